@@ -1,0 +1,1 @@
+"""Deuteron: the smallest whole OpenStack."""

@@ -1,0 +1,5 @@
+"""`python -m deuteron.api`."""
+
+from deuteron.api.main import main
+
+main()

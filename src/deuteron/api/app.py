@@ -1,0 +1,244 @@
+"""The ASGI application: finds the service and route of a request, proves the caller, runs the handler.
+
+Every request ends in an answer of the service it was for. An exception that is not an `ApiError` is a
+defect of ours: it is logged whole with the request id and answered with a plain 500.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+import structlog
+
+from deuteron.api.call import MAX_BODY_BYTES, Call, Mode, Reply, Route, RouteTable, Service
+from deuteron.api.cloud import Cloud
+from deuteron.model.errors import ApiError, BadRequest, NotFound, TooLarge, Unauthorized
+
+log = structlog.get_logger("deuteron.api")
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+WebSocketHandler = Callable[[Cloud, Scope, Receive, Send], Awaitable[None]]
+
+_ENCODER = msgspec.json.Encoder()
+BODY_TIMEOUT_S = 30.0
+"""A client that sends its body slower than this is answered 408."""
+
+
+class App:
+    """`services` by prefix; `internal` paths are served only on the Unix socket."""
+
+    def __init__(
+        self,
+        cloud: Cloud,
+        services: tuple[Service, ...],
+        websockets: Mapping[str, WebSocketHandler] | None = None,
+        internal: frozenset[str] = frozenset({"internal"}),
+        threads: int = 8,
+    ) -> None:
+        self.cloud = cloud
+        self._services = {service.prefix.strip("/"): (service, RouteTable(service.routes())) for service in services}
+        self._websockets = websockets or {}
+        self._internal = internal
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="api")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        first = scope["path"].strip("/").partition("/")[0]
+        handler = self._websockets.get(first)
+        if handler is None or (first in self._internal and not _is_unix(scope)):
+            await receive()
+            await send({"type": "websocket.close", "code": 4404})
+            return
+        await handler(self.cloud, scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        request_id = f"req-{_uuid()}"
+        first, _, rest = scope["path"].strip("/").partition("/")
+        entry = self._services.get(first)
+        if entry is None or (first in self._internal and not _is_unix(scope)):
+            entry, rest = self._services.get("", entry), scope["path"]
+        call: Call | None = None
+        reply: Reply
+        if entry is None:
+            reply = Reply(404, {"error": {"code": 404, "title": "Not Found", "message": "no service has this path"}})
+        else:
+            service, table = entry
+            try:
+                call = _call(self.cloud, scope, request_id, rest)
+                reply = await self._answer(service, table, call, receive)
+            except ApiError as error:
+                reply = service.error(call, error)
+            except Exception:
+                log.exception("request failed", request_id=request_id, method=scope["method"], path=scope["path"])
+                reply = service.error(call, ApiError("The server met an unexpected condition; its log has the details."))
+        await _send(send, reply, call, request_id, scope["method"] == "HEAD")
+        log.debug(
+            "request",
+            request_id=request_id,
+            method=scope["method"],
+            path=scope["path"],
+            status=reply.status,
+            duration_ms=round((time.perf_counter() - started) * 1000, 2),
+        )
+
+    async def _answer(self, service: Service, table: RouteTable, call: Call, receive: Receive) -> Reply:
+        try:
+            route, call.params = table.find(call.method, call.path)
+        except NotFound:
+            # An unknown path tells a stranger nothing: OpenStack asks for the token first.
+            if "x-auth-token" not in call.headers:
+                service.prepare(call)
+            raise
+        if route.mode is Mode.ASYNC:
+            service.prepare(call)
+            if route.auth:
+                call._caller = await self._read(lambda tx: self.cloud.tokens.caller(tx, _token(call)))
+            call.receive = _pieces(receive)
+            return await route.handler(call)  # type: ignore[no-any-return]  # ASYNC handlers return a Reply
+        call.raw = await _body(call, receive)
+        service.prepare(call)
+        if route.mode is Mode.READ:
+            return await self._read(lambda tx: self._run(route, call, tx))
+        if route.auth:
+            # Proven before queueing: a stranger must not take a place in the writer's line.
+            call._caller = await self._read(lambda tx: self.cloud.tokens.caller(tx, _token(call)))
+        return await asyncio.wrap_future(self.cloud.database.submit(lambda tx: self._run(route, call, tx)))
+
+    def _run(self, route: Route, call: Call, tx: Any) -> Reply:
+        if route.auth and call._caller is None:
+            call._caller = self.cloud.tokens.caller(tx, _token(call))
+        reply: Reply = route.handler(call, tx)
+        if reply.body is not None and not isinstance(reply.body, bytes):
+            # Encoded here, in the worker thread: a long list must not hold up the event loop.
+            return Reply(
+                reply.status, _ENCODER.encode(reply.body), reply.headers, reply.content_type or "application/json"
+            )
+        return reply
+
+    async def _read(self, function: Callable[[Any], Any]) -> Any:
+        def run() -> Any:
+            with self.cloud.database.read() as tx:
+                return function(tx)
+
+        return await asyncio.get_running_loop().run_in_executor(self._pool, run)
+
+
+def _uuid() -> str:
+    text = secrets.token_hex(16)
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"
+
+
+def _is_unix(scope: Scope) -> bool:
+    server = scope.get("server")
+    return server is not None and server[1] is None
+
+
+def _call(cloud: Cloud, scope: Scope, request_id: str, rest: str) -> Call:
+    headers: dict[str, str] = {}
+    for key, value in scope["headers"]:
+        headers[key.decode("latin-1")] = value.decode("latin-1")
+    try:
+        text = scope["query_string"].decode("ascii")
+        query = tuple(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=1000)) if text else ()
+    except (UnicodeDecodeError, ValueError):
+        raise BadRequest("The query string is not valid percent-encoded UTF-8", type="HTTPBadRequest") from None
+    return Call(
+        cloud=cloud,
+        method=scope["method"],
+        path="/" + rest.strip("/"),
+        params={},
+        query=query,
+        headers=headers,
+        request_id=request_id,
+        base_url=f"{scope.get('scheme', 'http')}://{headers.get('host', cloud.endpoint.partition('//')[2])}",
+        client=(scope.get("client") or ("", 0))[0],
+    )
+
+
+def _token(call: Call) -> str:
+    token = call.headers.get("x-auth-token")
+    if not token:
+        raise Unauthorized("The request you have made requires authentication.")
+    return token
+
+
+async def _pieces(receive: Receive) -> AsyncIterator[bytes]:
+    while True:
+        message = await asyncio.wait_for(receive(), BODY_TIMEOUT_S)
+        if message["type"] == "http.disconnect":
+            raise BadRequest("The client closed the connection before the body was complete")
+        if message.get("body"):
+            yield message["body"]
+        if not message.get("more_body"):
+            return
+
+
+async def _body(call: Call, receive: Receive) -> bytes:
+    length = call.headers.get("content-length", "0")
+    if length.isascii() and length.isdigit() and int(length) > MAX_BODY_BYTES:
+        raise TooLarge(f"The request body of {length} bytes is too large; at most {MAX_BODY_BYTES} are accepted")
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for piece in _pieces(receive):
+                size += len(piece)
+                if size > MAX_BODY_BYTES:
+                    raise TooLarge(f"The request body is too large; at most {MAX_BODY_BYTES} bytes are accepted")
+                parts.append(piece)
+    except TimeoutError:
+        raise BadRequest(f"The request body did not arrive within {BODY_TIMEOUT_S:.0f} s", type="HTTPBadRequest") from None
+    return b"".join(parts)
+
+
+async def _send(send: Send, reply: Reply, call: Call | None, request_id: str, head: bool) -> None:
+    body = b"" if reply.body is None else reply.body if isinstance(reply.body, bytes) else _ENCODER.encode(reply.body)
+    headers = {"x-openstack-request-id": request_id, "date": _http_date()}
+    if call is not None:
+        headers.update(call.extra_headers)
+    if body or reply.content_type:
+        headers["content-type"] = reply.content_type or "application/json"
+    if reply.stream is None and reply.status != 204:
+        headers["content-length"] = str(len(body))
+    headers.update({name.lower(): value for name, value in reply.headers.items()})
+    raw = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": reply.status, "headers": raw})
+    if head:
+        body = b""
+    if reply.stream is not None and not head:
+        async for piece in reply.stream:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": body if reply.stream is None else b""})
+
+
+def _http_date() -> str:
+    return time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())
+
+
+__all__ = ["App"]

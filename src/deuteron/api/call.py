@@ -1,0 +1,180 @@
+"""Calls, replies and routes: what a service's handler sees and says.
+
+A handler is `(call, tx) -> Reply`: it reads or writes rows and returns the answer; the application runs it
+in a transaction of the route's mode and turns its `ApiError`s into the service's error body. A handler of
+mode ASYNC is `async (call) -> Reply` and manages its own transactions: only for bodies that are streamed.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from deuteron.model.caller import Caller
+from deuteron.model.errors import ApiError, BadRequest, NotAllowed, NotFound
+
+if TYPE_CHECKING:
+    from deuteron.api.cloud import Cloud
+
+MAX_BODY_BYTES = 8 * 1024 * 1024
+
+
+class Mode(enum.Enum):
+    READ = "read"
+    WRITE = "write"
+    ASYNC = "async"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer: `body` is encoded as JSON unless it is bytes or a stream; None is no body."""
+
+    status: int = 200
+    body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str | None = None
+    stream: AsyncIterator[bytes] | None = None
+
+
+@dataclass
+class Call:
+    """One request. `params` are the path's variables, `query` its pairs in order, `raw` the body as received."""
+
+    cloud: Cloud
+    method: str
+    path: str
+    params: Mapping[str, str]
+    query: tuple[tuple[str, str], ...]
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    raw: bytes = b""
+    request_id: str = ""
+    base_url: str = ""
+    """Scheme, host and port the client used: `http://127.0.0.1:5000`."""
+    client: str = ""
+    receive: AsyncIterator[bytes] | None = None
+    """The body in pieces, for ASYNC handlers only."""
+    _caller: Caller | None = None
+    version: Any = None
+    """The service's negotiated version (a microversion), set by its `prepare`."""
+    extra_headers: dict[str, str] = field(default_factory=dict)
+    """Headers that the service adds to any answer, errors included."""
+
+    @property
+    def caller(self) -> Caller:
+        """The proven caller; only routes with `auth=True` may ask."""
+        if self._caller is None:
+            raise RuntimeError("the route has no authenticated caller")
+        return self._caller
+
+    def json(self) -> Any:
+        """The body as JSON. Raises: BadRequest."""
+        if not self.raw:
+            raise BadRequest("The request body is empty, a JSON object is expected", type="HTTPBadRequest")
+        try:
+            return msgspec.json.decode(self.raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise BadRequest(f"The request body is not valid JSON: {error}", type="HTTPBadRequest") from None
+
+    def wrapped(self, name: str) -> dict[str, Any]:
+        """The object under the body's key `name`. Raises: BadRequest."""
+        body = self.json()
+        if not isinstance(body, dict) or not isinstance(body.get(name), dict):
+            raise BadRequest(f"Unable to find '{name}' in request body", type="HTTPBadRequest")
+        return body[name]
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        """The first value of a query parameter."""
+        for key, value in self.query:
+            if key == name:
+                return value
+        return default
+
+
+class Handler(Protocol):
+    def __call__(self, call: Call, tx: Any, /) -> Reply: ...
+
+
+@dataclass(frozen=True)
+class Route:
+    """`path` is relative to the service's prefix, with variables in braces: `/v2.0/ports/{id}`."""
+
+    method: str
+    path: str
+    handler: Callable[..., Any]
+    mode: Mode = Mode.READ
+    auth: bool = True
+
+
+class Service(Protocol):
+    """One API dialect."""
+
+    name: str
+    prefix: str
+    """Where it is mounted: `/network`."""
+
+    def routes(self) -> tuple[Route, ...]: ...
+
+    def error(self, call: Call | None, error: ApiError) -> Reply:
+        """The service's own shape of an error."""
+
+    def prepare(self, call: Call) -> None:
+        """Before the handler: negotiate versions, refuse media types. May set `version` and `extra_headers`."""
+
+
+class RouteTable:
+    """Finds the route of a path in time proportional to its segments."""
+
+    def __init__(self, routes: tuple[Route, ...]) -> None:
+        self._root: dict[str, Any] = {}
+        for route in routes:
+            node = self._root
+            names: list[str] = []
+            for segment in _segments(route.path):
+                if segment.startswith("{"):
+                    names.append(segment[1:-1])
+                    segment = "{}"
+                node = node.setdefault(segment, {})
+            methods = node.setdefault("\0methods", {})
+            if route.method in methods:
+                raise ValueError(f"two routes for {route.method} {route.path}")
+            methods[route.method] = (route, tuple(names))
+
+    def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
+        """Raises: NotFound for an unknown path, NotAllowed for a known path without this method."""
+        found = self._match(self._root, _segments(path), 0, ())
+        if found is None:
+            raise NotFound("The resource could not be found.", type="HTTPNotFound")
+        methods, values = found
+        wanted = "GET" if method == "HEAD" and "HEAD" not in methods else method
+        if wanted not in methods:
+            raise NotAllowed(
+                f"The method {method} is not allowed for this resource; allowed: {', '.join(sorted(methods))}",
+                detail=",".join(sorted(methods)),
+            )
+        route, names = methods[wanted]
+        return route, dict(zip(names, values, strict=True))
+
+    def _match(
+        self, node: dict[str, Any], segments: tuple[str, ...], at: int, values: tuple[str, ...]
+    ) -> tuple[dict[str, Any], tuple[str, ...]] | None:
+        if at == len(segments):
+            methods = node.get("\0methods")
+            return None if methods is None else (methods, values)
+        literal = node.get(segments[at])
+        if literal is not None and not segments[at].startswith("\0"):
+            found = self._match(literal, segments, at + 1, values)
+            if found is not None:
+                return found
+        variable = node.get("{}")
+        if variable is not None:
+            return self._match(variable, segments, at + 1, (*values, segments[at]))
+        return None
+
+
+def _segments(path: str) -> tuple[str, ...]:
+    return tuple(part for part in path.split("/") if part)

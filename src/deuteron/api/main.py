@@ -1,0 +1,123 @@
+"""The API process: builds the cloud's parts once, bootstraps an empty store, and serves until told to stop.
+
+It listens on a loopback port for users and on a Unix socket for agents. It holds no privileges and needs
+none; `deuteron up` starts it confined.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import click
+import structlog
+import uvicorn
+
+from deuteron.api import compute, identity, image, network
+from deuteron.api.app import App
+from deuteron.api.cloud import Cloud, Settings, load_settings
+from deuteron.api.hosts import internal
+from deuteron.api.hosts.hub import Hub
+from deuteron.api.identity.tokens import Tokens
+from deuteron.api.policy import Policy
+from deuteron.api.root import Root
+from deuteron.store.database import Database, Tx
+from deuteron.store.migrate import NewerSchema
+
+log = structlog.get_logger("deuteron.api")
+
+
+def build(settings: Settings) -> tuple[Cloud, App]:
+    """The cloud of `settings` and its application; the store is migrated and bootstrapped.
+
+    Raises: NewerSchema; OSError.
+    """
+    state = Path(settings.state_dir)
+    database = Database(state / "cloud.db")
+    policy = Policy(
+        {**identity.POLICIES, **network.POLICIES, **image.POLICIES, **compute.POLICIES}, state / "policy.yaml"
+    )
+    tokens = Tokens(database, state / "fernet-keys", settings.token_expiration_s)
+    hub = Hub(settings, database)
+    cloud = Cloud(settings, database, policy, tokens, hub)
+    hub.cloud = cloud
+
+    def bootstrap(tx: Tx) -> None:
+        identity.bootstrap(tx, settings)
+        network.bootstrap(tx, settings)
+        compute.bootstrap(tx, settings)
+
+    database.write(bootstrap)
+    services = (Root(), identity.SERVICE(), network.SERVICE(), image.SERVICE(), compute.SERVICE(), internal.SERVICE())
+    return cloud, App(cloud, services, websockets={"internal": hub.websocket})
+
+
+@click.command()
+@click.option("--settings", "settings_path", required=True, type=click.Path(path_type=Path), help="The cloud's api.json.")
+@click.option("--debug", is_flag=True, help="Log each request.")
+def main(settings_path: Path, debug: bool) -> None:
+    """Serve the cloud's APIs."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(key_order=("timestamp", "level", "event")),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(10 if debug else 20),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+    )
+    try:
+        settings = load_settings(settings_path)
+        cloud, app = build(settings)
+    except NewerSchema as error:
+        raise click.ClickException(str(error)) from None
+    asyncio.run(_serve(settings, cloud, app))
+
+
+async def _serve(settings: Settings, cloud: Cloud, app: App) -> None:
+    users = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    users.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    users.bind((settings.host, settings.port))
+    agents = _unix_socket(Path(settings.socket))
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws="websockets-sansio",
+        ws_max_size=64 * 1024 * 1024,
+        timeout_keep_alive=75,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=2,
+    )
+    server = uvicorn.Server(config)
+    cloud.hub.start(asyncio.get_running_loop())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, lambda: setattr(server, "should_exit", True))
+    log.info("serving", endpoint=cloud.endpoint, socket=settings.socket)
+    await server.serve(sockets=[users, agents])
+    cloud.database.close()
+    log.info("stopped")
+
+
+def _unix_socket(path: Path) -> socket.socket:
+    """A listening socket that only this user and root may reach; one left by a crash is replaced."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    previous = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(previous)
+    return listener
+
+
+if __name__ == "__main__":
+    main()

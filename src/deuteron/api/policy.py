@@ -1,0 +1,59 @@
+"""Who may do what: oslo.policy rules, so that operators' `policy.yaml` files work.
+
+Each service declares its default rules with names and text as OpenStack has them
+("create_network:shared": "rule:admin_only"); `policy.yaml` in the API's folder overrides by name.
+A rule that is not declared falls back to "default".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from oslo_policy import policy as oslo
+
+from deuteron.model.caller import Caller
+from deuteron.model.errors import Forbidden
+
+BASE_RULES: Mapping[str, str] = {
+    "admin_required": "role:admin",
+    "admin_only": "role:admin",
+    "admin_or_owner": "role:admin or project_id:%(project_id)s",
+    "owner": "project_id:%(project_id)s",
+    "project_reader": "role:reader and project_id:%(project_id)s",
+    "project_member": "role:member and project_id:%(project_id)s",
+    "admin_or_project_reader": "role:admin or (role:reader and project_id:%(project_id)s)",
+    "admin_or_project_member": "role:admin or (role:member and project_id:%(project_id)s)",
+    "anyone": "@",
+    "nobody": "!",
+    "default": "rule:admin_or_owner",
+}
+
+
+class Policy:
+    """`check` answers, `require` raises. Rules are parsed once; `policy.yaml` is read at start."""
+
+    def __init__(self, defaults: Mapping[str, str], override: Path | None = None) -> None:
+        texts = {**BASE_RULES, **defaults}
+        if override is not None and override.exists():
+            import yaml  # only operators with a policy.yaml pay for the import
+
+            loaded = yaml.safe_load(override.read_text()) or {}
+            if not isinstance(loaded, dict):
+                raise ValueError(f"{override}: a mapping of rule names to rules is expected")
+            texts.update({str(name): str(rule) for name, rule in loaded.items()})
+        self._rules = oslo.Rules.from_dict(texts, default_rule="default")
+
+    @property
+    def rules(self) -> oslo.Rules:
+        """For checks that name other rules: oslo.policy looks them up on its enforcer."""
+        return self._rules
+
+    def check(self, caller: Caller, rule: str, target: Mapping[str, Any] | None = None) -> bool:
+        return bool(self._rules[rule](dict(target or {}), caller.credentials(), self))
+
+    def require(self, caller: Caller, rule: str, target: Mapping[str, Any] | None = None) -> None:
+        """Raises: Forbidden."""
+        if not self.check(caller, rule, target):
+            raise Forbidden(f"rule:{rule} is disallowed by policy")

@@ -1,0 +1,1 @@
+"""Frozen values and resource declarations. No I/O; imports nothing else of ours."""

@@ -1,0 +1,43 @@
+"""Who makes a request: the identity and scope that a token proves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The proven identity. `roles` are lower case and include implied ones (admin, member, reader)."""
+
+    user_id: str
+    user_name: str
+    user_domain_id: str
+    roles: frozenset[str]
+    project_id: str | None = None
+    project_name: str | None = None
+    project_domain_id: str | None = None
+    domain_id: str | None = None
+    system_scope: str | None = None
+    audit_ids: tuple[str, ...] = ()
+    expires_at: str = ""
+    token: str = field(default="", repr=False)
+
+    @property
+    def is_admin(self) -> bool:
+        return "admin" in self.roles
+
+    def credentials(self) -> Mapping[str, Any]:
+        """The names that policy rules use."""
+        return {
+            "user_id": self.user_id,
+            "project_id": self.project_id,
+            "tenant_id": self.project_id,
+            "domain_id": self.domain_id,
+            "user_domain_id": self.user_domain_id,
+            "project_domain_id": self.project_domain_id,
+            "system_scope": self.system_scope,
+            "roles": sorted(self.roles),
+            "is_admin": self.is_admin,
+        }

@@ -1,0 +1,363 @@
+"""Codecs: what values an attribute takes, declared once.
+
+A codec decodes a JSON value into the value we store, reads the text form of a query filter, and
+describes itself as JSON schema. `decode` raises `Invalid` with a reason that quotes the offending
+value; the service puts it into its own sentence.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import unicodedata
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+class Invalid(ValueError):
+    """A value that its codec does not accept. `path` leads to it inside the attribute, outermost first."""
+
+    def __init__(self, reason: str, value: object = None, path: tuple[str | int, ...] = ()) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.value = value
+        self.path = path
+
+    def inside(self, step: str | int) -> Invalid:
+        return Invalid(self.reason, self.value, (step, *self.path))
+
+
+class Codec(Protocol):
+    """`column` is the storage class: text, integer, boolean, or json for anything nested."""
+
+    @property
+    def column(self) -> str: ...
+
+    def decode(self, raw: Any) -> Any:
+        """The stored form of a JSON value. Raises: Invalid."""
+
+    def decode_filter(self, text: str) -> Any:
+        """The stored form of a query value, to compare with. Raises: Invalid."""
+
+    def schema(self) -> dict[str, Any]:
+        """JSON schema of what `decode` accepts."""
+
+
+@dataclass(frozen=True)
+class Text:
+    max_length: int | None = 255
+    min_length: int = 0
+    nullable: bool = False
+    pattern: str | None = None
+    column: str = "text"
+
+    def decode(self, raw: Any) -> Any:
+        if raw is None and self.nullable:
+            return None
+        if not isinstance(raw, str):
+            raise Invalid(f"'{raw}' is not a valid string", raw)
+        if self.max_length is not None and len(raw) > self.max_length:
+            raise Invalid(f"'{raw[:80]}' exceeds maximum length of {self.max_length}", raw)
+        if len(raw) < self.min_length:
+            raise Invalid(f"'{raw}' is too short, at least {self.min_length} characters are needed", raw)
+        if any(unicodedata.category(ch) == "Cs" or ch == "\0" for ch in raw):
+            raise Invalid("the text holds a character that cannot be stored", raw)
+        if self.pattern is not None and not re.fullmatch(self.pattern, raw):
+            raise Invalid(f"'{raw[:80]}' is not of the form {self.pattern}", raw)
+        return raw
+
+    def decode_filter(self, text: str) -> Any:
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        result: dict[str, Any] = {"type": ["string", "null"] if self.nullable else "string"}
+        if self.max_length is not None:
+            result["maxLength"] = self.max_length
+        if self.min_length:
+            result["minLength"] = self.min_length
+        if self.pattern:
+            result["pattern"] = f"^{self.pattern}$"
+        return result
+
+
+_TRUE = frozenset({"true", "t", "yes", "y", "on", "1"})
+_FALSE = frozenset({"false", "f", "no", "n", "off", "0"})
+
+
+@dataclass(frozen=True)
+class Boolean:
+    strict: bool = False
+    column: str = "boolean"
+
+    def decode(self, raw: Any) -> Any:
+        if isinstance(raw, bool):
+            return raw
+        if not self.strict:
+            if isinstance(raw, int) and raw in (0, 1):
+                return bool(raw)
+            if isinstance(raw, str):
+                word = raw.strip().lower()
+                if word in ("true", "1"):
+                    return True
+                if word in ("false", "0"):
+                    return False
+        raise Invalid(f"'{raw}' cannot be converted to boolean", raw)
+
+    def decode_filter(self, text: str) -> Any:
+        word = text.strip().lower()
+        if word in _TRUE:
+            return True
+        if word in _FALSE:
+            return False
+        raise Invalid(f"'{text}' cannot be converted to boolean", text)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "boolean"}
+
+
+@dataclass(frozen=True)
+class Integer:
+    minimum: int | None = None
+    maximum: int | None = None
+    nullable: bool = False
+    strict: bool = False
+    column: str = "integer"
+
+    def decode(self, raw: Any) -> Any:
+        if raw is None and self.nullable:
+            return None
+        value = raw
+        if isinstance(raw, str) and not self.strict and re.fullmatch(r"[-+]?[0-9]{1,18}", raw.strip()):
+            value = int(raw)
+        if isinstance(raw, float) and not self.strict and raw.is_integer():
+            value = int(raw)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise Invalid(f"'{raw}' is not an integer", raw)
+        if self.minimum is not None and value < self.minimum:
+            raise Invalid(f"'{raw}' is too small - must be at least '{self.minimum}'", raw)
+        if self.maximum is not None and value > self.maximum:
+            raise Invalid(f"'{raw}' is too large - must be no larger than '{self.maximum}'", raw)
+        if not -(2**63) <= value < 2**63:
+            raise Invalid(f"'{raw}' does not fit into 64 bits", raw)
+        return value
+
+    def decode_filter(self, text: str) -> Any:
+        return self.decode(text) if not self.strict else Integer().decode(text)
+
+    def schema(self) -> dict[str, Any]:
+        result: dict[str, Any] = {"type": ["integer", "null"] if self.nullable else "integer"}
+        if self.minimum is not None:
+            result["minimum"] = self.minimum
+        if self.maximum is not None:
+            result["maximum"] = self.maximum
+        return result
+
+
+@dataclass(frozen=True)
+class Uuid:
+    nullable: bool = False
+    column: str = "text"
+
+    def decode(self, raw: Any) -> Any:
+        if raw is None and self.nullable:
+            return None
+        if not isinstance(raw, str) or not is_uuid(raw):
+            raise Invalid(f"'{raw}' is not a valid UUID", raw)
+        return raw
+
+    def decode_filter(self, text: str) -> Any:
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": ["string", "null"] if self.nullable else "string", "format": "uuid"}
+
+
+@dataclass(frozen=True)
+class OneOf:
+    values: tuple[Any, ...]
+    column: str = "text"
+
+    def decode(self, raw: Any) -> Any:
+        for value in self.values:
+            if raw == value and type(raw) is type(value):
+                return value
+        raise Invalid(f"'{raw}' is not in {list(self.values)}", raw)
+
+    def decode_filter(self, text: str) -> Any:
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return {"enum": list(self.values)}
+
+
+@dataclass(frozen=True)
+class IpAddress:
+    version: int | None = None
+    nullable: bool = False
+    column: str = "text"
+
+    def decode(self, raw: Any) -> Any:
+        if raw is None and self.nullable:
+            return None
+        try:
+            if not isinstance(raw, str):
+                raise ValueError
+            address = ipaddress.ip_address(raw)
+        except ValueError:
+            raise Invalid(f"'{raw}' is not a valid IP address", raw) from None
+        if self.version is not None and address.version != self.version:
+            raise Invalid(f"'{raw}' is not a valid IPv{self.version} address", raw)
+        return str(address)
+
+    def decode_filter(self, text: str) -> Any:
+        try:
+            return str(ipaddress.ip_address(text))
+        except ValueError:
+            return text
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": ["string", "null"] if self.nullable else "string", "format": "ip"}
+
+
+@dataclass(frozen=True)
+class Cidr:
+    """A prefix. Host bits are cut off, as Neutron does."""
+
+    nullable: bool = False
+    column: str = "text"
+
+    def decode(self, raw: Any) -> Any:
+        if raw is None and self.nullable:
+            return None
+        try:
+            if not isinstance(raw, str):
+                raise ValueError
+            return str(ipaddress.ip_network(raw, strict=False))
+        except ValueError:
+            raise Invalid(f"'{raw}' is not a valid IP subnet", raw) from None
+
+    def decode_filter(self, text: str) -> Any:
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": ["string", "null"] if self.nullable else "string", "format": "cidr"}
+
+
+@dataclass(frozen=True)
+class MacAddress:
+    column: str = "text"
+
+    def decode(self, raw: Any) -> Any:
+        if not isinstance(raw, str) or not re.fullmatch(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}", raw):
+            raise Invalid(f"'{raw}' is not a valid MAC address", raw)
+        return raw.lower().replace("-", ":")
+
+    def decode_filter(self, text: str) -> Any:
+        return text.lower().replace("-", ":")
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "format": "mac"}
+
+
+@dataclass(frozen=True)
+class ListOf:
+    item: Codec
+    max_items: int | None = None
+    unique: bool = False
+    nullable: bool = False
+    column: str = "json"
+
+    def decode(self, raw: Any) -> Any:
+        if raw is None and self.nullable:
+            return None
+        if not isinstance(raw, list | tuple):
+            raise Invalid(f"'{raw}' is not a list", raw)
+        if self.max_items is not None and len(raw) > self.max_items:
+            raise Invalid(f"the list holds {len(raw)} items, at most {self.max_items} are accepted", raw)
+        result = []
+        for index, item in enumerate(raw):
+            try:
+                result.append(self.item.decode(item))
+            except Invalid as error:
+                raise error.inside(index) from None
+        if self.unique:
+            for index, item in enumerate(result):
+                if item in result[:index]:
+                    raise Invalid(f"Duplicate items in the list: '{item}'", raw)
+        return result
+
+    def decode_filter(self, text: str) -> Any:
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "array", "items": self.item.schema()}
+
+
+@dataclass(frozen=True)
+class Object:
+    """A JSON object with named fields; unknown names are refused unless `open`."""
+
+    fields: Mapping[str, Codec]
+    required: tuple[str, ...] = ()
+    open: bool = False
+    nullable: bool = False
+    column: str = field(default="json")
+
+    def decode(self, raw: Any) -> Any:
+        if raw is None and self.nullable:
+            return None
+        if not isinstance(raw, dict):
+            raise Invalid(f"'{raw}' is not a dictionary", raw)
+        for name in self.required:
+            if name not in raw:
+                raise Invalid(f"'{name}' is missing; required: {', '.join(self.required)}", raw)
+        result = {}
+        for name, value in raw.items():
+            codec = self.fields.get(name)
+            if codec is None:
+                if not self.open:
+                    raise Invalid(f"unexpected key '{name}'; accepted: {', '.join(self.fields)}", raw)
+                result[name] = value
+                continue
+            try:
+                result[name] = codec.decode(value)
+            except Invalid as error:
+                raise error.inside(name) from None
+        return result
+
+    def decode_filter(self, text: str) -> Any:
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return {
+            "type": ["object", "null"] if self.nullable else "object",
+            "properties": {name: codec.schema() for name, codec in self.fields.items()},
+            "required": list(self.required),
+            "additionalProperties": self.open,
+        }
+
+
+@dataclass(frozen=True)
+class Anything:
+    """Any JSON value, for attributes whose rules are code."""
+
+    column: str = "json"
+
+    def decode(self, raw: Any) -> Any:
+        return raw
+
+    def decode_filter(self, text: str) -> Any:
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return {}
+
+
+def is_uuid(text: str) -> bool:
+    """Whether `text` reads as a UUID, with or without hyphens, as OpenStack takes it."""
+    try:
+        return uuid.UUID(text).hex == text.lower().replace("-", "") and len(text) in (32, 36)
+    except ValueError:
+        return False

@@ -1,0 +1,396 @@
+"""What one host should have: the wire contract between the API and an agent.
+
+The API computes these objects from its rows, per host, and sends them whole: first all of them
+(`Snapshot`), then only those that changed (`Change`). The agent keeps them in a `HostIntent` and
+plans from nothing else. Each object has a key `(kind, id)`; a later object with the same key replaces
+the earlier one, so repeated, squashed or reordered deliveries within one revision end in the same state.
+
+Addresses are canonical strings (RFC 5952 for IPv6), prefixes are in CIDR notation, MACs are lower
+case with colons. Numbers carry their unit in the name.
+
+Invariants:
+- An intent never refers to an object that the same host was not sent (a port's network, a router's
+  ports, a server's ports), except security groups of remote members, which arrive as `group_member`.
+- `local_vlan` and `ofport` are allotted by the API per host and stay the same while the object is
+  on the host, so that a plan is a pure function and a restarted agent finds what it left.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+NetworkType = Literal["flat", "local", "vlan", "vxlan", "gre", "geneve"]
+FirewallDriver = Literal["openvswitch", "iptables_hybrid"]
+
+
+class _Object(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Base of all intent objects; `id` is unique within a kind."""
+
+    id: str
+
+
+class HostRoute(msgspec.Struct, frozen=True):
+    destination: str
+    nexthop: str
+
+
+class IntentSubnet(msgspec.Struct, frozen=True, omit_defaults=True):
+    id: str
+    ip_version: Literal[4, 6]
+    cidr: str
+    gateway_ip: str | None = None
+    enable_dhcp: bool = False
+    dns_nameservers: tuple[str, ...] = ()
+    host_routes: tuple[HostRoute, ...] = ()
+    ipv6_ra_mode: str | None = None
+    ipv6_address_mode: str | None = None
+
+
+class IntentNetwork(_Object, tag_field="kind", tag="network"):
+    """A network that is present on this host: a port is bound here, or DHCP or a router runs here."""
+
+    project_id: str
+    name: str
+    network_type: NetworkType
+    physical_network: str | None
+    segmentation_id: int | None
+    mtu_bytes: int
+    local_vlan: int
+    """The VLAN tag of this network on br-int of this host, 1 to 4094."""
+    admin_state_up: bool = True
+    external: bool = False
+    subnets: tuple[IntentSubnet, ...] = ()
+    dhcp_port_id: str | None = None
+    """The DHCP port that this host serves; None when DHCP for the network runs elsewhere or not at all."""
+    routed_by: str | None = None
+    """A router with an interface on this network, when there is one: it serves metadata, DHCP does not."""
+    dns_domain: str = "openstacklocal"
+
+
+class FixedIp(msgspec.Struct, frozen=True):
+    subnet_id: str
+    ip_address: str
+
+
+class AddressPair(msgspec.Struct, frozen=True):
+    ip_address: str
+    """An address or a prefix."""
+    mac_address: str
+
+
+class DhcpOption(msgspec.Struct, frozen=True):
+    name: str
+    value: str
+    ip_version: Literal[4, 6] = 4
+
+
+class IntentPort(_Object, tag_field="kind", tag="port"):
+    """A port of a network that is present on this host, bound here (`ofport` set) or elsewhere."""
+
+    network_id: str
+    project_id: str
+    mac_address: str
+    fixed_ips: tuple[FixedIp, ...] = ()
+    device_owner: str = ""
+    device_id: str = ""
+    host: str = ""
+    """Where the port is bound; empty when it is unbound. Ports bound elsewhere serve DHCP, L2 population and groups."""
+    ofport: int | None = None
+    """The OpenFlow port number on br-int of this host (16 to 65000); None for a port bound elsewhere."""
+    admin_state_up: bool = True
+    port_security_enabled: bool = True
+    security_groups: tuple[str, ...] = ()
+    allowed_address_pairs: tuple[AddressPair, ...] = ()
+    dns_name: str = ""
+    extra_dhcp_opts: tuple[DhcpOption, ...] = ()
+    tunnel_ip: str | None = None
+    """Tunnel endpoint of the host where the port is bound, for L2 population."""
+
+
+class IntentRule(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One security group rule. `protocol` is an IANA number or None for any; icmp type/code ride in the port fields."""
+
+    id: str
+    direction: Literal["ingress", "egress"]
+    ethertype: Literal["IPv4", "IPv6"]
+    protocol: int | None = None
+    port_range_min: int | None = None
+    port_range_max: int | None = None
+    remote_ip_prefix: str | None = None
+    remote_group_id: str | None = None
+
+
+class IntentSecurityGroup(_Object, tag_field="kind", tag="security_group"):
+    """A group used by a port bound on this host."""
+
+    stateful: bool = True
+    rules: tuple[IntentRule, ...] = ()
+
+
+class IntentGroupMember(_Object, tag_field="kind", tag="group_member"):
+    """One port of a group that some rule on this host names as remote; `id` is `<group>/<port>`."""
+
+    group_id: str
+    port_id: str
+    addresses: tuple[str, ...] = ()
+
+
+class RouterPort(msgspec.Struct, frozen=True, omit_defaults=True):
+    port_id: str
+    network_id: str
+    mac_address: str
+    addresses: tuple[str, ...]
+    """Interface addresses with prefix length, `10.10.10.1/24`."""
+    mtu_bytes: int
+    ra_subnets: tuple[IntentSubnet, ...] = ()
+    """IPv6 subnets to advertise here."""
+
+
+class FloatingIp(msgspec.Struct, frozen=True):
+    id: str
+    floating_ip_address: str
+    fixed_ip_address: str
+
+
+class RouterGateway(msgspec.Struct, frozen=True, omit_defaults=True):
+    port: RouterPort
+    gateway_ips: tuple[str, ...] = ()
+    """Next hops for the default routes, at most one for each IP version."""
+    enable_snat: bool = True
+
+
+class IntentRouter(_Object, tag_field="kind", tag="router"):
+    """A router that runs on this host."""
+
+    project_id: str
+    admin_state_up: bool = True
+    interfaces: tuple[RouterPort, ...] = ()
+    gateway: RouterGateway | None = None
+    routes: tuple[HostRoute, ...] = ()
+    floating_ips: tuple[FloatingIp, ...] = ()
+
+
+class ImageRef(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An image to fetch from the API: `GET /internal/images/<id>/file`, verified by its checksum."""
+
+    id: str
+    disk_format: str
+    size_bytes: int
+    sha256: str
+    virtual_size_bytes: int | None = None
+
+
+class ServerPort(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One network interface of a server, in the order of the guest's devices."""
+
+    port_id: str
+    mac_address: str
+    network_id: str
+    mtu_bytes: int
+
+
+class IntentServer(_Object, tag_field="kind", tag="server"):
+    """A virtual machine that belongs on this host, until it is deleted.
+
+    `power` is what should be; each increase of `reboot_generation` asks for one reboot
+    (`reboot_kind`); each increase of `build_generation` asks for a disk made anew from the image.
+    """
+
+    name: str
+    project_id: str
+    user_id: str
+    hostname: str
+    flavor_name: str
+    vcpus: int
+    memory_mib: int
+    root_disk_gib: int
+    """0 means as large as the image."""
+    image: ImageRef | None = None
+    kernel: ImageRef | None = None
+    ramdisk: ImageRef | None = None
+    kernel_args: str = ""
+    ephemeral_disk_gib: int = 0
+    swap_mib: int = 0
+    ports: tuple[ServerPort, ...] = ()
+    power: Literal["running", "shutdown", "paused", "suspended"] = "running"
+    reboot_generation: int = 0
+    reboot_kind: Literal["SOFT", "HARD"] = "HARD"
+    build_generation: int = 0
+    machine_type: str | None = None
+
+
+IntentObject = IntentNetwork | IntentPort | IntentSecurityGroup | IntentGroupMember | IntentRouter | IntentServer
+
+KINDS: dict[str, type] = {
+    "network": IntentNetwork,
+    "port": IntentPort,
+    "security_group": IntentSecurityGroup,
+    "group_member": IntentGroupMember,
+    "router": IntentRouter,
+    "server": IntentServer,
+}
+
+
+def key_of(item: IntentObject) -> tuple[str, str]:
+    """The key under which `item` replaces an earlier object."""
+    return (item.__struct_config__.tag, item.id)  # type: ignore[return-value]  # tags are str here
+
+
+class HostSettings(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a host is, fixed when its agent starts: from the topology, not from the API.
+
+    `bridge_mappings` maps a physical network to its bridge ("physnet1" to "br-eth2", "public" to "br-ex"),
+    `bridge_ports` a bridge to the interface that carries it ("br-eth2" to "eth2").
+    """
+
+    host: str
+    state_dir: str
+    """The host's own folder: dnsmasq files in `dhcp/`, instances in `instances/`, images in `images/`."""
+    api_socket: str
+    """Path of the API's Unix socket."""
+    token: str
+    """The host's secret, sent as `Authorization: Bearer`."""
+    bridge_mappings: dict[str, str] = {}
+    bridge_ports: dict[str, str] = {}
+    tunnel_ip: str | None = None
+    tunnel_types: tuple[NetworkType, ...] = ("vxlan",)
+    firewall_driver: FirewallDriver = "openvswitch"
+    datapath_type: Literal["netdev", "system"] = "netdev"
+    dataplane: Literal["ovs", "none"] = "ovs"
+    """"none": simulated drivers, for a cloud whose API works and whose packets do not exist."""
+    roles: tuple[Literal["network", "compute"], ...] = ("network", "compute")
+    virt_type: Literal["auto", "kvm", "qemu"] = "auto"
+    dns_servers: tuple[str, ...] = ()
+
+
+class TunnelPeer(msgspec.Struct, frozen=True):
+    """Another host of the cloud with a tunnel endpoint."""
+
+    host: str
+    tunnel_ip: str
+    tunnel_types: tuple[NetworkType, ...] = ("vxlan",)
+
+
+class HostIntent(msgspec.Struct, frozen=True):
+    """Everything one host should have after `revision`: the only input of `plan`."""
+
+    revision: int = 0
+    networks: dict[str, IntentNetwork] = {}
+    ports: dict[str, IntentPort] = {}
+    security_groups: dict[str, IntentSecurityGroup] = {}
+    group_members: dict[str, IntentGroupMember] = {}
+    routers: dict[str, IntentRouter] = {}
+    servers: dict[str, IntentServer] = {}
+    peers: tuple[TunnelPeer, ...] = ()
+
+
+# --- messages, JSON text frames over one WebSocket at /internal/hosts/<host> ---------------------------------------
+
+
+class Hello(msgspec.Struct, frozen=True, tag_field="type", tag="hello"):
+    """Agent to API, first: who speaks and what the host can do."""
+
+    host: str
+    roles: tuple[str, ...]
+    vcpus: int
+    memory_mib: int
+    disk_gib: int
+    hypervisor_type: str = "QEMU"
+    hypervisor_version: int = 0
+    virt_type: str = "qemu"
+    tunnel_ip: str | None = None
+    tunnel_types: tuple[NetworkType, ...] = ()
+    bridge_mappings: dict[str, str] = {}
+    firewall_driver: FirewallDriver = "openvswitch"
+    datapath_type: str = "netdev"
+    dataplane: str = "ovs"
+    started_at: str = ""
+    """UTC, ISO 8601."""
+
+
+class Snapshot(msgspec.Struct, frozen=True, tag_field="type", tag="snapshot"):
+    """API to agent: the complete intent at `revision`; what is not in it does not belong on the host."""
+
+    revision: int
+    objects: tuple[IntentObject, ...]
+    peers: tuple[TunnelPeer, ...] = ()
+
+
+class Change(msgspec.Struct, frozen=True, tag_field="type", tag="change"):
+    """API to agent: objects that changed since the last message, and keys that no longer belong here."""
+
+    revision: int
+    objects: tuple[IntentObject, ...] = ()
+    gone: tuple[tuple[str, str], ...] = ()
+    peers: tuple[TunnelPeer, ...] | None = None
+
+
+class ServerReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is true of one server. `state` is libvirt's word, `absent` when there is no domain."""
+
+    id: str
+    state: Literal["running", "shutdown", "paused", "crashed", "suspended", "building", "absent", "error"]
+    reboot_generation: int = 0
+    build_generation: int = 0
+    fault: str | None = None
+    fault_details: str | None = None
+    instance_name: str | None = None
+
+
+class PortReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    id: str
+    status: Literal["ACTIVE", "DOWN", "ERROR"]
+    reason: str | None = None
+
+
+class RouterReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    id: str
+    status: Literal["ACTIVE", "ERROR"]
+    reason: str | None = None
+
+
+class Report(msgspec.Struct, frozen=True, tag_field="type", tag="report", omit_defaults=True):
+    """Agent to API, after each pass: the revision that is now realised, and what became of its objects.
+
+    Only statuses that differ from the last report on this connection are listed; the first report of
+    a connection lists all. `problems` are pending rows: object in words, and why.
+    """
+
+    realised_revision: int
+    ports: tuple[PortReport, ...] = ()
+    routers: tuple[RouterReport, ...] = ()
+    servers: tuple[ServerReport, ...] = ()
+    gone: tuple[tuple[str, str], ...] = ()
+    """Keys whose kernel objects are now all removed (the last word on a deleted server or port)."""
+    problems: tuple[tuple[str, str], ...] = ()
+
+
+class Heartbeat(msgspec.Struct, frozen=True, tag_field="type", tag="heartbeat"):
+    """Agent to API, every 5 s."""
+
+    memory_used_mib: int = 0
+    disk_used_gib: int = 0
+    running_vms: int = 0
+
+
+class Ask(msgspec.Struct, frozen=True, tag_field="type", tag="ask"):
+    """API to agent: a question about reality. `what` is `console_log` (argument: lines, -1 for all) or `diff`."""
+
+    number: int
+    what: str
+    id: str = ""
+    argument: int = -1
+
+
+class Answer(msgspec.Struct, frozen=True, tag_field="type", tag="answer"):
+    """Agent to API: the answer to `Ask` with the same number; `error` instead of `text` when there is none."""
+
+    number: int
+    text: str = ""
+    error: str | None = None
+
+
+ToAgent = Snapshot | Change | Ask
+ToApi = Hello | Report | Heartbeat | Answer

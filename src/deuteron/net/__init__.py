@@ -1,0 +1,1 @@
+"""Networking on a host: desired rows, the plan that makes them, the drivers that realise them."""

@@ -1,0 +1,1 @@
+"""Drivers: each observes and changes one kernel table, and holds no policy."""

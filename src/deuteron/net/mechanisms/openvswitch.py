@@ -1,0 +1,81 @@
+"""The `openvswitch` mechanism: ports on br-int of a host whose agent speaks to Open vSwitch."""
+
+from __future__ import annotations
+
+import msgspec
+
+from deuteron.net.mechanisms.base import Binding, HostFacts, PortToBind, Refusal, Segment, listed
+
+TUNNEL_TYPES = frozenset({"vxlan", "gre", "geneve"})
+
+_VNIC_TYPES = frozenset({"normal"})
+
+
+class OpenVSwitch(msgspec.Struct, frozen=True):
+    """Binds normal ports where the host has a way to the segment."""
+
+    @property
+    def name(self) -> str:
+        return "openvswitch"
+
+    def bind(self, port: PortToBind, segment: Segment, host: HostFacts) -> Binding | Refusal:
+        """A binding of type `ovs`, or the first thing that stands in the way.
+
+        Source: openstack/neutron, neutron/plugins/ml2/drivers/openvswitch/mech_driver/mech_openvswitch.py
+        and .../drivers/mech_agent.py (`check_segment_for_agent`).
+        """
+        refusal = self._refusal(port, segment, host)
+        if refusal is not None:
+            return refusal
+        return Binding(
+            mechanism=self.name,
+            vif_type="ovs",
+            vif_details={
+                "connectivity": "l2",
+                "port_filter": True,
+                "ovs_hybrid_plug": host.firewall_driver == "iptables_hybrid",
+                "datapath_type": host.datapath_type,
+                "bridge_name": "br-int",
+                "bound_drivers": {"0": self.name},
+            },
+            segment=segment,
+        )
+
+    def _refusal(self, port: PortToBind, segment: Segment, host: HostFacts) -> Refusal | None:
+        if port.vnic_type not in _VNIC_TYPES:
+            return Refusal(
+                f'vnic_type "{port.vnic_type}" is not supported (supported: {", ".join(sorted(_VNIC_TYPES))})',
+                hint="create the port with --vnic-type normal",
+            )
+        if not host.is_alive:
+            return Refusal(
+                "the agent of the host does not answer",
+                hint=f"look at the log of {host.host}, or choose another host",
+                code="port.host_down",
+            )
+        kind = segment.network_type
+        if kind in TUNNEL_TYPES:
+            if kind not in host.tunnel_types:
+                return Refusal(
+                    f'no {kind} tunnels on this host (tunnel types: {", ".join(host.tunnel_types) or "none"})',
+                    hint=f"add {kind} to tunnel_types on {host.host}, or move the port to another segment",
+                )
+            if host.tunnel_ip is None:
+                return Refusal(f"{kind} needs a tunnel address", hint=f"give {host.host} a tunnel_ip")
+            return None
+        if kind in ("flat", "vlan"):
+            if segment.physical_network not in host.bridge_mappings:
+                name = segment.physical_network
+                return Refusal(
+                    f'no bridge for physical network "{name}" (mapped: {listed(host.bridge_mappings)})',
+                    hint=f"add {name} to bridge_mappings on {host.host}, or move the port to another segment",
+                )
+            return None
+        if kind == "local":
+            return None
+        return Refusal(f'network type "{kind}" is not known to openvswitch')
+
+
+def openvswitch() -> OpenVSwitch:
+    """The mechanism; its entry point in `deuteron.mechanisms`."""
+    return OpenVSwitch()

@@ -1,0 +1,234 @@
+"""The desired rows of each kernel table: what a plan says and what a driver observes.
+
+Every row is a frozen value with a `key`; a driver compares wanted and observed rows by key and value.
+Rows hold no policy and no reference to the intent. `HostPlan` is the whole of one host.
+
+OpenFlow port numbers are part of the plan (`ofport_request`), so flows are plain text that never
+depends on what the switch happened to choose: on br-int, patch ports hold 1 to 15 and ports of the
+cloud 16 to 65000; on a physical bridge the interface is 1 and `phy-<bridge>` is 2; on br-tun
+`patch-int` is 1 and tunnels follow from 2.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+HOST = ""
+"""The namespace name that means the host itself."""
+
+
+class Row(msgspec.Struct, frozen=True, omit_defaults=True):
+    pass
+
+
+class Namespace(Row):
+    name: str
+
+    @property
+    def key(self) -> str:
+        return self.name
+
+
+class OvsBridge(Row):
+    name: str
+    datapath_type: str
+    fail_mode: str = "secure"
+    protocols: tuple[str, ...] = ("OpenFlow10", "OpenFlow13", "OpenFlow14", "OpenFlow15")
+
+    @property
+    def key(self) -> str:
+        return self.name
+
+
+class OvsPort(Row):
+    """A port with one interface of the same name. `namespace` is where an internal port's device lives."""
+
+    bridge: str
+    name: str
+    type: Literal["internal", "patch", "system", "vxlan", "gre", "geneve"]
+    ofport_request: int
+    tag: int | None = None
+    mac: str | None = None
+    mtu_request: int | None = None
+    options: tuple[tuple[str, str], ...] = ()
+    external_ids: tuple[tuple[str, str], ...] = ()
+    """Interface external_ids: attached-mac, iface-id, iface-status, vm-uuid, and our mark `deuteron-id`."""
+    other_config: tuple[tuple[str, str], ...] = ()
+    namespace: str = HOST
+
+    @property
+    def key(self) -> str:
+        return self.name
+
+
+class Link(Row):
+    """A device made over netlink in `namespace`: a Linux bridge, a veth (with `peer` in the same namespace), a persistent tap.
+
+    For devices that another table makes (an internal OVS port), a Link with kind "existing" fixes MAC, MTU and up.
+    """
+
+    namespace: str
+    name: str
+    kind: Literal["bridge", "veth", "tap", "vlan", "vxlan", "existing"]
+    mac: str | None = None
+    mtu_bytes: int | None = None
+    up: bool = True
+    master: str | None = None
+    peer: str | None = None
+    vlan_id: int | None = None
+    parent: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return (self.namespace, self.name)
+
+
+class Address(Row):
+    namespace: str
+    link: str
+    interface: str
+    """With prefix length: `10.10.10.1/24`."""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return (self.namespace, self.link, self.interface)
+
+
+class Route(Row):
+    """A static route (`proto static`); `via` None means on-link."""
+
+    namespace: str
+    destination: str
+    """A prefix, `0.0.0.0/0` or `::/0` for the default route."""
+    via: str | None
+    link: str | None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return (self.namespace, self.destination)
+
+
+class Sysctl(Row):
+    namespace: str
+    name: str
+    """Dotted, `net.ipv4.ip_forward`; an interface name may stand in as one component, slashes inside it kept."""
+    value: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return (self.namespace, self.name)
+
+
+class Flow(Row):
+    """One OpenFlow entry in ovs-ofctl syntax; `match` without priority or table, `actions` without the keyword."""
+
+    bridge: str
+    table: int
+    priority: int
+    match: str
+    actions: str
+
+    @property
+    def key(self) -> tuple[str, int, int, str]:
+        return (self.bridge, self.table, self.priority, self.match)
+
+
+class IptablesChain(Row):
+    """A chain of ours and its rules, each as iptables-save prints it after `-A <chain> `."""
+
+    name: str
+    rules: tuple[str, ...] = ()
+
+
+class IptablesTable(Row):
+    """Our part of one iptables table: own chains whole, and the jumps we need in built-in chains, in order.
+
+    `builtin` holds (chain, rule) pairs; ours are those whose target is one of our chains (the mark).
+    """
+
+    namespace: str
+    family: Literal[4, 6]
+    table: Literal["filter", "nat", "mangle", "raw"]
+    chains: tuple[IptablesChain, ...]
+    builtin: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        return (self.namespace, self.family, self.table)
+
+
+class IpSet(Row):
+    namespace: str
+    name: str
+    type: str
+    """`hash:net` with its family: `hash:net family inet`."""
+    members: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return (self.namespace, self.name)
+
+
+class Dnsmasq(Row):
+    """One dnsmasq: its arguments and its files (name relative to `directory`, content).
+
+    A change of `arguments` restarts it; a change of files alone is a SIGHUP.
+    """
+
+    namespace: str
+    id: str
+    """The network."""
+    directory: str
+    arguments: tuple[str, ...]
+    files: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def key(self) -> str:
+        return self.id
+
+
+class Radvd(Row):
+    """One radvd in a router namespace."""
+
+    namespace: str
+    id: str
+    directory: str
+    config: str
+
+    @property
+    def key(self) -> str:
+        return self.id
+
+
+class MetadataListener(Row):
+    """A socket in `namespace` whose requests the agent forwards to the API as coming from this network or router."""
+
+    namespace: str
+    address: str
+    port: int
+    network_id: str | None = None
+    router_id: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        return (self.namespace, self.address, self.port)
+
+
+class HostPlan(Row):
+    """Everything the network of one host should consist of. Tuples are sorted by key; keys are unique."""
+
+    namespaces: tuple[Namespace, ...] = ()
+    bridges: tuple[OvsBridge, ...] = ()
+    ovs_ports: tuple[OvsPort, ...] = ()
+    links: tuple[Link, ...] = ()
+    addresses: tuple[Address, ...] = ()
+    routes: tuple[Route, ...] = ()
+    sysctls: tuple[Sysctl, ...] = ()
+    flows: tuple[Flow, ...] = ()
+    ipsets: tuple[IpSet, ...] = ()
+    iptables: tuple[IptablesTable, ...] = ()
+    dnsmasqs: tuple[Dnsmasq, ...] = ()
+    radvds: tuple[Radvd, ...] = ()
+    metadata: tuple[MetadataListener, ...] = ()

@@ -1,0 +1,287 @@
+"""Which hosts a cloud has, what each is for, and how they are wired: the topology file.
+
+The file is TOML and speaks Kolla's inventory: five groups and the roles of a host's interfaces.
+
+    [groups]
+    control = ["aio"]           # accepted and recorded; the API runs beside the sandbox
+    network = ["aio"]           # DHCP, routers, metadata
+    compute = ["aio"]           # virtual machines
+    storage = ["aio"]
+    monitoring = ["aio"]
+
+    [interfaces]                # names inside every host
+    network_interface = "eth0"              # management
+    tunnel_interface = "eth1"               # VXLAN, GRE, Geneve
+    vlan_interface = "eth2"                 # VLAN trunk, physical network "physnet1"
+    neutron_external_interface = "eth3"     # provider network, physical network "public"
+
+    [provider]
+    cidr = "172.24.4.0/24"
+    gateway = "172.24.4.1"                  # the address of the host `outside`
+    pool = ["172.24.4.10", "172.24.4.250"]
+
+    [hosts.aio]                             # only for what differs from the rules above
+    tunnel_ip = "172.31.0.10"
+
+Every table may be left out. A host is any name that a group mentions. `outside` is always there: it
+plays the datacenter beyond the provider network and runs no agent.
+
+Invariant: a `Topology` is valid; whoever holds one need not check names, addresses or groups again.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import tomllib
+from collections.abc import Mapping
+from typing import Literal, cast
+
+import msgspec
+
+from .errors import TopologyError
+
+GROUPS = ("control", "network", "compute", "storage", "monitoring")
+OUTSIDE = "outside"
+TRUNK_PHYSNET = "physnet1"
+PROVIDER_PHYSNET = "public"
+PROVIDER_BRIDGE = "br-ex"
+
+AgentRole = Literal["network", "compute"]
+
+_HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
+_INTERFACE_NAME = re.compile(r"[a-z][a-z0-9.]{0,11}")
+
+
+class Interfaces(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The interface of a host that plays each role. The bridge of the VLAN trunk is `br-<vlan_interface>`."""
+
+    network_interface: str = "eth0"
+    tunnel_interface: str = "eth1"
+    vlan_interface: str = "eth2"
+    neutron_external_interface: str = "eth3"
+
+    @property
+    def names(self) -> tuple[str, str, str, str]:
+        return (
+            self.network_interface,
+            self.tunnel_interface,
+            self.vlan_interface,
+            self.neutron_external_interface,
+        )
+
+
+class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The network beyond `neutron_external_interface`; `pool` is what floating IPs and router gateways come from."""
+
+    cidr: str = "172.24.4.0/24"
+    gateway: str = "172.24.4.1"
+    pool: tuple[str, str] = ("172.24.4.10", "172.24.4.250")
+
+    @property
+    def outside_address(self) -> str:
+        """The address of `outside` with prefix length."""
+        return f"{self.gateway}/{ipaddress.ip_network(self.cidr).prefixlen}"
+
+
+class Networks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where hosts get their management and tunnel addresses from."""
+
+    management: str = "172.30.0.0/16"
+    tunnel: str = "172.31.0.0/16"
+
+
+class _HostTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    management_ip: str | None = None
+    tunnel_ip: str | None = None
+    network_interface: str | None = None
+    tunnel_interface: str | None = None
+    vlan_interface: str | None = None
+    neutron_external_interface: str | None = None
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    groups: dict[str, tuple[str, ...]] = {}
+    interfaces: Interfaces = Interfaces()
+    networks: Networks = Networks()
+    provider: Provider = Provider()
+    hosts: dict[str, _HostTable] = {}
+
+
+class Host(msgspec.Struct, frozen=True):
+    """One host. `management_ip` and `tunnel_ip` have no prefix length; `number` is unique within the topology."""
+
+    name: str
+    number: int
+    groups: tuple[str, ...]
+    interfaces: Interfaces
+    management_ip: str
+    tunnel_ip: str | None
+
+    @property
+    def roles(self) -> tuple[AgentRole, ...]:
+        """What the host's agent does; empty for a host without an agent."""
+        return cast("tuple[AgentRole, ...]", tuple(g for g in ("network", "compute") if g in self.groups))
+
+    @property
+    def bridge_mappings(self) -> dict[str, str]:
+        return {TRUNK_PHYSNET: f"br-{self.interfaces.vlan_interface}", PROVIDER_PHYSNET: PROVIDER_BRIDGE}
+
+    @property
+    def bridge_ports(self) -> dict[str, str]:
+        return {
+            f"br-{self.interfaces.vlan_interface}": self.interfaces.vlan_interface,
+            PROVIDER_BRIDGE: self.interfaces.neutron_external_interface,
+        }
+
+
+class Topology(msgspec.Struct, frozen=True):
+    hosts: tuple[Host, ...]
+    provider: Provider
+    networks: Networks
+
+    def host(self, name: str) -> Host | None:
+        return next((host for host in self.hosts if host.name == name), None)
+
+    @property
+    def agents(self) -> tuple[Host, ...]:
+        """The hosts that run an agent."""
+        return tuple(host for host in self.hosts if host.roles)
+
+
+DEFAULT_TEXT = """\
+# One host that does everything, and the world outside.
+[groups]
+control = ["aio"]
+network = ["aio"]
+compute = ["aio"]
+storage = ["aio"]
+monitoring = ["aio"]
+"""
+
+
+def parse_topology(text: str, source: str = "the topology") -> Topology:
+    """The topology that the TOML `text` describes; `source` names it in messages.
+
+    Raises: TopologyError if the text is not TOML, a key is unknown, or names, groups or addresses do not fit together.
+    """
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise TopologyError(f"cannot read {source}: {error}") from error
+    try:
+        file = msgspec.convert(table, _File)
+    except msgspec.ValidationError as error:
+        raise TopologyError(
+            f"cannot read {source}: {error}",
+            "known tables are groups, interfaces, networks, provider and hosts.NAME",
+        ) from error
+    unknown = sorted(set(file.groups) - set(GROUPS))
+    if unknown:
+        raise TopologyError(f'unknown group "{unknown[0]}" in {source}', f"groups are {', '.join(GROUPS)}")
+    provider = _checked_provider(file.provider, source)
+    names = _host_names(file, source)
+    hosts = tuple(_host(name, number, file, source) for number, name in enumerate(names))
+    _refuse_doubled_addresses(hosts, source)
+    return Topology(hosts=hosts, provider=provider, networks=file.networks)
+
+
+def default_topology() -> Topology:
+    return parse_topology(DEFAULT_TEXT, "the default topology")
+
+
+def _host_names(file: _File, source: str) -> list[str]:
+    """Host names in the order of their first mention, `outside` last."""
+    groups: Mapping[str, tuple[str, ...]] = file.groups or {group: ("aio",) for group in GROUPS}
+    names = list(dict.fromkeys(name for group in GROUPS for name in groups.get(group, ())))
+    for name in names:
+        if not _HOST_NAME.fullmatch(name):
+            raise TopologyError(
+                f'cannot use "{name}" as a host name in {source}',
+                "a name has up to 32 lower case letters, digits and hyphens, and begins and ends with none of the last",
+            )
+    if OUTSIDE in names:
+        raise TopologyError(f'host "{OUTSIDE}" of {source} cannot be in a group', "it is the world outside the cloud")
+    stray = sorted(set(file.hosts) - set(names) - {OUTSIDE})
+    if stray:
+        raise TopologyError(f'host "{stray[0]}" of {source} is in no group', f"add it to one of {', '.join(GROUPS)}")
+    for needed in ("network", "compute"):
+        if not groups.get(needed):
+            raise TopologyError(f'group "{needed}" of {source} has no host', f'write {needed} = ["NAME"] under [groups]')
+    return [*names, OUTSIDE]
+
+
+def _host(name: str, number: int, file: _File, source: str) -> Host:
+    table = file.hosts.get(name, _HostTable())
+    interfaces = Interfaces(
+        network_interface=table.network_interface or file.interfaces.network_interface,
+        tunnel_interface=table.tunnel_interface or file.interfaces.tunnel_interface,
+        vlan_interface=table.vlan_interface or file.interfaces.vlan_interface,
+        neutron_external_interface=table.neutron_external_interface or file.interfaces.neutron_external_interface,
+    )
+    for interface in interfaces.names:
+        if not _INTERFACE_NAME.fullmatch(interface):
+            raise TopologyError(
+                f'cannot name an interface of host "{name}" "{interface}" in {source}',
+                "a name has up to 12 lower case letters, digits and dots, so that br-NAME still fits the kernel's 15",
+            )
+    if len(set(interfaces.names)) != len(interfaces.names):
+        raise TopologyError(f'two roles of host "{name}" have the same interface in {source}')
+    groups = file.groups or {group: ("aio",) for group in GROUPS}
+    # .1 to .9 stay free for gateways and for people; host n has n + 10 in both networks.
+    management_ip = table.management_ip or _nth(file.networks.management, number + 10, "networks.management", source)
+    tunnel_ip: str | None = None
+    if name != OUTSIDE:
+        tunnel_ip = table.tunnel_ip or _nth(file.networks.tunnel, number + 10, "networks.tunnel", source)
+    for address, network in ((management_ip, file.networks.management), (tunnel_ip, file.networks.tunnel)):
+        if address is not None:
+            _refuse_stray_address(address, network, name, source)
+    return Host(
+        name=name,
+        number=number,
+        groups=tuple(group for group in GROUPS if name in groups.get(group, ())),
+        interfaces=interfaces,
+        management_ip=management_ip,
+        tunnel_ip=tunnel_ip,
+    )
+
+
+def _checked_provider(provider: Provider, source: str) -> Provider:
+    try:
+        network = ipaddress.ip_network(provider.cidr)
+        addresses = [ipaddress.ip_address(text) for text in (provider.gateway, *provider.pool)]
+    except ValueError as error:
+        raise TopologyError(f"cannot read [provider] of {source}: {error}") from error
+    for address in addresses:
+        if address not in network:
+            raise TopologyError(f'"{address}" of [provider] in {source} is not in "{provider.cidr}"')
+    if int(addresses[1]) > int(addresses[2]):
+        raise TopologyError(f'the pool of [provider] in {source} ends before it begins: "{addresses[1]}"')
+    return provider
+
+
+def _nth(network: str, number: int, key: str, source: str) -> str:
+    try:
+        return str(ipaddress.ip_network(network)[number])
+    except (ValueError, IndexError) as error:
+        raise TopologyError(f'cannot take address {number} of {key} = "{network}" in {source}: {error}') from error
+
+
+def _refuse_stray_address(address: str, network: str, host: str, source: str) -> None:
+    try:
+        inside = ipaddress.ip_address(address) in ipaddress.ip_network(network)
+    except ValueError as error:
+        raise TopologyError(f'cannot read an address of host "{host}" in {source}: {error}') from error
+    if not inside:
+        raise TopologyError(f'address "{address}" of host "{host}" in {source} is not in "{network}"')
+
+
+def _refuse_doubled_addresses(hosts: tuple[Host, ...], source: str) -> None:
+    seen: dict[str, str] = {}
+    for host in hosts:
+        for address in (host.management_ip, host.tunnel_ip):
+            if address is None:
+                continue
+            if address in seen:
+                raise TopologyError(f'hosts "{seen[address]}" and "{host.name}" of {source} both have "{address}"')
+            seen[address] = host.name

@@ -1,0 +1,1 @@
+"""Rows that say what should be: tables, transactions, one growing revision, and a change log."""

@@ -1,0 +1,232 @@
+"""The store: one database, transaction functions, one growing revision.
+
+Why: an operation of the API is one function `(tx, …) -> result` with no effect outside `tx`. This module
+opens, commits and, where the database asks for it, runs it again. Every write transaction that records
+changes takes the next revision; whoever follows the log hears of it after the commit is durable.
+
+Invariants:
+- A write that was acknowledged is on disk (SQLite WAL, synchronous=FULL).
+- Writes run one at a time, in a thread of their own. Those that wait while one commit reaches the disk
+  share the next commit, each in its own savepoint: one that fails takes nothing of the others with it.
+- Reads run on their own connections in the caller's thread and see the last commit.
+"""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, Executable, Row, Table, create_engine, event, func, insert, select
+from sqlalchemy.engine import CursorResult
+from sqlalchemy.pool import NullPool
+
+from deuteron.store import migrate
+from deuteron.store.schema import changes
+
+T = TypeVar("T")
+
+_BATCH = 128
+"""How many waiting writes share one commit at most."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One object that a transaction created, changed or deleted."""
+
+    kind: str
+    id: str
+    deleted: bool = False
+
+
+@dataclass
+class Tx:
+    """A transaction handle: statements, the time, and what changed. Valid only inside its function."""
+
+    connection: Connection
+    now: datetime
+    writable: bool
+    recorded: list[Change] = field(default_factory=list)
+
+    def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
+        return self.connection.execute(statement, parameters)
+
+    def all(self, statement: Executable) -> Sequence[Row[Any]]:
+        return self.connection.execute(statement).all()
+
+    def first(self, statement: Executable) -> Row[Any] | None:
+        return self.connection.execute(statement).first()
+
+    def scalar(self, statement: Executable) -> Any:
+        return self.connection.execute(statement).scalar()
+
+    def scalars(self, statement: Executable) -> list[Any]:
+        return list(self.connection.execute(statement).scalars())
+
+    def insert(self, table: Table, values: dict[str, Any] | list[dict[str, Any]]) -> None:
+        self.connection.execute(insert(table), values)
+
+    def changed(self, kind: str, id: str, *, deleted: bool = False) -> None:
+        """Record that the object changed, so that agents and watchers hear of it."""
+        self.recorded.append(Change(kind, id, deleted))
+
+
+@dataclass
+class _Job:
+    function: Callable[[Tx], Any]
+    future: Future[Any]
+
+
+class Database:
+    """An SQLite file. `subscribe` callbacks run in the writer thread after each durable commit: keep them short."""
+
+    def __init__(self, path: Path, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.path = path
+        self.engine = _engine(path)
+        self._clock = clock
+        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._local = threading.local()
+        self._readers: list[Connection] = []
+        self._subscribers: list[Callable[[int, Sequence[Change]], None]] = []
+        migrate.upgrade(self.engine)
+        with self.engine.connect() as connection:
+            self.revision: int = connection.scalar(select(func.max(changes.c.revision))) or 0
+        self._writer = threading.Thread(target=self._write_loop, name="store-writer", daemon=True)
+        self._writer.start()
+
+    def subscribe(self, callback: Callable[[int, Sequence[Change]], None]) -> None:
+        self._subscribers.append(callback)
+
+    @contextmanager
+    def read(self) -> Iterator[Tx]:
+        """A consistent read-only view. Nested use in one thread shares the outer view."""
+        outer: Tx | None = getattr(self._local, "tx", None)
+        if outer is not None:
+            yield outer
+            return
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self.engine.connect()
+            self._local.connection = connection
+            self._readers.append(connection)
+        connection.exec_driver_sql("BEGIN")
+        tx = Tx(connection, self._clock(), writable=False)
+        self._local.tx = tx
+        try:
+            yield tx
+        finally:
+            self._local.tx = None
+            connection.exec_driver_sql("ROLLBACK")
+
+    def submit(self, function: Callable[[Tx], T]) -> Future[T]:
+        """Queue a write; the future resolves once its commit is durable, or with the function's exception."""
+        future: Future[T] = Future()
+        self._queue.put(_Job(function, future))
+        return future
+
+    def write(self, function: Callable[[Tx], T]) -> T:
+        return self.submit(function).result()
+
+    def close(self) -> None:
+        self._queue.put(None)
+        self._writer.join()
+        for connection in self._readers:
+            connection.close()
+        self.engine.dispose()
+
+    def _write_loop(self) -> None:
+        connection = self.engine.connect()
+        while True:
+            job = self._queue.get()
+            if job is None:
+                break
+            jobs = [job]
+            stop = False
+            while len(jobs) < _BATCH:
+                try:
+                    more = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+                if more is None:
+                    stop = True
+                    break
+                jobs.append(more)
+            self._run_batch(connection, jobs)
+            if stop:
+                break
+        connection.close()
+
+    def _run_batch(self, connection: Connection, jobs: list[_Job]) -> None:
+        outcomes: list[tuple[_Job, Any, BaseException | None]] = []
+        heard: list[tuple[int, Sequence[Change]]] = []
+        revision = self.revision
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            for job in jobs:
+                tx = Tx(connection, self._clock(), writable=True)
+                connection.exec_driver_sql("SAVEPOINT job")
+                try:
+                    result = job.function(tx)
+                    if tx.recorded:
+                        revision += 1
+                        rows = [
+                            {"revision": revision, "ordinal": n, "kind": c.kind, "object_id": c.id, "deleted": c.deleted}
+                            for n, c in enumerate(dict.fromkeys(tx.recorded))
+                        ]
+                        connection.execute(insert(changes), rows)
+                        heard.append((revision, tuple(dict.fromkeys(tx.recorded))))
+                    connection.exec_driver_sql("RELEASE job")
+                    outcomes.append((job, result, None))
+                except BaseException as error:
+                    connection.exec_driver_sql("ROLLBACK TO job")
+                    connection.exec_driver_sql("RELEASE job")
+                    outcomes.append((job, None, error))
+            connection.exec_driver_sql("COMMIT")
+        except BaseException as error:  # the disk is full, the file is gone: nobody's write was acknowledged
+            try:
+                connection.exec_driver_sql("ROLLBACK")
+            except Exception:  # no transaction was open: BEGIN itself failed
+                pass
+            for job in jobs:
+                job.future.set_exception(error)
+            return
+        self.revision = revision
+        for job, result, failure in outcomes:
+            if failure is not None:
+                job.future.set_exception(failure)
+            else:
+                job.future.set_result(result)
+        for number, recorded in heard:
+            for callback in self._subscribers:
+                callback(number, recorded)
+
+
+def _engine(path: Path) -> Engine:
+    # A reader's connection stays with its thread, the writer's with the writer: no pool.
+    engine = create_engine(
+        f"sqlite:///{path}", poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args={"check_same_thread": False}
+    )
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: sqlite3.Connection, record: object) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "busy_timeout=10000",
+            "cache_size=-16000",
+            "temp_store=MEMORY",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    return engine

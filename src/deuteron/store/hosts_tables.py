@@ -1,0 +1,35 @@
+"""Tables of the hosts: who they are, what they last said, and the numbers allotted to objects on them."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Integer, Table, Text, UniqueConstraint
+
+from deuteron.store.schema import Json, metadata
+
+hosts = Table(
+    "hosts",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("id", Text, nullable=False),
+    Column("connected", Boolean, nullable=False),
+    Column("last_heard", Text),
+    Column("started_at", Text),
+    Column("realised_revision", BigInteger, nullable=False),
+    Column("hello", Json, nullable=False),
+    Column("usage", Json, nullable=False),
+    Column("problems", Json, nullable=False),
+    Column("disabled_services", Json, nullable=False),
+)
+"""One row for each host that ever connected; `hello` is its last `Hello` message as a JSON object."""
+
+slots = Table(
+    "host_slots",
+    metadata,
+    Column("host", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("object_id", Text, primary_key=True),
+    Column("number", Integer, nullable=False),
+    Column("parent_id", Text),
+    UniqueConstraint("host", "kind", "number"),
+)
+"""`vlan`: the local VLAN of a network on a host; `port`: the OpenFlow port number of a port, its network as parent."""

@@ -1,0 +1,1 @@
+"""Alembic asks for this file; `deuteron.store.migrate` runs migrations itself and never executes it."""

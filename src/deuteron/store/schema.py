@@ -1,0 +1,75 @@
+"""The tables: one per resource declaration, plus those that hold relations and constraints.
+
+`table_for(resource)` makes the table of a declaration: a column for each stored attribute (text, integer,
+boolean, JSON), with `id` as key. Constraint tables (address allocations, segment allocations, role
+assignments, …) are declared by the store module of their service and register in `metadata` on import.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+from sqlalchemy import BigInteger, Boolean, Column, Dialect, Index, Integer, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy.types import TypeDecorator
+
+from deuteron.model.resource import Resource
+
+metadata = MetaData()
+
+
+class Json(TypeDecorator[Any]):
+    """JSON in a text column, encoded by msgspec. None is NULL."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else msgspec.json.encode(value).decode()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        return None if value is None else msgspec.json.decode(value)
+
+    def process_literal_param(self, value: Any, dialect: Dialect) -> str:
+        return json.dumps(value)
+
+
+_COLUMN_TYPES: dict[str, Any] = {"text": Text, "integer": BigInteger, "boolean": Boolean, "json": Json}
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("revision", Integer, primary_key=True),
+    Column("ordinal", Integer, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("object_id", Text, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+)
+"""What each revision touched."""
+
+
+def table_for(resource: Resource, *extra: Column[Any]) -> Table:
+    """The table of a declaration; `extra` columns hold what no answer shows. Call once, at module level of a store module."""
+    columns: list[Any] = []
+    for attribute in resource.attributes:
+        if not attribute.stored:
+            continue
+        name = (attribute.column or attribute.name).replace(":", "_")
+        columns.append(
+            Column(
+                name,
+                _COLUMN_TYPES[attribute.codec.column],
+                key=attribute.name,
+                primary_key=attribute.name == "id",
+                nullable=attribute.name != "id",
+            )
+        )
+    table = Table(resource.table_name, metadata, *columns, *extra)
+    for names in resource.indexes:
+        Index(f"ix_{resource.table_name}_{'_'.join(names)}".replace(":", "_"), *(table.c[name] for name in names))
+    for names in resource.unique:
+        table.append_constraint(
+            UniqueConstraint(*(table.c[name] for name in names), name=f"uq_{resource.table_name}_{'_'.join(names)}")
+        )
+    return table

@@ -1,0 +1,84 @@
+"""Numbers on a host that must not change while an object is there: local VLANs and OpenFlow ports.
+
+A network is present on a host as long as one of its ports has a slot there; its local VLAN comes and
+goes with the first and the last of them. Both numbers are the lowest free ones, so they stay small and
+readable. Being rows, they survive agents and hosts, and plans can be pure.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, func, select
+
+from deuteron.store.database import Tx
+from deuteron.store.hosts_tables import slots
+
+FIRST_OFPORT = 16
+LAST_OFPORT = 65000
+LAST_VLAN = 4094
+
+
+class HostFull(Exception):
+    """The host has no number left."""
+
+
+def attach_port(tx: Tx, host: str, port_id: str, network_id: str) -> None:
+    """Give the port its number on `host`, and its network a local VLAN. Idempotent. Raises: HostFull."""
+    if number_of(tx, host, "port", port_id) is not None:
+        return
+    if number_of(tx, host, "vlan", network_id) is None:
+        _take(tx, host, "vlan", network_id, 1, LAST_VLAN, None)
+    _take(tx, host, "port", port_id, FIRST_OFPORT, LAST_OFPORT, network_id)
+
+
+def detach_port(tx: Tx, port_id: str) -> None:
+    """Free the port's number wherever it has one, and its network's VLAN where it was the last."""
+    for host, network_id in tx.all(
+        select(slots.c.host, slots.c.parent_id).where(slots.c.kind == "port", slots.c.object_id == port_id)
+    ):
+        tx.execute(delete(slots).where(slots.c.host == host, slots.c.kind == "port", slots.c.object_id == port_id))
+        left = tx.first(
+            select(slots.c.number)
+            .where(slots.c.host == host, slots.c.kind == "port", slots.c.parent_id == network_id)
+            .limit(1)
+        )
+        if left is None:
+            tx.execute(
+                delete(slots).where(slots.c.host == host, slots.c.kind == "vlan", slots.c.object_id == network_id)
+            )
+
+
+def number_of(tx: Tx, host: str, kind: str, object_id: str) -> int | None:
+    found: int | None = tx.scalar(
+        select(slots.c.number).where(slots.c.host == host, slots.c.kind == kind, slots.c.object_id == object_id)
+    )
+    return found
+
+
+def hosts_of_network(tx: Tx, network_id: str) -> list[str]:
+    """Hosts where the network is present."""
+    return tx.scalars(select(slots.c.host).where(slots.c.kind == "vlan", slots.c.object_id == network_id))
+
+
+def _take(tx: Tx, host: str, kind: str, object_id: str, first: int, last: int, parent: str | None) -> None:
+    mine = (slots.c.host == host) & (slots.c.kind == kind)
+    # The usual case is a dense range: then the next number is first + count, found with one index scan.
+    count, highest = tx.execute(select(func.count(), func.max(slots.c.number)).where(mine)).one()
+    if highest is None:
+        number = first
+    elif highest - first + 1 == count:
+        number = highest + 1
+    else:
+        other = slots.alias()
+        number = tx.scalar(
+            select(func.min(slots.c.number) + 1).where(
+                mine,
+                ~select(other.c.number)
+                .where(other.c.host == host, other.c.kind == kind, other.c.number == slots.c.number + 1)
+                .exists(),
+            )
+        )
+        if tx.first(select(slots.c.number).where(mine, slots.c.number == first)) is None:
+            number = first
+    if number > last:
+        raise HostFull(f"host {host} has no {kind} number left ({first} to {last} are taken)")
+    tx.insert(slots, {"host": host, "kind": kind, "object_id": object_id, "number": number, "parent_id": parent})

@@ -1,0 +1,14 @@
+"""All tables of the cloud: importing this module registers each service's tables in `metadata`."""
+
+from __future__ import annotations
+
+import importlib
+
+from deuteron.store.schema import metadata
+
+SERVICES = ("identity", "network", "image", "compute", "hosts")
+
+for _service in SERVICES:
+    importlib.import_module(f"deuteron.store.{_service}_tables")
+
+__all__ = ["metadata"]

@@ -1,0 +1,71 @@
+"""The architecture as a test: imports point one way, and pure packages import no I/O."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src" / "deuteron"
+
+MAY_IMPORT = {
+    "model": set(),
+    "store": {"model"},
+    "api": {"model", "store", "net.mechanisms"},
+    "net": {"model"},
+    "compute": {"model"},
+    "guest": {"model"},
+    "agent": {"model", "net", "compute"},
+    "sandbox": {"model"},
+    "cli": {"model", "sandbox", "guest", "compute.probe", "net", "api.cloud"},
+}
+"""Each layer and what of ours it may import, besides itself."""
+
+PURE = ("net/plan", "net/mechanisms", "net/rows.py", "net/pipeline.py", "net/delta.py", "compute/domain.py", "model")
+IO_MODULES = {"os", "socket", "subprocess", "sqlite3", "asyncio", "threading", "shutil", "pathlib", "pyroute2", "libvirt", "ovs"}
+
+
+def imports_of(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found
+
+
+@pytest.mark.parametrize("layer", sorted(MAY_IMPORT))
+def test_a_layer_imports_only_the_layers_below_it(layer: str) -> None:
+    wrong = []
+    for path in sorted((SOURCE / layer).rglob("*.py")):
+        for name in imports_of(path):
+            if not name.startswith("deuteron."):
+                continue
+            inner = name.removeprefix("deuteron.")
+            if inner.split(".")[0] == layer:
+                continue
+            if not any(inner == allowed or inner.startswith(f"{allowed}.") for allowed in MAY_IMPORT[layer]):
+                wrong.append(f"{path.relative_to(SOURCE)} imports {name}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("part", PURE)
+def test_a_pure_part_imports_no_io(part: str) -> None:
+    root = SOURCE / part
+    paths = [root] if root.suffix == ".py" else sorted(root.rglob("*.py"))
+    assert paths, f"{part} is gone: mend this list"
+    wrong = [
+        f"{path.relative_to(SOURCE)} imports {name}"
+        for path in paths
+        for name in imports_of(path)
+        if name.split(".")[0] in IO_MODULES
+    ]
+    assert wrong == []
+
+
+def test_every_package_belongs_to_a_layer() -> None:
+    packages = {path.name for path in SOURCE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert packages == set(MAY_IMPORT)
