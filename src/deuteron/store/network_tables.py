@@ -1,1 +1,124 @@
-"""Tables of the network service."""
+"""Tables of the network service.
+
+One table for each declaration, with nested values as JSON in the row, so that a list is one query. The side
+tables hold what must be unique or be found from the other end; the rules that write a row keep them in step
+in the same transaction.
+
+`number` is an IP address as 32 hexadecimal digits: it sorts as the address does, for both families.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Table, Text, UniqueConstraint
+
+from deuteron.model import network as declared
+from deuteron.store.schema import metadata, table_for
+
+networks = table_for(declared.NETWORK)
+
+subnets = table_for(declared.SUBNET)
+
+ports = table_for(
+    declared.PORT,
+    Column("binding_refusal", Text),  # why the last binding failed; NULL while it is bound or unbound
+)
+
+routers = table_for(
+    declared.ROUTER,
+    Column("host", Text),  # the network host that runs it; NULL until it has an interface or a gateway
+    Column("gateway_port_id", Text),
+    Column("gateway_network_id", Text, index=True),
+)
+
+floatingips = table_for(
+    declared.FLOATINGIP,
+    Column("floating_port_id", Text, nullable=False),  # the port on the external network that holds the address
+    UniqueConstraint("port_id", "fixed_ip_address", "floating_network_id"),  # type: ignore[arg-type]  # a table item too
+)
+
+security_groups = table_for(declared.SECURITY_GROUP, Column("is_default", Boolean, nullable=False))
+
+security_group_rules = table_for(
+    declared.SECURITY_GROUP_RULE,
+    Column("signature", Text, nullable=False),  # what the rule says, as one text: a duplicate is found by its index
+    Column("protocol_number", BigInteger),  # IANA number; NULL is any
+    UniqueConstraint("security_group_id", "signature"),  # type: ignore[arg-type]  # a table item too
+)
+
+subnetpools = table_for(declared.SUBNETPOOL)
+address_scopes = table_for(declared.ADDRESS_SCOPE)
+rbac_policies = table_for(declared.RBAC_POLICY)
+
+TABLES: dict[str, Table] = {
+    "network": networks,
+    "subnet": subnets,
+    "port": ports,
+    "router": routers,
+    "floatingip": floatingips,
+    "security_group": security_groups,
+    "security_group_rule": security_group_rules,
+    "subnetpool": subnetpools,
+    "address_scope": address_scopes,
+    "rbac_policy": rbac_policies,
+}
+
+ip_allocations = Table(
+    "network_ip_allocations",
+    metadata,
+    Column("subnet_id", Text, primary_key=True),
+    Column("number", Text, primary_key=True),
+    Column("ip_address", Text, nullable=False),
+    Column("port_id", Text, nullable=False, index=True),
+    Column("network_id", Text, nullable=False),
+    Index("ix_network_ip_allocations_address", "network_id", "ip_address"),
+)
+"""Who holds which address."""
+
+ip_pools = Table(
+    "network_ip_pools",
+    metadata,
+    Column("subnet_id", Text, primary_key=True),
+    Column("first", Text, primary_key=True),
+    Column("last", Text, nullable=False),
+    Column("hint", Text, nullable=False),
+)
+"""Allocation pools. Every address of the pool below `hint` is taken, so the lowest free one is found from there."""
+
+segments = Table(
+    "network_segments",
+    metadata,
+    Column("network_type", Text, primary_key=True),
+    Column("physical_network", Text, primary_key=True),
+    Column("segmentation_id", BigInteger, primary_key=True),
+    Column("network_id", Text, nullable=False, index=True),
+)
+"""Segments in use: VLAN tags, tunnel ids (physical network ""), flat networks (segmentation id 0)."""
+
+security_group_ports = Table(
+    "network_security_group_ports",
+    metadata,
+    Column("security_group_id", Text, primary_key=True),
+    Column("port_id", Text, primary_key=True),
+    Index("ix_network_security_group_ports_port", "port_id"),
+)
+"""Which ports use which group."""
+
+default_groups = Table(
+    "network_default_groups",
+    metadata,
+    Column("project_id", Text, primary_key=True),
+    Column("security_group_id", Text, nullable=False),
+)
+"""The default group of each project."""
+
+quotas = Table(
+    "network_quotas",
+    metadata,
+    Column("project_id", Text, primary_key=True),
+    Column("resource", Text, primary_key=True),
+    Column("limit", BigInteger, nullable=False),
+)
+"""Limits that differ from the defaults."""
+
+Index("ix_network_ports_owner", ports.c["device_owner"])
+Index("ix_network_floatingips_floating_port", floatingips.c["floating_port_id"])

@@ -12,7 +12,10 @@ observed as a row and removed.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
+import socket
+import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +33,8 @@ _MS_BIND = 4096
 _MS_REC = 16384
 _MS_SHARED = 1 << 20
 _MNT_DETACH = 2
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -50,6 +55,11 @@ def _unshare_network() -> None:
 
 def _mount(source: str, target: str, flags: int) -> None:
     _check(_libc.mount(source.encode(), target.encode(), b"none", flags, None), f"mount on {target}")
+
+
+def _raise_loopback() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", _IFF_UP))
 
 
 class Namespaces:
@@ -125,6 +135,7 @@ class Namespaces:
         _unshare_network()
         try:
             _mount("/proc/thread-self/ns/net", path, _MS_BIND)
+            _raise_loopback()
         finally:
             _setns(self._host)
 

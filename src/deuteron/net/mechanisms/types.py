@@ -29,7 +29,7 @@ SMALLEST_MTU_BYTES = 68
 
 _ENCAPSULATION_BYTES = {
     "vxlan": 8 + 8 + 14,  # UDP, VXLAN, inner Ethernet: RFC 7348 section 5
-    "geneve": 8 + 8 + 14,  # UDP, Geneve without options, inner Ethernet: RFC 8926 section 3.3; OVN adds 8 for its option
+    "geneve": 8 + 8 + 14,  # UDP, Geneve without options, inner Ethernet: RFC 8926 section 3.3; OVN adds 8 of options
     "gre": 8 + 14,  # GRE with key, inner Ethernet: RFC 2890 section 2
 }
 

@@ -1,0 +1,247 @@
+"""The hosts of the cloud: which are configured, which are connected, and which one takes a new object.
+
+A host is configured in the API's settings; it has a row once its agent said `Hello`. This module owns the
+`hosts` table. Scheduling of network objects (DHCP, routers) goes over the configured hosts, so that a
+network can be made before any agent is there; scheduling of servers goes over the living ones.
+
+Invariants:
+- No row says `connected` while no connection is open: at start of the API all are marked disconnected.
+- A host is alive when it is connected and was heard within `ALIVE_S`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import func, select, update
+
+from deuteron.api.cloud import HostEntry, Settings
+from deuteron.model.intent import Heartbeat, Hello, TunnelPeer
+from deuteron.store.database import Tx
+from deuteron.store.hosts_tables import hosts, slots
+
+ALIVE_S: Final = 15.0
+"""A host that said nothing for so long is taken for dead; agents send a heartbeat every 5 s."""
+
+_NAMESPACE: Final = uuid.UUID("6f0c1dd0-0f59-5b0b-9d7c-2f6f2b6d4e52")
+"""Ids of hosts and of their services are name-based (RFC 9562 section 5.5), so they survive every restart."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """One configured or known host, as the API sees it now. `hello` is None until its agent first connected."""
+
+    name: str
+    id: str
+    roles: tuple[str, ...]
+    alive: bool
+    connected: bool
+    tunnel_ip: str | None
+    bridge_mappings: Mapping[str, str]
+    hello: Hello | None
+    usage: Mapping[str, Any]
+    last_heard: str | None
+    started_at: str | None
+    realised_revision: int
+    problems: tuple[tuple[str, str], ...]
+    disabled_services: Mapping[str, str]
+    """Name of a disabled service ("nova-compute") and the reason given."""
+
+
+@dataclass(frozen=True)
+class Agent:
+    """A host's part that OpenStack lists as an agent or service of its own."""
+
+    id: str
+    binary: str
+    agent_type: str
+    topic: str
+    host: Host
+
+
+_AGENTS: Final[Mapping[str, tuple[tuple[str, str, str], ...]]] = {
+    "any": (("neutron-openvswitch-agent", "Open vSwitch agent", "N/A"),),
+    "network": (
+        ("neutron-dhcp-agent", "DHCP agent", "dhcp_agent"),
+        ("neutron-l3-agent", "L3 agent", "l3_agent"),
+        ("neutron-metadata-agent", "Metadata agent", "N/A"),
+    ),
+}
+"""Agents of OpenStack that one Deuteron agent stands for, by role: binary, type, topic."""
+
+
+def host_id(name: str, part: str = "host") -> str:
+    """The id of a host, or of a `part` of it ("nova-compute"): the same for the same name, always."""
+    return str(uuid.uuid5(_NAMESPACE, f"{part}:{name}"))
+
+
+def all_hosts(tx: Tx, settings: Settings) -> list[Host]:
+    """Every configured host and every host that ever connected, by name."""
+    rows = {row.name: row for row in tx.all(select(hosts))}
+    names = sorted({*settings.hosts, *rows})
+    return [_host(name, rows.get(name), settings.hosts.get(name), tx.now) for name in names]
+
+
+def find(tx: Tx, settings: Settings, name: str) -> Host | None:
+    row = tx.first(select(hosts).where(hosts.c.name == name))
+    entry = settings.hosts.get(name)
+    return None if row is None and entry is None else _host(name, row, entry, tx.now)
+
+
+def is_alive(tx: Tx, name: str) -> bool:
+    row = tx.first(select(hosts.c.connected, hosts.c.last_heard).where(hosts.c.name == name))
+    return row is not None and _alive(bool(row.connected), row.last_heard, tx.now)
+
+
+def alive_hosts(tx: Tx, settings: Settings, role: str) -> list[Host]:
+    """The living hosts that play `role` ("network" or "compute"), by name."""
+    return [host for host in all_hosts(tx, settings) if host.alive and role in host.roles]
+
+
+def agents(tx: Tx, settings: Settings) -> list[Agent]:
+    """What the Network API lists as agents: of hosts whose agent ever connected."""
+    result = []
+    for host in all_hosts(tx, settings):
+        if host.hello is None:
+            continue
+        kinds = [*_AGENTS["any"], *(kind for role in host.roles for kind in _AGENTS.get(role, ()))]
+        result.extend(
+            Agent(host_id(host.name, binary), binary, agent_type, topic, host) for binary, agent_type, topic in kinds
+        )
+    return result
+
+
+def network_host_for(tx: Tx, settings: Settings, object_id: str) -> str | None:
+    """The host that runs DHCP or a router for a new object: a living network host with the fewest ports.
+
+    Where none lives, the choice is made among the configured ones: what is placed there works as soon as
+    the host connects. None when no host is configured for the role. Ties go by name, so that the choice
+    can be repeated; `object_id` spreads objects over equally loaded hosts.
+    """
+    candidates = [host for host in all_hosts(tx, settings) if "network" in host.roles]
+    candidates = [host for host in candidates if host.alive] or candidates
+    if not candidates:
+        return None
+    if len(candidates) == 1:
+        return candidates[0].name
+    counts = select(slots.c.host, func.count()).where(slots.c.kind == "port").group_by(slots.c.host)
+    loads: dict[str, int] = {host: count for host, count in tx.all(counts)}
+    return min(
+        candidates, key=lambda host: (loads.get(host.name, 0), uuid.uuid5(_NAMESPACE, host.name + object_id).int)
+    ).name
+
+
+def peers(tx: Tx, settings: Settings, without: str) -> tuple[TunnelPeer, ...]:
+    """Tunnel endpoints of the other hosts, living or not: a host that is away comes back with the same address."""
+    return tuple(
+        TunnelPeer(host.name, host.tunnel_ip, host.hello.tunnel_types if host.hello is not None else ("vxlan",))
+        for host in all_hosts(tx, settings)
+        if host.name != without and host.tunnel_ip is not None
+    )
+
+
+def tunnel_ips(tx: Tx, settings: Settings) -> dict[str, str]:
+    """Tunnel endpoint by host."""
+    return {host.name: host.tunnel_ip for host in all_hosts(tx, settings) if host.tunnel_ip is not None}
+
+
+# --- what connections write ------------------------------------------------------------------------------------------
+
+
+def greet(tx: Tx, hello: Hello) -> None:
+    """Record that the host's agent connected and what it is. Its peers hear of it when an address changed."""
+    row = tx.first(select(hosts).where(hosts.c.name == hello.host))
+    said = msgspec.to_builtins(hello)
+    values = {"connected": True, "last_heard": _text(tx.now), "started_at": hello.started_at or None, "hello": said}
+    if row is None:
+        tx.insert(
+            hosts,
+            {
+                "name": hello.host,
+                "id": host_id(hello.host),
+                "realised_revision": 0,
+                "usage": {},
+                "problems": [],
+                "disabled_services": {},
+                **values,
+            },
+        )
+    else:
+        tx.execute(update(hosts).where(hosts.c.name == hello.host).values(**values, problems=[]))
+    if row is None or any(row.hello.get(key) != said.get(key) for key in ("tunnel_ip", "tunnel_types")):
+        tx.changed("host", hello.host)
+
+
+def heard(tx: Tx, name: str, usage: Heartbeat | None = None) -> None:
+    """Record a sign of life."""
+    values: dict[str, Any] = {"last_heard": _text(tx.now)}
+    if usage is not None:
+        values["usage"] = {
+            "memory_used_mib": usage.memory_used_mib,
+            "disk_used_gib": usage.disk_used_gib,
+            "running_vms": usage.running_vms,
+        }
+    tx.execute(update(hosts).where(hosts.c.name == name).values(**values))
+
+
+def realised(tx: Tx, name: str, revision: int, problems: tuple[tuple[str, str], ...]) -> None:
+    """Record the revision that the host has carried out, and the rows that it could not make."""
+    tx.execute(
+        update(hosts)
+        .where(hosts.c.name == name)
+        .values(realised_revision=revision, problems=[list(pair) for pair in problems], last_heard=_text(tx.now))
+    )
+
+
+def disconnected(tx: Tx, name: str) -> None:
+    tx.execute(update(hosts).where(hosts.c.name == name).values(connected=False))
+
+
+def reset(tx: Tx) -> None:
+    """No host is connected: for the start of the API."""
+    tx.execute(update(hosts).where(hosts.c.connected).values(connected=False))
+
+
+def disable_service(tx: Tx, name: str, binary: str, reason: str | None) -> None:
+    """Take no new servers there (`reason` may be empty); None for `reason` enables again."""
+    row = tx.first(select(hosts.c.disabled_services).where(hosts.c.name == name))
+    if row is None:
+        return
+    services = {key: value for key, value in row.disabled_services.items() if key != binary}
+    if reason is not None:
+        services[binary] = reason
+    tx.execute(update(hosts).where(hosts.c.name == name).values(disabled_services=services))
+
+
+def _host(name: str, row: Any, entry: HostEntry | None, now: datetime) -> Host:
+    hello = None if row is None else msgspec.convert(row.hello, Hello)
+    return Host(
+        name=name,
+        id=host_id(name),
+        roles=hello.roles if hello is not None else entry.roles if entry is not None else (),
+        alive=row is not None and _alive(bool(row.connected), row.last_heard, now),
+        connected=row is not None and bool(row.connected),
+        tunnel_ip=(hello.tunnel_ip if hello is not None else None) or (entry.tunnel_ip if entry is not None else None),
+        bridge_mappings=(hello.bridge_mappings if hello is not None else {})
+        or (entry.bridge_mappings if entry is not None else {}),
+        hello=hello,
+        usage={} if row is None else row.usage,
+        last_heard=None if row is None else row.last_heard,
+        started_at=None if row is None else row.started_at,
+        realised_revision=0 if row is None else row.realised_revision,
+        problems=() if row is None else tuple((str(what), str(why)) for what, why in row.problems),
+        disabled_services={} if row is None else row.disabled_services,
+    )
+
+
+def _alive(connected: bool, last_heard: str | None, now: datetime) -> bool:
+    return connected and last_heard is not None and now - datetime.fromisoformat(last_heard) <= timedelta(seconds=ALIVE_S)
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")

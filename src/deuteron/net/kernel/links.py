@@ -1,0 +1,351 @@
+"""Devices: Linux bridges, veth pairs, persistent taps, VLAN devices; and where Open vSwitch's own devices live.
+
+Mark: link group 56839 (0xde07, shown by `ip -d link`), given in the message that creates the
+device, for devices we make. A device of kind "existing" is made by another table; only its wanted
+attributes are ours. Devices libvirt makes (the tap of a hybrid port) carry no mark and are left alone.
+
+Crash: a tap is persistent only after its group is set, so a crash between leaves nothing. A veth or
+bridge exists with the mark from its first moment; its attributes are differences, and mended.
+
+Placements: an internal Open vSwitch port of the userspace datapath is a tap device of ovs-vswitchd.
+When that daemon restarts, the device vanishes from its namespace and a new one appears in the host,
+so the move is a row like any other: wanted in that namespace, observed or not.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import socket
+import struct
+from collections import Counter
+from collections.abc import Mapping
+from typing import Literal
+
+from deuteron.net.delta import Delta
+from deuteron.net.kernel import rtnetlink as nl
+from deuteron.net.kernel.driver import Applied, KernelError, Scope
+from deuteron.net.kernel.namespaces import Namespaces
+from deuteron.net.rows import HOST, Link, Row
+
+GROUP = 0xDE07
+
+_Kind = Literal["bridge", "veth", "tap", "vlan", "vxlan", "existing"]
+_KINDS: dict[str, _Kind] = {"bridge": "bridge", "veth": "veth", "tun": "tap", "vlan": "vlan", "vxlan": "vxlan"}
+
+# include/uapi/linux/if_tun.h, sockios.h, ethtool.h
+_TUNSETIFF, _TUNSETPERSIST = 0x400454CA, 0x400454CB
+_IFF_TAP, _IFF_NO_PI = 0x0002, 0x1000
+_SIOCETHTOOL = 0x8946
+_ETHTOOL_STXCSUM = 0x17
+_VETH_INFO_PEER = 1
+_IFLA_BR_FORWARD_DELAY, _IFLA_BR_AGEING_TIME, _IFLA_BR_MCAST_SNOOPING = 1, 4, 23
+_IFLA_VLAN_ID = 1
+
+LinkKey = tuple[str, str]
+
+
+class LinkDriver:
+    mark = f"link group {GROUP}"
+
+    def __init__(self, namespaces: Namespaces, sockets: nl.NetlinkSockets) -> None:
+        self.writes: Counter[str] = Counter()
+        self._namespaces = namespaces
+        self._sockets = sockets
+
+    def observe(self, wanted: Mapping[LinkKey, Link], scope: Scope = None) -> dict[LinkKey, Link]:
+        rows: dict[LinkKey, Link] = {}
+        names = {HOST, *self._namespaces.named(), *(namespace for namespace, _ in wanted)}
+        covered = {(row.namespace, row.peer) for row in wanted.values() if row.peer is not None}
+        for namespace in sorted(names if scope is None else names & scope):
+            if self._namespaces.inode(namespace) is None:
+                continue
+            states = self._sockets.to(namespace).links()
+            by_index = {state.index: state for state in states}
+            by_name = {state.name: state for state in states}
+            for state in states:
+                key = (namespace, state.name)
+                row = wanted.get(key)
+                if row is not None:
+                    rows[key] = row if self._satisfies(row, state, by_index, by_name) else _row(key, state, by_index)
+                elif state.group == GROUP and key not in covered:
+                    peer = by_index.get(state.parent) if state.kind == "veth" else None
+                    if peer is not None and ((namespace, peer.name) in wanted or (namespace, peer.name) in rows):
+                        continue  # the other end of a pair is one row, and goes with it
+                    rows[key] = _row(key, state, by_index)
+        return rows
+
+    def apply(self, delta: Delta[LinkKey, Link]) -> Applied[LinkKey]:
+        applied: Applied[LinkKey] = Applied()
+        for key, row in delta.remove.items():
+            try:
+                if row.kind != "existing":
+                    self._delete(key)
+            except KernelError as error:
+                applied.failed[key] = str(error)
+            else:
+                applied.done.add(key)
+        # A master or parent comes before what refers to it.
+        rank = {"bridge": 0, "tap": 1, "veth": 1, "existing": 2, "vlan": 3, "vxlan": 3}
+        for key, row in sorted(delta.put.items(), key=lambda item: (rank[item[1].kind], item[0])):
+            try:
+                self._put(row)
+            except (KernelError, OSError) as error:
+                applied.failed[key] = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            else:
+                applied.done.add(key)
+        return applied
+
+    def _satisfies(
+        self, row: Link, state: nl.LinkState, by_index: Mapping[int, nl.LinkState], by_name: Mapping[str, nl.LinkState]
+    ) -> bool:
+        if row.kind != "existing" and (_KINDS.get(state.kind) != row.kind or state.group != GROUP):
+            return False
+        if row.peer is not None:
+            peer = by_name.get(row.peer)
+            if peer is None or state.parent != peer.index or peer.is_up != row.up:
+                return False
+            if row.mtu_bytes is not None and peer.mtu_bytes != row.mtu_bytes:
+                return False
+        master = by_index[state.master].name if state.master in by_index else None
+        return (
+            (row.mac is None or row.mac == state.mac)
+            and (row.mtu_bytes is None or row.mtu_bytes == state.mtu_bytes)
+            and row.up == state.is_up
+            and (row.kind == "existing" or row.master == master or (row.master is None and row.kind == "veth"))
+            and (row.master is None or row.master == master)
+        )
+
+    def _delete(self, key: LinkKey) -> None:
+        try:
+            netlink = self._sockets.to(key[0])
+            state = _find(netlink, key[1])
+            if state is None:
+                return
+            netlink.change(nl.DELLINK, 0, nl.link_message(state.index))
+        except nl.NetlinkError as error:
+            if error.number != errno.ENODEV:
+                raise
+        self.writes["link deleted"] += 1
+
+    def _put(self, row: Link) -> None:
+        netlink = self._sockets.to(row.namespace)
+        states = {state.name: state for state in netlink.links()}
+        state = states.get(row.name)
+        if state is not None and row.kind != "existing" and _KINDS.get(state.kind) != row.kind:
+            if state.group != GROUP:
+                raise KernelError(f'device "{row.name}" exists as {state.kind or "hardware"} and is not ours')
+            netlink.change(nl.DELLINK, 0, nl.link_message(state.index))
+            self.writes["link deleted"] += 1
+            state = None
+        if state is not None and row.peer is not None:
+            peer = states.get(row.peer)
+            if peer is None or peer.index != state.parent:
+                netlink.change(nl.DELLINK, 0, nl.link_message(state.index))
+                self.writes["link deleted"] += 1
+                state = None
+        if state is None:
+            if row.kind == "existing":
+                raise KernelError(f'no device "{row.name}" in {_where(row.namespace)}')
+            self._create(netlink, row, states)
+            self.writes["link created"] += 1
+            states = {found.name: found for found in netlink.links()}
+            state = states.get(row.name)
+            if state is None:
+                raise KernelError(f'device "{row.name}" vanished after it was made')
+        if row.kind != "existing" and not state.is_up:
+            # Also after a crash between creation and this: a device goes up only once it is secluded.
+            with self._namespaces.entered(row.namespace):
+                for name in (row.name, row.peer):
+                    if name is not None:
+                        self._seclude(row, name)
+        for each, master in ((state, row.master), (states.get(row.peer or ""), None)):
+            if each is not None:
+                self._set(netlink, row, each, states, master, is_peer=each is not state)
+
+    def _set(
+        self,
+        netlink: nl.Netlink,
+        row: Link,
+        state: nl.LinkState,
+        states: Mapping[str, nl.LinkState],
+        master: str | None,
+        is_peer: bool,
+    ) -> None:
+        body = b""
+        if row.mac is not None and not is_peer and state.mac != row.mac:
+            body += nl.attribute(nl.IFLA_ADDRESS, nl.mac_bytes(row.mac))
+        if row.mtu_bytes is not None and state.mtu_bytes != row.mtu_bytes:
+            body += nl.number(nl.IFLA_MTU, row.mtu_bytes)
+        if row.kind != "existing" and state.group != GROUP:
+            body += nl.number(nl.IFLA_GROUP, GROUP)
+        if master is not None:
+            if master not in states:
+                raise KernelError(f'no device "{master}" to be the master of "{row.name}"')
+            if state.master != states[master].index:
+                body += nl.number(nl.IFLA_MASTER, states[master].index)
+        elif row.kind in ("bridge", "tap") and state.master:
+            body += nl.number(nl.IFLA_MASTER, 0)
+        if body or state.is_up != row.up:
+            flags = nl.IFF_UP if row.up else 0
+            changed = nl.IFF_UP if state.is_up != row.up else 0
+            netlink.change(nl.SETLINK, 0, nl.link_message(state.index, flags, changed) + body)
+            self.writes["link set"] += 1
+
+    def _create(self, netlink: nl.Netlink, row: Link, states: Mapping[str, nl.LinkState]) -> None:
+        if row.kind == "tap":
+            with self._namespaces.entered(row.namespace):
+                self._create_tap(netlink, row.name)
+        else:
+            info = nl.text(nl.IFLA_INFO_KIND, row.kind)
+            body = nl.text(nl.IFLA_IFNAME, row.name) + nl.number(nl.IFLA_GROUP, GROUP)
+            if row.mac is not None:
+                body += nl.attribute(nl.IFLA_ADDRESS, nl.mac_bytes(row.mac))
+            if row.mtu_bytes is not None:
+                body += nl.number(nl.IFLA_MTU, row.mtu_bytes)
+            if row.kind == "veth":
+                if row.peer is None:
+                    raise KernelError(f'veth "{row.name}" needs a peer')
+                peer = nl.link_message(0) + nl.text(nl.IFLA_IFNAME, row.peer) + nl.number(nl.IFLA_GROUP, GROUP)
+                if row.mtu_bytes is not None:
+                    peer += nl.number(nl.IFLA_MTU, row.mtu_bytes)
+                info += nl.attribute(nl.IFLA_INFO_DATA, nl.attribute(_VETH_INFO_PEER, peer))
+            elif row.kind == "bridge":
+                # A bridge between one guest and one veth: forward at once, learn nothing, filter no multicast.
+                info += nl.attribute(
+                    nl.IFLA_INFO_DATA,
+                    nl.number(_IFLA_BR_FORWARD_DELAY, 0)
+                    + nl.number(_IFLA_BR_AGEING_TIME, 0)
+                    + nl.attribute(_IFLA_BR_MCAST_SNOOPING, b"\0"),
+                )
+            elif row.kind == "vlan":
+                if row.parent is None or row.vlan_id is None or row.parent not in states:
+                    raise KernelError(f'no device "{row.parent}" to carry VLAN device "{row.name}"')
+                body += nl.number(nl.IFLA_LINK, states[row.parent].index)
+                info += nl.attribute(nl.IFLA_INFO_DATA, nl.attribute(_IFLA_VLAN_ID, struct.pack("=H", row.vlan_id)))
+            else:
+                raise KernelError(f'cannot make a device of kind "{row.kind}"')
+            message = nl.link_message(0) + body + nl.attribute(nl.IFLA_LINKINFO, info)
+            netlink.change(nl.NEWLINK, nl.CREATE | nl.EXCL, message)
+
+    def _seclude(self, row: Link, name: str) -> None:
+        """Keep the host's own IPv6 off a guest's wire, and checksums complete on the ends Open vSwitch reads.
+
+        The userspace datapath reads veths through AF_PACKET and does not complete partial checksums.
+        """
+        if row.namespace == HOST:
+            try:
+                with open(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6", "w", encoding="ascii") as knob:
+                    knob.write("1")
+            except FileNotFoundError:
+                pass  # the kernel has no IPv6
+        if row.kind == "veth":
+            switch_off_checksum_offload(name)
+
+    def _create_tap(self, netlink: nl.Netlink, name: str) -> None:
+        tun = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.ioctl(tun, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _IFF_TAP | _IFF_NO_PI))
+            group = nl.text(nl.IFLA_IFNAME, name) + nl.number(nl.IFLA_GROUP, GROUP)
+            netlink.change(nl.SETLINK, 0, nl.link_message(0) + group)
+            fcntl.ioctl(tun, _TUNSETPERSIST, 1)
+        except OSError as error:
+            raise KernelError(f'cannot make tap "{name}": {error.strerror}') from error
+        finally:
+            os.close(tun)
+
+
+class Placement(Row):
+    """The device of an internal Open vSwitch port, and the namespace it belongs in."""
+
+    name: str
+    namespace: str
+
+    @property
+    def key(self) -> str:
+        return self.name
+
+
+class PlacementDriver:
+    mark = "the name of an internal port in the plan; nothing is deleted here, devices go with their ports"
+
+    def __init__(self, namespaces: Namespaces, sockets: nl.NetlinkSockets) -> None:
+        self.writes: Counter[str] = Counter()
+        self._namespaces = namespaces
+        self._sockets = sockets
+
+    def observe(self, wanted: Mapping[str, Placement], scope: Scope = None) -> dict[str, Placement]:
+        rows: dict[str, Placement] = {}
+        by_namespace: dict[str, list[Placement]] = {}
+        for row in wanted.values():
+            by_namespace.setdefault(row.namespace, []).append(row)
+        for namespace, placements in by_namespace.items():
+            if self._namespaces.inode(namespace) is None:
+                continue
+            present = {state.name for state in self._sockets.to(namespace).links()}
+            rows.update({row.name: row for row in placements if row.name in present})
+        return rows
+
+    def apply(self, delta: Delta[str, Placement]) -> Applied[str]:
+        applied: Applied[str] = Applied(done=set(delta.remove))
+        here = self._sockets.to(HOST)
+        states = {state.name: state for state in here.links()} if delta.put else {}
+        for name, row in delta.put.items():
+            try:
+                if name in states:
+                    self._move(here, states[name].index, row)
+                elif _find(self._sockets.to(row.namespace), name) is None:
+                    raise KernelError(f'no device "{name}" on the host to move into namespace "{row.namespace}"')
+            except KernelError as error:
+                applied.failed[name] = str(error)
+            else:
+                applied.done.add(name)
+        return applied
+
+    def _move(self, here: nl.Netlink, index: int, row: Placement) -> None:
+        target = self._namespaces.open(row.namespace)
+        try:
+            here.change(nl.SETLINK, 0, nl.link_message(index) + nl.number(nl.IFLA_NET_NS_FD, target))
+        finally:
+            os.close(target)
+        self.writes["link moved"] += 1
+
+
+def switch_off_checksum_offload(name: str) -> None:
+    """Make the kernel complete transmit checksums on `name`, in the calling thread's namespace.
+
+    Source: include/uapi/linux/ethtool.h, ETHTOOL_STXCSUM; the same as `ethtool -K NAME tx off`.
+    """
+    value = bytearray(struct.pack("=II", _ETHTOOL_STXCSUM, 0))
+    address = (ctypes.c_char * len(value)).from_buffer(value)
+    request = struct.pack("16sP16x", name.encode(), ctypes.addressof(address))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        try:
+            fcntl.ioctl(control, _SIOCETHTOOL, request)
+        except OSError as error:
+            raise KernelError(f'cannot switch off checksum offload on "{name}": {error.strerror}') from error
+
+
+def _find(netlink: nl.Netlink, name: str) -> nl.LinkState | None:
+    return next((state for state in netlink.links() if state.name == name), None)
+
+
+def _row(key: LinkKey, state: nl.LinkState, by_index: Mapping[int, nl.LinkState]) -> Link:
+    peer = by_index.get(state.parent)
+    master = by_index.get(state.master)
+    return Link(
+        namespace=key[0],
+        name=key[1],
+        kind=_KINDS.get(state.kind, "existing"),
+        mac=state.mac or None,
+        mtu_bytes=state.mtu_bytes,
+        up=state.is_up,
+        master=master.name if master else None,
+        peer=peer.name if peer and state.kind == "veth" else None,
+    )
+
+
+def _where(namespace: str) -> str:
+    return f'namespace "{namespace}"' if namespace else "the host"

@@ -1,0 +1,276 @@
+"""The OpenFlow pipeline: every table that a flow of ours may live in or jump to, declared once.
+
+Numbers and names are Neutron's (openstack/neutron, neutron/plugins/ml2/drivers/openvswitch/agent/common/constants.py),
+so that what people know of `ovs-ofctl dump-flows br-int` stays true. The plan installs each table's miss rules from
+here; the packet walk and the documentation read the same declaration.
+
+One deliberate difference, "fail closed": Neutron's table 60 ends in NORMAL, ours in drop. A frame from a port that
+the plan does not know goes nowhere; patch ports and ports of the cloud are named one by one.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+BridgeKind = Literal["integration", "tunnel", "physical"]
+
+# br-int
+LOCAL_SWITCHING = 0
+CANARY = 23
+ARP_SPOOF = 24
+MAC_SPOOF = 25
+LOCAL_EGRESS = 30
+LOCAL_IP = 31
+PACKET_RATE_LIMIT = 58
+BANDWIDTH_RATE_LIMIT = 59
+TRANSIENT = 60
+TRANSIENT_EGRESS = 62
+BASE_EGRESS = 71
+RULES_EGRESS = 72
+ACCEPT_OR_INGRESS = 73
+BASE_INGRESS = 81
+RULES_INGRESS = 82
+ACCEPTED_EGRESS = 91
+ACCEPTED_INGRESS = 92
+DROPPED = 93
+ACCEPTED_EGRESS_NORMAL = 94
+
+# br-tun
+PATCH_TO_TUNNELS = 2
+GRE_TO_LOCAL = 3
+VXLAN_TO_LOCAL = 4
+GENEVE_TO_LOCAL = 6
+LEARN = 10
+UNICAST_TO_TUNNELS = 20
+FLOOD_TO_TUNNELS = 22
+
+# The tag of ports and networks that are administratively down.
+DEAD_VLAN = 4095
+
+CT_ZONE = "NXM_NX_REG6[0..15]"
+"""Connections are tracked per network: the zone is the local VLAN, which reg6 holds."""
+
+
+class Miss(msgspec.Struct, frozen=True):
+    """A rule of the table itself, belonging to no object."""
+
+    priority: int
+    actions: str
+    match: str = ""
+
+
+class Table(msgspec.Struct, frozen=True):
+    bridge: BridgeKind
+    number: int
+    name: str
+    purpose: str
+    misses: tuple[Miss, ...]
+
+
+def _goto(table: int) -> Miss:
+    return Miss(0, f"goto_table:{table}")
+
+
+_DROP = Miss(0, "drop")
+
+TABLES: tuple[Table, ...] = (
+    Table(
+        "integration",
+        LOCAL_SWITCHING,
+        "LOCAL_SWITCHING",
+        "Entry. A provider tag from a physical bridge becomes the local tag; ports that are down, and tags of no "
+        "network, end here; with iptables_hybrid, ARP, neighbour advertisements and source MACs go to be checked.",
+        (Miss(65535, "drop", f"dl_vlan={DEAD_VLAN}"), _goto(PACKET_RATE_LIMIT)),
+    ),
+    Table("integration", CANARY, "CANARY_TABLE", "Reserved: shows that our flows are installed.", (_DROP,)),
+    Table(
+        "integration",
+        ARP_SPOOF,
+        "ARP_SPOOF_TABLE",
+        "iptables_hybrid: ARP and neighbour advertisements pass if they speak for an address of the port.",
+        (_DROP,),
+    ),
+    Table(
+        "integration",
+        MAC_SPOOF,
+        "MAC_SPOOF_TABLE",
+        "iptables_hybrid: frames pass if their source is a MAC of the port.",
+        (_DROP,),
+    ),
+    Table(
+        "integration", LOCAL_EGRESS, "LOCAL_EGRESS_TABLE", "Checked frames go on.", (_goto(PACKET_RATE_LIMIT),)
+    ),
+    Table("integration", LOCAL_IP, "LOCAL_IP_TABLE", "Reserved for local IPs.", (_goto(PACKET_RATE_LIMIT),)),
+    Table(
+        "integration",
+        PACKET_RATE_LIMIT,
+        "PACKET_RATE_LIMIT",
+        "Reserved for packet rate limits.",
+        (_goto(BANDWIDTH_RATE_LIMIT),),
+    ),
+    Table(
+        "integration",
+        BANDWIDTH_RATE_LIMIT,
+        "BANDWIDTH_RATE_LIMIT",
+        "Reserved for bandwidth limits.",
+        (_goto(TRANSIENT),),
+    ),
+    Table(
+        "integration",
+        TRANSIENT,
+        "TRANSIENT_TABLE",
+        "Who is it: a port of the cloud (reg5 its port number, reg6 its network's local tag), a frame for a filtered "
+        "port, or a frame from a patch port. Anything else is unknown and dropped.",
+        (_DROP,),
+    ),
+    Table(
+        "integration",
+        TRANSIENT_EGRESS,
+        "TRANSIENT_EGRESS_TABLE",
+        "Reserved for accepted egress.",
+        (Miss(3, "NORMAL"),),
+    ),
+    Table(
+        "integration",
+        BASE_EGRESS,
+        "BASE_EGRESS_TABLE",
+        "What a filtered port may send at all: its own MAC and addresses, DHCP requests, neighbour discovery; not "
+        "DHCP answers nor router advertisements. The rest of IP goes through connection tracking.",
+        (Miss(110, f"ct_clear,resubmit(,{BASE_EGRESS})", "ct_state=+trk"), _DROP),
+    ),
+    Table(
+        "integration",
+        RULES_EGRESS,
+        "RULES_EGRESS_TABLE",
+        "The egress rules of the port's security groups.",
+        (Miss(50, f"resubmit(,{DROPPED})", "ct_state=+inv+trk"), _DROP),
+    ),
+    Table(
+        "integration",
+        ACCEPT_OR_INGRESS,
+        "ACCEPT_OR_INGRESS_TABLE",
+        "Accepted egress: to the ingress rules of a filtered port on this host, else committed and sent on.",
+        (_DROP,),
+    ),
+    Table(
+        "integration",
+        BASE_INGRESS,
+        "BASE_INGRESS_TABLE",
+        "What a filtered port always receives: ARP, neighbour discovery, DHCP answers. IP goes through connection "
+        "tracking.",
+        (_DROP,),
+    ),
+    Table(
+        "integration",
+        RULES_INGRESS,
+        "RULES_INGRESS_TABLE",
+        "The ingress rules of the port's security groups.",
+        (Miss(50, f"resubmit(,{DROPPED})", "ct_state=+inv+trk"), _DROP),
+    ),
+    Table(
+        "integration",
+        ACCEPTED_EGRESS,
+        "ACCEPTED_EGRESS_TRAFFIC_TABLE",
+        "New connections that were accepted on their way out.",
+        (Miss(1, f"resubmit(,{ACCEPTED_EGRESS_NORMAL})"),),
+    ),
+    Table(
+        "integration",
+        ACCEPTED_INGRESS,
+        "ACCEPTED_INGRESS_TRAFFIC_TABLE",
+        "Counts new connections that were accepted on their way in; they were output already.",
+        (_DROP,),
+    ),
+    Table("integration", DROPPED, "DROPPED_TRAFFIC_TABLE", "What a rule refused.", (_DROP,)),
+    Table(
+        "integration",
+        ACCEPTED_EGRESS_NORMAL,
+        "ACCEPTED_EGRESS_TRAFFIC_NORMAL_TABLE",
+        "Switched by MAC learning inside the port's VLAN.",
+        (Miss(1, "NORMAL"),),
+    ),
+    Table(
+        "tunnel",
+        LOCAL_SWITCHING,
+        "LOCAL_SWITCHING",
+        "Entry. From br-int to table 2, from a tunnel to the table of its type.",
+        (_DROP,),
+    ),
+    Table(
+        "tunnel",
+        PATCH_TO_TUNNELS,
+        "PATCH_LV_TO_TUN",
+        "Unicast to table 20, multicast and broadcast to table 22.",
+        (
+            Miss(0, f"goto_table:{UNICAST_TO_TUNNELS}", "dl_dst=00:00:00:00:00:00/01:00:00:00:00:00"),
+            Miss(0, f"goto_table:{FLOOD_TO_TUNNELS}", "dl_dst=01:00:00:00:00:00/01:00:00:00:00:00"),
+        ),
+    ),
+    Table("tunnel", GRE_TO_LOCAL, "GRE_TUN_TO_LV", "From GRE: the key becomes the local tag.", (_DROP,)),
+    Table("tunnel", VXLAN_TO_LOCAL, "VXLAN_TUN_TO_LV", "From VXLAN: the VNI becomes the local tag.", (_DROP,)),
+    Table("tunnel", GENEVE_TO_LOCAL, "GENEVE_TUN_TO_LV", "From Geneve: the VNI becomes the local tag.", (_DROP,)),
+    Table(
+        "tunnel",
+        LEARN,
+        "LEARN_FROM_TUN",
+        "Learns from which tunnel a MAC came, for 300 s, as a flow of table 20; then to br-int.",
+        (
+            Miss(
+                1,
+                f"learn(table={UNICAST_TO_TUNNELS},hard_timeout=300,priority=1,NXM_OF_VLAN_TCI[0..11],"
+                "NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],load:0->NXM_OF_VLAN_TCI[],load:NXM_NX_TUN_ID[]->NXM_NX_TUN_ID[],"
+                "output:OXM_OF_IN_PORT[]),output:1",
+            ),
+        ),
+    ),
+    Table(
+        "tunnel",
+        UNICAST_TO_TUNNELS,
+        "UCAST_TO_TUN",
+        "One tunnel for a known MAC: planned (priority 2) or learned (priority 1).",
+        (_goto(FLOOD_TO_TUNNELS),),
+    ),
+    Table("tunnel", FLOOD_TO_TUNNELS, "FLOOD_TO_TUN", "Every tunnel where the network has a port.", (_DROP,)),
+    Table(
+        "physical",
+        LOCAL_SWITCHING,
+        "LOCAL_SWITCHING",
+        "The local tag becomes the provider tag on the way out; a tag of no network is dropped.",
+        (Miss(0, "NORMAL"),),
+    ),
+)
+
+PATCH_INT_OFPORT = 1
+"""Port number of patch-int on br-tun; the learn action above outputs to it."""
+
+TUNNEL_TABLE: dict[str, int] = {"gre": GRE_TO_LOCAL, "vxlan": VXLAN_TO_LOCAL, "geneve": GENEVE_TO_LOCAL}
+"""Where frames from a tunnel of each type are decapsulated."""
+
+
+def tables_of(bridge: BridgeKind) -> tuple[Table, ...]:
+    """The tables of one kind of bridge, by number."""
+    return tuple(sorted((table for table in TABLES if table.bridge == bridge), key=lambda table: table.number))
+
+
+def describe() -> str:
+    """The pipeline as Markdown, for the documentation."""
+    titles: dict[BridgeKind, str] = {
+        "integration": "br-int",
+        "tunnel": "br-tun",
+        "physical": "Physical bridges (br-ex, br-eth2, …)",
+    }
+    lines = ["# The pipeline", "", "Generated from `deuteron.net.pipeline`.", ""]
+    for kind, title in titles.items():
+        lines += [f"## {title}", "", "| Table | Name | Purpose | Own rules |", "| ---: | --- | --- | --- |"]
+        for table in tables_of(kind):
+            rules = "<br>".join(f"`{_rule_text(miss)}`" for miss in table.misses)
+            lines.append(f"| {table.number} | `{table.name}` | {table.purpose} | {rules} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _rule_text(miss: Miss) -> str:
+    match = f",{miss.match}" if miss.match else ""
+    return f"priority={miss.priority}{match} actions={miss.actions}"

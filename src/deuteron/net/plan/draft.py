@@ -1,0 +1,217 @@
+"""The plan while it is being made: a place where each subject puts its rows, and the facts they share.
+
+Only `plan` creates these; they do not outlive its call. `Draft.done` sorts by key, so that the order in which
+subjects ran, and the order of the intent's dictionaries, leave no trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Protocol, TypeVar
+
+from deuteron.model.intent import (
+    HostIntent,
+    HostSettings,
+    IntentGroupMember,
+    IntentNetwork,
+    IntentPort,
+)
+from deuteron.net import rows
+from deuteron.net.pipeline import DEAD_VLAN
+from deuteron.net.plan import names
+
+_LAST_PATCH_OFPORT = 15
+
+TUNNEL_TYPES = ("vxlan", "gre", "geneve")
+
+
+class TooManyBridges(ValueError):
+    """More physical bridges than br-int has port numbers for patches."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(f"cannot patch {count} physical bridges to br-int: at most {_LAST_PATCH_OFPORT - 1} fit")
+
+
+class Site:
+    """One host's intent and settings, with the indexes that every subject needs. Read only."""
+
+    def __init__(self, intent: HostIntent, settings: HostSettings) -> None:
+        self.intent = intent
+        self.settings = settings
+        self.physical_bridges: tuple[str, ...] = tuple(sorted(set(settings.bridge_mappings.values())))
+        if len(self.physical_bridges) >= _LAST_PATCH_OFPORT:
+            raise TooManyBridges(len(self.physical_bridges))
+
+    @cached_property
+    def patch_ofports(self) -> dict[str, int]:
+        """Port number on br-int of each patch port: int-<bridge> from 1 in order of name, then patch-tun."""
+        patches = [names.patch_name("int-", bridge) for bridge in self.physical_bridges]
+        if self.has_tunnel_bridge:
+            patches.append("patch-tun")
+        return {patch: number for number, patch in enumerate(patches, start=1)}
+
+    @property
+    def has_tunnel_bridge(self) -> bool:
+        return bool(self.settings.tunnel_types)
+
+    @cached_property
+    def ports_of_network(self) -> dict[str, list[IntentPort]]:
+        """All ports of each network that is here, wherever they are bound, in order of id."""
+        found: dict[str, list[IntentPort]] = {network_id: [] for network_id in self.intent.networks}
+        for port_id in sorted(self.intent.ports):
+            port = self.intent.ports[port_id]
+            if port.network_id in found:
+                found[port.network_id].append(port)
+        return found
+
+    @cached_property
+    def instance_ports(self) -> tuple[tuple[IntentPort, IntentNetwork], ...]:
+        """Ports bound here that are neither DHCP's nor a router's, with their networks, in order of id."""
+        return tuple(
+            (port, self.intent.networks[port.network_id])
+            for port_id, port in sorted(self.intent.ports.items())
+            if port.ofport is not None
+            and port.network_id in self.intent.networks
+            and not port.device_owner.startswith("network:")
+        )
+
+    @cached_property
+    def members_of_group(self) -> dict[str, list[IntentGroupMember]]:
+        found: dict[str, list[IntentGroupMember]] = {}
+        for member_id in sorted(self.intent.group_members):
+            member = self.intent.group_members[member_id]
+            found.setdefault(member.group_id, []).append(member)
+        return found
+
+    def bridge_of(self, network: IntentNetwork) -> str | None:
+        """The physical bridge that carries a flat or VLAN network, when this host has one."""
+        if network.network_type not in ("flat", "vlan") or network.physical_network is None:
+            return None
+        return self.settings.bridge_mappings.get(network.physical_network)
+
+    def bound_ofport(self, port_id: str) -> int | None:
+        """The port number on br-int of a port bound here; None when it is bound elsewhere or unknown."""
+        port = self.intent.ports.get(port_id)
+        return None if port is None else port.ofport
+
+
+def is_dead(port: IntentPort, network: IntentNetwork) -> bool:
+    """Whether a port carries nothing because it or its network is administratively down."""
+    return not (port.admin_state_up and network.admin_state_up)
+
+
+class Draft:
+    """Rows collected so far. A row given twice under one key must be the same row; flows of conjunctions merge."""
+
+    def __init__(self) -> None:
+        self.namespaces: list[rows.Namespace] = []
+        self.bridges: list[rows.OvsBridge] = []
+        self.ovs_ports: list[rows.OvsPort] = []
+        self.links: list[rows.Link] = []
+        self.addresses: list[rows.Address] = []
+        self.routes: list[rows.Route] = []
+        self.sysctls: list[rows.Sysctl] = []
+        self.ipsets: list[rows.IpSet] = []
+        self.iptables: list[rows.IptablesTable] = []
+        self.dnsmasqs: list[rows.Dnsmasq] = []
+        self.radvds: list[rows.Radvd] = []
+        self.metadata: list[rows.MetadataListener] = []
+        self._flows: dict[tuple[str, int, int, str], str] = {}
+        self._conjunctions: dict[tuple[str, int, int, str], set[tuple[int, int, int]]] = {}
+
+    def flow(self, bridge: str, table: int, priority: int, match: str, actions: str) -> None:
+        """Adds a flow; the first one under a key stays, so callers add in a fixed order."""
+        self._flows.setdefault((bridge, table, priority, match), actions)
+
+    def conjunction(self, bridge: str, table: int, priority: int, match: str, clause: tuple[int, int, int]) -> None:
+        """Adds the clause (id, k, n) to the conjunctive flow with this match."""
+        self._conjunctions.setdefault((bridge, table, priority, match), set()).add(clause)
+
+    def sysctl(self, namespace: str, settings: Iterable[tuple[str, str]]) -> None:
+        self.sysctls.extend(rows.Sysctl(namespace, name, value) for name, value in settings)
+
+    def done(self) -> rows.HostPlan:
+        """The plan: unique keys, sorted."""
+        flows = dict(self._flows)
+        for key, clauses in self._conjunctions.items():
+            flows[key] = ",".join(f"conjunction({number},{k}/{n})" for number, k, n in sorted(clauses))
+        return rows.HostPlan(
+            namespaces=_sorted(self.namespaces),
+            bridges=_sorted(self.bridges),
+            ovs_ports=_sorted(self.ovs_ports),
+            links=_sorted(self.links),
+            addresses=_sorted(self.addresses),
+            routes=_sorted(self.routes),
+            sysctls=_sorted(self.sysctls),
+            flows=tuple(rows.Flow(*key, flows[key]) for key in sorted(flows)),
+            ipsets=_sorted(self.ipsets),
+            iptables=_sorted(self.iptables),
+            dnsmasqs=_sorted(self.dnsmasqs),
+            radvds=_sorted(self.radvds),
+            metadata=_sorted(self.metadata),
+        )
+
+
+def ovs_port_facts(
+    port: IntentPort, network: IntentNetwork
+) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
+    """(Interface external_ids, Port other_config) of a port of the cloud, each sorted, as Neutron's agent writes them."""
+    external_ids = [
+        ("attached-mac", port.mac_address),
+        ("deuteron-id", port.id),
+        ("iface-id", port.id),
+        ("iface-status", "active"),
+    ]
+    if port.device_owner.startswith("compute:") and port.device_id:
+        external_ids.append(("vm-uuid", port.device_id))
+    other_config = [
+        ("net_uuid", network.id),
+        ("network_type", network.network_type),
+        ("physical_network", str(network.physical_network)),
+    ]
+    if network.segmentation_id is not None:
+        other_config.append(("segmentation_id", str(network.segmentation_id)))
+    other_config.append(("tag", str(network.local_vlan)))
+    return tuple(external_ids), tuple(other_config)
+
+
+def internal_port(
+    draft: Draft, port: IntentPort, network: IntentNetwork, name: str, namespace: str, mtu_bytes: int, ofport: int
+) -> None:
+    """An internal port of br-int whose device lives in a namespace, as DHCP and routers use.
+
+    The Link row carries the MAC: Open vSwitch cannot set one on a device that has left its namespace and
+    would complain at each reconfiguration. `mtu_request` keeps it from lowering the MTU to that of the bridge.
+    """
+    dead = is_dead(port, network)
+    external_ids, other_config = ovs_port_facts(port, network)
+    draft.ovs_ports.append(
+        rows.OvsPort(
+            bridge="br-int",
+            name=name,
+            type="internal",
+            ofport_request=ofport,
+            tag=DEAD_VLAN if dead else network.local_vlan,
+            mtu_request=mtu_bytes,
+            external_ids=external_ids,
+            other_config=other_config,
+            namespace=namespace,
+        )
+    )
+    draft.links.append(
+        rows.Link(namespace=namespace, name=name, kind="existing", mac=port.mac_address, mtu_bytes=mtu_bytes)
+    )
+
+
+class _Keyed(Protocol):
+    @property
+    def key(self) -> object: ...
+
+
+_R = TypeVar("_R", bound=_Keyed)
+
+
+def _sorted(items: Iterable[_R]) -> tuple[_R, ...]:
+    by_key = {item.key: item for item in items}
+    return tuple(by_key[key] for key in sorted(by_key))  # type: ignore[type-var]  # keys of one table compare

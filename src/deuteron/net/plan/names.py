@@ -1,0 +1,63 @@
+"""Device, namespace and chain names: OpenStack's, derived from ids.
+
+Source: openstack/neutron, neutron_lib/constants.py (prefixes, LINUX_DEV_LEN 14),
+neutron/agent/linux/iptables_manager.py (`get_chain_name`), neutron/agent/linux/ipset_manager.py (`get_name`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+_DEVICE_LENGTH = 14
+_INTERFACE_LENGTH = 15
+
+
+def tap_name(port_id: str) -> str:
+    return ("tap" + port_id)[:_DEVICE_LENGTH]
+
+
+def qbr_name(port_id: str) -> str:
+    return ("qbr" + port_id)[:_DEVICE_LENGTH]
+
+
+def qvb_name(port_id: str) -> str:
+    return ("qvb" + port_id)[:_DEVICE_LENGTH]
+
+
+def qvo_name(port_id: str) -> str:
+    return ("qvo" + port_id)[:_DEVICE_LENGTH]
+
+
+def qr_name(port_id: str) -> str:
+    return ("qr-" + port_id)[:_DEVICE_LENGTH]
+
+
+def qg_name(port_id: str) -> str:
+    return ("qg-" + port_id)[:_DEVICE_LENGTH]
+
+
+def dhcp_namespace(network_id: str) -> str:
+    return "qdhcp-" + network_id
+
+
+def router_namespace(router_id: str) -> str:
+    return "qrouter-" + router_id
+
+
+def patch_name(prefix: str, bridge: str) -> str:
+    """`int-br-ex` or `phy-br-ex`; a bridge name that would not fit is cut and hashed, as Neutron does."""
+    name = prefix + bridge
+    if len(name) <= _INTERFACE_LENGTH:
+        return name
+    digest = hashlib.sha1(bridge.encode(), usedforsecurity=False).hexdigest()[:6]
+    return prefix + bridge[: _INTERFACE_LENGTH - len(prefix) - len(digest)] + digest
+
+
+def port_chain(direction: str, port_id: str) -> str:
+    """The hybrid chain of a port: direction `i`, `o` or `s` and the first ten characters of its id."""
+    return f"neutron-openvswi-{(direction + port_id)[:11]}"
+
+
+def ipset_name(ethertype: str, group_id: str) -> str:
+    """`NIPv4` or `NIPv6` and as much of the group's id as leaves room for a swap suffix."""
+    return f"N{ethertype}{group_id}"[:29]

@@ -1,0 +1,332 @@
+"""The state folder: where everything a cloud is lies, and the record that names it.
+
+    cloud.json      this record: id, name, port, secrets, options      0600
+    topology.toml   the topology as it was given
+    clouds.yaml     for clients                                         0600
+    lock            held while `up` or `down` works
+    api/            owned by the API's identity: cloud.db, keys, images, api.sock, api.json
+    hosts/<host>/   agent.json, ovs/, dhcp/, instances/, images/, libvirt/, run/
+    log/            one file for each process
+    run/            supervisor.sock, supervisor.lock; nothing in it outlives a boot
+
+Invariant: `cloud.json` is written whole or not at all (write, fsync, rename), and before anything that
+depends on it exists. A crash during the first `up` leaves a record that the next `up` continues from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from deuteron.model.intent import FirewallDriver, HostSettings
+
+from .errors import StateError
+from .topology import PROVIDER_PHYSNET, TRUNK_PHYSNET, Topology
+
+FORMAT = 1
+FIRST_PORT = 5000
+_LONGEST_SOCKET_PATH = 107  # sun_path of unix(7) holds 108 bytes with the closing zero
+
+Dataplane = Literal["ovs", "none"]
+
+
+class Cloud(msgspec.Struct, frozen=True):
+    """What a cloud is and stays, whatever happens to its processes."""
+
+    id: str
+    name: str
+    port: int
+    dataplane: Dataplane
+    firewall: FirewallDriver
+    admin_password: str
+    demo_password: str
+    tokens: dict[str, str]
+    """The secret of each host's agent."""
+    api_uid: int | None = None
+    """The identity of the API when the cloud runs as root; None: the user's own."""
+    created_at: str = ""
+    format: int = FORMAT
+
+
+class State(msgspec.Struct, frozen=True):
+    """Paths in the state folder."""
+
+    folder: Path
+
+    @property
+    def record(self) -> Path:
+        return self.folder / "cloud.json"
+
+    @property
+    def topology(self) -> Path:
+        return self.folder / "topology.toml"
+
+    @property
+    def clouds_yaml(self) -> Path:
+        return self.folder / "clouds.yaml"
+
+    @property
+    def api(self) -> Path:
+        return self.folder / "api"
+
+    @property
+    def api_settings(self) -> Path:
+        return self.api / "api.json"
+
+    @property
+    def api_socket(self) -> Path:
+        return self.api / "api.sock"
+
+    @property
+    def logs(self) -> Path:
+        return self.folder / "log"
+
+    @property
+    def run(self) -> Path:
+        return self.folder / "run"
+
+    @property
+    def control_socket(self) -> Path:
+        return self.run / "supervisor.sock"
+
+    @property
+    def failure(self) -> Path:
+        """Why the last supervisor gave up, as a `Failure`."""
+        return self.run / "failure.json"
+
+    def host(self, name: str) -> Path:
+        return self.folder / "hosts" / name
+
+    def agent_settings(self, name: str) -> Path:
+        return self.host(name) / "agent.json"
+
+    def log(self, process: str) -> Path:
+        return self.logs / f"{process}.log"
+
+
+class Failure(msgspec.Struct, frozen=True):
+    message: str
+    hint: str | None = None
+
+
+def default_state_dir(environment: dict[str, str]) -> Path:
+    """`$DEUTERON_STATE_DIR`, else `deuteron` in the user's XDG state folder."""
+    chosen = environment.get("DEUTERON_STATE_DIR")
+    if chosen:
+        return Path(chosen)
+    base = environment.get("XDG_STATE_HOME") or os.path.join(environment.get("HOME", "/root"), ".local", "state")
+    return Path(base) / "deuteron"
+
+
+def open_state(folder: Path) -> State:
+    """The state in `folder`, which need not exist.
+
+    Raises: StateError if sockets in it would have a longer path than the kernel takes.
+    """
+    state = State(Path(os.path.abspath(folder)))
+    longest = len(os.fsencode(state.control_socket))
+    if longest > _LONGEST_SOCKET_PATH:
+        raise StateError(
+            f'cannot use "{state.folder}" as a state folder: a socket in it would have a path of {longest} bytes, '
+            f"and the kernel takes {_LONGEST_SOCKET_PATH}",
+            "choose a shorter path with --state-dir",
+        )
+    return state
+
+
+def read_cloud(state: State) -> Cloud | None:
+    """The record of the cloud in `state`; None if there is none.
+
+    Raises: StateError if the record cannot be read, or is of a version we do not know.
+    """
+    try:
+        raw = state.record.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StateError(f"cannot read {state.record}: {error.strerror}", "is it another user's cloud?") from error
+    try:
+        cloud = msgspec.json.decode(raw, type=Cloud)
+    except msgspec.MsgspecError as error:
+        raise StateError(f"cannot read {state.record}: {error}", "deuteron down --delete makes room") from error
+    if cloud.format != FORMAT:
+        raise StateError(
+            f"cannot use {state.folder}: its format is {cloud.format}, this program knows {FORMAT}",
+            "use the version of deuteron that made it",
+        )
+    return cloud
+
+
+def new_cloud(name: str, dataplane: Dataplane, firewall: FirewallDriver) -> Cloud:
+    """A cloud that never was, with secrets of its own and the first free port from 5000 on."""
+    return Cloud(
+        id=str(uuid.uuid4()),
+        name=name,
+        port=free_port(),
+        dataplane=dataplane,
+        firewall=firewall,
+        admin_password=secrets.token_urlsafe(15),
+        demo_password=secrets.token_urlsafe(15),
+        tokens={},
+        api_uid=free_uid() if os.getuid() == 0 else None,
+        created_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    )
+
+
+def with_tokens(cloud: Cloud, topology: Topology) -> Cloud:
+    """`cloud` with a token for every host of `topology` that runs an agent; hosts keep theirs."""
+    tokens = {host.name: cloud.tokens.get(host.name) or secrets.token_urlsafe(32) for host in topology.agents}
+    return msgspec.structs.replace(cloud, tokens=tokens)
+
+
+def write_settings(state: State, cloud: Cloud, topology: Topology, virt_type: Literal["kvm", "qemu"]) -> None:
+    """Write what the API and the agents are told at their start, `cloud.json` first."""
+    for folder in (state.folder, state.api, state.logs, state.run):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    write_private(state.record, _pretty(cloud))
+    api_settings = {
+        "state_dir": str(state.api),
+        "host": "127.0.0.1",
+        "port": cloud.port,
+        "socket": str(state.api_socket),
+        "region": "RegionOne",
+        "hosts": {
+            host.name: {
+                "token": cloud.tokens[host.name],
+                "bridge_mappings": host.bridge_mappings,
+                "tunnel_ip": host.tunnel_ip,
+                "roles": host.roles,
+                "groups": host.groups,
+            }
+            for host in topology.agents
+        },
+        "admin_password": cloud.admin_password,
+        "demo_password": cloud.demo_password,
+        "vlan_ranges": {TRUNK_PHYSNET: [1000, 2999]},
+        "vni_ranges": [1, 1000],
+        "physical_networks": [TRUNK_PHYSNET, PROVIDER_PHYSNET],
+        "tenant_network_types": ["vlan", "vxlan"],
+        "external": {
+            "physical_network": PROVIDER_PHYSNET,
+            "cidr": topology.provider.cidr,
+            "gateway": topology.provider.gateway,
+            "pool": list(topology.provider.pool),
+        },
+        "global_physnet_mtu": 1500,
+        "dataplane": cloud.dataplane,
+        "firewall_driver": cloud.firewall,
+    }
+    write_private(state.api_settings, _pretty(api_settings))
+    if cloud.api_uid is not None:
+        _give_to(state.api, cloud.api_uid)
+    for host in topology.agents:
+        settings = HostSettings(
+            host=host.name,
+            state_dir=str(state.host(host.name)),
+            api_socket=str(state.api_socket),
+            token=cloud.tokens[host.name],
+            bridge_mappings=host.bridge_mappings,
+            bridge_ports=host.bridge_ports,
+            tunnel_ip=host.tunnel_ip,
+            firewall_driver=cloud.firewall,
+            dataplane=cloud.dataplane,
+            roles=host.roles,
+            virt_type=virt_type,
+        )
+        for name in ("dhcp", "instances", "images", "run", "ovs"):
+            (state.host(host.name) / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(state.agent_settings(host.name), _pretty(settings))
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace the file at `path` whole, readable by its owner only."""
+    temporary = path.with_name(f".{path.name}.new")
+    # The folder may belong to the API, which must not lead root's pen elsewhere with a link.
+    temporary.unlink(missing_ok=True)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def locked(state: State) -> Iterator[None]:
+    """Be the only `up` or `down` on this state folder; waits for another to finish."""
+    state.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with open(state.folder / "lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def free_port(first: int = FIRST_PORT, last: int = FIRST_PORT + 999) -> int:
+    """The first TCP port of 127.0.0.1 from `first` on that nobody listens on.
+
+    Raises: StateError if there is none up to `last`.
+    """
+    for port in range(first, last + 1):
+        if port_is_free(port):
+            return port
+    raise StateError(f"no TCP port from {first} to {last} is free on 127.0.0.1")
+
+
+def port_is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def free_uid() -> int:
+    """An identity that no account and no process has, for the API.
+
+    Source: systemd.io/UIDS-GIDS: 61184 to 65519 is for services that need an identity while they run.
+
+    Raises: StateError if none of these exists in this user namespace.
+    """
+    import pwd
+
+    taken = {entry.pw_uid for entry in pwd.getpwall()}
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            taken.add(process.stat().st_uid)
+    mapped = [tuple(int(n) for n in line.split()) for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    candidates = [uid for uid in range(61184, 65520) if uid not in taken]
+    candidates = [uid for uid in candidates if any(first <= uid < first + count for first, _, count in mapped)]
+    if not candidates:
+        raise StateError(
+            "no identity from 61184 to 65519 is free for the API",
+            "run as an ordinary user, or in a container with 65536 ids",
+        )
+    return secrets.choice(candidates)
+
+
+def _give_to(folder: Path, uid: int) -> None:
+    """Make `folder` and all in it belong to `uid`. Links are not followed."""
+    if folder.stat().st_uid == uid:
+        # Only what root writes on each start can have changed hands.
+        os.chown(folder / "api.json", uid, uid, follow_symlinks=False)
+        return
+    for base, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            os.chown(os.path.join(base, name), uid, uid, follow_symlinks=False)
+    os.chown(folder, uid, uid)
+
+
+def _pretty(value: object) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"

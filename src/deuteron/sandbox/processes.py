@@ -1,0 +1,130 @@
+"""Which processes a cloud consists of: pure functions from topology and state folder to `ChildSpec`s.
+
+    outside of the sandbox     api
+    on every host              ovsdb-server -> ovs-setup (once) -> ovs-vswitchd -> agent
+    on compute hosts           libvirtd
+
+An agent waits for its switch, so that its first look at the host is not an error; everything else
+finds its peers by itself.
+"""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+from .children import ChildSpec
+from .cloud import Cloud, State
+from .topology import Host
+
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+OVS_SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
+OVS_SOCKET = "/run/openvswitch/db.sock"
+
+
+def environment(home: Path, source: Path) -> dict[str, str]:
+    """What every process of the cloud gets, and nothing of the environment `up` ran in."""
+    return {
+        "PATH": SYSTEM_PATH,
+        "HOME": str(home),
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": str(source),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def api_process(state: State, python: str, source: Path) -> ChildSpec:
+    return ChildSpec(
+        name="api",
+        host="",
+        argv=(python, "-m", "deuteron.api", "--settings", str(state.api_settings)),
+        env=environment(state.api, source),
+        log=str(state.log("api")),
+        cwd=str(state.api),
+    )
+
+
+def host_processes(host: Host, cloud: Cloud, state: State, python: str, source: Path) -> tuple[ChildSpec, ...]:
+    """The processes of one host of a sandbox, in the order of their start; none for a host without an agent."""
+    if not host.roles:
+        return ()
+    env = environment(state.host(host.name), source)
+
+    def child(
+        process: str,
+        *argv: str,
+        after: tuple[str, ...] = (),
+        ready: tuple[str, ...] = (),
+        once: bool = False,
+    ) -> ChildSpec:
+        return ChildSpec(
+            name=f"{host.name}-{process}",
+            host=host.name,
+            argv=argv,
+            env=env,
+            log=str(state.log(f"{host.name}-{process}")),
+            after=tuple(f"{host.name}-{name}" for name in after),
+            ready=ready,
+            once=once,
+        )
+
+    system_id = uuid.uuid5(uuid.UUID(cloud.id), host.name)
+    processes = [
+        child(
+            "ovsdb-server",
+            "ovsdb-server",
+            str(state.host(host.name) / "ovs" / "conf.db"),
+            f"--remote=punix:{OVS_SOCKET}",
+            "--pidfile=/run/openvswitch/ovsdb-server.pid",
+            "-vconsole:info",
+            "-vsyslog:off",
+            ready=(OVS_SOCKET,),
+        ),
+        child(
+            "ovs-setup",
+            "ovs-vsctl",
+            "--no-wait",
+            "--timeout=10",
+            "init",
+            "--",
+            "set",
+            "Open_vSwitch",
+            ".",
+            f"external_ids:system-id={system_id}",
+            f"external_ids:hostname={host.name}",
+            after=("ovsdb-server",),
+            once=True,
+        ),
+        child(
+            "ovs-vswitchd",
+            "ovs-vswitchd",
+            f"unix:{OVS_SOCKET}",
+            "--pidfile=/run/openvswitch/ovs-vswitchd.pid",
+            "-vconsole:info",
+            "-vsyslog:off",
+            after=("ovs-setup",),
+            ready=("/run/openvswitch/ovs-vswitchd.pid",),
+        ),
+    ]
+    if "compute" in host.roles:
+        processes.append(child("libvirtd", "libvirtd"))
+    processes.append(_agent(host, state, env, python, after=(f"{host.name}-ovs-vswitchd",)))
+    return tuple(processes)
+
+
+def simulated_agent(host: Host, state: State, python: str, source: Path) -> ChildSpec:
+    """The agent of a host that has no kernel of its own (`--dataplane none`)."""
+    return _agent(host, state, environment(state.host(host.name), source), python, after=())
+
+
+def _agent(host: Host, state: State, env: dict[str, str], python: str, after: tuple[str, ...]) -> ChildSpec:
+    return ChildSpec(
+        name=f"{host.name}-agent",
+        host=host.name,
+        argv=(python, "-m", "deuteron.agent", "--settings", str(state.agent_settings(host.name))),
+        env=env,
+        log=str(state.log(f"{host.name}-agent")),
+        cwd=str(state.host(host.name)),
+        after=after,
+    )
