@@ -49,7 +49,7 @@ class Settings(msgspec.Struct, frozen=True):
     host: str = "127.0.0.1"
     region: str = "RegionOne"
     hosts: dict[str, HostEntry] = {}
-    vlan_ranges: dict[str, tuple[int, int]] = {"physnet1": (1000, 2999)}
+    vlan_ranges: dict[str, tuple[int, int]] = msgspec.field(default_factory=lambda: {"physnet1": (1000, 2999)})
     """Physical network to first and last VLAN that projects get."""
     flat_networks: tuple[str, ...] = ("public",)
     vni_range: tuple[int, int] = (1, 65535)

@@ -1,10 +1,10 @@
 """What can stop a cloud from starting, as exceptions the command line prints in two lines.
 
-    SandboxError              message, and a hint on its own line
-    ├── TopologyError         the topology file does not describe a cloud
-    ├── StateError            the state folder is not usable, or belongs to another cloud or version
-    ├── NamespaceError        the kernel refuses what the sandbox is made of
-    └── SupervisorError       the supervisor did not start, or does not answer
+SandboxError              message, and a hint on its own line
+├── TopologyError         the topology file does not describe a cloud
+├── StateError            the state folder is not usable, or belongs to another cloud or version
+├── NamespaceError        the kernel refuses what the sandbox is made of
+└── SupervisorError       the supervisor did not start, or does not answer
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ def make_hosts(topology: Topology, state: State, kvm: bool) -> dict[str, HostNam
         started.append((host, pid, done_read, go_write))
     made: dict[str, HostNamespaces] = {}
     problems: list[str] = []
-    for host, pid, done_read, go_write in started:
+    for host, pid, done_read, _ in started:
         word = os.read(done_read, 65536).decode()
         if word == "ok":
             made[host.name] = HostNamespaces(
@@ -138,8 +138,11 @@ def make_hosts(topology: Topology, state: State, kvm: bool) -> dict[str, HostNam
             )
         else:
             problems.append(f'cannot make host "{host.name}": {word.strip() or "its first process ended"}')
+    # All at once: a later child holds copies of the earlier ones' pipes.
+    for _, _, done_read, go_write in started:
         os.close(go_write)
         os.close(done_read)
+    for _, pid, _, _ in started:
         os.waitpid(pid, 0)
     if problems:
         raise NamespaceError(problems[0], "deuteron doctor")

@@ -23,14 +23,16 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
 from . import namespaces as ns
-from .children import Family
+from .children import ChildStatus, Family
 from .cloud import Cloud, State
 from .errors import SandboxError
-from .hosts import HostNamespaces, make_hosts, make_networks
+from .hosts import make_hosts, make_networks
 from .processes import host_processes
 from .topology import Topology
 
@@ -46,22 +48,26 @@ class Message(msgspec.Struct, omit_defaults=True):
     ready: bool = False
     failed: str | None = None
     hint: str | None = None
-    children: list[dict[str, object]] | None = None
+    children: list[ChildStatus] | None = None
     stop: bool = False
     restart: str | None = None
 
 
 def run_init(
-    cloud: Cloud, topology: Topology, state: State, kvm: bool, python: str, link: socket.socket
+    cloud: Cloud, topology: Topology, state: State, kvm: bool, python: str, source: Path, link: socket.socket
 ) -> None:
     """Be the sandbox's init. Never returns."""
     status = 1
     try:
-        _set_up_signals()
+        signal.set_wakeup_fd(-1)
+        # Everything else that is open belongs to the supervisor: its lock, its control socket.
+        os.closerange(3, link.fileno())
+        os.closerange(link.fileno() + 1, 4096)
+        # The parent answers when it has reaped the process between us, so that it is the one whose end we follow.
+        if not link.recv(1):
+            return
+        ns.die_with_parent(signal.SIGKILL)
         try:
-            # 1: the parent reaped the process between us, so it is the supervisor whose end we follow.
-            link.recv(1)
-            ns.die_with_parent(signal.SIGKILL)
             ns.make_mounts_private()
             ns.mount("proc", "/proc", "proc", ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC)
             ns.set_hostname(cloud.name)
@@ -69,16 +75,15 @@ def run_init(
             namespaces = make_hosts(topology, state, kvm)
         except (OSError, SandboxError) as error:
             traceback.print_exc()
-            hint = error.hint if isinstance(error, SandboxError) else "deuteron doctor"
-            _send(link, Message(failed=f"cannot make the sandbox: {error}", hint=hint))
+            _send(link, Message(failed=f"cannot make the sandbox: {error}", hint=getattr(error, "hint", None)))
             return
         for name, files in namespaces.items():
             socket.send_fds(link, [msgspec.json.encode(Message(host=name))], list(files))
-        _send(link, Message(ready=True))
         family = Family()
         for host in topology.hosts:
-            for spec in host_processes(host, cloud, state, python, ns_source()):
+            for spec in host_processes(host, cloud, state, python, source):
                 family.add(spec, namespaces[host.name].enter)
+        _send(link, Message(ready=True))
         _keep(family, link)
         status = 0
     except BaseException:
@@ -89,5 +94,85 @@ def run_init(
         os._exit(status)
 
 
-def ns_source() -> "os.PathLike[str]":  # replaced below
-    raise NotImplementedError
+def reap(family: Family) -> None:
+    """Note every process that has ended, ours and orphans."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        family.reaped(pid, status)
+
+
+def wake_on_signals() -> socket.socket:
+    """A socket that becomes readable when a child ended or we are asked to; for `poll`."""
+    inner, outer = socket.socketpair()
+    inner.setblocking(False)
+    outer.setblocking(False)
+    signal.set_wakeup_fd(inner.fileno(), warn_on_full_buffer=False)
+    _WAKERS.append(inner)  # set_wakeup_fd keeps a number only
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    return outer
+
+
+_WAKERS: list[socket.socket] = []
+
+
+def _keep(family: Family, link: socket.socket) -> None:
+    """Keep the family alive until we are asked to stop or the supervisor is gone."""
+    wake = wake_on_signals()
+    while True:
+        reap(family)
+        wait_s = family.tick()
+        if family.changed:
+            family.changed = False
+            _send(link, Message(children=family.statuses()))
+        readable, _, _ = select.select([link, wake], [], [], wait_s)
+        if wake in readable:
+            wake.recv(4096)
+        if link in readable:
+            packet = link.recv(65536)
+            message = msgspec.json.decode(packet, type=Message) if packet else Message(stop=True)
+            if message.restart is not None:
+                family.restart(message.restart)
+            if message.stop:
+                _stop(family)
+                return
+
+
+def _stop(family: Family) -> None:
+    """End agents first, since they would repair what the others' ends break; then everything in the sandbox."""
+    family.begin_stop()
+    family.signal(signal.SIGTERM, "-agent")
+    _wait(family, lambda: family.alive("-agent"))
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(-1, signal.SIGTERM)
+    _wait(family, _has_children)
+
+
+def _wait(family: Family, busy: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + STAGE_S
+    while time.monotonic() < deadline:
+        reap(family)
+        if not busy():
+            return
+        # Short enough not to be noticed; SIGCHLD may belong to any of hundreds of processes here.
+        time.sleep(0.01)
+
+
+def _has_children() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _send(link: socket.socket, message: Message) -> None:
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        link.send(msgspec.json.encode(message))

@@ -108,11 +108,11 @@ def drop_capability_bounds() -> None:
 
 
 class IdRange(NamedTuple):
-    """`count` ids from `inside` on, as seen in the namespace, are those from `outside` on."""
+    """`length` ids from `inside` on, as seen in the namespace, are those from `outside` on."""
 
     inside: int
     outside: int
-    count: int
+    length: int
 
 
 def subordinate_ranges(text: str, user: str, uid: int) -> list[tuple[int, int]]:

@@ -192,7 +192,7 @@ def default_topology() -> Topology:
 
 def _host_names(file: _File, source: str) -> list[str]:
     """Host names in the order of their first mention, `outside` last."""
-    groups: Mapping[str, tuple[str, ...]] = file.groups or {group: ("aio",) for group in GROUPS}
+    groups: Mapping[str, tuple[str, ...]] = file.groups or dict.fromkeys(GROUPS, ("aio",))
     names = list(dict.fromkeys(name for group in GROUPS for name in groups.get(group, ())))
     for name in names:
         if not _HOST_NAME.fullmatch(name):
@@ -207,7 +207,9 @@ def _host_names(file: _File, source: str) -> list[str]:
         raise TopologyError(f'host "{stray[0]}" of {source} is in no group', f"add it to one of {', '.join(GROUPS)}")
     for needed in ("network", "compute"):
         if not groups.get(needed):
-            raise TopologyError(f'group "{needed}" of {source} has no host', f'write {needed} = ["NAME"] under [groups]')
+            raise TopologyError(
+                f'group "{needed}" of {source} has no host', f'write {needed} = ["NAME"] under [groups]'
+            )
     return [*names, OUTSIDE]
 
 
@@ -227,7 +229,7 @@ def _host(name: str, number: int, file: _File, source: str) -> Host:
             )
     if len(set(interfaces.names)) != len(interfaces.names):
         raise TopologyError(f'two roles of host "{name}" have the same interface in {source}')
-    groups = file.groups or {group: ("aio",) for group in GROUPS}
+    groups = file.groups or dict.fromkeys(GROUPS, ("aio",))
     # .1 to .9 stay free for gateways and for people; host n has n + 10 in both networks.
     management_ip = table.management_ip or _nth(file.networks.management, number + 10, "networks.management", source)
     tunnel_ip: str | None = None

@@ -1,1 +1,23 @@
 """Tables of the compute service."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Integer, Table, Text
+
+from deuteron.model.compute import ACTION, FLAVOR, GROUP, KEYPAIR, SERVER
+from deuteron.store.schema import metadata, table_for
+
+flavors = table_for(FLAVOR)
+keypairs = table_for(KEYPAIR)
+servers = table_for(SERVER)
+actions = table_for(ACTION)
+server_groups = table_for(GROUP)
+
+quotas = Table(
+    "compute_quotas",
+    metadata,
+    Column("project_id", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("hard_limit", Integer, nullable=False),
+)
+"""Limits that an administrator set; what has no row has its default. -1 is unlimited."""

@@ -1,1 +1,90 @@
-"""Tables of the identity service."""
+"""Tables of the identity service.
+
+`identity_state` holds one counter, `revision`: every transaction that may change what an issued token is worth
+raises it, so that proven callers can be kept in memory and still never outlive a revocation by one request.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, Table, Text, UniqueConstraint, select, update
+
+from deuteron.model import identity
+from deuteron.store.database import Tx
+from deuteron.store.schema import Json, metadata, table_for
+
+projects = table_for(identity.PROJECT, Column("extra", Json))
+users = table_for(
+    identity.USER,
+    Column("password_hash", Text),
+    Column("tokens_valid_after_us", BigInteger, nullable=False),
+    Column("extra", Json),
+)
+groups = table_for(identity.GROUP, Column("extra", Json))
+roles = table_for(identity.ROLE, Column("extra", Json))
+regions = table_for(identity.REGION, Column("extra", Json))
+services = table_for(identity.SERVICE, Column("extra", Json))
+endpoints = table_for(identity.ENDPOINT, Column("extra", Json))
+credentials = table_for(identity.CREDENTIAL, Column("extra", Json))
+application_credentials = table_for(
+    identity.APPLICATION_CREDENTIAL, Column("secret_hash", Text, nullable=False), Column("extra", Json)
+)
+
+memberships = Table(
+    "identity_memberships",
+    metadata,
+    Column("group_id", Text, primary_key=True),
+    Column("user_id", Text, primary_key=True),
+    Index("ix_identity_memberships_user", "user_id"),
+)
+
+implied_roles = Table(
+    "identity_implied_roles",
+    metadata,
+    Column("prior_role_id", Text, primary_key=True),
+    Column("implied_role_id", Text, primary_key=True),
+)
+
+assignments = Table(
+    "identity_assignments",
+    metadata,
+    Column("actor_kind", Text, primary_key=True),
+    Column("actor_id", Text, primary_key=True),
+    Column("target_kind", Text, primary_key=True),
+    Column("target_id", Text, primary_key=True),
+    Column("role_id", Text, primary_key=True),
+    Column("inherited", Boolean, primary_key=True),
+    Index("ix_identity_assignments_target", "target_kind", "target_id"),
+)
+"""`actor_kind`: user, group. `target_kind`: project, domain, system (whose id is `all`)."""
+
+revocations = Table(
+    "identity_revocations",
+    metadata,
+    Column("audit_id", Text, primary_key=True),
+    Column("expires_at", BigInteger, nullable=False),
+)
+"""Tokens that were revoked one by one, until they would have expired anyway (seconds since 1970)."""
+
+state = Table(
+    "identity_state",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("number", Integer, nullable=False),
+    Column("text", Text),
+    UniqueConstraint("name"),
+)
+"""`revision`: see above. `password <user>`: hash of the password the settings gave last."""
+
+_REVISION = select(state.c.number).where(state.c.name == "revision")
+
+
+def identity_revision(tx: Tx) -> int:
+    """The present revision of everything that tokens depend on."""
+    return tx.scalar(_REVISION) or 0
+
+
+def tokens_may_change(tx: Tx) -> None:
+    """Raise the revision: no proof made before this transaction is used after it."""
+    done = tx.execute(update(state).where(state.c.name == "revision").values(number=state.c.number + 1))
+    if done.rowcount == 0:
+        tx.insert(state, {"name": "revision", "number": 1, "text": None})

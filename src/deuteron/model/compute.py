@@ -1,0 +1,185 @@
+"""Declarations of the compute service: what a flavor, a key pair, a server, its actions and groups are.
+
+The Compute API changes the shape of its answers with the microversion, so answers are code (`api/compute/views.py`);
+these declarations give the tables and the rules of single values.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+from deuteron.model.codecs import Anything, Boolean, Codec, Integer, Text, Uuid
+from deuteron.model.resource import REQUIRED, Attribute, Resource
+
+VmState = Literal["building", "active", "stopped", "paused", "suspended", "error", "deleted"]
+
+POWER_NOSTATE: Final = 0
+POWER_RUNNING: Final = 1
+POWER_PAUSED: Final = 3
+POWER_SHUTDOWN: Final = 4
+POWER_CRASHED: Final = 6
+POWER_SUSPENDED: Final = 7
+"""Power states as Nova numbers them. Source: nova/compute/power_state.py."""
+
+NAME: Final = Text(max_length=255, min_length=1)
+"""A name; Nova strips blanks at both ends and refuses an empty rest."""
+
+
+class Flavor(msgspec.Struct, frozen=True):
+    """What a server keeps of its flavor: the flavor may be deleted while the server lives."""
+
+    flavorid: str
+    name: str
+    vcpus: int
+    ram: int
+    disk: int
+    ephemeral: int = 0
+    swap: int = 0
+    extra_specs: dict[str, str] = {}
+
+
+class Nic(msgspec.Struct, frozen=True):
+    """One interface of a server, in the order of the guest's devices."""
+
+    port_id: str
+    owned: bool
+    """Made with the server or by attaching a network: deleted with it. Ports given by the user are only unbound."""
+    tag: str | None = None
+
+
+def _a(name: str, codec: Codec, description: str, **more: Any) -> Attribute:
+    return Attribute(name, codec, description, **more)
+
+
+FLAVOR: Final = Resource(
+    "compute",
+    "flavor",
+    "flavors",
+    "The size of a server.",
+    (
+        _a("id", Text(255, 1), "What users name it by: flavorid.", create=True),
+        _a("name", NAME, "Unique among flavors.", create=True, default=REQUIRED),
+        _a("vcpus", Integer(1, 2**31 - 1), "Virtual processors.", create=True, default=REQUIRED),
+        _a("ram", Integer(1, 2**31 - 1), "Memory in MiB.", create=True, default=REQUIRED),
+        _a("disk", Integer(0, 2**31 - 1), "Root disk in GiB; 0 is as large as the image.", create=True, default=REQUIRED),
+        _a("ephemeral", Integer(0, 2**31 - 1), "A second disk in GiB.", create=True, default=0),
+        _a("swap", Integer(0, 2**31 - 1), "Swap disk in MiB.", create=True, default=0),
+        _a("is_public", Boolean(), "Whether every project sees it.", create=True, default=True),
+        _a("disabled", Boolean(), "Kept for the API's shape; always false.", default=False),
+        _a("description", Text(65535, nullable=True), "Free text.", create=True, update=True),
+        _a("extra_specs", Anything(), "Free keys and values."),
+        _a("projects", Anything(), "Projects that see it when it is not public."),
+        _a("created_at", Text(), "When it was made, UTC."),
+    ),
+    unique=(("name",),),
+)
+
+KEYPAIR: Final = Resource(
+    "compute",
+    "keypair",
+    "keypairs",
+    "A public key that servers let in.",
+    (
+        _a("id", Text(), "`<user>/<name>`: a name is unique for its user."),
+        _a("number", Integer(), "The integer that answers show as id."),
+        _a("user_id", Text(), "Whose it is."),
+        _a("name", Text(255, 1), "Its name.", create=True, default=REQUIRED),
+        _a("type", Text(), "Always `ssh`."),
+        _a("public_key", Text(16384, 1), "One line in OpenSSH's form.", create=True),
+        _a("fingerprint", Text(), "MD5 of the key, colon separated, as Nova shows it."),
+        _a("created_at", Text(), "When it was made, UTC."),
+    ),
+    indexes=(("user_id", "name"),),
+)
+
+SERVER: Final = Resource(
+    "compute",
+    "server",
+    "servers",
+    "A virtual machine.",
+    (
+        _a("id", Uuid(), "Its id."),
+        _a("number", Integer(), "A small number that names the domain: instance-%08x."),
+        _a("name", NAME, "Its display name.", create=True, update=True, default=REQUIRED),
+        _a("description", Text(255, nullable=True), "Free text.", create=True, update=True),
+        _a("hostname", Text(), "The guest's host name."),
+        _a("project_id", Text(), "Whose it is."),
+        _a("user_id", Text(), "Who made it."),
+        _a("created", Text(), "When it was asked for, UTC, ISO 8601 with Z."),
+        _a("updated", Text(), "Its last change."),
+        _a("launched_at", Text(), "When it first ran."),
+        _a("vm_state", Text(), "What it is, in Nova's words."),
+        _a("task_state", Text(nullable=True), "What is being done to it."),
+        _a("power_state", Integer(), "What its domain is, as Nova numbers it."),
+        _a("power", Text(), "What its domain should be: running, shutdown, paused or suspended."),
+        _a("reboot_generation", Integer(), "Counts reboots asked for."),
+        _a("reboot_kind", Text(), "SOFT or HARD, of the last one."),
+        _a("build_generation", Integer(), "Counts disks made from the image."),
+        _a("host", Text(nullable=True), "Where it is; None while unscheduled."),
+        _a("availability_zone", Text(nullable=True), "Where it was asked to be."),
+        _a("image_id", Text(nullable=True), "Its image."),
+        _a("image", Anything(), "The image as the host fetches it: kept, since the image may be deleted."),
+        _a("kernel", Anything(), "The image's kernel, in the same form."),
+        _a("ramdisk", Anything(), "The image's ramdisk, in the same form."),
+        _a("kernel_args", Text(), "The kernel's command line."),
+        _a("machine_type", Text(nullable=True), "QEMU machine type from the image's properties."),
+        _a("flavor", Anything(), "Its flavor as it was when asked for: `Flavor`."),
+        _a("key_name", Text(nullable=True), "Its key pair."),
+        _a("key_data", Text(nullable=True), "The public key, as it was."),
+        _a("user_data", Text(nullable=True), "Base64, handed to the guest by the metadata service."),
+        _a("metadata", Anything(), "Free keys and values."),
+        _a("tags", Anything(), "Its tags, in order."),
+        _a("nics", Anything(), "Its interfaces, in order: list of `Nic`."),
+        _a("security_groups", Anything(), "Names or ids asked for at create."),
+        _a("locked", Boolean(), "Whether its owner may act on it."),
+        _a("locked_by", Text(nullable=True), "`owner` or `admin`."),
+        _a("locked_reason", Text(nullable=True), "Why."),
+        _a("access_ipv4", Text(), "Free text of the owner."),
+        _a("access_ipv6", Text(), "Free text of the owner."),
+        _a("disk_config", Text(), "AUTO or MANUAL, kept and shown."),
+        _a("reservation_id", Text(), "Common to servers of one request."),
+        _a("launch_index", Integer(), "Its place among them."),
+        _a("group_id", Text(nullable=True), "Its server group."),
+        _a("fault", Anything(), "What went wrong: code, created, message, details."),
+        _a("progress", Integer(), "0, or 100 when it runs."),
+    ),
+    indexes=(("project_id", "created"), ("host",)),
+)
+
+ACTION: Final = Resource(
+    "compute",
+    "action",
+    "actions",
+    "What somebody asked of a server.",
+    (
+        _a("id", Text(), "`<server>/<request>`."),
+        _a("server_id", Text(), "The server."),
+        _a("request_id", Text(), "The request that asked."),
+        _a("action", Text(), "create, delete, stop, …"),
+        _a("user_id", Text(), "Who asked."),
+        _a("project_id", Text(), "For which project."),
+        _a("start_time", Text(), "When."),
+        _a("updated_at", Text(), "The last change."),
+        _a("message", Text(nullable=True), "`Error` when it failed."),
+        _a("events", Anything(), "Its steps: event, start_time, finish_time, result, host, details."),
+    ),
+    indexes=(("server_id",),),
+)
+
+GROUP: Final = Resource(
+    "compute",
+    "server_group",
+    "server_groups",
+    "Servers placed with regard to each other.",
+    (
+        _a("id", Uuid(), "Its id."),
+        _a("name", NAME, "Its name."),
+        _a("policy", Text(), "affinity, anti-affinity, soft-affinity or soft-anti-affinity."),
+        _a("rules", Anything(), "`max_server_per_host` of anti-affinity."),
+        _a("project_id", Text(), "Whose it is."),
+        _a("user_id", Text(), "Who made it."),
+    ),
+    indexes=(("project_id",),),
+)

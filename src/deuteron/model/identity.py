@@ -1,0 +1,252 @@
+"""Identity v3: what a domain, project, user, group, role, service, endpoint, region and credential is.
+
+Attributes that Keystone does not know are kept and shown as they came (the `extra` column of the tables), so
+that what an operator's tools store with a user or project stays there. Ids are 32 hexadecimal digits, as
+Keystone makes them; the first domain has the id `default`.
+
+Source: Keystone API v3, api-ref; keystone/{resource,identity,assignment,catalog,credential}/schema.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from deuteron.model.codecs import Anything, Boolean, Codec, Invalid, ListOf, Object, OneOf, Text
+from deuteron.model.resource import REQUIRED, Attribute, Resource
+
+DEFAULT_DOMAIN = "default"
+"""Id of the domain `Default`, which is always there."""
+
+IMPLIED_ROLES: tuple[tuple[str, str], ...] = (("admin", "manager"), ("manager", "member"), ("member", "reader"))
+"""Role and the role it implies, by name, as the bootstrap stores them."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Resource options: a JSON object; `null` values take an option away."""
+
+    column: str = "json"
+
+    def decode(self, raw: Any) -> Any:
+        if not isinstance(raw, dict):
+            raise Invalid(f"{raw!r} is not of type 'object'", raw)
+        return {name: value for name, value in raw.items() if value is not None}
+
+    def decode_filter(self, text: str) -> Any:
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "object", "additionalProperties": True}
+
+
+_NAME = Text(min_length=1, max_length=255, pattern=r"(?s).*\S.*")
+_SHORT_NAME = Text(min_length=1, max_length=64, pattern=r"(?s).*\S.*")
+_DESCRIPTION = Text(max_length=None, nullable=True)
+_ID = Text(min_length=1, max_length=64, pattern=r"[A-Za-z0-9_-]+")
+_OPTIONAL_ID = Text(min_length=1, max_length=64, nullable=True)
+_TAGS = ListOf(Text(min_length=1, max_length=255, pattern=r"[^,/]*"), max_items=80, unique=True)
+_STRICT = Boolean(strict=True)
+
+
+def _id() -> Attribute:
+    return Attribute("id", _ID, "the object's id, made by the server")
+
+
+def _name(codec: Codec = _NAME) -> Attribute:
+    return Attribute("name", codec, "the name", default=REQUIRED, create=True, update=True)
+
+
+def _domain() -> Attribute:
+    return Attribute("domain_id", _OPTIONAL_ID, "the domain it belongs to; cannot change", create=True, update=True)
+
+
+def _description(default: str | None = "") -> Attribute:
+    return Attribute("description", _DESCRIPTION, "a free text", default=default, create=True, update=True)
+
+
+def _enabled() -> Attribute:
+    return Attribute("enabled", _STRICT, "whether it may be used", default=True, create=True, update=True)
+
+
+def _options() -> Attribute:
+    return Attribute("options", Options(), "resource options", create=True, update=True, filter=False, sort=False)
+
+
+PROJECT = Resource(
+    service="identity",
+    name="project",
+    collection="projects",
+    description="A project: what owns resources. A domain is stored as a project with `is_domain` set.",
+    attributes=(
+        _id(),
+        _name(_SHORT_NAME),
+        _domain(),
+        _description(),
+        _enabled(),
+        Attribute("parent_id", _OPTIONAL_ID, "the project or domain above it", create=True, update=True),
+        Attribute("is_domain", _STRICT, "whether it acts as a domain", default=False, create=True, update=True),
+        Attribute("tags", _TAGS, "tags", create=True, update=True, filter=False, sort=False),
+        _options(),
+    ),
+    indexes=(("domain_id", "name"), ("parent_id",)),
+)
+
+DOMAIN = Resource(
+    service="identity",
+    name="domain",
+    collection="domains",
+    description="A domain: a name space of users, groups and projects.",
+    attributes=(
+        _id(),
+        _name(_SHORT_NAME),
+        _description(),
+        _enabled(),
+        Attribute("tags", _TAGS, "tags", create=True, update=True, filter=False, sort=False),
+        _options(),
+    ),
+    table="identity_projects",
+)
+
+USER = Resource(
+    service="identity",
+    name="user",
+    collection="users",
+    description="A user. Its password is kept only as a salted hash and is never shown.",
+    attributes=(
+        _id(),
+        _name(),
+        _domain(),
+        _enabled(),
+        _description(None),
+        Attribute("email", Text(nullable=True), "an address", create=True, update=True),
+        Attribute("default_project_id", _OPTIONAL_ID, "scope of a token that asks for none", create=True, update=True),
+        Attribute("password_expires_at", Text(nullable=True), "when the password must be changed"),
+        _options(),
+        Attribute(
+            "password",
+            Text(max_length=1024, nullable=True),
+            "the password",
+            create=True,
+            update=True,
+            read=False,
+            stored=False,
+        ),
+    ),
+    indexes=(("domain_id", "name"),),
+)
+
+GROUP = Resource(
+    service="identity",
+    name="group",
+    collection="groups",
+    description="A group of users; roles given to it are given to its users.",
+    attributes=(_id(), _name(_SHORT_NAME), _domain(), _description()),
+    indexes=(("domain_id", "name"),),
+)
+
+ROLE = Resource(
+    service="identity",
+    name="role",
+    collection="roles",
+    description="A role: the name that policy rules ask for.",
+    attributes=(_id(), _name(), _domain(), _description(None), _options()),
+    indexes=(("name",),),
+)
+
+REGION = Resource(
+    service="identity",
+    name="region",
+    collection="regions",
+    description="A region of the catalog.",
+    attributes=(
+        Attribute("id", Text(min_length=1), "the id, chosen by whoever makes it", create=True),
+        _description(),
+        Attribute("parent_region_id", Text(nullable=True), "the region it lies in", create=True, update=True),
+    ),
+)
+
+SERVICE = Resource(
+    service="identity",
+    name="service",
+    collection="services",
+    description="A service of the catalog.",
+    attributes=(
+        _id(),
+        Attribute("type", _NAME, "the service type: `network`", default=REQUIRED, create=True, update=True),
+        Attribute("name", Text(nullable=True), "the name: `neutron`", create=True, update=True),
+        _description(None),
+        _enabled(),
+    ),
+)
+
+ENDPOINT = Resource(
+    service="identity",
+    name="endpoint",
+    collection="endpoints",
+    description="The address of a service in a region, for one kind of caller.",
+    attributes=(
+        _id(),
+        Attribute("service_id", _ID, "its service", default=REQUIRED, create=True, update=True),
+        Attribute(
+            "interface",
+            OneOf(("public", "internal", "admin")),
+            "whom it is for",
+            default=REQUIRED,
+            create=True,
+            update=True,
+        ),
+        Attribute("region_id", Text(nullable=True), "its region", create=True, update=True),
+        Attribute(
+            "url",
+            Text(max_length=None, pattern=r"[a-zA-Z][a-zA-Z0-9+.-]*://.+"),
+            "the address; `$(project_id)s` is filled in",
+            default=REQUIRED,
+            create=True,
+            update=True,
+        ),
+        _enabled(),
+    ),
+    indexes=(("service_id",),),
+)
+
+CREDENTIAL = Resource(
+    service="identity",
+    name="credential",
+    collection="credentials",
+    description="A secret of another system that is kept with a user.",
+    attributes=(
+        _id(),
+        Attribute("type", _NAME, "what kind of secret: `ec2`", default=REQUIRED, create=True, update=True),
+        Attribute("blob", Text(max_length=None), "the secret", default=REQUIRED, create=True, update=True, filter=False),
+        Attribute("user_id", _ID, "whose it is", default=REQUIRED, create=True, update=True),
+        Attribute("project_id", _OPTIONAL_ID, "the project it is for", create=True, update=True),
+    ),
+    indexes=(("user_id",),),
+)
+
+APPLICATION_CREDENTIAL = Resource(
+    service="identity",
+    name="application_credential",
+    collection="application_credentials",
+    description="A secret with which a program acts in one project, with some of its maker's roles.",
+    attributes=(
+        _id(),
+        _name(),
+        Attribute("user_id", _ID, "whose it is"),
+        Attribute("project_id", _ID, "the project it is for: that of the token that made it"),
+        _description(None),
+        Attribute("expires_at", Text(nullable=True), "when it ends", create=True),
+        Attribute("unrestricted", _STRICT, "whether it may make others", default=False, create=True),
+        Attribute(
+            "roles",
+            ListOf(Object({"id": _ID, "name": _NAME, "domain": Anything()}, open=True)),
+            "its roles; those of the token when not given",
+            create=True,
+            filter=False,
+            sort=False,
+        ),
+        Attribute("secret", Text(nullable=True), "the secret", create=True, read=False, stored=False),
+    ),
+    indexes=(("user_id", "name"),),
+)

@@ -1,0 +1,195 @@
+"""OpenFlow entries of our bridges, through `ovs-ofctl`: the switch's own parser, and its own idea of equality.
+
+A change of a bridge is one bundle (OpenFlow 1.4): packets see all of it or nothing. Deletions come
+first inside the bundle, so that an entry rewritten in other words is not lost.
+
+Mark: the top 16 bits of the cookie are 0xde07; the other 48 are a hash of the row's key, which leads
+from an entry the switch prints in its own words back to the row that asked for it. Our bridges are
+ours outright: entries with other cookies are removed as well, except those with a hard timeout,
+which the switch has learned itself.
+
+Crash: a bundle is whole or absent. When ovs-vswitchd restarts, all entries are gone and the bridge, with
+fail mode `secure`, drops everything; the next observation finds them missing.
+
+Observation compares the whole wanted table with the switch's (`ovs-ofctl diff-flows`), so it says what
+differs and not what exists: rows that do not differ are taken as observed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+
+from deuteron.net.delta import Delta
+from deuteron.net.kernel.driver import Applied, KernelError, Scope, Unavailable
+from deuteron.net.kernel.programs import finish, start
+from deuteron.net.rows import Flow
+
+FlowKey = tuple[str, int, int, str]
+
+COOKIE = 0xDE07 << 48
+COOKIE_MASK = 0xFFFF << 48
+
+_FIELD = re.compile(r"^(table|priority|cookie|send_flow_rem|importance|idle_timeout|hard_timeout)(?:=(\S+))?$")
+_AT_LINE = re.compile(r"^(?:ovs-ofctl: )?(?:-|/dev/stdin):(\d+): (.*)", re.MULTILINE)
+
+
+def cookie_of(key: FlowKey) -> int:
+    """The cookie of the row with `key`, the same in every process."""
+    words = "\0".join((key[0], str(key[1]), str(key[2]), key[3]))
+    return COOKIE | int.from_bytes(hashlib.blake2b(words.encode(), digest_size=6).digest(), "big")
+
+
+class FlowDriver:
+    mark = "cookie 0xde07000000000000/0xffff000000000000, on bridges that are ours"
+
+    def __init__(self, bridges: Callable[[], Iterable[str]], run_dir: str = "/run/openvswitch") -> None:
+        """`bridges` says which of our bridges exist now."""
+        self.writes: Counter[str] = Counter()
+        self._bridges = bridges
+        self._run_dir = run_dir
+        self._cookies: dict[FlowKey, int] = {}
+
+    def observe(self, wanted: Mapping[FlowKey, Flow], scope: Scope = None) -> dict[FlowKey, Flow]:
+        bridges = sorted(set(self._bridges()))
+        by_bridge: dict[str, dict[FlowKey, Flow]] = {bridge: {} for bridge in bridges}
+        for key, row in wanted.items():
+            if row.bridge in by_bridge:
+                by_bridge[row.bridge][key] = row
+        started = [(bridge, self._start("diff-flows", bridge, "/dev/stdin")) for bridge in bridges]
+        rows: dict[FlowKey, Flow] = {}
+        failure: KernelError | None = None
+        for bridge, process in started:
+            group = by_bridge[bridge]
+            status, output, complaints = finish(process, "".join(self._line("", row) for row in group.values()))
+            while (at_line := _AT_LINE.search(complaints)) is not None and status == 1:
+                # In words the switch does not know, so it cannot be there; `apply` says what is wrong with it.
+                del group[list(group)[int(at_line[1]) - 1]]
+                process = self._start("diff-flows", bridge, "/dev/stdin")
+                status, output, complaints = finish(process, "".join(self._line("", row) for row in group.values()))
+            # Exit status 2: the tables differ. Status 1: they could not be compared.
+            if status not in (0, 2):
+                error = Unavailable if "failed to connect" in complaints else KernelError
+                failure = error(f"cannot compare the flows of bridge {bridge}: {complaints}")
+                continue
+            rows.update(self._merge(bridge, group, output))
+        if failure is not None:
+            raise failure
+        return rows
+
+    def apply(self, delta: Delta[FlowKey, Flow]) -> Applied[FlowKey]:
+        applied: Applied[FlowKey] = Applied()
+        bridges = sorted({key[0] for key in (*delta.put, *delta.remove)})
+        present = set(self._bridges())
+        started = []
+        for bridge in bridges:
+            removals = [(key, row) for key, row in delta.remove.items() if key[0] == bridge]
+            additions = [(key, row) for key, row in delta.put.items() if key[0] == bridge]
+            if bridge in present:
+                started.append((bridge, removals, additions, self._start("--bundle", "add-flows", bridge, "-")))
+            else:
+                applied.done.update(key for key, _ in removals)
+                applied.failed.update({key: f"no bridge {bridge}" for key, _ in additions})
+        for bridge, removals, additions, process in started:
+            self._finish(bridge, removals, additions, process, applied)
+        return applied
+
+    def _finish(
+        self,
+        bridge: str,
+        removals: list[tuple[FlowKey, Flow]],
+        additions: list[tuple[FlowKey, Flow]],
+        process: subprocess.Popen[str],
+        applied: Applied[FlowKey],
+    ) -> None:
+        while True:
+            lines = [f"delete_strict {_match(row)}\n" for _, row in removals]
+            lines += [self._line("add ", row) for _, row in additions]
+            status, _, complaints = finish(process, "".join(lines))
+            keys = [key for key, _ in (*removals, *additions)]
+            if status == 0:
+                applied.done.update(keys)
+                self.writes["bundle"] += 1
+                self.writes["flow deleted"] += len(removals)
+                self.writes["flow put"] += len(additions)
+                return
+            at_line = _AT_LINE.search(complaints)
+            if at_line is None or not keys:
+                applied.failed.update(dict.fromkeys(keys, f"cannot change the flows of bridge {bridge}: {complaints}"))
+                return
+            # One entry in words the switch does not know: it fails alone, the others go in without it.
+            culprit = keys[int(at_line[1]) - 1]
+            applied.failed[culprit] = f"the switch does not understand the flow: {at_line[2]}"
+            removals = [item for item in removals if item[0] != culprit]
+            additions = [item for item in additions if item[0] != culprit]
+            if not removals and not additions:
+                return
+            process = self._start("--bundle", "add-flows", bridge, "-")
+
+    def _start(self, *arguments: str) -> subprocess.Popen[str]:
+        words = [f"unix:{self._run_dir}/{each}.mgmt" if each in self._bridges() else each for each in arguments]
+        return start(["ovs-ofctl", "-O", "OpenFlow14", "--no-names", "--no-stats", "-t", "5", *words])
+
+    def _line(self, command: str, row: Flow) -> str:
+        key = row.key
+        cookie = self._cookies.get(key)
+        if cookie is None:
+            cookie = self._cookies[key] = cookie_of(key)
+        return f"{command}cookie={cookie:#x},{_match(row)},actions={row.actions}\n"
+
+    def _merge(self, bridge: str, group: dict[FlowKey, Flow], output: str) -> dict[FlowKey, Flow]:
+        """Wanted rows, without those the switch lacks, and with those it has beside them or in another form."""
+        rows = dict(group)
+        if not output:
+            return rows
+        by_cookie = {cookie_of(key): key for key in group}
+        missing: set[FlowKey] = set()
+        extra: dict[FlowKey, Flow] = {}
+        for line in output.splitlines():
+            row, cookie, is_learned = parse_entry(bridge, line[1:])
+            if line.startswith("+"):
+                key = by_cookie.get(cookie)
+                if key is None:
+                    raise KernelError(f"cannot tell which wanted flow is missing: {line}")
+                missing.add(key)
+            elif not is_learned:
+                wanted_key = by_cookie.get(cookie, row.key)
+                extra[wanted_key] = Flow(*wanted_key, actions=row.actions)
+        for key in missing:
+            del rows[key]
+        for key, row in extra.items():
+            if key in rows:
+                # Ours by its cookie and yet another entry: a person copied it. Known by the switch's words.
+                key = (key[0], key[1], key[2], key[3] + " ")
+                row = Flow(*key, actions=row.actions)
+            rows[key] = row
+        return rows
+
+
+def parse_entry(bridge: str, text: str) -> tuple[Flow, int, bool]:
+    """An entry as `ovs-ofctl` prints it: the row, its cookie, and whether the switch will expire it."""
+    head, _, actions = text.strip().partition("actions=")
+    table, priority, cookie = 0, 32768, 0
+    is_learned = False
+    match: list[str] = []
+    for word in head.replace(",", " ").split():
+        found = _FIELD.match(word)
+        if found is None:
+            match.append(word)
+        elif found[1] == "table":
+            table = int(found[2])
+        elif found[1] == "priority":
+            priority = int(found[2])
+        elif found[1] == "cookie":
+            cookie = int(found[2], 0)
+        elif found[1] == "hard_timeout":
+            is_learned = True
+    return Flow(bridge, table, priority, ",".join(match), actions.strip()), cookie, is_learned
+
+
+def _match(row: Flow) -> str:
+    words = f"table={row.table},priority={row.priority}"
+    return f"{words},{row.match.strip()}" if row.match.strip() else words

@@ -1,0 +1,515 @@
+"""Open vSwitch's database: bridges and ports, over JSON-RPC (RFC 7047) on its Unix socket.
+
+`OvsdbClient` keeps a replica of the few columns we use, fed by the database's own updates, so an
+observation asks nobody. A batch of rows is one transaction; it is acknowledged when the database
+has it *and* ovs-vswitchd has acted on it (`cur_cfg` has reached our `next_cfg`, as `ovs-vsctl` waits).
+
+Mark: `external_ids:deuteron-id` of the Bridge and of the Port record. Ports without it on our bridges
+(a person's, libvirt's) are left alone. A wanted name that exists without the mark is taken over.
+
+Crash: a transaction is whole or absent. What was committed but not yet acted on is found in the
+database by the next observation, and its effect by `ofport` and `error`. When the database or
+ovs-vswitchd restarts, the client connects again and everything is observed anew; a port whose
+ofport is not the requested one is a difference.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from deuteron.net.delta import Delta
+from deuteron.net.kernel.driver import Applied, KernelError, Scope, Unavailable
+from deuteron.net.rows import OvsBridge, OvsPort
+
+MARK = "deuteron-id"
+RUN_DIR = "/run/openvswitch"
+
+Record = dict[str, Any]
+Operation = dict[str, Any]
+
+_COLUMNS = {
+    "Open_vSwitch": ["cur_cfg", "next_cfg", "bridges"],
+    "Bridge": ["name", "ports", "datapath_type", "fail_mode", "protocols", "external_ids"],
+    "Port": ["name", "interfaces", "tag", "external_ids", "other_config"],
+    "Interface": ["name", "type", "ofport", "ofport_request", "mac", "mtu_request", "options", "external_ids", "error"],
+}
+_ANSWER_TIMEOUT_S = 5.0
+_SWITCH_TIMEOUT_S = 10.0
+
+
+class OvsdbClient:
+    """A synchronous client with a replica. Belongs to one thread."""
+
+    def __init__(self, path: str = f"{RUN_DIR}/db.sock", pid_path: str = f"{RUN_DIR}/ovs-vswitchd.pid") -> None:
+        self._path = path
+        self._pid_path = pid_path
+        self._socket: socket.socket | None = None
+        self._text = ""
+        self._number = 0
+        self._decoder = json.JSONDecoder()
+        self.tables: dict[str, dict[str, Record]] = {name: {} for name in _COLUMNS}
+        self.generation = 0
+        """Grows with each new connection."""
+
+    def fileno(self) -> int | None:
+        return self._socket.fileno() if self._socket is not None else None
+
+    def switch_pid(self) -> int | None:
+        """The process id of a living ovs-vswitchd, or None."""
+        try:
+            with open(self._pid_path, encoding="ascii") as file:
+                pid = int(file.read())
+            os.kill(pid, 0)
+        except (OSError, ValueError):
+            return None
+        return pid
+
+    def connect(self) -> None:
+        """Connect if needed, and take in whatever the database said meanwhile.
+
+        Raises: Unavailable if the database does not answer.
+        """
+        if self._socket is not None:
+            try:
+                self.poll()
+                return
+            except Unavailable:
+                pass
+        opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        opened.settimeout(_ANSWER_TIMEOUT_S)
+        try:
+            opened.connect(self._path)
+        except OSError as error:
+            opened.close()
+            raise Unavailable(f"cannot reach Open vSwitch's database at {self._path}: {error.strerror}") from error
+        self._socket = opened
+        self._text = ""
+        self.generation += 1
+        self.tables = {name: {} for name in _COLUMNS}
+        requests = {name: {"columns": columns} for name, columns in _COLUMNS.items()}
+        self._take(self._call("monitor", ["Open_vSwitch", None, requests]))
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def poll(self, timeout_s: float = 0.0) -> bool:
+        """Take in updates for at most `timeout_s`, returning after the first; True if there was one.
+
+        Raises: Unavailable if the connection is gone.
+        """
+        message = self._receive(timeout_s)
+        if message is None:
+            return False
+        while message is not None:
+            self._handle(message)
+            message = self._receive(0.0)
+        return True
+
+    def transact(self, operations: list[Operation]) -> list[Record]:
+        """Commit `operations` as one transaction and wait until ovs-vswitchd has acted on it.
+
+        Raises: KernelError if the database refuses it, Unavailable if it or ovs-vswitchd does not answer.
+        """
+        root = next(iter(self.tables["Open_vSwitch"]), None)
+        if root is None:
+            raise Unavailable("Open vSwitch's database is empty: is it still starting?")
+        here = [["_uuid", "==", ["uuid", root]]]
+        ending = [
+            {"op": "mutate", "table": "Open_vSwitch", "where": here, "mutations": [["next_cfg", "+=", 1]]},
+            {"op": "select", "table": "Open_vSwitch", "where": here, "columns": ["next_cfg"]},
+        ]
+        results = self._call("transact", ["Open_vSwitch", *operations, *ending])
+        for result in results:
+            if result and "error" in result:
+                raise KernelError(f"Open vSwitch's database refused: {result['error']}: {result.get('details', '')}")
+        wanted = results[len(operations) + 1]["rows"][0]["next_cfg"]
+        deadline = time.monotonic() + _SWITCH_TIMEOUT_S
+        while self.tables["Open_vSwitch"].get(root, {}).get("cur_cfg", 0) < wanted:
+            left = deadline - time.monotonic()
+            if left <= 0 or self.switch_pid() is None:
+                raise Unavailable("ovs-vswitchd does not act on its database")
+            self.poll(min(left, 0.5))
+        return list(results[: len(operations)])
+
+    def _call(self, method: str, parameters: list[Any]) -> Any:
+        self._number += 1
+        number = self._number
+        self._send({"method": method, "params": parameters, "id": number})
+        deadline = time.monotonic() + _ANSWER_TIMEOUT_S
+        while True:
+            message = self._receive(deadline - time.monotonic())
+            if message is None:
+                self.close()
+                raise Unavailable("Open vSwitch's database does not answer")
+            if message.get("id") == number and "method" not in message:
+                if message.get("error"):
+                    raise KernelError(f"Open vSwitch's database refused {method}: {message['error']}")
+                return message["result"]
+            self._handle(message)
+
+    def _send(self, message: Record) -> None:
+        if self._socket is None:
+            raise Unavailable("not connected to Open vSwitch's database")
+        try:
+            self._socket.sendall(json.dumps(message).encode())
+        except OSError as error:
+            self.close()
+            raise Unavailable(f"lost Open vSwitch's database: {error.strerror}") from error
+
+    def _receive(self, timeout_s: float) -> Record | None:
+        """The next whole message, or None when none comes in time."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            self._text = self._text.lstrip()
+            if self._text.endswith("}"):
+                try:
+                    message, end = self._decoder.raw_decode(self._text)
+                except ValueError:
+                    pass  # the end of an inner object
+                else:
+                    self._text = self._text[end:]
+                    return message  # type: ignore[no-any-return]  # a JSON-RPC message is an object
+            if self._socket is None:
+                raise Unavailable("not connected to Open vSwitch's database")
+            ready, _, _ = select.select([self._socket], [], [], max(0.0, deadline - time.monotonic()))
+            if not ready:
+                return None
+            try:
+                data = self._socket.recv(1 << 20)
+            except OSError as error:
+                self.close()
+                raise Unavailable(f"lost Open vSwitch's database: {error.strerror}") from error
+            if not data:
+                self.close()
+                raise Unavailable("Open vSwitch's database closed the connection")
+            self._text += data.decode()
+
+    def _handle(self, message: Record) -> None:
+        method = message.get("method")
+        if method == "echo":
+            self._send({"id": message["id"], "result": message["params"], "error": None})
+        elif method == "update":
+            self._take(message["params"][1])
+
+    def _take(self, updates: Mapping[str, Mapping[str, Record]]) -> None:
+        for table, rows in updates.items():
+            replica = self.tables[table]
+            for uuid, update in rows.items():
+                if "new" in update:
+                    replica[uuid] = update["new"]
+                else:
+                    replica.pop(uuid, None)
+
+
+def values(column: Any) -> list[Any]:
+    """A set column as a list: RFC 7047 writes a set of one as its only element."""
+    if isinstance(column, list) and len(column) == 2 and column[0] == "set":
+        return list(column[1])
+    return [column]
+
+
+def value(column: Any) -> Any:
+    """An optional column: its value or None."""
+    return next(iter(values(column)), None)
+
+
+def pairs(column: Any) -> dict[str, str]:
+    return dict(column[1])
+
+
+def uuids(column: Any) -> list[str]:
+    return [reference[1] for reference in values(column)]
+
+
+def optional(item: Any) -> Any:
+    return ["set", []] if item is None else item
+
+
+def map_of(items: Iterable[tuple[str, str]]) -> Any:
+    return ["map", [list(item) for item in items]]
+
+
+class _OvsdbDriver:
+    """What bridges and ports share: one transaction for all rows, and each row alone when that is refused."""
+
+    mark = f"external_ids:{MARK}"
+
+    def __init__(self, client: OvsdbClient) -> None:
+        self.writes: Counter[str] = Counter()
+        self._client = client
+
+    def _commit(self, steps: Mapping[str, Callable[[], list[Operation]]], kind: str, applied: Applied[str]) -> None:
+        """`steps` gives the operations of each row, computed from the replica when they are needed."""
+        if not steps:
+            return
+        if self._try(list(steps), steps, kind, applied) or len(steps) == 1:
+            return
+        for name in steps:
+            applied.failed.pop(name, None)
+            self._try([name], steps, kind, applied)
+
+    def _try(
+        self, names: list[str], steps: Mapping[str, Callable[[], list[Operation]]], kind: str, applied: Applied[str]
+    ) -> bool:
+        """True when nothing is gained by trying the rows one by one."""
+        try:
+            self._client.connect()
+            operations = [operation for name in names for operation in steps[name]()]
+            if operations:
+                self._client.transact(operations)
+                self.writes[kind] += len(names)
+        except Unavailable as error:
+            applied.failed.update(dict.fromkeys(names, str(error)))
+            return True
+        except KernelError as error:
+            applied.failed.update(dict.fromkeys(names, str(error)))
+            return False
+        applied.done.update(names)
+        return True
+
+    def _find(self, table: str, name: str) -> tuple[str, Record] | None:
+        rows = self._client.tables[table].items()
+        return next(((uuid, record) for uuid, record in rows if record["name"] == name), None)
+
+
+class BridgeDriver(_OvsdbDriver):
+    def observe(self, wanted: Mapping[str, OvsBridge], scope: Scope = None) -> dict[str, OvsBridge]:
+        self._client.connect()
+        rows = {}
+        for record in self._client.tables["Bridge"].values():
+            name = record["name"]
+            is_ours = MARK in pairs(record["external_ids"])
+            if is_ours or name in wanted:
+                rows[name] = OvsBridge(
+                    name=name,
+                    datapath_type=record["datapath_type"],
+                    fail_mode=value(record["fail_mode"]) or "",
+                    protocols=tuple(sorted(values(record["protocols"]))),
+                )
+                if is_ours and name in wanted and _is_same_bridge(rows[name], wanted[name]):
+                    rows[name] = wanted[name]
+                elif not is_ours and rows[name] == wanted[name]:
+                    rows[name] = OvsBridge(name=name, datapath_type="(not ours)")
+        return rows
+
+    def apply(self, delta: Delta[str, OvsBridge]) -> Applied[str]:
+        applied: Applied[str] = Applied()
+        self._commit({name: lambda name=name: self._delete(name) for name in delta.remove}, "bridge deleted", applied)
+        self._commit({name: lambda row=row: self._put(row) for name, row in delta.put.items()}, "bridge put", applied)
+        return applied
+
+    def _delete(self, name: str) -> list[Operation]:
+        found = self._find("Bridge", name)
+        if found is None:
+            return []
+        return [_mutate("Open_vSwitch", [], "bridges", "delete", ["uuid", found[0]])]
+
+    def _put(self, row: OvsBridge) -> list[Operation]:
+        columns = {
+            "datapath_type": row.datapath_type,
+            "fail_mode": row.fail_mode,
+            "protocols": ["set", list(row.protocols)],
+        }
+        found = self._find("Bridge", row.name)
+        if found is not None:
+            marks = {**pairs(found[1]["external_ids"]), MARK: row.name}
+            return [_update("Bridge", found[0], {**columns, "external_ids": map_of(marks.items())})]
+        marks = {MARK: row.name}
+        return [
+            _insert("Interface", "iface", row.name, {"name": row.name, "type": "internal"}),
+            _insert("Port", "port", row.name, {
+                "name": row.name,
+                "interfaces": ["named-uuid", _symbol("iface", row.name)],
+            }),
+            _insert("Bridge", "bridge", row.name, {
+                **columns,
+                "name": row.name,
+                "ports": ["named-uuid", _symbol("port", row.name)],
+                "external_ids": map_of(marks.items()),
+            }),
+            _mutate("Open_vSwitch", [], "bridges", "insert", ["named-uuid", _symbol("bridge", row.name)]),
+        ]
+
+
+class OvsPortDriver(_OvsdbDriver):
+    """`namespace` of a row is realised by the placement table, and taken for granted here."""
+
+    def observe(self, wanted: Mapping[str, OvsPort], scope: Scope = None) -> dict[str, OvsPort]:
+        self._client.connect()
+        rows = {}
+        tables = self._client.tables
+        for bridge in tables["Bridge"].values():
+            for uuid in uuids(bridge["ports"]):
+                port = tables["Port"].get(uuid)
+                if port is None:
+                    continue
+                name = port["name"]
+                row = wanted.get(name)
+                is_ours = MARK in pairs(port["external_ids"])
+                if row is None and not is_ours:
+                    continue
+                interface = next((tables["Interface"].get(each) for each in uuids(port["interfaces"])), None)
+                if interface is None:
+                    continue
+                seen = _port_row(bridge["name"], port, interface, row)
+                is_right = row is not None and is_ours and seen == row and _trouble(interface, row) is None
+                if row is not None and is_right:
+                    rows[name] = row
+                else:
+                    rows[name] = _with_ofport(seen, value(interface["ofport"]), row)
+        return rows
+
+    def apply(self, delta: Delta[str, OvsPort]) -> Applied[str]:
+        applied: Applied[str] = Applied()
+        self._commit({name: lambda name=name: self._delete(name) for name in delta.remove}, "port deleted", applied)
+        self._commit({name: lambda row=row: self._put(row) for name, row in delta.put.items()}, "port put", applied)
+        for name in list(applied.done & delta.put.keys()):
+            found = self._find("Interface", name)
+            reason = "it vanished" if found is None else _trouble(found[1], delta.put[name])
+            if reason is not None:
+                applied.done.discard(name)
+                applied.failed[name] = f'Open vSwitch did not realise port "{name}": {reason}'
+        return applied
+
+    def _delete(self, name: str) -> list[Operation]:
+        found = self._find("Port", name)
+        if found is None:
+            return []
+        return [
+            _mutate("Bridge", [["_uuid", "==", ["uuid", bridge]]], "ports", "delete", ["uuid", found[0]])
+            for bridge in self._bridges_with(found[0])
+        ]
+
+    def _put(self, row: OvsPort) -> list[Operation]:
+        bridge = self._find("Bridge", row.bridge)
+        if bridge is None:
+            raise KernelError(f'no bridge "{row.bridge}" for port "{row.name}"')
+        port = self._find("Port", row.name)
+        interface_columns = {
+            "type": "" if row.type == "system" else row.type,
+            "ofport_request": row.ofport_request,
+            "mac": optional(row.mac),
+            "mtu_request": optional(row.mtu_request),
+            "options": map_of(row.options),
+            "external_ids": map_of(row.external_ids),
+        }
+        port_columns = {"tag": optional(row.tag), "other_config": map_of(row.other_config)}
+        operations: list[Operation] = []
+        if port is not None:
+            uuid, record = port
+            interface = next((each for each in uuids(record["interfaces"])), "")
+            seen = self._client.tables["Interface"].get(interface)
+            is_ours = MARK in pairs(record["external_ids"])
+            is_here = self._bridges_with(uuid) == [bridge[0]]
+            if not is_ours and not is_here:
+                raise KernelError(f'a port "{row.name}" that is not ours is on another bridge')
+            is_sound = seen is not None and value(seen["ofport"]) in (row.ofport_request, None)
+            if is_here and seen is not None and is_sound and seen["type"] == interface_columns["type"]:
+                marks = {**pairs(record["external_ids"]), MARK: row.name}
+                return [
+                    _update("Interface", interface, interface_columns),
+                    _update("Port", uuid, {**port_columns, "external_ids": map_of(marks.items())}),
+                ]
+            # Of another type, on another bridge, or under another number: made anew.
+            operations += self._delete(row.name)
+        operations += [
+            _insert("Interface", "iface", row.name, {"name": row.name, **interface_columns}),
+            _insert("Port", "port", row.name, {
+                "name": row.name,
+                "interfaces": ["named-uuid", _symbol("iface", row.name)],
+                "external_ids": map_of([(MARK, row.name)]),
+                **port_columns,
+            }),
+            _mutate(
+                "Bridge",
+                [["_uuid", "==", ["uuid", bridge[0]]]],
+                "ports",
+                "insert",
+                ["named-uuid", _symbol("port", row.name)],
+            ),
+        ]
+        return operations
+
+    def _bridges_with(self, port: str) -> list[str]:
+        bridges = self._client.tables["Bridge"].items()
+        return [uuid for uuid, record in bridges if port in uuids(record["ports"])]
+
+
+def _is_same_bridge(seen: OvsBridge, row: OvsBridge) -> bool:
+    return (
+        seen.datapath_type == row.datapath_type
+        and seen.fail_mode == row.fail_mode
+        and set(seen.protocols) == set(row.protocols)
+    )
+
+
+def _port_row(bridge: str, port: Record, interface: Record, row: OvsPort | None) -> OvsPort:
+    """The observed row; what `row` leaves open stays open."""
+    options = pairs(interface["options"])
+    external_ids = pairs(interface["external_ids"])
+    other_config = pairs(port["other_config"])
+    mac, mtu = value(interface["mac"]), value(interface["mtu_request"])
+    return OvsPort(
+        bridge=bridge,
+        name=port["name"],
+        type=interface["type"] or "system",
+        ofport_request=value(interface["ofport_request"]) or 0,
+        tag=value(port["tag"]),
+        mac=mac,
+        mtu_request=mtu,
+        options=_in_order_of(row.options if row else (), options),
+        external_ids=_in_order_of(row.external_ids if row else (), external_ids),
+        other_config=_in_order_of(row.other_config if row else (), other_config),
+        namespace=row.namespace if row else "",
+    )
+
+
+def _in_order_of(wanted: tuple[tuple[str, str], ...], seen: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    return wanted if dict(wanted) == seen else tuple(sorted(seen.items()))
+
+
+def _with_ofport(seen: OvsPort, ofport: int | None, row: OvsPort | None) -> OvsPort:
+    """Make a row whose only fault is its number on the switch differ from the wanted one."""
+    if row is None or seen != row:
+        return seen
+    return OvsPort(
+        bridge=seen.bridge, name=seen.name, type=seen.type, ofport_request=ofport if ofport is not None else -1
+    )
+
+
+def _trouble(interface: Record, row: OvsPort) -> str | None:
+    error = value(interface["error"])
+    if error:
+        return str(error)
+    ofport = value(interface["ofport"])
+    if ofport is None:
+        return "it has no OpenFlow port number yet"
+    if ofport != row.ofport_request:
+        return f"it has OpenFlow port {ofport}, wanted {row.ofport_request}"
+    return None
+
+
+def _symbol(prefix: str, name: str) -> str:
+    """A name for an inserted row within its transaction: letters, digits and underscores (RFC 7047, <id>)."""
+    return f"{prefix}_{name.encode().hex()}"
+
+
+def _insert(table: str, prefix: str, name: str, row: Record) -> Operation:
+    return {"op": "insert", "table": table, "uuid-name": _symbol(prefix, name), "row": row}
+
+
+def _update(table: str, uuid: str, row: Record) -> Operation:
+    return {"op": "update", "table": table, "where": [["_uuid", "==", ["uuid", uuid]]], "row": row}
+
+
+def _mutate(table: str, where: list[Any], column: str, mutator: str, item: Any) -> Operation:
+    return {"op": "mutate", "table": table, "where": where, "mutations": [[column, mutator, ["set", [item]]]]}

@@ -1,0 +1,50 @@
+"""Running the programs that speak for a kernel table, and waiting for them."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+
+from deuteron.net.kernel.driver import KernelError, Unavailable
+
+TIMEOUT_S = 30.0
+
+
+def start(arguments: Sequence[str]) -> subprocess.Popen[str]:
+    """Start a program in the calling thread's namespace, with pipes for its input and output.
+
+    Raises: Unavailable if it is not installed.
+    """
+    try:
+        return subprocess.Popen(
+            list(arguments),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
+        )
+    except FileNotFoundError as error:
+        raise Unavailable(f"{arguments[0]} is not installed") from error
+
+
+def finish(process: subprocess.Popen[str], text: str = "") -> tuple[int, str, str]:
+    """Give `text` to the program and return its exit status, output and complaints."""
+    try:
+        output, complaints = process.communicate(text, timeout=TIMEOUT_S)
+    except subprocess.TimeoutExpired as error:
+        process.kill()
+        process.communicate()
+        raise KernelError(f"{process.args} did not finish in {TIMEOUT_S:.0f} s") from error
+    return process.returncode, output, complaints.strip()
+
+
+def run(arguments: Sequence[str], text: str = "") -> str:
+    """The output of a program that must succeed.
+
+    Raises: KernelError with its complaint if it fails.
+    """
+    status, output, complaints = finish(start(arguments), text)
+    if status != 0:
+        raise KernelError(f"{arguments[0]} failed: {complaints or status}")
+    return output

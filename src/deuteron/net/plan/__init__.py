@@ -1,0 +1,47 @@
+"""`plan`: from the whole intent of a host to the whole desired rows of its kernel tables.
+
+A pure function: no I/O, no clock, the same rows for the same intent whatever the order in which its
+objects arrived, and work linear in the size of the intent. Each module plans one subject:
+
+    bridges    bridges, patch ports, physical interfaces, the pipeline's own rules, provider tags
+    wiring     taps and ports of instances, the flows that let a known port in
+    firewall   security groups by connection tracking (`openvswitch`)
+    hybrid     security groups by iptables on a Linux bridge (`iptables_hybrid`)
+    tunnels    br-tun: tunnel ports, decapsulation, L2 population
+    dhcp       qdhcp namespaces and dnsmasq
+    router     qrouter namespaces, routes, NAT, router advertisements
+    metadata   where 169.254.169.254 listens
+
+Invariant, "fail closed": a frame that enters br-int through a port that is not in the plan is dropped, and a port
+whose security groups say nothing receives nothing.
+"""
+
+from __future__ import annotations
+
+from deuteron.model.intent import HostIntent, HostSettings
+from deuteron.net.plan import bridges, dhcp, firewall, hybrid, router, tunnels, wiring
+from deuteron.net.plan.draft import Draft, Site, TooManyBridges
+from deuteron.net.rows import HostPlan
+
+__all__ = ["TooManyBridges", "plan"]
+
+
+def plan(intent: HostIntent, settings: HostSettings) -> HostPlan:
+    """Everything the network of this host should consist of.
+
+    Ports without an `ofport` are bound elsewhere: they appear in DHCP files, groups and tunnels, and get no device.
+
+    Raises: TooManyBridges if more than 14 physical bridges are mapped.
+    """
+    site = Site(intent, settings)
+    draft = Draft()
+    bridges.plan_bridges(site, draft)
+    wiring.plan_instance_ports(site, draft)
+    if settings.firewall_driver == "iptables_hybrid":
+        hybrid.plan_hybrid_firewall(site, draft)
+    else:
+        firewall.plan_firewall(site, draft)
+    tunnels.plan_tunnels(site, draft)
+    dhcp.plan_dhcp(site, draft)
+    router.plan_routers(site, draft)
+    return draft.done()

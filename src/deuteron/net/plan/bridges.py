@@ -1,0 +1,112 @@
+"""Bridges, the patches between them, physical interfaces, and the change between local and provider tags.
+
+    eth2 ── br-eth2 ── phy-br-eth2 ═ int-br-eth2 ── br-int ── patch-tun ═ patch-int ── br-tun
+      1                     2             1…                     next          1
+
+Port numbers are fixed (see `net.rows`), so that flows are plain text.
+"""
+
+from __future__ import annotations
+
+from deuteron.model.intent import IntentNetwork
+from deuteron.net import rows
+from deuteron.net.pipeline import PATCH_INT_OFPORT, BridgeKind, tables_of
+from deuteron.net.plan import names
+from deuteron.net.plan.draft import Draft, Site
+
+INTEGRATION = "br-int"
+TUNNEL = "br-tun"
+
+_PHYSICAL_OFPORT = 1
+_PHY_OFPORT = 2
+_VID_PRESENT = 0x1000
+
+
+def plan_bridges(site: Site, draft: Draft) -> None:
+    """Adds every bridge with its patches and own rules, and the tag rewriting of each flat or VLAN network."""
+    _bridge(site, draft, INTEGRATION, "integration")
+    for bridge in site.physical_bridges:
+        _bridge(site, draft, bridge, "physical")
+        ours, theirs = names.patch_name("int-", bridge), names.patch_name("phy-", bridge)
+        _patch(draft, INTEGRATION, ours, theirs, site.patch_ofports[ours])
+        _patch(draft, bridge, theirs, ours, _PHY_OFPORT)
+        _physical_interface(site, draft, bridge)
+        draft.flow(INTEGRATION, 0, 2, f"in_port={site.patch_ofports[ours]}", "drop")
+        draft.flow(bridge, 0, 2, f"in_port={_PHY_OFPORT}", "drop")
+    if site.has_tunnel_bridge:
+        _bridge(site, draft, TUNNEL, "tunnel")
+        _patch(draft, INTEGRATION, "patch-tun", "patch-int", site.patch_ofports["patch-tun"])
+        _patch(draft, TUNNEL, "patch-int", "patch-tun", PATCH_INT_OFPORT)
+    for bridge in sorted(set(site.settings.bridge_ports) - set(site.physical_bridges)):
+        _bridge(site, draft, bridge, "physical")
+        _physical_interface(site, draft, bridge)
+    for ofport in site.patch_ofports.values():
+        draft.flow(INTEGRATION, 60, 1, f"in_port={ofport}", "NORMAL")
+    for network_id in sorted(site.intent.networks):
+        _provider_tags(site, draft, site.intent.networks[network_id])
+
+
+def _bridge(site: Site, draft: Draft, name: str, kind: BridgeKind) -> None:
+    draft.bridges.append(rows.OvsBridge(name=name, datapath_type=site.settings.datapath_type))
+    for table in tables_of(kind):
+        for miss in table.misses:
+            draft.flow(name, table.number, miss.priority, miss.match, miss.actions)
+
+
+def _patch(draft: Draft, bridge: str, name: str, peer: str, ofport: int) -> None:
+    draft.ovs_ports.append(
+        rows.OvsPort(
+            bridge=bridge,
+            name=name,
+            type="patch",
+            ofport_request=ofport,
+            options=(("peer", peer),),
+            external_ids=(("deuteron-id", bridge),),
+        )
+    )
+
+
+def _physical_interface(site: Site, draft: Draft, bridge: str) -> None:
+    interface = site.settings.bridge_ports.get(bridge)
+    if interface is None:
+        return
+    draft.ovs_ports.append(
+        rows.OvsPort(
+            bridge=bridge,
+            name=interface,
+            type="system",
+            ofport_request=_PHYSICAL_OFPORT,
+            external_ids=(("deuteron-id", bridge),),
+        )
+    )
+    draft.links.append(rows.Link(namespace=rows.HOST, name=interface, kind="existing"))
+
+
+def _provider_tags(site: Site, draft: Draft, network: IntentNetwork) -> None:
+    """The two flows of seed D: provider tag to local tag on br-int, and back on the physical bridge."""
+    bridge = site.bridge_of(network)
+    if bridge is None or not network.admin_state_up:
+        return
+    in_port = f"in_port={site.patch_ofports[names.patch_name('int-', bridge)]}"
+    local = _VID_PRESENT | network.local_vlan
+    if network.network_type == "flat":
+        draft.flow(
+            INTEGRATION,
+            0,
+            3,
+            f"{in_port},vlan_tci=0x0000/0x1fff",
+            f"push_vlan:0x8100,set_field:{local}->vlan_vid,goto_table:58",
+        )
+        back = "pop_vlan,NORMAL"
+    elif network.segmentation_id is not None:
+        draft.flow(
+            INTEGRATION,
+            0,
+            3,
+            f"{in_port},dl_vlan={network.segmentation_id}",
+            f"set_field:{local}->vlan_vid,goto_table:58",
+        )
+        back = f"set_field:{_VID_PRESENT | network.segmentation_id}->vlan_vid,NORMAL"
+    else:
+        return
+    draft.flow(bridge, 0, 4, f"in_port={_PHY_OFPORT},dl_vlan={network.local_vlan}", back)

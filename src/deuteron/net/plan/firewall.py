@@ -1,0 +1,326 @@
+"""Security groups by connection tracking in Open vSwitch: Neutron's `openvswitch` firewall driver.
+
+A frame of a filtered port is marked in table 60 (reg5 its port number, reg6 its network's local tag), checked
+against spoofing in 71, against the egress rules in 72, and in 73 goes either to the ingress tables of a filtered
+port on this host (81, 82) or out through 94. Connections are tracked in one zone per network.
+
+Rules with a remote group use conjunctive matches: one flow for each member, one for each rule, and two for each port and
+remote group, instead of their product. The conjunction's number derives from the group's id, so a change of one group moves
+no other group's flows. ct_mark 1 marks connections that were once allowed and no longer are: when no rule accepts an
+established connection it is marked, and dropped from then on.
+
+Source: openstack/neutron, doc/source/contributor/internals/openvswitch_firewall.rst and
+neutron/agent/linux/openvswitch_firewall/.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from deuteron.model.intent import IntentPort, IntentRule, IntentSecurityGroup
+from deuteron.net.pipeline import (
+    ACCEPT_OR_INGRESS,
+    ACCEPTED_EGRESS,
+    ACCEPTED_EGRESS_NORMAL,
+    ACCEPTED_INGRESS,
+    BASE_EGRESS,
+    BASE_INGRESS,
+    CT_ZONE,
+    DROPPED,
+    RULES_EGRESS,
+    RULES_INGRESS,
+    TRANSIENT,
+)
+from deuteron.net.plan.addresses import Pair, allowed_macs, allowed_pairs, prefix, version
+from deuteron.net.plan.bridges import INTEGRATION
+from deuteron.net.plan.draft import Draft, Site, is_dead
+from deuteron.net.plan.masks import masked, port_masks
+from deuteron.net.plan.wiring import trust_port
+
+_REMOTE_GROUP_PRIORITY = 70
+_PLAIN_PRIORITY = 74
+
+_ICMP, _TCP, _UDP, _ICMP6, _SCTP = 1, 6, 17, 58, 132
+_PORT_PROTOCOLS = {_TCP: "tcp", _UDP: "udp", _SCTP: "sctp"}
+
+# Neighbour discovery and multicast listener messages a guest may send: query, router and neighbour solicitation.
+_ND_FROM_GUEST = (130, 133, 135)
+# From the unspecified address, for duplicate address detection: reports and neighbour solicitation.
+_ND_FROM_UNSPECIFIED = (131, 135, 143)
+_ND_TO_GUEST = (130, 134, 135, 136)
+_NEIGHBOUR_ADVERTISEMENT = 136
+_ROUTER_ADVERTISEMENT = 134
+
+_Conjunctions = dict[tuple[str, str, str], int]
+"""(remote group, direction, ethertype) to its conjunction number."""
+
+
+def plan_firewall(site: Site, draft: Draft) -> None:
+    """Adds the flows of every instance port that is up: filtered by its groups, or trusted without port security."""
+    filtered: list[_FilteredPort] = []
+    for port, network in site.instance_ports:
+        if is_dead(port, network) or port.ofport is None:
+            continue
+        if port.port_security_enabled:
+            groups = [site.intent.security_groups[g] for g in port.security_groups if g in site.intent.security_groups]
+            filtered.append(_FilteredPort(port, port.ofport, network.local_vlan, groups))
+        else:
+            trust_port(draft, port.ofport, network.local_vlan)
+    conjunctions = _conjunction_numbers(filtered)
+    for member_of in filtered:
+        member_of.add_flows(draft, conjunctions)
+    # A MAC of address pairs may be shared by several ports (VRRP); the port whose own it is comes first.
+    for member_of in filtered:
+        member_of.add_delivery(draft, member_of.port.mac_address)
+    for member_of in filtered:
+        for mac in allowed_macs(member_of.port)[1:]:
+            member_of.add_delivery(draft, mac)
+    _add_members(site, draft, conjunctions)
+
+
+class _FilteredPort:
+    """One port with its groups, for as long as its flows are being written."""
+
+    def __init__(self, port: IntentPort, ofport: int, local_vlan: int, groups: list[IntentSecurityGroup]) -> None:
+        self.port = port
+        self.ofport = ofport
+        self.local_vlan = local_vlan
+        self.rules = [rule for group in groups for rule in group.rules]
+        self.is_stateful = all(group.stateful for group in groups)
+        self.reg5 = f"reg5={ofport:#x}"
+        self.output = f"output:{ofport}"
+
+    def add_flows(self, draft: Draft, conjunctions: _Conjunctions) -> None:
+        self._add_entry(draft)
+        self._add_base_egress(draft)
+        self._add_base_ingress(draft)
+        if self.is_stateful:
+            self._add_tracking(draft, RULES_EGRESS, f"resubmit(,{ACCEPTED_EGRESS_NORMAL})")
+            self._add_tracking(draft, RULES_INGRESS, self.output)
+        for rule in self.rules:
+            self._add_rule(draft, rule, conjunctions)
+
+    def add_delivery(self, draft: Draft, mac: str) -> None:
+        """Frames to a MAC of this port go through its ingress tables, from this host (73) or from a patch (60)."""
+        draft.flow(
+            INTEGRATION,
+            TRANSIENT,
+            90,
+            f"dl_vlan={self.local_vlan},dl_dst={mac}",
+            f"set_field:{self.ofport:#x}->reg5,set_field:{self.local_vlan:#x}->reg6,pop_vlan,"
+            f"resubmit(,{BASE_INGRESS})",
+        )
+        draft.flow(
+            INTEGRATION,
+            ACCEPT_OR_INGRESS,
+            100,
+            f"reg6={self.local_vlan:#x},dl_dst={mac}",
+            f"set_field:{self.ofport:#x}->reg5,resubmit(,{BASE_INGRESS})",
+        )
+
+    def _add_entry(self, draft: Draft) -> None:
+        draft.flow(
+            INTEGRATION,
+            TRANSIENT,
+            100,
+            f"in_port={self.ofport}",
+            f"set_field:{self.ofport:#x}->reg5,set_field:{self.local_vlan:#x}->reg6,resubmit(,{BASE_EGRESS})",
+        )
+        if self.is_stateful:
+            for family in ("ip", "ipv6"):
+                draft.flow(
+                    INTEGRATION,
+                    ACCEPT_OR_INGRESS,
+                    90,
+                    f"ct_state=+new-est,{family},{self.reg5}",
+                    f"ct(commit,zone={CT_ZONE}),resubmit(,{ACCEPTED_EGRESS})",
+                )
+        draft.flow(INTEGRATION, ACCEPT_OR_INGRESS, 80, self.reg5, f"resubmit(,{ACCEPTED_EGRESS_NORMAL})")
+
+    def _add_base_egress(self, draft: Draft) -> None:
+        four, six = allowed_pairs(self.port)
+        own = f"{self.reg5},in_port={self.ofport}"
+        accept = f"resubmit(,{ACCEPTED_EGRESS_NORMAL})"
+        to_rules = f"ct(table={RULES_EGRESS},zone={CT_ZONE})" if self.is_stateful else f"resubmit(,{RULES_EGRESS})"
+
+        def base(priority: int, match: str, actions: str) -> None:
+            draft.flow(INTEGRATION, BASE_EGRESS, priority, match, actions)
+
+        for mac, address in four:
+            base(95, _joined("arp", own, f"dl_src={mac}", _field("arp_spa", address)), accept)
+            base(65, _joined("ip", own, f"dl_src={mac}", _field("nw_src", address)), to_rules)
+        for mac in allowed_macs(self.port):
+            base(95, f"rarp,{own},dl_src={mac}", accept)
+            for kind in _ND_FROM_UNSPECIFIED:
+                base(95, f"icmp6,{own},dl_src={mac},ipv6_src=::,icmp_type={kind}", accept)
+        for mac, address in six:
+            source = _field("ipv6_src", address)
+            for kind in _ND_FROM_GUEST:
+                base(95, _joined("icmp6", own, f"dl_src={mac}", source, f"icmp_type={kind}"), accept)
+            target = _field("nd_target", address)
+            base(95, _joined("icmp6", own, f"dl_src={mac}", f"icmp_type={_NEIGHBOUR_ADVERTISEMENT}", target), accept)
+            base(65, _joined("ipv6", own, f"dl_src={mac}", source), to_rules)
+        self._add_dhcp_client(draft, own, four, six)
+        for dhcp_server in ("udp,{},tp_src=67,tp_dst=68", "udp6,{},tp_src=547,tp_dst=546"):
+            base(70, dhcp_server.format(own), f"resubmit(,{DROPPED})")
+        base(70, f"icmp6,{own},icmp_type={_ROUTER_ADVERTISEMENT}", f"resubmit(,{DROPPED})")
+        base(10, own, f"ct_clear,resubmit(,{DROPPED})")
+
+    def _add_dhcp_client(self, draft: Draft, own: str, four: list[Pair], six: list[Pair]) -> None:
+        """DHCP requests pass whatever the rules say; requests of a guest without an address come from 0.0.0.0."""
+        unspecified = [(mac, "0.0.0.0/32") for mac in allowed_macs(self.port)]
+        for word, name, pairs, ports in (
+            ("udp", "nw_src", [*four, *unspecified], "tp_src=68,tp_dst=67"),
+            ("udp6", "ipv6_src", six, "tp_src=546,tp_dst=547"),
+        ):
+            for mac, address in pairs:
+                match = _joined(word, own, f"dl_src={mac}", _field(name, address), ports)
+                draft.flow(INTEGRATION, BASE_EGRESS, 80, match, f"resubmit(,{ACCEPT_OR_INGRESS})")
+
+    def _add_base_ingress(self, draft: Draft) -> None:
+        def base(priority: int, match: str, actions: str) -> None:
+            draft.flow(INTEGRATION, BASE_INGRESS, priority, match, actions)
+
+        base(100, f"arp,{self.reg5}", self.output)
+        for kind in _ND_TO_GUEST:
+            base(100, f"icmp6,{self.reg5},icmp_type={kind}", self.output)
+        base(95, f"udp,{self.reg5},tp_src=67,tp_dst=68", self.output)
+        base(95, f"udp6,{self.reg5},tp_src=547,tp_dst=546", self.output)
+        if self.is_stateful:
+            for family in ("ip", "ipv6"):
+                base(90, f"ct_state=-trk,{family},{self.reg5}", f"ct(table={RULES_INGRESS},zone={CT_ZONE})")
+            base(80, f"ct_state=+trk,{self.reg5}", f"resubmit(,{RULES_INGRESS})")
+        else:
+            for family in ("ip", "ipv6"):
+                base(80, f"{family},{self.reg5}", f"resubmit(,{RULES_INGRESS})")
+
+    def _add_tracking(self, draft: Draft, table: int, accept: str) -> None:
+        """Answers of allowed connections pass; what was allowed once and is no longer is marked and dropped."""
+
+        def track(priority: int, match: str, actions: str) -> None:
+            draft.flow(INTEGRATION, table, priority, match, actions)
+
+        zone = f"ct_zone={self.local_vlan},ct_mark=0"
+        track(50, f"ct_mark=0x1,{self.reg5}", f"resubmit(,{DROPPED})")
+        track(50, f"ct_state=+est-rel+rpl,{zone},{self.reg5}", accept)
+        track(50, f"ct_state=-new-est+rel-inv,{zone},{self.reg5}", accept)
+        track(40, f"ct_state=-est,{self.reg5}", f"resubmit(,{DROPPED})")
+        for family in ("ip", "ipv6"):
+            mark = f"ct(commit,zone={CT_ZONE},exec(set_field:0x1->ct_mark))"
+            track(40, f"ct_state=+est,{family},{self.reg5}", mark)
+
+    def _add_rule(self, draft: Draft, rule: IntentRule, conjunctions: _Conjunctions) -> None:
+        table = RULES_EGRESS if rule.direction == "egress" else RULES_INGRESS
+        if rule.remote_group_id is None:
+            priority = _PLAIN_PRIORITY + _priority_offset(rule)
+            for word, rest in _rule_matches(rule):
+                for ct_state, actions in self._verdicts(rule.direction):
+                    draft.flow(INTEGRATION, table, priority, _joined(ct_state, word, self.reg5, *rest), actions)
+            return
+        number = conjunctions[rule.remote_group_id, rule.direction, rule.ethertype]
+        for word, rest in _rule_matches(rule):
+            match = _joined(word, self.reg5, *rest)
+            draft.conjunction(INTEGRATION, table, _REMOTE_GROUP_PRIORITY, match, (number, 2, 2))
+        family = "ip" if rule.ethertype == "IPv4" else "ipv6"
+        for ct_state, actions in self._verdicts(rule.direction):
+            match = _joined(f"conj_id={number}", ct_state, family, self.reg5)
+            draft.flow(INTEGRATION, table, _REMOTE_GROUP_PRIORITY, match, actions)
+
+    def _verdicts(self, direction: str) -> tuple[tuple[str, str], tuple[str, str]]:
+        """What an accepted packet does: (connection state to match, actions), for known and for new connections.
+
+        A port with a stateless group matches regardless of tracking, but a connection that a stateful port of this host
+        began is still committed, or that port would not accept the answer.
+        """
+        known, new = ("ct_state=+est-rel-rpl", "ct_state=+new-est") if self.is_stateful else ("ct_state=-new", "ct_state=+new")
+        if direction == "egress":
+            accept = f"resubmit(,{ACCEPT_OR_INGRESS})"
+            return (known, accept), (new, accept)
+        return (known, self.output), (new, f"ct(commit,zone={CT_ZONE}),{self.output},resubmit(,{ACCEPTED_INGRESS})")
+
+
+def _add_members(site: Site, draft: Draft, conjunctions: _Conjunctions) -> None:
+    """One flow for each address of each remote group: the first clause of its conjunctions."""
+    for (group_id, direction, ethertype), number in conjunctions.items():
+        table = RULES_EGRESS if direction == "egress" else RULES_INGRESS
+        wanted = 4 if ethertype == "IPv4" else 6
+        end = "dst" if direction == "egress" else "src"
+        word, name = ("ip", f"nw_{end}") if wanted == 4 else ("ipv6", f"ipv6_{end}")
+        for member in site.members_of_group.get(group_id, ()):
+            for address in member.addresses:
+                if version(address) == wanted:
+                    match = _joined(word, _field(name, address))
+                    draft.conjunction(INTEGRATION, table, _REMOTE_GROUP_PRIORITY, match, (number, 1, 2))
+
+
+def _conjunction_numbers(filtered: list[_FilteredPort]) -> _Conjunctions:
+    """A number for each remote group, direction and ethertype in use; groups that hash alike move up, in order."""
+    wanted = sorted(
+        {
+            (rule.remote_group_id, rule.direction, rule.ethertype)
+            for member_of in filtered
+            for rule in member_of.rules
+            if rule.remote_group_id is not None
+        }
+    )
+    taken: set[int] = set()
+    numbers: _Conjunctions = {}
+    for key in wanted:
+        number = int.from_bytes(hashlib.sha256("/".join(key).encode()).digest()[:4], "big")
+        while number == 0 or number in taken:
+            number = (number + 1) & 0xFFFFFFFF
+        taken.add(number)
+        numbers[key] = number
+    return numbers
+
+
+def _priority_offset(rule: IntentRule) -> int:
+    """Neutron's order among plain rules: any protocol, ICMP, ICMP with a type, everything else."""
+    if rule.protocol in (None, 0):
+        return 0
+    if rule.protocol in (_ICMP, _ICMP6):
+        if rule.port_range_min is None:
+            return 1
+        return 2 if rule.port_range_max is None else 3
+    return 3
+
+
+def _rule_matches(rule: IntentRule) -> Iterator[tuple[str, list[str]]]:
+    """The rule as (protocol word, fields after reg5), one for each mask of a port range."""
+    is_four = rule.ethertype == "IPv4"
+    word = "ip" if is_four else "ipv6"
+    remote: list[str] = []
+    if rule.remote_ip_prefix is not None:
+        if version(rule.remote_ip_prefix) != (4 if is_four else 6):
+            return
+        end = "dst" if rule.direction == "egress" else "src"
+        remote = [_field(f"nw_{end}" if is_four else f"ipv6_{end}", rule.remote_ip_prefix)]
+    protocol = rule.protocol
+    if protocol in (None, 0):
+        yield word, remote
+    elif protocol in (_ICMP, _ICMP6):
+        fields = [] if rule.port_range_min is None else [f"icmp_type={rule.port_range_min}"]
+        if rule.port_range_min is not None and rule.port_range_max is not None:
+            fields.append(f"icmp_code={rule.port_range_max}")
+        yield "icmp" if is_four else "icmp6", remote + fields
+    elif protocol in _PORT_PROTOCOLS:
+        word = _PORT_PROTOCOLS[protocol] + ("" if is_four else "6")
+        if rule.port_range_min is None:
+            yield word, remote
+            return
+        high = rule.port_range_min if rule.port_range_max is None else rule.port_range_max
+        for value, mask in port_masks(rule.port_range_min, high):
+            yield word, remote + ([f"tp_dst={masked(value, mask)}"] if mask else [])
+    else:
+        yield word, [*remote, f"nw_proto={protocol}"]
+
+
+def _field(name: str, address: str) -> str:
+    """`name=address`, or nothing when the prefix holds every address."""
+    text = prefix(address)
+    return "" if text is None else f"{name}={text}"
+
+
+def _joined(*fields: str) -> str:
+    return ",".join(field for field in fields if field)

@@ -1,0 +1,131 @@
+"""br-tun: tunnels to the other hosts, and which MAC of which network lives behind which of them.
+
+One tunnel port for each peer and type that both ends speak. Its number derives from the peer's address, so that a
+host that joins or leaves moves nobody else's port or flows. Known MACs are entries of table 20 (L2 population);
+broadcasts go only to hosts where the network has a port.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Literal
+
+from deuteron.model.intent import IntentNetwork, TunnelPeer
+from deuteron.net import rows
+from deuteron.net.pipeline import (
+    FLOOD_TO_TUNNELS,
+    LEARN,
+    LOCAL_SWITCHING,
+    PATCH_INT_OFPORT,
+    PATCH_TO_TUNNELS,
+    TUNNEL_TABLE,
+    UNICAST_TO_TUNNELS,
+)
+from deuteron.net.plan.bridges import TUNNEL
+from deuteron.net.plan.draft import TUNNEL_TYPES, Draft, Site
+
+_FIRST_TUNNEL_OFPORT = 2
+_SLOTS = 1 << 14
+_VID_PRESENT = 0x1000
+
+
+def plan_tunnels(site: Site, draft: Draft) -> None:
+    """Adds decapsulation for each tunnel network, and ports and forwarding entries where there are peers."""
+    if not site.has_tunnel_bridge:
+        return
+    draft.flow(TUNNEL, LOCAL_SWITCHING, 1, f"in_port={PATCH_INT_OFPORT}", f"goto_table:{PATCH_TO_TUNNELS}")
+    ofports = _tunnel_ofports(site)
+    for (tunnel_ip, kind), ofport in sorted(ofports.items()):
+        _tunnel_port(site, draft, tunnel_ip, kind, ofport)
+        draft.flow(TUNNEL, LOCAL_SWITCHING, 1, f"in_port={ofport}", f"goto_table:{TUNNEL_TABLE[kind]}")
+    for network_id in sorted(site.intent.networks):
+        network = site.intent.networks[network_id]
+        if network.network_type in TUNNEL_TABLE and network.segmentation_id is not None and network.admin_state_up:
+            _network_flows(site, draft, network, network.segmentation_id, ofports)
+
+
+def tunnel_name(kind: str, tunnel_ip: str) -> str:
+    """`vxlan-0a000005`; an IPv6 endpoint is too long to spell and is cut to its last 32 bits.
+
+    Source: openstack/neutron, ovs_neutron_agent.py, `get_tunnel_name`.
+    """
+    return f"{kind}-{int(ipaddress.ip_address(tunnel_ip)) & 0xFFFFFFFF:08x}"
+
+
+def _tunnel_ofports(site: Site) -> dict[tuple[str, str], int]:
+    """The port number on br-tun of each (peer address, type). Addresses that fall on one number move up, in order."""
+    local_ip = site.settings.tunnel_ip
+    if local_ip is None:
+        return {}
+    peers: dict[str, TunnelPeer] = {peer.tunnel_ip: peer for peer in site.intent.peers if peer.tunnel_ip != local_ip}
+    taken: set[int] = set()
+    found: dict[tuple[str, str], int] = {}
+    for tunnel_ip in sorted(peers, key=lambda text: int(ipaddress.ip_address(text))):
+        slot = int(ipaddress.ip_address(tunnel_ip)) % _SLOTS
+        while slot in taken:
+            slot = (slot + 1) % _SLOTS
+        taken.add(slot)
+        for index, kind in enumerate(TUNNEL_TYPES):
+            if kind in site.settings.tunnel_types and kind in peers[tunnel_ip].tunnel_types:
+                found[tunnel_ip, kind] = _FIRST_TUNNEL_OFPORT + slot * len(TUNNEL_TYPES) + index
+    return found
+
+
+def _tunnel_port(site: Site, draft: Draft, tunnel_ip: str, kind: str, ofport: int) -> None:
+    assert site.settings.tunnel_ip is not None  # no tunnel ports without one
+    draft.ovs_ports.append(
+        rows.OvsPort(
+            bridge=TUNNEL,
+            name=tunnel_name(kind, tunnel_ip),
+            type=_PORT_TYPES[kind],
+            ofport_request=ofport,
+            options=(
+                ("df_default", "true"),
+                ("in_key", "flow"),
+                ("local_ip", site.settings.tunnel_ip),
+                ("out_key", "flow"),
+                ("remote_ip", tunnel_ip),
+            ),
+            external_ids=(("deuteron-id", tunnel_ip),),
+        )
+    )
+
+
+_PORT_TYPES: dict[str, Literal["vxlan", "gre", "geneve"]] = {"vxlan": "vxlan", "gre": "gre", "geneve": "geneve"}
+
+
+def _network_flows(
+    site: Site, draft: Draft, network: IntentNetwork, vni: int, ofports: dict[tuple[str, str], int]
+) -> None:
+    kind = network.network_type
+    draft.flow(
+        TUNNEL,
+        TUNNEL_TABLE[kind],
+        1,
+        f"tun_id={vni:#x}",
+        f"push_vlan:0x8100,set_field:{_VID_PRESENT | network.local_vlan}->vlan_vid,goto_table:{LEARN}",
+    )
+    flood: set[int] = set()
+    for port in site.ports_of_network[network.id]:
+        if port.ofport is not None or port.tunnel_ip is None:
+            continue
+        ofport = ofports.get((port.tunnel_ip, kind))
+        if ofport is None:
+            continue
+        flood.add(ofport)
+        draft.flow(
+            TUNNEL,
+            UNICAST_TO_TUNNELS,
+            2,
+            f"dl_vlan={network.local_vlan},dl_dst={port.mac_address}",
+            f"pop_vlan,set_field:{vni:#x}->tun_id,output:{ofport}",
+        )
+    if flood:
+        outputs = ",".join(f"output:{ofport}" for ofport in sorted(flood))
+        draft.flow(
+            TUNNEL,
+            FLOOD_TO_TUNNELS,
+            1,
+            f"dl_vlan={network.local_vlan}",
+            f"pop_vlan,set_field:{vni:#x}->tun_id,{outputs}",
+        )

@@ -1,0 +1,100 @@
+"""How instances hang on br-int, and how br-int knows a port of the cloud.
+
+With `openvswitch`, the agent makes a persistent tap and QEMU opens it:
+
+    guest ── tapXXXXXXXX-XX ── br-int
+
+With `iptables_hybrid`, a Linux bridge stands between, so that iptables sees the frames (libvirt makes the tap):
+
+    guest ── tapXXXXXXXX-XX ── qbr ── qvb ═ qvo ── br-int
+
+The host's own network stack must not take part on these devices: the userspace datapath reads them beside the
+kernel, which would otherwise answer ARP for the host's addresses and accept packets to them. So IPv6 is off, ARP is not
+answered (arp_ignore 8) and every IPv4 source is refused (strict reverse path filtering, with no route there).
+"""
+
+from __future__ import annotations
+
+from deuteron.model.intent import IntentNetwork, IntentPort
+from deuteron.net import rows
+from deuteron.net.pipeline import ACCEPT_OR_INGRESS, ACCEPTED_EGRESS_NORMAL, DEAD_VLAN, TRANSIENT
+from deuteron.net.plan import names
+from deuteron.net.plan.bridges import INTEGRATION
+from deuteron.net.plan.draft import Draft, Site, is_dead, ovs_port_facts
+
+
+def plan_instance_ports(site: Site, draft: Draft) -> None:
+    """Adds the devices of every instance port bound here, and closes those that are down."""
+    is_hybrid = site.settings.firewall_driver == "iptables_hybrid"
+    for port, network in site.instance_ports:
+        assert port.ofport is not None  # instance_ports holds bound ports only
+        if is_hybrid:
+            device = _hybrid_devices(draft, port, network)
+        else:
+            device = _native_devices(draft, port, network)
+        external_ids, other_config = ovs_port_facts(port, network)
+        draft.ovs_ports.append(
+            rows.OvsPort(
+                bridge=INTEGRATION,
+                name=device,
+                type="system",
+                ofport_request=port.ofport,
+                tag=DEAD_VLAN if is_dead(port, network) else network.local_vlan,
+                external_ids=external_ids,
+                other_config=other_config,
+            )
+        )
+        if is_dead(port, network):
+            refuse_port(draft, port.ofport)
+
+
+def trust_port(draft: Draft, ofport: int, local_vlan: int) -> None:
+    """Lets a port send and receive unfiltered in its network: DHCP, routers, and ports without port security."""
+    draft.flow(
+        INTEGRATION,
+        TRANSIENT,
+        100,
+        f"in_port={ofport}",
+        f"set_field:{ofport:#x}->reg5,set_field:{local_vlan:#x}->reg6,resubmit(,{ACCEPT_OR_INGRESS})",
+    )
+    draft.flow(INTEGRATION, ACCEPT_OR_INGRESS, 80, f"reg5={ofport:#x}", f"resubmit(,{ACCEPTED_EGRESS_NORMAL})")
+
+
+def refuse_port(draft: Draft, ofport: int) -> None:
+    """Says in so many words that a port is down; without it table 60 would drop its frames all the same."""
+    draft.flow(INTEGRATION, 0, 2, f"in_port={ofport}", "drop")
+
+
+def _native_devices(draft: Draft, port: IntentPort, network: IntentNetwork) -> str:
+    tap = names.tap_name(port.id)
+    # The guest has the port's MAC; the host's end must differ, and libvirt's habit is the first byte fe.
+    draft.links.append(
+        rows.Link(
+            namespace=rows.HOST, name=tap, kind="tap", mac="fe" + port.mac_address[2:], mtu_bytes=network.mtu_bytes
+        )
+    )
+    _keep_host_out(draft, tap)
+    return tap
+
+
+def _hybrid_devices(draft: Draft, port: IntentPort, network: IntentNetwork) -> str:
+    qbr, qvb, qvo = names.qbr_name(port.id), names.qvb_name(port.id), names.qvo_name(port.id)
+    mtu = network.mtu_bytes
+    draft.links.append(rows.Link(namespace=rows.HOST, name=qbr, kind="bridge", mtu_bytes=mtu))
+    draft.links.append(rows.Link(namespace=rows.HOST, name=qvb, kind="veth", mtu_bytes=mtu, master=qbr, peer=qvo))
+    draft.links.append(rows.Link(namespace=rows.HOST, name=qvo, kind="existing", mtu_bytes=mtu))
+    _keep_host_out(draft, qbr)
+    _keep_host_out(draft, qvo)
+    draft.sysctl(rows.HOST, [(f"net.ipv6.conf.{qvb}.disable_ipv6", "1")])
+    return qvo
+
+
+def _keep_host_out(draft: Draft, device: str) -> None:
+    draft.sysctl(
+        rows.HOST,
+        [
+            (f"net.ipv4.conf.{device}.arp_ignore", "8"),
+            (f"net.ipv4.conf.{device}.rp_filter", "1"),
+            (f"net.ipv6.conf.{device}.disable_ipv6", "1"),
+        ],
+    )

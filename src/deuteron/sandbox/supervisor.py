@@ -1,0 +1,404 @@
+"""The one process outside of the sandbox that keeps a cloud running: it starts the API and the sandbox's init.
+
+    deuteron up ── starts ──> supervisor ──> api                  (confined; see `confine`)
+                                   └───────> init of the sandbox ──> ovsdb-server, ovs-vswitchd, libvirtd, agent
+
+It holds `run/supervisor.lock` for its whole life, so a state folder never has two. When it is killed, the API
+and the sandbox end with it (`die_with_parent`), and the next `up` starts from the state folder as after a
+reboot. When the sandbox's init ends, all hosts start anew, as after a power failure of all of them.
+
+Run as `python -m deuteron.sandbox.supervisor --state-dir DIR [--kvm]`; its own log is its standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+import deuteron
+
+from . import namespaces as ns
+from .children import ChildStatus, Family
+from .cloud import Cloud, Failure, State, open_state, read_cloud, write_private
+from .confine import confine
+from .control import NAMESPACE_KINDS, Ask, Phase, Reply
+from .errors import NamespaceError, SandboxError, SupervisorError
+from .init import SANDBOX_FLAGS, STAGE_S, Message, reap, run_init, wake_on_signals
+from .processes import api_process, simulated_agent
+from .topology import Topology, parse_topology
+
+_FIRST_DELAY_S = 1.0
+_LONGEST_DELAY_S = 30.0
+_OUTER_KINDS = {"user": ns.CLONE_NEWUSER, "pid": ns.CLONE_NEWPID, "ipc": ns.CLONE_NEWIPC}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="deuteron-supervisor", description="Keep one cloud running.")
+    parser.add_argument("--state-dir", required=True, type=Path)
+    parser.add_argument("--kvm", action="store_true", help="show /dev/kvm to the hosts")
+    arguments = parser.parse_args()
+    state = open_state(arguments.state_dir)
+    lock = open(state.run / "supervisor.lock", "w")  # noqa: SIM115  # held until this process ends
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("another supervisor has this state folder", file=sys.stderr)
+        return 1
+    state.failure.unlink(missing_ok=True)
+    try:
+        cloud = read_cloud(state)
+        if cloud is None:
+            raise SupervisorError(f"there is no cloud in {state.folder}", "deuteron up")
+        topology = parse_topology(state.topology.read_text(), str(state.topology))
+        Supervisor(state, cloud, topology, arguments.kvm).run()
+    except SandboxError as error:
+        print(error.message, file=sys.stderr)
+        write_private(state.failure, msgspec.json.encode(Failure(error.message, error.hint)))
+        return 1
+    finally:
+        state.control_socket.unlink(missing_ok=True)
+    return 0
+
+
+class Supervisor:
+    """One cloud's processes. `run` returns when the cloud was asked to stop."""
+
+    def __init__(self, state: State, cloud: Cloud, topology: Topology, kvm: bool) -> None:
+        self._state = state
+        self._cloud = cloud
+        self._topology = topology
+        self._kvm = kvm
+        self._source = Path(deuteron.__file__).resolve().parent.parent
+        self._started_at = time.time()
+        self._family = Family()
+        self._sandbox: _Sandbox | None = None
+        self._problem: str | None = None
+        self._phase: Phase = "none" if cloud.dataplane == "none" else "starting"
+        self._retry_at = 0.0
+        self._delay_s = _FIRST_DELAY_S
+        self._waiting_to_stop: list[socket.socket] = []
+
+    def run(self) -> None:
+        ns.adopt_orphans()
+        wake = wake_on_signals()
+        control = self._listen()
+        stopping = _Flag()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stopping.set())
+        self._family.add(api_process(self._state, sys.executable, self._source), self._enter_api)
+        if self._cloud.dataplane == "none":
+            for host in self._topology.agents:
+                agent = simulated_agent(host, self._state, sys.executable, self._source)
+                self._family.add(agent, _enter_nothing)
+        while not stopping.is_set:
+            self._family.changed = False
+            wait_s = self._family.tick()
+            sandbox_wait_s = self._tend_sandbox()
+            waits = [wait for wait in (wait_s, sandbox_wait_s) if wait is not None]
+            sources: list[socket.socket] = [wake, control]
+            if self._sandbox is not None:
+                sources.append(self._sandbox.link)
+            readable, _, _ = select.select(sources, [], [], min(waits, default=None))
+            if wake in readable:
+                with contextlib.suppress(BlockingIOError):
+                    wake.recv(4096)
+            self._reap()
+            if self._sandbox is not None and self._sandbox.link in readable:
+                self._hear_sandbox(self._sandbox)
+            if control in readable and self._serve(control):
+                stopping.set()
+        self._phase = "stopping"
+        self._stop()
+
+    # --- the API -------------------------------------------------------------------------------------------------
+
+    def _enter_api(self) -> None:
+        """In the API's process, before exec."""
+        if self._cloud.api_uid is not None:
+            readable = [self._source, Path(sys.prefix), Path(sys.base_prefix)]
+            # The system's own folders are open to everybody.
+            readable = [path for path in readable if str(path) not in ("/", "/usr", "/usr/local")]
+            confine(self._cloud.api_uid, self._state.api, readable)
+        else:
+            ns.forbid_new_privileges()
+            ns.die_with_parent(signal.SIGTERM)
+
+    # --- the sandbox ---------------------------------------------------------------------------------------------
+
+    def _tend_sandbox(self) -> float | None:
+        """Make the sandbox when there should be one; returns the seconds until the next try."""
+        if self._cloud.dataplane == "none" or self._sandbox is not None:
+            return None
+        now = time.monotonic()
+        if now < self._retry_at:
+            return self._retry_at - now
+        self._phase = "starting"
+        self._sandbox = start_sandbox(
+            lambda link: run_init(
+                self._cloud, self._topology, self._state, self._kvm, sys.executable, self._source, link
+            )
+        )
+        return None
+
+    def _hear_sandbox(self, sandbox: _Sandbox) -> None:
+        packet, files, _, _ = socket.recv_fds(sandbox.link, 1 << 20, 8)
+        if not packet:
+            self._lose_sandbox("the sandbox's init closed its link")
+            return
+        message = msgspec.json.decode(packet, type=Message)
+        if message.host is not None:
+            sandbox.hosts[message.host] = tuple(files)
+        if message.children is not None:
+            sandbox.children = tuple(message.children)
+        if message.ready:
+            self._phase = "ready"
+            self._problem = None
+            self._delay_s = _FIRST_DELAY_S
+        if message.failed is not None:
+            if self._delay_s == _FIRST_DELAY_S:
+                # It never worked: trying again would only hide the reason from `up`.
+                self._stop()
+                raise NamespaceError(message.failed, message.hint)
+            self._lose_sandbox(message.failed)
+
+    def _lose_sandbox(self, why: str) -> None:
+        if self._sandbox is None:
+            return
+        print(f"{why}; starting it again in {self._delay_s:.0f} s", file=sys.stderr)
+        self._problem = why
+        self._sandbox.close()
+        self._sandbox = None
+        self._phase = "failed"
+        self._retry_at = time.monotonic() + self._delay_s
+        self._delay_s = min(self._delay_s * 2, _LONGEST_DELAY_S)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if self._family.reaped(pid, status):
+                continue
+            if self._sandbox is not None and pid == self._sandbox.pid:
+                # What it still had to say is in the link; its end is heard there as well.
+                self._sandbox.pid = None
+
+    # --- control -------------------------------------------------------------------------------------------------
+
+    def _listen(self) -> socket.socket:
+        self._state.control_socket.unlink(missing_ok=True)
+        control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        control.bind(str(self._state.control_socket))
+        os.chmod(self._state.control_socket, 0o600)
+        control.listen(16)
+        return control
+
+    def _serve(self, control: socket.socket) -> bool:
+        """Answer one client; True if it asked us to stop."""
+        link, _ = control.accept()
+        link.settimeout(2)
+        keep = False
+        files: list[int] = []
+        try:
+            data = b""
+            while not data.endswith(b"\n"):
+                part = link.recv(65536)
+                if not part:
+                    return False
+                data += part
+            question = msgspec.json.decode(data, type=Ask)
+            reply = self._answer(question, files)
+            socket.send_fds(link, [msgspec.json.encode(reply) + b"\n"], files)
+            keep = question.do == "stop"
+        except (OSError, msgspec.MsgspecError) as error:
+            print(f"a client of the control socket: {error}", file=sys.stderr)
+        finally:
+            for fd in files[: len(_OUTER_KINDS)]:
+                os.close(fd)
+            if keep:
+                self._waiting_to_stop.append(link)
+            else:
+                link.close()
+        return keep
+
+    def _answer(self, question: Ask, files: list[int]) -> Reply:
+        reply = Reply(pid=os.getpid(), started_at=self._started_at, sandbox=self._phase)
+        if question.do == "status":
+            inner = self._sandbox.children if self._sandbox is not None else ()
+            reply.children = (*self._family.statuses(), *inner)
+            reply.outer_pids = self._outer_pids(inner)
+            reply.error = self._problem
+        elif question.do == "restart":
+            known = [status.name for status in self._family.statuses()]
+            if question.name in known:
+                self._family.restart(question.name)
+            elif self._sandbox is not None:
+                self._sandbox.link.send(msgspec.json.encode(Message(restart=question.name)))
+        elif question.do == "enter":
+            self._lend_namespaces(question.name, reply, files)
+        return reply
+
+    def _lend_namespaces(self, host: str, reply: Reply, files: list[int]) -> None:
+        """Put the namespace files of `host` into `files`: first ours to close, then the host's."""
+        names = ", ".join(known.name for known in self._topology.hosts)
+        if self._cloud.dataplane == "none":
+            reply.error, reply.hint = "this cloud has no data plane, so its hosts cannot be entered", "deuteron doctor"
+        elif self._topology.host(host) is None:
+            reply.error, reply.hint = f'there is no host "{host}"', f"hosts are {names}"
+        elif self._sandbox is None or self._sandbox.pid is None or host not in self._sandbox.hosts:
+            reply.error, reply.hint = f'host "{host}" is not up yet', "deuteron status"
+        else:
+            folder = f"/proc/{self._sandbox.pid}/ns"
+            files += [os.open(f"{folder}/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in _OUTER_KINDS]
+            files += self._sandbox.hosts[host]
+            reply.kinds = NAMESPACE_KINDS
+
+    def _outer_pids(self, inner: tuple[ChildStatus, ...]) -> dict[str, int]:
+        """Where our children and those of the sandbox's init are in our own pid namespace."""
+        pids = {status.name: status.pid for status in self._family.statuses() if status.pid is not None}
+        if self._sandbox is None or self._sandbox.pid is None:
+            return pids
+        init = self._sandbox.pid
+        pids["sandbox"] = init
+        by_inner = {status.pid: status.name for status in inner if status.pid is not None}
+        with contextlib.suppress(OSError):
+            for word in Path(f"/proc/{init}/task/{init}/children").read_text().split():
+                for line in Path(f"/proc/{word}/status").read_text().splitlines():
+                    if line.startswith("NSpid:"):
+                        name = by_inner.get(int(line.split()[-1]))
+                        if name is not None:
+                            pids[name] = int(word)
+        return pids
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def _stop(self) -> None:
+        """End the sandbox and the API side by side, and see them gone."""
+        self._family.begin_stop()
+        if self._sandbox is not None:
+            with contextlib.suppress(OSError):
+                self._sandbox.link.send(msgspec.json.encode(Message(stop=True)))
+        self._family.signal(signal.SIGTERM)
+        deadline = time.monotonic() + 2 * STAGE_S + 1
+        while time.monotonic() < deadline:
+            self._reap()
+            if not self._family.alive() and (self._sandbox is None or self._sandbox.pid is None):
+                break
+            time.sleep(0.01)
+        self._family.signal(signal.SIGKILL)
+        if self._sandbox is not None:
+            if self._sandbox.pid is not None:
+                os.kill(self._sandbox.pid, signal.SIGKILL)
+            self._sandbox.close()
+        reap(self._family)
+
+
+class _Flag:
+    def __init__(self) -> None:
+        self.is_set = False
+
+    def set(self) -> None:
+        self.is_set = True
+
+
+class _Sandbox:
+    """A running sandbox, from outside."""
+
+    def __init__(self, pid: int, link: socket.socket) -> None:
+        self.pid: int | None = pid
+        self.link = link
+        self.hosts: dict[str, tuple[int, ...]] = {}
+        self.children: tuple[ChildStatus, ...] = ()
+
+    def close(self) -> None:
+        if self.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+        self.link.close()
+        for files in self.hosts.values():
+            for fd in files:
+                os.close(fd)
+        self.hosts.clear()
+
+
+def start_sandbox(init: Callable[[socket.socket], None]) -> _Sandbox:
+    """Make the namespaces and run `init` as process 1 in them; the caller must be a child subreaper.
+
+    A process in between makes the namespaces (a pid namespace begins with the maker's first child) and ends.
+
+    Raises: NamespaceError if the kernel or newuidmap refuses.
+    """
+    needs_user = os.getuid() != 0
+    maps = ns.user_id_maps() if needs_user else None
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    go_read, go_write = os.pipe()
+    said_read, said_write = os.pipe()
+    between = os.fork()
+    if between == 0:
+        try:
+            ours.close()
+            os.close(go_write)
+            os.close(said_read)
+            if needs_user:
+                ns.unshare(ns.CLONE_NEWUSER)
+                os.write(said_write, b"user\n")
+                if not os.read(go_read, 1):
+                    os._exit(1)
+            ns.unshare(SANDBOX_FLAGS)
+            pid = os.fork()
+            if pid == 0:
+                os.close(said_write)
+                init(theirs)
+            os.write(said_write, f"init {pid}\n".encode())
+            os._exit(0)
+        except OSError as error:
+            os.write(said_write, f"error {error}\n".encode())
+        finally:
+            os._exit(1)
+    theirs.close()
+    os.close(go_read)
+    os.close(said_write)
+    with os.fdopen(said_read) as said, os.fdopen(go_write, "w") as go:
+        line = said.readline()
+        if maps is not None and line == "user\n":
+            try:
+                ns.write_id_maps(between, maps)
+            except NamespaceError:
+                os.kill(between, signal.SIGKILL)
+                os.waitpid(between, 0)
+                raise
+            go.write("1")
+            go.flush()
+            line = said.readline()
+    os.waitpid(between, 0)
+    if not line.startswith("init "):
+        reason = line.removeprefix("error ").strip() or "no reason given"
+        raise NamespaceError(
+            f"the kernel refuses the namespaces of the sandbox: {reason}",
+            "deuteron doctor says what is missing; deuteron up --dataplane none does without",
+        )
+    sandbox = _Sandbox(int(line.split()[1]), ours)
+    ours.send(b"1")
+    return sandbox
+
+
+def _enter_nothing() -> None:
+    ns.die_with_parent(signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

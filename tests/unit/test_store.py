@@ -1,0 +1,97 @@
+"""The store: what was acknowledged is there, what failed is not, and revisions only grow."""
+
+from __future__ import annotations
+
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from deuteron.store.database import Change, Database, Tx
+from deuteron.store.hosts_tables import slots
+from deuteron.store.migrate import NewerSchema
+from deuteron.store.schema import changes
+from deuteron.store.slots import attach_port, detach_port, hosts_of_network, number_of
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    return Database(tmp_path / "cloud.db")
+
+
+def touch(name: str):  # type: ignore[no-untyped-def]  # a transaction function
+    def run(tx: Tx) -> str:
+        tx.changed("thing", name)
+        return name
+
+    return run
+
+
+def test_a_write_takes_the_next_revision_and_is_announced_after_its_commit(database: Database) -> None:
+    heard: list[tuple[int, tuple[Change, ...]]] = []
+    database.subscribe(lambda revision, recorded: heard.append((revision, tuple(recorded))))
+    assert database.write(touch("a")) == "a"
+    assert database.write(touch("b")) == "b"
+    database.close()
+    assert heard == [(1, (Change("thing", "a"),)), (2, (Change("thing", "b"),))]
+
+
+def test_a_failing_write_takes_nothing_of_its_neighbours_with_it(database: Database) -> None:
+    def fail(tx: Tx) -> None:
+        tx.changed("thing", "lost")
+        tx.insert(slots, {"host": "h", "kind": "port", "object_id": "x", "number": 1, "parent_id": None})
+        raise ValueError("no")
+
+    with ThreadPoolExecutor(8) as pool:
+        good = [pool.submit(database.write, touch(str(n))) for n in range(50)]
+        bad = [pool.submit(database.write, fail) for _ in range(50)]
+    assert [future.result() for future in good] == [str(n) for n in range(50)]
+    assert all(isinstance(future.exception(), ValueError) for future in bad)
+    with database.read() as tx:
+        assert tx.all(select(slots)) == []
+        assert sorted(tx.scalars(select(changes.c.object_id))) == sorted(str(n) for n in range(50))
+    assert database.revision == 50
+
+
+def test_the_revision_goes_on_where_it_was_after_a_restart(tmp_path: Path) -> None:
+    first = Database(tmp_path / "cloud.db")
+    first.write(touch("a"))
+    first.close()
+    second = Database(tmp_path / "cloud.db")
+    second.write(touch("b"))
+    assert second.revision == 2
+
+
+def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    Database(tmp_path / "cloud.db").close()
+    with sqlite3.connect(tmp_path / "cloud.db") as connection:
+        connection.execute("update alembic_version set version_num = '9999'")
+    with pytest.raises(NewerSchema, match="9999"):
+        Database(tmp_path / "cloud.db")
+
+
+def test_a_network_is_on_a_host_as_long_as_one_of_its_ports_is(database: Database) -> None:
+    def run(tx: Tx) -> None:
+        attach_port(tx, "h1", "p1", "n1")
+        attach_port(tx, "h1", "p1", "n1")
+        attach_port(tx, "h1", "p2", "n1")
+        attach_port(tx, "h1", "p3", "n2")
+        attach_port(tx, "h2", "p4", "n1")
+        assert [number_of(tx, "h1", "port", f"p{n}") for n in (1, 2, 3)] == [16, 17, 18]
+        assert (number_of(tx, "h1", "vlan", "n1"), number_of(tx, "h1", "vlan", "n2")) == (1, 2)
+        assert sorted(hosts_of_network(tx, "n1")) == ["h1", "h2"]
+        detach_port(tx, "p1")
+        assert sorted(hosts_of_network(tx, "n1")) == ["h1", "h2"]
+        detach_port(tx, "p2")
+        assert hosts_of_network(tx, "n1") == ["h2"]
+        attach_port(tx, "h1", "p5", "n3")
+        assert number_of(tx, "h1", "vlan", "n3") == 1, "the lowest free number is taken"
+        assert number_of(tx, "h1", "port", "p5") == 16
+        attach_port(tx, "h1", "p6", "n3")
+        assert number_of(tx, "h1", "port", "p6") == 17
+        attach_port(tx, "h1", "p7", "n3")
+        assert number_of(tx, "h1", "port", "p7") == 19
+
+    database.write(run)
