@@ -41,7 +41,7 @@ def build(settings: Settings) -> tuple[Cloud, App]:
     policy = Policy(
         {**identity.POLICIES, **network.POLICIES, **image.POLICIES, **compute.POLICIES}, state / "policy.yaml"
     )
-    tokens = Tokens(database, state / "fernet-keys", settings.token_expiration_s)
+    tokens = Tokens(state / "fernet-keys", settings.token_expiration_s)
     hub = Hub(settings, database)
     cloud = Cloud(settings, database, policy, tokens, hub)
     hub.cloud = cloud

@@ -21,7 +21,7 @@ from typing import Any
 
 import click
 
-from deuteron.sandbox.topology import default_state_dir
+from deuteron.sandbox.cloud import default_state_dir
 
 EXTERNAL_CIDR = "180.180.180.0/24"
 ROUTER_ADDRESS = "180.180.180.2"

@@ -54,7 +54,9 @@ def write_disk(target: Path, kernel: Path, ramdisk: Path, kernel_args: str, tool
     mbr = (tools / "usr/lib/syslinux/mbr/mbr.bin").read_bytes()
     raw = target.with_suffix(".raw")
     config = target.with_suffix(".cfg")
-    config.write_text(f"DEFAULT tiny\nPROMPT 0\nTIMEOUT 0\nLABEL tiny\n LINUX /vmlinuz\n INITRD /initrd\n APPEND {kernel_args}\n")
+    config.write_text(
+        f"DEFAULT tiny\nPROMPT 0\nTIMEOUT 0\nLABEL tiny\n LINUX /vmlinuz\n INITRD /initrd\n APPEND {kernel_args}\n"
+    )
     try:
         with raw.open("wb") as image:
             image.write(partition_table(mbr, boot_mib * sectors_per_mib, _STATE_MIB * sectors_per_mib))

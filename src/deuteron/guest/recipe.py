@@ -117,7 +117,16 @@ def build(cache_dir: Path, progress: Progress = lambda message: None, refresh: b
 def recipe_digest() -> str:
     """Eight hexadecimal digits that change with the recipe, not with package versions."""
     state = hashlib.sha256()
-    lists = (_RECIPE, KERNEL_PACKAGES, PROGRAM_PACKAGES, TOOL_PACKAGES, PROGRAMS, BOOT_MODULES, EXTRA_MODULES, KERNEL_ARGS)
+    lists = (
+        _RECIPE,
+        KERNEL_PACKAGES,
+        PROGRAM_PACKAGES,
+        TOOL_PACKAGES,
+        PROGRAMS,
+        BOOT_MODULES,
+        EXTRA_MODULES,
+        KERNEL_ARGS,
+    )
     state.update(json.dumps(lists).encode())
     for name, data in sorted(_files().items()):
         state.update(name.encode() + b"\0" + data + b"\0")
@@ -173,9 +182,30 @@ def _make(work: Path, wanted: Mapping[str, packages.Package], digest: str, progr
 def _entries(tree: Path, release: str) -> list[cpio.Entry]:
     """What is in the RAM disk, directories first."""
     busybox = next(path for path in (tree / "bin/busybox", tree / "usr/bin/busybox") if path.exists())
-    folders = ["bin", "dev", "etc", "home", "lib", "lib64", "mnt", "proc", "root", "run", "sbin", "state", "sys", "tmp", "usr", "var"]
+    folders = [
+        "bin",
+        "dev",
+        "etc",
+        "home",
+        "lib",
+        "lib64",
+        "mnt",
+        "proc",
+        "root",
+        "run",
+        "sbin",
+        "state",
+        "sys",
+        "tmp",
+        "usr",
+        "var",
+    ]
     entries = [cpio.directory(name, 0o1777 if name == "tmp" else 0o755) for name in folders]
-    entries += [cpio.directory("lib/modules"), cpio.directory(f"lib/modules/{release}"), cpio.directory("home/tiny", 0o700, 1000)]
+    entries += [
+        cpio.directory("lib/modules"),
+        cpio.directory(f"lib/modules/{release}"),
+        cpio.directory("home/tiny", 0o700, 1000),
+    ]
     entries += [cpio.directory("var/log"), cpio.directory("var/www")]
     entries += [cpio.symlink(name, target) for name, target in _LINKS.items()]
     entries.append(cpio.character_device("dev/console", 5, 1))
@@ -265,7 +295,9 @@ def _module_entries(tree: Path, release: str) -> list[cpio.Entry]:
     for name in EXTRA_MODULES:
         add(name, everything)
     folder = f"lib/modules/{release}"
-    table = "".join(f"{name}.ko: {' '.join(f'{other}.ko' for other in _closure(name, depends))}\n" for name in everything)
+    table = "".join(
+        f"{name}.ko: {' '.join(f'{other}.ko' for other in _closure(name, depends))}\n" for name in everything
+    )
     entries = [cpio.file(f"{folder}/{name}.ko", contents[name]) for name in everything]
     entries.append(cpio.file(f"{folder}/modules.dep", table.encode()))
     entries.append(cpio.file("etc/modules.boot", "".join(f"{name}\n" for name in boot).encode()))

@@ -218,7 +218,9 @@ CREDENTIAL = Resource(
     attributes=(
         _id(),
         Attribute("type", _NAME, "what kind of secret: `ec2`", default=REQUIRED, create=True, update=True),
-        Attribute("blob", Text(max_length=None), "the secret", default=REQUIRED, create=True, update=True, filter=False),
+        Attribute(
+            "blob", Text(max_length=None), "the secret", default=REQUIRED, create=True, update=True, filter=False
+        ),
         Attribute("user_id", _ID, "whose it is", default=REQUIRED, create=True, update=True),
         Attribute("project_id", _OPTIONAL_ID, "the project it is for", create=True, update=True),
     ),

@@ -99,9 +99,7 @@ TABLES: tuple[Table, ...] = (
         "iptables_hybrid: frames pass if their source is a MAC of the port.",
         (_DROP,),
     ),
-    Table(
-        "integration", LOCAL_EGRESS, "LOCAL_EGRESS_TABLE", "Checked frames go on.", (_goto(PACKET_RATE_LIMIT),)
-    ),
+    Table("integration", LOCAL_EGRESS, "LOCAL_EGRESS_TABLE", "Checked frames go on.", (_goto(PACKET_RATE_LIMIT),)),
     Table("integration", LOCAL_IP, "LOCAL_IP_TABLE", "Reserved for local IPs.", (_goto(PACKET_RATE_LIMIT),)),
     Table(
         "integration",

@@ -188,7 +188,7 @@ class Family:
 
 
 def spawn(spec: ChildSpec, enter: Callable[[], None]) -> int:
-    """Start the process of `spec`; returns its pid. One that fails before exec says why in its log and ends with 127."""
+    """Start the process of `spec`; returns its pid. One that fails before exec says so in its log and ends with 127."""
     rotate(spec.log)
     log = os.open(spec.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     pid = os.fork()

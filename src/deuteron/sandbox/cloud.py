@@ -22,7 +22,7 @@ import secrets
 import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -119,12 +119,13 @@ class Failure(msgspec.Struct, frozen=True):
     hint: str | None = None
 
 
-def default_state_dir(environment: dict[str, str]) -> Path:
+def default_state_dir(environment: Mapping[str, str] | None = None) -> Path:
     """`$DEUTERON_STATE_DIR`, else `deuteron` in the user's XDG state folder."""
+    environment = os.environ if environment is None else environment
     chosen = environment.get("DEUTERON_STATE_DIR")
     if chosen:
         return Path(chosen)
-    base = environment.get("XDG_STATE_HOME") or os.path.join(environment.get("HOME", "/root"), ".local", "state")
+    base = environment.get("XDG_STATE_HOME") or os.path.join(environment.get("HOME") or "/", ".local", "state")
     return Path(base) / "deuteron"
 
 
@@ -219,9 +220,9 @@ def write_settings(state: State, cloud: Cloud, topology: Topology, virt_type: Li
         "tenant_network_types": ["vlan", "vxlan"],
         "external": {
             "physical_network": PROVIDER_PHYSNET,
-            "cidr": topology.provider.cidr,
-            "gateway": topology.provider.gateway,
-            "pool": list(topology.provider.pool),
+            "cidr": topology.external.cidr,
+            "gateway": topology.external.gateway,
+            "pool": list(topology.external.pool),
         },
         "global_physnet_mtu": 1500,
         "dataplane": cloud.dataplane,

@@ -80,7 +80,7 @@ def links_of(host: Host, topology: Topology) -> tuple[Link, ...]:
     """The cables of `host`; `outside` has only the one to the provider network."""
     if host.name == OUTSIDE:
         inside = host.interfaces.neutron_external_interface
-        return (Link(inside, _peer(host, inside, 3), "provider", topology.provider.outside_address),)
+        return (Link(inside, _peer(host, inside, 3), "provider", topology.external.outside_address),)
     addresses = (
         f"{host.management_ip}/{_length(topology.networks.management)}",
         f"{host.tunnel_ip}/{_length(topology.networks.tunnel)}",

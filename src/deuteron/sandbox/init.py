@@ -70,7 +70,7 @@ def run_init(
         try:
             ns.make_mounts_private()
             ns.mount("proc", "/proc", "proc", ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC)
-            ns.set_hostname(cloud.name)
+            ns.set_hostname(cloud.name[:63])
             make_networks()
             namespaces = make_hosts(topology, state, kvm)
         except (OSError, SandboxError) as error:

@@ -30,7 +30,6 @@ def environment(home: Path, source: Path) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "PYTHONPATH": str(source),
         "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
 
 

@@ -15,7 +15,7 @@ The file is TOML and speaks Kolla's inventory: five groups and the roles of a ho
     vlan_interface = "eth2"                 # VLAN trunk, physical network "physnet1"
     neutron_external_interface = "eth3"     # provider network, physical network "public"
 
-    [provider]
+    [external]
     cidr = "172.24.4.0/24"
     gateway = "172.24.4.1"                  # the address of the host `outside`
     pool = ["172.24.4.10", "172.24.4.250"]
@@ -71,7 +71,7 @@ class Interfaces(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
 
-class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class External(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The network beyond `neutron_external_interface`; `pool` is what floating IPs and router gateways come from."""
 
     cidr: str = "172.24.4.0/24"
@@ -104,7 +104,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     groups: dict[str, tuple[str, ...]] = {}
     interfaces: Interfaces = Interfaces()
     networks: Networks = Networks()
-    provider: Provider = Provider()
+    external: External = External()
     hosts: dict[str, _HostTable] = {}
 
 
@@ -137,7 +137,7 @@ class Host(msgspec.Struct, frozen=True):
 
 class Topology(msgspec.Struct, frozen=True):
     hosts: tuple[Host, ...]
-    provider: Provider
+    external: External
     networks: Networks
 
     def host(self, name: str) -> Host | None:
@@ -174,16 +174,16 @@ def parse_topology(text: str, source: str = "the topology") -> Topology:
     except msgspec.ValidationError as error:
         raise TopologyError(
             f"cannot read {source}: {error}",
-            "known tables are groups, interfaces, networks, provider and hosts.NAME",
+            "known tables are groups, interfaces, networks, external and hosts.NAME",
         ) from error
     unknown = sorted(set(file.groups) - set(GROUPS))
     if unknown:
         raise TopologyError(f'unknown group "{unknown[0]}" in {source}', f"groups are {', '.join(GROUPS)}")
-    provider = _checked_provider(file.provider, source)
+    external = _checked_external(file.external, source)
     names = _host_names(file, source)
     hosts = tuple(_host(name, number, file, source) for number, name in enumerate(names))
     _refuse_doubled_addresses(hosts, source)
-    return Topology(hosts=hosts, provider=provider, networks=file.networks)
+    return Topology(hosts=hosts, external=external, networks=file.networks)
 
 
 def default_topology() -> Topology:
@@ -248,18 +248,18 @@ def _host(name: str, number: int, file: _File, source: str) -> Host:
     )
 
 
-def _checked_provider(provider: Provider, source: str) -> Provider:
+def _checked_external(external: External, source: str) -> External:
     try:
-        network = ipaddress.ip_network(provider.cidr)
-        addresses = [ipaddress.ip_address(text) for text in (provider.gateway, *provider.pool)]
+        network = ipaddress.ip_network(external.cidr)
+        addresses = [ipaddress.ip_address(text) for text in (external.gateway, *external.pool)]
     except ValueError as error:
-        raise TopologyError(f"cannot read [provider] of {source}: {error}") from error
+        raise TopologyError(f"cannot read [external] of {source}: {error}") from error
     for address in addresses:
         if address not in network:
-            raise TopologyError(f'"{address}" of [provider] in {source} is not in "{provider.cidr}"')
+            raise TopologyError(f'"{address}" of [external] in {source} is not in "{external.cidr}"')
     if int(addresses[1]) > int(addresses[2]):
-        raise TopologyError(f'the pool of [provider] in {source} ends before it begins: "{addresses[1]}"')
-    return provider
+        raise TopologyError(f'the pool of [external] in {source} ends before it begins: "{addresses[1]}"')
+    return external
 
 
 def _nth(network: str, number: int, key: str, source: str) -> str:

@@ -33,8 +33,8 @@ routers = table_for(
 floatingips = table_for(
     declared.FLOATINGIP,
     Column("floating_port_id", Text, nullable=False),  # the port on the external network that holds the address
-    UniqueConstraint("port_id", "fixed_ip_address", "floating_network_id"),  # type: ignore[arg-type]  # a table item too
 )
+floatingips.append_constraint(UniqueConstraint("port_id", "fixed_ip_address", "floating_network_id"))
 
 security_groups = table_for(declared.SECURITY_GROUP, Column("is_default", Boolean, nullable=False))
 
@@ -42,8 +42,8 @@ security_group_rules = table_for(
     declared.SECURITY_GROUP_RULE,
     Column("signature", Text, nullable=False),  # what the rule says, as one text: a duplicate is found by its index
     Column("protocol_number", BigInteger),  # IANA number; NULL is any
-    UniqueConstraint("security_group_id", "signature"),  # type: ignore[arg-type]  # a table item too
 )
+security_group_rules.append_constraint(UniqueConstraint("security_group_id", "signature"))
 
 subnetpools = table_for(declared.SUBNETPOOL)
 address_scopes = table_for(declared.ADDRESS_SCOPE)

@@ -13,6 +13,7 @@ import errno
 import fcntl
 import socket
 import struct
+import threading
 from collections import Counter
 from collections.abc import Mapping
 from ipaddress import IPv4Interface, ip_interface
@@ -86,16 +87,20 @@ class AddressDriver:
         """
         namespace, link, interface = key
         address = ip_interface(interface)
-        if not isinstance(address, IPv4Interface) or address.is_link_local:
+        if not isinstance(address, IPv4Interface) or not link.startswith(("qr-", "qg-")):
             return
         try:
             with self._namespaces.entered(namespace):
-                with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
-                    request = fcntl.ioctl(wire, _SIOCGIFHWADDR, struct.pack("16s24x", link.encode()))
-                    mac = request[18:24]
-                    wire.bind((link, 0x0806))
-                    arp = struct.pack("!HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 1, mac, address.packed, bytes(6), address.packed)
-                    wire.send(b"\xff" * 6 + mac + b"\x08\x06" + arp)
+                wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+            try:
+                request = fcntl.ioctl(wire, _SIOCGIFHWADDR, struct.pack("16s24x", link.encode()))
+                mac = request[18:24]
+                wire.bind((link, 0x0806))
+                arp = struct.pack("!HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 1, mac, address.packed, bytes(6), address.packed)
+                wire.send(b"\xff" * 6 + mac + b"\x08\x06" + arp)
+            finally:
+                # Closing a packet socket waits for all processors (synchronize_net), some 5 to 10 ms.
+                threading.Thread(target=wire.close, daemon=True).start()
         except OSError:
             return
 

@@ -8,8 +8,10 @@ Crash: a tap is persistent only after its group is set, so a crash between leave
 bridge exists with the mark from its first moment; its attributes are differences, and mended.
 
 Placements: an internal Open vSwitch port of the userspace datapath is a tap device of ovs-vswitchd.
-When that daemon restarts, the device vanishes from its namespace and a new one appears in the host,
-so the move is a row like any other: wanted in that namespace, observed or not.
+When that daemon is killed, its devices stay where they were, dead; when it starts again it makes new
+ones in the host, under the same names. So a device counts as placed only while the host has none of
+its name, and moving one replaces the dead one. A dead device whose port is gone is found as an
+unwanted tap in our namespaces, or as a persistent, unmarked tap without carrier in the host.
 """
 
 from __future__ import annotations
@@ -18,10 +20,12 @@ import ctypes
 import errno
 import fcntl
 import os
+import re
 import socket
 import struct
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 from deuteron.net.delta import Delta
@@ -31,6 +35,7 @@ from deuteron.net.kernel.namespaces import Namespaces
 from deuteron.net.rows import HOST, Link, Row
 
 GROUP = 0xDE07
+DOOMED_GROUP = 0xDE08
 
 _Kind = Literal["bridge", "veth", "tap", "vlan", "vxlan", "existing"]
 _KINDS: dict[str, _Kind] = {"bridge": "bridge", "veth": "veth", "tun": "tap", "vlan": "vlan", "vxlan": "vxlan"}
@@ -43,21 +48,27 @@ _ETHTOOL_STXCSUM = 0x17
 _VETH_INFO_PEER = 1
 _IFLA_BR_FORWARD_DELAY, _IFLA_BR_AGEING_TIME, _IFLA_BR_MCAST_SNOOPING = 1, 4, 23
 _IFLA_VLAN_ID = 1
+_PORT_NAME = re.compile(r"^(tap|qr-|qg-)[0-9a-f]{8}-[0-9a-f]{2}$")
 
 LinkKey = tuple[str, str]
 
 
 class LinkDriver:
+    """Links we make; with `is_maker` False, links of kind "existing", of which none is ever deleted."""
+
     mark = f"link group {GROUP}"
 
-    def __init__(self, namespaces: Namespaces, sockets: nl.NetlinkSockets) -> None:
+    def __init__(self, namespaces: Namespaces, sockets: nl.NetlinkSockets, is_maker: bool = True) -> None:
         self.writes: Counter[str] = Counter()
         self._namespaces = namespaces
         self._sockets = sockets
+        self._is_maker = is_maker
 
     def observe(self, wanted: Mapping[LinkKey, Link], scope: Scope = None) -> dict[LinkKey, Link]:
         rows: dict[LinkKey, Link] = {}
-        names = {HOST, *self._namespaces.named(), *(namespace for namespace, _ in wanted)}
+        names = {namespace for namespace, _ in wanted}
+        if self._is_maker:
+            names |= {HOST, *self._namespaces.named()}
         covered = {(row.namespace, row.peer) for row in wanted.values() if row.peer is not None}
         for namespace in sorted(names if scope is None else names & scope):
             if self._namespaces.inode(namespace) is None:
@@ -70,7 +81,7 @@ class LinkDriver:
                 row = wanted.get(key)
                 if row is not None:
                     rows[key] = row if self._satisfies(row, state, by_index, by_name) else _row(key, state, by_index)
-                elif state.group == GROUP and key not in covered:
+                elif self._is_maker and state.group in (GROUP, DOOMED_GROUP) and key not in covered:
                     peer = by_index.get(state.parent) if state.kind == "veth" else None
                     if peer is not None and ((namespace, peer.name) in wanted or (namespace, peer.name) in rows):
                         continue  # the other end of a pair is one row, and goes with it
@@ -79,20 +90,29 @@ class LinkDriver:
 
     def apply(self, delta: Delta[LinkKey, Link]) -> Applied[LinkKey]:
         applied: Applied[LinkKey] = Applied()
+        by_namespace: dict[str, list[LinkKey]] = {}
         for key, row in delta.remove.items():
-            try:
-                if row.kind != "existing":
-                    self._delete(key)
-            except KernelError as error:
-                applied.failed[key] = str(error)
-            else:
+            if row.kind == "existing":
                 applied.done.add(key)
+            else:
+                by_namespace.setdefault(key[0], []).append(key)
+        for namespace, keys in by_namespace.items():
+            try:
+                self._delete(namespace, {name for _, name in keys})
+            except KernelError as error:
+                applied.failed.update(dict.fromkeys(keys, str(error)))
+            else:
+                applied.done.update(keys)
+        present: dict[str, dict[str, nl.LinkState]] = {}
         # A master or parent comes before what refers to it.
         rank = {"bridge": 0, "tap": 1, "veth": 1, "existing": 2, "vlan": 3, "vxlan": 3}
         for key, row in sorted(delta.put.items(), key=lambda item: (rank[item[1].kind], item[0])):
             try:
-                self._put(row)
+                if row.namespace not in present:
+                    present[row.namespace] = _by_name(self._sockets.to(row.namespace))
+                self._put(row, present[row.namespace])
             except (KernelError, OSError) as error:
+                present.pop(row.namespace, None)
                 applied.failed[key] = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             else:
                 applied.done.add(key)
@@ -118,24 +138,35 @@ class LinkDriver:
             and (row.master is None or row.master == master)
         )
 
-    def _delete(self, key: LinkKey) -> None:
+    def _delete(self, namespace: str, names: set[str]) -> None:
+        """Delete devices, all in one message: each deletion alone would wait for an RCU grace period, some 20 ms.
+
+        The kernel deletes by link group, so the devices first join one made for that; a crash between leaves them
+        in it, where they are still known as ours.
+        """
+        netlink = self._sockets.to(namespace)
+        found = [state for state in netlink.links() if state.name in names or state.group == DOOMED_GROUP]
+        if not found:
+            return
+        for state in found:
+            try:
+                netlink.change(nl.SETLINK, 0, nl.link_message(state.index) + nl.number(nl.IFLA_GROUP, DOOMED_GROUP))
+            except nl.NetlinkError as error:
+                if error.number != errno.ENODEV:
+                    raise
         try:
-            netlink = self._sockets.to(key[0])
-            state = _find(netlink, key[1])
-            if state is None:
-                return
-            netlink.change(nl.DELLINK, 0, nl.link_message(state.index))
+            netlink.change(nl.DELLINK, 0, nl.link_message(0) + nl.number(nl.IFLA_GROUP, DOOMED_GROUP))
         except nl.NetlinkError as error:
             if error.number != errno.ENODEV:
                 raise
-        self.writes["link deleted"] += 1
+        self.writes["link deleted"] += len(found)
 
-    def _put(self, row: Link) -> None:
+    def _put(self, row: Link, states: dict[str, nl.LinkState]) -> None:
+        """Make or change one device; `states` holds the devices of its namespace, and is kept up to date."""
         netlink = self._sockets.to(row.namespace)
-        states = {state.name: state for state in netlink.links()}
         state = states.get(row.name)
         if state is not None and row.kind != "existing" and _KINDS.get(state.kind) != row.kind:
-            if state.group != GROUP:
+            if state.group not in (GROUP, DOOMED_GROUP):
                 raise KernelError(f'device "{row.name}" exists as {state.kind or "hardware"} and is not ours')
             netlink.change(nl.DELLINK, 0, nl.link_message(state.index))
             self.writes["link deleted"] += 1
@@ -151,10 +182,10 @@ class LinkDriver:
                 raise KernelError(f'no device "{row.name}" in {_where(row.namespace)}')
             self._create(netlink, row, states)
             self.writes["link created"] += 1
-            states = {found.name: found for found in netlink.links()}
-            state = states.get(row.name)
-            if state is None:
-                raise KernelError(f'device "{row.name}" vanished after it was made')
+            for name in (row.name, row.peer):
+                if name is not None:
+                    states[name] = netlink.link(name)
+            state = states[row.name]
         if row.kind != "existing" and not state.is_up:
             # Also after a crash between creation and this: a device goes up only once it is secluded.
             with self._namespaces.entered(row.namespace):
@@ -170,7 +201,7 @@ class LinkDriver:
         netlink: nl.Netlink,
         row: Link,
         state: nl.LinkState,
-        states: Mapping[str, nl.LinkState],
+        states: dict[str, nl.LinkState],
         master: str | None,
         is_peer: bool,
     ) -> None:
@@ -192,6 +223,7 @@ class LinkDriver:
             flags = nl.IFF_UP if row.up else 0
             changed = nl.IFF_UP if state.is_up != row.up else 0
             netlink.change(nl.SETLINK, 0, nl.link_message(state.index, flags, changed) + body)
+            states[state.name] = replace(state, is_up=row.up, master=states[master].index if master else state.master)
             self.writes["link set"] += 1
 
     def _create(self, netlink: nl.Netlink, row: Link, states: Mapping[str, nl.LinkState]) -> None:
@@ -269,7 +301,7 @@ class Placement(Row):
 
 
 class PlacementDriver:
-    mark = "the name of an internal port in the plan; nothing is deleted here, devices go with their ports"
+    mark = "a tap in a namespace of ours; in the host: tap-, qr- or qg- name, persistent, without carrier and group"
 
     def __init__(self, namespaces: Namespaces, sockets: nl.NetlinkSockets) -> None:
         self.writes: Counter[str] = Counter()
@@ -278,23 +310,41 @@ class PlacementDriver:
 
     def observe(self, wanted: Mapping[str, Placement], scope: Scope = None) -> dict[str, Placement]:
         rows: dict[str, Placement] = {}
-        by_namespace: dict[str, list[Placement]] = {}
-        for row in wanted.values():
-            by_namespace.setdefault(row.namespace, []).append(row)
-        for namespace, placements in by_namespace.items():
-            if self._namespaces.inode(namespace) is None:
+        on_host = {state.name: state for state in self._sockets.to(HOST).links()}
+        for namespace in {*self._namespaces.named(), *(row.namespace for row in wanted.values())}:
+            if namespace == HOST or self._namespaces.inode(namespace) is None:
                 continue
-            present = {state.name for state in self._sockets.to(namespace).links()}
-            rows.update({row.name: row for row in placements if row.name in present})
+            for state in self._sockets.to(namespace).links():
+                row = wanted.get(state.name)
+                if row is not None and row.namespace == namespace:
+                    if state.name not in on_host:
+                        rows[state.name] = row
+                elif state.kind == "tun" and state.group != GROUP:
+                    rows.setdefault(state.name, Placement(state.name, namespace))
+        for name, state in on_host.items():
+            is_dead = state.kind == "tun" and state.is_persistent and not state.has_carrier and state.group != GROUP
+            if is_dead and name not in wanted and _PORT_NAME.match(name):
+                rows.setdefault(name, Placement(name, HOST))
         return rows
 
     def apply(self, delta: Delta[str, Placement]) -> Applied[str]:
-        applied: Applied[str] = Applied(done=set(delta.remove))
+        applied: Applied[str] = Applied()
         here = self._sockets.to(HOST)
+        for name, row in delta.remove.items():
+            try:
+                self._delete(row.namespace, name)
+            except KernelError as error:
+                applied.failed[name] = str(error)
+            else:
+                applied.done.add(name)
         states = {state.name: state for state in here.links()} if delta.put else {}
         for name, row in delta.put.items():
             try:
+                before = delta.before.get(name)
+                if before is not None and before.namespace != HOST:
+                    self._delete(before.namespace, name)
                 if name in states:
+                    self._delete(row.namespace, name)
                     self._move(here, states[name].index, row)
                 elif _find(self._sockets.to(row.namespace), name) is None:
                     raise KernelError(f'no device "{name}" on the host to move into namespace "{row.namespace}"')
@@ -303,6 +353,20 @@ class PlacementDriver:
             else:
                 applied.done.add(name)
         return applied
+
+    def _delete(self, namespace: str, name: str) -> None:
+        if self._namespaces.inode(namespace) is None:
+            return
+        netlink = self._sockets.to(namespace)
+        state = _find(netlink, name)
+        if state is None or state.kind != "tun":
+            return
+        try:
+            netlink.change(nl.DELLINK, 0, nl.link_message(state.index))
+        except nl.NetlinkError as error:
+            if error.number != errno.ENODEV:
+                raise
+        self.writes["link deleted"] += 1
 
     def _move(self, here: nl.Netlink, index: int, row: Placement) -> None:
         target = self._namespaces.open(row.namespace)
@@ -328,8 +392,12 @@ def switch_off_checksum_offload(name: str) -> None:
             raise KernelError(f'cannot switch off checksum offload on "{name}": {error.strerror}') from error
 
 
+def _by_name(netlink: nl.Netlink) -> dict[str, nl.LinkState]:
+    return {state.name: state for state in netlink.links()}
+
+
 def _find(netlink: nl.Netlink, name: str) -> nl.LinkState | None:
-    return next((state for state in netlink.links() if state.name == name), None)
+    return _by_name(netlink).get(name)
 
 
 def _row(key: LinkKey, state: nl.LinkState, by_index: Mapping[int, nl.LinkState]) -> Link:

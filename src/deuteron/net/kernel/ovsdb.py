@@ -26,7 +26,7 @@ from typing import Any
 
 from deuteron.net.delta import Delta
 from deuteron.net.kernel.driver import Applied, KernelError, Scope, Unavailable
-from deuteron.net.rows import OvsBridge, OvsPort
+from deuteron.net.rows import HOST, OvsBridge, OvsPort
 
 MARK = "deuteron-id"
 RUN_DIR = "/run/openvswitch"
@@ -398,7 +398,7 @@ class OvsPortDriver(_OvsdbDriver):
             "type": "" if row.type == "system" else row.type,
             "ofport_request": row.ofport_request,
             "mac": optional(row.mac),
-            "mtu_request": optional(row.mtu_request),
+            "mtu_request": optional(_mtu_request(row)),
             "options": map_of(row.options),
             "external_ids": map_of(row.external_ids),
         }
@@ -465,12 +465,17 @@ def _port_row(bridge: str, port: Record, interface: Record, row: OvsPort | None)
         ofport_request=value(interface["ofport_request"]) or 0,
         tag=value(port["tag"]),
         mac=mac,
-        mtu_request=mtu,
+        mtu_request=row.mtu_request if row is not None and mtu == _mtu_request(row) else mtu,
         options=_in_order_of(row.options if row else (), options),
         external_ids=_in_order_of(row.external_ids if row else (), external_ids),
         other_config=_in_order_of(row.other_config if row else (), other_config),
         namespace=row.namespace if row else "",
     )
+
+
+def _mtu_request(row: OvsPort) -> int | None:
+    """Open vSwitch cannot set the MTU of a device in another namespace and would complain each time it tries."""
+    return row.mtu_request if row.namespace == HOST else None
 
 
 def _in_order_of(wanted: tuple[tuple[str, str], ...], seen: dict[str, str]) -> tuple[tuple[str, str], ...]:

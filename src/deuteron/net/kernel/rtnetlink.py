@@ -33,7 +33,9 @@ REPLACE, EXCL, CREATE = 0x100, 0x200, 0x400
 IFF_UP = 0x1
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
 IFLA_LINKINFO, IFLA_GROUP, IFLA_NET_NS_FD, IFLA_EXT_MASK = 18, 27, 28, 29
+IFLA_CARRIER = 33
 IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
+IFLA_TUN_PERSIST = 6
 _SKIP_STATISTICS = 1 << 3
 
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 4, 8
@@ -77,6 +79,9 @@ class LinkState:
     group: int
     master: int
     parent: int
+    has_carrier: bool
+    is_persistent: bool
+    """Whether a tap outlives the process that made it; False for other devices."""
 
 
 @dataclass(frozen=True)
@@ -147,27 +152,14 @@ class Netlink:
 
     def links(self) -> list[LinkState]:
         body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + number(IFLA_EXT_MASK, _SKIP_STATISTICS)
-        found = []
-        for kind, payload in self._dump(GETLINK, body):
-            if kind != NEWLINK:
-                continue
-            _, _, index, flags, _ = _LINK.unpack_from(payload)
-            a = attributes(payload[_LINK.size :])
-            info = attributes(a[IFLA_LINKINFO]) if IFLA_LINKINFO in a else {}
-            found.append(
-                LinkState(
-                    index=index,
-                    name=_string(a[IFLA_IFNAME]),
-                    mac=a.get(IFLA_ADDRESS, b"").hex(":"),
-                    mtu_bytes=_number(a, IFLA_MTU),
-                    is_up=bool(flags & IFF_UP),
-                    kind=_string(info.get(IFLA_INFO_KIND, b"")),
-                    group=_number(a, IFLA_GROUP),
-                    master=_number(a, IFLA_MASTER),
-                    parent=_number(a, IFLA_LINK),
-                )
-            )
-        return found
+        return [_link_state(payload) for kind, payload in self._dump(GETLINK, body) if kind == NEWLINK]
+
+    def link(self, name: str) -> LinkState:
+        """Raises: NetlinkError if there is none."""
+        body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + text(IFLA_IFNAME, name)
+        body += number(IFLA_EXT_MASK, _SKIP_STATISTICS)
+        found = [payload for kind, payload in self._exchange(GETLINK, REQUEST | ACK, body) if kind == NEWLINK]
+        return _link_state(found[0])
 
     def addresses(self) -> list[AddressState]:
         found = []
@@ -297,6 +289,26 @@ class NetlinkSockets:
     def close(self) -> None:
         for namespace in list(self._open):
             self.forget(namespace)
+
+
+def _link_state(payload: bytes) -> LinkState:
+    _, _, index, flags, _ = _LINK.unpack_from(payload)
+    a = attributes(payload[_LINK.size :])
+    info = attributes(a[IFLA_LINKINFO]) if IFLA_LINKINFO in a else {}
+    data = attributes(info.get(IFLA_INFO_DATA, b"")) if _string(info.get(IFLA_INFO_KIND, b"")) == "tun" else {}
+    return LinkState(
+        index=index,
+        name=_string(a[IFLA_IFNAME]),
+        mac=a.get(IFLA_ADDRESS, b"").hex(":"),
+        mtu_bytes=_number(a, IFLA_MTU),
+        is_up=bool(flags & IFF_UP),
+        kind=_string(info.get(IFLA_INFO_KIND, b"")),
+        group=_number(a, IFLA_GROUP),
+        master=_number(a, IFLA_MASTER),
+        parent=_number(a, IFLA_LINK),
+        has_carrier=a.get(IFLA_CARRIER) != b"\0",
+        is_persistent=data.get(IFLA_TUN_PERSIST) == b"\1",
+    )
 
 
 def _string(value: bytes) -> str:

@@ -57,7 +57,7 @@ class OpenVSwitch(msgspec.Struct, frozen=True):
         if kind in TUNNEL_TYPES:
             if kind not in host.tunnel_types:
                 return Refusal(
-                    f'no {kind} tunnels on this host (tunnel types: {", ".join(host.tunnel_types) or "none"})',
+                    f"no {kind} tunnels on this host (tunnel types: {', '.join(host.tunnel_types) or 'none'})",
                     hint=f"add {kind} to tunnel_types on {host.host}, or move the port to another segment",
                 )
             if host.tunnel_ip is None:

@@ -125,10 +125,7 @@ class TypeDrivers(msgspec.Struct, frozen=True):
     def conflict(self, segment: Segment) -> str:
         """Neutron's words for a segment that another network holds (409)."""
         if segment.network_type == "flat":
-            return (
-                "Unable to create the flat network. "
-                f"Physical network {segment.physical_network} is in use."
-            )
+            return f"Unable to create the flat network. Physical network {segment.physical_network} is in use."
         if segment.network_type == "vlan":
             return (
                 f"Unable to create the network. The VLAN {segment.segmentation_id} "

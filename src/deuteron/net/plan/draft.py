@@ -156,7 +156,7 @@ class Draft:
 def ovs_port_facts(
     port: IntentPort, network: IntentNetwork
 ) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
-    """(Interface external_ids, Port other_config) of a port of the cloud, each sorted, as Neutron's agent writes them."""
+    """(Interface external_ids, Port other_config) of a port of the cloud, each sorted, as Neutron writes them."""
     external_ids = [
         ("attached-mac", port.mac_address),
         ("deuteron-id", port.id),

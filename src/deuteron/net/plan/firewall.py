@@ -4,10 +4,10 @@ A frame of a filtered port is marked in table 60 (reg5 its port number, reg6 its
 against spoofing in 71, against the egress rules in 72, and in 73 goes either to the ingress tables of a filtered
 port on this host (81, 82) or out through 94. Connections are tracked in one zone per network.
 
-Rules with a remote group use conjunctive matches: one flow for each member, one for each rule, and two for each port and
-remote group, instead of their product. The conjunction's number derives from the group's id, so a change of one group moves
-no other group's flows. ct_mark 1 marks connections that were once allowed and no longer are: when no rule accepts an
-established connection it is marked, and dropped from then on.
+Rules with a remote group use conjunctive matches: one flow for each member, one for each port and rule, and two for
+each port and remote group, instead of their product. The conjunction's number derives from the group's id, so a change
+of one group moves no other group's flows. ct_mark 1 marks connections that were once allowed and no longer are: when no
+rule accepts an established connection it is marked, and dropped from then on.
 
 Source: openstack/neutron, doc/source/contributor/internals/openvswitch_firewall.rst and
 neutron/agent/linux/openvswitch_firewall/.
@@ -108,8 +108,7 @@ class _FilteredPort:
             TRANSIENT,
             90,
             f"dl_vlan={self.local_vlan},dl_dst={mac}",
-            f"set_field:{self.ofport:#x}->reg5,set_field:{self.local_vlan:#x}->reg6,pop_vlan,"
-            f"resubmit(,{BASE_INGRESS})",
+            f"set_field:{self.ofport:#x}->reg5,set_field:{self.local_vlan:#x}->reg6,pop_vlan,resubmit(,{BASE_INGRESS})",
         )
         draft.flow(
             INTEGRATION,
@@ -164,7 +163,8 @@ class _FilteredPort:
         self._add_dhcp_client(draft, own, four, six)
         for dhcp_server in ("udp,{},tp_src=67,tp_dst=68", "udp6,{},tp_src=547,tp_dst=546"):
             base(70, dhcp_server.format(own), f"resubmit(,{DROPPED})")
-        base(70, f"icmp6,{own},icmp_type={_ROUTER_ADVERTISEMENT}", f"resubmit(,{DROPPED})")
+        for kind in (_ROUTER_ADVERTISEMENT, _NEIGHBOUR_ADVERTISEMENT):
+            base(70, f"icmp6,{own},icmp_type={kind}", f"resubmit(,{DROPPED})")
         base(10, own, f"ct_clear,resubmit(,{DROPPED})")
 
     def _add_dhcp_client(self, draft: Draft, own: str, four: list[Pair], six: list[Pair]) -> None:
@@ -233,7 +233,9 @@ class _FilteredPort:
         A port with a stateless group matches regardless of tracking, but a connection that a stateful port of this host
         began is still committed, or that port would not accept the answer.
         """
-        known, new = ("ct_state=+est-rel-rpl", "ct_state=+new-est") if self.is_stateful else ("ct_state=-new", "ct_state=+new")
+        known, new = (
+            ("ct_state=+est-rel-rpl", "ct_state=+new-est") if self.is_stateful else ("ct_state=-new", "ct_state=+new")
+        )
         if direction == "egress":
             accept = f"resubmit(,{ACCEPT_OR_INGRESS})"
             return (known, accept), (new, accept)

@@ -1,0 +1,90 @@
+"""What was asked of each server, and how it went: instance actions and their events.
+
+An action begins in the transaction of the request and ends in the one that records the host's report.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import delete, select, update
+
+from deuteron.api.call import Call
+from deuteron.store.compute_tables import actions
+from deuteron.store.database import Tx
+
+EVENTS = {
+    "create": "compute__do_build_and_run_instance",
+    "delete": "compute_terminate_instance",
+    "stop": "compute_stop_instance",
+    "start": "compute_start_instance",
+    "reboot": "compute_reboot_instance",
+    "rebuild": "compute_rebuild_instance",
+    "pause": "compute_pause_instance",
+    "unpause": "compute_unpause_instance",
+    "suspend": "compute_suspend_instance",
+    "resume": "compute_resume_instance",
+    "attach_interface": "compute_attach_interface",
+    "detach_interface": "compute_detach_interface",
+}
+"""Nova's name for the step that a host carries out."""
+
+
+def begin(tx: Tx, call: Call, server_id: str, action: str, host: str | None = None) -> None:
+    """Record that the caller asked for `action`; actions that a host carries out stay open until it reports."""
+    now = moment(tx.now)
+    event = EVENTS.get(action)
+    events: list[dict[str, Any]] = []
+    if event is not None:
+        events.append({"event": event, "start_time": now, "finish_time": None, "result": None, "host": host})
+    tx.insert(
+        actions,
+        {
+            "id": f"{server_id}/{call.request_id}",
+            "server_id": server_id,
+            "request_id": call.request_id,
+            "action": action,
+            "user_id": call.caller.user_id,
+            "project_id": call.caller.project_id or "",
+            "start_time": now,
+            "updated_at": now,
+            "message": None,
+            "events": events,
+        },
+    )
+
+
+def finish(tx: Tx, server_id: str, failure: str | None = None) -> None:
+    """End the newest action that is still open, with Nova's result words. Nothing when none is open."""
+    row = tx.first(
+        select(actions).where(actions.c["server_id"] == server_id).order_by(actions.c["start_time"].desc()).limit(1)
+    )
+    if row is None or all(event["finish_time"] is not None for event in row.events):
+        return
+    now = moment(tx.now)
+    ended = [
+        event
+        if event["finish_time"] is not None
+        else {**event, "finish_time": now, "result": "Success" if failure is None else "Error", "details": failure}
+        for event in row.events
+    ]
+    tx.execute(
+        update(actions)
+        .where(actions.c["id"] == row.id)
+        .values(events=ended, updated_at=now, message=None if failure is None else "Error")
+    )
+
+
+def forget(tx: Tx, server_id: str) -> None:
+    tx.execute(delete(actions).where(actions.c["server_id"] == server_id))
+
+
+def moment(now: datetime) -> str:
+    """UTC with microseconds and no zone, as Nova shows the times of actions."""
+    return now.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+
+
+def stamp(now: datetime) -> str:
+    """UTC in seconds with Z, as Nova shows the times of servers."""
+    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,130 @@
+"""What a server is and what is being done to it, from request to report.
+
+A request writes what should be (`power`, `reboot_generation`, `build_generation`) and the task in Nova's
+words; the host's report ends the task. `apply_report` is the only place where a report changes a server.
+
+    vm_state    building -> active <-> stopped, paused, suspended;   any -> error;   any -> (row gone)
+    task_state  scheduling, networking, spawning, powering-off, powering-on, rebooting[_hard], pausing, …, deleting
+
+Invariant: applying the same report twice changes nothing the second time.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Row, delete, select, update
+
+from deuteron.api.cloud import Cloud
+from deuteron.api.compute import history
+from deuteron.api.network import ports as network_ports
+from deuteron.model.compute import (
+    POWER_CRASHED,
+    POWER_NOSTATE,
+    POWER_PAUSED,
+    POWER_RUNNING,
+    POWER_SHUTDOWN,
+    Nic,
+)
+from deuteron.model.intent import ServerReport
+from deuteron.store.compute_tables import servers
+from deuteron.store.database import Tx
+from deuteron.store.network_tables import ports
+
+ServerRow = Row[*tuple[Any, ...]]
+
+_SETTLED: Final = {
+    "running": ("active", POWER_RUNNING),
+    "shutdown": ("stopped", POWER_SHUTDOWN),
+    "paused": ("paused", POWER_PAUSED),
+    # libvirt's saved domain is off; Nova shows the same.
+    "suspended": ("suspended", POWER_SHUTDOWN),
+}
+"""What a server is once its domain is as it should be."""
+
+
+def set_server(tx: Tx, server_id: str, **values: Any) -> None:
+    """Write columns of a server, with its time of change, and let its host and watchers know."""
+    tx.execute(update(servers).where(servers.c["id"] == server_id).values(**values, updated=history.stamp(tx.now)))
+    tx.changed("server", server_id)
+
+
+def nics(row: ServerRow) -> list[Nic]:
+    return msgspec.convert(row.nics or [], list[Nic])
+
+
+def fail(tx: Tx, server_id: str, message: str, details: str | None = None, code: int = 500) -> None:
+    """The server is in error: `message` for everybody, `details` for administrators."""
+    fault = {"code": code, "created": history.stamp(tx.now), "message": message[:255], "details": details or ""}
+    set_server(tx, server_id, vm_state="error", task_state=None, fault=fault)
+    history.finish(tx, server_id, message)
+
+
+def apply_report(tx: Tx, cloud: Cloud, host: str, report: ServerReport) -> None:
+    """Record what is true of a server on `host`. A server that is not there any more is left alone."""
+    row = tx.first(select(servers).where(servers.c["id"] == report.id, servers.c["host"] == host))
+    if row is None:
+        return
+    if row.task_state == "deleting":
+        if report.state == "absent":
+            finish_delete(tx, cloud, row)
+        return
+    current = (
+        report.build_generation >= row.build_generation and report.reboot_generation >= row.reboot_generation
+    )
+    if report.state == "error" or (report.fault is not None and report.state != row.power):
+        message = report.fault or "the host could not say why"
+        if row.vm_state != "error" or (row.fault or {}).get("message") != message[:255]:
+            fail(tx, row.id, message, report.fault_details)
+    elif report.state == row.power and current:
+        vm_state, power_state = _SETTLED[report.state]
+        if (row.vm_state, row.task_state, row.power_state) != (vm_state, None, power_state):
+            launched = {} if row.launched_at else {"launched_at": history.moment(tx.now)}
+            set_server(
+                tx, row.id, vm_state=vm_state, task_state=None, power_state=power_state, fault=None, **launched
+            )
+            history.finish(tx, row.id)
+    elif report.state == "building":
+        if row.vm_state == "building" and row.task_state != "spawning":
+            set_server(tx, row.id, task_state="spawning")
+    elif row.task_state is None and row.vm_state == "active" and row.power == "running":
+        _went_by_itself(tx, row, report)
+
+
+def _went_by_itself(tx: Tx, row: ServerRow, report: ServerReport) -> None:
+    """Nobody asked for it: the guest powered itself off or crashed.
+
+    As Nova's power synchronisation does, a guest that powered itself off is stopped, so that its host
+    does not start it again. Source: nova/compute/manager.py _sync_instance_power_state.
+    """
+    if report.state == "shutdown" and row.power_state == POWER_RUNNING:
+        set_server(tx, row.id, vm_state="stopped", power="shutdown", power_state=POWER_SHUTDOWN)
+    elif report.state == "crashed" and row.power_state != POWER_CRASHED:
+        set_server(tx, row.id, power_state=POWER_CRASHED)
+    elif report.state == "absent" and row.power_state != POWER_NOSTATE:
+        set_server(tx, row.id, power_state=POWER_NOSTATE)
+
+
+def finish_delete(tx: Tx, cloud: Cloud, row: ServerRow) -> None:
+    """The instance is gone: its own ports are deleted, given ones unbound, and its row goes."""
+    for nic in nics(row):
+        release_port(tx, cloud, row.id, nic)
+    tx.execute(delete(servers).where(servers.c["id"] == row.id))
+    history.forget(tx, row.id)
+    tx.changed("server", row.id, deleted=True)
+
+
+def release_port(tx: Tx, cloud: Cloud, server_id: str, nic: Nic) -> None:
+    """Take a port from its server. One that was deleted or given to something else meanwhile is left alone."""
+    port = tx.first(select(ports.c["device_id"]).where(ports.c["id"] == nic.port_id))
+    if port is None or port.device_id != server_id:
+        return
+    if nic.owned:
+        network_ports.delete_port(tx, cloud, nic.port_id)
+    else:
+        network_ports.unbind_port(tx, cloud, nic.port_id)
+        tx.execute(
+            update(ports).where(ports.c["id"] == nic.port_id).values({"device_id": "", "device_owner": ""})
+        )
+        tx.changed("port", nic.port_id)

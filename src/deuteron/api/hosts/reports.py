@@ -1,0 +1,93 @@
+"""What agents report, written into the rows that users see: statuses of ports, routers and servers.
+
+One report is one transaction. A report speaks only of objects of its own host: what was bound elsewhere in
+the meantime is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import structlog
+from sqlalchemy import select, update
+
+from deuteron.api.cloud import Cloud
+from deuteron.api.compute import lifecycle
+from deuteron.api.hosts import registry
+from deuteron.model.intent import PortReport, Report, RouterReport
+from deuteron.store.compute_tables import servers
+from deuteron.store.database import Tx
+from deuteron.store.network_tables import floatingips, ports, routers
+
+log = structlog.get_logger("deuteron.hosts")
+
+
+def apply(tx: Tx, cloud: Cloud, host: str, report: Report, *, whole: bool) -> None:
+    """Record a report. `whole` marks the first of a connection, which lists everything that is there.
+
+    A revision of -1 marks statuses that are only confirmed: the host's own facts stay as they are.
+    """
+    for port in report.ports:
+        _port(tx, host, port)
+    for router in report.routers:
+        _router(tx, host, router)
+    for server in report.servers:
+        lifecycle.apply_report(tx, cloud, host, server)
+    gone = {id for kind, id in report.gone if kind == "server"}
+    if whole:
+        there = {server.id for server in report.servers if server.state != "absent"}
+        gone |= {id for id in _deletions(tx, host) if id not in there}
+    finish_deletions(tx, cloud, gone, host)
+    if report.realised_revision >= 0:
+        registry.realised(tx, host, report.realised_revision, report.problems)
+
+
+def deletions_on_dead_hosts(tx: Tx) -> list[str]:
+    """Servers that wait for a dead host to say that they are gone; it removes them when it comes back."""
+    rows = tx.all(select(servers.c["id"], servers.c["host"]).where(servers.c["task_state"] == "deleting"))
+    return [row.id for row in rows if row.host is None or not registry.is_alive(tx, row.host)]
+
+
+def finish_deletions(tx: Tx, cloud: Cloud, ids: Iterable[str], host: str | None = None) -> None:
+    """The instances are gone: their rows go, and addresses return to their pools. Others are left alone."""
+    for id in ids:
+        row = tx.first(select(servers).where(servers.c["id"] == id, servers.c["task_state"] == "deleting"))
+        if row is not None and (host is None or row.host == host):
+            lifecycle.finish_delete(tx, cloud, row)
+
+
+def _deletions(tx: Tx, host: str) -> list[str]:
+    return tx.scalars(select(servers.c["id"]).where(servers.c["task_state"] == "deleting", servers.c["host"] == host))
+
+
+def _port(tx: Tx, host: str, report: PortReport) -> None:
+    changed = tx.execute(
+        update(ports)
+        .where(ports.c["id"] == report.id, ports.c["binding:host_id"] == host, ports.c["status"] != report.status)
+        .values({ports.c["status"]: report.status})
+    )
+    if changed.rowcount:
+        tx.changed("port", report.id)
+        if report.status == "ERROR":
+            log.warning("port failed on its host", host=host, port=report.id, reason=report.reason)
+
+
+def _router(tx: Tx, host: str, report: RouterReport) -> None:
+    row = tx.first(select(routers.c["status"]).where(routers.c["id"] == report.id, routers.c.host == host))
+    if row is None:
+        return
+    if row.status != report.status:
+        tx.execute(update(routers).where(routers.c["id"] == report.id).values({routers.c["status"]: report.status}))
+        tx.changed("router", report.id)
+        if report.status == "ERROR":
+            log.warning("router failed on its host", host=host, router=report.id, reason=report.reason)
+    translated = "ACTIVE" if report.status == "ACTIVE" else "ERROR"
+    for id in tx.scalars(
+        select(floatingips.c["id"]).where(
+            floatingips.c["router_id"] == report.id,
+            floatingips.c["port_id"].is_not(None),
+            floatingips.c["status"] != translated,
+        )
+    ):
+        tx.execute(update(floatingips).where(floatingips.c["id"] == id).values({floatingips.c["status"]: translated}))
+        tx.changed("floatingip", id)

@@ -1,0 +1,232 @@
+"""Bodies of the identity API: reading them by their declaration, and showing rows with their links.
+
+An attribute that the declaration does not know is kept in `extra` and shown again, as Keystone does.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, Table, func, select
+
+from deuteron.api.call import MAX_BODY_BYTES, Call, Reply
+from deuteron.model.codecs import Invalid
+from deuteron.model.errors import BadRequest, Conflict, NotFound, TooLarge
+from deuteron.model.resource import BadAttribute, Resource, decode_create, decode_update
+from deuteron.store.database import Tx
+
+_NEVER = frozenset({"id", "links", "extra", "password_hash", "secret_hash", "tokens_valid_after_us"})
+"""Names that a body cannot set, known to Keystone or columns of ours; they are passed over."""
+
+MAX_LIMIT = 1000
+
+
+def new_id() -> str:
+    return uuid.uuid4().hex
+
+
+def read_create(resource: Resource, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The row of a create body, `extra` included. Raises: BadRequest."""
+    known, extra = _split(resource, body, "create")
+    try:
+        values = decode_create(
+            resource, {name: value for name, value in known.items() if not _silent(resource, name, value)}
+        )
+    except BadAttribute as error:
+        raise _refused(error) from None
+    return {**values, "extra": extra}
+
+
+def read_update(resource: Resource, body: Mapping[str, Any], row: Row[Any]) -> dict[str, Any]:
+    """The columns an update body changes. Raises: BadRequest, also for a change of `domain_id`."""
+    known, extra = _split(resource, body, "update")
+    for name in ("domain_id", "parent_id", "is_domain"):
+        if name in known:
+            if known[name] != row._mapping[name]:
+                raise BadRequest(f"Cannot change {name} of {resource.name} {row.id}.", type="ValidationError")
+            del known[name]
+    try:
+        values = decode_update(resource, known)
+    except BadAttribute as error:
+        raise _refused(error) from None
+    if "options" in values:
+        given = {**(row.options or {}), **body["options"]}
+        values["options"] = {name: value for name, value in given.items() if value is not None}
+    if extra:
+        kept = {**(row.extra or {}), **extra}
+        values["extra"] = {name: value for name, value in kept.items() if value is not None}
+    return values
+
+
+def shown(call: Call, resource: Resource, row: Row[Any], collection: str | None = None) -> dict[str, Any]:
+    """The row as an answer shows it. Attributes that were never given are left out where Keystone does."""
+    values = row._mapping
+    result: dict[str, Any] = dict(values.get("extra") or {})
+    for attribute in resource.attributes:
+        if attribute.read and attribute.name in values:
+            result[attribute.name] = values[attribute.name]
+    if "options" in result:
+        result["options"] = result["options"] or {}
+    if "tags" in result:
+        result["tags"] = result["tags"] or []
+    result["links"] = {"self": f"{root(call)}/v3/{collection or resource.collection}/{row.id}"}
+    return result
+
+
+def root(call: Call) -> str:
+    """Where the service is, as the caller reached it."""
+    return call.base_url + "/identity"
+
+
+def page(call: Call, collection: str, items: Sequence[dict[str, Any]], truncated: bool = False) -> Reply:
+    """The answer of a list: the items with links to itself and, when it was cut by `limit`, to the rest."""
+    query = "&".join(f"{key}={value}" for key, value in call.query)
+    here = f"{root(call)}{call.path}"
+    following = None
+    if truncated:
+        rest = "&".join(
+            [f"{key}={value}" for key, value in call.query if key != "marker"] + [f"marker={items[-1]['id']}"]
+        )
+        following = f"{here}?{rest}"
+    body: dict[str, Any] = {
+        collection: items,
+        "links": {"next": following, "self": here + (f"?{query}" if query else ""), "previous": None},
+    }
+    if truncated:
+        body["truncated"] = True
+    return Reply(200, body)
+
+
+def filtered(
+    call: Call, tx: Tx, resource: Resource, table: Table, *where: ColumnElement[bool]
+) -> tuple[Sequence[Row[Any]], bool]:
+    """The rows that the query asks for, and whether `limit` cut them.
+
+    Filters: each attribute by its value, text also with `__contains`, `__startswith`, `__endswith`, each also
+    without regard to case (`__icontains`). Unknown names are passed over, as Keystone does. Ordered by name, id.
+    """
+    statement = select(table).where(*where)
+    for key, text in call.query:
+        name, _, operator = key.partition("__")
+        attribute = resource.attribute(name)
+        if attribute is None or not attribute.stored or not attribute.filter:
+            continue
+        column = table.c[name]
+        if operator:
+            if attribute.codec.column == "text":
+                statement = statement.where(_inexact(column, operator, text))
+        elif name == "enabled":
+            # Keystone takes an empty value, and all that is not a plain false, for true.
+            statement = statement.where(column.is_(text.strip().lower() not in ("false", "0", "no", "off", "f")))
+        else:
+            try:
+                statement = statement.where(column == attribute.codec.decode_filter(text))
+            except Invalid:
+                statement = statement.where(column.is_(None), column.is_not(None))
+    order = [table.c[name] for name in ("name", "id") if name in table.c]
+    return _limited(call, tx, statement.order_by(*order), table)
+
+
+def _limited(call: Call, tx: Tx, statement: Select[Any], table: Table) -> tuple[Sequence[Row[Any]], bool]:
+    rows = tx.all(statement)
+    marker = call.get("marker")
+    if marker:
+        ids = [row.id for row in rows]
+        if marker not in ids:
+            raise BadRequest(f"Marker {marker} could not be found.", type="ValidationError")
+        rows = rows[ids.index(marker) + 1 :]
+    text = call.get("limit")
+    if text is None:
+        return rows, False
+    if not text.isascii() or not text.isdigit():
+        raise BadRequest(f"Invalid input for field 'limit': {text!r} is not a whole number", type="ValidationError")
+    limit = min(int(text), MAX_LIMIT)
+    return rows[:limit], 0 < limit < len(rows)
+
+
+def find(tx: Tx, table: Table, kind: str, id: str, *where: ColumnElement[bool]) -> Row[Any]:
+    """The row with this id. Raises: NotFound."""
+    row = tx.first(select(table).where(table.c.id == id, *where))
+    if row is None:
+        raise NotFound(f"Could not find {kind}: {id}.", type=f"{kind.title().replace(' ', '')}NotFound")
+    return row
+
+
+def refuse_duplicate(
+    tx: Tx, kind: str, name: str, *where: ColumnElement[bool], table: Table, own_id: str | None = None, place: str = ""
+) -> None:
+    """Raises: Conflict if another row has the name in the same place."""
+    conditions = [table.c.name == name, *where]
+    if own_id is not None:
+        conditions.append(table.c.id != own_id)
+    if tx.first(select(table.c.id).where(*conditions)) is not None:
+        raise Conflict(
+            f"Conflict occurred attempting to store {kind} - Duplicate entry found with name {name}{place}.",
+            type="Conflict",
+        )
+
+
+async def whole_body(call: Call) -> None:
+    """Read the body of a handler that runs outside a transaction into `call.raw`. Raises: TooLarge."""
+    parts: list[bytes] = []
+    size = 0
+    if call.receive is not None:
+        async for piece in call.receive:
+            size += len(piece)
+            if size > MAX_BODY_BYTES:
+                raise TooLarge(f"The request body is too large; at most {MAX_BODY_BYTES} bytes are accepted")
+            parts.append(piece)
+    call.raw = b"".join(parts)
+
+
+def counted(tx: Tx, table: Table, *where: ColumnElement[bool]) -> int:
+    count: int = tx.scalar(select(func.count()).select_from(table).where(*where))
+    return count
+
+
+def _inexact(column: ColumnElement[Any], operator: str, text: str) -> ColumnElement[bool]:
+    folded = operator.startswith("i")
+    word = operator[1:] if folded else operator
+    # LIKE does not regard case in SQLite: the exact forms compare pieces of the text instead.
+    target, wanted = (func.lower(column), text.lower()) if folded else (column, text)
+    if word == "contains":
+        return func.instr(target, wanted) > 0
+    if word == "startswith":
+        return func.substr(target, 1, len(wanted)) == wanted
+    if word == "endswith":
+        return func.substr(target, -len(wanted)) == wanted if wanted else column.is_not(None)
+    return column.is_not(None) | column.is_(None)
+
+
+def _split(resource: Resource, body: Mapping[str, Any], verb: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    known: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
+    for name, value in body.items():
+        attribute = resource.attribute(name)
+        if attribute is None:
+            if name not in _NEVER:
+                extra[name] = value
+        elif attribute.create if verb == "create" else attribute.update:
+            known[name] = value
+    return known, extra
+
+
+def _silent(resource: Resource, name: str, value: Any) -> bool:
+    """Whether a null is the same as saying nothing."""
+    attribute = resource.attribute(name)
+    return (
+        value is None and attribute is not None and name in ("domain_id", "parent_id", "options", "tags", "description")
+    )
+
+
+def _refused(error: BadAttribute) -> BadRequest:
+    if error.problem == "missing":
+        return BadRequest(f"'{error.attribute}' is a required property", type="ValidationError")
+    return BadRequest(f"Invalid input for field '{error.attribute}': {error.reason}", type="ValidationError")
+
+
+def names_of(tx: Tx, table: Table, ids: Iterable[str]) -> dict[str, str]:
+    """Id to name."""
+    return {row.id: row.name for row in tx.all(select(table.c.id, table.c.name).where(table.c.id.in_(set(ids))))}

@@ -1,0 +1,377 @@
+"""Tokens: Fernet texts that prove who a caller is, in which scope, until when.
+
+A token carries only ids: whom, scope, method, time. What it is worth is worked out from the rows when it is
+used, so that a disabled user, a deleted project or a role that was taken away counts at once:
+
+    token --decrypt--> Payload --rows--> Proof (user, scope, roles) ----> Caller
+                                  ^ kept in memory while `identity_revision` stands still
+
+Invariants:
+- expiry is checked at every use, kept or not;
+- a proof is used only at the identity revision it was made at, read in the caller's own transaction;
+- a token that was revoked, or is older than its user's `tokens_valid_after_us`, proves nothing.
+
+Nothing of a token is stored unless it is revoked; a copy of the database cannot be turned into tokens.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+from cryptography.fernet import InvalidToken
+from sqlalchemy import delete, select
+
+from deuteron.api.identity import keys
+from deuteron.api.identity.effective import SYSTEM, expand, roles_on
+from deuteron.model.caller import Caller
+from deuteron.model.errors import NotFound, Unauthorized
+from deuteron.store.database import Tx
+from deuteron.store.identity_tables import (
+    application_credentials,
+    identity_revision,
+    projects,
+    revocations,
+    tokens_may_change,
+    users,
+)
+
+REFUSED = "The request you have made requires authentication."
+"""The one message of every 401, so that a stranger learns nothing from it."""
+
+MAX_TOKEN_LENGTH = 1024
+_CACHE_SIZE = 4096
+_KEY_CHECK_S = 60.0
+
+
+@dataclass(frozen=True)
+class Scope:
+    """`kind` is project, domain, system or unscoped; `id` the object's id ("" for unscoped)."""
+
+    kind: str = "unscoped"
+    id: str = ""
+
+
+UNSCOPED = Scope()
+_KINDS = ("unscoped", "project", "domain", "system")
+_METHODS = ("password", "token", "application_credential", "external", "totp")
+
+
+class Payload(msgspec.Struct, frozen=True, array_like=True):
+    """What is inside a token. Ids are 16 bytes where they are UUIDs, else text."""
+
+    version: int
+    user: bytes | str
+    methods: int
+    scope_kind: int
+    scope_id: bytes | str
+    issued_us: int
+    expires_s: int
+    audits: tuple[bytes, ...]
+    credential: bytes | str | None = None
+
+    @property
+    def user_id(self) -> str:
+        return _unpack(self.user)
+
+    @property
+    def scope(self) -> Scope:
+        return Scope(_KINDS[self.scope_kind], _unpack(self.scope_id))
+
+    @property
+    def method_names(self) -> list[str]:
+        return [name for bit, name in enumerate(_METHODS) if self.methods & (1 << bit)]
+
+    @property
+    def audit_ids(self) -> tuple[str, ...]:
+        return tuple(base64.urlsafe_b64encode(raw).decode().rstrip("=") for raw in self.audits)
+
+    @property
+    def credential_id(self) -> str | None:
+        return None if self.credential is None else _unpack(self.credential)
+
+
+@dataclass(frozen=True)
+class Named:
+    """An object as tokens show it."""
+
+    id: str
+    name: str
+    domain_id: str | None = None
+    domain_name: str | None = None
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A token with what it is worth now."""
+
+    payload: Payload
+    user: Named
+    scope: Scope
+    target: Named | None
+    """The project or domain of the scope."""
+    is_domain: bool
+    roles: dict[str, str]
+    caller: Caller
+    credential_unrestricted: bool = False
+    credential_name: str | None = None
+
+
+class Tokens:
+    """Issues, proves and revokes tokens. One per process; safe to use from several threads."""
+
+    def __init__(
+        self,
+        key_dir: Path,
+        expiration_s: int = 24 * 3600,
+        clock: Callable[[], float] = time.time,
+        cache_size: int = _CACHE_SIZE,
+    ) -> None:
+        self._key_dir = key_dir
+        self._expiration_s = expiration_s
+        self._clock = clock
+        self._cache_size = cache_size
+        self._lock = threading.Lock()
+        self._cache: OrderedDict[str, tuple[int, Proof]] = OrderedDict()
+        self._fernet = keys.load_keys(key_dir)
+        self._key_stamp = self._stamp()
+        self._next_check = 0.0
+
+    def caller(self, tx: Tx, token: str) -> Caller:
+        """The caller that `token` proves. Raises: Unauthorized."""
+        try:
+            return self.prove(tx, token).caller
+        except NotFound:
+            raise Unauthorized(REFUSED) from None
+
+    def prove(self, tx: Tx, token: str) -> Proof:
+        """The token and what it is worth in this transaction. Raises: NotFound, as Keystone answers for a bad one."""
+        revision = identity_revision(tx)
+        with self._lock:
+            kept = self._cache.get(token)
+            if kept is not None:
+                self._cache.move_to_end(token)
+        if kept is not None and kept[0] == revision:
+            if kept[1].payload.expires_s <= self._clock():
+                raise _bad()
+            return kept[1]
+        proof = self.worth(tx, self._decode(token), token)
+        with self._lock:
+            self._cache[token] = (revision, proof)
+            self._cache.move_to_end(token)
+            while len(self._cache) > self._cache_size:
+                self._cache.popitem(last=False)
+        return proof
+
+    def issue(
+        self,
+        user_id: str,
+        methods: tuple[str, ...],
+        scope: Scope,
+        *,
+        expires_s: int | None = None,
+        chain: str | None = None,
+        credential_id: str | None = None,
+    ) -> tuple[str, Payload]:
+        """A new token. `chain` is the first audit id of the token it was made with; `expires_s` caps its end."""
+        now = self._clock()
+        self._keep_keys_fresh(now)
+        audits = [uuid.uuid4().bytes]
+        if chain is not None:
+            audits.append(base64.urlsafe_b64decode(chain + "=="))
+        end = int(now) + self._expiration_s
+        payload = Payload(
+            version=1,
+            user=_pack(user_id),
+            methods=sum(1 << _METHODS.index(name) for name in set(methods)),
+            scope_kind=_KINDS.index(scope.kind),
+            scope_id=_pack(scope.id),
+            issued_us=int(now * 1_000_000),
+            expires_s=end if expires_s is None else min(end, expires_s),
+            audits=tuple(audits),
+            credential=None if credential_id is None else _pack(credential_id),
+        )
+        data = msgspec.msgpack.encode(payload)
+        return self._fernet.encrypt_at_time(data, int(now)).rstrip(b"=").decode(), payload
+
+    def revoke(self, tx: Tx, proof: Proof) -> None:
+        """From the end of this transaction on, the token proves nothing."""
+        tx.execute(delete(revocations).where(revocations.c.expires_at < int(self._clock())))
+        audit_id = proof.payload.audit_ids[0]
+        if tx.first(select(revocations.c.audit_id).where(revocations.c.audit_id == audit_id)) is None:
+            tx.insert(revocations, {"audit_id": audit_id, "expires_at": proof.payload.expires_s})
+        tokens_may_change(tx)
+
+    def worth(self, tx: Tx, payload: Payload, token: str = "") -> Proof:
+        """What a payload proves now. Raises: NotFound when it is expired, revoked, or its objects are gone."""
+        if payload.expires_s <= self._clock():
+            raise _bad()
+        revoked = tx.first(select(revocations.c.audit_id).where(revocations.c.audit_id == payload.audit_ids[0]))
+        if revoked is not None:
+            raise _bad()
+        user = tx.first(
+            select(users.c.id, users.c.name, users.c.domain_id, users.c.enabled, users.c.tokens_valid_after_us).where(
+                users.c.id == payload.user_id
+            )
+        )
+        if user is None or not user.enabled or payload.issued_us < user.tokens_valid_after_us:
+            raise _bad()
+        domain = live_project(tx, user.domain_id)
+        if domain is None:
+            raise _bad()
+        who = Named(user.id, user.name, domain.id, domain.name)
+        scope = payload.scope
+        target: Named | None = None
+        is_domain = False
+        if scope.kind in ("project", "domain"):
+            row = live_project(tx, scope.id)
+            if row is None:
+                raise _bad()
+            is_domain = bool(row.is_domain)
+            above = None if row.domain_id is None else live_project(tx, row.domain_id)
+            if row.domain_id is not None and above is None:
+                raise _bad()
+            target = Named(row.id, row.name, None if above is None else above.id, None if above is None else above.name)
+        roles: dict[str, str] = {}
+        unrestricted = False
+        credential_name = None
+        if scope.kind != "unscoped":
+            roles = roles_on(tx, user.id, scope.kind, scope.id)
+        if payload.credential_id is not None:
+            credential = tx.first(
+                select(application_credentials).where(application_credentials.c.id == payload.credential_id)
+            )
+            if credential is None or is_past(credential.expires_at, self._clock()):
+                raise _bad()
+            unrestricted, credential_name = bool(credential.unrestricted), credential.name
+            granted = expand(tx, credential.roles)
+            roles = {id: name for id, name in roles.items() if id in granted}
+        if scope.kind != "unscoped" and not roles:
+            raise _bad()
+        caller = Caller(
+            user_id=user.id,
+            user_name=user.name,
+            user_domain_id=domain.id,
+            roles=frozenset(name.lower() for name in roles.values()),
+            project_id=scope.id if scope.kind == "project" else None,
+            project_name=target.name if target is not None and scope.kind == "project" else None,
+            project_domain_id=target.domain_id if target is not None and scope.kind == "project" else None,
+            domain_id=scope.id if scope.kind == "domain" else None,
+            system_scope=SYSTEM if scope.kind == "system" else None,
+            audit_ids=payload.audit_ids,
+            expires_at=timestamp(payload.expires_s),
+            token=token,
+        )
+        return Proof(payload, who, scope, target, is_domain, roles, caller, unrestricted, credential_name)
+
+    def _decode(self, token: str) -> Payload:
+        if not token or len(token) > MAX_TOKEN_LENGTH or not token.isascii():
+            raise _bad()
+        data = token.encode() + b"=" * (-len(token) % 4)
+        try:
+            try:
+                raw = self._fernet.decrypt(data)
+            except InvalidToken:
+                # Another server of this cloud may have rotated the keys.
+                if not self._reload_keys():
+                    raise
+                raw = self._fernet.decrypt(data)
+            return msgspec.msgpack.decode(raw, type=Payload)
+        except (InvalidToken, msgspec.DecodeError, ValueError):
+            raise _bad() from None
+
+    def _keep_keys_fresh(self, now: float) -> None:
+        # Rotating once per lifetime of a token keeps every token valid: MAX_ACTIVE keys outlive it.
+        if now < self._next_check:
+            return
+        with self._lock:
+            self._next_check = now + _KEY_CHECK_S
+        if keys.primary_age_s(self._key_dir, now) > max(self._expiration_s, 3600):
+            keys.rotate_keys(self._key_dir)
+        self._reload_keys()
+
+    def _reload_keys(self) -> bool:
+        stamp = self._stamp()
+        if stamp == self._key_stamp:
+            return False
+        self._fernet = keys.load_keys(self._key_dir)
+        self._key_stamp = stamp
+        return True
+
+    def _stamp(self) -> tuple[int, tuple[int, ...]]:
+        return os.stat(self._key_dir).st_mtime_ns, tuple(keys.key_numbers(self._key_dir))
+
+
+def live_project(tx: Tx, project_id: str) -> _ProjectRow | None:
+    """The project or domain, if it and its domain exist and are enabled."""
+    row = tx.first(
+        select(projects.c.id, projects.c.name, projects.c.domain_id, projects.c.enabled, projects.c.is_domain).where(
+            projects.c.id == project_id
+        )
+    )
+    if row is None or not row.enabled:
+        return None
+    return _ProjectRow(row.id, row.name, row.domain_id, bool(row.is_domain))
+
+
+@dataclass(frozen=True)
+class _ProjectRow:
+    id: str
+    name: str
+    domain_id: str | None
+    is_domain: bool
+
+
+def is_past(moment: str | None, now_s: float) -> bool:
+    """Whether an ISO time (UTC when it does not say) lies before `now_s`; None never does."""
+    if moment is None:
+        return False
+    when = datetime.fromisoformat(moment.replace("Z", "+00:00"))
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() <= now_s
+
+
+def timestamp(seconds: float) -> str:
+    """A time as Keystone writes it: `2026-01-31T12:00:00.000000Z`."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _bad() -> NotFound:
+    return NotFound("Could not find token.", type="TokenNotFound")
+
+
+def _pack(text: str) -> bytes | str:
+    # Only the form that comes back unchanged is packed.
+    if len(text) == 32:
+        try:
+            raw = bytes.fromhex(text)
+        except ValueError:
+            return text
+        return raw if raw.hex() == text else text
+    return text
+
+
+def _unpack(value: bytes | str) -> str:
+    return value.hex() if isinstance(value, bytes) else value
+
+
+__all__ = [
+    "REFUSED",
+    "UNSCOPED",
+    "Named",
+    "Payload",
+    "Proof",
+    "Scope",
+    "Tokens",
+    "is_past",
+    "live_project",
+    "timestamp",
+]

@@ -1,0 +1,283 @@
+"""Users and groups.
+
+Whatever needs a password hashed is prepared outside the transaction (`prepare_*`), because hashing takes
+40 ms by design and the writer has one thread; the transaction stores the finished hash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from sqlalchemy import delete, select, update
+
+from deuteron.api.call import Call, Reply
+from deuteron.api.identity.bodies import (
+    filtered,
+    find,
+    new_id,
+    page,
+    read_create,
+    read_update,
+    refuse_duplicate,
+    shown,
+    whole_body,
+)
+from deuteron.api.identity.passwords import Workers, hash_password, verify_password
+from deuteron.api.identity.policies import about_user, require
+from deuteron.api.identity.projects import caller_domain, find_domain, remove_group, remove_user
+from deuteron.api.identity.tokens import REFUSED, live_project
+from deuteron.model.errors import BadRequest, NotFound, Unauthorized
+from deuteron.model.identity import GROUP, USER
+from deuteron.store.database import Tx
+from deuteron.store.identity_tables import groups, memberships, tokens_may_change, users
+
+
+def list_users(call: Call, tx: Tx) -> Reply:
+    require(call, "list_users")
+    rows, truncated = filtered(call, tx, USER, users)
+    return page(call, "users", [_shown(call, row) for row in rows], truncated)
+
+
+def show_user(call: Call, tx: Tx) -> Reply:
+    require(call, "get_user", about_user(call.params["id"]))
+    return Reply(200, {"user": _shown(call, find(tx, users, "user", call.params["id"]))})
+
+
+async def create_user(call: Call, workers: Workers) -> Reply:
+    await whole_body(call)
+    require(call, "create_user", {"target.user.domain_id": None})
+    values = read_create(USER, call.wrapped("user"))
+    password = values.pop("password", None)
+    values["password_hash"] = None if password is None else await workers.run(lambda: hash_password(password))
+    values["domain_id"] = values["domain_id"] or caller_domain(call)
+
+    def store(tx: Tx) -> Reply:
+        id = new_id()
+        insert_user(tx, id, values)
+        return Reply(201, {"user": _shown(call, find(tx, users, "user", id))})
+
+    return await asyncio.wrap_future(call.cloud.database.submit(store))
+
+
+def insert_user(tx: Tx, id: str, values: dict[str, Any]) -> None:
+    """Raises: NotFound for the domain; Conflict if it has a user of this name."""
+    find_domain(tx, values["domain_id"])
+    refuse_duplicate(
+        tx,
+        "user",
+        values["name"],
+        users.c.domain_id == values["domain_id"],
+        table=users,
+        place=f" at domain ID {values['domain_id']}",
+    )
+    tx.insert(users, {**values, "id": id, "tokens_valid_after_us": 0})
+    tx.changed("user", id)
+
+
+async def update_user(call: Call, workers: Workers) -> Reply:
+    await whole_body(call)
+    require(call, "update_user", about_user(call.params["id"]))
+    body = call.wrapped("user")
+    password = body.get("password")
+    if password is not None and not isinstance(password, str):
+        raise BadRequest(f"Invalid input for field 'password': {password!r} is not of type 'string'")
+    hashed = None if password is None else await workers.run(lambda: hash_password(password))
+
+    def store(tx: Tx) -> Reply:
+        row = find(tx, users, "user", call.params["id"])
+        values = read_update(USER, body, row)
+        values.pop("password", None)
+        if "name" in values:
+            refuse_duplicate(
+                tx,
+                "user",
+                values["name"],
+                users.c.domain_id == row.domain_id,
+                table=users,
+                own_id=row.id,
+                place=f" at domain ID {row.domain_id}",
+            )
+        if hashed is not None:
+            values["password_hash"] = hashed
+        if hashed is not None or values.get("enabled") is False:
+            values["tokens_valid_after_us"] = _now_us(tx)
+        if values:
+            tx.execute(update(users).where(users.c.id == row.id).values(values))
+            tokens_may_change(tx)
+            tx.changed("user", row.id)
+        return Reply(200, {"user": _shown(call, find(tx, users, "user", row.id))})
+
+    return await asyncio.wrap_future(call.cloud.database.submit(store))
+
+
+async def change_password(call: Call, workers: Workers) -> Reply:
+    """POST /v3/users/{id}/password, by the user itself: the original password is the proof, no token is needed.
+
+    Every token the user holds ends. Raises: Unauthorized; BadRequest.
+    """
+    await whole_body(call)
+    body = call.wrapped("user")
+    original, password = body.get("original_password"), body.get("password")
+    if not isinstance(original, str) or not isinstance(password, str) or not password:
+        missing = "original_password" if not isinstance(original, str) else "password"
+        raise BadRequest(f"'{missing}' is a required property", type="ValidationError")
+    user_id = call.params["id"]
+
+    def compare() -> tuple[str, str]:
+        with call.cloud.database.read() as tx:
+            row = tx.first(select(users).where(users.c.id == user_id))
+            is_live = row is not None and row.enabled and live_project(tx, row.domain_id) is not None
+            stored = None if row is None else row.password_hash
+        if not verify_password(original, stored) or not is_live or stored is None:
+            raise Unauthorized(REFUSED)
+        if original == password:
+            raise BadRequest(
+                "The new password cannot be identical to a previous password.",
+                type="PasswordRequirementsValidationError",
+            )
+        return stored, hash_password(password)
+
+    old, new = await workers.run(compare)
+
+    def store(tx: Tx) -> Reply:
+        # Somebody may have changed it since it was compared.
+        done = tx.execute(
+            update(users)
+            .where(users.c.id == user_id, users.c.password_hash == old)
+            .values(password_hash=new, tokens_valid_after_us=_now_us(tx))
+        )
+        if done.rowcount != 1:
+            raise Unauthorized(REFUSED)
+        tokens_may_change(tx)
+        tx.changed("user", user_id)
+        return Reply(204)
+
+    return await asyncio.wrap_future(call.cloud.database.submit(store))
+
+
+def delete_user(call: Call, tx: Tx) -> Reply:
+    require(call, "delete_user", about_user(call.params["id"]))
+    remove_user(tx, find(tx, users, "user", call.params["id"]).id)
+    return Reply(204)
+
+
+def list_groups(call: Call, tx: Tx) -> Reply:
+    require(call, "list_groups")
+    rows, truncated = filtered(call, tx, GROUP, groups)
+    return page(call, "groups", [shown(call, GROUP, row) for row in rows], truncated)
+
+
+def list_groups_of_user(call: Call, tx: Tx) -> Reply:
+    user = find(tx, users, "user", call.params["id"])
+    require(call, "list_groups_for_user", about_user(user.id))
+    mine = select(memberships.c.group_id).where(memberships.c.user_id == user.id)
+    rows, truncated = filtered(call, tx, GROUP, groups, groups.c.id.in_(mine))
+    return page(call, "groups", [shown(call, GROUP, row) for row in rows], truncated)
+
+
+def show_group(call: Call, tx: Tx) -> Reply:
+    require(call, "get_group")
+    return Reply(200, {"group": shown(call, GROUP, find(tx, groups, "group", call.params["id"]))})
+
+
+def create_group(call: Call, tx: Tx) -> Reply:
+    require(call, "create_group")
+    values = read_create(GROUP, call.wrapped("group"))
+    values["domain_id"] = values["domain_id"] or caller_domain(call)
+    find_domain(tx, values["domain_id"])
+    _refuse_group_name(tx, values["name"], values["domain_id"])
+    id = new_id()
+    tx.insert(groups, {**values, "id": id})
+    tx.changed("group", id)
+    return Reply(201, {"group": shown(call, GROUP, find(tx, groups, "group", id))})
+
+
+def update_group(call: Call, tx: Tx) -> Reply:
+    require(call, "update_group")
+    row = find(tx, groups, "group", call.params["id"])
+    values = read_update(GROUP, call.wrapped("group"), row)
+    if "name" in values:
+        _refuse_group_name(tx, values["name"], row.domain_id, own_id=row.id)
+    if values:
+        tx.execute(update(groups).where(groups.c.id == row.id).values(values))
+        tx.changed("group", row.id)
+    return Reply(200, {"group": shown(call, GROUP, find(tx, groups, "group", row.id))})
+
+
+def delete_group(call: Call, tx: Tx) -> Reply:
+    require(call, "delete_group")
+    remove_group(tx, find(tx, groups, "group", call.params["id"]).id)
+    return Reply(204)
+
+
+def list_members(call: Call, tx: Tx) -> Reply:
+    require(call, "list_users_in_group")
+    group = find(tx, groups, "group", call.params["id"])
+    members = select(memberships.c.user_id).where(memberships.c.group_id == group.id)
+    rows, truncated = filtered(call, tx, USER, users, users.c.id.in_(members))
+    return page(call, "users", [_shown(call, row) for row in rows], truncated)
+
+
+def add_member(call: Call, tx: Tx) -> Reply:
+    require(call, "add_user_to_group")
+    group_id, user_id = _membership(call, tx)
+    if not _is_member(tx, group_id, user_id):
+        tx.insert(memberships, {"group_id": group_id, "user_id": user_id})
+        tokens_may_change(tx)
+        tx.changed("group", group_id)
+    return Reply(204)
+
+
+def check_member(call: Call, tx: Tx) -> Reply:
+    require(call, "check_user_in_group")
+    group_id, user_id = _membership(call, tx)
+    if not _is_member(tx, group_id, user_id):
+        raise NotFound(f"User '{user_id}' not found in group '{group_id}'.")
+    return Reply(204)
+
+
+def remove_member(call: Call, tx: Tx) -> Reply:
+    require(call, "remove_user_from_group")
+    group_id, user_id = _membership(call, tx)
+    if not _is_member(tx, group_id, user_id):
+        raise NotFound(f"User '{user_id}' not found in group '{group_id}'.")
+    tx.execute(delete(memberships).where(memberships.c.group_id == group_id, memberships.c.user_id == user_id))
+    tokens_may_change(tx)
+    tx.changed("group", group_id)
+    return Reply(204)
+
+
+def _shown(call: Call, row: Any) -> dict[str, Any]:
+    body = shown(call, USER, row)
+    for name in ("description", "email", "default_project_id"):
+        if body.get(name) is None:
+            body.pop(name, None)
+    return body
+
+
+def _membership(call: Call, tx: Tx) -> tuple[str, str]:
+    group = find(tx, groups, "group", call.params["id"])
+    user = find(tx, users, "user", call.params["user_id"])
+    return group.id, user.id
+
+
+def _is_member(tx: Tx, group_id: str, user_id: str) -> bool:
+    found = select(memberships.c.user_id).where(memberships.c.group_id == group_id, memberships.c.user_id == user_id)
+    return tx.first(found) is not None
+
+
+def _refuse_group_name(tx: Tx, name: str, domain_id: str, own_id: str | None = None) -> None:
+    refuse_duplicate(
+        tx,
+        "group",
+        name,
+        groups.c.domain_id == domain_id,
+        table=groups,
+        own_id=own_id,
+        place=f" at domain ID {domain_id}",
+    )
+
+
+def _now_us(tx: Tx) -> int:
+    return int(tx.now.timestamp() * 1_000_000)

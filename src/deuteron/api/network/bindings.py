@@ -1,0 +1,83 @@
+"""Bindings: how a port is plugged on its host, asked of the mechanisms in the transaction.
+
+A port that no mechanism can bind keeps its host with vif_type `binding_failed`, and the reason stays with
+it in `binding_refusal`. A bound port has its numbers on the host (`slots`); an unbound one has none.
+"""
+
+from __future__ import annotations
+
+from deuteron.api.cloud import Cloud
+from deuteron.api.hosts import registry
+from deuteron.api.network import segments
+from deuteron.net.mechanisms import Binding, HostFacts, PortToBind, Refusal, bind_port, openvswitch
+from deuteron.store import slots
+from deuteron.store.database import Tx
+from deuteron.store.query import Values
+
+UNBOUND: Values = {
+    "binding:host_id": "",
+    "binding:vif_type": "unbound",
+    "binding:vif_details": {},
+    "binding_refusal": None,
+    "status": "DOWN",
+}
+"""What a port says that is plugged nowhere."""
+
+
+def bind(tx: Tx, cloud: Cloud, port: Values, network: Values, host: str) -> Values:
+    """The values that say how the port is plugged on `host`; gives it its numbers there.
+
+    The port's numbers on another host are freed. Whether the host is alive does not matter: what is bound
+    there works as soon as it connects.
+    """
+    slots.detach_port(tx, port["id"])
+    answer = _ask(tx, cloud, port, network, host)
+    if isinstance(answer, Binding):
+        try:
+            slots.attach_port(tx, host, port["id"], port["network_id"])
+        except slots.HostFull as error:
+            answer = Refusal(str(error), code="port.host_full")
+    if isinstance(answer, Refusal):
+        return {
+            **UNBOUND,
+            "binding:host_id": host,
+            "binding:vif_type": "binding_failed",
+            "binding_refusal": f"cannot bind port {port['id']} on host {host}: {answer.reason}"
+            + (f"\nhint: {answer.hint}" if answer.hint else ""),
+        }
+    return {
+        "binding:host_id": host,
+        "binding:vif_type": answer.vif_type,
+        "binding:vif_details": answer.vif_details,
+        "binding_refusal": None,
+        "status": "DOWN",
+    }
+
+
+def unbind(tx: Tx, port_id: str) -> Values:
+    """The values of an unplugged port; frees its numbers."""
+    slots.detach_port(tx, port_id)
+    return dict(UNBOUND)
+
+
+def _ask(tx: Tx, cloud: Cloud, port: Values, network: Values, host: str) -> Binding | Refusal:
+    found = registry.find(tx, cloud, host)
+    if found is None:
+        known = ", ".join(sorted(cloud.settings.hosts)) or "none"
+        return Refusal(f"there is no such host (known: {known})", hint="name a host of `openstack network agent list`")
+    hello = found.hello
+    facts = HostFacts(
+        host=host,
+        bridge_mappings=dict(found.bridge_mappings),
+        tunnel_ip=found.tunnel_ip,
+        tunnel_types=hello.tunnel_types if hello is not None else ("vxlan",),
+        firewall_driver=hello.firewall_driver if hello is not None else "openvswitch",
+        datapath_type=hello.datapath_type if hello is not None else "netdev",
+    )
+    asked = PortToBind(
+        id=port["id"],
+        vnic_type=port["binding:vnic_type"],
+        device_owner=port["device_owner"],
+        port_security_enabled=bool(port["port_security_enabled"]),
+    )
+    return bind_port((openvswitch(),), asked, (segments.segment_of(network),), facts)

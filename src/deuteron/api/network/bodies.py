@@ -1,0 +1,126 @@
+"""Request bodies: from JSON to decoded attributes, refused in Neutron's order and words.
+
+Source: openstack/neutron, neutron/api/v2/base.py (`prepare_request_body`); neutron-lib,
+neutron_lib/api/attributes.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from deuteron.api.call import Call
+from deuteron.api.network import faults
+from deuteron.model.caller import Caller
+from deuteron.model.codecs import Boolean, Integer, Invalid
+from deuteron.model.errors import ApiError
+from deuteron.model.resource import REQUIRED, Attribute, Resource
+from deuteron.store.query import Values
+
+_READ_ONLY = frozenset({"created_at", "updated_at", "revision_number"})
+
+
+def parse(call: Call, name: str) -> dict[str, Any]:
+    """The body as an object; an empty one is an empty object. Raises: BadRequest."""
+    if not call.raw:
+        raise faults.http_bad_request(f"Unable to find '{name}' in request body")
+    try:
+        body = msgspec.json.decode(call.raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise faults.http_bad_request("Body contains invalid data") from None
+    if not isinstance(body, dict):
+        raise faults.http_bad_request("Body contains invalid data")
+    return body
+
+
+def one(call: Call, name: str) -> dict[str, Any]:
+    """The object under `name`. Raises: BadRequest."""
+    body = parse(call, name)
+    found = body.get(name)
+    if name not in body:
+        raise faults.http_bad_request(f"Unable to find '{name}' in request body")
+    if not isinstance(found, dict):
+        raise faults.http_bad_request("Body contains invalid data")
+    return found
+
+
+def decode_create(resource: Resource, body: Mapping[str, Any], caller: Caller) -> Values:
+    """The attributes of a create body, decoded; those with a default that stands for itself filled in.
+
+    An attribute whose default is None is left out when the body is silent, so that rules can tell "not said"
+    from null. Raises: BadRequest.
+    """
+    values = _with_owner(body, caller)
+    _refuse_unknown(resource, values)
+    attributes = resource.attributes
+    read_only = [a.name for a in attributes if not a.create and a.name in values and a.name != "tenant_id"]
+    if read_only:
+        raise faults.http_bad_request(f"Attribute '{', '.join(read_only)}' not allowed in POST")
+    for attribute in attributes:
+        if attribute.default is REQUIRED and attribute.name not in values:
+            raise faults.http_bad_request(
+                f"Failed to parse request. Required attribute '{attribute.name}' not specified"
+            )
+    result: Values = {}
+    for attribute in attributes:
+        if attribute.name in values and attribute.create:
+            result[attribute.name] = decode(attribute, values[attribute.name])
+        elif attribute.create and attribute.default is not None:
+            default = attribute.default
+            result[attribute.name] = default.copy() if isinstance(default, list | dict) else default
+    return result
+
+
+def decode_update(resource: Resource, body: Mapping[str, Any]) -> Values:
+    """The attributes of an update body, decoded. Raises: BadRequest."""
+    _refuse_unknown(resource, body)
+    read_only = [name for name in body if not resource.by_name[name].update]
+    if read_only:
+        raise faults.http_bad_request(f"Cannot update read-only attribute {', '.join(read_only)}")
+    return {name: decode(resource.by_name[name], raw) for name, raw in body.items()}
+
+
+def decode(attribute: Attribute, raw: Any) -> Any:
+    """The stored form of one value. Raises: BadRequest in Neutron's words."""
+    try:
+        return attribute.codec.decode(raw)
+    except Invalid as error:
+        raise _refusal(attribute, error) from None
+
+
+def _refusal(attribute: Attribute, error: Invalid) -> ApiError:
+    # What Neutron converts it refuses as InvalidInput, what it validates as HTTPBadRequest.
+    if isinstance(attribute.codec, Boolean) or (
+        isinstance(attribute.codec, Integer) and error.reason.endswith("is not an integer")
+    ):
+        return faults.invalid_input(error.reason)
+    return faults.invalid_value(attribute.name, error.reason)
+
+
+def _refuse_unknown(resource: Resource, body: Mapping[str, Any]) -> None:
+    unknown = [name for name in body if name not in resource.by_name]
+    if unknown:
+        raise faults.http_bad_request(f"Unrecognized attribute(s) '{', '.join(unknown)}'")
+
+
+def _with_owner(body: Mapping[str, Any], caller: Caller) -> Values:
+    """The body with `project_id` set, from `tenant_id` or the caller. Raises: BadRequest."""
+    values = dict(body)
+    project, tenant = values.get("project_id"), values.pop("tenant_id", None)
+    if project is not None and tenant is not None and project != tenant:
+        raise faults.http_bad_request("'project_id' and 'tenant_id' do not match")
+    owner = project if project is not None else tenant
+    if owner is None:
+        if caller.project_id is None:
+            raise faults.http_bad_request("Running without a project requires that project_id is specified")
+        values["project_id"] = caller.project_id
+    else:
+        if owner != caller.project_id and not caller.is_admin:
+            raise faults.http_bad_request(
+                "Specifying 'project_id' other than the authenticated project in request is not allowed for the "
+                "current user."
+            )
+        values["project_id"] = owner
+    return values

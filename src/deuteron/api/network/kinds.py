@@ -1,0 +1,132 @@
+"""What the generic engine knows of a kind of object, and the rows every rule reads or writes.
+
+`add`, `change` and `remove` are the only ways rules write resource rows: they keep revision numbers and
+times, and record what changed for the agents.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Table
+
+from deuteron.api.cloud import Cloud
+from deuteron.model.caller import Caller
+from deuteron.model.resource import Resource
+from deuteron.store import query
+from deuteron.store.database import Tx
+from deuteron.store.network_tables import TABLES
+from deuteron.store.query import Values
+
+_PUSHED = frozenset({"network", "subnet", "port", "router", "floatingip", "security_group", "security_group_rule"})
+"""Kinds that hosts hear of."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of object with its rules; an operation that is None does not exist."""
+
+    resource: Resource
+    create: Callable[[Tx, Cloud, Caller, Values], Values] | None
+    update: Callable[[Tx, Cloud, Caller, Values, Values], Values] | None
+    delete: Callable[[Tx, Cloud, Caller, Values], None] | None
+    visible: Callable[[Caller], ColumnElement[bool] | None]
+    """Which rows the caller may see at all; None is every row."""
+    target: Callable[[Tx, Values], Values] = lambda tx, values: {}
+    """Further names for policy rules about an object that is to be written: its network's owner."""
+    seen_as: Callable[[Caller, Values], Values] = lambda caller, row: {}
+    """The same for a row that the caller sees, without a query."""
+    derive: Callable[[Tx, Cloud, Caller, Sequence[Values], frozenset[str]], None] | None = None
+    """Fills in attributes that are not stored, of rows about to be shown."""
+    filters: Mapping[str, Callable[[Caller, Sequence[str]], ColumnElement[bool]]] = field(default_factory=dict)
+    """Filters that are not a plain comparison of a column."""
+    extra_columns: tuple[str, ...] = ()
+    """Columns that `derive` needs and nobody is shown."""
+
+    @property
+    def name(self) -> str:
+        return self.resource.name
+
+    @property
+    def table(self) -> Table:
+        return TABLES[self.resource.name]
+
+    @property
+    def collection(self) -> str:
+        """The collection's name in bodies: `security_groups`."""
+        return self.resource.collection.replace("-", "_")
+
+
+def time_text(moment: datetime) -> str:
+    """A time as Neutron writes it."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def add(tx: Tx, kind: str, values: Values) -> Values:
+    """Insert a row with id, times and revision filled in; returns the whole row."""
+    table = TABLES[kind]
+    row: Values = dict.fromkeys(query.statements(table).keys)
+    now = time_text(tx.now)
+    if "revision_number" in row:
+        row.update(created_at=now, updated_at=now, revision_number=1)
+        row["tags"] = []
+    row.update(values)
+    if row["id"] is None:
+        row["id"] = new_id()
+    query.add(tx, table, row)
+    _record(tx, kind, row["id"])
+    return row
+
+
+def change(tx: Tx, kind: str, row: Values, values: Values) -> Values:
+    """Set values of a row, its next revision and time; returns the new row. Nothing happens when all are as they were."""
+    if all(row.get(name) == value for name, value in values.items()):
+        return row
+    changed = dict(values)
+    if "revision_number" in row:
+        changed["revision_number"] = (row["revision_number"] or 0) + 1
+        changed["updated_at"] = time_text(tx.now)
+    query.change(tx, TABLES[kind], row["id"], changed)
+    _record(tx, kind, row["id"])
+    return {**row, **changed}
+
+
+def touch(tx: Tx, kind: str, object_id: str) -> None:
+    """The object's next revision, because something that belongs to it changed."""
+    table = TABLES[kind]
+    tx.execute(
+        table.update()
+        .where(table.c.id == object_id)
+        .values(revision_number=table.c.revision_number + 1, updated_at=time_text(tx.now))
+    )
+    _record(tx, kind, object_id)
+
+
+def remove(tx: Tx, kind: str, object_id: str) -> None:
+    """Delete a row."""
+    query.remove(tx, TABLES[kind], object_id)
+    if kind in _PUSHED:
+        tx.changed(kind, object_id, deleted=True)
+
+
+def find(tx: Tx, kind: str, object_id: str) -> Values | None:
+    """The row, whoever may see it."""
+    return query.row_by_id(tx, TABLES[kind], object_id)
+
+
+def given(values: Mapping[str, Any], name: str) -> bool:
+    """Whether the request named the attribute."""
+    return name in values
+
+
+def _record(tx: Tx, kind: str, object_id: str) -> None:
+    if kind in _PUSHED:
+        tx.changed(kind, object_id)

@@ -1,0 +1,213 @@
+"""Networks: their segments, their MTU, who may use them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import delete, select, update
+
+from deuteron.api.cloud import Cloud
+from deuteron.api.network import faults, ports, quotas, security_groups, segments, sight
+from deuteron.api.network.kinds import Kind, add, change, new_id, remove
+from deuteron.model.caller import Caller
+from deuteron.model.network import DHCP, NETWORK, ROUTER_GATEWAY
+from deuteron.net.mechanisms import Segment
+from deuteron.store import query
+from deuteron.store.database import Tx
+from deuteron.store.network_tables import ip_allocations, networks, rbac_policies, subnets
+from deuteron.store.network_tables import ports as ports_table
+from deuteron.store.query import Values
+
+_PROVIDER = ("provider:network_type", "provider:physical_network", "provider:segmentation_id")
+
+
+def create_network(tx: Tx, cloud: Cloud, caller: Caller | None, values: Values) -> Values:
+    """A new network with its segment.
+
+    Raises: BadRequest for provider attributes or an MTU that cannot be; Conflict for a segment in use or a
+    quota that is full.
+    """
+    network_id = new_id()
+    quotas.check(tx, "network", values["project_id"])
+    if values["project_id"]:
+        security_groups.default_group(tx, values["project_id"])
+    segment = segments.take(tx, cloud, network_id, _wanted_segment(values))
+    largest = segments.mtu_of(cloud.settings, segment)
+    mtu = values.get("mtu") or largest
+    _check_mtu(mtu, largest)
+    return add(
+        tx,
+        "network",
+        {
+            **values,
+            "id": network_id,
+            "mtu": mtu,
+            "status": "ACTIVE",
+            "subnets": [],
+            "availability_zones": [],
+            "provider:network_type": segment.network_type,
+            "provider:physical_network": segment.physical_network,
+            "provider:segmentation_id": segment.segmentation_id,
+        },
+    )
+
+
+def update_network(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values, values: Values) -> Values:
+    """The network with `values` set. Raises: BadRequest, Conflict."""
+    provider = {name: values[name] for name in _PROVIDER if name in values and values[name] != row[name]}
+    if provider:
+        values = {**values, **_move_segment(tx, cloud, row, provider)}
+    if "mtu" in values:
+        largest = segments.mtu_of(cloud.settings, segments.segment_of({**row, **values}))
+        values["mtu"] = values["mtu"] or largest
+        _check_mtu(values["mtu"], largest)
+    if values.get("router:external") is False and row["router:external"]:
+        _refuse_unset_external(tx, row)
+    if values.get("shared") is False and row["shared"]:
+        _refuse_unshare(tx, row)
+    changed = change(tx, "network", row, values)
+    if changed["router:external"] != row["router:external"]:
+        tx.execute(
+            update(subnets)
+            .where(subnets.c.network_id == row["id"])
+            .values({subnets.c["router:external"]: changed["router:external"]})
+        )
+    return changed
+
+
+def delete_network(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values) -> None:
+    """Delete the network with its subnets and DHCP ports. Raises: Conflict while other ports are there."""
+    network_id = row["id"]
+    others = tx.scalars(
+        select(ports_table.c.id)
+        .where(ports_table.c.network_id == network_id, ports_table.c.device_owner != DHCP)
+        .order_by(ports_table.c.id)
+    )
+    if others:
+        raise faults.network_in_use(network_id, others)
+    for port_id in tx.scalars(select(ports_table.c.id).where(ports_table.c.network_id == network_id)):
+        ports.delete_port(tx, cloud, port_id)
+    for subnet_id in tx.scalars(select(subnets.c.id).where(subnets.c.network_id == network_id)):
+        from deuteron.api.network import subnets as subnet_rules  # the two modules need each other
+
+        subnet_rules.forget(tx, subnet_id)
+    tx.execute(delete(rbac_policies).where(rbac_policies.c.object_id == network_id))
+    segments.release(tx, network_id)
+    remove(tx, "network", network_id)
+
+
+def external_networks(tx: Tx) -> list[Values]:
+    """All networks that lead outside."""
+    return query.rows(tx, networks, networks.c["router:external"])
+
+
+def derive(tx: Tx, cloud: Cloud, caller: Caller, rows: Sequence[Values], names: frozenset[str]) -> None:
+    """A network that is shared with the caller's project says so."""
+    if "shared" in names and caller.project_id is not None:
+        shared = set(tx.scalars(sight.shared_with(caller)))
+        if shared:
+            for row in rows:
+                row["shared"] = row["shared"] or row["id"] in shared
+
+
+def seen_as(caller: Caller, row: Values) -> Values:
+    if row.get("project_id") == caller.project_id or caller.is_admin:
+        return {}
+    # Visible and not its own: then it is external, shared with everybody, or with this project.
+    return {"shared": bool(row.get("shared")) or not row.get("router:external")}
+
+
+def _wanted_segment(values: Values) -> Segment | None:
+    kind, physical, number = (values.get(name) for name in _PROVIDER)
+    if kind is None and physical is None and number is None:
+        return None
+    if kind is None:
+        raise faults.invalid_input("provider:network_type required")
+    return Segment(kind, physical, number)
+
+
+def _check_mtu(mtu: int, largest: int) -> None:
+    if mtu > largest:
+        raise faults.invalid_input(f"Requested MTU is too big, maximum is {largest}")
+
+
+def _move_segment(tx: Tx, cloud: Cloud, row: Values, provider: Values) -> Values:
+    """Only the segmentation id may change. Source: ml2/plugin.py, `_update_provider_network_attributes`."""
+    fixed = [name for name in provider if name != "provider:segmentation_id"]
+    if fixed or row["provider:network_type"] not in ("vlan", "vxlan"):
+        raise faults.invalid_input(
+            "Plugin does not support updating the following provider network attributes: "
+            + ", ".join(sorted(fixed or provider))
+        )
+    if provider["provider:segmentation_id"] is None:
+        raise faults.invalid_input("provider:segmentation_id required")
+    segments.release(tx, row["id"])
+    segments.take(tx, cloud, row["id"], segments.segment_of({**row, **provider}))
+    return provider
+
+
+def _refuse_unset_external(tx: Tx, row: Values) -> None:
+    gateway = tx.first(
+        select(ports_table.c.id)
+        .where(ports_table.c.network_id == row["id"], ports_table.c.device_owner == ROUTER_GATEWAY)
+        .limit(1)
+    )
+    if gateway is not None:
+        raise faults.conflict(
+            "ExternalNetworkInUse",
+            f"External network {row['id']} cannot be updated to be made non-external, "
+            "since it has existing gateway ports.",
+        )
+
+
+def _refuse_unshare(tx: Tx, row: Values) -> None:
+    others = select(ports_table.c.id).where(
+        ports_table.c.network_id == row["id"],
+        ports_table.c.project_id.not_in((row["project_id"], "")),
+        ~ports_table.c.device_owner.startswith("network:"),
+    )
+    if tx.first(others.limit(1)) is not None:
+        raise faults.conflict(
+            "InvalidSharedSetting",
+            f"Unable to reconfigure sharing settings for network {row['name']}. Multiple projects are using it.",
+        )
+
+
+def availability(tx: Tx, row: Values) -> dict[str, Any]:
+    """How many addresses of the network are there and taken (network-ip-availabilities)."""
+    from deuteron.api.network import subnets as subnet_rules  # the two modules need each other
+
+    result: list[dict[str, Any]] = []
+    for subnet in query.rows(tx, subnets, subnets.c.network_id == row["id"], order_by=(subnets.c.id,)):
+        taken = query.count(tx, ip_allocations, ip_allocations.c.subnet_id == subnet["id"])
+        result.append(
+            {
+                "subnet_id": subnet["id"],
+                "ip_version": subnet["ip_version"],
+                "cidr": subnet["cidr"],
+                "subnet_name": subnet["name"],
+                "used_ips": taken,
+                "total_ips": subnet_rules.pool_size(subnet),
+            }
+        )
+    return {
+        "network_id": row["id"],
+        "network_name": row["name"],
+        "project_id": row["project_id"],
+        "tenant_id": row["project_id"],
+        "subnet_ip_availability": result,
+        "used_ips": sum(item["used_ips"] for item in result),
+        "total_ips": sum(item["total_ips"] for item in result),
+    }
+
+
+KIND = Kind(
+    resource=NETWORK,
+    create=create_network,
+    update=update_network,
+    delete=delete_network,
+    visible=sight.visible_networks,
+    seen_as=seen_as,
+    derive=derive,
+)

@@ -1,0 +1,125 @@
+"""Segments of networks: which VLAN tag or tunnel id a network gets, and its MTU.
+
+Owns the table `segments`. A pool is a range in the settings, so it costs no rows; what is taken does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Select, delete, select
+
+from deuteron.api.cloud import Cloud, Settings
+from deuteron.api.network import faults
+from deuteron.model.errors import Conflict
+from deuteron.net.mechanisms import Segment, TypeDrivers, TypeSettings, mtu_for
+from deuteron.store.database import Tx
+from deuteron.store.network_tables import segments
+from deuteron.store.query import Values
+
+_IN_USE = {"flat": "FlatNetworkInUse", "vlan": "VlanIdInUse"}
+
+
+def type_drivers(settings: Settings) -> TypeDrivers:
+    """The type drivers under the cloud's settings."""
+    return TypeDrivers(
+        TypeSettings(
+            flat_networks=settings.flat_networks,
+            vlan_ranges={name: (tuple(pair),) for name, pair in settings.vlan_ranges.items()},
+            tunnel_ranges={"vxlan": (tuple(settings.vni_range),)},
+            tenant_network_types=settings.tenant_network_types,
+            enabled=("flat", "local", "vlan", "vxlan"),
+        )
+    )
+
+
+def segment_of(network: Values) -> Segment:
+    """The segment that a network row names; its type may be None before one is allotted."""
+    return Segment(
+        network["provider:network_type"], network["provider:physical_network"], network["provider:segmentation_id"]
+    )
+
+
+def take(tx: Tx, cloud: Cloud, network_id: str, wanted: Segment | None) -> Segment:
+    """Give the network a segment: the one wanted, its missing parts filled in, or the lowest free of the pools.
+
+    Raises: BadRequest for attributes that cannot be; Conflict when it is taken or the pool is empty.
+    """
+    drivers = type_drivers(cloud.settings)
+    if wanted is None:
+        found = _lowest_free(tx, drivers.tenant_candidates())
+    else:
+        complaint = drivers.complaint(wanted)
+        if complaint is not None:
+            raise faults.invalid_input(complaint)
+        if not drivers.is_partial(wanted):
+            if _is_taken(tx, wanted):
+                raise _in_use(drivers, wanted)
+            found = wanted
+        else:
+            found = _lowest_free(tx, drivers.candidates(wanted))
+    if found is None:
+        raise faults.conflict(
+            "NoNetworkAvailable",
+            "Unable to create the network. No tenant network is available for allocation.",
+            hint="widen the VLAN or tunnel id ranges, or delete networks",
+        )
+    if found.network_type != "local":
+        tx.insert(
+            segments,
+            {
+                "network_type": found.network_type,
+                "physical_network": found.physical_network or "",
+                "segmentation_id": found.segmentation_id or 0,
+                "network_id": network_id,
+            },
+        )
+    return found
+
+
+def release(tx: Tx, network_id: str) -> None:
+    """Give the network's segment back to the pool."""
+    tx.execute(delete(segments).where(segments.c.network_id == network_id))
+
+
+def mtu_of(settings: Settings, segment: Segment) -> int:
+    """Largest IP packet in bytes that a port of the network may send."""
+    underlay = settings.path_mtu if segment.network_type in ("vxlan", "gre", "geneve") else settings.global_physnet_mtu
+    return mtu_for(segment.network_type, underlay)
+
+
+def _is_taken(tx: Tx, segment: Segment) -> bool:
+    if segment.network_type == "local":
+        return False
+    return tx.first(_row_of(segment)) is not None
+
+
+def _row_of(segment: Segment) -> Select[Any]:
+    return select(segments.c.network_id).where(
+        segments.c.network_type == segment.network_type,
+        segments.c.physical_network == (segment.physical_network or ""),
+        segments.c.segmentation_id == (segment.segmentation_id or 0),
+    )
+
+
+def _in_use(drivers: TypeDrivers, segment: Segment) -> Conflict:
+    return faults.conflict(_IN_USE.get(segment.network_type, "TunnelIdInUse"), drivers.conflict(segment))
+
+
+def _lowest_free(tx: Tx, candidates: Iterator[Segment]) -> Segment | None:
+    for (network_type, physical_network), group in groupby(
+        candidates, key=lambda item: (item.network_type, item.physical_network)
+    ):
+        taken = set(
+            tx.scalars(
+                select(segments.c.segmentation_id).where(
+                    segments.c.network_type == network_type, segments.c.physical_network == (physical_network or "")
+                )
+            )
+        )
+        for candidate in group:
+            if (candidate.segmentation_id or 0) not in taken:
+                return candidate
+    return None

@@ -1,0 +1,140 @@
+"""Who sees and may do what: visibility as SQL conditions, and Neutron's policy rules around them.
+
+What a caller may not see is not found (404); what it sees and may not do is refused (403). `None` as caller
+is the cloud itself, which sees everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, or_, select
+
+from deuteron.api.network import faults
+from deuteron.api.network.kinds import Kind
+from deuteron.api.policy import Policy
+from deuteron.model.caller import Caller
+from deuteron.store import query
+from deuteron.store.database import Tx
+from deuteron.store.network_tables import networks, rbac_policies
+from deuteron.store.query import Values
+
+
+def shared_with(caller: Caller, action: str = "access_as_shared") -> Any:
+    """Ids of objects that RBAC policies share with the caller's project."""
+    return select(rbac_policies.c.object_id).where(
+        rbac_policies.c.target_tenant.in_((caller.project_id, "*")), rbac_policies.c.action == action
+    )
+
+
+def own(column: ColumnElement[Any]) -> Any:
+    """A `visible` function: everything for an admin, else what the caller's project owns."""
+
+    def visible(caller: Caller) -> ColumnElement[bool] | None:
+        return None if caller.is_admin else column == caller.project_id
+
+    return visible
+
+
+def visible_networks(caller: Caller) -> ColumnElement[bool] | None:
+    if caller.is_admin:
+        return None
+    return or_(
+        networks.c.project_id == caller.project_id,
+        networks.c.shared,
+        networks.c["router:external"],
+        networks.c.id.in_(shared_with(caller)),
+        networks.c.id.in_(shared_with(caller, "access_as_external")),
+    )
+
+
+def network_for(tx: Tx, caller: Caller | None, network_id: str) -> Values:
+    """The network, if the caller may see it. Raises: NotFound."""
+    row = query.row_by_id(tx, networks, network_id)
+    if row is None:
+        raise faults.not_found("network", network_id)
+    if caller is None or caller.is_admin or row["project_id"] == caller.project_id:
+        return row
+    if row["shared"] or row["router:external"]:
+        return row
+    condition = visible_networks(caller)
+    assert condition is not None
+    if query.row_by_id(tx, networks, network_id, condition) is None:
+        raise faults.not_found("network", network_id)
+    return row
+
+
+def is_shared_with(tx: Tx, caller: Caller | None, network: Values) -> bool:
+    """Whether the caller may use the network's subnets: its own, shared, or the caller is an admin."""
+    if caller is None or caller.is_admin or network["shared"] or network["project_id"] == caller.project_id:
+        return True
+    found = tx.first(
+        select(rbac_policies.c.id)
+        .where(
+            rbac_policies.c.object_id == network["id"],
+            rbac_policies.c.action == "access_as_shared",
+            rbac_policies.c.target_tenant.in_((caller.project_id, "*")),
+        )
+        .limit(1)
+    )
+    return found is not None
+
+
+def find_visible(tx: Tx, caller: Caller, kind: Kind, object_id: str) -> Values:
+    """The row, if the caller may see it. Raises: NotFound."""
+    condition = kind.visible(caller)
+    row = query.row_by_id(tx, kind.table, object_id, *(() if condition is None else (condition,)))
+    if row is None:
+        raise faults.not_found(kind.name, object_id)
+    return row
+
+
+def row_target(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row under the names that policy rules use."""
+    return {**row, "tenant_id": row.get("project_id")}
+
+
+class Sight:
+    """Answers "which attributes of this row may this caller see", remembering answers: rules do not change while we run."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Any, ...], frozenset[str] | None] = {}
+
+    def readable(self, policy: Policy, caller: Caller, kind: Kind, row: Values) -> frozenset[str] | None:
+        """Names that the caller may see of a visible row; None when it may not see the row after all."""
+        extra = kind.seen_as(caller, row)
+        key = (
+            kind.name,
+            caller.user_id,
+            caller.project_id,
+            caller.roles,
+            row.get("project_id"),
+            row.get("shared"),
+            row.get("router:external"),
+            *extra.values(),
+        )
+        if key in self._known:
+            return self._known[key]
+        if len(self._known) > 10_000:
+            self._known.clear()
+        target = {
+            "project_id": row.get("project_id"),
+            "tenant_id": row.get("project_id"),
+            "shared": row.get("shared"),
+            "router:external": row.get("router:external"),
+            **extra,
+        }
+        answer: frozenset[str] | None = None
+        if policy.check(caller, f"get_{kind.name}", target):
+            answer = frozenset(
+                attribute.name
+                for attribute in kind.resource.attributes
+                if attribute.read
+                and (
+                    attribute.read_rule is None
+                    or policy.check(caller, f"get_{kind.name}:{attribute.name}", target)
+                )
+            )
+        self._known[key] = answer
+        return answer

@@ -1,0 +1,1 @@
+"""The command line: makes clouds, shows them, and enters their hosts."""

@@ -1,0 +1,5 @@
+"""`python -m deuteron.cli`."""
+
+from deuteron.cli.main import main
+
+main()

@@ -1,0 +1,259 @@
+"""What a cloud needs of this machine, each need looked at on its own: present, or missing and what to do.
+
+A check never changes the machine. `required` ones decide whether `up` can make a sandbox; the others name
+a limit of what the cloud will be able to do.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from deuteron.sandbox import namespaces as ns
+from deuteron.sandbox.cloud import free_port
+from deuteron.sandbox.errors import NamespaceError, StateError
+from deuteron.sandbox.processes import OVS_SCHEMA, SYSTEM_PATH
+
+MEMORY_MIB = 1024
+DISK_MIB = 2048
+
+
+class Check(msgspec.Struct, frozen=True):
+    name: str
+    present: bool
+    required: bool
+    summary: str
+    """What was found, or what is missing."""
+    advice: str | None = None
+    """What to do when it is missing."""
+
+
+class _Program(msgspec.Struct, frozen=True):
+    name: str
+    package: str
+    purpose: str
+    required: bool = True
+
+
+PROGRAMS = (
+    _Program("ip", "iproute2", "links and network namespaces"),
+    _Program("ethtool", "ethtool", "offloads of links"),
+    _Program("ovs-vswitchd", "openvswitch-switch", "switches"),
+    _Program("ovsdb-server", "openvswitch-switch", "switches"),
+    _Program("dnsmasq", "dnsmasq-base", "DHCP"),
+    _Program("iptables-restore", "iptables", "address translation and security groups"),
+    _Program("conntrack", "conntrack", "ending connections that a rule no longer allows"),
+    _Program("ipset", "ipset", "security groups with iptables_hybrid"),
+    _Program("libvirtd", "libvirt-daemon", "virtual machines"),
+    _Program("qemu-system-x86_64", "qemu-system-x86", "virtual machines"),
+    _Program("qemu-img", "qemu-utils", "disks of virtual machines"),
+    _Program("tcpdump", "tcpdump", "looking at packets", required=False),
+    _Program("radvd", "radvd", "IPv6 router advertisements", required=False),
+    _Program("virsh", "libvirt-clients", "looking at virtual machines", required=False),
+)
+
+
+def find_program(name: str) -> str | None:
+    """The path of a program, looked for where the cloud's processes will look for it."""
+    return shutil.which(name, path=SYSTEM_PATH)
+
+
+def what_prevents_a_sandbox() -> list[Check]:
+    """The required checks that fail; empty where `up` can make a sandbox."""
+    return [check for check in sandbox_checks() if check.required and not check.present]
+
+
+def sandbox_checks() -> Iterator[Check]:
+    """Kernel features and programs."""
+    yield from _identity_checks()
+    yield _namespaces()
+    yield _tun()
+    yield from _programs()
+    yield _libvirt_binding()
+
+
+def all_checks(folder: Path) -> Iterator[Check]:
+    """Everything `doctor` looks at; `folder` is where the state would be."""
+    yield from sandbox_checks()
+    yield _kvm()
+    yield _ovs_module()
+    yield _br_netfilter()
+    yield _memory()
+    yield _disk(folder)
+    yield _port()
+
+
+def _identity_checks() -> Iterator[Check]:
+    if os.getuid() == 0:
+        yield Check("identity", True, True, "root: a plain set of namespaces, no user namespace")
+        return
+    for program in ("newuidmap", "newgidmap"):
+        path = shutil.which(program)
+        yield Check(program, path is not None, True, path or f"{program} is missing", "sudo apt-get install uidmap")
+    try:
+        maps = ns.user_id_maps()
+    except NamespaceError as error:
+        yield Check("subordinate ids", False, True, error.message, error.hint)
+    else:
+        yield Check("subordinate ids", True, True, f"{sum(row.length for row in maps.uids) - 1} user ids")
+
+
+def _namespaces() -> Check:
+    """Whether the kernel lets us make what the sandbox is made of; tried in a child."""
+    problem = _try_in_child(_make_namespaces)
+    if problem is None:
+        return Check("namespaces", True, True, "user, mount, network, pid" if os.getuid() else "mount, network, pid")
+    advice = "in a container: run it with --privileged, or as an ordinary user with user namespaces"
+    if os.getuid():
+        restricted = _setting("kernel/apparmor_restrict_unprivileged_userns")
+        if restricted == "1":
+            return Check(
+                "namespaces",
+                False,
+                True,
+                "AppArmor keeps user namespaces from ordinary users",
+                "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0  (to keep it: a file in /etc/sysctl.d)",
+            )
+        if _setting("kernel/unprivileged_userns_clone") == "0":
+            advice = "sudo sysctl -w kernel.unprivileged_userns_clone=1"
+        elif _setting("user/max_user_namespaces") == "0":
+            advice = "sudo sysctl -w user.max_user_namespaces=65536"
+    return Check("namespaces", False, True, f"the kernel refuses namespaces ({problem})", advice)
+
+
+def _make_namespaces() -> None:
+    if os.getuid():
+        ns.unshare(ns.CLONE_NEWUSER)
+    ns.unshare(ns.CLONE_NEWNS | ns.CLONE_NEWNET | ns.CLONE_NEWPID | ns.CLONE_NEWUTS | ns.CLONE_NEWIPC)
+    ns.make_mounts_private()
+    ns.mount("tmpfs", "/run", "tmpfs")
+
+
+def _try_in_child(action: Callable[[], None]) -> str | None:
+    """None if `action` works in a child process, else why not."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            action()
+        except OSError as error:
+            os.write(write, str(error.strerror or error).encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        problem = pipe.read()
+    os.waitpid(pid, 0)
+    return problem or None
+
+
+def _tun() -> Check:
+    path = "/dev/net/tun"
+    if not os.path.exists(path):
+        advice = "sudo modprobe tun; in a container: run it with --device /dev/net/tun"
+        return Check("tun", False, True, f"{path} is missing", advice)
+    if not os.access(path, os.R_OK | os.W_OK):
+        return Check("tun", False, True, f"{path} is closed to this user", f"sudo chmod 0666 {path}")
+    return Check("tun", True, True, path)
+
+
+def _programs() -> Iterator[Check]:
+    for program in PROGRAMS:
+        path = find_program(program.name)
+        yield Check(
+            program.name,
+            path is not None,
+            program.required,
+            path or f"{program.name} is missing, needed for {program.purpose}",
+            f"sudo apt-get install --no-install-recommends {program.package}",
+        )
+    yield Check(
+        "vswitch.ovsschema",
+        os.path.exists(OVS_SCHEMA),
+        True,
+        OVS_SCHEMA if os.path.exists(OVS_SCHEMA) else f"{OVS_SCHEMA} is missing",
+        "sudo apt-get install --no-install-recommends openvswitch-switch",
+    )
+
+
+def _libvirt_binding() -> Check:
+    import importlib.util
+
+    present = importlib.util.find_spec("libvirt") is not None
+    return Check(
+        "python libvirt",
+        present,
+        True,
+        "libvirt for Python" if present else f"Python {platform.python_version()} has no module libvirt",
+        "sudo apt-get install python3-libvirt, then run ./deuteron again",
+    )
+
+
+def _kvm() -> Check:
+    from deuteron.compute.probe import probe_kvm
+
+    path = "/dev/kvm"
+    if not os.path.exists(path):
+        return Check("kvm", False, False, f"{path} is missing: guests run under software emulation")
+    if not os.access(path, os.R_OK | os.W_OK):
+        advice = "sudo usermod --append --groups kvm $USER, then log in again"
+        return Check("kvm", False, False, f"{path} is closed to this user: software emulation", advice)
+    verdict = probe_kvm()
+    return Check("kvm", verdict.usable, False, verdict.reason if not verdict.usable else f"{path}: a probe guest runs")
+
+
+def _ovs_module() -> Check:
+    present = os.path.exists("/sys/module/openvswitch")
+    words = "loaded" if present else "not loaded; hosts use the userspace datapath in any case"
+    return Check("openvswitch module", present, False, words)
+
+
+def _br_netfilter() -> Check:
+    present = os.path.exists("/proc/sys/net/bridge/bridge-nf-call-iptables")
+    return Check(
+        "br_netfilter",
+        present,
+        False,
+        "present" if present else "not loaded; --firewall iptables_hybrid would filter nothing",
+        "sudo modprobe br_netfilter",
+    )
+
+
+def _memory() -> Check:
+    available = 0
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            available = int(line.split()[1]) // 1024
+    return Check(
+        "memory",
+        available >= MEMORY_MIB,
+        False,
+        f"{available} MiB available" + ("" if available >= MEMORY_MIB else f", {MEMORY_MIB} MiB are little enough"),
+        "use flavors with little memory",
+    )
+
+
+def _disk(folder: Path) -> Check:
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free // (1 << 20)
+    return Check("disk", free >= DISK_MIB, False, f"{free} MiB free in {folder}", "choose another folder: --state-dir")
+
+
+def _port() -> Check:
+    try:
+        return Check("port", True, True, f"{free_port()} is free on 127.0.0.1")
+    except StateError as error:
+        return Check("port", False, True, error.message)
+
+
+def _setting(name: str) -> str | None:
+    try:
+        return Path("/proc/sys", name).read_text().strip()
+    except OSError:
+        return None

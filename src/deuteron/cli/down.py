@@ -1,0 +1,56 @@
+"""`deuteron down`: end a cloud's processes; with --delete, forget the cloud."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import click
+
+from deuteron.cli.options import Refused, state_option
+from deuteron.cli.progress import Progress
+from deuteron.sandbox import control
+from deuteron.sandbox.cloud import State, locked
+from deuteron.sandbox.namespaces import run_in_user_namespace
+
+
+@click.command()
+@state_option
+@click.option("--delete", is_flag=True, help="Also remove the state folder: the cloud is gone for good.")
+def down(state: State, delete: bool) -> None:
+    """End the cloud's processes. Its state stays, and `up` brings it back.
+
+    Virtual machines are switched off. Nothing is left on this machine but the state folder, and with
+    --delete not that either.
+    """
+    if not state.folder.exists():
+        click.echo(f"there is no cloud in {state.folder}", err=True)
+        return
+    if delete:
+        _refuse_foreign_folder(state)
+    progress = Progress()
+    with locked(state):
+        with progress.step("processes") as busy:
+            busy("ended" if control.stop(state) else "none were running")
+        if delete:
+            with progress.step("state folder") as busy:
+                _remove(state)
+                busy(f"{state.folder} removed")
+
+
+def _refuse_foreign_folder(state: State) -> None:
+    """Never remove a folder that no cloud made, whatever --state-dir says."""
+    ours = {"cloud.json", "lock", "api", "hosts", "log", "run"}
+    there = {entry.name for entry in state.folder.iterdir()}
+    if there and not there & ours - {"log", "run", "lock"} and there - ours:
+        raise Refused(f"cannot delete {state.folder}: it does not look like a cloud's folder", "remove it yourself")
+
+
+def _remove(state: State) -> None:
+    problems: list[str] = []
+    shutil.rmtree(state.folder, onerror=lambda _function, path, _info: problems.append(path))
+    if problems and os.getuid() != 0:
+        # Files of subordinate ids: only root of a user namespace that has these ids may remove them.
+        run_in_user_namespace(lambda: shutil.rmtree(state.folder, ignore_errors=True))
+    if state.folder.exists():
+        raise Refused(f"cannot remove all of {state.folder}: {problems[0]} stays", "look at it as root")

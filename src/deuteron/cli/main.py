@@ -1,0 +1,111 @@
+"""The command `deuteron`: its subcommands, and the one place where failures become messages.
+
+A user never sees a traceback. What nobody foresaw goes whole to `log/deuteron.log` of the state folder.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import sys
+import time
+import tomllib
+import traceback
+from pathlib import Path
+
+import click
+
+from deuteron.cli.demo import demo
+from deuteron.cli.doctor import doctor
+from deuteron.cli.down import down
+from deuteron.cli.enter import exec_command, shell
+from deuteron.cli.options import Refused, client_environment, existing_cloud, refused, state_option
+from deuteron.cli.show import env, logs, status
+from deuteron.cli.up import up
+from deuteron.sandbox.cloud import State, default_state_dir
+from deuteron.sandbox.errors import SandboxError
+
+
+def _version() -> str:
+    """The version of the installed package, or of the clone this runs from."""
+    try:
+        return importlib.metadata.version("deuteron")
+    except importlib.metadata.PackageNotFoundError:
+        project = Path(__file__).resolve().parents[3] / "pyproject.toml"
+        return str(tomllib.loads(project.read_text())["project"]["version"])
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version=_version(), prog_name="deuteron")
+@click.option("--yes", is_flag=True, expose_value=False, help="Install missing system packages without asking.")
+def deuteron() -> None:
+    """The smallest whole OpenStack: real networks, real virtual machines, one command, no root."""
+
+
+@deuteron.command(
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []}
+)
+@state_option
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def openstack(state: State, arguments: tuple[str, ...]) -> None:
+    """Run the bundled OpenStack client as user `demo`; --os-cloud admin makes it `admin`."""
+    existing_cloud(state)
+    program = Path(sys.executable).parent / "openstack"
+    if not program.exists():
+        raise Refused(f"the OpenStack client is not at {program}", "run ./deuteron in the clone, which installs it")
+    sys.stdout.flush()
+    os.execve(program, [str(program), *arguments], client_environment(state, "demo"))
+
+
+for command in (up, down, status, exec_command, shell, logs, env, doctor, demo):
+    deuteron.add_command(command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; ends the process with 0 done, 1 refused or failed, 2 wrong usage."""
+    program = os.environ.get("DEUTERON_PROGRAM", "deuteron")
+    try:
+        deuteron.main(args=arguments, prog_name=program, standalone_mode=False)
+    except click.exceptions.Exit as ended:
+        sys.exit(ended.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except SandboxError as error:
+        refused(error).show()
+        sys.exit(1)
+    except BrokenPipeError:
+        # The reader went away (`deuteron logs | head`); that is no failure of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)
+    except OSError as error:
+        _keep_traceback()
+        refused(SandboxError(f"failed: {error}", f"the whole story is in {_log_path()}")).show()
+        sys.exit(1)
+    except Exception as error:
+        _keep_traceback()
+        words = f"failed unexpectedly: {type(error).__name__}: {error}"
+        refused(SandboxError(words, f"the whole story is in {_log_path()}; it is worth an issue")).show()
+        sys.exit(1)
+
+
+def _log_path() -> Path:
+    folder = default_state_dir() / "log"
+    return folder / "deuteron.log" if folder.is_dir() else Path(f"/tmp/deuteron-{os.getuid()}.log")
+
+
+def _keep_traceback() -> None:
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        with os.fdopen(os.open(_log_path(), flags, 0o600), "a") as log:
+            log.write(time.strftime("%Y-%m-%dT%H:%M:%SZ ", time.gmtime()))
+            traceback.print_exc(file=log)
+    except OSError:
+        pass
+
+
+if __name__ == "__main__":
+    main()

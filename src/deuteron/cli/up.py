@@ -1,0 +1,319 @@
+"""`deuteron up`: from whatever is there to a cloud that is ready to use.
+
+Each step looks first and does only what is missing, so a second `up` changes nothing, and one after a
+crash or a reboot continues with what the state folder holds.
+"""
+
+from __future__ import annotations
+
+import compileall
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import click
+import msgspec
+
+from deuteron.cli import checks
+from deuteron.cli.client import Client, NotAnswering, Refusal
+from deuteron.cli.options import Refused, state_option
+from deuteron.cli.progress import Progress
+from deuteron.cli.starter import cache_dir, upload_guest, write_clouds_yaml
+from deuteron.model.intent import FirewallDriver
+from deuteron.sandbox import control
+from deuteron.sandbox.cloud import (
+    Cloud,
+    Dataplane,
+    Failure,
+    State,
+    locked,
+    new_cloud,
+    port_is_free,
+    read_cloud,
+    with_tokens,
+    write_private,
+    write_settings,
+)
+from deuteron.sandbox.errors import SandboxError, SupervisorError, TopologyError
+from deuteron.sandbox.topology import DEFAULT_TEXT, Topology, parse_topology
+
+SANDBOX_TIMEOUT_S = 30.0
+API_TIMEOUT_S = 60.0
+AGENTS_TIMEOUT_S = 60.0
+_POLL_S = 0.05
+
+
+@click.command()
+@state_option
+@click.option(
+    "--topology",
+    "topology_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Hosts and their roles, in TOML.  [default: one host that does everything]",
+)
+@click.option(
+    "--dataplane",
+    type=click.Choice(["ovs", "none"]),
+    help="Real networks and machines, or an API with simulated hosts.  [default: ovs where this machine allows it]",
+)
+@click.option(
+    "--firewall",
+    type=click.Choice(["openvswitch", "iptables_hybrid"]),
+    help="How security groups are enforced.  [default: openvswitch]",
+)
+@click.option("--name", help="What the cloud is called.  [default: the state folder's name]")
+@click.option("--no-guest", is_flag=True, help="Do not build and upload the tiny guest.")
+def up(
+    state: State,
+    topology_file: Path | None,
+    dataplane: Dataplane | None,
+    firewall: FirewallDriver | None,
+    name: str | None,
+    no_guest: bool,
+) -> None:
+    """Start the cloud, and wait until it is ready to use.
+
+    Makes the cloud when there is none. On a running cloud it changes nothing. After `down`, a crash or a
+    reboot it brings the same cloud back with all that was in it. Options are remembered; --topology,
+    --dataplane and --firewall may be changed while the cloud is down.
+    """
+    progress = Progress()
+    with locked(state):
+        old = read_cloud(state)
+        running = control.ask(state, control.Ask(do="status"))
+        if old is not None and running is not None:
+            _refuse_changes(state, old, topology_file, dataplane, firewall, name)
+            cloud, topology = old, stored_topology(state)
+        else:
+            cloud, topology = _start(state, old, topology_file, dataplane, firewall, name, progress)
+        try:
+            _wait_until_ready(state, cloud, topology, progress)
+            write_clouds_yaml(state, cloud)
+            if not no_guest:
+                upload_guest(Client(cloud.port, cloud.admin_password), cloud.dataplane, progress)
+        except (NotAnswering, Refusal) as error:
+            raise Refused(f"the cloud did not become ready: {error}", "deuteron logs api") from error
+    verb = "is ready" if running is None else "was running already, and is ready"
+    click.echo(f'cloud "{cloud.name}" {verb} after {progress.elapsed_s:.1f} s: http://127.0.0.1:{cloud.port}/identity')
+    program = os.environ.get("DEUTERON_PROGRAM", "deuteron")
+    click.echo(f'next: eval "$({program} env)"; openstack server list    or: {program} openstack server list', err=True)
+
+
+def stored_topology(state: State) -> Topology:
+    """The topology the cloud in `state` was started with.
+
+    Raises: TopologyError if it is damaged.
+    """
+    try:
+        return parse_topology(state.topology.read_text(), str(state.topology))
+    except FileNotFoundError as error:
+        raise TopologyError(f"cannot find {state.topology}", "deuteron up --topology FILE") from error
+
+
+def _start(
+    state: State,
+    old: Cloud | None,
+    topology_file: Path | None,
+    dataplane: Dataplane | None,
+    firewall: FirewallDriver | None,
+    name: str | None,
+    progress: Progress,
+) -> tuple[Cloud, Topology]:
+    """Settle what the cloud is, write it down, and start its supervisor."""
+    if topology_file is not None:
+        text = topology_file.read_text()
+    elif state.topology.exists():
+        text = state.topology.read_text()
+    else:
+        text = DEFAULT_TEXT
+    topology = parse_topology(text, str(topology_file or state.topology))
+    with progress.step("machine") as busy:
+        wanted = dataplane or (old.dataplane if old is not None else None)
+        settled = _settle_dataplane(wanted, busy)
+        kvm = settled == "ovs" and _kvm_is_usable()
+        if settled == "ovs":
+            busy("KVM" if kvm else "software emulation")
+    if old is None:
+        cloud = new_cloud(name or state.folder.name, settled, firewall or "openvswitch")
+    else:
+        cloud = msgspec.structs.replace(
+            old, name=name or old.name, dataplane=settled, firewall=firewall or old.firewall
+        )
+        if not port_is_free(cloud.port):
+            raise Refused(
+                f"cannot start the cloud: somebody else listens on its port {cloud.port}",
+                f"end that program; ss -ltnp 'sport = :{cloud.port}' shows it",
+            )
+    cloud = with_tokens(cloud, topology)
+    virt_type: Literal["kvm", "qemu"] = "kvm" if kvm else "qemu"
+    write_settings(state, cloud, topology, virt_type)
+    write_private(state.topology, text.encode())
+    names = ", ".join(host.name for host in topology.hosts)
+    with progress.step("sandbox" if settled == "ovs" else "simulated hosts") as busy:
+        _start_supervisor(state, kvm)
+        busy(names)
+    return cloud, topology
+
+
+def _settle_dataplane(wanted: Dataplane | None, busy: Callable[[str], None]) -> Dataplane:
+    if wanted == "none":
+        return "none"
+    missing = checks.what_prevents_a_sandbox()
+    if not missing:
+        return "ovs"
+    words = "; ".join(check.summary for check in missing)
+    hint = next((check.advice for check in missing if check.advice), "deuteron doctor")
+    if wanted == "ovs":
+        raise Refused(f"this machine cannot run the data plane: {words}", hint)
+    busy("no data plane")
+    click.echo(
+        f"this machine cannot run the data plane: {words}\nhint: {hint}\n"
+        "the cloud starts with --dataplane none: its API is whole, its hosts are simulated, no packet flows",
+        err=True,
+    )
+    return "none"
+
+
+def _refuse_changes(
+    state: State,
+    cloud: Cloud,
+    topology_file: Path | None,
+    dataplane: Dataplane | None,
+    firewall: FirewallDriver | None,
+    name: str | None,
+) -> None:
+    changed: list[str] = []
+    if topology_file is not None and topology_file.read_text() != state.topology.read_text():
+        changed.append("--topology")
+    for option, new, old in (
+        ("--dataplane", dataplane, cloud.dataplane),
+        ("--firewall", firewall, cloud.firewall),
+        ("--name", name, cloud.name),
+    ):
+        if new is not None and new != old:
+            changed.append(option)
+    if changed:
+        raise Refused(
+            f'cannot change {" and ".join(changed)} of cloud "{cloud.name}" while it runs',
+            "deuteron down, then up again",
+        )
+
+
+def _start_supervisor(state: State, kvm: bool) -> None:
+    """Start the supervisor as a process of its own, and wait until the hosts are there."""
+    state.failure.unlink(missing_ok=True)
+    arguments = [sys.executable, "-m", "deuteron.sandbox.supervisor", "--state-dir", str(state.folder)]
+    if kvm:
+        arguments.append("--kvm")
+    source = Path(checks.__file__).resolve().parents[2]
+    # The API may not write beside the source, so that without this each of its starts would compile it again.
+    compileall.compile_dir(source / "deuteron", quiet=2)
+    environment = {**os.environ, "PYTHONPATH": str(source)}
+    with open(state.log("supervisor"), "ab") as log:
+        process = subprocess.Popen(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+            env=environment,
+        )
+    deadline = time.monotonic() + SANDBOX_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise _failure(state, process.returncode)
+        reply = control.ask(state, control.Ask(do="status"))
+        if reply is not None and reply.sandbox in ("ready", "none"):
+            return
+        if reply is not None and reply.sandbox == "failed":
+            raise SupervisorError(f"the sandbox does not start: {reply.error}", "deuteron logs supervisor")
+        time.sleep(0.02)
+    raise SupervisorError(f"the sandbox is not ready after {SANDBOX_TIMEOUT_S:.0f} s", "deuteron logs supervisor")
+
+
+def _failure(state: State, status: int) -> SandboxError:
+    try:
+        failure = msgspec.json.decode(state.failure.read_bytes(), type=Failure)
+    except (OSError, msgspec.MsgspecError):
+        return SupervisorError(f"the supervisor ended with status {status}", f"see {state.log('supervisor')}")
+    return SupervisorError(failure.message, failure.hint)
+
+
+def _wait_until_ready(state: State, cloud: Cloud, topology: Topology, progress: Progress) -> None:
+    client = Client(cloud.port, cloud.admin_password)
+    with progress.step("API") as busy:
+        _wait(state, client.answers, API_TIMEOUT_S, "the API does not answer", "api")
+        client.log_in()
+        busy(f"port {cloud.port}")
+    with progress.step("agents") as busy:
+        missing: list[str] = []
+
+        def all_alive() -> bool:
+            missing[:] = missing_agents(client, topology)
+            busy(f"waiting for {', '.join(missing)}" if missing else ", ".join(host.name for host in topology.agents))
+            return not missing
+
+        try:
+            _wait(state, all_alive, AGENTS_TIMEOUT_S, "agents are not alive", f"{topology.agents[0].name}-agent")
+        except SupervisorError as error:
+            raise SupervisorError(f"{error.message}: {', '.join(missing)}", error.hint) from error
+
+
+def missing_agents(client: Client, topology: Topology) -> list[str]:
+    """Hosts of `topology` whose network agent or compute service is not alive.
+
+    Raises: NotAnswering; Refusal.
+    """
+    agents = client.get("/network/v2.0/agents")["agents"]
+    alive = {agent["host"] for agent in agents if agent["alive"]}
+    services = client.get("/compute/v2.1/os-services")["services"]
+    computing = {service["host"] for service in services if service["state"] == "up"}
+    missing = [f"{host.name} (network)" for host in topology.agents if host.name not in alive]
+    missing += [
+        f"{host.name} (compute)" for host in topology.agents if "compute" in host.roles and host.name not in computing
+    ]
+    return missing
+
+
+def _wait(state: State, is_there: Callable[[], bool], timeout_s: float, problem: str, log: str) -> None:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        if is_there():
+            return
+        if time.monotonic() > deadline:
+            raise SupervisorError(f"{problem} after {timeout_s:.0f} s{_last_line(state, log)}", f"deuteron logs {log}")
+        time.sleep(_POLL_S)
+
+
+def _last_line(state: State, log: str) -> str:
+    """The last line of a log, as the end of a message."""
+    try:
+        lines = state.log(log).read_text(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return f"; its log ends with: {lines[-1]}" if lines else ""
+
+
+def _kvm_is_usable() -> bool:
+    """Whether guests really run on KVM here. The probe takes a second, so its answer is kept until the next boot."""
+    from deuteron.compute.probe import probe_kvm
+
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return False
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    note = cache_dir() / "kvm.json"
+    try:
+        known = msgspec.json.decode(note.read_bytes(), type=dict[str, bool])
+    except (OSError, msgspec.MsgspecError):
+        known = {}
+    if boot not in known:
+        known = {boot: probe_kvm().usable}
+        note.parent.mkdir(parents=True, exist_ok=True)
+        write_private(note, msgspec.json.encode(known))
+    return known[boot]

@@ -1,0 +1,79 @@
+"""What the agent may ask of the part that runs virtual machines.
+
+`sync` says what should be and returns at once; threads make it so, each server on its own, and call
+`on_change` when something about a server became different. What is true is read with `reports`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Set
+from typing import Protocol
+
+import msgspec
+
+from deuteron.model.intent import IntentPort, IntentServer, ServerReport
+
+
+class HostFacts(msgspec.Struct, frozen=True):
+    """What the host can give to servers; the agent sends it in its `Hello`."""
+
+    vcpus: int
+    memory_mib: int
+    disk_gib: int
+    hypervisor_type: str
+    hypervisor_version: int
+    virt_type: str
+
+
+class HostUse(msgspec.Struct, frozen=True):
+    """What servers use of the host now, for the heartbeat."""
+
+    memory_used_mib: int
+    disk_used_gib: int
+    running_vms: int
+
+
+class ConsoleUnavailable(Exception):
+    """There is no console log for the server on this host."""
+
+
+class ComputeDriver(Protocol):
+    """The virtual machines of one host."""
+
+    on_change: Callable[[], None]
+    """Called from any thread, after `reports` would answer differently. The agent sets it before the first sync."""
+
+    def facts(self) -> HostFacts: ...
+
+    def use(self) -> HostUse: ...
+
+    def sync(self, servers: Mapping[str, IntentServer], ports: Mapping[str, IntentPort], taps_ready: Set[str]) -> None:
+        """Makes `servers`, and only them, exist; does not block.
+
+        `servers` is complete: what is not in it is removed, with its files. `taps_ready` holds the ids of
+        the ports whose device (tap, or qbr bridge) is there and wired; a server starts when all of its
+        ports are in it, so call again when that changes.
+        """
+        ...
+
+    def reports(self) -> tuple[ServerReport, ...]:
+        """One report for each server that is wanted or of which something is still left.
+
+        A server that is no longer wanted leaves the list when nothing of it is left: then it is gone.
+        """
+        ...
+
+    def pending(self) -> tuple[tuple[str, str], ...]:
+        """What is not as it should be yet: the server in words, and why; for `Report.problems`."""
+        ...
+
+    def console_log(self, server_id: str, lines: int = -1) -> str:
+        """The last `lines` lines (all for -1) the server wrote to its serial console.
+
+        Raises: ConsoleUnavailable if there is no such server here.
+        """
+        ...
+
+    def close(self) -> None:
+        """Ends the threads. The virtual machines stay as they are."""
+        ...

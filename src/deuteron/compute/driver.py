@@ -1,0 +1,601 @@
+"""Servers as libvirt domains: makes true what `sync` was told, and reports what is true.
+
+Mark: a domain with our metadata element (see `domain.py`) is ours, and a folder below `instances/` named by a
+UUID. Nothing else is touched. Domains are persistent, so they outlive libvirtd, this process and a reboot of the
+host; what was applied to them is in the domain itself, and this driver has no memory it could lose.
+
+How it works: every server has at most one job at a time in a small pool of threads. The job observes the server,
+asks `steps.next_step` for one thing to do, does it, and starts over until nothing is left or something must be
+waited for. A watcher thread looks at all domains each second, so that a server that dies is started again, and
+libvirtd coming back is noticed.
+
+A crash at any point leaves: a folder without `built` (made anew), a defined domain that is off (started), a
+server that shut down for its soft reboot (its generation is still the old one: started), a domain without
+folder or a folder without domain that nobody wants (removed by the next sync).
+
+A failure of one server is its own: it is reported as `error` with its fault, stays pending, and is tried again
+after a pause that doubles from 1 s to 60 s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Set
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import libvirt
+import msgspec
+
+from deuteron.compute import domain as domains
+from deuteron.compute.contract import ConsoleUnavailable, HostFacts, HostUse
+from deuteron.compute.images import DiskFailure, ImageCache, InstanceFiles
+from deuteron.compute.steps import DomainState, ObservedServer, Step, next_step
+from deuteron.model.intent import HostSettings, IntentPort, IntentServer, ServerReport
+
+CONSOLE_LIMIT_BYTES = 1 << 20
+"""When the console log grows beyond this, its older half goes."""
+
+_STATES: dict[int, DomainState] = {
+    libvirt.VIR_DOMAIN_NOSTATE: "running",
+    libvirt.VIR_DOMAIN_RUNNING: "running",
+    libvirt.VIR_DOMAIN_BLOCKED: "running",
+    libvirt.VIR_DOMAIN_PAUSED: "paused",
+    libvirt.VIR_DOMAIN_SHUTDOWN: "running",
+    libvirt.VIR_DOMAIN_SHUTOFF: "shutdown",
+    libvirt.VIR_DOMAIN_CRASHED: "crashed",
+    libvirt.VIR_DOMAIN_PMSUSPENDED: "suspended",
+}
+
+_MAX_STEPS = 20
+_BOTH = libvirt.VIR_DOMAIN_AFFECT_LIVE | libvirt.VIR_DOMAIN_AFFECT_CONFIG
+
+
+class ServerFailure(Exception):
+    """A step failed; the message is the server's fault, in words for its owner."""
+
+    def __init__(self, message: str, details: str = "") -> None:
+        super().__init__(message)
+        self.details = details
+
+
+class ComputeOptions(msgspec.Struct, frozen=True):
+    """Times and sizes; tests shorten them."""
+
+    uri: str = "qemu:///system"
+    workers: int = 4
+    watch_interval_s: float = 1.0
+    shutdown_timeout_s: float = 30.0
+    """How long a guest may take to shut itself down before it is switched off."""
+    detach_timeout_s: float = 15.0
+    retry_first_s: float = 1.0
+    retry_most_s: float = 60.0
+
+
+class _Server(msgspec.Struct):
+    """What the driver knows about one server while it runs; all of it can be found out again."""
+
+    wanted: IntentServer | None = None
+    ports_ready: bool = False
+    is_working: bool = False
+    is_dirty: bool = False
+    step: Step = Step.NOTHING
+    fault: str | None = None
+    fault_details: str | None = None
+    failures: int = 0
+    not_before: float = 0.0
+    report: ServerReport | None = None
+
+
+class LibvirtCompute:
+    """`ComputeDriver` over libvirt; see the module's text. `facts` and `wiring` come from `open_compute`."""
+
+    def __init__(
+        self,
+        settings: HostSettings,
+        wiring: domains.HostWiring,
+        facts: HostFacts,
+        options: ComputeOptions | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.on_change: Callable[[], None] = lambda: None
+        self._host = settings.host
+        self._wiring = wiring
+        self._facts = facts
+        self._options = options or ComputeOptions()
+        self._clock = clock
+        state_dir = Path(settings.state_dir)
+        self._images = ImageCache(state_dir / "images", settings.api_socket, settings.token)
+        self._image_dir = state_dir / "images"
+        self._files = InstanceFiles(state_dir / "instances", self._images)
+        self._lock = threading.Lock()
+        self._servers: dict[str, _Server] = {}
+        self._is_synced = False
+        self._connection: libvirt.virConnect | None = None
+        self._connection_lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(self._options.workers, thread_name_prefix="compute")
+        self._closing = threading.Event()
+        self._wake = threading.Event()
+        libvirt.registerErrorHandler(lambda context, error: None, None)
+        self._watcher = threading.Thread(target=self._watch, name="compute-watch", daemon=True)
+        self._watcher.start()
+
+    # --- what the agent calls --------------------------------------------------------------------------------
+
+    def facts(self) -> HostFacts:
+        return self._facts
+
+    def use(self) -> HostUse:
+        with self._lock:
+            running = [
+                entry.wanted
+                for entry in self._servers.values()
+                if entry.wanted and entry.report and entry.report.state in ("running", "paused")
+            ]
+        memory = sum(server.memory_mib for server in running)
+        return HostUse(memory, self._files.used_bytes() >> 30, len(running))
+
+    def sync(self, servers: Mapping[str, IntentServer], ports: Mapping[str, IntentPort], taps_ready: Set[str]) -> None:
+        with self._lock:
+            self._is_synced = True
+            for server_id in servers.keys() | self._servers.keys():
+                wanted = servers.get(server_id)
+                ready = wanted is not None and all(port.port_id in taps_ready for port in wanted.ports)
+                entry = self._servers.setdefault(server_id, _Server())
+                if entry.report is not None and entry.wanted == wanted and entry.ports_ready == ready:
+                    continue
+                if entry.wanted != wanted:
+                    # A new wish deserves a new try at once.
+                    entry.failures, entry.not_before = 0, 0.0
+                entry.wanted, entry.ports_ready = wanted, ready
+                self._schedule(server_id, entry)
+        self._wake.set()
+
+    def reports(self) -> tuple[ServerReport, ...]:
+        with self._lock:
+            return tuple(entry.report for entry in self._servers.values() if entry.report is not None)
+
+    def pending(self) -> tuple[tuple[str, str], ...]:
+        with self._lock:
+            found = []
+            for server_id, entry in sorted(self._servers.items()):
+                if entry.fault is not None:
+                    found.append((f"server {server_id}", entry.fault))
+                elif entry.step is Step.WAIT_FOR_PORTS:
+                    found.append((f"server {server_id}", "waits until its ports are wired"))
+            return tuple(found)
+
+    def console_log(self, server_id: str, lines: int = -1) -> str:
+        try:
+            data = (self._files.path(server_id) / "console.log").read_bytes()
+        except (OSError, ValueError) as error:
+            raise ConsoleUnavailable(f"server {server_id} has no console log on host {self._host}") from error
+        text = data.decode(errors="replace").replace("\r\n", "\n")
+        if lines < 0:
+            return text
+        return "".join(text.splitlines(keepends=True)[-lines:]) if lines else ""
+
+    def close(self) -> None:
+        self._closing.set()
+        self._wake.set()
+        self._watcher.join()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        with self._connection_lock:
+            if self._connection is not None:
+                with contextlib.suppress(libvirt.libvirtError):
+                    self._connection.close()
+                self._connection = None
+
+    # --- jobs ------------------------------------------------------------------------------------------------
+
+    def _schedule(self, server_id: str, entry: _Server) -> None:
+        """Has the server looked at soon. The lock is held."""
+        entry.is_dirty = True
+        if not entry.is_working and not self._closing.is_set():
+            entry.is_working = True
+            self._pool.submit(self._work, server_id)
+
+    def _work(self, server_id: str) -> None:
+        """The one job of a server: steps until there is nothing to do, or something to wait for."""
+        while True:
+            with self._lock:
+                entry = self._servers.get(server_id)
+                if entry is None:
+                    return
+                if not entry.is_dirty or self._closing.is_set() or self._clock() < entry.not_before:
+                    entry.is_working = False
+                    return
+                entry.is_dirty = False
+            self._converge(server_id, entry)
+
+    def _converge(self, server_id: str, entry: _Server) -> None:
+        for _ in range(_MAX_STEPS):
+            wanted, ready = entry.wanted, entry.ports_ready
+            try:
+                observed = self._observe(server_id)
+                taps = frozenset(domains.tap_name(port.port_id) for port in wanted.ports) if wanted else frozenset()
+                step = next_step(wanted, observed, taps, ready)
+                self._publish(server_id, entry, observed, step)
+                if step in (Step.NOTHING, Step.WAIT_FOR_PORTS):
+                    self._succeeded(server_id, entry, observed, step)
+                    return
+                self._take(step, server_id, wanted, observed)
+            except (libvirt.libvirtError, ServerFailure, DiskFailure, OSError) as error:
+                self._failed(server_id, entry, error)
+                return
+        self._failed(server_id, entry, ServerFailure(f"server {server_id} does not settle", f"last step: {step.value}"))
+
+    def _succeeded(self, server_id: str, entry: _Server, observed: ObservedServer, step: Step) -> None:
+        with self._lock:
+            if step is Step.NOTHING and entry.wanted is None:
+                if not entry.is_dirty:
+                    del self._servers[server_id]
+            elif step is Step.NOTHING:
+                entry.failures, entry.not_before = 0, 0.0
+        if entry.fault is not None:
+            entry.fault = entry.fault_details = None
+            self._publish(server_id, entry, observed, step)
+        elif entry.wanted is None:
+            self.on_change()
+
+    def _failed(self, server_id: str, entry: _Server, error: Exception) -> None:
+        with self._lock:
+            entry.failures += 1
+            pause_s = min(self._options.retry_first_s * 2 ** (entry.failures - 1), self._options.retry_most_s)
+            entry.not_before = self._clock() + pause_s
+            entry.is_dirty = True
+            entry.fault = f"{entry.step.value} on host {self._host} failed: {error}"
+            entry.fault_details = _details(error)
+        try:
+            observed = self._observe(server_id)
+        except (libvirt.libvirtError, OSError):
+            observed = ObservedServer(server_id, "absent")
+        self._publish(server_id, entry, observed, entry.step)
+
+    def _publish(self, server_id: str, entry: _Server, observed: ObservedServer, step: Step) -> None:
+        state: str = observed.state
+        on_its_way = step in (Step.BUILD, Step.DEFINE, Step.START, Step.WAIT_FOR_PORTS)
+        is_off = observed.state in ("absent", "shutdown")
+        if on_its_way and is_off and entry.wanted is not None and entry.wanted.power != "shutdown":
+            state = "building"
+        if entry.fault is not None and observed.state != "running":
+            state = "error"
+        report = ServerReport(
+            id=server_id,
+            state=state,  # type: ignore[arg-type]  # a DomainState, "building" or "error": all are in the literal
+            reboot_generation=observed.reboot_generation,
+            build_generation=observed.build_generation or 0,
+            fault=entry.fault,
+            fault_details=entry.fault_details,
+            instance_name=domains.instance_name(server_id),
+        )
+        with self._lock:
+            entry.step = step
+            changed = entry.report != report
+            entry.report = report
+        if changed:
+            self.on_change()
+
+    # --- steps -----------------------------------------------------------------------------------------------
+
+    def _take(self, step: Step, server_id: str, wanted: IntentServer | None, observed: ObservedServer) -> None:
+        if step is Step.REMOVE:
+            self._remove(server_id)
+            return
+        assert wanted is not None  # every other step is for a wanted server
+        if step is Step.BUILD:
+            self._remove_domain(server_id)
+            self._files.build(wanted)
+        elif step is Step.DEFINE:
+            self._define(wanted)
+        elif step in (Step.START, Step.DISCARD_SUSPENDED):
+            self._start(wanted, observed, discard=step is Step.DISCARD_SUSPENDED)
+        elif step is Step.RESTART_HARD:
+            self._switch_off(self._domain(server_id))
+            self._start(wanted, observed, discard=True)
+        elif step is Step.RESTART_SOFT:
+            if observed.state == "running":
+                self._shut_down(server_id, lambda: self._wants_soft_reboot(server_id))
+            self._start(wanted, observed, discard=False)
+        elif step is Step.SHUT_DOWN:
+            if observed.state == "running":
+                self._shut_down(server_id, lambda: self._wants_power(server_id, "shutdown"))
+            if self._wants_power(server_id, "shutdown"):
+                self._switch_off(self._domain(server_id))
+                self._record(wanted)
+        elif step is Step.PAUSE:
+            self._domain(server_id).suspend()
+            self._record(wanted)
+        elif step is Step.RESUME:
+            self._domain(server_id).resume()
+            self._record(wanted)
+        elif step is Step.SUSPEND:
+            self._domain(server_id).managedSave()
+            self._record(wanted)
+        elif step is Step.REWIRE:
+            self._rewire(wanted, observed)
+        elif step is Step.RECORD:
+            self._record(wanted)
+
+    def _start(self, wanted: IntentServer, observed: ObservedServer, discard: bool) -> None:
+        if observed.state == "suspended" and not discard:
+            self._record(wanted)
+            self._domain(wanted.id).create()
+            return
+        dom = self._domain(wanted.id) if observed.state != "absent" else None
+        if dom is not None and dom.hasManagedSaveImage():
+            dom.managedSaveRemove()
+        dom = self._define(wanted)
+        if discard and wanted.power == "shutdown":
+            return
+        self._files.ensure_boot_images(wanted)
+        log = self._files.path(wanted.id) / "console.log"
+        log.touch(mode=0o640)
+        try:
+            dom.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED if wanted.power == "paused" else 0)
+        except libvirt.libvirtError as error:
+            raise ServerFailure(
+                error.get_error_message() or "libvirt gave no reason", self._qemu_log(wanted.id)
+            ) from error
+
+    def _define(self, wanted: IntentServer) -> libvirt.virDomain:
+        folder = self._files.path(wanted.id)
+        row = domains.domain_row(wanted, self._wiring, str(folder), str(self._image_dir))
+        xml = domains.domain_xml(row)
+        (folder / "libvirt.xml").write_text(xml)
+        return self._connect().defineXML(xml)
+
+    def _remove(self, server_id: str) -> None:
+        self._remove_domain(server_id)
+        if self._files.exists(server_id):
+            self._files.remove(server_id)
+        with self._lock:
+            used = {
+                image.id
+                for entry in self._servers.values()
+                if entry.wanted
+                for image in (entry.wanted.image, entry.wanted.kernel, entry.wanted.ramdisk)
+                if image is not None
+            }
+        self._images.prune(used)
+
+    def _remove_domain(self, server_id: str) -> None:
+        dom = self._find(server_id)
+        if dom is None:
+            return
+        self._switch_off(dom)
+        flags = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+        with _unless(libvirt.VIR_ERR_NO_DOMAIN):
+            dom.undefineFlags(flags | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA)
+        with contextlib.suppress(OSError):
+            self._qemu_log_path(server_id).unlink()
+
+    def _switch_off(self, dom: libvirt.virDomain) -> None:
+        if dom.isActive():
+            with _unless(libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN):
+                dom.destroy()
+
+    def _shut_down(self, server_id: str, still_wanted: Callable[[], bool]) -> None:
+        """Presses the power button and waits until the guest is off; switches it off when the time is over.
+
+        Pressed again every few seconds, because a guest that is still booting does not notice the first time.
+        """
+        deadline = self._clock() + self._options.shutdown_timeout_s
+        pressed_at = -1e9
+        while still_wanted() and not self._closing.is_set():
+            dom = self._domain(server_id)
+            if not dom.isActive():
+                return
+            now = self._clock()
+            if now >= deadline:
+                self._switch_off(dom)
+                return
+            if now - pressed_at >= 3.0:
+                with _unless(libvirt.VIR_ERR_OPERATION_INVALID):
+                    dom.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
+                pressed_at = now
+            self._closing.wait(0.1)
+
+    def _wants_power(self, server_id: str, power: str) -> bool:
+        entry = self._servers.get(server_id)
+        return entry is not None and entry.wanted is not None and entry.wanted.power == power
+
+    def _wants_soft_reboot(self, server_id: str) -> bool:
+        entry = self._servers.get(server_id)
+        return entry is not None and entry.wanted is not None and entry.wanted.reboot_kind == "SOFT"
+
+    def _rewire(self, wanted: IntentServer, observed: ObservedServer) -> None:
+        dom = self._domain(wanted.id)
+        flags = _BOTH if dom.isActive() else libvirt.VIR_DOMAIN_AFFECT_CONFIG
+        rows = {domains.tap_name(p.port_id): domains.interface_row(p, self._wiring) for p in wanted.ports}
+        present = domains.interface_taps(dom.XMLDesc(0))
+        for tap in sorted(present.keys() - rows.keys()):
+            xml = domains.present_interface(dom.XMLDesc(0), tap)
+            if xml is None:
+                continue
+            with _unless(libvirt.VIR_ERR_DEVICE_MISSING, libvirt.VIR_ERR_OPERATION_FAILED):
+                dom.detachDeviceFlags(xml, flags)
+        self._wait_detached(dom, rows.keys())
+        for tap in sorted(rows.keys() - present.keys()):
+            dom.attachDeviceFlags(domains.interface_xml(rows[tap]), flags)
+        row = domains.domain_row(wanted, self._wiring, str(self._files.path(wanted.id)), str(self._image_dir))
+        (self._files.path(wanted.id) / "libvirt.xml").write_text(domains.domain_xml(row))
+
+    def _wait_detached(self, dom: libvirt.virDomain, keep: Set[str]) -> None:
+        """Waits until the guest has let go of the interfaces it should not have."""
+        deadline = self._clock() + self._options.detach_timeout_s
+        while left := domains.interface_taps(dom.XMLDesc(0)).keys() - keep:
+            if self._clock() > deadline:
+                raise ServerFailure(f"the guest does not let go of {', '.join(sorted(left))}")
+            if self._closing.wait(0.1):
+                return
+
+    def _record(self, wanted: IntentServer) -> None:
+        """Writes into the domain what is applied to it now."""
+        dom = self._domain(wanted.id)
+        mark = domains.Mark(wanted.id, wanted.power, wanted.reboot_generation, wanted.build_generation)
+        flags = _BOTH if dom.isActive() else libvirt.VIR_DOMAIN_AFFECT_CONFIG
+        dom.setMetadata(
+            libvirt.VIR_DOMAIN_METADATA_ELEMENT,
+            domains.mark_xml(mark),
+            domains.MARK_PREFIX,
+            domains.MARK_NAMESPACE,
+            flags,
+        )
+
+    # --- observing -------------------------------------------------------------------------------------------
+
+    def _observe(self, server_id: str) -> ObservedServer:
+        dom = self._find(server_id)
+        built = self._files.build_generation(server_id)
+        has_files = self._files.exists(server_id)
+        if dom is None:
+            return ObservedServer(server_id, "absent", build_generation=built, has_files=has_files)
+        try:
+            xml = dom.XMLDesc(0)
+            number, reason = dom.state()
+            saved = bool(dom.hasManagedSaveImage()) if not dom.isActive() else False
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                return ObservedServer(server_id, "absent", build_generation=built, has_files=has_files)
+            raise
+        mark = domains.read_mark(xml)
+        if mark is None:
+            raise ServerFailure(f'a domain with the id {server_id} is there ("{dom.name()}"), and it is not ours')
+        state = _STATES.get(number, "running")
+        return ObservedServer(
+            server_id,
+            "suspended" if saved else state,
+            power_applied=mark.power,
+            reboot_generation=mark.reboot_generation,
+            build_generation=built,
+            ended_by_guest=state == "shutdown" and reason == libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN,
+            taps=frozenset(domains.interface_taps(xml)),
+            has_files=has_files,
+        )
+
+    def _watch(self) -> None:
+        """Looks at everything each second: what died, what should be tried again, what nobody wants."""
+        known: dict[str, tuple[int, ...]] = {}
+        trimmed_at = 0.0
+        while not self._closing.is_set():
+            self._wake.wait(self._options.watch_interval_s)
+            self._wake.clear()
+            if self._closing.is_set():
+                return
+            with self._lock:
+                if not self._is_synced:
+                    continue
+                for server_id, entry in list(self._servers.items()):
+                    if entry.is_dirty and not entry.is_working and self._clock() >= entry.not_before:
+                        self._schedule(server_id, entry)
+            try:
+                seen = self._states()
+            except (libvirt.libvirtError, OSError):
+                # libvirtd is away. The servers run without it; the jobs report what they cannot do.
+                continue
+            left_over = (seen.keys() | set(self._files.servers())) - self._servers.keys()
+            with self._lock:
+                for server_id in left_over:
+                    self._schedule(server_id, self._servers.setdefault(server_id, _Server()))
+                for server_id, entry in list(self._servers.items()):
+                    if known.get(server_id) != seen.get(server_id):
+                        self._schedule(server_id, entry)
+            known = seen
+            if self._clock() - trimmed_at > 5.0:
+                trimmed_at = self._clock()
+                for server_id in self._files.servers():
+                    trim_log(self._files.path(server_id) / "console.log")
+
+    def _states(self) -> dict[str, tuple[int, ...]]:
+        """State of every domain that is ours, by server id."""
+        connection = self._connect()
+        found: dict[str, tuple[int, ...]] = {}
+        for dom in connection.listAllDomains():
+            try:
+                dom.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, domains.MARK_NAMESPACE)
+                found[dom.UUIDString()] = tuple(dom.state())
+            except libvirt.libvirtError as error:
+                if error.get_error_code() not in (libvirt.VIR_ERR_NO_DOMAIN_METADATA, libvirt.VIR_ERR_NO_DOMAIN):
+                    raise
+        return found
+
+    def _connect(self) -> libvirt.virConnect:
+        """The connection to libvirtd, made anew when it broke."""
+        with self._connection_lock:
+            if self._connection is not None:
+                if self._connection.isAlive():
+                    return self._connection
+                with contextlib.suppress(libvirt.libvirtError):
+                    self._connection.close()
+                self._connection = None
+            self._connection = libvirt.open(self._options.uri)
+            return self._connection
+
+    def _find(self, server_id: str) -> libvirt.virDomain | None:
+        try:
+            return self._connect().lookupByUUIDString(server_id)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                return None
+            raise
+
+    def _domain(self, server_id: str) -> libvirt.virDomain:
+        found = self._find(server_id)
+        if found is None:
+            raise ServerFailure(f"the domain {domains.instance_name(server_id)} went away")
+        return found
+
+    def _qemu_log_path(self, server_id: str) -> Path:
+        return Path("/var/log/libvirt/qemu") / f"{domains.instance_name(server_id)}.log"
+
+    def _qemu_log(self, server_id: str) -> str:
+        """The last words of QEMU, for the details of a fault."""
+        try:
+            return "\n".join(self._qemu_log_path(server_id).read_text(errors="replace").splitlines()[-5:])
+        except OSError:
+            return ""
+
+
+def trim_log(path: Path, limit_bytes: int = CONSOLE_LIMIT_BYTES) -> None:
+    """Cuts a log that grew beyond the limit to its newer half, from a line's start.
+
+    The writer appends, so it goes on at the new end. What it writes between reading and cutting is lost, which for
+    a console log is better than a full disk.
+    """
+    try:
+        size = path.stat().st_size
+        if size <= limit_bytes:
+            return
+        with path.open("r+b") as log:
+            log.seek(size - limit_bytes // 2)
+            tail = log.read()
+            log.truncate(0)
+    except FileNotFoundError:
+        return
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND)
+    try:
+        os.write(handle, tail[tail.find(b"\n") + 1 :])
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _unless(*codes: int) -> Iterator[None]:
+    """Lets libvirt's errors with these codes pass: what was asked for is so already."""
+    try:
+        yield
+    except libvirt.libvirtError as error:
+        if error.get_error_code() not in codes:
+            raise
+
+
+def _details(error: Exception) -> str:
+    if isinstance(error, ServerFailure | DiskFailure):
+        return error.details
+    if isinstance(error, libvirt.libvirtError):
+        return f"libvirt error {error.get_error_code()} in domain {error.get_error_domain()}: {error}"
+    return f"{type(error).__name__}: {error}"

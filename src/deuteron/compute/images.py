@@ -1,0 +1,314 @@
+"""The files of servers on this host: a cache of images, and the disks that are made from them.
+
+    images/<image id>             exactly what the API has, verified by SHA-256
+    images/<image id>.qcow2       the same converted, for formats that QEMU cannot put an overlay on
+    instances/<server id>/        disk, disk.eph0, disk.swap, console.log, libvirt.xml, built
+
+Names below `images/` are image ids and nothing else, so no name from outside becomes a path. A file appears
+under its name only when it is whole: it is written as `.part-*` beside it and renamed. `built` is written last
+and holds the build generation: an instance folder without it is started over. `.part-*` files of a crash are
+removed when the cache opens.
+
+Invariant: QEMU is always told the format. A guest that writes a qcow2 header into its raw disk gains nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from uuid import UUID
+
+from deuteron.model.intent import ImageRef, IntentServer
+
+_CHUNK_BYTES = 1 << 20
+_TOOL_TIMEOUT_S = 600.0
+_UNUSED_KEEP_S = 24 * 3600.0
+"""How long an image that no server uses stays. Source: nova.conf remove_unused_original_minimum_age_seconds."""
+
+_OVERLAY_FORMATS = {"qcow2": "qcow2", "raw": "raw", "ami": "raw", "iso": "raw"}
+_CONVERTED_FORMATS = {"vmdk": "vmdk", "vdi": "vdi", "vhd": "vpc", "vhdx": "vhdx", "ploop": "parallels"}
+_PLAIN_FORMATS = ("aki", "ari")
+
+
+class DiskFailure(Exception):
+    """An image or disk could not be made; the message says what was attempted and why it failed."""
+
+    def __init__(self, message: str, details: str = "") -> None:
+        super().__init__(message)
+        self.details = details
+
+
+class ImageCache:
+    """Images on this host. Methods may be called from several threads; one image is fetched once at a time."""
+
+    def __init__(self, folder: Path, api_socket: str, token: str) -> None:
+        self._folder = folder
+        self._api_socket = api_socket
+        self._token = token
+        self._locks: dict[str, threading.Lock] = {}
+        self._guard = threading.Lock()
+        folder.mkdir(parents=True, exist_ok=True)
+        for part in folder.glob(".part-*"):
+            part.unlink(missing_ok=True)
+
+    def path(self, image_id: str) -> Path:
+        """Where the image is, or will be. Raises: DiskFailure if the id is not a UUID."""
+        try:
+            return self._folder / str(UUID(image_id))
+        except ValueError as error:
+            raise DiskFailure(f'cannot fetch image "{image_id}": the id is not a UUID') from error
+
+    def fetch(self, image: ImageRef) -> Path:
+        """The verified file of the image, downloaded if it is not here yet.
+
+        Raises: DiskFailure if the API refuses, the connection breaks, or the content is not what was promised.
+        """
+        path = self.path(image.id)
+        with self._lock(image.id):
+            if path.exists() and path.stat().st_size == image.size_bytes:
+                os.utime(path)
+                return path
+            with _part_file(self._folder) as part:
+                self._download(image, part)
+                part.rename(path)
+        return path
+
+    def base(self, image: ImageRef) -> tuple[Path, str]:
+        """The image as something an overlay can stand on: a file and its format.
+
+        Raises: DiskFailure as `fetch`; or if the content is not safe to use (it names other files).
+        """
+        path = self.fetch(image)
+        if image.disk_format in _OVERLAY_FORMATS:
+            form = _OVERLAY_FORMATS[image.disk_format]
+            virtual_size_bytes(path, form)
+            return path, form
+        if image.disk_format not in _CONVERTED_FORMATS:
+            raise DiskFailure(f'cannot boot from image {image.id}: the disk format "{image.disk_format}" is not known')
+        source = _CONVERTED_FORMATS[image.disk_format]
+        virtual_size_bytes(path, source)
+        converted = path.with_suffix(".qcow2")
+        with self._lock(f"{image.id}.qcow2"):
+            if not converted.exists():
+                with _part_file(self._folder) as part:
+                    _run(["qemu-img", "convert", "-f", source, "-O", "qcow2", str(path), str(part)])
+                    part.rename(converted)
+        return converted, "qcow2"
+
+    def prune(self, used: Iterable[str], keep_s: float = _UNUSED_KEEP_S) -> None:
+        """Removes images that nobody used for `keep_s` seconds; `used` are the ids that servers here stand on."""
+        keep = set(used)
+        oldest = time.time() - keep_s
+        for path in self._folder.iterdir():
+            if path.name.split(".")[0] in keep or path.name.startswith("."):
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < oldest:
+                    path.unlink()
+
+    def _download(self, image: ImageRef, part: Path) -> None:
+        attempt = f"cannot fetch image {image.id} from the API"
+        connection = _UnixConnection(self._api_socket)
+        digest = hashlib.sha256()
+        size = 0
+        try:
+            headers = {"Authorization": f"Bearer {self._token}"}
+            connection.request("GET", f"/internal/images/{image.id}/file", headers=headers)
+            response = connection.getresponse()
+            if response.status != 200:
+                words = response.read(300).decode(errors="replace")
+                raise DiskFailure(f"{attempt}: it answered {response.status}", words)
+            with part.open("wb") as out:
+                while chunk := response.read(_CHUNK_BYTES):
+                    digest.update(chunk)
+                    size += len(chunk)
+                    if size > image.size_bytes:
+                        break
+                    out.write(chunk)
+        except (OSError, http.client.HTTPException) as error:
+            raise DiskFailure(f"{attempt}: {error or type(error).__name__}") from error
+        finally:
+            connection.close()
+        if size != image.size_bytes:
+            raise DiskFailure(f"{attempt}: it has {size} bytes, expected {image.size_bytes}")
+        if image.sha256 and digest.hexdigest() != image.sha256:
+            raise DiskFailure(f"{attempt}: SHA-256 is {digest.hexdigest()}, expected {image.sha256}")
+
+    def _lock(self, name: str) -> threading.Lock:
+        with self._guard:
+            return self._locks.setdefault(name, threading.Lock())
+
+
+class InstanceFiles:
+    """The folders of the servers on this host."""
+
+    def __init__(self, folder: Path, images: ImageCache) -> None:
+        self._folder = folder
+        self._images = images
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def path(self, server_id: str) -> Path:
+        return self._folder / str(UUID(server_id))
+
+    def servers(self) -> tuple[str, ...]:
+        """Ids of the servers that have a folder here, whole or not."""
+        found = []
+        for path in self._folder.iterdir():
+            with contextlib.suppress(ValueError):
+                found.append(str(UUID(path.name)))
+        return tuple(found)
+
+    def build_generation(self, server_id: str) -> int | None:
+        """The generation of the disks that are there, None if there are none or they are not whole."""
+        try:
+            return int((self.path(server_id) / "built").read_text())
+        except (OSError, ValueError):
+            return None
+
+    def exists(self, server_id: str) -> bool:
+        return self.path(server_id).exists()
+
+    def build(self, server: IntentServer) -> None:
+        """Makes the disks of the server, anew if there are any.
+
+        Raises: DiskFailure.
+        """
+        folder = self.path(server.id)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+        marker = folder / "built"
+        marker.unlink(missing_ok=True)
+        for plain in (server.kernel, server.ramdisk):
+            if plain is not None:
+                self._images.fetch(plain)
+        disk = folder / "disk"
+        if server.image is not None and server.image.disk_format not in _PLAIN_FORMATS:
+            base, form = self._images.base(server.image)
+            _make_overlay(disk, base, form, server.root_disk_gib)
+        elif server.root_disk_gib:
+            _make_empty(disk, server.root_disk_gib << 30)
+        if server.ephemeral_disk_gib:
+            _make_empty(folder / "disk.eph0", server.ephemeral_disk_gib << 30)
+        if server.swap_mib:
+            _make_swap(folder / "disk.swap", server.swap_mib << 20)
+        (folder / ".built").write_text(f"{server.build_generation}\n")
+        (folder / ".built").rename(marker)
+
+    def ensure_boot_images(self, server: IntentServer) -> None:
+        """Fetches kernel and RAM disk again if the cache lost them. Raises: DiskFailure."""
+        for plain in (server.kernel, server.ramdisk):
+            if plain is not None:
+                self._images.fetch(plain)
+
+    def remove(self, server_id: str) -> None:
+        """Removes the server's folder with everything in it."""
+        shutil.rmtree(self.path(server_id), ignore_errors=False)
+
+    def used_bytes(self) -> int:
+        """Bytes that images and instances take on the disk."""
+        total = 0
+        for path in (*self._folder.rglob("*"), *self._images._folder.iterdir()):
+            with contextlib.suppress(FileNotFoundError):
+                total += path.lstat().st_blocks * 512
+        return total
+
+
+def virtual_size_bytes(path: Path, form: str) -> int:
+    """How large the disk in the image is for its guest.
+
+    Raises: DiskFailure if QEMU cannot read it as `form`, or if it names another file (backing or data file).
+    """
+    shown = json.loads(_run(["qemu-img", "info", "-U", "--output=json", "-f", form, str(path)]))
+    specific = shown.get("format-specific", {}).get("data", {})
+    if (
+        "backing-filename" in shown
+        or "data-file" in specific
+        or specific.get("extents", [{}])[0].get("filename", str(path)) != str(path)
+    ):
+        raise DiskFailure(f"cannot use image {path.name}: it refers to another file")
+    return int(shown["virtual-size"])
+
+
+def swap_header(size_bytes: int) -> bytes:
+    """The first page of a swap area of that size, as mkswap writes it. Source: Linux include/linux/swap.h."""
+    page = 4096
+    header = bytearray(page)
+    struct.pack_into("<III", header, 1024, 1, size_bytes // page - 1, 0)
+    header[page - 10 :] = b"SWAPSPACE2"
+    return bytes(header)
+
+
+def _make_overlay(disk: Path, base: Path, form: str, root_disk_gib: int) -> None:
+    image_bytes = virtual_size_bytes(base, form)
+    wanted_bytes = root_disk_gib << 30 if root_disk_gib else image_bytes
+    if wanted_bytes < image_bytes:
+        raise DiskFailure(
+            f"cannot make the disk from image {base.name}: its {image_bytes} bytes do not fit into the flavor's "
+            f"{root_disk_gib} GiB"
+        )
+    disk.unlink(missing_ok=True)
+    _run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", form, "-b", str(base), str(disk), str(wanted_bytes)])
+
+
+def _make_empty(disk: Path, size_bytes: int) -> None:
+    disk.unlink(missing_ok=True)
+    _run(["qemu-img", "create", "-q", "-f", "qcow2", str(disk), str(size_bytes)])
+
+
+def _make_swap(disk: Path, size_bytes: int) -> None:
+    raw = disk.with_suffix(".raw")
+    with raw.open("wb") as out:
+        out.write(swap_header(size_bytes))
+        out.truncate(size_bytes)
+    try:
+        _run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(disk)])
+    finally:
+        raw.unlink()
+
+
+@contextlib.contextmanager
+def _part_file(folder: Path) -> Iterator[Path]:
+    """A new name for an unfinished file, which is gone at the end unless it was renamed."""
+    handle, name = tempfile.mkstemp(prefix=".part-", dir=folder)
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _run(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TOOL_TIMEOUT_S)
+    except FileNotFoundError as error:
+        raise DiskFailure(f"there is no {command[0]} on this host") from error
+    except subprocess.TimeoutExpired as error:
+        raise DiskFailure(f"{' '.join(command[:2])} did not end in {_TOOL_TIMEOUT_S:.0f} s") from error
+    if done.returncode != 0:
+        raise DiskFailure(f"{' '.join(command[:2])} failed: {done.stderr.strip()}", " ".join(command))
+    return done.stdout
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket. Inherits because http.client offers no other seam for the socket."""
+
+    def __init__(self, path: str, timeout_s: float = 60.0) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)

@@ -1,0 +1,85 @@
+"""Servers that are only told about: for a cloud whose API works and whose data plane does not exist.
+
+Every server is at once what it should be, and its console says that it is not there. It keeps nothing on disk:
+after a restart of the agent the intent says again what there is.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Set
+
+from deuteron.compute.contract import ConsoleUnavailable, HostFacts, HostUse
+from deuteron.compute.domain import instance_name
+from deuteron.model.intent import HostSettings, IntentPort, IntentServer, ServerReport
+
+SIMULATED_CONSOLE = (
+    "This cloud runs without a data plane (deuteron up --dataplane none).\n"
+    "The server exists in the API only: no virtual machine was started, and there is no console to show.\n"
+)
+
+
+class SimulatedCompute:
+    """`ComputeDriver` without virtual machines."""
+
+    def __init__(self, settings: HostSettings, facts: HostFacts) -> None:
+        self.on_change: Callable[[], None] = lambda: None
+        self._host = settings.host
+        self._facts = facts
+        self._lock = threading.Lock()
+        self._servers: dict[str, IntentServer] = {}
+        self._waiting: frozenset[str] = frozenset()
+
+    def facts(self) -> HostFacts:
+        return self._facts
+
+    def use(self) -> HostUse:
+        with self._lock:
+            running = [server for server in self._servers.values() if server.power in ("running", "paused")]
+        disk = sum(server.root_disk_gib + server.ephemeral_disk_gib for server in running)
+        return HostUse(sum(server.memory_mib for server in running), disk, len(running))
+
+    def sync(self, servers: Mapping[str, IntentServer], ports: Mapping[str, IntentPort], taps_ready: Set[str]) -> None:
+        with self._lock:
+            before = (self._servers, self._waiting)
+            self._servers = dict(servers)
+            self._waiting = frozenset(
+                server.id
+                for server in servers.values()
+                if server.power != "shutdown" and not all(port.port_id in taps_ready for port in server.ports)
+            )
+            changed = before != (self._servers, self._waiting)
+        if changed:
+            self.on_change()
+
+    def reports(self) -> tuple[ServerReport, ...]:
+        with self._lock:
+            return tuple(
+                ServerReport(
+                    id=server.id,
+                    state="building" if server.id in self._waiting else server.power,
+                    reboot_generation=server.reboot_generation,
+                    build_generation=server.build_generation,
+                    instance_name=instance_name(server.id),
+                )
+                for server in self._servers.values()
+            )
+
+    def pending(self) -> tuple[tuple[str, str], ...]:
+        with self._lock:
+            return tuple(
+                (f"server {server_id}", "waits until its ports are wired") for server_id in sorted(self._waiting)
+            )
+
+    def console_log(self, server_id: str, lines: int = -1) -> str:
+        with self._lock:
+            if server_id not in self._servers:
+                raise ConsoleUnavailable(f"server {server_id} has no console log on host {self._host}")
+        return (
+            "".join(SIMULATED_CONSOLE.splitlines(keepends=True)[-lines:] if lines else "")
+            if lines >= 0
+            else SIMULATED_CONSOLE
+        )
+
+    def close(self) -> None:
+        pass

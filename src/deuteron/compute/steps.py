@@ -1,0 +1,94 @@
+"""Which one thing to do next for a server: a pure decision over what is wanted and what is there.
+
+The driver takes the step, observes again, and asks again, until nothing is left to do. No step depends on
+which step came before, so an interruption anywhere is continued by asking once more.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Literal
+
+import msgspec
+
+from deuteron.model.intent import IntentServer
+
+DomainState = Literal["running", "shutdown", "paused", "crashed", "suspended", "absent"]
+
+
+class Step(Enum):
+    NOTHING = "nothing"
+    WAIT_FOR_PORTS = "wait until its ports are wired"
+    REMOVE = "remove"
+    BUILD = "make its disks"
+    DEFINE = "define"
+    START = "start"
+    RESTART_SOFT = "reboot by the guest's own shutdown"
+    RESTART_HARD = "reboot"
+    SHUT_DOWN = "shut down"
+    PAUSE = "pause"
+    RESUME = "resume"
+    SUSPEND = "suspend"
+    DISCARD_SUSPENDED = "discard the memory of the suspended server"
+    REWIRE = "attach and detach interfaces"
+    RECORD = "record what was applied"
+
+
+class ObservedServer(msgspec.Struct, frozen=True):
+    """What is true of one server: its domain, the marks in it, and its files."""
+
+    server_id: str
+    state: DomainState
+    power_applied: str = "running"
+    """The power that was wanted when it was last applied; tells a guest's own shutdown from one we asked for."""
+    reboot_generation: int = 0
+    build_generation: int | None = None
+    """Of the disks, from the file beside them; None when there are none, or not whole ones."""
+    ended_by_guest: bool = False
+    """Off because the guest shut itself down, as far as libvirt remembers."""
+    taps: frozenset[str] = frozenset()
+    has_files: bool = False
+
+
+def next_step(wanted: IntentServer | None, observed: ObservedServer, taps: frozenset[str], ports_ready: bool) -> Step:
+    """What to do next. `taps` are the names the wanted interfaces have; `ports_ready`: all of them are wired."""
+    if wanted is None:
+        return Step.NOTHING if observed.state == "absent" and not observed.has_files else Step.REMOVE
+    if observed.build_generation != wanted.build_generation:
+        return Step.BUILD
+    if wanted.power == "shutdown":
+        if observed.state in ("running", "paused", "crashed"):
+            return Step.SHUT_DOWN
+        if observed.state == "suspended":
+            return Step.DISCARD_SUSPENDED
+        if observed.state == "absent":
+            return Step.DEFINE
+        return _settled(wanted, observed, taps)
+    if wanted.power == "suspended" and observed.state == "suspended":
+        return _settled(wanted, observed, frozenset(observed.taps))
+    if wanted.reboot_generation > observed.reboot_generation and observed.state != "absent":
+        if not ports_ready:
+            return Step.WAIT_FOR_PORTS
+        soft = wanted.reboot_kind == "SOFT" and observed.state in ("running", "shutdown")
+        return Step.RESTART_SOFT if soft else Step.RESTART_HARD
+    if observed.state in ("absent", "shutdown", "crashed", "suspended"):
+        if observed.state == "shutdown" and observed.ended_by_guest and observed.power_applied == wanted.power:
+            # As in Nova, a guest that powers itself off stays off; the API learns it and changes its mind.
+            return Step.NOTHING
+        return Step.START if ports_ready else Step.WAIT_FOR_PORTS
+    if observed.state == "running" and wanted.power == "paused":
+        return Step.PAUSE
+    if observed.state == "paused" and wanted.power != "paused":
+        return Step.RESUME
+    if wanted.power == "suspended":
+        return Step.SUSPEND
+    return _settled(wanted, observed, taps)
+
+
+def _settled(wanted: IntentServer, observed: ObservedServer, taps: frozenset[str]) -> Step:
+    """The server is in the state it should be in; what remains is its interfaces and the record."""
+    if observed.state != "absent" and observed.state != "suspended" and observed.taps != taps:
+        return Step.REWIRE
+    if observed.power_applied != wanted.power or observed.reboot_generation < wanted.reboot_generation:
+        return Step.RECORD
+    return Step.NOTHING

@@ -1,0 +1,203 @@
+"""The tables of a real host, and of a simulated one: which driver serves which rows, in which order.
+
+This is the only place that knows all drivers. `real_host` needs the privileges of a host's agent;
+`simulated_host` needs nothing, and everything always succeeds.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from deuteron.net.kernel.addresses import AddressDriver
+from deuteron.net.kernel.daemons import DnsmasqDriver, RadvdDriver
+from deuteron.net.kernel.driver import Driver
+from deuteron.net.kernel.fake import FakeDriver
+from deuteron.net.kernel.ipset import IpSetDriver
+from deuteron.net.kernel.iptables import IptablesDriver
+from deuteron.net.kernel.links import LinkDriver, Placement, PlacementDriver
+from deuteron.net.kernel.metadata import ListenerDriver
+from deuteron.net.kernel.namespaces import NamespaceDriver, Namespaces
+from deuteron.net.kernel.openflow import FlowDriver
+from deuteron.net.kernel.ovsdb import BridgeDriver, OvsdbClient, OvsPortDriver
+from deuteron.net.kernel.routes import RouteDriver
+from deuteron.net.kernel.rtnetlink import NetlinkSockets
+from deuteron.net.kernel.sysctl import SysctlDriver
+from deuteron.net.reconcile import Reconciler, Table, namespace_concern, port_concern
+from deuteron.net.rows import HOST, HostPlan, MetadataListener, Sysctl
+
+
+@dataclass
+class Host:
+    """A reconciler and what its thread must watch beside it."""
+
+    reconciler: Reconciler
+    ovsdb: OvsdbClient | None = None
+    close: Callable[[], None] = lambda: None
+
+
+def real_host(
+    state_dir: str,
+    listener_opened: Callable[[MetadataListener, socket.socket], None],
+    listener_closed: Callable[[MetadataListener], None],
+) -> Host:
+    """Drivers for the host this thread is in. Open vSwitch, iptables and the rest need not be there yet."""
+    namespaces = Namespaces()
+    sockets = NetlinkSockets(namespaces)
+    ovsdb = OvsdbClient()
+    listeners = ListenerDriver(namespaces, listener_opened, listener_closed)
+
+    def bridges() -> Iterable[str]:
+        return tables["bridge"].delta.observed
+
+    drivers: dict[str, Driver[Any, Any]] = {
+        "namespace": NamespaceDriver(namespaces),
+        "ipset": IpSetDriver(namespaces),
+        "iptables": IptablesDriver(namespaces),
+        "bridge": BridgeDriver(ovsdb),
+        "device": LinkDriver(namespaces, sockets),
+        "interface": LinkDriver(namespaces, sockets, is_maker=False),
+        "setting": SysctlDriver(namespaces),
+        "flow": FlowDriver(bridges),
+        "port": OvsPortDriver(ovsdb),
+        "placement": PlacementDriver(namespaces, sockets),
+        "device state": LinkDriver(namespaces, sockets, is_maker=False),
+        "device setting": SysctlDriver(namespaces),
+        "address": AddressDriver(namespaces, sockets),
+        "route": RouteDriver(namespaces, sockets),
+        "dnsmasq": DnsmasqDriver(namespaces, sockets, f"{state_dir}/dhcp"),
+        "radvd": RadvdDriver(namespaces, sockets, f"{state_dir}/ra"),
+        "metadata listener": listeners,
+    }
+    tables = tables_of(drivers)
+
+    def forget(namespace: str) -> None:
+        listeners.forget(namespace)
+        sockets.forget(namespace)
+
+    def close() -> None:
+        sockets.close()
+        ovsdb.close()
+        namespaces.close()
+
+    return Host(Reconciler(tables.values(), forget_namespace=forget), ovsdb, close)
+
+
+def simulated_host() -> Host:
+    """A host without a data plane: every row is written into memory."""
+    return Host(Reconciler(tables_of({name: FakeDriver(name) for name in TABLE_NAMES}).values()))
+
+
+def tables_of(drivers: dict[str, Driver[Any, Any]]) -> dict[str, Table]:
+    """The tables of a host in the order of creation, each with its driver."""
+    by_name: dict[str, Table] = {}
+
+    def table(
+        name: str,
+        rows: Callable[[HostPlan], Iterable[Any]],
+        words: Callable[[Any], str],
+        concerns: Callable[[Any], Iterable[str]],
+        lies_in_namespace: bool = True,
+        outlives_namespace: bool = False,
+    ) -> None:
+        namespace = (lambda row: row.namespace) if lies_in_namespace else None
+        by_name[name] = Table(name, drivers[name], rows, words, concerns, namespace=namespace, outlives_namespace=outlives_namespace)
+
+    def by_namespace(row: Any) -> list[str]:
+        return namespace_concern(row.namespace)
+
+    table(
+        "namespace", lambda plan: plan.namespaces, lambda row: f"namespace {row.name}",
+        lambda row: [f"namespace:{row.name}"], False,
+    )  # fmt: skip
+    table("ipset", lambda plan: plan.ipsets, lambda row: f"ipset {row.name}{_in(row)}", by_namespace)
+    table(
+        "iptables", lambda plan: plan.iptables, lambda row: f"iptables{_v6(row)} {row.table} rules{_in(row)}",
+        lambda row: by_namespace(row) or ["hybrid"],
+    )  # fmt: skip
+    table(
+        "bridge", lambda plan: plan.bridges, lambda row: f"bridge {row.name}", lambda row: [f"bridge:{row.name}"], False
+    )
+    table(
+        "device", lambda plan: (row for row in plan.links if row.kind != "existing"),
+        lambda row: f"{row.kind} {row.name}{_in(row)}", lambda row: [port_concern(row.name), *by_namespace(row)],
+    )  # fmt: skip
+    table(
+        "interface", lambda plan: (row for row in plan.links if row.kind == "existing" and row.namespace == HOST),
+        lambda row: f"state of device {row.name}", lambda row: [port_concern(row.name)],
+    )  # fmt: skip
+    table(
+        "setting", lambda plan: (row for row in plan.sysctls if not _waits_for_device(row)), _sysctl_words, by_namespace
+    )
+    table("flow", lambda plan: plan.flows, _flow_words, lambda row: [f"bridge:{row.bridge}"], False)
+    table(
+        "port", lambda plan: plan.ovs_ports, lambda row: f"port {row.name} on {row.bridge}",
+        lambda row: [port_concern(row.name)], False,
+    )  # fmt: skip
+    table(
+        "placement",
+        lambda plan: (Placement(row.name, row.namespace) for row in plan.ovs_ports if row.namespace != HOST),
+        lambda row: f"device {row.name}{_in(row)}",
+        lambda row: [port_concern(row.name)],
+        False,
+    )
+    table(
+        "device state", lambda plan: (row for row in plan.links if row.kind == "existing" and row.namespace != HOST),
+        lambda row: f"state of device {row.name}{_in(row)}", lambda row: [port_concern(row.name), *by_namespace(row)],
+    )  # fmt: skip
+    table(
+        "device setting", lambda plan: (row for row in plan.sysctls if _waits_for_device(row)),
+        _sysctl_words, by_namespace,
+    )  # fmt: skip
+    table(
+        "address", lambda plan: plan.addresses, lambda row: f"address {row.interface} on {row.link}{_in(row)}",
+        lambda row: [port_concern(row.link)],
+    )  # fmt: skip
+    table(
+        "route", lambda plan: plan.routes,
+        lambda row: f"route {row.destination} via {row.via or 'link'} dev {row.link}{_in(row)}", by_namespace,
+    )  # fmt: skip
+    table(
+        "dnsmasq", lambda plan: plan.dnsmasqs, lambda row: f"dnsmasq of network {row.id}", by_namespace,
+        outlives_namespace=True,
+    )  # fmt: skip
+    table(
+        "radvd", lambda plan: plan.radvds, lambda row: f"radvd of router {row.id}", by_namespace,
+        outlives_namespace=True,
+    )  # fmt: skip
+    table(
+        "metadata listener", lambda plan: plan.metadata,
+        lambda row: f"metadata listener at {row.address}:{row.port}{_in(row)}", by_namespace,
+    )  # fmt: skip
+    return by_name
+
+
+TABLE_NAMES = (
+    "namespace", "ipset", "iptables", "bridge", "device", "interface", "setting", "flow", "port", "placement", "device state",
+    "device setting", "address", "route", "dnsmasq", "radvd", "metadata listener",
+)  # fmt: skip
+
+
+def _in(row: Any) -> str:
+    return f" in {row.namespace}" if row.namespace != HOST else ""
+
+
+def _v6(row: Any) -> str:
+    return " (IPv6)" if row.family == 6 else ""
+
+
+def _flow_words(row: Any) -> str:
+    match = f",{row.match}" if row.match else ""
+    return f"flow on {row.bridge}: table={row.table},priority={row.priority}{match} actions={row.actions}"
+
+
+def _sysctl_words(row: Any) -> str:
+    return f"setting {row.name}={row.value}{_in(row)}"
+
+
+def _waits_for_device(row: Sysctl) -> bool:
+    """Whether a setting belongs to a device that is placed in a namespace, and so comes after it."""
+    words = row.name.split(".")
+    return row.namespace != HOST and len(words) > 4 and words[2] in ("conf", "neigh") and words[3] not in ("all", "default")

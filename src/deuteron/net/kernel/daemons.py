@@ -1,0 +1,319 @@
+"""dnsmasq and radvd: daemons that outlive the agent, with the files they read.
+
+Mark: a process whose command line holds a path inside its own folder below `base_dir`
+(dnsmasq: `<base_dir>/<network>/`), and that folder. Nothing else is signalled.
+
+They are started in their namespace, in a session of their own, and put themselves into the
+background only when they are ready; a failure to start is seen at once. A restarted agent
+finds them again by /proc.
+
+Crash: files are replaced one by one, each by rename. The folder's `unapplied` file is written before
+the first replacement and removed after the daemon was told, so a crash between leaves a difference.
+`devices` holds the indexes of the namespace's devices at the daemon's start: a daemon keeps sockets
+bound to a device that was replaced (Open vSwitch restarted), and is then restarted.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from deuteron.net.delta import Delta
+from deuteron.net.kernel import rtnetlink as nl
+from deuteron.net.kernel.driver import Applied, KernelError, Scope, Unavailable
+from deuteron.net.kernel.namespaces import Namespaces
+from deuteron.net.rows import Dnsmasq, Radvd
+
+R = TypeVar("R", Dnsmasq, Radvd)
+
+_UNAPPLIED = "unapplied"
+_DEVICES = "devices"
+_STOP_TIMEOUT_S = 3.0
+
+
+@dataclass(frozen=True)
+class _Process:
+    pid: int
+    arguments: tuple[str, ...]
+    namespace: int
+    """Inode of its network namespace, 0 if unreadable."""
+
+
+@dataclass(frozen=True)
+class _Daemon:
+    """What both kinds of row come down to."""
+
+    namespace: str
+    directory: str
+    command: tuple[str, ...]
+    files: tuple[tuple[str, str], ...]
+
+
+class _DaemonHost:
+    """Starts, finds, tells and stops the daemons of one program."""
+
+    def __init__(self, namespaces: Namespaces, sockets: nl.NetlinkSockets, program: str, base_dir: str) -> None:
+        self.writes: Counter[str] = Counter()
+        self._namespaces = namespaces
+        self._sockets = sockets
+        self._program = program
+        self._base_dir = base_dir
+
+    def processes(self) -> dict[str, list[_Process]]:
+        """Our daemons by the name of their folder."""
+        found: dict[str, list[_Process]] = {}
+        prefix = self._base_dir.rstrip("/") + "/"
+        for entry in os.listdir("/proc"):
+            if not entry.isdigit():
+                continue
+            try:
+                with open(f"/proc/{entry}/cmdline", "rb") as file:
+                    arguments = tuple(file.read().decode(errors="replace").rstrip("\0").split("\0"))
+            except OSError:
+                continue
+            if os.path.basename(arguments[0]) != self._program:
+                continue
+            path = next((word.partition(prefix)[2] for word in arguments if prefix in word), None)
+            if path is None:
+                continue
+            try:
+                namespace = os.stat(f"/proc/{entry}/ns/net").st_ino
+            except OSError:
+                namespace = 0
+            found.setdefault(path.split("/", 1)[0], []).append(_Process(int(entry), arguments, namespace))
+        # radvd keeps a privileged child with the same command line; it ends with its parent.
+        return {
+            name: [process for process in group if _parent(process.pid) not in {other.pid for other in group}]
+            for name, group in found.items()
+        }
+
+    def folders(self) -> set[str]:
+        try:
+            return set(os.listdir(self._base_dir))
+        except FileNotFoundError:
+            return set()
+
+    def fault(self, daemon: _Daemon, processes: list[_Process]) -> str | None:
+        """What is wrong with a daemon, in a word: "restart", "files", or None."""
+        if len(processes) != 1 or processes[0].arguments[1:] != daemon.command[1:]:
+            return "restart"
+        if processes[0].namespace != self._namespaces.inode(daemon.namespace):
+            return "restart"
+        folder = Path(daemon.directory)
+        if _read(folder / _DEVICES) != self._devices(daemon.namespace):
+            return "restart"
+        if (folder / _UNAPPLIED).exists() or any(_read(folder / name) != text for name, text in daemon.files):
+            return "files"
+        return None
+
+    def put(self, daemon: _Daemon, processes: list[_Process]) -> None:
+        folder = Path(daemon.directory)
+        fault = self.fault(daemon, processes)
+        if fault is None:
+            return
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / _UNAPPLIED).touch()
+            for name, text in daemon.files:
+                if _read(folder / name) != text:
+                    _replace(folder / name, text)
+                    self.writes[f"{self._program} file written"] += 1
+            if fault == "restart":
+                for process in processes:
+                    _stop(process.pid)
+                devices = self._devices(daemon.namespace)
+                self._start(daemon)
+                _replace(folder / _DEVICES, devices)
+            else:
+                os.kill(processes[0].pid, signal.SIGHUP)
+                self.writes[f"{self._program} told"] += 1
+            (folder / _UNAPPLIED).unlink()
+        except OSError as error:
+            raise KernelError(f"cannot run {self._program} in {daemon.directory}: {error}") from error
+
+    def remove(self, directory: str, processes: list[_Process]) -> None:
+        try:
+            for process in processes:
+                _stop(process.pid)
+                self.writes[f"{self._program} stopped"] += 1
+            if os.path.isdir(directory):
+                shutil.rmtree(directory)
+                self.writes[f"{self._program} folder removed"] += 1
+        except OSError as error:
+            raise KernelError(f"cannot remove {self._program} of {directory}: {error}") from error
+
+    def _start(self, daemon: _Daemon) -> None:
+        complaints = os.memfd_create("complaints", os.MFD_CLOEXEC)
+        try:
+            with self._namespaces.entered(daemon.namespace):
+                try:
+                    process = subprocess.Popen(
+                        list(daemon.command),
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.DEVNULL,
+                        stderr=complaints,
+                        start_new_session=True,
+                        cwd="/",
+                        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
+                    )
+                except FileNotFoundError as error:
+                    raise Unavailable(f"{self._program} is not installed") from error
+            try:
+                # It goes to the background by itself once it has read its files and opened its sockets.
+                status = process.wait(timeout=10)
+            except subprocess.TimeoutExpired as error:
+                process.kill()
+                process.wait()
+                raise KernelError(f"{self._program} did not go to the background in 10 s") from error
+            self.writes[f"{self._program} started"] += 1
+            if status != 0:
+                text = os.pread(complaints, 4096, 0).decode(errors="replace").strip()
+                raise KernelError(f"{self._program} refused to start: {text or status}")
+        finally:
+            os.close(complaints)
+
+    def _devices(self, namespace: str) -> str:
+        """The devices of a namespace and their indexes, "" if there is no such namespace."""
+        if self._namespaces.inode(namespace) is None:
+            return ""
+        states = self._sockets.to(namespace).links()
+        return "".join(f"{state.index} {state.name}\n" for state in sorted(states, key=lambda state: state.index))
+
+
+class DnsmasqDriver:
+    mark = "a dnsmasq process or folder below the host's dhcp folder"
+
+    def __init__(self, namespaces: Namespaces, sockets: nl.NetlinkSockets, base_dir: str) -> None:
+        self._host = _DaemonHost(namespaces, sockets, "dnsmasq", base_dir)
+        self._base_dir = base_dir
+
+    @property
+    def writes(self) -> Counter[str]:
+        return self._host.writes
+
+    def observe(self, wanted: Mapping[str, Dnsmasq], scope: Scope = None) -> dict[str, Dnsmasq]:
+        def unwanted(name: str) -> Dnsmasq:
+            return Dnsmasq("", name, f"{self._base_dir}/{name}", ())
+
+        return _observe(self._host, wanted, _dnsmasq, unwanted)
+
+    def apply(self, delta: Delta[str, Dnsmasq]) -> Applied[str]:
+        return _apply(self._host, delta, _dnsmasq)
+
+
+class RadvdDriver:
+    mark = "a radvd process or folder below the host's ra folder"
+
+    def __init__(self, namespaces: Namespaces, sockets: nl.NetlinkSockets, base_dir: str) -> None:
+        self._host = _DaemonHost(namespaces, sockets, "radvd", base_dir)
+        self._base_dir = base_dir
+
+    @property
+    def writes(self) -> Counter[str]:
+        return self._host.writes
+
+    def observe(self, wanted: Mapping[str, Radvd], scope: Scope = None) -> dict[str, Radvd]:
+        def unwanted(name: str) -> Radvd:
+            return Radvd("", name, f"{self._base_dir}/{name}", "")
+
+        return _observe(self._host, wanted, _radvd, unwanted)
+
+    def apply(self, delta: Delta[str, Radvd]) -> Applied[str]:
+        return _apply(self._host, delta, _radvd)
+
+
+def _dnsmasq(row: Dnsmasq) -> _Daemon:
+    command = row.arguments if row.arguments and row.arguments[0] == "dnsmasq" else ("dnsmasq", *row.arguments)
+    return _Daemon(row.namespace, row.directory, command, row.files)
+
+
+def _radvd(row: Radvd) -> _Daemon:
+    command = ("radvd", "-C", f"{row.directory}/radvd.conf", "-p", f"{row.directory}/radvd.pid", "-m", "syslog")
+    return _Daemon(row.namespace, row.directory, command, (("radvd.conf", row.config),))
+
+
+def _observe(
+    host: _DaemonHost, wanted: Mapping[str, R], daemon_of: Callable[[R], _Daemon], unwanted: Callable[[str], R]
+) -> dict[str, R]:
+    processes = host.processes()
+    rows: dict[str, R] = {}
+    names = {os.path.basename(daemon_of(row).directory): key for key, row in wanted.items()}
+    for name in processes.keys() | host.folders():
+        key = names.get(name)
+        if key is None:
+            rows[name] = unwanted(name)
+        elif host.fault(daemon_of(wanted[key]), processes.get(name, [])) is None:
+            rows[key] = wanted[key]
+        elif name in processes:
+            rows[key] = unwanted(name)
+    return rows
+
+
+def _apply(host: _DaemonHost, delta: Delta[str, R], daemon_of: Callable[[R], _Daemon]) -> Applied[str]:
+    applied: Applied[str] = Applied()
+    processes = host.processes()
+    for key, row in (*delta.remove.items(), *delta.put.items()):
+        daemon = daemon_of(row)
+        found = processes.get(os.path.basename(daemon.directory), [])
+        try:
+            if key in delta.remove:
+                host.remove(daemon.directory, found)
+            else:
+                host.put(daemon, found)
+        except KernelError as error:
+            applied.failed[key] = str(error)
+        else:
+            applied.done.add(key)
+    return applied
+
+
+def _parent(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return int(file.read().rpartition(")")[2].split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
+def _replace(path: Path, text: str) -> None:
+    """Replace a file whole. Readable by all: dnsmasq gives up root before it reads."""
+    beside = path.with_name(f".{path.name}.new")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(beside, "w", encoding="utf-8") as file:
+        file.write(text)
+        os.fchmod(file.fileno(), 0o644)
+    os.replace(beside, path)
+
+
+def _stop(pid: int) -> None:
+    """End a process and wait until it is gone; a daemon that does not listen is killed."""
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        for number, timeout_s in ((signal.SIGTERM, _STOP_TIMEOUT_S), (signal.SIGKILL, _STOP_TIMEOUT_S)):
+            try:
+                signal.pidfd_send_signal(process, number)
+            except ProcessLookupError:
+                return
+            if select.select([process], [], [], timeout_s)[0]:
+                return
+        raise KernelError(f"process {pid} does not end")
+    finally:
+        os.close(process)

@@ -1,0 +1,183 @@
+"""Our chains in iptables, for each namespace and address family; through iptables-save and iptables-restore.
+
+Mark: chain names that start with `neutron-`, and rules in built-in chains that jump to such a chain.
+Other chains and rules are never touched (`--noflush`). Rules compare as text, as iptables-save prints
+them; a rule the kernel prints otherwise than the plan is written once, and what the kernel made
+of it is remembered as equal to it, so that it is not written for ever.
+
+Crash: one restore is atomic for each table. Only chains that differ are written, so the counters of
+the others stay.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from deuteron.net.delta import Delta
+from deuteron.net.kernel.driver import Applied, KernelError, Scope
+from deuteron.net.kernel.namespaces import Namespaces
+from deuteron.net.kernel.programs import finish, run, start
+from deuteron.net.rows import HOST, IptablesChain, IptablesTable
+
+IptablesKey = tuple[str, int, str]
+Tables = dict[str, IptablesTable]
+
+PREFIX = "neutron-"
+
+
+class IptablesDriver:
+    mark = f"chain name starts with {PREFIX}"
+
+    def __init__(self, namespaces: Namespaces) -> None:
+        self.writes: Counter[str] = Counter()
+        self._namespaces = namespaces
+        self._printed: dict[IptablesTable, IptablesTable] = {}
+        """What the kernel prints for a wanted table it was given in other words."""
+
+    def observe(
+        self, wanted: Mapping[IptablesKey, IptablesTable], scope: Scope = None
+    ) -> dict[IptablesKey, IptablesTable]:
+        rows: dict[IptablesKey, IptablesTable] = {}
+        places = {(namespace, family) for namespace, family, _ in wanted}
+        places |= {(namespace, 4) for namespace in self._namespaces.named()} | {(HOST, 4)}
+        for namespace, family in sorted(places):
+            if (scope is not None and namespace not in scope) or self._namespaces.inode(namespace) is None:
+                continue
+            for table in self._save(namespace, family).values():
+                row = wanted.get(table.key)
+                if row is not None and (_is_same(table, row) or self._printed.get(row) == table):
+                    rows[table.key] = row
+                elif table.chains or table.builtin or row is not None:
+                    rows[table.key] = table
+        return rows
+
+    def apply(self, delta: Delta[IptablesKey, IptablesTable]) -> Applied[IptablesKey]:
+        applied: Applied[IptablesKey] = Applied()
+        places: dict[tuple[str, int], dict[IptablesKey, IptablesTable | None]] = {}
+        for key in delta.remove:
+            places.setdefault(key[:2], {})[key] = None
+        for key, row in delta.put.items():
+            places.setdefault(key[:2], {})[key] = row
+        for (namespace, family), group in places.items():
+            try:
+                self._restore(namespace, family, group, {**delta.remove, **delta.before})
+            except KernelError as error:
+                applied.failed.update(dict.fromkeys(group, str(error)))
+            else:
+                applied.done.update(group)
+        return applied
+
+    def _save(self, namespace: str, family: int) -> Tables:
+        with self._namespaces.entered(namespace):
+            process = start([_program(family, "save")])
+        status, output, complaints = finish(process)
+        if status != 0:
+            raise KernelError(f"iptables-save failed in {namespace or 'the host'}: {complaints}")
+        return parse_save(namespace, family, output)
+
+    def _restore(
+        self,
+        namespace: str,
+        family: int,
+        group: Mapping[IptablesKey, IptablesTable | None],
+        before: Mapping[IptablesKey, IptablesTable],
+    ) -> None:
+        lines: list[str] = []
+        for key, row in group.items():
+            lines += restore_lines(key[2], row, before.get(key))
+        if not lines:
+            return
+        with self._namespaces.entered(namespace):
+            run([_program(family, "restore"), "--noflush", "--wait", "5"], "\n".join(lines) + "\n")
+        self.writes["iptables restored"] += 1
+        printed = self._save(namespace, family)
+        for key, row in group.items():
+            seen = printed.get(key[2])
+            if row is None or seen is None or _is_same(seen, row):
+                continue
+            if _has_same_shape(seen, row):
+                self._printed[row] = seen
+
+
+def parse_save(namespace: str, family: int, text: str) -> Tables:
+    """Our part of each table in the output of iptables-save."""
+    tables: Tables = {}
+    name = ""
+    chains: dict[str, list[str]] = {}
+    builtin: list[tuple[str, str]] = []
+    for line in text.splitlines():
+        if line.startswith("*"):
+            name, chains, builtin = line[1:].strip(), {}, []
+        elif line.startswith(":"):
+            chain = line[1:].split(" ", 1)[0]
+            if chain.startswith(PREFIX):
+                chains[chain] = []
+        elif line.startswith("-A "):
+            _, chain, rule = line.split(" ", 2)
+            if chain in chains:
+                chains[chain].append(rule)
+            elif _target(rule).startswith(PREFIX):
+                builtin.append((chain, rule))
+        elif line == "COMMIT" and name in ("filter", "nat", "mangle", "raw"):
+            tables[name] = IptablesTable(
+                namespace=namespace,
+                family=4 if family == 4 else 6,
+                table=name,  # type: ignore[arg-type]  # one of the four, by the condition above
+                chains=tuple(IptablesChain(chain, tuple(rules)) for chain, rules in chains.items()),
+                builtin=tuple(builtin),
+            )
+    return tables
+
+
+def restore_lines(table: str, row: IptablesTable | None, before: IptablesTable | None) -> list[str]:
+    """Input for iptables-restore that turns `before` into `row`, both None for "nothing of ours"; [] when equal."""
+    wanted = {chain.name: chain.rules for chain in row.chains} if row else {}
+    found = {chain.name: chain.rules for chain in before.chains} if before else {}
+    wanted_builtin = row.builtin if row else ()
+    found_builtin = before.builtin if before else ()
+    changed = [name for name, rules in wanted.items() if found.get(name) != rules]
+    stale = [name for name in found if name not in wanted]
+    is_builtin_changed = sorted(wanted_builtin) != sorted(found_builtin) or _by_chain(wanted_builtin) != _by_chain(
+        found_builtin
+    )
+    if not (changed or stale or is_builtin_changed):
+        return []
+    # A chain named in the head is made if it is missing and emptied if it is there.
+    lines = [f"*{table}", *(f":{name} - [0:0]" for name in (*changed, *stale))]
+    for name in changed:
+        lines += [f"-A {name} {rule}" for rule in wanted[name]]
+    if is_builtin_changed:
+        lines += [f"-D {chain} {rule}" for chain, rule in found_builtin]
+        for chain, rules in _by_chain(wanted_builtin).items():
+            lines += [f"-I {chain} {number} {rule}" for number, rule in enumerate(rules, 1)]
+    lines += [f"-X {name}" for name in stale]
+    return [*lines, "COMMIT"]
+
+
+def _by_chain(rules: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    chains: dict[str, list[str]] = {}
+    for chain, rule in rules:
+        chains.setdefault(chain, []).append(rule)
+    return chains
+
+
+def _is_same(seen: IptablesTable, row: IptablesTable) -> bool:
+    return {chain.name: chain.rules for chain in seen.chains} == {
+        chain.name: chain.rules for chain in row.chains
+    } and _by_chain(seen.builtin) == _by_chain(row.builtin)
+
+
+def _has_same_shape(seen: IptablesTable, row: IptablesTable) -> bool:
+    return {chain.name: len(chain.rules) for chain in seen.chains} == {
+        chain.name: len(chain.rules) for chain in row.chains
+    } and len(seen.builtin) == len(row.builtin)
+
+
+def _target(rule: str) -> str:
+    words = rule.split()
+    return next((words[at + 1] for at, word in enumerate(words[:-1]) if word in ("-j", "-g")), "")
+
+
+def _program(family: int, what: str) -> str:
+    return f"iptables-{what}" if family == 4 else f"ip6tables-{what}"

@@ -1,0 +1,321 @@
+"""Routers: a namespace `qrouter-<router>` with a `qr-` port for each interface, one `qg-` port, and NAT.
+
+The iptables rules are those of Neutron's L3 agent, in the form iptables-save prints them. A packet's way through nat:
+
+    in   PREROUTING   metadata: REDIRECT to 9697;  floating IP: DNAT to the fixed IP
+    out  POSTROUTING  not leaving by qg- and not DNATed: ACCEPT (no NAT between interfaces)
+                      float-snat: fixed IP becomes its floating IP;  snat: everything else becomes the gateway address
+
+Source: openstack/neutron, neutron/agent/l3/router_info.py, neutron/agent/metadata/driver.py and
+neutron/agent/linux/ra.py (radvd).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from typing import Literal
+
+from deuteron.model.intent import IntentRouter, IntentSubnet, RouterPort
+from deuteron.net import rows
+from deuteron.net.plan import names
+from deuteron.net.plan.addresses import version
+from deuteron.net.plan.draft import Draft, Site, internal_port, is_dead
+from deuteron.net.plan.metadata import MARK, METADATA_CIDR, ROUTER_PORT, router_listener
+from deuteron.net.plan.wiring import refuse_port, trust_port
+
+_PREFIX = "neutron-l3-agent-"
+_METADATA_CIDR6 = "fe80::a9fe:a9fe/128"
+_NO_SCOPE = "0x4000000/0xffff0000"
+_FROM_OUTSIDE = "0x2/0xffff"
+_SCOPE_MASKS = "--nfmask 0xffff0000 --ctmask 0xffff0000"
+
+_SYSCTLS = (
+    ("net.ipv4.ip_forward", "1"),
+    ("net.ipv4.conf.all.arp_ignore", "1"),
+    ("net.ipv4.conf.all.arp_announce", "2"),
+    ("net.ipv6.conf.all.forwarding", "1"),
+    ("net.ipv6.conf.default.accept_ra", "0"),
+)
+
+_Rules = dict[str, list[str]]
+_Table = Literal["filter", "nat", "mangle", "raw"]
+
+
+def plan_routers(site: Site, draft: Draft) -> None:
+    """Adds every router that is up; one that is down has no namespace and no ports."""
+    for router_id in sorted(site.intent.routers):
+        router = site.intent.routers[router_id]
+        if router.admin_state_up:
+            _Router(site, router).add(draft)
+
+
+class _Router:
+    """One router, while its rows are being written."""
+
+    def __init__(self, site: Site, router: IntentRouter) -> None:
+        self.site = site
+        self.router = router
+        self.namespace = names.router_namespace(router.id)
+        self.interfaces = sorted(router.interfaces, key=lambda port: port.port_id)
+        self.gateway = router.gateway
+        self.qg = None if router.gateway is None else names.qg_name(router.gateway.port.port_id)
+        self.gateway_ip4 = next(
+            (address.split("/")[0] for address in self._gateway_addresses() if version(address) == 4), None
+        )
+
+    def add(self, draft: Draft) -> None:
+        draft.namespaces.append(rows.Namespace(self.namespace))
+        draft.links.append(rows.Link(namespace=self.namespace, name="lo", kind="existing"))
+        draft.sysctl(self.namespace, _SYSCTLS)
+        for interface in self.interfaces:
+            self._add_port(draft, interface, names.qr_name(interface.port_id))
+        if self.gateway is not None and self.qg is not None:
+            self._add_port(draft, self.gateway.port, self.qg)
+            self._add_gateway(draft, self.qg)
+        self._add_routes(draft)
+        draft.iptables.extend(self._tables4())
+        draft.iptables.extend(self._tables6())
+        draft.metadata.append(router_listener(self.namespace, self.router.id))
+        advertising = [interface for interface in self.interfaces if interface.ra_subnets]
+        if advertising:
+            draft.radvds.append(
+                rows.Radvd(
+                    namespace=self.namespace,
+                    id=self.router.id,
+                    directory=f"{self.site.settings.state_dir}/ra/{self.router.id}",
+                    config="".join(_radvd_interface(interface) for interface in advertising),
+                )
+            )
+
+    def _gateway_addresses(self) -> tuple[str, ...]:
+        return () if self.gateway is None else self.gateway.port.addresses
+
+    def _add_port(self, draft: Draft, router_port: RouterPort, name: str) -> None:
+        """A port that is not bound here yet, or whose network was not sent, gets no device; the rest works."""
+        port = self.site.intent.ports.get(router_port.port_id)
+        network = self.site.intent.networks.get(router_port.network_id)
+        if port is None or port.ofport is None or network is None:
+            return
+        internal_port(draft, port, network, name, self.namespace, router_port.mtu_bytes, port.ofport)
+        for address in router_port.addresses:
+            draft.addresses.append(rows.Address(self.namespace, name, address))
+        if is_dead(port, network):
+            refuse_port(draft, port.ofport)
+        else:
+            trust_port(draft, port.ofport, network.local_vlan)
+
+    def _add_gateway(self, draft: Draft, qg: str) -> None:
+        assert self.gateway is not None
+        if self.site.bound_ofport(self.gateway.port.port_id) is None:
+            return
+        for floating_ip in self.router.floating_ips:
+            draft.addresses.append(rows.Address(self.namespace, qg, f"{floating_ip.floating_ip_address}/32"))
+        networks = [ipaddress.ip_interface(address).network for address in self.gateway.port.addresses]
+        for gateway_ip in self.gateway.gateway_ips:
+            address = ipaddress.ip_address(gateway_ip)
+            is_four = address.version == 4
+            if not address.is_link_local and not any(address in network for network in networks):
+                draft.routes.append(rows.Route(self.namespace, f"{gateway_ip}/{address.max_prefixlen}", None, qg))
+            draft.routes.append(rows.Route(self.namespace, "0.0.0.0/0" if is_four else "::/0", gateway_ip, qg))
+        if not any(version(gateway_ip) == 6 for gateway_ip in self.gateway.gateway_ips):
+            # Without an IPv6 gateway from the API, the provider's router may advertise one (2: although we forward).
+            draft.sysctl(self.namespace, [(f"net.ipv6.conf.{qg}.accept_ra", "2")])
+
+    def _add_routes(self, draft: Draft) -> None:
+        """The router's own static routes; one to everywhere replaces the gateway's, as in Neutron."""
+        reachable = [
+            (ipaddress.ip_interface(address).network, name)
+            for router_port, name in self._ports()
+            for address in router_port.addresses
+        ]
+        for route in self.router.routes:
+            nexthop = ipaddress.ip_address(route.nexthop)
+            link = next((name for network, name in reachable if nexthop in network), None)
+            draft.routes.append(rows.Route(self.namespace, route.destination, route.nexthop, link))
+
+    def _ports(self) -> list[tuple[RouterPort, str]]:
+        ports = [(interface, names.qr_name(interface.port_id)) for interface in self.interfaces]
+        if self.gateway is not None and self.qg is not None:
+            ports.append((self.gateway.port, self.qg))
+        return ports
+
+    def _tables4(self) -> Iterable[rows.IptablesTable]:
+        inside = [names.qr_name(interface.port_id) for interface in self.interfaces]
+        yield self._mangle4(inside)
+        yield self._raw(4)
+        yield self._filter(4, [f"-o {qr} -m mark ! --mark {_NO_SCOPE} -j DROP" for qr in inside])
+        yield self._nat4()
+
+    def _mangle4(self, inside: list[str]) -> rows.IptablesTable:
+        outside = [self.qg] if self.qg is not None else []
+        save = f"-m connmark --mark 0x0/0xffff0000 -j CONNMARK --save-mark {_SCOPE_MASKS}"
+        return self._table(
+            4,
+            "mangle",
+            {
+                "FORWARD": [],
+                "INPUT": [],
+                "OUTPUT": [],
+                "POSTROUTING": [f"-o {qg} {save}" for qg in outside],
+                "PREROUTING": [
+                    f"-j {_PREFIX}mark",
+                    f"-j {_PREFIX}scope",
+                    f"-m connmark ! --mark 0x0/0xffff0000 -j CONNMARK --restore-mark {_SCOPE_MASKS}",
+                    f"-j {_PREFIX}floatingip",
+                    f"-d {METADATA_CIDR} -i qr-+ -p tcp -m tcp --dport 80 -j MARK --set-xmark {MARK}",
+                ],
+                "float-snat": [save for _ in outside],
+                "floatingip": [],
+                "mark": [f"-i {qg} -j MARK --set-xmark {_FROM_OUTSIDE}" for qg in outside],
+                "scope": [f"-i {name} -j MARK --set-xmark {_NO_SCOPE}" for name in [*inside, *outside]],
+            },
+            ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"],
+        )
+
+    def _nat4(self) -> rows.IptablesTable:
+        output: list[str] = []
+        prerouting = [
+            f"-d {METADATA_CIDR} -i qr-+ -p tcp -m tcp --dport 80 -j REDIRECT --to-ports {ROUTER_PORT}",
+        ]
+        float_snat: list[str] = []
+        floating_ips = sorted(
+            self.router.floating_ips, key=lambda item: int(ipaddress.ip_address(item.floating_ip_address))
+        )
+        for item in floating_ips:
+            dnat = f"-d {item.floating_ip_address}/32 -j DNAT --to-destination {item.fixed_ip_address}"
+            output.append(dnat)
+            prerouting.append(dnat)
+            float_snat.append(
+                f"-s {item.fixed_ip_address}/32 -j SNAT --to-source {item.floating_ip_address} --random-fully"
+            )
+        postrouting: list[str] = []
+        snat = [f"-j {_PREFIX}float-snat"]
+        if self.gateway is not None and self.gateway_ip4 is not None:
+            to_source = f"-j SNAT --to-source {self.gateway_ip4} --random-fully"
+            postrouting.append(f"! -o {self.qg} -m conntrack ! --ctstate DNAT -j ACCEPT")
+            if self.gateway.enable_snat:
+                snat.append(f"-o {self.qg} {to_source}")
+            # A guest that reaches a neighbour by its floating IP must see the answer come back through the router.
+            snat.append(f"-m mark ! --mark {_FROM_OUTSIDE} -m conntrack --ctstate DNAT {to_source}")
+        bottom = '-m comment --comment "Perform source NAT on outgoing traffic." ' + f"-j {_PREFIX}snat"
+        return self._table(
+            4,
+            "nat",
+            {
+                "OUTPUT": output,
+                "POSTROUTING": postrouting,
+                "PREROUTING": prerouting,
+                "float-snat": float_snat,
+                "snat": snat,
+            },
+            ["PREROUTING", "OUTPUT", "POSTROUTING"],
+            wrapped_by={"neutron-postrouting-bottom": [bottom]},
+            builtin_last=[("POSTROUTING", "-j neutron-postrouting-bottom")],
+        )
+
+    def _filter(self, family: Literal[4, 6], scope: list[str]) -> rows.IptablesTable:
+        top = "-j neutron-filter-top"
+        return self._table(
+            family,
+            "filter",
+            {
+                "FORWARD": [f"-j {_PREFIX}scope"],
+                "INPUT": [
+                    f"-m mark --mark {MARK} -j ACCEPT",
+                    f"-p tcp -m tcp --dport {ROUTER_PORT} -j DROP",
+                ],
+                "OUTPUT": [],
+                "local": [],
+                "scope": scope,
+            },
+            ["INPUT", "FORWARD", "OUTPUT"],
+            wrapped_by={"neutron-filter-top": [f"-j {_PREFIX}local"]},
+            builtin_first={"FORWARD": top, "OUTPUT": top},
+        )
+
+    def _raw(self, family: Literal[4, 6]) -> rows.IptablesTable:
+        return self._table(family, "raw", {"OUTPUT": [], "PREROUTING": []}, ["PREROUTING", "OUTPUT"])
+
+    def _tables6(self) -> Iterable[rows.IptablesTable]:
+        yield self._table(
+            6,
+            "mangle",
+            {
+                "FORWARD": [],
+                "INPUT": [],
+                "OUTPUT": [],
+                "POSTROUTING": [],
+                "PREROUTING": [
+                    f"-j {_PREFIX}scope",
+                    f"-m connmark ! --mark 0x0/0xffff0000 -j CONNMARK --restore-mark {_SCOPE_MASKS}",
+                    f"-d {_METADATA_CIDR6} -i qr-+ -p tcp -m tcp --dport 80 -j MARK --set-xmark {MARK}",
+                ],
+                "scope": [],
+            },
+            ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"],
+        )
+        yield self._raw(6)
+        yield self._filter(6, [])
+        yield self._table(6, "nat", {"PREROUTING": []}, ["PREROUTING"])
+
+    def _table(
+        self,
+        family: Literal[4, 6],
+        table: _Table,
+        chains: _Rules,
+        hooks: list[str],
+        *,
+        wrapped_by: _Rules | None = None,
+        builtin_first: dict[str, str] | None = None,
+        builtin_last: list[tuple[str, str]] | None = None,
+    ) -> rows.IptablesTable:
+        """A table of `chains` (named with the agent's prefix) and `wrapped_by` (named as they are), and their jumps."""
+        named = {_PREFIX + name: rules for name, rules in chains.items()} | (wrapped_by or {})
+        builtin: list[tuple[str, str]] = []
+        for hook in hooks:
+            if builtin_first and hook in builtin_first:
+                builtin.append((hook, builtin_first[hook]))
+            builtin.append((hook, f"-j {_PREFIX}{hook}"))
+        return rows.IptablesTable(
+            namespace=self.namespace,
+            family=family,
+            table=table,
+            chains=tuple(rows.IptablesChain(name, tuple(named[name])) for name in sorted(named)),
+            builtin=(*builtin, *(builtin_last or ())),
+        )
+
+
+def _radvd_interface(interface: RouterPort) -> str:
+    """One `interface` block of radvd.conf, as Neutron's template lays it out (neutron/agent/linux/ra.py)."""
+    modes = {subnet.ipv6_ra_mode for subnet in interface.ra_subnets}
+    lines = [
+        f"interface {names.qr_name(interface.port_id)}",
+        "{",
+        "   AdvSendAdvert on;",
+        "   MinRtrAdvInterval 30;",
+        "   MaxRtrAdvInterval 100;",
+        f"   AdvLinkMTU {interface.mtu_bytes};",
+    ]
+    if "dhcpv6-stateful" in modes:
+        lines.append("   AdvManagedFlag on;")
+    if "dhcpv6-stateless" in modes:
+        lines.append("   AdvOtherConfigFlag on;")
+    subnets = sorted(interface.ra_subnets, key=lambda subnet: (subnet.cidr, subnet.id))
+    servers = list(dict.fromkeys(server for subnet in subnets for server in subnet.dns_nameservers))
+    if servers:
+        lines.append(f"   RDNSS {' '.join(servers)} {{}};")
+    for subnet in subnets:
+        lines += _radvd_prefix(subnet)
+    return "\n".join([*lines, "};", ""])
+
+
+def _radvd_prefix(subnet: IntentSubnet) -> list[str]:
+    autonomous = "off" if subnet.ipv6_ra_mode == "dhcpv6-stateful" else "on"
+    return [
+        f"   prefix {subnet.cidr}",
+        "   {",
+        "        AdvOnLink on;",
+        f"        AdvAutonomous {autonomous};",
+        "   };",
+    ]

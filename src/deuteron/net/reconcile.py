@@ -1,0 +1,305 @@
+"""From a plan to a host that is so: observe, compare, write, and say what became of it.
+
+A `Reconciler` holds one `Table` for each kernel table, in the order in which things refer to each other.
+One pass deletes first, from what refers towards what is referred to, and then creates the other way:
+
+    delete  metadata, radvd, dnsmasq, routes, addresses, Open vSwitch ports, devices
+    put     namespaces, ipsets, iptables, bridges, devices, settings, flows, ports, placements, addresses,
+            routes, dnsmasq, radvd, metadata                (flows: deletions and additions in one bundle)
+    delete  ipsets, bridges, namespaces
+
+so that a port is on the switch only while its flows are, and nothing is reachable before it is secured.
+
+A *full* pass observes every table first. It happens at the start, when Open vSwitch was restarted, and
+from time to time for drift. Other passes trust what was acknowledged since, and cost in proportion to the change;
+a table with a failed write is observed again before it is written again.
+
+Invariants:
+- Nothing is written before the table was observed, and nothing at all before `run` is given a plan made from the
+  complete intent.
+- A row that fails does not keep another from being written. It stays pending, with its reason.
+- What lies in a namespace that is going away is not taken apart piece by piece.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from deuteron.net.delta import DeltaTable
+from deuteron.net.kernel.driver import Driver, KernelError
+from deuteron.net.rows import HOST, HostPlan
+
+Rows = Callable[[HostPlan], Iterable[Any]]
+
+
+class Mended(NamedTuple):
+    """A difference a full observation found although nobody had asked for a change."""
+
+    table: str
+    words: str
+
+
+class Outcome(NamedTuple):
+    """What one pass did and what it left."""
+
+    is_complete: bool
+    """Whether every row is as wanted."""
+    pending: tuple[tuple[str, str], ...]
+    """Rows that are not as wanted: the row in words, and why."""
+    concerned: dict[str, str]
+    """What the pending rows belong to (see `Table.concerns`), with one reason each."""
+    mended: tuple[Mended, ...]
+    writes: dict[str, int]
+    """Writes of this pass by kind."""
+    retry_at_s: float | None
+    """Monotonic time at which a failed row is due again."""
+
+
+class Table:
+    """One kernel table of a host: its driver, its bookkeeping, and what its rows are called.
+
+    `concerns` names what a row serves, so that its failure can be told to the right port: `port:` and
+    the eleven characters of the port's id in a device name, `bridge:`, `namespace:` and `network:`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        driver: Driver[Any, Any],
+        rows: Rows,
+        words: Callable[[Any], str],
+        concerns: Callable[[Any], Iterable[str]],
+        *,
+        namespace: Callable[[Any], str] | None = None,
+        outlives_namespace: bool = False,
+    ) -> None:
+        self.name = name
+        self.driver = driver
+        self.rows = rows
+        self.words = words
+        self.concerns = concerns
+        self.namespace = namespace
+        """The namespace in which a row lies; None for tables whose rows lie in none."""
+        self.outlives_namespace = outlives_namespace
+        """Whether a row must be taken down by itself when its namespace goes: a process."""
+        self.delta: DeltaTable[Any, Any] = DeltaTable()
+        self.trouble: str | None = None
+        """Why the table could not be observed, or None."""
+
+    def row(self, key: Any) -> Any:
+        wanted = self.delta.wanted.get(key)
+        return wanted if wanted is not None else self.delta.observed.get(key)
+
+
+class Reconciler:
+    """Makes one host as its plan says. All methods belong to one thread.
+
+    `tables` come in the order of creation. `late` names those whose deletions come after all creations;
+    `atomic` those whose deletions and additions are one write.
+    """
+
+    def __init__(
+        self,
+        tables: Iterable[Table],
+        *,
+        late: frozenset[str] = frozenset({"ipset", "bridge", "namespace"}),
+        atomic: frozenset[str] = frozenset({"flow", "iptables"}),
+        forget_namespace: Callable[[str], None] = lambda namespace: None,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.tables = tuple(tables)
+        self._by_name = {table.name: table for table in self.tables}
+        self._late = late
+        self._atomic = atomic
+        self._forget_namespace = forget_namespace
+        self._now_s = now_s
+        self._is_settled = False
+        # Whether the last pass ended with every row as wanted, so that a difference found now is drift.
+
+    def run(self, plan: HostPlan, *, full: bool) -> Outcome:
+        """Bring the host towards `plan`."""
+        before = self._writes()
+        is_new = self._want(plan)
+        mended: list[Mended] = []
+        for table in self.tables:
+            if full or not table.delta.is_known or (table.delta.is_stale and self._is_due(table)):
+                self._observe(table)
+        if full and self._is_settled and not is_new:
+            mended = self._drift()
+        self._write()
+        pending, concerned = self._pending()
+        self._is_settled = not pending
+        after = self._writes()
+        due = [at for table in self.tables if (at := table.delta.due_at_s()) is not None]
+        if any(table.trouble is not None for table in self.tables):
+            due.append(self._now_s() + 0.5)
+        return Outcome(
+            is_complete=not pending,
+            pending=tuple(pending),
+            concerned=concerned,
+            mended=tuple(mended),
+            writes={kind: count - before.get(kind, 0) for kind, count in after.items() if count != before.get(kind, 0)},
+            retry_at_s=min(due, default=None),
+        )
+
+    def forget(self, *names: str) -> None:
+        """Doubt what is known of some tables, so that the next pass observes them first."""
+        for name in names:
+            self._by_name[name].delta.is_known = False
+
+    def differences(self, plan: HostPlan) -> list[str]:
+        """Wanted against actual, in words, after observing everything; writes nothing."""
+        self._want(plan)
+        lines: list[str] = []
+        for table in self.tables:
+            self._observe(table)
+            if table.trouble is not None:
+                lines.append(f"{table.name}: cannot be observed: {table.trouble}")
+            lines += [mended.words for mended in self._differences(table)]
+        return lines
+
+    # --- steps of a pass ---------------------------------------------------------------------------------------
+
+    def _want(self, plan: HostPlan) -> bool:
+        is_new = False
+        for table in self.tables:
+            rows = {row.key: row for row in table.rows(plan)}
+            if rows != table.delta.wanted:
+                is_new = True
+                table.delta.want(rows)
+        return is_new
+
+    def _is_due(self, table: Table) -> bool:
+        at = table.delta.due_at_s()
+        return at is None or at <= self._now_s()
+
+    def _observe(self, table: Table, namespaces: frozenset[str] | None = None) -> None:
+        try:
+            rows = table.driver.observe(table.delta.wanted, namespaces)
+        except KernelError as error:
+            table.trouble = str(error)
+            if namespaces is None:
+                # What was known before may no longer be so: nothing is written until it can be seen again.
+                table.delta.is_known = False
+            return
+        table.trouble = None
+        if namespaces is None or table.namespace is None or table.outlives_namespace:
+            table.delta.saw(rows)
+        else:
+            table.delta.saw_part(rows, lambda key: key[0] in namespaces)
+
+    def _drift(self) -> list[Mended]:
+        return [mended for table in self.tables for mended in self._differences(table)]
+
+    def _differences(self, table: Table) -> list[Mended]:
+        delta = table.delta.difference()
+        found = []
+        for key, row in sorted(delta.put.items(), key=lambda item: str(item[0])):
+            if key in delta.before:
+                found.append(f"differs: {table.words(row)}; actual: {table.words(delta.before[key])}")
+            else:
+                found.append(f"missing: {table.words(row)}")
+        for _, row in sorted(delta.remove.items(), key=lambda item: str(item[0])):
+            found.append(f"unwanted: {table.words(row)}")
+        return [Mended(table.name, words) for words in found]
+
+    def _write(self) -> None:
+        doomed = self._doomed_namespaces()
+        for namespace in doomed:
+            self._forget_namespace(namespace)
+        for table in reversed(self.tables):
+            if table.name not in self._late and table.name not in self._atomic:
+                self._apply(table, removals=True, puts=False, doomed=doomed)
+        moved: frozenset[str] = frozenset()
+        for table in self.tables:
+            if moved and table.namespace is not None:
+                # A device that was replaced took its addresses, routes and sockets along.
+                self._observe(table, moved)
+            is_atomic = table.name in self._atomic
+            written = self._apply(table, removals=is_atomic, puts=True, doomed=doomed)
+            if written:
+                for other in self.tables:
+                    other.delta.retry_now()
+            if table.name == "placement":
+                moved = frozenset(table.delta.observed[key].namespace for key in written if key in table.delta.observed)
+        for table in reversed(self.tables):
+            if table.name in self._late:
+                self._apply(table, removals=True, puts=False, doomed=doomed)
+        gone = doomed - self._by_name["namespace"].delta.observed.keys() if "namespace" in self._by_name else doomed
+        for table in self.tables:
+            if gone and table.namespace is not None and not table.outlives_namespace:
+                lies_in = table.namespace
+                for key in [key for key, row in table.delta.observed.items() if lies_in(row) in gone]:
+                    table.delta.removed(key)
+
+    def _doomed_namespaces(self) -> frozenset[str]:
+        table = self._by_name.get("namespace")
+        if table is None:
+            return frozenset()
+        return frozenset(table.delta.difference().remove)
+
+    def _apply(self, table: Table, *, removals: bool, puts: bool, doomed: frozenset[str]) -> set[Any]:
+        """Write a part of the difference; the keys that were put."""
+        delta = table.delta.difference(self._now_s())
+        if not delta:
+            return set()
+        lies_in = table.namespace
+        remove = {
+            key: row
+            for key, row in delta.remove.items()
+            if removals and (lies_in is None or table.outlives_namespace or lies_in(row) not in doomed)
+        }
+        put = delta.put if puts else {}
+        if not remove and not put:
+            return set()
+        applied = table.driver.apply(type(delta)(put, remove, delta.before))
+        for key in applied.done:
+            if key in put:
+                table.delta.wrote(key, put[key])
+            else:
+                table.delta.removed(key)
+        now_s = self._now_s()
+        for key, reason in applied.failed.items():
+            table.delta.failed(key, reason, now_s)
+        return applied.done & put.keys()
+
+    def _pending(self) -> tuple[list[tuple[str, str]], dict[str, str]]:
+        pending: list[tuple[str, str]] = []
+        concerned: dict[str, str] = {}
+        for table in self.tables:
+            if table.trouble is not None:
+                pending.append((f"the table of {table.name}s", table.trouble))
+            if not table.delta.is_known:
+                keys: Iterable[Any] = [
+                    key for key, row in table.delta.wanted.items() if table.delta.observed.get(key) != row
+                ]
+            else:
+                delta = table.delta.difference()
+                keys = [*delta.put, *delta.remove]
+            for key in keys:
+                failure = table.delta.failures.get(key)
+                reason = failure.reason if failure is not None else table.trouble or "not done yet"
+                row = table.row(key)
+                if table.trouble is None:
+                    pending.append((table.words(row), reason))
+                for concern in table.concerns(row):
+                    concerned.setdefault(concern, reason)
+        return pending, concerned
+
+    def _writes(self) -> Mapping[str, int]:
+        total: dict[str, int] = {}
+        for table in self.tables:
+            for kind, count in table.driver.writes.items():
+                total[kind] = total.get(kind, 0) + count
+        return total
+
+
+def port_concern(device: str) -> str:
+    """What a device name says of its port: `port:` and the part of the port's id after the three-letter prefix."""
+    return f"port:{device[3:]}"
+
+
+def namespace_concern(namespace: str) -> list[str]:
+    return [f"namespace:{namespace}"] if namespace != HOST else []

@@ -1,0 +1,225 @@
+"""Lists and single rows by declaration: filters, sorting, pages, and rows as plain dictionaries.
+
+Why: every list of every service is one query, and a long list must not be decoded only to be encoded again.
+`answers` therefore leaves JSON columns as the text they are (`msgspec.Raw`), while `rows` decodes them for
+rules that look inside.
+
+The order of a list is total (the id comes last), so a page continues exactly where the one before ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    ColumnElement,
+    Executable,
+    Select,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    delete,
+    false,
+    func,
+    insert,
+    literal_column,
+    not_,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
+
+from deuteron.store.database import Tx
+from deuteron.store.schema import Json
+
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Order:
+    """One sort key."""
+
+    name: str
+    descending: bool = False
+
+
+@dataclass(frozen=True)
+class Page:
+    """Which part of a list: up to `limit` rows after `marker` (before it, when `backwards`)."""
+
+    limit: int | None = None
+    marker: Mapping[str, Any] | None = None
+    backwards: bool = False
+
+
+def row_by_id(tx: Tx, table: Table, object_id: str, *conditions: ColumnElement[bool]) -> Values | None:
+    """The decoded row, when it is there and fulfils the conditions."""
+    if conditions:
+        return first(tx, table, table.c.id == object_id, *conditions)
+    found = tx.execute(statements(table).by_id, {"id_": object_id}).first()
+    return None if found is None else dict(zip(statements(table).keys, found, strict=True))
+
+
+def first(tx: Tx, table: Table, *conditions: ColumnElement[bool]) -> Values | None:
+    """One decoded row that fulfils the conditions."""
+    found = tx.first(select(table).where(*conditions).limit(1))
+    return None if found is None else dict(zip(statements(table).keys, found, strict=True))
+
+
+def rows(tx: Tx, table: Table, *conditions: ColumnElement[bool], order_by: Sequence[Any] = ()) -> list[Values]:
+    """Decoded rows that fulfil the conditions."""
+    statement = select(table).where(*conditions)
+    if order_by:
+        statement = statement.order_by(*order_by)
+    return run(tx, table, statement)
+
+
+def run(tx: Tx, table: Table, statement: Executable, parameters: Any = None) -> list[Values]:
+    """The rows of a statement that selects the whole table, for statements that a module prepares once."""
+    keys = statements(table).keys
+    return [dict(zip(keys, row, strict=True)) for row in tx.execute(statement, parameters)]
+
+
+def add(tx: Tx, table: Table, values: Values) -> None:
+    """Insert one row."""
+    tx.execute(statements(table).insert, values)
+
+
+def change(tx: Tx, table: Table, object_id: str, values: Values) -> None:
+    """Set columns of one row."""
+    tx.execute(update(table).where(table.c.id == bindparam("id_")).values(values), {"id_": object_id})
+
+
+def remove(tx: Tx, table: Table, object_id: str) -> None:
+    """Delete one row."""
+    tx.execute(statements(table).delete, {"id_": object_id})
+
+
+def count(tx: Tx, table: Table, *conditions: ColumnElement[bool]) -> int:
+    """How many rows fulfil the conditions."""
+    return int(tx.scalar(select(func.count()).select_from(table).where(*conditions)) or 0)
+
+
+def answers(
+    tx: Tx,
+    table: Table,
+    names: Sequence[str],
+    conditions: Sequence[ColumnElement[bool]] = (),
+    order: Sequence[Order] = (),
+    page: Page = Page(),
+) -> list[Values]:
+    """The columns `names` of the rows that fulfil the conditions, nested values as raw JSON text."""
+    nested = [name for name in names if isinstance(table.c[name].type, Json)]
+    columns = [type_coerce(table.c[name], Text) if name in nested else table.c[name] for name in names]
+    statement: Select[Any] = select(*columns).where(*conditions)
+    total = [*order] if any(item.name == "id" for item in order) else [*order, Order("id")]
+    if page.marker is not None:
+        statement = statement.where(_beyond(table, total, page.marker, page.backwards))
+    for item in total:
+        column = table.c[item.name]
+        statement = statement.order_by(column.desc() if item.descending != page.backwards else column.asc())
+    if page.limit is not None:
+        statement = statement.limit(page.limit)
+    keys = tuple(names)
+    found = [dict(zip(keys, row, strict=True)) for row in tx.execute(statement)]
+    if page.backwards:
+        found.reverse()
+    raw = msgspec.Raw
+    for name in nested:
+        for row in found:
+            text = row[name]
+            if text is not None:
+                row[name] = raw(text)
+    return found
+
+
+def has_word(column: ColumnElement[Any], word: str) -> ColumnElement[bool]:
+    """Whether a JSON list of text holds `word`."""
+    # The column holds compact JSON that we wrote: a word is there exactly when its quoted form is.
+    quoted = msgspec.json.encode(word).decode()
+    return func.instr(type_coerce(column, Text), quoted) > 0
+
+
+def any_of(column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
+    """Whether the column is one of the values; None among them is NULL."""
+    plain = [value for value in values if value is not None]
+    parts: list[ColumnElement[bool]] = []
+    if len(plain) == 1:
+        parts.append(column == plain[0])
+    elif plain:
+        parts.append(column.in_(plain))
+    if len(plain) != len(values):
+        parts.append(column.is_(None))
+    return or_(*parts) if parts else false()
+
+
+def _beyond(table: Table, order: Sequence[Order], marker: Mapping[str, Any], backwards: bool) -> ColumnElement[bool]:
+    """Rows after the marker in the order: the first keys equal, the next one greater, NULL being the least."""
+    parts: list[ColumnElement[bool]] = []
+    for position, item in enumerate(order):
+        column, value = table.c[item.name], marker[item.name]
+        descending = item.descending != backwards
+        greater: ColumnElement[bool]
+        if value is None:
+            greater = false() if descending else column.is_not(None)
+        elif descending:
+            greater = or_(column < value, column.is_(None))
+        else:
+            greater = column > value
+        equal = [any_of(table.c[before.name], [marker[before.name]]) for before in order[:position]]
+        parts.append(and_(*equal, greater))
+    return or_(*parts)
+
+
+@dataclass(frozen=True)
+class Statements:
+    """The statements of a table that requests use most, built once: building costs more than running."""
+
+    keys: tuple[str, ...]
+    by_id: Select[Any]
+    insert: Any
+    delete: Any
+
+
+_STATEMENTS: dict[str, Statements] = {}
+
+
+def statements(table: Table) -> Statements:
+    """Prepared statements of a table whose key is `id`; made on first use, tables live as long as the program."""
+    found = _STATEMENTS.get(table.name)
+    if found is None:
+        keyed = "id" in table.c
+        key: ColumnElement[bool] = table.c.id == bindparam("id_") if keyed else literal_column("0") == 1
+        found = Statements(
+            keys=tuple(column.key for column in table.columns),
+            by_id=select(table).where(key),
+            insert=insert(table),
+            delete=delete(table).where(key),
+        )
+        _STATEMENTS[table.name] = found
+    return found
+
+
+__all__ = [
+    "Order",
+    "Page",
+    "Values",
+    "add",
+    "answers",
+    "any_of",
+    "change",
+    "count",
+    "first",
+    "has_word",
+    "not_",
+    "remove",
+    "row_by_id",
+    "rows",
+    "run",
+    "statements",
+]

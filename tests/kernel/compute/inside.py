@@ -1,0 +1,213 @@
+"""Specifications of the libvirt driver against the real thing. Run by `test_compute.py`, in namespaces."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import libvirt
+import msgspec
+import pytest
+
+from deuteron.compute.domain import instance_name
+from deuteron.compute.driver import LibvirtCompute
+from deuteron.guest import build
+from deuteron.model.intent import IntentServer
+from tests.kernel.compute.world import World, report_of, taps_of, wait_until
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    world = World(tmp_path_factory.mktemp("h"), build(Path(os.environ["DEUTERON_GUEST_CACHE"])))
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def compute(world: World) -> Iterator[LibvirtCompute]:
+    compute = world.compute()
+    yield compute
+    want(compute)
+    wait_until("everything is gone", lambda: not compute.reports(), 30, compute.reports)
+    compute.close()
+    assert libvirt.open("qemu:///system").listAllDomains() == []
+    assert list((world.folder / "instances").iterdir()) == []
+
+
+def want(compute: LibvirtCompute, *servers: IntentServer) -> None:
+    wanted = {server.id: server for server in servers}
+    compute.sync(wanted, {}, taps_of(wanted))
+
+
+def wait_for_state(compute: LibvirtCompute, server: IntentServer, state: str, deadline_s: float = 40) -> float:
+    def holds() -> bool:
+        report = report_of(compute, server.id)
+        generation = report.reboot_generation if report else -1
+        return report is not None and report.state == state and generation == server.reboot_generation
+
+    return wait_until(f"the server is {state}", holds, deadline_s, lambda: report_of(compute, server.id))
+
+
+def wait_for_login(compute: LibvirtCompute, server: IntentServer, times: int = 1) -> float:
+    def logins() -> int:
+        try:
+            return compute.console_log(server.id).count("login: ready")
+        except Exception:
+            return 0
+
+    return wait_until("the login line", lambda: logins() >= times, 40, lambda: compute.console_log(server.id))
+
+
+def pid_of(server: IntentServer) -> int:
+    return int(Path(f"/run/libvirt/qemu/{instance_name(server.id)}.pid").read_text())
+
+
+def test_a_server_boots_gets_its_address_and_key_and_answers_ssh(world: World, compute: LibvirtCompute) -> None:
+    key = world.folder / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    world.keys = {"mine": key.with_suffix(".pub").read_text()}
+    world.user_data = "#!/bin/sh\necho made by user data > /root/made\n"
+    server = world.server(ports=2)
+
+    started = time.monotonic()
+    want(compute, server)
+    wait_for_state(compute, server, "running")
+    running_s = time.monotonic() - started
+    login_s = wait_for_login(compute, server)
+
+    print(f"\nkernel boot: running after {running_s:.2f} s, login {login_s:.2f} s later")
+    print(compute.console_log(server.id))
+    print(Path(f"/var/log/libvirt/qemu/{instance_name(server.id)}.log").read_text())
+    console = compute.console_log(server.id)
+    assert f"{world.address(server.ports[0])}/24 on eth0, mtu 1450, {server.ports[0].mac_address}" in console
+    assert f"{world.address(server.ports[1])}/24 on eth1" in console
+    assert "vm1 login: ready" in console
+    assert "user data: the script ended with status 0" in console
+    said = ssh(world, server, "root", "cat /root/made; hostname; cat /sys/class/dmi/id/product_name")
+    assert said.split("\n")[:3] == ["made by user data", "vm1", "OpenStack Nova"]
+    assert ssh(world, server, "tiny", "id -un").strip() == "tiny"
+    assert compute.console_log(server.id, 3).count("\n") <= 3
+
+
+def test_a_disk_boots_by_itself(world: World, compute: LibvirtCompute) -> None:
+    world.user_data = None
+    server = world.server(direct_boot=False)
+
+    want(compute, server)
+    wait_for_state(compute, server, "running")
+    login_s = wait_for_login(compute, server)
+
+    print(f"\ndisk boot: login {login_s:.2f} s after running")
+
+
+def test_power_follows_the_wish(world: World, compute: LibvirtCompute) -> None:
+    server = world.server()
+    want(compute, server)
+    wait_for_state(compute, server, "running")
+    wait_for_login(compute, server)
+
+    for power in ("shutdown", "running", "paused", "running", "suspended", "running"):
+        changed = msgspec.structs.replace(server, power=power)
+        want(compute, changed)
+        print(f"{power}: {wait_for_state(compute, changed, power):.2f} s")
+    soft = msgspec.structs.replace(server, reboot_generation=1, reboot_kind="SOFT")
+    wait_for_login(compute, server, 2)
+    want(compute, soft)
+    print(f"soft reboot: {wait_for_state(compute, soft, 'running'):.2f} s")
+    wait_for_login(compute, server, 3)
+    hard = msgspec.structs.replace(server, reboot_generation=2, reboot_kind="HARD")
+    want(compute, hard)
+    print(f"hard reboot: {wait_for_state(compute, hard, 'running'):.2f} s")
+    wait_for_login(compute, server, 4)
+
+
+def test_a_guest_that_is_killed_is_started_again_and_libvirtd_may_die(world: World, compute: LibvirtCompute) -> None:
+    server = world.server()
+    want(compute, server)
+    wait_for_state(compute, server, "running")
+    wait_for_login(compute, server)
+    first = pid_of(server)
+
+    world.libvirtd.send_signal(signal.SIGKILL)
+    world.libvirtd.wait()
+    world.start_libvirtd()
+    assert pid_of(server) == first
+    os.kill(first, signal.SIGKILL)
+
+    wait_for_login(compute, server, 2)
+    assert pid_of(server) != first
+
+
+def test_a_guest_that_powers_itself_off_stays_off(world: World, compute: LibvirtCompute) -> None:
+    world.user_data = "#!/bin/sh\npoweroff -f\n"
+    server = world.server()
+    want(compute, server)
+    wait_for_state(compute, server, "running")
+
+    wait_for_state(compute, server, "shutdown")
+    world.user_data = None
+    stopped = msgspec.structs.replace(server, power="shutdown")
+    want(compute, stopped)
+    wait_for_state(compute, stopped, "shutdown")
+    wait_until("nothing is pending", lambda: not compute.pending(), 5, compute.pending)
+    want(compute, server)
+    wait_for_login(compute, server)
+
+
+def test_interfaces_come_and_go_while_the_server_runs(world: World, compute: LibvirtCompute) -> None:
+    server = world.server()
+    want(compute, server)
+    wait_for_state(compute, server, "running")
+    wait_for_login(compute, server)
+
+    more = msgspec.structs.replace(server, ports=(*server.ports, world.port()))
+    want(compute, more)
+    address = world.address(more.ports[1])
+    wait_until("its address", lambda: f"eth1: {address}" in compute.console_log(server.id), 15)
+    want(compute, server)
+    wait_until("it is gone", lambda: "eth1: detached" in compute.console_log(server.id), 15)
+
+
+def test_a_server_waits_for_its_ports_and_a_missing_image_is_a_fault(world: World, compute: LibvirtCompute) -> None:
+    server = world.server()
+    compute.sync({server.id: server}, {}, frozenset())
+    wait_until("it waits", lambda: bool(compute.pending()), 20)
+    wait_until("building", lambda: "waits until" in compute.pending()[0][1], 20, compute.pending)
+    assert (report := report_of(compute, server.id)) is not None and report.state == "building"
+
+    assert server.image is not None
+    missing = msgspec.structs.replace(
+        server, image=msgspec.structs.replace(server.image, id=server.id), build_generation=1
+    )
+    want(compute, missing)
+    wait_for_state(compute, missing, "error")
+    assert "make its disks on host h1 failed: cannot fetch image" in str(report_of(compute, server.id))
+    assert "it answered 404" in str(report_of(compute, server.id))
+
+
+def test_a_rebuilt_server_has_a_new_disk(world: World, compute: LibvirtCompute) -> None:
+    server = world.server()
+    want(compute, server)
+    wait_for_login(compute, server)
+    before = compute.console_log(server.id).split("host key ")[1].split()[0]
+
+    rebuilt = msgspec.structs.replace(server, build_generation=1)
+    want(compute, rebuilt)
+    wait_until("rebuilt", lambda: getattr(report_of(compute, server.id), "build_generation", 0) == 1, 20)
+    wait_for_login(compute, server, 2)
+    after = compute.console_log(server.id).split("host key ")[2].split()[0]
+    assert before != after
+
+
+def ssh(world: World, server: IntentServer, user: str, command: str) -> str:
+    options = ["-i", str(world.folder / "key"), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
+    target = f"{user}@{world.address(server.ports[0])}"
+    done = subprocess.run(["ssh", *options, target, command], capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

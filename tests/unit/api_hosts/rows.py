@@ -1,0 +1,188 @@
+"""Rows written as the services write them, without their APIs: so that tests of intents need no other service."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+from sqlalchemy import delete, insert, select, update
+
+from deuteron.api.cloud import Cloud, HostEntry, Settings
+from deuteron.store import slots
+from deuteron.store.compute_tables import servers
+from deuteron.store.database import Database, Tx
+from deuteron.store.network_tables import (
+    floatingips,
+    networks,
+    ports,
+    routers,
+    security_group_ports,
+    security_group_rules,
+    security_groups,
+    subnets,
+)
+
+
+def settings(state: Path, *hosts: str) -> Settings:
+    return Settings(
+        state_dir=str(state),
+        port=1,
+        socket=str(state / "api.sock"),
+        admin_password="a",
+        demo_password="d",
+        hosts={host: HostEntry(token=f"token-{host}", tunnel_ip=f"10.0.1.{n}") for n, host in enumerate(hosts, 1)},
+    )
+
+
+def cloud(state: Path, *hosts: str) -> Cloud:
+    """A cloud with a store and settings, and nothing else: what intents are computed from."""
+    return cast(Cloud, SimpleNamespace(settings=settings(state, *hosts), database=Database(state / "cloud.db")))
+
+
+class Rows:
+    """Writes rows of the network and compute services in a transaction, each with its entry in the change log."""
+
+    def __init__(self, tx: Tx) -> None:
+        self.tx = tx
+
+    def network(self, id: str, vlan: int = 1000, mtu: int = 1500) -> None:
+        values = {
+            "id": id, "name": id, "project_id": "p", "mtu": mtu, "admin_state_up": True, "router:external": False,
+            "provider:network_type": "vlan", "provider:physical_network": "physnet1", "provider:segmentation_id": vlan,
+        }  # fmt: skip
+        self.tx.execute(insert(networks), values)
+        self.tx.changed("network", id)
+
+    def set_mtu(self, id: str, mtu: int) -> None:
+        self.tx.execute(update(networks).where(networks.c["id"] == id).values({"mtu": mtu}))
+        self.tx.changed("network", id)
+
+    def subnet(self, id: str, network_id: str, cidr: str = "10.10.10.0/24", gateway: str | None = "10.10.10.1") -> None:
+        values = {
+            "id": id, "network_id": network_id, "project_id": "p", "cidr": cidr, "gateway_ip": gateway, "ip_version": 4,
+            "enable_dhcp": True, "dns_nameservers": [], "host_routes": [],
+        }  # fmt: skip
+        self.tx.execute(insert(subnets), values)
+        self.tx.changed("subnet", id)
+
+    def delete_subnet(self, id: str) -> None:
+        self.tx.execute(delete(subnets).where(subnets.c["id"] == id))
+        self.tx.changed("subnet", id, deleted=True)
+
+    def port(
+        self,
+        id: str,
+        network_id: str,
+        *,
+        host: str | None = None,
+        ips: tuple[tuple[str, str], ...] = (),
+        groups: tuple[str, ...] = (),
+        owner: str = "",
+        device: str = "",
+    ) -> None:
+        values = {
+            "id": id, "network_id": network_id, "project_id": "p", "mac_address": f"fa:16:3e:{_mac(id)}",
+            "admin_state_up": True, "status": "DOWN", "device_owner": owner, "device_id": device,
+            "fixed_ips": [{"subnet_id": subnet, "ip_address": ip} for subnet, ip in ips],
+            "allowed_address_pairs": [], "extra_dhcp_opts": [], "security_groups": list(groups),
+            "binding:host_id": host or "", "port_security_enabled": True,
+        }  # fmt: skip
+        self.tx.execute(insert(ports), values)
+        for group in groups:
+            self.tx.insert(security_group_ports, {"security_group_id": group, "port_id": id})
+        if host is not None:
+            slots.attach_port(self.tx, host, id, network_id)
+        self.tx.changed("port", id)
+
+    def bind(self, id: str, host: str | None) -> None:
+        row = self.tx.first(select(ports).where(ports.c["id"] == id))
+        assert row is not None
+        slots.detach_port(self.tx, id)
+        if host is not None:
+            slots.attach_port(self.tx, host, id, row.network_id)
+        self._port(id, {"binding:host_id": host or "", "status": "DOWN"})
+
+    def set_groups(self, id: str, groups: tuple[str, ...]) -> None:
+        self.tx.execute(delete(security_group_ports).where(security_group_ports.c.port_id == id))
+        for group in groups:
+            self.tx.insert(security_group_ports, {"security_group_id": group, "port_id": id})
+        self._port(id, {"security_groups": list(groups)})
+
+    def set_ips(self, id: str, ips: tuple[tuple[str, str], ...]) -> None:
+        self._port(id, {"fixed_ips": [{"subnet_id": subnet, "ip_address": ip} for subnet, ip in ips]})
+
+    def delete_port(self, id: str) -> None:
+        slots.detach_port(self.tx, id)
+        self.tx.execute(delete(security_group_ports).where(security_group_ports.c.port_id == id))
+        self.tx.execute(delete(ports).where(ports.c["id"] == id))
+        self.tx.changed("port", id, deleted=True)
+
+    def _port(self, id: str, values: dict[str, Any]) -> None:
+        self.tx.execute(update(ports).where(ports.c["id"] == id).values(values))
+        self.tx.changed("port", id)
+
+    def group(self, id: str) -> None:
+        values = {"id": id, "name": id, "project_id": "p", "stateful": True, "is_default": False}
+        self.tx.execute(insert(security_groups), values)
+        self.tx.changed("security_group", id)
+
+    def rule(self, id: str, group: str, remote: str | None = None) -> None:
+        values = {
+            "id": id, "security_group_id": group, "direction": "ingress", "ethertype": "IPv4", "remote_group_id": remote,
+            "signature": id, "project_id": "p",
+        }  # fmt: skip
+        self.tx.execute(insert(security_group_rules), values)
+        self.tx.changed("security_group_rule", id)
+
+    def delete_rule(self, id: str) -> None:
+        self.tx.execute(delete(security_group_rules).where(security_group_rules.c["id"] == id))
+        self.tx.changed("security_group_rule", id, deleted=True)
+
+    def router(self, id: str, host: str | None) -> None:
+        self.tx.execute(insert(routers), {"id": id, "project_id": "p", "admin_state_up": True, "host": host})
+        self.tx.changed("router", id)
+
+    def move_router(self, id: str, host: str | None) -> None:
+        self.tx.execute(update(routers).where(routers.c["id"] == id).values(host=host))
+        self.tx.changed("router", id)
+
+    def floating_ip(self, id: str, router: str, port: str, address: str, fixed: str) -> None:
+        values = {
+            "id": id, "router_id": router, "port_id": port, "floating_ip_address": address, "fixed_ip_address": fixed,
+            "floating_network_id": "ext", "floating_port_id": f"f-{id}", "project_id": "p",
+        }  # fmt: skip
+        self.tx.execute(insert(floatingips), values)
+        self.tx.changed("floatingip", id)
+
+    def delete_floating_ip(self, id: str) -> None:
+        self.tx.execute(delete(floatingips).where(floatingips.c["id"] == id))
+        self.tx.changed("floatingip", id, deleted=True)
+
+    def server(self, id: str, host: str | None, port_ids: tuple[str, ...] = (), task: str | None = "scheduling") -> None:
+        flavor = {"flavorid": "42", "name": "m1.nano", "vcpus": 1, "ram": 128, "disk": 1}
+        values = {
+            "id": id, "number": next(_numbers), "name": id, "project_id": "p", "user_id": "u", "hostname": id,
+            "host": host, "flavor": flavor, "power": "running", "reboot_generation": 0, "reboot_kind": "HARD",
+            "build_generation": 0, "vm_state": "building", "task_state": task, "power_state": 0,
+            "nics": [{"port_id": port, "owned": True} for port in port_ids],
+        }  # fmt: skip
+        self.tx.execute(insert(servers), values)
+        self.tx.changed("server", id)
+
+    def set_server(self, id: str, **values: Any) -> None:
+        self.tx.execute(update(servers).where(servers.c["id"] == id).values(**values))
+        self.tx.changed("server", id)
+
+    def delete_server(self, id: str) -> None:
+        self.tx.execute(delete(servers).where(servers.c["id"] == id))
+        self.tx.changed("server", id, deleted=True)
+
+
+_numbers = itertools.count(1)
+
+
+def _mac(id: str) -> str:
+    number = sum(ord(character) * 31**place for place, character in enumerate(id)) % 2**24
+    return f"{number >> 16:02x}:{number >> 8 & 255:02x}:{number & 255:02x}"
