@@ -1,6 +1,6 @@
 """A throwaway host for kernel tests: own mount and network namespace, own /run, own Open vSwitch.
 
-The test process itself moves in (its main thread), and back when the folder's tests are done. As an
+The test process itself moves in (its main thread), and back when a module is done. As an
 ordinary user, run the tests under `unshare --map-auto --map-root-user -Umn`.
 """
 
@@ -75,7 +75,7 @@ class OpenVSwitch:
             self.kill(name)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A fresh host without Open vSwitch; the value is a folder for its state."""
     if os.geteuid() != 0:
@@ -96,7 +96,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         os.chdir(folder)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def switch_of_host(host: Path) -> Iterator[OpenVSwitch]:
     if shutil.which("ovs-vswitchd") is None:
         pytest.skip("Open vSwitch is not installed")
@@ -114,3 +114,14 @@ def switch(switch_of_host: OpenVSwitch) -> Iterator[OpenVSwitch]:
     bridges = subprocess.run(["ovs-vsctl", "list-br"], check=True, capture_output=True, text=True).stdout.split()
     for bridge in bridges:
         subprocess.run(["ovs-vsctl", "del-br", bridge], check=True)
+
+
+@pytest.fixture
+def wires(host: Path) -> Iterator[None]:
+    """The host's physical interfaces eth2 and eth3, each with its other end beside it."""
+    for name in ("eth2", "eth3"):
+        subprocess.run(["ip", "link", "add", name, "type", "veth", "peer", "name", f"{name}-far"], check=True)
+        subprocess.run(["ip", "link", "set", f"{name}-far", "up"], check=True)
+    yield
+    for name in ("eth2", "eth3"):
+        subprocess.run(["ip", "link", "del", name], check=True)

@@ -49,6 +49,7 @@ def build(settings: Settings) -> tuple[Cloud, App]:
     def bootstrap(tx: Tx) -> None:
         identity.bootstrap(tx, settings)
         network.bootstrap(tx, settings)
+        image.bootstrap(tx, settings)
         compute.bootstrap(tx, settings)
 
     database.write(bootstrap)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -68,6 +69,15 @@ def what_prevents_a_sandbox() -> list[Check]:
     return [check for check in sandbox_checks() if check.required and not check.present]
 
 
+def load_modules() -> None:
+    """As root, load the kernel modules that hosts use and that nothing loads by itself. Others must ask root."""
+    if os.getuid() != 0:
+        return
+    for module, sign in (("tun", "/dev/net/tun"), ("br_netfilter", "/proc/sys/net/bridge")):
+        if not os.path.exists(sign) and find_program("modprobe"):
+            subprocess.run(["modprobe", module], capture_output=True, check=False, env={"PATH": SYSTEM_PATH})
+
+
 def sandbox_checks() -> Iterator[Check]:
     """Kernel features and programs."""
     yield from _identity_checks()
@@ -82,7 +92,7 @@ def all_checks(folder: Path) -> Iterator[Check]:
     yield from sandbox_checks()
     yield _kvm()
     yield _ovs_module()
-    yield _br_netfilter()
+    yield bridge_filter()
     yield _memory()
     yield _disk(folder)
     yield _port()
@@ -213,13 +223,14 @@ def _ovs_module() -> Check:
     return Check("openvswitch module", present, False, words)
 
 
-def _br_netfilter() -> Check:
+def bridge_filter() -> Check:
+    """Whether frames that cross a Linux bridge are shown to iptables."""
     present = os.path.exists("/proc/sys/net/bridge/bridge-nf-call-iptables")
     return Check(
         "br_netfilter",
         present,
         False,
-        "present" if present else "not loaded; --firewall iptables_hybrid would filter nothing",
+        "present" if present else "br_netfilter is not loaded, so that iptables does not see what crosses a bridge",
         "sudo modprobe br_netfilter",
     )
 

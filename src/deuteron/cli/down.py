@@ -47,10 +47,12 @@ def _refuse_foreign_folder(state: State) -> None:
 
 
 def _remove(state: State) -> None:
-    problems: list[str] = []
-    shutil.rmtree(state.folder, onerror=lambda _function, path, _info: problems.append(path))
-    if problems and os.getuid() != 0:
+    shutil.rmtree(state.folder, ignore_errors=True)
+    if state.folder.exists() and os.getuid() != 0:
         # Files of subordinate ids: only root of a user namespace that has these ids may remove them.
         run_in_user_namespace(lambda: shutil.rmtree(state.folder, ignore_errors=True))
     if state.folder.exists():
-        raise Refused(f"cannot remove all of {state.folder}: {problems[0]} stays", "look at it as root")
+        rest = [os.path.join(base, name) for base, folders, files in os.walk(state.folder) for name in folders + files]
+        raise Refused(
+            f"cannot remove all of {state.folder}: {(rest or [str(state.folder)])[-1]} stays", "look at it as root"
+        )

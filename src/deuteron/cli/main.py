@@ -26,6 +26,12 @@ from deuteron.sandbox.cloud import State, default_state_dir
 from deuteron.sandbox.errors import SandboxError
 
 
+def _print_version(context: click.Context, _parameter: click.Parameter, is_asked: bool) -> None:
+    if is_asked and not context.resilient_parsing:
+        click.echo(f"deuteron {_version()}")
+        context.exit()
+
+
 def _version() -> str:
     """The version of the installed package, or of the clone this runs from."""
     try:
@@ -36,7 +42,9 @@ def _version() -> str:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version=_version(), prog_name="deuteron")
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="Print the version."
+)
 @click.option("--yes", is_flag=True, expose_value=False, help="Install missing system packages without asking.")
 def deuteron() -> None:
     """The smallest whole OpenStack: real networks, real virtual machines, one command, no root."""

@@ -134,6 +134,7 @@ def _start(
     topology = parse_topology(text, str(topology_file or state.topology))
     with progress.step("machine") as busy:
         wanted = dataplane or (old.dataplane if old is not None else None)
+        checks.load_modules()
         settled = _settle_dataplane(wanted, busy)
         kvm = settled == "ovs" and _kvm_is_usable()
         if settled == "ovs":
@@ -149,6 +150,8 @@ def _start(
                 f"cannot start the cloud: somebody else listens on its port {cloud.port}",
                 f"end that program; ss -ltnp 'sport = :{cloud.port}' shows it",
             )
+    if settled == "ovs" and cloud.firewall == "iptables_hybrid":
+        _refuse_open_bridges()
     cloud = with_tokens(cloud, topology)
     virt_type: Literal["kvm", "qemu"] = "kvm" if kvm else "qemu"
     write_settings(state, cloud, topology, virt_type)
@@ -177,6 +180,13 @@ def _settle_dataplane(wanted: Dataplane | None, busy: Callable[[str], None]) -> 
         err=True,
     )
     return "none"
+
+
+def _refuse_open_bridges() -> None:
+    """With iptables_hybrid, a kernel that does not show bridged frames to iptables would let everything pass."""
+    check = checks.bridge_filter()
+    if not check.present:
+        raise Refused(f"cannot use --firewall iptables_hybrid: {check.summary}", check.advice)
 
 
 def _refuse_changes(

@@ -82,6 +82,9 @@ class _Server(msgspec.Struct):
     ports_ready: bool = False
     is_working: bool = False
     is_dirty: bool = False
+    is_power_new: bool = False
+    """The wanted power changed since the last start: a guest that is off because it wanted to be is then started,
+    also when stop and start came so close together that no job saw the stop."""
     step: Step = Step.NOTHING
     fault: str | None = None
     fault_details: str | None = None
@@ -150,6 +153,8 @@ class LibvirtCompute:
                 if entry.wanted != wanted:
                     # A new wish deserves a new try at once.
                     entry.failures, entry.not_before = 0, 0.0
+                if entry.wanted is not None and wanted is not None and entry.wanted.power != wanted.power:
+                    entry.is_power_new = True
                 entry.wanted, entry.ports_ready = wanted, ready
                 self._schedule(server_id, entry)
         self._wake.set()
@@ -216,6 +221,8 @@ class LibvirtCompute:
             wanted, ready = entry.wanted, entry.ports_ready
             try:
                 observed = self._observe(server_id)
+                if entry.is_power_new:
+                    observed = msgspec.structs.replace(observed, ended_by_guest=False)
                 taps = frozenset(domains.tap_name(port.port_id) for port in wanted.ports) if wanted else frozenset()
                 step = next_step(wanted, observed, taps, ready)
                 self._publish(server_id, entry, observed, step)
@@ -223,6 +230,8 @@ class LibvirtCompute:
                     self._succeeded(server_id, entry, observed, step)
                     return
                 self._take(step, server_id, wanted, observed)
+                if step is Step.START:
+                    entry.is_power_new = False
             except (libvirt.libvirtError, ServerFailure, DiskFailure, OSError) as error:
                 self._failed(server_id, entry, error)
                 return

@@ -26,9 +26,6 @@ from pathlib import Path
 
 from deuteron.guest import cpio, disk, elf, packages
 
-_RECIPE = "1"
-"""Counts changes of the recipe that are not in `files/` or in the lists below."""
-
 KERNEL_PACKAGES = ("linux-image-cloud-amd64", "linux-image-virtual", "linux-image-amd64")
 """Meta packages, best first: Debian's cloud kernel, Ubuntu's kernel for virtual machines, Debian's general one."""
 
@@ -117,18 +114,8 @@ def build(cache_dir: Path, progress: Progress = lambda message: None, refresh: b
 def recipe_digest() -> str:
     """Eight hexadecimal digits that change with the recipe, not with package versions."""
     state = hashlib.sha256()
-    lists = (
-        _RECIPE,
-        KERNEL_PACKAGES,
-        PROGRAM_PACKAGES,
-        TOOL_PACKAGES,
-        PROGRAMS,
-        BOOT_MODULES,
-        EXTRA_MODULES,
-        KERNEL_ARGS,
-    )
-    state.update(json.dumps(lists).encode())
-    for name, data in sorted(_files().items()):
+    sources = {item.name: item.read_bytes() for item in resources.files("deuteron.guest").iterdir() if item.is_file()}
+    for name, data in sorted({**sources, **_files()}.items()):
         state.update(name.encode() + b"\0" + data + b"\0")
     return state.hexdigest()[:8]
 

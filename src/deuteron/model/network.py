@@ -85,7 +85,8 @@ class NameServers:
             try:
                 text = str(ipaddress.ip_address(address if isinstance(address, str) else ""))
             except ValueError:
-                raise Invalid(f"'{address}' is not a valid nameserver. '{address}' is not a valid IP address", raw) from None
+                reason = f"'{address}' is not a valid nameserver. '{address}' is not a valid IP address"
+                raise Invalid(reason, raw) from None
             if text in found:
                 raise Invalid(f"Duplicate nameserver '{address}'", raw)
             found.append(text)
@@ -546,7 +547,7 @@ SUBNETPOOL = Resource(
         TENANT_ID,
         Attribute("prefixes", ListOf(Cidr()), "What there is to give.", default=REQUIRED, create=True, update=True,
                   filter=False, sort=False),
-        Attribute("default_prefixlen", Integer(0), "Length of a subnet's prefix unless told.", create=True, update=True),
+        Attribute("default_prefixlen", Integer(0), "Prefix length of a subnet unless told.", create=True, update=True),
         Attribute("min_prefixlen", Integer(0), "Shortest prefix a subnet may ask for.", create=True, update=True),
         Attribute("max_prefixlen", Integer(0), "Longest prefix a subnet may ask for.", create=True, update=True),
         Attribute("default_quota", Integer(0, nullable=True), "How much of it one project may take.", create=True,

@@ -6,6 +6,7 @@ This is the only place that knows all drivers. `real_host` needs the privileges 
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -52,6 +53,12 @@ def real_host(
     def bridges() -> Iterable[str]:
         return tables["bridge"].delta.observed
 
+    ports = OvsPortDriver(ovsdb)
+
+    def remake(names: Iterable[str]) -> None:
+        wanted = tables["port"].delta.wanted
+        ports.remake([wanted[name] for name in names if name in wanted])
+
     drivers: dict[str, Driver[Any, Any]] = {
         "namespace": NamespaceDriver(namespaces),
         "ipset": IpSetDriver(namespaces),
@@ -61,8 +68,8 @@ def real_host(
         "interface": LinkDriver(namespaces, sockets, is_maker=False),
         "setting": SysctlDriver(namespaces),
         "flow": FlowDriver(bridges),
-        "port": OvsPortDriver(ovsdb),
-        "placement": PlacementDriver(namespaces, sockets),
+        "port": ports,
+        "placement": PlacementDriver(namespaces, sockets, remake),
         "device state": LinkDriver(namespaces, sockets, is_maker=False),
         "device setting": SysctlDriver(namespaces),
         "address": AddressDriver(namespaces, sockets),
@@ -103,7 +110,9 @@ def tables_of(drivers: dict[str, Driver[Any, Any]]) -> dict[str, Table]:
         outlives_namespace: bool = False,
     ) -> None:
         namespace = (lambda row: row.namespace) if lies_in_namespace else None
-        by_name[name] = Table(name, drivers[name], rows, words, concerns, namespace=namespace, outlives_namespace=outlives_namespace)
+        by_name[name] = Table(
+            name, drivers[name], rows, words, concerns, namespace=namespace, outlives_namespace=outlives_namespace
+        )
 
     def by_namespace(row: Any) -> list[str]:
         return namespace_concern(row.namespace)
@@ -131,7 +140,7 @@ def tables_of(drivers: dict[str, Driver[Any, Any]]) -> dict[str, Table]:
     table(
         "setting", lambda plan: (row for row in plan.sysctls if not _waits_for_device(row)), _sysctl_words, by_namespace
     )
-    table("flow", lambda plan: plan.flows, _flow_words, lambda row: [f"bridge:{row.bridge}"], False)
+    table("flow", lambda plan: plan.flows, _flow_words, _flow_concerns, False)
     table(
         "port", lambda plan: plan.ovs_ports, lambda row: f"port {row.name} on {row.bridge}",
         lambda row: [port_concern(row.name)], False,
@@ -175,9 +184,12 @@ def tables_of(drivers: dict[str, Driver[Any, Any]]) -> dict[str, Table]:
 
 
 TABLE_NAMES = (
-    "namespace", "ipset", "iptables", "bridge", "device", "interface", "setting", "flow", "port", "placement", "device state",
-    "device setting", "address", "route", "dnsmasq", "radvd", "metadata listener",
+    "namespace", "ipset", "iptables", "bridge", "device", "interface", "setting", "flow", "port", "placement",
+    "device state", "device setting", "address", "route", "dnsmasq", "radvd", "metadata listener",
 )  # fmt: skip
+
+
+_PORT_IN_MATCH = re.compile(r"\b(?:in_port|reg5)=(0x[0-9a-f]+|[0-9]+)(?:,|$)")
 
 
 def _in(row: Any) -> str:
@@ -193,6 +205,12 @@ def _flow_words(row: Any) -> str:
     return f"flow on {row.bridge}: table={row.table},priority={row.priority}{match} actions={row.actions}"
 
 
+def _flow_concerns(row: Any) -> list[str]:
+    """The port a flow is about, where its match says so; otherwise everything on its bridge."""
+    found = _PORT_IN_MATCH.search(row.match)
+    return [f"ofport:{row.bridge}:{int(found[1], 0)}"] if found else [f"bridge:{row.bridge}"]
+
+
 def _sysctl_words(row: Any) -> str:
     return f"setting {row.name}={row.value}{_in(row)}"
 
@@ -200,4 +218,5 @@ def _sysctl_words(row: Any) -> str:
 def _waits_for_device(row: Sysctl) -> bool:
     """Whether a setting belongs to a device that is placed in a namespace, and so comes after it."""
     words = row.name.split(".")
-    return row.namespace != HOST and len(words) > 4 and words[2] in ("conf", "neigh") and words[3] not in ("all", "default")
+    is_of_device = len(words) > 4 and words[2] in ("conf", "neigh") and words[3] not in ("all", "default")
+    return is_of_device and row.namespace != HOST

@@ -6,7 +6,7 @@ One pass deletes first, from what refers towards what is referred to, and then c
     delete  metadata, radvd, dnsmasq, routes, addresses, Open vSwitch ports, devices
     put     namespaces, ipsets, iptables, bridges, devices, settings, flows, ports, placements, addresses,
             routes, dnsmasq, radvd, metadata                (flows: deletions and additions in one bundle)
-    delete  ipsets, bridges, namespaces
+    delete  dead devices, bridges, ipsets, namespaces
 
 so that a port is on the switch only while its flows are, and nothing is reachable before it is secured.
 
@@ -24,7 +24,7 @@ Invariants:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from deuteron.net.delta import DeltaTable
@@ -104,7 +104,7 @@ class Reconciler:
         self,
         tables: Iterable[Table],
         *,
-        late: frozenset[str] = frozenset({"ipset", "bridge", "namespace"}),
+        late: frozenset[str] = frozenset({"ipset", "bridge", "namespace", "placement"}),
         atomic: frozenset[str] = frozenset({"flow", "iptables"}),
         forget_namespace: Callable[[str], None] = lambda namespace: None,
         now_s: Callable[[], float] = time.monotonic,
@@ -115,19 +115,21 @@ class Reconciler:
         self._atomic = atomic
         self._forget_namespace = forget_namespace
         self._now_s = now_s
+        self._plan: HostPlan | None = None
         self._is_settled = False
         # Whether the last pass ended with every row as wanted, so that a difference found now is drift.
 
-    def run(self, plan: HostPlan, *, full: bool) -> Outcome:
-        """Bring the host towards `plan`."""
+    def run(self, plan: HostPlan, *, full: bool, look: Collection[str] = ()) -> Outcome:
+        """Bring the host towards `plan`; `look` names tables to observe first when not all are (`full`)."""
         before = self._writes()
         is_new = self._want(plan)
         mended: list[Mended] = []
+        looked = [table for table in self.tables if full or table.name in look]
         for table in self.tables:
-            if full or not table.delta.is_known or (table.delta.is_stale and self._is_due(table)):
+            if table in looked or not table.delta.is_known or (table.delta.is_stale and self._is_due(table)):
                 self._observe(table)
-        if full and self._is_settled and not is_new:
-            mended = self._drift()
+        if self._is_settled and not is_new:
+            mended = [mended for table in looked for mended in self._differences(table)]
         self._write()
         pending, concerned = self._pending()
         self._is_settled = not pending
@@ -144,11 +146,6 @@ class Reconciler:
             retry_at_s=min(due, default=None),
         )
 
-    def forget(self, *names: str) -> None:
-        """Doubt what is known of some tables, so that the next pass observes them first."""
-        for name in names:
-            self._by_name[name].delta.is_known = False
-
     def differences(self, plan: HostPlan) -> list[str]:
         """Wanted against actual, in words, after observing everything; writes nothing."""
         self._want(plan)
@@ -163,6 +160,9 @@ class Reconciler:
     # --- steps of a pass ---------------------------------------------------------------------------------------
 
     def _want(self, plan: HostPlan) -> bool:
+        if plan is self._plan:
+            return False
+        self._plan = plan
         is_new = False
         for table in self.tables:
             rows = {row.key: row for row in table.rows(plan)}
@@ -189,9 +189,6 @@ class Reconciler:
             table.delta.saw(rows)
         else:
             table.delta.saw_part(rows, lambda key: key[0] in namespaces)
-
-    def _drift(self) -> list[Mended]:
-        return [mended for table in self.tables for mended in self._differences(table)]
 
     def _differences(self, table: Table) -> list[Mended]:
         delta = table.delta.difference()

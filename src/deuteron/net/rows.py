@@ -23,7 +23,7 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     pass
 
 
-class Namespace(Row):
+class Namespace(Row, frozen=True):
     name: str
 
     @property
@@ -31,7 +31,7 @@ class Namespace(Row):
         return self.name
 
 
-class OvsBridge(Row):
+class OvsBridge(Row, frozen=True):
     name: str
     datapath_type: str
     fail_mode: str = "secure"
@@ -42,7 +42,7 @@ class OvsBridge(Row):
         return self.name
 
 
-class OvsPort(Row):
+class OvsPort(Row, frozen=True):
     """A port with one interface of the same name. `namespace` is where an internal port's device lives."""
 
     bridge: str
@@ -63,8 +63,8 @@ class OvsPort(Row):
         return self.name
 
 
-class Link(Row):
-    """A device made over netlink in `namespace`: a Linux bridge, a veth (with `peer` in the same namespace), a persistent tap.
+class Link(Row, frozen=True):
+    """A device made over netlink in `namespace`: a bridge, a veth (`peer` in the same namespace), a persistent tap.
 
     For devices that another table makes (an internal OVS port), a Link with kind "existing" fixes MAC, MTU and up.
     """
@@ -85,7 +85,7 @@ class Link(Row):
         return (self.namespace, self.name)
 
 
-class Address(Row):
+class Address(Row, frozen=True):
     namespace: str
     link: str
     interface: str
@@ -96,7 +96,7 @@ class Address(Row):
         return (self.namespace, self.link, self.interface)
 
 
-class Route(Row):
+class Route(Row, frozen=True):
     """A static route (`proto static`); `via` None means on-link."""
 
     namespace: str
@@ -110,7 +110,7 @@ class Route(Row):
         return (self.namespace, self.destination)
 
 
-class Sysctl(Row):
+class Sysctl(Row, frozen=True):
     namespace: str
     name: str
     """Dotted, `net.ipv4.ip_forward`; an interface name may stand in as one component, slashes inside it kept."""
@@ -121,7 +121,7 @@ class Sysctl(Row):
         return (self.namespace, self.name)
 
 
-class Flow(Row):
+class Flow(Row, frozen=True):
     """One OpenFlow entry in ovs-ofctl syntax; `match` without priority or table, `actions` without the keyword."""
 
     bridge: str
@@ -135,14 +135,14 @@ class Flow(Row):
         return (self.bridge, self.table, self.priority, self.match)
 
 
-class IptablesChain(Row):
+class IptablesChain(Row, frozen=True):
     """A chain of ours and its rules, each as iptables-save prints it after `-A <chain> `."""
 
     name: str
     rules: tuple[str, ...] = ()
 
 
-class IptablesTable(Row):
+class IptablesTable(Row, frozen=True):
     """Our part of one iptables table: own chains whole, and the jumps we need in built-in chains, in order.
 
     `builtin` holds (chain, rule) pairs; ours are those whose target is one of our chains (the mark).
@@ -159,7 +159,7 @@ class IptablesTable(Row):
         return (self.namespace, self.family, self.table)
 
 
-class IpSet(Row):
+class IpSet(Row, frozen=True):
     namespace: str
     name: str
     type: str
@@ -171,7 +171,7 @@ class IpSet(Row):
         return (self.namespace, self.name)
 
 
-class Dnsmasq(Row):
+class Dnsmasq(Row, frozen=True):
     """One dnsmasq: its arguments and its files (name relative to `directory`, content).
 
     A change of `arguments` restarts it; a change of files alone is a SIGHUP.
@@ -189,7 +189,7 @@ class Dnsmasq(Row):
         return self.id
 
 
-class Radvd(Row):
+class Radvd(Row, frozen=True):
     """One radvd in a router namespace."""
 
     namespace: str
@@ -202,7 +202,7 @@ class Radvd(Row):
         return self.id
 
 
-class MetadataListener(Row):
+class MetadataListener(Row, frozen=True):
     """A socket in `namespace` whose requests the agent forwards to the API as coming from this network or router."""
 
     namespace: str
@@ -216,7 +216,7 @@ class MetadataListener(Row):
         return (self.namespace, self.address, self.port)
 
 
-class HostPlan(Row):
+class HostPlan(Row, frozen=True):
     """Everything the network of one host should consist of. Tuples are sorted by key; keys are unique."""
 
     namespaces: tuple[Namespace, ...] = ()

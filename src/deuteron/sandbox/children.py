@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import os
 import resource
+import shlex
 import signal
 import socket
 import stat
-import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -211,8 +211,7 @@ def spawn(spec: ChildSpec, enter: Callable[[], None]) -> int:
         os.chdir(spec.cwd)
         os.execvpe(spec.argv[0], spec.argv, spec.env)
     except BaseException:
-        traceback.print_exc(file=sys.stderr)
-        sys.stderr.flush()
+        os.write(2, f"cannot start {shlex.join(spec.argv)}\n{traceback.format_exc()}".encode())
     finally:
         os._exit(127)
 

@@ -58,10 +58,10 @@ class Tx:
     def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         return self.connection.execute(statement, parameters)
 
-    def all(self, statement: Executable) -> Sequence[Row[Any]]:
+    def all(self, statement: Executable) -> Sequence[Row[*tuple[Any, ...]]]:
         return self.connection.execute(statement).all()
 
-    def first(self, statement: Executable) -> Row[Any] | None:
+    def first(self, statement: Executable) -> Row[*tuple[Any, ...]] | None:
         return self.connection.execute(statement).first()
 
     def scalar(self, statement: Executable) -> Any:
@@ -164,6 +164,10 @@ class Database:
         connection.close()
 
     def _run_batch(self, connection: Connection, jobs: list[_Job]) -> None:
+        # A write that runs can no longer be cancelled: a client that left must not stop the writer at `set_result`.
+        jobs = [job for job in jobs if job.future.set_running_or_notify_cancel()]
+        if not jobs:
+            return
         outcomes: list[tuple[_Job, Any, BaseException | None]] = []
         heard: list[tuple[int, Sequence[Change]]] = []
         revision = self.revision

@@ -82,7 +82,7 @@ def rows(tx: Tx, table: Table, *conditions: ColumnElement[bool], order_by: Seque
 def run(tx: Tx, table: Table, statement: Executable, parameters: Any = None) -> list[Values]:
     """The rows of a statement that selects the whole table, for statements that a module prepares once."""
     keys = statements(table).keys
-    return [dict(zip(keys, row, strict=True)) for row in tx.execute(statement, parameters)]
+    return [dict(zip(keys, row, strict=True)) for row in tx.execute(statement, parameters).all()]
 
 
 def add(tx: Tx, table: Table, values: Values) -> None:
@@ -126,7 +126,7 @@ def answers(
     if page.limit is not None:
         statement = statement.limit(page.limit)
     keys = tuple(names)
-    found = [dict(zip(keys, row, strict=True)) for row in tx.execute(statement)]
+    found = [dict(zip(keys, row, strict=True)) for row in tx.all(statement)]
     if page.backwards:
         found.reverse()
     raw = msgspec.Raw

@@ -156,6 +156,7 @@ def test_a_guest_that_powers_itself_off_stays_off(world: World, compute: Libvirt
     want(compute, stopped)
     wait_for_state(compute, stopped, "shutdown")
     wait_until("nothing is pending", lambda: not compute.pending(), 5, compute.pending)
+    # The user data ran once for this instance, and does not run again.
     want(compute, server)
     wait_for_login(compute, server)
 

@@ -7,7 +7,6 @@ Runs inside namespaces of its own (see `test_compute.py`), so nothing of the mac
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import http.server
 import json
@@ -227,10 +226,13 @@ def _private_folders(folder: Path) -> None:
         _run(f"mount --bind {source} {target}")
     Path("/etc/libvirt/qemu.conf").write_text(QEMU_CONF)
     Path("/etc/libvirt/libvirtd.conf").write_text(LIBVIRTD_CONF)
-    # Guests run emulated here; libvirtd must not try a KVM that hangs.
+    # Guests run emulated here, and libvirtd must not try a KVM that hangs. A regular file on a read-only mount is what
+    # even root may not write: libvirtd takes that for "no KVM", once. With /dev/null it would probe QEMU anew at every
+    # start, because KVM "should be usable now" (libvirt, virQEMUCapsIsValid).
     if os.path.exists("/dev/kvm"):
-        with contextlib.suppress(subprocess.CalledProcessError):
-            _run("mount --bind /dev/null /dev/kvm")
+        Path("/run/no-kvm").touch()
+        _run("mount --bind /run/no-kvm /dev/kvm")
+        _run("mount -o remount,bind,ro /dev/kvm")
 
 
 def _run(command: str) -> None:

@@ -63,7 +63,7 @@ class Kit:
         pieces: Iterable[bytes] | None = None,
         hang_up: bool = False,
     ) -> Answer:
-        """One request. `body` is sent as JSON unless it is bytes; `pieces` in several parts; `hang_up` before the end."""
+        """One request: `body` as JSON unless it is bytes, or `pieces` in several parts; `hang_up` before the end."""
         parts = urlsplit(path)
         raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         names = {"host": "cloud.test:5000", **(headers or {})}
@@ -105,7 +105,7 @@ class Kit:
             yield {"type": "http.disconnect"}
 
     def login(
-        self, user: str = "admin", password: str | None = None, project: str | None = "admin", **scope: Any
+        self, user: str = "admin", password: str | None = None, project: str | None = "admin", scope: Any = None
     ) -> Answer:
         """POST /v3/auth/tokens with user and password in the default domain."""
         secret = password if password is not None else f"{user}-secret"
@@ -115,7 +115,7 @@ class Kit:
                 "password": {"user": {"name": user, "domain": {"id": "default"}, "password": secret}},
             }
         }
-        if scope:
+        if scope is not None:
             auth["scope"] = scope
         elif project is not None:
             auth["scope"] = {"project": {"name": project, "domain": {"name": "Default"}}}

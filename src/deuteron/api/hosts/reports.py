@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from deuteron.api.cloud import Cloud
 from deuteron.api.compute import lifecycle
 from deuteron.api.hosts import registry
+from deuteron.api.network import kinds
+from deuteron.api.network import ports as network_ports
 from deuteron.model.intent import PortReport, Report, RouterReport
+from deuteron.store import query
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
-from deuteron.store.network_tables import floatingips, ports, routers
+from deuteron.store.network_tables import floatingips, ports
 
 log = structlog.get_logger("deuteron.hosts")
 
@@ -61,33 +64,23 @@ def _deletions(tx: Tx, host: str) -> list[str]:
 
 
 def _port(tx: Tx, host: str, report: PortReport) -> None:
-    changed = tx.execute(
-        update(ports)
-        .where(ports.c["id"] == report.id, ports.c["binding:host_id"] == host, ports.c["status"] != report.status)
-        .values({ports.c["status"]: report.status})
-    )
-    if changed.rowcount:
-        tx.changed("port", report.id)
-        if report.status == "ERROR":
-            log.warning("port failed on its host", host=host, port=report.id, reason=report.reason)
+    row = tx.first(select(ports.c["binding:host_id"], ports.c["status"]).where(ports.c["id"] == report.id))
+    if row is None or row[0] != host or row.status == report.status:
+        return
+    network_ports.set_status(tx, report.id, report.status)
+    if report.status == "ERROR":
+        log.warning("port failed on its host", host=host, port=report.id, reason=report.reason)
 
 
 def _router(tx: Tx, host: str, report: RouterReport) -> None:
-    row = tx.first(select(routers.c["status"]).where(routers.c["id"] == report.id, routers.c.host == host))
-    if row is None:
+    row = kinds.find(tx, "router", report.id)
+    if row is None or row["host"] != host:
         return
-    if row.status != report.status:
-        tx.execute(update(routers).where(routers.c["id"] == report.id).values({routers.c["status"]: report.status}))
-        tx.changed("router", report.id)
+    if row["status"] != report.status:
+        kinds.change(tx, "router", row, {"status": report.status})
         if report.status == "ERROR":
             log.warning("router failed on its host", host=host, router=report.id, reason=report.reason)
-    translated = "ACTIVE" if report.status == "ACTIVE" else "ERROR"
-    for id in tx.scalars(
-        select(floatingips.c["id"]).where(
-            floatingips.c["router_id"] == report.id,
-            floatingips.c["port_id"].is_not(None),
-            floatingips.c["status"] != translated,
-        )
-    ):
-        tx.execute(update(floatingips).where(floatingips.c["id"] == id).values({floatingips.c["status"]: translated}))
-        tx.changed("floatingip", id)
+    # A floating IP is what its router makes of it.
+    for floating in query.rows(tx, floatingips, floatingips.c["router_id"] == report.id):
+        if floating["port_id"] is not None:
+            kinds.change(tx, "floatingip", floating, {"status": report.status})

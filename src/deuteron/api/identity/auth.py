@@ -283,7 +283,7 @@ def _scope(call: Call, tx: Tx, given: Any, user_id: str, parent: Proof | None, c
     elif "project" in given:
         scope = Scope("project", _scoped_project(tx, given["project"]))
     elif "domain" in given:
-        scope = Scope("domain", _domain_id(tx, given, "scope") or "")
+        scope = Scope("domain", _domain_id(tx, given["domain"], "scope") or "")
     else:
         raise BadRequest(
             f"Invalid input for field 'scope': {next(iter(given))!r} is not supported", type="ValidationError"
@@ -321,7 +321,7 @@ def _subject_text(call: Call) -> str:
 
 
 def _token_headers(text: str) -> dict[str, str]:
-    return {"X-Subject-Token": text, "Vary": "X-Auth-Token"}
+    return {"X-Subject-Token": text, "vary": "X-Auth-Token"}
 
 
 def _live(call: Call, tx: Tx, ids: list[str], *, is_domain: bool) -> list[dict[str, Any]]:

@@ -151,7 +151,7 @@ class IdentityService:
         return tuple(result)
 
     def prepare(self, call: Call) -> None:
-        call.extra_headers["Vary"] = "X-Auth-Token"
+        call.extra_headers["vary"] = "X-Auth-Token"
 
     def error(self, call: Call | None, error: ApiError) -> Reply:
         title = HTTPStatus(error.status).phrase

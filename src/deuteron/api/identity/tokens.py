@@ -67,17 +67,17 @@ _METHODS = ("password", "token", "application_credential", "external", "totp")
 
 
 class Payload(msgspec.Struct, frozen=True, array_like=True):
-    """What is inside a token. Ids are 16 bytes where they are UUIDs, else text."""
+    """What is inside a token. Ids as `_pack` makes them."""
 
     version: int
-    user: bytes | str
+    user: bytes
     methods: int
     scope_kind: int
-    scope_id: bytes | str
+    scope_id: bytes
     issued_us: int
     expires_s: int
     audits: tuple[bytes, ...]
-    credential: bytes | str | None = None
+    credential: bytes | None = None
 
     @property
     def user_id(self) -> str:
@@ -348,19 +348,20 @@ def _bad() -> NotFound:
     return NotFound("Could not find token.", type="TokenNotFound")
 
 
-def _pack(text: str) -> bytes | str:
-    # Only the form that comes back unchanged is packed.
+def _pack(text: str) -> bytes:
+    """An id in few bytes: `u` and 16 bytes for 32 hexadecimal digits, `t` and the text for any other."""
     if len(text) == 32:
         try:
             raw = bytes.fromhex(text)
         except ValueError:
-            return text
-        return raw if raw.hex() == text else text
-    return text
+            raw = b""
+        if raw.hex() == text:
+            return b"u" + raw
+    return b"t" + text.encode()
 
 
-def _unpack(value: bytes | str) -> str:
-    return value.hex() if isinstance(value, bytes) else value
+def _unpack(value: bytes) -> str:
+    return value[1:].hex() if value[:1] == b"u" else value[1:].decode()
 
 
 __all__ = [

@@ -109,11 +109,12 @@ def allocate(
     device_owner: str,
     wanted: Sequence[dict[str, str]] | None,
     available: Sequence[Values] | None = None,
+    automatic_too: bool = True,
 ) -> list[dict[str, str]]:
     """Take the addresses of a port: those `wanted`, or one of each family when None.
 
     `available` are the subnets the caller may use, all of the network's when None. Addresses of subnets in
-    which guests make their own are derived from the MAC.
+    which guests make their own are derived from the MAC, and implied unless `automatic_too` is False.
 
     Raises: BadRequest, NotFound or Conflict with Neutron's names.
     """
@@ -141,7 +142,7 @@ def allocate(
         for item in wanted:
             taken.append(_take_wanted(tx, network_id, port_id, mac, device_owner, item, all_subnets, by_id))
         # Addresses of automatic subnets are implied, except for a port that asked for none at all.
-        automatic = [s for s in all_subnets if is_automatic(s)] if wanted else []
+        automatic = [s for s in all_subnets if is_automatic(s)] if wanted and automatic_too else []
     if not is_router:
         held = {item["subnet_id"] for item in taken}
         for subnet in automatic:
@@ -156,7 +157,8 @@ def take_lowest(tx: Tx, subnet: Values, port_id: str, device_owner: str = "") ->
     Guests come first to mind when one looks at a small network: the DHCP server leaves them the lowest
     address (in the seeds the guest is .2 and DHCP .3).
     """
-    for first, last, hint in tx.execute(_POOLS, {"subnet": subnet["id"]}).all():
+    pools: list[tuple[str, str, str]] = [tuple(row) for row in tx.execute(_POOLS, {"subnet": subnet["id"]})]
+    for first, last, hint in pools:
         free = _lowest_free(tx, subnet["id"], int(hint, 16), last)
         if free is None:
             if hint <= last:

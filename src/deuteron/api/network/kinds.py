@@ -87,7 +87,7 @@ def add(tx: Tx, kind: str, values: Values) -> Values:
 
 
 def change(tx: Tx, kind: str, row: Values, values: Values) -> Values:
-    """Set values of a row, its next revision and time; returns the new row. Nothing happens when all are as they were."""
+    """Set values of a row, its next revision and time; returns the new row, or `row` itself when nothing differs."""
     if all(row.get(name) == value for name, value in values.items()):
         return row
     changed = dict(values)

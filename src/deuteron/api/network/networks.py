@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import delete, select, update
 
 from deuteron.api.cloud import Cloud
-from deuteron.api.network import faults, ports, quotas, security_groups, segments, sight
+from deuteron.api.network import addresses, faults, ports, quotas, security_groups, segments, sight
 from deuteron.api.network.kinds import Kind, add, change, new_id, remove
 from deuteron.model.caller import Caller
 from deuteron.model.network import DHCP, NETWORK, ROUTER_GATEWAY
 from deuteron.net.mechanisms import Segment
-from deuteron.store import query
 from deuteron.store.database import Tx
-from deuteron.store.network_tables import ip_allocations, networks, rbac_policies, subnets
 from deuteron.store.network_tables import ports as ports_table
+from deuteron.store.network_tables import rbac_policies, subnets
 from deuteron.store.query import Values
 
 _PROVIDER = ("provider:network_type", "provider:physical_network", "provider:segmentation_id")
@@ -36,7 +34,7 @@ def create_network(tx: Tx, cloud: Cloud, caller: Caller | None, values: Values) 
     largest = segments.mtu_of(cloud.settings, segment)
     mtu = values.get("mtu") or largest
     _check_mtu(mtu, largest)
-    return add(
+    row = add(
         tx,
         "network",
         {
@@ -51,6 +49,8 @@ def create_network(tx: Tx, cloud: Cloud, caller: Caller | None, values: Values) 
             "provider:segmentation_id": segment.segmentation_id,
         },
     )
+    _keep_policies(tx, row, {})
+    return row
 
 
 def update_network(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values, values: Values) -> Values:
@@ -67,6 +67,7 @@ def update_network(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values, val
     if values.get("shared") is False and row["shared"]:
         _refuse_unshare(tx, row)
     changed = change(tx, "network", row, values)
+    _keep_policies(tx, changed, row)
     if changed["router:external"] != row["router:external"]:
         tx.execute(
             update(subnets)
@@ -89,17 +90,37 @@ def delete_network(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values) -> 
     for port_id in tx.scalars(select(ports_table.c.id).where(ports_table.c.network_id == network_id)):
         ports.delete_port(tx, cloud, port_id)
     for subnet_id in tx.scalars(select(subnets.c.id).where(subnets.c.network_id == network_id)):
-        from deuteron.api.network import subnets as subnet_rules  # the two modules need each other
-
-        subnet_rules.forget(tx, subnet_id)
+        addresses.set_pools(tx, subnet_id, ())
+        remove(tx, "subnet", subnet_id)
     tx.execute(delete(rbac_policies).where(rbac_policies.c.object_id == network_id))
     segments.release(tx, network_id)
     remove(tx, "network", network_id)
 
 
-def external_networks(tx: Tx) -> list[Values]:
-    """All networks that lead outside."""
-    return query.rows(tx, networks, networks.c["router:external"])
+def _keep_policies(tx: Tx, row: Values, before: Values) -> None:
+    """A network that is open to everybody has the RBAC policy that says so, with target `*`."""
+    for name, action in (("shared", "access_as_shared"), ("router:external", "access_as_external")):
+        if bool(row[name]) == bool(before.get(name)):
+            continue
+        tx.execute(
+            delete(rbac_policies).where(
+                rbac_policies.c.object_id == row["id"],
+                rbac_policies.c.target_tenant == "*",
+                rbac_policies.c.action == action,
+            )
+        )
+        if row[name]:
+            add(
+                tx,
+                "rbac_policy",
+                {
+                    "project_id": row["project_id"],
+                    "object_type": "network",
+                    "object_id": row["id"],
+                    "target_tenant": "*",
+                    "action": action,
+                },
+            )
 
 
 def derive(tx: Tx, cloud: Cloud, caller: Caller, rows: Sequence[Values], names: frozenset[str]) -> None:
@@ -172,34 +193,6 @@ def _refuse_unshare(tx: Tx, row: Values) -> None:
             "InvalidSharedSetting",
             f"Unable to reconfigure sharing settings for network {row['name']}. Multiple projects are using it.",
         )
-
-
-def availability(tx: Tx, row: Values) -> dict[str, Any]:
-    """How many addresses of the network are there and taken (network-ip-availabilities)."""
-    from deuteron.api.network import subnets as subnet_rules  # the two modules need each other
-
-    result: list[dict[str, Any]] = []
-    for subnet in query.rows(tx, subnets, subnets.c.network_id == row["id"], order_by=(subnets.c.id,)):
-        taken = query.count(tx, ip_allocations, ip_allocations.c.subnet_id == subnet["id"])
-        result.append(
-            {
-                "subnet_id": subnet["id"],
-                "ip_version": subnet["ip_version"],
-                "cidr": subnet["cidr"],
-                "subnet_name": subnet["name"],
-                "used_ips": taken,
-                "total_ips": subnet_rules.pool_size(subnet),
-            }
-        )
-    return {
-        "network_id": row["id"],
-        "network_name": row["name"],
-        "project_id": row["project_id"],
-        "tenant_id": row["project_id"],
-        "subnet_ip_availability": result,
-        "used_ips": sum(item["used_ips"] for item in result),
-        "total_ips": sum(item["total_ips"] for item in result),
-    }
 
 
 KIND = Kind(

@@ -132,10 +132,8 @@ def reset(call: Call, tx: Tx) -> Reply:
 
 
 def _limits(tx: Tx, project_id: str) -> dict[str, Any]:
-    own = {
-        name: value
-        for name, value in tx.all(select(quotas.c.resource, quotas.c.limit).where(quotas.c.project_id == project_id))
-    }
+    statement = select(quotas.c.resource, quotas.c.limit).where(quotas.c.project_id == project_id)
+    own: dict[str, int] = {row[0]: row[1] for row in tx.all(statement)}
     return {name: own.get(name, default) for name, default in QUOTA_DEFAULTS.items()}
 
 

@@ -27,8 +27,8 @@ def type_drivers(settings: Settings) -> TypeDrivers:
     return TypeDrivers(
         TypeSettings(
             flat_networks=settings.flat_networks,
-            vlan_ranges={name: (tuple(pair),) for name, pair in settings.vlan_ranges.items()},
-            tunnel_ranges={"vxlan": (tuple(settings.vni_range),)},
+            vlan_ranges={name: (pair,) for name, pair in settings.vlan_ranges.items()},
+            tunnel_ranges={"vxlan": (settings.vni_range,)},
             tenant_network_types=settings.tenant_network_types,
             enabled=("flat", "local", "vlan", "vxlan"),
         )

@@ -96,7 +96,7 @@ def row_target(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Sight:
-    """Answers "which attributes of this row may this caller see", remembering answers: rules do not change while we run."""
+    """Answers "which attributes of this row may this caller see" and remembers: rules do not change while we run."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[Any, ...], frozenset[str] | None] = {}

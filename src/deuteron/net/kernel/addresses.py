@@ -48,9 +48,8 @@ class AddressDriver:
                 key = (namespace, links.get(state.link, ""), state.interface)
                 if key in wanted:
                     rows[key] = wanted[key]
-                elif namespace != HOST and key[1] not in ("", "lo") and state.is_permanent:
-                    if not ip_interface(state.interface).is_link_local or "." in state.interface:
-                        rows[key] = Address(*key)
+                elif namespace != HOST and key[1] not in ("", "lo") and state.is_permanent and not _is_kernels(state):
+                    rows[key] = Address(*key)
         return rows
 
     def apply(self, delta: Delta[AddressKey, Address]) -> Applied[AddressKey]:
@@ -103,6 +102,11 @@ class AddressDriver:
                 threading.Thread(target=wire.close, daemon=True).start()
         except OSError:
             return
+
+
+def _is_kernels(state: nl.AddressState) -> bool:
+    """An IPv6 link-local address, as the kernel gives one to every device."""
+    return ":" in state.interface and ip_interface(state.interface).is_link_local
 
 
 def _message(index: int, interface: str) -> bytes:

@@ -22,7 +22,7 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,7 +32,7 @@ from deuteron.net.kernel.driver import Applied, KernelError, Scope, Unavailable
 from deuteron.net.kernel.namespaces import Namespaces
 from deuteron.net.rows import Dnsmasq, Radvd
 
-R = TypeVar("R", Dnsmasq, Radvd)
+R = TypeVar("R", bound=Dnsmasq | Radvd)
 
 _UNAPPLIED = "unapplied"
 _DEVICES = "devices"
@@ -45,6 +45,8 @@ class _Process:
     arguments: tuple[str, ...]
     namespace: int
     """Inode of its network namespace, 0 if unreadable."""
+    children: tuple[int, ...] = ()
+    """radvd keeps a privileged child with the same command line, which ends a moment after it."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +91,7 @@ class _DaemonHost:
             except OSError:
                 namespace = 0
             found.setdefault(path.split("/", 1)[0], []).append(_Process(int(entry), arguments, namespace))
-        # radvd keeps a privileged child with the same command line; it ends with its parent.
-        return {
-            name: [process for process in group if _parent(process.pid) not in {other.pid for other in group}]
-            for name, group in found.items()
-        }
+        return {name: _without_children(group) for name, group in found.items()}
 
     def folders(self) -> set[str]:
         try:
@@ -128,7 +126,7 @@ class _DaemonHost:
                     self.writes[f"{self._program} file written"] += 1
             if fault == "restart":
                 for process in processes:
-                    _stop(process.pid)
+                    _stop(process)
                 devices = self._devices(daemon.namespace)
                 self._start(daemon)
                 _replace(folder / _DEVICES, devices)
@@ -142,7 +140,7 @@ class _DaemonHost:
     def remove(self, directory: str, processes: list[_Process]) -> None:
         try:
             for process in processes:
-                _stop(process.pid)
+                _stop(process)
                 self.writes[f"{self._program} stopped"] += 1
             if os.path.isdir(directory):
                 shutil.rmtree(directory)
@@ -275,6 +273,15 @@ def _apply(host: _DaemonHost, delta: Delta[str, R], daemon_of: Callable[[R], _Da
     return applied
 
 
+def _without_children(group: list[_Process]) -> list[_Process]:
+    parents = {process.pid: _parent(process.pid) for process in group}
+    return [
+        replace(process, children=tuple(pid for pid, parent in parents.items() if parent == process.pid))
+        for process in group
+        if parents[process.pid] not in parents
+    ]
+
+
 def _parent(pid: int) -> int:
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
@@ -300,20 +307,24 @@ def _replace(path: Path, text: str) -> None:
     os.replace(beside, path)
 
 
-def _stop(pid: int) -> None:
-    """End a process and wait until it is gone; a daemon that does not listen is killed."""
+def _stop(process: _Process) -> None:
+    """End a daemon and wait until it and its children are gone; one that does not listen is killed."""
+    handles = []
+    for pid in (process.pid, *process.children):
+        try:
+            handles.append(os.pidfd_open(pid))
+        except ProcessLookupError:
+            continue
     try:
-        process = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        for number, timeout_s in ((signal.SIGTERM, _STOP_TIMEOUT_S), (signal.SIGKILL, _STOP_TIMEOUT_S)):
-            try:
-                signal.pidfd_send_signal(process, number)
-            except ProcessLookupError:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for handle in handles:
+                try:
+                    signal.pidfd_send_signal(handle, number)
+                except ProcessLookupError:
+                    continue
+            if all(select.select([handle], [], [], _STOP_TIMEOUT_S)[0] for handle in handles):
                 return
-            if select.select([process], [], [], timeout_s)[0]:
-                return
-        raise KernelError(f"process {pid} does not end")
+        raise KernelError(f"process {process.pid} does not end")
     finally:
-        os.close(process)
+        for handle in handles:
+            os.close(handle)

@@ -25,25 +25,26 @@ class IpSetDriver:
     def __init__(self, namespaces: Namespaces) -> None:
         self.writes: Counter[str] = Counter()
         self._namespaces = namespaces
-        self._looked_at_host = False
+        self._places = {HOST}
+        # Where sets of ours may be although none is wanted: on the host at the start, then wherever one was seen.
 
     def observe(self, wanted: Mapping[IpSetKey, IpSet], scope: Scope = None) -> dict[IpSetKey, IpSet]:
         rows: dict[IpSetKey, IpSet] = {}
-        places = {namespace for namespace, _ in wanted}
-        if not self._looked_at_host:
-            # Once, for sets an earlier agent left; afterwards only where sets are wanted or were.
-            places.add(HOST)
+        places = {namespace for namespace, _ in wanted} | self._places
         for namespace in sorted(places if scope is None else places & scope):
             if self._namespaces.inode(namespace) is None:
+                self._places.discard(namespace)
                 continue
+            self._places.discard(namespace)
             for name, (kind, members) in self._save(namespace).items():
                 row = wanted.get((namespace, name))
+                if name.startswith(PREFIXES):
+                    self._places.add(namespace)
                 if row is not None and row.type.split() == kind.split()[: len(row.type.split())]:
                     is_same = members == {_canonical(member) for member in row.members}
                     rows[row.key] = row if is_same else IpSet(namespace, name, row.type, tuple(sorted(members)))
                 elif row is not None or name.startswith(PREFIXES):
                     rows[namespace, name] = IpSet(namespace, name, kind, tuple(sorted(members)))
-        self._looked_at_host = True
         return rows
 
     def apply(self, delta: Delta[IpSetKey, IpSet]) -> Applied[IpSetKey]:

@@ -61,7 +61,7 @@ class IptablesDriver:
             places.setdefault(key[:2], {})[key] = row
         for (namespace, family), group in places.items():
             try:
-                self._restore(namespace, family, group, {**delta.remove, **delta.before})
+                self._restore(namespace, family, group)
             except KernelError as error:
                 applied.failed.update(dict.fromkeys(group, str(error)))
             else:
@@ -81,11 +81,12 @@ class IptablesDriver:
         namespace: str,
         family: int,
         group: Mapping[IptablesKey, IptablesTable | None],
-        before: Mapping[IptablesKey, IptablesTable],
     ) -> None:
+        # Jumps are inserted and deleted one by one, so what is there must be known as of now.
+        before = self._save(namespace, family)
         lines: list[str] = []
         for key, row in group.items():
-            lines += restore_lines(key[2], row, before.get(key))
+            lines += restore_lines(key[2], row, before.get(key[2]))
         if not lines:
             return
         with self._namespaces.entered(namespace):

@@ -24,7 +24,7 @@ import re
 import socket
 import struct
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -289,7 +289,7 @@ class LinkDriver:
             os.close(tun)
 
 
-class Placement(Row):
+class Placement(Row, frozen=True):
     """The device of an internal Open vSwitch port, and the namespace it belongs in."""
 
     name: str
@@ -303,10 +303,17 @@ class Placement(Row):
 class PlacementDriver:
     mark = "a tap in a namespace of ours; in the host: tap-, qr- or qg- name, persistent, without carrier and group"
 
-    def __init__(self, namespaces: Namespaces, sockets: nl.NetlinkSockets) -> None:
+    def __init__(
+        self,
+        namespaces: Namespaces,
+        sockets: nl.NetlinkSockets,
+        remake: Callable[[Iterable[str]], object] = lambda names: None,
+    ) -> None:
+        """`remake` has Open vSwitch make the devices of some ports anew: they were destroyed with their namespace."""
         self.writes: Counter[str] = Counter()
         self._namespaces = namespaces
         self._sockets = sockets
+        self._remake = remake
 
     def observe(self, wanted: Mapping[str, Placement], scope: Scope = None) -> dict[str, Placement]:
         rows: dict[str, Placement] = {}
@@ -337,7 +344,11 @@ class PlacementDriver:
                 applied.failed[name] = str(error)
             else:
                 applied.done.add(name)
-        states = {state.name: state for state in here.links()} if delta.put else {}
+        states = _by_name(here) if delta.put else {}
+        lost = [name for name, row in delta.put.items() if name not in states and not self._is_at(name, row.namespace)]
+        if lost:
+            self._remake(lost)
+            states = _by_name(here)
         for name, row in delta.put.items():
             try:
                 before = delta.before.get(name)
@@ -353,6 +364,9 @@ class PlacementDriver:
             else:
                 applied.done.add(name)
         return applied
+
+    def _is_at(self, name: str, namespace: str) -> bool:
+        return self._namespaces.inode(namespace) is not None and name in _by_name(self._sockets.to(namespace))
 
     def _delete(self, namespace: str, name: str) -> None:
         if self._namespaces.inode(namespace) is None:

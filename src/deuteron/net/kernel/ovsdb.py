@@ -22,6 +22,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from deuteron.net.delta import Delta
@@ -303,8 +304,8 @@ class BridgeDriver(_OvsdbDriver):
 
     def apply(self, delta: Delta[str, OvsBridge]) -> Applied[str]:
         applied: Applied[str] = Applied()
-        self._commit({name: lambda name=name: self._delete(name) for name in delta.remove}, "bridge deleted", applied)
-        self._commit({name: lambda row=row: self._put(row) for name, row in delta.put.items()}, "bridge put", applied)
+        self._commit({name: partial(self._delete, name) for name in delta.remove}, "bridge deleted", applied)
+        self._commit({name: partial(self._put, row) for name, row in delta.put.items()}, "bridge put", applied)
         return applied
 
     def _delete(self, name: str) -> list[Operation]:
@@ -326,16 +327,26 @@ class BridgeDriver(_OvsdbDriver):
         marks = {MARK: row.name}
         return [
             _insert("Interface", "iface", row.name, {"name": row.name, "type": "internal"}),
-            _insert("Port", "port", row.name, {
-                "name": row.name,
-                "interfaces": ["named-uuid", _symbol("iface", row.name)],
-            }),
-            _insert("Bridge", "bridge", row.name, {
-                **columns,
-                "name": row.name,
-                "ports": ["named-uuid", _symbol("port", row.name)],
-                "external_ids": map_of(marks.items()),
-            }),
+            _insert(
+                "Port",
+                "port",
+                row.name,
+                {
+                    "name": row.name,
+                    "interfaces": ["named-uuid", _symbol("iface", row.name)],
+                },
+            ),
+            _insert(
+                "Bridge",
+                "bridge",
+                row.name,
+                {
+                    **columns,
+                    "name": row.name,
+                    "ports": ["named-uuid", _symbol("port", row.name)],
+                    "external_ids": map_of(marks.items()),
+                },
+            ),
             _mutate("Open_vSwitch", [], "bridges", "insert", ["named-uuid", _symbol("bridge", row.name)]),
         ]
 
@@ -370,14 +381,26 @@ class OvsPortDriver(_OvsdbDriver):
 
     def apply(self, delta: Delta[str, OvsPort]) -> Applied[str]:
         applied: Applied[str] = Applied()
-        self._commit({name: lambda name=name: self._delete(name) for name in delta.remove}, "port deleted", applied)
-        self._commit({name: lambda row=row: self._put(row) for name, row in delta.put.items()}, "port put", applied)
+        self._commit({name: partial(self._delete, name) for name in delta.remove}, "port deleted", applied)
+        self._commit({name: partial(self._put, row) for name, row in delta.put.items()}, "port put", applied)
         for name in list(applied.done & delta.put.keys()):
             found = self._find("Interface", name)
             reason = "it vanished" if found is None else _trouble(found[1], delta.put[name])
             if reason is not None:
                 applied.done.discard(name)
                 applied.failed[name] = f'Open vSwitch did not realise port "{name}": {reason}'
+        return applied
+
+    def remake(self, rows: Iterable[OvsPort]) -> Applied[str]:
+        """Delete ports and make them again, in two transactions, so that ovs-vswitchd makes new devices.
+
+        It keeps a port whose device was destroyed with its namespace, and in one transaction it would keep it too.
+        """
+        applied: Applied[str] = Applied()
+        by_name = {row.name: row for row in rows}
+        self._commit({name: partial(self._delete, name) for name in by_name}, "port deleted", applied)
+        gone = {name: row for name, row in by_name.items() if name in applied.done}
+        self._commit({name: partial(self._put, row) for name, row in gone.items()}, "port put", applied)
         return applied
 
     def _delete(self, name: str) -> list[Operation]:
@@ -423,12 +446,17 @@ class OvsPortDriver(_OvsdbDriver):
             operations += self._delete(row.name)
         operations += [
             _insert("Interface", "iface", row.name, {"name": row.name, **interface_columns}),
-            _insert("Port", "port", row.name, {
-                "name": row.name,
-                "interfaces": ["named-uuid", _symbol("iface", row.name)],
-                "external_ids": map_of([(MARK, row.name)]),
-                **port_columns,
-            }),
+            _insert(
+                "Port",
+                "port",
+                row.name,
+                {
+                    "name": row.name,
+                    "interfaces": ["named-uuid", _symbol("iface", row.name)],
+                    "external_ids": map_of([(MARK, row.name)]),
+                    **port_columns,
+                },
+            ),
             _mutate(
                 "Bridge",
                 [["_uuid", "==", ["uuid", bridge[0]]]],

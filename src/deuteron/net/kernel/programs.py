@@ -35,7 +35,7 @@ def finish(process: subprocess.Popen[str], text: str = "") -> tuple[int, str, st
     except subprocess.TimeoutExpired as error:
         process.kill()
         process.communicate()
-        raise KernelError(f"{process.args} did not finish in {TIMEOUT_S:.0f} s") from error
+        raise KernelError(f"{process.args!r} did not finish in {TIMEOUT_S:.0f} s") from error
     return process.returncode, output, complaints.strip()
 
 

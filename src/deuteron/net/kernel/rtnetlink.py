@@ -171,9 +171,7 @@ class Netlink:
             address = a.get(IFA_LOCAL) or a[IFA_ADDRESS]
             if IFA_FLAGS in a:
                 flags = _number(a, IFA_FLAGS)
-            found.append(
-                AddressState(index, f"{ip_address(address)}/{prefix_length}", bool(flags & IFA_F_PERMANENT))
-            )
+            found.append(AddressState(index, f"{ip_address(address)}/{prefix_length}", bool(flags & IFA_F_PERMANENT)))
         return found
 
     def static_routes(self) -> list[RouteState]:

@@ -1,0 +1,225 @@
+"""The agent's process: reads its settings, builds the parts, and runs until it is told to stop.
+
+    Connection --intent--> Worker (thread: plan, reconcile) --Pass--> Agent --Findings--> Connection
+                              |                                        |
+                        kernel tables                        ComputeDriver (threads: libvirt)
+
+SIGTERM ends it at once and leaves the data plane as it is: packets flow, dnsmasq answers, guests run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import msgspec
+import structlog
+
+from deuteron.agent.connection import Connection, Findings
+from deuteron.agent.intents import Key, is_wanted
+from deuteron.agent.metadata import MetadataProxy
+from deuteron.agent.statuses import is_removed, port_reports, router_reports, wired_ports
+from deuteron.agent.worker import Pass, Worker
+from deuteron.compute import ComputeDriver, ConsoleUnavailable, HostUse, NoHypervisor, open_compute
+from deuteron.model.intent import Ask, Heartbeat, Hello, HostIntent, HostSettings, ServerReport
+from deuteron.net.host import Host, real_host, simulated_host
+from deuteron.net.plan import plan
+
+log = structlog.get_logger("deuteron.agent")
+
+_STOP_TIMEOUT_S = 1.0
+_MOST_PROBLEMS = 100
+
+
+class Agent:
+    """The parts of one host's agent. Everything here runs in the event loop unless it says otherwise."""
+
+    def __init__(self, settings: HostSettings, loop: asyncio.AbstractEventLoop, compute: ComputeDriver | None) -> None:
+        self._settings = settings
+        self._loop = loop
+        self._compute = compute
+        self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
+        self._intent: HostIntent | None = None
+        self._last: Pass | None = None
+        self._leaving: set[Key] = set()
+        self._proxy = MetadataProxy(loop, settings.api_socket, settings.token)
+        self._worker = Worker(settings, self._open_host, plan, self._passed)
+        self._connection = Connection(settings, self._hello, self._beat, self._take, self._answer)
+        if compute is not None:
+            compute.on_change = self._heard_compute
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        self._worker.start()
+        try:
+            await self._connection.run()
+        finally:
+            self._worker.stop()
+            if self._compute is not None:
+                self._compute.close()
+            await asyncio.to_thread(self._worker.join, _STOP_TIMEOUT_S)
+
+    def _open_host(self) -> Host:
+        if self._settings.dataplane == "none":
+            return simulated_host()
+        return real_host(self._settings.state_dir, self._proxy.opened, self._proxy.closed)
+
+    # --- from the API to the host ------------------------------------------------------------------------------
+
+    def _take(self, intent: HostIntent, gone: frozenset[Key]) -> None:
+        before = self._intent
+        self._intent = intent
+        self._leaving |= gone
+        self._leaving -= {key for key in self._leaving if is_wanted(intent, key)}
+        if before is not None and (before.servers != intent.servers or before.ports != intent.ports):
+            # Servers that leave are stopped before their ports are taken away.
+            self._sync_compute()
+        self._worker.want(intent)
+
+    def _sync_compute(self) -> None:
+        if self._compute is None or self._intent is None or self._last is None:
+            return
+        ready = wired_ports(self._last.intent, self._last.plan, self._last.outcome)
+        self._compute.sync(self._intent.servers, self._intent.ports, ready)
+
+    # --- from the host to the API ------------------------------------------------------------------------------
+
+    def _heard_compute(self) -> None:
+        """In a thread of the compute driver."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._report)
+
+    def _passed(self, done: Pass) -> None:
+        """In the worker's thread."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._settle, done)
+
+    def _settle(self, done: Pass) -> None:
+        before = self._last
+        self._last = done
+        is_same_intent = before is not None and before.intent is done.intent
+        if before is None or not is_same_intent or before.outcome.concerned != done.outcome.concerned:
+            self._sync_compute()
+        self._report()
+
+    def _report(self) -> None:
+        if self._last is None:
+            return
+        done = self._last
+        servers: dict[str, ServerReport] = {}
+        problems: tuple[tuple[str, str], ...] = ()
+        if self._compute is not None:
+            servers = {report.id: report for report in self._compute.reports()}
+            problems = self._compute.pending()
+            named = {words for words, _ in problems}
+            removing = [f"server {id}" for kind, id in self._leaving if kind == "server" and id in servers]
+            problems += tuple((words, "is being removed") for words in sorted(removing) if words not in named)
+        gone = frozenset(key for key in self._leaving if self._is_gone(key, servers, done))
+        self._leaving -= gone
+        self._connection.report(
+            Findings(
+                revision=done.intent.revision,
+                ports=port_reports(done.intent, done.plan, done.outcome),
+                routers=router_reports(done.intent, done.outcome),
+                servers=servers,
+                gone=gone,
+                # Compute's come first and whole: a server that is still being removed is known by them.
+                problems=(*problems, *done.outcome.pending[:_MOST_PROBLEMS]),
+            )
+        )
+
+    def _is_gone(self, key: Key, servers: dict[str, ServerReport], done: Pass) -> bool:
+        if key[0] == "server":
+            return key[1] not in servers
+        # Only a pass of an intent without the object can have removed it.
+        return not is_wanted(done.intent, key) and is_removed(*key, done.outcome)
+
+    def _hello(self) -> Hello:
+        settings = self._settings
+        if self._compute is not None:
+            facts = self._compute.facts()
+            vcpus, memory_mib, disk_gib = facts.vcpus, facts.memory_mib, facts.disk_gib
+            hypervisor = (facts.hypervisor_type, facts.hypervisor_version, facts.virt_type)
+        else:
+            vcpus, memory_mib, disk_gib = os.cpu_count() or 1, 0, 0
+            hypervisor = ("QEMU", 0, "qemu")
+        return Hello(
+            host=settings.host,
+            roles=settings.roles,
+            vcpus=vcpus,
+            memory_mib=memory_mib,
+            disk_gib=disk_gib,
+            hypervisor_type=hypervisor[0],
+            hypervisor_version=hypervisor[1],
+            virt_type=hypervisor[2],
+            tunnel_ip=settings.tunnel_ip,
+            tunnel_types=settings.tunnel_types,
+            bridge_mappings=settings.bridge_mappings,
+            firewall_driver=settings.firewall_driver,
+            datapath_type=settings.datapath_type,
+            dataplane=settings.dataplane,
+            started_at=self._started_at,
+        )
+
+    def _beat(self) -> Heartbeat:
+        use = self._compute.use() if self._compute is not None else HostUse(0, 0, 0)
+        return Heartbeat(use.memory_used_mib, use.disk_used_gib, use.running_vms)
+
+    async def _answer(self, question: Ask) -> str:
+        if question.what == "diff":
+            return await asyncio.wrap_future(self._worker.ask_difference())
+        if question.what == "console_log":
+            if self._compute is None:
+                raise ConsoleUnavailable(f"host {self._settings.host} runs no servers")
+            return await asyncio.to_thread(self._compute.console_log, question.id, question.argument)
+        raise ValueError(f'the question "{question.what}" is not known on this host')
+
+
+@click.command()
+@click.option("--settings", "path", required=True, type=click.Path(path_type=Path), help="The host's agent.json.")
+@click.option("--debug", is_flag=True, help="Log more.")
+def main(path: Path, debug: bool) -> None:
+    """Keep one host as the API says it should be."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(key_order=("timestamp", "level", "event")),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(10 if debug else 20),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+    )
+    try:
+        settings = msgspec.json.decode(path.read_bytes(), type=HostSettings)
+    except (OSError, msgspec.DecodeError) as error:
+        raise click.ClickException(f"cannot read the settings in {path}: {error}") from error
+    asyncio.run(_run(settings))
+    # Threads that wait for libvirt or the switch must not keep a told-to-stop agent alive.
+    log.info("stopped", host=settings.host)
+    sys.stderr.flush()
+    os._exit(0)
+
+
+async def _run(settings: HostSettings) -> None:
+    loop = asyncio.get_running_loop()
+    compute = None
+    if "compute" in settings.roles:
+        try:
+            compute = await asyncio.to_thread(open_compute, settings)
+        except NoHypervisor as error:
+            log.error("no servers can run on this host", reason=str(error))
+    agent = asyncio.create_task(Agent(settings, loop, compute).run())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, agent.cancel)
+    log.info("started", host=settings.host, dataplane=settings.dataplane, roles=",".join(settings.roles))
+    try:
+        await agent
+    except asyncio.CancelledError:
+        log.info("told to stop", host=settings.host)

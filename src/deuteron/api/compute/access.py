@@ -1,0 +1,150 @@
+"""Who may do what with servers: Nova's rule names with its defaults, and finding a server for a caller."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import select
+
+from deuteron.api.call import Call
+from deuteron.api.compute.errors import disallowed, locked, no_server, wrong_state
+from deuteron.api.compute.lifecycle import ServerRow
+from deuteron.store.compute_tables import servers
+from deuteron.store.database import Tx
+
+_READ: Final = "rule:admin_or_project_reader"
+_WRITE: Final = "rule:admin_or_project_member"
+_ADMIN: Final = "rule:admin_only"
+_ANYONE: Final = "@"
+_P: Final = "os_compute_api:"
+
+POLICIES: Final[dict[str, str]] = {
+    f"{_P}servers:index": _READ,
+    f"{_P}servers:detail": _READ,
+    f"{_P}servers:index:get_all_tenants": _ADMIN,
+    f"{_P}servers:show": _READ,
+    f"{_P}servers:show:flavor-extra-specs": _READ,
+    f"{_P}servers:show:host_status": _ADMIN,
+    f"{_P}os-extended-server-attributes": _ADMIN,
+    f"{_P}servers:create": _WRITE,
+    f"{_P}servers:create:forced_host": _ADMIN,
+    f"{_P}servers:create:attach_network": _WRITE,
+    f"{_P}servers:update": _WRITE,
+    f"{_P}servers:delete": _WRITE,
+    f"{_P}servers:reboot": _WRITE,
+    f"{_P}servers:rebuild": _WRITE,
+    f"{_P}servers:start": _WRITE,
+    f"{_P}servers:stop": _WRITE,
+    f"{_P}os-pause-server:pause": _WRITE,
+    f"{_P}os-pause-server:unpause": _WRITE,
+    f"{_P}os-suspend-server:suspend": _WRITE,
+    f"{_P}os-suspend-server:resume": _WRITE,
+    f"{_P}os-lock-server:lock": _WRITE,
+    f"{_P}os-lock-server:unlock": _WRITE,
+    f"{_P}os-lock-server:unlock:unlock_override": _ADMIN,
+    f"{_P}os-admin-actions:reset_state": _ADMIN,
+    f"{_P}os-console-output": _WRITE,
+    f"{_P}os-remote-consoles": _WRITE,
+    f"{_P}os-security-groups:list": _READ,
+    f"{_P}os-security-groups:add": _WRITE,
+    f"{_P}os-security-groups:remove": _WRITE,
+    f"{_P}os-attach-interfaces:list": _READ,
+    f"{_P}os-attach-interfaces:show": _READ,
+    f"{_P}os-attach-interfaces:create": _WRITE,
+    f"{_P}os-attach-interfaces:delete": _WRITE,
+    f"{_P}ips:index": _READ,
+    f"{_P}ips:show": _READ,
+    f"{_P}server-metadata:index": _READ,
+    f"{_P}server-metadata:show": _READ,
+    f"{_P}server-metadata:create": _WRITE,
+    f"{_P}server-metadata:update": _WRITE,
+    f"{_P}server-metadata:update_all": _WRITE,
+    f"{_P}server-metadata:delete": _WRITE,
+    f"{_P}os-server-tags:index": _READ,
+    f"{_P}os-server-tags:show": _READ,
+    f"{_P}os-server-tags:update": _WRITE,
+    f"{_P}os-server-tags:update_all": _WRITE,
+    f"{_P}os-server-tags:delete": _WRITE,
+    f"{_P}os-server-tags:delete_all": _WRITE,
+    f"{_P}os-instance-actions:list": _READ,
+    f"{_P}os-instance-actions:show": _READ,
+    f"{_P}os-instance-actions:events": _ADMIN,
+    f"{_P}os-volumes-attachments:index": _READ,
+    f"{_P}os-keypairs:index": "rule:admin_only or user_id:%(user_id)s",
+    f"{_P}os-keypairs:show": "rule:admin_only or user_id:%(user_id)s",
+    f"{_P}os-keypairs:create": "rule:admin_only or user_id:%(user_id)s",
+    f"{_P}os-keypairs:delete": "rule:admin_only or user_id:%(user_id)s",
+    f"{_P}os-flavor-manage:create": _ADMIN,
+    f"{_P}os-flavor-manage:update": _ADMIN,
+    f"{_P}os-flavor-manage:delete": _ADMIN,
+    f"{_P}os-flavor-access": _ADMIN,
+    f"{_P}os-flavor-access:add_tenant_access": _ADMIN,
+    f"{_P}os-flavor-access:remove_tenant_access": _ADMIN,
+    f"{_P}os-flavor-extra-specs:index": _ANYONE,
+    f"{_P}os-flavor-extra-specs:create": _ADMIN,
+    f"{_P}os-flavor-extra-specs:delete": _ADMIN,
+    f"{_P}os-availability-zone:list": _ANYONE,
+    f"{_P}os-availability-zone:detail": _ADMIN,
+    f"{_P}os-services:list": _ADMIN,
+    f"{_P}os-services:update": _ADMIN,
+    f"{_P}os-hypervisors:list": _ADMIN,
+    f"{_P}os-aggregates:index": _ADMIN,
+    f"{_P}limits": _ANYONE,
+    f"{_P}limits:other_project": _ADMIN,
+    f"{_P}os-quota-sets:show": _READ,
+    f"{_P}os-quota-sets:defaults": _ANYONE,
+    f"{_P}os-quota-sets:update": _ADMIN,
+    f"{_P}os-quota-sets:delete": _ADMIN,
+    f"{_P}os-simple-tenant-usage:show": _READ,
+    f"{_P}os-simple-tenant-usage:list": _ADMIN,
+    f"{_P}os-server-groups:index": _READ,
+    f"{_P}os-server-groups:show": _READ,
+    f"{_P}os-server-groups:create": _WRITE,
+    f"{_P}os-server-groups:delete": _WRITE,
+}
+"""Source: openstack/nova, nova/policies/*.py."""
+
+
+def require(call: Call, rule: str, **target: Any) -> None:
+    """Raises: Forbidden in Nova's words. `rule` is given without its prefix."""
+    if not allowed(call, rule, **target):
+        raise disallowed(_P + rule)
+
+
+def allowed(call: Call, rule: str, **target: Any) -> bool:
+    """Whether the caller may; without a target, in the caller's own project."""
+    if not target:
+        target = {"project_id": call.caller.project_id, "user_id": call.caller.user_id}
+    return call.cloud.policy.check(call.caller, _P + rule, target)
+
+
+def server_for(call: Call, tx: Tx, rule: str, server_id: str | None = None) -> ServerRow:
+    """The server of the path, for a caller that may do `rule` with it.
+
+    Raises: NotFound when there is none, or it is another project's; Forbidden for a role that is too low.
+    """
+    wanted = call.params["id"] if server_id is None else server_id
+    row = tx.first(select(servers).where(servers.c["id"] == wanted))
+    if row is None:
+        raise no_server(wanted)
+    if not allowed(call, rule, project_id=row.project_id, user_id=row.user_id):
+        if row.project_id != call.caller.project_id:
+            raise no_server(wanted)
+        raise disallowed(_P + rule)
+    return row
+
+
+def require_state(
+    row: ServerRow, action: str, vm_states: tuple[str, ...], task_states: tuple[str | None, ...] = (None,)
+) -> None:
+    """Raises: Conflict in Nova's words when the server is not in one of the states."""
+    if row.vm_state not in vm_states:
+        raise wrong_state(action, row.id, "vm_state", row.vm_state)
+    if row.task_state not in task_states:
+        raise wrong_state(action, row.id, "task_state", row.task_state)
+
+
+def require_unlocked(call: Call, row: ServerRow) -> None:
+    """Raises: Conflict when the server is locked and the caller is no administrator."""
+    if row.locked and not call.caller.is_admin:
+        raise locked(row.id)

@@ -1,0 +1,181 @@
+"""Request bodies: each value checked once, with the words of Nova's schema validation.
+
+`Body` wraps one JSON object of a request. It knows where it stands in the body, so that an error names the
+attribute and quotes its value, as Nova's clients and tests expect.
+
+Source: nova/api/validation/validators.py, nova/api/validation/parameter_types.py.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from deuteron.api.call import Call
+from deuteron.api.compute.errors import invalid
+from deuteron.model.codecs import is_uuid
+from deuteron.model.errors import BadRequest
+
+_TRUE = frozenset({True, "True", "TRUE", "true", "1", "ON", "On", "on", "YES", "Yes", "yes", "y", "t"})
+_FALSE = frozenset({False, "False", "FALSE", "false", "0", "OFF", "Off", "off", "NO", "No", "no", "n", "f"})
+_METADATA_KEY = re.compile(r"[a-zA-Z0-9\-_:. ]{1,255}")
+
+
+class Body:
+    """One JSON object under `path` of a request."""
+
+    def __init__(self, path: str, raw: Any) -> None:
+        if not isinstance(raw, dict):
+            raise invalid(path, raw, f"{_json(raw)} is not of type 'object'")
+        self.path = path
+        self.raw: dict[str, Any] = raw
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.raw
+
+    def only(self, allowed: Iterable[str], required: Iterable[str] = ()) -> Body:
+        """Refuse keys that are not `allowed`, and the lack of those `required`."""
+        for name in required:
+            if name not in self.raw:
+                raise invalid(self.path, self.raw, f"'{name}' is a required property")
+        known = set(allowed) | set(required)
+        unknown = [name for name in self.raw if name not in known]
+        if unknown:
+            listed = ", ".join(f"'{name}'" for name in unknown)
+            verb = "was" if len(unknown) == 1 else "were"
+            raise invalid(self.path, self.raw, f"Additional properties are not allowed ({listed} {verb} unexpected)")
+        return self
+
+    def text(self, name: str, *, least: int = 0, most: int = 255, default: str | None = None) -> str | None:
+        """A string or null."""
+        value = self.raw.get(name, default)
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            raise invalid(name, value, f"{_json(value)} is not of type 'string'")
+        if len(value) < least:
+            raise invalid(name, value, f"'{value}' is too short")
+        if len(value) > most:
+            raise invalid(name, value, f"'{value}' is too long")
+        if any(unicodedata.category(character) in ("Cs", "Cc") and character not in "\t\n\r" for character in value):
+            raise invalid(name, value, "the text holds a character that cannot be stored")
+        return value
+
+    def name(self, name: str = "name") -> str:
+        """A printable name, without blanks at its ends. From version 2.1 on Nova refuses blanks at the ends."""
+        value = self.text(name, least=1)
+        if value is None:
+            raise invalid(name, value, "None is not of type 'string'")
+        stripped = value.strip()
+        if not stripped or any(unicodedata.category(character)[0] == "C" for character in value):
+            raise invalid(name, value, f"'{value}' does not match the form of a name")
+        return stripped
+
+    def uuid(self, name: str, *, nullable: bool = False) -> str | None:
+        value = self.raw.get(name)
+        if value is None and nullable:
+            return None
+        if not isinstance(value, str) or not is_uuid(value):
+            raise invalid(name, value, f"'{value}' is not a 'uuid'")
+        return value
+
+    def integer(self, name: str, *, least: int | None = None, most: int | None = None, default: int = 0) -> int:
+        value = self.raw.get(name, default)
+        if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise invalid(name, value, f"{_json(value)} is not of type 'integer'")
+        if least is not None and value < least:
+            raise invalid(name, value, f"{value} is less than the minimum of {least}")
+        if most is not None and value > most:
+            raise invalid(name, value, f"{value} is greater than the maximum of {most}")
+        return value
+
+    def boolean(self, name: str, default: bool = False) -> bool:
+        value = self.raw.get(name, default)
+        if isinstance(value, bool | str):
+            if value in _TRUE:
+                return True
+            if value in _FALSE:
+                return False
+        raise invalid(name, value, f"{_json(value)} is not one of [True, 'True', ..., False, 'False', ...]")
+
+    def choice(self, name: str, values: tuple[str, ...], default: str) -> str:
+        value = self.raw.get(name, default)
+        if value not in values:
+            raise invalid(name, value, f"'{value}' is not one of {list(values)}")
+        return str(value)
+
+    def address(self, name: str, version: int) -> str:
+        """An address of the family as written, or the empty string."""
+        value = self.raw.get(name) or ""
+        if value:
+            try:
+                found = ipaddress.ip_address(value if isinstance(value, str) else "")
+            except ValueError:
+                raise invalid(name, value, f"'{value}' is not a 'ipv{version}'") from None
+            if found.version != version:
+                raise invalid(name, value, f"'{value}' is not a 'ipv{version}'")
+        return str(value)
+
+    def metadata(self, name: str = "metadata") -> dict[str, str]:
+        return metadata(name, self.raw.get(name, {}))
+
+    def objects(self, name: str) -> list[Body]:
+        value = self.raw.get(name, [])
+        if not isinstance(value, list):
+            raise invalid(name, value, f"{_json(value)} is not of type 'array'")
+        return [Body(f"{name}.{place}", item) for place, item in enumerate(value)]
+
+    def base64(self, name: str, most: int) -> str | None:
+        """Text that decodes as base64, kept encoded."""
+        value = self.text(name, most=most)
+        if value is None or value == "":
+            return None
+        try:
+            base64.b64decode(re.sub(r"\s+", "", value), validate=True)
+        except (binascii.Error, ValueError):
+            raise invalid(name, value[:80], f"'{value[:80]}' is not a 'base64'") from None
+        return value
+
+
+def wrapped(call: Call, name: str) -> Body:
+    """The object under the only key `name` of the body. Raises: BadRequest."""
+    body = call.json()
+    if not isinstance(body, dict):
+        raise BadRequest("Malformed request body", type="MalformedRequestBody")
+    if name not in body:
+        raise invalid(name, body, f"'{name}' is a required property")
+    return Body(name, body[name])
+
+
+def metadata(path: str, raw: Any) -> dict[str, str]:
+    """Keys and values that a server carries."""
+    if not isinstance(raw, Mapping):
+        raise invalid(path, raw, f"{_json(raw)} is not of type 'object'")
+    for key, value in raw.items():
+        if not isinstance(key, str) or not _METADATA_KEY.fullmatch(key):
+            raise invalid(path, dict(raw), f"'{key}' does not match any of the regexes: '^[a-zA-Z0-9-_:. ]{{1,255}}$'")
+        if not isinstance(value, str):
+            raise invalid(f"{path}.{key}", value, f"{_json(value)} is not of type 'string'")
+        if len(value) > 255:
+            raise invalid(f"{path}.{key}", value, f"'{value}' is too long")
+    return dict(raw)
+
+
+def tag(value: Any) -> str:
+    """One tag. Source: nova/objects/tag.py, at most 60 characters, without slash and comma."""
+    if not isinstance(value, str):
+        raise invalid("tag", value, f"{_json(value)} is not of type 'string'")
+    if not 1 <= len(value) <= 60 or "/" in value or "," in value:
+        raise invalid("tag", value, f"'{value}' is no tag: 1 to 60 characters without '/' and ','")
+    return value
+
+
+def _json(value: Any) -> str:
+    return repr(value)

@@ -1,0 +1,300 @@
+"""Flavors: the sizes that servers come in, with extra specs and access lists."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Any, Final
+
+from sqlalchemy import delete, insert, or_, select, update
+
+from deuteron.api.call import Call, Reply
+from deuteron.api.compute import access, history, paging
+from deuteron.api.compute.bodies import Body, wrapped
+from deuteron.api.compute.errors import invalid, no_flavor
+from deuteron.api.compute.lifecycle import ServerRow
+from deuteron.api.compute.versions import only_from
+from deuteron.model.compute import FLAVOR, Flavor
+from deuteron.model.errors import BadRequest, Conflict, NotFound
+from deuteron.store.compute_tables import flavors
+from deuteron.store.database import Tx
+
+STARTER: Final = (
+    ("42", "m1.nano", 1, 128, 1),
+    ("84", "m1.micro", 1, 256, 1),
+    ("1", "m1.tiny", 1, 512, 1),
+    ("2", "m1.small", 1, 2048, 20),
+    ("3", "m1.medium", 2, 4096, 40),
+    ("4", "m1.large", 4, 8192, 80),
+    ("5", "m1.xlarge", 8, 16384, 160),
+)
+"""Id, name, processors, MiB, GiB. Source: openstack/devstack lib/nova (`create_flavors`) and lib/tempest."""
+
+_SPEC_KEY = re.compile(r"[a-zA-Z0-9\-_:. ]{1,255}")
+
+
+def bootstrap(tx: Tx) -> None:
+    """The flavors of the starter kit, once: those that an administrator deleted do not come back."""
+    if tx.first(select(flavors.c["id"]).limit(1)) is not None:
+        return
+    for id, name, vcpus, ram, disk in STARTER:
+        _insert(tx, {"id": id, "name": name, "vcpus": vcpus, "ram": ram, "disk": disk})
+
+
+def find(tx: Tx, call: Call, flavor_id: str) -> ServerRow:
+    """The flavor that the caller names and may use. Raises: NotFound."""
+    row = tx.first(select(flavors).where(flavors.c["id"] == flavor_id))
+    if row is None or not _visible(call, row):
+        raise no_flavor(flavor_id)
+    return row
+
+
+def embedded(row: ServerRow) -> Flavor:
+    """What a server keeps of it."""
+    return Flavor(row.id, row.name, row.vcpus, row.ram, row.disk, row.ephemeral, row.swap, row.extra_specs or {})
+
+
+def list_brief(call: Call, tx: Tx) -> Reply:
+    return _list(call, tx, detail=False)
+
+
+def list_detail(call: Call, tx: Tx) -> Reply:
+    return _list(call, tx, detail=True)
+
+
+def show(call: Call, tx: Tx) -> Reply:
+    return Reply(200, {"flavor": _detail(call, find(tx, call, call.params["id"]))})
+
+
+def create(call: Call, tx: Tx) -> Reply:
+    access.require(call, "os-flavor-manage:create")
+    body = wrapped(call, "flavor")
+    allowed = ["id", "OS-FLV-EXT-DATA:ephemeral", "swap", "rxtx_factor", "os-flavor-access:is_public"]
+    body.only(allowed + (["description"] if call.version >= 55 else []), ("name", "ram", "vcpus", "disk"))
+    wanted = body.raw.get("id")
+    flavor_id = str(uuid.uuid4()) if wanted in (None, "auto") else str(wanted)
+    if not re.fullmatch(r"[a-zA-Z0-9\-_. ]{1,255}", flavor_id) or flavor_id != flavor_id.strip():
+        raise invalid("id", wanted, f"'{wanted}' does not match '^(?! )[a-zA-Z0-9. _-]+(?<! )$'")
+    values = {
+        "id": flavor_id,
+        "name": body.name(),
+        "vcpus": body.integer("vcpus", least=1, most=2**31 - 1),
+        "ram": body.integer("ram", least=1, most=2**31 - 1),
+        "disk": body.integer("disk", least=0, most=2**31 - 1),
+        "ephemeral": body.integer("OS-FLV-EXT-DATA:ephemeral", least=0, most=2**31 - 1),
+        "swap": 0 if body.raw.get("swap") in (None, "") else body.integer("swap", least=0, most=2**31 - 1),
+        "is_public": body.boolean("os-flavor-access:is_public", True),
+        "description": body.text("description", most=65535),
+    }
+    if tx.first(select(flavors.c["id"]).where(flavors.c["id"] == flavor_id)) is not None:
+        raise Conflict(f"Flavor with ID {flavor_id} already exists.", type="FlavorIdExists")
+    if tx.first(select(flavors.c["id"]).where(flavors.c["name"] == values["name"])) is not None:
+        raise Conflict(f"Flavor with name {values['name']} already exists.", type="FlavorExists")
+    _insert(tx, values)
+    return Reply(200, {"flavor": _detail(call, find(tx, call, flavor_id))})
+
+
+def update_description(call: Call, tx: Tx) -> Reply:
+    only_from(call, 55)
+    access.require(call, "os-flavor-manage:update")
+    row = find(tx, call, call.params["id"])
+    body = wrapped(call, "flavor").only((), ("description",))
+    text = body.text("description", most=65535)
+    tx.execute(update(flavors).where(flavors.c["id"] == row.id).values(description=text))
+    tx.changed("flavor", row.id)
+    return Reply(200, {"flavor": _detail(call, find(tx, call, row.id))})
+
+
+def remove(call: Call, tx: Tx) -> Reply:
+    access.require(call, "os-flavor-manage:delete")
+    row = find(tx, call, call.params["id"])
+    tx.execute(delete(flavors).where(flavors.c["id"] == row.id))
+    tx.changed("flavor", row.id, deleted=True)
+    return Reply(202)
+
+
+# --- extra specs ------------------------------------------------------------------------------------------------------
+
+
+def list_specs(call: Call, tx: Tx) -> Reply:
+    return Reply(200, {"extra_specs": find(tx, call, call.params["id"]).extra_specs or {}})
+
+
+def show_spec(call: Call, tx: Tx) -> Reply:
+    row, key = find(tx, call, call.params["id"]), call.params["key"]
+    return Reply(200, {key: _spec(row, key)})
+
+
+def create_specs(call: Call, tx: Tx) -> Reply:
+    access.require(call, "os-flavor-extra-specs:create")
+    row = find(tx, call, call.params["id"])
+    given = _specs("extra_specs", wrapped(call, "extra_specs").raw)
+    _set_specs(tx, row, {**(row.extra_specs or {}), **given})
+    return Reply(200, {"extra_specs": given})
+
+
+def update_spec(call: Call, tx: Tx) -> Reply:
+    access.require(call, "os-flavor-extra-specs:create")
+    row, key = find(tx, call, call.params["id"]), call.params["key"]
+    given = _specs("extra_specs", call.json())
+    if set(given) != {key}:
+        raise BadRequest("Request body and URI mismatch", type="HTTPBadRequest")
+    _set_specs(tx, row, {**(row.extra_specs or {}), **given})
+    return Reply(200, given)
+
+
+def remove_spec(call: Call, tx: Tx) -> Reply:
+    access.require(call, "os-flavor-extra-specs:delete")
+    row, key = find(tx, call, call.params["id"]), call.params["key"]
+    _spec(row, key)
+    _set_specs(tx, row, {name: value for name, value in row.extra_specs.items() if name != key})
+    return Reply(200)
+
+
+# --- access -----------------------------------------------------------------------------------------------------------
+
+
+def list_access(call: Call, tx: Tx) -> Reply:
+    access.require(call, "os-flavor-access")
+    row = find(tx, call, call.params["id"])
+    if row.is_public:
+        raise NotFound("Access list not available for public flavors.", type="FlavorAccess")
+    return Reply(200, _access(row))
+
+
+def act(call: Call, tx: Tx) -> Reply:
+    """Grant or take a project's access to a flavor that is not public."""
+    row = find(tx, call, call.params["id"])
+    body = call.json()
+    action = next(iter(body), "") if isinstance(body, dict) else ""
+    if action not in ("addTenantAccess", "removeTenantAccess"):
+        raise BadRequest(f"There is no such action: {action}", type="NoSuchAction")
+    adds = action == "addTenantAccess"
+    access.require(call, f"os-flavor-access:{'add' if adds else 'remove'}_tenant_access")
+    project = Body(action, body[action]).only((), ("tenant",)).text("tenant", least=1) or ""
+    projects = list(row.projects or ())
+    if adds:
+        if row.is_public and call.version >= 7:
+            raise Conflict("Can not add access to a public flavor.", type="FlavorAccess")
+        if project in projects:
+            raise Conflict(
+                f"Flavor access already exists for flavor {row.id} and project {project} combination.",
+                type="FlavorAccessExists",
+            )
+        projects.append(project)
+    elif project in projects:
+        projects.remove(project)
+    else:
+        raise NotFound(
+            f"Flavor access not found for {row.id} / {project} combination.", type="FlavorAccessNotFound"
+        )
+    tx.execute(update(flavors).where(flavors.c["id"] == row.id).values(projects=projects))
+    tx.changed("flavor", row.id)
+    return Reply(200, _access(find(tx, call, row.id)))
+
+
+def _list(call: Call, tx: Tx, *, detail: bool) -> Reply:
+    statement = select(flavors)
+    public = call.get("is_public")
+    if call.caller.is_admin and public is not None:
+        if public.lower() in ("true", "1", "t", "yes"):
+            statement = statement.where(flavors.c["is_public"])
+        elif public.lower() in ("false", "0", "f", "no"):
+            statement = statement.where(~flavors.c["is_public"])
+        elif public.lower() != "none":
+            raise BadRequest(f"Invalid is_public filter [{public}]", type="HTTPBadRequest")
+    elif call.caller.is_admin:
+        statement = statement.where(flavors.c["is_public"])
+    for name, column in (("minRam", "ram"), ("minDisk", "disk")):
+        text = call.get(name)
+        if text is not None:
+            try:
+                statement = statement.where(flavors.c[column] >= int(text))
+            except ValueError:
+                raise BadRequest(f"Invalid {name} filter [{text}]", type="HTTPBadRequest") from None
+    rows = [row for row in tx.all(statement) if _visible(call, row)]
+    sort_key = {"flavorid": "id", "memory_mb": "ram", "root_gb": "disk", "ephemeral_gb": "ephemeral"}.get(
+        call.get("sort_key") or "flavorid", call.get("sort_key") or "id"
+    )
+    attribute = FLAVOR.attribute(sort_key)
+    if attribute is None or attribute.codec.column == "json":
+        raise BadRequest(f"Invalid sort_key {sort_key}", type="HTTPBadRequest")
+    rows.sort(key=lambda row: (getattr(row, sort_key) is not None, getattr(row, sort_key), row.id))
+    if (call.get("sort_dir") or "asc") == "desc":
+        rows.reverse()
+    page, links = paging.page(call, rows, "flavors", "flavors/detail" if detail else "flavors")
+    shown = [_detail(call, row) if detail else _brief(call, row) for row in page]
+    return Reply(200, {"flavors": shown, **links})
+
+
+def _visible(call: Call, row: ServerRow) -> bool:
+    return bool(row.is_public) or call.caller.is_admin or call.caller.project_id in (row.projects or ())
+
+
+def _brief(call: Call, row: ServerRow) -> dict[str, Any]:
+    shown = {"id": row.id, "name": row.name, "links": paging.links(call, f"flavors/{row.id}")}
+    return {**shown, "description": row.description} if call.version >= 55 else shown
+
+
+def _detail(call: Call, row: ServerRow) -> dict[str, Any]:
+    shown = {
+        **_brief(call, row),
+        "ram": row.ram,
+        "disk": row.disk,
+        "swap": row.swap if call.version >= 75 else row.swap or "",
+        "OS-FLV-EXT-DATA:ephemeral": row.ephemeral,
+        "OS-FLV-DISABLED:disabled": bool(row.disabled),
+        "vcpus": row.vcpus,
+        "os-flavor-access:is_public": bool(row.is_public),
+        "rxtx_factor": 1.0,
+    }
+    if call.version >= 61:
+        shown["extra_specs"] = row.extra_specs or {}
+    return shown
+
+
+def _access(row: ServerRow) -> dict[str, Any]:
+    return {"flavor_access": [{"flavor_id": row.id, "tenant_id": project} for project in row.projects or ()]}
+
+
+def _insert(tx: Tx, values: dict[str, Any]) -> None:
+    row = {
+        "ephemeral": 0,
+        "swap": 0,
+        "is_public": True,
+        "disabled": False,
+        "description": None,
+        "extra_specs": {},
+        "projects": [],
+        "created_at": history.moment(tx.now),
+        **values,
+    }
+    tx.execute(insert(flavors), row)
+    tx.changed("flavor", row["id"])
+
+
+def _set_specs(tx: Tx, row: ServerRow, specs: dict[str, str]) -> None:
+    tx.execute(update(flavors).where(flavors.c["id"] == row.id).values(extra_specs=specs))
+    tx.changed("flavor", row.id)
+
+
+def _spec(row: ServerRow, key: str) -> str:
+    value = (row.extra_specs or {}).get(key)
+    if value is None:
+        raise NotFound(f"Flavor {row.id} has no extra specs with key {key}.", type="FlavorExtraSpecsNotFound")
+    return str(value)
+
+
+def _specs(path: str, raw: Any) -> dict[str, str]:
+    if not isinstance(raw, dict):
+        raise invalid(path, raw, f"{raw!r} is not of type 'object'")
+    result = {}
+    for key, value in raw.items():
+        if not _SPEC_KEY.fullmatch(key):
+            raise invalid(path, raw, f"'{key}' does not match any of the regexes: '^[a-zA-Z0-9-_:. ]{{1,255}}$'")
+        if isinstance(value, bool) or not isinstance(value, str | int | float) or len(str(value)) > 255:
+            raise invalid(f"{path}.{key}", value, f"{value!r} is not of type 'string'")
+        result[key] = str(value)
+    return result
+
+

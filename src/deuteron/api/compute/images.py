@@ -1,0 +1,117 @@
+"""Images as servers need them: may the caller boot it, does the flavor hold it, and how does a host fetch it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import select
+
+from deuteron.api.call import Call
+from deuteron.model.caller import Caller
+from deuteron.model.codecs import is_uuid
+from deuteron.model.compute import Flavor
+from deuteron.model.errors import BadRequest
+from deuteron.model.intent import ImageRef
+from deuteron.store import query
+from deuteron.store.database import Tx
+from deuteron.store.image_tables import images, members
+from deuteron.store.query import Values
+
+GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class Bootable:
+    """What a server keeps of its image."""
+
+    image: ImageRef
+    kernel: ImageRef | None
+    ramdisk: ImageRef | None
+    kernel_args: str
+    machine_type: str | None
+
+    def columns(self) -> dict[str, Any]:
+        """As columns of a server's row."""
+        return {
+            "image_id": self.image.id,
+            "image": msgspec.to_builtins(self.image),
+            "kernel": None if self.kernel is None else msgspec.to_builtins(self.kernel),
+            "ramdisk": None if self.ramdisk is None else msgspec.to_builtins(self.ramdisk),
+            "kernel_args": self.kernel_args,
+            "machine_type": self.machine_type,
+        }
+
+
+def bootable(tx: Tx, call: Call, image_id: Any, flavor: Flavor) -> Bootable:
+    """The image with its kernel and ramdisk, checked against the flavor.
+
+    Raises: BadRequest for an image that is not there, not the caller's to see, not active, not fit to boot, or
+    too big for the flavor.
+    """
+    row = _usable(tx, call.caller, image_id, "Image")
+    if row["min_ram"] > flavor.ram:
+        raise BadRequest("Flavor's memory is too small for requested image.", type="FlavorMemoryTooSmall")
+    root = flavor.disk * GIB
+    if root and row["min_disk"] > flavor.disk:
+        raise BadRequest(
+            f"The created instance's disk would be too small: flavor {flavor.name} has {flavor.disk} GiB, "
+            f"image {row['id']} asks for {row['min_disk']} GiB.",
+            type="FlavorDiskSmallerThanMinDisk",
+        )
+    size = row["virtual_size"] or row["size"] or 0
+    if root and size > root:
+        raise BadRequest(
+            f"Flavor's disk is too small for requested image. Flavor disk is {root} bytes, image is {size} bytes.",
+            type="FlavorDiskSmallerThanImage",
+        )
+    properties = row["properties"] or {}
+    if not row["is_inspected"]:
+        raise BadRequest(
+            f"Image {row['id']} is unacceptable: its data are not a plain disk that passed inspection.",
+            type="ImageUnacceptable",
+        )
+    parts: dict[str, ImageRef | None] = {"kernel_id": None, "ramdisk_id": None}
+    for name in parts:
+        if properties.get(name):
+            parts[name] = _reference(_usable(tx, call.caller, properties[name], f"Image {row['id']} names as {name}"))
+    return Bootable(
+        _reference(row),
+        parts["kernel_id"],
+        parts["ramdisk_id"],
+        str(properties.get("os_command_line") or ""),
+        properties.get("hw_machine_type"),
+    )
+
+
+def find(tx: Tx, caller: Caller, image_id: str) -> Values | None:
+    """The image, if the caller may see it."""
+    row = query.row_by_id(tx, images, image_id)
+    if row is None:
+        return None
+    if caller.is_admin or row["visibility"] in ("public", "community") or row["owner"] == caller.project_id:
+        return row
+    if row["visibility"] == "shared":
+        member = select(members.c.image_id).where(
+            members.c.image_id == image_id, members.c.member_id == (caller.project_id or "")
+        )
+        if tx.first(member) is not None:
+            return row
+    return None
+
+
+def _usable(tx: Tx, caller: Caller, image_id: Any, what: str) -> Values:
+    if not isinstance(image_id, str) or not is_uuid(image_id):
+        raise BadRequest("Invalid imageRef provided.", type="HTTPBadRequest")
+    row = find(tx, caller, image_id)
+    if row is None:
+        prefix = "" if what == "Image" else f"{what}: "
+        raise BadRequest(f"{prefix}Image {image_id} could not be found.", type="ImageNotFound")
+    if row["status"] != "active" or not row["sha256"]:
+        raise BadRequest(f"Image {image_id} is not active.", type="ImageNotActive")
+    return row
+
+
+def _reference(row: Values) -> ImageRef:
+    return ImageRef(row["id"], row["disk_format"] or "raw", row["size"] or 0, row["sha256"], row["virtual_size"])

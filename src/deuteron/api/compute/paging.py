@@ -1,0 +1,70 @@
+"""Pages of a list: limit and marker, the link to the next page, and the links of an object."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, Protocol, TypeVar
+from urllib.parse import urlencode
+
+from deuteron.api.call import Call
+from deuteron.api.compute.errors import invalid
+from deuteron.model.errors import BadRequest
+
+MAX_LIMIT: Final = 1000
+"""Source: nova.conf api.max_limit."""
+
+
+class HasId(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+T = TypeVar("T", bound=Any)
+
+
+def links(call: Call, path: str) -> list[dict[str, str]]:
+    return [
+        {"rel": "self", "href": f"{call.base_url}/compute/v2.1/{path}"},
+        {"rel": "bookmark", "href": f"{call.base_url}/compute/{path}"},
+    ]
+
+
+def bookmark(call: Call, path: str) -> list[dict[str, str]]:
+    return [{"rel": "bookmark", "href": f"{call.base_url}/compute/{path}"}]
+
+
+def limit_of(call: Call) -> int | None:
+    """The limit that the query gives, at most MAX_LIMIT; None without one. Raises: BadRequest."""
+    text = call.get("limit")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise invalid("limit", text, f"'{text}' does not match '^[0-9]*$'")
+    return min(int(text), MAX_LIMIT)
+
+
+def page(call: Call, rows: Sequence[T], name: str, path: str) -> tuple[Sequence[T], dict[str, Any]]:
+    """The part of ordered `rows` that the query asks for, and `<name>_links` when there is more.
+
+    Raises: BadRequest for a marker that is none of them.
+    """
+    limit = limit_of(call)
+    marker = call.get("marker")
+    if marker:
+        for place, row in enumerate(rows):
+            if row.id == marker:
+                rows = rows[place + 1 :]
+                break
+        else:
+            raise BadRequest(f"marker [{marker}] not found", type="MarkerNotFound")
+    size = MAX_LIMIT if limit is None else limit
+    if size == 0:
+        return [], {}
+    if len(rows) <= size and (limit is None or len(rows) < size):
+        return rows, {}
+    if not rows:
+        return rows, {}
+    rows = rows[:size]
+    query = [pair for pair in call.query if pair[0] not in ("marker",)]
+    href = f"{call.base_url}/compute/v2.1/{path}?{urlencode([*query, ('marker', rows[-1].id)])}"
+    return rows, {f"{name}_links": [{"rel": "next", "href": href}]}

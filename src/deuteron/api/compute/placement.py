@@ -1,0 +1,134 @@
+"""Placement: which host takes a server, and why the others do not.
+
+A host takes a server when it is alive, not disabled, and has room: processors 16 times over, memory 1.5
+times over, disk once. Among those that can, the one with the most free memory takes it.
+
+Source: nova.conf cpu_allocation_ratio, ram_allocation_ratio, disk_allocation_ratio as of Queens.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+from sqlalchemy import select
+
+from deuteron.api.cloud import Cloud
+from deuteron.api.hosts import registry
+from deuteron.api.hosts.registry import Host
+from deuteron.model.compute import Flavor
+from deuteron.store.compute_tables import servers
+from deuteron.store.database import Tx
+
+CPU_RATIO: Final = 16.0
+RAM_RATIO: Final = 1.5
+DISK_RATIO: Final = 1.0
+RESERVED_MIB: Final = 512
+ZONE: Final = "nova"
+"""The one availability zone."""
+
+
+@dataclass
+class Load:
+    """What servers on one host have taken."""
+
+    vcpus: int = 0
+    memory_mib: int = 0
+    disk_gib: int = 0
+    servers: int = 0
+    groups: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """Members of each server group there."""
+
+    def add(self, flavor: Flavor, group_id: str | None) -> None:
+        self.vcpus += flavor.vcpus
+        self.memory_mib += flavor.ram
+        self.disk_gib += flavor.disk + flavor.ephemeral
+        self.servers += 1
+        if group_id is not None:
+            self.groups[group_id] += 1
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a server asks of its host beyond its size."""
+
+    host: str | None = None
+    group_id: str | None = None
+    policy: str | None = None
+    most_per_host: int = 1
+
+
+@dataclass(frozen=True)
+class NoHost:
+    """No host takes it; `reasons` say why, host by host."""
+
+    reasons: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        return "No valid host was found. " + ("; ".join(self.reasons) or "There are not enough hosts available.")
+
+
+def loads(tx: Tx) -> dict[str, Load]:
+    """What is taken on each host."""
+    result: dict[str, Load] = defaultdict(Load)
+    for host, flavor, group_id in tx.all(
+        select(servers.c["host"], servers.c["flavor"], servers.c["group_id"]).where(servers.c["host"].is_not(None))
+    ):
+        result[host].add(msgspec.convert(flavor, Flavor), group_id)
+    return result
+
+
+def candidates(tx: Tx, cloud: Cloud) -> list[Host]:
+    """Every host that plays the compute role, living or not."""
+    return [host for host in registry.all_hosts(tx, cloud) if "compute" in host.roles]
+
+
+def choose(hosts: Sequence[Host], taken: Mapping[str, Load], flavor: Flavor, wish: Wish) -> str | NoHost:
+    """The host that takes the server, or why none does."""
+    fitting: list[tuple[float, str]] = []
+    reasons: list[str] = []
+    for host in hosts:
+        if wish.host is not None and host.name != wish.host:
+            continue
+        load = taken.get(host.name, Load())
+        reason = _reason(host, load, flavor, wish)
+        if reason is not None:
+            reasons.append(f"{host.name}: {reason}")
+        elif host.hello is not None:
+            # Soft affinity weighs before free memory, and free memory before the name.
+            members = load.groups.get(wish.group_id or "", 0)
+            soft = {"soft-affinity": members, "soft-anti-affinity": -members}.get(wish.policy or "", 0)
+            free = host.hello.memory_mib * RAM_RATIO - load.memory_mib
+            fitting.append((-(soft * 1e9 + free), host.name))
+    if fitting:
+        return min(fitting)[1]
+    if wish.host is not None and not reasons:
+        reasons.append(f"there is no compute host {wish.host}")
+    if not hosts:
+        reasons.append("there is no compute host")
+    return NoHost(tuple(reasons))
+
+
+def _reason(host: Host, load: Load, flavor: Flavor, wish: Wish) -> str | None:
+    if host.hello is None:
+        return "never connected"
+    if not host.alive:
+        return f"not alive, last heard {host.last_heard}"
+    if "nova-compute" in host.disabled_services and wish.host is None:
+        return "disabled"
+    total = host.hello
+    for word, unit, wanted, used, room in (
+        ("processors", "", flavor.vcpus, load.vcpus, total.vcpus * CPU_RATIO),
+        ("memory", " MiB", flavor.ram, load.memory_mib, max(0, total.memory_mib - RESERVED_MIB) * RAM_RATIO),
+        ("disk", " GiB", flavor.disk + flavor.ephemeral, load.disk_gib, total.disk_gib * DISK_RATIO),
+    ):
+        if wanted > room - used:
+            return f"{wanted}{unit} of {word} wanted, {max(0, int(room - used))}{unit} free"
+    members = load.groups.get(wish.group_id or "", 0)
+    if wish.policy == "anti-affinity" and members >= wish.most_per_host:
+        return "a member of the server group is there"
+    return None

@@ -1,0 +1,90 @@
+"""Versions: the documents that clients read first, and the microversion that a request asks for.
+
+Microversions 2.1 to 2.96 are answered in their own shape; what each changed that we have is handled where
+the answer is made (`views`) or the body read. Features that a microversion brought and this cloud lacks are
+refused by name, at every microversion.
+
+Source: nova/api/openstack/api_version_request.py; nova/api/openstack/compute/rest_api_version_history.rst.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from deuteron.api.call import Call, Reply
+from deuteron.model.errors import BadRequest, NotAcceptable, NotFound
+
+MINIMUM: Final = 1
+MAXIMUM: Final = 96
+"""Of the minor number: 2.1 to 2.96."""
+
+
+def negotiate(call: Call) -> int:
+    """The minor version that the request asks for, 1 without one. Raises: BadRequest, NotAcceptable."""
+    asked = None
+    for item in call.headers.get("openstack-api-version", "").split(","):
+        service, _, version = item.strip().partition(" ")
+        if service.lower() == "compute":
+            asked = version.strip()
+    if asked is None:
+        asked = call.headers.get("x-openstack-nova-api-version")
+    if asked is None:
+        return MINIMUM
+    if asked.lower() == "latest":
+        return MAXIMUM
+    match = re.fullmatch(r"([1-9]\d*)\.([1-9]\d*|0)", asked)
+    if match is None:
+        raise BadRequest(
+            f"API Version String {asked} is of invalid format. Must be of format MajorNum.MinorNum.",
+            type="InvalidAPIVersionString",
+        )
+    major, minor = int(match[1]), int(match[2])
+    if major != 2 or not MINIMUM <= minor <= MAXIMUM:
+        raise NotAcceptable(
+            f"Version {asked} is not supported by the API. Minimum is 2.{MINIMUM} and maximum is 2.{MAXIMUM}.",
+            type="InvalidGlobalAPIVersion",
+        )
+    return minor
+
+
+def headers(minor: int) -> dict[str, str]:
+    return {
+        "openstack-api-version": f"compute 2.{minor}",
+        "x-openstack-nova-api-version": f"2.{minor}",
+        "vary": "OpenStack-API-Version, X-OpenStack-Nova-API-Version",
+    }
+
+
+def only_until(call: Call, minor: int) -> None:
+    """Refuse what a later microversion took away, as Nova does: the path is not there. Raises: NotFound."""
+    if call.version > minor:
+        raise NotFound("The resource could not be found.", type="HTTPNotFound")
+
+
+def only_from(call: Call, minor: int) -> None:
+    """Refuse what came with a later microversion. Raises: NotFound."""
+    if call.version < minor:
+        raise NotFound("The resource could not be found.", type="HTTPNotFound")
+
+
+def index(call: Call, tx: Any) -> Reply:
+    return Reply(200, {"versions": [_document(call)]})
+
+
+def show(call: Call, tx: Any) -> Reply:
+    return Reply(200, {"version": {**_document(call), "media-types": [_MEDIA_TYPE]}})
+
+
+_MEDIA_TYPE: Final = {"base": "application/json", "type": "application/vnd.openstack.compute+json;version=2.1"}
+
+
+def _document(call: Call) -> dict[str, Any]:
+    return {
+        "id": "v2.1",
+        "status": "CURRENT",
+        "version": f"2.{MAXIMUM}",
+        "min_version": f"2.{MINIMUM}",
+        "updated": "2013-07-23T11:33:21Z",
+        "links": [{"rel": "self", "href": f"{call.base_url}/compute/v2.1/"}],
+    }

@@ -1,0 +1,197 @@
+"""Servers as answers show them, in the shape of the request's microversion.
+
+Source: nova/api/openstack/compute/views/servers.py; rest_api_version_history.rst for what each version adds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import select
+
+from deuteron.api.call import Call
+from deuteron.api.compute import access, interfaces, paging
+from deuteron.api.compute.interfaces import Plugged
+from deuteron.api.compute.lifecycle import ServerRow, nics
+from deuteron.api.compute.placement import ZONE
+from deuteron.api.hosts import registry
+from deuteron.model.compute import Flavor
+from deuteron.store.compute_tables import server_groups
+from deuteron.store.database import Tx
+
+_STATUS: Final[dict[str, dict[str | None, str]]] = {
+    "active": {"rebooting": "REBOOT", "rebooting_hard": "HARD_REBOOT", "rebuilding": "REBUILD"},
+    "building": {},
+    "stopped": {"rebuilding": "REBUILD", "rebooting_hard": "HARD_REBOOT"},
+    "paused": {"rebooting_hard": "HARD_REBOOT"},
+    "suspended": {"rebooting_hard": "HARD_REBOOT"},
+    "error": {"rebuilding": "REBUILD", "rebooting": "REBOOT", "rebooting_hard": "HARD_REBOOT"},
+}
+_PLAIN: Final = {
+    "active": "ACTIVE",
+    "building": "BUILD",
+    "stopped": "SHUTOFF",
+    "paused": "PAUSED",
+    "suspended": "SUSPENDED",
+    "error": "ERROR",
+}
+"""Source: nova/api/openstack/common.py `_STATE_MAP`."""
+
+_WITH_PROGRESS: Final = ("ACTIVE", "BUILD", "DELETED", "MIGRATING", "RESIZE", "REBUILD", "REBOOT", "HARD_REBOOT")
+
+
+@dataclass(frozen=True)
+class Rights:
+    """What this caller may see of servers: asked once for a whole list."""
+
+    is_admin: bool
+    host_status: bool
+    extra_specs: bool
+
+
+def rights(call: Call) -> Rights:
+    return Rights(
+        access.allowed(call, "os-extended-server-attributes"),
+        access.allowed(call, "servers:show:host_status"),
+        access.allowed(call, "servers:show:flavor-extra-specs"),
+    )
+
+
+def status(row: ServerRow) -> str:
+    return _STATUS.get(row.vm_state, {}).get(row.task_state) or _PLAIN.get(row.vm_state, "UNKNOWN")
+
+
+def states_of(status_word: str) -> set[tuple[str, str | None]] | None:
+    """Pairs of vm_state and task_state that show as a status (None for any other task); None for no such status."""
+    word = status_word.upper()
+    pairs: set[tuple[str, str | None]] = {
+        (vm, task) for vm, tasks in _STATUS.items() for task, shown in tasks.items() if shown == word
+    }
+    plain = {(vm, None) for vm, shown in _PLAIN.items() if shown == word}
+    return pairs | plain if pairs or plain else None
+
+
+def tasks_shown(vm_state: str) -> list[str]:
+    """Tasks that show as a status of their own while the server is in `vm_state`."""
+    return [task for task in _STATUS.get(vm_state, {}) if task is not None]
+
+
+def brief(call: Call, row: ServerRow) -> dict[str, Any]:
+    return {"id": row.id, "name": row.name, "links": paging.links(call, f"servers/{row.id}")}
+
+
+def details(call: Call, tx: Tx, rows: Sequence[ServerRow], *, single: bool = False) -> list[dict[str, Any]]:
+    """The whole of each server; a `single` one shows its server groups too."""
+    found = interfaces.plugged(tx, {row.id: nics(row) for row in rows})
+    seen = rights(call)
+    alive = {host.name: host.alive for host in registry.all_hosts(tx, call.cloud)} if seen.host_status else {}
+    shown = [_detail(call, row, found, seen, alive) for row in rows]
+    if single and call.version >= 71:
+        for row, item in zip(rows, shown, strict=True):
+            known = row.group_id is not None and tx.first(
+                select(server_groups.c["id"]).where(server_groups.c["id"] == row.group_id)
+            )
+            item["server_groups"] = [row.group_id] if known else []
+    return shown
+
+
+def host_id(project_id: str, host: str | None) -> str:
+    """A name for the host that says nothing of it, and differs between projects. Source: nova/utils.py generate_hostid."""
+    return "" if not host else hashlib.sha224((project_id + host).encode()).hexdigest()
+
+
+def flavor(call: Call, row: ServerRow, seen: Rights) -> dict[str, Any]:
+    kept = msgspec.convert(row.flavor, Flavor)
+    if call.version < 47:
+        return {"id": kept.flavorid, "links": paging.bookmark(call, f"flavors/{kept.flavorid}")}
+    shown: dict[str, Any] = {
+        "vcpus": kept.vcpus,
+        "ram": kept.ram,
+        "disk": kept.disk,
+        "ephemeral": kept.ephemeral,
+        "swap": kept.swap,
+        "original_name": kept.name,
+    }
+    return {**shown, "extra_specs": kept.extra_specs} if seen.extra_specs else shown
+
+
+def _detail(call: Call, row: ServerRow, found: Plugged, seen: Rights, alive: dict[str, bool]) -> dict[str, Any]:
+    version: int = call.version
+    word = status(row)
+    shown: dict[str, Any] = {
+        **brief(call, row),
+        "status": word,
+        "tenant_id": row.project_id,
+        "user_id": row.user_id,
+        "metadata": row.metadata or {},
+        "hostId": host_id(row.project_id, row.host),
+        "image": {"id": row.image_id, "links": paging.bookmark(call, f"images/{row.image_id}")} if row.image_id else "",
+        "flavor": flavor(call, row, seen),
+        "created": row.created,
+        "updated": row.updated,
+        "addresses": found.addresses(row.id),
+        "accessIPv4": row.access_ipv4,
+        "accessIPv6": row.access_ipv6,
+        "OS-DCF:diskConfig": row.disk_config,
+        "OS-EXT-AZ:availability_zone": ZONE if row.host else row.availability_zone or "",
+        "config_drive": "",
+        "key_name": row.key_name,
+        "OS-SRV-USG:launched_at": row.launched_at,
+        "OS-SRV-USG:terminated_at": None,
+        "OS-EXT-STS:task_state": row.task_state,
+        "OS-EXT-STS:vm_state": row.vm_state,
+        "OS-EXT-STS:power_state": row.power_state,
+        "os-extended-volumes:volumes_attached": [],
+    }
+    if word in _WITH_PROGRESS:
+        shown["progress"] = row.progress or 0
+    if word == "ERROR" and row.fault:
+        fault = {key: row.fault[key] for key in ("code", "created", "message")}
+        if row.fault.get("details") and (seen.is_admin or row.fault["code"] != 500):
+            fault["details"] = row.fault["details"]
+        shown["fault"] = fault
+    groups = found.groups(row.id)
+    if groups:
+        shown["security_groups"] = [{"name": name} for name in groups]
+    if seen.is_admin:
+        shown["OS-EXT-SRV-ATTR:host"] = row.host
+        shown["OS-EXT-SRV-ATTR:hypervisor_hostname"] = row.host
+        shown["OS-EXT-SRV-ATTR:instance_name"] = instance_name(row)
+        if version >= 3:
+            shown |= {
+                "OS-EXT-SRV-ATTR:reservation_id": row.reservation_id,
+                "OS-EXT-SRV-ATTR:launch_index": row.launch_index,
+                "OS-EXT-SRV-ATTR:hostname": row.hostname,
+                "OS-EXT-SRV-ATTR:kernel_id": (row.kernel or {}).get("id", ""),
+                "OS-EXT-SRV-ATTR:ramdisk_id": (row.ramdisk or {}).get("id", ""),
+                "OS-EXT-SRV-ATTR:root_device_name": "/dev/vda",
+                "OS-EXT-SRV-ATTR:user_data": row.user_data,
+            }
+    elif version >= 90:
+        shown["OS-EXT-SRV-ATTR:hostname"] = row.hostname
+    if version >= 9:
+        shown["locked"] = bool(row.locked)
+    if version >= 16 and seen.host_status:
+        shown["host_status"] = "" if not row.host else "UP" if alive.get(row.host) else "UNKNOWN"
+    if version >= 19:
+        shown["description"] = row.description
+    if version >= 26:
+        shown["tags"] = row.tags or []
+    if version >= 63:
+        shown["trusted_image_certificates"] = None
+    if version >= 73:
+        shown["locked_reason"] = row.locked_reason
+    if version >= 96:
+        shown["pinned_availability_zone"] = row.availability_zone
+    return shown
+
+
+def instance_name(row: ServerRow) -> str:
+    """The name of its domain."""
+    return f"instance-{row.number:08x}"
+
+

@@ -1,0 +1,45 @@
+"""The image service's default policy, with Glance's rule names.
+
+Source: glance/policies/{base,image}.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from deuteron.api.call import Call
+from deuteron.model.errors import Forbidden
+
+_MEMBER = "role:admin or (role:member and project_id:%(project_id)s)"
+_READABLE = (
+    "(project_id:%(project_id)s or project_id:%(member_id)s or 'community':%(visibility)s "
+    "or 'public':%(visibility)s or 'shared':%(visibility)s)"
+)
+
+POLICIES: Mapping[str, str] = {
+    "add_image": "role:admin or (role:member and project_id:%(project_id)s and project_id:%(owner)s)",
+    "delete_image": _MEMBER,
+    "get_image": f"role:admin or (role:reader and {_READABLE})",
+    "get_images": "role:admin or (role:reader and project_id:%(project_id)s)",
+    "modify_image": _MEMBER,
+    "publicize_image": "role:admin",
+    "communitize_image": _MEMBER,
+    "download_image": f"role:admin or (role:member and {_READABLE})",
+    "upload_image": _MEMBER,
+    "deactivate": _MEMBER,
+    "reactivate": _MEMBER,
+    "add_member": _MEMBER,
+    "delete_member": _MEMBER,
+    "get_member": "role:admin or role:reader and (project_id:%(project_id)s or project_id:%(member_id)s)",
+    "get_members": "role:admin or role:reader and (project_id:%(project_id)s or project_id:%(member_id)s)",
+    "modify_member": "role:admin or (role:member and (project_id:%(project_id)s or project_id:%(member_id)s))",
+    "get_tasks": "role:admin",
+    "stores_info_detail": "role:admin",
+}
+
+
+def require(call: Call, rule: str, target: Mapping[str, Any]) -> None:
+    """Raises: Forbidden in Glance's words unless the rule lets the caller."""
+    if not call.cloud.policy.check(call.caller, rule, target):
+        raise Forbidden(f"You are not authorized to complete {rule} action.", type="Forbidden")

@@ -1,0 +1,123 @@
+"""The Image v2 service: its routes, its versions, and Glance's shape of errors.
+
+Glance answers errors as WebOb does: an HTML page, or JSON or plain text if the client asks for it. Clients read
+the sentence out of the page.
+"""
+
+from __future__ import annotations
+
+import html
+from http import HTTPStatus
+from typing import Any
+
+from deuteron.api.call import Call, Mode, Reply, Route
+from deuteron.api.image import files, images, members, schemas
+from deuteron.api.image.policies import require
+from deuteron.model.errors import ApiError, NotFound
+
+_VERSIONS = ("v2.9", "v2.7", "v2.6", "v2.5", "v2.4", "v2.3", "v2.2", "v2.1", "v2.0")
+"""Newest first. Import, caching and multiple stores (from 2.6 on for import) are not here; discovery says so."""
+
+
+class ImageService:
+    """Glance's dialect at `/image`."""
+
+    name = "image"
+    prefix = "/image"
+
+    def routes(self) -> tuple[Route, ...]:
+        write, stream = Mode.WRITE, Mode.ASYNC
+        image = "/v2/images/{id}"
+        return (
+            Route("GET", "/", lambda call, tx: _versions(call, 300), auth=False),
+            Route("GET", "/versions", lambda call, tx: _versions(call, 200), auth=False),
+            Route("GET", "/v2/images", images.list_images),
+            Route("POST", "/v2/images", images.create_image, write),
+            Route("GET", image, images.show_image),
+            Route("PATCH", image, images.patch_image, write),
+            Route("DELETE", image, files.delete, stream),
+            Route("PUT", image + "/file", files.upload, stream),
+            Route("GET", image + "/file", files.download, stream),
+            Route("POST", image + "/actions/deactivate", images.deactivate, write),
+            Route("POST", image + "/actions/reactivate", images.reactivate, write),
+            Route("PUT", image + "/tags/{tag}", images.add_tag, write),
+            Route("DELETE", image + "/tags/{tag}", images.remove_tag, write),
+            Route("GET", image + "/members", members.list_members),
+            Route("POST", image + "/members", members.add_member, write),
+            Route("GET", image + "/members/{member_id}", members.show_member),
+            Route("PUT", image + "/members/{member_id}", members.update_member, write),
+            Route("DELETE", image + "/members/{member_id}", members.remove_member, write),
+            Route("GET", "/v2/schemas/image", lambda call, tx: Reply(200, schemas.image_schema())),
+            Route(
+                "GET",
+                "/v2/schemas/images",
+                lambda call, tx: Reply(200, schemas.collection_schema("images", schemas.image_schema())),
+            ),
+            Route("GET", "/v2/schemas/member", lambda call, tx: Reply(200, schemas.member_schema())),
+            Route(
+                "GET",
+                "/v2/schemas/members",
+                lambda call, tx: Reply(200, schemas.collection_schema("members", schemas.member_schema())),
+            ),
+            Route("GET", "/v2/info/import", _import_methods),
+            Route("GET", "/v2/info/stores", _stores),
+            Route("GET", "/v2/tasks", _tasks),
+        )
+
+    def prepare(self, call: Call) -> None:
+        pass
+
+    def error(self, call: Call | None, error: ApiError) -> Reply:
+        status = HTTPStatus(error.status)
+        if error.status == 401:
+            # The middleware in front of Glance answers this one.
+            message = "The request you have made requires authentication."
+            body = {"error": {"code": 401, "title": "Unauthorized", "message": message}}
+            where = "" if call is None else f"{call.base_url}/identity"
+            return Reply(401, body, {"WWW-Authenticate": f'Keystone uri="{where}"'})
+        line = f"{status.value} {status.phrase}"
+        headers = {"Allow": error.detail.replace(",", ", ")} if error.status == 405 else {}
+        accept = "" if call is None else call.headers.get("accept", "")
+        if _prefers_json(accept):
+            return Reply(error.status, {"message": error.message, "code": line, "title": status.phrase}, headers)
+        if accept and "html" not in accept and "*/*" not in accept and "text/*" not in accept:
+            text = f"{line}\n\n{error.message}\n\n"
+            return Reply(error.status, text.encode(), headers, "text/plain; charset=UTF-8")
+        page = (
+            f"<html>\n <head>\n  <title>{line}</title>\n </head>\n <body>\n  <h1>{line}</h1>\n"
+            f"  {html.escape(error.message)}<br /><br />\n\n\n </body>\n</html>"
+        )
+        return Reply(error.status, page.encode(), headers, "text/html; charset=UTF-8")
+
+
+def _prefers_json(accept: str) -> bool:
+    kinds = [part.partition(";")[0].strip().lower() for part in accept.split(",")]
+    return "application/json" in kinds and "text/html" not in kinds and kinds[0] != "*/*"
+
+
+def _versions(call: Call, status: int) -> Reply:
+    entries = [
+        {
+            "id": id,
+            "status": "CURRENT" if number == 0 else "SUPPORTED",
+            "links": [{"rel": "self", "href": f"{call.base_url}/image/v2/"}],
+        }
+        for number, id in enumerate(_VERSIONS)
+    ]
+    return Reply(status, {"versions": entries})
+
+
+def _import_methods(call: Call, tx: Any) -> Reply:
+    """No import methods: data are uploaded."""
+    methods = {"description": "Import methods available.", "type": "array", "value": []}
+    return Reply(200, {"import-methods": methods})
+
+
+def _stores(call: Call, tx: Any) -> Reply:
+    raise NotFound("Multi backend is not supported at this site.")
+
+
+def _tasks(call: Call, tx: Any) -> Reply:
+    """There are no tasks: nothing here makes one."""
+    require(call, "get_tasks", {})
+    return Reply(200, {"tasks": [], "first": "/v2/tasks", "schema": "/v2/schemas/tasks"})

@@ -1,0 +1,285 @@
+"""What the API says of hosts as Neutron's agents: one host stands for an Open vSwitch, DHCP, L3 and metadata agent.
+
+Nothing is stored here; `hosts.registry` knows the hosts. Also what is served where: which agent serves a
+network or a router, availability zones, and how full networks are.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import distinct, func, select
+
+from deuteron.api.call import Call, Reply
+from deuteron.api.hosts import registry
+from deuteron.api.hosts.registry import Agent
+from deuteron.api.network import faults, networks, sight
+from deuteron.api.network import routers as router_rules
+from deuteron.api.network.subnets import pool_size
+from deuteron.model.caller import Caller
+from deuteron.model.network import DHCP
+from deuteron.store import query
+from deuteron.store.database import Tx
+from deuteron.store.network_tables import ip_allocations, ports, routers
+from deuteron.store.network_tables import networks as networks_table
+from deuteron.store.network_tables import subnets as subnets_table
+from deuteron.store.query import Values
+
+ZONE = "nova"
+_SERVING = {"DHCP agent", "L3 agent"}
+
+
+def list_agents(call: Call, tx: Tx) -> Reply:
+    """GET /agents: nothing for those who may not see them, as Neutron."""
+    if not call.cloud.policy.check(call.caller, "get_agent"):
+        return Reply(200, {"agents": []})
+    shown = [_agent(tx, agent) for agent in registry.agents(tx, call.cloud)]
+    return Reply(200, {"agents": filtered(call, shown)})
+
+
+def show_agent(call: Call, tx: Tx) -> Reply:
+    """GET /agents/{id}"""
+    return Reply(200, {"agent": _agent(tx, _find_agent(call, tx))})
+
+
+def update_agent(call: Call, tx: Tx) -> Reply:
+    """PUT /agents/{id}: an agent is part of its host and cannot be taken out alone."""
+    _find_agent(call, tx)
+    if not call.cloud.policy.check(call.caller, "update_agent"):
+        raise faults.not_authorized(["update_agent"])
+    raise faults.refused(
+        "HTTPBadRequest", "An agent of this cloud is a part of its host; its state cannot be set on its own"
+    )
+
+
+def delete_agent(call: Call, tx: Tx) -> Reply:
+    """DELETE /agents/{id}"""
+    agent = _find_agent(call, tx)
+    raise faults.conflict(
+        "AgentInUse", f"Agent {agent.id} is a part of host {agent.host.name}; it goes with its host."
+    )
+
+
+def agents_of_network(call: Call, tx: Tx) -> Reply:
+    """GET /networks/{id}/dhcp-agents: the hosts where its DHCP port is bound."""
+    _require(call, "get_dhcp-agents")
+    network = sight.find_visible(tx, call.caller, networks.KIND, call.params["id"])
+    hosts = tx.scalars(
+        select(ports.c["binding:host_id"]).where(
+            ports.c.network_id == network["id"], ports.c.device_owner == DHCP
+        )
+    )
+    return Reply(200, {"agents": _agents_on(call, tx, "DHCP agent", hosts)})
+
+
+def agents_of_router(call: Call, tx: Tx) -> Reply:
+    """GET /routers/{id}/l3-agents"""
+    _require(call, "get_l3-agents")
+    router = sight.find_visible(tx, call.caller, router_rules.KIND, call.params["id"])
+    return Reply(200, {"agents": _agents_on(call, tx, "L3 agent", [router["host"]])})
+
+
+def networks_of_agent(call: Call, tx: Tx) -> Reply:
+    """GET /agents/{id}/dhcp-networks"""
+    agent = _find_agent(call, tx)
+    held = select(ports.c.network_id).where(
+        ports.c["binding:host_id"] == agent.host.name, ports.c.device_owner == DHCP
+    )
+    found = query.rows(tx, networks_table, networks_table.c.id.in_(held), order_by=(networks_table.c.id,))
+    return Reply(200, {"networks": [_shown(networks.KIND.resource, row) for row in found]})
+
+
+def routers_of_agent(call: Call, tx: Tx) -> Reply:
+    """GET /agents/{id}/l3-routers"""
+    agent = _find_agent(call, tx)
+    found = query.rows(tx, routers, routers.c.host == agent.host.name, order_by=(routers.c.id,))
+    return Reply(200, {"routers": [_shown(router_rules.KIND.resource, row) for row in found]})
+
+
+def list_zones(call: Call, tx: Tx) -> Reply:
+    """GET /availability_zones: one zone, for networks and routers."""
+    shown: list[Values] = [
+        {"state": "available", "name": ZONE, "resource": resource} for resource in ("router", "network")
+    ]
+    return Reply(200, {"availability_zones": filtered(call, shown)})
+
+
+def list_providers(call: Call, tx: Tx) -> Reply:
+    """GET /service-providers"""
+    shown: list[Values] = [{"service_type": "L3_ROUTER_NAT", "name": "single_node", "default": True}]
+    return Reply(200, {"service_providers": filtered(call, shown)})
+
+
+def list_availability(call: Call, tx: Tx) -> Reply:
+    """GET /network-ip-availabilities"""
+    _require(call, "get_network_ip_availability")
+    found = query.rows(tx, networks_table, order_by=(networks_table.c.id,))
+    shown = [_availability(tx, row) for row in found]
+    return Reply(200, {"network_ip_availabilities": filtered(call, shown)})
+
+
+def show_availability(call: Call, tx: Tx) -> Reply:
+    """GET /network-ip-availabilities/{id}"""
+    _require(call, "get_network_ip_availability")
+    row = sight.find_visible(tx, call.caller, networks.KIND, call.params["id"])
+    return Reply(200, {"network_ip_availability": _availability(tx, row)})
+
+
+def filtered(call: Call, items: Sequence[Values]) -> list[Values]:
+    """Items that match the query, with the fields it asks for: for lists that no table holds."""
+    asked: dict[str, list[str]] = {}
+    for name, value in call.query:
+        asked.setdefault(name, []).append(value)
+    fields = [value for value in asked.pop("fields", []) if value]
+    for name in ("sort_key", "sort_dir", "limit", "marker", "page_reverse"):
+        asked.pop(name, None)
+    result = [
+        item
+        for item in items
+        if all(str(item.get(name)).lower() in {text.lower() for text in texts} for name, texts in asked.items())
+    ]
+    return [{name: item[name] for name in fields if name in item} for item in result] if fields else result
+
+
+def _availability(tx: Tx, row: Values) -> dict[str, Any]:
+    """How many addresses of the network are there and taken."""
+    per_subnet: list[dict[str, Any]] = []
+    for subnet in query.rows(
+        tx, subnets_table, subnets_table.c.network_id == row["id"], order_by=(subnets_table.c.id,)
+    ):
+        held = ip_allocations.c
+        taken = query.count(tx, ip_allocations, held.subnet_id == subnet["id"])
+        prefix = ipaddress.ip_network(subnet["cidr"])
+        usable = prefix.num_addresses - (2 if prefix.version == 4 and prefix.prefixlen < 31 else 0)
+        in_pool = sum(
+            query.count(
+                tx,
+                ip_allocations,
+                held.subnet_id == subnet["id"],
+                held.number >= f"{int(ipaddress.ip_address(pool['start'])):032x}",
+                held.number <= f"{int(ipaddress.ip_address(pool['end'])):032x}",
+            )
+            for pool in subnet["allocation_pools"]
+        )
+        per_subnet.append(
+            {
+                "subnet_id": subnet["id"],
+                "ip_version": subnet["ip_version"],
+                "cidr": subnet["cidr"],
+                "subnet_name": subnet["name"],
+                "used_ips": taken,
+                "total_ips": pool_size(subnet),
+                "ip_availability_details": _details(usable, pool_size(subnet), taken, in_pool),
+            }
+        )
+    return {
+        "network_id": row["id"],
+        "network_name": row["name"],
+        "project_id": row["project_id"],
+        "subnet_ip_availability": per_subnet,
+        "used_ips": sum(item["used_ips"] for item in per_subnet),
+        "total_ips": sum(item["total_ips"] for item in per_subnet),
+        "ip_availability_details": {
+            name: sum(item["ip_availability_details"][name] for item in per_subnet) for name in _details(0, 0, 0, 0)
+        },
+        "tenant_id": row["project_id"],
+    }
+
+
+def _details(usable: int, total: int, taken: int, in_pool: int) -> dict[str, int]:
+    return {
+        "total_ips_in_subnet": usable,
+        "total_ips_in_allocation_pool": total,
+        "used_ips_in_subnet": taken,
+        "used_ips_in_allocation_pool": in_pool,
+    }
+
+
+def _agents_on(call: Call, tx: Tx, agent_type: str, hosts: Sequence[str | None]) -> list[Values]:
+    found = [
+        _agent(tx, agent)
+        for agent in registry.agents(tx, call.cloud)
+        if agent.agent_type == agent_type and agent.host.name in hosts
+    ]
+    for item in found:
+        item["resource_versions"] = {}
+        item["ha_chassis_priority"] = None
+        if agent_type == "L3 agent":
+            item["ha_state"] = None
+    return found
+
+
+def _find_agent(call: Call, tx: Tx) -> Agent:
+    if call.cloud.policy.check(call.caller, "get_agent"):
+        for agent in registry.agents(tx, call.cloud):
+            if agent.id == call.params["id"]:
+                return agent
+    raise faults.not_found("agent", call.params["id"])
+
+
+def _agent(tx: Tx, agent: Agent) -> Values:
+    host = agent.host
+    return {
+        "id": agent.id,
+        "agent_type": agent.agent_type,
+        "binary": agent.binary,
+        "topic": agent.topic,
+        "host": host.name,
+        "admin_state_up": True,
+        "created_at": _time(host.started_at),
+        "started_at": _time(host.started_at),
+        "heartbeat_timestamp": _time(host.last_heard),
+        "description": None,
+        "resources_synced": None,
+        "availability_zone": ZONE if agent.agent_type in _SERVING else None,
+        "alive": host.alive,
+        "configurations": _configurations(tx, agent),
+    }
+
+
+def _configurations(tx: Tx, agent: Agent) -> dict[str, Any]:
+    host = agent.host
+    hello = host.hello
+    bound = ports.c["binding:host_id"] == host.name
+    if agent.agent_type == "Open vSwitch agent":
+        return {
+            "bridge_mappings": dict(host.bridge_mappings),
+            "datapath_type": hello.datapath_type if hello is not None else "",
+            "devices": query.count(tx, ports, bound),
+            "extensions": [],
+            "integration_bridge": "br-int",
+            "ovs_hybrid_plug": hello is not None and hello.firewall_driver == "iptables_hybrid",
+            "tunnel_types": list(hello.tunnel_types) if hello is not None else [],
+            "tunneling_ip": host.tunnel_ip,
+        }
+    if agent.agent_type == "DHCP agent":
+        served = tx.scalar(
+            select(func.count(distinct(ports.c.network_id))).where(bound, ports.c.device_owner == DHCP)
+        )
+        return {"dhcp_driver": "dnsmasq", "dhcp_lease_duration": 86400, "networks": served or 0}
+    if agent.agent_type == "L3 agent":
+        return {"agent_mode": "legacy", "routers": query.count(tx, routers, routers.c.host == host.name)}
+    return {}
+
+
+def _shown(resource: Any, row: Values) -> Values:
+    return {a.name: row.get(a.name) for a in resource.attributes if a.read and a.stored}
+
+
+def _require(call: Call, rule: str) -> None:
+    caller: Caller = call.caller
+    if not call.cloud.policy.check(caller, rule):
+        raise faults.not_authorized([rule])
+
+
+def _time(text: str | None) -> str | None:
+    """As Neutron writes times of agents: no zone, a space between date and time."""
+    if not text:
+        return None
+    try:
+        return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M:%S")
+    except ValueError:
+        return text

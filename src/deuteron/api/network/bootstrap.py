@@ -1,0 +1,94 @@
+"""What an empty cloud begins with: the external network `public` and its subnet."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from sqlalchemy import select
+
+from deuteron.api.cloud import Settings
+from deuteron.api.network import addresses, segments
+from deuteron.api.network.kinds import add, new_id
+from deuteron.net.mechanisms import Segment
+from deuteron.store.database import Tx
+from deuteron.store.identity_tables import projects
+from deuteron.store.network_tables import networks
+from deuteron.store.network_tables import segments as segments_table
+
+NETWORK_NAME = "public"
+SUBNET_NAME = "public-subnet"
+
+
+def bootstrap(tx: Tx, settings: Settings) -> None:
+    """Make the external network, once: when no network is there yet. Identity was bootstrapped before."""
+    external = settings.external
+    if external is None or tx.first(select(networks.c.id).limit(1)) is not None:
+        return
+    project_id = tx.scalar(select(projects.c.id).where(projects.c.name == "admin"))
+    segment = Segment("flat", external.physical_network)
+    network_id, subnet_id = new_id(), new_id()
+    tx.insert(
+        segments_table,
+        {
+            "network_type": "flat",
+            "physical_network": external.physical_network,
+            "segmentation_id": 0,
+            "network_id": network_id,
+        },
+    )
+    add(
+        tx,
+        "network",
+        {
+            "id": network_id,
+            "name": NETWORK_NAME,
+            "project_id": project_id or "",
+            "admin_state_up": True,
+            "mtu": segments.mtu_of(settings, segment),
+            "status": "ACTIVE",
+            "subnets": [subnet_id],
+            "shared": False,
+            "availability_zone_hints": [],
+            "availability_zones": ["nova"],
+            "router:external": True,
+            "description": "",
+            "port_security_enabled": True,
+            "is_default": True,
+            "provider:network_type": "flat",
+            "provider:physical_network": external.physical_network,
+        },
+    )
+    add(
+        tx,
+        "rbac_policy",
+        {
+            "project_id": project_id or "",
+            "object_type": "network",
+            "object_id": network_id,
+            "target_tenant": "*",
+            "action": "access_as_external",
+        },
+    )
+    prefix = ipaddress.ip_network(external.cidr)
+    low, high = external.pool
+    add(
+        tx,
+        "subnet",
+        {
+            "id": subnet_id,
+            "name": SUBNET_NAME,
+            "project_id": project_id or "",
+            "network_id": network_id,
+            "ip_version": prefix.version,
+            "enable_dhcp": False,
+            "gateway_ip": external.gateway,
+            "cidr": str(prefix),
+            "allocation_pools": [{"start": low, "end": high}],
+            "host_routes": [],
+            "dns_nameservers": [],
+            "description": "",
+            "router:external": True,
+            "service_types": [],
+        },
+    )
+    addresses.set_pools(tx, subnet_id, [(ipaddress.ip_address(low), ipaddress.ip_address(high))])

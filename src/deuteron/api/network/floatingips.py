@@ -1,0 +1,236 @@
+"""Floating IPs: addresses outside that a router translates to a port inside.
+
+Each holds its address with a port of its own on the external network. Its status is what the router's host
+reports: DOWN until then, and while it leads nowhere.
+
+Source: openstack/neutron, neutron/db/l3_db.py (`_get_assoc_data`, `_internal_fip_assoc_data`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+
+from deuteron.api.cloud import Cloud
+from deuteron.api.network import faults, ports, quotas, sight
+from deuteron.api.network.kinds import Kind, add, change, find, new_id, remove
+from deuteron.model.caller import Caller
+from deuteron.model.errors import NotFound
+from deuteron.model.network import FLOATING, FLOATINGIP, ROUTER_INTERFACE
+from deuteron.store import query
+from deuteron.store.database import Tx
+from deuteron.store.network_tables import floatingips, ip_allocations, routers, subnets
+from deuteron.store.network_tables import ports as ports_table
+from deuteron.store.query import Values
+
+_DETAILS = ("name", "network_id", "mac_address", "admin_state_up", "status", "device_id", "device_owner")
+
+
+def create_floatingip(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Values:
+    """A new floating IP, associated when a port is given. Raises: NotFound, BadRequest, Conflict."""
+    network_id = values["floating_network_id"]
+    try:
+        network = sight.network_for(tx, caller, network_id)
+    except NotFound:
+        # Neutron does not tell a network that is not there from one that is not external.
+        network = {"id": network_id, "router:external": False}
+    if not network["router:external"]:
+        raise faults.bad_request("floatingip", f"Network {network_id} is not a valid external network")
+    quotas.check(tx, "floatingip", values["project_id"])
+    floating_id = new_id()
+    wanted = _wanted_address(tx, network_id, values)
+    port = ports.create_port(
+        tx,
+        cloud,
+        None,
+        {
+            "network_id": network_id,
+            "project_id": "",
+            "device_owner": FLOATING,
+            "device_id": floating_id,
+            "fixed_ips": wanted,
+        },
+    )
+    address = next((item["ip_address"] for item in port["fixed_ips"] if "." in item["ip_address"]), None)
+    if address is None:
+        raise faults.conflict(
+            "ExternalIpAddressExhausted", f"Unable to find any IP address on external network {network_id}."
+        )
+    row: Values = {
+        "id": floating_id,
+        "project_id": values["project_id"],
+        "floating_network_id": network_id,
+        "floating_ip_address": address,
+        "floating_port_id": port["id"],
+        "description": values["description"],
+        "port_id": None,
+        "fixed_ip_address": None,
+        "router_id": None,
+        "status": "DOWN",
+    }
+    row.update(_association(tx, caller, row, values.get("port_id"), values.get("fixed_ip_address")))
+    if row["router_id"] is not None:
+        tx.changed("router", row["router_id"])
+    return add(tx, "floatingip", row)
+
+
+def update_floatingip(tx: Tx, cloud: Cloud, caller: Caller, row: Values, values: Values) -> Values:
+    """The floating IP with `values` set; a null `port_id` disassociates. Raises: NotFound, BadRequest, Conflict."""
+    values = dict(values)
+    if "port_id" in values or "fixed_ip_address" in values:
+        port_id = values.pop("port_id", row["port_id"] if "fixed_ip_address" in values else None)
+        values.update(_association(tx, caller, row, port_id, values.pop("fixed_ip_address", None)))
+        for router_id in {row["router_id"], values["router_id"]} - {None}:
+            tx.changed("router", router_id)
+    return change(tx, "floatingip", row, values)
+
+
+def delete_floatingip(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values) -> None:
+    """Delete the floating IP; its address returns to the pool."""
+    if row["router_id"] is not None:
+        tx.changed("router", row["router_id"])
+    remove(tx, "floatingip", row["id"])
+    ports.delete_port(tx, cloud, row["floating_port_id"])
+
+
+def floating_of_ports(tx: Tx, port_ids: Sequence[str]) -> dict[str, list[Values]]:
+    """The floating IPs that lead to each of the ports."""
+    result: dict[str, list[Values]] = {}
+    if port_ids:
+        for row in query.rows(tx, floatingips, floatingips.c.port_id.in_(port_ids)):
+            result.setdefault(row["port_id"], []).append(row)
+    return result
+
+
+def derive(tx: Tx, cloud: Cloud, caller: Caller, rows: Sequence[Values], names: frozenset[str]) -> None:
+    """Put the port inside, in short, into each answer: one query for all."""
+    if "port_details" not in names:
+        return
+    wanted = {row["port_id"] for row in rows if row["port_id"] is not None}
+    found: dict[str, Values] = {}
+    if wanted:
+        columns = [ports_table.c[name] for name in _DETAILS]
+        statement = select(ports_table.c.id, *columns)
+        if len(wanted) <= 500:
+            statement = statement.where(ports_table.c.id.in_(wanted))
+        found = {
+            port_id: dict(zip(_DETAILS, values, strict=True)) for port_id, *values in tx.all(statement)
+        }
+    for row in rows:
+        row["port_details"] = None if row["port_id"] is None else found.get(row["port_id"])
+
+
+def _wanted_address(tx: Tx, network_id: str, values: Values) -> list[dict[str, str]] | None:
+    address, subnet_id = values.get("floating_ip_address"), values.get("subnet_id")
+    if address is not None:
+        return [{"ip_address": address, **({"subnet_id": subnet_id} if subnet_id else {})}]
+    if subnet_id is not None:
+        return [{"subnet_id": subnet_id}]
+    known = tx.all(
+        select(subnets.c.id, subnets.c.ip_version).where(subnets.c.network_id == network_id).order_by(subnets.c.id)
+    )
+    if not any(version == 4 for _, version in known):
+        raise faults.bad_request(
+            "floatingip", f"Network {network_id} does not contain any IPv4 subnet"
+        )
+    return None if all(version == 4 for _, version in known) else [
+        {"subnet_id": next(subnet for subnet, version in known if version == 4)}
+    ]
+
+
+def _association(tx: Tx, caller: Caller, row: Values, port_id: str | None, fixed: str | None) -> Values:
+    """Where the floating IP leads: port, address inside, router. Raises: NotFound, BadRequest, Conflict."""
+    if port_id is None:
+        if fixed is not None:
+            raise faults.bad_request("floatingip", "fixed_ip_address cannot be specified without a port_id")
+        return {"port_id": None, "fixed_ip_address": None, "router_id": None, "status": "DOWN"}
+    port = find(tx, "port", port_id)
+    if port is None or not (caller.is_admin or port["project_id"] == caller.project_id):
+        raise faults.not_found("port", port_id)
+    if not caller.is_admin and port["project_id"] != row["project_id"]:
+        raise faults.bad_request(
+            "floatingip",
+            f"Cannot associate floating IP {row['id']} with port {port_id}: it is owned by a different project",
+        )
+    inside = _inside_address(port, fixed)
+    router_id = _router_for(tx, row, port, inside)
+    other = tx.scalar(
+        select(floatingips.c.id).where(
+            floatingips.c.port_id == port_id,
+            floatingips.c.fixed_ip_address == inside["ip_address"],
+            floatingips.c.floating_network_id == row["floating_network_id"],
+        )
+    )
+    if other is not None and other != row["id"]:
+        raise faults.conflict(
+            "FloatingIPPortAlreadyAssociated",
+            f"Cannot associate floating IP {row['floating_ip_address']} ({row['id']}) with port {port_id} using fixed "
+            f"IP {inside['ip_address']}, as that fixed IP already has a floating IP on external network "
+            f"{row['floating_network_id']}.",
+        )
+    before = (row["port_id"], row["fixed_ip_address"], row["router_id"])
+    same = before == (port_id, inside["ip_address"], router_id)
+    return {
+        "port_id": port_id,
+        "fixed_ip_address": inside["ip_address"],
+        "router_id": router_id,
+        "status": row["status"] if same else "DOWN",
+    }
+
+
+def _inside_address(port: Values, fixed: str | None) -> dict[str, str]:
+    v4: list[dict[str, str]] = [item for item in port["fixed_ips"] if "." in item["ip_address"]]
+    if fixed is not None:
+        found = next((item for item in v4 if item["ip_address"] == fixed), None)
+        if found is None:
+            raise faults.bad_request("floatingip", f"Port {port['id']} does not have fixed ip {fixed}")
+        return found
+    if not v4:
+        raise faults.bad_request(
+            "floatingip", f"Cannot add floating IP to port {port['id']} that has no fixed IPv4 addresses"
+        )
+    if len(v4) > 1:
+        raise faults.bad_request(
+            "floatingip",
+            f"Port {port['id']} has multiple fixed IPv4 addresses.  Must provide a specific IPv4 address when "
+            "assigning a floating IP",
+        )
+    return v4[0]
+
+
+def _router_for(tx: Tx, row: Values, port: Values, inside: dict[str, str]) -> str:
+    """The router between the port's subnet and the external network, preferring the one that is the gateway."""
+    found = tx.all(
+        select(routers.c.id, ip_allocations.c.ip_address, subnets.c.gateway_ip)
+        .join(ports_table, ports_table.c.device_id == routers.c.id)
+        .join(ip_allocations, ip_allocations.c.port_id == ports_table.c.id)
+        .join(subnets, subnets.c.id == ip_allocations.c.subnet_id)
+        .where(
+            subnets.c.id == inside["subnet_id"],
+            ports_table.c.device_owner == ROUTER_INTERFACE,
+            routers.c.gateway_network_id == row["floating_network_id"],
+        )
+        .order_by(routers.c.id)
+    )
+    for router_id, address, gateway in found:
+        if address == gateway:
+            return str(router_id)
+    if found:
+        return str(found[0][0])
+    raise faults.missing(
+        "ExternalGatewayForFloatingIPNotFound",
+        f"External network {row['floating_network_id']} is not reachable from subnet {inside['subnet_id']}.  "
+        f"Therefore, cannot associate Port {port['id']} with a Floating IP.",
+    )
+
+
+KIND = Kind(
+    resource=FLOATINGIP,
+    create=create_floatingip,
+    update=update_floatingip,
+    delete=delete_floatingip,
+    visible=sight.own(floatingips.c.project_id),
+    derive=derive,
+    extra_columns=("port_id",),
+)

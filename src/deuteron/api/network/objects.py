@@ -1,0 +1,387 @@
+"""The generic engine: create, list, show, update and delete of any kind, driven by its declaration.
+
+What it does for each request: decode the body, ask policy, call the kind's rule in the transaction, and show
+of the row what the caller may see. Which rows and attributes that is, `sight` says; how rows are found,
+`store.query`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from sqlalchemy import ColumnElement, false, not_, or_
+
+from deuteron.api.call import Call, Mode, Reply, Route
+from deuteron.api.network import bodies, faults, security_groups, sight
+from deuteron.api.network.kinds import Kind
+from deuteron.api.policy import Policy
+from deuteron.model.caller import Caller
+from deuteron.model.codecs import Invalid
+from deuteron.model.errors import Forbidden
+from deuteron.model.resource import REQUIRED, Attribute
+from deuteron.store import query
+from deuteron.store.database import Tx
+from deuteron.store.query import Order, Page, Values
+
+_CONTROLS = frozenset({"fields", "sort_key", "sort_dir", "limit", "marker", "page_reverse"})
+_TAG_FILTERS = frozenset({"tags", "tags-any", "not-tags", "not-tags-any"})
+_POLICY_COLUMNS = ("project_id", "shared", "router:external")
+"""What the rules about reading a row look at."""
+
+
+class Objects:
+    """The handlers of one kind. `seen` is shared by all kinds of a service."""
+
+    def __init__(self, kind: Kind, seen: sight.Sight) -> None:
+        self.kind = kind
+        self._seen = seen
+        self._stored = tuple(a.name for a in kind.resource.attributes if a.read and a.stored)
+        self._derived = frozenset(a.name for a in kind.resource.attributes if a.read and not a.stored)
+
+    def routes(self) -> tuple[Route, ...]:
+        base = f"/v2.0/{self.kind.resource.collection}"
+        found = [Route("GET", base, self.list_all), Route("GET", f"{base}/{{id}}", self.show)]
+        if self.kind.create is not None:
+            found.append(Route("POST", base, self.create, Mode.WRITE))
+        if self.kind.update is not None:
+            found.append(Route("PUT", f"{base}/{{id}}", self.update, Mode.WRITE))
+        if self.kind.delete is not None:
+            found.append(Route("DELETE", f"{base}/{{id}}", self.delete, Mode.WRITE))
+        return tuple(found)
+
+    # --- handlers -------------------------------------------------------------------------------------------------
+
+    def create(self, call: Call, tx: Tx) -> Reply:
+        """POST: one object, or a list of which all are made or none."""
+        kind = self.kind
+        body = bodies.parse(call, kind.name)
+        if kind.collection in body and kind.name not in body:
+            items = body[kind.collection]
+            if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+                raise faults.http_bad_request("Body contains invalid data")
+            if not items:
+                raise faults.http_bad_request("Resources required")
+            return Reply(201, {kind.collection: [self._create(call, tx, item) for item in items]})
+        return Reply(201, {kind.name: self._create(call, tx, bodies.one(call, kind.name))})
+
+    def show(self, call: Call, tx: Tx) -> Reply:
+        """GET of one."""
+        self._before_reading(call, tx)
+        row = sight.find_visible(tx, call.caller, self.kind, call.params["id"])
+        names = self._seen.readable(call.cloud.policy, call.caller, self.kind, row)
+        if names is None:
+            raise faults.not_found(self.kind.name, row["id"])
+        fields = {value for key, value in call.query if key == "fields" and value}
+        shown = self._shown(call, tx, row, names & fields if fields else names)
+        return Reply(200, {self.kind.name: shown})
+
+    def update(self, call: Call, tx: Tx) -> Reply:
+        """PUT: what the body names changes, all else stays."""
+        kind = self.kind
+        assert kind.update is not None  # the route exists only then
+        values = bodies.decode_update(kind.resource, bodies.one(call, kind.name))
+        row = sight.find_visible(tx, call.caller, kind, call.params["id"])
+        target = {**sight.row_target(row), **values, **kind.target(tx, row)}
+        self._require(call, f"update_{kind.name}", target, [name for name in values if values[name] is not None])
+        _check_revision(call, row)
+        row = kind.update(tx, call.cloud, call.caller, row, values)
+        return Reply(200, {kind.name: self._shown(call, tx, row)})
+
+    def delete(self, call: Call, tx: Tx) -> Reply:
+        """DELETE."""
+        kind = self.kind
+        assert kind.delete is not None  # the route exists only then
+        row = sight.find_visible(tx, call.caller, kind, call.params["id"])
+        self._require(call, f"delete_{kind.name}", {**sight.row_target(row), **kind.target(tx, row)}, ())
+        _check_revision(call, row)
+        kind.delete(tx, call.cloud, call.caller, row)
+        return Reply(204)
+
+    def list_all(self, call: Call, tx: Tx) -> Reply:
+        """GET of all that match: filters, fields, sorting, pages."""
+        self._before_reading(call, tx)
+        caller, kind, policy = call.caller, self.kind, call.cloud.policy
+        asked: dict[str, list[str]] = {}
+        for name, value in call.query:
+            asked.setdefault(name, []).append(value)
+        conditions = self._conditions(policy, caller, asked)
+        order = self._order(policy, caller, asked)
+        page = self._page(tx, caller, asked, order)
+        fields = frozenset(value for value in asked.get("fields", ()) if value)
+        rows, shown = self._rows(call, tx, conditions, order, page, fields)
+        body: dict[str, Any] = {kind.collection: shown}
+        if page.limit is not None:
+            links = _links(call, rows, page)
+            if links:
+                body[f"{kind.collection}_links"] = links
+        return Reply(200, body)
+
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    def _create(self, call: Call, tx: Tx, item: Mapping[str, Any]) -> Values:
+        kind = self.kind
+        assert kind.create is not None  # the route exists only then
+        values = bodies.decode_create(kind.resource, item, call.caller)
+        declared = kind.resource.by_name
+        explicit = [name for name in item if name in values and not _is_default(declared[name], values[name])]
+        target: Values = {**values, "tenant_id": values.get("project_id")}
+        rules = call.cloud.policy.rules
+        if kind.name == "subnet" or any(f"create_{kind.name}:{name}" in rules for name in explicit):
+            target.update(kind.target(tx, values))
+        try:
+            self._require(call, f"create_{kind.name}", target, explicit)
+        except Forbidden:
+            if isinstance(network_id := values.get("network_id"), str):
+                # A network that the caller does not see is not there for it, whatever it wanted to do.
+                sight.network_for(tx, call.caller, network_id)
+            raise
+        row = kind.create(tx, call.cloud, call.caller, values)
+        return self._shown(call, tx, row, created=True)
+
+    def _require(self, call: Call, rule: str, target: Mapping[str, Any], names: Sequence[str]) -> None:
+        """The rule of the action, and those of the attributes it names. Raises: Forbidden."""
+        policy, caller = call.cloud.policy, call.caller
+        wanted = [rule, *_attribute_rules(policy, rule, names, target)]
+        for each in wanted:
+            if not policy.check(caller, each, target):
+                raise faults.not_authorized(wanted)
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    def _before_reading(self, call: Call, tx: Tx) -> None:
+        """A project sees its default security group from the first look on."""
+        project_id = call.caller.project_id
+        if self.kind.name != "security_group" or project_id is None:
+            return
+        if not tx.writable and not security_groups.has_default_group(tx, project_id):
+            call.cloud.database.write(lambda write: security_groups.default_group(write, project_id))
+            tx.connection.exec_driver_sql("ROLLBACK")
+            tx.connection.exec_driver_sql("BEGIN")
+
+    def _shown(
+        self, call: Call, tx: Tx, row: Values, names: frozenset[str] | None = None, *, created: bool = False
+    ) -> Values:
+        """What the caller may see of one whole row."""
+        if names is None:
+            readable = self._seen.readable(call.cloud.policy, call.caller, self.kind, row)
+            names = readable if readable is not None else frozenset(("id",))
+        if self.kind.derive is not None:
+            row = dict(row)
+            self.kind.derive(tx, call.cloud, call.caller, (row,), names)
+        shown = {name: _read(row, name) for name in self._order_of(names)}
+        return shown if created else _pruned(self.kind, shown, row)
+
+    def _order_of(self, names: frozenset[str]) -> list[str]:
+        return [attribute.name for attribute in self.kind.resource.attributes if attribute.name in names]
+
+    def _rows(
+        self,
+        call: Call,
+        tx: Tx,
+        conditions: Sequence[ColumnElement[bool]],
+        order: Sequence[Order],
+        page: Page,
+        fields: frozenset[str],
+    ) -> tuple[list[Values], list[Values]]:
+        kind, caller = self.kind, call.caller
+        wanted = [name for name in self._stored if not fields or name in fields]
+        has = kind.table.c
+        hidden = [
+            name
+            for name in ("id", *_POLICY_COLUMNS, *kind.extra_columns)
+            if name in has and name not in wanted
+        ]
+        rows = query.answers(tx, kind.table, [*wanted, *hidden], conditions, order, page)
+        derived = self._derived if not fields else self._derived & fields
+        if kind.derive is not None and rows:
+            kind.derive(tx, call.cloud, caller, rows, derived | frozenset(wanted))
+        known: dict[tuple[Any, ...], tuple[str, ...] | None] = {}
+        with_tenant = "tenant_id" in derived
+        every = len(wanted) + len(derived)
+        shown: list[Values] = []
+        for row in rows:
+            key = (row.get("project_id"), row.get("shared"), row.get("router:external"))
+            if key not in known:
+                readable = self._seen.readable(call.cloud.policy, caller, kind, row)
+                known[key] = (
+                    None if readable is None else tuple(n for n in (*wanted, *derived) if n in readable)
+                )
+            names = known[key]
+            if names is None:
+                continue
+            if with_tenant:
+                row["tenant_id"] = row.get("project_id")
+            if not hidden and len(names) == every:
+                shown.append(_pruned(kind, row, row))
+            else:
+                shown.append(_pruned(kind, {name: row.get(name) for name in names}, row))
+        return rows, shown
+
+    def _conditions(
+        self, policy: Policy, caller: Caller, asked: Mapping[str, Sequence[str]]
+    ) -> list[ColumnElement[bool]]:
+        kind = self.kind
+        by_name = kind.resource.by_name
+        conditions: list[ColumnElement[bool]] = []
+        visible = kind.visible(caller)
+        if visible is not None:
+            conditions.append(visible)
+        has_tags = "tags" in by_name
+        unknown: list[str] = []
+        for name, texts in asked.items():
+            if name in _CONTROLS:
+                continue
+            if name in kind.filters:
+                conditions.append(kind.filters[name](caller, texts))
+                continue
+            if has_tags and name in _TAG_FILTERS:
+                conditions.append(_tag_condition(kind, name, texts))
+                continue
+            attribute = by_name.get("project_id" if name == "tenant_id" else name)
+            if attribute is None or not attribute.filter or not attribute.stored or not attribute.read:
+                unknown.append(name)
+            elif not self._may_compare(policy, caller, attribute):
+                conditions.append(false())
+            else:
+                conditions.append(_compared(kind, attribute, texts))
+        if unknown:
+            raise faults.http_bad_request(f"{unknown} is invalid attribute for filtering")
+        return conditions
+
+    def _may_compare(self, policy: Policy, caller: Caller, attribute: Attribute) -> bool:
+        """A value that a caller may not read tells it nothing through filters or order either."""
+        if attribute.read_rule is None:
+            return True
+        own = {"project_id": caller.project_id, "tenant_id": caller.project_id}
+        return policy.check(caller, f"get_{self.kind.name}:{attribute.name}", own)
+
+    def _order(self, policy: Policy, caller: Caller, asked: Mapping[str, Sequence[str]]) -> list[Order]:
+        keys, directions = list(asked.get("sort_key", ())), list(asked.get("sort_dir", ()))
+        if directions and len(keys) != len(directions):
+            raise faults.http_bad_request("The number of sort_keys and sort_dirs must be same")
+        wrong = [
+            key
+            for key in keys
+            if (attribute := self.kind.resource.attribute("project_id" if key == "tenant_id" else key)) is None
+            or not (attribute.sort and attribute.stored and attribute.read)
+            or not self._may_compare(policy, caller, attribute)
+        ]
+        if wrong:
+            raise faults.http_bad_request(f"{wrong} is invalid attribute for sort_keys")
+        odd = [direction for direction in directions if direction not in ("asc", "desc")]
+        if odd:
+            raise faults.http_bad_request(
+                f"{odd} is invalid value for sort_dirs, valid value is 'asc' and 'desc'"
+            )
+        directions = directions or ["asc"] * len(keys)
+        return [
+            Order("project_id" if key == "tenant_id" else key, direction == "desc")
+            for key, direction in zip(keys, directions, strict=True)
+        ]
+
+    def _page(self, tx: Tx, caller: Caller, asked: Mapping[str, Sequence[str]], order: Sequence[Order]) -> Page:
+        text = next(iter(asked.get("limit", ())), "")
+        if text and not re.fullmatch(r"\+?[0-9]{1,9}", text):
+            raise faults.bad_request("limit", f"Limit must be an integer 0 or greater and not '{text}'")
+        limit = int(text) if text else 0
+        marker_id = next(iter(asked.get("marker", ())), "")
+        marker = sight.find_visible(tx, caller, self.kind, marker_id) if marker_id else None
+        backwards = next(iter(asked.get("page_reverse", ())), "").lower() in ("true", "1")
+        if limit == 0:
+            return Page(None, marker, False)
+        return Page(limit, marker, backwards)
+
+
+def _attribute_rules(policy: Policy, rule: str, names: Sequence[str], target: Mapping[str, Any]) -> list[str]:
+    known = policy.rules
+    found: list[str] = []
+    for name in names:
+        each = f"{rule}:{name}"
+        if each in known:
+            found.append(each)
+        value = target.get(name)
+        parts: set[str] = set()
+        if isinstance(value, dict):
+            parts.update(str(part) for part in value)
+        elif isinstance(value, list):
+            parts.update(str(part) for item in value if isinstance(item, dict) for part in item)
+        found.extend(f"{each}:{part}" for part in sorted(parts) if f"{each}:{part}" in known)
+    return found
+
+
+def _is_default(attribute: Attribute, value: Any) -> bool:
+    return value is None or (attribute.default is not REQUIRED and value == attribute.default)
+
+
+def _read(row: Values, name: str) -> Any:
+    return row.get("project_id") if name == "tenant_id" else row.get(name)
+
+
+def _pruned(kind: Kind, shown: Values, row: Values) -> Values:
+    """`is_default` says something of external networks only; Neutron shows it of others when they are made."""
+    if kind.name == "network" and "is_default" in shown and not row.get("router:external"):
+        if shown is row:
+            shown = dict(row)
+        del shown["is_default"]
+    return shown
+
+
+def _check_revision(call: Call, row: Values) -> None:
+    """If-Match: revision_number=N. Raises: PreconditionFailed."""
+    wanted = call.headers.get("if-match")
+    if wanted is None:
+        return
+    found = re.fullmatch(r"\s*revision_number\s*=\s*([0-9]{1,18})\s*", wanted)
+    if found is None:
+        raise faults.http_bad_request(f"Invalid value for If-Match header '{wanted}': revision_number=N is accepted")
+    if int(found.group(1)) != row.get("revision_number"):
+        raise faults.PreconditionFailed(
+            f"Constrained to {found.group(1)}, but current revision is {row.get('revision_number')}"
+        )
+
+
+def _compared(kind: Kind, attribute: Attribute, texts: Sequence[str]) -> ColumnElement[bool]:
+    column = kind.table.c[attribute.name]
+    values: list[Any] = []
+    for text in texts:
+        if text == "" and attribute.codec.column == "text":
+            values += ["", None]
+            continue
+        try:
+            values.append(attribute.codec.decode_filter(text))
+        except Invalid as error:
+            raise faults.invalid_input(error.reason) from None
+    if attribute.codec.column == "json":
+        return or_(*(query.has_word(column, str(value)) for value in values))
+    return query.any_of(column, values)
+
+
+def _tag_condition(kind: Kind, name: str, texts: Sequence[str]) -> ColumnElement[bool]:
+    words = [word for text in texts for word in text.split(",") if word]
+    column = kind.table.c["tags"]
+    matches = [query.has_word(column, word) for word in words]
+    if name.endswith("-any"):
+        joined = or_(false(), *matches)
+    else:
+        joined = not_(or_(false(), *(not_(match) for match in matches)))
+    return not_(joined) if name.startswith("not-") else joined
+
+
+def _links(call: Call, rows: Sequence[Values], page: Page) -> list[dict[str, str]]:
+    kept = [(name, value) for name, value in call.query if name not in ("marker", "page_reverse")]
+    base = f"{call.base_url}/network{call.path}"
+    full = page.limit is not None and len(rows) >= page.limit
+    links: list[dict[str, str]] = []
+    if full or page.backwards:
+        marker = [("marker", rows[-1]["id"])] if rows else []
+        links.append({"rel": "next", "href": f"{base}?{urlencode([*kept, *marker])}"})
+    if full or not page.backwards:
+        marker = [("marker", rows[0]["id"])] if rows else []
+        href = f"{base}?{urlencode([*kept, *marker, ('page_reverse', 'True')])}"
+        links.append({"rel": "previous", "href": href})
+    return links
+
+

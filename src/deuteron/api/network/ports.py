@@ -1,0 +1,471 @@
+"""Ports: addresses, groups, security and bindings of what is plugged into networks.
+
+Other services call `create_port`, `update_port`, `delete_port`, `bind_port`, `unbind_port` and `set_status`
+in their own transactions; they check no policy, the HTTP engine does.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, bindparam, delete, insert, or_, select
+from sqlalchemy.exc import IntegrityError
+
+from deuteron.api.cloud import Cloud
+from deuteron.api.hosts import registry
+from deuteron.api.network import addresses, bindings, faults, quotas, security_groups, sight
+from deuteron.api.network.kinds import Kind, add, change, find, new_id, remove
+from deuteron.model.caller import Caller
+from deuteron.model.codecs import Invalid, IpAddress, MacAddress
+from deuteron.model.network import DHCP, FLOATING, PORT, ROUTER_GATEWAY, ROUTER_INTERFACE
+from deuteron.store import query, slots
+from deuteron.store.database import Tx
+from deuteron.store.network_tables import floatingips, ip_allocations, networks, security_group_ports
+from deuteron.store.network_tables import ports as table
+from deuteron.store.query import Values
+
+MAC_PREFIX = "fa:16:3e"
+"""Source: neutron/conf/common.py, `base_mac`."""
+MAX_ADDRESS_PAIRS = 10
+
+_PROTECTED_OWNERS = frozenset({ROUTER_INTERFACE, ROUTER_GATEWAY, FLOATING})
+"""Ports that only their router or floating IP may delete."""
+
+_MAC_IN_USE = (
+    select(table.c.id)
+    .where(table.c.network_id == bindparam("network"), table.c.mac_address == bindparam("mac"))
+    .limit(1)
+)
+_JOIN_GROUP = insert(security_group_ports)
+
+
+def create_port(tx: Tx, cloud: Cloud, caller: Caller | None, values: Values) -> Values:
+    """A new port; returns its row.
+
+    `values` holds at least `network_id`; any attribute of the declaration may be in it, and each that is not
+    takes Neutron's default: `project_id` the caller's, `fixed_ips` one address of each family,
+    `security_groups` the default group of the project, `binding:host_id` none. `caller` limits which networks
+    and groups may be used; None is the cloud itself, which is also not held to quotas.
+
+    Raises: NotFound, BadRequest, Conflict with Neutron's names.
+    """
+    network = sight.network_for(tx, caller, values["network_id"])
+    owner: str = values.get("device_owner") or ""
+    project_id: str = values.get("project_id", caller.project_id if caller is not None else None) or ""
+    if caller is not None:
+        quotas.check(tx, "port", project_id)
+    port_id = values.get("id") or new_id()
+    mac = _mac(tx, network["id"], values.get("mac_address"))
+    row = _defaults(values, network, port_id, project_id, owner, mac)
+    _set_security(tx, caller, row, values)
+    available = None if sight.is_shared_with(tx, caller, network) else ()
+    row["fixed_ips"] = addresses.allocate(tx, network["id"], port_id, mac, owner, values.get("fixed_ips"), available)
+    host: str = values.get("binding:host_id") or ""
+    if host:
+        row.update(bindings.bind(tx, cloud, row, network, host))
+    try:
+        row = add(tx, "port", row)
+    except IntegrityError:
+        raise _mac_taken(network["id"], mac) from None
+    _join_groups(tx, port_id, row["security_groups"])
+    return row
+
+
+def update_port(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values, values: Values) -> Values:
+    """The port with `values` set. Raises: as `create_port`."""
+    new = dict(values)
+    for name in ("device_id", "device_owner", "binding:host_id"):
+        if name in new and new[name] is None:
+            new[name] = ""
+    merged = {**row, **new}
+    if "mac_address" in new and new["mac_address"] != row["mac_address"]:
+        if row["binding:vif_type"] not in ("unbound", "binding_failed"):
+            raise faults.conflict(
+                "PortBound",
+                f"Unable to complete operation on port {row['id']}, port is already bound, "
+                f"port type: {row['binding:vif_type']}, old_mac {row['mac_address']}, new_mac {new['mac_address']}.",
+            )
+        _mac(tx, row["network_id"], new["mac_address"])
+    if "extra_dhcp_opts" in new:
+        new["extra_dhcp_opts"] = _merged_options(row["extra_dhcp_opts"] or [], new["extra_dhcp_opts"] or [])
+    if "allowed_address_pairs" in new:
+        new["allowed_address_pairs"] = address_pairs(new["allowed_address_pairs"], merged["mac_address"])
+    if "binding:profile" in new and new["binding:profile"] is None:
+        new["binding:profile"] = {}
+    if any(name in new for name in ("security_groups", "port_security_enabled", "allowed_address_pairs")):
+        _update_security(tx, caller, row, new)
+    if new.get("fixed_ips") is not None:
+        new["fixed_ips"] = _replace_addresses(tx, caller, merged, row, new["fixed_ips"])
+    elif "fixed_ips" in new:
+        new["fixed_ips"] = _replace_addresses(tx, caller, merged, row, [])
+    host = new.pop("binding:host_id", None)
+    network = None
+    if host is not None and host != row["binding:host_id"]:
+        if host:
+            network = find(tx, "network", row["network_id"])
+            assert network is not None  # a port keeps its network
+            new.update(bindings.bind(tx, cloud, {**merged, **new}, network, host))
+        else:
+            new.update(bindings.unbind(tx, row["id"]))
+    changed = change(tx, "port", row, new)
+    if "security_groups" in new and new["security_groups"] != row["security_groups"]:
+        tx.execute(delete(security_group_ports).where(security_group_ports.c.port_id == row["id"]))
+        _join_groups(tx, row["id"], changed["security_groups"])
+    if changed["fixed_ips"] != row["fixed_ips"]:
+        _free_floating(tx, changed, {item["ip_address"] for item in changed["fixed_ips"]})
+    return changed
+
+
+def delete_port(tx: Tx, cloud: Cloud, port_id: str) -> None:
+    """Delete a port whatever it is for: its addresses return to their pools, its floating IPs lose it.
+
+    Nothing happens when it is gone already.
+    """
+    row = find(tx, "port", port_id)
+    if row is None:
+        return
+    _free_floating(tx, row, set())
+    addresses.release(tx, port_id)
+    slots.detach_port(tx, port_id)
+    tx.execute(delete(security_group_ports).where(security_group_ports.c.port_id == port_id))
+    remove(tx, "port", port_id)
+
+
+def delete_by_user(tx: Tx, cloud: Cloud, caller: Caller, row: Values) -> None:
+    """DELETE /ports/{id}. Raises: Conflict for a port that belongs to a router or a floating IP."""
+    if row["device_owner"] in _PROTECTED_OWNERS:
+        raise faults.conflict(
+            "ServicePortInUse",
+            f"Port {row['id']} cannot be deleted directly via the port API: has device owner {row['device_owner']}.",
+        )
+    delete_port(tx, cloud, row["id"])
+
+
+def bind_port(tx: Tx, cloud: Cloud, port_id: str, host: str) -> Values:
+    """Plug the port on `host`; returns its row.
+
+    When no mechanism can, `binding:vif_type` is `binding_failed` and `binding_refusal` says why.
+    Raises: NotFound.
+    """
+    row = _existing(tx, port_id)
+    if row["binding:host_id"] == host and row["binding:vif_type"] not in ("unbound", "binding_failed"):
+        return row
+    network = find(tx, "network", row["network_id"])
+    assert network is not None  # a port keeps its network
+    return change(tx, "port", row, bindings.bind(tx, cloud, row, network, host))
+
+
+def unbind_port(tx: Tx, cloud: Cloud, port_id: str) -> Values:
+    """Unplug the port; it keeps addresses and groups. Raises: NotFound."""
+    return change(tx, "port", _existing(tx, port_id), bindings.unbind(tx, port_id))
+
+
+def set_status(tx: Tx, port_id: str, status: str) -> None:
+    """What the port's host reports of it. Nothing happens when the port is gone."""
+    row = find(tx, "port", port_id)
+    if row is not None:
+        change(tx, "port", row, {"status": status})
+
+
+def ensure_dhcp_port(tx: Tx, cloud: Cloud, network: Values, subnet: Values) -> None:
+    """Give the network's DHCP server an address on a subnet; the first one makes its port, on a network host."""
+    port = query.first(tx, table, table.c.network_id == network["id"], table.c.device_owner == DHCP)
+    if port is None:
+        host = registry.network_host_for(tx, cloud, network["id"])
+        if host is None:
+            return
+        create_port(
+            tx,
+            cloud,
+            None,
+            {
+                "network_id": network["id"],
+                "project_id": network["project_id"],
+                "device_owner": DHCP,
+                "device_id": f"dhcp{uuid.uuid5(uuid.NAMESPACE_DNS, host)}-{network['id']}",
+                "fixed_ips": [{"subnet_id": subnet["id"]}],
+                "binding:host_id": host,
+            },
+        )
+        return
+    if any(item["subnet_id"] == subnet["id"] for item in port["fixed_ips"]):
+        return
+    item = addresses.allocate(
+        tx, network["id"], port["id"], port["mac_address"], DHCP, [{"subnet_id": subnet["id"]}], [subnet]
+    )
+    change(tx, "port", port, {"fixed_ips": port["fixed_ips"] + item})
+
+
+def leave_subnet(tx: Tx, cloud: Cloud, port: Values, subnet_id: str) -> None:
+    """Take the subnet's addresses from a port that serves it; a DHCP port without addresses goes."""
+    gone = [item for item in port["fixed_ips"] if item["subnet_id"] == subnet_id]
+    left = [item for item in port["fixed_ips"] if item["subnet_id"] != subnet_id]
+    if not left and port["device_owner"] == DHCP:
+        delete_port(tx, cloud, port["id"])
+        return
+    addresses.release(tx, port["id"], gone)
+    change(tx, "port", port, {"fixed_ips": left})
+
+
+def address_pairs(raw: Any, mac: str) -> list[dict[str, str]]:
+    """Allowed address pairs as they are stored. Raises: BadRequest."""
+    if raw is None:
+        return []
+    if not isinstance(raw, list):
+        raise faults.refused("HTTPBadRequest", "Allowed address pairs must be a list.")
+    if len(raw) > MAX_ADDRESS_PAIRS:
+        raise faults.refused(
+            "AddressPairsExhausted", f"The number of allowed address pair exceeds the maximum {MAX_ADDRESS_PAIRS}."
+        )
+    result: list[dict[str, str]] = []
+    for pair in raw:
+        if not isinstance(pair, dict) or not set(pair) <= {"ip_address", "mac_address"}:
+            raise faults.http_bad_request(f"Invalid input for allowed_address_pairs. Reason: '{pair}' is not a pair.")
+        if pair.get("ip_address") is None:
+            raise faults.refused("AddressPairMissingIP", "AllowedAddressPair must contain ip_address")
+        try:
+            address = pair["ip_address"]
+            parsed = ipaddress.ip_network(address if isinstance(address, str) else "", strict=False)
+            owner = MacAddress().decode(pair["mac_address"]) if pair.get("mac_address") is not None else mac
+        except Invalid as error:
+            raise faults.invalid_value("allowed_address_pairs", error.reason) from None
+        except ValueError:
+            raise faults.invalid_value(
+                "allowed_address_pairs", f"'{pair['ip_address']}' is not a valid IP address or IP subnet"
+            ) from None
+        if parsed.is_multicast:
+            raise faults.invalid_value("allowed_address_pairs", f"'{pair['ip_address']}' is a multicast address")
+        text = str(parsed) if "/" in pair["ip_address"] else str(parsed.network_address)
+        item = {"mac_address": owner, "ip_address": text}
+        if item in result:
+            raise faults.refused(
+                "DuplicateAddressPairInRequest",
+                f"Request contains duplicate address pair: mac_address {owner} ip_address {text}.",
+            )
+        result.append(item)
+    return result
+
+
+def _defaults(values: Values, network: Values, port_id: str, project_id: str, owner: str, mac: str) -> Values:
+    secured = values.get("port_security_enabled")
+    if secured is None:
+        # Neutron trusts its own ports: no filter between a router or DHCP and the network.
+        secured = False if owner.startswith("network:") else bool(network["port_security_enabled"])
+    return {
+        "id": port_id,
+        "name": values.get("name") or "",
+        "network_id": network["id"],
+        "project_id": project_id,
+        "mac_address": mac,
+        "admin_state_up": values.get("admin_state_up", True),
+        "device_id": values.get("device_id") or "",
+        "device_owner": owner,
+        "allowed_address_pairs": address_pairs(values.get("allowed_address_pairs"), mac),
+        "extra_dhcp_opts": _merged_options([], values.get("extra_dhcp_opts") or []),
+        "description": values.get("description") or "",
+        "binding:vnic_type": values.get("binding:vnic_type") or "normal",
+        "binding:profile": values.get("binding:profile") or {},
+        "port_security_enabled": secured,
+        **bindings.UNBOUND,
+        "status": "N/A" if owner == FLOATING else "DOWN",
+    }
+
+
+def _set_security(tx: Tx, caller: Caller | None, row: Values, values: Values) -> None:
+    wanted = values.get("security_groups")
+    if not row["port_security_enabled"]:
+        _refuse_unsecured(bool(wanted), bool(row["allowed_address_pairs"]))
+        row["security_groups"] = []
+    elif wanted is not None:
+        security_groups.require(tx, caller, wanted, row["project_id"])
+        row["security_groups"] = wanted
+    elif row["device_owner"].startswith("network:") or not row["project_id"]:
+        row["security_groups"] = []
+    else:
+        row["security_groups"] = [security_groups.default_group(tx, row["project_id"])]
+
+
+def _update_security(tx: Tx, caller: Caller | None, row: Values, new: Values) -> None:
+    merged = {**row, **new}
+    if new.get("security_groups") is None and "security_groups" in new:
+        new["security_groups"] = []
+    if not merged["port_security_enabled"]:
+        if new.get("port_security_enabled") is False and row["security_groups"] and "security_groups" not in new:
+            raise faults.conflict(
+                "PortSecurityPortHasSecurityGroup",
+                "Port has security group associated. Cannot disable port security or IP address until security group "
+                "is removed.",
+            )
+        _refuse_unsecured(bool(merged["security_groups"]), bool(merged["allowed_address_pairs"]))
+    elif new.get("security_groups"):
+        security_groups.require(tx, caller, new["security_groups"], row["project_id"])
+
+
+def _refuse_unsecured(has_groups: bool, has_pairs: bool) -> None:
+    if has_groups:
+        raise faults.refused(
+            "PortSecurityAndIPRequiredForSecurityGroups",
+            "Port security must be enabled and port must have an IP address in order to use security groups.",
+        )
+    if has_pairs:
+        raise faults.conflict(
+            "AddressPairAndPortSecurityRequired",
+            "Port Security must be enabled in order to have allowed address pairs on a port.",
+        )
+
+
+def _replace_addresses(
+    tx: Tx, caller: Caller | None, merged: Values, row: Values, wanted: Sequence[dict[str, str]]
+) -> list[dict[str, str]]:
+    """The port's addresses after it asks for `wanted`: those it keeps stay what they are."""
+    if caller is not None and row["device_owner"] in _PROTECTED_OWNERS:
+        raise faults.bad_request("port", f"Fixed IPs of a port with device owner {row['device_owner']} are fixed")
+    held: list[dict[str, str]] = list(row["fixed_ips"])
+    kept: list[dict[str, str]] = []
+    asked: list[dict[str, str]] = []
+    moved = merged["mac_address"] != row["mac_address"]
+    for item in wanted:
+        same = None
+        if not (moved and item.get("ip_address") is None):
+            same = next((have for have in held if all(have.get(key) == item[key] for key in item)), None)
+        if same is not None:
+            held.remove(same)
+            kept.append(same)
+        else:
+            asked.append(item)
+    addresses.release(tx, row["id"], held)
+    if not asked:
+        return kept
+    taken = addresses.allocate(
+        tx,
+        row["network_id"],
+        row["id"],
+        merged["mac_address"],
+        merged["device_owner"],
+        asked,
+        automatic_too=False,
+    )
+    return kept + taken
+
+
+def _free_floating(tx: Tx, port: Values, left: set[str]) -> None:
+    """Take the port from floating IPs that lead to an address it no longer has."""
+    for row in query.rows(tx, floatingips, floatingips.c.port_id == port["id"]):
+        if row["fixed_ip_address"] not in left:
+            change(
+                tx,
+                "floatingip",
+                row,
+                {"port_id": None, "fixed_ip_address": None, "router_id": None, "status": "DOWN"},
+            )
+            if row["router_id"] is not None:
+                tx.changed("router", row["router_id"])
+
+
+def _merged_options(present: Sequence[Values], wanted: Sequence[Values]) -> list[Values]:
+    """DHCP options by name and family; a null value takes one away."""
+    options = {(item["opt_name"], item["ip_version"]): item for item in present}
+    for item in wanted:
+        version = item.get("ip_version", 4)
+        key = (item["opt_name"], version)
+        if item.get("opt_value") is None:
+            options.pop(key, None)
+        else:
+            options[key] = {"opt_name": item["opt_name"], "opt_value": item["opt_value"], "ip_version": version}
+    return list(options.values())
+
+
+def _join_groups(tx: Tx, port_id: str, groups: Sequence[str]) -> None:
+    if groups:
+        tx.execute(_JOIN_GROUP, [{"security_group_id": group, "port_id": port_id} for group in groups])
+
+
+def _mac(tx: Tx, network_id: str, wanted: str | None) -> str:
+    if wanted is not None:
+        if tx.execute(_MAC_IN_USE, {"network": network_id, "mac": wanted}).first() is not None:
+            raise _mac_taken(network_id, wanted)
+        return wanted
+    while True:
+        tail = secrets.token_hex(3)
+        mac = f"{MAC_PREFIX}:{tail[:2]}:{tail[2:4]}:{tail[4:]}"
+        if tx.execute(_MAC_IN_USE, {"network": network_id, "mac": mac}).first() is None:
+            return mac
+
+
+def _mac_taken(network_id: str, mac: str) -> Exception:
+    return faults.conflict(
+        "MacAddressInUse",
+        f"Unable to complete operation for network {network_id}. The mac address {mac} is in use.",
+    )
+
+
+def _existing(tx: Tx, port_id: str) -> Values:
+    row = find(tx, "port", port_id)
+    if row is None:
+        raise faults.not_found("port", port_id)
+    return row
+
+
+# --- what lists need ----------------------------------------------------------------------------------------------
+
+
+def _visible(caller: Caller) -> ColumnElement[bool] | None:
+    if caller.is_admin:
+        return None
+    mine = select(networks.c.id).where(networks.c.project_id == caller.project_id)
+    return or_(table.c.project_id == caller.project_id, table.c.network_id.in_(mine))
+
+
+def _seen_as(caller: Caller, row: Values) -> Values:
+    # What a caller sees without owning it is on a network that it owns.
+    return {} if row.get("project_id") == caller.project_id else {"network:project_id": caller.project_id}
+
+
+def _target(tx: Tx, values: Values) -> Values:
+    found = tx.first(
+        select(networks.c.project_id, networks.c.shared).where(networks.c.id == values.get("network_id"))
+    )
+    return {} if found is None else {"network:project_id": found[0], "shared": bool(found[1])}
+
+
+def _by_fixed_ip(caller: Caller, texts: Sequence[str]) -> ColumnElement[bool]:
+    """`ip_address=…`, `subnet_id=…` and `ip_address_substr=…`; those of one name are alternatives."""
+    wanted: dict[str, list[str]] = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator or name not in ("ip_address", "subnet_id", "ip_address_substr"):
+            raise faults.refused(
+                "HTTPBadRequest", f"'{text}' is not a filter of fixed_ips: ip_address=…, subnet_id=… are accepted"
+            )
+        wanted.setdefault(name, []).append(value)
+    held = ip_allocations.c
+    parts: list[ColumnElement[bool]] = []
+    if "ip_address" in wanted:
+        parts.append(held.ip_address.in_(IpAddress().decode_filter(text) for text in wanted["ip_address"]))
+    if "subnet_id" in wanted:
+        parts.append(held.subnet_id.in_(wanted["subnet_id"]))
+    if "ip_address_substr" in wanted:
+        parts.append(or_(*(held.ip_address.contains(text, autoescape=True) for text in wanted["ip_address_substr"])))
+    return table.c.id.in_(select(held.port_id).where(*parts))
+
+
+def _by_security_group(caller: Caller, texts: Sequence[str]) -> ColumnElement[bool]:
+    return table.c.id.in_(
+        select(security_group_ports.c.port_id).where(security_group_ports.c.security_group_id.in_(texts))
+    )
+
+
+KIND = Kind(
+    resource=PORT,
+    create=create_port,
+    update=update_port,
+    delete=delete_by_user,
+    visible=_visible,
+    target=_target,
+    seen_as=_seen_as,
+    filters={"fixed_ips": _by_fixed_ip, "security_groups": _by_security_group},
+)

@@ -1,0 +1,456 @@
+"""Routers: their interfaces, their way outside, their routes.
+
+A router gets its host with its first interface or gateway; its ports are bound there. `external_gateway_info`
+in the row repeats what the gateway port says, so that a list is one query.
+
+Source: openstack/neutron, neutron/db/l3_db.py, l3_gwmode_db.py, extraroute_db.py.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select
+
+from deuteron.api.cloud import Cloud
+from deuteron.api.hosts import registry
+from deuteron.api.network import addresses, faults, ports, quotas, sight
+from deuteron.api.network.kinds import Kind, add, change, find, remove, touch
+from deuteron.model.caller import Caller
+from deuteron.model.codecs import Boolean, Invalid, is_uuid
+from deuteron.model.errors import NotFound
+from deuteron.model.network import ROUTER, ROUTER_GATEWAY, ROUTER_INTERFACE, FixedIps
+from deuteron.store import query
+from deuteron.store.database import Tx
+from deuteron.store.network_tables import floatingips, ip_allocations, routers
+from deuteron.store.network_tables import ports as ports_table
+from deuteron.store.network_tables import subnets as subnets_table
+from deuteron.store.query import Values
+
+MAX_ROUTES = 30
+
+
+def create_router(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Values:
+    """A new router, with its gateway when one is asked for. Raises: NotFound, BadRequest, Conflict."""
+    quotas.check(tx, "router", values["project_id"])
+    gateway = _gateway_request(values.pop("external_gateway_info", None))
+    row = add(
+        tx,
+        "router",
+        {**values, "status": "ACTIVE", "availability_zones": [], "routes": [], "external_gateway_info": None},
+    )
+    return row if gateway is None else _set_gateway(tx, cloud, caller, row, gateway)
+
+
+def update_router(tx: Tx, cloud: Cloud, caller: Caller, row: Values, values: Values) -> Values:
+    """The router with `values` set. Raises: NotFound, BadRequest, Conflict."""
+    values = dict(values)
+    if "routes" in values:
+        _check_routes(tx, row, values["routes"])
+    if "external_gateway_info" in values:
+        gateway = _gateway_request(values.pop("external_gateway_info"))
+        row = _clear_gateway(tx, cloud, row) if gateway is None else _set_gateway(tx, cloud, caller, row, gateway)
+    return change(tx, "router", row, values)
+
+
+def delete_router(tx: Tx, cloud: Cloud, caller: Caller, row: Values) -> None:
+    """Delete the router with its gateway. Raises: Conflict while it has interfaces."""
+    interfaces = [port["id"] for port in interface_ports(tx, row["id"])]
+    if interfaces:
+        raise faults.conflict(
+            "RouterInUse", f"Router {row['id']} has ports still attached: {', '.join(sorted(interfaces))}"
+        )
+    if row["gateway_port_id"] is not None:
+        row = _clear_gateway(tx, cloud, row)
+    remove(tx, "router", row["id"])
+
+
+def interface_ports(tx: Tx, router_id: str) -> list[Values]:
+    """The router's ports inside, by id."""
+    return query.rows(
+        tx,
+        ports_table,
+        ports_table.c.device_id == router_id,
+        ports_table.c.device_owner == ROUTER_INTERFACE,
+        order_by=(ports_table.c.id,),
+    )
+
+
+def add_interface(tx: Tx, cloud: Cloud, caller: Caller, row: Values, body: Values) -> Values:
+    """Attach the router to a subnet, by subnet or by port; returns Neutron's answer.
+
+    Raises: NotFound, BadRequest, Conflict.
+    """
+    port_id, subnet_id = _interface_request(body)
+    if port_id is not None and subnet_id is not None:
+        raise faults.bad_request("router", "Cannot specify both subnet-id and port-id")
+    if port_id is not None:
+        return _add_by_port(tx, cloud, caller, row, port_id)
+    assert subnet_id is not None  # one of the two is there
+    return _add_by_subnet(tx, cloud, caller, row, subnet_id)
+
+
+def remove_interface(tx: Tx, cloud: Cloud, caller: Caller, row: Values, body: Values) -> Values:
+    """Detach the router; its port there goes. Raises: NotFound, BadRequest, Conflict."""
+    port_id, subnet_id = _interface_request(body)
+    held = interface_ports(tx, row["id"])
+    if port_id is not None:
+        port = next((item for item in held if item["id"] == port_id), None)
+        if port is None:
+            raise faults.missing(
+                "RouterInterfaceNotFound", f"Router {row['id']} does not have an interface with id {port_id}"
+            )
+        if subnet_id is not None and not _is_on(port, subnet_id):
+            raise faults.conflict(
+                "SubnetMismatchForPort", f"Subnet on port {port_id} does not match the requested subnet {subnet_id}."
+            )
+    else:
+        assert subnet_id is not None  # one of the two is there
+        if find(tx, "subnet", subnet_id) is None:
+            raise faults.not_found("subnet", subnet_id)
+        port = next((item for item in held if _is_on(item, subnet_id)), None)
+        if port is None:
+            raise faults.missing(
+                "RouterInterfaceNotFoundForSubnet", f"Router {row['id']} has no interface on subnet {subnet_id}"
+            )
+    leaving = [item["subnet_id"] for item in port["fixed_ips"]]
+    # An IPv6 port may serve several subnets; naming one of them takes only that one away.
+    partly = subnet_id is not None and port_id is None and len(leaving) > 1
+    if partly and subnet_id is not None:
+        leaving = [subnet_id]
+    for each in leaving:
+        _refuse_interface_in_use(tx, row, port, each)
+    if partly and subnet_id is not None:
+        ports.leave_subnet(tx, cloud, port, subnet_id)
+    else:
+        ports.delete_port(tx, cloud, port["id"])
+    touch(tx, "router", row["id"])
+    return _interface_answer(row, port, leaving)
+
+
+def change_routes(tx: Tx, cloud: Cloud, caller: Caller, row: Values, routes: Any, *, adding: bool) -> Values:
+    """Add routes to the router's, or take them away; returns its row. Raises: BadRequest."""
+    attribute = ROUTER.by_name["routes"]
+    try:
+        wanted = attribute.codec.decode(routes)
+    except Invalid as error:
+        raise faults.invalid_value("routes", error.reason) from None
+    present = list(row["routes"])
+    if adding:
+        present += [route for route in wanted if route not in present]
+    else:
+        present = [route for route in present if route not in wanted]
+    return update_router(tx, cloud, caller, row, {"routes": present})
+
+
+# --- gateway ------------------------------------------------------------------------------------------------------
+
+
+def _gateway_request(raw: Any) -> Values | None:
+    """What the client asks of the gateway; None to have none. Raises: BadRequest."""
+    if raw is None or raw == {}:
+        return None
+    if not isinstance(raw, dict):
+        raise faults.invalid_value("external_gateway_info", f"'{raw}' is not a dictionary")
+    unknown = [name for name in raw if name not in ("network_id", "enable_snat", "external_fixed_ips", "qos_policy_id")]
+    if unknown:
+        raise faults.invalid_value(
+            "external_gateway_info", f"Validation of dictionary's keys failed. Unexpected keys: {unknown}"
+        )
+    if raw.get("network_id") is None:
+        return None
+    if not isinstance(raw["network_id"], str) or not is_uuid(raw["network_id"]):
+        raise faults.invalid_value("external_gateway_info", f"'{raw['network_id']}' is not a valid UUID")
+    result: Values = {"network_id": raw["network_id"]}
+    try:
+        if "enable_snat" in raw:
+            result["enable_snat"] = Boolean().decode(raw["enable_snat"])
+        if raw.get("external_fixed_ips") is not None:
+            result["external_fixed_ips"] = FixedIps().decode(raw["external_fixed_ips"])
+    except Invalid as error:
+        raise faults.invalid_value("external_gateway_info", error.reason) from None
+    return result
+
+
+def _set_gateway(tx: Tx, cloud: Cloud, caller: Caller, row: Values, wanted: Values) -> Values:
+    network = sight.network_for(tx, caller, wanted["network_id"])
+    if not network["router:external"]:
+        raise faults.bad_request("router", f"Network {network['id']} is not an external network")
+    present = row["external_gateway_info"]
+    snat = wanted.get("enable_snat", present["enable_snat"] if present else True)
+    if present is not None and present["network_id"] == network["id"]:
+        port = find(tx, "port", row["gateway_port_id"])
+        assert port is not None  # the router's row names it
+        if wanted.get("external_fixed_ips"):
+            port = ports.update_port(tx, cloud, None, port, {"fixed_ips": wanted["external_fixed_ips"]})
+        return change(tx, "router", row, {"external_gateway_info": _gateway_info(port, snat)})
+    if present is not None:
+        row = _clear_gateway(tx, cloud, row)
+    candidates = addresses.subnets_of(tx, network["id"])
+    for subnet in candidates:
+        _refuse_overlap(tx, row, subnet)
+    host = _host_of(tx, cloud, row)
+    port = ports.create_port(
+        tx,
+        cloud,
+        None,
+        {
+            "network_id": network["id"],
+            "project_id": "",
+            "device_owner": ROUTER_GATEWAY,
+            "device_id": row["id"],
+            "fixed_ips": wanted.get("external_fixed_ips"),
+            "binding:host_id": host,
+        },
+    )
+    if not port["fixed_ips"]:
+        raise faults.bad_request("router", f"No IPs available for external network {network['id']}")
+    return change(
+        tx,
+        "router",
+        row,
+        {
+            "external_gateway_info": _gateway_info(port, snat),
+            "gateway_port_id": port["id"],
+            "gateway_network_id": network["id"],
+            "host": host,
+            "availability_zones": ["nova"],
+        },
+    )
+
+
+def _clear_gateway(tx: Tx, cloud: Cloud, row: Values) -> Values:
+    if row["gateway_port_id"] is None:
+        return row
+    used = tx.first(
+        select(floatingips.c.id)
+        .where(
+            floatingips.c.router_id == row["id"], floatingips.c.floating_network_id == row["gateway_network_id"]
+        )
+        .limit(1)
+    )
+    if used is not None:
+        raise faults.conflict(
+            "RouterExternalGatewayInUseByFloatingIp",
+            f"Gateway cannot be updated for router {row['id']}, since a gateway to external network "
+            f"{row['gateway_network_id']} is required by one or more floating IPs.",
+        )
+    ports.delete_port(tx, cloud, row["gateway_port_id"])
+    return change(
+        tx, "router", row, {"external_gateway_info": None, "gateway_port_id": None, "gateway_network_id": None}
+    )
+
+
+def _gateway_info(port: Values, snat: bool) -> Values:
+    return {"network_id": port["network_id"], "external_fixed_ips": port["fixed_ips"], "enable_snat": snat}
+
+
+# --- interfaces ---------------------------------------------------------------------------------------------------
+
+
+def _interface_request(body: Values) -> tuple[str | None, str | None]:
+    port_id, subnet_id = body.get("port_id"), body.get("subnet_id")
+    if not port_id and not subnet_id:
+        raise faults.bad_request("router", "Either subnet_id or port_id must be specified")
+    for name, value in (("port_id", port_id), ("subnet_id", subnet_id)):
+        if value and (not isinstance(value, str) or not is_uuid(value)):
+            raise faults.invalid_value(name, f"'{value}' is not a valid UUID")
+    return port_id or None, subnet_id or None
+
+
+def _add_by_subnet(tx: Tx, cloud: Cloud, caller: Caller, row: Values, subnet_id: str) -> Values:
+    subnet = find(tx, "subnet", subnet_id)
+    if subnet is None:
+        raise faults.not_found("subnet", subnet_id)
+    try:
+        network = sight.network_for(tx, caller, subnet["network_id"])
+    except NotFound:
+        raise faults.not_found("subnet", subnet_id) from None
+    if not sight.is_shared_with(tx, caller, network):
+        raise faults.not_found("subnet", subnet_id)
+    if subnet["gateway_ip"] is None:
+        raise faults.bad_request("router", "Subnet for router interface must have a gateway IP")
+    if subnet["ip_version"] == 6 and subnet["ipv6_ra_mode"] is None and subnet["ipv6_address_mode"] is not None:
+        raise faults.bad_request(
+            "router", f"IPv6 subnet {subnet_id} configured to receive RAs from an external router cannot be added to "
+            "Neutron Router"
+        )
+    _refuse_overlap(tx, row, subnet)
+    host = _host_of(tx, cloud, row)
+    fixed = {"subnet_id": subnet_id, "ip_address": subnet["gateway_ip"]}
+    port = _ipv6_port(tx, row, subnet)
+    if port is not None:
+        item = addresses.take_exact(tx, subnet, port["id"], ipaddress.ip_address(subnet["gateway_ip"]))
+        port = change(tx, "port", port, {"fixed_ips": [*port["fixed_ips"], item]})
+    else:
+        port = ports.create_port(
+            tx,
+            cloud,
+            None,
+            {
+                "network_id": subnet["network_id"],
+                "project_id": row["project_id"],
+                "device_owner": ROUTER_INTERFACE,
+                "device_id": row["id"],
+                "fixed_ips": [fixed],
+                "binding:host_id": host,
+            },
+        )
+    _settle(tx, row, host)
+    return _interface_answer(row, port, [subnet_id])
+
+
+def _add_by_port(tx: Tx, cloud: Cloud, caller: Caller, row: Values, port_id: str) -> Values:
+    port = find(tx, "port", port_id)
+    if port is None or not (caller.is_admin or port["project_id"] == caller.project_id):
+        raise faults.not_found("port", port_id)
+    if port["device_id"]:
+        raise faults.port_in_use(port)
+    if not port["fixed_ips"]:
+        raise faults.bad_request("router", "Router port must have at least one fixed IP")
+    subnets = {item["subnet_id"]: find(tx, "subnet", item["subnet_id"]) for item in port["fixed_ips"]}
+    found = [subnet for subnet in subnets.values() if subnet is not None]
+    if sum(1 for subnet in found if subnet["ip_version"] == 4) > 1:
+        raise faults.bad_request("router", "Cannot have multiple IPv4 subnets on router port")
+    for subnet in found:
+        _refuse_overlap(tx, row, subnet)
+    host = _host_of(tx, cloud, row)
+    port = ports.update_port(
+        tx,
+        cloud,
+        None,
+        port,
+        {
+            "device_id": row["id"],
+            "device_owner": ROUTER_INTERFACE,
+            "security_groups": [],
+            "allowed_address_pairs": [],
+            "port_security_enabled": False,
+            "binding:host_id": host,
+        },
+    )
+    _settle(tx, row, host)
+    return _interface_answer(row, port, list(subnets))
+
+
+def _ipv6_port(tx: Tx, row: Values, subnet: Values) -> Values | None:
+    """The router's IPv6 port on the subnet's network: IPv6 subnets of one network share a port."""
+    if subnet["ip_version"] != 6:
+        return None
+    for port in interface_ports(tx, row["id"]):
+        if port["network_id"] == subnet["network_id"] and all(":" in item["ip_address"] for item in port["fixed_ips"]):
+            return port
+    return None
+
+
+def _refuse_overlap(tx: Tx, row: Values, subnet: Values) -> None:
+    prefix = ipaddress.ip_network(subnet["cidr"])
+    held = tx.all(
+        select(subnets_table.c.id, subnets_table.c.cidr)
+        .join(ip_allocations, ip_allocations.c.subnet_id == subnets_table.c.id)
+        .join(ports_table, ports_table.c.id == ip_allocations.c.port_id)
+        .where(ports_table.c.device_id == row["id"], ports_table.c.device_owner.in_((ROUTER_INTERFACE, ROUTER_GATEWAY)))
+    )
+    for other_id, cidr in held:
+        if other_id == subnet["id"]:
+            raise faults.bad_request("router", f"Router already has a port on subnet {subnet['id']}")
+        other = ipaddress.ip_network(cidr)
+        if other.version == prefix.version and other.overlaps(prefix):
+            raise faults.bad_request(
+                "router",
+                f"Cidr {subnet['cidr']} of subnet {subnet['id']} overlaps with cidr {cidr} of subnet {other_id}",
+            )
+
+
+def _refuse_interface_in_use(tx: Tx, row: Values, port: Values, subnet_id: str) -> None:
+    subnet = find(tx, "subnet", subnet_id)
+    if subnet is None:
+        return
+    inside = select(ip_allocations.c.port_id).where(ip_allocations.c.subnet_id == subnet_id)
+    for fixed in tx.scalars(
+        select(floatingips.c.fixed_ip_address).where(
+            floatingips.c.router_id == row["id"], floatingips.c.port_id.in_(inside)
+        )
+    ):
+        if ipaddress.ip_address(fixed) in ipaddress.ip_network(subnet["cidr"]):
+            raise faults.conflict(
+                "RouterInterfaceInUseByFloatingIP",
+                f"Router interface for subnet {subnet_id} on router {row['id']} cannot be deleted, as it is required "
+                "by one or more floating IPs.",
+            )
+    for route in row["routes"]:
+        if ipaddress.ip_address(route["nexthop"]) in ipaddress.ip_network(subnet["cidr"]):
+            raise faults.conflict(
+                "RouterInterfaceInUseByRoute",
+                f"Router interface for subnet {subnet_id} on router {row['id']} cannot be deleted, as it is required "
+                "by one or more routes.",
+            )
+
+
+def _interface_answer(row: Values, port: Values, subnet_ids: Sequence[str]) -> Values:
+    return {
+        "id": row["id"],
+        "project_id": row["project_id"],
+        "port_id": port["id"],
+        "network_id": port["network_id"],
+        "subnet_id": subnet_ids[0] if subnet_ids else None,
+        "subnet_ids": list(subnet_ids),
+    }
+
+
+def _is_on(port: Values, subnet_id: str) -> bool:
+    return any(item["subnet_id"] == subnet_id for item in port["fixed_ips"])
+
+
+def _host_of(tx: Tx, cloud: Cloud, row: Values) -> str:
+    host: str | None = row["host"] or registry.network_host_for(tx, cloud, row["id"])
+    return host or ""
+
+
+def _settle(tx: Tx, row: Values, host: str) -> None:
+    """The router runs on `host` from its first interface on; each interface is a change of the router."""
+    placed = {"host": host or None, "availability_zones": ["nova"]}
+    if change(tx, "router", row, placed) is row:
+        touch(tx, "router", row["id"])
+
+
+# --- routes -------------------------------------------------------------------------------------------------------
+
+
+def _check_routes(tx: Tx, row: Values, routes: Sequence[dict[str, str]]) -> None:
+    """Each next hop is in a subnet of the router, and is not the router. Raises: BadRequest."""
+    if len(routes) > MAX_ROUTES:
+        raise faults.refused(
+            "RoutesExhausted",
+            f"Unable to complete operation for {row['id']}. The number of routes exceeds the maximum {MAX_ROUTES}.",
+        )
+    if not routes:
+        return
+    held = tx.all(
+        select(subnets_table.c.cidr, ip_allocations.c.ip_address)
+        .join(ip_allocations, ip_allocations.c.subnet_id == subnets_table.c.id)
+        .join(ports_table, ports_table.c.id == ip_allocations.c.port_id)
+        .where(ports_table.c.device_id == row["id"])
+    )
+    prefixes = [ipaddress.ip_network(cidr) for cidr, _ in held]
+    own = {address for _, address in held}
+    for route in routes:
+        hop = ipaddress.ip_address(route["nexthop"])
+        if not any(hop.version == prefix.version and hop in prefix for prefix in prefixes):
+            reason = "the nexthop is not connected with router"
+        elif str(hop) in own:
+            reason = "the nexthop is used by router"
+        else:
+            continue
+        raise faults.refused("InvalidRoutes", f"Invalid format for routes: {list(routes)}, {reason}")
+
+
+KIND = Kind(
+    resource=ROUTER,
+    create=create_router,
+    update=update_router,
+    delete=delete_router,
+    visible=sight.own(routers.c.project_id),
+)

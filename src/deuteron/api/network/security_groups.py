@@ -1,0 +1,391 @@
+"""Security groups and their rules: what ports let in and out.
+
+Every project has a group `default`, made when it is first needed. A rule that says the same as another of
+its group is found by the index over what it says, so that a large group takes a rule as fast as an empty one.
+
+Source: openstack/neutron, neutron/db/securitygroups_db.py; neutron-lib, neutron_lib/constants.py (protocols).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, bindparam, delete, or_, select
+from sqlalchemy.exc import IntegrityError
+
+from deuteron.api.cloud import Cloud
+from deuteron.api.network import faults, quotas, sight
+from deuteron.api.network.kinds import Kind, add, change, find, new_id, remove, touch
+from deuteron.model.caller import Caller
+from deuteron.model.network import SECURITY_GROUP, SECURITY_GROUP_RULE
+from deuteron.store import query
+from deuteron.store.database import Tx
+from deuteron.store.network_tables import (
+    default_groups,
+    rbac_policies,
+    security_group_ports,
+    security_group_rules,
+    security_groups,
+)
+from deuteron.store.query import Values
+
+DEFAULT = "default"
+
+PROTOCOLS: dict[str, int] = {
+    "ah": 51,
+    "dccp": 33,
+    "egp": 8,
+    "esp": 50,
+    "gre": 47,
+    "hopopt": 0,
+    "icmp": 1,
+    "igmp": 2,
+    "ip": 0,
+    "ipip": 4,
+    "ipv6-encap": 41,
+    "ipv6-frag": 44,
+    "ipv6-icmp": 58,
+    "icmpv6": 58,
+    "ipv6-nonxt": 59,
+    "ipv6-opts": 60,
+    "ipv6-route": 43,
+    "ospf": 89,
+    "pgm": 113,
+    "rsvp": 46,
+    "sctp": 132,
+    "tcp": 6,
+    "udp": 17,
+    "udplite": 136,
+    "vrrp": 112,
+}
+_WITH_PORTS = frozenset({6, 17, 33, 132, 136})
+_ICMP = frozenset({1, 58})
+
+_DEFAULT_GROUP = select(default_groups.c.security_group_id).where(default_groups.c.project_id == bindparam("project"))
+
+
+def default_group(tx: Tx, project_id: str) -> str:
+    """The id of the project's default group, which is made when it is not there."""
+    found: str | None = tx.execute(_DEFAULT_GROUP, {"project": project_id}).scalar()
+    if found is not None:
+        return found
+    group = add(
+        tx,
+        "security_group",
+        {
+            "name": DEFAULT,
+            "project_id": project_id,
+            "description": "Default security group",
+            "stateful": True,
+            "shared": False,
+            "is_default": True,
+        },
+    )
+    tx.insert(default_groups, {"project_id": project_id, "security_group_id": group["id"]})
+    for ethertype in ("IPv4", "IPv6"):
+        _add_rule(tx, group, {"direction": "egress", "ethertype": ethertype})
+        _add_rule(tx, group, {"direction": "ingress", "ethertype": ethertype, "remote_group_id": group["id"]})
+    return str(group["id"])
+
+
+def has_default_group(tx: Tx, project_id: str) -> bool:
+    return tx.execute(_DEFAULT_GROUP, {"project": project_id}).scalar() is not None
+
+
+def require(tx: Tx, caller: Caller | None, groups: Sequence[str], project_id: str) -> None:
+    """Raises: NotFound for a group that is not there, or that neither the caller nor the project may use."""
+    if not groups:
+        return
+    statement = select(security_groups.c.id, security_groups.c.project_id).where(security_groups.c.id.in_(groups))
+    owners: dict[str, str] = {row[0]: row[1] for row in tx.all(statement)}
+    for group_id in groups:
+        owner = owners.get(group_id)
+        allowed = owner is not None and (
+            caller is None or caller.is_admin or owner in (caller.project_id, project_id)
+        )
+        if not allowed and owner is not None and caller is not None:
+            allowed = tx.first(sight.shared_with(caller).where(rbac_policies.c.object_id == group_id)) is not None
+        if not allowed:
+            raise faults.not_found("security_group", group_id)
+
+
+def create_group(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Values:
+    """A new group that lets everything out and nothing in. Raises: Conflict."""
+    default_group(tx, values["project_id"])
+    if values["name"].lower() == DEFAULT:
+        raise faults.conflict("SecurityGroupDefaultAlreadyExists", "Default security group already exists.")
+    quotas.check(tx, "security_group", values["project_id"])
+    quotas.check(tx, "security_group_rule", values["project_id"], 2)
+    group = add(tx, "security_group", {**values, "shared": False, "is_default": False})
+    for ethertype in ("IPv4", "IPv6"):
+        _add_rule(tx, group, {"direction": "egress", "ethertype": ethertype})
+    return group
+
+
+def update_group(tx: Tx, cloud: Cloud, caller: Caller, row: Values, values: Values) -> Values:
+    """The group with `values` set. Raises: Conflict."""
+    if row["is_default"] and values.get("name", row["name"]) != row["name"]:
+        raise faults.conflict("SecurityGroupCannotUpdateDefault", "Updating default security group not allowed.")
+    if values.get("name", "").lower() == DEFAULT and not row["is_default"]:
+        raise faults.conflict("SecurityGroupDefaultAlreadyExists", "Default security group already exists.")
+    if "stateful" in values and values["stateful"] != row["stateful"]:
+        _refuse_if_used(tx, row["id"])
+    return change(tx, "security_group", row, values)
+
+
+def delete_group(tx: Tx, cloud: Cloud, caller: Caller, row: Values) -> None:
+    """Delete the group with its rules, and rules of others that name it. Raises: Conflict while ports use it."""
+    if row["is_default"] and not caller.is_admin:
+        raise faults.conflict(
+            "SecurityGroupCannotRemoveDefault", "Insufficient rights for removing default security group."
+        )
+    _refuse_if_used(tx, row["id"])
+    rules = security_group_rules
+    for rule_id, group_id in tx.all(
+        select(rules.c.id, rules.c.security_group_id).where(
+            or_(rules.c.security_group_id == row["id"], rules.c.remote_group_id == row["id"])
+        )
+    ):
+        remove(tx, "security_group_rule", rule_id)
+        if group_id != row["id"]:
+            touch(tx, "security_group", group_id)
+    tx.execute(delete(default_groups).where(default_groups.c.security_group_id == row["id"]))
+    remove(tx, "security_group", row["id"])
+
+
+def create_rule(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Values:
+    """A new rule. Raises: BadRequest, NotFound, Conflict."""
+    group = find(tx, "security_group", values["security_group_id"])
+    if group is None or not (caller.is_admin or group["project_id"] == caller.project_id):
+        raise faults.not_found("security_group", values["security_group_id"])
+    decoded = _decoded_rule(values)
+    remote = decoded.get("remote_group_id")
+    if remote is not None:
+        other = group if remote == group["id"] else find(tx, "security_group", remote)
+        if other is None or not (caller.is_admin or other["project_id"] == caller.project_id):
+            raise faults.not_found("security_group", remote)
+    quotas.check(tx, "security_group_rule", values["project_id"])
+    rule = _add_rule(tx, group, decoded)
+    touch(tx, "security_group", group["id"])
+    return rule
+
+
+def delete_rule(tx: Tx, cloud: Cloud, caller: Caller, row: Values) -> None:
+    remove(tx, "security_group_rule", row["id"])
+    touch(tx, "security_group", row["security_group_id"])
+
+
+def derive_groups(tx: Tx, cloud: Cloud, caller: Caller, rows: Sequence[Values], names: frozenset[str]) -> None:
+    """Put each group's rules into its answer, with one query for all."""
+    if "security_group_rules" not in names or not rows:
+        return
+    rules = security_group_rules
+    shown = [a.name for a in SECURITY_GROUP_RULE.attributes if a.read and a.stored]
+    by_id: dict[str, list[Values]] = {row["id"]: [] for row in rows}
+    condition: ColumnElement[bool] | None = None
+    if len(by_id) <= 500:
+        condition = rules.c.security_group_id.in_(by_id)
+    for rule in query.answers(tx, rules, shown, () if condition is None else (condition,)):
+        group_id = rule["security_group_id"]
+        if group_id in by_id:
+            rule["tenant_id"] = rule["project_id"]
+            by_id[group_id].append(rule)
+    for row in rows:
+        row["security_group_rules"] = by_id[row["id"]]
+
+
+def _refuse_if_used(tx: Tx, group_id: str) -> None:
+    used = select(security_group_ports.c.port_id).where(security_group_ports.c.security_group_id == group_id).limit(1)
+    if tx.first(used) is not None:
+        raise faults.conflict("SecurityGroupInUse", f"Security Group {group_id} in use.")
+
+
+def _add_rule(tx: Tx, group: Values, values: Values) -> Values:
+    number = _number(values.get("protocol"), values["ethertype"])
+    row = {
+        "description": "",
+        "protocol": None,
+        "port_range_min": None,
+        "port_range_max": None,
+        "remote_ip_prefix": None,
+        "remote_group_id": None,
+        "remote_address_group_id": None,
+        "normalized_cidr": None,
+        **values,
+        "id": new_id(),
+        "project_id": values.get("project_id", group["project_id"]),
+        "security_group_id": group["id"],
+        "belongs_to_default_sg": bool(group["is_default"]),
+        "protocol_number": number,
+    }
+    row["signature"] = "|".join(
+        "" if part is None else str(part)
+        for part in (
+            row["direction"],
+            row["ethertype"],
+            number,
+            row["port_range_min"],
+            row["port_range_max"],
+            row["normalized_cidr"],
+            row["remote_group_id"],
+        )
+    )
+    try:
+        return add(tx, "security_group_rule", row)
+    except IntegrityError:
+        rules = security_group_rules
+        other = tx.scalar(
+            select(rules.c.id).where(
+                rules.c.security_group_id == group["id"], rules.c.signature == row["signature"]
+            )
+        )
+        raise faults.conflict(
+            "SecurityGroupRuleExists", f"Security group rule already exists. Rule id is {other}."
+        ) from None
+
+
+def _decoded_rule(values: Values) -> Values:
+    """The rule with its protocol, ports and prefix checked against each other. Raises: BadRequest."""
+    ethertype = {"ipv4": "IPv4", "ipv6": "IPv6"}.get(str(values.get("ethertype") or "IPv4").lower())
+    if ethertype is None:
+        raise faults.refused(
+            "SecurityGroupRuleInvalidEtherType",
+            f"Security group rule for ethertype '{values['ethertype']}' not supported. "
+            "Allowed values are ['IPv4', 'IPv6'].",
+        )
+    result = {**values, "ethertype": ethertype}
+    protocol = values.get("protocol")
+    if protocol is not None:
+        protocol = str(protocol).lower()
+        if protocol in ("any", "-1"):
+            protocol = None
+    result["protocol"] = protocol
+    number = _number(protocol, ethertype)
+    _check_ports(number, protocol, values.get("port_range_min"), values.get("port_range_max"))
+    if ethertype == "IPv4" and number == 58:
+        raise faults.refused(
+            "SecurityGroupEthertypeConflictWithProtocol",
+            f"Invalid ethertype {ethertype} for protocol {protocol}.",
+        )
+    names = ("remote_ip_prefix", "remote_group_id", "remote_address_group_id")
+    remotes = [name for name in names if values.get(name) is not None]
+    if len(remotes) > 1:
+        raise faults.refused(
+            "SecurityGroupMultipleRemoteEntites",
+            "Only one of remote_ip_prefix, remote_group_id or remote_address_group_id may be provided.",
+        )
+    if values.get("remote_address_group_id") is not None:
+        raise faults.missing(
+            "AddressGroupNotFound", f"Address group {values['remote_address_group_id']} could not be found."
+        )
+    prefix = values.get("remote_ip_prefix")
+    if prefix is not None:
+        try:
+            network = ipaddress.ip_network(prefix, strict=False)
+        except ValueError:
+            raise faults.refused(
+                "HTTPBadRequest", f"Invalid input for remote_ip_prefix. Reason: '{prefix}' is not a valid CIDR."
+            ) from None
+        if network.version != int(ethertype[-1]):
+            raise faults.refused(
+                "SecurityGroupRuleParameterConflict", f"Conflicting value ethertype {ethertype} for CIDR {prefix}"
+            )
+        result["normalized_cidr"] = str(network)
+        result["remote_ip_prefix"] = prefix if "/" in prefix else str(network)
+    return result
+
+
+def _number(protocol: str | None, ethertype: str) -> int | None:
+    if protocol is None:
+        return None
+    if protocol == "icmp" and ethertype == "IPv6":
+        return 58
+    if protocol in PROTOCOLS:
+        return PROTOCOLS[protocol]
+    if protocol.isascii() and protocol.isdigit() and int(protocol) <= 255:
+        return int(protocol)
+    names = ", ".join(f"'{name}'" for name in PROTOCOLS)
+    raise faults.refused(
+        "SecurityGroupRuleInvalidProtocol",
+        f"Security group rule protocol {protocol} not supported. Only protocol values (None, 'any', {names}) and "
+        "integer representations [0 to 255] are supported.",
+    )
+
+
+def _check_ports(number: int | None, protocol: str | None, low: int | None, high: int | None) -> None:
+    if low is None and high is None:
+        return
+    if number in _ICMP:
+        for name, field, value in (("type", "port_range_min", low), ("code", "port_range_max", high)):
+            if value is not None and not 0 <= value <= 255:
+                raise faults.refused(
+                    "SecurityGroupInvalidIcmpValue",
+                    f"Invalid value for ICMP {name} ({field}) {value}. It must be 0 to 255.",
+                )
+        if low is None:
+            raise faults.refused(
+                "SecurityGroupMissingIcmpType",
+                f"ICMP code (port-range-max) {high} is provided but ICMP type (port-range-min) is missing.",
+            )
+        return
+    if number is None:
+        raise faults.refused(
+            "SecurityGroupProtocolRequiredWithPorts", "Must also specify protocol if port range is given."
+        )
+    if number not in _WITH_PORTS:
+        raise faults.refused(
+            "SecurityGroupInvalidProtocolForPort",
+            f"Invalid protocol {protocol} for port range, only supported for "
+            "['tcp', 'udp', 'udplite', 'sctp', 'dccp'].",
+        )
+    for value in (low, high):
+        if value is not None and not 0 <= value <= 65535:
+            raise faults.refused("SecurityGroupInvalidPortValue", f"Invalid value for port {value}")
+    if low is None or high is None or low > high:
+        raise faults.refused(
+            "SecurityGroupInvalidPortRange", "For TCP/UDP protocols, port_range_min must be <= port_range_max"
+        )
+
+
+def _visible_groups(caller: Caller) -> ColumnElement[bool] | None:
+    if caller.is_admin:
+        return None
+    return or_(security_groups.c.project_id == caller.project_id, security_groups.c.id.in_(sight.shared_with(caller)))
+
+
+def _seen_as(caller: Caller, row: Values) -> Values:
+    return {} if row.get("project_id") == caller.project_id or caller.is_admin else {"shared": True}
+
+
+def _visible_rules(caller: Caller) -> ColumnElement[bool] | None:
+    if caller.is_admin:
+        return None
+    mine = select(security_groups.c.id).where(security_groups.c.project_id == caller.project_id)
+    return or_(
+        security_group_rules.c.project_id == caller.project_id, security_group_rules.c.security_group_id.in_(mine)
+    )
+
+
+def _rule_seen_as(caller: Caller, row: Values) -> Values:
+    return {} if row.get("project_id") == caller.project_id else {"security_group:project_id": caller.project_id}
+
+
+KIND = Kind(
+    resource=SECURITY_GROUP,
+    create=create_group,
+    update=update_group,
+    delete=delete_group,
+    visible=_visible_groups,
+    seen_as=_seen_as,
+    derive=derive_groups,
+)
+
+RULE_KIND = Kind(
+    resource=SECURITY_GROUP_RULE,
+    create=create_rule,
+    update=None,
+    delete=delete_rule,
+    visible=_visible_rules,
+    seen_as=_rule_seen_as,
+)

@@ -1,0 +1,165 @@
+"""The Network v2.0 service: its routes, its error bodies, and what it makes in an empty cloud."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deuteron.api.call import Call, Mode, Reply, Route
+from deuteron.api.network import (
+    agents,
+    bodies,
+    extensions,
+    faults,
+    floatingips,
+    networks,
+    ports,
+    quotas,
+    rbac,
+    routers,
+    security_groups,
+    sight,
+    subnetpools,
+    subnets,
+)
+from deuteron.api.network.kinds import Kind
+from deuteron.api.network.objects import Objects
+from deuteron.api.network.tags import Tags
+from deuteron.model.errors import ApiError
+from deuteron.store.database import Tx
+from deuteron.store.query import Values
+
+KINDS: tuple[Kind, ...] = (
+    networks.KIND,
+    subnets.KIND,
+    ports.KIND,
+    routers.KIND,
+    floatingips.KIND,
+    security_groups.KIND,
+    security_groups.RULE_KIND,
+    subnetpools.KIND,
+    subnetpools.SCOPE_KIND,
+    rbac.KIND,
+)
+
+
+class NetworkService:
+    """Neutron's API below `/network`."""
+
+    name = "network"
+    prefix = "/network"
+
+    def __init__(self) -> None:
+        self._seen = sight.Sight()
+        self._objects = {kind.name: Objects(kind, self._seen) for kind in KINDS}
+
+    def routes(self) -> tuple[Route, ...]:
+        found = [
+            Route("GET", "/", self.versions, auth=False),
+            Route("GET", "/v2.0", self.resources),
+            Route("GET", "/v2.0/extensions", extensions.list_extensions),
+            Route("GET", "/v2.0/extensions/{alias}", extensions.show_extension),
+            Route("GET", "/v2.0/agents", agents.list_agents),
+            Route("GET", "/v2.0/agents/{id}", agents.show_agent),
+            Route("PUT", "/v2.0/agents/{id}", agents.update_agent),
+            Route("DELETE", "/v2.0/agents/{id}", agents.delete_agent),
+            Route("GET", "/v2.0/agents/{id}/dhcp-networks", agents.networks_of_agent),
+            Route("GET", "/v2.0/agents/{id}/l3-routers", agents.routers_of_agent),
+            Route("GET", "/v2.0/networks/{id}/dhcp-agents", agents.agents_of_network),
+            Route("GET", "/v2.0/routers/{id}/l3-agents", agents.agents_of_router),
+            Route("GET", "/v2.0/availability_zones", agents.list_zones),
+            Route("GET", "/v2.0/service-providers", agents.list_providers),
+            Route("GET", "/v2.0/network-ip-availabilities", agents.list_availability),
+            Route("GET", "/v2.0/network-ip-availabilities/{id}", agents.show_availability),
+            Route("GET", "/v2.0/quotas", quotas.list_all),
+            Route("GET", "/v2.0/quotas/tenant", quotas.show_own),
+            Route("GET", "/v2.0/quotas/project", quotas.show_own),
+            Route("GET", "/v2.0/quotas/{project}", quotas.show),
+            Route("GET", "/v2.0/quotas/{project}/default", quotas.show_default),
+            Route("GET", "/v2.0/quotas/{project}/details", quotas.show_details),
+            Route("GET", "/v2.0/quotas/{project}/details.json", quotas.show_details),
+            Route("PUT", "/v2.0/quotas/{project}", quotas.update, Mode.WRITE),
+            Route("DELETE", "/v2.0/quotas/{project}", quotas.reset, Mode.WRITE),
+            Route("PUT", "/v2.0/routers/{id}/add_router_interface", self.add_router_interface, Mode.WRITE),
+            Route("PUT", "/v2.0/routers/{id}/remove_router_interface", self.remove_router_interface, Mode.WRITE),
+            Route("PUT", "/v2.0/routers/{id}/add_extraroutes", self.add_extraroutes, Mode.WRITE),
+            Route("PUT", "/v2.0/routers/{id}/remove_extraroutes", self.remove_extraroutes, Mode.WRITE),
+        ]
+        for kind in KINDS:
+            found.extend(self._objects[kind.name].routes())
+            if "tags" in kind.resource.by_name:
+                found.extend(Tags(kind).routes())
+        return tuple(found)
+
+    def error(self, call: Call | None, error: ApiError) -> Reply:
+        """Neutron's body; a missing or bad token is answered in Keystone's, as its middleware does."""
+        if error.status == 401:
+            endpoint = call.cloud.endpoint if call is not None else ""
+            return Reply(
+                401,
+                {"error": {"code": 401, "title": "Unauthorized", "message": error.message}},
+                headers={"WWW-Authenticate": f'Keystone uri="{endpoint}/identity"'},
+            )
+        inner: dict[str, Any] = {"type": error.type, "message": error.message, "detail": ""}
+        headers: dict[str, str] = {}
+        if error.status == 405:
+            headers["Allow"] = error.detail
+            inner["message"] = (
+                "The server could not comply with the request since it is either malformed or otherwise incorrect."
+            )
+        if error.hint:
+            inner["hint"] = error.hint
+        return Reply(error.status, {"NeutronError": inner}, headers=headers)
+
+    def prepare(self, call: Call) -> None:
+        """The API has no microversions; `.json` at the end of a path means nothing."""
+
+    # --- handlers -------------------------------------------------------------------------------------------------
+
+    def versions(self, call: Call, tx: Tx) -> Reply:
+        """GET /: no token asked for."""
+        link = {"rel": "self", "href": f"{call.base_url}/network/v2.0/"}
+        return Reply(200, {"versions": [{"id": "v2.0", "status": "CURRENT", "links": [link]}]})
+
+    def resources(self, call: Call, tx: Tx) -> Reply:
+        """GET /v2.0: the core resources."""
+        base = f"{call.base_url}/network/v2.0"
+        return Reply(
+            200,
+            {
+                "resources": [
+                    {"name": name, "collection": f"{name}s", "links": [{"rel": "self", "href": f"{base}/{name}s"}]}
+                    for name in ("network", "subnet", "subnetpool", "port")
+                ]
+            },
+        )
+
+    def add_router_interface(self, call: Call, tx: Tx) -> Reply:
+        row = self._router(call, tx, "add_router_interface")
+        return Reply(200, routers.add_interface(tx, call.cloud, call.caller, row, _action_body(call)))
+
+    def remove_router_interface(self, call: Call, tx: Tx) -> Reply:
+        row = self._router(call, tx, "remove_router_interface")
+        return Reply(200, routers.remove_interface(tx, call.cloud, call.caller, row, _action_body(call)))
+
+    def add_extraroutes(self, call: Call, tx: Tx) -> Reply:
+        return self._change_routes(call, tx, adding=True)
+
+    def remove_extraroutes(self, call: Call, tx: Tx) -> Reply:
+        return self._change_routes(call, tx, adding=False)
+
+    def _change_routes(self, call: Call, tx: Tx, *, adding: bool) -> Reply:
+        row = self._router(call, tx, "add_extraroutes" if adding else "remove_extraroutes")
+        routes = bodies.one(call, "router").get("routes", [])
+        row = routers.change_routes(tx, call.cloud, call.caller, row, routes, adding=adding)
+        names = ("id", "name", "project_id", "routes")
+        return Reply(200, {"router": {**{name: row[name] for name in names}, "tenant_id": row["project_id"]}})
+
+    def _router(self, call: Call, tx: Tx, rule: str) -> Values:
+        row = sight.find_visible(tx, call.caller, routers.KIND, call.params["id"])
+        if not call.cloud.policy.check(call.caller, rule, sight.row_target(row)):
+            raise faults.not_authorized([rule])
+        return row
+
+
+def _action_body(call: Call) -> dict[str, Any]:
+    return bodies.parse(call, "router") if call.raw else {}

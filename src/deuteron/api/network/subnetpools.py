@@ -1,0 +1,261 @@
+"""Subnet pools and address scopes: prefixes that subnets are taken from, without overlaps."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, or_, select
+
+from deuteron.api.cloud import Cloud
+from deuteron.api.network import faults, quotas
+from deuteron.api.network.addresses import Prefix
+from deuteron.api.network.kinds import Kind, add, change, find, remove
+from deuteron.model.caller import Caller
+from deuteron.model.network import ADDRESS_SCOPE, SUBNETPOOL
+from deuteron.store.database import Tx
+from deuteron.store.network_tables import address_scopes, subnetpools, subnets
+from deuteron.store.query import Values
+
+DEFAULT_MIN = {4: 8, 6: 64}
+
+
+def create_pool(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Values:
+    """A new pool. Raises: BadRequest, Conflict."""
+    quotas.check(tx, "subnetpool", values["project_id"])
+    version = _version(values["prefixes"])
+    widest = 32 if version == 4 else 128
+    lengths = {
+        "min_prefixlen": values.get("min_prefixlen", DEFAULT_MIN[version]),
+        "max_prefixlen": values.get("max_prefixlen", widest),
+    }
+    lengths["default_prefixlen"] = values.get("default_prefixlen", lengths["min_prefixlen"])
+    _check_lengths(lengths, widest)
+    _check_scope(tx, caller, values.get("address_scope_id"), version)
+    prefixes = _compact(values["prefixes"])
+    return add(tx, "subnetpool", {**values, **lengths, "prefixes": prefixes, "ip_version": version})
+
+
+def update_pool(tx: Tx, cloud: Cloud, caller: Caller, row: Values, values: Values) -> Values:
+    """The pool with `values` set. Raises: BadRequest for prefixes that leave subnets outside."""
+    values = dict(values)
+    if "prefixes" in values:
+        if _version(values["prefixes"]) != row["ip_version"]:
+            raise faults.refused(
+                "PrefixVersionMismatch", "Cannot mix IPv4 and IPv6 prefixes in a subnet pool."
+            )
+        values["prefixes"] = _compact([*values["prefixes"]])
+        for (cidr,) in tx.all(select(subnets.c.cidr).where(subnets.c.subnetpool_id == row["id"])):
+            if not any(_inside(cidr, prefix) for prefix in values["prefixes"]):
+                raise faults.refused(
+                    "IllegalSubnetPoolPrefixUpdate",
+                    f"Illegal subnetpool update : Existing allocations {cidr} would be outside of the new prefixes.",
+                )
+    _check_lengths({**row, **values}, 32 if row["ip_version"] == 4 else 128)
+    if values.get("address_scope_id") is not None:
+        _check_scope(tx, caller, values["address_scope_id"], row["ip_version"])
+    return change(tx, "subnetpool", row, values)
+
+
+def delete_pool(tx: Tx, cloud: Cloud, caller: Caller, row: Values) -> None:
+    """Raises: BadRequest while subnets are taken from it."""
+    if tx.first(select(subnets.c.id).where(subnets.c.subnetpool_id == row["id"]).limit(1)) is not None:
+        raise faults.refused(
+            "SubnetPoolDeleteError", "Unable to delete subnet pool: Subnet pool has existing allocations."
+        )
+    remove(tx, "subnetpool", row["id"])
+
+
+def take(
+    tx: Tx,
+    caller: Caller | None,
+    pool_id: str,
+    network: Values,
+    version: int,
+    prefix: Prefix | None,
+    length: int | None,
+) -> Prefix:
+    """A free prefix of the pool: the one asked for, or the lowest of `length`. Raises: NotFound, BadRequest."""
+    pool = find(tx, "subnetpool", pool_id)
+    if pool is None or not (
+        caller is None or caller.is_admin or pool["shared"] or pool["project_id"] == caller.project_id
+    ):
+        raise faults.not_found("subnetpool", pool_id)
+    if pool["ip_version"] != version:
+        raise faults.bad_request("subnets", "ip_version of the subnet and of its subnetpool differ")
+    refuse_other_pool(tx, network, version, pool_id)
+    taken = [
+        ipaddress.ip_network(cidr)
+        for (cidr,) in tx.all(select(subnets.c.cidr).where(subnets.c.subnetpool_id == pool_id))
+    ]
+    wanted = length if length is not None else pool["default_prefixlen"] if prefix is None else prefix.prefixlen
+    if wanted < pool["min_prefixlen"]:
+        raise faults.refused(
+            "MinPrefixSubnetAllocationError",
+            f"Unable to allocate subnet with prefix length {wanted}, "
+            f"minimum allowed prefix is {pool['min_prefixlen']}.",
+        )
+    if wanted > pool["max_prefixlen"]:
+        raise faults.refused(
+            "MaxPrefixSubnetAllocationError",
+            f"Unable to allocate subnet with prefix length {wanted}, "
+            f"maximum allowed prefix is {pool['max_prefixlen']}.",
+        )
+    whole = [ipaddress.ip_network(text) for text in pool["prefixes"]]
+    found = _given(prefix, whole, taken) if prefix is not None else _lowest(whole, taken, wanted)
+    if found is None:
+        # Neutron answers 500 for a prefix outside the pool; nothing of ours failed, so the request did.
+        raise faults.refused(
+            "SubnetAllocationError",
+            "Failed to allocate subnet: Cannot allocate requested subnet from the available set of prefixes."
+            if prefix is not None
+            else "Failed to allocate subnet: Insufficient prefix space to allocate subnet size "
+            f"/{wanted}.",
+        )
+    return found
+
+
+def refuse_other_pool(tx: Tx, network: Values, version: int, pool_id: str | None) -> None:
+    """All subnets of one family on a network come from the same pool, or from none."""
+    others = tx.scalars(
+        select(subnets.c.subnetpool_id).where(
+            subnets.c.network_id == network["id"], subnets.c.ip_version == version
+        )
+    )
+    if any(other != pool_id for other in others):
+        raise faults.refused(
+            "NetworkSubnetPoolAffinityError",
+            "Subnets hosted on the same network must be allocated from the same subnet pool.",
+        )
+
+
+def create_scope(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Values:
+    return add(tx, "address_scope", values)
+
+
+def update_scope(tx: Tx, cloud: Cloud, caller: Caller, row: Values, values: Values) -> Values:
+    if values.get("shared") is False and row["shared"]:
+        raise faults.refused(
+            "AddressScopeUpdateError",
+            f"Unable to update address scope {row['id']} : Shared address scope can't be unshared.",
+        )
+    return change(tx, "address_scope", row, values)
+
+
+def delete_scope(tx: Tx, cloud: Cloud, caller: Caller, row: Values) -> None:
+    """Raises: Conflict while pools are in it."""
+    used = select(subnetpools.c.id).where(subnetpools.c.address_scope_id == row["id"]).limit(1)
+    if tx.first(used) is not None:
+        raise faults.conflict(
+            "AddressScopeInUse",
+            f"Unable to complete operation on address scope {row['id']}. There are one or more subnet pools in use "
+            "on the address scope.",
+        )
+    remove(tx, "address_scope", row["id"])
+
+
+def _version(prefixes: list[str]) -> int:
+    versions = {ipaddress.ip_network(text).version for text in prefixes}
+    if not versions:
+        raise faults.refused("EmptySubnetPoolPrefixList", "Empty subnet pool prefix list.")
+    if len(versions) > 1:
+        raise faults.refused("PrefixVersionMismatch", "Cannot mix IPv4 and IPv6 prefixes in a subnet pool.")
+    return versions.pop()
+
+
+def _compact(prefixes: list[str]) -> list[str]:
+    parsed: Iterable[Any] = (ipaddress.ip_network(text) for text in prefixes)
+    return [str(prefix) for prefix in ipaddress.collapse_addresses(parsed)]
+
+
+def _check_lengths(lengths: Values, widest: int) -> None:
+    low, middle, high = (lengths[name] for name in ("min_prefixlen", "default_prefixlen", "max_prefixlen"))
+    for name, value, bound in (("min_prefixlen", low, high), ("default_prefixlen", middle, high)):
+        if value > bound:
+            raise faults.refused(
+                "IllegalSubnetPoolPrefixBounds",
+                f"Illegal prefix bounds: {name}={value}, max_prefixlen={bound}.",
+            )
+    if middle < low:
+        raise faults.refused(
+            "IllegalSubnetPoolPrefixBounds",
+            f"Illegal prefix bounds: default_prefixlen={middle}, min_prefixlen={low}.",
+        )
+    if high > widest:
+        raise faults.refused(
+            "IllegalSubnetPoolPrefixBounds", f"Illegal prefix bounds: max_prefixlen={high}, ip_version limit={widest}."
+        )
+
+
+def _check_scope(tx: Tx, caller: Caller, scope_id: str | None, version: int) -> None:
+    if scope_id is None:
+        return
+    scope = find(tx, "address_scope", scope_id)
+    if scope is None or not (caller.is_admin or scope["shared"] or scope["project_id"] == caller.project_id):
+        raise faults.not_found("address_scope", scope_id)
+    if scope["ip_version"] != version:
+        raise faults.refused(
+            "IllegalSubnetPoolIpVersionAssociation",
+            f"Illegal subnetpool association: subnetpool cannot associate with address scope {scope_id} "
+            f"because subnetpool ip_version is not {scope['ip_version']}.",
+        )
+
+
+def _inside(cidr: str, prefix: str) -> bool:
+    inner: Any = ipaddress.ip_network(cidr)
+    return bool(inner.subnet_of(ipaddress.ip_network(prefix)))
+
+
+def _given(prefix: Prefix, whole: list[Any], taken: list[Any]) -> Prefix | None:
+    inner: Any = prefix
+    if not any(inner.version == outer.version and inner.subnet_of(outer) for outer in whole):
+        return None
+    return None if any(other.overlaps(inner) for other in taken) else prefix
+
+
+def _lowest(whole: list[Any], taken: list[Any], length: int) -> Prefix | None:
+    """The lowest free prefix: steps over what is taken instead of trying every one."""
+    for outer in sorted(whole):
+        if length < outer.prefixlen:
+            continue
+        size = 1 << (outer.max_prefixlen - length)
+        place, end = int(outer.network_address), int(outer.broadcast_address)
+        inside = sorted((int(t.network_address), int(t.broadcast_address)) for t in taken if outer.overlaps(t))
+        for low, high in inside:
+            if place + size - 1 < low:
+                break
+            place = max(place, -(-(high + 1) // size) * size)
+        if place + size - 1 <= end:
+            return type(outer)((place, length))  # type: ignore[no-any-return]  # the class of one of the families
+    return None
+
+
+def derive(tx: Tx, cloud: Cloud, caller: Caller, rows: Sequence[Values], names: frozenset[str]) -> None:
+    """Neutron writes the prefix lengths of a pool as text."""
+    for row in rows:
+        for name in ("default_prefixlen", "min_prefixlen", "max_prefixlen"):
+            if row.get(name) is not None:
+                row[name] = str(row[name])
+
+
+def _visible_pools(caller: Caller) -> ColumnElement[bool] | None:
+    return None if caller.is_admin else or_(subnetpools.c.project_id == caller.project_id, subnetpools.c.shared)
+
+
+def _visible_scopes(caller: Caller) -> ColumnElement[bool] | None:
+    return None if caller.is_admin else or_(address_scopes.c.project_id == caller.project_id, address_scopes.c.shared)
+
+
+KIND = Kind(
+    resource=SUBNETPOOL,
+    create=create_pool,
+    update=update_pool,
+    delete=delete_pool,
+    visible=_visible_pools,
+    derive=derive,
+)
+
+SCOPE_KIND = Kind(
+    resource=ADDRESS_SCOPE, create=create_scope, update=update_scope, delete=delete_scope, visible=_visible_scopes
+)

@@ -1,0 +1,377 @@
+"""Subnets: prefixes of networks, their gateways, pools and who serves them by DHCP.
+
+Source: openstack/neutron, neutron/db/db_base_plugin_v2.py (`_validate_subnet`) and
+neutron/ipam/utils.py (`generate_pools`).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from itertools import pairwise
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, or_, select
+
+from deuteron.api.cloud import Cloud
+from deuteron.api.network import addresses, faults, ports, quotas, sight, subnetpools
+from deuteron.api.network.addresses import Address, Prefix
+from deuteron.api.network.kinds import Kind, add, change, find, new_id, remove
+from deuteron.model.caller import Caller
+from deuteron.model.network import DHCP, FLOATING, ROUTER_INTERFACE, SUBNET
+from deuteron.store import query
+from deuteron.store.database import Tx
+from deuteron.store.network_tables import ip_allocations, networks
+from deuteron.store.network_tables import ports as ports_table
+from deuteron.store.network_tables import subnets as table
+from deuteron.store.query import Values
+
+MAX_DNS_NAMESERVERS = 5
+MAX_HOST_ROUTES = 20
+_DHCP_PREFIXES = {4: 30, 6: 126}
+"""Longest prefixes that leave room for a DHCP server. Source: neutron-lib, constants."""
+
+Pools = list[tuple[Address, Address]]
+
+
+def create_subnet(tx: Tx, cloud: Cloud, caller: Caller | None, values: Values) -> Values:
+    """A new subnet; its network's DHCP server gets an address there when it is to serve it.
+
+    Raises: NotFound for the network; BadRequest for a prefix, gateway or pool that cannot be; Conflict.
+    """
+    network = sight.network_for(tx, caller, values["network_id"])
+    quotas.check(tx, "subnet", values["project_id"])
+    subnet_id = new_id()
+    values = dict(values)
+    prefix = _prefix(tx, caller, values, network, subnet_id)
+    _check_modes(values, prefix)
+    _check_prefix(prefix, values["enable_dhcp"])
+    _refuse_overlap(tx, network, prefix)
+    _check_lists(values, prefix.version)
+    gateway = _gateway(values, prefix)
+    pools = _pools(values.get("allocation_pools"), prefix, gateway)
+    row = add(
+        tx,
+        "subnet",
+        {
+            **values,
+            "id": subnet_id,
+            "cidr": str(prefix),
+            "gateway_ip": None if gateway is None else str(gateway),
+            "allocation_pools": [{"start": str(low), "end": str(high)} for low, high in pools],
+            "router:external": network["router:external"],
+        },
+    )
+    addresses.set_pools(tx, subnet_id, pools)
+    joined = {"subnets": sorted([*network["subnets"], subnet_id]), "availability_zones": ["nova"]}
+    change(tx, "network", network, joined)
+    if row["enable_dhcp"]:
+        ports.ensure_dhcp_port(tx, cloud, network, row)
+    if addresses.is_automatic(row):
+        _join_automatic(tx, cloud, row)
+    return row
+
+
+def update_subnet(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values, values: Values) -> Values:
+    """The subnet with `values` set. Raises: BadRequest, Conflict."""
+    prefix = ipaddress.ip_network(row["cidr"])
+    values = dict(values)
+    _check_lists(values, prefix.version)
+    if values.get("enable_dhcp") and not row["enable_dhcp"]:
+        _check_prefix(prefix, True)
+    if "gateway_ip" in values and values["gateway_ip"] != row["gateway_ip"]:
+        _refuse_gateway_change(tx, row)
+        text = values["gateway_ip"]
+        if text is not None:
+            _check_gateway(ipaddress.ip_address(text), prefix)
+    if "gateway_ip" in values or "allocation_pools" in values:
+        text = values.get("gateway_ip", row["gateway_ip"])
+        gateway = None if text is None else ipaddress.ip_address(text)
+        wanted = values["allocation_pools"] if "allocation_pools" in values else row["allocation_pools"]
+        pools = _pools(wanted, prefix, gateway)
+        values["allocation_pools"] = [{"start": str(low), "end": str(high)} for low, high in pools]
+        if values["allocation_pools"] != row["allocation_pools"]:
+            addresses.set_pools(tx, row["id"], pools)
+    changed = change(tx, "subnet", row, values)
+    if changed["enable_dhcp"] != row["enable_dhcp"]:
+        network = find(tx, "network", row["network_id"])
+        assert network is not None  # a subnet keeps its network
+        if changed["enable_dhcp"]:
+            ports.ensure_dhcp_port(tx, cloud, network, changed)
+        else:
+            _end_dhcp(tx, cloud, row)
+    return changed
+
+
+def delete_subnet(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values) -> None:
+    """Delete the subnet. Raises: Conflict while ports other than DHCP's have addresses there."""
+    held = query.rows(tx, ports_table, ports_table.c.id.in_(addresses.holders(tx, row["id"])))
+    automatic = addresses.is_automatic(row)
+    for port in held:
+        if port["device_owner"] != DHCP and not (automatic and port["device_owner"] not in addresses.ROUTER_OWNERS):
+            raise faults.subnet_in_use(row["id"])
+    for port in held:
+        ports.leave_subnet(tx, cloud, port, row["id"])
+    addresses.set_pools(tx, row["id"], ())
+    tx.execute(delete(ip_allocations).where(ip_allocations.c.subnet_id == row["id"]))
+    remove(tx, "subnet", row["id"])
+    network = find(tx, "network", row["network_id"])
+    if network is not None:
+        change(tx, "network", network, {"subnets": [item for item in network["subnets"] if item != row["id"]]})
+
+
+def pool_size(row: Values) -> int:
+    """How many addresses the allocation pools hold."""
+    return sum(
+        int(ipaddress.ip_address(pool["end"])) - int(ipaddress.ip_address(pool["start"])) + 1
+        for pool in row["allocation_pools"]
+    )
+
+
+def default_pools(prefix: Prefix, gateway: Address | None) -> Pools:
+    """All addresses a port may have, without the gateway."""
+    if prefix.version == 4 and prefix.prefixlen < 31:
+        low, high = int(prefix.network_address) + 1, int(prefix.broadcast_address) - 1
+    elif prefix.version == 6 and prefix.prefixlen < 127:
+        low, high = int(prefix.network_address) + 1, int(prefix.broadcast_address)
+    else:
+        low, high = int(prefix.network_address), int(prefix.broadcast_address)
+    ranges = [(low, high)]
+    if gateway is not None and low <= int(gateway) <= high:
+        ranges = [(low, int(gateway) - 1), (int(gateway) + 1, high)]
+    return [
+        (addresses.address_of(first, prefix.version), addresses.address_of(last, prefix.version))
+        for first, last in ranges
+        if first <= last
+    ]
+
+
+def _prefix(tx: Tx, caller: Caller | None, values: Values, network: Values, subnet_id: str) -> Prefix:
+    text = values.get("cidr")
+    pool_id = values.get("subnetpool_id")
+    version: int = values["ip_version"]
+    length = values.pop("prefixlen", None)
+    if text is not None and length is not None:
+        raise faults.bad_request("subnets", "cidr and prefixlen must not be supplied together")
+    prefix: Prefix | None = None
+    if text is not None:
+        try:
+            if "/" not in text:
+                raise ValueError
+            prefix = ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise faults.invalid_input(f"{text} is not in a CIDR format") from None
+    if pool_id is not None:
+        return subnetpools.take(tx, caller, pool_id, network, version, prefix, length)
+    if prefix is None:
+        raise faults.bad_request("subnets", "a subnetpool must be specified in the absence of a cidr")
+    if prefix.version != version:
+        raise faults.invalid_input(f"cidr '{text}' does not match the ip_version '{version}'")
+    subnetpools.refuse_other_pool(tx, network, version, None)
+    return prefix
+
+
+def _check_modes(values: Values, prefix: Prefix) -> None:
+    ra, address = values.get("ipv6_ra_mode"), values.get("ipv6_address_mode")
+    if ra is None and address is None:
+        return
+    if prefix.version == 4:
+        name = "ipv6_ra_mode" if ra is not None else "ipv6_address_mode"
+        raise faults.invalid_input(f"{name} is not valid when ip_version is 4")
+    if ra is not None and address is not None and ra != address:
+        raise faults.invalid_input(
+            f"ipv6_ra_mode set to '{ra}' with ipv6_address_mode set to '{address}' is not valid. "
+            "If both attributes are set, they must be the same value"
+        )
+    if not values["enable_dhcp"]:
+        raise faults.invalid_input(
+            "ipv6_ra_mode or ipv6_address_mode cannot be set when enable_dhcp is set to False"
+        )
+    if address in addresses.AUTO_MODES and prefix.prefixlen != 64:
+        raise faults.invalid_input(
+            f"Invalid CIDR {prefix} for IPv6 address mode. OpenStack uses the EUI-64 address format, "
+            "which requires the prefix to be /64"
+        )
+
+
+def _check_prefix(prefix: Prefix, enable_dhcp: bool) -> None:
+    if not enable_dhcp:
+        return
+    if prefix.is_multicast:
+        raise faults.invalid_input("Multicast IP subnet is not supported if enable_dhcp is True")
+    if prefix.is_loopback:
+        raise faults.invalid_input("Loopback IP subnet is not supported if enable_dhcp is True")
+    if prefix.network_address.is_unspecified:
+        raise faults.invalid_input("First IP '0' of the subnet is not allowed if enable_dhcp is True")
+    if prefix.prefixlen > _DHCP_PREFIXES[prefix.version]:
+        raise faults.invalid_input("Subnet has a prefix length that is incompatible with DHCP service enabled")
+
+
+def _refuse_overlap(tx: Tx, network: Values, prefix: Prefix) -> None:
+    for (cidr,) in tx.all(select(table.c.cidr).where(table.c.network_id == network["id"])):
+        other = ipaddress.ip_network(cidr)
+        if other.version == prefix.version and other.overlaps(prefix):
+            raise faults.invalid_input(
+                f"Requested subnet with cidr: {prefix} for network: {network['id']} overlaps with another subnet"
+            )
+
+
+def _check_lists(values: Values, version: int) -> None:
+    servers, routes = values.get("dns_nameservers") or [], values.get("host_routes") or []
+    if len(servers) > MAX_DNS_NAMESERVERS:
+        raise faults.refused(
+            "DNSNameServersExhausted",
+            f"Unable to complete operation for subnet. The number of DNS nameservers exceeds the limit "
+            f"{MAX_DNS_NAMESERVERS}.",
+        )
+    if len(routes) > MAX_HOST_ROUTES:
+        raise faults.refused(
+            "HostRoutesExhausted",
+            f"Unable to complete operation for subnet. The number of host routes exceeds the limit {MAX_HOST_ROUTES}.",
+        )
+    for server in servers:
+        if ipaddress.ip_address(server).version != version:
+            raise faults.invalid_input(f"dns_nameserver '{server}' does not match the ip_version '{version}'")
+    for route in routes:
+        for name, part in (("destination", route["destination"].split("/")[0]), ("nexthop", route["nexthop"])):
+            if ipaddress.ip_address(part).version != version:
+                raise faults.invalid_input(f"{name} '{route[name]}' does not match the ip_version '{version}'")
+
+
+def _gateway(values: Values, prefix: Prefix) -> Address | None:
+    if "gateway_ip" not in values:
+        has_mode = values.get("ipv6_ra_mode") is not None or values.get("ipv6_address_mode") is not None
+        if prefix.version == 6 and prefix.prefixlen == 64 and has_mode:
+            # As Neutron: the subnet-router anycast address (RFC 4291 section 2.6.1) where routers advertise.
+            return prefix.network_address
+        if prefix.prefixlen == prefix.max_prefixlen:
+            return prefix.network_address
+        return addresses.address_of(
+            int(prefix.network_address) + (0 if prefix.prefixlen == prefix.max_prefixlen - 1 else 1), prefix.version
+        )
+    if values["gateway_ip"] is None:
+        return None
+    gateway = ipaddress.ip_address(values["gateway_ip"])
+    _check_gateway(gateway, prefix)
+    return gateway
+
+
+def _check_gateway(gateway: Address, prefix: Prefix) -> None:
+    """A gateway outside the prefix is allowed (it may be on the link), its network and broadcast address are not."""
+    if gateway.version != prefix.version:
+        raise faults.invalid_input(f"gateway_ip '{gateway}' does not match the ip_version '{prefix.version}'")
+    if prefix.version == 4 and prefix.prefixlen < 31 and gateway in (prefix.network_address, prefix.broadcast_address):
+        raise faults.invalid_input("Gateway is not valid on subnet")
+
+
+def _pools(raw: Any, prefix: Prefix, gateway: Address | None) -> Pools:
+    """The pools asked for, checked; all addresses when none are. Raises: BadRequest, Conflict."""
+    if raw is None:
+        return default_pools(prefix, gateway)
+    if not isinstance(raw, list):
+        raise faults.invalid_value("allocation_pools", f"Invalid data format for IP pool: '{raw}'")
+    pools: Pools = []
+    for pool in raw:
+        if not isinstance(pool, dict) or set(pool) != {"start", "end"}:
+            raise faults.invalid_value("allocation_pools", f"Invalid data format for IP pool: '{pool}'")
+        try:
+            low, high = ipaddress.ip_address(str(pool["start"])), ipaddress.ip_address(str(pool["end"]))
+        except ValueError:
+            raise faults.invalid_value("allocation_pools", f"'{pool}' holds no valid IP addresses") from None
+        if low.version != high.version or low.version != prefix.version or int(low) > int(high):
+            raise faults.refused("InvalidAllocationPool", f"The allocation pool {pool} is not valid.")
+        if low not in prefix or high not in prefix or not (_usable(low, prefix) and _usable(high, prefix)):
+            raise faults.refused(
+                "OutOfBoundsAllocationPool", f"The allocation pool {low}-{high} spans beyond the subnet cidr {prefix}."
+            )
+        if gateway is not None and gateway.version == low.version and int(low) <= int(gateway) <= int(high):
+            raise faults.conflict(
+                "GatewayConflictWithAllocationPools",
+                f"Gateway ip {gateway} conflicts with allocation pool {low}-{high}.",
+            )
+        pools.append((low, high))
+    pools.sort(key=lambda pair: int(pair[0]))
+    for (first, before), (after, last) in pairwise(pools):
+        if int(after) <= int(before):
+            raise faults.conflict(
+                "OverlappingAllocationPools",
+                f"Found overlapping allocation pools: {first}-{before} {after}-{last} for subnet {prefix}.",
+            )
+    return pools
+
+
+def _usable(address: Address, prefix: Prefix) -> bool:
+    return (
+        prefix.version == 6
+        or prefix.prefixlen >= 31
+        or address not in (prefix.network_address, prefix.broadcast_address)
+    )
+
+
+def _refuse_gateway_change(tx: Tx, row: Values) -> None:
+    """The gateway stays while a router's port has it and something depends on it."""
+    if row["gateway_ip"] is None or ipaddress.ip_address(row["gateway_ip"]) not in ipaddress.ip_network(row["cidr"]):
+        return
+    holder = addresses.holder_of(tx, row["id"], row["gateway_ip"])
+    if holder is None:
+        return
+    owner = tx.scalar(select(ports_table.c.device_owner).where(ports_table.c.id == holder))
+    if owner == ROUTER_INTERFACE:
+        raise faults.conflict(
+            "GatewayIpInUse",
+            f"Current gateway ip {row['gateway_ip']} already in use by port {holder}. Unable to update.",
+        )
+
+
+def _end_dhcp(tx: Tx, cloud: Cloud, row: Values) -> None:
+    for port in query.rows(
+        tx, ports_table, ports_table.c.network_id == row["network_id"], ports_table.c.device_owner == DHCP
+    ):
+        ports.leave_subnet(tx, cloud, port, row["id"])
+
+
+def _join_automatic(tx: Tx, cloud: Cloud, row: Values) -> None:
+    """Guests already there make themselves an address in a new automatic subnet: their ports get it."""
+    skipped = (*addresses.ROUTER_OWNERS, DHCP, FLOATING)
+    for port in query.rows(
+        tx,
+        ports_table,
+        ports_table.c.network_id == row["network_id"],
+        ports_table.c.device_owner.not_in(skipped),
+    ):
+        if port["fixed_ips"]:
+            item = addresses.take_exact(tx, row, port["id"], addresses.eui64(row["cidr"], port["mac_address"]))
+            change(tx, "port", port, {"fixed_ips": [*port["fixed_ips"], item]})
+
+
+def _visible(caller: Caller) -> ColumnElement[bool] | None:
+    if caller.is_admin:
+        return None
+    usable = select(networks.c.id).where(
+        or_(
+            networks.c.shared,
+            networks.c.project_id == caller.project_id,
+            networks.c.id.in_(sight.shared_with(caller)),
+        )
+    )
+    return or_(table.c.project_id == caller.project_id, table.c.network_id.in_(usable))
+
+
+def _seen_as(caller: Caller, row: Values) -> Values:
+    return {} if row.get("project_id") == caller.project_id or caller.is_admin else {"shared": True}
+
+
+def _target(tx: Tx, values: Values) -> Values:
+    owner = tx.scalar(select(networks.c.project_id).where(networks.c.id == values.get("network_id")))
+    return {} if owner is None else {"network:project_id": owner}
+
+
+KIND = Kind(
+    resource=SUBNET,
+    create=create_subnet,
+    update=update_subnet,
+    delete=delete_subnet,
+    visible=_visible,
+    target=_target,
+    seen_as=_seen_as,
+)
+

@@ -1,0 +1,108 @@
+"""Tags: words on any object that has standard attributes, under /{collection}/{id}/tags."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from deuteron.api.call import Call, Mode, Reply, Route
+from deuteron.api.network import bodies, faults, sight
+from deuteron.api.network.kinds import Kind, change
+from deuteron.model.codecs import Invalid, Text
+from deuteron.store.database import Tx
+from deuteron.store.query import Values
+
+MAX_TAGS = 50
+_TAG = Text(max_length=255, min_length=1)
+
+
+class Tags:
+    """The handlers for the tags of one kind."""
+
+    def __init__(self, kind: Kind) -> None:
+        self._kind = kind
+
+    def routes(self) -> tuple[Route, ...]:
+        base = f"/v2.0/{self._kind.resource.collection}/{{id}}/tags"
+        return (
+            Route("GET", base, self.show),
+            Route("PUT", base, self.replace, Mode.WRITE),
+            Route("POST", base, self.extend, Mode.WRITE),
+            Route("DELETE", base, self.clear, Mode.WRITE),
+            Route("GET", f"{base}/{{tag}}", self.has),
+            Route("PUT", f"{base}/{{tag}}", self.add, Mode.WRITE),
+            Route("DELETE", f"{base}/{{tag}}", self.drop, Mode.WRITE),
+        )
+
+    def show(self, call: Call, tx: Tx) -> Reply:
+        return Reply(200, {"tags": self._row(call, tx)["tags"]})
+
+    def replace(self, call: Call, tx: Tx) -> Reply:
+        """The tags become those of the body."""
+        row = self._writable(call, tx)
+        wanted = _decoded(bodies.parse(call, "tags"))
+        self._set(tx, row, wanted)
+        return Reply(200, {"tags": wanted})
+
+    def extend(self, call: Call, tx: Tx) -> Reply:
+        """The tags of the body are added."""
+        row = self._writable(call, tx)
+        wanted = _decoded(bodies.parse(call, "tags"))
+        self._set(tx, row, [*row["tags"], *wanted])
+        return Reply(201, {"tags": wanted})
+
+    def clear(self, call: Call, tx: Tx) -> Reply:
+        self._set(tx, self._writable(call, tx), [])
+        return Reply(204)
+
+    def has(self, call: Call, tx: Tx) -> Reply:
+        self._require(self._row(call, tx), call.params["tag"])
+        return Reply(204)
+
+    def add(self, call: Call, tx: Tx) -> Reply:
+        row = self._writable(call, tx)
+        self._set(tx, row, [*row["tags"], *_decoded({"tags": [call.params["tag"]]})])
+        return Reply(201)
+
+    def drop(self, call: Call, tx: Tx) -> Reply:
+        row = self._writable(call, tx)
+        self._require(row, call.params["tag"])
+        self._set(tx, row, [tag for tag in row["tags"] if tag != call.params["tag"]])
+        return Reply(204)
+
+    def _row(self, call: Call, tx: Tx) -> Values:
+        return sight.find_visible(tx, call.caller, self._kind, call.params["id"])
+
+    def _writable(self, call: Call, tx: Tx) -> Values:
+        row = self._row(call, tx)
+        rule = f"update_{self._kind.name}"
+        target = {**sight.row_target(row), **self._kind.target(tx, row)}
+        if not call.cloud.policy.check(call.caller, rule, target):
+            raise faults.not_authorized([f"{rule}:tags"])
+        return row
+
+    def _set(self, tx: Tx, row: Values, tags: Sequence[str]) -> None:
+        found = sorted(set(tags))
+        if len(found) > MAX_TAGS:
+            raise faults.invalid_input(f"The number of tags exceeds the maximum {MAX_TAGS}")
+        change(tx, self._kind.name, row, {"tags": found})
+
+    def _require(self, row: Values, tag: str) -> None:
+        if tag not in row["tags"]:
+            raise faults.missing("TagNotFound", f"Tag {tag} could not be found.")
+
+
+def _decoded(body: dict[str, Any]) -> list[str]:
+    tags = body.get("tags")
+    if not isinstance(tags, list):
+        raise faults.invalid_input("Invalid tags body")
+    found: list[str] = []
+    for tag in tags:
+        try:
+            text = _TAG.decode(tag)
+        except Invalid as error:
+            raise faults.invalid_input(error.reason) from None
+        if text in found:
+            raise faults.invalid_input(f"Duplicate items in the list: '{text}'")
+        found.append(text)
+    return found

@@ -1,0 +1,138 @@
+"""Image v2: what an image and its members are. Any other attribute of an image is a property with a text value.
+
+Source: Glance API v2, api-ref; glance/api/v2/images.py (schemas).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from deuteron.model.codecs import Boolean, Integer, Invalid, ListOf, OneOf, Text, is_uuid
+from deuteron.model.resource import Attribute, Resource
+
+VISIBILITIES = ("community", "public", "private", "shared")
+STATUSES = (
+    "queued",
+    "saving",
+    "active",
+    "killed",
+    "deleted",
+    "uploading",
+    "importing",
+    "pending_delete",
+    "deactivated",
+)
+MEMBER_STATUSES = ("pending", "accepted", "rejected")
+DISK_FORMATS = ("ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop", "gpt")
+CONTAINER_FORMATS = ("ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compressed")
+
+MAX_PROPERTIES = 128
+MAX_TAGS = 128
+
+
+@dataclass(frozen=True)
+class NullableOneOf:
+    """One of the values, or null."""
+
+    values: tuple[str, ...]
+    column: str = "text"
+
+    def decode(self, raw: Any) -> Any:
+        if raw is None:
+            return None
+        return OneOf(self.values).decode(raw)
+
+    def decode_filter(self, text: str) -> Any:
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": ["null", "string"], "enum": [None, *self.values]}
+
+
+@dataclass(frozen=True)
+class ImageId:
+    """A UUID with hyphens: it becomes the name of a file."""
+
+    column: str = "text"
+
+    def decode(self, raw: Any) -> Any:
+        if not isinstance(raw, str) or len(raw) != 36 or not is_uuid(raw):
+            raise Invalid(f"'{raw}' is not a valid UUID", raw)
+        return raw.lower()
+
+    def decode_filter(self, text: str) -> Any:
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        pattern = "^([0-9a-fA-F]){8}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){12}$"
+        return {"type": "string", "pattern": pattern}
+
+
+_COUNT = Integer(minimum=0, maximum=2147483647, strict=True)
+_SIZE = Integer(nullable=True)
+_STRICT = Boolean(strict=True)
+
+IMAGE = Resource(
+    service="image",
+    name="image",
+    collection="images",
+    description="A disk image: its data lie in a file, its description is a row.",
+    attributes=(
+        Attribute("id", ImageId(), "An identifier for the image", create=True),
+        Attribute("name", Text(nullable=True), "Descriptive name for the image", create=True, update=True),
+        Attribute("status", Text(), "Status of the image"),
+        Attribute(
+            "visibility",
+            OneOf(VISIBILITIES),
+            "Scope of image accessibility",
+            default="shared",
+            create=True,
+            update=True,
+        ),
+        Attribute("owner", Text(nullable=True), "Owner of the image", create=True, update=True),
+        Attribute(
+            "container_format", NullableOneOf(CONTAINER_FORMATS), "Format of the container", create=True, update=True
+        ),
+        Attribute("disk_format", NullableOneOf(DISK_FORMATS), "Format of the disk", create=True, update=True),
+        Attribute(
+            "min_disk",
+            _COUNT,
+            "Amount of disk space (in GB) required to boot image.",
+            default=0,
+            create=True,
+            update=True,
+        ),
+        Attribute(
+            "min_ram", _COUNT, "Amount of ram (in MB) required to boot image.", default=0, create=True, update=True
+        ),
+        Attribute(
+            "protected", _STRICT, "If true, image will not be deletable.", default=False, create=True, update=True
+        ),
+        Attribute(
+            "os_hidden",
+            _STRICT,
+            "If true, image will not appear in default image list response.",
+            default=False,
+            create=True,
+            update=True,
+        ),
+        Attribute("checksum", Text(nullable=True), "md5 hash of image contents."),
+        Attribute("os_hash_algo", Text(nullable=True), "Algorithm to calculate the os_hash_value"),
+        Attribute("os_hash_value", Text(nullable=True), "Hexdigest of the image contents using os_hash_algo"),
+        Attribute("size", _SIZE, "Size of image file in bytes"),
+        Attribute("virtual_size", _SIZE, "Virtual size of image in bytes"),
+        Attribute("created_at", Text(), "Date and time of image registration"),
+        Attribute("updated_at", Text(), "Date and time of the last image modification"),
+        Attribute(
+            "tags",
+            ListOf(Text(max_length=255, min_length=1), max_items=MAX_TAGS),
+            "List of strings related to the image",
+            create=True,
+            update=True,
+            filter=False,
+            sort=False,
+        ),
+    ),
+    indexes=(("owner",), ("visibility",)),
+)

@@ -1,0 +1,128 @@
+"""Every command explains itself, and every failure is two lines and a status, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from deuteron.cli.main import deuteron
+
+COMMANDS = sorted(deuteron.commands)
+
+
+def run(*arguments: str, state: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "DEUTERON_PROGRAM": "deuteron"}
+    if state is not None:
+        environment["DEUTERON_STATE_DIR"] = str(state)
+    return subprocess.run(
+        [sys.executable, "-m", "deuteron.cli", *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_the_commands_are_those_of_the_manual() -> None:
+    assert sorted(["up", "down", "status", "exec", "shell", "logs", "env", "doctor", "openstack", "demo"]) == COMMANDS
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_says_what_it_does(name: str) -> None:
+    command = deuteron.commands[name]
+    assert command.help
+    assert command.help.splitlines()[0].endswith((".", ";", ","))
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, parameter.name
+
+
+def test_the_version_is_that_of_the_project() -> None:
+    project = (Path(__file__).resolve().parents[2] / "pyproject.toml").read_text()
+    version = run("--version").stdout.split()[1]
+    assert f'version = "{version}"' in project
+
+
+def test_help_is_data() -> None:
+    done = run("--help")
+    assert done.returncode == 0
+    assert "Commands:" in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status",),
+        ("exec", "aio", "--", "true"),
+        ("shell",),
+        ("logs",),
+        ("env",),
+        ("openstack", "server", "list"),
+    ],
+)
+def test_without_a_cloud_a_command_says_how_to_make_one(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    done = run(*arguments, state=tmp_path / "none")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == f"there is no cloud in {tmp_path}/none\nhint: deuteron up makes one\n"
+
+
+def test_down_without_a_cloud_is_done_already(tmp_path: Path) -> None:
+    for arguments in (("down",), ("down", "--delete")):
+        done = run(*arguments, state=tmp_path / "none")
+        assert done.returncode == 0
+        assert "there is no cloud" in done.stderr
+
+
+def test_down_does_not_delete_a_folder_that_is_not_a_clouds(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    done = run("down", "--delete", state=tmp_path)
+    assert done.returncode == 1
+    assert "does not look like a cloud's folder" in done.stderr
+    assert (tmp_path / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("up", "--dataplane", "soup"), ("nonsense",), ("up", "--nonsense"), ("exec", "aio"), ("logs", "a", "b")],
+)
+def test_wrong_usage_ends_with_2(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    done = run(*arguments, state=tmp_path / "none")
+    assert done.returncode == 2
+    assert "Usage:" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_topology_that_does_not_fit_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    file = tmp_path / "t.toml"
+    file.write_text('[groups]\ncooking = ["a"]\n')
+    done = run("up", "--topology", str(file), state=tmp_path / "s")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == f'unknown group "cooking" in {file}'
+    assert done.stderr.splitlines()[1].startswith("hint: ")
+
+
+def test_a_damaged_record_is_told_in_two_lines(tmp_path: Path) -> None:
+    (tmp_path / "cloud.json").write_text("{")
+    done = run("status", state=tmp_path)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 2
+    assert "hint: " in done.stderr
+
+
+def test_doctor_prints_its_findings_as_json(tmp_path: Path) -> None:
+    import json
+
+    done = run("doctor", "--json", state=tmp_path)
+    findings = json.loads(done.stdout)
+    assert {"namespaces", "tun", "ovs-vswitchd", "kvm", "br_netfilter", "memory", "disk", "port"} <= {
+        finding["name"] for finding in findings
+    }
+    assert all(finding["summary"] for finding in findings)

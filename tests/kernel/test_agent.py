@@ -1,0 +1,157 @@
+"""The agent as a process, against an API that only speaks the protocol, on a real host."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from deuteron.model.intent import Ask, Change, HostIntent
+from tests.kernel import intents
+from tests.kernel.conftest import OpenVSwitch, wait_until
+from tests.kernel.fake_api import FakeApi
+
+
+class AgentProcess:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.log = folder / "agent.log"
+        self.settings = intents.settings(str(folder))
+        roles = msgspec.structs.replace(self.settings, roles=("network",))
+        (folder / "agent.json").write_bytes(msgspec.json.encode(roles))
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with open(self.log, "ab") as log:
+            command = [sys.executable, "-m", "deuteron.agent", "--settings", str(self.folder / "agent.json")]
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> float:
+        """Seconds until the process was gone."""
+        if self.process is None:
+            return 0.0
+        begun = time.monotonic()
+        self.process.send_signal(number)
+        self.process.wait(10)
+        self.process = None
+        return time.monotonic() - begun
+
+    def passes(self) -> list[str]:
+        return re.findall(r'event="pass done".*', self.log.read_text())
+
+
+@pytest.fixture
+def agent(switch: OpenVSwitch, wires: None, tmp_path: Path) -> Iterator[AgentProcess]:
+    made = AgentProcess(tmp_path)
+    yield made
+    made.stop(signal.SIGKILL)
+    print(made.log.read_text() if made.log.exists() else "")
+
+
+def _undo(agent: AgentProcess, api: FakeApi) -> None:
+    """An agent that is given an empty intent takes everything of the cloud away."""
+    api.intent = HostIntent(revision=api.intent.revision + 1000)
+    api.drop()
+    api.wait(lambda: api.realised() >= api.intent.revision and not api.reports[-1].problems, "everything is undone")
+
+
+def test_ports_become_active_and_the_agent_says_so(agent: AgentProcess) -> None:
+    with FakeApi(agent.settings.api_socket, intents.routed_network(ports=1)) as api:
+        agent.start()
+        api.wait(lambda: api.realised() == 1, "the first revision is realised")
+        assert api.headers == ["Bearer secret-token"]
+        assert {report.status for report in api.ports.values()} == {"ACTIVE"}
+        assert len(api.ports) == 4
+        assert api.routers[intents.ROUTER].status == "ACTIVE"
+
+        port = intents.instance_port(1)
+        begun = time.monotonic()
+        api.send(Change(2, objects=(port,)))
+        api.wait(lambda: port.id in api.ports, "the second port is reported")
+        print(f"port wired in {1000 * (time.monotonic() - begun):.0f} ms")
+        assert api.ports[port.id].status == "ACTIVE"
+
+        api.send(Change(3, gone=(("port", port.id),)))
+        api.wait(lambda: any(("port", port.id) in report.gone for report in api.reports), "the port is gone")
+        _undo(agent, api)
+        assert "secret-token" not in agent.log.read_text()
+
+
+def test_a_restarted_agent_writes_nothing(agent: AgentProcess) -> None:
+    with FakeApi(agent.settings.api_socket, intents.routed_network(ports=100)) as api:
+        agent.start()
+        api.wait(lambda: api.realised() == 1, "100 ports are realised")
+        dnsmasq = (agent.folder / "dhcp" / intents.NET / "pid").read_text()
+        links = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            assert agent.stop(number) < 2
+            api.reports.clear()
+            before = len(agent.passes())
+            begun = time.monotonic()
+            agent.start()
+            api.wait(lambda: len(api.ports) == 103 and api.realised() == 1, "the new agent has reported")
+            print(f"agent with 100 right ports reported after {time.monotonic() - begun:.2f} s")
+            assert all("writes=none" in line for line in agent.passes()[before:])
+            assert len(api.reports[0].ports) == 103
+        assert (agent.folder / "dhcp" / intents.NET / "pid").read_text() == dnsmasq
+        assert subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout == links
+        _undo(agent, api)
+
+
+def test_drift_is_shown_mended_and_logged(agent: AgentProcess) -> None:
+    with FakeApi(agent.settings.api_socket, intents.routed_network(ports=2)) as api:
+        agent.start()
+        api.wait(lambda: api.realised() == 1, "two ports are realised")
+        flows = _flows()
+        tap = f"tap{intents.instance_port(0).id[:11]}"
+        router = f"qrouter-{intents.ROUTER}"
+
+        subprocess.run(["ovs-ofctl", "del-flows", "br-int", "table=60"], check=True)
+        subprocess.run(["ovs-vsctl", "del-port", tap], check=True)
+        subprocess.run(["ip", "-n", router, "route", "del", "default"], check=True)
+        api.send(Ask(1, "diff"))
+        api.wait(lambda: api.answers, "the question is answered")
+        assert api.answers[0].error is None
+
+        wait_until(lambda: _flows() == flows, "the flows are back", 6)
+        wait_until(lambda: "default" in _output("ip", "-n", router, "route"), "the route is back", 6)
+        wait_until(lambda: tap in _output("ovs-vsctl", "list-ports", "br-int"), "the port is back", 6)
+        wait_until(lambda: "drift mended" in agent.log.read_text(), "the mending is logged")
+        _undo(agent, api)
+
+
+def test_open_vswitch_may_die_at_any_time(agent: AgentProcess, switch: OpenVSwitch) -> None:
+    with FakeApi(agent.settings.api_socket, intents.routed_network(ports=2)) as api:
+        agent.start()
+        api.wait(lambda: api.realised() == 1, "two ports are realised")
+        for name, restart in (("ovs-vswitchd", switch.start_switch), ("ovsdb-server", switch.start_database)):
+            switch.kill(name)
+            api.intent = intents.routed_network(ports=3, revision=api.intent.revision + 1)
+            api.drop()
+            time.sleep(0.3)
+            restart()
+            wait_until(lambda: _pings(), f"DHCP and router reach each other after {name} died", 15)
+            api.wait(lambda: api.realised() == api.intent.revision, "the newest revision is realised")
+            api.wait(lambda: {item.status for item in api.ports.values()} == {"ACTIVE"}, "all ports are active")
+        _undo(agent, api)
+
+
+def _pings() -> bool:
+    command = ["ip", "netns", "exec", f"qrouter-{intents.ROUTER}", "ping", "-c1", "-W1", "10.10.0.2"]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+def _flows() -> str:
+    text = _output("ovs-ofctl", "-O", "OpenFlow14", "--no-stats", "dump-flows", "br-int")
+    return "\n".join(sorted(text.splitlines()))
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout

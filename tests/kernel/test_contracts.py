@@ -1,0 +1,378 @@
+"""One contract for every driver, kept by the real one on a real host and by the fake.
+
+Each case names a table, three states of it (as rows), something foreign that must stay, and what to prepare.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deuteron.net.delta import DeltaTable
+from deuteron.net.kernel.addresses import AddressDriver
+from deuteron.net.kernel.daemons import DnsmasqDriver, RadvdDriver
+from deuteron.net.kernel.driver import Applied, Driver
+from deuteron.net.kernel.fake import FakeDriver
+from deuteron.net.kernel.ipset import IpSetDriver
+from deuteron.net.kernel.iptables import IptablesDriver
+from deuteron.net.kernel.links import LinkDriver, Placement, PlacementDriver
+from deuteron.net.kernel.namespaces import NamespaceDriver, Namespaces
+from deuteron.net.kernel.openflow import FlowDriver
+from deuteron.net.kernel.ovsdb import BridgeDriver, OvsdbClient, OvsPortDriver
+from deuteron.net.kernel.routes import RouteDriver
+from deuteron.net.kernel.rtnetlink import NetlinkSockets
+from deuteron.net.kernel.sysctl import SysctlDriver
+from deuteron.net.rows import (
+    HOST,
+    Address,
+    Dnsmasq,
+    Flow,
+    IpSet,
+    IptablesChain,
+    IptablesTable,
+    Link,
+    Namespace,
+    OvsBridge,
+    OvsPort,
+    Radvd,
+    Route,
+    Sysctl,
+)
+from tests.kernel.conftest import OpenVSwitch
+
+N = "qrouter-test"
+
+
+class Site:
+    """A host with one namespace, one bridge and a tap of that bridge in the namespace, made by plain tools."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        run("ip netns add", N)
+        run("ip -n", N, "link set lo up")
+        run("ip -n", N, "link add dev0 type veth peer name dev1")
+        run("ip -n", N, "link set dev0 up")
+        run("ip -n", N, "link set dev1 up")
+        run("ip -n", N, "address add 10.9.0.1/24 dev dev0")
+        run("ovs-vsctl add-br br-test -- set bridge br-test datapath_type=netdev fail_mode=secure")
+        self.namespaces = Namespaces()
+        self.sockets = NetlinkSockets(self.namespaces)
+        self.ovsdb = OvsdbClient()
+
+    def close(self) -> None:
+        self.sockets.close()
+        self.ovsdb.close()
+        self.namespaces.close()
+        run("ip netns del", N)
+        run("ovs-vsctl --if-exists del-br br-test")
+
+
+@dataclass
+class Case:
+    name: str
+    driver: Callable[[Site], Driver[Any, Any]]
+    states: tuple[tuple[Any, ...], ...]
+    foreign: tuple[str, ...] = ()
+    """Commands that make something the driver must leave alone."""
+    still_there: str = ""
+    """A command that succeeds while that is there."""
+    clean: tuple[str, ...] = ()
+    prepare: tuple[str, ...] = ()
+    restores: bool = True
+    """Whether removing all rows leaves none observed."""
+
+
+def run(*words: str) -> str:
+    return subprocess.run(" ".join(words).split(), check=True, capture_output=True, text=True).stdout
+
+
+def _table(rules: tuple[str, ...], chain: str = "neutron-l3-agent-PREROUTING", family: Any = 4) -> IptablesTable:
+    return IptablesTable(N, family, "nat", (IptablesChain(chain, rules),), (("PREROUTING", f"-j {chain}"),))
+
+
+def _dnsmasq(folder: str, hosts: str, *more: str) -> Dnsmasq:
+    arguments = (
+        "dnsmasq", "--no-hosts", "--no-resolv", "--bind-dynamic", "--interface=dev0", "--except-interface=lo",
+        "--port=0", f"--pid-file={folder}/pid", f"--dhcp-hostsfile={folder}/host", "--leasefile-ro", "--user=root",
+        "--dhcp-range=10.9.0.0,static,255.255.255.0,86400s", "--conf-file=/dev/null", *more,
+    )  # fmt: skip
+    return Dnsmasq(N, "net1", folder, arguments, (("host", hosts),))
+
+
+LEARN = "learn(table=20,hard_timeout=300,priority=1,NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[])"
+DIRECTORY = "/run/deuteron-test"
+
+CASES = (
+    Case(
+        "namespaces",
+        lambda site: NamespaceDriver(site.namespaces),
+        (
+            (Namespace(N), Namespace("qdhcp-a")),
+            (Namespace(N), Namespace("qdhcp-b"), Namespace("qdhcp-a")),
+            (Namespace(N),),
+        ),
+        foreign=("ip netns add theirs",),
+        still_there="ip netns exec theirs true",
+        clean=("ip netns del theirs",),
+        restores=False,
+    ),
+    Case(
+        "links",
+        lambda site: LinkDriver(site.namespaces, site.sockets),
+        (
+            (Link(HOST, "tapaaaaaaaa-aa", "tap", mac="fe:16:3e:00:00:01", mtu_bytes=1450),),
+            (
+                Link(HOST, "tapaaaaaaaa-aa", "tap", mac="fe:16:3e:00:00:02", mtu_bytes=1400),
+                Link(HOST, "qbrbbbbbbbb-bb", "bridge", mtu_bytes=1450),
+                Link(HOST, "qvbbbbbbbbb-bb", "veth", mtu_bytes=1450, master="qbrbbbbbbbb-bb", peer="qvobbbbbbbb-bb"),
+            ),
+            (Link(HOST, "qbrbbbbbbbb-bb", "bridge", mtu_bytes=1400, up=False),),
+        ),
+        foreign=("ip link add tapcccccccc-cc type veth peer name theirs",),
+        still_there="ip link show tapcccccccc-cc",
+        clean=("ip link del theirs",),
+    ),
+    Case(
+        "link states",
+        lambda site: LinkDriver(site.namespaces, site.sockets, is_maker=False),
+        ((Link(N, "dev0", "existing", mtu_bytes=1400),), (Link(N, "dev0", "existing", mac="fa:16:3e:00:00:07"),), ()),
+    ),
+    Case(
+        "addresses",
+        lambda site: AddressDriver(site.namespaces, site.sockets),
+        (
+            (Address(N, "dev0", "10.9.0.1/24"),),
+            (
+                Address(N, "dev0", "10.9.0.1/24"),
+                Address(N, "dev0", "fd00::1/64"),
+                Address(N, "dev0", "169.254.169.254/32"),
+            ),
+            (Address(N, "dev1", "10.9.0.1/24"), Address(N, "dev0", "10.9.0.2/24")),
+        ),
+        still_there=f"ip -n {N} addr show dev lo to 127.0.0.1",
+    ),
+    Case(
+        "routes",
+        lambda site: RouteDriver(site.namespaces, site.sockets),
+        (
+            (Route(N, "0.0.0.0/0", "10.9.0.254", "dev0"),),
+            (
+                Route(N, "0.0.0.0/0", "10.9.0.253", "dev0"),
+                Route(N, "10.8.0.0/16", "10.7.0.1", "dev0"),
+                Route(N, "10.7.0.0/24", None, "dev0"),
+                Route(N, "::/0", "fd01::1", "dev0"),
+                Route(N, "fd01::/64", None, "dev0"),
+            ),
+            (Route(N, "::/0", "fd01::2", "dev0"), Route(N, "fd01::/64", None, "dev0")),
+        ),
+        foreign=(f"ip -n {N} route add 10.6.0.0/24 dev dev1 proto boot",),
+        still_there=f"ip -n {N} route get 10.6.0.1",
+    ),
+    Case(
+        "sysctls",
+        lambda site: SysctlDriver(site.namespaces),
+        (
+            (Sysctl(N, "net.ipv4.ip_forward", "1"), Sysctl(N, "net.ipv4.conf.dev0.rp_filter", "2")),
+            (Sysctl(N, "net.ipv4.ip_forward", "0"), Sysctl(N, "net.ipv4.ip_local_port_range", "2000 3000")),
+            (),
+        ),
+    ),
+    Case(
+        "iptables",
+        lambda site: IptablesDriver(site.namespaces),
+        (
+            (_table(("-d 172.24.4.20/32 -j DNAT --to-destination 10.0.0.5",)),),
+            (
+                _table(("-d 172.24.4.21/32 -j DNAT --to-destination 10.0.0.6",)),
+                IptablesTable(
+                    N,
+                    6,
+                    "filter",
+                    (
+                        IptablesChain("neutron-filter-top", ("-j neutron-l3-agent-local",)),
+                        IptablesChain("neutron-l3-agent-local", ()),
+                    ),
+                    (("FORWARD", "-j neutron-filter-top"), ("OUTPUT", "-j neutron-filter-top")),
+                ),
+            ),
+            (_table((), "neutron-l3-agent-OUTPUT"),),
+        ),
+        foreign=(
+            f"ip netns exec {N} iptables -t nat -N theirs",
+            f"ip netns exec {N} iptables -t nat -A PREROUTING -j theirs",
+        ),
+        still_there=f"ip netns exec {N} iptables -t nat -C PREROUTING -j theirs",
+    ),
+    Case(
+        "ipsets",
+        lambda site: IpSetDriver(site.namespaces),
+        (
+            (IpSet(N, "NIPv4aaa", "hash:net family inet", ("10.0.0.1", "10.1.0.0/16")),),
+            (
+                IpSet(N, "NIPv4aaa", "hash:net family inet", ("10.0.0.2", "10.1.0.0/16")),
+                IpSet(N, "NIPv6aaa", "hash:net family inet6", ("fd00::1",)),
+            ),
+            (IpSet(N, "NIPv6aaa", "hash:net family inet6", ()),),
+        ),
+        foreign=(f"ip netns exec {N} ipset create theirs hash:ip",),
+        still_there=f"ip netns exec {N} ipset list theirs",
+    ),
+    Case(
+        "bridges",
+        lambda site: BridgeDriver(site.ovsdb),
+        (
+            (OvsBridge("br-a", "netdev"),),
+            (OvsBridge("br-a", "netdev", fail_mode="standalone"), OvsBridge("br-b", "netdev")),
+            (OvsBridge("br-b", "netdev"),),
+        ),
+        still_there="ovs-vsctl br-exists br-test",
+    ),
+    Case(
+        "ports",
+        lambda site: OvsPortDriver(site.ovsdb),
+        (
+            (OvsPort("br-test", "p1", "internal", 16, tag=1, external_ids=(("iface-id", "x"),)),),
+            (
+                OvsPort("br-test", "p1", "internal", 16, tag=2, external_ids=(("iface-id", "y"),)),
+                OvsPort("br-test", "p2", "patch", 2, options=(("peer", "p3"),)),
+                OvsPort("br-test", "p3", "patch", 3, options=(("peer", "p2"),)),
+                OvsPort("br-test", "vxlan-1", "vxlan", 4, options=(("key", "flow"), ("remote_ip", "192.0.2.1"))),
+            ),
+            (OvsPort("br-test", "p2", "internal", 20, other_config=(("net_uuid", "z"),)),),
+        ),
+        foreign=("ovs-vsctl add-port br-test theirs -- set interface theirs type=internal",),
+        still_there="ovs-vsctl port-to-br theirs",
+    ),
+    Case(
+        "flows",
+        lambda site: FlowDriver(lambda: ["br-test"]),
+        (
+            (Flow("br-test", 0, 0, "", "drop"), Flow("br-test", 0, 5, "tcp,in_port=3,tp_dst=22", "resubmit(,20)")),
+            (
+                Flow("br-test", 0, 0, "", "NORMAL"),
+                Flow("br-test", 0, 5, "in_port=3,tcp,tp_dst=22", "resubmit(,21)"),
+                Flow("br-test", 60, 5, "arp,dl_vlan=1", "pop_vlan,output:4"),
+                Flow("br-test", 82, 71, "ct_state=+new-est,ip,reg5=0x10", "conjunction(1,1/2)"),
+                Flow("br-test", 82, 70, "conj_id=1,ip", "ct(commit,zone=NXM_NX_REG6[0..15]),output:5"),
+            ),
+            (
+                Flow("br-test", 10, 1, "", LEARN),
+            ),
+        ),
+    ),
+    Case(
+        "placements",
+        lambda site: PlacementDriver(site.namespaces, site.sockets),
+        ((Placement("qr-aaaaaaaa-aa", N), Placement("qg-aaaaaaaa-aa", N)),) * 3,
+        prepare=(
+            "ovs-vsctl add-port br-test qr-aaaaaaaa-aa -- set interface qr-aaaaaaaa-aa type=internal",
+            "ovs-vsctl add-port br-test qg-aaaaaaaa-aa -- set interface qg-aaaaaaaa-aa type=internal",
+        ),
+    ),
+    Case(
+        "dnsmasqs",
+        lambda site: DnsmasqDriver(site.namespaces, site.sockets, DIRECTORY),
+        (
+            (_dnsmasq(f"{DIRECTORY}/net1", "fa:16:3e:00:00:01,host-1,10.9.0.5\n"),),
+            (_dnsmasq(f"{DIRECTORY}/net1", "fa:16:3e:00:00:01,host-1,10.9.0.6\n"),),
+            (_dnsmasq(f"{DIRECTORY}/net1", "", "--dhcp-lease-max=7"),),
+        ),
+    ),
+    Case(
+        "radvds",
+        lambda site: RadvdDriver(site.namespaces, site.sockets, DIRECTORY),
+        (
+            (Radvd(N, "r1", f"{DIRECTORY}/r1", "interface dev0 { AdvSendAdvert on; prefix fd00::/64 {}; };\n"),),
+            (Radvd(N, "r1", f"{DIRECTORY}/r1", "interface dev0 { AdvSendAdvert on; prefix fd01::/64 {}; };\n"),),
+            (),
+        ),
+        prepare=(f"ip netns exec {N} sysctl -qw net.ipv6.conf.all.forwarding=1",),
+    ),
+)  # fmt: skip
+
+
+@pytest.fixture(params=CASES, ids=lambda case: case.name)
+def case(request: pytest.FixtureRequest) -> Case:
+    chosen: Case = request.param
+    return chosen
+
+
+@pytest.fixture(params=["real", "fake"])
+def make(request: pytest.FixtureRequest, case: Case, switch: OpenVSwitch, tmp_path: Path) -> Iterator[Any]:
+    """Makes a driver; every one it makes for the same test sees the same table."""
+    if request.param == "fake":
+        fake: FakeDriver[Any, Any] = FakeDriver()
+        yield lambda: fake
+        return
+    site = Site(tmp_path)
+    try:
+        for command in (*case.prepare, *case.foreign):
+            run(command)
+        yield lambda: case.driver(site)
+        if case.still_there:
+            run(case.still_there)
+        for command in case.clean:
+            run(command)
+    finally:
+        site.close()
+
+
+def settle(driver: Driver[Any, Any], rows: tuple[Any, ...]) -> Applied[Any]:
+    """Observe, apply, and expect that nothing is left to do and nothing more is written."""
+    table: DeltaTable[Any, Any] = DeltaTable()
+    table.want({row.key: row for row in rows})
+    table.saw(driver.observe(table.wanted))
+    delta = table.difference()
+    applied = driver.apply(delta)
+    assert applied.failed == {}
+    assert applied.done == set(delta.put) | set(delta.remove)
+    assert_right(driver, table.wanted)
+    return applied
+
+
+def assert_right(driver: Driver[Any, Any], wanted: Mapping[Any, Any]) -> None:
+    table: DeltaTable[Any, Any] = DeltaTable()
+    table.want(wanted)
+    table.saw(driver.observe(wanted))
+    left = table.difference()
+    assert (left.put, left.remove) == ({}, {})
+    writes = dict(driver.writes)
+    driver.apply(left)
+    assert dict(driver.writes) == writes
+
+
+def test_every_state_is_reached_from_every_other_and_then_nothing_is_written(make: Any, case: Case) -> None:
+    driver = make()
+    order = [0, 1, 2, 1, 0, 2, 0]
+    for number in order:
+        settle(driver, case.states[number])
+
+
+def test_another_driver_finds_everything_right(make: Any, case: Case) -> None:
+    settle(make(), case.states[1])
+    assert_right(make(), {row.key: row for row in case.states[1]})
+
+
+def test_a_delta_applied_again_is_no_error(make: Any, case: Case) -> None:
+    driver = make()
+    table: DeltaTable[Any, Any] = DeltaTable()
+    table.want({row.key: row for row in case.states[0]})
+    table.saw(driver.observe(table.wanted))
+    delta = table.difference()
+    assert driver.apply(delta).failed == {}
+    assert driver.apply(delta).failed == {}
+    assert_right(driver, table.wanted)
+
+
+def test_an_empty_wish_leaves_nothing_of_ours(make: Any, case: Case) -> None:
+    driver = make()
+    settle(driver, case.states[1])
+    last = case.states[2] if not case.restores else ()
+    settle(driver, last)
+    rows = make().observe({})
+    assert rows == {row.key: row for row in last}

@@ -1,0 +1,182 @@
+"""Whole plans on a real host, with each firewall driver: up, twice, a new agent, hurt, and down to nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from deuteron.model.intent import HostIntent, HostSettings
+from deuteron.net.host import Host, real_host
+from deuteron.net.plan import plan
+from deuteron.net.reconcile import Outcome
+from deuteron.net.rows import HostPlan, MetadataListener
+from tests.kernel import intents
+from tests.kernel.conftest import OpenVSwitch, wait_until
+
+ROUTER = f"qrouter-{intents.ROUTER}"
+DHCP = f"qdhcp-{intents.NET}"
+
+
+class Runner:
+    """A reconciler on the test's host; `again` is a restarted agent."""
+
+    def __init__(self, settings: HostSettings) -> None:
+        self.settings = settings
+        self.listeners: dict[MetadataListener, socket.socket] = {}
+        self.host = self._open()
+
+    def _open(self) -> Host:
+        return real_host(self.settings.state_dir, self.listeners.__setitem__, self._close)
+
+    def _close(self, row: MetadataListener) -> None:
+        self.listeners.pop(row).close()
+
+    def again(self) -> None:
+        self.host.close()
+        for listener in self.listeners.values():
+            listener.close()
+        self.listeners.clear()
+        self.host = self._open()
+
+    def run(self, intent: HostIntent | None, full: bool = False) -> Outcome:
+        wanted = plan(intent, self.settings) if intent is not None else HostPlan()
+        return self.host.reconciler.run(wanted, full=full)
+
+    def settle(self, intent: HostIntent | None, timeout_s: float = 10.0) -> Outcome:
+        """Full passes until everything is as wanted and nothing more is written."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            outcome = self.run(intent, full=True)
+            if outcome.is_complete and not outcome.writes:
+                return outcome
+            assert time.monotonic() < deadline, f"still pending: {outcome.pending}, writes: {outcome.writes}"
+            time.sleep(0.05)
+
+
+def _shown() -> dict[str, str]:
+    """The host as other programs see it."""
+
+    def of(*command: str) -> str:
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    return {
+        "links": "\n".join(sorted(line.split(":")[1] for line in of("ip", "-o", "link").splitlines())),
+        "namespaces": of("ip", "netns", "list"),
+        "bridges": of("ovs-vsctl", "list-br"),
+        "iptables": "\n".join(line for line in of("iptables-save").splitlines() if "neutron-" in line),
+        "ipsets": of("ipset", "list", "-name"),
+        "processes": "\n".join(
+            line
+            for line in of("ps", "-eo", "stat,comm").splitlines()
+            if "Z" not in line and line.endswith(("dnsmasq", "radvd"))
+        ),
+    }
+
+
+@pytest.fixture(params=["openvswitch", "iptables_hybrid"])
+def runner(request: pytest.FixtureRequest, switch: OpenVSwitch, wires: None, tmp_path: Path) -> Iterator[Runner]:
+    settings = msgspec.structs.replace(intents.settings(str(tmp_path)), firewall_driver=request.param)
+    before = _shown()
+    made = Runner(settings)
+    yield made
+    made.settle(None)
+    made.host.close()
+    assert _shown() == before
+    assert [path.name for folder in ("dhcp", "ra") for path in (tmp_path / folder).glob("*")] == []
+
+
+def test_a_second_pass_and_a_new_agent_write_nothing(runner: Runner) -> None:
+    intent = intents.routed_network(ports=3)
+    first = runner.run(intent, full=True)
+    assert first.pending == ()
+    assert first.writes
+    assert runner.run(intent, full=True).writes == {}
+    runner.again()
+    outcome = runner.run(intent, full=True)
+    assert (outcome.is_complete, outcome.writes) == (True, {})
+    assert runner.host.reconciler.differences(plan(intent, runner.settings)) == []
+
+
+def test_states_in_any_order_leave_the_same_host(runner: Runner) -> None:
+    states = [
+        intents.routed_network(ports=1),
+        intents.routed_network(ports=3),
+        intents.routed_network(ports=2, router=False),
+        HostIntent(),
+        intents.routed_network(ports=3),
+    ]
+    for intent in (*states, *reversed(states), states[1], states[1], states[3]):
+        assert runner.run(intent).pending == ()
+        outcome = runner.run(intent, full=True)
+        assert (outcome.is_complete, outcome.writes) == (True, {})
+
+
+HURTS: dict[str, Callable[[Path], None]] = {
+    "flow deleted": lambda state: _do("ovs-ofctl del-flows br-int table=60"),
+    "flow added": lambda state: _do("ovs-ofctl add-flow br-int priority=99,ip,actions=drop"),
+    "flow changed": lambda state: _do("ovs-ofctl mod-flows br-int table=60,actions=drop"),
+    "port deleted": lambda state: _do(f"ovs-vsctl del-port qr-{intents.ROUTER_PORT[:11]}"),
+    "tag changed": lambda state: _do(f"ovs-vsctl set port tap{intents.DHCP_PORT[:11]} tag=77"),
+    "bridge deleted": lambda state: _do("ovs-vsctl del-br br-ex"),
+    "address deleted": lambda state: _do(f"ip -n {DHCP} addr flush dev tap{intents.DHCP_PORT[:11]} scope global"),
+    "address added": lambda state: _do(f"ip -n {ROUTER} addr add 9.9.9.9/32 dev qg-{intents.GATEWAY_PORT[:11]}"),
+    "device down": lambda state: _do(f"ip -n {ROUTER} link set qg-{intents.GATEWAY_PORT[:11]} down"),
+    "route deleted": lambda state: _do(f"ip -n {ROUTER} route del default"),
+    "rule deleted": lambda state: _do(f"ip netns exec {ROUTER} iptables -t nat -F neutron-l3-agent-snat"),
+    "rules flushed": lambda state: _do(f"ip netns exec {ROUTER} iptables -t nat -F"),
+    "setting changed": lambda state: _do(f"ip netns exec {ROUTER} sysctl -qw net.ipv4.ip_forward=0"),
+    "namespace deleted": lambda state: _do(f"ip netns del {ROUTER}"),
+    "namespace with dnsmasq deleted": lambda state: _do(f"ip netns del {DHCP}"),
+    "dnsmasq killed": lambda state: _kill(state / "dhcp" / intents.NET / "pid"),
+    "hosts file edited": lambda state: _write(state / "dhcp" / intents.NET / "host", "nobody\n"),
+    "dnsmasq folder emptied": lambda state: _do(f"rm {state}/dhcp/{intents.NET}/host {state}/dhcp/{intents.NET}/opts"),
+}
+
+
+def _do(command: str) -> None:
+    subprocess.run(command.split(), check=True, capture_output=True)
+
+
+def _kill(pid_file: Path) -> None:
+    pid = int(pid_file.read_text())
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text(), "it died")
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+@pytest.mark.parametrize("hurt", HURTS)
+@pytest.mark.parametrize("runner", ["openvswitch"], indirect=True)
+def test_what_a_person_breaks_is_seen_in_words_and_mended(runner: Runner, hurt: str) -> None:
+    intent = intents.routed_network(ports=2)
+    runner.settle(intent)
+    HURTS[hurt](Path(runner.settings.state_dir))
+    assert runner.host.reconciler.differences(plan(intent, runner.settings)) != []
+    outcome = runner.run(intent, full=True)
+    assert outcome.mended
+    runner.settle(intent)
+    wait_until(_pings, "the router reaches the DHCP port", 5)
+
+
+@pytest.mark.parametrize("runner", ["openvswitch"], indirect=True)
+def test_a_namespace_leaves_nothing_alive_behind_it(runner: Runner) -> None:
+    runner.settle(intents.routed_network(ports=1))
+    inode = os.stat(f"/run/netns/{ROUTER}").st_ino
+    runner.run(HostIntent())
+    held = subprocess.run(["lsns", "-n", "-o", "NS"], capture_output=True, text=True, check=True).stdout
+    assert str(inode) not in held
+
+
+def _pings() -> bool:
+    command = ["ip", "netns", "exec", ROUTER, "ping", "-c1", "-W1", "10.10.0.2"]
+    return subprocess.run(command, capture_output=True).returncode == 0

@@ -1,0 +1,147 @@
+"""An agent that speaks the wire contract with the hub's ASGI handler, in process, and does what tests tell it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from deuteron.api.cloud import Cloud
+from deuteron.model.intent import (
+    Answer,
+    Ask,
+    Change,
+    Hello,
+    IntentObject,
+    IntentPort,
+    IntentRouter,
+    IntentServer,
+    PortReport,
+    Report,
+    RouterReport,
+    ServerReport,
+    Snapshot,
+    ToAgent,
+    key_of,
+)
+
+_DECODER = msgspec.json.Decoder(ToAgent)
+_STATES = {"running": "running", "shutdown": "shutdown", "paused": "paused", "suspended": "suspended"}
+
+
+class FakeAgent:
+    """One connection. With `obedient`, everything asked for is realised at once and reported."""
+
+    def __init__(self, cloud: Cloud, host: str, *, token: str | None = None, obedient: bool = True, vcpus: int = 8) -> None:
+        self.cloud = cloud
+        self.host = host
+        self.obedient = obedient
+        self.objects: dict[tuple[str, str], IntentObject] = {}
+        self.revision = -1
+        self.messages: list[ToAgent] = []
+        self.closed: int | None = None
+        self.accepted = False
+        self.faults: dict[str, tuple[str, str]] = {}
+        """Server id to the fault it is to have, with details."""
+        self.answers: Callable[[Ask], Answer] = lambda ask: Answer(ask.number, f"{ask.what} of {ask.id}")
+        self.hello = Hello(
+            host=host, roles=("network", "compute"), vcpus=vcpus, memory_mib=16384, disk_gib=100,
+            tunnel_ip=cloud.settings.hosts[host].tunnel_ip if host in cloud.settings.hosts else None,
+            bridge_mappings={"physnet1": "br-eth2", "public": "br-ex"}, tunnel_types=("vxlan",),
+        )  # fmt: skip
+        entry = cloud.settings.hosts.get(host)
+        self.token = token if token is not None else entry.token if entry is not None else ""
+        self._to_hub: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._reported: dict[tuple[str, str], Any] = {}
+        self._progress = asyncio.Condition()
+        self._task: asyncio.Task[None] | None = None
+
+    async def connect(self, *, hello: bool = True) -> FakeAgent:
+        scope = {
+            "type": "websocket",
+            "path": f"/internal/hosts/{self.host}",
+            "headers": [(b"authorization", f"Bearer {self.token}".encode())],
+            "server": ("api.sock", None),
+        }
+        await self._to_hub.put({"type": "websocket.connect"})
+        self._task = asyncio.create_task(self.cloud.hub.websocket(self.cloud, scope, self._to_hub.get, self._take))
+        if hello:
+            await self.say(self.hello)
+            await self.until(lambda: self.revision >= 0)
+        else:
+            await self.until(lambda: self.accepted or self.closed is not None)
+        return self
+
+    async def say(self, message: Any) -> None:
+        await self._to_hub.put({"type": "websocket.receive", "text": msgspec.json.encode(message).decode()})
+
+    async def leave(self) -> None:
+        await self._to_hub.put({"type": "websocket.disconnect", "code": 1006})
+        if self._task is not None:
+            await self._task
+
+    async def until(self, condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
+        """Wait for a condition on what was received."""
+        async with self._progress:
+            try:
+                await asyncio.wait_for(self._progress.wait_for(condition), timeout_s)
+            except TimeoutError:
+                raise AssertionError(f"not within {timeout_s} s; received: {self.messages[-5:]}") from None
+
+    def servers(self) -> list[IntentServer]:
+        return [item for item in self.objects.values() if isinstance(item, IntentServer)]
+
+    async def report(self, gone: tuple[tuple[str, str], ...] = ()) -> None:
+        """What an agent says after a pass that realised everything."""
+        ports, routers, servers = [], [], []
+        for key, item in self.objects.items():
+            said: Any = None
+            if isinstance(item, IntentPort) and item.ofport is not None:
+                said = PortReport(item.id, "ACTIVE" if item.admin_state_up else "DOWN")
+                ports += [said] if self._reported.get(key) != said else []
+            elif isinstance(item, IntentRouter):
+                said = RouterReport(item.id, "ACTIVE")
+                routers += [said] if self._reported.get(key) != said else []
+            elif isinstance(item, IntentServer):
+                said = self._server(item)
+                servers += [said] if self._reported.get(key) != said else []
+            if said is not None:
+                self._reported[key] = said
+        await self.say(Report(self.revision, tuple(ports), tuple(routers), tuple(servers), gone))
+
+    def _server(self, item: IntentServer) -> ServerReport:
+        if item.id in self.faults:
+            fault, details = self.faults[item.id]
+            return ServerReport(item.id, "error", fault=fault, fault_details=details)
+        return ServerReport(item.id, item.power, item.reboot_generation, item.build_generation)
+
+    async def _take(self, message: dict[str, Any]) -> None:
+        """What the hub sends."""
+        if message["type"] == "websocket.accept":
+            self.accepted = True
+        elif message["type"] == "websocket.close":
+            self.closed = message["code"]
+        else:
+            await self._handle(_DECODER.decode(message["text"]))
+        async with self._progress:
+            self._progress.notify_all()
+
+    async def _handle(self, item: ToAgent) -> None:
+        self.messages.append(item)
+        if isinstance(item, Ask):
+            await self.say(self.answers(item))
+            return
+        gone: tuple[tuple[str, str], ...] = ()
+        if isinstance(item, Snapshot):
+            self.objects = {key_of(one): one for one in item.objects}
+        else:
+            assert isinstance(item, Change)
+            gone = tuple(key for key in item.gone if self.objects.pop(key, None) is not None)
+            for key in gone:
+                self._reported.pop(key, None)
+            self.objects |= {key_of(one): one for one in item.objects}
+        self.revision = item.revision
+        if self.obedient:
+            await self.report(gone)

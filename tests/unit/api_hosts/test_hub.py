@@ -1,0 +1,229 @@
+"""The line to the agents, spoken in process: who may connect, what is sent, what reports do to rows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from sqlalchemy import select
+
+from deuteron.api.cloud import Cloud
+from deuteron.api.hosts import intents, registry
+from deuteron.api.hosts.hub import Hub
+from deuteron.model.errors import Unavailable
+from deuteron.model.intent import Answer, Change, Heartbeat, PortReport, Report, ServerReport, Snapshot
+from deuteron.store.compute_tables import servers
+from deuteron.store.database import Database
+from deuteron.store.hosts_tables import hosts
+from deuteron.store.network_tables import ports
+from tests.unit.api_hosts.agent import FakeAgent
+from tests.unit.api_hosts.rows import Rows, settings
+from tests.unit.api_hosts.test_intents import seed
+
+
+@asynccontextmanager
+async def running(state: Path) -> AsyncIterator[Cloud]:
+    """A cloud of a store and a hub that runs."""
+    said = settings(state, "h1", "h2")
+    database = Database(state / "cloud.db")
+    hub = Hub(said, database)
+    cloud = Cloud(said, database, cast(Any, None), cast(Any, None), hub)
+    hub.cloud = cloud
+    hub.start(asyncio.get_running_loop())
+    try:
+        yield cloud
+    finally:
+        await hub.stop()
+        database.close()
+
+
+def write(cloud: Cloud, function: Callable[[Rows], None]) -> None:
+    cloud.database.write(lambda tx: function(Rows(tx)))
+
+
+async def until(condition: Callable[[], bool], what: str, timeout_s: float = 5.0) -> None:
+    """Wait for a condition on rows."""
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline, what
+        await asyncio.sleep(0.01)
+
+
+def scalar(cloud: Cloud, statement: Any) -> Any:
+    with cloud.database.read() as tx:
+        return tx.scalar(statement)
+
+
+def port_status(cloud: Cloud, id: str) -> Any:
+    return scalar(cloud, select(ports.c["status"]).where(ports.c["id"] == id))
+
+
+def run(test: Any) -> None:
+    asyncio.run(asyncio.wait_for(test, 20))
+
+
+def test_a_host_without_the_right_token_is_refused(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with running(tmp_path) as cloud:
+            for host, token in (("h1", "wrong"), ("h1", ""), ("stranger", ""), ("stranger", "token-h1")):
+                agent = await FakeAgent(cloud, host, token=token).connect(hello=False)
+                assert (agent.accepted, agent.closed) == (False, 4401)
+
+    run(test())
+
+
+def test_a_connection_begins_with_the_whole_intent_and_goes_on_with_changes(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with running(tmp_path) as cloud:
+            write(cloud, seed)
+            agent = await FakeAgent(cloud, "h1").connect()
+            assert isinstance(agent.messages[0], Snapshot)
+            assert ("port", "vm1") in agent.objects and agent.messages[0].peers[0].host == "h2"
+            write(cloud, lambda rows: rows.set_mtu("net1", 1400))
+            await agent.until(lambda: len(agent.messages) > 1)
+            await until(lambda: port_status(cloud, "vm1") == "ACTIVE", "port is not ACTIVE")
+            with cloud.database.read() as tx:
+                assert intents.snapshot(tx, cloud, "h1")[1].objects == agent.objects
+
+    run(test())
+
+
+def test_reports_make_ports_active_and_name_the_realised_revision(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with running(tmp_path) as cloud:
+            write(cloud, seed)
+            agent = await FakeAgent(cloud, "h1").connect()
+            await until(lambda: port_status(cloud, "vm1") == "ACTIVE", "port is not ACTIVE")
+            assert port_status(cloud, "vm2") == "DOWN", "the other host's port is none of h1's business"
+            await agent.say(Report(agent.revision, (PortReport("vm2", "ACTIVE"),), problems=(("flow x", "no bridge"),)))
+            await until(
+                lambda: scalar(cloud, select(hosts.c.problems).where(hosts.c.name == "h1")) == [["flow x", "no bridge"]],
+                "problems are not recorded",
+            )
+            assert port_status(cloud, "vm2") == "DOWN"
+            await until(lambda: cloud.hub.realised("h1", 1), "revision 1 is not realised")
+
+    run(test())
+
+
+def test_a_port_taken_off_and_put_back_between_two_messages_becomes_active_again(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with running(tmp_path) as cloud:
+            write(cloud, seed)
+            agent = await FakeAgent(cloud, "h1").connect()
+            await until(lambda: port_status(cloud, "vm1") == "ACTIVE", "port is not ACTIVE")
+
+            def off_and_on(rows: Rows) -> None:
+                rows.bind("vm1", None)
+                rows.bind("vm1", "h1")
+
+            write(cloud, off_and_on)
+            await until(lambda: port_status(cloud, "vm1") == "ACTIVE", "port stays DOWN: the agent saw no change")
+            assert agent.closed is None
+
+    run(test())
+
+
+def test_a_second_connection_replaces_the_first(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with running(tmp_path) as cloud:
+            first = await FakeAgent(cloud, "h1").connect()
+            await FakeAgent(cloud, "h1").connect()
+            assert first.closed == 4409
+            await first.leave()
+            assert scalar(cloud, select(hosts.c.connected)), "the older connection's end is not the host's end"
+
+    run(test())
+
+
+def test_a_host_is_alive_while_it_is_heard_and_connected(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with running(tmp_path) as cloud:
+
+            def alive() -> list[str]:
+                with cloud.database.read() as tx:
+                    return [host.name for host in registry.alive_hosts(tx, cloud, "compute")]
+
+            agent = await FakeAgent(cloud, "h1").connect()
+            await agent.say(Heartbeat(memory_used_mib=256, running_vms=2))
+            await until(lambda: scalar(cloud, select(hosts.c.usage)) != {}, "no heartbeat is recorded")
+            assert alive() == ["h1"]
+            await agent.leave()
+            await until(lambda: alive() == [], "the host is still alive")
+
+    run(test())
+
+
+def test_questions_reach_the_agent_and_have_a_deadline(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with running(tmp_path) as cloud:
+            with pytest.raises(Unavailable, match="not connected"):
+                await cloud.hub.ask("h1", "console_log", "s1")
+            agent = await FakeAgent(cloud, "h1").connect()
+            assert await cloud.hub.ask("h1", "console_log", "s1", 10) == "console_log of s1"
+            agent.answers = lambda ask: Answer(ask.number, error="there is no console")
+            with pytest.raises(Unavailable, match="there is no console"):
+                await cloud.hub.ask("h1", "console_log", "s1")
+            agent.answers = lambda ask: Answer(-ask.number)
+            with pytest.raises(Unavailable, match=r"within 0\.1 s"):
+                await cloud.hub.ask("h1", "console_log", "s1", timeout_s=0.1)
+
+    run(test())
+
+
+def test_a_server_starts_fails_and_is_reported_by_its_own_host_only(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with running(tmp_path) as cloud:
+            write(cloud, seed)
+
+            def state() -> Any:
+                with cloud.database.read() as tx:
+                    row = tx.first(select(servers.c["vm_state"], servers.c["task_state"], servers.c["power_state"]))
+                    return None if row is None else tuple(row)
+
+            other = await FakeAgent(cloud, "h2").connect()
+            await other.say(Report(other.revision, servers=(ServerReport("s1", "running"),)))
+            agent = FakeAgent(cloud, "h1")
+            agent.faults["s1"] = ("no space left on device", "cp: …")
+            await agent.connect()
+            await until(lambda: state() == ("error", None, 0), f"server is {state()}")
+            fault = scalar(cloud, select(servers.c["fault"]))
+            assert (fault["message"], fault["details"]) == ("no space left on device", "cp: …")
+            agent.faults.clear()
+            await agent.report()
+            await until(lambda: state() == ("active", None, 1), f"server is {state()}")
+            write(cloud, lambda rows: rows.set_server("s1", task_state="deleting"))
+            await until(lambda: state() is None, "the server is not gone")
+            assert port_status(cloud, "vm1") is None, "its own port goes with it"
+
+    run(test())
+
+
+def test_a_slow_agent_gets_what_happened_meanwhile_in_one_message(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with running(tmp_path) as cloud:
+            write(cloud, seed)
+            agent = FakeAgent(cloud, "h1", obedient=False)
+            await agent.connect()
+            gate = asyncio.Event()
+            take = agent._take
+
+            async def slow(message: dict[str, Any]) -> None:
+                await gate.wait()
+                await take(message)
+
+            link = cloud.hub._links["h1"]
+            link.send = slow
+            quick = await FakeAgent(cloud, "h2").connect()
+            for mtu in range(1300, 1320):
+                write(cloud, lambda rows, mtu=mtu: rows.set_mtu("net1", mtu))
+            await quick.until(lambda: any(isinstance(m, Change) and m.revision >= 21 for m in quick.messages))
+            gate.set()
+            await agent.until(lambda: agent.revision >= 21)
+            assert len([message for message in agent.messages if isinstance(message, Change)]) <= 3
+
+    run(test())

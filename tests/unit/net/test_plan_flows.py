@@ -1,0 +1,231 @@
+"""The planned flows as a whole: canonical, declared, complete, deterministic."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from plancloud import (
+    PEERS,
+    SETTINGS,
+    Switch,
+    group,
+    hybrid,
+    intent,
+    mac,
+    member,
+    planned,
+    port,
+    rule,
+    subnet,
+    uid,
+    vlan_network,
+    vxlan_network,
+    whole_cloud,
+)
+
+from deuteron.model.intent import AddressPair, FirewallDriver, HostSettings, TunnelPeer
+from deuteron.net.pipeline import BridgeKind, describe, tables_of
+from deuteron.net.plan import TooManyBridges, plan
+from deuteron.net.rows import Flow, HostPlan
+
+KIND_OF_BRIDGE: dict[str, BridgeKind] = {
+    "br-int": "integration",
+    "br-tun": "tunnel",
+    "br-ex": "physical",
+    "br-eth2": "physical",
+}
+
+
+def with_firewall(driver: FirewallDriver) -> HostSettings:
+    return msgspec.structs.replace(SETTINGS, firewall_driver=driver)
+
+
+def find(plan_: HostPlan, bridge: str, table: int, text: str) -> list[Flow]:
+    """The flows of a table whose text holds these words."""
+    return [
+        flow
+        for flow in plan_.flows
+        if (flow.bridge, flow.table) == (bridge, table) and text in f"{flow.match} actions={flow.actions}"
+    ]
+
+
+@pytest.mark.parametrize("driver", ["openvswitch", "iptables_hybrid"])
+def test_the_switch_prints_every_flow_exactly_as_planned(switch: Switch, driver: FirewallDriver) -> None:
+    plan_ = planned(*whole_cloud(), settings=with_firewall(driver), peers=PEERS)
+    switch.load(plan_)
+    for bridge in plan_.bridges:
+        printed = {re.sub(r"^(cookie=0x0, )?(table=0, )?", "", line) for line in switch.dump(bridge.name)}
+        wanted = {
+            (f"table={flow.table}, " if flow.table else "")
+            + f"priority={flow.priority}{',' if flow.match else ''}{flow.match} actions={flow.actions}"
+            for flow in plan_.flows
+            if flow.bridge == bridge.name
+        }
+        assert printed == wanted
+
+
+@pytest.mark.parametrize("driver", ["openvswitch", "iptables_hybrid"])
+def test_every_flow_lives_in_and_leads_to_a_declared_table(driver: FirewallDriver) -> None:
+    for flow in planned(*whole_cloud(), settings=with_firewall(driver), peers=PEERS).flows:
+        declared = {table.number for table in tables_of(KIND_OF_BRIDGE[flow.bridge])}
+        targets = {
+            int(number)
+            for found in re.findall(r"goto_table:(\d+)|resubmit\(,(\d+)\)|table=(\d+)", flow.actions)
+            for number in found
+            if number
+        }
+        assert {flow.table} | targets <= declared
+
+
+@given(st.randoms(use_true_random=False))
+@settings(max_examples=20, deadline=None)
+def test_the_order_in_which_objects_arrive_leaves_no_trace(chance: random.Random) -> None:
+    objects = whole_cloud()
+    expected = planned(*objects, peers=PEERS)
+    chance.shuffle(objects)
+    assert planned(*objects, peers=PEERS) == expected
+
+
+@pytest.mark.parametrize("driver", ["openvswitch", "iptables_hybrid"])
+def test_keys_are_unique_and_sorted_in_every_table(driver: FirewallDriver) -> None:
+    plan_ = planned(*whole_cloud(), settings=with_firewall(driver), peers=PEERS)
+    for field in msgspec.structs.fields(HostPlan):
+        keys = [row.key for row in getattr(plan_, field.name)]
+        assert keys == sorted(set(keys)), field.name
+
+
+def test_ports_of_a_bridge_have_numbers_of_their_own() -> None:
+    numbers = [(row.bridge, row.ofport_request) for row in planned(*whole_cloud(), peers=PEERS).ovs_ports]
+    assert len(numbers) == len(set(numbers))
+
+
+def test_seed_d_flows_of_a_vlan_network() -> None:
+    plan_ = planned(vlan_network("n1", 1, 1000))
+    (entering,) = find(plan_, "br-int", 0, "dl_vlan=1000")
+    (leaving,) = find(plan_, "br-eth2", 0, "dl_vlan=1")
+    assert (entering.priority, entering.match) == (3, "in_port=1,dl_vlan=1000")
+    assert entering.actions == "set_field:4097->vlan_vid,goto_table:58"
+    assert (leaving.priority, leaving.match) == (4, "in_port=2,dl_vlan=1")
+    assert leaving.actions == "set_field:5096->vlan_vid,NORMAL"
+
+
+def test_seed_e_flow_that_learns_from_tunnels() -> None:
+    (learning,) = find(planned(vxlan_network()), "br-tun", 10, "learn")
+    assert learning.actions == (
+        "learn(table=20,hard_timeout=300,priority=1,NXM_OF_VLAN_TCI[0..11],NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],"
+        "load:0->NXM_OF_VLAN_TCI[],load:NXM_NX_TUN_ID[]->NXM_NX_TUN_ID[],output:OXM_OF_IN_PORT[]),output:1"
+    )
+
+
+def test_only_hosts_where_the_network_lives_are_flooded() -> None:
+    network = vxlan_network("x1", 5, 13)
+    peers = (TunnelPeer("c2", "10.0.0.2"), TunnelPeer("c3", "10.0.0.3"))
+    far = port("f", 99, network, "10.10.10.9", ofport=None, host="c2", tunnel_ip="10.0.0.2")
+    plan_ = planned(network, far, peers=peers)
+    number = {row.name: row.ofport_request for row in plan_.ovs_ports}
+    (flood,) = find(plan_, "br-tun", 22, "dl_vlan=5")
+    (unicast,) = find(plan_, "br-tun", 20, "dl_dst=")
+    assert flood.actions == f"pop_vlan,set_field:0xd->tun_id,output:{number['vxlan-0a000002']}"
+    assert (unicast.match, unicast.actions) == (f"dl_vlan=5,dl_dst={mac(99)}", flood.actions)
+
+
+def test_a_host_that_joins_moves_no_other_hosts_tunnel() -> None:
+    def numbers(*addresses: str) -> dict[str, int]:
+        peers = tuple(TunnelPeer(address, address) for address in addresses)
+        return {row.name: row.ofport_request for row in planned(peers=peers).ovs_ports if row.type == "vxlan"}
+
+    before, after = numbers("10.0.0.9"), numbers("10.0.0.2", "10.0.0.9")
+    assert before["vxlan-0a000009"] == after["vxlan-0a000009"]
+
+
+def test_a_host_without_tunnel_types_has_no_br_tun() -> None:
+    plan_ = planned(settings=msgspec.structs.replace(SETTINGS, tunnel_types=()))
+    assert [bridge.name for bridge in plan_.bridges] == ["br-eth2", "br-ex", "br-int"]
+    assert not [row for row in plan_.ovs_ports if row.name == "patch-tun"]
+
+
+def test_a_local_network_has_no_flow_on_any_physical_bridge() -> None:
+    network = vlan_network(network_type="local", physical_network=None, segmentation_id=None)
+    assert planned(network).flows == planned().flows
+
+
+def test_a_network_that_is_down_has_no_way_in_or_out() -> None:
+    network = vlan_network(admin_state_up=False, dhcp_port_id=uid("d"))
+    plan_ = planned(network, port("a", 16, network, "10.10.10.2"), group("g"))
+    assert not find(plan_, "br-int", 0, "dl_vlan=1000")
+    assert [row.tag for row in plan_.ovs_ports if row.ofport_request == 16] == [4095]
+    assert [flow.actions for flow in find(plan_, "br-int", 0, "in_port=16")] == ["drop"]
+
+
+def test_remote_groups_cost_members_plus_rules() -> None:
+    def count(members: int, rules: int) -> int:
+        network = vlan_network(subnets=(subnet("s", "10.10.0.0/16"),))
+        a = port("a", 16, network, "10.10.0.1")
+        others = [port(f"{i:x}f", 100 + i, network, f"10.10.1.{i}", ofport=None) for i in range(members)]
+        asked = [
+            rule(f"r{i}", protocol=6, port_range_min=i, port_range_max=i, remote_group_id=uid("h"))
+            for i in range(1, rules + 1)
+        ]
+        return len(planned(network, a, group("g", *asked), *(member("h", other) for other in others)).flows)
+
+    assert count(20, 10) - count(10, 10) == 10
+    assert count(10, 20) - count(10, 10) == 10
+
+
+def test_a_change_of_one_group_moves_no_flow_of_another() -> None:
+    network = vlan_network()
+    a = port("a", 16, network, "10.10.10.2")
+    b = port("b", 17, network, "10.10.10.3", groups=("h",))
+    own = group("g", rule("1", remote_group_id=uid("g")))
+    before = planned(network, a, b, own, group("h"), member("g", a))
+    after = planned(network, a, b, own, group("h", rule("2", remote_group_id=uid("i"))), member("g", a))
+    assert set(before.flows) <= set(after.flows)
+
+
+def test_a_shared_mac_of_address_pairs_goes_to_the_port_whose_own_it_is() -> None:
+    network = vlan_network()
+    pair = (AddressPair("10.10.10.200", mac(17)),)
+    a = port("a", 16, network, "10.10.10.2", allowed_address_pairs=pair)
+    b = port("b", 17, network, "10.10.10.3")
+    (delivery,) = find(planned(network, a, b, group("g")), "br-int", 73, f"dl_dst={mac(17)}")
+    assert delivery.actions == "set_field:0x11->reg5,resubmit(,81)"
+
+
+def test_a_port_bound_elsewhere_has_neither_device_nor_flow() -> None:
+    network = vlan_network()
+    here = planned(network)
+    assert planned(network, port("f", 99, network, "10.10.10.9", ofport=None, host="c2")) == here
+
+
+def test_more_physical_bridges_than_patch_numbers_are_refused() -> None:
+    mappings = {f"net{i}": f"br-{i}" for i in range(15)}
+    with pytest.raises(TooManyBridges):
+        plan(intent(), msgspec.structs.replace(SETTINGS, bridge_mappings=mappings))
+
+
+def test_planning_takes_time_in_proportion_to_the_ports() -> None:
+    network = vlan_network(subnets=(subnet("s", "10.10.0.0/16"),))
+    ports = [port(f"{i:03x}f", 16 + i, network, f"10.10.{1 + i // 250}.{1 + i % 250}") for i in range(1000)]
+    members = [member("g", item) for item in ports]
+    cloud = intent(network, *ports, *members, group("g", rule("1", remote_group_id=uid("g"))))
+    started = time.perf_counter()
+    assert len(plan(cloud, SETTINGS).flows) > 40_000
+    assert time.perf_counter() - started < 10
+
+
+def test_the_documented_pipeline_names_every_table() -> None:
+    text = describe()
+    for kind in ("integration", "tunnel", "physical"):
+        for table in tables_of(kind):
+            assert f"| {table.number} | `{table.name}` |" in text
+
+
+def test_hybrid_has_no_tracking_in_the_switch() -> None:
+    plan_ = planned(*whole_cloud(), settings=hybrid())
+    assert not [flow for flow in plan_.flows if "ct(" in flow.actions]

@@ -1,0 +1,138 @@
+"""The record of a cloud is written whole, read back the same, and refused when it is not ours to use."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from deuteron.model.intent import HostSettings
+from deuteron.sandbox.cloud import (
+    State,
+    default_state_dir,
+    free_port,
+    new_cloud,
+    open_state,
+    port_is_free,
+    read_cloud,
+    with_tokens,
+    write_private,
+    write_settings,
+)
+from deuteron.sandbox.errors import StateError
+from deuteron.sandbox.topology import default_topology, parse_topology
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> State:
+    return open_state(tmp_path / "s")
+
+
+def test_an_empty_folder_holds_no_cloud(state: State) -> None:
+    assert read_cloud(state) is None
+
+
+def test_a_cloud_is_read_back_as_it_was_written(state: State) -> None:
+    topology = default_topology()
+    cloud = with_tokens(new_cloud("c", "none", "openvswitch"), topology)
+    write_settings(state, cloud, topology, "qemu")
+    assert read_cloud(state) == cloud
+    assert set(cloud.tokens) == {"aio"}
+
+
+def test_nobody_else_can_read_what_is_secret(state: State) -> None:
+    topology = default_topology()
+    write_settings(state, with_tokens(new_cloud("c", "none", "openvswitch"), topology), topology, "qemu")
+    for path in (state.record, state.api_settings, state.agent_settings("aio")):
+        assert path.stat().st_mode & 0o777 == 0o600
+    assert state.folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_agent_is_told_what_the_topology_says(state: State) -> None:
+    topology = default_topology()
+    cloud = with_tokens(new_cloud("c", "ovs", "iptables_hybrid"), topology)
+    write_settings(state, cloud, topology, "kvm")
+    settings = msgspec.json.decode(state.agent_settings("aio").read_bytes(), type=HostSettings)
+    assert settings.token == cloud.tokens["aio"]
+    assert settings.firewall_driver == "iptables_hybrid"
+    assert settings.bridge_ports == {"br-eth2": "eth2", "br-ex": "eth3"}
+    assert settings.virt_type == "kvm"
+    api = json.loads(state.api_settings.read_text())
+    assert api["hosts"]["aio"]["token"] == settings.token
+    assert api["external"]["pool"] == ["172.24.4.10", "172.24.4.250"]
+
+
+def test_hosts_keep_their_tokens_when_the_topology_grows() -> None:
+    cloud = with_tokens(new_cloud("c", "none", "openvswitch"), default_topology())
+    grown = with_tokens(cloud, parse_topology('[groups]\nnetwork = ["aio"]\ncompute = ["aio", "c2"]'))
+    assert grown.tokens["aio"] == cloud.tokens["aio"]
+    assert set(grown.tokens) == {"aio", "c2"}
+
+
+def test_a_record_of_another_version_is_refused(state: State) -> None:
+    topology = default_topology()
+    write_settings(state, with_tokens(new_cloud("c", "none", "openvswitch"), topology), topology, "qemu")
+    record = json.loads(state.record.read_text())
+    state.record.write_text(json.dumps({**record, "format": 99}))
+    with pytest.raises(StateError, match="its format is 99"):
+        read_cloud(state)
+
+
+def test_a_damaged_record_is_refused(state: State) -> None:
+    state.folder.mkdir()
+    state.record.write_text('{"id": ')
+    with pytest.raises(StateError, match="cannot read"):
+        read_cloud(state)
+
+
+def test_a_folder_whose_sockets_would_have_too_long_a_path_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StateError, match="107"):
+        open_state(tmp_path / ("x" * 100))
+
+
+def test_a_private_file_replaces_a_link_and_does_not_follow_it(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("untouched")
+    (tmp_path / ".f.new").symlink_to(victim)
+    write_private(tmp_path / "f", b"content")
+    assert victim.read_text() == "untouched"
+    assert (tmp_path / "f").read_bytes() == b"content"
+
+
+def test_a_port_somebody_listens_on_is_passed_over() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port: int = listener.getsockname()[1]
+        assert not port_is_free(port)
+        with pytest.raises(StateError):
+            free_port(port, port)
+
+
+@pytest.mark.parametrize(
+    ("environment", "folder"),
+    [
+        ({"DEUTERON_STATE_DIR": "/x", "XDG_STATE_HOME": "/y", "HOME": "/z"}, "/x"),
+        ({"XDG_STATE_HOME": "/y", "HOME": "/z"}, "/y/deuteron"),
+        ({"HOME": "/z"}, "/z/.local/state/deuteron"),
+    ],
+)
+def test_the_default_folder_follows_the_environment(environment: dict[str, str], folder: str) -> None:
+    assert default_state_dir(environment) == Path(folder)
+
+
+def test_the_api_owns_its_folder_when_the_cloud_runs_as_root(state: State) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can give files away")
+    topology = default_topology()
+    cloud = with_tokens(new_cloud("c", "none", "openvswitch"), topology)
+    assert cloud.api_uid is not None
+    assert 61184 <= cloud.api_uid <= 65519
+    for _ in range(2):
+        write_settings(state, cloud, topology, "qemu")
+        assert state.api.stat().st_uid == state.api_settings.stat().st_uid == cloud.api_uid
+        assert state.record.stat().st_uid == 0

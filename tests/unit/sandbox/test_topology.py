@@ -1,0 +1,89 @@
+"""A topology file becomes hosts with names, roles and addresses, or a message that says what is wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from deuteron.sandbox.errors import TopologyError
+from deuteron.sandbox.topology import default_topology, parse_topology
+
+TWO_COMPUTE_HOSTS = """
+[groups]
+control = ["c1"]
+network = ["c1"]
+compute = ["c2", "c3"]
+
+[interfaces]
+vlan_interface = "trunk0"
+
+[hosts.c3]
+tunnel_ip = "172.31.7.7"
+"""
+
+
+def test_the_default_is_one_host_that_does_everything_and_the_world_outside() -> None:
+    topology = default_topology()
+    assert [(host.name, host.roles) for host in topology.hosts] == [("aio", ("network", "compute")), ("outside", ())]
+    aio = topology.hosts[0]
+    assert (aio.management_ip, aio.tunnel_ip) == ("172.30.0.10", "172.31.0.10")
+    assert aio.bridge_mappings == {"physnet1": "br-eth2", "public": "br-ex"}
+    assert aio.bridge_ports == {"br-eth2": "eth2", "br-ex": "eth3"}
+    assert topology.external.outside_address == "172.24.4.1/24"
+
+
+def test_an_empty_file_is_the_default() -> None:
+    assert parse_topology("") == default_topology()
+
+
+def test_groups_give_hosts_their_roles_in_order_of_mention() -> None:
+    topology = parse_topology(TWO_COMPUTE_HOSTS)
+    assert [(host.name, host.roles) for host in topology.hosts] == [
+        ("c1", ("network",)),
+        ("c2", ("compute",)),
+        ("c3", ("compute",)),
+        ("outside", ()),
+    ]
+    assert [host.name for host in topology.agents] == ["c1", "c2", "c3"]
+
+
+def test_the_trunk_interface_names_the_bridge_of_the_vlan_network() -> None:
+    c2 = parse_topology(TWO_COMPUTE_HOSTS).host("c2")
+    assert c2 is not None
+    assert c2.bridge_mappings["physnet1"] == "br-trunk0"
+    assert c2.bridge_ports["br-trunk0"] == "trunk0"
+
+
+def test_a_host_may_choose_its_own_address() -> None:
+    topology = parse_topology(TWO_COMPUTE_HOSTS)
+    assert [host.tunnel_ip for host in topology.agents] == ["172.31.0.10", "172.31.0.11", "172.31.7.7"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[groups", "cannot read"),
+        ("[group]\n", "unknown field"),
+        ('[groups]\ncooking = ["a"]', 'unknown group "cooking"'),
+        ('[groups]\nnetwork = ["A_1"]\ncompute = ["b"]', 'cannot use "A_1" as a host name'),
+        ('[groups]\nnetwork = ["a"]', 'group "compute"'),
+        ('[groups]\nnetwork = ["outside"]\ncompute = ["a"]', 'host "outside"'),
+        ('[hosts.stray]\ntunnel_ip = "172.31.0.9"', 'host "stray"'),
+        ('[hosts.aio]\ntunnel_ip = "10.0.0.9"', '"10.0.0.9"'),
+        ('[hosts.aio]\ntunnel_ip = "soup"', "soup"),
+        ('[interfaces]\nvlan_interface = "eth3"', "same interface"),
+        ('[interfaces]\nvlan_interface = "averylonginterface"', "averylonginterface"),
+        ('[external]\ncidr = "10.0.0.0/24"', '"172.24.4.1"'),
+        ('[external]\ncidr = "10.0.0.0/33"', "10.0.0.0/33"),
+        ('[external]\npool = ["172.24.4.9", "172.24.4.2"]', "ends before it begins"),
+        (
+            '[groups]\nnetwork = ["a"]\ncompute = ["b"]\n[hosts.a]\ntunnel_ip = "172.31.0.11"',
+            'hosts "a" and "b"',
+        ),
+        ('[networks]\ntunnel = "172.31.0.0/29"', "networks.tunnel"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused_with_the_offending_value(text: str, message: str) -> None:
+    with pytest.raises(TopologyError) as refusal:
+        parse_topology(text, "file.toml")
+    assert message in refusal.value.message
+    assert "file.toml" in refusal.value.message
