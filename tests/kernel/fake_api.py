@@ -15,6 +15,7 @@ from deuteron.model.intent import (
     Answer,
     Ask,
     Change,
+    Hello,
     HostIntent,
     IntentObject,
     PortReport,
@@ -82,7 +83,7 @@ class FakeApi:
                 self.reports.append(message)
             elif isinstance(message, Answer):
                 self.answers.append(message)
-            elif not self.hellos or (message.host and hasattr(message, "started_at")):
+            elif isinstance(message, Hello):
                 self.hellos.append(message)
                 self._connection = connection
                 await connection.send(msgspec.json.encode(snapshot(self.intent)).decode())

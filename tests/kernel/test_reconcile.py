@@ -168,6 +168,25 @@ def test_what_a_person_breaks_is_seen_in_words_and_mended(runner: Runner, hurt: 
     wait_until(_pings, "the router reaches the DHCP port", 5)
 
 
+def test_a_host_that_was_rebooted_is_made_whole_again(runner: Runner, switch: OpenVSwitch) -> None:
+    intent = intents.routed_network(ports=2)
+    runner.settle(intent)
+    switch.kill("ovs-vswitchd")
+    switch.kill("ovsdb-server")
+    for name in (ROUTER, DHCP):
+        _do(f"ip netns pids {name}")
+        for pid in subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True).stdout.split():
+            os.kill(int(pid), signal.SIGKILL)
+        _do(f"ip netns del {name}")
+    _do("ip link del group 56839")
+    subprocess.run(["ipset", "flush"], check=True)
+    switch.start_database()
+    switch.start_switch()
+    runner.again()
+    runner.settle(intent)
+    wait_until(_pings, "the router reaches the DHCP port", 5)
+
+
 @pytest.mark.parametrize("runner", ["openvswitch"], indirect=True)
 def test_a_namespace_leaves_nothing_alive_behind_it(runner: Runner) -> None:
     runner.settle(intents.routed_network(ports=1))

@@ -97,6 +97,21 @@ def test_a_table_that_is_down_does_not_hold_up_the_others_and_is_named() -> None
     assert fakes.run(PLANS[2]).is_complete
 
 
+def test_a_port_is_not_made_before_it_is_secured() -> None:
+    fakes = Fakes()
+    fakes.run(PLANS[2])
+    fakes.drivers["flow"].refuse = lambda key: "no" if "in_port=102" in key[3] else None
+    outcome = fakes.run(PLANS[3])
+    assert "tap00000066-00" not in fakes.drivers["port"].rows
+    assert "tap00000065-00" in fakes.drivers["port"].rows
+    assert ("port tap00000066-00 on br-int", "waits until it is secured: no") in outcome.pending
+    fakes.drivers["flow"].refuse = lambda key: None
+    for _ in range(2):
+        outcome = fakes.run(PLANS[3])
+    assert outcome.is_complete
+    assert "tap00000066-00" in fakes.drivers["port"].rows
+
+
 def test_rows_are_made_before_what_refers_to_them_and_removed_after() -> None:
     order: list[str] = []
     fakes = Fakes()

@@ -44,6 +44,8 @@ log = structlog.get_logger("deuteron.agent")
 HEARTBEAT_PERIOD_S = 5.0
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 2.0
+LONGEST_PAUSE_ABSENT_S = 0.3
+"""While nobody listens at all: to ask costs next to nothing, and the API is about to start."""
 _MOST_PROBLEMS = 100
 
 
@@ -95,14 +97,17 @@ class Connection:
         pause_s = FIRST_PAUSE_S
         while True:
             began_s = asyncio.get_running_loop().time()
+            longest_s = LONGEST_PAUSE_S
             try:
                 await self._converse()
             except (OSError, TimeoutError, WebSocketException, msgspec.DecodeError, EOFError) as error:
                 log.warning("no connection to the API", reason=str(error) or type(error).__name__)
+                if isinstance(error, FileNotFoundError | ConnectionRefusedError):
+                    longest_s = LONGEST_PAUSE_ABSENT_S
             if asyncio.get_running_loop().time() - began_s > LONGEST_PAUSE_S:
                 pause_s = FIRST_PAUSE_S
             await asyncio.sleep(pause_s * random.uniform(0.75, 1.25))
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            pause_s = min(2 * pause_s, longest_s)
 
     def report(self, findings: Findings) -> None:
         """Say what differs from the last report, as soon as the line is free."""

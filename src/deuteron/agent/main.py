@@ -10,6 +10,7 @@ SIGTERM ends it at once and leaves the data plane as it is: packets flow, dnsmas
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -23,10 +24,19 @@ import structlog
 from deuteron.agent.connection import Connection, Findings
 from deuteron.agent.intents import Key, is_wanted
 from deuteron.agent.metadata import MetadataProxy
-from deuteron.agent.statuses import is_removed, port_reports, router_reports, wired_ports
+from deuteron.agent.statuses import Patience, is_removed, port_reports, router_reports, wired_ports
 from deuteron.agent.worker import Pass, Worker
 from deuteron.compute import ComputeDriver, ConsoleUnavailable, HostUse, NoHypervisor, open_compute
-from deuteron.model.intent import Ask, Heartbeat, Hello, HostIntent, HostSettings, ServerReport
+from deuteron.model.intent import (
+    Ask,
+    Heartbeat,
+    Hello,
+    HostIntent,
+    HostSettings,
+    PortReport,
+    RouterReport,
+    ServerReport,
+)
 from deuteron.net.host import Host, real_host, simulated_host
 from deuteron.net.plan import plan
 
@@ -47,6 +57,8 @@ class Agent:
         self._intent: HostIntent | None = None
         self._last: Pass | None = None
         self._leaving: set[Key] = set()
+        self._ports: Patience[PortReport] = Patience()
+        self._routers: Patience[RouterReport] = Patience()
         self._proxy = MetadataProxy(loop, settings.api_socket, settings.token)
         self._worker = Worker(settings, self._open_host, plan, self._passed)
         self._connection = Connection(settings, self._hello, self._beat, self._take, self._answer)
@@ -60,9 +72,14 @@ class Agent:
             await self._connection.run()
         finally:
             self._worker.stop()
-            if self._compute is not None:
-                self._compute.close()
-            await asyncio.to_thread(self._worker.join, _STOP_TIMEOUT_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_STOP_TIMEOUT_S):
+                    await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._worker.join()
+        if self._compute is not None:
+            self._compute.close()
 
     def _open_host(self) -> Host:
         if self._settings.dataplane == "none":
@@ -119,13 +136,19 @@ class Agent:
             named = {words for words, _ in problems}
             removing = [f"server {id}" for kind, id in self._leaving if kind == "server" and id in servers]
             problems += tuple((words, "is being removed") for words in sorted(removing) if words not in named)
+        now_s = self._loop.time()
+        ports, ports_again_s = self._ports.judge(port_reports(done.intent, done.plan, done.outcome), now_s)
+        routers, routers_again_s = self._routers.judge(router_reports(done.intent, done.outcome), now_s)
+        for again_s in (ports_again_s, routers_again_s):
+            if again_s is not None:
+                self._loop.call_at(again_s, self._report)
         gone = frozenset(key for key in self._leaving if self._is_gone(key, servers, done))
         self._leaving -= gone
         self._connection.report(
             Findings(
                 revision=done.intent.revision,
-                ports=port_reports(done.intent, done.plan, done.outcome),
-                routers=router_reports(done.intent, done.outcome),
+                ports=ports,
+                routers=routers,
                 servers=servers,
                 gone=gone,
                 # Compute's come first and whole: a server that is still being removed is known by them.
@@ -212,7 +235,8 @@ async def _run(settings: HostSettings) -> None:
     compute = None
     if "compute" in settings.roles:
         try:
-            compute = await asyncio.to_thread(open_compute, settings)
+            compute = await asyncio.to_thread(open_compute, _with_known_virt_type(settings))
+            _remember_virt_type(settings, compute.facts().virt_type)
         except NoHypervisor as error:
             log.error("no servers can run on this host", reason=str(error))
     agent = asyncio.create_task(Agent(settings, loop, compute).run())
@@ -223,3 +247,31 @@ async def _run(settings: HostSettings) -> None:
         await agent
     except asyncio.CancelledError:
         log.info("told to stop", host=settings.host)
+
+
+def _with_known_virt_type(settings: HostSettings) -> HostSettings:
+    """The settings, with what an earlier agent found out about KVM since the machine started.
+
+    Where KVM hangs, finding out takes 2 s, and an agent that comes back should be back at once.
+    """
+    if settings.virt_type == "auto" and settings.dataplane != "none":
+        with contextlib.suppress(OSError):
+            boot_id, _, virt_type = _virt_type_file(settings).read_text(encoding="ascii").strip().partition(" ")
+            if boot_id == _boot_id() and virt_type == "qemu":
+                return msgspec.structs.replace(settings, virt_type="qemu")
+    return settings
+
+
+def _remember_virt_type(settings: HostSettings, virt_type: str) -> None:
+    with contextlib.suppress(OSError):
+        path = _virt_type_file(settings)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"{_boot_id()} {virt_type}\n", encoding="ascii")
+
+
+def _virt_type_file(settings: HostSettings) -> Path:
+    return Path(settings.state_dir) / "run" / "virt-type"
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

@@ -5,12 +5,17 @@ Pure functions of the intent, the plan and the outcome of a pass.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+
 from deuteron.model.intent import HostIntent, IntentPort, PortReport, RouterReport
 from deuteron.net.reconcile import Outcome
 from deuteron.net.rows import HOST, HostPlan, OvsPort
 
+R = TypeVar("R", PortReport, RouterReport)
+
+GRACE_S = 3.0
 _DEVICE_ID_LENGTH = 11
-INSTANCE_OWNERS = "compute:"
 
 
 def port_reports(intent: HostIntent, plan: HostPlan, outcome: Outcome) -> dict[str, PortReport]:
@@ -56,6 +61,35 @@ def router_reports(intent: HostIntent, outcome: Outcome) -> dict[str, RouterRepo
         status = RouterReport(router.id, "ACTIVE") if reason is None else RouterReport(router.id, "ERROR", reason)
         reports[router.id] = status
     return reports
+
+
+class Patience(Generic[R]):
+    """Keeps a status from flapping: what was ACTIVE and fails is still called ACTIVE for `GRACE_S`.
+
+    A restart of ovs-vswitchd makes every port of a host fail for a moment, and mending it is what the agent is for.
+    What never was ACTIVE fails at once.
+    """
+
+    def __init__(self) -> None:
+        self._said: dict[str, R] = {}
+        self._failing_since_s: dict[str, float] = {}
+
+    def judge(self, reports: Mapping[str, R], now_s: float) -> tuple[dict[str, R], float | None]:
+        """What to say now, and when to judge again although nothing changed (None: no need)."""
+        said: dict[str, R] = {}
+        again_s: float | None = None
+        for id, report in reports.items():
+            before = self._said.get(id)
+            if report.status != "ERROR" or before is None or before.status != "ACTIVE":
+                self._failing_since_s.pop(id, None)
+                said[id] = report
+                continue
+            until_s = self._failing_since_s.setdefault(id, now_s) + GRACE_S
+            said[id] = report if now_s >= until_s else before
+            if now_s < until_s:
+                again_s = until_s if again_s is None else min(again_s, until_s)
+        self._said = said
+        return said, again_s
 
 
 def is_removed(kind: str, id: str, outcome: Outcome) -> bool:

@@ -101,7 +101,10 @@ class Handler(Protocol):
 
 @dataclass(frozen=True)
 class Route:
-    """`path` is relative to the service's prefix, with variables in braces: `/v2.0/ports/{id}`."""
+    """`path` is relative to the service's prefix, with variables in braces: `/v2.0/ports/{id}`.
+
+    A last variable `{rest...}` takes whatever follows, also nothing: `/metadata/{rest...}`.
+    """
 
     method: str
     path: str
@@ -126,6 +129,10 @@ class Service(Protocol):
         """Before the handler: negotiate versions, refuse media types. May set `version` and `extra_headers`."""
 
 
+_TAIL = "\0tail"
+"""The node of a `{rest...}` variable; no segment of a path begins with NUL, so it is never taken for one."""
+
+
 class RouteTable:
     """Finds the route of a path in time proportional to its segments."""
 
@@ -135,7 +142,10 @@ class RouteTable:
             node = self._root
             names: list[str] = []
             for segment in _segments(route.path):
-                if segment.startswith("{"):
+                if segment.endswith("...}"):
+                    names.append(segment[1:-4])
+                    segment = _TAIL
+                elif segment.startswith("{"):
                     names.append(segment[1:-1])
                     segment = "{}"
                 node = node.setdefault(segment, {})
@@ -164,7 +174,7 @@ class RouteTable:
     ) -> tuple[dict[str, Any], tuple[str, ...]] | None:
         if at == len(segments):
             methods = node.get("\0methods")
-            return None if methods is None else (methods, values)
+            return self._tail(node, segments, at, values) if methods is None else (methods, values)
         literal = node.get(segments[at])
         if literal is not None and not segments[at].startswith("\0"):
             found = self._match(literal, segments, at + 1, values)
@@ -172,8 +182,16 @@ class RouteTable:
                 return found
         variable = node.get("{}")
         if variable is not None:
-            return self._match(variable, segments, at + 1, (*values, segments[at]))
-        return None
+            found = self._match(variable, segments, at + 1, (*values, segments[at]))
+            if found is not None:
+                return found
+        return self._tail(node, segments, at, values)
+
+    def _tail(
+        self, node: dict[str, Any], segments: tuple[str, ...], at: int, values: tuple[str, ...]
+    ) -> tuple[dict[str, Any], tuple[str, ...]] | None:
+        tail = node.get(_TAIL)
+        return None if tail is None else (tail["\0methods"], (*values, "/".join(segments[at:])))
 
 
 def _segments(path: str) -> tuple[str, ...]:

@@ -104,6 +104,7 @@ async def _serve(settings: Settings, cloud: Cloud, app: App) -> None:
         asyncio.get_running_loop().add_signal_handler(number, lambda: setattr(server, "should_exit", True))
     log.info("serving", endpoint=cloud.endpoint, socket=settings.socket)
     await server.serve(sockets=[users, agents])
+    await cloud.hub.stop()
     cloud.database.close()
     log.info("stopped")
 

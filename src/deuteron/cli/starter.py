@@ -62,7 +62,8 @@ def upload_guest(client: Client, dataplane: Dataplane, progress: Progress) -> No
     Raises: Refused when the guest cannot be built; NotAnswering; Refusal.
     """
     with progress.step("images") as busy:
-        there = {image["name"]: image for image in client.get("/image/v2/images?limit=1000")["images"]}
+        listed = client.get("/image/v2/images?visibility=public&limit=1000")["images"]
+        there = {image["name"]: image for image in listed}
         if all(_is_usable(there.get(name)) for name in ("tiny", "tiny-disk", "tiny-kernel", "tiny-ramdisk")):
             busy("tiny, tiny-disk")
             return

@@ -27,7 +27,7 @@ from deuteron.net.kernel.routes import RouteDriver
 from deuteron.net.kernel.rtnetlink import NetlinkSockets
 from deuteron.net.kernel.sysctl import SysctlDriver
 from deuteron.net.reconcile import Reconciler, Table, namespace_concern, port_concern
-from deuteron.net.rows import HOST, HostPlan, MetadataListener, Sysctl
+from deuteron.net.rows import HOST, HostPlan, MetadataListener, OvsPort, Sysctl
 
 
 @dataclass
@@ -108,10 +108,18 @@ def tables_of(drivers: dict[str, Driver[Any, Any]]) -> dict[str, Table]:
         concerns: Callable[[Any], Iterable[str]],
         lies_in_namespace: bool = True,
         outlives_namespace: bool = False,
+        waits_for: Callable[[Any], Iterable[str]] | None = None,
     ) -> None:
         namespace = (lambda row: row.namespace) if lies_in_namespace else None
         by_name[name] = Table(
-            name, drivers[name], rows, words, concerns, namespace=namespace, outlives_namespace=outlives_namespace
+            name,
+            drivers[name],
+            rows,
+            words,
+            concerns,
+            namespace=namespace,
+            outlives_namespace=outlives_namespace,
+            waits_for=waits_for,
         )
 
     def by_namespace(row: Any) -> list[str]:
@@ -143,7 +151,7 @@ def tables_of(drivers: dict[str, Driver[Any, Any]]) -> dict[str, Table]:
     table("flow", lambda plan: plan.flows, _flow_words, _flow_concerns, False)
     table(
         "port", lambda plan: plan.ovs_ports, lambda row: f"port {row.name} on {row.bridge}",
-        lambda row: [port_concern(row.name)], False,
+        lambda row: [port_concern(row.name)], False, waits_for=_secured_by,
     )  # fmt: skip
     table(
         "placement",
@@ -203,6 +211,12 @@ def _v6(row: Any) -> str:
 def _flow_words(row: Any) -> str:
     match = f",{row.match}" if row.match else ""
     return f"flow on {row.bridge}: table={row.table},priority={row.priority}{match} actions={row.actions}"
+
+
+def _secured_by(row: OvsPort) -> list[str]:
+    """What must be in place before a port is on the switch."""
+    concerns = [f"bridge:{row.bridge}", f"ofport:{row.bridge}:{row.ofport_request}"]
+    return [*concerns, "hybrid"] if row.name.startswith("qvo") else concerns
 
 
 def _flow_concerns(row: Any) -> list[str]:

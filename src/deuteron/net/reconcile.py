@@ -17,7 +17,8 @@ a table with a failed write is observed again before it is written again.
 Invariants:
 - Nothing is written before the table was observed, and nothing at all before `run` is given a plan made from the
   complete intent.
-- A row that fails does not keep another from being written. It stays pending, with its reason.
+- A row that fails does not keep another from being written, except one that it was to secure: a port is not
+  made while its flows or rules are missing. It stays pending, with its reason.
 - What lies in a namespace that is going away is not taken apart piece by piece.
 """
 
@@ -74,6 +75,7 @@ class Table:
         *,
         namespace: Callable[[Any], str] | None = None,
         outlives_namespace: bool = False,
+        waits_for: Callable[[Any], Iterable[str]] | None = None,
     ) -> None:
         self.name = name
         self.driver = driver
@@ -84,6 +86,8 @@ class Table:
         """The namespace in which a row lies; None for tables whose rows lie in none."""
         self.outlives_namespace = outlives_namespace
         """Whether a row must be taken down by itself when its namespace goes: a process."""
+        self.waits_for = waits_for
+        """Concerns that must not be pending in earlier tables when a row is created: what secures it."""
         self.delta: DeltaTable[Any, Any] = DeltaTable()
         self.trouble: str | None = None
         """Why the table could not be observed, or None."""
@@ -121,6 +125,15 @@ class Reconciler:
 
     def run(self, plan: HostPlan, *, full: bool, look: Collection[str] = ()) -> Outcome:
         """Bring the host towards `plan`; `look` names tables to observe first when not all are (`full`)."""
+        try:
+            return self._run(plan, full, look)
+        except BaseException:
+            # Something may have been written and not recorded.
+            for table in self.tables:
+                table.delta.is_known = False
+            raise
+
+    def _run(self, plan: HostPlan, full: bool, look: Collection[str]) -> Outcome:
         before = self._writes()
         is_new = self._want(plan)
         mended: list[Mended] = []
@@ -248,7 +261,8 @@ class Reconciler:
             for key, row in delta.remove.items()
             if removals and (lies_in is None or table.outlives_namespace or lies_in(row) not in doomed)
         }
-        put = delta.put if puts else {}
+        put = dict(delta.put) if puts else {}
+        self._hold_back(table, put, delta.before)
         if not remove and not put:
             return set()
         applied = table.driver.apply(type(delta)(put, remove, delta.before))
@@ -262,10 +276,21 @@ class Reconciler:
             table.delta.failed(key, reason, now_s)
         return applied.done & put.keys()
 
-    def _pending(self) -> tuple[list[tuple[str, str]], dict[str, str]]:
+    def _hold_back(self, table: Table, put: dict[Any, Any], before: Mapping[Any, Any]) -> None:
+        """Take out of `put` what would be created unsecured: it stays pending until its security is there."""
+        if table.waits_for is None or not put:
+            return
+        _, concerned = self._pending(self.tables[: self.tables.index(table)])
+        for key, row in list(put.items()):
+            reason = next((concerned[concern] for concern in table.waits_for(row) if concern in concerned), None)
+            if reason is not None and key not in before:
+                del put[key]
+                table.delta.failed(key, f"waits until it is secured: {reason}", self._now_s())
+
+    def _pending(self, tables: Iterable[Table] | None = None) -> tuple[list[tuple[str, str]], dict[str, str]]:
         pending: list[tuple[str, str]] = []
         concerned: dict[str, str] = {}
-        for table in self.tables:
+        for table in self.tables if tables is None else tables:
             if table.trouble is not None:
                 pending.append((f"the table of {table.name}s", table.trouble))
             if not table.delta.is_known:

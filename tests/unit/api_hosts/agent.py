@@ -34,7 +34,9 @@ _STATES = {"running": "running", "shutdown": "shutdown", "paused": "paused", "su
 class FakeAgent:
     """One connection. With `obedient`, everything asked for is realised at once and reported."""
 
-    def __init__(self, cloud: Cloud, host: str, *, token: str | None = None, obedient: bool = True, vcpus: int = 8) -> None:
+    def __init__(
+        self, cloud: Cloud, host: str, *, token: str | None = None, obedient: bool = True, vcpus: int = 8
+    ) -> None:
         self.cloud = cloud
         self.host = host
         self.obedient = obedient

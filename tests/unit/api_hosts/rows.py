@@ -160,7 +160,9 @@ class Rows:
         self.tx.execute(delete(floatingips).where(floatingips.c["id"] == id))
         self.tx.changed("floatingip", id, deleted=True)
 
-    def server(self, id: str, host: str | None, port_ids: tuple[str, ...] = (), task: str | None = "scheduling") -> None:
+    def server(
+        self, id: str, host: str | None, port_ids: tuple[str, ...] = (), task: str | None = "scheduling"
+    ) -> None:
         flavor = {"flavorid": "42", "name": "m1.nano", "vcpus": 1, "ram": 128, "disk": 1}
         values = {
             "id": id, "number": next(_numbers), "name": id, "project_id": "p", "user_id": "u", "hostname": id,

@@ -101,7 +101,9 @@ def test_reports_make_ports_active_and_name_the_realised_revision(tmp_path: Path
             assert port_status(cloud, "vm2") == "DOWN", "the other host's port is none of h1's business"
             await agent.say(Report(agent.revision, (PortReport("vm2", "ACTIVE"),), problems=(("flow x", "no bridge"),)))
             await until(
-                lambda: scalar(cloud, select(hosts.c.problems).where(hosts.c.name == "h1")) == [["flow x", "no bridge"]],
+                lambda: (
+                    scalar(cloud, select(hosts.c.problems).where(hosts.c.name == "h1")) == [["flow x", "no bridge"]]
+                ),
                 "problems are not recorded",
             )
             assert port_status(cloud, "vm2") == "DOWN"

@@ -59,8 +59,12 @@ def seed(rows: Rows) -> None:
     rows.subnet("sub1", "net1")
     rows.group("web")
     rows.rule("r1", "web", remote="web")
-    rows.port("vm1", "net1", host="h1", ips=(("sub1", "10.10.10.2"),), groups=("web",), owner="compute:nova", device="s1")
-    rows.port("vm2", "net1", host="h2", ips=(("sub1", "10.10.10.3"),), groups=("web",), owner="compute:nova", device="s2")
+    rows.port(
+        "vm1", "net1", host="h1", ips=(("sub1", "10.10.10.2"),), groups=("web",), owner="compute:nova", device="s1"
+    )
+    rows.port(
+        "vm2", "net1", host="h2", ips=(("sub1", "10.10.10.3"),), groups=("web",), owner="compute:nova", device="s2"
+    )
     rows.server("s1", "h1", ("vm1",))
 
 
@@ -186,16 +190,16 @@ def operate(tx: Tx, dice: random.Random, count: int) -> None:
         owners = [("compute:nova", server or ""), ("network:dhcp", "dhcp"), ("", "")]
         owners += [("network:router_interface", router or ""), ("network:router_gateway", router or "")]
         owner, device = dice.choice(owners)
-        choices += [
-            lambda: rows.port(new, network, host=host, ips=ips, groups=groups, owner=owner, device=device)
-        ] * 4
+        choices += [lambda: rows.port(new, network, host=host, ips=ips, groups=groups, owner=owner, device=device)] * 4
     if port is not None:
         choices += [lambda: rows.bind(port, host), lambda: rows.delete_port(port)]
         choices.append(lambda: rows.set_groups(port, (group,) if group is not None and dice.random() < 0.7 else ()))
         choices.append(lambda: rows.set_ips(port, ()))
         choices.append(lambda: rows.server(new, host, (port,)))
         if router is not None:
-            choices.append(lambda: rows.floating_ip(new, router, port, f"172.24.4.{count % 250}", f"10.0.0.{count % 250}"))
+            choices.append(
+                lambda: rows.floating_ip(new, router, port, f"172.24.4.{count % 250}", f"10.0.0.{count % 250}")
+            )
     if group is not None:
         choices += [lambda: rows.rule(new, group, some(security_groups) if dice.random() < 0.8 else None)] * 2
     if rule is not None:

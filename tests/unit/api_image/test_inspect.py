@@ -6,9 +6,12 @@ import io
 import shutil
 import struct
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from deuteron.api.image.inspect import MAX_VIRTUAL_BYTES, Refused, inspect_image
 
@@ -180,6 +183,26 @@ def test_a_cut_header_is_refused_and_never_an_accident(make: object, length: int
     for declared in ("qcow2", "vmdk", "vhd", "vdi", "vhdx"):
         with pytest.raises(Refused):
             inspect_image(io.BytesIO(data), declared)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    make=st.sampled_from([qcow2, vmdk, vhd, vdi, lambda: b"vhdxfile" + bytes(192 * 1024 - 8) + b"regi" + bytes(4096)]),
+    changes=st.lists(st.tuples(st.integers(0, 1200), st.binary(min_size=1, max_size=8)), max_size=6),
+    declared=st.sampled_from([None, "raw", "qcow2", "vmdk", "vhd", "vhdx", "vdi", "iso"]),
+)
+def test_whatever_the_bytes_the_answer_is_a_size_or_a_refusal(
+    make: Callable[[], bytes], changes: list[tuple[int, bytes]], declared: str | None
+) -> None:
+    data = bytearray(make())
+    for at, piece in changes:
+        data[at : at + len(piece)] = piece
+
+    try:
+        found = inspect_image(io.BytesIO(bytes(data)), declared)
+    except Refused:
+        return
+    assert 0 <= found.virtual_size <= MAX_VIRTUAL_BYTES
 
 
 @pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img makes these images")

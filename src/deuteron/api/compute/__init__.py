@@ -2,3 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from deuteron.api.compute.access import POLICIES
+from deuteron.api.compute.service import ComputeService as SERVICE  # the name `main` looks for
+
+if TYPE_CHECKING:
+    from deuteron.api.cloud import Settings
+    from deuteron.store.database import Tx
+
+
+def bootstrap(tx: Tx, settings: Settings) -> None:
+    """The flavors of the starter kit."""
+    from deuteron.api.compute import flavors
+
+    flavors.bootstrap(tx)
+
+
+__all__ = ["POLICIES", "SERVICE", "bootstrap"]

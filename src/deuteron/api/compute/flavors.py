@@ -6,7 +6,7 @@ import re
 import uuid
 from typing import Any, Final
 
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import delete, insert, select, update
 
 from deuteron.api.call import Call, Reply
 from deuteron.api.compute import access, history, paging
@@ -185,9 +185,7 @@ def act(call: Call, tx: Tx) -> Reply:
     elif project in projects:
         projects.remove(project)
     else:
-        raise NotFound(
-            f"Flavor access not found for {row.id} / {project} combination.", type="FlavorAccessNotFound"
-        )
+        raise NotFound(f"Flavor access not found for {row.id} / {project} combination.", type="FlavorAccessNotFound")
     tx.execute(update(flavors).where(flavors.c["id"] == row.id).values(projects=projects))
     tx.changed("flavor", row.id)
     return Reply(200, _access(find(tx, call, row.id)))
@@ -296,5 +294,3 @@ def _specs(path: str, raw: Any) -> dict[str, str]:
             raise invalid(f"{path}.{key}", value, f"{value!r} is not of type 'string'")
         result[key] = str(value)
     return result
-
-

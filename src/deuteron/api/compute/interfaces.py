@@ -55,7 +55,7 @@ def requested(call: Call, tx: Tx, body: Body) -> tuple[Wanted, ...]:
             return ()
         if raw != "auto":
             raise invalid("networks", raw, f"'{raw}' is not one of ['none', 'auto']")
-        found = _available(tx, call.caller)
+        found = available(tx, call.caller)
         if not found:
             raise BadRequest(
                 "Unable to allocate a network automatically: the project has no network. Make one, or ask for 'none'.",
@@ -65,7 +65,7 @@ def requested(call: Call, tx: Tx, body: Body) -> tuple[Wanted, ...]:
     if raw is None:
         if call.version >= 37:
             raise invalid("server", body.raw, "'networks' is a required property")
-        return _only(_available(tx, call.caller))
+        return _only(available(tx, call.caller))
     wanted: list[Wanted] = []
     for item in body.objects("networks"):
         item.only(["fixed_ip", "port", "uuid"] + (["tag"] if call.version >= 32 else []))
@@ -73,8 +73,8 @@ def requested(call: Call, tx: Tx, body: Body) -> tuple[Wanted, ...]:
         if item.raw.get("port") is not None:
             if item.raw.get("fixed_ip"):
                 raise BadRequest(
-                    f"Specified Fixed IP '{item.raw['fixed_ip']}' cannot be used with port '{item.raw['port']}': the two "
-                    "cannot be specified together.",
+                    f"Specified Fixed IP '{item.raw['fixed_ip']}' cannot be used with port '{item.raw['port']}': "
+                    "the two cannot be specified together.",
                     type="HTTPBadRequest",
                 )
             wanted.append(Wanted(port_id=item.uuid("port"), tag=tag))
@@ -85,7 +85,7 @@ def requested(call: Call, tx: Tx, body: Body) -> tuple[Wanted, ...]:
             raise invalid("uuid", item.raw["uuid"], f"'{item.raw['uuid']}' is not a 'uuid'")
         wanted.append(Wanted(network_id=item.raw["uuid"], fixed_ip=_address(item.raw.get("fixed_ip")), tag=tag))
     if not wanted:
-        return _only(_available(tx, call.caller))
+        return _only(available(tx, call.caller))
     for want in wanted:
         check(tx, call.caller, want)
     given = [want.port_id for want in wanted if want.port_id is not None]
@@ -103,9 +103,7 @@ def check(tx: Tx, caller: Caller, want: Wanted) -> None:
         if port["device_id"]:
             raise Conflict(f"Port {want.port_id} is still in use.", type="PortInUse")
         if not port["fixed_ips"] and _has_subnet(tx, port["network_id"]):
-            raise BadRequest(
-                f"Port {want.port_id} requires a FixedIP in order to be used.", type="PortRequiresFixedIP"
-            )
+            raise BadRequest(f"Port {want.port_id} requires a FixedIP in order to be used.", type="PortRequiresFixedIP")
         return
     assert want.network_id is not None
     try:
@@ -156,6 +154,7 @@ class Unbound(Exception):
 
     def __init__(self, port_id: str, reason: str) -> None:
         super().__init__(f"Binding failed for port {port_id}: {reason}")
+        self.port_id = port_id
 
 
 def groups_for(tx: Tx, caller: Caller, project_id: str, names: Sequence[str]) -> list[str]:
@@ -230,9 +229,14 @@ def plugged(tx: Tx, server_nics: dict[str, list[Nic]]) -> Plugged:
         by_server[server_id] = [row for row in rows if row["device_id"] == server_id]
     names: dict[str, str] = {}
     for chunk in _chunks({row["network_id"] for row in found.values()}):
-        names |= {row[0]: row[1] for row in tx.all(select(networks.c["id"], networks.c["name"]).where(networks.c["id"].in_(chunk)))}
+        names |= {
+            row[0]: row[1]
+            for row in tx.all(select(networks.c["id"], networks.c["name"]).where(networks.c["id"].in_(chunk)))
+        }
     floating: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    statement = select(floatingips.c["port_id"], floatingips.c["fixed_ip_address"], floatingips.c["floating_ip_address"])
+    statement = select(
+        floatingips.c["port_id"], floatingips.c["fixed_ip_address"], floatingips.c["floating_ip_address"]
+    )
     for chunk in _chunks(found):
         for port_id, fixed, address in tx.all(statement.where(floatingips.c["port_id"].in_(chunk))):
             floating[port_id].append((fixed, address))
@@ -252,12 +256,14 @@ def _shown(address: str, kind: str, mac: str) -> dict[str, Any]:
     }
 
 
-def _available(tx: Tx, caller: Caller) -> list[str]:
+def available(tx: Tx, caller: Caller) -> list[str]:
     """Networks that a server of the caller's project may be plugged into without being named."""
     own = networks.c["project_id"] == caller.project_id
     rows = tx.scalars(
         select(networks.c["id"])
-        .where(own | networks.c["shared"] | networks.c["id"].in_(sight.shared_with(caller)), ~networks.c["router:external"])
+        .where(
+            own | networks.c["shared"] | networks.c["id"].in_(sight.shared_with(caller)), ~networks.c["router:external"]
+        )
         .order_by(networks.c["id"])
     )
     return [network_id for network_id in rows if _has_subnet(tx, network_id)]

@@ -66,9 +66,7 @@ def create(call: Call, tx: Tx) -> Reply:
     body.only(allowed, ("name",) if call.version < 92 else ("name", "public_key"))
     name = body.name()
     if call.version < 92 and not re.fullmatch(r"[\w \-]+", name, re.ASCII):
-        raise BadRequest(
-            "Keypair data is invalid: Keypair name contains unsafe characters", type="InvalidKeypair"
-        )
+        raise BadRequest("Keypair data is invalid: Keypair name contains unsafe characters", type="InvalidKeypair")
     kind = body.choice("type", ("ssh", "x509"), "ssh")
     if kind == "x509":
         raise BadRequest("Keypair data is invalid: this cloud keeps keys of type ssh only", type="InvalidKeypair")
@@ -79,13 +77,12 @@ def create(call: Call, tx: Tx) -> Reply:
     used = tx.scalar(select(func.count()).select_from(keypairs).where(keypairs.c["user_id"] == user_id))
     limit = quotas.limit(tx, call.caller.project_id or "", "key_pairs")
     if 0 <= limit <= used:
-        if call.version >= 1:
-            raise over_quota("key_pairs", 1, used, limit)
+        raise over_quota("key_pairs", 1, used, limit)
     given = body.text("public_key", least=1, most=16384)
     private = None
     if given is None:
         given, private = _generate(name)
-    row = {
+    row: dict[str, Any] = {
         "id": f"{user_id}/{name}",
         "number": (tx.scalar(select(func.max(keypairs.c["number"]))) or 0) + 1,
         "user_id": user_id,
@@ -96,7 +93,7 @@ def create(call: Call, tx: Tx) -> Reply:
         "created_at": history.moment(tx.now),
     }
     tx.execute(insert(keypairs), row)
-    tx.changed("keypair", row["id"])
+    tx.changed("keypair", f"{user_id}/{name}")
     shown = {key: row[key] for key in ("name", "public_key", "fingerprint", "user_id")}
     if call.version >= 2:
         shown["type"] = "ssh"

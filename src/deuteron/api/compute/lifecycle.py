@@ -70,9 +70,7 @@ def apply_report(tx: Tx, cloud: Cloud, host: str, report: ServerReport) -> None:
         if report.state == "absent":
             finish_delete(tx, cloud, row)
         return
-    current = (
-        report.build_generation >= row.build_generation and report.reboot_generation >= row.reboot_generation
-    )
+    current = report.build_generation >= row.build_generation and report.reboot_generation >= row.reboot_generation
     if report.state == "error" or (report.fault is not None and report.state != row.power):
         message = report.fault or "the host could not say why"
         if row.vm_state != "error" or (row.fault or {}).get("message") != message[:255]:
@@ -81,9 +79,7 @@ def apply_report(tx: Tx, cloud: Cloud, host: str, report: ServerReport) -> None:
         vm_state, power_state = _SETTLED[report.state]
         if (row.vm_state, row.task_state, row.power_state) != (vm_state, None, power_state):
             launched = {} if row.launched_at else {"launched_at": history.moment(tx.now)}
-            set_server(
-                tx, row.id, vm_state=vm_state, task_state=None, power_state=power_state, fault=None, **launched
-            )
+            set_server(tx, row.id, vm_state=vm_state, task_state=None, power_state=power_state, fault=None, **launched)
             history.finish(tx, row.id)
     elif report.state == "building":
         if row.vm_state == "building" and row.task_state != "spawning":
@@ -124,7 +120,5 @@ def release_port(tx: Tx, cloud: Cloud, server_id: str, nic: Nic) -> None:
         network_ports.delete_port(tx, cloud, nic.port_id)
     else:
         network_ports.unbind_port(tx, cloud, nic.port_id)
-        tx.execute(
-            update(ports).where(ports.c["id"] == nic.port_id).values({"device_id": "", "device_owner": ""})
-        )
+        tx.execute(update(ports).where(ports.c["id"] == nic.port_id).values({"device_id": "", "device_owner": ""}))
         tx.changed("port", nic.port_id)

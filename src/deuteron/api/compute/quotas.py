@@ -44,9 +44,7 @@ _INJECTED: Final = ("injected_files", "injected_file_content_bytes", "injected_f
 
 def limit(tx: Tx, project_id: str, name: str) -> int:
     """-1 is unlimited."""
-    found = tx.scalar(
-        select(quotas.c.hard_limit).where(quotas.c.project_id == project_id, quotas.c.name == name)
-    )
+    found = tx.scalar(select(quotas.c.hard_limit).where(quotas.c.project_id == project_id, quotas.c.name == name))
     return DEFAULTS[name] if found is None else int(found)
 
 
@@ -171,7 +169,7 @@ def show_limits(call: Call, tx: Tx) -> Reply:
 
 
 def usage_all(call: Call, tx: Tx) -> Reply:
-    """Hours that servers ran in a span of time. Servers that are gone leave nothing behind, so only living ones count."""
+    """Hours that servers ran in a span of time. Only living ones count: those that are gone leave nothing behind."""
     access.require(call, "os-simple-tenant-usage:list")
     start, end = _span(call)
     projects = tx.scalars(select(servers.c["project_id"]).distinct().order_by(servers.c["project_id"]))
@@ -248,10 +246,6 @@ def _names(call: Call) -> list[str]:
 
 
 def _limits(call: Call, tx: Tx, project_id: str) -> dict[str, int]:
-    stored = {
-        name: hard
-        for name, hard in tx.all(select(quotas.c.name, quotas.c.hard_limit).where(quotas.c.project_id == project_id))
-    }
+    rows = tx.all(select(quotas.c.name, quotas.c.hard_limit).where(quotas.c.project_id == project_id))
+    stored = {row.name: row.hard_limit for row in rows}
     return {name: stored.get(name, DEFAULTS[name]) for name in _names(call)}
-
-

@@ -22,15 +22,27 @@ import msgspec
 from sqlalchemy import ColumnElement, Select, Text, and_, func, insert, not_, or_, select, type_coerce
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.compute import access, bodies, flavors, history, images, interfaces, keypairs, lifecycle, paging, quotas
-from deuteron.api.compute import placement, views
+from deuteron.api.compute import (
+    access,
+    bodies,
+    flavors,
+    history,
+    images,
+    interfaces,
+    keypairs,
+    lifecycle,
+    paging,
+    placement,
+    quotas,
+    views,
+)
 from deuteron.api.compute.bodies import Body, wrapped
 from deuteron.api.compute.errors import disallowed, invalid, over_quota
 from deuteron.api.compute.interfaces import Unbound, Wanted
 from deuteron.api.compute.lifecycle import ServerRow
 from deuteron.api.compute.placement import NoHost, Wish
 from deuteron.api.hosts import registry
-from deuteron.model.compute import Flavor, Nic
+from deuteron.model.compute import Nic
 from deuteron.model.errors import BadRequest, NotFound
 from deuteron.store.compute_tables import server_groups, servers
 from deuteron.store.database import Tx
@@ -59,8 +71,8 @@ def create(call: Call, tx: Tx) -> Reply:
     flavor = flavors.embedded(_flavor(tx, call, body.raw["flavorRef"]))
     if not body.raw.get("imageRef"):
         raise BadRequest(
-            "Invalid imageRef provided: without an image a server boots from a volume, and volumes are not available in "
-            "this cloud.",
+            "Invalid imageRef provided: without an image a server boots from a volume, and volumes are not available "
+            "in this cloud.",
             type="HTTPBadRequest",
         )
     image = images.bootable(tx, call, body.raw["imageRef"], flavor)
@@ -170,9 +182,9 @@ def update(call: Call, tx: Tx) -> Reply:
     if call.version < 75:
         # Before 2.75 the answer to a change is shorter than the answer to a look.
         short = (
-            "id", "name", "status", "tenant_id", "user_id", "metadata", "hostId", "image", "flavor", "created", "updated",
-            "addresses", "accessIPv4", "accessIPv6", "links", "progress", "fault", "OS-DCF:diskConfig", "locked",
-            "description", "tags", "trusted_image_certificates", "server_groups", "locked_reason",
+            "id", "name", "status", "tenant_id", "user_id", "metadata", "hostId", "image", "flavor", "created",
+            "updated", "addresses", "accessIPv4", "accessIPv6", "links", "progress", "fault", "OS-DCF:diskConfig",
+            "locked", "description", "tags", "trusted_image_certificates", "server_groups", "locked_reason",
         )  # fmt: skip
         shown = {key: value for key, value in shown.items() if key in short}
     return Reply(200, {"server": shown})
@@ -399,7 +411,13 @@ _PLAIN_FILTERS: Final = {
     "availability_zone": "availability_zone",
     "launch_index": "launch_index",
 }
-_ADMIN_FILTERS: Final = {"host": "host", "node": "host", "user_id": "user_id", "vm_state": "vm_state", "task_state": "task_state"}
+_ADMIN_FILTERS: Final = {
+    "host": "host",
+    "node": "host",
+    "user_id": "user_id",
+    "vm_state": "vm_state",
+    "task_state": "task_state",
+}
 _SORT_KEYS: Final = {
     "created_at": "created",
     "updated_at": "updated",
@@ -430,7 +448,9 @@ def _list(call: Call, tx: Tx, path: str) -> tuple[list[ServerRow], dict[str, Any
     if address:
         rows = _with_address(tx, rows, address)
     if limit is None and not call.get("marker"):
-        return list(rows[: paging.MAX_LIMIT]), {} if len(rows) <= paging.MAX_LIMIT else paging.page(call, rows, "servers", path)[1]
+        return list(rows[: paging.MAX_LIMIT]), {} if len(rows) <= paging.MAX_LIMIT else paging.page(
+            call, rows, "servers", path
+        )[1]
     found, links = paging.page(call, rows, "servers", path)
     return list(found), links
 
@@ -508,7 +528,9 @@ def _order(call: Call) -> list[tuple[ColumnElement[Any], bool]]:
     for place, key in enumerate(keys):
         if key not in _SORT_KEYS:
             raise invalid("sort_key", key, f"'{key}' is not one of {sorted(_SORT_KEYS)}")
-        result.append((servers.c[_SORT_KEYS[key]], (directions[place] if place < len(directions) else "desc") == "desc"))
+        result.append(
+            (servers.c[_SORT_KEYS[key]], (directions[place] if place < len(directions) else "desc") == "desc")
+        )
     if not result:
         result = [(servers.c["created"], True), (servers.c["number"], True)]
     return [*result, (servers.c["id"], True)]
@@ -561,4 +583,3 @@ def _moment(name: str, text: str) -> str:
     except ValueError:
         raise invalid(name, text, f"'{text}' is not a 'date-time'") from None
     return history.stamp(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
-

@@ -100,7 +100,10 @@ def details(call: Call, tx: Tx, rows: Sequence[ServerRow], *, single: bool = Fal
 
 
 def host_id(project_id: str, host: str | None) -> str:
-    """A name for the host that says nothing of it, and differs between projects. Source: nova/utils.py generate_hostid."""
+    """A name for the host that says nothing of it and differs between projects.
+
+    Source: nova/utils.py generate_hostid.
+    """
     return "" if not host else hashlib.sha224((project_id + host).encode()).hexdigest()
 
 
@@ -193,5 +196,3 @@ def _detail(call: Call, row: ServerRow, found: Plugged, seen: Rights, alive: dic
 def instance_name(row: ServerRow) -> str:
     """The name of its domain."""
     return f"instance-{row.number:08x}"
-
-

@@ -18,6 +18,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import functools
 import hmac
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
@@ -123,12 +124,12 @@ class Hub:
             self._spawn(work)
 
     async def stop(self) -> None:
-        """End the hub's tasks; connections are closed by the server."""
+        """End the hub's tasks and its thread, before the store is closed; connections are closed by the server."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)
 
     def connected(self, host: str) -> bool:
         return host in self._links
@@ -209,7 +210,7 @@ class Hub:
             if isinstance(item, Hello):
                 if item.host != link.host:
                     raise _ProtocolError(f"it says it is host {item.host!r}")
-                await self._write(lambda tx, hello=item: registry.greet(tx, hello))
+                await self._write(functools.partial(_greet, item))
                 log.info("host connected", host=link.host, roles=",".join(item.roles), virt_type=item.virt_type)
                 link.ready = True
                 self._wake.set()
@@ -361,7 +362,7 @@ class Hub:
                     self._heartbeats.setdefault(host, None)
             beats, self._heartbeats = self._heartbeats, {}
             if beats:
-                await self._write(lambda tx, beats=beats: [registry.heard(tx, host, beat) for host, beat in beats.items()])
+                await self._write(functools.partial(_heard, beats))
 
     async def _reap(self) -> None:
         """Close silent connections, and let go of servers that are to be deleted on hosts that are gone."""
@@ -404,6 +405,15 @@ class Hub:
 
     def _now(self) -> float:
         return 0.0 if self._loop is None else self._loop.time()
+
+
+def _greet(hello: Hello, tx: Tx) -> None:
+    registry.greet(tx, hello)
+
+
+def _heard(beats: dict[str, Heartbeat | None], tx: Tx) -> None:
+    for host, beat in beats.items():
+        registry.heard(tx, host, beat)
 
 
 class _ProtocolError(Exception):

@@ -203,7 +203,9 @@ def all_keys(tx: Tx, host: str) -> set[Key]:
     """Keys of everything that is present on the host."""
     here = select(slots.c.object_id).where(slots.c.host == host, slots.c.kind == "vlan")
     local = select(slots.c.object_id).where(slots.c.host == host, slots.c.kind == "port")
-    groups = select(security_group_ports.c.security_group_id).where(security_group_ports.c.port_id.in_(local)).distinct()
+    groups = (
+        select(security_group_ports.c.security_group_id).where(security_group_ports.c.port_id.in_(local)).distinct()
+    )
     remote = select(security_group_rules.c["remote_group_id"]).where(
         security_group_rules.c["security_group_id"].in_(groups), security_group_rules.c["remote_group_id"].is_not(None)
     )
@@ -242,7 +244,9 @@ def dirty_keys(tx: Tx, host: str, view: View, touched: Sequence[database.Change]
     if of["floatingip"]:
         found = _pairs(tx, floatingips.c["id"], floatingips.c["router_id"], of["floatingip"])
         keys |= {("router", router) for router in found.values() if router is not None}
-        keys |= {("router", view.owner[("floatingip", id)]) for id in of["floatingip"] if ("floatingip", id) in view.owner}
+        keys |= {
+            ("router", view.owner[("floatingip", id)]) for id in of["floatingip"] if ("floatingip", id) in view.owner
+        }
     groups = set(of["security_group"])
     if of["security_group_rule"]:
         rules = security_group_rules
@@ -330,7 +334,9 @@ def _dirty_members(tx: Tx, host: str, view: View, groups: Collection[str]) -> se
         turned |= named_before ^ named_now[id]
     keys: set[Key] = {("group_member", f"{id}/{port}") for id in turned for port in view.members_of.get(id, ())}
     members = select(security_group_ports.c.security_group_id, security_group_ports.c.port_id)
-    for group, port in _rows(tx, lambda chunk: members.where(security_group_ports.c.security_group_id.in_(chunk)), turned):
+    for group, port in _rows(
+        tx, lambda chunk: members.where(security_group_ports.c.security_group_id.in_(chunk)), turned
+    ):
         keys.add(("group_member", f"{group}/{port}"))
     return keys
 
@@ -478,14 +484,16 @@ def _group_members(tx: Tx, cloud: Cloud, host: str, ids: Collection[str]) -> Ite
     member_ports = {port for group, port in wanted if group in named}
     rows = _rows(
         tx,
-        lambda chunk: select(
-            security_group_ports.c.security_group_id,
-            ports.c["id"],
-            ports.c["fixed_ips"],
-            ports.c["allowed_address_pairs"],
-        )
-        .join(ports, ports.c["id"] == security_group_ports.c.port_id)
-        .where(security_group_ports.c.port_id.in_(chunk)),
+        lambda chunk: (
+            select(
+                security_group_ports.c.security_group_id,
+                ports.c["id"],
+                ports.c["fixed_ips"],
+                ports.c["allowed_address_pairs"],
+            )
+            .join(ports, ports.c["id"] == security_group_ports.c.port_id)
+            .where(security_group_ports.c.port_id.in_(chunk))
+        ),
         member_ports,
     )
     for group, port, fixed_ips, pairs in rows:
@@ -498,16 +506,16 @@ def _group_members(tx: Tx, cloud: Cloud, host: str, ids: Collection[str]) -> Ite
 
 
 def _routers(tx: Tx, cloud: Cloud, host: str, ids: Collection[str]) -> Iterator[IntentRouter]:
-    rows = list(
-        _rows(tx, lambda chunk: select(routers).where(routers.c["id"].in_(chunk), routers.c.host == host), ids)
-    )
+    rows = list(_rows(tx, lambda chunk: select(routers).where(routers.c["id"].in_(chunk), routers.c.host == host), ids))
     mine = [row.id for row in rows]
     attached = list(
         _rows(
             tx,
-            lambda chunk: select(ports)
-            .where(ports.c["device_id"].in_(chunk), ports.c["device_owner"].in_((ROUTER_INTERFACE, ROUTER_GATEWAY)))
-            .order_by(ports.c["id"]),
+            lambda chunk: (
+                select(ports)
+                .where(ports.c["device_id"].in_(chunk), ports.c["device_owner"].in_((ROUTER_INTERFACE, ROUTER_GATEWAY)))
+                .order_by(ports.c["id"])
+            ),
             mine,
         )
     )
@@ -519,9 +527,11 @@ def _routers(tx: Tx, cloud: Cloud, host: str, ids: Collection[str]) -> Iterator[
     translated: dict[str, list[FloatingIp]] = defaultdict(list)
     for row in _rows(
         tx,
-        lambda chunk: select(floatingips)
-        .where(floatingips.c["router_id"].in_(chunk), floatingips.c["port_id"].is_not(None))
-        .order_by(floatingips.c["id"]),
+        lambda chunk: (
+            select(floatingips)
+            .where(floatingips.c["router_id"].in_(chunk), floatingips.c["port_id"].is_not(None))
+            .order_by(floatingips.c["id"])
+        ),
         mine,
     ):
         if row.fixed_ip_address is not None:
@@ -557,7 +567,9 @@ def _routers(tx: Tx, cloud: Cloud, host: str, ids: Collection[str]) -> Iterator[
                         hops.setdefault(subnet.ip_version, subnet.gateway_ip)
                 info = row.external_gateway_info or {}
                 gateway = RouterGateway(
-                    router_port(port), tuple(hops[version] for version in sorted(hops)), bool(info.get("enable_snat", True))
+                    router_port(port),
+                    tuple(hops[version] for version in sorted(hops)),
+                    bool(info.get("enable_snat", True)),
                 )
         yield IntentRouter(
             id=row.id,
@@ -588,11 +600,17 @@ def _servers(tx: Tx, cloud: Cloud, host: str, ids: Collection[str]) -> Iterator[
         port.id: port
         for port in _rows(
             tx,
-            lambda chunk: select(
-                ports.c["id"], ports.c["mac_address"], ports.c["network_id"], ports.c["device_id"], networks.c["mtu"]
-            )
-            .join(networks, networks.c["id"] == ports.c["network_id"])
-            .where(ports.c["id"].in_(chunk)),
+            lambda chunk: (
+                select(
+                    ports.c["id"],
+                    ports.c["mac_address"],
+                    ports.c["network_id"],
+                    ports.c["device_id"],
+                    networks.c["mtu"],
+                )
+                .join(networks, networks.c["id"] == ports.c["network_id"])
+                .where(ports.c["id"].in_(chunk))
+            ),
             wanted,
         )
     }

@@ -105,7 +105,7 @@ def alive_hosts(tx: Tx, cloud: Cloud, role: str) -> list[Host]:
 
 def agents(tx: Tx, cloud: Cloud) -> list[Agent]:
     """What the Network API lists as agents: of hosts whose agent ever connected."""
-    result = []
+    result: list[Agent] = []
     for host in all_hosts(tx, cloud):
         if host.hello is None:
             continue
@@ -130,7 +130,7 @@ def network_host_for(tx: Tx, cloud: Cloud, object_id: str) -> str | None:
     if len(candidates) == 1:
         return candidates[0].name
     counts = select(slots.c.host, func.count()).where(slots.c.kind == "port").group_by(slots.c.host)
-    loads: dict[str, int] = {host: count for host, count in tx.all(counts)}
+    loads: dict[str, int] = {row[0]: row[1] for row in tx.all(counts)}
     return min(
         candidates, key=lambda host: (loads.get(host.name, 0), uuid.uuid5(_NAMESPACE, host.name + object_id).int)
     ).name
@@ -240,7 +240,9 @@ def _host(name: str, row: Any, entry: HostEntry | None, now: datetime) -> Host:
 
 
 def _alive(connected: bool, last_heard: str | None, now: datetime) -> bool:
-    return connected and last_heard is not None and now - datetime.fromisoformat(last_heard) <= timedelta(seconds=ALIVE_S)
+    return (
+        connected and last_heard is not None and now - datetime.fromisoformat(last_heard) <= timedelta(seconds=ALIVE_S)
+    )
 
 
 def _text(moment: datetime) -> str:

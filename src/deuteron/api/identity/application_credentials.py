@@ -137,7 +137,7 @@ def _expiry(text: str | None) -> str | None:
 
 def _role_ids(tx: Tx, wanted: list[dict[str, Any]] | None, held: dict[str, str]) -> list[str]:
     """Ids of the roles that are asked for; all that the token has when none is. Raises: BadRequest for one it lacks."""
-    if wanted is None:
+    if not wanted:
         return list(held)
     result: list[str] = []
     for item in wanted:

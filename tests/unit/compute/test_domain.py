@@ -1,0 +1,129 @@
+"""Domain XML as a value."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+
+import msgspec
+import pytest
+
+from deuteron.compute import domain as domains
+from deuteron.model.intent import ImageRef, IntentServer, ServerPort
+
+OVS = domains.HostWiring("qemu", "openvswitch", userspace_datapath=True)
+HYBRID = domains.HostWiring("kvm", "iptables_hybrid", userspace_datapath=False)
+IMAGE = ImageRef("11111111-1111-4111-8111-111111111111", "qcow2", 1, "00")
+SERVER = IntentServer(
+    id="53903a95-8200-4000-8000-000000000001",
+    name='vm <1> & "x"',
+    project_id="p",
+    user_id="u",
+    hostname="vm1",
+    flavor_name="m1.tiny",
+    vcpus=2,
+    memory_mib=512,
+    root_disk_gib=1,
+    image=IMAGE,
+    ports=(ServerPort("53903a95-82aa-4bbb-8ccc-000000000002", "fa:16:3e:fe:c7:87", "n", 1450),),
+    reboot_generation=3,
+    build_generation=1,
+)
+
+
+def parsed(server: IntentServer, wiring: domains.HostWiring = OVS) -> ElementTree.Element:
+    return ElementTree.fromstring(domains.domain_xml(domains.domain_row(server, wiring, "/i", "/m")))
+
+
+def attributes(root: ElementTree.Element, path: str) -> dict[str, str]:
+    found = root.find(path)
+    assert found is not None, path
+    return found.attrib
+
+
+def test_the_hybrid_interface_is_the_seeds() -> None:
+    interface = parsed(SERVER, HYBRID).find("devices/interface")
+
+    assert interface is not None and interface.attrib == {"type": "bridge"}
+    assert attributes(interface, "mac") == {"address": "fa:16:3e:fe:c7:87"}
+    assert attributes(interface, "source") == {"bridge": "qbr53903a95-82"}
+    assert attributes(interface, "target") == {"dev": "tap53903a95-82"}
+
+
+def test_the_native_interface_takes_the_agents_tap_without_offloads() -> None:
+    interface = parsed(SERVER).find("devices/interface")
+
+    assert interface is not None and interface.attrib == {"type": "ethernet"}
+    assert attributes(interface, "target") == {"dev": "tap53903a95-82", "managed": "no"}
+    assert attributes(interface, "mtu") == {"size": "1450"}
+    assert set(attributes(interface, "driver/host").values()) == {"off"}
+    assert attributes(interface, "driver/guest")["csum"] == "off"
+
+
+def test_the_kernel_datapath_keeps_the_offloads() -> None:
+    wiring = msgspec.structs.replace(OVS, userspace_datapath=False)
+
+    assert parsed(SERVER, wiring).find("devices/interface/driver/host") is None
+
+
+def test_the_mark_is_read_back() -> None:
+    xml = domains.domain_xml(domains.domain_row(SERVER, OVS, "/i", "/m"))
+
+    assert domains.read_mark(xml) == domains.Mark(SERVER.id, "running", 3, 1)
+    assert domains.read_mark(domains.mark_xml(domains.Mark("s", "paused", 1, 2))) == domains.Mark("s", "paused", 1, 2)
+    assert domains.read_mark("<domain><name>other</name></domain>") is None
+
+
+def test_a_server_is_named_and_recognised_as_openstack() -> None:
+    root = parsed(SERVER)
+
+    assert root.findtext("name") == "instance-53903a95"
+    assert root.findtext("uuid") == SERVER.id
+    assert root.findtext("title") == SERVER.name
+    assert root.findtext("sysinfo/system/entry[@name='product']") == "OpenStack Nova"
+    assert attributes(root, "os/smbios") == {"mode": "sysinfo"}
+
+
+def test_a_kernel_is_booted_directly_and_a_disk_by_the_firmware() -> None:
+    kernel = msgspec.structs.replace(SERVER, kernel=IMAGE, ramdisk=IMAGE, kernel_args="console=ttyS0 quiet")
+
+    assert parsed(kernel).findtext("os/kernel") == f"/m/{IMAGE.id}"
+    assert parsed(kernel).findtext("os/cmdline") == "console=ttyS0 quiet"
+    assert parsed(SERVER).find("os/kernel") is None
+    assert attributes(parsed(SERVER), "os/boot") == {"dev": "hd"}
+
+
+@pytest.mark.parametrize(
+    ("wiring", "virt_type", "mode"), [(OVS, "qemu", "custom"), (HYBRID, "kvm", "host-passthrough")]
+)
+def test_the_processor_fits_the_accelerator(wiring: domains.HostWiring, virt_type: str, mode: str) -> None:
+    root = parsed(SERVER, wiring)
+
+    assert root.attrib["type"] == virt_type
+    assert attributes(root, "cpu")["mode"] == mode
+
+
+def test_extra_disks_follow_the_root_disk() -> None:
+    server = msgspec.structs.replace(SERVER, ephemeral_disk_gib=2, swap_mib=64)
+
+    targets = [element.attrib["dev"] for element in parsed(server).iterfind("devices/disk/target")]
+    files = [element.attrib["file"] for element in parsed(server).iterfind("devices/disk/source")]
+
+    assert targets == ["vda", "vdb", "vdc"]
+    assert files == ["/i/disk", "/i/disk.eph0", "/i/disk.swap"]
+
+
+def test_nothing_is_added_that_nobody_asked_for() -> None:
+    root = parsed(SERVER)
+
+    assert attributes(root, "devices/controller[@type='usb']")["model"] == "none"
+    assert attributes(root, "devices/memballoon") == {"model": "none"}
+    assert root.find("devices/graphics") is None
+    assert attributes(root, "devices/serial/log") == {"file": "/i/console.log", "append": "on"}
+
+
+def test_interfaces_are_found_by_their_tap() -> None:
+    xml = domains.domain_xml(domains.domain_row(SERVER, OVS, "/i", "/m"))
+
+    assert domains.interface_taps(xml) == {"tap53903a95-82": "fa:16:3e:fe:c7:87"}
+    assert "fa:16:3e:fe:c7:87" in (domains.present_interface(xml, "tap53903a95-82") or "")
+    assert domains.present_interface(xml, "tapother") is None

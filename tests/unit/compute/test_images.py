@@ -1,0 +1,165 @@
+"""Images and disks with a real qemu-img and an API that is a few lines of Unix socket."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import shutil
+import socketserver
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deuteron.compute.driver import trim_log
+from deuteron.compute.images import DiskFailure, ImageCache, InstanceFiles, swap_header
+from deuteron.model.intent import ImageRef, IntentServer
+
+IMAGE_ID = "11111111-1111-4111-8111-111111111111"
+SERVER_ID = "22222222-2222-4222-8222-222222222222"
+CONTENT = b"disk" * 1024
+
+pytestmark = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="there is no qemu-img")
+
+
+class Api(http.server.BaseHTTPRequestHandler):
+    content = CONTENT
+
+    def do_GET(self) -> None:
+        status = 200 if self.headers["Authorization"] == "Bearer secret" else 401
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(self.content)))
+        self.end_headers()
+        self.wfile.write(self.content)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[str]:
+    class Server(socketserver.ThreadingUnixStreamServer):
+        daemon_threads = True
+
+    server = Server(str(tmp_path / "s"), Api)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield str(tmp_path / "s")
+    server.shutdown()
+    server.server_close()
+
+
+def reference(content: bytes = CONTENT, disk_format: str = "raw") -> ImageRef:
+    return ImageRef(IMAGE_ID, disk_format, len(content), hashlib.sha256(content).hexdigest())
+
+
+def server(image: ImageRef | None, root_disk_gib: int = 1) -> IntentServer:
+    return IntentServer(
+        id=SERVER_ID,
+        name="vm",
+        project_id="p",
+        user_id="u",
+        hostname="vm",
+        flavor_name="f",
+        vcpus=1,
+        memory_mib=64,
+        root_disk_gib=root_disk_gib,
+        image=image,
+        swap_mib=8,
+        build_generation=4,
+    )
+
+
+def test_an_image_is_fetched_once_and_verified(tmp_path: Path, api: str) -> None:
+    cache = ImageCache(tmp_path / "images", api, "secret")
+
+    path = cache.fetch(reference())
+    again = cache.fetch(reference())
+
+    assert path == again == tmp_path / "images" / IMAGE_ID
+    assert path.read_bytes() == CONTENT
+    assert [item.name for item in (tmp_path / "images").iterdir()] == [IMAGE_ID]
+
+
+@pytest.mark.parametrize(
+    ("image", "token", "words"),
+    [
+        (reference(b"other" * 1000), "secret", "expected 5000"),
+        (ImageRef(IMAGE_ID, "raw", len(CONTENT), "0" * 64), "secret", "SHA-256 is"),
+        (reference(), "wrong", "it answered 401"),
+        (ImageRef("../../etc/passwd", "raw", 1, ""), "secret", "not a UUID"),
+    ],
+)
+def test_what_is_not_the_image_leaves_nothing(
+    tmp_path: Path, api: str, image: ImageRef, token: str, words: str
+) -> None:
+    cache = ImageCache(tmp_path / "images", api, token)
+
+    with pytest.raises(DiskFailure, match=words):
+        cache.fetch(image)
+
+    assert list((tmp_path / "images").iterdir()) == []
+
+
+def test_a_disk_stands_on_the_image_with_its_format_named(tmp_path: Path, api: str) -> None:
+    files = InstanceFiles(tmp_path / "instances", ImageCache(tmp_path / "images", api, "secret"))
+
+    files.build(server(reference()))
+
+    disk = tmp_path / "instances" / SERVER_ID / "disk"
+    shown = json.loads(
+        subprocess.run(["qemu-img", "info", "--output=json", disk], capture_output=True, check=True).stdout
+    )
+    assert shown["virtual-size"] == 1 << 30
+    assert shown["backing-filename"] == str(tmp_path / "images" / IMAGE_ID)
+    assert shown["backing-filename-format"] == "raw"
+    assert files.build_generation(SERVER_ID) == 4
+    assert files.servers() == (SERVER_ID,)
+    files.remove(SERVER_ID)
+    assert files.servers() == ()
+
+
+def test_an_image_that_names_another_file_is_refused(tmp_path: Path, api: str) -> None:
+    bad = tmp_path / "bad.qcow2"
+    command = ["qemu-img", "create", "-q", "-u", "-f", "qcow2", "-F", "raw", "-b", "/etc/passwd", str(bad), "1M"]
+    subprocess.run(command, check=True)
+    Api.content = bad.read_bytes()
+    try:
+        cache = ImageCache(tmp_path / "images", api, "secret")
+        with pytest.raises(DiskFailure, match="refers to another file"):
+            cache.base(reference(Api.content, "qcow2"))
+    finally:
+        Api.content = CONTENT
+
+
+def test_unused_images_go_after_their_time(tmp_path: Path, api: str) -> None:
+    cache = ImageCache(tmp_path / "images", api, "secret")
+    path = cache.fetch(reference())
+
+    cache.prune([IMAGE_ID], keep_s=-1)
+    assert path.exists()
+    cache.prune([])
+    assert path.exists()
+    cache.prune([], keep_s=-1)
+    assert not path.exists()
+
+
+def test_a_swap_header_is_where_the_kernel_looks() -> None:
+    header = swap_header(8 << 20)
+
+    assert len(header) == 4096 and header[-10:] == b"SWAPSPACE2"
+    assert header[1024:1032] == b"\x01\0\0\0\xff\x07\0\0"
+
+
+def test_a_long_console_log_keeps_its_newer_half(tmp_path: Path) -> None:
+    log = tmp_path / "console.log"
+    log.write_text("".join(f"line {number}\n" for number in range(1000)))
+
+    trim_log(log, limit_bytes=1000)
+
+    text = log.read_text()
+    assert len(text) <= 500 and text.startswith("line ") and text.endswith("line 999\n")
+    trim_log(log, limit_bytes=1000)
+    assert log.read_text() == text

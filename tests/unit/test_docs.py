@@ -1,0 +1,29 @@
+"""Documents that are made from declarations are fresh, and what documents point to exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from deuteron.net import pipeline
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "decisions").glob("*.md"))]  # fmt: skip
+
+
+def test_the_pipeline_page_is_what_the_declaration_says() -> None:
+    assert (ROOT / "docs" / "pipeline.md").read_text() == pipeline.describe()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_in_documents_lead_somewhere(document: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text())
+    assert [target for target in targets if not (document.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_source_files_that_documents_name_exist(document: Path) -> None:
+    named = re.findall(r"`((?:api|net|store|model|agent|compute|guest|sandbox|cli)/[\w./]+)`", document.read_text())
+    assert [name for name in named if not (ROOT / "src" / "deuteron" / name).exists()] == []
