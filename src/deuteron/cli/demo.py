@@ -68,7 +68,9 @@ class Show:
 
     def ask(self, command: str, cloud: str = "demo") -> Any:
         """The client's answer as data, not shown."""
-        return json.loads(self._run([*self.program, "openstack", "--os-cloud", cloud, *shlex.split(command), "-f", "json"]))
+        return json.loads(
+            self._run([*self.program, "openstack", "--os-cloud", cloud, *shlex.split(command), "-f", "json"])
+        )
 
     def on(self, host: str, command: str, *, show: bool = True, check: bool = True, keep: str | None = None) -> str:
         """Run a shell command on a host of the sandbox; `keep` shows only lines that match."""
@@ -175,7 +177,9 @@ def _network(show: Show, kind: Kind) -> dict[str, Any]:
         str(subnet),
     )
     if kind.network_type == "vlan":
-        show.check("the network took VLAN 1000, the first of the pool", net["provider:segmentation_id"] == 1000, str(net))
+        show.check(
+            "the network took VLAN 1000, the first of the pool", net["provider:segmentation_id"] == 1000, str(net)
+        )
     namespace = f"qdhcp-{net['id']}"
     show.until("the network has its DHCP namespace", lambda: show.on(HOST, "ip netns list", show=False), namespace)
     show.on(HOST, "ip netns list")
@@ -220,10 +224,13 @@ def _flow_pair(show: Show, net: dict[str, Any], tag: int) -> None:
         flows = show.on(HOST, "ovs-ofctl -O OpenFlow13 dump-flows br-tun")
         show.check(
             f"br-tun turns VNI {number} into local tag {tag}",
-            re.search(rf"tun_id={number:#x} actions=push_vlan:0x8100,set_field:{4096 + tag}->vlan_vid", flows) is not None,
+            re.search(rf"tun_id={number:#x} actions=push_vlan:0x8100,set_field:{4096 + tag}->vlan_vid", flows)
+            is not None,
             flows,
         )
-        show.check("br-tun learns into table 20 where each MAC lives", "learn(table=20,hard_timeout=300" in flows, flows)
+        show.check(
+            "br-tun learns into table 20 where each MAC lives", "learn(table=20,hard_timeout=300" in flows, flows
+        )
 
 
 # --- use cases 2 and 3 --------------------------------------------------------------------------------------------
@@ -328,7 +335,9 @@ def _route(show: Show, kind: Kind, vm1: dict[str, Any], key: Path) -> tuple[dict
         f"--user-data {script} --wait vm2"
     )
     vm2: dict[str, Any] = show.ask("server show vm2")
-    show.check("the second server is at 20.20.20.2", vm2["addresses"] == {"net2": ["20.20.20.2"]}, str(vm2["addresses"]))
+    show.check(
+        "the second server is at 20.20.20.2", vm2["addresses"] == {"net2": ["20.20.20.2"]}, str(vm2["addresses"])
+    )
     router: dict[str, Any] = show.ask("router show my-router")
     namespace = f"qrouter-{router['id']}"
     show.on(HOST, "ip netns list")
@@ -393,7 +402,8 @@ def _floating(show: Show, router: dict[str, Any], vm2: dict[str, Any], key: Path
     show.check(
         "and vm2 to the floating IP",
         re.search(
-            rf"-A neutron-l3-agent-float-snat -s 20\.20\.20\.2/32 -j SNAT --to-source {re.escape(FLOATING_ADDRESS)}", rules
+            rf"-A neutron-l3-agent-float-snat -s 20\.20\.20\.2/32 -j SNAT --to-source {re.escape(FLOATING_ADDRESS)}",
+            rules,
         )
         is not None,
         rules,
