@@ -61,7 +61,11 @@ class Runner:
             time.sleep(0.05)
 
 
-def _shown() -> dict[str, str]:
+def _is_ours(line: str, state: Path) -> bool:
+    return str(state) in line and "Z" not in line.split()[0] and any(name in line for name in ("dnsmasq", "radvd"))
+
+
+def _shown(state: Path) -> dict[str, str]:
     """The host as other programs see it."""
 
     def of(*command: str) -> str:
@@ -74,9 +78,7 @@ def _shown() -> dict[str, str]:
         "iptables": "\n".join(line for line in of("iptables-save").splitlines() if "neutron-" in line),
         "ipsets": of("ipset", "list", "-name"),
         "processes": "\n".join(
-            line
-            for line in of("ps", "-eo", "stat,comm").splitlines()
-            if "Z" not in line and line.endswith(("dnsmasq", "radvd"))
+            line for line in of("ps", "-ww", "-eo", "stat,args").splitlines() if _is_ours(line, state)
         ),
     }
 
@@ -84,12 +86,12 @@ def _shown() -> dict[str, str]:
 @pytest.fixture(params=["openvswitch", "iptables_hybrid"])
 def runner(request: pytest.FixtureRequest, switch: OpenVSwitch, wires: None, tmp_path: Path) -> Iterator[Runner]:
     settings = msgspec.structs.replace(intents.settings(str(tmp_path)), firewall_driver=request.param)
-    before = _shown()
+    before = _shown(tmp_path)
     made = Runner(settings)
     yield made
     made.settle(None)
     made.host.close()
-    assert _shown() == before
+    assert _shown(tmp_path) == before
     assert [path.name for folder in ("dhcp", "ra") for path in (tmp_path / folder).glob("*")] == []
 
 

@@ -82,7 +82,8 @@ def main(settings_path: Path, debug: bool) -> None:
 
 
 async def _serve(settings: Settings, cloud: Cloud, app: App) -> None:
-    users = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # With the protocol named, asyncio switches Nagle's algorithm off; else every answer takes 40 ms longer.
+    users = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     users.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     users.bind((settings.host, settings.port))
     agents = _unix_socket(Path(settings.socket))

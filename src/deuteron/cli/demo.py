@@ -30,6 +30,9 @@ OUTSIDE_ADDRESS = "180.180.180.1"
 HOST = "aio"
 TIMEOUT_S = 120.0
 
+_SERVER_COLUMNS = "-c id -c name -c status -c addresses -c image"
+"""What a server's table shows here; the whole of it is wider than a page."""
+
 
 class Failed(Exception):
     """A check did not hold, or a command that must succeed did not."""
@@ -240,8 +243,9 @@ def _boot(show: Show, kind: Kind, net: dict[str, Any]) -> dict[str, Any]:
     show.title("Use case 2: boot a virtual machine")
     capture = show.start(HOST, f"timeout 90 ip netns exec qdhcp-{net['id']} tcpdump -l -n -c 2 udp port 67")
     net["capture"] = capture
-    show.openstack("server create --image tiny --flavor m1.nano --network net1 --wait vm1")
-    vm: dict[str, Any] = show.ask("server show vm1", cloud="admin")
+    show.openstack(f"server create --image tiny --flavor m1.nano --network net1 --wait vm1 {_SERVER_COLUMNS}")
+    server = show.ask("server show vm1")["id"]
+    vm: dict[str, Any] = show.ask(f"server show {server}", cloud="admin")
     show.openstack("server list")
     show.check("the server is ACTIVE at 10.10.10.2", vm["addresses"] == {"net1": ["10.10.10.2"]}, str(vm["addresses"]))
     port = show.ask("port list --fixed-ip ip-address=10.10.10.2 --network net1", cloud="admin")[0]
@@ -332,7 +336,7 @@ def _route(show: Show, kind: Kind, vm1: dict[str, Any], key: Path) -> tuple[dict
     script.write_text(_PING_SCRIPT.format(outside=OUTSIDE_ADDRESS))
     show.openstack(
         "server create --image tiny --flavor m1.nano --network net2 --key-name demo-key "
-        f"--user-data {script} --wait vm2"
+        f"--user-data {script} --wait vm2 {_SERVER_COLUMNS}"
     )
     vm2: dict[str, Any] = show.ask("server show vm2")
     show.check(

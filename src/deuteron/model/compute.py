@@ -107,7 +107,7 @@ SERVER: Final = Resource(
     "A virtual machine.",
     (
         _a("id", Uuid(), "Its id."),
-        _a("number", Integer(), "A small number that names the domain: instance-%08x."),
+        _a("number", Integer(), "Grows with each server: the order of those made in one second."),
         _a("name", NAME, "Its display name.", create=True, update=True, default=REQUIRED),
         _a("description", Text(255, nullable=True), "Free text.", create=True, update=True),
         _a("hostname", Text(), "The guest's host name."),

@@ -195,4 +195,4 @@ def _detail(call: Call, row: ServerRow, found: Plugged, seen: Rights, alive: dic
 
 def instance_name(row: ServerRow) -> str:
     """The name of its domain."""
-    return f"instance-{row.number:08x}"
+    return f"instance-{row.id[:8]}"

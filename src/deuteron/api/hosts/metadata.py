@@ -149,7 +149,7 @@ def _tree(tx: Tx, subject: Subject) -> dict[str, Any]:
         "block-device-mapping": mapping,
         "hostname": subject.fqdn,
         "instance-action": "none",
-        "instance-id": f"i-{row.number:08x}",
+        "instance-id": "i-" + row.id.replace("-", "")[:8],
         "instance-type": subject.flavor.name,
         "local-hostname": subject.fqdn,
         "local-ipv4": fixed[0] if fixed else "",

@@ -7,7 +7,7 @@ network or a router, availability zones, and how full networks are.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -58,9 +58,7 @@ def update_agent(call: Call, tx: Tx) -> Reply:
 def delete_agent(call: Call, tx: Tx) -> Reply:
     """DELETE /agents/{id}"""
     agent = _find_agent(call, tx)
-    raise faults.conflict(
-        "AgentInUse", f"Agent {agent.id} is a part of host {agent.host.name}; it goes with its host."
-    )
+    raise faults.conflict("AgentInUse", f"Agent {agent.id} is a part of host {agent.host.name}; it goes with its host.")
 
 
 def agents_of_network(call: Call, tx: Tx) -> Reply:
@@ -68,9 +66,7 @@ def agents_of_network(call: Call, tx: Tx) -> Reply:
     _require(call, "get_dhcp-agents")
     network = sight.find_visible(tx, call.caller, networks.KIND, call.params["id"])
     hosts = tx.scalars(
-        select(ports.c["binding:host_id"]).where(
-            ports.c.network_id == network["id"], ports.c.device_owner == DHCP
-        )
+        select(ports.c["binding:host_id"]).where(ports.c.network_id == network["id"], ports.c.device_owner == DHCP)
     )
     return Reply(200, {"agents": _agents_on(call, tx, "DHCP agent", hosts)})
 
@@ -85,9 +81,7 @@ def agents_of_router(call: Call, tx: Tx) -> Reply:
 def networks_of_agent(call: Call, tx: Tx) -> Reply:
     """GET /agents/{id}/dhcp-networks"""
     agent = _find_agent(call, tx)
-    held = select(ports.c.network_id).where(
-        ports.c["binding:host_id"] == agent.host.name, ports.c.device_owner == DHCP
-    )
+    held = select(ports.c.network_id).where(ports.c["binding:host_id"] == agent.host.name, ports.c.device_owner == DHCP)
     found = query.rows(tx, networks_table, networks_table.c.id.in_(held), order_by=(networks_table.c.id,))
     return Reply(200, {"networks": [_shown(networks.KIND.resource, row) for row in found]})
 
@@ -116,9 +110,10 @@ def list_providers(call: Call, tx: Tx) -> Reply:
 def list_availability(call: Call, tx: Tx) -> Reply:
     """GET /network-ip-availabilities"""
     _require(call, "get_network_ip_availability")
+    versions = {value for name, value in call.query if name == "ip_version"}
     found = query.rows(tx, networks_table, order_by=(networks_table.c.id,))
-    shown = [_availability(tx, row) for row in found]
-    return Reply(200, {"network_ip_availabilities": filtered(call, shown)})
+    shown = [_availability(tx, row, versions) for row in found]
+    return Reply(200, {"network_ip_availabilities": filtered(call, shown, skip=("ip_version",))})
 
 
 def show_availability(call: Call, tx: Tx) -> Reply:
@@ -128,13 +123,13 @@ def show_availability(call: Call, tx: Tx) -> Reply:
     return Reply(200, {"network_ip_availability": _availability(tx, row)})
 
 
-def filtered(call: Call, items: Sequence[Values]) -> list[Values]:
+def filtered(call: Call, items: Sequence[Values], skip: Sequence[str] = ()) -> list[Values]:
     """Items that match the query, with the fields it asks for: for lists that no table holds."""
     asked: dict[str, list[str]] = {}
     for name, value in call.query:
         asked.setdefault(name, []).append(value)
     fields = [value for value in asked.pop("fields", []) if value]
-    for name in ("sort_key", "sort_dir", "limit", "marker", "page_reverse"):
+    for name in ("sort_key", "sort_dir", "limit", "marker", "page_reverse", *skip):
         asked.pop(name, None)
     result = [
         item
@@ -144,12 +139,14 @@ def filtered(call: Call, items: Sequence[Values]) -> list[Values]:
     return [{name: item[name] for name in fields if name in item} for item in result] if fields else result
 
 
-def _availability(tx: Tx, row: Values) -> dict[str, Any]:
-    """How many addresses of the network are there and taken."""
+def _availability(tx: Tx, row: Values, versions: Collection[str] = ()) -> dict[str, Any]:
+    """How many addresses of the network are there and taken; only of the IP `versions`, if any are named."""
     per_subnet: list[dict[str, Any]] = []
     for subnet in query.rows(
         tx, subnets_table, subnets_table.c.network_id == row["id"], order_by=(subnets_table.c.id,)
     ):
+        if versions and str(subnet["ip_version"]) not in versions:
+            continue
         held = ip_allocations.c
         taken = query.count(tx, ip_allocations, held.subnet_id == subnet["id"])
         prefix = ipaddress.ip_network(subnet["cidr"])
@@ -256,9 +253,7 @@ def _configurations(tx: Tx, agent: Agent) -> dict[str, Any]:
             "tunneling_ip": host.tunnel_ip,
         }
     if agent.agent_type == "DHCP agent":
-        served = tx.scalar(
-            select(func.count(distinct(ports.c.network_id))).where(bound, ports.c.device_owner == DHCP)
-        )
+        served = tx.scalar(select(func.count(distinct(ports.c.network_id))).where(bound, ports.c.device_owner == DHCP))
         return {"dhcp_driver": "dnsmasq", "dhcp_lease_duration": 86400, "networks": served or 0}
     if agent.agent_type == "L3 agent":
         return {"agent_mode": "legacy", "routers": query.count(tx, routers, routers.c.host == host.name)}

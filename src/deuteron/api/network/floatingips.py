@@ -114,9 +114,7 @@ def derive(tx: Tx, cloud: Cloud, caller: Caller, rows: Sequence[Values], names: 
         statement = select(ports_table.c.id, *columns)
         if len(wanted) <= 500:
             statement = statement.where(ports_table.c.id.in_(wanted))
-        found = {
-            port_id: dict(zip(_DETAILS, values, strict=True)) for port_id, *values in tx.all(statement)
-        }
+        found = {port_id: dict(zip(_DETAILS, values, strict=True)) for port_id, *values in tx.all(statement)}
     for row in rows:
         row["port_details"] = None if row["port_id"] is None else found.get(row["port_id"])
 
@@ -131,12 +129,12 @@ def _wanted_address(tx: Tx, network_id: str, values: Values) -> list[dict[str, s
         select(subnets.c.id, subnets.c.ip_version).where(subnets.c.network_id == network_id).order_by(subnets.c.id)
     )
     if not any(version == 4 for _, version in known):
-        raise faults.bad_request(
-            "floatingip", f"Network {network_id} does not contain any IPv4 subnet"
-        )
-    return None if all(version == 4 for _, version in known) else [
-        {"subnet_id": next(subnet for subnet, version in known if version == 4)}
-    ]
+        raise faults.bad_request("floatingip", f"Network {network_id} does not contain any IPv4 subnet")
+    return (
+        None
+        if all(version == 4 for _, version in known)
+        else [{"subnet_id": next(subnet for subnet, version in known if version == 4)}]
+    )
 
 
 def _association(tx: Tx, caller: Caller, row: Values, port_id: str | None, fixed: str | None) -> Values:

@@ -189,11 +189,7 @@ class Objects:
         kind, caller = self.kind, call.caller
         wanted = [name for name in self._stored if not fields or name in fields]
         has = kind.table.c
-        hidden = [
-            name
-            for name in ("id", *_POLICY_COLUMNS, *kind.extra_columns)
-            if name in has and name not in wanted
-        ]
+        hidden = [name for name in ("id", *_POLICY_COLUMNS, *kind.extra_columns) if name in has and name not in wanted]
         rows = query.answers(tx, kind.table, [*wanted, *hidden], conditions, order, page)
         derived = self._derived if not fields else self._derived & fields
         if kind.derive is not None and rows:
@@ -206,9 +202,7 @@ class Objects:
             key = (row.get("project_id"), row.get("shared"), row.get("router:external"))
             if key not in known:
                 readable = self._seen.readable(call.cloud.policy, caller, kind, row)
-                known[key] = (
-                    None if readable is None else tuple(n for n in (*wanted, *derived) if n in readable)
-                )
+                known[key] = None if readable is None else tuple(n for n in (*wanted, *derived) if n in readable)
             names = known[key]
             if names is None:
                 continue
@@ -273,9 +267,7 @@ class Objects:
             raise faults.http_bad_request(f"{wrong} is invalid attribute for sort_keys")
         odd = [direction for direction in directions if direction not in ("asc", "desc")]
         if odd:
-            raise faults.http_bad_request(
-                f"{odd} is invalid value for sort_dirs, valid value is 'asc' and 'desc'"
-            )
+            raise faults.http_bad_request(f"{odd} is invalid value for sort_dirs, valid value is 'asc' and 'desc'")
         directions = directions or ["asc"] * len(keys)
         return [
             Order("project_id" if key == "tenant_id" else key, direction == "desc")
@@ -383,5 +375,3 @@ def _links(call: Call, rows: Sequence[Values], page: Page) -> list[dict[str, str
         href = f"{base}?{urlencode([*kept, *marker, ('page_reverse', 'True')])}"
         links.append({"rel": "previous", "href": href})
     return links
-
-

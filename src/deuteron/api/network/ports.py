@@ -426,9 +426,7 @@ def _seen_as(caller: Caller, row: Values) -> Values:
 
 
 def _target(tx: Tx, values: Values) -> Values:
-    found = tx.first(
-        select(networks.c.project_id, networks.c.shared).where(networks.c.id == values.get("network_id"))
-    )
+    found = tx.first(select(networks.c.project_id, networks.c.shared).where(networks.c.id == values.get("network_id")))
     return {} if found is None else {"network:project_id": found[0], "shared": bool(found[1])}
 
 

@@ -96,6 +96,4 @@ def _visible(caller: Caller) -> ColumnElement[bool] | None:
     return rbac_policies.c.project_id == caller.project_id
 
 
-KIND = Kind(
-    resource=RBAC_POLICY, create=create_policy, update=update_policy, delete=delete_policy, visible=_visible
-)
+KIND = Kind(resource=RBAC_POLICY, create=create_policy, update=update_policy, delete=delete_policy, visible=_visible)

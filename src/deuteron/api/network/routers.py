@@ -226,9 +226,7 @@ def _clear_gateway(tx: Tx, cloud: Cloud, row: Values) -> Values:
         return row
     used = tx.first(
         select(floatingips.c.id)
-        .where(
-            floatingips.c.router_id == row["id"], floatingips.c.floating_network_id == row["gateway_network_id"]
-        )
+        .where(floatingips.c.router_id == row["id"], floatingips.c.floating_network_id == row["gateway_network_id"])
         .limit(1)
     )
     if used is not None:
@@ -274,8 +272,9 @@ def _add_by_subnet(tx: Tx, cloud: Cloud, caller: Caller, row: Values, subnet_id:
         raise faults.bad_request("router", "Subnet for router interface must have a gateway IP")
     if subnet["ip_version"] == 6 and subnet["ipv6_ra_mode"] is None and subnet["ipv6_address_mode"] is not None:
         raise faults.bad_request(
-            "router", f"IPv6 subnet {subnet_id} configured to receive RAs from an external router cannot be added to "
-            "Neutron Router"
+            "router",
+            f"IPv6 subnet {subnet_id} configured to receive RAs from an external router cannot be added to "
+            "Neutron Router",
         )
     _refuse_overlap(tx, row, subnet)
     host = _host_of(tx, cloud, row)

@@ -101,9 +101,7 @@ def require(tx: Tx, caller: Caller | None, groups: Sequence[str], project_id: st
     owners: dict[str, str] = {row[0]: row[1] for row in tx.all(statement)}
     for group_id in groups:
         owner = owners.get(group_id)
-        allowed = owner is not None and (
-            caller is None or caller.is_admin or owner in (caller.project_id, project_id)
-        )
+        allowed = owner is not None and (caller is None or caller.is_admin or owner in (caller.project_id, project_id))
         if not allowed and owner is not None and caller is not None:
             allowed = tx.first(sight.shared_with(caller).where(rbac_policies.c.object_id == group_id)) is not None
         if not allowed:
@@ -236,9 +234,7 @@ def _add_rule(tx: Tx, group: Values, values: Values) -> Values:
     except IntegrityError:
         rules = security_group_rules
         other = tx.scalar(
-            select(rules.c.id).where(
-                rules.c.security_group_id == group["id"], rules.c.signature == row["signature"]
-            )
+            select(rules.c.id).where(rules.c.security_group_id == group["id"], rules.c.signature == row["signature"])
         )
         raise faults.conflict(
             "SecurityGroupRuleExists", f"Security group rule already exists. Rule id is {other}."

@@ -131,10 +131,7 @@ class Sight:
                 attribute.name
                 for attribute in kind.resource.attributes
                 if attribute.read
-                and (
-                    attribute.read_rule is None
-                    or policy.check(caller, f"get_{kind.name}:{attribute.name}", target)
-                )
+                and (attribute.read_rule is None or policy.check(caller, f"get_{kind.name}:{attribute.name}", target))
             )
         self._known[key] = answer
         return answer

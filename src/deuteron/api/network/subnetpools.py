@@ -42,9 +42,7 @@ def update_pool(tx: Tx, cloud: Cloud, caller: Caller, row: Values, values: Value
     values = dict(values)
     if "prefixes" in values:
         if _version(values["prefixes"]) != row["ip_version"]:
-            raise faults.refused(
-                "PrefixVersionMismatch", "Cannot mix IPv4 and IPv6 prefixes in a subnet pool."
-            )
+            raise faults.refused("PrefixVersionMismatch", "Cannot mix IPv4 and IPv6 prefixes in a subnet pool.")
         values["prefixes"] = _compact([*values["prefixes"]])
         for (cidr,) in tx.all(select(subnets.c.cidr).where(subnets.c.subnetpool_id == row["id"])):
             if not any(_inside(cidr, prefix) for prefix in values["prefixes"]):
@@ -110,8 +108,7 @@ def take(
             "SubnetAllocationError",
             "Failed to allocate subnet: Cannot allocate requested subnet from the available set of prefixes."
             if prefix is not None
-            else "Failed to allocate subnet: Insufficient prefix space to allocate subnet size "
-            f"/{wanted}.",
+            else f"Failed to allocate subnet: Insufficient prefix space to allocate subnet size /{wanted}.",
         )
     return found
 
@@ -119,9 +116,7 @@ def take(
 def refuse_other_pool(tx: Tx, network: Values, version: int, pool_id: str | None) -> None:
     """All subnets of one family on a network come from the same pool, or from none."""
     others = tx.scalars(
-        select(subnets.c.subnetpool_id).where(
-            subnets.c.network_id == network["id"], subnets.c.ip_version == version
-        )
+        select(subnets.c.subnetpool_id).where(subnets.c.network_id == network["id"], subnets.c.ip_version == version)
     )
     if any(other != pool_id for other in others):
         raise faults.refused(

@@ -183,9 +183,7 @@ def _check_modes(values: Values, prefix: Prefix) -> None:
             "If both attributes are set, they must be the same value"
         )
     if not values["enable_dhcp"]:
-        raise faults.invalid_input(
-            "ipv6_ra_mode or ipv6_address_mode cannot be set when enable_dhcp is set to False"
-        )
+        raise faults.invalid_input("ipv6_ra_mode or ipv6_address_mode cannot be set when enable_dhcp is set to False")
     if address in addresses.AUTO_MODES and prefix.prefixlen != 64:
         raise faults.invalid_input(
             f"Invalid CIDR {prefix} for IPv6 address mode. OpenStack uses the EUI-64 address format, "
@@ -374,4 +372,3 @@ KIND = Kind(
     target=_target,
     seen_as=_seen_as,
 )
-

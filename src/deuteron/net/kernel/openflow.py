@@ -54,6 +54,8 @@ class FlowDriver:
         self._cookies: dict[FlowKey, int] = {}
 
     def observe(self, wanted: Mapping[FlowKey, Flow], scope: Scope = None) -> dict[FlowKey, Flow]:
+        if len(self._cookies) > 2 * len(wanted) + 1000:
+            self._cookies.clear()
         bridges = sorted(set(self._bridges()))
         by_bridge: dict[str, dict[FlowKey, Flow]] = {bridge: {} for bridge in bridges}
         for key, row in wanted.items():

@@ -1,0 +1,118 @@
+"""Filters, fields, sorting and pages."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.unit.api_network.harness import Client
+
+
+@pytest.fixture
+def ports(client: Client) -> list[str]:
+    """Names p0 to p6 on one network, in the order of their ids."""
+    network = client.network()
+    client.subnet(network["id"], "10.0.0.0/24", enable_dhcp=False)
+    for number in range(7):
+        client.port(network["id"], name=f"p{number}", description="odd" if number % 2 else "")
+    return [port["id"] for port in client.get("/v2.0/ports")["ports"]]
+
+
+def names(client: Client, query: str) -> list[str]:
+    return [port["name"] for port in client.get(f"/v2.0/ports?{query}")["ports"]]
+
+
+def test_a_list_is_ordered_by_id(client: Client, ports: list[str]) -> None:
+    assert ports == sorted(ports)
+
+
+def test_pages_lead_through_the_whole_list_and_back(client: Client, ports: list[str]) -> None:
+    seen: list[list[str]] = []
+    path = "/v2.0/ports?limit=3"
+    while True:
+        page = client.get(path)
+        seen.append([port["id"] for port in page["ports"]])
+        onward = [link["href"] for link in page["ports_links"] if link["rel"] == "next"]
+        if not onward:
+            break
+        path = _relative(onward[0])
+    assert [len(page) for page in seen] == [3, 3, 1]
+    assert [id for page in seen for id in page] == ports
+    (back,) = [link["href"] for link in page["ports_links"] if link["rel"] == "previous"]
+    assert [port["id"] for port in client.get(_relative(back))["ports"]] == seen[1]
+
+
+def test_pages_follow_the_order_asked_for(client: Client, ports: list[str]) -> None:
+    first = client.get("/v2.0/ports?limit=4&sort_key=description&sort_dir=desc&sort_key=name&sort_dir=asc")
+    assert [port["name"] for port in first["ports"]] == ["p1", "p3", "p5", "p0"]
+    (onward,) = [link["href"] for link in first["ports_links"] if link["rel"] == "next"]
+    assert [port["name"] for port in client.get(_relative(onward))["ports"]] == ["p2", "p4", "p6"]
+
+
+def test_filters_narrow_and_repeat(client: Client, ports: list[str]) -> None:
+    assert names(client, "name=p1&name=p2&sort_key=name") == ["p1", "p2"]
+    assert names(client, "name=p1&description=") == []
+    assert names(client, "description=&sort_key=name") == ["p0", "p2", "p4", "p6"]
+    assert names(client, "fixed_ips=ip_address%3D10.0.0.4") == ["p2"]
+    assert names(client, "fixed_ips=ip_address%3D10.0.0.4&fixed_ips=ip_address%3D10.0.0.2&sort_key=name") == [
+        "p0",
+        "p2",
+    ]
+    assert names(client, "fixed_ips=ip_address_substr%3D0.0.8") == ["p6"]
+    assert names(client, "admin_state_up=False") == []
+    assert client.call("GET", "/v2.0/ports?admin_state_up=maybe").status == 400
+    assert client.call("GET", "/v2.0/ports?fixed_ips=address%3D1").status == 400
+
+
+def test_fields_leave_the_rest_out(client: Client, ports: list[str]) -> None:
+    found = client.get("/v2.0/ports?fields=name&fields=tenant_id&fields=nonsense&name=p0", "demo")["ports"]
+    assert found == [{"name": "p0", "tenant_id": "d" * 32}]
+    shown = client.get(f"/v2.0/ports/{ports[0]}?fields=id", "demo")["port"]
+    assert shown == {"id": ports[0]}
+
+
+def test_tags_find_objects(client: Client, ports: list[str]) -> None:
+    client.put(f"/v2.0/ports/{ports[0]}/tags", {"tags": ["red", "blue"]})
+    client.put(f"/v2.0/ports/{ports[1]}/tags", {"tags": ["red", 'a"blue"b']})
+
+    def found(query: str) -> list[str]:
+        return [port["id"] for port in client.get(f"/v2.0/ports?{query}")["ports"]]
+
+    assert found("tags=red") == ports[:2]
+    assert found("tags=red,blue") == ports[:1]
+    assert found("tags-any=blue,green") == ports[:1]
+    assert found("not-tags=red,blue") == ports[1:]
+    assert found("not-tags-any=red,blue") == ports[2:]
+    assert client.get(f"/v2.0/ports/{ports[0]}/tags") == {"tags": ["blue", "red"]}
+    assert client.call("PUT", f"/v2.0/ports/{ports[0]}/tags/green").status == 201
+    assert client.call("GET", f"/v2.0/ports/{ports[0]}/tags/green").status == 204
+    client.delete(f"/v2.0/ports/{ports[0]}/tags")
+    assert found("tags-any=red,blue,green") == ports[1:2]
+
+
+def test_a_write_that_expects_another_revision_is_refused(client: Client, ports: list[str]) -> None:
+    path = f"/v2.0/ports/{ports[0]}"
+    revision = client.get(path)["port"]["revision_number"]
+    body = {"port": {"name": "new"}}
+    refused = client.call("PUT", path, body, headers={"If-Match": f"revision_number={revision + 1}"})
+    assert (refused.status, refused.error["type"]) == (412, "RevisionNumberConstraintFailed")
+    assert client.call("PUT", path, body, headers={"If-Match": f"revision_number={revision}"}).status == 200
+    assert client.get(path)["port"]["revision_number"] == revision + 1
+
+
+def test_security_groups_list_their_rules(client: Client) -> None:
+    (group,) = client.get("/v2.0/security-groups", "other")["security_groups"]
+    assert group["name"] == "default"
+    assert sorted((rule["direction"], rule["ethertype"]) for rule in group["security_group_rules"]) == [
+        ("egress", "IPv4"),
+        ("egress", "IPv6"),
+        ("ingress", "IPv4"),
+        ("ingress", "IPv6"),
+    ]
+    assert client.get("/v2.0/security-groups?fields=name", "other")["security_groups"] == [{"name": "default"}]
+
+
+def _relative(href: str) -> str:
+    parts = urlsplit(href)
+    return f"{parts.path.removeprefix('/network')}?{parts.query}"

@@ -1,0 +1,206 @@
+"""Segments, bindings, routers and floating IPs: what the conversations do not say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deuteron.api.network import ports as port_rules
+from deuteron.model.network import RESOURCES
+from deuteron.store import slots
+from tests.unit.api_network.harness import HOST, ZERO, Client, cloud_in
+
+ODD: tuple[Any, ...] = (
+    None, True, 0, -1, 2**70, 1.5, "", "x", "\x00", "\ud83d\ude00", "a" * 300, "10.0.0.0/8", "fd00::1",
+    [], [None], [[]], [{}], ["x"], [{"x": 1}], [{"subnet_id": []}], [{"ip_address": {}}],
+    [{"start": 1, "end": 2}], [{"start": "10.0.0.1", "end": None}], [{"destination": 5, "nexthop": None}],
+    [{"opt_name": 1, "opt_value": []}], {}, {"x": 1}, {"x": 2**70}, {"network_id": 5},
+    {"network_id": ZERO, "external_fixed_ips": "x"}, ZERO,
+)  # fmt: skip
+
+
+def segment(network: Any) -> tuple[Any, Any, Any]:
+    names = ("network_type", "physical_network", "segmentation_id")
+    kind, physical, number = (network[f"provider:{name}"] for name in names)
+    return kind, physical, number
+
+
+def test_segments_come_from_the_pools_in_order_and_return(tmp_path: Path) -> None:
+    with cloud_in(tmp_path, vlan_ranges={"physnet1": (1000, 1001)}) as client:
+        made = [client.network("admin") for _ in range(3)]
+        assert [segment(network) for network in made] == [
+            ("vlan", "physnet1", 1000),
+            ("vlan", "physnet1", 1001),
+            ("vxlan", None, 1),
+        ]
+        assert [network["mtu"] for network in made] == [1500, 1500, 1450]
+        client.delete(f"/v2.0/networks/{made[0]['id']}")
+        assert segment(client.network("admin")) == ("vlan", "physnet1", 1000)
+        full = {"network": {"provider:network_type": "vlan"}}
+        refused = client.call("POST", "/v2.0/networks", full)
+        assert (refused.status, refused.error["type"]) == (409, "NoNetworkAvailable")
+
+
+def test_a_port_on_an_unknown_host_keeps_the_reason(client: Client) -> None:
+    network = client.network()
+    port = client.port(network["id"], "admin", **{"binding:host_id": "moon"})
+    assert (port["binding:vif_type"], port["binding:host_id"]) == ("binding_failed", "moon")
+    with client.cloud.database.read() as tx:
+        row = port_rules._existing(tx, port["id"])
+    assert row["binding_refusal"].startswith(f"cannot bind port {port['id']} on host moon: there is no such host")
+
+
+def test_a_port_without_a_bridge_for_its_network_is_refused(tmp_path: Path) -> None:
+    with cloud_in(tmp_path, vlan_ranges={"physnet1": (1000, 1001), "elsewhere": (1, 9)}) as client:
+        provider = {"provider:network_type": "vlan", "provider:physical_network": "elsewhere"}
+        network = client.network("admin", **provider)
+        port = client.port(network["id"], "admin", **{"binding:host_id": HOST})
+        assert port["binding:vif_type"] == "binding_failed"
+
+
+def test_a_bound_port_has_its_numbers_on_the_host_until_it_goes(client: Client) -> None:
+    network = client.network()
+    port = client.port(network["id"], "admin", **{"binding:host_id": HOST})
+    with client.cloud.database.read() as tx:
+        assert slots.number_of(tx, HOST, "port", port["id"]) == slots.FIRST_OFPORT
+        assert slots.number_of(tx, HOST, "vlan", network["id"]) == 1
+    client.put(f"/v2.0/ports/{port['id']}", {"port": {"binding:host_id": ""}})
+    shown = client.get(f"/v2.0/ports/{port['id']}")["port"]
+    assert (shown["binding:vif_type"], shown["binding:vif_details"], shown["status"]) == ("unbound", {}, "DOWN")
+    with client.cloud.database.read() as tx:
+        assert slots.number_of(tx, HOST, "port", port["id"]) is None
+        assert slots.number_of(tx, HOST, "vlan", network["id"]) is None
+
+
+def test_every_write_records_what_it_touched(client: Client) -> None:
+    heard: list[set[tuple[str, str, bool]]] = []
+    client.cloud.database.subscribe(
+        lambda revision, changes: heard.append({(c.kind, c.id, c.deleted) for c in changes})
+    )
+    network = client.network()
+    subnet = client.subnet(network["id"], "10.0.0.0/24", enable_dhcp=False)
+    port = client.port(network["id"])
+    client.delete(f"/v2.0/ports/{port['id']}")
+    client.cloud.database.write(lambda tx: None)  # listeners hear of a write before the next one begins
+    assert ("network", network["id"], False) in heard[0]
+    assert heard[1] == {("network", network["id"], False), ("subnet", subnet["id"], False)}
+    assert heard[2] == {("port", port["id"], False)}
+    assert heard[3] == {("port", port["id"], True)}
+
+
+def test_a_router_joins_by_port_and_its_routes_hold_the_interface(client: Client) -> None:
+    network = client.network()
+    subnet = client.subnet(network["id"], "10.0.0.0/24", enable_dhcp=False)
+    port = client.port(network["id"], fixed_ips=[{"ip_address": "10.0.0.77"}])
+    router = client.post("/v2.0/routers", {"router": {"name": "r"}}, "demo")["router"]
+    path = f"/v2.0/routers/{router['id']}"
+    client.put(f"{path}/add_router_interface", {"port_id": port["id"]}, "demo")
+    shown = client.get(f"/v2.0/ports/{port['id']}")["port"]
+    assert (shown["device_owner"], shown["security_groups"]) == ("network:router_interface", [])
+    route = {"destination": "10.9.0.0/16", "nexthop": "10.0.0.9"}
+    added = client.put(f"{path}/add_extraroutes", {"router": {"routes": [route]}}, "demo")
+    assert added["router"]["routes"] == [route]
+    held = client.call("PUT", f"{path}/remove_router_interface", {"subnet_id": subnet["id"]}, "demo")
+    assert (held.status, held.error["type"]) == (409, "RouterInterfaceInUseByRoute")
+    client.put(f"{path}/remove_extraroutes", {"router": {"routes": [route]}}, "demo")
+    client.put(f"{path}/remove_router_interface", {"subnet_id": subnet["id"]}, "demo")
+    assert client.call("GET", f"/v2.0/ports/{port['id']}").status == 404
+
+
+def test_ipv6_subnets_of_one_network_share_the_routers_port(client: Client) -> None:
+    network = client.network()
+    modes = {"ipv6_ra_mode": "slaac", "ipv6_address_mode": "slaac"}
+    made = [client.subnet(network["id"], cidr, **modes) for cidr in ("fd00:1::/64", "fd00:2::/64")]
+    router = client.post("/v2.0/routers", {"router": {"name": "r"}}, "demo")["router"]
+    path = f"/v2.0/routers/{router['id']}"
+    ids = {
+        client.put(f"{path}/add_router_interface", {"subnet_id": subnet["id"]}, "demo")["port_id"] for subnet in made
+    }
+    assert len(ids) == 1
+    client.put(f"{path}/remove_router_interface", {"subnet_id": made[0]["id"]}, "demo")
+    (port,) = client.get(f"/v2.0/ports?device_id={router['id']}")["ports"]
+    assert [item["subnet_id"] for item in port["fixed_ips"]] == [made[1]["id"]]
+
+
+def test_a_floating_ip_goes_to_the_router_that_reaches_the_port(client: Client) -> None:
+    (public,) = client.get("/v2.0/networks?name=public")["networks"]
+    network = client.network()
+    subnet = client.subnet(network["id"], "10.0.0.0/24", enable_dhcp=False)
+    port = client.port(network["id"])
+    gateway = {"external_gateway_info": {"network_id": public["id"]}}
+    router = client.post("/v2.0/routers", {"router": gateway}, "demo")["router"]
+    client.put(f"/v2.0/routers/{router['id']}/add_router_interface", {"subnet_id": subnet["id"]}, "demo")
+    wanted = {"floatingip": {"floating_network_id": public["id"], "port_id": port["id"]}}
+    made = client.post("/v2.0/floatingips", wanted, "demo")["floatingip"]
+    assert (made["router_id"], made["fixed_ip_address"]) == (router["id"], "10.0.0.2")
+    second = client.call("POST", "/v2.0/floatingips", wanted, "demo")
+    assert (second.status, second.error["type"]) == (409, "FloatingIPPortAlreadyAssociated")
+    client.put(f"/v2.0/ports/{port['id']}", {"port": {"fixed_ips": [{"ip_address": "10.0.0.9"}]}}, "demo")
+    assert client.get(f"/v2.0/floatingips/{made['id']}", "demo")["floatingip"]["port_id"] is None
+
+
+def test_subnets_from_a_pool_do_not_overlap(client: Client) -> None:
+    body = {"name": "p", "prefixes": ["10.50.0.0/22"], "min_prefixlen": 24, "default_prefixlen": 24}
+    pool = client.post("/v2.0/subnetpools", {"subnetpool": body}, "demo")["subnetpool"]
+    cidrs = []
+    for _ in range(4):
+        network = client.network()
+        wanted = {"network_id": network["id"], "ip_version": 4, "subnetpool_id": pool["id"]}
+        cidrs.append(client.post("/v2.0/subnets", {"subnet": wanted}, "demo")["subnet"]["cidr"])
+    assert cidrs == ["10.50.0.0/24", "10.50.1.0/24", "10.50.2.0/24", "10.50.3.0/24"]
+    network = client.network()
+    full = {"network_id": network["id"], "ip_version": 4, "subnetpool_id": pool["id"]}
+    assert client.call("POST", "/v2.0/subnets", {"subnet": full}, "demo").error["type"] == "SubnetAllocationError"
+    assert (
+        client.call("DELETE", f"/v2.0/subnetpools/{pool['id']}", user="demo").error["type"] == "SubnetPoolDeleteError"
+    )
+
+
+def test_operators_may_override_rules(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(
+        '"create_network:shared": "rule:admin_or_project_member"\n"get_network:provider:network_type": "@"\n'
+    )
+    with cloud_in(tmp_path) as client:
+        network = client.network(shared=True)
+        assert network["shared"] is True
+        assert network["provider:network_type"] == "vlan"
+        assert "provider:segmentation_id" not in network
+
+
+@pytest.mark.parametrize("resource", RESOURCES, ids=lambda resource: str(resource.name))
+def test_no_value_of_any_attribute_is_too_odd(client: Client, resource: Any) -> None:
+    network = client.network("admin")
+    subnet = client.subnet(network["id"], "10.0.0.0/24", "admin")
+    (public,) = client.get("/v2.0/networks?name=public")["networks"]
+    (group,) = client.get(f"/v2.0/security-groups?project_id={'a' * 32}")["security_groups"]
+    right: dict[str, Any] = {
+        "network_id": network["id"],
+        "ip_version": 4,
+        "cidr": "10.77.0.0/24",
+        "floating_network_id": public["id"],
+        "security_group_id": group["id"],
+        "direction": "ingress",
+        "name": "x",
+        "prefixes": ["10.0.0.0/8"],
+        "object_type": "network",
+        "object_id": network["id"],
+        "target_tenant": "t",
+        "action": "access_as_shared",
+    }
+    base = {name: right[name] for name in right if (found := resource.attribute(name)) is not None and found.create}
+    for attribute in resource.attributes:
+        for value in ODD:
+            made = client.call("POST", f"/v2.0/{resource.collection}", {resource.name: {**base, attribute.name: value}})
+            assert made.status in (201, 400, 403, 404, 409), (attribute.name, value, made.raw)
+            if made.status == 201:
+                id = made.body[resource.name]["id"]
+                path = f"/v2.0/{resource.collection}/{id}"
+                for other in ODD[::3]:
+                    answer = client.call("PUT", path, {resource.name: {attribute.name: other}})
+                    assert answer.status in (200, 400, 403, 404, 405, 409), (attribute.name, other, answer.raw)
+                assert client.call("DELETE", path).status in (204, 409)
+            query = f"/v2.0/{resource.collection}?{attribute.name}=%00x&limit=2"
+            assert client.call("GET", query).status in (200, 400)
+    assert client.get(f"/v2.0/subnets/{subnet['id']}")["subnet"]["cidr"] == "10.0.0.0/24"
