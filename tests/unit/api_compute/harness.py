@@ -75,9 +75,7 @@ class Client:
 
         await self.app(scope, receive, send)
         content = b"".join(message.get("body", b"") for message in sent[1:])
-        return Answer(
-            sent[0]["status"], {name.decode(): value.decode() for name, value in sent[0]["headers"]}, content
-        )
+        return Answer(sent[0]["status"], {name.decode(): value.decode() for name, value in sent[0]["headers"]}, content)
 
     async def get(self, path: str, version: str | None = None) -> Any:
         """The answer's body; anything but success fails the test."""
@@ -115,7 +113,9 @@ class Client:
             await asyncio.sleep(0.01)
 
     async def action(self, server_id: str, name: str, argument: Any = None, version: str | None = None) -> Answer:
-        return await self.request("POST", f"/compute/v2.1/servers/{server_id}/action", {name: argument}, version=version)
+        return await self.request(
+            "POST", f"/compute/v2.1/servers/{server_id}/action", {name: argument}, version=version
+        )
 
     async def network(self, name: str = "net1", cidr: str = "10.10.10.0/24") -> str:
         """A network with one subnet."""

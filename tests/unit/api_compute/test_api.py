@@ -19,7 +19,9 @@ def public_key() -> str:
     return key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
 
 
-async def message(w: World, method: str, path: str, body: Any = None, version: str | None = None) -> tuple[int, str, str]:
+async def message(
+    w: World, method: str, path: str, body: Any = None, version: str | None = None
+) -> tuple[int, str, str]:
     """Status, name and message of an error."""
     answer = await w.demo.request(method, path, body, version=version)
     return answer.status, next(iter(answer.json)), answer.message
@@ -132,7 +134,9 @@ def test_a_create_that_cannot_be_meant_is_refused_in_novas_words(tmp_path: Path)
             await w.demo.network("net2", "20.20.20.0/24")
             assert (await message(w, "POST", SERVERS, {"server": good}))[0] == 409
             assert (await w.demo.get(SERVERS))["servers"] == []
-            assert (await w.admin.get(f"/network/v2.0/ports?network_id={network}&device_owner=compute:nova"))["ports"] == []
+            assert (await w.admin.get(f"/network/v2.0/ports?network_id={network}&device_owner=compute:nova"))[
+                "ports"
+            ] == []
 
     run(test())
 
@@ -199,7 +203,9 @@ def test_a_server_shows_what_each_microversion_shows(tmp_path: Path) -> None:
             admin = await w.admin.server(server, "2.3")
             assert admin["OS-EXT-SRV-ATTR:host"] == "h1"
             assert admin["OS-EXT-SRV-ATTR:instance_name"] == f"instance-{server[:8]}"
-            changed = await w.demo.request("PUT", f"{SERVERS}/{server}", {"server": {"name": " new ", "accessIPv4": "1.2.3.4"}})
+            changed = await w.demo.request(
+                "PUT", f"{SERVERS}/{server}", {"server": {"name": " new ", "accessIPv4": "1.2.3.4"}}
+            )
             assert (changed.status, changed.json["server"]["name"]) == (200, "new")
             assert "OS-EXT-STS:vm_state" not in changed.json["server"]
             assert (await w.demo.request("PUT", f"{SERVERS}/{server}", {"server": {"name": ""}})).status == 400
@@ -259,7 +265,11 @@ def test_limits_and_quotas_count_what_is_there(tmp_path: Path) -> None:
             status, _, words = await message(w, "POST", SERVERS, body)
             assert status == 403
             assert words == "Quota exceeded for instances: Requested 1, but already used 1 of 1 instances"
-            assert (await w.demo.get(f"{at}/detail"))["quota_set"]["instances"] == {"limit": 1, "in_use": 1, "reserved": 0}
+            assert (await w.demo.get(f"{at}/detail"))["quota_set"]["instances"] == {
+                "limit": 1,
+                "in_use": 1,
+                "reserved": 0,
+            }
 
     run(test())
 
@@ -269,8 +279,14 @@ def test_security_groups_by_the_old_proxy(tmp_path: Path) -> None:
         async with world(tmp_path) as w:
             at = f"{C}/os-security-groups"
             made = (await w.demo.post(at, {"security_group": {"name": "web", "description": "d"}}))["security_group"]
-            rule = {"parent_group_id": made["id"], "ip_protocol": "tcp", "from_port": 22, "to_port": 22, "cidr": "0.0.0.0/0"}
-            shown = (await w.demo.post(f"{C}/os-security-group-rules", {"security_group_rule": rule}))
+            rule = {
+                "parent_group_id": made["id"],
+                "ip_protocol": "tcp",
+                "from_port": 22,
+                "to_port": 22,
+                "cidr": "0.0.0.0/0",
+            }
+            shown = await w.demo.post(f"{C}/os-security-group-rules", {"security_group_rule": rule})
             assert shown["security_group_rule"]["ip_range"] == {"cidr": "0.0.0.0/0"}
             assert {group["name"] for group in (await w.demo.get(at))["security_groups"]} == {"default", "web"}
             assert (await w.demo.request("DELETE", f"{at}/{made['id']}")).status == 202

@@ -101,7 +101,9 @@ def test_the_fault_of_a_host_reaches_the_user(tmp_path: Path) -> None:
             await agent.until(lambda: bool(agent.servers()))
             agent.faults[server] = ("cannot start the domain on h1: no memory", "virError …")
             await agent.report()
-            assert (await w.demo.until_status(server, "ERROR"))["fault"]["message"].startswith("cannot start the domain")
+            assert (await w.demo.until_status(server, "ERROR"))["fault"]["message"].startswith(
+                "cannot start the domain"
+            )
             assert (await w.admin.server(server))["fault"]["details"] == "virError …"
 
     run(test())

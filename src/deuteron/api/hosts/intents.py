@@ -102,7 +102,7 @@ class View:
     groups_of: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """Port to the groups it was sent as a member of."""
     owner: dict[Key, str] = field(default_factory=dict)
-    """Inner rows to the object that carries them: ("subnet", id), ("rule", id), ("floatingip", id)."""
+    """Inner rows to the object that carries them: subnet, rule, floatingip, router_port and server_port by id."""
 
     def put(self, item: IntentObject) -> None:
         key = key_of(item)
@@ -121,7 +121,9 @@ class View:
         if item is None:
             return
         for inner in _inner(item):
-            self.owner.pop(inner, None)
+            # A port that moved to another router in the same change is that one's already.
+            if self.owner.get(inner) == item.id:
+                del self.owner[inner]
         if isinstance(item, IntentPort):
             _discard(self.ports_of, item.network_id, item.id)
         elif isinstance(item, IntentGroupMember):
@@ -241,6 +243,11 @@ def dirty_keys(tx: Tx, host: str, view: View, touched: Sequence[database.Change]
             port = view.objects[("port", port_id)]
             if isinstance(port, IntentPort):
                 keys |= _owner_keys(port.device_owner, port.device_id)
+    # Routers carry what their networks and subnets say, wherever their ports are.
+    owned = (
+        select(ports.c["device_id"]).distinct().where(ports.c["device_owner"].in_((ROUTER_INTERFACE, ROUTER_GATEWAY)))
+    )
+    keys |= {("router", row[0]) for row in _rows(tx, lambda chunk: owned.where(ports.c["network_id"].in_(chunk)), nets)}
     if of["floatingip"]:
         found = _pairs(tx, floatingips.c["id"], floatingips.c["router_id"], of["floatingip"])
         keys |= {("router", router) for router in found.values() if router is not None}
@@ -294,6 +301,11 @@ def _dirty_from_ports(tx: Tx, host: str, view: View, ids: Collection[str]) -> se
         keys |= {("group_member", f"{group}/{id}") for group in memberships | groups}
         if id in numbers or (before is not None and before.ofport is not None):
             keys |= {("security_group", group) for group in groups}
+        keys |= {
+            (kind, view.owner[(inner, id)])
+            for kind, inner in (("router", "router_port"), ("server", "server_port"))
+            if (inner, id) in view.owner
+        }
         for owner, device_id in owners:
             keys |= _owner_keys(owner, device_id)
             if owner.startswith("network:"):
@@ -710,6 +722,11 @@ def _inner(item: IntentObject) -> Iterator[Key]:
     elif isinstance(item, IntentRouter):
         for floating in item.floating_ips:
             yield ("floatingip", floating.id)
+        for router_port in (*item.interfaces, *(() if item.gateway is None else (item.gateway.port,))):
+            yield ("router_port", router_port.port_id)
+    elif isinstance(item, IntentServer):
+        for server_port in item.ports:
+            yield ("server_port", server_port.port_id)
 
 
 def _discard(index: dict[str, set[str]], key: str, value: str) -> None:

@@ -18,6 +18,7 @@ from deuteron.api.hosts import registry
 from deuteron.api.hosts.registry import Agent
 from deuteron.api.network import faults, networks, sight
 from deuteron.api.network import routers as router_rules
+from deuteron.api.network.kinds import ZONE
 from deuteron.api.network.subnets import pool_size
 from deuteron.model.caller import Caller
 from deuteron.model.network import DHCP
@@ -28,7 +29,6 @@ from deuteron.store.network_tables import networks as networks_table
 from deuteron.store.network_tables import subnets as subnets_table
 from deuteron.store.query import Values
 
-ZONE = "nova"
 _SERVING = {"DHCP agent", "L3 agent"}
 
 

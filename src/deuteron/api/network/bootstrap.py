@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from deuteron.api.cloud import Settings
 from deuteron.api.network import addresses, segments
-from deuteron.api.network.kinds import add, new_id
+from deuteron.api.network.kinds import ZONE, add, new_id
 from deuteron.net.mechanisms import Segment
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import projects
@@ -49,7 +49,7 @@ def bootstrap(tx: Tx, settings: Settings) -> None:
             "subnets": [subnet_id],
             "shared": False,
             "availability_zone_hints": [],
-            "availability_zones": ["nova"],
+            "availability_zones": [ZONE],
             "router:external": True,
             "description": "",
             "port_security_enabled": True,

@@ -11,12 +11,10 @@ from deuteron.store.database import Tx
 _UPDATED: Final = "2026-01-01T00:00:00-00:00"
 
 EXTENSIONS: Final[dict[str, tuple[str, str]]] = {
-    "address-scope": ("Address scope", "Prefixes that do not overlap."),
     "agent": ("agent", "The hosts of the cloud as agents."),
     "allowed-address-pairs": ("Allowed Address Pairs", "Further addresses a port may send from."),
     "availability_zone": ("Availability Zone", "Zones where networks and routers are served."),
     "binding": ("Port Binding", "Where and how a port is plugged."),
-    "dhcp_agent_scheduler": ("DHCP Agent Scheduler", "Which host serves a network's DHCP."),
     "empty-string-filtering": ("Empty String Filtering Extension", "Filters for empty values."),
     "ext-gw-mode": ("Neutron L3 Configurable external gateway mode", "SNAT of a router can be turned off."),
     "external-net": ("Neutron external network", "Networks that lead outside."),
@@ -25,7 +23,6 @@ EXTENSIONS: Final[dict[str, tuple[str, str]]] = {
     "extraroute-atomic": ("Atomically add/remove extra routes", "Routes added and taken away one by one."),
     "filter-validation": ("Filter parameters validation", "An unknown filter is refused."),
     "fip-port-details": ("Floating IP Port Details Extension", "A floating IP shows the port inside."),
-    "l3_agent_scheduler": ("L3 Agent Scheduler", "Which host runs a router."),
     "net-mtu": ("Network MTU", "The MTU of a network."),
     "net-mtu-writable": ("Network MTU (writable)", "The MTU of a network can be set."),
     "network-ip-availability": ("Network IP Availability", "How full a network is."),

@@ -102,6 +102,10 @@ def subnet_exhausted(subnet_id: str) -> Conflict:
     return conflict("IpAddressGenerationFailureForSubnet", f"No more IP addresses available for subnet {subnet_id}.")
 
 
+def unknown_zone(name: str) -> NotFound:
+    return missing("AvailabilityZoneNotFound", f"AvailabilityZone {name} could not be found.")
+
+
 def port_in_use(port: dict[str, Any]) -> Conflict:
     return conflict(
         "PortInUse",

@@ -10,11 +10,12 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Final
 
 from sqlalchemy import ColumnElement, Table
 
 from deuteron.api.cloud import Cloud
+from deuteron.api.network import faults
 from deuteron.model.caller import Caller
 from deuteron.model.resource import Resource
 from deuteron.store import query
@@ -59,6 +60,17 @@ class Kind:
     def collection(self) -> str:
         """The collection's name in bodies: `security_groups`."""
         return self.resource.collection.replace("-", "_")
+
+
+ZONE: Final = "nova"
+"""The one availability zone."""
+
+
+def refuse_unknown_zones(hints: Sequence[str]) -> None:
+    """Raises: NotFound for a zone that is not there."""
+    for hint in hints:
+        if hint != ZONE:
+            raise faults.unknown_zone(hint)
 
 
 def time_text(moment: datetime) -> str:
@@ -120,11 +132,6 @@ def remove(tx: Tx, kind: str, object_id: str) -> None:
 def find(tx: Tx, kind: str, object_id: str) -> Values | None:
     """The row, whoever may see it."""
     return query.row_by_id(tx, TABLES[kind], object_id)
-
-
-def given(values: Mapping[str, Any], name: str) -> bool:
-    """Whether the request named the attribute."""
-    return name in values
 
 
 def _record(tx: Tx, kind: str, object_id: str) -> None:

@@ -8,13 +8,13 @@ from sqlalchemy import delete, select, update
 
 from deuteron.api.cloud import Cloud
 from deuteron.api.network import addresses, faults, ports, quotas, security_groups, segments, sight
-from deuteron.api.network.kinds import Kind, add, change, new_id, remove
+from deuteron.api.network.kinds import Kind, add, change, new_id, refuse_unknown_zones, remove
 from deuteron.model.caller import Caller
 from deuteron.model.network import DHCP, NETWORK, ROUTER_GATEWAY
 from deuteron.net.mechanisms import Segment
 from deuteron.store.database import Tx
+from deuteron.store.network_tables import networks, rbac_policies, subnets
 from deuteron.store.network_tables import ports as ports_table
-from deuteron.store.network_tables import rbac_policies, subnets
 from deuteron.store.query import Values
 
 _PROVIDER = ("provider:network_type", "provider:physical_network", "provider:segmentation_id")
@@ -27,6 +27,9 @@ def create_network(tx: Tx, cloud: Cloud, caller: Caller | None, values: Values) 
     quota that is full.
     """
     network_id = new_id()
+    refuse_unknown_zones(values.get("availability_zone_hints") or ())
+    if values.get("is_default"):
+        _refuse_second_default(tx, network_id)
     quotas.check(tx, "network", values["project_id"])
     if values["project_id"]:
         security_groups.default_group(tx, values["project_id"])
@@ -55,6 +58,8 @@ def create_network(tx: Tx, cloud: Cloud, caller: Caller | None, values: Values) 
 
 def update_network(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values, values: Values) -> Values:
     """The network with `values` set. Raises: BadRequest, Conflict."""
+    if values.get("is_default"):
+        _refuse_second_default(tx, row["id"])
     provider = {name: values[name] for name in _PROVIDER if name in values and values[name] != row[name]}
     if provider:
         values = {**values, **_move_segment(tx, cloud, row, provider)}
@@ -137,6 +142,12 @@ def seen_as(caller: Caller, row: Values) -> Values:
         return {}
     # Visible and not its own: then it is external, shared with everybody, or with this project.
     return {"shared": bool(row.get("shared")) or not row.get("router:external")}
+
+
+def _refuse_second_default(tx: Tx, network_id: str) -> None:
+    other = tx.scalar(select(networks.c.id).where(networks.c.is_default, networks.c.id != network_id).limit(1))
+    if other is not None:
+        raise faults.conflict("DefaultExternalNetworkExists", f"A default external network already exists: {other}.")
 
 
 def _wanted_segment(values: Values) -> Segment | None:

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from deuteron.api.cloud import Cloud
 from deuteron.api.hosts import registry
 from deuteron.api.network import addresses, faults, ports, quotas, sight
-from deuteron.api.network.kinds import Kind, add, change, find, remove, touch
+from deuteron.api.network.kinds import ZONE, Kind, add, change, find, refuse_unknown_zones, remove, touch
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import Boolean, Invalid, is_uuid
 from deuteron.model.errors import NotFound
@@ -35,6 +35,7 @@ MAX_ROUTES = 30
 def create_router(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Values:
     """A new router, with its gateway when one is asked for. Raises: NotFound, BadRequest, Conflict."""
     quotas.check(tx, "router", values["project_id"])
+    refuse_unknown_zones(values.get("availability_zone_hints") or ())
     gateway = _gateway_request(values.pop("external_gateway_info", None))
     row = add(
         tx,
@@ -216,7 +217,7 @@ def _set_gateway(tx: Tx, cloud: Cloud, caller: Caller, row: Values, wanted: Valu
             "gateway_port_id": port["id"],
             "gateway_network_id": network["id"],
             "host": host,
-            "availability_zones": ["nova"],
+            "availability_zones": [ZONE],
         },
     )
 
@@ -410,7 +411,7 @@ def _host_of(tx: Tx, cloud: Cloud, row: Values) -> str:
 
 def _settle(tx: Tx, row: Values, host: str) -> None:
     """The router runs on `host` from its first interface on; each interface is a change of the router."""
-    placed = {"host": host or None, "availability_zones": ["nova"]}
+    placed = {"host": host or None, "availability_zones": [ZONE]}
     if change(tx, "router", row, placed) is row:
         touch(tx, "router", row["id"])
 

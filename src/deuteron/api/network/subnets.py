@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, delete, or_, select
 from deuteron.api.cloud import Cloud
 from deuteron.api.network import addresses, faults, ports, quotas, sight, subnetpools
 from deuteron.api.network.addresses import Address, Prefix
-from deuteron.api.network.kinds import Kind, add, change, find, new_id, remove
+from deuteron.api.network.kinds import ZONE, Kind, add, change, find, new_id, remove
 from deuteron.model.caller import Caller
 from deuteron.model.network import DHCP, FLOATING, ROUTER_INTERFACE, SUBNET
 from deuteron.store import query
@@ -62,7 +62,7 @@ def create_subnet(tx: Tx, cloud: Cloud, caller: Caller | None, values: Values) -
         },
     )
     addresses.set_pools(tx, subnet_id, pools)
-    joined = {"subnets": sorted([*network["subnets"], subnet_id]), "availability_zones": ["nova"]}
+    joined = {"subnets": sorted([*network["subnets"], subnet_id]), "availability_zones": [ZONE]}
     change(tx, "network", network, joined)
     if row["enable_dhcp"]:
         ports.ensure_dhcp_port(tx, cloud, network, row)

@@ -36,7 +36,7 @@ function value(path,    first, name, n) {
         drop()
     } else if (first == "\"") {
         print path "\t" string()
-    } else if (match(text, /^[^,}\] \t\r\n]+/)) {
+    } else if (match(text, /^[^],} \t\r\n]+/)) {
         print path "\t" substr(text, 1, RLENGTH); text = substr(text, RLENGTH + 1)
     } else {
         text = ""
