@@ -60,7 +60,8 @@ class Client:
             names["openstack-api-version"] = f"compute {version}"
         parts = urlsplit(path)
         scope = {
-            "type": "http", "method": method, "path": parts.path, "query_string": parts.query.encode(), "scheme": "http",
+            "type": "http", "method": method, "path": parts.path, "query_string": parts.query.encode(),
+            "scheme": "http",
             "headers": [(name.encode(), value.encode()) for name, value in names.items()],
             "server": ("api.sock", None) if unix else ("127.0.0.1", 5000), "client": ("127.0.0.1", 1),
         }  # fmt: skip

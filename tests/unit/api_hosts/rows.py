@@ -48,7 +48,7 @@ class Rows:
         self.tx = tx
 
     def network(self, id: str, vlan: int = 1000, mtu: int = 1500) -> None:
-        values = {
+        values: dict[str, Any] = {
             "id": id, "name": id, "project_id": "p", "mtu": mtu, "admin_state_up": True, "router:external": False,
             "provider:network_type": "vlan", "provider:physical_network": "physnet1", "provider:segmentation_id": vlan,
         }  # fmt: skip
@@ -60,7 +60,7 @@ class Rows:
         self.tx.changed("network", id)
 
     def subnet(self, id: str, network_id: str, cidr: str = "10.10.10.0/24", gateway: str | None = "10.10.10.1") -> None:
-        values = {
+        values: dict[str, Any] = {
             "id": id, "network_id": network_id, "project_id": "p", "cidr": cidr, "gateway_ip": gateway, "ip_version": 4,
             "enable_dhcp": True, "dns_nameservers": [], "host_routes": [],
         }  # fmt: skip
@@ -82,7 +82,7 @@ class Rows:
         owner: str = "",
         device: str = "",
     ) -> None:
-        values = {
+        values: dict[str, Any] = {
             "id": id, "network_id": network_id, "project_id": "p", "mac_address": f"fa:16:3e:{_mac(id)}",
             "admin_state_up": True, "status": "DOWN", "device_owner": owner, "device_id": device,
             "fixed_ips": [{"subnet_id": subnet, "ip_address": ip} for subnet, ip in ips],
@@ -124,14 +124,14 @@ class Rows:
         self.tx.changed("port", id)
 
     def group(self, id: str) -> None:
-        values = {"id": id, "name": id, "project_id": "p", "stateful": True, "is_default": False}
+        values: dict[str, Any] = {"id": id, "name": id, "project_id": "p", "stateful": True, "is_default": False}
         self.tx.execute(insert(security_groups), values)
         self.tx.changed("security_group", id)
 
     def rule(self, id: str, group: str, remote: str | None = None) -> None:
-        values = {
-            "id": id, "security_group_id": group, "direction": "ingress", "ethertype": "IPv4", "remote_group_id": remote,
-            "signature": id, "project_id": "p",
+        values: dict[str, Any] = {
+            "id": id, "security_group_id": group, "direction": "ingress", "ethertype": "IPv4",
+            "remote_group_id": remote, "signature": id, "project_id": "p",
         }  # fmt: skip
         self.tx.execute(insert(security_group_rules), values)
         self.tx.changed("security_group_rule", id)
@@ -149,7 +149,7 @@ class Rows:
         self.tx.changed("router", id)
 
     def floating_ip(self, id: str, router: str, port: str, address: str, fixed: str) -> None:
-        values = {
+        values: dict[str, Any] = {
             "id": id, "router_id": router, "port_id": port, "floating_ip_address": address, "fixed_ip_address": fixed,
             "floating_network_id": "ext", "floating_port_id": f"f-{id}", "project_id": "p",
         }  # fmt: skip
@@ -164,7 +164,7 @@ class Rows:
         self, id: str, host: str | None, port_ids: tuple[str, ...] = (), task: str | None = "scheduling"
     ) -> None:
         flavor = {"flavorid": "42", "name": "m1.nano", "vcpus": 1, "ram": 128, "disk": 1}
-        values = {
+        values: dict[str, Any] = {
             "id": id, "number": next(_numbers), "name": id, "project_id": "p", "user_id": "u", "hostname": id,
             "host": host, "flavor": flavor, "power": "running", "reboot_generation": 0, "reboot_kind": "HARD",
             "build_generation": 0, "vm_state": "building", "task_state": task, "power_state": 0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from deuteron.api.hosts.hub import Hub
 from deuteron.model.errors import Unavailable
 from deuteron.model.intent import Answer, Change, Heartbeat, PortReport, Report, ServerReport, Snapshot
 from deuteron.store.compute_tables import servers
-from deuteron.store.database import Database
+from deuteron.store.database import Database, Tx
 from deuteron.store.hosts_tables import hosts
 from deuteron.store.network_tables import ports
 from tests.unit.api_hosts.agent import FakeAgent
@@ -60,6 +61,10 @@ def scalar(cloud: Cloud, statement: Any) -> Any:
 
 def port_status(cloud: Cloud, id: str) -> Any:
     return scalar(cloud, select(ports.c["status"]).where(ports.c["id"] == id))
+
+
+def _set_mtu(mtu: int, tx: Tx) -> None:
+    Rows(tx).set_mtu("net1", mtu)
 
 
 def run(test: Any) -> None:
@@ -222,7 +227,7 @@ def test_a_slow_agent_gets_what_happened_meanwhile_in_one_message(tmp_path: Path
             link.send = slow
             quick = await FakeAgent(cloud, "h2").connect()
             for mtu in range(1300, 1320):
-                write(cloud, lambda rows, mtu=mtu: rows.set_mtu("net1", mtu))
+                cloud.database.write(functools.partial(_set_mtu, mtu))
             await quick.until(lambda: any(isinstance(m, Change) and m.revision >= 21 for m in quick.messages))
             gate.set()
             await agent.until(lambda: agent.revision >= 21)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from sqlalchemy import select
 
 from deuteron.api.cloud import Cloud
 from deuteron.api.hosts import intents
-from deuteron.model.intent import IntentGroupMember, IntentNetwork, IntentPort, IntentRouter, IntentServer
+from deuteron.model.intent import IntentGroupMember, IntentNetwork, IntentPort, IntentRouter, IntentServer, key_of
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import (
@@ -49,8 +50,14 @@ def whole(world: Cloud, host: str) -> intents.View:
 
 
 def step(world: Cloud, host: str, view: intents.View) -> intents.Difference:
+    """What the hub does for each host after a commit."""
     with world.database.read() as tx:
-        return intents.change(tx, world, host, view, intents.changes_since(tx, view.revision))
+        touched = intents.changes_since(tx, view.revision)
+        concerned = intents.concerned_hosts(tx, touched)
+        if concerned is not None and host not in concerned and not view.mentions(touched):
+            view.revision = intents.current_revision(tx)
+            return intents.Difference(None, ())
+        return intents.change(tx, world, host, view, touched)
 
 
 def seed(rows: Rows) -> None:
@@ -98,7 +105,7 @@ def test_a_change_sends_only_what_differs(world: Cloud) -> None:
     write(world, lambda rows: rows.set_ips("vm2", (("sub1", "10.10.10.9"),)))
     message = step(world, "h1", view).message
     assert message is not None
-    assert {intents.key_of(item) for item in message.objects} == {("port", "vm2"), ("group_member", "web/vm2")}
+    assert {key_of(item) for item in message.objects} == {("port", "vm2"), ("group_member", "web/vm2")}
     member = next(item for item in message.objects if isinstance(item, IntentGroupMember))
     assert member.addresses == ("10.10.10.9",)
 
@@ -163,7 +170,7 @@ def test_a_router_carries_prefixes_gateway_and_floating_ips(world: Cloud) -> Non
 # --- any sequence of operations ---------------------------------------------------------------------------------------
 
 
-def operate(tx: Tx, dice: random.Random, count: int) -> None:
+def _operate(dice: random.Random, count: int, tx: Tx) -> None:
     """One operation on rows, chosen among those that are possible now."""
     rows = Rows(tx)
     new = f"x{count}"
@@ -217,7 +224,7 @@ def operate(tx: Tx, dice: random.Random, count: int) -> None:
 
 
 @hypothesis_settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(seed=st.integers(0, 2**32), batches=st.lists(st.integers(1, 6), min_size=4, max_size=12))
 def test_after_any_sequence_the_view_equals_a_fresh_snapshot(
@@ -231,7 +238,7 @@ def test_after_any_sequence_the_view_equals_a_fresh_snapshot(
         for size in batches:
             for _ in range(size):
                 count += 1
-                world.database.write(lambda tx, number=count: operate(tx, dice, number))
+                world.database.write(functools.partial(_operate, dice, count))
             for host, view in views.items():
                 message = step(world, host, view).message
                 fresh = whole(world, host)

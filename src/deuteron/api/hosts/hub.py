@@ -318,7 +318,7 @@ class Hub:
         results: list[_Outcome] = []
         with self._database.read() as tx:
             revision = intents.current_revision(tx)
-            logs: dict[int, list[store.Change]] = {}
+            logs: dict[int, tuple[list[store.Change], set[str] | None]] = {}
             for link in links:
                 if link.view is None:
                     message, link.view = intents.snapshot(tx, cloud, link.host)
@@ -328,8 +328,14 @@ class Hub:
                 if since == revision:
                     continue
                 if since not in logs:
-                    logs[since] = intents.changes_since(tx, since)
-                found = intents.change(tx, cloud, link.host, link.view, logs[since])
+                    touched = intents.changes_since(tx, since)
+                    logs[since] = (touched, intents.concerned_hosts(tx, touched))
+                touched, concerned = logs[since]
+                if concerned is not None and link.host not in concerned and not link.view.mentions(touched):
+                    link.view.revision = revision
+                    results.append((link, None, (), (), revision))
+                    continue
+                found = intents.change(tx, cloud, link.host, link.view, touched)
                 results.append((link, found.message, found.unchanged, found.absent, revision))
         return results
 

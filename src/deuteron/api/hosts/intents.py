@@ -130,6 +130,23 @@ class View:
             _discard(self.members_of, item.group_id, item.port_id)
             _discard(self.groups_of, item.port_id, item.group_id)
 
+    def mentions(self, touched: Sequence[database.Change]) -> bool:
+        """Whether anything that was sent is, holds or is a member because of one of the touched rows."""
+        for item in touched:
+            if (item.kind, item.id) in self.objects or (_INNER.get(item.kind, item.kind), item.id) in self.owner:
+                return True
+            if item.kind == "port" and (
+                item.id in self.groups_of
+                or ("router_port", item.id) in self.owner
+                or ("server_port", item.id) in self.owner
+            ):
+                return True
+        return False
+
+
+_INNER = {"security_group_rule": "rule"}
+"""Kinds whose inner key in `View.owner` is shorter than their name in the log."""
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -163,6 +180,57 @@ def snapshot(tx: Tx, cloud: Cloud, host: str) -> tuple[Snapshot, View]:
     for item in objects.values():
         view.put(item)
     return Snapshot(view.revision, tuple(objects.values()), view.peers), view
+
+
+def concerned_hosts(tx: Tx, touched: Sequence[database.Change]) -> set[str] | None:
+    """Hosts for which a touched row means something as it is now; None for all of them.
+
+    A row that is gone means something only where it was sent before: `View.mentions` knows that. With both, a
+    commit costs nothing for the hosts that it does not concern, however many there are.
+    """
+    of: dict[str, set[str]] = defaultdict(set)
+    for item in touched:
+        of[item.kind].add(item.id)
+    if of["host"]:
+        return None
+    nets = set(of["network"]) | set(_pairs(tx, subnets.c["id"], subnets.c["network_id"], of["subnet"]).values())
+    routed = set(of["router"])
+    routed |= set(_pairs(tx, floatingips.c["id"], floatingips.c["router_id"], of["floatingip"]).values()) - {None}
+    served = set(of["server"])
+    members: set[str] = set()
+    columns = (ports.c["network_id"], ports.c["device_owner"], ports.c["device_id"], ports.c["security_groups"])
+    for network_id, owner, device_id, groups in _rows(
+        tx, lambda chunk: select(*columns).where(ports.c["id"].in_(chunk)), of["port"]
+    ):
+        nets.add(network_id)
+        members |= set(groups or ())
+        for kind, id in _owner_keys(owner or "", device_id or ""):
+            (routed if kind == "router" else served).add(id)
+    owned = (
+        select(ports.c["device_id"]).distinct().where(ports.c["device_owner"].in_((ROUTER_INTERFACE, ROUTER_GATEWAY)))
+    )
+    wide = nets if of["network"] or of["subnet"] else set()
+    routed |= {row[0] for row in _rows(tx, lambda chunk: owned.where(ports.c["network_id"].in_(chunk)), wide)}
+    rules = security_group_rules
+    users = set(of["security_group"])
+    users |= set(_pairs(tx, rules.c["id"], rules.c["security_group_id"], of["security_group_rule"]).values())
+    naming = select(rules.c["security_group_id"]).distinct()
+    users |= {row[0] for row in _rows(tx, lambda chunk: naming.where(rules.c["remote_group_id"].in_(chunk)), members)}
+    here = select(slots.c.host).distinct().where(slots.c.kind == "vlan")
+    using = (
+        select(slots.c.host)
+        .distinct()
+        .join(security_group_ports, security_group_ports.c.port_id == slots.c.object_id)
+        .where(slots.c.kind == "port")
+    )
+    found = {row[0] for row in _rows(tx, lambda chunk: here.where(slots.c.object_id.in_(chunk)), nets)}
+    found |= {
+        row[0]
+        for row in _rows(tx, lambda chunk: using.where(security_group_ports.c.security_group_id.in_(chunk)), users)
+    }
+    found |= {host for host in _pairs(tx, routers.c["id"], routers.c.host, routed).values() if host}
+    found |= {host for host in _pairs(tx, servers.c["id"], servers.c["host"], served).values() if host}
+    return found
 
 
 def change(tx: Tx, cloud: Cloud, host: str, view: View, touched: Sequence[database.Change]) -> Difference:
