@@ -224,7 +224,7 @@ def _operate(dice: random.Random, count: int, tx: Tx) -> None:
 
 
 @hypothesis_settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(seed=st.integers(0, 2**32), batches=st.lists(st.integers(1, 6), min_size=4, max_size=12))
 def test_after_any_sequence_the_view_equals_a_fresh_snapshot(

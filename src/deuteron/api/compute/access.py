@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import select
 
 from deuteron.api.call import Call
-from deuteron.api.compute.errors import disallowed, locked, no_server, wrong_state
+from deuteron.api.compute.errors import disallowed, locked, never_active, no_server, wrong_state
 from deuteron.api.compute.lifecycle import ServerRow
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
@@ -137,11 +137,13 @@ def server_for(call: Call, tx: Tx, rule: str, server_id: str | None = None) -> S
 def require_state(
     row: ServerRow, action: str, vm_states: tuple[str, ...], task_states: tuple[str | None, ...] = (None,)
 ) -> None:
-    """Raises: Conflict in Nova's words when the server is not in one of the states."""
+    """Raises: Conflict in Nova's words when the server is not in one of the states, or never ran."""
     if row.vm_state not in vm_states:
         raise wrong_state(action, row.id, "vm_state", row.vm_state)
     if row.task_state not in task_states:
         raise wrong_state(action, row.id, "task_state", row.task_state)
+    if row.launched_at is None:
+        raise never_active(action, row.id)
 
 
 def require_unlocked(call: Call, row: ServerRow) -> None:

@@ -23,7 +23,7 @@ from deuteron.api.compute.errors import invalid, not_built
 from deuteron.api.compute.lifecycle import ServerRow
 from deuteron.api.network import ports as network_ports
 from deuteron.model.compute import Flavor
-from deuteron.model.errors import BadRequest, Conflict, NotFound, TooLarge
+from deuteron.model.errors import BadRequest, Conflict, NotFound, TooLarge, Unavailable
 from deuteron.store import query
 from deuteron.store.compute_tables import servers as table
 from deuteron.store.database import Tx
@@ -72,7 +72,14 @@ async def _console(call: Call, argument: Any) -> Reply:
     row = await asyncio.get_running_loop().run_in_executor(None, find)
     if row.host is None or (row.launched_at is None and row.vm_state == "building" and row.task_state != "spawning"):
         raise Conflict(f"Instance {row.id} is not ready", type="InstanceNotReady")
-    text = await call.cloud.hub.ask(row.host, "console_log", row.id, lines, CONSOLE_TIMEOUT_S)
+    try:
+        text = await call.cloud.hub.ask(row.host, "console_log", row.id, lines, CONSOLE_TIMEOUT_S)
+    except Unavailable as error:
+        if error.type != "HostAnswer":
+            raise
+        raise NotFound(
+            f"Guest does not have a console available: {error.message}", type="ConsoleNotAvailable"
+        ) from None
     return Reply(200, {"output": text})
 
 

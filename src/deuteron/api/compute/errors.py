@@ -51,6 +51,10 @@ def wrong_state(action: str, server_id: str, attribute: str, state: Any) -> Conf
     )
 
 
+def never_active(action: str, server_id: str) -> Conflict:
+    return Conflict(f"Cannot '{action}' instance {server_id} which has never been active", type="InstanceNotLaunched")
+
+
 def locked(server_id: str) -> Conflict:
     return Conflict(f"Instance {server_id} is locked", type="InstanceIsLocked")
 

@@ -29,16 +29,23 @@ class ComputeService:
     prefix = "/compute"
 
     def routes(self) -> tuple[Route, ...]:
-        routes = [Route("GET", "/", versions.index, auth=False), Route("GET", "/v2.1", versions.show, auth=False)]
-        routes += [Route(method, f"/v2.1{path}", handler, mode) for method, path, handler, mode in _ROUTES]
+        routes = [
+            Route("GET", "/", versions.index, auth=False),
+            Route("GET", "/v2.1", versions.show, auth=False),
+            Route("GET", "/v2", versions.show_legacy, auth=False),
+        ]
+        for root in ("/v2.1", "/v2"):
+            routes += [Route(method, root + path, handler, mode) for method, path, handler, mode in _ROUTES]
         return tuple(routes)
 
     def prepare(self, call: Call) -> None:
+        call.extra_headers["x-compute-request-id"] = call.request_id
         call.version = versions.MINIMUM
+        if call.path.startswith("/v2/"):
+            return  # v2.0 knows no microversions
         call.extra_headers.update(versions.headers(call.version))
         call.version = versions.negotiate(call)
         call.extra_headers.update(versions.headers(call.version))
-        call.extra_headers["x-compute-request-id"] = call.request_id
 
     def error(self, call: Call | None, error: ApiError) -> Reply:
         if error.status == 401:

@@ -69,14 +69,31 @@ def only_from(call: Call, minor: int) -> None:
 
 
 def index(call: Call, tx: Any) -> Reply:
-    return Reply(200, {"versions": [_document(call)]})
+    return Reply(200, {"versions": [_legacy(call), _document(call)]})
 
 
 def show(call: Call, tx: Any) -> Reply:
     return Reply(200, {"version": {**_document(call), "media-types": [_MEDIA_TYPE]}})
 
 
+def show_legacy(call: Call, tx: Any) -> Reply:
+    media_type = {"base": "application/json", "type": "application/vnd.openstack.compute+json;version=2"}
+    return Reply(200, {"version": {**_legacy(call), "media-types": [media_type]}})
+
+
 _MEDIA_TYPE: Final = {"base": "application/json", "type": "application/vnd.openstack.compute+json;version=2.1"}
+
+
+def _legacy(call: Call) -> dict[str, Any]:
+    """v2.0: the same as v2.1 without microversions."""
+    return {
+        "id": "v2.0",
+        "status": "SUPPORTED",
+        "version": "",
+        "min_version": "",
+        "updated": "2011-01-21T11:33:21Z",
+        "links": [{"rel": "self", "href": f"{call.base_url}/compute/v2/"}],
+    }
 
 
 def _document(call: Call) -> dict[str, Any]:
