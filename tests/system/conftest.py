@@ -72,7 +72,7 @@ class Cloud:
             "bridges": "ovs-vsctl --columns=name,datapath_type,fail_mode list Bridge",
             "ports": "ovs-vsctl --columns=name,tag,other_config list Port",
             "interfaces": "ovs-vsctl --columns=name,type,ofport,external_ids,options list Interface",
-            "flows": "for b in $(ovs-vsctl list-br); do echo $b; ovs-ofctl --no-stats -O OpenFlow13 dump-flows $b; done",
+            "flows": "for b in $(ovs-vsctl list-br); do echo $b; ovs-ofctl --no-stats dump-flows $b; done",
             "links": "ip -o link",
             "addresses": "ip -o address",
             "routes": "ip route; ip -6 route",

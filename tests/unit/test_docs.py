@@ -10,7 +10,12 @@ import pytest
 from deuteron.net import pipeline
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "decisions").glob("*.md"))]  # fmt: skip
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "decisions").glob("*.md")),
+]
 
 
 def test_the_pipeline_page_is_what_the_declaration_says() -> None:

@@ -23,7 +23,7 @@ MAY_IMPORT = {
 """Each layer and what of ours it may import, besides itself."""
 
 PURE = ("net/plan", "net/mechanisms", "net/rows.py", "net/pipeline.py", "net/delta.py", "compute/domain.py", "model")
-IO_MODULES = {"os", "socket", "subprocess", "sqlite3", "asyncio", "threading", "shutil", "pathlib", "pyroute2", "libvirt", "ovs"}
+IO_MODULES = {"os", "socket", "subprocess", "sqlite3", "asyncio", "threading", "shutil", "pathlib", "libvirt"}
 
 
 def imports_of(path: Path) -> set[str]:

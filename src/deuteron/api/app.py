@@ -96,7 +96,7 @@ class App:
                 reply = service.error(call, error)
             except Exception:
                 log.exception("request failed", request_id=request_id, method=scope["method"], path=scope["path"])
-                reply = service.error(call, ApiError("The server met an unexpected condition; its log has the details."))
+                reply = service.error(call, ApiError("The server met an unexpected condition; its log says more."))
         await _send(send, reply, call, request_id, scope["method"] == "HEAD")
         log.debug(
             "request",
@@ -120,11 +120,13 @@ class App:
             if route.auth:
                 call._caller = await self._read(lambda tx: self.cloud.tokens.caller(tx, _token(call)))
             call.receive = _pieces(receive)
-            return await route.handler(call)  # type: ignore[no-any-return]  # ASYNC handlers return a Reply
+            streamed: Reply = await route.handler(call)
+            return streamed
         call.raw = await _body(call, receive)
         service.prepare(call)
         if route.mode is Mode.READ:
-            return await self._read(lambda tx: self._run(route, call, tx))
+            answer: Reply = await self._read(lambda tx: self._run(route, call, tx))
+            return answer
         if route.auth:
             # Proven before queueing: a stranger must not take a place in the writer's line.
             call._caller = await self._read(lambda tx: self.cloud.tokens.caller(tx, _token(call)))
@@ -213,7 +215,8 @@ async def _body(call: Call, receive: Receive) -> bytes:
                     raise TooLarge(f"The request body is too large; at most {MAX_BODY_BYTES} bytes are accepted")
                 parts.append(piece)
     except TimeoutError:
-        raise BadRequest(f"The request body did not arrive within {BODY_TIMEOUT_S:.0f} s", type="HTTPBadRequest") from None
+        message = f"The request body did not arrive within {BODY_TIMEOUT_S:.0f} s"
+        raise BadRequest(message, type="HTTPBadRequest") from None
     return b"".join(parts)
 
 

@@ -85,7 +85,8 @@ class Call:
         body = self.json()
         if not isinstance(body, dict) or not isinstance(body.get(name), dict):
             raise BadRequest(f"Unable to find '{name}' in request body", type="HTTPBadRequest")
-        return body[name]
+        found: dict[str, Any] = body[name]
+        return found
 
     def get(self, name: str, default: str | None = None) -> str | None:
         """The first value of a query parameter."""

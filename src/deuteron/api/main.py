@@ -58,7 +58,7 @@ def build(settings: Settings) -> tuple[Cloud, App]:
 
 
 @click.command()
-@click.option("--settings", "settings_path", required=True, type=click.Path(path_type=Path), help="The cloud's api.json.")
+@click.option("--settings", "settings_path", required=True, type=click.Path(path_type=Path), help="The api.json.")
 @click.option("--debug", is_flag=True, help="Log each request.")
 def main(settings_path: Path, debug: bool) -> None:
     """Serve the cloud's APIs."""

@@ -447,7 +447,7 @@ def _floating(show: Show, router: dict[str, Any], vm2: dict[str, Any], key: Path
 @click.option("--firewall", type=click.Choice(["openvswitch", "iptables_hybrid"]), default="openvswitch",
               show_default=True, help="How security groups are enforced.")  # fmt: skip
 @click.option("--state-dir", type=click.Path(path_type=Path), default=None,
-              help="Where the demo's cloud lives  [default: the state folder's neighbour 'deuteron-demo'].")  # fmt: skip
+              help="Where the demo's cloud lives  [default: 'deuteron-demo' beside the state folder].")  # fmt: skip
 @click.option("--keep", is_flag=True, help="Leave the cloud running at the end, to look around.")
 @click.option("--quiet", is_flag=True, help="Show the checks only.")
 def demo(network_type: str, firewall: str, state_dir: Path | None, keep: bool, quiet: bool) -> None:

@@ -48,7 +48,7 @@ class IntentSubnet(msgspec.Struct, frozen=True, omit_defaults=True):
     ipv6_address_mode: str | None = None
 
 
-class IntentNetwork(_Object, tag_field="kind", tag="network"):
+class IntentNetwork(_Object, frozen=True, tag_field="kind", tag="network"):
     """A network that is present on this host: a port is bound here, or DHCP or a router runs here."""
 
     project_id: str
@@ -86,7 +86,7 @@ class DhcpOption(msgspec.Struct, frozen=True):
     ip_version: Literal[4, 6] = 4
 
 
-class IntentPort(_Object, tag_field="kind", tag="port"):
+class IntentPort(_Object, frozen=True, tag_field="kind", tag="port"):
     """A port of a network that is present on this host, bound here (`ofport` set) or elsewhere."""
 
     network_id: str
@@ -122,14 +122,14 @@ class IntentRule(msgspec.Struct, frozen=True, omit_defaults=True):
     remote_group_id: str | None = None
 
 
-class IntentSecurityGroup(_Object, tag_field="kind", tag="security_group"):
+class IntentSecurityGroup(_Object, frozen=True, tag_field="kind", tag="security_group"):
     """A group used by a port bound on this host."""
 
     stateful: bool = True
     rules: tuple[IntentRule, ...] = ()
 
 
-class IntentGroupMember(_Object, tag_field="kind", tag="group_member"):
+class IntentGroupMember(_Object, frozen=True, tag_field="kind", tag="group_member"):
     """One port of a group that some rule on this host names as remote; `id` is `<group>/<port>`."""
 
     group_id: str
@@ -161,7 +161,7 @@ class RouterGateway(msgspec.Struct, frozen=True, omit_defaults=True):
     enable_snat: bool = True
 
 
-class IntentRouter(_Object, tag_field="kind", tag="router"):
+class IntentRouter(_Object, frozen=True, tag_field="kind", tag="router"):
     """A router that runs on this host."""
 
     project_id: str
@@ -191,7 +191,7 @@ class ServerPort(msgspec.Struct, frozen=True, omit_defaults=True):
     mtu_bytes: int
 
 
-class IntentServer(_Object, tag_field="kind", tag="server"):
+class IntentServer(_Object, frozen=True, tag_field="kind", tag="server"):
     """A virtual machine that belongs on this host, until it is deleted.
 
     `power` is what should be; each increase of `reboot_generation` asks for one reboot
@@ -242,7 +242,8 @@ class HostSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a host is, fixed when its agent starts: from the topology, not from the API.
 
     `bridge_mappings` maps a physical network to its bridge ("physnet1" to "br-eth2", "public" to "br-ex"),
-    `bridge_ports` a bridge to the interface that carries it ("br-eth2" to "eth2").
+    `bridge_ports` a bridge to the interface that carries it ("br-eth2" to "eth2"), and `bridge_addresses` a bridge
+    to the address of its own port, with prefix length ("br-eth1" to "172.31.0.10/16").
     """
 
     host: str
@@ -254,6 +255,7 @@ class HostSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     """The host's secret, sent as `Authorization: Bearer`."""
     bridge_mappings: dict[str, str] = {}
     bridge_ports: dict[str, str] = {}
+    bridge_addresses: dict[str, str] = {}
     tunnel_ip: str | None = None
     tunnel_types: tuple[NetworkType, ...] = ("vxlan",)
     firewall_driver: FirewallDriver = "openvswitch"
@@ -373,6 +375,24 @@ class Heartbeat(msgspec.Struct, frozen=True, tag_field="type", tag="heartbeat"):
     memory_used_mib: int = 0
     disk_used_gib: int = 0
     running_vms: int = 0
+
+
+class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One row of a host that is not as wanted, in words; the answer to `diff` is one of these as JSON on each line."""
+
+    table: str
+    kind: Literal["missing", "unwanted", "differs", "unknown"]
+    """`unknown`: the table could not be observed; `actual` says why."""
+    wanted: str | None = None
+    actual: str | None = None
+
+    @property
+    def words(self) -> str:
+        if self.kind == "missing":
+            return f"missing: {self.wanted}"
+        if self.kind == "unwanted":
+            return f"unwanted: {self.actual}"
+        return f"{self.kind}: {self.wanted}; actual: {self.actual}"
 
 
 class Ask(msgspec.Struct, frozen=True, tag_field="type", tag="ask"):

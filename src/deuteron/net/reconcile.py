@@ -28,18 +28,12 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from deuteron.model.intent import Difference
 from deuteron.net.delta import DeltaTable
 from deuteron.net.kernel.driver import Driver, KernelError
 from deuteron.net.rows import HOST, HostPlan
 
 Rows = Callable[[HostPlan], Iterable[Any]]
-
-
-class Mended(NamedTuple):
-    """A difference a full observation found although nobody had asked for a change."""
-
-    table: str
-    words: str
 
 
 class Outcome(NamedTuple):
@@ -51,7 +45,8 @@ class Outcome(NamedTuple):
     """Rows that are not as wanted: the row in words, and why."""
     concerned: dict[str, str]
     """What the pending rows belong to (see `Table.concerns`), with one reason each."""
-    mended: tuple[Mended, ...]
+    mended: tuple[Difference, ...]
+    """Differences an observation found although nobody had asked for a change."""
     writes: dict[str, int]
     """Writes of this pass by kind."""
     retry_at_s: float | None
@@ -76,6 +71,7 @@ class Table:
         namespace: Callable[[Any], str] | None = None,
         outlives_namespace: bool = False,
         waits_for: Callable[[Any], Iterable[str]] | None = None,
+        contrast: Callable[[Any, Any], tuple[str, str]] | None = None,
     ) -> None:
         self.name = name
         self.driver = driver
@@ -88,6 +84,8 @@ class Table:
         """Whether a row must be taken down by itself when its namespace goes: a process."""
         self.waits_for = waits_for
         """Concerns that must not be pending in earlier tables when a row is created: what secures it."""
+        self.contrast = contrast or unlike_fields
+        """For a wanted and an actual row of one key: what to add to the words of the wanted one, and the actual."""
         self.delta: DeltaTable[Any, Any] = DeltaTable()
         self.trouble: str | None = None
         """Why the table could not be observed, or None."""
@@ -136,7 +134,7 @@ class Reconciler:
     def _run(self, plan: HostPlan, full: bool, look: Collection[str]) -> Outcome:
         before = self._writes()
         is_new = self._want(plan)
-        mended: list[Mended] = []
+        mended: list[Difference] = []
         looked = [table for table in self.tables if full or table.name in look]
         for table in self.tables:
             if table in looked or not table.delta.is_known or (table.delta.is_stale and self._is_due(table)):
@@ -159,16 +157,16 @@ class Reconciler:
             retry_at_s=min(due, default=None),
         )
 
-    def differences(self, plan: HostPlan) -> list[str]:
+    def differences(self, plan: HostPlan) -> list[Difference]:
         """Wanted against actual, in words, after observing everything; writes nothing."""
         self._want(plan)
-        lines: list[str] = []
+        found: list[Difference] = []
         for table in self.tables:
             self._observe(table)
             if table.trouble is not None:
-                lines.append(f"{table.name}: cannot be observed: {table.trouble}")
-            lines += [mended.words for mended in self._differences(table)]
-        return lines
+                found.append(Difference(table.name, "unknown", f"the table of {table.name}s", table.trouble))
+            found += self._differences(table)
+        return found
 
     # --- steps of a pass ---------------------------------------------------------------------------------------
 
@@ -203,17 +201,18 @@ class Reconciler:
         else:
             table.delta.saw_part(rows, lambda key: key[0] in namespaces)
 
-    def _differences(self, table: Table) -> list[Mended]:
+    def _differences(self, table: Table) -> list[Difference]:
         delta = table.delta.difference()
         found = []
         for key, row in sorted(delta.put.items(), key=lambda item: str(item[0])):
             if key in delta.before:
-                found.append(f"differs: {table.words(row)}; actual: {table.words(delta.before[key])}")
+                wanted, actual = table.contrast(row, delta.before[key])
+                found.append(Difference(table.name, "differs", f"{table.words(row)}{wanted}", actual))
             else:
-                found.append(f"missing: {table.words(row)}")
+                found.append(Difference(table.name, "missing", wanted=table.words(row)))
         for _, row in sorted(delta.remove.items(), key=lambda item: str(item[0])):
-            found.append(f"unwanted: {table.words(row)}")
-        return [Mended(table.name, words) for words in found]
+            found.append(Difference(table.name, "unwanted", actual=table.words(row)))
+        return found
 
     def _write(self) -> None:
         doomed = self._doomed_namespaces()
@@ -316,6 +315,17 @@ class Reconciler:
             for kind, count in table.driver.writes.items():
                 total[kind] = total.get(kind, 0) + count
         return total
+
+
+def unlike_fields(wanted: Any, actual: Any) -> tuple[str, str]:
+    """The fields in which two rows of a table differ: ` with a=1, b=2`, and `a=3, b=none`."""
+    names = [name for name in wanted.__struct_fields__ if getattr(wanted, name) != getattr(actual, name)]
+
+    def text(row: Any) -> str:
+        values = [(name, getattr(row, name)) for name in names]
+        return ", ".join(f"{name}={'none' if value is None else value}" for name, value in values)
+
+    return f" with {text(wanted)}", text(actual)
 
 
 def port_concern(device: str) -> str:

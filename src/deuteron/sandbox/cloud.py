@@ -231,6 +231,7 @@ def write_settings(state: State, cloud: Cloud, topology: Topology, virt_type: Li
     write_private(state.api_settings, _pretty(api_settings))
     if cloud.api_uid is not None:
         _give_to(state.api, cloud.api_uid)
+    tunnel_length = topology.networks.tunnel.rpartition("/")[2]
     for host in topology.agents:
         settings = HostSettings(
             host=host.name,
@@ -239,6 +240,7 @@ def write_settings(state: State, cloud: Cloud, topology: Topology, virt_type: Li
             token=cloud.tokens[host.name],
             bridge_mappings=host.bridge_mappings,
             bridge_ports=host.bridge_ports,
+            bridge_addresses={host.tunnel_bridge: f"{host.tunnel_ip}/{tunnel_length}"} if host.tunnel_ip else {},
             tunnel_ip=host.tunnel_ip,
             firewall_driver=cloud.firewall,
             dataplane=cloud.dataplane,

@@ -83,7 +83,8 @@ def links_of(host: Host, topology: Topology) -> tuple[Link, ...]:
         return (Link(inside, _peer(host, inside, 3), "provider", topology.external.outside_address),)
     addresses = (
         f"{host.management_ip}/{_length(topology.networks.management)}",
-        f"{host.tunnel_ip}/{_length(topology.networks.tunnel)}",
+        # With an agent, the address is that of the bridge which the agent puts the interface in.
+        None if host.roles else f"{host.tunnel_ip}/{_length(topology.networks.tunnel)}",
         None,
         None,
     )

@@ -130,9 +130,15 @@ class Host(msgspec.Struct, frozen=True):
     @property
     def bridge_ports(self) -> dict[str, str]:
         return {
+            self.tunnel_bridge: self.interfaces.tunnel_interface,
             f"br-{self.interfaces.vlan_interface}": self.interfaces.vlan_interface,
             PROVIDER_BRIDGE: self.interfaces.neutron_external_interface,
         }
+
+    @property
+    def tunnel_bridge(self) -> str:
+        """The bridge whose own port has `tunnel_ip`: a switch in user space sends tunnels through a bridge only."""
+        return f"br-{self.interfaces.tunnel_interface}"
 
 
 class Topology(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ Invariants:
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import sqlite3
 import threading
@@ -180,12 +181,9 @@ class Database:
                     result = job.function(tx)
                     if tx.recorded:
                         revision += 1
-                        rows = [
-                            {"revision": revision, "ordinal": n, "kind": c.kind, "object_id": c.id, "deleted": c.deleted}
-                            for n, c in enumerate(dict.fromkeys(tx.recorded))
-                        ]
-                        connection.execute(insert(changes), rows)
-                        heard.append((revision, tuple(dict.fromkeys(tx.recorded))))
+                        recorded = tuple(dict.fromkeys(tx.recorded))
+                        connection.execute(insert(changes), _log_rows(revision, recorded))
+                        heard.append((revision, recorded))
                     connection.exec_driver_sql("RELEASE job")
                     outcomes.append((job, result, None))
                 except BaseException as error:
@@ -194,10 +192,8 @@ class Database:
                     outcomes.append((job, None, error))
             connection.exec_driver_sql("COMMIT")
         except BaseException as error:  # the disk is full, the file is gone: nobody's write was acknowledged
-            try:
+            with contextlib.suppress(Exception):  # no transaction was open: BEGIN itself failed
                 connection.exec_driver_sql("ROLLBACK")
-            except Exception:  # no transaction was open: BEGIN itself failed
-                pass
             for job in jobs:
                 job.future.set_exception(error)
             return
@@ -207,9 +203,16 @@ class Database:
                 job.future.set_exception(failure)
             else:
                 job.future.set_result(result)
-        for number, recorded in heard:
+        for number, announced in heard:
             for callback in self._subscribers:
-                callback(number, recorded)
+                callback(number, announced)
+
+
+def _log_rows(revision: int, recorded: Sequence[Change]) -> list[dict[str, Any]]:
+    return [
+        {"revision": revision, "ordinal": n, "kind": change.kind, "object_id": change.id, "deleted": change.deleted}
+        for n, change in enumerate(recorded)
+    ]
 
 
 def _engine(path: Path) -> Engine:

@@ -30,7 +30,7 @@ def upgrade(engine: Engine) -> None:
                 f"the database has schema {current}, this program knows up to {head}: use the newer program on it"
             )
         # `upgrade` builds the steps from where the database is; run inside one transaction.
-        environment = EnvironmentContext(Config(), script, fn=lambda revision, _: script._upgrade_revs("head", revision))
+        environment = EnvironmentContext(Config(), script, fn=lambda found, _: script._upgrade_revs("head", found))
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         try:
             environment.configure(connection=connection, transactional_ddl=False)

@@ -50,7 +50,7 @@ changes = Table(
 
 
 def table_for(resource: Resource, *extra: Column[Any]) -> Table:
-    """The table of a declaration; `extra` columns hold what no answer shows. Call once, at module level of a store module."""
+    """The table of a declaration; `extra` columns hold what no answer shows. Call once, when a store module loads."""
     columns: list[Any] = []
     for attribute in resource.attributes:
         if not attribute.stored:

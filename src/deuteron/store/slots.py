@@ -62,7 +62,8 @@ def hosts_of_network(tx: Tx, network_id: str) -> list[str]:
 def _take(tx: Tx, host: str, kind: str, object_id: str, first: int, last: int, parent: str | None) -> None:
     mine = (slots.c.host == host) & (slots.c.kind == kind)
     # The usual case is a dense range: then the next number is first + count, found with one index scan.
-    count, highest = tx.execute(select(func.count(), func.max(slots.c.number)).where(mine)).one()
+    count: int = tx.scalar(select(func.count()).select_from(slots).where(mine))
+    highest: int | None = tx.scalar(select(func.max(slots.c.number)).where(mine))
     if highest is None:
         number = first
     elif highest - first + 1 == count:

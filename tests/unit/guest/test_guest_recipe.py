@@ -101,7 +101,8 @@ def test_metadata_is_flattened_by_the_guests_own_program(tmp_path: Path) -> None
         pytest.skip("there is no awk")
     document = tmp_path / "meta_data.json"
     document.write_text(
-        '{"uuid": "u-1", "public_keys": {"my key": "ssh-rsa AAA me@x\\n"}, "n": [1, {"a": true}], "e": {}, "l": 0, "z": "end"}'
+        '{"uuid": "u-1", "public_keys": {"my key": "ssh-rsa AAA me@x\\n"}, "n": [1, {"a": true}], '
+        '"e": {}, "l": 0, "z": "end"}'
     )
 
     flat = _awk("json.awk", document)

@@ -3,6 +3,13 @@
     eth2 ── br-eth2 ── phy-br-eth2 ═ int-br-eth2 ── br-int ── patch-tun ═ patch-int ── br-tun
       1                     2             1…                     next          1
 
+    eth1 ── br-eth1 (its own port has the tunnel address)
+      1
+
+The userspace datapath sends a tunnel's outer packet through the bridge whose own port has a route to the peer, and
+nowhere else; so the interface that carries tunnels is a port of a bridge of its own (ovs, Documentation/howto/
+userspace-tunneling.rst).
+
 Port numbers are fixed (see `net.rows`), so that flows are plain text.
 """
 
@@ -40,6 +47,9 @@ def plan_bridges(site: Site, draft: Draft) -> None:
     for bridge in sorted(set(site.settings.bridge_ports) - set(site.physical_bridges)):
         _bridge(site, draft, bridge, "physical")
         _physical_interface(site, draft, bridge)
+    for bridge, address in sorted(site.settings.bridge_addresses.items()):
+        draft.links.append(rows.Link(namespace=rows.HOST, name=bridge, kind="existing"))
+        draft.addresses.append(rows.Address(rows.HOST, bridge, address))
     for ofport in site.patch_ofports.values():
         draft.flow(INTEGRATION, 60, 1, f"in_port={ofport}", "NORMAL")
     for network_id in sorted(site.intent.networks):
