@@ -30,7 +30,8 @@ def run(*arguments: str, state: Path | None = None) -> subprocess.CompletedProce
 
 
 def test_the_commands_are_those_of_the_manual() -> None:
-    assert sorted(["up", "down", "status", "exec", "shell", "logs", "env", "doctor", "openstack", "demo"]) == COMMANDS
+    names = ["up", "down", "status", "diff", "exec", "shell", "logs", "env", "doctor", "openstack", "demo"]
+    assert sorted(names) == COMMANDS
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -129,7 +129,8 @@ def test_a_host_has_its_name_its_links_and_its_addresses(sandbox: Sandbox) -> No
     assert {"eth0", "eth1", "eth2", "eth3", "lo"} <= set(links)
     assert not {"mgmt", "trunk"} & set(links)
     assert "172.30.0.11/16" in sandbox.on("c2", "ip -4 -o address show eth0")
-    assert "172.31.0.11/16" in sandbox.on("c2", "ip -4 -o address show eth1")
+    # The address of the tunnel interface is its bridge's, and the agent's to give.
+    assert sandbox.on("c2", "ip -4 -o address show eth1") == ""
     assert "172.24.4.1/24" in sandbox.on("outside", "ip -4 -o address show eth3")
 
 
@@ -139,10 +140,11 @@ def test_hosts_reach_each_other_by_name(sandbox: Sandbox) -> None:
 
 def test_the_trunk_carries_tagged_frames_between_hosts(sandbox: Sandbox) -> None:
     for host, address in (("c1", "10.99.0.1/24"), ("c2", "10.99.0.2/24")):
+        # The agent puts eth2 into its bridge; a port without its mark stays there beside.
+        wait_for("eth2 is in its bridge", lambda on=host: sandbox.on(on, "ovs-vsctl iface-to-br eth2 || true"))  # type: ignore[misc]  # bound on purpose
         sandbox.on(
             host,
-            "ovs-vsctl add-br br-t -- set Bridge br-t datapath_type=netdev -- add-port br-t eth2"
-            " -- add-port br-t v7 tag=7 -- set Interface v7 type=internal"
+            "ovs-vsctl add-port br-eth2 v7 tag=7 -- set Interface v7 type=internal"
             f" && ip address add {address} dev v7 && ip link set v7 up",
         )
     sandbox.on("c1", "ping -c 1 -W 2 10.99.0.2")
@@ -162,7 +164,7 @@ def test_the_trunk_carries_tagged_frames_between_hosts(sandbox: Sandbox) -> None
     sandbox.on("c1", f'{sys.executable} -c "import socket; {send}"')
     assert receiver.communicate(timeout=10)[0] == "1000000\n"
     for host in ("c1", "c2"):
-        sandbox.on(host, "ovs-vsctl del-br br-t")
+        sandbox.on(host, "ovs-vsctl del-port br-eth2 v7")
 
 
 def test_switches_and_namespaces_of_one_host_are_not_seen_on_another(sandbox: Sandbox) -> None:

@@ -98,7 +98,7 @@ def _without_what_varies(line: str) -> str:
     line = re.sub(r"^\d+: ", "", line)
     line = re.sub(r"@if\d+", "@", line)
     line = re.sub(r"\[\d+:\d+\]", "[]", line)
-    line = re.sub(r"(valid_lft|preferred_lft) \w+", "", line)
+    line = re.sub(r"(valid_lft|preferred_lft) \w+|tentative|dadfailed", "", line)
     return re.sub(r"\(id: \d+\)", "", line).strip()
 
 

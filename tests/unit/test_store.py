@@ -7,8 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, select
 
+from deuteron.store import migrate
 from deuteron.store.database import Change, Database, Tx
 from deuteron.store.hosts_tables import slots
 from deuteron.store.migrate import NewerSchema
@@ -95,3 +98,22 @@ def test_a_network_is_on_a_host_as_long_as_one_of_its_ports_is(database: Databas
         assert number_of(tx, "h1", "port", "p7") == 19
 
     database.write(run)
+
+
+def test_an_empty_database_gets_the_schema_that_migrations_lead_to(tmp_path: Path) -> None:
+    config = Config()
+    config.set_main_option("script_location", "deuteron.store:migrations")
+    assert migrate.revisions()[-1] == ScriptDirectory.from_config(config).get_current_head()
+    Database(tmp_path / "new.db").close()
+    migrated = create_engine(f"sqlite:///{tmp_path / 'migrated.db'}", isolation_level="AUTOCOMMIT")
+    with migrated.connect() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        migrate.run_migrations(connection)
+        connection.exec_driver_sql("COMMIT")
+
+    def schema(name: str) -> set[tuple[str, str]]:
+        with sqlite3.connect(tmp_path / name) as connection:
+            found = connection.execute("SELECT name, sql FROM sqlite_master").fetchall()
+        return {(name, "".join((sql or "").split())) for name, sql in found}
+
+    assert schema("new.db") == schema("migrated.db")

@@ -29,6 +29,7 @@ from deuteron.agent.worker import Pass, Worker
 from deuteron.compute import ComputeDriver, ConsoleUnavailable, HostUse, NoHypervisor, open_compute
 from deuteron.model.intent import (
     Ask,
+    Difference,
     Heartbeat,
     Hello,
     HostIntent,
@@ -195,7 +196,10 @@ class Agent:
 
     async def _answer(self, question: Ask) -> str:
         if question.what == "diff":
-            return await asyncio.wrap_future(self._worker.ask_difference())
+            found = await asyncio.wrap_future(self._worker.ask_difference())
+            pending = self._compute.pending() if self._compute is not None else ()
+            found += [Difference("server", "differs", words, reason) for words, reason in pending]
+            return "\n".join(msgspec.json.encode(difference).decode() for difference in found)
         if question.what == "console_log":
             if self._compute is None:
                 raise ConsoleUnavailable(f"host {self._settings.host} runs no servers")

@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import structlog
 
-from deuteron.model.intent import HostIntent, HostSettings
+from deuteron.model.intent import Difference, HostIntent, HostSettings
 from deuteron.net.host import Host
 from deuteron.net.kernel.driver import Unavailable
 from deuteron.net.reconcile import Outcome
@@ -71,7 +71,7 @@ class Worker(threading.Thread):
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._lock = threading.Lock()
         self._newest: HostIntent | None = None
-        self._questions: queue.SimpleQueue[Future[str]] = queue.SimpleQueue()
+        self._questions: queue.SimpleQueue[Future[list[Difference]]] = queue.SimpleQueue()
         self._is_stopping = False
         self._current: HostIntent | None = None
         self._plan: HostPlan | None = None
@@ -83,9 +83,9 @@ class Worker(threading.Thread):
             self._newest = intent
         os.eventfd_write(self._wake, 1)
 
-    def ask_difference(self) -> Future[str]:
-        """Wanted against actual, in words, one line each; empty when there is no difference."""
-        answer: Future[str] = Future()
+    def ask_difference(self) -> Future[list[Difference]]:
+        """Wanted against actual, after a look at everything. Nothing is wanted before the first intent."""
+        answer: Future[list[Difference]] = Future()
         self._questions.put(answer)
         os.eventfd_write(self._wake, 1)
         return answer
@@ -164,9 +164,9 @@ class Worker(threading.Thread):
             except queue.Empty:
                 return is_different
             try:
-                lines = host.reconciler.differences(self._plan) if self._plan is not None else []
-                is_different = is_different or bool(lines)
-                answer.set_result("\n".join(lines))
+                found = host.reconciler.differences(self._plan) if self._plan is not None else []
+                is_different = is_different or bool(found)
+                answer.set_result(found)
             except Exception as error:  # the question is answered, whatever happens
                 answer.set_exception(error)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import click
 import structlog
 import uvicorn
+import uvloop
 
 from deuteron.api import compute, identity, image, network
 from deuteron.api.app import App
@@ -78,7 +79,7 @@ def main(settings_path: Path, debug: bool) -> None:
         cloud, app = build(settings)
     except NewerSchema as error:
         raise click.ClickException(str(error)) from None
-    asyncio.run(_serve(settings, cloud, app))
+    uvloop.run(_serve(settings, cloud, app))
 
 
 async def _serve(settings: Settings, cloud: Cloud, app: App) -> None:
@@ -89,6 +90,7 @@ async def _serve(settings: Settings, cloud: Cloud, app: App) -> None:
     agents = _unix_socket(Path(settings.socket))
     config = uvicorn.Config(
         app,
+        http="httptools",
         log_config=None,
         access_log=False,
         lifespan="off",

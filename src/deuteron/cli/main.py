@@ -16,6 +16,7 @@ from pathlib import Path
 import click
 
 from deuteron.cli.demo import demo
+from deuteron.cli.diff import diff
 from deuteron.cli.doctor import doctor
 from deuteron.cli.down import down
 from deuteron.cli.enter import exec_command, shell
@@ -65,7 +66,7 @@ def openstack(state: State, arguments: tuple[str, ...]) -> None:
     os.execve(program, [str(program), *arguments], client_environment(state, "demo"))
 
 
-for command in (up, down, status, exec_command, shell, logs, env, doctor, demo):
+for command in (up, down, status, diff, exec_command, shell, logs, env, doctor, demo):
     deuteron.add_command(command)
 
 

@@ -27,7 +27,7 @@ from deuteron.net.kernel.routes import RouteDriver
 from deuteron.net.kernel.rtnetlink import NetlinkSockets
 from deuteron.net.kernel.sysctl import SysctlDriver
 from deuteron.net.reconcile import Reconciler, Table, namespace_concern, port_concern
-from deuteron.net.rows import HOST, HostPlan, MetadataListener, OvsPort, Sysctl
+from deuteron.net.rows import HOST, HostPlan, IptablesTable, MetadataListener, OvsPort, Sysctl
 
 
 @dataclass
@@ -109,6 +109,7 @@ def tables_of(drivers: dict[str, Driver[Any, Any]]) -> dict[str, Table]:
         lies_in_namespace: bool = True,
         outlives_namespace: bool = False,
         waits_for: Callable[[Any], Iterable[str]] | None = None,
+        contrast: Callable[[Any, Any], tuple[str, str]] | None = None,
     ) -> None:
         namespace = (lambda row: row.namespace) if lies_in_namespace else None
         by_name[name] = Table(
@@ -120,6 +121,7 @@ def tables_of(drivers: dict[str, Driver[Any, Any]]) -> dict[str, Table]:
             namespace=namespace,
             outlives_namespace=outlives_namespace,
             waits_for=waits_for,
+            contrast=contrast,
         )
 
     def by_namespace(row: Any) -> list[str]:
@@ -132,7 +134,7 @@ def tables_of(drivers: dict[str, Driver[Any, Any]]) -> dict[str, Table]:
     table("ipset", lambda plan: plan.ipsets, lambda row: f"ipset {row.name}{_in(row)}", by_namespace)
     table(
         "iptables", lambda plan: plan.iptables, lambda row: f"iptables{_v6(row)} {row.table} rules{_in(row)}",
-        lambda row: by_namespace(row) or ["hybrid"],
+        lambda row: by_namespace(row) or ["hybrid"], contrast=_unlike_rules,
     )  # fmt: skip
     table(
         "bridge", lambda plan: plan.bridges, lambda row: f"bridge {row.name}", lambda row: [f"bridge:{row.name}"], False
@@ -178,11 +180,11 @@ def tables_of(drivers: dict[str, Driver[Any, Any]]) -> dict[str, Table]:
     )  # fmt: skip
     table(
         "dnsmasq", lambda plan: plan.dnsmasqs, lambda row: f"dnsmasq of network {row.id}", by_namespace,
-        outlives_namespace=True,
+        outlives_namespace=True, contrast=_unlike_daemons,
     )  # fmt: skip
     table(
         "radvd", lambda plan: plan.radvds, lambda row: f"radvd of router {row.id}", by_namespace,
-        outlives_namespace=True,
+        outlives_namespace=True, contrast=_unlike_daemons,
     )  # fmt: skip
     table(
         "metadata listener", lambda plan: plan.metadata,
@@ -211,6 +213,26 @@ def _v6(row: Any) -> str:
 def _flow_words(row: Any) -> str:
     match = f",{row.match}" if row.match else ""
     return f"flow on {row.bridge}: table={row.table},priority={row.priority}{match} actions={row.actions}"
+
+
+def _unlike_rules(wanted: IptablesTable, actual: IptablesTable) -> tuple[str, str]:
+    """The rules that one table has and the other lacks; only their order differs when there is none."""
+    left, right = _rules(wanted), _rules(actual)
+    missing, extra = [rule for rule in left if rule not in right], [rule for rule in right if rule not in left]
+    if not missing and not extra:
+        return "", "the same rules in another order"
+    words = [f"lacks {rule}" for rule in missing] + [f"has {rule}" for rule in extra]
+    return "", "; ".join(words)
+
+
+def _rules(table: IptablesTable) -> list[str]:
+    chains = [f"chain {chain.name}" for chain in table.chains]
+    rules = [f"-A {chain.name} {rule}" for chain in table.chains for rule in chain.rules]
+    return [*chains, *rules, *(f"-A {chain} {rule}" for chain, rule in table.builtin)]
+
+
+def _unlike_daemons(wanted: Any, actual: Any) -> tuple[str, str]:
+    return "", "it runs with other files, arguments or devices, or twice"
 
 
 def _secured_by(row: OvsPort) -> list[str]:

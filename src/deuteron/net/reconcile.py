@@ -28,6 +28,8 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
+import msgspec
+
 from deuteron.model.intent import Difference
 from deuteron.net.delta import DeltaTable
 from deuteron.net.kernel.driver import Driver, KernelError
@@ -319,13 +321,13 @@ class Reconciler:
 
 def unlike_fields(wanted: Any, actual: Any) -> tuple[str, str]:
     """The fields in which two rows of a table differ: ` with a=1, b=2`, and `a=3, b=none`."""
-    names = [name for name in wanted.__struct_fields__ if getattr(wanted, name) != getattr(actual, name)]
+    left, right = msgspec.structs.asdict(wanted), msgspec.structs.asdict(actual)
+    names = [name for name in left if left[name] != right[name]]
 
-    def text(row: Any) -> str:
-        values = [(name, getattr(row, name)) for name in names]
-        return ", ".join(f"{name}={'none' if value is None else value}" for name, value in values)
+    def text(values: Mapping[str, Any]) -> str:
+        return ", ".join(f"{name}={'none' if values[name] is None else values[name]}" for name in names)
 
-    return f" with {text(wanted)}", text(actual)
+    return f" with {text(left)}", text(right)
 
 
 def port_concern(device: str) -> str:

@@ -59,7 +59,7 @@ def test_the_agent_is_told_what_the_topology_says(state: State) -> None:
     settings = msgspec.json.decode(state.agent_settings("aio").read_bytes(), type=HostSettings)
     assert settings.token == cloud.tokens["aio"]
     assert settings.firewall_driver == "iptables_hybrid"
-    assert settings.bridge_ports == {"br-eth2": "eth2", "br-ex": "eth3"}
+    assert settings.bridge_ports == {"br-eth1": "eth1", "br-eth2": "eth2", "br-ex": "eth3"}
     assert settings.virt_type == "kvm"
     api = json.loads(state.api_settings.read_text())
     assert api["hosts"]["aio"]["token"] == settings.token

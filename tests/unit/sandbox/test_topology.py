@@ -27,7 +27,7 @@ def test_the_default_is_one_host_that_does_everything_and_the_world_outside() ->
     aio = topology.hosts[0]
     assert (aio.management_ip, aio.tunnel_ip) == ("172.30.0.10", "172.31.0.10")
     assert aio.bridge_mappings == {"physnet1": "br-eth2", "public": "br-ex"}
-    assert aio.bridge_ports == {"br-eth2": "eth2", "br-ex": "eth3"}
+    assert aio.bridge_ports == {"br-eth1": "eth1", "br-eth2": "eth2", "br-ex": "eth3"}
     assert topology.external.outside_address == "172.24.4.1/24"
 
 

@@ -1,6 +1,7 @@
-"""What agents fetch over HTTP, on the Unix socket only: image data, and the answers of the metadata service.
+"""What is served over HTTP on the Unix socket only: to agents, image data and the answers of the metadata service;
+to the cloud's owner, how a host differs from what it should be (`deuteron diff`).
 
-Every request carries the host's token, as the WebSocket does.
+Every request carries a host's token, as the WebSocket does. Agents have their own; the owner reads it in `cloud.json`.
 """
 
 from __future__ import annotations
@@ -10,13 +11,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
+import msgspec
+
 from deuteron.api.call import Call, Mode, Reply, Route
 from deuteron.api.hosts import metadata
 from deuteron.api.hosts.hub import authorized
 from deuteron.api.image.files import open_image
 from deuteron.model.errors import ApiError, NotFound, Unauthorized
+from deuteron.model.intent import Difference
 
 _PIECE: Final = 1024 * 1024
+_DIFFERENCE_TIMEOUT_S: Final = 30.0
 
 
 class SERVICE:  # the name `main` looks for
@@ -29,6 +34,7 @@ class SERVICE:  # the name `main` looks for
         return (
             Route("GET", "/images/{id}/file", _image, Mode.ASYNC, auth=False),
             Route("GET", "/metadata/{rest...}", metadata.answer, auth=False),
+            Route("GET", "/hosts/{host}/diff", _difference, Mode.ASYNC, auth=False),
         )
 
     def prepare(self, call: Call) -> None:
@@ -52,6 +58,20 @@ async def _image(call: Call) -> Reply:
     file, size, sha256 = await asyncio.to_thread(find)
     headers = {"content-length": str(size), "x-image-sha256": sha256}
     return Reply(200, None, headers, "application/octet-stream", _pieces(file))
+
+
+async def _difference(call: Call) -> Reply:
+    """What the host's agent sees that is not as wanted: a JSON list of `Difference`.
+
+    Raises: Unauthorized for the token of another host; Unavailable when the agent is away or does not answer.
+    """
+    host = call.params["host"]
+    entry = call.cloud.settings.hosts.get(host)
+    given = call.headers.get("authorization", "").encode("latin-1", "replace")
+    if entry is None or not authorized(given, entry.token):
+        raise Unauthorized(f"the request does not carry the token of host {host}")
+    text = await call.cloud.hub.ask(host, "diff", timeout_s=_DIFFERENCE_TIMEOUT_S)
+    return Reply(200, [msgspec.json.decode(line, type=Difference) for line in text.splitlines()])
 
 
 def _opened(path: Path, image_id: str) -> BinaryIO:

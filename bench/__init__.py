@@ -1,0 +1,1 @@
+"""How fast the cloud is, beside the real Neutron: `python -m bench --help`."""

@@ -1,0 +1,107 @@
+"""The command: runs the parts, prints the table, writes the JSON.
+
+Parts start clouds of their own and take them down again. `--only` picks parts, `--short` makes each series
+a tenth as long. The exit status is 0 when everything could be measured, whether targets are met or not.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import tempfile
+import time
+from pathlib import Path
+
+import click
+import msgspec
+
+from bench import api, clouds, footprint
+from bench.figures import HEAD, TARGETS, Book, Figure
+
+PARTS = ("up", "footprint", "api")
+
+
+@click.command()
+@click.option("--only", type=click.Choice(PARTS), multiple=True, help="Run this part; may be repeated.")
+@click.option("--short", is_flag=True, help="A tenth of the repetitions: minutes instead of a quarter of an hour.")
+@click.option("--most-ports", type=int, default=5000, show_default=True, help="Up to how many ports lists are measured.")
+@click.option("--json", "path", type=click.Path(path_type=Path), default=Path("bench.json"), show_default=True)
+def main(only: tuple[str, ...], short: bool, most_ports: int, path: Path) -> None:
+    """Measure the cloud beside its targets and the real Neutron."""
+    wanted = only or PARTS
+    book = Book(click.echo)
+    machine = _machine()
+    click.echo(f"{machine['date']}  {machine['system']}  {machine['cpu']}, {machine['cores']} cores, "
+               f"load {machine['load']}, fsync {machine['fsync_ms']} ms, loop {machine['loop_ms']} ms")  # fmt: skip
+    click.echo(HEAD)
+    if "api" in wanted:
+        with clouds.fresh("--dataplane", "none", "--no-guest") as cloud:
+            api.run(book, cloud, 20 if short else 200, most_ports)
+    if {"up", "footprint"} & set(wanted):
+        with clouds.fresh() as cloud:
+            if "up" in wanted:
+                _warm_up(book, cloud, 2 if short else 5)
+            if "footprint" in wanted:
+                footprint.run(book, cloud, 6 if short else 30)
+    path.write_bytes(_json(machine, book.figures))
+    missed = [figure.name for figure in book.figures if figure.is_met is False]
+    click.echo(f"{len(book.figures)} figures in {path}; targets missed: {len(missed)}")
+
+
+def _warm_up(book: Book, cloud: clouds.Cloud, times: int) -> None:
+    """`down` and `up` of a cloud that was there before; each leaves it running."""
+    taken = []
+    for _ in range(times):
+        cloud.deuteron("down")
+        taken.append(cloud.up())
+    book.add("warm up", taken, note="Neutron: services and agents alive, cold")
+
+
+def _json(machine: dict[str, object], figures: list[Figure]) -> bytes:
+    rows = [
+        {
+            **vars(figure),
+            "target": TARGETS.get(figure.name),
+            "met": figure.is_met,
+            "neutron": figure.neutron,
+            "times_better": figure.times_better,
+        }
+        for figure in figures
+    ]
+    return msgspec.json.format(msgspec.json.encode({"machine": machine, "figures": rows}), indent=1) + b"\n"
+
+
+def _machine() -> dict[str, object]:
+    """Where this runs, and how disturbed it is: a sync to disk, and a fixed loop (63 ms at best on the baseline's machine)."""
+    cpu = next((line.partition(":")[2].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 2),
+        "fsync_ms": _fsync_ms(),
+        "loop_ms": _loop_ms(),
+    }
+
+
+def _fsync_ms() -> float:
+    taken = []
+    with tempfile.NamedTemporaryFile() as file:
+        for _ in range(40):
+            begun = time.perf_counter()
+            file.write(bytes(4096))
+            file.flush()
+            os.fsync(file.fileno())
+            taken.append((time.perf_counter() - begun) * 1000)
+    return round(sorted(taken)[len(taken) // 2], 2)
+
+
+def _loop_ms() -> float:
+    begun = time.perf_counter()
+    total = 0
+    for number in range(1_000_000):
+        total += number * number
+    return round((time.perf_counter() - begun) * 1000, 1)

@@ -1,0 +1,93 @@
+"""`deuteron diff`: how a host differs from what it should be, as its agent sees it now.
+
+The question goes over the API's Unix socket, to which only the cloud's owner and its agents have access, and
+from there over the host's own line to its agent. Asking changes nothing; the agent then mends what it found.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import sys
+import urllib.parse
+
+import click
+import msgspec
+
+from deuteron.cli.options import Refused, existing_cloud, state_option
+from deuteron.cli.up import stored_topology
+from deuteron.model.intent import Difference
+from deuteron.sandbox.cloud import State
+
+_TIMEOUT_S = 40.0
+
+
+class HostDifferences(msgspec.Struct, frozen=True):
+    """One host in the output of `diff --json`; `problem` says why nobody could answer for it."""
+
+    host: str
+    differences: tuple[Difference, ...] = ()
+    problem: str | None = None
+
+
+@click.command()
+@state_option
+@click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")
+@click.argument("host", required=False)
+def diff(state: State, host: str | None, as_json: bool) -> None:
+    """Show what is not as it should be on HOST, or on every host: wanted against actual.
+
+    Ends with status 0 when nothing differs, else with 1. The agent mends what differs by itself, and says so in
+    its log; what stays here is what it cannot mend.
+    """
+    cloud = existing_cloud(state)
+    names = [agent.name for agent in stored_topology(state).agents]
+    if host is not None and host not in names:
+        raise Refused(f'there is no agent on host "{host}"', f"hosts with agents are {', '.join(names)}")
+    found = [_ask(state, name, cloud.tokens.get(name, "")) for name in ([host] if host else names)]
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+    else:
+        for item in found:
+            _print(item)
+    sys.exit(0 if not any(item.differences or item.problem for item in found) else 1)
+
+
+def _print(found: HostDifferences) -> None:
+    if found.problem is not None:
+        click.echo(f"{found.host}: {found.problem}", err=True)
+    elif not found.differences:
+        click.echo(f"{found.host}: everything is as it should be")
+    for difference in found.differences:
+        click.echo(f"{found.host}: {difference.words}")
+
+
+def _ask(state: State, host: str, token: str) -> HostDifferences:
+    connection = _UnixConnection(str(state.api_socket))
+    try:
+        path = f"/internal/hosts/{urllib.parse.quote(host)}/diff"
+        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+        response = connection.getresponse()
+        body = response.read()
+    except (FileNotFoundError, ConnectionRefusedError):
+        return HostDifferences(host, problem="the API is not running, so nobody can be asked")
+    except (OSError, http.client.HTTPException) as error:
+        return HostDifferences(host, problem=f"the API did not answer: {error or type(error).__name__}")
+    finally:
+        connection.close()
+    if response.status != 200:
+        return HostDifferences(host, problem=body.decode(errors="replace").strip())
+    return HostDifferences(host, tuple(msgspec.json.decode(body, type=list[Difference])))
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=_TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)

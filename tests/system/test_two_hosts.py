@@ -1,0 +1,111 @@
+"""A cloud of three hosts: what differs from one host is what crosses the wires between them.
+
+    net1 (network)      c1 (compute)        c2 (compute)
+    qdhcp, qrouter      guest one           guest two
+       │ │                 │ │                 │ │
+       │ └── VLAN ─────────┼─┴── eth2 trunk ───┼─┘
+       └──── VXLAN ────────┴──── eth1, tunnels ┘
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.system.conftest import Cloud, wait_for
+
+TOPOLOGY = """\
+[groups]
+control = ["net1"]
+network = ["net1"]
+compute = ["c1", "c2"]
+"""
+KINDS = ("vlan", "vxlan")
+PREFIX = {"vlan": "10.80.0", "vxlan": "10.81.0"}
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[Cloud]:
+    folder = Path(tempfile.mkdtemp(prefix="deuteron-test-"))
+    (folder / "topology.toml").write_text(TOPOLOGY)
+    cloud = Cloud(folder / "cloud")
+    try:
+        cloud.run("up", "--topology", str(folder / "topology.toml"), timeout_s=600)
+        yield cloud
+    finally:
+        cloud.run("down", "--delete", check=False)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def guests(hosts: Cloud) -> dict[str, Any]:
+    """One guest on each compute host, each with a port in a VLAN and in a VXLAN network; keyed by host."""
+    admin = hosts.connect("admin")
+    group = next(iter(admin.network.security_groups(name="default", project_id=admin.current_project_id)))
+    admin.network.create_security_group_rule(
+        security_group_id=group.id, direction="ingress", protocol="icmp", ethertype="IPv4"
+    )
+    networks = []
+    for kind in KINDS:
+        network = admin.network.create_network(name=kind, provider_network_type=kind)
+        admin.network.create_subnet(network_id=network.id, name=kind, cidr=f"{PREFIX[kind]}.0/24", ip_version=4)
+        networks.append({"uuid": network.id})
+    image = admin.image.find_image("tiny", ignore_missing=False)
+    flavor = admin.compute.find_flavor("m1.nano", ignore_missing=False)
+    servers = [
+        admin.compute.create_server(
+            name=host, image_id=image.id, flavor_id=flavor.id, networks=networks, availability_zone=f"nova:{host}"
+        )
+        for host in ("c1", "c2")
+    ]
+    return {server.name: admin.compute.wait_for_server(server, wait=90, interval=0.2) for server in servers}
+
+
+def test_the_guests_run_where_they_were_asked_to(guests: dict[str, Any]) -> None:
+    assert {server.hypervisor_hostname or server.compute_host for server in guests.values()} == {"c1", "c2"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_guests_on_other_hosts_get_their_addresses_and_answer(
+    hosts: Cloud, guests: dict[str, Any], kind: str
+) -> None:
+    for server in guests.values():
+        wait_for(f"{server.name} answers over {kind}", lambda s=server: _pings(hosts, kind, _address(s, kind)))
+
+
+def test_a_guest_of_another_host_is_reached_through_the_tunnel_of_its_mac(hosts: Cloud, guests: dict[str, Any]) -> None:
+    mac = guests["c1"].addresses["vxlan"][0]["OS-EXT-IPS-MAC:mac_addr"]
+    flows = hosts.on("net1", f"ovs-ofctl --no-names dump-flows br-tun table=20,dl_dst={mac}")
+    planned = re.search(rf"priority=2,dl_vlan=\d+,dl_dst={mac} actions=strip_vlan,load:0x\w+->NXM_NX_TUN_ID", flows)
+    assert planned, flows
+    assert re.search(r"n_packets=[1-9]", flows), "the ping above went this way"
+    assert "learn(table=20" in hosts.on("net1", "ovs-ofctl dump-flows br-tun table=10")
+    tunnels = hosts.on("net1", "ovs-vsctl --bare --columns=options find Interface type=vxlan")
+    assert "remote_ip=172.31.0.11" in tunnels
+    assert "remote_ip=172.31.0.12" in tunnels
+
+
+def test_tunnels_carry_again_after_the_switch_was_killed(hosts: Cloud, guests: dict[str, Any]) -> None:
+    address = _address(guests["c2"], "vxlan")
+    wait_for("it answers", lambda: _pings(hosts, "vxlan", address))
+    hosts.on("net1", "kill -9 $(cat /run/openvswitch/ovs-vswitchd.pid)")
+    wait_for("the tunnel address is back", lambda: "172.31.0.10/16" in hosts.on("net1", "ip address show br-eth1"))
+    wait_for("it answers again", lambda: _pings(hosts, "vxlan", address), timeout_s=20)
+
+
+def _address(server: Any, kind: str) -> str:
+    return str(server.addresses[kind][0]["addr"])
+
+
+def _pings(hosts: Cloud, kind: str, address: str) -> bool:
+    """Whether `address` answers to the DHCP namespace of the network of this kind, on the network host."""
+    script = f"""for n in $(ip netns list | cut -d" " -f1); do
+        ip netns exec $n ip -4 address | grep -q "{PREFIX[kind]}." && ip netns exec $n ping -c 1 -W 1 {address}
+    done"""
+    return "1 received" in hosts.on("net1", script, check=False)
