@@ -59,8 +59,8 @@ class Stream:
     things: dict[str, Thing] = field(default_factory=dict)
     interfaces: set[tuple[str, str]] = field(default_factory=set)
     """(router, subnet) pairs."""
-    leaving: set[str] = field(default_factory=set)
-    """Servers whose deletion was accepted."""
+    leaving: dict[str, str] = field(default_factory=dict)
+    """Servers whose deletion was accepted, and the network they are on."""
     counts: dict[str, int] = field(default_factory=dict)
     broken: int = 0
     _serial: int = 0
@@ -272,6 +272,9 @@ class Stream:
     # --- deletes -----------------------------------------------------------------------------------------------------
 
     def _delete(self) -> str | None:
+        if self.leaving:
+            there = {server["id"] for server in self.client.list(PATHS["server"])}
+            self.leaving = {id: network for id, network in self.leaving.items() if id in there}
         candidates = [thing for thing in self.things.values() if thing.kind != "server" and not self._is_used(thing)]
         if not candidates:
             return None
@@ -297,7 +300,7 @@ class Stream:
                 return
         del self.things[thing.id]
         if thing.kind == "server":
-            self.leaving.add(thing.id)
+            self.leaving[thing.id] = thing.parent
         if thing.kind == "network":
             for subnet in self.of("subnet"):
                 if subnet.parent == thing.id:
@@ -340,11 +343,13 @@ class Stream:
             if any(subnet.parent == thing.id and subnet.id in attached for subnet in self.of("subnet")):
                 return True
             users = [*self.of("port"), *self.of("server")]
-            return any(user.parent == thing.id for user in users) or bool(self.leaving)
+            return any(user.parent == thing.id for user in users) or thing.id in self.leaving.values()
         if thing.kind == "subnet":
             users = [*self.of("port"), *self.of("server")]
             attached = {subnet for _, subnet in self.interfaces}
-            return thing.id in attached or any(user.parent == thing.parent for user in users) or bool(self.leaving)
+            return thing.id in attached or any(user.parent == thing.parent for user in users) or (
+                thing.parent in self.leaving.values()
+            )
         if thing.kind == "router":
             return any(router == thing.id for router, _ in self.interfaces)
         if thing.kind == "security_group":

@@ -68,11 +68,11 @@ class Person:
         assert answer.status < 300, f"{self.name}: {method} {path}: {answer.status} {answer.raw[:500]!r}"
         return answer.body
 
-    def create(self, path: str, name: str, **values: Any) -> Any:
-        """An object of the Network API or the like: wrapped in its name, in body and answer."""
-        return self.post(path, {name: values})[name]
+    def create(self, path: str, kind: str, /, **values: Any) -> Any:
+        """An object of the Network API or the like: wrapped in its kind, in body and answer."""
+        return self.post(path, {kind: values})[kind]
 
-    def image(self, data: bytes | None, **values: Any) -> str:
+    def image(self, data: bytes | None, /, **values: Any) -> str:
         """Id of an image; with its data when they are given."""
         wanted = {"name": "image", "disk_format": "raw", "container_format": "bare", **values}
         made: str = self.post("/image/v2/images", wanted)["id"]

@@ -45,7 +45,10 @@ class App:
         threads: int = 8,
     ) -> None:
         self.cloud = cloud
-        self._services = {service.prefix.strip("/"): (service, RouteTable(service.routes())) for service in services}
+        self._services = {
+            service.prefix.strip("/"): (service, RouteTable(service.routes(), exact=service.exact_paths))
+            for service in services
+        }
         self._websockets = websockets or {}
         self._internal = internal
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="api")
@@ -79,10 +82,10 @@ class App:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         request_id = f"req-{_uuid()}"
-        first, _, rest = scope["path"].strip("/").partition("/")
+        first, _, rest = scope["path"].lstrip("/").partition("/")
         entry = self._services.get(first)
         if entry is None or (first in self._internal and not _is_unix(scope)):
-            entry, rest = self._services.get("", entry), scope["path"]
+            entry, rest = self._services.get(""), scope["path"]
         call: Call | None = None
         reply: Reply
         if entry is None:
@@ -109,7 +112,7 @@ class App:
 
     async def _answer(self, service: Service, table: RouteTable, call: Call, receive: Receive) -> Reply:
         try:
-            route, call.params = table.find(call.method, call.path)
+            route, call.params = table.find(call.method, call.path + "/" * call.ends_with_slash)
         except NotFound:
             # An unknown path tells a stranger nothing: OpenStack asks for the token first.
             if "x-auth-token" not in call.headers:
@@ -174,6 +177,7 @@ def _call(cloud: Cloud, scope: Scope, request_id: str, rest: str) -> Call:
         cloud=cloud,
         method=scope["method"],
         path="/" + rest.strip("/"),
+        ends_with_slash=len(rest) > 1 and rest.endswith("/"),
         params={},
         query=query,
         headers=headers,

@@ -51,6 +51,8 @@ class Call:
     query: tuple[tuple[str, str], ...]
     headers: Mapping[str, str]
     """Names in lower case."""
+    ends_with_slash: bool = False
+    """Whether the client wrote a slash behind `path`, which is kept without it."""
     raw: bytes = b""
     request_id: str = ""
     base_url: str = ""
@@ -120,6 +122,8 @@ class Service(Protocol):
     name: str
     prefix: str
     """Where it is mounted: `/network`."""
+    exact_paths: bool
+    """Whether `/images/` is another path than `/images`: so in Nova and Glance, whose routes match exactly."""
 
     def routes(self) -> tuple[Route, ...]: ...
 
@@ -135,9 +139,14 @@ _TAIL = "\0tail"
 
 
 class RouteTable:
-    """Finds the route of a path in time proportional to its segments."""
+    """Finds the route of a path in time proportional to its segments.
 
-    def __init__(self, routes: tuple[Route, ...]) -> None:
+    With `exact`, a slash at the end makes it another path, which no route has; only the root of a version
+    (`/v2/`) is the same with and without.
+    """
+
+    def __init__(self, routes: tuple[Route, ...], *, exact: bool = False) -> None:
+        self._exact = exact
         self._root: dict[str, Any] = {}
         for route in routes:
             node = self._root
@@ -157,7 +166,9 @@ class RouteTable:
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
         """Raises: NotFound for an unknown path, NotAllowed for a known path without this method."""
-        found = self._match(self._root, _segments(path), 0, ())
+        segments = _segments(path)
+        ends_with_slash = self._exact and path.endswith("/") and len(segments) > 1
+        found = None if ends_with_slash else self._match(self._root, segments, 0, ())
         if found is None:
             raise NotFound("The resource could not be found.", type="HTTPNotFound")
         methods, values = found

@@ -11,6 +11,7 @@ from deuteron.model.errors import ApiError
 class Root:
     name = "root"
     prefix = ""
+    exact_paths = False
 
     def routes(self) -> tuple[Route, ...]:
         return (Route("GET", "/", _index, auth=False),)

@@ -7,7 +7,7 @@ import shutil
 
 import click
 
-from deuteron.cli.options import Refused, state_option
+from deuteron.cli.options import Refused, state_option, tell_waiting
 from deuteron.cli.progress import Progress
 from deuteron.sandbox import control
 from deuteron.sandbox.cloud import State, locked
@@ -29,7 +29,7 @@ def down(state: State, delete: bool) -> None:
     if delete:
         _refuse_foreign_folder(state)
     progress = Progress()
-    with locked(state):
+    with locked(state, tell_waiting):
         with progress.step("processes") as busy:
             busy("ended" if control.stop(state) else "none were running")
         if delete:
@@ -48,11 +48,16 @@ def _refuse_foreign_folder(state: State) -> None:
 
 def _remove(state: State) -> None:
     shutil.rmtree(state.folder, ignore_errors=True)
-    if state.folder.exists() and os.getuid() != 0:
+    if _is_left(state) and os.getuid() != 0:
         # Files of subordinate ids: only root of a user namespace that has these ids may remove them.
         run_in_user_namespace(lambda: shutil.rmtree(state.folder, ignore_errors=True))
-    if state.folder.exists():
+    if _is_left(state):
         rest = [os.path.join(base, name) for base, folders, files in os.walk(state.folder) for name in folders + files]
         raise Refused(
             f"cannot remove all of {state.folder}: {(rest or [str(state.folder)])[-1]} stays", "look at it as root"
         )
+
+
+def _is_left(state: State) -> bool:
+    """Whether anything is left; a file system mounted there cannot be removed, but be empty."""
+    return state.folder.exists() and not (state.folder.is_mount() and not any(state.folder.iterdir()))

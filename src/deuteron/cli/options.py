@@ -60,6 +60,10 @@ def existing_cloud(state: State) -> Cloud:
     return cloud
 
 
+def tell_waiting() -> None:
+    click.echo("another up or down works on this cloud: waiting for it", err=True)
+
+
 def refused(error: SandboxError) -> Refused:
     return Refused(error.message, error.hint)
 

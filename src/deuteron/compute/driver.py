@@ -75,6 +75,10 @@ class ComputeOptions(msgspec.Struct, frozen=True):
     retry_most_s: float = 60.0
 
 
+_AWAY_FAILURES = 20
+"""How often libvirtd may be found away, a second apart, before that is a server's fault."""
+
+
 class _Server(msgspec.Struct):
     """What the driver knows about one server while it runs; all of it can be found out again."""
 
@@ -256,8 +260,14 @@ class LibvirtCompute:
             pause_s = min(self._options.retry_first_s * 2 ** (entry.failures - 1), self._options.retry_most_s)
             entry.not_before = self._clock() + pause_s
             entry.is_dirty = True
-            entry.fault = f"{entry.step.value} on host {self._host} failed: {error}"
-            entry.fault_details = _details(error)
+            if _is_away(error) and entry.failures <= _AWAY_FAILURES:
+                # libvirtd is starting, or coming back: the server waits for it.
+                entry.fault = entry.fault_details = None
+                entry.not_before = self._clock() + self._options.retry_first_s
+            else:
+                step = "look at the server" if entry.step is Step.NOTHING else entry.step.value
+                entry.fault = f"{step} on host {self._host} failed: {error}"
+                entry.fault_details = _details(error)
         try:
             observed = self._observe(server_id)
         except (libvirt.libvirtError, OSError):
@@ -600,6 +610,11 @@ def _unless(*codes: int) -> Iterator[None]:
     except libvirt.libvirtError as error:
         if error.get_error_code() not in codes:
             raise
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether libvirtd itself could not be reached."""
+    return isinstance(error, libvirt.libvirtError) and error.get_error_domain() == libvirt.VIR_FROM_RPC
 
 
 def _details(error: Exception) -> str:

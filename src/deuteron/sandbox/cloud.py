@@ -22,7 +22,7 @@ import secrets
 import socket
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -58,6 +58,10 @@ class Cloud(msgspec.Struct, frozen=True):
     format: int = FORMAT
 
 
+class _Format(msgspec.Struct, frozen=True):
+    format: int = 1
+
+
 class State(msgspec.Struct, frozen=True):
     """Paths in the state folder."""
 
@@ -70,6 +74,10 @@ class State(msgspec.Struct, frozen=True):
     @property
     def topology(self) -> Path:
         return self.folder / "topology.toml"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / "lock"
 
     @property
     def clouds_yaml(self) -> Path:
@@ -154,26 +162,34 @@ def read_cloud(state: State) -> Cloud | None:
         raw = state.record.read_bytes()
     except FileNotFoundError:
         return None
+    except NotADirectoryError as error:
+        raise _not_a_folder(state) from error
+    except PermissionError as error:
+        raise StateError(f"cannot read {state.record}: permission denied", "is it another user's cloud?") from error
     except OSError as error:
-        raise StateError(f"cannot read {state.record}: {error.strerror}", "is it another user's cloud?") from error
+        raise StateError(f"cannot read {state.record}: {lower(error)}", "choose another --state-dir") from error
     try:
-        cloud = msgspec.json.decode(raw, type=Cloud)
+        # Alone and first: of the rest of a newer record nothing is known.
+        written = msgspec.json.decode(raw, type=_Format).format
+        if written > FORMAT:
+            raise StateError(
+                f"cannot use {state.folder}: a newer deuteron made it, in format {written}; this one knows {FORMAT}",
+                "run the deuteron that made it, or choose another --state-dir",
+            )
+        return msgspec.json.decode(raw, type=Cloud)
     except msgspec.MsgspecError as error:
-        raise StateError(f"cannot read {state.record}: {error}", "deuteron down --delete makes room") from error
-    if cloud.format != FORMAT:
         raise StateError(
-            f"cannot use {state.folder}: its format is {cloud.format}, this program knows {FORMAT}",
-            "use the version of deuteron that made it",
-        )
-    return cloud
+            f"cannot read {state.record}: it is damaged: {error}",
+            "put it back from a backup; deuteron down --delete gives the cloud up",
+        ) from error
 
 
-def new_cloud(name: str, dataplane: Dataplane, firewall: FirewallDriver) -> Cloud:
-    """A cloud that never was, with secrets of its own and the first free port from 5000 on."""
+def new_cloud(name: str, dataplane: Dataplane, firewall: FirewallDriver, port: int | None = None) -> Cloud:
+    """A cloud that never was, with secrets of its own and `port`, or else the first free one from 5000 on."""
     return Cloud(
         id=str(uuid.uuid4()),
         name=name,
-        port=free_port(),
+        port=port or free_port(),
         dataplane=dataplane,
         firewall=firewall,
         admin_password=secrets.token_urlsafe(15),
@@ -266,12 +282,90 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def locked(state: State) -> Iterator[None]:
-    """Be the only `up` or `down` on this state folder; waits for another to finish."""
-    state.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with open(state.folder / "lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def locked(state: State, tell_waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Be the only `up` or `down` on this state folder; waits for another to finish, and says so by `tell_waiting`.
+
+    A folder that has nothing but the lock at the end is removed: nothing came of it.
+
+    Raises: StateError if the folder cannot be made, or nothing can be written in it.
+    """
+    while True:
+        try:
+            state.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = open(state.lock, "a")  # noqa: SIM115  # closed below
+        except (FileExistsError, NotADirectoryError) as error:
+            raise _not_a_folder(state) from error
+        except OSError as error:
+            hint = "choose another folder: --state-dir DIR, or DEUTERON_STATE_DIR"
+            raise StateError(f"cannot make a cloud in {state.folder}: {lower(error)}", hint) from error
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            tell_waiting()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        # Whoever had it may have removed the folder: then it is a lock on nothing.
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(file.fileno()), state.lock.stat()):
+                break
+        file.close()
+    with file:
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                if [entry.name for entry in state.folder.iterdir()] == [state.lock.name]:
+                    state.lock.unlink()
+                    state.folder.rmdir()
+
+
+def lower(error: OSError) -> str:
+    """The kernel's words for an error, as the middle of a sentence."""
+    words = error.strerror or str(error)
+    return words[:1].lower() + words[1:]
+
+
+def _not_a_folder(state: State) -> StateError:
+    return StateError(
+        f'cannot use "{state.folder}" as a state folder: it, or one it lies in, is a file',
+        "choose another folder: --state-dir DIR, or DEUTERON_STATE_DIR",
+    )
+
+
+class PortClaim:
+    """A TCP port of 127.0.0.1 that no other `up` of this machine takes while this object is open.
+
+    Between choosing a port and the API's listening on it lie seconds in which another cloud would choose the same.
+    The claim is a socket with an abstract name: the kernel gives a name to one at a time, across users, in the same
+    network namespace that the port belongs to, and forgets it with the process.
+    """
+
+    def __init__(self, port: int, name: socket.socket) -> None:
+        self.port = port
+        self._name = name
+
+    def __enter__(self) -> PortClaim:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._name.close()
+
+
+def claim_port(first: int = FIRST_PORT, last: int = FIRST_PORT + 999) -> PortClaim:
+    """The first port from `first` on that nobody listens on and nobody claimed.
+
+    Raises: StateError if there is none up to `last`.
+    """
+    for port in range(first, last + 1):
+        name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            name.bind(f"\0deuteron-port-{port}")
+        except OSError:
+            name.close()
+            continue
+        if port_is_free(port):
+            return PortClaim(port, name)
+        name.close()
+    raise StateError(f"no TCP port from {first} to {last} is free on 127.0.0.1")
 
 
 def free_port(first: int = FIRST_PORT, last: int = FIRST_PORT + 999) -> int:

@@ -51,6 +51,9 @@ stdio_handler = "file"
 remember_owner = 0
 dynamic_ownership = 0
 """
+# Debian's numbers. libvirtd looks its built-in user up before it reads qemu.conf, and ends when there is none.
+LIBVIRT_USER = ("libvirt-qemu:x:64055:64055:Libvirt Qemu:/nonexistent:/usr/sbin/nologin",)
+LIBVIRT_GROUPS = ("libvirt-qemu:x:64055:", "kvm:x:64056:")
 
 
 class Link(NamedTuple):
@@ -235,6 +238,7 @@ def _make_view(folder: Path, state: State, kvm: bool) -> None:
         ns.bind(f"/proc/self/fd/{kept}", str(state.folder))
     os.close(kept)
     ns.bind(str(folder / "run" / "hosts"), "/etc/hosts")
+    _make_users(folder / "run")
     if not kvm and os.path.exists("/dev/kvm"):
         # A regular file on a read-only mount is what even root may not write: libvirtd takes that for "no KVM". With
         # /dev/null in its place libvirtd would probe QEMU anew at every start of a server, which takes 4 s, because
@@ -242,6 +246,22 @@ def _make_view(folder: Path, state: State, kvm: bool) -> None:
         Path("/run/no-kvm").touch()
         ns.bind("/run/no-kvm", "/dev/kvm")
         ns.mount("none", "/dev/kvm", None, ns.MS_REMOUNT | ns.MS_BIND | ns.MS_RDONLY | ns.MS_NOSUID | ns.MS_NODEV)
+
+
+def _make_users(folder: Path) -> None:
+    """Give the host the user and groups that libvirt is built to look for, where the machine lacks them.
+
+    The package that would make them (libvirt-daemon-system) also starts a libvirtd of the machine's own.
+    """
+    for name, entries in (("passwd", LIBVIRT_USER), ("group", LIBVIRT_GROUPS)):
+        target = Path("/etc") / name
+        present = target.read_text()
+        known = {entry.partition(":")[0] for entry in present.splitlines()}
+        missing = [entry for entry in entries if entry.partition(":")[0] not in known]
+        if missing:
+            (folder / name).write_text("\n".join([present.rstrip("\n"), *missing, ""]))
+            (folder / name).chmod(0o644)
+            ns.bind(str(folder / name), str(target))
 
 
 def _make_mount_point(target: str) -> None:

@@ -17,7 +17,7 @@ from deuteron.api.compute import (
     versions,
 )
 from deuteron.api.compute.errors import FAULTS
-from deuteron.model.errors import ApiError
+from deuteron.model.errors import ApiError, NotAllowed
 
 READ, WRITE, ASYNC = Mode.READ, Mode.WRITE, Mode.ASYNC
 
@@ -27,6 +27,7 @@ class ComputeService:
 
     name = "compute"
     prefix = "/compute"
+    exact_paths = True
 
     def routes(self) -> tuple[Route, ...]:
         routes = [
@@ -52,12 +53,11 @@ class ComputeService:
             body = {"error": {"code": 401, "title": "Unauthorized", "message": error.message}}
             return Reply(401, body, {"www-authenticate": 'Keystone uri="/identity"'})
         message = error.message if error.hint is None else f"{error.message} ({error.hint})"
-        headers = {"allow": error.detail.replace(",", ", ")} if error.status == 405 and error.detail else {}
-        return Reply(
-            error.status,
-            {FAULTS.get(error.status, "computeFault"): {"code": error.status, "message": message}},
-            headers,
-        )
+        status = error.status
+        if isinstance(error, NotAllowed):
+            # Nova's routes hold the method too: another one matches none of them.
+            status, message = 404, "The resource could not be found."
+        return Reply(status, {FAULTS.get(status, "computeFault"): {"code": status, "message": message}})
 
 
 _S = "/servers/{id}"

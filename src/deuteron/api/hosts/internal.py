@@ -29,6 +29,7 @@ class SERVICE:  # the name `main` looks for
 
     name = "internal"
     prefix = "/internal"
+    exact_paths = False
 
     def routes(self) -> tuple[Route, ...]:
         return (

@@ -21,6 +21,7 @@ class IdentityService:
 
     name = "identity"
     prefix = "/identity"
+    exact_paths = False
 
     def __init__(self) -> None:
         self._workers = Workers()

@@ -24,6 +24,7 @@ class ImageService:
 
     name = "image"
     prefix = "/image"
+    exact_paths = True
 
     def routes(self) -> tuple[Route, ...]:
         write, stream = Mode.WRITE, Mode.ASYNC

@@ -47,6 +47,7 @@ class NetworkService:
 
     name = "network"
     prefix = "/network"
+    exact_paths = False
 
     def __init__(self) -> None:
         self._seen = sight.Sight()
