@@ -16,10 +16,10 @@ from pathlib import Path
 import click
 import msgspec
 
-from bench import api, clouds, footprint
+from bench import api, clouds, footprint, wire
 from bench.figures import HEAD, TARGETS, Book, Figure
 
-PARTS = ("up", "footprint", "api")
+PARTS = ("up", "footprint", "api", "wire", "restart")
 
 
 @click.command()
@@ -44,6 +44,12 @@ def main(only: tuple[str, ...], short: bool, most_ports: int, path: Path) -> Non
                 _warm_up(book, cloud, 2 if short else 5)
             if "footprint" in wanted:
                 footprint.run(book, cloud, 6 if short else 30)
+    if "wire" in wanted:
+        with clouds.fresh("--no-guest") as cloud:
+            wire.run(book, cloud, 4 if short else 20)
+    if "restart" in wanted:
+        with clouds.fresh("--no-guest") as cloud:
+            wire.restart(book, cloud, 2 if short else 6)
     path.write_bytes(_json(machine, book.figures))
     missed = [figure.name for figure in book.figures if figure.is_met is False]
     click.echo(f"{len(book.figures)} figures in {path}; targets missed: {len(missed)}")

@@ -27,7 +27,7 @@ BASE_RULES: Mapping[str, str] = {
     "admin_or_project_member": "role:admin or (role:member and project_id:%(project_id)s)",
     "anyone": "@",
     "nobody": "!",
-    "default": "rule:admin_or_owner",
+    "default": "rule:admin_or_project_member",
 }
 
 

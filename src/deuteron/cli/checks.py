@@ -6,6 +6,7 @@ a limit of what the cloud will be able to do.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import platform
 import shutil
@@ -16,12 +17,13 @@ from pathlib import Path
 import msgspec
 
 from deuteron.sandbox import namespaces as ns
-from deuteron.sandbox.cloud import free_port
+from deuteron.sandbox.cloud import free_port, lower
 from deuteron.sandbox.errors import NamespaceError, StateError
 from deuteron.sandbox.processes import OVS_SCHEMA, SYSTEM_PATH
 
 MEMORY_MIB = 1024
 DISK_MIB = 2048
+_TUNGETFEATURES = 0x800454CF  # include/uapi/linux/if_tun.h
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -167,8 +169,20 @@ def _tun() -> Check:
     if not os.path.exists(path):
         advice = "sudo modprobe tun; in a container: run it with --device /dev/net/tun"
         return Check("tun", False, True, f"{path} is missing", advice)
-    if not os.access(path, os.R_OK | os.W_OK):
-        return Check("tun", False, True, f"{path} is closed to this user", f"sudo chmod 0666 {path}")
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except PermissionError:
+        advice = f"sudo chmod 0666 {path}" if os.getuid() else "in a container: run it with --device /dev/net/tun"
+        return Check("tun", False, True, f"{path} is closed to this user", advice)
+    except OSError as error:
+        return Check("tun", False, True, f"{path} does not open: {lower(error)}", "sudo modprobe tun")
+    try:
+        # That a file opens does not make it the device: some containers have another in its place.
+        fcntl.ioctl(fd, _TUNGETFEATURES, bytes(4))
+    except OSError as error:
+        return Check("tun", False, True, f"{path} is not the kernel's tun device: {lower(error)}", "sudo modprobe tun")
+    finally:
+        os.close(fd)
     return Check("tun", True, True, path)
 
 

@@ -39,14 +39,19 @@ def down(state: State, delete: bool) -> None:
 
 
 def _refuse_foreign_folder(state: State) -> None:
-    """Never remove a folder that no cloud made, whatever --state-dir says."""
-    ours = {"cloud.json", "lock", "api", "hosts", "log", "run"}
-    there = {entry.name for entry in state.folder.iterdir()}
-    if there and not there & ours - {"log", "run", "lock"} and there - ours:
+    """Never remove a folder that no cloud made, whatever --state-dir says: it may have an `api` folder, too."""
+    ours = {"cloud.json", "clouds.yaml", "topology.toml", "lock", "api", "hosts", "log", "run"}
+    there = {entry.name for entry in state.folder.iterdir()} if state.folder.is_dir() else {state.folder.name}
+    is_half_made = state.lock.name in there and not there - ours
+    if there and state.record.name not in there and not is_half_made:
         raise Refused(f"cannot delete {state.folder}: it does not look like a cloud's folder", "remove it yourself")
 
 
 def _remove(state: State) -> None:
+    for entry in state.folder.iterdir():
+        # The record last: while it is there, a removal that was interrupted can be asked for again.
+        if entry != state.record:
+            shutil.rmtree(entry, ignore_errors=True)
     shutil.rmtree(state.folder, ignore_errors=True)
     if _is_left(state) and os.getuid() != 0:
         # Files of subordinate ids: only root of a user namespace that has these ids may remove them.

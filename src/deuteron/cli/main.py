@@ -5,6 +5,7 @@ A user never sees a traceback. What nobody foresaw goes whole to `log/deuteron.l
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import os
 import sys
@@ -23,7 +24,7 @@ from deuteron.cli.enter import exec_command, shell
 from deuteron.cli.options import Refused, client_environment, existing_cloud, refused, state_option
 from deuteron.cli.show import env, logs, status
 from deuteron.cli.up import up
-from deuteron.sandbox.cloud import State, default_state_dir
+from deuteron.sandbox.cloud import State, default_state_dir, lower
 from deuteron.sandbox.errors import SandboxError
 
 
@@ -92,13 +93,25 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(1)
     except OSError as error:
         _keep_traceback()
-        refused(SandboxError(f"failed: {error}", f"the whole story is in {_log_path()}")).show()
+        path = error.filename if isinstance(error.filename, str) else None
+        what = f'cannot use "{path}": {lower(error)}' if path else f"failed: {lower(error)}"
+        refused(SandboxError(what, _HINTS.get(error.errno or 0, f"the whole story is in {_log_path()}"))).show()
         sys.exit(1)
     except Exception as error:
         _keep_traceback()
         words = f"failed unexpectedly: {type(error).__name__}: {error}"
         refused(SandboxError(words, f"the whole story is in {_log_path()}; it is worth an issue")).show()
         sys.exit(1)
+
+
+_HINTS = {
+    errno.ENOSPC: "make room on that disk, or choose another with --state-dir",
+    errno.EDQUOT: "make room on that disk, or choose another with --state-dir",
+    errno.EROFS: "choose a folder that can be written: --state-dir, or DEUTERON_STATE_DIR",
+    errno.EACCES: "is it another user's? choose a folder of your own: --state-dir, or DEUTERON_STATE_DIR",
+    errno.EPERM: "is it another user's? choose a folder of your own: --state-dir, or DEUTERON_STATE_DIR",
+    errno.EMFILE: "raise the limit of open files: ulimit -n",
+}
 
 
 def _log_path() -> Path:

@@ -7,11 +7,13 @@ crash or a reboot continues with what the state folder holds.
 from __future__ import annotations
 
 import compileall
+import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +22,7 @@ import msgspec
 
 from deuteron.cli import checks
 from deuteron.cli.client import Client, NotAnswering, Refusal
-from deuteron.cli.options import Refused, state_option
+from deuteron.cli.options import Refused, state_option, tell_waiting
 from deuteron.cli.progress import Progress
 from deuteron.cli.starter import cache_dir, upload_guest, write_clouds_yaml
 from deuteron.model.intent import FirewallDriver
@@ -29,16 +31,17 @@ from deuteron.sandbox.cloud import (
     Cloud,
     Dataplane,
     Failure,
+    PortClaim,
     State,
+    claim_port,
     locked,
     new_cloud,
-    port_is_free,
     read_cloud,
     with_tokens,
     write_private,
     write_settings,
 )
-from deuteron.sandbox.errors import SandboxError, SupervisorError, TopologyError
+from deuteron.sandbox.errors import SandboxError, StateError, SupervisorError, TopologyError
 from deuteron.sandbox.topology import DEFAULT_TEXT, Topology, parse_topology
 
 SANDBOX_TIMEOUT_S = 30.0
@@ -83,25 +86,66 @@ def up(
     --dataplane and --firewall may be changed while the cloud is down.
     """
     progress = Progress()
-    with locked(state):
+    with locked(state, tell_waiting), contextlib.ExitStack() as claims:
         old = read_cloud(state)
         running = control.ask(state, control.Ask(do="status"))
-        if old is not None and running is not None:
-            _refuse_changes(state, old, topology_file, dataplane, firewall, name)
-            cloud, topology = old, stored_topology(state)
-        else:
-            cloud, topology = _start(state, old, topology_file, dataplane, firewall, name, progress)
-        try:
-            _wait_until_ready(state, cloud, topology, progress)
-            write_clouds_yaml(state, cloud)
-            if not no_guest:
-                upload_guest(Client(cloud.port, cloud.admin_password), cloud.dataplane, progress)
-        except (NotAnswering, Refusal) as error:
-            raise Refused(f"the cloud did not become ready: {error}", "deuteron logs api") from error
+        with _undone_on_failure(state, old is None, running is None):
+            if old is not None and running is not None:
+                _refuse_changes(state, old, topology_file, dataplane, firewall, name)
+                cloud, topology = old, stored_topology(state)
+            else:
+                port = claims.enter_context(_port_for(old)).port
+                cloud, topology = _start(state, old, port, topology_file, dataplane, firewall, name, progress)
+            try:
+                _wait_until_ready(state, cloud, topology, progress)
+                write_clouds_yaml(state, cloud)
+                if not no_guest:
+                    upload_guest(Client(cloud.port, cloud.admin_password), cloud.dataplane, progress)
+            except (NotAnswering, Refusal) as error:
+                raise Refused(f"the cloud did not become ready: {error}", "deuteron logs api") from error
     verb = "is ready" if running is None else "was running already, and is ready"
     click.echo(f'cloud "{cloud.name}" {verb} after {progress.elapsed_s:.1f} s: http://127.0.0.1:{cloud.port}/identity')
+    if cloud.dataplane == "none":
+        click.echo("its API is whole, its hosts are simulated: servers become ACTIVE, and no packet flows", err=True)
     program = os.environ.get("DEUTERON_PROGRAM", "deuteron")
     click.echo(f'next: eval "$({program} env)"; openstack server list    or: {program} openstack server list', err=True)
+
+
+@contextlib.contextmanager
+def _undone_on_failure(state: State, is_new: bool, is_ours: bool) -> Iterator[None]:
+    """When what is inside fails, end the processes that it started; a cloud it was making keeps its state and logs.
+
+    A record without which nothing of the cloud exists yet (no database) is removed too, so that the next `up` begins
+    anew. Whoever kills `up` with SIGKILL leaves the cloud starting, and the next `up` waits for it.
+    """
+    try:
+        yield
+    except BaseException:
+        if is_ours:
+            with contextlib.suppress(SandboxError):
+                control.stop(state)
+        if is_new and not (state.api / "cloud.db").exists() and not state.run.joinpath("supervisor.lock").exists():
+            for path in (state.record, state.topology):
+                path.unlink(missing_ok=True)
+            for folder in (state.api, state.logs, state.run, state.folder / "hosts"):
+                shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _port_for(old: Cloud | None) -> PortClaim:
+    """The port of a cloud that is about to start, kept from others that start now.
+
+    Raises: Refused; StateError.
+    """
+    if old is None:
+        return claim_port()
+    try:
+        return claim_port(old.port, old.port)
+    except StateError as error:
+        raise Refused(
+            f"cannot start the cloud: somebody else listens on its port {old.port}",
+            f"end that program; ss -ltnp 'sport = :{old.port}' shows it",
+        ) from error
 
 
 def stored_topology(state: State) -> Topology:
@@ -118,6 +162,7 @@ def stored_topology(state: State) -> Topology:
 def _start(
     state: State,
     old: Cloud | None,
+    port: int,
     topology_file: Path | None,
     dataplane: Dataplane | None,
     firewall: FirewallDriver | None,
@@ -126,7 +171,10 @@ def _start(
 ) -> tuple[Cloud, Topology]:
     """Settle what the cloud is, write it down, and start its supervisor."""
     if topology_file is not None:
-        text = topology_file.read_text()
+        try:
+            text = topology_file.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise TopologyError(f"cannot read {topology_file}: {error}") from error
     elif state.topology.exists():
         text = state.topology.read_text()
     else:
@@ -140,22 +188,18 @@ def _start(
         if settled == "ovs":
             busy("KVM" if kvm else "software emulation")
     if old is None:
-        cloud = new_cloud(name or state.folder.name, settled, firewall or "openvswitch")
+        cloud = new_cloud(name or state.folder.name, settled, firewall or "openvswitch", port)
     else:
         cloud = msgspec.structs.replace(
             old, name=name or old.name, dataplane=settled, firewall=firewall or old.firewall
         )
-        if not port_is_free(cloud.port):
-            raise Refused(
-                f"cannot start the cloud: somebody else listens on its port {cloud.port}",
-                f"end that program; ss -ltnp 'sport = :{cloud.port}' shows it",
-            )
     if settled == "ovs" and cloud.firewall == "iptables_hybrid":
         _refuse_open_bridges()
     cloud = with_tokens(cloud, topology)
     virt_type: Literal["kvm", "qemu"] = "kvm" if kvm else "qemu"
-    write_settings(state, cloud, topology, virt_type)
+    # The topology first: an `up` that is killed between the two is continued with the same hosts.
     write_private(state.topology, text.encode())
+    write_settings(state, cloud, topology, virt_type)
     names = ", ".join(host.name for host in topology.hosts)
     with progress.step("sandbox" if settled == "ovs" else "simulated hosts") as busy:
         _start_supervisor(state, kvm)
@@ -258,7 +302,11 @@ def _failure(state: State, status: int) -> SandboxError:
 def _wait_until_ready(state: State, cloud: Cloud, topology: Topology, progress: Progress) -> None:
     client = Client(cloud.port, cloud.admin_password)
     with progress.step("API") as busy:
-        _wait(state, client.answers, API_TIMEOUT_S, "the API does not answer", "api")
+
+        def answers() -> bool:
+            return client.answers() or _refuse_dead_api(state)
+
+        _wait(state, answers, API_TIMEOUT_S, "the API does not answer", "api")
         client.log_in()
         busy(f"port {cloud.port}")
     with progress.step("agents") as busy:
@@ -273,6 +321,15 @@ def _wait_until_ready(state: State, cloud: Cloud, topology: Topology, progress: 
             _wait(state, all_alive, AGENTS_TIMEOUT_S, "agents are not alive", f"{topology.agents[0].name}-agent")
         except SupervisorError as error:
             raise SupervisorError(f"{error.message}: {', '.join(missing)}", error.hint) from error
+
+
+def _refuse_dead_api(state: State) -> Literal[False]:
+    """Raises: SupervisorError when the API ends each time it is started."""
+    reply = control.ask(state, control.Ask(do="status"))
+    for child in reply.children if reply is not None else ():
+        if child.name == "api" and child.restarts > 1:
+            raise SupervisorError(f"the API does not start{_last_line(state, 'api')}", "deuteron logs api")
+    return False
 
 
 def missing_agents(client: Client, topology: Topology) -> list[str]:

@@ -474,11 +474,7 @@ def _conditions(call: Call, tx: Tx) -> list[ColumnElement[bool]] | None:
     for name in ("name", "description", "display_description"):
         if name in seen:
             column = servers.c["name" if name == "name" else "description"]
-            try:
-                re.compile(seen[name][0])
-            except re.error as error:
-                raise invalid(name, seen[name][0], f"not a regular expression: {error}") from None
-            result.append(_regex(tx, column, seen[name][0]))
+            result.append(_regex(tx, column, _pattern(name, seen[name][0]), result))
     if "status" in seen:
         statuses: list[ColumnElement[bool]] = []
         for word in seen["status"]:
@@ -547,10 +543,7 @@ def _in_state(vm: str, task: str | None) -> ColumnElement[bool]:
 
 
 def _with_address(tx: Tx, rows: list[ServerRow], pattern: str) -> list[ServerRow]:
-    try:
-        wanted = re.compile(pattern)
-    except re.error as error:
-        raise invalid("ip", pattern, f"not a regular expression: {error}") from None
+    wanted = _pattern("ip", pattern)
     found = interfaces.plugged(tx, {row.id: lifecycle.nics(row) for row in rows})
     return [
         row
@@ -559,13 +552,43 @@ def _with_address(tx: Tx, rows: list[ServerRow], pattern: str) -> list[ServerRow
     ]
 
 
-def _regex(tx: Tx, column: ColumnElement[Any], pattern: str) -> ColumnElement[bool]:
-    """Rows whose text the pattern is found in. Plain words are a case-insensitive LIKE in SQLite's own code."""
+MAX_PATTERN: Final = 255
+MAX_REPETITIONS: Final = 2
+_REPETITION: Final = re.compile(r"(?<!\\)(?:\\\\)*(?:[*+?]|\{\d*,?\d*\})")
+_REPEATED_GROUP: Final = re.compile(r"\)(?:[*+?]|\{)|\\[1-9]|\(\?")
+
+
+def _pattern(name: str, text: str) -> re.Pattern[str]:
+    """A user's regular expression, if matching it takes no more than a moment.
+
+    Python's matcher holds the whole process while it backtracks, and `(a+)+$` against a name of 30 letters takes
+    hours. With no repeated groups, no references and at most `MAX_REPETITIONS` repetitions, the time is bounded by
+    the third power of a name's length. Raises: BadRequest.
+    """
+    repetitions = len(_REPETITION.findall(re.sub(r"\[\^?\]?[^\]]*\]", "x", text)))
+    if len(text) > MAX_PATTERN or _REPEATED_GROUP.search(text) or repetitions > MAX_REPETITIONS:
+        raise invalid(
+            name, text, f"a regular expression without repeated groups and with at most {MAX_REPETITIONS} repetitions "
+            f"in at most {MAX_PATTERN} characters is expected"
+        )  # fmt: skip
+    try:
+        return re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise invalid(name, text, f"not a regular expression: {error}") from None
+
+
+def _regex(
+    tx: Tx, column: ColumnElement[Any], wanted: re.Pattern[str], among: Sequence[ColumnElement[bool]]
+) -> ColumnElement[bool]:
+    """Rows `among` others whose text the pattern is found in.
+
+    Plain words are a case-insensitive LIKE in SQLite's own code.
+    """
+    pattern = wanted.pattern
     if re.fullmatch(r"[\w\- ]+", pattern):
         return column.contains(pattern.replace("_", "\\_"), escape="\\") if "_" in pattern else column.contains(pattern)
-    names = tx.scalars(select(column).distinct())
-    matching = [name for name in names if name is not None and re.search(pattern, name)]
-    return column.in_(matching)
+    names = tx.scalars(select(column).where(*among).distinct())
+    return column.in_([name for name in names if name is not None and wanted.search(name)])
 
 
 def _true(call: Call, name: str) -> bool:

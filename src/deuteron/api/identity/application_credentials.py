@@ -17,7 +17,7 @@ from deuteron.api.identity.bodies import filtered, find, new_id, page, read_crea
 from deuteron.api.identity.effective import roles_on
 from deuteron.api.identity.passwords import Workers, hash_password
 from deuteron.api.identity.policies import about_user, require
-from deuteron.api.identity.tokens import is_past
+from deuteron.api.identity.tokens import Proof, is_past
 from deuteron.model.errors import BadRequest, Conflict, Forbidden
 from deuteron.model.identity import APPLICATION_CREDENTIAL
 from deuteron.store.database import Tx
@@ -27,15 +27,15 @@ _TABLE = application_credentials
 
 
 def list_credentials(call: Call, tx: Tx) -> Reply:
+    require(call, "list_application_credentials", about_user(call.params["user_id"]))
     user = find(tx, users, "user", call.params["user_id"])
-    require(call, "list_application_credentials", about_user(user.id))
     rows, truncated = filtered(call, tx, APPLICATION_CREDENTIAL, _TABLE, _TABLE.c.user_id == user.id)
     return page(call, "application_credentials", [_shown(call, tx, row) for row in rows], truncated)
 
 
 def show_credential(call: Call, tx: Tx) -> Reply:
+    require(call, "get_application_credential", about_user(call.params["user_id"]))
     row = _find(call, tx)
-    require(call, "get_application_credential", about_user(row.user_id))
     return Reply(200, {"application_credential": _shown(call, tx, row)})
 
 
@@ -48,18 +48,15 @@ async def create_credential(call: Call, workers: Workers) -> Reply:
     if caller.project_id is None:
         raise BadRequest("An application credential is made with a token of a project.", type="ValidationError")
     values = read_create(APPLICATION_CREDENTIAL, body)
-    values["extra"].pop("access_rules", None)
+    if values["extra"].pop("access_rules", None):
+        # To ignore them would make a credential that may do more than its maker wanted.
+        raise BadRequest("Access rules of application credentials are not available in this cloud.")
     secret = values.pop("secret") or secrets.token_urlsafe(64)
     expires_at = _expiry(values["expires_at"])
     hashed = await workers.run(lambda: hash_password(secret))
 
     def store(tx: Tx) -> Reply:
-        proof = call.cloud.tokens.prove(tx, caller.token)
-        if proof.payload.credential_id is not None and not proof.credential_unrestricted:
-            raise Forbidden(
-                "You are not authorized to perform the requested action: "
-                "the token of a restricted application credential cannot make application credentials."
-            )
+        proof = _refuse_restricted(call, tx, "make")
         taken = select(_TABLE.c.id).where(_TABLE.c.user_id == caller.user_id, _TABLE.c.name == values["name"])
         if tx.first(taken) is not None:
             raise Conflict(
@@ -87,8 +84,9 @@ async def create_credential(call: Call, workers: Workers) -> Reply:
 
 
 def delete_credential(call: Call, tx: Tx) -> Reply:
+    require(call, "delete_application_credential", about_user(call.params["user_id"]))
     row = _find(call, tx)
-    require(call, "delete_application_credential", about_user(row.user_id))
+    _refuse_restricted(call, tx, "delete")
     tx.execute(delete(_TABLE).where(_TABLE.c.id == row.id))
     tokens_may_change(tx)
     return Reply(204)
@@ -96,9 +94,20 @@ def delete_credential(call: Call, tx: Tx) -> Reply:
 
 def list_access_rules(call: Call, tx: Tx) -> Reply:
     """Access rules cannot be made here; the list is empty."""
+    require(call, "list_application_credentials", about_user(call.params["user_id"]))
     user = find(tx, users, "user", call.params["user_id"])
-    require(call, "list_application_credentials", about_user(user.id))
     return page(call, "access_rules", [])
+
+
+def _refuse_restricted(call: Call, tx: Tx, verb: str) -> Proof:
+    """The caller's token. Raises: Forbidden when an application credential made it that may not manage others."""
+    proof = call.cloud.tokens.prove(tx, call.caller.token)
+    if proof.payload.credential_id is not None and not proof.credential_unrestricted:
+        raise Forbidden(
+            "You are not authorized to perform the requested action: "
+            f"the token of a restricted application credential cannot {verb} application credentials."
+        )
+    return proof
 
 
 def _find(call: Call, tx: Tx) -> Row[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import Row, delete, select, update
 
 from deuteron.api.call import Call, Reply
@@ -164,8 +166,7 @@ def list_credentials(call: Call, tx: Tx) -> Reply:
 
 
 def show_credential(call: Call, tx: Tx) -> Reply:
-    row = find(tx, credentials, "credential", call.params["id"])
-    require(call, "get_credential", about_user(row.user_id))
+    row = _credential(call, tx, "get_credential")
     return Reply(200, {"credential": shown(call, CREDENTIAL, row)})
 
 
@@ -181,8 +182,7 @@ def create_credential(call: Call, tx: Tx) -> Reply:
 
 
 def update_credential(call: Call, tx: Tx) -> Reply:
-    row = find(tx, credentials, "credential", call.params["id"])
-    require(call, "update_credential", about_user(row.user_id))
+    row = _credential(call, tx, "update_credential")
     values = read_update(CREDENTIAL, call.wrapped("credential"), row)
     if "user_id" in values:
         require(call, "update_credential", about_user(values["user_id"]))
@@ -193,10 +193,19 @@ def update_credential(call: Call, tx: Tx) -> Reply:
 
 
 def delete_credential(call: Call, tx: Tx) -> Reply:
-    row = find(tx, credentials, "credential", call.params["id"])
-    require(call, "delete_credential", about_user(row.user_id))
+    row = _credential(call, tx, "delete_credential")
     tx.execute(delete(credentials).where(credentials.c.id == row.id))
     return Reply(204)
+
+
+def _credential(call: Call, tx: Tx, action: str) -> Row[Any]:
+    """The credential of the path, for a caller that may do `action`.
+
+    Raises: Forbidden to everybody else, also when there is none: a refusal tells nobody which ids exist; NotFound.
+    """
+    owner = tx.scalar(select(credentials.c.user_id).where(credentials.c.id == call.params["id"]))
+    require(call, action, about_user(owner))
+    return find(tx, credentials, "credential", call.params["id"])
 
 
 def _endpoint(call: Call, row: Row[tuple[object, ...]]) -> dict[str, object]:

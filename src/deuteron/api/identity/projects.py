@@ -115,8 +115,8 @@ def list_projects(call: Call, tx: Tx) -> Reply:
 
 def list_projects_of_user(call: Call, tx: Tx) -> Reply:
     """GET /v3/users/{id}/projects: those where the user has a role."""
+    require(call, "list_user_projects", about_user(call.params["id"]))
     user = find(tx, users, "user", call.params["id"])
-    require(call, "list_user_projects", about_user(user.id))
     ids = targets_of(tx, user.id, "project")
     rows, truncated = filtered(call, tx, PROJECT, projects, projects.c.id.in_(ids), *_which_projects(call))
     return page(call, "projects", [shown(call, PROJECT, row) for row in rows], truncated)

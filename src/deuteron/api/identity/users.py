@@ -169,8 +169,8 @@ def list_groups(call: Call, tx: Tx) -> Reply:
 
 
 def list_groups_of_user(call: Call, tx: Tx) -> Reply:
+    require(call, "list_groups_for_user", about_user(call.params["id"]))
     user = find(tx, users, "user", call.params["id"])
-    require(call, "list_groups_for_user", about_user(user.id))
     mine = select(memberships.c.group_id).where(memberships.c.user_id == user.id)
     rows, truncated = filtered(call, tx, GROUP, groups, groups.c.id.in_(mine))
     return page(call, "groups", [shown(call, GROUP, row) for row in rows], truncated)

@@ -24,7 +24,7 @@ from deuteron.model.codecs import Invalid, IpAddress, MacAddress
 from deuteron.model.network import DHCP, FLOATING, PORT, ROUTER_GATEWAY, ROUTER_INTERFACE
 from deuteron.store import query, slots
 from deuteron.store.database import Tx
-from deuteron.store.network_tables import floatingips, ip_allocations, networks, security_group_ports
+from deuteron.store.network_tables import floatingips, ip_allocations, networks, routers, security_group_ports
 from deuteron.store.network_tables import ports as table
 from deuteron.store.query import Values
 
@@ -58,6 +58,7 @@ def create_port(tx: Tx, cloud: Cloud, caller: Caller | None, values: Values) -> 
     project_id: str = values.get("project_id", caller.project_id if caller is not None else None) or ""
     if caller is not None:
         quotas.check(tx, "port", project_id)
+        _refuse_foreign_router(tx, caller, owner, values.get("device_id") or "")
     port_id = values.get("id") or new_id()
     mac = _mac(tx, network["id"], values.get("mac_address"))
     row = _defaults(values, network, port_id, project_id, owner, mac)
@@ -82,6 +83,8 @@ def update_port(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values, values
         if name in new and new[name] is None:
             new[name] = ""
     merged = {**row, **new}
+    if caller is not None and ("device_id" in new or "device_owner" in new):
+        _refuse_foreign_router(tx, caller, merged["device_owner"], merged["device_id"])
     if "mac_address" in new and new["mac_address"] != row["mac_address"]:
         if row["binding:vif_type"] not in ("unbound", "binding_failed"):
             raise faults.conflict(
@@ -248,6 +251,21 @@ def address_pairs(raw: Any, mac: str) -> list[dict[str, str]]:
             )
         result.append(item)
     return result
+
+
+def _refuse_foreign_router(tx: Tx, caller: Caller, owner: str, device_id: str) -> None:
+    """A port that names itself a router's is the router's interface, so the router has to be the caller's.
+
+    Raises: Conflict. Source: neutron/db/db_base_plugin_v2.py `_enforce_device_owner_not_router_intf_or_device_id`.
+    """
+    if caller.is_admin or not device_id or not owner.startswith("network:"):
+        return
+    project_id = tx.scalar(select(routers.c.project_id).where(routers.c.id == device_id))
+    if project_id is not None and project_id != caller.project_id:
+        raise faults.conflict(
+            "DeviceIDNotOwnedByTenant",
+            f"The following device_id {device_id} is not owned by your tenant or matches another tenants router.",
+        )
 
 
 def _defaults(values: Values, network: Values, port_id: str, project_id: str, owner: str, mac: str) -> Values:

@@ -109,9 +109,10 @@ def remove_interface(tx: Tx, cloud: Cloud, caller: Caller, row: Values, body: Va
             )
     else:
         assert subnet_id is not None  # one of the two is there
-        if find(tx, "subnet", subnet_id) is None:
-            raise faults.not_found("subnet", subnet_id)
+        subnet = find(tx, "subnet", subnet_id)
         port = next((item for item in held if _is_on(item, subnet_id)), None)
+        if subnet is None or (port is None and not _is_seen(tx, caller, subnet)):
+            raise faults.not_found("subnet", subnet_id)
         if port is None:
             raise faults.missing(
                 "RouterInterfaceNotFoundForSubnet", f"Router {row['id']} has no interface on subnet {subnet_id}"
@@ -263,11 +264,7 @@ def _add_by_subnet(tx: Tx, cloud: Cloud, caller: Caller, row: Values, subnet_id:
     subnet = find(tx, "subnet", subnet_id)
     if subnet is None:
         raise faults.not_found("subnet", subnet_id)
-    try:
-        network = sight.network_for(tx, caller, subnet["network_id"])
-    except NotFound:
-        raise faults.not_found("subnet", subnet_id) from None
-    if not sight.is_shared_with(tx, caller, network):
+    if not _is_seen(tx, caller, subnet):
         raise faults.not_found("subnet", subnet_id)
     if subnet["gateway_ip"] is None:
         raise faults.bad_request("router", "Subnet for router interface must have a gateway IP")
@@ -333,6 +330,14 @@ def _add_by_port(tx: Tx, cloud: Cloud, caller: Caller, row: Values, port_id: str
     )
     _settle(tx, row, host)
     return _interface_answer(row, port, list(subnets))
+
+
+def _is_seen(tx: Tx, caller: Caller, subnet: Values) -> bool:
+    """Whether the caller may know of the subnet."""
+    try:
+        return sight.is_shared_with(tx, caller, sight.network_for(tx, caller, subnet["network_id"]))
+    except NotFound:
+        return False
 
 
 def _ipv6_port(tx: Tx, row: Values, subnet: Values) -> Values | None:
@@ -432,7 +437,7 @@ def _check_routes(tx: Tx, row: Values, routes: Sequence[dict[str, str]]) -> None
         select(subnets_table.c.cidr, ip_allocations.c.ip_address)
         .join(ip_allocations, ip_allocations.c.subnet_id == subnets_table.c.id)
         .join(ports_table, ports_table.c.id == ip_allocations.c.port_id)
-        .where(ports_table.c.device_id == row["id"])
+        .where(ports_table.c.device_id == row["id"], ports_table.c.device_owner.in_((ROUTER_INTERFACE, ROUTER_GATEWAY)))
     )
     prefixes = [ipaddress.ip_network(cidr) for cidr, _ in held]
     own = {address for _, address in held}
