@@ -7,6 +7,7 @@ network. Every answer carries CLOCK_MONOTONIC, which all processes of the machin
     {"do": "attach", "tap": "tap…", "mac": "…", "ip": "10.0.0.5", "gateway": "10.0.0.1"}   waits until the tap is there
     {"do": "dhcp", "tap": "tap…"}                        DISCOVER until an OFFER, REQUEST until the ACK
     {"do": "ping", "tap": "tap…", "to": "10.0.1.5"}      through the gateway, until the first reply
+    {"do": "run", "command": "…"}                        a shell command
     {"do": "outside", "to": "172.24.4.20"}               by the host's own stack, until the first reply
 """
 
@@ -28,7 +29,7 @@ from typing import Any
 _TUNSETIFF = 0x400454CA
 _IFF_TAP_NO_PI = 0x0002 | 0x1000
 _REPEAT_S = 0.01
-_TIMEOUT_S = 30.0
+_TIMEOUT_S = 120.0
 _BROADCAST = b"\xff" * 6
 
 
@@ -72,6 +73,7 @@ class Guest:
         target = socket.inet_aton(to)
         self._replied.discard(target)
         next_hop = self._gateway or target
+        self._known.pop(next_hop, None)  # the address may have been another guest's
         number = 0
 
         def say() -> None:

@@ -23,6 +23,7 @@ PATHS = {
     "security_group": f"{NETWORK}/security-groups", "security_group_rule": f"{NETWORK}/security-group-rules",
     "server": f"{COMPUTE}/servers",
 }  # fmt: skip
+MEAN_PAUSE_S = 0.03
 MOST = {
     "network": 4, "port": 10, "router": 2, "floatingip": 3, "security_group": 3, "security_group_rule": 10,
 }  # fmt: skip
@@ -66,7 +67,8 @@ class Stream:
     _serial: int = 0
 
     def run(self, stop: threading.Event) -> None:
-        while not stop.is_set():
+        # With a pause, so that on two processors those who come back are not starved by those who ask.
+        while not stop.wait(self.dice.uniform(0, 2 * MEAN_PAUSE_S)):
             self.step()
 
     def step(self) -> None:
@@ -181,8 +183,9 @@ class Stream:
         return "create floating ip"
 
     def _create_server(self) -> str | None:
+        self._forget_gone_servers()
         networks = [network for network in self.of("network") if self._subnets(network.id)]
-        if len(self.of("server")) >= self.most_servers or not networks:
+        if len(self.of("server")) + len(self.leaving) >= self.most_servers or not networks:
             return None
         network = self.dice.choice(networks)
         settings = self.settings
@@ -272,9 +275,7 @@ class Stream:
     # --- deletes -----------------------------------------------------------------------------------------------------
 
     def _delete(self) -> str | None:
-        if self.leaving:
-            there = {server["id"] for server in self.client.list(PATHS["server"])}
-            self.leaving = {id: network for id, network in self.leaving.items() if id in there}
+        self._forget_gone_servers()
         candidates = [thing for thing in self.things.values() if thing.kind != "server" and not self._is_used(thing)]
         if not candidates:
             return None
@@ -313,6 +314,11 @@ class Stream:
             for floating in self.of("floatingip"):
                 if floating.values.get("port_id") == thing.id:
                     floating.values["port_id"] = None
+
+    def _forget_gone_servers(self) -> None:
+        if self.leaving:
+            there = {server["id"] for server in self.client.list(PATHS["server"])}
+            self.leaving = {id: network for id, network in self.leaving.items() if id in there}
 
     # --- reading -----------------------------------------------------------------------------------------------------
 

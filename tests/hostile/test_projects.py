@@ -46,6 +46,10 @@ ADMINS_ONLY = re.compile(
 )
 
 
+PROXIES = re.compile(r"/compute/v2(\.1)?/(images|os-networks|os-tenant-networks|os-security-group)")
+"""What Nova passes on to other services, for clients of old microversions only."""
+
+
 @dataclass
 class Attack:
     """`method` on `path` (with the names of a route's variables in `at`), and the status that defends it."""
@@ -66,6 +70,8 @@ class Attack:
 
     def by(self, person: Person) -> Answer:
         headers = {"content-type": self.media_type} if self.media_type else {}
+        if PROXIES.search(self.path):
+            headers["openstack-api-version"] = "compute 2.1"
         return person.call(self.method, self.target, self.body, headers)
 
 
@@ -154,7 +160,7 @@ CHANGES: dict[str, Any] = {
 OBJECTS = (*CHANGES, "security-group-rules")
 ACTIONS: tuple[dict[str, Any], ...] = (
     {"os-stop": None}, {"os-start": None}, {"reboot": {"type": "HARD"}}, {"pause": None}, {"unpause": None},
-    {"suspend": None}, {"resume": None}, {"lock": None}, {"unlock": None}, {"forceDelete": None},
+    {"suspend": None}, {"resume": None}, {"lock": None}, {"unlock": None},
     {"os-getConsoleOutput": {}}, {"addSecurityGroup": {"name": "default"}}, {"removeSecurityGroup": {"name": "default"}},
     {"os-resetState": {"state": "active"}}, {"createImage": {"name": "mine"}}, {"resize": {"flavorRef": "1"}},
 )  # fmt: skip
@@ -230,6 +236,7 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
     last.append(Attack("DELETE", f"{base}/tags/{{tag}}", at=server))
     last.append(Attack("DELETE", f"{base}/tags", at=server))
     last.append(Attack("DELETE", f"{base}/os-interface/{{port}}", at=server))
+    last.append(Attack("POST", f"{base}/action", {"forceDelete": None}, server))
     last.append(Attack("DELETE", base, at=server))
     yield Attack("GET", "/compute/v2.1/os-server-groups/{id}", at={"id": ids["server-group"]})
     last.append(Attack("DELETE", "/compute/v2.1/os-server-groups/{id}", at={"id": ids["server-group"]}))
@@ -320,7 +327,7 @@ def test_another_project_finds_nothing_to_read_change_or_delete(world: World, be
             answer = attack.by(who)
             if answer.status not in attack.refused:
                 failures.append(f"{who.name}: {attack}: {attack.body}: {answer.status} {answer.raw[:200]!r}")
-            elif b"secret" in answer.raw:
+            elif "secret" in told(answer, attack):
                 failures.append(f"{who.name}: {attack} tells a name: {answer.raw[:200]!r}")
     assert not failures, "\n".join(failures)
     assert everything_of(world.alice) == before
@@ -361,7 +368,7 @@ def test_a_reader_changes_nothing_of_its_own_project(world: World, belongings: B
         if attack.method == "GET" or attack.path.startswith("/identity"):
             continue
         answer = attack.by(world.rita)
-        if answer.status not in (403, 404):
+        if answer.status not in (403, 404, 501):
             failures.append(f"{attack}: {attack.body}: {answer.status} {answer.raw[:200]!r}")
     (flavor, *_) = world.rita.get("/compute/v2.1/flavors")["flavors"]
     net = belongings.ids["networks"]
@@ -386,7 +393,7 @@ def test_a_reader_changes_nothing_of_its_own_project(world: World, belongings: B
         ("/compute/v2.1/os-server-groups", {"server_group": {"name": "r", "policy": "affinity"}}),
         ("/compute/v2.1/os-security-groups", {"security_group": {"name": "r", "description": ""}}),
     ):  # fmt: skip
-        answer = world.rita.call("POST", path, body)
+        answer = Attack("POST", path, body).by(world.rita)
         if answer.status != 403:
             failures.append(f"POST {path}: {answer.status} {answer.raw[:200]!r}")
     assert not failures, "\n".join(failures)
@@ -428,7 +435,7 @@ def test_no_list_shows_or_counts_what_is_another_projects(world: World, belongin
     kind = path.rsplit("/", 1)[-1]
     for query in QUERIES:
         asked = query.format(id=ids.get(kind, ids["server"]), kind=kind.rstrip("s"), **ids)
-        answer = world.mallory.call("GET", path + asked)
+        answer = Attack("GET", path + asked).by(world.mallory)
         assert answer.status in (200, 400, 403, 404), (path, asked, answer.status)
         if answer.status == 200:
             text = answer.raw.decode()
@@ -448,6 +455,20 @@ def test_numbers_used_do_not_grow_with_other_projects(world: World) -> None:
     assert not any(count for name, count in used.items() if not name.startswith("security_group")), used
 
 
+NOT_TWICE = {
+    "POST /identity/v3/users/{id}/password",  # the guess is wrong for the owner too
+    # An earlier attack has taken the object away, or it never had what the attack is for.
+    "DELETE /compute/v2.1/servers/{id}",
+    "DELETE /compute/v2.1/os-security-groups/{id}",
+    "DELETE /compute/v2.1/os-security-group-rules/{id}",
+    "GET /compute/v2.1/servers/{id}/os-interface/{port}",
+    "DELETE /compute/v2.1/servers/{id}/os-interface/{port}",
+    "GET /compute/v2.1/servers/{id}/os-instance-actions/{request}",
+    "GET /compute/v2.1/servers/{id}/ips/{network}",
+}
+"""Attacks that mean something and do not succeed for the owner either."""
+
+
 def test_the_owner_may_do_what_was_refused_to_others(world: World) -> None:
     """So every attack above was a request that means something. Runs on another owner: it ends with nothing left."""
     owner = world.user("olga", world.project("olga"))
@@ -456,9 +477,8 @@ def test_the_owner_may_do_what_was_refused_to_others(world: World) -> None:
     for attack in attacks_on(ids, ids["images"]):
         for who in (owner, world.admin):
             answer = attack.by(who)
-            if answer.status != 403:
+            if answer.status not in (403, 401):
                 break
-        is_new = attack.path.endswith("/file") or (attack.path.startswith("/compute") and answer.status in (404, 400))
-        if answer.status >= 400 and answer.status != 409 and not is_new and attack.refused != (401,):
+        if answer.status >= 400 and answer.status not in (409, 501) and str(attack) not in NOT_TWICE:
             failures.append(f"{attack}: {attack.body}: {answer.status} {answer.raw[:200]!r}")
     assert not failures, "\n".join(failures)

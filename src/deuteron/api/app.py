@@ -112,7 +112,7 @@ class App:
 
     async def _answer(self, service: Service, table: RouteTable, call: Call, receive: Receive) -> Reply:
         try:
-            route, call.params = table.find(call.method, call.path + "/" * call.ends_with_slash)
+            route, call.params = table.find(call.method, call.path, odd_slashes=call.odd_slashes)
         except NotFound:
             # An unknown path tells a stranger nothing: OpenStack asks for the token first.
             if "x-auth-token" not in call.headers:
@@ -173,11 +173,12 @@ def _call(cloud: Cloud, scope: Scope, request_id: str, rest: str) -> Call:
         query = tuple(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=1000)) if text else ()
     except (UnicodeDecodeError, ValueError):
         raise BadRequest("The query string is not valid percent-encoded UTF-8", type="HTTPBadRequest") from None
+    path = "/" + "/".join(part for part in rest.split("/") if part)
     return Call(
         cloud=cloud,
         method=scope["method"],
-        path="/" + rest.strip("/"),
-        ends_with_slash=len(rest) > 1 and rest.endswith("/"),
+        path=path,
+        odd_slashes=path != "/" + rest.removeprefix("/"),
         params={},
         query=query,
         headers=headers,

@@ -51,8 +51,8 @@ class Call:
     query: tuple[tuple[str, str], ...]
     headers: Mapping[str, str]
     """Names in lower case."""
-    ends_with_slash: bool = False
-    """Whether the client wrote a slash behind `path`, which is kept without it."""
+    odd_slashes: bool = False
+    """Whether the client wrote a slash at the end of `path`, or two in it, which are left out there."""
     raw: bytes = b""
     request_id: str = ""
     base_url: str = ""
@@ -134,15 +134,16 @@ class Service(Protocol):
         """Before the handler: negotiate versions, refuse media types. May set `version` and `extra_headers`."""
 
 
-_TAIL = "\0tail"
-"""The node of a `{rest...}` variable; no segment of a path begins with NUL, so it is never taken for one."""
+_TAIL, _VARIABLE, _METHODS = "\0tail", "\0variable", "\0methods"
+"""The nodes of a `{rest...}` variable, of a variable, and of what a path answers: a segment that a client wrote is
+never looked up when it begins with NUL, so it is never taken for one of them."""
 
 
 class RouteTable:
     """Finds the route of a path in time proportional to its segments.
 
-    With `exact`, a slash at the end makes it another path, which no route has; only the root of a version
-    (`/v2/`) is the same with and without.
+    With `exact`, a slash at the end, or a second one inside, makes it another path, which no route has; only the
+    root of a version (`/v2/`) is the same with and without.
     """
 
     def __init__(self, routes: tuple[Route, ...], *, exact: bool = False) -> None:
@@ -157,18 +158,18 @@ class RouteTable:
                     segment = _TAIL
                 elif segment.startswith("{"):
                     names.append(segment[1:-1])
-                    segment = "{}"
+                    segment = _VARIABLE
                 node = node.setdefault(segment, {})
-            methods = node.setdefault("\0methods", {})
+            methods = node.setdefault(_METHODS, {})
             if route.method in methods:
                 raise ValueError(f"two routes for {route.method} {route.path}")
             methods[route.method] = (route, tuple(names))
 
-    def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
+    def find(self, method: str, path: str, *, odd_slashes: bool = False) -> tuple[Route, dict[str, str]]:
         """Raises: NotFound for an unknown path, NotAllowed for a known path without this method."""
         segments = _segments(path)
-        ends_with_slash = self._exact and path.endswith("/") and len(segments) > 1
-        found = None if ends_with_slash else self._match(self._root, segments, 0, ())
+        refused = self._exact and odd_slashes and len(segments) > 1
+        found = None if refused else self._match(self._root, segments, 0, ())
         if found is None:
             raise NotFound("The resource could not be found.", type="HTTPNotFound")
         methods, values = found
@@ -185,14 +186,14 @@ class RouteTable:
         self, node: dict[str, Any], segments: tuple[str, ...], at: int, values: tuple[str, ...]
     ) -> tuple[dict[str, Any], tuple[str, ...]] | None:
         if at == len(segments):
-            methods = node.get("\0methods")
+            methods = node.get(_METHODS)
             return self._tail(node, segments, at, values) if methods is None else (methods, values)
         literal = node.get(segments[at])
         if literal is not None and not segments[at].startswith("\0"):
             found = self._match(literal, segments, at + 1, values)
             if found is not None:
                 return found
-        variable = node.get("{}")
+        variable = node.get(_VARIABLE)
         if variable is not None:
             found = self._match(variable, segments, at + 1, (*values, segments[at]))
             if found is not None:
@@ -203,7 +204,7 @@ class RouteTable:
         self, node: dict[str, Any], segments: tuple[str, ...], at: int, values: tuple[str, ...]
     ) -> tuple[dict[str, Any], tuple[str, ...]] | None:
         tail = node.get(_TAIL)
-        return None if tail is None else (tail["\0methods"], (*values, "/".join(segments[at:])))
+        return None if tail is None else (tail[_METHODS], (*values, "/".join(segments[at:])))
 
 
 def _segments(path: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ none; `deuteron up` starts it confined.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ import click
 import structlog
 import uvicorn
 import uvloop
+from sqlalchemy.exc import DBAPIError
 
 from deuteron.api import compute, identity, image, network
 from deuteron.api.app import App
@@ -77,9 +79,19 @@ def main(settings_path: Path, debug: bool) -> None:
     try:
         settings = load_settings(settings_path)
         cloud, app = build(settings)
-    except NewerSchema as error:
-        raise click.ClickException(str(error)) from None
-    uvloop.run(_serve(settings, cloud, app))
+        uvloop.run(_serve(settings, cloud, app))
+    except (NewerSchema, OSError, DBAPIError) as error:
+        # The last line of the log is what `deuteron up` shows; who wants the place in the program has the traceback.
+        log.error("cannot serve", exc_info=error)
+        raise click.ClickException(_in_words(error)) from None
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, DBAPIError):
+        return f"cannot use the database cloud.db: {error.orig}"
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return "somebody else listens on the cloud's port"
+    return str(error)
 
 
 async def _serve(settings: Settings, cloud: Cloud, app: App) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import fcntl
 import os
 import platform
+import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -105,7 +106,7 @@ def _identity_checks() -> Iterator[Check]:
         yield Check("identity", True, True, "root: a plain set of namespaces, no user namespace")
         return
     for program in ("newuidmap", "newgidmap"):
-        path = shutil.which(program)
+        path = find_program(program)
         yield Check(program, path is not None, True, path or f"{program} is missing", "sudo apt-get install uidmap")
     try:
         maps = ns.user_id_maps()
@@ -120,22 +121,39 @@ def _namespaces() -> Check:
     problem = _try_in_child(_make_namespaces)
     if problem is None:
         return Check("namespaces", True, True, "user, mount, network, pid" if os.getuid() else "mount, network, pid")
+    return refused_namespaces(problem, os.getuid() == 0, _setting)
+
+
+def refused_namespaces(problem: str, is_root: bool, setting: Callable[[str], str | None]) -> Check:
+    """Why the kernel refuses, as far as its settings tell, and what opens it; `setting` reads one below /proc/sys.
+
+    Ubuntu's AppArmor lets an ordinary user make a user namespace and denies everything that has to be done in it.
+    Source: Ubuntu 23.10 and 24.04 release notes, "restricted unprivileged user namespaces".
+    """
+    words = f"the kernel refuses namespaces ({problem})"
     advice = "in a container: run it with --privileged, or as an ordinary user with user namespaces"
-    if os.getuid():
-        restricted = _setting("kernel/apparmor_restrict_unprivileged_userns")
-        if restricted == "1":
-            return Check(
-                "namespaces",
-                False,
-                True,
-                "AppArmor keeps user namespaces from ordinary users",
-                "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0  (to keep it: a file in /etc/sysctl.d)",
-            )
-        if _setting("kernel/unprivileged_userns_clone") == "0":
-            advice = "sudo sysctl -w kernel.unprivileged_userns_clone=1"
-        elif _setting("user/max_user_namespaces") == "0":
-            advice = "sudo sysctl -w user.max_user_namespaces=65536"
-    return Check("namespaces", False, True, f"the kernel refuses namespaces ({problem})", advice)
+    if setting("user/max_user_namespaces") == "0" and not is_root:
+        words, advice = "user namespaces are forbidden here", "sudo sysctl -w user.max_user_namespaces=65536"
+    elif setting("kernel/unprivileged_userns_clone") == "0" and not is_root:
+        words = "user namespaces are forbidden to ordinary users"
+        advice = "sudo sysctl -w kernel.unprivileged_userns_clone=1"
+    elif setting("kernel/apparmor_restrict_unprivileged_userns") == "1" and not is_root:
+        words = "AppArmor keeps user namespaces from ordinary users"
+        advice = "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0  (to keep it: a file in /etc/sysctl.d)"
+    return Check("namespaces", False, True, words, advice)
+
+
+def advice_for(missing: Sequence[Check]) -> str:
+    """What to do about all of `missing` in one line: one installation when that is all, else where to read more."""
+    advices = list(dict.fromkeys(check.advice for check in missing if check.advice))
+    if len(advices) == 1:
+        return advices[0]
+    install = re.compile(r"(sudo )?apt-get install (--no-install-recommends )?(?P<packages>[\w. -]+)")
+    found = [install.fullmatch(advice) for advice in advices]
+    packages = [match["packages"] for match in found if match is not None]
+    if len(packages) == len(found):
+        return f"sudo apt-get install --no-install-recommends {' '.join(packages)}"
+    return "deuteron doctor says what to do about each"
 
 
 def _make_namespaces() -> None:

@@ -16,10 +16,11 @@ from deuteron.sandbox.cloud import State
 @state_option
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def doctor(state: State, as_json: bool) -> None:
-    """Look at kernel features, programs and limits: present, or missing and what to do.
+    """Look at what this machine has for a cloud, and lacks.
 
-    Changes nothing. Ends with status 1 when something is missing that `up` needs for real networks and
-    machines; a limit that only makes the cloud slower or narrower does not count.
+    Each kernel feature, program and limit is present, or missing with what to do about it. Changes nothing. Ends
+    with status 1 when something is missing that `up` needs for real networks and machines; a limit that only makes
+    the cloud slower or narrower does not count.
     """
     checks = list(all_checks(state.folder))
     if as_json:

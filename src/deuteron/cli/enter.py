@@ -46,10 +46,10 @@ def exec_command(state: State, host: str, command: tuple[str, ...]) -> None:
 @state_option
 @click.argument("host", required=False)
 def shell(state: State, host: str | None) -> None:
-    """Open a shell on HOST (by default the first host), as root of the sandbox.
+    """Open a shell on HOST, as root of the sandbox.
 
-    There `ip netns`, `ovs-vsctl show`, `ovs-ofctl dump-flows br-int`, `iptables-save`, `tcpdump` and `virsh list`
-    show this host and nothing else.
+    By default HOST is the first one of the topology. There `ip netns`, `ovs-vsctl show`, `iptables-save`, `tcpdump`
+    and `virsh list` show this host and nothing else.
     """
     existing_cloud(state)
     if host is None:

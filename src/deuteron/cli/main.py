@@ -24,6 +24,7 @@ from deuteron.cli.enter import exec_command, shell
 from deuteron.cli.options import Refused, client_environment, existing_cloud, refused, state_option
 from deuteron.cli.show import env, logs, status
 from deuteron.cli.up import up
+from deuteron.sandbox import control
 from deuteron.sandbox.cloud import State, default_state_dir, lower
 from deuteron.sandbox.errors import SandboxError
 
@@ -43,7 +44,18 @@ def _version() -> str:
         return str(tomllib.loads(project.read_text())["project"]["version"])
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _InOrder(click.Group):
+    """Lists commands in the order in which a person needs them."""
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+_EPILOG = """Begin with deuteron demo, which shows the whole cloud at work, or with deuteron up, which makes one to use.
+In a clone, ./deuteron test runs all tests. More is in docs/operations.md."""
+
+
+@click.group(cls=_InOrder, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="Print the version."
 )
@@ -52,22 +64,32 @@ def deuteron() -> None:
     """The smallest whole OpenStack: real networks, real virtual machines, one command, no root."""
 
 
-@deuteron.command(
+@click.command(
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []}
 )
 @state_option
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def openstack(state: State, arguments: tuple[str, ...]) -> None:
-    """Run the bundled OpenStack client as user `demo`; --os-cloud admin makes it `admin`."""
-    existing_cloud(state)
+    """Run the bundled OpenStack client.
+
+    It is user `demo`; with --os-cloud admin it is `admin`.
+    """
+    environment = client_environment(state, "demo")
+    if arguments[:1] in (("help",), ("complete",)) or {"--help", "-h", "--version"} & set(arguments):
+        # These need no cloud, and may be asked for before there is one.
+        del environment["OS_CLOUD"]
+    else:
+        existing_cloud(state)
+        if control.ask(state, control.Ask(do="status")) is None:
+            raise Refused("the cloud is not running", "deuteron up")
     program = Path(sys.executable).parent / "openstack"
     if not program.exists():
         raise Refused(f"the OpenStack client is not at {program}", "run ./deuteron in the clone, which installs it")
     sys.stdout.flush()
-    os.execve(program, [str(program), *arguments], client_environment(state, "demo"))
+    os.execve(program, [str(program), *arguments], environment)
 
 
-for command in (up, down, status, diff, exec_command, shell, logs, env, doctor, demo):
+for command in (demo, up, status, env, openstack, exec_command, shell, logs, diff, doctor, down):
     deuteron.add_command(command)
 
 

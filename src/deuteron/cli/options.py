@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
+import re
+import shlex
 from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,7 +31,23 @@ class Refused(click.ClickException):
     def show(self, file: Any = None) -> None:
         click.echo(self.message, file=file, err=file is None)
         if self.hint:
-            click.echo(f"hint: {self.hint}", file=file, err=file is None)
+            click.echo(f"hint: {as_typed(self.hint)}", file=file, err=file is None)
+
+
+_state_dir: ContextVar[Path | None] = ContextVar("state_dir", default=None)
+"""What `--state-dir` said, for the commands that messages name."""
+
+
+def as_typed(text: str) -> str:
+    """`text` with each `deuteron COMMAND` in it as this user has to type it: the program's path, the state folder."""
+    program = os.environ.get("DEUTERON_PROGRAM", "deuteron")
+    folder = _state_dir.get()
+    option = f" --state-dir {shlex.quote(str(folder))}" if folder is not None else ""
+
+    def typed(found: re.Match[str]) -> str:
+        return f"{program} {found[1]}{'' if found[1] == 'doctor' else option}"
+
+    return re.sub(r"\bdeuteron (up|down|status|env|exec|shell|logs|diff|openstack|doctor)\b", typed, text)
 
 
 def state_option(command: Callable[..., R]) -> Callable[..., R]:
@@ -43,6 +62,7 @@ def state_option(command: Callable[..., R]) -> Callable[..., R]:
     )
     @functools.wraps(command)
     def with_state(*args: Any, state_dir: Path | None, **kwargs: Any) -> R:
+        _state_dir.set(state_dir)
         state = open_state(state_dir or default_state_dir())
         return command(*args, state=state, **kwargs)
 

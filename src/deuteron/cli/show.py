@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from deuteron.cli.client import Client, NotAnswering, Refusal
-from deuteron.cli.options import Refused, existing_cloud, state_option
+from deuteron.cli.options import Refused, as_typed, existing_cloud, state_option
 from deuteron.cli.up import missing_agents, stored_topology
 from deuteron.sandbox import control
 from deuteron.sandbox.cloud import Cloud, State
@@ -50,7 +50,7 @@ class Status(msgspec.Struct, frozen=True):
 @state_option
 @click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
 def status(state: State, as_json: bool) -> None:
-    """Show whether the cloud runs, is ready, and what it consists of.
+    """Show whether the cloud is ready, and its processes.
 
     Ends with status 0 when it is ready to use, else with 1.
     """
@@ -114,7 +114,7 @@ def _print(found: Status) -> None:
     if found.running and found.missing:
         click.echo(f"missing       {', '.join(found.missing)}")
     if not found.running:
-        click.echo("hint: deuteron up starts it", err=True)
+        click.echo(as_typed("hint: deuteron up starts it"), err=True)
     if not found.processes:
         return
     width = max(len(process.name) for process in found.processes)
@@ -147,7 +147,10 @@ def _memory_kib(pid: int | None) -> int | None:
 @click.option("--lines", "-n", type=click.IntRange(min=0), default=20, show_default=True, help="Last lines of each.")
 @click.argument("name", required=False)
 def logs(state: State, follow: bool, lines: int, name: str | None) -> None:
-    """Show what the cloud's processes said; NAME is one of them (api, supervisor, aio-agent, ...) or a host."""
+    """Show what the cloud's processes said.
+
+    NAME is one of them (api, supervisor, aio-agent, ...), or a host.
+    """
     existing_cloud(state)
     files = {path.stem: path for path in sorted(state.logs.glob("*.log"))}
     chosen = {key: path for key, path in files.items() if name is None or key == name or key.startswith(f"{name}-")}
@@ -177,8 +180,13 @@ def _say(key: str, line: str, prefix: bool) -> None:
 @state_option
 @click.option("--cloud", type=click.Choice(["demo", "admin"]), default="demo", show_default=True, help="Who to be.")
 def env(state: State, cloud: str) -> None:
-    """Print what makes `openstack` work in your shell: eval "$(deuteron env)"."""
+    """Print what makes `openstack` work in your shell.
+
+    Use it so: eval "$(deuteron env)"
+    """
     existing_cloud(state)
+    if control.ask(state, control.Ask(do="status")) is None:
+        click.echo(as_typed("the cloud is not running\nhint: deuteron up starts it"), err=True)
     click.echo(f"export OS_CLIENT_CONFIG_FILE={shlex.quote(str(state.clouds_yaml))}")
     click.echo(f"export OS_CLOUD={cloud}")
     # The bundled client, when there is no other.

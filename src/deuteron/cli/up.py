@@ -22,7 +22,7 @@ import msgspec
 
 from deuteron.cli import checks
 from deuteron.cli.client import Client, NotAnswering, Refusal
-from deuteron.cli.options import Refused, state_option, tell_waiting
+from deuteron.cli.options import Refused, as_typed, state_option, tell_waiting
 from deuteron.cli.progress import Progress
 from deuteron.cli.starter import cache_dir, upload_guest, write_clouds_yaml
 from deuteron.model.intent import FirewallDriver
@@ -47,6 +47,8 @@ from deuteron.sandbox.topology import DEFAULT_TEXT, Topology, parse_topology
 SANDBOX_TIMEOUT_S = 30.0
 API_TIMEOUT_S = 60.0
 AGENTS_TIMEOUT_S = 60.0
+NEW_CLOUD_MIB: dict[Dataplane, int] = {"ovs": 128, "none": 48}
+"""The tiny guest as images and, on a host, in its cache; databases and logs."""
 _POLL_S = 0.05
 
 
@@ -102,13 +104,16 @@ def up(
                 if not no_guest:
                     upload_guest(Client(cloud.port, cloud.admin_password), cloud.dataplane, progress)
             except (NotAnswering, Refusal) as error:
-                raise Refused(f"the cloud did not become ready: {error}", "deuteron logs api") from error
+                hint = "deuteron logs api"
+                if isinstance(error, Refusal) and error.status in (413, 507):
+                    hint = f"make room on the disk of {state.folder}, then deuteron up again"
+                raise Refused(f"the cloud did not become ready: {error}", hint) from error
     verb = "is ready" if running is None else "was running already, and is ready"
     click.echo(f'cloud "{cloud.name}" {verb} after {progress.elapsed_s:.1f} s: http://127.0.0.1:{cloud.port}/identity')
     if cloud.dataplane == "none":
         click.echo("its API is whole, its hosts are simulated: servers become ACTIVE, and no packet flows", err=True)
-    program = os.environ.get("DEUTERON_PROGRAM", "deuteron")
-    click.echo(f'next: eval "$({program} env)"; openstack server list    or: {program} openstack server list', err=True)
+    words = 'next: eval "$(deuteron env)"; openstack server list    or: deuteron openstack server list'
+    click.echo(as_typed(words), err=True)
 
 
 @contextlib.contextmanager
@@ -188,6 +193,7 @@ def _start(
         if settled == "ovs":
             busy("KVM" if kvm else "software emulation")
     if old is None:
+        _refuse_small_disk(state, settled)
         cloud = new_cloud(name or state.folder.name, settled, firewall or "openvswitch", port)
     else:
         cloud = msgspec.structs.replace(
@@ -207,6 +213,17 @@ def _start(
     return cloud, topology
 
 
+def _refuse_small_disk(state: State, dataplane: Dataplane) -> None:
+    """A new cloud on a disk that its first images fill is refused before there is anything of it."""
+    needed = NEW_CLOUD_MIB[dataplane]
+    free = shutil.disk_usage(state.folder).free >> 20
+    if free < needed:
+        raise Refused(
+            f"cannot make a cloud in {state.folder}: {free} MiB are free on its disk, and a new cloud takes {needed}",
+            "make room, or choose another disk with --state-dir",
+        )
+
+
 def _settle_dataplane(wanted: Dataplane | None, busy: Callable[[str], None]) -> Dataplane:
     if wanted == "none":
         return "none"
@@ -214,7 +231,7 @@ def _settle_dataplane(wanted: Dataplane | None, busy: Callable[[str], None]) -> 
     if not missing:
         return "ovs"
     words = "; ".join(check.summary for check in missing)
-    hint = next((check.advice for check in missing if check.advice), "deuteron doctor")
+    hint = as_typed(checks.advice_for(missing))
     if wanted == "ovs":
         raise Refused(f"this machine cannot run the data plane: {words}", hint)
     busy("no data plane")
@@ -328,7 +345,9 @@ def _refuse_dead_api(state: State) -> Literal[False]:
     reply = control.ask(state, control.Ask(do="status"))
     for child in reply.children if reply is not None else ():
         if child.name == "api" and child.restarts > 1:
-            raise SupervisorError(f"the API does not start{_last_line(state, 'api')}", "deuteron logs api")
+            # What it ended with, in one line; see `deuteron.api.main`.
+            words = _last_line(state, "api").removeprefix("; its log ends with: ").removeprefix("Error: ")
+            raise SupervisorError(f"the API does not start: {words}", "deuteron logs api")
     return False
 
 
@@ -381,6 +400,8 @@ def _kvm_is_usable() -> bool:
         known = {}
     if boot not in known:
         known = {boot: probe_kvm().usable}
-        note.parent.mkdir(parents=True, exist_ok=True)
-        write_private(note, msgspec.json.encode(known))
+        # Where there is nowhere to keep it, the next `up` probes again.
+        with contextlib.suppress(OSError):
+            note.parent.mkdir(parents=True, exist_ok=True)
+            write_private(note, msgspec.json.encode(known))
     return known[boot]

@@ -386,9 +386,14 @@ SUBNET = Resource(
 
 ALLOWED_PAIR: Final = Keyed((("mac_address", MacAddress()), ("ip_address", Anything())), optional=("mac_address",))
 DHCP_OPTION: Final = Keyed(
-    (("opt_name", Text(64, min_length=1)), ("opt_value", Text(255, nullable=True)), ("ip_version", Choice((4, 6)))),
+    (
+        ("opt_name", Text(64, min_length=1, pattern=r"[A-Za-z0-9_-]+")),
+        ("opt_value", Text(255, nullable=True, pattern=r"[^\x00-\x1f\x7f]*")),
+        ("ip_version", Choice((4, 6))),
+    ),
     optional=("ip_version",),
 )
+"""Both become words of a line that dnsmasq reads: a line break in them would be another line (CVE-2021-40085)."""
 VNIC_TYPES: Final = ("normal", "direct", "direct-physical", "macvtap", "baremetal", "virtio-forwarder", "vdpa",
                      "smart-nic", "remote-managed", "accelerator-direct", "accelerator-direct-physical")
 

@@ -32,8 +32,8 @@ def closed_ancestors(paths: list[Path]) -> dict[Path, list[Path]]:
     return covered
 
 
-def confine(uid: int, writable: Path, readable: list[Path]) -> None:
-    """In a forked child: become `uid` with access to `writable` and `readable`, and nothing of root's.
+def confine(uid: int, writable: Path, readable: list[Path], parent: int) -> None:
+    """In a forked child of `parent`: become `uid` with access to `writable` and `readable`, and nothing of root's.
 
     Raises: OSError if the kernel refuses a step; the child must not go on then.
     """
@@ -56,4 +56,5 @@ def confine(uid: int, writable: Path, readable: list[Path]) -> None:
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
     ns.forbid_new_privileges()
-    ns.die_with_parent(signal.SIGTERM)
+    # At once, and not after the last requests: the next supervisor's API wants the same port and sockets.
+    ns.die_with_parent(signal.SIGKILL, parent)

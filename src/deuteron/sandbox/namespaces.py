@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 import pwd
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -86,9 +87,14 @@ def set_hostname(name: str) -> None:
     _check(_libc.sethostname(raw, ctypes.c_size_t(len(raw))), "sethostname")
 
 
-def die_with_parent(signal_number: int) -> None:
-    """Get `signal_number` when the parent ends. A change of uid clears it, so call this last before exec."""
+def die_with_parent(signal_number: int, parent: int | None = None) -> None:
+    """Get `signal_number` when the parent ends. A change of uid clears it, so call this last before exec.
+
+    With `parent`, a process whose parent ended before this call ends as well, where the kernel would stay silent.
+    """
     _prctl(_PR_SET_PDEATHSIG, signal_number)
+    if parent is not None and os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def adopt_orphans() -> None:
@@ -180,7 +186,9 @@ def write_id_maps(pid: int, maps: IdMaps) -> None:
     for program, rows in (("newuidmap", maps.uids), ("newgidmap", maps.gids)):
         arguments = [program, str(pid), *(str(number) for row in rows for number in row)]
         try:
-            done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+            # Found by the system's own path, as everything in the sandbox is.
+            path = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+            done = subprocess.run(arguments, capture_output=True, text=True, check=False, env=path)
         except FileNotFoundError as error:
             raise NamespaceError(f"cannot find {program}", "sudo apt-get install uidmap") from error
         if done.returncode:

@@ -80,6 +80,7 @@ class Supervisor:
         self._topology = topology
         self._kvm = kvm
         self._source = Path(deuteron.__file__).resolve().parent.parent
+        self._pid = os.getpid()
         self._started_at = time.time()
         self._family = Family()
         self._sandbox: _Sandbox | None = None
@@ -100,7 +101,7 @@ class Supervisor:
         if self._cloud.dataplane == "none":
             for host in self._topology.agents:
                 agent = simulated_agent(host, self._state, sys.executable, self._source)
-                self._family.add(agent, _enter_nothing)
+                self._family.add(agent, lambda: ns.die_with_parent(signal.SIGTERM, self._pid))
         while not stopping.is_set:
             self._family.changed = False
             wait_s = self._family.tick()
@@ -129,10 +130,10 @@ class Supervisor:
             readable = [self._source, Path(sys.prefix), Path(sys.base_prefix)]
             # The system's own folders are open to everybody.
             readable = [path for path in readable if str(path) not in ("/", "/usr", "/usr/local")]
-            confine(self._cloud.api_uid, self._state.api, readable)
+            confine(self._cloud.api_uid, self._state.api, readable, self._pid)
         else:
             ns.forbid_new_privileges()
-            ns.die_with_parent(signal.SIGTERM)
+            ns.die_with_parent(signal.SIGKILL, self._pid)
 
     # --- the sandbox ---------------------------------------------------------------------------------------------
 
@@ -152,7 +153,11 @@ class Supervisor:
         return None
 
     def _hear_sandbox(self, sandbox: _Sandbox) -> None:
-        packet, files, _, _ = socket.recv_fds(sandbox.link, 1 << 20, 8)
+        try:
+            packet, files, _, _ = socket.recv_fds(sandbox.link, 1 << 20, 8)
+        except ConnectionResetError:
+            # It was killed with something from us unread.
+            packet, files = b"", []
         if not packet:
             self._lose_sandbox("the sandbox's init closed its link")
             return
@@ -247,7 +252,8 @@ class Supervisor:
             if question.name in known:
                 self._family.restart(question.name)
             elif self._sandbox is not None:
-                self._sandbox.link.send(msgspec.json.encode(Message(restart=question.name)))
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its end is heard soon
+                    self._sandbox.link.send(msgspec.json.encode(Message(restart=question.name)))
         elif question.do == "enter":
             self._lend_namespaces(question.name, reply, files)
         return reply
@@ -394,10 +400,6 @@ def start_sandbox(init: Callable[[socket.socket], None]) -> _Sandbox:
     sandbox = _Sandbox(int(line.split()[1]), ours)
     ours.send(b"1")
     return sandbox
-
-
-def _enter_nothing() -> None:
-    ns.die_with_parent(signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,19 @@ import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from sqlalchemy import update
+
 from deuteron.api.app import App
 from deuteron.api.cloud import Cloud, HostEntry, Settings
+from deuteron.api.hosts import registry
 from deuteron.api.main import build
+from deuteron.store.database import Tx
+from deuteron.store.hosts_tables import hosts
 from tests.unit.api_hosts.agent import FakeAgent
 
 DATA = b"a disk" * 100
@@ -152,6 +158,19 @@ class World:
 
     async def agent(self, host: str = "h1", **options: Any) -> FakeAgent:
         return await FakeAgent(self.cloud, host, **options).connect()
+
+    async def forget(self, *names: str) -> None:
+        """Let so much time pass since hosts that left were last heard that nobody waits for them any more."""
+        long_ago = (datetime.now(UTC) - timedelta(seconds=2 * registry.ALIVE_S)).isoformat(timespec="milliseconds")
+
+        def age(tx: Tx) -> None:
+            tx.execute(update(hosts).where(hosts.c.name.in_(names)).values(last_heard=long_ago))
+
+        deadline = asyncio.get_running_loop().time() + 5
+        while any(self.cloud.hub.connected(name) for name in names):
+            assert asyncio.get_running_loop().time() < deadline, f"{names} are still connected"
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(self.cloud.database.write, age)
 
 
 @asynccontextmanager

@@ -237,9 +237,30 @@ def test_servers_are_spread_over_living_hosts_and_a_dead_host_gives_its_servers_
             assert {server["OS-EXT-SRV-ATTR:host"] for server in found} == {"h1", "h2"}
             await first.leave()
             await second.leave()
+            await w.forget("h1", "h2")
             for server in found:
                 await w.demo.request("DELETE", f"/compute/v2.1/servers/{server['id']}")
                 await w.demo.until_gone(f"/compute/v2.1/servers/{server['id']}")
+
+    run(test())
+
+
+def test_an_agent_that_restarts_makes_no_new_server_an_error_and_frees_no_address_early(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            old = await started(w)
+            first = next(iter((await w.demo.server(old))["addresses"].values()))[0]["addr"]
+            agent = await w.agent("h1")
+            await agent.leave()
+            image = (await w.demo.get("/image/v2/images"))["images"][0]["id"]
+            assert (await w.demo.request("DELETE", f"/compute/v2.1/servers/{old}")).status == 204
+            new = await w.demo.boot(imageRef=image)
+            assert (await w.demo.server(new))["OS-EXT-STS:task_state"] == "spawning"
+            assert next(iter((await w.demo.server(new))["addresses"].values()))[0]["addr"] != first
+            assert (await w.demo.server(old))["OS-EXT-STS:task_state"] == "deleting"
+            await w.agent("h1")
+            await w.demo.until_status(new, "ACTIVE")
+            await w.demo.until_gone(f"/compute/v2.1/servers/{old}")
 
     run(test())
 

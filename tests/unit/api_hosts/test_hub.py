@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from deuteron.api.cloud import Cloud
 from deuteron.api.hosts import intents, registry
@@ -161,6 +161,25 @@ def test_a_host_is_alive_while_it_is_heard_and_connected(tmp_path: Path) -> None
             assert alive() == ["h1"]
             await agent.leave()
             await until(lambda: alive() == [], "the host is still alive")
+
+    run(test())
+
+
+def test_a_host_that_was_connected_when_the_api_died_is_awaited_from_its_next_start_on(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with running(tmp_path) as cloud:
+            await FakeAgent(cloud, "h1").connect()
+            await FakeAgent(cloud, "h2").connect()
+
+            def as_after_a_long_absence(tx: Tx) -> None:
+                tx.execute(update(hosts).values(last_heard="2020-01-01T00:00:00.000+00:00"))
+                registry.disconnected(tx, "h2")
+                registry.reset(tx)
+
+            await asyncio.to_thread(cloud.database.write, as_after_a_long_absence)
+            with cloud.database.read() as tx:
+                assert registry.alive_hosts(tx, cloud, "compute") == []
+                assert (registry.is_awaited(tx, "h1"), registry.is_awaited(tx, "h2")) == (True, False)
 
     run(test())
 

@@ -139,6 +139,7 @@ def plug(
         if groups is not None:
             values["security_groups"] = list(groups)
         if want.fixed_ip is not None:
+            _refuse_foreign_choice(tx, call, want)
             values["fixed_ips"] = [{"ip_address": want.fixed_ip}]
         try:
             row = network_ports.create_port(tx, call.cloud, call.caller, values)
@@ -147,6 +148,20 @@ def plug(
     if row["binding:vif_type"] == "binding_failed":
         raise Unbound(row["id"], row["binding_refusal"] or "")
     return Nic(row["id"], owned=want.port_id is None, tag=want.tag)
+
+
+def _refuse_foreign_choice(tx: Tx, call: Call, want: Wanted) -> None:
+    """Choosing an address is for the network's owner, through Nova as through Neutron. Raises: Forbidden."""
+    assert want.network_id is not None  # an address is chosen on a network
+    owner = tx.scalar(select(networks.c["project_id"]).where(networks.c["id"] == want.network_id))
+    target = {"project_id": call.caller.project_id, "network:project_id": owner}
+    rule = "create_port:fixed_ips:ip_address"
+    if not call.cloud.policy.check(call.caller, rule, target):
+        raise Forbidden(
+            f"rule:{rule} is disallowed by policy: network {want.network_id} is another project's, which alone chooses "
+            "addresses on it",
+            type="Forbidden",
+        )
 
 
 class Unbound(Exception):

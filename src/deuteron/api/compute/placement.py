@@ -1,6 +1,6 @@
 """Placement: which host takes a server, and why the others do not.
 
-A host takes a server when it is alive, not disabled, and has room: processors 16 times over, memory 1.5
+A host takes a server when it is awaited, not disabled, and has room: processors 16 times over, memory 1.5
 times over, disk once. Among those that can, the one with the most free memory takes it.
 
 Source: nova.conf cpu_allocation_ratio, ram_allocation_ratio, disk_allocation_ratio as of Queens.
@@ -116,7 +116,7 @@ def choose(hosts: Sequence[Host], taken: Mapping[str, Load], flavor: Flavor, wis
 def _reason(host: Host, load: Load, flavor: Flavor, wish: Wish) -> str | None:
     if host.hello is None:
         return "never connected"
-    if not host.alive:
+    if not host.awaited:
         return f"not alive, last heard {host.last_heard}"
     if "nova-compute" in host.disabled_services and wish.host is None:
         return "disabled"

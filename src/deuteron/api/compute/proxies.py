@@ -14,7 +14,7 @@ from sqlalchemy import or_
 
 from deuteron.api.call import Call, Reply
 from deuteron.api.compute import images as bootable_images
-from deuteron.api.compute import paging
+from deuteron.api.compute import access, paging
 from deuteron.api.compute.attributes import group_view, rule_view
 from deuteron.api.compute.bodies import Body, wrapped
 from deuteron.api.compute.errors import invalid
@@ -59,6 +59,7 @@ def list_networks(call: Call, tx: Tx) -> Reply:
 
 def list_groups(call: Call, tx: Tx) -> Reply:
     only_until(call, _LAST)
+    access.require(call, "os-security-groups:get")
     project_id = call.caller.project_id or ""
     everyone = call.caller.is_admin and call.get("all_tenants") is not None
     conditions = () if everyone else (security_groups.c["project_id"] == project_id,)
@@ -67,11 +68,12 @@ def list_groups(call: Call, tx: Tx) -> Reply:
 
 
 def show_group(call: Call, tx: Tx) -> Reply:
-    return Reply(200, {"security_group": group_view(tx, _group(call, tx))})
+    return Reply(200, {"security_group": group_view(tx, _group(call, tx, "os-security-groups:show"))})
 
 
 def create_group(call: Call, tx: Tx) -> Reply:
     only_until(call, _LAST)
+    access.require(call, "os-security-groups:create")
     body = wrapped(call, "security_group").only((), ("name", "description"))
     values = {
         "name": body.name(),
@@ -84,7 +86,7 @@ def create_group(call: Call, tx: Tx) -> Reply:
 
 
 def update_group(call: Call, tx: Tx) -> Reply:
-    row = _group(call, tx)
+    row = _group(call, tx, "os-security-groups:update")
     body = wrapped(call, "security_group").only((), ("name", "description"))
     values = {"name": body.name(), "description": body.text("description") or ""}
     changed = network_groups.update_group(tx, call.cloud, call.caller, row, values)
@@ -92,7 +94,7 @@ def update_group(call: Call, tx: Tx) -> Reply:
 
 
 def remove_group(call: Call, tx: Tx) -> Reply:
-    row = _group(call, tx)
+    row = _group(call, tx, "os-security-groups:delete")
     try:
         network_groups.delete_group(tx, call.cloud, call.caller, row)
     except ApiError as error:
@@ -106,6 +108,7 @@ def create_rule(call: Call, tx: Tx) -> Reply:
     body = wrapped(call, "security_group_rule")
     body.only(("from_port", "to_port", "ip_protocol", "cidr", "group_id"), ("parent_group_id",))
     parent = _by_id(call, tx, str(body.raw["parent_group_id"]))
+    access.require(call, "os-security-groups:rule:create", project_id=parent["project_id"])
     values: Values = {
         "security_group_id": parent["id"],
         "project_id": parent["project_id"],
@@ -131,13 +134,16 @@ def remove_rule(call: Call, tx: Tx) -> Reply:
     row = query.row_by_id(tx, security_group_rules, call.params["id"])
     if row is None or not (call.caller.is_admin or row["project_id"] == call.caller.project_id):
         raise NotFound(f"Rule ({call.params['id']}) not found", type="SecurityGroupRuleNotFound")
+    access.require(call, "os-security-groups:rule:delete", project_id=row["project_id"])
     network_groups.delete_rule(tx, call.cloud, call.caller, row)
     return Reply(202)
 
 
-def _group(call: Call, tx: Tx) -> Values:
+def _group(call: Call, tx: Tx, rule: str) -> Values:
     only_until(call, _LAST)
-    return _by_id(call, tx, call.params["id"])
+    row = _by_id(call, tx, call.params["id"])
+    access.require(call, rule, project_id=row["project_id"])
+    return row
 
 
 def _by_id(call: Call, tx: Tx, group_id: str) -> Values:

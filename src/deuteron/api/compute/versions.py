@@ -33,10 +33,10 @@ def negotiate(call: Call) -> int:
         return MINIMUM
     if asked.lower() == "latest":
         return MAXIMUM
-    match = re.fullmatch(r"([1-9]\d*)\.([1-9]\d*|0)", asked)
+    match = re.fullmatch(r"([1-9][0-9]{0,5})\.([1-9][0-9]{0,5}|0)", asked)
     if match is None:
         raise BadRequest(
-            f"API Version String {asked} is of invalid format. Must be of format MajorNum.MinorNum.",
+            f"API Version String {asked[:80]} is of invalid format. Must be of format MajorNum.MinorNum.",
             type="InvalidAPIVersionString",
         )
     major, minor = int(match[1]), int(match[2])

@@ -7,6 +7,9 @@ network can be made before any agent is there; scheduling of servers goes over t
 Invariants:
 - No row says `connected` while no connection is open: at start of the API all are marked disconnected.
 - A host is alive when it is connected and was heard within `ALIVE_S`.
+- A host is awaited when it is alive, or was within `ALIVE_S` and may be back any moment: an agent that restarts must
+  not turn a new server into an error, or let the addresses of one that still runs be given away. Hosts that were
+  connected when the API ended are awaited from its next start on.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ class Host:
     id: str
     roles: tuple[str, ...]
     alive: bool
+    awaited: bool
     connected: bool
     tunnel_ip: str | None
     bridge_mappings: Mapping[str, str]
@@ -93,9 +97,10 @@ def find(tx: Tx, cloud: Cloud, name: str) -> Host | None:
     return None if row is None and entry is None else _host(name, row, entry, tx.now)
 
 
-def is_alive(tx: Tx, name: str) -> bool:
-    row = tx.first(select(hosts.c.connected, hosts.c.last_heard).where(hosts.c.name == name))
-    return row is not None and _alive(bool(row.connected), row.last_heard, tx.now)
+def is_awaited(tx: Tx, name: str) -> bool:
+    """Whether the host is there, or is expected back soon."""
+    row = tx.first(select(hosts.c.last_heard).where(hosts.c.name == name))
+    return row is not None and _awaited(row.last_heard, tx.now)
 
 
 def alive_hosts(tx: Tx, cloud: Cloud, role: str) -> list[Host]:
@@ -203,8 +208,8 @@ def disconnected(tx: Tx, name: str) -> None:
 
 
 def reset(tx: Tx) -> None:
-    """No host is connected: for the start of the API."""
-    tx.execute(update(hosts).where(hosts.c.connected).values(connected=False))
+    """No host is connected: for the start of the API. Those that were when it ended are awaited from now on."""
+    tx.execute(update(hosts).where(hosts.c.connected).values(connected=False, last_heard=_text(tx.now)))
 
 
 def disable_service(tx: Tx, name: str, binary: str, reason: str | None) -> None:
@@ -225,6 +230,7 @@ def _host(name: str, row: Any, entry: HostEntry | None, now: datetime) -> Host:
         id=host_id(name),
         roles=hello.roles if hello is not None else entry.roles if entry is not None else (),
         alive=row is not None and _alive(bool(row.connected), row.last_heard, now),
+        awaited=row is not None and _awaited(row.last_heard, now),
         connected=row is not None and bool(row.connected),
         tunnel_ip=(hello.tunnel_ip if hello is not None else None) or (entry.tunnel_ip if entry is not None else None),
         bridge_mappings=(hello.bridge_mappings if hello is not None else {})
@@ -240,9 +246,11 @@ def _host(name: str, row: Any, entry: HostEntry | None, now: datetime) -> Host:
 
 
 def _alive(connected: bool, last_heard: str | None, now: datetime) -> bool:
-    return (
-        connected and last_heard is not None and now - datetime.fromisoformat(last_heard) <= timedelta(seconds=ALIVE_S)
-    )
+    return connected and _awaited(last_heard, now)
+
+
+def _awaited(last_heard: str | None, now: datetime) -> bool:
+    return last_heard is not None and now - datetime.fromisoformat(last_heard) <= timedelta(seconds=ALIVE_S)
 
 
 def _text(moment: datetime) -> str:

@@ -48,7 +48,7 @@ def apply(tx: Tx, cloud: Cloud, host: str, report: Report, *, whole: bool) -> No
 def deletions_on_dead_hosts(tx: Tx) -> list[str]:
     """Servers that wait for a dead host to say that they are gone; it removes them when it comes back."""
     rows = tx.all(select(servers.c["id"], servers.c["host"]).where(servers.c["task_state"] == "deleting"))
-    return [row.id for row in rows if row.host is None or not registry.is_alive(tx, row.host)]
+    return [row.id for row in rows if row.host is None or not registry.is_awaited(tx, row.host)]
 
 
 def finish_deletions(tx: Tx, cloud: Cloud, ids: Iterable[str], host: str | None = None) -> None:

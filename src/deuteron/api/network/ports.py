@@ -390,6 +390,9 @@ def _merged_options(present: Sequence[Values], wanted: Sequence[Values]) -> list
     for item in wanted:
         version = item.get("ip_version", 4)
         key = (item["opt_name"], version)
+        if item["opt_name"] == "client-id" and "," in (item.get("opt_value") or ""):
+            # It is a word of the line that ties MAC addresses to an address; a comma would begin another word.
+            raise faults.invalid_value("extra_dhcp_opts", f"'{item['opt_value']}' is not a client id: it has a comma")
         if item.get("opt_value") is None:
             options.pop(key, None)
         else:

@@ -1,0 +1,264 @@
+"""The cloud that is fuzzed: the whole API in this process, one obedient agent, and an object of every kind.
+
+Requests go straight into the ASGI application, so that tens of thousands take a minute; what only a socket can
+carry (broken request lines, slow bodies) is in `test_wire`. Everything the API logs as a defect is kept, and fails
+the test that sees it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import structlog
+
+from deuteron.api.app import App
+from deuteron.api.cloud import Cloud, HostEntry, Settings
+from deuteron.api.main import build
+from tests.unit.api_hosts.agent import FakeAgent
+
+SEED = int(os.environ.get("DEUTERON_FUZZ_SEED", "20260101"))
+"""Of every choice; printed with each failure, so that a run can be repeated."""
+DOMAIN = "default"
+HOST = "h1"
+TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True)
+class Request:
+    method: str
+    path: bytes
+    """As on the wire, without the query."""
+    query: bytes = b""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    body: bytes = b""
+
+    def __str__(self) -> str:
+        text = f"{self.method} {self.path!r}?{self.query[:300]!r} {[*self.headers]!r}"
+        return f"{text} body of {len(self.body)} bytes: {self.body[:600]!r}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class World:
+    cloud: Cloud
+    app: App
+    tokens: dict[str, str] = field(default_factory=dict)
+    ids: dict[str, str] = field(default_factory=dict)
+    """Kind of object to the id of one that is there (until a request deletes it)."""
+    owners: dict[str, str] = field(default_factory=dict)
+    """What must stay for the tokens to stay good: the administrator's own ids."""
+    defects: list[str] = field(default_factory=list)
+
+    async def send(self, request: Request) -> Answer:
+        """Raises: TimeoutError for an answer that does not come, AssertionError for one that is no HTTP."""
+        scope = {
+            "type": "http",
+            "method": request.method,
+            "path": unquote(request.path.decode("latin-1")),
+            "raw_path": request.path,
+            "query_string": request.query,
+            "scheme": "http",
+            "headers": [(name.lower(), value) for name, value in request.headers],
+            "server": ("127.0.0.1", 5000),
+            "client": ("127.0.0.1", 1),
+        }
+        waiting = [{"type": "http.request", "body": request.body, "more_body": False}]
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return waiting.pop(0) if waiting else {"type": "http.disconnect"}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        await asyncio.wait_for(self.app(scope, receive, send), TIMEOUT_S)
+        assert sent and sent[0]["type"] == "http.response.start", f"no answer to {request}"
+        content = b"".join(message.get("body", b"") for message in sent[1:])
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in sent[0]["headers"]}
+        assert not any(character in value for value in headers.values() for character in "\r\n"), headers
+        return Answer(sent[0]["status"], headers, content)
+
+    async def call(self, method: str, path: str, body: Any = None, user: str = "admin", **headers: str) -> Answer:
+        """A plain request of a person."""
+        raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        named = {"x-auth-token": self.tokens.get(user, ""), "accept": "application/json", **headers}
+        path, _, query = path.partition("?")
+        pairs = tuple((name.replace("_", "-").encode(), value.encode()) for name, value in named.items())
+        return await self.send(Request(method, path.encode(), query.encode(), pairs, raw))
+
+    async def make(self, kind: str, path: str, body: Any, **headers: str) -> str:
+        """Create one object and remember its id under `kind`."""
+        answer = await self.call("POST", path, body, **headers)
+        assert answer.status in (200, 201, 202), (path, answer.status, answer.body)
+        found = answer.json
+        while "id" not in found and len(found) == 1:
+            (found,) = found.values()
+        self.ids[kind] = str(found.get("id") or found.get("name"))
+        return self.ids[kind]
+
+    def counts(self) -> dict[str, int]:
+        """Rows of every table, but for the log of changes."""
+        with sqlite3.connect(f"file:{self.cloud.state_dir / 'cloud.db'}?mode=ro", uri=True) as connection:
+            names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            return {
+                name: connection.execute(f'SELECT COUNT(*) FROM "{name}"').fetchone()[0]
+                for name in names
+                if name not in _GROW_BY_THEMSELVES
+            }
+
+
+_GROW_BY_THEMSELVES = frozenset({"changes", "alembic_version", "hosts"})
+
+
+@asynccontextmanager
+async def world(state: Path) -> AsyncIterator[World]:
+    """A cloud with one agent and one object of every kind."""
+    settings = Settings(
+        state_dir=str(state),
+        port=5000,
+        socket=str(state / "api.sock"),
+        admin_password="admin-secret",
+        demo_password="demo-secret",
+        hosts={HOST: HostEntry(token="token", tunnel_ip="10.0.1.1", bridge_mappings={"physnet1": "br-eth2"})},
+    )
+    cloud, app = build(settings)
+    cloud.hub.start(asyncio.get_running_loop())
+    here = World(cloud, app)
+
+    def keep(logger: Any, method: str, event: dict[str, Any]) -> str:
+        if method in ("error", "exception", "critical"):
+            here.defects.append(str(structlog.processors.format_exc_info(logger, method, event)))
+        raise structlog.DropEvent
+
+    before = structlog.get_config()
+    structlog.configure(processors=[keep], cache_logger_on_first_use=False)
+    agent = await FakeAgent(cloud, HOST).connect()
+    try:
+        for user in ("admin", "demo"):
+            await log_in(here, user)
+        await furnish(here)
+        yield here
+    finally:
+        await agent.leave()
+        await cloud.hub.stop()
+        await asyncio.to_thread(app._pool.shutdown)
+        cloud.database.close()
+        structlog.configure(**before)
+
+
+async def log_in(here: World, user: str) -> None:
+    domain = {"id": DOMAIN}
+    identity = {
+        "methods": ["password"],
+        "password": {"user": {"name": user, "domain": domain, "password": f"{user}-secret"}},
+    }
+    scope = {"project": {"name": user, "domain": domain}}
+    answer = await here.call("POST", "/identity/v3/auth/tokens", {"auth": {"identity": identity, "scope": scope}})
+    assert answer.status == 201, answer.body
+    here.tokens[user] = answer.headers["x-subject-token"]
+    token = answer.json["token"]
+    here.owners[f"{user} user"] = token["user"]["id"]
+    here.owners[f"{user} project"] = token["project"]["id"]
+
+
+async def furnish(here: World) -> None:
+    """One object of every kind, wherever none of ours is left."""
+    for kind, (show, path, body, headers) in _FURNITURE.items():
+        if kind in here.ids and (await here.call("GET", show.format(here.ids[kind]))).status == 200:
+            continue
+        filled = json.loads(_fill(json.dumps(body), {**here.owners, **here.ids}))
+        await here.make(kind, _fill(path, here.ids), filled, **headers)
+        if kind == "image":
+            await here.call(
+                "PUT", f"/image/v2/images/{here.ids[kind]}/file", b"disk", content_type="application/octet-stream"
+            )
+
+
+def _fill(text: str, names: Mapping[str, str]) -> str:
+    for name in sorted(names, key=len, reverse=True):
+        text = text.replace(f"${name}", names[name])
+    return text
+
+
+_I, _N, _C, _G = "/identity/v3", "/network/v2.0", "/compute/v2.1", "/image/v2"
+_FURNITURE: dict[str, tuple[str, str, Any, dict[str, str]]] = {
+    "project": (_I + "/projects/{}", _I + "/projects", {"project": {"name": "fuzzed"}}, {}),
+    "user": (_I + "/users/{}", _I + "/users", {"user": {"name": "fuzzed", "default_project_id": "$project"}}, {}),
+    "group": (_I + "/groups/{}", _I + "/groups", {"group": {"name": "fuzzed"}}, {}),
+    "role": (_I + "/roles/{}", _I + "/roles", {"role": {"name": "fuzzed"}}, {}),
+    "domain": (_I + "/domains/{}", _I + "/domains", {"domain": {"name": "fuzzed"}}, {}),
+    "region": (_I + "/regions/{}", _I + "/regions", {"region": {"id": "fuzzed"}}, {}),
+    "service": (_I + "/services/{}", _I + "/services", {"service": {"type": "x", "name": "fuzzed"}}, {}),
+    "endpoint": (
+        _I + "/endpoints/{}", _I + "/endpoints",
+        {"endpoint": {"interface": "public", "url": "http://x", "service_id": "$service"}}, {},
+    ),
+    "credential": (
+        _I + "/credentials/{}", _I + "/credentials",
+        {"credential": {"type": "cert", "blob": "x", "user_id": "$user"}}, {},
+    ),
+    "network": (_N + "/networks/{}", _N + "/networks", {"network": {"name": "fuzzed"}}, {}),
+    "subnet": (
+        _N + "/subnets/{}", _N + "/subnets",
+        {"subnet": {"network_id": "$network", "ip_version": 4, "cidr": "10.0.0.0/24"}}, {},
+    ),
+    "port": (_N + "/ports/{}", _N + "/ports", {"port": {"network_id": "$network"}}, {}),
+    "router": (_N + "/routers/{}", _N + "/routers", {"router": {"name": "fuzzed"}}, {}),
+    "security_group": (
+        _N + "/security-groups/{}", _N + "/security-groups", {"security_group": {"name": "fuzzed"}}, {},
+    ),
+    "security_group_rule": (
+        _N + "/security-group-rules/{}", _N + "/security-group-rules",
+        {"security_group_rule": {"security_group_id": "$security_group", "direction": "ingress", "protocol": "tcp",
+                                 "port_range_min": 22, "port_range_max": 22}}, {},
+    ),
+    "subnetpool": (
+        _N + "/subnetpools/{}", _N + "/subnetpools",
+        {"subnetpool": {"name": "fuzzed", "prefixes": ["10.64.0.0/12"], "default_prefixlen": 24}}, {},
+    ),
+    "address_scope": (
+        _N + "/address-scopes/{}", _N + "/address-scopes", {"address_scope": {"name": "fuzzed", "ip_version": 4}}, {},
+    ),
+    "rbac_policy": (
+        _N + "/rbac-policies/{}", _N + "/rbac-policies",
+        {"rbac_policy": {"object_type": "network", "object_id": "$network", "action": "access_as_shared",
+                         "target_tenant": "$demo project"}}, {},
+    ),
+    "flavor": (
+        _C + "/flavors/{}", _C + "/flavors",
+        {"flavor": {"name": "fuzzed", "ram": 64, "vcpus": 1, "disk": 1, "id": "fuzzed"}}, {},
+    ),
+    "keypair": (_C + "/os-keypairs/{}", _C + "/os-keypairs", {"keypair": {"name": "fuzzed"}}, {}),
+    "server_group": (
+        _C + "/os-server-groups/{}", _C + "/os-server-groups",
+        {"server_group": {"name": "fuzzed", "policies": ["affinity"]}}, {},
+    ),
+    "image": (
+        _G + "/images/{}", _G + "/images",
+        {"name": "fuzzed", "disk_format": "raw", "container_format": "bare", "tags": ["t"]}, {},
+    ),
+    "server": (
+        _C + "/servers/{}", _C + "/servers",
+        {"server": {"name": "fuzzed", "flavorRef": "42", "imageRef": "$image", "networks": [{"uuid": "$network"}]}}, {},
+    ),
+}  # fmt: skip
+"""Kind: where one is shown, where it is made, and of what."""
