@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import threading
 import time
 from collections import Counter
@@ -53,7 +54,11 @@ def test_two_hundred_kills_lose_nothing_and_leak_nothing(cloud: Cloud) -> None:
                         break
                     stop.wait(dice.uniform(0.0, LONGEST_PAUSE_S))
                     kind = dice.choices(list(KINDS), list(KINDS.values()))[0]
-                    killed[_kill(cloud, kind, dice)] += 1
+                    looked = time.monotonic()
+                    done_kind = _kill(cloud, kind, dice)
+                    killed[done_kind] += 1
+                    print(f"{time.monotonic() - begun:7.2f} {kind} -> {done_kind} after {time.monotonic() - looked:.2f} s; "
+                          f"{sum(sum(s.counts.values()) for s in streams)} requests", flush=True)
             finally:
                 stop.set()
             for future in running:
@@ -131,9 +136,16 @@ def _until(wrong: Callable[[], list[str]], what: str, timeout_s: float) -> None:
 def _unlike(before: dict[str, list[str]], after: dict[str, list[str]]) -> list[str]:
     lines = []
     for name in before:
-        lines += [f"{name}: gone: {line}" for line in before[name] if line not in after[name]]
-        lines += [f"{name}: left: {line}" for line in after[name] if line not in before[name]]
+        first, last = ({_without_chance(line) for line in state[name]} for state in (before, after))
+        lines += [f"{name}: gone: {line}" for line in sorted(first - last)]
+        lines += [f"{name}: left: {line}" for line in sorted(last - first)]
     return lines
+
+
+def _without_chance(line: str) -> str:
+    """A hardware address, and what follows from it, is new when a device is made anew."""
+    line = re.sub(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}|fe80::[0-9a-f:]+", "(some)", line)
+    return re.sub(r"state (?:UP|UNKNOWN)", "state up", line)
 
 
 def _remove_everything(streams: list[Stream]) -> None:

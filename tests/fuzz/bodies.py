@@ -36,7 +36,7 @@ _RULE = {
 }  # fmt: skip
 _SERVER = {
     "name": "x", "flavorRef": "42", "imageRef": "$image", "networks": [{"uuid": "$network"}], "metadata": {"a": "b"},
-    "security_groups": [{"name": "default"}], "user_data": "aGVsbG8=", "key_name": "fuzzed", "min_count": 1,
+    "security_groups": [{"name": "default"}], "user_data": "aGVsbG8=", "key_name": "$keypair", "min_count": 1,
     "max_count": 2, "availability_zone": "nova", "config_drive": False, "OS-DCF:diskConfig": "AUTO", "tags": ["t"],
     "description": "d", "accessIPv4": "1.2.3.4", "adminPass": "x", "hostname": "h", "personality": [],
     "block_device_mapping_v2": [{"uuid": "$image", "source_type": "image", "destination_type": "local",

@@ -67,6 +67,8 @@ class World:
     owners: dict[str, str] = field(default_factory=dict)
     """What must stay for the tokens to stay good: the administrator's own ids."""
     defects: list[str] = field(default_factory=list)
+    made: int = 0
+    """How many objects were made so far: part of their names."""
 
     async def send(self, request: Request) -> Answer:
         """Raises: TimeoutError for an answer that does not come, AssertionError for one that is no HTTP."""
@@ -181,12 +183,19 @@ async def log_in(here: World, user: str) -> None:
 
 
 async def furnish(here: World) -> None:
-    """One object of every kind, wherever none of ours is left."""
-    for kind, (show, path, body, headers) in _FURNITURE.items():
-        if kind in here.ids and (await here.call("GET", show.format(here.ids[kind]))).status == 200:
-            continue
-        filled = json.loads(_fill(json.dumps(body), {**here.owners, **here.ids}))
-        await here.make(kind, _fill(path, here.ids), filled, **headers)
+    """One object of every kind, wherever none of ours is left, and quotas that leave room for more."""
+    for project in ("admin project", "demo project"):
+        for path, body in _QUOTAS:
+            answer = await here.call("PUT", path.format(here.owners[project]), body)
+            assert answer.status == 200, answer.body
+    for kind, (show, path, body) in _FURNITURE.items():
+        if kind in here.ids:
+            answer = await here.call("GET", show.format(here.ids[kind]))
+            if answer.status == 200 and (kind != "image" or answer.json["status"] == "active"):
+                continue
+        here.made += 1
+        filled = json.loads(_fill(json.dumps(body), {**here.owners, **here.ids, "made": str(here.made)}))
+        await here.make(kind, path, filled)
         if kind == "image":
             await here.call(
                 "PUT", f"/image/v2/images/{here.ids[kind]}/file", b"disk", content_type="application/octet-stream"
@@ -200,65 +209,70 @@ def _fill(text: str, names: Mapping[str, str]) -> str:
 
 
 _I, _N, _C, _G = "/identity/v3", "/network/v2.0", "/compute/v2.1", "/image/v2"
-_FURNITURE: dict[str, tuple[str, str, Any, dict[str, str]]] = {
-    "project": (_I + "/projects/{}", _I + "/projects", {"project": {"name": "fuzzed"}}, {}),
-    "user": (_I + "/users/{}", _I + "/users", {"user": {"name": "fuzzed", "default_project_id": "$project"}}, {}),
-    "group": (_I + "/groups/{}", _I + "/groups", {"group": {"name": "fuzzed"}}, {}),
-    "role": (_I + "/roles/{}", _I + "/roles", {"role": {"name": "fuzzed"}}, {}),
-    "domain": (_I + "/domains/{}", _I + "/domains", {"domain": {"name": "fuzzed"}}, {}),
-    "region": (_I + "/regions/{}", _I + "/regions", {"region": {"id": "fuzzed"}}, {}),
-    "service": (_I + "/services/{}", _I + "/services", {"service": {"type": "x", "name": "fuzzed"}}, {}),
+_QUOTAS: tuple[tuple[str, Any], ...] = (
+    (_N + "/quotas/{}", {"quota": dict.fromkeys(("network", "subnet", "port", "router", "floatingip", "security_group",
+                                                 "security_group_rule", "rbac_policy", "subnetpool"), -1)}),
+    (_C + "/os-quota-sets/{}", {"quota_set": dict.fromkeys(("instances", "cores", "ram", "key_pairs", "server_groups"), -1)}),
+)  # fmt: skip
+_FURNITURE: dict[str, tuple[str, str, Any]] = {
+    "project": (_I + "/projects/{}", _I + "/projects", {"project": {"name": "fuzzed-$made"}}),
+    "user": (_I + "/users/{}", _I + "/users", {"user": {"name": "fuzzed-$made", "default_project_id": "$project"}}),
+    "group": (_I + "/groups/{}", _I + "/groups", {"group": {"name": "fuzzed-$made"}}),
+    "role": (_I + "/roles/{}", _I + "/roles", {"role": {"name": "fuzzed-$made"}}),
+    "domain": (_I + "/domains/{}", _I + "/domains", {"domain": {"name": "fuzzed-$made"}}),
+    "region": (_I + "/regions/{}", _I + "/regions", {"region": {"id": "fuzzed-$made"}}),
+    "service": (_I + "/services/{}", _I + "/services", {"service": {"type": "x", "name": "fuzzed-$made"}}),
     "endpoint": (
         _I + "/endpoints/{}", _I + "/endpoints",
-        {"endpoint": {"interface": "public", "url": "http://x", "service_id": "$service"}}, {},
+        {"endpoint": {"interface": "public", "url": "http://x", "service_id": "$service"}},
     ),
     "credential": (
         _I + "/credentials/{}", _I + "/credentials",
-        {"credential": {"type": "cert", "blob": "x", "user_id": "$user"}}, {},
+        {"credential": {"type": "cert", "blob": "x", "user_id": "$user"}},
     ),
-    "network": (_N + "/networks/{}", _N + "/networks", {"network": {"name": "fuzzed"}}, {}),
+    "network": (_N + "/networks/{}", _N + "/networks", {"network": {"name": "fuzzed-$made"}}),
     "subnet": (
         _N + "/subnets/{}", _N + "/subnets",
-        {"subnet": {"network_id": "$network", "ip_version": 4, "cidr": "10.0.0.0/24"}}, {},
+        {"subnet": {"network_id": "$network", "ip_version": 4, "cidr": "10.0.0.0/24"}},
     ),
-    "port": (_N + "/ports/{}", _N + "/ports", {"port": {"network_id": "$network"}}, {}),
-    "router": (_N + "/routers/{}", _N + "/routers", {"router": {"name": "fuzzed"}}, {}),
+    "port": (_N + "/ports/{}", _N + "/ports", {"port": {"network_id": "$network"}}),
+    "router": (_N + "/routers/{}", _N + "/routers", {"router": {"name": "fuzzed-$made"}}),
     "security_group": (
-        _N + "/security-groups/{}", _N + "/security-groups", {"security_group": {"name": "fuzzed"}}, {},
+        _N + "/security-groups/{}", _N + "/security-groups", {"security_group": {"name": "fuzzed-$made"}},
     ),
     "security_group_rule": (
         _N + "/security-group-rules/{}", _N + "/security-group-rules",
         {"security_group_rule": {"security_group_id": "$security_group", "direction": "ingress", "protocol": "tcp",
-                                 "port_range_min": 22, "port_range_max": 22}}, {},
+                                 "port_range_min": 22, "port_range_max": 22}},
     ),
     "subnetpool": (
         _N + "/subnetpools/{}", _N + "/subnetpools",
-        {"subnetpool": {"name": "fuzzed", "prefixes": ["10.64.0.0/12"], "default_prefixlen": 24}}, {},
+        {"subnetpool": {"name": "fuzzed-$made", "prefixes": ["10.64.0.0/12"], "default_prefixlen": 24}},
     ),
     "address_scope": (
-        _N + "/address-scopes/{}", _N + "/address-scopes", {"address_scope": {"name": "fuzzed", "ip_version": 4}}, {},
+        _N + "/address-scopes/{}", _N + "/address-scopes", {"address_scope": {"name": "fuzzed-$made", "ip_version": 4}},
     ),
     "rbac_policy": (
         _N + "/rbac-policies/{}", _N + "/rbac-policies",
         {"rbac_policy": {"object_type": "network", "object_id": "$network", "action": "access_as_shared",
-                         "target_tenant": "$demo project"}}, {},
+                         "target_tenant": "$demo project"}},
     ),
     "flavor": (
         _C + "/flavors/{}", _C + "/flavors",
-        {"flavor": {"name": "fuzzed", "ram": 64, "vcpus": 1, "disk": 1, "id": "fuzzed"}}, {},
+        {"flavor": {"name": "fuzzed-$made", "ram": 64, "vcpus": 1, "disk": 1, "id": "fuzzed-$made"}},
     ),
-    "keypair": (_C + "/os-keypairs/{}", _C + "/os-keypairs", {"keypair": {"name": "fuzzed"}}, {}),
+    "keypair": (_C + "/os-keypairs/{}", _C + "/os-keypairs", {"keypair": {"name": "fuzzed-$made"}}),
     "server_group": (
         _C + "/os-server-groups/{}", _C + "/os-server-groups",
-        {"server_group": {"name": "fuzzed", "policies": ["affinity"]}}, {},
+        {"server_group": {"name": "fuzzed-$made", "policies": ["affinity"]}},
     ),
     "image": (
         _G + "/images/{}", _G + "/images",
-        {"name": "fuzzed", "disk_format": "raw", "container_format": "bare", "tags": ["t"]}, {},
+        {"name": "fuzzed-$made", "disk_format": "raw", "container_format": "bare", "tags": ["t"]},
     ),
     "server": (
         _C + "/servers/{}", _C + "/servers",
-        {"server": {"name": "fuzzed", "flavorRef": "42", "imageRef": "$image", "networks": [{"uuid": "$network"}]}}, {},
+        {"server": {"name": "fuzzed-$made", "flavorRef": "42", "imageRef": "$image", "networks": [{"uuid": "$network"}]}},
     ),
 }  # fmt: skip
 """Kind: where one is shown, where it is made, and of what."""

@@ -19,6 +19,7 @@ import structlog
 
 from deuteron.api.call import MAX_BODY_BYTES, Call, Mode, Reply, Route, RouteTable, Service
 from deuteron.api.cloud import Cloud
+from deuteron.model.codecs import whole_number
 from deuteron.model.errors import ApiError, BadRequest, NotFound, TooLarge, Unauthorized
 
 log = structlog.get_logger("deuteron.api")
@@ -207,8 +208,8 @@ async def _pieces(receive: Receive) -> AsyncIterator[bytes]:
 
 
 async def _body(call: Call, receive: Receive) -> bytes:
-    length = call.headers.get("content-length", "0")
-    if length.isascii() and length.isdigit() and int(length) > MAX_BODY_BYTES:
+    length = whole_number(call.headers.get("content-length", "0"))
+    if length is not None and length > MAX_BODY_BYTES:
         raise TooLarge(f"The request body of {length} bytes is too large; at most {MAX_BODY_BYTES} are accepted")
     parts: list[bytes] = []
     size = 0

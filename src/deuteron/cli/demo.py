@@ -243,7 +243,7 @@ def _boot(show: Show, kind: Kind, net: dict[str, Any]) -> dict[str, Any]:
     show.title("Use case 2: boot a virtual machine")
     capture = show.start(HOST, f"timeout 90 ip netns exec qdhcp-{net['id']} tcpdump -l -n -c 2 udp port 67")
     net["capture"] = capture
-    show.openstack(f"server create --image tiny --flavor m1.nano --network net1 --wait vm1 {_SERVER_COLUMNS}")
+    _create_server(show, "vm1", "--network net1")
     server = show.ask("server show vm1")["id"]
     vm: dict[str, Any] = show.ask(f"server show {server}", cloud="admin")
     show.openstack("server list")
@@ -275,6 +275,14 @@ def _boot(show: Show, kind: Kind, net: dict[str, Any]) -> dict[str, Any]:
     )
     show.until("the port is ACTIVE", lambda: str(show.ask(f"port show {port['ID']}")["status"]), "ACTIVE")
     return vm
+
+
+def _create_server(show: Show, name: str, options: str) -> None:
+    try:
+        show.openstack(f"server create --image tiny --flavor m1.nano {options} --wait {name} {_SERVER_COLUMNS}")
+    except Failed as failed:
+        fault = show.ask(f"server show {name}").get("fault")
+        raise Failed(f"{failed}\nits fault: {fault['message'] if fault else 'none was recorded'}") from None
 
 
 def _dhcp(show: Show, net: dict[str, Any], vm: dict[str, Any]) -> None:
@@ -334,10 +342,7 @@ def _route(show: Show, kind: Kind, vm1: dict[str, Any], key: Path) -> tuple[dict
     show.openstack(f"keypair create --public-key {key}.pub demo-key")
     script = key.with_name("ping.sh")
     script.write_text(_PING_SCRIPT.format(outside=OUTSIDE_ADDRESS))
-    show.openstack(
-        "server create --image tiny --flavor m1.nano --network net2 --key-name demo-key "
-        f"--user-data {script} --wait vm2 {_SERVER_COLUMNS}"
-    )
+    _create_server(show, "vm2", f"--network net2 --key-name demo-key --user-data {script}")
     vm2: dict[str, Any] = show.ask("server show vm2")
     show.check(
         "the second server is at 20.20.20.2", vm2["addresses"] == {"net2": ["20.20.20.2"]}, str(vm2["addresses"])

@@ -355,6 +355,21 @@ class Anything:
         return {}
 
 
+MOST = 2**62
+"""The greatest number that `whole_number` tells apart; the store holds 64 bits."""
+
+
+def whole_number(text: str) -> int | None:
+    """The number that `text` writes with ASCII digits alone, at most `MOST`; None for any other text.
+
+    Python itself refuses to read numbers of more than 4,300 digits, and reads other scripts' digits and underscores.
+    """
+    if not text.isascii() or not text.isdigit():
+        return None
+    digits = text.lstrip("0")
+    return MOST if len(digits) > 19 else min(int(digits or "0"), MOST)
+
+
 def is_uuid(text: str) -> bool:
     """Whether `text` reads as a UUID, with or without hyphens, as OpenStack takes it."""
     try:

@@ -82,16 +82,12 @@ def host_processes(host: Host, cloud: Cloud, state: State, python: str, source: 
         ),
         child(
             "ovs-setup",
-            "ovs-vsctl",
-            "--no-wait",
-            "--timeout=10",
-            "init",
-            "--",
-            "set",
-            "Open_vSwitch",
-            ".",
-            f"external_ids:system-id={system_id}",
-            f"external_ids:hostname={host.name}",
+            "sh",
+            "-c",
+            # The version as Debian's start script enters it: `ovs-vsctl show` ends with it.
+            "exec ovs-vsctl --no-wait --timeout=10 init -- set Open_vSwitch . "
+            f"external_ids:system-id={system_id} external_ids:hostname={host.name} "
+            "ovs_version=$(ovs-vswitchd --version | sed -n '1s/.* //p')",
             after=("ovsdb-server",),
             once=True,
         ),

@@ -242,7 +242,7 @@ def show_interface(call: Call, tx: Tx) -> Reply:
 
 def attach_interface(call: Call, tx: Tx) -> Reply:
     row = access.server_for(call, tx, "os-attach-interfaces:create")
-    body = Body("interfaceAttachment", (call.json() or {}).get("interfaceAttachment") if call.raw else {})
+    body = bodies.wrapped(call, "interfaceAttachment") if call.raw else Body("interfaceAttachment", {})
     body.only(["net_id", "port_id", "fixed_ips"] + (["tag"] if call.version >= 49 else []))
     access.require_unlocked(call, row)
     access.require_state(row, "attach_interface", ("active", "paused", "stopped"))

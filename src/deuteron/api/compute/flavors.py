@@ -14,6 +14,7 @@ from deuteron.api.compute.bodies import Body, wrapped
 from deuteron.api.compute.errors import invalid, no_flavor
 from deuteron.api.compute.lifecycle import ServerRow
 from deuteron.api.compute.versions import only_from
+from deuteron.model.codecs import whole_number
 from deuteron.model.compute import FLAVOR, Flavor
 from deuteron.model.errors import BadRequest, Conflict, NotFound
 from deuteron.store.compute_tables import flavors
@@ -206,10 +207,10 @@ def _list(call: Call, tx: Tx, *, detail: bool) -> Reply:
     for name, column in (("minRam", "ram"), ("minDisk", "disk")):
         text = call.get(name)
         if text is not None:
-            try:
-                statement = statement.where(flavors.c[column] >= int(text))
-            except ValueError:
-                raise BadRequest(f"Invalid {name} filter [{text}]", type="HTTPBadRequest") from None
+            number = whole_number(text.removeprefix("-"))
+            if number is None:
+                raise BadRequest(f"Invalid {name} filter [{text}]", type="HTTPBadRequest")
+            statement = statement.where(flavors.c[column] >= (-number if text.startswith("-") else number))
     rows = [row for row in tx.all(statement) if _visible(call, row)]
     sort_key = {"flavorid": "id", "memory_mb": "ram", "root_gb": "disk", "ephemeral_gb": "ephemeral"}.get(
         call.get("sort_key") or "flavorid", call.get("sort_key") or "id"

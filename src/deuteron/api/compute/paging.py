@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from deuteron.api.call import Call
 from deuteron.api.compute.errors import invalid
+from deuteron.model.codecs import whole_number
 from deuteron.model.errors import BadRequest
 
 MAX_LIMIT: Final = 1000
@@ -38,9 +39,10 @@ def limit_of(call: Call) -> int | None:
     text = call.get("limit")
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit()):
+    number = whole_number(text)
+    if number is None:
         raise invalid("limit", text, f"'{text}' does not match '^[0-9]*$'")
-    return min(int(text), MAX_LIMIT)
+    return min(number, MAX_LIMIT)
 
 
 def page(call: Call, rows: Sequence[T], name: str, path: str) -> tuple[Sequence[T], dict[str, Any]]:

@@ -6,7 +6,8 @@ network can be made before any agent is there; scheduling of servers goes over t
 
 Invariants:
 - No row says `connected` while no connection is open: at start of the API all are marked disconnected.
-- A host is alive when it is connected and was heard within `ALIVE_S`.
+- A host is alive when it is connected; the hub ends the connection of one that it did not hear for `ALIVE_S`. The hub
+  measures that with a clock that nobody sets, so a jump of the wall clock kills no host and revives none.
 - A host is awaited when it is alive, or was within `ALIVE_S` and may be back any moment: an agent that restarts must
   not turn a new server into an error, or let the addresses of one that still runs be given away. Hosts that were
   connected when the API ended are awaited from its next start on.
@@ -99,8 +100,8 @@ def find(tx: Tx, cloud: Cloud, name: str) -> Host | None:
 
 def is_awaited(tx: Tx, name: str) -> bool:
     """Whether the host is there, or is expected back soon."""
-    row = tx.first(select(hosts.c.last_heard).where(hosts.c.name == name))
-    return row is not None and _awaited(row.last_heard, tx.now)
+    row = tx.first(select(hosts.c.connected, hosts.c.last_heard).where(hosts.c.name == name))
+    return row is not None and (bool(row.connected) or _awaited(row.last_heard, tx.now))
 
 
 def alive_hosts(tx: Tx, cloud: Cloud, role: str) -> list[Host]:
@@ -229,7 +230,7 @@ def _host(name: str, row: Any, entry: HostEntry | None, now: datetime) -> Host:
         name=name,
         id=host_id(name),
         roles=hello.roles if hello is not None else entry.roles if entry is not None else (),
-        alive=row is not None and _alive(bool(row.connected), row.last_heard, now),
+        alive=row is not None and bool(row.connected),
         awaited=row is not None and _awaited(row.last_heard, now),
         connected=row is not None and bool(row.connected),
         tunnel_ip=(hello.tunnel_ip if hello is not None else None) or (entry.tunnel_ip if entry is not None else None),
@@ -245,12 +246,9 @@ def _host(name: str, row: Any, entry: HostEntry | None, now: datetime) -> Host:
     )
 
 
-def _alive(connected: bool, last_heard: str | None, now: datetime) -> bool:
-    return connected and _awaited(last_heard, now)
-
-
 def _awaited(last_heard: str | None, now: datetime) -> bool:
-    return last_heard is not None and now - datetime.fromisoformat(last_heard) <= timedelta(seconds=ALIVE_S)
+    # Without its sign, or a host gone for good would be awaited for as long as the wall clock was set back.
+    return last_heard is not None and abs(now - datetime.fromisoformat(last_heard)) <= timedelta(seconds=ALIVE_S)
 
 
 def _text(moment: datetime) -> str:

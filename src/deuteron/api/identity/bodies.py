@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, Table, func, select
 
 from deuteron.api.call import MAX_BODY_BYTES, Call, Reply
-from deuteron.model.codecs import Invalid
+from deuteron.model.codecs import Invalid, whole_number
 from deuteron.model.errors import BadRequest, Conflict, NotFound, TooLarge
 from deuteron.model.resource import BadAttribute, Resource, decode_create, decode_update
 from deuteron.store.database import Tx
@@ -142,9 +142,10 @@ def _limited(call: Call, tx: Tx, statement: Select[Any], table: Table) -> tuple[
     text = call.get("limit")
     if text is None:
         return rows, False
-    if not text.isascii() or not text.isdigit():
+    number = whole_number(text)
+    if number is None:
         raise BadRequest(f"Invalid input for field 'limit': {text!r} is not a whole number", type="ValidationError")
-    limit = min(int(text), MAX_LIMIT)
+    limit = min(number, MAX_LIMIT)
     return rows[:limit], 0 < limit < len(rows)
 
 

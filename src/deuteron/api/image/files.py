@@ -29,6 +29,7 @@ from deuteron.api.cloud import Cloud, Settings
 from deuteron.api.image.images import find, moment, remove_image, target, visible_image
 from deuteron.api.image.inspect import Inspection, Refused, inspect_image
 from deuteron.api.image.policies import require
+from deuteron.model.codecs import whole_number
 from deuteron.model.errors import (
     ApiError,
     BadRequest,
@@ -329,14 +330,12 @@ def _range(text: str | None, size: int) -> tuple[int, int] | None:
     if text is None or not text.startswith("bytes=") or "," in text:
         return None
     start, dash, end = text[6:].strip().partition("-")
-    if not dash or not all(part == "" or (part.isascii() and part.isdigit()) for part in (start, end)):
+    first, last = whole_number(start), whole_number(end)
+    if not dash or (start and first is None) or (end and last is None):
         return None
-    if start:
-        last = min(int(end), size - 1) if end else size - 1
-        return int(start), last
-    if not end:
-        return None
-    return max(0, size - int(end)), size - 1
+    if first is not None:
+        return first, size - 1 if last is None else min(last, size - 1)
+    return None if last is None else (max(0, size - last), size - 1)
 
 
 async def _pieces(file: BinaryIO, first: int, length: int) -> AsyncIterator[bytes]:

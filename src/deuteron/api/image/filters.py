@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from deuteron.api.call import Call
-from deuteron.model.codecs import Boolean, Invalid, is_uuid
+from deuteron.model.codecs import Boolean, Invalid, is_uuid, whole_number
 from deuteron.model.errors import BadRequest
 from deuteron.model.image import IMAGE, MEMBER_STATUSES, STATUSES, VISIBILITIES
 
@@ -165,17 +165,19 @@ def _test(name: str, text: str) -> Condition:
 
 
 def _limit(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
+    number = whole_number(text)
+    if number is None:
         raise BadRequest(
             "limit param must be an integer" if not text.startswith("-") else "limit param must be positive"
         )
-    return int(text)
+    return number
 
 
 def _number(name: str, text: str) -> int:
-    if not text.isascii() or not text.isdigit():
+    number = whole_number(text)
+    if number is None:
         raise BadRequest(f"Invalid filter value {text!r} for {name}: a whole number is expected")
-    return int(text)
+    return number
 
 
 def _boolean(name: str, text: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from deuteron.api.call import Call
-from deuteron.model.codecs import Invalid
+from deuteron.model.codecs import Invalid, whole_number
 from deuteron.model.errors import BadRequest, Conflict, Forbidden, TooLarge, Unsupported
 from deuteron.model.image import IMAGE, MAX_PROPERTIES
 
@@ -121,9 +121,9 @@ def _tags_at(tags: list[str], change: Change) -> list[Any]:
     place = change.rest[0]
     if change.verb == "add" and place == "-":
         return [*tags, change.value]
-    if not place.isascii() or not place.isdigit() or int(place) >= len(tags):
+    at = whole_number(place)
+    if at is None or at >= len(tags):
         raise BadRequest(f"Invalid position `{place}` in tags")
-    at = int(place)
     if change.verb == "add":
         return [*tags[:at], change.value, *tags[at:]]
     if change.verb == "replace":

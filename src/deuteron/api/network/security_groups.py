@@ -18,6 +18,7 @@ from deuteron.api.cloud import Cloud
 from deuteron.api.network import faults, quotas, sight
 from deuteron.api.network.kinds import Kind, add, change, find, new_id, remove, touch
 from deuteron.model.caller import Caller
+from deuteron.model.codecs import whole_number
 from deuteron.model.network import SECURITY_GROUP, SECURITY_GROUP_RULE
 from deuteron.store import query
 from deuteron.store.database import Tx
@@ -299,8 +300,9 @@ def _number(protocol: str | None, ethertype: str) -> int | None:
         return 58
     if protocol in PROTOCOLS:
         return PROTOCOLS[protocol]
-    if protocol.isascii() and protocol.isdigit() and int(protocol) <= 255:
-        return int(protocol)
+    number = whole_number(protocol)
+    if number is not None and number <= 255:
+        return number
     names = ", ".join(f"'{name}'" for name in PROTOCOLS)
     raise faults.refused(
         "SecurityGroupRuleInvalidProtocol",
