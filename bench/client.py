@@ -91,7 +91,9 @@ def log_in(port: int, password: str, user: str = "admin") -> Credentials:
 def concurrently(
     credentials: Credentials, clients: int, count: int, work: Callable[[Client, int], float]
 ) -> tuple[list[float], float]:
-    """`count` calls of `work(client, i)` shared by `clients` threads with a connection each: milliseconds, and the wall time in s.
+    """`count` calls of `work(client, i)` shared by `clients` threads with a connection each.
+
+    Returns their milliseconds, and the wall time in seconds.
 
     Raises: the first exception of any thread.
     """

@@ -151,7 +151,9 @@ class Book:
         return next((figure.median for figure in self.figures if figure.name == name), None)
 
 
-HEAD = f"{'figure':<46}{'median':>10}{'p95':>10}{'min':>10} {'':<5}{'target':>10}{'met':>5}{'Neutron':>10}{'times':>8}  note"
+HEAD = (
+    f"{'figure':<46}{'median':>10}{'p95':>10}{'min':>10} {'':<5}{'target':>10}{'met':>5}{'Neutron':>10}{'times':>8}  note"
+)
 
 
 def row(figure: Figure) -> str:
@@ -159,8 +161,9 @@ def row(figure: Figure) -> str:
     target = TARGETS.get(figure.name)
     met = {True: "yes", False: "NO", None: ""}[figure.is_met]
     times = f"{figure.times_better:.1f}" if figure.times_better is not None else ""
+    values = "".join(f"{_short(value):>10}" for value in (figure.median, figure.p95, figure.least))
     return (
-        f"{figure.name:<46}{_short(figure.median):>10}{_short(figure.p95):>10}{_short(figure.least):>10} {figure.unit:<5}"
+        f"{figure.name:<46}{values} {figure.unit:<5}"
         f"{target[0] + ' ' + _short(target[1]) if target else '':>10}{met:>5}{_short(figure.neutron):>10}{times:>8}  "
         f"{figure.note}"
     ).rstrip()

@@ -16,34 +16,43 @@ from pathlib import Path
 import click
 import msgspec
 
-from bench import api, clouds, footprint, wire
+from bench import api, clouds, footprint, server, throughput, wire
 from bench.figures import HEAD, TARGETS, Book, Figure
 
-PARTS = ("up", "footprint", "api", "wire", "restart")
+PARTS = ("up", "footprint", "api", "wire", "restart", "server", "throughput")
 
 
 @click.command()
 @click.option("--only", type=click.Choice(PARTS), multiple=True, help="Run this part; may be repeated.")
 @click.option("--short", is_flag=True, help="A tenth of the repetitions: minutes instead of a quarter of an hour.")
-@click.option("--most-ports", type=int, default=5000, show_default=True, help="Up to how many ports lists are measured.")
+@click.option("--most-ports", type=int, default=5000, show_default=True, help="The longest list.")
 @click.option("--json", "path", type=click.Path(path_type=Path), default=Path("bench.json"), show_default=True)
 def main(only: tuple[str, ...], short: bool, most_ports: int, path: Path) -> None:
-    """Measure the cloud beside its targets and the real Neutron."""
+    """Measure the cloud beside its targets and the real Neutron.
+
+    up and footprint: `up` of a cloud that was there before; memory and processor time when idle. api: one request and
+    lists, hosts simulated. wire: from a request to the packet. restart: the agent's start. server: a server beside the
+    same guest by hand. throughput: TCP through the pipeline beside a bare patch.
+    """
     wanted = only or PARTS
     book = Book(click.echo)
     machine = _machine()
     click.echo(f"{machine['date']}  {machine['system']}  {machine['cpu']}, {machine['cores']} cores, "
                f"load {machine['load']}, fsync {machine['fsync_ms']} ms, loop {machine['loop_ms']} ms")  # fmt: skip
     click.echo(HEAD)
-    if "api" in wanted:
-        with clouds.fresh("--dataplane", "none", "--no-guest") as cloud:
-            api.run(book, cloud, 20 if short else 200, most_ports)
-    if {"up", "footprint"} & set(wanted):
+    if {"up", "footprint", "server", "throughput"} & set(wanted):
         with clouds.fresh() as cloud:
             if "up" in wanted:
                 _warm_up(book, cloud, 2 if short else 5)
             if "footprint" in wanted:
                 footprint.run(book, cloud, 6 if short else 30)
+            if "server" in wanted:
+                server.run(book, cloud, 1 if short else 5)
+            if "throughput" in wanted:
+                throughput.run(book, cloud, 2 if short else 5, 1 if short else 3)
+    if "api" in wanted:
+        with clouds.fresh("--dataplane", "none", "--no-guest") as cloud:
+            api.run(book, cloud, 20 if short else 200, most_ports)
     if "wire" in wanted:
         with clouds.fresh("--no-guest") as cloud:
             wire.run(book, cloud, 4 if short else 20)
@@ -79,8 +88,9 @@ def _json(machine: dict[str, object], figures: list[Figure]) -> bytes:
 
 
 def _machine() -> dict[str, object]:
-    """Where this runs, and how disturbed it is: a sync to disk, and a fixed loop (63 ms at best on the baseline's machine)."""
-    cpu = next((line.partition(":")[2].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
+    """Where this runs, and how disturbed it is: a sync to disk, a fixed loop."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "?")
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "system": f"{platform.system()} {platform.release()}",

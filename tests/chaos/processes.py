@@ -13,8 +13,8 @@ from deuteron.sandbox.cloud import State
 from deuteron.sandbox.errors import SupervisorError
 
 KINDS = {
-    "api": 20, "agent": 22, "ovs-vswitchd": 12, "ovsdb-server": 10, "dnsmasq": 20, "libvirtd": 7, "qemu": 5,
-    "sandbox": 2, "supervisor": 2,
+    "agent": 18, "dnsmasq": 24, "api": 18, "ovs-vswitchd": 12, "ovsdb-server": 10, "libvirtd": 8, "qemu": 5,
+    "sandbox": 3, "supervisor": 2,
 }  # fmt: skip
 """What dies, and how often of a hundred times. What takes all guests along dies rarely: they run in emulation."""
 

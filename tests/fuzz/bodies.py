@@ -5,122 +5,262 @@ from __future__ import annotations
 from typing import Any
 
 _PORT = {
-    "network_id": "$network", "name": "x", "admin_state_up": True, "fixed_ips": [{"subnet_id": "$subnet"}],
-    "mac_address": "fa:16:3e:11:22:33", "security_groups": ["$security_group"], "device_id": "d", "device_owner": "o",
+    "network_id": "$network",
+    "name": "x",
+    "admin_state_up": True,
+    "fixed_ips": [{"subnet_id": "$subnet"}],
+    "mac_address": "fa:16:3e:11:22:33",
+    "security_groups": ["$security_group"],
+    "device_id": "d",
+    "device_owner": "o",
     "allowed_address_pairs": [{"ip_address": "10.0.0.9", "mac_address": "fa:16:3e:11:22:34"}],
-    "extra_dhcp_opts": [{"opt_name": "mtu", "opt_value": "1400", "ip_version": 4}], "port_security_enabled": True,
-    "binding:host_id": "h1", "binding:profile": {"a": 1}, "binding:vnic_type": "normal", "description": "",
-}  # fmt: skip
+    "extra_dhcp_opts": [{"opt_name": "mtu", "opt_value": "1400", "ip_version": 4}],
+    "port_security_enabled": True,
+    "binding:host_id": "h1",
+    "binding:profile": {"a": 1},
+    "binding:vnic_type": "normal",
+    "description": "",
+}
 _SUBNET = {
-    "network_id": "$network", "ip_version": 4, "cidr": "10.9.0.0/24", "gateway_ip": "10.9.0.1", "enable_dhcp": True,
-    "allocation_pools": [{"start": "10.9.0.10", "end": "10.9.0.20"}], "dns_nameservers": ["8.8.8.8"],
-    "host_routes": [{"destination": "10.8.0.0/16", "nexthop": "10.9.0.5"}], "name": "x",
-}  # fmt: skip
+    "network_id": "$network",
+    "ip_version": 4,
+    "cidr": "10.9.0.0/24",
+    "gateway_ip": "10.9.0.1",
+    "enable_dhcp": True,
+    "allocation_pools": [{"start": "10.9.0.10", "end": "10.9.0.20"}],
+    "dns_nameservers": ["8.8.8.8"],
+    "host_routes": [{"destination": "10.8.0.0/16", "nexthop": "10.9.0.5"}],
+    "name": "x",
+}
 _SUBNET6 = {
-    "network_id": "$network", "ip_version": 6, "cidr": "fd00:9::/64", "ipv6_ra_mode": "slaac",
+    "network_id": "$network",
+    "ip_version": 6,
+    "cidr": "fd00:9::/64",
+    "ipv6_ra_mode": "slaac",
     "ipv6_address_mode": "slaac",
-}  # fmt: skip
+}
 _NETWORK = {
-    "name": "x", "admin_state_up": True, "shared": False, "mtu": 1400, "router:external": False, "description": "",
-    "provider:network_type": "vxlan", "provider:segmentation_id": 77, "port_security_enabled": True,
-    "availability_zone_hints": ["nova"], "is_default": False,
-}  # fmt: skip
+    "name": "x",
+    "admin_state_up": True,
+    "shared": False,
+    "mtu": 1400,
+    "router:external": False,
+    "description": "",
+    "provider:network_type": "vxlan",
+    "provider:segmentation_id": 77,
+    "port_security_enabled": True,
+    "availability_zone_hints": ["nova"],
+    "is_default": False,
+}
 _ROUTER = {
-    "name": "x", "admin_state_up": True, "routes": [{"destination": "10.7.0.0/16", "nexthop": "10.0.0.5"}],
-    "external_gateway_info": {"network_id": "$network", "enable_snat": True,
-                              "external_fixed_ips": [{"subnet_id": "$subnet", "ip_address": "172.24.4.50"}]},
-}  # fmt: skip
+    "name": "x",
+    "admin_state_up": True,
+    "external_gateway_info": {
+        "network_id": "$public",
+        "enable_snat": True,
+        "external_fixed_ips": [{"subnet_id": "$public_subnet", "ip_address": "172.24.4.50"}],
+    },
+}
+_ROUTE = {"destination": "10.7.0.0/16", "nexthop": "172.24.4.1"}
 _RULE = {
-    "security_group_id": "$security_group", "direction": "ingress", "ethertype": "IPv4", "protocol": "tcp",
-    "port_range_min": 80, "port_range_max": 90, "remote_ip_prefix": "10.0.0.0/8",
-}  # fmt: skip
+    "security_group_id": "$security_group",
+    "direction": "ingress",
+    "ethertype": "IPv4",
+    "protocol": "tcp",
+    "port_range_min": 80,
+    "port_range_max": 90,
+    "remote_ip_prefix": "10.0.0.0/8",
+}
 _SERVER = {
-    "name": "x", "flavorRef": "42", "imageRef": "$image", "networks": [{"uuid": "$network"}], "metadata": {"a": "b"},
-    "security_groups": [{"name": "default"}], "user_data": "aGVsbG8=", "key_name": "$keypair", "min_count": 1,
-    "max_count": 2, "availability_zone": "nova", "config_drive": False, "OS-DCF:diskConfig": "AUTO", "tags": ["t"],
-    "description": "d", "accessIPv4": "1.2.3.4", "adminPass": "x", "hostname": "h", "personality": [],
-    "block_device_mapping_v2": [{"uuid": "$image", "source_type": "image", "destination_type": "local",
-                                 "boot_index": 0, "delete_on_termination": True}],
-}  # fmt: skip
+    "name": "x",
+    "flavorRef": "42",
+    "imageRef": "$image",
+    "networks": [{"uuid": "$network"}],
+    "metadata": {"a": "b"},
+    "security_groups": [{"name": "default"}],
+    "user_data": "aGVsbG8=",
+    "key_name": "$keypair",
+    "min_count": 1,
+    "max_count": 2,
+    "availability_zone": "nova",
+    "config_drive": False,
+    "OS-DCF:diskConfig": "AUTO",
+    "tags": ["t"],
+    "description": "d",
+    "accessIPv4": "1.2.3.4",
+    "adminPass": "x",
+    "hostname": "h",
+    "personality": [],
+    "block_device_mapping_v2": [
+        {
+            "uuid": "$image",
+            "source_type": "image",
+            "destination_type": "local",
+            "boot_index": 0,
+            "delete_on_termination": True,
+        }
+    ],
+}
 _ACTIONS: list[Any] = [
-    {"reboot": {"type": "SOFT"}}, {"os-stop": None}, {"os-start": None}, {"pause": None}, {"unpause": None},
-    {"suspend": None}, {"resume": None}, {"lock": {"locked_reason": "x"}}, {"unlock": None},
-    {"os-getConsoleOutput": {"length": 5}}, {"addSecurityGroup": {"name": "default"}},
-    {"removeSecurityGroup": {"name": "default"}}, {"rebuild": {"imageRef": "$image", "name": "y", "metadata": {}}},
-    {"os-resetState": {"state": "active"}}, {"resize": {"flavorRef": "1"}}, {"createImage": {"name": "x", "metadata": {}}},
-    {"changePassword": {"adminPass": "x"}}, {"addFloatingIp": {"address": "1.2.3.4"}}, {"forceDelete": None},
-    {"os-migrateLive": {"host": None, "block_migration": "auto"}}, {"shelve": None}, {"rescue": {"adminPass": "x"}},
-    {"addFixedIp": {"networkId": "$network"}}, {"os-getVNCConsole": {"type": "novnc"}}, {"injectNetworkInfo": None},
-]  # fmt: skip
+    {"reboot": {"type": "SOFT"}},
+    {"os-stop": None},
+    {"os-start": None},
+    {"pause": None},
+    {"unpause": None},
+    {"suspend": None},
+    {"resume": None},
+    {"lock": {"locked_reason": "x"}},
+    {"unlock": None},
+    {"os-getConsoleOutput": {"length": 5}},
+    {"addSecurityGroup": {"name": "default"}},
+    {"removeSecurityGroup": {"name": "default"}},
+    {"rebuild": {"imageRef": "$image", "name": "y", "metadata": {}}},
+    {"os-resetState": {"state": "active"}},
+    {"resize": {"flavorRef": "1"}},
+    {"createImage": {"name": "x", "metadata": {}}},
+    {"changePassword": {"adminPass": "x"}},
+    {"addFloatingIp": {"address": "1.2.3.4"}},
+    {"forceDelete": None},
+    {"os-migrateLive": {"host": None, "block_migration": "auto"}},
+    {"shelve": None},
+    {"rescue": {"adminPass": "x"}},
+    {"addFixedIp": {"networkId": "$network"}},
+    {"os-getVNCConsole": {"type": "novnc"}},
+    {"injectNetworkInfo": None},
+]
 _USER = {
-    "name": "x", "domain_id": "default", "default_project_id": "$project", "enabled": True, "email": "a@b",
-    "description": "d", "options": {"ignore_password_expiry": True}, "extra": 1,
-}  # fmt: skip
-_PROJECT = {"name": "x", "domain_id": "default", "parent_id": "default", "enabled": True, "tags": ["a"], "is_domain": False}
+    "name": "x",
+    "domain_id": "default",
+    "default_project_id": "$project",
+    "enabled": True,
+    "email": "a@b",
+    "description": "d",
+    "options": {"ignore_password_expiry": True},
+    "extra": 1,
+}
+_PROJECT = {
+    "name": "x",
+    "domain_id": "default",
+    "parent_id": "default",
+    "enabled": True,
+    "tags": ["a"],
+    "is_domain": False,
+}
 _AUTH = {
     "auth": {
-        "identity": {"methods": ["password"],
-                     "password": {"user": {"name": "demo", "domain": {"id": "default"}, "password": "demo-secret"}}},
+        "identity": {
+            "methods": ["password"],
+            "password": {"user": {"name": "demo", "domain": {"id": "default"}, "password": "demo-secret"}},
+        },
         "scope": {"project": {"name": "demo", "domain": {"id": "default"}}},
     }
-}  # fmt: skip
+}
 _TOKEN = {"auth": {"identity": {"methods": ["token"], "token": {"id": "x"}}, "scope": {"system": {"all": True}}}}
 _APPLICATION = {
-    "auth": {"identity": {"methods": ["application_credential"],
-                          "application_credential": {"id": "x", "secret": "y", "user": {"id": "z"}}}}
-}  # fmt: skip
+    "auth": {
+        "identity": {
+            "methods": ["application_credential"],
+            "application_credential": {"id": "x", "secret": "y", "user": {"id": "z"}},
+        }
+    }
+}
 _N, _C, _I, _G = "/v2.0", "/v2.1", "/v3", "/v2"
 BODIES: dict[tuple[str, str], list[Any]] = {
     ("POST", _N + "/networks"): [{"network": _NETWORK}, {"networks": [_NETWORK, {"name": "y"}]}],
     ("PUT", _N + "/networks/{id}"): [{"network": {"name": "y", "mtu": 1300, "shared": True, "admin_state_up": False}}],
     ("POST", _N + "/subnets"): [
-        {"subnet": _SUBNET}, {"subnet": _SUBNET6}, {"subnet": {"network_id": "$network", "subnetpool_id": "$subnetpool",
-                                                               "ip_version": 4, "prefixlen": 26}},
+        {"subnet": _SUBNET},
+        {"subnet": _SUBNET6},
+        {"subnet": {"network_id": "$network", "subnetpool_id": "$subnetpool", "ip_version": 4, "prefixlen": 26}},
         {"subnets": [_SUBNET, _SUBNET6]},
     ],
     ("PUT", _N + "/subnets/{id}"): [
-        {"subnet": {"name": "y", "gateway_ip": None, "enable_dhcp": False, "dns_nameservers": ["1.1.1.1"],
-                    "allocation_pools": [{"start": "10.0.0.10", "end": "10.0.0.200"}], "host_routes": []}}
+        {
+            "subnet": {
+                "name": "y",
+                "gateway_ip": None,
+                "enable_dhcp": False,
+                "dns_nameservers": ["1.1.1.1"],
+                "allocation_pools": [{"start": "10.0.0.10", "end": "10.0.0.200"}],
+                "host_routes": [],
+            }
+        }
     ],
-    ("POST", _N + "/ports"): [{"port": _PORT}, {"ports": [_PORT, {"network_id": "$network"}]}, {"port": {"network_id": "$network"}}],
+    ("POST", _N + "/ports"): [
+        {"port": _PORT},
+        {"ports": [_PORT, {"network_id": "$network"}]},
+        {"port": {"network_id": "$network"}},
+    ],
     ("PUT", _N + "/ports/{id}"): [{"port": {name: _PORT[name] for name in _PORT if name != "network_id"}}],
     ("POST", _N + "/routers"): [{"router": _ROUTER}, {"router": {"name": "y"}}],
-    ("PUT", _N + "/routers/{id}"): [{"router": _ROUTER}],
+    ("PUT", _N + "/routers/{id}"): [{"router": _ROUTER}, {"router": {"routes": [_ROUTE]}}],
     ("PUT", _N + "/routers/{id}/add_router_interface"): [{"subnet_id": "$subnet"}, {"port_id": "$port"}],
     ("PUT", _N + "/routers/{id}/remove_router_interface"): [{"subnet_id": "$subnet"}, {"port_id": "$port"}],
-    ("PUT", _N + "/routers/{id}/add_extraroutes"): [{"router": {"routes": _ROUTER["routes"]}}],
-    ("PUT", _N + "/routers/{id}/remove_extraroutes"): [{"router": {"routes": _ROUTER["routes"]}}],
+    ("PUT", _N + "/routers/{id}/add_extraroutes"): [{"router": {"routes": [_ROUTE]}}],
+    ("PUT", _N + "/routers/{id}/remove_extraroutes"): [{"router": {"routes": [_ROUTE]}}],
     ("POST", _N + "/floatingips"): [
-        {"floatingip": {"floating_network_id": "$network", "port_id": "$port", "fixed_ip_address": "10.0.0.2",
-                        "floating_ip_address": "172.24.4.60", "description": "x"}}
+        {"floatingip": {"floating_network_id": "$public"}},
+        {
+            "floatingip": {
+                "floating_network_id": "$public",
+                "port_id": "$port",
+                "fixed_ip_address": "10.0.0.2",
+                "floating_ip_address": "172.24.4.60",
+                "description": "x",
+            }
+        },
     ],
     ("PUT", _N + "/floatingips/{id}"): [{"floatingip": {"port_id": "$port", "description": "y"}}],
     ("POST", _N + "/security-groups"): [{"security_group": {"name": "x", "description": "y", "stateful": True}}],
     ("PUT", _N + "/security-groups/{id}"): [{"security_group": {"name": "z", "description": "y"}}],
     ("POST", _N + "/security-group-rules"): [
-        {"security_group_rule": _RULE}, {"security_group_rules": [_RULE, {**_RULE, "protocol": "icmp"}]},
+        {"security_group_rule": _RULE},
+        {"security_group_rules": [_RULE, {**_RULE, "protocol": "icmp"}]},
     ],
     ("POST", _N + "/subnetpools"): [
-        {"subnetpool": {"name": "x", "prefixes": ["10.128.0.0/16"], "default_prefixlen": 24, "min_prefixlen": 20,
-                        "max_prefixlen": 30, "shared": False, "address_scope_id": None, "default_quota": 3}}
+        {
+            "subnetpool": {
+                "name": "x",
+                "prefixes": ["10.128.0.0/16"],
+                "default_prefixlen": 24,
+                "min_prefixlen": 20,
+                "max_prefixlen": 30,
+                "shared": False,
+                "address_scope_id": None,
+                "default_quota": 3,
+            }
+        }
     ],
-    ("PUT", _N + "/subnetpools/{id}"): [{"subnetpool": {"prefixes": ["10.64.0.0/11"], "max_prefixlen": 29, "name": "y"}}],
+    ("PUT", _N + "/subnetpools/{id}"): [
+        {"subnetpool": {"prefixes": ["10.64.0.0/11"], "max_prefixlen": 29, "name": "y"}}
+    ],
     ("POST", _N + "/address-scopes"): [{"address_scope": {"name": "x", "ip_version": 4, "shared": False}}],
     ("PUT", _N + "/address-scopes/{id}"): [{"address_scope": {"name": "y", "shared": True}}],
     ("POST", _N + "/rbac-policies"): [
-        {"rbac_policy": {"object_type": "network", "object_id": "$network", "action": "access_as_shared",
-                         "target_tenant": "*"}}
+        {
+            "rbac_policy": {
+                "object_type": "network",
+                "object_id": "$network",
+                "action": "access_as_shared",
+                "target_tenant": "*",
+            }
+        }
     ],
     ("PUT", _N + "/rbac-policies/{id}"): [{"rbac_policy": {"target_tenant": "$project"}}],
     ("PUT", _N + "/quotas/{project}"): [{"quota": {"network": 5, "port": -1, "security_group_rule": 9}}],
     ("PUT", _N + "/agents/{id}"): [{"agent": {"admin_state_up": True, "description": "x"}}],
     ("POST", _C + "/servers"): [
-        {"server": _SERVER}, {"server": {"name": "y", "flavorRef": "42", "imageRef": "$image", "networks": "none"}},
-        {"server": {"name": "y", "flavorRef": "42", "imageRef": "$image", "networks": "auto"},
-         "os:scheduler_hints": {"group": "$server_group"}},
+        {"server": _SERVER},
+        {"server": {"name": "y", "flavorRef": "42", "imageRef": "$image", "networks": "none"}},
+        {
+            "server": {"name": "y", "flavorRef": "42", "imageRef": "$image", "networks": "auto"},
+            "os:scheduler_hints": {"group": "$server_group"},
+        },
         {"server": {"name": "y", "flavorRef": "42", "imageRef": "$image", "networks": [{"port": "$port"}]}},
     ],
-    ("PUT", _C + "/servers/{id}"): [{"server": {"name": "y", "description": "z", "accessIPv4": "1.2.3.4", "hostname": "a"}}],
+    ("PUT", _C + "/servers/{id}"): [
+        {"server": {"name": "y", "description": "z", "accessIPv4": "1.2.3.4", "hostname": "a"}}
+    ],
     ("POST", _C + "/servers/{id}/action"): _ACTIONS,
     ("POST", _C + "/servers/{id}/metadata"): [{"metadata": {"a": "b"}}],
     ("PUT", _C + "/servers/{id}/metadata"): [{"metadata": {"a": "b"}}],
@@ -128,17 +268,31 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ("PUT", _C + "/servers/{id}/tags"): [{"tags": ["a", "b"]}],
     ("POST", _C + "/servers/{id}/os-interface"): [
         {"interfaceAttachment": {"net_id": "$network", "fixed_ips": [{"ip_address": "10.0.0.77"}]}},
-        {"interfaceAttachment": {"port_id": "$port"}}, {"interfaceAttachment": {}},
+        {"interfaceAttachment": {"port_id": "$port"}},
+        {"interfaceAttachment": {}},
     ],
     ("POST", _C + "/servers/{id}/os-volume_attachments"): [{"volumeAttachment": {"volumeId": "x"}}],
     ("POST", _C + "/servers/{id}/remote-consoles"): [{"remote_console": {"protocol": "vnc", "type": "novnc"}}],
     ("POST", _C + "/flavors"): [
-        {"flavor": {"name": "x", "ram": 64, "vcpus": 1, "disk": 1, "id": "auto", "swap": 0, "rxtx_factor": 1.0,
-                    "OS-FLV-EXT-DATA:ephemeral": 0, "os-flavor-access:is_public": True, "description": "x"}}
+        {
+            "flavor": {
+                "name": "x",
+                "ram": 64,
+                "vcpus": 1,
+                "disk": 1,
+                "id": "auto",
+                "swap": 0,
+                "rxtx_factor": 1.0,
+                "OS-FLV-EXT-DATA:ephemeral": 0,
+                "os-flavor-access:is_public": True,
+                "description": "x",
+            }
+        }
     ],
     ("PUT", _C + "/flavors/{id}"): [{"flavor": {"description": "y"}}],
     ("POST", _C + "/flavors/{id}/action"): [
-        {"addTenantAccess": {"tenant": "$project"}}, {"removeTenantAccess": {"tenant": "$project"}},
+        {"addTenantAccess": {"tenant": "$project"}},
+        {"removeTenantAccess": {"tenant": "$project"}},
     ],
     ("POST", _C + "/flavors/{id}/os-extra_specs"): [{"extra_specs": {"hw:cpu_policy": "shared"}}],
     ("PUT", _C + "/flavors/{id}/os-extra_specs/{key}"): [{"a": "b"}],
@@ -151,24 +305,45 @@ BODIES: dict[tuple[str, str], list[Any]] = {
         {"server_group": {"name": "x", "policy": "anti-affinity", "rules": {"max_server_per_host": 1}}},
     ],
     ("PUT", _C + "/os-services/{id}"): [
-        {"status": "enabled"}, {"status": "disabled", "disabled_reason": "x", "forced_down": False},
+        {"status": "enabled"},
+        {"status": "disabled", "disabled_reason": "x", "forced_down": False},
         {"host": "h1", "binary": "nova-compute"},
     ],
     ("PUT", _C + "/os-quota-sets/{id}"): [{"quota_set": {"instances": 5, "cores": -1, "force": True}}],
     ("POST", _C + "/os-security-groups"): [{"security_group": {"name": "x", "description": "y"}}],
     ("PUT", _C + "/os-security-groups/{id}"): [{"security_group": {"name": "x", "description": "y"}}],
     ("POST", _C + "/os-security-group-rules"): [
-        {"security_group_rule": {"parent_group_id": "$security_group", "ip_protocol": "tcp", "from_port": 1,
-                                 "to_port": 2, "cidr": "10.0.0.0/8", "group_id": None}}
+        {
+            "security_group_rule": {
+                "parent_group_id": "$security_group",
+                "ip_protocol": "tcp",
+                "from_port": 1,
+                "to_port": 2,
+                "cidr": "10.0.0.0/8",
+                "group_id": None,
+            }
+        }
     ],
     ("POST", _G + "/images"): [
-        {"name": "x", "disk_format": "qcow2", "container_format": "bare", "visibility": "private", "min_disk": 1,
-         "min_ram": 1, "protected": False, "tags": ["a"], "id": "00000000-0000-0000-0000-00000000000a", "own": "property"}
+        {
+            "name": "x",
+            "disk_format": "qcow2",
+            "container_format": "bare",
+            "visibility": "private",
+            "min_disk": 1,
+            "min_ram": 1,
+            "protected": False,
+            "tags": ["a"],
+            "id": "00000000-0000-0000-0000-00000000000a",
+            "own": "property",
+        }
     ],
     ("PATCH", _G + "/images/{id}"): [
-        [{"op": "replace", "path": "/name", "value": "y"}], [{"op": "add", "path": "/x", "value": "y"}],
+        [{"op": "replace", "path": "/name", "value": "y"}],
+        [{"op": "add", "path": "/x", "value": "y"}],
         [{"op": "add", "path": "/tags/-", "value": "t"}, {"op": "remove", "path": "/tags/0"}],
-        [{"op": "replace", "path": "/visibility", "value": "shared"}], [{"op": "replace", "path": "/min_ram", "value": 5}],
+        [{"op": "replace", "path": "/visibility", "value": "shared"}],
+        [{"op": "replace", "path": "/min_ram", "value": 5}],
     ],
     ("POST", _G + "/images/{id}/members"): [{"member": "$project"}],
     ("PUT", _G + "/images/{id}/members/{member_id}"): [{"status": "accepted"}],
@@ -177,9 +352,17 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ("PATCH", _I + "/users/{id}"): [{"user": _USER}],
     ("POST", _I + "/users/{id}/password"): [{"user": {"original_password": "x", "password": "y"}}],
     ("POST", _I + "/users/{id}/application_credentials"): [
-        {"application_credential": {"name": "x", "description": "d", "expires_at": "2030-01-01T00:00:00",
-                                    "roles": [{"name": "member"}], "unrestricted": False, "secret": "s",
-                                    "access_rules": [{"path": "/v2.1/servers", "method": "GET", "service": "compute"}]}}
+        {
+            "application_credential": {
+                "name": "x",
+                "description": "d",
+                "expires_at": "2030-01-01T00:00:00",
+                "roles": [{"name": "member"}],
+                "unrestricted": False,
+                "secret": "s",
+                "access_rules": [{"path": "/v2.1/servers", "method": "GET", "service": "compute"}],
+            }
+        }
     ],
     ("POST", _I + "/projects"): [{"project": _PROJECT}],
     ("PATCH", _I + "/projects/{id}"): [{"project": {"name": "y", "description": "z", "options": {}, "tags": ["a"]}}],
@@ -199,6 +382,8 @@ BODIES: dict[tuple[str, str], list[Any]] = {
         {"endpoint": {"interface": "public", "region_id": "RegionOne", "url": "http://x", "service_id": "$service"}}
     ],
     ("PATCH", _I + "/endpoints/{id}"): [{"endpoint": {"url": "http://y", "interface": "admin", "enabled": False}}],
-    ("POST", _I + "/credentials"): [{"credential": {"type": "cert", "blob": "x", "user_id": "$user", "project_id": "$project"}}],
+    ("POST", _I + "/credentials"): [
+        {"credential": {"type": "cert", "blob": "x", "user_id": "$user", "project_id": "$project"}}
+    ],
     ("PATCH", _I + "/credentials/{id}"): [{"credential": {"blob": "y", "type": "totp"}}],
-}  # fmt: skip
+}

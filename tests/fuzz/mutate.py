@@ -20,7 +20,8 @@ from tests.fuzz.world import SEED, Request, World
 
 _STRANGE: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 2**31, 2**63 - 1, 2**63, 2**64, -(2**63) - 1, 10**400, 0.5, 1e308, -0.0, "", " ",
-    "x" * 256, "x" * 70_000, "\0", "a\0b", "é", "日本", "\u202e", "\ud83d\ude00", "\ufeff", "\x7f\x80", "null", "None", "true", "1e5",
+    "x" * 256, "x" * 70_000, "\0", "a\0b", "é", "日本", "\u202e", "\ud83d\ude00", "\ufeff", "\x7f\x80", "null", "None",
+    "true", "1e5",
     "../../../../etc/passwd", "%00", "%s%n", "{}", "'; DROP TABLE x; --", "<script>", "1.2.3.4", "1.2.3.4/33", "::1",
     "10.0.0.0/0", "fe80::/10", "::/0", "255.255.255.255", "ff:ff:ff:ff:ff:ff", "00:00:00:00:00:00", "default",
     "00000000-0000-0000-0000-000000000000", "0" * 32, [], {}, [[]], [None], [{}], {"": None}, {"id": 1}, ["a", "a"],
@@ -49,9 +50,12 @@ _HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"range", b"bytes=" + b"9" * 5000 + b"-"), (b"range", b"bits=1"), (b"content-range", b"bytes 1-2/3"),
     (b"x-subject-token", b""), (b"x-subject-token", b"\xff\xfe"), (b"x-subject-token", b"gAAAAA" + b"A" * 300),
     (b"host", b""), (b"host", b"\xff"), (b"host", b"a" * 2000), (b"host", b"evil.example/path?x#y"),
-    (b"content-length", b"-5"), (b"content-length", b"9" * 40), (b"content-length", b"abc"), (b"x-forwarded-for", b"\xff"),
-    (b"expect", b"100-continue"), (b"transfer-encoding", b"chunked"), (b"x-auth-token", b"\xe9"), (b"x-roles", b"admin"),
-    (b"x-image-meta-size", b"-1"), (b"x-openstack-image-size", b"x"), (b"accept-language", b"\xff"), (b"openstack-system-scope", b"all"),
+    (b"content-length", b"-5"), (b"content-length", b"9" * 40), (b"content-length", b"abc"), (b"x-forwarded-for",
+    b"\xff"),
+    (b"expect", b"100-continue"), (b"transfer-encoding", b"chunked"), (b"x-auth-token", b"\xe9"), (b"x-roles",
+    b"admin"),
+    (b"x-image-meta-size", b"-1"), (b"x-openstack-image-size", b"x"), (b"accept-language", b"\xff"),
+    (b"openstack-system-scope", b"all"),
     (b"x-identity-status", b"Confirmed"), (b"x-project-id", b"x"), (b"upgrade", b"websocket"),
 )  # fmt: skip
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "get", "\u00e9")
@@ -62,10 +66,13 @@ _ID_KINDS = (
     ("rbac-policies", "rbac_policy"), ("servers", "server"), ("flavors", "flavor"), ("os-keypairs", "keypair"),
     ("os-server-groups", "server_group"), ("images", "image"), ("users", "user"), ("groups", "group"),
     ("projects", "project"), ("domains", "domain"), ("roles", "role"), ("regions", "region"), ("services", "service"),
-    ("endpoints", "endpoint"), ("credentials", "credential"), ("os-interface", "port"), ("quotas", "project"),
-    ("os-quota-sets", "project"), ("members", "project"), ("application_credentials", "credential"), ("implies", "role"),
+    ("endpoints", "endpoint"), ("agents", "agent"), ("os-services", "compute_service"),
+    ("os-hypervisors", "hypervisor"), ("credentials", "credential"), ("os-interface", "port"), ("quotas", "project"),
+    ("os-quota-sets", "project"), ("members", "project"), ("application_credentials", "credential"), ("implies",
+    "role"),
 )  # fmt: skip
-_KIND_OF = dict(_ID_KINDS)
+KIND_OF = dict(_ID_KINDS)
+"""A collection in a path to the kind of object that follows it."""
 
 
 class Mutator:
@@ -122,7 +129,9 @@ class Mutator:
             return good
         if chance < 0.94:
             return self._world.tokens["demo"].encode()
-        return rng.choice((b"", b"x", good[:-1], good + b"A", _damage(rng, good), good.lower(), b"\xff" * 200, b"gAAAAA=="))
+        return rng.choice(
+            (b"", b"x", good[:-1], good + b"A", _damage(rng, good), good.lower(), b"\xff" * 200, b"gAAAAA==")
+        )
 
     def _path(self, rng: random.Random, prefix: str, template: str) -> bytes:
         segments = [part for part in template.split("/") if part]
@@ -131,7 +140,7 @@ class Mutator:
             if not segment.startswith("{"):
                 made.append(segment)
                 continue
-            known = self._world.ids.get(_KIND_OF.get(segments[place - 1], ""), "")
+            known = self._world.ids.get(KIND_OF.get(segments[place - 1], ""), "")
             if known and rng.random() < 0.75:
                 made.append(known)
             else:
@@ -235,7 +244,9 @@ def _damage(rng: random.Random, raw: bytes) -> bytes:
 _BENDS: tuple[Callable[[random.Random, bytes], bytes], ...] = (
     lambda rng, path: path + b"/",
     lambda rng, path: path.replace(b"/", b"//"),
-    lambda rng, path: path + rng.choice((b".json", b"/..", b"/../..", b"/.", b"%2f", b"%00", b"%", b"%ff%fe", b";x=y", b"\\")),
+    lambda rng, path: (
+        path + rng.choice((b".json", b"/..", b"/../..", b"/.", b"%2f", b"%00", b"%", b"%ff%fe", b";x=y", b"\\"))
+    ),
     lambda rng, path: b"/" + path[1:].upper(),
     lambda rng, path: path[: rng.randrange(1, len(path) + 1)],
     lambda rng, path: re.sub(rb"/v[0-9.]+", rng.choice((b"/v9", b"/v", b"", b"/v2.0.0", b"/v1")), path),

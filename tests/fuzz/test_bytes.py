@@ -22,7 +22,8 @@ BATCH = 16
 """As many at once, so that writes meet in one commit."""
 LISTS = (
     "/network/v2.0/{}".format, ("networks", "subnets", "ports", "routers", "floatingips", "security-groups",
-                                "security-group-rules", "subnetpools", "address-scopes", "rbac-policies", "agents", "quotas"),
+                                "security-group-rules", "subnetpools", "address-scopes", "rbac-policies", "agents",
+                                "quotas"),
 ), (
     "/compute/v2.1/{}".format, ("servers/detail", "flavors/detail", "os-keypairs", "os-server-groups", "os-services",
                                 "os-hypervisors/detail", "limits", "os-security-groups", "os-simple-tenant-usage"),

@@ -188,6 +188,8 @@ async def furnish(here: World) -> None:
         for path, body in _QUOTAS:
             answer = await here.call("PUT", path.format(here.owners[project]), body)
             assert answer.status == 200, answer.body
+    for kind, path, collection in _FOUND:
+        (here.ids[kind], *_) = [str(item["id"]) for item in (await here.call("GET", path)).json[collection]]
     for kind, (show, path, body) in _FURNITURE.items():
         if kind in here.ids:
             answer = await here.call("GET", show.format(here.ids[kind]))
@@ -212,8 +214,17 @@ _I, _N, _C, _G = "/identity/v3", "/network/v2.0", "/compute/v2.1", "/image/v2"
 _QUOTAS: tuple[tuple[str, Any], ...] = (
     (_N + "/quotas/{}", {"quota": dict.fromkeys(("network", "subnet", "port", "router", "floatingip", "security_group",
                                                  "security_group_rule", "rbac_policy", "subnetpool"), -1)}),
-    (_C + "/os-quota-sets/{}", {"quota_set": dict.fromkeys(("instances", "cores", "ram", "key_pairs", "server_groups"), -1)}),
+    (_C + "/os-quota-sets/{}", {"quota_set": dict.fromkeys(("instances", "cores", "ram", "key_pairs",
+    "server_groups"), -1)}),
 )  # fmt: skip
+_FOUND = (
+    ("public", _N + "/networks?name=public", "networks"),
+    ("public_subnet", _N + "/subnets?name=public-subnet", "subnets"),
+    ("agent", _N + "/agents", "agents"),
+    ("compute_service", _C + "/os-services", "services"),
+    ("hypervisor", _C + "/os-hypervisors", "hypervisors"),
+)
+"""What every cloud has: its kind, and the list to look it up in."""
 _FURNITURE: dict[str, tuple[str, str, Any]] = {
     "project": (_I + "/projects/{}", _I + "/projects", {"project": {"name": "fuzzed-$made"}}),
     "user": (_I + "/users/{}", _I + "/users", {"user": {"name": "fuzzed-$made", "default_project_id": "$project"}}),
@@ -237,6 +248,9 @@ _FURNITURE: dict[str, tuple[str, str, Any]] = {
     ),
     "port": (_N + "/ports/{}", _N + "/ports", {"port": {"network_id": "$network"}}),
     "router": (_N + "/routers/{}", _N + "/routers", {"router": {"name": "fuzzed-$made"}}),
+    "floatingip": (
+        _N + "/floatingips/{}", _N + "/floatingips", {"floatingip": {"floating_network_id": "$public"}},
+    ),
     "security_group": (
         _N + "/security-groups/{}", _N + "/security-groups", {"security_group": {"name": "fuzzed-$made"}},
     ),
@@ -272,7 +286,8 @@ _FURNITURE: dict[str, tuple[str, str, Any]] = {
     ),
     "server": (
         _C + "/servers/{}", _C + "/servers",
-        {"server": {"name": "fuzzed-$made", "flavorRef": "42", "imageRef": "$image", "networks": [{"uuid": "$network"}]}},
+        {"server": {"name": "fuzzed-$made", "flavorRef": "42", "imageRef": "$image",
+        "networks": [{"uuid": "$network"}]}},
     ),
 }  # fmt: skip
 """Kind: where one is shown, where it is made, and of what."""

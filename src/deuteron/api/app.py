@@ -17,9 +17,8 @@ from urllib.parse import parse_qsl
 import msgspec
 import structlog
 
-from deuteron.api.call import MAX_BODY_BYTES, Call, Mode, Reply, Route, RouteTable, Service
+from deuteron.api.call import BODY_TIMEOUT_S, Call, Mode, Reply, Route, RouteTable, Service
 from deuteron.api.cloud import Cloud
-from deuteron.model.codecs import whole_number
 from deuteron.model.errors import ApiError, BadRequest, NotFound, TooLarge, Unauthorized
 
 log = structlog.get_logger("deuteron.api")
@@ -30,8 +29,6 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 WebSocketHandler = Callable[[Cloud, Scope, Receive, Send], Awaitable[None]]
 
 _ENCODER = msgspec.json.Encoder()
-BODY_TIMEOUT_S = 30.0
-"""A client that sends its body slower than this is answered 408."""
 
 
 class App:
@@ -126,7 +123,7 @@ class App:
             call.receive = _pieces(receive)
             streamed: Reply = await route.handler(call)
             return streamed
-        call.raw = await _body(call, receive)
+        await call.read_body()
         service.prepare(call)
         if route.mode is Mode.READ:
             answer: Reply = await self._read(lambda tx: self._run(route, call, tx))
@@ -198,32 +195,16 @@ def _token(call: Call) -> str:
 
 async def _pieces(receive: Receive) -> AsyncIterator[bytes]:
     while True:
-        message = await asyncio.wait_for(receive(), BODY_TIMEOUT_S)
+        try:
+            message = await asyncio.wait_for(receive(), BODY_TIMEOUT_S)
+        except TimeoutError:
+            raise TooSlow(f"The request body stopped arriving for {BODY_TIMEOUT_S:.0f} s") from None
         if message["type"] == "http.disconnect":
             raise BadRequest("The client closed the connection before the body was complete")
         if message.get("body"):
             yield message["body"]
         if not message.get("more_body"):
             return
-
-
-async def _body(call: Call, receive: Receive) -> bytes:
-    length = whole_number(call.headers.get("content-length", "0"))
-    if length is not None and length > MAX_BODY_BYTES:
-        raise TooLarge(f"The request body of {length} bytes is too large; at most {MAX_BODY_BYTES} are accepted")
-    parts: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            async for piece in _pieces(receive):
-                size += len(piece)
-                if size > MAX_BODY_BYTES:
-                    raise TooLarge(f"The request body is too large; at most {MAX_BODY_BYTES} bytes are accepted")
-                parts.append(piece)
-    except TimeoutError:
-        message = f"The request body did not arrive within {BODY_TIMEOUT_S:.0f} s"
-        raise BadRequest(message, type="HTTPBadRequest") from None
-    return b"".join(parts)
 
 
 async def _send(send: Send, reply: Reply, call: Call | None, request_id: str, head: bool) -> None:

@@ -7,6 +7,7 @@ mode ASYNC is `async (call) -> Reply` and manages its own transactions: only for
 
 from __future__ import annotations
 
+import asyncio
 import enum
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,12 +16,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from deuteron.model.caller import Caller
-from deuteron.model.errors import ApiError, BadRequest, NotAllowed, NotFound
+from deuteron.model.codecs import whole_number
+from deuteron.model.errors import ApiError, BadRequest, NotAllowed, NotFound, TooLarge, TooSlow
 
 if TYPE_CHECKING:
     from deuteron.api.cloud import Cloud
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
+BODY_TIMEOUT_S = 30.0
+"""A client that sends its body slower than this is answered 408; one that streams an image, each piece of it."""
 
 
 class Mode(enum.Enum):
@@ -59,7 +63,7 @@ class Call:
     """Scheme, host and port the client used: `http://127.0.0.1:5000`."""
     client: str = ""
     receive: AsyncIterator[bytes] | None = None
-    """The body in pieces, for ASYNC handlers only."""
+    """The body in pieces; only ASYNC handlers find any left."""
     _caller: Caller | None = None
     version: Any = None
     """The service's negotiated version (a microversion), set by its `prepare`."""
@@ -72,6 +76,26 @@ class Call:
         if self._caller is None:
             raise RuntimeError("the route has no authenticated caller")
         return self._caller
+
+    async def read_body(self) -> None:
+        """Read the whole body into `raw`. Raises: TooLarge, TooSlow; BadRequest when the client went away."""
+        length = whole_number(self.headers.get("content-length", "0"))
+        if length is not None and length > MAX_BODY_BYTES:
+            raise TooLarge(f"The request body of {length} bytes is too large; at most {MAX_BODY_BYTES} are accepted")
+        if self.receive is None:
+            return
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                async for piece in self.receive:
+                    size += len(piece)
+                    if size > MAX_BODY_BYTES:
+                        raise TooLarge(f"The request body is too large; at most {MAX_BODY_BYTES} bytes are accepted")
+                    parts.append(piece)
+        except TimeoutError:
+            raise TooSlow(f"The request body did not arrive within {BODY_TIMEOUT_S:.0f} s") from None
+        self.raw = b"".join(parts)
 
     def json(self) -> Any:
         """The body as JSON. Raises: BadRequest."""

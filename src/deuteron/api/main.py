@@ -28,6 +28,7 @@ from deuteron.api.hosts.hub import Hub
 from deuteron.api.identity.tokens import Tokens
 from deuteron.api.policy import Policy
 from deuteron.api.root import Root
+from deuteron.api.wire import BoundedHttp
 from deuteron.store.database import Database, Tx
 from deuteron.store.migrate import NewerSchema
 
@@ -56,8 +57,8 @@ def build(settings: Settings) -> tuple[Cloud, App]:
         compute.bootstrap(tx, settings)
 
     database.write(bootstrap)
-    services = (Root(), identity.SERVICE(), network.SERVICE(), image.SERVICE(), compute.SERVICE(), internal.SERVICE())
-    return cloud, App(cloud, services, websockets={"internal": hub.websocket})
+    services = (identity.SERVICE(), network.SERVICE(), image.SERVICE(), compute.SERVICE())
+    return cloud, App(cloud, (Root(services), *services, internal.SERVICE()), websockets={"internal": hub.websocket})
 
 
 @click.command()
@@ -102,7 +103,7 @@ async def _serve(settings: Settings, cloud: Cloud, app: App) -> None:
     agents = _unix_socket(Path(settings.socket))
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=BoundedHttp,
         log_config=None,
         access_log=False,
         lifespan="off",

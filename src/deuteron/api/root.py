@@ -1,26 +1,42 @@
-"""The root of the endpoint: which services are here, for people and for `up` to see that the API answers."""
+"""The root of the endpoint: which services are here, for people and for `up` to see that the API answers, and their
+OpenAPI document.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from deuteron.api.call import Call, Reply, Route
+from deuteron.api import openapi
+from deuteron.api.call import Call, Reply, Route, Service
 from deuteron.model.errors import ApiError
 
 
 class Root:
+    """`services` are those that users speak to."""
+
     name = "root"
     prefix = ""
     exact_paths = False
 
+    def __init__(self, services: tuple[Service, ...] = ()) -> None:
+        self._services = services
+
     def routes(self) -> tuple[Route, ...]:
-        return (Route("GET", "/", _index, auth=False),)
+        return (
+            Route("GET", "/", _index, auth=False),
+            Route("GET", "/openapi.json", self._document, auth=False),
+        )
 
     def prepare(self, call: Call) -> None:
         pass
 
     def error(self, call: Call | None, error: ApiError) -> Reply:
-        return Reply(error.status, {"error": {"code": error.status, "title": error.type, "message": error.message}})
+        headers = {"Allow": error.detail} if error.status == 405 else {}
+        body = {"error": {"code": error.status, "title": error.type, "message": error.message}}
+        return Reply(error.status, body, headers)
+
+    def _document(self, call: Call, tx: Any) -> Reply:
+        return Reply(200, openapi.document((self, *self._services), call.base_url))
 
 
 def _index(call: Call, tx: Any) -> Reply:

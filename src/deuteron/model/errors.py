@@ -7,6 +7,7 @@
     ├── NotFound        404  no such object, or not one the caller may see
     ├── NotAllowed      405  the path exists, the method does not
     ├── NotAcceptable   406  a version or media type we do not speak
+    ├── TooSlow         408  the body did not arrive in time
     ├── Conflict        409  the request contradicts the present state
     ├── TooLarge        413  the body exceeds what we read
     ├── Unsupported     415  the body is of a kind we do not read
@@ -59,6 +60,11 @@ class NotAllowed(ApiError):
 class NotAcceptable(ApiError):
     status = 406
     default_type = "HTTPNotAcceptable"
+
+
+class TooSlow(ApiError):
+    status = 408
+    default_type = "HTTPRequestTimeout"
 
 
 class Conflict(ApiError):

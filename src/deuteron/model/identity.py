@@ -40,8 +40,8 @@ class Options:
         return {"type": "object", "additionalProperties": True}
 
 
-_NAME = Text(min_length=1, max_length=255, pattern=r"(?s).*\S.*")
-_SHORT_NAME = Text(min_length=1, max_length=64, pattern=r"(?s).*\S.*")
+_NAME = Text(min_length=1, max_length=255, pattern=r"[\s\S]*\S[\s\S]*")
+_SHORT_NAME = Text(min_length=1, max_length=64, pattern=r"[\s\S]*\S[\s\S]*")
 _DESCRIPTION = Text(max_length=None, nullable=True)
 _ID = Text(min_length=1, max_length=64, pattern=r"[A-Za-z0-9_-]+")
 _OPTIONAL_ID = Text(min_length=1, max_length=64, nullable=True)

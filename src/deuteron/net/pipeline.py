@@ -75,6 +75,14 @@ def _goto(table: int) -> Miss:
 
 _DROP = Miss(0, "drop")
 
+_FRAGMENTED_DHCP_ANSWERS = tuple(
+    Miss(95, f"resubmit(,{DROPPED})", f"ct_state={state}-inv+trk,ct_nw_proto=17,ct_tp_src={source},ct_tp_dst={to},{family}")
+    for family, server, client in (("ip", 67, 68), ("ipv6", 547, 546))
+    for state, source, to in (("-rpl", server, client), ("+rpl", client, server))
+)
+"""A fragment shows no ports to the tables, so 71 cannot know it for an answer of a DHCP server; connection tracking,
+which puts fragments together, can. Ports of a tracked connection are those of its first packet."""
+
 TABLES: tuple[Table, ...] = (
     Table(
         "integration",
@@ -142,8 +150,8 @@ TABLES: tuple[Table, ...] = (
         "integration",
         RULES_EGRESS,
         "RULES_EGRESS_TABLE",
-        "The egress rules of the port's security groups.",
-        (Miss(50, f"resubmit(,{DROPPED})", "ct_state=+inv+trk"), _DROP),
+        "The egress rules of the port's security groups; before them, DHCP answers that came here in fragments.",
+        (*_FRAGMENTED_DHCP_ANSWERS, Miss(50, f"resubmit(,{DROPPED})", "ct_state=+inv+trk"), _DROP),
     ),
     Table(
         "integration",

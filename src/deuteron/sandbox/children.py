@@ -6,7 +6,7 @@ A `Family` owns child processes of the calling process. It never blocks: the own
 - A child starts when all children named in `after` are ready. It is ready when each path in `ready`
   exists in the child's own view of the file system (a socket: when it accepts), or, for a `once` child,
   when it has ended with status 0.
-- A child that ends is started again, after 0.2 s at first, twice as long each time up to 10 s. One that
+- A child that ends is started again, after 0.2 s at first, twice as long each time up to 5 s. One that
   lived for 3 s begins at 0.2 s again: what cannot run at all ends sooner, and what was killed should be back at once.
 - Children get their own session, so that a Ctrl-C in the terminal that ran `up` does not reach them.
 """
@@ -27,7 +27,7 @@ from typing import Literal
 import msgspec
 
 FIRST_DELAY_S = 0.2
-LONGEST_DELAY_S = 10.0
+LONGEST_DELAY_S = 5.0
 SETTLED_AFTER_S = 3.0
 POLL_S = 0.02
 LOG_LIMIT_BYTES = 16 * 1024 * 1024

@@ -30,10 +30,12 @@ from sqlalchemy.engine import CursorResult
 from sqlalchemy.pool import NullPool
 
 from deuteron.store import migrate
+from deuteron.store.prepared import Parameters, Prepared, Result, control
 from deuteron.store.schema import changes
 
 T = TypeVar("T")
 
+_RECORD = Prepared(insert(changes))
 _BATCH = 128
 """How many waiting writes share one commit at most."""
 
@@ -58,6 +60,10 @@ class Tx:
 
     def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         return self.connection.execute(statement, parameters)
+
+    def run(self, statement: Prepared, parameters: Parameters | Sequence[Parameters] | None = None) -> Result:
+        """A prepared statement: for what every request does."""
+        return statement.run(self.connection, parameters)
 
     def all(self, statement: Executable) -> Sequence[Row[*tuple[Any, ...]]]:
         return self.connection.execute(statement).all()
@@ -117,14 +123,14 @@ class Database:
             connection = self.engine.connect()
             self._local.connection = connection
             self._readers.append(connection)
-        connection.exec_driver_sql("BEGIN")
+        control(connection, "BEGIN")
         tx = Tx(connection, self._clock(), writable=False)
         self._local.tx = tx
         try:
             yield tx
         finally:
             self._local.tx = None
-            connection.exec_driver_sql("ROLLBACK")
+            control(connection, "ROLLBACK")
 
     def submit(self, function: Callable[[Tx], T]) -> Future[T]:
         """Queue a write; the future resolves once its commit is durable, or with the function's exception."""
@@ -173,10 +179,10 @@ class Database:
         heard: list[tuple[int, Sequence[Change]]] = []
         revision = self.revision
         try:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            control(connection, "BEGIN IMMEDIATE")
             for job in jobs:
                 tx = Tx(connection, self._clock(), writable=True)
-                connection.exec_driver_sql("SAVEPOINT job")
+                control(connection, "SAVEPOINT job")
                 try:
                     result = job.function(tx)
                     if tx.recorded:
@@ -184,16 +190,16 @@ class Database:
                         recorded = tuple(dict.fromkeys(tx.recorded))
                         connection.execute(insert(changes), _log_rows(revision, recorded))
                         heard.append((revision, recorded))
-                    connection.exec_driver_sql("RELEASE job")
+                    control(connection, "RELEASE job")
                     outcomes.append((job, result, None))
                 except BaseException as error:
-                    connection.exec_driver_sql("ROLLBACK TO job")
-                    connection.exec_driver_sql("RELEASE job")
+                    control(connection, "ROLLBACK TO job")
+                    control(connection, "RELEASE job")
                     outcomes.append((job, None, error))
-            connection.exec_driver_sql("COMMIT")
+            control(connection, "COMMIT")
         except BaseException as error:  # the disk is full, the file is gone: nobody's write was acknowledged
             with contextlib.suppress(Exception):  # no transaction was open: BEGIN itself failed
-                connection.exec_driver_sql("ROLLBACK")
+                control(connection, "ROLLBACK")
             for job in jobs:
                 job.future.set_exception(error)
             return

@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, Table, Text,
 
 from deuteron.model import identity
 from deuteron.store.database import Tx
+from deuteron.store.prepared import Prepared
 from deuteron.store.schema import Json, metadata, table_for
 
 projects = table_for(identity.PROJECT, Column("extra", Json))
@@ -75,12 +76,12 @@ state = Table(
 )
 """`revision`: see above. `password <user>`: hash of the password the settings gave last."""
 
-_REVISION = select(state.c.number).where(state.c.name == "revision")
+_REVISION = Prepared(select(state.c.number).where(state.c.name == "revision"))
 
 
 def identity_revision(tx: Tx) -> int:
     """The present revision of everything that tokens depend on."""
-    return tx.scalar(_REVISION) or 0
+    return tx.run(_REVISION).scalar() or 0
 
 
 def tokens_may_change(tx: Tx) -> None:

@@ -9,7 +9,7 @@ The order of a list is total (the id comes last), so a page continues exactly wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,7 @@ from sqlalchemy import (
 )
 
 from deuteron.store.database import Tx
+from deuteron.store.prepared import Prepared
 from deuteron.store.schema import Json
 
 Values = dict[str, Any]
@@ -61,7 +62,7 @@ def row_by_id(tx: Tx, table: Table, object_id: str, *conditions: ColumnElement[b
     """The decoded row, when it is there and fulfils the conditions."""
     if conditions:
         return first(tx, table, table.c.id == object_id, *conditions)
-    found = tx.execute(statements(table).by_id, {"id_": object_id}).first()
+    found = tx.run(statements(table).by_id, {"id_": object_id}).first()
     return None if found is None else dict(zip(statements(table).keys, found, strict=True))
 
 
@@ -79,25 +80,38 @@ def rows(tx: Tx, table: Table, *conditions: ColumnElement[bool], order_by: Seque
     return run(tx, table, statement)
 
 
-def run(tx: Tx, table: Table, statement: Executable, parameters: Any = None) -> list[Values]:
-    """The rows of a statement that selects the whole table, for statements that a module prepares once."""
+def run(tx: Tx, table: Table, statement: Prepared | Executable, parameters: Any = None) -> list[Values]:
+    """The rows of a statement that selects the whole table."""
     keys = statements(table).keys
-    return [dict(zip(keys, row, strict=True)) for row in tx.execute(statement, parameters).all()]
+    found: Iterable[Any]
+    if isinstance(statement, Prepared):
+        found = tx.run(statement, parameters)
+    else:
+        found = tx.execute(statement, parameters)
+    return [dict(zip(keys, row, strict=True)) for row in found]
 
 
 def add(tx: Tx, table: Table, values: Values) -> None:
     """Insert one row."""
-    tx.execute(statements(table).insert, values)
+    tx.run(statements(table).insert, values)
 
 
 def change(tx: Tx, table: Table, object_id: str, values: Values) -> None:
     """Set columns of one row."""
-    tx.execute(update(table).where(table.c.id == bindparam("id_")).values(values), {"id_": object_id})
+    kept = statements(table).updates
+    names = tuple(values)
+    statement = kept.get(names)
+    if statement is None:
+        setting = {name: bindparam(name, type_=table.c[name].type) for name in names}
+        statement = Prepared(update(table).where(table.c.id == bindparam("id_")).values(setting))
+        if len(kept) < _MOST_UPDATES:
+            kept[names] = statement
+    tx.run(statement, {**values, "id_": object_id})
 
 
 def remove(tx: Tx, table: Table, object_id: str) -> None:
     """Delete one row."""
-    tx.execute(statements(table).delete, {"id_": object_id})
+    tx.run(statements(table).delete, {"id_": object_id})
 
 
 def count(tx: Tx, table: Table, *conditions: ColumnElement[bool]) -> int:
@@ -178,14 +192,17 @@ def _beyond(table: Table, order: Sequence[Order], marker: Mapping[str, Any], bac
 
 @dataclass(frozen=True)
 class Statements:
-    """The statements of a table that requests use most, built once: building costs more than running."""
+    """The statements of a table that requests use most, prepared once."""
 
     keys: tuple[str, ...]
-    by_id: Select[Any]
-    insert: Any
-    delete: Any
+    by_id: Prepared
+    insert: Prepared
+    delete: Prepared
+    updates: dict[tuple[str, ...], Prepared]
+    """By the columns that are set."""
 
 
+_MOST_UPDATES = 200
 _STATEMENTS: dict[str, Statements] = {}
 
 
@@ -197,9 +214,10 @@ def statements(table: Table) -> Statements:
         key: ColumnElement[bool] = table.c.id == bindparam("id_") if keyed else literal_column("0") == 1
         found = Statements(
             keys=tuple(column.key for column in table.columns),
-            by_id=select(table).where(key),
-            insert=insert(table),
-            delete=delete(table).where(key),
+            by_id=Prepared(select(table).where(key)),
+            insert=Prepared(insert(table)),
+            delete=Prepared(delete(table).where(key)),
+            updates={},
         )
         _STATEMENTS[table.name] = found
     return found

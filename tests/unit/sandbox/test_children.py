@@ -102,7 +102,25 @@ def test_a_child_that_keeps_failing_is_tried_less_and_less_often(tmp_path: Path)
         delays.append(round(wait_s, 3))
         now[0] += wait_s
     end_running(family)
-    assert delays == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
+    assert delays == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0]
+
+
+def test_a_child_that_worked_before_it_was_killed_is_back_at_once_however_often(tmp_path: Path) -> None:
+    now = [0.0]
+    family = Family(clock=lambda: now[0])
+    family.add(spec("killed", "exec sleep 60", tmp_path), nothing)
+    delays: list[float] = []
+    for _ in range(4):
+        found = keep_until(family, lambda found: found["killed"].state == "running")
+        now[0] += 4.0
+        os.kill(found["killed"].pid or 0, signal.SIGKILL)
+        keep_until(family, lambda found: found["killed"].state == "backoff")
+        wait_s = family.tick()
+        assert wait_s is not None
+        delays.append(round(wait_s, 3))
+        now[0] += wait_s
+    end_running(family)
+    assert delays == [0.2, 0.2, 0.2, 0.2]
 
 
 def test_a_program_that_does_not_exist_is_told_in_the_log(tmp_path: Path) -> None:

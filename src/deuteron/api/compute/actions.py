@@ -36,7 +36,7 @@ CONSOLE_TIMEOUT_S: Final = 15.0
 
 async def act(call: Call) -> Reply:
     """Run the action that the body names. Raises: BadRequest for an unknown one."""
-    call.raw = await _body(call.receive)
+    await call.read_body()
     body = call.json()
     if not isinstance(body, dict) or len(body) != 1:
         raise BadRequest("Malformed request body: one action is expected", type="MalformedRequestBody")
@@ -333,13 +333,3 @@ _NOT_BUILT: Final[Mapping[str, tuple[str, str]]] = {
     "removeFixedIp": ("Removing an address here", "Use PUT /v2.0/ports/{id} of the network service."),
 }
 """Actions of Nova that this cloud refuses by name: what it is, and what to do instead."""
-
-
-async def _body(pieces: AsyncIterator[bytes] | None) -> bytes:
-    parts: list[bytes] = []
-    if pieces is not None:
-        async for piece in pieces:
-            parts.append(piece)
-            if sum(map(len, parts)) > MAX_BODY_BYTES:
-                raise TooLarge(f"The request body is too large; at most {MAX_BODY_BYTES} bytes are accepted")
-    return b"".join(parts)

@@ -13,8 +13,8 @@ from typing import Any
 from sqlalchemy import or_
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.compute import images as bootable_images
 from deuteron.api.compute import access, paging
+from deuteron.api.compute import images as bootable_images
 from deuteron.api.compute.attributes import group_view, rule_view
 from deuteron.api.compute.bodies import Body, wrapped
 from deuteron.api.compute.errors import invalid

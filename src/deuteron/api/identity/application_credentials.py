@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Row, delete, select
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.identity.bodies import filtered, find, new_id, page, read_create, root, whole_body
+from deuteron.api.identity.bodies import filtered, find, new_id, page, read_create, root
 from deuteron.api.identity.effective import roles_on
 from deuteron.api.identity.passwords import Workers, hash_password
 from deuteron.api.identity.policies import about_user, require
@@ -41,7 +41,7 @@ def show_credential(call: Call, tx: Tx) -> Reply:
 
 async def create_credential(call: Call, workers: Workers) -> Reply:
     """The secret is shown in this answer and never again."""
-    await whole_body(call)
+    await call.read_body()
     require(call, "create_application_credential", about_user(call.params["user_id"]))
     body = call.wrapped("application_credential")
     caller = call.caller

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import select
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.identity.bodies import page, root, shown, whole_body
+from deuteron.api.identity.bodies import page, root, shown
 from deuteron.api.identity.catalog import catalog
 from deuteron.api.identity.effective import SYSTEM, roles_on, targets_of
 from deuteron.api.identity.passwords import Workers, verify_password
@@ -43,7 +43,7 @@ async def create_token(call: Call, workers: Workers) -> Reply:
 
     Raises: BadRequest for its form; Unauthorized; NotFound for a bad token in the token method.
     """
-    await whole_body(call)
+    await call.read_body()
     auth = call.wrapped("auth")
     identity = auth.get("identity")
     if not isinstance(identity, dict) or not isinstance(identity.get("methods"), list):

@@ -5,16 +5,15 @@ An attribute that the declaration does not know is kept in `extra` and shown aga
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, Table, func, select
 
-from deuteron.api.call import MAX_BODY_BYTES, Call, Reply
+from deuteron.api.call import Call, Reply
 from deuteron.model.codecs import Invalid, whole_number
-from deuteron.model.errors import BadRequest, Conflict, NotFound, TooLarge
+from deuteron.model.errors import BadRequest, Conflict, NotFound
 from deuteron.model.resource import BadAttribute, Resource, decode_create, decode_update
 from deuteron.store.database import Tx
 
@@ -22,7 +21,6 @@ _NEVER = frozenset({"id", "links", "extra", "password_hash", "secret_hash", "tok
 """Names that a body cannot set, known to Keystone or columns of ours; they are passed over."""
 
 MAX_LIMIT = 1000
-_BODY_TIMEOUT_S = 30.0
 
 
 def new_id() -> str:
@@ -169,24 +167,6 @@ def refuse_duplicate(
             f"Conflict occurred attempting to store {kind} - Duplicate entry found with name {name}{place}.",
             type="Conflict",
         )
-
-
-async def whole_body(call: Call) -> None:
-    """Read the body of a handler that runs outside a transaction into `call.raw`. Raises: TooLarge, BadRequest."""
-    parts: list[bytes] = []
-    size = 0
-    if call.receive is None:
-        return
-    try:
-        async with asyncio.timeout(_BODY_TIMEOUT_S):
-            async for piece in call.receive:
-                size += len(piece)
-                if size > MAX_BODY_BYTES:
-                    raise TooLarge(f"The request body is too large; at most {MAX_BODY_BYTES} bytes are accepted")
-                parts.append(piece)
-    except TimeoutError:
-        raise BadRequest(f"The request body did not arrive within {_BODY_TIMEOUT_S:.0f} s") from None
-    call.raw = b"".join(parts)
 
 
 def counted(tx: Tx, table: Table, *where: ColumnElement[bool]) -> int:

@@ -21,7 +21,6 @@ from deuteron.api.identity.bodies import (
     read_update,
     refuse_duplicate,
     shown,
-    whole_body,
 )
 from deuteron.api.identity.passwords import Workers, hash_password, verify_password
 from deuteron.api.identity.policies import about_user, require
@@ -45,7 +44,7 @@ def show_user(call: Call, tx: Tx) -> Reply:
 
 
 async def create_user(call: Call, workers: Workers) -> Reply:
-    await whole_body(call)
+    await call.read_body()
     require(call, "create_user", {"target.user.domain_id": None})
     values = read_create(USER, call.wrapped("user"))
     password = values.pop("password", None)
@@ -76,7 +75,7 @@ def insert_user(tx: Tx, id: str, values: dict[str, Any]) -> None:
 
 
 async def update_user(call: Call, workers: Workers) -> Reply:
-    await whole_body(call)
+    await call.read_body()
     require(call, "update_user", about_user(call.params["id"]))
     body = call.wrapped("user")
     password = body.get("password")
@@ -116,7 +115,7 @@ async def change_password(call: Call, workers: Workers) -> Reply:
 
     Every token the user holds ends. Raises: Unauthorized; BadRequest.
     """
-    await whole_body(call)
+    await call.read_body()
     body = call.wrapped("user")
     original, password = body.get("original_password"), body.get("password")
     if not isinstance(original, str) or not isinstance(password, str) or not password:

@@ -16,6 +16,7 @@ from deuteron.api.network import faults
 from deuteron.model.network import DHCP, ROUTER_INTERFACE
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import ip_allocations, ip_pools, subnets
+from deuteron.store.prepared import Prepared
 from deuteron.store.query import Values, run
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -25,15 +26,15 @@ AUTO_MODES = frozenset({"slaac", "dhcpv6-stateless"})
 ROUTER_OWNERS = frozenset({ROUTER_INTERFACE, "network:router_gateway", "network:ha_router_replicated_interface"})
 _SCAN = 128
 
-_SUBNETS = (
+_SUBNETS = Prepared(
     select(subnets).where(subnets.c.network_id == bindparam("network")).order_by(subnets.c.created_at, subnets.c.id)
 )
-_POOLS = (
+_POOLS = Prepared(
     select(ip_pools.c.first, ip_pools.c.last, ip_pools.c.hint)
     .where(ip_pools.c.subnet_id == bindparam("subnet"))
     .order_by(ip_pools.c.first)
 )
-_TAKEN = (
+_TAKEN = Prepared(
     select(ip_allocations.c.number)
     .where(
         ip_allocations.c.subnet_id == bindparam("subnet"),
@@ -43,12 +44,12 @@ _TAKEN = (
     .order_by(ip_allocations.c.number)
     .limit(_SCAN)
 )
-_HINT = (
+_HINT = Prepared(
     update(ip_pools)
     .where(ip_pools.c.subnet_id == bindparam("subnet"), ip_pools.c.first == bindparam("pool"))
     .values(hint=bindparam("next"))
 )
-_HINT_DOWN = (
+_HINT_DOWN = Prepared(
     update(ip_pools)
     .where(
         ip_pools.c.subnet_id == bindparam("subnet"),
@@ -58,10 +59,18 @@ _HINT_DOWN = (
     )
     .values(hint=bindparam("free"))
 )
-_HOLDER = select(ip_allocations.c.port_id).where(
+_HOLDER = Prepared(select(ip_allocations.c.port_id).where(
     ip_allocations.c.subnet_id == bindparam("subnet"), ip_allocations.c.number == bindparam("wanted")
+))
+_INSERT = Prepared(insert(ip_allocations))
+_HELD = Prepared(
+    select(ip_allocations.c.subnet_id, ip_allocations.c.number).where(ip_allocations.c.port_id == bindparam("port"))
 )
-_INSERT = insert(ip_allocations)
+_FREE = Prepared(
+    delete(ip_allocations).where(
+        ip_allocations.c.subnet_id == bindparam("subnet"), ip_allocations.c.number == bindparam("free")
+    )
+)
 
 
 def number_of(address: Address) -> str:
@@ -157,26 +166,26 @@ def take_lowest(tx: Tx, subnet: Values, port_id: str, device_owner: str = "") ->
     Guests come first to mind when one looks at a small network: the DHCP server leaves them the lowest
     address (in the seeds the guest is .2 and DHCP .3).
     """
-    pools: list[tuple[str, str, str]] = [tuple(row) for row in tx.execute(_POOLS, {"subnet": subnet["id"]})]
+    pools: list[tuple[str, str, str]] = [(row[0], row[1], row[2]) for row in tx.run(_POOLS, {"subnet": subnet["id"]})]
     for first, last, hint in pools:
         free = _lowest_free(tx, subnet["id"], int(hint, 16), last)
         if free is None:
             if hint <= last:
-                tx.execute(_HINT, {"subnet": subnet["id"], "pool": first, "next": f"{int(last, 16) + 1:032x}"})
+                tx.run(_HINT, {"subnet": subnet["id"], "pool": first, "next": f"{int(last, 16) + 1:032x}"})
             continue
         chosen, hint_after = free, free + 1
         if device_owner == DHCP:
             second = _lowest_free(tx, subnet["id"], free + 1, last)
             if second is not None:
                 chosen, hint_after = second, free
-        tx.execute(_HINT, {"subnet": subnet["id"], "pool": first, "next": f"{hint_after:032x}"})
+        tx.run(_HINT, {"subnet": subnet["id"], "pool": first, "next": f"{hint_after:032x}"})
         return _insert(tx, subnet, port_id, address_of(chosen, subnet["ip_version"]))
     return None
 
 
 def take_exact(tx: Tx, subnet: Values, port_id: str, address: Address) -> dict[str, str]:
     """Take this address of the subnet. Raises: Conflict when another port has it."""
-    holder = tx.execute(_HOLDER, {"subnet": subnet["id"], "wanted": number_of(address)}).scalar()
+    holder = tx.run(_HOLDER, {"subnet": subnet["id"], "wanted": number_of(address)}).scalar()
     if holder is not None:
         raise faults.address_taken(str(address), subnet["id"])
     return _insert(tx, subnet, port_id, address)
@@ -185,19 +194,12 @@ def take_exact(tx: Tx, subnet: Values, port_id: str, address: Address) -> dict[s
 def release(tx: Tx, port_id: str, addresses: Sequence[dict[str, str]] | None = None) -> None:
     """Give back the port's addresses, all of them or those listed."""
     if addresses is None:
-        held = [
-            (subnet_id, number)
-            for subnet_id, number in tx.all(
-                select(ip_allocations.c.subnet_id, ip_allocations.c.number).where(ip_allocations.c.port_id == port_id)
-            )
-        ]
+        held = [(subnet_id, number) for subnet_id, number in tx.run(_HELD, {"port": port_id})]
     else:
         held = [(item["subnet_id"], number_of(ipaddress.ip_address(item["ip_address"]))) for item in addresses]
     for subnet_id, number in held:
-        tx.execute(
-            delete(ip_allocations).where(ip_allocations.c.subnet_id == subnet_id, ip_allocations.c.number == number)
-        )
-        tx.execute(_HINT_DOWN, {"subnet": subnet_id, "free": number})
+        tx.run(_FREE, {"subnet": subnet_id, "free": number})
+        tx.run(_HINT_DOWN, {"subnet": subnet_id, "free": number})
 
 
 def holders(tx: Tx, subnet_id: str, limit: int | None = None) -> list[str]:
@@ -208,7 +210,7 @@ def holders(tx: Tx, subnet_id: str, limit: int | None = None) -> list[str]:
 
 def holder_of(tx: Tx, subnet_id: str, address: str) -> str | None:
     """The port that has this address of the subnet."""
-    found: str | None = tx.execute(
+    found: str | None = tx.run(
         _HOLDER, {"subnet": subnet_id, "wanted": number_of(ipaddress.ip_address(address))}
     ).scalar()
     return found
@@ -286,7 +288,7 @@ def _lowest_free(tx: Tx, subnet_id: str, low: int, last: str) -> int | None:
     while low <= high:
         taken = [
             int(number, 16)
-            for (number,) in tx.execute(_TAKEN, {"subnet": subnet_id, "low": f"{low:032x}", "high": last})
+            for (number,) in tx.run(_TAKEN, {"subnet": subnet_id, "low": f"{low:032x}", "high": last})
         ]
         for number in taken:
             if number != low:
@@ -305,5 +307,5 @@ def _insert(tx: Tx, subnet: Values, port_id: str, address: Address) -> dict[str,
         "port_id": port_id,
         "network_id": subnet["network_id"],
     }
-    tx.execute(_INSERT, values)
+    tx.run(_INSERT, values)
     return {"subnet_id": subnet["id"], "ip_address": str(address)}

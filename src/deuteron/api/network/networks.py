@@ -131,7 +131,7 @@ def _keep_policies(tx: Tx, row: Values, before: Values) -> None:
 def derive(tx: Tx, cloud: Cloud, caller: Caller, rows: Sequence[Values], names: frozenset[str]) -> None:
     """A network that is shared with the caller's project says so."""
     if "shared" in names and caller.project_id is not None:
-        shared = set(tx.scalars(sight.shared_with(caller)))
+        shared = sight.ids_shared_with(tx, caller)
         if shared:
             for row in rows:
                 row["shared"] = row["shared"] or row["id"] in shared

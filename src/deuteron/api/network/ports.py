@@ -26,6 +26,7 @@ from deuteron.store import query, slots
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import floatingips, ip_allocations, networks, routers, security_group_ports
 from deuteron.store.network_tables import ports as table
+from deuteron.store.prepared import Prepared
 from deuteron.store.query import Values
 
 MAC_PREFIX = "fa:16:3e"
@@ -35,12 +36,14 @@ MAX_ADDRESS_PAIRS = 10
 _PROTECTED_OWNERS = frozenset({ROUTER_INTERFACE, ROUTER_GATEWAY, FLOATING})
 """Ports that only their router or floating IP may delete."""
 
-_MAC_IN_USE = (
+_MAC_IN_USE = Prepared(
     select(table.c.id)
     .where(table.c.network_id == bindparam("network"), table.c.mac_address == bindparam("mac"))
     .limit(1)
 )
-_JOIN_GROUP = insert(security_group_ports)
+_JOIN_GROUP = Prepared(insert(security_group_ports))
+_LEAVE_GROUPS = Prepared(delete(security_group_ports).where(security_group_ports.c.port_id == bindparam("port")))
+_FLOATING = Prepared(select(floatingips).where(floatingips.c.port_id == bindparam("port")))
 
 
 def create_port(tx: Tx, cloud: Cloud, caller: Caller | None, values: Values) -> Values:
@@ -134,7 +137,7 @@ def delete_port(tx: Tx, cloud: Cloud, port_id: str) -> None:
     _free_floating(tx, row, set())
     addresses.release(tx, port_id)
     slots.detach_port(tx, port_id)
-    tx.execute(delete(security_group_ports).where(security_group_ports.c.port_id == port_id))
+    tx.run(_LEAVE_GROUPS, {"port": port_id})
     remove(tx, "port", port_id)
 
 
@@ -372,7 +375,7 @@ def _replace_addresses(
 
 def _free_floating(tx: Tx, port: Values, left: set[str]) -> None:
     """Take the port from floating IPs that lead to an address it no longer has."""
-    for row in query.rows(tx, floatingips, floatingips.c.port_id == port["id"]):
+    for row in query.run(tx, floatingips, _FLOATING, {"port": port["id"]}):
         if row["fixed_ip_address"] not in left:
             change(
                 tx,
@@ -402,18 +405,18 @@ def _merged_options(present: Sequence[Values], wanted: Sequence[Values]) -> list
 
 def _join_groups(tx: Tx, port_id: str, groups: Sequence[str]) -> None:
     if groups:
-        tx.execute(_JOIN_GROUP, [{"security_group_id": group, "port_id": port_id} for group in groups])
+        tx.run(_JOIN_GROUP, [{"security_group_id": group, "port_id": port_id} for group in groups])
 
 
 def _mac(tx: Tx, network_id: str, wanted: str | None) -> str:
     if wanted is not None:
-        if tx.execute(_MAC_IN_USE, {"network": network_id, "mac": wanted}).first() is not None:
+        if tx.run(_MAC_IN_USE, {"network": network_id, "mac": wanted}).first() is not None:
             raise _mac_taken(network_id, wanted)
         return wanted
     while True:
         tail = secrets.token_hex(3)
         mac = f"{MAC_PREFIX}:{tail[:2]}:{tail[2:4]}:{tail[4:]}"
-        if tx.execute(_MAC_IN_USE, {"network": network_id, "mac": mac}).first() is None:
+        if tx.run(_MAC_IN_USE, {"network": network_id, "mac": mac}).first() is None:
             return mac
 
 

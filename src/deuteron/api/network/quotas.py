@@ -15,12 +15,13 @@ from deuteron.model.codecs import Integer, Invalid
 from deuteron.model.network import QUOTA_DEFAULTS
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import TABLES, quotas, routers
+from deuteron.store.prepared import Prepared
 
-_LIMIT = select(quotas.c.limit).where(
+_LIMIT = Prepared(select(quotas.c.limit).where(
     quotas.c.project_id == bindparam("project"), quotas.c.resource == bindparam("resource")
-)
+))
 _COUNTS = {
-    name: select(func.count()).select_from(table).where(table.c.project_id == bindparam("project"))
+    name: Prepared(select(func.count()).select_from(table).where(table.c.project_id == bindparam("project")))
     for name, table in TABLES.items()
     if name in QUOTA_DEFAULTS
 }
@@ -37,7 +38,7 @@ def check(tx: Tx, resource: str, project_id: str, more: int = 1) -> None:
 
 def limit(tx: Tx, resource: str, project_id: str) -> int:
     """The project's limit; -1 is none."""
-    found: int | None = tx.execute(_LIMIT, {"project": project_id, "resource": resource}).scalar()
+    found: int | None = tx.run(_LIMIT, {"project": project_id, "resource": resource}).scalar()
     return QUOTA_DEFAULTS[resource] if found is None else found
 
 
@@ -46,7 +47,7 @@ def used(tx: Tx, resource: str, project_id: str) -> int:
     if resource == "router_route":
         lists = tx.scalars(select(routers.c.routes).where(routers.c.project_id == project_id))
         return sum(len(routes or ()) for routes in lists)
-    return int(tx.execute(_COUNTS[resource], {"project": project_id}).scalar() or 0)
+    return int(tx.run(_COUNTS[resource], {"project": project_id}).scalar() or 0)
 
 
 # --- handlers -----------------------------------------------------------------------------------------------------

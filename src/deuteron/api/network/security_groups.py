@@ -29,6 +29,7 @@ from deuteron.store.network_tables import (
     security_group_rules,
     security_groups,
 )
+from deuteron.store.prepared import Prepared
 from deuteron.store.query import Values
 
 DEFAULT = "default"
@@ -63,12 +64,12 @@ PROTOCOLS: dict[str, int] = {
 _WITH_PORTS = frozenset({6, 17, 33, 132, 136})
 _ICMP = frozenset({1, 58})
 
-_DEFAULT_GROUP = select(default_groups.c.security_group_id).where(default_groups.c.project_id == bindparam("project"))
+_DEFAULT_GROUP = Prepared(select(default_groups.c.security_group_id).where(default_groups.c.project_id == bindparam("project")))
 
 
 def default_group(tx: Tx, project_id: str) -> str:
     """The id of the project's default group, which is made when it is not there."""
-    found: str | None = tx.execute(_DEFAULT_GROUP, {"project": project_id}).scalar()
+    found: str | None = tx.run(_DEFAULT_GROUP, {"project": project_id}).scalar()
     if found is not None:
         return found
     group = add(
@@ -91,7 +92,7 @@ def default_group(tx: Tx, project_id: str) -> str:
 
 
 def has_default_group(tx: Tx, project_id: str) -> bool:
-    return tx.execute(_DEFAULT_GROUP, {"project": project_id}).scalar() is not None
+    return tx.run(_DEFAULT_GROUP, {"project": project_id}).scalar() is not None
 
 
 def require(tx: Tx, caller: Caller | None, groups: Sequence[str], project_id: str) -> None:

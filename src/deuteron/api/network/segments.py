@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Select, delete, select
+from sqlalchemy import Select, bindparam, delete, select
 
 from deuteron.api.cloud import Cloud, Settings
 from deuteron.api.network import faults
@@ -17,6 +17,7 @@ from deuteron.model.errors import Conflict
 from deuteron.net.mechanisms import Segment, TypeDrivers, TypeSettings, mtu_for
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import segments
+from deuteron.store.prepared import Prepared
 from deuteron.store.query import Values
 
 _IN_USE = {"flat": "FlatNetworkInUse", "vlan": "VlanIdInUse"}
@@ -40,6 +41,13 @@ def segment_of(network: Values) -> Segment:
     return Segment(
         network["provider:network_type"], network["provider:physical_network"], network["provider:segmentation_id"]
     )
+
+
+_TAKEN = Prepared(
+    select(segments.c.segmentation_id).where(
+        segments.c.network_type == bindparam("type"), segments.c.physical_network == bindparam("physical")
+    )
+)
 
 
 def take(tx: Tx, cloud: Cloud, network_id: str, wanted: Segment | None) -> Segment:
@@ -112,13 +120,7 @@ def _lowest_free(tx: Tx, candidates: Iterator[Segment]) -> Segment | None:
     for (network_type, physical_network), group in groupby(
         candidates, key=lambda item: (item.network_type, item.physical_network)
     ):
-        taken = set(
-            tx.scalars(
-                select(segments.c.segmentation_id).where(
-                    segments.c.network_type == network_type, segments.c.physical_network == (physical_network or "")
-                )
-            )
-        )
+        taken = set(tx.run(_TAKEN, {"type": network_type, "physical": physical_network or ""}).scalars())
         for candidate in group:
             if (candidate.segmentation_id or 0) not in taken:
                 return candidate

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, bindparam, or_, select
 
 from deuteron.api.network import faults
 from deuteron.api.network.kinds import Kind
@@ -18,6 +18,7 @@ from deuteron.model.caller import Caller
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import networks, rbac_policies
+from deuteron.store.prepared import Prepared
 from deuteron.store.query import Values
 
 
@@ -26,6 +27,19 @@ def shared_with(caller: Caller, action: str = "access_as_shared") -> Any:
     return select(rbac_policies.c.object_id).where(
         rbac_policies.c.target_tenant.in_((caller.project_id, "*")), rbac_policies.c.action == action
     )
+
+
+_SHARED = Prepared(
+    select(rbac_policies.c.object_id).where(
+        or_(rbac_policies.c.target_tenant == bindparam("project"), rbac_policies.c.target_tenant == "*"),
+        rbac_policies.c.action == "access_as_shared",
+    )
+)
+
+
+def ids_shared_with(tx: Tx, caller: Caller) -> set[str]:
+    """What `shared_with` selects, as far as using is concerned."""
+    return set(tx.run(_SHARED, {"project": caller.project_id}).scalars())
 
 
 def own(column: ColumnElement[Any]) -> Any:

@@ -11,6 +11,9 @@ Crash: files are replaced one by one, each by rename. The folder's `unapplied` f
 the first replacement and removed after the daemon was told, so a crash between leaves a difference.
 `devices` holds the indexes of the namespace's devices at the daemon's start: a daemon keeps sockets
 bound to a device that was replaced (Open vSwitch restarted), and is then restarted.
+
+Before a line leaves dnsmasq's `host` file, dnsmasq is told that the lease ends (`leases`): it would refuse the address
+to the next port otherwise.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from typing import TypeVar
 from deuteron.net.delta import Delta
 from deuteron.net.kernel import rtnetlink as nl
 from deuteron.net.kernel.driver import Applied, KernelError, Scope, Unavailable
+from deuteron.net.kernel.leases import end_lease, leases
 from deuteron.net.kernel.namespaces import Namespaces
 from deuteron.net.rows import Dnsmasq, Radvd
 
@@ -36,6 +40,7 @@ R = TypeVar("R", bound=Dnsmasq | Radvd)
 
 _UNAPPLIED = "unapplied"
 _DEVICES = "devices"
+_HOSTS = "host"
 _STOP_TIMEOUT_S = 3.0
 
 
@@ -122,6 +127,9 @@ class _DaemonHost:
             (folder / _UNAPPLIED).touch()
             for name, text in daemon.files:
                 if _read(folder / name) != text:
+                    if name == _HOSTS and fault == "files":
+                        # Before the file forgets whose they were: a crash in between repeats it.
+                        self._end_leases(daemon.namespace, leases(_read(folder / name) or "") - leases(text))
                     _replace(folder / name, text)
                     self.writes[f"{self._program} file written"] += 1
             if fault == "restart":
@@ -147,6 +155,17 @@ class _DaemonHost:
                 self.writes[f"{self._program} folder removed"] += 1
         except OSError as error:
             raise KernelError(f"cannot remove {self._program} of {directory}: {error}") from error
+
+    def _end_leases(self, namespace: str, ended: set[tuple[str, str]]) -> None:
+        if not ended:
+            return
+        netlink = self._sockets.to(namespace)
+        names = {state.index: state.name for state in netlink.links()}
+        devices = {state.interface.partition("/")[0]: names[state.link] for state in netlink.addresses()}
+        with self._namespaces.entered(namespace):
+            for mac, address in sorted(ended):
+                if end_lease(mac, address, devices):
+                    self.writes[f"{self._program} lease ended"] += 1
 
     def _start(self, daemon: _Daemon) -> None:
         complaints = os.memfd_create("complaints", os.MFD_CLOEXEC)

@@ -42,6 +42,8 @@ _ETHERTYPES: dict[_Family, str] = {4: "IPv4", 6: "IPv6"}
 _PROTOCOL_NAMES = {1: "icmp", 6: "tcp", 17: "udp", 58: "ipv6-icmp", 132: "sctp", 136: "udplite", 33: "dccp"}
 _PORT_PROTOCOLS = (6, 17, 33, 132)
 _ND_TO_GUEST = (130, 134, 135, 136)
+_FRAGMENT_ZONE = 0xFFFF
+"""Zone of connection tracking in which fragments are put together; no network has that local VLAN."""
 _ND_FROM_UNSPECIFIED = (131, 135, 143)
 
 
@@ -173,6 +175,11 @@ def _add_spoofing_flows(draft: Draft, port: IntentPort, ofport: int) -> None:
     draft.flow(INTEGRATION, 0, 10, f"arp,{own}", f"resubmit(,{ARP_SPOOF})")
     draft.flow(INTEGRATION, 0, 10, f"icmp6,{own},icmp_type=136", f"resubmit(,{ARP_SPOOF})")
     draft.flow(INTEGRATION, 0, 9, own, f"resubmit(,{MAC_SPOOF})")
+    # A fragment does not show its type; connection tracking puts it together, and has no connection for neighbour
+    # discovery, which must not come in fragments (RFC 6980 section 5).
+    untyped = f"icmp6,{own},nw_frag=yes"
+    draft.flow(INTEGRATION, 0, 11, untyped, f"ct(table={ARP_SPOOF},zone={_FRAGMENT_ZONE})")
+    draft.flow(INTEGRATION, ARP_SPOOF, 3, f"ct_state=-inv+trk,{untyped}", f"ct_clear,resubmit(,{MAC_SPOOF})")
     four, six = allowed_pairs(port)
     for _, address in four:
         text = prefix(address)

@@ -1,0 +1,63 @@
+"""The hands of a guest: opens taps in a host's namespace, and writes and reads raw frames on them.
+
+Run by `deuteron exec HOST`, it is told what to do in lines of JSON and answers in lines of JSON. A tap is what a
+virtual machine has: what is written here has crossed no filter yet, and what is read here has crossed all of them.
+
+    {"open": "tap…", "bridge": null}     open the tap; on a bridge (hybrid), make it and put it there
+    {"send": "tap…", "frames": ["…"]}    hexadecimal
+    {"take": "tap…"}                     the frames that came since the last time
+    {"run": ["ip", "neigh"]}             what a command prints
+"""
+
+import fcntl
+import json
+import os
+import struct
+import subprocess
+import sys
+import threading
+
+TUNSETIFF = 0x400454CA
+IFF_TAP, IFF_NO_PI = 0x0002, 0x1000
+
+taps: dict[str, int] = {}
+arrived: dict[str, list[str]] = {}
+lock = threading.Lock()
+
+
+def listen(name: str) -> None:
+    while True:
+        frame = os.read(taps[name], 65536)
+        with lock:
+            arrived[name].append(frame.hex())
+
+
+def act(order: dict[str, object]) -> object:
+    if "open" in order:
+        name = str(order["open"])
+        taps[name] = os.open("/dev/net/tun", os.O_RDWR)
+        fcntl.ioctl(taps[name], TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
+        if order.get("bridge"):
+            subprocess.run(["ip", "link", "set", name, "master", str(order["bridge"])], check=True)
+        subprocess.run(["ip", "link", "set", name, "up"], check=True)
+        arrived[name] = []
+        threading.Thread(target=listen, args=(name,), daemon=True).start()
+        return "open"
+    if "send" in order:
+        for frame in order["frames"]:  # type: ignore[attr-defined]  # JSON has no types
+            os.write(taps[str(order["send"])], bytes.fromhex(frame))
+        return "sent"
+    if "take" in order:
+        with lock:
+            frames, arrived[str(order["take"])] = arrived[str(order["take"])], []
+        return frames
+    done = subprocess.run(order["run"], capture_output=True, text=True)  # type: ignore[call-overload]
+    return done.stdout + done.stderr
+
+
+for line in sys.stdin:
+    try:
+        answer = {"answer": act(json.loads(line))}
+    except Exception as error:  # the test is told, whatever it is
+        answer = {"error": repr(error)}
+    print(json.dumps(answer), flush=True)
