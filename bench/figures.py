@@ -151,9 +151,7 @@ class Book:
         return next((figure.median for figure in self.figures if figure.name == name), None)
 
 
-HEAD = (
-    f"{'figure':<46}{'median':>10}{'p95':>10}{'min':>10} {'':<5}{'target':>10}{'met':>5}{'Neutron':>10}{'times':>8}  note"
-)
+HEAD = f"{'figure':<46}{'median':>10}{'p95':>10}{'min':>10} {'':<5}{'target':>10}{'met':>5}{'Neutron':>10}{'times':>8}  note"
 
 
 def row(figure: Figure) -> str:

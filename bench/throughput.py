@@ -36,7 +36,10 @@ def run(book: Book, cloud: Cloud, rounds: int, seconds: float) -> None:
         _sh(host, "ovs-vsctl add-br bench0 -- set bridge bench0 datapath_type=netdev fail_mode=secure")
         for number in (0, 1):
             _guest(host, f"bare{number}", f"bare{number}", f"10.96.0.{number + 1}", f"02:00:00:00:96:0{number}", mtu)
-            _sh(host, f"ovs-vsctl add-port bench0 bare{number} -- set interface bare{number} ofport_request={number + 1}")
+            _sh(
+                host,
+                f"ovs-vsctl add-port bench0 bare{number} -- set interface bare{number} ofport_request={number + 1}",
+            )
         _sh(host, "ovs-ofctl add-flow bench0 in_port=1,actions=2 && ovs-ofctl add-flow bench0 in_port=2,actions=1")
         addresses = {"ours": ports[1]["fixed_ips"][0]["ip_address"], "bare": "10.96.0.2"}
         for kind, address in addresses.items():
@@ -50,7 +53,9 @@ def run(book: Book, cloud: Cloud, rounds: int, seconds: float) -> None:
     book.add("throughput, bare patch", rates["bare"], "Mb/s")
     ratios = [ours / bare for ours, bare in zip(rates["ours"], rates["bare"], strict=True)]
     ratio = statistics.median(rates["ours"]) / statistics.median(rates["bare"])
-    book.add("throughput, ratio to a bare patch", [ratio], "x", f"of medians; pairs {min(ratios):.2f} to {max(ratios):.2f}")
+    book.add(
+        "throughput, ratio to a bare patch", [ratio], "x", f"of medians; pairs {min(ratios):.2f} to {max(ratios):.2f}"
+    )
 
 
 def _guest(host: Guests, name: str, device: str, address: str, mac: str, mtu: int) -> None:

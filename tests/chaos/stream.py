@@ -78,7 +78,7 @@ class Stream:
             self._create_group, self._create_rule, self._create_rule, self._delete, self._delete, self._detach,
         ]  # fmt: skip
         if self.most_servers and self.dice.random() < 0.05:
-            choices = [self._delete_server if self.of("server") and self.dice.random() < 0.3 else self._create_server]
+            choices = [self._delete_server if self.of("server") and self.dice.random() < 0.1 else self._create_server]
         done = self.dice.choice(choices)()
         if done is not None:
             self.counts[done] = self.counts.get(done, 0) + 1

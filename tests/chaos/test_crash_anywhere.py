@@ -63,8 +63,8 @@ def test_two_hundred_kills_lose_nothing_and_leak_nothing(cloud: Cloud) -> None:
         _until_nothing_is_wrong(cloud, watcher, streams)
         requests = sum(sum(stream.counts.values()) for stream in streams)
         objects = sum(len(stream.things) for stream in streams)
-        print(f"{killed.total()} kills and {requests} writes in {time.monotonic() - begun:.0f} s; the cloud of {objects} "
-              f"objects was back {time.monotonic() - quiet:.1f} s after the last", flush=True)  # fmt: skip
+        words = f"{killed.total()} kills and {requests} writes in {time.monotonic() - begun:.0f} s; "
+        print(f"{words}all {objects} objects as asked {time.monotonic() - quiet:.1f} s after the last", flush=True)
     done = sum((Counter(stream.counts) for stream in streams), Counter())
     print(f"killed: {dict(killed)}\nrequests: {dict(done)}\nconnections broken: {sum(s.broken for s in streams)}")
 

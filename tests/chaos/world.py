@@ -102,7 +102,8 @@ def unlike_what_was_asked(lists: dict[str, list[dict[str, Any]]]) -> list[str]:
             problems.append(f"floating IP {item['id']} is {item['status']}, wanted {wanted}")
     for item in lists["server"]:
         if item["status"] != "ACTIVE" or item["OS-EXT-STS:task_state"] is not None:
-            problems.append(f"server {item['id']} is {item['status']} ({item['OS-EXT-STS:task_state']}): {item.get('fault')}")
+            state = f"{item['status']} ({item['OS-EXT-STS:task_state']})"
+            problems.append(f"server {item['id']} is {state}: {item.get('fault')}")
     return problems
 
 
@@ -128,7 +129,8 @@ echo @instances; ls {state}/instances 2>/dev/null
 """
 _OWN = ("tap", "qr-", "qg-", "qvo", "qvb", "qbr")
 _EXPECTED_PROCESSES = re.compile(
-    r"deuteron\.sandbox\.supervisor|deuteron\.agent|^ovsdb-server |^ovs-vswitchd |^libvirtd|^sh -c|^ps -eo|dnsmasq|qemu-system"
+    r"deuteron\.sandbox\.supervisor|deuteron\.agent|^ovsdb-server |^ovs-vswitchd |^libvirtd|^sh -c|^ps -eo"
+    r"|dnsmasq|qemu-system"
 )
 
 
@@ -155,9 +157,7 @@ def leaks(cloud: Cloud, lists: dict[str, list[dict[str, Any]]]) -> list[str]:
     processes = [line.split(None, 2) for line in seen["processes"]]
     dnsmasqs = [found[1] for _, _, args in processes if (found := re.search(r"dnsmasq .*/dhcp/([0-9a-f-]{36})", args))]
     qemus = [found[1] for _, _, args in processes if (found := re.search(r"qemu-system.* -uuid ([0-9a-f-]{36})", args))]
-    others = [
-        f"{pid} {stat} {args}" for pid, stat, args in processes if not _EXPECTED_PROCESSES.search(args) and stat[0] != "Z"
-    ]
+    others = [" ".join(words) for words in processes if not _EXPECTED_PROCESSES.search(words[2]) and words[1][0] != "Z"]
     own_ports = [name for name in seen["ports"] if name.startswith(_OWN)]
     own_devices = [name for name in seen["devices"] if name.rpartition("/")[2].startswith(_OWN)]
     return [

@@ -12,7 +12,7 @@ COMPUTE_FAULTS = {
     400: "badRequest", 403: "forbidden", 404: "itemNotFound", 409: "conflictingRequest", 413: "overLimit",
     415: "badMediaType", 429: "overLimit", 501: "notImplemented",
 }  # fmt: skip
-REFUSALS = frozenset({400, 401, 403, 404, 405, 406, 408, 409, 410, 411, 412, 413, 414, 415, 429})
+REFUSALS = frozenset({400, 401, 403, 404, 405, 406, 408, 409, 410, 411, 412, 413, 414, 415, 416, 429})
 
 
 def complaint(request: Request, answer: Answer) -> str | None:

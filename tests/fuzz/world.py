@@ -189,7 +189,7 @@ async def furnish(here: World) -> None:
             answer = await here.call("PUT", path.format(here.owners[project]), body)
             assert answer.status == 200, answer.body
     for kind, path, collection in _FOUND:
-        (here.ids[kind], *_) = [str(item["id"]) for item in (await here.call("GET", path)).json[collection]]
+        (here.ids[kind], *_) = [item["id"] for item in (await here.call("GET", path, **_LATER)).json[collection]]
     for kind, (show, path, body) in _FURNITURE.items():
         if kind in here.ids:
             answer = await here.call("GET", show.format(here.ids[kind]))
@@ -217,6 +217,7 @@ _QUOTAS: tuple[tuple[str, Any], ...] = (
     (_C + "/os-quota-sets/{}", {"quota_set": dict.fromkeys(("instances", "cores", "ram", "key_pairs",
     "server_groups"), -1)}),
 )  # fmt: skip
+_LATER = {"openstack_api_version": "compute 2.60"}
 _FOUND = (
     ("public", _N + "/networks?name=public", "networks"),
     ("public_subnet", _N + "/subnets?name=public-subnet", "subnets"),

@@ -152,8 +152,10 @@ def test_a_cloud_whose_disk_is_full_says_so_and_starts_once_there_is_room(machin
 mount -t tmpfs -o size=64m none {machine.state}
 deuteron() {{ {shlex.join(CLI)} "$@"; }}
 deuteron up --dataplane none --no-guest
-deuteron down
 cat /dev/zero >{machine.state}/filler 2>/dev/null || true
+deuteron openstack network create no-room && exit 8
+deuteron openstack network list -f value -c Name
+deuteron down
 deuteron up >&2 && exit 9
 rm {machine.state}/filler
 deuteron up --no-guest
@@ -161,10 +163,12 @@ deuteron openstack network list -f value -c Name
 deuteron down --delete
 """
     done = machine.where(script, "status")
+    assert "503" in done.err
+    assert "The cloud cannot save anything now: database or disk is full" in done.err
     refusal = done.err[done.err.index("processes: ended") :]
-    assert re.search(r"no space left|disk is full", refusal), done.err
+    assert re.search(r"no space (is )?left|disk is full", refusal), done.err
     assert re.search(r"^hint: .*", refusal, re.MULTILINE)
-    assert "public" in done.out
+    assert done.out.split().count("public") == 2
     assert "there is no cloud in" in done.err.splitlines()[-2]
 
 

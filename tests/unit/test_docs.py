@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from deuteron.cli import reference
 from deuteron.net import pipeline
 
 ROOT = Path(__file__).parents[2]
@@ -20,6 +21,11 @@ DOCUMENTS = [
 
 def test_the_pipeline_page_is_what_the_declaration_says() -> None:
     assert (ROOT / "docs" / "pipeline.md").read_text() == pipeline.describe()
+
+
+def test_the_page_of_the_command_line_is_what_the_commands_say() -> None:
+    # To mend: python -m deuteron.cli.reference > docs/cli.md
+    assert (ROOT / "docs" / "cli.md").read_text() == reference.describe()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -2,8 +2,9 @@
 
     guest ── namespace: socket ── this process ── the API's Unix socket: /internal/metadata/<path>
 
-The guest is hostile. What identifies it is the network or router whose namespace the request came
-through, and its address there, which anti-spoofing holds it to; nothing it says itself. Of its headers
+The guest is hostile. What identifies it is the network whose namespace the request came through, or the router
+with that address of its own at which the request arrived (of its interface: REDIRECT puts it there), and the
+guest's address there, which anti-spoofing holds it to; nothing it says itself. Of its headers
 only a few harmless ones pass. Every part of a request has a limit and a deadline, and a listener serves
 at most `_MOST_CONNECTIONS` at once, so that one guest cannot use up the agent.
 """
@@ -82,11 +83,11 @@ class MetadataProxy:
                 writer.write(_answer(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests at once"))
                 return
             async with places:
-                peer = writer.get_extra_info("peername")[0]
+                peer, own = (writer.get_extra_info(name)[0] for name in ("peername", "sockname"))
                 try:
                     async with asyncio.timeout(_REQUEST_TIMEOUT_S):
                         head, body = await _read_request(reader)
-                    request = request_to_api(row, peer, self._token, head, body)
+                    request = request_to_api(row, peer, own, self._token, head, body)
                     async with asyncio.timeout(_ANSWER_TIMEOUT_S):
                         await self._forward(request, writer)
                 except Refused as refusal:
@@ -120,8 +121,8 @@ class MetadataProxy:
             requests.close()
 
 
-def request_to_api(row: MetadataListener, peer: str, token: str, head: bytes, body: bytes) -> bytes:
-    """The request as the API gets it: the path below /internal/metadata, and who asks.
+def request_to_api(row: MetadataListener, peer: str, own: str, token: str, head: bytes, body: bytes) -> bytes:
+    """The request as the API gets it: the path below /internal/metadata, and who (`peer`) asks at which address (`own`).
 
     Raises: Refused for a request that is not plain HTTP/1 with a path.
     """
@@ -147,6 +148,7 @@ def request_to_api(row: MetadataListener, peer: str, token: str, head: bytes, bo
         words.append(f"X-Neutron-Network-ID: {row.network_id}")
     if row.router_id is not None:
         words.append(f"X-Neutron-Router-ID: {row.router_id}")
+        words.append(f"X-Forwarded-To: {own.removeprefix('::ffff:')}")
     words += [f"{name}: {value}" for name, value in headers.items() if name in _PASSED]
     return "\r\n".join([*words, "", ""]).encode("ascii") + body
 

@@ -33,7 +33,7 @@ from deuteron.net.rows import HostPlan
 
 log = structlog.get_logger("deuteron.agent")
 
-FULL_PERIOD_S = 4.0
+FULL_PERIOD_S = 3.0
 """Drift is seen at the latest after this time, and mended in the same pass."""
 
 _AFTER_SWITCH_START_S = (0.2, 0.6, 1.5)

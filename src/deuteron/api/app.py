@@ -19,7 +19,8 @@ import structlog
 
 from deuteron.api.call import BODY_TIMEOUT_S, Call, Mode, Reply, Route, RouteTable, Service
 from deuteron.api.cloud import Cloud
-from deuteron.model.errors import ApiError, BadRequest, NotFound, TooLarge, Unauthorized
+from deuteron.model.caller import Caller
+from deuteron.model.errors import ApiError, BadRequest, NotFound, TooSlow, Unauthorized
 
 log = structlog.get_logger("deuteron.api")
 
@@ -116,22 +117,31 @@ class App:
             if "x-auth-token" not in call.headers:
                 service.prepare(call)
             raise
+        call.receive = _pieces(receive)
         if route.mode is Mode.ASYNC:
             service.prepare(call)
             if route.auth:
-                call._caller = await self._read(lambda tx: self.cloud.tokens.caller(tx, _token(call)))
-            call.receive = _pieces(receive)
+                call._caller = self._prove(call)
             streamed: Reply = await route.handler(call)
             return streamed
         await call.read_body()
         service.prepare(call)
+        if route.is_short is not None:
+            with self.cloud.database.read() as tx:
+                if route.is_short(tx):
+                    return self._run(route, call, tx)
         if route.mode is Mode.READ:
             answer: Reply = await self._read(lambda tx: self._run(route, call, tx))
             return answer
         if route.auth:
             # Proven before queueing: a stranger must not take a place in the writer's line.
-            call._caller = await self._read(lambda tx: self.cloud.tokens.caller(tx, _token(call)))
+            call._caller = self._prove(call)
         return await asyncio.wrap_future(self.cloud.database.submit(lambda tx: self._run(route, call, tx)))
+
+    def _prove(self, call: Call) -> Caller:
+        """In the event loop: of a token that was seen before, it is one short read. Raises: Unauthorized."""
+        with self.cloud.database.read() as tx:
+            return self.cloud.tokens.caller(tx, _token(call))
 
     def _run(self, route: Route, call: Call, tx: Any) -> Reply:
         if route.auth and call._caller is None:
@@ -196,7 +206,8 @@ def _token(call: Call) -> str:
 async def _pieces(receive: Receive) -> AsyncIterator[bytes]:
     while True:
         try:
-            message = await asyncio.wait_for(receive(), BODY_TIMEOUT_S)
+            async with asyncio.timeout(BODY_TIMEOUT_S):  # `wait_for` would make a task of it
+                message = await receive()
         except TimeoutError:
             raise TooSlow(f"The request body stopped arriving for {BODY_TIMEOUT_S:.0f} s") from None
         if message["type"] == "http.disconnect":

@@ -82,7 +82,8 @@ class Call:
         length = whole_number(self.headers.get("content-length", "0"))
         if length is not None and length > MAX_BODY_BYTES:
             raise TooLarge(f"The request body of {length} bytes is too large; at most {MAX_BODY_BYTES} are accepted")
-        if self.receive is None:
+        announced = "content-length" in self.headers or "transfer-encoding" in self.headers
+        if self.receive is None or (self.method in ("GET", "HEAD", "DELETE") and not announced):
             return
         parts: list[bytes] = []
         size = 0
@@ -138,6 +139,9 @@ class Route:
     handler: Callable[..., Any]
     mode: Mode = Mode.READ
     auth: bool = True
+    is_short: Callable[[Any], bool] | None = None
+    """Says of a READ, in its transaction, whether it takes at most some milliseconds. Then it runs in the event loop:
+    going through a thread would cost more, and hold the interpreter as long."""
 
 
 class Service(Protocol):

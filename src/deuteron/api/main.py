@@ -76,6 +76,7 @@ def main(settings_path: Path, debug: bool) -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(10 if debug else 20),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
     )
     try:
         settings = load_settings(settings_path)

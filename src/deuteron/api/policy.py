@@ -51,9 +51,25 @@ class Policy:
         return self._rules
 
     def check(self, caller: Caller, rule: str, target: Mapping[str, Any] | None = None) -> bool:
-        return bool(self._rules[rule](dict(target or {}), caller.credentials(), self))
+        return self._holds(self._rules[rule], dict(target or {}), caller.credentials())
 
     def require(self, caller: Caller, rule: str, target: Mapping[str, Any] | None = None) -> None:
         """Raises: Forbidden."""
         if not self.check(caller, rule, target):
             raise Forbidden(f"rule:{rule} is disallowed by policy")
+
+    def _holds(self, check: Any, target: Mapping[str, Any], credentials: Mapping[str, Any]) -> bool:
+        """What `check(…)` says. oslo.policy's own way inspects the signature of each nested check, at 30 us a check."""
+        if isinstance(check, oslo.RuleCheck):
+            try:
+                rule = self._rules[check.match]
+            except KeyError:
+                return False
+            return self._holds(rule, target, credentials)
+        if isinstance(check, oslo.OrCheck):
+            return any(self._holds(each, target, credentials) for each in check.rules)
+        if isinstance(check, oslo.AndCheck):
+            return all(self._holds(each, target, credentials) for each in check.rules)
+        if isinstance(check, oslo.NotCheck):
+            return not self._holds(check.rule, target, credentials)
+        return bool(check(target, credentials, self))

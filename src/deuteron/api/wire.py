@@ -68,6 +68,6 @@ class BoundedHttp(HttpToolsProtocol):
     def _hang_up(self, status: bytes, message: bytes) -> None:
         if self.transport.is_closing():
             return
-        head = b"HTTP/1.1 %b\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-        self.transport.write(head % (status, len(message)) + message)
+        about = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close" % len(message)
+        self.transport.write(b"HTTP/1.1 " + status + b"\r\n" + about + b"\r\n\r\n" + message)
         self.transport.close()

@@ -29,12 +29,15 @@ from pathlib import Path
 
 import libvirt
 import msgspec
+import structlog
 
 from deuteron.compute import domain as domains
 from deuteron.compute.contract import ConsoleUnavailable, HostFacts, HostUse
 from deuteron.compute.images import DiskFailure, ImageCache, InstanceFiles
 from deuteron.compute.steps import DomainState, ObservedServer, Step, next_step
 from deuteron.model.intent import HostSettings, IntentPort, IntentServer, ServerReport
+
+log = structlog.get_logger("deuteron.compute")
 
 CONSOLE_LIMIT_BYTES = 1 << 20
 """When the console log grows beyond this, its older half goes."""
@@ -233,6 +236,8 @@ class LibvirtCompute:
                 if step in (Step.NOTHING, Step.WAIT_FOR_PORTS):
                     self._succeeded(server_id, entry, observed, step)
                     return
+                # The only place where anything about a server is changed: a log without it is proof that nothing was.
+                log.info("server changed", server=server_id, step=step.value)
                 self._take(step, server_id, wanted, observed)
                 if step is Step.START:
                     entry.is_power_new = False

@@ -258,7 +258,9 @@ def _make_overlay(disk: Path, base: Path, form: str, root_disk_gib: int) -> None
             f"{root_disk_gib} GiB"
         )
     disk.unlink(missing_ok=True)
-    _run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", form, "-b", str(base), str(disk), str(wanted_bytes)])
+    # Relative to the disk: the state folder may be restored from a backup at another place.
+    below = os.path.relpath(base, disk.parent)
+    _run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", form, "-b", below, str(disk), str(wanted_bytes)])
 
 
 def _make_empty(disk: Path, size_bytes: int) -> None:

@@ -11,6 +11,7 @@
     ├── Conflict        409  the request contradicts the present state
     ├── TooLarge        413  the body exceeds what we read
     ├── Unsupported     415  the body is of a kind we do not read
+    ├── BeyondEnd       416  the range asked for begins behind the last byte
     └── Unavailable     503  a host that has to answer is not there
 
 `type` is the name the OpenStack service gives the error ("NetworkNotFound"); it is part of the API and
@@ -85,6 +86,11 @@ class TooLarge(ApiError):
 class Unsupported(ApiError):
     status = 415
     default_type = "UnsupportedMediaType"
+
+
+class BeyondEnd(ApiError):
+    status = 416
+    default_type = "HTTPRequestRangeNotSatisfiable"
 
 
 class Unavailable(ApiError):

@@ -27,8 +27,10 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Executable, Row, Table, create_engine, event, func, insert, select
 from sqlalchemy.engine import CursorResult
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
+from deuteron.model.errors import Unavailable
 from deuteron.store import migrate
 from deuteron.store.prepared import Parameters, Prepared, Result, control
 from deuteron.store.schema import changes
@@ -201,12 +203,12 @@ class Database:
             with contextlib.suppress(Exception):  # no transaction was open: BEGIN itself failed
                 control(connection, "ROLLBACK")
             for job in jobs:
-                job.future.set_exception(error)
+                job.future.set_exception(_in_words(error))
             return
         self.revision = revision
         for job, result, failure in outcomes:
             if failure is not None:
-                job.future.set_exception(failure)
+                job.future.set_exception(_in_words(failure))
             else:
                 job.future.set_result(result)
         for number, announced in heard:
@@ -243,3 +245,18 @@ def _engine(path: Path) -> Engine:
         cursor.close()
 
     return engine
+
+
+def _in_words(error: BaseException) -> BaseException:
+    """A disk that takes no more, as a refusal that a user can understand; anything else as it is.
+
+    Source: https://sqlite.org/rescode.html: the low byte of a code is its kind.
+    """
+    if isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.Error):
+        kind = error.orig.sqlite_errorcode & 0xFF
+        if kind in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY):
+            return Unavailable(
+                f"The cloud cannot save anything now: {error.orig}. Nothing of this request was done.",
+                hint="make room on the disk of the cloud's state folder",
+            )
+    return error

@@ -1,9 +1,9 @@
 """Prepared statements: those that every request runs, compiled once and handed to the driver.
 
 Why: SQLAlchemy needs 60 to 100 us to run a statement that SQLite answers in 5, and creating a port runs fifteen. A
-`Prepared` is written as any other statement and passed to `Tx.execute`; it is compiled at its first use, and then only its
-values travel. What it gives up: rows are plain tuples in the order of the columns, and lists of values in a
-condition (`in_`) cannot be parameters.
+`Prepared` is written as any other statement and passed to `Tx.run`; it is compiled at its first use, and then only its
+values travel. What it gives up: rows are plain tuples in the order of the columns, and lists of values in a condition
+(`in_`) cannot be parameters.
 
 Parameters: those of `bindparam`, or the columns of an insert by key; a column that is not given is NULL.
 """
@@ -14,9 +14,10 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Insert
+from sqlalchemy import Connection, Insert, Select, UpdateBase
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
 Processor = Callable[[Any], Any]
 Parameters = Mapping[str, Any]
@@ -53,7 +54,7 @@ class Result:
 class Prepared:
     """A statement to keep: make it at module level or once for each table."""
 
-    def __init__(self, statement: Executable) -> None:
+    def __init__(self, statement: Select[Any] | UpdateBase) -> None:
         self._statement = statement
         self._text = ""
         self._binds: tuple[tuple[str, Any, Processor | None], ...] = ()
@@ -79,15 +80,17 @@ class Prepared:
     def _compile(self) -> None:
         compiled: Any = self._statement.compile(dialect=_DIALECT)
         binds = []
-        is_insert = isinstance(self._statement, Insert)
-        defaults = {c.key: c.default.arg for c in self._statement.table.columns if c.default} if is_insert else {}
+        defaults: dict[str, Any] = {}
+        if isinstance(self._statement, Insert):
+            columns = self._statement.table.columns
+            defaults = {c.key: c.default.arg for c in columns if isinstance(c.default, ScalarElementColumnDefault)}
         for name in compiled.positiontup or ():
             bind = compiled.binds[name]
             default = defaults.get(bind.key, bind.value)
             binds.append((bind.key, default, bind.type.dialect_impl(_DIALECT).bind_processor(_DIALECT)))
         self._binds = tuple(binds)
-        columns = getattr(self._statement, "selected_columns", ())
-        processors = [column.type.dialect_impl(_DIALECT).result_processor(_DIALECT, None) for column in columns]
+        shown = self._statement.selected_columns if isinstance(self._statement, Select) else ()
+        processors = [column.type.dialect_impl(_DIALECT).result_processor(_DIALECT, None) for column in shown]
         self._outs = tuple((place, processor) for place, processor in enumerate(processors) if processor is not None)
         self._text = compiled.string
 

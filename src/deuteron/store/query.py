@@ -58,6 +58,9 @@ class Page:
     backwards: bool = False
 
 
+_WHOLE = Page()
+
+
 def row_by_id(tx: Tx, table: Table, object_id: str, *conditions: ColumnElement[bool]) -> Values | None:
     """The decoded row, when it is there and fulfils the conditions."""
     if conditions:
@@ -104,7 +107,7 @@ def change(tx: Tx, table: Table, object_id: str, values: Values) -> None:
     if statement is None:
         setting = {name: bindparam(name, type_=table.c[name].type) for name in names}
         statement = Prepared(update(table).where(table.c.id == bindparam("id_")).values(setting))
-        if len(kept) < _MOST_UPDATES:
+        if len(kept) < _MOST_KEPT:
             kept[names] = statement
     tx.run(statement, {**values, "id_": object_id})
 
@@ -119,6 +122,12 @@ def count(tx: Tx, table: Table, *conditions: ColumnElement[bool]) -> int:
     return int(tx.scalar(select(func.count()).select_from(table).where(*conditions)) or 0)
 
 
+def most_rows(tx: Tx, table: Table) -> int:
+    """As many rows as the table can have at most; found in constant time."""
+    # SQLite numbers rows by insertion, and deletes leave gaps.
+    return tx.run(statements(table).last_row).scalar() or 0
+
+
 def answers(
     tx: Tx,
     table: Table,
@@ -129,18 +138,21 @@ def answers(
 ) -> list[Values]:
     """The columns `names` of the rows that fulfil the conditions, nested values as raw JSON text."""
     nested = [name for name in names if isinstance(table.c[name].type, Json)]
-    columns = [type_coerce(table.c[name], Text) if name in nested else table.c[name] for name in names]
-    statement: Select[Any] = select(*columns).where(*conditions)
-    total = [*order] if any(item.name == "id" for item in order) else [*order, Order("id")]
-    if page.marker is not None:
-        statement = statement.where(_beyond(table, total, page.marker, page.backwards))
-    for item in total:
-        column = table.c[item.name]
-        statement = statement.order_by(column.desc() if item.descending != page.backwards else column.asc())
-    if page.limit is not None:
-        statement = statement.limit(page.limit)
     keys = tuple(names)
-    found = [dict(zip(keys, row, strict=True)) for row in tx.all(statement)]
+    if not conditions and not order and page == _WHOLE:
+        # What clients ask most, "all of them", is prepared.
+        lists = statements(table).lists
+        if keys not in lists and len(lists) < _MOST_KEPT:
+            lists[keys] = Prepared(_list(table, keys, nested, (), (), page))
+    else:
+        lists = {}
+    prepared = lists.get(keys)
+    fetched: Iterable[Any]
+    if prepared is not None:
+        fetched = tx.run(prepared)
+    else:
+        fetched = tx.all(_list(table, keys, nested, conditions, order, page))
+    found = [dict(zip(keys, row, strict=True)) for row in fetched]
     if page.backwards:
         found.reverse()
     raw = msgspec.Raw
@@ -150,6 +162,25 @@ def answers(
             if text is not None:
                 row[name] = raw(text)
     return found
+
+
+def _list(
+    table: Table,
+    names: Sequence[str],
+    nested: Sequence[str],
+    conditions: Sequence[ColumnElement[bool]],
+    order: Sequence[Order],
+    page: Page,
+) -> Select[Any]:
+    columns = [type_coerce(table.c[name], Text) if name in nested else table.c[name] for name in names]
+    statement: Select[Any] = select(*columns).where(*conditions)
+    total = [*order] if any(item.name == "id" for item in order) else [*order, Order("id")]
+    if page.marker is not None:
+        statement = statement.where(_beyond(table, total, page.marker, page.backwards))
+    for item in total:
+        column = table.c[item.name]
+        statement = statement.order_by(column.desc() if item.descending != page.backwards else column.asc())
+    return statement if page.limit is None else statement.limit(page.limit)
 
 
 def has_word(column: ColumnElement[Any], word: str) -> ColumnElement[bool]:
@@ -198,11 +229,14 @@ class Statements:
     by_id: Prepared
     insert: Prepared
     delete: Prepared
+    last_row: Prepared
     updates: dict[tuple[str, ...], Prepared]
     """By the columns that are set."""
+    lists: dict[tuple[str, ...], Prepared]
+    """All rows, by the columns that are shown."""
 
 
-_MOST_UPDATES = 200
+_MOST_KEPT = 200
 _STATEMENTS: dict[str, Statements] = {}
 
 
@@ -217,7 +251,9 @@ def statements(table: Table) -> Statements:
             by_id=Prepared(select(table).where(key)),
             insert=Prepared(insert(table)),
             delete=Prepared(delete(table).where(key)),
+            last_row=Prepared(select(func.max(literal_column("rowid"))).select_from(table)),
             updates={},
+            lists={},
         )
         _STATEMENTS[table.name] = found
     return found
@@ -234,6 +270,7 @@ __all__ = [
     "count",
     "first",
     "has_word",
+    "most_rows",
     "not_",
     "remove",
     "row_by_id",

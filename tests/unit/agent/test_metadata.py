@@ -11,7 +11,7 @@ LISTENER = MetadataListener("qdhcp-n", "169.254.169.254", 80, network_id="net-1"
 
 
 def _forwarded(head: str, row: MetadataListener = LISTENER, body: bytes = b"") -> list[str]:
-    return request_to_api(row, "10.0.0.5", "token", head.encode(), body).decode().split("\r\n")
+    return request_to_api(row, "10.0.0.5", "10.0.0.1", "token", head.encode(), body).decode().split("\r\n")
 
 
 def test_who_asks_is_added() -> None:
@@ -25,7 +25,9 @@ def test_who_asks_is_added() -> None:
 
 def test_a_router_names_itself() -> None:
     row = MetadataListener("qrouter-r", "0.0.0.0", 9697, router_id="router-1")
-    assert "X-Neutron-Router-ID: router-1" in _forwarded("GET / HTTP/1.0", row)
+    lines = _forwarded("GET / HTTP/1.0", row)
+    assert "X-Neutron-Router-ID: router-1" in lines
+    assert "X-Forwarded-To: 10.0.0.1" in lines, "on which of its networks the guest is"
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,9 @@ def test_a_disk_stands_on_the_image_with_its_format_named(tmp_path: Path, api: s
         subprocess.run(["qemu-img", "info", "--output=json", disk], capture_output=True, check=True).stdout
     )
     assert shown["virtual-size"] == 1 << 30
-    assert shown["backing-filename"] == str(tmp_path / "images" / IMAGE_ID)
+    assert not shown["backing-filename"].startswith("/"), "the state folder can be moved"
+    assert shown["full-backing-filename"] == f"{disk.parent}/{shown['backing-filename']}"
+    assert (disk.parent / shown["backing-filename"]).samefile(tmp_path / "images" / IMAGE_ID)
     assert shown["backing-filename-format"] == "raw"
     assert files.build_generation(SERVER_ID) == 4
     assert files.servers() == (SERVER_ID,)

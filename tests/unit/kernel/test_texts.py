@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deuteron.net.kernel.iptables import parse_save, restore_lines
-from deuteron.net.kernel.openflow import COOKIE, COOKIE_MASK, cookie_of, parse_entry
+from deuteron.net.kernel.openflow import COOKIE, COOKIE_MASK, cookie_of, parse_entry, refused_cookies
 from deuteron.net.kernel.sysctl import path_of
 from deuteron.net.rows import Flow, IptablesChain, IptablesTable
 
@@ -27,6 +27,24 @@ OURS = IptablesTable(
     (IptablesChain("neutron-l3-agent-PREROUTING", ("-d 172.24.4.20/32 -j DNAT --to-destination 10.0.0.5",)),),
     (("PREROUTING", "-j neutron-l3-agent-PREROUTING"),),
 )
+
+
+REFUSED = """\
+Error OFPBMC_BAD_PREREQ for: OFPT_FLOW_MOD (OF1.4) (xid=0x5): ***decode error: OFPBMC_BAD_PREREQ***
+00000000  05 0e 00 70 00 00 00 05-de 07 8e 39 9d 22 87 61 |...p.......9.".a|
+00000010  00 00 00 00 00 00 00 00-48 00 00 00 00 00 00 5f |........H......_|
+Error OFPBMC_BAD_PREREQ for: OFPT_FLOW_MOD (OF1.4) (xid=0x6): ***decode error: OFPBMC_BAD_PREREQ***
+00000000  05 0e 00 70 00 00 00 06-de 07 1c ec 0e d3 3b f1 |...p..........;.|
+ovs-ofctl: talking to unix:/run/openvswitch/br-int.mgmt (Protocol error)
+"""
+
+
+def test_entries_that_a_switch_refuses_are_told_by_their_cookies() -> None:
+    assert refused_cookies(REFUSED) == [
+        (0xDE078E399D228761, "OFPBMC_BAD_PREREQ"),
+        (0xDE071CEC0ED33BF1, "OFPBMC_BAD_PREREQ"),
+    ]
+    assert refused_cookies("ovs-ofctl: br-int is not a bridge or a socket") == []
 
 
 def test_our_part_of_a_saved_table_is_read() -> None:

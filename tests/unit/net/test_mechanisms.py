@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
 import pytest
 
 from deuteron.net.mechanisms import (
@@ -11,6 +9,7 @@ from deuteron.net.mechanisms import (
     HostFacts,
     Mechanism,
     MtuTooSmall,
+    Pool,
     PortToBind,
     Refusal,
     Segment,
@@ -84,15 +83,17 @@ def test_provider_attributes_are_judged_in_neutrons_words(segment: Segment, comp
 
 
 def test_a_network_without_provider_attributes_takes_the_first_type_with_room() -> None:
-    found = list(islice(TYPES.tenant_candidates(), 5))
-    assert found[:3] == [Segment("vlan", "physnet1", number) for number in (1000, 1001, 1002)]
-    assert found[3:] == [Segment("vxlan", None, 1), Segment("vxlan", None, 2)]
+    assert list(TYPES.tenant_candidates()) == [
+        Pool("vlan", "physnet1", 1000, 1002),
+        Pool("vxlan", None, 1, 2),
+        Pool("vxlan", None, 7, 7),
+    ]
 
 
 def test_a_partial_segment_is_completed_and_a_whole_one_kept() -> None:
-    assert [item.segmentation_id for item in TYPES.candidates(Segment("vxlan"))] == [1, 2, 7]
-    assert list(TYPES.candidates(Segment("vlan", "other", 5))) == [Segment("vlan", "other", 5)]
-    assert list(TYPES.candidates(Segment("flat", "ext"))) == [Segment("flat", "ext")]
+    assert [(pool.first, pool.last) for pool in TYPES.candidates(Segment("vxlan"))] == [(1, 2), (7, 7)]
+    for whole in (Segment("vlan", "other", 5), Segment("flat", "ext")):
+        assert [pool.segment(pool.first) for pool in TYPES.candidates(whole)] == [whole]
 
 
 def test_a_port_is_bound_as_neutron_binds_it() -> None:

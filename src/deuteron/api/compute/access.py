@@ -94,6 +94,7 @@ POLICIES: Final[dict[str, str]] = {
     f"{_P}os-availability-zone:detail": _ADMIN,
     f"{_P}os-services:list": _ADMIN,
     f"{_P}os-services:update": _ADMIN,
+    f"{_P}os-services:delete": _ADMIN,
     f"{_P}os-hypervisors:list": _ADMIN,
     f"{_P}os-aggregates:index": _ADMIN,
     f"{_P}limits": _ANYONE,

@@ -10,20 +10,20 @@ Source: nova/compute/api.py (`check_instance_state`); nova/api/openstack/compute
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import select
 
-from deuteron.api.call import MAX_BODY_BYTES, Call, Reply
+from deuteron.api.call import Call, Reply
 from deuteron.api.compute import access, history, images, interfaces, keypairs, lifecycle, servers, views
 from deuteron.api.compute.bodies import Body
 from deuteron.api.compute.errors import invalid, not_built
 from deuteron.api.compute.lifecycle import ServerRow
 from deuteron.api.network import ports as network_ports
 from deuteron.model.compute import Flavor
-from deuteron.model.errors import BadRequest, Conflict, NotFound, TooLarge, Unavailable
+from deuteron.model.errors import BadRequest, Conflict, NotFound, Unavailable
 from deuteron.store import query
 from deuteron.store.compute_tables import servers as table
 from deuteron.store.database import Tx

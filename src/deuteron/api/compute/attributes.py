@@ -265,7 +265,13 @@ def attach_interface(call: Call, tx: Tx) -> Reply:
                 "Multiple possible networks found, use a Network ID to be more specific.", type="NetworkAmbiguous"
             )
         want = Wanted(network_id=left[0], tag=tag)
-    interfaces.check(tx, call.caller, want)
+    try:
+        interfaces.check(tx, call.caller, want)
+    except BadRequest as error:
+        # What is not there makes a new server a bad request, but here the path leads to it.
+        if error.type in ("PortNotFound", "NetworkNotFound"):
+            raise NotFound(error.message, type=error.type) from None
+        raise
     history.begin(tx, call, row.id, "attach_interface", row.host)
     try:
         nic = interfaces.plug(tx, call, row.id, row.project_id, want, None, row.host)

@@ -67,14 +67,13 @@ class Body:
         return value
 
     def name(self, name: str = "name") -> str:
-        """A printable name, without blanks at its ends. From version 2.1 on Nova refuses blanks at the ends."""
+        """A printable name without blanks at its ends."""
         value = self.text(name, least=1)
         if value is None:
             raise invalid(name, value, "None is not of type 'string'")
-        stripped = value.strip()
-        if not stripped or any(unicodedata.category(character)[0] == "C" for character in value):
+        if value != value.strip() or any(unicodedata.category(character)[0] == "C" for character in value):
             raise invalid(name, value, f"'{value}' does not match the form of a name")
-        return stripped
+        return value
 
     def uuid(self, name: str, *, nullable: bool = False) -> str | None:
         value = self.raw.get(name)

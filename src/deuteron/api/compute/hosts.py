@@ -93,6 +93,19 @@ def put_service(call: Call, tx: Tx) -> Reply:
     return update_service(call, tx) if call.version >= 53 else set_service(call, tx)
 
 
+def remove_service(call: Call, tx: Tx) -> Reply:
+    """A service is as long as its host is in the cloud's topology: it is never removed here."""
+    access.require(call, "os-services:delete")
+    for host in placement.candidates(tx, call.cloud):
+        if call.params["id"] in (registry.host_id(host.name, COMPUTE), host.name):
+            raise Conflict(
+                f"Unable to delete compute service of host {host.name}: the host is in the cloud's topology. "
+                "Disable the service to keep new servers away.",
+                type="HTTPConflict",
+            )
+    raise NotFound(f"Service {call.params['id']} not found.", type="ServiceNotFound")
+
+
 def list_hypervisors(call: Call, tx: Tx) -> Reply:
     return _hypervisors(call, tx, detail=False)
 

@@ -106,8 +106,8 @@ def _usable(tx: Tx, caller: Caller, image_id: Any, what: str) -> Values:
         raise BadRequest("Invalid imageRef provided.", type="HTTPBadRequest")
     row = find(tx, caller, image_id)
     if row is None:
-        prefix = "" if what == "Image" else f"{what}: "
-        raise BadRequest(f"{prefix}Image {image_id} could not be found.", type="ImageNotFound")
+        message = "Can not find requested image" if what == "Image" else f"{what}: Image {image_id} could not be found."
+        raise BadRequest(message, type="ImageNotFound")
     if row["status"] != "active" or not row["sha256"]:
         raise BadRequest(f"Image {image_id} is not active.", type="ImageNotActive")
     return row

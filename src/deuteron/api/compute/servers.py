@@ -283,9 +283,9 @@ def _insert(tx: Tx, values: dict[str, Any], host: str | None) -> None:
 
 def _refuse_not_built(call: Call, body: Body) -> None:
     """Refuse what this cloud cannot do, by name, rather than ignore it."""
+    if "personality" in body and call.version >= 57:
+        raise invalid("server", body.raw, "Additional properties are not allowed ('personality' was unexpected)")
     if body.raw.get("personality"):
-        if call.version >= 57:
-            raise invalid("server", body.raw, "Additional properties are not allowed ('personality' was unexpected)")
         raise BadRequest("Injecting files is not available in this cloud; give user_data.", type="HTTPBadRequest")
     if "config_drive" in body and body.raw["config_drive"] is not None and body.boolean("config_drive"):
         raise BadRequest(

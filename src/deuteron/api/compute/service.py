@@ -17,7 +17,7 @@ from deuteron.api.compute import (
     versions,
 )
 from deuteron.api.compute.errors import FAULTS
-from deuteron.model.errors import ApiError, NotAllowed
+from deuteron.model.errors import ApiError, NotAllowed, Unsupported
 
 READ, WRITE, ASYNC = Mode.READ, Mode.WRITE, Mode.ASYNC
 
@@ -41,6 +41,9 @@ class ComputeService:
 
     def prepare(self, call: Call) -> None:
         call.extra_headers["x-compute-request-id"] = call.request_id
+        media_type = call.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type and media_type not in _MEDIA_TYPES:
+            raise Unsupported("Unsupported Content-Type")
         call.version = versions.MINIMUM
         if call.path.startswith("/v2/"):
             return  # v2.0 knows no microversions
@@ -60,6 +63,8 @@ class ComputeService:
         return Reply(status, {FAULTS.get(status, "computeFault"): {"code": status, "message": message}})
 
 
+_MEDIA_TYPES = frozenset({"application/json", "application/vnd.openstack.compute+json", "text/plain"})
+"""Source: nova/api/openstack/wsgi.py `_SUPPORTED_CONTENT_TYPES`, `Request.get_content_type`."""
 _S = "/servers/{id}"
 _ROUTES = (
     ("GET", "/flavors", flavors.list_brief, READ),
@@ -114,6 +119,7 @@ _ROUTES = (
     ("GET", "/os-availability-zone/detail", hosts.list_zones_detail, READ),
     ("GET", "/os-services", hosts.list_services, READ),
     ("PUT", "/os-services/{id}", hosts.put_service, WRITE),
+    ("DELETE", "/os-services/{id}", hosts.remove_service, WRITE),
     ("GET", "/os-hypervisors", hosts.list_hypervisors, READ),
     ("GET", "/os-hypervisors/detail", hosts.list_hypervisors_detail, READ),
     ("GET", "/os-hypervisors/statistics", hosts.statistics, READ),

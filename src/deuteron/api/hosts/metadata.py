@@ -1,7 +1,11 @@
 """The metadata service at 169.254.169.254, as EC2 and OpenStack shape it.
 
 A guest's request reaches the agent of its host through the router's or the DHCP namespace; the agent passes it on
-with the guest's address and the network (or router) it came from. Those two name one port, and the port its server.
+with the guest's address and the network it came from: by its id, or by the router and the router's own address that
+the request arrived at, which is on one of the router's networks. A guest's address is believed on the network where
+anti-spoofing holds the guest to it, and on no other: a router's owner may route answers for any address anywhere.
+Network and address name one port; it is the server's whose interface it is, whatever server the port's `device_id`,
+which is a user's to write, names.
 
     /                                   EC2 versions
     /latest/meta-data/public-keys/0/    a tree: a name with children ends with a slash in lists
@@ -92,22 +96,28 @@ def _subject(call: Call, tx: Tx) -> Subject:
     if network:
         reached: list[str] = [network]
     elif router:
+        arrived_at = call.headers.get("x-forwarded-to", "")
         reached = tx.scalars(
             select(ports.c["network_id"])
-            .where(ports.c["device_id"] == router, ports.c["device_owner"] == ROUTER_INTERFACE)
+            .join(ip_allocations, ip_allocations.c.port_id == ports.c["id"])
+            .where(
+                ports.c["device_id"] == router,
+                ports.c["device_owner"] == ROUTER_INTERFACE,
+                ip_allocations.c.ip_address == arrived_at,
+            )
             .distinct()
         )
     else:
         raise BadRequest("neither X-Neutron-Network-ID nor X-Neutron-Router-ID is given")
-    server_id = tx.scalar(
-        select(ports.c["device_id"])
+    port = tx.first(
+        select(ports.c["id"], ports.c["device_id"])
         .join(ip_allocations, ip_allocations.c.port_id == ports.c["id"])
         .where(ip_allocations.c.ip_address == address, ip_allocations.c.network_id.in_(reached))
     )
-    row = tx.first(select(servers).where(servers.c["id"] == (server_id or "")))
-    if row is None:
+    row = None if port is None else tx.first(select(servers).where(servers.c["id"] == (port.device_id or "")))
+    nics = [] if row is None else msgspec.convert(row.nics or [], list[Nic])
+    if port is None or row is None or all(nic.port_id != port.id for nic in nics):
         raise NotFound(f"no server has address {address} there")
-    nics = msgspec.convert(row.nics or [], list[Nic])
     found = {port["id"]: port for port in query.rows(tx, ports, ports.c["device_id"] == row.id)}
     plugged = [found[nic.port_id] for nic in nics if nic.port_id in found]
     return Subject(row, msgspec.convert(row.flavor, Flavor), plugged, call.cloud.settings.dns_domain)

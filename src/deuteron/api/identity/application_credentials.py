@@ -95,7 +95,7 @@ def delete_credential(call: Call, tx: Tx) -> Reply:
 def list_access_rules(call: Call, tx: Tx) -> Reply:
     """Access rules cannot be made here; the list is empty."""
     require(call, "list_application_credentials", about_user(call.params["user_id"]))
-    user = find(tx, users, "user", call.params["user_id"])
+    find(tx, users, "user", call.params["user_id"])
     return page(call, "access_rules", [])
 
 

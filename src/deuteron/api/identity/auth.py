@@ -316,7 +316,7 @@ def _subject(call: Call, tx: Tx) -> Proof:
 def _subject_text(call: Call) -> str:
     text = call.headers.get("x-subject-token")
     if not text:
-        raise BadRequest("Expecting to find X-Subject-Token in headers.", type="ValidationError")
+        raise NotFound("Could not find token: No token in the request.", type="TokenNotFound")
     return text
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Row, delete, select, update
 from deuteron.api.call import Call, Reply
 from deuteron.api.identity.bodies import filtered, find, new_id, page, read_create, read_update, shown
 from deuteron.api.identity.policies import about_user, require
-from deuteron.model.errors import BadRequest, Conflict
+from deuteron.model.errors import BadRequest, Conflict, Forbidden
 from deuteron.model.identity import CREDENTIAL, ENDPOINT, REGION, SERVICE
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import credentials, endpoints, regions, services, users
@@ -65,7 +65,7 @@ def delete_region(call: Call, tx: Tx) -> Reply:
     require(call, "delete_region")
     row = find(tx, regions, "region", call.params["id"])
     if tx.first(select(endpoints.c.id).where(endpoints.c.region_id == row.id)) is not None:
-        raise BadRequest(f"Unable to delete region {row.id} because it or its child regions have associated endpoints.")
+        raise Forbidden(f"Unable to delete region {row.id} because it or its child regions have associated endpoints.")
     tx.execute(delete(regions).where(regions.c.id == row.id))
     tx.changed("region", row.id, deleted=True)
     return Reply(204)

@@ -10,7 +10,7 @@ from deuteron.api.call import Call, Mode, Reply, Route
 from deuteron.api.identity import application_credentials, auth, endpoints, projects, roles, users
 from deuteron.api.identity.bodies import root
 from deuteron.api.identity.passwords import Workers
-from deuteron.model.errors import ApiError, NotFound
+from deuteron.model.errors import ApiError, BadRequest, NotFound
 
 _UPDATED = "2022-10-04T00:00:00Z"
 """Of version 3.14, the one whose calls are here."""
@@ -152,7 +152,12 @@ class IdentityService:
         return tuple(result)
 
     def prepare(self, call: Call) -> None:
+        """Raises: BadRequest for a body that is not said to be JSON, as Keystone's JsonBodyMiddleware does."""
         call.extra_headers["vary"] = "X-Auth-Token"
+        media_type = call.headers.get("content-type", "").partition(";")[0].strip().lower()
+        has_body = call.raw or call.headers.get("content-length", "0") != "0"
+        if has_body and media_type not in ("", "application/json"):
+            raise BadRequest("Expecting to find application/json in Content-Type header.", type="ValidationError")
 
     def error(self, call: Call | None, error: ApiError) -> Reply:
         title = HTTPStatus(error.status).phrase

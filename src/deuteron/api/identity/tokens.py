@@ -122,6 +122,8 @@ class Proof:
     is_domain: bool
     roles: dict[str, str]
     caller: Caller
+    ends_s: float
+    """When it proves nothing any more: at its own end, or at that of its application credential."""
     credential_unrestricted: bool = False
     credential_name: str | None = None
 
@@ -161,7 +163,7 @@ class Tokens:
             if kept is not None:
                 self._cache.move_to_end(token)
         if kept is not None and kept[0] == revision:
-            if kept[1].payload.expires_s <= self._clock():
+            if kept[1].ends_s <= self._clock():
                 raise _bad()
             return kept[1]
         proof = self.worth(tx, self._decode(token), token)
@@ -244,6 +246,7 @@ class Tokens:
         roles: dict[str, str] = {}
         unrestricted = False
         credential_name = None
+        ends_s: float = payload.expires_s
         if scope.kind != "unscoped":
             roles = roles_on(tx, user.id, scope.kind, scope.id)
         if payload.credential_id is not None:
@@ -253,6 +256,8 @@ class Tokens:
             if credential is None or is_past(credential.expires_at, self._clock()):
                 raise _bad()
             unrestricted, credential_name = bool(credential.unrestricted), credential.name
+            if credential.expires_at is not None:
+                ends_s = min(ends_s, _seconds(credential.expires_at))
             granted = expand(tx, credential.roles)
             roles = {id: name for id, name in roles.items() if id in granted}
         if scope.kind != "unscoped" and not roles:
@@ -271,7 +276,7 @@ class Tokens:
             expires_at=timestamp(payload.expires_s),
             token=token,
         )
-        return Proof(payload, who, scope, target, is_domain, roles, caller, unrestricted, credential_name)
+        return Proof(payload, who, scope, target, is_domain, roles, caller, ends_s, unrestricted, credential_name)
 
     def _decode(self, token: str) -> Payload:
         if not token or len(token) > MAX_TOKEN_LENGTH or not token.isascii():
@@ -335,8 +340,13 @@ def is_past(moment: str | None, now_s: float) -> bool:
     """Whether an ISO time (UTC when it does not say) lies before `now_s`; None never does."""
     if moment is None:
         return False
+    return _seconds(moment) <= now_s
+
+
+def _seconds(moment: str) -> float:
+    """An ISO time, UTC when it does not say, in seconds since 1970."""
     when = datetime.fromisoformat(moment.replace("Z", "+00:00"))
-    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() <= now_s
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
 
 
 def timestamp(seconds: float) -> str:

@@ -146,8 +146,8 @@ async def download(call: Call) -> Reply:
         first, last, status = *asked, 206
         if first > last:
             file.close()
-            message = f"416 Range Not Satisfiable\n\nThe image has {row.size} bytes.\n"
-            return Reply(416, message.encode(), {"Content-Range": f"bytes */{row.size}"}, "text/plain; charset=UTF-8")
+            call.extra_headers["content-range"] = f"bytes */{row.size}"
+            raise BeyondEnd(f"The image has {row.size} bytes.")
         headers |= {"Content-Range": f"bytes {first}-{last}/{row.size}", "Content-Length": str(last - first + 1)}
     elif row.checksum:
         headers["Content-MD5"] = row.checksum

@@ -63,9 +63,9 @@ def update_member(call: Call, tx: Tx) -> Reply:
     require(call, "modify_member", target(call.caller, image))
     body = call.json()
     status = body.get("status") if isinstance(body, dict) else None
+    row = _find(call, tx, image, call.params["member_id"])
     if status not in MEMBER_STATUSES:
         raise BadRequest(f"Status must be one of {', '.join(MEMBER_STATUSES)}, not {status!r}")
-    row = _find(call, tx, image, call.params["member_id"])
     if not call.caller.is_admin and row.member_id != call.caller.project_id:
         raise Forbidden("You are not permitted to modify the status of this image member.", type="Forbidden")
     tx.execute(

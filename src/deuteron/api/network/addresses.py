@@ -59,9 +59,11 @@ _HINT_DOWN = Prepared(
     )
     .values(hint=bindparam("free"))
 )
-_HOLDER = Prepared(select(ip_allocations.c.port_id).where(
-    ip_allocations.c.subnet_id == bindparam("subnet"), ip_allocations.c.number == bindparam("wanted")
-))
+_HOLDER = Prepared(
+    select(ip_allocations.c.port_id).where(
+        ip_allocations.c.subnet_id == bindparam("subnet"), ip_allocations.c.number == bindparam("wanted")
+    )
+)
 _INSERT = Prepared(insert(ip_allocations))
 _HELD = Prepared(
     select(ip_allocations.c.subnet_id, ip_allocations.c.number).where(ip_allocations.c.port_id == bindparam("port"))
@@ -287,8 +289,7 @@ def _lowest_free(tx: Tx, subnet_id: str, low: int, last: str) -> int | None:
     high = int(last, 16)
     while low <= high:
         taken = [
-            int(number, 16)
-            for (number,) in tx.run(_TAKEN, {"subnet": subnet_id, "low": f"{low:032x}", "high": last})
+            int(number, 16) for (number,) in tx.run(_TAKEN, {"subnet": subnet_id, "low": f"{low:032x}", "high": last})
         ]
         for number in taken:
             if number != low:

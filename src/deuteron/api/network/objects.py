@@ -28,6 +28,8 @@ from deuteron.store.query import Order, Page, Values
 
 _CONTROLS = frozenset({"fields", "sort_key", "sort_dir", "limit", "marker", "page_reverse"})
 _TAG_FILTERS = frozenset({"tags", "tags-any", "not-tags", "not-tags-any"})
+_SHORT_ROWS = 1000
+"""A list of a table with at most so many rows is short: some 7 us a row."""
 _POLICY_COLUMNS = ("project_id", "shared", "router:external")
 """What the rules about reading a row look at."""
 
@@ -43,7 +45,11 @@ class Objects:
 
     def routes(self) -> tuple[Route, ...]:
         base = f"/v2.0/{self.kind.resource.collection}"
-        found = [Route("GET", base, self.list_all), Route("GET", f"{base}/{{id}}", self.show)]
+        kind_table = self.kind.table
+        found = [
+            Route("GET", base, self.list_all, is_short=lambda tx: query.most_rows(tx, kind_table) <= _SHORT_ROWS),
+            Route("GET", f"{base}/{{id}}", self.show, is_short=lambda tx: True),
+        ]
         if self.kind.create is not None:
             found.append(Route("POST", base, self.create, Mode.WRITE))
         if self.kind.update is not None:

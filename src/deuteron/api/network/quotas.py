@@ -17,9 +17,11 @@ from deuteron.store.database import Tx
 from deuteron.store.network_tables import TABLES, quotas, routers
 from deuteron.store.prepared import Prepared
 
-_LIMIT = Prepared(select(quotas.c.limit).where(
-    quotas.c.project_id == bindparam("project"), quotas.c.resource == bindparam("resource")
-))
+_LIMIT = Prepared(
+    select(quotas.c.limit).where(
+        quotas.c.project_id == bindparam("project"), quotas.c.resource == bindparam("resource")
+    )
+)
 _COUNTS = {
     name: Prepared(select(func.count()).select_from(table).where(table.c.project_id == bindparam("project")))
     for name, table in TABLES.items()

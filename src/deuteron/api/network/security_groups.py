@@ -64,7 +64,9 @@ PROTOCOLS: dict[str, int] = {
 _WITH_PORTS = frozenset({6, 17, 33, 132, 136})
 _ICMP = frozenset({1, 58})
 
-_DEFAULT_GROUP = Prepared(select(default_groups.c.security_group_id).where(default_groups.c.project_id == bindparam("project")))
+_DEFAULT_GROUP = Prepared(
+    select(default_groups.c.security_group_id).where(default_groups.c.project_id == bindparam("project"))
+)
 
 
 def default_group(tx: Tx, project_id: str) -> str:

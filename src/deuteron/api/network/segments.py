@@ -6,7 +6,6 @@ Owns the table `segments`. A pool is a range in the settings, so it costs no row
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Select, bindparam, delete, select
@@ -14,7 +13,7 @@ from sqlalchemy import Select, bindparam, delete, select
 from deuteron.api.cloud import Cloud, Settings
 from deuteron.api.network import faults
 from deuteron.model.errors import Conflict
-from deuteron.net.mechanisms import Segment, TypeDrivers, TypeSettings, mtu_for
+from deuteron.net.mechanisms import Pool, Segment, TypeDrivers, TypeSettings, mtu_for
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import segments
 from deuteron.store.prepared import Prepared
@@ -116,12 +115,10 @@ def _in_use(drivers: TypeDrivers, segment: Segment) -> Conflict:
     return faults.conflict(_IN_USE.get(segment.network_type, "TunnelIdInUse"), drivers.conflict(segment))
 
 
-def _lowest_free(tx: Tx, candidates: Iterator[Segment]) -> Segment | None:
-    for (network_type, physical_network), group in groupby(
-        candidates, key=lambda item: (item.network_type, item.physical_network)
-    ):
-        taken = set(tx.run(_TAKEN, {"type": network_type, "physical": physical_network or ""}).scalars())
-        for candidate in group:
-            if (candidate.segmentation_id or 0) not in taken:
-                return candidate
+def _lowest_free(tx: Tx, pools: Iterator[Pool]) -> Segment | None:
+    for pool in pools:
+        taken = set(tx.run(_TAKEN, {"type": pool.network_type, "physical": pool.physical_network or ""}).scalars())
+        for number in range(pool.first, pool.last + 1):
+            if number not in taken:
+                return pool.segment(number)
     return None

@@ -1,8 +1,8 @@
 """Ending DHCP leases: what dnsmasq must forget when a port leaves.
 
-dnsmasq keeps in its memory who leased an address, and refuses it to the next port that gets the address. It is told with
-the message that a client which leaves would send, as dhcp_release(1) does. Known limit: a lease of DHCPv6 is named
-by what only its client knew, and is not ended.
+dnsmasq keeps in its memory who leased an address, and refuses it to the next port that gets the address. It is told
+with the message that a client which leaves would send, as dhcp_release(1) does. Known limit: a lease of DHCPv6 is
+named by what only its client knew, and is not ended.
 """
 
 from __future__ import annotations

@@ -35,6 +35,9 @@ COOKIE_MASK = 0xFFFF << 48
 
 _FIELD = re.compile(r"^(table|priority|cookie|send_flow_rem|importance|idle_timeout|hard_timeout)(?:=(\S+))?$")
 _AT_LINE = re.compile(r"^(?:ovs-ofctl: )?(?:-|/dev/stdin):(\d+): (.*)", re.MULTILINE)
+_REFUSED = re.compile(
+    r"Error (OF\w+) for: OFPT_FLOW_MOD[^\n]*\n00000000  (?:[0-9a-f]{2} ){7}[0-9a-f]{2}-((?:[0-9a-f]{2} ?){8})"
+)
 
 
 def cookie_of(key: FlowKey) -> int:
@@ -119,14 +122,21 @@ class FlowDriver:
                 self.writes["flow put"] += len(additions)
                 return
             at_line = _AT_LINE.search(complaints)
-            if at_line is None or not keys:
+            culprits: dict[FlowKey, str] = {}
+            if at_line is not None and keys:
+                culprits[keys[int(at_line[1]) - 1]] = f"the switch does not understand the flow: {at_line[2]}"
+            else:
+                by_cookie = {cookie_of(key): key for key, _ in additions}
+                for cookie, reason in refused_cookies(complaints):
+                    if cookie in by_cookie:
+                        culprits[by_cookie[cookie]] = f"the switch refuses the flow: {reason}"
+            if not culprits:
                 applied.failed.update(dict.fromkeys(keys, f"cannot change the flows of bridge {bridge}: {complaints}"))
                 return
-            # One entry in words the switch does not know: it fails alone, the others go in without it.
-            culprit = keys[int(at_line[1]) - 1]
-            applied.failed[culprit] = f"the switch does not understand the flow: {at_line[2]}"
-            removals = [item for item in removals if item[0] != culprit]
-            additions = [item for item in additions if item[0] != culprit]
+            # An entry the switch does not take fails alone; the others go in without it.
+            applied.failed.update(culprits)
+            removals = [item for item in removals if item[0] not in culprits]
+            additions = [item for item in additions if item[0] not in culprits]
             if not removals and not additions:
                 return
             process = self._start("--bundle", "add-flows", bridge, "-")
@@ -169,6 +179,15 @@ class FlowDriver:
                 row = Flow(*key, actions=row.actions)
             rows[key] = row
         return rows
+
+
+def refused_cookies(complaints: str) -> list[tuple[int, str]]:
+    """Cookies of the entries that a switch refused, each with the error's name, from what `ovs-ofctl` prints.
+
+    It shows the refused message in hexadecimal: after a header of 8 bytes, a flow modification begins with its cookie.
+    Source: OpenFlow 1.4 section 7.3.4.2, ofp_flow_mod.
+    """
+    return [(int(found[2].replace(" ", ""), 16), found[1]) for found in _REFUSED.finditer(complaints)]
 
 
 def parse_entry(bridge: str, text: str) -> tuple[Flow, int, bool]:

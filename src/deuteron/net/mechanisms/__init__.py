@@ -16,8 +16,8 @@ What a caller uses::
 
     types.complaint(segment) -> str | None       # text for 400 InvalidInput, in Neutron's words
     types.is_partial(segment) -> bool            # the segment still needs an id (and perhaps a physical network)
-    types.candidates(segment) -> Iterator[Segment]   # whole segments to try, in order, for a partial one
-    types.tenant_candidates() -> Iterator[Segment]   # the same for a network without provider attributes
+    types.candidates(segment) -> Iterator[Pool]  # ranges of segments to try, in order, for a partial one
+    types.tenant_candidates() -> Iterator[Pool]  # the same for a network without provider attributes
     types.conflict(segment) -> str               # text for 409 when somebody holds that segment
     mtu_for(network_type, underlay_mtu_bytes, outer=4) -> int
 
@@ -25,7 +25,7 @@ What a caller uses::
     bind_port(mechanisms, port, segments, host) -> Binding | Refusal    # the first that accepts, else all reasons
     mechanisms_by_name(names) -> tuple[Mechanism, ...]                  # entry points `deuteron.mechanisms` and our own
 
-`candidates` is lazy and ascending; the caller subtracts what is taken, so a pool costs no rows.
+A pool is a range; the caller subtracts what is taken, so it costs no rows.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from deuteron.net.mechanisms.base import (
 )
 from deuteron.net.mechanisms.openvswitch import OpenVSwitch, openvswitch
 from deuteron.net.mechanisms.registry import mechanisms_by_name
-from deuteron.net.mechanisms.types import MtuTooSmall, TypeDrivers, TypeSettings, mtu_for, tunnel_overhead_bytes
+from deuteron.net.mechanisms.types import MtuTooSmall, Pool, TypeDrivers, TypeSettings, mtu_for, tunnel_overhead_bytes
 
 __all__ = [
     "Binding",
@@ -50,6 +50,7 @@ __all__ = [
     "Mechanism",
     "MtuTooSmall",
     "OpenVSwitch",
+    "Pool",
     "PortToBind",
     "Refusal",
     "Segment",

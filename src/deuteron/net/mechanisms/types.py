@@ -70,6 +70,18 @@ def mtu_for(network_type: str, underlay_mtu_bytes: int, outer: Literal[4, 6] = 4
     return mtu_bytes
 
 
+class Pool(msgspec.Struct, frozen=True):
+    """Segments of one kind with the ids from `first` to `last`. Segments without an id (flat, local) have 0."""
+
+    network_type: str
+    physical_network: str | None
+    first: int
+    last: int
+
+    def segment(self, number: int) -> Segment:
+        return Segment(self.network_type, self.physical_network, number or None)
+
+
 class TypeSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the operator allows; `flat_networks` None means any physical network."""
 
@@ -102,21 +114,20 @@ class TypeDrivers(msgspec.Struct, frozen=True):
         """Whether the segment, valid so far, still lacks an id."""
         return segment.network_type not in ("flat", "local") and segment.segmentation_id is None
 
-    def candidates(self, segment: Segment) -> Iterator[Segment]:
-        """Whole segments that fulfil a partial one, ascending within each range. The segment itself if it is whole."""
+    def candidates(self, segment: Segment) -> Iterator[Pool]:
+        """The segments that fulfil a partial one. The segment itself if it is whole."""
         kind = segment.network_type
         if not self.is_partial(segment):
-            yield segment
+            number = segment.segmentation_id or 0
+            yield Pool(kind, segment.physical_network, number, number)
         elif kind == "vlan":
             for physical_network, ranges in self.settings.vlan_ranges.items():
                 if segment.physical_network in (None, physical_network):
-                    for segmentation_id in _each(ranges):
-                        yield Segment(kind, physical_network, segmentation_id)
+                    yield from (Pool(kind, physical_network, low, high) for low, high in ranges)
         else:
-            for segmentation_id in _each(self.settings.tunnel_ranges.get(kind, ())):
-                yield Segment(kind, None, segmentation_id)
+            yield from (Pool(kind, None, low, high) for low, high in self.settings.tunnel_ranges.get(kind, ()))
 
-    def tenant_candidates(self) -> Iterator[Segment]:
+    def tenant_candidates(self) -> Iterator[Pool]:
         """Segments for a network without provider attributes, in the order of `tenant_network_types`."""
         for kind in self.settings.tenant_network_types:
             if kind in self.settings.enabled:
@@ -179,8 +190,3 @@ def _prohibited(segment: Segment, kind: str, names: tuple[str, ...]) -> str | No
         if given[name]:
             return f"{name} prohibited for {kind} provider network"
     return None
-
-
-def _each(ranges: Ranges) -> Iterator[int]:
-    for low, high in ranges:
-        yield from range(low, high + 1)
