@@ -11,6 +11,8 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from bench.noise import Meter
+
 FASTER = 20
 LIST_FASTER = 50
 
@@ -102,6 +104,8 @@ class Figure:
     median: float
     p95: float
     least: float
+    foreign: float
+    """Percent of one core that others used meanwhile."""
     note: str = ""
 
     @property
@@ -125,10 +129,14 @@ class Figure:
 
 
 class Book:
-    """Takes figures in as they are measured, and says each to `tell` at once."""
+    """Takes figures in as they are measured, and says each to `tell` at once.
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self.figures: list[Figure] = []
+    Of a figure that was measured more than once, the one with the least foreign load is kept.
+    """
+
+    def __init__(self, tell: Callable[[str], None], meter: Meter | None = None) -> None:
+        self.figures: dict[str, Figure] = {}
+        self.meter = meter or Meter()
         self._tell = tell
 
     def add(self, name: str, values: Sequence[float], unit: str = "", note: str = "") -> Figure:
@@ -141,17 +149,20 @@ class Book:
             median=statistics.median(ordered),
             p95=ordered[min(len(ordered) - 1, int(len(ordered) * 0.95))],
             least=ordered[0],
+            foreign=self.meter.foreign(),
             note=note,
         )
-        self.figures.append(figure)
+        kept = self.figures.get(name)
+        if kept is None or figure.foreign < kept.foreign:
+            self.figures[name] = figure
         self._tell(row(figure))
         return figure
 
-    def median(self, name: str) -> float | None:
-        return next((figure.median for figure in self.figures if figure.name == name), None)
 
-
-HEAD = f"{'figure':<46}{'median':>10}{'p95':>10}{'min':>10} {'':<5}{'target':>10}{'met':>5}{'Neutron':>10}{'times':>8}  note"
+HEAD = (
+    f"{'figure':<46}{'median':>10}{'p95':>10}{'min':>10} {'':<5}{'target':>10}{'met':>5}{'Neutron':>10}{'times':>8}"
+    f"{'foreign':>8}  note"
+)
 
 
 def row(figure: Figure) -> str:
@@ -162,7 +173,8 @@ def row(figure: Figure) -> str:
     values = "".join(f"{_short(value):>10}" for value in (figure.median, figure.p95, figure.least))
     return (
         f"{figure.name:<46}{values} {figure.unit:<5}"
-        f"{target[0] + ' ' + _short(target[1]) if target else '':>10}{met:>5}{_short(figure.neutron):>10}{times:>8}  "
+        f"{target[0] + ' ' + _short(target[1]) if target else '':>10}{met:>5}{_short(figure.neutron):>10}{times:>8}"
+        f"{figure.foreign:>8.0f}  "
         f"{figure.note}"
     ).rstrip()
 

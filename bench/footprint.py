@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bench.clouds import Cloud
 from bench.figures import Book
+from bench.noise import family
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -26,7 +27,7 @@ def run(book: Book, cloud: Cloud, seconds: float) -> None:
     memory: dict[str, float] = {}
     percent: dict[str, float] = {}
     for pid, name in processes(cloud).items():
-        memory[name] = memory.get(name, 0.0) + _pss_mib(pid)
+        memory[name] = memory.get(name, 0.0) + pss_mib(pid)
         percent[name] = percent.get(name, 0.0) + (_cpu_s(pid) - before.get(pid, 0.0)) / elapsed_s * 100
     for name in sorted(memory, key=lambda name: -memory[name]):
         book.add(f"memory: {name}", [memory[name]], "MiB", f"idle CPU {percent[name]:.2f} %")
@@ -36,17 +37,7 @@ def run(book: Book, cloud: Cloud, seconds: float) -> None:
 
 def processes(cloud: Cloud) -> dict[int, str]:
     """The process ids of the supervisor and of all its descendants, each with a name that groups them."""
-    root = cloud.pids()["supervisor"]
-    parents: dict[int, int] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parents[int(folder.name)] = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
-        except OSError:
-            continue
-    found = {root}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return {pid: _name(pid) for pid in found if Path(f"/proc/{pid}").exists()}
+    return {pid: _name(pid) for pid in family({cloud.pids()["supervisor"]})}
 
 
 def _name(pid: int) -> str:
@@ -59,7 +50,8 @@ def _name(pid: int) -> str:
     return os.path.basename(words[0].split(" ")[0]).rstrip(":")
 
 
-def _pss_mib(pid: int) -> float:
+def pss_mib(pid: int) -> float:
+    """Proportional set size; 0 for a process that ended."""
     try:
         found = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
     except OSError:

@@ -6,18 +6,20 @@ a tenth as long. The exit status is 0 when everything could be measured, whether
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import platform
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import msgspec
 
 from bench import api, clouds, footprint, server, throughput, wire
-from bench.figures import HEAD, TARGETS, Book, Figure
+from bench.figures import HEAD, TARGETS, Book, Figure, row
 
 PARTS = ("up", "footprint", "api", "wire", "restart", "server", "throughput")
 
@@ -26,22 +28,36 @@ PARTS = ("up", "footprint", "api", "wire", "restart", "server", "throughput")
 @click.option("--only", type=click.Choice(PARTS), multiple=True, help="Run this part; may be repeated.")
 @click.option("--short", is_flag=True, help="A tenth of the repetitions: minutes instead of a quarter of an hour.")
 @click.option("--most-ports", type=int, default=5000, show_default=True, help="The longest list.")
+@click.option(
+    "--rounds", type=int, default=1, show_default=True, help="Measure so often, keep what was disturbed least."
+)
 @click.option("--json", "path", type=click.Path(path_type=Path), default=Path("bench.json"), show_default=True)
-def main(only: tuple[str, ...], short: bool, most_ports: int, path: Path) -> None:
+def main(only: tuple[str, ...], short: bool, most_ports: int, rounds: int, path: Path) -> None:
     """Measure the cloud beside its targets and the real Neutron.
 
     up and footprint: `up` of a cloud that was there before; memory and processor time when idle. api: one request and
     lists, hosts simulated. wire: from a request to the packet. restart: the agent's start. server: a server beside the
     same guest by hand. throughput: TCP through the pipeline beside a bare patch.
     """
-    wanted = only or PARTS
     book = Book(click.echo)
     machine = _machine()
     click.echo(f"{machine['date']}  {machine['system']}  {machine['cpu']}, {machine['cores']} cores, "
                f"load {machine['load']}, fsync {machine['fsync_ms']} ms, loop {machine['loop_ms']} ms")  # fmt: skip
     click.echo(HEAD)
-    if {"up", "footprint", "server", "throughput"} & set(wanted):
-        with clouds.fresh() as cloud:
+    for _ in range(rounds):
+        _run(book, set(only or PARTS), short, most_ports)
+    if rounds > 1:
+        click.echo(f"\nof {rounds} rounds, each figure with the least foreign load:\n{HEAD}")
+        for figure in book.figures.values():
+            click.echo(row(figure))
+    path.write_bytes(_json(machine, list(book.figures.values())))
+    missed = [figure.name for figure in book.figures.values() if figure.is_met is False]
+    click.echo(f"{len(book.figures)} figures in {path}; targets missed: {len(missed)}")
+
+
+def _run(book: Book, wanted: set[str], short: bool, most_ports: int) -> None:
+    if {"up", "footprint", "server", "throughput"} & wanted:
+        with _fresh(book) as cloud:
             if "up" in wanted:
                 _warm_up(book, cloud, 2 if short else 5)
             if "footprint" in wanted:
@@ -51,17 +67,23 @@ def main(only: tuple[str, ...], short: bool, most_ports: int, path: Path) -> Non
             if "throughput" in wanted:
                 throughput.run(book, cloud, 2 if short else 5, 1 if short else 3)
     if "api" in wanted:
-        with clouds.fresh("--dataplane", "none", "--no-guest") as cloud:
+        with _fresh(book, "--dataplane", "none", "--no-guest") as cloud:
             api.run(book, cloud, 20 if short else 200, most_ports)
     if "wire" in wanted:
-        with clouds.fresh("--no-guest") as cloud:
+        with _fresh(book, "--no-guest") as cloud:
             wire.run(book, cloud, 4 if short else 20)
     if "restart" in wanted:
-        with clouds.fresh("--no-guest") as cloud:
+        with _fresh(book, "--no-guest") as cloud:
             wire.restart(book, cloud, 2 if short else 6)
-    path.write_bytes(_json(machine, book.figures))
-    missed = [figure.name for figure in book.figures if figure.is_met is False]
-    click.echo(f"{len(book.figures)} figures in {path}; targets missed: {len(missed)}")
+
+
+@contextlib.contextmanager
+def _fresh(book: Book, *options: str) -> Iterator[clouds.Cloud]:
+    """A cloud whose processes the book knows as ours."""
+    with clouds.fresh(*options) as cloud:
+        book.meter.roots.add(cloud.pids()["supervisor"])
+        book.meter.foreign()
+        yield cloud
 
 
 def _warm_up(book: Book, cloud: clouds.Cloud, times: int) -> None:
@@ -70,6 +92,7 @@ def _warm_up(book: Book, cloud: clouds.Cloud, times: int) -> None:
     for _ in range(times):
         cloud.deuteron("down")
         taken.append(cloud.up())
+        book.meter.roots.add(cloud.pids()["supervisor"])
     book.add("warm up", taken, note="Neutron: services and agents alive, cold")
 
 

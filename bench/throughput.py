@@ -1,9 +1,9 @@
 """Part `throughput`: TCP between two guests' namespaces through the pipeline, beside a bare patch through Open vSwitch.
 
 A guest is a network namespace on a veth whose other end has the name of the port's tap, so that our agent plugs it
-into br-int and secures it as any guest's (it complains about the kind of the device, and goes on). The bare
-patch is a bridge of the same datapath with two such veths and two flows, in and out. Both are pumped in turns. Segmentation
-and checksum offloads are off at the guests' ends, as they are in our domains: the userspace datapath sees whole packets.
+into br-int and secures it as any guest's (it complains about the kind of the device, and goes on). The bare patch is a
+bridge of the same datapath with two such veths and two flows, in and out. Both are pumped in turns. Offloads are off
+at the guests' ends, as they are in our domains: the userspace datapath sees whole packets.
 """
 
 from __future__ import annotations
@@ -61,10 +61,12 @@ def run(book: Book, cloud: Cloud, rounds: int, seconds: float) -> None:
 def _guest(host: Guests, name: str, device: str, address: str, mac: str, mtu: int) -> None:
     _sh(
         host,
-        f"ip netns add {name}; ip link add {device} mtu {mtu} type veth peer name eth0 mtu {mtu} netns {name} address {mac};"
+        f"ip netns add {name};"
+        f"ip link add {device} mtu {mtu} type veth peer name eth0 mtu {mtu} netns {name} address {mac};"
         f"sysctl -qw net.ipv6.conf.{device}.disable_ipv6=1; ip link set {device} up;"
         f"ip -n {name} link set lo up; ip -n {name} link set eth0 up; ip -n {name} addr add {address}/24 dev eth0;"
-        f"for o in rx tx sg tso gso gro; do ethtool -K {device} $o off; ip netns exec {name} ethtool -K eth0 $o off; done;"
+        "for o in rx tx sg tso gso gro; do"
+        f" ethtool -K {device} $o off; ip netns exec {name} ethtool -K eth0 $o off; done;"
         "true",
     )
 

@@ -46,7 +46,7 @@ class Guests:
 
     def attach(self, port: dict[str, Any], gateway: str | None = None) -> str:
         """The tap's name."""
-        tap = "tap" + port["id"][:11]
+        tap = f"tap{port['id'][:11]}"
         ip = port["fixed_ips"][0]["ip_address"] if port["fixed_ips"] else None
         self.tell(do="attach", tap=tap, mac=port["mac_address"], ip=ip, gateway=gateway)
         return tap
@@ -68,7 +68,9 @@ def prepare(client: Client) -> None:
     project_id = client.credentials.project_id
     client.call("PUT", f"/quotas/{project_id}", {"quota": dict.fromkeys(QUOTAS, -1)})
     found = client.call("GET", f"/security-groups?name=default&project_id={project_id}")["security_groups"]
-    client.make("security_group_rule", security_group_id=found[0]["id"], direction="ingress", protocol="icmp")
+    group = found[0]
+    if not any(rule["protocol"] == "icmp" for rule in group["security_group_rules"]):
+        client.make("security_group_rule", security_group_id=group["id"], direction="ingress", protocol="icmp")
 
 
 def network(client: Client, cidr: str) -> tuple[str, str]:

@@ -125,7 +125,8 @@ class Stream:
         network = network or self.dice.choice(candidates)
         self._serial += 1
         octets = f"10.{100 + self.number}.{self._serial % 256}"
-        subnet = self._create("subnet", {"network_id": network.id, "cidr": f"{octets}.0/24", "ip_version": 4}, network.id)
+        values = {"network_id": network.id, "cidr": f"{octets}.0/24", "ip_version": 4}
+        subnet = self._create("subnet", values, network.id)
         if subnet is not None:
             subnet.values["cidr"] = f"{octets}.0/24"
         return "create subnet"

@@ -23,7 +23,7 @@ from deuteron.sandbox.cloud import State, read_cloud
 from tests.chaos.client import Client
 from tests.chaos.processes import KINDS, find
 from tests.chaos.stream import PATHS, Settings, Stream
-from tests.chaos.world import HOST, difference, everything, leaks, lost_or_invented, unlike_what_was_asked
+from tests.chaos.world import HOST, difference, everything, leaks, lost_or_invented, unlike_what_was_asked, unreachable
 from tests.system.conftest import Cloud
 
 KILLS = int(os.environ.get("DEUTERON_CHAOS_KILLS", "200"))
@@ -123,7 +123,7 @@ def _until_nothing_is_wrong(cloud: Cloud, client: Client, streams: list[Stream])
         lists = everything(client)
         wrong = lost_or_invented(streams, lists) + unlike_what_was_asked(lists)
         if not wrong:
-            wrong = difference(cloud) or leaks(cloud, lists)
+            wrong = difference(cloud) or leaks(cloud, lists) or unreachable(cloud, lists)
         return wrong
 
     _until(look, "the cloud is as it was asked to be", COMES_BACK_S)

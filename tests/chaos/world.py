@@ -174,6 +174,28 @@ def leaks(cloud: Cloud, lists: dict[str, list[dict[str, Any]]]) -> list[str]:
     ]
 
 
+def unreachable(cloud: Cloud, lists: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """Who should answer a ping and does not: DHCP asked by its routers, routers asked from outside."""
+    dhcp = {
+        port["network_id"]: (port["id"], [fixed["ip_address"] for fixed in port["fixed_ips"]])
+        for port in lists["port"] if port["device_owner"] == "network:dhcp" and port["admin_state_up"]
+    }  # fmt: skip
+    inside, outside = [], []
+    for port in lists["port"]:
+        if port["device_owner"] == "network:router_interface" and port["network_id"] in dhcp:
+            subnet = port["fixed_ips"][0]["ip_address"].rpartition(".")[0]
+            for address in dhcp[port["network_id"]][1]:
+                if address.rpartition(".")[0] == subnet:
+                    inside.append(f"ip netns exec qrouter-{port['device_id']} ping -c 1 -W 1 {address}")
+        elif port["device_owner"] == "network:router_gateway":
+            outside.append(f"ping -c 1 -W 1 {port['fixed_ips'][0]['ip_address']}")
+    problems = []
+    for host, commands in ((HOST, inside), ("outside", outside)):
+        script = "\n".join(f"( {command} >/dev/null 2>&1 || echo '{command}' ) &" for command in commands) + "\nwait\n"
+        problems += [f"no answer on {host}: {line}" for line in cloud.on(host, script, check=False).splitlines()]
+    return problems
+
+
 def _look(cloud: Cloud) -> dict[str, list[str]]:
     seen: dict[str, list[str]] = {}
     name = ""

@@ -67,7 +67,8 @@ MALFORMED: tuple[tuple[str, bytes], ...] = (
     ("a websocket to users", b"GET /internal/hosts/aio HTTP/1.1\r\n" + _HEAD
      + b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
      + b"Sec-WebSocket-Version: 13\r\n\r\n"),
-    ("a websocket that is none", b"GET /internal/hosts/aio HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"),
+    ("a websocket that is none",
+     b"GET /internal/hosts/aio HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"),
     ("HTTP/2 by upgrade", b"GET / HTTP/1.1\r\n" + _HEAD + b"Upgrade: h2c\r\nConnection: Upgrade\r\n\r\n"),
 )  # fmt: skip
 

@@ -1,9 +1,9 @@
 """Bad requests, and what the real service says to each: `refusals-*.yaml`.
 
-One step is `do: METHOD path`, with `as` (admin unless told; `nobody` sends no token, `token` sends that text), `body`
-or `raw`, `headers`, and what is expected: the `status` and, where it matters, words of the message in `says`. `$network`
-and the like are the ids of things that are there. Every answer must have the error shape of its service, and no
-refused request may leave a row behind: all tables are counted before and after each.
+One step is `do: METHOD path`, with `as` (admin unless told; `nobody` sends no token, `token` sends that text),
+`body` or `raw`, `headers`, and what is expected: the `status` and, where it matters, words of the message in `says`.
+`$network` and the like are the ids of things that are there. Every answer must have the error shape of its service,
+and no refused request may leave a row behind: all tables are counted before and after each.
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ def _request(here: World, story: dict[str, Any], step: dict[str, Any]) -> Reques
         body = json.dumps(_filled(step["body"], here)).encode()
     user = step.get("as", "admin")
     token = step.get("token", here.tokens.get(user))
-    headers = {"accept": "application/json", "content-type": "application/json", **story.get("headers", {})}
+    headers = {"accept": "application/json", "content-length": str(len(body)), **story.get("headers", {})}
+    if body:
+        headers["content-type"] = "application/json"
     headers |= {name.lower(): str(_filled(value, here)) for name, value in step.get("headers", {}).items()}
     if token is not None:
         headers["x-auth-token"] = token

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from deuteron.sandbox.processes import SYSTEM_PATH
 from tests.system.conftest import Cloud, wait_for
 
 WATCHED = ("/run", "/etc/libvirt", "/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt", "/var/lib/openvswitch")
@@ -66,7 +67,9 @@ def machine() -> dict[str, list[str]]:
 
 
 def said(*command: str) -> list[str]:
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+    """What a command says; nothing where an ordinary user may not know it."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": SYSTEM_PATH})
+    return done.stdout.splitlines()
 
 
 def difference(before: list[str], after: list[str]) -> list[str]:

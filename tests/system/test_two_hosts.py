@@ -1,14 +1,15 @@
 """A cloud of three hosts: what differs from one host is what crosses the wires between them.
 
-    net1 (network)      c1 (compute)        c2 (compute)
-    qdhcp, qrouter      guest one           guest two
-       │ │                 │ │                 │ │
-       │ └── VLAN ─────────┼─┴── eth2 trunk ───┼─┘
-       └──── VXLAN ────────┴──── eth1, tunnels ┘
+net1 (network)      c1 (compute)        c2 (compute)
+qdhcp, qrouter      guest one           guest two
+   │ │                 │ │                 │ │
+   │ └── VLAN ─────────┼─┴── eth2 trunk ───┼─┘
+   └──── VXLAN ────────┴──── eth1, tunnels ┘
 """
 
 from __future__ import annotations
 
+import base64
 import re
 import shutil
 import tempfile
@@ -58,13 +59,21 @@ def guests(hosts: Cloud) -> dict[str, Any]:
         networks.append({"uuid": network.id})
     image = admin.image.find_image("tiny", ignore_missing=False)
     flavor = admin.compute.find_flavor("m1.nano", ignore_missing=False)
-    servers = [
-        admin.compute.create_server(
-            name=host, image_id=image.id, flavor_id=flavor.id, networks=networks, availability_zone=f"nova:{host}"
+
+    def boot(host: str, user_data: str = "") -> Any:
+        server = admin.compute.create_server(
+            name=host,
+            image_id=image.id,
+            flavor_id=flavor.id,
+            networks=networks,
+            availability_zone=f"nova:{host}",
+            user_data=base64.b64encode(user_data.encode()).decode(),
         )
-        for host in ("c1", "c2")
-    ]
-    return {server.name: admin.compute.wait_for_server(server, wait=90, interval=0.2) for server in servers}
+        return admin.compute.wait_for_server(server, wait=90, interval=0.2)
+
+    first = boot("c1")
+    pings = [f"ping -c 3 -W 5 {_address(first, kind)} >/dev/console 2>&1" for kind in KINDS]
+    return {"c1": first, "c2": boot("c2", "\n".join(["#!/bin/sh", *pings, "echo test: pings done >/dev/console"]))}
 
 
 def test_the_guests_run_where_they_were_asked_to(guests: dict[str, Any]) -> None:
@@ -72,11 +81,22 @@ def test_the_guests_run_where_they_were_asked_to(guests: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_guests_on_other_hosts_get_their_addresses_and_answer(
-    hosts: Cloud, guests: dict[str, Any], kind: str
-) -> None:
+def test_guests_on_other_hosts_get_their_addresses_and_answer(hosts: Cloud, guests: dict[str, Any], kind: str) -> None:
     for server in guests.values():
         wait_for(f"{server.name} answers over {kind}", lambda s=server: _pings(hosts, kind, _address(s, kind)))
+
+
+def test_guests_reach_each_other_across_hosts_by_the_rules_of_their_common_group(
+    hosts: Cloud, guests: dict[str, Any]
+) -> None:
+    compute = hosts.connect("admin").compute
+    console = wait_for(
+        "the pings are done",
+        lambda: str(compute.get_server_console_output(guests["c2"], length=400)["output"]),
+        lambda text: "test: pings done" in text,
+    )
+    for kind in KINDS:
+        assert f"64 bytes from {_address(guests['c1'], kind)}" in console, kind
 
 
 def test_a_guest_of_another_host_is_reached_through_the_tunnel_of_its_mac(hosts: Cloud, guests: dict[str, Any]) -> None:

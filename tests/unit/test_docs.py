@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from deuteron.api import compute, identity, image, network
 from deuteron.cli import reference
 from deuteron.net import pipeline
 
@@ -26,6 +28,14 @@ def test_the_pipeline_page_is_what_the_declaration_says() -> None:
 def test_the_page_of_the_command_line_is_what_the_commands_say() -> None:
     # To mend: python -m deuteron.cli.reference > docs/cli.md
     assert (ROOT / "docs" / "cli.md").read_text() == reference.describe()
+
+
+@pytest.mark.parametrize("service", [identity, network, image, compute], ids=lambda module: module.__name__)
+def test_the_page_of_the_apis_names_every_resource_that_has_a_route(service: ModuleType) -> None:
+    page = (ROOT / "docs" / "api-coverage.md").read_text()
+    paths = [route.path.split("/") for route in service.SERVICE().routes()]
+    resources = {path[2] for path in paths if len(path) > 2 and path[1].startswith("v")}
+    assert sorted(name for name in resources if f"`{name}`" not in page) == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

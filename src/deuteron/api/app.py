@@ -7,6 +7,7 @@ defect of ours: it is logged whole with the request id and answered with a plain
 from __future__ import annotations
 
 import asyncio
+import functools
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -128,7 +129,7 @@ class App:
         service.prepare(call)
         if route.is_short is not None:
             with self.cloud.database.read() as tx:
-                if route.is_short(tx):
+                if route.is_short(call, tx):
                     return self._run(route, call, tx)
         if route.mode is Mode.READ:
             answer: Reply = await self._read(lambda tx: self._run(route, call, tx))
@@ -239,7 +240,12 @@ async def _send(send: Send, reply: Reply, call: Call | None, request_id: str, he
 
 
 def _http_date() -> str:
-    return time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())
+    return _http_date_of(int(time.time()))
+
+
+@functools.lru_cache(maxsize=1)
+def _http_date_of(seconds: int) -> str:
+    return time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(seconds))
 
 
 __all__ = ["App"]

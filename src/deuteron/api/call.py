@@ -139,7 +139,7 @@ class Route:
     handler: Callable[..., Any]
     mode: Mode = Mode.READ
     auth: bool = True
-    is_short: Callable[[Any], bool] | None = None
+    is_short: Callable[[Call, Any], bool] | None = None
     """Says of a READ, in its transaction, whether it takes at most some milliseconds. Then it runs in the event loop:
     going through a thread would cost more, and hold the interpreter as long."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import os
 import signal
 import socket
@@ -28,7 +29,7 @@ from deuteron.api.hosts.hub import Hub
 from deuteron.api.identity.tokens import Tokens
 from deuteron.api.policy import Policy
 from deuteron.api.root import Root
-from deuteron.api.wire import BoundedHttp
+from deuteron.api.wire import BoundedHttp, Idle, allow_many_descriptors
 from deuteron.store.database import Database, Tx
 from deuteron.store.migrate import NewerSchema
 
@@ -104,7 +105,7 @@ async def _serve(settings: Settings, cloud: Cloud, app: App) -> None:
     agents = _unix_socket(Path(settings.socket))
     config = uvicorn.Config(
         app,
-        http=BoundedHttp,
+        http=functools.partial(BoundedHttp, idle=Idle()),  # type: ignore[arg-type]  # called like the class
         log_config=None,
         access_log=False,
         lifespan="off",
@@ -113,8 +114,10 @@ async def _serve(settings: Settings, cloud: Cloud, app: App) -> None:
         timeout_keep_alive=75,
         server_header=False,
         date_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=2,
     )
+    allow_many_descriptors()
     server = uvicorn.Server(config)
     cloud.hub.start(asyncio.get_running_loop())
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -49,6 +49,7 @@ API_TIMEOUT_S = 60.0
 AGENTS_TIMEOUT_S = 60.0
 NEW_CLOUD_MIB: dict[Dataplane, int] = {"ovs": 128, "none": 48}
 """The tiny guest as images and, on a host, in its cache; databases and logs."""
+_PORT_TIMEOUT_S = 2.0
 _POLL_S = 0.05
 
 
@@ -96,8 +97,8 @@ def up(
                 _refuse_changes(state, old, topology_file, dataplane, firewall, name)
                 cloud, topology = old, stored_topology(state)
             else:
-                port = claims.enter_context(_port_for(old)).port
-                cloud, topology = _start(state, old, port, topology_file, dataplane, firewall, name, progress)
+                claim = claims.enter_context(_port_for(old))
+                cloud, topology = _start(state, old, claim, topology_file, dataplane, firewall, name, progress)
             try:
                 _wait_until_ready(state, cloud, topology, progress)
                 write_clouds_yaml(state, cloud)
@@ -138,19 +139,25 @@ def _undone_on_failure(state: State, is_new: bool, is_ours: bool) -> Iterator[No
 
 
 def _port_for(old: Cloud | None) -> PortClaim:
-    """The port of a cloud that is about to start, kept from others that start now.
+    """The port of a cloud that is about to start, kept from others that start now, and while the cloud runs.
+
+    The processes of a supervisor that was just killed are given the time to end.
 
     Raises: Refused; StateError.
     """
     if old is None:
         return claim_port()
-    try:
-        return claim_port(old.port, old.port)
-    except StateError as error:
-        raise Refused(
-            f"cannot start the cloud: somebody else listens on its port {old.port}",
-            f"end that program; ss -ltnp 'sport = :{old.port}' shows it",
-        ) from error
+    deadline = time.monotonic() + _PORT_TIMEOUT_S
+    while True:
+        try:
+            return claim_port(old.port, old.port)
+        except StateError as error:
+            if time.monotonic() > deadline:
+                raise Refused(
+                    f"cannot start the cloud: somebody else listens on its port {old.port}",
+                    f"end that program; ss -ltnp 'sport = :{old.port}' shows it",
+                ) from error
+        time.sleep(_POLL_S)
 
 
 def stored_topology(state: State) -> Topology:
@@ -167,7 +174,7 @@ def stored_topology(state: State) -> Topology:
 def _start(
     state: State,
     old: Cloud | None,
-    port: int,
+    claim: PortClaim,
     topology_file: Path | None,
     dataplane: Dataplane | None,
     firewall: FirewallDriver | None,
@@ -194,7 +201,7 @@ def _start(
             busy("KVM" if kvm else "software emulation")
     if old is None:
         _refuse_small_disk(state, settled)
-        cloud = new_cloud(name or state.folder.name, settled, firewall or "openvswitch", port)
+        cloud = new_cloud(name or state.folder.name, settled, firewall or "openvswitch", claim.port)
     else:
         cloud = msgspec.structs.replace(
             old, name=name or old.name, dataplane=settled, firewall=firewall or old.firewall
@@ -208,7 +215,7 @@ def _start(
     write_settings(state, cloud, topology, virt_type)
     names = ", ".join(host.name for host in topology.hosts)
     with progress.step("sandbox" if settled == "ovs" else "simulated hosts") as busy:
-        _start_supervisor(state, kvm)
+        _start_supervisor(state, kvm, claim)
         busy(names)
     return cloud, topology
 
@@ -275,10 +282,14 @@ def _refuse_changes(
         )
 
 
-def _start_supervisor(state: State, kvm: bool) -> None:
-    """Start the supervisor as a process of its own, and wait until the hosts are there."""
+def _start_supervisor(state: State, kvm: bool, claim: PortClaim) -> None:
+    """Start the supervisor as a process of its own, and wait until the hosts are there.
+
+    It inherits the claim on the port, so that nobody takes the port while a killed API is away for a moment.
+    """
     state.failure.unlink(missing_ok=True)
     arguments = [sys.executable, "-m", "deuteron.sandbox.supervisor", "--state-dir", str(state.folder)]
+    arguments += ["--claim", str(claim.fileno())]
     if kvm:
         arguments.append("--kvm")
     source = Path(checks.__file__).resolve().parents[2]
@@ -286,6 +297,7 @@ def _start_supervisor(state: State, kvm: bool) -> None:
     compileall.compile_dir(source / "deuteron", quiet=2)
     environment = {**os.environ, "PYTHONPATH": str(source)}
     with open(state.log("supervisor"), "ab") as log:
+        os.fchmod(log.fileno(), 0o600)
         process = subprocess.Popen(
             arguments,
             stdin=subprocess.DEVNULL,
@@ -294,6 +306,7 @@ def _start_supervisor(state: State, kvm: bool) -> None:
             start_new_session=True,
             cwd="/",
             env=environment,
+            pass_fds=(claim.fileno(),),
         )
     deadline = time.monotonic() + SANDBOX_TIMEOUT_S
     while time.monotonic() < deadline:

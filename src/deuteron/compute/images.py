@@ -224,12 +224,17 @@ class InstanceFiles:
         return total
 
 
+_BOUNDED = ("prlimit", "--as=1073741824", "--cpu=30")
+"""Looking at an image takes little; one that is made to take all memory or forever is refused by the kernel.
+Source: nova/virt/images.py `QEMU_IMG_LIMITS`."""
+
+
 def virtual_size_bytes(path: Path, form: str) -> int:
     """How large the disk in the image is for its guest.
 
     Raises: DiskFailure if QEMU cannot read it as `form`, or if it names another file (backing or data file).
     """
-    shown = json.loads(_run(["qemu-img", "info", "-U", "--output=json", "-f", form, str(path)]))
+    shown = json.loads(_run([*_BOUNDED, "qemu-img", "info", "-U", "--output=json", "-f", form, str(path)]))
     specific = shown.get("format-specific", {}).get("data", {})
     if (
         "backing-filename" in shown

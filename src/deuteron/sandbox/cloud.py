@@ -334,7 +334,8 @@ def _not_a_folder(state: State) -> StateError:
 class PortClaim:
     """A TCP port of 127.0.0.1 that no other `up` of this machine takes while this object is open.
 
-    Between choosing a port and the API's listening on it lie seconds in which another cloud would choose the same.
+    Between choosing a port and the API's listening on it lie seconds in which another cloud would choose the same, and
+    a killed API leaves it for a moment. The supervisor inherits the claim and keeps it as long as it lives.
     The claim is a socket with an abstract name: the kernel gives a name to one at a time, across users, in the same
     network namespace that the port belongs to, and forgets it with the process.
     """
@@ -342,6 +343,10 @@ class PortClaim:
     def __init__(self, port: int, name: socket.socket) -> None:
         self.port = port
         self._name = name
+
+    def fileno(self) -> int:
+        """For a process that inherits the claim and keeps it."""
+        return self._name.fileno()
 
     def __enter__(self) -> PortClaim:
         return self

@@ -30,6 +30,8 @@ def environment(home: Path, source: Path) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "PYTHONPATH": str(source),
         "PYTHONUNBUFFERED": "1",
+        "MALLOC_ARENA_MAX": "2",
+        "MALLOC_MMAP_THRESHOLD_": "1048576",
     }
 
 

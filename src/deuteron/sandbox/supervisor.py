@@ -47,7 +47,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="deuteron-supervisor", description="Keep one cloud running.")
     parser.add_argument("--state-dir", required=True, type=Path)
     parser.add_argument("--kvm", action="store_true", help="show /dev/kvm to the hosts")
+    parser.add_argument("--claim", type=int, help="inherited file that keeps the API's port for this cloud")
     arguments = parser.parse_args()
+    if arguments.claim is not None:
+        # Ours alone: it goes with us, and not with the last of our children.
+        os.set_inheritable(arguments.claim, False)
     state = open_state(arguments.state_dir)
     lock = open(state.run / "supervisor.lock", "w")  # noqa: SIM115  # held until this process ends
     try:

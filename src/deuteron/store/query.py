@@ -15,6 +15,9 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import (
+    BinaryExpression,
+    BindParameter,
+    Column,
     ColumnElement,
     Executable,
     Select,
@@ -33,6 +36,7 @@ from sqlalchemy import (
     type_coerce,
     update,
 )
+from sqlalchemy.sql import operators
 
 from deuteron.store.database import Tx
 from deuteron.store.prepared import Prepared
@@ -56,9 +60,6 @@ class Page:
     limit: int | None = None
     marker: Mapping[str, Any] | None = None
     backwards: bool = False
-
-
-_WHOLE = Page()
 
 
 def row_by_id(tx: Tx, table: Table, object_id: str, *conditions: ColumnElement[bool]) -> Values | None:
@@ -139,19 +140,21 @@ def answers(
     """The columns `names` of the rows that fulfil the conditions, nested values as raw JSON text."""
     nested = [name for name in names if isinstance(table.c[name].type, Json)]
     keys = tuple(names)
-    if not conditions and not order and page == _WHOLE:
-        # What clients ask most, "all of them", is prepared.
-        lists = statements(table).lists
-        if keys not in lists and len(lists) < _MOST_KEPT:
-            lists[keys] = Prepared(_list(table, keys, nested, (), (), page))
-    else:
-        lists = {}
-    prepared = lists.get(keys)
+    equal = _equalities(table, conditions)
     fetched: Iterable[Any]
-    if prepared is not None:
-        fetched = tx.run(prepared)
+    if equal is not None and page.marker is None:
+        # What clients ask most: all, all of a project or a network, the first of them.
+        lists = statements(table).lists
+        shape = (keys, tuple(equal), tuple(order), page.limit is not None)
+        prepared = lists.get(shape)
+        if prepared is None:
+            same = [table.c[name] == bindparam(f"is {name}") for name in equal]
+            prepared = Prepared(_list(table, keys, nested, same, order, page, bindparam("limit")))
+            if len(lists) < _MOST_KEPT:
+                lists[shape] = prepared
+        fetched = tx.run(prepared, {"limit": page.limit, **{f"is {name}": value for name, value in equal.items()}})
     else:
-        fetched = tx.all(_list(table, keys, nested, conditions, order, page))
+        fetched = tx.all(_list(table, keys, nested, conditions, order, page, page.limit))
     found = [dict(zip(keys, row, strict=True)) for row in fetched]
     if page.backwards:
         found.reverse()
@@ -171,6 +174,7 @@ def _list(
     conditions: Sequence[ColumnElement[bool]],
     order: Sequence[Order],
     page: Page,
+    limit: Any,
 ) -> Select[Any]:
     columns = [type_coerce(table.c[name], Text) if name in nested else table.c[name] for name in names]
     statement: Select[Any] = select(*columns).where(*conditions)
@@ -180,7 +184,22 @@ def _list(
     for item in total:
         column = table.c[item.name]
         statement = statement.order_by(column.desc() if item.descending != page.backwards else column.asc())
-    return statement if page.limit is None else statement.limit(page.limit)
+    return statement if page.limit is None else statement.limit(limit)
+
+
+def _equalities(table: Table, conditions: Sequence[ColumnElement[bool]]) -> Values | None:
+    """Column and value, when the conditions do nothing but compare a column with one value each."""
+    found: Values = {}
+    for each in conditions:
+        if not isinstance(each, BinaryExpression) or each.operator is not operators.eq:
+            return None
+        column, value = each.left, each.right
+        if not isinstance(column, Column) or not isinstance(value, BindParameter) or column.table is not table:
+            return None
+        if column.key in found:
+            return None
+        found[column.key] = value.value
+    return found
 
 
 def has_word(column: ColumnElement[Any], word: str) -> ColumnElement[bool]:
@@ -232,8 +251,8 @@ class Statements:
     last_row: Prepared
     updates: dict[tuple[str, ...], Prepared]
     """By the columns that are set."""
-    lists: dict[tuple[str, ...], Prepared]
-    """All rows, by the columns that are shown."""
+    lists: dict[tuple[Any, ...], Prepared]
+    """By the columns that are shown, those that are compared, the order, and whether there is a limit."""
 
 
 _MOST_KEPT = 200

@@ -56,6 +56,8 @@ def test_a_guest_finds_its_key_names_and_addresses(tmp_path: Path) -> None:
             assert (found["networks"][0]["type"], found["links"][0]["mtu"]) == ("ipv4_dhcp", 1500)
             assert await text("openstack/latest/user_data") == "#!/bin/sh\n"
             assert await text("openstack/latest/vendor_data.json") == "{}"
+            theirs = {"authorization": "Bearer token-h2", "x_forwarded_for": "10.10.10.2", "x_neutron_network_id": network}
+            assert (await ask(w, "metadata/latest/user-data", **theirs)).status == 404, "another host serves the network"
             await text("latest/meta-data/nosuch", 404)
             await text("openstack/latest/nosuch", 404)
 
@@ -87,6 +89,12 @@ def test_only_hosts_are_answered_and_only_on_the_socket(tmp_path: Path) -> None:
     async def test() -> None:
         async with world(tmp_path) as w:
             image = await w.demo.image()
+            assert (await ask(w, f"images/{image}/file")).status == 404, "no server there is made of it"
+            await w.agent("h1")
+            await w.demo.network()
+            await w.demo.boot(imageRef=image)
+            other = await ask(w, f"images/{image}/file", authorization="Bearer token-h2")
+            assert other.status == 404, "nor is one on that host"
             got = await ask(w, f"images/{image}/file")
             assert (got.status, got.body) == (200, DATA)
             assert got.headers["x-image-sha256"] == hashlib.sha256(DATA).hexdigest()

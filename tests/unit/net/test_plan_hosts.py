@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 from plancloud import (
+    SETTINGS,
     dhcp_port,
     group,
     hybrid,
@@ -23,12 +24,14 @@ from plancloud import (
 from deuteron.model.intent import (
     DhcpOption,
     FloatingIp,
+    HostIntent,
     HostRoute,
     IntentObject,
     IntentRouter,
     RouterGateway,
 )
-from deuteron.net.rows import Address, HostPlan, IptablesTable, Link, MetadataListener, Namespace, Route
+from deuteron.net.plan import plan
+from deuteron.net.rows import HOST, Address, HostPlan, IptablesTable, Link, MetadataListener, Namespace, Route
 
 
 def options_of(plan_: HostPlan) -> list[str]:
@@ -37,6 +40,21 @@ def options_of(plan_: HostPlan) -> list[str]:
 
 def hosts_of(plan_: HostPlan) -> list[str]:
     return dict(plan_.dnsmasqs[0].files)["host"].splitlines()
+
+
+def test_the_tunnel_address_is_that_of_the_bridge_the_tunnel_interface_is_in() -> None:
+    settings = msgspec.structs.replace(
+        SETTINGS,
+        tunnel_ip="172.31.0.10",
+        bridge_ports={"br-eth1": "eth1", **SETTINGS.bridge_ports},
+        bridge_addresses={"br-eth1": "172.31.0.10/16"},
+    )
+    wanted = plan(HostIntent(), settings)
+    assert Address(HOST, "br-eth1", "172.31.0.10/16") in wanted.addresses
+    assert Link(namespace=HOST, name="br-eth1", kind="existing") in wanted.links, "it is set up, or there is no route"
+    assert [port.bridge for port in wanted.ovs_ports if port.name == "eth1"] == ["br-eth1"]
+    assert [(flow.match, flow.actions) for flow in wanted.flows if flow.bridge == "br-eth1"] == [("", "NORMAL")]
+    assert "br-eth1" not in {peer for port in wanted.ovs_ports for _, peer in port.options}, "it has no patch to br-int"
 
 
 def table_of(plan_: HostPlan, name: str, family: int = 4) -> IptablesTable:

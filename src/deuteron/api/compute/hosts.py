@@ -15,7 +15,7 @@ from deuteron.api.compute.placement import ZONE, Load
 from deuteron.api.compute.versions import only_until
 from deuteron.api.hosts import registry
 from deuteron.api.hosts.registry import Host
-from deuteron.model.errors import BadRequest, NotFound
+from deuteron.model.errors import BadRequest, Conflict, NotFound
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
 

@@ -431,6 +431,12 @@ def authorized(header: bytes, token: str) -> bool:
     return hmac.compare_digest(header, b"Bearer " + token.encode()) and token != ""
 
 
+def host_of(settings: Settings, authorization: str) -> str | None:
+    """The host whose token an `Authorization` header carries; None when it is nobody's."""
+    given = authorization.encode("latin-1", "replace")
+    return next((name for name, entry in settings.hosts.items() if authorized(given, entry.token)), None)
+
+
 def _with(report: Report | None, more: Sequence[PortReport | RouterReport | ServerReport]) -> Report:
     """`report` with further statuses; without one, a report that says nothing else (revision -1)."""
     base = Report(-1) if report is None else report

@@ -2,6 +2,8 @@
 to the cloud's owner, how a host differs from what it should be (`deuteron diff`).
 
 Every request carries a host's token, as the WebSocket does. Agents have their own; the owner reads it in `cloud.json`.
+A host is told what it needs for what runs on it and nothing else: the images of its own servers, and the metadata of
+guests behind its own routers and DHCP servers.
 """
 
 from __future__ import annotations
@@ -12,13 +14,16 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 import msgspec
+from sqlalchemy import Text, func, or_, select, type_coerce
 
 from deuteron.api.call import Call, Mode, Reply, Route
 from deuteron.api.hosts import metadata
-from deuteron.api.hosts.hub import authorized
+from deuteron.api.hosts.hub import authorized, host_of
 from deuteron.api.image.files import open_image
 from deuteron.model.errors import ApiError, NotFound, Unauthorized
 from deuteron.model.intent import Difference
+from deuteron.store.compute_tables import servers
+from deuteron.store.database import Tx
 
 _PIECE: Final = 1024 * 1024
 _DIFFERENCE_TIMEOUT_S: Final = 30.0
@@ -40,8 +45,7 @@ class SERVICE:  # the name `main` looks for
 
     def prepare(self, call: Call) -> None:
         """Only hosts of the cloud are answered. Raises: Unauthorized."""
-        given = call.headers.get("authorization", "").encode("latin-1", "replace")
-        if not any(authorized(given, entry.token) for entry in call.cloud.settings.hosts.values()):
+        if host_of(call.cloud.settings, call.headers.get("authorization", "")) is None:
             raise Unauthorized("the request carries no token of a host of this cloud")
 
     def error(self, call: Call | None, error: ApiError) -> Reply:
@@ -52,13 +56,23 @@ async def _image(call: Call) -> Reply:
     """The data of an active image, as they lie in the file."""
 
     def find() -> tuple[BinaryIO, int, str]:
+        host = host_of(call.cloud.settings, call.headers.get("authorization", "")) or ""
         with call.cloud.database.read() as tx:
+            if not _is_used(tx, host, call.params["id"]):
+                raise NotFound(f"no server of host {host} uses image {call.params['id']}")
             path, size, sha256 = open_image(call.cloud, tx, call.params["id"])
         return _opened(path, call.params["id"]), size, sha256
 
     file, size, sha256 = await asyncio.to_thread(find)
     headers = {"content-length": str(size), "x-image-sha256": sha256}
     return Reply(200, None, headers, "application/octet-stream", _pieces(file))
+
+
+def _is_used(tx: Tx, host: str, image_id: str) -> bool:
+    """Whether a server of the host is made of the image, as its disk, kernel or RAM disk."""
+    parts = [func.json_extract(type_coerce(servers.c[name], Text), "$.id") for name in ("image", "kernel", "ramdisk")]
+    found = select(servers.c["id"]).where(servers.c["host"] == host, or_(*(part == image_id for part in parts)))
+    return tx.first(found.limit(1)) is not None
 
 
 async def _difference(call: Call) -> Reply:

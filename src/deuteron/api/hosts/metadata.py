@@ -27,13 +27,22 @@ import msgspec
 from sqlalchemy import select
 
 from deuteron.api.call import Call, Reply
+from deuteron.api.hosts.hub import host_of
 from deuteron.model.compute import Flavor, Nic
 from deuteron.model.errors import BadRequest, NotFound
-from deuteron.model.network import ROUTER_INTERFACE
+from deuteron.model.network import DHCP, ROUTER_INTERFACE
 from deuteron.store import query
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
-from deuteron.store.network_tables import floatingips, ip_allocations, networks, ports, security_groups, subnets
+from deuteron.store.network_tables import (
+    floatingips,
+    ip_allocations,
+    networks,
+    ports,
+    routers,
+    security_groups,
+    subnets,
+)
 from deuteron.store.query import Values
 
 _EC2: Final = (
@@ -93,15 +102,19 @@ def _subject(call: Call, tx: Tx) -> Subject:
     except ValueError:
         raise BadRequest(f"X-Forwarded-For is {address!r}: the guest's address is expected") from None
     network, router = call.headers.get("x-neutron-network-id"), call.headers.get("x-neutron-router-id")
+    asking = host_of(call.cloud.settings, call.headers.get("authorization", ""))
     if network:
-        reached: list[str] = [network]
+        serves = ports.c["network_id"] == network, ports.c["device_owner"] == DHCP, ports.c["binding:host_id"] == asking
+        reached: list[str] = tx.scalars(select(ports.c["network_id"]).where(*serves).distinct())
     elif router:
         arrived_at = call.headers.get("x-forwarded-to", "")
         reached = tx.scalars(
             select(ports.c["network_id"])
             .join(ip_allocations, ip_allocations.c.port_id == ports.c["id"])
+            .join(routers, routers.c["id"] == ports.c["device_id"])
             .where(
-                ports.c["device_id"] == router,
+                routers.c["id"] == router,
+                routers.c["host"] == asking,
                 ports.c["device_owner"] == ROUTER_INTERFACE,
                 ip_allocations.c.ip_address == arrived_at,
             )

@@ -155,7 +155,7 @@ class IdentityService:
         """Raises: BadRequest for a body that is not said to be JSON, as Keystone's JsonBodyMiddleware does."""
         call.extra_headers["vary"] = "X-Auth-Token"
         media_type = call.headers.get("content-type", "").partition(";")[0].strip().lower()
-        has_body = call.raw or call.headers.get("content-length", "0") != "0"
+        has_body = call.headers.get("content-length", "0") != "0" or "transfer-encoding" in call.headers
         if has_body and media_type not in ("", "application/json"):
             raise BadRequest("Expecting to find application/json in Content-Type header.", type="ValidationError")
 

@@ -33,6 +33,7 @@ from deuteron.model.codecs import whole_number
 from deuteron.model.errors import (
     ApiError,
     BadRequest,
+    BeyondEnd,
     Conflict,
     Forbidden,
     Gone,

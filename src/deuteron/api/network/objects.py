@@ -45,10 +45,9 @@ class Objects:
 
     def routes(self) -> tuple[Route, ...]:
         base = f"/v2.0/{self.kind.resource.collection}"
-        kind_table = self.kind.table
         found = [
-            Route("GET", base, self.list_all, is_short=lambda tx: query.most_rows(tx, kind_table) <= _SHORT_ROWS),
-            Route("GET", f"{base}/{{id}}", self.show, is_short=lambda tx: True),
+            Route("GET", base, self.list_all, is_short=self._is_short),
+            Route("GET", f"{base}/{{id}}", self.show, is_short=lambda call, tx: True),
         ]
         if self.kind.create is not None:
             found.append(Route("POST", base, self.create, Mode.WRITE))
@@ -125,6 +124,11 @@ class Objects:
             if links:
                 body[f"{kind.collection}_links"] = links
         return Reply(200, body)
+
+    def _is_short(self, call: Call, tx: Tx) -> bool:
+        limit = call.get("limit", "") or ""
+        page = int(limit) if limit.isascii() and limit.isdigit() and len(limit) < 10 else 0
+        return 0 < page <= _SHORT_ROWS or query.most_rows(tx, self.kind.table) <= _SHORT_ROWS
 
     # --- writing --------------------------------------------------------------------------------------------------
 
@@ -204,6 +208,7 @@ class Objects:
         known: dict[tuple[Any, ...], tuple[str, ...] | None] = {}
         with_tenant = "tenant_id" in derived
         every = len(wanted) + len(derived)
+        is_network = kind.name == "network"
         shown: list[Values] = []
         for row in rows:
             key = (row.get("project_id"), row.get("shared"), row.get("router:external"))
@@ -215,10 +220,8 @@ class Objects:
                 continue
             if with_tenant:
                 row["tenant_id"] = row.get("project_id")
-            if not hidden and len(names) == every:
-                shown.append(_pruned(kind, row, row))
-            else:
-                shown.append(_pruned(kind, {name: row.get(name) for name in names}, row))
+            seen = row if not hidden and len(names) == every else {name: row.get(name) for name in names}
+            shown.append(_pruned(kind, seen, row) if is_network else seen)
         return rows, shown
 
     def _conditions(
