@@ -15,8 +15,8 @@ from deuteron.cli.main import deuteron
 COMMANDS = sorted(deuteron.commands)
 
 
-def run(*arguments: str, state: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "DEUTERON_PROGRAM": "deuteron"}
+def run(*arguments: str, state: Path | None = None, program: str = "deuteron") -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "DEUTERON_PROGRAM": program}
     if state is not None:
         environment["DEUTERON_STATE_DIR"] = str(state)
     return subprocess.run(
@@ -73,6 +73,17 @@ def test_without_a_cloud_a_command_says_how_to_make_one(arguments: tuple[str, ..
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr == f"there is no cloud in {tmp_path}/none\nhint: deuteron up makes one\n"
+
+
+def test_a_hint_can_be_typed_as_it_stands(tmp_path: Path) -> None:
+    done = run("status", "--state-dir", str(tmp_path / "a b"), program="./deuteron")
+    assert done.stderr.splitlines()[1] == f"hint: ./deuteron up --state-dir '{tmp_path}/a b' makes one"
+
+
+def test_the_help_of_the_openstack_client_needs_no_cloud(tmp_path: Path) -> None:
+    done = run("openstack", "server", "create", "--help", state=tmp_path / "none")
+    assert done.returncode == 0, done.stderr
+    assert "usage: openstack server create" in done.stdout
 
 
 def test_down_without_a_cloud_is_done_already(tmp_path: Path) -> None:

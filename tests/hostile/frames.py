@@ -64,7 +64,8 @@ def _summed(source: str, destination: str, protocol: int, data: bytes, at: int) 
 def ipv4(source: str, destination: str, protocol: int, payload: bytes, *, fragment: int = 0, number: int = 0) -> bytes:
     """`fragment` is the field of flags and offset; `number` the identification."""
     head = struct.pack(
-        ">BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), number or next(_identifications) & 0xFFFF, fragment, 64, protocol, 0,
+        ">BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), number or next(_identifications) & 0xFFFF, fragment, 64,
+        protocol, 0,
         ip(source), ip(destination),
     )  # fmt: skip
     return head[:10] + struct.pack(">H", checksum(head)) + head[12:] + payload
@@ -123,7 +124,14 @@ def router_advertisement(source: str, note: bytes, long: int = 0) -> bytes:
 
 
 def neighbour_advertisement(source: str, target: str, its_mac: str, note: bytes, long: int = 0) -> bytes:
-    body = struct.pack(">I", 1 << 29) + ip(target) + b"\x02\x01" + mac(its_mac) + note_option(note) + note_option(bytes(254)) * long
+    body = (
+        struct.pack(">I", 1 << 29)
+        + ip(target)
+        + b"\x02\x01"
+        + mac(its_mac)
+        + note_option(note)
+        + note_option(bytes(254)) * long
+    )
     return icmp6(source, "ff02::1", 136, body)
 
 

@@ -127,8 +127,10 @@ def fetch(
         guest.send(frames.ethernet(guest.mac, via_mac, frames.IPV4, packet))
 
     def segment(frame: bytes) -> tuple[int, int, int, bytes] | None:
-        if frame[12:14] != b"\x08\x00" or frame[23] != frames.TCP or frame[34:38] != bytes(
-            [ports[1] >> 8, ports[1] & 255, ports[0] >> 8, ports[0] & 255]
+        if (
+            frame[12:14] != b"\x08\x00"
+            or frame[23] != frames.TCP
+            or frame[34:38] != bytes([ports[1] >> 8, ports[1] & 255, ports[0] >> 8, ports[0] & 255])
         ):
             return None
         total = int.from_bytes(frame[16:18], "big")
@@ -163,6 +165,27 @@ def fetch(
                     return answer
         time.sleep(0.01)
     return answer or None
+
+
+def hold(guest: Guest, via_mac: str, server: str, count: int) -> int:
+    """Open that many connections and say nothing on them; how many the server took."""
+    ports = range(30000, 30000 + count)
+
+    def segment(port: int, numbers: tuple[int, int], flags: int) -> bytes:
+        packet = frames.tcp(guest.ip, server, (port, 80), numbers, flags)
+        return frames.ethernet(guest.mac, via_mac, frames.IPV4, packet)
+
+    guest.send(*(segment(port, (1000, 0), 0x02) for port in ports))
+    taken: set[int] = set()
+    deadline = time.monotonic() + 2
+    while len(taken) < count and time.monotonic() < deadline:
+        for frame in guest.look():
+            if frame[12:14] == b"\x08\x00" and frame[23] == frames.TCP and frame[47] & 0x12 == 0x12:
+                port = int.from_bytes(frame[36:38], "big")
+                guest.send(segment(port, (1001, int.from_bytes(frame[38:42], "big") + 1), 0x10))
+                taken.add(port)
+        time.sleep(0.01)
+    return len(taken)
 
 
 def _dotted(raw: bytes) -> str:

@@ -87,12 +87,17 @@ def head(method: str, path: str, *headers: str) -> bytes:
 
 GIB = 1024 * MIB
 BODIES = {
-    "a body of 1 GiB that says so": ("/network/v2.0/networks", f"Content-Length: {GIB}", b'{"network":{"name":"' + b"a" * MIB),
-    "a body of 1 GiB in chunks": ("/network/v2.0/networks", "Transfer-Encoding: chunked", b"100000\r\n" + b"a" * MIB + b"\r\n"),
-    "a login of 1 GiB": ("/identity/v3/auth/tokens", "Transfer-Encoding: chunked", b"100000\r\n" + b"[" * MIB + b"\r\n"),
-    "an action of 1 GiB": ("/compute/v2.1/servers/x/action", "Transfer-Encoding: chunked", b"100000\r\n" + b"{" * MIB + b"\r\n"),
+    "a body of 1 GiB that says so": ("/network/v2.0/networks", f"Content-Length: {GIB}",
+     b'{"network":{"name":"' + b"a" * MIB),
+    "a body of 1 GiB in chunks": ("/network/v2.0/networks", "Transfer-Encoding: chunked",
+     b"100000\r\n" + b"a" * MIB + b"\r\n"),
+    "a login of 1 GiB": ("/identity/v3/auth/tokens", "Transfer-Encoding: chunked",
+     b"100000\r\n" + b"[" * MIB + b"\r\n"),
+    "an action of 1 GiB": ("/compute/v2.1/servers/x/action", "Transfer-Encoding: chunked",
+     b"100000\r\n" + b"{" * MIB + b"\r\n"),
     "a server of 1 GiB": ("/compute/v2.1/servers", f"Content-Length: {GIB}", b"a" * MIB),
-    "an image's description of 1 GiB": ("/image/v2/images", "Transfer-Encoding: chunked", b"100000\r\n" + b" " * MIB + b"\r\n"),
+    "an image's description of 1 GiB": ("/image/v2/images", "Transfer-Encoding: chunked",
+     b"100000\r\n" + b" " * MIB + b"\r\n"),
 }  # fmt: skip
 
 
@@ -114,7 +119,10 @@ def test_a_body_without_end_is_not_kept(world: World, name: str) -> None:
         (b"GET /", b"a" * 65536),
         (b"GET / HTTP/1.1\r\n", b"X-A: " + b"a" * 65536 + b"\r\n"),
         (b"GET / HTTP/1.1\r\nX-A: ", b"a" * 65536),
-        (b"POST /network/v2.0/networks HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X-A: " + b"a" * 65536 + b"\r\n"),
+        (
+            b"POST /network/v2.0/networks HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
+            b"X-A: " + b"a" * 65536 + b"\r\n",
+        ),
         (b"POST /network/v2.0/networks HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"x=" + b"a" * 65536),
         (b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n", b"X-A: " + b"a" * 65536 + b"\r\n"),
     ],
@@ -209,9 +217,12 @@ def test_a_storm_of_logins_leaves_the_rest_alone(world: World) -> None:
     [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"\0" * 1000, b"GET\r\n\r\n", b"G" * 70000, b"\r\n" * 20000,
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
-        b"POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /internal HTTP/1.1\r\n\r\n",
-        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n", b"GET http://[::1 HTTP/1.1\r\n\r\n",
-        b"GET /%ff%fe HTTP/1.1\r\nHost: x\r\n\r\n", b"CONNECT x:1 HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\n\xff: \xfe\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        b"GET /internal HTTP/1.1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n",
+        b"GET http://[::1 HTTP/1.1\r\n\r\n",
+        b"GET /%ff%fe HTTP/1.1\r\nHost: x\r\n\r\n", b"CONNECT x:1 HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\xff: \xfe\r\n\r\n",
     ],
 )  # fmt: skip
 def test_bytes_that_are_no_request_harm_nobody(world: World, raw: bytes) -> None:

@@ -62,7 +62,9 @@ def exbibyte_of_qemu(folder: Path) -> bytes:
 
 
 def encrypted(folder: Path) -> bytes:
-    return qcow2(folder, "--object", "secret,id=s,data=x", "-o", "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10")
+    return qcow2(
+        folder, "--object", "secret,id=s,data=x", "-o", "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10"
+    )
 
 
 def unknown_feature(folder: Path) -> bytes:
@@ -77,7 +79,14 @@ def endless_extensions(folder: Path) -> bytes:
 
 
 def descriptor(*extents: str, kind: str = "monolithicFlat") -> bytes:
-    lines = ["# Disk DescriptorFile", "version=1", "CID=12345678", "parentCID=ffffffff", f'createType="{kind}"', *extents]
+    lines = [
+        "# Disk DescriptorFile",
+        "version=1",
+        "CID=12345678",
+        "parentCID=ffffffff",
+        f'createType="{kind}"',
+        *extents,
+    ]
     return "\n".join(lines).encode().ljust(1024, b"\0")
 
 
@@ -150,7 +159,8 @@ ATTACKS: tuple[tuple[str, str, Callable[[Path], bytes]], ...] = (
     ("qed as raw", "raw", of_format("qed")),
     ("qcow as raw", "raw", of_format("qcow")),
     ("vmdk with a flat extent", "vmdk", lambda folder: descriptor('RW 2048 FLAT "/etc/shadow" 0')),
-    ("vmdk with a descriptor behind blanks", "raw", lambda folder: b"\n\n" + descriptor('RW 2048 FLAT "/etc/shadow" 0')),
+    ("vmdk with a descriptor behind blanks", "raw",
+     lambda folder: b"\n\n" + descriptor('RW 2048 FLAT "/etc/shadow" 0')),
     ("vmdk with an absolute extent inside", "vmdk", sparse_with('RW 2048 SPARSE "/etc/shadow"')),
     ("vmdk with a flat extent inside", "vmdk", sparse_with('RW 2048 FLAT "/etc/shadow" 0')),
     ("vmdk with two extents", "vmdk", sparse_with('RW 2048 SPARSE "made.vmdk"\nRW 2048 FLAT "/etc/shadow" 0')),
@@ -243,7 +253,9 @@ def test_a_raw_disk_stays_raw_on_the_host_whatever_its_guest_writes(world: World
         assert "type='qcow2'" in xml and "<format type='raw'" in xml, "the format of each file is named"
         disk = world.state / "hosts" / "aio" / "instances" / made / "disk"
         shown = json.loads(
-            subprocess.run(["qemu-img", "info", "-U", "--output=json", str(disk)], capture_output=True, check=True).stdout
+            subprocess.run(
+                ["qemu-img", "info", "-U", "--output=json", str(disk)], capture_output=True, check=True
+            ).stdout
         )
         assert shown["backing-filename-format"] == "raw", "nor is the image below it guessed at"
     finally:

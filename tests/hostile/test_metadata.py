@@ -19,7 +19,7 @@ import pytest
 
 from tests.hostile.client import Person
 from tests.hostile.conftest import World
-from tests.hostile.guests import NET, Guest, Hands, fetch, until
+from tests.hostile.guests import NET, Guest, Hands, fetch, hold, until
 
 METADATA = "169.254.169.254"
 ADDRESS = "10.30.0.5"
@@ -118,8 +118,11 @@ def scene(world: World) -> Iterator[Scene]:
         until("the servers stop", lambda: all(machine.is_("SHUTOFF") for machine in machines.values()), 60)
         guests = {name: machine.guest(hands) for name, machine in machines.items()}
         hers, his = made["ada"], made["mark"]
-        for router in (hers[1], his[1]):
-            until("the router listens", lambda: ":9697" in hands.run("ip", "netns", "exec", f"qrouter-{router}", "ss", "-tln"))
+
+        def listens(router: str) -> bool:
+            return ":9697" in hands.run("ip", "netns", "exec", f"qrouter-{router}", "ss", "-tln")
+
+        until("the routers listen", lambda: listens(hers[1]) and listens(his[1]))
         yield Scene(
             world, hands, guests["ada"], guests["mark"], guests["commons"],
             {"network": hers[0], "router": hers[1], "server": machines["ada"].server, "gateway_mac": hers[2]},
@@ -136,10 +139,12 @@ def test_each_of_two_guests_with_one_address_hears_of_itself(scene: Scene) -> No
 
 
 FORGED = (
-    "X-Forwarded-For: {other}", "x-forwarded-for: {other}", "X-Forwarded-For: {other}, 10.30.0.5", "Forwarded: for={other}",
+    "X-Forwarded-For: {other}", "x-forwarded-for: {other}", "X-Forwarded-For: {other}, 10.30.0.5",
+    "Forwarded: for={other}",
     "X-Real-IP: {other}", "X-Instance-ID: {server}", "X-Tenant-ID: {project}", "X-Instance-ID-Signature: 0",
     "X-Neutron-Network-ID: {network}", "X-Neutron-Router-ID: {router}", "X_Neutron_Router_ID: {router}",
-    "X-Forwarded-To: 10.31.0.1", "X-Ovn-Network-Id: {network}", "Authorization: Bearer x", "Connection: X-Neutron-Router-ID",
+    "X-Forwarded-To: 10.31.0.1", "X-Ovn-Network-Id: {network}", "Authorization: Bearer x",
+    "Connection: X-Neutron-Router-ID",
     "X-Auth-Token: x", "Host: {network}", "Transfer-Encoding: chunked",
 )  # fmt: skip
 
@@ -164,7 +169,8 @@ def test_headers_of_a_guest_say_nothing_about_it(scene: Scene, header: str) -> N
         "GET /latest/user-data HTTP/1.1\r\nAccept: x\n X-Neutron-Router-ID: {router}\r\n\r\n",
         "GET /latest/user-data HTTP/1.1\r\nAccept: x\nX-Neutron-Router-ID: {router}\r\n\r\n",
         "GET /latest/user-data HTTP/1.1\r\n\r\nGET /internal/images/{image}/file HTTP/1.1\r\n\r\n",
-        "POST /latest/user-data HTTP/1.1\r\nContent-Length: 0\r\nContent-Length: 60\r\n\r\nGET /internal/images/{image}/file HTTP/1.1\r\n\r\n",
+        "POST /latest/user-data HTTP/1.1\r\nContent-Length: 0\r\nContent-Length: 60\r\n\r\n"
+        "GET /internal/images/{image}/file HTTP/1.1\r\n\r\n",
         "GET /latest/user-data HTTP/1.1 X\r\n\r\n",
         "GET /latest/user-data\r\n\r\n",
     ],
@@ -217,6 +223,17 @@ def test_an_address_of_one_network_is_not_believed_on_another(scene: Scene) -> N
     until("the router answers to the forged address", is_answered)
     assert b"secret" not in answered[-1], answered[-1]
     assert b" 404 " in answered[-1].split(b"\r\n")[0], answered[-1]
+
+
+def test_a_guest_does_not_take_the_places_of_its_neighbours(scene: Scene) -> None:
+    """It opens as many connections as there are places, and says nothing; another address is still answered."""
+    person, neighbour = scene.world.login(scene.his["user"], scene.his["project"]), "10.30.0.99"
+    pairs = {"allowed_address_pairs": [{"ip_address": neighbour}]}
+    person.expect("PUT", f"{NET}/ports/{scene.mallory.id}", {"port": pairs})
+    until("the neighbour is heard", lambda: bool(scene.ask(scene.mallory, get("/"), source=neighbour)))
+    assert hold(scene.mallory, scene.gateway_mac, METADATA, 80) > 40
+    answer = scene.ask(scene.mallory, get("/"), source=neighbour)
+    assert b" 200 " in answer.split(b"\r\n")[0], answer[:100]
 
 
 def test_the_proxy_is_reached_in_no_other_way(scene: Scene) -> None:

@@ -40,12 +40,14 @@ class Scene:
 LIES = (
     "mac", "mac of the victim", "mac of the gateway", "ip of the gateway", "ip of the victim", "ip of nobody",
     "ip of everybody", "arp: I am the gateway", "arp: I am the victim", "arp: the gateway asks", "arp: nobody asks",
-    "arp from another mac", "arp behind a vlan tag", "dhcp offer", "dhcp offer to all", "dhcp offer in fragments to all",
+    "arp from another mac", "arp behind a vlan tag", "dhcp offer", "dhcp offer to all",
+    "dhcp offer in fragments to all",
     "dhcp offer as the gateway", "dhcp offer behind a vlan tag", "dhcp6 advertisement", "dhcp6 advertisement to all",
     "router advertisement", "router advertisement behind options", "router advertisement in fragments",
     "router advertisement as the router", "neighbour: I am the gateway", "neighbour: I am the victim",
     "neighbour in fragments", "neighbour behind options", "neighbour asks as the victim", "ip6 of the victim",
-    "ip6 of nobody", "ip6 from nowhere", "redirect as the gateway", "vlan of another network", "local vlan of another network",
+    "ip6 of nobody", "ip6 from nowhere", "redirect as the gateway", "vlan of another network",
+    "local vlan of another network",
     "two vlan tags", "spanning tree", "lldp",
 )  # fmt: skip
 
@@ -55,7 +57,9 @@ def tell(scene: Scene, lie: str) -> list[bytes]:
     evil, victim, note = scene.evil, scene.victim, note_of(lie)
     me, you, gateway = evil.mac, victim.mac, scene.gateway_mac
 
-    def says(source: str, payload: str | bytes, kind: int = IPV4, to: str = you, vlan: int | None = None) -> list[bytes]:
+    def says(
+        source: str, payload: str | bytes, kind: int = IPV4, to: str = you, vlan: int | None = None
+    ) -> list[bytes]:
         """A frame from `source`, with a packet from the address, or the payload itself."""
         if isinstance(payload, str):
             target = victim.ip6 if ":" in payload else victim.ip
@@ -224,7 +228,8 @@ def honest(scene: Scene, number: int) -> dict[str, bool]:
     """Whether what a guest may say arrives. Also the sign that all that was sent before has been dealt with."""
     evil, victim = scene.evil, scene.victim
     letters = {
-        "datagram": frames.ethernet(evil.mac, victim.mac, IPV4, frames.udp(evil.ip, victim.ip, (5000, 5000), b"true %d" % number)),
+        "datagram": frames.ethernet(evil.mac, victim.mac, IPV4, frames.udp(evil.ip, victim.ip, (5000, 5000),
+        b"true %d" % number)),
         "datagram of IPv6": frames.ethernet(
             evil.mac, victim.mac, IPV6, frames.udp(evil.ip6, victim.ip6, (5000, 5000), b"six %d" % number)
         ),
@@ -235,7 +240,12 @@ def honest(scene: Scene, number: int) -> dict[str, bool]:
             evil.mac, ALL_NODES, IPV6, frames.neighbour_advertisement(evil.own6, evil.ip6, evil.mac, b"nd %d" % number)
         ),
     }  # fmt: skip
-    notes = {"datagram": b"true %d", "datagram of IPv6": b"six %d", "ARP": b"arp %d", "neighbour advertisement": b"nd %d"}
+    notes = {
+        "datagram": b"true %d",
+        "datagram of IPv6": b"six %d",
+        "ARP": b"arp %d",
+        "neighbour advertisement": b"nd %d",
+    }
     evil.send(*letters.values())
     deadline = time.monotonic() + 5
     arrived: dict[str, bool] = {}

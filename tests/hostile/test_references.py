@@ -44,7 +44,8 @@ def test_nothing_is_made_in_another_project(mallory: Person, hers: dict[str, str
     project = hers["project"]
     for owner in ({"project_id": project}, {"tenant_id": project}):
         for collection, kind, values in (
-            ("networks", "network", {}), ("routers", "router", {}), ("security-groups", "security_group", {"name": "x"}),
+            ("networks", "network", {}), ("routers", "router", {}), ("security-groups", "security_group",
+             {"name": "x"}),
             ("subnetpools", "subnetpool", {"name": "x", "prefixes": ["10.0.0.0/8"]}),
             ("address-scopes", "address_scope", {"name": "x", "ip_version": 4}),
         ):  # fmt: skip
@@ -111,6 +112,7 @@ def test_a_server_is_made_of_ones_own(world: World, mallory: Person, his: dict[s
 
 
 def test_only_an_administrator_sets_what_is_the_clouds(mallory: Person, his: dict[str, str]) -> None:
+    (public,) = mallory.get(f"{NET}/networks?name=public")["networks"]
     for method, path, body in (
         ("POST", "networks", {"network": {"shared": True}}),
         ("POST", "networks", {"network": {"router:external": True}}),
@@ -125,7 +127,8 @@ def test_only_an_administrator_sets_what_is_the_clouds(mallory: Person, his: dic
         ("PUT", f"ports/{his['ports']}", {"port": {"status": "ACTIVE"}}),
         ("POST", "routers", {"router": {"ha": True}}),
         ("POST", "routers", {"router": {"distributed": True}}),
-        ("POST", "floatingips", {"floatingip": {"floating_network_id": "{public}", "floating_ip_address": "172.24.4.9"}}),
+        ("POST", "floatingips", {"floatingip": {"floating_network_id": public["id"],
+                                                "floating_ip_address": "172.24.4.99"}}),
         ("POST", "rbac-policies",
          {"rbac_policy": {"object_type": "network", "object_id": his["networks"], "action": "access_as_shared",
                           "target_tenant": "*"}}),
@@ -161,6 +164,8 @@ def test_a_shared_network_is_used_not_owned(world: World, mallory: Person, hers:
     wanted = {"name": "x", "imageRef": image, "flavorRef": flavor["id"]}
     chosen = {**wanted, "networks": [{"uuid": net, "fixed_ip": "10.66.0.99"}]}
     refused(mallory, "POST", "/compute/v2.1/servers", {"server": chosen}, (403,))
+    router = mallory.create(f"{NET}/routers", "router", name="everybody's way out")["id"]
+    refused(mallory, "PUT", f"{NET}/routers/{router}/add_router_interface", {"subnet_id": subnet}, (400,))
     refused(mallory, "GET", f"{NET}/ports/{theirs}", None, (404,))
     refused(mallory, "DELETE", f"{NET}/ports/{theirs}", None, (404,))
     refused(mallory, "PUT", f"{NET}/subnets/{subnet}", {"subnet": {"gateway_ip": "10.66.0.99"}}, (403,))
@@ -191,7 +196,9 @@ INJECTED = "x\nEVIL=1"
 def test_no_text_becomes_a_line_of_a_file_on_a_host(world: World, mallory: Person) -> None:
     """Names and options reach files that dnsmasq and libvirt read. Source: CVE-2021-40085."""
     net = mallory.create(f"{NET}/networks", "network", name=INJECTED, description=INJECTED)["id"]
-    subnet = mallory.create(f"{NET}/subnets", "subnet", network_id=net, ip_version=4, cidr="10.55.0.0/24", name=INJECTED)
+    subnet = mallory.create(
+        f"{NET}/subnets", "subnet", network_id=net, ip_version=4, cidr="10.55.0.0/24", name=INJECTED
+    )
     accepted = 0
     for values in (
         {"extra_dhcp_opts": [{"opt_name": "bootfile-name", "opt_value": INJECTED}]},
@@ -203,7 +210,10 @@ def test_no_text_becomes_a_line_of_a_file_on_a_host(world: World, mallory: Perso
     ):  # fmt: skip
         accepted += mallory.call("POST", f"{NET}/ports", {"port": {"network_id": net, **values}}).status == 201
     assert accepted == 1, "names are only shown; all else that cannot stand on a line is refused"
-    for change in ({"dns_nameservers": [INJECTED]}, {"host_routes": [{"destination": INJECTED, "nexthop": "10.55.0.9"}]}):
+    for change in (
+        {"dns_nameservers": [INJECTED]},
+        {"host_routes": [{"destination": INJECTED, "nexthop": "10.55.0.9"}]},
+    ):
         refused(mallory, "PUT", f"{NET}/subnets/{subnet['id']}", {"subnet": change})
     folder = world.state / "hosts" / "aio" / "dhcp" / net
     deadline = time.monotonic() + 10
@@ -216,7 +226,14 @@ def test_no_text_becomes_a_line_of_a_file_on_a_host(world: World, mallory: Perso
 
 
 def test_names_with_strange_letters_reach_no_folder_and_no_command(world: World, mallory: Person) -> None:
-    for id in ("../../../etc/passwd", "..%2f..%2fcloud.json", "%2e%2e/%2e%2e/cloud.db", "....//cloud.db", "$(id)", "`id`"):
+    for id in (
+        "../../../etc/passwd",
+        "..%2f..%2fcloud.json",
+        "%2e%2e/%2e%2e/cloud.db",
+        "....//cloud.db",
+        "$(id)",
+        "`id`",
+    ):
         for path in ("/image/v2/images/{}", "/image/v2/images/{}/file", "/compute/v2.1/servers/{}", f"{NET}/ports/{{}}",
                      "/identity/v3/users/{}", "/compute/v2.1/os-keypairs/{}"):  # fmt: skip
             answer = world.admin.call("GET", path.format(id))
@@ -229,7 +246,9 @@ def test_names_with_strange_letters_reach_no_folder_and_no_command(world: World,
 
 
 @pytest.mark.parametrize("pattern", ["(a%2B)%2B%24", "(a|a)*b", "a*a*a*a*a*a*b", "(?:a?){50}a{50}", "%5C[a*a*a*a*b]"])
-def test_a_pattern_of_a_user_does_not_hold_the_cloud(world: World, mallory: Person, his: dict[str, str], pattern: str) -> None:
+def test_a_pattern_of_a_user_does_not_hold_the_cloud(
+    world: World, mallory: Person, his: dict[str, str], pattern: str
+) -> None:
     """Python's matcher can take years for one name, and holds every other request meanwhile."""
     mallory.expect("PUT", f"/compute/v2.1/servers/{his['server']}", {"server": {"name": "[" + "a" * 120 + "!"}})
     started = time.monotonic()
@@ -241,7 +260,15 @@ def test_a_pattern_of_a_user_does_not_hold_the_cloud(world: World, mallory: Pers
 
 def test_a_name_cannot_be_guessed_letter_by_letter(world: World, mallory: Person, hers: dict[str, str]) -> None:
     """Filters, order and markers look only at what is one's own."""
-    for query in ("name=secret", "name=^s", "name=se.*", "sort_key=display_name&limit=1", "host=aio", "status=ERROR", "ip=10"):
+    for query in (
+        "name=secret",
+        "name=^s",
+        "name=se.*",
+        "sort_key=display_name&limit=1",
+        "host=aio",
+        "status=ERROR",
+        "ip=10",
+    ):
         shown = mallory.get(f"/compute/v2.1/servers?{query}&all_tenants=0")["servers"]
         assert hers["server"] not in [each["id"] for each in shown]
     assert mallory.call("GET", f"/compute/v2.1/servers?marker={hers['server']}").status == 400

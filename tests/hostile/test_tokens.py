@@ -149,7 +149,9 @@ def test_a_token_without_a_scope_opens_no_service(world: World) -> None:
         if answer.status == 200:
             seen = [item for items in answer.body.values() if isinstance(items, list) for item in items]
             belongs_to_all = ("shared", "router:external")
-            assert all(any(item.get(name) for name in belongs_to_all) or item.get("visibility") == "public" for item in seen)
+            assert all(
+                any(item.get(name) for name in belongs_to_all) or item.get("visibility") == "public" for item in seen
+            )
     for path, body in (
         ("/network/v2.0/networks", {"network": {}}), ("/image/v2/images", {"name": "x"}),
         ("/network/v2.0/networks", {"network": {"project_id": world.alice.project}}),
@@ -176,7 +178,7 @@ def _words(answer: Answer) -> tuple[int, str]:
     return answer.status, json.dumps(answer.body, sort_keys=True)
 
 
-# --- application credentials --------------------------------------------------------------------------------------------
+# --- application credentials ----------------------------------------------------------------------------------------
 
 
 def credential_of(person: Person, **values: Any) -> dict[str, Any]:

@@ -58,7 +58,10 @@ class Machine:
 
     def where(self, wrong: str, *arguments: str, **variables: str) -> Done:
         """Run a command as root of a machine on which the script `wrong` ran before."""
-        return self._done([*_private(), "sh", "-ec", f"{wrong}\nexec {shlex.join([*CLI, *arguments])}"], variables)
+        return self.program_where(wrong, *CLI, *arguments, **variables)
+
+    def program_where(self, wrong: str, *command: str, **variables: str) -> Done:
+        return self._done([*_private(), "sh", "-ec", f"{wrong}\nexec {shlex.join(command)}"], variables)
 
     def as_stranger_where(self, wrong: str, *arguments: str, **variables: str) -> Done:
         """As `where`, but as a user without rights; it may read everything, since a clone may lie in a closed home."""

@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import shlex
+import shutil
 import socket
 import sqlite3
 from pathlib import Path
@@ -196,6 +197,18 @@ def test_a_read_only_clone_is_no_obstacle(machine: Machine) -> None:
     wrong = f"mount --bind {root} {root}; mount -o remount,bind,ro {root}; ! touch {root}/x 2>/dev/null"
     done = machine.where(wrong, "up", "--dataplane", "none", "--no-guest")
     assert done.status == 0, done.err
+
+
+def test_a_fresh_clone_and_a_home_that_cannot_be_written_are_told(machine: Machine) -> None:
+    root = Path(__file__).parents[2]
+    clone, cache = machine.folder / "clone", machine.folder / "cache"
+    for folder in (clone, cache):
+        folder.mkdir()
+    for name in ("deuteron", "requirements.lock"):
+        shutil.copy(root / name, clone / name)
+    wrong = f"mount --bind {clone} {clone}; mount -o remount,bind,ro {clone}; mount -t tmpfs -o ro none {cache}"
+    done = machine.program_where(wrong, f"{clone}/deuteron", "status", XDG_CACHE_HOME=str(cache))
+    assert_refused(done, f"neither {clone}/.venv nor {cache}/deuteron/venv-.* can be written", "XDG_CACHE_HOME=DIR")
 
 
 @pytest.mark.parametrize("below", ["", "/deeper"])

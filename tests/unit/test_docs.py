@@ -48,3 +48,14 @@ def test_links_in_documents_lead_somewhere(document: Path) -> None:
 def test_source_files_that_documents_name_exist(document: Path) -> None:
     named = re.findall(r"`((?:api|net|store|model|agent|compute|guest|sandbox|cli)/[\w./]+)`", document.read_text())
     assert [name for name in named if not (ROOT / "src" / "deuteron" / name).exists()] == []
+
+
+def test_every_attack_that_the_page_on_security_names_is_there_and_every_one_there_is_named() -> None:
+    named = set(re.findall(r"`(test_\w+\.py)::(test_\w+)`", (ROOT / "docs" / "security.md").read_text()))
+    there = {
+        (path.name, name)
+        for path in (ROOT / "tests" / "hostile").glob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
+    }
+    assert named - there == set(), "the page promises what nothing holds"
+    assert there - named == {("test_tokens.py", "test_a_good_token_opens_every_door")}

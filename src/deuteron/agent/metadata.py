@@ -6,13 +6,15 @@ The guest is hostile. What identifies it is the network whose namespace the requ
 with that address of its own at which the request arrived (of its interface: REDIRECT puts it there), and the
 guest's address there, which anti-spoofing holds it to; nothing it says itself. Of its headers
 only a few harmless ones pass. Every part of a request has a limit and a deadline, and a listener serves
-at most `_MOST_CONNECTIONS` at once, so that one guest cannot use up the agent.
+at most `_MOST_CONNECTIONS` at once, `_MOST_OF_A_GUEST` from one address: one guest can use up neither the agent
+nor the places of its neighbours.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import Mapping
 from http import HTTPStatus
 from urllib.parse import unquote
@@ -31,6 +33,7 @@ _ANSWER_LIMIT_BYTES = 32 * 1024 * 1024
 _REQUEST_TIMEOUT_S = 10.0
 _ANSWER_TIMEOUT_S = 30.0
 _MOST_CONNECTIONS = 64
+_MOST_OF_A_GUEST = 8
 
 
 class Refused(Exception):
@@ -59,9 +62,21 @@ class MetadataProxy:
     async def _open(self, row: MetadataListener, listener: socket.socket) -> None:
         self._close(row)
         places = asyncio.Semaphore(_MOST_CONNECTIONS)
+        taken: Counter[str] = Counter()
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await self._serve(row, places, reader, writer)
+            peer = str(writer.get_extra_info("peername")[0])
+            if taken[peer] >= _MOST_OF_A_GUEST:
+                writer.write(_answer(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests of one guest at once"))
+                writer.close()
+                return
+            taken[peer] += 1
+            try:
+                await self._serve(row, places, reader, writer)
+            finally:
+                taken[peer] -= 1
+                if not taken[peer]:
+                    del taken[peer]
 
         server = await asyncio.start_server(serve, sock=listener, limit=_HEAD_LIMIT_BYTES)
         self._servers[row.key] = (server, places)
@@ -122,7 +137,7 @@ class MetadataProxy:
 
 
 def request_to_api(row: MetadataListener, peer: str, own: str, token: str, head: bytes, body: bytes) -> bytes:
-    """The request as the API gets it: the path below /internal/metadata, and who (`peer`) asks at which address (`own`).
+    """The request as the API gets it: the path below /internal/metadata; who (`peer`) asks, at which address (`own`).
 
     Raises: Refused for a request that is not plain HTTP/1 with a path.
     """

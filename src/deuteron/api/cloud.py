@@ -84,6 +84,3 @@ class Cloud:
 def load_settings(path: Path) -> Settings:
     """Raises: OSError; msgspec.ValidationError naming the field."""
     return msgspec.json.decode(path.read_bytes(), type=Settings)
-
-
-

@@ -29,7 +29,7 @@ from deuteron.api.hosts.hub import Hub
 from deuteron.api.identity.tokens import Tokens
 from deuteron.api.policy import Policy
 from deuteron.api.root import Root
-from deuteron.api.wire import BoundedHttp, Idle, allow_many_descriptors
+from deuteron.api.wire import BoundedHttp, Idle
 from deuteron.store.database import Database, Tx
 from deuteron.store.migrate import NewerSchema
 
@@ -117,7 +117,6 @@ async def _serve(settings: Settings, cloud: Cloud, app: App) -> None:
         proxy_headers=False,
         timeout_graceful_shutdown=2,
     )
-    allow_many_descriptors()
     server = uvicorn.Server(config)
     cloud.hub.start(asyncio.get_running_loop())
     for number in (signal.SIGTERM, signal.SIGINT):

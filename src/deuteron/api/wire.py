@@ -16,7 +16,6 @@ Invariant: a connection is in its `Idle` exactly while it has no request in work
 from __future__ import annotations
 
 import asyncio
-import resource
 from collections import OrderedDict
 from typing import Any, Final
 
@@ -30,7 +29,6 @@ MAX_IDLE: Final = 512
 LINGER_S: Final = 2.0
 LINGER_BYTES: Final = 16 * 1024 * 1024
 WRITE_TIMEOUT_S: Final = 60.0
-_DESCRIPTORS: Final = 16384
 
 
 class Idle:
@@ -155,11 +153,3 @@ class BoundedHttp(HttpToolsProtocol):
         about = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close" % len(message)
         self.transport.write(b"HTTP/1.1 " + status + b"\r\n" + about + b"\r\n\r\n" + message)
         self.transport.close()
-
-
-def allow_many_descriptors() -> None:
-    """Raise the soft limit of open files to what that many connections need, as far as the hard limit lets."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

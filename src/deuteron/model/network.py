@@ -380,6 +380,8 @@ SUBNET = Resource(
         *STANDARD,
         Attribute("prefixlen", Integer(0, 128), "Length of a prefix to take from the pool.", create=True, read=False,
                   stored=False),
+        Attribute("use_default_subnetpool", Boolean(), "Whether to take it from the default pool.", default=False,
+                  create=True, read=False, stored=False),
     ),
     indexes=(("network_id",), ("project_id",), ("name",), ("subnetpool_id",)),
 )

@@ -76,7 +76,11 @@ def _goto(table: int) -> Miss:
 _DROP = Miss(0, "drop")
 
 _FRAGMENTED_DHCP_ANSWERS = tuple(
-    Miss(95, f"resubmit(,{DROPPED})", f"ct_state={state}-inv+trk,ct_nw_proto=17,ct_tp_src={source},ct_tp_dst={to},{family}")
+    Miss(
+        95,
+        f"resubmit(,{DROPPED})",
+        f"ct_state={state}-inv+trk,ct_nw_proto=17,ct_tp_src={source},ct_tp_dst={to},{family}",
+    )
     for family, server, client in (("ip", 67, 68), ("ipv6", 547, 546))
     for state, source, to in (("-rpl", server, client), ("+rpl", client, server))
 )

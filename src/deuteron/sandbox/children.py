@@ -31,6 +31,7 @@ LONGEST_DELAY_S = 5.0
 SETTLED_AFTER_S = 3.0
 POLL_S = 0.02
 LOG_LIMIT_BYTES = 16 * 1024 * 1024
+_DROPPED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP, signal.SIGPIPE)
 
 ChildState = Literal["waiting", "starting", "running", "done", "backoff", "stopped"]
 
@@ -191,8 +192,11 @@ def spawn(spec: ChildSpec, enter: Callable[[], None]) -> int:
     """Start the process of `spec`; returns its pid. One that fails before exec says so in its log and ends with 127."""
     rotate(spec.log)
     log = os.open(spec.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    # A signal that reaches the child before it has dropped our handlers would run those, and be lost.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _DROPPED)
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(log)
         return pid
     try:
@@ -202,7 +206,7 @@ def spawn(spec: ChildSpec, enter: Callable[[], None]) -> int:
         os.dup2(log, 1)
         os.dup2(log, 2)
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP, signal.SIGPIPE):
+        for number in _DROPPED:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

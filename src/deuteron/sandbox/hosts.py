@@ -41,7 +41,7 @@ unix_sock_rw_perms = "0700"
 log_outputs = "3:stderr"
 """
 QEMU_CONF = """\
-# The sandbox is the boundary: QEMU runs as its root, which has no rights outside.
+# The sandbox is the boundary: QEMU runs as its root, which has no rights outside unless root started the cloud.
 user = "root"
 group = "root"
 security_driver = "none"

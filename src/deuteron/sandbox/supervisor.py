@@ -136,6 +136,7 @@ class Supervisor:
             readable = [path for path in readable if str(path) not in ("/", "/usr", "/usr/local")]
             confine(self._cloud.api_uid, self._state.api, readable, self._pid)
         else:
+            os.umask(0o077)
             ns.forbid_new_privileges()
             ns.die_with_parent(signal.SIGKILL, self._pid)
 

@@ -56,8 +56,14 @@ def test_a_guest_finds_its_key_names_and_addresses(tmp_path: Path) -> None:
             assert (found["networks"][0]["type"], found["links"][0]["mtu"]) == ("ipv4_dhcp", 1500)
             assert await text("openstack/latest/user_data") == "#!/bin/sh\n"
             assert await text("openstack/latest/vendor_data.json") == "{}"
-            theirs = {"authorization": "Bearer token-h2", "x_forwarded_for": "10.10.10.2", "x_neutron_network_id": network}
-            assert (await ask(w, "metadata/latest/user-data", **theirs)).status == 404, "another host serves the network"
+            theirs = {
+                "authorization": "Bearer token-h2",
+                "x_forwarded_for": "10.10.10.2",
+                "x_neutron_network_id": network,
+            }
+            assert (await ask(w, "metadata/latest/user-data", **theirs)).status == 404, (
+                "another host serves the network"
+            )
             await text("latest/meta-data/nosuch", 404)
             await text("openstack/latest/nosuch", 404)
 
@@ -72,15 +78,25 @@ def test_a_guest_behind_a_router_is_found_by_the_routers_networks_only(tmp_path:
             await w.demo.until_status(await w.demo.boot(imageRef=await w.demo.image()), "ACTIVE")
             router = (await w.demo.post("/network/v2.0/routers", {"router": {"name": "r"}}))["router"]["id"]
             path, address = "metadata/latest/meta-data/local-ipv4", "10.10.10.2"
-            assert (await ask(w, path, x_forwarded_for=address, x_neutron_router_id=router, x_forwarded_to="10.10.10.1")).status == 404
+            assert (
+                await ask(w, path, x_forwarded_for=address, x_neutron_router_id=router, x_forwarded_to="10.10.10.1")
+            ).status == 404
             subnet = (await w.demo.get(f"/network/v2.0/subnets?network_id={network}"))["subnets"][0]["id"]
             answer = await w.demo.request(
                 "PUT", f"/network/v2.0/routers/{router}/add_router_interface", {"subnet_id": subnet}
             )
             assert answer.status == 200, answer.body
-            assert (await ask(w, path, x_forwarded_for=address, x_neutron_router_id=router, x_forwarded_to="10.10.10.1")).body == b"10.10.10.2"
-            assert (await ask(w, path, x_forwarded_for="10.10.10.99", x_neutron_router_id=router, x_forwarded_to="10.10.10.1")).status == 404
-            assert (await ask(w, path, x_forwarded_for="nonsense", x_neutron_router_id=router, x_forwarded_to="10.10.10.1")).status == 400
+            assert (
+                await ask(w, path, x_forwarded_for=address, x_neutron_router_id=router, x_forwarded_to="10.10.10.1")
+            ).body == b"10.10.10.2"
+            assert (
+                await ask(
+                    w, path, x_forwarded_for="10.10.10.99", x_neutron_router_id=router, x_forwarded_to="10.10.10.1"
+                )
+            ).status == 404
+            assert (
+                await ask(w, path, x_forwarded_for="nonsense", x_neutron_router_id=router, x_forwarded_to="10.10.10.1")
+            ).status == 400
 
     run(test())
 

@@ -125,3 +125,10 @@ def test_lock_files_hold_hashes_and_no_place_of_their_making(name: str) -> None:
     pins = re.findall(r"^[A-Za-z0-9_.-]+==", text, re.MULTILINE)
     assert pins
     assert text.count("--hash=sha256:") >= len(pins)
+
+
+def test_a_disk_that_is_too_small_for_the_environment_is_told(bootstrap: ModuleType, tmp_path: Path) -> None:
+    bootstrap.ROOT = str(tmp_path)
+    bootstrap.ENVIRONMENT_MIB = 1 << 40
+    with pytest.raises(bootstrap.Refused, match=r"in .*/\.venv: it takes \d+ MiB, and \d+ are free there"):
+        bootstrap.place_for_environment()

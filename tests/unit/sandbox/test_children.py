@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from deuteron.sandbox.children import LOG_LIMIT_BYTES, ChildSpec, ChildStatus, Family, describe_exit, rotate
+from deuteron.sandbox.children import LOG_LIMIT_BYTES, ChildSpec, ChildStatus, Family, describe_exit, rotate, spawn
 
 DEADLINE_S = 10.0
 
@@ -140,6 +140,22 @@ def test_what_cannot_be_entered_is_not_run(tmp_path: Path) -> None:
     family.add(spec("kept-out", f"echo ran > {tmp_path}/ran", tmp_path), refuse)
     keep_until(family, lambda now: now["kept-out"].state == "backoff")
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_child_ends_by_sigterm_from_its_first_moment_on(tmp_path: Path) -> None:
+    # Ours swallows the signal, as the supervisor's does; a child is sent one before it has even begun to run.
+    previous = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        for attempt in range(20):
+            pid = spawn(spec(f"child-{attempt}", "exec sleep 60", tmp_path), nothing)
+            os.kill(pid, signal.SIGTERM)
+            deadline = time.monotonic() + DEADLINE_S
+            while (ended := os.waitpid(pid, os.WNOHANG))[0] == 0:
+                assert time.monotonic() < deadline, "it never heard the signal"
+                select.select([], [], [], 0.005)
+            assert describe_exit(ended[1]) == "killed by SIGTERM"
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def test_a_stranger_is_not_ours(tmp_path: Path) -> None:

@@ -44,7 +44,8 @@ def test_everything_a_child_waits_for_is_there() -> None:
 
 def test_nothing_of_the_callers_environment_reaches_a_process() -> None:
     spec = api_process(STATE, "/py", Path("/src"))
-    assert set(spec.env) == {"PATH", "HOME", "LANG", "PYTHONPATH", "PYTHONUNBUFFERED"}
+    ours = {"PATH", "HOME", "LANG", "PYTHONPATH", "PYTHONUNBUFFERED", "MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_"}
+    assert set(spec.env) == ours
     assert spec.argv == ("/py", "-m", "deuteron.api", "--settings", "/s/api/api.json")
 
 

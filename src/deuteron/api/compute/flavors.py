@@ -76,6 +76,7 @@ def create(call: Call, tx: Tx) -> Reply:
     flavor_id = str(uuid.uuid4()) if wanted in (None, "auto") else str(wanted)
     if not re.fullmatch(r"[a-zA-Z0-9\-_. ]{1,255}", flavor_id) or flavor_id != flavor_id.strip():
         raise invalid("id", wanted, f"'{wanted}' does not match '^(?! )[a-zA-Z0-9. _-]+(?<! )$'")
+    _check_factor(body.raw.get("rxtx_factor", 1))
     values = {
         "id": flavor_id,
         "name": body.name(),
@@ -93,6 +94,14 @@ def create(call: Call, tx: Tx) -> Reply:
         raise Conflict(f"Flavor with name {values['name']} already exists.", type="FlavorExists")
     _insert(tx, values)
     return Reply(200, {"flavor": _detail(call, find(tx, call, flavor_id))})
+
+
+def _check_factor(factor: Any) -> None:
+    """The share of bandwidth, which only the Xen driver of Nova ever used. Raises: BadRequest."""
+    if isinstance(factor, bool) or not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,20})?", str(factor)):
+        raise invalid("rxtx_factor", factor, f"'{factor}' does not match '^[0-9]+(\\.[0-9]+)?$'")
+    if float(factor) != 1:
+        raise BadRequest("A rxtx_factor other than 1.0 is not available in this cloud.", type="HTTPBadRequest")
 
 
 def update_description(call: Call, tx: Tx) -> Reply:

@@ -15,6 +15,7 @@ EXTENSIONS: Final[dict[str, tuple[str, str]]] = {
     "allowed-address-pairs": ("Allowed Address Pairs", "Further addresses a port may send from."),
     "availability_zone": ("Availability Zone", "Zones where networks and routers are served."),
     "binding": ("Port Binding", "Where and how a port is plugged."),
+    "default-subnetpools": ("Default Subnetpools", "Subnets from the default pool of prefixes."),
     "empty-string-filtering": ("Empty String Filtering Extension", "Filters for empty values."),
     "ext-gw-mode": ("Neutron L3 Configurable external gateway mode", "SNAT of a router can be turned off."),
     "external-net": ("Neutron external network", "Networks that lead outside."),

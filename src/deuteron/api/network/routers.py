@@ -24,7 +24,7 @@ from deuteron.model.errors import NotFound
 from deuteron.model.network import ROUTER, ROUTER_GATEWAY, ROUTER_INTERFACE, FixedIps
 from deuteron.store import query
 from deuteron.store.database import Tx
-from deuteron.store.network_tables import floatingips, ip_allocations, routers
+from deuteron.store.network_tables import floatingips, ip_allocations, rbac_policies, routers
 from deuteron.store.network_tables import ports as ports_table
 from deuteron.store.network_tables import subnets as subnets_table
 from deuteron.store.query import Values
@@ -268,6 +268,11 @@ def _add_by_subnet(tx: Tx, cloud: Cloud, caller: Caller, row: Values, subnet_id:
         raise faults.not_found("subnet", subnet_id)
     if subnet["gateway_ip"] is None:
         raise faults.bad_request("router", "Subnet for router interface must have a gateway IP")
+    if not _may_be_gateway(tx, caller, subnet):
+        raise faults.bad_request(
+            "router",
+            f"Cannot add interface to router because subnet {subnet_id} is not owned by project making the request",
+        )
     if subnet["ip_version"] == 6 and subnet["ipv6_ra_mode"] is None and subnet["ipv6_address_mode"] is not None:
         raise faults.bad_request(
             "router",
@@ -338,6 +343,22 @@ def _is_seen(tx: Tx, caller: Caller, subnet: Values) -> bool:
         return sight.is_shared_with(tx, caller, sight.network_for(tx, caller, subnet["network_id"]))
     except NotFound:
         return False
+
+
+def _may_be_gateway(tx: Tx, caller: Caller, subnet: Values) -> bool:
+    """Whether the caller's router may take the subnet's gateway address: as owner, or where the network is shared with
+    its very project. On a network shared with everybody it would make itself everybody's way out.
+
+    Source: neutron/db/l3_db.py `_add_interface_by_subnet`, Launchpad bugs 1757482 and 1975603.
+    """
+    if caller.is_admin or subnet["project_id"] == caller.project_id:
+        return True
+    shared = select(rbac_policies.c.id).where(
+        rbac_policies.c.object_id == subnet["network_id"],
+        rbac_policies.c.action == "access_as_shared",
+        rbac_policies.c.target_tenant == caller.project_id,
+    )
+    return tx.first(shared.limit(1)) is not None
 
 
 def _ipv6_port(tx: Tx, row: Values, subnet: Values) -> Values | None:

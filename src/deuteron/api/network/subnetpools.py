@@ -33,12 +33,16 @@ def create_pool(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Values:
     lengths["default_prefixlen"] = values.get("default_prefixlen", lengths["min_prefixlen"])
     _check_lengths(lengths, widest)
     _check_scope(tx, caller, values.get("address_scope_id"), version)
+    if values.get("is_default"):
+        _refuse_second_default(tx, version, None)
     prefixes = _compact(values["prefixes"])
     return add(tx, "subnetpool", {**values, **lengths, "prefixes": prefixes, "ip_version": version})
 
 
 def update_pool(tx: Tx, cloud: Cloud, caller: Caller, row: Values, values: Values) -> Values:
     """The pool with `values` set. Raises: BadRequest for prefixes that leave subnets outside."""
+    if values.get("is_default"):
+        _refuse_second_default(tx, row["ip_version"], row["id"])
     values = dict(values)
     if "prefixes" in values:
         if _version(values["prefixes"]) != row["ip_version"]:
@@ -63,6 +67,27 @@ def delete_pool(tx: Tx, cloud: Cloud, caller: Caller, row: Values) -> None:
             "SubnetPoolDeleteError", "Unable to delete subnet pool: Subnet pool has existing allocations."
         )
     remove(tx, "subnetpool", row["id"])
+
+
+def _refuse_second_default(tx: Tx, version: int, own_id: str | None) -> None:
+    """Raises: BadRequest when another pool is the default of its IP version."""
+    other = tx.first(
+        select(subnetpools.c.id).where(
+            subnetpools.c.is_default, subnetpools.c.ip_version == version, subnetpools.c.id != (own_id or "")
+        )
+    )
+    if other is not None:
+        raise faults.invalid_input(
+            "A default subnetpool for this IP family already exists. Only one default may exist per IP family"
+        )
+
+
+def default_pool(tx: Tx, version: int) -> str:
+    """The id of the default pool of this IP version. Raises: BadRequest when there is none."""
+    found = tx.scalar(select(subnetpools.c.id).where(subnetpools.c.is_default, subnetpools.c.ip_version == version))
+    if found is None:
+        raise faults.bad_request("subnets", f"No default subnetpool found for IPv{version}")
+    return str(found)
 
 
 def take(

@@ -150,6 +150,10 @@ def _prefix(tx: Tx, caller: Caller | None, values: Values, network: Values, subn
     pool_id = values.get("subnetpool_id")
     version: int = values["ip_version"]
     length = values.pop("prefixlen", None)
+    if values.pop("use_default_subnetpool", False):
+        if pool_id is not None:
+            raise faults.bad_request("subnets", "subnetpool_id and use_default_subnetpool cannot both be specified")
+        pool_id = values["subnetpool_id"] = subnetpools.default_pool(tx, version)
     if text is not None and length is not None:
         raise faults.bad_request("subnets", "cidr and prefixlen must not be supplied together")
     prefix: Prefix | None = None
