@@ -78,7 +78,7 @@ class Cloud:
             "routes": "ip route; ip -6 route",
             "iptables": "iptables-save; ip6tables-save",
             "ipsets": "ipset save",
-            "processes": "ps -e -o args | grep -E 'dnsmasq|radvd|qemu' | grep -v grep",
+            "processes": "ps -e -ww -o args | grep -E 'dnsmasq|radvd|qemu' | grep -v grep",
             "domains": "virsh list --all --name",
             "files": f"cd {self.state}/hosts/{host} && find dhcp ra instances -mindepth 1 2>/dev/null",
         }

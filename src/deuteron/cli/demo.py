@@ -201,10 +201,10 @@ def _network(show: Show, kind: Kind) -> dict[str, Any]:
     _flow_pair(show, net, int(tag))
     show.until(
         "one dnsmasq serves the network",
-        lambda: show.on(HOST, "ps -e -o args", show=False),
+        lambda: show.on(HOST, "ps -e -ww -o args", show=False),
         rf"^dnsmasq .*--interface={tap[0]}.*{net['id']}|^dnsmasq .*{net['id']}.*--interface={tap[0]}",
     )
-    show.on(HOST, "ps -e -o args", keep="^dnsmasq")
+    show.on(HOST, "ps -e -ww -o args", keep="^dnsmasq")
     return {**net, "tag": int(tag)}
 
 
@@ -296,7 +296,7 @@ def _dhcp(show: Show, net: dict[str, Any], vm: dict[str, Any]) -> None:
     show.check(
         "dnsmasq answers", re.search(r"10\.10\.10\.3\.(67|bootps) > .*BOOTP/DHCP, Reply", seen) is not None, seen
     )
-    state = show.on(HOST, "ps -e -o args", show=False)
+    state = show.on(HOST, "ps -e -ww -o args", show=False)
     hosts = re.search(rf"--dhcp-hostsfile=(\S*{net['id']}\S*)", state)
     assert hosts is not None
     entries = show.on(HOST, f"cat {hosts[1]}")

@@ -47,8 +47,10 @@ from deuteron.sandbox.topology import DEFAULT_TEXT, Topology, parse_topology
 SANDBOX_TIMEOUT_S = 30.0
 API_TIMEOUT_S = 60.0
 AGENTS_TIMEOUT_S = 60.0
-NEW_CLOUD_MIB: dict[Dataplane, int] = {"ovs": 128, "none": 48}
-"""The tiny guest as images and, on a host, in its cache; databases and logs."""
+NEW_CLOUD_MIB = 32
+"""Databases and logs."""
+GUEST_MIB = 256
+"""The tiny guest as images and in a host's cache, and the room that the Image API always leaves on its disk."""
 _PORT_TIMEOUT_S = 2.0
 _POLL_S = 0.05
 
@@ -92,6 +94,8 @@ def up(
     with locked(state, tell_waiting), contextlib.ExitStack() as claims:
         old = read_cloud(state)
         running = control.ask(state, control.Ask(do="status"))
+        if old is None:
+            _refuse_small_disk(state, no_guest)
         with _undone_on_failure(state, old is None, running is None):
             if old is not None and running is not None:
                 _refuse_changes(state, old, topology_file, dataplane, firewall, name)
@@ -200,7 +204,6 @@ def _start(
         if settled == "ovs":
             busy("KVM" if kvm else "software emulation")
     if old is None:
-        _refuse_small_disk(state, settled)
         cloud = new_cloud(name or state.folder.name, settled, firewall or "openvswitch", claim.port)
     else:
         cloud = msgspec.structs.replace(
@@ -220,9 +223,9 @@ def _start(
     return cloud, topology
 
 
-def _refuse_small_disk(state: State, dataplane: Dataplane) -> None:
+def _refuse_small_disk(state: State, no_guest: bool) -> None:
     """A new cloud on a disk that its first images fill is refused before there is anything of it."""
-    needed = NEW_CLOUD_MIB[dataplane]
+    needed = NEW_CLOUD_MIB + (0 if no_guest else GUEST_MIB)
     free = shutil.disk_usage(state.folder).free >> 20
     if free < needed:
         raise Refused(
