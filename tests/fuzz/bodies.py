@@ -1,4 +1,8 @@
-"""A good body for each route that takes one: what the mutations begin with. `$kind` is the id of such an object."""
+"""A good body for each route that takes one: what the mutations begin with. `$kind` is the id of such an object.
+
+What must be new each time is `$unique` (a name), `$number`, `$mac`, `$uuid`, and `$n` in `10.$n.0/24`: a body that is
+refused because the one before it was accepted reaches nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ _PORT = {
     "name": "x",
     "admin_state_up": True,
     "fixed_ips": [{"subnet_id": "$subnet"}],
-    "mac_address": "fa:16:3e:11:22:33",
+    "mac_address": "$mac",
     "security_groups": ["$security_group"],
     "device_id": "d",
     "device_owner": "o",
@@ -24,12 +28,12 @@ _PORT = {
 _SUBNET = {
     "network_id": "$network",
     "ip_version": 4,
-    "cidr": "10.9.0.0/24",
-    "gateway_ip": "10.9.0.1",
+    "cidr": "10.$n.0/24",
+    "gateway_ip": "10.$n.1",
     "enable_dhcp": True,
-    "allocation_pools": [{"start": "10.9.0.10", "end": "10.9.0.20"}],
+    "allocation_pools": [{"start": "10.$n.10", "end": "10.$n.20"}],
     "dns_nameservers": ["8.8.8.8"],
-    "host_routes": [{"destination": "10.8.0.0/16", "nexthop": "10.9.0.5"}],
+    "host_routes": [{"destination": "10.8.0.0/16", "nexthop": "10.$n.5"}],
     "name": "x",
 }
 _SUBNET6 = {
@@ -47,7 +51,7 @@ _NETWORK = {
     "router:external": False,
     "description": "",
     "provider:network_type": "vxlan",
-    "provider:segmentation_id": 77,
+    "provider:segmentation_id": "$number",
     "port_security_enabled": True,
     "availability_zone_hints": ["nova"],
     "is_default": False,
@@ -67,8 +71,8 @@ _RULE = {
     "direction": "ingress",
     "ethertype": "IPv4",
     "protocol": "tcp",
-    "port_range_min": 80,
-    "port_range_max": 90,
+    "port_range_min": "$number",
+    "port_range_max": 65535,
     "remote_ip_prefix": "10.0.0.0/8",
 }
 _SERVER = {
@@ -129,7 +133,7 @@ _ACTIONS: list[Any] = [
     {"injectNetworkInfo": None},
 ]
 _USER = {
-    "name": "x",
+    "name": "$unique",
     "domain_id": "default",
     "default_project_id": "$project",
     "enabled": True,
@@ -139,7 +143,7 @@ _USER = {
     "extra": 1,
 }
 _PROJECT = {
-    "name": "x",
+    "name": "$unique",
     "domain_id": "default",
     "parent_id": "default",
     "enabled": True,
@@ -242,7 +246,7 @@ BODIES: dict[tuple[str, str], list[Any]] = {
                 "object_type": "network",
                 "object_id": "$network",
                 "action": "access_as_shared",
-                "target_tenant": "*",
+                "target_tenant": "$unique",
             }
         }
     ],
@@ -297,8 +301,8 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ("POST", _C + "/flavors/{id}/os-extra_specs"): [{"extra_specs": {"hw:cpu_policy": "shared"}}],
     ("PUT", _C + "/flavors/{id}/os-extra_specs/{key}"): [{"a": "b"}],
     ("POST", _C + "/os-keypairs"): [
-        {"keypair": {"name": "k", "type": "ssh", "user_id": "$user", "public_key": "ssh-ed25519 AAAA x"}},
-        {"keypair": {"name": "k2"}},
+        {"keypair": {"name": "$unique", "type": "ssh", "user_id": "$user", "public_key": "ssh-ed25519 AAAA x"}},
+        {"keypair": {"name": "$unique"}},
     ],
     ("POST", _C + "/os-server-groups"): [
         {"server_group": {"name": "x", "policies": ["affinity"]}},
@@ -334,7 +338,7 @@ BODIES: dict[tuple[str, str], list[Any]] = {
             "min_ram": 1,
             "protected": False,
             "tags": ["a"],
-            "id": "00000000-0000-0000-0000-00000000000a",
+            "id": "$uuid",
             "own": "property",
         }
     ],
@@ -367,13 +371,13 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ("POST", _I + "/projects"): [{"project": _PROJECT}],
     ("PATCH", _I + "/projects/{id}"): [{"project": {"name": "y", "description": "z", "options": {}, "tags": ["a"]}}],
     ("PUT", _I + "/projects/{id}/tags"): [{"tags": ["a", "b"]}],
-    ("POST", _I + "/domains"): [{"domain": {"name": "x", "description": "y", "enabled": True, "options": {}}}],
-    ("PATCH", _I + "/domains/{id}"): [{"domain": {"name": "y", "enabled": False}}],
-    ("POST", _I + "/groups"): [{"group": {"name": "x", "domain_id": "default", "description": "y"}}],
-    ("PATCH", _I + "/groups/{id}"): [{"group": {"name": "z"}}],
-    ("POST", _I + "/roles"): [{"role": {"name": "x", "domain_id": None, "description": "y", "options": {}}}],
-    ("PATCH", _I + "/roles/{id}"): [{"role": {"name": "z", "options": {"immutable": False}}}],
-    ("POST", _I + "/regions"): [{"region": {"id": "r", "description": "y", "parent_region_id": None}}],
+    ("POST", _I + "/domains"): [{"domain": {"name": "$unique", "description": "y", "enabled": True, "options": {}}}],
+    ("PATCH", _I + "/domains/{id}"): [{"domain": {"name": "$unique", "enabled": False}}],
+    ("POST", _I + "/groups"): [{"group": {"name": "$unique", "domain_id": "default", "description": "y"}}],
+    ("PATCH", _I + "/groups/{id}"): [{"group": {"name": "$unique"}}],
+    ("POST", _I + "/roles"): [{"role": {"name": "$unique", "domain_id": None, "description": "y", "options": {}}}],
+    ("PATCH", _I + "/roles/{id}"): [{"role": {"name": "$unique", "options": {"immutable": False}}}],
+    ("POST", _I + "/regions"): [{"region": {"id": "$unique", "description": "y", "parent_region_id": None}}],
     ("PUT", _I + "/regions/{id}"): [{"region": {"description": "y"}}],
     ("PATCH", _I + "/regions/{id}"): [{"region": {"description": "y", "parent_region_id": "RegionOne"}}],
     ("POST", _I + "/services"): [{"service": {"type": "t", "name": "x", "description": "y", "enabled": True}}],

@@ -52,8 +52,8 @@ async def _fuzz(state: Path) -> tuple[list[str], float]:
                 problems.append(f"logged while {first} to {numbers[-1]}: {here.defects.pop()[-1500:]}")
                 here.defects.clear()
             if first % 1600 == 0:
-                await _look_around(here)
-        await _look_around(here)
+                await look_around(here)
+        await look_around(here)
     return problems, time.monotonic() - started
 
 
@@ -66,7 +66,7 @@ async def _one(here: World, mutator: Mutator, number: int) -> str | None:
     return None if found is None else f"number {number}: {request}\n    {found}"
 
 
-async def _look_around(here: World) -> None:
+async def look_around(here: World) -> None:
     """The API is whole: everything can be listed, and everything is there to be fuzzed again."""
     for place, names in LISTS:
         for name in names:

@@ -117,6 +117,18 @@ class World:
         self.ids[kind] = str(found.get("id") or found.get("name"))
         return self.ids[kind]
 
+    def names(self, number: int) -> dict[str, Any]:
+        """What bodies name: ids of what is there, and what no request before `number` took."""
+        return {
+            **self.owners,
+            **self.ids,
+            "unique": f"n{number}",
+            "number": 1 + number % 60_000,
+            "mac": f"fa:16:3e:{number >> 16 & 255:02x}:{number >> 8 & 255:02x}:{number & 255:02x}",
+            "uuid": f"00000000-0000-4000-8000-{number:012x}",
+            "n": f"{100 + (number >> 8) % 150}.{number & 255}",
+        }
+
     def counts(self) -> dict[str, int]:
         """Rows of every table, but for the log of changes."""
         with sqlite3.connect(f"file:{self.cloud.state_dir / 'cloud.db'}?mode=ro", uri=True) as connection:

@@ -99,7 +99,7 @@ def _without_what_varies(line: str) -> str:
     line = re.sub(r"@if\d+", "@", line)
     line = re.sub(r"\[\d+:\d+\]", "[]", line)
     line = re.sub(r"(valid_lft|preferred_lft) \w+|tentative|dadfailed", "", line)
-    return re.sub(r"\(id: \d+\)", "", line).strip()
+    return " ".join(re.sub(r"\(id: \d+\)", "", line).split())
 
 
 def wait_for(what: str, look: Callable[[], Any], holds: Callable[[Any], bool] = bool, timeout_s: float = 60) -> Any:

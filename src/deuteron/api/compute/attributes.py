@@ -255,7 +255,10 @@ def attach_interface(call: Call, tx: Tx) -> Reply:
     if body.raw.get("port_id"):
         want = Wanted(port_id=body.uuid("port_id"), tag=tag)
     elif body.raw.get("net_id"):
-        fixed_ip = addresses[0].text("ip_address") if addresses else None
+        if len(addresses) > 1:
+            raise invalid("fixed_ips", body.raw["fixed_ips"], f"{body.raw['fixed_ips']} is too long")
+        given = [item.only((), ("ip_address",)).raw["ip_address"] for item in addresses]
+        fixed_ip = interfaces.address_of(given[0]) if given else None
         want = Wanted(network_id=body.uuid("net_id"), fixed_ip=fixed_ip, tag=tag)
     else:
         taken = {port["network_id"] for port in interfaces.plugged(tx, {row.id: lifecycle.nics(row)}).ports[row.id]}

@@ -83,7 +83,7 @@ def requested(call: Call, tx: Tx, body: Body) -> tuple[Wanted, ...]:
             raise BadRequest("Bad networks format: network uuid is not in proper format (None)", type="HTTPBadRequest")
         if not isinstance(item.raw["uuid"], str) or not is_uuid(item.raw["uuid"]):
             raise invalid("uuid", item.raw["uuid"], f"'{item.raw['uuid']}' is not a 'uuid'")
-        wanted.append(Wanted(network_id=item.raw["uuid"], fixed_ip=_address(item.raw.get("fixed_ip")), tag=tag))
+        wanted.append(Wanted(network_id=item.raw["uuid"], fixed_ip=address_of(item.raw.get("fixed_ip")), tag=tag))
     if not wanted:
         return _only(available(tx, call.caller))
     for want in wanted:
@@ -296,7 +296,8 @@ def _has_subnet(tx: Tx, network_id: str) -> bool:
     return tx.first(select(subnets.c["id"]).where(subnets.c["network_id"] == network_id).limit(1)) is not None
 
 
-def _address(raw: Any) -> str | None:
+def address_of(raw: Any) -> str | None:
+    """The address that a body gives, None when it gives none. Raises: BadRequest."""
     if raw in (None, ""):
         return None
     try:
