@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAaQ34mPI08pmY0wkHd0KHq638Gb6dpC8Lk01EEBCcIk"
 _PORT = {
     "network_id": "$network",
     "name": "x",
@@ -94,7 +95,6 @@ _SERVER = {
     "accessIPv4": "1.2.3.4",
     "adminPass": "x",
     "hostname": "h",
-    "personality": [],
     "block_device_mapping_v2": [
         {
             "uuid": "$image",
@@ -175,7 +175,7 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ("POST", _N + "/subnets"): [
         {"subnet": _SUBNET},
         {"subnet": _SUBNET6},
-        {"subnet": {"network_id": "$network", "subnetpool_id": "$subnetpool", "ip_version": 4, "prefixlen": 26}},
+        {"subnet": {"network_id": "$pool_network", "subnetpool_id": "$subnetpool", "ip_version": 4, "prefixlen": 26}},
         {"subnets": [_SUBNET, _SUBNET6]},
     ],
     ("PUT", _N + "/subnets/{id}"): [
@@ -219,7 +219,7 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ("PUT", _N + "/security-groups/{id}"): [{"security_group": {"name": "z", "description": "y"}}],
     ("POST", _N + "/security-group-rules"): [
         {"security_group_rule": _RULE},
-        {"security_group_rules": [_RULE, {**_RULE, "protocol": "icmp"}]},
+        {"security_group_rules": [_RULE, {**_RULE, "protocol": "icmp", "port_range_min": 8, "port_range_max": 0}]},
     ],
     ("POST", _N + "/subnetpools"): [
         {
@@ -301,7 +301,7 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ("POST", _C + "/flavors/{id}/os-extra_specs"): [{"extra_specs": {"hw:cpu_policy": "shared"}}],
     ("PUT", _C + "/flavors/{id}/os-extra_specs/{key}"): [{"a": "b"}],
     ("POST", _C + "/os-keypairs"): [
-        {"keypair": {"name": "$unique", "type": "ssh", "user_id": "$user", "public_key": "ssh-ed25519 AAAA x"}},
+        {"keypair": {"name": "$unique", "type": "ssh", "user_id": "$user", "public_key": _KEY}},
         {"keypair": {"name": "$unique"}},
     ],
     ("POST", _C + "/os-server-groups"): [

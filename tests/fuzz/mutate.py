@@ -140,7 +140,7 @@ class Mutator:
             if not segment.startswith("{"):
                 made.append(segment)
                 continue
-            known = self._world.ids.get(KIND_OF.get(segments[place - 1], ""), "")
+            known = known_id(self._world, segments, place)
             if known and rng.random() < 0.75:
                 made.append(known)
             else:
@@ -171,6 +171,13 @@ class Mutator:
             depth = rng.choice((50, 500, 20_000))
             text = rng.choice(("[", '{"a":')) * depth + "1" + "]" * depth
         return text.encode("utf-8", "surrogatepass")
+
+
+def known_id(world: World, segments: Sequence[str], place: int) -> str:
+    """The id of an object that is there, of the kind that a path names before `place`; empty for other kinds."""
+    if "application_credentials" in segments and segments[place - 1] == "users":
+        return world.owners["admin user"]  # nobody else may make them
+    return world.ids.get(KIND_OF.get(segments[place - 1], ""), "")
 
 
 def _wrapper(path: str) -> str:

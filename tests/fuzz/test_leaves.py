@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.fuzz.bodies import BODIES
 from tests.fuzz.judge import complaint
-from tests.fuzz.mutate import KIND_OF, STRANGE, named
+from tests.fuzz.mutate import STRANGE, known_id, named
 from tests.fuzz.test_bytes import look_around
 from tests.fuzz.world import SEED, Request, World, world
 
@@ -24,6 +24,8 @@ STEP = int(os.environ.get("DEUTERON_FUZZ_STEP", "5"))
 PREFIXES = {"v2.0": "/network", "v2.1": "/compute", "v3": "/identity", "v2": "/image"}
 GONE = object()
 BATCH = 16
+VERSIONS = (1, 60, 96)
+"""Microversions of Nova: the oldest, one in between, the newest."""
 
 
 def test_no_value_of_a_body_breaks_the_api(tmp_path: Path) -> None:
@@ -83,7 +85,7 @@ def _trails(value: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...
 async def _one(here: World, number: int, method: str, path: str, body: Any) -> str | None:
     segments = path.strip("/").split("/")
     made = [
-        here.ids.get(KIND_OF.get(segments[place - 1], ""), "x") if segment.startswith("{") else segment
+        known_id(here, segments, place) or "x" if segment.startswith("{") else segment
         for place, segment in enumerate(segments)
     ]
     raw = json.dumps(named(body, here.names(number))).encode("utf-8", "surrogatepass")
@@ -91,7 +93,7 @@ async def _one(here: World, number: int, method: str, path: str, body: Any) -> s
     headers = (
         (b"x-auth-token", here.tokens["admin"].encode()),
         (b"accept", b"application/json"),
-        (b"openstack-api-version", b"compute 2.60"),
+        (b"openstack-api-version", b"compute 2.%d" % VERSIONS[number % len(VERSIONS)]),
         (b"content-type", b"application/openstack-images-v2.1-json-patch" if is_patch else b"application/json"),
         (b"content-length", str(len(raw)).encode()),
     )

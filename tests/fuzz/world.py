@@ -255,12 +255,13 @@ _FURNITURE: dict[str, tuple[str, str, Any]] = {
         {"credential": {"type": "cert", "blob": "x", "user_id": "$user"}},
     ),
     "network": (_N + "/networks/{}", _N + "/networks", {"network": {"name": "fuzzed-$made"}}),
+    "pool_network": (_N + "/networks/{}", _N + "/networks", {"network": {"name": "pool-$made"}}),
     "subnet": (
         _N + "/subnets/{}", _N + "/subnets",
         {"subnet": {"network_id": "$network", "ip_version": 4, "cidr": "10.0.0.0/24"}},
     ),
     "port": (_N + "/ports/{}", _N + "/ports", {"port": {"network_id": "$network"}}),
-    "router": (_N + "/routers/{}", _N + "/routers", {"router": {"name": "fuzzed-$made"}}),
+    "router": (_N + "/routers/{}", _N + "/routers", {"router": {"name": "fuzzed-$made", "external_gateway_info": {"network_id": "$public"}}}),
     "floatingip": (
         _N + "/floatingips/{}", _N + "/floatingips", {"floatingip": {"floating_network_id": "$public"}},
     ),
