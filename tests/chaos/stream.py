@@ -354,8 +354,10 @@ class Stream:
         if thing.kind == "subnet":
             users = [*self.of("port"), *self.of("server")]
             attached = {subnet for _, subnet in self.interfaces}
-            return thing.id in attached or any(user.parent == thing.parent for user in users) or (
-                thing.parent in self.leaving.values()
+            return (
+                thing.id in attached
+                or any(user.parent == thing.parent for user in users)
+                or (thing.parent in self.leaving.values())
             )
         if thing.kind == "router":
             return any(router == thing.id for router, _ in self.interfaces)

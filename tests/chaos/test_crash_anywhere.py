@@ -172,5 +172,3 @@ def _remove_everything(streams: list[Stream]) -> None:
 def _left(stream: Stream) -> list[str]:
     there = {server["id"] for server in stream.client.list(PATHS["server"])}
     return [id for id in stream.leaving if id in there]
-
-

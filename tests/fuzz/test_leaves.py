@@ -1,6 +1,6 @@
 """Each value of each good body replaced by each strange one, so that no such refusal is left to chance.
 
-DEUTERON_FUZZ_STEP sends every so manieth of them (5 unless told, 1 is all); which, is shifted by the seed.
+DEUTERON_FUZZ_STEP sends every so manieth of them (3 unless told, 1 is all); which, is shifted by the seed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.fuzz.mutate import STRANGE, known_id, named
 from tests.fuzz.test_bytes import look_around
 from tests.fuzz.world import SEED, Request, World, world
 
-STEP = int(os.environ.get("DEUTERON_FUZZ_STEP", "5"))
+STEP = int(os.environ.get("DEUTERON_FUZZ_STEP", "3"))
 PREFIXES = {"v2.0": "/network", "v2.1": "/compute", "v3": "/identity", "v2": "/image"}
 GONE = object()
 BATCH = 16

@@ -261,7 +261,10 @@ _FURNITURE: dict[str, tuple[str, str, Any]] = {
         {"subnet": {"network_id": "$network", "ip_version": 4, "cidr": "10.0.0.0/24"}},
     ),
     "port": (_N + "/ports/{}", _N + "/ports", {"port": {"network_id": "$network"}}),
-    "router": (_N + "/routers/{}", _N + "/routers", {"router": {"name": "fuzzed-$made", "external_gateway_info": {"network_id": "$public"}}}),
+    "router": (
+        _N + "/routers/{}", _N + "/routers",
+        {"router": {"name": "fuzzed-$made", "external_gateway_info": {"network_id": "$public"}}},
+    ),
     "floatingip": (
         _N + "/floatingips/{}", _N + "/floatingips", {"floatingip": {"floating_network_id": "$public"}},
     ),
