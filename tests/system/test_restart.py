@@ -113,7 +113,9 @@ echo @namespaces; ls -i /run/netns
 echo @rules; each_place iptables-save -c; each_place ip6tables-save -c
 echo @ipsets; ipset save
 echo @processes; ps -eo pid,lstart,args -ww | grep -E 'dnsmasq|qemu|ovs|libvirtd' | grep -v grep | grep -v ovs-ofctl
-echo @files; cd {state} && find dhcp ra instances libvirt/etc -type f ! -name console.log -printf '%p %T@ %i\n'
+cd {state}
+echo @files; find dhcp ra instances libvirt/etc -type f ! -name console.log ! -name disk -printf '%p %T@ %i\n'
+echo @disks that guests write to; find instances -name disk -printf '%p %i\n'
 echo @domains; for d in $(virsh list --all --name); do virsh dumpxml $d; done
 """
 
