@@ -26,6 +26,7 @@ from deuteron.compute.domain import HostWiring
 from deuteron.compute.driver import ComputeOptions, LibvirtCompute
 from deuteron.guest import GuestFiles
 from deuteron.model.intent import HostSettings, ImageRef, IntentServer, ServerPort, ServerReport
+from deuteron.sandbox import hosts
 
 QEMU_CONF = """
 user = "root"
@@ -223,7 +224,9 @@ def _private_folders(folder: Path) -> None:
     for target in ("/etc/libvirt", "/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt"):
         source = folder / "libvirt" / target.strip("/").replace("/", "-")
         source.mkdir(parents=True)
+        hosts._make_mount_point(target)  # a machine without libvirt-daemon-system lacks some
         _run(f"mount --bind {source} {target}")
+    hosts._make_users(folder)
     Path("/etc/libvirt/qemu.conf").write_text(QEMU_CONF)
     Path("/etc/libvirt/libvirtd.conf").write_text(LIBVIRTD_CONF)
     # Guests run emulated here, and libvirtd must not try a KVM that hangs. A regular file on a read-only mount is what
