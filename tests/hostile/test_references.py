@@ -42,6 +42,7 @@ def refused(person: Person, method: str, path: str, body: Any, statuses: tuple[i
         time.sleep(0.5)
         answer = person.call(method, path, body)
     assert answer.status in statuses, f"{method} {path} {body}: {answer.status} {answer.raw[:300]!r}"
+    assert b"Quota exceeded" not in answer.raw, f"{method} {path} met a quota before the rule it is about"
     return answer.raw.decode()
 
 
