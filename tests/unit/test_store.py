@@ -111,9 +111,20 @@ def test_an_empty_database_gets_the_schema_that_migrations_lead_to(tmp_path: Pat
         migrate.run_migrations(connection)
         connection.exec_driver_sql("COMMIT")
 
-    def schema(name: str) -> set[tuple[str, str]]:
+    def schema(name: str) -> dict[str, object]:
+        """Columns and indexes of every table; a column that a migration adds comes last, which nothing depends on."""
+        found: dict[str, object] = {}
         with sqlite3.connect(tmp_path / name) as connection:
-            found = connection.execute("SELECT name, sql FROM sqlite_master").fetchall()
-        return {(name, "".join((sql or "").split())) for name, sql in found}
+            for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+                columns = connection.execute(f"SELECT name, type, \"notnull\", pk FROM pragma_table_info('{table}')")
+                indexes = connection.execute(f"SELECT name, \"unique\" FROM pragma_index_list('{table}')").fetchall()
+                found[table] = (
+                    set(columns.fetchall()),
+                    {
+                        (tuple(connection.execute(f"SELECT name FROM pragma_index_info('{index}')")), unique)
+                        for index, unique in indexes
+                    },
+                )
+        return found
 
     assert schema("new.db") == schema("migrated.db")
