@@ -16,6 +16,7 @@ from deuteron.guest import GuestFiles, GuestNotBuilt, build
 from deuteron.sandbox.cloud import Cloud, Dataplane, State, write_private
 
 _VERSION_PROPERTY = "deuteron_guest"
+_IMAGES = ("tiny", "tiny-disk", "tiny-tools", "tiny-kernel", "tiny-ramdisk")
 
 
 def write_clouds_yaml(state: State, cloud: Cloud) -> None:
@@ -57,15 +58,16 @@ def cache_dir() -> Path:
 def upload_guest(client: Client, dataplane: Dataplane, progress: Progress) -> None:
     """Build the tiny guest if need be, and upload what the cloud does not have.
 
-    Images: `tiny` boots from its kernel and RAM disk, `tiny-disk` from its own boot loader.
+    Images: `tiny` boots from its kernel and RAM disk, `tiny-disk` from its own boot loader; `tiny-tools` boots as
+    `tiny` does, and has bash, python3, ncat, tcpdump and iperf3 as well.
 
     Raises: Refused when the guest cannot be built; NotAnswering; Refusal.
     """
     with progress.step("images") as busy:
         listed = client.get("/image/v2/images?visibility=public&limit=1000")["images"]
         there = {image["name"]: image for image in listed}
-        if all(_is_usable(there.get(name)) for name in ("tiny", "tiny-disk", "tiny-kernel", "tiny-ramdisk")):
-            busy("tiny, tiny-disk")
+        if all(_is_usable(there.get(name)) for name in _IMAGES):
+            busy("tiny, tiny-disk, tiny-tools")
             return
         try:
             guest = build(cache_dir(), progress=busy)
@@ -75,7 +77,7 @@ def upload_guest(client: Client, dataplane: Dataplane, progress: Progress) -> No
                 return
             raise Refused(f"cannot build the tiny guest: {error}", error.hint or "deuteron up --no-guest") from error
         _upload_all(client, guest, there)
-        busy("tiny, tiny-disk")
+        busy("tiny, tiny-disk, tiny-tools")
 
 
 def _upload_all(client: Client, guest: GuestFiles, there: dict[str, Any]) -> None:
@@ -85,6 +87,7 @@ def _upload_all(client: Client, guest: GuestFiles, there: dict[str, Any]) -> Non
     direct = {**version, "kernel_id": kernel, "ramdisk_id": ramdisk, "os_command_line": guest.kernel_args}
     _ensure(client, there, "tiny", guest.disk, "qcow2", direct)
     _ensure(client, there, "tiny-disk", guest.disk, "qcow2", version)
+    _ensure(client, there, "tiny-tools", guest.disk_tools, "qcow2", direct)
 
 
 def _ensure(

@@ -3,6 +3,7 @@
     sector 0      partition table and syslinux's 440 bytes of boot code
     1 MiB         partition 1, FAT16, active: syslinux, kernel, initial RAM disk
     after it      partition 2, empty: the guest formats it at first boot and keeps its state there
+    after it      partition 3, ext4, read-only: what the guest mounts on /tools
 
 The second partition is small in the image. It does not grow with the flavor: the guest has nothing large to keep.
 """
@@ -18,14 +19,29 @@ from pathlib import Path
 _SECTOR_BYTES = 512
 _START_SECTOR = 2048
 _STATE_MIB = 16
+_MKE2FS = (
+    "mke2fs",
+    "-q",
+    "-t",
+    "ext4",
+    "-O",
+    "^has_journal,^metadata_csum",
+    "-m",
+    "0",
+    "-E",
+    "root_owner=0:0",
+    "-L",
+    "TOOLS",
+)
+"""Never written again, so neither journal nor reserve."""
 
 
 class DiskNotMade(Exception):
     """One of the tools that write the disk failed; the message has its words."""
 
 
-def partition_table(boot_code: bytes, boot_sectors: int, state_sectors: int) -> bytes:
-    """The first sector: boot code (at most 440 bytes), an active FAT16 partition, and a Linux partition.
+def partition_table(boot_code: bytes, boot_sectors: int, *linux_sectors: int) -> bytes:
+    """The first sector: boot code (at most 440 bytes), an active FAT16 partition, and up to three Linux partitions.
 
     Raises: ValueError if the boot code is too long.
     """
@@ -38,13 +54,18 @@ def partition_table(boot_code: bytes, boot_sectors: int, state_sectors: int) -> 
         return bytes([0x80 if active else 0]) + beyond + bytes([kind]) + beyond + struct.pack("<II", start, count)
 
     table = row(True, 0x0E, _START_SECTOR, boot_sectors)
-    table += row(False, 0x83, _START_SECTOR + boot_sectors, state_sectors)
+    start = _START_SECTOR + boot_sectors
+    for sectors in linux_sectors:
+        table += row(False, 0x83, start, sectors)
+        start += sectors
     signature = b"DEUT\0\0"
     return boot_code.ljust(440, b"\0") + signature + table.ljust(64, b"\0") + b"\x55\xaa"
 
 
-def write_disk(target: Path, kernel: Path, ramdisk: Path, kernel_args: str, tools: Path) -> None:
-    """Writes the bootable disk `target` (qcow2); `tools` is the tree where syslinux and mtools were unpacked.
+def write_disk(target: Path, kernel: Path, ramdisk: Path, kernel_args: str, content: Path, tools: Path) -> None:
+    """Writes the bootable disk `target` (qcow2), with the folder `content` as its third partition.
+
+    `tools` is the tree where syslinux, mtools and e2fsprogs were unpacked.
 
     Raises: DiskNotMade with the failing tool's message.
     """
@@ -52,24 +73,32 @@ def write_disk(target: Path, kernel: Path, ramdisk: Path, kernel_args: str, tool
     boot_mib = max(needed // (1 << 20) + 4, 20)
     sectors_per_mib = (1 << 20) // _SECTOR_BYTES
     mbr = (tools / "usr/lib/syslinux/mbr/mbr.bin").read_bytes()
+    content_mib = sum(path.stat().st_size + 4096 for path in content.rglob("*")) // (1 << 20) * 11 // 10 + 2
     raw = target.with_suffix(".raw")
+    third = target.with_suffix(".ext4")
     config = target.with_suffix(".cfg")
     config.write_text(
         f"DEFAULT tiny\nPROMPT 0\nTIMEOUT 0\nLABEL tiny\n LINUX /vmlinuz\n INITRD /initrd\n APPEND {kernel_args}\n"
     )
     try:
         with raw.open("wb") as image:
-            image.write(partition_table(mbr, boot_mib * sectors_per_mib, _STATE_MIB * sectors_per_mib))
-            image.truncate((1 + boot_mib + _STATE_MIB) << 20)
+            sizes = [mib * sectors_per_mib for mib in (boot_mib, _STATE_MIB, content_mib)]
+            image.write(partition_table(mbr, *sizes))
+            image.truncate((1 + boot_mib + _STATE_MIB + content_mib) << 20)
         partition = f"{raw}@@{_START_SECTOR * _SECTOR_BYTES}"
         geometry = ["-h", "64", "-s", "32", "-H", str(_START_SECTOR), "-T", str(boot_mib * sectors_per_mib)]
         _run(tools, ["mformat", "-i", partition, *geometry, "-v", "TINY", "-N", "de07e401", "::"])
         _run(tools, ["syslinux", "--offset", str(_START_SECTOR * _SECTOR_BYTES), "--install", str(raw)])
         for source, name in ((kernel, "vmlinuz"), (ramdisk, "initrd"), (config, "syslinux.cfg")):
             _run(tools, ["mcopy", "-i", partition, str(source), f"::/{name}"])
-        _run(tools, ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(target)])
+        _run(tools, [*_MKE2FS, "-d", str(content), str(third), f"{content_mib}m"])
+        with third.open("rb") as filesystem, raw.open("r+b") as image:
+            image.seek((1 + boot_mib + _STATE_MIB) << 20)
+            shutil.copyfileobj(filesystem, image, 1 << 20)
+        _run(tools, ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-c", str(raw), str(target)])
     finally:
         raw.unlink(missing_ok=True)
+        third.unlink(missing_ok=True)
         config.unlink(missing_ok=True)
 
 

@@ -58,27 +58,29 @@ def parse_show(text: str) -> dict[str, Package]:
     return found
 
 
-def with_libraries(names: Iterable[str]) -> dict[str, Package]:
-    """The packages and, recursively, the library packages they depend on.
+def with_libraries(names: Iterable[str], also: str = "") -> dict[str, Package]:
+    """The packages and, recursively, the packages they depend on that hold libraries, or whose name matches `also`.
 
     Raises: PackagesUnavailable if one of `names` is not known to apt.
     """
-    asked = set(names)
+    asked = sorted(set(names))
+    # Opening apt's lists takes most of a second, so everything that could be needed is asked for at once.
+    hard = [f"--no-{kind}" for kind in ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")]
+    listed = _run(["apt-cache", "depends", "--recurse", *hard, *asked], check=False)
+    known = describe({*asked, *re.findall(r"^([a-z0-9][a-z0-9+.-]*)$", listed, re.MULTILINE)})
+    missing = [name for name in asked if name not in known]
+    if missing:
+        raise PackagesUnavailable(f"cannot build the tiny guest: apt does not know {', '.join(missing)}", _UPDATE_HINT)
+    wanted = re.compile(rf"(lib|zlib).*|{also}" if also else "(lib|zlib).*")
     found: dict[str, Package] = {}
     pending = set(asked)
     while pending:
-        described = describe(pending)
-        missing = (pending & asked) - described.keys()
-        if missing:
-            raise PackagesUnavailable(
-                f"cannot build the tiny guest: apt does not know {', '.join(sorted(missing))}", _UPDATE_HINT
-            )
-        found |= described
+        found |= {name: known[name] for name in pending}
         pending = {
             name
-            for package in described.values()
+            for package in found.values()
             for name in package.depends
-            if re.match(r"(lib|zlib)", name) and name not in found
+            if name in known and name not in found and wanted.fullmatch(name)
         }
     return found
 

@@ -1,8 +1,12 @@
 """The recipe of the tiny guest: a kernel, an initial RAM disk and a bootable disk from the distribution's packages.
 
 A cloud needs something to boot in its first minute, in places where nothing can be downloaded but the
-distribution's own packages. So the guest is the distribution's cloud kernel, busybox (static), dropbear and
-iperf3 with their libraries, and the few scripts in `files/`. Nothing is installed and nothing needs root.
+distribution's own packages. So the guest is the distribution's cloud kernel, busybox (static) and dropbear with
+their libraries, and the few scripts in `files/`. Nothing is installed and nothing needs root.
+
+What is not needed to boot is not in the RAM disk, which the kernel unpacks before anything else: curl and netcat
+lie on a partition of the disk, which the guest mounts read-only on `/tools` while DHCP waits. The disk of `tiny-tools`
+has more there (bash, python3, ncat, tcpdump, iperf3), and the same kernel and RAM disk.
 
 Owned: `<cache_dir>/guest-<recipe>/` (the finished guest) and `<cache_dir>/.guest-*` (unfinished ones). A
 finished folder appears by one rename, so a crash leaves only dot folders, which the next build removes.
@@ -24,20 +28,19 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from deuteron.guest import cpio, disk, elf, packages
+from deuteron.guest import cpio, disk, packages, programs
 
 KERNEL_PACKAGES = ("linux-image-cloud-amd64", "linux-image-virtual", "linux-image-amd64")
 """Meta packages, best first: Debian's cloud kernel, Ubuntu's kernel for virtual machines, Debian's general one."""
 
-PROGRAM_PACKAGES = ("busybox-static", "dropbear-bin", "iperf3")
-TOOL_PACKAGES = ("syslinux", "syslinux-common", "mtools")
+PROGRAM_PACKAGES = ("busybox-static", "dropbear-bin")
+TOOL_PACKAGES = ("syslinux", "syslinux-common", "mtools", "e2fsprogs")
 """Used to write the disk, never part of the guest."""
 
 PROGRAMS = {
-    "usr/sbin/dropbear": "sbin/dropbear",
+    "usr/sbin/dropbear": "bin/dropbear",
     "usr/bin/dropbearkey": "bin/dropbearkey",
     "usr/bin/dbclient": "bin/dbclient",
-    "usr/bin/iperf3": "bin/iperf3",
 }
 
 BOOT_MODULES = ("virtio_pci", "virtio_net", "virtio-rng", "virtio_blk", "button", "evdev")
@@ -73,6 +76,8 @@ class GuestFiles:
     ramdisk: Path
     disk: Path
     """qcow2, boots by itself; its first partition holds the same kernel and RAM disk."""
+    disk_tools: Path
+    """The same with more tools."""
     kernel_args: str
     version: str
     """`<kernel release>-<digest of the recipe>`, for the image's name or property."""
@@ -112,6 +117,8 @@ def build(cache_dir: Path, progress: Progress = lambda message: None, refresh: b
         raise GuestNotBuilt(str(error), error.hint) from error
     except disk.DiskNotMade as error:
         raise GuestNotBuilt(str(error)) from error
+    except programs.NotAsExpected as error:
+        raise GuestNotBuilt(f"cannot build the tiny guest: {error}") from error
     return _load(final)
 
 
@@ -139,7 +146,9 @@ def _resolve() -> dict[str, packages.Package]:
     described = packages.describe(kernels)
     modules = [name for package in described.values() for name in package.depends if name.startswith("linux-modules-")]
     described |= packages.describe(modules)
-    return described | packages.with_libraries((*PROGRAM_PACKAGES, *TOOL_PACKAGES))
+    # python3 -> python3-minimal, python3.11 -> python3.11-minimal, whatever the release.
+    names = (*PROGRAM_PACKAGES, *TOOL_PACKAGES, *programs.MORE_TOOL_PACKAGES)
+    return described | packages.with_libraries(names, also=r"python3[.0-9]*(-minimal)?")
 
 
 def _make(work: Path, wanted: Mapping[str, packages.Package], digest: str, progress: Progress) -> None:
@@ -158,7 +167,12 @@ def _make(work: Path, wanted: Mapping[str, packages.Package], digest: str, progr
     (work / "ramdisk").write_bytes(archive)
     # The firmware's disk access is slow enough that the smaller file wins there.
     (work / "ramdisk.gz").write_bytes(gzip.compress(archive, 6, mtime=0))
-    disk.write_disk(work / "disk.qcow2", work / "kernel", work / "ramdisk.gz", KERNEL_ARGS, tree)
+    in_ramdisk = {Path(name).name for name in _library_names(tree)}
+    for name, tools in (("disk", programs.TOOLS), ("disk-tools", programs.MORE_TOOLS)):
+        folder = work / "tools"
+        programs.collect(tools, tree, folder, in_ramdisk)
+        disk.write_disk(work / f"{name}.qcow2", work / "kernel", work / "ramdisk.gz", KERNEL_ARGS, folder, tree)
+        shutil.rmtree(folder)
     (work / "ramdisk.gz").unlink()
     manifest = {
         "version": f"{release}-{digest}",
@@ -184,10 +198,10 @@ def _entries(tree: Path, release: str) -> list[cpio.Entry]:
         "proc",
         "root",
         "run",
-        "sbin",
         "state",
         "sys",
         "tmp",
+        "tools",
         "usr",
         "var",
     ]
@@ -201,10 +215,11 @@ def _entries(tree: Path, release: str) -> list[cpio.Entry]:
     entries += [cpio.symlink(name, target) for name, target in _LINKS.items()]
     entries.append(cpio.character_device("dev/console", 5, 1))
     entries.append(cpio.character_device("dev/null", 1, 3, 0o666))
-    entries.append(cpio.file("bin/busybox", busybox.read_bytes(), 0o755))
+    # Of root, for `ping` and `su`; busybox gives up the rights for every other applet.
+    entries.append(cpio.file("bin/busybox", programs.with_applets_renamed(busybox.read_bytes(), _RENAMED), 0o4755))
     # Applets are links in the archive: making them at boot would cost a process.
     listed = subprocess.run([str(busybox), "--list"], capture_output=True, text=True, check=True).stdout.split()
-    ours = {Path(target).name for target in PROGRAMS.values()} | {"busybox", "init", "linuxrc"}
+    ours = {Path(target).name for target in PROGRAMS.values()} | {"busybox", "init", "linuxrc", *_RENAMED}
     entries += [cpio.symlink(f"bin/{applet}", "busybox") for applet in listed if applet not in ours]
     entries.append(cpio.symlink("init", "bin/busybox"))
     entries += _program_entries(tree)
@@ -212,16 +227,31 @@ def _entries(tree: Path, release: str) -> list[cpio.Entry]:
     for name, text in _ETC.items():
         entries.append(cpio.file(f"etc/{name}", text.encode()))
     for name, data in _files().items():
-        entries.append(cpio.file(f"etc/{name}", data, 0o755 if data.startswith(b"#!") else 0o644))
+        place = "bin" if name in _COMMANDS else "etc"
+        entries.append(cpio.file(f"{place}/{name}", data, 0o755 if data.startswith(b"#!") else 0o644))
     return entries
 
 
-_LINKS = {"usr/bin": "../bin", "usr/sbin": "../sbin", "var/run": "../run"}
+_LINKS = {
+    "sbin": "bin",
+    "usr/bin": "../bin",
+    "usr/sbin": "../bin",
+    "var/run": "../run",
+    # Where the loader and python3 look; empty until the disk is there.
+    "lib/x86_64-linux-gnu": "/tools/lib",
+    "usr/lib": "/tools/lib",
+}
+
+_COMMANDS = ("sudo", "wget", "nc")
+"""Files of ours that people call."""
+
+_RENAMED = {"nc": "nd", "wget": "wgeu"}
+"""Applets under another name, because busybox's shell runs its own applet before any program of that name."""
 
 _ETC = {
     "passwd": "root:x:0:0:root:/root:/bin/sh\ntiny:x:1000:1000:tiny:/home/tiny:/bin/sh\n",
     "group": "root:x:0:\ntiny:x:1000:\n",
-    "shadow": "root:*:19000:0:99999:7:::\ntiny:*:19000:0:99999:7:::\n",
+    "shadow": "root::19000:0:99999:7:::\ntiny:*:19000:0:99999:7:::\n",
     "shells": "/bin/sh\n",
     "hosts": "127.0.0.1 localhost\n",
     "resolv.conf": "",
@@ -231,29 +261,16 @@ _ETC = {
 
 def _program_entries(tree: Path) -> list[cpio.Entry]:
     """The programs and the libraries they need, found by name in the unpacked tree."""
-    libraries: dict[str, Path] = {}
-    for folder in ("lib", "usr/lib"):
-        for path in sorted((tree / folder / "x86_64-linux-gnu").glob("*.so*")):
-            libraries.setdefault(path.name, path)
-    entries = []
-    pending: list[str] = []
-    for source, target in PROGRAMS.items():
-        data = (tree / source).read_bytes()
-        entries.append(cpio.file(target, data, 0o755))
-        pending += elf.needed_libraries(data)
-    seen: set[str] = set()
-    while pending:
-        name = pending.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        if name not in libraries:
-            raise GuestNotBuilt(f"cannot build the tiny guest: no package has the library {name}")
-        data = libraries[name].read_bytes()
-        pending += elf.needed_libraries(data)
+    contents = {target: (tree / source).read_bytes() for source, target in PROGRAMS.items()}
+    entries = [cpio.file(target, data, 0o755) for target, data in contents.items()]
+    for name, path in programs.libraries_of(contents.values(), tree).items():
         loader = name.startswith("ld-linux")
-        entries.append(cpio.file(f"lib64/{name}" if loader else f"lib/{name}", data, 0o755))
+        entries.append(cpio.file(f"lib64/{name}" if loader else f"lib/{name}", path.read_bytes(), 0o755))
     return entries
+
+
+def _library_names(tree: Path) -> tuple[str, ...]:
+    return tuple(programs.libraries_of([(tree / source).read_bytes() for source in PROGRAMS], tree))
 
 
 def _module_entries(tree: Path, release: str) -> list[cpio.Entry]:
@@ -342,12 +359,13 @@ def _load(folder: Path) -> GuestFiles:
     manifest = _manifest(folder)
     versions = manifest["packages"]
     assert isinstance(versions, dict)
-    wanted = ("busybox-static", "dropbear-bin", "iperf3")
+    wanted = ("busybox-static", "dropbear-bin")
     contents = ", ".join(f"{name} {versions[name]}" for name in wanted if name in versions)
     return GuestFiles(
         kernel=folder / "kernel",
         ramdisk=folder / "ramdisk",
         disk=folder / "disk.qcow2",
+        disk_tools=folder / "disk-tools.qcow2",
         kernel_args=str(manifest["kernel_args"]),
         version=str(manifest["version"]),
         description=f"Linux {manifest['version']}, {contents}",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deuteron.guest import cpio, disk, elf, packages, recipe
+from deuteron.guest import cpio, disk, elf, packages, programs, recipe
 
 
 def test_an_archive_is_what_cpio_reads(tmp_path: Path) -> None:
@@ -63,12 +63,13 @@ def test_a_script_is_not_elf() -> None:
 
 
 def test_the_partition_table_has_an_active_and_a_state_partition() -> None:
-    sector = disk.partition_table(b"\xfa" * 440, boot_sectors=40960, state_sectors=32768)
+    sector = disk.partition_table(b"\xfa" * 440, 40960, 32768, 4096)
 
     assert len(sector) == 512 and sector[510:] == b"\x55\xaa"
     first, second = sector[446:462], sector[462:478]
     assert (first[0], first[4], struct.unpack("<II", first[8:])) == (0x80, 0x0E, (2048, 40960))
     assert (second[0], second[4], struct.unpack("<II", second[8:])) == (0, 0x83, (2048 + 40960, 32768))
+    assert struct.unpack("<II", sector[486:494]) == (2048 + 40960 + 32768, 4096)
 
 
 def test_boot_code_that_is_too_long_is_refused() -> None:
@@ -94,6 +95,33 @@ def test_the_modules_a_module_needs_are_in_its_information() -> None:
 
     assert recipe.module_depends(module) == ("virtio", "virtio_ring")
     assert recipe.module_depends(b"\0depends=\0") == ()
+
+
+def test_applets_are_renamed_where_their_table_stays_sorted() -> None:
+    table = b"x\0mv\0nc\0netstat\0wc\0wget\0which\0"
+
+    assert programs.with_applets_renamed(table, {"nc": "nd", "wget": "wgeu"}) == (
+        b"x\0mv\0nd\0netstat\0wc\0wgeu\0which\0"
+    )
+    for names in ({"nc": "nz"}, {"ping": "pinh"}, {"nc": "netcat"}):
+        with pytest.raises(programs.NotAsExpected):
+            programs.with_applets_renamed(table, names)
+
+
+def test_tools_come_with_the_libraries_that_are_not_in_the_guest_already(tmp_path: Path) -> None:
+    folder = tmp_path / "tree/usr/lib/x86_64-linux-gnu"
+    folder.mkdir(parents=True)
+    bash = Path("/bin/bash").read_bytes()
+    for name in elf.needed_libraries(bash):
+        (folder / name).write_bytes(bash if name == "libc.so.6" else Path("/lib/x86_64-linux-gnu", name).read_bytes())
+    (tmp_path / "tree/bin").mkdir()
+    (tmp_path / "tree/bin/bash").write_bytes(bash)
+
+    programs.collect({"sh": "bin/bash"}, tmp_path / "tree", tmp_path / "tools", present={"libc.so.6"})
+
+    assert (tmp_path / "tools/bin/sh").read_bytes() == bash
+    copied = {path.name for path in (tmp_path / "tools/lib").iterdir()}
+    assert copied == set(elf.needed_libraries(bash)) - {"libc.so.6"}
 
 
 def test_metadata_is_flattened_by_the_guests_own_program(tmp_path: Path) -> None:
