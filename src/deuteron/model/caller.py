@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,12 @@ class Caller:
     @property
     def is_admin(self) -> bool:
         return "admin" in self.roles
+
+    @property
+    def identity(self) -> tuple[Hashable, ...]:
+        """What `credentials` are made of, to be the key of what was decided for them."""
+        scope = (self.project_id, self.domain_id, self.system_scope)
+        return (self.user_id, self.user_domain_id, self.project_domain_id, self.roles, *scope)
 
     def credentials(self) -> Mapping[str, Any]:
         """The names that policy rules use."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 from deuteron.model.codecs import Codec, Invalid
@@ -66,21 +67,13 @@ class Resource:
     def attribute(self, name: str) -> Attribute | None:
         return self.by_name.get(name)
 
-    @property
+    @cached_property
     def by_name(self) -> Mapping[str, Attribute]:
-        found = _BY_NAME.get(id(self))
-        if found is None:
-            found = {attribute.name: attribute for attribute in self.attributes}
-            _BY_NAME[id(self)] = found
-        return found
+        return {attribute.name: attribute for attribute in self.attributes}
 
     @property
     def table_name(self) -> str:
         return self.table or f"{self.service}_{self.collection}".replace("-", "_")
-
-
-_BY_NAME: dict[int, dict[str, Attribute]] = {}
-"""Index of the attributes of a declaration; declarations live as long as the program."""
 
 
 class BadAttribute(Invalid):

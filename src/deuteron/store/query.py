@@ -145,16 +145,18 @@ def answers(
     if equal is not None and page.marker is None:
         # What clients ask most: all, all of a project or a network, the first of them.
         lists = statements(table).lists
-        shape = (keys, tuple(equal), tuple(order), page.limit is not None)
+        shape = Shape(keys, tuple(equal), tuple(order), page.limit is not None, page.backwards)
         prepared = lists.get(shape)
         if prepared is None:
-            same = [table.c[name] == bindparam(f"is {name}") for name in equal]
-            prepared = Prepared(_list(table, keys, nested, same, order, page, bindparam("limit")))
+            prepared = Prepared(shape.statement(table))
             if len(lists) < _MOST_KEPT:
                 lists[shape] = prepared
         fetched = tx.run(prepared, {"limit": page.limit, **{f"is {name}": value for name, value in equal.items()}})
     else:
-        fetched = tx.all(_list(table, keys, nested, conditions, order, page, page.limit))
+        statement = _list(table, keys, conditions, order, page.backwards)
+        if page.marker is not None:
+            statement = statement.where(_beyond(table, _total(order), page.marker, page.backwards))
+        fetched = tx.all(statement if page.limit is None else statement.limit(page.limit))
     found = [dict(zip(keys, row, strict=True)) for row in fetched]
     if page.backwards:
         found.reverse()
@@ -170,21 +172,21 @@ def answers(
 def _list(
     table: Table,
     names: Sequence[str],
-    nested: Sequence[str],
     conditions: Sequence[ColumnElement[bool]],
     order: Sequence[Order],
-    page: Page,
-    limit: Any,
+    backwards: bool,
 ) -> Select[Any]:
-    columns = [type_coerce(table.c[name], Text) if name in nested else table.c[name] for name in names]
+    chosen = [table.c[name] for name in names]
+    columns = [type_coerce(column, Text) if isinstance(column.type, Json) else column for column in chosen]
     statement: Select[Any] = select(*columns).where(*conditions)
-    total = [*order] if any(item.name == "id" for item in order) else [*order, Order("id")]
-    if page.marker is not None:
-        statement = statement.where(_beyond(table, total, page.marker, page.backwards))
-    for item in total:
+    for item in _total(order):
         column = table.c[item.name]
-        statement = statement.order_by(column.desc() if item.descending != page.backwards else column.asc())
-    return statement if page.limit is None else statement.limit(limit)
+        statement = statement.order_by(column.desc() if item.descending != backwards else column.asc())
+    return statement
+
+
+def _total(order: Sequence[Order]) -> list[Order]:
+    return [*order] if any(item.name == "id" for item in order) else [*order, Order("id")]
 
 
 def _equalities(table: Table, conditions: Sequence[ColumnElement[bool]]) -> Values | None:
@@ -241,6 +243,26 @@ def _beyond(table: Table, order: Sequence[Order], marker: Mapping[str, Any], bac
 
 
 @dataclass(frozen=True)
+class Shape:
+    """A list without its values: the key of its prepared statement, and all that the statement is made of."""
+
+    names: tuple[str, ...]
+    """The columns that are shown."""
+    equal: tuple[str, ...]
+    """The columns that are compared with one value each: the parameters `is <name>`."""
+    order: tuple[Order, ...]
+    limited: bool
+    """Whether there is a parameter `limit`."""
+    backwards: bool
+
+    def statement(self, table: Table) -> Select[Any]:
+        # Nothing but the fields: whatever else went in would be missing in the key.
+        same = [table.c[name] == bindparam(f"is {name}") for name in self.equal]
+        statement = _list(table, self.names, same, self.order, self.backwards)
+        return statement.limit(bindparam("limit")) if self.limited else statement
+
+
+@dataclass(frozen=True)
 class Statements:
     """The statements of a table that requests use most, prepared once."""
 
@@ -251,8 +273,7 @@ class Statements:
     last_row: Prepared
     updates: dict[tuple[str, ...], Prepared]
     """By the columns that are set."""
-    lists: dict[tuple[Any, ...], Prepared]
-    """By the columns that are shown, those that are compared, the order, and whether there is a limit."""
+    lists: dict[Shape, Prepared]
 
 
 _MOST_KEPT = 200
@@ -281,6 +302,7 @@ def statements(table: Table) -> Statements:
 __all__ = [
     "Order",
     "Page",
+    "Shape",
     "Values",
     "add",
     "answers",

@@ -50,6 +50,12 @@ def test_pages_follow_the_order_asked_for(client: Client, ports: list[str]) -> N
     assert [port["name"] for port in client.get(_relative(onward))["ports"]] == ["p2", "p4", "p6"]
 
 
+def test_a_page_that_came_backwards_turns_no_later_page_round(client: Client, ports: list[str]) -> None:
+    for _ in range(2):
+        assert [port["id"] for port in client.get("/v2.0/ports?limit=3")["ports"]] == ports[:3]
+        assert [port["id"] for port in client.get("/v2.0/ports?limit=3&page_reverse=True")["ports"]] == ports[-3:]
+
+
 def test_filters_narrow_and_repeat(client: Client, ports: list[str]) -> None:
     assert names(client, "name=p1&name=p2&sort_key=name") == ["p1", "p2"]
     assert names(client, "name=p1&description=") == []

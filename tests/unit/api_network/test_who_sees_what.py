@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 
-from tests.unit.api_network.harness import DEMO, OTHER, Client
+from tests.unit.api_network.harness import DEMO, OTHER, Client, caller
 
 COLLECTIONS = (
     "networks", "subnets", "ports", "routers", "floatingips", "security-groups", "security-group-rules", "subnetpools",
@@ -130,3 +131,12 @@ def test_an_owner_of_a_network_sees_the_ports_of_others_on_it(client: Client) ->
     port = client.port(network["id"], "admin")
     assert client.get(f"/v2.0/ports/{port['id']}", "demo")["port"]["id"] == port["id"]
     client.delete(f"/v2.0/ports/{port['id']}", "demo")
+
+
+def test_what_rules_may_ask_of_a_caller_is_in_the_key_of_what_is_remembered() -> None:
+    """An operator's rule may name any of the credentials: two callers that differ there are two callers."""
+    one = caller("a" * 32, "member")
+    for each in fields(one):
+        value: Any = frozenset({"admin"}) if each.name == "roles" else ("x",) if each.name == "audit_ids" else "other"
+        other = replace(one, **{each.name: value})
+        assert (one.credentials() == other.credentials()) == (one.identity == other.identity), each.name
