@@ -1,7 +1,9 @@
 """`/v3/auth`: making, checking and revoking tokens; what a token's owner may scope to.
 
-Making a token takes three steps, so that the slow one holds neither a transaction nor the writer: read the
-user's hash, compare the password with it, read again and issue. Who fails learns only that it failed: an unknown
+Making a token takes two steps, so that the slow one holds neither a transaction nor the writer: compare the
+secrets with their hashes, then issue. Nothing that a token stands on is carried from the first to the second but
+which hash was compared: the transaction that issues reads the hash again, and user, domain, scope, roles,
+application credential and parent token there for the first time. Who fails learns only that it failed: an unknown
 user, a wrong password and a disabled account cost the same time and give the same answer.
 """
 
@@ -18,7 +20,7 @@ from deuteron.api.identity.catalog import catalog
 from deuteron.api.identity.effective import SYSTEM, roles_on, targets_of
 from deuteron.api.identity.passwords import Workers, verify_password
 from deuteron.api.identity.policies import about_user, require
-from deuteron.api.identity.tokens import REFUSED, UNSCOPED, Proof, Scope, is_past, live_project, timestamp
+from deuteron.api.identity.tokens import REFUSED, UNSCOPED, Proof, Scope, live_project, timestamp
 from deuteron.model.errors import BadRequest, NotFound, Unauthorized
 from deuteron.model.identity import DOMAIN, PROJECT
 from deuteron.store.database import Tx
@@ -27,15 +29,12 @@ from deuteron.store.identity_tables import application_credentials, projects, us
 
 @dataclass(frozen=True)
 class Login:
-    """What is known of the one who asks for a token before the secret is compared."""
+    """Whose secret was given, and the hash it was compared with: what the issuing transaction has to find again."""
 
     user_id: str | None = None
     stored_hash: str | None = None
-    secret: str | None = None
+    secret: str = ""
     credential_id: str | None = None
-    credential_project: str | None = None
-    is_live: bool = True
-    method: str = "password"
 
 
 async def create_token(call: Call, workers: Workers) -> Reply:
@@ -51,7 +50,9 @@ async def create_token(call: Call, workers: Workers) -> Reply:
     methods = [name for name in identity["methods"] if isinstance(name, str)]
     if not methods or len(methods) > 8:
         raise BadRequest("Invalid input for field 'identity/methods': [] is too short", type="ValidationError")
-    return await workers.run(lambda: _authenticate(call, auth, identity, tuple(dict.fromkeys(methods))))
+    named = tuple(dict.fromkeys(methods))
+    logins = await workers.run(lambda: _compare(call, identity, named))
+    return await workers.run(lambda: _issue(call, auth, identity, named, logins))
 
 
 def check_token(call: Call, tx: Tx) -> Reply:
@@ -132,39 +133,51 @@ def token_body(call: Call, tx: Tx, proof: Proof, *, with_catalog: bool) -> dict[
     return body
 
 
-def _authenticate(call: Call, auth: dict[str, Any], identity: dict[str, Any], methods: tuple[str, ...]) -> Reply:
-    """All methods that are named must succeed, for one and the same user."""
-    user_ids: set[str] = set()
-    parent: Proof | None = None
-    credential: Login | None = None
+def _compare(call: Call, identity: dict[str, Any], methods: tuple[str, ...]) -> tuple[Login, ...]:
+    """Who gave the right secrets. Raises: BadRequest; Unauthorized, after all were compared."""
+    logins: list[Login] = []
     failed = False
     for method in methods:
         given = identity.get(method)
         if not isinstance(given, dict):
             raise BadRequest(f"Expecting to find {method} in identity.", type="ValidationError")
         if method == "token":
-            text = given.get("id")
-            if not isinstance(text, str):
+            if not isinstance(given.get("id"), str):
                 raise BadRequest("Invalid input for field 'identity/token': 'id' is a required property")
-            with call.cloud.database.read() as tx:
-                parent = call.cloud.tokens.prove(tx, text)
-            user_ids.add(parent.user.id)
             continue
         if method not in ("password", "application_credential"):
             raise Unauthorized(REFUSED)
         with call.cloud.database.read() as tx:
-            login = _password_login(tx, given) if method == "password" else _credential_login(call, tx, given)
-        matches = verify_password(login.secret or "", login.stored_hash)
-        if not matches or not login.is_live or login.user_id is None:
+            login = _password_login(tx, given) if method == "password" else _credential_login(tx, given)
+        if verify_password(login.secret, login.stored_hash):
+            logins.append(login)
+        else:
             failed = True
-            continue
-        user_ids.add(login.user_id)
-        if method == "application_credential":
-            credential = login
-    if failed or len(user_ids) != 1:
+    if failed:
         raise Unauthorized(REFUSED)
-    user_id = user_ids.pop()
+    return tuple(logins)
+
+
+def _issue(
+    call: Call, auth: dict[str, Any], identity: dict[str, Any], methods: tuple[str, ...], logins: tuple[Login, ...]
+) -> Reply:
+    """The token. All methods that are named must hold now, for one and the same user.
+
+    Raises: Unauthorized; BadRequest for the scope's form; NotFound for a bad token in the token method.
+    """
     with call.cloud.database.read() as tx:
+        parent = call.cloud.tokens.prove(tx, identity["token"]["id"]) if "token" in methods else None
+        credential: Login | None = None
+        user_ids = set() if parent is None else {parent.user.id}
+        for login in logins:
+            if not _still_holds(tx, login):
+                raise Unauthorized(REFUSED)
+            user_ids.add(login.user_id or "")
+            if login.credential_id is not None:
+                credential = login
+        if len(user_ids) != 1:
+            raise Unauthorized(REFUSED)
+        user_id = user_ids.pop()
         scope = _scope(call, tx, auth.get("scope"), user_id, parent, credential)
         all_methods = methods if parent is None else (*parent.payload.method_names, *methods)
         inherited = credential.credential_id if credential is not None else None
@@ -176,16 +189,28 @@ def _authenticate(call: Call, auth: dict[str, Any], identity: dict[str, Any], me
             user_id,
             tuple(all_methods),
             scope,
+            generation=tx.scalar(select(users.c.tokens_valid_after_us).where(users.c.id == user_id)) or 0,
             expires_s=parent.payload.expires_s if parent is not None else None,
             chain=parent.payload.audit_ids[-1] if parent is not None else None,
             credential_id=inherited,
         )
         try:
+            # Whatever else it stands on, it is worth nothing if that is not so in this transaction.
             proof = call.cloud.tokens.prove(tx, text)
         except NotFound:
             raise Unauthorized(REFUSED) from None
         body = token_body(call, tx, proof, with_catalog=call.get("nocatalog") is None)
     return Reply(201, {"token": body}, _token_headers(text))
+
+
+def _still_holds(tx: Tx, login: Login) -> bool:
+    """Whether the hash that was compared is still the user's, or the application credential's."""
+    if login.credential_id is None:
+        found = tx.scalar(select(users.c.password_hash).where(users.c.id == login.user_id))
+    else:
+        table = application_credentials
+        found = tx.scalar(select(table.c.secret_hash).where(table.c.id == login.credential_id))
+    return found is not None and found == login.stored_hash
 
 
 def _password_login(tx: Tx, given: dict[str, Any]) -> Login:
@@ -198,8 +223,7 @@ def _password_login(tx: Tx, given: dict[str, Any]) -> Login:
     row = find_user(tx, user)
     if row is None:
         return Login(secret=password)
-    is_live = bool(row.enabled) and live_project(tx, row.domain_id) is not None
-    return Login(row.id, row.password_hash, password, is_live=is_live)
+    return Login(row.id, row.password_hash, password)
 
 
 def find_user(tx: Tx, given: dict[str, Any]) -> Any:
@@ -214,7 +238,7 @@ def find_user(tx: Tx, given: dict[str, Any]) -> Any:
     return tx.first(select(users).where(users.c.name == given["name"], users.c.domain_id == domain_id))
 
 
-def _credential_login(call: Call, tx: Tx, given: dict[str, Any]) -> Login:
+def _credential_login(tx: Tx, given: dict[str, Any]) -> Login:
     secret = given.get("secret")
     if not isinstance(secret, str):
         raise BadRequest("Expecting to find secret in application_credential.", type="ValidationError")
@@ -224,21 +248,13 @@ def _credential_login(call: Call, tx: Tx, given: dict[str, Any]) -> Login:
     elif isinstance(given.get("name"), str) and isinstance(given.get("user"), dict):
         owner = find_user(tx, given["user"])
         if owner is None:
-            return Login(secret=secret, method="application_credential")
+            return Login(secret=secret)
         row = tx.first(select(table).where(table.c.user_id == owner.id, table.c.name == given["name"]))
     else:
         raise BadRequest("Expecting to find id, or name and user, in application_credential.", type="ValidationError")
     if row is None:
-        return Login(secret=secret, method="application_credential")
-    return Login(
-        row.user_id,
-        row.secret_hash,
-        secret,
-        credential_id=row.id,
-        credential_project=row.project_id,
-        is_live=not is_past(row.expires_at, tx.now.timestamp()),
-        method="application_credential",
-    )
+        return Login(secret=secret)
+    return Login(row.user_id, row.secret_hash, secret, credential_id=row.id)
 
 
 def _domain_id(tx: Tx, given: Any, what: str) -> str | None:
@@ -259,7 +275,10 @@ def _scope(call: Call, tx: Tx, given: Any, user_id: str, parent: Proof | None, c
     if credential is not None:
         if given is not None:
             raise Unauthorized(REFUSED)
-        return Scope("project", credential.credential_project or "")
+        table = application_credentials
+        return Scope(
+            "project", tx.scalar(select(table.c.project_id).where(table.c.id == credential.credential_id)) or ""
+        )
     if given is None:
         if parent is not None and parent.payload.credential_id is not None:
             return parent.scope

@@ -16,7 +16,7 @@ from deuteron.api.identity.effective import SYSTEM
 from deuteron.api.identity.passwords import hash_password, verify_password
 from deuteron.api.identity.projects import insert_domain, insert_project
 from deuteron.api.identity.roles import grant
-from deuteron.api.identity.users import insert_user
+from deuteron.api.identity.users import end_of_tokens, insert_user
 from deuteron.model.identity import DEFAULT_DOMAIN, IMPLIED_ROLES
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import (
@@ -115,8 +115,8 @@ def _user(tx: Tx, name: str, password: str) -> str:
             {"name": name, "domain_id": DEFAULT_DOMAIN, "enabled": True, "password_hash": hashed, "extra": {}},
         )
     else:
-        now_us = int(tx.now.timestamp() * 1_000_000)
-        values = {"password_hash": hashed, "tokens_valid_after_us": now_us}
+        row = tx.first(select(users.c.tokens_valid_after_us).where(users.c.id == id))
+        values = {"password_hash": hashed, "tokens_valid_after_us": end_of_tokens(tx, row)}
         tx.execute(update(users).where(users.c.id == id).values(values))
         tokens_may_change(tx)
     if given is None:

@@ -23,8 +23,8 @@ class IdentityService:
     prefix = "/identity"
     exact_paths = False
 
-    def __init__(self) -> None:
-        self._workers = Workers()
+    def __init__(self, workers: Workers | None = None) -> None:
+        self._workers = workers or Workers()
 
     def routes(self) -> tuple[Route, ...]:
         write = Mode.WRITE

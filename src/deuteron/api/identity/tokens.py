@@ -9,7 +9,10 @@ used, so that a disabled user, a deleted project or a role that was taken away c
 Invariants:
 - expiry is checked at every use, kept or not;
 - a proof is used only at the identity revision it was made at, read in the caller's own transaction;
-- a token that was revoked, or is older than its user's `tokens_valid_after_us`, proves nothing.
+- a token that was revoked proves nothing;
+- a token names its user's `tokens_valid_after_us` as the transaction that issued it read it, and proves nothing once
+  that is another. A time of issue would not do: a change of the password that began before the token was made, and
+  is committed after, has the older time.
 
 Nothing of a token is stored unless it is revoked; a copy of the database cannot be turned into tokens.
 """
@@ -78,6 +81,8 @@ class Payload(msgspec.Struct, frozen=True, array_like=True):
     expires_s: int
     audits: tuple[bytes, ...]
     credential: bytes | None = None
+    generation: int | None = None
+    """The user's `tokens_valid_after_us`; tokens of before this was written down go by their time."""
 
     @property
     def user_id(self) -> str:
@@ -180,11 +185,15 @@ class Tokens:
         methods: tuple[str, ...],
         scope: Scope,
         *,
+        generation: int = 0,
         expires_s: int | None = None,
         chain: str | None = None,
         credential_id: str | None = None,
     ) -> tuple[str, Payload]:
-        """A new token. `chain` is the first audit id of the token it was made with; `expires_s` caps its end."""
+        """A new token. `chain` is the first audit id of the token it was made with; `expires_s` caps its end.
+
+        `generation` is the user's `tokens_valid_after_us`, read in the transaction that the login was checked in.
+        """
         now = self._clock()
         self._keep_keys_fresh(now)
         audits = [uuid.uuid4().bytes]
@@ -201,6 +210,7 @@ class Tokens:
             expires_s=end if expires_s is None else min(end, expires_s),
             audits=tuple(audits),
             credential=None if credential_id is None else _pack(credential_id),
+            generation=generation,
         )
         data = msgspec.msgpack.encode(payload)
         return self._fernet.encrypt_at_time(data, int(now)).rstrip(b"=").decode(), payload
@@ -225,7 +235,12 @@ class Tokens:
                 users.c.id == payload.user_id
             )
         )
-        if user is None or not user.enabled or payload.issued_us < user.tokens_valid_after_us:
+        if user is None or not user.enabled:
+            raise _bad()
+        if payload.generation is None:
+            if payload.issued_us < user.tokens_valid_after_us:
+                raise _bad()
+        elif payload.generation != user.tokens_valid_after_us:
             raise _bad()
         domain = live_project(tx, user.domain_id)
         if domain is None:

@@ -100,7 +100,7 @@ async def update_user(call: Call, workers: Workers) -> Reply:
         if hashed is not None:
             values["password_hash"] = hashed
         if hashed is not None or values.get("enabled") is False:
-            values["tokens_valid_after_us"] = _now_us(tx)
+            values["tokens_valid_after_us"] = end_of_tokens(tx, row)
         if values:
             tx.execute(update(users).where(users.c.id == row.id).values(values))
             tokens_may_change(tx)
@@ -140,14 +140,13 @@ async def change_password(call: Call, workers: Workers) -> Reply:
     old, new = await workers.run(compare)
 
     def store(tx: Tx) -> Reply:
-        # Somebody may have changed it since it was compared.
-        done = tx.execute(
-            update(users)
-            .where(users.c.id == user_id, users.c.password_hash == old)
-            .values(password_hash=new, tokens_valid_after_us=_now_us(tx))
-        )
-        if done.rowcount != 1:
+        # Somebody may have changed it since it was compared, or disabled the user.
+        row = tx.first(select(users).where(users.c.id == user_id, users.c.password_hash == old, users.c.enabled))
+        if row is None or live_project(tx, row.domain_id) is None:
             raise Unauthorized(REFUSED)
+        ended = end_of_tokens(tx, row)
+        values = {"password_hash": new, "tokens_valid_after_us": ended}
+        tx.execute(update(users).where(users.c.id == user_id).values(values))
         tokens_may_change(tx)
         tx.changed("user", user_id)
         return Reply(204)
@@ -278,5 +277,7 @@ def _refuse_group_name(tx: Tx, name: str, domain_id: str, own_id: str | None = N
     )
 
 
-def _now_us(tx: Tx) -> int:
-    return int(tx.now.timestamp() * 1_000_000)
+def end_of_tokens(tx: Tx, row: Any) -> int:
+    """A `tokens_valid_after_us` that the user never had, also where the clock stood still or went back."""
+    previous: int = row.tokens_valid_after_us
+    return max(int(tx.now.timestamp() * 1_000_000), previous + 1)
