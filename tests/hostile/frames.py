@@ -106,6 +106,21 @@ def tcp(
     return (ipv6 if ":" in source else ipv4)(source, destination, TCP, _summed(source, destination, TCP, segment, 16))
 
 
+def echo(source: str, destination: str, data: bytes) -> bytes:
+    """A ping in its packet, of either family."""
+    body = struct.pack(">HH", 7, 1) + data
+    if ":" in source:
+        return icmp6(source, destination, 128, body)
+    segment = struct.pack(">BBH", 8, 0, 0) + body
+    return ipv4(source, destination, 1, segment[:2] + struct.pack(">H", checksum(segment)) + segment[4:])
+
+
+def dhcp_discover(mac_address: str, transaction: int) -> bytes:
+    """A guest without an address asks for one; the answer may come to all. Source: RFC 2131 section 2."""
+    head = struct.pack(">BBBBIHH16x", 1, 1, 6, 0, transaction, 0, 0x8000) + mac(mac_address) + bytes(10 + 192)
+    return udp("0.0.0.0", "255.255.255.255", (68, 67), head + b"\x63\x82\x53\x63\x35\x01\x01\xff")
+
+
 def icmp6(source: str, destination: str, kind: int, body: bytes) -> bytes:
     segment = _summed(source, destination, ICMP6, struct.pack(">BBH", kind, 0, 0) + body, 2)
     return ipv6(source, destination, ICMP6, segment)

@@ -87,6 +87,16 @@ _FRAGMENTED_DHCP_ANSWERS = tuple(
 """A fragment shows no ports to the tables, so 71 cannot know it for an answer of a DHCP server; connection tracking,
 which puts fragments together, can. Ports of a tracked connection are those of its first packet."""
 
+TO_MANY = "dl_dst=01:00:00:00:00:00/01:00:00:00:00:00"
+"""Frames to a group of stations or to all."""
+
+_PACKETS_TO_MANY = (
+    f"ip,{TO_MANY},nw_dst=224.0.0.0/4",
+    f"ip,{TO_MANY},nw_dst=255.255.255.255",
+    f"ipv6,{TO_MANY},ipv6_dst=ff00::/8",
+)
+"""What IP may say to many; the plan adds the broadcast address of each subnet, within its network."""
+
 TABLES: tuple[Table, ...] = (
     Table(
         "integration",
@@ -198,8 +208,14 @@ TABLES: tuple[Table, ...] = (
         "integration",
         ACCEPTED_EGRESS_NORMAL,
         "ACCEPTED_EGRESS_TRAFFIC_NORMAL_TABLE",
-        "Switched by MAC learning inside the port's VLAN.",
-        (Miss(1, "NORMAL"),),
+        "Switched by MAC learning inside the network's VLAN, which reg6 holds. A frame to many stations passes no "
+        "port's ingress rules, so IP in it has to be to many as well: a packet to one address is dropped (RFC 1122 "
+        "section 3.3.6).",
+        (
+            *(Miss(3, "NORMAL", match) for match in _PACKETS_TO_MANY),
+            *(Miss(2, f"resubmit(,{DROPPED})", f"{family},{TO_MANY}") for family in ("ip", "ipv6")),
+            Miss(1, "NORMAL"),
+        ),
     ),
     Table(
         "tunnel",

@@ -152,7 +152,10 @@ def test_a_host_without_tunnel_types_has_no_br_tun() -> None:
 
 def test_a_local_network_has_no_flow_on_any_physical_bridge() -> None:
     network = vlan_network(network_type="local", physical_network=None, segmentation_id=None)
-    assert planned(network).flows == planned().flows
+    flows, without = (
+        [flow for flow in plan_.flows if flow.bridge != "br-int"] for plan_ in (planned(network), planned())
+    )
+    assert flows == without
 
 
 def test_a_network_that_is_down_has_no_way_in_or_out() -> None:

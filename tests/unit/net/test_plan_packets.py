@@ -20,6 +20,7 @@ from plancloud import (
     planned,
     port,
     rule,
+    subnet,
     uid,
     vlan_network,
     whole_cloud,
@@ -189,6 +190,42 @@ class TestTheWholeCloud:
         assert str(number["tapbbbbbbbb-bb"]) in outputs
         assert str(number["tapcccccccc-cc"]) not in outputs
         assert str(number["qg-e2e2e2e2-e2"]) not in outputs
+
+    def test_frames_for_guests_elsewhere_still_leave_through_the_tunnel_to_all(self) -> None:
+        packet = (
+            f"in_port=18,icmp6,dl_src={C},dl_dst=33:33:00:00:00:02,ipv6_src=fe80::f816:3eff:fe00:12,ipv6_dst=ff02::2,"
+            "icmpv6_type=133"
+        )
+        assert "set_field:0xd->tun_id" in self.trace(packet)
+
+
+def _to_many(source: str, destination: str, nw_dst: str, more: str = "") -> str:
+    """A packet of a family that its addresses tell, in a frame to `destination`."""
+    if ":" in nw_dst:
+        return f"udp6,dl_src={source},dl_dst={destination},ipv6_src=fd00:10::2,ipv6_dst={nw_dst}{more}"
+    return f"udp,dl_src={source},dl_dst={destination},nw_src=10.10.10.2,nw_dst={nw_dst}{more}"
+
+
+@pytest.mark.parametrize("is_hybrid", [False, True], ids=["openvswitch", "iptables_hybrid"])
+def test_a_packet_to_one_address_does_not_travel_in_a_frame_to_many(switch: Switch, is_hybrid: bool) -> None:
+    """Such a frame is flooded past the ingress rules; whoever sends it: a guest, one without security, another host."""
+    n1 = vlan_network(subnets=(subnet("s1"), subnet("s6", "fd00:10::/64", "fd00:10::1")))
+    n2 = vlan_network("n2", 2, 1001, subnets=(subnet("s2", "10.10.10.0/30", None),))
+    free = port("c", 18, n1, "10.10.10.9", port_security_enabled=False, security_groups=())
+    guests = (port("a", 16, n1, "10.10.10.2", "fd00:10::2"), port("b", 17, n1, "10.10.10.3", groups=("closed",)))
+    loaded(switch, n1, n2, *guests, free, group("g"), group("closed"), is_hybrid=is_hybrid)
+    senders = {"guest": (16, A, ""), "free": (18, C, ""), "elsewhere": (PATCH_ETH2, mac(200), ",dl_vlan=1000")}
+    frames = (BROADCAST, "33:33:00:00:00:01", "01:00:5e:00:00:01", "03:00:00:00:00:01")
+    ones = ("10.10.10.3", "10.10.10.1", "240.0.0.1", "fd00:10::3", "fe80::1")
+    many = ("255.255.255.255", "10.10.10.255", "224.0.0.251", "239.1.2.3", "ff02::1", "ff05::1:3")
+    for name, (in_port, source, tag) in senders.items():
+        for destination in frames:
+            for address in (*ones, *many):
+                for fragment in ("", ",nw_frag=first", ",nw_frag=later") if destination == BROADCAST else ("",):
+                    packet = f"in_port={in_port},{_to_many(source, destination, address, fragment)}{tag}"
+                    trace = switch.trace("br-int", packet, "--ct-next", NEW)
+                    reached = "output:17" in trace or "NORMAL" in trace
+                    assert reached is (address in many), f"{name}: {packet}\n{trace}"
 
 
 def test_a_port_without_security_may_send_as_anyone(switch: Switch) -> None:

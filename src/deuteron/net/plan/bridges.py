@@ -15,9 +15,18 @@ Port numbers are fixed (see `net.rows`), so that flows are plain text.
 
 from __future__ import annotations
 
+import ipaddress
+
 from deuteron.model.intent import IntentNetwork
 from deuteron.net import rows
-from deuteron.net.pipeline import PATCH_INT_OFPORT, BridgeKind, tables_of
+from deuteron.net.pipeline import (
+    ACCEPTED_EGRESS_NORMAL,
+    PATCH_INT_OFPORT,
+    TO_MANY,
+    TRANSIENT,
+    BridgeKind,
+    tables_of,
+)
 from deuteron.net.plan import names
 from deuteron.net.plan.draft import Draft, Site
 
@@ -50,10 +59,25 @@ def plan_bridges(site: Site, draft: Draft) -> None:
     for bridge, address in sorted(site.settings.bridge_addresses.items()):
         draft.links.append(rows.Link(namespace=rows.HOST, name=bridge, kind="existing"))
         draft.addresses.append(rows.Address(rows.HOST, bridge, address))
+    tag_to_reg6 = "move:NXM_OF_VLAN_TCI[0..11]->NXM_NX_REG6[0..11]"
     for ofport in site.patch_ofports.values():
-        draft.flow(INTEGRATION, 60, 1, f"in_port={ofport}", "NORMAL")
+        actions = f"{tag_to_reg6},resubmit(,{ACCEPTED_EGRESS_NORMAL})"
+        draft.flow(INTEGRATION, TRANSIENT, 1, f"in_port={ofport}", actions)
     for network_id in sorted(site.intent.networks):
         _provider_tags(site, draft, site.intent.networks[network_id])
+        _subnet_broadcasts(draft, site.intent.networks[network_id])
+
+
+def _subnet_broadcasts(draft: Draft, network: IntentNetwork) -> None:
+    """Lets packets to the broadcast address of a subnet travel in frames to many, in their own network only.
+
+    In another network the same address may be a guest's.
+    """
+    for subnet in network.subnets:
+        cidr = ipaddress.ip_network(subnet.cidr)
+        if cidr.version == 4 and cidr.prefixlen < 31:
+            match = f"ip,reg6={network.local_vlan:#x},{TO_MANY},nw_dst={cidr.broadcast_address}"
+            draft.flow(INTEGRATION, ACCEPTED_EGRESS_NORMAL, 3, match, "NORMAL")
 
 
 def _bridge(site: Site, draft: Draft, name: str, kind: BridgeKind) -> None:
