@@ -15,6 +15,7 @@ import pytest
 
 from deuteron.net.delta import DeltaTable
 from deuteron.net.kernel.addresses import AddressDriver
+from deuteron.net.kernel.connections import ConnectionDriver
 from deuteron.net.kernel.daemons import DnsmasqDriver, RadvdDriver
 from deuteron.net.kernel.driver import Applied, Driver
 from deuteron.net.kernel.fake import FakeDriver
@@ -25,11 +26,12 @@ from deuteron.net.kernel.namespaces import NamespaceDriver, Namespaces
 from deuteron.net.kernel.openflow import FlowDriver
 from deuteron.net.kernel.ovsdb import BridgeDriver, OvsdbClient, OvsPortDriver
 from deuteron.net.kernel.routes import RouteDriver
-from deuteron.net.kernel.rtnetlink import NetlinkSockets
+from deuteron.net.kernel.rtnetlink import NETFILTER, NetlinkSockets
 from deuteron.net.kernel.sysctl import SysctlDriver
 from deuteron.net.rows import (
     HOST,
     Address,
+    Connections,
     Dnsmasq,
     Flow,
     IpSet,
@@ -106,6 +108,7 @@ def _dnsmasq(folder: str, hosts: str, *more: str) -> Dnsmasq:
 
 LEARN = "learn(table=20,hard_timeout=300,priority=1,NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[])"
 DIRECTORY = "/run/deuteron-test"
+THEIRS = "-p udp -s 10.9.0.8 -d 10.9.0.9 --sport 1 --dport 2"
 
 CASES = (
     Case(
@@ -273,6 +276,18 @@ CASES = (
             "ovs-vsctl add-port br-test qr-aaaaaaaa-aa -- set interface qr-aaaaaaaa-aa type=internal",
             "ovs-vsctl add-port br-test qg-aaaaaaaa-aa -- set interface qg-aaaaaaaa-aa type=internal",
         ),
+    ),
+    Case(
+        "connections",
+        lambda site: ConnectionDriver(site.namespaces, NetlinkSockets(site.namespaces, NETFILTER)),
+        (
+            (Connections(N, floating=(("10.9.0.20", "10.9.0.1"),), gateway="10.9.0.1", snat=True),),
+            (Connections(N, floating=(("10.9.0.20", "10.9.0.2"),)),),
+            (Connections(N),),
+        ),
+        # Untranslated, between two that lie behind no interface: no row has anything against it.
+        foreign=(f"ip netns exec {N} conntrack -I {THEIRS} --timeout 300",),
+        still_there=f"ip netns exec {N} conntrack -G {THEIRS}",
     ),
     Case(
         "dnsmasqs",

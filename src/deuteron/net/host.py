@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deuteron.net.kernel.addresses import AddressDriver
+from deuteron.net.kernel.connections import ConnectionDriver
 from deuteron.net.kernel.daemons import DnsmasqDriver, RadvdDriver
 from deuteron.net.kernel.driver import Driver
 from deuteron.net.kernel.fake import FakeDriver
@@ -24,7 +25,7 @@ from deuteron.net.kernel.namespaces import NamespaceDriver, Namespaces
 from deuteron.net.kernel.openflow import FlowDriver
 from deuteron.net.kernel.ovsdb import BridgeDriver, OvsdbClient, OvsPortDriver
 from deuteron.net.kernel.routes import RouteDriver
-from deuteron.net.kernel.rtnetlink import NetlinkSockets
+from deuteron.net.kernel.rtnetlink import NETFILTER, NetlinkSockets
 from deuteron.net.kernel.sysctl import SysctlDriver
 from deuteron.net.reconcile import Reconciler, Table, namespace_concern, port_concern
 from deuteron.net.rows import HOST, HostPlan, IptablesTable, MetadataListener, OvsPort, Sysctl
@@ -47,6 +48,7 @@ def real_host(
     """Drivers for the host this thread is in. Open vSwitch, iptables and the rest need not be there yet."""
     namespaces = Namespaces()
     sockets = NetlinkSockets(namespaces)
+    trackers = NetlinkSockets(namespaces, NETFILTER)
     ovsdb = OvsdbClient()
     listeners = ListenerDriver(namespaces, listener_opened, listener_closed)
 
@@ -74,6 +76,7 @@ def real_host(
         "device setting": SysctlDriver(namespaces),
         "address": AddressDriver(namespaces, sockets),
         "route": RouteDriver(namespaces, sockets),
+        "connection": ConnectionDriver(namespaces, trackers),
         "dnsmasq": DnsmasqDriver(namespaces, sockets, f"{state_dir}/dhcp"),
         "radvd": RadvdDriver(namespaces, sockets, f"{state_dir}/ra"),
         "metadata listener": listeners,
@@ -83,9 +86,11 @@ def real_host(
     def forget(namespace: str) -> None:
         listeners.forget(namespace)
         sockets.forget(namespace)
+        trackers.forget(namespace)
 
     def close() -> None:
         sockets.close()
+        trackers.close()
         ovsdb.close()
         namespaces.close()
 
@@ -179,6 +184,10 @@ def tables_of(drivers: dict[str, Driver[Any, Any]]) -> dict[str, Table]:
         lambda row: f"route {row.destination} via {row.via or 'link'} dev {row.link}{_in(row)}", by_namespace,
     )  # fmt: skip
     table(
+        "connection", lambda plan: plan.connections,
+        lambda row: f"no connection that nothing allows any longer{_in(row)}", lambda row: [],
+    )  # fmt: skip
+    table(
         "dnsmasq", lambda plan: plan.dnsmasqs, lambda row: f"dnsmasq of network {row.id}", by_namespace,
         outlives_namespace=True, contrast=_unlike_daemons,
     )  # fmt: skip
@@ -195,7 +204,8 @@ def tables_of(drivers: dict[str, Driver[Any, Any]]) -> dict[str, Table]:
 
 TABLE_NAMES = (
     "namespace", "ipset", "iptables", "bridge", "device", "interface", "setting", "flow", "port", "placement",
-    "device state", "device setting", "address", "route", "dnsmasq", "radvd", "metadata listener",
+    "device state", "device setting", "address", "route", "connection", "dnsmasq", "radvd",
+    "metadata listener",
 )  # fmt: skip
 
 

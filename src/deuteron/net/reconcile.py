@@ -5,7 +5,7 @@ One pass deletes first, from what refers towards what is referred to, and then c
 
     delete  metadata, radvd, dnsmasq, routes, addresses, Open vSwitch ports, devices
     put     namespaces, ipsets, iptables, bridges, devices, settings, flows, ports, placements, addresses,
-            routes, dnsmasq, radvd, metadata                (flows: deletions and additions in one bundle)
+            routes, connections, dnsmasq, radvd, metadata   (flows: deletions and additions in one bundle)
     delete  dead devices, bridges, ipsets, namespaces
 
 so that a port is on the switch only while its flows are, and nothing is reachable before it is secured.

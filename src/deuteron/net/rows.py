@@ -171,6 +171,30 @@ class IpSet(Row, frozen=True):
         return (self.namespace, self.name)
 
 
+class Connections(Row, frozen=True):
+    """How a router's namespace translates IPv4: connections tracked there that are translated otherwise are ended."""
+
+    namespace: str
+    inside: tuple[str, ...] = ()
+    """Prefixes behind its interfaces: their networks, and static routes through them."""
+    outside: tuple[str, ...] = ()
+    """Prefixes behind its gateway: that network, and static routes through it; not the default route."""
+    own: tuple[str, ...] = ()
+    """Its own addresses, floating IPs among them."""
+    floating: tuple[tuple[str, str], ...] = ()
+    """Floating IP and fixed IP."""
+    gateway: str | None = None
+    """What it gives out as source for those who have no floating IP."""
+    snat: bool = False
+    """Whether it does so for all who leave by the gateway, not only on the way back to an own floating IP."""
+    redirected: tuple[str, ...] = ()
+    """Addresses that it answers itself although they are not its own: the metadata service."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return (self.namespace, "connections")
+
+
 class Dnsmasq(Row, frozen=True):
     """One dnsmasq: its arguments and its files (name relative to `directory`, content).
 
@@ -229,6 +253,7 @@ class HostPlan(Row, frozen=True):
     flows: tuple[Flow, ...] = ()
     ipsets: tuple[IpSet, ...] = ()
     iptables: tuple[IptablesTable, ...] = ()
+    connections: tuple[Connections, ...] = ()
     dnsmasqs: tuple[Dnsmasq, ...] = ()
     radvds: tuple[Radvd, ...] = ()
     metadata: tuple[MetadataListener, ...] = ()

@@ -31,7 +31,17 @@ from deuteron.model.intent import (
     RouterGateway,
 )
 from deuteron.net.plan import plan
-from deuteron.net.rows import HOST, Address, HostPlan, IptablesTable, Link, MetadataListener, Namespace, Route
+from deuteron.net.rows import (
+    HOST,
+    Address,
+    Connections,
+    HostPlan,
+    IptablesTable,
+    Link,
+    MetadataListener,
+    Namespace,
+    Route,
+)
 
 
 def options_of(plan_: HostPlan) -> list[str]:
@@ -252,6 +262,16 @@ class TestRouter:
             "-p tcp -m tcp --dport 9697 -j DROP",
         )
         assert plan_.metadata == (MetadataListener(self.namespace, "0.0.0.0", 9697, router_id=uid("r")),)
+
+    def test_connections_are_held_to_what_the_rules_translate(self) -> None:
+        routes = (HostRoute("10.40.0.0/16", "10.10.10.20"), HostRoute("192.0.2.0/24", "172.24.4.9"))
+        lost = HostRoute("10.50.0.0/16", "203.0.113.1")
+        (row,) = self.router(routes=(*routes, lost)).connections
+        assert (row.inside, row.outside) == (("10.10.10.0/24", "10.40.0.0/16"), ("172.24.4.0/24", "192.0.2.0/24"))
+        assert row.own == ("10.10.10.1", "172.24.4.10", "172.24.4.20")
+        assert (row.floating, row.gateway, row.snat) == ((("172.24.4.20", "10.10.10.2"),), "172.24.4.10", True)
+        (alone,) = self.router(gateway=None, floating_ips=(), interfaces=()).connections
+        assert alone == Connections(self.namespace, redirected=("169.254.169.254",))
 
     def test_extra_routes_leave_by_the_interface_that_reaches_the_next_hop(self) -> None:
         plan_ = self.router(routes=(HostRoute("10.40.0.0/16", "10.10.10.20"), HostRoute("10.50.0.0/16", "192.0.2.1")))

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from deuteron.net.delta import Delta
-from deuteron.net.kernel.driver import Applied, KernelError, Scope, Unavailable
+from deuteron.net.kernel.driver import Applied, KernelError, Scope
 from deuteron.net.kernel.namespaces import Namespaces
 from deuteron.net.kernel.programs import finish, run, start
 from deuteron.net.rows import HOST, IptablesChain, IptablesTable
@@ -92,8 +92,6 @@ class IptablesDriver:
         with self._namespaces.entered(namespace):
             run([_program(family, "restore"), "--noflush", "--wait", "5"], "\n".join(lines) + "\n")
         self.writes["iptables restored"] += 1
-        if family == 4 and (namespace, 4, "nat") in group:
-            self._end_connections(namespace, before.get("nat"), group[namespace, 4, "nat"])
         printed = self._save(namespace, family)
         for key, row in group.items():
             seen = printed.get(key[2])
@@ -101,34 +99,6 @@ class IptablesDriver:
                 continue
             if _has_same_shape(seen, row):
                 self._printed[row] = seen
-
-    def _end_connections(self, namespace: str, before: IptablesTable | None, after: IptablesTable | None) -> None:
-        """Forget connections translated by rules that are gone; the kernel would translate them for ever.
-
-        A floating IP taken away must stop working for those who use it, too. What is not there to be
-        forgotten is no error, and a host without the program keeps such connections until they end.
-        """
-        for address in sorted(translated(before) - translated(after)):
-            for direction in ("--orig-dst", "--reply-dst"):
-                try:
-                    with self._namespaces.entered(namespace):
-                        process = start(["conntrack", "-D", direction, address])
-                    finish(process)
-                except Unavailable:
-                    return
-
-
-def translated(table: IptablesTable | None) -> set[str]:
-    """Addresses that a NAT table gives out or takes in: destinations of DNAT, sources that SNAT sets."""
-    found: set[str] = set()
-    for chain in table.chains if table is not None else ():
-        for rule in chain.rules:
-            words = rule.split()
-            if "DNAT" in words and "-d" in words:
-                found.add(words[words.index("-d") + 1].partition("/")[0])
-            if "SNAT" in words and "--to-source" in words:
-                found.add(words[words.index("--to-source") + 1])
-    return found
 
 
 def parse_save(namespace: str, family: int, text: str) -> Tables:

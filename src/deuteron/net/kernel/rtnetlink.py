@@ -23,6 +23,9 @@ from ipaddress import ip_address
 from deuteron.net.kernel.driver import KernelError
 from deuteron.net.kernel.namespaces import Namespaces
 
+ROUTE, NETFILTER = socket.NETLINK_ROUTE, 12
+"""Protocols of netlink(7). What connections.py says to netfilter has the same form."""
+
 NEWLINK, DELLINK, GETLINK, SETLINK = 16, 17, 18, 19
 NEWADDR, DELADDR, GETADDR = 20, 21, 22
 NEWROUTE, DELROUTE, GETROUTE = 24, 25, 26
@@ -66,6 +69,11 @@ class NetlinkError(KernelError):
         text = os.strerror(number)
         super().__init__(f"{text}: {detail}" if detail else text)
         self.number = number
+
+    @property
+    def is_absence(self) -> bool:
+        """Whether what was to be changed or removed is not there."""
+        return self.number == errno.ENOENT
 
 
 @dataclass(frozen=True)
@@ -129,7 +137,7 @@ def mac_bytes(mac: str) -> bytes:
 
 
 class Netlink:
-    """One rtnetlink socket. Requests wait for their answer; the kernel answers at once."""
+    """One netlink socket. Requests wait for their answer; the kernel answers at once."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
@@ -152,7 +160,7 @@ class Netlink:
 
     def links(self) -> list[LinkState]:
         body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + number(IFLA_EXT_MASK, _SKIP_STATISTICS)
-        return [_link_state(payload) for kind, payload in self._dump(GETLINK, body) if kind == NEWLINK]
+        return [_link_state(payload) for kind, payload in self.dump(GETLINK, body) if kind == NEWLINK]
 
     def link(self, name: str) -> LinkState:
         """Raises: NetlinkError if there is none."""
@@ -163,7 +171,7 @@ class Netlink:
 
     def addresses(self) -> list[AddressState]:
         found = []
-        for kind, payload in self._dump(GETADDR, _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)):
+        for kind, payload in self.dump(GETADDR, _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)):
             if kind != NEWADDR:
                 continue
             _, prefix_length, flags, _, index = _ADDRESS.unpack_from(payload)
@@ -177,7 +185,7 @@ class Netlink:
     def static_routes(self) -> list[RouteState]:
         """Unicast routes of the main table with `proto static`."""
         found = []
-        for kind, payload in self._dump(GETROUTE, _ROUTE.pack(socket.AF_UNSPEC, 0, 0, 0, 0, 0, 0, 0, 0)):
+        for kind, payload in self.dump(GETROUTE, _ROUTE.pack(socket.AF_UNSPEC, 0, 0, 0, 0, 0, 0, 0, 0)):
             if kind != NEWROUTE:
                 continue
             family, prefix_length, _, _, table, protocol, _, route_type, _ = _ROUTE.unpack_from(payload)
@@ -197,7 +205,7 @@ class Netlink:
             )
         return found
 
-    def _dump(self, kind: int, body: bytes) -> list[tuple[int, bytes]]:
+    def dump(self, kind: int, body: bytes) -> list[tuple[int, bytes]]:
         """All answers to a dump; begun anew when the table changed under it (NLM_F_DUMP_INTR)."""
         for _ in range(10):
             try:
@@ -250,13 +258,14 @@ def route_message(family: int, prefix_length: int, scope: int) -> bytes:
 
 
 class NetlinkSockets:
-    """An open socket for each namespace in use; made anew when a namespace was replaced under its name.
+    """An open socket of one protocol for each namespace in use; made anew when one was replaced under its name.
 
     An open socket keeps its namespace alive, so `forget` comes with the namespace's removal.
     """
 
-    def __init__(self, namespaces: Namespaces) -> None:
+    def __init__(self, namespaces: Namespaces, protocol: int = ROUTE) -> None:
         self._namespaces = namespaces
+        self._protocol = protocol
         self._open: dict[str, tuple[int, Netlink]] = {}
 
     def to(self, namespace: str) -> Netlink:
@@ -270,7 +279,7 @@ class NetlinkSockets:
         if inode is None:
             raise KernelError(f'no network namespace "{namespace}"')
         with self._namespaces.entered(namespace):
-            opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+            opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, self._protocol)
         self._open[namespace] = (inode, Netlink(opened))
         return self._open[namespace][1]
 

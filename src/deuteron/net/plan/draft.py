@@ -114,6 +114,7 @@ class Draft:
         self.sysctls: list[rows.Sysctl] = []
         self.ipsets: list[rows.IpSet] = []
         self.iptables: list[rows.IptablesTable] = []
+        self.connections: list[rows.Connections] = []
         self.dnsmasqs: list[rows.Dnsmasq] = []
         self.radvds: list[rows.Radvd] = []
         self.metadata: list[rows.MetadataListener] = []
@@ -147,6 +148,7 @@ class Draft:
             flows=tuple(rows.Flow(*key, flows[key]) for key in sorted(flows)),
             ipsets=_sorted(self.ipsets),
             iptables=_sorted(self.iptables),
+            connections=_sorted(self.connections),
             dnsmasqs=_sorted(self.dnsmasqs),
             radvds=_sorted(self.radvds),
             metadata=_sorted(self.metadata),

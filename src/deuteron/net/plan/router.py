@@ -21,7 +21,7 @@ from deuteron.net import rows
 from deuteron.net.plan import names
 from deuteron.net.plan.addresses import version
 from deuteron.net.plan.draft import Draft, Site, internal_port, is_dead
-from deuteron.net.plan.metadata import MARK, METADATA_CIDR, ROUTER_PORT, router_listener
+from deuteron.net.plan.metadata import MARK, METADATA_CIDR, METADATA_IP, ROUTER_PORT, router_listener
 from deuteron.net.plan.wiring import refuse_port, trust_port
 
 _PREFIX = "neutron-l3-agent-"
@@ -76,6 +76,7 @@ class _Router:
         self._add_routes(draft)
         draft.iptables.extend(self._tables4())
         draft.iptables.extend(self._tables6())
+        draft.connections.append(self._connections())
         draft.metadata.append(router_listener(self.namespace, self.router.id))
         advertising = [interface for interface in self.interfaces if interface.ra_subnets]
         if advertising:
@@ -133,6 +134,38 @@ class _Router:
             nexthop = ipaddress.ip_address(route.nexthop)
             link = next((name for network, name in reachable if nexthop in network), None)
             draft.routes.append(rows.Route(self.namespace, route.destination, route.nexthop, link))
+
+    def _connections(self) -> rows.Connections:
+        """What the NAT rules below come down to, for the connections that began under others."""
+        own: list[str] = [item.floating_ip_address for item in self.router.floating_ips]
+        behind: dict[str, list[str]] = {"qr-": [], "qg-": []}
+        attached: list[tuple[ipaddress.IPv4Network, str]] = []
+        for router_port, name in self._ports():
+            for address in router_port.addresses:
+                if version(address) == 4:
+                    interface = ipaddress.IPv4Interface(address)
+                    own.append(str(interface.ip))
+                    attached.append((interface.network, name[:3]))
+                    behind[name[:3]].append(str(interface.network))
+        for route in self.router.routes:
+            if version(route.destination) == 4:
+                nexthop = ipaddress.IPv4Address(route.nexthop)
+                # One through a next hop that no network has is not in the kernel; it reaches nothing.
+                side = next((side for network, side in attached if nexthop in network), None)
+                if side is not None:
+                    behind[side].append(route.destination)
+        return rows.Connections(
+            namespace=self.namespace,
+            inside=tuple(sorted(behind["qr-"])),
+            outside=tuple(sorted(behind["qg-"])),
+            own=tuple(sorted(own)),
+            floating=tuple(
+                sorted((item.floating_ip_address, item.fixed_ip_address) for item in self.router.floating_ips)
+            ),
+            gateway=self.gateway_ip4,
+            snat=self.gateway is not None and self.gateway.enable_snat,
+            redirected=(METADATA_IP,),
+        )
 
     def _ports(self) -> list[tuple[RouterPort, str]]:
         ports = [(interface, names.qr_name(interface.port_id)) for interface in self.interfaces]

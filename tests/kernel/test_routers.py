@@ -1,0 +1,251 @@
+"""What goes through a router on a real host, from guests and from outside, while the router changes.
+
+world 172.24.4.1 ── br-ex ── br-int ── [qrouter] ── br-int ── br-eth2 ─┬─ a 10.10.1.1
+172.24.4.30                                                            └─ b 10.10.1.2
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from deuteron.model.intent import FloatingIp, HostIntent, RouterGateway
+from deuteron.net.kernel.namespaces import Namespaces
+from deuteron.net.plan import plan
+from tests.kernel import intents
+from tests.kernel.conftest import OpenVSwitch, wait_until
+from tests.kernel.test_reconcile import ROUTER, Runner
+
+WORLD, FLOATING, GATEWAY, A, B = "172.24.4.1", "172.24.4.20", "172.24.4.10", "10.10.1.1", "10.10.1.2"
+PLACES = {"world": f"{WORLD}/24", "a": f"{A}/16", "b": f"{B}/16"}
+PORT = 7777
+
+
+class Places:
+    """The namespaces beyond the router, and sockets in them."""
+
+    def __init__(self) -> None:
+        self._namespaces = Namespaces()
+        self._open: list[socket.socket] = []
+
+    def socket(self, place: str, kind: int, protocol: int = 0, address: tuple[str, int] | None = None) -> socket.socket:
+        with self._namespaces.entered(place):
+            made = socket.socket(socket.AF_INET, kind, protocol)
+        self._open.append(made)
+        made.settimeout(3)
+        if address is not None:
+            made.bind(address)
+        return made
+
+    def close(self) -> None:
+        for each in self._open:
+            each.close()
+        self._namespaces.close()
+
+
+def do(command: str) -> str:
+    return subprocess.run(command.split(), check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture
+def runner(switch: OpenVSwitch, wires: None, tmp_path: Path) -> Iterator[Runner]:
+    made = Runner(intents.settings(str(tmp_path)))
+    yield made
+    made.settle(None)
+    made.host.close()
+
+
+@pytest.fixture
+def places(runner: Runner) -> Iterator[Places]:
+    runner.settle(routed())
+    for name, address in PLACES.items():
+        bridge = "br-ex" if name == "world" else "br-eth2"
+        do(f"ip netns add {name}")
+        do(f"ip link add e-{name} type veth peer name eth0 netns {name}")
+        do(f"ethtool -K e-{name} tx off")
+        do(f"ip netns exec {name} ethtool -K eth0 tx off")
+        do(f"ip -n {name} address add {address} dev eth0")
+        for link in (f"-n {name} link set eth0", f"-n {name} link set lo", f"link set e-{name}"):
+            do(f"ip {link} up")
+        if name != "world":
+            do(f"ip -n {name} route add default via 10.10.0.1")
+        do(f"ovs-vsctl add-port {bridge} e-{name} {'' if name == 'world' else 'tag=1000'}")
+    made = Places()
+    for guest in ("a", "b"):
+        wait_until(lambda guest=guest: _pings(guest, WORLD), f"{guest} reaches the world")
+    yield made
+    made.close()
+    for name in PLACES:
+        do(f"ovs-vsctl --if-exists del-port e-{name}")
+        do(f"ip link del e-{name}")  # with its namespace it would go later, some time
+        do(f"ip netns del {name}")
+
+
+def _pings(place: str, address: str) -> bool:
+    command = ["ip", "netns", "exec", place, "ping", "-c1", "-W1", address]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+def routed(fixed: str | None = A, revision: int = 1, snat: bool = True, **change: Any) -> HostIntent:
+    """The routed network of `intents`, its floating IP at `fixed`."""
+    intent = intents.routed_network(revision=revision)
+    router = intent.routers[intents.ROUTER]
+    assert router.gateway is not None
+    change = {
+        "gateway": RouterGateway(router.gateway.port, router.gateway.gateway_ips, enable_snat=snat),
+        "floating_ips": () if fixed is None else (FloatingIp(intents.uid(90), FLOATING, fixed),),
+        **change,
+    }
+    return msgspec.structs.replace(intent, routers={router.id: msgspec.structs.replace(router, **change)})
+
+
+def _echo(identifier: int, number: int) -> bytes:
+    def checksum(data: bytes) -> int:
+        total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+        total = (total >> 16) + (total & 0xFFFF)
+        return ~(total + (total >> 16)) & 0xFFFF
+
+    head = struct.pack("!BBHHH", 8, 0, 0, identifier, number)
+    return struct.pack("!BBHHH", 8, 0, checksum(head), identifier, number)
+
+
+def _heard(where: socket.socket, within_s: float = 1.0) -> tuple[bytes, str] | None:
+    """What came and from whom; None when nothing comes."""
+    where.settimeout(within_s)
+    try:
+        data, sender = where.recvfrom(4096)
+    except TimeoutError:
+        return None
+    return data, sender[0]
+
+
+def _requests(where: socket.socket, identifier: int) -> list[int]:
+    """Numbers of the echo requests with this identifier that a raw socket has heard."""
+    found = []
+    while (heard := _heard(where, 0.3)) is not None:
+        kind, _, _, identified, number = struct.unpack_from("!BBHHH", heard[0], 20)
+        if kind == 8 and identified == identifier:
+            found.append(number)
+    return found
+
+
+def _send_until(what: str, send: Callable[[], object], heard: Callable[[], Any]) -> Any:
+    """Send again and again until something is heard; the first packet may be lost to address resolution."""
+    deadline = time.monotonic() + 5
+    while True:
+        send()
+        if (answer := heard()) is not None:
+            return answer
+        assert time.monotonic() < deadline, f"not within 5 s: {what}"
+
+
+def test_udp_follows_a_floating_ip_that_moves(runner: Runner, places: Places) -> None:
+    at_a, at_b = (places.socket(place, socket.SOCK_DGRAM, address=("0.0.0.0", PORT)) for place in ("a", "b"))
+    client = places.socket("world", socket.SOCK_DGRAM, address=(WORLD, 5000))
+    asker = places.socket("a", socket.SOCK_DGRAM, address=(A, 6000))
+    assert _send_until("a is asked", lambda: client.sendto(b"1", (FLOATING, PORT)), lambda: _heard(at_a)) == (
+        b"1",
+        WORLD,
+    )
+    assert _send_until("a asks", lambda: asker.sendto(b"2", (WORLD, 5000)), lambda: _heard(client)) == (b"2", FLOATING)
+
+    runner.run(routed(B, 2))
+    assert _send_until("b is asked", lambda: client.sendto(b"3", (FLOATING, PORT)), lambda: _heard(at_b)) == (
+        b"3",
+        WORLD,
+    )
+    assert _heard(at_a, 0.3) is None
+    said = _send_until("a asks again", lambda: asker.sendto(b"4", (WORLD, 5000)), lambda: _heard(client))
+    assert said == (b"4", GATEWAY), "a has no floating IP any longer"
+    runner.settle(routed(B, 2))
+
+
+def test_tcp_ends_when_its_floating_ip_moves(runner: Runner, places: Places) -> None:
+    servers = {place: places.socket(place, socket.SOCK_STREAM, address=("0.0.0.0", PORT)) for place in ("a", "b")}
+    for server in servers.values():
+        server.listen()
+    client = places.socket("world", socket.SOCK_STREAM)
+    client.connect((FLOATING, PORT))
+    kept, _ = servers["a"].accept()
+    kept.settimeout(0.5)
+    client.send(b"1")
+    assert kept.recv(10) == b"1"
+
+    runner.run(routed(B, 2))
+    client.send(b"2")
+    with pytest.raises(ConnectionResetError):
+        client.recv(10)
+    with pytest.raises(TimeoutError):
+        kept.recv(10)
+    kept.close()
+    again = places.socket("world", socket.SOCK_STREAM)
+    again.connect((FLOATING, PORT))
+    servers["b"].accept()[0].close()
+
+
+def test_icmp_follows_a_floating_ip_that_moves(runner: Runner, places: Places) -> None:
+    client, at_a, at_b = (places.socket(place, socket.SOCK_RAW, socket.IPPROTO_ICMP) for place in ("world", "a", "b"))
+    client.sendto(_echo(77, 1), (FLOATING, 0))
+    wait_until(lambda: 1 in _requests(at_a, 77), "a is pinged")
+    runner.run(routed(B, 2))
+    client.sendto(_echo(77, 2), (FLOATING, 0))
+    wait_until(lambda: 2 in _requests(at_b, 77), "b is pinged")
+    assert _requests(at_a, 77) == []
+
+
+CHANGES: dict[str, tuple[Callable[[], HostIntent], set[str]]] = {
+    "floating IP moved": (lambda: routed(B, 2), {"b out"}),
+    "floating IP taken away": (lambda: routed(None, 2), {"b out"}),
+    "SNAT off": (lambda: routed(A, 2, snat=False), {"in to a", "a out"}),
+    "no gateway": (lambda: routed(None, 2, gateway=None), set()),
+    "no interface": (lambda: routed(None, 2, interfaces=()), set()),
+    "nothing of it": (lambda: routed(A, 2), {"in to a", "a out", "b out"}),
+}
+
+
+@pytest.mark.parametrize("is_restarted", [False, True], ids=["", "after a crash"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_exactly_what_is_no_longer_allowed_ends(
+    runner: Runner, places: Places, change: str, is_restarted: bool
+) -> None:
+    """Seen in the kernel's own numbers of the connections; the crash is between the new rules and the cleaning."""
+    at_a = places.socket("a", socket.SOCK_DGRAM, address=("0.0.0.0", PORT))
+    world = places.socket("world", socket.SOCK_DGRAM, address=(WORLD, 5000))
+    senders = {place: places.socket(place, socket.SOCK_DGRAM, address=("0.0.0.0", 6000)) for place in ("a", "b")}
+    _send_until("a is asked", lambda: world.sendto(b"1", (FLOATING, PORT)), lambda: _heard(at_a))
+    for sender in senders.values():
+        _send_until("the world is asked", lambda one=sender: one.sendto(b"2", (WORLD, 5000)), lambda: _heard(world))
+    before = _tracked()
+    assert set(before) == {"in to a", "a out", "b out"}
+
+    make, stays = CHANGES[change]
+    wanted = plan(make(), runner.settings)
+    if is_restarted:
+        crashed = msgspec.structs.replace(wanted, connections=())
+        assert runner.host.reconciler.run(crashed, full=False).pending == ()
+        runner.again()
+    outcome = runner.host.reconciler.run(wanted, full=is_restarted)
+    assert outcome.pending == ()
+    assert ("connection ended" in outcome.writes) == (len(stays) < 3)
+    assert _tracked() == {name: number for name, number in before.items() if name in stays}
+    assert runner.host.reconciler.run(wanted, full=True).writes == {}
+
+
+def _tracked() -> dict[str, str]:
+    """The connections of the test in the router's namespace, by name, with the kernel's numbers."""
+    names = {("172.24.4.1", "5000"): "in to a", (A, "6000"): "a out", (B, "6000"): "b out"}
+    found = {}
+    for line in do(f"ip netns exec {ROUTER} conntrack -L -p udp -o id").splitlines():
+        source, port = (re.findall(rf"{word}=(\S+)", line)[0] for word in ("src", "sport"))
+        if (source, port) in names:
+            found[names[source, port]] = re.findall(r"\bid=(\d+)", line)[0]
+    return found

@@ -1,0 +1,104 @@
+"""Which tracked connections have outlived what allowed them, as values."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+import msgspec
+import pytest
+
+from deuteron.net.kernel.connections import Judge, Tuples
+from deuteron.net.rows import Connections
+
+A, B, NEIGHBOUR, GATEWAY, FLOATING, WORLD, METADATA = (
+    "10.10.10.5", "10.10.10.6", "20.20.20.7", "172.24.4.10", "172.24.4.20", "192.0.2.1", "169.254.169.254",
+)  # fmt: skip
+
+ROUTER = Connections(
+    "qrouter-r",
+    inside=("10.10.10.0/24", "20.20.20.0/24"),
+    outside=("172.24.4.0/24",),
+    own=("10.10.10.1", "20.20.20.1", GATEWAY, FLOATING),
+    floating=((FLOATING, A),),
+    gateway=GATEWAY,
+    snat=True,
+    redirected=(METADATA,),
+)
+
+
+def has_outlived(row: Connections, way: str) -> bool:
+    """`way` has the addresses of a connection: sender, destination, who answers, and to whom."""
+    return Judge(row).has_outlived(Tuples(*(IPv4Address(word).packed for word in way.split())))
+
+
+ALLOWED = {
+    "from outside to a floating IP": f"{WORLD} {FLOATING} {A} {WORLD}",
+    "out with a floating IP": f"{A} {WORLD} {WORLD} {FLOATING}",
+    "out with the gateway's address": f"{B} {WORLD} {WORLD} {GATEWAY}",
+    "out with the gateway's address, begun before the floating IP": f"{A} {WORLD} {WORLD} {GATEWAY}",
+    "to a neighbour by its floating IP": f"{B} {FLOATING} {A} {GATEWAY}",
+    "to oneself by the own floating IP": f"{A} {FLOATING} {A} {FLOATING}",
+    "between interfaces": f"{A} {NEIGHBOUR} {NEIGHBOUR} {A}",
+    "to the router": f"{A} 10.10.10.1 10.10.10.1 {A}",
+    "of the router": f"{GATEWAY} {WORLD} {WORLD} {GATEWAY}",
+    "of the router to a floating IP": f"{GATEWAY} {FLOATING} {A} {GATEWAY}",
+    "from outside without translation": f"{WORLD} {B} {B} {WORLD}",
+    "to the metadata service": f"{A} {METADATA} 10.10.10.1 {A}",
+}
+CHANGES = {
+    "moved": {"floating": ((FLOATING, B),)},
+    "taken away": {"floating": ()},
+    "SNAT off": {"snat": False},
+    "no gateway": {"gateway": None, "floating": (), "outside": (), "snat": False},
+    "another gateway address": {"gateway": "172.24.4.11"},
+    "no interface": {"inside": ("20.20.20.0/24",), "floating": ()},
+    "route instead of interface": {"inside": ("20.20.20.0/24", "10.10.0.0/16")},
+}
+ENDED = {
+    "moved": {
+        "from outside to a floating IP", "out with a floating IP", "to a neighbour by its floating IP",
+        "to oneself by the own floating IP", "of the router to a floating IP",
+    },
+    "SNAT off": {
+        "out with the gateway's address", "out with the gateway's address, begun before the floating IP",
+    },
+    "another gateway address": {
+        "out with the gateway's address", "out with the gateway's address, begun before the floating IP",
+        "to a neighbour by its floating IP",
+    },
+    "route instead of interface": set(),
+}  # fmt: skip
+ENDED["taken away"] = ENDED["moved"]
+ENDED["no interface"] = ENDED["moved"] | ENDED["SNAT off"]
+ENDED["no gateway"] = ENDED["moved"] | ENDED["SNAT off"]
+
+
+@pytest.mark.parametrize("way", ALLOWED)
+def test_what_a_router_translates_so_goes_on(way: str) -> None:
+    assert not has_outlived(ROUTER, ALLOWED[way])
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_ends_exactly_what_it_took_the_ground_from(change: str) -> None:
+    row = msgspec.structs.replace(ROUTER, **CHANGES[change])
+    assert {name for name, way in ALLOWED.items() if has_outlived(row, way)} == ENDED[change]
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        pytest.param(f"{B} {WORLD} {WORLD} {B}", id="out untranslated, begun while SNAT was off"),
+        pytest.param(f"{WORLD} {FLOATING} {FLOATING} {WORLD}", id="to a floating IP before it was one"),
+        pytest.param(f"{B} {FLOATING} {FLOATING} {GATEWAY}", id="from inside to a floating IP before it was one"),
+        pytest.param(f"{A} {METADATA} 30.30.30.1 {A}", id="metadata by an address the router no longer has"),
+        pytest.param(f"30.30.30.5 {WORLD} {WORLD} {GATEWAY}", id="from a network that is not there"),
+    ],
+)
+def test_what_began_under_other_rules_has_outlived_them(way: str) -> None:
+    assert has_outlived(ROUTER, way)
+
+
+def test_without_snat_only_floating_ips_may_not_leave_untranslated() -> None:
+    row = msgspec.structs.replace(ROUTER, snat=False)
+    assert not has_outlived(row, f"{B} {WORLD} {WORLD} {B}")
+    assert has_outlived(row, f"{A} {WORLD} {WORLD} {A}")
