@@ -154,11 +154,26 @@ class Namespaces:
         """Make the folder a shared mount, as `ip netns add` does, so that `ip netns` sees and removes our names."""
         self.run_dir.mkdir(parents=True, exist_ok=True)
         path = str(self.run_dir)
-        with open("/proc/self/mountinfo", encoding="utf-8") as mounts:
-            if any(line.split()[4] == path for line in mounts):
-                return
+        if _is_mount_point(path):
+            return
         _mount(path, path, _MS_BIND | _MS_REC)
         _mount("none", path, _MS_SHARED | _MS_REC)
+
+
+def _is_mount_point(path: str) -> bool:
+    """Whether what is seen at `path` is mounted there.
+
+    The machine may have a mount of the same name below the one we see: if that counted, the next `ip netns add` would
+    bind the folder on itself with every namespace in it, and none could be removed any longer.
+    """
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as info:
+            number = next(line.split()[1] for line in info if line.startswith("mnt_id:"))
+    finally:
+        os.close(fd)
+    with open("/proc/self/mountinfo", encoding="utf-8") as mounts:
+        return any(words[0] == number and words[4] == path for words in map(str.split, mounts))
 
 
 class NamespaceDriver:
