@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from deuteron.model.intent import FloatingIp, HostIntent, RouterGateway
+from deuteron.model.intent import FloatingIp, HostIntent, IntentSubnet, RouterGateway
 from deuteron.net.kernel.namespaces import Namespaces
 from deuteron.net.plan import plan
 from tests.kernel import intents
@@ -249,3 +249,43 @@ def _tracked() -> dict[str, str]:
         if (source, port) in names:
             found[names[source, port]] = re.findall(r"\bid=(\d+)", line)[0]
     return found
+
+
+# --- IPv6 ------------------------------------------------------------------------------------------------------------
+
+
+def advertised(revision: int = 1, is_up: bool = True, is_attached: bool = True) -> HostIntent:
+    """The routed network with an IPv6 subnet that the router advertises."""
+    intent = routed(None, revision)
+    network, router = intent.networks[intents.NET], intent.routers[intents.ROUTER]
+    subnet = IntentSubnet(
+        intents.uid(66), 6, "fd00:10::/64", "fd00:10::1", ipv6_ra_mode="slaac", ipv6_address_mode="slaac"
+    )
+    network = msgspec.structs.replace(network, subnets=(*network.subnets, subnet))
+    (interface,) = router.interfaces
+    interface = msgspec.structs.replace(
+        interface, addresses=(*interface.addresses, "fd00:10::1/64"), ra_subnets=(subnet,)
+    )
+    router = msgspec.structs.replace(router, admin_state_up=is_up, interfaces=(interface,) if is_attached else ())
+    networks = {**intent.networks, network.id: network}
+    return msgspec.structs.replace(intent, networks=networks, routers={router.id: router})
+
+
+@pytest.mark.parametrize("change", [{"is_up": False}, {"is_attached": False}], ids=["router down", "interface removed"])
+def test_a_guest_has_its_ipv6_route_again_as_soon_as_its_router(
+    runner: Runner, places: Places, change: dict[str, bool]
+) -> None:
+    def has_route() -> bool:
+        return "fe80::" in do("ip -6 -n a route show default")
+
+    runner.settle(advertised())
+    wait_until(has_route, "the guest has learnt its route", 3)
+    runner.run(advertised(2, **change))
+    wait_until(lambda: not has_route(), "the guest was told that its router goes", 3)
+    begun = time.monotonic()
+    assert runner.run(advertised(3)).pending == ()
+    assert "tentative" not in do(f"ip -6 -n {ROUTER} address")
+    # radvd's second advertisement comes 16 s after its start: this must be the first.
+    wait_until(has_route, "the guest has its route again", 3)
+    print(f"the route is back {time.monotonic() - begun:.2f} s after the change")
+    wait_until(lambda: _pings("a", "fd00:10::1"), "the guest reaches its router over IPv6", 5)

@@ -292,6 +292,14 @@ class TestRouter:
         assert settings["net.ipv4.ip_forward"] == "1"
         assert settings["net.ipv4.conf.all.arp_ignore"] == "1"
 
+    def test_addresses_are_usable_at_once(self) -> None:
+        """Or the first router advertisement is lost, and the next one comes after 16 s."""
+        plan_ = planned(*whole_cloud())
+        for namespace in plan_.namespaces:
+            settings = {row.name: row.value for row in plan_.sysctls if row.namespace == namespace.name}
+            for which in ("all", "default"):
+                assert settings[f"net.ipv6.conf.{which}.accept_dad"] == "0", namespace
+
     def test_ipv6_subnets_are_advertised(self) -> None:
         (radvd,) = planned(*whole_cloud()).radvds
         assert radvd.namespace == self.namespace

@@ -22,7 +22,7 @@ from deuteron.model.intent import FixedIp, IntentNetwork, IntentPort, IntentSubn
 from deuteron.net import rows
 from deuteron.net.plan import names
 from deuteron.net.plan.addresses import version
-from deuteron.net.plan.draft import Draft, Site, internal_port, is_dead
+from deuteron.net.plan.draft import NO_DAD, Draft, Site, internal_port, is_dead
 from deuteron.net.plan.metadata import METADATA_CIDR, METADATA_IP, dhcp_listener, is_isolated
 from deuteron.net.plan.wiring import refuse_port, trust_port
 
@@ -79,7 +79,7 @@ class _Service:
         network = self.network
         draft.namespaces.append(rows.Namespace(self.namespace))
         draft.links.append(rows.Link(namespace=self.namespace, name="lo", kind="existing"))
-        draft.sysctl(self.namespace, [("net.ipv6.conf.default.accept_ra", "0")])
+        draft.sysctl(self.namespace, [("net.ipv6.conf.default.accept_ra", "0"), *NO_DAD])
         internal_port(draft, self.port, network, self.tap, self.namespace, network.mtu_bytes, self.ofport)
         if is_dead(self.port, network):
             refuse_port(draft, self.ofport)

@@ -23,6 +23,14 @@ from deuteron.net.plan import names
 
 _LAST_PATCH_OFPORT = 15
 
+NO_DAD = (("net.ipv6.conf.all.accept_dad", "0"), ("net.ipv6.conf.default.accept_dad", "0"))
+"""Settings of a namespace before its devices come: their addresses are usable at once.
+
+MACs are allotted by the API, so link-local addresses made of them are unique. Duplicate address detection would keep
+them tentative for 1 to 2 s, in which radvd cannot send its first advertisement; the next one it sends after 16 s
+(RFC 4861 section 10, MAX_INITIAL_RTR_ADVERT_INTERVAL). The larger of both settings counts.
+"""
+
 TUNNEL_TYPES = ("vxlan", "gre", "geneve")
 
 

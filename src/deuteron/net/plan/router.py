@@ -20,7 +20,7 @@ from deuteron.model.intent import IntentRouter, IntentSubnet, RouterPort
 from deuteron.net import rows
 from deuteron.net.plan import names
 from deuteron.net.plan.addresses import version
-from deuteron.net.plan.draft import Draft, Site, internal_port, is_dead
+from deuteron.net.plan.draft import NO_DAD, Draft, Site, internal_port, is_dead
 from deuteron.net.plan.metadata import MARK, METADATA_CIDR, METADATA_IP, ROUTER_PORT, router_listener
 from deuteron.net.plan.wiring import refuse_port, trust_port
 
@@ -36,6 +36,7 @@ _SYSCTLS = (
     ("net.ipv4.conf.all.arp_announce", "2"),
     ("net.ipv6.conf.all.forwarding", "1"),
     ("net.ipv6.conf.default.accept_ra", "0"),
+    *NO_DAD,
 )
 
 _Rules = dict[str, list[str]]
