@@ -56,6 +56,7 @@ PROGRAMS = (
     _Program("libvirtd", "libvirt-daemon", "virtual machines"),
     _Program("qemu-system-x86_64", "qemu-system-x86", "virtual machines"),
     _Program("qemu-img", "qemu-utils", "disks of virtual machines"),
+    _Program("genisoimage", "genisoimage", "config drives of virtual machines", required=False),
     _Program("tcpdump", "tcpdump", "looking at packets", required=False),
     _Program("radvd", "radvd", "IPv6 router advertisements", required=False),
     _Program("virsh", "libvirt-clients", "looking at virtual machines", required=False),

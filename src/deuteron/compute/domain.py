@@ -61,6 +61,8 @@ class DiskRow(msgspec.Struct, frozen=True):
     target: str
     format: Literal["qcow2", "raw"] = "qcow2"
     serial: str = ""
+    device: Literal["disk", "cdrom"] = "disk"
+    bus: Literal["virtio", "ide", "sata"] = "virtio"
 
 
 class DomainRow(msgspec.Struct, frozen=True):
@@ -112,6 +114,13 @@ def domain_row(server: IntentServer, wiring: HostWiring, instance_dir: str, imag
         disks.append(DiskRow(f"{instance_dir}/disk.eph0", "vdb"))
     if server.swap_mib:
         disks.append(DiskRow(f"{instance_dir}/disk.swap", "vdc" if server.ephemeral_disk_gib else "vdb"))
+    machine = server.machine_type or "pc"
+    if server.config_drive:
+        # A CD-ROM at the end of its bus, as Nova attaches it; the newer of QEMU's machines has no IDE.
+        # Source: nova/virt/libvirt/blockinfo.py get_disk_bus_for_device_type, get_config_drive_type.
+        bus: Literal["ide", "sata"] = "sata" if "q35" in machine else "ide"
+        last = "sdd" if bus == "sata" else "hdd"
+        disks.append(DiskRow(f"{instance_dir}/disk.config", last, "raw", device="cdrom", bus=bus))
     return DomainRow(
         mark=Mark(server.id, server.power, server.reboot_generation, server.build_generation),
         instance_name=instance_name(server.id),
@@ -119,7 +128,7 @@ def domain_row(server: IntentServer, wiring: HostWiring, instance_dir: str, imag
         vcpus=server.vcpus,
         memory_mib=server.memory_mib,
         virt_type=wiring.virt_type,
-        machine_type=server.machine_type or "pc",
+        machine_type=machine,
         console_log=f"{instance_dir}/console.log",
         interfaces=tuple(interface_row(port, wiring) for port in server.ports),
         disks=tuple(disks),
@@ -253,10 +262,14 @@ def _append_clock(root: ElementTree.Element, row: DomainRow) -> None:
 def _append_devices(root: ElementTree.Element, row: DomainRow) -> None:
     devices = ElementTree.SubElement(root, "devices")
     for disk in row.disks:
-        element = ElementTree.SubElement(devices, "disk", type="file", device="disk")
-        ElementTree.SubElement(element, "driver", name="qemu", type=disk.format, cache="writeback", discard="unmap")
+        element = ElementTree.SubElement(devices, "disk", type="file", device=disk.device)
+        driver = ElementTree.SubElement(element, "driver", name="qemu", type=disk.format, cache="writeback")
+        if disk.device == "disk":
+            driver.set("discard", "unmap")
         ElementTree.SubElement(element, "source", file=disk.path)
-        ElementTree.SubElement(element, "target", dev=disk.target, bus="virtio")
+        ElementTree.SubElement(element, "target", dev=disk.target, bus=disk.bus)
+        if disk.device == "cdrom":
+            ElementTree.SubElement(element, "readonly")
         if disk.serial:
             _text(element, "serial", disk.serial)
     for interface in row.interfaces:

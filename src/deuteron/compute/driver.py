@@ -32,6 +32,7 @@ import msgspec
 import structlog
 
 from deuteron.compute import domain as domains
+from deuteron.compute.config_drive import ConfigDrives
 from deuteron.compute.contract import ConsoleUnavailable, HostFacts, HostUse
 from deuteron.compute.images import DiskFailure, ImageCache, InstanceFiles
 from deuteron.compute.steps import DomainState, ObservedServer, Step, next_step
@@ -120,7 +121,8 @@ class LibvirtCompute:
         state_dir = Path(settings.state_dir)
         self._images = ImageCache(state_dir / "images", settings.api_socket, settings.token)
         self._image_dir = state_dir / "images"
-        self._files = InstanceFiles(state_dir / "instances", self._images)
+        drives = ConfigDrives(settings.api_socket, settings.token)
+        self._files = InstanceFiles(state_dir / "instances", self._images, drives.make)
         self._lock = threading.Lock()
         self._servers: dict[str, _Server] = {}
         self._is_synced = False

@@ -2,7 +2,7 @@
 
     images/<image id>             exactly what the API has, verified by SHA-256
     images/<image id>.qcow2       the same converted, for formats that QEMU cannot put an overlay on
-    instances/<server id>/        disk, disk.eph0, disk.swap, console.log, libvirt.xml, built
+    instances/<server id>/        disk, disk.eph0, disk.swap, disk.config, console.log, libvirt.xml, built
 
 Names below `images/` are image ids and nothing else, so no name from outside becomes a path. A file appears
 under its name only when it is whole: it is written as `.part-*` beside it and renamed. `built` is written last
@@ -26,7 +26,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from uuid import UUID
 
@@ -103,7 +103,7 @@ class ImageCache:
         with self._lock(f"{image.id}.qcow2"):
             if not converted.exists():
                 with _part_file(self._folder) as part:
-                    _run(["qemu-img", "convert", "-f", source, "-O", "qcow2", str(path), str(part)])
+                    run_tool(["qemu-img", "convert", "-f", source, "-O", "qcow2", str(path), str(part)])
                     part.rename(converted)
         return converted, "qcow2"
 
@@ -120,7 +120,7 @@ class ImageCache:
 
     def _download(self, image: ImageRef, part: Path) -> None:
         attempt = f"cannot fetch image {image.id} from the API"
-        connection = _UnixConnection(self._api_socket)
+        connection = UnixConnection(self._api_socket)
         digest = hashlib.sha256()
         size = 0
         try:
@@ -154,9 +154,11 @@ class ImageCache:
 class InstanceFiles:
     """The folders of the servers on this host."""
 
-    def __init__(self, folder: Path, images: ImageCache) -> None:
+    def __init__(self, folder: Path, images: ImageCache, make_config_drive: Callable[[str, Path], None]) -> None:
+        """`make_config_drive` makes the config drive of a server as a file, or raises DiskFailure."""
         self._folder = folder
         self._images = images
+        self._make_config_drive = make_config_drive
         folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, server_id: str) -> Path:
@@ -202,6 +204,8 @@ class InstanceFiles:
             _make_empty(folder / "disk.eph0", server.ephemeral_disk_gib << 30)
         if server.swap_mib:
             _make_swap(folder / "disk.swap", server.swap_mib << 20)
+        if server.config_drive:
+            self._make_config_drive(server.id, folder / "disk.config")
         (folder / ".built").write_text(f"{server.build_generation}\n")
         (folder / ".built").rename(marker)
 
@@ -234,7 +238,7 @@ def virtual_size_bytes(path: Path, form: str) -> int:
 
     Raises: DiskFailure if QEMU cannot read it as `form`, or if it names another file (backing or data file).
     """
-    shown = json.loads(_run([*_BOUNDED, "qemu-img", "info", "-U", "--output=json", "-f", form, str(path)]))
+    shown = json.loads(run_tool([*_BOUNDED, "qemu-img", "info", "-U", "--output=json", "-f", form, str(path)]))
     specific = shown.get("format-specific", {}).get("data", {})
     if (
         "backing-filename" in shown
@@ -265,12 +269,12 @@ def _make_overlay(disk: Path, base: Path, form: str, root_disk_gib: int) -> None
     disk.unlink(missing_ok=True)
     # Relative to the disk: the state folder may be restored from a backup at another place.
     below = os.path.relpath(base, disk.parent)
-    _run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", form, "-b", below, str(disk), str(wanted_bytes)])
+    run_tool(["qemu-img", "create", "-q", "-f", "qcow2", "-F", form, "-b", below, str(disk), str(wanted_bytes)])
 
 
 def _make_empty(disk: Path, size_bytes: int) -> None:
     disk.unlink(missing_ok=True)
-    _run(["qemu-img", "create", "-q", "-f", "qcow2", str(disk), str(size_bytes)])
+    run_tool(["qemu-img", "create", "-q", "-f", "qcow2", str(disk), str(size_bytes)])
 
 
 def _make_swap(disk: Path, size_bytes: int) -> None:
@@ -279,7 +283,7 @@ def _make_swap(disk: Path, size_bytes: int) -> None:
         out.write(swap_header(size_bytes))
         out.truncate(size_bytes)
     try:
-        _run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(disk)])
+        run_tool(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(disk)])
     finally:
         raw.unlink()
 
@@ -296,7 +300,8 @@ def _part_file(folder: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def _run(command: list[str]) -> str:
+def run_tool(command: list[str]) -> str:
+    """What the tool says. Raises: DiskFailure when it is not there, fails, or takes too long."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TOOL_TIMEOUT_S)
     except FileNotFoundError as error:
@@ -308,8 +313,8 @@ def _run(command: list[str]) -> str:
     return done.stdout
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket. Inherits because http.client offers no other seam for the socket."""
+class UnixConnection(http.client.HTTPConnection):
+    """The API's HTTP over a Unix socket. Inherits because http.client offers no other seam for the socket."""
 
     def __init__(self, path: str, timeout_s: float = 60.0) -> None:
         super().__init__("localhost", timeout=timeout_s)

@@ -49,6 +49,21 @@ class Nic(msgspec.Struct, frozen=True):
     tag: str | None = None
 
 
+class File(msgspec.Struct, frozen=True):
+    """A file that a user puts on the server's config drive (`personality`)."""
+
+    path: str
+    contents: str
+    """Base64."""
+
+
+class Injected(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the config drive holds beyond what the metadata service says, from the request until the drive is made."""
+
+    files: tuple[File, ...] = ()
+    admin_pass: str | None = None
+
+
 def _a(name: str, codec: Codec, description: str, **more: Any) -> Attribute:
     return Attribute(name, codec, description, **more)
 
@@ -78,6 +93,7 @@ FLAVOR: Final = Resource(
         _a("extra_specs", Anything(), "Free keys and values."),
         _a("projects", Anything(), "Projects that see it when it is not public."),
         _a("created_at", Text(), "When it was made, UTC."),
+        _a("rxtx_factor", Text(nullable=True), "A number, kept and shown; None is 1.0.", create=True),
     ),
     unique=(("name",),),
 )
@@ -92,8 +108,8 @@ KEYPAIR: Final = Resource(
         _a("number", Integer(), "The integer that answers show as id."),
         _a("user_id", Text(), "Whose it is."),
         _a("name", Text(255, 1), "Its name.", create=True, default=REQUIRED),
-        _a("type", Text(), "Always `ssh`."),
-        _a("public_key", Text(16384, 1), "One line in OpenSSH's form.", create=True),
+        _a("type", Text(), "`ssh` or `x509`."),
+        _a("public_key", Text(16384, 1), "One line in OpenSSH's form, or a certificate in PEM.", create=True),
         _a("fingerprint", Text(), "MD5 of the key, colon separated, as Nova shows it."),
         _a("created_at", Text(), "When it was made, UTC."),
     ),
@@ -150,8 +166,21 @@ SERVER: Final = Resource(
         _a("group_id", Text(nullable=True), "Its server group."),
         _a("fault", Anything(), "What went wrong: code, created, message, details."),
         _a("progress", Integer(), "0, or 100 when it runs."),
+        _a("config_drive", Boolean(), "Whether it has a config drive."),
+        _a("injected", Anything(), "What only its config drive holds, until that is made: `Injected`."),
+        _a("key_type", Text(nullable=True), "`ssh` or `x509`: what its key pair is."),
+        _a("state_reset", Boolean(), "Whether an administrator set its state, and nothing was asked of it since."),
     ),
     indexes=(("project_id", "created"), ("host",)),
+)
+
+DELETED_SERVER: Final = Resource(
+    "compute",
+    "deleted_server",
+    "deleted_servers",
+    "What is kept of a server that is gone, for those who ask what became of it.",
+    (*SERVER.attributes, _a("deleted_at", Text(), "When it was gone, UTC, ISO 8601 with Z.")),
+    indexes=(("project_id", "deleted_at"), ("deleted_at",)),
 )
 
 ACTION: Final = Resource(

@@ -219,6 +219,8 @@ class IntentServer(_Object, frozen=True, tag_field="kind", tag="server"):
     reboot_kind: Literal["SOFT", "HARD"] = "HARD"
     build_generation: int = 0
     machine_type: str | None = None
+    config_drive: bool = False
+    """Whether each build makes a config drive, of `GET /internal/servers/<id>/config-drive`."""
 
 
 IntentObject = IntentNetwork | IntentPort | IntentSecurityGroup | IntentGroupMember | IntentRouter | IntentServer

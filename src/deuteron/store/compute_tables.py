@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Integer, Table, Text
 
-from deuteron.model.compute import ACTION, FLAVOR, GROUP, KEYPAIR, SERVER
+from deuteron.model.compute import ACTION, DELETED_SERVER, FLAVOR, GROUP, KEYPAIR, SERVER
 from deuteron.store.schema import metadata, table_for
 
 flavors = table_for(FLAVOR)
 keypairs = table_for(KEYPAIR)
 servers = table_for(SERVER)
+deleted_servers = table_for(DELETED_SERVER)
 actions = table_for(ACTION)
 server_groups = table_for(GROUP)
 

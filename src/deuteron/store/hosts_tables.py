@@ -19,6 +19,7 @@ hosts = Table(
     Column("usage", Json, nullable=False),
     Column("problems", Json, nullable=False),
     Column("disabled_services", Json, nullable=False),
+    Column("forced_down", Boolean, nullable=False, server_default="0"),
 )
 """One row for each host that ever connected; `hello` is its last `Hello` message as a JSON object."""
 

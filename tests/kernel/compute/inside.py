@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -204,6 +205,48 @@ def test_a_rebuilt_server_has_a_new_disk(world: World, compute: LibvirtCompute) 
     wait_for_login(compute, server, 2)
     after = compute.console_log(server.id).split("host key ")[2].split()[0]
     assert before != after
+
+
+def test_a_guest_without_a_network_lives_on_its_config_drive(world: World, compute: LibvirtCompute) -> None:
+    server = msgspec.structs.replace(world.server(ports=0), config_drive=True)
+
+    def drive(hostname: str) -> dict[str, bytes]:
+        script = (
+            '#!/bin/sh\necho "label $(dd if=/dev/sr0 bs=8 skip=4101 count=1 2>/dev/null)"\n'
+            "find /run/config-drive/openstack -type f | sort\n"
+            "touch /run/config-drive/x 2>&1\ncat /run/config-drive/openstack/content/0000\n"
+        )
+        return {
+            "openstack/latest/meta_data.json": json.dumps({"uuid": hostname, "hostname": f"{hostname}.local"}).encode(),
+            "openstack/latest/user_data": script.encode(),
+            "openstack/content/0000": b"a file of the user's\n",
+        }
+
+    world.config_drives[server.id] = drive("first")
+    want(compute, server)
+    wait_for_login(compute, server)
+    console = compute.console_log(server.id)
+    assert "metadata: instance first, host name first" in console and "first login: ready" in console
+    assert "label config-2" in console
+    assert "/run/config-drive/openstack/latest/user_data" in console and "Read-only file system" in console
+    assert "a file of the user's" in console
+
+    # The drive stays as it was made over a reboot, and is made anew with the disks.
+    world.config_drives[server.id] = drive("second")
+    rebooted = msgspec.structs.replace(server, reboot_generation=1, reboot_kind="HARD")
+    want(compute, rebooted)
+    wait_for_login(compute, server, 2)
+    assert "second" not in compute.console_log(server.id)
+    rebuilt = msgspec.structs.replace(rebooted, build_generation=1)
+    want(compute, rebuilt)
+    wait_until("the new drive", lambda: "second login: ready" in compute.console_log(server.id), 40)
+
+
+def test_a_config_drive_that_the_api_refuses_is_a_fault(world: World, compute: LibvirtCompute) -> None:
+    server = msgspec.structs.replace(world.server(ports=0), config_drive=True)
+    want(compute, server)
+    wait_for_state(compute, server, "error")
+    assert "cannot fetch the config drive of server" in str(report_of(compute, server.id))
 
 
 def ssh(world: World, server: IntentServer, user: str, command: str) -> str:

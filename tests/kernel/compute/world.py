@@ -7,6 +7,7 @@ Runs inside namespaces of its own (see `test_compute.py`), so nothing of the mac
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import http.server
 import json
@@ -55,6 +56,8 @@ class World:
         self.images: dict[str, Path] = {}
         self.keys: dict[str, str] = {}
         self.user_data: str | None = None
+        self.config_drives: dict[str, dict[str, bytes]] = {}
+        """Files by path, of each server."""
         self._taps = 0
         self._processes: list[subprocess.Popen[bytes]] = []
         self._leases: dict[str, str] = {}
@@ -164,16 +167,21 @@ class World:
         threading.Thread(target=server.serve_forever, daemon=True).start()
 
     def _serve_images(self) -> None:
-        images = self.images
+        images, config_drives = self.images, self.config_drives
 
         class Images(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                path = images.get(self.path.split("/")[-2])
+                id, what = self.path.split("/")[-2:]
+                path, files = images.get(id), config_drives.get(id)
                 allowed = self.headers["Authorization"] == "Bearer secret"
-                if path is None or not allowed:
+                if not allowed or (path if what == "file" else files) is None:
                     self.send_error(404 if allowed else 401)
                     return
-                data = path.read_bytes()
+                if path is not None:
+                    data = path.read_bytes()
+                else:
+                    named = {name: base64.b64encode(content).decode() for name, content in (files or {}).items()}
+                    data = json.dumps(named).encode()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()

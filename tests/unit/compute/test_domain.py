@@ -127,3 +127,17 @@ def test_interfaces_are_found_by_their_tap() -> None:
     assert domains.interface_taps(xml) == {"tap53903a95-82": "fa:16:3e:fe:c7:87"}
     assert "fa:16:3e:fe:c7:87" in (domains.present_interface(xml, "tap53903a95-82") or "")
     assert domains.present_interface(xml, "tapother") is None
+
+
+@pytest.mark.parametrize(("machine", "bus", "target"), [(None, "ide", "hdd"), ("pc-q35-7.2", "sata", "sdd")])
+def test_a_config_drive_is_a_read_only_cdrom_on_a_bus_the_machine_has(
+    machine: str | None, bus: str, target: str
+) -> None:
+    wanted = msgspec.structs.replace(SERVER, config_drive=True, machine_type=machine)
+
+    drive = parsed(wanted).findall("devices/disk")[-1]
+
+    assert drive.attrib["device"] == "cdrom" and drive.find("readonly") is not None
+    assert attributes(drive, "target") == {"dev": target, "bus": bus}
+    assert attributes(drive, "source") == {"file": "/i/disk.config"}
+    assert len(parsed(SERVER).findall("devices/disk")) == 1

@@ -103,8 +103,12 @@ def test_what_is_not_the_image_leaves_nothing(
     assert list((tmp_path / "images").iterdir()) == []
 
 
+def no_drive(server_id: str, target: Path) -> None:
+    raise AssertionError(f"server {server_id} has no config drive")
+
+
 def test_a_disk_stands_on_the_image_with_its_format_named(tmp_path: Path, api: str) -> None:
-    files = InstanceFiles(tmp_path / "instances", ImageCache(tmp_path / "images", api, "secret"))
+    files = InstanceFiles(tmp_path / "instances", ImageCache(tmp_path / "images", api, "secret"), no_drive)
 
     files.build(server(reference()))
 

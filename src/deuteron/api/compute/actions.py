@@ -17,7 +17,7 @@ import msgspec
 from sqlalchemy import select
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.compute import access, history, images, interfaces, keypairs, lifecycle, servers, views
+from deuteron.api.compute import access, drives, history, images, interfaces, keypairs, lifecycle, servers, views
 from deuteron.api.compute.bodies import Body
 from deuteron.api.compute.errors import invalid, not_built
 from deuteron.api.compute.lifecycle import ServerRow
@@ -173,12 +173,16 @@ def _rebuild(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
         if call.version >= since:
             fields.append(name)
     wanted.only(fields, ("imageRef",))
-    if wanted.raw.get("personality"):
-        raise BadRequest("Injecting files is not available in this cloud; give user_data.", type="HTTPBadRequest")
     access.require_unlocked(call, row)
     access.require_state(row, "rebuild", ("active", "stopped", "error"))
     image = images.bootable(tx, call, wanted.raw["imageRef"], msgspec.convert(row.flavor, Flavor))
-    values: dict[str, Any] = {**image.columns(), "build_generation": row.build_generation + 1}
+    password = wanted.text("adminPass") or servers.make_password()
+    files = drives.files_of(call, tx, wanted, row.project_id)
+    values: dict[str, Any] = {
+        **image.columns(),
+        **drives.columns(bool(row.config_drive), image.demands_config_drive, files, password),
+        "build_generation": row.build_generation + 1,
+    }
     if "name" in wanted:
         values["name"] = wanted.name()
     if "metadata" in wanted:
@@ -213,7 +217,7 @@ def _rebuild(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
         short["key_name"] = fresh.key_name
     if call.version >= 57:
         short["user_data"] = fresh.user_data
-    short["adminPass"] = wanted.text("adminPass") or servers.make_password()
+    short["adminPass"] = password
     return Reply(202, {"server": short}, {"location": f"{call.base_url}/compute/v2.1/servers/{row.id}"})
 
 

@@ -31,6 +31,7 @@ class Bootable:
     ramdisk: ImageRef | None
     kernel_args: str
     machine_type: str | None
+    demands_config_drive: bool = False
 
     def columns(self) -> dict[str, Any]:
         """As columns of a server's row."""
@@ -82,6 +83,7 @@ def bootable(tx: Tx, call: Call, image_id: Any, flavor: Flavor) -> Bootable:
         parts["ramdisk_id"],
         str(properties.get("os_command_line") or ""),
         properties.get("hw_machine_type"),
+        _demands_config_drive(properties),
     )
 
 
@@ -99,6 +101,14 @@ def find(tx: Tx, caller: Caller, image_id: str) -> Values | None:
         if tx.first(member) is not None:
             return row
     return None
+
+
+def _demands_config_drive(properties: Values) -> bool:
+    """Whether servers of the image have a config drive unasked. Raises: BadRequest."""
+    wish = properties.get("img_config_drive", "optional")
+    if wish not in ("optional", "mandatory"):
+        raise BadRequest(f"Image's config drive option '{wish}' is invalid", type="InvalidImageConfigDrive")
+    return bool(wish == "mandatory")
 
 
 def _usable(tx: Tx, caller: Caller, image_id: Any, what: str) -> Values:

@@ -79,7 +79,16 @@ def apply_report(tx: Tx, cloud: Cloud, host: str, report: ServerReport) -> None:
         vm_state, power_state = _SETTLED[report.state]
         if (row.vm_state, row.task_state, row.power_state) != (vm_state, None, power_state):
             launched = {} if row.launched_at else {"launched_at": history.moment(tx.now)}
-            set_server(tx, row.id, vm_state=vm_state, task_state=None, power_state=power_state, fault=None, **launched)
+            set_server(
+                tx,
+                row.id,
+                vm_state=vm_state,
+                task_state=None,
+                power_state=power_state,
+                fault=None,
+                injected=None,  # what was on the config drive alone is on it now
+                **launched,
+            )
             history.finish(tx, row.id)
     elif report.state == "building":
         if row.vm_state == "building" and row.task_state != "spawning":

@@ -25,6 +25,7 @@ from deuteron.api.call import Call, Reply
 from deuteron.api.compute import (
     access,
     bodies,
+    drives,
     flavors,
     history,
     images,
@@ -92,6 +93,7 @@ def create(call: Call, tx: Tx) -> Reply:
         )
     many = quotas.check_servers(tx, project_id, flavor, least, most)
     password = body.text("adminPass") or make_password()
+    files = drives.files_of(call, tx, body, project_id)
     common: dict[str, Any] = {
         "project_id": project_id,
         "user_id": call.caller.user_id,
@@ -110,6 +112,7 @@ def create(call: Call, tx: Tx) -> Reply:
         "reservation_id": "r-" + "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8)),
         "group_id": wish.group_id,
         **image.columns(),
+        **drives.columns(body.boolean("config_drive"), image.demands_config_drive, files, password),
     }
     hostname = _hostname(call, body)
     taken = placement.loads(tx)
@@ -275,6 +278,7 @@ def _insert(tx: Tx, values: dict[str, Any], host: str | None) -> None:
         "locked_reason": None,
         "fault": None,
         "progress": 0,
+        "state_reset": False,
         **values,
     }
     tx.execute(insert(servers), row)
@@ -283,15 +287,8 @@ def _insert(tx: Tx, values: dict[str, Any], host: str | None) -> None:
 
 def _refuse_not_built(call: Call, body: Body) -> None:
     """Refuse what this cloud cannot do, by name, rather than ignore it."""
-    if "personality" in body and call.version >= 57:
+    if "personality" in body and call.version > drives.LAST_WITH_FILES:
         raise invalid("server", body.raw, "Additional properties are not allowed ('personality' was unexpected)")
-    if body.raw.get("personality"):
-        raise BadRequest("Injecting files is not available in this cloud; give user_data.", type="HTTPBadRequest")
-    if "config_drive" in body and body.raw["config_drive"] is not None and body.boolean("config_drive"):
-        raise BadRequest(
-            "A config drive is not available in this cloud; the metadata service at 169.254.169.254 has the same data.",
-            type="HTTPBadRequest",
-        )
     if body.raw.get("trusted_image_certificates"):
         raise BadRequest("Certified images are not available in this cloud.", type="HTTPBadRequest")
     if body.raw.get("block_device_mapping"):

@@ -141,7 +141,7 @@ def _detail(call: Call, row: ServerRow, found: Plugged, seen: Rights, alive: dic
         "accessIPv6": row.access_ipv6,
         "OS-DCF:diskConfig": row.disk_config,
         "OS-EXT-AZ:availability_zone": ZONE if row.host else row.availability_zone or "",
-        "config_drive": "",
+        "config_drive": "True" if row.config_drive else "",
         "key_name": row.key_name,
         "OS-SRV-USG:launched_at": row.launched_at,
         "OS-SRV-USG:terminated_at": None,

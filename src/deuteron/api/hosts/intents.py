@@ -722,6 +722,7 @@ def _servers(tx: Tx, cloud: Cloud, host: str, ids: Collection[str]) -> Iterator[
             reboot_kind=row.reboot_kind,
             build_generation=row.build_generation,
             machine_type=row.machine_type,
+            config_drive=bool(row.config_drive),
         )
 
 

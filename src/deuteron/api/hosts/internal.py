@@ -1,9 +1,9 @@
-"""What is served over HTTP on the Unix socket only: to agents, image data and the answers of the metadata service;
-to the cloud's owner, how a host differs from what it should be (`deuteron diff`).
+"""What is served over HTTP on the Unix socket only: to agents, image data, the answers of the metadata service and what
+is on config drives; to the cloud's owner, how a host differs from what it should be (`deuteron diff`).
 
 Every request carries a host's token, as the WebSocket does. Agents have their own; the owner reads it in `cloud.json`.
-A host is told what it needs for what runs on it and nothing else: the images of its own servers, and the metadata of
-guests behind its own routers and DHCP servers.
+A host is told what it needs for what runs on it and nothing else: the images and config drives of its own servers, and
+the metadata of guests behind its own routers and DHCP servers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 from sqlalchemy import Text, func, or_, select, type_coerce
 
 from deuteron.api.call import Call, Mode, Reply, Route
-from deuteron.api.hosts import metadata
+from deuteron.api.hosts import config_drive, metadata
 from deuteron.api.hosts.hub import authorized, host_of
 from deuteron.api.image.files import open_image
 from deuteron.model.errors import ApiError, NotFound, Unauthorized
@@ -40,6 +40,7 @@ class SERVICE:  # the name `main` looks for
         return (
             Route("GET", "/images/{id}/file", _image, Mode.ASYNC, auth=False),
             Route("GET", "/metadata/{rest...}", metadata.answer, auth=False),
+            Route("GET", "/servers/{id}/config-drive", config_drive.answer, auth=False),
             Route("GET", "/hosts/{host}/diff", _difference, Mode.ASYNC, auth=False),
         )
 

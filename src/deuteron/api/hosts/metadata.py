@@ -45,11 +45,11 @@ from deuteron.store.network_tables import (
 )
 from deuteron.store.query import Values
 
-_EC2: Final = (
+EC2_VERSIONS: Final = (
     "1.0", "2007-01-19", "2007-03-01", "2007-08-29", "2007-10-10", "2007-12-15", "2008-02-01", "2008-09-01",
     "2009-04-04",
 )  # fmt: skip
-_OPENSTACK: Final = (
+OPENSTACK_VERSIONS: Final = (
     "2012-08-10", "2013-04-04", "2013-10-17", "2015-10-15", "2016-06-30", "2016-10-06", "2017-02-22", "2018-08-27",
     "2020-10-14",
 )  # fmt: skip
@@ -81,15 +81,15 @@ def answer(call: Call, tx: Tx) -> Reply:
     """GET /internal/metadata/…. Raises: NotFound for a path that is not there, or a guest nobody knows."""
     path = [part for part in call.params["rest"].split("/") if part]
     if not path:
-        return _lines([*_EC2, "latest"])
+        return _lines([*EC2_VERSIONS, "latest"])
     if path == ["openstack"]:
-        return _lines([*_OPENSTACK, "latest"])
+        return _lines([*OPENSTACK_VERSIONS, "latest"])
     subject = _subject(call, tx)
     if path[0] == "openstack":
         return _openstack(tx, subject, path[1:])
-    if path[0] not in (*_EC2, "latest"):
+    if path[0] not in (*EC2_VERSIONS, "latest"):
         raise _unknown(path)
-    node: Any = {"meta-data": _tree(tx, subject)}
+    node: Any = {"meta-data": ec2_tree(tx, subject)}
     if subject.user_data is not None:
         node["user-data"] = subject.user_data
     return _walk(node, path[1:], path)
@@ -131,8 +131,13 @@ def _subject(call: Call, tx: Tx) -> Subject:
     nics = [] if row is None else msgspec.convert(row.nics or [], list[Nic])
     if port is None or row is None or all(nic.port_id != port.id for nic in nics):
         raise NotFound(f"no server has address {address} there")
+    return subject_of(call, tx, row)
+
+
+def subject_of(call: Call, tx: Tx, row: Any) -> Subject:
+    """The server of a row of `servers`."""
     found = {port["id"]: port for port in query.rows(tx, ports, ports.c["device_id"] == row.id)}
-    plugged = [found[nic.port_id] for nic in nics if nic.port_id in found]
+    plugged = [found[nic.port_id] for nic in msgspec.convert(row.nics or [], list[Nic]) if nic.port_id in found]
     return Subject(row, msgspec.convert(row.flavor, Flavor), plugged, call.cloud.settings.dns_domain)
 
 
@@ -147,7 +152,8 @@ class _Named(dict[str, Any]):
         self.label = label
 
 
-def _tree(tx: Tx, subject: Subject) -> dict[str, Any]:
+def ec2_tree(tx: Tx, subject: Subject) -> dict[str, Any]:
+    """What EC2 calls meta-data: names to texts, or to further names."""
     row = subject.row
     fixed = [ip["ip_address"] for port in subject.ports for ip in port["fixed_ips"] if ":" not in ip["ip_address"]]
     port_ids = [port["id"] for port in subject.ports]
@@ -181,7 +187,7 @@ def _tree(tx: Tx, subject: Subject) -> dict[str, Any]:
         "public-hostname": subject.fqdn,
         "public-ipv4": public or "",
         "reservation-id": row.reservation_id,
-        "security-groups": "\n".join(names),
+        "security-groups": names,
     }
     if row.key_data:
         tree["public-keys"] = {"0": _Named(f"0={row.key_name}", {"openssh-key": row.key_data})}
@@ -201,6 +207,8 @@ def _walk(node: Any, path: list[str], whole: list[str]) -> Reply:
         return Reply(200, node, {}, _BYTES)
     if isinstance(node, str):
         return Reply(200, node.encode(), {}, _TEXT)
+    if isinstance(node, list):
+        return _lines(node)
     return _lines(
         [
             child.label if isinstance(child, _Named) else f"{name}/" if isinstance(child, dict) else name
@@ -218,23 +226,33 @@ def _short(prefix: str, id: str | None) -> str:
 
 
 def _openstack(tx: Tx, subject: Subject, path: list[str]) -> Reply:
-    if path[0] not in (*_OPENSTACK, "latest"):
+    if path[0] not in (*OPENSTACK_VERSIONS, "latest"):
         raise _unknown(["openstack", *path])
-    documents: dict[str, Any] = {"meta_data.json": _meta_data, "network_data.json": _network_data}
-    names = ["meta_data.json", *(["user_data"] if subject.user_data is not None else []), "password"]
-    names += ["vendor_data.json", "network_data.json", "vendor_data2.json"]
+    names = document_names(subject)
     if len(path) == 1:
         return _lines(names)
     name = path[1]
     if len(path) > 2 or name not in names:
         raise _unknown(["openstack", *path])
-    if name in documents:
-        return Reply(200, msgspec.json.encode(documents[name](tx, subject)), {}, "application/json")
+    kind = _BYTES if name == "user_data" else _TEXT if name == "password" else "application/json"
+    return Reply(200, document(tx, subject, name), {}, kind)
+
+
+def document_names(subject: Subject) -> list[str]:
+    """The documents of each version below /openstack, in the order of Nova's list."""
+    names = ["meta_data.json", *(["user_data"] if subject.user_data is not None else []), "password"]
+    return [*names, "vendor_data.json", "network_data.json", "vendor_data2.json"]
+
+
+def document(tx: Tx, subject: Subject, name: str, more: dict[str, Any] | None = None) -> bytes:
+    """One of `document_names`; `more` is what its meta_data.json says beyond that of every server."""
+    if name == "meta_data.json":
+        return msgspec.json.encode({**_meta_data(tx, subject), **(more or {})})
+    if name == "network_data.json":
+        return msgspec.json.encode(_network_data(tx, subject))
     if name == "user_data":
-        return Reply(200, subject.user_data, {}, _BYTES)
-    if name == "password":
-        return Reply(200, b"", {}, _TEXT)
-    return Reply(200, b"{}", {}, "application/json")
+        return subject.user_data or b""
+    return b"" if name == "password" else b"{}"
 
 
 def _meta_data(tx: Tx, subject: Subject) -> dict[str, Any]:
@@ -254,7 +272,7 @@ def _meta_data(tx: Tx, subject: Subject) -> dict[str, Any]:
         document["meta"] = row.metadata
     if row.key_data:
         document["public_keys"] = {row.key_name: row.key_data}
-        document["keys"] = [{"name": row.key_name, "type": "ssh", "data": row.key_data}]
+        document["keys"] = [{"name": row.key_name, "type": row.key_type or "ssh", "data": row.key_data}]
     return document
 
 
