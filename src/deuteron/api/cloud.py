@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from deuteron.api.operator import Operator, read_operator
 from deuteron.store.database import Database
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Settings(msgspec.Struct, frozen=True):
     token_expiration_s: int = 24 * 3600
     dataplane: str = "ovs"
     dns_domain: str = "openstacklocal"
+    operator: Operator = Operator()
 
     def __repr__(self) -> str:
         return f"Settings(state_dir={self.state_dir!r}, port={self.port})"
@@ -82,5 +84,9 @@ class Cloud:
 
 
 def load_settings(path: Path) -> Settings:
-    """Raises: OSError; msgspec.ValidationError naming the field."""
-    return msgspec.json.decode(path.read_bytes(), type=Settings)
+    """`api.json`, with what the operator set.
+
+    Raises: OSError; msgspec.ValidationError naming the field; BadOperatorFile.
+    """
+    settings = msgspec.json.decode(path.read_bytes(), type=Settings)
+    return msgspec.structs.replace(settings, operator=read_operator(Path(settings.state_dir)))

@@ -27,6 +27,7 @@ from deuteron.api.cloud import Cloud, Settings, load_settings
 from deuteron.api.hosts import internal
 from deuteron.api.hosts.hub import Hub
 from deuteron.api.identity.tokens import Tokens
+from deuteron.api.operator import BadOperatorFile
 from deuteron.api.policy import Policy
 from deuteron.api.root import Root
 from deuteron.api.wire import BoundedHttp, Idle
@@ -83,7 +84,7 @@ def main(settings_path: Path, debug: bool) -> None:
         settings = load_settings(settings_path)
         cloud, app = build(settings)
         uvloop.run(_serve(settings, cloud, app))
-    except (NewerSchema, OSError, DBAPIError) as error:
+    except (NewerSchema, BadOperatorFile, OSError, DBAPIError) as error:
         # The last line of the log is what `deuteron up` shows; who wants the place in the program has the traceback.
         log.error("cannot serve", exc_info=error)
         raise click.ClickException(_in_words(error)) from None

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deuteron.api.image.files import open_image
+from deuteron.api.operator import BadOperatorFile, read_operator
 from deuteron.model.errors import Conflict, NotFound
 from tests.unit.api_identity.harness import Answer, Kit, make_kit
 from tests.unit.api_image.test_inspect import qcow2
@@ -38,6 +41,17 @@ def names(client: Kit, query: str = "") -> list[str]:
 
 def files(kit: Kit) -> list[str]:
     return sorted(os.listdir(Path(kit.cloud.settings.state_dir) / "images"))
+
+
+@contextmanager
+def kit_with(tmp_path: Path, operator: str) -> Iterator[Kit]:
+    """A cloud whose operator wrote this `operator.toml`."""
+    (tmp_path / "operator.toml").write_text(operator)
+    kit = make_kit(tmp_path, operator=read_operator(tmp_path))
+    try:
+        yield kit
+    finally:
+        kit.cloud.database.close()
 
 
 def test_the_versions_are_300_at_the_root_and_200_below(kit: Kit) -> None:
@@ -420,3 +434,61 @@ def test_schemas_and_discovery_say_what_is_there(demo: Kit) -> None:
     assert demo.request("GET", "/image/v2/schemas/members").status == 200
     assert demo.request("GET", "/image/v2/info/import").json["import-methods"]["value"] == []
     assert demo.request("GET", "/image/v2/info/stores").status == 404
+
+
+def test_what_glance_keeps_for_itself_is_reserved(kit: Kit, demo: Kit) -> None:
+    body = {"name": "i", "disk_format": "raw", "container_format": "bare", "os_glance_anything": "x"}
+    assert demo.request("POST", "/image/v2/images", body).status == 403
+    image = make(demo)
+    for verb in ("add", "replace", "remove"):
+        patch = [{"op": verb, "path": "/os_glance_importing_to_stores", "value": "x"}]
+        answer = demo.request("PATCH", f"/image/v2/images/{image['id']}", patch, headers=PATCH)
+        assert (answer.status, "is reserved" in answer.text) == (403, True)
+
+
+def test_a_project_has_only_so_many_images_and_so_much_data(tmp_path: Path) -> None:
+    with kit_with(tmp_path, "[image]\nimage_count_total = 3\nimage_size_total = 1\n") as kit:
+        demo, admin = kit.as_user("demo", "demo"), kit.as_user()
+        first, second = make(demo), make(demo)
+        assert upload(demo, first["id"], b"x").status == 204
+        answer = upload(demo, second["id"], b"x")
+        assert (answer.status, "image_size_total is over limit of 1" in answer.text) == (413, True)
+        assert demo.request("GET", f"/image/v2/images/{second['id']}").json["status"] == "queued"
+        make(demo)
+        body = {"name": "i", "disk_format": "raw", "container_format": "bare"}
+        answer = demo.request("POST", "/image/v2/images", body)
+        assert (answer.status, "image_count_total is over limit of 3" in answer.text) == (413, True)
+        assert admin.request("POST", "/image/v2/images", body).status == 201
+
+
+def test_uploads_at_once_are_counted(tmp_path: Path) -> None:
+    with kit_with(tmp_path, "[image]\nimage_count_uploading = 0\n") as kit:
+        demo = kit.as_user("demo", "demo")
+        answer = upload(demo, make(demo)["id"], b"x")
+        assert (answer.status, "image_count_uploading" in answer.text) == (413, True)
+
+
+def test_an_operator_may_take_data_of_another_format_than_declared_which_cannot_be_booted(tmp_path: Path) -> None:
+    with kit_with(tmp_path, "[image]\nrequire_image_format_match = false\n") as kit:
+        demo = kit.as_user("demo", "demo")
+        image = make(demo)
+        assert upload(demo, image["id"], qcow2()).status == 204
+        assert demo.request("GET", f"/image/v2/images/{image['id']}").json["status"] == "active"
+        with kit.cloud.database.read() as tx, pytest.raises(Conflict):
+            open_image(kit.cloud, tx, image["id"])
+        backed = make(demo, disk_format="qcow2")
+        assert upload(demo, backed["id"], qcow2(backing=b"/etc/passwd")).status == 415
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[image]\nimage_count = 3\n", "image_count"),
+        ("[image]\nimage_count_total = 'x'\n", "image_count_total"),
+        ("[", ""),
+    ],
+)
+def test_what_an_operator_sets_wrong_is_named(tmp_path: Path, text: str, named: str) -> None:
+    (tmp_path / "operator.toml").write_text(text)
+    with pytest.raises(BadOperatorFile, match=f"operator.toml.*{named}"):
+        read_operator(tmp_path)

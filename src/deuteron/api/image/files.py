@@ -26,9 +26,11 @@ from sqlalchemy import select, update
 
 from deuteron.api.call import Call, Reply
 from deuteron.api.cloud import Cloud, Settings
+from deuteron.api.image import limits
 from deuteron.api.image.images import find, moment, remove_image, target, visible_image
-from deuteron.api.image.inspect import Inspection, Refused, inspect_image
+from deuteron.api.image.inspect import Inspection, Refused, inspect_image, is_accepted_as
 from deuteron.api.image.policies import require
+from deuteron.api.operator import ImageOptions
 from deuteron.model.codecs import whole_number
 from deuteron.model.errors import (
     ApiError,
@@ -83,7 +85,10 @@ def open_image(cloud: Cloud, tx: Tx, image_id: str) -> tuple[Path, int, str]:
     if row.status not in _WITH_DATA:
         raise NotFound(f"image {image_id} has no data: its status is {row.status}")
     if not row.is_inspected:
-        raise Conflict(f"image {image_id} cannot be booted: its container format is {row.container_format}")
+        raise Conflict(
+            f"image {image_id} cannot be booted: its container format is {row.container_format}, "
+            f"and its content was not found to be {row.disk_format}"
+        )
     return images_dir(cloud.settings) / row.id, row.size, row.sha256
 
 
@@ -105,7 +110,7 @@ async def upload(call: Call) -> Reply:
     store = call.cloud.database
     try:
         received = await _receive(call, temporary)
-        result = await asyncio.to_thread(_settle, temporary, declared)
+        result = await asyncio.to_thread(_settle, temporary, declared, call.cloud.settings.operator.image)
         await asyncio.to_thread(_rename, temporary, final)
         # Shielded: once it is queued it happens, even if this task is cancelled.
         await asyncio.shield(asyncio.wrap_future(store.submit(lambda tx: _finish(tx, declared, received, result))))
@@ -255,19 +260,26 @@ def _begin(call: Call, tx: Tx, image_id: str) -> Declared:
     missing = [name for name in ("disk_format", "container_format") if row._mapping[name] is None]
     if missing:
         raise BadRequest(f"Properties {', '.join(missing)} must be set prior to saving data.")
+    limits.check_upload(tx, call.cloud.settings.operator.image, row.owner)
     ImageId().decode(row.id)
     tx.execute(update(images).where(images.c.id == row.id).values(status="saving", updated_at=moment(tx)))
     tx.changed("image", row.id)
     return Declared(row.id, row.disk_format, row.container_format)
 
 
-def _settle(path: Path, declared: Declared) -> Inspection | None:
-    """Inspect the file; None for a container that is not looked into. Raises: Unsupported."""
+def _settle(path: Path, declared: Declared, options: ImageOptions) -> Inspection | None:
+    """Inspect the file; None for a container that is not looked into, or a format that need not be the declared one.
+
+    Raises: Unsupported.
+    """
     if declared.container_format not in _PLAIN_CONTAINERS:
         return None
     try:
         with path.open("rb") as file:
-            return inspect_image(file, declared.disk_format)
+            if options.require_image_format_match:
+                return inspect_image(file, declared.disk_format)
+            found = inspect_image(file, None)
+            return found if is_accepted_as(found.format, declared.disk_format) else None
     except Refused as error:
         raise Unsupported(f"Image {declared.id} is refused: {error}") from None
 

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 from sqlalchemy import Row, delete, or_, select, update
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.image import filters, patches
+from deuteron.api.image import filters, limits, patches
 from deuteron.api.image.policies import require
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import Invalid
@@ -45,7 +45,9 @@ READ_ONLY = frozenset(
         "next",
     }
 )
-RESERVED = frozenset({"deleted", "deleted_at", "is_public", "location", "locations", "stores", "os_glance_stage_host"})
+RESERVED = frozenset({"deleted", "deleted_at", "is_public", "location", "locations", "stores"})
+RESERVED_PREFIX = "os_glance_"
+"""Glance keeps its own notes in properties of such names."""
 
 
 def list_images(call: Call, tx: Tx) -> Reply:
@@ -92,6 +94,7 @@ def create_image(call: Call, tx: Tx) -> Reply:
         raise Forbidden(f"You are not permitted to create images owned by '{owner}'.", type="Forbidden")
     require(call, "add_image", {"project_id": owner, "owner": owner})
     _require_visibility(call, values["visibility"], {"project_id": owner})
+    limits.check_count(tx, call.cloud.settings.operator.image, owner)
     id = values["id"] or str(uuid.uuid4())
     if tx.first(select(images.c.id).where(images.c.id == id)) is not None:
         raise Conflict(f"Image ID {id} already exists!")
@@ -120,7 +123,7 @@ def read_body(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     for name, value in body.items():
         if name in READ_ONLY:
             raise Forbidden(f"Attribute '{name}' is read-only.", type="Forbidden")
-        if name in RESERVED:
+        if name in RESERVED or name.startswith(RESERVED_PREFIX):
             raise Forbidden(f"Attribute '{name}' is reserved.", type="Forbidden")
         if name in IMAGE.by_name:
             if value is None and name == "id":

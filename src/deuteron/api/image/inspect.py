@@ -63,13 +63,18 @@ def inspect_bytes(
 ) -> Inspection:
     """As `inspect_image`, for anything that can be read at an offset."""
     found = detect(read, size)
-    if declared is not None and found not in _ACCEPTED.get(declared, frozenset({declared})):
+    if declared is not None and not is_accepted_as(found, declared):
         raise Refused(f"the image is declared as {declared}, its content is {found}")
     check = _CHECKS.get(found)
     virtual_size = check(read, size) if check is not None else size
     if virtual_size > max_virtual_bytes:
         raise Refused(f"the virtual size of {virtual_size} bytes is larger than the {max_virtual_bytes} accepted")
     return Inspection(found, virtual_size)
+
+
+def is_accepted_as(found: str, declared: str) -> bool:
+    """Whether content of the format `found` may be called `declared`."""
+    return found in _ACCEPTED.get(declared, frozenset({declared}))
 
 
 def detect(read: Read, size: int) -> str:

@@ -28,6 +28,7 @@ _FIXED = frozenset(
     }
 )  # fmt: skip
 _RESERVED = frozenset({"deleted", "deleted_at", "is_public", "location", "locations", "stores"})
+_RESERVED_PREFIX = "os_glance_"
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def _change(item: Any, *, old_form: bool) -> Change:
         raise BadRequest(f"Invalid JSON pointer for this resource: '{path}'")
     if parts[0] in _FIXED:
         raise Forbidden(f"Attribute '{parts[0]}' is read-only.", type="Forbidden")
-    if parts[0] in _RESERVED:
+    if parts[0] in _RESERVED or parts[0].startswith(_RESERVED_PREFIX):
         raise Forbidden(f"Attribute '{parts[0]}' is reserved.", type="Forbidden")
     return Change(verb, parts[0], tuple(parts[1:]), item.get("value"))
 
