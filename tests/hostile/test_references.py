@@ -181,6 +181,22 @@ def test_a_shared_network_is_used_not_owned(world: World, mallory: Person, hers:
     assert not [name for name in shown[0] if name in ("binding:host_id", "binding:profile", "binding:vif_details")]
 
 
+def test_a_port_does_not_lose_its_security_by_having_been_a_routers(world: World, mallory: Person) -> None:
+    """Who may not switch off anti-spoofing in one request may not in three."""
+    net = world.admin.create(f"{NET}/networks", "network", name="green", shared=True)["id"]
+    world.admin.create(f"{NET}/subnets", "subnet", network_id=net, ip_version=4, cidr="10.67.0.0/24")
+    port = mallory.create(f"{NET}/ports", "port", network_id=net)
+    router = mallory.create(f"{NET}/routers", "router", name="detour")["id"]
+    path = f"{NET}/ports/{port['id']}"
+    mallory.expect("PUT", f"{NET}/routers/{router}/add_router_interface", {"port_id": port["id"]})
+    for values in ({"device_owner": "", "device_id": ""}, {"device_owner": ""}, {"device_id": ""}):
+        assert "UnsupportedPortDeviceOwner" in refused(mallory, "PUT", path, {"port": values}, (409,))
+    # Not even an administrator who lets go of it makes it more than it was.
+    world.admin.expect("PUT", path, {"port": {"device_owner": "", "device_id": ""}})
+    (shown,) = mallory.get(f"{NET}/ports?id={port['id']}")["ports"]
+    assert (shown["port_security_enabled"], shown["security_groups"]) == (True, port["security_groups"])
+
+
 def test_a_port_cannot_name_itself_an_interface_of_another_router(
     mallory: Person, his: dict[str, str], hers: dict[str, str]
 ) -> None:

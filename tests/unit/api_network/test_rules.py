@@ -10,7 +10,7 @@ import pytest
 from deuteron.api.network import ports as port_rules
 from deuteron.model.network import RESOURCES
 from deuteron.store import slots
-from tests.unit.api_network.harness import HOST, ZERO, Client, cloud_in
+from tests.unit.api_network.harness import DEMO, HOST, ZERO, Client, cloud_in
 
 ODD: tuple[Any, ...] = (
     None, True, 0, -1, 2**70, 1.5, "", "x", "\x00", "\ud83d\ude00", "a" * 300, "10.0.0.0/8", "fd00::1",
@@ -98,7 +98,11 @@ def test_a_router_joins_by_port_and_its_routes_hold_the_interface(client: Client
     path = f"/v2.0/routers/{router['id']}"
     client.put(f"{path}/add_router_interface", {"port_id": port["id"]}, "demo")
     shown = client.get(f"/v2.0/ports/{port['id']}")["port"]
-    assert (shown["device_owner"], shown["security_groups"]) == ("network:router_interface", [])
+    assert (shown["device_owner"], shown["device_id"]) == ("network:router_interface", router["id"])
+    assert (shown["port_security_enabled"], shown["security_groups"]) == (True, port["security_groups"])
+    for taken in ({"device_owner": ""}, {"device_id": ""}, {"device_owner": "compute:nova", "device_id": "x"}):
+        refused = client.call("PUT", f"/v2.0/ports/{port['id']}", {"port": taken}, "demo")
+        assert (refused.status, refused.error["type"]) == (409, "UnsupportedPortDeviceOwner")
     route = {"destination": "10.9.0.0/16", "nexthop": "10.0.0.9"}
     added = client.put(f"{path}/add_extraroutes", {"router": {"routes": [route]}}, "demo")
     assert added["router"]["routes"] == [route]
@@ -107,6 +111,29 @@ def test_a_router_joins_by_port_and_its_routes_hold_the_interface(client: Client
     client.put(f"{path}/remove_extraroutes", {"router": {"routes": [route]}}, "demo")
     client.put(f"{path}/remove_router_interface", {"subnet_id": subnet["id"]}, "demo")
     assert client.call("GET", f"/v2.0/ports/{port['id']}").status == 404
+
+
+def test_a_port_that_only_says_it_is_a_routers_is_nobodys(client: Client) -> None:
+    network = client.network()
+    for owner in ("network:router_interface", "network:router_gateway", "network:floatingip", "network:dhcp"):
+        port = client.port(network["id"], device_owner=owner, device_id="nothing", port_security_enabled=True)
+        assert port["port_security_enabled"] is False, "the cloud's own ports are not filtered"
+        changed = client.put(f"/v2.0/ports/{port['id']}", {"port": {"device_owner": "", "name": owner}}, "demo")
+        assert changed["port"]["device_owner"] == ""
+        client.put(f"/v2.0/ports/{port['id']}", {"port": {"device_owner": owner}}, "demo")
+        client.delete(f"/v2.0/ports/{port['id']}", "demo")
+
+
+def test_on_a_subnet_of_another_project_a_router_takes_an_address_that_anybody_could_get(client: Client) -> None:
+    network = client.network("admin", shared=True)
+    client.subnet(network["id"], "10.0.0.0/24", "admin")
+    gateway = client.port(network["id"], "admin", fixed_ips=[{"ip_address": "10.0.0.1"}], project_id=DEMO)
+    router = client.post("/v2.0/routers", {"router": {"name": "r"}}, "demo")["router"]
+    path = f"/v2.0/routers/{router['id']}/add_router_interface"
+    refused = client.call("PUT", path, {"port_id": gateway["id"]}, "demo")
+    assert (refused.status, refused.error["type"]) == (400, "BadRequest")
+    assert "out of the allocation pool" in refused.error["message"]
+    client.put(path, {"port_id": client.port(network["id"])["id"]}, "demo")
 
 
 def test_ipv6_subnets_of_one_network_share_the_routers_port(client: Client) -> None:

@@ -28,6 +28,7 @@ from deuteron.model.compute import (
     Nic,
 )
 from deuteron.model.intent import ServerReport
+from deuteron.store import query
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import ports
@@ -121,13 +122,26 @@ def finish_delete(tx: Tx, cloud: Cloud, row: ServerRow) -> None:
 
 
 def release_port(tx: Tx, cloud: Cloud, server_id: str, nic: Nic) -> None:
-    """Take a port from its server. One that was deleted or given to something else meanwhile is left alone."""
-    port = tx.first(select(ports.c["device_id"]).where(ports.c["id"] == nic.port_id))
-    if port is None or port.device_id != server_id:
+    """Take a port from its server. One that was deleted or given to something else meanwhile is left alone.
+
+    One that only says so keeps what it says and loses its host all the same: else whoever writes another `device_id`
+    on it keeps a port plugged in on a host, which only an administrator may ask for.
+    """
+    port = query.row_by_id(tx, ports, nic.port_id)
+    if port is None:
         return
-    if nic.owned:
+    if port["device_id"] != server_id:
+        if not network_ports.serves(tx, port) and not _is_plugged(tx, port["device_id"], nic.port_id):
+            network_ports.unbind_port(tx, cloud, nic.port_id)
+    elif nic.owned:
         network_ports.delete_port(tx, cloud, nic.port_id)
     else:
         network_ports.unbind_port(tx, cloud, nic.port_id)
         tx.execute(update(ports).where(ports.c["id"] == nic.port_id).values({"device_id": "", "device_owner": ""}))
         tx.changed("port", nic.port_id)
+
+
+def _is_plugged(tx: Tx, server_id: str, port_id: str) -> bool:
+    """Whether the port is an interface of this server."""
+    found = tx.scalar(select(servers.c["nics"]).where(servers.c["id"] == server_id))
+    return any(nic.port_id == port_id for nic in msgspec.convert(found or [], list[Nic]))

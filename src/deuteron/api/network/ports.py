@@ -34,7 +34,7 @@ MAC_PREFIX = "fa:16:3e"
 MAX_ADDRESS_PAIRS = 10
 
 _PROTECTED_OWNERS = frozenset({ROUTER_INTERFACE, ROUTER_GATEWAY, FLOATING})
-"""Ports that only their router or floating IP may delete."""
+"""Ports that only their router or floating IP may delete, as long as it is there."""
 
 _MAC_IN_USE = Prepared(
     select(table.c.id)
@@ -88,6 +88,7 @@ def update_port(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values, values
     merged = {**row, **new}
     if caller is not None and ("device_id" in new or "device_owner" in new):
         _refuse_foreign_router(tx, caller, merged["device_owner"], merged["device_id"])
+        _refuse_to_take_from_the_cloud(tx, caller, row, merged)
     if "mac_address" in new and new["mac_address"] != row["mac_address"]:
         if row["binding:vif_type"] not in ("unbound", "binding_failed"):
             raise faults.conflict(
@@ -143,12 +144,27 @@ def delete_port(tx: Tx, cloud: Cloud, port_id: str) -> None:
 
 def delete_by_user(tx: Tx, cloud: Cloud, caller: Caller, row: Values) -> None:
     """DELETE /ports/{id}. Raises: Conflict for a port that belongs to a router or a floating IP."""
-    if row["device_owner"] in _PROTECTED_OWNERS:
+    if serves(tx, row):
         raise faults.conflict(
             "ServicePortInUse",
             f"Port {row['id']} cannot be deleted directly via the port API: has device owner {row['device_owner']}.",
         )
     delete_port(tx, cloud, row["id"])
+
+
+def serves(tx: Tx, row: Values) -> bool:
+    """Whether the port is the interface or the gateway of a router that is there, or holds a floating IP's address.
+
+    Its `device_owner` alone does not say so: on its own network a project may write any.
+    """
+    owner, device = row["device_owner"], row["device_id"]
+    if owner == FLOATING:
+        return tx.first(select(floatingips.c.id).where(floatingips.c.floating_port_id == row["id"])) is not None
+    if owner == ROUTER_GATEWAY:
+        return bool(tx.scalar(select(routers.c.gateway_port_id).where(routers.c.id == device)) == row["id"])
+    if owner != ROUTER_INTERFACE:
+        return False
+    return tx.first(select(routers.c.id).where(routers.c.id == device)) is not None
 
 
 def bind_port(tx: Tx, cloud: Cloud, port_id: str, host: str) -> Values:
@@ -271,11 +287,32 @@ def _refuse_foreign_router(tx: Tx, caller: Caller, owner: str, device_id: str) -
         )
 
 
+def _refuse_to_take_from_the_cloud(tx: Tx, caller: Caller, row: Values, merged: Values) -> None:
+    """What a router, a floating IP or DHCP has is not made an ordinary port by writing another owner on it.
+
+    Such a port may have what its project may not ask for: the gateway's address, a place on a network host, no port
+    security. Only who owns it takes it away: `remove_router_interface` deletes it.
+
+    Raises: Conflict.
+    """
+    same = all(merged[name] == row[name] for name in ("device_owner", "device_id"))
+    if same or caller.is_admin or not row["device_owner"].startswith("network:"):
+        return
+    if row["binding:host_id"] or serves(tx, row):
+        raise faults.conflict(
+            "UnsupportedPortDeviceOwner",
+            f"Operation device owner update is not supported for device_owner {row['device_owner']} on port "
+            f"{row['id']}.",
+        )
+
+
 def _defaults(values: Values, network: Values, port_id: str, project_id: str, owner: str, mac: str) -> Values:
     secured = values.get("port_security_enabled")
-    if secured is None:
-        # Neutron trusts its own ports: no filter between a router or DHCP and the network.
-        secured = False if owner.startswith("network:") else bool(network["port_security_enabled"])
+    if owner.startswith("network:"):
+        # Neutron trusts its own ports, whatever is asked: no filter between a router or DHCP and the network.
+        secured = False
+    elif secured is None:
+        secured = bool(network["port_security_enabled"])
     return {
         "id": port_id,
         "name": values.get("name") or "",

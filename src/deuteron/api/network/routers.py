@@ -181,7 +181,8 @@ def _set_gateway(tx: Tx, cloud: Cloud, caller: Caller, row: Values, wanted: Valu
     if not network["router:external"]:
         raise faults.bad_request("router", f"Network {network['id']} is not an external network")
     present = row["external_gateway_info"]
-    snat = wanted.get("enable_snat", present["enable_snat"] if present else True)
+    # As in Neutron, who does not name it takes the default: nobody carries an administrator's choice elsewhere.
+    snat = wanted.get("enable_snat", True)
     if present is not None and present["network_id"] == network["id"]:
         port = find(tx, "port", row["gateway_port_id"])
         assert port is not None  # the router's row names it
@@ -318,23 +319,35 @@ def _add_by_port(tx: Tx, cloud: Cloud, caller: Caller, row: Values, port_id: str
         raise faults.bad_request("router", "Cannot have multiple IPv4 subnets on router port")
     for subnet in found:
         _refuse_overlap(tx, row, subnet)
+        _refuse_unpooled(caller, port, subnet)
     host = _host_of(tx, cloud, row)
-    port = ports.update_port(
-        tx,
-        cloud,
-        None,
-        port,
-        {
-            "device_id": row["id"],
-            "device_owner": ROUTER_INTERFACE,
-            "security_groups": [],
-            "allowed_address_pairs": [],
-            "port_security_enabled": False,
-            "binding:host_id": host,
-        },
-    )
+    # As in Neutron, groups and port security stay what they are: they filter no port of a router, and what the port
+    # is when it is no longer a router's must not depend on having been one.
+    values = {"device_id": row["id"], "device_owner": ROUTER_INTERFACE, "binding:host_id": host}
+    port = ports.update_port(tx, cloud, None, port, values)
     _settle(tx, row, host)
     return _interface_answer(row, port, list(subnets))
+
+
+def _refuse_unpooled(caller: Caller, port: Values, subnet: Values) -> None:
+    """On a subnet of another project, a router takes an address that anybody could get: not the gateway's.
+
+    Source: neutron/db/l3_db.py `_validate_port_in_range_or_admin`.
+    """
+    if caller.is_admin or subnet["project_id"] == caller.project_id:
+        return
+    pools = [
+        (ipaddress.ip_address(pool["start"]), ipaddress.ip_address(pool["end"])) for pool in subnet["allocation_pools"]
+    ]
+    for item in port["fixed_ips"]:
+        address = int(ipaddress.ip_address(item["ip_address"]))
+        pooled = any(int(low) <= address <= int(high) for low, high in pools)
+        if item["subnet_id"] == subnet["id"] and not pooled:
+            raise faults.bad_request(
+                "router",
+                f"Cannot add interface to router because specified port {port['id']} has an IP address out of the "
+                f"allocation pool of subnet {subnet['id']}, which is not owned by the project making the request",
+            )
 
 
 def _is_seen(tx: Tx, caller: Caller, subnet: Values) -> bool:
