@@ -89,9 +89,12 @@ _FALSE = frozenset({"false", "f", "no", "n", "off", "0"})
 @dataclass(frozen=True)
 class Boolean:
     strict: bool = False
+    nullable: bool = False
     column: str = "boolean"
 
     def decode(self, raw: Any) -> Any:
+        if raw is None and self.nullable:
+            return None
         if isinstance(raw, bool):
             return raw
         if not self.strict:
@@ -114,7 +117,7 @@ class Boolean:
         raise Invalid(f"'{text}' cannot be converted to boolean", text)
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "boolean"}
+        return {"type": ["boolean", "null"] if self.nullable else "boolean"}
 
 
 @dataclass(frozen=True)
@@ -247,9 +250,12 @@ class Cidr:
 
 @dataclass(frozen=True)
 class MacAddress:
+    nullable: bool = False
     column: str = "text"
 
     def decode(self, raw: Any) -> Any:
+        if raw is None and self.nullable:
+            return None
         if not isinstance(raw, str) or not re.fullmatch(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}", raw):
             raise Invalid(f"'{raw}' is not a valid MAC address", raw)
         return raw.lower().replace("-", ":")
@@ -258,7 +264,7 @@ class MacAddress:
         return text.lower().replace("-", ":")
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "string", "format": "mac"}
+        return {"type": ["string", "null"] if self.nullable else "string", "format": "mac"}
 
 
 @dataclass(frozen=True)

@@ -75,12 +75,14 @@ class Keyed:
 
 @dataclass(frozen=True)
 class NameServers:
-    """Addresses of DNS servers, none twice."""
+    """Addresses of DNS servers, none twice; null is no servers."""
 
     column: str = "json"
 
     def decode(self, raw: Any) -> Any:
         found: list[str] = []
+        if raw is None:
+            return found
         for address in _plain_list(raw):
             try:
                 text = str(ipaddress.ip_address(address if isinstance(address, str) else ""))
@@ -96,18 +98,20 @@ class NameServers:
         return text
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "array", "items": {"type": "string", "format": "ip"}, "uniqueItems": True}
+        return {"type": ["array", "null"], "items": {"type": "string", "format": "ip"}, "uniqueItems": True}
 
 
 @dataclass(frozen=True)
 class Routes:
-    """Routes as pairs of destination and next hop, none twice."""
+    """Routes as pairs of destination and next hop, none twice; null is no routes."""
 
     column: str = "json"
 
     def decode(self, raw: Any) -> Any:
         item = Keyed((("destination", ExactCidr()), ("nexthop", IpAddress())))
         result: list[dict[str, str]] = []
+        if raw is None:
+            return result
         for route in _plain_list(raw):
             decoded = item.decode(route)
             if decoded in result:
@@ -119,7 +123,8 @@ class Routes:
         return text
 
     def schema(self) -> dict[str, Any]:
-        return ListOf(Keyed((("destination", ExactCidr()), ("nexthop", IpAddress())))).schema()
+        routes = ListOf(Keyed((("destination", ExactCidr()), ("nexthop", IpAddress())))).schema()
+        return {**routes, "type": ["array", "null"]}
 
 
 @dataclass(frozen=True)
@@ -152,7 +157,7 @@ class FixedIps:
 
     def decode(self, raw: Any) -> Any:
         if raw is None:
-            return None
+            raise Invalid(f"Invalid data format for fixed IP: '{raw}'", raw)
         result: list[dict[str, str]] = []
         seen: set[str] = set()
         for item in _plain_list(raw):
@@ -203,6 +208,22 @@ class UuidList:
 
     def schema(self) -> dict[str, Any]:
         return ListOf(Uuid(), unique=True).schema()
+
+
+@dataclass(frozen=True)
+class ServiceTypes:
+    """Beginnings of device owners; null is none. Which ones there are, a rule of the subnet says."""
+
+    column: str = "json"
+
+    def decode(self, raw: Any) -> Any:
+        return [] if raw is None else ListOf(Text(255), unique=True).decode(raw)
+
+    def decode_filter(self, text: str) -> Any:
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return {**ListOf(Text(255), unique=True).schema(), "type": ["array", "null"]}
 
 
 @dataclass(frozen=True)
@@ -336,11 +357,11 @@ NETWORK = Resource(
         Attribute("is_default", Boolean(), "Whether it is the default external network.", default=False, create=True,
                   update=True, create_rule=ADMIN, update_rule=ADMIN),
         *STANDARD,
-        Attribute("provider:network_type", Text(32, nullable=True), "flat, local, vlan, vxlan, gre or geneve.",
+        Attribute("provider:network_type", Text(32), "flat, local, vlan, vxlan, gre or geneve.",
                   create=True, update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN),
-        Attribute("provider:physical_network", Text(64, nullable=True), "Which physical network carries it.",
+        Attribute("provider:physical_network", Text(64), "Which physical network carries it.",
                   create=True, update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN),
-        Attribute("provider:segmentation_id", Integer(nullable=True), "VLAN tag or tunnel id.", create=True,
+        Attribute("provider:segmentation_id", Integer(), "VLAN tag or tunnel id.", create=True,
                   update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN),
     ),
     indexes=(("project_id",), ("name",)),
@@ -375,8 +396,8 @@ SUBNET = Resource(
                   update=True, filter=False, sort=False),
         DESCRIPTION,
         Attribute("router:external", Boolean(), "Whether its network leads outside.", column="router_external"),
-        Attribute("service_types", ListOf(Text(255)), "Device owners it is kept for.", default=[], create=True,
-                  update=True, create_rule=ADMIN, update_rule=ADMIN, filter=False, sort=False),
+        Attribute("service_types", ServiceTypes(), "Device owners it is kept for.", default=[], create=True,
+                  update=True, filter=False, sort=False),
         *STANDARD,
         Attribute("prefixlen", Integer(0, 128), "Length of a prefix to take from the pool.", create=True, read=False,
                   stored=False),
@@ -410,8 +431,8 @@ PORT = Resource(
         Attribute("network_id", Uuid(), "Its network.", default=REQUIRED, create=True),
         PROJECT_ID,
         TENANT_ID,
-        Attribute("mac_address", MacAddress(), "Its MAC address; made unless given.", create=True, update=True,
-                  create_rule=NET_OWNER_MEMBER, update_rule=ADMIN),
+        Attribute("mac_address", MacAddress(nullable=True), "Its MAC address; made unless given.", create=True,
+                  update=True, create_rule=NET_OWNER_MEMBER, update_rule=ADMIN),
         ADMIN_STATE,
         STATUS,
         Attribute("device_id", Text(255), "What is plugged in.", default="", create=True, update=True),
@@ -460,10 +481,10 @@ ROUTER = Resource(
                   sort=False),
         DESCRIPTION,
         ZONES,
-        Attribute("distributed", Boolean(), "Whether it runs on every host.", default=False, create=True, update=True,
-                  create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN),
-        Attribute("ha", Boolean(), "Whether it runs on several hosts.", default=False, create=True, update=True,
-                  create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN),
+        Attribute("distributed", Boolean(nullable=True), "Whether it runs on every host.", default=False,
+                  create=True, update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN),
+        Attribute("ha", Boolean(nullable=True), "Whether it runs on several hosts.", default=False,
+                  create=True, update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN),
         ZONE_HINTS,
         Attribute("routes", Routes(), "Further routes.", default=[], update=True, filter=False, sort=False),
         Attribute("flavor_id", Uuid(nullable=True), "Its flavor."),
@@ -535,7 +556,7 @@ SECURITY_GROUP_RULE = Resource(
         Attribute("normalized_cidr", Cidr(nullable=True), "remote_ip_prefix without host bits."),
         Attribute("remote_group_id", Uuid(nullable=True), "A security group on the other side.", create=True),
         Attribute("belongs_to_default_sg", Boolean(), "Whether its group is the project's default."),
-        DESCRIPTION,
+        Attribute("description", Text(255), "Words for people.", default="", create=True),
         *STANDARD,
         TENANT_ID,
     ),
@@ -557,7 +578,7 @@ SUBNETPOOL = Resource(
         Attribute("default_prefixlen", Integer(0), "Prefix length of a subnet unless told.", create=True, update=True),
         Attribute("min_prefixlen", Integer(0), "Shortest prefix a subnet may ask for.", create=True, update=True),
         Attribute("max_prefixlen", Integer(0), "Longest prefix a subnet may ask for.", create=True, update=True),
-        Attribute("default_quota", Integer(0, nullable=True), "How much of it one project may take.", create=True,
+        Attribute("default_quota", Integer(0), "How much of it one project may take.", create=True,
                   update=True),
         Attribute("ip_version", Integer(), "4 or 6."),
         Attribute("address_scope_id", Uuid(nullable=True), "Its address scope.", create=True, update=True),

@@ -168,6 +168,28 @@ def test_a_floating_ip_goes_to_the_router_that_reaches_the_port(client: Client) 
     assert client.get(f"/v2.0/floatingips/{made['id']}", "demo")["floatingip"]["port_id"] is None
 
 
+def test_a_floating_ip_keeps_its_port_until_told(client: Client) -> None:
+    (public,) = client.get("/v2.0/networks?name=public")["networks"]
+    network = client.network()
+    subnet = client.subnet(network["id"], "10.0.0.0/24", enable_dhcp=False)
+    port = client.port(network["id"])["id"]
+    gateway = {"external_gateway_info": {"network_id": public["id"]}}
+    router = client.post("/v2.0/routers", {"router": gateway}, "demo")["router"]
+    client.put(f"/v2.0/routers/{router['id']}/add_router_interface", {"subnet_id": subnet["id"]}, "demo")
+    wanted = {"floatingip": {"floating_network_id": public["id"], "port_id": port}}
+    path = f"/v2.0/floatingips/{client.post('/v2.0/floatingips', wanted, 'demo')['floatingip']['id']}"
+    for body, kept in (
+        ({"description": "x"}, port),
+        ({"fixed_ip_address": None}, port),
+        ({"port_id": None}, None),
+        ({"port_id": port, "fixed_ip_address": None}, port),
+        ({}, None),
+    ):
+        assert client.put(path, {"floatingip": body}, "demo")["floatingip"]["port_id"] == kept, body
+    answer = client.call("PUT", path, {"floatingip": {"fixed_ip_address": "10.0.0.2"}}, "demo")
+    assert (answer.status, answer.error["type"]) == (400, "BadRequest")
+
+
 def test_subnets_from_a_pool_do_not_overlap(client: Client) -> None:
     body = {"name": "p", "prefixes": ["10.50.0.0/22"], "min_prefixlen": 24, "default_prefixlen": 24}
     pool = client.post("/v2.0/subnetpools", {"subnetpool": body}, "demo")["subnetpool"]

@@ -16,6 +16,7 @@ from deuteron.api.network import faults
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import Boolean, Integer, Invalid
 from deuteron.model.errors import ApiError
+from deuteron.model.network import Choice
 from deuteron.model.resource import REQUIRED, Attribute, Resource
 from deuteron.store.query import Values
 
@@ -93,7 +94,7 @@ def decode(attribute: Attribute, raw: Any) -> Any:
 def _refusal(attribute: Attribute, error: Invalid) -> ApiError:
     # What Neutron converts it refuses as InvalidInput, what it validates as HTTPBadRequest.
     if isinstance(attribute.codec, Boolean) or (
-        isinstance(attribute.codec, Integer) and error.reason.endswith("is not an integer")
+        isinstance(attribute.codec, Integer | Choice) and error.reason.endswith("is not an integer")
     ):
         return faults.invalid_input(error.reason)
     return faults.invalid_value(attribute.name, error.reason)
@@ -108,6 +109,8 @@ def _refuse_unknown(resource: Resource, body: Mapping[str, Any]) -> None:
 def _with_owner(body: Mapping[str, Any], caller: Caller) -> Values:
     """The body with `project_id` set, from `tenant_id` or the caller. Raises: BadRequest."""
     values = dict(body)
+    if None in (body.get("project_id", ""), body.get("tenant_id", "")):
+        raise faults.invalid_value("tenant_id", "'None' is not a valid string")
     project, tenant = values.get("project_id"), values.pop("tenant_id", None)
     if project is not None and tenant is not None and project != tenant:
         raise faults.http_bad_request("'project_id' and 'tenant_id' do not match")

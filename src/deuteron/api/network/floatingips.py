@@ -24,6 +24,7 @@ from deuteron.store.network_tables import floatingips, ip_allocations, routers, 
 from deuteron.store.network_tables import ports as ports_table
 from deuteron.store.query import Values
 
+_FIXED_WITHOUT_PORT = "fixed_ip_address cannot be specified without a port_id"
 _DETAILS = ("name", "network_id", "mac_address", "admin_state_up", "status", "device_id", "device_owner")
 
 
@@ -76,10 +77,16 @@ def create_floatingip(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> V
 
 
 def update_floatingip(tx: Tx, cloud: Cloud, caller: Caller, row: Values, values: Values) -> Values:
-    """The floating IP with `values` set; a null `port_id` disassociates. Raises: NotFound, BadRequest, Conflict."""
+    """The floating IP with `values` set; a null `port_id` disassociates, and so does an empty body.
+
+    Raises: NotFound, BadRequest, Conflict.
+    """
     values = dict(values)
-    if "port_id" in values or "fixed_ip_address" in values:
-        port_id = values.pop("port_id", row["port_id"] if "fixed_ip_address" in values else None)
+    if values.get("fixed_ip_address") is not None and values.get("port_id") is None:
+        raise faults.bad_request("floatingip", _FIXED_WITHOUT_PORT)
+    if not values or "port_id" in values or "fixed_ip_address" in values:
+        # A body that names nothing disassociates, as a null port does; one that names other things keeps the port.
+        port_id = values.pop("port_id", row["port_id"] if values else None)
         values.update(_association(tx, caller, row, port_id, values.pop("fixed_ip_address", None)))
         for router_id in {row["router_id"], values["router_id"]} - {None}:
             tx.changed("router", router_id)
@@ -141,7 +148,7 @@ def _association(tx: Tx, caller: Caller, row: Values, port_id: str | None, fixed
     """Where the floating IP leads: port, address inside, router. Raises: NotFound, BadRequest, Conflict."""
     if port_id is None:
         if fixed is not None:
-            raise faults.bad_request("floatingip", "fixed_ip_address cannot be specified without a port_id")
+            raise faults.bad_request("floatingip", _FIXED_WITHOUT_PORT)
         return {"port_id": None, "fixed_ip_address": None, "router_id": None, "status": "DOWN"}
     port = find(tx, "port", port_id)
     if port is None or not (caller.is_admin or port["project_id"] == caller.project_id):

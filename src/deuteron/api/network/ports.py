@@ -82,9 +82,10 @@ def create_port(tx: Tx, cloud: Cloud, caller: Caller | None, values: Values) -> 
 def update_port(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values, values: Values) -> Values:
     """The port with `values` set. Raises: as `create_port`."""
     new = dict(values)
-    for name in ("device_id", "device_owner", "binding:host_id"):
-        if name in new and new[name] is None:
-            new[name] = ""
+    if "binding:host_id" in new and new["binding:host_id"] is None:
+        new["binding:host_id"] = ""
+    if "mac_address" in new and new["mac_address"] is None:
+        new["mac_address"] = _mac(tx, row["network_id"], None)
     merged = {**row, **new}
     if caller is not None and ("device_id" in new or "device_owner" in new):
         _refuse_foreign_router(tx, caller, merged["device_owner"], merged["device_id"])
@@ -105,10 +106,8 @@ def update_port(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values, values
         new["binding:profile"] = {}
     if any(name in new for name in ("security_groups", "port_security_enabled", "allowed_address_pairs")):
         _update_security(tx, caller, row, new)
-    if new.get("fixed_ips") is not None:
+    if "fixed_ips" in new:
         new["fixed_ips"] = _replace_addresses(tx, caller, merged, row, new["fixed_ips"])
-    elif "fixed_ips" in new:
-        new["fixed_ips"] = _replace_addresses(tx, caller, merged, row, [])
     host = new.pop("binding:host_id", None)
     network = None
     if host is not None and host != row["binding:host_id"]:
@@ -334,7 +333,8 @@ def _defaults(values: Values, network: Values, port_id: str, project_id: str, ow
 
 
 def _set_security(tx: Tx, caller: Caller | None, row: Values, values: Values) -> None:
-    wanted = values.get("security_groups")
+    # A null is a list of none; the default group is for a body that does not name them.
+    wanted = values["security_groups"] or [] if "security_groups" in values else None
     if not row["port_security_enabled"]:
         _refuse_unsecured(bool(wanted), bool(row["allowed_address_pairs"]))
         row["security_groups"] = []

@@ -30,10 +30,12 @@ from deuteron.store.network_tables import subnets as subnets_table
 from deuteron.store.query import Values
 
 MAX_ROUTES = 30
+_PLACEMENT = ("ha", "distributed")
 
 
 def create_router(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Values:
     """A new router, with its gateway when one is asked for. Raises: NotFound, BadRequest, Conflict."""
+    values = {**values, **{name: bool(values.get(name)) for name in _PLACEMENT}}
     quotas.check(tx, "router", values["project_id"])
     refuse_unknown_zones(values.get("availability_zone_hints") or ())
     gateway = _gateway_request(values.pop("external_gateway_info", None))
@@ -47,7 +49,8 @@ def create_router(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Value
 
 def update_router(tx: Tx, cloud: Cloud, caller: Caller, row: Values, values: Values) -> Values:
     """The router with `values` set. Raises: NotFound, BadRequest, Conflict."""
-    values = dict(values)
+    # A null asks for what the router has.
+    values = {name: value for name, value in values.items() if name not in _PLACEMENT or value is not None}
     if "routes" in values:
         _check_routes(tx, row, values["routes"])
     if "external_gateway_info" in values:
@@ -136,6 +139,8 @@ def change_routes(tx: Tx, cloud: Cloud, caller: Caller, row: Values, routes: Any
     """Add routes to the router's, or take them away; returns its row. Raises: BadRequest."""
     attribute = ROUTER.by_name["routes"]
     try:
+        if routes is None:
+            raise Invalid("'None' is not a list")
         wanted = attribute.codec.decode(routes)
     except Invalid as error:
         raise faults.invalid_value("routes", error.reason) from None

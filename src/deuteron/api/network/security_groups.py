@@ -247,7 +247,7 @@ def _add_rule(tx: Tx, group: Values, values: Values) -> Values:
 
 def _decoded_rule(values: Values) -> Values:
     """The rule with its protocol, ports and prefix checked against each other. Raises: BadRequest."""
-    ethertype = {"ipv4": "IPv4", "ipv6": "IPv6"}.get(str(values.get("ethertype") or "IPv4").lower())
+    ethertype = {"ipv4": "IPv4", "ipv6": "IPv6"}.get(str(values.get("ethertype", "IPv4")).lower())
     if ethertype is None:
         raise faults.refused(
             "SecurityGroupRuleInvalidEtherType",

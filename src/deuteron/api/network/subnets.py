@@ -17,7 +17,7 @@ from deuteron.api.network import addresses, faults, ports, quotas, sight, subnet
 from deuteron.api.network.addresses import Address, Prefix
 from deuteron.api.network.kinds import ZONE, Kind, add, change, find, new_id, remove
 from deuteron.model.caller import Caller
-from deuteron.model.network import DHCP, FLOATING, ROUTER_INTERFACE, SUBNET
+from deuteron.model.network import COMPUTE_PREFIX, DHCP, FLOATING, ROUTER_INTERFACE, SUBNET
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import ip_allocations, networks
@@ -29,6 +29,8 @@ MAX_DNS_NAMESERVERS = 5
 MAX_HOST_ROUTES = 20
 _DHCP_PREFIXES = {4: 30, 6: 126}
 """Longest prefixes that leave room for a DHCP server. Source: neutron-lib, constants."""
+
+_OWNER_PREFIXES = ("network:", "neutron:", COMPUTE_PREFIX)
 
 Pools = list[tuple[Address, Address]]
 
@@ -47,6 +49,7 @@ def create_subnet(tx: Tx, cloud: Cloud, caller: Caller | None, values: Values) -
     _check_prefix(prefix, values["enable_dhcp"])
     _refuse_overlap(tx, network, prefix)
     _check_lists(values, prefix.version)
+    _check_service_types(values)
     gateway = _gateway(values, prefix)
     pools = _pools(values.get("allocation_pools"), prefix, gateway)
     row = add(
@@ -76,6 +79,7 @@ def update_subnet(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values, valu
     prefix = ipaddress.ip_network(row["cidr"])
     values = dict(values)
     _check_lists(values, prefix.version)
+    _check_service_types(values)
     if values.get("enable_dhcp") and not row["enable_dhcp"]:
         _check_prefix(prefix, True)
     if "gateway_ip" in values and values["gateway_ip"] != row["gateway_ip"]:
@@ -86,7 +90,8 @@ def update_subnet(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values, valu
     if "gateway_ip" in values or "allocation_pools" in values:
         text = values.get("gateway_ip", row["gateway_ip"])
         gateway = None if text is None else ipaddress.ip_address(text)
-        wanted = values["allocation_pools"] if "allocation_pools" in values else row["allocation_pools"]
+        # On a subnet that is there a null is a list of none, as Neutron reads it; on a new one it asks for the default.
+        wanted = (values["allocation_pools"] or []) if "allocation_pools" in values else row["allocation_pools"]
         pools = _pools(wanted, prefix, gateway)
         values["allocation_pools"] = [{"start": str(low), "end": str(high)} for low, high in pools]
         if values["allocation_pools"] != row["allocation_pools"]:
@@ -237,6 +242,15 @@ def _check_lists(values: Values, version: int) -> None:
         for name, part in (("destination", route["destination"].split("/")[0]), ("nexthop", route["nexthop"])):
             if ipaddress.ip_address(part).version != version:
                 raise faults.invalid_input(f"{name} '{route[name]}' does not match the ip_version '{version}'")
+
+
+def _check_service_types(values: Values) -> None:
+    """Source: neutron-lib, neutron_lib/api/validators/__init__.py `validate_subnet_service_types`."""
+    for word in values.get("service_types") or ():
+        if not word.startswith(_OWNER_PREFIXES):
+            raise faults.refused(
+                "InvalidSubnetServiceType", f"Subnet service type {word} does not correspond to a valid device owner."
+            )
 
 
 def _gateway(values: Values, prefix: Prefix) -> Address | None:

@@ -1,0 +1,289 @@
+"""What `null` means for each attribute that a body may carry: it clears, stands for the default, or is refused.
+
+The table is what Neutron 29 answered when each attribute of each resource was sent as null, once in a POST and once
+in a PUT of an object that had a value. Where Neutron answers 500 the table says what was chosen instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from deuteron.model.network import (
+    ADDRESS_SCOPE,
+    FLOATINGIP,
+    NETWORK,
+    PORT,
+    RBAC_POLICY,
+    RESOURCES,
+    ROUTER,
+    SECURITY_GROUP,
+    SECURITY_GROUP_RULE,
+    SUBNET,
+    SUBNETPOOL,
+)
+from deuteron.model.resource import Resource
+from tests.unit.api_network.harness import DEMO, HOST, Client
+
+HIDDEN, GIVEN, KEPT = object(), object(), object()
+"""An answer without the attribute; a value made by the cloud; the value that was there before."""
+
+TAKEN: dict[str, dict[str, tuple[Any, ...]]] = {
+    "network": {},
+    "subnet": {
+        "subnetpool_id": (None,),
+        "gateway_ip": (None, None),
+        "allocation_pools": ([{"start": "10.0.0.2", "end": "10.0.0.254"}], []),
+        "dns_nameservers": ([], []),
+        "host_routes": ([], []),
+        "ipv6_ra_mode": (None,),
+        "ipv6_address_mode": (None,),
+        "service_types": ([], []),  # PUT: Neutron 500
+    },
+    "port": {
+        "mac_address": (GIVEN, GIVEN),
+        "allowed_address_pairs": ([], []),
+        "extra_dhcp_opts": ([], KEPT),
+        "binding:host_id": ("", ""),
+        "binding:profile": ({}, {}),
+        "security_groups": ([], []),
+    },
+    "router": {
+        "external_gateway_info": (None, None),
+        "ha": (False, KEPT),
+        "distributed": (False, KEPT),
+        "routes": ([],),
+    },
+    "floatingip": {
+        "floating_ip_address": (GIVEN,),
+        "subnet_id": (HIDDEN,),
+        "port_id": (None, None),
+        "fixed_ip_address": (None, KEPT),
+    },
+    "security_group": {},
+    "security_group_rule": {
+        "remote_group_id": (None,),
+        "remote_ip_prefix": (None,),
+        "remote_address_group_id": (None,),
+        "protocol": (None,),
+        "port_range_min": (None,),
+        "port_range_max": (None,),
+    },
+    "subnetpool": {"address_scope_id": (None, None)},
+    "address_scope": {},
+    "rbac_policy": {},
+}
+"""What the answer shows after a null in a POST and in a PUT, of the two that the attribute may be in."""
+
+NAMED = {
+    ("subnet", "cidr"): "BadRequest",  # Neutron 500; read as a body that names none
+    ("security_group_rule", "ethertype"): "SecurityGroupRuleInvalidEtherType",
+}
+"""Refusals under a name of their own; all others are InvalidInput or HTTPBadRequest."""
+
+CONVERTED = frozenset({"boolean", "integer"})
+"""Kinds of values that Neutron converts, and refuses as InvalidInput; others are validated, and HTTPBadRequest."""
+
+
+@pytest.mark.parametrize("resource", RESOURCES, ids=lambda resource: resource.name)
+def test_a_null_in_a_post_means_what_neutron_says(client: Client, resource: Resource) -> None:
+    body, _ = _WORLDS[resource.name](client)
+    wrong = []
+    for attribute in resource.attributes:
+        if not attribute.create and attribute.name != "tenant_id":
+            continue
+        sent = {name: value for name, value in body().items() if name not in _REPLACED.get(attribute.name, ())}
+        answer = client.call("POST", f"/v2.0/{resource.collection}", {resource.name: {**sent, attribute.name: None}})
+        wanted = TAKEN[resource.name].get(attribute.name, (_refusal(resource, attribute.name),))[0]
+        if complaint := _differs(answer, resource, attribute.name, wanted, None):
+            wrong.append(complaint)
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("resource", RESOURCES, ids=lambda resource: resource.name)
+def test_a_null_in_a_put_means_what_neutron_says(client: Client, resource: Resource) -> None:
+    _, made = _WORLDS[resource.name](client)
+    wrong = []
+    for attribute in resource.attributes:
+        if not attribute.update:
+            continue
+        before = made()
+        path = f"/v2.0/{resource.collection}/{before['id']}"
+        answer = client.call("PUT", path, {resource.name: {attribute.name: None}})
+        wanted = TAKEN[resource.name].get(attribute.name, (_refusal(resource, attribute.name),))[-1]
+        if wanted is not KEPT and not isinstance(wanted, str) and wanted == before[attribute.name]:
+            wrong.append(f"{attribute.name}: the null has nothing to clear")
+        if complaint := _differs(answer, resource, attribute.name, wanted, before):
+            wrong.append(complaint)
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_table_names_only_what_is_declared() -> None:
+    declared = {
+        resource.name: {attribute.name for attribute in resource.attributes if attribute.create or attribute.update}
+        for resource in RESOURCES
+    }
+    assert TAKEN.keys() == declared.keys()
+    assert not {(kind, name) for kind, names in TAKEN.items() for name in names if name not in declared[kind]}
+
+
+class Refused(str):
+    """The type of the error that is expected."""
+
+
+_REPLACED = {"cidr": ("cidr",), "protocol": ("port_range_min", "port_range_max")}
+
+
+def _refusal(resource: Resource, name: str) -> Refused:
+    if (resource.name, name) in NAMED:
+        return Refused(NAMED[resource.name, name])
+    return Refused("InvalidInput" if resource.by_name[name].codec.column in CONVERTED else "HTTPBadRequest")
+
+
+def _differs(answer: Any, resource: Resource, name: str, wanted: Any, before: Any) -> str | None:
+    told = f"{name}: {answer.status} {answer.raw.decode()[:200]}"
+    if isinstance(wanted, Refused):
+        fine = answer.status == 400 and answer.error["type"] == wanted
+        return None if fine else f"{told}, {wanted} was expected"
+    if answer.status not in (200, 201):
+        return f"{told}, it was to be taken"
+    shown = answer.body[resource.name]
+    if wanted is HIDDEN:
+        return None if name not in shown else f"{told}, it was to be hidden"
+    if wanted is GIVEN:
+        return (
+            None if shown[name] and (before is None or shown[name] != before[name]) else f"{told}, it has no new value"
+        )
+    if wanted is KEPT:
+        wanted = before[name]
+    return None if shown[name] == wanted else f"{told}: {shown[name]!r} instead of {wanted!r}"
+
+
+# --- objects that have a value wherever they can -------------------------------------------------------------------
+
+World = tuple[Callable[[], dict[str, Any]], Callable[[], Any]]
+
+
+def _plain(resource: Resource, body: Callable[[], dict[str, Any]]) -> Callable[[Client], World]:
+    def world(client: Client) -> World:
+        return body, lambda: client.post(f"/v2.0/{resource.collection}", {resource.name: body()})[resource.name]
+
+    return world
+
+
+def _subnets(client: Client) -> World:
+    def body() -> dict[str, Any]:
+        network = client.network(user="admin")["id"]
+        return {"network_id": network, "cidr": "10.0.0.0/24", "ip_version": 4}
+
+    full = {
+        "dns_nameservers": ["10.0.0.8"],
+        "host_routes": [{"destination": "10.9.0.0/24", "nexthop": "10.0.0.9"}],
+        "service_types": ["compute:nova"],
+    }
+    return body, lambda: client.post("/v2.0/subnets", {"subnet": {**body(), **full}})["subnet"]
+
+
+def _ports(client: Client) -> World:
+    network = client.network(user="admin")["id"]
+    client.subnet(network, "10.0.0.0/16", user="admin")
+    group = client.post("/v2.0/security-groups", {"security_group": {"name": "g"}})["security_group"]["id"]
+
+    def made() -> Any:
+        full = {
+            "allowed_address_pairs": [{"ip_address": "10.0.0.99"}],
+            "extra_dhcp_opts": [{"opt_name": "mtu", "opt_value": "1400"}],
+            "binding:profile": {"note": "x"},
+            "security_groups": [group],
+        }
+        port = client.post("/v2.0/ports", {"port": {"network_id": network, **full}})["port"]
+        # A host that is not there: the port stays unbound, so that its MAC may still change.
+        return client.put(f"/v2.0/ports/{port['id']}", {"port": {"binding:host_id": f"not-{HOST}"}})["port"]
+
+    return lambda: {"network_id": network}, made
+
+
+def _routers(client: Client) -> World:
+    outside = client.get("/v2.0/networks?name=public")["networks"][0]["id"]
+
+    def made() -> Any:
+        network = client.network(user="admin")["id"]
+        subnet = client.subnet(network, "10.0.0.0/24", user="admin")["id"]
+        router = client.post("/v2.0/routers", {"router": {"external_gateway_info": {"network_id": outside}}})["router"]
+        client.put(f"/v2.0/routers/{router['id']}/add_router_interface", {"subnet_id": subnet})
+        routes = [{"destination": "10.9.0.0/24", "nexthop": "10.0.0.9"}]
+        return client.put(f"/v2.0/routers/{router['id']}", {"router": {"routes": routes}})["router"]
+
+    return lambda: {"name": "r"}, made
+
+
+def _floatingips(client: Client) -> World:
+    outside = client.get("/v2.0/networks?name=public")["networks"][0]["id"]
+    network = client.network(user="admin")["id"]
+    subnet = client.subnet(network, "10.0.0.0/24", user="admin")["id"]
+    router = client.post("/v2.0/routers", {"router": {"external_gateway_info": {"network_id": outside}}})["router"][
+        "id"
+    ]
+    client.put(f"/v2.0/routers/{router}/add_router_interface", {"subnet_id": subnet})
+
+    def made() -> Any:
+        port = client.port(network, user="admin")["id"]
+        body = {"floating_network_id": outside, "port_id": port}
+        return client.post("/v2.0/floatingips", {"floatingip": body})["floatingip"]
+
+    return lambda: {"floating_network_id": outside}, made
+
+
+def _rules(client: Client) -> World:
+    group = client.post("/v2.0/security-groups", {"security_group": {"name": "g"}})["security_group"]["id"]
+    numbers = iter(range(1, 100))
+
+    def body() -> dict[str, Any]:
+        # An ICMP type and code may each be null by themselves, ports may not.
+        return {"security_group_id": group, "direction": "ingress", "protocol": "icmp", "port_range_min": next(numbers)}
+
+    return body, lambda: client.post("/v2.0/security-group-rules", {"security_group_rule": body()})[
+        "security_group_rule"
+    ]
+
+
+def _pools(client: Client) -> World:
+    scope = client.post("/v2.0/address-scopes", {"address_scope": {"name": "s", "ip_version": 4}})["address_scope"][
+        "id"
+    ]
+    numbers = iter(range(1, 100))
+
+    def body() -> dict[str, Any]:
+        return {"name": "p", "prefixes": [f"10.{next(numbers)}.0.0/16"]}
+
+    return body, lambda: client.post("/v2.0/subnetpools", {"subnetpool": {**body(), "address_scope_id": scope}})[
+        "subnetpool"
+    ]
+
+
+def _policies(client: Client) -> World:
+    def body() -> dict[str, Any]:
+        return {
+            "object_type": "network",
+            "object_id": client.network()["id"],
+            "target_tenant": DEMO,
+            "action": "access_as_shared",
+        }
+
+    return body, lambda: client.post("/v2.0/rbac-policies", {"rbac_policy": body()})["rbac_policy"]
+
+
+_WORLDS: dict[str, Callable[[Client], World]] = {
+    NETWORK.name: _plain(NETWORK, lambda: {"name": "n"}),
+    SUBNET.name: _subnets,
+    PORT.name: _ports,
+    ROUTER.name: _routers,
+    FLOATINGIP.name: _floatingips,
+    SECURITY_GROUP.name: _plain(SECURITY_GROUP, lambda: {"name": "g"}),
+    SECURITY_GROUP_RULE.name: _rules,
+    SUBNETPOOL.name: _pools,
+    ADDRESS_SCOPE.name: _plain(ADDRESS_SCOPE, lambda: {"name": "s", "ip_version": 4}),
+    RBAC_POLICY.name: _policies,
+}
