@@ -24,7 +24,7 @@ import structlog
 from deuteron.agent.connection import Connection, Findings
 from deuteron.agent.intents import Key, is_wanted
 from deuteron.agent.metadata import MetadataProxy
-from deuteron.agent.statuses import Patience, is_removed, port_reports, router_reports, wired_ports
+from deuteron.agent.statuses import Patience, is_removed, port_reports, router_reports, unrealised, wired_ports
 from deuteron.agent.worker import Pass, Worker
 from deuteron.compute import ComputeDriver, ConsoleUnavailable, HostUse, NoHypervisor, open_compute
 from deuteron.model.intent import (
@@ -121,7 +121,7 @@ class Agent:
         before = self._last
         self._last = done
         is_same_intent = before is not None and before.intent is done.intent
-        if before is None or not is_same_intent or before.outcome.concerned != done.outcome.concerned:
+        if before is None or not is_same_intent or unrealised(before.outcome) != unrealised(done.outcome):
             self._sync_compute()
         self._report()
 

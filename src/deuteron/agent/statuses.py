@@ -1,11 +1,12 @@
 """What a pass means for the objects of the cloud: which ports and routers are realised, and why others are not.
 
-Pure functions of the intent, the plan and the outcome of a pass.
+Pure functions of the intent, the plan and the outcome of a pass. ERROR is said of what failed, with the reason.
+What was not tried yet is neither realised nor at fault: nothing is said of it, so a new port stays DOWN.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Generic, TypeVar
 
 from deuteron.model.intent import HostIntent, IntentPort, PortReport, RouterReport
@@ -19,7 +20,7 @@ _DEVICE_ID_LENGTH = 11
 
 
 def port_reports(intent: HostIntent, plan: HostPlan, outcome: Outcome) -> dict[str, PortReport]:
-    """The status of every port bound here.
+    """The status of every port bound here, but of those that were not tried yet.
 
     ACTIVE: its port on the switch, its device, its flows, and for DHCP and routers everything in their namespace
     are as wanted. DOWN: it, or its network, is administratively down, or nothing is wanted for it here.
@@ -34,8 +35,12 @@ def port_reports(intent: HostIntent, plan: HostPlan, outcome: Outcome) -> dict[s
         if row is None or network is None or not (port.admin_state_up and network.admin_state_up):
             reports[port.id] = PortReport(port.id, "DOWN")
             continue
-        reason = _reason(port, row, outcome)
-        reports[port.id] = PortReport(port.id, "ACTIVE") if reason is None else PortReport(port.id, "ERROR", reason)
+        concerns = _concerns(port, row)
+        fault = _fault(concerns, outcome)
+        if fault is not None:
+            reports[port.id] = PortReport(port.id, "ERROR", fault)
+        elif not _is_awaited(concerns, outcome):
+            reports[port.id] = PortReport(port.id, "ACTIVE")
     return reports
 
 
@@ -45,29 +50,36 @@ def wired_ports(intent: HostIntent, plan: HostPlan, outcome: Outcome) -> frozens
     wired = set()
     for port in intent.ports.values():
         row = rows.get(port.id[:_DEVICE_ID_LENGTH])
-        if port.ofport is not None and row is not None and _reason(port, row, outcome) is None:
+        if port.ofport is not None and row is not None and _is_done(_concerns(port, row), outcome):
             wired.add(port.id)
     return frozenset(wired)
 
 
 def router_reports(intent: HostIntent, outcome: Outcome) -> dict[str, RouterReport]:
-    """The status of every router that runs here: its namespace and its ports."""
+    """The status of every router that runs here, but of those not tried yet: its namespace and its ports."""
     reports = {}
     for router in intent.routers.values():
         ports = [*router.interfaces, *([router.gateway.port] if router.gateway is not None else [])]
         concerns = [f"namespace:qrouter-{router.id}", "bridge:br-int"]
         concerns += [f"port:{port.port_id[:_DEVICE_ID_LENGTH]}" for port in ports]
-        reason = next((outcome.concerned[concern] for concern in concerns if concern in outcome.concerned), None)
-        status = RouterReport(router.id, "ACTIVE") if reason is None else RouterReport(router.id, "ERROR", reason)
-        reports[router.id] = status
+        fault = _fault(concerns, outcome)
+        if fault is not None:
+            reports[router.id] = RouterReport(router.id, "ERROR", fault)
+        elif not _is_awaited(concerns, outcome):
+            reports[router.id] = RouterReport(router.id, "ACTIVE")
     return reports
 
 
+def unrealised(outcome: Outcome) -> tuple[frozenset[str], frozenset[str] | None]:
+    """What is at fault, and what is awaited; while that is the same, so are the ports that are wired."""
+    return frozenset(outcome.concerned), outcome.awaited
+
+
 class Patience(Generic[R]):
-    """Keeps a status from flapping: what was ACTIVE and fails is still called ACTIVE for `GRACE_S`.
+    """Keeps a status from flapping: of what fails, nothing new is said for `GRACE_S`.
 
     A restart of ovs-vswitchd makes every port of a host fail for a moment, and mending it is what the agent is for.
-    What never was ACTIVE fails at once.
+    What was ACTIVE is still called so, and what was not keeps the status it has: a new port is DOWN.
     """
 
     def __init__(self) -> None:
@@ -75,38 +87,59 @@ class Patience(Generic[R]):
         self._failing_since_s: dict[str, float] = {}
 
     def judge(self, reports: Mapping[str, R], now_s: float) -> tuple[dict[str, R], float | None]:
-        """What to say now, and when to judge again although nothing changed (None: no need)."""
+        """What to say now, and when to judge again although nothing changed (None: no need).
+
+        Of what is not in `reports`, what was said before holds.
+        """
         said: dict[str, R] = {}
+        failing_since_s: dict[str, float] = {}
         again_s: float | None = None
         for id, report in reports.items():
             before = self._said.get(id)
-            if report.status != "ERROR" or before is None or before.status != "ACTIVE":
-                self._failing_since_s.pop(id, None)
+            if report.status != "ERROR":
                 said[id] = report
                 continue
-            until_s = self._failing_since_s.setdefault(id, now_s) + GRACE_S
-            said[id] = report if now_s >= until_s else before
-            if now_s < until_s:
-                again_s = until_s if again_s is None else min(again_s, until_s)
+            failing_since_s[id] = self._failing_since_s.get(id, now_s)
+            until_s = failing_since_s[id] + GRACE_S
+            if now_s >= until_s or (before is not None and before.status == "ERROR"):
+                said[id] = report
+                continue
+            if before is not None:
+                said[id] = before
+            again_s = until_s if again_s is None else min(again_s, until_s)
         self._said = said
+        self._failing_since_s = failing_since_s
         return said, again_s
 
 
 def is_removed(kind: str, id: str, outcome: Outcome) -> bool:
     """Whether nothing on the switch or among the devices is left of an object that no longer belongs here."""
     if kind == "port":
-        return f"port:{id[:_DEVICE_ID_LENGTH]}" not in outcome.concerned
+        return _is_done([f"port:{id[:_DEVICE_ID_LENGTH]}"], outcome)
     if kind == "router":
-        return f"namespace:qrouter-{id}" not in outcome.concerned
+        return _is_done([f"namespace:qrouter-{id}"], outcome)
     if kind == "network":
-        return f"namespace:qdhcp-{id}" not in outcome.concerned
+        return _is_done([f"namespace:qdhcp-{id}"], outcome)
     return True
 
 
-def _reason(port: IntentPort, row: OvsPort, outcome: Outcome) -> str | None:
+def _concerns(port: IntentPort, row: OvsPort) -> list[str]:
+    """What has to be as wanted for a port to be realised."""
     concerns = [f"port:{port.id[:_DEVICE_ID_LENGTH]}", f"bridge:{row.bridge}", f"ofport:{row.bridge}:{port.ofport}"]
     if row.namespace != HOST:
         concerns.append(f"namespace:{row.namespace}")
     elif row.name.startswith("qvo"):
         concerns.append("hybrid")
+    return concerns
+
+
+def _fault(concerns: Iterable[str], outcome: Outcome) -> str | None:
     return next((outcome.concerned[concern] for concern in concerns if concern in outcome.concerned), None)
+
+
+def _is_awaited(concerns: Iterable[str], outcome: Outcome) -> bool:
+    return outcome.awaited is None or not outcome.awaited.isdisjoint(concerns)
+
+
+def _is_done(concerns: list[str], outcome: Outcome) -> bool:
+    return _fault(concerns, outcome) is None and not _is_awaited(concerns, outcome)

@@ -137,7 +137,7 @@ class Worker(threading.Thread):
             outcome = host.reconciler.run(self._plan, full=full, look=look)
         except Exception as error:  # a defect of a driver: everything is looked at again, later
             log.exception("the pass failed", revision=self._current.revision)
-            outcome = Outcome(False, (("the pass", repr(error)),), {}, (), {}, begun_s + 1.0)
+            outcome = Outcome(False, (("the pass", repr(error)),), {}, (), {}, begun_s + 1.0, awaited=None)
         if self._problem is not None:
             pending = (("the plan", self._problem), *outcome.pending)
             outcome = outcome._replace(is_complete=False, pending=pending)

@@ -18,7 +18,7 @@ Model: projectcalico/calico, felix/deltatracker.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -48,6 +48,8 @@ class Failure:
     reason: str
     attempts: int
     due_at_s: float
+    was_tried: bool = True
+    """False when the row itself was not tried yet, since another that has to be there first is not."""
 
 
 class DeltaTable(Generic[K, V]):
@@ -100,18 +102,18 @@ class DeltaTable(Generic[K, V]):
         self.observed.pop(key, None)
         self.failures.pop(key, None)
 
-    def failed(self, key: K, reason: str, now_s: float) -> None:
+    def failed(self, key: K, reason: str, now_s: float, *, was_tried: bool = True) -> None:
         """Record that `key` could not be written; it will be offered again."""
         before = self.failures.get(key)
         attempts = before.attempts + 1 if before else 1
         pause_s = min(FIRST_PAUSE_S * 2 ** (attempts - 1), LONGEST_PAUSE_S)
-        self.failures[key] = Failure(reason, attempts, now_s + pause_s)
+        self.failures[key] = Failure(reason, attempts, now_s + pause_s, was_tried)
         self.is_stale = True
 
     def retry_now(self) -> None:
         """Make every failed row due: something it may depend on has changed."""
         for key, failure in self.failures.items():
-            self.failures[key] = Failure(failure.reason, failure.attempts, 0.0)
+            self.failures[key] = replace(failure, due_at_s=0.0)
 
     def due_at_s(self) -> float | None:
         """When the next failed row is due, or None if none failed."""

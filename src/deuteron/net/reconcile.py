@@ -37,6 +37,8 @@ from deuteron.net.rows import HOST, HostPlan
 
 Rows = Callable[[HostPlan], Iterable[Any]]
 
+_NOT_DONE = "not done yet"
+
 
 class Outcome(NamedTuple):
     """What one pass did and what it left."""
@@ -46,13 +48,16 @@ class Outcome(NamedTuple):
     pending: tuple[tuple[str, str], ...]
     """Rows that are not as wanted: the row in words, and why."""
     concerned: dict[str, str]
-    """What the pending rows belong to (see `Table.concerns`), with one reason each."""
+    """What rows belong to (see `Table.concerns`) that could not be written, with one reason each: faults."""
     mended: tuple[Difference, ...]
     """Differences an observation found although nobody had asked for a change."""
     writes: dict[str, int]
     """Writes of this pass by kind."""
     retry_at_s: float | None
     """Monotonic time at which a failed row is due again."""
+    awaited: frozenset[str] | None = frozenset()
+    """What rows belong to that were not tried yet: neither done nor at fault. None when that is true of all, since the
+    pass ended before its end."""
 
 
 class Table:
@@ -144,7 +149,7 @@ class Reconciler:
         if self._is_settled and not is_new:
             mended = [mended for table in looked for mended in self._differences(table)]
         self._write()
-        pending, concerned = self._pending()
+        pending, concerned, awaited = self._pending()
         self._is_settled = not pending
         after = self._writes()
         due = [at for table in self.tables if (at := table.delta.due_at_s()) is not None]
@@ -157,6 +162,7 @@ class Reconciler:
             mended=tuple(mended),
             writes={kind: count - before.get(kind, 0) for kind, count in after.items() if count != before.get(kind, 0)},
             retry_at_s=min(due, default=None),
+            awaited=awaited,
         )
 
     def differences(self, plan: HostPlan) -> list[Difference]:
@@ -281,16 +287,23 @@ class Reconciler:
         """Take out of `put` what would be created unsecured: it stays pending until its security is there."""
         if table.waits_for is None or not put:
             return
-        _, concerned = self._pending(self.tables[: self.tables.index(table)])
+        _, concerned, awaited = self._pending(self.tables[: self.tables.index(table)])
         for key, row in list(put.items()):
-            reason = next((concerned[concern] for concern in table.waits_for(row) if concern in concerned), None)
-            if reason is not None and key not in before:
+            if key in before:
+                continue
+            fault = next((concerned[concern] for concern in table.waits_for(row) if concern in concerned), None)
+            if fault is not None or not awaited.isdisjoint(table.waits_for(row)):
                 del put[key]
-                table.delta.failed(key, f"waits until it is secured: {reason}", self._now_s())
+                reason = f"waits until it is secured: {fault or _NOT_DONE}"
+                table.delta.failed(key, reason, self._now_s(), was_tried=fault is not None)
 
-    def _pending(self, tables: Iterable[Table] | None = None) -> tuple[list[tuple[str, str]], dict[str, str]]:
+    def _pending(
+        self, tables: Iterable[Table] | None = None
+    ) -> tuple[list[tuple[str, str]], dict[str, str], frozenset[str]]:
+        """(rows in words and why, what is at fault and why, what is only awaited)."""
         pending: list[tuple[str, str]] = []
         concerned: dict[str, str] = {}
+        awaited: set[str] = set()
         for table in self.tables if tables is None else tables:
             if table.trouble is not None:
                 pending.append((f"the table of {table.name}s", table.trouble))
@@ -303,13 +316,17 @@ class Reconciler:
                 keys = [*delta.put, *delta.remove]
             for key in keys:
                 failure = table.delta.failures.get(key)
-                reason = failure.reason if failure is not None else table.trouble or "not done yet"
+                reason = failure.reason if failure is not None else table.trouble or _NOT_DONE
+                is_fault = failure.was_tried if failure is not None else table.trouble is not None
                 row = table.row(key)
                 if table.trouble is None:
                     pending.append((table.words(row), reason))
                 for concern in table.concerns(row):
-                    concerned.setdefault(concern, reason)
-        return pending, concerned
+                    if is_fault:
+                        concerned.setdefault(concern, reason)
+                    else:
+                        awaited.add(concern)
+        return pending, concerned, frozenset(awaited)
 
     def _writes(self) -> Mapping[str, int]:
         total: dict[str, int] = {}

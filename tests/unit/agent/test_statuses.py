@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from deuteron.agent.statuses import GRACE_S, Patience, port_reports, router_reports, wired_ports
+from typing import Any
+
+import pytest
+
+from deuteron.agent.statuses import GRACE_S, Patience, is_removed, port_reports, router_reports, wired_ports
 from deuteron.model.intent import PortReport
+from deuteron.net.host import TABLE_NAMES, tables_of
+from deuteron.net.kernel.fake import FakeDriver
 from deuteron.net.plan import plan
-from deuteron.net.reconcile import Outcome
+from deuteron.net.reconcile import Outcome, Reconciler
 from tests.kernel import intents
 
 SETTINGS = intents.settings("/state")
@@ -50,7 +56,49 @@ def test_a_moment_of_failure_is_not_reported() -> None:
     assert patience.judge({"p": failed}, 5.0 + GRACE_S) == ({"p": failed}, None)
 
 
-def test_what_never_worked_fails_at_once() -> None:
+def test_of_what_never_worked_nothing_is_said_for_a_moment_and_then_why_it_fails() -> None:
     patience: Patience[PortReport] = Patience()
-    failed = PortReport("p", "ERROR", "down")
-    assert patience.judge({"p": failed}, 0.0) == ({"p": failed}, None)
+    failed, otherwise = PortReport("p", "ERROR", "down"), PortReport("p", "ERROR", "no space")
+    assert patience.judge({"p": failed}, 0.0) == ({}, GRACE_S)
+    assert patience.judge({"p": failed}, GRACE_S) == ({"p": failed}, None)
+    assert patience.judge({"p": otherwise}, GRACE_S) == ({"p": otherwise}, None)
+    assert patience.judge({}, 9.0) == ({}, None)
+
+
+AWAITED = {
+    "its device": frozenset({f"port:{FIRST[:11]}"}),
+    "its flows": frozenset({f"ofport:br-int:{intents.instance_port(0).ofport}"}),
+    "everything, since the pass broke off": None,
+}
+
+
+@pytest.mark.parametrize("awaited", AWAITED.values(), ids=AWAITED)
+def test_of_what_was_not_tried_nothing_is_said(awaited: frozenset[str] | None) -> None:
+    outcome = _outcome()._replace(is_complete=False, awaited=awaited)
+    assert FIRST not in port_reports(INTENT, PLAN, outcome)
+    assert FIRST not in wired_ports(INTENT, PLAN, outcome)
+    assert awaited is not None or router_reports(INTENT, outcome) == {}
+
+
+def test_what_is_awaited_is_not_removed() -> None:
+    for awaited in (frozenset({f"port:{FIRST[:11]}"}), None):
+        assert not is_removed("port", FIRST, _outcome()._replace(awaited=awaited))
+    assert is_removed("port", FIRST, _outcome())
+
+
+def test_a_router_that_was_not_tried_is_not_called_failed() -> None:
+    outcome = _outcome()._replace(awaited=frozenset({f"namespace:qrouter-{intents.ROUTER}"}))
+    assert router_reports(INTENT, outcome) == {}
+
+
+@pytest.mark.parametrize("broken", ["flow", "iptables", "bridge", "namespace"])
+def test_only_a_row_that_was_tried_makes_a_fault(broken: str) -> None:
+    """Whatever table refuses its rows: what stands behind them waits, and a reason is always a real one."""
+    drivers: dict[str, FakeDriver[Any, Any]] = {name: FakeDriver(name) for name in TABLE_NAMES}
+    drivers[broken].refuse = lambda key: "no space"
+    outcome = Reconciler(tables_of(dict(drivers)).values()).run(PLAN, full=True)
+    reports = [*port_reports(INTENT, PLAN, outcome).values(), *router_reports(INTENT, outcome).values()]
+    assert {report.reason for report in reports if report.status == "ERROR"} <= {
+        "no space",
+        "waits until it is secured: no space",
+    }
