@@ -251,6 +251,23 @@ def _tracked() -> dict[str, str]:
     return found
 
 
+# --- what is administratively down -----------------------------------------------------------------------------------
+
+
+def test_a_network_that_is_down_goes_on_without_dhcp(runner: Runner, places: Places) -> None:
+    def served() -> bool:
+        return (Path(runner.settings.state_dir) / "dhcp" / intents.NET).exists()
+
+    assert served()
+    up = routed()
+    down = msgspec.structs.replace(up.networks[intents.NET], admin_state_up=False)
+    runner.settle(msgspec.structs.replace(up, revision=2, networks={**up.networks, down.id: down}))
+    assert not served()
+    assert _pings("a", B) and _pings("a", WORLD) and _pings("world", FLOATING)
+    runner.settle(routed(revision=3))
+    assert served()
+
+
 # --- IPv6 ------------------------------------------------------------------------------------------------------------
 
 

@@ -23,7 +23,8 @@ def port_reports(intent: HostIntent, plan: HostPlan, outcome: Outcome) -> dict[s
     """The status of every port bound here, but of those that were not tried yet.
 
     ACTIVE: its port on the switch, its device, its flows, and for DHCP and routers everything in their namespace
-    are as wanted. DOWN: it, or its network, is administratively down, or nothing is wanted for it here.
+    are as wanted. DOWN: it is administratively down, or nothing is wanted for it here: a port of a router that is down,
+    the DHCP port of a network that is.
     """
     rows = {row.name[3:]: row for row in plan.ovs_ports if len(row.name) == 3 + _DEVICE_ID_LENGTH}
     reports = {}
@@ -32,7 +33,7 @@ def port_reports(intent: HostIntent, plan: HostPlan, outcome: Outcome) -> dict[s
             continue
         row = rows.get(port.id[:_DEVICE_ID_LENGTH])
         network = intent.networks.get(port.network_id)
-        if row is None or network is None or not (port.admin_state_up and network.admin_state_up):
+        if row is None or network is None or not port.admin_state_up:
             reports[port.id] = PortReport(port.id, "DOWN")
             continue
         concerns = _concerns(port, row)

@@ -46,7 +46,7 @@ LEARN = 10
 UNICAST_TO_TUNNELS = 20
 FLOOD_TO_TUNNELS = 22
 
-# The tag of ports and networks that are administratively down.
+# The tag of ports that are administratively down.
 DEAD_VLAN = 4095
 
 CT_ZONE = "NXM_NX_REG6[0..15]"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from deuteron.agent.statuses import GRACE_S, Patience, is_removed, port_reports, router_reports, wired_ports
@@ -28,6 +29,23 @@ def test_everything_is_active_when_nothing_is_pending() -> None:
     assert {report.status for report in port_reports(INTENT, PLAN, _outcome()).values()} == {"ACTIVE"}
     assert router_reports(INTENT, _outcome())[intents.ROUTER].status == "ACTIVE"
     assert {FIRST, SECOND} <= wired_ports(INTENT, PLAN, _outcome())
+
+
+def test_ports_of_a_router_that_is_down_are_down_as_nothing_of_them_is_there() -> None:
+    """Neutron's L3 agent is not told of such a router, so that its ports are unbound or their devices gone."""
+    down = msgspec.structs.replace(INTENT.routers[intents.ROUTER], admin_state_up=False)
+    intent = msgspec.structs.replace(INTENT, routers={down.id: down})
+    reports = port_reports(intent, plan(intent, SETTINGS), _outcome())
+    assert {id for id, report in reports.items() if report.status == "DOWN"} == {
+        intents.ROUTER_PORT, intents.GATEWAY_PORT,
+    }  # fmt: skip
+
+
+def test_of_a_network_that_is_down_only_the_dhcp_port_is() -> None:
+    down = msgspec.structs.replace(INTENT.networks[intents.NET], admin_state_up=False)
+    intent = msgspec.structs.replace(INTENT, networks={**INTENT.networks, down.id: down})
+    reports = port_reports(intent, plan(intent, SETTINGS), _outcome())
+    assert {id for id, report in reports.items() if report.status == "DOWN"} == {intents.DHCP_PORT}
 
 
 def test_a_failed_device_fails_its_port_alone() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import time
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -14,6 +15,7 @@ from plancloud import (
     PEERS,
     SETTINGS,
     Switch,
+    dhcp_port,
     group,
     hybrid,
     intent,
@@ -21,6 +23,7 @@ from plancloud import (
     member,
     planned,
     port,
+    router_port,
     rule,
     subnet,
     uid,
@@ -29,7 +32,7 @@ from plancloud import (
     whole_cloud,
 )
 
-from deuteron.model.intent import AddressPair, FirewallDriver, HostSettings, TunnelPeer
+from deuteron.model.intent import AddressPair, FirewallDriver, HostSettings, IntentNetwork, IntentRouter, TunnelPeer
 from deuteron.net.pipeline import BridgeKind, describe, tables_of
 from deuteron.net.plan import TooManyBridges, plan
 from deuteron.net.rows import Flow, HostPlan
@@ -158,10 +161,25 @@ def test_a_local_network_has_no_flow_on_any_physical_bridge() -> None:
     assert flows == without
 
 
-def test_a_network_that_is_down_has_no_way_in_or_out() -> None:
-    network = vlan_network(admin_state_up=False, dhcp_port_id=uid("d"))
-    plan_ = planned(network, port("a", 16, network, "10.10.10.2"), group("g"))
-    assert not find(plan_, "br-int", 0, "dl_vlan=1000")
+@pytest.mark.parametrize("host", [SETTINGS, hybrid()], ids=["openvswitch", "iptables_hybrid"])
+@pytest.mark.parametrize("kind", [vlan_network, vxlan_network])
+def test_a_network_that_is_down_loses_its_dhcp_and_nothing_else(
+    kind: Callable[..., IntentNetwork], host: HostSettings
+) -> None:
+    def cloud(**change: object) -> HostPlan:
+        network = kind(routed_by=uid("r"), **change)
+        far = port("f", 99, network, "10.10.10.9", ofport=None, host="c2", tunnel_ip="10.0.0.2")
+        qr = port("e", 20, network, "10.10.10.1", groups=(), device_owner="network:router_interface")
+        router = IntentRouter(uid("r"), uid("p"), interfaces=(router_port(qr, network, "10.10.10.1/24"),))
+        guest, dhcp = port("a", 16, network, "10.10.10.2"), dhcp_port("d", 30, network, "10.10.10.3")
+        return planned(network, guest, far, dhcp, qr, router, group("g"), settings=host, peers=PEERS)
+
+    assert cloud(admin_state_up=False, dhcp_port_id=uid("d")) == cloud()
+
+
+def test_a_port_that_is_down_is_on_the_dead_tag() -> None:
+    network = vlan_network()
+    plan_ = planned(network, port("a", 16, network, "10.10.10.2", admin_state_up=False), group("g"))
     assert [row.tag for row in plan_.ovs_ports if row.ofport_request == 16] == [4095]
     assert [flow.actions for flow in find(plan_, "br-int", 0, "in_port=16")] == ["drop"]
 

@@ -119,7 +119,7 @@ def _physical_interface(site: Site, draft: Draft, bridge: str) -> None:
 def _provider_tags(site: Site, draft: Draft, network: IntentNetwork) -> None:
     """The two flows of seed D: provider tag to local tag on br-int, and back on the physical bridge."""
     bridge = site.bridge_of(network)
-    if bridge is None or not network.admin_state_up:
+    if bridge is None:
         return
     in_port = f"in_port={site.patch_ofports[names.patch_name('int-', bridge)]}"
     local = _VID_PRESENT | network.local_vlan

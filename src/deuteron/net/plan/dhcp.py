@@ -81,7 +81,7 @@ class _Service:
         draft.links.append(rows.Link(namespace=self.namespace, name="lo", kind="existing"))
         draft.sysctl(self.namespace, [("net.ipv6.conf.default.accept_ra", "0"), *NO_DAD])
         internal_port(draft, self.port, network, self.tap, self.namespace, network.mtu_bytes, self.ofport)
-        if is_dead(self.port, network):
+        if is_dead(self.port):
             refuse_port(draft, self.ofport)
         else:
             trust_port(draft, self.ofport, network.local_vlan)

@@ -104,9 +104,14 @@ class Site:
         return None if port is None else port.ofport
 
 
-def is_dead(port: IntentPort, network: IntentNetwork) -> bool:
-    """Whether a port carries nothing because it or its network is administratively down."""
-    return not (port.admin_state_up and network.admin_state_up)
+def is_dead(port: IntentPort) -> bool:
+    """Whether a port carries nothing because it is administratively down.
+
+    A network that is down stops its DHCP and nothing else.
+    Source: openstack/neutron, neutron/plugins/ml2/rpc.py (the agent hears of the port's state, not of the network's)
+    and neutron/agent/dhcp/agent.py, `_network_update`.
+    """
+    return not port.admin_state_up
 
 
 class Draft:
@@ -194,7 +199,7 @@ def internal_port(
     The Link row carries the MAC: Open vSwitch cannot set one on a device that has left its namespace and
     would complain at each reconfiguration. `mtu_request` keeps it from lowering the MTU to that of the bridge.
     """
-    dead = is_dead(port, network)
+    dead = is_dead(port)
     external_ids, other_config = ovs_port_facts(port, network)
     draft.ovs_ports.append(
         rows.OvsPort(

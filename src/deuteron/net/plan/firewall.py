@@ -60,7 +60,7 @@ def plan_firewall(site: Site, draft: Draft) -> None:
     """Adds the flows of every instance port that is up: filtered by its groups, or trusted without port security."""
     filtered: list[_FilteredPort] = []
     for port, network in site.instance_ports:
-        if is_dead(port, network) or port.ofport is None:
+        if is_dead(port) or port.ofport is None:
             continue
         if port.port_security_enabled:
             groups = [site.intent.security_groups[g] for g in port.security_groups if g in site.intent.security_groups]

@@ -52,7 +52,7 @@ def plan_hybrid_firewall(site: Site, draft: Draft) -> None:
     filtered: list[_FilteredPort] = []
     open_taps: list[str] = []
     for port, network in site.instance_ports:
-        if is_dead(port, network) or port.ofport is None:
+        if is_dead(port) or port.ofport is None:
             continue
         trust_port(draft, port.ofport, network.local_vlan)
         if port.port_security_enabled:

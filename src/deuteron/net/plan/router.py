@@ -44,7 +44,10 @@ _Table = Literal["filter", "nat", "mangle", "raw"]
 
 
 def plan_routers(site: Site, draft: Draft) -> None:
-    """Adds every router that is up; one that is down has no namespace and no ports."""
+    """Adds every router that is up; one that is down has no namespace and no ports.
+
+    Source: openstack/neutron, neutron/db/l3_db.py, `_get_sync_routers`: agents are told of routers that are up.
+    """
     for router_id in sorted(site.intent.routers):
         router = site.intent.routers[router_id]
         if router.admin_state_up:
@@ -102,7 +105,7 @@ class _Router:
         internal_port(draft, port, network, name, self.namespace, router_port.mtu_bytes, port.ofport)
         for address in router_port.addresses:
             draft.addresses.append(rows.Address(self.namespace, name, address))
-        if is_dead(port, network):
+        if is_dead(port):
             refuse_port(draft, port.ofport)
         else:
             trust_port(draft, port.ofport, network.local_vlan)

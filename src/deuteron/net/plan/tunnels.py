@@ -40,7 +40,7 @@ def plan_tunnels(site: Site, draft: Draft) -> None:
         draft.flow(TUNNEL, LOCAL_SWITCHING, 1, f"in_port={ofport}", f"goto_table:{TUNNEL_TABLE[kind]}")
     for network_id in sorted(site.intent.networks):
         network = site.intent.networks[network_id]
-        if network.network_type in TUNNEL_TABLE and network.segmentation_id is not None and network.admin_state_up:
+        if network.network_type in TUNNEL_TABLE and network.segmentation_id is not None:
             _network_flows(site, draft, network, network.segmentation_id, ofports)
 
 

@@ -39,12 +39,12 @@ def plan_instance_ports(site: Site, draft: Draft) -> None:
                 name=device,
                 type="system",
                 ofport_request=port.ofport,
-                tag=DEAD_VLAN if is_dead(port, network) else network.local_vlan,
+                tag=DEAD_VLAN if is_dead(port) else network.local_vlan,
                 external_ids=external_ids,
                 other_config=other_config,
             )
         )
-        if is_dead(port, network):
+        if is_dead(port):
             refuse_port(draft, port.ofport)
 
 
