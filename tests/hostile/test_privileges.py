@@ -9,6 +9,7 @@ import re
 import socket
 import stat
 import time
+from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ import yaml
 from websockets.asyncio.client import unix_connect
 from websockets.exceptions import InvalidStatus
 
+from deuteron.compute import cell
 from tests.hostile.client import Answer, Person, by_password, login
 from tests.hostile.conftest import PASSWORD, World
 from tests.hostile.guests import until
+from tests.hostile.probe import inner_id, tried_as
 
 NOBODY = 65534
 
@@ -284,19 +287,96 @@ def test_nothing_of_a_host_listens_outside_its_namespaces(world: World) -> None:
     assert not [word for word in addresses if word.startswith(("0.0.0.0:", "*:", "[::]:")) and not word.endswith(":*")]
 
 
-def test_a_virtual_machine_is_confined(world: World) -> None:
-    """By seccomp and without a way to new rights. What it could do as root is in docs/security.md."""
+@pytest.fixture(scope="module")
+def machines(world: World) -> Iterator[dict[str, int]]:
+    """Two running servers without a network, and the process of each."""
     image = next(each for each in world.alice.get("/image/v2/images")["images"] if each["name"] == "tiny")
-    made = world.alice.create(
-        "/compute/v2.1/servers", "server", name="x", imageRef=image["id"], flavorRef="42", networks="none"
-    )["id"]
-    path = f"/compute/v2.1/servers/{made}"
-    until("the server runs", lambda: world.alice.get(path)["server"]["status"] == "ACTIVE", 60)
-    (pid,) = [pid for command, pid in world.pids.items() if "qemu-system" in command.split()[0] and made in command]
-    status = status_of(pid)
-    assert status["Seccomp"] == "2" and status["NoNewPrivs"] == "1"
-    command = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-    words = command[command.index("-sandbox") + 1]
-    assert {"on", "elevateprivileges=deny", "spawn=deny"} <= set(words.split(",")), words
-    world.alice.expect("DELETE", path)
-    until("the server is gone", lambda: world.alice.call("GET", path).status == 404, 60)
+    made = [
+        world.alice.create(
+            "/compute/v2.1/servers", "server", name=name, imageRef=image["id"], flavorRef="42", networks="none"
+        )["id"]
+        for name in ("x", "y")
+    ]
+    for server in made:
+        until(
+            "it runs",
+            lambda path=f"/compute/v2.1/servers/{server}": world.alice.get(path)["server"]["status"] == "ACTIVE",
+            60,
+        )
+    yield {server: qemu_of(world, server) for server in made}
+    for server in made:
+        world.alice.expect("DELETE", f"/compute/v2.1/servers/{server}")
+    for server in made:
+        until(
+            "it is gone", lambda path=f"/compute/v2.1/servers/{server}": world.alice.call("GET", path).status == 404, 60
+        )
+
+
+def qemu_of(world: World, server: str) -> int:
+    (pid,) = [pid for command, pid in world.pids.items() if "qemu-system" in command.split()[0] and server in command]
+    return pid
+
+
+def test_a_virtual_machine_is_nobody(world: World, machines: dict[str, int]) -> None:
+    """An identity of its own, without a capability or a way to one, and with seccomp."""
+    identities = []
+    for pid in machines.values():
+        status = status_of(pid)
+        for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+            assert int(status[name], 16) == 0, name
+        assert status["Seccomp"] == "2" and status["NoNewPrivs"] == "1"
+        assert status["Groups"] == ""
+        assert len(set(status["Uid"].split())) == 1
+        identities.append(status["Uid"].split()[0])
+        assert inner_id(pid, int(identities[-1])) in range(cell.FIRST_ID, cell.LAST_ID + 1)
+        command = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        words = command[command.index("-sandbox") + 1]
+        assert {"on", "elevateprivileges=deny", "spawn=deny"} <= set(words.split(",")), words
+    assert len(set(identities)) == len(identities)
+    others = {status_of(pid)["Uid"].split()[0] for command, pid in world.pids.items() if "qemu-system" not in command}
+    assert not others & set(identities), "shared with another process of the cloud"
+
+
+def test_a_virtual_machine_sees_its_own_files_and_nothing_else(world: World, machines: dict[str, int]) -> None:
+    """Listed from outside, and tried by a program that takes its place."""
+    for server, pid in machines.items():
+        host = world.state / "hosts" / "aio"
+        root = Path(f"/proc/{pid}/root")
+        assert {path.name for path in root.iterdir()} <= {
+            "dev", "etc", "lib", "lib32", "lib64", "usr", "var", *world.state.parts[1:2]
+        }  # fmt: skip
+        assert [path.name for path in (root / "etc").iterdir()] == ["ld.so.cache"]
+        assert [path.name for path in Path(f"{root}{host}").iterdir()] in (
+            ["instances", "images"],
+            ["images", "instances"],
+        )
+        (folder,) = Path(f"{root}{host}/instances").iterdir()
+        assert folder.name == server and [path.name for path in folder.iterdir()] == ["disk"]
+        other = next(each for each in machines if each != server)
+        forbidden = [
+            "/etc/shadow", "/etc/passwd", "/proc/1/environ", "/proc/self/status", "/sys/kernel", "/bin/sh",
+            "/usr/bin/env", "/dev/net/tun", "/dev/mem", "/dev/vda", "/dev/sda", "/run", "/root", "/home",
+            f"{host}/instances/{other}/disk", f"{host}/instances/{server}/libvirt.xml", f"{host}/agent.json",
+            f"{world.state}/cloud.json", f"{world.state}/clouds.yaml", f"{world.state}/api/cloud.db",
+            f"{host}/ovs/conf.db", f"{host}/instances/{server}/console.log",
+        ]  # fmt: skip
+        sockets = ["/run/openvswitch/db.sock", "/run/libvirt/libvirt-sock", f"{world.state}/api/api.sock",
+                   f"{world.state}/run/supervisor.sock"]  # fmt: skip
+        own = f"{host}/instances/{server}/disk"
+
+        said = tried_as(pid, [own, "/dev/null", *forbidden], sockets, [("127.0.0.1", world.port), ("10.254.0.1", 22)])
+
+        assert said.pop(f"open {own}") == "ok" and said.pop("open /dev/null") == "ok", "the probe opens what it may"
+        said.pop("list /")
+        assert {what: answer for what, answer in said.items() if answer == "ok"} == {}
+        assert said["signal 1"] in ("PermissionError", "ProcessLookupError")
+
+
+def test_what_a_virtual_machine_reads_it_cannot_write(world: World, machines: dict[str, int]) -> None:
+    """The image below its disk, and QEMU's own program: other servers stand on both."""
+    for pid in machines.values():
+        lines = Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
+        writable = {line.split()[4] for line in lines if "rw" in line.split()[5].split(",")}
+        named = {path for path in writable if not path.startswith("/dev/")}
+        assert {Path(path).name for path in named} == {"disk"}, named
+        assert not [line for line in lines if "nosuid" not in line.split()[5]]

@@ -33,6 +33,8 @@ class HostWiring(msgspec.Struct, frozen=True):
     firewall_driver: FirewallDriver
     userspace_datapath: bool
     """Open vSwitch reads taps through a packet socket, which does not do checksums for the guest."""
+    emulator: str
+    """The program that libvirt runs as QEMU; see `emulator`."""
     version: str = "0"
 
 
@@ -75,6 +77,7 @@ class DomainRow(msgspec.Struct, frozen=True):
     memory_mib: int
     virt_type: VirtType
     machine_type: str
+    emulator: str
     console_log: str
     interfaces: tuple[InterfaceRow, ...] = ()
     disks: tuple[DiskRow, ...] = ()
@@ -129,6 +132,7 @@ def domain_row(server: IntentServer, wiring: HostWiring, instance_dir: str, imag
         memory_mib=server.memory_mib,
         virt_type=wiring.virt_type,
         machine_type=machine,
+        emulator=wiring.emulator,
         console_log=f"{instance_dir}/console.log",
         interfaces=tuple(interface_row(port, wiring) for port in server.ports),
         disks=tuple(disks),
@@ -214,6 +218,20 @@ def present_interface(xml: str, tap: str) -> str | None:
     return None
 
 
+def with_emulator(xml: str, emulator: str) -> str | None:
+    """A domain's XML with another emulator; None if it has that one already."""
+    root = ElementTree.fromstring(xml)
+    element = root.find("devices/emulator")
+    if element is not None and element.text == emulator:
+        return None
+    ElementTree.register_namespace(MARK_PREFIX, MARK_NAMESPACE)
+    if element is None:
+        devices = root.find("devices")
+        element = ElementTree.SubElement(root if devices is None else devices, "emulator")
+    element.text = emulator
+    return ElementTree.tostring(root, encoding="unicode")
+
+
 def _mark_attributes(mark: Mark) -> dict[str, str]:
     return {
         "id": mark.server_id,
@@ -261,6 +279,7 @@ def _append_clock(root: ElementTree.Element, row: DomainRow) -> None:
 
 def _append_devices(root: ElementTree.Element, row: DomainRow) -> None:
     devices = ElementTree.SubElement(root, "devices")
+    _text(devices, "emulator", row.emulator)
     for disk in row.disks:
         element = ElementTree.SubElement(devices, "disk", type="file", device=disk.device)
         driver = ElementTree.SubElement(element, "driver", name="qemu", type=disk.format, cache="writeback")

@@ -349,7 +349,12 @@ class LibvirtCompute:
     def _start(self, wanted: IntentServer, observed: ObservedServer, discard: bool) -> None:
         if observed.state == "suspended" and not discard:
             self._record(wanted)
-            self._domain(wanted.id).create()
+            dom = self._domain(wanted.id)
+            # What was suspended before this host had cells is described in its file, and resumes in one all the same.
+            other = domains.with_emulator(dom.managedSaveGetXMLDesc(0), self._wiring.emulator)
+            if other is not None:
+                dom.managedSaveDefineXML(other)
+            dom.create()
             return
         dom = self._domain(wanted.id) if observed.state != "absent" else None
         if dom is not None and dom.hasManagedSaveImage():

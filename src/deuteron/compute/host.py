@@ -7,9 +7,11 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 from deuteron.compute.contract import ComputeDriver, HostFacts
 from deuteron.compute.domain import HostWiring, VirtType
+from deuteron.compute.emulator import install_emulator
 from deuteron.compute.probe import QEMU, KvmProbe, probe_kvm
 from deuteron.compute.simulated import SimulatedCompute
 from deuteron.model.intent import HostSettings
@@ -22,7 +24,7 @@ class NoHypervisor(Exception):
 def open_compute(settings: HostSettings) -> ComputeDriver:
     """The compute driver that the settings ask for. Runs the KVM probe (up to 2 s); does not wait for libvirtd.
 
-    Raises: NoHypervisor if `virt_type` is "kvm" and KVM does not run here.
+    Raises: NoHypervisor if `virt_type` is "kvm" and KVM does not run here; or if there is no QEMU.
     """
     if settings.dataplane == "none":
         return SimulatedCompute(settings, host_facts(settings.state_dir, "qemu", hypervisor_version()))
@@ -34,8 +36,16 @@ def open_compute(settings: HostSettings) -> ComputeDriver:
         virt_type=virt_type,
         firewall_driver=settings.firewall_driver,
         userspace_datapath=settings.datapath_type == "netdev",
+        emulator=_emulator(settings),
     )
     return LibvirtCompute(settings, wiring, host_facts(settings.state_dir, virt_type, hypervisor_version()))
+
+
+def _emulator(settings: HostSettings) -> str:
+    try:
+        return install_emulator(Path(settings.state_dir))
+    except OSError as error:
+        raise NoHypervisor(f"cannot prepare QEMU on host {settings.host}: {error}") from error
 
 
 def choose_virt_type(settings: HostSettings, probe: Callable[[], KvmProbe]) -> VirtType:

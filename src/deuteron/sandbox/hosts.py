@@ -220,6 +220,8 @@ def _make_view(folder: Path, state: State, kvm: bool) -> None:
         # Needs a sysfs that is fully visible outside, which some containers do not have; then the old one stays,
         # and only `ls /sys/class/net` shows the wrong devices.
         ns.mount("sysfs", "/sys", "sysfs", ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC)
+    # Terminals of its guests, which anybody on the host may make; those of the machine are not to be seen.
+    ns.mount("devpts", "/dev/pts", "devpts", ns.MS_NOSUID | ns.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0600")
     ns.mount("tmpfs", "/run", "tmpfs", ns.MS_NOSUID | ns.MS_NODEV, "mode=0755")
     for name in ("netns", "openvswitch", "libvirt", "lock"):
         os.mkdir(f"/run/{name}", 0o755)

@@ -14,6 +14,7 @@ import libvirt
 import msgspec
 import pytest
 
+from deuteron.compute import domain as domains
 from deuteron.compute.domain import instance_name
 from deuteron.compute.driver import LibvirtCompute
 from deuteron.guest import build
@@ -126,6 +127,25 @@ def test_power_follows_the_wish(world: World, compute: LibvirtCompute) -> None:
     want(compute, hard)
     print(f"hard reboot: {wait_for_state(compute, hard, 'running'):.2f} s")
     wait_for_login(compute, server, 4)
+
+
+def test_what_was_suspended_before_there_were_cells_resumes_in_one(world: World, compute: LibvirtCompute) -> None:
+    server = world.server()
+    want(compute, server)
+    wait_for_state(compute, server, "running")
+    suspended = msgspec.structs.replace(server, power="suspended")
+    want(compute, suspended)
+    wait_for_state(compute, suspended, "suspended")
+    saved = libvirt.open("qemu:///system").lookupByUUIDString(server.id)
+    before = domains.with_emulator(saved.managedSaveGetXMLDesc(0), "/usr/bin/qemu-system-x86_64")
+    assert before is not None
+    saved.managedSaveDefineXML(before)
+
+    want(compute, server)
+    wait_for_state(compute, server, "running")
+
+    assert Path(f"/proc/{pid_of(server)}/root/etc").is_dir()
+    assert not Path(f"/proc/{pid_of(server)}/root/etc/passwd").exists()
 
 
 def test_a_guest_that_is_killed_is_started_again_and_libvirtd_may_die(world: World, compute: LibvirtCompute) -> None:

@@ -25,6 +25,7 @@ import libvirt
 from deuteron.compute.contract import HostFacts
 from deuteron.compute.domain import HostWiring
 from deuteron.compute.driver import ComputeOptions, LibvirtCompute
+from deuteron.compute.emulator import install_emulator
 from deuteron.guest import GuestFiles
 from deuteron.model.intent import HostSettings, ImageRef, IntentServer, ServerPort, ServerReport
 from deuteron.sandbox import hosts
@@ -79,7 +80,7 @@ class World:
         wait_until("libvirtd answers", _libvirtd_answers, 30)
 
     def compute(self) -> LibvirtCompute:
-        wiring = HostWiring("qemu", "openvswitch", userspace_datapath=True)
+        wiring = HostWiring("qemu", "openvswitch", userspace_datapath=True, emulator=install_emulator(self.folder))
         facts = HostFacts(2, 4096, 100, "QEMU", 0, "qemu")
         options = ComputeOptions(watch_interval_s=0.3, retry_first_s=0.3, shutdown_timeout_s=10)
         return LibvirtCompute(self.settings, wiring, facts, options)

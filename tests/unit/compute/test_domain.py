@@ -10,8 +10,8 @@ import pytest
 from deuteron.compute import domain as domains
 from deuteron.model.intent import ImageRef, IntentServer, ServerPort
 
-OVS = domains.HostWiring("qemu", "openvswitch", userspace_datapath=True)
-HYBRID = domains.HostWiring("kvm", "iptables_hybrid", userspace_datapath=False)
+OVS = domains.HostWiring("qemu", "openvswitch", userspace_datapath=True, emulator="/e")
+HYBRID = domains.HostWiring("kvm", "iptables_hybrid", userspace_datapath=False, emulator="/e")
 IMAGE = ImageRef("11111111-1111-4111-8111-111111111111", "qcow2", 1, "00")
 SERVER = IntentServer(
     id="53903a95-8200-4000-8000-000000000001",
