@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import time
@@ -166,10 +167,23 @@ def logs(state: State, follow: bool, lines: int, name: str | None) -> None:
         for key, file in open_files.items():
             for line in file.read().splitlines():
                 _say(key, line, prefix)
+            open_files[key] = _turned_over(file, chosen[key])
         try:
             time.sleep(0.2)
         except KeyboardInterrupt:
             return
+
+
+def _turned_over(file: IO[str], path: Path) -> IO[str]:
+    """The log at `path`, which may be another file than the one that was followed and read to its end."""
+    try:
+        if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            return file
+        new = path.open(errors="replace")
+    except FileNotFoundError:
+        return file
+    file.close()
+    return new
 
 
 def _say(key: str, line: str, prefix: bool) -> None:

@@ -540,6 +540,7 @@ class LibvirtCompute:
                 trimmed_at = self._clock()
                 for server_id in self._files.servers():
                     trim_log(self._files.path(server_id) / "console.log")
+                    trim_log(self._qemu_log_path(server_id))
 
     def _states(self) -> dict[str, tuple[int, ...]]:
         """State of every domain that is ours, by server id."""

@@ -30,14 +30,13 @@ FIRST_DELAY_S = 0.2
 LONGEST_DELAY_S = 5.0
 SETTLED_AFTER_S = 3.0
 POLL_S = 0.02
-LOG_LIMIT_BYTES = 16 * 1024 * 1024
 _DROPPED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP, signal.SIGPIPE)
 
 ChildState = Literal["waiting", "starting", "running", "done", "backoff", "stopped"]
 
 
 class ChildSpec(msgspec.Struct, frozen=True):
-    """One process: what to run, where its output goes, and what it waits for."""
+    """One process: what to run, and what it waits for."""
 
     name: str
     """Unique in the cloud: `aio-agent`, `api`."""
@@ -45,7 +44,6 @@ class ChildSpec(msgspec.Struct, frozen=True):
     """The host it runs on; empty outside of the sandbox."""
     argv: tuple[str, ...]
     env: dict[str, str]
-    log: str
     cwd: str = "/"
     after: tuple[str, ...] = ()
     ready: tuple[str, ...] = ()
@@ -83,9 +81,14 @@ class _Child:
 
 
 class Family:
-    """The children of one process. `enter` of each runs in the child before exec, to take its place and rights."""
+    """The children of one process. `enter` of each runs in the child before exec, to take its place and rights.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    `open_log` gives, for the name of a child that is about to start, an open file for what it will say, and hands it
+    over.
+    """
+
+    def __init__(self, open_log: Callable[[str], int], clock: Callable[[], float] = time.monotonic) -> None:
+        self._open_log = open_log
         self._clock = clock
         self._children: dict[str, _Child] = {}
         self._stopping = False
@@ -178,7 +181,11 @@ class Family:
 
     def _start(self, child: _Child) -> None:
         child.started_at = self._clock()
-        child.pid = spawn(child.spec, child.enter)
+        log = self._open_log(child.spec.name)
+        try:
+            child.pid = spawn(child.spec, child.enter, log)
+        finally:
+            os.close(log)
         child.become("starting" if child.spec.ready or child.spec.once else "running")
         self.changed = True
 
@@ -188,16 +195,13 @@ class Family:
         return all(_answers(f"/proc/{child.pid}/root{path}") for path in child.spec.ready)
 
 
-def spawn(spec: ChildSpec, enter: Callable[[], None]) -> int:
+def spawn(spec: ChildSpec, enter: Callable[[], None], log: int) -> int:
     """Start the process of `spec`; returns its pid. One that fails before exec says so in its log and ends with 127."""
-    rotate(spec.log)
-    log = os.open(spec.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     # A signal that reaches the child before it has dropped our handlers would run those, and be lost.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _DROPPED)
     pid = os.fork()
     if pid:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        os.close(log)
         return pid
     try:
         os.setsid()
@@ -218,15 +222,6 @@ def spawn(spec: ChildSpec, enter: Callable[[], None]) -> int:
         os.write(2, f"cannot start {shlex.join(spec.argv)}\n{traceback.format_exc()}".encode())
     finally:
         os._exit(127)
-
-
-def rotate(path: str) -> None:
-    """Move a log that grew beyond LOG_LIMIT_BYTES to `<path>.1`, in place of the last one."""
-    try:
-        if os.stat(path).st_size > LOG_LIMIT_BYTES:
-            os.replace(path, f"{path}.1")
-    except FileNotFoundError:
-        pass
 
 
 def describe_exit(status: int) -> str:

@@ -9,6 +9,7 @@ It talks to the supervisor outside over a socket pair, one JSON object per packe
     init to supervisor   {"host": NAME} with the host's three namespace files   once per host
                          {"ready": true}                                         all hosts are there
                          {"failed": MESSAGE, "hint": HINT}                       and then ends
+                         {"log": NAME} with the end of a pipe                    what process NAME says comes out of it
                          {"children": [ChildStatus, ...]}                        whenever one changed
     supervisor to init   {"stop": true}, {"restart": NAME}
 """
@@ -45,6 +46,7 @@ class Message(msgspec.Struct, omit_defaults=True):
     """Any packet between init and supervisor; see the module's docstring."""
 
     host: str | None = None
+    log: str | None = None
     ready: bool = False
     failed: str | None = None
     hint: str | None = None
@@ -79,7 +81,7 @@ def run_init(
             return
         for name, files in namespaces.items():
             socket.send_fds(link, [msgspec.json.encode(Message(host=name))], list(files))
-        family = Family()
+        family = Family(lambda name: _open_log(link, name))
         for host in topology.hosts:
             for spec in host_processes(host, cloud, state, python, source):
                 family.add(spec, namespaces[host.name].enter)
@@ -121,6 +123,15 @@ def wake_on_signals() -> socket.socket:
 
 
 _WAKERS: list[socket.socket] = []
+
+
+def _open_log(link: socket.socket, name: str) -> int:
+    """A pipe for what a process says; the supervisor keeps its other end."""
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        socket.send_fds(link, [msgspec.json.encode(Message(log=name))], [reading])
+    os.close(reading)
+    return writing
 
 
 def _keep(family: Family, link: socket.socket) -> None:

@@ -43,7 +43,6 @@ def api_process(state: State, python: str, source: Path) -> ChildSpec:
         host="",
         argv=(python, "-m", "deuteron.api", "--settings", str(state.api_settings)),
         env=environment(state.api, source),
-        log=str(state.log("api")),
         cwd=str(state.api),
     )
 
@@ -66,7 +65,6 @@ def host_processes(host: Host, cloud: Cloud, state: State, python: str, source: 
             host=host.name,
             argv=argv,
             env=env,
-            log=str(state.log(f"{host.name}-{process}")),
             after=tuple(f"{host.name}-{name}" for name in after),
             ready=ready,
             once=once,
@@ -123,7 +121,6 @@ def _agent(host: Host, state: State, env: dict[str, str], python: str, after: tu
         host=host.name,
         argv=(python, "-m", "deuteron.agent", "--settings", str(state.agent_settings(host.name))),
         env=env,
-        log=str(state.log(f"{host.name}-agent")),
         cwd=str(state.host(host.name)),
         after=after,
     )

@@ -35,7 +35,8 @@ from .confine import confine
 from .control import NAMESPACE_KINDS, Ask, Phase, Reply
 from .errors import NamespaceError, SandboxError, SupervisorError
 from .init import SANDBOX_FLAGS, STAGE_S, Message, reap, run_init, wake_on_signals
-from .processes import api_process, simulated_agent
+from .logs import Logs
+from .processes import api_process, host_processes, simulated_agent
 from .topology import Topology, parse_topology
 
 _FIRST_DELAY_S = 1.0
@@ -86,7 +87,11 @@ class Supervisor:
         self._source = Path(deuteron.__file__).resolve().parent.parent
         self._pid = os.getpid()
         self._started_at = time.time()
-        self._family = Family()
+        self._logs = Logs(state.logs)
+        self._family = Family(self._logs.open)
+        # Only these: what the sandbox says about itself is not to be believed.
+        inner = (spec for host in topology.hosts for spec in host_processes(host, cloud, state, "", self._source))
+        self._inner_names = frozenset(spec.name for spec in inner)
         self._sandbox: _Sandbox | None = None
         self._problem: str | None = None
         self._phase: Phase = "none" if cloud.dataplane == "none" else "starting"
@@ -95,6 +100,24 @@ class Supervisor:
         self._waiting_to_stop: list[socket.socket] = []
 
     def run(self) -> None:
+        """Keep the cloud until it is to stop. What is printed here goes the way of all logs."""
+        sys.stdout.flush()
+        before = [os.dup(fd) for fd in (1, 2)]
+        own = self._logs.open("supervisor")
+        for fd in (1, 2):
+            os.dup2(own, fd)
+        os.close(own)
+        try:
+            self._run()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for fd, old in zip((1, 2), before, strict=True):
+                os.dup2(old, fd)
+                os.close(old)
+            self._logs.close()
+
+    def _run(self) -> None:
         ns.adopt_orphans()
         wake = wake_on_signals()
         control = self._listen()
@@ -111,13 +134,15 @@ class Supervisor:
             wait_s = self._family.tick()
             sandbox_wait_s = self._tend_sandbox()
             waits = [wait for wait in (wait_s, sandbox_wait_s) if wait is not None]
-            sources: list[socket.socket] = [wake, control]
+            sources: list[socket.socket | Logs] = [wake, control, self._logs]
             if self._sandbox is not None:
                 sources.append(self._sandbox.link)
             readable, _, _ = select.select(sources, [], [], min(waits, default=None))
             if wake in readable:
                 with contextlib.suppress(BlockingIOError):
                     wake.recv(4096)
+            if self._logs in readable:
+                self._logs.drain()
             self._reap()
             if self._sandbox is not None and self._sandbox.link in readable:
                 self._hear_sandbox(self._sandbox)
@@ -159,7 +184,7 @@ class Supervisor:
 
     def _hear_sandbox(self, sandbox: _Sandbox) -> None:
         try:
-            packet, files, _, _ = socket.recv_fds(sandbox.link, 1 << 20, 8)
+            packet, files, _, _ = socket.recv_fds(sandbox.link, 1 << 20, 8, socket.MSG_CMSG_CLOEXEC)
         except ConnectionResetError:
             # It was killed with something from us unread.
             packet, files = b"", []
@@ -169,6 +194,11 @@ class Supervisor:
         message = msgspec.json.decode(packet, type=Message)
         if message.host is not None:
             sandbox.hosts[message.host] = tuple(files)
+        elif message.log in self._inner_names and len(files) == 1:
+            self._logs.adopt(message.log, files[0])
+        else:
+            for fd in files:
+                os.close(fd)
         if message.children is not None:
             sandbox.children = tuple(message.children)
         if message.ready:
@@ -306,6 +336,7 @@ class Supervisor:
         self._family.signal(signal.SIGTERM)
         deadline = time.monotonic() + 2 * STAGE_S + 1
         while time.monotonic() < deadline:
+            self._logs.drain()
             self._reap()
             if not self._family.alive() and (self._sandbox is None or self._sandbox.pid is None):
                 break

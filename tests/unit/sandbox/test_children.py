@@ -10,18 +10,22 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from deuteron.sandbox.children import LOG_LIMIT_BYTES, ChildSpec, ChildStatus, Family, describe_exit, rotate, spawn
+from deuteron.sandbox.children import ChildSpec, ChildStatus, Family, describe_exit, spawn
 
 DEADLINE_S = 10.0
 
 
-def spec(name: str, script: str, tmp_path: Path, **more: object) -> ChildSpec:
+def spec(name: str, script: str, **more: object) -> ChildSpec:
     argv = ("/bin/sh", "-c", script)
-    return ChildSpec(name=name, host="", argv=argv, env={"PATH": os.environ["PATH"]}, log=str(tmp_path / name), **more)  # type: ignore[arg-type]  # keywords of ChildSpec
+    return ChildSpec(name=name, host="", argv=argv, env={"PATH": os.environ["PATH"]}, **more)  # type: ignore[arg-type]  # keywords of ChildSpec
 
 
 def nothing() -> None:
     pass
+
+
+def logs_in(folder: Path) -> Callable[[str], int]:
+    return lambda name: os.open(folder / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC)
 
 
 def keep_until(family: Family, condition: Callable[[dict[str, ChildStatus]], bool]) -> dict[str, ChildStatus]:
@@ -53,18 +57,18 @@ def end(family: Family) -> None:
 
 def test_a_child_starts_after_those_it_needs_are_ready(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
-    family = Family()
-    family.add(spec("late", "sleep 60", tmp_path, after=("early",)), nothing)
-    family.add(spec("early", f"echo > {ready}; sleep 60", tmp_path, ready=(str(ready),)), nothing)
+    family = Family(logs_in(tmp_path))
+    family.add(spec("late", "sleep 60", after=("early",)), nothing)
+    family.add(spec("early", f"echo > {ready}; sleep 60", ready=(str(ready),)), nothing)
     found = keep_until(family, lambda now: now["late"].state == "running")
     assert found["early"].state == "running"
     end(family)
 
 
 def test_a_child_that_runs_once_lets_others_start_when_it_succeeded(tmp_path: Path) -> None:
-    family = Family()
-    family.add(spec("setup", "exit 0", tmp_path, once=True), nothing)
-    family.add(spec("main", "sleep 60", tmp_path, after=("setup",)), nothing)
+    family = Family(logs_in(tmp_path))
+    family.add(spec("setup", "exit 0", once=True), nothing)
+    family.add(spec("main", "sleep 60", after=("setup",)), nothing)
     found = keep_until(family, lambda now: now["main"].state == "running")
     assert found["setup"].state == "done"
     family.begin_stop()
@@ -79,8 +83,8 @@ def end_running(family: Family) -> None:
 
 
 def test_a_killed_child_is_started_again_as_another_process(tmp_path: Path) -> None:
-    family = Family()
-    family.add(spec("main", "exec sleep 60", tmp_path), nothing)
+    family = Family(logs_in(tmp_path))
+    family.add(spec("main", "exec sleep 60"), nothing)
     first = keep_until(family, lambda now: now["main"].state == "running")["main"].pid
     assert first is not None
     os.kill(first, signal.SIGKILL)
@@ -92,8 +96,8 @@ def test_a_killed_child_is_started_again_as_another_process(tmp_path: Path) -> N
 
 def test_a_child_that_keeps_failing_is_tried_less_and_less_often(tmp_path: Path) -> None:
     now = [0.0]
-    family = Family(clock=lambda: now[0])
-    family.add(spec("broken", "exit 3", tmp_path), nothing)
+    family = Family(logs_in(tmp_path), clock=lambda: now[0])
+    family.add(spec("broken", "exit 3"), nothing)
     delays: list[float] = []
     for _ in range(8):
         keep_until(family, lambda found: found["broken"].state == "backoff")
@@ -107,8 +111,8 @@ def test_a_child_that_keeps_failing_is_tried_less_and_less_often(tmp_path: Path)
 
 def test_a_child_that_worked_before_it_was_killed_is_back_at_once_however_often(tmp_path: Path) -> None:
     now = [0.0]
-    family = Family(clock=lambda: now[0])
-    family.add(spec("killed", "exec sleep 60", tmp_path), nothing)
+    family = Family(logs_in(tmp_path), clock=lambda: now[0])
+    family.add(spec("killed", "exec sleep 60"), nothing)
     delays: list[float] = []
     for _ in range(4):
         found = keep_until(family, lambda found: found["killed"].state == "running")
@@ -124,8 +128,8 @@ def test_a_child_that_worked_before_it_was_killed_is_back_at_once_however_often(
 
 
 def test_a_program_that_does_not_exist_is_told_in_the_log(tmp_path: Path) -> None:
-    family = Family()
-    gone = ChildSpec(name="gone", host="", argv=("/no/such/program",), env={}, log=str(tmp_path / "gone"))
+    family = Family(logs_in(tmp_path))
+    gone = ChildSpec(name="gone", host="", argv=("/no/such/program",), env={})
     family.add(gone, nothing)
     found = keep_until(family, lambda now: now["gone"].state == "backoff")
     assert found["gone"].last_exit == "exit status 127"
@@ -136,8 +140,8 @@ def test_what_cannot_be_entered_is_not_run(tmp_path: Path) -> None:
     def refuse() -> None:
         raise PermissionError("no")
 
-    family = Family()
-    family.add(spec("kept-out", f"echo ran > {tmp_path}/ran", tmp_path), refuse)
+    family = Family(logs_in(tmp_path))
+    family.add(spec("kept-out", f"echo ran > {tmp_path}/ran"), refuse)
     keep_until(family, lambda now: now["kept-out"].state == "backoff")
     assert not (tmp_path / "ran").exists()
 
@@ -147,7 +151,9 @@ def test_a_child_ends_by_sigterm_from_its_first_moment_on(tmp_path: Path) -> Non
     previous = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         for attempt in range(20):
-            pid = spawn(spec(f"child-{attempt}", "exec sleep 60", tmp_path), nothing)
+            log = os.open("/dev/null", os.O_WRONLY)
+            pid = spawn(spec(f"child-{attempt}", "exec sleep 60"), nothing, log)
+            os.close(log)
             os.kill(pid, signal.SIGTERM)
             deadline = time.monotonic() + DEADLINE_S
             while (ended := os.waitpid(pid, os.WNOHANG))[0] == 0:
@@ -159,18 +165,8 @@ def test_a_child_ends_by_sigterm_from_its_first_moment_on(tmp_path: Path) -> Non
 
 
 def test_a_stranger_is_not_ours(tmp_path: Path) -> None:
-    assert not Family().reaped(os.getpid(), 0)
-    assert not Family().restart("nobody")
-
-
-def test_a_log_that_grew_too_large_makes_room(tmp_path: Path) -> None:
-    log = tmp_path / "x.log"
-    log.write_bytes(b"")
-    os.truncate(log, LOG_LIMIT_BYTES + 1)
-    rotate(str(log))
-    assert not log.exists()
-    assert (tmp_path / "x.log.1").stat().st_size == LOG_LIMIT_BYTES + 1
-    rotate(str(log))
+    assert not Family(logs_in(tmp_path)).reaped(os.getpid(), 0)
+    assert not Family(logs_in(tmp_path)).restart("nobody")
 
 
 def test_ends_are_described_in_words() -> None:

@@ -1,0 +1,56 @@
+"""The logs of a running cloud do not grow without end, whoever talks."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deuteron.sandbox.logs import LIMIT_BYTES
+from tests.system.conftest import PROGRAM, Cloud, wait_for
+
+
+@pytest.fixture
+def cloud() -> Iterator[Cloud]:
+    folder = Path(tempfile.mkdtemp(prefix="deuteron-test-"))
+    cloud = Cloud(folder / "cloud")
+    try:
+        cloud.run("up", "--no-guest", timeout_s=600)
+        yield cloud
+    finally:
+        cloud.run("down", "--delete", check=False)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_switch_that_never_stops_talking_fills_no_disk(cloud: Cloud) -> None:
+    """Forty megabytes through what ovs-vswitchd inherited as its standard error."""
+    folder = cloud.state / "log"
+    before = len((folder / "aio-ovs-vswitchd.log").read_bytes())
+
+    script = 'exec head -c 40000000 /dev/zero >/proc/"$(cat /run/openvswitch/ovs-vswitchd.pid)"/fd/2'
+    cloud.on("aio", script)
+
+    def total() -> int:
+        return sum(path.stat().st_size for path in folder.glob("aio-ovs-vswitchd.log*"))
+
+    wait_for("the end of what was said", total, lambda size: size >= 40_000_000 + before - 2 * LIMIT_BYTES)
+    sizes = {path.name: path.stat().st_size for path in folder.glob("aio-ovs-vswitchd.log*")}
+    assert set(sizes) == {"aio-ovs-vswitchd.log", "aio-ovs-vswitchd.log.1"}
+    assert all(size <= LIMIT_BYTES for size in sizes.values()), sizes
+    assert cloud.run("status", check=False).returncode == 0, "and the cloud goes on"
+
+
+def test_who_follows_a_log_follows_it_into_the_next_file(cloud: Cloud) -> None:
+    command = [*PROGRAM, "logs", "-f", "-n", "0", "aio-ovs-vswitchd"]
+    with subprocess.Popen(command, env=cloud.environment, stdout=subprocess.PIPE, text=True) as follower:
+        try:
+            assert follower.stdout is not None
+            switch = '/proc/"$(cat /run/openvswitch/ovs-vswitchd.pid)"/fd/2'
+            cloud.on("aio", f"yes | head -c 17000000 >{switch}; echo; echo the last words >{switch}")
+            assert any(line.strip() == "the last words" for line in follower.stdout)
+        finally:
+            follower.kill()
