@@ -57,17 +57,21 @@ class Client:
             raise Refusal(status, "cannot log in as admin", answer)
         self._token = headers["X-Subject-Token"]
 
-    def get(self, path: str) -> dict[str, Any]:
-        return self.call("GET", path)
+    def get(self, path: str, microversion: str | None = None) -> dict[str, Any]:
+        return self.call("GET", path, microversion=microversion)
 
-    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The JSON answer to a request.
+    def call(
+        self, method: str, path: str, body: dict[str, Any] | None = None, microversion: str | None = None
+    ) -> dict[str, Any]:
+        """The JSON answer to a request. `microversion` is as in `compute 2.11`.
 
         Raises: NotAnswering; Refusal for any status from 300 on.
         """
         if self._token is None:
             self.log_in()
         headers = {"X-Auth-Token": self._token or ""}
+        if microversion is not None:
+            headers["OpenStack-API-Version"] = microversion
         data = json.dumps(body).encode() if body is not None else None
         status, _, answer = self._send(method, path, data, headers)
         if status >= 300:

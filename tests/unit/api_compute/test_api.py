@@ -232,7 +232,10 @@ def test_a_server_shows_what_each_microversion_shows(tmp_path: Path) -> None:
 def test_hosts_are_shown_as_services_hypervisors_and_a_zone(tmp_path: Path) -> None:
     async def test() -> None:
         async with world(tmp_path) as w:
+            assert (await w.admin.get(f"{C}/os-services?binary=nova-compute"))["services"] == [], "none ever connected"
             await w.agent("h1")
+            await (await w.agent("h2")).leave()
+            await w.forget("h2")
             services = (await w.admin.get(f"{C}/os-services?binary=nova-compute"))["services"]
             assert [(s["host"], s["state"], s["status"]) for s in services] == [
                 ("h1", "up", "enabled"), ("h2", "down", "enabled"),
@@ -242,9 +245,11 @@ def test_hosts_are_shown_as_services_hypervisors_and_a_zone(tmp_path: Path) -> N
             answer = await w.admin.request("PUT", f"{C}/os-services/{service['id']}", body, version="2.53")
             assert answer.json["service"]["disabled_reason"] == "repair"
             found = (await w.admin.get(f"{C}/os-hypervisors/detail"))["hypervisors"]
-            assert [(h["hypervisor_hostname"], h["vcpus"], h["status"]) for h in found] == [("h1", 8, "disabled")]
+            assert [(h["hypervisor_hostname"], h["vcpus"], h["status"]) for h in found] == [
+                ("h1", 8, "disabled"), ("h2", 8, "enabled"),
+            ]  # fmt: skip
             assert "vcpus" not in (await w.admin.get(f"{C}/os-hypervisors/detail", "2.88"))["hypervisors"][0]
-            assert (await w.admin.get(f"{C}/os-hypervisors/statistics"))["hypervisor_statistics"]["count"] == 1
+            assert (await w.admin.get(f"{C}/os-hypervisors/statistics"))["hypervisor_statistics"]["count"] == 2
             zones = (await w.demo.get(f"{C}/os-availability-zone"))["availabilityZoneInfo"]
             assert zones == [{"zoneName": "nova", "zoneState": {"available": True}, "hosts": None}]
             assert (await w.demo.request("GET", f"{C}/os-services")).status == 403

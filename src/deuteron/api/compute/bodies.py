@@ -21,8 +21,8 @@ from deuteron.api.compute.errors import invalid
 from deuteron.model.codecs import is_uuid
 from deuteron.model.errors import BadRequest
 
-_TRUE = frozenset({True, "True", "TRUE", "true", "1", "ON", "On", "on", "YES", "Yes", "yes", "y", "t"})
-_FALSE = frozenset({False, "False", "FALSE", "false", "0", "OFF", "Off", "off", "NO", "No", "no", "n", "f"})
+_TRUE = frozenset({True, "True", "TRUE", "true", "1", "ON", "On", "on", "YES", "Yes", "yes"})
+_FALSE = frozenset({False, "False", "FALSE", "false", "0", "OFF", "Off", "off", "NO", "No", "no"})
 _METADATA_KEY = re.compile(r"[a-zA-Z0-9\-_:. ]{1,255}")
 
 

@@ -15,6 +15,7 @@ from deuteron.api.compute.placement import ZONE, Load
 from deuteron.api.compute.versions import only_until
 from deuteron.api.hosts import registry
 from deuteron.api.hosts.registry import Host
+from deuteron.model.codecs import is_uuid
 from deuteron.model.errors import BadRequest, Conflict, NotFound
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
@@ -26,9 +27,7 @@ _CONTROL: Final = ("nova-scheduler", "nova-conductor")
 
 def list_services(call: Call, tx: Tx) -> Reply:
     access.require(call, "os-services:list")
-    shown = [
-        _service(call, COMPUTE, host, number) for number, host in enumerate(placement.candidates(tx, call.cloud), 1)
-    ]
+    shown = [_service(call, COMPUTE, host, number) for number, host in _hosts(call, tx)]
     now = tx.now.replace(tzinfo=None).isoformat(timespec="microseconds")
     for place, binary in enumerate(_CONTROL):
         control: dict[str, Any] = {
@@ -50,41 +49,80 @@ def list_services(call: Call, tx: Tx) -> Reply:
 
 
 def update_service(call: Call, tx: Tx) -> Reply:
-    """2.53 and later: by id."""
+    """2.53 and later: by id, what the body holds."""
     access.require(call, "os-services:update")
+    wanted = call.params["id"]
+    if not is_uuid(wanted):
+        raise BadRequest(f"Invalid uuid {wanted}", type="HTTPBadRequest")
     body = Body("service", call.json()).only(("status", "disabled_reason", "forced_down"))
-    for number, host in enumerate(placement.candidates(tx, call.cloud), 1):
-        if registry.host_id(host.name, COMPUTE) == call.params["id"]:
-            if "status" in body:
-                status = body.choice("status", ("enabled", "disabled"), "enabled")
-                reason = body.text("disabled_reason") or ""
-                registry.disable_service(tx, host.name, COMPUTE, reason if status == "disabled" else None)
-            fresh = registry.find(tx, call.cloud, host.name)
-            return Reply(200, {"service": _service(call, COMPUTE, fresh or host, number)})
-    raise NotFound(f"Service {call.params['id']} could not be found.", type="ServiceNotFound")
+    reason = body.text("disabled_reason", least=1)
+    number, host = _compute_service(call, tx, wanted)
+    if "status" not in body and "forced_down" not in body:
+        raise BadRequest(
+            "No updates were requested. Fields 'status' or 'forced_down' should be specified.", type="HTTPBadRequest"
+        )
+    if "status" in body:
+        status = body.choice("status", ("enabled", "disabled"), "enabled")
+        if status == "enabled" and reason is not None:
+            raise BadRequest("Specifying 'disabled_reason' with status 'enabled' is invalid.", type="HTTPBadRequest")
+        registry.disable_service(tx, host.name, COMPUTE, None if status == "enabled" else reason or "")
+    if "forced_down" in body:
+        registry.force_down(tx, host.name, body.boolean("forced_down"))
+    return Reply(200, {"service": _service(call, COMPUTE, registry.find(tx, call.cloud, host.name) or host, number)})
+
+
+def _compute_service(call: Call, tx: Tx, service_id: str) -> tuple[int, Host]:
+    """The host of a compute service by its id, with its number.
+
+    Raises: NotFound; BadRequest for a service of another kind.
+    """
+    for number, host in _hosts(call, tx):
+        if registry.host_id(host.name, COMPUTE) == service_id:
+            return number, host
+    for binary in _CONTROL:
+        if registry.host_id("controller", binary) == service_id:
+            raise _only_compute(binary)
+    raise NotFound(f"Service {service_id} could not be found.", type="ServiceNotFound")
+
+
+def _only_compute(binary: str) -> BadRequest:
+    return BadRequest(
+        f"Updating a {binary} service is not supported. Only nova-compute services can be updated.",
+        type="HTTPBadRequest",
+    )
 
 
 def set_service(call: Call, tx: Tx) -> Reply:
-    """Before 2.53: enable, disable, disable-log-reason by host and binary."""
+    """Before 2.53: enable, disable, disable-log-reason and (from 2.11 on) force-down, by host and binary."""
     only_until(call, 52)
-    access.require(call, "os-services:update")
     action = call.params["id"]
-    body = Body("service", call.json()).only(("disabled_reason",), ("host", "binary"))
-    host, binary = body.text("host") or "", body.text("binary") or ""
-    if registry.find(tx, call.cloud, host) is None or binary != COMPUTE:
-        raise NotFound(f"Could not find binary {binary} on host {host}.", type="HostBinaryNotFound")
-    shown = {"host": host, "binary": binary, "status": "enabled" if action == "enable" else "disabled"}
-    if action == "enable":
-        registry.disable_service(tx, host, binary, None)
-    elif action in ("disable", "disable-log-reason"):
-        reason = body.text("disabled_reason") or ""
-        if action == "disable-log-reason":
-            if not reason:
-                raise BadRequest("Missing disabled reason field", type="HTTPBadRequest")
-            shown["disabled_reason"] = reason
-        registry.disable_service(tx, host, binary, reason)
-    else:
+    body = Body("service", call.json())
+    body.only(("disabled_reason", *(("forced_down",) if call.version >= 11 else ())), ("host", "binary"))
+    host, binary = body.text("host", least=1) or "", body.text("binary", least=1) or ""
+    reason = body.text("disabled_reason", least=1)
+    down = body.boolean("forced_down")
+    access.require(call, "os-services:update")
+    if action not in ("enable", "disable", "disable-log-reason", "force-down"):
         raise NotFound("Unknown action", type="HTTPNotFound")
+    if action == "force-down" and call.version < 11:
+        raise NotFound("Unknown action", type="HTTPNotFound")
+    if action == "disable-log-reason" and reason is None:
+        raise BadRequest("Missing disabled reason field", type="HTTPBadRequest")
+    if action == "force-down" and "forced_down" not in body:
+        raise BadRequest("Missing forced_down field", type="HTTPBadRequest")
+    if binary != COMPUTE:
+        raise _only_compute(binary)
+    if all(known.name != host for _, known in _hosts(call, tx)):
+        raise NotFound(f"Could not find binary {binary} on host {host}.", type="HostBinaryNotFound")
+    shown: dict[str, Any] = {"host": host, "binary": binary}
+    if action == "force-down":
+        registry.force_down(tx, host, down)
+        return Reply(200, {"service": {**shown, "forced_down": down}})
+    shown["status"] = "enabled" if action == "enable" else "disabled"
+    if action == "disable-log-reason":
+        shown["disabled_reason"] = reason
+    kept = reason if action == "disable-log-reason" else ""
+    registry.disable_service(tx, host, binary, None if action == "enable" else kept)
     return Reply(200, {"service": shown})
 
 
@@ -96,7 +134,9 @@ def put_service(call: Call, tx: Tx) -> Reply:
 def remove_service(call: Call, tx: Tx) -> Reply:
     """A service is as long as its host is in the cloud's topology: it is never removed here."""
     access.require(call, "os-services:delete")
-    for host in placement.candidates(tx, call.cloud):
+    if call.version >= 53 and not is_uuid(call.params["id"]):
+        raise BadRequest(f"Invalid uuid {call.params['id']}", type="HTTPBadRequest")
+    for _, host in _hosts(call, tx):
         if call.params["id"] in (registry.host_id(host.name, COMPUTE), host.name):
             raise Conflict(
                 f"Unable to delete compute service of host {host.name}: the host is in the cloud's topology. "
@@ -153,21 +193,21 @@ def statistics(call: Call, tx: Tx) -> Reply:
 
 def list_zones(call: Call, tx: Tx) -> Reply:
     access.require(call, "os-availability-zone:list")
-    any_alive = any(host.alive for host in placement.candidates(tx, call.cloud))
-    zone = {"zoneName": ZONE, "zoneState": {"available": any_alive}, "hosts": None}
+    any_up = any(host.compute_up for _, host in _hosts(call, tx))
+    zone = {"zoneName": ZONE, "zoneState": {"available": any_up}, "hosts": None}
     return Reply(200, {"availabilityZoneInfo": [zone]})
 
 
 def list_zones_detail(call: Call, tx: Tx) -> Reply:
     access.require(call, "os-availability-zone:detail")
-    hosts = placement.candidates(tx, call.cloud)
+    hosts = [host for _, host in _hosts(call, tx)]
     now = tx.now.replace(tzinfo=None).isoformat(timespec="microseconds")
     inner = {"controller": {name: {"active": True, "available": True, "updated_at": now} for name in _CONTROL}}
     outer = {
         host.name: {
             COMPUTE: {
                 "active": COMPUTE not in host.disabled_services,
-                "available": host.alive,
+                "available": host.compute_up,
                 "updated_at": _plain(host.last_heard),
             }
         }
@@ -175,7 +215,7 @@ def list_zones_detail(call: Call, tx: Tx) -> Reply:
     }
     zones = [
         {"zoneName": "internal", "zoneState": {"available": True}, "hosts": inner},
-        {"zoneName": ZONE, "zoneState": {"available": any(host.alive for host in hosts)}, "hosts": outer},
+        {"zoneName": ZONE, "zoneState": {"available": any(host.compute_up for host in hosts)}, "hosts": outer},
     ]
     return Reply(200, {"availabilityZoneInfo": zones})
 
@@ -220,7 +260,7 @@ class _Numbered:
 
 
 def _hosts(call: Call, tx: Tx) -> list[tuple[int, Host]]:
-    """Compute hosts whose agent ever connected, numbered."""
+    """Compute hosts whose agent ever connected, numbered: what Nova knows of, since a service lists itself."""
     found = [host for host in placement.candidates(tx, call.cloud) if host.hello is not None]
     return list(enumerate(found, 1))
 
@@ -229,7 +269,7 @@ def _brief(call: Call, host: Host, number: int) -> dict[str, Any]:
     return {
         "id": host.id if call.version >= 53 else number,
         "hypervisor_hostname": host.name,
-        "state": "up" if host.alive else "down",
+        "state": "up" if host.compute_up else "down",
         "status": "disabled" if COMPUTE in host.disabled_services else "enabled",
     }
 
@@ -285,11 +325,11 @@ def _service(call: Call, binary: str, host: Host, number: int) -> dict[str, Any]
         "host": host.name,
         "zone": ZONE,
         "status": "enabled" if reason is None else "disabled",
-        "state": "up" if host.alive else "down",
+        "state": "up" if host.compute_up else "down",
         "updated_at": _plain(host.last_heard),
         "disabled_reason": reason or None,
     }
-    return {**shown, "forced_down": False} if call.version >= 11 else shown
+    return {**shown, "forced_down": host.forced_down} if call.version >= 11 else shown
 
 
 def _service_id(call: Call, binary: str, host: str, number: int) -> str | int:

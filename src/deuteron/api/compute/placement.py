@@ -116,6 +116,8 @@ def choose(hosts: Sequence[Host], taken: Mapping[str, Load], flavor: Flavor, wis
 def _reason(host: Host, load: Load, flavor: Flavor, wish: Wish) -> str | None:
     if host.hello is None:
         return "never connected"
+    if host.forced_down:
+        return "forced down"
     if not host.awaited:
         return f"not alive, last heard {host.last_heard}"
     if "nova-compute" in host.disabled_services and wish.host is None:

@@ -19,6 +19,7 @@ from deuteron.api.compute.interfaces import Plugged
 from deuteron.api.compute.lifecycle import ServerRow, nics
 from deuteron.api.compute.placement import ZONE
 from deuteron.api.hosts import registry
+from deuteron.api.hosts.registry import Host
 from deuteron.model.compute import Flavor
 from deuteron.store.compute_tables import server_groups
 from deuteron.store.database import Tx
@@ -88,8 +89,8 @@ def details(call: Call, tx: Tx, rows: Sequence[ServerRow], *, single: bool = Fal
     """The whole of each server; a `single` one shows its server groups too."""
     found = interfaces.plugged(tx, {row.id: nics(row) for row in rows})
     seen = rights(call)
-    alive = {host.name: host.alive for host in registry.all_hosts(tx, call.cloud)} if seen.host_status else {}
-    shown = [_detail(call, row, found, seen, alive) for row in rows]
+    hosts = {host.name: host_status(host) for host in registry.all_hosts(tx, call.cloud)} if seen.host_status else {}
+    shown = [_detail(call, row, found, seen, hosts) for row in rows]
     if single and call.version >= 71:
         for row, item in zip(rows, shown, strict=True):
             known = row.group_id is not None and tx.first(
@@ -97,6 +98,15 @@ def details(call: Call, tx: Tx, rows: Sequence[ServerRow], *, single: bool = Fal
             )
             item["server_groups"] = [row.group_id] if known else []
     return shown
+
+
+def host_status(host: Host) -> str:
+    """Source: nova/compute/api.py get_instance_host_status."""
+    if host.forced_down:
+        return "DOWN"
+    if "nova-compute" in host.disabled_services:
+        return "MAINTENANCE"
+    return "UP" if host.alive else "UNKNOWN"
 
 
 def host_id(project_id: str, host: str | None) -> str:
@@ -122,7 +132,7 @@ def flavor(call: Call, row: ServerRow, seen: Rights) -> dict[str, Any]:
     return {**shown, "extra_specs": kept.extra_specs} if seen.extra_specs else shown
 
 
-def _detail(call: Call, row: ServerRow, found: Plugged, seen: Rights, alive: dict[str, bool]) -> dict[str, Any]:
+def _detail(call: Call, row: ServerRow, found: Plugged, seen: Rights, hosts: dict[str, str]) -> dict[str, Any]:
     version: int = call.version
     word = status(row)
     shown: dict[str, Any] = {
@@ -179,7 +189,7 @@ def _detail(call: Call, row: ServerRow, found: Plugged, seen: Rights, alive: dic
     if version >= 9:
         shown["locked"] = bool(row.locked)
     if version >= 16 and seen.host_status:
-        shown["host_status"] = "" if not row.host else "UP" if alive.get(row.host) else "UNKNOWN"
+        shown["host_status"] = hosts.get(row.host or "", "")
     if version >= 19:
         shown["description"] = row.description
     if version >= 26:

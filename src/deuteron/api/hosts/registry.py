@@ -8,6 +8,8 @@ Invariants:
 - No row says `connected` while no connection is open: at start of the API all are marked disconnected.
 - A host is alive when it is connected; the hub ends the connection of one that it did not hear for `ALIVE_S`. The hub
   measures that with a clock that nobody sets, so a jump of the wall clock kills no host and revives none.
+- That an administrator forced a host's compute service down is for an administrator to undo: a host that connects,
+  reports or restarts stays forced down. It concerns compute alone, as in Nova; the host's networks go on.
 - A host is awaited when it is alive, or was within `ALIVE_S` and may be back any moment: an agent that restarts must
   not turn a new server into an error, or let the addresses of one that still runs be given away. Hosts that were
   connected when the API ended are awaited from its next start on.
@@ -56,6 +58,12 @@ class Host:
     problems: tuple[tuple[str, str], ...]
     disabled_services: Mapping[str, str]
     """Name of a disabled service ("nova-compute") and the reason given."""
+    forced_down: bool = False
+
+    @property
+    def compute_up(self) -> bool:
+        """Whether its compute service is up, as Nova would say."""
+        return self.alive and not self.forced_down
 
 
 @dataclass(frozen=True)
@@ -99,9 +107,11 @@ def find(tx: Tx, cloud: Cloud, name: str) -> Host | None:
 
 
 def is_awaited(tx: Tx, name: str) -> bool:
-    """Whether the host is there, or is expected back soon."""
-    row = tx.first(select(hosts.c.connected, hosts.c.last_heard).where(hosts.c.name == name))
-    return row is not None and (bool(row.connected) or _awaited(row.last_heard, tx.now))
+    """Whether the host's compute service is there, or is expected back soon, and was not forced down."""
+    row = tx.first(select(hosts.c.connected, hosts.c.last_heard, hosts.c.forced_down).where(hosts.c.name == name))
+    if row is None or row.forced_down:
+        return False
+    return bool(row.connected) or _awaited(row.last_heard, tx.now)
 
 
 def alive_hosts(tx: Tx, cloud: Cloud, role: str) -> list[Host]:
@@ -224,6 +234,11 @@ def disable_service(tx: Tx, name: str, binary: str, reason: str | None) -> None:
     tx.execute(update(hosts).where(hosts.c.name == name).values(disabled_services=services))
 
 
+def force_down(tx: Tx, name: str, down: bool) -> None:
+    """Take the host's compute service for down, whatever the host says; or believe it again."""
+    tx.execute(update(hosts).where(hosts.c.name == name).values(forced_down=down))
+
+
 def _host(name: str, row: Any, entry: HostEntry | None, now: datetime) -> Host:
     hello = None if row is None else msgspec.convert(row.hello, Hello)
     return Host(
@@ -243,6 +258,7 @@ def _host(name: str, row: Any, entry: HostEntry | None, now: datetime) -> Host:
         realised_revision=0 if row is None else row.realised_revision,
         problems=() if row is None else tuple((str(what), str(why)) for what, why in row.problems),
         disabled_services={} if row is None else row.disabled_services,
+        forced_down=row is not None and bool(row.forced_down),
     )
 
 
