@@ -224,7 +224,10 @@ def _rebuild(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
 def _reset_state(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
     state = Body("os-resetState", body).only((), ("state",)).choice("state", ("active", "error"), "error")
     history.begin(tx, call, row.id, "reset_state", row.host)
-    lifecycle.set_server(tx, row.id, vm_state=state, task_state=None)
+    history.finish(tx, row.id)
+    # As in Nova a deletion under way is undone in name only: the host goes on with it, and its report ends it.
+    task = row.task_state if row.task_state == "deleting" else None
+    lifecycle.set_server(tx, row.id, vm_state=state, task_state=task, state_reset=True)
     return Reply(202)
 
 
@@ -274,7 +277,7 @@ def _set_group(call: Call, tx: Tx, row: ServerRow, body: Body, *, adds: bool) ->
 def _ask(call: Call, tx: Tx, row: ServerRow, action: str, **values: Any) -> Reply:
     """Write what should be; the host's report ends the action."""
     history.begin(tx, call, row.id, action, row.host)
-    lifecycle.set_server(tx, row.id, **values)
+    lifecycle.set_server(tx, row.id, state_reset=False, **values)
     return Reply(202)
 
 

@@ -6,7 +6,10 @@ words; the host's report ends the task. `apply_report` is the only place where a
     vm_state    building -> active <-> stopped, paused, suspended;   any -> error;   any -> (row gone)
     task_state  scheduling, networking, spawning, powering-off, powering-on, rebooting[_hard], pausing, …, deleting
 
-Invariant: applying the same report twice changes nothing the second time.
+Invariants:
+- Applying the same report twice changes nothing the second time.
+- A state that an administrator set (`state_reset`) stays until somebody asks for something else. Reports bring the
+  power state, and as in Nova a server that is called active and is off becomes stopped.
 """
 
 from __future__ import annotations
@@ -71,6 +74,9 @@ def apply_report(tx: Tx, cloud: Cloud, host: str, report: ServerReport) -> None:
         if report.state == "absent":
             finish_delete(tx, cloud, row)
         return
+    if row.state_reset:
+        _after_reset(tx, row, report)
+        return
     current = report.build_generation >= row.build_generation and report.reboot_generation >= row.reboot_generation
     if report.state == "error" or (report.fault is not None and report.state != row.power):
         message = report.fault or "the host could not say why"
@@ -96,6 +102,17 @@ def apply_report(tx: Tx, cloud: Cloud, host: str, report: ServerReport) -> None:
             set_server(tx, row.id, task_state="spawning")
     elif row.task_state is None and row.vm_state == "active" and row.power == "running":
         _went_by_itself(tx, row, report)
+
+
+def _after_reset(tx: Tx, row: ServerRow, report: ServerReport) -> None:
+    """An administrator said what the server is. Source: nova/compute/manager.py _sync_instance_power_state."""
+    if report.state in ("building", "error", "absent"):
+        return
+    power_state = POWER_CRASHED if report.state == "crashed" else _SETTLED[report.state][1]
+    if row.vm_state == "active" and report.state in ("shutdown", "crashed"):
+        set_server(tx, row.id, vm_state="stopped", power="shutdown", power_state=power_state, state_reset=False)
+    elif row.power_state != power_state:
+        set_server(tx, row.id, power_state=power_state)
 
 
 def _went_by_itself(tx: Tx, row: ServerRow, report: ServerReport) -> None:
