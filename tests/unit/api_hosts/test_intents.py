@@ -182,7 +182,9 @@ def _operate(dice: random.Random, count: int, tx: Tx) -> None:
     host = dice.choice((*HOSTS, None))
     network, port, group = some(networks), some(ports), some(security_groups)
     rule, router, floating, server = (some(t) for t in (security_group_rules, routers, floatingips, servers))
-    subnet = some(subnets)
+    # A subnet that gives a port an address is not deleted: the API refuses.
+    used = {item["subnet_id"] for ips in tx.scalars(select(ports.c["fixed_ips"])) for item in ips}
+    subnet = some(subnets, subnets.c["id"].not_in(used))
     choices: list[Callable[[], None]] = [
         lambda: rows.network(new, 1000 + count),
         lambda: rows.group(new),
