@@ -164,7 +164,12 @@ def test_a_floating_ip_goes_to_the_router_that_reaches_the_port(client: Client) 
     assert (made["router_id"], made["fixed_ip_address"]) == (router["id"], "10.0.0.2")
     second = client.call("POST", "/v2.0/floatingips", wanted, "demo")
     assert (second.status, second.error["type"]) == (409, "FloatingIPPortAlreadyAssociated")
-    client.put(f"/v2.0/ports/{port['id']}", {"port": {"fixed_ips": [{"ip_address": "10.0.0.9"}]}}, "demo")
+    for fixed_ips in ([], [{"ip_address": "10.0.0.9"}], [{"subnet_id": subnet["id"]}]):
+        moved = client.call("PUT", f"/v2.0/ports/{port['id']}", {"port": {"fixed_ips": fixed_ips}}, "demo")
+        assert (moved.status, moved.error["type"]) == (400, "BadRequest")
+    kept = [{"ip_address": "10.0.0.2"}, {"ip_address": "10.0.0.9"}]
+    client.put(f"/v2.0/ports/{port['id']}", {"port": {"fixed_ips": kept}}, "demo")
+    client.delete(f"/v2.0/ports/{port['id']}", "demo")
     assert client.get(f"/v2.0/floatingips/{made['id']}", "demo")["floatingip"]["port_id"] is None
 
 
@@ -205,6 +210,90 @@ def test_subnets_from_a_pool_do_not_overlap(client: Client) -> None:
     assert (
         client.call("DELETE", f"/v2.0/subnetpools/{pool['id']}", user="demo").error["type"] == "SubnetPoolDeleteError"
     )
+
+
+def test_a_pool_only_grows_and_gives_each_project_its_quota(client: Client) -> None:
+    body = {"name": "p", "prefixes": ["10.0.0.0/16", "10.2.0.0/16"], "default_prefixlen": 24, "shared": True}
+    pool = client.post("/v2.0/subnetpools", {"subnetpool": body})["subnetpool"]["id"]
+    path = f"/v2.0/subnetpools/{pool}"
+    for prefixes in (["10.0.0.0/16"], ["10.2.0.0/15"], [], ["fd00::/8"]):
+        answer = client.call("PUT", path, {"subnetpool": {"prefixes": prefixes}})
+        assert (answer.status, answer.error["type"]) == (400, "IllegalSubnetPoolPrefixUpdate"), prefixes
+    mixed = client.call("PUT", path, {"subnetpool": {"prefixes": ["10.0.0.0/8", "fd00::/8"]}})
+    assert mixed.error["type"] == "PrefixVersionMismatch"
+    for prefixes in (["10.0.0.0/15", "10.2.0.0/16"], ["10.0.0.0/8"]):
+        assert client.put(path, {"subnetpool": {"prefixes": prefixes}})["subnetpool"]["prefixes"] == prefixes
+
+    client.put(path, {"subnetpool": {"default_quota": 2 * 256}})
+
+    def take(user: str, length: int) -> int:
+        wanted = {"network_id": client.network(user)["id"], "ip_version": 4, "subnetpool_id": pool, "prefixlen": length}
+        return client.call("POST", "/v2.0/subnets", {"subnet": wanted}, user).status
+
+    assert [take("demo", length) for length in (24, 23, 25, 25, 30)] == [201, 409, 201, 201, 409]
+    assert take("other", 23) == 201, "each project has its own quota"
+
+
+def test_an_ipv6_quota_of_a_pool_counts_64_bit_prefixes(client: Client) -> None:
+    body = {"name": "p", "prefixes": ["fd00::/32"], "min_prefixlen": 48, "default_quota": 2}
+    pool = client.post("/v2.0/subnetpools", {"subnetpool": body})["subnetpool"]["id"]
+
+    def take(length: int) -> int:
+        wanted = {"network_id": client.network("admin")["id"], "ip_version": 6, "subnetpool_id": pool}
+        return client.call("POST", "/v2.0/subnets", {"subnet": {**wanted, "prefixlen": length}}).status
+
+    assert [take(length) for length in (62, 64, 65, 63, 65, 65)] == [409, 201, 201, 409, 201, 409]
+
+
+def test_an_mtu_is_at_least_what_the_networks_subnets_speak(client: Client) -> None:
+    def answered(method: str, path: str, body: Any) -> tuple[int, str]:
+        answer = client.call(method, path, body)
+        return answer.status, answer.error["message"].split()[-1] if answer.status == 409 else ""
+
+    for mtu, version, cidr, expected in (
+        (67, 4, "10.0.0.0/24", (409, "68")),
+        (67, 6, "fd00::/64", (409, "68")),
+        (68, 4, "10.0.0.0/24", (201, "")),
+        (1279, 6, "fd00::/64", (409, "1280")),
+        (1280, 6, "fd00::/64", (201, "")),
+    ):
+        network = client.network("admin", mtu=mtu)["id"]
+        body = {"subnet": {"network_id": network, "ip_version": version, "cidr": cidr}}
+        assert answered("POST", "/v2.0/subnets", body) == expected, (mtu, version)
+    network = client.network("admin", mtu=1400)["id"]
+    path = f"/v2.0/networks/{network}"
+    assert answered("PUT", path, {"network": {"mtu": 67}}) == (200, "")
+    client.put(path, {"network": {"mtu": 1400}})
+    client.subnet(network, "10.0.0.0/24", "admin")
+    for mtu, expected in ((67, (409, "68")), (0, (409, "68")), (68, (200, "")), (1400, (200, ""))):
+        assert answered("PUT", path, {"network": {"mtu": mtu}}) == expected, mtu
+    client.subnet(network, "fd00::/64", "admin")
+    assert answered("PUT", path, {"network": {"mtu": 1279}}) == (409, "1280")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        ({"networks": [{"network": {"name": "a"}}, {"name": "b"}]}, 201, ["a", "b"]),
+        ({"networks": [{"network": {"name": "a"}, "name": "z"}]}, 201, ["a"]),
+        ({"network": {"name": "a"}, "networks": [{"name": "b"}]}, 201, ["b"]),
+        ({"networks": [{"port": {"name": "a"}}]}, 400, "Unrecognized attribute(s) 'port'"),
+        ({"networks": [{"network": 5}]}, 400, "Object 'network' contains invalid data"),
+        ({"networks": [{"network": None}]}, 400, "Unable to find 'network' in request body"),
+        ({"networks": {}}, 400, "Resources required"),
+        ({"networks": []}, 400, "Resources required"),
+        ({"networks": [5]}, 400, "Body contains invalid data"),
+        ({"networks": 5}, 400, "Body contains invalid data"),
+        ({"network": {"network": {"name": "a"}}}, 400, "Unrecognized attribute(s) 'network'"),
+    ],
+)
+def test_several_are_made_bare_or_each_under_its_name(client: Client, body: Any, status: int, message: Any) -> None:
+    answer = client.call("POST", "/v2.0/networks", body)
+    assert answer.status == status
+    if status == 201:
+        assert [each["name"] for each in answer.body["networks"]] == message
+    else:
+        assert answer.error["message"] == message
 
 
 def test_operators_may_override_rules(tmp_path: Path) -> None:

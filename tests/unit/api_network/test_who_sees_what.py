@@ -78,11 +78,58 @@ def test_what_only_admins_see_can_neither_be_read_nor_asked_for(client: Client) 
     assert client.call("GET", "/v2.0/networks?sort_key=provider:segmentation_id", user="demo").status == 400
 
 
-def test_an_external_network_is_seen_and_its_subnet_is_not(client: Client) -> None:
+def test_an_external_network_is_seen_with_its_subnets_and_joined_through_a_router_alone(client: Client) -> None:
     (public,) = client.get("/v2.0/networks?router:external=true", "demo")["networks"]
+    for user in ("demo", "reader", "other"):
+        (subnet,) = client.get("/v2.0/subnets", user)["subnets"]
+        assert (subnet["network_id"], subnet["router:external"]) == (public["id"], True)
+        assert client.get(f"/v2.0/subnets/{subnet['id']}", user)["subnet"] == subnet
+    refused = client.call("POST", "/v2.0/ports", {"port": {"network_id": public["id"]}}, "demo")
+    assert (refused.status, refused.error["message"]) == (403, "rule:create_port is disallowed by policy")
+    path = f"/v2.0/subnets/{subnet['id']}"
+    assert client.call("PUT", path, {"subnet": {"name": "mine"}}, "demo").status == 403
+    assert client.call("DELETE", path, user="demo").status == 403
+    router = client.post("/v2.0/routers", {"router": {"name": "r"}}, "demo")["router"]["id"]
+    joined = client.call("PUT", f"/v2.0/routers/{router}/add_router_interface", {"subnet_id": subnet["id"]}, "demo")
+    assert (joined.status, joined.error["type"]) == (400, "BadRequest")
+    client.put(f"/v2.0/networks/{public['id']}", {"network": {"router:external": False}})
     assert client.get("/v2.0/subnets", "demo")["subnets"] == []
-    port = client.port(public["id"])
-    assert port["fixed_ips"] == [], "an address of the external network comes through a router"
+
+
+def test_shared_filters_by_what_another_project_shares_with_the_caller(client: Client) -> None:
+    """As Neutron 29 answers: what everybody has, and what the caller's project has been given, but not what it gave."""
+    everybodys = client.network("admin", name="everybodys", shared=True)
+    given = client.network("other", name="given")
+    own = client.network("demo", name="own")
+    for number, (network, user) in enumerate(((everybodys, "admin"), (given, "other"), (own, "demo"))):
+        client.subnet(network["id"], f"10.{number}.0.0/24", user, name=network["name"])
+    policy = {"object_type": "network", "object_id": given["id"], "target_tenant": DEMO, "action": "access_as_shared"}
+    client.post("/v2.0/rbac-policies", {"rbac_policy": policy}, "other")
+    public = "public"
+    for user, shared, others in (
+        ("demo", {"everybodys", "given"}, {"own", public}),
+        ("other", {"everybodys"}, {"given", public}),
+        ("admin", {"everybodys"}, {"given", "own", public}),
+    ):
+        for collection, at_most in (("networks", shared | others), ("subnets", (shared | others))):
+            for value, names in (("True", shared), ("false", others), ("true&shared=false", shared)):
+                found = client.get(f"/v2.0/{collection}?shared={value}", user)[collection]
+                expected = {name for name in names & at_most if collection == "networks" or name != public}
+                named = {each["name"] for each in found} - {"public-subnet"}
+                assert named == expected, (user, collection, value)
+    odd = client.call("GET", "/v2.0/subnets?shared=perhaps", user="demo")
+    assert (odd.status, odd.error["type"]) == (400, "InvalidInput")
+
+
+def test_a_project_uses_a_network_that_is_shared_with_it_alone(client: Client) -> None:
+    network = client.network("other")
+    subnet = client.subnet(network["id"], "10.0.0.0/24", "other")
+    policy = {"object_type": "network", "object_id": network["id"], "target_tenant": DEMO, "action": "access_as_shared"}
+    assert client.call("POST", "/v2.0/ports", {"port": {"network_id": network["id"]}}, "demo").status == 404
+    client.post("/v2.0/rbac-policies", {"rbac_policy": policy}, "other")
+    port = client.port(network["id"], fixed_ips=[{"subnet_id": subnet["id"]}])
+    assert port["fixed_ips"][0]["subnet_id"] == subnet["id"]
+    assert client.call("POST", "/v2.0/ports", {"port": {"network_id": network["id"]}}, "reader").status == 403
 
 
 def test_a_shared_network_is_used_by_all_and_changed_by_its_owner(client: Client) -> None:

@@ -253,6 +253,13 @@ class TestRouter:
         assert chain(nat, "neutron-l3-agent-snat") == ("-j neutron-l3-agent-float-snat",)
         assert chain(nat, "neutron-l3-agent-POSTROUTING") == ()
 
+    def test_a_gateway_without_addresses_is_a_plugged_interface_and_nothing_more(self) -> None:
+        plan_ = self.router(gateway=RouterGateway(router_port(self.qg, self.outside), ()), floating_ips=())
+        assert "qg-bbbbbbbb-bb" in {row.name for row in plan_.ovs_ports}
+        assert not [row for row in plan_.addresses if row.link == "qg-bbbbbbbb-bb"]
+        assert plan_.routes == ()
+        assert chain(table_of(plan_, "nat"), "neutron-l3-agent-snat") == ("-j neutron-l3-agent-float-snat",)
+
     def test_metadata_is_redirected_and_closed_to_everyone_else(self) -> None:
         plan_ = self.router()
         redirect = "-d 169.254.169.254/32 -i qr-+ -p tcp -m tcp --dport 80 -j REDIRECT --to-ports 9697"

@@ -25,6 +25,7 @@ Prefix = ipaddress.IPv4Network | ipaddress.IPv6Network
 AUTO_MODES = frozenset({"slaac", "dhcpv6-stateless"})
 ROUTER_OWNERS = frozenset({ROUTER_INTERFACE, "network:router_gateway", "network:ha_router_replicated_interface"})
 _SCAN = 128
+_LEAST_MTU = {4: 68, 6: 1280}
 
 _SUBNETS = Prepared(
     select(subnets).where(subnets.c.network_id == bindparam("network")).order_by(subnets.c.created_at, subnets.c.id)
@@ -101,6 +102,18 @@ def subnets_of(tx: Tx, network_id: str) -> list[Values]:
     return run(tx, subnets, _SUBNETS, {"network": network_id})
 
 
+def check_mtu(network_id: str, mtu: int, versions: Sequence[int]) -> None:
+    """Refuse an MTU under which IP of these versions cannot be spoken. Raises: Conflict.
+
+    Source: RFC 791, page 25: 68 bytes; RFC 8200 section 5: 1280.
+    """
+    least = max((_LEAST_MTU[version] if mtu >= _LEAST_MTU[4] else _LEAST_MTU[4] for version in versions), default=0)
+    if mtu < least:
+        raise faults.conflict(
+            "NetworkMTUSubnetConflict", f"MTU of {network_id} is not valid, subnet requires a minimum of {least}"
+        )
+
+
 def set_pools(tx: Tx, subnet_id: str, pools: Sequence[tuple[Address, Address]]) -> None:
     """Replace the allocation pools of a subnet; hints start at the bottom and find their way up."""
     tx.execute(delete(ip_pools).where(ip_pools.c.subnet_id == subnet_id))
@@ -133,7 +146,7 @@ def allocate(
     is_router = device_owner in ROUTER_OWNERS
     taken: list[dict[str, str]] = []
     if wanted is None:
-        usable = [subnet for subnet in all_subnets if _serves(subnet, device_owner)]
+        usable = [subnet for subnet in all_subnets if serves(subnet, device_owner)]
         for family in (
             [subnet for subnet in usable if subnet["ip_version"] == 4],
             [subnet for subnet in usable if subnet["ip_version"] == 6 and (is_router or not is_automatic(subnet))],
@@ -280,7 +293,8 @@ def _take_wanted(
     return lowest
 
 
-def _serves(subnet: Values, device_owner: str) -> bool:
+def serves(subnet: Values, device_owner: str) -> bool:
+    """Whether the subnet gives addresses to such ports."""
     kept_for: list[str] = subnet["service_types"] or []
     return not kept_for or any(device_owner.startswith(prefix) for prefix in kept_for)
 

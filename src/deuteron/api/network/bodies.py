@@ -47,6 +47,23 @@ def one(call: Call, name: str) -> dict[str, Any]:
     return found
 
 
+def several(raw: Any, name: str) -> list[dict[str, Any]]:
+    """The objects of a list, each by itself or under `name`. Raises: BadRequest."""
+    if not raw:
+        raise faults.http_bad_request("Resources required")
+    if not isinstance(raw, list) or not all(isinstance(item, dict) for item in raw):
+        raise faults.http_bad_request("Body contains invalid data")
+    found: list[dict[str, Any]] = []
+    for item in raw:
+        inner = item.get(name, item)
+        if inner is None:
+            raise faults.http_bad_request(f"Unable to find '{name}' in request body")
+        if not isinstance(inner, dict):
+            raise faults.http_bad_request(f"Object '{name}' contains invalid data")
+        found.append(inner)
+    return found
+
+
 def decode_create(resource: Resource, body: Mapping[str, Any], caller: Caller) -> Values:
     """The attributes of a create body, decoded; those with a default that stands for itself filled in.
 

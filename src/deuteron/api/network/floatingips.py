@@ -101,6 +101,11 @@ def delete_floatingip(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values) 
     ports.delete_port(tx, cloud, row["floating_port_id"])
 
 
+def unassociated(tx: Tx, network_id: str) -> list[Values]:
+    """The floating IPs of an external network that lead to no port."""
+    return query.rows(tx, floatingips, floatingips.c.floating_network_id == network_id, floatingips.c.port_id.is_(None))
+
+
 def floating_of_ports(tx: Tx, port_ids: Sequence[str]) -> dict[str, list[Values]]:
     """The floating IPs that lead to each of the ports."""
     result: dict[str, list[Values]] = {}

@@ -37,7 +37,7 @@ class Kind:
     delete: Callable[[Tx, Cloud, Caller, Values], None] | None
     visible: Callable[[Caller], ColumnElement[bool] | None]
     """Which rows the caller may see at all; None is every row."""
-    target: Callable[[Tx, Values], Values] = lambda tx, values: {}
+    target: Callable[[Tx, Caller, Values], Values] = lambda tx, caller, values: {}
     """Further names for policy rules about an object that is to be written: its network's owner."""
     seen_as: Callable[[Caller, Values], Values] = lambda caller, row: {}
     """The same for a row that the caller sees, without a query."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import delete, select, update
 
 from deuteron.api.cloud import Cloud
-from deuteron.api.network import addresses, faults, ports, quotas, security_groups, segments, sight
+from deuteron.api.network import addresses, faults, floatingips, ports, quotas, security_groups, segments, sight
 from deuteron.api.network.kinds import Kind, add, change, new_id, refuse_unknown_zones, remove
 from deuteron.model.caller import Caller
 from deuteron.model.network import DHCP, NETWORK, ROUTER_GATEWAY
@@ -64,6 +64,9 @@ def update_network(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values, val
     if provider:
         values = {**values, **_move_segment(tx, cloud, row, provider)}
     if "mtu" in values:
+        versions = tx.scalars(select(subnets.c.ip_version).where(subnets.c.network_id == row["id"]).distinct())
+        # As given: for a network with subnets Neutron takes 0 for a number, not for the computed MTU.
+        addresses.check_mtu(row["id"], values["mtu"], versions)
         largest = segments.mtu_of(cloud.settings, segments.segment_of({**row, **values}))
         values["mtu"] = values["mtu"] or largest
         _check_mtu(values["mtu"], largest)
@@ -83,15 +86,25 @@ def update_network(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values, val
 
 
 def delete_network(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values) -> None:
-    """Delete the network with its subnets and DHCP ports. Raises: Conflict while other ports are there."""
+    """Delete the network with its subnets, DHCP ports, and floating IPs that lead nowhere.
+
+    Raises: Conflict while other ports are there.
+    """
     network_id = row["id"]
+    free = floatingips.unassociated(tx, network_id)
     others = tx.scalars(
         select(ports_table.c.id)
-        .where(ports_table.c.network_id == network_id, ports_table.c.device_owner != DHCP)
+        .where(
+            ports_table.c.network_id == network_id,
+            ports_table.c.device_owner != DHCP,
+            ports_table.c.id.not_in([floating["floating_port_id"] for floating in free]),
+        )
         .order_by(ports_table.c.id)
     )
     if others:
         raise faults.network_in_use(network_id, others)
+    for floating in free:
+        floatingips.delete_floatingip(tx, cloud, None, floating)
     for port_id in tx.scalars(select(ports_table.c.id).where(ports_table.c.network_id == network_id)):
         ports.delete_port(tx, cloud, port_id)
     for subnet_id in tx.scalars(select(subnets.c.id).where(subnets.c.network_id == network_id)):
@@ -214,4 +227,5 @@ KIND = Kind(
     visible=sight.visible_networks,
     seen_as=seen_as,
     derive=derive,
+    filters={"shared": sight.shared_networks(networks.c.id)},
 )

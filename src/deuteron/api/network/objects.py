@@ -28,6 +28,8 @@ from deuteron.store.query import Order, Page, Values
 
 _CONTROLS = frozenset({"fields", "sort_key", "sort_dir", "limit", "marker", "page_reverse"})
 _TAG_FILTERS = frozenset({"tags", "tags-any", "not-tags", "not-tags-any"})
+_ON_A_NETWORK = frozenset({"subnet", "port"})
+"""Kinds whose rules ask for the owner of their network."""
 _SHORT_ROWS = 1000
 """A list of a table with at most so many rows is short: some 7 us a row."""
 _POLICY_COLUMNS = ("project_id", "shared", "router:external")
@@ -63,12 +65,8 @@ class Objects:
         """POST: one object, or a list of which all are made or none."""
         kind = self.kind
         body = bodies.parse(call, kind.name)
-        if kind.collection in body and kind.name not in body:
-            items = body[kind.collection]
-            if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-                raise faults.http_bad_request("Body contains invalid data")
-            if not items:
-                raise faults.http_bad_request("Resources required")
+        if kind.collection in body:
+            items = bodies.several(body[kind.collection], kind.name)
             return Reply(201, {kind.collection: [self._create(call, tx, item) for item in items]})
         return Reply(201, {kind.name: self._create(call, tx, bodies.one(call, kind.name))})
 
@@ -89,7 +87,7 @@ class Objects:
         assert kind.update is not None  # the route exists only then
         values = bodies.decode_update(kind.resource, bodies.one(call, kind.name))
         row = sight.find_visible(tx, call.caller, kind, call.params["id"])
-        target = {**sight.row_target(row), **values, **kind.target(tx, row)}
+        target = {**sight.row_target(row), **values, **kind.target(tx, call.caller, row)}
         # A null is a value too: it would take what only an administrator may give.
         self._require(call, f"update_{kind.name}", target, list(values))
         _check_revision(call, row)
@@ -101,7 +99,7 @@ class Objects:
         kind = self.kind
         assert kind.delete is not None  # the route exists only then
         row = sight.find_visible(tx, call.caller, kind, call.params["id"])
-        self._require(call, f"delete_{kind.name}", {**sight.row_target(row), **kind.target(tx, row)}, ())
+        self._require(call, f"delete_{kind.name}", {**sight.row_target(row), **kind.target(tx, call.caller, row)}, ())
         _check_revision(call, row)
         kind.delete(tx, call.cloud, call.caller, row)
         return Reply(204)
@@ -140,8 +138,8 @@ class Objects:
         explicit = [name for name in item if name in values and not _is_default(declared[name], values[name])]
         target: Values = {**values, "tenant_id": values.get("project_id")}
         rules = call.cloud.policy.rules
-        if kind.name == "subnet" or any(f"create_{kind.name}:{name}" in rules for name in explicit):
-            target.update(kind.target(tx, values))
+        if kind.name in _ON_A_NETWORK or any(f"create_{kind.name}:{name}" in rules for name in explicit):
+            target.update(kind.target(tx, call.caller, values))
         try:
             self._require(call, f"create_{kind.name}", target, explicit)
         except Forbidden:

@@ -46,6 +46,7 @@ POLICIES: dict[str, str] = {
     "admin_or_net_owner_reader": "rule:admin_only or (role:reader and rule:network_owner)",
     "shared": "field:networks:shared=True",
     "external": "field:networks:router:external=True",
+    "external_network": "field:subnets:router:external=True",
     "network_device": "field:port:device_owner=~^network:",
     "sg_owner": "project_id:%(security_group:project_id)s",
     # networks
@@ -55,11 +56,12 @@ POLICIES: dict[str, str] = {
     "delete_network": _WRITE,
     # subnets
     "create_subnet": "rule:admin_or_net_owner_member",
-    "get_subnet": f"{_READ} or rule:shared or rule:admin_or_net_owner_reader",
+    "get_subnet": f"{_READ} or rule:shared or rule:external_network or rule:admin_or_net_owner_reader",
     "update_subnet": f"{_WRITE} or rule:admin_or_net_owner_member",
     "delete_subnet": f"{_WRITE} or rule:admin_or_net_owner_member",
     # ports
-    "create_port": _WRITE,
+    # Neutron lets readers make ports on shared networks; here a reader changes nothing.
+    "create_port": "rule:admin_or_net_owner_member or (role:member and rule:shared)",
     "create_port:device_owner": "not rule:network_device or rule:admin_or_net_owner_member",
     "create_port:fixed_ips": "rule:admin_or_net_owner_member or rule:shared",
     "create_port:fixed_ips:ip_address": "rule:admin_or_net_owner_member",

@@ -123,6 +123,7 @@ def update_port(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values, values
         _join_groups(tx, row["id"], changed["security_groups"])
     if changed["fixed_ips"] != row["fixed_ips"]:
         _free_floating(tx, changed, {item["ip_address"] for item in changed["fixed_ips"]})
+        _tell_router(tx, changed)
     return changed
 
 
@@ -230,6 +231,11 @@ def leave_subnet(tx: Tx, cloud: Cloud, port: Values, subnet_id: str) -> None:
         return
     addresses.release(tx, port["id"], gone)
     change(tx, "port", port, {"fixed_ips": left})
+
+
+def set_addresses(tx: Tx, port: Values, fixed_ips: list[dict[str, str]]) -> None:
+    """Record the addresses that a port has been given, and tell its router."""
+    _tell_router(tx, change(tx, "port", port, {"fixed_ips": fixed_ips}))
 
 
 def address_pairs(raw: Any, mac: str) -> list[dict[str, str]]:
@@ -380,8 +386,8 @@ def _replace_addresses(
     tx: Tx, caller: Caller | None, merged: Values, row: Values, wanted: Sequence[dict[str, str]]
 ) -> list[dict[str, str]]:
     """The port's addresses after it asks for `wanted`: those it keeps stay what they are."""
-    if caller is not None and row["device_owner"] in _PROTECTED_OWNERS:
-        raise faults.bad_request("port", f"Fixed IPs of a port with device owner {row['device_owner']} are fixed")
+    if caller is not None:
+        _refuse_needed(tx, row, wanted)
     held: list[dict[str, str]] = list(row["fixed_ips"])
     kept: list[dict[str, str]] = []
     asked: list[dict[str, str]] = []
@@ -395,6 +401,8 @@ def _replace_addresses(
             kept.append(same)
         else:
             asked.append(item)
+    if caller is not None and row["device_owner"] == ROUTER_INTERFACE and _is_ipv4_among(tx, row, [*held, *asked]):
+        raise faults.bad_request("ports", f"IP updates for port {row['id']} are not allowed")
     addresses.release(tx, row["id"], held)
     if not asked:
         return kept
@@ -408,6 +416,42 @@ def _replace_addresses(
         automatic_too=False,
     )
     return kept + taken
+
+
+def _refuse_needed(tx: Tx, row: Values, wanted: Sequence[dict[str, str]]) -> None:
+    """An address that a floating IP leads to stays, and that of a floating IP itself. Raises: BadRequest."""
+    if row["device_owner"] == FLOATING:
+        raise faults.bad_request("port", f"Fixed IPs of port {row['id']} are those of floating IP {row['device_id']}")
+    named = {item.get("ip_address") for item in wanted}
+    for floating in query.run(tx, floatingips, _FLOATING, {"port": row["id"]}):
+        if floating["fixed_ip_address"] not in named:
+            raise faults.bad_request(
+                "port",
+                f"Cannot update the fixed_ips of the port {row['id']}, because its original fixed_ip has been "
+                "associated to a floating ip",
+            )
+
+
+def _tell_router(tx: Tx, port: Values) -> None:
+    """The router that has the port shows its gateway's addresses, and its host hears of the new ones."""
+    if port["device_owner"] not in (ROUTER_INTERFACE, ROUTER_GATEWAY):
+        return
+    router = find(tx, "router", port["device_id"])
+    if router is None:
+        return
+    tx.changed("router", router["id"])
+    if router["gateway_port_id"] == port["id"] and router["external_gateway_info"] is not None:
+        info = {**router["external_gateway_info"], "external_fixed_ips": port["fixed_ips"]}
+        change(tx, "router", router, {"external_gateway_info": info})
+
+
+def _is_ipv4_among(tx: Tx, row: Values, items: Sequence[dict[str, str]]) -> bool:
+    """Whether an item is an IPv4 address, or asks for one by its subnet."""
+    versions = {subnet["id"]: subnet["ip_version"] for subnet in addresses.subnets_of(tx, row["network_id"])}
+    return any(
+        ("." in item["ip_address"]) if "ip_address" in item else versions.get(item["subnet_id"], 4) == 4
+        for item in items
+    )
 
 
 def _free_floating(tx: Tx, port: Values, left: set[str]) -> None:
@@ -486,11 +530,6 @@ def _seen_as(caller: Caller, row: Values) -> Values:
     return {} if row.get("project_id") == caller.project_id else {"network:project_id": caller.project_id}
 
 
-def _target(tx: Tx, values: Values) -> Values:
-    found = tx.first(select(networks.c.project_id, networks.c.shared).where(networks.c.id == values.get("network_id")))
-    return {} if found is None else {"network:project_id": found[0], "shared": bool(found[1])}
-
-
 def _by_fixed_ip(caller: Caller, texts: Sequence[str]) -> ColumnElement[bool]:
     """`ip_address=…`, `subnet_id=…` and `ip_address_substr=…`; those of one name are alternatives."""
     wanted: dict[str, list[str]] = {}
@@ -524,7 +563,7 @@ KIND = Kind(
     update=update_port,
     delete=delete_by_user,
     visible=_visible,
-    target=_target,
+    target=sight.network_target,
     seen_as=_seen_as,
     filters={"fixed_ips": _by_fixed_ip, "security_groups": _by_security_group},
 )

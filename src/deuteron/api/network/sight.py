@@ -6,7 +6,7 @@ is the cloud itself, which sees everything.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, or_, select
@@ -15,6 +15,7 @@ from deuteron.api.network import faults
 from deuteron.api.network.kinds import Kind
 from deuteron.api.policy import Policy
 from deuteron.model.caller import Caller
+from deuteron.model.codecs import Boolean, Invalid
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import networks, rbac_policies
@@ -61,6 +62,37 @@ def visible_networks(caller: Caller) -> ColumnElement[bool] | None:
         networks.c.id.in_(shared_with(caller)),
         networks.c.id.in_(shared_with(caller, "access_as_external")),
     )
+
+
+def shared_networks(column: ColumnElement[Any]) -> Any:
+    """A `shared` filter of what is on the network that `column` names: whether the caller has it from another project.
+
+    Of several values the first counts. Source: neutron-lib, neutron_lib/db/model_query.py `apply_filters`.
+    """
+
+    def condition(caller: Caller, texts: Sequence[str]) -> ColumnElement[bool]:
+        try:
+            wanted = Boolean().decode(texts[0])
+        except Invalid as error:
+            raise faults.invalid_input(error.reason) from None
+        shared = column.in_(shared_with(caller))
+        return shared if wanted else ~shared
+
+    return condition
+
+
+_NETWORK = Prepared(select(networks.c.project_id, networks.c.shared).where(networks.c.id == bindparam("network")))
+
+
+def network_target(tx: Tx, caller: Caller, values: Values) -> Values:
+    """What rules ask of the network that `values` are on: its owner, and whether the caller shares it."""
+    network_id = values.get("network_id")
+    found = tx.run(_NETWORK, {"network": network_id}).first()
+    if found is None:
+        return {}
+    owner, shared = found
+    is_shared = bool(shared) or (owner != caller.project_id and network_id in ids_shared_with(tx, caller))
+    return {"network:project_id": owner, "shared": is_shared}
 
 
 def network_for(tx: Tx, caller: Caller | None, network_id: str) -> Values:

@@ -40,20 +40,12 @@ def create_pool(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Values:
 
 
 def update_pool(tx: Tx, cloud: Cloud, caller: Caller, row: Values, values: Values) -> Values:
-    """The pool with `values` set. Raises: BadRequest for prefixes that leave subnets outside."""
+    """The pool with `values` set. Raises: BadRequest for prefixes that do not hold all it had."""
     if values.get("is_default"):
         _refuse_second_default(tx, row["ip_version"], row["id"])
     values = dict(values)
     if "prefixes" in values:
-        if _version(values["prefixes"]) != row["ip_version"]:
-            raise faults.refused("PrefixVersionMismatch", "Cannot mix IPv4 and IPv6 prefixes in a subnet pool.")
-        values["prefixes"] = _compact([*values["prefixes"]])
-        for (cidr,) in tx.all(select(subnets.c.cidr).where(subnets.c.subnetpool_id == row["id"])):
-            if not any(_inside(cidr, prefix) for prefix in values["prefixes"]):
-                raise faults.refused(
-                    "IllegalSubnetPoolPrefixUpdate",
-                    f"Illegal subnetpool update : Existing allocations {cidr} would be outside of the new prefixes.",
-                )
+        values["prefixes"] = _grown(row, values["prefixes"])
     _check_lengths({**row, **values}, 32 if row["ip_version"] == 4 else 128)
     if values.get("address_scope_id") is not None:
         _check_scope(tx, caller, values["address_scope_id"], row["ip_version"])
@@ -95,6 +87,7 @@ def take(
     caller: Caller | None,
     pool_id: str,
     network: Values,
+    project_id: str,
     version: int,
     prefix: Prefix | None,
     length: int | None,
@@ -108,10 +101,8 @@ def take(
     if pool["ip_version"] != version:
         raise faults.bad_request("subnets", "ip_version of the subnet and of its subnetpool differ")
     refuse_other_pool(tx, network, version, pool_id)
-    taken = [
-        ipaddress.ip_network(cidr)
-        for (cidr,) in tx.all(select(subnets.c.cidr).where(subnets.c.subnetpool_id == pool_id))
-    ]
+    held = tx.all(select(subnets.c.cidr, subnets.c.project_id).where(subnets.c.subnetpool_id == pool_id))
+    taken = [ipaddress.ip_network(cidr) for cidr, _ in held]
     wanted = length if length is not None else pool["default_prefixlen"] if prefix is None else prefix.prefixlen
     if wanted < pool["min_prefixlen"]:
         raise faults.refused(
@@ -125,6 +116,7 @@ def take(
             f"Unable to allocate subnet with prefix length {wanted}, "
             f"maximum allowed prefix is {pool['max_prefixlen']}.",
         )
+    _check_quota(pool, wanted, [cidr for cidr, owner in held if owner == project_id])
     whole = [ipaddress.ip_network(text) for text in pool["prefixes"]]
     found = _given(prefix, whole, taken) if prefix is not None else _lowest(whole, taken, wanted)
     if found is None:
@@ -184,6 +176,22 @@ def _version(prefixes: list[str]) -> int:
     return versions.pop()
 
 
+def _grown(row: Values, wanted: list[str]) -> list[str]:
+    """The prefixes of a pool that may only grow: what is taken from it must stay inside. Raises: BadRequest."""
+    if wanted:
+        _version(wanted)
+    prefixes = _compact(wanted)
+    versions = {ipaddress.ip_network(prefix).version for prefix in prefixes}
+    if versions != {row["ip_version"]} or not all(
+        any(_inside(held, prefix) for prefix in prefixes) for held in row["prefixes"]
+    ):
+        raise faults.refused(
+            "IllegalSubnetPoolPrefixUpdate",
+            "Illegal update to prefixes: Existing prefixes must be a subset of the new prefixes.",
+        )
+    return prefixes
+
+
 def _compact(prefixes: list[str]) -> list[str]:
     parsed: Iterable[Any] = (ipaddress.ip_network(text) for text in prefixes)
     return [str(prefix) for prefix in ipaddress.collapse_addresses(parsed)]
@@ -220,6 +228,20 @@ def _check_scope(tx: Tx, caller: Caller, scope_id: str | None, version: int) -> 
             f"Illegal subnetpool association: subnetpool cannot associate with address scope {scope_id} "
             f"because subnetpool ip_version is not {scope['ip_version']}.",
         )
+
+
+def _check_quota(pool: Values, length: int, held: Sequence[str]) -> None:
+    """A project takes at most `default_quota` of the pool: IPv4 addresses, or IPv6 prefixes of 64 bits; 0 is no limit.
+
+    Raises: Conflict. Source: neutron/ipam/subnet_alloc.py, which counts the subnets of the pool's owner instead.
+    """
+    if not pool["default_quota"]:
+        return
+    bits = 32 if pool["ip_version"] == 4 else 128
+    unit = 1 if pool["ip_version"] == 4 else 2**64
+    used = sum(ipaddress.ip_network(cidr).num_addresses for cidr in held)
+    if used + 2 ** (bits - length) > pool["default_quota"] * unit:
+        raise faults.conflict("SubnetPoolQuotaExceeded", "Per-project subnet pool prefix quota exceeded.")
 
 
 def _inside(cidr: str, prefix: str) -> bool:

@@ -17,7 +17,7 @@ from deuteron.api.network import addresses, faults, ports, quotas, sight, subnet
 from deuteron.api.network.addresses import Address, Prefix
 from deuteron.api.network.kinds import ZONE, Kind, add, change, find, new_id, remove
 from deuteron.model.caller import Caller
-from deuteron.model.network import COMPUTE_PREFIX, DHCP, FLOATING, ROUTER_INTERFACE, SUBNET
+from deuteron.model.network import COMPUTE_PREFIX, DHCP, FLOATING, ROUTER_GATEWAY, ROUTER_INTERFACE, SUBNET
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import ip_allocations, networks
@@ -48,6 +48,7 @@ def create_subnet(tx: Tx, cloud: Cloud, caller: Caller | None, values: Values) -
     _check_modes(values, prefix)
     _check_prefix(prefix, values["enable_dhcp"])
     _refuse_overlap(tx, network, prefix)
+    addresses.check_mtu(network["id"], network["mtu"], (prefix.version,))
     _check_lists(values, prefix.version)
     _check_service_types(values)
     gateway = _gateway(values, prefix)
@@ -71,6 +72,8 @@ def create_subnet(tx: Tx, cloud: Cloud, caller: Caller | None, values: Values) -
         ports.ensure_dhcp_port(tx, cloud, network, row)
     if addresses.is_automatic(row):
         _join_automatic(tx, cloud, row)
+    elif network["router:external"]:
+        _join_gateways(tx, row)
     return row
 
 
@@ -170,7 +173,7 @@ def _prefix(tx: Tx, caller: Caller | None, values: Values, network: Values, subn
         except ValueError:
             raise faults.invalid_input(f"{text} is not in a CIDR format") from None
     if pool_id is not None:
-        return subnetpools.take(tx, caller, pool_id, network, version, prefix, length)
+        return subnetpools.take(tx, caller, pool_id, network, values["project_id"], version, prefix, length)
     if prefix is None:
         raise faults.bad_request("subnets", "a subnetpool must be specified in the absence of a cidr")
     if prefix.version != version:
@@ -359,26 +362,41 @@ def _join_automatic(tx: Tx, cloud: Cloud, row: Values) -> None:
             change(tx, "port", port, {"fixed_ips": [*port["fixed_ips"], item]})
 
 
-def _visible(caller: Caller) -> ColumnElement[bool] | None:
-    if caller.is_admin:
-        return None
-    usable = select(networks.c.id).where(
-        or_(
-            networks.c.shared,
-            networks.c.project_id == caller.project_id,
-            networks.c.id.in_(sight.shared_with(caller)),
-        )
+def _join_gateways(tx: Tx, row: Values) -> None:
+    """Gateways of routers that have no address of the subnet's family get one from it.
+
+    Source: neutron/db/l3_db.py `update_router_gw_ports`, which by a slip leaves IPv4 out.
+    """
+    gateways = query.rows(
+        tx,
+        ports_table,
+        ports_table.c.network_id == row["network_id"],
+        ports_table.c.device_owner == ROUTER_GATEWAY,
+        order_by=(ports_table.c.id,),
     )
-    return or_(table.c.project_id == caller.project_id, table.c.network_id.in_(usable))
+    for port in gateways:
+        if any(ipaddress.ip_address(item["ip_address"]).version == row["ip_version"] for item in port["fixed_ips"]):
+            continue
+        if not addresses.serves(row, ROUTER_GATEWAY):
+            continue
+        item = addresses.take_lowest(tx, row, port["id"], ROUTER_GATEWAY)
+        if item is None:
+            return
+        ports.set_addresses(tx, port, [*port["fixed_ips"], item])
+
+
+def _visible(caller: Caller) -> ColumnElement[bool] | None:
+    seen = sight.visible_networks(caller)
+    if seen is None:
+        return None
+    return or_(table.c.project_id == caller.project_id, table.c.network_id.in_(select(networks.c.id).where(seen)))
 
 
 def _seen_as(caller: Caller, row: Values) -> Values:
-    return {} if row.get("project_id") == caller.project_id or caller.is_admin else {"shared": True}
-
-
-def _target(tx: Tx, values: Values) -> Values:
-    owner = tx.scalar(select(networks.c.project_id).where(networks.c.id == values.get("network_id")))
-    return {} if owner is None else {"network:project_id": owner}
+    if row.get("project_id") == caller.project_id or caller.is_admin:
+        return {}
+    # Visible and not its own: then its network is external, the caller's, or shared with it.
+    return {"shared": not row.get("router:external")}
 
 
 KIND = Kind(
@@ -387,6 +405,7 @@ KIND = Kind(
     update=update_subnet,
     delete=delete_subnet,
     visible=_visible,
-    target=_target,
+    target=sight.network_target,
     seen_as=_seen_as,
+    filters={"shared": sight.shared_networks(table.c.network_id)},
 )

@@ -76,7 +76,7 @@ class Tags:
     def _writable(self, call: Call, tx: Tx) -> Values:
         row = self._row(call, tx)
         rule = f"update_{self._kind.name}"
-        target = {**sight.row_target(row), **self._kind.target(tx, row)}
+        target = {**sight.row_target(row), **self._kind.target(tx, call.caller, row)}
         if not call.cloud.policy.check(call.caller, rule, target):
             raise faults.not_authorized([f"{rule}:tags"])
         return row
