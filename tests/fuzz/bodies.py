@@ -22,7 +22,7 @@ _PORT = {
     "extra_dhcp_opts": [{"opt_name": "mtu", "opt_value": "1400", "ip_version": 4}],
     "port_security_enabled": True,
     "binding:host_id": "h1",
-    "binding:profile": {"a": 1},
+    "binding:profile": {},
     "binding:vnic_type": "normal",
     "description": "",
 }

@@ -32,6 +32,7 @@ from deuteron.model.resource import REQUIRED, Attribute, Resource
 
 NAME_LENGTH: Final = 255
 ADMIN: Final = "rule:admin_only"
+SERVICE: Final = "role:service"
 NET_OWNER_MEMBER: Final = "rule:admin_or_net_owner_member"
 
 
@@ -169,7 +170,7 @@ class FixedIps:
                     wanted[name] = IpAddress().decode(value)
                 elif name == "subnet_id":
                     wanted[name] = Uuid().decode(value)
-                elif name != "delete_subnet":
+                else:
                     raise Invalid(f"Invalid data format for fixed IP: '{item}'", raw)
             if not wanted:
                 raise Invalid(f"Invalid data format for fixed IP: '{item}'", raw)
@@ -186,6 +187,42 @@ class FixedIps:
 
     def schema(self) -> dict[str, Any]:
         return ListOf(Object({"subnet_id": Uuid(), "ip_address": IpAddress()})).schema()
+
+
+@dataclass(frozen=True)
+class GatewayInfo:
+    """A router's way outside; null and an empty object are none. What is not built has no key here."""
+
+    column: str = "json"
+
+    def decode(self, raw: Any) -> Any:
+        if not raw and not isinstance(raw, str | bool | int):
+            return None
+        if not isinstance(raw, dict):
+            raise Invalid(f"'{raw}' is not a dictionary", raw)
+        unknown = [name for name in raw if name not in _GATEWAY_FIELDS]
+        if unknown:
+            raise Invalid(f"Unexpected keys supplied: {', '.join(unknown)}", raw)
+        if "network_id" not in raw:
+            raise Invalid(
+                "Validation of dictionary's keys failed. "
+                f"Expected keys: {_braced({'network_id'})} Provided keys: {_braced(set(raw))}",
+                raw,
+            )
+        return {name: codec.decode(raw[name]) for name, codec in _GATEWAY_FIELDS.items() if name in raw}
+
+    def decode_filter(self, text: str) -> Any:
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return Object(_GATEWAY_FIELDS, required=("network_id",), nullable=True).schema()
+
+
+_GATEWAY_FIELDS: Final[dict[str, Codec]] = {
+    "network_id": Uuid(),
+    "enable_snat": Boolean(),
+    "external_fixed_ips": FixedIps(),
+}
 
 
 @dataclass(frozen=True)
@@ -410,7 +447,7 @@ SUBNET = Resource(
 ALLOWED_PAIR: Final = Keyed((("mac_address", MacAddress()), ("ip_address", Anything())), optional=("mac_address",))
 DHCP_OPTION: Final = Keyed(
     (
-        ("opt_name", Text(64, min_length=1, pattern=r"[A-Za-z0-9_-]+")),
+        ("opt_name", Text(64, min_length=1, pattern=r"[A-Za-z0-9_+-]+")),
         ("opt_value", Text(255, nullable=True, pattern=r"[^\x00-\x1f\x7f]*")),
         ("ip_version", Choice((4, 6))),
     ),
@@ -448,9 +485,9 @@ PORT = Resource(
         DESCRIPTION,
         Attribute("binding:vnic_type", OneOf(VNIC_TYPES), "How it is to be plugged.", default="normal", create=True,
                   update=True),
-        Attribute("binding:profile", Object({}, open=True, nullable=True), "Words for the mechanism.", default={},
-                  create=True, update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN, filter=False,
-                  sort=False),
+        Attribute("binding:profile", Object({}, nullable=True), "Words for the mechanism: none has any yet.",
+                  default={}, create=True, update=True, create_rule=SERVICE, update_rule=SERVICE, read_rule=ADMIN,
+                  filter=False, sort=False),
         Attribute("binding:host_id", Text(255, nullable=True), "The host where it is plugged.", default="",
                   create=True, update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN),
         Attribute("binding:vif_type", Text(64), "How it was plugged: ovs, unbound or binding_failed.", read_rule=ADMIN),
@@ -477,7 +514,7 @@ ROUTER = Resource(
         TENANT_ID,
         ADMIN_STATE,
         STATUS,
-        Attribute("external_gateway_info", Anything(), "Its way outside.", create=True, update=True, filter=False,
+        Attribute("external_gateway_info", GatewayInfo(), "Its way outside.", create=True, update=True, filter=False,
                   sort=False),
         DESCRIPTION,
         ZONES,

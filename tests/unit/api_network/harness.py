@@ -41,6 +41,7 @@ CALLERS = {
     "admin": caller(ADMIN, "admin", "member", "reader"),
     "demo": caller(DEMO, "member", "reader"),
     "reader": caller(DEMO, "reader"),
+    "service": caller(ADMIN, "service", "admin", "member", "reader"),
     "other": caller(OTHER, "member", "reader"),
 }
 

@@ -6,7 +6,7 @@ neutron_lib/api/attributes.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -14,7 +14,7 @@ import msgspec
 from deuteron.api.call import Call
 from deuteron.api.network import faults
 from deuteron.model.caller import Caller
-from deuteron.model.codecs import Boolean, Integer, Invalid
+from deuteron.model.codecs import Integer, Invalid
 from deuteron.model.errors import ApiError
 from deuteron.model.network import Choice
 from deuteron.model.resource import REQUIRED, Attribute, Resource
@@ -71,7 +71,7 @@ def decode_create(resource: Resource, body: Mapping[str, Any], caller: Caller) -
     from null. Raises: BadRequest.
     """
     values = _with_owner(body, caller)
-    _refuse_unknown(resource, values)
+    refuse_others(values, resource.by_name)
     attributes = resource.attributes
     read_only = [a.name for a in attributes if not a.create and a.name in values and a.name != "tenant_id"]
     if read_only:
@@ -93,7 +93,7 @@ def decode_create(resource: Resource, body: Mapping[str, Any], caller: Caller) -
 
 def decode_update(resource: Resource, body: Mapping[str, Any]) -> Values:
     """The attributes of an update body, decoded. Raises: BadRequest."""
-    _refuse_unknown(resource, body)
+    refuse_others(body, resource.by_name)
     read_only = [name for name in body if not resource.by_name[name].update]
     if read_only:
         raise faults.http_bad_request(f"Cannot update read-only attribute {', '.join(read_only)}")
@@ -110,15 +110,16 @@ def decode(attribute: Attribute, raw: Any) -> Any:
 
 def _refusal(attribute: Attribute, error: Invalid) -> ApiError:
     # What Neutron converts it refuses as InvalidInput, what it validates as HTTPBadRequest.
-    if isinstance(attribute.codec, Boolean) or (
+    if error.reason.endswith("cannot be converted to boolean") or (
         isinstance(attribute.codec, Integer | Choice) and error.reason.endswith("is not an integer")
     ):
         return faults.invalid_input(error.reason)
     return faults.invalid_value(attribute.name, error.reason)
 
 
-def _refuse_unknown(resource: Resource, body: Mapping[str, Any]) -> None:
-    unknown = [name for name in body if name not in resource.by_name]
+def refuse_others(body: Mapping[str, Any], known: Collection[str]) -> None:
+    """Raises: BadRequest for a name that is not known."""
+    unknown = [name for name in body if name not in known]
     if unknown:
         raise faults.http_bad_request(f"Unrecognized attribute(s) '{', '.join(unknown)}'")
 

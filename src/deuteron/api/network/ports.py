@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from deuteron.api.cloud import Cloud
 from deuteron.api.hosts import registry
-from deuteron.api.network import addresses, bindings, faults, quotas, security_groups, sight
+from deuteron.api.network import addresses, bindings, bodies, dhcp_options, faults, quotas, security_groups, sight
 from deuteron.api.network.kinds import Kind, add, change, find, new_id, remove
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import Invalid, IpAddress, MacAddress
@@ -99,7 +99,7 @@ def update_port(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values, values
             )
         _mac(tx, row["network_id"], new["mac_address"])
     if "extra_dhcp_opts" in new:
-        new["extra_dhcp_opts"] = _merged_options(row["extra_dhcp_opts"] or [], new["extra_dhcp_opts"] or [])
+        new["extra_dhcp_opts"] = dhcp_options.merged(row["extra_dhcp_opts"] or [], new["extra_dhcp_opts"] or [])
     if "allowed_address_pairs" in new:
         new["allowed_address_pairs"] = address_pairs(new["allowed_address_pairs"], merged["mac_address"])
     if "binding:profile" in new and new["binding:profile"] is None:
@@ -250,14 +250,15 @@ def address_pairs(raw: Any, mac: str) -> list[dict[str, str]]:
         )
     result: list[dict[str, str]] = []
     for pair in raw:
-        if not isinstance(pair, dict) or not set(pair) <= {"ip_address", "mac_address"}:
+        if not isinstance(pair, dict):
             raise faults.http_bad_request(f"Invalid input for allowed_address_pairs. Reason: '{pair}' is not a pair.")
+        bodies.refuse_others(pair, ("ip_address", "mac_address"))
         if pair.get("ip_address") is None:
-            raise faults.refused("AddressPairMissingIP", "AllowedAddressPair must contain ip_address")
+            raise faults.refused("AllowedAddressPairsMissingIP", "AllowedAddressPair must contain ip_address")
         try:
             address = pair["ip_address"]
             parsed = ipaddress.ip_network(address if isinstance(address, str) else "", strict=False)
-            owner = MacAddress().decode(pair["mac_address"]) if pair.get("mac_address") is not None else mac
+            owner = MacAddress().decode(pair["mac_address"]) if "mac_address" in pair else mac
         except Invalid as error:
             raise faults.invalid_value("allowed_address_pairs", error.reason) from None
         except ValueError:
@@ -328,7 +329,7 @@ def _defaults(values: Values, network: Values, port_id: str, project_id: str, ow
         "device_id": values.get("device_id") or "",
         "device_owner": owner,
         "allowed_address_pairs": address_pairs(values.get("allowed_address_pairs"), mac),
-        "extra_dhcp_opts": _merged_options([], values.get("extra_dhcp_opts") or []),
+        "extra_dhcp_opts": dhcp_options.merged([], values.get("extra_dhcp_opts") or []),
         "description": values.get("description") or "",
         "binding:vnic_type": values.get("binding:vnic_type") or "normal",
         "binding:profile": values.get("binding:profile") or {},
@@ -466,22 +467,6 @@ def _free_floating(tx: Tx, port: Values, left: set[str]) -> None:
             )
             if row["router_id"] is not None:
                 tx.changed("router", row["router_id"])
-
-
-def _merged_options(present: Sequence[Values], wanted: Sequence[Values]) -> list[Values]:
-    """DHCP options by name and family; a null value takes one away."""
-    options = {(item["opt_name"], item["ip_version"]): item for item in present}
-    for item in wanted:
-        version = item.get("ip_version", 4)
-        key = (item["opt_name"], version)
-        if item["opt_name"] == "client-id" and "," in (item.get("opt_value") or ""):
-            # It is a word of the line that ties MAC addresses to an address; a comma would begin another word.
-            raise faults.invalid_value("extra_dhcp_opts", f"'{item['opt_value']}' is not a client id: it has a comma")
-        if item.get("opt_value") is None:
-            options.pop(key, None)
-        else:
-            options[key] = {"opt_name": item["opt_name"], "opt_value": item["opt_value"], "ip_version": version}
-    return list(options.values())
 
 
 def _join_groups(tx: Tx, port_id: str, groups: Sequence[str]) -> None:

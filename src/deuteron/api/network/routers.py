@@ -16,12 +16,12 @@ from sqlalchemy import select
 
 from deuteron.api.cloud import Cloud
 from deuteron.api.hosts import registry
-from deuteron.api.network import addresses, faults, ports, quotas, sight
+from deuteron.api.network import addresses, bodies, faults, ports, quotas, sight
 from deuteron.api.network.kinds import ZONE, Kind, add, change, find, refuse_unknown_zones, remove, touch
 from deuteron.model.caller import Caller
-from deuteron.model.codecs import Boolean, Invalid, is_uuid
+from deuteron.model.codecs import Invalid, is_uuid
 from deuteron.model.errors import NotFound
-from deuteron.model.network import ROUTER, ROUTER_GATEWAY, ROUTER_INTERFACE, FixedIps
+from deuteron.model.network import ROUTER, ROUTER_GATEWAY, ROUTER_INTERFACE
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import floatingips, ip_allocations, rbac_policies, routers
@@ -35,10 +35,11 @@ _PLACEMENT = ("ha", "distributed")
 
 def create_router(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Values:
     """A new router, with its gateway when one is asked for. Raises: NotFound, BadRequest, Conflict."""
-    values = {**values, **{name: bool(values.get(name)) for name in _PLACEMENT}}
+    _refuse_placement(values)
+    values = {**values, **dict.fromkeys(_PLACEMENT, False)}
     quotas.check(tx, "router", values["project_id"])
     refuse_unknown_zones(values.get("availability_zone_hints") or ())
-    gateway = _gateway_request(values.pop("external_gateway_info", None))
+    gateway: Values | None = values.pop("external_gateway_info", None)
     row = add(
         tx,
         "router",
@@ -49,12 +50,13 @@ def create_router(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Value
 
 def update_router(tx: Tx, cloud: Cloud, caller: Caller, row: Values, values: Values) -> Values:
     """The router with `values` set. Raises: NotFound, BadRequest, Conflict."""
+    _refuse_placement(values)
     # A null asks for what the router has.
     values = {name: value for name, value in values.items() if name not in _PLACEMENT or value is not None}
     if "routes" in values:
         _check_routes(tx, row, values["routes"])
     if "external_gateway_info" in values:
-        gateway = _gateway_request(values.pop("external_gateway_info"))
+        gateway: Values | None = values.pop("external_gateway_info")
         row = _clear_gateway(tx, cloud, row) if gateway is None else _set_gateway(tx, cloud, caller, row, gateway)
     return change(tx, "router", row, values)
 
@@ -152,33 +154,14 @@ def change_routes(tx: Tx, cloud: Cloud, caller: Caller, row: Values, routes: Any
     return update_router(tx, cloud, caller, row, {"routes": present})
 
 
+def _refuse_placement(values: Values) -> None:
+    """A router runs on one network host until others are built. Raises: BadRequest."""
+    for name in _PLACEMENT:
+        if values.get(name):
+            raise faults.bad_request("router", f"{name}=True is not supported: a router runs on one network host")
+
+
 # --- gateway ------------------------------------------------------------------------------------------------------
-
-
-def _gateway_request(raw: Any) -> Values | None:
-    """What the client asks of the gateway; None to have none. Raises: BadRequest."""
-    if raw is None or raw == {}:
-        return None
-    if not isinstance(raw, dict):
-        raise faults.invalid_value("external_gateway_info", f"'{raw}' is not a dictionary")
-    unknown = [name for name in raw if name not in ("network_id", "enable_snat", "external_fixed_ips", "qos_policy_id")]
-    if unknown:
-        raise faults.invalid_value(
-            "external_gateway_info", f"Validation of dictionary's keys failed. Unexpected keys: {unknown}"
-        )
-    if raw.get("network_id") is None:
-        return None
-    if not isinstance(raw["network_id"], str) or not is_uuid(raw["network_id"]):
-        raise faults.invalid_value("external_gateway_info", f"'{raw['network_id']}' is not a valid UUID")
-    result: Values = {"network_id": raw["network_id"]}
-    try:
-        if "enable_snat" in raw:
-            result["enable_snat"] = Boolean().decode(raw["enable_snat"])
-        if raw.get("external_fixed_ips") is not None:
-            result["external_fixed_ips"] = FixedIps().decode(raw["external_fixed_ips"])
-    except Invalid as error:
-        raise faults.invalid_value("external_gateway_info", error.reason) from None
-    return result
 
 
 def _set_gateway(tx: Tx, cloud: Cloud, caller: Caller, row: Values, wanted: Values) -> Values:
@@ -191,7 +174,7 @@ def _set_gateway(tx: Tx, cloud: Cloud, caller: Caller, row: Values, wanted: Valu
     if present is not None and present["network_id"] == network["id"]:
         port = find(tx, "port", row["gateway_port_id"])
         assert port is not None  # the router's row names it
-        if wanted.get("external_fixed_ips"):
+        if "external_fixed_ips" in wanted:
             port = ports.update_port(tx, cloud, None, port, {"fixed_ips": wanted["external_fixed_ips"]})
         return change(tx, "router", row, {"external_gateway_info": _gateway_info(port, snat)})
     if present is not None:
@@ -255,6 +238,7 @@ def _gateway_info(port: Values, snat: bool) -> Values:
 
 
 def _interface_request(body: Values) -> tuple[str | None, str | None]:
+    bodies.refuse_others(body, ("port_id", "subnet_id"))
     port_id, subnet_id = body.get("port_id"), body.get("subnet_id")
     if not port_id and not subnet_id:
         raise faults.bad_request("router", "Either subnet_id or port_id must be specified")

@@ -150,7 +150,9 @@ class NetworkService:
 
     def _change_routes(self, call: Call, tx: Tx, *, adding: bool) -> Reply:
         row = self._router(call, tx, "add_extraroutes" if adding else "remove_extraroutes")
-        routes = bodies.one(call, "router").get("routes")
+        body = bodies.one(call, "router")
+        bodies.refuse_others(body, ("routes",))
+        routes = body.get("routes")
         row = routers.change_routes(tx, call.cloud, call.caller, row, routes, adding=adding)
         names = ("id", "name", "project_id", "routes")
         return Reply(200, {"router": {**{name: row[name] for name in names}, "tenant_id": row["project_id"]}})
