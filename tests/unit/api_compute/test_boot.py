@@ -93,6 +93,22 @@ def test_without_a_living_host_a_server_is_in_error_and_says_why_and_can_be_dele
     run(test())
 
 
+def test_a_server_whose_port_cannot_be_bound_says_why(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            await w.agent("h1")
+            body = {"port": {"network_id": await w.demo.network(), "binding:vnic_type": "direct"}}
+            port = (await w.demo.post("/network/v2.0/ports", body))["port"]["id"]
+            server = await w.demo.boot(imageRef=await w.demo.image(), networks=[{"port": port}])
+            fault = (await w.demo.until_status(server, "ERROR"))["fault"]
+            told = f"Binding failed for port {port}: cannot bind port {port} on host h1: "
+            assert fault["message"].startswith(told) and "direct" in fault["message"].removeprefix(told)
+            details = (await w.admin.server(server))["fault"]["details"]
+            assert details.startswith(fault["message"]) and "hint: " in details
+
+    run(test())
+
+
 def test_the_fault_of_a_host_reaches_the_user(tmp_path: Path) -> None:
     async def test() -> None:
         async with world(tmp_path) as w:

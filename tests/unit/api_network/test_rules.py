@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from deuteron.api.network import ports as port_rules
 from deuteron.model.network import RESOURCES
 from deuteron.store import slots
 from tests.unit.api_network.harness import DEMO, HOST, ZERO, Client, cloud_in
@@ -47,9 +46,18 @@ def test_a_port_on_an_unknown_host_keeps_the_reason(client: Client) -> None:
     network = client.network()
     port = client.port(network["id"], "admin", **{"binding:host_id": "moon"})
     assert (port["binding:vif_type"], port["binding:host_id"]) == ("binding_failed", "moon")
-    with client.cloud.database.read() as tx:
-        row = port_rules._existing(tx, port["id"])
-    assert row["binding_refusal"].startswith(f"cannot bind port {port['id']} on host moon: there is no such host")
+    reason = f"cannot bind port {port['id']} on host moon: there is no such host (known: {HOST})"
+    hint = "name a host of `openstack network agent list`"
+    path = f"/v2.0/ports/{port['id']}"
+    assert port["binding:vif_details"] == {"refusal": f"{reason}\nhint: {hint}"}
+    for shown in (client.get(path)["port"], client.get("/v2.0/ports?binding:vif_type=binding_failed")["ports"][0]):
+        assert shown["binding:vif_details"] == port["binding:vif_details"]
+    seen = client.call("GET", path, user="demo")
+    assert "binding:vif_details" not in seen.body["port"] and b"moon" not in seen.raw
+    for host, kind in ((HOST, "ovs"), ("moon", "binding_failed"), ("", "unbound")):
+        port = client.put(path, {"port": {"binding:host_id": host}})["port"]
+        assert port["binding:vif_type"] == kind
+        assert ("refusal" in port["binding:vif_details"]) == (kind == "binding_failed")
 
 
 def test_a_port_without_a_bridge_for_its_network_is_refused(tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
 """Bindings: how a port is plugged on its host, asked of the mechanisms in the transaction.
 
 A port that no mechanism can bind keeps its host with vif_type `binding_failed`, and the reason stays with
-it in `binding_refusal`. A bound port has its numbers on the host (`slots`); an unbound one has none.
+it in `binding_refusal`. Who may read bindings finds it in `binding:vif_details`: Neutron has no place for it, and
+clients show whatever they find there. A bound port has its numbers on the host (`slots`); an unbound one has none.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 from deuteron.api.cloud import Cloud
 from deuteron.api.hosts import registry
@@ -13,6 +16,9 @@ from deuteron.net.mechanisms import Binding, HostFacts, PortToBind, Refusal, bin
 from deuteron.store import slots
 from deuteron.store.database import Tx
 from deuteron.store.query import Values
+
+REFUSAL: Final = "refusal"
+"""Key of `binding:vif_details` of a port whose binding failed: why, and what to do."""
 
 UNBOUND: Values = {
     "binding:host_id": "",
@@ -38,12 +44,15 @@ def bind(tx: Tx, cloud: Cloud, port: Values, network: Values, host: str) -> Valu
         except slots.HostFull as error:
             answer = Refusal(str(error), code="port.host_full")
     if isinstance(answer, Refusal):
+        told = f"cannot bind port {port['id']} on host {host}: {answer.reason}"
+        if answer.hint:
+            told += f"\nhint: {answer.hint}"
         return {
             **UNBOUND,
             "binding:host_id": host,
             "binding:vif_type": "binding_failed",
-            "binding_refusal": f"cannot bind port {port['id']} on host {host}: {answer.reason}"
-            + (f"\nhint: {answer.hint}" if answer.hint else ""),
+            "binding:vif_details": {REFUSAL: told},
+            "binding_refusal": told,
         }
     return {
         "binding:host_id": host,
