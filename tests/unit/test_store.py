@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, select
+from sqlalchemy import create_engine, func, select
 
 from deuteron.store import migrate
 from deuteron.store.database import Change, Database, Tx
@@ -65,6 +66,55 @@ def test_the_revision_goes_on_where_it_was_after_a_restart(tmp_path: Path) -> No
     second = Database(tmp_path / "cloud.db")
     second.write(touch("b"))
     assert second.revision == 2
+
+
+def test_the_log_of_changes_does_not_grow_for_ever(tmp_path: Path) -> None:
+    database = Database(tmp_path / "cloud.db", kept_revisions=50)
+
+    def rows() -> list[int]:
+        with database.read() as tx:
+            return tx.scalars(select(changes.c.revision).order_by(changes.c.revision))
+
+    for number in range(300):
+        database.write(touch(str(number)))
+        assert database.pruned == max(0, number + 1 - 50)
+    assert rows() == list(range(251, 301)), "what followers may still ask for stays"
+    database.close()
+
+
+def test_a_long_log_is_shortened_step_by_step_and_says_what_is_gone(tmp_path: Path) -> None:
+    def many(tx: Tx) -> None:
+        for number in range(20):
+            tx.changed("thing", str(number))
+
+    first = Database(tmp_path / "cloud.db")
+    for _ in range(200):
+        first.write(many)
+    first.close()
+    database = Database(tmp_path / "cloud.db", kept_revisions=10)
+    left = []
+    for _ in range(40):
+        database.write(lambda tx: None)
+        with database.read() as tx:
+            oldest = tx.scalar(select(func.min(changes.c.revision)))
+            left.append(tx.scalar(select(func.count()).select_from(changes)))
+        assert oldest > database.pruned or left[-1] > 200, "what is not promised may be there, never the other way"
+    steps = [before - after for before, after in pairwise([4000, *left])]
+    assert max(steps) <= 256, "no step is long"
+    assert left[-1] == 200 and database.pruned == 190
+    database.close()
+
+
+def test_pruning_that_is_not_committed_is_done_again(tmp_path: Path) -> None:
+    database = Database(tmp_path / "cloud.db", kept_revisions=5)
+    for number in range(10):
+        database.write(touch(str(number)))
+    database.close()
+    again = Database(tmp_path / "cloud.db", kept_revisions=5)
+    assert (again.revision, again.pruned) == (10, 6)
+    again.write(touch("more"))
+    assert again.revision == 11
+    again.close()
 
 
 def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:

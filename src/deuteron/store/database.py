@@ -9,6 +9,9 @@ Invariants:
 - Writes run one at a time, in a thread of their own. Those that wait while one commit reaches the disk
   share the next commit, each in its own savepoint: one that fails takes nothing of the others with it.
 - Reads run on their own connections in the caller's thread and see the last commit.
+- The log of changes holds the last `KEPT_REVISIONS` revisions and no more than a step behind them: each batch of writes
+  deletes some of what is older, more than it adds, in the same commit. Whoever follows the log and is behind
+  `pruned` has missed something and begins anew.
 """
 
 from __future__ import annotations
@@ -25,7 +28,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Executable, Row, Table, create_engine, event, func, insert, select
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Executable,
+    Row,
+    Table,
+    bindparam,
+    create_engine,
+    delete,
+    event,
+    func,
+    insert,
+    literal_column,
+    select,
+)
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
@@ -40,6 +57,21 @@ T = TypeVar("T")
 _RECORD = Prepared(insert(changes))
 _BATCH = 128
 """How many waiting writes share one commit at most."""
+KEPT_REVISIONS = 10_000
+"""Of the log of changes. Agents follow it within a second; one that takes a minute for a message is disconnected."""
+_PRUNED_AT_ONCE = 256
+"""Rows that one batch deletes from the log beyond as many as it added: well under a millisecond."""
+_PRUNE = Prepared(
+    delete(changes).where(
+        literal_column("rowid").in_(
+            select(literal_column("rowid"))
+            .select_from(changes)
+            .where(changes.c.revision <= bindparam("last"))
+            .order_by(changes.c.revision, changes.c.ordinal)
+            .limit(bindparam("most"))
+        )
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +91,8 @@ class Tx:
     now: datetime
     writable: bool
     recorded: list[Change] = field(default_factory=list)
+    kept: dict[str, Any] = field(default_factory=dict)
+    """What a rule read and will need again in this transaction; whoever writes such rows takes it out."""
 
     def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         return self.connection.execute(statement, parameters)
@@ -96,7 +130,12 @@ class _Job:
 class Database:
     """An SQLite file. `subscribe` callbacks run in the writer thread after each durable commit: keep them short."""
 
-    def __init__(self, path: Path, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        path: Path,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        kept_revisions: int = KEPT_REVISIONS,
+    ) -> None:
         self.path = path
         self.engine = _engine(path)
         self._clock = clock
@@ -107,6 +146,11 @@ class Database:
         migrate.upgrade(self.engine)
         with self.engine.connect() as connection:
             self.revision: int = connection.scalar(select(func.max(changes.c.revision))) or 0
+            self.pruned: int = connection.scalar(select(func.min(changes.c.revision))) or 0
+            """The newest revision whose changes may be missing from the log."""
+        self._kept_revisions = kept_revisions
+        self._is_pruning = True
+        """Whether the last step may have left something that is too old."""
         self._writer = threading.Thread(target=self._write_loop, name="store-writer", daemon=True)
         self._writer.start()
 
@@ -198,6 +242,7 @@ class Database:
                     control(connection, "ROLLBACK TO job")
                     control(connection, "RELEASE job")
                     outcomes.append((job, None, error))
+            self._prune(connection, revision, sum(len(recorded) for _, recorded in heard))
             control(connection, "COMMIT")
         except BaseException as error:  # the disk is full, the file is gone: nobody's write was acknowledged
             with contextlib.suppress(Exception):  # no transaction was open: BEGIN itself failed
@@ -214,6 +259,16 @@ class Database:
         for number, announced in heard:
             for callback in self._subscribers:
                 callback(number, announced)
+
+    def _prune(self, connection: Connection, revision: int, added: int) -> None:
+        """Delete some of the log that is too old, in the batch's own transaction."""
+        last = revision - self._kept_revisions
+        if last <= 0 or (last <= self.pruned and not self._is_pruning):
+            return
+        # Before the commit: a reader that misses rows must find the number that says so.
+        self.pruned = max(self.pruned, last)
+        found = _PRUNE.run(connection, {"last": last, "most": added + _PRUNED_AT_ONCE})
+        self._is_pruning = found.rowcount == added + _PRUNED_AT_ONCE
 
 
 def _log_rows(revision: int, recorded: Sequence[Change]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from deuteron.api.hosts.hub import Hub
 from deuteron.model.errors import Unavailable
 from deuteron.model.intent import Answer, Change, Heartbeat, PortReport, Report, ServerReport, Snapshot
 from deuteron.store.compute_tables import servers
-from deuteron.store.database import Database, Tx
+from deuteron.store.database import KEPT_REVISIONS, Database, Tx
 from deuteron.store.hosts_tables import hosts
 from deuteron.store.network_tables import ports
 from tests.unit.api_hosts.agent import FakeAgent
@@ -27,10 +27,10 @@ from tests.unit.api_hosts.test_intents import seed
 
 
 @asynccontextmanager
-async def running(state: Path) -> AsyncIterator[Cloud]:
+async def running(state: Path, kept_revisions: int = KEPT_REVISIONS) -> AsyncIterator[Cloud]:
     """A cloud of a store and a hub that runs."""
     said = settings(state, "h1", "h2")
-    database = Database(state / "cloud.db")
+    database = Database(state / "cloud.db", kept_revisions=kept_revisions)
     hub = Hub(said, database)
     cloud = Cloud(said, database, cast(Any, None), cast(Any, None), hub)
     hub.cloud = cloud
@@ -225,6 +225,25 @@ def test_a_server_starts_fails_and_is_reported_by_its_own_host_only(tmp_path: Pa
             write(cloud, lambda rows: rows.set_server("s1", task_state="deleting"))
             await until(lambda: state() is None, "the server is not gone")
             assert port_status(cloud, "vm1") is None, "its own port goes with it"
+
+    run(test())
+
+
+def test_an_agent_that_is_further_behind_than_the_log_hears_the_whole_intent(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with running(tmp_path, kept_revisions=20) as cloud:
+            write(cloud, seed)
+            agent = await FakeAgent(cloud, "h1").connect()
+            await agent.until(lambda: agent.revision >= 1)
+            # All at once: the hub looks again only when they are done.
+            for mtu in range(1200, 1300):
+                cloud.database.write(functools.partial(_set_mtu, mtu))
+            last = cloud.database.revision
+            await agent.until(lambda: agent.revision >= last)
+            assert [type(message) for message in agent.messages] == [Snapshot, Snapshot]
+            fresh = await FakeAgent(cloud, "h1").connect()
+            await fresh.until(lambda: fresh.revision >= last)
+            assert agent.objects == fresh.objects
 
     run(test())
 

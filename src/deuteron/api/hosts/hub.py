@@ -320,7 +320,8 @@ class Hub:
             revision = intents.current_revision(tx)
             logs: dict[int, tuple[list[store.Change], set[str] | None]] = {}
             for link in links:
-                if link.view is None:
+                if link.view is None or link.view.revision < self._database.pruned:
+                    # New, or so far behind that the log no longer tells what it has missed.
                     message, link.view = intents.snapshot(tx, cloud, link.host)
                     results.append((link, message, (), (), revision))
                     continue
