@@ -12,7 +12,7 @@ TCP, UDP, ICMP6, FRAGMENT = 6, 17, 58, 44
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 _identifications = count(1)
 _FIRST = 1248
-"""Bytes in a first fragment: Open vSwitch takes those of less than 1200 (IPv6: 1280 with header) for an attack."""
+"""Bytes in a first fragment: what Open vSwitch takes by itself (1200, and 1280 with header for IPv6)."""
 
 
 def mac(text: str) -> bytes:
@@ -82,20 +82,22 @@ def udp(source: str, destination: str, ports: tuple[int, int], data: bytes) -> b
     return (ipv6 if ":" in source else ipv4)(source, destination, UDP, segment)
 
 
-def udp_in_fragments(source: str, destination: str, ports: tuple[int, int], data: bytes) -> list[bytes]:
-    """The same in two packets, the first of which has the ports, and the length that the datapath asks for."""
-    data = data.ljust(1400, b".")
+def udp_in_fragments(
+    source: str, destination: str, ports: tuple[int, int], data: bytes, first: int = _FIRST
+) -> list[bytes]:
+    """The same in two packets, the first of which has the ports and `first` bytes, a multiple of 8."""
+    data = data.ljust(first + 152, b".")
     segment = _summed(source, destination, UDP, struct.pack(">HHHH", *ports, 8 + len(data), 0) + data, 6)
     number = next(_identifications)
     if ":" in source:
-        heads = (struct.pack(">BBHI", UDP, 0, 1, number), struct.pack(">BBHI", UDP, 0, _FIRST, number))
+        heads = (struct.pack(">BBHI", UDP, 0, 1, number), struct.pack(">BBHI", UDP, 0, first, number))
         return [
-            ipv6(source, destination, FRAGMENT, heads[0] + segment[:_FIRST]),
-            ipv6(source, destination, FRAGMENT, heads[1] + segment[_FIRST:]),
+            ipv6(source, destination, FRAGMENT, heads[0] + segment[:first]),
+            ipv6(source, destination, FRAGMENT, heads[1] + segment[first:]),
         ]
     return [
-        ipv4(source, destination, UDP, segment[:_FIRST], fragment=0x2000, number=number),
-        ipv4(source, destination, UDP, segment[_FIRST:], fragment=_FIRST // 8, number=number),
+        ipv4(source, destination, UDP, segment[:first], fragment=0x2000, number=number),
+        ipv4(source, destination, UDP, segment[first:], fragment=first // 8, number=number),
     ]
 
 

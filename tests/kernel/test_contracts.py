@@ -17,6 +17,7 @@ from deuteron.net.delta import DeltaTable
 from deuteron.net.kernel.addresses import AddressDriver
 from deuteron.net.kernel.connections import ConnectionDriver
 from deuteron.net.kernel.daemons import DnsmasqDriver, RadvdDriver
+from deuteron.net.kernel.datapath import DatapathDriver
 from deuteron.net.kernel.driver import Applied, Driver
 from deuteron.net.kernel.fake import FakeDriver
 from deuteron.net.kernel.ipset import IpSetDriver
@@ -28,10 +29,12 @@ from deuteron.net.kernel.ovsdb import BridgeDriver, OvsdbClient, OvsPortDriver
 from deuteron.net.kernel.routes import RouteDriver
 from deuteron.net.kernel.rtnetlink import NETFILTER, NetlinkSockets
 from deuteron.net.kernel.sysctl import SysctlDriver
+from deuteron.net.kernel.unixctl import SwitchControl
 from deuteron.net.rows import (
     HOST,
     Address,
     Connections,
+    DatapathSetting,
     Dnsmasq,
     Flow,
     IpSet,
@@ -234,6 +237,22 @@ CASES = (
             (OvsBridge("br-b", "netdev"),),
         ),
         still_there="ovs-vsctl br-exists br-test",
+    ),
+    Case(
+        "datapath settings",
+        lambda site: DatapathDriver(SwitchControl()),
+        (
+            (DatapathSetting("min-frag-v4", 400), DatapathSetting("ct-limit-7", 100)),
+            (
+                DatapathSetting("min-frag-v4", 500),
+                DatapathSetting("min-frag-v6", 400),
+                DatapathSetting("ct-limit-7", 200),
+                DatapathSetting("ct-limit-4094", 100),
+            ),
+            (),
+        ),
+        foreign=("ovs-appctl dpctl/ct-set-limits zone=5000,limit=3",),
+        still_there="sh -c ovs-appctl${IFS}dpctl/ct-get-limits|grep${IFS}zone=5000,limit=3",
     ),
     Case(
         "ports",

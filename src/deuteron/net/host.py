@@ -15,6 +15,7 @@ from typing import Any
 from deuteron.net.kernel.addresses import AddressDriver
 from deuteron.net.kernel.connections import ConnectionDriver
 from deuteron.net.kernel.daemons import DnsmasqDriver, RadvdDriver
+from deuteron.net.kernel.datapath import DatapathDriver
 from deuteron.net.kernel.driver import Driver
 from deuteron.net.kernel.fake import FakeDriver
 from deuteron.net.kernel.ipset import IpSetDriver
@@ -27,6 +28,7 @@ from deuteron.net.kernel.ovsdb import BridgeDriver, OvsdbClient, OvsPortDriver
 from deuteron.net.kernel.routes import RouteDriver
 from deuteron.net.kernel.rtnetlink import NETFILTER, NetlinkSockets
 from deuteron.net.kernel.sysctl import SysctlDriver
+from deuteron.net.kernel.unixctl import SwitchControl
 from deuteron.net.reconcile import Reconciler, Table, namespace_concern, port_concern
 from deuteron.net.rows import HOST, HostPlan, IptablesTable, MetadataListener, OvsPort, Sysctl
 
@@ -50,6 +52,7 @@ def real_host(
     sockets = NetlinkSockets(namespaces)
     trackers = NetlinkSockets(namespaces, NETFILTER)
     ovsdb = OvsdbClient()
+    control = SwitchControl()
     listeners = ListenerDriver(namespaces, listener_opened, listener_closed)
 
     def bridges() -> Iterable[str]:
@@ -66,6 +69,7 @@ def real_host(
         "ipset": IpSetDriver(namespaces),
         "iptables": IptablesDriver(namespaces),
         "bridge": BridgeDriver(ovsdb),
+        "datapath setting": DatapathDriver(control),
         "device": LinkDriver(namespaces, sockets),
         "interface": LinkDriver(namespaces, sockets, is_maker=False),
         "setting": SysctlDriver(namespaces),
@@ -92,6 +96,7 @@ def real_host(
         sockets.close()
         trackers.close()
         ovsdb.close()
+        control.close()
         namespaces.close()
 
     return Host(Reconciler(tables.values(), forget_namespace=forget), ovsdb, close)
@@ -144,6 +149,10 @@ def tables_of(drivers: dict[str, Driver[Any, Any]]) -> dict[str, Table]:
     table(
         "bridge", lambda plan: plan.bridges, lambda row: f"bridge {row.name}", lambda row: [f"bridge:{row.name}"], False
     )
+    table(
+        "datapath setting", lambda plan: plan.datapath, lambda row: f"datapath setting {row.name}={row.value}",
+        lambda row: [], False,
+    )  # fmt: skip
     table(
         "device", lambda plan: (row for row in plan.links if row.kind != "existing"),
         lambda row: f"{row.kind} {row.name}{_in(row)}", lambda row: [port_concern(row.name), *by_namespace(row)],
@@ -203,8 +212,8 @@ def tables_of(drivers: dict[str, Driver[Any, Any]]) -> dict[str, Table]:
 
 
 TABLE_NAMES = (
-    "namespace", "ipset", "iptables", "bridge", "device", "interface", "setting", "flow", "port", "placement",
-    "device state", "device setting", "address", "route", "connection", "dnsmasq", "radvd",
+    "namespace", "ipset", "iptables", "bridge", "datapath setting", "device", "interface", "setting", "flow", "port",
+    "placement", "device state", "device setting", "address", "route", "connection", "dnsmasq", "radvd",
     "metadata listener",
 )  # fmt: skip
 

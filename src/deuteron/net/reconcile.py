@@ -4,8 +4,8 @@ A `Reconciler` holds one `Table` for each kernel table, in the order in which th
 One pass deletes first, from what refers towards what is referred to, and then creates the other way:
 
     delete  metadata, radvd, dnsmasq, routes, addresses, Open vSwitch ports, devices
-    put     namespaces, ipsets, iptables, bridges, devices, settings, flows, ports, placements, addresses,
-            routes, connections, dnsmasq, radvd, metadata   (flows: deletions and additions in one bundle)
+    put     namespaces, ipsets, iptables, bridges, datapath settings, devices, settings, flows, ports, placements,
+            addresses, routes, connections, dnsmasq, radvd, metadata   (flows: deletions and additions in one bundle)
     delete  dead devices, bridges, ipsets, namespaces
 
 so that a port is on the switch only while its flows are, and nothing is reachable before it is secured.

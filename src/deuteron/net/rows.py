@@ -121,6 +121,17 @@ class Sysctl(Row, frozen=True):
         return (self.namespace, self.name)
 
 
+class DatapathSetting(Row, frozen=True):
+    """A setting of the switch's datapath: `min-frag-v4`, `min-frag-v6` (bytes), `ct-limit-ZONE` (connections)."""
+
+    name: str
+    value: int
+
+    @property
+    def key(self) -> str:
+        return self.name
+
+
 class Flow(Row, frozen=True):
     """One OpenFlow entry in ovs-ofctl syntax; `match` without priority or table, `actions` without the keyword."""
 
@@ -250,6 +261,7 @@ class HostPlan(Row, frozen=True):
     addresses: tuple[Address, ...] = ()
     routes: tuple[Route, ...] = ()
     sysctls: tuple[Sysctl, ...] = ()
+    datapath: tuple[DatapathSetting, ...] = ()
     flows: tuple[Flow, ...] = ()
     ipsets: tuple[IpSet, ...] = ()
     iptables: tuple[IptablesTable, ...] = ()

@@ -26,6 +26,7 @@ from deuteron.model.intent import (
     FloatingIp,
     HostIntent,
     HostRoute,
+    HostSettings,
     IntentObject,
     IntentRouter,
     RouterGateway,
@@ -65,6 +66,14 @@ def test_the_tunnel_address_is_that_of_the_bridge_the_tunnel_interface_is_in() -
     assert [port.bridge for port in wanted.ovs_ports if port.name == "eth1"] == ["br-eth1"]
     assert [(flow.match, flow.actions) for flow in wanted.flows if flow.bridge == "br-eth1"] == [("", "NORMAL")]
     assert "br-eth1" not in {peer for port in wanted.ovs_ports for _, peer in port.options}, "it has no patch to br-int"
+
+
+def test_the_userspace_datapath_takes_the_fragments_of_small_mtus() -> None:
+    def fragments(settings: HostSettings) -> dict[str, int]:
+        return {row.name: row.value for row in plan(HostIntent(), settings).datapath}
+
+    assert fragments(SETTINGS) == {"min-frag-v4": 400, "min-frag-v6": 400}
+    assert fragments(msgspec.structs.replace(SETTINGS, datapath_type="system")) == {}, "the kernel takes any"
 
 
 def table_of(plan_: HostPlan, name: str, family: int = 4) -> IptablesTable:

@@ -38,6 +38,11 @@ _PHY_OFPORT = 2
 _VID_PRESENT = 0x1000
 
 
+_SMALLEST_FRAGMENT_BYTES = 400
+"""The userspace datapath refuses smaller ones, and by default those under 1200 (IPv6: 1280), which networks with a
+small MTU send. Source: ovs, lib/ipf.c, IPF_V4_FRAG_SIZE_LBOUND."""
+
+
 def plan_bridges(site: Site, draft: Draft) -> None:
     """Adds every bridge with its patches and own rules, and the tag rewriting of each flat or VLAN network."""
     _bridge(site, draft, INTEGRATION, "integration")
@@ -59,6 +64,9 @@ def plan_bridges(site: Site, draft: Draft) -> None:
     for bridge, address in sorted(site.settings.bridge_addresses.items()):
         draft.links.append(rows.Link(namespace=rows.HOST, name=bridge, kind="existing"))
         draft.addresses.append(rows.Address(rows.HOST, bridge, address))
+    if site.settings.datapath_type == "netdev":
+        for family in ("v4", "v6"):
+            draft.datapath.append(rows.DatapathSetting(f"min-frag-{family}", _SMALLEST_FRAGMENT_BYTES))
     tag_to_reg6 = "move:NXM_OF_VLAN_TCI[0..11]->NXM_NX_REG6[0..11]"
     for ofport in site.patch_ofports.values():
         actions = f"{tag_to_reg6},resubmit(,{ACCEPTED_EGRESS_NORMAL})"

@@ -125,6 +125,7 @@ class Draft:
         self.addresses: list[rows.Address] = []
         self.routes: list[rows.Route] = []
         self.sysctls: list[rows.Sysctl] = []
+        self.datapath: list[rows.DatapathSetting] = []
         self.ipsets: list[rows.IpSet] = []
         self.iptables: list[rows.IptablesTable] = []
         self.connections: list[rows.Connections] = []
@@ -158,6 +159,7 @@ class Draft:
             addresses=_sorted(self.addresses),
             routes=_sorted(self.routes),
             sysctls=_sorted(self.sysctls),
+            datapath=_sorted(self.datapath),
             flows=tuple(rows.Flow(*key, flows[key]) for key in sorted(flows)),
             ipsets=_sorted(self.ipsets),
             iptables=_sorted(self.iptables),

@@ -1,0 +1,86 @@
+"""Questions and orders to a running ovs-vswitchd, as `ovs-appctl` gives them: JSON-RPC on its control socket.
+
+The socket's name holds the process id, so a switch that was restarted is another socket. Nothing is kept here but the
+connection, and no program is started.
+
+Source: ovs-appctl(8), openvswitch/ovs lib/unixctl.c.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+
+from deuteron.net.kernel.driver import KernelError, Unavailable
+
+_ANSWER_TIMEOUT_S = 10.0
+
+
+class SwitchControl:
+    """One connection to ovs-vswitchd, opened when it is needed. Belongs to one thread."""
+
+    def __init__(self, run_dir: str = "/run/openvswitch") -> None:
+        self._run_dir = run_dir
+        self._path = ""
+        self._socket: socket.socket | None = None
+
+    def ask(self, command: str, *arguments: str) -> str:
+        """What `ovs-appctl COMMAND ARGUMENTS` prints.
+
+        Raises: KernelError in the switch's words if it refuses, Unavailable if it does not answer.
+        """
+        connection = self._connected()
+        request = json.dumps({"id": 0, "method": command, "params": list(arguments)}).encode()
+        try:
+            connection.sendall(request)
+            answer = _message(connection)
+        except OSError as error:
+            self.close()
+            raise Unavailable(f"ovs-vswitchd does not answer {command}: {error}") from error
+        if answer.get("error") is not None:
+            raise KernelError(f"ovs-vswitchd refuses {command}: {str(answer['error']).strip()}")
+        return str(answer["result"])
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _connected(self) -> socket.socket:
+        try:
+            with open(f"{self._run_dir}/ovs-vswitchd.pid", encoding="ascii") as file:
+                path = f"{self._run_dir}/ovs-vswitchd.{int(file.read())}.ctl"
+        except (OSError, ValueError) as error:
+            self.close()
+            raise Unavailable("ovs-vswitchd is not running") from error
+        if self._socket is not None and path == self._path:
+            return self._socket
+        self.close()
+        opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        opened.settimeout(_ANSWER_TIMEOUT_S)
+        try:
+            opened.connect(path)
+        except OSError as error:
+            opened.close()
+            raise Unavailable(f"cannot reach ovs-vswitchd at {path}: {error.strerror}") from error
+        self._socket, self._path = opened, path
+        return opened
+
+
+def _message(connection: socket.socket) -> dict[str, object]:
+    """The next JSON object. Raises: OSError if none comes in time."""
+    deadline = time.monotonic() + _ANSWER_TIMEOUT_S
+    data = bytearray()
+    while True:
+        chunk = connection.recv(1 << 20)
+        if not chunk:
+            raise ConnectionResetError("it closed the connection")
+        data += chunk
+        if data.rstrip().endswith(b"}"):
+            try:
+                return json.loads(data)  # type: ignore[no-any-return]  # JSON-RPC: an object
+            except ValueError:
+                pass  # the end of something inside
+        if time.monotonic() > deadline:
+            raise TimeoutError("its answer does not end")
