@@ -9,10 +9,15 @@ from typing import Any
 
 import pytest
 
+from deuteron.net.plan.firewall import CONNECTION_LIMIT
+from deuteron.net.plan.hybrid import PORT_CONNECTION_LIMIT
 from tests.hostile import frames
 from tests.hostile.conftest import World
 from tests.hostile.frames import IPV4, IPV6
 from tests.hostile.guests import NET, Guest, Hands, plug
+
+_AT_ONCE = 250
+"""Frames that a tap holds until they are read."""
 
 
 @dataclass
@@ -75,3 +80,35 @@ def test_fragments_pass_where_the_mtu_is_small(scene: Scene, mtu: int, cidr: str
     for packet in frames.udp_in_fragments(source, target, (5000, 5000), data, first):
         pass_on(one, two, packet)
     assert heard(two, b"beginning", b"the end")
+
+
+def test_a_guest_fills_its_own_share_of_connections_and_no_other(scene: Scene) -> None:
+    """As many connections as are allowed, and some more; then those of another network are made as ever."""
+    flooded, quiet = scene.network("flooded", "10.23.0.0/24"), scene.network("quiet", "10.24.0.0/24")
+    flooder, near = (scene.guest(flooded) for _ in range(2))
+    one, two = (scene.guest(quiet) for _ in range(2))
+    limit = PORT_CONNECTION_LIMIT if scene.hybrid else CONNECTION_LIMIT
+    for begin in range(0, limit + 2_000, _AT_ONCE):
+        ports = [(2 + number // 60_000, 1_000 + number % 60_000) for number in range(begin, begin + _AT_ONCE)]
+        notes = [b"%06d." % number for number in range(begin, begin + _AT_ONCE)]
+        packets = (frames.udp(flooder.ip, near.ip, pair, note) for pair, note in zip(ports, notes, strict=True))
+        flooder.send(*(frames.ethernet(flooder.mac, near.mac, IPV4, packet) for packet in packets))
+        near.seen.clear()
+        if begin < limit - _AT_ONCE:
+            assert heard(near, notes[-1])
+    assert _connections(scene, flooder.ip) == limit
+    assert _answers(one, two)
+
+
+def _connections(scene: Scene, address: str) -> int:
+    if scene.hybrid:
+        return int(scene.hands.run("sh", "-c", f"conntrack -L -f ipv4 -s {address} 2>/dev/null | wc -l")) // 2
+    return int(scene.hands.run("sh", "-c", f"ovs-appctl dpctl/dump-conntrack | grep -c orig=.src={address},"))
+
+
+def _answers(one: Guest, two: Guest) -> bool:
+    """Whether a datagram from one guest reaches the other and its answer comes back."""
+    pass_on(one, two, frames.udp(one.ip, two.ip, (900, 900), b"question"))
+    heard(two, b"question")
+    pass_on(two, one, frames.udp(two.ip, one.ip, (900, 900), b"answer"))
+    return heard(one, b"answer")

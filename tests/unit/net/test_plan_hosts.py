@@ -76,6 +76,27 @@ def test_the_userspace_datapath_takes_the_fragments_of_small_mtus() -> None:
     assert fragments(msgspec.structs.replace(SETTINGS, datapath_type="system")) == {}, "the kernel takes any"
 
 
+def test_every_zone_of_tracked_connections_has_a_limit() -> None:
+    n1, n2, n3 = vlan_network("n1", 1), vlan_network("n2", 2, 1001), vlan_network("n3", 3, 1002)
+    ports = (
+        port("a", 16, n1, "10.10.10.2"),
+        port("b", 17, n2, "10.10.10.2", groups=("s",)),
+        port("c", 18, n3, "10.10.10.2", port_security_enabled=False, security_groups=()),
+    )
+    objects = (n1, n2, n3, *ports, group("g"), group("s", stateful=False))
+    limits = {row.name: row.value for row in planned(*objects).datapath if row.name.startswith("ct-")}
+    assert limits == {"ct-limit-1": 32_768}, "only stateful groups track"
+    tracked = planned(*objects, settings=hybrid())
+    for family in (4, 6):
+        chains = {chain.name: chain.rules for chain in table_of(tracked, "filter", family).chains}
+        for letter in "io":
+            for word, is_limited in (("a", True), ("b", False)):
+                rules = chains[f"neutron-openvswi-{letter}{uid(word)[:10]}"]
+                assert (
+                    any("--connlimit-above 8192" in rule and rule.endswith("-j DROP") for rule in rules) is is_limited
+                )
+
+
 def table_of(plan_: HostPlan, name: str, family: int = 4) -> IptablesTable:
     return next(row for row in plan_.iptables if (row.table, row.family) == (name, family))
 
@@ -338,7 +359,8 @@ class TestHybridRules:
         ssh = rule("1", protocol=6, port_range_min=22, port_range_max=22, remote_ip_prefix="192.0.2.0/24")
         lines = chain(self.filter4(ssh), "neutron-openvswi-iaaaaaaaa-a")
         position = lines.index("-s 192.0.2.0/24 -p tcp -m tcp --dport 22 -j RETURN")
-        assert "RELATED,ESTABLISHED" in lines[position - 1]
+        assert "RELATED,ESTABLISHED" in lines[position - 2]
+        assert "connlimit" in lines[position - 1]
         assert lines[-1].endswith("-j neutron-openvswi-sg-fallback")
 
     def test_remote_groups_are_sets(self) -> None:

@@ -19,6 +19,7 @@ import hashlib
 from collections.abc import Iterator
 
 from deuteron.model.intent import IntentPort, IntentRule, IntentSecurityGroup
+from deuteron.net import rows
 from deuteron.net.pipeline import (
     ACCEPT_OR_INGRESS,
     ACCEPTED_EGRESS,
@@ -37,6 +38,9 @@ from deuteron.net.plan.bridges import INTEGRATION
 from deuteron.net.plan.draft import Draft, Site, is_dead
 from deuteron.net.plan.masks import masked, port_masks
 from deuteron.net.plan.wiring import trust_port
+
+CONNECTION_LIMIT = 32_768
+"""Connections of one network on one host. A full zone takes no new ones until some end; other zones do."""
 
 _REMOTE_GROUP_PRIORITY = 70
 _PLAIN_PRIORITY = 74
@@ -67,6 +71,8 @@ def plan_firewall(site: Site, draft: Draft) -> None:
             filtered.append(_FilteredPort(port, port.ofport, network.local_vlan, groups))
         else:
             trust_port(draft, port.ofport, network.local_vlan)
+    for local_vlan in {member_of.local_vlan for member_of in filtered if member_of.is_stateful}:
+        draft.datapath.append(rows.DatapathSetting(f"ct-limit-{local_vlan}", CONNECTION_LIMIT))
     conjunctions = _conjunction_numbers(filtered)
     for member_of in filtered:
         member_of.add_flows(draft, conjunctions)

@@ -32,6 +32,10 @@ from deuteron.net.plan.wiring import trust_port
 _PREFIX = "neutron-openvswi-"
 _SG_CHAIN = f"{_PREFIX}sg-chain"
 _FALLBACK = f"{_PREFIX}sg-fallback"
+PORT_CONNECTION_LIMIT = 8_192
+"""Open connections of one port, of each family, begun by the guest and by others. The kernel walks through all of
+them for a new one (once in a clock tick), so a larger number would cost more than the table it protects."""
+
 _FIRST_ZONE = 4097
 _LAST_ZONE = 65535
 
@@ -158,6 +162,7 @@ class _FilteredPort:
                 "Direct packets associated with a known session to the RETURN chain.",
                 "RETURN",
             ),
+            *([_connection_limit()] if self.is_stateful else []),
             *lines,
             _comment(
                 "-m state --state INVALID",
@@ -167,6 +172,11 @@ class _FilteredPort:
             ),
             _comment("", "Send unmatched traffic to the fallback chain.", _FALLBACK),
         ]
+
+
+def _connection_limit() -> str:
+    match = f"--connlimit-above {PORT_CONNECTION_LIMIT} --connlimit-mask 0 --connlimit-saddr"
+    return _comment(f"-m state --state NEW -m connlimit {match}", "Limit the connections of one port.", "DROP")
 
 
 def _add_spoofing_flows(draft: Draft, port: IntentPort, ofport: int) -> None:
