@@ -9,7 +9,7 @@ from sqlalchemy import select
 from deuteron.api.call import Call
 from deuteron.api.compute.errors import disallowed, locked, never_active, no_server, wrong_state
 from deuteron.api.compute.lifecycle import ServerRow
-from deuteron.store.compute_tables import servers
+from deuteron.store.compute_tables import deleted_servers, servers
 from deuteron.store.database import Tx
 
 _READ: Final = "rule:admin_or_project_reader"
@@ -100,6 +100,7 @@ POLICIES: Final[dict[str, str]] = {
     f"{_P}limits": _ANYONE,
     f"{_P}limits:other_project": _ADMIN,
     f"{_P}os-quota-sets:show": _READ,
+    f"{_P}os-quota-sets:detail": _READ,
     f"{_P}os-quota-sets:defaults": _ANYONE,
     f"{_P}os-quota-sets:update": _ADMIN,
     f"{_P}os-quota-sets:delete": _ADMIN,
@@ -135,11 +136,23 @@ def server_for(call: Call, tx: Tx, rule: str, server_id: str | None = None) -> S
     row = tx.first(select(servers).where(servers.c["id"] == wanted))
     if row is None:
         raise no_server(wanted)
+    return _for_caller(call, rule, row)
+
+
+def _for_caller(call: Call, rule: str, row: ServerRow) -> ServerRow:
     if not allowed(call, rule, project_id=row.project_id, user_id=row.user_id):
         if row.project_id != call.caller.project_id:
-            raise no_server(wanted)
+            raise no_server(row.id)
         raise disallowed(_P + rule)
     return row
+
+
+def server_or_gone(call: Call, tx: Tx, rule: str) -> ServerRow:
+    """As `server_for`; from 2.21 on also a server that is gone. Raises: NotFound, Forbidden."""
+    gone = None
+    if call.version >= 21:
+        gone = tx.first(select(deleted_servers).where(deleted_servers.c["id"] == call.params["id"]))
+    return server_for(call, tx, rule) if gone is None else _for_caller(call, rule, gone)
 
 
 def require_state(

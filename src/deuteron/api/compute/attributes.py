@@ -329,12 +329,13 @@ def list_volumes(call: Call, tx: Tx) -> Reply:
 
 
 def list_actions(call: Call, tx: Tx) -> Reply:
-    row = access.server_for(call, tx, "os-instance-actions:list")
-    found = tx.all(
-        select(actions)
-        .where(actions.c["server_id"] == row.id)
-        .order_by(actions.c["start_time"].desc(), actions.c["id"])
-    )
+    row = access.server_or_gone(call, tx, "os-instance-actions:list")
+    conditions = [actions.c["server_id"] == row.id]
+    if call.version >= 58:
+        since, before = paging.moments(call, until=call.version >= 66)
+        conditions += [] if since is None else [actions.c["updated_at"] >= history.moment(since)]
+        conditions += [] if before is None else [actions.c["updated_at"] <= history.moment(before)]
+    found = tx.all(select(actions).where(*conditions).order_by(actions.c["start_time"].desc(), actions.c["id"]))
     if call.version < 58:
         return Reply(200, {"instanceActions": [_action(call, item) for item in found]})
     items = [_Marked(item.request_id, item) for item in found]
@@ -344,7 +345,7 @@ def list_actions(call: Call, tx: Tx) -> Reply:
 
 
 def show_action(call: Call, tx: Tx) -> Reply:
-    row = access.server_for(call, tx, "os-instance-actions:show")
+    row = access.server_or_gone(call, tx, "os-instance-actions:show")
     request_id = call.params["request"]
     item = tx.first(select(actions).where(actions.c["id"] == f"{row.id}/{request_id}"))
     if item is None:

@@ -8,11 +8,12 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.compute import access, quotas
+from deuteron.api.compute import access, paging, quotas
 from deuteron.api.compute.bodies import Body, wrapped
-from deuteron.api.compute.errors import disallowed, invalid, over_quota
+from deuteron.api.compute.errors import disallowed, invalid
 from deuteron.api.compute.lifecycle import ServerRow
-from deuteron.model.errors import BadRequest, NotFound
+from deuteron.model.codecs import whole_number
+from deuteron.model.errors import BadRequest, Forbidden, NotFound
 from deuteron.store.compute_tables import server_groups, servers
 from deuteron.store.database import Tx
 
@@ -24,7 +25,9 @@ def list_all(call: Call, tx: Tx) -> Reply:
     statement = select(server_groups).order_by(server_groups.c["id"])
     if not (call.caller.is_admin and call.get("all_projects") is not None):
         statement = statement.where(server_groups.c["project_id"] == call.caller.project_id)
-    return Reply(200, {"server_groups": [_view(call, tx, row) for row in tx.all(statement)]})
+    offset, limit = whole_number(call.get("offset") or "0") or 0, paging.limit_of(call) or paging.MAX_LIMIT
+    found = tx.all(statement.offset(offset).limit(limit))
+    return Reply(200, {"server_groups": [_view(call, tx, row) for row in found]})
 
 
 def show(call: Call, tx: Tx) -> Reply:
@@ -57,7 +60,7 @@ def create(call: Call, tx: Tx) -> Reply:
     used = tx.scalar(select(func.count()).select_from(server_groups).where(server_groups.c["project_id"] == project_id))
     hard = quotas.limit(tx, project_id, "server_groups")
     if 0 <= hard <= used:
-        raise over_quota("server_groups", 1, used, hard)
+        raise Forbidden("Quota exceeded, too many server groups.", type="ServerGroupLimitExceeded")
     row: dict[str, Any] = {
         "id": str(uuid.uuid4()),
         "name": body.name(),

@@ -161,7 +161,7 @@ def show_hypervisor(call: Call, tx: Tx) -> Reply:
     for number, host in _hosts(call, tx):
         if wanted in ((host.id,) if call.version >= 53 else (str(number), host.name)):
             shown = _hypervisor(call, host, number, taken.get(host.name, Load()))
-            if call.version >= 53 and (call.get("with_servers") or "").lower() in ("true", "1"):
+            if _with_servers(call):
                 shown["servers"] = _servers_on(tx, host)
             return Reply(200, {"hypervisor": shown})
     raise NotFound(f"Compute host {wanted} could not be found.", type="ComputeHostNotFound")
@@ -229,7 +229,13 @@ def _hypervisors(call: Call, tx: Tx, *, detail: bool) -> Reply:
     access.require(call, "os-hypervisors:list")
     found = _hosts(call, tx)
     pattern = call.get("hypervisor_hostname_pattern")
-    if pattern is not None and call.version >= 53:
+    with_servers = _with_servers(call)
+    if pattern is not None and (call.get("limit") is not None or call.get("marker") is not None):
+        raise BadRequest(
+            "Paging over hypervisors with the hypervisor_hostname_pattern query parameter is not supported.",
+            type="HTTPBadRequest",
+        )
+    if pattern is not None:
         found = [(number, host) for number, host in found if pattern in host.name]
         if not found and call.version < 88:
             raise NotFound(f"No hypervisor matching '{pattern}' could be found.", type="HypervisorNotFound")
@@ -246,10 +252,16 @@ def _hypervisors(call: Call, tx: Tx, *, detail: bool) -> Reply:
             if detail
             else _brief(call, row.host, row.number)
         )
-        if call.version >= 53 and (call.get("with_servers") or "").lower() in ("true", "1"):
+        if with_servers:
             item["servers"] = _servers_on(tx, row.host)
         shown.append(item)
     return Reply(200, {"hypervisors": shown, **links})
+
+
+def _with_servers(call: Call) -> bool:
+    """Raises: BadRequest for what is no boolean."""
+    given = call.get("with_servers")
+    return given is not None and Body("with_servers", {"with_servers": given}).boolean("with_servers")
 
 
 class _Numbered:

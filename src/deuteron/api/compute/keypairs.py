@@ -16,10 +16,9 @@ from sqlalchemy import delete, func, insert, select
 from deuteron.api.call import Call, Reply
 from deuteron.api.compute import access, history, paging, quotas
 from deuteron.api.compute.bodies import wrapped
-from deuteron.api.compute.errors import over_quota
 from deuteron.api.compute.lifecycle import ServerRow
 from deuteron.api.compute.versions import only_from
-from deuteron.model.errors import BadRequest, Conflict, NotFound
+from deuteron.model.errors import BadRequest, Conflict, Forbidden, NotFound
 from deuteron.store.compute_tables import keypairs
 from deuteron.store.database import Tx
 
@@ -77,7 +76,7 @@ def create(call: Call, tx: Tx) -> Reply:
     used = tx.scalar(select(func.count()).select_from(keypairs).where(keypairs.c["user_id"] == user_id))
     limit = quotas.limit(tx, call.caller.project_id or "", "key_pairs")
     if 0 <= limit <= used:
-        raise over_quota("key_pairs", 1, used, limit)
+        raise Forbidden("Quota exceeded, too many key pairs.", type="KeypairLimitExceeded")
     given = body.text("public_key", least=1, most=16384)
     private = None
     if given is None:

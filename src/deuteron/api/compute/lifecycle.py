@@ -14,6 +14,7 @@ Invariants:
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
@@ -32,7 +33,7 @@ from deuteron.model.compute import (
 )
 from deuteron.model.intent import ServerReport
 from deuteron.store import query
-from deuteron.store.compute_tables import servers
+from deuteron.store.compute_tables import deleted_servers, servers
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import ports
 
@@ -130,12 +131,41 @@ def _went_by_itself(tx: Tx, row: ServerRow, report: ServerReport) -> None:
 
 
 def finish_delete(tx: Tx, cloud: Cloud, row: ServerRow) -> None:
-    """The instance is gone: its own ports are deleted, given ones unbound, and its row goes."""
+    """The instance is gone: its own ports are deleted, given ones unbound, and its row is laid aside.
+
+    It is kept with its actions for `KEEP_DELETED`, so that its owner and the bill can ask for it.
+    """
     for nic in nics(row):
         release_port(tx, cloud, row.id, nic)
+    history.finish(tx, row.id)
+    now = history.stamp(tx.now)
+    last: dict[str, Any] = {
+        "vm_state": "deleted",
+        "task_state": None,
+        "power_state": POWER_NOSTATE,
+        "nics": [],
+        "injected": None,
+    }
+    # A given id is unique, and a row that a restored backup brought back may be laid aside before.
+    tx.execute(delete(deleted_servers).where(deleted_servers.c["id"] == row.id))
+    tx.insert(deleted_servers, {**row._mapping, **last, "host": row.host, "updated": now, "deleted_at": now})
     tx.execute(delete(servers).where(servers.c["id"] == row.id))
-    history.forget(tx, row.id)
     tx.changed("server", row.id, deleted=True)
+    _forget_old(tx)
+
+
+KEEP_DELETED: Final = timedelta(days=30)
+"""How long servers that are gone are kept. Nova keeps them until an operator archives and purges them."""
+_FORGET_AT_ONCE: Final = 20
+
+
+def _forget_old(tx: Tx) -> None:
+    """Forget some servers that are gone for long: each that goes takes more with it than it adds."""
+    due = deleted_servers.c["deleted_at"] < history.stamp(tx.now - KEEP_DELETED)
+    oldest = select(deleted_servers.c["id"]).where(due).order_by(deleted_servers.c["deleted_at"])
+    for server_id in tx.scalars(oldest.limit(_FORGET_AT_ONCE)):
+        tx.execute(delete(deleted_servers).where(deleted_servers.c["id"] == server_id))
+        history.forget(tx, server_id)
 
 
 def release_port(tx: Tx, cloud: Cloud, server_id: str, nic: Nic) -> None:

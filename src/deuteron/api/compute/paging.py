@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import urlencode
 
@@ -70,3 +71,27 @@ def page(call: Call, rows: Sequence[T], name: str, path: str) -> tuple[Sequence[
     query = [pair for pair in call.query if pair[0] not in ("marker",)]
     href = f"{call.base_url}/compute/v2.1/{path}?{urlencode([*query, ('marker', rows[-1].id)])}"
     return rows, {f"{name}_links": [{"rel": "next", "href": href}]}
+
+
+def moments(call: Call, *, until: bool = True) -> tuple[datetime | None, datetime | None]:
+    """What `changes-since` and (if `until`) `changes-before` say. Raises: BadRequest."""
+    since = moment_of(call, "changes-since")
+    before = moment_of(call, "changes-before") if until else None
+    if since is not None and before is not None and before < since:
+        raise BadRequest(
+            "The value of changes-since must be less than or equal to changes-before.", type="HTTPBadRequest"
+        )
+    return since, before
+
+
+def moment_of(call: Call, name: str) -> datetime | None:
+    """The moment that a query parameter gives, UTC where it names no zone. Raises: BadRequest."""
+    text = call.get(name)
+    if text is None:
+        return None
+    try:
+        # A plus that was not encoded arrives as a blank.
+        moment = datetime.fromisoformat(text.replace(" ", "+"))
+        return moment.astimezone(UTC) if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise invalid(name, text, f"'{text}' is not a 'date-time'") from None

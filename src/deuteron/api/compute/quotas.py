@@ -1,12 +1,12 @@
-"""Quotas, limits and usage: what a project may have, has, and had.
+"""Quotas and limits: what a project may have, and has.
 
 Network quotas belong to the network service; what microversions below 2.36 show of them stands here too.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import msgspec
 from sqlalchemy import delete, func, select
@@ -14,9 +14,9 @@ from sqlalchemy import delete, func, select
 from deuteron.api.call import Call, Reply
 from deuteron.api.compute import access
 from deuteron.api.compute.bodies import wrapped
-from deuteron.api.compute.errors import invalid, over_quota
+from deuteron.api.compute.errors import over_quota
 from deuteron.model.compute import Flavor
-from deuteron.model.errors import BadRequest
+from deuteron.model.errors import BadRequest, Forbidden
 from deuteron.store.compute_tables import quotas, server_groups, servers
 from deuteron.store.database import Tx
 
@@ -48,13 +48,18 @@ def limit(tx: Tx, project_id: str, name: str) -> int:
     return DEFAULTS[name] if found is None else int(found)
 
 
-def used(tx: Tx, project_id: str) -> dict[str, int]:
-    """What the project has of everything that is counted."""
-    flavors = [
-        msgspec.convert(raw, Flavor)
-        for raw in tx.scalars(select(servers.c["flavor"]).where(servers.c["project_id"] == project_id))
-    ]
-    groups = select(func.count()).select_from(server_groups).where(server_groups.c["project_id"] == project_id)
+def used(tx: Tx, project_id: str, user_id: str | None = None) -> dict[str, int]:
+    """What the project, or one user in it, has of everything that Nova counts for a project.
+
+    Key pairs are counted for a user and members for a group, when one is made; their number here is 0, as in Nova.
+    """
+    mine = [servers.c["project_id"] == project_id]
+    grouped = [server_groups.c["project_id"] == project_id]
+    if user_id is not None:
+        mine.append(servers.c["user_id"] == user_id)
+        grouped.append(server_groups.c["user_id"] == user_id)
+    flavors = [msgspec.convert(raw, Flavor) for raw in tx.scalars(select(servers.c["flavor"]).where(*mine))]
+    groups = select(func.count()).select_from(server_groups).where(*grouped)
     return {
         "instances": len(flavors),
         "cores": sum(flavor.vcpus for flavor in flavors),
@@ -81,20 +86,27 @@ def check_servers(tx: Tx, project_id: str, flavor: Flavor, least: int, most: int
     return allowed
 
 
+def check_group(tx: Tx, project_id: str, user_id: str, group_id: str, many: int) -> None:
+    """Whether the user may put so many more servers into the group. Raises: Forbidden."""
+    members = select(func.count()).select_from(servers)
+    have = tx.scalar(members.where(servers.c["group_id"] == group_id, servers.c["user_id"] == user_id))
+    hard = limit(tx, project_id, "server_group_members")
+    if 0 <= hard < have + many:
+        raise Forbidden("Quota exceeded, too many servers in group", type="OverQuota")
+
+
 def show(call: Call, tx: Tx) -> Reply:
     project_id = call.params["id"]
     access.require(call, "os-quota-sets:show", project_id=project_id)
-    return Reply(200, {"quota_set": {"id": project_id, **_limits(call, tx, project_id)}})
+    return Reply(200, {"quota_set": {"id": project_id, **_limits(tx, project_id, _names(call))}})
 
 
 def show_detail(call: Call, tx: Tx) -> Reply:
     project_id = call.params["id"]
-    access.require(call, "os-quota-sets:show", project_id=project_id)
-    have = used(tx, project_id)
-    detail = {
-        name: {"limit": value, "in_use": have.get(name, 0), "reserved": 0}
-        for name, value in _limits(call, tx, project_id).items()
-    }
+    access.require(call, "os-quota-sets:detail", project_id=project_id)
+    have = used(tx, project_id, call.get("user_id"))
+    limits = _limits(tx, project_id, _names(call))
+    detail = {name: {"limit": value, "in_use": have.get(name, 0), "reserved": 0} for name, value in limits.items()}
     return Reply(200, {"quota_set": {"id": project_id, **detail}})
 
 
@@ -108,9 +120,10 @@ def show_class(call: Call, tx: Tx) -> Reply:
 
 
 def update(call: Call, tx: Tx) -> Reply:
+    body = wrapped(call, "quota_set").only((*_names(call), "force"))
     access.require(call, "os-quota-sets:update")
     project_id = call.params["id"]
-    body = wrapped(call, "quota_set").only((*_names(call), "force", "tenant_id"))
+    _refuse_user(call)
     have = used(tx, project_id)
     for name in _names(call):
         if name not in body:
@@ -118,122 +131,70 @@ def update(call: Call, tx: Tx) -> Reply:
         value = body.integer(name, least=-1, most=2**31 - 1)
         if 0 <= value < have.get(name, 0) and not body.boolean("force"):
             raise BadRequest(
-                f"Quota value {value} for {name} must be greater than or equal to already used and reserved "
+                f"Quota limit {value} for {name} must be greater than or equal to already used and reserved "
                 f"{have[name]}.",
                 type="HTTPBadRequest",
             )
         tx.execute(delete(quotas).where(quotas.c.project_id == project_id, quotas.c.name == name))
         tx.insert(quotas, {"project_id": project_id, "name": name, "hard_limit": value})
-    return Reply(200, {"quota_set": _limits(call, tx, project_id)})
+    return Reply(200, {"quota_set": _limits(tx, project_id, _names(call))})
 
 
 def reset(call: Call, tx: Tx) -> Reply:
     access.require(call, "os-quota-sets:delete")
+    _refuse_user(call)
     tx.execute(delete(quotas).where(quotas.c.project_id == call.params["id"]))
     return Reply(202)
 
 
+def _refuse_user(call: Call) -> None:
+    if call.get("user_id") is not None:
+        raise BadRequest(
+            "Quotas of a single user are not available in this cloud: set those of the project.", type="HTTPBadRequest"
+        )
+
+
+_LIMITS: Final[Mapping[str, tuple[str, ...]]] = {
+    "ram": ("maxTotalRAMSize",),
+    "instances": ("maxTotalInstances",),
+    "cores": ("maxTotalCores",),
+    "key_pairs": ("maxTotalKeypairs",),
+    "floating_ips": ("maxTotalFloatingIps",),
+    "metadata_items": ("maxServerMeta", "maxImageMeta"),
+    "injected_files": ("maxPersonality",),
+    "injected_file_content_bytes": ("maxPersonalitySize",),
+    "security_groups": ("maxSecurityGroups",),
+    "security_group_rules": ("maxSecurityGroupRules",),
+    "server_groups": ("maxServerGroups",),
+    "server_group_members": ("maxServerGroupMembers",),
+}
+_USED: Final[Mapping[str, str]] = {
+    "ram": "totalRAMUsed",
+    "cores": "totalCoresUsed",
+    "instances": "totalInstancesUsed",
+    "floating_ips": "totalFloatingIpsUsed",
+    "security_groups": "totalSecurityGroupsUsed",
+    "server_groups": "totalServerGroupsUsed",
+}
+"""Source: nova/api/openstack/compute/views/limits.py."""
+
+
 def show_limits(call: Call, tx: Tx) -> Reply:
+    """The quotas of a project and what it has, under other names."""
+    access.require(call, "limits")
     project_id = call.caller.project_id or ""
     other = call.get("tenant_id")
-    if other is not None and other != project_id:
-        access.require(call, "limits:other_project")
+    if other is not None:
+        if other != project_id:
+            access.require(call, "limits:other_project")
         project_id = other
     have = used(tx, project_id)
-    absolute: dict[str, int] = {
-        "maxServerMeta": limit(tx, project_id, "metadata_items"),
-        "maxTotalInstances": limit(tx, project_id, "instances"),
-        "maxTotalCores": limit(tx, project_id, "cores"),
-        "maxTotalRAMSize": limit(tx, project_id, "ram"),
-        "maxTotalKeypairs": limit(tx, project_id, "key_pairs"),
-        "maxServerGroups": limit(tx, project_id, "server_groups"),
-        "maxServerGroupMembers": limit(tx, project_id, "server_group_members"),
-        "totalRAMUsed": have["ram"],
-        "totalCoresUsed": have["cores"],
-        "totalInstancesUsed": have["instances"],
-        "totalServerGroupsUsed": have["server_groups"],
-    }
-    if call.version < 36:
-        absolute |= {
-            "maxSecurityGroups": -1,
-            "maxSecurityGroupRules": -1,
-            "maxTotalFloatingIps": -1,
-            "totalFloatingIpsUsed": 0,
-            "totalSecurityGroupsUsed": 0,
-        }
-    if call.version < 39:
-        absolute["maxImageMeta"] = limit(tx, project_id, "metadata_items")
-    if call.version < 57:
-        absolute |= {"maxPersonality": 0, "maxPersonalitySize": 0}
+    absolute: dict[str, int] = {}
+    for name, value in _limits(tx, project_id, _names(call)).items():
+        absolute |= {shown: value for shown in _LIMITS.get(name, ()) if shown != "maxImageMeta" or call.version < 39}
+        if name in _USED:
+            absolute[_USED[name]] = have.get(name, 0)
     return Reply(200, {"limits": {"rate": [], "absolute": absolute}})
-
-
-def usage_all(call: Call, tx: Tx) -> Reply:
-    """Hours that servers ran in a span of time. Only living ones count: those that are gone leave nothing behind."""
-    access.require(call, "os-simple-tenant-usage:list")
-    start, end = _span(call)
-    projects = tx.scalars(select(servers.c["project_id"]).distinct().order_by(servers.c["project_id"]))
-    detailed = call.get("detailed") == "1"
-    return Reply(200, {"tenant_usages": [_usage(tx, project, start, end, detailed) for project in projects]})
-
-
-def usage_one(call: Call, tx: Tx) -> Reply:
-    project_id = call.params["id"]
-    access.require(call, "os-simple-tenant-usage:show", project_id=project_id)
-    start, end = _span(call)
-    known = tx.first(select(servers.c["id"]).where(servers.c["project_id"] == project_id).limit(1)) is not None
-    return Reply(200, {"tenant_usage": _usage(tx, project_id, start, end, True) if known else {}})
-
-
-def _usage(tx: Tx, project_id: str, start: datetime, end: datetime, detailed: bool) -> dict[str, Any]:
-    items = []
-    for row in tx.all(select(servers).where(servers.c["project_id"] == project_id).order_by(servers.c["created"])):
-        if row.launched_at is None:
-            continue
-        since = datetime.fromisoformat(row.launched_at).replace(tzinfo=UTC)
-        hours = max(0.0, (min(end, tx.now) - max(start, since)).total_seconds() / 3600)
-        flavor = msgspec.convert(row.flavor, Flavor)
-        items.append(
-            {
-                "instance_id": row.id,
-                "name": row.name,
-                "hours": hours,
-                "flavor": flavor.name,
-                "tenant_id": project_id,
-                "memory_mb": flavor.ram,
-                "local_gb": flavor.disk + flavor.ephemeral,
-                "vcpus": flavor.vcpus,
-                "started_at": row.launched_at,
-                "ended_at": None,
-                "state": row.vm_state,
-                "uptime": int((tx.now - since).total_seconds()),
-            }
-        )
-    total: dict[str, Any] = {
-        "tenant_id": project_id,
-        "start": start.replace(tzinfo=None).isoformat(timespec="microseconds"),
-        "stop": end.replace(tzinfo=None).isoformat(timespec="microseconds"),
-        "total_hours": sum(item["hours"] for item in items),
-        "total_vcpus_usage": sum(item["hours"] * item["vcpus"] for item in items),
-        "total_memory_mb_usage": sum(item["hours"] * item["memory_mb"] for item in items),
-        "total_local_gb_usage": sum(item["hours"] * item["local_gb"] for item in items),
-    }
-    return {**total, "server_usages": items} if detailed else total
-
-
-def _span(call: Call) -> tuple[datetime, datetime]:
-    now = datetime.now(UTC)
-    return _time(call, "start", now - timedelta(days=28)), _time(call, "end", now)
-
-
-def _time(call: Call, name: str, default: datetime) -> datetime:
-    text = call.get(name)
-    if text is None:
-        return default
-    try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC)
-    except ValueError:
-        raise invalid(name, text, f"'{text}' is not a 'date-time'") from None
 
 
 def _names(call: Call) -> list[str]:
@@ -245,7 +206,7 @@ def _names(call: Call) -> list[str]:
     return [name for name in DEFAULTS if name not in hidden]
 
 
-def _limits(call: Call, tx: Tx, project_id: str) -> dict[str, int]:
+def _limits(tx: Tx, project_id: str, names: Sequence[str]) -> dict[str, int]:
     rows = tx.all(select(quotas.c.name, quotas.c.hard_limit).where(quotas.c.project_id == project_id))
     stored = {row.name: row.hard_limit for row in rows}
-    return {name: stored.get(name, DEFAULTS[name]) for name in _names(call)}
+    return {name: stored.get(name, DEFAULTS[name]) for name in names}

@@ -15,11 +15,10 @@ import string
 import unicodedata
 import uuid
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, Text, and_, func, insert, not_, or_, select, type_coerce
+from sqlalchemy import func, insert, select
 
 from deuteron.api.call import Call, Reply
 from deuteron.api.compute import (
@@ -38,13 +37,13 @@ from deuteron.api.compute import (
     views,
 )
 from deuteron.api.compute.bodies import Body, wrapped
-from deuteron.api.compute.errors import disallowed, invalid, over_quota
+from deuteron.api.compute.errors import invalid
 from deuteron.api.compute.interfaces import Unbound, Wanted
 from deuteron.api.compute.lifecycle import ServerRow
 from deuteron.api.compute.placement import NoHost, Wish
 from deuteron.api.hosts import registry
 from deuteron.model.compute import Nic
-from deuteron.model.errors import BadRequest, NotFound
+from deuteron.model.errors import BadRequest, Forbidden, NotFound
 from deuteron.store.compute_tables import server_groups, servers
 from deuteron.store.database import Tx
 
@@ -92,6 +91,8 @@ def create(call: Call, tx: Tx) -> Reply:
             type="MultiplePortsNotApplicable",
         )
     many = quotas.check_servers(tx, project_id, flavor, least, most)
+    if wish.group_id is not None:
+        quotas.check_group(tx, project_id, call.caller.user_id, wish.group_id, many)
     password = body.text("adminPass") or make_password()
     files = drives.files_of(call, tx, body, project_id)
     common: dict[str, Any] = {
@@ -143,16 +144,6 @@ def create(call: Call, tx: Tx) -> Reply:
         "adminPass": password,
     }
     return Reply(202, {"server": answer}, {"location": f"{call.base_url}/compute/v2.1/servers/{first}"})
-
-
-def list_brief(call: Call, tx: Tx) -> Reply:
-    rows, links = _list(call, tx, "servers")
-    return Reply(200, {"servers": [views.brief(call, row) for row in rows], **links})
-
-
-def list_detail(call: Call, tx: Tx) -> Reply:
-    rows, links = _list(call, tx, "servers/detail")
-    return Reply(200, {"servers": views.details(call, tx, rows), **links})
 
 
 def show(call: Call, tx: Tx) -> Reply:
@@ -223,7 +214,7 @@ def check_metadata_quota(tx: Tx, project_id: str, metadata: dict[str, str]) -> N
     """Raises: Forbidden."""
     hard = quotas.limit(tx, project_id, "metadata_items")
     if 0 <= hard < len(metadata):
-        raise over_quota("metadata_items", len(metadata), 0, hard)
+        raise Forbidden(f"Maximum number of metadata items exceeds {hard}", type="MetadataLimitExceeded")
 
 
 def hostname_of(name: str, server_id: str) -> str:
@@ -396,211 +387,3 @@ def _hostname(call: Call, body: Body) -> str | None:
     if text is not None and call.version < 94 and "." in text:
         raise invalid("hostname", text, f"'{text}' is not a 'hostname'")
     return text
-
-
-# --- lists ------------------------------------------------------------------------------------------------------------
-
-_PLAIN_FILTERS: Final = {
-    "reservation_id": "reservation_id",
-    "key_name": "key_name",
-    "image": "image_id",
-    "hostname": "hostname",
-    "availability_zone": "availability_zone",
-    "launch_index": "launch_index",
-}
-_ADMIN_FILTERS: Final = {
-    "host": "host",
-    "node": "host",
-    "user_id": "user_id",
-    "vm_state": "vm_state",
-    "task_state": "task_state",
-}
-_SORT_KEYS: Final = {
-    "created_at": "created",
-    "updated_at": "updated",
-    "display_name": "name",
-    "uuid": "id",
-    "instance_type_id": "id",
-    "display_description": "description",
-    "access_ip_v4": "access_ipv4",
-    "access_ip_v6": "access_ipv6",
-    "image_ref": "image_id",
-    **{name: name for name in ("availability_zone", "hostname", "key_name", "launch_index", "launched_at", "progress",
-                               "project_id", "user_id", "power_state", "task_state", "vm_state", "host", "locked")},
-}  # fmt: skip
-
-
-def _list(call: Call, tx: Tx, path: str) -> tuple[list[ServerRow], dict[str, Any]]:
-    """The page of servers that the query asks for, and its links."""
-    access.require(call, "servers:detail" if path.endswith("detail") else "servers:index")
-    limit = paging.limit_of(call)
-    conditions = _conditions(call, tx)
-    if conditions is None:
-        return [], {}
-    statement: Select[Any] = select(servers).where(*conditions)
-    for column, descending in _order(call):
-        statement = statement.order_by(column.desc() if descending else column.asc())
-    rows = list(tx.all(statement))
-    address = call.get("ip") or call.get("ip6")
-    if address:
-        rows = _with_address(tx, rows, address)
-    if limit is None and not call.get("marker"):
-        return list(rows[: paging.MAX_LIMIT]), {} if len(rows) <= paging.MAX_LIMIT else paging.page(
-            call, rows, "servers", path
-        )[1]
-    found, links = paging.page(call, rows, "servers", path)
-    return list(found), links
-
-
-def _conditions(call: Call, tx: Tx) -> list[ColumnElement[bool]] | None:
-    """The query's filters; None when nothing can match."""
-    result: list[ColumnElement[bool]] = []
-    everyone = call.get("all_tenants") is not None and _true(call, "all_tenants")
-    if everyone:
-        access.require(call, "servers:index:get_all_tenants")
-        project = call.get("project_id") or call.get("tenant_id")
-        if project:
-            result.append(servers.c["project_id"] == project)
-    else:
-        result.append(servers.c["project_id"] == call.caller.project_id)
-    seen: dict[str, list[str]] = {}
-    for name, value in call.query:
-        seen.setdefault(name, []).append(value)
-    if "deleted" in seen and call.caller.is_admin and _true(call, "deleted"):
-        return None
-    for name in ("name", "description", "display_description"):
-        if name in seen:
-            column = servers.c["name" if name == "name" else "description"]
-            result.append(_regex(tx, column, _pattern(name, seen[name][0]), result))
-    if "status" in seen:
-        statuses: list[ColumnElement[bool]] = []
-        for word in seen["status"]:
-            pairs = views.states_of(word)
-            if pairs is None:
-                if word.upper() == "DELETED" and not call.caller.is_admin:
-                    raise disallowed("Only administrators may list deleted instances")
-                if call.version >= 38:
-                    raise BadRequest(f"Invalid status: {word}", type="InvalidStatus")
-                continue
-            statuses += [_in_state(vm, task) for vm, task in pairs]
-        if not statuses:
-            return None
-        result.append(or_(*statuses))
-    if "flavor" in seen:
-        flavor_id = seen["flavor"][0].rsplit("/", 1)[-1]
-        result.append(func.json_extract(type_coerce(servers.c["flavor"], Text), "$.flavorid") == flavor_id)
-    for name, attribute in (_PLAIN_FILTERS | (_ADMIN_FILTERS if call.caller.is_admin else {})).items():
-        if name in seen and name != "availability_zone":
-            values = [value.rsplit("/", 1)[-1] for value in seen[name]]
-            result.append(servers.c[attribute].in_(values))
-    if "uuid" in seen:
-        result.append(servers.c["id"].in_(seen["uuid"]))
-    if "locked" in seen and call.version >= 73:
-        result.append(servers.c["locked"] if _true(call, "locked") else not_(servers.c["locked"]))
-    for name, later in (("changes-since", True), ("changes-before", False)):
-        if name in seen and (later or call.version >= 66):
-            moment = _moment(name, seen[name][0])
-            result.append(servers.c["updated"] >= moment if later else servers.c["updated"] <= moment)
-    for name in ("tags", "tags-any", "not-tags", "not-tags-any"):
-        if name in seen and call.version >= 26:
-            wanted = seen[name][0].split(",")
-            held = [func.instr(type_coerce(servers.c["tags"], Text), f'"{tag}"') > 0 for tag in wanted]
-            joined = or_(*held) if name.endswith("any") else and_(*held)
-            result.append(not_(joined) if name.startswith("not") else joined)
-    return result
-
-
-def _order(call: Call) -> list[tuple[ColumnElement[Any], bool]]:
-    keys = [value for name, value in call.query if name == "sort_key"]
-    directions = [value for name, value in call.query if name == "sort_dir"]
-    if any(direction not in ("asc", "desc") for direction in directions):
-        raise BadRequest(
-            f"Unknown sort direction, must be one of: asc, desc (given: {', '.join(directions)})", type="InvalidInput"
-        )
-    result: list[tuple[ColumnElement[Any], bool]] = []
-    for place, key in enumerate(keys):
-        if key not in _SORT_KEYS:
-            raise invalid("sort_key", key, f"'{key}' is not one of {sorted(_SORT_KEYS)}")
-        result.append(
-            (servers.c[_SORT_KEYS[key]], (directions[place] if place < len(directions) else "desc") == "desc")
-        )
-    if not result:
-        result = [(servers.c["created"], True), (servers.c["number"], True)]
-    return [*result, (servers.c["id"], True)]
-
-
-def _in_state(vm: str, task: str | None) -> ColumnElement[bool]:
-    if task is not None:
-        return and_(servers.c["vm_state"] == vm, servers.c["task_state"] == task)
-    shown_otherwise = list(views.tasks_shown(vm))
-    return and_(
-        servers.c["vm_state"] == vm,
-        or_(servers.c["task_state"].is_(None), servers.c["task_state"].not_in(shown_otherwise)),
-    )
-
-
-def _with_address(tx: Tx, rows: list[ServerRow], pattern: str) -> list[ServerRow]:
-    wanted = _pattern("ip", pattern)
-    found = interfaces.plugged(tx, {row.id: lifecycle.nics(row) for row in rows})
-    return [
-        row
-        for row in rows
-        if any(wanted.match(item["addr"]) for listed in found.addresses(row.id).values() for item in listed)
-    ]
-
-
-MAX_PATTERN: Final = 255
-MAX_REPETITIONS: Final = 2
-_REPEATED_GROUP: Final = re.compile(r"\)[*+?{]|\\[1-9]|\(\?")
-
-
-def _pattern(name: str, text: str) -> re.Pattern[str]:
-    """A user's regular expression, if matching it takes no more than a moment.
-
-    Python's matcher holds the whole process while it backtracks, and `(a+)+$` against a name of 30 letters takes
-    hours. With no repeated groups, no references and at most `MAX_REPETITIONS` repetitions, the time is bounded by
-    the third power of a name's length. Signs of repetition count wherever they stand, also where they are escaped.
-
-    Raises: BadRequest.
-    """
-    repetitions = sum(text.count(sign) for sign in "*+?{")
-    if len(text) > MAX_PATTERN or _REPEATED_GROUP.search(text) or repetitions > MAX_REPETITIONS:
-        raise invalid(
-            name, text, f"a regular expression without repeated groups and with at most {MAX_REPETITIONS} repetitions "
-            f"in at most {MAX_PATTERN} characters is expected"
-        )  # fmt: skip
-    try:
-        return re.compile(text)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise invalid(name, text, f"not a regular expression: {error}") from None
-
-
-def _regex(
-    tx: Tx, column: ColumnElement[Any], wanted: re.Pattern[str], among: Sequence[ColumnElement[bool]]
-) -> ColumnElement[bool]:
-    """Rows `among` others whose text the pattern is found in.
-
-    Plain words are a case-insensitive LIKE in SQLite's own code.
-    """
-    pattern = wanted.pattern
-    if re.fullmatch(r"[\w\- ]+", pattern):
-        return column.contains(pattern.replace("_", "\\_"), escape="\\") if "_" in pattern else column.contains(pattern)
-    names = tx.scalars(select(column).where(*among).distinct())
-    return column.in_([name for name in names if name is not None and wanted.search(name)])
-
-
-def _true(call: Call, name: str) -> bool:
-    text = (call.get(name) or "true").strip().lower()
-    if text in ("", "1", "t", "true", "on", "y", "yes"):
-        return True
-    if text in ("0", "f", "false", "off", "n", "no"):
-        return False
-    raise invalid(name, call.get(name), f"'{call.get(name)}' is not a boolean")
-
-
-def _moment(name: str, text: str) -> str:
-    try:
-        moment = datetime.fromisoformat(text.replace(" ", "+"))
-    except ValueError:
-        raise invalid(name, text, f"'{text}' is not a 'date-time'") from None
-    return history.stamp(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))

@@ -11,9 +11,12 @@ from deuteron.api.compute import (
     groups,
     hosts,
     keypairs,
+    listing,
     proxies,
+    queries,
     quotas,
     servers,
+    usage,
     versions,
 )
 from deuteron.api.compute.errors import FAULTS
@@ -36,7 +39,10 @@ class ComputeService:
             Route("GET", "/v2", versions.show_legacy, auth=False),
         ]
         for root in ("/v2.1", "/v2"):
-            routes += [Route(method, root + path, handler, mode) for method, path, handler, mode in _ROUTES]
+            routes += [
+                Route(method, root + path, queries.checked(method, path, handler), mode)
+                for method, path, handler, mode in _ROUTES
+            ]
         return tuple(routes)
 
     def prepare(self, call: Call) -> None:
@@ -84,8 +90,8 @@ _ROUTES = (
     ("POST", "/os-keypairs", keypairs.create, WRITE),
     ("GET", "/os-keypairs/{name}", keypairs.show, READ),
     ("DELETE", "/os-keypairs/{name}", keypairs.remove, WRITE),
-    ("GET", "/servers", servers.list_brief, READ),
-    ("GET", "/servers/detail", servers.list_detail, READ),
+    ("GET", "/servers", listing.list_brief, READ),
+    ("GET", "/servers/detail", listing.list_detail, READ),
     ("POST", "/servers", servers.create, WRITE),
     ("GET", _S, servers.show, READ),
     ("PUT", _S, servers.update, WRITE),
@@ -133,8 +139,8 @@ _ROUTES = (
     ("PUT", "/os-quota-sets/{id}", quotas.update, WRITE),
     ("DELETE", "/os-quota-sets/{id}", quotas.reset, WRITE),
     ("GET", "/os-quota-class-sets/{id}", quotas.show_class, READ),
-    ("GET", "/os-simple-tenant-usage", quotas.usage_all, READ),
-    ("GET", "/os-simple-tenant-usage/{id}", quotas.usage_one, READ),
+    ("GET", "/os-simple-tenant-usage", usage.list_all, READ),
+    ("GET", "/os-simple-tenant-usage/{id}", usage.show, READ),
     ("GET", "/os-server-groups", groups.list_all, READ),
     ("POST", "/os-server-groups", groups.create, WRITE),
     ("GET", "/os-server-groups/{id}", groups.show, READ),

@@ -39,8 +39,15 @@ _PLAIN: Final = {
     "paused": "PAUSED",
     "suspended": "SUSPENDED",
     "error": "ERROR",
+    "deleted": "DELETED",
 }
 """Source: nova/api/openstack/common.py `_STATE_MAP`."""
+
+_NEVER: Final = (
+    "PASSWORD", "MIGRATING", "RESIZE", "VERIFY_RESIZE", "REVERT_RESIZE", "RESCUE", "SOFT_DELETED", "SHELVED",
+    "SHELVED_OFFLOADED",
+)  # fmt: skip
+"""Statuses of Nova that no server has here."""
 
 _WITH_PROGRESS: Final = ("ACTIVE", "BUILD", "DELETED", "MIGRATING", "RESIZE", "REBUILD", "REBOOT", "HARD_REBOOT")
 
@@ -69,6 +76,8 @@ def status(row: ServerRow) -> str:
 def states_of(status_word: str) -> set[tuple[str, str | None]] | None:
     """Pairs of vm_state and task_state that show as a status (None for any other task); None for no such status."""
     word = status_word.upper()
+    if word in _NEVER:
+        return set()
     pairs: set[tuple[str, str | None]] = {
         (vm, task) for vm, tasks in _STATUS.items() for task, shown in tasks.items() if shown == word
     }
@@ -135,6 +144,8 @@ def flavor(call: Call, row: ServerRow, seen: Rights) -> dict[str, Any]:
 def _detail(call: Call, row: ServerRow, found: Plugged, seen: Rights, hosts: dict[str, str]) -> dict[str, Any]:
     version: int = call.version
     word = status(row)
+    deleted_at = row._mapping.get("deleted_at")  # only lists hold servers that are gone
+    terminated_at = None if deleted_at is None else deleted_at.removesuffix("Z") + ".000000"
     shown: dict[str, Any] = {
         **brief(call, row),
         "status": word,
@@ -154,7 +165,7 @@ def _detail(call: Call, row: ServerRow, found: Plugged, seen: Rights, hosts: dic
         "config_drive": "True" if row.config_drive else "",
         "key_name": row.key_name,
         "OS-SRV-USG:launched_at": row.launched_at,
-        "OS-SRV-USG:terminated_at": None,
+        "OS-SRV-USG:terminated_at": terminated_at,
         "OS-EXT-STS:task_state": row.task_state,
         "OS-EXT-STS:vm_state": row.vm_state,
         "OS-EXT-STS:power_state": row.power_state,

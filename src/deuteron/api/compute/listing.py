@@ -1,0 +1,361 @@
+"""Lists of servers: what a query asks for, in which order, page by page, living ones and those that are gone.
+
+Everybody may ask for what their microversion lists; what else a query names is ignored for them, as Nova does, and acts
+for administrators. Filters of text are regular expressions except where Nova compares.
+
+Source: nova/api/openstack/compute/servers.py `_get_servers`, `_get_server_search_options`; nova/db/main/api.py
+`instance_get_all_by_filters_sort`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Table,
+    Text,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    not_,
+    null,
+    or_,
+    select,
+    type_coerce,
+    union_all,
+)
+
+from deuteron.api.call import Call, Reply
+from deuteron.api.compute import access, history, interfaces, lifecycle, paging, views
+from deuteron.api.compute.errors import invalid
+from deuteron.api.compute.lifecycle import ServerRow
+from deuteron.api.compute.placement import ZONE
+from deuteron.model.errors import BadRequest, Forbidden
+from deuteron.store.compute_tables import deleted_servers, servers
+from deuteron.store.database import Tx
+
+Fields = Mapping[str, ColumnElement[Any]]
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What a name in a query compares with."""
+
+    field: str
+    since: int | None = None
+    """The first microversion in which everybody may use it; None is for administrators alone, in all of them."""
+    exact: bool = False
+
+
+_FILTERS: Final = {
+    "name": Filter("name", 1),
+    "reservation_id": Filter("reservation_id", 1),
+    "image": Filter("image_id", 1, exact=True),
+    "availability_zone": Filter("zone", 83),
+    "config_drive": Filter("drive", 83),
+    "key_name": Filter("key_name", 83),
+    "created_at": Filter("created", 83),
+    "launched_at": Filter("launched_at", 83),
+    "terminated_at": Filter("deleted_at", 83),
+    "power_state": Filter("power_state", 83),
+    "task_state": Filter("task_state", 83, exact=True),
+    "vm_state": Filter("vm_state", 83, exact=True),
+    "progress": Filter("progress", 83),
+    "user_id": Filter("user_id", 83, exact=True),
+    "hostname": Filter("hostname", 90),
+    "image_ref": Filter("image_id", exact=True),
+    "uuid": Filter("id", exact=True),
+    "host": Filter("host", exact=True),
+    "node": Filter("host"),
+    "display_name": Filter("name"),
+    "description": Filter("description"),
+    "display_description": Filter("description"),
+    "launch_index": Filter("launch_index"),
+    "access_ip_v4": Filter("access_ipv4"),
+    "access_ip_v6": Filter("access_ipv6"),
+    "kernel_id": Filter("kernel_id"),
+    "ramdisk_id": Filter("ramdisk_id"),
+    "root_device_name": Filter("root_device"),
+    "locked_by": Filter("locked_by"),
+    "auto_disk_config": Filter("auto_disk"),
+}
+_SPECIAL: Final[Mapping[str, int | None]] = {
+    "status": 1, "flavor": 1, "ip": 1, "all_tenants": 1, "changes-since": 1, "ip6": 5, "tags": 26, "tags-any": 26,
+    "not-tags": 26, "not-tags-any": 26, "changes-before": 66, "locked": 73, "deleted": None, "project_id": None,
+    "tenant_id": None,
+}  # fmt: skip
+"""Filters that are more than a comparison, with the first microversion in which everybody may use them."""
+_JOINED: Final = (
+    "block_device_mapping", "services", "metadata", "system_metadata", "info_cache", "security_groups", "pci_devices",
+)  # fmt: skip
+"""What Nova refuses to administrators by name, and ignores for others."""
+_PAGES: Final = ("limit", "marker", "sort_key", "sort_dir")
+QUERY: Final = dict.fromkeys((*_FILTERS, *_SPECIAL, *_JOINED, *_PAGES, "soft_deleted"), 1)
+"""What the lists know in their query. In 2.75 and later, when others are refused, all of it is known."""
+_SORT_KEYS: Final = {
+    "created_at": "created",
+    "updated_at": "updated",
+    "display_name": "name",
+    "uuid": "id",
+    "instance_type_id": "flavor_id",
+    "display_description": "description",
+    "access_ip_v4": "access_ipv4",
+    "access_ip_v6": "access_ipv6",
+    "image_ref": "image_id",
+    "availability_zone": "zone",
+    "config_drive": "drive",
+    "auto_disk_config": "auto_disk",
+    "root_device_name": "root_device",
+    "terminated_at": "deleted_at",
+    "node": "host",
+    **{name: name for name in ("hostname", "key_name", "launch_index", "launched_at", "progress", "project_id",
+                               "user_id", "power_state", "task_state", "vm_state", "host", "locked", "locked_by",
+                               "kernel_id", "ramdisk_id")},
+}  # fmt: skip
+_IGNORED_SORT_KEYS: Final = frozenset({
+    "architecture", "cell_name", "cleaned", "default_ephemeral_device", "default_swap_device", "deleted", "deleted_at",
+    "disable_terminate", "ephemeral_gb", "ephemeral_key_uuid", "id", "key_data", "launched_on", "locked", "memory_mb",
+    "os_type", "reservation_id", "root_gb", "shutdown_terminate", "user_data", "vcpus", "vm_mode",
+})  # fmt: skip
+"""Taken and not acted on before 2.75, refused from then on."""
+
+
+def list_brief(call: Call, tx: Tx) -> Reply:
+    rows, links = _list(call, tx, "servers")
+    return Reply(200, {"servers": [views.brief(call, row) for row in rows], **links})
+
+
+def list_detail(call: Call, tx: Tx) -> Reply:
+    rows, links = _list(call, tx, "servers/detail")
+    return Reply(200, {"servers": views.details(call, tx, rows), **links})
+
+
+def _list(call: Call, tx: Tx, path: str) -> tuple[list[ServerRow], dict[str, Any]]:
+    """The page of servers that the query asks for, and its links."""
+    access.require(call, "servers:detail" if path.endswith("detail") else "servers:index")
+    limit = paging.limit_of(call)
+    query = _asked(call)
+    project = _project(call, query)
+    found: list[Select[Any]] = []
+    for table in _tables(call, query):
+        fields = _fields(table)
+        conditions = _conditions(call, tx, query, fields, project)
+        if conditions is not None:
+            columns = [column.label(name) for name, column in fields.items()]
+            found.append(select(*columns).where(*conditions))
+    if not found:
+        return [], {}
+    inner = (found[0] if len(found) == 1 else union_all(*found)).subquery()
+    statement = select(inner)
+    for column, descending in _order(call, {column.key: column for column in inner.columns}):
+        statement = statement.order_by(column.desc() if descending else column.asc())
+    rows = list(tx.all(statement))
+    for name in ("ip", "ip6"):
+        if name in query:
+            rows = _with_address(tx, rows, query[name][-1])
+    if limit is None and not call.get("marker"):
+        return list(rows[: paging.MAX_LIMIT]), {} if len(rows) <= paging.MAX_LIMIT else paging.page(
+            call, rows, "servers", path
+        )[1]
+    page, links = paging.page(call, rows, "servers", path)
+    return list(page), links
+
+
+def _asked(call: Call) -> dict[str, list[str]]:
+    """The filters that act for this caller, with what each was given. Raises: BadRequest."""
+    found: dict[str, list[str]] = {}
+    for name, value in call.query:
+        if call.caller.is_admin and (name in _JOINED or name.startswith("_")):
+            raise BadRequest(f"Invalid filter field: {name}.", type="HTTPBadRequest")
+        since = _FILTERS[name].since if name in _FILTERS else _SPECIAL.get(name)
+        known = name in _FILTERS or name in _SPECIAL
+        if known and (call.caller.is_admin or (since is not None and call.version >= since)):
+            found.setdefault(name, []).append(value)
+    return found
+
+
+def _project(call: Call, query: Mapping[str, list[str]]) -> str | None:
+    """The project whose servers are asked for; None is every one. Raises: Forbidden."""
+    if "all_tenants" not in query or not _true("all_tenants", query["all_tenants"][-1] or "1"):
+        return call.caller.project_id or ""
+    access.require(call, "servers:index:get_all_tenants")
+    named = query.get("project_id") or query.get("tenant_id")
+    return named[-1] if named else None
+
+
+def _tables(call: Call, query: Mapping[str, list[str]]) -> tuple[Table, ...]:
+    """Living servers, those that are gone, or both: a question about changes means both. Raises: Forbidden."""
+    words = {word.upper() for word in query.get("status", ())}
+    if words == {"DELETED"}:
+        if not call.caller.is_admin:
+            raise Forbidden("Only administrators may list deleted instances", type="HTTPForbidden")
+        return (deleted_servers,)
+    if "deleted" in query:
+        return (deleted_servers if query["deleted"][-1].lower() in _YES else servers,)
+    both = "changes-since" in query or "changes-before" in query
+    return (servers, deleted_servers) if both else (servers,)
+
+
+def _fields(table: Table) -> Fields:
+    """Columns of a server's row, whichever table it is in, and what Nova has as columns and we do not."""
+    found: dict[str, ColumnElement[Any]] = {column.key: column for column in servers.c}
+    if table is deleted_servers:
+        found = {name: deleted_servers.c[name] for name in found}
+    gone: ColumnElement[Any] = deleted_servers.c["deleted_at"] if table is deleted_servers else null()
+    return {
+        **found,
+        "deleted_at": type_coerce(gone, Text),
+        "zone": case((found["host"].is_not(None), literal(ZONE)), else_=func.coalesce(found["availability_zone"], "")),
+        "drive": case((found["config_drive"], literal("True")), else_=literal("")),
+        "auto_disk": case((found["disk_config"] == "AUTO", literal("1")), else_=literal("0")),
+        "root_device": type_coerce(literal("/dev/vda"), Text),
+        "kernel_id": func.coalesce(func.json_extract(type_coerce(found["kernel"], Text), "$.id"), ""),
+        "ramdisk_id": func.coalesce(func.json_extract(type_coerce(found["ramdisk"], Text), "$.id"), ""),
+        "flavor_id": func.json_extract(type_coerce(found["flavor"], Text), "$.flavorid"),
+    }
+
+
+def _conditions(
+    call: Call, tx: Tx, query: Mapping[str, list[str]], fields: Fields, project: str | None
+) -> list[ColumnElement[bool]] | None:
+    """What the filters ask of a row; None when nothing can match. Raises: BadRequest."""
+    result: list[ColumnElement[bool]] = [] if project is None else [fields["project_id"] == project]
+    if "status" in query:
+        pairs = [found for word in query["status"] if (found := views.states_of(word)) is not None]
+        if not pairs and call.version >= 38:
+            raise BadRequest("Invalid status value", type="HTTPBadRequest")
+        states = [_in_state(fields, vm, task) for found in pairs for vm, task in found]
+        if not states:
+            return None
+        result.append(or_(*states))
+    if "flavor" in query:
+        result.append(fields["flavor_id"] == query["flavor"][-1].rsplit("/", 1)[-1])
+    if "locked" in query:
+        result.append(fields["locked"] if _true("locked", query["locked"][-1]) else not_(fields["locked"]))
+    result += _changes(call, query, fields)
+    for name in ("tags", "tags-any", "not-tags", "not-tags-any"):
+        if name in query:
+            wanted = query[name][-1].split(",")
+            held = [func.instr(type_coerce(fields["tags"], Text), f'"{tag}"') > 0 for tag in wanted]
+            joined = or_(*held) if name.endswith("any") else and_(*held)
+            result.append(not_(joined) if name.startswith("not") else joined)
+    # Regular expressions last: they are tried on what the rest leaves.
+    for name, values in sorted(query.items(), key=lambda item: item[0] in _FILTERS and not _FILTERS[item[0]].exact):
+        chosen = _FILTERS.get(name)
+        if chosen is None:
+            continue
+        if chosen.exact:
+            result.append(fields[chosen.field] == values[-1].rsplit("/", 1)[-1])
+        else:
+            result.append(_regex(tx, fields[chosen.field], _pattern(name, values[-1]), result))
+    return result
+
+
+def _changes(call: Call, query: Mapping[str, list[str]], fields: Fields) -> list[ColumnElement[bool]]:
+    since, before = paging.moments(call, until="changes-before" in query)
+    result: list[ColumnElement[bool]] = [] if since is None else [fields["updated"] >= history.stamp(since)]
+    return result if before is None else [*result, fields["updated"] <= history.stamp(before)]
+
+
+def _order(call: Call, fields: Fields) -> list[tuple[ColumnElement[Any], bool]]:
+    """What to sort by, and whether downwards. Raises: BadRequest for a key that is none, Forbidden."""
+    keys = [value for name, value in call.query if name == "sort_key"]
+    directions = [value for name, value in call.query if name == "sort_dir"]
+    if any(direction not in ("asc", "desc") for direction in directions):
+        raise BadRequest(
+            f"Unknown sort direction, must be one of: asc, desc (given: {', '.join(directions)})", type="InvalidInput"
+        )
+    result: list[tuple[ColumnElement[Any], bool]] = []
+    for place, key in enumerate(keys):
+        ignored = call.version < 75 and key in _IGNORED_SORT_KEYS and not (key == "locked" and call.version >= 73)
+        if ignored:
+            continue
+        if key not in _SORT_KEYS or (key == "locked" and call.version < 73):
+            raise invalid("sort_key", key, f"'{key}' is not one of {sorted(_SORT_KEYS)}")
+        if key in ("host", "node") and not call.caller.is_admin:
+            raise Forbidden(f"Only administrators can sort servers by {key}", type="HTTPForbidden")
+        descending = (directions[place] if place < len(directions) else "desc") == "desc"
+        result.append((fields[_SORT_KEYS[key]], descending))
+    if not result:
+        result = [(fields["created"], True), (fields["number"], True)]
+    return [*result, (fields["id"], True)]
+
+
+def _in_state(fields: Fields, vm: str, task: str | None) -> ColumnElement[bool]:
+    if task is not None:
+        return and_(fields["vm_state"] == vm, fields["task_state"] == task)
+    shown_otherwise = list(views.tasks_shown(vm))
+    return and_(
+        fields["vm_state"] == vm,
+        or_(fields["task_state"].is_(None), fields["task_state"].not_in(shown_otherwise)),
+    )
+
+
+def _with_address(tx: Tx, rows: list[ServerRow], pattern: str) -> list[ServerRow]:
+    wanted = _pattern("ip", pattern)
+    found = interfaces.plugged(tx, {row.id: lifecycle.nics(row) for row in rows})
+    return [
+        row
+        for row in rows
+        if any(wanted.match(item["addr"]) for listed in found.addresses(row.id).values() for item in listed)
+    ]
+
+
+MAX_PATTERN: Final = 255
+MAX_REPETITIONS: Final = 2
+_REPEATED_GROUP: Final = re.compile(r"\)[*+?{]|\\[1-9]|\(\?")
+
+
+def _pattern(name: str, text: str) -> re.Pattern[str]:
+    """A user's regular expression, if matching it takes no more than a moment.
+
+    Python's matcher holds the whole process while it backtracks, and `(a+)+$` against a name of 30 letters takes
+    hours. With no repeated groups, no references and at most `MAX_REPETITIONS` repetitions, the time is bounded by
+    the third power of a name's length. Signs of repetition count wherever they stand, also where they are escaped.
+
+    Raises: BadRequest.
+    """
+    repetitions = sum(text.count(sign) for sign in "*+?{")
+    if len(text) > MAX_PATTERN or _REPEATED_GROUP.search(text) or repetitions > MAX_REPETITIONS:
+        raise invalid(
+            name, text, f"a regular expression without repeated groups and with at most {MAX_REPETITIONS} repetitions "
+            f"in at most {MAX_PATTERN} characters is expected"
+        )  # fmt: skip
+    try:
+        return re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise invalid(name, text, f"not a regular expression: {error}") from None
+
+
+def _regex(
+    tx: Tx, column: ColumnElement[Any], wanted: re.Pattern[str], among: Sequence[ColumnElement[bool]]
+) -> ColumnElement[bool]:
+    """Rows `among` others whose text the pattern is found in.
+
+    Plain words are a case-insensitive LIKE in SQLite's own code.
+    """
+    pattern = wanted.pattern
+    column = cast(column, Text)
+    if re.fullmatch(r"[\w\- ]+", pattern):
+        return column.contains(pattern.replace("_", "\\_"), escape="\\") if "_" in pattern else column.contains(pattern)
+    texts = tx.scalars(select(column).where(*among).distinct())
+    return column.in_([text for text in texts if text is not None and wanted.search(str(text))])
+
+
+_YES: Final = ("1", "t", "true", "on", "y", "yes")
+
+
+def _true(name: str, value: str) -> bool:
+    text = value.strip().lower()
+    if text in _YES:
+        return True
+    if text in ("0", "f", "false", "off", "n", "no"):
+        return False
+    raise invalid(name, value, f"'{value}' is not a boolean")
