@@ -1,11 +1,52 @@
-"""For every test: an ordinary user's path on Debian leaves out where the programs of the data plane are."""
+"""For every test: where programs are, which tests are long, and which run in one process after each other.
+
+`./deuteron test` runs several processes side by side. Tests that share a cloud stay together: those of a folder whose
+cloud is shared by its files, else those of a file. Suites that take many minutes run with `--all`, or when named.
+"""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
+
+import pytest
 
 _SYSTEM_PROGRAMS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 _PATH = os.environ.get("PATH", "/usr/bin:/bin")
+# An ordinary user's path on Debian leaves out where the programs of the data plane are.
 os.environ["PATH"] = os.pathsep.join(
     [_PATH, *(folder for folder in _SYSTEM_PROGRAMS if folder not in _PATH.split(":"))]
 )
+
+_HERE = Path(__file__).parent
+_ONE_CLOUD = ("hostile", "fuzz", "chaos")
+"""Folders whose files share clouds."""
+_LONG = ("chaos", "fuzz")
+_FIRST = ("chaos", "hostile", "fuzz", "system", "unhappy", "clients", "kernel", "cli", "property")
+"""The order in which groups are given to processes: those that take long first, so that none is left for the end."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help=f"run the long suites as well: {', '.join(_LONG)}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "long: takes minutes; run with --all, or when it is named")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    is_named = config.args_source is pytest.Config.ArgsSource.ARGS
+    for item in items:
+        folder, *rest = item.path.relative_to(_HERE).parts
+        item.add_marker(pytest.mark.xdist_group(folder if folder in _ONE_CLOUD else "/".join((folder, *rest))))
+        if folder in _LONG:
+            item.add_marker(pytest.mark.long)
+    items.sort(key=lambda item: _place(item.path.relative_to(_HERE).parts[0]))
+    if not is_named and not config.getoption("--all"):
+        left_out = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
+def _place(folder: str) -> int:
+    return _FIRST.index(folder) if folder in _FIRST else len(_FIRST)

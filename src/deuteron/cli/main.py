@@ -52,7 +52,7 @@ class _InOrder(click.Group):
 
 
 _EPILOG = """Begin with deuteron demo, which shows the whole cloud at work, or with deuteron up, which makes one to use.
-In a clone, ./deuteron test runs all tests. More is in docs/operations.md."""
+In a clone, ./deuteron test runs the tests, with --all the long ones too. More is in docs/operations.md."""
 
 
 @click.group(cls=_InOrder, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
