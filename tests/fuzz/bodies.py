@@ -246,7 +246,7 @@ BODIES: dict[tuple[str, str], list[Any]] = {
                 "object_type": "network",
                 "object_id": "$network",
                 "action": "access_as_shared",
-                "target_tenant": "$unique",
+                "target_tenant": "$uuid",
             }
         }
     ],

@@ -46,7 +46,7 @@ OWNERS = ("", "compute:nova", "network:dhcp", ROUTER_INTERFACE, "network:router_
 
 KINDS = ("port", "router", "floatingip", "server", "rbac_policy")
 
-HISTORIES = 40
+HISTORIES = 30
 STEPS = 60
 
 
@@ -263,7 +263,8 @@ class Members:
         self._ask(name, "PUT", f"/floatingips/{self._one('floatingip', name)}", floatingip=to)
 
     def share(self, name: str) -> None:
-        policy = {"object_type": "network", "object_id": self._network(), "action": "access_as_shared"}
+        action = self.r.choice(("access_as_shared", "access_as_external"))
+        policy = {"object_type": "network", "object_id": self._network(), "action": action}
         self._make(name, "rbac_policy", **policy, target_tenant=self._target())
 
     def share_with_another(self, name: str) -> None:

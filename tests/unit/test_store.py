@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -178,3 +179,33 @@ def test_an_empty_database_gets_the_schema_that_migrations_lead_to(tmp_path: Pat
         return found
 
     assert schema("new.db") == schema("migrated.db")
+
+
+def test_what_an_older_database_shares_says_so_after_the_migration(tmp_path: Path) -> None:
+    first = importlib.import_module("deuteron.store.migrations.versions.0001_first")
+    with sqlite3.connect(tmp_path / "cloud.db") as old:
+        for statement in first.STATEMENTS:
+            old.execute(statement)
+        old.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+        old.execute("INSERT INTO alembic_version VALUES ('0001')")
+        old.execute("INSERT INTO network_subnetpools (id, project_id, shared) VALUES ('p', 'a', 1), ('q', 'a', 0)")
+        old.execute("INSERT INTO network_address_scopes (id, project_id, shared) VALUES ('s', 'a', 1)")
+        old.execute("INSERT INTO network_networks (id, router_external) VALUES ('n', 0), ('m', 0)")
+        old.execute("INSERT INTO network_subnets (id, network_id, router_external) VALUES ('n4', 'n', 0)")
+        old.execute("INSERT INTO network_security_groups (id, shared, is_default) VALUES ('g', 0, 0), ('h', 0, 0)")
+        old.execute(
+            "INSERT INTO network_rbac_policies VALUES ('1', 'a', 'network', 'n', 'b', 'access_as_external'),"
+            " ('2', 'a', 'security_group', 'g', '*', 'access_as_shared'),"
+            " ('3', 'a', 'security_group', 'h', 'b', 'access_as_shared')"
+        )
+    old.close()
+    Database(tmp_path / "cloud.db").close()
+    with sqlite3.connect(tmp_path / "cloud.db") as new:
+        made = "SELECT object_type, object_id, project_id, target_tenant FROM network_rbac_policies"
+        assert new.execute(f"{made} WHERE length(id) = 36 ORDER BY object_id").fetchall() == [
+            ("subnetpool", "p", "a", "*"),
+            ("address_scope", "s", "a", "*"),
+        ]
+        external = "SELECT id FROM network_networks WHERE router_external UNION SELECT id FROM network_subnets"
+        assert new.execute(f"{external} WHERE router_external ORDER BY id").fetchall() == [("n",), ("n4",)]
+        assert new.execute("SELECT id FROM network_security_groups WHERE shared").fetchall() == [("g",)]

@@ -332,7 +332,7 @@ def test_no_value_of_any_attribute_is_too_odd(client: Client, resource: Any) -> 
         "prefixes": ["10.0.0.0/8"],
         "object_type": "network",
         "object_id": network["id"],
-        "target_tenant": "t",
+        "target_tenant": "e" * 32,
         "action": "access_as_shared",
     }
     base = {name: right[name] for name in right if (found := resource.attribute(name)) is not None and found.create}

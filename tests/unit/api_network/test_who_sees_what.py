@@ -35,7 +35,7 @@ def built(client: Client) -> dict[str, str]:
     policy = {
         "object_type": "security_group",
         "object_id": made["security-groups"]["id"],
-        "target_tenant": "someone",
+        "target_tenant": "f" * 32,
         "action": "access_as_shared",
     }
     made["rbac-policies"] = client.post("/v2.0/rbac-policies", {"rbac_policy": policy}, "demo")["rbac_policy"]
@@ -54,7 +54,7 @@ def test_another_project_finds_nothing(client: Client, built: dict[str, str], co
     assert client.call("GET", f"/v2.0/{collection}/{id}", user="other").status == 404
     assert client.call("DELETE", f"/v2.0/{collection}/{id}", user="other").status == 404
     if single not in ("security_group_rule",):
-        change = {"target_tenant": "x"} if single == "rbac_policy" else {"description": "mine"}
+        change = {"target_tenant": "e" * 32} if single == "rbac_policy" else {"description": "mine"}
         if single == "address_scope":
             change = {"name": "mine"}
         assert client.call("PUT", f"/v2.0/{collection}/{id}", {single: change}, "other").status == 404

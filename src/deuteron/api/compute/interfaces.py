@@ -110,7 +110,7 @@ def check(tx: Tx, caller: Caller, want: Wanted) -> None:
         network = sight.network_for(tx, caller, want.network_id)
     except NotFound:
         raise BadRequest(f"Network {want.network_id} could not be found.", type="NetworkNotFound") from None
-    if network["router:external"] and not sight.is_shared_with(tx, caller, network):
+    if network["router:external"] and not sight.may_use(tx, caller, network):
         raise Forbidden(
             f"It is not allowed to create an interface on external network {want.network_id}",
             type="ExternalNetworkAttachForbidden",

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from sqlalchemy import delete, select, update
+from sqlalchemy import select
 
 from deuteron.api.cloud import Cloud
-from deuteron.api.network import addresses, faults, floatingips, ports, quotas, security_groups, segments, sight
+from deuteron.api.network import addresses, faults, floatingips, ports, quotas, rbac, security_groups, segments, sight
 from deuteron.api.network.kinds import Kind, add, change, new_id, refuse_unknown_zones, remove
 from deuteron.model.caller import Caller
 from deuteron.model.network import DHCP, NETWORK, ROUTER_GATEWAY
@@ -52,7 +50,7 @@ def create_network(tx: Tx, cloud: Cloud, caller: Caller | None, values: Values) 
             "provider:segmentation_id": segment.segmentation_id,
         },
     )
-    _keep_policies(tx, row, {})
+    rbac.keep(tx, "network", row, {})
     return row
 
 
@@ -75,13 +73,7 @@ def update_network(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values, val
     if values.get("shared") is False and row["shared"]:
         _refuse_unshare(tx, row)
     changed = change(tx, "network", row, values)
-    _keep_policies(tx, changed, row)
-    if changed["router:external"] != row["router:external"]:
-        tx.execute(
-            update(subnets)
-            .where(subnets.c.network_id == row["id"])
-            .values({subnets.c["router:external"]: changed["router:external"]})
-        )
+    rbac.keep(tx, "network", changed, row)
     return changed
 
 
@@ -110,44 +102,9 @@ def delete_network(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values) -> 
     for subnet_id in tx.scalars(select(subnets.c.id).where(subnets.c.network_id == network_id)):
         addresses.set_pools(tx, subnet_id, ())
         remove(tx, "subnet", subnet_id)
-    tx.execute(delete(rbac_policies).where(rbac_policies.c.object_id == network_id))
+    rbac.forget(tx, network_id)
     segments.release(tx, network_id)
     remove(tx, "network", network_id)
-
-
-def _keep_policies(tx: Tx, row: Values, before: Values) -> None:
-    """A network that is open to everybody has the RBAC policy that says so, with target `*`."""
-    for name, action in (("shared", "access_as_shared"), ("router:external", "access_as_external")):
-        if bool(row[name]) == bool(before.get(name)):
-            continue
-        tx.execute(
-            delete(rbac_policies).where(
-                rbac_policies.c.object_id == row["id"],
-                rbac_policies.c.target_tenant == "*",
-                rbac_policies.c.action == action,
-            )
-        )
-        if row[name]:
-            add(
-                tx,
-                "rbac_policy",
-                {
-                    "project_id": row["project_id"],
-                    "object_type": "network",
-                    "object_id": row["id"],
-                    "target_tenant": "*",
-                    "action": action,
-                },
-            )
-
-
-def derive(tx: Tx, cloud: Cloud, caller: Caller, rows: Sequence[Values], names: frozenset[str]) -> None:
-    """A network that is shared with the caller's project says so."""
-    if "shared" in names and caller.project_id is not None:
-        shared = sight.ids_shared_with(tx, caller)
-        if shared:
-            for row in rows:
-                row["shared"] = row["shared"] or row["id"] in shared
 
 
 def seen_as(caller: Caller, row: Values) -> Values:
@@ -207,9 +164,13 @@ def _refuse_unset_external(tx: Tx, row: Values) -> None:
 
 
 def _refuse_unshare(tx: Tx, row: Values) -> None:
+    named = select(rbac_policies.c.target_tenant).where(
+        rbac_policies.c.object_id == row["id"], rbac_policies.c.action == rbac.SHARED
+    )
     others = select(ports_table.c.id).where(
         ports_table.c.network_id == row["id"],
         ports_table.c.project_id.not_in((row["project_id"], "")),
+        ports_table.c.project_id.not_in(named),
         ~ports_table.c.device_owner.startswith("network:"),
     )
     if tx.first(others.limit(1)) is not None:
@@ -226,6 +187,6 @@ KIND = Kind(
     delete=delete_network,
     visible=sight.visible_networks,
     seen_as=seen_as,
-    derive=derive,
-    filters={"shared": sight.shared_networks(networks.c.id)},
+    derive=sight.show_shared,
+    filters={"shared": sight.by_shared(networks.c.id)},
 )

@@ -66,7 +66,7 @@ def create_port(tx: Tx, cloud: Cloud, caller: Caller | None, values: Values) -> 
     mac = _mac(tx, network["id"], values.get("mac_address"))
     row = _defaults(values, network, port_id, project_id, owner, mac)
     _set_security(tx, caller, row, values)
-    available = None if sight.is_shared_with(tx, caller, network) else ()
+    available = None if sight.may_use(tx, caller, network) else ()
     row["fixed_ips"] = addresses.allocate(tx, network["id"], port_id, mac, owner, values.get("fixed_ips"), available)
     host: str = values.get("binding:host_id") or ""
     if host:

@@ -1,93 +1,244 @@
-"""RBAC policies: networks, subnet pools and groups that one project shares with another.
+"""RBAC policies: networks, groups, subnet pools and address scopes that one project shares with another.
 
-A network shared with everybody has the policy with target `*`; the two say the same, whichever is set.
+What is shared with everybody has the policy with target `*`, and its row says `shared`; a network with any policy
+`access_as_external` is external, for the targets of these policies. The row and the policies say the same, whichever
+is set: `keep` follows the row, and creating, changing and deleting a policy carries the row along.
+
+A policy stays while another project needs it.
+
+Source: neutron/db/rbac_db_mixin.py, external_net_db.py, db_base_plugin_v2.py (`ensure_no_project_ports_on_network`),
+neutron/objects/rbac_db.py.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, select
+from collections.abc import Callable, Collection
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from deuteron.api.cloud import Cloud
 from deuteron.api.network import faults, quotas
 from deuteron.api.network.kinds import Kind, add, change, find, remove
 from deuteron.model.caller import Caller
-from deuteron.model.network import RBAC_POLICY
+from deuteron.model.network import RBAC_POLICY, ROUTER_GATEWAY
 from deuteron.store.database import Tx
-from deuteron.store.network_tables import ports, rbac_policies
+from deuteron.store.network_tables import (
+    ports,
+    rbac_policies,
+    routers,
+    security_group_ports,
+    subnetpools,
+    subnets,
+)
 from deuteron.store.query import Values
 
-ACTIONS = {
-    "network": ("access_as_shared", "access_as_external"),
-    "security_group": ("access_as_shared",),
+SHARED, EXTERNAL = "access_as_shared", "access_as_external"
+EVERYBODY = "*"
+
+_USERS: dict[str, Callable[[str], Any]] = {
+    "network": lambda id: select(ports.c.project_id).where(ports.c.network_id == id),
+    "security_group": lambda id: (
+        select(ports.c.project_id)
+        .join(security_group_ports, security_group_ports.c.port_id == ports.c.id)
+        .where(security_group_ports.c.security_group_id == id)
+    ),
+    "subnetpool": lambda id: select(subnets.c.project_id).where(subnets.c.subnetpool_id == id),
+    "address_scope": lambda id: select(subnetpools.c.project_id).where(subnetpools.c.address_scope_id == id),
 }
+"""For each kind that can be shared, the projects that use an object of it."""
+
+ACTIONS = {kind: (SHARED, EXTERNAL) if kind == "network" else (SHARED,) for kind in _USERS}
 
 
 def create_policy(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Values:
     """Share an object. Raises: BadRequest, NotFound, Conflict."""
-    kind, action = values["object_type"], values["action"]
+    kind, action = values["object_type"].strip().lower(), values["action"]
     if kind not in ACTIONS:
-        raise faults.invalid_input(f"Object type '{kind}' cannot be shared; accepted: {', '.join(ACTIONS)}")
+        raise faults.invalid_input(
+            f"'{values['object_type']}' is not a valid RBAC object type; accepted: {', '.join(ACTIONS)}"
+        )
     if action not in ACTIONS[kind]:
         raise faults.invalid_input(
             f"Action '{action}' on RBAC policy for object type '{kind}' not supported. "
             f"Supported actions are {list(ACTIONS[kind])}"
         )
-    target = find(tx, kind, values["object_id"])
-    if target is None or not (caller.is_admin or target["project_id"] == caller.project_id):
+    _check_target(values["target_tenant"])
+    row = find(tx, kind, values["object_id"])
+    if row is None or not (caller.is_admin or row["project_id"] == caller.project_id):
         raise faults.missing(
             "RbacPolicyNotFound", f"RBAC policy of type {kind} with ID {values['object_id']} not found"
         )
+    if kind == "subnetpool":
+        refuse_closed_scope(tx, row, values["target_tenant"])
     quotas.check(tx, "rbac_policy", values["project_id"])
-    try:
-        row = add(tx, "rbac_policy", values)
-    except IntegrityError:
-        raise faults.conflict("DuplicateRbacPolicy", "An RBAC policy already exists with those values.") from None
-    _mirror(tx, row, True)
-    return row
+    policy = _add(tx, {**values, "object_type": kind})
+    _carry(tx, kind, row)
+    return policy
 
 
 def update_policy(tx: Tx, cloud: Cloud, caller: Caller, row: Values, values: Values) -> Values:
-    """Share with another project instead. Raises: Conflict."""
-    _refuse_if_used(tx, row)
-    _mirror(tx, row, False)
+    """Share with another project instead. Raises: BadRequest, Conflict."""
+    target: str = values["target_tenant"] if "target_tenant" in values else row["target_tenant"]
+    _check_target(target)
+    if target == row["target_tenant"]:
+        return row
+    shared = find(tx, row["object_type"], row["object_id"])
+    assert shared is not None  # its policies go with it
+    if row["object_type"] == "subnetpool":
+        refuse_closed_scope(tx, shared, target)
+    _refuse_if_needed(tx, row, shared, target)
     try:
         changed = change(tx, "rbac_policy", row, values)
     except IntegrityError:
-        raise faults.conflict("DuplicateRbacPolicy", "An RBAC policy already exists with those values.") from None
-    _mirror(tx, changed, True)
+        raise _duplicate() from None
+    _carry(tx, row["object_type"], shared)
     return changed
 
 
 def delete_policy(tx: Tx, cloud: Cloud, caller: Caller, row: Values) -> None:
-    """Stop sharing. Raises: Conflict while the other project has ports there."""
-    _refuse_if_used(tx, row)
+    """Stop sharing. Raises: Conflict while another project needs it."""
+    shared = find(tx, row["object_type"], row["object_id"])
+    if shared is not None:
+        _refuse_if_needed(tx, row, shared, None)
     remove(tx, "rbac_policy", row["id"])
-    _mirror(tx, row, False)
+    if shared is not None:
+        _carry(tx, row["object_type"], shared)
 
 
-def _mirror(tx: Tx, policy: Values, present: bool) -> None:
-    if policy["object_type"] != "network" or policy["target_tenant"] != "*":
+def keep(tx: Tx, kind: str, row: Values, before: Values) -> None:
+    """Make the policies say what `row` says that `before` did not: shared with everybody or no longer, external or not.
+
+    A network that ceases to be external is external for nobody.
+    """
+    for name, action in (("shared", SHARED), ("router:external", EXTERNAL)):
+        if bool(row.get(name)) == bool(before.get(name)):
+            continue
+        found = [rbac_policies.c.object_id == row["id"], rbac_policies.c.action == action]
+        if action == SHARED:
+            found.append(rbac_policies.c.target_tenant == EVERYBODY)
+        tx.execute(delete(rbac_policies).where(*found))
+        if row[name]:
+            names = {"project_id": row["project_id"], "object_type": kind, "object_id": row["id"]}
+            _add(tx, {**names, "target_tenant": EVERYBODY, "action": action})
+        if action == EXTERNAL:
+            _show_on_subnets(tx, row["id"], row[name])
+
+
+def forget(tx: Tx, object_id: str) -> None:
+    """The object is gone, and its policies with it."""
+    tx.execute(delete(rbac_policies).where(rbac_policies.c.object_id == object_id))
+
+
+def refuse_closed_scope(tx: Tx, pool: Values, target: str) -> None:
+    """Whoever is to use a pool has to have access to its address scope. Raises: BadRequest.
+
+    Source: neutron/objects/subnetpool.py `validate_rbac_policy_create`.
+    """
+    scope_id = pool.get("address_scope_id")
+    if scope_id is None:
         return
-    network = find(tx, "network", policy["object_id"])
-    if network is not None:
-        name = "shared" if policy["action"] == "access_as_shared" else "router:external"
-        change(tx, "network", network, {name: present})
-
-
-def _refuse_if_used(tx: Tx, row: Values) -> None:
-    if row["object_type"] != "network" or row["target_tenant"] == "*":
+    scope = find(tx, "address_scope", scope_id)
+    if scope is None or scope["project_id"] == target:
         return
-    used = tx.first(
-        select(ports.c.id)
-        .where(ports.c.network_id == row["object_id"], ports.c.project_id == row["target_tenant"])
-        .limit(1)
-    )
-    if used is not None:
-        raise faults.conflict(
-            "RbacPolicyInUse",
-            f"RBAC policy on object {row['object_id']} cannot be removed because other objects depend on it.",
+    if not {EVERYBODY, target} & set(_targets(tx, scope_id, SHARED)):
+        raise faults.invalid_input(
+            f"Failed to create RBAC policy on object {pool['id']} because target project doesn't have access to "
+            "associated address scope"
         )
+
+
+def _add(tx: Tx, values: Values) -> Values:
+    try:
+        return add(tx, "rbac_policy", values)
+    except IntegrityError:
+        raise _duplicate() from None
+
+
+def _duplicate() -> Exception:
+    return faults.conflict("DuplicateRbacPolicy", "An RBAC policy already exists with those values.")
+
+
+def _check_target(target: str) -> None:
+    """Raises: BadRequest for a target that is neither `*` nor can be a project's id."""
+    try:
+        if target != EVERYBODY:
+            UUID(target)
+    except ValueError:
+        raise faults.invalid_input(
+            f"'{target}' is not a valid target project ID; expected a UUID or '{EVERYBODY}'"
+        ) from None
+
+
+def _targets(tx: Tx, object_id: str, action: str) -> list[str]:
+    """With whom the object is shared."""
+    return tx.scalars(
+        select(rbac_policies.c.target_tenant).where(
+            rbac_policies.c.object_id == object_id, rbac_policies.c.action == action
+        )
+    )
+
+
+def _carry(tx: Tx, kind: str, row: Values) -> None:
+    """Make the object's row say what its policies say."""
+    changed: Values = {"shared": EVERYBODY in _targets(tx, row["id"], SHARED)}
+    if kind == "network":
+        changed["router:external"] = bool(_targets(tx, row["id"], EXTERNAL))
+        if changed["router:external"] != row["router:external"]:
+            _show_on_subnets(tx, row["id"], changed["router:external"])
+    change(tx, kind, row, changed)
+
+
+def _show_on_subnets(tx: Tx, network_id: str, external: bool) -> None:
+    tx.execute(
+        update(subnets).where(subnets.c.network_id == network_id).values({subnets.c["router:external"]: external})
+    )
+
+
+# --- who needs a policy -------------------------------------------------------------------------------------------
+
+
+def _refuse_if_needed(tx: Tx, policy: Values, row: Values, instead: str | None) -> None:
+    """Raises: Conflict when somebody needs the policy, which is to go or to name `instead`."""
+    target = policy["target_tenant"]
+    others = [each for each in _targets(tx, row["id"], policy["action"]) if each != target]
+    if policy["action"] == EXTERNAL:
+        if target == EVERYBODY and row["is_default"]:
+            raise _in_use(row["id"], "Default external networks must be shared to everyone.")
+        if instead is not None:
+            others.append(instead)
+        attached = routers.c.gateway_network_id == row["id"]
+        if _needs(tx, select(routers.c.project_id).where(attached), target, others):
+            raise _in_use(
+                row["id"], "There are routers attached to this network that depend on this policy for access."
+            )
+        gateways = select(ports.c.id).where(ports.c.network_id == row["id"], ports.c.device_owner == ROUTER_GATEWAY)
+        if not others and tx.first(gateways.limit(1)) is not None:
+            raise _in_use(row["id"], "It is the last that makes the network external, which has gateway ports.")
+        return
+    if row["project_id"] == target or (instead == EVERYBODY and policy["object_type"] != "network"):
+        return
+    if _needs(tx, _USERS[policy["object_type"]](row["id"]), target, [*others, row["project_id"]]):
+        raise _in_use(row["id"], f"It is used by {'other projects' if target == EVERYBODY else f'project {target}'}.")
+
+
+def _needs(tx: Tx, users: Any, target: str, others: Collection[str]) -> bool:
+    """Whether one of the projects that `users` selects loses access with `target` and keeps none through `others`."""
+    if EVERYBODY in others:
+        return False
+    column = users.selected_columns[0]
+    # A project without a name is the cloud's own: floating IPs and gateways.
+    lost = column.not_in([*others, ""]) if target == EVERYBODY else column == target
+    return tx.first(users.where(lost).limit(1)) is not None
+
+
+def _in_use(object_id: str, details: str) -> Exception:
+    return faults.conflict(
+        "RbacPolicyInUse",
+        f"RBAC policy on object {object_id} cannot be removed because other objects depend on it.\nDetails: {details}",
+    )
 
 
 def _visible(caller: Caller) -> ColumnElement[bool] | None:

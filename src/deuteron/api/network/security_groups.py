@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, bindparam, delete, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from deuteron.api.cloud import Cloud
-from deuteron.api.network import faults, quotas, sight
+from deuteron.api.network import faults, quotas, rbac, sight
 from deuteron.api.network.kinds import Kind, add, change, find, new_id, remove, touch
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import whole_number
@@ -24,7 +24,6 @@ from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import (
     default_groups,
-    rbac_policies,
     security_group_ports,
     security_group_rules,
     security_groups,
@@ -101,14 +100,12 @@ def require(tx: Tx, caller: Caller | None, groups: Sequence[str], project_id: st
     """Raises: NotFound for a group that is not there, or that neither the caller nor the project may use."""
     if not groups:
         return
-    statement = select(security_groups.c.id, security_groups.c.project_id).where(security_groups.c.id.in_(groups))
-    owners: dict[str, str] = {row[0]: row[1] for row in tx.all(statement)}
+    columns = ("id", "project_id", "shared")
+    statement = select(*(security_groups.c[name] for name in columns)).where(security_groups.c.id.in_(groups))
+    found: dict[str, Values] = {row[0]: dict(zip(columns, row, strict=True)) for row in tx.all(statement)}
     for group_id in groups:
-        owner = owners.get(group_id)
-        allowed = owner is not None and (caller is None or caller.is_admin or owner in (caller.project_id, project_id))
-        if not allowed and owner is not None and caller is not None:
-            allowed = tx.first(sight.shared_with(caller).where(rbac_policies.c.object_id == group_id)) is not None
-        if not allowed:
+        row = found.get(group_id)
+        if row is None or not (row["project_id"] == project_id or sight.may_use(tx, caller, row)):
             raise faults.not_found("security_group", group_id)
 
 
@@ -153,6 +150,7 @@ def delete_group(tx: Tx, cloud: Cloud, caller: Caller, row: Values) -> None:
         if group_id != row["id"]:
             touch(tx, "security_group", group_id)
     tx.execute(delete(default_groups).where(default_groups.c.security_group_id == row["id"]))
+    rbac.forget(tx, row["id"])
     remove(tx, "security_group", row["id"])
 
 
@@ -180,6 +178,7 @@ def delete_rule(tx: Tx, cloud: Cloud, caller: Caller, row: Values) -> None:
 
 def derive_groups(tx: Tx, cloud: Cloud, caller: Caller, rows: Sequence[Values], names: frozenset[str]) -> None:
     """Put each group's rules into its answer, with one query for all."""
+    sight.show_shared(tx, cloud, caller, rows, names)
     if "security_group_rules" not in names or not rows:
         return
     rules = security_group_rules
@@ -349,16 +348,6 @@ def _check_ports(number: int | None, protocol: str | None, low: int | None, high
         )
 
 
-def _visible_groups(caller: Caller) -> ColumnElement[bool] | None:
-    if caller.is_admin:
-        return None
-    return or_(security_groups.c.project_id == caller.project_id, security_groups.c.id.in_(sight.shared_with(caller)))
-
-
-def _seen_as(caller: Caller, row: Values) -> Values:
-    return {} if row.get("project_id") == caller.project_id or caller.is_admin else {"shared": True}
-
-
 def _visible_rules(caller: Caller) -> ColumnElement[bool] | None:
     if caller.is_admin:
         return None
@@ -377,8 +366,9 @@ KIND = Kind(
     create=create_group,
     update=update_group,
     delete=delete_group,
-    visible=_visible_groups,
-    seen_as=_seen_as,
+    visible=sight.own_or_shared(security_groups),
+    seen_as=sight.as_shared,
+    filters={"shared": sight.by_shared(security_groups.c.id)},
     derive=derive_groups,
 )
 

@@ -6,11 +6,12 @@ is the cloud itself, which sees everything.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, or_, select
+from sqlalchemy import ColumnElement, Table, bindparam, or_, select
 
+from deuteron.api.cloud import Cloud
 from deuteron.api.network import faults
 from deuteron.api.network.kinds import Kind
 from deuteron.api.policy import Policy
@@ -43,6 +44,15 @@ def ids_shared_with(tx: Tx, caller: Caller) -> set[str]:
     return set(tx.run(_SHARED, {"project": caller.project_id}).scalars())
 
 
+def show_shared(tx: Tx, cloud: Cloud, caller: Caller, rows: Sequence[Values], names: frozenset[str]) -> None:
+    """What is shared with the caller's project says so: a `derive` function."""
+    if "shared" in names and caller.project_id is not None:
+        shared = ids_shared_with(tx, caller)
+        if shared:
+            for row in rows:
+                row["shared"] = row["shared"] or row["id"] in shared
+
+
 def own(column: ColumnElement[Any]) -> Any:
     """A `visible` function: everything for an admin, else what the caller's project owns."""
 
@@ -52,20 +62,48 @@ def own(column: ColumnElement[Any]) -> Any:
     return visible
 
 
+def own_or_shared(table: Table) -> Callable[[Caller], ColumnElement[bool] | None]:
+    """A `visible` function: what the caller's project owns, or is shared with it."""
+
+    def visible(caller: Caller) -> ColumnElement[bool] | None:
+        if caller.is_admin:
+            return None
+        return or_(table.c.project_id == caller.project_id, table.c.shared, table.c.id.in_(shared_with(caller)))
+
+    return visible
+
+
+def as_shared(caller: Caller, row: Values) -> Values:
+    """A `seen_as` function: what the caller sees and does not own is shared with it."""
+    return {} if row.get("project_id") == caller.project_id or caller.is_admin else {"shared": True}
+
+
+def may_use(tx: Tx, caller: Caller | None, row: Values) -> bool:
+    """Whether the caller owns the object, or it is shared with it. None is the cloud itself."""
+    return caller is None or caller.is_admin or row["project_id"] == caller.project_id or is_shared(tx, caller, row)
+
+
+def is_shared(tx: Tx, caller: Caller, row: Values) -> bool:
+    """Whether the object is shared with the caller's project, by name or with everybody."""
+    if row["shared"]:
+        return True
+    policies = shared_with(caller).where(rbac_policies.c.object_id == row["id"])
+    return tx.first(policies.limit(1)) is not None
+
+
 def visible_networks(caller: Caller) -> ColumnElement[bool] | None:
     if caller.is_admin:
         return None
     return or_(
         networks.c.project_id == caller.project_id,
         networks.c.shared,
-        networks.c["router:external"],
         networks.c.id.in_(shared_with(caller)),
         networks.c.id.in_(shared_with(caller, "access_as_external")),
     )
 
 
-def shared_networks(column: ColumnElement[Any]) -> Any:
-    """A `shared` filter of what is on the network that `column` names: whether the caller has it from another project.
+def by_shared(column: ColumnElement[Any]) -> Any:
+    """A `shared` filter by what `column` names, an object or its network: whether another project shares it.
 
     Of several values the first counts. Source: neutron-lib, neutron_lib/db/model_query.py `apply_filters`.
     """
@@ -102,29 +140,13 @@ def network_for(tx: Tx, caller: Caller | None, network_id: str) -> Values:
         raise faults.not_found("network", network_id)
     if caller is None or caller.is_admin or row["project_id"] == caller.project_id:
         return row
-    if row["shared"] or row["router:external"]:
+    if row["shared"]:
         return row
     condition = visible_networks(caller)
     assert condition is not None
     if query.row_by_id(tx, networks, network_id, condition) is None:
         raise faults.not_found("network", network_id)
     return row
-
-
-def is_shared_with(tx: Tx, caller: Caller | None, network: Values) -> bool:
-    """Whether the caller may use the network's subnets: its own, shared, or the caller is an admin."""
-    if caller is None or caller.is_admin or network["shared"] or network["project_id"] == caller.project_id:
-        return True
-    found = tx.first(
-        select(rbac_policies.c.id)
-        .where(
-            rbac_policies.c.object_id == network["id"],
-            rbac_policies.c.action == "access_as_shared",
-            rbac_policies.c.target_tenant.in_((caller.project_id, "*")),
-        )
-        .limit(1)
-    )
-    return found is not None
 
 
 def find_visible(tx: Tx, caller: Caller, kind: Kind, object_id: str) -> Values:

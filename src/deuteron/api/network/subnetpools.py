@@ -6,10 +6,10 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import select
 
 from deuteron.api.cloud import Cloud
-from deuteron.api.network import faults, quotas
+from deuteron.api.network import faults, quotas, rbac, sight
 from deuteron.api.network.addresses import Prefix
 from deuteron.api.network.kinds import Kind, add, change, find, remove
 from deuteron.model.caller import Caller
@@ -36,7 +36,11 @@ def create_pool(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Values:
     if values.get("is_default"):
         _refuse_second_default(tx, version, None)
     prefixes = _compact(values["prefixes"])
-    return add(tx, "subnetpool", {**values, **lengths, "prefixes": prefixes, "ip_version": version})
+    row = add(tx, "subnetpool", {**values, **lengths, "prefixes": prefixes, "ip_version": version})
+    if row["shared"]:
+        rbac.refuse_closed_scope(tx, row, rbac.EVERYBODY)
+    rbac.keep(tx, "subnetpool", row, {})
+    return row
 
 
 def update_pool(tx: Tx, cloud: Cloud, caller: Caller, row: Values, values: Values) -> Values:
@@ -58,6 +62,7 @@ def delete_pool(tx: Tx, cloud: Cloud, caller: Caller, row: Values) -> None:
         raise faults.refused(
             "SubnetPoolDeleteError", "Unable to delete subnet pool: Subnet pool has existing allocations."
         )
+    rbac.forget(tx, row["id"])
     remove(tx, "subnetpool", row["id"])
 
 
@@ -94,9 +99,7 @@ def take(
 ) -> Prefix:
     """A free prefix of the pool: the one asked for, or the lowest of `length`. Raises: NotFound, BadRequest."""
     pool = find(tx, "subnetpool", pool_id)
-    if pool is None or not (
-        caller is None or caller.is_admin or pool["shared"] or pool["project_id"] == caller.project_id
-    ):
+    if pool is None or not sight.may_use(tx, caller, pool):
         raise faults.not_found("subnetpool", pool_id)
     if pool["ip_version"] != version:
         raise faults.bad_request("subnets", "ip_version of the subnet and of its subnetpool differ")
@@ -143,7 +146,9 @@ def refuse_other_pool(tx: Tx, network: Values, version: int, pool_id: str | None
 
 
 def create_scope(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Values:
-    return add(tx, "address_scope", values)
+    row = add(tx, "address_scope", values)
+    rbac.keep(tx, "address_scope", row, {})
+    return row
 
 
 def update_scope(tx: Tx, cloud: Cloud, caller: Caller, row: Values, values: Values) -> Values:
@@ -152,7 +157,9 @@ def update_scope(tx: Tx, cloud: Cloud, caller: Caller, row: Values, values: Valu
             "AddressScopeUpdateError",
             f"Unable to update address scope {row['id']} : Shared address scope can't be unshared.",
         )
-    return change(tx, "address_scope", row, values)
+    changed = change(tx, "address_scope", row, values)
+    rbac.keep(tx, "address_scope", changed, row)
+    return changed
 
 
 def delete_scope(tx: Tx, cloud: Cloud, caller: Caller, row: Values) -> None:
@@ -164,6 +171,7 @@ def delete_scope(tx: Tx, cloud: Cloud, caller: Caller, row: Values) -> None:
             f"Unable to complete operation on address scope {row['id']}. There are one or more subnet pools in use "
             "on the address scope.",
         )
+    rbac.forget(tx, row["id"])
     remove(tx, "address_scope", row["id"])
 
 
@@ -220,7 +228,7 @@ def _check_scope(tx: Tx, caller: Caller, scope_id: str | None, version: int) -> 
     if scope_id is None:
         return
     scope = find(tx, "address_scope", scope_id)
-    if scope is None or not (caller.is_admin or scope["shared"] or scope["project_id"] == caller.project_id):
+    if scope is None or not sight.may_use(tx, caller, scope):
         raise faults.not_found("address_scope", scope_id)
     if scope["ip_version"] != version:
         raise faults.refused(
@@ -275,18 +283,11 @@ def _lowest(whole: list[Any], taken: list[Any], length: int) -> Prefix | None:
 
 def derive(tx: Tx, cloud: Cloud, caller: Caller, rows: Sequence[Values], names: frozenset[str]) -> None:
     """Neutron writes the prefix lengths of a pool as text."""
+    sight.show_shared(tx, cloud, caller, rows, names)
     for row in rows:
         for name in ("default_prefixlen", "min_prefixlen", "max_prefixlen"):
             if row.get(name) is not None:
                 row[name] = str(row[name])
-
-
-def _visible_pools(caller: Caller) -> ColumnElement[bool] | None:
-    return None if caller.is_admin else or_(subnetpools.c.project_id == caller.project_id, subnetpools.c.shared)
-
-
-def _visible_scopes(caller: Caller) -> ColumnElement[bool] | None:
-    return None if caller.is_admin else or_(address_scopes.c.project_id == caller.project_id, address_scopes.c.shared)
 
 
 KIND = Kind(
@@ -294,10 +295,19 @@ KIND = Kind(
     create=create_pool,
     update=update_pool,
     delete=delete_pool,
-    visible=_visible_pools,
+    visible=sight.own_or_shared(subnetpools),
+    seen_as=sight.as_shared,
+    filters={"shared": sight.by_shared(subnetpools.c.id)},
     derive=derive,
 )
 
 SCOPE_KIND = Kind(
-    resource=ADDRESS_SCOPE, create=create_scope, update=update_scope, delete=delete_scope, visible=_visible_scopes
+    resource=ADDRESS_SCOPE,
+    create=create_scope,
+    update=update_scope,
+    delete=delete_scope,
+    visible=sight.own_or_shared(address_scopes),
+    seen_as=sight.as_shared,
+    filters={"shared": sight.by_shared(address_scopes.c.id)},
+    derive=sight.show_shared,
 )

@@ -407,5 +407,5 @@ KIND = Kind(
     visible=_visible,
     target=sight.network_target,
     seen_as=_seen_as,
-    filters={"shared": sight.shared_networks(table.c.network_id)},
+    filters={"shared": sight.by_shared(table.c.network_id)},
 )
