@@ -152,6 +152,11 @@ def neighbour_advertisement(source: str, target: str, its_mac: str, note: bytes,
     return icmp6(source, "ff02::1", 136, body)
 
 
+def solicited_advertisement(target: str, its_mac: str, destination: str) -> bytes:
+    """The answer to a neighbour solicitation."""
+    return icmp6(target, destination, 136, struct.pack(">I", 3 << 29) + ip(target) + b"\x02\x01" + mac(its_mac))
+
+
 def in_fragments6(packet: bytes) -> list[bytes]:
     """An IPv6 packet in two fragments, made long enough by what follows it. Source: RFC 8200 section 4.5."""
     source, destination = (socket.inet_ntop(socket.AF_INET6, packet[at : at + 16]) for at in (8, 24))

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -115,26 +116,36 @@ def plug(world: World, hands: Hands, network: str, *, hybrid: bool, **values: An
 
 
 def fetch(
-    guest: Guest, via_mac: str, server: str, request: bytes, *, source: str | None = None, timeout_s: float = 3.0
+    guest: Guest,
+    via_mac: str,
+    server: str,
+    request: bytes,
+    *,
+    source: str | None = None,
+    source_mac: str | None = None,
+    timeout_s: float = 3.0,
 ) -> bytes | None:
     """What a server answers over TCP, spoken by hand from `source`; None when it does not answer at all."""
-    own = source or guest.ip
+    is_six = ":" in server
+    own = source or (guest.own6 if is_six else guest.ip)
+    own_mac = source_mac or guest.mac
     port = 20000 + int.from_bytes(frames.mac(guest.mac)[-2:], "big") % 20000 + len(guest.seen) % 1000
     ports, numbers = (port, 80), (1000, 0)
 
     def send(flags: int, data: bytes = b"") -> None:
         packet = frames.tcp(own, server, ports, numbers, flags, data)
-        guest.send(frames.ethernet(guest.mac, via_mac, frames.IPV4, packet))
+        guest.send(frames.ethernet(own_mac, via_mac, frames.IPV6 if is_six else frames.IPV4, packet))
 
     def segment(frame: bytes) -> tuple[int, int, int, bytes] | None:
+        kind, protocol, start = (b"\x86\xdd", 20, 54) if is_six else (b"\x08\x00", 23, 34)
         if (
-            frame[12:14] != b"\x08\x00"
-            or frame[23] != frames.TCP
-            or frame[34:38] != bytes([ports[1] >> 8, ports[1] & 255, ports[0] >> 8, ports[0] & 255])
+            frame[12:14] != kind
+            or frame[protocol] != frames.TCP
+            or frame[start : start + 4] != bytes([ports[1] >> 8, ports[1] & 255, ports[0] >> 8, ports[0] & 255])
         ):
             return None
-        total = int.from_bytes(frame[16:18], "big")
-        content = frame[34 : 14 + total]
+        total = 40 + int.from_bytes(frame[18:20], "big") if is_six else int.from_bytes(frame[16:18], "big")
+        content = frame[start : 14 + total]
         offset = (content[12] >> 4) * 4
         return int.from_bytes(content[4:8], "big"), int.from_bytes(content[8:12], "big"), content[13], content[offset:]
 
@@ -143,6 +154,10 @@ def fetch(
     answer, opened = b"", False
     while time.monotonic() < deadline:
         for frame in guest.look():
+            if is_six and frame[12:14] == b"\x86\xdd" and frame[54] == 135 and frame[62:78] == frames.ip(own):
+                asker = frame[6:12].hex(":")
+                reply = frames.solicited_advertisement(own, own_mac, str(IPv6Address(frame[22:38])))
+                guest.send(frames.ethernet(own_mac, asker, frames.IPV6, reply))
             if frame[12:14] == b"\x08\x06" and frame[20:22] == b"\0\1" and frame[38:42] == frames.ip(own):
                 reply = frames.arp(2, (guest.mac, own), (frame[22:28].hex(":"), _dotted(frame[28:32])))
                 guest.send(frames.ethernet(guest.mac, frame[22:28].hex(":"), frames.ARP, reply))

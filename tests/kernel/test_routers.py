@@ -7,6 +7,7 @@ world 172.24.4.1 ── br-ex ── br-int ── [qrouter] ── br-int ─�
 from __future__ import annotations
 
 import re
+import select
 import socket
 import struct
 import subprocess
@@ -21,6 +22,7 @@ import pytest
 from deuteron.model.intent import FloatingIp, HostIntent, IntentSubnet, RouterGateway
 from deuteron.net.kernel.namespaces import Namespaces
 from deuteron.net.plan import plan
+from deuteron.net.rows import MetadataListener
 from tests.kernel import intents
 from tests.kernel.conftest import OpenVSwitch, wait_until
 from tests.kernel.test_reconcile import ROUTER, Runner
@@ -70,6 +72,7 @@ def places(runner: Runner) -> Iterator[Places]:
     for name, address in PLACES.items():
         bridge = "br-ex" if name == "world" else "br-eth2"
         do(f"ip netns add {name}")
+        do(f"ip netns exec {name} sysctl -qw net.ipv6.conf.default.accept_dad=0")  # not to wait for its addresses
         do(f"ip link add e-{name} type veth peer name eth0 netns {name}")
         do(f"ethtool -K e-{name} tx off")
         do(f"ip netns exec {name} ethtool -K eth0 tx off")
@@ -306,3 +309,62 @@ def test_a_guest_has_its_ipv6_route_again_as_soon_as_its_router(
     wait_until(has_route, "the guest has its route again", 3)
     print(f"the route is back {time.monotonic() - begun:.2f} s after the change")
     wait_until(lambda: _pings("a", "fd00:10::1"), "the guest reaches its router over IPv6", 5)
+
+
+# --- metadata over IPv6 ----------------------------------------------------------------------------------------------
+
+METADATA6 = "fe80::a9fe:a9fe"
+
+
+def asked6(revision: int = 1, is_routed: bool = True) -> HostIntent:
+    """The network with an IPv6 subnet, its metadata by the router or by DHCP."""
+    intent = advertised(revision)
+    network = msgspec.structs.replace(intent.networks[intents.NET], routed_by=intents.ROUTER if is_routed else None)
+    routers = intent.routers if is_routed else {}
+    return msgspec.structs.replace(intent, networks={**intent.networks, network.id: network}, routers=routers)
+
+
+def _ask6(places: Places, runner: Runner, place: str) -> tuple[MetadataListener, str]:
+    """Which listener hears a guest that asks over IPv6, and from which address."""
+    listeners = {listener.fileno(): row for row, listener in runner.listeners.items()}
+    with Namespaces().entered(place):
+        index = socket.if_nametoindex("eth0")
+        guest = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    with guest:
+        guest.settimeout(3)
+        guest.connect((METADATA6, 80, 0, index))
+        (heard,), _, _ = select.select(list(listeners), [], [], 3)
+        row = listeners[heard]
+        accepted, peer = runner.listeners[row].accept()
+        with accepted:
+            accepted.sendall(b"hello")
+            assert guest.recv(10) == b"hello"
+        return row, peer[0].partition("%")[0]
+
+
+@pytest.mark.parametrize("is_routed", [True, False], ids=["router", "DHCP"])
+def test_a_guest_reaches_the_metadata_service_over_ipv6(runner: Runner, places: Places, is_routed: bool) -> None:
+    runner.settle(asked6(is_routed=is_routed))
+    expected = (ROUTER, intents.ROUTER) if is_routed else (f"qdhcp-{intents.NET}", None)
+    for place in ("a", "b"):
+        (own,) = re.findall(r"inet6 (fe80::\S+)/64", do(f"ip -n {place} -6 address show dev eth0"))
+        row, peer = _ask6(places, runner, place)
+        assert (row.namespace, row.router_id, row.network_id) == (*expected, intents.NET)
+        assert peer == own
+
+
+def test_the_metadata_service_is_back_when_its_device_was_replaced(runner: Runner, places: Places) -> None:
+    runner.settle(asked6())
+    do(f"ovs-vsctl del-port qr-{intents.ROUTER_PORT[:11]}")
+    runner.settle(asked6())
+    assert _ask6(places, runner, "a")[0].network_id == intents.NET
+
+
+def test_the_metadata_address_goes_with_the_ipv6_subnet(runner: Runner, places: Places) -> None:
+    """Also for an agent that did not see it come."""
+    runner.settle(asked6())
+    assert METADATA6 in do(f"ip -6 -n {ROUTER} address")
+    runner.again()
+    runner.settle(routed())
+    assert METADATA6 not in do(f"ip -6 -n {ROUTER} address")
+    assert {row.address for row in runner.listeners} == {"0.0.0.0"}

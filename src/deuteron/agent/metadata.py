@@ -1,10 +1,11 @@
-"""The metadata proxy: what a guest asks of 169.254.169.254, forwarded to the API with who asked.
+"""The metadata proxy: what a guest asks of 169.254.169.254 or fe80::a9fe:a9fe, forwarded to the API with who asked.
 
     guest ── namespace: socket ── this process ── the API's Unix socket: /internal/metadata/<path>
 
 The guest is hostile. What identifies it is the network whose namespace the request came through, or the router
-with that address of its own at which the request arrived (of its interface: REDIRECT puts it there), and the
-guest's address there, which anti-spoofing holds it to; nothing it says itself. Of its headers
+with that address of its own at which the request arrived (of its interface: REDIRECT puts it there), over IPv6 the
+router and the network of the one device that the socket hears; and the guest's address there, which anti-spoofing holds
+it to; nothing it says itself. Of its headers
 only a few harmless ones pass. Every part of a request has a limit and a deadline, and a listener serves
 at most `_MOST_CONNECTIONS` at once, `_MOST_OF_A_GUEST` from one address: one guest can use up neither the agent
 nor the places of its neighbours.
@@ -65,7 +66,7 @@ class MetadataProxy:
         taken: Counter[str] = Counter()
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            peer = str(writer.get_extra_info("peername")[0])
+            peer = _plain(writer.get_extra_info("peername")[0])
             if taken[peer] >= _MOST_OF_A_GUEST:
                 writer.write(_answer(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests of one guest at once"))
                 writer.close()
@@ -98,7 +99,7 @@ class MetadataProxy:
                 writer.write(_answer(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests at once"))
                 return
             async with places:
-                peer, own = (writer.get_extra_info(name)[0] for name in ("peername", "sockname"))
+                peer, own = (_plain(writer.get_extra_info(name)[0]) for name in ("peername", "sockname"))
                 try:
                     async with asyncio.timeout(_REQUEST_TIMEOUT_S):
                         head, body = await _read_request(reader)
@@ -155,7 +156,7 @@ def request_to_api(row: MetadataListener, peer: str, own: str, token: str, head:
         f"{method} /internal/metadata{_path(target)} HTTP/1.1",
         "Host: metadata",
         f"Authorization: Bearer {token}",
-        f"X-Forwarded-For: {peer.removeprefix('::ffff:')}",
+        f"X-Forwarded-For: {peer}",
         f"Content-Length: {len(body)}",
         "Connection: close",
     ]
@@ -163,9 +164,15 @@ def request_to_api(row: MetadataListener, peer: str, own: str, token: str, head:
         words.append(f"X-Neutron-Network-ID: {row.network_id}")
     if row.router_id is not None:
         words.append(f"X-Neutron-Router-ID: {row.router_id}")
-        words.append(f"X-Forwarded-To: {own.removeprefix('::ffff:')}")
+        if row.network_id is None:
+            words.append(f"X-Forwarded-To: {own}")
     words += [f"{name}: {value}" for name, value in headers.items() if name in _PASSED]
     return "\r\n".join([*words, "", ""]).encode("ascii") + body
+
+
+def _plain(address: str) -> str:
+    """An address without the zone of a link-local one, which is a number of another namespace's device here."""
+    return address.partition("%")[0]
 
 
 def _path(target: str) -> str:

@@ -238,10 +238,14 @@ class Radvd(Row, frozen=True):
 
 
 class MetadataListener(Row, frozen=True):
-    """A socket in `namespace` whose requests the agent forwards to the API as coming from this network or router."""
+    """A socket in `namespace` whose requests the agent forwards to the API as coming from this network or router.
+
+    With both, it hears guests of that network only, through that router.
+    """
 
     namespace: str
     address: str
+    """With `%device`, it hears only what comes in through that device."""
     port: int
     network_id: str | None = None
     router_id: str | None = None

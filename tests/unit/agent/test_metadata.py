@@ -30,6 +30,13 @@ def test_a_router_names_itself() -> None:
     assert "X-Forwarded-To: 10.0.0.1" in lines, "on which of its networks the guest is"
 
 
+def test_a_routers_listener_of_one_device_names_its_network() -> None:
+    row = MetadataListener("qrouter-r", "::%qr-1", 9697, router_id="router-1", network_id="net-1")
+    lines = _forwarded("GET / HTTP/1.0", row)
+    assert {"X-Neutron-Router-ID: router-1", "X-Neutron-Network-ID: net-1"} <= set(lines)
+    assert not any(line.startswith("X-Forwarded-To") for line in lines), "every network has the same address there"
+
+
 @pytest.mark.parametrize(
     "header",
     [

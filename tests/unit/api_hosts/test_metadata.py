@@ -101,6 +101,51 @@ def test_a_guest_behind_a_router_is_found_by_the_routers_networks_only(tmp_path:
     run(test())
 
 
+def test_a_guest_that_asks_from_its_link_local_address_is_known_by_its_mac(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            await w.agent("h1")
+            one, two = await w.demo.network(), await w.demo.network("net2", "10.20.20.0/24")
+            image, mac = await w.demo.image(), "fa:16:3e:00:00:05"
+            for network, name in ((one, "one"), (two, "two")):
+                port = {"network_id": network, "mac_address": mac}
+                made = (await w.demo.post("/network/v2.0/ports", {"port": port}))["port"]["id"]
+                await w.demo.until_status(
+                    await w.demo.boot(name=name, imageRef=image, networks=[{"port": made}]), "ACTIVE"
+                )
+            router = (await w.demo.post("/network/v2.0/routers", {"router": {"name": "r"}}))["router"]["id"]
+            own = "fe80::f816:3eff:fe00:5"
+
+            async def name(status: int = 200, **headers: str) -> str:
+                answer = await ask(w, "metadata/latest/meta-data/hostname", **{"x_forwarded_for": own, **headers})
+                assert answer.status == status, (headers, answer.body)
+                return answer.body.decode().partition(".")[0]
+
+            by_dhcp = {"x_neutron_network_id": one}
+            assert await name(**by_dhcp) == "one"
+            assert await name(x_neutron_network_id=two) == "two"
+            for nobody in (
+                "fe80::f816:3eff:fe00:6",
+                "fe80::5",
+                "fe80:0:0:1:f816:3eff:fe00:5",
+                "fe80::a9fe:a9fe",
+                "::1",
+            ):
+                await name(404, x_forwarded_for=nobody, **by_dhcp)
+            await name(400, x_forwarded_for=f"{own}%eth0", **by_dhcp)
+
+            by_router = {**by_dhcp, "x_neutron_router_id": router}
+            await name(404, **by_router)  # it is not on the network
+            subnet = (await w.demo.get(f"/network/v2.0/subnets?network_id={one}"))["subnets"][0]["id"]
+            path = f"/network/v2.0/routers/{router}/add_router_interface"
+            assert (await w.demo.request("PUT", path, {"subnet_id": subnet})).status == 200
+            assert await name(**by_router) == "one"
+            await name(404, **{**by_router, "x_neutron_network_id": two})
+            await name(404, **by_router, authorization="Bearer token-h2")
+
+    run(test())
+
+
 def test_only_hosts_are_answered_and_only_on_the_socket(tmp_path: Path) -> None:
     async def test() -> None:
         async with world(tmp_path) as w:

@@ -169,6 +169,16 @@ class TestDhcp:
         assert plan_.metadata == (MetadataListener(namespace, "169.254.169.254", 80, network_id=uid("n1")),)
         assert f"tag:subnet-{uid('n1s')},249,169.254.169.254/32,10.10.10.3,0.0.0.0/0,10.10.10.1" in options_of(plan_)
 
+    def test_an_isolated_network_with_ipv6_gets_metadata_over_it_too(self) -> None:
+        subnets = (*self.network.subnets, subnet("s6", "fd00:10::/64", "fd00:10::1", enable_dhcp=False))
+        plan_, namespace = self.cloud(subnets=subnets), f"qdhcp-{uid('n1')}"
+        assert Address(namespace, "tapdddddddd-dd", "fe80::a9fe:a9fe/128") in plan_.addresses
+        listener = MetadataListener(namespace, "fe80::a9fe:a9fe%tapdddddddd-dd", 80, network_id=uid("n1"))
+        assert listener in plan_.metadata
+        routed = self.cloud(subnets=subnets, routed_by=uid("r"))
+        assert not routed.metadata
+        assert not [row for row in routed.addresses if "fe80" in row.interface]
+
     def test_a_routed_network_gets_metadata_through_its_router(self) -> None:
         route = "169.254.169.254/32,10.10.10.1,0.0.0.0/0,10.10.10.1"
         plan_ = self.cloud(routed_by=uid("r"))
@@ -299,6 +309,33 @@ class TestRouter:
             "-p tcp -m tcp --dport 9697 -j DROP",
         )
         assert plan_.metadata == (MetadataListener(self.namespace, "0.0.0.0", 9697, router_id=uid("r")),)
+
+    def test_metadata_over_ipv6_is_heard_on_each_interface_and_has_its_address_on_one(self) -> None:
+        inside = msgspec.structs.replace(
+            self.inside, subnets=(*self.inside.subnets, subnet("s6", "fd00:10::/64", ipv6_ra_mode="slaac"))
+        )
+        beside = vlan_network("n2", 3, 1003)
+        more = port("c", 22, inside, "fd00:10::1", groups=(), device_owner="network:router_interface")
+        other = port("d", 23, beside, "10.20.20.1", groups=(), device_owner="network:router_interface")
+        unbound = port("e", 24, inside, "fd00:10::9", groups=(), ofport=None, device_owner="network:router_interface")
+        interfaces = (
+            router_port(self.qr, inside, "10.10.10.1/24"),
+            router_port(more, inside, "fd00:10::1/64", ra_subnets=(inside.subnets[1],)),
+            router_port(other, beside, "10.20.20.1/24"),
+            router_port(unbound, inside, "fd00:10::9/64"),
+        )
+        router = IntentRouter(uid("r"), uid("p"), interfaces=interfaces)
+        plan_ = planned(inside, beside, self.qr, more, other, unbound, router)
+        assert [row.link for row in plan_.addresses if row.interface == "fe80::a9fe:a9fe/128"] == ["qr-cccccccc-cc"]
+        assert {(row.address, row.router_id, row.network_id) for row in plan_.metadata} == {
+            ("0.0.0.0", uid("r"), None),
+            ("::%qr-aaaaaaaa-aa", uid("r"), uid("n1")),
+            ("::%qr-cccccccc-cc", uid("r"), uid("n1")),
+        }
+        redirect = "-d fe80::a9fe:a9fe/128 -i qr-+ -p tcp -m tcp --dport 80 -j REDIRECT --to-ports 9697"
+        assert chain(table_of(plan_, "nat", 6), "neutron-l3-agent-PREROUTING") == (redirect,)
+        assert chain(table_of(plan_, "filter", 6), "neutron-l3-agent-INPUT")[-1].endswith("--dport 9697 -j DROP")
+        assert "   route fe80::a9fe:a9fe/128 {\n   };\n};\n" in plan_.radvds[0].config
 
     def test_connections_are_held_to_what_the_rules_translate(self) -> None:
         routes = (HostRoute("10.40.0.0/16", "10.10.10.20"), HostRoute("192.0.2.0/24", "172.24.4.9"))

@@ -1,11 +1,12 @@
-"""The metadata service at 169.254.169.254, as EC2 and OpenStack shape it.
+"""The metadata service at 169.254.169.254 and fe80::a9fe:a9fe, as EC2 and OpenStack shape it.
 
 A guest's request reaches the agent of its host through the router's or the DHCP namespace; the agent passes it on
-with the guest's address and the network it came from: by its id, or by the router and the router's own address that
-the request arrived at, which is on one of the router's networks. A guest's address is believed on the network where
-anti-spoofing holds the guest to it, and on no other: a router's owner may route answers for any address anywhere.
-Network and address name one port; it is the server's whose interface it is, whatever server the port's `device_id`,
-which is a user's to write, names.
+with the guest's address and the network it came from: by its id (DHCP), by the router and the router's own address
+that the request arrived at, which is on one of the router's networks (IPv4), or by the router and the network (IPv6).
+A guest's address is believed on the network where anti-spoofing holds the guest to it, and on no other: a router's
+owner may route answers for any address anywhere. Network and address name one port, a link-local IPv6 address by the
+MAC that it is made of; it is the server's whose interface it is, whatever server the port's `device_id`, which is a
+user's to write, names.
 
     /                                   EC2 versions
     /latest/meta-data/public-keys/0/    a tree: a name with children ends with a slash in lists
@@ -96,37 +97,40 @@ def answer(call: Call, tx: Tx) -> Reply:
 
 
 def _subject(call: Call, tx: Tx) -> Subject:
-    address = call.headers.get("x-forwarded-for", "").split(",")[0].strip()
+    said = call.headers.get("x-forwarded-for", "").split(",")[0].strip()
     try:
-        address = str(ipaddress.ip_address(address))
+        if "%" in said:
+            raise ValueError("a zone means something on the host only")
+        address = ipaddress.ip_address(said)
     except ValueError:
-        raise BadRequest(f"X-Forwarded-For is {address!r}: the guest's address is expected") from None
+        raise BadRequest(f"X-Forwarded-For is {said!r}: the guest's address is expected") from None
     network, router = call.headers.get("x-neutron-network-id"), call.headers.get("x-neutron-router-id")
     asking = host_of(call.cloud.settings, call.headers.get("authorization", ""))
-    if network:
+    owned = (ports.c["device_id"] == router, ports.c["device_owner"] == ROUTER_INTERFACE, routers.c["host"] == asking)
+    if network and router:
+        through = select(ports.c["network_id"]).join(routers, routers.c["id"] == ports.c["device_id"])
+        reached: list[str] = tx.scalars(through.where(*owned, ports.c["network_id"] == network).distinct())
+    elif network:
         serves = ports.c["network_id"] == network, ports.c["device_owner"] == DHCP, ports.c["binding:host_id"] == asking
-        reached: list[str] = tx.scalars(select(ports.c["network_id"]).where(*serves).distinct())
+        reached = tx.scalars(select(ports.c["network_id"]).where(*serves).distinct())
     elif router:
         arrived_at = call.headers.get("x-forwarded-to", "")
         reached = tx.scalars(
             select(ports.c["network_id"])
             .join(ip_allocations, ip_allocations.c.port_id == ports.c["id"])
             .join(routers, routers.c["id"] == ports.c["device_id"])
-            .where(
-                routers.c["id"] == router,
-                routers.c["host"] == asking,
-                ports.c["device_owner"] == ROUTER_INTERFACE,
-                ip_allocations.c.ip_address == arrived_at,
-            )
+            .where(*owned, ip_allocations.c.ip_address == arrived_at)
             .distinct()
         )
     else:
         raise BadRequest("neither X-Neutron-Network-ID nor X-Neutron-Router-ID is given")
-    port = tx.first(
-        select(ports.c["id"], ports.c["device_id"])
-        .join(ip_allocations, ip_allocations.c.port_id == ports.c["id"])
-        .where(ip_allocations.c.ip_address == address, ip_allocations.c.network_id.in_(reached))
-    )
+    asks = select(ports.c["id"], ports.c["device_id"]).where(ports.c["network_id"].in_(reached))
+    if address.version == 6 and address.is_link_local:
+        asks = asks.where(ports.c["mac_address"] == _mac_of(address))
+    else:
+        asks = asks.join(ip_allocations, ip_allocations.c.port_id == ports.c["id"])
+        asks = asks.where(ip_allocations.c.ip_address == str(address))
+    port = tx.first(asks)
     row = None if port is None else tx.first(select(servers).where(servers.c["id"] == (port.device_id or "")))
     nics = [] if row is None else msgspec.convert(row.nics or [], list[Nic])
     if port is None or row is None or all(nic.port_id != port.id for nic in nics):
@@ -139,6 +143,17 @@ def subject_of(call: Call, tx: Tx, row: Any) -> Subject:
     found = {port["id"]: port for port in query.rows(tx, ports, ports.c["device_id"] == row.id)}
     plugged = [found[nic.port_id] for nic in msgspec.convert(row.nics or [], list[Nic]) if nic.port_id in found]
     return Subject(row, msgspec.convert(row.flavor, Flavor), plugged, call.cloud.settings.dns_domain)
+
+
+def _mac_of(address: ipaddress.IPv6Address) -> str:
+    """The MAC of which a link-local address was made (RFC 4291 appendix A); "" for one that was made otherwise.
+
+    Anti-spoofing lets a guest have the one made of its own MAC.
+    """
+    if address not in ipaddress.IPv6Network("fe80::/64") or address.packed[11:13] != b"\xff\xfe":
+        return ""
+    octets = bytes([address.packed[8] ^ 2, *address.packed[9:11], *address.packed[13:]])
+    return octets.hex(":")
 
 
 # --- EC2 --------------------------------------------------------------------------------------------------------------

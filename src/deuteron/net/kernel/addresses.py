@@ -105,8 +105,8 @@ class AddressDriver:
 
 
 def _is_kernels(state: nl.AddressState) -> bool:
-    """An IPv6 link-local address, as the kernel gives one to every device."""
-    return ":" in state.interface and ip_interface(state.interface).is_link_local
+    """An IPv6 link-local address, as the kernel gives one to every device. Those of a plan are /128."""
+    return state.interface.endswith("/64") and ip_interface(state.interface).is_link_local
 
 
 def _message(index: int, interface: str) -> bytes:

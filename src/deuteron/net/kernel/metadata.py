@@ -18,6 +18,7 @@ from deuteron.net.rows import MetadataListener
 
 ListenerKey = tuple[str, str, int]
 _IP_FREEBIND = 15
+_GONE = -1
 
 
 class ListenerDriver:
@@ -35,13 +36,13 @@ class ListenerDriver:
         self._namespaces = namespaces
         self._opened = opened
         self._closed = closed
-        self._open: dict[ListenerKey, tuple[MetadataListener, int]] = {}
+        self._open: dict[ListenerKey, tuple[MetadataListener, tuple[int, int]]] = {}
 
     def observe(
         self, wanted: Mapping[ListenerKey, MetadataListener], scope: Scope = None
     ) -> dict[ListenerKey, MetadataListener]:
-        # A socket in a namespace that was replaced under its name hears nobody.
-        return {key: row for key, (row, inode) in self._open.items() if self._namespaces.inode(key[0]) == inode}
+        # A socket in a namespace, or on a device, that was replaced under its name hears nobody.
+        return {key: row for key, (row, place) in self._open.items() if self._place(row) == place}
 
     def apply(self, delta: Delta[ListenerKey, MetadataListener]) -> Applied[ListenerKey]:
         applied: Applied[ListenerKey] = Applied()
@@ -54,7 +55,7 @@ class ListenerDriver:
             except (KernelError, OSError) as error:
                 applied.failed[key] = f"cannot listen on {row.address} port {row.port}: {error}"
             else:
-                self._open[key] = (row, self._namespaces.inode(row.namespace) or 0)
+                self._open[key] = (row, self._place(row))
                 self._opened(row, listener)
                 applied.done.add(key)
         return applied
@@ -69,6 +70,17 @@ class ListenerDriver:
         if known is not None:
             self._closed(known[0])
 
+    def _place(self, row: MetadataListener) -> tuple[int, int]:
+        """What a socket is bound to beside its address: the inode of its namespace, the index of its device or 0."""
+        inode, zone = self._namespaces.inode(row.namespace), row.address.partition("%")[2]
+        if inode is None or not zone:
+            return inode or _GONE, 0
+        with self._namespaces.entered(row.namespace):
+            try:
+                return inode, socket.if_nametoindex(zone)
+            except OSError:
+                return inode, _GONE
+
     def _listen(self, row: MetadataListener) -> socket.socket:
         host, _, zone = row.address.partition("%")
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -81,6 +93,8 @@ class ListenerDriver:
                     listener.bind((host, row.port))
                 else:
                     listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                    if zone:
+                        listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, zone.encode())
                     listener.bind((host, row.port, 0, socket.if_nametoindex(zone) if zone else 0))
                 listener.listen(64)
             except OSError:

@@ -23,7 +23,15 @@ from deuteron.net import rows
 from deuteron.net.plan import names
 from deuteron.net.plan.addresses import version
 from deuteron.net.plan.draft import NO_DAD, Draft, Site, internal_port, is_dead
-from deuteron.net.plan.metadata import METADATA_CIDR, METADATA_IP, dhcp_listener, is_isolated
+from deuteron.net.plan.metadata import (
+    METADATA_CIDR,
+    METADATA_CIDR6,
+    METADATA_IP,
+    dhcp_listener,
+    dhcp_listener6,
+    is_asked_over_ipv6,
+    is_isolated,
+)
 from deuteron.net.plan.wiring import refuse_port, trust_port
 
 _LEASE_S = 86400
@@ -116,6 +124,9 @@ class _Service:
         if is_isolated(self.network):
             draft.addresses.append(rows.Address(self.namespace, self.tap, METADATA_CIDR))
             draft.metadata.append(dhcp_listener(self.namespace, self.network.id))
+            if is_asked_over_ipv6(self.network):
+                draft.addresses.append(rows.Address(self.namespace, self.tap, METADATA_CIDR6))
+                draft.metadata.append(dhcp_listener6(self.namespace, self.network.id, self.tap))
 
     def _own_address(self, subnet: IntentSubnet) -> str | None:
         """The address of the DHCP port in a subnet."""

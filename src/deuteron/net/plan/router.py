@@ -21,11 +21,19 @@ from deuteron.net import rows
 from deuteron.net.plan import names
 from deuteron.net.plan.addresses import version
 from deuteron.net.plan.draft import NO_DAD, Draft, Site, internal_port, is_dead
-from deuteron.net.plan.metadata import MARK, METADATA_CIDR, METADATA_IP, ROUTER_PORT, router_listener
+from deuteron.net.plan.metadata import (
+    MARK,
+    METADATA_CIDR,
+    METADATA_CIDR6,
+    METADATA_IP,
+    ROUTER_PORT,
+    is_asked_over_ipv6,
+    router_listener,
+    router_listener6,
+)
 from deuteron.net.plan.wiring import refuse_port, trust_port
 
 _PREFIX = "neutron-l3-agent-"
-_METADATA_CIDR6 = "fe80::a9fe:a9fe/128"
 _NO_SCOPE = "0x4000000/0xffff0000"
 _FROM_OUTSIDE = "0x2/0xffff"
 _SCOPE_MASKS = "--nfmask 0xffff0000 --ctmask 0xffff0000"
@@ -74,6 +82,7 @@ class _Router:
         draft.sysctl(self.namespace, _SYSCTLS)
         for interface in self.interfaces:
             self._add_port(draft, interface, names.qr_name(interface.port_id))
+        self._add_metadata6(draft)
         if self.gateway is not None and self.qg is not None:
             self._add_port(draft, self.gateway.port, self.qg)
             self._add_gateway(draft, self.qg)
@@ -109,6 +118,20 @@ class _Router:
             refuse_port(draft, port.ofport)
         else:
             trust_port(draft, port.ofport, network.local_vlan)
+
+    def _add_metadata6(self, draft: Draft) -> None:
+        """The metadata service's IPv6 address on one interface of each network, and listeners on all of them."""
+        served: set[str] = set()
+        # The one with IPv6 addresses first: it sends the router advertisements.
+        for interface in sorted(self.interfaces, key=lambda port: all(version(text) == 4 for text in port.addresses)):
+            network = self.site.intent.networks.get(interface.network_id)
+            if network is None or not is_asked_over_ipv6(network) or self.site.bound_ofport(interface.port_id) is None:
+                continue
+            name = names.qr_name(interface.port_id)
+            if network.id not in served:
+                draft.addresses.append(rows.Address(self.namespace, name, METADATA_CIDR6))
+                served.add(network.id)
+            draft.metadata.append(router_listener6(self.namespace, self.router.id, network.id, name))
 
     def _add_gateway(self, draft: Draft, qg: str) -> None:
         assert self.gateway is not None
@@ -286,7 +309,7 @@ class _Router:
                 "PREROUTING": [
                     f"-j {_PREFIX}scope",
                     f"-m connmark ! --mark 0x0/0xffff0000 -j CONNMARK --restore-mark {_SCOPE_MASKS}",
-                    f"-d {_METADATA_CIDR6} -i qr-+ -p tcp -m tcp --dport 80 -j MARK --set-xmark {MARK}",
+                    f"-d {METADATA_CIDR6} -i qr-+ -p tcp -m tcp --dport 80 -j MARK --set-xmark {MARK}",
                 ],
                 "scope": [],
             },
@@ -294,7 +317,8 @@ class _Router:
         )
         yield self._raw(6)
         yield self._filter(6, [])
-        yield self._table(6, "nat", {"PREROUTING": []}, ["PREROUTING"])
+        redirect = f"-d {METADATA_CIDR6} -i qr-+ -p tcp -m tcp --dport 80 -j REDIRECT --to-ports {ROUTER_PORT}"
+        yield self._table(6, "nat", {"PREROUTING": [redirect]}, ["PREROUTING"])
 
     def _table(
         self,
@@ -344,6 +368,7 @@ def _radvd_interface(interface: RouterPort) -> str:
         lines.append(f"   RDNSS {' '.join(servers)} {{}};")
     for subnet in subnets:
         lines += _radvd_prefix(subnet)
+    lines += [f"   route {METADATA_CIDR6} {{", "   };"]
     return "\n".join([*lines, "};", ""])
 
 
