@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,18 @@ class World:
                     continue
                 if any(str(self.state) in word for word in words):
                     found.setdefault(" ".join(words), int(entry.name))
+        return found
+
+    @property
+    def sandbox_pids(self) -> list[int]:
+        """Every process in the pid namespace of the hosts."""
+        theirs = Path(f"/proc/{self.pid_of('deuteron.agent')}/ns/pid").stat().st_ino
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal():
+                with suppress(OSError):
+                    if (entry / "ns" / "pid").stat().st_ino == theirs:
+                        found.append(int(entry.name))
         return found
 
     def pid_of(self, module: str) -> int:

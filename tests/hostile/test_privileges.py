@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shlex
 import socket
 import stat
 import time
@@ -86,6 +87,9 @@ def test_nobody_else_reads_anything_of_the_cloud(world: World) -> None:
             mode = path.lstat().st_mode
             if stat.S_ISLNK(mode):
                 continue
+            if path.name == "api.sock" and os.getuid() == 0 and path.lstat().st_gid == path.lstat().st_uid:
+                # For the agents, which are in the API's own group; nobody else is.
+                mode &= ~stat.S_IWGRP
             if mode & (stat.S_IWOTH | stat.S_IWGRP | stat.S_ISUID | stat.S_ISGID):
                 loose.append(f"{stat.filemode(mode)} {path}: others write")
             elif mode & stat.S_IROTH and secret.fullmatch(path.name):
@@ -285,6 +289,46 @@ def test_nothing_of_a_host_listens_outside_its_namespaces(world: World) -> None:
         assert not outside.exists() or f"{outside.stat().st_ino}:{outside.stat().st_dev}" != inside
     addresses = world.cloud.on("aio", "ss -Htlnu; ss -Htln").split()
     assert not [word for word in addresses if word.startswith(("0.0.0.0:", "*:", "[::]:")) and not word.endswith(":*")]
+
+
+def test_the_hosts_of_root_are_nobody_on_the_machine(world: World) -> None:
+    """Agents, switches and what they start: identities of the cloud's own, in a user namespace of its own."""
+    if os.getuid() != 0:
+        pytest.skip("started by an ordinary user the hosts have that user's identities")
+    record = json.loads((world.state / "cloud.json").read_text())
+    own = range(record["host_ids"], record["host_ids"] + 65536)
+    inner = {pid: f"/proc/{pid}" for pid in world.sandbox_pids}
+    assert len(inner) >= 5
+    for pid, process in inner.items():
+        status = status_of(pid)
+        identities = {int(word) for word in (status["Uid"] + "\t" + status["Gid"]).split()}
+        assert identities <= set(own), (Path(process, "cmdline").read_text(), identities)
+        assert os.stat(f"{process}/ns/user").st_ino != os.stat("/proc/self/ns/user").st_ino
+        assert Path(process, "uid_map").read_text().split() == ["0", str(own.start), "65536"]
+        # Of the machine's groups only the one that may speak with the API.
+        assert {int(word) for word in status["Groups"].split()} <= {record["api_uid"], *own}
+    named = {int(line.split(":")[2]) for line in Path("/etc/passwd").read_text().splitlines()}
+    assert not named & set(own)
+
+
+def test_root_of_a_host_opens_nothing_of_the_machines_root(world: World) -> None:
+    """With every capability that it has in its namespaces, by `deuteron exec`."""
+    if os.getuid() != 0:
+        pytest.skip("started by an ordinary user there is nothing of root's in reach")
+    assert world.cloud.on("aio", "id -u; cat /proc/self/status | grep CapEff").split()[0] == "0"
+    state = world.state
+    refused = [
+        "cat /etc/shadow", "touch /etc/deuteron-was-here", "touch /usr/lib/deuteron-was-here", "ls /root",
+        f"cat {state}/cloud.json", f"ls {state}/log", f"ls {state}/run", f"cat {state}/clouds.yaml",
+        f"ls {state}/api", f"cat {state}/api/cloud.db", f"cat {state}/api/api.json", f"ls {state}/api/fernet-keys",
+        f"touch {state}/hosts/other", f"mv {state}/hosts/aio {state}/hosts/b", f"rm -r {state}/hosts/outside",
+        "mknod /tmp/deuteron-device b 8 0", "echo 1 >/proc/sys/kernel/sysrq", "echo h >/proc/sysrq-trigger",
+        "chroot /proc/1/root true", "cat /proc/1/environ", "nsenter -t 1 -m true", "dmesg -C",
+        f"umount {state}", "umount /dev/net/tun",
+    ]  # fmt: skip
+    script = "\n".join(f"( {command} ) >/dev/null 2>&1 && echo {shlex.quote(command)}" for command in refused)
+    assert world.cloud.on("aio", f"{script}\ntrue").splitlines() == []
+    assert world.cloud.on("aio", f"ls {state}").split() == ["api", "hosts"]
 
 
 @pytest.fixture(scope="module")

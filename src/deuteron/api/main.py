@@ -130,10 +130,13 @@ async def _serve(settings: Settings, cloud: Cloud, app: App) -> None:
 
 
 def _unix_socket(path: Path) -> socket.socket:
-    """A listening socket that only this user and root may reach; one left by a crash is replaced."""
+    """A listening socket that only this user and its group may reach; one left by a crash is replaced.
+
+    In a cloud of root the group is the API's own, and the agents of its hosts are the members. Else the folder is shut.
+    """
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    previous = os.umask(0o177)
+    previous = os.umask(0o117)
     try:
         listener.bind(str(path))
     finally:

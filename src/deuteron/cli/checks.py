@@ -20,10 +20,16 @@ import msgspec
 from deuteron.sandbox import namespaces as ns
 from deuteron.sandbox.cloud import free_port, lower
 from deuteron.sandbox.errors import NamespaceError, StateError
+from deuteron.sandbox.identities import free_range
 from deuteron.sandbox.processes import OVS_SCHEMA, SYSTEM_PATH
 
 MEMORY_MIB = 1024
 DISK_MIB = 2048
+MODULES = (
+    "tun", "bridge", "br_netfilter", "veth", "ip_tables", "iptable_filter", "iptable_mangle", "iptable_nat",
+    "iptable_raw", "ip6_tables", "ip6table_filter", "ip6table_mangle", "ip6table_raw", "arp_tables", "ebtables",
+    "ip_set", "ip_set_hash_net", "nf_conntrack_netlink", "nf_tables", "nft_compat", "nft_chain_nat",
+)  # fmt: skip
 _TUNGETFEATURES = 0x800454CF  # include/uapi/linux/if_tun.h
 
 
@@ -74,12 +80,13 @@ def what_prevents_a_sandbox() -> list[Check]:
 
 
 def load_modules() -> None:
-    """As root, load the kernel modules that hosts use and that nothing loads by itself. Others must ask root."""
-    if os.getuid() != 0:
-        return
-    for module, sign in (("tun", "/dev/net/tun"), ("br_netfilter", "/proc/sys/net/bridge")):
-        if not os.path.exists(sign) and find_program("modprobe"):
-            subprocess.run(["modprobe", module], capture_output=True, check=False, env={"PATH": SYSTEM_PATH})
+    """As root, load the kernel modules that hosts use: root of the sandbox may not. Others must ask root.
+
+    Those that this kernel has built in, or does not have, are passed over.
+    """
+    if os.getuid() == 0 and os.path.exists("/proc/modules") and find_program("modprobe"):
+        command = ["modprobe", "--all", "--quiet", *MODULES]
+        subprocess.run(command, capture_output=True, check=False, env={"PATH": SYSTEM_PATH})
 
 
 def sandbox_checks() -> Iterator[Check]:
@@ -104,7 +111,11 @@ def all_checks(folder: Path) -> Iterator[Check]:
 
 def _identity_checks() -> Iterator[Check]:
     if os.getuid() == 0:
-        yield Check("identity", True, True, "root: a plain set of namespaces, no user namespace")
+        has_range = free_range() is not None
+        words = "root, and 65536 identities of their own for the hosts of a cloud"
+        if not has_range:
+            words = "this container has no 65536 identities to spare: hosts of a cloud are root's processes"
+        yield Check("identity", has_range, False, words, "run deuteron on the machine, or as an ordinary user")
         return
     for program in ("newuidmap", "newgidmap"):
         path = find_program(program)
@@ -121,7 +132,7 @@ def _namespaces() -> Check:
     """Whether the kernel lets us make what the sandbox is made of; tried in a child."""
     problem = _try_in_child(_make_namespaces)
     if problem is None:
-        return Check("namespaces", True, True, "user, mount, network, pid" if os.getuid() else "mount, network, pid")
+        return Check("namespaces", True, True, "user, mount, network, pid")
     return refused_namespaces(problem, os.getuid() == 0, _setting)
 
 
@@ -133,7 +144,7 @@ def refused_namespaces(problem: str, is_root: bool, setting: Callable[[str], str
     """
     words = f"the kernel refuses namespaces ({problem})"
     advice = "in a container: run it with --privileged, or as an ordinary user with user namespaces"
-    if setting("user/max_user_namespaces") == "0" and not is_root:
+    if setting("user/max_user_namespaces") == "0":
         words, advice = "user namespaces are forbidden here", "sudo sysctl -w user.max_user_namespaces=65536"
     elif setting("kernel/unprivileged_userns_clone") == "0" and not is_root:
         words = "user namespaces are forbidden to ordinary users"
@@ -158,7 +169,7 @@ def advice_for(missing: Sequence[Check]) -> str:
 
 
 def _make_namespaces() -> None:
-    if os.getuid():
+    if os.getuid() or free_range() is not None:
         ns.unshare(ns.CLONE_NEWUSER)
     ns.unshare(ns.CLONE_NEWNS | ns.CLONE_NEWNET | ns.CLONE_NEWPID | ns.CLONE_NEWUTS | ns.CLONE_NEWIPC)
     ns.make_mounts_private()

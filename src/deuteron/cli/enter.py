@@ -96,6 +96,9 @@ def _join(files: dict[str, int]) -> None:
         if kind == "user" and os.fstat(files[kind]).st_ino == os.stat("/proc/self/ns/user").st_ino:
             continue  # the kernel refuses to enter the own user namespace again
         ns.setns(files[kind], _FLAGS[kind])
+        if kind == "user" and os.getuid() != 0:
+            os.setgroups([])
+            ns.become_root_inside()
     for fd in files.values():
         os.close(fd)
     try:

@@ -37,6 +37,7 @@ from deuteron.sandbox.cloud import (
     locked,
     new_cloud,
     read_cloud,
+    with_identities,
     with_tokens,
     write_private,
     write_settings,
@@ -206,8 +207,8 @@ def _start(
     if old is None:
         cloud = new_cloud(name or state.folder.name, settled, firewall or "openvswitch", claim.port)
     else:
-        cloud = msgspec.structs.replace(
-            old, name=name or old.name, dataplane=settled, firewall=firewall or old.firewall
+        cloud = with_identities(
+            msgspec.structs.replace(old, name=name or old.name, dataplane=settled, firewall=firewall or old.firewall)
         )
     if settled == "ovs" and cloud.firewall == "iptables_hybrid":
         _refuse_open_bridges()

@@ -5,8 +5,8 @@
     clouds.yaml     for clients                                         0600
     lock            held while `up` or `down` works
     api/            owned by the API's identity: cloud.db, keys, images, api.sock, api.json
-    hosts/<host>/   agent.json, ovs/, dhcp/, instances/, images/, libvirt/, run/
-    log/            one file for each process
+    hosts/<host>/   owned by root of the hosts: agent.json, ovs/, dhcp/, instances/, images/, libvirt/, run/
+    log/            one file for each process, written by the supervisor
     run/            supervisor.sock, supervisor.lock; nothing in it outlives a boot
 
 Invariant: `cloud.json` is written whole or not at all (write, fsync, rename), and before anything that
@@ -31,6 +31,7 @@ import msgspec
 from deuteron.model.intent import FirewallDriver, HostSettings
 
 from .errors import StateError
+from .identities import acting_as, free_range, give_hosts
 from .topology import PROVIDER_PHYSNET, TRUNK_PHYSNET, Topology
 
 FORMAT = 1
@@ -54,6 +55,8 @@ class Cloud(msgspec.Struct, frozen=True):
     """The secret of each host's agent."""
     api_uid: int | None = None
     """The identity of the API when the cloud runs as root; None: the user's own."""
+    host_ids: int | None = None
+    """The first of 65536 identities of the hosts when the cloud runs as root; None: the user's own, or root's."""
     created_at: str = ""
     format: int = FORMAT
 
@@ -196,8 +199,16 @@ def new_cloud(name: str, dataplane: Dataplane, firewall: FirewallDriver, port: i
         demo_password=secrets.token_urlsafe(15),
         tokens={},
         api_uid=free_uid() if os.getuid() == 0 else None,
+        host_ids=free_range() if os.getuid() == 0 else None,
         created_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
+
+
+def with_identities(cloud: Cloud) -> Cloud:
+    """`cloud` with identities for its hosts, when it is root's and from before hosts had any."""
+    if os.getuid() != 0 or cloud.host_ids is not None:
+        return cloud
+    return msgspec.structs.replace(cloud, host_ids=free_range())
 
 
 def with_tokens(cloud: Cloud, topology: Topology) -> Cloud:
@@ -208,10 +219,15 @@ def with_tokens(cloud: Cloud, topology: Topology) -> Cloud:
 
 def write_settings(state: State, cloud: Cloud, topology: Topology, virt_type: Literal["kvm", "qemu"]) -> None:
     """Write what the API and the agents are told at their start, `cloud.json` first."""
-    for folder in (state.folder, state.api, state.logs, state.run):
+    for folder in (state.folder, state.logs, state.run):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
     write_private(state.record, _pretty(cloud))
+    state.api.mkdir(mode=0o700, exist_ok=True)
+    if cloud.api_uid is not None:
+        _give_to(state.api, cloud.api_uid)
+        # Agents pass it to the socket, as members of the API's group.
+        state.api.chmod(0o710)
     api_settings = {
         "state_dir": str(state.api),
         "host": "127.0.0.1",
@@ -244,9 +260,9 @@ def write_settings(state: State, cloud: Cloud, topology: Topology, virt_type: Li
         "dataplane": cloud.dataplane,
         "firewall_driver": cloud.firewall,
     }
-    write_private(state.api_settings, _pretty(api_settings))
-    if cloud.api_uid is not None:
-        _give_to(state.api, cloud.api_uid)
+    _write_as(cloud.api_uid, state.api, {state.api_settings.name: _pretty(api_settings)})
+    if cloud.host_ids is not None:
+        give_hosts(state.folder / "hosts", [host.name for host in topology.hosts], cloud.host_ids)
     tunnel_length = topology.networks.tunnel.rpartition("/")[2]
     for host in topology.agents:
         settings = HostSettings(
@@ -263,9 +279,25 @@ def write_settings(state: State, cloud: Cloud, topology: Topology, virt_type: Li
             roles=host.roles,
             virt_type=virt_type,
         )
-        for name in ("dhcp", "instances", "images", "run", "ovs"):
-            (state.host(host.name) / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_private(state.agent_settings(host.name), _pretty(settings))
+        folder = state.host(host.name)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folders = ("dhcp", "instances", "images", "run", "ovs")
+        _write_as(cloud.host_ids, folder, {state.agent_settings(host.name).name: _pretty(settings)}, folders)
+
+
+def _write_as(uid: int | None, folder: Path, files: Mapping[str, bytes], folders: tuple[str, ...] = ()) -> None:
+    """Write files and make folders in `folder`, as the identity that owns it."""
+
+    def write(place: Path) -> None:
+        for name in folders:
+            (place / name).mkdir(mode=0o700, exist_ok=True)
+        for name, content in files.items():
+            write_private(place / name, content)
+
+    if uid is None:
+        write(folder)
+    else:
+        acting_as(uid, folder, lambda: write(Path(".")))
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -421,8 +453,6 @@ def free_uid() -> int:
 def _give_to(folder: Path, uid: int) -> None:
     """Make `folder` and all in it belong to `uid`. Links are not followed."""
     if folder.stat().st_uid == uid:
-        # Only what root writes on each start can have changed hands.
-        os.chown(folder / "api.json", uid, uid, follow_symlinks=False)
         return
     for base, folders, files in os.walk(folder):
         for name in (*folders, *files):

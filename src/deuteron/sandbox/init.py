@@ -79,6 +79,9 @@ def run_init(
             traceback.print_exc()
             _send(link, Message(failed=f"cannot make the sandbox: {error}", hint=getattr(error, "hint", None)))
             return
+        if cloud.host_ids is not None:
+            # It has in memory what the supervisor had: passwords that no host should find.
+            ns.be_readable(False)
         for name, files in namespaces.items():
             socket.send_fds(link, [msgspec.json.encode(Message(host=name))], list(files))
         family = Family(lambda name: _open_log(link, name))

@@ -37,6 +37,7 @@ MS_PRIVATE = 0x40000
 MS_SLAVE = 0x80000
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAPBSET_DROP = 24
@@ -176,6 +177,29 @@ def user_id_maps() -> IdMaps:
             )
         rows.append(ranges)
     return IdMaps(identity_map(uid, rows[0]), identity_map(gid, rows[1]))
+
+
+def range_maps(first: int, length: int) -> IdMaps:
+    """`length` ids from `first` on are those from 0 on inside, users and groups alike."""
+    rows = [IdRange(0, first, length)]
+    return IdMaps(rows, rows)
+
+
+def write_id_maps_as_root(pid: int, maps: IdMaps) -> None:
+    """Give the user namespace of process `pid` its identities; root needs no program for it. Raises: OSError."""
+    for name, rows in (("uid_map", maps.uids), ("gid_map", maps.gids)):
+        Path(f"/proc/{pid}/{name}").write_text("".join(f"{a} {b} {c}\n" for a, b, c in rows))
+
+
+def become_root_inside() -> None:
+    """Be root of the user namespace just entered, for a process that was root outside, and is nobody inside."""
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+
+
+def be_readable(readable: bool) -> None:
+    """Whether others of our identity may look into this process (`/proc/PID`, ptrace). An exec makes it so again."""
+    _prctl(_PR_SET_DUMPABLE, int(readable))
 
 
 def write_id_maps(pid: int, maps: IdMaps) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import functools
 import os
 import select
 import signal
@@ -31,9 +32,10 @@ import deuteron
 from . import namespaces as ns
 from .children import ChildStatus, Family
 from .cloud import Cloud, Failure, State, open_state, read_cloud, write_private
-from .confine import confine
+from .confine import confine, open_devices, open_ways
 from .control import NAMESPACE_KINDS, Ask, Phase, Reply
 from .errors import NamespaceError, SandboxError, SupervisorError
+from .identities import RANGE_LENGTH
 from .init import SANDBOX_FLAGS, STAGE_S, Message, reap, run_init, wake_on_signals
 from .logs import Logs
 from .processes import api_process, host_processes, simulated_agent
@@ -128,7 +130,7 @@ class Supervisor:
         if self._cloud.dataplane == "none":
             for host in self._topology.agents:
                 agent = simulated_agent(host, self._state, sys.executable, self._source)
-                self._family.add(agent, lambda: ns.die_with_parent(signal.SIGTERM, self._pid))
+                self._family.add(agent, functools.partial(self._enter_simulated, host.name))
         while not stopping.is_set:
             self._family.changed = False
             wait_s = self._family.tick()
@@ -156,14 +158,28 @@ class Supervisor:
     def _enter_api(self) -> None:
         """In the API's process, before exec."""
         if self._cloud.api_uid is not None:
-            readable = [self._source, Path(sys.prefix), Path(sys.base_prefix)]
-            # The system's own folders are open to everybody.
-            readable = [path for path in readable if str(path) not in ("/", "/usr", "/usr/local")]
-            confine(self._cloud.api_uid, self._state.api, readable, self._pid)
+            confine(self._cloud.api_uid, [self._state.api, *self._programs()], self._pid)
         else:
             os.umask(0o077)
             ns.forbid_new_privileges()
             ns.die_with_parent(signal.SIGKILL, self._pid)
+
+    def _enter_simulated(self, host: str) -> None:
+        """In the process of a host's agent without a data plane, before exec."""
+        if self._cloud.host_ids is None:
+            ns.die_with_parent(signal.SIGTERM, self._pid)
+            return
+        paths = [self._state.host(host), self._state.api, *self._programs()]
+        confine(self._cloud.host_ids, paths, self._pid, self._api_groups())
+
+    def _programs(self) -> list[Path]:
+        """Where our own programs are; the system's folders are open to everybody."""
+        folders = (self._source, Path(sys.prefix), Path(sys.base_prefix))
+        return [path for path in folders if str(path) not in ("/", "/usr", "/usr/local")]
+
+    def _api_groups(self) -> tuple[int, ...]:
+        """The group that may connect to the API's socket."""
+        return (self._cloud.api_uid,) if self._cloud.api_uid is not None else ()
 
     # --- the sandbox ---------------------------------------------------------------------------------------------
 
@@ -175,12 +191,29 @@ class Supervisor:
         if now < self._retry_at:
             return self._retry_at - now
         self._phase = "starting"
+        first = self._cloud.host_ids
+        maps = ns.range_maps(first, RANGE_LENGTH) if first is not None else None
+        if os.getuid() != 0:
+            maps = ns.user_id_maps()
         self._sandbox = start_sandbox(
             lambda link: run_init(
                 self._cloud, self._topology, self._state, self._kvm, sys.executable, self._source, link
-            )
+            ),
+            maps,
+            self._prepare_sandbox if first is not None else lambda: None,
         )
         return None
+
+    def _prepare_sandbox(self) -> None:
+        """In a child, as root of the machine: what root of the sandbox could not do, or is not to do.
+
+        The sandbox sees the hosts' folders and the API's in the state folder, and has the devices that guests need.
+        """
+        ns.unshare(ns.CLONE_NEWNS)
+        ns.make_mounts_private()
+        open_devices(("net/tun", "kvm"), self._state.run)
+        open_ways([self._state.folder / "hosts", self._state.api, *self._programs()])
+        os.setgroups(self._api_groups())
 
     def _hear_sandbox(self, sandbox: _Sandbox) -> None:
         try:
@@ -377,15 +410,17 @@ class _Sandbox:
         self.hosts.clear()
 
 
-def start_sandbox(init: Callable[[socket.socket], None]) -> _Sandbox:
+def start_sandbox(
+    init: Callable[[socket.socket], None], maps: ns.IdMaps | None, prepare: Callable[[], None]
+) -> _Sandbox:
     """Make the namespaces and run `init` as process 1 in them; the caller must be a child subreaper.
 
-    A process in between makes the namespaces (a pid namespace begins with the maker's first child) and ends.
+    A process in between runs `prepare`, makes the namespaces (a pid namespace begins with the maker's first child) and
+    ends. With `maps` there is a user namespace with these identities.
 
     Raises: NamespaceError if the kernel or newuidmap refuses.
     """
-    needs_user = os.getuid() != 0
-    maps = ns.user_id_maps() if needs_user else None
+    is_root = os.getuid() == 0
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     go_read, go_write = os.pipe()
     said_read, said_write = os.pipe()
@@ -395,11 +430,16 @@ def start_sandbox(init: Callable[[socket.socket], None]) -> _Sandbox:
             ours.close()
             os.close(go_write)
             os.close(said_read)
-            if needs_user:
+            prepare()
+            if maps is not None:
                 ns.unshare(ns.CLONE_NEWUSER)
                 os.write(said_write, b"user\n")
                 if not os.read(go_read, 1):
                     os._exit(1)
+                if is_root:
+                    ns.become_root_inside()
+                    # Until the hosts are made, whose first processes init looks at; see run_init.
+                    ns.be_readable(True)
             ns.unshare(SANDBOX_FLAGS)
             pid = os.fork()
             if pid == 0:
@@ -418,8 +458,8 @@ def start_sandbox(init: Callable[[socket.socket], None]) -> _Sandbox:
         line = said.readline()
         if maps is not None and line == "user\n":
             try:
-                ns.write_id_maps(between, maps)
-            except NamespaceError:
+                (ns.write_id_maps_as_root if is_root else ns.write_id_maps)(between, maps)
+            except (NamespaceError, OSError):
                 os.kill(between, signal.SIGKILL)
                 os.waitpid(between, 0)
                 raise
