@@ -31,14 +31,13 @@ def test_everything_is_active_when_nothing_is_pending() -> None:
     assert {FIRST, SECOND} <= wired_ports(INTENT, PLAN, _outcome())
 
 
-def test_ports_of_a_router_that_is_down_are_down_as_nothing_of_them_is_there() -> None:
-    """Neutron's L3 agent is not told of such a router, so that its ports are unbound or their devices gone."""
+def test_ports_of_a_router_that_is_down_are_plugged_in() -> None:
+    """Clients wait for ACTIVE before they take an interface away, also from a router that is down."""
     down = msgspec.structs.replace(INTENT.routers[intents.ROUTER], admin_state_up=False)
     intent = msgspec.structs.replace(INTENT, routers={down.id: down})
     reports = port_reports(intent, plan(intent, SETTINGS), _outcome())
-    assert {id for id, report in reports.items() if report.status == "DOWN"} == {
-        intents.ROUTER_PORT, intents.GATEWAY_PORT,
-    }  # fmt: skip
+    assert {report.status for report in reports.values()} == {"ACTIVE"}
+    assert {intents.ROUTER_PORT, intents.GATEWAY_PORT} <= set(reports)
 
 
 def test_of_a_network_that_is_down_only_the_dhcp_port_is() -> None:

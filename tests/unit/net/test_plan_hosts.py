@@ -356,10 +356,17 @@ class TestRouter:
         gateway = RouterGateway(router_port(self.qg, self.outside, "172.24.4.10/24"), ("192.0.2.1",))
         assert Route(self.namespace, "192.0.2.1/32", None, "qg-bbbbbbbb-bb") in self.router(gateway=gateway).routes
 
-    def test_a_router_that_is_down_is_absent(self) -> None:
-        plan_ = self.router(admin_state_up=False)
-        assert not plan_.namespaces
-        assert not [row for row in plan_.ovs_ports if row.type == "internal"]
+    def test_a_router_that_is_down_is_plugged_in_and_carries_nothing(self) -> None:
+        up, down = self.router(), self.router(admin_state_up=False)
+        mine = [row for row in down.ovs_ports if row.namespace == self.namespace]
+        assert mine == [row for row in up.ovs_ports if row.namespace == self.namespace] != []
+        here = (*down.addresses, *down.routes, *down.iptables, *down.radvds, *down.metadata)
+        assert not [row for row in here if row.namespace == self.namespace]
+        settings = {row.name: row.value for row in down.sysctls if row.namespace == self.namespace}
+        assert settings["net.ipv4.ip_forward"] == settings["net.ipv6.conf.all.forwarding"] == "0"
+        for plugged in mine:
+            flows = [row for row in down.flows if f"in_port={plugged.ofport_request}" in row.match.split(",")]
+            assert [(row.table, row.actions) for row in flows] == [(0, "drop")], flows
 
     def test_it_forwards(self) -> None:
         settings = {row.name: row.value for row in self.router().sysctls if row.namespace == self.namespace}

@@ -47,19 +47,31 @@ _SYSCTLS = (
     *NO_DAD,
 )
 
+_SYSCTLS_DOWN = (
+    ("net.ipv4.ip_forward", "0"),
+    ("net.ipv6.conf.all.forwarding", "0"),
+    ("net.ipv6.conf.default.accept_ra", "0"),
+    *NO_DAD,
+)
+
 _Rules = dict[str, list[str]]
 _Table = Literal["filter", "nat", "mangle", "raw"]
 
 
 def plan_routers(site: Site, draft: Draft) -> None:
-    """Adds every router that is up; one that is down has no namespace and no ports.
+    """Adds every router. One that is down is a namespace whose ports are plugged in and carry nothing.
 
-    Source: openstack/neutron, neutron/db/l3_db.py, `_get_sync_routers`: agents are told of routers that are up.
+    So its ports are ACTIVE, as they are with OVN: clients wait for that before they take an interface away again,
+    whatever the router's state (tempest/api/network/base.py, `remove_router_interface`). Neutron's L3 agent has nothing
+    of such a router, and its ports stay DOWN.
     """
     for router_id in sorted(site.intent.routers):
         router = site.intent.routers[router_id]
+        plan = _Router(site, router)
         if router.admin_state_up:
-            _Router(site, router).add(draft)
+            plan.add(draft)
+        else:
+            plan.add_down(draft)
 
 
 class _Router:
@@ -102,22 +114,34 @@ class _Router:
                 )
             )
 
+    def add_down(self, draft: Draft) -> None:
+        """No address, no route, no service, and no packet in or out."""
+        draft.namespaces.append(rows.Namespace(self.namespace))
+        draft.links.append(rows.Link(namespace=self.namespace, name="lo", kind="existing"))
+        draft.sysctl(self.namespace, _SYSCTLS_DOWN)
+        for router_port, name in self._ports():
+            self._add_device(draft, router_port, name, carries=False)
+
     def _gateway_addresses(self) -> tuple[str, ...]:
         return () if self.gateway is None else self.gateway.port.addresses
 
     def _add_port(self, draft: Draft, router_port: RouterPort, name: str) -> None:
+        if self._add_device(draft, router_port, name):
+            for address in router_port.addresses:
+                draft.addresses.append(rows.Address(self.namespace, name, address))
+
+    def _add_device(self, draft: Draft, router_port: RouterPort, name: str, *, carries: bool = True) -> bool:
         """A port that is not bound here yet, or whose network was not sent, gets no device; the rest works."""
         port = self.site.intent.ports.get(router_port.port_id)
         network = self.site.intent.networks.get(router_port.network_id)
         if port is None or port.ofport is None or network is None:
-            return
+            return False
         internal_port(draft, port, network, name, self.namespace, router_port.mtu_bytes, port.ofport)
-        for address in router_port.addresses:
-            draft.addresses.append(rows.Address(self.namespace, name, address))
-        if is_dead(port):
+        if is_dead(port) or not carries:
             refuse_port(draft, port.ofport)
         else:
             trust_port(draft, port.ofport, network.local_vlan)
+        return True
 
     def _add_metadata6(self, draft: Draft) -> None:
         """The metadata service's IPv6 address on one interface of each network, and listeners on all of them."""
