@@ -198,9 +198,19 @@ def test_what_an_older_database_shares_says_so_after_the_migration(tmp_path: Pat
             " ('2', 'a', 'security_group', 'g', '*', 'access_as_shared'),"
             " ('3', 'a', 'security_group', 'h', 'b', 'access_as_shared')"
         )
+        for id, group, cidr, signature in (
+            ("1", "g", "0.0.0.0/0", "ingress|IPv4|6|1|2|0.0.0.0/0|"), ("2", "h", "::/0", "ingress|IPv6||||::/0|"),
+            ("3", "h", None, "ingress|IPv6|||||"), ("4", "g", "10.0.0.0/8", "ingress|IPv4||||10.0.0.0/8|"),
+        ):  # fmt: skip
+            rule = "INSERT INTO network_security_group_rules (id, security_group_id, remote_ip_prefix, signature)"
+            old.execute(f"{rule} VALUES (?, ?, ?, ?)", (id, group, cidr, signature))
     old.close()
     Database(tmp_path / "cloud.db").close()
     with sqlite3.connect(tmp_path / "cloud.db") as new:
+        rules = new.execute("SELECT signature FROM network_security_group_rules ORDER BY id").fetchall()
+        assert [signature for (signature,) in rules] == [
+            "ingress|IPv4|6|1|2||", "ingress|IPv6||||::/0|", "ingress|IPv6|||||", "ingress|IPv4||||10.0.0.0/8|",
+        ]  # fmt: skip
         made = "SELECT object_type, object_id, project_id, target_tenant FROM network_rbac_policies"
         assert new.execute(f"{made} WHERE length(id) = 36 ORDER BY object_id").fetchall() == [
             ("subnetpool", "p", "a", "*"),

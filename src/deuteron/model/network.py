@@ -582,7 +582,7 @@ SECURITY_GROUP_RULE = Resource(
     attributes=(
         ID,
         PROJECT_ID,
-        Attribute("security_group_id", Uuid(), "Its group.", default=REQUIRED, create=True),
+        Attribute("security_group_id", Text(36), "Its group.", default=REQUIRED, create=True),
         Attribute("ethertype", GivenText(), "IPv4 or IPv6.", default="IPv4", create=True),
         Attribute("direction", OneOf(("ingress", "egress")), "ingress or egress.", default=REQUIRED, create=True),
         Attribute("protocol", GivenText(), "Name or number; null is any.", create=True),
@@ -591,7 +591,7 @@ SECURITY_GROUP_RULE = Resource(
         Attribute("remote_ip_prefix", GivenText(), "Addresses on the other side.", create=True),
         Attribute("remote_address_group_id", Uuid(nullable=True), "An address group on the other side.", create=True),
         Attribute("normalized_cidr", Cidr(nullable=True), "remote_ip_prefix without host bits."),
-        Attribute("remote_group_id", Uuid(nullable=True), "A security group on the other side.", create=True),
+        Attribute("remote_group_id", GivenText(), "A security group on the other side.", create=True),
         Attribute("belongs_to_default_sg", Boolean(), "Whether its group is the project's default."),
         Attribute("description", Text(255), "Words for people.", default="", create=True),
         *STANDARD,

@@ -294,6 +294,44 @@ def test_security_groups_by_the_old_proxy(tmp_path: Path) -> None:
             }
             shown = await w.demo.post(f"{C}/os-security-group-rules", {"security_group_rule": rule})
             assert shown["security_group_rule"]["ip_range"] == {"cidr": "0.0.0.0/0"}
+            assert shown["security_group_rule"]["ip_protocol"] == "tcp"
+            group = {"parent_group_id": made["id"], "group_id": made["id"]}
+            for body, status in (
+                (rule, 400),
+                ({**rule, "ip_protocol": "TCP", "from_port": "22"}, 400),
+                ({**rule, "ip_protocol": "sctp"}, 400),
+                ({**rule, "from_port": 0}, 400),
+                ({**rule, "from_port": 23}, 400),
+                ({**rule, "cidr": "10.0.0.0"}, 400),
+                ({**rule, "cidr": "10.0.0.0/0"}, 400),
+                ({"parent_group_id": made["id"], "cidr": "10.0.0.0/8"}, 400),
+                ({**group, "group_id": "0" * 8 + "-0000-0000-0000-" + "0" * 12}, 404),
+                ({**rule, "ip_protocol": "ICMP", "from_port": -1, "to_port": -1}, 200),
+                ({**rule, "ip_protocol": "Udp", "from_port": 1, "to_port": 65535, "cidr": "10.0.0.0%2F8"}, 200),
+                ({**group, "ip_protocol": "icmp"}, 200),
+                (group, 200),
+                (group, 400),
+            ):
+                answer = await w.demo.request("POST", f"{C}/os-security-group-rules", {"security_group_rule": body})
+                assert answer.status == status, (body, answer.body)
+            rules = (await w.demo.get(f"{at}/{made['id']}"))["security_group"]["rules"]
+            shown = [tuple(str(item[name]) for name in ("ip_protocol", "from_port", "to_port")) for item in rules]
+            assert sorted(shown) == [
+                ("None", "None", "None"), ("icmp", "-1", "-1"), ("icmp", "-1", "-1"), ("tcp", "22", "22"),
+                ("udp", "1", "65535"),
+            ]  # fmt: skip
+            for words, status in (
+                ({"name": " web ", "description": ""}, 200),
+                ({"name": "", "description": "two\nlines"}, 200),
+                ({"name": "x"}, 400),
+                ({"name": "x", "description": None}, 400),
+                ({"name": "Default", "description": ""}, 403),
+            ):
+                answer = await w.demo.request("POST", at, {"security_group": words})
+                assert answer.status == status, (words, answer.body)
+                if status == 200:
+                    assert answer.json["security_group"]["name"] == words["name"]
+                    assert (await w.demo.request("DELETE", f"{at}/{answer.json['security_group']['id']}")).status == 202
             assert {group["name"] for group in (await w.demo.get(at))["security_groups"]} == {"default", "web"}
             assert (await w.demo.request("DELETE", f"{at}/{made['id']}")).status == 202
             assert (await w.demo.request("GET", f"{at}/{made['id']}")).status == 404

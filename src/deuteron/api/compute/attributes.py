@@ -204,12 +204,10 @@ def group_view(tx: Tx, group: Values) -> dict[str, Any]:
 def rule_view(rule: Values, groups: dict[str, Values]) -> dict[str, Any]:
     """A rule in the shape that Nova had before Neutron. Source: nova/network/security_group_api.py."""
     protocol, low, high = rule["protocol"], rule["port_range_min"], rule["port_range_max"]
-    if protocol is not None and protocol.upper() in ("ICMP", "TCP", "UDP"):
-        protocol = protocol.upper()
-        if low is None and high is None:
-            low, high = (-1, -1) if protocol == "ICMP" else (1, 65535)
+    if protocol is not None and low is None and high is None:
+        low, high = (1, 65535) if protocol in ("tcp", "udp") else (-1, -1)
     remote = groups.get(rule["remote_group_id"] or "")
-    any_range = {} if remote is not None else {"cidr": rule["normalized_cidr"] or "0.0.0.0/0"}
+    any_range = {} if remote is not None else {"cidr": rule["remote_ip_prefix"] or "0.0.0.0/0"}
     return {
         "id": rule["id"],
         "parent_group_id": rule["security_group_id"],

@@ -8,7 +8,9 @@ Source: nova/api/openstack/compute/{images,security_groups}.py; nova/network/sec
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any
+from urllib.parse import unquote
 
 from sqlalchemy import or_
 
@@ -22,7 +24,7 @@ from deuteron.api.compute.versions import only_until
 from deuteron.api.network import security_groups as network_groups
 from deuteron.api.network import sight
 from deuteron.model.codecs import is_uuid
-from deuteron.model.errors import ApiError, BadRequest, NotFound
+from deuteron.model.errors import ApiError, BadRequest, Conflict, Forbidden, NotFound
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.image_tables import images
@@ -31,6 +33,8 @@ from deuteron.store.query import Values
 
 _LAST = 35
 """The last microversion with proxies."""
+_RANGES = {"tcp": (1, 65535), "udp": (1, 65535), "icmp": (-1, 255)}
+"""The protocols that Nova's rules know, with their least and greatest port, or type and code."""
 
 
 def list_images(call: Call, tx: Tx) -> Reply:
@@ -74,22 +78,21 @@ def show_group(call: Call, tx: Tx) -> Reply:
 def create_group(call: Call, tx: Tx) -> Reply:
     only_until(call, _LAST)
     access.require(call, "os-security-groups:create")
-    body = wrapped(call, "security_group").only((), ("name", "description"))
-    values = {
-        "name": body.name(),
-        "description": body.text("description") or "",
-        "project_id": call.caller.project_id,
-        "stateful": True,
-    }
-    row = network_groups.create_group(tx, call.cloud, call.caller, values)
+    values = {**_words(call), "project_id": call.caller.project_id, "stateful": True}
+    try:
+        row = network_groups.create_group(tx, call.cloud, call.caller, values)
+    except Conflict as error:
+        raise _limit_exceeded(error) from None
     return Reply(200, {"security_group": group_view(tx, row)})
 
 
 def update_group(call: Call, tx: Tx) -> Reply:
     row = _group(call, tx, "os-security-groups:update")
-    body = wrapped(call, "security_group").only((), ("name", "description"))
-    values = {"name": body.name(), "description": body.text("description") or ""}
-    changed = network_groups.update_group(tx, call.cloud, call.caller, row, values)
+    try:
+        changed = network_groups.update_group(tx, call.cloud, call.caller, row, _words(call))
+    except Conflict as error:
+        # Nova did not expect Neutron's 409 here and answered 500.
+        raise BadRequest(error.message, type=error.type) from None
     return Reply(200, {"security_group": group_view(tx, changed)})
 
 
@@ -109,24 +112,26 @@ def create_rule(call: Call, tx: Tx) -> Reply:
     body.only(("from_port", "to_port", "ip_protocol", "cidr", "group_id"), ("parent_group_id",))
     parent = _by_id(call, tx, str(body.raw["parent_group_id"]))
     access.require(call, "os-security-groups:rule:create", project_id=parent["project_id"])
+    group_id = body.uuid("group_id", nullable=True)
+    remote = None if group_id is None else _by_id(call, tx, group_id)
+    cidr = None if remote is not None else _cidr(body.text("cidr"))
     values: Values = {
         "security_group_id": parent["id"],
         "project_id": parent["project_id"],
         "direction": "ingress",
-        "ethertype": "IPv6" if ":" in str(body.raw.get("cidr") or "") else "IPv4",
-        "protocol": (body.text("ip_protocol") or "").lower() or None,
-        "port_range_min": _port(body, "from_port"),
-        "port_range_max": _port(body, "to_port"),
-        "remote_ip_prefix": body.text("cidr"),
-        "remote_group_id": body.text("group_id"),
+        "ethertype": "IPv6" if cidr is not None and ":" in cidr else "IPv4",
+        **_service(body, is_open=remote is not None),
+        "remote_ip_prefix": cidr,
+        "remote_group_id": group_id,
         "description": "",
     }
-    if values["remote_ip_prefix"] is None and values["remote_group_id"] is None:
-        values["remote_ip_prefix"] = "0.0.0.0/0"
-    rule = network_groups.create_rule(tx, call.cloud, call.caller, values)
-    remote = query.row_by_id(tx, security_groups, rule["remote_group_id"] or "")
-    names = {} if remote is None else {remote["id"]: remote}
-    return Reply(200, {"security_group_rule": rule_view(rule, names)})
+    try:
+        rule = network_groups.create_rule(tx, call.cloud, call.caller, values)
+    except Conflict as error:
+        if error.type != "SecurityGroupRuleExists":
+            raise _limit_exceeded(error) from None
+        raise BadRequest(f"This rule already exists in group {parent['id']}", type="Invalid") from None
+    return Reply(200, {"security_group_rule": rule_view(rule, {} if remote is None else {remote["id"]: remote})})
 
 
 def remove_rule(call: Call, tx: Tx) -> Reply:
@@ -155,13 +160,72 @@ def _by_id(call: Call, tx: Tx, group_id: str) -> Values:
     return row
 
 
-def _port(body: Body, name: str) -> int | None:
-    if body.raw.get(name) is None:
-        return None
-    value = body.integer(name)
-    if not -1 <= value <= 65535:
-        raise invalid(name, value, f"{value} is not a port")
-    return None if value == -1 else value
+def _words(call: Call) -> Values:
+    """Name and description of a group: any text, blanks too, as Neutron takes them. Raises: BadRequest."""
+    body = wrapped(call, "security_group").only((), ("name", "description"))
+    words = {name: body.text(name) for name in ("name", "description")}
+    for name, value in words.items():
+        if value is None:
+            raise invalid(name, value, "None is not of type 'string'")
+    return words
+
+
+def _cidr(text: str | None) -> str:
+    """The addresses that a rule names, every IPv4 address unless told. Raises: BadRequest."""
+    if not text:
+        return "0.0.0.0/0"
+    cidr = unquote(text)
+    try:
+        network = ipaddress.ip_network(cidr, strict=False)
+    except ValueError:
+        network = None
+    if network is None or "/" not in cidr:
+        raise BadRequest(f"{cidr} is not a valid IP network.", type="InvalidCidr")
+    if network.prefixlen == 0 and cidr.partition("/")[0] not in ("0.0.0.0", "::"):
+        raise BadRequest(f"Bad prefix for network in cidr {cidr}", type="HTTPBadRequest")
+    return cidr
+
+
+def _service(body: Body, *, is_open: bool) -> Values:
+    """Protocol and ports of a rule as the network service takes them; -1 is any type of ICMP.
+
+    Without all three an open rule, which names a group, lets everything in; any other is refused.
+
+    Raises: BadRequest.
+    Source: nova/network/security_group_api.py `_new_ingress_rule`.
+    """
+    protocol = (body.text("ip_protocol") or "").lower()
+    low, high = (None if body.raw.get(name) is None else body.integer(name) for name in ("from_port", "to_port"))
+    if is_open and low is None and high is None and protocol in _RANGES:
+        low, high = (-1, -1) if protocol == "icmp" else _RANGES[protocol]
+    if not protocol or low is None or high is None:
+        if not is_open:
+            raise BadRequest("Not enough parameters to build a valid rule.", type="HTTPBadRequest")
+        return {"protocol": None, "port_range_min": None, "port_range_max": None}
+    if protocol not in _RANGES:
+        raise BadRequest(f"Invalid IP protocol {protocol}.", type="InvalidIpProtocol")
+    least, most = _RANGES[protocol]
+    if not (least <= low <= most and least <= high <= most):
+        reason = (
+            "For ICMP, the type:code must be valid"
+            if protocol == "icmp"
+            else f"Valid {protocol.upper()} ports should be between {least}-{most}"
+        )
+        raise BadRequest(f"Invalid port range {low}:{high}. {reason}", type="InvalidPortRange")
+    if low > high and protocol != "icmp":
+        raise BadRequest(
+            f"Invalid port range {low}:{high}. Former value cannot be greater than the later", type="InvalidPortRange"
+        )
+    return {
+        "protocol": protocol,
+        "port_range_min": None if low == -1 else low,
+        "port_range_max": None if high == -1 else high,
+    }
+
+
+def _limit_exceeded(error: ApiError) -> Forbidden:
+    """Nova took every conflict that Neutron answers for a full quota."""
+    return Forbidden(error.message, type="SecurityGroupLimitExceeded")
 
 
 def _images(call: Call, tx: Tx, *, detail: bool) -> Reply:

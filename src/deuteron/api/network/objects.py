@@ -30,6 +30,7 @@ _CONTROLS = frozenset({"fields", "sort_key", "sort_dir", "limit", "marker", "pag
 _TAG_FILTERS = frozenset({"tags", "tags-any", "not-tags", "not-tags-any"})
 _ON_A_NETWORK = frozenset({"subnet", "port"})
 """Kinds whose rules ask for the owner of their network."""
+_WITH_DEFAULT_GROUP = frozenset({"security_group", "security_group_rule"})
 _SHORT_ROWS = 1000
 """A list of a table with at most so many rows is short: some 7 us a row."""
 _POLICY_COLUMNS = ("project_id", "shared", "router:external")
@@ -106,11 +107,12 @@ class Objects:
 
     def list_all(self, call: Call, tx: Tx) -> Reply:
         """GET of all that match: filters, fields, sorting, pages."""
-        self._before_reading(call, tx)
         caller, kind, policy = call.caller, self.kind, call.cloud.policy
         asked: dict[str, list[str]] = {}
         for name, value in call.query:
             asked.setdefault(name, []).append(value)
+        owners = asked.get("project_id") or asked.get("tenant_id")
+        self._before_reading(call, tx, owners[0] if owners else None)
         conditions = self._conditions(policy, caller, asked)
         order = self._order(policy, caller, asked)
         page = self._page(tx, caller, asked, order)
@@ -160,15 +162,19 @@ class Objects:
 
     # --- reading --------------------------------------------------------------------------------------------------
 
-    def _before_reading(self, call: Call, tx: Tx) -> None:
-        """A project sees its default security group from the first look on."""
-        project_id = call.caller.project_id
-        if self.kind.name != "security_group" or project_id is None:
+    def _before_reading(self, call: Call, tx: Tx, project_id: str | None = None) -> None:
+        """A project sees its default security group from the first look on, and an administrator who asks for it."""
+        if self.kind.name not in _WITH_DEFAULT_GROUP:
             return
-        if not tx.writable and not security_groups.has_default_group(tx, project_id):
-            call.cloud.database.write(lambda write: security_groups.default_group(write, project_id))
-            tx.connection.exec_driver_sql("ROLLBACK")
-            tx.connection.exec_driver_sql("BEGIN")
+        caller = call.caller
+        if not project_id or not (caller.is_admin or project_id == caller.project_id):
+            project_id = caller.project_id
+        if project_id is None or tx.writable or security_groups.has_default_group(tx, project_id):
+            return
+        wanted = project_id
+        call.cloud.database.write(lambda write: security_groups.default_group(write, wanted))
+        tx.connection.exec_driver_sql("ROLLBACK")
+        tx.connection.exec_driver_sql("BEGIN")
 
     def _shown(
         self, call: Call, tx: Tx, row: Values, names: frozenset[str] | None = None, *, created: bool = False

@@ -30,6 +30,7 @@ from deuteron.store.network_tables import (
     rbac_policies,
     routers,
     security_group_ports,
+    security_group_rules,
     subnetpools,
     subnets,
 )
@@ -44,11 +45,12 @@ _USERS: dict[str, Callable[[str], Any]] = {
         select(ports.c.project_id)
         .join(security_group_ports, security_group_ports.c.port_id == ports.c.id)
         .where(security_group_ports.c.security_group_id == id)
+        .union_all(select(security_group_rules.c.project_id).where(security_group_rules.c.remote_group_id == id))
     ),
     "subnetpool": lambda id: select(subnets.c.project_id).where(subnets.c.subnetpool_id == id),
     "address_scope": lambda id: select(subnetpools.c.project_id).where(subnetpools.c.address_scope_id == id),
 }
-"""For each kind that can be shared, the projects that use an object of it."""
+"""For each kind that can be shared, the projects that use an object of it; a group also by rules that name it."""
 
 ACTIONS = {kind: (SHARED, EXTERNAL) if kind == "network" else (SHARED,) for kind in _USERS}
 
@@ -228,10 +230,11 @@ def _needs(tx: Tx, users: Any, target: str, others: Collection[str]) -> bool:
     """Whether one of the projects that `users` selects loses access with `target` and keeps none through `others`."""
     if EVERYBODY in others:
         return False
-    column = users.selected_columns[0]
+    using = users.subquery()
+    column = using.c.project_id
     # A project without a name is the cloud's own: floating IPs and gateways.
     lost = column.not_in([*others, ""]) if target == EVERYBODY else column == target
-    return tx.first(users.where(lost).limit(1)) is not None
+    return tx.first(select(column).where(lost).limit(1)) is not None
 
 
 def _in_use(object_id: str, details: str) -> Exception:

@@ -62,6 +62,11 @@ PROTOCOLS: dict[str, int] = {
 }
 _WITH_PORTS = frozenset({6, 17, 33, 132, 136})
 _ICMP = frozenset({1, 58})
+_ICMP6_NAMES = {"icmp": "ipv6-icmp", "icmpv6": "ipv6-icmp", "1": "58"}
+"""What ICMP is called in an IPv6 rule, and what Neutron makes of it."""
+_ONLY_IPV6 = frozenset({41, 43, 44, 58, 59, 60})
+_ALL_PORTS = (1, 65535)
+_EVERYWHERE = (None, "0.0.0.0/0", "::/0")
 
 _DEFAULT_GROUP = Prepared(
     select(default_groups.c.security_group_id).where(default_groups.c.project_id == bindparam("project"))
@@ -97,16 +102,24 @@ def has_default_group(tx: Tx, project_id: str) -> bool:
 
 
 def require(tx: Tx, caller: Caller | None, groups: Sequence[str], project_id: str) -> None:
-    """Raises: NotFound for a group that is not there, or that neither the caller nor the project may use."""
+    """Raises: NotFound for a group that neither the caller nor the project may use; Conflict for some with states and
+    some without, which one port cannot have.
+    """
     if not groups:
         return
-    columns = ("id", "project_id", "shared")
+    columns = ("id", "project_id", "shared", "stateful")
     statement = select(*(security_groups.c[name] for name in columns)).where(security_groups.c.id.in_(groups))
     found: dict[str, Values] = {row[0]: dict(zip(columns, row, strict=True)) for row in tx.all(statement)}
     for group_id in groups:
         row = found.get(group_id)
         if row is None or not (row["project_id"] == project_id or sight.may_use(tx, caller, row)):
             raise faults.not_found("security_group", group_id)
+    if len({row["stateful"] for row in found.values()}) > 1:
+        raise faults.conflict(
+            "SecurityGroupConflict",
+            "Error Cannot apply both stateful and stateless security groups on the same port at the same time while "
+            "attempting the operation.",
+        )
 
 
 def create_group(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Values:
@@ -163,7 +176,7 @@ def create_rule(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Values:
     remote = decoded.get("remote_group_id")
     if remote is not None:
         other = group if remote == group["id"] else find(tx, "security_group", remote)
-        if other is None or not (caller.is_admin or other["project_id"] == caller.project_id):
+        if other is None or not sight.may_use(tx, caller, other):
             raise faults.not_found("security_group", remote)
     quotas.check(tx, "security_group_rule", values["project_id"])
     rule = _add_rule(tx, group, decoded)
@@ -228,7 +241,8 @@ def _add_rule(tx: Tx, group: Values, values: Values) -> Values:
             number,
             row["port_range_min"],
             row["port_range_max"],
-            row["normalized_cidr"],
+            # As in Neutron: a rule for every address is one without a prefix, and host bits make another rule.
+            None if row["remote_ip_prefix"] in _EVERYWHERE else row["remote_ip_prefix"],
             row["remote_group_id"],
         )
     )
@@ -257,12 +271,17 @@ def _decoded_rule(values: Values) -> Values:
     protocol = values.get("protocol")
     if protocol is not None:
         protocol = str(protocol).lower()
-        if protocol in ("any", "-1"):
+        if protocol == "any":
             protocol = None
+        elif ethertype == "IPv6":
+            protocol = _ICMP6_NAMES.get(protocol, protocol)
     result["protocol"] = protocol
     number = _number(protocol, ethertype)
-    _check_ports(number, protocol, values.get("port_range_min"), values.get("port_range_max"))
-    if ethertype == "IPv4" and number == 58:
+    if (values.get("port_range_min"), values.get("port_range_max")) == _ALL_PORTS:
+        result["port_range_min"] = result["port_range_max"] = None
+    _check_ports(number, protocol, result.get("port_range_min"), result.get("port_range_max"))
+    result.update(_prefix(values.get("remote_ip_prefix"), ethertype))
+    if ethertype == "IPv4" and number in _ONLY_IPV6:
         raise faults.refused(
             "SecurityGroupEthertypeConflictWithProtocol",
             f"Invalid ethertype {ethertype} for protocol {protocol}.",
@@ -278,21 +297,24 @@ def _decoded_rule(values: Values) -> Values:
         raise faults.missing(
             "AddressGroupNotFound", f"Address group {values['remote_address_group_id']} could not be found."
         )
-    prefix = values.get("remote_ip_prefix")
-    if prefix is not None:
-        try:
-            network = ipaddress.ip_network(prefix, strict=False)
-        except ValueError:
-            raise faults.refused(
-                "HTTPBadRequest", f"Invalid input for remote_ip_prefix. Reason: '{prefix}' is not a valid CIDR."
-            ) from None
-        if network.version != int(ethertype[-1]):
-            raise faults.refused(
-                "SecurityGroupRuleParameterConflict", f"Conflicting value ethertype {ethertype} for CIDR {prefix}"
-            )
-        result["normalized_cidr"] = str(network)
-        result["remote_ip_prefix"] = prefix if "/" in prefix else str(network)
     return result
+
+
+def _prefix(text: str | None, ethertype: str) -> Values:
+    """The addresses on the other side, as given with a mask, and without host bits. Raises: BadRequest."""
+    if not text:
+        return {"remote_ip_prefix": None}
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise faults.refused(
+            "HTTPBadRequest", f"Invalid input for remote_ip_prefix. Reason: '{text}' is not a valid CIDR."
+        ) from None
+    if network.version != int(ethertype[-1]):
+        raise faults.refused(
+            "SecurityGroupRuleParameterConflict", f"Conflicting value ethertype {ethertype} for CIDR {text}"
+        )
+    return {"remote_ip_prefix": text if "/" in text else str(network), "normalized_cidr": str(network)}
 
 
 def _number(protocol: str | None, ethertype: str) -> int | None:
@@ -316,6 +338,9 @@ def _number(protocol: str | None, ethertype: str) -> int | None:
 def _check_ports(number: int | None, protocol: str | None, low: int | None, high: int | None) -> None:
     if low is None and high is None:
         return
+    for value in (low, high):
+        if value is not None and not 0 <= value <= 65535:
+            raise faults.refused("SecurityGroupInvalidPortValue", f"Invalid value for port {value}")
     if number in _ICMP:
         for name, field, value in (("type", "port_range_min", low), ("code", "port_range_max", high)):
             if value is not None and not 0 <= value <= 255:
@@ -339,9 +364,8 @@ def _check_ports(number: int | None, protocol: str | None, low: int | None, high
             f"Invalid protocol {protocol} for port range, only supported for "
             "['tcp', 'udp', 'udplite', 'sctp', 'dccp'].",
         )
-    for value in (low, high):
-        if value is not None and not 0 <= value <= 65535:
-            raise faults.refused("SecurityGroupInvalidPortValue", f"Invalid value for port {value}")
+    if 0 in (low, high):
+        raise faults.refused("SecurityGroupInvalidPortValue", "Invalid value for port 0")
     if low is None or high is None or low > high:
         raise faults.refused(
             "SecurityGroupInvalidPortRange", "For TCP/UDP protocols, port_range_min must be <= port_range_max"
