@@ -53,7 +53,7 @@ class Settings(msgspec.Struct, frozen=True):
     """Physical network to first and last VLAN that projects get."""
     flat_networks: tuple[str, ...] = ("public",)
     vni_range: tuple[int, int] = (1, 65535)
-    tenant_network_types: tuple[str, ...] = ("vlan", "vxlan")
+    tenant_network_types: tuple[str, ...] = ("vxlan", "vlan")
     external: External | None = External()
     global_physnet_mtu: int = 1500
     path_mtu: int = 1500

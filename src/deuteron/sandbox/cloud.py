@@ -249,7 +249,7 @@ def write_settings(state: State, cloud: Cloud, topology: Topology, virt_type: Li
         "vlan_ranges": {TRUNK_PHYSNET: [1000, 2999]},
         "vni_ranges": [1, 1000],
         "physical_networks": [TRUNK_PHYSNET, PROVIDER_PHYSNET],
-        "tenant_network_types": ["vlan", "vxlan"],
+        "tenant_network_types": ["vxlan", "vlan"],
         "external": {
             "physical_network": PROVIDER_PHYSNET,
             "cidr": topology.external.cidr,

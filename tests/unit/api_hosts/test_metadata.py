@@ -53,7 +53,7 @@ def test_a_guest_finds_its_key_names_and_addresses(tmp_path: Path) -> None:
             assert (document["uuid"], document["hostname"]) == (server, "web.openstacklocal")
             assert document["public_keys"] == {"mine": public_key()} and document["meta"] == {"role": "web"}
             found = json.loads(await text("openstack/latest/network_data.json"))
-            assert (found["networks"][0]["type"], found["links"][0]["mtu"]) == ("ipv4_dhcp", 1500)
+            assert (found["networks"][0]["type"], found["links"][0]["mtu"]) == ("ipv4_dhcp", 1450)
             assert await text("openstack/latest/user_data") == "#!/bin/sh\n"
             assert await text("openstack/latest/vendor_data.json") == "{}"
             theirs = {

@@ -27,16 +27,16 @@ def segment(network: Any) -> tuple[Any, Any, Any]:
 
 
 def test_segments_come_from_the_pools_in_order_and_return(tmp_path: Path) -> None:
-    with cloud_in(tmp_path, vlan_ranges={"physnet1": (1000, 1001)}) as client:
+    with cloud_in(tmp_path, vlan_ranges={"physnet1": (1000, 1000)}, vni_range=(1, 2)) as client:
         made = [client.network("admin") for _ in range(3)]
         assert [segment(network) for network in made] == [
-            ("vlan", "physnet1", 1000),
-            ("vlan", "physnet1", 1001),
             ("vxlan", None, 1),
+            ("vxlan", None, 2),
+            ("vlan", "physnet1", 1000),
         ]
-        assert [network["mtu"] for network in made] == [1500, 1500, 1450]
+        assert [network["mtu"] for network in made] == [1450, 1450, 1500]
         client.delete(f"/v2.0/networks/{made[0]['id']}")
-        assert segment(client.network("admin")) == ("vlan", "physnet1", 1000)
+        assert segment(client.network("admin")) == ("vxlan", None, 1)
         full = {"network": {"provider:network_type": "vlan"}}
         refused = client.call("POST", "/v2.0/networks", full)
         assert (refused.status, refused.error["type"]) == (409, "NoNetworkAvailable")
@@ -311,7 +311,7 @@ def test_operators_may_override_rules(tmp_path: Path) -> None:
     with cloud_in(tmp_path) as client:
         network = client.network(shared=True)
         assert network["shared"] is True
-        assert network["provider:network_type"] == "vlan"
+        assert network["provider:network_type"] == "vxlan"
         assert "provider:segmentation_id" not in network
 
 

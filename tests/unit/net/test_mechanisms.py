@@ -84,9 +84,9 @@ def test_provider_attributes_are_judged_in_neutrons_words(segment: Segment, comp
 
 def test_a_network_without_provider_attributes_takes_the_first_type_with_room() -> None:
     assert list(TYPES.tenant_candidates()) == [
-        Pool("vlan", "physnet1", 1000, 1002),
         Pool("vxlan", None, 1, 2),
         Pool("vxlan", None, 7, 7),
+        Pool("vlan", "physnet1", 1000, 1002),
     ]
 
 

@@ -11,7 +11,7 @@ What a caller uses::
         flat_networks=None,                      # None: every mapped physical network
         vlan_ranges={"physnet1": ((1000, 2999),)},   # a network with () takes only given tags
         tunnel_ranges={"vxlan": ((1, 1000),)},
-        tenant_network_types=("vlan", "vxlan"),
+        tenant_network_types=("vxlan", "vlan"),
         enabled=("flat", "local", "vlan", "vxlan")))
 
     types.complaint(segment) -> str | None       # text for 400 InvalidInput, in Neutron's words

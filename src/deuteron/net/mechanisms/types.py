@@ -88,7 +88,7 @@ class TypeSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     flat_networks: tuple[str, ...] | None = None
     vlan_ranges: dict[str, Ranges] = {}
     tunnel_ranges: dict[str, Ranges] = {}
-    tenant_network_types: tuple[str, ...] = ("vlan", "vxlan")
+    tenant_network_types: tuple[str, ...] = ("vxlan", "vlan")
     enabled: tuple[str, ...] = ("flat", "local", "vlan", "vxlan", "gre", "geneve")
 
 
