@@ -8,59 +8,175 @@ from deuteron.api.call import Call, Reply
 from deuteron.api.network import faults
 from deuteron.store.database import Tx
 
-_UPDATED: Final = "2026-01-01T00:00:00-00:00"
-
-EXTENSIONS: Final[dict[str, tuple[str, str]]] = {
-    "agent": ("agent", "The hosts of the cloud as agents."),
-    "allowed-address-pairs": ("Allowed Address Pairs", "Further addresses a port may send from."),
-    "availability_zone": ("Availability Zone", "Zones where networks and routers are served."),
-    "binding": ("Port Binding", "Where and how a port is plugged."),
-    "default-subnetpools": ("Default Subnetpools", "Subnets from the default pool of prefixes."),
-    "empty-string-filtering": ("Empty String Filtering Extension", "Filters for empty values."),
-    "ext-gw-mode": ("Neutron L3 Configurable external gateway mode", "SNAT of a router can be turned off."),
-    "external-net": ("Neutron external network", "Networks that lead outside."),
-    "extra_dhcp_opt": ("Neutron Extra DHCP options", "DHCP options of single ports."),
-    "extraroute": ("Neutron Extra Route", "Further routes of a router."),
-    "extraroute-atomic": ("Atomically add/remove extra routes", "Routes added and taken away one by one."),
-    "filter-validation": ("Filter parameters validation", "An unknown filter is refused."),
-    "fip-port-details": ("Floating IP Port Details Extension", "A floating IP shows the port inside."),
-    "net-mtu": ("Network MTU", "The MTU of a network."),
-    "net-mtu-writable": ("Network MTU (writable)", "The MTU of a network can be set."),
-    "network-ip-availability": ("Network IP Availability", "How full a network is."),
-    "network-ip-availability-details": ("Network IP Availability details", "How full its pools are."),
-    "network_availability_zone": ("Network Availability Zone", "Zones of a network."),
-    "pagination": ("Pagination support", "Lists in pages."),
-    "port-mac-override": ("Port MAC address override", "A port's MAC address can be set while it is unbound."),
-    "port-security": ("Port Security", "Filters of a port can be turned off."),
-    "port-security-groups-filtering": ("Port filtering on security groups", "Ports of a security group."),
-    "project-id": ("project_id field enabled", "Owners are named project_id."),
-    "provider": ("Provider Network", "What carries a network."),
-    "quota-check-limit": ("Quota engine limit check", "A limit below what is used is refused."),
-    "quota_details": ("Quota details management support", "What of a quota is used."),
-    "quotas": ("Quota management support", "Limits of a project."),
-    "rbac-address-scope": ("Add address_scope type to RBAC", "Address scopes shared with single projects."),
-    "rbac-policies": ("RBAC Policies", "Networks shared with single projects."),
-    "rbac-security-groups": ("Add security_group type to network RBAC", "Groups shared with single projects."),
-    "rbac-subnetpool": ("Add subnetpool type to RBAC", "Subnet pools shared with single projects."),
-    "revision-if-match": ("If-Match constraints based on revision_number", "Writes that expect a revision."),
-    "router": ("Neutron L3 Router", "Routers between networks and to the outside, floating IPs."),
-    "router_availability_zone": ("Router Availability Zone", "Zones of a router."),
-    "security-group": ("security-group", "Rules for what may reach and leave ports."),
-    "security-groups-normalized-cidr": ("Normalized CIDR field for security group rules", "Prefixes as they apply."),
-    "security-groups-rules-belongs-to-default-sg": ("Rules of the default group", "Whether a rule is in it."),
-    "service-type": ("Neutron Service Type Management", "Who provides routers."),
-    "sorting": ("Sorting support", "Lists in any order."),
-    "standard-attr-description": ("standard-attr-description", "Descriptions."),
-    "standard-attr-revisions": ("Resource revision numbers", "Revisions."),
-    "standard-attr-tag": ("Tag support for resources with standard attribute", "Tags."),
-    "standard-attr-timestamp": ("Resource timestamps", "Times of creation and change."),
-    "stateful-security-group": ("Stateful security group", "Groups that do not track connections."),
-    "subnet-external-network": ("Subnet belongs to an external network", "Whether a subnet is outside."),
-    "subnet-service-types": ("Subnet service types", "Subnets kept for some device owners."),
-    "subnet_allocation": ("Subnet Allocation", "Subnets from pools of prefixes."),
-    "tag-creation": ("Tags creation", "Several tags added at once."),
+EXTENSIONS: Final[dict[str, tuple[str, str, str]]] = {
+    "aap-reject-multicast": (
+        "Allowed address pairs reject multicast extension",
+        "A multicast address is no allowed address pair.",
+        "2026-04-01T00:00:00-00:00",
+    ),
+    "agent": ("agent", "The hosts of the cloud as agents.", "2013-02-03T10:00:00-00:00"),
+    "allowed-address-pairs": (
+        "Allowed Address Pairs",
+        "Further addresses a port may send from.",
+        "2013-07-23T10:00:00-00:00",
+    ),
+    "availability_zone": (
+        "Availability Zone",
+        "Zones where networks and routers are served.",
+        "2015-01-01T10:00:00-00:00",
+    ),
+    "binding": ("Port Binding", "Where and how a port is plugged.", "2014-02-03T10:00:00-00:00"),
+    "default-subnetpools": (
+        "Default Subnetpools",
+        "Subnets from the default pool of prefixes.",
+        "2016-02-18T18:00:00-00:00",
+    ),
+    "empty-string-filtering": (
+        "Empty String Filtering Extension",
+        "Filters for empty values.",
+        "2018-05-01T10:00:00-00:00",
+    ),
+    "ext-gw-mode": (
+        "Neutron L3 Configurable external gateway mode",
+        "SNAT of a router can be turned off.",
+        "2013-03-28T10:00:00-00:00",
+    ),
+    "external-net": ("Neutron external network", "Networks that lead outside.", "2013-01-14T10:00:00-00:00"),
+    "extra_dhcp_opt": ("Neutron Extra DHCP options", "DHCP options of single ports.", "2013-03-17T12:00:00-00:00"),
+    "extraroute": ("Neutron Extra Route", "Further routes of a router.", "2013-02-01T10:00:00-00:00"),
+    "extraroute-atomic": (
+        "Atomically add/remove extra routes",
+        "Routes added and taken away one by one.",
+        "2019-07-10T00:00:00+00:00",
+    ),
+    "filter-validation": ("Filter parameters validation", "An unknown filter is refused.", "2018-07-04T10:00:00-00:00"),
+    "fip-port-details": (
+        "Floating IP Port Details Extension",
+        "A floating IP shows the port inside.",
+        "2018-04-09T10:00:00-00:00",
+    ),
+    "ip-substring-filtering": (
+        "IP address substring filtering",
+        "Ports by a part of their address.",
+        "2017-11-28T09:00:00-00:00",
+    ),
+    "l3-port-ip-change-not-allowed": (
+        "Prevent L3 router ports IP address change extension",
+        "The IPv4 addresses of a router interface stay.",
+        "2018-10-09T10:00:00-00:00",
+    ),
+    "net-mtu": ("Network MTU", "The MTU of a network.", "2015-03-25T10:00:00-00:00"),
+    "net-mtu-writable": ("Network MTU (writable)", "The MTU of a network can be set.", "2017-07-12T00:00:00-00:00"),
+    "network-ip-availability": ("Network IP Availability", "How full a network is.", "2015-09-24T00:00:00-00:00"),
+    "network-ip-availability-details": (
+        "Network IP Availability Details Extension",
+        "How full its pools are.",
+        "2025-10-31T00:00:00-00:00",
+    ),
+    "network_availability_zone": ("Network Availability Zone", "Zones of a network.", "2015-01-01T10:00:00-00:00"),
+    "pagination": ("Pagination support", "Lists in pages.", "2016-06-12T00:00:00-00:00"),
+    "port-mac-address-regenerate": (
+        "Neutron Port MAC address regenerate",
+        "A null makes a port a new MAC address.",
+        "2018-05-03T10:00:00-00:00",
+    ),
+    "port-mac-override": (
+        "Neutron Port MAC address override",
+        "A port's MAC address can be set while it is unbound.",
+        "2022-03-18T10:00:00-00:00",
+    ),
+    "port-security": ("Port Security", "Filters of a port can be turned off.", "2012-07-23T10:00:00-00:00"),
+    "port-security-groups-filtering": (
+        "Port filtering on security groups",
+        "Ports of a security group.",
+        "2018-01-09T09:00:00-00:00",
+    ),
+    "project-id": ("project_id field enabled", "Owners are named project_id.", "2016-09-09T09:09:09-09:09"),
+    "provider": ("Provider Network", "What carries a network.", "2012-09-07T10:00:00-00:00"),
+    "quota-check-limit": (
+        "Quota engine limit check",
+        "A limit below what is used is refused.",
+        "2021-09-08T16:00:00-00:00",
+    ),
+    "quota_details": ("Quota details management support", "What of a quota is used.", "2017-02-10T10:00:00-00:00"),
+    "quotas": ("Quota management support", "Limits of a project.", "2012-07-29T10:00:00-00:00"),
+    "rbac-address-scope": (
+        "Add address_scope type to RBAC",
+        "Address scopes shared with single projects.",
+        "2020-02-12T00:00:00-00:00",
+    ),
+    "rbac-policies": ("RBAC Policies", "Networks shared with single projects.", "2015-06-17T12:15:12-00:00"),
+    "rbac-security-groups": (
+        "Add security_group type to network RBAC",
+        "Groups shared with single projects.",
+        "2019-02-14T00:00:00-00:00",
+    ),
+    "rbac-subnetpool": (
+        "Add subnetpool type to RBAC",
+        "Subnet pools shared with single projects.",
+        "2020-02-05T00:00:00-00:00",
+    ),
+    "revision-if-match": (
+        "If-Match constraints based on revision_number",
+        "Writes that expect a revision.",
+        "2016-12-11T00:00:00-00:00",
+    ),
+    "router": (
+        "Neutron L3 Router",
+        "Routers between networks and to the outside, floating IPs.",
+        "2012-07-20T10:00:00-00:00",
+    ),
+    "router_availability_zone": ("Router Availability Zone", "Zones of a router.", "2015-01-01T10:00:00-00:00"),
+    "security-group": ("security-group", "Rules for what may reach and leave ports.", "2012-10-05T10:00:00-00:00"),
+    "security-groups-normalized-cidr": (
+        "Normalized CIDR field for security group rules",
+        "Prefixes as they apply.",
+        "2020-07-28T10:00:00-00:00",
+    ),
+    "security-groups-rules-belongs-to-default-sg": (
+        "Security group rule belongs to the project's default security group",
+        "Whether a rule is in it.",
+        "2023-05-23T10:00:00-00:00",
+    ),
+    "security-groups-shared-filtering": (
+        "Security group filtering on the shared field",
+        "Groups that another project shares.",
+        "2021-10-05T09:00:00-00:00",
+    ),
+    "service-type": ("Neutron Service Type Management", "Who provides routers.", "2013-01-20T00:00:00-00:00"),
+    "sorting": ("Sorting support", "Lists in any order.", "2016-06-12T00:00:00-00:00"),
+    "standard-attr-description": ("standard-attr-description", "Descriptions.", "2016-02-10T10:00:00-00:00"),
+    "standard-attr-revisions": ("Resource revision numbers", "Revisions.", "2016-04-11T10:00:00-00:00"),
+    "standard-attr-tag": (
+        "Tag support for resources with standard attribute: "
+        "floatingip, network, port, router, security_group, subnet, subnetpool",
+        "Tags.",
+        "2017-01-01T00:00:00-00:00",
+    ),
+    "standard-attr-timestamp": ("Resource timestamps", "Times of creation and change.", "2016-09-12T10:00:00-00:00"),
+    "stateful-security-group": (
+        "Stateful security group",
+        "Groups that do not track connections.",
+        "2019-11-26T09:00:00-00:00",
+    ),
+    "subnet-external-network": (
+        "Subnet belongs to an external network",
+        "Whether a subnet is outside.",
+        "2024-02-05T18:00:00-00:00",
+    ),
+    "subnet-service-types": (
+        "Subnet service types",
+        "Subnets kept for some device owners.",
+        "2016-03-15T18:00:00-00:00",
+    ),
+    "subnet_allocation": ("Subnet Allocation", "Subnets from pools of prefixes.", "2015-03-30T10:00:00-00:00"),
+    "tag-creation": ("Tag creation extension", "Several tags added at once.", "2024-23-07T10:00:00-00:00"),
 }
-"""Alias, name, what it is. An alias comes here when what it stands for works, and not before."""
+"""Alias; name, what it is here, when Neutron last changed it. An alias comes here when what it stands for works, not
+before.
+
+Source: neutron-lib, neutron_lib/api/definitions/*.py (`ALIAS`, `NAME`, `UPDATED_TIMESTAMP`).
+"""
 
 
 def list_extensions(call: Call, tx: Tx) -> Reply:
@@ -77,5 +193,5 @@ def show_extension(call: Call, tx: Tx) -> Reply:
 
 
 def _extension(alias: str) -> dict[str, object]:
-    name, description = EXTENSIONS[alias]
-    return {"name": name, "alias": alias, "description": description, "updated": _UPDATED, "links": []}
+    name, description, updated = EXTENSIONS[alias]
+    return {"name": name, "alias": alias, "description": description, "updated": updated, "links": []}

@@ -1,0 +1,299 @@
+"""The list of extensions promises what is there, and what is there is promised.
+
+Each alias is one of Neutron's; with it come the attributes, routes and behaviours that its definition in neutron-lib
+has. What belongs to no extension is Neutron's core, or stands in `UNLISTED` with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from deuteron.api.network.extensions import EXTENSIONS
+from deuteron.api.network.service import NetworkService
+from deuteron.model.network import RESOURCES
+from tests.unit.api_network.harness import DEMO, HOST, Client
+
+CORE = {
+    "network": "id name project_id tenant_id admin_state_up status subnets shared",
+    "subnet": "id name project_id tenant_id network_id ip_version enable_dhcp ipv6_ra_mode ipv6_address_mode "
+    "gateway_ip cidr allocation_pools host_routes dns_nameservers",
+    "port": "id name network_id project_id tenant_id mac_address admin_state_up status device_id device_owner "
+    "fixed_ips",
+    "subnetpool": "id name project_id tenant_id prefixes default_prefixlen min_prefixlen max_prefixlen default_quota "
+    "ip_version shared",
+}
+ROUTER = "id name project_id tenant_id admin_state_up status external_gateway_info"
+FLOATING = (
+    "id tenant_id project_id floating_ip_address floating_network_id router_id port_id fixed_ip_address "
+    "status subnet_id"
+)
+GROUP = "id name tenant_id project_id description security_group_rules"
+RULE = (
+    "id project_id tenant_id security_group_id ethertype direction protocol port_range_min port_range_max "
+    "remote_ip_prefix remote_group_id"
+)
+STANDARD = ("network", "subnet", "port", "router", "floatingip", "subnetpool", "security_group", "security_group_rule")
+
+ATTRIBUTES: dict[str, dict[str, str]] = {
+    "allowed-address-pairs": {"port": "allowed_address_pairs"},
+    "availability_zone": {},
+    "binding": {
+        "port": "binding:vnic_type binding:host_id binding:profile binding:vif_type binding:vif_details",
+    },
+    "default-subnetpools": {"subnetpool": "is_default", "subnet": "use_default_subnetpool"},
+    "external-net": {"network": "router:external"},
+    "extra_dhcp_opt": {"port": "extra_dhcp_opts"},
+    "extraroute": {"router": "routes"},
+    "fip-port-details": {"floatingip": "port_details"},
+    "net-mtu": {"network": "mtu"},
+    "network_availability_zone": {"network": "availability_zone_hints availability_zones"},
+    "port-security": {"network": "port_security_enabled", "port": "port_security_enabled"},
+    "provider": {"network": "provider:network_type provider:physical_network provider:segmentation_id"},
+    "rbac-policies": {"rbac_policy": "id project_id tenant_id object_type object_id target_tenant action"},
+    "router": {"router": ROUTER, "floatingip": FLOATING},
+    "router_availability_zone": {"router": "availability_zone_hints availability_zones"},
+    "security-group": {"security_group": GROUP, "security_group_rule": RULE, "port": "security_groups"},
+    "security-groups-normalized-cidr": {"security_group_rule": "normalized_cidr"},
+    "security-groups-rules-belongs-to-default-sg": {"security_group_rule": "belongs_to_default_sg"},
+    "security-groups-shared-filtering": {"security_group": "shared"},
+    "standard-attr-description": dict.fromkeys(STANDARD, "description"),
+    "standard-attr-revisions": dict.fromkeys(STANDARD, "revision_number"),
+    "standard-attr-tag": dict.fromkeys(STANDARD, "tags"),
+    "standard-attr-timestamp": dict.fromkeys(STANDARD, "created_at updated_at"),
+    "stateful-security-group": {"security_group": "stateful"},
+    "subnet-external-network": {"subnet": "router:external"},
+    "subnet-service-types": {"subnet": "service_types"},
+    "subnet_allocation": {"subnet": "subnetpool_id prefixlen"},
+}
+
+CRUD = ("GET /{}", "POST /{}", "GET /{}/{{id}}", "PUT /{}/{{id}}", "DELETE /{}/{{id}}")
+TAGS = ("GET /{}/{{id}}/tags", "PUT /{}/{{id}}/tags", "DELETE /{}/{{id}}/tags")
+TAG = ("GET /{}/{{id}}/tags/{{tag}}", "PUT /{}/{{id}}/tags/{{tag}}", "DELETE /{}/{{id}}/tags/{{tag}}")
+TAGGED_PATHS = (
+    *("networks", "subnets", "ports", "routers", "floatingips", "subnetpools"),
+    *("security-groups", "security-group-rules"),
+)
+
+
+def crud(*collections: str) -> set[str]:
+    return {each.format(name) for name in collections for each in CRUD}
+
+
+CORE_ROUTES = {
+    "GET /",
+    "GET /extensions",
+    "GET /extensions/{alias}",
+    *crud("networks", "subnets", "ports", "subnetpools"),
+}
+ROUTES: dict[str, set[str]] = {
+    "agent": {"GET /agents", "GET /agents/{id}", "PUT /agents/{id}", "DELETE /agents/{id}"},
+    "availability_zone": {"GET /availability_zones"},
+    "extraroute-atomic": {"PUT /routers/{id}/add_extraroutes", "PUT /routers/{id}/remove_extraroutes"},
+    "network-ip-availability": {"GET /network-ip-availabilities", "GET /network-ip-availabilities/{id}"},
+    "quota_details": {"GET /quotas/{project}/details", "GET /quotas/{project}/details.json"},
+    "quotas": {
+        "GET /quotas",
+        "GET /quotas/tenant",
+        "GET /quotas/project",
+        "GET /quotas/{project}",
+        "GET /quotas/{project}/default",
+        "PUT /quotas/{project}",
+        "DELETE /quotas/{project}",
+    },
+    "rbac-policies": crud("rbac-policies"),
+    "router": {
+        *crud("routers", "floatingips"),
+        "PUT /routers/{id}/add_router_interface",
+        "PUT /routers/{id}/remove_router_interface",
+    },
+    "security-group": crud("security-groups", "security-group-rules") - {"PUT /security-group-rules/{id}"},
+    "service-type": {"GET /service-providers"},
+    "standard-attr-tag": {each.format(name) for name in TAGGED_PATHS for each in (*TAGS, *TAG)},
+    "tag-creation": {f"POST /{name}/{{id}}/tags" for name in TAGGED_PATHS},
+}
+
+UNLISTED = {
+    # Routers do not look at address scopes, so `address-scope` is not promised.
+    **dict.fromkeys(("network.ipv4_address_scope", "network.ipv6_address_scope", "subnetpool.address_scope_id"), ""),
+    **{f"address_scope.{name}": "" for name in ("id", "name", "project_id", "tenant_id", "shared", "ip_version")},
+    **dict.fromkeys(crud("address-scopes"), ""),
+    "network.is_default": "of auto-allocated topology, which is not there; clients find the external network by it",
+    "router.ha": "false; clients show it",
+    "router.distributed": "false; clients show it",
+    "router.flavor_id": "null; clients show it",
+    "security_group_rule.remote_address_group_id": "null: there are no address groups; clients show it",
+    # Of the schedulers only what tells where something runs is there, not moving it.
+    "GET /agents/{id}/dhcp-networks": "",
+    "GET /agents/{id}/l3-routers": "",
+    "GET /networks/{id}/dhcp-agents": "",
+    "GET /routers/{id}/l3-agents": "",
+}
+
+
+def _body(client: Client, path: str, body: Any, method: str = "PUT") -> int:
+    return client.call(method, path, body).status
+
+
+def _aap(client: Client) -> bool:
+    port = client.port(client.network()["id"])["id"]
+    pairs = [{"ip_address": "224.0.0.9"}]
+    return _body(client, f"/v2.0/ports/{port}", {"port": {"allowed_address_pairs": pairs}}) == 400
+
+
+def _empty(client: Client) -> bool:
+    client.network(name="")
+    return [each["name"] for each in client.get("/v2.0/networks?name=")["networks"]] == [""]
+
+
+def _snat(client: Client) -> bool:
+    public = client.get("/v2.0/networks?name=public")["networks"][0]["id"]
+    info = {"network_id": public, "enable_snat": False}
+    router = client.post("/v2.0/routers", {"router": {"external_gateway_info": info}})["router"]
+    return router["external_gateway_info"]["enable_snat"] is False
+
+
+def _substring(client: Client) -> bool:
+    network = client.network()["id"]
+    client.subnet(network, "10.0.0.0/24")
+    made = client.port(network)["id"]
+    found = client.get("/v2.0/ports?fixed_ips=ip_address_substr=10.0.0.2")["ports"]
+    return made in [each["id"] for each in found]
+
+
+def _interface(client: Client) -> bool:
+    subnet = client.subnet(client.network()["id"], "10.0.0.0/24")["id"]
+    router = client.post("/v2.0/routers", {"router": {}}, "demo")["router"]["id"]
+    port = client.put(f"/v2.0/routers/{router}/add_router_interface", {"subnet_id": subnet}, "demo")["port_id"]
+    return _body(client, f"/v2.0/ports/{port}", {"port": {"fixed_ips": [{"ip_address": "10.0.0.9"}]}}) == 400
+
+
+def _mtu(client: Client) -> bool:
+    network = client.network()["id"]
+    return client.put(f"/v2.0/networks/{network}", {"network": {"mtu": 1300}})["network"]["mtu"] == 1300
+
+
+def _details(client: Client) -> bool:
+    network = client.network()["id"]
+    found = client.get(f"/v2.0/network-ip-availabilities/{network}")["network_ip_availability"]
+    return "ip_availability_details" in found
+
+
+def _pages(client: Client) -> bool:
+    for _ in range(2):
+        client.network()
+    page = client.get("/v2.0/networks?limit=1")
+    return len(page["networks"]) == 1 and page["networks_links"][0]["rel"] == "next"
+
+
+def _own_mac(client: Client) -> bool:
+    port = client.port(client.network()["id"])["id"]
+    wanted = "fa:16:3e:00:00:09"
+    found = client.put(f"/v2.0/ports/{port}", {"port": {"mac_address": wanted}})["port"]["mac_address"]
+    client.put(f"/v2.0/ports/{port}", {"port": {"binding:host_id": HOST}})
+    return bool(found == wanted) and _body(client, f"/v2.0/ports/{port}", {"port": {"mac_address": None}}) == 409
+
+
+def _new_mac(client: Client) -> bool:
+    port = client.port(client.network()["id"])
+    body = {"port": {"mac_address": None}}
+    return bool(client.put(f"/v2.0/ports/{port['id']}", body)["port"]["mac_address"] != port["mac_address"])
+
+
+def _by_group(client: Client) -> bool:
+    port = client.port(client.network()["id"])
+    found = client.get(f"/v2.0/ports?security_groups={port['security_groups'][0]}")["ports"]
+    return [each["id"] for each in found] == [port["id"]]
+
+
+def _limit(client: Client) -> bool:
+    client.network()
+    return _body(client, f"/v2.0/quotas/{DEMO}", {"quota": {"network": 0, "check_limit": True}}) == 400
+
+
+def _shared(kind: str, **values: Any) -> Callable[[Client], bool]:
+    """Whether an object that is shared with a project is what that project's lists show as shared."""
+    path = f"/v2.0/{kind.replace('_', '-') if kind != 'subnetpool' else kind}s"
+
+    def holds(client: Client) -> bool:
+        id = client.post(path, {kind: {"name": "x", **values}})[kind]["id"]
+        policy = {"object_type": kind, "object_id": id, "target_tenant": DEMO, "action": "access_as_shared"}
+        client.post("/v2.0/rbac-policies", {"rbac_policy": policy})
+        collection = path.removeprefix("/v2.0/").replace("-", "_")
+        found, rest = (client.get(f"{path}?shared={word}", "demo")[collection] for word in ("true", "false"))
+        return [(each["id"], each["shared"]) for each in found] == [(id, True)] and not any(e["shared"] for e in rest)
+
+    return holds
+
+
+def _match(client: Client) -> bool:
+    network = client.network()["id"]
+    stale = {"if-match": "revision_number=999"}
+    return client.call("PUT", f"/v2.0/networks/{network}", {"network": {}}, headers=stale).status == 412
+
+
+def _sorted(client: Client) -> bool:
+    for name in ("b", "a"):
+        client.network(name=name)
+    names = [each["name"] for each in client.get("/v2.0/networks?sort_key=name&sort_dir=desc")["networks"]]
+    return names == sorted(names, reverse=True)
+
+
+BEHAVIOURS: dict[str, Callable[[Client], bool]] = {
+    "aap-reject-multicast": _aap,
+    "empty-string-filtering": _empty,
+    "ext-gw-mode": _snat,
+    "filter-validation": lambda client: client.call("GET", "/v2.0/networks?colour=red").status == 400,
+    "ip-substring-filtering": _substring,
+    "l3-port-ip-change-not-allowed": _interface,
+    "net-mtu-writable": _mtu,
+    "network-ip-availability-details": _details,
+    "pagination": _pages,
+    "port-mac-address-regenerate": _new_mac,
+    "port-mac-override": _own_mac,
+    "port-security-groups-filtering": _by_group,
+    "project-id": lambda client: client.network(user="admin", project_id=DEMO)["tenant_id"] == DEMO,
+    "quota-check-limit": _limit,
+    "rbac-address-scope": _shared("address_scope", ip_version=4),
+    "rbac-security-groups": _shared("security_group"),
+    "rbac-subnetpool": _shared("subnetpool", prefixes=["10.0.0.0/8"]),
+    "revision-if-match": _match,
+    "security-groups-shared-filtering": _shared("security_group"),
+    "sorting": _sorted,
+}
+
+
+def _named(promised: dict[str, str]) -> set[str]:
+    return {f"{resource}.{name}" for resource, names in promised.items() for name in names.split()}
+
+
+def test_each_alias_promises_something_that_is_held_here() -> None:
+    assert EXTENSIONS.keys() == ATTRIBUTES.keys() | ROUTES.keys() | BEHAVIOURS.keys()
+
+
+def test_attributes_are_those_of_the_core_and_of_the_extensions_listed() -> None:
+    declared = {f"{resource.name}.{attribute.name}" for resource in RESOURCES for attribute in resource.attributes}
+    promised = _named(CORE).union(*(_named(attributes) for attributes in ATTRIBUTES.values()))
+    unlisted = {each for each in UNLISTED if " /" not in each}
+    assert declared == promised | unlisted
+    assert not promised & unlisted
+
+
+def test_routes_are_those_of_the_core_and_of_the_extensions_listed() -> None:
+    there = {f"{route.method} {route.path.removeprefix('/v2.0')}" for route in NetworkService().routes()}
+    promised = CORE_ROUTES.union(*ROUTES.values())
+    assert {each if each[-1] != " " else f"{each}/" for each in there} == promised | {e for e in UNLISTED if " /" in e}
+
+
+@pytest.mark.parametrize("alias", BEHAVIOURS)
+def test_a_behaviour_that_an_extension_promises_is_there(client: Client, alias: str) -> None:
+    assert BEHAVIOURS[alias](client)
+
+
+def test_an_extension_shows_neutrons_name_and_time(client: Client) -> None:
+    (shown,) = [each for each in client.get("/v2.0/extensions")["extensions"] if each["alias"] == "net-mtu"]
+    assert (shown["name"], shown["updated"]) == ("Network MTU", "2015-03-25T10:00:00-00:00")
+    assert client.get("/v2.0/extensions/net-mtu")["extension"] == shown
+    assert client.call("GET", "/v2.0/extensions/dvr").status == 404
