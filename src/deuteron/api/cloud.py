@@ -49,8 +49,11 @@ class Settings(msgspec.Struct, frozen=True):
     host: str = "127.0.0.1"
     region: str = "RegionOne"
     hosts: dict[str, HostEntry] = {}
-    vlan_ranges: dict[str, tuple[int, int]] = msgspec.field(default_factory=lambda: {"physnet1": (1000, 2999)})
-    """Physical network to first and last VLAN that projects get."""
+    vlan_ranges: dict[str, tuple[tuple[int, int], ...]] = msgspec.field(
+        default_factory=lambda: {"physnet1": ((1000, 2999),)}
+    )
+    """Physical network to first and last of the VLANs that projects get; none, where only an administrator gives them.
+    """
     flat_networks: tuple[str, ...] = ("public",)
     vni_range: tuple[int, int] = (1, 65535)
     tenant_network_types: tuple[str, ...] = ("vxlan", "vlan")

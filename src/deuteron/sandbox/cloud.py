@@ -32,7 +32,7 @@ from deuteron.model.intent import FirewallDriver, HostSettings
 
 from .errors import StateError
 from .identities import acting_as, free_range, give_hosts
-from .topology import PROVIDER_PHYSNET, TRUNK_PHYSNET, Topology
+from .topology import Topology
 
 FORMAT = 1
 FIRST_PORT = 5000
@@ -228,6 +228,8 @@ def write_settings(state: State, cloud: Cloud, topology: Topology, virt_type: Li
         _give_to(state.api, cloud.api_uid)
         # Agents pass it to the socket, as members of the API's group.
         state.api.chmod(0o710)
+    trunk = topology.physical_networks.vlan_interface
+    provider = topology.physical_networks.neutron_external_interface
     api_settings = {
         "state_dir": str(state.api),
         "host": "127.0.0.1",
@@ -246,12 +248,12 @@ def write_settings(state: State, cloud: Cloud, topology: Topology, virt_type: Li
         },
         "admin_password": cloud.admin_password,
         "demo_password": cloud.demo_password,
-        "vlan_ranges": {TRUNK_PHYSNET: [1000, 2999]},
-        "vni_ranges": [1, 1000],
-        "physical_networks": [TRUNK_PHYSNET, PROVIDER_PHYSNET],
+        # As Kolla has it: beyond the external interface are flat networks and VLANs, which an administrator gives.
+        "vlan_ranges": {trunk: [[1000, 2999]], provider: []},
+        "flat_networks": [provider],
         "tenant_network_types": ["vxlan", "vlan"],
         "external": {
-            "physical_network": PROVIDER_PHYSNET,
+            "physical_network": provider,
             "cidr": topology.external.cidr,
             "gateway": topology.external.gateway,
             "pool": list(topology.external.pool),

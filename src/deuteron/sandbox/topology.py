@@ -12,8 +12,12 @@ The file is TOML and speaks Kolla's inventory: five groups and the roles of a ho
     [interfaces]                # names inside every host
     network_interface = "eth0"              # management
     tunnel_interface = "eth1"               # VXLAN, GRE, Geneve
-    vlan_interface = "eth2"                 # VLAN trunk, physical network "physnet1"
-    neutron_external_interface = "eth3"     # provider network, physical network "public"
+    vlan_interface = "eth2"                 # VLAN trunk: projects' networks
+    neutron_external_interface = "eth3"     # provider network: flat, or VLANs that an administrator gives
+
+    [physical_networks]         # names of what is behind these interfaces, for provider:physical_network
+    vlan_interface = "physnet1"
+    neutron_external_interface = "public"
 
     [external]
     cidr = "172.24.4.0/24"
@@ -22,6 +26,7 @@ The file is TOML and speaks Kolla's inventory: five groups and the roles of a ho
 
     [hosts.aio]                             # only for what differs from the rules above
     tunnel_ip = "172.31.0.10"
+    vlan_interface = "ens5"                 # the same physical network through another interface
 
 Every table may be left out. A host is any name that a group mentions. `outside` is always there: it
 plays the datacenter beyond the provider network and runs no agent.
@@ -43,13 +48,12 @@ from .errors import TopologyError
 
 GROUPS = ("control", "network", "compute", "storage", "monitoring")
 OUTSIDE = "outside"
-TRUNK_PHYSNET = "physnet1"
-PROVIDER_PHYSNET = "public"
 PROVIDER_BRIDGE = "br-ex"
 
 AgentRole = Literal["network", "compute"]
 
 _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
+_PHYSICAL_NETWORK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _INTERFACE_NAME = re.compile(r"[a-z][a-z0-9.]{0,11}")
 
 
@@ -69,6 +73,13 @@ class Interfaces(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             self.vlan_interface,
             self.neutron_external_interface,
         )
+
+
+class PhysicalNetworks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The name of the physical network behind the interface of each role, the same on every host."""
+
+    vlan_interface: str = "physnet1"
+    neutron_external_interface: str = "public"
 
 
 class External(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -103,6 +114,7 @@ class _HostTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     groups: dict[str, tuple[str, ...]] = {}
     interfaces: Interfaces = Interfaces()
+    physical_networks: PhysicalNetworks = PhysicalNetworks()
     networks: Networks = Networks()
     external: External = External()
     hosts: dict[str, _HostTable] = {}
@@ -115,6 +127,7 @@ class Host(msgspec.Struct, frozen=True):
     number: int
     groups: tuple[str, ...]
     interfaces: Interfaces
+    physical_networks: PhysicalNetworks
     management_ip: str
     tunnel_ip: str | None
 
@@ -125,7 +138,10 @@ class Host(msgspec.Struct, frozen=True):
 
     @property
     def bridge_mappings(self) -> dict[str, str]:
-        return {TRUNK_PHYSNET: f"br-{self.interfaces.vlan_interface}", PROVIDER_PHYSNET: PROVIDER_BRIDGE}
+        return {
+            self.physical_networks.vlan_interface: f"br-{self.interfaces.vlan_interface}",
+            self.physical_networks.neutron_external_interface: PROVIDER_BRIDGE,
+        }
 
     @property
     def bridge_ports(self) -> dict[str, str]:
@@ -145,6 +161,7 @@ class Topology(msgspec.Struct, frozen=True):
     hosts: tuple[Host, ...]
     external: External
     networks: Networks
+    physical_networks: PhysicalNetworks
 
     def host(self, name: str) -> Host | None:
         return next((host for host in self.hosts if host.name == name), None)
@@ -170,26 +187,36 @@ def parse_topology(text: str, source: str = "the topology") -> Topology:
     """The topology that the TOML `text` describes; `source` names it in messages.
 
     Raises: TopologyError if the text is not TOML, a key is unknown, or names, groups or addresses do not fit together.
+    The message names the line, where one is to blame, and the hint says what would be accepted.
     """
+    try:
+        return _parsed(text, source)
+    except TopologyError as error:
+        raise TopologyError(error.message + _line(text, error.message), error.hint) from error
+
+
+def _parsed(text: str, source: str) -> Topology:
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise TopologyError(f"cannot read {source}: {error}") from error
+        hint = 'the file is TOML: tables as [groups], and lines as compute = ["c1", "c2"]'
+        raise TopologyError(f"cannot read {source}: {error}", hint) from error
     try:
         file = msgspec.convert(table, _File)
     except msgspec.ValidationError as error:
         raise TopologyError(
             f"cannot read {source}: {error}",
-            "known tables are groups, interfaces, networks, external and hosts.NAME",
+            _accepted(str(error)),
         ) from error
     unknown = sorted(set(file.groups) - set(GROUPS))
     if unknown:
         raise TopologyError(f'unknown group "{unknown[0]}" in {source}', f"groups are {', '.join(GROUPS)}")
     external = _checked_external(file.external, source)
+    _refuse_wrong_names(file.physical_networks, source)
     names = _host_names(file, source)
     hosts = tuple(_host(name, number, file, source) for number, name in enumerate(names))
     _refuse_doubled_addresses(hosts, source)
-    return Topology(hosts=hosts, external=external, networks=file.networks)
+    return Topology(hosts=hosts, external=external, networks=file.networks, physical_networks=file.physical_networks)
 
 
 def default_topology() -> Topology:
@@ -234,7 +261,11 @@ def _host(name: str, number: int, file: _File, source: str) -> Host:
                 "a name has up to 12 lower case letters, digits and dots, so that br-NAME still fits the kernel's 15",
             )
     if len(set(interfaces.names)) != len(interfaces.names):
-        raise TopologyError(f'two roles of host "{name}" have the same interface in {source}')
+        twice = next(interface for interface in interfaces.names if interfaces.names.count(interface) > 1)
+        raise TopologyError(
+            f'two roles of host "{name}" have the same interface "{twice}" in {source}',
+            f"each of {', '.join(Interfaces.__struct_fields__)} is another one",
+        )
     groups = file.groups or dict.fromkeys(GROUPS, ("aio",))
     # .1 to .9 stay free for gateways and for people; host n has n + 10 in both networks.
     management_ip = table.management_ip or _nth(file.networks.management, number + 10, "networks.management", source)
@@ -249,6 +280,7 @@ def _host(name: str, number: int, file: _File, source: str) -> Host:
         number=number,
         groups=tuple(group for group in GROUPS if name in groups.get(group, ())),
         interfaces=interfaces,
+        physical_networks=file.physical_networks,
         management_ip=management_ip,
         tunnel_ip=tunnel_ip,
     )
@@ -259,29 +291,53 @@ def _checked_external(external: External, source: str) -> External:
         network = ipaddress.ip_network(external.cidr)
         addresses = [ipaddress.ip_address(text) for text in (external.gateway, *external.pool)]
     except ValueError as error:
-        raise TopologyError(f"cannot read [external] of {source}: {error}") from error
+        hint = 'it has cidr = "172.24.4.0/24", gateway = "172.24.4.1" and pool = ["172.24.4.10", "172.24.4.250"]'
+        raise TopologyError(f"cannot read [external] of {source}: {error}", hint) from error
     for address in addresses:
         if address not in network:
-            raise TopologyError(f'"{address}" of [external] in {source} is not in "{external.cidr}"')
+            raise TopologyError(
+                f'"{address}" of [external] in {source} is not in "{external.cidr}"',
+                f"gateway and pool are given with cidr, from {network[0]} to {network[-1]}",
+            )
     if int(addresses[1]) > int(addresses[2]):
-        raise TopologyError(f'the pool of [external] in {source} ends before it begins: "{addresses[1]}"')
+        raise TopologyError(
+            f'the pool of [external] in {source} ends before it begins: "{addresses[1]}"',
+            "a pool is its first and its last address",
+        )
     return external
+
+
+def _refuse_wrong_names(names: PhysicalNetworks, source: str) -> None:
+    for name in (names.vlan_interface, names.neutron_external_interface):
+        if not _PHYSICAL_NETWORK_NAME.fullmatch(name):
+            raise TopologyError(
+                f'cannot name a physical network "{name}" in {source}',
+                "a name has up to 64 letters, digits, dots, underscores and hyphens, and begins with a letter or digit",
+            )
+    if names.vlan_interface == names.neutron_external_interface:
+        raise TopologyError(
+            f'two interfaces have the same physical network "{names.vlan_interface}" in {source}',
+            "vlan_interface and neutron_external_interface under [physical_networks] have a name each",
+        )
 
 
 def _nth(network: str, number: int, key: str, source: str) -> str:
     try:
         return str(ipaddress.ip_network(network)[number])
     except (ValueError, IndexError) as error:
-        raise TopologyError(f'cannot take address {number} of {key} = "{network}" in {source}: {error}') from error
+        message = f'cannot take address {number} of {key} = "{network}" in {source}: {error}'
+        raise TopologyError(message, 'a network with room for all hosts: "172.30.0.0/16"') from error
 
 
 def _refuse_stray_address(address: str, network: str, host: str, source: str) -> None:
     try:
         inside = ipaddress.ip_address(address) in ipaddress.ip_network(network)
     except ValueError as error:
-        raise TopologyError(f'cannot read an address of host "{host}" in {source}: {error}') from error
+        message = f'cannot read address "{address}" of host "{host}" in {source}: {error}'
+        raise TopologyError(message, f"an address in {network}") from error
     if not inside:
-        raise TopologyError(f'address "{address}" of host "{host}" in {source} is not in "{network}"')
+        message = f'address "{address}" of host "{host}" in {source} is not in "{network}"'
+        raise TopologyError(message, "give one that is, or another network under [networks]")
 
 
 def _refuse_doubled_addresses(hosts: tuple[Host, ...], source: str) -> None:
@@ -291,5 +347,36 @@ def _refuse_doubled_addresses(hosts: tuple[Host, ...], source: str) -> None:
             if address is None:
                 continue
             if address in seen:
-                raise TopologyError(f'hosts "{seen[address]}" and "{host.name}" of {source} both have "{address}"')
+                raise TopologyError(
+                    f'hosts "{seen[address]}" and "{host.name}" of {source} both have "{address}"',
+                    "host number n, in order of mention from 0, has address n + 10 unless it is given one",
+                )
             seen[address] = host.name
+
+
+def _accepted(complaint: str) -> str:
+    """What would be accepted where the decoder complains: the keys of that table."""
+    keys: dict[str, tuple[str, ...]] = {
+        "$.groups": GROUPS,
+        "$.interfaces": Interfaces.__struct_fields__,
+        "$.physical_networks": PhysicalNetworks.__struct_fields__,
+        "$.networks": Networks.__struct_fields__,
+        "$.external": External.__struct_fields__,
+        "$.hosts": _HostTable.__struct_fields__,
+    }
+    found = next((names for path, names in keys.items() if path in complaint), None)
+    if found is None:
+        return "known tables are groups, interfaces, physical_networks, networks, external and hosts.NAME"
+    return f"known here are {', '.join(found)}"
+
+
+def _line(text: str, message: str) -> str:
+    """Which line of the file the message is about, by what it quotes of it; "" when no line says that."""
+    lines = text.splitlines()
+    path = re.search(r"\$\.([\w.]+)", message)
+    quoted = re.findall(r"[\"'`]([^\"'`]+)[\"'`]", message)
+    for word in (*reversed(quoted), *(reversed(path[1].split(".")) if path else ())):
+        for number, line in enumerate(lines, 1):
+            if re.search(rf"(?<!\w){re.escape(word)}(?![\w.])", line.partition("#")[0]):
+                return f" (line {number}: {line.strip()})"
+    return ""

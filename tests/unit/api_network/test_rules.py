@@ -27,7 +27,7 @@ def segment(network: Any) -> tuple[Any, Any, Any]:
 
 
 def test_segments_come_from_the_pools_in_order_and_return(tmp_path: Path) -> None:
-    with cloud_in(tmp_path, vlan_ranges={"physnet1": (1000, 1000)}, vni_range=(1, 2)) as client:
+    with cloud_in(tmp_path, vlan_ranges={"physnet1": ((1000, 1000),)}, vni_range=(1, 2)) as client:
         made = [client.network("admin") for _ in range(3)]
         assert [segment(network) for network in made] == [
             ("vxlan", None, 1),
@@ -61,7 +61,7 @@ def test_a_port_on_an_unknown_host_keeps_the_reason(client: Client) -> None:
 
 
 def test_a_port_without_a_bridge_for_its_network_is_refused(tmp_path: Path) -> None:
-    with cloud_in(tmp_path, vlan_ranges={"physnet1": (1000, 1001), "elsewhere": (1, 9)}) as client:
+    with cloud_in(tmp_path, vlan_ranges={"physnet1": ((1000, 1001),), "elsewhere": ((1, 9),)}) as client:
         provider = {"provider:network_type": "vlan", "provider:physical_network": "elsewhere"}
         network = client.network("admin", **provider)
         port = client.port(network["id"], "admin", **{"binding:host_id": HOST})

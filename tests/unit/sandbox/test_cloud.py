@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from deuteron.api.cloud import Settings
 from deuteron.model.intent import HostSettings
 from deuteron.sandbox.cloud import (
     State,
@@ -64,6 +65,17 @@ def test_the_agent_is_told_what_the_topology_says(state: State) -> None:
     api = json.loads(state.api_settings.read_text())
     assert api["hosts"]["aio"]["token"] == settings.token
     assert api["external"]["pool"] == ["172.24.4.10", "172.24.4.250"]
+
+
+def test_the_api_is_told_the_names_of_physical_networks(state: State) -> None:
+    names = '[physical_networks]\nvlan_interface = "default"\nneutron_external_interface = "physnetext"\n'
+    topology = parse_topology(names)
+    write_settings(state, with_tokens(new_cloud("c", "none", "openvswitch"), topology), topology, "qemu")
+    told = msgspec.json.decode(state.api_settings.read_bytes(), type=Settings)
+    assert told.vlan_ranges == {"default": ((1000, 2999),), "physnetext": ()}
+    assert told.flat_networks == ("physnetext",)
+    assert told.external is not None and told.external.physical_network == "physnetext"
+    assert told.hosts["aio"].bridge_mappings == {"default": "br-eth2", "physnetext": "br-ex"}
 
 
 def test_hosts_keep_their_tokens_when_the_topology_grows() -> None:

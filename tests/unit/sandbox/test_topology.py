@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from deuteron.sandbox.errors import TopologyError
@@ -46,6 +48,29 @@ def test_groups_give_hosts_their_roles_in_order_of_mention() -> None:
     assert [host.name for host in topology.agents] == ["c1", "c2", "c3"]
 
 
+SEEDS = """
+[physical_networks]
+vlan_interface = "default"
+neutron_external_interface = "physnetext"
+
+[groups]
+network = ["net1"]
+compute = ["c1"]
+
+[hosts.c1]
+vlan_interface = "ens5"
+"""
+
+
+def test_physical_networks_have_the_names_that_the_file_gives_and_each_host_its_interface_to_them() -> None:
+    topology = parse_topology(SEEDS)
+    assert [host.bridge_mappings for host in topology.agents] == [
+        {"default": "br-eth2", "physnetext": "br-ex"},
+        {"default": "br-ens5", "physnetext": "br-ex"},
+    ]
+    assert [host.bridge_ports["br-ex"] for host in topology.agents] == ["eth3", "eth3"]
+
+
 def test_the_trunk_interface_names_the_bridge_of_the_vlan_network() -> None:
     c2 = parse_topology(TWO_COMPUTE_HOSTS).host("c2")
     assert c2 is not None
@@ -80,6 +105,10 @@ def test_a_host_may_choose_its_own_address() -> None:
             'hosts "a" and "b"',
         ),
         ('[networks]\ntunnel = "172.31.0.0/29"', "networks.tunnel"),
+        ('[physical_networks]\nvlan_interface = "a b"', '"a b"'),
+        ('[physical_networks]\nvlan_interface = "public"', 'the same physical network "public"'),
+        ('[physical_networks]\nvlan = "default"', "`vlan`"),
+        ("[physical_networks]\nvlan_interface = 7", "vlan_interface"),
     ],
 )
 def test_what_does_not_fit_together_is_refused_with_the_offending_value(text: str, message: str) -> None:
@@ -87,3 +116,6 @@ def test_what_does_not_fit_together_is_refused_with_the_offending_value(text: st
         parse_topology(text, "file.toml")
     assert message in refusal.value.message
     assert "file.toml" in refusal.value.message
+    assert refusal.value.hint, "what would be accepted"
+    is_about_what_is_not_there = message in ('group "compute"', "cannot read")
+    assert is_about_what_is_not_there or re.search(r"\(line \d: .+\)$", refusal.value.message)

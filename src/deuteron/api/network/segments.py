@@ -27,7 +27,7 @@ def type_drivers(settings: Settings) -> TypeDrivers:
     return TypeDrivers(
         TypeSettings(
             flat_networks=settings.flat_networks,
-            vlan_ranges={name: (pair,) for name, pair in settings.vlan_ranges.items()},
+            vlan_ranges=settings.vlan_ranges,
             tunnel_ranges={"vxlan": (settings.vni_range,)},
             tenant_network_types=settings.tenant_network_types,
             enabled=("flat", "local", "vlan", "vxlan"),
