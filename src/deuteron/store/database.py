@@ -1,8 +1,8 @@
 """The store: one database, transaction functions, one growing revision.
 
 Why: an operation of the API is one function `(tx, …) -> result` with no effect outside `tx`. This module
-opens, commits and, where the database asks for it, runs it again. Every write transaction that records
-changes takes the next revision; whoever follows the log hears of it after the commit is durable.
+opens and commits; a function is run once, for nothing else writes to the database meanwhile. Every write transaction
+that records changes takes the next revision; whoever follows the log hears of it after the commit is durable.
 
 Invariants:
 - A write that was acknowledged is on disk (SQLite WAL, synchronous=FULL).
