@@ -251,6 +251,14 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
     yield Attack("GET", "/compute/v2.1/os-keypairs/{name}", at={"name": ids["keypair"]})
     last.append(Attack("DELETE", "/compute/v2.1/os-keypairs/{name}", at={"name": ids["keypair"]}))
     yield Attack("GET", "/compute/v2.1/images/{id}", at=image)
+    base = "/compute/v2.1/images/{id}/metadata"
+    properties = {**image, "key": "k"}
+    yield Attack("GET", base, at=image)
+    yield Attack("POST", base, {"metadata": {"k": "mine"}}, image)
+    yield Attack("PUT", base, {"metadata": {"k": "mine"}}, image)
+    yield Attack("PUT", f"{base}/{{key}}", {"meta": {"k": "mine"}}, properties)
+    yield Attack("GET", f"{base}/{{key}}", at=properties)
+    yield Attack("DELETE", f"{base}/{{key}}", at=properties)
     yield Attack("GET", "/compute/v2.1/os-security-groups/{id}", at={"id": ids["security-groups"]})
     renamed = {"security_group": {"name": "mine", "description": ""}}
     yield Attack("PUT", "/compute/v2.1/os-security-groups/{id}", renamed, {"id": ids["security-groups"]})
@@ -263,6 +271,7 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
     yield Attack("DELETE", "/compute/v2.1/os-quota-sets/{id}", at={"id": ids["project"]})
     yield Attack("GET", "/compute/v2.1/os-simple-tenant-usage/{id}", at={"id": ids["project"]})
     last.append(Attack("DELETE", "/image/v2/images/{id}", at=image))
+    last.append(Attack("DELETE", "/compute/v2.1/images/{id}", at=image))
 
     user = {"id": ids["user"], "user_id": ids["user"]}
     yield Attack("GET", "/identity/v3/users/{id}", at=user)
@@ -473,6 +482,7 @@ def test_numbers_used_do_not_grow_with_other_projects(world: World) -> None:
 NOT_TWICE = {
     "POST /identity/v3/users/{id}/password",  # the guess is wrong for the owner too
     # An earlier attack has taken the object away, or it never had what the attack is for.
+    "DELETE /compute/v2.1/images/{id}",
     "DELETE /compute/v2.1/servers/{id}",
     "DELETE /compute/v2.1/os-security-groups/{id}",
     "DELETE /compute/v2.1/os-security-group-rules/{id}",

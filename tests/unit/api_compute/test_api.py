@@ -356,3 +356,33 @@ def test_server_groups_keep_servers_apart(tmp_path: Path) -> None:
             assert len(shown["members"]) == 2
 
     run(test())
+
+
+def test_networks_by_the_old_proxies(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            network = await w.demo.network()
+            (mine,) = [item for item in (await w.demo.get(f"{C}/os-networks"))["networks"] if item["id"] == network]
+            assert mine["label"] == "net1" and mine["gateway_v6"] is None and "vlan" not in mine
+            shown = (await w.admin.get(f"{C}/os-networks"))["networks"]
+            assert all("vlan" in item for item in shown) and network in {item["id"] for item in shown}
+            tenant = (await w.demo.get(f"{C}/os-tenant-networks", "2.35"))["networks"]
+            assert {"id": network, "label": "net1", "cidr": "None"} in tenant
+            for path in ("os-networks", "os-tenant-networks"):
+                assert (await w.demo.request("GET", f"{C}/{path}", version="2.36")).status == 404
+
+    run(test())
+
+
+def test_what_is_said_to_be_empty_or_not_there_is_so(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            assert (await w.admin.get(f"{C}/os-aggregates"))["aggregates"] == []
+            assert (await w.admin.get(f"{C}/os-migrations"))["migrations"] == []
+            for path in ("os-hosts", "os-cells", "os-server-external-events"):
+                assert (await w.admin.request("GET", f"{C}/{path}")).status == 404, path
+            classes = (await w.demo.get(f"{C}/os-quota-class-sets/default"))["quota_class_set"]
+            defaults = (await w.demo.get(f"{C}/os-quota-sets/{w.demo.project_id}/defaults"))["quota_set"]
+            assert classes.items() - {("id", "default")} <= defaults.items()
+
+    run(test())

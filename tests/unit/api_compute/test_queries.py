@@ -225,6 +225,8 @@ def test_servers_that_are_gone_are_listed_for_those_who_may_and_their_actions_st
             one = (await w.demo.get(f"{at}/{actions[0]['request_id']}", "2.51"))["instanceAction"]
             assert one["events"][0]["result"] == "Success"
             assert (await w.admin.get(at, "2.21"))["instanceActions"] == actions
+            theirs = f"{C}/servers/{await gone(w, w.admin, 'theirs')}/os-instance-actions"
+            assert (await w.demo.request("GET", theirs, version="2.21")).status == 404
 
     run(test())
 

@@ -17,7 +17,18 @@ import msgspec
 from sqlalchemy import select
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.compute import access, drives, history, images, interfaces, keypairs, lifecycle, servers, views
+from deuteron.api.compute import (
+    access,
+    drives,
+    history,
+    images,
+    interfaces,
+    keypairs,
+    lifecycle,
+    servers,
+    shapes,
+    views,
+)
 from deuteron.api.compute.bodies import Body
 from deuteron.api.compute.errors import invalid, not_built
 from deuteron.api.compute.lifecycle import ServerRow
@@ -41,11 +52,12 @@ async def act(call: Call) -> Reply:
     if not isinstance(body, dict) or len(body) != 1:
         raise BadRequest("Malformed request body: one action is expected", type="MalformedRequestBody")
     name, argument = next(iter(body.items()))
+    shapes.check_action(name, argument, call.version)
     if name == "os-getConsoleOutput":
         return await _console(call, argument)
     action = ACTIONS.get(name)
     if action is None:
-        refusal = _NOT_BUILT.get(name)
+        refusal = NOT_BUILT.get(name)
         if refusal is None:
             raise BadRequest(f"There is no such action: {name}", type="NoSuchActionError")
         rule = "servers:show"
@@ -55,7 +67,7 @@ async def act(call: Call) -> Reply:
     def run(tx: Tx) -> Reply:
         row = access.server_for(call, tx, rule)
         if action is None:
-            raise not_built(*_NOT_BUILT[name])
+            raise not_built(*NOT_BUILT[name])
         return action(call, tx, row, argument)
 
     return await asyncio.wrap_future(call.cloud.database.submit(run))
@@ -166,13 +178,12 @@ def _unlock(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
 
 def _rebuild(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
     wanted = Body("rebuild", body)
-    fields = ["adminPass", "name", "metadata", "OS-DCF:diskConfig", "accessIPv4", "accessIPv6", "personality",
-              "preserve_ephemeral"]  # fmt: skip
-    for since, name in ((19, "description"), (54, "key_name"), (57, "user_data"), (63, "trusted_image_certificates"),
-                        (90, "hostname")):  # fmt: skip
-        if call.version >= since:
-            fields.append(name)
-    wanted.only(fields, ("imageRef",))
+    if wanted.raw.get("trusted_image_certificates"):
+        raise BadRequest("Certified images are not available in this cloud.", type="HTTPBadRequest")
+    if "preserve_ephemeral" in wanted and wanted.boolean("preserve_ephemeral"):
+        raise BadRequest(
+            "Keeping the ephemeral disk over a rebuild is not available in this cloud.", type="HTTPBadRequest"
+        )
     access.require_unlocked(call, row)
     access.require_state(row, "rebuild", ("active", "stopped", "error"))
     image = images.bootable(tx, call, wanted.raw["imageRef"], msgspec.convert(row.flavor, Flavor))
@@ -200,19 +211,22 @@ def _rebuild(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
         values["user_data"] = wanted.base64("user_data", servers.MAX_USER_DATA)
     if "key_name" in wanted:
         key_name = wanted.text("key_name", least=1)
-        key = None if key_name is None else keypairs.find(tx, row.user_id, key_name)
-        values |= {"key_name": key_name, "key_data": None if key is None else key.public_key}
+        # As in Nova, a key of who asks: servers are a project's, keys a user's.
+        key = None if key_name is None else keypairs.find(tx, call.caller.user_id, key_name)
+        values |= {"key_name": key_name, "key_data": None, "key_type": None}
+        if key is not None:
+            values |= {"key_data": key.public_key, "key_type": key.type}
+    if "hostname" in wanted:
+        values["hostname"] = servers.hostname(call, wanted)
     # A server that failed before it ran is to run afterwards; a stopped one stays stopped.
     power = {} if row.vm_state != "error" else {"power": "running"}
     _ask(call, tx, row, "rebuild", task_state="rebuilding", fault=None, **power, **values)
     fresh = tx.first(select(table).where(table.c["id"] == row.id))
     assert fresh is not None  # it was just written
-    shown = views.details(call, tx, [fresh])[0]
-    short = {
-        key: value for key, value in shown.items() if call.version >= 75 or ":" not in key or key.startswith("OS-DCF")
-    }
-    for hidden in () if call.version >= 75 else ("config_drive", "key_name", "security_groups", "host_status"):
-        short.pop(hidden, None)
+    short = views.details(call, tx, [fresh], single=True)[0]
+    if call.version < 75:
+        short = {key: value for key, value in short.items() if key in views.SHORT}
+    short.pop("OS-EXT-SRV-ATTR:user_data", None)
     if call.version >= 54:
         short["key_name"] = fresh.key_name
     if call.version >= 57:
@@ -313,7 +327,7 @@ _RULES: Final = {
     "addSecurityGroup": "os-security-groups:add",
     "removeSecurityGroup": "os-security-groups:remove",
 }
-_NOT_BUILT: Final[Mapping[str, tuple[str, str]]] = {
+NOT_BUILT: Final[Mapping[str, tuple[str, str]]] = {
     "createImage": ("Making an image of a server", ""),
     "createBackup": ("A backup of a server", ""),
     "resize": ("Resizing", "Make a new server of the other flavor."),

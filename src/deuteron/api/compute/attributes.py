@@ -35,24 +35,20 @@ def show_metadata(call: Call, tx: Tx) -> Reply:
 
 
 def merge_metadata(call: Call, tx: Tx) -> Reply:
-    row = access.server_for(call, tx, "server-metadata:create")
     given = bodies.metadata("metadata", wrapped(call, "metadata").raw)
+    row = access.server_for(call, tx, "server-metadata:create")
     return Reply(200, {"metadata": _set_metadata(call, tx, row, {**(row.metadata or {}), **given})})
 
 
 def replace_metadata(call: Call, tx: Tx) -> Reply:
-    row = access.server_for(call, tx, "server-metadata:update_all")
     given = bodies.metadata("metadata", wrapped(call, "metadata").raw)
+    row = access.server_for(call, tx, "server-metadata:update_all")
     return Reply(200, {"metadata": _set_metadata(call, tx, row, given)})
 
 
 def set_metadata(call: Call, tx: Tx) -> Reply:
+    given = bodies.one_item(call)
     row = access.server_for(call, tx, "server-metadata:update")
-    given = bodies.metadata("meta", wrapped(call, "meta").raw)
-    if len(given) != 1:
-        raise BadRequest("Request body contains too many items", type="HTTPBadRequest")
-    if call.params["key"] not in given:
-        raise BadRequest("Request body and URI mismatch", type="HTTPBadRequest")
     _set_metadata(call, tx, row, {**(row.metadata or {}), **given})
     return Reply(200, {"meta": given})
 

@@ -29,11 +29,13 @@ _METADATA_KEY = re.compile(r"[a-zA-Z0-9\-_:. ]{1,255}")
 class Body:
     """One JSON object under `path` of a request."""
 
-    def __init__(self, path: str, raw: Any) -> None:
+    def __init__(self, path: str, raw: Any, *, lenient: bool = False) -> None:
+        """`lenient` bodies are those of v2.0, where unknown names are ignored."""
         if not isinstance(raw, dict):
             raise invalid(path, raw, f"{_json(raw)} is not of type 'object'")
         self.path = path
         self.raw: dict[str, Any] = raw
+        self.lenient = lenient
 
     def __contains__(self, name: str) -> bool:
         return name in self.raw
@@ -45,7 +47,7 @@ class Body:
                 raise invalid(self.path, self.raw, f"'{name}' is a required property")
         known = set(allowed) | set(required)
         unknown = [name for name in self.raw if name not in known]
-        if unknown:
+        if unknown and not self.lenient:
             listed = ", ".join(f"'{name}'" for name in unknown)
             verb = "was" if len(unknown) == 1 else "were"
             raise invalid(self.path, self.raw, f"Additional properties are not allowed ({listed} {verb} unexpected)")
@@ -111,16 +113,18 @@ class Body:
         return str(value)
 
     def address(self, name: str, version: int) -> str:
-        """An address of the family as written, or the empty string."""
-        value = self.raw.get(name) or ""
-        if value:
-            try:
-                found = ipaddress.ip_address(value if isinstance(value, str) else "")
-            except ValueError:
-                raise invalid(name, value, f"'{value}' is not a 'ipv{version}'") from None
-            if found.version != version:
-                raise invalid(name, value, f"'{value}' is not a 'ipv{version}'")
-        return str(value)
+        """An address of the family in its short form (RFC 5952); empty when it is not given."""
+        if name not in self.raw:
+            return ""
+        value = self.raw[name]
+        try:
+            # A zone (`%eth0`) is of one host only, so no address for others.
+            found = ipaddress.ip_address(value if isinstance(value, str) and "%" not in value else "")
+        except ValueError:
+            raise invalid(name, value, f"'{value}' is not a 'ipv{version}'") from None
+        if found.version != version:
+            raise invalid(name, value, f"'{value}' is not a 'ipv{version}'")
+        return str(found)
 
     def metadata(self, name: str = "metadata") -> dict[str, str]:
         return metadata(name, self.raw.get(name, {}))
@@ -143,14 +147,16 @@ class Body:
         return value
 
 
-def wrapped(call: Call, name: str) -> Body:
-    """The object under the only key `name` of the body. Raises: BadRequest."""
+def wrapped(call: Call, name: str, beside: Iterable[str] = ()) -> Body:
+    """The object under the key `name` of the body, with no other key but those of `beside`. Raises: BadRequest."""
     body = call.json()
+    lenient = call.path.startswith("/v2/")
     if not isinstance(body, dict):
         raise BadRequest("Malformed request body", type="MalformedRequestBody")
     if name not in body:
         raise invalid(name, body, f"'{name}' is a required property")
-    return Body(name, body[name])
+    Body("body", body, lenient=lenient).only((name, *beside))
+    return Body(name, body[name], lenient=lenient)
 
 
 def metadata(path: str, raw: Any) -> dict[str, str]:
@@ -165,6 +171,16 @@ def metadata(path: str, raw: Any) -> dict[str, str]:
         if len(value) > 255:
             raise invalid(f"{path}.{key}", value, f"'{value}' is too long")
     return dict(raw)
+
+
+def one_item(call: Call) -> dict[str, str]:
+    """The one item of metadata that a body gives under `meta`, of the path's key. Raises: BadRequest."""
+    given = metadata("meta", wrapped(call, "meta").raw)
+    if len(given) != 1:
+        raise invalid("meta", given, "one item is expected")
+    if call.params["key"] not in given:
+        raise BadRequest("Request body and URI mismatch", type="HTTPBadRequest")
+    return given
 
 
 def tag(value: Any) -> str:

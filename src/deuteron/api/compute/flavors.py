@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import delete, insert, select, update
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.compute import access, history, paging
+from deuteron.api.compute import access, history, paging, shapes
 from deuteron.api.compute.bodies import Body, wrapped
 from deuteron.api.compute.errors import invalid, no_flavor
 from deuteron.api.compute.lifecycle import ServerRow
@@ -68,15 +68,12 @@ def show(call: Call, tx: Tx) -> Reply:
 
 
 def create(call: Call, tx: Tx) -> Reply:
+    body = shapes.check(wrapped(call, "flavor"), shapes.FLAVOR, call.version)
     access.require(call, "os-flavor-manage:create")
-    body = wrapped(call, "flavor")
-    allowed = ["id", "OS-FLV-EXT-DATA:ephemeral", "swap", "rxtx_factor", "os-flavor-access:is_public"]
-    body.only(allowed + (["description"] if call.version >= 55 else []), ("name", "ram", "vcpus", "disk"))
     wanted = body.raw.get("id")
     flavor_id = str(uuid.uuid4()) if wanted in (None, "auto") else str(wanted)
     if not re.fullmatch(r"[a-zA-Z0-9\-_. ]{1,255}", flavor_id) or flavor_id != flavor_id.strip():
         raise invalid("id", wanted, f"'{wanted}' does not match '^(?! )[a-zA-Z0-9. _-]+(?<! )$'")
-    _check_factor(body.raw.get("rxtx_factor", 1))
     values = {
         "id": flavor_id,
         "name": body.name(),
@@ -87,6 +84,7 @@ def create(call: Call, tx: Tx) -> Reply:
         "swap": 0 if body.raw.get("swap") in (None, "") else body.integer("swap", least=0, most=2**31 - 1),
         "is_public": body.boolean("os-flavor-access:is_public", True),
         "description": body.text("description", most=65535),
+        "rxtx_factor": _factor(body.raw.get("rxtx_factor", 1.0)),
     }
     if tx.first(select(flavors.c["id"]).where(flavors.c["id"] == flavor_id)) is not None:
         raise Conflict(f"Flavor with ID {flavor_id} already exists.", type="FlavorIdExists")
@@ -96,19 +94,20 @@ def create(call: Call, tx: Tx) -> Reply:
     return Reply(200, {"flavor": _detail(call, find(tx, call, flavor_id))})
 
 
-def _check_factor(factor: Any) -> None:
-    """The share of bandwidth, which only the Xen driver of Nova ever used. Raises: BadRequest."""
-    if isinstance(factor, bool) or not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,20})?", str(factor)):
+def _factor(factor: Any) -> str:
+    """The share of bandwidth, kept and shown as in Nova, where only the Xen driver ever used it. Raises: BadRequest."""
+    if isinstance(factor, bool) or not re.fullmatch(r"[0-9]{1,38}(\.[0-9]{1,38})?", str(factor)):
         raise invalid("rxtx_factor", factor, f"'{factor}' does not match '^[0-9]+(\\.[0-9]+)?$'")
-    if float(factor) != 1:
-        raise BadRequest("A rxtx_factor other than 1.0 is not available in this cloud.", type="HTTPBadRequest")
+    if not 0 < float(factor) <= 3.40282e38:
+        raise invalid("rxtx_factor", factor, f"{factor} is not more than 0 and at most 3.40282e+38")
+    return str(float(factor))
 
 
 def update_description(call: Call, tx: Tx) -> Reply:
     only_from(call, 55)
+    body = shapes.check(wrapped(call, "flavor"), shapes.FLAVOR_UPDATE, call.version)
     access.require(call, "os-flavor-manage:update")
     row = find(tx, call, call.params["id"])
-    body = wrapped(call, "flavor").only((), ("description",))
     text = body.text("description", most=65535)
     tx.execute(update(flavors).where(flavors.c["id"] == row.id).values(description=text))
     tx.changed("flavor", row.id)
@@ -136,9 +135,9 @@ def show_spec(call: Call, tx: Tx) -> Reply:
 
 
 def create_specs(call: Call, tx: Tx) -> Reply:
+    given = _specs("extra_specs", wrapped(call, "extra_specs").raw)
     access.require(call, "os-flavor-extra-specs:create")
     row = find(tx, call, call.params["id"])
-    given = _specs("extra_specs", wrapped(call, "extra_specs").raw)
     _set_specs(tx, row, {**(row.extra_specs or {}), **given})
     return Reply(200, {"extra_specs": given})
 
@@ -174,14 +173,16 @@ def list_access(call: Call, tx: Tx) -> Reply:
 
 def act(call: Call, tx: Tx) -> Reply:
     """Grant or take a project's access to a flavor that is not public."""
-    row = find(tx, call, call.params["id"])
     body = call.json()
     action = next(iter(body), "") if isinstance(body, dict) else ""
     if action not in ("addTenantAccess", "removeTenantAccess"):
         raise BadRequest(f"There is no such action: {action}", type="NoSuchAction")
     adds = action == "addTenantAccess"
     access.require(call, f"os-flavor-access:{'add' if adds else 'remove'}_tenant_access")
-    project = Body(action, body[action]).only((), ("tenant",)).text("tenant", least=1) or ""
+    project = Body(action, body[action]).only((), ("tenant",)).text("tenant", least=1)
+    if project is None:
+        raise invalid("tenant", None, "None is not of type 'string'")
+    row = find(tx, call, call.params["id"])
     projects = list(row.projects or ())
     if adds:
         if row.is_public and call.version >= 7:
@@ -254,7 +255,7 @@ def _detail(call: Call, row: ServerRow) -> dict[str, Any]:
         "OS-FLV-DISABLED:disabled": bool(row.disabled),
         "vcpus": row.vcpus,
         "os-flavor-access:is_public": bool(row.is_public),
-        "rxtx_factor": 1.0,
+        "rxtx_factor": float(row.rxtx_factor or 1.0),
     }
     if call.version >= 61:
         shown["extra_specs"] = row.extra_specs or {}

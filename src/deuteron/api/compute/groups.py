@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.compute import access, paging, quotas
+from deuteron.api.compute import access, paging, quotas, shapes
 from deuteron.api.compute.bodies import Body, wrapped
 from deuteron.api.compute.errors import disallowed, invalid
 from deuteron.api.compute.lifecycle import ServerRow
@@ -35,11 +35,10 @@ def show(call: Call, tx: Tx) -> Reply:
 
 
 def create(call: Call, tx: Tx) -> Reply:
+    body = shapes.check(wrapped(call, "server_group"), shapes.GROUP, call.version)
     access.require(call, "os-server-groups:create")
-    body = wrapped(call, "server_group")
     rules: dict[str, Any] = {}
     if call.version >= 64:
-        body.only(("rules",), ("name", "policy"))
         policy = body.choice("policy", _POLICIES, "")
         if body.raw.get("rules"):
             inner = Body("rules", body.raw["rules"]).only(("max_server_per_host",))
@@ -47,7 +46,6 @@ def create(call: Call, tx: Tx) -> Reply:
                 raise BadRequest("Only anti-affinity policy supports rules.", type="HTTPBadRequest")
             rules = {"max_server_per_host": inner.integer("max_server_per_host", least=1, default=1)}
     else:
-        body.only((), ("name", "policies"))
         given = body.raw["policies"]
         if (
             not isinstance(given, list)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import select
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.compute import access, paging, placement, views
+from deuteron.api.compute import access, paging, placement, shapes, views
 from deuteron.api.compute.bodies import Body
 from deuteron.api.compute.placement import ZONE, Load
 from deuteron.api.compute.versions import only_until
@@ -50,11 +50,11 @@ def list_services(call: Call, tx: Tx) -> Reply:
 
 def update_service(call: Call, tx: Tx) -> Reply:
     """2.53 and later: by id, what the body holds."""
-    access.require(call, "os-services:update")
+    body = shapes.check(Body("service", call.json()), shapes.SERVICE, call.version)
     wanted = call.params["id"]
     if not is_uuid(wanted):
         raise BadRequest(f"Invalid uuid {wanted}", type="HTTPBadRequest")
-    body = Body("service", call.json()).only(("status", "disabled_reason", "forced_down"))
+    access.require(call, "os-services:update")
     reason = body.text("disabled_reason", least=1)
     number, host = _compute_service(call, tx, wanted)
     if "status" not in body and "forced_down" not in body:
@@ -96,8 +96,7 @@ def set_service(call: Call, tx: Tx) -> Reply:
     """Before 2.53: enable, disable, disable-log-reason and (from 2.11 on) force-down, by host and binary."""
     only_until(call, 52)
     action = call.params["id"]
-    body = Body("service", call.json())
-    body.only(("disabled_reason", *(("forced_down",) if call.version >= 11 else ())), ("host", "binary"))
+    body = shapes.check(Body("service", call.json()), shapes.SERVICE, call.version)
     host, binary = body.text("host", least=1) or "", body.text("binary", least=1) or ""
     reason = body.text("disabled_reason", least=1)
     down = body.boolean("forced_down")

@@ -6,15 +6,19 @@ import base64
 import binascii
 import hashlib
 import re
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
+from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import pkcs12
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from sqlalchemy import delete, func, insert, select
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.compute import access, history, paging, quotas
+from deuteron.api.compute import access, history, paging, quotas, shapes
 from deuteron.api.compute.bodies import wrapped
 from deuteron.api.compute.lifecycle import ServerRow
 from deuteron.api.compute.versions import only_from
@@ -58,17 +62,12 @@ def show(call: Call, tx: Tx) -> Reply:
 
 
 def create(call: Call, tx: Tx) -> Reply:
-    body = wrapped(call, "keypair")
-    allowed = ["public_key"]
-    allowed += ["type"] if call.version >= 2 else []
-    allowed += ["user_id"] if call.version >= 10 else []
-    body.only(allowed, ("name",) if call.version < 92 else ("name", "public_key"))
+    body = shapes.check(wrapped(call, "keypair"), shapes.KEYPAIR, call.version)
     name = body.name()
-    if call.version < 92 and not re.fullmatch(r"[\w \-]+", name, re.ASCII):
+    allowed = r"[\w \-]+" if call.version < 92 else r"[\w \-@.]+"
+    if not re.fullmatch(allowed, name, re.ASCII):
         raise BadRequest("Keypair data is invalid: Keypair name contains unsafe characters", type="InvalidKeypair")
     kind = body.choice("type", ("ssh", "x509"), "ssh")
-    if kind == "x509":
-        raise BadRequest("Keypair data is invalid: this cloud keeps keys of type ssh only", type="InvalidKeypair")
     user_id = str(body.raw.get("user_id") or call.caller.user_id)
     access.require(call, "os-keypairs:create", user_id=user_id)
     if tx.first(select(keypairs.c["id"]).where(keypairs.c["user_id"] == user_id, keypairs.c["name"] == name)):
@@ -77,25 +76,25 @@ def create(call: Call, tx: Tx) -> Reply:
     limit = quotas.limit(tx, call.caller.project_id or "", "key_pairs")
     if 0 <= limit <= used:
         raise Forbidden("Quota exceeded, too many key pairs.", type="KeypairLimitExceeded")
-    given = body.text("public_key", least=1, most=16384)
+    given = body.text("public_key", most=16384)
     private = None
     if given is None:
-        given, private = _generate(name)
+        given, private = _generate() if kind == "ssh" else _generate_certificate(user_id, tx.now)
     row: dict[str, Any] = {
         "id": f"{user_id}/{name}",
         "number": (tx.scalar(select(func.max(keypairs.c["number"]))) or 0) + 1,
         "user_id": user_id,
         "name": name,
-        "type": "ssh",
+        "type": kind,
         "public_key": given,
-        "fingerprint": fingerprint(given),
+        "fingerprint": fingerprint(given) if kind == "ssh" else certificate_fingerprint(given),
         "created_at": history.moment(tx.now),
     }
     tx.execute(insert(keypairs), row)
     tx.changed("keypair", f"{user_id}/{name}")
     shown = {key: row[key] for key in ("name", "public_key", "fingerprint", "user_id")}
     if call.version >= 2:
-        shown["type"] = "ssh"
+        shown["type"] = kind
     if private is not None:
         shown["private_key"] = private
     return Reply(201 if call.version >= 2 else 200, {"keypair": shown})
@@ -117,6 +116,18 @@ def fingerprint(public_key: str) -> str:
         raise BadRequest("Keypair data is invalid: failed to generate fingerprint", type="InvalidKeypair") from None
     digest = hashlib.md5(body, usedforsecurity=False).hexdigest()
     return ":".join(digest[at : at + 2] for at in range(0, 32, 2))
+
+
+def certificate_fingerprint(certificate: str) -> str:
+    """SHA-1 of an X.509 certificate in PEM, in hexadecimal pairs, as Nova shows it. Raises: BadRequest."""
+    try:
+        digest = x509.load_pem_x509_certificate(certificate.encode()).fingerprint(hashes.SHA1()).hex()
+    except (ValueError, UnicodeEncodeError, UnsupportedAlgorithm) as error:
+        raise BadRequest(
+            f"Keypair data is invalid: failed to generate X509 fingerprint. Error message: {error}",
+            type="InvalidKeypair",
+        ) from None
+    return ":".join(digest[at : at + 2] for at in range(0, 40, 2))
 
 
 class _Named:
@@ -141,7 +152,7 @@ def _brief(call: Call, row: ServerRow) -> dict[str, Any]:
     return {**shown, "type": row.type} if call.version >= 2 else shown
 
 
-def _generate(name: str) -> tuple[str, str]:
+def _generate() -> tuple[str, str]:
     """A new RSA key: public line and private text, in the forms that every ssh client reads."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
@@ -149,3 +160,33 @@ def _generate(name: str) -> tuple[str, str]:
         serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
     )
     return f"{public.decode()} Generated-by-Nova", private.decode()
+
+
+_PRINCIPAL: Final = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
+"""The user's name as Windows looks for it. Source: nova/crypto.py `_create_x509_openssl_config`."""
+
+
+def _generate_certificate(user_id: str, now: datetime) -> tuple[str, str]:
+    """A certificate of the user in PEM, for ten years, and it with its key as PKCS 12 in base64.
+
+    Source: nova/crypto.py `generate_winrm_x509_cert`.
+    """
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    # A common name has at most 64 characters (RFC 5280 appendix A.1); ids of users are shorter.
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, user_id[:64])])
+    text = f"{user_id[:64]}@localhost".encode()
+    principal = x509.OtherName(_PRINCIPAL, bytes((0x0C, len(text))) + text)  # DER: UTF8String
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=3650))
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([principal]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    both = pkcs12.serialize_key_and_certificates(None, key, certificate, None, serialization.NoEncryption())
+    return certificate.public_bytes(serialization.Encoding.PEM).decode(), base64.b64encode(both).decode()

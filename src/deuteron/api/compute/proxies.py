@@ -53,12 +53,31 @@ def show_image(call: Call, tx: Tx) -> Reply:
     return Reply(200, {"image": _image(call, row, detail=True)})
 
 
+_NETWORK_FIELDS = ("cidr", "netmask", "gateway", "broadcast", "dns1", "dns2", "cidr_v6", "gateway_v6", "netmask_v6")
+_ADMIN_FIELDS = (
+    "created_at", "updated_at", "deleted_at", "deleted", "injected", "bridge", "vlan", "vpn_public_address",
+    "vpn_public_port", "vpn_private_address", "dhcp_start", "project_id", "host", "bridge_interface", "multi_host",
+    "priority", "rxtx_base", "mtu", "dhcp_server", "enable_dhcp", "share_address",
+)  # fmt: skip
+"""What networks had before Neutron, and are null with it. Source: nova/api/openstack/compute/networks.py."""
+
+
 def list_networks(call: Call, tx: Tx) -> Reply:
+    empty = dict.fromkeys((*_NETWORK_FIELDS, *(_ADMIN_FIELDS if call.caller.is_admin else ())))
+    rows = _networks(call, tx)
+    return Reply(200, {"networks": [{**empty, "id": row["id"], "label": row["name"]} for row in rows]})
+
+
+def list_tenant_networks(call: Call, tx: Tx) -> Reply:
+    # The word "None" is what Nova answers. Source: nova/api/openstack/compute/tenant_networks.py.
+    rows = _networks(call, tx)
+    return Reply(200, {"networks": [{"id": row["id"], "label": row["name"], "cidr": "None"} for row in rows]})
+
+
+def _networks(call: Call, tx: Tx) -> list[Values]:
     only_until(call, _LAST)
     condition = sight.visible_networks(call.caller)
-    rows = query.rows(tx, networks, *(() if condition is None else (condition,)), order_by=(networks.c["id"],))
-    # Source: nova/api/openstack/compute/networks.py: all but three fields are null with Neutron.
-    return Reply(200, {"networks": [{"id": row["id"], "label": row["name"], "cidr": None} for row in rows]})
+    return list(query.rows(tx, networks, *(() if condition is None else (condition,)), order_by=(networks.c["id"],)))
 
 
 def list_groups(call: Call, tx: Tx) -> Reply:

@@ -121,15 +121,14 @@ def show_class(call: Call, tx: Tx) -> Reply:
 
 def update(call: Call, tx: Tx) -> Reply:
     body = wrapped(call, "quota_set").only((*_names(call), "force"))
+    forced = body.boolean("force")
+    wanted = {name: body.integer(name, least=-1, most=2**31 - 1) for name in _names(call) if name in body}
     access.require(call, "os-quota-sets:update")
     project_id = call.params["id"]
     _refuse_user(call)
     have = used(tx, project_id)
-    for name in _names(call):
-        if name not in body:
-            continue
-        value = body.integer(name, least=-1, most=2**31 - 1)
-        if 0 <= value < have.get(name, 0) and not body.boolean("force"):
+    for name, value in wanted.items():
+        if 0 <= value < have.get(name, 0) and not forced:
             raise BadRequest(
                 f"Quota limit {value} for {name} must be greater than or equal to already used and reserved "
                 f"{have[name]}.",

@@ -34,6 +34,7 @@ from deuteron.api.compute import (
     paging,
     placement,
     quotas,
+    shapes,
     views,
 )
 from deuteron.api.compute.bodies import Body, wrapped
@@ -47,23 +48,12 @@ from deuteron.model.errors import BadRequest, Forbidden, NotFound
 from deuteron.store.compute_tables import server_groups, servers
 from deuteron.store.database import Tx
 
-_FIELDS: Final = (
-    (1, "name"), (1, "imageRef"), (1, "flavorRef"), (1, "adminPass"), (1, "metadata"), (1, "networks"),
-    (1, "OS-DCF:diskConfig"), (1, "accessIPv4"), (1, "accessIPv6"), (1, "personality"), (1, "security_groups"),
-    (1, "key_name"), (1, "user_data"), (1, "availability_zone"), (1, "config_drive"), (1, "min_count"),
-    (1, "max_count"), (1, "return_reservation_id"), (1, "block_device_mapping"), (1, "block_device_mapping_v2"),
-    (1, "os:scheduler_hints"), (19, "description"), (52, "tags"), (63, "trusted_image_certificates"), (74, "host"),
-    (74, "hypervisor_hostname"), (90, "hostname"),
-)  # fmt: skip
-"""What a create body may hold, from which microversion on."""
-
 MAX_USER_DATA: Final = 65535
 MAX_AT_ONCE: Final = 100
 
 
 def create(call: Call, tx: Tx) -> Reply:
-    body = wrapped(call, "server")
-    body.only([name for since, name in _FIELDS if call.version >= since], ("name", "flavorRef"))
+    body = shapes.check(wrapped(call, "server", shapes.HINTS), shapes.CREATE, call.version)
     access.require(call, "servers:create")
     project_id = call.caller.project_id or ""
     _refuse_not_built(call, body)
@@ -76,7 +66,7 @@ def create(call: Call, tx: Tx) -> Reply:
             type="HTTPBadRequest",
         )
     image = images.bootable(tx, call, body.raw["imageRef"], flavor)
-    key_name, key_data = _key(tx, call, body)
+    key = _key(tx, call, body)
     metadata = body.metadata()
     check_metadata_quota(tx, project_id, metadata)
     wanted = interfaces.requested(call, tx, body)
@@ -101,8 +91,9 @@ def create(call: Call, tx: Tx) -> Reply:
         "description": body.text("description") if call.version >= 19 else None,
         "availability_zone": zone,
         "flavor": msgspec.to_builtins(flavor),
-        "key_name": key_name,
-        "key_data": key_data,
+        "key_name": None if key is None else key.name,
+        "key_data": None if key is None else key.public_key,
+        "key_type": None if key is None else key.type,
         "user_data": body.base64("user_data", MAX_USER_DATA),
         "metadata": metadata,
         "tags": _tags(body),
@@ -115,7 +106,7 @@ def create(call: Call, tx: Tx) -> Reply:
         **image.columns(),
         **drives.columns(body.boolean("config_drive"), image.demands_config_drive, files, password),
     }
-    hostname = _hostname(call, body)
+    chosen_name = hostname(call, body)
     taken = placement.loads(tx)
     hosts = placement.candidates(tx, call.cloud)
     first = ""
@@ -127,7 +118,7 @@ def create(call: Call, tx: Tx) -> Reply:
         if isinstance(chosen, str):
             taken.setdefault(chosen, placement.Load()).add(flavor, wish.group_id)
         own = {"id": server_id, "name": shown, "launch_index": index}
-        own["hostname"] = hostname if hostname and most == 1 else hostname_of(shown, server_id)
+        own["hostname"] = chosen_name if chosen_name and most == 1 else hostname_of(shown, server_id)
         _insert(tx, {**common, **own}, None if isinstance(chosen, NoHost) else chosen)
         history.begin(tx, call, server_id, "create", None if isinstance(chosen, NoHost) else chosen)
         if isinstance(chosen, NoHost):
@@ -152,11 +143,8 @@ def show(call: Call, tx: Tx) -> Reply:
 
 
 def update(call: Call, tx: Tx) -> Reply:
+    body = shapes.check(wrapped(call, "server"), shapes.UPDATE, call.version)
     row = access.server_for(call, tx, "servers:update")
-    body = wrapped(call, "server")
-    fields = ["name", "accessIPv4", "accessIPv6", "OS-DCF:diskConfig"]
-    fields += (["description"] if call.version >= 19 else []) + (["hostname"] if call.version >= 90 else [])
-    body.only(fields)
     values: dict[str, Any] = {}
     if "name" in body:
         values["name"] = body.name()
@@ -169,18 +157,12 @@ def update(call: Call, tx: Tx) -> Reply:
     if "OS-DCF:diskConfig" in body:
         values["disk_config"] = body.choice("OS-DCF:diskConfig", ("AUTO", "MANUAL"), "MANUAL")
     if "hostname" in body:
-        values["hostname"] = _hostname(call, body)
+        values["hostname"] = hostname(call, body)
     lifecycle.set_server(tx, row.id, **values)
     fresh = access.server_for(call, tx, "servers:update")
     shown = views.details(call, tx, [fresh], single=True)[0]
     if call.version < 75:
-        # Before 2.75 the answer to a change is shorter than the answer to a look.
-        short = (
-            "id", "name", "status", "tenant_id", "user_id", "metadata", "hostId", "image", "flavor", "created",
-            "updated", "addresses", "accessIPv4", "accessIPv6", "links", "progress", "fault", "OS-DCF:diskConfig",
-            "locked", "description", "tags", "trusted_image_certificates", "server_groups", "locked_reason",
-        )  # fmt: skip
-        shown = {key: value for key, value in shown.items() if key in short}
+        shown = {key: value for key, value in shown.items() if key in views.SHORT}
     return Reply(200, {"server": shown})
 
 
@@ -278,8 +260,6 @@ def _insert(tx: Tx, values: dict[str, Any], host: str | None) -> None:
 
 def _refuse_not_built(call: Call, body: Body) -> None:
     """Refuse what this cloud cannot do, by name, rather than ignore it."""
-    if "personality" in body and call.version > drives.LAST_WITH_FILES:
-        raise invalid("server", body.raw, "Additional properties are not allowed ('personality' was unexpected)")
     if body.raw.get("trusted_image_certificates"):
         raise BadRequest("Certified images are not available in this cloud.", type="HTTPBadRequest")
     if body.raw.get("block_device_mapping"):
@@ -308,15 +288,14 @@ def _flavor(tx: Tx, call: Call, reference: Any) -> ServerRow:
         raise BadRequest(error.message, type=error.type) from None
 
 
-def _key(tx: Tx, call: Call, body: Body) -> tuple[str | None, str | None]:
+def _key(tx: Tx, call: Call, body: Body) -> ServerRow | None:
     name = body.text("key_name", least=1)
     if name is None:
-        return None, None
+        return None
     try:
-        row = keypairs.find(tx, call.caller.user_id, name)
+        return keypairs.find(tx, call.caller.user_id, name)
     except NotFound:
         raise BadRequest("Invalid key_name provided.", type="KeypairNotFound") from None
-    return row.name, row.public_key
 
 
 def _tags(body: Body) -> list[str]:
@@ -354,7 +333,7 @@ def _where(call: Call, tx: Tx, body: Body) -> tuple[str | None, Wish]:
             if registry.find(tx, call.cloud, named) is None:
                 raise BadRequest(f"Compute host {named} could not be found.", type="ComputeHostNotFound")
             host = named
-    hints = _hints(call, body)
+    hints = _hints(call)
     group_id = hints.get("group")
     if group_id is None:
         return zone or None, Wish(host)
@@ -370,17 +349,16 @@ def _where(call: Call, tx: Tx, body: Body) -> tuple[str | None, Wish]:
     return zone or None, Wish(host, row.id, row.policy, int((row.rules or {}).get("max_server_per_host", 1)))
 
 
-def _hints(call: Call, body: Body) -> dict[str, Any]:
+def _hints(call: Call) -> dict[str, Any]:
     whole = call.json()
-    for place in (whole, body.raw):
-        for name in ("os:scheduler_hints", "OS-SCH-HNT:scheduler_hints"):
-            if isinstance(place.get(name), dict):
-                found: dict[str, Any] = place[name]
-                return found
+    for name in shapes.HINTS:
+        if name in whole:
+            return Body(name, whole[name]).raw
     return {}
 
 
-def _hostname(call: Call, body: Body) -> str | None:
+def hostname(call: Call, body: Body) -> str | None:
+    """The host name that a body gives. Raises: BadRequest."""
     text = body.text("hostname", least=1, most=63 if call.version < 94 else 255)
     if text is not None and not re.fullmatch(r"[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9-]+)*", text):
         raise invalid("hostname", text, f"'{text}' is not a 'hostname'")

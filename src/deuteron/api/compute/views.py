@@ -43,6 +43,13 @@ _PLAIN: Final = {
 }
 """Source: nova/api/openstack/common.py `_STATE_MAP`."""
 
+SHORT: Final = frozenset({
+    "id", "name", "status", "tenant_id", "user_id", "metadata", "hostId", "image", "flavor", "created", "updated",
+    "addresses", "accessIPv4", "accessIPv6", "links", "progress", "fault", "OS-DCF:diskConfig", "locked", "description",
+    "tags", "trusted_image_certificates", "server_groups", "locked_reason",
+})  # fmt: skip
+"""What the answers to a change and to a rebuild show before 2.75, when they were shorter than the answer to a look."""
+
 _NEVER: Final = (
     "PASSWORD", "MIGRATING", "RESIZE", "VERIFY_RESIZE", "REVERT_RESIZE", "RESCUE", "SOFT_DELETED", "SHELVED",
     "SHELVED_OFFLOADED",

@@ -178,6 +178,20 @@ def patch_image(call: Call, tx: Tx) -> Reply:
     return Reply(200, shown(find(tx, row.id)))
 
 
+def set_properties(call: Call, tx: Tx, row: Row[Any], properties: dict[str, str]) -> None:
+    """Make `properties` all that the image has. Raises: Forbidden, TooLarge."""
+    require(call, "modify_image", target(call.caller, row))
+    if len(properties) > MAX_PROPERTIES:
+        raise TooLarge(
+            "The limit has been exceeded on the number of allowed image properties. "
+            f"Attempted: {len(properties)}, Maximum: {MAX_PROPERTIES}"
+        )
+    if properties != row.properties:
+        values = {"properties": properties, "updated_at": moment(tx)}
+        tx.execute(update(images).where(images.c.id == row.id).values(values))
+        tx.changed("image", row.id)
+
+
 def remove_image(call: Call, tx: Tx, image_id: str) -> str:
     """Delete the image's rows; the id, so that the caller removes the file once this is durable."""
     row = visible_image(tx, call.caller, image_id)

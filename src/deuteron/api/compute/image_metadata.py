@@ -1,0 +1,93 @@
+"""Images as the Compute API changed them: their metadata until 2.38, their deletion until 2.35.
+
+Each change calls the image service's own functions, with its policy.
+
+Source: nova/api/openstack/compute/image_metadata.py, images.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deuteron.api.call import Call, Reply
+from deuteron.api.compute import bodies, quotas
+from deuteron.api.compute.bodies import wrapped
+from deuteron.api.compute.versions import only_until
+from deuteron.api.image import files
+from deuteron.api.image import images as image_service
+from deuteron.model.errors import BadRequest, Forbidden, NotFound
+from deuteron.model.image import IMAGE
+from deuteron.store.database import Tx
+
+_LAST = 38
+
+
+def index(call: Call, tx: Tx) -> Reply:
+    only_until(call, _LAST)
+    return Reply(200, {"metadata": _image(call, tx).properties or {}})
+
+
+def show(call: Call, tx: Tx) -> Reply:
+    only_until(call, _LAST)
+    properties, key = _image(call, tx).properties or {}, call.params["key"]
+    if key not in properties:
+        raise NotFound("The resource could not be found.", type="HTTPNotFound")
+    return Reply(200, {"meta": {key: properties[key]}})
+
+
+def merge(call: Call, tx: Tx) -> Reply:
+    only_until(call, _LAST)
+    given = bodies.metadata("metadata", wrapped(call, "metadata").raw)
+    row = _image(call, tx)
+    return Reply(200, {"metadata": _set(call, tx, row, {**(row.properties or {}), **given})})
+
+
+def replace(call: Call, tx: Tx) -> Reply:
+    only_until(call, _LAST)
+    given = bodies.metadata("metadata", wrapped(call, "metadata").raw)
+    return Reply(200, {"metadata": _set(call, tx, _image(call, tx), given)})
+
+
+def set_one(call: Call, tx: Tx) -> Reply:
+    only_until(call, _LAST)
+    given = bodies.one_item(call)
+    row = _image(call, tx)
+    _set(call, tx, row, {**(row.properties or {}), **given})
+    return Reply(200, {"meta": given})
+
+
+def remove(call: Call, tx: Tx) -> Reply:
+    only_until(call, _LAST)
+    row = _image(call, tx)
+    properties = dict(row.properties or {})
+    if properties.pop(call.params["key"], None) is None:
+        raise NotFound("Invalid metadata key", type="HTTPNotFound")
+    _set(call, tx, row, properties)
+    return Reply(204)
+
+
+async def remove_image(call: Call) -> Reply:
+    """DELETE /images/{id}, until 2.35."""
+    only_until(call, 35)
+    try:
+        return await files.delete(call)
+    except NotFound:
+        raise NotFound("Image not found.", type="HTTPNotFound") from None
+
+
+def _image(call: Call, tx: Tx) -> Any:
+    try:
+        return image_service.visible_image(tx, call.caller, call.params["id"])
+    except NotFound:
+        raise NotFound("Image not found.", type="HTTPNotFound") from None
+
+
+def _set(call: Call, tx: Tx, row: Any, properties: dict[str, str]) -> dict[str, str]:
+    hard = quotas.limit(tx, call.caller.project_id or "", "metadata_items")
+    if 0 <= hard < len(properties):
+        raise Forbidden("Image metadata limit exceeded", type="HTTPForbidden")
+    for name in properties:
+        if name in IMAGE.by_name:
+            raise BadRequest(f"'{name}' is an attribute of images and no metadata", type="HTTPBadRequest")
+    image_service.set_properties(call, tx, row, properties)
+    return properties
