@@ -9,6 +9,7 @@ from types import ModuleType
 import pytest
 
 from deuteron.api import compute, identity, image, network
+from deuteron.api.compute import actions, versions
 from deuteron.cli import reference
 from deuteron.net import pipeline
 
@@ -36,6 +37,66 @@ def test_the_page_of_the_apis_names_every_resource_that_has_a_route(service: Mod
     paths = [route.path.split("/") for route in service.SERVICE().routes()]
     resources = {path[2] for path in paths if len(path) > 2 and path[1].startswith("v")}
     assert sorted(name for name in resources if f"`{name}`" not in page) == []
+
+
+def chapter(title: str) -> dict[str, str]:
+    """Paragraphs of a chapter of the page of the APIs, by their first word or two: `There`, `Recorded`, …"""
+    page = (ROOT / "docs" / "api-coverage.md").read_text()
+    text = page.split(f"\n## {title}", 1)[1].split("\n## ", 1)[0]
+    paragraphs = [" ".join(paragraph.split()) for paragraph in text.split("\n\n")[1:]]
+    return {paragraph.split(":")[0]: paragraph for paragraph in paragraphs}
+
+
+ACTIONS = {
+    "os-stop": "stop", "os-start": "start", "reboot": "reboot soft and hard", "pause": "pause", "unpause": "pause",
+    "suspend": "suspend", "resume": "suspend", "lock": "lock", "unlock": "lock", "rebuild": "rebuild",
+    "os-resetState": "reset state", "forceDelete": "force delete", "addSecurityGroup": "security groups",
+    "removeSecurityGroup": "security groups",
+}  # fmt: skip
+"""What the page calls each action of a server that is there."""
+NOT_BUILT = {
+    "createImage": "images and backups of servers", "createBackup": "images and backups of servers", "resize": "resize",
+    "confirmResize": "resize", "revertResize": "resize", "migrate": "migration", "os-migrateLive": "live migration",
+    "evacuate": "evacuation", "rescue": "rescue", "unrescue": "rescue", "shelve": "shelving",
+    "shelveOffload": "shelving", "unshelve": "shelving", "restore": "restoring", "changePassword": "setting passwords",
+    "trigger_crash_dump": "crash dumps", "os-getVNCConsole": "VNC", "os-getSPICEConsole": "SPICE",
+    "os-getRDPConsole": "RDP", "os-getSerialConsole": "serial consoles", "addFloatingIp": "floating IPs",
+    "removeFloatingIp": "floating IPs", "addFixedIp": "addresses", "removeFixedIp": "addresses",
+}  # fmt: skip
+"""What the page calls each that is refused."""
+
+
+def test_the_page_of_the_apis_says_of_every_action_of_a_server_whether_it_is_there() -> None:
+    page = chapter("Compute v2.1")
+    there, refused = page["There"], page["Not there, refused with 501 and why"]
+    assert actions.ACTIONS.keys() == ACTIONS.keys() and actions.NOT_BUILT.keys() == NOT_BUILT.keys()
+    assert [name for name, words in ACTIONS.items() if words not in there] == []
+    assert [name for name, words in NOT_BUILT.items() if words not in refused] == []
+    heading = (ROOT / "docs" / "api-coverage.md").read_text()
+    assert f"microversions 2.{versions.MINIMUM} to 2.{versions.MAXIMUM}" in heading
+
+
+@pytest.mark.parametrize(
+    ("service", "title"),
+    [(identity, "Identity v3"), (network, "Network v2.0"), (image, "Image v2"), (compute, "Compute v2.1")],
+    ids=lambda item: getattr(item, "__name__", item),
+)
+def test_what_the_page_of_the_apis_says_is_there_has_a_route_and_is_asked_for_in_a_test(
+    service: ModuleType, title: str
+) -> None:
+    segments = {part for route in service.SERVICE().routes() for part in route.path.split("/")}
+    named = set(re.findall(r"`([\w-]+)`", chapter(title)["There"])) - WORDS
+    assert sorted(named - segments) == [], "named, and no route has it"
+    tests = "\n".join(
+        path.read_text()
+        for path in (ROOT / "tests").rglob("*")
+        if path.suffix in (".py", ".yaml") and path.name != "test_docs.py"
+    )
+    assert sorted(name for name in named if f"/{name}" not in tests) == [], "named, and no test asks for it"
+
+
+WORDS = {"If-Match"}
+"""What the page puts between backticks that is no resource."""
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -212,6 +212,13 @@ def test_groups_give_their_roles_to_their_users(kit: Kit) -> None:
     assert len(found["role_assignments"]) == 2  # member and the reader that it implies
 
 
+def test_role_inferences_list_what_each_role_implies(kit: Kit) -> None:
+    found = kit.as_user().request("GET", "/identity/v3/role_inferences").json["role_inferences"]
+
+    names = {item["prior_role"]["name"]: {role["name"] for role in item["implies"]} for item in found}
+    assert (names["admin"], names["manager"], names["member"]) == ({"manager"}, {"member"}, {"reader"})
+
+
 def test_inherited_roles_count_on_the_projects_of_a_domain(kit: Kit) -> None:
     admin = kit.as_user()
     user = make_user(admin, "u1")
