@@ -3,13 +3,16 @@
 Each service declares its default rules with names and text as OpenStack has them
 ("create_network:shared": "rule:admin_only"); `policy.yaml` in the API's folder overrides by name.
 A rule that is not declared falls back to "default".
+
+A rule is for tokens of certain scopes (oslo.policy's `scope_types`, enforced): those of projects, unless it says
+otherwise. `admin` on a domain or on the system is nothing in the services that have projects' things.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from oslo_policy import policy as oslo
 
@@ -17,7 +20,6 @@ from deuteron.model.caller import Caller
 from deuteron.model.errors import Forbidden
 
 BASE_RULES: Mapping[str, str] = {
-    "admin_required": "role:admin",
     "admin_only": "role:admin",
     "admin_or_owner": "role:admin or project_id:%(project_id)s",
     "owner": "project_id:%(project_id)s",
@@ -31,11 +33,26 @@ BASE_RULES: Mapping[str, str] = {
 }
 
 
+class Rule(NamedTuple):
+    """A rule for tokens of other scopes than projects; `scopes` are of project, domain and system."""
+
+    check: str
+    scopes: tuple[str, ...]
+
+
+_PROJECT = ("project",)
+
+
 class Policy:
     """`check` answers, `require` raises. Rules are parsed once; `policy.yaml` is read at start."""
 
-    def __init__(self, defaults: Mapping[str, str], override: Path | None = None) -> None:
-        texts = {**BASE_RULES, **defaults}
+    def __init__(self, defaults: Mapping[str, str | Rule], override: Path | None = None) -> None:
+        texts = {**BASE_RULES}
+        self._scopes: dict[str, tuple[str, ...]] = {}
+        for name, rule in defaults.items():
+            if isinstance(rule, Rule):
+                self._scopes[name] = rule.scopes
+            texts[name] = rule.check if isinstance(rule, Rule) else rule
         if override is not None and override.exists():
             import yaml  # only operators with a policy.yaml pay for the import
 
@@ -51,6 +68,8 @@ class Policy:
         return self._rules
 
     def check(self, caller: Caller, rule: str, target: Mapping[str, Any] | None = None) -> bool:
+        if caller.scope not in self._scopes.get(rule, _PROJECT):
+            return False
         return self._holds(self._rules[rule], dict(target or {}), caller.credentials())
 
     def require(self, caller: Caller, rule: str, target: Mapping[str, Any] | None = None) -> None:

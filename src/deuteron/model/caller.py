@@ -9,7 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Caller:
-    """The proven identity. `roles` are lower case and include implied ones (admin, member, reader)."""
+    """The proven identity. `roles` are lower case and include implied ones (admin, manager, member, reader).
+
+    Only global roles: a role of a domain gives what it implies, and is no role itself.
+    """
 
     user_id: str
     user_name: str
@@ -25,8 +28,21 @@ class Caller:
     token: str = field(default="", repr=False)
 
     @property
+    def scope(self) -> str:
+        """What the token is for: system, domain or project. Without a scope it counts as one of a project."""
+        if self.system_scope is not None:
+            return "system"
+        return "project" if self.domain_id is None else "domain"
+
+    @property
     def is_admin(self) -> bool:
-        return "admin" in self.roles
+        """Whether it administers what projects own; `admin` on a domain or the system counts in identity alone."""
+        return "admin" in self.roles and self.scope == "project"
+
+    @property
+    def is_service(self) -> bool:
+        """Whether it is another service of the cloud, which sees and wires what all projects own."""
+        return "service" in self.roles and self.scope == "project"
 
     @property
     def identity(self) -> tuple[Hashable, ...]:
@@ -44,6 +60,7 @@ class Caller:
             "user_domain_id": self.user_domain_id,
             "project_domain_id": self.project_domain_id,
             "system_scope": self.system_scope,
+            "token": {"domain": {"id": self.domain_id}, "project": {"domain": {"id": self.project_domain_id}}},
             "roles": sorted(self.roles),
             "is_admin": self.is_admin,
         }

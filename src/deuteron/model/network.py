@@ -32,8 +32,12 @@ from deuteron.model.resource import REQUIRED, Attribute, Resource
 
 NAME_LENGTH: Final = 255
 ADMIN: Final = "rule:admin_only"
-SERVICE: Final = "role:service"
 NET_OWNER_MEMBER: Final = "rule:admin_or_net_owner_member"
+SERVICE: Final = "rule:service_api"
+ADMIN_OR_SERVICE: Final = f"{ADMIN} or {SERVICE}"
+PORT_WIRING: Final = f"{NET_OWNER_MEMBER} or {SERVICE}"
+"""Where a port is plugged in, and with which addresses: the network's owner, and services that plug in for others."""
+OWN_MANAGER: Final = f"{ADMIN} or (role:manager and project_id:%(project_id)s)"
 
 
 # --- codecs that only networks need -------------------------------------------------------------------------------
@@ -469,7 +473,8 @@ PORT = Resource(
         PROJECT_ID,
         TENANT_ID,
         Attribute("mac_address", MacAddress(nullable=True), "Its MAC address; made unless given.", create=True,
-                  update=True, create_rule=NET_OWNER_MEMBER, update_rule=ADMIN),
+                  update=True, create_rule=PORT_WIRING,
+                  update_rule=f"{ADMIN_OR_SERVICE} or (role:manager and rule:network_owner)"),
         ADMIN_STATE,
         STATUS,
         Attribute("device_id", Text(255), "What is plugged in.", default="", create=True, update=True),
@@ -477,7 +482,7 @@ PORT = Resource(
                   update=True),
         Attribute("fixed_ips", FixedIps(), "Its addresses.", create=True, update=True, sort=False),
         Attribute("allowed_address_pairs", Anything(), "Further addresses it may send from.", default=[], create=True,
-                  update=True, create_rule=NET_OWNER_MEMBER, update_rule=NET_OWNER_MEMBER, filter=False, sort=False),
+                  update=True, create_rule=PORT_WIRING, update_rule=PORT_WIRING, filter=False, sort=False),
         Attribute("extra_dhcp_opts", ListOf(DHCP_OPTION, nullable=True), "Options DHCP adds for it.", default=[],
                   create=True, update=True, filter=False, sort=False),
         Attribute("security_groups", UuidList(nullable=True), "Its groups; the default group unless told.",
@@ -486,15 +491,18 @@ PORT = Resource(
         Attribute("binding:vnic_type", OneOf(VNIC_TYPES), "How it is to be plugged.", default="normal", create=True,
                   update=True),
         Attribute("binding:profile", Object({}, nullable=True), "Words for the mechanism: none has any yet.",
-                  default={}, create=True, update=True, create_rule=SERVICE, update_rule=SERVICE, read_rule=ADMIN,
+                  default={}, create=True, update=True, create_rule=SERVICE, update_rule=SERVICE,
+                  read_rule=ADMIN_OR_SERVICE,
                   filter=False, sort=False),
         Attribute("binding:host_id", Text(255, nullable=True), "The host where it is plugged.", default="",
-                  create=True, update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN),
-        Attribute("binding:vif_type", Text(64), "How it was plugged: ovs, unbound or binding_failed.", read_rule=ADMIN),
-        Attribute("binding:vif_details", Object({}, open=True), "What the plugging needs to know.", read_rule=ADMIN,
-                  default={}, filter=False, sort=False),
+                  create=True, update=True, create_rule=ADMIN_OR_SERVICE, update_rule=ADMIN_OR_SERVICE,
+                  read_rule=ADMIN_OR_SERVICE),
+        Attribute("binding:vif_type", Text(64), "How it was plugged: ovs, unbound or binding_failed.",
+                  read_rule=ADMIN_OR_SERVICE),
+        Attribute("binding:vif_details", Object({}, open=True), "What the plugging needs to know.",
+                  read_rule=ADMIN_OR_SERVICE, default={}, filter=False, sort=False),
         Attribute("port_security_enabled", Boolean(), "Whether groups and anti-spoofing apply.", create=True,
-                  update=True, create_rule=NET_OWNER_MEMBER, update_rule=NET_OWNER_MEMBER),
+                  update=True, create_rule=PORT_WIRING, update_rule=PORT_WIRING),
         *STANDARD,
     ),
     # With the id behind it, a page of one network's ports comes in order without sorting them all.
@@ -540,7 +548,7 @@ FLOATINGIP = Resource(
         TENANT_ID,
         PROJECT_ID,
         Attribute("floating_ip_address", IpAddress(nullable=True), "The address outside.", create=True,
-                  create_rule=ADMIN),
+                  create_rule=OWN_MANAGER),
         Attribute("floating_network_id", Uuid(), "The external network.", default=REQUIRED, create=True),
         Attribute("router_id", Uuid(nullable=True), "The router that translates."),
         Attribute("port_id", Uuid(nullable=True), "The port inside.", create=True, update=True),

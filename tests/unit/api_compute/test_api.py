@@ -381,7 +381,7 @@ def test_what_is_said_to_be_empty_or_not_there_is_so(tmp_path: Path) -> None:
             assert (await w.admin.get(f"{C}/os-migrations"))["migrations"] == []
             for path in ("os-hosts", "os-cells", "os-server-external-events"):
                 assert (await w.admin.request("GET", f"{C}/{path}")).status == 404, path
-            classes = (await w.demo.get(f"{C}/os-quota-class-sets/default"))["quota_class_set"]
+            classes = (await w.admin.get(f"{C}/os-quota-class-sets/default"))["quota_class_set"]
             defaults = (await w.demo.get(f"{C}/os-quota-sets/{w.demo.project_id}/defaults"))["quota_set"]
             assert classes.items() - {("id", "default")} <= defaults.items()
 

@@ -116,7 +116,7 @@ def test_a_rule_names_a_group_that_is_shared_and_keeps_it_shared(client: Client)
     assert named.status == 201
     refused = client.call("DELETE", f"/v2.0/rbac-policies/{made}", user="demo")
     assert (refused.status, refused.error["type"]) == (409, "RbacPolicyInUse")
-    assert rule(client, shared, "other").status == 404, "it is used, not owned"
+    assert rule(client, shared, "other").status == 403, "it is used, not owned"
     client.delete(f"/v2.0/security-group-rules/{named.body['security_group_rule']['id']}", "other")
     client.delete(f"/v2.0/rbac-policies/{made}", "demo")
 

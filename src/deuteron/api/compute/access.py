@@ -77,6 +77,7 @@ POLICIES: Final[dict[str, str]] = {
     f"{_P}os-instance-actions:show": _READ,
     f"{_P}os-instance-actions:events": _ADMIN,
     f"{_P}os-volumes-attachments:index": _READ,
+    f"{_P}os-volumes-attachments:create": _WRITE,
     f"{_P}os-keypairs:index": "rule:admin_only or user_id:%(user_id)s",
     f"{_P}os-keypairs:show": "rule:admin_only or user_id:%(user_id)s",
     f"{_P}os-keypairs:create": "rule:admin_only or user_id:%(user_id)s",
@@ -87,8 +88,10 @@ POLICIES: Final[dict[str, str]] = {
     f"{_P}os-flavor-access": _ADMIN,
     f"{_P}os-flavor-access:add_tenant_access": _ADMIN,
     f"{_P}os-flavor-access:remove_tenant_access": _ADMIN,
-    f"{_P}os-flavor-extra-specs:index": _ANYONE,
+    f"{_P}os-flavor-extra-specs:index": _READ,
+    f"{_P}os-flavor-extra-specs:show": _READ,
     f"{_P}os-flavor-extra-specs:create": _ADMIN,
+    f"{_P}os-flavor-extra-specs:update": _ADMIN,
     f"{_P}os-flavor-extra-specs:delete": _ADMIN,
     f"{_P}os-availability-zone:list": _ANYONE,
     f"{_P}os-availability-zone:detail": _ADMIN,
@@ -96,10 +99,19 @@ POLICIES: Final[dict[str, str]] = {
     f"{_P}os-services:update": _ADMIN,
     f"{_P}os-services:delete": _ADMIN,
     f"{_P}os-hypervisors:list": _ADMIN,
+    f"{_P}os-hypervisors:list-detail": _ADMIN,
+    f"{_P}os-hypervisors:statistics": _ADMIN,
+    f"{_P}os-hypervisors:show": _ADMIN,
+    f"{_P}os-hypervisors:uptime": _ADMIN,
     f"{_P}os-aggregates:index": _ADMIN,
+    f"{_P}os-migrations:index": "rule:admin_only or (role:manager and project_id:%(project_id)s)",
+    f"{_P}os-networks:list": _READ,
+    f"{_P}os-tenant-networks:list": _READ,
+    f"{_P}extensions": _ANYONE,
     f"{_P}limits": _ANYONE,
     f"{_P}limits:other_project": _ADMIN,
     f"{_P}os-quota-sets:show": _READ,
+    f"{_P}os-quota-class-sets:show": _ADMIN,
     f"{_P}os-quota-sets:detail": _READ,
     f"{_P}os-quota-sets:defaults": _ANYONE,
     f"{_P}os-quota-sets:update": _ADMIN,
@@ -111,7 +123,7 @@ POLICIES: Final[dict[str, str]] = {
     f"{_P}os-server-groups:create": _WRITE,
     f"{_P}os-server-groups:delete": _WRITE,
 }
-"""Source: openstack/nova, nova/policies/*.py."""
+"""Source: nova 34.0.0, nova/policies/*.py; tests/unit/personas/ compares each rule with it."""
 
 
 def require(call: Call, rule: str, **target: Any) -> None:

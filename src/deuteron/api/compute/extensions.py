@@ -72,10 +72,12 @@ Source of aliases and names: nova/api/openstack/compute/extension_info.py.
 
 
 def list_all(call: Call, tx: Tx) -> Reply:
+    access.require(call, "extensions")
     return Reply(200, {"extensions": [_view(alias) for alias in EXTENSIONS]})
 
 
 def show(call: Call, tx: Tx) -> Reply:
+    access.require(call, "extensions")
     alias = call.params["alias"]
     if alias not in EXTENSIONS:
         raise NotFound("The resource could not be found.", type="HTTPNotFound")
@@ -84,13 +86,13 @@ def show(call: Call, tx: Tx) -> Reply:
 
 def list_migrations(call: Call, tx: Tx) -> Reply:
     """Servers do not move in this cloud, so whatever is asked for, the list is empty. Raises: BadRequest."""
-    access.require(call, "os-services:list")
+    access.require(call, "os-migrations:index")
     paging.moments(call)
     return Reply(200, {"migrations": []})
 
 
 def refuse_volume(call: Call, tx: Tx) -> Reply:
-    access.server_for(call, tx, "servers:show")
+    access.server_for(call, tx, "os-volumes-attachments:create")
     raise not_built("Attaching a volume", "Volumes are not built yet.")
 
 

@@ -126,10 +126,12 @@ def remove(call: Call, tx: Tx) -> Reply:
 
 
 def list_specs(call: Call, tx: Tx) -> Reply:
+    access.require(call, "os-flavor-extra-specs:index")
     return Reply(200, {"extra_specs": find(tx, call, call.params["id"]).extra_specs or {}})
 
 
 def show_spec(call: Call, tx: Tx) -> Reply:
+    access.require(call, "os-flavor-extra-specs:show")
     row, key = find(tx, call, call.params["id"]), call.params["key"]
     return Reply(200, {key: _spec(row, key)})
 
@@ -143,7 +145,7 @@ def create_specs(call: Call, tx: Tx) -> Reply:
 
 
 def update_spec(call: Call, tx: Tx) -> Reply:
-    access.require(call, "os-flavor-extra-specs:create")
+    access.require(call, "os-flavor-extra-specs:update")
     row, key = find(tx, call, call.params["id"]), call.params["key"]
     given = _specs("extra_specs", call.json())
     if set(given) != {key}:

@@ -154,7 +154,7 @@ def list_hypervisors_detail(call: Call, tx: Tx) -> Reply:
 
 
 def show_hypervisor(call: Call, tx: Tx) -> Reply:
-    access.require(call, "os-hypervisors:list")
+    access.require(call, "os-hypervisors:show")
     wanted = call.params["id"]
     taken = placement.loads(tx)
     for number, host in _hosts(call, tx):
@@ -168,7 +168,7 @@ def show_hypervisor(call: Call, tx: Tx) -> Reply:
 
 def hypervisor_uptime(call: Call, tx: Tx) -> Reply:
     only_until(call, 87)
-    access.require(call, "os-hypervisors:list")
+    access.require(call, "os-hypervisors:uptime")
     for number, host in _hosts(call, tx):
         if call.params["id"] in (host.id, str(number)):
             return Reply(200, {"hypervisor": {**_brief(call, host, number), "uptime": _uptime(tx, host)}})
@@ -177,7 +177,7 @@ def hypervisor_uptime(call: Call, tx: Tx) -> Reply:
 
 def statistics(call: Call, tx: Tx) -> Reply:
     only_until(call, 87)
-    access.require(call, "os-hypervisors:list")
+    access.require(call, "os-hypervisors:statistics")
     taken = placement.loads(tx)
     total: dict[str, int] = {}
     for _, host in _hosts(call, tx):
@@ -225,7 +225,7 @@ def list_aggregates(call: Call, tx: Tx) -> Reply:
 
 
 def _hypervisors(call: Call, tx: Tx, *, detail: bool) -> Reply:
-    access.require(call, "os-hypervisors:list")
+    access.require(call, "os-hypervisors:list-detail" if detail else "os-hypervisors:list")
     found = _hosts(call, tx)
     pattern = call.get("hypervisor_hostname_pattern")
     with_servers = _with_servers(call)

@@ -15,6 +15,7 @@ from deuteron.api.compute.bodies import wrapped
 from deuteron.api.compute.versions import only_until
 from deuteron.api.image import files
 from deuteron.api.image import images as image_service
+from deuteron.api.image.policies import require
 from deuteron.model.errors import BadRequest, Forbidden, NotFound
 from deuteron.model.image import IMAGE
 from deuteron.store.database import Tx
@@ -77,9 +78,11 @@ async def remove_image(call: Call) -> Reply:
 
 def _image(call: Call, tx: Tx) -> Any:
     try:
-        return image_service.visible_image(tx, call.caller, call.params["id"])
-    except NotFound:
+        row = image_service.visible_image(tx, call.caller, call.params["id"])
+        require(call, "get_image", image_service.target(call.caller, row))
+    except (NotFound, Forbidden):
         raise NotFound("Image not found.", type="HTTPNotFound") from None
+    return row
 
 
 def _set(call: Call, tx: Tx, row: Any, properties: dict[str, str]) -> dict[str, str]:

@@ -48,7 +48,8 @@ def list_images_detail(call: Call, tx: Tx) -> Reply:
 def show_image(call: Call, tx: Tx) -> Reply:
     only_until(call, _LAST)
     row = bootable_images.find(tx, call.caller, call.params["id"])
-    if row is None:
+    about = {} if row is None else {"project_id": row["owner"], "visibility": row["visibility"], "member_id": ""}
+    if row is None or not call.cloud.policy.check(call.caller, "get_image", about):
         raise NotFound(f"Image {call.params['id']} could not be found.", type="ImageNotFound")
     return Reply(200, {"image": _image(call, row, detail=True)})
 
@@ -76,6 +77,7 @@ def list_tenant_networks(call: Call, tx: Tx) -> Reply:
 
 def _networks(call: Call, tx: Tx) -> list[Values]:
     only_until(call, _LAST)
+    access.require(call, "os-networks:list" if call.path.endswith("os-networks") else "os-tenant-networks:list")
     condition = sight.visible_networks(call.caller)
     return list(query.rows(tx, networks, *(() if condition is None else (condition,)), order_by=(networks.c["id"],)))
 
@@ -249,6 +251,8 @@ def _limit_exceeded(error: ApiError) -> Forbidden:
 
 def _images(call: Call, tx: Tx, *, detail: bool) -> Reply:
     only_until(call, _LAST)
+    if not call.cloud.policy.check(call.caller, "get_images", {"project_id": call.caller.project_id}):
+        raise Forbidden("You are not authorized to complete get_images action.", type="Forbidden")
     conditions = [images.c["status"] != "deleted"]
     if not call.caller.is_admin:
         conditions.append(or_(images.c["visibility"] == "public", images.c["owner"] == call.caller.project_id))

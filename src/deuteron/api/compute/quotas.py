@@ -111,10 +111,12 @@ def show_detail(call: Call, tx: Tx) -> Reply:
 
 
 def show_defaults(call: Call, tx: Tx) -> Reply:
+    access.require(call, "os-quota-sets:defaults")
     return Reply(200, {"quota_set": {"id": call.params["id"], **{name: DEFAULTS[name] for name in _names(call)}}})
 
 
 def show_class(call: Call, tx: Tx) -> Reply:
+    access.require(call, "os-quota-class-sets:show")
     names = [name for name in _names(call) if call.version >= 50 or not name.startswith("server_group")]
     return Reply(200, {"quota_class_set": {"id": call.params["id"], **{name: DEFAULTS[name] for name in names}}})
 

@@ -27,14 +27,14 @@ _TABLE = application_credentials
 
 
 def list_credentials(call: Call, tx: Tx) -> Reply:
-    require(call, "list_application_credentials", about_user(call.params["user_id"]))
+    require(call, "list_application_credentials", about_user(tx, call.params["user_id"]))
     user = find(tx, users, "user", call.params["user_id"])
     rows, truncated = filtered(call, tx, APPLICATION_CREDENTIAL, _TABLE, _TABLE.c.user_id == user.id)
     return page(call, "application_credentials", [_shown(call, tx, row) for row in rows], truncated)
 
 
 def show_credential(call: Call, tx: Tx) -> Reply:
-    require(call, "get_application_credential", about_user(call.params["user_id"]))
+    require(call, "get_application_credential", about_user(tx, call.params["user_id"]))
     row = _find(call, tx)
     return Reply(200, {"application_credential": _shown(call, tx, row)})
 
@@ -42,7 +42,7 @@ def show_credential(call: Call, tx: Tx) -> Reply:
 async def create_credential(call: Call, workers: Workers) -> Reply:
     """The secret is shown in this answer and never again."""
     await call.read_body()
-    require(call, "create_application_credential", about_user(call.params["user_id"]))
+    require(call, "create_application_credential", {"user_id": call.params["user_id"]})
     body = call.wrapped("application_credential")
     caller = call.caller
     if caller.project_id is None:
@@ -84,7 +84,7 @@ async def create_credential(call: Call, workers: Workers) -> Reply:
 
 
 def delete_credential(call: Call, tx: Tx) -> Reply:
-    require(call, "delete_application_credential", about_user(call.params["user_id"]))
+    require(call, "delete_application_credential", about_user(tx, call.params["user_id"]))
     row = _find(call, tx)
     _refuse_restricted(call, tx, "delete")
     tx.execute(delete(_TABLE).where(_TABLE.c.id == row.id))
@@ -94,7 +94,7 @@ def delete_credential(call: Call, tx: Tx) -> Reply:
 
 def list_access_rules(call: Call, tx: Tx) -> Reply:
     """Access rules cannot be made here; the list is empty."""
-    require(call, "list_application_credentials", about_user(call.params["user_id"]))
+    require(call, "list_access_rules", about_user(tx, call.params["user_id"]))
     find(tx, users, "user", call.params["user_id"])
     return page(call, "access_rules", [])
 

@@ -19,9 +19,9 @@ from deuteron.api.identity.bodies import page, root, shown
 from deuteron.api.identity.catalog import catalog
 from deuteron.api.identity.effective import SYSTEM, roles_on, targets_of
 from deuteron.api.identity.passwords import Workers, verify_password
-from deuteron.api.identity.policies import about_user, require
+from deuteron.api.identity.policies import require
 from deuteron.api.identity.tokens import REFUSED, UNSCOPED, Proof, Scope, live_project, timestamp
-from deuteron.model.errors import BadRequest, NotFound, Unauthorized
+from deuteron.model.errors import BadRequest, Forbidden, NotFound, Unauthorized
 from deuteron.model.identity import DOMAIN, PROJECT
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import application_credentials, projects, users
@@ -58,7 +58,8 @@ async def create_token(call: Call, workers: Workers) -> Reply:
 def check_token(call: Call, tx: Tx) -> Reply:
     """GET and HEAD /v3/auth/tokens."""
     proof = _subject(call, tx)
-    require(call, "validate_token", about_user(proof.user.id))
+    rule = "check_token" if call.method == "HEAD" else "validate_token"
+    require(call, rule, {"target.token.user_id": proof.user.id})
     body = token_body(call, tx, proof, with_catalog=call.get("nocatalog") is None)
     return Reply(200, {"token": body}, _token_headers(_subject_text(call)))
 
@@ -66,7 +67,7 @@ def check_token(call: Call, tx: Tx) -> Reply:
 def revoke_token(call: Call, tx: Tx) -> Reply:
     """DELETE /v3/auth/tokens."""
     proof = _subject(call, tx)
-    require(call, "revoke_token", about_user(proof.user.id))
+    require(call, "revoke_token", {"target.token.user_id": proof.user.id})
     call.cloud.tokens.revoke(tx, proof)
     return Reply(204)
 
@@ -163,7 +164,8 @@ def _issue(
 ) -> Reply:
     """The token. All methods that are named must hold now, for one and the same user.
 
-    Raises: Unauthorized; BadRequest for the scope's form; NotFound for a bad token in the token method.
+    Raises: Unauthorized; BadRequest for the scope's form; NotFound for a bad token in the token method; Forbidden for
+    one that may not be exchanged.
     """
     with call.cloud.database.read() as tx:
         parent = call.cloud.tokens.prove(tx, identity["token"]["id"]) if "token" in methods else None
@@ -178,13 +180,11 @@ def _issue(
         if len(user_ids) != 1:
             raise Unauthorized(REFUSED)
         user_id = user_ids.pop()
+        if parent is not None:
+            _refuse_exchange(parent, auth.get("scope"))
         scope = _scope(call, tx, auth.get("scope"), user_id, parent, credential)
         all_methods = methods if parent is None else (*parent.payload.method_names, *methods)
         inherited = credential.credential_id if credential is not None else None
-        if parent is not None and parent.payload.credential_id is not None:
-            inherited = parent.payload.credential_id
-            if scope != parent.scope:
-                raise Unauthorized(REFUSED)
         text, _ = call.cloud.tokens.issue(
             user_id,
             tuple(all_methods),
@@ -201,6 +201,18 @@ def _issue(
             raise Unauthorized(REFUSED) from None
         body = token_body(call, tx, proof, with_catalog=call.get("nocatalog") is None)
     return Reply(201, {"token": body}, _token_headers(text))
+
+
+def _refuse_exchange(parent: Proof, scope: Any) -> None:
+    """Raises: Forbidden for a token that may not be exchanged for another, as Keystone."""
+    about = "You are not authorized to perform the requested action: "
+    if parent.payload.is_delegated:
+        raise Forbidden(f"{about}Using a delegated token to create another token is not allowed.", type="Forbidden")
+    if parent.scope.kind == "system" and isinstance(scope, dict) and ("project" in scope or "domain" in scope):
+        raise Forbidden(
+            f"{about}Using a system-scoped token to create a project-scoped or domain-scoped token is not allowed.",
+            type="Forbidden",
+        )
 
 
 def _still_holds(tx: Tx, login: Login) -> bool:
@@ -280,8 +292,6 @@ def _scope(call: Call, tx: Tx, given: Any, user_id: str, parent: Proof | None, c
             "project", tx.scalar(select(table.c.project_id).where(table.c.id == credential.credential_id)) or ""
         )
     if given is None:
-        if parent is not None and parent.payload.credential_id is not None:
-            return parent.scope
         default = tx.scalar(select(users.c.default_project_id).where(users.c.id == user_id))
         if default and live_project(tx, default) is not None and roles_on(tx, user_id, "project", default):
             return Scope("project", default)

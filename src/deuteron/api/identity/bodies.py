@@ -118,8 +118,7 @@ def filtered(
             if attribute.codec.column == "text":
                 statement = statement.where(_inexact(column, operator, text))
         elif name == "enabled":
-            # Keystone takes an empty value, and all that is not a plain false, for true.
-            statement = statement.where(column.is_(text.strip().lower() not in ("false", "0", "no", "off", "f")))
+            statement = statement.where(column.is_(_means_true(text)))
         else:
             try:
                 statement = statement.where(column == attribute.codec.decode_filter(text))
@@ -127,6 +126,24 @@ def filtered(
                 statement = statement.where(column.is_(None), column.is_not(None))
     order = [table.c[name] for name in ("name", "id") if name in table.c]
     return _limited(call, tx, statement.order_by(*order), table)
+
+
+def is_true(call: Call, name: str) -> bool:
+    """Whether a flag of the query is set: `?effective` and `?effective=1` are, `?effective=0` is not."""
+    text = call.get(name)
+    return text is not None and _means_true(text)
+
+
+def refuse_unknown_queries(call: Call, known: Iterable[str]) -> None:
+    """For lists whose parameters Keystone knows one by one. Raises: BadRequest naming one that is none of them."""
+    for name, _ in call.query:
+        if name not in known:
+            raise BadRequest(f"Additional properties are not allowed ('{name}' was unexpected)", type="ValidationError")
+
+
+def _means_true(text: str) -> bool:
+    """Keystone takes an empty value, and all that is not a plain false, for true. Source: oslo.utils strutils."""
+    return text.strip().lower() not in ("false", "f", "0", "no", "n", "off")
 
 
 def _limited(call: Call, tx: Tx, statement: Select[Any], table: Table) -> tuple[Sequence[Row[Any]], bool]:

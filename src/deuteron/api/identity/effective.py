@@ -2,7 +2,8 @@
 
 `roles_on` is what tokens carry. Inherited assignments (OS-INHERIT) are stored on a domain or project with
 `inherited` set; they count on every project below it, not on it. Implied roles are followed to the end:
-admin implies manager, manager implies member, member implies reader, unless the operator changed it.
+admin implies manager, manager implies member, member implies reader, unless the operator changed it. Roles of a
+domain give what they imply and are left out themselves: policy goes by names, and every domain may have an `admin`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def ancestors(tx: Tx, project_id: str) -> list[str]:
 
 
 def roles_on(tx: Tx, user_id: str, target_kind: str, target_id: str) -> dict[str, str]:
-    """Id to name of every role the user has on the target, implied ones included; empty if none."""
+    """Id to name of every global role the user has on the target, implied ones included; empty if none."""
     actors = _actors(tx, user_id)
     here = and_(
         assignments.c.target_kind == target_kind,
@@ -46,7 +47,15 @@ def roles_on(tx: Tx, user_id: str, target_kind: str, target_id: str) -> dict[str
         if above:
             places.append(and_(assignments.c.target_id.in_(above), assignments.c.inherited.is_(True)))
     found = tx.scalars(select(assignments.c.role_id).where(or_(*actors), or_(*places)))
-    return expand(tx, found)
+    return global_only(tx, expand(tx, found))
+
+
+def global_only(tx: Tx, found: dict[str, str]) -> dict[str, str]:
+    """Without the roles of domains."""
+    if not found:
+        return {}
+    of_domains = set(tx.scalars(select(roles.c.id).where(roles.c.domain_id.is_not(None))))
+    return {id: name for id, name in found.items() if id not in of_domains}
 
 
 def expand(tx: Tx, role_ids: Iterable[str]) -> dict[str, str]:
@@ -68,17 +77,19 @@ def expand(tx: Tx, role_ids: Iterable[str]) -> dict[str, str]:
 
 
 def targets_of(tx: Tx, user_id: str, target_kind: str) -> list[str]:
-    """Ids of the projects or domains on which the user has any role."""
-    actors = _actors(tx, user_id)
+    """Ids of the projects or domains on which the user has any role that a token would carry."""
+    mine = or_(*_actors(tx, user_id))
+    held = tx.scalars(select(assignments.c.role_id).where(mine).distinct())
+    counts = assignments.c.role_id.in_([id for id in held if global_only(tx, expand(tx, [id]))])
     direct = tx.scalars(
         select(assignments.c.target_id)
-        .where(or_(*actors), assignments.c.target_kind == target_kind, assignments.c.inherited.is_(False))
+        .where(mine, counts, assignments.c.target_kind == target_kind, assignments.c.inherited.is_(False))
         .distinct()
     )
     result = set(direct)
     if target_kind == "project":
         above = tx.scalars(
-            select(assignments.c.target_id).where(or_(*actors), assignments.c.inherited.is_(True)).distinct()
+            select(assignments.c.target_id).where(mine, counts, assignments.c.inherited.is_(True)).distinct()
         )
         while above:
             below = tx.scalars(

@@ -8,7 +8,7 @@ from sqlalchemy import Row, delete, select, update
 
 from deuteron.api.call import Call, Reply
 from deuteron.api.identity.bodies import filtered, find, new_id, page, read_create, read_update, shown
-from deuteron.api.identity.policies import about_user, require
+from deuteron.api.identity.policies import about_credential, require
 from deuteron.model.errors import BadRequest, Conflict, Forbidden
 from deuteron.model.identity import CREDENTIAL, ENDPOINT, REGION, SERVICE
 from deuteron.store.database import Tx
@@ -158,9 +158,12 @@ def delete_endpoint(call: Call, tx: Tx) -> Reply:
 
 
 def list_credentials(call: Call, tx: Tx) -> Reply:
-    """All for an administrator; everybody else sees their own."""
-    require(call, "list_credentials", about_user(call.caller.user_id))
-    where = [] if call.caller.is_admin else [credentials.c.user_id == call.caller.user_id]
+    """All for an administrator; everybody else sees their own, and an application credential none."""
+    require(call, "list_credentials", about_credential(call.caller.user_id))
+    if _is_delegated(call, tx):
+        return page(call, "credentials", [])
+    sees_all = call.cloud.policy.check(call.caller, "identity:get_credential", about_credential(None))
+    where = [] if sees_all else [credentials.c.user_id == call.caller.user_id]
     rows, truncated = filtered(call, tx, CREDENTIAL, credentials, *where)
     return page(call, "credentials", [shown(call, CREDENTIAL, row) for row in rows], truncated)
 
@@ -174,7 +177,8 @@ def create_credential(call: Call, tx: Tx) -> Reply:
     body = dict(call.wrapped("credential"))
     body.setdefault("user_id", call.caller.user_id)
     values = read_create(CREDENTIAL, body)
-    require(call, "create_credential", about_user(values["user_id"]))
+    require(call, "create_credential", about_credential(values["user_id"]))
+    _refuse_delegated(call, tx)
     find(tx, users, "user", values["user_id"])
     id = new_id()
     tx.insert(credentials, {**values, "id": id})
@@ -185,7 +189,7 @@ def update_credential(call: Call, tx: Tx) -> Reply:
     row = _credential(call, tx, "update_credential")
     values = read_update(CREDENTIAL, call.wrapped("credential"), row)
     if "user_id" in values:
-        require(call, "update_credential", about_user(values["user_id"]))
+        require(call, "update_credential", about_credential(values["user_id"]))
         find(tx, users, "user", values["user_id"])
     if values:
         tx.execute(update(credentials).where(credentials.c.id == row.id).values(values))
@@ -204,8 +208,23 @@ def _credential(call: Call, tx: Tx, action: str) -> Row[Any]:
     Raises: Forbidden to everybody else, also when there is none: a refusal tells nobody which ids exist; NotFound.
     """
     owner = tx.scalar(select(credentials.c.user_id).where(credentials.c.id == call.params["id"]))
-    require(call, action, about_user(owner))
+    require(call, action, about_credential(owner))
+    _refuse_delegated(call, tx)
     return find(tx, credentials, "credential", call.params["id"])
+
+
+def _is_delegated(call: Call, tx: Tx) -> bool:
+    return call.cloud.tokens.prove(tx, call.caller.token).payload.is_delegated
+
+
+def _refuse_delegated(call: Call, tx: Tx) -> None:
+    """Raises: Forbidden for a token of an application credential: it would make, or learn, more than it was given."""
+    if _is_delegated(call, tx):
+        raise Forbidden(
+            "You are not authorized to perform the requested action: "
+            "Delegated tokens cannot access credentials directly.",
+            type="Forbidden",
+        )
 
 
 def _endpoint(call: Call, row: Row[tuple[object, ...]]) -> dict[str, object]:

@@ -1,7 +1,14 @@
-"""The identity service's default policy, with Keystone's rule names.
+"""The identity service's default policy: Keystone's rule names, rules and the scopes that tokens must have for them.
 
-`target.user.id` and the like are what the handlers put into the target. An operator's `policy.yaml` overrides by name.
-Source: keystone/common/policies/*.py.
+`target.user.id` and the like are what the functions below put into the target: always of the object that the request
+is about, read in the same transaction; what is not there has no target, so that only an administrator learns that.
+An operator's `policy.yaml` overrides rules by name.
+
+Two deviations from Keystone, both about a domain's admin, whom Keystone's `admin_required` takes for the cloud's: here
+`admin` on a domain is worth what `manager` is, in that domain; and it may grant its domain's own roles, and of the
+global ones those that a manager may, else it could make itself an administrator of the cloud on one of its projects.
+
+Source: keystone 30.0.0, keystone/common/policies/*.py; tests/unit/personas/ compares each rule with it.
 """
 
 from __future__ import annotations
@@ -9,81 +16,152 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sqlalchemy import Table, select
+
 from deuteron.api.call import Call
+from deuteron.api.policy import Rule
 from deuteron.model.errors import Forbidden
+from deuteron.store.database import Tx
+from deuteron.store.identity_tables import groups, projects, roles, users
 
 _ADMIN = "rule:admin_required"
-_READER = "rule:admin_required or (role:reader and system_scope:all)"
+_READER = f"{_ADMIN} or (role:reader and system_scope:all)"
 _SELF = "user_id:%(target.user.id)s"
+_OWNER = "user_id:%(user_id)s"
+_CREDENTIAL_OWNER = "user_id:%(target.credential.user_id)s"
+_TOKEN_SUBJECT = "user_id:%(target.token.user_id)s"
 
-POLICIES: Mapping[str, str] = {
-    "identity:validate_token": (f"{_READER} or role:service or {_SELF}"),
-    "identity:revoke_token": f"{_ADMIN} or {_SELF}",
-    "identity:get_domain": f"{_READER} or domain_id:%(target.domain.id)s or project_domain_id:%(target.domain.id)s",
-    "identity:list_domains": _READER,
-    "identity:create_domain": _ADMIN,
-    "identity:update_domain": _ADMIN,
-    "identity:delete_domain": _ADMIN,
-    "identity:get_project": f"{_READER} or project_id:%(target.project.id)s",
-    "identity:list_projects": _READER,
-    "identity:list_user_projects": f"{_READER} or {_SELF}",
-    "identity:create_project": _ADMIN,
-    "identity:update_project": _ADMIN,
-    "identity:delete_project": _ADMIN,
-    "identity:get_user": f"{_READER} or {_SELF}",
-    "identity:list_users": _READER,
-    "identity:create_user": _ADMIN,
-    "identity:update_user": _ADMIN,
-    "identity:delete_user": _ADMIN,
-    "identity:get_group": _READER,
-    "identity:list_groups": _READER,
-    "identity:list_groups_for_user": f"{_READER} or {_SELF}",
-    "identity:create_group": _ADMIN,
-    "identity:update_group": _ADMIN,
-    "identity:delete_group": _ADMIN,
-    "identity:list_users_in_group": _READER,
-    "identity:check_user_in_group": _READER,
-    "identity:add_user_to_group": _ADMIN,
-    "identity:remove_user_from_group": _ADMIN,
-    "identity:get_role": _READER,
-    "identity:list_roles": _READER,
-    "identity:create_role": _ADMIN,
-    "identity:update_role": _ADMIN,
-    "identity:delete_role": _ADMIN,
-    "identity:get_implied_role": _READER,
-    "identity:list_implied_roles": _READER,
-    "identity:list_role_inference_rules": _READER,
-    "identity:create_implied_role": _ADMIN,
-    "identity:delete_implied_role": _ADMIN,
-    "identity:list_role_assignments": f"{_READER} or {_SELF}",
-    "identity:check_grant": _READER,
-    "identity:list_grants": _READER,
-    "identity:create_grant": _ADMIN,
-    "identity:revoke_grant": _ADMIN,
-    "identity:get_service": _READER,
-    "identity:list_services": _READER,
-    "identity:create_service": _ADMIN,
-    "identity:update_service": _ADMIN,
-    "identity:delete_service": _ADMIN,
-    "identity:get_endpoint": _READER,
-    "identity:list_endpoints": _READER,
-    "identity:create_endpoint": _ADMIN,
-    "identity:update_endpoint": _ADMIN,
-    "identity:delete_endpoint": _ADMIN,
-    "identity:get_region": "@",
-    "identity:list_regions": "@",
-    "identity:create_region": _ADMIN,
-    "identity:update_region": _ADMIN,
-    "identity:delete_region": _ADMIN,
-    "identity:get_credential": f"{_READER} or {_SELF}",
-    "identity:list_credentials": f"{_READER} or {_SELF}",
-    "identity:create_credential": f"{_ADMIN} or {_SELF}",
-    "identity:update_credential": f"{_ADMIN} or {_SELF}",
-    "identity:delete_credential": f"{_ADMIN} or {_SELF}",
-    "identity:get_application_credential": f"{_READER} or {_SELF}",
-    "identity:list_application_credentials": f"{_READER} or {_SELF}",
-    "identity:create_application_credential": _SELF,
-    "identity:delete_application_credential": f"{_ADMIN} or {_SELF}",
+_CLOUD = ("system", "project")
+_ALL = ("system", "domain", "project")
+
+
+def _in_domain(role: str, *names: str) -> str:
+    """The role in the domain that each of the target's names is."""
+    return " and ".join([f"role:{role}", *(f"domain_id:%({name})s" for name in names)])
+
+
+def _grants(role: str) -> str:
+    """The role in the domain of both the user or group and the project or domain."""
+    pairs = [(actor, place) for actor in ("user", "group") for place in ("project.domain_id", "domain.id")]
+    return " or ".join(
+        f"({_in_domain(role, f'target.{actor}.domain_id', f'target.{place}')})" for actor, place in pairs
+    )
+
+
+_OF_PROJECT = "domain_id:%(target.project.domain_id)s and not None:%(target.project.domain_id)s"
+_GET_PROJECT = f"{_READER} or (role:reader and {_OF_PROJECT}) or project_id:%(target.project.id)s"
+_CHANGE_PROJECT = f"{_ADMIN} or (role:manager and {_OF_PROJECT})"
+_CHANGE_USER = f"{_ADMIN} or ({_in_domain('manager', 'target.user.domain_id')})"
+_CHANGE_GROUP = f"{_ADMIN} or ({_in_domain('manager', 'target.group.domain_id')})"
+_CHANGE_MEMBER = f"{_ADMIN} or ({_in_domain('manager', 'target.group.domain_id', 'target.user.domain_id')})"
+_LIST_ASSIGNMENTS = f"{_READER} or ({_in_domain('reader', 'target.domain_id')} and not None:%(target.domain_id)s)"
+_CHANGE_GRANT = (
+    f"{_ADMIN} or (({_grants('admin')}) and domain_id:%(target.role.domain_id)s)"
+    f" or (({_grants('manager')}) and rule:domain_managed_target_role)"
+)
+_GET_APPLICATION_CREDENTIAL = f"{_READER} or {_OWNER}"
+
+_RULES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "validate_token": (f"{_READER} or role:service or {_TOKEN_SUBJECT}", _ALL),
+    "check_token": (f"{_READER} or {_TOKEN_SUBJECT}", _ALL),
+    "revoke_token": (f"{_ADMIN} or {_TOKEN_SUBJECT}", _ALL),
+    "get_domain": (
+        f"{_READER} or token.domain.id:%(target.domain.id)s or token.project.domain.id:%(target.domain.id)s",
+        _ALL,
+    ),
+    "list_domains": (f"{_READER} or ({_in_domain('reader', 'target.domain.id')})", _ALL),
+    "create_domain": (_ADMIN, _CLOUD),
+    "update_domain": (_ADMIN, _CLOUD),
+    "delete_domain": (_ADMIN, _CLOUD),
+    "get_project": (_GET_PROJECT, _ALL),
+    "list_projects": (f"{_READER} or ({_in_domain('reader', 'target.domain_id')})", _ALL),
+    "list_user_projects": (f"{_READER} or ({_in_domain('reader', 'target.user.domain_id')}) or {_SELF}", _ALL),
+    "create_project": (_CHANGE_PROJECT, _ALL),
+    "update_project": (_CHANGE_PROJECT, _ALL),
+    "delete_project": (_CHANGE_PROJECT, _ALL),
+    "list_project_tags": (_GET_PROJECT, _ALL),
+    "get_project_tag": (_GET_PROJECT, _ALL),
+    "update_project_tags": (_CHANGE_PROJECT, _ALL),
+    "create_project_tag": (_CHANGE_PROJECT, _ALL),
+    "delete_project_tags": (_CHANGE_PROJECT, _ALL),
+    "delete_project_tag": (_CHANGE_PROJECT, _ALL),
+    "get_user": (f"{_READER} or ({_in_domain('reader', 'target.user.domain_id')}) or {_SELF}", _ALL),
+    "list_users": (f"{_READER} or ({_in_domain('reader', 'target.domain_id')})", _ALL),
+    "create_user": (_CHANGE_USER, _ALL),
+    "update_user": (_CHANGE_USER, _ALL),
+    "delete_user": (_CHANGE_USER, _ALL),
+    "get_group": (f"{_READER} or ({_in_domain('reader', 'target.group.domain_id')})", _ALL),
+    "list_groups": (f"{_READER} or ({_in_domain('reader', 'target.group.domain_id')})", _ALL),
+    "list_groups_for_user": (f"{_READER} or ({_in_domain('reader', 'target.user.domain_id')}) or {_OWNER}", _ALL),
+    "create_group": (_CHANGE_GROUP, _ALL),
+    "update_group": (_CHANGE_GROUP, _ALL),
+    "delete_group": (_CHANGE_GROUP, _ALL),
+    "list_users_in_group": (f"{_READER} or ({_in_domain('reader', 'target.group.domain_id')})", _ALL),
+    "check_user_in_group": (
+        f"{_READER} or ({_in_domain('reader', 'target.group.domain_id', 'target.user.domain_id')})",
+        _ALL,
+    ),
+    "add_user_to_group": (_CHANGE_MEMBER, _ALL),
+    "remove_user_from_group": (_CHANGE_MEMBER, _ALL),
+    "get_role": (f"{_READER} or (role:manager and rule:domain_managed_target_role)", _ALL),
+    "list_roles": (f"{_READER} or (role:manager and not domain_id:None)", _ALL),
+    "create_role": (_ADMIN, _CLOUD),
+    "update_role": (_ADMIN, _CLOUD),
+    "delete_role": (_ADMIN, _CLOUD),
+    "get_domain_role": (_READER, _CLOUD),
+    "list_domain_roles": (_READER, _CLOUD),
+    "create_domain_role": (_ADMIN, _CLOUD),
+    "update_domain_role": (_ADMIN, _CLOUD),
+    "delete_domain_role": (_ADMIN, _CLOUD),
+    "get_implied_role": (_READER, _CLOUD),
+    "check_implied_role": (_READER, _CLOUD),
+    "list_implied_roles": (_READER, _CLOUD),
+    "list_role_inference_rules": (_READER, _CLOUD),
+    "create_implied_role": (_ADMIN, _CLOUD),
+    "delete_implied_role": (_ADMIN, _CLOUD),
+    "list_role_assignments": (_LIST_ASSIGNMENTS, _ALL),
+    "list_role_assignments_for_tree": (_LIST_ASSIGNMENTS, _ALL),
+    "check_grant": (
+        f"{_READER} or (({_grants('reader')})"
+        " and (domain_id:%(target.role.domain_id)s or None:%(target.role.domain_id)s))",
+        _ALL,
+    ),
+    "list_grants": (f"{_READER} or {_grants('reader')}", _ALL),
+    "create_grant": (_CHANGE_GRANT, _ALL),
+    "revoke_grant": (_CHANGE_GRANT, _ALL),
+    **{
+        f"{action}_system_grant{many}_for_{actor}": (_READER if action in ("list", "check") else _ADMIN, _CLOUD)
+        for action, many in (("list", "s"), ("check", ""), ("create", ""), ("revoke", ""))
+        for actor in ("user", "group")
+    },
+    **{
+        f"{action}_{kind}": (_READER if action in ("get", "list") else _ADMIN, _CLOUD)
+        for kind in ("service", "services", "endpoint", "endpoints")
+        for action in (("list",) if kind.endswith("s") else ("get", "create", "update", "delete"))
+    },
+    "get_region": ("@", _ALL),
+    "list_regions": ("@", _ALL),
+    "create_region": (_ADMIN, _CLOUD),
+    "update_region": (_ADMIN, _CLOUD),
+    "delete_region": (_ADMIN, _CLOUD),
+    "get_credential": (f"{_READER} or {_CREDENTIAL_OWNER}", _ALL),
+    "list_credentials": (f"{_READER} or {_CREDENTIAL_OWNER}", _ALL),
+    "create_credential": (f"{_ADMIN} or {_CREDENTIAL_OWNER}", _ALL),
+    "update_credential": (f"{_ADMIN} or {_CREDENTIAL_OWNER}", _ALL),
+    "delete_credential": (f"{_ADMIN} or {_CREDENTIAL_OWNER}", _ALL),
+    "get_application_credential": (_GET_APPLICATION_CREDENTIAL, _CLOUD),
+    "list_application_credentials": (_GET_APPLICATION_CREDENTIAL, _CLOUD),
+    "create_application_credential": (_OWNER, ("project",)),
+    "delete_application_credential": (f"{_ADMIN} or {_OWNER}", _CLOUD),
+    "list_access_rules": (f"(role:reader and system_scope:all) or {_SELF}", _CLOUD),
+}
+
+POLICIES: Mapping[str, str | Rule] = {
+    "admin_required": "role:admin and domain_id:None",
+    "domain_managed_target_role": " or ".join(
+        f"'{name}':%(target.role.name)s" for name in ("manager", "member", "reader")
+    ),
+    **{f"identity:{name}": Rule(check, scopes) for name, (check, scopes) in _RULES.items()},
 }
 
 
@@ -94,6 +172,34 @@ def require(call: Call, action: str, target: Mapping[str, Any] | None = None) ->
         raise Forbidden(f"You are not authorized to perform the requested action: {rule}.", type="Forbidden")
 
 
-def about_user(user_id: str | None) -> dict[str, Any]:
+def own_domain(call: Call, name: str) -> dict[str, Any]:
+    """The target of a list: with a token of a domain, that domain, which the list is then cut to."""
+    return {} if call.caller.domain_id is None else {name: call.caller.domain_id}
+
+
+def about_user(tx: Tx, user_id: str | None) -> dict[str, Any]:
     """The target of a rule about a user."""
-    return {"target.user.id": user_id}
+    return {"user_id": user_id, "target.user.id": user_id, **_domain_of(tx, users, "user", user_id)}
+
+
+def about_group(tx: Tx, group_id: str) -> dict[str, Any]:
+    return _domain_of(tx, groups, "group", group_id)
+
+
+def about_project(tx: Tx, project_id: str) -> dict[str, Any]:
+    return {"target.project.id": project_id, **_domain_of(tx, projects, "project", project_id)}
+
+
+def about_role(tx: Tx, role_id: str) -> dict[str, Any]:
+    row = tx.first(select(roles.c.name, roles.c.domain_id).where(roles.c.id == role_id))
+    return {} if row is None else {"target.role.name": row.name, "target.role.domain_id": row.domain_id}
+
+
+def about_credential(user_id: str | None) -> dict[str, Any]:
+    """The target of a rule about a credential of that user."""
+    return {"target.credential.user_id": user_id}
+
+
+def _domain_of(tx: Tx, table: Table, kind: str, id: str | None) -> dict[str, Any]:
+    row = tx.first(select(table.c.domain_id).where(table.c.id == id))
+    return {} if row is None else {f"target.{kind}.domain_id": row.domain_id}

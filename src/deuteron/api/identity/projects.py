@@ -20,7 +20,7 @@ from deuteron.api.identity.bodies import (
     shown,
 )
 from deuteron.api.identity.effective import ancestors, targets_of
-from deuteron.api.identity.policies import about_user, require
+from deuteron.api.identity.policies import about_project, about_user, own_domain, require
 from deuteron.model.codecs import Invalid
 from deuteron.model.errors import BadRequest, Conflict, Forbidden, NotFound
 from deuteron.model.identity import DEFAULT_DOMAIN, DOMAIN, PROJECT
@@ -41,8 +41,9 @@ _IS_DOMAIN = projects.c.is_domain.is_(True) & projects.c.domain_id.is_(None)
 
 
 def list_domains(call: Call, tx: Tx) -> Reply:
-    require(call, "list_domains")
-    rows, truncated = filtered(call, tx, DOMAIN, projects, _IS_DOMAIN)
+    require(call, "list_domains", own_domain(call, "target.domain.id"))
+    own = [] if call.caller.domain_id is None else [projects.c.id == call.caller.domain_id]
+    rows, truncated = filtered(call, tx, DOMAIN, projects, _IS_DOMAIN, *own)
     return page(call, "domains", [shown(call, DOMAIN, row) for row in rows], truncated)
 
 
@@ -108,14 +109,15 @@ def delete_domain(call: Call, tx: Tx) -> Reply:
 
 
 def list_projects(call: Call, tx: Tx) -> Reply:
-    require(call, "list_projects")
-    rows, truncated = filtered(call, tx, PROJECT, projects, *_which_projects(call))
+    require(call, "list_projects", own_domain(call, "target.domain_id"))
+    own = [] if call.caller.domain_id is None else [projects.c.domain_id == call.caller.domain_id]
+    rows, truncated = filtered(call, tx, PROJECT, projects, *_which_projects(call), *own)
     return page(call, "projects", [shown(call, PROJECT, row) for row in _with_tags(call, rows)], truncated)
 
 
 def list_projects_of_user(call: Call, tx: Tx) -> Reply:
     """GET /v3/users/{id}/projects: those where the user has a role."""
-    require(call, "list_user_projects", about_user(call.params["id"]))
+    require(call, "list_user_projects", about_user(tx, call.params["id"]))
     user = find(tx, users, "user", call.params["id"])
     ids = targets_of(tx, user.id, "project")
     rows, truncated = filtered(call, tx, PROJECT, projects, projects.c.id.in_(ids), *_which_projects(call))
@@ -123,7 +125,7 @@ def list_projects_of_user(call: Call, tx: Tx) -> Reply:
 
 
 def show_project(call: Call, tx: Tx) -> Reply:
-    require(call, "get_project", {"target.project.id": call.params["id"]})
+    require(call, "get_project", about_project(tx, call.params["id"]))
     row = find(tx, projects, "project", call.params["id"])
     body = shown(call, PROJECT, row)
     names = {key for key, _ in call.query}
@@ -144,7 +146,8 @@ def show_project(call: Call, tx: Tx) -> Reply:
 
 def create_project(call: Call, tx: Tx) -> Reply:
     body = call.wrapped("project")
-    require(call, "create_project", {"target.project.domain_id": body.get("domain_id")})
+    named = body.get("domain_id")
+    require(call, "create_project", {"target.project.domain_id": named} if isinstance(named, str) else {})
     values = read_create(PROJECT, body)
     if values["is_domain"]:
         if values["parent_id"] is not None or values["domain_id"] is not None:
@@ -188,7 +191,7 @@ def insert_project(tx: Tx, id: str, values: dict[str, Any]) -> None:
 
 
 def update_project(call: Call, tx: Tx) -> Reply:
-    require(call, "update_project", {"target.project.id": call.params["id"]})
+    require(call, "update_project", about_project(tx, call.params["id"]))
     row = find(tx, projects, "project", call.params["id"])
     values = read_update(PROJECT, call.wrapped("project"), row)
     if "name" in values:
@@ -207,7 +210,7 @@ def update_project(call: Call, tx: Tx) -> Reply:
 
 
 def delete_project(call: Call, tx: Tx) -> Reply:
-    require(call, "delete_project", {"target.project.id": call.params["id"]})
+    require(call, "delete_project", about_project(tx, call.params["id"]))
     row = find(tx, projects, "project", call.params["id"])
     if row.is_domain:
         raise Forbidden(f"Cannot delete project {row.id} since it acts as a domain.", type="Forbidden")
@@ -221,26 +224,29 @@ def delete_project(call: Call, tx: Tx) -> Reply:
 
 
 def list_tags(call: Call, tx: Tx) -> Reply:
-    require(call, "get_project", {"target.project.id": call.params["id"]})
-    row = find(tx, projects, "project", call.params["id"])
+    require(call, "list_project_tags", about_project(tx, call.params["id"]))
+    return _tags_of(call, find(tx, projects, "project", call.params["id"]))
+
+
+def _tags_of(call: Call, row: Row[Any]) -> Reply:
     here = f"{root(call)}/v3/projects/{row.id}/tags"
     return Reply(200, {"tags": row.tags or [], "links": {"self": here, "next": None, "previous": None}})
 
 
 def replace_tags(call: Call, tx: Tx) -> Reply:
     """PUT and DELETE of the whole collection."""
-    row = _tagged(call, tx)
+    row = _tagged(call, tx, "delete_project_tags" if call.method == "DELETE" else "update_project_tags")
     body = {"tags": []} if call.method == "DELETE" else call.json()
     if not isinstance(body, dict) or "tags" not in body:
         raise BadRequest("'tags' is a required property", type="ValidationError")
     _set_tags(tx, row.id, body["tags"])
     if call.method == "DELETE":
         return Reply(204)
-    return list_tags(call, tx)
+    return _tags_of(call, find(tx, projects, "project", row.id))
 
 
 def show_tag(call: Call, tx: Tx) -> Reply:
-    require(call, "get_project", {"target.project.id": call.params["id"]})
+    require(call, "get_project_tag", about_project(tx, call.params["id"]))
     row = find(tx, projects, "project", call.params["id"])
     if call.params["tag"] not in (row.tags or []):
         raise NotFound(f"Could not find project tag: {call.params['tag']}.")
@@ -248,7 +254,7 @@ def show_tag(call: Call, tx: Tx) -> Reply:
 
 
 def add_tag(call: Call, tx: Tx) -> Reply:
-    row = _tagged(call, tx)
+    row = _tagged(call, tx, "create_project_tag")
     tag = call.params["tag"]
     if tag not in (row.tags or []):
         _set_tags(tx, row.id, [*(row.tags or []), tag])
@@ -256,7 +262,7 @@ def add_tag(call: Call, tx: Tx) -> Reply:
 
 
 def remove_tag(call: Call, tx: Tx) -> Reply:
-    row = _tagged(call, tx)
+    row = _tagged(call, tx, "delete_project_tag")
     tag = call.params["tag"]
     if tag not in (row.tags or []):
         raise NotFound(f"Could not find project tag: {tag}.")
@@ -344,8 +350,8 @@ def _subtree_ids(tx: Tx, project_id: str) -> dict[str, Any] | None:
     return {id: _subtree_ids(tx, id) for id in children} or None
 
 
-def _tagged(call: Call, tx: Tx) -> Row[Any]:
-    require(call, "update_project", {"target.project.id": call.params["id"]})
+def _tagged(call: Call, tx: Tx, action: str) -> Row[Any]:
+    require(call, action, about_project(tx, call.params["id"]))
     return find(tx, projects, "project", call.params["id"])
 
 

@@ -1,4 +1,8 @@
-"""Roles, what they imply, and who has them where (assignments)."""
+"""Roles, what they imply, and granting them. Who has which where, `assignments` lists.
+
+A role of a domain is there to imply global ones: it is granted on its own domain and the domain's projects only,
+nothing global implies it, and no token carries it (`effective`).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,6 @@ from deuteron.api.call import Call, Reply
 from deuteron.api.identity.bodies import (
     filtered,
     find,
-    names_of,
     new_id,
     page,
     read_create,
@@ -20,16 +23,15 @@ from deuteron.api.identity.bodies import (
     shown,
 )
 from deuteron.api.identity.effective import SYSTEM, expand
-from deuteron.api.identity.policies import require
+from deuteron.api.identity.policies import about_group, about_project, about_role, about_user, require
 from deuteron.api.identity.projects import find_domain
-from deuteron.model.errors import BadRequest, NotFound
+from deuteron.model.errors import BadRequest, Forbidden, NotFound
 from deuteron.model.identity import ROLE
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import (
     assignments,
     groups,
     implied_roles,
-    memberships,
     projects,
     roles,
     tokens_may_change,
@@ -39,20 +41,21 @@ from deuteron.store.identity_tables import (
 
 def list_roles(call: Call, tx: Tx) -> Reply:
     """Without `domain_id` only roles of no domain, as Keystone."""
-    require(call, "list_roles")
-    where = [] if call.get("domain_id") is not None else [roles.c.domain_id.is_(None)]
+    require(call, "list_domain_roles" if call.get("domain_id") else "list_roles")
+    where = [] if call.get("domain_id") else [roles.c.domain_id.is_(None)]
     rows, truncated = filtered(call, tx, ROLE, roles, *where)
     return page(call, "roles", [shown(call, ROLE, row) for row in rows], truncated)
 
 
 def show_role(call: Call, tx: Tx) -> Reply:
-    require(call, "get_role")
+    _require_for_role(call, tx, "get")
     return Reply(200, {"role": shown(call, ROLE, find(tx, roles, "role", call.params["id"]))})
 
 
 def create_role(call: Call, tx: Tx) -> Reply:
-    require(call, "create_role")
-    values = read_create(ROLE, call.wrapped("role"))
+    body = call.wrapped("role")
+    require(call, "create_domain_role" if body.get("domain_id") else "create_role")
+    values = read_create(ROLE, body)
     if values["domain_id"] is not None:
         find_domain(tx, values["domain_id"])
     refuse_duplicate(tx, "role", values["name"], _same_place(values["domain_id"]), table=roles)
@@ -63,7 +66,7 @@ def create_role(call: Call, tx: Tx) -> Reply:
 
 
 def update_role(call: Call, tx: Tx) -> Reply:
-    require(call, "update_role")
+    _require_for_role(call, tx, "update")
     row = find(tx, roles, "role", call.params["id"])
     values = read_update(ROLE, call.wrapped("role"), row)
     if "name" in values:
@@ -76,7 +79,7 @@ def update_role(call: Call, tx: Tx) -> Reply:
 
 
 def delete_role(call: Call, tx: Tx) -> Reply:
-    require(call, "delete_role")
+    _require_for_role(call, tx, "delete")
     row = find(tx, roles, "role", call.params["id"])
     tx.execute(delete(assignments).where(assignments.c.role_id == row.id))
     tx.execute(
@@ -108,6 +111,11 @@ def list_inferences(call: Call, tx: Tx) -> Reply:
 def put_implied(call: Call, tx: Tx) -> Reply:
     require(call, "create_implied_role")
     prior, implied = _two_roles(call, tx)
+    if implied.name == "admin" and implied.domain_id is None:
+        # Keystone's `prohibited_implied_role`: nobody becomes an administrator by a role of another name.
+        raise Forbidden(f"{implied.id} cannot be an implied roles.", type="Forbidden")
+    if prior.domain_id is None and implied.domain_id is not None:
+        raise Forbidden("Global role cannot imply a domain-specific role", type="Forbidden")
     if prior.id in expand(tx, [implied.id]):
         raise BadRequest(f"role {implied.id} already implies role {prior.id}", type="InvalidImpliedRole")
     if not _implies(tx, prior.id, implied.id):
@@ -118,7 +126,7 @@ def put_implied(call: Call, tx: Tx) -> Reply:
 
 
 def show_implied(call: Call, tx: Tx) -> Reply:
-    require(call, "get_implied_role")
+    require(call, "check_implied_role" if call.method == "HEAD" else "get_implied_role")
     prior, implied = _two_roles(call, tx)
     if not _implies(tx, prior.id, implied.id):
         raise NotFound(f"{prior.id} does not imply {implied.id}.")
@@ -161,7 +169,7 @@ def grant(
 
 def list_grants(call: Call, tx: Tx) -> Reply:
     """GET …/{target}/{actor}/roles."""
-    require(call, "list_grants")
+    _require_for_grant(call, tx, "list")
     place = _place(call, tx)
     ids = tx.scalars(select(assignments.c.role_id).where(*_matches(place)))
     rows = tx.all(select(roles).where(roles.c.id.in_(ids)).order_by(roles.c.name))
@@ -169,21 +177,22 @@ def list_grants(call: Call, tx: Tx) -> Reply:
 
 
 def put_grant(call: Call, tx: Tx) -> Reply:
-    require(call, "create_grant")
+    _require_for_grant(call, tx, "create")
     actor_kind, actor_id, target_kind, target_id, inherited = _place(call, tx)
     role = find(tx, roles, "role", call.params["role_id"])
+    _refuse_foreign_role(tx, role, target_kind, target_id)
     grant(tx, actor_kind, actor_id, target_kind, target_id, role.id, inherited=inherited)
     return Reply(204)
 
 
 def check_grant(call: Call, tx: Tx) -> Reply:
-    require(call, "check_grant")
+    _require_for_grant(call, tx, "check")
     _find_grant(call, tx)
     return Reply(204)
 
 
 def delete_grant(call: Call, tx: Tx) -> Reply:
-    require(call, "revoke_grant")
+    _require_for_grant(call, tx, "revoke")
     conditions = _find_grant(call, tx)
     tx.execute(delete(assignments).where(*conditions))
     tokens_may_change(tx)
@@ -191,100 +200,64 @@ def delete_grant(call: Call, tx: Tx) -> Reply:
     return Reply(204)
 
 
-def list_assignments(call: Call, tx: Tx) -> Reply:
-    """GET /v3/role_assignments: filters user.id, group.id, role.id, scope.*; `effective`, `include_names`."""
-    names = dict(call.query)
-    require(call, "list_role_assignments", {"target.user.id": names.get("user.id")})
-    is_effective = _flag(names, "effective")
-    user_id, group_id = names.get("user.id"), names.get("group.id")
-    if user_id and group_id:
-        raise BadRequest("Specify a user or group, not both", type="ValidationError")
-    if is_effective and group_id:
-        raise BadRequest("Combining effective and group filter will always result in an empty list.")
-    rows = [tuple(row) for row in tx.all(select(assignments))]
-    if is_effective:
-        rows = _effective(tx, rows)
-    for name, wanted in (
-        ("user.id", {0: "user", 1: user_id}),
-        ("group.id", {0: "group", 1: group_id}),
-        ("scope.project.id", {2: "project", 3: names.get("scope.project.id")}),
-        ("scope.domain.id", {2: "domain", 3: names.get("scope.domain.id")}),
-        ("scope.system", {2: "system"}),
-        ("scope.OS-INHERIT:inherited_to", {5: True}),
-        ("role.id", {4: names.get("role.id")}),
-    ):
-        if names.get(name):
-            rows = [row for row in rows if all(row[at] == value for at, value in wanted.items())]
-    with_names = _flag(names, "include_names")
-    shown_rows = _with_names(tx, rows) if with_names else {}
-    items = [_assignment(call, row, shown_rows) for row in sorted(set(rows))]
-    return page(call, "role_assignments", items)
+def _require_for_role(call: Call, tx: Tx, verb: str) -> None:
+    """Roles of domains have rules of their own. What is not there is refused like a global one."""
+    about = about_role(tx, call.params["id"])
+    require(call, f"{verb}_domain_role" if about.get("target.role.domain_id") else f"{verb}_role", about)
+
+
+def _require_for_grant(call: Call, tx: Tx, verb: str) -> None:
+    """The rule of a path of grants, about whatever of it is there. Raises: Forbidden."""
+    actor_kind, target_kind, _ = _kinds(call)
+    actor_id = call.params["actor_id"]
+    if target_kind == "system":
+        require(call, f"{verb}_system_grant{'s' if verb == 'list' else ''}_for_{actor_kind}")
+        return
+    target: dict[str, Any] = about_user(tx, actor_id) if actor_kind == "user" else about_group(tx, actor_id)
+    target_id = call.params["target_id"]
+    if target_kind == "project":
+        target.update(about_project(tx, target_id))
+    else:
+        target["target.domain.id"] = target_id
+    if "role_id" in call.params:
+        target.update(about_role(tx, call.params["role_id"]))
+    require(call, f"{verb}_grants" if verb == "list" else f"{verb}_grant", target)
+
+
+def _refuse_foreign_role(tx: Tx, role: Row[Any], target_kind: str, target_id: str) -> None:
+    """A role of a domain is granted on that domain and its projects only.
+
+    Raises: Forbidden; BadRequest on the system. Keystone lets a role of one domain be granted on another; there it
+    would count on the other's projects, by inheritance.
+    """
+    if role.domain_id is None:
+        return
+    if target_kind == "system":
+        raise BadRequest(
+            f"Role {role.id} is a domain-specific role. Unable to use a domain-specific role in a system assignment.",
+            type="ValidationError",
+        )
+    place = tx.first(select(projects.c.id, projects.c.domain_id).where(projects.c.id == target_id))
+    if place is None or role.domain_id != (place.domain_id or place.id):
+        raise Forbidden(
+            f"{target_kind.title()} {target_id} must be in the same domain as the role {role.id} being assigned.",
+            type="Forbidden",
+        )
+
+
+def _kinds(call: Call) -> tuple[str, str, bool]:
+    """Kinds of actor and target, and whether it is inherited, of `/v3[/OS-INHERIT]/projects/{}/users/{}/roles…`."""
+    segments = call.path.strip("/").split("/")[1:]
+    inherited = segments[0] == "OS-INHERIT"
+    if inherited:
+        segments = segments[1:]
+    if segments[0] == "system":
+        return segments[1].removesuffix("s"), "system", False
+    return segments[2].removesuffix("s"), segments[0].removesuffix("s"), inherited
 
 
 def _same_place(domain_id: str | None) -> ColumnElement[bool]:
     return roles.c.domain_id.is_(None) if domain_id is None else roles.c.domain_id == domain_id
-
-
-def _assignment(call: Call, row: tuple[Any, ...], named: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    actor_kind, actor_id, target_kind, target_id, role_id, inherited = row
-    scope: dict[str, Any]
-    if target_kind == "system":
-        scope = {"system": {"all": True}}
-        place = "system"
-    else:
-        scope = {target_kind: {"id": target_id, **named.get(target_id, {})}}
-        place = f"{target_kind}s/{target_id}"
-    if inherited:
-        scope["OS-INHERIT:inherited_to"] = "projects"
-    link = f"{root(call)}/v3/{place}/{actor_kind}s/{actor_id}/roles/{role_id}"
-    return {
-        "role": {"id": role_id, **named.get(role_id, {})},
-        actor_kind: {"id": actor_id, **named.get(actor_id, {})},
-        "scope": scope,
-        "links": {"assignment": link},
-    }
-
-
-def _with_names(tx: Tx, rows: list[tuple[Any, ...]]) -> dict[str, dict[str, Any]]:
-    """For each id in the rows: its name, and its domain's id and name where it has one."""
-    result: dict[str, dict[str, Any]] = {}
-    domains = {row.id: row.name for row in tx.all(select(projects.c.id, projects.c.name).where(projects.c.is_domain))}
-    for table, at, kinds in ((users, 1, ("user",)), (groups, 1, ("group",)), (projects, 3, ("project", "domain"))):
-        ids = {row[at] for row in rows if row[0 if at == 1 else 2] in kinds}
-        for found in tx.all(select(table.c.id, table.c.name, table.c.domain_id).where(table.c.id.in_(ids))):
-            result[found.id] = {"name": found.name}
-            if found.domain_id is not None:
-                result[found.id]["domain"] = {"id": found.domain_id, "name": domains.get(found.domain_id)}
-    for role_id, name in names_of(tx, roles, (row[4] for row in rows)).items():
-        result[role_id] = {"name": name}
-    return result
-
-
-def _effective(tx: Tx, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """The rows with groups replaced by their users, inheritance by its projects, and implied roles added."""
-    result: set[tuple[Any, ...]] = set()
-    members: dict[str, list[str]] = {}
-    for row in tx.all(select(memberships)):
-        members.setdefault(row.group_id, []).append(row.user_id)
-    children: dict[str, list[str]] = {}
-    for row in tx.all(select(projects.c.id, projects.c.parent_id).where(projects.c.is_domain.is_(False))):
-        children.setdefault(row.parent_id, []).append(row.id)
-    for actor_kind, actor_id, target_kind, target_id, role_id, inherited in rows:
-        actors = [actor_id] if actor_kind == "user" else members.get(actor_id, [])
-        targets = [(target_kind, target_id)]
-        if inherited:
-            targets, queue = [], [target_id]
-            while queue:
-                below = children.get(queue.pop(), [])
-                queue.extend(below)
-                targets.extend(("project", id) for id in below)
-        for role in expand(tx, [role_id]):
-            result.update(("user", actor, kind, id, role, False) for actor in actors for kind, id in targets)
-    return list(result)
-
-
-def _flag(names: dict[str, str], name: str) -> bool:
-    return name in names and names[name].lower() not in ("0", "false", "no")
 
 
 def _place(call: Call, tx: Tx) -> tuple[str, str, str, str, bool]:
@@ -292,16 +265,10 @@ def _place(call: Call, tx: Tx) -> tuple[str, str, str, str, bool]:
 
     Raises: NotFound.
     """
-    segments = call.path.strip("/").split("/")[1:]
-    inherited = segments[0] == "OS-INHERIT"
-    if inherited:
-        segments = segments[1:]
-    target_kind = segments[0].removesuffix("s") if segments[0] != "system" else "system"
+    actor_kind, target_kind, inherited = _kinds(call)
     if target_kind == "system":
         target_id = SYSTEM
-        actor_kind = segments[1].removesuffix("s")
     else:
-        actor_kind = segments[2].removesuffix("s")
         target_id = call.params["target_id"]
         if target_kind == "domain":
             find_domain(tx, target_id)

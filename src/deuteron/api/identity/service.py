@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from deuteron.api.call import Call, Mode, Reply, Route
-from deuteron.api.identity import application_credentials, auth, endpoints, projects, roles, users
+from deuteron.api.identity import application_credentials, assignments, auth, endpoints, projects, roles, users
 from deuteron.api.identity.bodies import root
 from deuteron.api.identity.passwords import Workers
 from deuteron.model.errors import ApiError, BadRequest, NotFound
@@ -90,7 +90,7 @@ class IdentityService:
             Route("PUT", "/v3/roles/{id}/implies/{implied_id}", roles.put_implied, write),
             Route("DELETE", "/v3/roles/{id}/implies/{implied_id}", roles.delete_implied, write),
             Route("GET", "/v3/role_inferences", roles.list_inferences),
-            Route("GET", "/v3/role_assignments", roles.list_assignments),
+            Route("GET", "/v3/role_assignments", assignments.list_assignments),
             *_crud(
                 "/v3/services",
                 endpoints.list_services,

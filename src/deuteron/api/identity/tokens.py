@@ -97,6 +97,14 @@ class Payload(msgspec.Struct, frozen=True, array_like=True):
         return [name for bit, name in enumerate(_METHODS) if self.methods & (1 << bit)]
 
     @property
+    def is_delegated(self) -> bool:
+        """Whether it was made with anything that does not prove the user itself.
+
+        Source: keystone, api/_shared/delegation.py: what is not known to prove the user does not.
+        """
+        return not set(self.method_names) <= {"password", "token", "external", "totp"} or not self.methods
+
+    @property
     def audit_ids(self) -> tuple[str, ...]:
         return tuple(base64.urlsafe_b64encode(raw).decode().rstrip("=") for raw in self.audits)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, Table, delete, select, update
 
 from deuteron.api.call import Call, Reply
 from deuteron.api.identity.bodies import (
@@ -23,7 +23,7 @@ from deuteron.api.identity.bodies import (
     shown,
 )
 from deuteron.api.identity.passwords import Workers, hash_password, verify_password
-from deuteron.api.identity.policies import about_user, require
+from deuteron.api.identity.policies import about_group, about_user, own_domain, require
 from deuteron.api.identity.projects import caller_domain, find_domain, remove_group, remove_user
 from deuteron.api.identity.tokens import REFUSED, live_project
 from deuteron.model.errors import BadRequest, NotFound, Unauthorized
@@ -33,20 +33,21 @@ from deuteron.store.identity_tables import groups, memberships, tokens_may_chang
 
 
 def list_users(call: Call, tx: Tx) -> Reply:
-    require(call, "list_users")
-    rows, truncated = filtered(call, tx, USER, users)
+    require(call, "list_users", own_domain(call, "target.domain_id"))
+    rows, truncated = filtered(call, tx, USER, users, *_of_own_domain(call, users))
     return page(call, "users", [_shown(call, row) for row in rows], truncated)
 
 
 def show_user(call: Call, tx: Tx) -> Reply:
-    require(call, "get_user", about_user(call.params["id"]))
+    require(call, "get_user", about_user(tx, call.params["id"]))
     return Reply(200, {"user": _shown(call, find(tx, users, "user", call.params["id"]))})
 
 
 async def create_user(call: Call, workers: Workers) -> Reply:
     await call.read_body()
-    require(call, "create_user", {"target.user.domain_id": None})
-    values = read_create(USER, call.wrapped("user"))
+    body = call.wrapped("user")
+    require(call, "create_user", _domain_in(body, "target.user.domain_id"))
+    values = read_create(USER, body)
     password = values.pop("password", None)
     values["password_hash"] = None if password is None else await workers.run(lambda: hash_password(password))
     values["domain_id"] = values["domain_id"] or caller_domain(call)
@@ -76,7 +77,8 @@ def insert_user(tx: Tx, id: str, values: dict[str, Any]) -> None:
 
 async def update_user(call: Call, workers: Workers) -> Reply:
     await call.read_body()
-    require(call, "update_user", about_user(call.params["id"]))
+    with call.cloud.database.read() as reading:
+        require(call, "update_user", about_user(reading, call.params["id"]))
     body = call.wrapped("user")
     password = body.get("password")
     if password is not None and not isinstance(password, str):
@@ -155,33 +157,34 @@ async def change_password(call: Call, workers: Workers) -> Reply:
 
 
 def delete_user(call: Call, tx: Tx) -> Reply:
-    require(call, "delete_user", about_user(call.params["id"]))
+    require(call, "delete_user", about_user(tx, call.params["id"]))
     remove_user(tx, find(tx, users, "user", call.params["id"]).id)
     return Reply(204)
 
 
 def list_groups(call: Call, tx: Tx) -> Reply:
-    require(call, "list_groups")
-    rows, truncated = filtered(call, tx, GROUP, groups)
+    require(call, "list_groups", own_domain(call, "target.group.domain_id"))
+    rows, truncated = filtered(call, tx, GROUP, groups, *_of_own_domain(call, groups))
     return page(call, "groups", [shown(call, GROUP, row) for row in rows], truncated)
 
 
 def list_groups_of_user(call: Call, tx: Tx) -> Reply:
-    require(call, "list_groups_for_user", about_user(call.params["id"]))
+    require(call, "list_groups_for_user", about_user(tx, call.params["id"]))
     user = find(tx, users, "user", call.params["id"])
     mine = select(memberships.c.group_id).where(memberships.c.user_id == user.id)
-    rows, truncated = filtered(call, tx, GROUP, groups, groups.c.id.in_(mine))
+    rows, truncated = filtered(call, tx, GROUP, groups, groups.c.id.in_(mine), *_of_own_domain(call, groups))
     return page(call, "groups", [shown(call, GROUP, row) for row in rows], truncated)
 
 
 def show_group(call: Call, tx: Tx) -> Reply:
-    require(call, "get_group")
+    require(call, "get_group", about_group(tx, call.params["id"]))
     return Reply(200, {"group": shown(call, GROUP, find(tx, groups, "group", call.params["id"]))})
 
 
 def create_group(call: Call, tx: Tx) -> Reply:
-    require(call, "create_group")
-    values = read_create(GROUP, call.wrapped("group"))
+    body = call.wrapped("group")
+    require(call, "create_group", _domain_in(body, "target.group.domain_id"))
+    values = read_create(GROUP, body)
     values["domain_id"] = values["domain_id"] or caller_domain(call)
     find_domain(tx, values["domain_id"])
     _refuse_group_name(tx, values["name"], values["domain_id"])
@@ -192,7 +195,7 @@ def create_group(call: Call, tx: Tx) -> Reply:
 
 
 def update_group(call: Call, tx: Tx) -> Reply:
-    require(call, "update_group")
+    require(call, "update_group", about_group(tx, call.params["id"]))
     row = find(tx, groups, "group", call.params["id"])
     values = read_update(GROUP, call.wrapped("group"), row)
     if "name" in values:
@@ -204,21 +207,21 @@ def update_group(call: Call, tx: Tx) -> Reply:
 
 
 def delete_group(call: Call, tx: Tx) -> Reply:
-    require(call, "delete_group")
+    require(call, "delete_group", about_group(tx, call.params["id"]))
     remove_group(tx, find(tx, groups, "group", call.params["id"]).id)
     return Reply(204)
 
 
 def list_members(call: Call, tx: Tx) -> Reply:
-    require(call, "list_users_in_group")
+    require(call, "list_users_in_group", about_group(tx, call.params["id"]))
     group = find(tx, groups, "group", call.params["id"])
     members = select(memberships.c.user_id).where(memberships.c.group_id == group.id)
-    rows, truncated = filtered(call, tx, USER, users, users.c.id.in_(members))
+    rows, truncated = filtered(call, tx, USER, users, users.c.id.in_(members), *_of_own_domain(call, users))
     return page(call, "users", [_shown(call, row) for row in rows], truncated)
 
 
 def add_member(call: Call, tx: Tx) -> Reply:
-    require(call, "add_user_to_group")
+    require(call, "add_user_to_group", _about_membership(call, tx))
     group_id, user_id = _membership(call, tx)
     if not _is_member(tx, group_id, user_id):
         tx.insert(memberships, {"group_id": group_id, "user_id": user_id})
@@ -228,7 +231,7 @@ def add_member(call: Call, tx: Tx) -> Reply:
 
 
 def check_member(call: Call, tx: Tx) -> Reply:
-    require(call, "check_user_in_group")
+    require(call, "check_user_in_group", _about_membership(call, tx))
     group_id, user_id = _membership(call, tx)
     if not _is_member(tx, group_id, user_id):
         raise NotFound(f"User '{user_id}' not found in group '{group_id}'.")
@@ -236,7 +239,7 @@ def check_member(call: Call, tx: Tx) -> Reply:
 
 
 def remove_member(call: Call, tx: Tx) -> Reply:
-    require(call, "remove_user_from_group")
+    require(call, "remove_user_from_group", _about_membership(call, tx))
     group_id, user_id = _membership(call, tx)
     if not _is_member(tx, group_id, user_id):
         raise NotFound(f"User '{user_id}' not found in group '{group_id}'.")
@@ -252,6 +255,20 @@ def _shown(call: Call, row: Any) -> dict[str, Any]:
         if body.get(name) is None:
             body.pop(name, None)
     return body
+
+
+def _of_own_domain(call: Call, table: Table) -> list[ColumnElement[bool]]:
+    """With a token of a domain nothing of other domains is listed."""
+    return [] if call.caller.domain_id is None else [table.c.domain_id == call.caller.domain_id]
+
+
+def _domain_in(body: dict[str, Any], name: str) -> dict[str, Any]:
+    """The target of a body that says its domain; as in Keystone, who must be of the domain has to say it."""
+    return {name: body["domain_id"]} if isinstance(body.get("domain_id"), str) else {}
+
+
+def _about_membership(call: Call, tx: Tx) -> dict[str, Any]:
+    return {**about_group(tx, call.params["id"]), **about_user(tx, call.params["user_id"])}
 
 
 def _membership(call: Call, tx: Tx) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """The image service's default policy, with Glance's rule names.
 
-Source: glance/policies/{base,image}.py.
+Source: glance 33.0.0, glance/policies/{base,image}.py; tests/unit/personas/ compares each rule with it.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ POLICIES: Mapping[str, str] = {
     "delete_member": _MEMBER,
     "get_member": "role:admin or role:reader and (project_id:%(project_id)s or project_id:%(member_id)s)",
     "get_members": "role:admin or role:reader and (project_id:%(project_id)s or project_id:%(member_id)s)",
-    "modify_member": "role:admin or (role:member and (project_id:%(project_id)s or project_id:%(member_id)s))",
-    "get_tasks": "role:admin",
-    "stores_info_detail": "role:admin",
+    "modify_member": "role:admin or (role:member and project_id:%(member_id)s)",
+    "tasks_api_access": "role:admin",
+    "stores_info_detail": "role:admin or role:service",
 }
 
 

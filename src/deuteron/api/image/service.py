@@ -120,5 +120,5 @@ def _stores(call: Call, tx: Any) -> Reply:
 
 def _tasks(call: Call, tx: Any) -> Reply:
     """There are no tasks: nothing here makes one."""
-    require(call, "get_tasks", {})
+    require(call, "tasks_api_access", {})
     return Reply(200, {"tasks": [], "first": "/v2/tasks", "schema": "/v2/schemas/tasks"})

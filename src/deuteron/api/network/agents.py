@@ -58,6 +58,7 @@ def update_agent(call: Call, tx: Tx) -> Reply:
 def delete_agent(call: Call, tx: Tx) -> Reply:
     """DELETE /agents/{id}"""
     agent = _find_agent(call, tx)
+    _require(call, "delete_agent")
     raise faults.conflict("AgentInUse", f"Agent {agent.id} is a part of host {agent.host.name}; it goes with its host.")
 
 
@@ -80,6 +81,7 @@ def agents_of_router(call: Call, tx: Tx) -> Reply:
 
 def networks_of_agent(call: Call, tx: Tx) -> Reply:
     """GET /agents/{id}/dhcp-networks"""
+    _require(call, "get_dhcp-networks")
     agent = _find_agent(call, tx)
     held = select(ports.c.network_id).where(ports.c["binding:host_id"] == agent.host.name, ports.c.device_owner == DHCP)
     found = query.rows(tx, networks_table, networks_table.c.id.in_(held), order_by=(networks_table.c.id,))
@@ -88,6 +90,7 @@ def networks_of_agent(call: Call, tx: Tx) -> Reply:
 
 def routers_of_agent(call: Call, tx: Tx) -> Reply:
     """GET /agents/{id}/l3-routers"""
+    _require(call, "get_l3-routers")
     agent = _find_agent(call, tx)
     found = query.rows(tx, routers, routers.c.host == agent.host.name, order_by=(routers.c.id,))
     return Reply(200, {"routers": [_shown(router_rules.KIND.resource, row) for row in found]})
@@ -95,6 +98,8 @@ def routers_of_agent(call: Call, tx: Tx) -> Reply:
 
 def list_zones(call: Call, tx: Tx) -> Reply:
     """GET /availability_zones: one zone, for networks and routers."""
+    if not call.cloud.policy.check(call.caller, "get_availability_zone"):
+        return Reply(200, {"availability_zones": []})
     shown: list[Values] = [
         {"state": "available", "name": ZONE, "resource": resource} for resource in ("router", "network")
     ]
@@ -103,6 +108,8 @@ def list_zones(call: Call, tx: Tx) -> Reply:
 
 def list_providers(call: Call, tx: Tx) -> Reply:
     """GET /service-providers"""
+    if not call.cloud.policy.check(call.caller, "get_service_provider"):
+        return Reply(200, {"service_providers": []})
     shown: list[Values] = [{"service_type": "L3_ROUTER_NAT", "name": "single_node", "default": True}]
     return Reply(200, {"service_providers": filtered(call, shown)})
 

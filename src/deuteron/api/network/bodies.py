@@ -138,7 +138,7 @@ def _with_owner(body: Mapping[str, Any], caller: Caller) -> Values:
             raise faults.http_bad_request("Running without a project requires that project_id is specified")
         values["project_id"] = caller.project_id
     else:
-        if owner != caller.project_id and not caller.is_admin:
+        if owner != caller.project_id and not (caller.is_admin or caller.is_service):
             raise faults.http_bad_request(
                 "Specifying 'project_id' other than the authenticated project in request is not allowed for the "
                 "current user."

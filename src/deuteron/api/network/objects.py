@@ -28,11 +28,11 @@ from deuteron.store.query import Order, Page, Values
 
 _CONTROLS = frozenset({"fields", "sort_key", "sort_dir", "limit", "marker", "page_reverse"})
 _TAG_FILTERS = frozenset({"tags", "tags-any", "not-tags", "not-tags-any"})
-_ON_A_NETWORK = frozenset({"subnet", "port"})
-"""Kinds whose rules ask for the owner of their network."""
 _WITH_DEFAULT_GROUP = frozenset({"security_group", "security_group_rule"})
 _SHORT_ROWS = 1000
 """A list of a table with at most so many rows is short: some 7 us a row."""
+_ABOUT_PARENTS = frozenset({"subnet", "port", "security_group_rule"})
+"""Kinds whose rule of creating looks at the network or group that they are made in."""
 _POLICY_COLUMNS = ("project_id", "shared", "router:external")
 """What the rules about reading a row look at."""
 
@@ -140,14 +140,16 @@ class Objects:
         explicit = [name for name in item if name in values and not _is_default(declared[name], values[name])]
         target: Values = {**values, "tenant_id": values.get("project_id")}
         rules = call.cloud.policy.rules
-        if kind.name in _ON_A_NETWORK or any(f"create_{kind.name}:{name}" in rules for name in explicit):
+        if kind.name in _ABOUT_PARENTS or any(f"create_{kind.name}:{name}" in rules for name in explicit):
             target.update(kind.target(tx, call.caller, values))
         try:
             self._require(call, f"create_{kind.name}", target, explicit)
         except Forbidden:
+            # A parent that the caller does not see is not there for it, whatever it wanted to do.
             if isinstance(network_id := values.get("network_id"), str):
-                # A network that the caller does not see is not there for it, whatever it wanted to do.
                 sight.network_for(tx, call.caller, network_id)
+            elif isinstance(group_id := values.get("security_group_id"), str):
+                sight.find_visible(tx, call.caller, security_groups.KIND, group_id)
             raise
         row = kind.create(tx, call.cloud, call.caller, values)
         return self._shown(call, tx, row, created=True)

@@ -3,7 +3,8 @@
 The rules of single attributes come from the declarations (`create_rule` of `binding:host_id` in `port` is
 `create_port:binding:host_id`); what stands here are the rules of whole resources and of actions.
 
-Source: openstack/neutron, neutron/conf/policies/*.py and neutron/policy.py (`FieldCheck`).
+Source: neutron 29.0.0, neutron/conf/policies/*.py and neutron/policy.py (`FieldCheck`); tests/unit/personas/ compares
+each rule with it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from oslo_policy import policy as oslo
 
-from deuteron.model.network import RESOURCES
+from deuteron.model.network import PORT_WIRING, RESOURCES
 
 
 class FieldCheck(oslo.Check):  # type: ignore[misc]  # oslo.policy has no types
@@ -39,40 +40,56 @@ oslo.register("field", FieldCheck)
 
 _READ = "rule:admin_or_project_reader"
 _WRITE = "rule:admin_or_project_member"
+_WIRE = PORT_WIRING
 
 POLICIES: dict[str, str] = {
     "network_owner": "project_id:%(network:project_id)s",
     "admin_or_net_owner_member": "rule:admin_only or (role:member and rule:network_owner)",
     "admin_or_net_owner_reader": "rule:admin_only or (role:reader and rule:network_owner)",
+    "service_api": "role:service",
+    "context_is_advsvc": "role:advsvc",
     "shared": "field:networks:shared=True",
     "external": "field:networks:router:external=True",
     "external_network": "field:subnets:router:external=True",
     "network_device": "field:port:device_owner=~^network:",
+    "used_by_another_service": (
+        "field:port:device_owner=~^compute: or field:port:device_owner=~^baremetal: "
+        "or field:port:device_owner=~^manila:"
+    ),
     "sg_owner": "project_id:%(security_group:project_id)s",
     # networks
     "create_network": _WRITE,
-    "get_network": f"{_READ} or rule:shared or rule:external",
+    "get_network": f"{_READ} or rule:service_api or rule:shared or rule:external or rule:context_is_advsvc",
     "update_network": _WRITE,
     "delete_network": _WRITE,
     # subnets
     "create_subnet": "rule:admin_or_net_owner_member",
-    "get_subnet": f"{_READ} or rule:shared or rule:external_network or rule:admin_or_net_owner_reader",
+    "get_subnet": (
+        f"{_READ} or rule:shared or rule:external_network or rule:admin_or_net_owner_reader or rule:service_api"
+    ),
     "update_subnet": f"{_WRITE} or rule:admin_or_net_owner_member",
     "delete_subnet": f"{_WRITE} or rule:admin_or_net_owner_member",
     # ports
-    # Neutron lets readers make ports on shared networks; here a reader changes nothing.
-    "create_port": "rule:admin_or_net_owner_member or (role:member and rule:shared)",
-    "create_port:device_owner": "not rule:network_device or rule:admin_or_net_owner_member",
-    "create_port:fixed_ips": "rule:admin_or_net_owner_member or rule:shared",
-    "create_port:fixed_ips:ip_address": "rule:admin_or_net_owner_member",
-    "create_port:fixed_ips:subnet_id": "rule:admin_or_net_owner_member or rule:shared",
-    "get_port": f"{_READ} or rule:admin_or_net_owner_reader",
-    "update_port": _WRITE,
-    "update_port:device_owner": "not rule:network_device or rule:admin_or_net_owner_member",
-    "update_port:fixed_ips": "rule:admin_or_net_owner_member",
-    "update_port:fixed_ips:ip_address": "rule:admin_or_net_owner_member",
-    "update_port:fixed_ips:subnet_id": "rule:admin_or_net_owner_member or rule:shared",
-    "delete_port": f"{_WRITE} or rule:admin_or_net_owner_member",
+    # Neutron lets anybody who sees a shared network make ports on it, readers too; here one who may write.
+    "create_port": f"{_WIRE} or (role:member and rule:shared)",
+    "create_port:device_id": f"{_WRITE} or rule:service_api",
+    "create_port:device_owner": f"not rule:network_device or {_WIRE}",
+    "create_port:fixed_ips": f"{_WIRE} or rule:shared",
+    "create_port:fixed_ips:ip_address": _WIRE,
+    "create_port:fixed_ips:subnet_id": f"{_WIRE} or rule:shared",
+    "create_port:binding:vnic_type": f"{_WRITE} or rule:service_api",
+    "get_port": f"{_READ} or rule:service_api or rule:admin_or_net_owner_reader",
+    "update_port": f"{_WRITE} or rule:service_api",
+    "update_port:device_id": f"{_WRITE} or rule:service_api",
+    "update_port:device_owner": f"not rule:network_device or {_WIRE}",
+    "update_port:fixed_ips": _WIRE,
+    "update_port:fixed_ips:ip_address": _WIRE,
+    "update_port:fixed_ips:subnet_id": f"{_WIRE} or rule:shared",
+    "update_port:binding:vnic_type": f"{_WRITE} or rule:service_api",
+    "delete_port": (
+        "rule:admin_only or rule:service_api or (not rule:used_by_another_service "
+        f"and ({_WRITE} or rule:admin_or_net_owner_member))"
+    ),
     # routers
     "create_router": _WRITE,
     "create_router:external_gateway_info:enable_snat": "rule:admin_only",
@@ -96,9 +113,9 @@ POLICIES: dict[str, str] = {
     "get_security_group": f"{_READ} or rule:shared",
     "update_security_group": _WRITE,
     "delete_security_group": _WRITE,
-    "create_security_group_rule": _WRITE,
-    "get_security_group_rule": f"{_READ} or (role:reader and rule:sg_owner)",
-    "delete_security_group_rule": _WRITE,
+    "create_security_group_rule": "rule:admin_only or (role:member and rule:sg_owner)",
+    "get_security_group_rule": "rule:admin_only or (role:reader and rule:sg_owner)",
+    "delete_security_group_rule": "rule:admin_only or (role:member and rule:sg_owner)",
     # pools, scopes, sharing
     "create_subnetpool": _WRITE,
     "get_subnetpool": f"{_READ} or rule:shared",
@@ -115,14 +132,19 @@ POLICIES: dict[str, str] = {
     "update_rbac_policy:target_tenant": "rule:admin_only or not field:rbac_policy:target_tenant=*",
     "delete_rbac_policy": _WRITE,
     # the cloud itself
-    "get_quota": "rule:admin_only",
+    "get_quota": "rule:admin_only or (role:manager and project_id:%(project_id)s)",
     "update_quota": "rule:admin_only",
     "delete_quota": "rule:admin_only",
     "get_agent": "rule:admin_only",
     "update_agent": "rule:admin_only",
-    "get_network_ip_availability": "rule:admin_only",
+    "delete_agent": "rule:admin_only",
+    "get_network_ip_availability": "rule:admin_only or rule:service_api",
     "get_dhcp-agents": "rule:admin_only",
+    "get_dhcp-networks": "rule:admin_only",
     "get_l3-agents": "rule:admin_only",
+    "get_l3-routers": "rule:admin_only",
+    "get_availability_zone": "role:reader",
+    "get_service_provider": "role:reader",
 }
 
 for _resource in RESOURCES:

@@ -504,7 +504,7 @@ def _existing(tx: Tx, port_id: str) -> Values:
 
 
 def _visible(caller: Caller) -> ColumnElement[bool] | None:
-    if caller.is_admin:
+    if caller.is_admin or caller.is_service:
         return None
     mine = select(networks.c.id).where(networks.c.project_id == caller.project_id)
     return or_(table.c.project_id == caller.project_id, table.c.network_id.in_(mine))

@@ -57,7 +57,7 @@ def used(tx: Tx, resource: str, project_id: str) -> int:
 
 def list_all(call: Call, tx: Tx) -> Reply:
     """GET /quotas: projects with limits of their own."""
-    _require_admin(call)
+    _require(call)
     projects = tx.scalars(select(quotas.c.project_id).distinct().order_by(quotas.c.project_id))
     return Reply(200, {"quotas": [{**_limits(tx, id), "project_id": id, "tenant_id": id} for id in projects]})
 
@@ -96,7 +96,7 @@ def show_details(call: Call, tx: Tx) -> Reply:
 
 def update(call: Call, tx: Tx) -> Reply:
     """PUT /quotas/{project}; a limit below what is used is refused unless `force`."""
-    _require_admin(call)
+    _require(call)
     project_id = call.params["project"]
     body = bodies.one(call, "quota")
     wanted = {name: value for name, value in body.items() if name not in ("tenant_id", "project_id")}
@@ -127,7 +127,7 @@ def update(call: Call, tx: Tx) -> Reply:
 
 def reset(call: Call, tx: Tx) -> Reply:
     """DELETE /quotas/{project}: back to the defaults."""
-    _require_admin(call)
+    _require(call)
     project_id = call.params["project"]
     if tx.execute(delete(quotas).where(quotas.c.project_id == project_id)).rowcount == 0:
         raise faults.missing("TenantQuotaNotFound", f"Quota for tenant {project_id} could not be found.")
@@ -143,10 +143,12 @@ def _limits(tx: Tx, project_id: str) -> dict[str, Any]:
 def _readable(call: Call) -> str:
     project_id = call.params["project"]
     if project_id != call.caller.project_id:
-        _require_admin(call)
+        _require(call)
     return project_id
 
 
-def _require_admin(call: Call) -> None:
-    if not call.cloud.policy.check(call.caller, "update_quota", {"project_id": call.params.get("project")}):
-        raise faults.not_authorized(["get_quota" if call.method == "GET" else "update_quota"])
+def _require(call: Call) -> None:
+    rule = {"GET": "get_quota", "DELETE": "delete_quota"}.get(call.method, "update_quota")
+    target = {"project_id": call.params["project"]} if "project" in call.params else {}
+    if not call.cloud.policy.check(call.caller, rule, target):
+        raise faults.not_authorized([rule])

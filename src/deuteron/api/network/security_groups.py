@@ -382,7 +382,16 @@ def _visible_rules(caller: Caller) -> ColumnElement[bool] | None:
 
 
 def _rule_seen_as(caller: Caller, row: Values) -> Values:
-    return {} if row.get("project_id") == caller.project_id else {"security_group:project_id": caller.project_id}
+    # What a caller sees is in a group that it owns, or a rule of its own that was left in another's.
+    return {"security_group:project_id": caller.project_id}
+
+
+_OWNER = Prepared(select(security_groups.c.project_id).where(security_groups.c.id == bindparam("id")))
+
+
+def _rule_target(tx: Tx, caller: Caller, values: Values) -> Values:
+    owner = tx.run(_OWNER, {"id": values.get("security_group_id")}).scalar()
+    return {} if owner is None else {"security_group:project_id": owner}
 
 
 KIND = Kind(
@@ -402,5 +411,6 @@ RULE_KIND = Kind(
     update=None,
     delete=delete_rule,
     visible=_visible_rules,
+    target=_rule_target,
     seen_as=_rule_seen_as,
 )

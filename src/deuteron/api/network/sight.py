@@ -80,7 +80,9 @@ def as_shared(caller: Caller, row: Values) -> Values:
 
 def may_use(tx: Tx, caller: Caller | None, row: Values) -> bool:
     """Whether the caller owns the object, or it is shared with it. None is the cloud itself."""
-    return caller is None or caller.is_admin or row["project_id"] == caller.project_id or is_shared(tx, caller, row)
+    if caller is None or caller.is_admin or caller.is_service or row["project_id"] == caller.project_id:
+        return True
+    return is_shared(tx, caller, row)
 
 
 def is_shared(tx: Tx, caller: Caller, row: Values) -> bool:
@@ -92,7 +94,7 @@ def is_shared(tx: Tx, caller: Caller, row: Values) -> bool:
 
 
 def visible_networks(caller: Caller) -> ColumnElement[bool] | None:
-    if caller.is_admin:
+    if caller.is_admin or caller.is_service:
         return None
     return or_(
         networks.c.project_id == caller.project_id,
@@ -138,7 +140,7 @@ def network_for(tx: Tx, caller: Caller | None, network_id: str) -> Values:
     row = query.row_by_id(tx, networks, network_id)
     if row is None:
         raise faults.not_found("network", network_id)
-    if caller is None or caller.is_admin or row["project_id"] == caller.project_id:
+    if caller is None or caller.is_admin or caller.is_service or row["project_id"] == caller.project_id:
         return row
     if row["shared"]:
         return row

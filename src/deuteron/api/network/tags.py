@@ -71,7 +71,16 @@ class Tags:
         return Reply(204)
 
     def _row(self, call: Call, tx: Tx) -> Values:
-        return sight.find_visible(tx, call.caller, self._kind, call.params["id"])
+        """Raises: NotFound, also for what the caller may not read."""
+        row = sight.find_visible(tx, call.caller, self._kind, call.params["id"])
+        target = {
+            **sight.row_target(row),
+            **self._kind.target(tx, call.caller, row),
+            **self._kind.seen_as(call.caller, row),
+        }
+        if not call.cloud.policy.check(call.caller, f"get_{self._kind.name}", target):
+            raise faults.not_found(self._kind.name, row["id"])
+        return row
 
     def _writable(self, call: Call, tx: Tx) -> Values:
         row = self._row(call, tx)

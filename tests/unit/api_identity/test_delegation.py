@@ -1,0 +1,108 @@
+"""What a token of an application credential may do with whatever one can log in with: as Keystone, next to nothing.
+
+The routes come from the route table: a new one that makes, shows or removes something to log in with fails here.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from deuteron.api import identity
+from tests.unit.api_identity.harness import Answer, Kit
+
+LOGINS = re.compile(r"credentials|auth/tokens|trust|oauth|ec2|s3tokens", re.IGNORECASE)
+OWN = "/users/{user_id}/application_credentials"
+NEW = {"application_credential": {"name": "child"}}
+SECRET = {"credential": {"type": "cert", "blob": "x"}}
+
+ALLOWED: dict[str, tuple[Any, bool, bool]] = {
+    f"GET {OWN}": (None, True, True),
+    f"POST {OWN}": (NEW, True, False),
+    f"GET {OWN}/{{id}}": (None, True, True),
+    f"DELETE {OWN}/{{id}}": (None, True, False),
+    "GET /credentials/{id}": (None, False, False),
+    "POST /credentials": (SECRET, False, False),
+    "PATCH /credentials/{id}": ({"credential": {"blob": "y"}}, False, False),
+    "DELETE /credentials/{id}": (None, False, False),
+    "GET /auth/tokens": (None, True, True),
+    "DELETE /auth/tokens": (None, True, True),
+}
+"""Route: body, and whether an unrestricted and a restricted application credential may. Two more have tests below."""
+
+
+def test_every_route_that_has_to_do_with_logging_in_is_here() -> None:
+    there = {
+        f"{route.method} {route.path.removeprefix('/v3')}"
+        for route in identity.SERVICE().routes()
+        if LOGINS.search(route.path)
+    }
+    assert there == {*ALLOWED, "GET /credentials", "POST /auth/tokens"}
+
+
+def login_with(kit: Kit, person: Kit, user_id: str, **values: Any) -> tuple[dict[str, Any], Kit]:
+    path = f"/identity/v3/users/{user_id}/application_credentials"
+    made = person.request("POST", path, {"application_credential": values}).json["application_credential"]
+    given = {"id": made["id"], "secret": made["secret"]}
+    auth = {"identity": {"methods": ["application_credential"], "application_credential": given}}
+    answer = kit.request("POST", "/identity/v3/auth/tokens", {"auth": auth})
+    assert answer.status == 201, answer.text
+    return made, Kit(kit.cloud, kit.app, answer.headers["x-subject-token"])
+
+
+@pytest.mark.parametrize("who", ["admin", "demo"])
+@pytest.mark.parametrize("unrestricted", [True, False], ids=["unrestricted", "restricted"])
+@pytest.mark.parametrize("route", ALLOWED)
+def test_an_application_credential_manages_what_keystone_lets_it(
+    kit: Kit, route: str, unrestricted: bool, who: str
+) -> None:
+    person = kit.as_user(who, who)
+    user_id = kit.login(who, project=who).json["token"]["user"]["id"]
+    made, holder = login_with(kit, person, user_id, name="c", unrestricted=unrestricted)
+    body, free, bound = ALLOWED[route]
+    method, _, path = route.partition(" ")
+    id = made["id"]
+    if path.startswith("/credentials"):
+        secret = {"credential": {**SECRET["credential"], "user_id": user_id}}
+        id = person.request("POST", "/identity/v3/credentials", secret).json["credential"]["id"]
+    headers = {"x-subject-token": holder.token or ""}
+
+    target = "/identity/v3" + path.format(user_id=user_id, id=id)
+    answer = holder.request(method, target, body, headers=headers)
+
+    assert (answer.status < 300) == (free if unrestricted else bound), answer.text
+    assert answer.status < 300 or answer.status == 403
+
+
+@pytest.mark.parametrize("unrestricted", [True, False], ids=["unrestricted", "restricted"])
+def test_an_application_credential_is_shown_no_credentials(kit: Kit, unrestricted: bool) -> None:
+    person = kit.as_user()
+    user_id = kit.login().json["token"]["user"]["id"]
+    person.request("POST", "/identity/v3/credentials", SECRET)
+    _, holder = login_with(kit, person, user_id, name="c", unrestricted=unrestricted)
+
+    assert len(person.request("GET", "/identity/v3/credentials").json["credentials"]) == 1
+    assert holder.request("GET", "/identity/v3/credentials").json["credentials"] == []
+
+
+def exchange(kit: Kit, token: str, scope: Any) -> Answer:
+    auth = {"identity": {"methods": ["token"], "token": {"id": token}}, "scope": scope}
+    return kit.request("POST", "/identity/v3/auth/tokens", {"auth": auth})
+
+
+@pytest.mark.parametrize("scope", [None, "unscoped", {"system": {"all": True}}], ids=["none", "unscoped", "system"])
+def test_a_token_of_an_application_credential_is_not_exchanged(kit: Kit, scope: Any) -> None:
+    user_id = kit.login().json["token"]["user"]["id"]
+    _, holder = login_with(kit, kit.as_user(), user_id, name="c", unrestricted=True)
+
+    assert exchange(kit, holder.token or "", scope).status == 403
+
+
+def test_a_token_of_the_system_is_not_exchanged_for_one_of_a_project(kit: Kit) -> None:
+    token = kit.login(scope={"system": {"all": True}}).headers["x-subject-token"]
+
+    assert exchange(kit, token, {"project": {"name": "admin", "domain": {"id": "default"}}}).status == 403
+    assert exchange(kit, token, {"domain": {"id": "default"}}).status == 403
+    assert exchange(kit, token, {"system": {"all": True}}).status == 201

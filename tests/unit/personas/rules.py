@@ -1,0 +1,17 @@
+"""Names of all rules that this cloud's services ask about, as `generate.py` wants them."""
+
+from __future__ import annotations
+
+import json
+
+from deuteron.api import compute, identity, image, network
+
+SERVICES = {"identity": identity, "network": network, "compute": compute, "image": image}
+
+
+def names() -> dict[str, list[str]]:
+    return {name: sorted(service.POLICIES) for name, service in SERVICES.items()}
+
+
+if __name__ == "__main__":
+    print(json.dumps(names()))
