@@ -167,6 +167,42 @@ def test_a_router_carries_prefixes_gateway_and_floating_ips(world: Cloud) -> Non
     assert isinstance(network, IntentNetwork) and network.routed_by == "r1"
 
 
+@pytest.mark.parametrize(
+    ("project", "address", "speaks"),
+    (("p", "::1", True), ("p", "::77", True), ("guest", "::1", True), ("guest", "::77", False)),
+)
+def test_a_router_of_another_project_advertises_itself_only_as_the_gateway(
+    world: Cloud, project: str, address: str, speaks: bool
+) -> None:
+    """On a shared network an advertisement would make it everybody's way out."""
+
+    def build(rows: Rows) -> None:
+        seed(rows)
+        rows.subnet("sub6", "net1", "fd00:10::/64", "fd00:10::1")
+        rows.tx.execute(subnets.update().where(subnets.c["id"] == "sub6").values(ip_version=6, ipv6_ra_mode="slaac"))
+        rows.router("r1", "h1")
+        ips = (("sub6", f"fd00:10{address}"),)
+        rows.port("qr", "net1", host="h1", ips=ips, owner="network:router_interface", device="r1")
+        rows.tx.execute(ports.update().where(ports.c["id"] == "qr").values(project_id=project))
+
+    write(world, build)
+    router = whole(world, "h1").objects[("router", "r1")]
+    assert isinstance(router, IntentRouter)
+    assert bool(router.interfaces[0].ra_subnets) is speaks
+
+
+def test_a_router_that_is_not_the_gateway_takes_metadata_from_nobody(world: Cloud) -> None:
+    def build(rows: Rows) -> None:
+        seed(rows)
+        rows.router("r1", "h1")
+        ips = (("sub1", "10.10.10.77"),)
+        rows.port("qr", "net1", host="h1", ips=ips, owner="network:router_interface", device="r1")
+
+    write(world, build)
+    network = whole(world, "h1").objects[("network", "net1")]
+    assert isinstance(network, IntentNetwork) and network.routed_by is None
+
+
 # --- any sequence of operations ---------------------------------------------------------------------------------------
 
 

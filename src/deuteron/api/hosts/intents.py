@@ -454,8 +454,16 @@ def _networks(tx: Tx, cloud: Cloud, host: str, ids: Collection[str]) -> Iterator
         nested[row.network_id].append(_subnet(row))
     dhcp: dict[str, str] = {}
     routed: dict[str, str] = {}
-    owned = select(ports.c["id"], ports.c["network_id"], ports.c["device_owner"], ports.c["device_id"], _PORT_HOST)
-    for port_id, network_id, owner, device_id, bound in _rows(
+    gateways = {subnet.id: subnet.gateway_ip for found in nested.values() for subnet in found}
+    owned = select(
+        ports.c["id"],
+        ports.c["network_id"],
+        ports.c["device_owner"],
+        ports.c["device_id"],
+        _PORT_HOST,
+        ports.c["fixed_ips"],
+    )
+    for port_id, network_id, owner, device_id, bound, fixed_ips in _rows(
         tx,
         lambda chunk: owned.where(
             ports.c["network_id"].in_(chunk), ports.c["device_owner"].in_((DHCP, ROUTER_INTERFACE))
@@ -463,7 +471,10 @@ def _networks(tx: Tx, cloud: Cloud, host: str, ids: Collection[str]) -> Iterator
         vlans,
     ):
         if owner == ROUTER_INTERFACE:
-            routed.setdefault(network_id, device_id)
+            # As in Neutron (`get_isolated_subnets`), only the router that is the guests' gateway serves them metadata:
+            # else whoever puts a router on a shared network takes it from everybody.
+            if any(ip["ip_address"] == gateways.get(ip["subnet_id"]) for ip in fixed_ips or ()):
+                routed.setdefault(network_id, device_id)
         elif bound == host:
             dhcp.setdefault(network_id, port_id)
     for row in _rows(tx, lambda chunk: select(networks).where(networks.c["id"].in_(chunk)), vlans):
@@ -629,9 +640,7 @@ def _routers(tx: Tx, cloud: Cloud, host: str, ids: Collection[str]) -> Iterator[
                 if ip["subnet_id"] in prefixes
             ),
             mtu_bytes=mtus.get(port.network_id) or cloud.settings.path_mtu,
-            ra_subnets=tuple(
-                _subnet(subnet) for subnet in reached if subnet.ip_version == 6 and subnet.ipv6_ra_mode is not None
-            )
+            ra_subnets=tuple(_subnet(subnet) for subnet in reached if _is_advertised(port, subnet))
             if port.device_owner == ROUTER_INTERFACE
             else (),
         )
@@ -664,6 +673,19 @@ def _routers(tx: Tx, cloud: Cloud, host: str, ids: Collection[str]) -> Iterator[
             routes=tuple(HostRoute(route["destination"], route["nexthop"]) for route in row.routes or ()),
             floating_ips=tuple(translated[row.id]),
         )
+
+
+def _is_advertised(port: AnyRow, subnet: AnyRow) -> bool:
+    """Whether a router's port advertises the subnet and itself: as its gateway, or on a subnet of its own project.
+
+    A router that a project puts on a network of another routes for who asks it; an advertisement would make it the
+    way out of everybody there.
+    """
+    if subnet.ip_version != 6 or subnet.ipv6_ra_mode is None:
+        return False
+    if subnet.project_id == port.project_id:
+        return True
+    return any(ip["ip_address"] == subnet.gateway_ip and ip["subnet_id"] == subnet.id for ip in port.fixed_ips or ())
 
 
 def _servers(tx: Tx, cloud: Cloud, host: str, ids: Collection[str]) -> Iterator[IntentServer]:
