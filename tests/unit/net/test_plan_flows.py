@@ -32,7 +32,15 @@ from plancloud import (
     whole_cloud,
 )
 
-from deuteron.model.intent import AddressPair, FirewallDriver, HostSettings, IntentNetwork, IntentRouter, TunnelPeer
+from deuteron.model.intent import (
+    AddressPair,
+    FirewallDriver,
+    HostSettings,
+    IntentNetwork,
+    IntentRouter,
+    IntentRule,
+    TunnelPeer,
+)
 from deuteron.net.pipeline import BridgeKind, describe, tables_of
 from deuteron.net.plan import TooManyBridges, plan
 from deuteron.net.rows import Flow, HostPlan
@@ -251,3 +259,22 @@ def test_hybrid_has_no_tracking_in_the_switch() -> None:
     plan_ = planned(*whole_cloud(), settings=hybrid())
     # But for fragments of ICMPv6, which show their type only when they are put together.
     assert not [flow for flow in plan_.flows if "ct(" in flow.actions and "icmp6" not in flow.match]
+
+
+@pytest.mark.parametrize("driver", ["openvswitch", "iptables_hybrid"])
+def test_what_two_groups_of_a_port_both_say_is_said_once(driver: FirewallDriver) -> None:
+    network = vlan_network()
+
+    def rules(first: int) -> list[IntentRule]:
+        return [
+            rule(str(first), protocol=6, port_range_min=22, port_range_max=25),
+            rule(str(first + 1), remote_group_id=uid("h")),
+            rule(str(first + 2), ethertype="IPv6", protocol=58),
+        ]
+
+    def with_groups(*words: str) -> HostPlan:
+        a = port("a", 16, network, "10.10.10.2", groups=words)
+        groups = (group("g", *rules(1)), group("k", *rules(4)), member("h", a))
+        return planned(network, a, *groups, settings=with_firewall(driver))
+
+    assert with_groups("g", "k") == with_groups("g")

@@ -407,6 +407,20 @@ class TestHybridRules:
         assert "connlimit" in lines[position - 1]
         assert lines[-1].endswith("-j neutron-openvswi-sg-fallback")
 
+    def test_ports_of_udp_lite_are_matched_in_the_one_way_that_iptables_has(self) -> None:
+        """Source: neutron/agent/linux/iptables_firewall.py, `IPTABLES_MULTIPORT_ONLY_PROTOCOLS`."""
+        rules = (
+            rule("1", protocol=136, port_range_min=10, port_range_max=20),
+            rule("2", protocol=136, port_range_min=30, port_range_max=30),
+            rule("3", protocol=33, port_range_min=5, port_range_max=6),
+        )
+        lines = chain(self.filter4(*rules), "neutron-openvswi-iaaaaaaaa-a")
+        assert [line for line in lines if "multiport" in line or "dccp" in line] == [
+            "-p udplite -m multiport --dports 10:20 -j RETURN",
+            "-p udplite -m multiport --dports 30 -j RETURN",
+            "-p dccp -m dccp --dport 5:6 -j RETURN",
+        ]
+
     def test_remote_groups_are_sets(self) -> None:
         lines = chain(self.filter4(rule("1", remote_group_id=uid("h"))), "neutron-openvswi-iaaaaaaaa-a")
         assert "-m set --match-set NIPv4hhhhhhhh-hhhh-hhhh-hhhh- src -j RETURN" in lines

@@ -44,7 +44,8 @@ _Family = Literal[4, 6]
 _ETHERTYPES: dict[_Family, str] = {4: "IPv4", 6: "IPv6"}
 # As iptables-save names them; other protocols by number (`/etc/protocols` is not consulted for these rules).
 _PROTOCOL_NAMES = {1: "icmp", 6: "tcp", 17: "udp", 58: "ipv6-icmp", 132: "sctp", 136: "udplite", 33: "dccp"}
-_PORT_PROTOCOLS = (6, 17, 33, 132)
+_UDPLITE = 136
+_PORT_PROTOCOLS = (6, 17, 33, 132, _UDPLITE)
 _ND_TO_GUEST = (130, 134, 135, 136)
 _FRAGMENT_ZONE = 0xFFFF
 """Zone of connection tracking in which fragments are put together; no network has that local VLAN."""
@@ -321,10 +322,9 @@ def _protocol_words(rule: IntentRule, family: int) -> list[str]:
         module, option = ("icmp", "icmp") if protocol == 1 else ("icmp6", "icmpv6")
         words.append(f"-m {module} --{option}-type {low}" + ("" if high is None else f"/{high}"))
     elif protocol in _PORT_PROTOCOLS:
-        if high is None or high == low:
-            words.append(f"-m {name} --dport {low}")
-        else:
-            words.append(f"-m {name} --dport {low}:{high}")
+        ports = str(low) if high is None or high == low else f"{low}:{high}"
+        # iptables has no match of its own for UDP-Lite.
+        words.append(f"-m multiport --dports {ports}" if protocol == _UDPLITE else f"-m {name} --dport {ports}")
     return words
 
 
