@@ -1,0 +1,207 @@
+"""The network chapter of docs/api-coverage.md: what it says is there is held by a test, and the rest is refused."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.api_compute.harness import run, world
+from tests.unit.api_network.harness import ADMIN, ZERO, Client, cloud_in
+
+ROOT = Path(__file__).parents[3]
+CHAPTER = (ROOT / "docs" / "api-coverage.md").read_text().split("\n## Network")[1].split("\n## ")[0]
+
+HELD = {
+    "`networks`": "spec/network-use-cases.yaml::a project network takes the first tunnel id of the pool",
+    "flat, local, vlan, vxlan": "unit/api_network/test_coverage.py::test_networks_are_of_four_types",
+    "provider attributes": "unit/api_network/test_rules.py::test_segments_come_from_the_pools_in_order_and_return",
+    "external": "unit/api_network/test_external.py::test_a_gateway_waits_for_the_subnets_of_its_network",
+    "shared": "unit/api_network/test_who_sees_what.py::test_a_shared_network_is_used_by_all_and_changed_by_its_owner",
+    "mtu": "unit/api_network/test_rules.py::test_an_mtu_is_at_least_what_the_networks_subnets_speak",
+    "`subnets`": "spec/network-use-cases.yaml::its subnet as seed D shows it",
+    "v4 and v6 with SLAAC and DHCPv6": "unit/net/test_plan_hosts.py::"
+    "test_stateful_ipv6_addresses_are_leased_and_slaac_ones_only_named",
+    "pools": "unit/api_network/test_addresses.py::test_the_lowest_free_address_is_taken_whatever_came_before",
+    "gateway": "unit/api_network/test_addresses.py::test_a_gateway_in_the_middle_splits_the_pool",
+    "host routes, DNS servers": "unit/net/test_plan_hosts.py::"
+    "test_dns_servers_and_host_routes_of_the_subnet_are_announced",
+    "service types": "unit/api_network/test_coverage.py::test_a_subnet_serves_the_owners_it_is_for",
+    "`subnetpools`": "unit/api_network/test_rules.py::test_subnets_from_a_pool_do_not_overlap",
+    "`address-scopes`": "unit/api_network/test_coverage.py::test_an_address_scope_holds_pools_of_its_ip_version",
+    "`ports`": "unit/api_network/test_rules.py::test_a_bound_port_has_its_numbers_on_the_host_until_it_goes",
+    "fixed IPs": "unit/api_network/test_addresses.py::test_a_port_keeps_the_addresses_it_names_again",
+    "security groups": "unit/net/test_plan_packets.py::test_a_guest_reaches_a_neighbour_where_its_group_allows",
+    "port security": "unit/net/test_plan_packets.py::test_a_port_without_security_may_send_as_anyone",
+    "allowed address pairs": "unit/net/test_plan_packets.py::test_an_address_pair_widens_what_a_guest_may_send",
+    "extra DHCP options": "unit/net/test_plan_hosts.py::test_extra_options_are_tagged_by_port",
+    "binding": "unit/api_network/test_rules.py::test_a_port_on_an_unknown_host_keeps_the_reason",
+    "`routers`": "unit/net/test_plan_hosts.py::test_it_forwards",
+    "interfaces, gateway": "unit/net/test_plan_hosts.py::test_its_namespace_has_an_interface_for_each_network",
+    "SNAT on and off": "unit/net/test_plan_hosts.py::test_without_snat_only_floating_ips_are_translated",
+    "extra routes, also atomically": "unit/net/test_plan_hosts.py::"
+    "test_extra_routes_leave_by_the_interface_that_reaches_the_next_hop",
+    "`floatingips`": "unit/api_network/test_rules.py::test_a_floating_ip_goes_to_the_router_that_reaches_the_port",
+    "`security-groups`": "unit/api_network/test_lists.py::test_security_groups_list_their_rules",
+    "`security-group-rules`": "unit/net/test_plan_packets.py::test_a_port_range_ends_where_the_rule_says",
+    "remote groups": "unit/net/test_plan_packets.py::test_a_member_of_the_remote_group_reaches_any_port",
+    "stateless groups": "unit/net/test_plan_packets.py::"
+    "test_a_stateless_group_allows_without_tracking_and_nothing_else",
+    "the default group": "unit/api_network/test_coverage.py::test_a_project_has_a_default_group_at_its_first_look",
+    "`rbac-policies` for networks and groups": "unit/api_network/test_coverage.py::test_networks_and_groups_are_shared",
+    "`agents` with their networks and routers": "unit/api_network/test_coverage.py::"
+    "test_agents_tell_which_networks_and_routers_they_serve",
+    "`availability_zones`": "unit/api_network/test_coverage.py::test_there_is_one_zone_and_one_provider",
+    "`quotas`": "unit/api_network/test_extensions.py::test_a_behaviour_that_an_extension_promises_is_there",
+    "`network-ip-availabilities`": "unit/api_network/test_coverage.py::test_availability_counts_what_is_taken",
+    "`service-providers`": "unit/api_network/test_coverage.py::test_there_is_one_zone_and_one_provider",
+    "`extensions` (only what works is listed)": "unit/api_network/test_extensions.py::"
+    "test_each_alias_promises_something_that_is_held_here",
+    "tags": "unit/api_network/test_lists.py::test_tags_find_objects",
+    "revisions with `If-Match`": "unit/api_network/test_lists.py::"
+    "test_a_write_that_expects_another_revision_is_refused",
+}
+"""What the chapter says is there, in its words, and the test that fails when it is not."""
+
+ABSENT = {
+    "trunks": "trunks",
+    "QoS": "qos/policies",
+    "port forwarding": f"floatingips/{ZERO}/port_forwardings",
+    "address groups": "address-groups",
+    "segments": "segments",
+    "flavors": "flavors",
+    "metering": "metering/metering-labels",
+    "logging": "log/logs",
+    "auto-allocated topology": f"auto-allocated-topology/{ADMIN}",
+    "BGP": "bgp-speakers",
+    "VPN": "vpn/vpnservices",
+    "firewall and load-balancer services": "fwaas/firewall_groups",
+}
+"""What the chapter says is not there, and a path of it."""
+
+
+def paragraph(begin: str) -> str:
+    (found,) = [each for each in CHAPTER.split("\n\n") if each.startswith(begin)]
+    return " ".join(found.removeprefix(begin).split())
+
+
+def test_all_that_is_there_is_held_by_a_test_that_is_there() -> None:
+    left = paragraph("There:")
+    for words in sorted(HELD, key=len, reverse=True):
+        assert words in left, f"the chapter does not say {words!r}"
+        left = left.replace(words, "", 1)
+    assert re.sub(r"\band\b|[(),;.\s]", "", left) == "", "the chapter says more than is held"
+    for words, place in HELD.items():
+        path, _, name = place.partition("::")
+        text = (ROOT / "tests" / path).read_text()
+        assert re.search(rf"def {name}\(|name: {re.escape(name)}\n", text), f"{words}: {place} is not there"
+
+
+@pytest.mark.parametrize("words", ABSENT)
+def test_what_is_not_there_is_not_found(client: Client, words: str) -> None:
+    assert words in paragraph("Not there:")
+    assert client.call("GET", f"/v2.0/{ABSENT[words]}").status == 404
+
+
+def test_networks_are_of_four_types(tmp_path: Path) -> None:
+    wanted = {
+        "flat": {"provider:physical_network": "physnet1"},
+        "local": {},
+        "vlan": {"provider:physical_network": "physnet1", "provider:segmentation_id": 1234},
+        "vxlan": {"provider:segmentation_id": 77},
+    }
+    with cloud_in(tmp_path, flat_networks=("physnet1",)) as client:
+        for kind, provider in wanted.items():
+            network = client.network("admin", **{"provider:network_type": kind, **provider})
+            assert network["provider:network_type"] == kind
+            assert provider.items() <= network.items()
+        for kind in ("gre", "geneve"):
+            body = {"network": {"provider:network_type": kind, "provider:segmentation_id": 5}}
+            answer = client.call("POST", "/v2.0/networks", body)
+            assert (answer.status, answer.error["type"]) == (400, "InvalidInput")
+
+
+def test_a_subnet_serves_the_owners_it_is_for(client: Client) -> None:
+    network = client.network()["id"]
+    client.subnet(network, "10.1.0.0/24", service_types=["network:router_gateway"])
+    guests = client.subnet(network, "10.2.0.0/24", service_types=["compute:nova"])["id"]
+    port = client.port(network, device_owner="compute:nova")
+    assert [item["subnet_id"] for item in port["fixed_ips"]] == [guests]
+
+
+def test_an_address_scope_holds_pools_of_its_ip_version(client: Client) -> None:
+    scope = client.post("/v2.0/address-scopes", {"address_scope": {"name": "s", "ip_version": 4}})["address_scope"][
+        "id"
+    ]
+
+    def pool(prefix: str) -> Any:
+        body = {"subnetpool": {"name": "p", "prefixes": [prefix], "address_scope_id": scope}}
+        return client.call("POST", "/v2.0/subnetpools", body)
+
+    made = pool("10.0.0.0/16")
+    assert (made.status, made.body["subnetpool"]["address_scope_id"]) == (201, scope)
+    assert pool("fd00::/32").error["type"] == "IllegalSubnetPoolIpVersionAssociation"
+    used = client.call("DELETE", f"/v2.0/address-scopes/{scope}")
+    assert (used.status, used.error["type"]) == (409, "AddressScopeInUse")
+
+
+def test_a_project_has_a_default_group_at_its_first_look(client: Client) -> None:
+    (group,) = client.get("/v2.0/security-groups", "other")["security_groups"]
+    assert group["name"] == "default"
+    rules = sorted((rule["direction"], rule["ethertype"]) for rule in group["security_group_rules"])
+    assert rules == [("egress", "IPv4"), ("egress", "IPv6"), ("ingress", "IPv4"), ("ingress", "IPv6")]
+    assert {rule["remote_group_id"] for rule in group["security_group_rules"]} == {None, group["id"]}
+
+
+def test_networks_and_groups_are_shared(client: Client) -> None:
+    group = client.post("/v2.0/security-groups", {"security_group": {"name": "g"}})["security_group"]["id"]
+    pool = client.post("/v2.0/subnetpools", {"subnetpool": {"name": "p", "prefixes": ["10.0.0.0/16"]}})["subnetpool"]
+    for kind, object_id, status in (
+        ("network", client.network("admin")["id"], 201),
+        ("security_group", group, 201),
+        ("subnetpool", pool["id"], 400),
+    ):
+        body = {"object_type": kind, "object_id": object_id, "target_tenant": "*", "action": "access_as_shared"}
+        assert client.call("POST", "/v2.0/rbac-policies", {"rbac_policy": body}).status == status, kind
+
+
+def test_agents_tell_which_networks_and_routers_they_serve(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            await w.agent("h1")
+            network = await w.demo.network()
+            found = (await w.demo.get(f"/network/v2.0/subnets?network_id={network}"))["subnets"]
+            router = (await w.demo.post("/network/v2.0/routers", {"router": {"name": "r"}}))["router"]["id"]
+            body = {"subnet_id": found[0]["id"]}
+            await w.demo.request("PUT", f"/network/v2.0/routers/{router}/add_router_interface", body)
+
+            async def ids(path: str, name: str) -> list[str]:
+                return [each["id"] for each in (await w.admin.get(f"/network/v2.0/{path}"))[name]]
+
+            agents = (await w.admin.get("/network/v2.0/agents"))["agents"]
+            kinds = {each["agent_type"]: each["id"] for each in agents if each["host"] == "h1"}
+            dhcp, l3 = kinds["DHCP agent"], kinds["L3 agent"]
+            assert network in await ids(f"agents/{dhcp}/dhcp-networks", "networks")
+            assert await ids(f"agents/{l3}/l3-routers", "routers") == [router]
+            assert await ids(f"networks/{network}/dhcp-agents", "agents") == [dhcp]
+            assert await ids(f"routers/{router}/l3-agents", "agents") == [l3]
+
+    run(test())
+
+
+def test_there_is_one_zone_and_one_provider(client: Client) -> None:
+    zones = client.get("/v2.0/availability_zones")["availability_zones"]
+    assert {(each["name"], each["resource"]) for each in zones} == {("nova", "network"), ("nova", "router")}
+    (provider,) = client.get("/v2.0/service-providers")["service_providers"]
+    assert provider["service_type"] == "L3_ROUTER_NAT"
+
+
+def test_availability_counts_what_is_taken(client: Client) -> None:
+    network = client.network()["id"]
+    client.subnet(network, "10.0.0.0/24", enable_dhcp=False)
+    for _ in range(3):
+        client.port(network)
+    found = client.get(f"/v2.0/network-ip-availabilities/{network}")["network_ip_availability"]
+    assert (found["total_ips"], found["used_ips"]) == (253, 3)
