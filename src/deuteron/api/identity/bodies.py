@@ -105,7 +105,8 @@ def filtered(
     """The rows that the query asks for, and whether `limit` cut them.
 
     Filters: each attribute by its value, text also with `__contains`, `__startswith`, `__endswith`, each also
-    without regard to case (`__icontains`). Unknown names are passed over, as Keystone does. Ordered by name, id.
+    without regard to case (`__icontains`). Unknown names are passed over, as Keystone does. Ordered by `sort_key` and
+    `sort_dir`, else by name, id. Raises: BadRequest for an order that there is not.
     """
     statement = select(table).where(*where)
     for key, text in call.query:
@@ -124,7 +125,22 @@ def filtered(
                 statement = statement.where(column == attribute.codec.decode_filter(text))
             except Invalid:
                 statement = statement.where(column.is_(None), column.is_not(None))
-    order = [table.c[name] for name in ("name", "id") if name in table.c]
+    order: list[ColumnElement[Any]] = [table.c[name] for name in ("name", "id") if name in table.c]
+    sort_key, sort_dir = call.get("sort_key"), call.get("sort_dir", "asc")
+    if sort_dir not in ("asc", "desc"):
+        raise BadRequest(
+            f"Invalid input for field 'sort_dir': {sort_dir!r} is not one of ['asc', 'desc']", type="ValidationError"
+        )
+    if sort_key is not None:
+        attribute = resource.attribute(sort_key)
+        if attribute is None or not attribute.stored or not attribute.sort:
+            raise BadRequest(
+                f"Invalid input for field 'sort_key': {resource.collection} are not sorted by {sort_key!r}",
+                type="ValidationError",
+            )
+        order.insert(0, table.c[sort_key])
+    if sort_dir == "desc":
+        order[0] = order[0].desc()
     return _limited(call, tx, statement.order_by(*order), table)
 
 

@@ -7,7 +7,16 @@ from typing import Any
 from sqlalchemy import Row, delete, select, update
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.identity.bodies import filtered, find, new_id, page, read_create, read_update, shown
+from deuteron.api.identity.bodies import (
+    filtered,
+    find,
+    new_id,
+    page,
+    read_create,
+    read_update,
+    refuse_unknown_queries,
+    shown,
+)
 from deuteron.api.identity.policies import about_credential, require
 from deuteron.model.errors import BadRequest, Conflict, Forbidden
 from deuteron.model.identity import CREDENTIAL, ENDPOINT, REGION, SERVICE
@@ -17,6 +26,7 @@ from deuteron.store.identity_tables import credentials, endpoints, regions, serv
 
 def list_regions(call: Call, tx: Tx) -> Reply:
     require(call, "list_regions")
+    refuse_unknown_queries(call, ("parent_region_id",))
     rows, truncated = filtered(call, tx, REGION, regions)
     return page(call, "regions", [shown(call, REGION, row) for row in rows], truncated)
 
@@ -64,9 +74,13 @@ def update_region(call: Call, tx: Tx) -> Reply:
 def delete_region(call: Call, tx: Tx) -> Reply:
     require(call, "delete_region")
     row = find(tx, regions, "region", call.params["id"])
-    if tx.first(select(endpoints.c.id).where(endpoints.c.region_id == row.id)) is not None:
+    tree = [row.id]
+    for id in tree:
+        tree += [below for below in tx.scalars(select(regions.c.id).where(regions.c.parent_region_id == id))
+                 if below not in tree]  # fmt: skip
+    if tx.first(select(endpoints.c.id).where(endpoints.c.region_id.in_(tree))) is not None:
         raise Forbidden(f"Unable to delete region {row.id} because it or its child regions have associated endpoints.")
-    tx.execute(delete(regions).where(regions.c.id == row.id))
+    tx.execute(delete(regions).where(regions.c.id.in_(tree)))
     tx.changed("region", row.id, deleted=True)
     return Reply(204)
 
@@ -123,14 +137,7 @@ def show_endpoint(call: Call, tx: Tx) -> Reply:
 
 def create_endpoint(call: Call, tx: Tx) -> Reply:
     require(call, "create_endpoint")
-    body = dict(call.wrapped("endpoint"))
-    # `region` is the old name of `region_id`; it also makes the region.
-    old = body.pop("region", None)
-    if old is not None and "region_id" not in body:
-        body["region_id"] = old
-        if isinstance(old, str) and tx.first(select(regions.c.id).where(regions.c.id == old)) is None:
-            tx.insert(regions, {"id": old, "description": "", "parent_region_id": None, "extra": {}})
-    values = read_create(ENDPOINT, body)
+    values = read_create(ENDPOINT, _with_region(tx, call.wrapped("endpoint")))
     _check_references(tx, values)
     id = new_id()
     tx.insert(endpoints, {**values, "id": id})
@@ -141,7 +148,7 @@ def create_endpoint(call: Call, tx: Tx) -> Reply:
 def update_endpoint(call: Call, tx: Tx) -> Reply:
     require(call, "update_endpoint")
     row = find(tx, endpoints, "endpoint", call.params["id"])
-    values = read_update(ENDPOINT, call.wrapped("endpoint"), row)
+    values = read_update(ENDPOINT, _with_region(tx, call.wrapped("endpoint")), row)
     _check_references(tx, values)
     if values:
         tx.execute(update(endpoints).where(endpoints.c.id == row.id).values(values))
@@ -230,6 +237,17 @@ def _refuse_delegated(call: Call, tx: Tx) -> None:
 def _endpoint(call: Call, row: Row[tuple[object, ...]]) -> dict[str, object]:
     body = shown(call, ENDPOINT, row)
     return {**body, "region": body["region_id"]}
+
+
+def _with_region(tx: Tx, given: dict[str, Any]) -> dict[str, Any]:
+    """The body with `region`, the old name of `region_id`, taken for it; by the old name a region is made."""
+    body = dict(given)
+    old = body.pop("region", None)
+    if old is not None and "region_id" not in body:
+        body["region_id"] = old
+        if isinstance(old, str) and tx.first(select(regions.c.id).where(regions.c.id == old)) is None:
+            tx.insert(regions, {"id": old, "description": "", "parent_region_id": None, "extra": {}})
+    return body
 
 
 def _check_references(tx: Tx, values: dict[str, object]) -> None:

@@ -11,6 +11,7 @@ from deuteron.api.call import Call, Reply
 from deuteron.api.identity.bodies import (
     filtered,
     find,
+    is_true,
     new_id,
     page,
     read_create,
@@ -22,7 +23,7 @@ from deuteron.api.identity.bodies import (
 from deuteron.api.identity.effective import ancestors, targets_of
 from deuteron.api.identity.policies import about_project, about_user, own_domain, require
 from deuteron.model.codecs import Invalid
-from deuteron.model.errors import BadRequest, Conflict, Forbidden, NotFound
+from deuteron.model.errors import ApiError, BadRequest, Conflict, Forbidden, NotFound
 from deuteron.model.identity import DEFAULT_DOMAIN, DOMAIN, PROJECT
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import (
@@ -128,19 +129,28 @@ def show_project(call: Call, tx: Tx) -> Reply:
     require(call, "get_project", about_project(tx, call.params["id"]))
     row = find(tx, projects, "project", call.params["id"])
     body = shown(call, PROJECT, row)
-    names = {key for key, _ in call.query}
-    if "parents_as_ids" in names:
+    for what in ("parents", "subtree"):
+        if is_true(call, f"{what}_as_list") and is_true(call, f"{what}_as_ids"):
+            raise BadRequest(
+                f"Cannot use {what}_as_list and {what}_as_ids query params at the same time.", type="ValidationError"
+            )
+    if is_true(call, "include_limits"):
+        raise BadRequest("This cloud has no unified limits: include_limits cannot be answered.", type="ValidationError")
+    # Lists are of what the caller has a role on: a project is no window to those above it.
+    own = frozenset(targets_of(tx, call.caller.user_id, "project"))
+    if is_true(call, "parents_as_ids"):
         tree: dict[str, Any] | None = None
         for id in reversed(ancestors(tx, row.id)):
             tree = {id: tree}
         body["parents"] = tree
-    if "subtree_as_ids" in names:
+    if is_true(call, "subtree_as_ids"):
         body["subtree"] = _subtree_ids(tx, row.id)
-    if "parents_as_list" in names:
+    if is_true(call, "parents_as_list"):
         above = [find(tx, projects, "project", id) for id in ancestors(tx, row.id)]
-        body["parents"] = [{"project": shown(call, PROJECT, item)} for item in above if not item.is_domain]
-    if "subtree_as_list" in names:
-        body["subtree"] = [{"project": shown(call, PROJECT, item)} for item in _subtree(tx, row.id)]
+        body["parents"] = [{"project": shown(call, PROJECT, item)} for item in above if item.id in own]
+    if is_true(call, "subtree_as_list"):
+        below = [item for item in _subtree(tx, row.id) if item.id in own]
+        body["subtree"] = [{"project": shown(call, PROJECT, item)} for item in below]
     return Reply(200, {"project": body})
 
 
@@ -164,13 +174,12 @@ def create_project(call: Call, tx: Tx) -> Reply:
                 f"Cannot create project, the parent ({parent.id}) and the domain ({values['domain_id']}) differ.",
                 type="ValidationError",
             )
-        if not parent.enabled:
-            raise Forbidden(f"Cannot create a project in a branch containing a disabled project: {parent.id}.")
+        _refuse_closed_branch(tx, parent, "create a project in")
         values["domain_id"] = domain_id
     else:
         values["domain_id"] = values["domain_id"] or caller_domain(call)
         values["parent_id"] = values["domain_id"]
-    find_domain(tx, values["domain_id"])
+    _refuse_closed_branch(tx, find_domain(tx, values["domain_id"]), "create a project in")
     row_id = new_id()
     insert_project(tx, row_id, values)
     return Reply(201, {"project": shown(call, PROJECT, find(tx, projects, "project", row_id))})
@@ -203,6 +212,12 @@ def update_project(call: Call, tx: Tx) -> Reply:
             table=projects,
             own_id=row.id,
             place=f" at domain ID {row.domain_id}",
+        )
+    if values.get("enabled") is True and not row.enabled and row.parent_id is not None:
+        _refuse_closed_branch(tx, find(tx, projects, "project", row.parent_id), "enable a project in", Forbidden)
+    if values.get("enabled") is False and not row.is_domain and any(each.enabled for each in _subtree(tx, row.id)):
+        raise Forbidden(
+            f"Cannot disable project {row.id} since its subtree contains enabled projects.", type="Forbidden"
         )
     _store(tx, row.id, values)
     tx.changed("project", row.id)
@@ -313,6 +328,16 @@ def _store(tx: Tx, id: str, values: dict[str, Any]) -> None:
     if values:
         tx.execute(update(projects).where(projects.c.id == id).values(values))
         tokens_may_change(tx)
+
+
+def _refuse_closed_branch(tx: Tx, place: Row[Any], what: str, refusal: type[ApiError] = BadRequest) -> None:
+    """Raises: `refusal` when the project or domain, or one above it, is disabled."""
+    closed = select(projects.c.id).where(
+        projects.c.id.in_([place.id, *ancestors(tx, place.id)]), projects.c.enabled.is_(False)
+    )
+    found = tx.scalar(closed)
+    if found is not None:
+        raise refusal(f"cannot {what} a branch containing a disabled project: {found}")
 
 
 def _which_projects(call: Call) -> list[ColumnElement[bool]]:

@@ -122,7 +122,7 @@ def put_implied(call: Call, tx: Tx) -> Reply:
         tx.insert(implied_roles, {"prior_role_id": prior.id, "implied_role_id": implied.id})
         tokens_may_change(tx)
         tx.changed("role", prior.id)
-    return Reply(201, {"role_inference": {"prior_role": _brief(call, prior), "implies": _brief(call, implied)}})
+    return Reply(201, _rule(call, prior, implied))
 
 
 def show_implied(call: Call, tx: Tx) -> Reply:
@@ -130,7 +130,9 @@ def show_implied(call: Call, tx: Tx) -> Reply:
     prior, implied = _two_roles(call, tx)
     if not _implies(tx, prior.id, implied.id):
         raise NotFound(f"{prior.id} does not imply {implied.id}.")
-    return Reply(200, {"role_inference": {"prior_role": _brief(call, prior), "implies": _brief(call, implied)}})
+    if call.method == "HEAD":
+        return Reply(204)  # Keystone's contract, though GET has a body
+    return Reply(200, _rule(call, prior, implied))
 
 
 def delete_implied(call: Call, tx: Tx) -> Reply:
@@ -316,6 +318,13 @@ def _inference(call: Call, tx: Tx, prior: Row[Any]) -> dict[str, Any]:
     implied = select(implied_roles.c.implied_role_id).where(implied_roles.c.prior_role_id == prior.id)
     rows = tx.all(select(roles).where(roles.c.id.in_(implied)).order_by(roles.c.name))
     return {"prior_role": _brief(call, prior), "implies": [_brief(call, row) for row in rows]}
+
+
+def _rule(call: Call, prior: Row[Any], implied: Row[Any]) -> dict[str, Any]:
+    return {
+        "role_inference": {"prior_role": _brief(call, prior), "implies": _brief(call, implied)},
+        "links": {"self": f"{root(call)}/v3/roles/{prior.id}/implies/{implied.id}"},
+    }
 
 
 def _brief(call: Call, row: Row[Any]) -> dict[str, Any]:

@@ -7,9 +7,10 @@ Whatever needs a password hashed is prepared outside the transaction (`prepare_*
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, delete, select, update
+from sqlalchemy import ColumnElement, Table, delete, false, select, update
 
 from deuteron.api.call import Call, Reply
 from deuteron.api.identity.bodies import (
@@ -34,7 +35,7 @@ from deuteron.store.identity_tables import groups, memberships, tokens_may_chang
 
 def list_users(call: Call, tx: Tx) -> Reply:
     require(call, "list_users", own_domain(call, "target.domain_id"))
-    rows, truncated = filtered(call, tx, USER, users, *_of_own_domain(call, users))
+    rows, truncated = filtered(call, tx, USER, users, *_of_own_domain(call, users), *_special(call))
     return page(call, "users", [_shown(call, row) for row in rows], truncated)
 
 
@@ -255,6 +256,19 @@ def _shown(call: Call, row: Any) -> dict[str, Any]:
         if body.get(name) is None:
             body.pop(name, None)
     return body
+
+
+def _special(call: Call) -> list[ColumnElement[bool]]:
+    """Filters that no user here meets: none comes from another cloud, and no password expires. Raises: BadRequest."""
+    text = call.get("password_expires_at")
+    if text is not None and re.fullmatch(r"(lt|lte|gt|gte|eq|neq):\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", text) is None:
+        raise BadRequest(
+            f"Invalid input for field 'password_expires_at': {text!r} is not an operator (lt, lte, gt, gte, eq, neq) "
+            "and a time, as in lt:2026-01-31T12:00:00Z",
+            type="ValidationError",
+        )
+    names = ("idp_id", "protocol_id", "unique_id", "password_expires_at")
+    return [false()] if any(call.get(name) is not None for name in names) else []
 
 
 def _of_own_domain(call: Call, table: Table) -> list[ColumnElement[bool]]:

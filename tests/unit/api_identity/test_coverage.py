@@ -1,0 +1,91 @@
+"""docs/api-coverage.md, "Identity v3": each thing that is said to be recorded, or not there, is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.api_identity.harness import Kit
+
+V3 = "/identity/v3"
+PAGE = (Path(__file__).parents[3] / "docs" / "api-coverage.md").read_text()
+CHAPTER = PAGE.split("## Identity v3")[1].split("\n## ")[0]
+
+ME = "{me}"
+MISSING: dict[str, tuple[tuple[str, str, Any, int], ...]] = {
+    "access rules of application credentials": (
+        (
+            "POST",
+            f"/users/{ME}/application_credentials",
+            {"application_credential": {"name": "c", "access_rules": [{"path": "/", "method": "GET"}]}},
+            400,
+        ),
+        ("GET", f"/users/{ME}/access_rules/x", None, 404),
+    ),
+    "trusts": (("GET", "/OS-TRUST/trusts", None, 404), ("POST", "/OS-TRUST/trusts", {"trust": {}}, 404)),
+    "federation": (
+        ("GET", "/OS-FEDERATION/identity_providers", None, 404),
+        ("GET", "/OS-FEDERATION/mappings", None, 404),
+    ),
+    "OAuth": (("GET", "/OS-OAUTH1/consumers", None, 404), ("POST", "/OS-OAUTH2/token", {}, 404)),
+    "EC2 authentication": (
+        ("POST", "/ec2tokens", {"credentials": {}}, 404),
+        ("POST", "/s3tokens", {"credentials": {}}, 404),
+        ("GET", f"/users/{ME}/credentials/OS-EC2", None, 404),
+    ),
+    "multi-factor rules and one-time passwords": (
+        ("POST", "/auth/tokens", {"auth": {"identity": {"methods": ["totp"], "totp": {"user": {}}}}}, 401),
+    ),
+    "unified limits": (
+        ("GET", "/limits", None, 404),
+        ("GET", "/registered_limits", None, 404),
+        ("GET", "/projects/{project}?include_limits", None, 400),
+    ),
+    "configuration of domains": (("GET", "/domains/default/config", None, 404),),
+    "policies": (("GET", "/policies", None, 404),),
+    "project endpoint filters": (("GET", "/OS-EP-FILTER/endpoint_groups", None, 404),),
+    "lists of revoked tokens": (("GET", "/OS-REVOKE/events", None, 404),),
+}
+SAID_ELSEWHERE = {"password rules and lockout", "LDAP"}
+"""What is no route and no parameter: settings of Keystone's that are not here."""
+
+
+def not_there() -> list[str]:
+    found = re.search(r"Not there: (.*?)\.\n\n", CHAPTER + "\n\n", re.DOTALL)
+    assert found is not None
+    text = re.sub(r"\([^)]*\)", "", found[1].replace("\n", " "))
+    return [re.sub(r"\s+", " ", item).strip() for item in text.split(",")]
+
+
+def test_the_page_and_the_tests_name_the_same() -> None:
+    assert set(not_there()) == {*MISSING, *SAID_ELSEWHERE}
+
+
+@pytest.mark.parametrize("what", MISSING)
+def test_what_is_not_there_is_refused(kit: Kit, what: str) -> None:
+    admin = kit.as_user()
+    token = kit.login().json["token"]
+    for method, path, body, status in MISSING[what]:
+        place = V3 + path.format(me=token["user"]["id"], project=token["project"]["id"])
+        assert admin.request(method, place, body).status == status, f"{method} {path}"
+
+
+def test_nothing_logs_in_with_what_is_kept_as_credentials(kit: Kit) -> None:
+    admin = kit.as_user()
+    secret = {"credential": {"type": "ec2", "blob": '{"access": "a", "secret": "s"}'}}
+    assert admin.request("POST", f"{V3}/credentials", secret).status == 201
+    for method in ("ec2credential", "totp"):
+        auth = {"identity": {"methods": [method], method: {"access": "a", "user": {}}}}
+        assert kit.request("POST", f"{V3}/auth/tokens", {"auth": auth}).status == 401
+
+
+def test_options_of_users_are_kept_and_change_nothing(kit: Kit) -> None:
+    admin = kit.as_user()
+    made = {"user": {"name": "u", "password": "p", "options": {"lock_password": True}}}
+    user = admin.request("POST", f"{V3}/users", made).json["user"]
+    assert user["options"] == {"lock_password": True}
+    change = {"user": {"original_password": "p", "password": "q"}}
+    assert kit.request("POST", f"{V3}/users/{user['id']}/password", change).status == 204
