@@ -182,7 +182,7 @@ def _issue(
         user_id = user_ids.pop()
         if parent is not None:
             _refuse_exchange(parent, auth.get("scope"))
-        scope = _scope(call, tx, auth.get("scope"), user_id, parent, credential)
+        scope = _scope(tx, auth.get("scope"), user_id, credential)
         all_methods = methods if parent is None else (*parent.payload.method_names, *methods)
         inherited = credential.credential_id if credential is not None else None
         text, _ = call.cloud.tokens.issue(
@@ -282,7 +282,7 @@ def _domain_id(tx: Tx, given: Any, what: str) -> str | None:
     return None if row is None else str(row.id)
 
 
-def _scope(call: Call, tx: Tx, given: Any, user_id: str, parent: Proof | None, credential: Login | None) -> Scope:
+def _scope(tx: Tx, given: Any, user_id: str, credential: Login | None) -> Scope:
     """The scope that is asked for, or the one that follows from the method. Raises: Unauthorized, BadRequest."""
     if credential is not None:
         if given is not None:
