@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select, update
+
+from deuteron.api.compute import history, lifecycle
 from deuteron.api.compute.queries import QUERIES
 from deuteron.api.compute.service import ComputeService
+from deuteron.store.compute_tables import deleted_servers
+from deuteron.store.compute_tables import servers as living
+from deuteron.store.database import Tx
 from tests.unit.api_compute.harness import Client, World, run, world
 from tests.unit.api_compute.nova import FACTS, MAXIMUM, names
 
@@ -227,6 +234,47 @@ def test_servers_that_are_gone_are_listed_for_those_who_may_and_their_actions_st
             assert (await w.admin.get(at, "2.21"))["instanceActions"] == actions
             theirs = f"{C}/servers/{await gone(w, w.admin, 'theirs')}/os-instance-actions"
             assert (await w.demo.request("GET", theirs, version="2.21")).status == 404
+
+    run(test())
+
+
+def test_what_is_gone_for_long_is_forgotten_with_its_actions(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            await w.agent("h1")
+            old, young = await gone(w, w.demo, "old"), await gone(w, w.demo, "young")
+            long_ago = history.stamp(datetime.now(UTC) - lifecycle.KEEP_DELETED - timedelta(seconds=1))
+
+            def age(tx: Tx) -> None:
+                column = deleted_servers.c["id"]
+                tx.execute(update(deleted_servers).where(column == old).values(deleted_at=long_ago))
+
+            await asyncio.to_thread(w.cloud.database.write, age)
+            await gone(w, w.demo, "another")
+            assert await servers(w.admin, "deleted=true&all_tenants=1") == {"young", "another"}
+            for server, status in ((old, 404), (young, 200)):
+                at = f"{C}/servers/{server}/os-instance-actions"
+                assert (await w.demo.request("GET", at, version="2.21")).status == status
+
+    run(test())
+
+
+def test_no_secret_of_a_server_that_is_gone_or_never_built_is_kept(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            image = await w.demo.image()
+            nowhere = await w.demo.boot(imageRef=image, networks=[], adminPass="secret-1", config_drive=True)
+            assert (await w.demo.server(nowhere))["status"] == "ERROR"
+            agent = await w.agent("h1", obedient=False)
+            building = await w.demo.boot(imageRef=image, networks=[], adminPass="secret-2", config_drive=True)
+            agent.obedient = True
+            assert (await w.demo.request("DELETE", f"{C}/servers/{building}")).status == 204
+            await w.demo.until_gone(f"{C}/servers/{building}")
+
+            def kept(tx: Tx) -> list[Any]:
+                return [*tx.scalars(select(living.c["injected"])), *tx.scalars(select(deleted_servers.c["injected"]))]
+
+            assert await asyncio.to_thread(w.cloud.database.write, kept) == [None, None]
 
     run(test())
 

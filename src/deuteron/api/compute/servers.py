@@ -122,6 +122,7 @@ def create(call: Call, tx: Tx) -> Reply:
         _insert(tx, {**common, **own}, None if isinstance(chosen, NoHost) else chosen)
         history.begin(tx, call, server_id, "create", None if isinstance(chosen, NoHost) else chosen)
         if isinstance(chosen, NoHost):
+            lifecycle.set_server(tx, server_id, injected=None)  # no host will ever make its drive of it
             lifecycle.fail(tx, server_id, chosen.message, "; ".join(chosen.reasons))
         else:
             _plug_all(tx, call, server_id, project_id, wanted, groups, chosen)
@@ -225,7 +226,7 @@ def _plug_all(
         unplugged = Nic(error.port_id, owned=all(want.port_id != error.port_id for want in wanted))
         for nic in (*made, unplugged):
             lifecycle.release_port(tx, call.cloud, server_id, nic)
-        lifecycle.set_server(tx, server_id, host=None)
+        lifecycle.set_server(tx, server_id, host=None, injected=None)
         lifecycle.fail(tx, server_id, str(error), str(error))
         return
     lifecycle.set_server(tx, server_id, nics=msgspec.to_builtins(made), task_state="spawning")
