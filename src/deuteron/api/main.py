@@ -12,6 +12,7 @@ import functools
 import os
 import signal
 import socket
+import stat
 import sys
 from pathlib import Path
 
@@ -130,13 +131,14 @@ async def _serve(settings: Settings, cloud: Cloud, app: App) -> None:
 
 
 def _unix_socket(path: Path) -> socket.socket:
-    """A listening socket that only this user and its group may reach; one left by a crash is replaced.
+    """A listening socket that only this user and root may reach; one left by a crash is replaced.
 
-    In a cloud of root the group is the API's own, and the agents of its hosts are the members. Else the folder is shut.
+    Where the group may pass the folder, it is for the group as well: in a cloud of root that is the API's own, and the
+    agents of its hosts are the members.
     """
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    previous = os.umask(0o117)
+    previous = os.umask(0o117 if path.parent.stat().st_mode & stat.S_IXGRP else 0o177)
     try:
         listener.bind(str(path))
     finally:

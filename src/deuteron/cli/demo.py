@@ -21,7 +21,7 @@ from typing import Any
 
 import click
 
-from deuteron.sandbox.cloud import default_state_dir
+from deuteron.sandbox.cloud import default_state_dir, open_state, write_private
 
 EXTERNAL_CIDR = "180.180.180.0/24"
 ROUTER_ADDRESS = "180.180.180.2"
@@ -467,13 +467,15 @@ def demo(network_type: str, firewall: str, state_dir: Path | None, keep: bool, q
     environment = {**os.environ, "DEUTERON_STATE_DIR": str(state)}
     show = Show(program, environment, quiet)
     state.parent.mkdir(parents=True, exist_ok=True)
+    state = open_state(state).folder
     if (state / "cloud.json").exists():
         click.echo(f"removing the cloud of an earlier demo in {state}", err=True)
         subprocess.run([*program, "down", "--delete"], env=environment, check=True)
     show.title("Start a cloud")
     topology = state.with_name(f"{state.name}.toml")
-    topology.write_text(f'[external]\ncidr = "{EXTERNAL_CIDR}"\ngateway = "{OUTSIDE_ADDRESS}"\n'
-                        f'pool = ["{ROUTER_ADDRESS}", "180.180.180.100"]\n')  # fmt: skip
+    text = (f'[external]\ncidr = "{EXTERNAL_CIDR}"\ngateway = "{OUTSIDE_ADDRESS}"\n'
+            f'pool = ["{ROUTER_ADDRESS}", "180.180.180.100"]\n')  # fmt: skip
+    write_private(topology, text.encode())
     failed = True
     try:
         up = [*program, "up", "--firewall", firewall, "--topology", str(topology)]

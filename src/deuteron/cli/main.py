@@ -5,6 +5,7 @@ A user never sees a traceback. What nobody foresaw goes whole to `log/deuteron.l
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib.metadata
 import os
@@ -26,6 +27,7 @@ from deuteron.cli.show import env, logs, status
 from deuteron.cli.up import up
 from deuteron.sandbox import control
 from deuteron.sandbox.cloud import State, default_state_dir, lower
+from deuteron.sandbox.custody import own_way
 from deuteron.sandbox.errors import SandboxError
 
 
@@ -137,14 +139,19 @@ _HINTS = {
 
 
 def _log_path() -> Path:
-    folder = default_state_dir() / "log"
-    return folder / "deuteron.log" if folder.is_dir() else Path(f"/tmp/deuteron-{os.getuid()}.log")
+    with contextlib.suppress(SandboxError, OSError):
+        folder = own_way(default_state_dir() / "log", "", "")
+        if folder.is_dir():
+            return folder / "deuteron.log"
+    return Path(f"/tmp/deuteron-{os.getuid()}.log")
 
 
 def _keep_traceback() -> None:
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
         with os.fdopen(os.open(_log_path(), flags, 0o600), "a") as log:
+            if os.fstat(log.fileno()).st_uid != os.getuid():
+                return
             log.write(time.strftime("%Y-%m-%dT%H:%M:%SZ ", time.gmtime()))
             traceback.print_exc(file=log)
     except OSError:

@@ -14,6 +14,7 @@ from deuteron.cli.options import Refused
 from deuteron.cli.progress import Progress
 from deuteron.guest import GuestFiles, GuestNotBuilt, build
 from deuteron.sandbox.cloud import Cloud, Dataplane, State, write_private
+from deuteron.sandbox.custody import own_tree, own_way, read_own
 
 _VERSION_PROPERTY = "deuteron_guest"
 _IMAGES = ("tiny", "tiny-disk", "tiny-tools", "tiny-kernel", "tiny-ramdisk")
@@ -25,7 +26,7 @@ def write_clouds_yaml(state: State, cloud: Cloud) -> None:
     demo = _entry("demo", "demo", cloud.demo_password, cloud.port)
     text = f"clouds:\n{admin}{demo}"
     try:
-        if state.clouds_yaml.read_text() == text:
+        if read_own(state.clouds_yaml).decode() == text:
             return
     except FileNotFoundError:
         pass
@@ -55,6 +56,14 @@ def cache_dir() -> Path:
     return Path(base) / "deuteron"
 
 
+def own_cache_dir() -> Path:
+    """The same, when nobody else could have put something there.
+
+    Raises: StateError.
+    """
+    return own_way(cache_dir(), "the cache", "name a folder of your own: XDG_CACHE_HOME=DIR")
+
+
 def upload_guest(client: Client, dataplane: Dataplane, progress: Progress) -> None:
     """Build the tiny guest if need be, and upload what the cloud does not have.
 
@@ -70,7 +79,7 @@ def upload_guest(client: Client, dataplane: Dataplane, progress: Progress) -> No
             busy("tiny, tiny-disk, tiny-tools")
             return
         try:
-            guest = build(cache_dir(), progress=busy)
+            guest = build(_safe_cache(), progress=busy)
         except GuestNotBuilt as error:
             if dataplane == "none":
                 busy(f"none: {error}")
@@ -78,6 +87,20 @@ def upload_guest(client: Client, dataplane: Dataplane, progress: Progress) -> No
             raise Refused(f"cannot build the tiny guest: {error}", error.hint or "deuteron up --no-guest") from error
         _upload_all(client, guest, there)
         busy("tiny, tiny-disk, tiny-tools")
+
+
+def _safe_cache() -> Path:
+    """The cache, made if need be, with nothing in it that somebody else put there.
+
+    Raises: StateError.
+    """
+    folder = own_cache_dir()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = own_cache_dir()
+    for guest in folder.glob("guest-*"):
+        own_way(guest, "the cache", f"remove {guest}")
+        own_tree(guest, {os.getuid()}, ())
+    return folder
 
 
 def _upload_all(client: Client, guest: GuestFiles, there: dict[str, Any]) -> None:

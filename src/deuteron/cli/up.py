@@ -24,7 +24,7 @@ from deuteron.cli import checks
 from deuteron.cli.client import Client, NotAnswering, Refusal
 from deuteron.cli.options import Refused, as_typed, state_option, tell_waiting
 from deuteron.cli.progress import Progress
-from deuteron.cli.starter import cache_dir, upload_guest, write_clouds_yaml
+from deuteron.cli.starter import own_cache_dir, upload_guest, write_clouds_yaml
 from deuteron.model.intent import FirewallDriver
 from deuteron.sandbox import control
 from deuteron.sandbox.cloud import (
@@ -37,11 +37,13 @@ from deuteron.sandbox.cloud import (
     locked,
     new_cloud,
     read_cloud,
+    refuse_strangers,
     with_identities,
     with_tokens,
     write_private,
     write_settings,
 )
+from deuteron.sandbox.custody import read_own
 from deuteron.sandbox.errors import SandboxError, StateError, SupervisorError, TopologyError
 from deuteron.sandbox.topology import DEFAULT_TEXT, Topology, parse_topology
 
@@ -95,6 +97,8 @@ def up(
     with locked(state, tell_waiting), contextlib.ExitStack() as claims:
         old = read_cloud(state)
         running = control.ask(state, control.Ask(do="status"))
+        if running is None:
+            refuse_strangers(state, old)
         if old is None:
             _refuse_small_disk(state, no_guest)
         with _undone_on_failure(state, old is None, running is None):
@@ -171,7 +175,7 @@ def stored_topology(state: State) -> Topology:
     Raises: TopologyError if it is damaged.
     """
     try:
-        return parse_topology(state.topology.read_text(), str(state.topology))
+        return parse_topology(read_own(state.topology).decode(), str(state.topology))
     except FileNotFoundError as error:
         raise TopologyError(f"cannot find {state.topology}", "deuteron up --topology FILE") from error
 
@@ -193,7 +197,7 @@ def _start(
         except (OSError, UnicodeDecodeError) as error:
             raise TopologyError(f"cannot read {topology_file}: {error}") from error
     elif state.topology.exists():
-        text = state.topology.read_text()
+        text = read_own(state.topology).decode()
     else:
         text = DEFAULT_TEXT
     topology = parse_topology(text, str(topology_file or state.topology))
@@ -300,8 +304,8 @@ def _start_supervisor(state: State, kvm: bool, claim: PortClaim) -> None:
     # The API may not write beside the source, so that without this each of its starts would compile it again.
     compileall.compile_dir(source / "deuteron", quiet=2)
     environment = {**os.environ, "PYTHONPATH": str(source)}
-    with open(state.log("supervisor"), "ab") as log:
-        os.fchmod(log.fileno(), 0o600)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(state.log("supervisor"), flags, 0o600), "ab") as log:
         process = subprocess.Popen(
             arguments,
             stdin=subprocess.DEVNULL,
@@ -327,7 +331,7 @@ def _start_supervisor(state: State, kvm: bool, claim: PortClaim) -> None:
 
 def _failure(state: State, status: int) -> SandboxError:
     try:
-        failure = msgspec.json.decode(state.failure.read_bytes(), type=Failure)
+        failure = msgspec.json.decode(read_own(state.failure), type=Failure)
     except (OSError, msgspec.MsgspecError):
         return SupervisorError(f"the supervisor ended with status {status}", f"see {state.log('supervisor')}")
     return SupervisorError(failure.message, failure.hint)
@@ -411,9 +415,9 @@ def _kvm_is_usable() -> bool:
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return False
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    note = cache_dir() / "kvm.json"
+    note = own_cache_dir() / "kvm.json"
     try:
-        known = msgspec.json.decode(note.read_bytes(), type=dict[str, bool])
+        known = msgspec.json.decode(read_own(note), type=dict[str, bool])
     except (OSError, msgspec.MsgspecError):
         known = {}
     if boot not in known:

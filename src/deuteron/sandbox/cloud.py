@@ -9,6 +9,7 @@
     log/            one file for each process, written by the supervisor
     run/            supervisor.sock, supervisor.lock; nothing in it outlives a boot
 
+Invariant: everything in the folder is the cloud's own, and closed to others (`refuse_strangers`, `custody`).
 Invariant: `cloud.json` is written whole or not at all (write, fsync, rename), and before anything that
 depends on it exists. A crash during the first `up` leaves a record that the next `up` continues from.
 """
@@ -30,13 +31,17 @@ import msgspec
 
 from deuteron.model.intent import FirewallDriver, HostSettings
 
-from .errors import StateError
-from .identities import acting_as, free_range, give_hosts
+from .custody import own_tree, own_way, read_own
+from .errors import NamespaceError, StateError
+from .identities import RANGE_LENGTH, acting_as, free_range, give_hosts
+from .namespaces import user_id_maps
 from .topology import Topology
 
 FORMAT = 1
 FIRST_PORT = 5000
 _LONGEST_SOCKET_PATH = 107  # sun_path of unix(7) holds 108 bytes with the closing zero
+
+_OTHER_FOLDER = "choose another folder: --state-dir DIR, or DEUTERON_STATE_DIR"
 
 Dataplane = Literal["ovs", "none"]
 
@@ -143,9 +148,10 @@ def default_state_dir(environment: Mapping[str, str] | None = None) -> Path:
 def open_state(folder: Path) -> State:
     """The state in `folder`, which need not exist.
 
-    Raises: StateError if sockets in it would have a longer path than the kernel takes.
+    Raises: StateError if another user could put another folder in its place, or has; or if sockets in it would have a
+    longer path than the kernel takes.
     """
-    state = State(Path(os.path.abspath(folder)))
+    state = State(own_way(folder, "state folder", _OTHER_FOLDER))
     longest = len(os.fsencode(state.control_socket))
     if longest > _LONGEST_SOCKET_PATH:
         raise StateError(
@@ -162,7 +168,7 @@ def read_cloud(state: State) -> Cloud | None:
     Raises: StateError if the record cannot be read, or is of a version we do not know.
     """
     try:
-        raw = state.record.read_bytes()
+        raw = read_own(state.record)
     except FileNotFoundError:
         return None
     except NotADirectoryError as error:
@@ -326,12 +332,14 @@ def locked(state: State, tell_waiting: Callable[[], None] = lambda: None) -> Ite
     while True:
         try:
             state.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file = open(state.lock, "a")  # noqa: SIM115  # closed below
+            if own_way(state.folder, "state folder", _OTHER_FOLDER) != state.folder:
+                raise StateError(f"cannot use {state.folder}: it is a symbolic link now", _OTHER_FOLDER)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            file = os.fdopen(os.open(state.lock, flags, 0o600), "wb")
         except (FileExistsError, NotADirectoryError) as error:
             raise _not_a_folder(state) from error
         except OSError as error:
-            hint = "choose another folder: --state-dir DIR, or DEUTERON_STATE_DIR"
-            raise StateError(f"cannot make a cloud in {state.folder}: {lower(error)}", hint) from error
+            raise StateError(f"cannot make a cloud in {state.folder}: {lower(error)}", _OTHER_FOLDER) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -352,6 +360,24 @@ def locked(state: State, tell_waiting: Callable[[], None] = lambda: None) -> Ite
                     state.folder.rmdir()
 
 
+def refuse_strangers(state: State, cloud: Cloud | None) -> None:
+    """See that everything in the state folder is the cloud's, before it starts and anything is opened there.
+
+    Raises: StateError naming the first thing that somebody else made, or could write.
+    """
+    state.folder.chmod(0o700)
+    own = {os.getuid()}
+    strangers: set[int] = set()
+    if os.getuid() != 0:
+        with contextlib.suppress(NamespaceError):
+            for row in user_id_maps().uids:
+                own.update(range(row.outside, row.outside + row.length))
+    elif cloud is not None:
+        strangers.update([] if cloud.api_uid is None else [cloud.api_uid])
+        strangers.update([] if cloud.host_ids is None else range(cloud.host_ids, cloud.host_ids + RANGE_LENGTH))
+    own_tree(state.folder, own, strangers)
+
+
 def lower(error: OSError) -> str:
     """The kernel's words for an error, as the middle of a sentence."""
     words = error.strerror or str(error)
@@ -361,7 +387,7 @@ def lower(error: OSError) -> str:
 def _not_a_folder(state: State) -> StateError:
     return StateError(
         f'cannot use "{state.folder}" as a state folder: it, or one it lies in, is a file',
-        "choose another folder: --state-dir DIR, or DEUTERON_STATE_DIR",
+        _OTHER_FOLDER,
     )
 
 

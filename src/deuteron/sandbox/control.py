@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from typing import Literal
@@ -104,6 +105,10 @@ def _connected(state: State, timeout_s: float) -> Iterator[socket.socket | None]
             raise SupervisorError(
                 f"cannot reach the supervisor of {state.folder}: permission denied", "is it another user's cloud?"
             ) from error
+        _, uid, _ = struct.unpack("3i", link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if uid not in (0, os.geteuid()):
+            # It would be asked for namespaces to enter.
+            raise SupervisorError(f"user {uid} listens on {state.control_socket}", "is it another user's cloud?")
         yield link
 
 

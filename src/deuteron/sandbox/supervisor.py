@@ -34,6 +34,7 @@ from .children import ChildStatus, Family
 from .cloud import Cloud, Failure, State, open_state, read_cloud, write_private
 from .confine import confine, open_devices, open_ways
 from .control import NAMESPACE_KINDS, Ask, Phase, Reply
+from .custody import read_own
 from .errors import NamespaceError, SandboxError, SupervisorError
 from .identities import RANGE_LENGTH
 from .init import SANDBOX_FLAGS, STAGE_S, Message, reap, run_init, wake_on_signals
@@ -56,7 +57,9 @@ def main() -> int:
         # Ours alone: it goes with us, and not with the last of our children.
         os.set_inheritable(arguments.claim, False)
     state = open_state(arguments.state_dir)
-    lock = open(state.run / "supervisor.lock", "w")  # noqa: SIM115  # held until this process ends
+    # Held until this process ends.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    lock = os.open(state.run / "supervisor.lock", flags, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -67,7 +70,7 @@ def main() -> int:
         cloud = read_cloud(state)
         if cloud is None:
             raise SupervisorError(f"there is no cloud in {state.folder}", "deuteron up")
-        topology = parse_topology(state.topology.read_text(), str(state.topology))
+        topology = parse_topology(read_own(state.topology).decode(), str(state.topology))
         Supervisor(state, cloud, topology, arguments.kvm).run()
     except SandboxError as error:
         print(error.message, file=sys.stderr)
