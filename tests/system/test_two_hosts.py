@@ -129,3 +129,51 @@ def _pings(hosts: Cloud, kind: str, address: str) -> bool:
         ip netns exec $n ip -4 address | grep -q "{PREFIX[kind]}." && ip netns exec $n ping -c 1 -W 1 {address}
     done"""
     return "1 received" in hosts.on("net1", script, check=False)
+
+
+# --- the exercises of the documents that this project was created from, word for word ---------------------------------
+
+
+def test_namespaces_and_ports_made_by_hand_as_in_the_exercise(hosts: Cloud) -> None:
+    """SEEDS OV-09, NM-01, NM-02."""
+    assert hosts.on("c1", "ip netns add my-ns; ip netns list").split() == ["my-ns"]
+    assert re.findall(r"^(\S+?):? ", hosts.on("c1", "ip netns exec my-ns ifconfig -a"), re.MULTILINE) == ["lo"]
+    hosts.on("c1", "ovs-vsctl add-br my-bridge")
+    hosts.on("c1", "ovs-vsctl add-port my-bridge my-port", check=False)
+    hosts.on("c1", "ovs-vsctl set Interface my-port type=internal")
+    hosts.on("c1", "ip link set my-port netns my-ns")
+    inside = hosts.on("c1", "ip netns exec my-ns ifconfig -a")
+    assert re.findall(r"^(\S+?):? ", inside, re.MULTILINE) == ["lo", "my-port"] and "mtu 1500" in inside
+    shown = hosts.on("c1", "ovs-vsctl show")
+    assert re.search(r"Bridge my-bridge\n +datapath_type: netdev\n", shown) and "error" not in shown, shown
+    # A bridge of a person is no difference from what should be, and stays.
+    assert hosts.run("diff", "c1").returncode == 0
+    hosts.on("c1", "ovs-vsctl del-br my-bridge; ip netns del my-ns")
+
+
+def test_a_linux_bridge_and_a_pair_made_by_hand_reach_the_other_host(hosts: Cloud) -> None:
+    """SEEDS LB-04, LB-05, LB-06: the same on two hosts, which the provider network joins."""
+    for host, address in (("c1", "50.50.50.50"), ("c2", "50.50.50.51")):
+        for command in (
+            "ip link add veth0 type veth peer name veth1",
+            "ifconfig -a",
+            "brctl addbr br-eth3",
+            "brctl addif br-eth3 eth3",
+            "brctl addif br-eth3 veth1",
+            f"ifconfig veth0 {address}",
+            # Where the document's distribution brings new links up by itself, Debian's does not.
+            "ip link set veth1 up; ip link set br-eth3 up",
+        ):
+            hosts.on(host, command)
+    shown = [line.split() for line in hosts.on("c1", "brctl show").splitlines()]
+    start = next(number for number, words in enumerate(shown) if words[0] == "br-eth3")
+    assert (shown[start][2:], shown[start + 1]) == (["no", "eth3"], ["veth1"])
+    ping = "ping -c 2 -W 2 -I veth0 50.50.50.51"
+    answer = wait_for("the other host answers", lambda: hosts.on("c1", f"{ping} || true"), lambda s: "ttl=64" in s)
+    assert "64 bytes from 50.50.50.51: icmp_seq=1 ttl=64" in answer
+    (index,) = re.findall(r"peer_ifindex: (\d+)", hosts.on("c1", "ethtool -S veth1"))
+    assert re.search(
+        rf"^{index}: veth0@\S+: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500", hosts.on("c1", "ip link"), re.M
+    )
+    for host in ("c1", "c2"):
+        hosts.on(host, "ip link del veth0; ip link del br-eth3")

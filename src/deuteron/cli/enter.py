@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
 
 import click
 
 from deuteron.cli.options import Refused, existing_cloud, state_option
 from deuteron.cli.up import stored_topology
-from deuteron.sandbox import control
+from deuteron.sandbox import control, processes
 from deuteron.sandbox import namespaces as ns
 from deuteron.sandbox.cloud import State
-from deuteron.sandbox.processes import SYSTEM_PATH
 
 _FLAGS = {
     "user": ns.CLONE_NEWUSER,
@@ -23,6 +23,8 @@ _FLAGS = {
     "uts": ns.CLONE_NEWUTS,
     "mnt": ns.CLONE_NEWNS,
 }
+_COMMANDS = Path(processes.__file__).with_name("commands")
+"""Programs that are other on a host than what they are called after, so that what people know works there."""
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -111,7 +113,7 @@ def _environment(state: State, host: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("TERM", "LANG", "LC_ALL", "COLUMNS", "LINES") if name in os.environ}
     return {
         **kept,
-        "PATH": SYSTEM_PATH,
+        "PATH": f"{_COMMANDS}:{processes.SYSTEM_PATH}",
         "HOME": str(state.host(host)),
         "USER": "root",
         "LOGNAME": "root",
