@@ -49,6 +49,8 @@ class Settings(msgspec.Struct, frozen=True):
     host: str = "127.0.0.1"
     region: str = "RegionOne"
     hosts: dict[str, HostEntry] = {}
+    outside_token: str = ""
+    """The secret of the host `outside`, which has no agent; "" where there is none."""
     vlan_ranges: dict[str, tuple[tuple[int, int], ...]] = msgspec.field(
         default_factory=lambda: {"physnet1": ((1000, 2999),)}
     )

@@ -30,12 +30,13 @@ from typing import Literal
 import msgspec
 
 from deuteron.model.intent import FirewallDriver, HostSettings
+from deuteron.model.outside import OutsideSettings
 
 from .custody import own_tree, own_way, read_own
 from .errors import NamespaceError, StateError
 from .identities import RANGE_LENGTH, acting_as, free_range, give_hosts
 from .namespaces import user_id_maps
-from .topology import Topology
+from .topology import OUTSIDE, Topology
 
 FORMAT = 1
 FIRST_PORT = 5000
@@ -125,6 +126,10 @@ class State(msgspec.Struct, frozen=True):
 
     def agent_settings(self, name: str) -> Path:
         return self.host(name) / "agent.json"
+
+    @property
+    def outside_settings(self) -> Path:
+        return self.host(OUTSIDE) / "outside.json"
 
     def log(self, process: str) -> Path:
         return self.logs / f"{process}.log"
@@ -218,8 +223,9 @@ def with_identities(cloud: Cloud) -> Cloud:
 
 
 def with_tokens(cloud: Cloud, topology: Topology) -> Cloud:
-    """`cloud` with a token for every host of `topology` that runs an agent; hosts keep theirs."""
-    tokens = {host.name: cloud.tokens.get(host.name) or secrets.token_urlsafe(32) for host in topology.agents}
+    """`cloud` with a token for every host of `topology` that asks the API; hosts keep theirs."""
+    names = [*(host.name for host in topology.agents), OUTSIDE]
+    tokens = {name: cloud.tokens.get(name) or secrets.token_urlsafe(32) for name in names}
     return msgspec.structs.replace(cloud, tokens=tokens)
 
 
@@ -252,6 +258,7 @@ def write_settings(state: State, cloud: Cloud, topology: Topology, virt_type: Li
             }
             for host in topology.agents
         },
+        "outside_token": cloud.tokens[OUTSIDE],
         "admin_password": cloud.admin_password,
         "demo_password": cloud.demo_password,
         # As Kolla has it: beyond the external interface are flat networks and VLANs, which an administrator gives.
@@ -271,6 +278,12 @@ def write_settings(state: State, cloud: Cloud, topology: Topology, virt_type: Li
     _write_as(cloud.api_uid, state.api, {state.api_settings.name: _pretty(api_settings)})
     if cloud.host_ids is not None:
         give_hosts(state.folder / "hosts", [host.name for host in topology.hosts], cloud.host_ids)
+    outside = topology.host(OUTSIDE)
+    if outside is not None:
+        told = OutsideSettings(str(state.api_socket), cloud.tokens[OUTSIDE], outside.physical_interfaces)
+        folder = state.host(OUTSIDE)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write_as(cloud.host_ids, folder, {state.outside_settings.name: _pretty(told)})
     tunnel_length = topology.networks.tunnel.rpartition("/")[2]
     for host in topology.agents:
         settings = HostSettings(

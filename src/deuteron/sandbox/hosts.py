@@ -3,7 +3,7 @@
     sandbox's own network namespace:   bridges  mgmt   tunnel   trunk   provider
                                                  |        |       |        |
     host aio (mount, net, uts):                 eth0    eth1     eth2     eth3
-    host outside:                                                        eth3  172.24.4.1/24
+    host outside:                                               eth2     eth3  172.24.4.1/24
 
 A host sees a private /run (so `ip netns` and `ovs-vsctl` show just this host), its own /sys, and its own
 libvirt folders, which lie in the state folder and so outlive the sandbox. All of it is made in a
@@ -80,10 +80,13 @@ class HostNamespaces(NamedTuple):
 
 
 def links_of(host: Host, topology: Topology) -> tuple[Link, ...]:
-    """The cables of `host`; `outside` has only the one to the provider network."""
+    """The cables of `host`; `outside` has only those to physical networks."""
     if host.name == OUTSIDE:
-        inside = host.interfaces.neutron_external_interface
-        return (Link(inside, _peer(host, inside, 3), "provider", topology.external.outside_address),)
+        trunk, provider = host.interfaces.vlan_interface, host.interfaces.neutron_external_interface
+        return (
+            Link(trunk, _peer(host, trunk, 2), "trunk", None),
+            Link(provider, _peer(host, provider, 3), "provider", topology.external.outside_address),
+        )
     addresses = (
         f"{host.management_ip}/{_length(topology.networks.management)}",
         # With an agent, the address is that of the bridge which the agent puts the interface in.

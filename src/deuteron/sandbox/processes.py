@@ -3,6 +3,7 @@
     outside of the sandbox     api
     on every host              ovsdb-server -> ovs-setup (once) -> ovs-vswitchd -> agent
     on compute hosts           libvirtd
+    on the host outside        outside-gateways
 
 An agent waits for its switch, so that its first look at the host is not an error; everything else
 finds its peers by itself.
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from .children import ChildSpec
 from .cloud import Cloud, State
-from .topology import Host
+from .topology import OUTSIDE, Host
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 OVS_SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
@@ -48,7 +49,10 @@ def api_process(state: State, python: str, source: Path) -> ChildSpec:
 
 
 def host_processes(host: Host, cloud: Cloud, state: State, python: str, source: Path) -> tuple[ChildSpec, ...]:
-    """The processes of one host of a sandbox, in the order of their start; none for a host without an agent."""
+    """The processes of one host of a sandbox, in the order of their start; none for a host without a role."""
+    if host.name == OUTSIDE:
+        argv = (python, "-m", "deuteron.sandbox.outside", str(state.outside_settings))
+        return (ChildSpec("outside-gateways", host.name, argv, environment(state.host(host.name), source)),)
     if not host.roles:
         return ()
     env = environment(state.host(host.name), source)

@@ -144,6 +144,15 @@ class Host(msgspec.Struct, frozen=True):
         }
 
     @property
+    def physical_interfaces(self) -> dict[str, str]:
+        """Physical network to the interface that is connected to it."""
+        names = self.physical_networks
+        return {
+            names.vlan_interface: self.interfaces.vlan_interface,
+            names.neutron_external_interface: self.interfaces.neutron_external_interface,
+        }
+
+    @property
     def bridge_ports(self) -> dict[str, str]:
         return {
             self.tunnel_bridge: self.interfaces.tunnel_interface,

@@ -42,7 +42,7 @@ def test_a_cloud_is_read_back_as_it_was_written(state: State) -> None:
     cloud = with_tokens(new_cloud("c", "none", "openvswitch"), topology)
     write_settings(state, cloud, topology, "qemu")
     assert read_cloud(state) == cloud
-    assert set(cloud.tokens) == {"aio"}
+    assert set(cloud.tokens) == {"aio", "outside"}
 
 
 def test_nobody_else_can_read_what_is_secret(state: State) -> None:
@@ -82,7 +82,7 @@ def test_hosts_keep_their_tokens_when_the_topology_grows() -> None:
     cloud = with_tokens(new_cloud("c", "none", "openvswitch"), default_topology())
     grown = with_tokens(cloud, parse_topology('[groups]\nnetwork = ["aio"]\ncompute = ["aio", "c2"]'))
     assert grown.tokens["aio"] == cloud.tokens["aio"]
-    assert set(grown.tokens) == {"aio", "c2"}
+    assert set(grown.tokens) == {"aio", "c2", "outside"}
 
 
 @pytest.mark.parametrize("record", [{"format": 99, "and": "nothing else we know"}, {"format": 2, "id": 7}])

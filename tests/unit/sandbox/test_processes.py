@@ -29,8 +29,8 @@ def test_a_host_of_the_network_group_runs_no_libvirt() -> None:
     assert "c1-libvirtd" in names(text, "c1")
 
 
-def test_the_world_outside_runs_nothing() -> None:
-    assert names("", "outside") == []
+def test_the_world_outside_runs_what_answers_for_gateways() -> None:
+    assert names("", "outside") == ["outside-gateways"]
 
 
 def test_everything_a_child_waits_for_is_there() -> None:
@@ -63,9 +63,10 @@ def test_every_cable_has_a_name_the_kernel_takes() -> None:
     assert len({link.outside for link in cables}) == len(cables)
 
 
-def test_the_world_outside_has_one_cable_with_the_gateways_address() -> None:
+def test_the_world_outside_has_cables_to_physical_networks_and_the_gateways_address() -> None:
     topology = default_topology()
     outside = topology.hosts[-1]
     assert [(link.inside, link.bridge, link.address) for link in links_of(outside, topology)] == [
-        ("eth3", "provider", "172.24.4.1/24")
+        ("eth2", "trunk", None),
+        ("eth3", "provider", "172.24.4.1/24"),
     ]

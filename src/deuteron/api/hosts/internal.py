@@ -2,6 +2,7 @@
 is on config drives; to the cloud's owner, how a host differs from what it should be (`deuteron diff`).
 
 Every request carries a host's token, as the WebSocket does. Agents have their own; the owner reads it in `cloud.json`.
+The token of the host `outside`, which has no agent, opens the list of external networks and nothing else.
 A host is told what it needs for what runs on it and nothing else: the images and config drives of its own servers, and
 the metadata of guests behind its own routers and DHCP servers.
 """
@@ -17,7 +18,7 @@ import msgspec
 from sqlalchemy import Text, func, or_, select, type_coerce
 
 from deuteron.api.call import Call, Mode, Reply, Route
-from deuteron.api.hosts import config_drive, metadata
+from deuteron.api.hosts import config_drive, external, metadata
 from deuteron.api.hosts.hub import authorized, host_of
 from deuteron.api.image.files import open_image
 from deuteron.model.errors import ApiError, NotFound, Unauthorized
@@ -41,12 +42,18 @@ class SERVICE:  # the name `main` looks for
             Route("GET", "/images/{id}/file", _image, Mode.ASYNC, auth=False),
             Route("GET", "/metadata/{rest...}", metadata.answer, auth=False),
             Route("GET", "/servers/{id}/config-drive", config_drive.answer, auth=False),
+            Route("GET", external.PATH, external.answer, auth=False),
             Route("GET", "/hosts/{host}/diff", _difference, Mode.ASYNC, auth=False),
         )
 
     def prepare(self, call: Call) -> None:
         """Only hosts of the cloud are answered. Raises: Unauthorized."""
-        if host_of(call.cloud.settings, call.headers.get("authorization", "")) is None:
+        said = call.headers.get("authorization", "")
+        if call.path == external.PATH:
+            is_known = authorized(said.encode("latin-1", "replace"), call.cloud.settings.outside_token)
+        else:
+            is_known = host_of(call.cloud.settings, said) is not None
+        if not is_known:
             raise Unauthorized("the request carries no token of a host of this cloud")
 
     def error(self, call: Call | None, error: ApiError) -> Reply:
