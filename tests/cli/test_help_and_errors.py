@@ -117,7 +117,7 @@ def test_a_topology_that_does_not_fit_is_refused_before_anything_starts(tmp_path
     file.write_text('[groups]\ncooking = ["a"]\n')
     done = run("up", "--topology", str(file), state=tmp_path / "s")
     assert done.returncode == 1
-    assert done.stderr.splitlines()[0] == f'unknown group "cooking" in {file}'
+    assert done.stderr.splitlines()[0] == f'unknown group "cooking" in {file} (line 2: cooking = ["a"])'
     assert done.stderr.splitlines()[1].startswith("hint: ")
 
 

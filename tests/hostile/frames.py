@@ -108,12 +108,12 @@ def tcp(
     return (ipv6 if ":" in source else ipv4)(source, destination, TCP, _summed(source, destination, TCP, segment, 16))
 
 
-def echo(source: str, destination: str, data: bytes) -> bytes:
+def echo(source: str, destination: str, data: bytes, *, is_answer: bool = False, number: int = 7) -> bytes:
     """A ping in its packet, of either family."""
-    body = struct.pack(">HH", 7, 1) + data
+    body = struct.pack(">HH", number, 1) + data
     if ":" in source:
-        return icmp6(source, destination, 128, body)
-    segment = struct.pack(">BBH", 8, 0, 0) + body
+        return icmp6(source, destination, 129 if is_answer else 128, body)
+    segment = struct.pack(">BBH", 0 if is_answer else 8, 0, 0) + body
     return ipv4(source, destination, 1, segment[:2] + struct.pack(">H", checksum(segment)) + segment[4:])
 
 

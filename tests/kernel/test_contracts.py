@@ -16,6 +16,7 @@ import pytest
 from deuteron.net.delta import DeltaTable
 from deuteron.net.kernel.addresses import AddressDriver
 from deuteron.net.kernel.connections import ConnectionDriver
+from deuteron.net.kernel.conntrack import KernelConnections
 from deuteron.net.kernel.daemons import DnsmasqDriver, RadvdDriver
 from deuteron.net.kernel.datapath import DatapathDriver
 from deuteron.net.kernel.driver import Applied, Driver
@@ -29,10 +30,12 @@ from deuteron.net.kernel.ovsdb import BridgeDriver, OvsdbClient, OvsPortDriver
 from deuteron.net.kernel.routes import RouteDriver
 from deuteron.net.kernel.rtnetlink import NETFILTER, NetlinkSockets
 from deuteron.net.kernel.sysctl import SysctlDriver
+from deuteron.net.kernel.tracking import TrackingDriver
 from deuteron.net.kernel.unixctl import SwitchControl
 from deuteron.net.rows import (
     HOST,
     Address,
+    Allowance,
     Connections,
     DatapathSetting,
     Dnsmasq,
@@ -47,6 +50,8 @@ from deuteron.net.rows import (
     Radvd,
     Route,
     Sysctl,
+    TrackedPort,
+    TrackedZone,
 )
 from tests.kernel.conftest import OpenVSwitch
 
@@ -107,6 +112,11 @@ def _dnsmasq(folder: str, hosts: str, *more: str) -> Dnsmasq:
         "--dhcp-range=10.9.0.0,static,255.255.255.0,86400s", "--conf-file=/dev/null", *more,
     )  # fmt: skip
     return Dnsmasq(N, "net1", folder, arguments, (("host", hosts),))
+
+
+def _zone(zone: int, *addresses: str) -> TrackedZone:
+    ports = (TrackedPort(address, 16, (address,), (Allowance("egress", 4),)) for address in addresses)
+    return TrackedZone("datapath" if zone < 4097 else "kernel", zone, tuple(ports))
 
 
 LEARN = "learn(table=20,hard_timeout=300,priority=1,NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[])"
@@ -253,6 +263,15 @@ CASES = (
         ),
         foreign=("ovs-appctl dpctl/ct-set-limits zone=5000,limit=3",),
         still_there="sh -c ovs-appctl${IFS}dpctl/ct-get-limits|grep${IFS}zone=5000,limit=3",
+    ),
+    Case(
+        "zones",
+        lambda site: TrackingDriver(SwitchControl(), KernelConnections()),
+        (
+            (_zone(7, "10.9.0.1"), _zone(4100, "10.9.0.1")),
+            (_zone(7, "10.9.0.1", "10.9.0.2"), _zone(8), _zone(4100, "10.9.0.2")),
+            (),
+        ),
     ),
     Case(
         "ports",

@@ -46,9 +46,7 @@ def test_outside_answers_on_an_external_network_that_is_a_vlan(named: Cloud, whe
     before = _of_outside(named)
     # On the trunk as in 2014, any VLAN of the pool. Beyond the external interface an administrator gives the tag.
     given = {} if where == "default" else {"provider_physical_network": where, "provider_segmentation_id": 77}
-    network = admin.create_network(
-        name="my-public", is_router_external=True, provider_network_type="vlan", **given
-    )
+    network = admin.create_network(name="my-public", is_router_external=True, provider_network_type="vlan", **given)
     assert network.provider_physical_network == where
     cidr, gateway = f"180.180.1{number}.0/24", f"180.180.1{number}.1"
     subnet = admin.create_subnet(

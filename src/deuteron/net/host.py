@@ -14,6 +14,7 @@ from typing import Any
 
 from deuteron.net.kernel.addresses import AddressDriver
 from deuteron.net.kernel.connections import ConnectionDriver
+from deuteron.net.kernel.conntrack import KernelConnections
 from deuteron.net.kernel.daemons import DnsmasqDriver, RadvdDriver
 from deuteron.net.kernel.datapath import DatapathDriver
 from deuteron.net.kernel.driver import Driver
@@ -28,9 +29,10 @@ from deuteron.net.kernel.ovsdb import BridgeDriver, OvsdbClient, OvsPortDriver
 from deuteron.net.kernel.routes import RouteDriver
 from deuteron.net.kernel.rtnetlink import NETFILTER, NetlinkSockets
 from deuteron.net.kernel.sysctl import SysctlDriver
+from deuteron.net.kernel.tracking import TrackingDriver
 from deuteron.net.kernel.unixctl import SwitchControl
 from deuteron.net.reconcile import Reconciler, Table, namespace_concern, port_concern
-from deuteron.net.rows import HOST, HostPlan, IptablesTable, MetadataListener, OvsPort, Sysctl
+from deuteron.net.rows import HOST, HostPlan, IptablesTable, MetadataListener, OvsPort, Sysctl, TrackedZone
 
 
 @dataclass
@@ -53,6 +55,7 @@ def real_host(
     trackers = NetlinkSockets(namespaces, NETFILTER)
     ovsdb = OvsdbClient()
     control = SwitchControl()
+    tracked = KernelConnections()
     listeners = ListenerDriver(namespaces, listener_opened, listener_closed)
 
     def bridges() -> Iterable[str]:
@@ -74,6 +77,7 @@ def real_host(
         "interface": LinkDriver(namespaces, sockets, is_maker=False),
         "setting": SysctlDriver(namespaces),
         "flow": FlowDriver(bridges),
+        "zone": TrackingDriver(control, tracked),
         "port": ports,
         "placement": PlacementDriver(namespaces, sockets, remake),
         "device state": LinkDriver(namespaces, sockets, is_maker=False),
@@ -97,6 +101,7 @@ def real_host(
         trackers.close()
         ovsdb.close()
         control.close()
+        tracked.close()
         namespaces.close()
 
     return Host(Reconciler(tables.values(), forget_namespace=forget), ovsdb, close)
@@ -119,6 +124,7 @@ def tables_of(drivers: dict[str, Driver[Any, Any]]) -> dict[str, Table]:
         lies_in_namespace: bool = True,
         outlives_namespace: bool = False,
         waits_for: Callable[[Any], Iterable[str]] | None = None,
+        waits_always: bool = False,
         contrast: Callable[[Any, Any], tuple[str, str]] | None = None,
     ) -> None:
         namespace = (lambda row: row.namespace) if lies_in_namespace else None
@@ -131,6 +137,7 @@ def tables_of(drivers: dict[str, Driver[Any, Any]]) -> dict[str, Table]:
             namespace=namespace,
             outlives_namespace=outlives_namespace,
             waits_for=waits_for,
+            waits_always=waits_always,
             contrast=contrast,
         )
 
@@ -141,7 +148,10 @@ def tables_of(drivers: dict[str, Driver[Any, Any]]) -> dict[str, Table]:
         "namespace", lambda plan: plan.namespaces, lambda row: f"namespace {row.name}",
         lambda row: [f"namespace:{row.name}"], False,
     )  # fmt: skip
-    table("ipset", lambda plan: plan.ipsets, lambda row: f"ipset {row.name}{_in(row)}", by_namespace)
+    table(
+        "ipset", lambda plan: plan.ipsets, lambda row: f"ipset {row.name}{_in(row)}",
+        lambda row: by_namespace(row) or ["hybrid"],
+    )  # fmt: skip
     table(
         "iptables", lambda plan: plan.iptables, lambda row: f"iptables{_v6(row)} {row.table} rules{_in(row)}",
         lambda row: by_namespace(row) or ["hybrid"], contrast=_unlike_rules,
@@ -165,6 +175,10 @@ def tables_of(drivers: dict[str, Driver[Any, Any]]) -> dict[str, Table]:
         "setting", lambda plan: (row for row in plan.sysctls if not _waits_for_device(row)), _sysctl_words, by_namespace
     )
     table("flow", lambda plan: plan.flows, _flow_words, _flow_concerns, False)
+    table(
+        "zone", lambda plan: plan.zones, lambda row: f"connections of zone {row.zone}", lambda row: [], False,
+        waits_for=_judged_by, waits_always=True, contrast=_unlike_zones,
+    )  # fmt: skip
     table(
         "port", lambda plan: plan.ovs_ports, lambda row: f"port {row.name} on {row.bridge}",
         lambda row: [port_concern(row.name)], False, waits_for=_secured_by,
@@ -212,8 +226,8 @@ def tables_of(drivers: dict[str, Driver[Any, Any]]) -> dict[str, Table]:
 
 
 TABLE_NAMES = (
-    "namespace", "ipset", "iptables", "bridge", "datapath setting", "device", "interface", "setting", "flow", "port",
-    "placement", "device state", "device setting", "address", "route", "connection", "dnsmasq", "radvd",
+    "namespace", "ipset", "iptables", "bridge", "datapath setting", "device", "interface", "setting", "flow", "zone",
+    "port", "placement", "device state", "device setting", "address", "route", "connection", "dnsmasq", "radvd",
     "metadata listener",
 )  # fmt: skip
 
@@ -258,6 +272,17 @@ def _secured_by(row: OvsPort) -> list[str]:
     """What must be in place before a port is on the switch."""
     concerns = [f"bridge:{row.bridge}", f"ofport:{row.bridge}:{row.ofport_request}"]
     return [*concerns, "hybrid"] if row.name.startswith("qvo") else concerns
+
+
+def _judged_by(row: TrackedZone) -> list[str]:
+    """What must be in place before what it no longer allows is ended, or it would begin again."""
+    if row.place == "kernel":
+        return ["hybrid"]
+    return ["bridge:br-int", *(f"ofport:br-int:{port.ofport}" for port in row.ports)]
+
+
+def _unlike_zones(wanted: TrackedZone, actual: TrackedZone) -> tuple[str, str]:
+    return "", "it was let in by other rules"
 
 
 def _flow_concerns(row: Any) -> list[str]:

@@ -4,9 +4,10 @@ A `Reconciler` holds one `Table` for each kernel table, in the order in which th
 One pass deletes first, from what refers towards what is referred to, and then creates the other way:
 
     delete  metadata, radvd, dnsmasq, routes, addresses, Open vSwitch ports, devices
-    put     namespaces, ipsets, iptables, bridges, datapath settings, devices, settings, flows, ports, placements,
-            addresses, routes, connections, dnsmasq, radvd, metadata   (flows: deletions and additions in one bundle)
-    delete  dead devices, bridges, ipsets, namespaces
+    put     namespaces, ipsets, iptables, bridges, datapath settings, devices, settings, flows, zones, ports,
+            placements, addresses, routes, connections, dnsmasq, radvd, metadata
+            (flows: deletions and additions in one bundle)
+    delete  dead devices, zones, bridges, ipsets, namespaces
 
 so that a port is on the switch only while its flows are, and nothing is reachable before it is secured.
 
@@ -78,6 +79,7 @@ class Table:
         namespace: Callable[[Any], str] | None = None,
         outlives_namespace: bool = False,
         waits_for: Callable[[Any], Iterable[str]] | None = None,
+        waits_always: bool = False,
         contrast: Callable[[Any, Any], tuple[str, str]] | None = None,
     ) -> None:
         self.name = name
@@ -91,6 +93,8 @@ class Table:
         """Whether a row must be taken down by itself when its namespace goes: a process."""
         self.waits_for = waits_for
         """Concerns that must not be pending in earlier tables when a row is created: what secures it."""
+        self.waits_always = waits_always
+        """Whether a row waits for them when it changes, too."""
         self.contrast = contrast or unlike_fields
         """For a wanted and an actual row of one key: what to add to the words of the wanted one, and the actual."""
         self.delta: DeltaTable[Any, Any] = DeltaTable()
@@ -113,7 +117,7 @@ class Reconciler:
         self,
         tables: Iterable[Table],
         *,
-        late: frozenset[str] = frozenset({"ipset", "bridge", "namespace", "placement"}),
+        late: frozenset[str] = frozenset({"ipset", "bridge", "namespace", "placement", "zone"}),
         atomic: frozenset[str] = frozenset({"flow", "iptables"}),
         forget_namespace: Callable[[str], None] = lambda namespace: None,
         now_s: Callable[[], float] = time.monotonic,
@@ -289,7 +293,7 @@ class Reconciler:
             return
         _, concerned, awaited = self._pending(self.tables[: self.tables.index(table)])
         for key, row in list(put.items()):
-            if key in before:
+            if key in before and not table.waits_always:
                 continue
             fault = next((concerned[concern] for concern in table.waits_for(row) if concern in concerned), None)
             if fault is not None or not awaited.isdisjoint(table.waits_for(row)):

@@ -170,6 +170,44 @@ class IptablesTable(Row, frozen=True):
         return (self.namespace, self.family, self.table)
 
 
+class Allowance(Row, frozen=True):
+    """A rule as far as the beginning of a connection goes; ICMP type and code ride in `low` and `high`."""
+
+    direction: Literal["ingress", "egress"]
+    family: Literal[4, 6]
+    protocol: int | None = None
+    low: int | None = None
+    high: int | None = None
+    remotes: tuple[str, ...] | None = None
+    """Addresses and prefixes of the other side; None for anybody."""
+
+    @property
+    def conditions(self) -> tuple[object, ...]:
+        return (self.direction, self.family, self.protocol, self.low, self.high)
+
+
+class TrackedPort(Row, frozen=True):
+    """A filtered port with the addresses it may use and what it may begin and accept."""
+
+    id: str
+    ofport: int
+    addresses: tuple[str, ...]
+    allowed: tuple[Allowance, ...]
+
+
+class TrackedZone(Row, frozen=True):
+    """A zone of connection tracking that holds only connections which its ports allow."""
+
+    place: Literal["datapath", "kernel"]
+    """Whose zone it is: the switch's, or the kernel's on the host."""
+    zone: int
+    ports: tuple[TrackedPort, ...] = ()
+
+    @property
+    def key(self) -> int:
+        return self.zone
+
+
 class IpSet(Row, frozen=True):
     namespace: str
     name: str
@@ -270,6 +308,7 @@ class HostPlan(Row, frozen=True):
     ipsets: tuple[IpSet, ...] = ()
     iptables: tuple[IptablesTable, ...] = ()
     connections: tuple[Connections, ...] = ()
+    zones: tuple[TrackedZone, ...] = ()
     dnsmasqs: tuple[Dnsmasq, ...] = ()
     radvds: tuple[Radvd, ...] = ()
     metadata: tuple[MetadataListener, ...] = ()

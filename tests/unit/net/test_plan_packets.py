@@ -270,6 +270,34 @@ def test_a_stateless_group_allows_without_tracking_and_nothing_else(switch: Swit
     assert final_actions(from_outside(40000)) == "drop"
 
 
+def test_answers_to_a_stateless_port_need_a_rule(switch: Switch) -> None:
+    n1 = vlan_network()
+    a, b = port("a", 16, n1, "10.10.10.2", groups=("s",)), port("b", 17, n1, "10.10.10.3")
+    loaded(switch, n1, a, b, group("s", stateful=False), group("g", rule("1")))
+    answer = tcp(17, B, A, "10.10.10.3", "10.10.10.2", 40000)
+    assert 16 not in flooded_to(switch.trace("br-int", answer, "--ct-next", REPLY))
+    with_rule = planned(n1, a, b, group("s", rule("2", protocol=6), stateful=False), group("g", rule("1")), peers=PEERS)
+    switch.load_flows(with_rule, "br-int")
+    assert 16 in flooded_to(switch.trace("br-int", answer, "--ct-next", REPLY))
+
+
+def test_a_packet_that_passes_all_rules_takes_the_mark_from_its_connection(switch: Switch) -> None:
+    n1 = vlan_network()
+    a, b = port("a", 16, n1, "10.10.10.2"), port("b", 17, n1, "10.10.10.3", groups=("h",))
+    ssh = rule("1", protocol=6, port_range_min=22, port_range_max=22)
+    loaded(switch, n1, a, b, group("g"), group("h", ssh))
+
+    packet = tcp(PATCH_ETH2, mac(200), B, "10.9.9.9", "10.10.10.3", 22)
+    outside = f"ct_state=est|trk,ct_zone=1,ct_mark=1,dl_vlan=1000,{packet}"
+    trace = switch.trace("br-int", outside)
+    assert "mark=0/0xffffffff" in final_actions(trace)
+    assert 17 in flooded_to(trace)
+    refused = switch.trace("br-int", outside.replace("tp_dst=22", "tp_dst=23"))
+    assert 17 not in flooded_to(refused)
+    answers = switch.trace("br-int", outside.replace("est|trk", "est|rpl|trk"))
+    assert final_actions(answers) == "drop"
+
+
 def test_hybrid_lets_iptables_judge_ip_and_judges_arp_itself(switch: Switch) -> None:
     n1 = vlan_network()
     loaded(switch, n1, port("a", 16, n1, "10.10.10.2"), group("g"), is_hybrid=True)

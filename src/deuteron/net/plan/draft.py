@@ -129,6 +129,7 @@ class Draft:
         self.ipsets: list[rows.IpSet] = []
         self.iptables: list[rows.IptablesTable] = []
         self.connections: list[rows.Connections] = []
+        self.zones: list[rows.TrackedZone] = []
         self.dnsmasqs: list[rows.Dnsmasq] = []
         self.radvds: list[rows.Radvd] = []
         self.metadata: list[rows.MetadataListener] = []
@@ -164,6 +165,7 @@ class Draft:
             ipsets=_sorted(self.ipsets),
             iptables=_sorted(self.iptables),
             connections=_sorted(self.connections),
+            zones=_sorted(self.zones),
             dnsmasqs=_sorted(self.dnsmasqs),
             radvds=_sorted(self.radvds),
             metadata=_sorted(self.metadata),

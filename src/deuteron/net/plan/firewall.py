@@ -7,7 +7,8 @@ port on this host (81, 82) or out through 94. Connections are tracked in one zon
 Rules with a remote group use conjunctive matches: one flow for each member, one for each port and rule, and two for
 each port and remote group, instead of their product. The conjunction's number derives from the group's id, so a change
 of one group moves no other group's flows. ct_mark 1 marks connections that were once allowed and no longer are: when no
-rule accepts an established connection it is marked, and dropped from then on.
+rule accepts an established connection it is marked, and dropped until a packet in its first direction passes all rules
+again.
 
 Source: openstack/neutron, doc/source/contributor/internals/openvswitch_firewall.rst and
 neutron/agent/linux/openvswitch_firewall/.
@@ -37,10 +38,13 @@ from deuteron.net.plan.addresses import Pair, allowed_macs, allowed_pairs, prefi
 from deuteron.net.plan.bridges import INTEGRATION
 from deuteron.net.plan.draft import Draft, Site, is_dead
 from deuteron.net.plan.masks import masked, port_masks
+from deuteron.net.plan.tracking import Members, tracked_port
 from deuteron.net.plan.wiring import trust_port
 
 CONNECTION_LIMIT = 32_768
 """Connections of one network on one host. A full zone takes no new ones until some end; other zones do."""
+
+_UNMARK = f"ct(commit,zone={CT_ZONE},exec(set_field:0->ct_mark))"
 
 _REMOTE_GROUP_PRIORITY = 70
 _PLAIN_PRIORITY = 74
@@ -71,8 +75,7 @@ def plan_firewall(site: Site, draft: Draft) -> None:
             filtered.append(_FilteredPort(port, port.ofport, network.local_vlan, groups))
         else:
             trust_port(draft, port.ofport, network.local_vlan)
-    for local_vlan in {member_of.local_vlan for member_of in filtered if member_of.is_stateful}:
-        draft.datapath.append(rows.DatapathSetting(f"ct-limit-{local_vlan}", CONNECTION_LIMIT))
+    _add_zones(site, draft, filtered)
     conjunctions = _conjunction_numbers(filtered)
     for member_of in filtered:
         member_of.add_flows(draft, conjunctions)
@@ -102,7 +105,8 @@ class _FilteredPort:
         self._add_base_egress(draft)
         self._add_base_ingress(draft)
         if self.is_stateful:
-            self._add_tracking(draft, RULES_EGRESS, f"resubmit(,{ACCEPTED_EGRESS_NORMAL})")
+            # Answers, too, go by the receiver's rules: with a stateless group it lets in what a rule names and no more.
+            self._add_tracking(draft, RULES_EGRESS, f"resubmit(,{ACCEPT_OR_INGRESS})")
             self._add_tracking(draft, RULES_INGRESS, self.output)
         for rule in self.rules:
             self._add_rule(draft, rule, conjunctions)
@@ -140,6 +144,13 @@ class _FilteredPort:
                     90,
                     f"ct_state=+new-est,{family},{self.reg5}",
                     f"ct(commit,zone={CT_ZONE}),resubmit(,{ACCEPTED_EGRESS})",
+                )
+                draft.flow(
+                    INTEGRATION,
+                    ACCEPT_OR_INGRESS,
+                    90,
+                    f"ct_state=+est-rel-rpl,ct_mark=0x1,{family},{self.reg5}",
+                    f"{_UNMARK},resubmit(,{ACCEPTED_EGRESS})",
                 )
         draft.flow(INTEGRATION, ACCEPT_OR_INGRESS, 80, self.reg5, f"resubmit(,{ACCEPTED_EGRESS_NORMAL})")
 
@@ -233,9 +244,10 @@ class _FilteredPort:
             match = _joined(f"conj_id={number}", ct_state, family, self.reg5)
             draft.flow(INTEGRATION, table, _REMOTE_GROUP_PRIORITY, match, actions)
 
-    def _verdicts(self, direction: str) -> tuple[tuple[str, str], tuple[str, str]]:
+    def _verdicts(self, direction: str) -> tuple[tuple[str, str], ...]:
         """What an accepted packet does: (connection state to match, actions), for known and for new connections.
 
+        The last to accept a packet takes the mark from its connection: the receiver, or table 73 on the way out.
         A port with a stateless group matches regardless of tracking, but a connection that a stateful port of this host
         began is still committed, or that port would not accept the answer.
         """
@@ -245,7 +257,24 @@ class _FilteredPort:
         if direction == "egress":
             accept = f"resubmit(,{ACCEPT_OR_INGRESS})"
             return (known, accept), (new, accept)
-        return (known, self.output), (new, f"ct(commit,zone={CT_ZONE}),{self.output},resubmit(,{ACCEPTED_INGRESS})")
+        return (
+            (f"{known},ct_mark=0", self.output),
+            (f"{known},ct_mark=0x1", f"{_UNMARK},{self.output}"),
+            (new, f"ct(commit,zone={CT_ZONE}),{self.output},resubmit(,{ACCEPTED_INGRESS})"),
+        )
+
+
+def _add_zones(site: Site, draft: Draft, filtered: list[_FilteredPort]) -> None:
+    """What the zone of each network holds, and how much."""
+    members = Members(site)
+    zones: dict[int, list[rows.TrackedPort]] = {}
+    for member_of in filtered:
+        if member_of.is_stateful:
+            tracked = tracked_port(member_of.port, member_of.ofport, member_of.rules, members)
+            zones.setdefault(member_of.local_vlan, []).append(tracked)
+    for zone, ports in zones.items():
+        draft.datapath.append(rows.DatapathSetting(f"ct-limit-{zone}", CONNECTION_LIMIT))
+        draft.zones.append(rows.TrackedZone("datapath", zone, tuple(ports)))
 
 
 def _add_members(site: Site, draft: Draft, conjunctions: _Conjunctions) -> None:

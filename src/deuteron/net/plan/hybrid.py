@@ -27,6 +27,7 @@ from deuteron.net.plan import names
 from deuteron.net.plan.addresses import allowed_macs, allowed_pairs, prefix, version
 from deuteron.net.plan.bridges import INTEGRATION
 from deuteron.net.plan.draft import Draft, Site, is_dead
+from deuteron.net.plan.tracking import Members, tracked_port
 from deuteron.net.plan.wiring import trust_port
 
 _PREFIX = "neutron-openvswi-"
@@ -67,6 +68,7 @@ def plan_hybrid_firewall(site: Site, draft: Draft) -> None:
         else:
             open_taps.append(names.tap_name(port.id))
     _add_ipsets(site, draft, filtered)
+    _add_zones(site, draft, filtered)
     draft.sysctl(
         rows.HOST,
         [("net.bridge.bridge-nf-call-iptables", "1"), ("net.bridge.bridge-nf-call-ip6tables", "1")],
@@ -79,6 +81,7 @@ def plan_hybrid_firewall(site: Site, draft: Draft) -> None:
 class _FilteredPort:
     def __init__(self, port: IntentPort, ofport: int, groups: list[IntentSecurityGroup]) -> None:
         self.port = port
+        self.ofport = ofport
         self.tap = names.tap_name(port.id)
         self.qvb = names.qvb_name(port.id)
         self.rules = [rule for group in groups for rule in group.rules]
@@ -221,6 +224,26 @@ def _add_ipsets(site: Site, draft: Draft, filtered: list[_FilteredPort]) -> None
                     members=tuple(sorted(half for member in members for half in member)),
                 )
             )
+
+
+_WITHOUT_A_RULE = (
+    rows.Allowance("egress", 6, 58),
+    rows.Allowance("egress", 4, 17, 67),
+    rows.Allowance("egress", 6, 17, 547),
+    rows.Allowance("ingress", 4, 17, 68),
+    rows.Allowance("ingress", 6, 17, 546),
+)
+"""What the chains return before any rule is asked, and so may be tracked: ICMPv6 of the guest, and DHCP."""
+
+
+def _add_zones(site: Site, draft: Draft, filtered: list[_FilteredPort]) -> None:
+    members = Members(site)
+    zones: dict[int, list[rows.TrackedPort]] = {}
+    for member_of in filtered:
+        if member_of.is_stateful:
+            tracked = tracked_port(member_of.port, member_of.ofport, member_of.rules, members, _WITHOUT_A_RULE)
+            zones.setdefault(member_of.zone, []).append(tracked)
+    draft.zones += [rows.TrackedZone("kernel", zone, tuple(ports)) for zone, ports in zones.items()]
 
 
 def _set_member(text: str) -> tuple[str, ...]:
