@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.unit.api_compute.harness import run, world
-from tests.unit.api_network.harness import ADMIN, ZERO, Client, cloud_in
+from tests.unit.api_network.harness import ADMIN, OTHER, ZERO, Client, cloud_in
 
 ROOT = Path(__file__).parents[3]
 CHAPTER = (ROOT / "docs" / "api-coverage.md").read_text().split("\n## Network")[1].split("\n## ")[0]
@@ -50,7 +50,8 @@ HELD = {
     "stateless groups": "unit/net/test_plan_packets.py::"
     "test_a_stateless_group_allows_without_tracking_and_nothing_else",
     "the default group": "unit/api_network/test_coverage.py::test_a_project_has_a_default_group_at_its_first_look",
-    "`rbac-policies` for networks and groups": "unit/api_network/test_coverage.py::test_networks_and_groups_are_shared",
+    "`rbac-policies` for networks, groups, subnet pools and address scopes": "unit/api_network/test_coverage.py::"
+    "test_each_kind_that_may_be_shared_is_given_to_a_project",
     "`agents` with their networks and routers": "unit/api_network/test_coverage.py::"
     "test_agents_tell_which_networks_and_routers_they_serve",
     "`availability_zones`": "unit/api_network/test_coverage.py::test_there_is_one_zone_and_one_provider",
@@ -155,16 +156,23 @@ def test_a_project_has_a_default_group_at_its_first_look(client: Client) -> None
     assert {rule["remote_group_id"] for rule in group["security_group_rules"]} == {None, group["id"]}
 
 
-def test_networks_and_groups_are_shared(client: Client) -> None:
-    group = client.post("/v2.0/security-groups", {"security_group": {"name": "g"}})["security_group"]["id"]
-    pool = client.post("/v2.0/subnetpools", {"subnetpool": {"name": "p", "prefixes": ["10.0.0.0/16"]}})["subnetpool"]
-    for kind, object_id, status in (
-        ("network", client.network("admin")["id"], 201),
-        ("security_group", group, 201),
-        ("subnetpool", pool["id"], 400),
-    ):
-        body = {"object_type": kind, "object_id": object_id, "target_tenant": "*", "action": "access_as_shared"}
-        assert client.call("POST", "/v2.0/rbac-policies", {"rbac_policy": body}).status == status, kind
+def test_each_kind_that_may_be_shared_is_given_to_a_project(client: Client) -> None:
+    made: dict[str, dict[str, Any]] = {
+        "network": {},
+        "security_group": {"name": "g"},
+        "subnetpool": {"name": "p", "prefixes": ["10.0.0.0/16"]},
+        "address_scope": {"name": "s", "ip_version": 4},
+    }
+    for kind, body in made.items():
+        path = f"/v2.0/{kind.replace('_', '-')}s"
+        object_id = client.post(path, {kind: body})[kind]["id"]
+        assert client.call("GET", f"{path}/{object_id}", user="other").status == 404
+        policy = {"object_type": kind, "object_id": object_id, "target_tenant": OTHER, "action": "access_as_shared"}
+        client.post("/v2.0/rbac-policies", {"rbac_policy": policy})
+        assert client.get(f"{path}/{object_id}", "other")[kind]["shared"] is True
+        assert client.call("GET", f"{path}/{object_id}", user="demo").status == 404
+    qos = {"rbac_policy": {**policy, "object_type": "qos_policy"}}
+    assert client.call("POST", "/v2.0/rbac-policies", qos).status == 400
 
 
 def test_agents_tell_which_networks_and_routers_they_serve(tmp_path: Path) -> None:
