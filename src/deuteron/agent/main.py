@@ -27,6 +27,7 @@ from deuteron.agent.metadata import MetadataProxy
 from deuteron.agent.statuses import Patience, is_removed, port_reports, router_reports, unrealised, wired_ports
 from deuteron.agent.worker import Pass, Worker
 from deuteron.compute import ComputeDriver, ConsoleUnavailable, HostUse, NoHypervisor, open_compute
+from deuteron.model import logs
 from deuteron.model.intent import (
     Ask,
     Difference,
@@ -212,18 +213,7 @@ class Agent:
 @click.option("--debug", is_flag=True, help="Log more.")
 def main(path: Path, debug: bool) -> None:
     """Keep one host as the API says it should be."""
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            structlog.processors.LogfmtRenderer(key_order=("timestamp", "level", "event")),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(10 if debug else 20),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
+    logs.configure(sys.stderr, debug=debug)
     try:
         settings = msgspec.json.decode(path.read_bytes(), type=HostSettings)
     except (OSError, msgspec.DecodeError) as error:

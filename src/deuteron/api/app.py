@@ -7,11 +7,13 @@ defect of ours: it is logged whole with the request id and answered with a plain
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -20,8 +22,9 @@ import structlog
 
 from deuteron.api.call import BODY_TIMEOUT_S, Call, Mode, Reply, Route, RouteTable, Service
 from deuteron.api.cloud import Cloud
-from deuteron.model.caller import Caller
-from deuteron.model.errors import ApiError, BadRequest, NotFound, TooSlow, Unauthorized
+from deuteron.api.limits import Buckets
+from deuteron.api.meter import LONG_STEP_S, Place, Spent
+from deuteron.model.errors import ApiError, BadRequest, NotFound, TooMany, TooSlow, Unauthorized
 
 log = structlog.get_logger("deuteron.api")
 
@@ -30,6 +33,9 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 WebSocketHandler = Callable[[Cloud, Scope, Receive, Send], Awaitable[None]]
 
+MAX_QUERY_PAIRS = 1000
+SHORT_BODY_BYTES = 16 * 1024
+"""A body of at most so many bytes is read in the event loop: within some milliseconds, and a thread would cost more."""
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -52,6 +58,10 @@ class App:
         self._websockets = websockets or {}
         self._internal = internal
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="api")
+        limits = cloud.settings.operator.limits
+        self._projects = None if limits.project is None else Buckets("project", limits.project)
+        self._addresses = None if limits.address is None else Buckets("address", limits.address)
+        self._slow_s = limits.slow_request_ms / 1000
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -87,19 +97,29 @@ class App:
         if entry is None or (first in self._internal and not _is_unix(scope)):
             entry, rest = self._services.get(""), scope["path"]
         call: Call | None = None
+        refused = False
         reply: Reply
         if entry is None:
             reply = Reply(404, {"error": {"code": 404, "title": "Not Found", "message": "no service has this path"}})
         else:
             service, table = entry
             try:
-                call = _call(self.cloud, scope, request_id, rest)
+                if self._addresses is not None and not _is_unix(scope):
+                    self._addresses.take(_address(scope))
+                spent = Spent()
+                with spent.step("loop"):
+                    call = _call(self.cloud, scope, request_id, rest, spent, service.max_body_bytes)
                 reply = await self._answer(service, table, call, receive)
+            except TooMany as error:
+                refused = True
+                reply = service.error(call, error)
+                reply = replace(reply, headers={**reply.headers, "Retry-After": str(error.retry_after_s)})
             except ApiError as error:
                 reply = service.error(call, error)
             except Exception:
                 log.exception("request failed", request_id=request_id, method=scope["method"], path=scope["path"])
                 reply = service.error(call, ApiError("The server met an unexpected condition; its log says more."))
+        self._count(scope, call, request_id, reply.status, time.perf_counter() - started, refused)
         await _send(send, reply, call, request_id, scope["method"] == "HEAD")
         log.debug(
             "request",
@@ -110,6 +130,36 @@ class App:
             duration_ms=round((time.perf_counter() - started) * 1000, 2),
         )
 
+    def _count(
+        self, scope: Scope, call: Call | None, request_id: str, status: int, seconds: float, refused: bool
+    ) -> None:
+        """Before the answer is sent: how long a client takes to hear it says nothing of the request."""
+        spent = Spent() if call is None else call.spent
+        caller = None if call is None else call._caller
+        project = None if caller is None else caller.project_id
+        route = "" if call is None else call.route
+        self.cloud.meter.record(
+            spent,
+            request=f"{scope['method']} {route}",
+            request_id=request_id,
+            project=project,
+            address="" if _is_unix(scope) else _address(scope),
+            refused=refused,
+        )
+        if seconds > self._slow_s or max(spent.loop, spent.writer) > LONG_STEP_S:
+            log.warning(
+                "slow request",
+                request_id=request_id,
+                project=project,
+                method=scope["method"],
+                route=route,
+                status=status,
+                ms=round(seconds * 1000, 1),
+                loop_ms=round(spent.loop * 1000, 1),
+                reader_ms=round(spent.reader * 1000, 1),
+                writer_ms=round(spent.writer * 1000, 1),
+            )
+
     async def _answer(self, service: Service, table: RouteTable, call: Call, receive: Receive) -> Reply:
         try:
             route, call.params = table.find(call.method, call.path, odd_slashes=call.odd_slashes)
@@ -118,31 +168,53 @@ class App:
             if "x-auth-token" not in call.headers:
                 service.prepare(call)
             raise
+        call.route = route.path
         call.receive = _pieces(receive)
         if route.mode is Mode.ASYNC:
             service.prepare(call)
             if route.auth:
-                call._caller = self._prove(call)
+                self._admit(call)
             streamed: Reply = await route.handler(call)
             return streamed
         await call.read_body()
         service.prepare(call)
-        if route.is_short is not None:
-            with self.cloud.database.read() as tx:
-                if route.is_short(call, tx):
-                    return self._run(route, call, tx)
         if route.mode is Mode.READ:
-            answer: Reply = await self._read(lambda tx: self._run(route, call, tx))
+            if route.auth and self._projects is not None:
+                self._admit(call)
+            if route.is_short is not None:
+                with call.spent.step("loop"), self.cloud.database.read() as tx:
+                    if route.is_short(call, tx):
+                        return self._run(route, call, tx)
+            answer: Reply = await self._read(functools.partial(self._step, "reader", route, call))
             return answer
         if route.auth:
             # Proven before queueing: a stranger must not take a place in the writer's line.
-            call._caller = self._prove(call)
-        return await asyncio.wrap_future(self.cloud.database.submit(lambda tx: self._run(route, call, tx)))
+            self._admit(call)
+        await self._prepare(route, call)
+        return await asyncio.wrap_future(
+            self.cloud.database.submit(functools.partial(self._step, "writer", route, call))
+        )
 
-    def _prove(self, call: Call) -> Caller:
-        """In the event loop: of a token that was seen before, it is one short read. Raises: Unauthorized."""
-        with self.cloud.database.read() as tx:
-            return self.cloud.tokens.caller(tx, _token(call))
+    def _admit(self, call: Call) -> None:
+        """Prove the caller, in the event loop: of a token that was seen before, it is one short read.
+
+        Raises: Unauthorized; TooMany when its project has had its share.
+        """
+        with call.spent.step("loop"), self.cloud.database.read() as tx:
+            call._caller = self.cloud.tokens.caller(tx, _token(call))
+        if self._projects is not None and call._caller.project_id is not None:
+            self._projects.take(call._caller.project_id)
+
+    async def _prepare(self, route: Route, call: Call) -> None:
+        """Read the body, before the writer's turn. What takes long does so in a thread, for it holds nobody there."""
+        if route.before_is_long or len(call.raw) > SHORT_BODY_BYTES:
+            await asyncio.get_running_loop().run_in_executor(self._pool, _read_body, route, call, "reader")
+        else:
+            _read_body(route, call, "loop")
+
+    def _step(self, place: Place, route: Route, call: Call, tx: Any) -> Reply:
+        with call.spent.step(place):
+            return self._run(route, call, tx)
 
     def _run(self, route: Route, call: Call, tx: Any) -> Reply:
         if route.auth and call._caller is None:
@@ -173,13 +245,32 @@ def _is_unix(scope: Scope) -> bool:
     return server is not None and server[1] is None
 
 
-def _call(cloud: Cloud, scope: Scope, request_id: str, rest: str) -> Call:
+def _address(scope: Scope) -> str:
+    address: str = (scope.get("client") or ("", 0))[0]
+    return address
+
+
+def _read_body(route: Route, call: Call, place: Place) -> None:
+    with call.spent.step(place):
+        if route.before is not None:
+            call.given = route.before(call)
+        elif call.raw:
+            with contextlib.suppress(BadRequest):  # whose words they are, the handler knows
+                call.json()
+
+
+def _call(cloud: Cloud, scope: Scope, request_id: str, rest: str, spent: Spent, max_body_bytes: int) -> Call:
     headers: dict[str, str] = {}
     for key, value in scope["headers"]:
         headers[key.decode("latin-1")] = value.decode("latin-1")
     try:
         text = scope["query_string"].decode("ascii")
-        query = tuple(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=1000)) if text else ()
+        if text.count("&") >= MAX_QUERY_PAIRS:
+            raise BadRequest(
+                f"The query string has {text.count('&') + 1} pairs, at most {MAX_QUERY_PAIRS} are accepted",
+                type="HTTPBadRequest",
+            )
+        query = tuple(parse_qsl(text, keep_blank_values=True, errors="strict")) if text else ()
     except (UnicodeDecodeError, ValueError):
         raise BadRequest("The query string is not valid percent-encoded UTF-8", type="HTTPBadRequest") from None
     path = "/" + "/".join(part for part in rest.split("/") if part)
@@ -193,7 +284,9 @@ def _call(cloud: Cloud, scope: Scope, request_id: str, rest: str) -> Call:
         headers=headers,
         request_id=request_id,
         base_url=f"{scope.get('scheme', 'http')}://{headers.get('host', cloud.endpoint.partition('//')[2])}",
-        client=(scope.get("client") or ("", 0))[0],
+        client=_address(scope),
+        spent=spent,
+        max_body_bytes=max_body_bytes,
     )
 
 

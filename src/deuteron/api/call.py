@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from deuteron.api.meter import Spent
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import whole_number
 from deuteron.model.errors import ApiError, BadRequest, NotAllowed, NotFound, TooLarge, TooSlow
@@ -22,7 +23,10 @@ from deuteron.model.errors import ApiError, BadRequest, NotAllowed, NotFound, To
 if TYPE_CHECKING:
     from deuteron.api.cloud import Cloud
 
-MAX_BODY_BYTES = 8 * 1024 * 1024
+MAX_BODY_BYTES = 512 * 1024
+"""Of a body that is read whole, where the service has no smaller bound: JSON of so many bytes is read in some 20 ms."""
+PASTE_MAX_BODY_BYTES = 114_688
+"""The same of Nova and Keystone. Source: oslo_middleware/sizelimit.py, which both have in their api-paste."""
 BODY_TIMEOUT_S = 30.0
 """A client that sends its body slower than this is answered 408; one that streams an image, each piece of it."""
 
@@ -58,6 +62,9 @@ class Call:
     odd_slashes: bool = False
     """Whether the client wrote a slash at the end of `path`, or two in it, which are left out there."""
     raw: bytes = b""
+    max_body_bytes: int = MAX_BODY_BYTES
+    given: Any = None
+    """What the route's `before` made of the request."""
     request_id: str = ""
     base_url: str = ""
     """Scheme, host and port the client used: `http://127.0.0.1:5000`."""
@@ -68,6 +75,12 @@ class Call:
     version: Any = None
     """The service's negotiated version (a microversion), set by its `prepare`."""
     extra_headers: dict[str, str] = field(default_factory=dict)
+    spent: Spent = field(default_factory=Spent)
+    """What the request has held so far."""
+    route: str = ""
+    """The path of its route: `/v2.0/ports/{id}`."""
+    _document: tuple[Any] | BadRequest | None = None
+    """What `json` found."""
     """Headers that the service adds to any answer, errors included."""
 
     @property
@@ -80,8 +93,9 @@ class Call:
     async def read_body(self) -> None:
         """Read the whole body into `raw`. Raises: TooLarge, TooSlow; BadRequest when the client went away."""
         length = whole_number(self.headers.get("content-length", "0"))
-        if length is not None and length > MAX_BODY_BYTES:
-            raise TooLarge(f"The request body of {length} bytes is too large; at most {MAX_BODY_BYTES} are accepted")
+        most = self.max_body_bytes
+        if length is not None and length > most:
+            raise TooLarge(f"The request body of {length} bytes is too large; at most {most} are accepted")
         announced = "content-length" in self.headers or "transfer-encoding" in self.headers
         if self.receive is None or (self.method in ("GET", "HEAD", "DELETE") and not announced):
             return
@@ -91,21 +105,28 @@ class Call:
             async with asyncio.timeout(BODY_TIMEOUT_S):
                 async for piece in self.receive:
                     size += len(piece)
-                    if size > MAX_BODY_BYTES:
-                        raise TooLarge(f"The request body is too large; at most {MAX_BODY_BYTES} bytes are accepted")
+                    if size > most:
+                        raise TooLarge(f"The request body is too large; at most {most} bytes are accepted")
                     parts.append(piece)
         except TimeoutError:
             raise TooSlow(f"The request body did not arrive within {BODY_TIMEOUT_S:.0f} s") from None
         self.raw = b"".join(parts)
 
     def json(self) -> Any:
-        """The body as JSON. Raises: BadRequest."""
+        """The body as JSON, read once: whoever asks gets the same. Raises: BadRequest."""
+        if self._document is None:
+            self._document = self._read_json()
+        if isinstance(self._document, BadRequest):
+            raise self._document
+        return self._document[0]
+
+    def _read_json(self) -> tuple[Any] | BadRequest:
         if not self.raw:
-            raise BadRequest("The request body is empty, a JSON object is expected", type="HTTPBadRequest")
+            return BadRequest("The request body is empty, a JSON object is expected", type="HTTPBadRequest")
         try:
-            return msgspec.json.decode(self.raw)
+            return (msgspec.json.decode(self.raw),)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise BadRequest(f"The request body is not valid JSON: {error}", type="HTTPBadRequest") from None
+            return BadRequest(f"The request body is not valid JSON: {error}", type="HTTPBadRequest")
 
     def wrapped(self, name: str) -> dict[str, Any]:
         """The object under the body's key `name`. Raises: BadRequest."""
@@ -142,6 +163,10 @@ class Route:
     is_short: Callable[[Call, Any], bool] | None = None
     """Says of a READ, in its transaction, whether it takes at most some milliseconds. Then it runs in the event loop:
     going through a thread would cost more, and hold the interpreter as long."""
+    before: Callable[[Call], Any] | None = None
+    """What a WRITE does before its turn, without a transaction: reads its body, makes keys. It becomes `call.given`."""
+    before_is_long: bool = False
+    """Whether `before` takes more than some milliseconds whatever the body; then it runs in a thread."""
 
 
 class Service(Protocol):
@@ -150,6 +175,8 @@ class Service(Protocol):
     name: str
     prefix: str
     """Where it is mounted: `/network`."""
+    max_body_bytes: int
+    """Of bodies that are read whole."""
     exact_paths: bool
     """Whether `/images/` is another path than `/images`: so in Nova and Glance, whose routes match exactly."""
 

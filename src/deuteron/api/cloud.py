@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from deuteron.api.meter import Meter
 from deuteron.api.operator import Operator, read_operator
 from deuteron.store.database import Database
 
@@ -78,6 +79,7 @@ class Cloud:
     policy: Policy
     tokens: Tokens
     hub: Hub
+    meter: Meter = field(default_factory=Meter)
 
     @property
     def state_dir(self) -> Path:

@@ -32,10 +32,16 @@ from deuteron.api.operator import BadOperatorFile
 from deuteron.api.policy import Policy
 from deuteron.api.root import Root
 from deuteron.api.wire import BoundedHttp, Idle
+from deuteron.model import logs
 from deuteron.store.database import Database, Tx
 from deuteron.store.migrate import NewerSchema
 
 log = structlog.get_logger("deuteron.api")
+
+
+SWITCH_INTERVAL_S = 0.001
+"""A thread that reads for long gives the interpreter to the event loop this often; Python's own 5 ms, times the threads
+that read, would be what everybody waits."""
 
 
 def build(settings: Settings) -> tuple[Cloud, App]:
@@ -69,20 +75,10 @@ def build(settings: Settings) -> tuple[Cloud, App]:
 @click.option("--debug", is_flag=True, help="Log each request.")
 def main(settings_path: Path, debug: bool) -> None:
     """Serve the cloud's APIs."""
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            structlog.processors.LogfmtRenderer(key_order=("timestamp", "level", "event")),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(10 if debug else 20),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
+    logs.configure(sys.stderr, debug=debug)
     try:
         settings = load_settings(settings_path)
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
         cloud, app = build(settings)
         uvloop.run(_serve(settings, cloud, app))
     except (NewerSchema, BadOperatorFile, OSError, DBAPIError) as error:

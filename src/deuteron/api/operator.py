@@ -4,6 +4,10 @@
     image_count_total = 50
     image_size_total = 20480
 
+    [limits]
+    project = {rate = 50, burst = 200}    # requests a second for each project, and how many at once
+    address = {rate = 100, burst = 400}   # the same for each address that clients come from
+
 Without the file, or without a name in it, the defaults below hold. An unknown name or a value of another kind keeps the
 API from starting, and the message says which: what is set does something. A limit of -1 is none.
 
@@ -13,6 +17,7 @@ Names are those of the services: Keystone's `user_limit`, Glance's unified limit
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -33,8 +38,27 @@ class ImageOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """MiB of data. It is looked at before an upload: the last one may go beyond, as with Glance."""
 
 
+class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Requests a second over time, and how many may come at once."""
+
+    rate: Annotated[float, msgspec.Meta(gt=0, le=1_000_000)]
+    burst: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+
+
+class LimitOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Requests are limited only where a rate is set; agents never are."""
+
+    project: Rate | None = None
+    """Of each project."""
+    address: Rate | None = None
+    """Of each address that clients come from."""
+    slow_request_ms: Annotated[float, msgspec.Meta(gt=0)] = 1000.0
+    """A request that takes longer is a line in the log."""
+
+
 class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     image: ImageOptions = ImageOptions()
+    limits: LimitOptions = LimitOptions()
 
 
 FILE = "operator.toml"

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from deuteron.api import openapi
-from deuteron.api.call import Call, Reply, Route, Service
+from deuteron.api.call import MAX_BODY_BYTES, Call, Reply, Route, Service
 from deuteron.model.errors import ApiError
 
 
@@ -16,6 +16,7 @@ class Root:
 
     name = "root"
     prefix = ""
+    max_body_bytes = MAX_BODY_BYTES
     exact_paths = False
 
     def __init__(self, services: tuple[Service, ...] = ()) -> None:

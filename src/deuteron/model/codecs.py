@@ -3,17 +3,22 @@
 A codec decodes a JSON value into the value we store, reads the text form of a query filter, and
 describes itself as JSON schema. `decode` raises `Invalid` with a reason that quotes the offending
 value; the service puts it into its own sentence.
+
+Every list and every free object has a bound, which is looked at before anything in it, and which its schema tells
+(`maxItems`, `maxProperties`).
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-import unicodedata
+import reprlib
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+import msgspec
 
 
 class Invalid(ValueError):
@@ -27,6 +32,44 @@ class Invalid(ValueError):
 
     def inside(self, step: str | int) -> Invalid:
         return Invalid(self.reason, self.value, (step, *self.path))
+
+
+class TooMany(Invalid):
+    """A list or object with more than `limit` items."""
+
+    def __init__(self, what: str, held: int, limit: int) -> None:
+        super().__init__(f"the {what} holds {held} items, at most {limit} are accepted")
+        self.limit = limit
+
+
+def quoted(value: object) -> str:
+    """The value as messages quote it: whole when it is short, else its beginning. Takes no longer for a long one."""
+    room = [_MOST_QUOTED]
+    if _is_short(value, room):
+        return str(value)
+    text = value if isinstance(value, str) else _BRIEF.repr(value)
+    return f"{text[:_QUOTED]}…"
+
+
+_QUOTED, _MOST_QUOTED = 80, 400
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel, _BRIEF.maxlist, _BRIEF.maxdict, _BRIEF.maxstring = 2, 4, 4, _QUOTED
+
+
+def _is_short(value: object, room: list[int]) -> bool:
+    """Whether `value` has at most as many characters and items as there is `room`, which it takes."""
+    if isinstance(value, str | bytes):
+        room[0] -= len(value)
+    elif isinstance(value, int):
+        room[0] -= 1 + value.bit_length() // 3
+    else:
+        room[0] -= 8
+    if isinstance(value, dict):
+        parts = (part for pair in value.items() for part in pair)
+        return room[0] >= 8 * len(value) and all(_is_short(part, room) for part in parts)
+    if isinstance(value, list | tuple | set | frozenset):
+        return room[0] >= 2 * len(value) and all(_is_short(part, room) for part in value)
+    return room[0] >= 0
 
 
 class Codec(Protocol):
@@ -45,6 +88,10 @@ class Codec(Protocol):
         """JSON schema of what `decode` accepts."""
 
 
+_NOT_STORED = re.compile("[\\0\ud800-\udfff]")
+"""Half a pair of UTF-16, and NUL."""
+
+
 @dataclass(frozen=True)
 class Text:
     max_length: int | None = 255
@@ -57,15 +104,15 @@ class Text:
         if raw is None and self.nullable:
             return None
         if not isinstance(raw, str):
-            raise Invalid(f"'{raw}' is not a valid string", raw)
+            raise Invalid(f"'{quoted(raw)}' is not a valid string", raw)
         if self.max_length is not None and len(raw) > self.max_length:
-            raise Invalid(f"'{raw[:80]}' exceeds maximum length of {self.max_length}", raw)
+            raise Invalid(f"'{quoted(raw)}' exceeds maximum length of {self.max_length}", raw)
         if len(raw) < self.min_length:
-            raise Invalid(f"'{raw}' is too short, at least {self.min_length} characters are needed", raw)
-        if any(unicodedata.category(ch) == "Cs" or ch == "\0" for ch in raw):
+            raise Invalid(f"'{quoted(raw)}' is too short, at least {self.min_length} characters are needed", raw)
+        if _NOT_STORED.search(raw):
             raise Invalid("the text holds a character that cannot be stored", raw)
         if self.pattern is not None and not re.fullmatch(self.pattern, raw):
-            raise Invalid(f"'{raw[:80]}' is not of the form {self.pattern}", raw)
+            raise Invalid(f"'{quoted(raw)}' is not of the form {self.pattern}", raw)
         return raw
 
     def decode_filter(self, text: str) -> Any:
@@ -106,7 +153,7 @@ class Boolean:
                     return True
                 if word in ("false", "0"):
                     return False
-        raise Invalid(f"'{raw}' cannot be converted to boolean", raw)
+        raise Invalid(f"'{quoted(raw)}' cannot be converted to boolean", raw)
 
     def decode_filter(self, text: str) -> Any:
         word = text.strip().lower()
@@ -114,7 +161,7 @@ class Boolean:
             return True
         if word in _FALSE:
             return False
-        raise Invalid(f"'{text}' cannot be converted to boolean", text)
+        raise Invalid(f"'{quoted(text)}' cannot be converted to boolean", text)
 
     def schema(self) -> dict[str, Any]:
         return {"type": ["boolean", "null"] if self.nullable else "boolean"}
@@ -137,13 +184,13 @@ class Integer:
         if isinstance(raw, float) and not self.strict and raw.is_integer():
             value = int(raw)
         if isinstance(value, bool) or not isinstance(value, int):
-            raise Invalid(f"'{raw}' is not an integer", raw)
+            raise Invalid(f"'{quoted(raw)}' is not an integer", raw)
         if self.minimum is not None and value < self.minimum:
-            raise Invalid(f"'{raw}' is too small - must be at least '{self.minimum}'", raw)
+            raise Invalid(f"'{quoted(raw)}' is too small - must be at least '{self.minimum}'", raw)
         if self.maximum is not None and value > self.maximum:
-            raise Invalid(f"'{raw}' is too large - must be no larger than '{self.maximum}'", raw)
+            raise Invalid(f"'{quoted(raw)}' is too large - must be no larger than '{self.maximum}'", raw)
         if not -(2**63) <= value < 2**63:
-            raise Invalid(f"'{raw}' does not fit into 64 bits", raw)
+            raise Invalid(f"'{quoted(raw)}' does not fit into 64 bits", raw)
         return value
 
     def decode_filter(self, text: str) -> Any:
@@ -167,7 +214,7 @@ class Uuid:
         if raw is None and self.nullable:
             return None
         if not isinstance(raw, str) or not is_uuid(raw):
-            raise Invalid(f"'{raw}' is not a valid UUID", raw)
+            raise Invalid(f"'{quoted(raw)}' is not a valid UUID", raw)
         return raw
 
     def decode_filter(self, text: str) -> Any:
@@ -186,7 +233,7 @@ class OneOf:
         for value in self.values:
             if raw == value and type(raw) is type(value):
                 return value
-        raise Invalid(f"'{raw}' is not in {list(self.values)}", raw)
+        raise Invalid(f"'{quoted(raw)}' is not in {list(self.values)}", raw)
 
     def decode_filter(self, text: str) -> Any:
         return text
@@ -209,9 +256,9 @@ class IpAddress:
                 raise ValueError
             address = ipaddress.ip_address(raw)
         except ValueError:
-            raise Invalid(f"'{raw}' is not a valid IP address", raw) from None
+            raise Invalid(f"'{quoted(raw)}' is not a valid IP address", raw) from None
         if self.version is not None and address.version != self.version:
-            raise Invalid(f"'{raw}' is not a valid IPv{self.version} address", raw)
+            raise Invalid(f"'{quoted(raw)}' is not a valid IPv{self.version} address", raw)
         return str(address)
 
     def decode_filter(self, text: str) -> Any:
@@ -239,7 +286,7 @@ class Cidr:
                 raise ValueError
             return str(ipaddress.ip_network(raw, strict=False))
         except ValueError:
-            raise Invalid(f"'{raw}' is not a valid IP subnet", raw) from None
+            raise Invalid(f"'{quoted(raw)}' is not a valid IP subnet", raw) from None
 
     def decode_filter(self, text: str) -> Any:
         return text
@@ -257,7 +304,7 @@ class MacAddress:
         if raw is None and self.nullable:
             return None
         if not isinstance(raw, str) or not re.fullmatch(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}", raw):
-            raise Invalid(f"'{raw}' is not a valid MAC address", raw)
+            raise Invalid(f"'{quoted(raw)}' is not a valid MAC address", raw)
         return raw.lower().replace("-", ":")
 
     def decode_filter(self, text: str) -> Any:
@@ -267,38 +314,52 @@ class MacAddress:
         return {"type": ["string", "null"] if self.nullable else "string", "format": "mac"}
 
 
+MAX_ITEMS = 100
+"""Of a list that has no bound of its own."""
+MAX_OBJECT_BYTES = 65535
+"""Of a free object as JSON: what OpenStack's services keep in a TEXT column of MySQL."""
+
+
+def listed(raw: Any, max_items: int) -> list[Any]:
+    """`raw` as a list of at most so many items. Raises: Invalid, TooMany."""
+    if not isinstance(raw, list | tuple):
+        raise Invalid(f"'{quoted(raw)}' is not a list", raw)
+    if len(raw) > max_items:
+        raise TooMany("list", len(raw), max_items)
+    return list(raw)
+
+
 @dataclass(frozen=True)
 class ListOf:
     item: Codec
-    max_items: int | None = None
+    max_items: int = MAX_ITEMS
     unique: bool = False
+    """Whether an item may stand in it once only; then items are texts."""
     nullable: bool = False
     column: str = "json"
 
     def decode(self, raw: Any) -> Any:
         if raw is None and self.nullable:
             return None
-        if not isinstance(raw, list | tuple):
-            raise Invalid(f"'{raw}' is not a list", raw)
-        if self.max_items is not None and len(raw) > self.max_items:
-            raise Invalid(f"the list holds {len(raw)} items, at most {self.max_items} are accepted", raw)
         result = []
-        for index, item in enumerate(raw):
+        for index, item in enumerate(listed(raw, self.max_items)):
             try:
                 result.append(self.item.decode(item))
             except Invalid as error:
                 raise error.inside(index) from None
         if self.unique:
-            for index, item in enumerate(result):
-                if item in result[:index]:
+            seen: set[Any] = set()
+            for item in result:
+                if item in seen:
                     raise Invalid(f"Duplicate items in the list: '{item}'", raw)
+                seen.add(item)
         return result
 
     def decode_filter(self, text: str) -> Any:
         return text
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "array", "items": self.item.schema()}
+        return {"type": "array", "items": self.item.schema(), "maxItems": self.max_items}
 
 
 @dataclass(frozen=True)
@@ -310,12 +371,18 @@ class Object:
     open: bool = False
     nullable: bool = False
     column: str = field(default="json")
+    max_items: int = MAX_ITEMS
+    max_bytes: int = MAX_OBJECT_BYTES
 
     def decode(self, raw: Any) -> Any:
         if raw is None and self.nullable:
             return None
         if not isinstance(raw, dict):
-            raise Invalid(f"'{raw}' is not a dictionary", raw)
+            raise Invalid(f"'{quoted(raw)}' is not a dictionary", raw)
+        if len(raw) > self.max_items:
+            raise TooMany("dictionary", len(raw), self.max_items)
+        if self.open:
+            refuse_large(raw, self.max_bytes)
         for name in self.required:
             if name not in raw:
                 raise Invalid(f"'{name}' is missing; required: {', '.join(self.required)}", raw)
@@ -342,23 +409,34 @@ class Object:
             "properties": {name: codec.schema() for name, codec in self.fields.items()},
             "required": list(self.required),
             "additionalProperties": self.open,
+            "maxProperties": self.max_items,
         }
+
+
+def refuse_large(value: Any, max_bytes: int = MAX_OBJECT_BYTES) -> None:
+    """Raises: Invalid for a value that takes more bytes as JSON."""
+    size = len(msgspec.json.encode(value))
+    if size > max_bytes:
+        raise Invalid(f"the value takes {size} bytes as JSON, at most {max_bytes} are accepted")
 
 
 @dataclass(frozen=True)
 class Anything:
-    """Any JSON value, for attributes whose rules are code."""
+    """Any JSON value, for attributes whose rules are code. A list or object has at most `max_items`."""
 
+    max_items: int = MAX_ITEMS
     column: str = "json"
 
     def decode(self, raw: Any) -> Any:
+        if isinstance(raw, list | dict) and len(raw) > self.max_items:
+            raise TooMany("list" if isinstance(raw, list) else "dictionary", len(raw), self.max_items)
         return raw
 
     def decode_filter(self, text: str) -> Any:
         return text
 
     def schema(self) -> dict[str, Any]:
-        return {}
+        return {"maxItems": self.max_items, "maxProperties": self.max_items}
 
 
 MOST = 2**62

@@ -12,6 +12,7 @@
     ├── TooLarge        413  the body exceeds what we read
     ├── Unsupported     415  the body is of a kind we do not read
     ├── BeyondEnd       416  the range asked for begins behind the last byte
+    ├── TooMany         429  the project or the address has had its share for now
     └── Unavailable     503  a host that has to answer is not there
 
 `type` is the name the OpenStack service gives the error ("NetworkNotFound"); it is part of the API and
@@ -20,12 +21,16 @@ never changes. `status` may be overridden where a service answers differently fr
 
 from __future__ import annotations
 
+MAX_MESSAGE = 2000
+"""Characters. What a message quotes is a client's, who has it already."""
+
 
 class ApiError(Exception):
     status = 500
     default_type = "InternalServerError"
 
     def __init__(self, message: str, *, type: str | None = None, detail: str = "", hint: str | None = None) -> None:
+        message = message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]}…"
         super().__init__(message)
         self.message = message
         self.type = type or self.default_type
@@ -91,6 +96,17 @@ class Unsupported(ApiError):
 class BeyondEnd(ApiError):
     status = 416
     default_type = "HTTPRequestRangeNotSatisfiable"
+
+
+class TooMany(ApiError):
+    """`retry_after_s`: whole seconds until the next request is answered, at least 1."""
+
+    status = 429
+    default_type = "TooManyRequests"
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class Unavailable(ApiError):

@@ -12,7 +12,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from deuteron.model.codecs import Anything, Boolean, Codec, Invalid, ListOf, Object, OneOf, Text
+from deuteron.model.codecs import (
+    MAX_ITEMS,
+    Anything,
+    Boolean,
+    Codec,
+    Invalid,
+    ListOf,
+    Object,
+    OneOf,
+    Text,
+    TooMany,
+    quoted,
+    refuse_large,
+)
 from deuteron.model.resource import REQUIRED, Attribute, Resource
 
 DEFAULT_DOMAIN = "default"
@@ -26,23 +39,29 @@ IMPLIED_ROLES: tuple[tuple[str, str], ...] = (("admin", "manager"), ("manager", 
 class Options:
     """Resource options: a JSON object; `null` values take an option away."""
 
+    max_items: int = MAX_ITEMS
     column: str = "json"
 
     def decode(self, raw: Any) -> Any:
         if not isinstance(raw, dict):
-            raise Invalid(f"{raw!r} is not of type 'object'", raw)
+            raise Invalid(f"{quoted(raw)} is not of type 'object'", raw)
+        if len(raw) > self.max_items:
+            raise TooMany("object", len(raw), self.max_items)
+        refuse_large(raw)
         return {name: value for name, value in raw.items() if value is not None}
 
     def decode_filter(self, text: str) -> Any:
         return text
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "object", "additionalProperties": True}
+        return {"type": "object", "additionalProperties": True, "maxProperties": self.max_items}
 
 
+MAX_TEXT = 65535
+"""Characters of a free text. Source: keystone/*/backends/sql.py, whose columns are TEXT of MySQL."""
 _NAME = Text(min_length=1, max_length=255, pattern=r"[\s\S]*\S[\s\S]*")
 _SHORT_NAME = Text(min_length=1, max_length=64, pattern=r"[\s\S]*\S[\s\S]*")
-_DESCRIPTION = Text(max_length=None, nullable=True)
+_DESCRIPTION = Text(max_length=MAX_TEXT, nullable=True)
 _ID = Text(min_length=1, max_length=64, pattern=r"[A-Za-z0-9_-]+")
 _OPTIONAL_ID = Text(min_length=1, max_length=64, nullable=True)
 _TAGS = ListOf(Text(min_length=1, max_length=255, pattern=r"[^,/]*"), max_items=80, unique=True)
@@ -199,7 +218,7 @@ ENDPOINT = Resource(
         Attribute("region_id", Text(nullable=True), "its region", create=True, update=True),
         Attribute(
             "url",
-            Text(max_length=None, pattern=r"[a-zA-Z][a-zA-Z0-9+.-]*://.+"),
+            Text(max_length=MAX_TEXT, pattern=r"[a-zA-Z][a-zA-Z0-9+.-]*://.+"),
             "the address; `$(project_id)s` is filled in",
             default=REQUIRED,
             create=True,
@@ -219,7 +238,7 @@ CREDENTIAL = Resource(
         _id(),
         Attribute("type", _NAME, "what kind of secret: `ec2`", default=REQUIRED, create=True, update=True),
         Attribute(
-            "blob", Text(max_length=None), "the secret", default=REQUIRED, create=True, update=True, filter=False
+            "blob", Text(max_length=MAX_TEXT), "the secret", default=REQUIRED, create=True, update=True, filter=False
         ),
         Attribute("user_id", _ID, "whose it is", default=REQUIRED, create=True, update=True),
         Attribute("project_id", _OPTIONAL_ID, "the project it is for", create=True, update=True),

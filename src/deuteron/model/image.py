@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from deuteron.model.codecs import Boolean, Integer, Invalid, ListOf, OneOf, Text, is_uuid
+from deuteron.model.codecs import Boolean, Integer, Invalid, ListOf, OneOf, Text, is_uuid, quoted
 from deuteron.model.resource import Attribute, Resource
 
 VISIBILITIES = ("community", "public", "private", "shared")
@@ -29,6 +29,10 @@ CONTAINER_FORMATS = ("ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compr
 
 MAX_PROPERTIES = 128
 MAX_TAGS = 128
+MAX_PROPERTY_LENGTH = 65535
+"""Source: glance/db/sqlalchemy/models.py, a TEXT column of MySQL."""
+MAX_CHANGES = 512
+"""Operations of one JSON patch: every property and every tag that an image may have, twice."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class ImageId:
 
     def decode(self, raw: Any) -> Any:
         if not isinstance(raw, str) or len(raw) != 36 or not is_uuid(raw):
-            raise Invalid(f"'{raw}' is not a valid UUID", raw)
+            raise Invalid(f"'{quoted(raw)}' is not a valid UUID", raw)
         return raw.lower()
 
     def decode_filter(self, text: str) -> Any:

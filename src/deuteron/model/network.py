@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from deuteron.model.codecs import (
+    MAX_ITEMS,
     Anything,
     Boolean,
     Cidr,
@@ -26,11 +27,23 @@ from deuteron.model.codecs import (
     Object,
     OneOf,
     Text,
+    TooMany,
     Uuid,
+    listed,
+    quoted,
 )
 from deuteron.model.resource import REQUIRED, Attribute, Resource
 
 NAME_LENGTH: Final = 255
+MAX_DNS_NAMESERVERS: Final = 5
+MAX_HOST_ROUTES: Final = 20
+MAX_ROUTES: Final = 30
+MAX_ADDRESS_PAIRS: Final = 10
+"""Source of these: neutron/conf/common.py, neutron/conf/db/extraroute_db.py, neutron/conf/extensions/*.py."""
+MAX_FIXED_IPS: Final = 64
+MAX_PREFIXES: Final = 256
+MAX_PROFILE_BYTES: Final = 4095
+"""Of `binding:profile` as JSON. Source: neutron/plugins/ml2/models.py, BINDING_PROFILE_LEN."""
 ADMIN: Final = "rule:admin_only"
 NET_OWNER_MEMBER: Final = "rule:admin_or_net_owner_member"
 SERVICE: Final = "rule:service_api"
@@ -53,7 +66,9 @@ class Keyed:
 
     def decode(self, raw: Any) -> Any:
         if not isinstance(raw, dict):
-            raise Invalid(f"'{raw}' is not a dictionary", raw)
+            raise Invalid(f"'{quoted(raw)}' is not a dictionary", raw)
+        if len(raw) > MAX_ITEMS:
+            raise TooMany("dictionary", len(raw), MAX_ITEMS)
         known = dict(self.fields)
         expected = {name for name in known if name not in self.optional}
         if not expected <= set(raw) <= set(known):
@@ -82,17 +97,16 @@ class Keyed:
 class NameServers:
     """Addresses of DNS servers, none twice; null is no servers."""
 
+    max_items: int = MAX_DNS_NAMESERVERS
     column: str = "json"
 
     def decode(self, raw: Any) -> Any:
         found: list[str] = []
-        if raw is None:
-            return found
-        for address in _plain_list(raw):
+        for address in [] if raw is None else listed(raw, self.max_items):
             try:
                 text = str(ipaddress.ip_address(address if isinstance(address, str) else ""))
             except ValueError:
-                reason = f"'{address}' is not a valid nameserver. '{address}' is not a valid IP address"
+                reason = f"'{quoted(address)}' is not a valid nameserver. '{quoted(address)}' is not a valid IP address"
                 raise Invalid(reason, raw) from None
             if text in found:
                 raise Invalid(f"Duplicate nameserver '{address}'", raw)
@@ -103,33 +117,34 @@ class NameServers:
         return text
 
     def schema(self) -> dict[str, Any]:
-        return {"type": ["array", "null"], "items": {"type": "string", "format": "ip"}, "uniqueItems": True}
+        items = {"type": "string", "format": "ip"}
+        return {"type": ["array", "null"], "items": items, "uniqueItems": True, "maxItems": self.max_items}
 
 
 @dataclass(frozen=True)
 class Routes:
     """Routes as pairs of destination and next hop, none twice; null is no routes."""
 
+    max_items: int
     column: str = "json"
 
     def decode(self, raw: Any) -> Any:
         item = Keyed((("destination", ExactCidr()), ("nexthop", IpAddress())))
-        result: list[dict[str, str]] = []
-        if raw is None:
-            return result
-        for route in _plain_list(raw):
+        result: dict[tuple[str, str], dict[str, str]] = {}
+        for route in [] if raw is None else listed(raw, self.max_items):
             decoded = item.decode(route)
-            if decoded in result:
-                raise Invalid(f"Duplicate hostroute '{route}'", raw)
-            result.append(decoded)
-        return result
+            key = decoded["destination"], decoded["nexthop"]
+            if key in result:
+                raise Invalid(f"Duplicate hostroute '{quoted(route)}'", raw)
+            result[key] = decoded
+        return list(result.values())
 
     def decode_filter(self, text: str) -> Any:
         return text
 
     def schema(self) -> dict[str, Any]:
-        routes = ListOf(Keyed((("destination", ExactCidr()), ("nexthop", IpAddress())))).schema()
-        return {**routes, "type": ["array", "null"]}
+        item = Keyed((("destination", ExactCidr()), ("nexthop", IpAddress())))
+        return {**ListOf(item, self.max_items).schema(), "type": ["array", "null"]}
 
 
 @dataclass(frozen=True)
@@ -142,9 +157,9 @@ class ExactCidr:
         try:
             network = ipaddress.ip_network(raw if isinstance(raw, str) else "", strict=False)
         except ValueError:
-            raise Invalid(f"'{raw}' is not a valid IP subnet", raw) from None
+            raise Invalid(f"'{quoted(raw)}' is not a valid IP subnet", raw) from None
         if "/" not in raw or str(network) != _lowered(raw):
-            raise Invalid(f"'{raw}' isn't a recognized IP subnet cidr, '{network}' is recommended", raw)
+            raise Invalid(f"'{quoted(raw)}' isn't a recognized IP subnet cidr, '{network}' is recommended", raw)
         return str(network)
 
     def decode_filter(self, text: str) -> Any:
@@ -158,6 +173,7 @@ class ExactCidr:
 class FixedIps:
     """What a client asks of a port's addresses: each names a subnet, an address, or both."""
 
+    max_items: int = MAX_FIXED_IPS
     column: str = "json"
 
     def decode(self, raw: Any) -> Any:
@@ -165,9 +181,9 @@ class FixedIps:
             raise Invalid(f"Invalid data format for fixed IP: '{raw}'", raw)
         result: list[dict[str, str]] = []
         seen: set[str] = set()
-        for item in _plain_list(raw):
+        for item in listed(raw, self.max_items):
             if not isinstance(item, dict):
-                raise Invalid(f"Invalid data format for fixed IP: '{item}'", raw)
+                raise Invalid(f"Invalid data format for fixed IP: '{quoted(item)}'", raw)
             wanted: dict[str, str] = {}
             for name, value in item.items():
                 if name == "ip_address":
@@ -175,9 +191,9 @@ class FixedIps:
                 elif name == "subnet_id":
                     wanted[name] = Uuid().decode(value)
                 else:
-                    raise Invalid(f"Invalid data format for fixed IP: '{item}'", raw)
+                    raise Invalid(f"Invalid data format for fixed IP: '{quoted(item)}'", raw)
             if not wanted:
-                raise Invalid(f"Invalid data format for fixed IP: '{item}'", raw)
+                raise Invalid(f"Invalid data format for fixed IP: '{quoted(item)}'", raw)
             address = wanted.get("ip_address")
             if address is not None:
                 if address in seen:
@@ -190,7 +206,7 @@ class FixedIps:
         return text
 
     def schema(self) -> dict[str, Any]:
-        return ListOf(Object({"subnet_id": Uuid(), "ip_address": IpAddress()})).schema()
+        return ListOf(Object({"subnet_id": Uuid(), "ip_address": IpAddress()}), self.max_items).schema()
 
 
 @dataclass(frozen=True)
@@ -234,13 +250,14 @@ class UuidList:
     """Ids; one that is named twice counts once, as clients add to what is there without looking."""
 
     nullable: bool = False
+    max_items: int = MAX_ITEMS
     column: str = "json"
 
     def decode(self, raw: Any) -> Any:
         if raw is None and self.nullable:
             return None
         found: dict[str, None] = {}
-        for item in _plain_list(raw):
+        for item in listed(raw, self.max_items):
             found[Uuid().decode(item)] = None
         return list(found)
 
@@ -248,7 +265,7 @@ class UuidList:
         return text
 
     def schema(self) -> dict[str, Any]:
-        return ListOf(Uuid(), unique=True).schema()
+        return ListOf(Uuid(), self.max_items, unique=True).schema()
 
 
 @dataclass(frozen=True)
@@ -278,7 +295,7 @@ class GivenText:
         if raw is None and self.nullable:
             return None
         if isinstance(raw, bool) or not isinstance(raw, str | int):
-            raise Invalid(f"'{raw}' is not a valid string", raw)
+            raise Invalid(f"'{quoted(raw)}' is not a valid string", raw)
         return Text(max_length=NAME_LENGTH).decode(str(raw))
 
     def decode_filter(self, text: str) -> Any:
@@ -314,7 +331,7 @@ class Choice:
     def decode(self, raw: Any) -> Any:
         value = Integer().decode(raw)
         if value not in self.values:
-            raise Invalid(f"'{raw}' is not in {list(self.values)}", raw)
+            raise Invalid(f"'{quoted(raw)}' is not in {list(self.values)}", raw)
         return value
 
     def decode_filter(self, text: str) -> Any:
@@ -322,12 +339,6 @@ class Choice:
 
     def schema(self) -> dict[str, Any]:
         return {"type": "integer", "enum": list(self.values)}
-
-
-def _plain_list(raw: Any) -> list[Any]:
-    if not isinstance(raw, list):
-        raise Invalid(f"'{raw}' is not a list", raw)
-    return raw
 
 
 def _lowered(text: str) -> str:
@@ -431,8 +442,8 @@ SUBNET = Resource(
         Attribute("cidr", GivenText(), "Its prefix; host bits are cut off.", create=True),
         Attribute("allocation_pools", Anything(), "Ranges that addresses are taken from.", create=True, update=True,
                   filter=False, sort=False),
-        Attribute("host_routes", Routes(), "Routes that DHCP announces.", default=[], create=True, update=True,
-                  filter=False, sort=False),
+        Attribute("host_routes", Routes(MAX_HOST_ROUTES), "Routes that DHCP announces.", default=[], create=True,
+                  update=True, filter=False, sort=False),
         Attribute("dns_nameservers", NameServers(), "DNS servers that DHCP announces.", default=[], create=True,
                   update=True, filter=False, sort=False),
         DESCRIPTION,
@@ -481,8 +492,9 @@ PORT = Resource(
         Attribute("device_owner", Text(255), "What kind of thing is plugged in.", default="", create=True,
                   update=True),
         Attribute("fixed_ips", FixedIps(), "Its addresses.", create=True, update=True, sort=False),
-        Attribute("allowed_address_pairs", Anything(), "Further addresses it may send from.", default=[], create=True,
-                  update=True, create_rule=PORT_WIRING, update_rule=PORT_WIRING, filter=False, sort=False),
+        Attribute("allowed_address_pairs", Anything(MAX_ADDRESS_PAIRS), "Further addresses it may send from.",
+                  default=[], create=True, update=True, create_rule=PORT_WIRING, update_rule=PORT_WIRING,
+                  filter=False, sort=False),
         Attribute("extra_dhcp_opts", ListOf(DHCP_OPTION, nullable=True), "Options DHCP adds for it.", default=[],
                   create=True, update=True, filter=False, sort=False),
         Attribute("security_groups", UuidList(nullable=True), "Its groups; the default group unless told.",
@@ -531,7 +543,7 @@ ROUTER = Resource(
         Attribute("ha", Boolean(nullable=True), "Whether it runs on several hosts.", default=False,
                   create=True, update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN),
         ZONE_HINTS,
-        Attribute("routes", Routes(), "Further routes.", default=[], update=True, filter=False, sort=False),
+        Attribute("routes", Routes(MAX_ROUTES), "Further routes.", default=[], update=True, filter=False, sort=False),
         Attribute("flavor_id", Uuid(nullable=True), "Its flavor."),
         *STANDARD,
     ),
@@ -618,8 +630,8 @@ SUBNETPOOL = Resource(
         Attribute("name", Text(NAME_LENGTH), "A name.", default=REQUIRED, create=True, update=True),
         PROJECT_ID,
         TENANT_ID,
-        Attribute("prefixes", ListOf(Cidr()), "What there is to give.", default=REQUIRED, create=True, update=True,
-                  filter=False, sort=False),
+        Attribute("prefixes", ListOf(Cidr(), MAX_PREFIXES), "What there is to give.", default=REQUIRED, create=True,
+                  update=True, filter=False, sort=False),
         Attribute("default_prefixlen", Integer(0), "Prefix length of a subnet unless told.", create=True, update=True),
         Attribute("min_prefixlen", Integer(0), "Shortest prefix a subnet may ask for.", create=True, update=True),
         Attribute("max_prefixlen", Integer(0), "Longest prefix a subnet may ask for.", create=True, update=True),

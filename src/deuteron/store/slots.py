@@ -7,14 +7,33 @@ readable. Being rows, they survive agents and hosts, and plans can be pure.
 
 from __future__ import annotations
 
-from sqlalchemy import delete, func, select
+from typing import Any
+
+from sqlalchemy import ColumnElement, bindparam, delete, func, insert, select
 
 from deuteron.store.database import Tx
 from deuteron.store.hosts_tables import slots
+from deuteron.store.prepared import Prepared
 
 FIRST_OFPORT = 16
 LAST_OFPORT = 65000
 LAST_VLAN = 4094
+
+
+_HERE = (slots.c.host == bindparam("on")) & (slots.c.kind == bindparam("of"))
+_NUMBER = Prepared(select(slots.c.number).where(_HERE, slots.c.object_id == bindparam("object")))
+_OF_RANGE: tuple[ColumnElement[Any], ...] = (func.count(), func.max(slots.c.number))
+_RANGE = Prepared(select(*_OF_RANGE).where(_HERE))
+_INSERT = Prepared(insert(slots))
+_FREE = Prepared(delete(slots).where(_HERE, slots.c.object_id == bindparam("object")))
+_PLACES = Prepared(
+    select(slots.c.host, slots.c.parent_id).where(slots.c.kind == "port", slots.c.object_id == bindparam("object"))
+)
+_LEFT = Prepared(
+    select(slots.c.number)
+    .where(slots.c.host == bindparam("on"), slots.c.kind == "port", slots.c.parent_id == bindparam("parent"))
+    .limit(1)
+)
 
 
 class HostFull(Exception):
@@ -32,25 +51,14 @@ def attach_port(tx: Tx, host: str, port_id: str, network_id: str) -> None:
 
 def detach_port(tx: Tx, port_id: str) -> None:
     """Free the port's number wherever it has one, and its network's VLAN where it was the last."""
-    for host, network_id in tx.all(
-        select(slots.c.host, slots.c.parent_id).where(slots.c.kind == "port", slots.c.object_id == port_id)
-    ):
-        tx.execute(delete(slots).where(slots.c.host == host, slots.c.kind == "port", slots.c.object_id == port_id))
-        left = tx.first(
-            select(slots.c.number)
-            .where(slots.c.host == host, slots.c.kind == "port", slots.c.parent_id == network_id)
-            .limit(1)
-        )
-        if left is None:
-            tx.execute(
-                delete(slots).where(slots.c.host == host, slots.c.kind == "vlan", slots.c.object_id == network_id)
-            )
+    for host, network_id in tx.run(_PLACES, {"object": port_id}):
+        tx.run(_FREE, {"on": host, "of": "port", "object": port_id})
+        if tx.run(_LEFT, {"on": host, "parent": network_id}).first() is None:
+            tx.run(_FREE, {"on": host, "of": "vlan", "object": network_id})
 
 
 def number_of(tx: Tx, host: str, kind: str, object_id: str) -> int | None:
-    found: int | None = tx.scalar(
-        select(slots.c.number).where(slots.c.host == host, slots.c.kind == kind, slots.c.object_id == object_id)
-    )
+    found: int | None = tx.run(_NUMBER, {"on": host, "of": kind, "object": object_id}).scalar()
     return found
 
 
@@ -62,8 +70,7 @@ def hosts_of_network(tx: Tx, network_id: str) -> list[str]:
 def _take(tx: Tx, host: str, kind: str, object_id: str, first: int, last: int, parent: str | None) -> None:
     mine = (slots.c.host == host) & (slots.c.kind == kind)
     # The usual case is a dense range: then the next number is first + count, found with one index scan.
-    count: int = tx.scalar(select(func.count()).select_from(slots).where(mine))
-    highest: int | None = tx.scalar(select(func.max(slots.c.number)).where(mine))
+    count, highest = tx.run(_RANGE, {"on": host, "of": kind}).all()[0]
     if highest is None:
         number = first
     elif highest - first + 1 == count:
@@ -82,4 +89,4 @@ def _take(tx: Tx, host: str, kind: str, object_id: str, first: int, last: int, p
             number = first
     if number > last:
         raise HostFull(f"host {host} has no {kind} number left ({first} to {last} are taken)")
-    tx.insert(slots, {"host": host, "kind": kind, "object_id": object_id, "number": number, "parent_id": parent})
+    tx.run(_INSERT, {"host": host, "kind": kind, "object_id": object_id, "number": number, "parent_id": parent})

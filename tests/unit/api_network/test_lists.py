@@ -97,6 +97,75 @@ def test_tags_find_objects(client: Client, ports: list[str]) -> None:
     assert found("tags-any=red,blue,green") == ports[1:2]
 
 
+def test_many_ids_are_one_query(client: Client, ports: list[str]) -> None:
+    """What Heat and the SDK do: a list by the ids that they know, some of which are gone."""
+    gone = [f"00000000-0000-4000-8000-{number:012x}" for number in range(800)]
+    asked = "&".join(f"id={each}" for each in [*gone, *ports])
+    assert [port["id"] for port in client.get(f"/v2.0/ports?{asked}&fields=id")["ports"]] == ports
+    assert (
+        client.get(f"/v2.0/ports?{asked}&admin_state_up=True&admin_state_up=False&name=p3")["ports"][0]["name"] == "p3"
+    )
+    addresses = "&".join(f"fixed_ips=ip_address%3D10.0.{n // 250}.{n % 250}" for n in range(900))
+    assert len(client.get(f"/v2.0/ports?{addresses}")["ports"]) == 7
+
+
+def test_more_than_a_query_may_ask_is_refused_by_name(client: Client, ports: list[str]) -> None:
+    for name in ("tags", "tags-any", "not-tags", "not-tags-any"):
+        assert client.call("GET", f"/v2.0/ports?{name}={','.join(map(str, range(200)))}").status == 200
+        refused = client.call("GET", f"/v2.0/ports?{name}={','.join(map(str, range(30_000)))}")
+        assert (refused.status, refused.error["type"]) == (400, "HTTPBadRequest")
+        assert f"Invalid input for {name}" in refused.error["message"] and "at most 200" in refused.error["message"]
+    refused = client.call("GET", "/v2.0/ports?" + "&".join(f"fixed_ips=ip_address_substr%3D{n}" for n in range(17)))
+    assert refused.status == 400 and "ip_address_substr" in refused.error["message"]
+    refused = client.call("GET", "/v2.0/ports?" + "&".join("id=a" for _ in range(1001)))
+    assert refused.status == 400 and "1001 pairs, at most 1000" in refused.error["message"]
+
+
+def test_a_sort_key_that_stands_there_again_changes_nothing(client: Client, ports: list[str]) -> None:
+    many = "&".join(["sort_key=description&sort_dir=desc&sort_key=name&sort_dir=asc"] * 200)
+    first = client.get(f"/v2.0/ports?limit=4&{many}")
+    assert [port["name"] for port in first["ports"]] == ["p1", "p3", "p5", "p0"]
+    rest = client.get(f"/v2.0/ports?limit=4&marker={first['ports'][-1]['id']}&{many}")
+    assert [port["name"] for port in rest["ports"]] == ["p2", "p4", "p6"]
+
+
+def test_lists_of_a_body_have_the_limits_of_neutron(client: Client) -> None:
+    network = client.network()["id"]
+    route = [{"destination": f"10.1.{n}.0/24", "nexthop": "10.0.0.9"} for n in range(31)]
+    pair = [{"ip_address": f"10.1.0.{n}"} for n in range(11)]
+    subnet = {"network_id": network, "ip_version": 4, "cidr": "10.0.0.0/24"}
+    router = client.post("/v2.0/routers", {"router": {"name": "r"}})["router"]["id"]
+    for method, path, body, type_ in (
+        ("POST", "/subnets", {"subnet": {**subnet, "host_routes": route[:21]}}, "HostRoutesExhausted"),
+        ("POST", "/subnets", {"subnet": {**subnet, "dns_nameservers": [f"8.8.8.{n}" for n in range(6)]}},
+         "DNSNameServersExhausted"),
+        ("POST", "/ports", {"port": {"network_id": network, "allowed_address_pairs": pair}}, "AddressPairsExhausted"),
+        ("PUT", f"/routers/{router}", {"router": {"routes": route}}, "RoutesExhausted"),
+        ("PUT", f"/routers/{router}/add_extraroutes", {"router": {"routes": route}}, "RoutesExhausted"),
+        ("POST", "/ports", {"ports": [{"network_id": network}] * 101}, "HTTPBadRequest"),
+        ("PUT", f"/networks/{network}/tags", {"tags": [str(n) for n in range(51)]}, "InvalidInput"),
+    ):  # fmt: skip
+        refused = client.call(method, f"/v2.0{path}", body)
+        assert (refused.status, refused.error["type"]) == (400, type_), (path, refused.raw)
+    assert len(client.subnet(network, "10.0.0.0/24", host_routes=route[:20])["host_routes"]) == 20
+    assert len(client.post("/v2.0/ports", {"ports": [{"network_id": network}] * 100})["ports"]) == 100
+
+
+def test_a_pool_of_many_prefixes_gives_each_once(client: Client) -> None:
+    prefixes = [f"10.{n}.0.0/24" for n in range(256)]
+    pool = client.post("/v2.0/subnetpools", {"subnetpool": {"name": "p", "prefixes": prefixes, "min_prefixlen": 25}})
+    pool_id = pool["subnetpool"]["id"]
+    network = client.network("admin")["id"]
+    wanted = {"network_id": network, "ip_version": 4, "subnetpool_id": pool_id, "prefixlen": 25}
+    given = [client.post("/v2.0/subnets", {"subnet": wanted})["subnet"]["cidr"] for _ in range(6)]
+    assert given == [f"10.{n // 2}.0.{128 * (n % 2)}/25" for n in range(6)]
+    path = f"/v2.0/subnetpools/{pool_id}"
+    assert client.call("PUT", path, {"subnetpool": {"prefixes": prefixes[3:]}}).error["type"] == (
+        "IllegalSubnetPoolPrefixUpdate"
+    )
+    assert client.call("PUT", path, {"subnetpool": {"prefixes": prefixes[:3]}}).status == 200
+
+
 def test_a_write_that_expects_another_revision_is_refused(client: Client, ports: list[str]) -> None:
     path = f"/v2.0/ports/{ports[0]}"
     revision = client.get(path)["port"]["revision_number"]

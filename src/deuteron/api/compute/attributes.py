@@ -242,15 +242,13 @@ def attach_interface(call: Call, tx: Tx) -> Reply:
     access.require_state(row, "attach_interface", ("active", "paused", "stopped"))
     if body.raw.get("net_id") and body.raw.get("port_id"):
         raise BadRequest("Must not input both network_id and port_id", type="HTTPBadRequest")
-    addresses = body.objects("fixed_ips")
+    addresses = body.objects("fixed_ips", 1)
     if addresses and not body.raw.get("net_id"):
         raise BadRequest("Must input network_id when request IP address", type="HTTPBadRequest")
     tag = bodies.tag(body.raw["tag"]) if body.raw.get("tag") is not None else None
     if body.raw.get("port_id"):
         want = Wanted(port_id=body.uuid("port_id"), tag=tag)
     elif body.raw.get("net_id"):
-        if len(addresses) > 1:
-            raise invalid("fixed_ips", body.raw["fixed_ips"], f"{body.raw['fixed_ips']} is too long")
         given = [item.only((), ("ip_address",)).raw["ip_address"] for item in addresses]
         fixed_ip = interfaces.address_of(given[0]) if given else None
         want = Wanted(network_id=body.uuid("net_id"), fixed_ip=fixed_ip, tag=tag)

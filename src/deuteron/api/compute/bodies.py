@@ -18,11 +18,15 @@ from typing import Any
 
 from deuteron.api.call import Call
 from deuteron.api.compute.errors import invalid
-from deuteron.model.codecs import is_uuid
+from deuteron.model.codecs import is_uuid, quoted
 from deuteron.model.errors import BadRequest
 
 _TRUE = frozenset({True, "True", "TRUE", "true", "1", "ON", "On", "on", "YES", "Yes", "yes"})
 _FALSE = frozenset({False, "False", "FALSE", "false", "0", "OFF", "Off", "off", "NO", "No", "no"})
+_NOT_STORED = re.compile("[\\0-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f\ud800-\udfff]")
+"""Control characters but tab and ends of lines, and half a pair of UTF-16."""
+MAX_METADATA = 1024
+"""Items, whatever the quota: what is looked at before them."""
 _METADATA_KEY = re.compile(r"[a-zA-Z0-9\-_:. ]{1,255}")
 
 
@@ -61,10 +65,10 @@ class Body:
         if not isinstance(value, str):
             raise invalid(name, value, f"{_json(value)} is not of type 'string'")
         if len(value) < least:
-            raise invalid(name, value, f"'{value}' is too short")
+            raise invalid(name, value, f"'{quoted(value)}' is too short")
         if len(value) > most:
-            raise invalid(name, value, f"'{value}' is too long")
-        if any(unicodedata.category(character) in ("Cs", "Cc") and character not in "\t\n\r" for character in value):
+            raise invalid(name, value, f"'{quoted(value)}' is too long")
+        if _NOT_STORED.search(value):
             raise invalid(name, value, "the text holds a character that cannot be stored")
         return value
 
@@ -82,7 +86,7 @@ class Body:
         if value is None and nullable:
             return None
         if not isinstance(value, str) or not is_uuid(value):
-            raise invalid(name, value, f"'{value}' is not a 'uuid'")
+            raise invalid(name, value, f"'{quoted(value)}' is not a 'uuid'")
         return value
 
     def integer(self, name: str, *, least: int | None = None, most: int | None = None, default: int = 0) -> int:
@@ -109,7 +113,7 @@ class Body:
     def choice(self, name: str, values: tuple[str, ...], default: str) -> str:
         value = self.raw.get(name, default)
         if value not in values:
-            raise invalid(name, value, f"'{value}' is not one of {list(values)}")
+            raise invalid(name, value, f"'{quoted(value)}' is not one of {list(values)}")
         return str(value)
 
     def address(self, name: str, version: int) -> str:
@@ -121,18 +125,20 @@ class Body:
             # A zone (`%eth0`) is of one host only, so no address for others.
             found = ipaddress.ip_address(value if isinstance(value, str) and "%" not in value else "")
         except ValueError:
-            raise invalid(name, value, f"'{value}' is not a 'ipv{version}'") from None
+            raise invalid(name, value, f"'{quoted(value)}' is not a 'ipv{version}'") from None
         if found.version != version:
-            raise invalid(name, value, f"'{value}' is not a 'ipv{version}'")
+            raise invalid(name, value, f"'{quoted(value)}' is not a 'ipv{version}'")
         return str(found)
 
     def metadata(self, name: str = "metadata") -> dict[str, str]:
         return metadata(name, self.raw.get(name, {}))
 
-    def objects(self, name: str) -> list[Body]:
+    def objects(self, name: str, most: int) -> list[Body]:
         value = self.raw.get(name, [])
         if not isinstance(value, list):
             raise invalid(name, value, f"{_json(value)} is not of type 'array'")
+        if len(value) > most:
+            raise invalid(name, value, f"the list is too long: {len(value)} items, at most {most} are accepted")
         return [Body(f"{name}.{place}", item) for place, item in enumerate(value)]
 
     def base64(self, name: str, most: int) -> str | None:
@@ -163,13 +169,17 @@ def metadata(path: str, raw: Any) -> dict[str, str]:
     """Keys and values that a server carries."""
     if not isinstance(raw, Mapping):
         raise invalid(path, raw, f"{_json(raw)} is not of type 'object'")
+    if len(raw) > MAX_METADATA:
+        raise invalid(path, raw, f"it has too many properties: {len(raw)}, at most {MAX_METADATA} are accepted")
     for key, value in raw.items():
         if not isinstance(key, str) or not _METADATA_KEY.fullmatch(key):
-            raise invalid(path, dict(raw), f"'{key}' does not match any of the regexes: '^[a-zA-Z0-9-_:. ]{{1,255}}$'")
+            raise invalid(
+                path, raw, f"'{quoted(key)}' does not match any of the regexes: '^[a-zA-Z0-9-_:. ]{{1,255}}$'"
+            )
         if not isinstance(value, str):
             raise invalid(f"{path}.{key}", value, f"{_json(value)} is not of type 'string'")
         if len(value) > 255:
-            raise invalid(f"{path}.{key}", value, f"'{value}' is too long")
+            raise invalid(f"{path}.{key}", value, f"'{quoted(value)}' is too long")
     return dict(raw)
 
 
@@ -188,9 +198,9 @@ def tag(value: Any) -> str:
     if not isinstance(value, str):
         raise invalid("tag", value, f"{_json(value)} is not of type 'string'")
     if not 1 <= len(value) <= 60 or "/" in value or "," in value:
-        raise invalid("tag", value, f"'{value}' is no tag: 1 to 60 characters without '/' and ','")
+        raise invalid("tag", value, f"'{quoted(value)}' is no tag: 1 to 60 characters without '/' and ','")
     return value
 
 
 def _json(value: Any) -> str:
-    return repr(value)
+    return repr(value) if isinstance(value, str) and len(value) <= 80 else quoted(value)

@@ -19,12 +19,15 @@ from deuteron.api.call import Call
 from deuteron.api.compute import quotas
 from deuteron.api.compute.bodies import Body
 from deuteron.api.compute.errors import invalid
+from deuteron.model.codecs import quoted
 from deuteron.model.compute import File, Injected
 from deuteron.model.errors import Forbidden
 from deuteron.store.database import Tx
 
 LAST_WITH_FILES: Final = 56
 """The last microversion that takes `personality`."""
+MAX_FILES: Final = 100
+"""Files of one body, whatever the quota: what is looked at before it."""
 
 
 def files_of(call: Call, tx: Tx, body: Body, project_id: str) -> tuple[File, ...]:
@@ -32,13 +35,13 @@ def files_of(call: Call, tx: Tx, body: Body, project_id: str) -> tuple[File, ...
     if call.version > LAST_WITH_FILES:
         return ()
     found: list[File] = []
-    for item in body.objects("personality"):
+    for item in body.objects("personality", MAX_FILES):
         item.only((), ("path", "contents"))
         path, contents = item.raw["path"], item.raw["contents"]
         if not isinstance(path, str):
-            raise invalid(f"{item.path}.path", path, f"{path!r} is not of type 'string'")
+            raise invalid(f"{item.path}.path", path, f"{quoted(path)} is not of type 'string'")
         if not isinstance(contents, str):
-            raise invalid(f"{item.path}.contents", contents, f"{contents!r} is not of type 'string'")
+            raise invalid(f"{item.path}.contents", contents, f"{quoted(contents)} is not of type 'string'")
         try:
             base64.b64decode(contents)
         except (binascii.Error, ValueError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from deuteron.model.codecs import quoted
 from deuteron.model.errors import ApiError, BadRequest, Conflict, Forbidden, NotFound
 
 FAULTS: Final = {
@@ -72,4 +73,6 @@ def over_quota(resource: str, requested: int, used: int, limit: int) -> Forbidde
 
 def invalid(path: str, value: Any, why: str) -> BadRequest:
     """In the words of Nova's schema validation."""
-    return BadRequest(f"Invalid input for field/attribute {path}. Value: {value}. {why}", type="ValidationError")
+    return BadRequest(
+        f"Invalid input for field/attribute {path}. Value: {quoted(value)}. {why}", type="ValidationError"
+    )

@@ -14,7 +14,7 @@ from deuteron.api.compute.bodies import Body, wrapped
 from deuteron.api.compute.errors import invalid, no_flavor
 from deuteron.api.compute.lifecycle import ServerRow
 from deuteron.api.compute.versions import only_from
-from deuteron.model.codecs import whole_number
+from deuteron.model.codecs import quoted, whole_number
 from deuteron.model.compute import FLAVOR, Flavor
 from deuteron.model.errors import BadRequest, Conflict, NotFound
 from deuteron.store.compute_tables import flavors
@@ -31,6 +31,8 @@ STARTER: Final = (
 )
 """Id, name, processors, MiB, GiB. Source: openstack/devstack lib/nova (`create_flavors`) and lib/tempest."""
 
+MAX_SPECS = 128
+"""Extra specs of a flavor."""
 _SPEC_KEY = re.compile(r"[a-zA-Z0-9\-_:. ]{1,255}")
 
 
@@ -285,6 +287,8 @@ def _insert(tx: Tx, values: dict[str, Any]) -> None:
 
 
 def _set_specs(tx: Tx, row: ServerRow, specs: dict[str, str]) -> None:
+    if len(specs) > MAX_SPECS:
+        raise invalid("extra_specs", len(specs), f"at most {MAX_SPECS} extra specs are accepted")
     tx.execute(update(flavors).where(flavors.c["id"] == row.id).values(extra_specs=specs))
     tx.changed("flavor", row.id)
 
@@ -298,12 +302,16 @@ def _spec(row: ServerRow, key: str) -> str:
 
 def _specs(path: str, raw: Any) -> dict[str, str]:
     if not isinstance(raw, dict):
-        raise invalid(path, raw, f"{raw!r} is not of type 'object'")
+        raise invalid(path, raw, f"{quoted(raw)} is not of type 'object'")
+    if len(raw) > MAX_SPECS:
+        raise invalid(path, raw, f"it has too many properties: {len(raw)}, at most {MAX_SPECS} are accepted")
     result = {}
     for key, value in raw.items():
         if not _SPEC_KEY.fullmatch(key):
-            raise invalid(path, raw, f"'{key}' does not match any of the regexes: '^[a-zA-Z0-9-_:. ]{{1,255}}$'")
+            raise invalid(
+                path, raw, f"'{quoted(key)}' does not match any of the regexes: '^[a-zA-Z0-9-_:. ]{{1,255}}$'"
+            )
         if isinstance(value, bool) or not isinstance(value, str | int | float) or len(str(value)) > 255:
-            raise invalid(f"{path}.{key}", value, f"{value!r} is not of type 'string'")
+            raise invalid(f"{path}.{key}", value, f"{quoted(value)} is not of type 'string'")
         result[key] = str(value)
     return result

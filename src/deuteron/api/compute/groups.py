@@ -12,7 +12,7 @@ from deuteron.api.compute import access, paging, quotas, shapes
 from deuteron.api.compute.bodies import Body, wrapped
 from deuteron.api.compute.errors import disallowed, invalid
 from deuteron.api.compute.lifecycle import ServerRow
-from deuteron.model.codecs import whole_number
+from deuteron.model.codecs import quoted, whole_number
 from deuteron.model.errors import BadRequest, Forbidden, NotFound
 from deuteron.store.compute_tables import server_groups, servers
 from deuteron.store.database import Tx
@@ -52,7 +52,7 @@ def create(call: Call, tx: Tx) -> Reply:
             or len(given) != 1
             or given[0] not in _POLICIES[: 4 if call.version >= 15 else 2]
         ):
-            raise invalid("policies", given, f"{given!r} is not one of {[list(_POLICIES)]}")
+            raise invalid("policies", given, f"{quoted(given)} is not one of {[list(_POLICIES)]}")
         policy = given[0]
     project_id = call.caller.project_id or ""
     used = tx.scalar(select(func.count()).select_from(server_groups).where(server_groups.c["project_id"] == project_id))

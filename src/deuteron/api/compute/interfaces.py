@@ -23,7 +23,7 @@ from deuteron.api.compute.placement import ZONE
 from deuteron.api.network import ports as network_ports
 from deuteron.api.network import sight
 from deuteron.model.caller import Caller
-from deuteron.model.codecs import is_uuid
+from deuteron.model.codecs import is_uuid, quoted
 from deuteron.model.compute import Nic
 from deuteron.model.errors import ApiError, BadRequest, Conflict, Forbidden, NotFound
 from deuteron.store import query
@@ -32,6 +32,8 @@ from deuteron.store.network_tables import floatingips, networks, ports, security
 from deuteron.store.query import Values
 
 OWNER = f"compute:{ZONE}"
+MAX_NETWORKS = 32
+"""Of one server: no guest has places on its bus for more network cards."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def requested(call: Call, tx: Tx, body: Body) -> tuple[Wanted, ...]:
             raise invalid("server", body.raw, "'networks' is a required property")
         return _only(available(tx, call.caller))
     wanted: list[Wanted] = []
-    for item in body.objects("networks"):
+    for item in body.objects("networks", MAX_NETWORKS):
         item.only(["fixed_ip", "port", "uuid"] + (["tag"] if call.version >= 32 else []))
         tag = bodies.tag(item.raw["tag"]) if item.raw.get("tag") is not None else None
         if item.raw.get("port") is not None:
@@ -82,7 +84,7 @@ def requested(call: Call, tx: Tx, body: Body) -> tuple[Wanted, ...]:
         if "uuid" not in item or item.raw["uuid"] is None:
             raise BadRequest("Bad networks format: network uuid is not in proper format (None)", type="HTTPBadRequest")
         if not isinstance(item.raw["uuid"], str) or not is_uuid(item.raw["uuid"]):
-            raise invalid("uuid", item.raw["uuid"], f"'{item.raw['uuid']}' is not a 'uuid'")
+            raise invalid("uuid", item.raw["uuid"], f"'{quoted(item.raw['uuid'])}' is not a 'uuid'")
         wanted.append(Wanted(network_id=item.raw["uuid"], fixed_ip=address_of(item.raw.get("fixed_ip")), tag=tag))
     if not wanted:
         return _only(available(tx, call.caller))

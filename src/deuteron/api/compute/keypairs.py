@@ -61,6 +61,14 @@ def show(call: Call, tx: Tx) -> Reply:
     return Reply(200, {"keypair": shown})
 
 
+def prepare(call: Call) -> rsa.RSAPrivateKey | None:
+    """The key that a create request will need: to make one takes longer than anybody may hold the writer."""
+    body = wrapped(call, "keypair").raw
+    if body.get("public_key") is not None or call.version >= 92:
+        return None
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
 def create(call: Call, tx: Tx) -> Reply:
     body = shapes.check(wrapped(call, "keypair"), shapes.KEYPAIR, call.version)
     name = body.name()
@@ -79,7 +87,8 @@ def create(call: Call, tx: Tx) -> Reply:
     given = body.text("public_key", most=16384)
     private = None
     if given is None:
-        given, private = _generate() if kind == "ssh" else _generate_certificate(user_id, tx.now)
+        key = call.given
+        given, private = _texts(key) if kind == "ssh" else _certified(key, user_id, tx.now)
     row: dict[str, Any] = {
         "id": f"{user_id}/{name}",
         "number": (tx.scalar(select(func.max(keypairs.c["number"]))) or 0) + 1,
@@ -152,9 +161,8 @@ def _brief(call: Call, row: ServerRow) -> dict[str, Any]:
     return {**shown, "type": row.type} if call.version >= 2 else shown
 
 
-def _generate() -> tuple[str, str]:
-    """A new RSA key: public line and private text, in the forms that every ssh client reads."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+def _texts(key: rsa.RSAPrivateKey) -> tuple[str, str]:
+    """Public line and private text of a key, in the forms that every ssh client reads."""
     public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
@@ -166,12 +174,11 @@ _PRINCIPAL: Final = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
 """The user's name as Windows looks for it. Source: nova/crypto.py `_create_x509_openssl_config`."""
 
 
-def _generate_certificate(user_id: str, now: datetime) -> tuple[str, str]:
+def _certified(key: rsa.RSAPrivateKey, user_id: str, now: datetime) -> tuple[str, str]:
     """A certificate of the user in PEM, for ten years, and it with its key as PKCS 12 in base64.
 
     Source: nova/crypto.py `generate_winrm_x509_cert`.
     """
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     # A common name has at most 64 characters (RFC 5280 appendix A.1); ids of users are shorter.
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, user_id[:64])])
     text = f"{user_id[:64]}@localhost".encode()

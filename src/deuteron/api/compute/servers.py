@@ -43,6 +43,7 @@ from deuteron.api.compute.interfaces import Unbound, Wanted
 from deuteron.api.compute.lifecycle import ServerRow
 from deuteron.api.compute.placement import NoHost, Wish
 from deuteron.api.hosts import registry
+from deuteron.model.codecs import quoted
 from deuteron.model.compute import Nic
 from deuteron.model.errors import BadRequest, Forbidden, NotFound
 from deuteron.store.compute_tables import server_groups, servers
@@ -50,6 +51,10 @@ from deuteron.store.database import Tx
 
 MAX_USER_DATA: Final = 65535
 MAX_AT_ONCE: Final = 100
+MAX_PORTS_AT_ONCE: Final = 48
+"""Ports of all servers of one request: all are made in one turn of the writer."""
+MAX_GROUPS: Final = 100
+MAX_DEVICES: Final = 255
 
 
 def create(call: Call, tx: Tx) -> Reply:
@@ -70,7 +75,7 @@ def create(call: Call, tx: Tx) -> Reply:
     metadata = body.metadata()
     check_metadata_quota(tx, project_id, metadata)
     wanted = interfaces.requested(call, tx, body)
-    names = [group.text("name") or "" for group in body.objects("security_groups")]
+    names = [group.text("name") or "" for group in body.objects("security_groups", MAX_GROUPS)]
     groups = interfaces.groups_for(tx, call.caller, project_id, names) if names else None
     zone, wish = _where(call, tx, body)
     least, most = _counts(body)
@@ -83,6 +88,12 @@ def create(call: Call, tx: Tx) -> Reply:
     many = quotas.check_servers(tx, project_id, flavor, least, most)
     if wish.group_id is not None:
         quotas.check_group(tx, project_id, call.caller.user_id, wish.group_id, many)
+    if many * len(wanted) > MAX_PORTS_AT_ONCE:
+        raise BadRequest(
+            f"{many} servers on {len(wanted)} networks need {many * len(wanted)} ports, at most {MAX_PORTS_AT_ONCE} "
+            "are made in one request",
+            type="HTTPBadRequest",
+        )
     password = body.text("adminPass") or make_password()
     files = drives.files_of(call, tx, body, project_id)
     common: dict[str, Any] = {
@@ -265,22 +276,23 @@ def _refuse_not_built(call: Call, body: Body) -> None:
         raise BadRequest("Certified images are not available in this cloud.", type="HTTPBadRequest")
     if body.raw.get("block_device_mapping"):
         raise BadRequest("Block Device Mapping is Invalid: volumes are not available in this cloud.", type="InvalidBDM")
-    for device in body.objects("block_device_mapping_v2"):
+    for device in body.objects("block_device_mapping_v2", MAX_DEVICES):
         raw = device.raw
         source, target = raw.get("source_type"), raw.get("destination_type", "local")
         # The openstack client names the image twice: here as the local root disk, and as imageRef.
         if source == "image" and target == "local" and raw.get("uuid") == body.raw.get("imageRef"):
             continue
         raise BadRequest(
-            f"Block Device Mapping is Invalid: source_type {source!r} to destination_type {target!r} needs volumes or "
-            "further disks, which are not available in this cloud; the image as local root disk is accepted.",
+            f"Block Device Mapping is Invalid: source_type {quoted(source)} to destination_type {quoted(target)} needs "
+            "volumes or further disks, which are not available in this cloud; the image as local root disk is "
+            "accepted.",
             type="InvalidBDM",
         )
 
 
 def _flavor(tx: Tx, call: Call, reference: Any) -> ServerRow:
     if not isinstance(reference, str | int) or isinstance(reference, bool) or reference == "":
-        raise invalid("flavorRef", reference, f"{reference!r} is not of type 'string'")
+        raise invalid("flavorRef", reference, f"{quoted(reference)} is not of type 'string'")
     # Older clients give the whole address of the flavor.
     flavor_id = str(reference).rsplit("/", 1)[-1]
     try:

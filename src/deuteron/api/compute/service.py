@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from deuteron.api.call import Call, Mode, Reply, Route
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from deuteron.api.call import PASTE_MAX_BODY_BYTES, Call, Mode, Reply, Route
 from deuteron.api.compute import (
     actions,
     attributes,
@@ -21,7 +24,7 @@ from deuteron.api.compute import (
     versions,
 )
 from deuteron.api.compute.errors import FAULTS
-from deuteron.model.errors import ApiError, NotAllowed, Unsupported
+from deuteron.model.errors import ApiError, NotAllowed, TooMany, Unsupported
 
 READ, WRITE, ASYNC = Mode.READ, Mode.WRITE, Mode.ASYNC
 
@@ -31,6 +34,7 @@ class ComputeService:
 
     name = "compute"
     prefix = "/compute"
+    max_body_bytes = PASTE_MAX_BODY_BYTES
     exact_paths = True
 
     def routes(self) -> tuple[Route, ...]:
@@ -41,8 +45,16 @@ class ComputeService:
         ]
         for root in ("/v2.1", "/v2"):
             routes += [
-                Route(method, root + path, queries.checked(method, path, handler), mode)
+                Route(
+                    method,
+                    root + path,
+                    queries.checked(method, path, handler),
+                    mode,
+                    before=before,
+                    before_is_long=before is not None,
+                )
                 for method, path, handler, mode in _ROUTES
+                for before in (_BEFORE.get(handler),)
             ]
         return tuple(routes)
 
@@ -67,11 +79,16 @@ class ComputeService:
         if isinstance(error, NotAllowed):
             # Nova's routes hold the method too: another one matches none of them.
             status, message = 404, "The resource could not be found."
-        return Reply(status, {FAULTS.get(status, "computeFault"): {"code": status, "message": message}})
+        fault: dict[str, Any] = {"code": status, "message": message}
+        if isinstance(error, TooMany):
+            fault["retryAfter"] = str(error.retry_after_s)
+        return Reply(status, {FAULTS.get(status, "computeFault"): fault})
 
 
 _MEDIA_TYPES = frozenset({"application/json", "application/vnd.openstack.compute+json", "text/plain"})
 """Source: nova/api/openstack/wsgi.py `_SUPPORTED_CONTENT_TYPES`, `Request.get_content_type`."""
+_BEFORE: Mapping[Callable[..., Any], Callable[[Call], Any]] = {keypairs.create: keypairs.prepare}
+"""What a handler has made before its turn of the writer."""
 _S = "/servers/{id}"
 _ROUTES = (
     ("GET", "/flavors", flavors.list_brief, READ),

@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 import msgspec
 from sqlalchemy import Text, func, or_, select, type_coerce
 
-from deuteron.api.call import Call, Mode, Reply, Route
+from deuteron.api.call import MAX_BODY_BYTES, Call, Mode, Reply, Route
 from deuteron.api.hosts import config_drive, external, metadata
 from deuteron.api.hosts.hub import authorized, host_of
 from deuteron.api.image.files import open_image
@@ -35,6 +35,7 @@ class SERVICE:  # the name `main` looks for
 
     name = "internal"
     prefix = "/internal"
+    max_body_bytes = MAX_BODY_BYTES
     exact_paths = False
 
     def routes(self) -> tuple[Route, ...]:

@@ -148,7 +148,7 @@ def _role_ids(tx: Tx, wanted: list[dict[str, Any]] | None, held: dict[str, str])
     """Ids of the roles that are asked for; all that the token has when none is. Raises: BadRequest for one it lacks."""
     if not wanted:
         return list(held)
-    result: list[str] = []
+    result: dict[str, None] = {}
     for item in wanted:
         matches = [
             id for id, name in held.items() if item.get("id") == id or ("id" not in item and item.get("name") == name)
@@ -159,5 +159,5 @@ def _role_ids(tx: Tx, wanted: list[dict[str, Any]] | None, held: dict[str, str])
                 f"{item.get('id') or item.get('name')}.",
                 type="ApplicationCredentialValidationError",
             )
-        result.append(matches[0])
-    return result
+        result[matches[0]] = None
+    return list(result)

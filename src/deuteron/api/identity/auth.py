@@ -21,10 +21,13 @@ from deuteron.api.identity.effective import SYSTEM, roles_on, targets_of
 from deuteron.api.identity.passwords import Workers, verify_password
 from deuteron.api.identity.policies import require
 from deuteron.api.identity.tokens import REFUSED, UNSCOPED, Proof, Scope, live_project, timestamp
+from deuteron.model.codecs import quoted
 from deuteron.model.errors import BadRequest, Forbidden, NotFound, Unauthorized
 from deuteron.model.identity import DOMAIN, PROJECT
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import application_credentials, projects, users
+
+MAX_METHODS = 8
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,14 @@ async def create_token(call: Call, workers: Workers) -> Reply:
     identity = auth.get("identity")
     if not isinstance(identity, dict) or not isinstance(identity.get("methods"), list):
         raise BadRequest("Invalid input for field 'identity': 'methods' is a required property", type="ValidationError")
+    if len(identity["methods"]) > MAX_METHODS:
+        raise BadRequest(
+            f"Invalid input for field 'identity/methods': the list holds {len(identity['methods'])} items, at most "
+            f"{MAX_METHODS} are accepted",
+            type="ValidationError",
+        )
     methods = [name for name in identity["methods"] if isinstance(name, str)]
-    if not methods or len(methods) > 8:
+    if not methods:
         raise BadRequest("Invalid input for field 'identity/methods': [] is too short", type="ValidationError")
     named = tuple(dict.fromkeys(methods))
     logins = await workers.run(lambda: _compare(call, identity, named))
@@ -315,7 +324,7 @@ def _scope(tx: Tx, given: Any, user_id: str, credential: Login | None) -> Scope:
         scope = Scope("domain", _domain_id(tx, given["domain"], "scope") or "")
     else:
         raise BadRequest(
-            f"Invalid input for field 'scope': {next(iter(given))!r} is not supported", type="ValidationError"
+            f"Invalid input for field 'scope': {quoted(next(iter(given)))} is not supported", type="ValidationError"
         )
     if scope.kind != "system" and live_project(tx, scope.id) is None:
         raise Unauthorized(REFUSED)

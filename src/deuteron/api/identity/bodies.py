@@ -9,10 +9,10 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Table, func, select
+from sqlalchemy import ColumnElement, Row, Select, Table, false, func, select
 
 from deuteron.api.call import Call, Reply
-from deuteron.model.codecs import Invalid, whole_number
+from deuteron.model.codecs import Invalid, quoted, refuse_large, whole_number
 from deuteron.model.errors import BadRequest, Conflict, NotFound
 from deuteron.model.resource import BadAttribute, Resource, decode_create, decode_update
 from deuteron.store.database import Tx
@@ -21,6 +21,10 @@ _NEVER = frozenset({"id", "links", "extra", "password_hash", "secret_hash", "tok
 """Names that a body cannot set, known to Keystone or columns of ours; they are passed over."""
 
 MAX_LIMIT = 1000
+MAX_ATTRIBUTES = 200
+"""Of one object, those that only its maker knows included."""
+MAX_FILTERS = 100
+"""Of one query. All have to hold, so a list of many ids would find nothing."""
 
 
 def new_id() -> str:
@@ -54,9 +58,11 @@ def read_update(resource: Resource, body: Mapping[str, Any], row: Row[Any]) -> d
     if "options" in values:
         given = {**(row.options or {}), **body["options"]}
         values["options"] = {name: value for name, value in given.items() if value is not None}
+        refuse_large_extra(values["options"])
     if extra:
         kept = {**(row.extra or {}), **extra}
         values["extra"] = {name: value for name, value in kept.items() if value is not None}
+        refuse_large_extra(values["extra"])
     return values
 
 
@@ -108,8 +114,8 @@ def filtered(
     without regard to case (`__icontains`). Unknown names are passed over, as Keystone does. Ordered by `sort_key` and
     `sort_dir`, else by name, id. Raises: BadRequest for an order that there is not.
     """
-    statement = select(table).where(*where)
-    for key, text in call.query:
+    conditions: list[ColumnElement[bool]] = []
+    for key, text in dict.fromkeys(call.query):
         name, _, operator = key.partition("__")
         attribute = resource.attribute(name)
         if attribute is None or not attribute.stored or not attribute.filter:
@@ -117,25 +123,31 @@ def filtered(
         column = table.c[name]
         if operator:
             if attribute.codec.column == "text":
-                statement = statement.where(_inexact(column, operator, text))
+                conditions.append(_inexact(column, operator, text))
         elif name == "enabled":
-            statement = statement.where(column.is_(_means_true(text)))
+            conditions.append(column.is_(_means_true(text)))
         else:
             try:
-                statement = statement.where(column == attribute.codec.decode_filter(text))
+                conditions.append(column == attribute.codec.decode_filter(text))
             except Invalid:
-                statement = statement.where(column.is_(None), column.is_not(None))
+                conditions.append(false())
+        if len(conditions) > MAX_FILTERS:
+            raise BadRequest(
+                f"The query has too many filters, at most {MAX_FILTERS} are accepted.", type="ValidationError"
+            )
+    statement = select(table).where(*where, *conditions)
     order: list[ColumnElement[Any]] = [table.c[name] for name in ("name", "id") if name in table.c]
     sort_key, sort_dir = call.get("sort_key"), call.get("sort_dir", "asc")
     if sort_dir not in ("asc", "desc"):
         raise BadRequest(
-            f"Invalid input for field 'sort_dir': {sort_dir!r} is not one of ['asc', 'desc']", type="ValidationError"
+            f"Invalid input for field 'sort_dir': {quoted(sort_dir)!r} is not one of ['asc', 'desc']",
+            type="ValidationError",
         )
     if sort_key is not None:
         attribute = resource.attribute(sort_key)
         if attribute is None or not attribute.stored or not attribute.sort:
             raise BadRequest(
-                f"Invalid input for field 'sort_key': {resource.collection} are not sorted by {sort_key!r}",
+                f"Invalid input for field 'sort_key': {resource.collection} are not sorted by {quoted(sort_key)!r}",
                 type="ValidationError",
             )
         order.insert(0, table.c[sort_key])
@@ -175,7 +187,9 @@ def _limited(call: Call, tx: Tx, statement: Select[Any], table: Table) -> tuple[
         return rows, False
     number = whole_number(text)
     if number is None:
-        raise BadRequest(f"Invalid input for field 'limit': {text!r} is not a whole number", type="ValidationError")
+        raise BadRequest(
+            f"Invalid input for field 'limit': {quoted(text)} is not a whole number", type="ValidationError"
+        )
     limit = min(number, MAX_LIMIT)
     return rows[:limit], 0 < limit < len(rows)
 
@@ -224,6 +238,11 @@ def _inexact(column: ColumnElement[Any], operator: str, text: str) -> ColumnElem
 def _split(resource: Resource, body: Mapping[str, Any], verb: str) -> tuple[dict[str, Any], dict[str, Any]]:
     known: dict[str, Any] = {}
     extra: dict[str, Any] = {}
+    if len(body) > MAX_ATTRIBUTES:
+        raise BadRequest(
+            f"The {resource.name} has {len(body)} attributes, at most {MAX_ATTRIBUTES} are accepted.",
+            type="ValidationError",
+        )
     for name, value in body.items():
         attribute = resource.attribute(name)
         if attribute is None:
@@ -231,7 +250,18 @@ def _split(resource: Resource, body: Mapping[str, Any], verb: str) -> tuple[dict
                 extra[name] = value
         elif attribute.create if verb == "create" else attribute.update:
             known[name] = value
+    refuse_large_extra(extra)
     return known, extra
+
+
+def refuse_large_extra(extra: Mapping[str, Any]) -> None:
+    """Attributes that nobody knows, as they are kept. Raises: BadRequest."""
+    try:
+        refuse_large(extra)
+    except Invalid as error:
+        raise BadRequest(
+            f"Invalid input for the attributes {quoted([*extra])}: {error.reason}", type="ValidationError"
+        ) from None
 
 
 def _silent(resource: Resource, name: str, value: Any) -> bool:

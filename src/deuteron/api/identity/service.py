@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
-from deuteron.api.call import Call, Mode, Reply, Route
+from deuteron.api.call import PASTE_MAX_BODY_BYTES, Call, Mode, Reply, Route
 from deuteron.api.identity import application_credentials, assignments, auth, endpoints, projects, roles, users
 from deuteron.api.identity.bodies import root
 from deuteron.api.identity.passwords import Workers
@@ -21,6 +21,7 @@ class IdentityService:
 
     name = "identity"
     prefix = "/identity"
+    max_body_bytes = PASTE_MAX_BODY_BYTES
     exact_paths = False
 
     def __init__(self, workers: Workers | None = None) -> None:

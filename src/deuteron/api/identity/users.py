@@ -27,6 +27,7 @@ from deuteron.api.identity.passwords import Workers, hash_password, verify_passw
 from deuteron.api.identity.policies import about_group, about_user, own_domain, require
 from deuteron.api.identity.projects import caller_domain, find_domain, remove_group, remove_user
 from deuteron.api.identity.tokens import REFUSED, live_project
+from deuteron.model.codecs import quoted
 from deuteron.model.errors import BadRequest, NotFound, Unauthorized
 from deuteron.model.identity import GROUP, USER
 from deuteron.store.database import Tx
@@ -83,7 +84,7 @@ async def update_user(call: Call, workers: Workers) -> Reply:
     body = call.wrapped("user")
     password = body.get("password")
     if password is not None and not isinstance(password, str):
-        raise BadRequest(f"Invalid input for field 'password': {password!r} is not of type 'string'")
+        raise BadRequest(f"Invalid input for field 'password': {quoted(password)} is not of type 'string'")
     hashed = None if password is None else await workers.run(lambda: hash_password(password))
 
     def store(tx: Tx) -> Reply:

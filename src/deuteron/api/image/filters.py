@@ -19,6 +19,8 @@ from deuteron.model.codecs import Boolean, Invalid, is_uuid, whole_number
 from deuteron.model.errors import BadRequest
 from deuteron.model.image import IMAGE, MEMBER_STATUSES, STATUSES, VISIBILITIES
 
+MAX_FILTERS = 100
+"""Of one query: each image is looked at with each."""
 _OPERATORS = ("in", "gt", "gte", "lt", "lte", "eq", "neq")
 _SORTABLE = tuple(attribute.name for attribute in IMAGE.attributes if attribute.sort)
 _TIMES = ("created_at", "updated_at")
@@ -120,6 +122,8 @@ def read_query(call: Call) -> Wanted:
             tests.append(Condition("size", "gte" if name == "size_min" else "lte", _number(name, text)))
         else:
             tests.append(_test(name, text))
+        if len(tests) > MAX_FILTERS:
+            raise BadRequest(f"The query has too many filters, at most {MAX_FILTERS} are accepted.")
     tests.append(Condition("os_hidden", "eq", hidden))
     if order and (keys or directions):
         raise BadRequest("Old and new sorting syntax cannot be combined")
@@ -132,7 +136,10 @@ def read_query(call: Call) -> Wanted:
         for name in ("created_at", "id"):
             if name not in keys:
                 order.append((name, default == "desc"))
-    return Wanted(tuple(tests), tuple(order), limit, marker, visibility, member_status, asks_member_status)
+    once: dict[str, bool] = {}
+    for name, is_descending in order:
+        once.setdefault(name, is_descending)  # a key that stands there again decides nothing
+    return Wanted(tuple(tests), tuple(once.items()), limit, marker, visibility, member_status, asks_member_status)
 
 
 def _test(name: str, text: str) -> Condition:

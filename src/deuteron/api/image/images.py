@@ -17,7 +17,7 @@ from deuteron.api.call import Call, Reply
 from deuteron.api.image import filters, limits, patches
 from deuteron.api.image.policies import require
 from deuteron.model.caller import Caller
-from deuteron.model.codecs import Invalid
+from deuteron.model.codecs import Invalid, quoted
 from deuteron.model.errors import BadRequest, Conflict, Forbidden, NotFound, TooLarge
 from deuteron.model.image import IMAGE, MAX_PROPERTIES, MAX_TAGS
 from deuteron.model.resource import BadAttribute, decode_create
@@ -120,6 +120,11 @@ def read_body(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """The attributes and the properties of a create body. Raises: BadRequest, Forbidden, TooLarge."""
     known: dict[str, Any] = {}
     properties: dict[str, str] = {}
+    if len(body) > MAX_PROPERTIES + len(IMAGE.attributes):
+        raise TooLarge(
+            f"The limit has been exceeded on the number of allowed image properties. "
+            f"Attempted: {len(body)}, Maximum: {MAX_PROPERTIES}"
+        )
     for name, value in body.items():
         if name in READ_ONLY:
             raise Forbidden(f"Attribute '{name}' is read-only.", type="Forbidden")
@@ -138,7 +143,7 @@ def read_body(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
             f"The limit has been exceeded on the number of allowed image properties. "
             f"Attempted: {len(properties)}, Maximum: {MAX_PROPERTIES}"
         )
-    if isinstance(known.get("tags"), list) and len(set(map(str, known["tags"]))) > MAX_TAGS:
+    if isinstance(known.get("tags"), list) and len(known["tags"]) > MAX_TAGS:
         raise TooLarge(
             f"The limit has been exceeded on the number of allowed image tags. "
             f"Attempted: {len(known['tags'])}, Maximum: {MAX_TAGS}"
@@ -157,8 +162,9 @@ def decode_property(name: str, value: Any) -> str | None:
         return None
     if not isinstance(value, str):
         raise BadRequest(
-            f"Provided object does not match schema 'image': {value!r} is not of type 'string' (property {name})"
+            f"Provided object does not match schema 'image': {quoted(value)} is not of type 'string' (property {name})"
         )
+    patches.refuse_long_property(name, value)
     return value
 
 
@@ -217,7 +223,7 @@ def add_tag(call: Call, tx: Tx) -> Reply:
     require(call, "modify_image", target(call.caller, row))
     tag = call.params["tag"]
     if len(tag) > 255:
-        raise BadRequest(f"Invalid image tag value: {tag!r} is longer than 255 characters")
+        raise BadRequest(f"Invalid image tag value: {quoted(tag)} is longer than 255 characters")
     tags = list(row.tags or [])
     if tag not in tags:
         if len(tags) >= MAX_TAGS:

@@ -12,9 +12,9 @@ from typing import Any
 from sqlalchemy import Row
 
 from deuteron.api.call import Call
-from deuteron.model.codecs import Invalid, whole_number
+from deuteron.model.codecs import Invalid, quoted, whole_number
 from deuteron.model.errors import BadRequest, Conflict, Forbidden, TooLarge, Unsupported
-from deuteron.model.image import IMAGE, MAX_PROPERTIES
+from deuteron.model.image import IMAGE, MAX_CHANGES, MAX_PROPERTIES, MAX_PROPERTY_LENGTH, MAX_TAGS
 
 MEDIA_TYPES = (
     "application/openstack-images-v2.1-json-patch",
@@ -48,6 +48,8 @@ def read_patch(call: Call) -> tuple[Change, ...]:
     body = call.json()
     if not isinstance(body, list):
         raise BadRequest("Request body must be a JSON array of operation objects.")
+    if len(body) > MAX_CHANGES:
+        raise TooLarge(f"The patch has {len(body)} operations, at most {MAX_CHANGES} are accepted.")
     return tuple(_change(item, old_form=media_type == MEDIA_TYPES[1]) for item in body)
 
 
@@ -84,14 +86,16 @@ def _change(item: Any, *, old_form: bool) -> Change:
             raise BadRequest("Unable to find 'op' and 'path' in JSON Schema change")
         verb, path = item["op"], item["path"]
         if verb not in _VERBS:
-            raise BadRequest(f"Invalid operation: `{verb}`. It must be one of the following: {', '.join(_VERBS)}.")
+            raise BadRequest(
+                f"Invalid operation: `{quoted(verb)}`. It must be one of the following: {', '.join(_VERBS)}."
+            )
     if verb != "remove" and "value" not in item:
         raise BadRequest(f"Operation `{verb}` requires a member named `value`.")
     if not isinstance(path, str) or not path.startswith("/") or path.endswith("/") or "//" in path:
-        raise BadRequest(f'Pointer `{path}` does not start with "/", or has an empty part.')
+        raise BadRequest(f'Pointer `{quoted(path)}` does not start with "/", or has an empty part.')
     parts = [part.replace("~1", "/").replace("~0", "~") for part in path[1:].split("/")]
     if len(parts) > 2 or (len(parts) == 2 and parts[0] != "tags"):
-        raise BadRequest(f"Invalid JSON pointer for this resource: '{path}'")
+        raise BadRequest(f"Invalid JSON pointer for this resource: '{quoted(path)}'")
     if parts[0] in _FIXED:
         raise Forbidden(f"Attribute '{parts[0]}' is read-only.", type="Forbidden")
     if parts[0] in _RESERVED or parts[0].startswith(_RESERVED_PREFIX):
@@ -106,16 +110,30 @@ def _change_attribute(row: Row[Any], values: dict[str, Any], change: Change, *, 
         raise Forbidden(f"Attribute {change.name} can be only replaced for a queued image.", type="Forbidden")
     value = change.value
     if change.name == "tags" and change.rest:
-        value = _tags_at(list(values.get("tags", row.tags) or []), change)
-    elif change.verb == "remove":
+        # Only what is new is looked at: each of many changes would look at all the tags again.
+        if change.verb != "remove":
+            _decode("tags", [value])
+        tags = list(dict.fromkeys(_tags_at(list(values.get("tags", row.tags) or []), change)))
+        if len(tags) > MAX_TAGS:
+            raise TooLarge(
+                "The limit has been exceeded on the number of allowed image tags. "
+                f"Attempted: {len(tags)}, Maximum: {MAX_TAGS}"
+            )
+        values["tags"] = tags
+        return
+    if change.verb == "remove":
         if change.name != "tags":
             raise Forbidden(f"Property {change.name} may not be removed.", type="Forbidden")
         value = []
-    try:
-        value = IMAGE.by_name[change.name].codec.decode(value)
-    except Invalid as error:
-        raise BadRequest(f"Invalid value for {change.name}: {error.reason}") from None
+    value = _decode(change.name, value)
     values[change.name] = list(dict.fromkeys(value)) if change.name == "tags" else value
+
+
+def _decode(name: str, value: Any) -> Any:
+    try:
+        return IMAGE.by_name[name].codec.decode(value)
+    except Invalid as error:
+        raise BadRequest(f"Invalid value for {name}: {error.reason}") from None
 
 
 def _tags_at(tags: list[str], change: Change) -> list[Any]:
@@ -143,7 +161,17 @@ def _change_property(properties: dict[str, str], change: Change) -> None:
         return
     if not isinstance(change.value, str) or not 0 < len(change.name) <= 255:
         raise BadRequest(
-            f"Provided object does not match schema 'image': {change.value!r} is not of type 'string' "
+            f"Provided object does not match schema 'image': {quoted(change.value)} is not of type 'string' "
             f"(property {change.name})"
         )
+    refuse_long_property(change.name, change.value)
     properties[change.name] = change.value
+
+
+def refuse_long_property(name: str, value: str) -> None:
+    """Raises: BadRequest."""
+    if len(value) > MAX_PROPERTY_LENGTH:
+        raise BadRequest(
+            f"Provided object does not match schema 'image': the property {name} has {len(value)} characters, at most "
+            f"{MAX_PROPERTY_LENGTH} are accepted"
+        )

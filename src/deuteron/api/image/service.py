@@ -10,7 +10,7 @@ import html
 from http import HTTPStatus
 from typing import Any
 
-from deuteron.api.call import Call, Mode, Reply, Route
+from deuteron.api.call import MAX_BODY_BYTES, Call, Mode, Reply, Route
 from deuteron.api.image import files, images, members, schemas
 from deuteron.api.image.policies import require
 from deuteron.model.errors import ApiError, NotFound
@@ -24,6 +24,7 @@ class ImageService:
 
     name = "image"
     prefix = "/image"
+    max_body_bytes = MAX_BODY_BYTES
     exact_paths = True
 
     def routes(self) -> tuple[Route, ...]:

@@ -98,8 +98,12 @@ def is_automatic(subnet: Values) -> bool:
 
 
 def subnets_of(tx: Tx, network_id: str) -> list[Values]:
-    """The subnets of a network, oldest first."""
-    return run(tx, subnets, _SUBNETS, {"network": network_id})
+    """The subnets of a network, oldest first. Read once for all the ports of a request (see `kinds`)."""
+    key = f"subnets of {network_id}"
+    found: list[Values] | None = tx.kept.get(key)
+    if found is None:
+        found = tx.kept[key] = run(tx, subnets, _SUBNETS, {"network": network_id})
+    return found
 
 
 def check_mtu(network_id: str, mtu: int, versions: Sequence[int]) -> None:

@@ -9,18 +9,26 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import msgspec
-
 from deuteron.api.call import Call
 from deuteron.api.network import faults
 from deuteron.model.caller import Caller
-from deuteron.model.codecs import Integer, Invalid
-from deuteron.model.errors import ApiError
+from deuteron.model.codecs import Integer, Invalid, TooMany
+from deuteron.model.errors import ApiError, BadRequest
 from deuteron.model.network import Choice
 from deuteron.model.resource import REQUIRED, Attribute, Resource
 from deuteron.store.query import Values
 
-_READ_ONLY = frozenset({"created_at", "updated_at", "revision_number"})
+_SUBNET = "Unable to complete operation for subnet. The number of "
+_EXHAUSTED = {
+    "dns_nameservers": ("DNSNameServersExhausted", _SUBNET + "DNS nameservers exceeds the limit {}."),
+    "host_routes": ("HostRoutesExhausted", _SUBNET + "host routes exceeds the limit {}."),
+    "routes": ("RoutesExhausted", "Unable to complete operation. The number of routes exceeds the maximum {}."),
+    "allowed_address_pairs": (
+        "AddressPairsExhausted",
+        "The number of allowed address pair exceeds the maximum {}.",
+    ),
+}
+"""Lists whose excess has a type of its own."""
 
 
 def parse(call: Call, name: str) -> dict[str, Any]:
@@ -28,8 +36,8 @@ def parse(call: Call, name: str) -> dict[str, Any]:
     if not call.raw:
         raise faults.http_bad_request(f"Unable to find '{name}' in request body")
     try:
-        body = msgspec.json.decode(call.raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        body = call.json()
+    except BadRequest:
         raise faults.http_bad_request("Body contains invalid data") from None
     if not isinstance(body, dict):
         raise faults.http_bad_request("Body contains invalid data")
@@ -108,8 +116,16 @@ def decode(attribute: Attribute, raw: Any) -> Any:
         raise _refusal(attribute, error) from None
 
 
+def too_many(attribute: Attribute, limit: int) -> ApiError:
+    """What Neutron says of one of the lists that have a limit of their own."""
+    type_, words = _EXHAUSTED[attribute.name]
+    return faults.refused(type_, words.format(limit))
+
+
 def _refusal(attribute: Attribute, error: Invalid) -> ApiError:
     # What Neutron converts it refuses as InvalidInput, what it validates as HTTPBadRequest.
+    if isinstance(error, TooMany) and attribute.name in _EXHAUSTED:
+        return too_many(attribute, error.limit)
     if error.reason.endswith("cannot be converted to boolean") or (
         isinstance(attribute.codec, Integer | Choice) and error.reason.endswith("is not an integer")
     ):

@@ -45,6 +45,10 @@ class Kind:
     """Fills in attributes that are not stored, of rows about to be shown."""
     filters: Mapping[str, Callable[[Caller, Sequence[str]], ColumnElement[bool]]] = field(default_factory=dict)
     """Filters that are not a plain comparison of a column."""
+    max_bulk: int = 100
+    """Objects of one create request: all are made in one turn of the writer, at some 0.2 ms each."""
+    shows_rows_of: Table | None = None
+    """The table whose rows `derive` puts into an answer, as many as there are."""
     extra_columns: tuple[str, ...] = ()
     """Columns that `derive` needs and nobody is shown."""
 
@@ -94,6 +98,7 @@ def add(tx: Tx, kind: str, values: Values) -> Values:
     if row["id"] is None:
         row["id"] = new_id()
     query.add(tx, table, row)
+    _forget(tx, kind)
     _record(tx, kind, row["id"])
     return row
 
@@ -107,6 +112,7 @@ def change(tx: Tx, kind: str, row: Values, values: Values) -> Values:
         changed["revision_number"] = (row["revision_number"] or 0) + 1
         changed["updated_at"] = time_text(tx.now)
     query.change(tx, TABLES[kind], row["id"], changed)
+    _forget(tx, kind)
     _record(tx, kind, row["id"])
     return {**row, **changed}
 
@@ -125,8 +131,14 @@ def touch(tx: Tx, kind: str, object_id: str) -> None:
 def remove(tx: Tx, kind: str, object_id: str) -> None:
     """Delete a row."""
     query.remove(tx, TABLES[kind], object_id)
+    _forget(tx, kind)
     if kind in _PUSHED:
         tx.changed(kind, object_id, deleted=True)
+
+
+def _forget(tx: Tx, kind: str) -> None:
+    if kind == "subnet":
+        tx.kept.clear()
 
 
 def find(tx: Tx, kind: str, object_id: str) -> Values | None:

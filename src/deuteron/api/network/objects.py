@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from sqlalchemy import ColumnElement, false, not_, or_
+from sqlalchemy import ColumnElement, false, not_
 
 from deuteron.api.call import Call, Mode, Reply, Route
 from deuteron.api.network import bodies, faults, security_groups, sight
 from deuteron.api.network.kinds import Kind
 from deuteron.api.policy import Policy
 from deuteron.model.caller import Caller
-from deuteron.model.codecs import Invalid
+from deuteron.model.codecs import Invalid, whole_number
 from deuteron.model.errors import Forbidden
 from deuteron.model.resource import REQUIRED, Attribute
 from deuteron.store import query
@@ -29,12 +30,30 @@ from deuteron.store.query import Order, Page, Values
 _CONTROLS = frozenset({"fields", "sort_key", "sort_dir", "limit", "marker", "page_reverse"})
 _TAG_FILTERS = frozenset({"tags", "tags-any", "not-tags", "not-tags-any"})
 _WITH_DEFAULT_GROUP = frozenset({"security_group", "security_group_rule"})
-_SHORT_ROWS = 1000
-"""A list of a table with at most so many rows is short: some 7 us a row."""
 _ABOUT_PARENTS = frozenset({"subnet", "port", "security_group_rule"})
 """Kinds whose rule of creating looks at the network or group that they are made in."""
+MAX_LISTED = 800
+"""Items in all lists of the objects of one create request together, at some 0.04 ms each."""
+MAX_TAG_WORDS = 200
+_SHORT_ROWS = 1000
+"""A list of a table with at most so many rows is short: some 7 us a row."""
+_SHORT_SCAN = 10_000
+"""A page of a table with at most so many rows is short, even if each row has to be looked at: some 1 us a row."""
+_SHORT_QUERY = 20
+"""Pairs. A query of more goes through a thread, whatever it asks for."""
 _POLICY_COLUMNS = ("project_id", "shared", "router:external")
 """What the rules about reading a row look at."""
+
+
+@dataclass(frozen=True)
+class _New:
+    """One object of a create body."""
+
+    values: Values
+    explicit: Sequence[str]
+    """The names that the body sets to something else than their default."""
+    is_alone: bool
+    """Whether the body holds it alone, and not a list."""
 
 
 class Objects:
@@ -50,12 +69,12 @@ class Objects:
         base = f"/v2.0/{self.kind.resource.collection}"
         found = [
             Route("GET", base, self.list_all, is_short=self._is_short),
-            Route("GET", f"{base}/{{id}}", self.show, is_short=lambda call, tx: True),
+            Route("GET", f"{base}/{{id}}", self.show, is_short=self._is_short_one),
         ]
         if self.kind.create is not None:
-            found.append(Route("POST", base, self.create, Mode.WRITE))
+            found.append(Route("POST", base, self.create, Mode.WRITE, before=self._read_create))
         if self.kind.update is not None:
-            found.append(Route("PUT", f"{base}/{{id}}", self.update, Mode.WRITE))
+            found.append(Route("PUT", f"{base}/{{id}}", self.update, Mode.WRITE, before=self._read_update))
         if self.kind.delete is not None:
             found.append(Route("DELETE", f"{base}/{{id}}", self.delete, Mode.WRITE))
         return tuple(found)
@@ -65,11 +84,11 @@ class Objects:
     def create(self, call: Call, tx: Tx) -> Reply:
         """POST: one object, or a list of which all are made or none."""
         kind = self.kind
-        body = bodies.parse(call, kind.name)
-        if kind.collection in body:
-            items = bodies.several(body[kind.collection], kind.name)
-            return Reply(201, {kind.collection: [self._create(call, tx, item) for item in items]})
-        return Reply(201, {kind.name: self._create(call, tx, bodies.one(call, kind.name))})
+        wanted: list[_New] = call.given
+        made = [self._create(call, tx, each) for each in wanted]
+        if wanted[0].is_alone:
+            return Reply(201, {kind.name: made[0]})
+        return Reply(201, {kind.collection: made})
 
     def show(self, call: Call, tx: Tx) -> Reply:
         """GET of one."""
@@ -86,7 +105,7 @@ class Objects:
         """PUT: what the body names changes, all else stays."""
         kind = self.kind
         assert kind.update is not None  # the route exists only then
-        values = bodies.decode_update(kind.resource, bodies.one(call, kind.name))
+        values: Values = call.given
         row = sight.find_visible(tx, call.caller, kind, call.params["id"])
         target = {**sight.row_target(row), **values, **kind.target(tx, call.caller, row)}
         # A null is a value too: it would take what only an administrator may give.
@@ -126,18 +145,53 @@ class Objects:
         return Reply(200, body)
 
     def _is_short(self, call: Call, tx: Tx) -> bool:
-        limit = call.get("limit", "") or ""
-        page = int(limit) if limit.isascii() and limit.isdigit() and len(limit) < 10 else 0
-        return 0 < page <= _SHORT_ROWS or query.most_rows(tx, self.kind.table) <= _SHORT_ROWS
+        if len(call.query) > _SHORT_QUERY or not self._is_short_one(call, tx):
+            return False
+        rows = query.most_rows(tx, self.kind.table)
+        page = whole_number(call.get("limit", "") or "") or 0
+        return rows <= _SHORT_ROWS or (rows <= _SHORT_SCAN and 0 < page <= _SHORT_ROWS)
+
+    def _is_short_one(self, call: Call, tx: Tx) -> bool:
+        """Whether what is shown with one object is little: a group has rules."""
+        inside = self.kind.shows_rows_of
+        return inside is None or query.most_rows(tx, inside) <= _SHORT_ROWS
 
     # --- writing --------------------------------------------------------------------------------------------------
 
-    def _create(self, call: Call, tx: Tx, item: Mapping[str, Any]) -> Values:
+    def _read_create(self, call: Call) -> list[_New]:
+        """The objects of a body, decoded: at least one. Raises: BadRequest."""
+        kind = self.kind
+        body = bodies.parse(call, kind.name)
+        if kind.collection not in body:
+            return [self._read_one(call, bodies.one(call, kind.name), is_alone=True)]
+        items = body[kind.collection]
+        if isinstance(items, list) and len(items) > kind.max_bulk:
+            raise faults.http_bad_request(
+                f"Invalid input for {kind.collection}. Reason: the list holds {len(items)} items, at most "
+                f"{kind.max_bulk} are accepted in one request"
+            )
+        found = [self._read_one(call, item, is_alone=False) for item in bodies.several(items, kind.name)]
+        listed = sum(len(value) for each in found for value in each.values.values() if isinstance(value, list))
+        if listed > MAX_LISTED:
+            raise faults.http_bad_request(
+                f"Invalid input for {kind.collection}. Reason: the lists of its items hold {listed} items, at most "
+                f"{MAX_LISTED} are accepted in one request"
+            )
+        return found
+
+    def _read_one(self, call: Call, item: Mapping[str, Any], *, is_alone: bool) -> _New:
+        declared = self.kind.resource.by_name
+        values = bodies.decode_create(self.kind.resource, item, call.caller)
+        explicit = [name for name in item if name in values and not _is_default(declared[name], values[name])]
+        return _New(values, explicit, is_alone)
+
+    def _read_update(self, call: Call) -> Values:
+        return bodies.decode_update(self.kind.resource, bodies.one(call, self.kind.name))
+
+    def _create(self, call: Call, tx: Tx, new: _New) -> Values:
         kind = self.kind
         assert kind.create is not None  # the route exists only then
-        values = bodies.decode_create(kind.resource, item, call.caller)
-        declared = kind.resource.by_name
-        explicit = [name for name in item if name in values and not _is_default(declared[name], values[name])]
+        values, explicit = new.values, new.explicit
         target: Values = {**values, "tenant_id": values.get("project_id")}
         rules = call.cloud.policy.rules
         if kind.name in _ABOUT_PARENTS or any(f"create_{kind.name}:{name}" in rules for name in explicit):
@@ -269,7 +323,7 @@ class Objects:
         return policy.check(caller, f"get_{self.kind.name}:{attribute.name}", own)
 
     def _order(self, policy: Policy, caller: Caller, asked: Mapping[str, Sequence[str]]) -> list[Order]:
-        keys, directions = list(asked.get("sort_key", ())), list(asked.get("sort_dir", ()))
+        keys, directions = asked.get("sort_key", ()), asked.get("sort_dir", ())
         if directions and len(keys) != len(directions):
             raise faults.http_bad_request("The number of sort_keys and sort_dirs must be same")
         wrong = [
@@ -284,11 +338,12 @@ class Objects:
         odd = [direction for direction in directions if direction not in ("asc", "desc")]
         if odd:
             raise faults.http_bad_request(f"{odd} is invalid value for sort_dirs, valid value is 'asc' and 'desc'")
-        directions = directions or ["asc"] * len(keys)
-        return [
-            Order("project_id" if key == "tenant_id" else key, direction == "desc")
-            for key, direction in zip(keys, directions, strict=True)
-        ]
+        found: dict[str, Order] = {}
+        for key, direction in zip(keys, directions or ["asc"] * len(keys), strict=True):
+            # A key that stands there again decides nothing.
+            name = "project_id" if key == "tenant_id" else key
+            found.setdefault(name, Order(name, direction == "desc"))
+        return list(found.values())
 
     def _page(self, tx: Tx, caller: Caller, asked: Mapping[str, Sequence[str]], order: Sequence[Order]) -> Page:
         text = next(iter(asked.get("limit", ())), "")
@@ -363,19 +418,19 @@ def _compared(kind: Kind, attribute: Attribute, texts: Sequence[str]) -> ColumnE
         except Invalid as error:
             raise faults.invalid_input(error.reason) from None
     if attribute.codec.column == "json":
-        return or_(*(query.has_word(column, str(value)) for value in values))
+        return query.has_any_word(column, [str(value) for value in values])
     return query.any_of(column, values)
 
 
 def _tag_condition(kind: Kind, name: str, texts: Sequence[str]) -> ColumnElement[bool]:
     words = [word for text in texts for word in text.split(",") if word]
+    if len(words) > MAX_TAG_WORDS:
+        raise faults.http_bad_request(
+            f"Invalid input for {name}. Reason: {len(words)} tags, at most {MAX_TAG_WORDS} are accepted in one query"
+        )
     column = kind.table.c["tags"]
-    matches = [query.has_word(column, word) for word in words]
-    if name.endswith("-any"):
-        joined = or_(false(), *matches)
-    else:
-        joined = not_(or_(false(), *(not_(match) for match in matches)))
-    return not_(joined) if name.startswith("not-") else joined
+    found = query.has_any_word(column, words) if name.endswith("-any") else query.has_all_words(column, words)
+    return not_(found) if name.startswith("not-") else found
 
 
 def _links(call: Call, rows: Sequence[Values], page: Page) -> list[dict[str, str]]:

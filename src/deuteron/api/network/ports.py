@@ -20,7 +20,7 @@ from deuteron.api.hosts import registry
 from deuteron.api.network import addresses, bindings, bodies, dhcp_options, faults, quotas, security_groups, sight
 from deuteron.api.network.kinds import Kind, add, change, find, new_id, remove
 from deuteron.model.caller import Caller
-from deuteron.model.codecs import Invalid, IpAddress, MacAddress
+from deuteron.model.codecs import Invalid, IpAddress, MacAddress, quoted
 from deuteron.model.network import DHCP, FLOATING, PORT, ROUTER_GATEWAY, ROUTER_INTERFACE
 from deuteron.store import query, slots
 from deuteron.store.database import Tx
@@ -31,7 +31,9 @@ from deuteron.store.query import Values
 
 MAC_PREFIX = "fa:16:3e"
 """Source: neutron/conf/common.py, `base_mac`."""
-MAX_ADDRESS_PAIRS = 10
+
+MAX_PIECES = 16
+"""Pieces of addresses that one query may look for: each address is compared with each."""
 
 _PROTECTED_OWNERS = frozenset({ROUTER_INTERFACE, ROUTER_GATEWAY, FLOATING})
 """Ports that only their router or floating IP may delete, as long as it is there."""
@@ -244,14 +246,12 @@ def address_pairs(raw: Any, mac: str) -> list[dict[str, str]]:
         return []
     if not isinstance(raw, list):
         raise faults.refused("HTTPBadRequest", "Allowed address pairs must be a list.")
-    if len(raw) > MAX_ADDRESS_PAIRS:
-        raise faults.refused(
-            "AddressPairsExhausted", f"The number of allowed address pair exceeds the maximum {MAX_ADDRESS_PAIRS}."
-        )
     result: list[dict[str, str]] = []
     for pair in raw:
         if not isinstance(pair, dict):
-            raise faults.http_bad_request(f"Invalid input for allowed_address_pairs. Reason: '{pair}' is not a pair.")
+            raise faults.http_bad_request(
+                f"Invalid input for allowed_address_pairs. Reason: '{quoted(pair)}' is not a pair."
+            )
         bodies.refuse_others(pair, ("ip_address", "mac_address"))
         if pair.get("ip_address") is None:
             raise faults.refused("AllowedAddressPairsMissingIP", "AllowedAddressPair must contain ip_address")
@@ -263,10 +263,12 @@ def address_pairs(raw: Any, mac: str) -> list[dict[str, str]]:
             raise faults.invalid_value("allowed_address_pairs", error.reason) from None
         except ValueError:
             raise faults.invalid_value(
-                "allowed_address_pairs", f"'{pair['ip_address']}' is not a valid IP address or IP subnet"
+                "allowed_address_pairs", f"'{quoted(pair['ip_address'])}' is not a valid IP address or IP subnet"
             ) from None
         if parsed.is_multicast:
-            raise faults.invalid_value("allowed_address_pairs", f"'{pair['ip_address']}' is a multicast address")
+            raise faults.invalid_value(
+                "allowed_address_pairs", f"'{quoted(pair['ip_address'])}' is a multicast address"
+            )
         text = str(parsed) if "/" in pair["ip_address"] else str(parsed.network_address)
         item = {"mac_address": owner, "ip_address": text}
         if item in result:
@@ -528,17 +530,23 @@ def _by_fixed_ip(caller: Caller, texts: Sequence[str]) -> ColumnElement[bool]:
     held = ip_allocations.c
     parts: list[ColumnElement[bool]] = []
     if "ip_address" in wanted:
-        parts.append(held.ip_address.in_(IpAddress().decode_filter(text) for text in wanted["ip_address"]))
+        parts.append(query.any_of(held.ip_address, [IpAddress().decode_filter(text) for text in wanted["ip_address"]]))
     if "subnet_id" in wanted:
-        parts.append(held.subnet_id.in_(wanted["subnet_id"]))
+        parts.append(query.any_of(held.subnet_id, wanted["subnet_id"]))
     if "ip_address_substr" in wanted:
-        parts.append(or_(*(held.ip_address.contains(text, autoescape=True) for text in wanted["ip_address_substr"])))
+        pieces = list(dict.fromkeys(wanted["ip_address_substr"]))
+        if len(pieces) > MAX_PIECES:
+            raise faults.http_bad_request(
+                f"Invalid input for fixed_ips. Reason: {len(pieces)} different ip_address_substr, at most {MAX_PIECES} "
+                "are accepted in one query"
+            )
+        parts.append(query.contains_any(held.ip_address, pieces))
     return table.c.id.in_(select(held.port_id).where(*parts))
 
 
 def _by_security_group(caller: Caller, texts: Sequence[str]) -> ColumnElement[bool]:
     return table.c.id.in_(
-        select(security_group_ports.c.port_id).where(security_group_ports.c.security_group_id.in_(texts))
+        select(security_group_ports.c.port_id).where(query.any_of(security_group_ports.c.security_group_id, texts))
     )
 
 

@@ -19,9 +19,9 @@ from deuteron.api.hosts import registry
 from deuteron.api.network import addresses, bodies, faults, ports, quotas, sight
 from deuteron.api.network.kinds import ZONE, Kind, add, change, find, refuse_unknown_zones, remove, touch
 from deuteron.model.caller import Caller
-from deuteron.model.codecs import Invalid, is_uuid
+from deuteron.model.codecs import is_uuid, quoted
 from deuteron.model.errors import NotFound
-from deuteron.model.network import ROUTER, ROUTER_GATEWAY, ROUTER_INTERFACE
+from deuteron.model.network import MAX_ROUTES, ROUTER, ROUTER_GATEWAY, ROUTER_INTERFACE
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import floatingips, ip_allocations, rbac_policies, routers
@@ -29,7 +29,6 @@ from deuteron.store.network_tables import ports as ports_table
 from deuteron.store.network_tables import subnets as subnets_table
 from deuteron.store.query import Values
 
-MAX_ROUTES = 30
 _PLACEMENT = ("ha", "distributed")
 
 
@@ -140,12 +139,9 @@ def remove_interface(tx: Tx, cloud: Cloud, caller: Caller, row: Values, body: Va
 def change_routes(tx: Tx, cloud: Cloud, caller: Caller, row: Values, routes: Any, *, adding: bool) -> Values:
     """Add routes to the router's, or take them away; returns its row. Raises: BadRequest."""
     attribute = ROUTER.by_name["routes"]
-    try:
-        if routes is None:
-            raise Invalid("'None' is not a list")
-        wanted = attribute.codec.decode(routes)
-    except Invalid as error:
-        raise faults.invalid_value("routes", error.reason) from None
+    if routes is None:
+        raise faults.invalid_value("routes", "'None' is not a list")
+    wanted = bodies.decode(attribute, routes)
     present = list(row["routes"])
     if adding:
         present += [route for route in wanted if route not in present]
@@ -244,7 +240,7 @@ def _interface_request(body: Values) -> tuple[str | None, str | None]:
         raise faults.bad_request("router", "Either subnet_id or port_id must be specified")
     for name, value in (("port_id", port_id), ("subnet_id", subnet_id)):
         if value and (not isinstance(value, str) or not is_uuid(value)):
-            raise faults.invalid_value(name, f"'{value}' is not a valid UUID")
+            raise faults.invalid_value(name, f"'{quoted(value)}' is not a valid UUID")
     return port_id or None, subnet_id or None
 
 
@@ -448,11 +444,8 @@ def _settle(tx: Tx, row: Values, host: str) -> None:
 
 def _check_routes(tx: Tx, row: Values, routes: Sequence[dict[str, str]]) -> None:
     """Each next hop is in a subnet of the router, and is not the router. Raises: BadRequest."""
-    if len(routes) > MAX_ROUTES:
-        raise faults.refused(
-            "RoutesExhausted",
-            f"Unable to complete operation for {row['id']}. The number of routes exceeds the maximum {MAX_ROUTES}.",
-        )
+    if len(routes) > MAX_ROUTES:  # those that are there and those that are added, together
+        raise bodies.too_many(ROUTER.by_name["routes"], MAX_ROUTES)
     if not routes:
         return
     held = tx.all(

@@ -108,7 +108,7 @@ def require(tx: Tx, caller: Caller | None, groups: Sequence[str], project_id: st
     if not groups:
         return
     columns = ("id", "project_id", "shared", "stateful")
-    statement = select(*(security_groups.c[name] for name in columns)).where(security_groups.c.id.in_(groups))
+    statement = select(*(security_groups.c[name] for name in columns)).where(query.any_of(security_groups.c.id, groups))
     found: dict[str, Values] = {row[0]: dict(zip(columns, row, strict=True)) for row in tx.all(statement)}
     for group_id in groups:
         row = found.get(group_id)
@@ -199,7 +199,7 @@ def derive_groups(tx: Tx, cloud: Cloud, caller: Caller, rows: Sequence[Values], 
     by_id: dict[str, list[Values]] = {row["id"]: [] for row in rows}
     condition: ColumnElement[bool] | None = None
     if len(by_id) <= 500:
-        condition = rules.c.security_group_id.in_(by_id)
+        condition = query.any_of(rules.c.security_group_id, list(by_id))
     for rule in query.answers(tx, rules, shown, () if condition is None else (condition,)):
         group_id = rule["security_group_id"]
         if group_id in by_id:
@@ -403,6 +403,7 @@ KIND = Kind(
     seen_as=sight.as_shared,
     filters={"shared": sight.by_shared(security_groups.c.id)},
     derive=derive_groups,
+    shows_rows_of=security_group_rules,
 )
 
 RULE_KIND = Kind(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deuteron.api.call import Call, Mode, Reply, Route
+from deuteron.api.call import MAX_BODY_BYTES, Call, Mode, Reply, Route
 from deuteron.api.network import (
     agents,
     bodies,
@@ -47,6 +47,7 @@ class NetworkService:
 
     name = "network"
     prefix = "/network"
+    max_body_bytes = MAX_BODY_BYTES
     exact_paths = False
 
     def __init__(self) -> None:

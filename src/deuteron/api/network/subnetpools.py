@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -189,9 +190,10 @@ def _grown(row: Values, wanted: list[str]) -> list[str]:
     if wanted:
         _version(wanted)
     prefixes = _compact(wanted)
-    versions = {ipaddress.ip_network(prefix).version for prefix in prefixes}
-    if versions != {row["ip_version"]} or not all(
-        any(_inside(held, prefix) for prefix in prefixes) for held in row["prefixes"]
+    parsed = [ipaddress.ip_network(prefix) for prefix in prefixes]
+    whole = _Whole(parsed)
+    if {prefix.version for prefix in parsed} != {row["ip_version"]} or not all(
+        whole.contains(ipaddress.ip_network(held)) for held in row["prefixes"]
     ):
         raise faults.refused(
             "IllegalSubnetPoolPrefixUpdate",
@@ -252,9 +254,16 @@ def _check_quota(pool: Values, length: int, held: Sequence[str]) -> None:
         raise faults.conflict("SubnetPoolQuotaExceeded", "Per-project subnet pool prefix quota exceeded.")
 
 
-def _inside(cidr: str, prefix: str) -> bool:
-    inner: Any = ipaddress.ip_network(cidr)
-    return bool(inner.subnet_of(ipaddress.ip_network(prefix)))
+class _Whole:
+    """Prefixes that do not overlap, in order: whether one of them holds another is a search by halves."""
+
+    def __init__(self, prefixes: Iterable[Prefix]) -> None:
+        self._spans = sorted((int(p.network_address), int(p.broadcast_address)) for p in prefixes)
+
+    def contains(self, prefix: Prefix) -> bool:
+        low, high = int(prefix.network_address), int(prefix.broadcast_address)
+        at = bisect_right(self._spans, low, key=lambda span: span[0]) - 1
+        return at >= 0 and high <= self._spans[at][1]
 
 
 def _given(prefix: Prefix, whole: list[Any], taken: list[Any]) -> Prefix | None:
@@ -266,16 +275,19 @@ def _given(prefix: Prefix, whole: list[Any], taken: list[Any]) -> Prefix | None:
 
 def _lowest(whole: list[Any], taken: list[Any], length: int) -> Prefix | None:
     """The lowest free prefix: steps over what is taken instead of trying every one."""
+    # Neither overlap among themselves, so both are in order, and each prefix that is taken is met once.
+    spans = sorted((int(t.network_address), int(t.broadcast_address)) for t in taken)
+    at = 0
     for outer in sorted(whole):
         if length < outer.prefixlen:
             continue
         size = 1 << (outer.max_prefixlen - length)
         place, end = int(outer.network_address), int(outer.broadcast_address)
-        inside = sorted((int(t.network_address), int(t.broadcast_address)) for t in taken if outer.overlaps(t))
-        for low, high in inside:
-            if place + size - 1 < low:
-                break
-            place = max(place, -(-(high + 1) // size) * size)
+        while at < len(spans) and spans[at][1] < place:
+            at += 1
+        while at < len(spans) and spans[at][0] < place + size and spans[at][0] <= end:
+            place = max(place, -(-(spans[at][1] + 1) // size) * size)
+            at += 1
         if place + size - 1 <= end:
             return type(outer)((place, length))  # type: ignore[no-any-return]  # the class of one of the families
     return None

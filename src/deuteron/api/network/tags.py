@@ -105,6 +105,8 @@ def _decoded(body: dict[str, Any]) -> list[str]:
     tags = body.get("tags")
     if not isinstance(tags, list):
         raise faults.invalid_input("Invalid tags body")
+    if len(tags) > MAX_TAGS:
+        raise faults.invalid_input(f"The number of tags exceeds the maximum {MAX_TAGS}")
     found: list[str] = []
     for tag in tags:
         try:
