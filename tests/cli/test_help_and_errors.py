@@ -30,7 +30,7 @@ def run(*arguments: str, state: Path | None = None, program: str = "deuteron") -
 
 
 def test_the_commands_are_those_of_the_manual() -> None:
-    names = ["up", "down", "status", "diff", "exec", "shell", "logs", "env", "doctor", "openstack", "demo"]
+    names = ["up", "down", "status", "top", "diff", "exec", "shell", "logs", "env", "doctor", "openstack", "demo"]
     assert sorted(names) == COMMANDS
 
 

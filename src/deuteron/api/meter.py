@@ -114,6 +114,26 @@ class Longest(msgspec.Struct, frozen=True):
     request_id: str = ""
 
 
+class Row(msgspec.Struct, frozen=True):
+    """The use of one project or address."""
+
+    key: str
+    name: str
+    """Of a project that is still there."""
+    use: Use
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What `GET /usage` answers."""
+
+    seconds: float
+    """Since the API started."""
+    projects: list[Row]
+    addresses: list[Row]
+    longest: dict[str, Longest]
+    """By place."""
+
+
 class Meter:
     """Belongs to the event loop: `record` is called there, once for each request."""
 
@@ -145,4 +165,4 @@ class Meter:
         self.longest = {}
 
 
-__all__ = ["LONG_STEP_S", "MAX_KEYS", "Counters", "Longest", "Meter", "Place", "Spent", "Use"]
+__all__ = ["LONG_STEP_S", "MAX_KEYS", "Counters", "Longest", "Meter", "Place", "Row", "Spent", "Usage", "Use"]

@@ -1,14 +1,19 @@
 """The root of the endpoint: which services are here, for people and for `up` to see that the API answers, and their
-OpenAPI document.
+OpenAPI document; to administrators, who uses the API how much.
 """
 
 from __future__ import annotations
 
+import time
 from typing import Any
+
+from sqlalchemy import select
 
 from deuteron.api import openapi
 from deuteron.api.call import MAX_BODY_BYTES, Call, Reply, Route, Service
+from deuteron.api.meter import Row, Usage
 from deuteron.model.errors import ApiError
+from deuteron.store.identity_tables import projects
 
 
 class Root:
@@ -26,6 +31,7 @@ class Root:
         return (
             Route("GET", "/", _index, auth=False),
             Route("GET", "/openapi.json", self._document, auth=False),
+            Route("GET", "/usage", _usage),
         )
 
     def prepare(self, call: Call) -> None:
@@ -38,6 +44,20 @@ class Root:
 
     def _document(self, call: Call, tx: Any) -> Reply:
         return Reply(200, openapi.document((self, *self._services), call.base_url))
+
+
+def _usage(call: Call, tx: Any) -> Reply:
+    """GET /usage, for administrators: who has used the API since it started, and what held it longest."""
+    call.cloud.policy.require(call.caller, "admin_required")
+    meter = call.cloud.meter
+    names = {row.id: row.name for row in tx.all(select(projects.c.id, projects.c.name))}
+    use = Usage(
+        seconds=round(time.time() - meter.since, 1),
+        projects=[Row(key, names.get(key, ""), use) for key, use in meter.projects.all().items()],
+        addresses=[Row(key, "", use) for key, use in meter.addresses.all().items()],
+        longest={str(place): found for place, found in meter.longest.items()},
+    )
+    return Reply(200, {"usage": use})
 
 
 def _index(call: Call, tx: Any) -> Reply:
