@@ -18,10 +18,10 @@ from pathlib import Path
 import click
 import msgspec
 
-from bench import api, clouds, footprint, server, throughput, wire
+from bench import api, clouds, footprint, neighbours, server, throughput, wire
 from bench.figures import HEAD, TARGETS, Book, Figure, row
 
-PARTS = ("up", "footprint", "api", "wire", "restart", "server", "throughput")
+PARTS = ("up", "footprint", "api", "neighbours", "wire", "restart", "server", "throughput")
 
 
 @click.command()
@@ -36,8 +36,9 @@ def main(only: tuple[str, ...], short: bool, most_ports: int, rounds: int, path:
     """Measure the cloud beside its targets and the real Neutron.
 
     up and footprint: `up` of a cloud that was there before; memory and processor time when idle. api: one request and
-    lists, hosts simulated. wire: from a request to the packet. restart: the agent's start. server: a server beside the
-    same guest by hand. throughput: TCP through the pipeline beside a bare patch.
+    lists, hosts simulated. neighbours: what one client's largest requests cost another. wire: from a request to the
+    packet. restart: the agent's start. server: a server beside the same guest by hand. throughput: TCP through the
+    pipeline beside a bare patch.
     """
     book = Book(click.echo)
     machine = _machine()
@@ -69,6 +70,9 @@ def _run(book: Book, wanted: set[str], short: bool, most_ports: int) -> None:
     if "api" in wanted:
         with _fresh(book, "--dataplane", "none", "--no-guest") as cloud:
             api.run(book, cloud, 20 if short else 200, most_ports)
+    if "neighbours" in wanted:
+        with _fresh(book, "--dataplane", "none", "--no-guest") as cloud:
+            neighbours.run(book, cloud, 5 if short else 20)
     if "wire" in wanted:
         with _fresh(book, "--no-guest") as cloud:
             wire.run(book, cloud, 4 if short else 20)
