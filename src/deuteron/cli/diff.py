@@ -6,20 +6,17 @@ from there over the host's own line to its agent. Asking changes nothing; the ag
 
 from __future__ import annotations
 
-import http.client
-import socket
 import sys
-import urllib.parse
 
 import click
 import msgspec
 
+from deuteron.cli.client import NotAnswering
+from deuteron.cli.hostline import HostRefusal, ask_host
 from deuteron.cli.options import Refused, existing_cloud, state_option
 from deuteron.cli.up import stored_topology
 from deuteron.model.intent import Difference
-from deuteron.sandbox.cloud import State
-
-_TIMEOUT_S = 40.0
+from deuteron.sandbox.cloud import Cloud, State
 
 
 class HostDifferences(msgspec.Struct, frozen=True):
@@ -44,7 +41,7 @@ def diff(state: State, host: str | None, as_json: bool) -> None:
     names = [agent.name for agent in stored_topology(state).agents]
     if host is not None and host not in names:
         raise Refused(f'there is no agent on host "{host}"', f"hosts with agents are {', '.join(names)}")
-    found = [_ask(state, name, cloud.tokens.get(name, "")) for name in ([host] if host else names)]
+    found = [_ask(state, cloud, name) for name in ([host] if host else names)]
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
     else:
@@ -62,32 +59,8 @@ def _print(found: HostDifferences) -> None:
         click.echo(f"{found.host}: {difference.words}")
 
 
-def _ask(state: State, host: str, token: str) -> HostDifferences:
-    connection = _UnixConnection(str(state.api_socket))
+def _ask(state: State, cloud: Cloud, host: str) -> HostDifferences:
     try:
-        path = f"/internal/hosts/{urllib.parse.quote(host)}/diff"
-        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
-        response = connection.getresponse()
-        body = response.read()
-    except (FileNotFoundError, ConnectionRefusedError):
-        return HostDifferences(host, problem="the API is not running, so nobody can be asked")
-    except (OSError, http.client.HTTPException) as error:
-        return HostDifferences(host, problem=f"the API did not answer: {error or type(error).__name__}")
-    finally:
-        connection.close()
-    if response.status != 200:
-        return HostDifferences(host, problem=body.decode(errors="replace").strip())
-    return HostDifferences(host, tuple(msgspec.json.decode(body, type=list[Difference])))
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=_TIMEOUT_S)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
+        return HostDifferences(host, ask_host(state, cloud, host, "diff", tuple[Difference, ...]))
+    except (NotAnswering, HostRefusal) as problem:
+        return HostDifferences(host, problem=str(problem))

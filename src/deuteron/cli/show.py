@@ -14,9 +14,12 @@ import msgspec
 
 from deuteron.cli.client import Client, NotAnswering, Refusal
 from deuteron.cli.options import Refused, as_typed, existing_cloud, state_option
-from deuteron.cli.up import missing_agents, stored_topology
+from deuteron.cli.up import missing_agents, stored_topology, unwired_hosts
 from deuteron.sandbox import control
 from deuteron.sandbox.cloud import Cloud, State
+from deuteron.sandbox.topology import Topology
+
+WIRING_PATIENCE_S = 1.0
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -43,7 +46,7 @@ class Status(msgspec.Struct, frozen=True):
     endpoint: str
     hosts: tuple[str, ...]
     missing: tuple[str, ...]
-    """Hosts whose agents are not alive, or what else keeps the cloud from being ready."""
+    """Hosts whose agents are not alive or that are not wired yet, or what else keeps the cloud from being ready."""
     processes: tuple[Process, ...]
 
 
@@ -52,6 +55,8 @@ class Status(msgspec.Struct, frozen=True):
 @click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
 def status(state: State, as_json: bool) -> None:
     """Show whether the cloud is ready, and its processes.
+
+    Ready means that every host is wired as it should be at this moment.
 
     Ends with status 0 when it is ready to use, else with 1.
     """
@@ -74,6 +79,8 @@ def _status(state: State, cloud: Cloud) -> Status:
             missing.append(f"sandbox ({reply.error or reply.sandbox})")
         try:
             missing += missing_agents(Client(cloud.port, cloud.admin_password), topology)
+            if not missing:
+                missing += _unwired(state, cloud, topology)
         except (NotAnswering, Refusal) as error:
             missing.append(f"API ({error})")
     pids = reply.outer_pids if reply is not None else {}
@@ -104,6 +111,17 @@ def _status(state: State, cloud: Cloud) -> Status:
         missing=tuple(missing),
         processes=processes,
     )
+
+
+def _unwired(state: State, cloud: Cloud, topology: Topology) -> list[str]:
+    """Hosts that are not wired as they should be now; one that is just told of something is given a moment."""
+    asked: dict[str, int] = {}
+    deadline = time.monotonic() + WIRING_PATIENCE_S
+    while late := unwired_hosts(state, cloud, topology, asked):
+        if time.monotonic() > deadline:
+            return late
+        time.sleep(0.05)
+    return []
 
 
 def _print(found: Status) -> None:

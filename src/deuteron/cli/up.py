@@ -22,6 +22,7 @@ import msgspec
 
 from deuteron.cli import checks
 from deuteron.cli.client import Client, NotAnswering, Refusal
+from deuteron.cli.hostline import HostRefusal, wiring_of
 from deuteron.cli.options import Refused, as_typed, state_option, tell_waiting
 from deuteron.cli.progress import Progress
 from deuteron.cli.starter import own_cache_dir, upload_guest, write_clouds_yaml
@@ -50,6 +51,8 @@ from deuteron.sandbox.topology import DEFAULT_TEXT, Topology, parse_topology
 SANDBOX_TIMEOUT_S = 30.0
 API_TIMEOUT_S = 60.0
 AGENTS_TIMEOUT_S = 60.0
+WIRING_TIMEOUT_S = 900.0
+"""A host with 150 networks takes half a minute."""
 NEW_CLOUD_MIB = 32
 """Databases and logs."""
 GUEST_MIB = 256
@@ -359,6 +362,40 @@ def _wait_until_ready(state: State, cloud: Cloud, topology: Topology, progress: 
             _wait(state, all_alive, AGENTS_TIMEOUT_S, "agents are not alive", f"{topology.agents[0].name}-agent")
         except SupervisorError as error:
             raise SupervisorError(f"{error.message}: {', '.join(missing)}", error.hint) from error
+
+    with progress.step("wiring") as busy:
+        asked: dict[str, int] = {}
+        late: list[str] = []
+
+        def all_wired() -> bool:
+            late[:] = unwired_hosts(state, cloud, topology, asked)
+            busy(", ".join(late) if late else ", ".join(host.name for host in topology.agents))
+            return not late
+
+        try:
+            _wait(state, all_wired, WIRING_TIMEOUT_S, "hosts are not wired", f"{topology.agents[0].name}-agent")
+        except SupervisorError as error:
+            raise SupervisorError(f"{error.message}: {', '.join(late)}", error.hint) from error
+
+
+def unwired_hosts(state: State, cloud: Cloud, topology: Topology, asked: dict[str, int]) -> list[str]:
+    """Hosts that have not carried out what they should have when they were first asked for, with how far they are.
+
+    `asked` keeps the revision of each host from one call to the next: what changes later is another's to wait for.
+
+    Raises: NotAnswering.
+    """
+    late = []
+    for host in topology.agents:
+        try:
+            wiring = wiring_of(state, cloud, host.name, asked.get(host.name))
+        except HostRefusal as error:
+            late.append(f"{host.name} (wiring: {error})")
+            continue
+        asked[host.name] = wiring.revision
+        if not wiring.is_realised:
+            late.append(f"{host.name} (wiring: at {wiring.realised} of {wiring.revision})")
+    return late
 
 
 def _refuse_dead_api(state: State) -> Literal[False]:

@@ -397,6 +397,15 @@ class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
         return f"{self.kind}: {self.wanted}; actual: {self.actual}"
 
 
+class Wiring(msgspec.Struct, frozen=True):
+    """What the API says of a host: whether it has carried out everything that concerns it up to a revision."""
+
+    revision: int
+    realised: int
+    """The last revision that the host said it has carried out."""
+    is_realised: bool
+
+
 class Ask(msgspec.Struct, frozen=True, tag_field="type", tag="ask"):
     """API to agent: a question about reality. `what` is `console_log` (argument: lines, -1 for all) or `diff`."""
 

@@ -139,6 +139,11 @@ class Hub:
         link = self._links.get(host)
         return link is not None and link.considered >= revision and link.realised >= link.sent
 
+    def realised_revision(self, host: str) -> int:
+        """The last revision that the host has carried out since it is connected; 0 before the first."""
+        link = self._links.get(host)
+        return 0 if link is None else link.realised
+
     async def ask(self, host: str, what: str, id: str = "", argument: int = -1, timeout_s: float = 10.0) -> str:
         """The agent's answer in text. Raises: Unavailable when it is not there, too slow, or cannot answer."""
         link = self._links.get(host)

@@ -1,5 +1,6 @@
 """What is served over HTTP on the Unix socket only: to agents, image data, the answers of the metadata service and what
-is on config drives; to the cloud's owner, how a host differs from what it should be (`deuteron diff`).
+is on config drives; to the cloud's owner, how a host differs from what it should be (`deuteron diff`), and whether it
+has carried out what is wanted of it.
 
 Every request carries a host's token, as the WebSocket does. Agents have their own; the owner reads it in `cloud.json`.
 The token of the host `outside`, which has no agent, opens the list of external networks and nothing else.
@@ -18,11 +19,12 @@ import msgspec
 from sqlalchemy import Text, func, or_, select, type_coerce
 
 from deuteron.api.call import MAX_BODY_BYTES, Call, Mode, Reply, Route
-from deuteron.api.hosts import config_drive, external, metadata
+from deuteron.api.hosts import config_drive, external, intents, metadata
 from deuteron.api.hosts.hub import authorized, host_of
 from deuteron.api.image.files import open_image
-from deuteron.model.errors import ApiError, NotFound, Unauthorized
-from deuteron.model.intent import Difference
+from deuteron.model.codecs import whole_number
+from deuteron.model.errors import ApiError, BadRequest, NotFound, Unauthorized
+from deuteron.model.intent import Difference, Wiring
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
 
@@ -45,6 +47,7 @@ class SERVICE:  # the name `main` looks for
             Route("GET", "/servers/{id}/config-drive", config_drive.answer, auth=False),
             Route("GET", external.PATH, external.answer, auth=False),
             Route("GET", "/hosts/{host}/diff", _difference, Mode.ASYNC, auth=False),
+            Route("GET", "/hosts/{host}/wiring", _wiring, Mode.ASYNC, auth=False),
         )
 
     def prepare(self, call: Call) -> None:
@@ -89,13 +92,37 @@ async def _difference(call: Call) -> Reply:
 
     Raises: Unauthorized for the token of another host; Unavailable when the agent is away or does not answer.
     """
+    host = _own_host(call)
+    text = await call.cloud.hub.ask(host, "diff", timeout_s=_DIFFERENCE_TIMEOUT_S)
+    return Reply(200, [msgspec.json.decode(line, type=Difference) for line in text.splitlines()])
+
+
+async def _wiring(call: Call) -> Reply:
+    """Whether the host has carried out a `revision`, by default what is current now: a `Wiring`.
+
+    Raises: Unauthorized for the token of another host; BadRequest for a revision that is no number.
+    """
+    host = _own_host(call)
+    asked = dict(call.query).get("revision")
+    revision = whole_number(asked) if asked is not None else await asyncio.to_thread(_current_revision, call)
+    if revision is None:
+        raise BadRequest(f'cannot look at revision "{asked}": a whole number is expected')
+    hub = call.cloud.hub
+    return Reply(200, Wiring(revision, hub.realised_revision(host), hub.realised(host, revision)))
+
+
+def _current_revision(call: Call) -> int:
+    with call.cloud.database.read() as tx:
+        return intents.current_revision(tx)
+
+
+def _own_host(call: Call) -> str:
     host = call.params["host"]
     entry = call.cloud.settings.hosts.get(host)
     given = call.headers.get("authorization", "").encode("latin-1", "replace")
     if entry is None or not authorized(given, entry.token):
         raise Unauthorized(f"the request does not carry the token of host {host}")
-    text = await call.cloud.hub.ask(host, "diff", timeout_s=_DIFFERENCE_TIMEOUT_S)
-    return Reply(200, [msgspec.json.decode(line, type=Difference) for line in text.splitlines()])
+    return host
 
 
 def _opened(path: Path, image_id: str) -> BinaryIO:
