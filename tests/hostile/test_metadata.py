@@ -245,7 +245,7 @@ def test_a_port_that_names_a_server_is_not_the_servers(scene: Scene) -> None:
 
         until("the pair is allowed", partial(is_answered, server=server, source_mac=source_mac))
         assert b" 404 " in answered[-1].split(b"\r\n")[0], answered[-1]
-    person.expect("DELETE", f"{NET}/ports/{port['id']}")
+    scene.world.admin.expect("DELETE", f"{NET}/ports/{port['id']}")
 
 
 def test_an_address_of_one_network_is_not_believed_on_another(scene: Scene) -> None:
