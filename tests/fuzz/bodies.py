@@ -76,6 +76,8 @@ _RULE = {
     "port_range_max": 65535,
     "remote_ip_prefix": "10.0.0.0/8",
 }
+_FILE = {"path": "/etc/motd", "contents": "aGVsbG8="}
+"""Of microversions before 2.57."""
 _SERVER = {
     "name": "x",
     "flavorRef": "42",
@@ -119,6 +121,7 @@ _ACTIONS: list[Any] = [
     {"addSecurityGroup": {"name": "default"}},
     {"removeSecurityGroup": {"name": "default"}},
     {"rebuild": {"imageRef": "$image", "name": "y", "metadata": {}}},
+    {"rebuild": {"imageRef": "$image", "personality": [_FILE]}},
     {"os-resetState": {"state": "active"}},
     {"resize": {"flavorRef": "1"}},
     {"createImage": {"name": "x", "metadata": {}}},
@@ -256,6 +259,7 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ("POST", _C + "/servers"): [
         {"server": _SERVER},
         {"server": {"name": "y", "flavorRef": "42", "imageRef": "$image", "networks": "none"}},
+        {"server": {"name": "y", "flavorRef": "42", "imageRef": "$image", "personality": [_FILE]}},
         {
             "server": {"name": "y", "flavorRef": "42", "imageRef": "$image", "networks": "auto"},
             "os:scheduler_hints": {"group": "$server_group"},
@@ -269,6 +273,9 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ("POST", _C + "/servers/{id}/metadata"): [{"metadata": {"a": "b"}}],
     ("PUT", _C + "/servers/{id}/metadata"): [{"metadata": {"a": "b"}}],
     ("PUT", _C + "/servers/{id}/metadata/{key}"): [{"meta": {"a": "b"}}, {"meta": {"x": "b"}}],
+    ("POST", _C + "/images/{id}/metadata"): [{"metadata": {"a": "b"}}],
+    ("PUT", _C + "/images/{id}/metadata"): [{"metadata": {"a": "b"}}],
+    ("PUT", _C + "/images/{id}/metadata/{key}"): [{"meta": {"a": "b"}}],
     ("PUT", _C + "/servers/{id}/tags"): [{"tags": ["a", "b"]}],
     ("POST", _C + "/servers/{id}/os-interface"): [
         {"interfaceAttachment": {"net_id": "$network", "fixed_ips": [{"ip_address": "10.0.0.77"}]}},
@@ -355,7 +362,7 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ("POST", _I + "/users"): [{"user": _USER}],
     ("PATCH", _I + "/users/{id}"): [{"user": _USER}],
     ("POST", _I + "/users/{id}/password"): [{"user": {"original_password": "x", "password": "y"}}],
-    ("POST", _I + "/users/{id}/application_credentials"): [
+    ("POST", _I + "/users/{user_id}/application_credentials"): [
         {
             "application_credential": {
                 "name": "x",

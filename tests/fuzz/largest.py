@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 
 from deuteron.api.app import MAX_QUERY_PAIRS
 from deuteron.api.call import Route, Service
+from deuteron.api.compute.queries import QUERIES
 from deuteron.api.network.service import KINDS
 from deuteron.api.openapi import DECLARED
 from deuteron.api.wire import MAX_HEAD_BYTES
@@ -94,7 +95,7 @@ def queries(services: tuple[Service, ...]) -> Iterator[Large]:
 
 def _names(service: Service, route: Route) -> list[str]:
     parts = route.path.strip("/").split("/")
-    if parts[-1].startswith("{"):
+    if parts[-1].startswith("{") and service.name != "compute":
         return ["fields"]
     names = ["limit", "marker", "fields", "sort_key", "nonsense", "tags", "not-tags-any", "name", "status"]
     if parts[-1] in ("networks", "servers", "projects"):
@@ -105,8 +106,9 @@ def _names(service: Service, route: Route) -> list[str]:
     for kind in KINDS:
         if service.name == "network" and parts[-1] == kind.resource.collection:
             names += kind.filters
-    if service.name == "compute" and parts[-1] in ("servers", "detail"):
-        names += ["host", "key_name", "image", "uuid", "ip", "flavor", "changes-since", "reservation_id", "all_tenants"]
+    if service.name == "compute":
+        found = QUERIES.get((route.method, f"/{'/'.join(parts[1:])}"))
+        names += [] if found is None else found.names
     if service.name == "identity":
         names += ["name__contains", "name__icontains", "enabled"]
     return list(dict.fromkeys(names))

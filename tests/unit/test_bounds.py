@@ -20,6 +20,8 @@ from deuteron.model.errors import MAX_MESSAGE, BadRequest
 from deuteron.model.resource import Attribute, Resource
 from deuteron.store import query
 from deuteron.store.network_tables import ports
+from tests.fuzz.bodies import BODIES
+from tests.fuzz.largest import TAGS
 
 WRITABLE = [
     pytest.param(attribute, id=f"{resource.name}-{attribute.name}")
@@ -68,6 +70,28 @@ def test_the_document_tells_the_bound_of_every_list_and_every_text_of_a_body() -
     assert len(bodies) > 30
     unbounded = [path for path, schema in _schemas(bodies) if "array" in schema["type"] and "maxItems" not in schema]
     assert unbounded == []
+
+
+WITHOUT_BODY = re.compile(
+    r"/(tags/\{tag\}|users/\{user_id\}|implies/\{implied_id\}|roles/\{role_id\}(/inherited_to_projects)?)$"
+)
+"""What the path says whole."""
+
+
+def test_every_body_is_met_by_the_largest_requests() -> None:
+    """A new route whose body has no example in the fuzzer would not be measured."""
+    services = (identity.SERVICE(), network.SERVICE(), image.SERVICE(), compute.SERVICE())
+    routes = {(route.method, route.path) for service in services for route in service.routes()}
+    examples = {**BODIES, **TAGS}
+    assert not [key for key in examples if key not in routes], "examples of routes that are not there"
+    reads_a_body = {
+        (method, path)
+        for method, path in routes
+        if method in ("POST", "PUT", "PATCH")
+        and path.startswith(("/v3/", "/v2.0/", "/v2.1/"))
+        and not WITHOUT_BODY.search(path)
+    }
+    assert sorted(reads_a_body - set(examples)) == []
 
 
 def test_a_message_quotes_what_is_short_whole_and_of_what_is_long_its_beginning() -> None:

@@ -38,6 +38,13 @@ class ImageOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """MiB of data. It is looked at before an upload: the last one may go beyond, as with Glance."""
 
 
+class IdentityOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Limits are for each user; -1 is none. Keystone's `[credential]` and `[application_credential]` `user_limit`."""
+
+    credential_user_limit: Annotated[int, msgspec.Meta(ge=-1)] = 200
+    application_credential_user_limit: Annotated[int, msgspec.Meta(ge=-1)] = 200
+
+
 class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Requests a second over time, and how many may come at once."""
 
@@ -58,6 +65,7 @@ class LimitOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     image: ImageOptions = ImageOptions()
+    identity: IdentityOptions = IdentityOptions()
     limits: LimitOptions = LimitOptions()
 
 

@@ -99,6 +99,8 @@ class Text:
     nullable: bool = False
     pattern: str | None = None
     column: str = "text"
+    max_bytes: int | None = None
+    """As UTF-8, where a service's own column is so many bytes."""
 
     def decode(self, raw: Any) -> Any:
         if raw is None and self.nullable:
@@ -107,6 +109,10 @@ class Text:
             raise Invalid(f"'{quoted(raw)}' is not a valid string", raw)
         if self.max_length is not None and len(raw) > self.max_length:
             raise Invalid(f"'{quoted(raw)}' exceeds maximum length of {self.max_length}", raw)
+        if self.max_bytes is not None and len(raw) * 4 > self.max_bytes:
+            size = len(raw.encode("utf-8", "surrogatepass"))
+            if size > self.max_bytes:
+                raise Invalid(f"'{quoted(raw)}' takes {size} bytes, at most {self.max_bytes} are accepted", raw)
         if len(raw) < self.min_length:
             raise Invalid(f"'{quoted(raw)}' is too short, at least {self.min_length} characters are needed", raw)
         if _NOT_STORED.search(raw):

@@ -58,10 +58,10 @@ class Options:
 
 
 MAX_TEXT = 65535
-"""Characters of a free text. Source: keystone/*/backends/sql.py, whose columns are TEXT of MySQL."""
+"""Characters and bytes of a free text. Source: keystone/*/backends/sql.py, whose columns are TEXT of MySQL."""
 _NAME = Text(min_length=1, max_length=255, pattern=r"[\s\S]*\S[\s\S]*")
 _SHORT_NAME = Text(min_length=1, max_length=64, pattern=r"[\s\S]*\S[\s\S]*")
-_DESCRIPTION = Text(max_length=MAX_TEXT, nullable=True)
+_DESCRIPTION = Text(max_length=MAX_TEXT, max_bytes=MAX_TEXT, nullable=True)
 _ID = Text(min_length=1, max_length=64, pattern=r"[A-Za-z0-9_-]+")
 _OPTIONAL_ID = Text(min_length=1, max_length=64, nullable=True)
 _TAGS = ListOf(Text(min_length=1, max_length=255, pattern=r"[^,/]*"), max_items=80, unique=True)
@@ -218,7 +218,7 @@ ENDPOINT = Resource(
         Attribute("region_id", Text(nullable=True), "its region", create=True, update=True),
         Attribute(
             "url",
-            Text(max_length=MAX_TEXT, pattern=r"[a-zA-Z][a-zA-Z0-9+.-]*://.+"),
+            Text(max_length=MAX_TEXT, max_bytes=MAX_TEXT, pattern=r"[a-zA-Z][a-zA-Z0-9+.-]*://.+"),
             "the address; `$(project_id)s` is filled in",
             default=REQUIRED,
             create=True,
@@ -238,7 +238,13 @@ CREDENTIAL = Resource(
         _id(),
         Attribute("type", _NAME, "what kind of secret: `ec2`", default=REQUIRED, create=True, update=True),
         Attribute(
-            "blob", Text(max_length=MAX_TEXT), "the secret", default=REQUIRED, create=True, update=True, filter=False
+            "blob",
+            Text(max_length=MAX_TEXT, max_bytes=MAX_TEXT),
+            "the secret",
+            default=REQUIRED,
+            create=True,
+            update=True,
+            filter=False,
         ),
         Attribute("user_id", _ID, "whose it is", default=REQUIRED, create=True, update=True),
         Attribute("project_id", _OPTIONAL_ID, "the project it is for", create=True, update=True),

@@ -213,13 +213,16 @@ class FixedIps:
 class GatewayInfo:
     """A router's way outside; null and an empty object are none. What is not built has no key here."""
 
+    max_items: int = MAX_ITEMS
     column: str = "json"
 
     def decode(self, raw: Any) -> Any:
         if not raw and not isinstance(raw, str | bool | int):
             return None
         if not isinstance(raw, dict):
-            raise Invalid(f"'{raw}' is not a dictionary", raw)
+            raise Invalid(f"'{quoted(raw)}' is not a dictionary", raw)
+        if len(raw) > self.max_items:
+            raise TooMany("dictionary", len(raw), self.max_items)
         unknown = [name for name in raw if name not in _GATEWAY_FIELDS]
         if unknown:
             raise Invalid(f"Unexpected keys supplied: {', '.join(unknown)}", raw)
@@ -703,7 +706,7 @@ RESOURCES: Final = (
 QUOTA_DEFAULTS: Final[dict[str, int]] = {
     "network": 100,
     "subnet": 100,
-    "subnetpool": -1,
+    "subnetpool": 100,
     "port": 500,
     "router_route": 30,
     "router": 10,
@@ -712,7 +715,10 @@ QUOTA_DEFAULTS: Final[dict[str, int]] = {
     "security_group": 10,
     "security_group_rule": 100,
 }
-"""How many of each a project may have; -1 is no limit. Source: neutron/conf/quota.py."""
+"""How many of each a project may have; -1 is no limit.
+
+Source: neutron/conf/quota.py, where pools of prefixes have none.
+"""
 
 DHCP: Final = "network:dhcp"
 ROUTER_INTERFACE: Final = "network:router_interface"

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 from deuteron.api.compute.bodies import Body
 from deuteron.api.compute.errors import invalid
 from deuteron.api.compute.versions import MAXIMUM
+from deuteron.model.codecs import quoted
 
 Kind = Literal["plain", "object", "array"]
 
@@ -149,6 +150,8 @@ def _check_kind(name: str, value: Any, field: Field) -> None:
         if not field.null:
             raise invalid(name, value, "None is not of a type that is expected here; leave it out")
     elif isinstance(value, dict) and field.kind != "object":
-        raise invalid(name, value, f"{value!r} is not of type '{'array' if field.kind == 'array' else 'string'}'")
+        raise invalid(name, value, f"{quoted(value)} is not of type '{'array' if field.kind == 'array' else 'string'}'")
     elif isinstance(value, list) and field.kind != "array":
-        raise invalid(name, value, f"{value!r} is not of type '{'object' if field.kind == 'object' else 'string'}'")
+        raise invalid(
+            name, value, f"{quoted(value)} is not of type '{'object' if field.kind == 'object' else 'string'}'"
+        )

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Row, delete, select
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.identity.bodies import filtered, find, new_id, page, read_create, root
+from deuteron.api.identity.bodies import filtered, find, new_id, page, read_create, refuse_more, root
 from deuteron.api.identity.effective import roles_on
 from deuteron.api.identity.passwords import Workers, hash_password
 from deuteron.api.identity.policies import about_user, require
@@ -57,6 +57,13 @@ async def create_credential(call: Call, workers: Workers) -> Reply:
 
     def store(tx: Tx) -> Reply:
         proof = _refuse_restricted(call, tx, "make")
+        refuse_more(
+            tx,
+            _TABLE,
+            caller.user_id,
+            call.cloud.settings.operator.identity.application_credential_user_limit,
+            "application credentials",
+        )
         taken = select(_TABLE.c.id).where(_TABLE.c.user_id == caller.user_id, _TABLE.c.name == values["name"])
         if tx.first(taken) is not None:
             raise Conflict(

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Row, Select, Table, false, func, select
 
 from deuteron.api.call import Call, Reply
 from deuteron.model.codecs import Invalid, quoted, refuse_large, whole_number
-from deuteron.model.errors import BadRequest, Conflict, NotFound
+from deuteron.model.errors import BadRequest, Conflict, Forbidden, NotFound
 from deuteron.model.resource import BadAttribute, Resource, decode_create, decode_update
 from deuteron.store.database import Tx
 
@@ -219,6 +219,16 @@ def refuse_duplicate(
 def counted(tx: Tx, table: Table, *where: ColumnElement[bool]) -> int:
     count: int = tx.scalar(select(func.count()).select_from(table).where(*where))
     return count
+
+
+def refuse_more(tx: Tx, table: Table, user_id: str, limit: int, what: str) -> None:
+    """Raises: Forbidden when the user has as many as one may have; a limit of -1 is none."""
+    if limit >= 0 and counted(tx, table, table.c.user_id == user_id) >= limit:
+        kind = "".join(word.title() for word in what.removesuffix("s").split())
+        raise Forbidden(
+            f"Unable to create additional {what}, maximum of {limit} already exceeded for user.",
+            type=f"{kind}LimitExceeded",
+        )
 
 
 def _inexact(column: ColumnElement[Any], operator: str, text: str) -> ColumnElement[bool]:

@@ -14,6 +14,7 @@ from deuteron.api.identity.bodies import (
     page,
     read_create,
     read_update,
+    refuse_more,
     refuse_unknown_queries,
     shown,
 )
@@ -187,6 +188,7 @@ def create_credential(call: Call, tx: Tx) -> Reply:
     require(call, "create_credential", about_credential(values["user_id"]))
     _refuse_delegated(call, tx)
     find(tx, users, "user", values["user_id"])
+    _refuse_more(call, tx, values["user_id"])
     id = new_id()
     tx.insert(credentials, {**values, "id": id})
     return Reply(201, {"credential": shown(call, CREDENTIAL, find(tx, credentials, "credential", id))})
@@ -198,6 +200,8 @@ def update_credential(call: Call, tx: Tx) -> Reply:
     if "user_id" in values:
         require(call, "update_credential", about_credential(values["user_id"]))
         find(tx, users, "user", values["user_id"])
+        if values["user_id"] != row.user_id:
+            _refuse_more(call, tx, values["user_id"])
     if values:
         tx.execute(update(credentials).where(credentials.c.id == row.id).values(values))
     return Reply(200, {"credential": shown(call, CREDENTIAL, find(tx, credentials, "credential", row.id))})
@@ -207,6 +211,11 @@ def delete_credential(call: Call, tx: Tx) -> Reply:
     row = _credential(call, tx, "delete_credential")
     tx.execute(delete(credentials).where(credentials.c.id == row.id))
     return Reply(204)
+
+
+def _refuse_more(call: Call, tx: Tx, user_id: str) -> None:
+    limit = call.cloud.settings.operator.identity.credential_user_limit
+    refuse_more(tx, credentials, user_id, limit, "credentials")
 
 
 def _credential(call: Call, tx: Tx, action: str) -> Row[Any]:

@@ -22,10 +22,12 @@ _LIMIT = Prepared(
         quotas.c.project_id == bindparam("project"), quotas.c.resource == bindparam("resource")
     )
 )
+_HELD_TO = {"address_scope": "subnetpool"}
+"""Of what Neutron has no quota of, whose limit it is held to: projects would store without end."""
 _COUNTS = {
     name: Prepared(select(func.count()).select_from(table).where(table.c.project_id == bindparam("project")))
     for name, table in TABLES.items()
-    if name in QUOTA_DEFAULTS
+    if name in QUOTA_DEFAULTS or name in _HELD_TO
 }
 
 
@@ -40,8 +42,9 @@ def check(tx: Tx, resource: str, project_id: str, more: int = 1) -> None:
 
 def limit(tx: Tx, resource: str, project_id: str) -> int:
     """The project's limit; -1 is none."""
-    found: int | None = tx.run(_LIMIT, {"project": project_id, "resource": resource}).scalar()
-    return QUOTA_DEFAULTS[resource] if found is None else found
+    quota = _HELD_TO.get(resource, resource)
+    found: int | None = tx.run(_LIMIT, {"project": project_id, "resource": quota}).scalar()
+    return QUOTA_DEFAULTS[quota] if found is None else found
 
 
 def used(tx: Tx, resource: str, project_id: str) -> int:

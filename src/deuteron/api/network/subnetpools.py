@@ -147,6 +147,8 @@ def refuse_other_pool(tx: Tx, network: Values, version: int, pool_id: str | None
 
 
 def create_scope(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Values:
+    """A new address scope. Raises: Conflict."""
+    quotas.check(tx, "address_scope", values["project_id"])
     row = add(tx, "address_scope", values)
     rbac.keep(tx, "address_scope", row, {})
     return row
