@@ -358,6 +358,37 @@ def test_server_groups_keep_servers_apart(tmp_path: Path) -> None:
     run(test())
 
 
+def test_hints_place_servers_beside_or_apart_from_others(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            for host in ("h1", "h2"):
+                await w.agent(host)
+            server = {"name": "vm", "flavorRef": "42", "imageRef": await w.demo.image(), "networks": "none"}
+
+            async def host_of(**hints: Any) -> str:
+                body = {"server": server, "os:scheduler_hints": hints}
+                made = (await w.demo.post(SERVERS, body, "2.37"))["server"]["id"]
+                shown = (await w.admin.get(f"{SERVERS}/{made}"))["server"]
+                places[made] = shown["OS-EXT-SRV-ATTR:host"]
+                return made
+
+            places: dict[str, str | None] = {}
+            first = await host_of()
+            apart = await host_of(different_host=first)
+            beside = await host_of(same_host=[first])
+            assert places[first] == places[beside] != places[apart]
+            nowhere = await host_of(different_host=[first, apart])
+            assert places[nowhere] is None
+            unknown = await host_of(same_host="0" * 32)
+            assert places[unknown] is None, "a server that is not there is on no host"
+            for hints in ({"same_host": []}, {"different_host": 5}, {"different_host": ["x"]}, {"query": "[]"}):
+                body = {"server": server, "os:scheduler_hints": hints}
+                answer = await w.demo.request("POST", SERVERS, body, version="2.37")
+                assert answer.status == 400, hints
+
+    run(test())
+
+
 def test_networks_by_the_old_proxies(tmp_path: Path) -> None:
     async def test() -> None:
         async with world(tmp_path) as w:

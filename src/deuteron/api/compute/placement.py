@@ -59,6 +59,10 @@ class Wish:
     group_id: str | None = None
     policy: str | None = None
     most_per_host: int = 1
+    only: frozenset[str] | None = None
+    """The hosts that the hint `same_host` leaves; None for all."""
+    not_on: frozenset[str] = frozenset()
+    """The hosts that the hint `different_host` takes away."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,10 @@ def _reason(host: Host, load: Load, flavor: Flavor, wish: Wish) -> str | None:
     ):
         if wanted > room - used:
             return f"{wanted}{unit} of {word} wanted, {max(0, int(room - used))}{unit} free"
+    if wish.only is not None and host.name not in wish.only:
+        return "none of the servers of same_host is there"
+    if host.name in wish.not_on:
+        return "a server of different_host is there"
     members = load.groups.get(wish.group_id or "", 0)
     if wish.policy == "anti-affinity" and members >= wish.most_per_host:
         return "a member of the server group is there"

@@ -15,6 +15,7 @@ import string
 import unicodedata
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -43,9 +44,10 @@ from deuteron.api.compute.interfaces import Unbound, Wanted
 from deuteron.api.compute.lifecycle import ServerRow
 from deuteron.api.compute.placement import NoHost, Wish
 from deuteron.api.hosts import registry
-from deuteron.model.codecs import quoted
+from deuteron.model.codecs import is_uuid, quoted
 from deuteron.model.compute import Nic
 from deuteron.model.errors import BadRequest, Forbidden, NotFound
+from deuteron.store import query
 from deuteron.store.compute_tables import server_groups, servers
 from deuteron.store.database import Tx
 
@@ -347,9 +349,11 @@ def _where(call: Call, tx: Tx, body: Body) -> tuple[str | None, Wish]:
                 raise BadRequest(f"Compute host {named} could not be found.", type="ComputeHostNotFound")
             host = named
     hints = _hints(call)
+    wish = Wish(host, only=_hosts_of(call, tx, hints, "same_host"))
+    wish = replace(wish, not_on=_hosts_of(call, tx, hints, "different_host") or frozenset())
     group_id = hints.get("group")
     if group_id is None:
-        return zone or None, Wish(host)
+        return zone or None, wish
     row = None
     if isinstance(group_id, str):
         row = tx.first(select(server_groups).where(server_groups.c["id"] == group_id))
@@ -359,15 +363,40 @@ def _where(call: Call, tx: Tx, body: Body) -> tuple[str | None, Wish]:
         host = tx.scalar(
             select(servers.c["host"]).where(servers.c["group_id"] == row.id, servers.c["host"].is_not(None)).limit(1)
         )
-    return zone or None, Wish(host, row.id, row.policy, int((row.rules or {}).get("max_server_per_host", 1)))
+    most = int((row.rules or {}).get("max_server_per_host", 1))
+    return zone or None, replace(wish, host=host, group_id=row.id, policy=row.policy, most_per_host=most)
 
 
 def _hints(call: Call) -> dict[str, Any]:
+    """Raises: BadRequest for a hint that no placement looks at; Nova takes those and does nothing."""
     whole = call.json()
     for name in shapes.HINTS:
         if name in whole:
-            return Body(name, whole[name]).raw
+            return Body(name, whole[name]).only(_HINTS).raw
     return {}
+
+
+_HINTS: Final = ("group", "same_host", "different_host")
+_MOST_HINTED: Final = 100
+
+
+def _hosts_of(call: Call, tx: Tx, hints: dict[str, Any], name: str) -> frozenset[str] | None:
+    """Where the project's servers are that a hint names; None without the hint. Raises: BadRequest."""
+    if name not in hints:
+        return None
+    given = [hints[name]] if isinstance(hints[name], str) else hints[name]
+    if not isinstance(given, list) or not 0 < len(given) <= _MOST_HINTED or not all(map(_is_id, given)):
+        raise invalid(name, quoted(hints[name]), f"an id of a server, or a list of 1 to {_MOST_HINTED}, is expected")
+    found = select(servers.c["host"]).where(
+        query.any_of(servers.c["id"], given),
+        servers.c["project_id"] == call.caller.project_id,
+        servers.c["host"].is_not(None),
+    )
+    return frozenset(tx.scalars(found))
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str) and is_uuid(value)
 
 
 def hostname(call: Call, body: Body) -> str | None:
