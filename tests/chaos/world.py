@@ -129,7 +129,7 @@ echo @instances; ls {state}/instances 2>/dev/null
 """
 _OWN = ("tap", "qr-", "qg-", "qvo", "qvb", "qbr")
 _EXPECTED_PROCESSES = re.compile(
-    r"deuteron\.sandbox\.supervisor|deuteron\.agent|^ovsdb-server |^ovs-vswitchd |^libvirtd|^sh -c|^ps -eo"
+    r"deuteron\.sandbox\.(supervisor|outside)|deuteron\.agent|^ovsdb-server |^ovs-vswitchd |^libvirtd|^sh -c|^ps -eo"
     r"|dnsmasq|qemu-system"
 )
 

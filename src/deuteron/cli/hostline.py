@@ -44,6 +44,21 @@ def ask_host(state: State, cloud: Cloud, host: str, what: str, kind: type[T]) ->
     return msgspec.json.decode(body, type=kind)
 
 
+def listens(state: State) -> bool:
+    """Whether this cloud's API listens: it opens its socket once it has the port.
+
+    Who answers on the port may be somebody else, who took it while our API was away.
+    """
+    connection = _UnixConnection(str(state.api_socket))
+    try:
+        connection.connect()
+    except OSError:
+        return False
+    finally:
+        connection.close()
+    return True
+
+
 def wiring_of(state: State, cloud: Cloud, host: str, revision: int | None = None) -> Wiring:
     """Whether the host has carried out `revision`, by default the one that is current now.
 

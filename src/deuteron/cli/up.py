@@ -22,7 +22,7 @@ import msgspec
 
 from deuteron.cli import checks
 from deuteron.cli.client import Client, NotAnswering, Refusal
-from deuteron.cli.hostline import HostRefusal, wiring_of
+from deuteron.cli.hostline import HostRefusal, listens, wiring_of
 from deuteron.cli.options import Refused, as_typed, state_option, tell_waiting
 from deuteron.cli.progress import Progress
 from deuteron.cli.starter import own_cache_dir, upload_guest, write_clouds_yaml
@@ -345,7 +345,7 @@ def _wait_until_ready(state: State, cloud: Cloud, topology: Topology, progress: 
     with progress.step("API") as busy:
 
         def answers() -> bool:
-            return client.answers() or _refuse_dead_api(state)
+            return (listens(state) and client.answers()) or _refuse_dead_api(state)
 
         _wait(state, answers, API_TIMEOUT_S, "the API does not answer", "api")
         client.log_in()
