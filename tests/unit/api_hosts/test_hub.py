@@ -272,3 +272,20 @@ def test_a_slow_agent_gets_what_happened_meanwhile_in_one_message(tmp_path: Path
             assert len([message for message in agent.messages if isinstance(message, Change)]) <= 3
 
     run(test())
+
+
+def test_a_host_is_done_with_what_was_asked_also_while_newer_changes_are_on_their_way(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with running(tmp_path) as cloud:
+            write(cloud, seed)
+            agent = await FakeAgent(cloud, "h1").connect()
+            await until(lambda: cloud.hub.realised("h1", agent.revision), "the snapshot is not realised")
+            asked = agent.revision
+            agent.obedient = False
+            write(cloud, lambda rows: rows.set_mtu("net1", 1400))
+            await agent.until(lambda: agent.revision > asked)
+
+            assert cloud.hub.realised("h1", asked)
+            assert not cloud.hub.realised("h1", agent.revision)
+
+    run(test())

@@ -5,14 +5,15 @@ Other chains and rules are never touched (`--noflush`). Rules compare as text, a
 them; a rule the kernel prints otherwise than the plan is written once, and what the kernel made
 of it is remembered as equal to it, so that it is not written for ever.
 
-Crash: one restore is atomic for each table. Only chains that differ are written, so the counters of
-the others stay.
+Crash: one restore is atomic for each table, unless the kernel does not take it whole (`piecewise`). Only chains that
+differ are written, so the counters of the others stay.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import SequenceMatcher
 
 from deuteron.net.delta import Delta
 from deuteron.net.kernel.driver import Applied, KernelError, Scope
@@ -24,6 +25,8 @@ IptablesKey = tuple[str, int, str]
 Tables = dict[str, IptablesTable]
 
 PREFIX = "neutron-"
+_TOO_LARGE = "Message too long"
+_PIECE_LINES = 100
 
 
 class IptablesDriver:
@@ -89,8 +92,17 @@ class IptablesDriver:
             lines += restore_lines(key[2], row, before.get(key[2]))
         if not lines:
             return
+        command = [_program(family, "restore"), "--noflush", "--wait", "5"]
         with self._namespaces.entered(namespace):
-            run([_program(family, "restore"), "--noflush", "--wait", "5"], "\n".join(lines) + "\n")
+            try:
+                run(command, "\n".join(lines) + "\n")
+            except KernelError as error:
+                if _TOO_LARGE not in str(error):
+                    raise
+                # Nothing of that table was done. Others of the group may be: what is left is found out anew.
+                before = self._save(namespace, family)
+                parts = [line for key, row in group.items() for line in piecewise(key[2], row, before.get(key[2]))]
+                run(command, "\n".join(parts) + "\n")
         self.writes["iptables restored"] += 1
         printed = self._save(namespace, family)
         for key, row in group.items():
@@ -154,6 +166,66 @@ def restore_lines(table: str, row: IptablesTable | None, before: IptablesTable |
             lines += [f"-I {chain} {number} {rule}" for number, rule in enumerate(rules, 1)]
     lines += [f"-X {name}" for name in stale]
     return [*lines, "COMMIT"]
+
+
+def piecewise(table: str, row: IptablesTable | None, before: IptablesTable | None) -> list[str]:
+    """The same as `restore_lines` in many small transactions, each of which leaves nothing open that was closed.
+
+    A transaction is one netlink message, which in a user namespace may not be larger than the socket's default buffer
+    (`net.core.wmem_default`, 208 KiB): root there may not enlarge it (SO_SNDBUFFORCE). That is some 40 ports' rules.
+
+    New chains are filled before anything jumps to them, and chains that nobody wants are emptied after nothing does.
+    A long chain that is in use is changed rule by rule; a short one at once.
+    """
+    wanted = {chain.name: chain.rules for chain in row.chains} if row else {}
+    found = {chain.name: chain.rules for chain in before.chains} if before else {}
+    new = [name for name in wanted if name not in found]
+    stale = [name for name in found if name not in wanted]
+    units: list[list[str]] = [[f":{name} - [0:0]"] for name in new]
+    units += [[f"-A {name} {rule}"] for name in new for rule in wanted[name]]
+    for name, rules in wanted.items():
+        if name in found and found[name] != rules:
+            if max(len(rules), len(found[name])) < _PIECE_LINES:
+                units.append([f":{name} - [0:0]", *(f"-A {name} {rule}" for rule in rules)])
+            else:
+                units += [[line] for line in _edits(name, found[name], rules)]
+    wanted_builtin = row.builtin if row else ()
+    found_builtin = before.builtin if before else ()
+    if _by_chain(wanted_builtin) != _by_chain(found_builtin):
+        removed = [f"-D {chain} {rule}" for chain, rule in found_builtin]
+        inserted = [
+            f"-I {chain} {number} {rule}"
+            for chain, rules in _by_chain(wanted_builtin).items()
+            for number, rule in enumerate(rules, 1)
+        ]
+        units.append([*removed, *inserted])
+    units += [[f":{name} - [0:0]"] for name in stale]
+    units += [[f"-X {name}"] for name in stale]
+    lines: list[str] = []
+    size = 0
+    for unit in units:
+        if not lines or size + len(unit) > _PIECE_LINES:
+            lines += [*(["COMMIT"] if lines else []), f"*{table}"]
+            size = 0
+        lines += unit
+        size += len(unit)
+    return [*lines, "COMMIT"] if lines else []
+
+
+def _edits(chain: str, found: Sequence[str], wanted: Sequence[str]) -> Iterator[str]:
+    """Commands that make one list of rules of another: all that comes is there before anything that goes is gone."""
+    goes: list[bool] = []
+    inserted: list[str] = []
+    for tag, old, old_end, new, new_end in SequenceMatcher(None, found, wanted, autojunk=False).get_opcodes():
+        goes += [tag != "equal"] * (old_end - old)
+        if tag != "equal":
+            # Numbers count what earlier lines have inserted before.
+            inserted += [f"-I {chain} {len(goes) + n} {rule}" for n, rule in enumerate(wanted[new:new_end], 1)]
+            goes += [False] * (new_end - new)
+    yield from inserted
+    for number in range(len(goes), 0, -1):
+        if goes[number - 1]:
+            yield f"-D {chain} {number}"
 
 
 def _by_chain(rules: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
