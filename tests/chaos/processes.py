@@ -13,8 +13,8 @@ from deuteron.sandbox.cloud import State
 from deuteron.sandbox.errors import SupervisorError
 
 KINDS = {
-    "agent": 18, "dnsmasq": 22, "gateways": 2, "api": 18, "ovs-vswitchd": 12, "ovsdb-server": 10, "libvirtd": 6, "qemu": 8,
-    "sandbox": 3, "supervisor": 2,
+    "agent": 18, "dnsmasq": 22, "gateways": 2, "api": 18, "ovs-vswitchd": 12, "ovsdb-server": 10, "libvirtd": 6,
+    "qemu": 8, "sandbox": 3, "supervisor": 2,
 }  # fmt: skip
 """What dies, and how often of a hundred times. What takes all guests along dies rarely: they run in emulation."""
 
