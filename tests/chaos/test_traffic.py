@@ -19,10 +19,7 @@ LINES = 250
 KILLS = 8
 
 LISTENER = """#!/bin/sh
-# busybox's nc hangs up when there is nothing more to read on its standard input: here there always may be.
-mkfifo /tmp/open
-sleep 600 >/tmp/open &
-( nc -l -p 7000 </tmp/open >/tmp/got
+( nc -l -d -p 7000 >/tmp/got
   echo "test: got $(md5sum </tmp/got | cut -c1-32) in $(wc -l </tmp/got) lines" >/dev/console ) &
 """
 TALKER = f"""#!/bin/sh
@@ -30,7 +27,7 @@ until ping -c 1 -W 1 10.82.0.9 >/dev/null 2>&1; do sleep 1; done
 echo "test: begin" >/dev/console
 ( ping -i 0.2 -c {PINGS} -W 2 10.82.0.9 >/tmp/pings 2>&1
   echo "test: ping $(grep transmitted /tmp/pings)" >/dev/console ) &
-( i=0; while [ $i -lt {LINES} ]; do i=$((i + 1)); echo $i; sleep 0.1; done ) | nc 10.82.0.9 7000
+( i=0; while [ $i -lt {LINES} ]; do i=$((i + 1)); echo $i; sleep 0.1; done ) | nc -N 10.82.0.9 7000
 """
 
 

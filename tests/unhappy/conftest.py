@@ -115,7 +115,7 @@ def _private(with_users: bool = False) -> list[str]:
 def machine() -> Iterator[Machine]:
     # Not pytest's folder: its path is too long for sockets.
     folder = Path(tempfile.mkdtemp(prefix="unhappy-"))
-    folder.chmod(0o777)
+    folder.chmod(0o755)
     made = Machine(folder)
     try:
         yield made

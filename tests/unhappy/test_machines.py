@@ -140,7 +140,7 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_made(
     machine: Machine, size_mib: int, options: list[str]
 ) -> None:
     machine.state.mkdir()
-    wrong = f"mount -t tmpfs -o size={size_mib}m none {machine.state}"
+    wrong = f"mount -t tmpfs -o mode=755,size={size_mib}m none {machine.state}"
     done = machine.where(wrong, "up", "--dataplane", "none", *options)
     assert_refused(done, rf"cannot make a cloud in .*: {size_mib} MiB are free on its disk", "make room")
     assert_nothing_was_made(machine)
@@ -149,7 +149,7 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_made(
 def test_a_cloud_whose_disk_is_full_says_so_and_starts_once_there_is_room(machine: Machine) -> None:
     machine.state.mkdir()
     script = f"""
-mount -t tmpfs -o size=64m none {machine.state}
+mount -t tmpfs -o mode=755,size=64m none {machine.state}
 deuteron() {{ {shlex.join(CLI)} "$@"; }}
 deuteron up --dataplane none --no-guest
 cat /dev/zero >{machine.state}/filler 2>/dev/null || true
@@ -175,7 +175,7 @@ deuteron down --delete
 def test_a_full_tmp_does_not_matter_to_a_cloud_that_lies_elsewhere(machine: Machine) -> None:
     small = machine.folder / "tmp"
     small.mkdir()
-    wrong = f"mount -t tmpfs -o size=4k none {small}\n cat /dev/zero >{small}/filler 2>/dev/null || true"
+    wrong = f"mount -t tmpfs -o mode=755,size=4k none {small}\n cat /dev/zero >{small}/filler 2>/dev/null || true"
     done = machine.where(wrong, "up", "--dataplane", "none", "--no-guest", TMPDIR=str(small))
     assert done.status == 0, done.err
 

@@ -84,6 +84,18 @@ class Show:
             self._output("\n".join(line for line in result.splitlines() if keep is None or re.search(keep, line)))
         return result
 
+    def give(self, host: str, file: Path) -> None:
+        """Put a copy of a file of ours into the home folder on a host, whose root may not read ours."""
+        command = f"umask 077; cat > ~/{shlex.quote(file.name)}"
+        with file.open("rb") as source:
+            subprocess.run(
+                [*self.program, "exec", host, "--", "sh", "-c", command],
+                stdin=source,
+                env=self.environment,
+                check=True,
+                timeout=TIMEOUT_S,
+            )
+
     def start(self, host: str, command: str) -> subprocess.Popen[str]:
         """Start a command on a host and leave it running."""
         self._prompt(f"{command} &", host)
@@ -429,8 +441,9 @@ def _floating(show: Show, router: dict[str, Any], vm2: dict[str, Any], key: Path
         lambda: show.on("outside", f"ping -c 1 -W 1 {FLOATING_ADDRESS} || true", show=False),
         r" 1 received",
     )
+    show.give("outside", key)
     ssh = (
-        f"ssh -i {shlex.quote(str(key))} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "
+        f"ssh -i ~/{key.name} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "
         f"-o LogLevel=ERROR -o ConnectTimeout=5 tiny@{FLOATING_ADDRESS}"
     )
     command = f"{ssh} 'hostname; ip -4 -o address show eth0; uname -sr'"

@@ -6,6 +6,9 @@ direction: whoever began it needs an egress rule for the other, and whoever it w
 
 An address belongs to the ports that have exactly it, otherwise to those with a prefix that holds it (address pairs);
 one of them has to allow the connection. A connection with no port of the zone is nobody's, and not allowed.
+
+What somebody sends to all or to a group of stations comes by every port's bridge in the kernel, and is tracked there
+whether the port lets it in or not. It lets nothing in: answers come from another address than it went to.
 """
 
 from __future__ import annotations
@@ -100,6 +103,7 @@ def _is_wider(before: tuple[Allowance, ...], after: tuple[Allowance, ...]) -> bo
 
 class _Judge:
     def __init__(self, zone: TrackedZone) -> None:
+        self._is_of_bridges = zone.place == "kernel"
         self._exact: dict[str, list[TrackedPort]] = {}
         self._prefixes: list[tuple[Network, TrackedPort]] = []
         for port in zone.ports:
@@ -111,6 +115,8 @@ class _Judge:
                     self._prefixes.append((network, port))
 
     def allows(self, connection: Connection) -> bool:
+        if self._is_of_bridges and _is_to_many(connection.target):
+            return True
         beginners, others = self._owners(connection.source), self._owners(connection.target)
         if not beginners and not others:
             return False
@@ -147,6 +153,10 @@ def _matches(allowance: Allowance, connection: Connection, remote: str) -> bool:
     if allowance.remotes is None or remote in allowance.remotes:
         return True
     return any(address in _network(text) for text in allowance.remotes if "/" in text)
+
+
+def _is_to_many(address: str) -> bool:
+    return address == "255.255.255.255" or _address(address).is_multicast
 
 
 @lru_cache(maxsize=4096)

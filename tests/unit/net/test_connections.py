@@ -102,3 +102,11 @@ def test_an_address_that_changes_hands_is_stale() -> None:
 def test_stateless_ports_have_no_zone() -> None:
     assert planned(N1, A, group("g", stateful=False)).zones == ()
     assert planned(N1, A, group("g", stateful=False), settings=hybrid()).zones == ()
+
+
+@pytest.mark.parametrize("target", ["255.255.255.255", "224.0.0.251", "ff02::1"])
+def test_what_went_to_many_is_left_where_every_bridge_tracks_it(target: str) -> None:
+    """Else an agent that restarts would end what is there again and again, and write on a host that is right."""
+    source = "fd00::9" if ":" in target else "0.0.0.0"
+    assert allows(zone_of(is_hybrid=True), UDP, source, target, 68, 67)
+    assert not allows(zone_of(), UDP, source, target, 68, 67)
