@@ -220,7 +220,8 @@ def test_a_state_folder_that_is_a_file_is_told(machine: Machine, below: str) -> 
 
 def test_a_folder_on_its_own_disk_is_emptied_by_down_delete(machine: Machine) -> None:
     machine.state.mkdir()
-    wrong = f"mount -t tmpfs -o mode=755 none {machine.state}; mkdir {machine.state}/api; echo {{}} >{machine.state}/cloud.json"
+    state = machine.state
+    wrong = f"mount -t tmpfs -o mode=755 none {state}; mkdir {state}/api; echo {{}} >{state}/cloud.json"
     done = machine.where(wrong, "down", "--delete")
     assert done.status == 0, done.err
 
