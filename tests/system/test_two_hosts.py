@@ -101,10 +101,14 @@ def test_guests_reach_each_other_across_hosts_by_the_rules_of_their_common_group
 
 def test_a_guest_of_another_host_is_reached_through_the_tunnel_of_its_mac(hosts: Cloud, guests: dict[str, Any]) -> None:
     mac = guests["c1"].addresses["vxlan"][0]["OS-EXT-IPS-MAC:mac_addr"]
-    flows = hosts.on("net1", f"ovs-ofctl --no-names dump-flows br-tun table=20,dl_dst={mac}")
-    planned = re.search(rf"priority=2,dl_vlan=\d+,dl_dst={mac} actions=strip_vlan,load:0x\w+->NXM_NX_TUN_ID", flows)
-    assert planned, flows
-    assert re.search(r"n_packets=[1-9]", flows), "the ping above went this way"
+
+    def flows() -> str:
+        return hosts.on("net1", f"ovs-ofctl --no-names dump-flows br-tun table=20,dl_dst={mac}")
+
+    planned = rf"priority=2,dl_vlan=\d+,dl_dst={mac} actions=strip_vlan,load:0x\w+->NXM_NX_TUN_ID"
+    assert re.search(planned, flows())
+    # The datapath tells the switch what it counted a moment later.
+    wait_for("the ping above went this way", flows, lambda seen: re.search(r"n_packets=[1-9]", seen) is not None)
     assert "learn(table=20" in hosts.on("net1", "ovs-ofctl dump-flows br-tun table=10")
     tunnels = hosts.on("net1", "ovs-vsctl --bare --columns=options find Interface type=vxlan")
     assert "remote_ip=172.31.0.11" in tunnels

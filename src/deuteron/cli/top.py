@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from deuteron.cli.client import Client, NotAnswering, Refusal
+from deuteron.cli.hostline import listens
 from deuteron.cli.options import Refused, existing_cloud, state_option
 from deuteron.sandbox.cloud import State
 
@@ -55,6 +56,8 @@ def top(state: State, as_json: bool, lines: int) -> None:
     Counted since the API started; seconds are the processor's. What may be limited, and how, is in docs/operations.md.
     """
     cloud = existing_cloud(state)
+    if not listens(state):
+        raise Refused("the cloud is not running, so nobody can be asked", "deuteron up")
     try:
         answer = Client(cloud.port, cloud.admin_password).get("/usage")
     except NotAnswering:
