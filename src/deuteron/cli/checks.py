@@ -57,7 +57,7 @@ PROGRAMS = (
     _Program("ovsdb-server", "openvswitch-switch", "switches"),
     _Program("dnsmasq", "dnsmasq-base", "DHCP"),
     _Program("iptables-restore", "iptables", "address translation and security groups"),
-    _Program("conntrack", "conntrack", "ending connections that a rule no longer allows"),
+    _Program("conntrack", "conntrack", "looking at tracked connections"),
     _Program("ipset", "ipset", "security groups with iptables_hybrid"),
     _Program("libvirtd", "libvirt-daemon", "virtual machines"),
     _Program("qemu-system-x86_64", "qemu-system-x86", "virtual machines"),
