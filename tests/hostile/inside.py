@@ -9,6 +9,7 @@ virtual machine has: what is written here has crossed no filter yet, and what is
     {"run": ["ip", "neigh"]}             what a command prints
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -16,6 +17,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 
 TUNSETIFF = 0x400454CA
 IFF_TAP, IFF_NO_PI = 0x0002, 0x1000
@@ -23,6 +25,21 @@ IFF_TAP, IFF_NO_PI = 0x0002, 0x1000
 taps: dict[str, int] = {}
 arrived: dict[str, list[str]] = {}
 lock = threading.Lock()
+
+
+def attached(name: str) -> int:
+    """A file of the tap. Whoever makes one holds it for a moment: until then the kernel says that it is busy."""
+    tap = os.open("/dev/net/tun", os.O_RDWR)
+    deadline = time.monotonic() + 5
+    while True:
+        try:
+            fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return tap
 
 
 def listen(name: str) -> None:
@@ -35,8 +52,7 @@ def listen(name: str) -> None:
 def act(order: dict[str, object]) -> object:
     if "open" in order:
         name = str(order["open"])
-        taps[name] = os.open("/dev/net/tun", os.O_RDWR)
-        fcntl.ioctl(taps[name], TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
+        taps[name] = attached(name)
         if order.get("bridge"):
             subprocess.run(["ip", "link", "set", name, "master", str(order["bridge"])], check=True)
         subprocess.run(["ip", "link", "set", name, "up"], check=True)
