@@ -21,8 +21,9 @@ from urllib.parse import unquote
 import structlog
 
 from deuteron.api.app import App
-from deuteron.api.cloud import Cloud, HostEntry, Settings
 from deuteron.api.main import build
+from deuteron.api.parts import Parts
+from deuteron.model.settings import HostEntry, Settings
 from tests.unit.api_hosts.agent import FakeAgent
 
 SEED = int(os.environ.get("DEUTERON_FUZZ_SEED", "20260101"))
@@ -59,7 +60,7 @@ class Answer:
 
 @dataclass
 class World:
-    cloud: Cloud
+    cloud: Parts
     app: App
     tokens: dict[str, str] = field(default_factory=dict)
     ids: dict[str, str] = field(default_factory=dict)
@@ -131,7 +132,9 @@ class World:
 
     def counts(self) -> dict[str, int]:
         """Rows of every table, but for the log of changes."""
-        with sqlite3.connect(f"file:{self.cloud.state_dir / 'cloud.db'}?mode=ro", uri=True) as connection:
+        with sqlite3.connect(
+            f"file:{Path(self.cloud.settings.state_dir) / 'cloud.db'}?mode=ro", uri=True
+        ) as connection:
             names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
             return {
                 name: connection.execute(f'SELECT COUNT(*) FROM "{name}"').fetchone()[0]

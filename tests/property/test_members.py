@@ -20,9 +20,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from deuteron.api.network.ports import serves
 from deuteron.model.compute import Nic
 from deuteron.model.network import ROUTER_INTERFACE
+from deuteron.rules.network.ports import serves
 from deuteron.store import query
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx

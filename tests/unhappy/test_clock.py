@@ -9,10 +9,10 @@ from typing import Any, cast
 
 import pytest
 
-from deuteron.api.cloud import Cloud
-from deuteron.api.hosts import registry
-from deuteron.api.hosts.hub import Hub
+from deuteron.api.parts import Parts
+from deuteron.hub.hub import Hub
 from deuteron.model.intent import Heartbeat
+from deuteron.rules.hosts import registry
 from deuteron.store.database import Database
 from tests.unit.api_hosts.agent import FakeAgent
 from tests.unit.api_hosts.rows import settings
@@ -36,13 +36,12 @@ def test_a_host_is_alive_or_gone_whatever_the_wall_clock_says(tmp_path: Path, ju
         said = settings(tmp_path, "stays", "leaves")
         database = Database(tmp_path / "cloud.db", clock=wall)
         hub = Hub(said, database)
-        cloud = Cloud(said, database, cast(Any, None), cast(Any, None), hub)
-        hub.cloud = cloud
+        cloud = Parts(said, database, cast(Any, None), cast(Any, None), hub)
         hub.start(asyncio.get_running_loop())
 
         def alive() -> list[str]:
             with database.read() as tx:
-                return [host.name for host in registry.alive_hosts(tx, cloud, "compute")]
+                return [host.name for host in registry.alive_hosts(tx, cloud.settings, "compute")]
 
         def awaited(name: str) -> bool:
             with database.read() as tx:

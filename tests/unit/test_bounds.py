@@ -135,7 +135,7 @@ def test_a_statement_is_no_longer_for_many_values_than_for_two(condition: Any) -
 def test_the_statement_of_a_list_does_not_grow_with_its_query(resource: Resource, tmp_path: Path) -> None:
     """Every filter of every kind with two values and with a thousand: as many parameters."""
     from deuteron.api.network.objects import Objects
-    from deuteron.api.network.sight import Sight
+    from deuteron.api.network.readable import Sight
     from deuteron.api.policy import Policy
 
     (kind,) = [each for each in KINDS if each.resource is resource]

@@ -12,13 +12,15 @@ SOURCE = Path(__file__).parents[2] / "src" / "deuteron"
 MAY_IMPORT = {
     "model": set(),
     "store": {"model"},
-    "api": {"model", "store", "net.mechanisms"},
+    "rules": {"model", "store", "net.mechanisms"},
+    "hub": {"model", "store", "rules"},
+    "api": {"model", "store", "rules", "hub"},
     "net": {"model"},
     "compute": {"model"},
     "guest": {"model"},
     "agent": {"model", "net", "compute"},
     "sandbox": {"model"},
-    "cli": {"model", "sandbox", "guest", "compute.probe", "net", "api.cloud"},
+    "cli": {"model", "sandbox", "guest", "compute.probe", "net"},
 }
 """Each layer and what of ours it may import, besides itself."""
 

@@ -13,8 +13,9 @@ from structlog.testing import capture_logs
 
 from deuteron.api.limits import Buckets
 from deuteron.api.meter import Counters, Meter, Spent, Use
-from deuteron.api.operator import BadOperatorFile, LimitOptions, Operator, Rate, read_operator
+from deuteron.api.settings import BadOperatorFile, read_operator
 from deuteron.model.errors import TooMany
+from deuteron.model.settings import LimitOptions, Operator, Rate
 from tests.unit.api_network.harness import DEMO, Client, cloud_in
 
 

@@ -21,9 +21,9 @@ import msgspec
 import structlog
 
 from deuteron.api.call import BODY_TIMEOUT_S, Call, Mode, Reply, Route, RouteTable, Service
-from deuteron.api.cloud import Cloud
 from deuteron.api.limits import Buckets
 from deuteron.api.meter import LONG_STEP_S, Place, Spent
+from deuteron.api.parts import Parts
 from deuteron.model.errors import ApiError, BadRequest, NotFound, TooMany, TooSlow, Unauthorized
 
 log = structlog.get_logger("deuteron.api")
@@ -31,7 +31,7 @@ log = structlog.get_logger("deuteron.api")
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-WebSocketHandler = Callable[[Cloud, Scope, Receive, Send], Awaitable[None]]
+WebSocketHandler = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MAX_QUERY_PAIRS = 1000
 SHORT_BODY_BYTES = 16 * 1024
@@ -44,13 +44,13 @@ class App:
 
     def __init__(
         self,
-        cloud: Cloud,
+        parts: Parts,
         services: tuple[Service, ...],
         websockets: Mapping[str, WebSocketHandler] | None = None,
         internal: frozenset[str] = frozenset({"internal"}),
         threads: int = 8,
     ) -> None:
-        self.cloud = cloud
+        self.parts = parts
         self._services = {
             service.prefix.strip("/"): (service, RouteTable(service.routes(), exact=service.exact_paths))
             for service in services
@@ -58,7 +58,7 @@ class App:
         self._websockets = websockets or {}
         self._internal = internal
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="api")
-        limits = cloud.settings.operator.limits
+        limits = parts.settings.operator.limits
         self._projects = None if limits.project is None else Buckets("project", limits.project)
         self._addresses = None if limits.address is None else Buckets("address", limits.address)
         self._slow_s = limits.slow_request_ms / 1000
@@ -87,7 +87,7 @@ class App:
             await receive()
             await send({"type": "websocket.close", "code": 4404})
             return
-        await handler(self.cloud, scope, receive, send)
+        await handler(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -108,7 +108,7 @@ class App:
                     self._addresses.take(_address(scope))
                 spent = Spent()
                 with spent.step("loop"):
-                    call = _call(self.cloud, scope, request_id, rest, spent, service.max_body_bytes)
+                    call = _call(self.parts, scope, request_id, rest, spent, service.max_body_bytes)
                 reply = await self._answer(service, table, call, receive)
             except TooMany as error:
                 refused = True
@@ -138,7 +138,7 @@ class App:
         caller = None if call is None else call._caller
         project = None if caller is None else caller.project_id
         route = "" if call is None else call.route
-        self.cloud.meter.record(
+        self.parts.meter.record(
             spent,
             request=f"{scope['method']} {route}",
             request_id=request_id,
@@ -182,7 +182,7 @@ class App:
             if route.auth and self._projects is not None:
                 self._admit(call)
             if route.is_short is not None:
-                with call.spent.step("loop"), self.cloud.database.read() as tx:
+                with call.spent.step("loop"), self.parts.database.read() as tx:
                     if route.is_short(call, tx):
                         return self._run(route, call, tx)
             answer: Reply = await self._read(functools.partial(self._step, "reader", route, call))
@@ -192,7 +192,7 @@ class App:
             self._admit(call)
         await self._prepare(route, call)
         return await asyncio.wrap_future(
-            self.cloud.database.submit(functools.partial(self._step, "writer", route, call))
+            self.parts.database.submit(functools.partial(self._step, "writer", route, call))
         )
 
     def _admit(self, call: Call) -> None:
@@ -200,8 +200,8 @@ class App:
 
         Raises: Unauthorized; TooMany when its project has had its share.
         """
-        with call.spent.step("loop"), self.cloud.database.read() as tx:
-            call._caller = self.cloud.tokens.caller(tx, _token(call))
+        with call.spent.step("loop"), self.parts.database.read() as tx:
+            call._caller = self.parts.tokens.caller(tx, _token(call))
         if self._projects is not None and call._caller.project_id is not None:
             self._projects.take(call._caller.project_id)
 
@@ -218,7 +218,7 @@ class App:
 
     def _run(self, route: Route, call: Call, tx: Any) -> Reply:
         if route.auth and call._caller is None:
-            call._caller = self.cloud.tokens.caller(tx, _token(call))
+            call._caller = self.parts.tokens.caller(tx, _token(call))
         reply: Reply = route.handler(call, tx)
         if reply.body is not None and not isinstance(reply.body, bytes):
             # Encoded here, in the worker thread: a long list must not hold up the event loop.
@@ -229,7 +229,7 @@ class App:
 
     async def _read(self, function: Callable[[Any], Any]) -> Any:
         def run() -> Any:
-            with self.cloud.database.read() as tx:
+            with self.parts.database.read() as tx:
                 return function(tx)
 
         return await asyncio.get_running_loop().run_in_executor(self._pool, run)
@@ -259,7 +259,7 @@ def _read_body(route: Route, call: Call, place: Place) -> None:
                 call.json()
 
 
-def _call(cloud: Cloud, scope: Scope, request_id: str, rest: str, spent: Spent, max_body_bytes: int) -> Call:
+def _call(parts: Parts, scope: Scope, request_id: str, rest: str, spent: Spent, max_body_bytes: int) -> Call:
     headers: dict[str, str] = {}
     for key, value in scope["headers"]:
         headers[key.decode("latin-1")] = value.decode("latin-1")
@@ -275,7 +275,7 @@ def _call(cloud: Cloud, scope: Scope, request_id: str, rest: str, spent: Spent, 
         raise BadRequest("The query string is not valid percent-encoded UTF-8", type="HTTPBadRequest") from None
     path = "/" + "/".join(part for part in rest.split("/") if part)
     return Call(
-        cloud=cloud,
+        parts=parts,
         method=scope["method"],
         path=path,
         odd_slashes=path != "/" + rest.removeprefix("/"),
@@ -283,7 +283,7 @@ def _call(cloud: Cloud, scope: Scope, request_id: str, rest: str, spent: Spent, 
         query=query,
         headers=headers,
         request_id=request_id,
-        base_url=f"{scope.get('scheme', 'http')}://{headers.get('host', cloud.endpoint.partition('//')[2])}",
+        base_url=f"{scope.get('scheme', 'http')}://{headers.get('host', parts.settings.endpoint.partition('//')[2])}",
         client=_address(scope),
         spent=spent,
         max_body_bytes=max_body_bytes,

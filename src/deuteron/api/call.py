@@ -11,17 +11,18 @@ import asyncio
 import enum
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from deuteron.api.meter import Spent
+from deuteron.api.parts import Parts
+from deuteron.api.policy import Policy
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import whole_number
 from deuteron.model.errors import ApiError, BadRequest, NotAllowed, NotFound, TooLarge, TooSlow
-
-if TYPE_CHECKING:
-    from deuteron.api.cloud import Cloud
+from deuteron.model.settings import Settings
+from deuteron.store.database import Database
 
 MAX_BODY_BYTES = 512 * 1024
 """Of a body that is read whole, where the service has no smaller bound: JSON of so many bytes is read in some 20 ms."""
@@ -52,7 +53,7 @@ class Reply:
 class Call:
     """One request. `params` are the path's variables, `query` its pairs in order, `raw` the body as received."""
 
-    cloud: Cloud
+    parts: Parts
     method: str
     path: str
     params: Mapping[str, str]
@@ -82,6 +83,18 @@ class Call:
     _document: tuple[Any] | BadRequest | None = None
     """What `json` found."""
     """Headers that the service adds to any answer, errors included."""
+
+    @property
+    def settings(self) -> Settings:
+        return self.parts.settings
+
+    @property
+    def policy(self) -> Policy:
+        return self.parts.policy
+
+    @property
+    def store(self) -> Database:
+        return self.parts.database
 
     @property
     def caller(self) -> Caller:

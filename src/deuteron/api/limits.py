@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Final
 
 from deuteron.api.meter import MAX_KEYS
-from deuteron.api.operator import Rate
 from deuteron.model.errors import TooMany
+from deuteron.model.settings import Rate
 
 
 class Buckets:

@@ -24,15 +24,16 @@ from sqlalchemy.exc import DBAPIError
 
 from deuteron.api import compute, identity, image, network
 from deuteron.api.app import App
-from deuteron.api.cloud import Cloud, Settings, load_settings
 from deuteron.api.hosts import internal
-from deuteron.api.hosts.hub import Hub
-from deuteron.api.identity.tokens import Tokens
-from deuteron.api.operator import BadOperatorFile
+from deuteron.api.parts import Parts
 from deuteron.api.policy import Policy
 from deuteron.api.root import Root
+from deuteron.api.settings import BadOperatorFile, load_settings
 from deuteron.api.wire import BoundedHttp, Idle
+from deuteron.hub.hub import Hub
 from deuteron.model import logs
+from deuteron.model.settings import Settings
+from deuteron.rules.identity.tokens import Tokens
 from deuteron.store.database import Database, Tx
 from deuteron.store.migrate import NewerSchema
 
@@ -44,8 +45,8 @@ SWITCH_INTERVAL_S = 0.001
 that read, would be what everybody waits."""
 
 
-def build(settings: Settings) -> tuple[Cloud, App]:
-    """The cloud of `settings` and its application; the store is migrated and bootstrapped.
+def build(settings: Settings) -> tuple[Parts, App]:
+    """The parts of `settings` and its application; the store is migrated and bootstrapped.
 
     Raises: NewerSchema; OSError.
     """
@@ -56,8 +57,7 @@ def build(settings: Settings) -> tuple[Cloud, App]:
     )
     tokens = Tokens(state / "fernet-keys", settings.token_expiration_s)
     hub = Hub(settings, database)
-    cloud = Cloud(settings, database, policy, tokens, hub)
-    hub.cloud = cloud
+    parts = Parts(settings, database, policy, tokens, hub)
 
     def bootstrap(tx: Tx) -> None:
         identity.bootstrap(tx, settings)
@@ -67,7 +67,7 @@ def build(settings: Settings) -> tuple[Cloud, App]:
 
     database.write(bootstrap)
     services = (identity.SERVICE(), network.SERVICE(), image.SERVICE(), compute.SERVICE())
-    return cloud, App(cloud, (Root(services), *services, internal.SERVICE()), websockets={"internal": hub.websocket})
+    return parts, App(parts, (Root(services), *services, internal.SERVICE()), websockets={"internal": hub.websocket})
 
 
 @click.command()
@@ -79,8 +79,8 @@ def main(settings_path: Path, debug: bool) -> None:
     try:
         settings = load_settings(settings_path)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
-        cloud, app = build(settings)
-        uvloop.run(_serve(settings, cloud, app))
+        parts, app = build(settings)
+        uvloop.run(_serve(settings, parts, app))
     except (NewerSchema, BadOperatorFile, OSError, DBAPIError) as error:
         # The last line of the log is what `deuteron up` shows; who wants the place in the program has the traceback.
         log.error("cannot serve", exc_info=error)
@@ -95,7 +95,7 @@ def _in_words(error: Exception) -> str:
     return str(error)
 
 
-async def _serve(settings: Settings, cloud: Cloud, app: App) -> None:
+async def _serve(settings: Settings, parts: Parts, app: App) -> None:
     # With the protocol named, asyncio switches Nagle's algorithm off; else every answer takes 40 ms longer.
     users = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     users.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -116,13 +116,13 @@ async def _serve(settings: Settings, cloud: Cloud, app: App) -> None:
         timeout_graceful_shutdown=2,
     )
     server = uvicorn.Server(config)
-    cloud.hub.start(asyncio.get_running_loop())
+    parts.hub.start(asyncio.get_running_loop())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, lambda: setattr(server, "should_exit", True))
-    log.info("serving", endpoint=cloud.endpoint, socket=settings.socket)
+    log.info("serving", endpoint=settings.endpoint, socket=settings.socket)
     await server.serve(sockets=[users, agents])
-    await cloud.hub.stop()
-    cloud.database.close()
+    await parts.hub.stop()
+    parts.database.close()
     log.info("stopped")
 
 

@@ -48,8 +48,8 @@ class Root:
 
 def _usage(call: Call, tx: Any) -> Reply:
     """GET /usage, for administrators: who has used the API since it started, and what held it longest."""
-    call.cloud.policy.require(call.caller, "admin_required")
-    meter = call.cloud.meter
+    call.policy.require(call.caller, "admin_required")
+    meter = call.parts.meter
     names = {row.id: row.name for row in tx.all(select(projects.c.id, projects.c.name))}
     use = Usage(
         seconds=round(time.time() - meter.since, 1),

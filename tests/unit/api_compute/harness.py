@@ -15,9 +15,10 @@ from urllib.parse import urlsplit
 from sqlalchemy import update
 
 from deuteron.api.app import App
-from deuteron.api.cloud import Cloud, HostEntry, Settings
-from deuteron.api.hosts import registry
 from deuteron.api.main import build
+from deuteron.api.parts import Parts
+from deuteron.model.settings import HostEntry, Settings
+from deuteron.rules.hosts import registry
 from deuteron.store.database import Tx
 from deuteron.store.hosts_tables import hosts
 from tests.unit.api_hosts.agent import FakeAgent
@@ -151,7 +152,7 @@ class Client:
 
 @dataclass
 class World:
-    cloud: Cloud
+    cloud: Parts
     app: App
     admin: Client
     demo: Client

@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from deuteron.api.compute import history, lifecycle
 from deuteron.api.compute.queries import QUERIES
 from deuteron.api.compute.service import ComputeService
+from deuteron.rules.compute import history, lifecycle
 from deuteron.store.compute_tables import deleted_servers
 from deuteron.store.compute_tables import servers as living
 from deuteron.store.database import Tx

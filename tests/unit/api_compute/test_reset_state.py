@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from deuteron.api.hosts import registry
 from deuteron.model.intent import Report, ServerReport
+from deuteron.rules.hosts import registry
 from tests.unit.api_compute.harness import World, run, world
 from tests.unit.api_hosts.agent import FakeAgent
 
@@ -35,7 +35,7 @@ async def is_recorded(agent: FakeAgent) -> None:
 
     def written() -> bool:
         with agent.cloud.database.read() as tx:
-            host = registry.find(tx, agent.cloud, agent.host)
+            host = registry.find(tx, agent.cloud.settings, agent.host)
             return host is not None and host.realised_revision == last
 
     deadline = asyncio.get_running_loop().time() + 5

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from deuteron.api.cloud import Cloud
+from deuteron.api.parts import Parts
 from deuteron.model.intent import (
     Answer,
     Ask,
@@ -35,7 +35,7 @@ class FakeAgent:
     """One connection. With `obedient`, everything asked for is realised at once and reported."""
 
     def __init__(
-        self, cloud: Cloud, host: str, *, token: str | None = None, obedient: bool = True, vcpus: int = 8
+        self, cloud: Parts, host: str, *, token: str | None = None, obedient: bool = True, vcpus: int = 8
     ) -> None:
         self.cloud = cloud
         self.host = host
@@ -68,7 +68,7 @@ class FakeAgent:
             "server": ("api.sock", None),
         }
         await self._to_hub.put({"type": "websocket.connect"})
-        self._task = asyncio.create_task(self.cloud.hub.websocket(self.cloud, scope, self._to_hub.get, self._take))
+        self._task = asyncio.create_task(self.cloud.hub.websocket(scope, self._to_hub.get, self._take))
         if hello:
             await self.say(self.hello)
             await self.until(lambda: self.revision >= 0)

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 from sqlalchemy import delete, insert, select, update
 
-from deuteron.api.cloud import Cloud, HostEntry, Settings
+from deuteron.api.parts import Parts
+from deuteron.model.settings import HostEntry, Settings
 from deuteron.store import slots
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Database, Tx
@@ -36,9 +37,9 @@ def settings(state: Path, *hosts: str) -> Settings:
     )
 
 
-def cloud(state: Path, *hosts: str) -> Cloud:
+def cloud(state: Path, *hosts: str) -> Parts:
     """A cloud with a store and settings, and nothing else: what intents are computed from."""
-    return cast(Cloud, SimpleNamespace(settings=settings(state, *hosts), database=Database(state / "cloud.db")))
+    return cast(Parts, SimpleNamespace(settings=settings(state, *hosts), database=Database(state / "cloud.db")))
 
 
 class Rows:

@@ -12,11 +12,12 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import select, update
 
-from deuteron.api.cloud import Cloud
-from deuteron.api.hosts import intents, registry
-from deuteron.api.hosts.hub import Hub
+from deuteron.api.parts import Parts
+from deuteron.hub import intents
+from deuteron.hub.hub import Hub
 from deuteron.model.errors import Unavailable
 from deuteron.model.intent import Answer, Change, Heartbeat, PortReport, Report, ServerReport, Snapshot
+from deuteron.rules.hosts import registry
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import KEPT_REVISIONS, Database, Tx
 from deuteron.store.hosts_tables import hosts
@@ -27,13 +28,12 @@ from tests.unit.api_hosts.test_intents import seed
 
 
 @asynccontextmanager
-async def running(state: Path, kept_revisions: int = KEPT_REVISIONS) -> AsyncIterator[Cloud]:
+async def running(state: Path, kept_revisions: int = KEPT_REVISIONS) -> AsyncIterator[Parts]:
     """A cloud of a store and a hub that runs."""
     said = settings(state, "h1", "h2")
     database = Database(state / "cloud.db", kept_revisions=kept_revisions)
     hub = Hub(said, database)
-    cloud = Cloud(said, database, cast(Any, None), cast(Any, None), hub)
-    hub.cloud = cloud
+    cloud = Parts(said, database, cast(Any, None), cast(Any, None), hub)
     hub.start(asyncio.get_running_loop())
     try:
         yield cloud
@@ -42,7 +42,7 @@ async def running(state: Path, kept_revisions: int = KEPT_REVISIONS) -> AsyncIte
         database.close()
 
 
-def write(cloud: Cloud, function: Callable[[Rows], None]) -> None:
+def write(cloud: Parts, function: Callable[[Rows], None]) -> None:
     cloud.database.write(lambda tx: function(Rows(tx)))
 
 
@@ -54,12 +54,12 @@ async def until(condition: Callable[[], bool], what: str, timeout_s: float = 5.0
         await asyncio.sleep(0.01)
 
 
-def scalar(cloud: Cloud, statement: Any) -> Any:
+def scalar(cloud: Parts, statement: Any) -> Any:
     with cloud.database.read() as tx:
         return tx.scalar(statement)
 
 
-def port_status(cloud: Cloud, id: str) -> Any:
+def port_status(cloud: Parts, id: str) -> Any:
     return scalar(cloud, select(ports.c["status"]).where(ports.c["id"] == id))
 
 
@@ -92,7 +92,7 @@ def test_a_connection_begins_with_the_whole_intent_and_goes_on_with_changes(tmp_
             await agent.until(lambda: len(agent.messages) > 1)
             await until(lambda: port_status(cloud, "vm1") == "ACTIVE", "port is not ACTIVE")
             with cloud.database.read() as tx:
-                assert intents.snapshot(tx, cloud, "h1")[1].objects == agent.objects
+                assert intents.snapshot(tx, cloud.settings, "h1")[1].objects == agent.objects
 
     run(test())
 
@@ -153,7 +153,7 @@ def test_a_host_is_alive_while_it_is_heard_and_connected(tmp_path: Path) -> None
 
             def alive() -> list[str]:
                 with cloud.database.read() as tx:
-                    return [host.name for host in registry.alive_hosts(tx, cloud, "compute")]
+                    return [host.name for host in registry.alive_hosts(tx, cloud.settings, "compute")]
 
             agent = await FakeAgent(cloud, "h1").connect()
             await agent.say(Heartbeat(memory_used_mib=256, running_vms=2))
@@ -178,7 +178,7 @@ def test_a_host_that_was_connected_when_the_api_died_is_awaited_from_its_next_st
 
             await asyncio.to_thread(cloud.database.write, as_after_a_long_absence)
             with cloud.database.read() as tx:
-                assert registry.alive_hosts(tx, cloud, "compute") == []
+                assert registry.alive_hosts(tx, cloud.settings, "compute") == []
                 assert (registry.is_awaited(tx, "h1"), registry.is_awaited(tx, "h2")) == (True, False)
 
     run(test())

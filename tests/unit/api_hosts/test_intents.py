@@ -14,8 +14,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from deuteron.api.cloud import Cloud
-from deuteron.api.hosts import intents
+from deuteron.api.parts import Parts
+from deuteron.hub import intents
 from deuteron.model.intent import IntentGroupMember, IntentNetwork, IntentPort, IntentRouter, IntentServer, key_of
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
@@ -34,22 +34,22 @@ HOSTS = ("h1", "h2")
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[Cloud]:
+def world(tmp_path: Path) -> Iterator[Parts]:
     made = cloud(tmp_path, *HOSTS)
     yield made
     made.database.close()
 
 
-def write(world: Cloud, function: Callable[[Rows], None]) -> None:
+def write(world: Parts, function: Callable[[Rows], None]) -> None:
     world.database.write(lambda tx: function(Rows(tx)))
 
 
-def whole(world: Cloud, host: str) -> intents.View:
+def whole(world: Parts, host: str) -> intents.View:
     with world.database.read() as tx:
-        return intents.snapshot(tx, world, host)[1]
+        return intents.snapshot(tx, world.settings, host)[1]
 
 
-def step(world: Cloud, host: str, view: intents.View) -> intents.Difference:
+def step(world: Parts, host: str, view: intents.View) -> intents.Difference:
     """What the hub does for each host after a commit."""
     with world.database.read() as tx:
         touched = intents.changes_since(tx, view.revision)
@@ -57,7 +57,7 @@ def step(world: Cloud, host: str, view: intents.View) -> intents.Difference:
         if concerned is not None and host not in concerned and not view.mentions(touched):
             view.revision = intents.current_revision(tx)
             return intents.Difference(None, ())
-        return intents.change(tx, world, host, view, touched)
+        return intents.change(tx, world.settings, host, view, touched)
 
 
 def seed(rows: Rows) -> None:
@@ -75,7 +75,7 @@ def seed(rows: Rows) -> None:
     rows.server("s1", "h1", ("vm1",))
 
 
-def test_a_host_gets_its_networks_all_their_ports_and_the_members_its_rules_name(world: Cloud) -> None:
+def test_a_host_gets_its_networks_all_their_ports_and_the_members_its_rules_name(world: Parts) -> None:
     write(world, seed)
     view = whole(world, "h1")
     assert set(view.objects) == {
@@ -99,7 +99,7 @@ def test_a_host_gets_its_networks_all_their_ports_and_the_members_its_rules_name
     assert [(port.port_id, port.mtu_bytes) for port in server.ports] == [("vm1", 1500)]
 
 
-def test_a_change_sends_only_what_differs(world: Cloud) -> None:
+def test_a_change_sends_only_what_differs(world: Parts) -> None:
     write(world, seed)
     view = whole(world, "h1")
     write(world, lambda rows: rows.set_ips("vm2", (("sub1", "10.10.10.9"),)))
@@ -110,7 +110,7 @@ def test_a_change_sends_only_what_differs(world: Cloud) -> None:
     assert member.addresses == ("10.10.10.9",)
 
 
-def test_a_change_that_does_not_concern_a_host_sends_nothing(world: Cloud) -> None:
+def test_a_change_that_does_not_concern_a_host_sends_nothing(world: Parts) -> None:
     write(world, seed)
     view = whole(world, "h1")
     write(world, lambda rows: rows.network("elsewhere", 1001))
@@ -118,7 +118,7 @@ def test_a_change_that_does_not_concern_a_host_sends_nothing(world: Cloud) -> No
     assert step(world, "h1", view).message is None
 
 
-def test_the_last_port_takes_its_network_and_everything_on_it_from_the_host(world: Cloud) -> None:
+def test_the_last_port_takes_its_network_and_everything_on_it_from_the_host(world: Parts) -> None:
     write(world, seed)
     view = whole(world, "h1")
     write(world, lambda rows: rows.set_server("s1", task_state="deleting"))
@@ -130,7 +130,7 @@ def test_the_last_port_takes_its_network_and_everything_on_it_from_the_host(worl
     assert ("network", "net1") in message.gone and ("port", "vm2") in message.gone
 
 
-def test_a_server_that_is_to_be_deleted_leaves_the_host_before_its_ports(world: Cloud) -> None:
+def test_a_server_that_is_to_be_deleted_leaves_the_host_before_its_ports(world: Parts) -> None:
     write(world, seed)
     view = whole(world, "h1")
     write(world, lambda rows: rows.set_server("s1", task_state="deleting"))
@@ -138,14 +138,14 @@ def test_a_server_that_is_to_be_deleted_leaves_the_host_before_its_ports(world: 
     assert message is not None and message.gone == (("server", "s1"),)
 
 
-def test_a_server_made_and_deleted_between_two_messages_is_named_as_absent(world: Cloud) -> None:
+def test_a_server_made_and_deleted_between_two_messages_is_named_as_absent(world: Parts) -> None:
     write(world, seed)
     view = whole(world, "h1")
     write(world, lambda rows: rows.server("s9", "h1", task="deleting"))
     assert step(world, "h1", view).absent == (("server", "s9"),)
 
 
-def test_a_router_carries_prefixes_gateway_and_floating_ips(world: Cloud) -> None:
+def test_a_router_carries_prefixes_gateway_and_floating_ips(world: Parts) -> None:
     def build(rows: Rows) -> None:
         seed(rows)
         rows.network("ext", 0)
@@ -172,7 +172,7 @@ def test_a_router_carries_prefixes_gateway_and_floating_ips(world: Cloud) -> Non
     (("p", "::1", True), ("p", "::77", True), ("guest", "::1", True), ("guest", "::77", False)),
 )
 def test_a_router_of_another_project_advertises_itself_only_as_the_gateway(
-    world: Cloud, project: str, address: str, speaks: bool
+    world: Parts, project: str, address: str, speaks: bool
 ) -> None:
     """On a shared network an advertisement would make it everybody's way out."""
 
@@ -191,7 +191,7 @@ def test_a_router_of_another_project_advertises_itself_only_as_the_gateway(
     assert bool(router.interfaces[0].ra_subnets) is speaks
 
 
-def test_a_router_that_is_not_the_gateway_takes_metadata_from_nobody(world: Cloud) -> None:
+def test_a_router_that_is_not_the_gateway_takes_metadata_from_nobody(world: Parts) -> None:
     def build(rows: Rows) -> None:
         seed(rows)
         rows.router("r1", "h1")

@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 
 from deuteron.api import identity, image
 from deuteron.api.app import App
-from deuteron.api.cloud import Cloud, Settings
-from deuteron.api.identity.tokens import Tokens
+from deuteron.api.parts import Parts
 from deuteron.api.policy import Policy
+from deuteron.model.settings import Settings
+from deuteron.rules.identity.tokens import Tokens
 from deuteron.store.database import Database, Tx
 
 
@@ -47,7 +48,7 @@ class Answer:
 class Kit:
     """The cloud with its client. `token` goes with every request unless another is given."""
 
-    cloud: Cloud
+    cloud: Parts
     app: App
     token: str | None = None
     tokens: dict[str, str] = field(default_factory=dict)
@@ -147,7 +148,7 @@ def make_kit(folder: Path, clock: Clock | None = None, **changes: Any) -> Kit:
     keys = folder / "fernet-keys"
     tokens = Tokens(keys, 3600) if clock is None else Tokens(keys, 3600, clock)
     # No agents here: neither service speaks to the hub.
-    cloud = Cloud(settings, database, policy, tokens, cast(Any, None))
+    cloud = Parts(settings, database, policy, tokens, cast(Any, None))
 
     def bootstrap(tx: Tx) -> None:
         identity.bootstrap(tx, settings)

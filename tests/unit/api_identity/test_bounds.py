@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from deuteron.api.operator import BadOperatorFile, IdentityOptions, read_operator
+from deuteron.api.settings import BadOperatorFile, read_operator
 from deuteron.model.identity import MAX_TEXT
+from deuteron.model.settings import IdentityOptions
 from tests.unit.api_identity.harness import Kit, make_kit
 
 CREDENTIALS = "/identity/v3/credentials"

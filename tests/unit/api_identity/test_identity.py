@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deuteron.api.identity.passwords import hash_password, verify_password
+from deuteron.rules.identity.passwords import hash_password, verify_password
 from tests.unit.api_identity.harness import Kit, make_kit
 
 

@@ -17,8 +17,8 @@ import pytest
 
 from deuteron.api import identity
 from deuteron.api.app import App
-from deuteron.api.cloud import Cloud
-from deuteron.api.identity.passwords import Workers
+from deuteron.api.parts import Parts
+from deuteron.rules.identity.passwords import Workers
 from deuteron.store.database import Database, Tx
 from tests.unit.api_identity.harness import Answer, Kit
 
@@ -165,7 +165,7 @@ def test_no_token_outlives_a_change_that_was_under_way_when_it_was_issued(
     world: World, method: str, change: str
 ) -> None:
     held = Held(world.kit.cloud.database, threading.Event(), threading.Event())
-    cloud: Cloud = replace(world.kit.cloud, database=cast(Database, held))
+    cloud: Parts = replace(world.kit.cloud, database=cast(Database, held))
     slow = replace(world, admin=Kit(cloud, App(cloud, (identity.SERVICE(),)), world.admin.token))
     with ThreadPoolExecutor(1) as pool:
         changing = pool.submit(slow.change, change)

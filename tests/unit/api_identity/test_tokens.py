@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from deuteron.api.identity import keys
-from deuteron.api.identity.tokens import Scope, Tokens
 from deuteron.model.caller import Caller
 from deuteron.model.errors import NotFound, Unauthorized
+from deuteron.rules.identity import keys
+from deuteron.rules.identity.tokens import Scope, Tokens
 from tests.unit.api_identity.harness import Clock, Kit, make_kit
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from deuteron.api.image.files import open_image
-from deuteron.api.operator import BadOperatorFile, read_operator
+from deuteron.api.settings import BadOperatorFile, read_operator
 from deuteron.model.errors import Conflict, NotFound
 from tests.unit.api_identity.harness import Answer, Kit, make_kit
 from tests.unit.api_image.test_inspect import qcow2
@@ -80,7 +80,7 @@ def test_an_image_from_creation_to_deletion(kit: Kit, demo: Kit) -> None:
     assert (got.headers["content-md5"], got.headers["content-length"]) == (shown["checksum"], str(len(data)))
     assert upload(demo, image["id"], b"again").status == 409
     with kit.cloud.database.read() as tx:
-        where, size, digest = open_image(kit.cloud, tx, image["id"])
+        where, size, digest = open_image(kit.cloud.settings, tx, image["id"])
     assert (where.read_bytes(), size, digest) == (data, len(data), hashlib.sha256(data).hexdigest())
     assert demo.request("DELETE", path).status == 204
     assert demo.request("GET", path).status == 404
@@ -191,14 +191,14 @@ def test_what_a_container_holds_is_not_inspected_and_not_given_to_hosts(kit: Kit
     assert upload(demo, image["id"], b"some archive").status == 204
 
     with kit.cloud.database.read() as tx, pytest.raises(Conflict):
-        open_image(kit.cloud, tx, image["id"])
+        open_image(kit.cloud.settings, tx, image["id"])
 
 
 def test_an_image_without_data_is_not_given_to_hosts(kit: Kit, demo: Kit) -> None:
     image = make(demo)
 
     with kit.cloud.database.read() as tx, pytest.raises(NotFound):
-        open_image(kit.cloud, tx, image["id"])
+        open_image(kit.cloud.settings, tx, image["id"])
 
 
 def test_a_patch_of_either_kind_changes_an_image(demo: Kit) -> None:
@@ -475,7 +475,7 @@ def test_an_operator_may_take_data_of_another_format_than_declared_which_cannot_
         assert upload(demo, image["id"], qcow2()).status == 204
         assert demo.request("GET", f"/image/v2/images/{image['id']}").json["status"] == "active"
         with kit.cloud.database.read() as tx, pytest.raises(Conflict):
-            open_image(kit.cloud, tx, image["id"])
+            open_image(kit.cloud.settings, tx, image["id"])
         backed = make(demo, disk_format="qcow2")
         assert upload(demo, backed["id"], qcow2(backing=b"/etc/passwd")).status == 415
 

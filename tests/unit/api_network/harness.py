@@ -13,12 +13,13 @@ from urllib.parse import urlsplit
 
 from deuteron.api import network
 from deuteron.api.app import App
-from deuteron.api.cloud import Cloud, External, HostEntry, Settings
-from deuteron.api.hosts.hub import Hub
-from deuteron.api.identity.tokens import Tokens
+from deuteron.api.parts import Parts
 from deuteron.api.policy import Policy
+from deuteron.hub.hub import Hub
 from deuteron.model.caller import Caller
 from deuteron.model.errors import Unauthorized
+from deuteron.model.settings import External, HostEntry, Settings
+from deuteron.rules.identity.tokens import Tokens
 from deuteron.store.database import Database, Tx
 
 ADMIN, DEMO, OTHER = "a" * 32, "d" * 32, "e" * 32
@@ -74,7 +75,7 @@ class Answer:
 class Client:
     """Speaks to the application directly, without sockets."""
 
-    cloud: Cloud
+    cloud: Parts
     app: App
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
 
@@ -170,8 +171,7 @@ def cloud_in(folder: Path, **values: Any) -> Iterator[Client]:
     database = Database(folder / "cloud.db")
     hub = Hub(settings, database)
     policy = Policy(network.POLICIES, folder / "policy.yaml")
-    cloud = Cloud(settings, database, policy, cast("Tokens", FixedTokens()), hub)
-    hub.cloud = cloud
+    cloud = Parts(settings, database, policy, cast("Tokens", FixedTokens()), hub)
     database.write(lambda tx: network.bootstrap(tx, settings))
     client = Client(cloud, App(cloud, (network.SERVICE(),)))
     try:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from deuteron.api.network import addresses
+from deuteron.rules.network import addresses
 from deuteron.store.database import Database, Tx
 from deuteron.store.network_tables import ip_allocations
 from tests.unit.api_network.harness import Client

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from deuteron.api.network import dhcp_options
 from deuteron.model.codecs import Anything, Codec, Invalid, ListOf, Object
 from deuteron.model.network import RESOURCES, FixedIps, GatewayInfo, Keyed, Routes
+from deuteron.rules.network import dhcp_options
 from tests.unit.api_network.harness import ZERO, Client
 
 MAC = "fa:16:3e:00:00:01"

@@ -22,10 +22,11 @@ from sqlalchemy import update
 
 from deuteron.api import compute, identity, image, network
 from deuteron.api.app import App
-from deuteron.api.cloud import Cloud, HostEntry, Settings
-from deuteron.api.hosts import registry
 from deuteron.api.main import build
+from deuteron.api.parts import Parts
 from deuteron.model.intent import Hello
+from deuteron.model.settings import HostEntry, Settings
+from deuteron.rules.hosts import registry
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Database, Tx
 from deuteron.store.network_tables import ports
@@ -405,8 +406,8 @@ class Person:
     token: str = ""
 
     @property
-    def cloud(self) -> Cloud:
-        return self.app.cloud
+    def cloud(self) -> Parts:
+        return self.app.parts
 
     def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
         return asyncio.run(self._ask(method, path, body, headers or {}))

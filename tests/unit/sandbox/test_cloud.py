@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from deuteron.api.cloud import Settings
 from deuteron.model.intent import HostSettings
+from deuteron.model.settings import Settings
 from deuteron.sandbox.cloud import (
     State,
     default_state_dir,

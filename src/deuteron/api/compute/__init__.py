@@ -8,7 +8,7 @@ from deuteron.api.compute.access import POLICIES
 from deuteron.api.compute.service import ComputeService as SERVICE  # the name `main` looks for
 
 if TYPE_CHECKING:
-    from deuteron.api.cloud import Settings
+    from deuteron.model.settings import Settings
     from deuteron.store.database import Tx
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from deuteron.api.call import Call
 from deuteron.api.compute.errors import disallowed, locked, never_active, no_server, wrong_state
-from deuteron.api.compute.lifecycle import ServerRow
+from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.store.compute_tables import deleted_servers, servers
 from deuteron.store.database import Tx
 
@@ -136,7 +136,7 @@ def allowed(call: Call, rule: str, **target: Any) -> bool:
     """Whether the caller may; without a target, in the caller's own project."""
     if not target:
         target = {"project_id": call.caller.project_id, "user_id": call.caller.user_id}
-    return call.cloud.policy.check(call.caller, _P + rule, target)
+    return call.policy.check(call.caller, _P + rule, target)
 
 
 def server_for(call: Call, tx: Tx, rule: str, server_id: str | None = None) -> ServerRow:

@@ -17,24 +17,14 @@ import msgspec
 from sqlalchemy import select
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.compute import (
-    access,
-    drives,
-    history,
-    images,
-    interfaces,
-    keypairs,
-    lifecycle,
-    servers,
-    shapes,
-    views,
-)
+from deuteron.api.compute import access, drives, images, interfaces, keypairs, servers, shapes, views
 from deuteron.api.compute.bodies import Body
 from deuteron.api.compute.errors import invalid, not_built
-from deuteron.api.compute.lifecycle import ServerRow
-from deuteron.api.network import ports as network_ports
 from deuteron.model.compute import Flavor
 from deuteron.model.errors import BadRequest, Conflict, NotFound, Unavailable
+from deuteron.rules.compute import history, lifecycle
+from deuteron.rules.compute.lifecycle import ServerRow
+from deuteron.rules.network import ports as network_ports
 from deuteron.store import query
 from deuteron.store.compute_tables import servers as table
 from deuteron.store.database import Tx
@@ -70,7 +60,7 @@ async def act(call: Call) -> Reply:
             raise not_built(*NOT_BUILT[name])
         return action(call, tx, row, argument)
 
-    return await asyncio.wrap_future(call.cloud.database.submit(run))
+    return await asyncio.wrap_future(call.store.submit(run))
 
 
 async def _console(call: Call, argument: Any) -> Reply:
@@ -78,14 +68,14 @@ async def _console(call: Call, argument: Any) -> Reply:
     lines = -1 if body.raw.get("length") is None else body.integer("length", least=-1)
 
     def find() -> ServerRow:
-        with call.cloud.database.read() as tx:
+        with call.store.read() as tx:
             return access.server_for(call, tx, "os-console-output")
 
     row = await asyncio.get_running_loop().run_in_executor(None, find)
     if row.host is None or (row.launched_at is None and row.vm_state == "building" and row.task_state != "spawning"):
         raise Conflict(f"Instance {row.id} is not ready", type="InstanceNotReady")
     try:
-        text = await call.cloud.hub.ask(row.host, "console_log", row.id, lines, CONSOLE_TIMEOUT_S)
+        text = await call.parts.hub.ask(row.host, "console_log", row.id, lines, CONSOLE_TIMEOUT_S)
     except Unavailable as error:
         if error.type != "HostAnswer":
             raise
@@ -163,7 +153,7 @@ def _lock(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
     if call.version >= 73 and body is not None:
         reason = Body("lock", body).only(("locked_reason",)).text("locked_reason", least=1)
     by = "owner" if row.project_id == call.caller.project_id and not call.caller.is_admin else "admin"
-    history.begin(tx, call, row.id, "lock", row.host)
+    history.begin(tx, call.caller, call.request_id, row.id, "lock", row.host)
     lifecycle.set_server(tx, row.id, locked=True, locked_by=by, locked_reason=reason)
     return Reply(202)
 
@@ -171,7 +161,7 @@ def _lock(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
 def _unlock(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
     if row.locked and row.locked_by == "admin":
         access.require(call, "os-lock-server:unlock:unlock_override", project_id=row.project_id)
-    history.begin(tx, call, row.id, "unlock", row.host)
+    history.begin(tx, call.caller, call.request_id, row.id, "unlock", row.host)
     lifecycle.set_server(tx, row.id, locked=False, locked_by=None, locked_reason=None)
     return Reply(202)
 
@@ -237,7 +227,7 @@ def _rebuild(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
 
 def _reset_state(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
     state = Body("os-resetState", body).only((), ("state",)).choice("state", ("active", "error"), "error")
-    history.begin(tx, call, row.id, "reset_state", row.host)
+    history.begin(tx, call.caller, call.request_id, row.id, "reset_state", row.host)
     history.finish(tx, row.id)
     # As in Nova a deletion under way is undone in name only: the host goes on with it, and its report ends it.
     task = row.task_state if row.task_state == "deleting" else None
@@ -276,7 +266,7 @@ def _set_group(call: Call, tx: Tx, row: ServerRow, body: Body, *, adds: bool) ->
             continue
         touched = True
         groups = [*have, group] if adds else [item for item in have if item != group]
-        network_ports.update_port(tx, call.cloud, call.caller, port, {"security_groups": groups})
+        network_ports.update_port(tx, call.settings, call.caller, port, {"security_groups": groups})
     if not touched:
         if adds:
             raise BadRequest(
@@ -290,7 +280,7 @@ def _set_group(call: Call, tx: Tx, row: ServerRow, body: Body, *, adds: bool) ->
 
 def _ask(call: Call, tx: Tx, row: ServerRow, action: str, **values: Any) -> Reply:
     """Write what should be; the host's report ends the action."""
-    history.begin(tx, call, row.id, action, row.host)
+    history.begin(tx, call.caller, call.request_id, row.id, action, row.host)
     lifecycle.set_server(tx, row.id, state_reset=False, **values)
     return Reply(202)
 

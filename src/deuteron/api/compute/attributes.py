@@ -8,14 +8,15 @@ import msgspec
 from sqlalchemy import select
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.compute import access, bodies, history, interfaces, lifecycle, paging, servers, views
+from deuteron.api.compute import access, bodies, interfaces, paging, servers, views
 from deuteron.api.compute.bodies import Body, wrapped
 from deuteron.api.compute.errors import invalid
 from deuteron.api.compute.interfaces import Unbound, Wanted
-from deuteron.api.compute.lifecycle import ServerRow
 from deuteron.api.compute.versions import only_from
 from deuteron.model.compute import Nic
 from deuteron.model.errors import BadRequest, Conflict, NotFound
+from deuteron.rules.compute import history, lifecycle
+from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.store import query
 from deuteron.store.compute_tables import actions
 from deuteron.store.database import Tx
@@ -267,7 +268,7 @@ def attach_interface(call: Call, tx: Tx) -> Reply:
         if error.type in ("PortNotFound", "NetworkNotFound"):
             raise NotFound(error.message, type=error.type) from None
         raise
-    history.begin(tx, call, row.id, "attach_interface", row.host)
+    history.begin(tx, call.caller, call.request_id, row.id, "attach_interface", row.host)
     try:
         nic = interfaces.plug(tx, call, row.id, row.project_id, want, None, row.host)
     except Unbound as error:
@@ -287,9 +288,9 @@ def detach_interface(call: Call, tx: Tx) -> Reply:
     gone = next((nic for nic in held if nic.port_id == call.params["port"]), None)
     if gone is None:
         raise NotFound(f"Port {call.params['port']} not found.", type="PortNotFound")
-    history.begin(tx, call, row.id, "detach_interface", row.host)
+    history.begin(tx, call.caller, call.request_id, row.id, "detach_interface", row.host)
     _set_nics(tx, row, [nic for nic in held if nic is not gone])
-    lifecycle.release_port(tx, call.cloud, row.id, gone)
+    lifecycle.release_port(tx, call.settings, row.id, gone)
     history.finish(tx, row.id)
     return Reply(202)
 

@@ -11,9 +11,9 @@ from deuteron.api.call import Call, Reply
 from deuteron.api.compute import access, paging, quotas, shapes
 from deuteron.api.compute.bodies import Body, wrapped
 from deuteron.api.compute.errors import disallowed, invalid
-from deuteron.api.compute.lifecycle import ServerRow
 from deuteron.model.codecs import quoted, whole_number
 from deuteron.model.errors import BadRequest, Forbidden, NotFound
+from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.store.compute_tables import server_groups, servers
 from deuteron.store.database import Tx
 

@@ -13,10 +13,10 @@ from deuteron.api.compute import access, paging, placement, shapes, views
 from deuteron.api.compute.bodies import Body
 from deuteron.api.compute.placement import ZONE, Load
 from deuteron.api.compute.versions import only_until
-from deuteron.api.hosts import registry
-from deuteron.api.hosts.registry import Host
 from deuteron.model.codecs import is_uuid
 from deuteron.model.errors import BadRequest, Conflict, NotFound
+from deuteron.rules.hosts import registry
+from deuteron.rules.hosts.registry import Host
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
 
@@ -68,7 +68,7 @@ def update_service(call: Call, tx: Tx) -> Reply:
         registry.disable_service(tx, host.name, COMPUTE, None if status == "enabled" else reason or "")
     if "forced_down" in body:
         registry.force_down(tx, host.name, body.boolean("forced_down"))
-    return Reply(200, {"service": _service(call, COMPUTE, registry.find(tx, call.cloud, host.name) or host, number)})
+    return Reply(200, {"service": _service(call, COMPUTE, registry.find(tx, call.settings, host.name) or host, number)})
 
 
 def _compute_service(call: Call, tx: Tx, service_id: str) -> tuple[int, Host]:
@@ -272,7 +272,7 @@ class _Numbered:
 
 def _hosts(call: Call, tx: Tx) -> list[tuple[int, Host]]:
     """Compute hosts whose agent ever connected, numbered: what Nova knows of, since a service lists itself."""
-    found = [host for host in placement.candidates(tx, call.cloud) if host.hello is not None]
+    found = [host for host in placement.candidates(tx, call.settings) if host.hello is not None]
     return list(enumerate(found, 1))
 
 

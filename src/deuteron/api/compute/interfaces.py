@@ -20,12 +20,12 @@ from deuteron.api.compute import bodies
 from deuteron.api.compute.bodies import Body
 from deuteron.api.compute.errors import invalid
 from deuteron.api.compute.placement import ZONE
-from deuteron.api.network import ports as network_ports
-from deuteron.api.network import sight
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import is_uuid, quoted
 from deuteron.model.compute import Nic
 from deuteron.model.errors import ApiError, BadRequest, Conflict, Forbidden, NotFound
+from deuteron.rules.network import ports as network_ports
+from deuteron.rules.network import sight
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import floatingips, networks, ports, security_groups, subnets
@@ -135,7 +135,7 @@ def plug(
         check(tx, call.caller, want)
         row = query.row_by_id(tx, ports, want.port_id)
         assert row is not None  # `check` found it
-        row = network_ports.update_port(tx, call.cloud, call.caller, row, values)
+        row = network_ports.update_port(tx, call.settings, call.caller, row, values)
     else:
         values |= {"network_id": want.network_id, "project_id": project_id}
         if groups is not None:
@@ -144,7 +144,7 @@ def plug(
             _refuse_foreign_choice(tx, call, want)
             values["fixed_ips"] = [{"ip_address": want.fixed_ip}]
         try:
-            row = network_ports.create_port(tx, call.cloud, call.caller, values)
+            row = network_ports.create_port(tx, call.settings, call.caller, values)
         except ApiError as error:
             raise _refusal(error, want) from None
     if row["binding:vif_type"] == "binding_failed":
@@ -158,7 +158,7 @@ def _refuse_foreign_choice(tx: Tx, call: Call, want: Wanted) -> None:
     owner = tx.scalar(select(networks.c["project_id"]).where(networks.c["id"] == want.network_id))
     target = {"project_id": call.caller.project_id, "network:project_id": owner}
     rule = "create_port:fixed_ips:ip_address"
-    if not call.cloud.policy.check(call.caller, rule, target):
+    if not call.policy.check(call.caller, rule, target):
         raise Forbidden(
             f"rule:{rule} is disallowed by policy: network {want.network_id} is another project's, which alone chooses "
             "addresses on it",

@@ -16,10 +16,10 @@ from typing import Final
 import msgspec
 from sqlalchemy import select
 
-from deuteron.api.cloud import Cloud
-from deuteron.api.hosts import registry
-from deuteron.api.hosts.registry import Host
 from deuteron.model.compute import Flavor
+from deuteron.model.settings import Settings
+from deuteron.rules.hosts import registry
+from deuteron.rules.hosts.registry import Host
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
 
@@ -86,9 +86,9 @@ def loads(tx: Tx) -> dict[str, Load]:
     return result
 
 
-def candidates(tx: Tx, cloud: Cloud) -> list[Host]:
+def candidates(tx: Tx, settings: Settings) -> list[Host]:
     """Every host that plays the compute role, living or not."""
-    return [host for host in registry.all_hosts(tx, cloud) if "compute" in host.roles]
+    return [host for host in registry.all_hosts(tx, settings) if "compute" in host.roles]
 
 
 def choose(hosts: Sequence[Host], taken: Mapping[str, Load], flavor: Flavor, wish: Wish) -> str | NoHost:

@@ -21,10 +21,10 @@ from deuteron.api.compute.attributes import group_view, rule_view
 from deuteron.api.compute.bodies import Body, wrapped
 from deuteron.api.compute.errors import invalid
 from deuteron.api.compute.versions import only_until
-from deuteron.api.network import security_groups as network_groups
-from deuteron.api.network import sight
 from deuteron.model.codecs import is_uuid
 from deuteron.model.errors import ApiError, BadRequest, Conflict, Forbidden, NotFound
+from deuteron.rules.network import security_groups as network_groups
+from deuteron.rules.network import sight
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.image_tables import images
@@ -49,7 +49,7 @@ def show_image(call: Call, tx: Tx) -> Reply:
     only_until(call, _LAST)
     row = bootable_images.find(tx, call.caller, call.params["id"])
     about = {} if row is None else {"project_id": row["owner"], "visibility": row["visibility"], "member_id": ""}
-    if row is None or not call.cloud.policy.check(call.caller, "get_image", about):
+    if row is None or not call.policy.check(call.caller, "get_image", about):
         raise NotFound(f"Image {call.params['id']} could not be found.", type="ImageNotFound")
     return Reply(200, {"image": _image(call, row, detail=True)})
 
@@ -101,7 +101,7 @@ def create_group(call: Call, tx: Tx) -> Reply:
     access.require(call, "os-security-groups:create")
     values = {**_words(call), "project_id": call.caller.project_id, "stateful": True}
     try:
-        row = network_groups.create_group(tx, call.cloud, call.caller, values)
+        row = network_groups.create_group(tx, call.settings, call.caller, values)
     except Conflict as error:
         raise _limit_exceeded(error) from None
     return Reply(200, {"security_group": group_view(tx, row)})
@@ -110,7 +110,7 @@ def create_group(call: Call, tx: Tx) -> Reply:
 def update_group(call: Call, tx: Tx) -> Reply:
     row = _group(call, tx, "os-security-groups:update")
     try:
-        changed = network_groups.update_group(tx, call.cloud, call.caller, row, _words(call))
+        changed = network_groups.update_group(tx, call.settings, call.caller, row, _words(call))
     except Conflict as error:
         # Nova did not expect Neutron's 409 here and answered 500.
         raise BadRequest(error.message, type=error.type) from None
@@ -120,7 +120,7 @@ def update_group(call: Call, tx: Tx) -> Reply:
 def remove_group(call: Call, tx: Tx) -> Reply:
     row = _group(call, tx, "os-security-groups:delete")
     try:
-        network_groups.delete_group(tx, call.cloud, call.caller, row)
+        network_groups.delete_group(tx, call.settings, call.caller, row)
     except ApiError as error:
         # Nova answered 400 where Neutron answers 409.
         raise BadRequest(error.message, type=error.type) from None
@@ -147,7 +147,7 @@ def create_rule(call: Call, tx: Tx) -> Reply:
         "description": "",
     }
     try:
-        rule = network_groups.create_rule(tx, call.cloud, call.caller, values)
+        rule = network_groups.create_rule(tx, call.settings, call.caller, values)
     except Conflict as error:
         if error.type != "SecurityGroupRuleExists":
             raise _limit_exceeded(error) from None
@@ -161,7 +161,7 @@ def remove_rule(call: Call, tx: Tx) -> Reply:
     if row is None or not (call.caller.is_admin or row["project_id"] == call.caller.project_id):
         raise NotFound(f"Rule ({call.params['id']}) not found", type="SecurityGroupRuleNotFound")
     access.require(call, "os-security-groups:rule:delete", project_id=row["project_id"])
-    network_groups.delete_rule(tx, call.cloud, call.caller, row)
+    network_groups.delete_rule(tx, call.settings, call.caller, row)
     return Reply(202)
 
 
@@ -251,7 +251,7 @@ def _limit_exceeded(error: ApiError) -> Forbidden:
 
 def _images(call: Call, tx: Tx, *, detail: bool) -> Reply:
     only_until(call, _LAST)
-    if not call.cloud.policy.check(call.caller, "get_images", {"project_id": call.caller.project_id}):
+    if not call.policy.check(call.caller, "get_images", {"project_id": call.caller.project_id}):
         raise Forbidden("You are not authorized to complete get_images action.", type="Forbidden")
     conditions = [images.c["status"] != "deleted"]
     if not call.caller.is_admin:

@@ -27,11 +27,9 @@ from deuteron.api.compute import (
     bodies,
     drives,
     flavors,
-    history,
     images,
     interfaces,
     keypairs,
-    lifecycle,
     paging,
     placement,
     quotas,
@@ -41,12 +39,13 @@ from deuteron.api.compute import (
 from deuteron.api.compute.bodies import Body, wrapped
 from deuteron.api.compute.errors import invalid
 from deuteron.api.compute.interfaces import Unbound, Wanted
-from deuteron.api.compute.lifecycle import ServerRow
 from deuteron.api.compute.placement import NoHost, Wish
-from deuteron.api.hosts import registry
 from deuteron.model.codecs import is_uuid, quoted
 from deuteron.model.compute import Nic
 from deuteron.model.errors import BadRequest, Forbidden, NotFound
+from deuteron.rules.compute import history, lifecycle
+from deuteron.rules.compute.lifecycle import ServerRow
+from deuteron.rules.hosts import registry
 from deuteron.store import query
 from deuteron.store.compute_tables import server_groups, servers
 from deuteron.store.database import Tx
@@ -121,7 +120,7 @@ def create(call: Call, tx: Tx) -> Reply:
     }
     chosen_name = hostname(call, body)
     taken = placement.loads(tx)
-    hosts = placement.candidates(tx, call.cloud)
+    hosts = placement.candidates(tx, call.settings)
     first = ""
     for index in range(many):
         server_id = str(uuid.uuid4())
@@ -133,7 +132,9 @@ def create(call: Call, tx: Tx) -> Reply:
         own = {"id": server_id, "name": shown, "launch_index": index}
         own["hostname"] = chosen_name if chosen_name and most == 1 else hostname_of(shown, server_id)
         _insert(tx, {**common, **own}, None if isinstance(chosen, NoHost) else chosen)
-        history.begin(tx, call, server_id, "create", None if isinstance(chosen, NoHost) else chosen)
+        history.begin(
+            tx, call.caller, call.request_id, server_id, "create", None if isinstance(chosen, NoHost) else chosen
+        )
         if isinstance(chosen, NoHost):
             lifecycle.set_server(tx, server_id, injected=None)  # no host will ever make its drive of it
             lifecycle.fail(tx, server_id, chosen.message, "; ".join(chosen.reasons))
@@ -192,9 +193,9 @@ def remove_server(call: Call, tx: Tx, row: ServerRow) -> None:
 
     A host that is away for long removes the instance when it comes back: it is not in the intent any more.
     """
-    history.begin(tx, call, row.id, "delete", row.host)
+    history.begin(tx, call.caller, call.request_id, row.id, "delete", row.host)
     if row.host is None or not registry.is_awaited(tx, row.host):
-        lifecycle.finish_delete(tx, call.cloud, row)
+        lifecycle.finish_delete(tx, call.settings, row)
     else:
         lifecycle.set_server(tx, row.id, task_state="deleting")
 
@@ -238,7 +239,7 @@ def _plug_all(
     except Unbound as error:
         unplugged = Nic(error.port_id, owned=all(want.port_id != error.port_id for want in wanted))
         for nic in (*made, unplugged):
-            lifecycle.release_port(tx, call.cloud, server_id, nic)
+            lifecycle.release_port(tx, call.settings, server_id, nic)
         lifecycle.set_server(tx, server_id, host=None, injected=None)
         lifecycle.fail(tx, server_id, str(error), str(error))
         return
@@ -345,7 +346,7 @@ def _where(call: Call, tx: Tx, body: Body) -> tuple[str | None, Wish]:
         named = body.text(field, least=1)
         if named is not None:
             access.require(call, "servers:create:forced_host")
-            if registry.find(tx, call.cloud, named) is None:
+            if registry.find(tx, call.settings, named) is None:
                 raise BadRequest(f"Compute host {named} could not be found.", type="ComputeHostNotFound")
             host = named
     hints = _hints(call)

@@ -13,9 +13,10 @@ import msgspec
 from sqlalchemy import or_, select
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.compute import access, history, paging
+from deuteron.api.compute import access, paging
 from deuteron.model.compute import Flavor
 from deuteron.model.errors import BadRequest
+from deuteron.rules.compute import history
 from deuteron.store.compute_tables import deleted_servers, servers
 from deuteron.store.database import Tx
 

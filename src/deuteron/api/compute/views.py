@@ -16,11 +16,11 @@ from sqlalchemy import select
 from deuteron.api.call import Call
 from deuteron.api.compute import access, interfaces, paging
 from deuteron.api.compute.interfaces import Plugged
-from deuteron.api.compute.lifecycle import ServerRow, nics
 from deuteron.api.compute.placement import ZONE
-from deuteron.api.hosts import registry
-from deuteron.api.hosts.registry import Host
 from deuteron.model.compute import Flavor
+from deuteron.rules.compute.lifecycle import ServerRow, nics
+from deuteron.rules.hosts import registry
+from deuteron.rules.hosts.registry import Host
 from deuteron.store.compute_tables import server_groups
 from deuteron.store.database import Tx
 
@@ -105,7 +105,7 @@ def details(call: Call, tx: Tx, rows: Sequence[ServerRow], *, single: bool = Fal
     """The whole of each server; a `single` one shows its server groups too."""
     found = interfaces.plugged(tx, {row.id: nics(row) for row in rows})
     seen = rights(call)
-    hosts = {host.name: host_status(host) for host in registry.all_hosts(tx, call.cloud)} if seen.host_status else {}
+    hosts = {host.name: host_status(host) for host in registry.all_hosts(tx, call.settings)} if seen.host_status else {}
     shown = [_detail(call, row, found, seen, hosts) for row in rows]
     if single and call.version >= 71:
         for row, item in zip(rows, shown, strict=True):

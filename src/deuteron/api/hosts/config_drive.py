@@ -20,8 +20,8 @@ from sqlalchemy import select
 
 from deuteron.api.call import Call, Reply
 from deuteron.api.hosts import metadata
-from deuteron.api.hosts.hub import host_of
 from deuteron.api.hosts.metadata import Subject
+from deuteron.hub.hub import host_of
 from deuteron.model.compute import Injected
 from deuteron.model.errors import NotFound
 from deuteron.store.compute_tables import servers
@@ -35,7 +35,7 @@ def answer(call: Call, tx: Tx) -> Reply:
 
     Raises: NotFound for a server that has none, or is not on the host that asks.
     """
-    host = host_of(call.cloud.settings, call.headers.get("authorization", ""))
+    host = host_of(call.settings, call.headers.get("authorization", ""))
     row = tx.first(select(servers).where(servers.c["id"] == call.params["id"], servers.c["host"] == host))
     if row is None or not row.config_drive:
         raise NotFound(f"no server {call.params['id']} with a config drive is on host {host}")

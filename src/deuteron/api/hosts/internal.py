@@ -19,9 +19,10 @@ import msgspec
 from sqlalchemy import Text, func, or_, select, type_coerce
 
 from deuteron.api.call import MAX_BODY_BYTES, Call, Mode, Reply, Route
-from deuteron.api.hosts import config_drive, external, intents, metadata
-from deuteron.api.hosts.hub import authorized, host_of
+from deuteron.api.hosts import config_drive, external, metadata
 from deuteron.api.image.files import open_image
+from deuteron.hub import intents
+from deuteron.hub.hub import authorized, host_of
 from deuteron.model.codecs import whole_number
 from deuteron.model.errors import ApiError, BadRequest, NotFound, Unauthorized
 from deuteron.model.intent import Difference, Wiring
@@ -54,9 +55,9 @@ class SERVICE:  # the name `main` looks for
         """Only hosts of the cloud are answered. Raises: Unauthorized."""
         said = call.headers.get("authorization", "")
         if call.path == external.PATH:
-            is_known = authorized(said.encode("latin-1", "replace"), call.cloud.settings.outside_token)
+            is_known = authorized(said.encode("latin-1", "replace"), call.settings.outside_token)
         else:
-            is_known = host_of(call.cloud.settings, said) is not None
+            is_known = host_of(call.settings, said) is not None
         if not is_known:
             raise Unauthorized("the request carries no token of a host of this cloud")
 
@@ -68,11 +69,11 @@ async def _image(call: Call) -> Reply:
     """The data of an active image, as they lie in the file."""
 
     def find() -> tuple[BinaryIO, int, str]:
-        host = host_of(call.cloud.settings, call.headers.get("authorization", "")) or ""
-        with call.cloud.database.read() as tx:
+        host = host_of(call.settings, call.headers.get("authorization", "")) or ""
+        with call.store.read() as tx:
             if not _is_used(tx, host, call.params["id"]):
                 raise NotFound(f"no server of host {host} uses image {call.params['id']}")
-            path, size, sha256 = open_image(call.cloud, tx, call.params["id"])
+            path, size, sha256 = open_image(call.settings, tx, call.params["id"])
         return _opened(path, call.params["id"]), size, sha256
 
     file, size, sha256 = await asyncio.to_thread(find)
@@ -93,7 +94,7 @@ async def _difference(call: Call) -> Reply:
     Raises: Unauthorized for the token of another host; Unavailable when the agent is away or does not answer.
     """
     host = _own_host(call)
-    text = await call.cloud.hub.ask(host, "diff", timeout_s=_DIFFERENCE_TIMEOUT_S)
+    text = await call.parts.hub.ask(host, "diff", timeout_s=_DIFFERENCE_TIMEOUT_S)
     return Reply(200, [msgspec.json.decode(line, type=Difference) for line in text.splitlines()])
 
 
@@ -107,18 +108,18 @@ async def _wiring(call: Call) -> Reply:
     revision = whole_number(asked) if asked is not None else await asyncio.to_thread(_current_revision, call)
     if revision is None:
         raise BadRequest(f'cannot look at revision "{asked}": a whole number is expected')
-    hub = call.cloud.hub
+    hub = call.parts.hub
     return Reply(200, Wiring(revision, hub.realised_revision(host), hub.realised(host, revision)))
 
 
 def _current_revision(call: Call) -> int:
-    with call.cloud.database.read() as tx:
+    with call.store.read() as tx:
         return intents.current_revision(tx)
 
 
 def _own_host(call: Call) -> str:
     host = call.params["host"]
-    entry = call.cloud.settings.hosts.get(host)
+    entry = call.settings.hosts.get(host)
     given = call.headers.get("authorization", "").encode("latin-1", "replace")
     if entry is None or not authorized(given, entry.token):
         raise Unauthorized(f"the request does not carry the token of host {host}")

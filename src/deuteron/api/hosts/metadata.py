@@ -28,7 +28,7 @@ import msgspec
 from sqlalchemy import select
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.hosts.hub import host_of
+from deuteron.hub.hub import host_of
 from deuteron.model.compute import Flavor, Nic
 from deuteron.model.errors import BadRequest, NotFound
 from deuteron.model.network import DHCP, ROUTER_INTERFACE
@@ -105,7 +105,7 @@ def _subject(call: Call, tx: Tx) -> Subject:
     except ValueError:
         raise BadRequest(f"X-Forwarded-For is {said!r}: the guest's address is expected") from None
     network, router = call.headers.get("x-neutron-network-id"), call.headers.get("x-neutron-router-id")
-    asking = host_of(call.cloud.settings, call.headers.get("authorization", ""))
+    asking = host_of(call.settings, call.headers.get("authorization", ""))
     owned = (ports.c["device_id"] == router, ports.c["device_owner"] == ROUTER_INTERFACE, routers.c["host"] == asking)
     if network and router:
         through = select(ports.c["network_id"]).join(routers, routers.c["id"] == ports.c["device_id"])
@@ -142,7 +142,7 @@ def subject_of(call: Call, tx: Tx, row: Any) -> Subject:
     """The server of a row of `servers`."""
     found = {port["id"]: port for port in query.rows(tx, ports, ports.c["device_id"] == row.id)}
     plugged = [found[nic.port_id] for nic in msgspec.convert(row.nics or [], list[Nic]) if nic.port_id in found]
-    return Subject(row, msgspec.convert(row.flavor, Flavor), plugged, call.cloud.settings.dns_domain)
+    return Subject(row, msgspec.convert(row.flavor, Flavor), plugged, call.settings.dns_domain)
 
 
 def _mac_of(address: ipaddress.IPv6Address) -> str:

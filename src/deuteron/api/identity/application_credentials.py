@@ -14,12 +14,12 @@ from sqlalchemy import Row, delete, select
 
 from deuteron.api.call import Call, Reply
 from deuteron.api.identity.bodies import filtered, find, new_id, page, read_create, refuse_more, root
-from deuteron.api.identity.effective import roles_on
-from deuteron.api.identity.passwords import Workers, hash_password
 from deuteron.api.identity.policies import about_user, require
-from deuteron.api.identity.tokens import Proof, is_past
 from deuteron.model.errors import BadRequest, Conflict, Forbidden
 from deuteron.model.identity import APPLICATION_CREDENTIAL
+from deuteron.rules.identity.effective import roles_on
+from deuteron.rules.identity.passwords import Workers, hash_password
+from deuteron.rules.identity.tokens import Proof, is_past
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import application_credentials, roles, tokens_may_change, users
 
@@ -61,7 +61,7 @@ async def create_credential(call: Call, workers: Workers) -> Reply:
             tx,
             _TABLE,
             caller.user_id,
-            call.cloud.settings.operator.identity.application_credential_user_limit,
+            call.settings.operator.identity.application_credential_user_limit,
             "application credentials",
         )
         taken = select(_TABLE.c.id).where(_TABLE.c.user_id == caller.user_id, _TABLE.c.name == values["name"])
@@ -87,7 +87,7 @@ async def create_credential(call: Call, workers: Workers) -> Reply:
         assert row is not None
         return Reply(201, {"application_credential": {**_shown(call, tx, row), "secret": secret}})
 
-    return await asyncio.wrap_future(call.cloud.database.submit(store))
+    return await asyncio.wrap_future(call.store.submit(store))
 
 
 def delete_credential(call: Call, tx: Tx) -> Reply:
@@ -108,7 +108,7 @@ def list_access_rules(call: Call, tx: Tx) -> Reply:
 
 def _refuse_restricted(call: Call, tx: Tx, verb: str) -> Proof:
     """The caller's token. Raises: Forbidden when an application credential made it that may not manage others."""
-    proof = call.cloud.tokens.prove(tx, call.caller.token)
+    proof = call.parts.tokens.prove(tx, call.caller.token)
     if proof.payload.credential_id is not None and not proof.credential_unrestricted:
         raise Forbidden(
             "You are not authorized to perform the requested action: "

@@ -15,9 +15,9 @@ from sqlalchemy import select
 
 from deuteron.api.call import Call, Reply
 from deuteron.api.identity.bodies import find, is_true, page, root
-from deuteron.api.identity.effective import expand, global_only
 from deuteron.api.identity.policies import about_project, own_domain, require
 from deuteron.model.errors import BadRequest
+from deuteron.rules.identity.effective import expand, global_only
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import assignments, groups, memberships, projects, roles, users
 

@@ -17,13 +17,13 @@ from sqlalchemy import select
 from deuteron.api.call import Call, Reply
 from deuteron.api.identity.bodies import page, root, shown
 from deuteron.api.identity.catalog import catalog
-from deuteron.api.identity.effective import SYSTEM, roles_on, targets_of
-from deuteron.api.identity.passwords import Workers, verify_password
 from deuteron.api.identity.policies import require
-from deuteron.api.identity.tokens import REFUSED, UNSCOPED, Proof, Scope, live_project, timestamp
 from deuteron.model.codecs import quoted
 from deuteron.model.errors import BadRequest, Forbidden, NotFound, Unauthorized
 from deuteron.model.identity import DOMAIN, PROJECT
+from deuteron.rules.identity.effective import SYSTEM, roles_on, targets_of
+from deuteron.rules.identity.passwords import Workers, verify_password
+from deuteron.rules.identity.tokens import REFUSED, UNSCOPED, Proof, Scope, live_project, timestamp
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import application_credentials, projects, users
 
@@ -77,7 +77,7 @@ def revoke_token(call: Call, tx: Tx) -> Reply:
     """DELETE /v3/auth/tokens."""
     proof = _subject(call, tx)
     require(call, "revoke_token", {"target.token.user_id": proof.user.id})
-    call.cloud.tokens.revoke(tx, proof)
+    call.parts.tokens.revoke(tx, proof)
     return Reply(204)
 
 
@@ -157,7 +157,7 @@ def _compare(call: Call, identity: dict[str, Any], methods: tuple[str, ...]) -> 
             continue
         if method not in ("password", "application_credential"):
             raise Unauthorized(REFUSED)
-        with call.cloud.database.read() as tx:
+        with call.store.read() as tx:
             login = _password_login(tx, given) if method == "password" else _credential_login(tx, given)
         if verify_password(login.secret, login.stored_hash):
             logins.append(login)
@@ -176,8 +176,8 @@ def _issue(
     Raises: Unauthorized; BadRequest for the scope's form; NotFound for a bad token in the token method; Forbidden for
     one that may not be exchanged.
     """
-    with call.cloud.database.read() as tx:
-        parent = call.cloud.tokens.prove(tx, identity["token"]["id"]) if "token" in methods else None
+    with call.store.read() as tx:
+        parent = call.parts.tokens.prove(tx, identity["token"]["id"]) if "token" in methods else None
         credential: Login | None = None
         user_ids = set() if parent is None else {parent.user.id}
         for login in logins:
@@ -194,7 +194,7 @@ def _issue(
         scope = _scope(tx, auth.get("scope"), user_id, credential)
         all_methods = methods if parent is None else (*parent.payload.method_names, *methods)
         inherited = credential.credential_id if credential is not None else None
-        text, _ = call.cloud.tokens.issue(
+        text, _ = call.parts.tokens.issue(
             user_id,
             tuple(all_methods),
             scope,
@@ -205,7 +205,7 @@ def _issue(
         )
         try:
             # Whatever else it stands on, it is worth nothing if that is not so in this transaction.
-            proof = call.cloud.tokens.prove(tx, text)
+            proof = call.parts.tokens.prove(tx, text)
         except NotFound:
             raise Unauthorized(REFUSED) from None
         body = token_body(call, tx, proof, with_catalog=call.get("nocatalog") is None)
@@ -348,7 +348,7 @@ def _scoped_project(tx: Tx, given: Any) -> str:
 
 
 def _subject(call: Call, tx: Tx) -> Proof:
-    return call.cloud.tokens.prove(tx, _subject_text(call))
+    return call.parts.tokens.prove(tx, _subject_text(call))
 
 
 def _subject_text(call: Call) -> str:

@@ -10,14 +10,14 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from deuteron.api.cloud import Settings
 from deuteron.api.identity.bodies import new_id
-from deuteron.api.identity.effective import SYSTEM
-from deuteron.api.identity.passwords import hash_password, verify_password
 from deuteron.api.identity.projects import insert_domain, insert_project
 from deuteron.api.identity.roles import grant
 from deuteron.api.identity.users import end_of_tokens, insert_user
 from deuteron.model.identity import DEFAULT_DOMAIN, IMPLIED_ROLES
+from deuteron.model.settings import Settings
+from deuteron.rules.identity.effective import SYSTEM
+from deuteron.rules.identity.passwords import hash_password, verify_password
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import (
     endpoints,

@@ -35,7 +35,7 @@ _ENTRIES = (
 def catalog(call: Call, tx: Tx, user_id: str, project_id: str | None) -> list[dict[str, Any]]:
     """Every enabled service with its endpoints, addresses filled in for the project."""
     names = {"project_id": project_id, "tenant_id": project_id, "user_id": user_id}
-    own = call.cloud.endpoint
+    own = call.settings.endpoint
     result: dict[str, dict[str, Any]] = {}
     for row in tx.all(_ENTRIES):
         entry = result.setdefault(

@@ -170,7 +170,7 @@ def list_credentials(call: Call, tx: Tx) -> Reply:
     require(call, "list_credentials", about_credential(call.caller.user_id))
     if _is_delegated(call, tx):
         return page(call, "credentials", [])
-    sees_all = call.cloud.policy.check(call.caller, "identity:get_credential", about_credential(None))
+    sees_all = call.policy.check(call.caller, "identity:get_credential", about_credential(None))
     where = [] if sees_all else [credentials.c.user_id == call.caller.user_id]
     rows, truncated = filtered(call, tx, CREDENTIAL, credentials, *where)
     return page(call, "credentials", [shown(call, CREDENTIAL, row) for row in rows], truncated)
@@ -214,7 +214,7 @@ def delete_credential(call: Call, tx: Tx) -> Reply:
 
 
 def _refuse_more(call: Call, tx: Tx, user_id: str) -> None:
-    limit = call.cloud.settings.operator.identity.credential_user_limit
+    limit = call.settings.operator.identity.credential_user_limit
     refuse_more(tx, credentials, user_id, limit, "credentials")
 
 
@@ -230,7 +230,7 @@ def _credential(call: Call, tx: Tx, action: str) -> Row[Any]:
 
 
 def _is_delegated(call: Call, tx: Tx) -> bool:
-    return call.cloud.tokens.prove(tx, call.caller.token).payload.is_delegated
+    return call.parts.tokens.prove(tx, call.caller.token).payload.is_delegated
 
 
 def _refuse_delegated(call: Call, tx: Tx) -> None:

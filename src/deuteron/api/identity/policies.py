@@ -168,7 +168,7 @@ POLICIES: Mapping[str, str | Rule] = {
 def require(call: Call, action: str, target: Mapping[str, Any] | None = None) -> None:
     """Raises: Forbidden in Keystone's words unless the rule `identity:<action>` lets the caller."""
     rule = f"identity:{action}"
-    if not call.cloud.policy.check(call.caller, rule, target):
+    if not call.policy.check(call.caller, rule, target):
         raise Forbidden(f"You are not authorized to perform the requested action: {rule}.", type="Forbidden")
 
 

@@ -20,11 +20,11 @@ from deuteron.api.identity.bodies import (
     root,
     shown,
 )
-from deuteron.api.identity.effective import ancestors, targets_of
 from deuteron.api.identity.policies import about_project, about_user, own_domain, require
 from deuteron.model.codecs import Invalid
 from deuteron.model.errors import ApiError, BadRequest, Conflict, Forbidden, NotFound
 from deuteron.model.identity import DEFAULT_DOMAIN, DOMAIN, PROJECT
+from deuteron.rules.identity.effective import ancestors, targets_of
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import (
     application_credentials,

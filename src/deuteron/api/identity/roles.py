@@ -22,11 +22,11 @@ from deuteron.api.identity.bodies import (
     root,
     shown,
 )
-from deuteron.api.identity.effective import SYSTEM, expand
 from deuteron.api.identity.policies import about_group, about_project, about_role, about_user, require
 from deuteron.api.identity.projects import find_domain
 from deuteron.model.errors import BadRequest, Forbidden, NotFound
 from deuteron.model.identity import ROLE
+from deuteron.rules.identity.effective import SYSTEM, expand
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import (
     assignments,

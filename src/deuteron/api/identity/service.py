@@ -9,8 +9,8 @@ from typing import Any
 from deuteron.api.call import PASTE_MAX_BODY_BYTES, Call, Mode, Reply, Route
 from deuteron.api.identity import application_credentials, assignments, auth, endpoints, projects, roles, users
 from deuteron.api.identity.bodies import root
-from deuteron.api.identity.passwords import Workers
 from deuteron.model.errors import ApiError, BadRequest, NotFound
+from deuteron.rules.identity.passwords import Workers
 
 _UPDATED = "2022-10-04T00:00:00Z"
 """Of version 3.14, the one whose calls are here."""

@@ -23,13 +23,13 @@ from deuteron.api.identity.bodies import (
     refuse_duplicate,
     shown,
 )
-from deuteron.api.identity.passwords import Workers, hash_password, verify_password
 from deuteron.api.identity.policies import about_group, about_user, own_domain, require
 from deuteron.api.identity.projects import caller_domain, find_domain, remove_group, remove_user
-from deuteron.api.identity.tokens import REFUSED, live_project
 from deuteron.model.codecs import quoted
 from deuteron.model.errors import BadRequest, NotFound, Unauthorized
 from deuteron.model.identity import GROUP, USER
+from deuteron.rules.identity.passwords import Workers, hash_password, verify_password
+from deuteron.rules.identity.tokens import REFUSED, live_project
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import groups, memberships, tokens_may_change, users
 
@@ -59,7 +59,7 @@ async def create_user(call: Call, workers: Workers) -> Reply:
         insert_user(tx, id, values)
         return Reply(201, {"user": _shown(call, find(tx, users, "user", id))})
 
-    return await asyncio.wrap_future(call.cloud.database.submit(store))
+    return await asyncio.wrap_future(call.store.submit(store))
 
 
 def insert_user(tx: Tx, id: str, values: dict[str, Any]) -> None:
@@ -79,7 +79,7 @@ def insert_user(tx: Tx, id: str, values: dict[str, Any]) -> None:
 
 async def update_user(call: Call, workers: Workers) -> Reply:
     await call.read_body()
-    with call.cloud.database.read() as reading:
+    with call.store.read() as reading:
         require(call, "update_user", about_user(reading, call.params["id"]))
     body = call.wrapped("user")
     password = body.get("password")
@@ -111,7 +111,7 @@ async def update_user(call: Call, workers: Workers) -> Reply:
             tx.changed("user", row.id)
         return Reply(200, {"user": _shown(call, find(tx, users, "user", row.id))})
 
-    return await asyncio.wrap_future(call.cloud.database.submit(store))
+    return await asyncio.wrap_future(call.store.submit(store))
 
 
 async def change_password(call: Call, workers: Workers) -> Reply:
@@ -128,7 +128,7 @@ async def change_password(call: Call, workers: Workers) -> Reply:
     user_id = call.params["id"]
 
     def compare() -> tuple[str, str]:
-        with call.cloud.database.read() as tx:
+        with call.store.read() as tx:
             row = tx.first(select(users).where(users.c.id == user_id))
             is_live = row is not None and row.enabled and live_project(tx, row.domain_id) is not None
             stored = None if row is None else row.password_hash
@@ -155,7 +155,7 @@ async def change_password(call: Call, workers: Workers) -> Reply:
         tx.changed("user", user_id)
         return Reply(204)
 
-    return await asyncio.wrap_future(call.cloud.database.submit(store))
+    return await asyncio.wrap_future(call.store.submit(store))
 
 
 def delete_user(call: Call, tx: Tx) -> Reply:

@@ -25,12 +25,10 @@ from typing import Any, BinaryIO
 from sqlalchemy import select, update
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.cloud import Cloud, Settings
 from deuteron.api.image import limits
 from deuteron.api.image.images import find, moment, remove_image, target, visible_image
 from deuteron.api.image.inspect import Inspection, Refused, inspect_image, is_accepted_as
 from deuteron.api.image.policies import require
-from deuteron.api.operator import ImageOptions
 from deuteron.model.codecs import whole_number
 from deuteron.model.errors import (
     ApiError,
@@ -45,6 +43,7 @@ from deuteron.model.errors import (
     Unsupported,
 )
 from deuteron.model.image import ImageId
+from deuteron.model.settings import ImageOptions, Settings
 from deuteron.store.database import Tx
 from deuteron.store.image_tables import images
 
@@ -76,7 +75,7 @@ def bootstrap(tx: Tx, settings: Settings) -> None:
             entry.unlink()
 
 
-def open_image(cloud: Cloud, tx: Tx, image_id: str) -> tuple[Path, int, str]:
+def open_image(settings: Settings, tx: Tx, image_id: str) -> tuple[Path, int, str]:
     """Path, size in bytes and SHA-256 of an image's data, for the agents.
 
     Raises: NotFound without such an image or its data; Conflict for data that were not inspected.
@@ -89,7 +88,7 @@ def open_image(cloud: Cloud, tx: Tx, image_id: str) -> tuple[Path, int, str]:
             f"image {image_id} cannot be booted: its container format is {row.container_format}, "
             f"and its content was not found to be {row.disk_format}"
         )
-    return images_dir(cloud.settings) / row.id, row.size, row.sha256
+    return images_dir(settings) / row.id, row.size, row.sha256
 
 
 async def upload(call: Call) -> Reply:
@@ -103,14 +102,14 @@ async def upload(call: Call) -> Reply:
         raise Unsupported(f"The media type {media_type!r} is not supported; accepted: application/octet-stream")
     image_id = call.params["id"]
     declared = await _write(call, lambda tx: _begin(call, tx, image_id))
-    folder = images_dir(call.cloud.settings)
+    folder = images_dir(call.settings)
     temporary = folder / f"{_UPLOAD}{declared.id}-{secrets.token_hex(4)}"
     final = folder / declared.id
     is_done = False
-    store = call.cloud.database
+    store = call.store
     try:
         received = await _receive(call, temporary)
-        result = await asyncio.to_thread(_settle, temporary, declared, call.cloud.settings.operator.image)
+        result = await asyncio.to_thread(_settle, temporary, declared, call.settings.operator.image)
         await asyncio.to_thread(_rename, temporary, final)
         # Shielded: once it is queued it happens, even if this task is cancelled.
         await asyncio.shield(asyncio.wrap_future(store.submit(lambda tx: _finish(tx, declared, received, result))))
@@ -129,7 +128,7 @@ async def download(call: Call) -> Reply:
     """GET /v2/images/{id}/file: 204 while there are no data; one range of bytes if asked for."""
 
     def prepare() -> tuple[Any, BinaryIO] | None:
-        with call.cloud.database.read() as tx:
+        with call.store.read() as tx:
             row = visible_image(tx, call.caller, call.params["id"])
             require(call, "download_image", target(call.caller, row))
             if row.status == "deactivated" and not call.caller.is_admin:
@@ -137,7 +136,7 @@ async def download(call: Call) -> Reply:
             if row.status not in _WITH_DATA:
                 return None
         try:
-            return row, (images_dir(call.cloud.settings) / row.id).open("rb")
+            return row, (images_dir(call.settings) / row.id).open("rb")
         except FileNotFoundError:
             raise NotFound(f"Image data of {row.id} could not be found") from None
 
@@ -163,7 +162,7 @@ async def download(call: Call) -> Reply:
 async def delete(call: Call) -> Reply:
     """DELETE /v2/images/{id}: the row first; the file once nothing refers to it any more."""
     image_id = await _write(call, lambda tx: remove_image(call, tx, call.params["id"]))
-    path = images_dir(call.cloud.settings) / image_id
+    path = images_dir(call.settings) / image_id
     await asyncio.to_thread(lambda: path.unlink(missing_ok=True))
     return Reply(204)
 
@@ -260,7 +259,7 @@ def _begin(call: Call, tx: Tx, image_id: str) -> Declared:
     missing = [name for name in ("disk_format", "container_format") if row._mapping[name] is None]
     if missing:
         raise BadRequest(f"Properties {', '.join(missing)} must be set prior to saving data.")
-    limits.check_upload(tx, call.cloud.settings.operator.image, row.owner)
+    limits.check_upload(tx, call.settings.operator.image, row.owner)
     ImageId().decode(row.id)
     tx.execute(update(images).where(images.c.id == row.id).values(status="saving", updated_at=moment(tx)))
     tx.changed("image", row.id)
@@ -363,4 +362,4 @@ async def _pieces(file: BinaryIO, first: int, length: int) -> AsyncIterator[byte
 
 
 async def _write(call: Call, function: Any) -> Any:
-    return await asyncio.wrap_future(call.cloud.database.submit(function))
+    return await asyncio.wrap_future(call.store.submit(function))

@@ -94,7 +94,7 @@ def create_image(call: Call, tx: Tx) -> Reply:
         raise Forbidden(f"You are not permitted to create images owned by '{owner}'.", type="Forbidden")
     require(call, "add_image", {"project_id": owner, "owner": owner})
     _require_visibility(call, values["visibility"], {"project_id": owner})
-    limits.check_count(tx, call.cloud.settings.operator.image, owner)
+    limits.check_count(tx, call.settings.operator.image, owner)
     id = values["id"] or str(uuid.uuid4())
     if tx.first(select(images.c.id).where(images.c.id == id)) is not None:
         raise Conflict(f"Image ID {id} already exists!")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from sqlalchemy import func, select
 
-from deuteron.api.operator import ImageOptions
 from deuteron.model.errors import TooLarge
+from deuteron.model.settings import ImageOptions
 from deuteron.store.database import Tx
 from deuteron.store.image_tables import images
 

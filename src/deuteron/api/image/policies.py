@@ -41,5 +41,5 @@ POLICIES: Mapping[str, str] = {
 
 def require(call: Call, rule: str, target: Mapping[str, Any]) -> None:
     """Raises: Forbidden in Glance's words unless the rule lets the caller."""
-    if not call.cloud.policy.check(call.caller, rule, target):
+    if not call.policy.check(call.caller, rule, target):
         raise Forbidden(f"You are not authorized to complete {rule} action.", type="Forbidden")

@@ -14,14 +14,14 @@ from typing import Any
 from sqlalchemy import distinct, func, select
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.hosts import registry
-from deuteron.api.hosts.registry import Agent
-from deuteron.api.network import faults, networks, sight
-from deuteron.api.network import routers as router_rules
-from deuteron.api.network.kinds import ZONE
-from deuteron.api.network.subnets import pool_size
 from deuteron.model.caller import Caller
 from deuteron.model.network import DHCP
+from deuteron.rules.hosts import registry
+from deuteron.rules.hosts.registry import Agent
+from deuteron.rules.network import faults, networks, sight
+from deuteron.rules.network import routers as router_rules
+from deuteron.rules.network.kinds import ZONE
+from deuteron.rules.network.subnets import pool_size
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import ip_allocations, ports, routers
@@ -34,9 +34,9 @@ _SERVING = {"DHCP agent", "L3 agent"}
 
 def list_agents(call: Call, tx: Tx) -> Reply:
     """GET /agents: nothing for those who may not see them, as Neutron."""
-    if not call.cloud.policy.check(call.caller, "get_agent"):
+    if not call.policy.check(call.caller, "get_agent"):
         return Reply(200, {"agents": []})
-    shown = [_agent(tx, agent) for agent in registry.agents(tx, call.cloud)]
+    shown = [_agent(tx, agent) for agent in registry.agents(tx, call.settings)]
     return Reply(200, {"agents": filtered(call, shown)})
 
 
@@ -48,7 +48,7 @@ def show_agent(call: Call, tx: Tx) -> Reply:
 def update_agent(call: Call, tx: Tx) -> Reply:
     """PUT /agents/{id}: an agent is part of its host and cannot be taken out alone."""
     _find_agent(call, tx)
-    if not call.cloud.policy.check(call.caller, "update_agent"):
+    if not call.policy.check(call.caller, "update_agent"):
         raise faults.not_authorized(["update_agent"])
     raise faults.refused(
         "HTTPBadRequest", "An agent of this cloud is a part of its host; its state cannot be set on its own"
@@ -98,7 +98,7 @@ def routers_of_agent(call: Call, tx: Tx) -> Reply:
 
 def list_zones(call: Call, tx: Tx) -> Reply:
     """GET /availability_zones: one zone, for networks and routers."""
-    if not call.cloud.policy.check(call.caller, "get_availability_zone"):
+    if not call.policy.check(call.caller, "get_availability_zone"):
         return Reply(200, {"availability_zones": []})
     shown: list[Values] = [
         {"state": "available", "name": ZONE, "resource": resource} for resource in ("router", "network")
@@ -108,7 +108,7 @@ def list_zones(call: Call, tx: Tx) -> Reply:
 
 def list_providers(call: Call, tx: Tx) -> Reply:
     """GET /service-providers"""
-    if not call.cloud.policy.check(call.caller, "get_service_provider"):
+    if not call.policy.check(call.caller, "get_service_provider"):
         return Reply(200, {"service_providers": []})
     shown: list[Values] = [{"service_type": "L3_ROUTER_NAT", "name": "single_node", "default": True}]
     return Reply(200, {"service_providers": filtered(call, shown)})
@@ -205,7 +205,7 @@ def _details(usable: int, total: int, taken: int, in_pool: int) -> dict[str, int
 def _agents_on(call: Call, tx: Tx, agent_type: str, hosts: Sequence[str | None]) -> list[Values]:
     found = [
         _agent(tx, agent)
-        for agent in registry.agents(tx, call.cloud)
+        for agent in registry.agents(tx, call.settings)
         if agent.agent_type == agent_type and agent.host.name in hosts
     ]
     for item in found:
@@ -217,8 +217,8 @@ def _agents_on(call: Call, tx: Tx, agent_type: str, hosts: Sequence[str | None])
 
 
 def _find_agent(call: Call, tx: Tx) -> Agent:
-    if call.cloud.policy.check(call.caller, "get_agent"):
-        for agent in registry.agents(tx, call.cloud):
+    if call.policy.check(call.caller, "get_agent"):
+        for agent in registry.agents(tx, call.settings):
             if agent.id == call.params["id"]:
                 return agent
     raise faults.not_found("agent", call.params["id"])
@@ -273,7 +273,7 @@ def _shown(resource: Any, row: Values) -> Values:
 
 def _require(call: Call, rule: str) -> None:
     caller: Caller = call.caller
-    if not call.cloud.policy.check(caller, rule):
+    if not call.policy.check(caller, rule):
         raise faults.not_authorized([rule])
 
 

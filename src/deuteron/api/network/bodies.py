@@ -1,34 +1,15 @@
-"""Request bodies: from JSON to decoded attributes, refused in Neutron's order and words.
+"""Request bodies as JSON objects, refused in Neutron's words.
 
-Source: openstack/neutron, neutron/api/v2/base.py (`prepare_request_body`); neutron-lib,
-neutron_lib/api/attributes.py.
+Source: openstack/neutron, neutron/api/v2/base.py (`prepare_request_body`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from typing import Any
 
 from deuteron.api.call import Call
-from deuteron.api.network import faults
-from deuteron.model.caller import Caller
-from deuteron.model.codecs import Integer, Invalid, TooMany
-from deuteron.model.errors import ApiError, BadRequest
-from deuteron.model.network import Choice
-from deuteron.model.resource import REQUIRED, Attribute, Resource
-from deuteron.store.query import Values
-
-_SUBNET = "Unable to complete operation for subnet. The number of "
-_EXHAUSTED = {
-    "dns_nameservers": ("DNSNameServersExhausted", _SUBNET + "DNS nameservers exceeds the limit {}."),
-    "host_routes": ("HostRoutesExhausted", _SUBNET + "host routes exceeds the limit {}."),
-    "routes": ("RoutesExhausted", "Unable to complete operation. The number of routes exceeds the maximum {}."),
-    "allowed_address_pairs": (
-        "AddressPairsExhausted",
-        "The number of allowed address pair exceeds the maximum {}.",
-    ),
-}
-"""Lists whose excess has a type of its own."""
+from deuteron.model.errors import BadRequest
+from deuteron.rules.network import faults
 
 
 def parse(call: Call, name: str) -> dict[str, Any]:
@@ -70,94 +51,3 @@ def several(raw: Any, name: str) -> list[dict[str, Any]]:
             raise faults.http_bad_request(f"Object '{name}' contains invalid data")
         found.append(inner)
     return found
-
-
-def decode_create(resource: Resource, body: Mapping[str, Any], caller: Caller) -> Values:
-    """The attributes of a create body, decoded; those with a default that stands for itself filled in.
-
-    An attribute whose default is None is left out when the body is silent, so that rules can tell "not said"
-    from null. Raises: BadRequest.
-    """
-    values = _with_owner(body, caller)
-    refuse_others(values, resource.by_name)
-    attributes = resource.attributes
-    read_only = [a.name for a in attributes if not a.create and a.name in values and a.name != "tenant_id"]
-    if read_only:
-        raise faults.http_bad_request(f"Attribute '{', '.join(read_only)}' not allowed in POST")
-    for attribute in attributes:
-        if attribute.default is REQUIRED and attribute.name not in values:
-            raise faults.http_bad_request(
-                f"Failed to parse request. Required attribute '{attribute.name}' not specified"
-            )
-    result: Values = {}
-    for attribute in attributes:
-        if attribute.name in values and attribute.create:
-            result[attribute.name] = decode(attribute, values[attribute.name])
-        elif attribute.create and attribute.default is not None:
-            default = attribute.default
-            result[attribute.name] = default.copy() if isinstance(default, list | dict) else default
-    return result
-
-
-def decode_update(resource: Resource, body: Mapping[str, Any]) -> Values:
-    """The attributes of an update body, decoded. Raises: BadRequest."""
-    refuse_others(body, resource.by_name)
-    read_only = [name for name in body if not resource.by_name[name].update]
-    if read_only:
-        raise faults.http_bad_request(f"Cannot update read-only attribute {', '.join(read_only)}")
-    return {name: decode(resource.by_name[name], raw) for name, raw in body.items()}
-
-
-def decode(attribute: Attribute, raw: Any) -> Any:
-    """The stored form of one value. Raises: BadRequest in Neutron's words."""
-    try:
-        return attribute.codec.decode(raw)
-    except Invalid as error:
-        raise _refusal(attribute, error) from None
-
-
-def too_many(attribute: Attribute, limit: int) -> ApiError:
-    """What Neutron says of one of the lists that have a limit of their own."""
-    type_, words = _EXHAUSTED[attribute.name]
-    return faults.refused(type_, words.format(limit))
-
-
-def _refusal(attribute: Attribute, error: Invalid) -> ApiError:
-    # What Neutron converts it refuses as InvalidInput, what it validates as HTTPBadRequest.
-    if isinstance(error, TooMany) and attribute.name in _EXHAUSTED:
-        return too_many(attribute, error.limit)
-    if error.reason.endswith("cannot be converted to boolean") or (
-        isinstance(attribute.codec, Integer | Choice) and error.reason.endswith("is not an integer")
-    ):
-        return faults.invalid_input(error.reason)
-    return faults.invalid_value(attribute.name, error.reason)
-
-
-def refuse_others(body: Mapping[str, Any], known: Collection[str]) -> None:
-    """Raises: BadRequest for a name that is not known."""
-    unknown = [name for name in body if name not in known]
-    if unknown:
-        raise faults.http_bad_request(f"Unrecognized attribute(s) '{', '.join(unknown)}'")
-
-
-def _with_owner(body: Mapping[str, Any], caller: Caller) -> Values:
-    """The body with `project_id` set, from `tenant_id` or the caller. Raises: BadRequest."""
-    values = dict(body)
-    if None in (body.get("project_id", ""), body.get("tenant_id", "")):
-        raise faults.invalid_value("tenant_id", "'None' is not a valid string")
-    project, tenant = values.get("project_id"), values.pop("tenant_id", None)
-    if project is not None and tenant is not None and project != tenant:
-        raise faults.http_bad_request("'project_id' and 'tenant_id' do not match")
-    owner = project if project is not None else tenant
-    if owner is None:
-        if caller.project_id is None:
-            raise faults.http_bad_request("Running without a project requires that project_id is specified")
-        values["project_id"] = caller.project_id
-    else:
-        if owner != caller.project_id and not (caller.is_admin or caller.is_service):
-            raise faults.http_bad_request(
-                "Specifying 'project_id' other than the authenticated project in request is not allowed for the "
-                "current user."
-            )
-        values["project_id"] = owner
-    return values

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.network import faults
+from deuteron.rules.network import faults
 from deuteron.store.database import Tx
 
 EXTENSIONS: Final[dict[str, tuple[str, str, str]]] = {

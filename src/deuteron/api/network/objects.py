@@ -16,13 +16,15 @@ from urllib.parse import urlencode
 from sqlalchemy import ColumnElement, false, not_
 
 from deuteron.api.call import Call, Mode, Reply, Route
-from deuteron.api.network import bodies, faults, security_groups, sight
-from deuteron.api.network.kinds import Kind
+from deuteron.api.network import bodies
+from deuteron.api.network.readable import Sight
 from deuteron.api.policy import Policy
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import Invalid, whole_number
 from deuteron.model.errors import Forbidden
 from deuteron.model.resource import REQUIRED, Attribute
+from deuteron.rules.network import attributes, faults, security_groups, sight
+from deuteron.rules.network.kinds import Kind
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.query import Order, Page, Values
@@ -59,7 +61,7 @@ class _New:
 class Objects:
     """The handlers of one kind. `seen` is shared by all kinds of a service."""
 
-    def __init__(self, kind: Kind, seen: sight.Sight) -> None:
+    def __init__(self, kind: Kind, seen: Sight) -> None:
         self.kind = kind
         self._seen = seen
         self._stored = tuple(a.name for a in kind.resource.attributes if a.read and a.stored)
@@ -94,7 +96,7 @@ class Objects:
         """GET of one."""
         self._before_reading(call, tx)
         row = sight.find_visible(tx, call.caller, self.kind, call.params["id"])
-        names = self._seen.readable(call.cloud.policy, call.caller, self.kind, row)
+        names = self._seen.readable(call.policy, call.caller, self.kind, row)
         if names is None:
             raise faults.not_found(self.kind.name, row["id"])
         fields = {value for key, value in call.query if key == "fields" and value}
@@ -111,7 +113,7 @@ class Objects:
         # A null is a value too: it would take what only an administrator may give.
         self._require(call, f"update_{kind.name}", target, list(values))
         _check_revision(call, row)
-        row = kind.update(tx, call.cloud, call.caller, row, values)
+        row = kind.update(tx, call.settings, call.caller, row, values)
         return Reply(200, {kind.name: self._shown(call, tx, row)})
 
     def delete(self, call: Call, tx: Tx) -> Reply:
@@ -121,12 +123,12 @@ class Objects:
         row = sight.find_visible(tx, call.caller, kind, call.params["id"])
         self._require(call, f"delete_{kind.name}", {**sight.row_target(row), **kind.target(tx, call.caller, row)}, ())
         _check_revision(call, row)
-        kind.delete(tx, call.cloud, call.caller, row)
+        kind.delete(tx, call.settings, call.caller, row)
         return Reply(204)
 
     def list_all(self, call: Call, tx: Tx) -> Reply:
         """GET of all that match: filters, fields, sorting, pages."""
-        caller, kind, policy = call.caller, self.kind, call.cloud.policy
+        caller, kind, policy = call.caller, self.kind, call.policy
         asked: dict[str, list[str]] = {}
         for name, value in call.query:
             asked.setdefault(name, []).append(value)
@@ -181,19 +183,19 @@ class Objects:
 
     def _read_one(self, call: Call, item: Mapping[str, Any], *, is_alone: bool) -> _New:
         declared = self.kind.resource.by_name
-        values = bodies.decode_create(self.kind.resource, item, call.caller)
+        values = attributes.decode_create(self.kind.resource, item, call.caller)
         explicit = [name for name in item if name in values and not _is_default(declared[name], values[name])]
         return _New(values, explicit, is_alone)
 
     def _read_update(self, call: Call) -> Values:
-        return bodies.decode_update(self.kind.resource, bodies.one(call, self.kind.name))
+        return attributes.decode_update(self.kind.resource, bodies.one(call, self.kind.name))
 
     def _create(self, call: Call, tx: Tx, new: _New) -> Values:
         kind = self.kind
         assert kind.create is not None  # the route exists only then
         values, explicit = new.values, new.explicit
         target: Values = {**values, "tenant_id": values.get("project_id")}
-        rules = call.cloud.policy.rules
+        rules = call.policy.rules
         if kind.name in _ABOUT_PARENTS or any(f"create_{kind.name}:{name}" in rules for name in explicit):
             target.update(kind.target(tx, call.caller, values))
         try:
@@ -205,12 +207,12 @@ class Objects:
             elif isinstance(group_id := values.get("security_group_id"), str):
                 sight.find_visible(tx, call.caller, security_groups.KIND, group_id)
             raise
-        row = kind.create(tx, call.cloud, call.caller, values)
+        row = kind.create(tx, call.settings, call.caller, values)
         return self._shown(call, tx, row, created=True)
 
     def _require(self, call: Call, rule: str, target: Mapping[str, Any], names: Sequence[str]) -> None:
         """The rule of the action, and those of the attributes it names. Raises: Forbidden."""
-        policy, caller = call.cloud.policy, call.caller
+        policy, caller = call.policy, call.caller
         wanted = [rule, *_attribute_rules(policy, rule, names, target)]
         for each in wanted:
             if not policy.check(caller, each, target):
@@ -228,7 +230,7 @@ class Objects:
         if project_id is None or tx.writable or security_groups.has_default_group(tx, project_id):
             return
         wanted = project_id
-        call.cloud.database.write(lambda write: security_groups.default_group(write, wanted))
+        call.store.write(lambda write: security_groups.default_group(write, wanted))
         tx.connection.exec_driver_sql("ROLLBACK")
         tx.connection.exec_driver_sql("BEGIN")
 
@@ -237,11 +239,11 @@ class Objects:
     ) -> Values:
         """What the caller may see of one whole row."""
         if names is None:
-            readable = self._seen.readable(call.cloud.policy, call.caller, self.kind, row)
+            readable = self._seen.readable(call.policy, call.caller, self.kind, row)
             names = readable if readable is not None else frozenset(("id",))
         if self.kind.derive is not None:
             row = dict(row)
-            self.kind.derive(tx, call.cloud, call.caller, (row,), names)
+            self.kind.derive(tx, call.settings, call.caller, (row,), names)
         shown = {name: _read(row, name) for name in self._order_of(names)}
         return shown if created else _pruned(self.kind, shown, row)
 
@@ -264,7 +266,7 @@ class Objects:
         rows = query.answers(tx, kind.table, [*wanted, *hidden], conditions, order, page)
         derived = self._derived if not fields else self._derived & fields
         if kind.derive is not None and rows:
-            kind.derive(tx, call.cloud, caller, rows, derived | frozenset(wanted))
+            kind.derive(tx, call.settings, caller, rows, derived | frozenset(wanted))
         known: dict[tuple[Any, ...], tuple[str, ...] | None] = {}
         with_tenant = "tenant_id" in derived
         every = len(wanted) + len(derived)
@@ -273,7 +275,7 @@ class Objects:
         for row in rows:
             key = (row.get("project_id"), row.get("shared"), row.get("router:external"))
             if key not in known:
-                readable = self._seen.readable(call.cloud.policy, caller, kind, row)
+                readable = self._seen.readable(call.policy, caller, kind, row)
                 known[key] = None if readable is None else tuple(n for n in (*wanted, *derived) if n in readable)
             names = known[key]
             if names is None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from deuteron.api.call import MAX_BODY_BYTES, Call, Mode, Reply, Route
-from deuteron.api.network import (
-    agents,
-    bodies,
-    extensions,
+from deuteron.api.network import agents, bodies, extensions, quotas
+from deuteron.api.network.objects import Objects
+from deuteron.api.network.readable import Sight
+from deuteron.api.network.tags import Tags
+from deuteron.model.errors import ApiError
+from deuteron.rules.network import (
+    attributes,
     faults,
     floatingips,
     networks,
     ports,
-    quotas,
     rbac,
     routers,
     security_groups,
@@ -21,10 +23,7 @@ from deuteron.api.network import (
     subnetpools,
     subnets,
 )
-from deuteron.api.network.kinds import Kind
-from deuteron.api.network.objects import Objects
-from deuteron.api.network.tags import Tags
-from deuteron.model.errors import ApiError
+from deuteron.rules.network.kinds import Kind
 from deuteron.store.database import Tx
 from deuteron.store.query import Values
 
@@ -51,7 +50,7 @@ class NetworkService:
     exact_paths = False
 
     def __init__(self) -> None:
-        self._seen = sight.Sight()
+        self._seen = Sight()
         self._objects = {kind.name: Objects(kind, self._seen) for kind in KINDS}
 
     def routes(self) -> tuple[Route, ...]:
@@ -95,7 +94,7 @@ class NetworkService:
     def error(self, call: Call | None, error: ApiError) -> Reply:
         """Neutron's body; a missing or bad token is answered in Keystone's, as its middleware does."""
         if error.status == 401:
-            endpoint = call.cloud.endpoint if call is not None else ""
+            endpoint = call.settings.endpoint if call is not None else ""
             return Reply(
                 401,
                 {"error": {"code": 401, "title": "Unauthorized", "message": error.message}},
@@ -137,11 +136,11 @@ class NetworkService:
 
     def add_router_interface(self, call: Call, tx: Tx) -> Reply:
         row = self._router(call, tx, "add_router_interface")
-        return Reply(200, routers.add_interface(tx, call.cloud, call.caller, row, _action_body(call)))
+        return Reply(200, routers.add_interface(tx, call.settings, call.caller, row, _action_body(call)))
 
     def remove_router_interface(self, call: Call, tx: Tx) -> Reply:
         row = self._router(call, tx, "remove_router_interface")
-        return Reply(200, routers.remove_interface(tx, call.cloud, call.caller, row, _action_body(call)))
+        return Reply(200, routers.remove_interface(tx, call.settings, call.caller, row, _action_body(call)))
 
     def add_extraroutes(self, call: Call, tx: Tx) -> Reply:
         return self._change_routes(call, tx, adding=True)
@@ -152,15 +151,15 @@ class NetworkService:
     def _change_routes(self, call: Call, tx: Tx, *, adding: bool) -> Reply:
         row = self._router(call, tx, "add_extraroutes" if adding else "remove_extraroutes")
         body = bodies.one(call, "router")
-        bodies.refuse_others(body, ("routes",))
+        attributes.refuse_others(body, ("routes",))
         routes = body.get("routes")
-        row = routers.change_routes(tx, call.cloud, call.caller, row, routes, adding=adding)
+        row = routers.change_routes(tx, call.settings, call.caller, row, routes, adding=adding)
         names = ("id", "name", "project_id", "routes")
         return Reply(200, {"router": {**{name: row[name] for name in names}, "tenant_id": row["project_id"]}})
 
     def _router(self, call: Call, tx: Tx, rule: str) -> Values:
         row = sight.find_visible(tx, call.caller, routers.KIND, call.params["id"])
-        if not call.cloud.policy.check(call.caller, rule, sight.row_target(row)):
+        if not call.policy.check(call.caller, rule, sight.row_target(row)):
             raise faults.not_authorized([rule])
         return row
 

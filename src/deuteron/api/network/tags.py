@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from deuteron.api.call import Call, Mode, Reply, Route
-from deuteron.api.network import bodies, faults, sight
-from deuteron.api.network.kinds import Kind, change
+from deuteron.api.network import bodies
 from deuteron.model.codecs import Invalid, Text
+from deuteron.rules.network import faults, sight
+from deuteron.rules.network.kinds import Kind, change
 from deuteron.store.database import Tx
 from deuteron.store.query import Values
 
@@ -78,7 +79,7 @@ class Tags:
             **self._kind.target(tx, call.caller, row),
             **self._kind.seen_as(call.caller, row),
         }
-        if not call.cloud.policy.check(call.caller, f"get_{self._kind.name}", target):
+        if not call.policy.check(call.caller, f"get_{self._kind.name}", target):
             raise faults.not_found(self._kind.name, row["id"])
         return row
 
@@ -86,7 +87,7 @@ class Tags:
         row = self._row(call, tx)
         rule = f"update_{self._kind.name}"
         target = {**sight.row_target(row), **self._kind.target(tx, call.caller, row)}
-        if not call.cloud.policy.check(call.caller, rule, target):
+        if not call.policy.check(call.caller, rule, target):
             raise faults.not_authorized([f"{rule}:tags"])
         return row
 

@@ -13,13 +13,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, delete, or_, select
 
-from deuteron.api.cloud import Cloud
-from deuteron.api.network import addresses, faults, ports, quotas, sight, subnetpools
-from deuteron.api.network.addresses import Address, Prefix
-from deuteron.api.network.kinds import ZONE, Kind, add, change, find, new_id, remove
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import quoted
 from deuteron.model.network import COMPUTE_PREFIX, DHCP, FLOATING, ROUTER_GATEWAY, ROUTER_INTERFACE, SUBNET
+from deuteron.model.settings import Settings
+from deuteron.rules.network import addresses, faults, ports, quotas, sight, subnetpools
+from deuteron.rules.network.addresses import Address, Prefix
+from deuteron.rules.network.kinds import ZONE, Kind, add, change, find, new_id, remove
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import ip_allocations, networks
@@ -37,7 +37,7 @@ _CIDRS = Prepared(select(table.c.cidr).where(table.c.network_id == bindparam("ne
 Pools = list[tuple[Address, Address]]
 
 
-def create_subnet(tx: Tx, cloud: Cloud, caller: Caller | None, values: Values) -> Values:
+def create_subnet(tx: Tx, settings: Settings, caller: Caller | None, values: Values) -> Values:
     """A new subnet; its network's DHCP server gets an address there when it is to serve it.
 
     Raises: NotFound for the network; BadRequest for a prefix, gateway or pool that cannot be; Conflict.
@@ -71,15 +71,15 @@ def create_subnet(tx: Tx, cloud: Cloud, caller: Caller | None, values: Values) -
     joined = {"subnets": sorted([*network["subnets"], subnet_id]), "availability_zones": [ZONE]}
     change(tx, "network", network, joined)
     if row["enable_dhcp"]:
-        ports.ensure_dhcp_port(tx, cloud, network, row)
+        ports.ensure_dhcp_port(tx, settings, network, row)
     if addresses.is_automatic(row):
-        _join_automatic(tx, cloud, row)
+        _join_automatic(tx, settings, row)
     elif network["router:external"]:
         _join_gateways(tx, row)
     return row
 
 
-def update_subnet(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values, values: Values) -> Values:
+def update_subnet(tx: Tx, settings: Settings, caller: Caller | None, row: Values, values: Values) -> Values:
     """The subnet with `values` set. Raises: BadRequest, Conflict."""
     prefix = ipaddress.ip_network(row["cidr"])
     values = dict(values)
@@ -106,13 +106,13 @@ def update_subnet(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values, valu
         network = find(tx, "network", row["network_id"])
         assert network is not None  # a subnet keeps its network
         if changed["enable_dhcp"]:
-            ports.ensure_dhcp_port(tx, cloud, network, changed)
+            ports.ensure_dhcp_port(tx, settings, network, changed)
         else:
-            _end_dhcp(tx, cloud, row)
+            _end_dhcp(tx, settings, row)
     return changed
 
 
-def delete_subnet(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values) -> None:
+def delete_subnet(tx: Tx, settings: Settings, caller: Caller | None, row: Values) -> None:
     """Delete the subnet. Raises: Conflict while ports other than DHCP's have addresses there."""
     held = query.rows(tx, ports_table, ports_table.c.id.in_(addresses.holders(tx, row["id"])))
     automatic = addresses.is_automatic(row)
@@ -120,7 +120,7 @@ def delete_subnet(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values) -> N
         if port["device_owner"] != DHCP and not (automatic and port["device_owner"] not in addresses.ROUTER_OWNERS):
             raise faults.subnet_in_use(row["id"])
     for port in held:
-        ports.leave_subnet(tx, cloud, port, row["id"])
+        ports.leave_subnet(tx, settings, port, row["id"])
     addresses.set_pools(tx, row["id"], ())
     tx.execute(delete(ip_allocations).where(ip_allocations.c.subnet_id == row["id"]))
     remove(tx, "subnet", row["id"])
@@ -340,14 +340,14 @@ def _refuse_gateway_change(tx: Tx, row: Values) -> None:
         )
 
 
-def _end_dhcp(tx: Tx, cloud: Cloud, row: Values) -> None:
+def _end_dhcp(tx: Tx, settings: Settings, row: Values) -> None:
     for port in query.rows(
         tx, ports_table, ports_table.c.network_id == row["network_id"], ports_table.c.device_owner == DHCP
     ):
-        ports.leave_subnet(tx, cloud, port, row["id"])
+        ports.leave_subnet(tx, settings, port, row["id"])
 
 
-def _join_automatic(tx: Tx, cloud: Cloud, row: Values) -> None:
+def _join_automatic(tx: Tx, settings: Settings, row: Values) -> None:
     """Guests already there make themselves an address in a new automatic subnet: their ports get it."""
     skipped = (*addresses.ROUTER_OWNERS, DHCP, FLOATING)
     for port in query.rows(

@@ -12,8 +12,8 @@ from typing import Any
 
 from sqlalchemy import bindparam, delete, insert, select, update
 
-from deuteron.api.network import faults
 from deuteron.model.network import DHCP, ROUTER_INTERFACE
+from deuteron.rules.network import faults
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import ip_allocations, ip_pools, subnets
 from deuteron.store.prepared import Prepared

@@ -10,10 +10,10 @@ from typing import Any
 
 from sqlalchemy import Select, bindparam, delete, select
 
-from deuteron.api.cloud import Cloud, Settings
-from deuteron.api.network import faults
 from deuteron.model.errors import Conflict
+from deuteron.model.settings import Settings
 from deuteron.net.mechanisms import Pool, Segment, TypeDrivers, TypeSettings, mtu_for
+from deuteron.rules.network import faults
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import segments
 from deuteron.store.prepared import Prepared
@@ -49,12 +49,12 @@ _TAKEN = Prepared(
 )
 
 
-def take(tx: Tx, cloud: Cloud, network_id: str, wanted: Segment | None) -> Segment:
+def take(tx: Tx, settings: Settings, network_id: str, wanted: Segment | None) -> Segment:
     """Give the network a segment: the one wanted, its missing parts filled in, or the lowest free of the pools.
 
     Raises: BadRequest for attributes that cannot be; Conflict when it is taken or the pool is empty.
     """
-    drivers = type_drivers(cloud.settings)
+    drivers = type_drivers(settings)
     if wanted is None:
         found = _lowest_free(tx, drivers.tenant_candidates())
     else:

@@ -9,12 +9,12 @@ from typing import Any
 
 from sqlalchemy import select
 
-from deuteron.api.cloud import Cloud
-from deuteron.api.network import faults, quotas, rbac, sight
-from deuteron.api.network.addresses import Prefix
-from deuteron.api.network.kinds import Kind, add, change, find, remove
 from deuteron.model.caller import Caller
 from deuteron.model.network import ADDRESS_SCOPE, SUBNETPOOL
+from deuteron.model.settings import Settings
+from deuteron.rules.network import faults, quotas, rbac, sight
+from deuteron.rules.network.addresses import Prefix
+from deuteron.rules.network.kinds import Kind, add, change, find, remove
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import address_scopes, subnetpools, subnets
 from deuteron.store.query import Values
@@ -22,7 +22,7 @@ from deuteron.store.query import Values
 DEFAULT_MIN = {4: 8, 6: 64}
 
 
-def create_pool(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Values:
+def create_pool(tx: Tx, settings: Settings, caller: Caller, values: Values) -> Values:
     """A new pool. Raises: BadRequest, Conflict."""
     quotas.check(tx, "subnetpool", values["project_id"])
     version = _version(values["prefixes"])
@@ -44,7 +44,7 @@ def create_pool(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Values:
     return row
 
 
-def update_pool(tx: Tx, cloud: Cloud, caller: Caller, row: Values, values: Values) -> Values:
+def update_pool(tx: Tx, settings: Settings, caller: Caller, row: Values, values: Values) -> Values:
     """The pool with `values` set. Raises: BadRequest for prefixes that do not hold all it had."""
     if values.get("is_default"):
         _refuse_second_default(tx, row["ip_version"], row["id"])
@@ -57,7 +57,7 @@ def update_pool(tx: Tx, cloud: Cloud, caller: Caller, row: Values, values: Value
     return change(tx, "subnetpool", row, values)
 
 
-def delete_pool(tx: Tx, cloud: Cloud, caller: Caller, row: Values) -> None:
+def delete_pool(tx: Tx, settings: Settings, caller: Caller, row: Values) -> None:
     """Raises: BadRequest while subnets are taken from it."""
     if tx.first(select(subnets.c.id).where(subnets.c.subnetpool_id == row["id"]).limit(1)) is not None:
         raise faults.refused(
@@ -146,7 +146,7 @@ def refuse_other_pool(tx: Tx, network: Values, version: int, pool_id: str | None
         )
 
 
-def create_scope(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Values:
+def create_scope(tx: Tx, settings: Settings, caller: Caller, values: Values) -> Values:
     """A new address scope. Raises: Conflict."""
     quotas.check(tx, "address_scope", values["project_id"])
     row = add(tx, "address_scope", values)
@@ -154,7 +154,7 @@ def create_scope(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Values
     return row
 
 
-def update_scope(tx: Tx, cloud: Cloud, caller: Caller, row: Values, values: Values) -> Values:
+def update_scope(tx: Tx, settings: Settings, caller: Caller, row: Values, values: Values) -> Values:
     if values.get("shared") is False and row["shared"]:
         raise faults.refused(
             "AddressScopeUpdateError",
@@ -165,7 +165,7 @@ def update_scope(tx: Tx, cloud: Cloud, caller: Caller, row: Values, values: Valu
     return changed
 
 
-def delete_scope(tx: Tx, cloud: Cloud, caller: Caller, row: Values) -> None:
+def delete_scope(tx: Tx, settings: Settings, caller: Caller, row: Values) -> None:
     """Raises: Conflict while pools are in it."""
     used = select(subnetpools.c.id).where(subnetpools.c.address_scope_id == row["id"]).limit(1)
     if tx.first(used) is not None:
@@ -295,9 +295,9 @@ def _lowest(whole: list[Any], taken: list[Any], length: int) -> Prefix | None:
     return None
 
 
-def derive(tx: Tx, cloud: Cloud, caller: Caller, rows: Sequence[Values], names: frozenset[str]) -> None:
+def derive(tx: Tx, settings: Settings, caller: Caller, rows: Sequence[Values], names: frozenset[str]) -> None:
     """Neutron writes the prefix lengths of a pool as text."""
-    sight.show_shared(tx, cloud, caller, rows, names)
+    sight.show_shared(tx, settings, caller, rows, names)
     for row in rows:
         for name in ("default_prefixlen", "min_prefixlen", "max_prefixlen"):
             if row.get(name) is not None:

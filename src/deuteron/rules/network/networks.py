@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
-from deuteron.api.cloud import Cloud
-from deuteron.api.network import addresses, faults, floatingips, ports, quotas, rbac, security_groups, segments, sight
-from deuteron.api.network.kinds import Kind, add, change, new_id, refuse_unknown_zones, remove
 from deuteron.model.caller import Caller
 from deuteron.model.network import DHCP, NETWORK, ROUTER_GATEWAY
+from deuteron.model.settings import Settings
 from deuteron.net.mechanisms import Segment
+from deuteron.rules.network import addresses, faults, floatingips, ports, quotas, rbac, security_groups, segments, sight
+from deuteron.rules.network.kinds import Kind, add, change, new_id, refuse_unknown_zones, remove
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import networks, rbac_policies, subnets
 from deuteron.store.network_tables import ports as ports_table
@@ -18,7 +18,7 @@ from deuteron.store.query import Values
 _PROVIDER = ("provider:network_type", "provider:physical_network", "provider:segmentation_id")
 
 
-def create_network(tx: Tx, cloud: Cloud, caller: Caller | None, values: Values) -> Values:
+def create_network(tx: Tx, settings: Settings, caller: Caller | None, values: Values) -> Values:
     """A new network with its segment.
 
     Raises: BadRequest for provider attributes or an MTU that cannot be; Conflict for a segment in use or a
@@ -31,8 +31,8 @@ def create_network(tx: Tx, cloud: Cloud, caller: Caller | None, values: Values) 
     quotas.check(tx, "network", values["project_id"])
     if values["project_id"]:
         security_groups.default_group(tx, values["project_id"])
-    segment = segments.take(tx, cloud, network_id, _wanted_segment(values))
-    largest = segments.mtu_of(cloud.settings, segment)
+    segment = segments.take(tx, settings, network_id, _wanted_segment(values))
+    largest = segments.mtu_of(settings, segment)
     mtu = values.get("mtu") or largest
     _check_mtu(mtu, largest)
     row = add(
@@ -54,18 +54,18 @@ def create_network(tx: Tx, cloud: Cloud, caller: Caller | None, values: Values) 
     return row
 
 
-def update_network(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values, values: Values) -> Values:
+def update_network(tx: Tx, settings: Settings, caller: Caller | None, row: Values, values: Values) -> Values:
     """The network with `values` set. Raises: BadRequest, Conflict."""
     if values.get("is_default"):
         _refuse_second_default(tx, row["id"])
     provider = {name: values[name] for name in _PROVIDER if name in values and values[name] != row[name]}
     if provider:
-        values = {**values, **_move_segment(tx, cloud, row, provider)}
+        values = {**values, **_move_segment(tx, settings, row, provider)}
     if "mtu" in values:
         versions = tx.scalars(select(subnets.c.ip_version).where(subnets.c.network_id == row["id"]).distinct())
         # As given: for a network with subnets Neutron takes 0 for a number, not for the computed MTU.
         addresses.check_mtu(row["id"], values["mtu"], versions)
-        largest = segments.mtu_of(cloud.settings, segments.segment_of({**row, **values}))
+        largest = segments.mtu_of(settings, segments.segment_of({**row, **values}))
         values["mtu"] = values["mtu"] or largest
         _check_mtu(values["mtu"], largest)
     if values.get("router:external") is False and row["router:external"]:
@@ -77,7 +77,7 @@ def update_network(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values, val
     return changed
 
 
-def delete_network(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values) -> None:
+def delete_network(tx: Tx, settings: Settings, caller: Caller | None, row: Values) -> None:
     """Delete the network with its subnets, DHCP ports, and floating IPs that lead nowhere.
 
     Raises: Conflict while other ports are there.
@@ -96,9 +96,9 @@ def delete_network(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values) -> 
     if others:
         raise faults.network_in_use(network_id, others)
     for floating in free:
-        floatingips.delete_floatingip(tx, cloud, None, floating)
+        floatingips.delete_floatingip(tx, settings, None, floating)
     for port_id in tx.scalars(select(ports_table.c.id).where(ports_table.c.network_id == network_id)):
-        ports.delete_port(tx, cloud, port_id)
+        ports.delete_port(tx, settings, port_id)
     for subnet_id in tx.scalars(select(subnets.c.id).where(subnets.c.network_id == network_id)):
         addresses.set_pools(tx, subnet_id, ())
         remove(tx, "subnet", subnet_id)
@@ -134,7 +134,7 @@ def _check_mtu(mtu: int, largest: int) -> None:
         raise faults.invalid_input(f"Requested MTU is too big, maximum is {largest}")
 
 
-def _move_segment(tx: Tx, cloud: Cloud, row: Values, provider: Values) -> Values:
+def _move_segment(tx: Tx, settings: Settings, row: Values, provider: Values) -> Values:
     """Only the segmentation id may change. Source: ml2/plugin.py, `_update_provider_network_attributes`."""
     fixed = [name for name in provider if name != "provider:segmentation_id"]
     if fixed or row["provider:network_type"] not in ("vlan", "vxlan"):
@@ -145,7 +145,7 @@ def _move_segment(tx: Tx, cloud: Cloud, row: Values, provider: Values) -> Values
     if provider["provider:segmentation_id"] is None:
         raise faults.invalid_input("provider:segmentation_id required")
     segments.release(tx, row["id"])
-    segments.take(tx, cloud, row["id"], segments.segment_of({**row, **provider}))
+    segments.take(tx, settings, row["id"], segments.segment_of({**row, **provider}))
     return provider
 
 

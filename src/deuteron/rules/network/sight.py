@@ -1,4 +1,4 @@
-"""Who sees and may do what: visibility as SQL conditions, and Neutron's policy rules around them.
+"""Who sees what: visibility as SQL conditions, and what policy rules ask of a row.
 
 What a caller may not see is not found (404); what it sees and may not do is refused (403). `None` as caller
 is the cloud itself, which sees everything.
@@ -11,12 +11,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Table, bindparam, or_, select
 
-from deuteron.api.cloud import Cloud
-from deuteron.api.network import faults
-from deuteron.api.network.kinds import Kind
-from deuteron.api.policy import Policy
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import Boolean, Invalid
+from deuteron.model.settings import Settings
+from deuteron.rules.network import faults
+from deuteron.rules.network.kinds import Kind
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import networks, rbac_policies
@@ -44,7 +43,7 @@ def ids_shared_with(tx: Tx, caller: Caller) -> set[str]:
     return set(tx.run(_SHARED, {"project": caller.project_id}).scalars())
 
 
-def show_shared(tx: Tx, cloud: Cloud, caller: Caller, rows: Sequence[Values], names: frozenset[str]) -> None:
+def show_shared(tx: Tx, settings: Settings, caller: Caller, rows: Sequence[Values], names: frozenset[str]) -> None:
     """What is shared with the caller's project says so: a `derive` function."""
     if "shared" in names and caller.project_id is not None:
         shared = ids_shared_with(tx, caller)
@@ -163,36 +162,3 @@ def find_visible(tx: Tx, caller: Caller, kind: Kind, object_id: str) -> Values:
 def row_target(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row under the names that policy rules use."""
     return {**row, "tenant_id": row.get("project_id")}
-
-
-class Sight:
-    """Answers "which attributes of this row may this caller see" and remembers: rules do not change while we run."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[Any, ...], frozenset[str] | None] = {}
-
-    def readable(self, policy: Policy, caller: Caller, kind: Kind, row: Values) -> frozenset[str] | None:
-        """Names that the caller may see of a visible row; None when it may not see the row after all."""
-        target = {
-            "project_id": row.get("project_id"),
-            "tenant_id": row.get("project_id"),
-            "shared": row.get("shared"),
-            "router:external": row.get("router:external"),
-            **kind.seen_as(caller, row),
-        }
-        # All that a rule of an operator may ask of: whatever was missing here would be answered for another caller.
-        key = (kind.name, *caller.identity, *target.items())
-        if key in self._known:
-            return self._known[key]
-        if len(self._known) > 10_000:
-            self._known.clear()
-        answer: frozenset[str] | None = None
-        if policy.check(caller, f"get_{kind.name}", target):
-            answer = frozenset(
-                attribute.name
-                for attribute in kind.resource.attributes
-                if attribute.read
-                and (attribute.read_rule is None or policy.check(caller, f"get_{kind.name}:{attribute.name}", target))
-            )
-        self._known[key] = answer
-        return answer

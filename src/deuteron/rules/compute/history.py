@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import delete, select, update
 
-from deuteron.api.call import Call
+from deuteron.model.caller import Caller
 from deuteron.store.compute_tables import actions
 from deuteron.store.database import Tx
 
@@ -31,7 +31,7 @@ EVENTS = {
 """Nova's name for the step that a host carries out."""
 
 
-def begin(tx: Tx, call: Call, server_id: str, action: str, host: str | None = None) -> None:
+def begin(tx: Tx, caller: Caller, request_id: str, server_id: str, action: str, host: str | None = None) -> None:
     """Record that the caller asked for `action`; actions that a host carries out stay open until it reports."""
     now = moment(tx.now)
     event = EVENTS.get(action)
@@ -41,12 +41,12 @@ def begin(tx: Tx, call: Call, server_id: str, action: str, host: str | None = No
     tx.insert(
         actions,
         {
-            "id": f"{server_id}/{call.request_id}",
+            "id": f"{server_id}/{request_id}",
             "server_id": server_id,
-            "request_id": call.request_id,
+            "request_id": request_id,
             "action": action,
-            "user_id": call.caller.user_id,
-            "project_id": call.caller.project_id or "",
+            "user_id": caller.user_id,
+            "project_id": caller.project_id or "",
             "start_time": now,
             "updated_at": now,
             "message": None,

@@ -34,10 +34,10 @@ import msgspec
 from cryptography.fernet import InvalidToken
 from sqlalchemy import delete, select
 
-from deuteron.api.identity import keys
-from deuteron.api.identity.effective import SYSTEM, expand, roles_on
 from deuteron.model.caller import Caller
 from deuteron.model.errors import NotFound, Unauthorized
+from deuteron.rules.identity import keys
+from deuteron.rules.identity.effective import SYSTEM, expand, roles_on
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import (
     application_credentials,

@@ -6,10 +6,10 @@ import ipaddress
 
 from sqlalchemy import select
 
-from deuteron.api.cloud import Settings
-from deuteron.api.network import addresses, segments
-from deuteron.api.network.kinds import ZONE, add, new_id
+from deuteron.model.settings import Settings
 from deuteron.net.mechanisms import Segment
+from deuteron.rules.network import addresses, segments
+from deuteron.rules.network.kinds import ZONE, add, new_id
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import projects
 from deuteron.store.network_tables import networks

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 
 from sqlalchemy import select
 
-from deuteron.api.cloud import Cloud
-from deuteron.api.network import faults, ports, quotas, sight
-from deuteron.api.network.kinds import Kind, add, change, find, new_id, remove
 from deuteron.model.caller import Caller
 from deuteron.model.errors import NotFound
 from deuteron.model.network import FLOATING, FLOATINGIP, ROUTER_INTERFACE
+from deuteron.model.settings import Settings
+from deuteron.rules.network import faults, ports, quotas, sight
+from deuteron.rules.network.kinds import Kind, add, change, find, new_id, remove
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import floatingips, ip_allocations, routers, subnets
@@ -28,7 +28,7 @@ _FIXED_WITHOUT_PORT = "fixed_ip_address cannot be specified without a port_id"
 _DETAILS = ("name", "network_id", "mac_address", "admin_state_up", "status", "device_id", "device_owner")
 
 
-def create_floatingip(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Values:
+def create_floatingip(tx: Tx, settings: Settings, caller: Caller, values: Values) -> Values:
     """A new floating IP, associated when a port is given. Raises: NotFound, BadRequest, Conflict."""
     network_id = values["floating_network_id"]
     try:
@@ -43,7 +43,7 @@ def create_floatingip(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> V
     wanted = _wanted_address(tx, network_id, values)
     port = ports.create_port(
         tx,
-        cloud,
+        settings,
         None,
         {
             "network_id": network_id,
@@ -76,7 +76,7 @@ def create_floatingip(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> V
     return add(tx, "floatingip", row)
 
 
-def update_floatingip(tx: Tx, cloud: Cloud, caller: Caller, row: Values, values: Values) -> Values:
+def update_floatingip(tx: Tx, settings: Settings, caller: Caller, row: Values, values: Values) -> Values:
     """The floating IP with `values` set; a null `port_id` disassociates, and so does an empty body.
 
     Raises: NotFound, BadRequest, Conflict.
@@ -93,12 +93,12 @@ def update_floatingip(tx: Tx, cloud: Cloud, caller: Caller, row: Values, values:
     return change(tx, "floatingip", row, values)
 
 
-def delete_floatingip(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values) -> None:
+def delete_floatingip(tx: Tx, settings: Settings, caller: Caller | None, row: Values) -> None:
     """Delete the floating IP; its address returns to the pool."""
     if row["router_id"] is not None:
         tx.changed("router", row["router_id"])
     remove(tx, "floatingip", row["id"])
-    ports.delete_port(tx, cloud, row["floating_port_id"])
+    ports.delete_port(tx, settings, row["floating_port_id"])
 
 
 def unassociated(tx: Tx, network_id: str) -> list[Values]:
@@ -115,7 +115,7 @@ def floating_of_ports(tx: Tx, port_ids: Sequence[str]) -> dict[str, list[Values]
     return result
 
 
-def derive(tx: Tx, cloud: Cloud, caller: Caller, rows: Sequence[Values], names: frozenset[str]) -> None:
+def derive(tx: Tx, settings: Settings, caller: Caller, rows: Sequence[Values], names: frozenset[str]) -> None:
     """Put the port inside, in short, into each answer: one query for all."""
     if "port_details" not in names:
         return

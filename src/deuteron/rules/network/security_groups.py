@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, bindparam, delete, or_, select
 from sqlalchemy.exc import IntegrityError
 
-from deuteron.api.cloud import Cloud
-from deuteron.api.network import faults, quotas, rbac, sight
-from deuteron.api.network.kinds import Kind, add, change, find, new_id, remove, touch
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import whole_number
 from deuteron.model.network import SECURITY_GROUP, SECURITY_GROUP_RULE
+from deuteron.model.settings import Settings
+from deuteron.rules.network import faults, quotas, rbac, sight
+from deuteron.rules.network.kinds import Kind, add, change, find, new_id, remove, touch
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import (
@@ -122,7 +122,7 @@ def require(tx: Tx, caller: Caller | None, groups: Sequence[str], project_id: st
         )
 
 
-def create_group(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Values:
+def create_group(tx: Tx, settings: Settings, caller: Caller, values: Values) -> Values:
     """A new group that lets everything out and nothing in. Raises: Conflict."""
     default_group(tx, values["project_id"])
     if values["name"].lower() == DEFAULT:
@@ -135,7 +135,7 @@ def create_group(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Values
     return group
 
 
-def update_group(tx: Tx, cloud: Cloud, caller: Caller, row: Values, values: Values) -> Values:
+def update_group(tx: Tx, settings: Settings, caller: Caller, row: Values, values: Values) -> Values:
     """The group with `values` set. Raises: Conflict."""
     if row["is_default"] and values.get("name", row["name"]) != row["name"]:
         raise faults.conflict("SecurityGroupCannotUpdateDefault", "Updating default security group not allowed.")
@@ -146,7 +146,7 @@ def update_group(tx: Tx, cloud: Cloud, caller: Caller, row: Values, values: Valu
     return change(tx, "security_group", row, values)
 
 
-def delete_group(tx: Tx, cloud: Cloud, caller: Caller, row: Values) -> None:
+def delete_group(tx: Tx, settings: Settings, caller: Caller, row: Values) -> None:
     """Delete the group with its rules, and rules of others that name it. Raises: Conflict while ports use it."""
     if row["is_default"] and not caller.is_admin:
         raise faults.conflict(
@@ -167,7 +167,7 @@ def delete_group(tx: Tx, cloud: Cloud, caller: Caller, row: Values) -> None:
     remove(tx, "security_group", row["id"])
 
 
-def create_rule(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Values:
+def create_rule(tx: Tx, settings: Settings, caller: Caller, values: Values) -> Values:
     """A new rule. Raises: BadRequest, NotFound, Conflict."""
     group = find(tx, "security_group", values["security_group_id"])
     if group is None or not (caller.is_admin or group["project_id"] == caller.project_id):
@@ -184,14 +184,14 @@ def create_rule(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Values:
     return rule
 
 
-def delete_rule(tx: Tx, cloud: Cloud, caller: Caller, row: Values) -> None:
+def delete_rule(tx: Tx, settings: Settings, caller: Caller, row: Values) -> None:
     remove(tx, "security_group_rule", row["id"])
     touch(tx, "security_group", row["security_group_id"])
 
 
-def derive_groups(tx: Tx, cloud: Cloud, caller: Caller, rows: Sequence[Values], names: frozenset[str]) -> None:
+def derive_groups(tx: Tx, settings: Settings, caller: Caller, rows: Sequence[Values], names: frozenset[str]) -> None:
     """Put each group's rules into its answer, with one query for all."""
-    sight.show_shared(tx, cloud, caller, rows, names)
+    sight.show_shared(tx, settings, caller, rows, names)
     if "security_group_rules" not in names or not rows:
         return
     rules = security_group_rules

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from deuteron.api.network import faults
 from deuteron.model.codecs import whole_number
+from deuteron.rules.network import faults
 from deuteron.store.query import Values
 
 CLIENT_ID: Final = "client-id"

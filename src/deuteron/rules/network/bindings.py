@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from deuteron.api.cloud import Cloud
-from deuteron.api.hosts import registry
-from deuteron.api.network import segments
+from deuteron.model.settings import Settings
 from deuteron.net.mechanisms import Binding, HostFacts, PortToBind, Refusal, bind_port, openvswitch
+from deuteron.rules.hosts import registry
+from deuteron.rules.network import segments
 from deuteron.store import slots
 from deuteron.store.database import Tx
 from deuteron.store.query import Values
@@ -30,14 +30,14 @@ UNBOUND: Values = {
 """What a port says that is plugged nowhere."""
 
 
-def bind(tx: Tx, cloud: Cloud, port: Values, network: Values, host: str) -> Values:
+def bind(tx: Tx, settings: Settings, port: Values, network: Values, host: str) -> Values:
     """The values that say how the port is plugged on `host`; gives it its numbers there.
 
     The port's numbers on another host are freed. Whether the host is alive does not matter: what is bound
     there works as soon as it connects.
     """
     slots.detach_port(tx, port["id"])
-    answer = _ask(tx, cloud, port, network, host)
+    answer = _ask(tx, settings, port, network, host)
     if isinstance(answer, Binding):
         try:
             slots.attach_port(tx, host, port["id"], port["network_id"])
@@ -69,10 +69,10 @@ def unbind(tx: Tx, port_id: str) -> Values:
     return dict(UNBOUND)
 
 
-def _ask(tx: Tx, cloud: Cloud, port: Values, network: Values, host: str) -> Binding | Refusal:
-    found = registry.find(tx, cloud, host)
+def _ask(tx: Tx, settings: Settings, port: Values, network: Values, host: str) -> Binding | Refusal:
+    found = registry.find(tx, settings, host)
     if found is None:
-        known = ", ".join(sorted(cloud.settings.hosts)) or "none"
+        known = ", ".join(sorted(settings.hosts)) or "none"
         return Refusal(f"there is no such host (known: {known})", hint="name a host of `openstack network agent list`")
     hello = found.hello
     facts = HostFacts(

@@ -35,8 +35,6 @@ from typing import Any
 import msgspec
 from sqlalchemy import Column, Row, func, select
 
-from deuteron.api.cloud import Cloud
-from deuteron.api.hosts import registry
 from deuteron.model.compute import Flavor, Nic
 from deuteron.model.intent import (
     AddressPair,
@@ -63,6 +61,8 @@ from deuteron.model.intent import (
     key_of,
 )
 from deuteron.model.network import COMPUTE_PREFIX, DHCP, ROUTER_GATEWAY, ROUTER_INTERFACE
+from deuteron.model.settings import Settings
+from deuteron.rules.hosts import registry
 from deuteron.store import database
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
@@ -173,10 +173,10 @@ def changes_since(tx: Tx, revision: int) -> list[database.Change]:
     return [database.Change(kind, object_id, deleted) for kind, object_id, deleted in tx.all(statement)]
 
 
-def snapshot(tx: Tx, cloud: Cloud, host: str) -> tuple[Snapshot, View]:
+def snapshot(tx: Tx, settings: Settings, host: str) -> tuple[Snapshot, View]:
     """Everything the host should have, and the view that begins with it."""
-    view = View(current_revision(tx), peers=registry.peers(tx, cloud, host))
-    objects = _build(tx, cloud, host, all_keys(tx, host))
+    view = View(current_revision(tx), peers=registry.peers(tx, settings, host))
+    objects = _build(tx, settings, host, all_keys(tx, host))
     for item in objects.values():
         view.put(item)
     return Snapshot(view.revision, tuple(objects.values()), view.peers), view
@@ -233,17 +233,17 @@ def concerned_hosts(tx: Tx, touched: Sequence[database.Change]) -> set[str] | No
     return found
 
 
-def change(tx: Tx, cloud: Cloud, host: str, view: View, touched: Sequence[database.Change]) -> Difference:
+def change(tx: Tx, settings: Settings, host: str, view: View, touched: Sequence[database.Change]) -> Difference:
     """Bring `view` up to the transaction's revision; the answer carries what differs."""
     keys = dirty_keys(tx, host, view, touched)
     peers: tuple[TunnelPeer, ...] | None = None
     if keys is None:
         keys = all_keys(tx, host) | set(view.objects)
-        found = registry.peers(tx, cloud, host)
+        found = registry.peers(tx, settings, host)
         if found != view.peers:
             peers = view.peers = found
     view.revision = current_revision(tx)
-    built = _build(tx, cloud, host, keys) if keys else {}
+    built = _build(tx, settings, host, keys) if keys else {}
     sent: list[IntentObject] = []
     gone: list[Key] = []
     unchanged: list[Key] = []
@@ -432,7 +432,7 @@ def _owner_keys(device_owner: str, device_id: str) -> set[Key]:
 # --- building objects from rows ---------------------------------------------------------------------------------------
 
 
-def _build(tx: Tx, cloud: Cloud, host: str, keys: Collection[Key]) -> dict[Key, IntentObject]:
+def _build(tx: Tx, settings: Settings, host: str, keys: Collection[Key]) -> dict[Key, IntentObject]:
     """The objects of `keys` that belong on the host now; absent ones are left out."""
     ids: dict[str, list[str]] = defaultdict(list)
     for kind, id in sorted(keys):
@@ -441,11 +441,11 @@ def _build(tx: Tx, cloud: Cloud, host: str, keys: Collection[Key]) -> dict[Key, 
         key_of(item): item
         for kind, builder in _BUILDERS.items()
         if ids[kind]
-        for item in builder(tx, cloud, host, ids[kind])
+        for item in builder(tx, settings, host, ids[kind])
     }
 
 
-def _networks(tx: Tx, cloud: Cloud, host: str, ids: Collection[str]) -> Iterator[IntentNetwork]:
+def _networks(tx: Tx, settings: Settings, host: str, ids: Collection[str]) -> Iterator[IntentNetwork]:
     vlans = _slots(tx, host, "vlan", ids)
     nested: dict[str, list[IntentSubnet]] = defaultdict(list)
     for row in _rows(
@@ -486,14 +486,14 @@ def _networks(tx: Tx, cloud: Cloud, host: str, ids: Collection[str]) -> Iterator
             network_type=at["provider:network_type"],
             physical_network=at["provider:physical_network"],
             segmentation_id=at["provider:segmentation_id"],
-            mtu_bytes=row.mtu or cloud.settings.path_mtu,
+            mtu_bytes=row.mtu or settings.path_mtu,
             local_vlan=vlans[row.id],
             admin_state_up=bool(row.admin_state_up),
             external=bool(at["router:external"]),
             subnets=tuple(nested[row.id]),
             dhcp_port_id=dhcp.get(row.id),
             routed_by=routed.get(row.id),
-            dns_domain=cloud.settings.dns_domain,
+            dns_domain=settings.dns_domain,
         )
 
 
@@ -511,11 +511,11 @@ def _subnet(row: AnyRow) -> IntentSubnet:
     )
 
 
-def _ports(tx: Tx, cloud: Cloud, host: str, ids: Collection[str]) -> Iterator[IntentPort]:
+def _ports(tx: Tx, settings: Settings, host: str, ids: Collection[str]) -> Iterator[IntentPort]:
     rows = list(_rows(tx, lambda chunk: select(ports).where(ports.c["id"].in_(chunk)), ids))
     present = _slots(tx, host, "vlan", {row.network_id for row in rows})
     numbers = _slots(tx, host, "port", ids)
-    endpoints = registry.tunnel_ips(tx, cloud)
+    endpoints = registry.tunnel_ips(tx, settings)
     for row in rows:
         if row.network_id not in present:
             continue
@@ -546,7 +546,7 @@ def _ports(tx: Tx, cloud: Cloud, host: str, ids: Collection[str]) -> Iterator[In
         )
 
 
-def _security_groups(tx: Tx, cloud: Cloud, host: str, ids: Collection[str]) -> Iterator[IntentSecurityGroup]:
+def _security_groups(tx: Tx, settings: Settings, host: str, ids: Collection[str]) -> Iterator[IntentSecurityGroup]:
     present = _groups_present(tx, host, ids)
     rules: dict[str, list[IntentRule]] = defaultdict(list)
     table = security_group_rules
@@ -569,7 +569,7 @@ def _security_groups(tx: Tx, cloud: Cloud, host: str, ids: Collection[str]) -> I
         yield IntentSecurityGroup(id=row.id, stateful=bool(row.stateful), rules=tuple(rules[row.id]))
 
 
-def _group_members(tx: Tx, cloud: Cloud, host: str, ids: Collection[str]) -> Iterator[IntentGroupMember]:
+def _group_members(tx: Tx, settings: Settings, host: str, ids: Collection[str]) -> Iterator[IntentGroupMember]:
     wanted = {tuple(id.split("/", 1)) for id in ids}
     named = _groups_named(tx, host, {group for group, _ in wanted})
     member_ports = {port for group, port in wanted if group in named}
@@ -596,7 +596,7 @@ def _group_members(tx: Tx, cloud: Cloud, host: str, ids: Collection[str]) -> Ite
         )
 
 
-def _routers(tx: Tx, cloud: Cloud, host: str, ids: Collection[str]) -> Iterator[IntentRouter]:
+def _routers(tx: Tx, settings: Settings, host: str, ids: Collection[str]) -> Iterator[IntentRouter]:
     rows = list(_rows(tx, lambda chunk: select(routers).where(routers.c["id"].in_(chunk), routers.c.host == host), ids))
     mine = [row.id for row in rows]
     attached = list(
@@ -639,7 +639,7 @@ def _routers(tx: Tx, cloud: Cloud, host: str, ids: Collection[str]) -> Iterator[
                 for ip in port.fixed_ips or ()
                 if ip["subnet_id"] in prefixes
             ),
-            mtu_bytes=mtus.get(port.network_id) or cloud.settings.path_mtu,
+            mtu_bytes=mtus.get(port.network_id) or settings.path_mtu,
             ra_subnets=tuple(_subnet(subnet) for subnet in reached if _is_advertised(port, subnet))
             if port.device_owner == ROUTER_INTERFACE
             else (),
@@ -688,7 +688,7 @@ def _is_advertised(port: AnyRow, subnet: AnyRow) -> bool:
     return any(ip["ip_address"] == subnet.gateway_ip and ip["subnet_id"] == subnet.id for ip in port.fixed_ips or ())
 
 
-def _servers(tx: Tx, cloud: Cloud, host: str, ids: Collection[str]) -> Iterator[IntentServer]:
+def _servers(tx: Tx, settings: Settings, host: str, ids: Collection[str]) -> Iterator[IntentServer]:
     rows = [
         row
         for row in _rows(
@@ -735,7 +735,7 @@ def _servers(tx: Tx, cloud: Cloud, host: str, ids: Collection[str]) -> Iterator[
             ephemeral_disk_gib=flavor.ephemeral,
             swap_mib=flavor.swap,
             ports=tuple(
-                ServerPort(port.id, port.mac_address, port.network_id, port.mtu or cloud.settings.path_mtu)
+                ServerPort(port.id, port.mac_address, port.network_id, port.mtu or settings.path_mtu)
                 for nic in nics[row.id]
                 if (port := plugged.get(nic.port_id)) is not None and port.device_id == row.id
             ),
@@ -752,7 +752,7 @@ def _image(stored: Any) -> ImageRef | None:
     return None if stored is None else msgspec.convert(stored, ImageRef)
 
 
-_BUILDERS: dict[str, Callable[[Tx, Cloud, str, Collection[str]], Iterator[IntentObject]]] = {
+_BUILDERS: dict[str, Callable[[Tx, Settings, str, Collection[str]], Iterator[IntentObject]]] = {
     "network": _networks,
     "security_group": _security_groups,
     "group_member": _group_members,

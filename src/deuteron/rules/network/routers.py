@@ -14,14 +14,14 @@ from typing import Any
 
 from sqlalchemy import select
 
-from deuteron.api.cloud import Cloud
-from deuteron.api.hosts import registry
-from deuteron.api.network import addresses, bodies, faults, ports, quotas, sight
-from deuteron.api.network.kinds import ZONE, Kind, add, change, find, refuse_unknown_zones, remove, touch
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import is_uuid, quoted
 from deuteron.model.errors import NotFound
 from deuteron.model.network import MAX_ROUTES, ROUTER, ROUTER_GATEWAY, ROUTER_INTERFACE
+from deuteron.model.settings import Settings
+from deuteron.rules.hosts import registry
+from deuteron.rules.network import addresses, attributes, faults, ports, quotas, sight
+from deuteron.rules.network.kinds import ZONE, Kind, add, change, find, refuse_unknown_zones, remove, touch
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import floatingips, ip_allocations, rbac_policies, routers
@@ -32,7 +32,7 @@ from deuteron.store.query import Values
 _PLACEMENT = ("ha", "distributed")
 
 
-def create_router(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Values:
+def create_router(tx: Tx, settings: Settings, caller: Caller, values: Values) -> Values:
     """A new router, with its gateway when one is asked for. Raises: NotFound, BadRequest, Conflict."""
     _refuse_placement(values)
     values = {**values, **dict.fromkeys(_PLACEMENT, False)}
@@ -44,10 +44,10 @@ def create_router(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Value
         "router",
         {**values, "status": "ACTIVE", "availability_zones": [], "routes": [], "external_gateway_info": None},
     )
-    return row if gateway is None else _set_gateway(tx, cloud, caller, row, gateway)
+    return row if gateway is None else _set_gateway(tx, settings, caller, row, gateway)
 
 
-def update_router(tx: Tx, cloud: Cloud, caller: Caller, row: Values, values: Values) -> Values:
+def update_router(tx: Tx, settings: Settings, caller: Caller, row: Values, values: Values) -> Values:
     """The router with `values` set. Raises: NotFound, BadRequest, Conflict."""
     _refuse_placement(values)
     # A null asks for what the router has.
@@ -56,11 +56,11 @@ def update_router(tx: Tx, cloud: Cloud, caller: Caller, row: Values, values: Val
         _check_routes(tx, row, values["routes"])
     if "external_gateway_info" in values:
         gateway: Values | None = values.pop("external_gateway_info")
-        row = _clear_gateway(tx, cloud, row) if gateway is None else _set_gateway(tx, cloud, caller, row, gateway)
+        row = _clear_gateway(tx, settings, row) if gateway is None else _set_gateway(tx, settings, caller, row, gateway)
     return change(tx, "router", row, values)
 
 
-def delete_router(tx: Tx, cloud: Cloud, caller: Caller, row: Values) -> None:
+def delete_router(tx: Tx, settings: Settings, caller: Caller, row: Values) -> None:
     """Delete the router with its gateway. Raises: Conflict while it has interfaces."""
     interfaces = [port["id"] for port in interface_ports(tx, row["id"])]
     if interfaces:
@@ -68,7 +68,7 @@ def delete_router(tx: Tx, cloud: Cloud, caller: Caller, row: Values) -> None:
             "RouterInUse", f"Router {row['id']} has ports still attached: {', '.join(sorted(interfaces))}"
         )
     if row["gateway_port_id"] is not None:
-        row = _clear_gateway(tx, cloud, row)
+        row = _clear_gateway(tx, settings, row)
     remove(tx, "router", row["id"])
 
 
@@ -83,7 +83,7 @@ def interface_ports(tx: Tx, router_id: str) -> list[Values]:
     )
 
 
-def add_interface(tx: Tx, cloud: Cloud, caller: Caller, row: Values, body: Values) -> Values:
+def add_interface(tx: Tx, settings: Settings, caller: Caller, row: Values, body: Values) -> Values:
     """Attach the router to a subnet, by subnet or by port; returns Neutron's answer.
 
     Raises: NotFound, BadRequest, Conflict.
@@ -92,12 +92,12 @@ def add_interface(tx: Tx, cloud: Cloud, caller: Caller, row: Values, body: Value
     if port_id is not None and subnet_id is not None:
         raise faults.bad_request("router", "Cannot specify both subnet-id and port-id")
     if port_id is not None:
-        return _add_by_port(tx, cloud, caller, row, port_id)
+        return _add_by_port(tx, settings, caller, row, port_id)
     assert subnet_id is not None  # one of the two is there
-    return _add_by_subnet(tx, cloud, caller, row, subnet_id)
+    return _add_by_subnet(tx, settings, caller, row, subnet_id)
 
 
-def remove_interface(tx: Tx, cloud: Cloud, caller: Caller, row: Values, body: Values) -> Values:
+def remove_interface(tx: Tx, settings: Settings, caller: Caller, row: Values, body: Values) -> Values:
     """Detach the router; its port there goes. Raises: NotFound, BadRequest, Conflict."""
     port_id, subnet_id = _interface_request(body)
     held = interface_ports(tx, row["id"])
@@ -129,25 +129,25 @@ def remove_interface(tx: Tx, cloud: Cloud, caller: Caller, row: Values, body: Va
     for each in leaving:
         _refuse_interface_in_use(tx, row, port, each)
     if partly and subnet_id is not None:
-        ports.leave_subnet(tx, cloud, port, subnet_id)
+        ports.leave_subnet(tx, settings, port, subnet_id)
     else:
-        ports.delete_port(tx, cloud, port["id"])
+        ports.delete_port(tx, settings, port["id"])
     touch(tx, "router", row["id"])
     return _interface_answer(row, port, leaving)
 
 
-def change_routes(tx: Tx, cloud: Cloud, caller: Caller, row: Values, routes: Any, *, adding: bool) -> Values:
+def change_routes(tx: Tx, settings: Settings, caller: Caller, row: Values, routes: Any, *, adding: bool) -> Values:
     """Add routes to the router's, or take them away; returns its row. Raises: BadRequest."""
     attribute = ROUTER.by_name["routes"]
     if routes is None:
         raise faults.invalid_value("routes", "'None' is not a list")
-    wanted = bodies.decode(attribute, routes)
+    wanted = attributes.decode(attribute, routes)
     present = list(row["routes"])
     if adding:
         present += [route for route in wanted if route not in present]
     else:
         present = [route for route in present if route not in wanted]
-    return update_router(tx, cloud, caller, row, {"routes": present})
+    return update_router(tx, settings, caller, row, {"routes": present})
 
 
 def _refuse_placement(values: Values) -> None:
@@ -160,7 +160,7 @@ def _refuse_placement(values: Values) -> None:
 # --- gateway ------------------------------------------------------------------------------------------------------
 
 
-def _set_gateway(tx: Tx, cloud: Cloud, caller: Caller, row: Values, wanted: Values) -> Values:
+def _set_gateway(tx: Tx, settings: Settings, caller: Caller, row: Values, wanted: Values) -> Values:
     network = sight.network_for(tx, caller, wanted["network_id"])
     if not network["router:external"]:
         raise faults.bad_request("router", f"Network {network['id']} is not an external network")
@@ -171,17 +171,17 @@ def _set_gateway(tx: Tx, cloud: Cloud, caller: Caller, row: Values, wanted: Valu
         port = find(tx, "port", row["gateway_port_id"])
         assert port is not None  # the router's row names it
         if "external_fixed_ips" in wanted:
-            port = ports.update_port(tx, cloud, None, port, {"fixed_ips": wanted["external_fixed_ips"]})
+            port = ports.update_port(tx, settings, None, port, {"fixed_ips": wanted["external_fixed_ips"]})
         return change(tx, "router", row, {"external_gateway_info": _gateway_info(port, snat)})
     if present is not None:
-        row = _clear_gateway(tx, cloud, row)
+        row = _clear_gateway(tx, settings, row)
     candidates = addresses.subnets_of(tx, network["id"])
     for subnet in candidates:
         _refuse_overlap(tx, row, subnet)
-    host = _host_of(tx, cloud, row)
+    host = _host_of(tx, settings, row)
     port = ports.create_port(
         tx,
-        cloud,
+        settings,
         None,
         {
             "network_id": network["id"],
@@ -206,7 +206,7 @@ def _set_gateway(tx: Tx, cloud: Cloud, caller: Caller, row: Values, wanted: Valu
     )
 
 
-def _clear_gateway(tx: Tx, cloud: Cloud, row: Values) -> Values:
+def _clear_gateway(tx: Tx, settings: Settings, row: Values) -> Values:
     if row["gateway_port_id"] is None:
         return row
     used = tx.first(
@@ -220,7 +220,7 @@ def _clear_gateway(tx: Tx, cloud: Cloud, row: Values) -> Values:
             f"Gateway cannot be updated for router {row['id']}, since a gateway to external network "
             f"{row['gateway_network_id']} is required by one or more floating IPs.",
         )
-    ports.delete_port(tx, cloud, row["gateway_port_id"])
+    ports.delete_port(tx, settings, row["gateway_port_id"])
     return change(
         tx, "router", row, {"external_gateway_info": None, "gateway_port_id": None, "gateway_network_id": None}
     )
@@ -234,7 +234,7 @@ def _gateway_info(port: Values, snat: bool) -> Values:
 
 
 def _interface_request(body: Values) -> tuple[str | None, str | None]:
-    bodies.refuse_others(body, ("port_id", "subnet_id"))
+    attributes.refuse_others(body, ("port_id", "subnet_id"))
     port_id, subnet_id = body.get("port_id"), body.get("subnet_id")
     if not port_id and not subnet_id:
         raise faults.bad_request("router", "Either subnet_id or port_id must be specified")
@@ -244,7 +244,7 @@ def _interface_request(body: Values) -> tuple[str | None, str | None]:
     return port_id or None, subnet_id or None
 
 
-def _add_by_subnet(tx: Tx, cloud: Cloud, caller: Caller, row: Values, subnet_id: str) -> Values:
+def _add_by_subnet(tx: Tx, settings: Settings, caller: Caller, row: Values, subnet_id: str) -> Values:
     subnet = find(tx, "subnet", subnet_id)
     if subnet is None:
         raise faults.not_found("subnet", subnet_id)
@@ -264,7 +264,7 @@ def _add_by_subnet(tx: Tx, cloud: Cloud, caller: Caller, row: Values, subnet_id:
             "Neutron Router",
         )
     _refuse_overlap(tx, row, subnet)
-    host = _host_of(tx, cloud, row)
+    host = _host_of(tx, settings, row)
     fixed = {"subnet_id": subnet_id, "ip_address": subnet["gateway_ip"]}
     port = _ipv6_port(tx, row, subnet)
     if port is not None:
@@ -273,7 +273,7 @@ def _add_by_subnet(tx: Tx, cloud: Cloud, caller: Caller, row: Values, subnet_id:
     else:
         port = ports.create_port(
             tx,
-            cloud,
+            settings,
             None,
             {
                 "network_id": subnet["network_id"],
@@ -288,7 +288,7 @@ def _add_by_subnet(tx: Tx, cloud: Cloud, caller: Caller, row: Values, subnet_id:
     return _interface_answer(row, port, [subnet_id])
 
 
-def _add_by_port(tx: Tx, cloud: Cloud, caller: Caller, row: Values, port_id: str) -> Values:
+def _add_by_port(tx: Tx, settings: Settings, caller: Caller, row: Values, port_id: str) -> Values:
     port = find(tx, "port", port_id)
     if port is None or not (caller.is_admin or port["project_id"] == caller.project_id):
         raise faults.not_found("port", port_id)
@@ -303,11 +303,11 @@ def _add_by_port(tx: Tx, cloud: Cloud, caller: Caller, row: Values, port_id: str
     for subnet in found:
         _refuse_overlap(tx, row, subnet)
         _refuse_unpooled(caller, port, subnet)
-    host = _host_of(tx, cloud, row)
+    host = _host_of(tx, settings, row)
     # As in Neutron, groups and port security stay what they are: they filter no port of a router, and what the port
     # is when it is no longer a router's must not depend on having been one.
     values = {"device_id": row["id"], "device_owner": ROUTER_INTERFACE, "binding:host_id": host}
-    port = ports.update_port(tx, cloud, None, port, values)
+    port = ports.update_port(tx, settings, None, port, values)
     _settle(tx, row, host)
     return _interface_answer(row, port, list(subnets))
 
@@ -427,8 +427,8 @@ def _is_on(port: Values, subnet_id: str) -> bool:
     return any(item["subnet_id"] == subnet_id for item in port["fixed_ips"])
 
 
-def _host_of(tx: Tx, cloud: Cloud, row: Values) -> str:
-    host: str | None = row["host"] or registry.network_host_for(tx, cloud, row["id"])
+def _host_of(tx: Tx, settings: Settings, row: Values) -> str:
+    host: str | None = row["host"] or registry.network_host_for(tx, settings, row["id"])
     return host or ""
 
 
@@ -445,7 +445,7 @@ def _settle(tx: Tx, row: Values, host: str) -> None:
 def _check_routes(tx: Tx, row: Values, routes: Sequence[dict[str, str]]) -> None:
     """Each next hop is in a subnet of the router, and is not the router. Raises: BadRequest."""
     if len(routes) > MAX_ROUTES:  # those that are there and those that are added, together
-        raise bodies.too_many(ROUTER.by_name["routes"], MAX_ROUTES)
+        raise attributes.too_many(ROUTER.by_name["routes"], MAX_ROUTES)
     if not routes:
         return
     held = tx.all(

@@ -15,13 +15,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, bindparam, delete, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 
-from deuteron.api.cloud import Cloud
-from deuteron.api.hosts import registry
-from deuteron.api.network import addresses, bindings, bodies, dhcp_options, faults, quotas, security_groups, sight
-from deuteron.api.network.kinds import Kind, add, change, find, new_id, remove
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import Invalid, IpAddress, MacAddress, quoted
 from deuteron.model.network import DHCP, FLOATING, PORT, ROUTER_GATEWAY, ROUTER_INTERFACE
+from deuteron.model.settings import Settings
+from deuteron.rules.hosts import registry
+from deuteron.rules.network import addresses, attributes, bindings, dhcp_options, faults, quotas, security_groups, sight
+from deuteron.rules.network.kinds import Kind, add, change, find, new_id, remove
 from deuteron.store import query, slots
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import floatingips, ip_allocations, networks, routers, security_group_ports
@@ -48,7 +48,7 @@ _LEAVE_GROUPS = Prepared(delete(security_group_ports).where(security_group_ports
 _FLOATING = Prepared(select(floatingips).where(floatingips.c.port_id == bindparam("port")))
 
 
-def create_port(tx: Tx, cloud: Cloud, caller: Caller | None, values: Values) -> Values:
+def create_port(tx: Tx, settings: Settings, caller: Caller | None, values: Values) -> Values:
     """A new port; returns its row.
 
     `values` holds at least `network_id`; any attribute of the declaration may be in it, and each that is not
@@ -72,7 +72,7 @@ def create_port(tx: Tx, cloud: Cloud, caller: Caller | None, values: Values) -> 
     row["fixed_ips"] = addresses.allocate(tx, network["id"], port_id, mac, owner, values.get("fixed_ips"), available)
     host: str = values.get("binding:host_id") or ""
     if host:
-        row.update(bindings.bind(tx, cloud, row, network, host))
+        row.update(bindings.bind(tx, settings, row, network, host))
     try:
         row = add(tx, "port", row)
     except IntegrityError:
@@ -81,7 +81,7 @@ def create_port(tx: Tx, cloud: Cloud, caller: Caller | None, values: Values) -> 
     return row
 
 
-def update_port(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values, values: Values) -> Values:
+def update_port(tx: Tx, settings: Settings, caller: Caller | None, row: Values, values: Values) -> Values:
     """The port with `values` set. Raises: as `create_port`."""
     new = dict(values)
     if "binding:host_id" in new and new["binding:host_id"] is None:
@@ -116,7 +116,7 @@ def update_port(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values, values
         if host:
             network = find(tx, "network", row["network_id"])
             assert network is not None  # a port keeps its network
-            new.update(bindings.bind(tx, cloud, {**merged, **new}, network, host))
+            new.update(bindings.bind(tx, settings, {**merged, **new}, network, host))
         else:
             new.update(bindings.unbind(tx, row["id"]))
     changed = change(tx, "port", row, new)
@@ -129,7 +129,7 @@ def update_port(tx: Tx, cloud: Cloud, caller: Caller | None, row: Values, values
     return changed
 
 
-def delete_port(tx: Tx, cloud: Cloud, port_id: str) -> None:
+def delete_port(tx: Tx, settings: Settings, port_id: str) -> None:
     """Delete a port whatever it is for: its addresses return to their pools, its floating IPs lose it.
 
     Nothing happens when it is gone already.
@@ -144,14 +144,14 @@ def delete_port(tx: Tx, cloud: Cloud, port_id: str) -> None:
     remove(tx, "port", port_id)
 
 
-def delete_by_user(tx: Tx, cloud: Cloud, caller: Caller, row: Values) -> None:
+def delete_by_user(tx: Tx, settings: Settings, caller: Caller, row: Values) -> None:
     """DELETE /ports/{id}. Raises: Conflict for a port that belongs to a router or a floating IP."""
     if serves(tx, row):
         raise faults.conflict(
             "ServicePortInUse",
             f"Port {row['id']} cannot be deleted directly via the port API: has device owner {row['device_owner']}.",
         )
-    delete_port(tx, cloud, row["id"])
+    delete_port(tx, settings, row["id"])
 
 
 def serves(tx: Tx, row: Values) -> bool:
@@ -169,7 +169,7 @@ def serves(tx: Tx, row: Values) -> bool:
     return tx.first(select(routers.c.id).where(routers.c.id == device)) is not None
 
 
-def bind_port(tx: Tx, cloud: Cloud, port_id: str, host: str) -> Values:
+def bind_port(tx: Tx, settings: Settings, port_id: str, host: str) -> Values:
     """Plug the port on `host`; returns its row.
 
     When no mechanism can, `binding:vif_type` is `binding_failed` and `binding_refusal` says why.
@@ -180,10 +180,10 @@ def bind_port(tx: Tx, cloud: Cloud, port_id: str, host: str) -> Values:
         return row
     network = find(tx, "network", row["network_id"])
     assert network is not None  # a port keeps its network
-    return change(tx, "port", row, bindings.bind(tx, cloud, row, network, host))
+    return change(tx, "port", row, bindings.bind(tx, settings, row, network, host))
 
 
-def unbind_port(tx: Tx, cloud: Cloud, port_id: str) -> Values:
+def unbind_port(tx: Tx, settings: Settings, port_id: str) -> Values:
     """Unplug the port; it keeps addresses and groups. Raises: NotFound."""
     return change(tx, "port", _existing(tx, port_id), bindings.unbind(tx, port_id))
 
@@ -195,16 +195,16 @@ def set_status(tx: Tx, port_id: str, status: str) -> None:
         change(tx, "port", row, {"status": status})
 
 
-def ensure_dhcp_port(tx: Tx, cloud: Cloud, network: Values, subnet: Values) -> None:
+def ensure_dhcp_port(tx: Tx, settings: Settings, network: Values, subnet: Values) -> None:
     """Give the network's DHCP server an address on a subnet; the first one makes its port, on a network host."""
     port = query.first(tx, table, table.c.network_id == network["id"], table.c.device_owner == DHCP)
     if port is None:
-        host = registry.network_host_for(tx, cloud, network["id"])
+        host = registry.network_host_for(tx, settings, network["id"])
         if host is None:
             return
         create_port(
             tx,
-            cloud,
+            settings,
             None,
             {
                 "network_id": network["id"],
@@ -224,12 +224,12 @@ def ensure_dhcp_port(tx: Tx, cloud: Cloud, network: Values, subnet: Values) -> N
     change(tx, "port", port, {"fixed_ips": port["fixed_ips"] + item})
 
 
-def leave_subnet(tx: Tx, cloud: Cloud, port: Values, subnet_id: str) -> None:
+def leave_subnet(tx: Tx, settings: Settings, port: Values, subnet_id: str) -> None:
     """Take the subnet's addresses from a port that serves it; a DHCP port without addresses goes."""
     gone = [item for item in port["fixed_ips"] if item["subnet_id"] == subnet_id]
     left = [item for item in port["fixed_ips"] if item["subnet_id"] != subnet_id]
     if not left and port["device_owner"] == DHCP:
-        delete_port(tx, cloud, port["id"])
+        delete_port(tx, settings, port["id"])
         return
     addresses.release(tx, port["id"], gone)
     change(tx, "port", port, {"fixed_ips": left})
@@ -252,7 +252,7 @@ def address_pairs(raw: Any, mac: str) -> list[dict[str, str]]:
             raise faults.http_bad_request(
                 f"Invalid input for allowed_address_pairs. Reason: '{quoted(pair)}' is not a pair."
             )
-        bodies.refuse_others(pair, ("ip_address", "mac_address"))
+        attributes.refuse_others(pair, ("ip_address", "mac_address"))
         if pair.get("ip_address") is None:
             raise faults.refused("AllowedAddressPairsMissingIP", "AllowedAddressPair must contain ip_address")
         try:

@@ -19,11 +19,11 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
-from deuteron.api.cloud import Cloud
-from deuteron.api.network import faults, quotas
-from deuteron.api.network.kinds import Kind, add, change, find, remove
 from deuteron.model.caller import Caller
 from deuteron.model.network import RBAC_POLICY, ROUTER_GATEWAY
+from deuteron.model.settings import Settings
+from deuteron.rules.network import faults, quotas
+from deuteron.rules.network.kinds import Kind, add, change, find, remove
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import (
     ports,
@@ -55,7 +55,7 @@ _USERS: dict[str, Callable[[str], Any]] = {
 ACTIONS = {kind: (SHARED, EXTERNAL) if kind == "network" else (SHARED,) for kind in _USERS}
 
 
-def create_policy(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Values:
+def create_policy(tx: Tx, settings: Settings, caller: Caller, values: Values) -> Values:
     """Share an object. Raises: BadRequest, NotFound, Conflict."""
     kind, action = values["object_type"].strip().lower(), values["action"]
     if kind not in ACTIONS:
@@ -81,7 +81,7 @@ def create_policy(tx: Tx, cloud: Cloud, caller: Caller, values: Values) -> Value
     return policy
 
 
-def update_policy(tx: Tx, cloud: Cloud, caller: Caller, row: Values, values: Values) -> Values:
+def update_policy(tx: Tx, settings: Settings, caller: Caller, row: Values, values: Values) -> Values:
     """Share with another project instead. Raises: BadRequest, Conflict."""
     target: str = values["target_tenant"] if "target_tenant" in values else row["target_tenant"]
     _check_target(target)
@@ -100,7 +100,7 @@ def update_policy(tx: Tx, cloud: Cloud, caller: Caller, row: Values, values: Val
     return changed
 
 
-def delete_policy(tx: Tx, cloud: Cloud, caller: Caller, row: Values) -> None:
+def delete_policy(tx: Tx, settings: Settings, caller: Caller, row: Values) -> None:
     """Stop sharing. Raises: Conflict while another project needs it."""
     shared = find(tx, row["object_type"], row["object_id"])
     if shared is not None:

@@ -26,8 +26,8 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import func, select, update
 
-from deuteron.api.cloud import Cloud, HostEntry
 from deuteron.model.intent import Heartbeat, Hello, TunnelPeer
+from deuteron.model.settings import HostEntry, Settings
 from deuteron.store.database import Tx
 from deuteron.store.hosts_tables import hosts, slots
 
@@ -93,16 +93,16 @@ def host_id(name: str, part: str = "host") -> str:
     return str(uuid.uuid5(_NAMESPACE, f"{part}:{name}"))
 
 
-def all_hosts(tx: Tx, cloud: Cloud) -> list[Host]:
+def all_hosts(tx: Tx, settings: Settings) -> list[Host]:
     """Every configured host and every host that ever connected, by name."""
     rows = {row.name: row for row in tx.all(select(hosts))}
-    names = sorted({*cloud.settings.hosts, *rows})
-    return [_host(name, rows.get(name), cloud.settings.hosts.get(name), tx.now) for name in names]
+    names = sorted({*settings.hosts, *rows})
+    return [_host(name, rows.get(name), settings.hosts.get(name), tx.now) for name in names]
 
 
-def find(tx: Tx, cloud: Cloud, name: str) -> Host | None:
+def find(tx: Tx, settings: Settings, name: str) -> Host | None:
     row = tx.first(select(hosts).where(hosts.c.name == name))
-    entry = cloud.settings.hosts.get(name)
+    entry = settings.hosts.get(name)
     return None if row is None and entry is None else _host(name, row, entry, tx.now)
 
 
@@ -114,15 +114,15 @@ def is_awaited(tx: Tx, name: str) -> bool:
     return bool(row.connected) or _awaited(row.last_heard, tx.now)
 
 
-def alive_hosts(tx: Tx, cloud: Cloud, role: str) -> list[Host]:
+def alive_hosts(tx: Tx, settings: Settings, role: str) -> list[Host]:
     """The living hosts that play `role` ("network" or "compute"), by name."""
-    return [host for host in all_hosts(tx, cloud) if host.alive and role in host.roles]
+    return [host for host in all_hosts(tx, settings) if host.alive and role in host.roles]
 
 
-def agents(tx: Tx, cloud: Cloud) -> list[Agent]:
+def agents(tx: Tx, settings: Settings) -> list[Agent]:
     """What the Network API lists as agents: of hosts whose agent ever connected."""
     result: list[Agent] = []
-    for host in all_hosts(tx, cloud):
+    for host in all_hosts(tx, settings):
         if host.hello is None:
             continue
         kinds = [*_AGENTS["any"], *(kind for role in host.roles for kind in _AGENTS.get(role, ()))]
@@ -132,14 +132,14 @@ def agents(tx: Tx, cloud: Cloud) -> list[Agent]:
     return result
 
 
-def network_host_for(tx: Tx, cloud: Cloud, object_id: str) -> str | None:
+def network_host_for(tx: Tx, settings: Settings, object_id: str) -> str | None:
     """The host that runs DHCP or a router for a new object: a living network host with the fewest ports.
 
     Where none lives, the choice is made among the configured ones: what is placed there works as soon as
     the host connects. None when no host is configured for the role. Ties go by name, so that the choice
     can be repeated; `object_id` spreads objects over equally loaded hosts.
     """
-    candidates = [host for host in all_hosts(tx, cloud) if "network" in host.roles]
+    candidates = [host for host in all_hosts(tx, settings) if "network" in host.roles]
     candidates = [host for host in candidates if host.alive] or candidates
     if not candidates:
         return None
@@ -152,18 +152,18 @@ def network_host_for(tx: Tx, cloud: Cloud, object_id: str) -> str | None:
     ).name
 
 
-def peers(tx: Tx, cloud: Cloud, without: str) -> tuple[TunnelPeer, ...]:
+def peers(tx: Tx, settings: Settings, without: str) -> tuple[TunnelPeer, ...]:
     """Tunnel endpoints of the other hosts, living or not: a host that is away comes back with the same address."""
     return tuple(
         TunnelPeer(host.name, host.tunnel_ip, host.hello.tunnel_types if host.hello is not None else ("vxlan",))
-        for host in all_hosts(tx, cloud)
+        for host in all_hosts(tx, settings)
         if host.name != without and host.tunnel_ip is not None
     )
 
 
-def tunnel_ips(tx: Tx, cloud: Cloud) -> dict[str, str]:
+def tunnel_ips(tx: Tx, settings: Settings) -> dict[str, str]:
     """Tunnel endpoint by host."""
-    return {host.name: host.tunnel_ip for host in all_hosts(tx, cloud) if host.tunnel_ip is not None}
+    return {host.name: host.tunnel_ip for host in all_hosts(tx, settings) if host.tunnel_ip is not None}
 
 
 # --- what connections write ------------------------------------------------------------------------------------------

@@ -29,9 +29,8 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from deuteron.api.cloud import Cloud, Settings
-from deuteron.api.hosts import intents, registry, reports
-from deuteron.api.hosts.intents import Key, View
+from deuteron.hub import intents, reports
+from deuteron.hub.intents import Key, View
 from deuteron.model.errors import ApiError, Unavailable
 from deuteron.model.intent import (
     Answer,
@@ -47,6 +46,8 @@ from deuteron.model.intent import (
     ToApi,
     key_of,
 )
+from deuteron.model.settings import Settings
+from deuteron.rules.hosts import registry
 from deuteron.store import database as store
 from deuteron.store.database import Database, Tx
 
@@ -105,8 +106,6 @@ class Hub:
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings = settings
         self._database = database
-        self.cloud: Cloud | None = None
-        """Set by whoever builds the cloud, before `start`."""
         self._links: dict[str, Link] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake = asyncio.Event()
@@ -171,12 +170,12 @@ class Hub:
 
     # --- the connection -----------------------------------------------------------------------------------------------
 
-    async def websocket(self, cloud: Cloud, scope: Scope, receive: Receive, send: Send) -> None:
+    async def websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one agent until it leaves, falls silent, or another connection of the same host replaces it."""
         await receive()
         parts = scope["path"].strip("/").split("/")
         host = parts[-1]
-        entry = cloud.settings.hosts.get(host)
+        entry = self._settings.hosts.get(host)
         given = dict(scope["headers"]).get(b"authorization", b"")
         if parts[:-1] != ["internal", "hosts"] or not authorized(given, "" if entry is None else entry.token):
             log.warning("agent refused", host=host, path=scope["path"])
@@ -261,8 +260,7 @@ class Hub:
                 del link.leaving[id]
                 gone.add(("server", id))
         said = msgspec.structs.replace(_with(report, again), gone=tuple(sorted(gone)))
-        cloud = self._cloud()
-        await self._write(lambda tx: reports.apply(tx, cloud, link.host, said, whole=whole))
+        await self._write(lambda tx: reports.apply(tx, self._settings, link.host, said, whole=whole))
 
     async def _confirm(self, link: Link, unchanged: Sequence[Key], absent: Sequence[Key]) -> None:
         """Write known statuses again: a commit touched the rows, yet what the host has to do stayed the same.
@@ -273,8 +271,7 @@ class Hub:
         gone = tuple(key for key in absent if key[0] == "server" and key[1] not in link.leaving)
         if known or gone:
             said = msgspec.structs.replace(_with(None, known), gone=gone)
-            cloud = self._cloud()
-            await self._write(lambda tx: reports.apply(tx, cloud, link.host, said, whole=False))
+            await self._write(lambda tx: reports.apply(tx, self._settings, link.host, said, whole=False))
 
     # --- from commits to messages -------------------------------------------------------------------------------------
 
@@ -322,7 +319,6 @@ class Hub:
 
     def _round(self, links: Sequence[Link]) -> list[_Outcome]:
         """In the round's thread: one consistent read for all links."""
-        cloud = self._cloud()
         results: list[_Outcome] = []
         with self._database.read() as tx:
             revision = intents.current_revision(tx)
@@ -330,7 +326,7 @@ class Hub:
             for link in links:
                 if link.view is None or link.view.revision < self._database.pruned:
                     # New, or so far behind that the log no longer tells what it has missed.
-                    message, link.view = intents.snapshot(tx, cloud, link.host)
+                    message, link.view = intents.snapshot(tx, self._settings, link.host)
                     results.append((link, message, (), (), revision))
                     continue
                 since = link.view.revision
@@ -344,7 +340,7 @@ class Hub:
                     link.view.revision = revision
                     results.append((link, None, (), (), revision))
                     continue
-                found = intents.change(tx, cloud, link.host, link.view, touched)
+                found = intents.change(tx, self._settings, link.host, link.view, touched)
                 results.append((link, found.message, found.unchanged, found.absent, revision))
         return results
 
@@ -381,7 +377,6 @@ class Hub:
 
     async def _reap(self) -> None:
         """Close silent connections, and let go of servers that are to be deleted on hosts that are gone."""
-        cloud = self._cloud()
         while True:
             await asyncio.sleep(REAP_S)
             for link in list(self._links.values()):
@@ -391,7 +386,9 @@ class Hub:
             with self._database.read() as tx:
                 waiting = reports.deletions_on_dead_hosts(tx)
             if waiting:
-                await self._write(lambda tx: reports.finish_deletions(tx, cloud, reports.deletions_on_dead_hosts(tx)))
+                await self._write(
+                    lambda tx: reports.finish_deletions(tx, self._settings, reports.deletions_on_dead_hosts(tx))
+                )
 
     async def _close(self, link: Link, code: int) -> None:
         link.closed = True
@@ -412,11 +409,6 @@ class Hub:
         task = asyncio.get_running_loop().create_task(work) if self._loop is None else self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    def _cloud(self) -> Cloud:
-        if self.cloud is None:
-            raise RuntimeError("the hub was started before its cloud was built")
-        return self.cloud
 
     def _now(self) -> float:
         return 0.0 if self._loop is None else self._loop.time()

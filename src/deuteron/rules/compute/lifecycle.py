@@ -20,9 +20,6 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Row, delete, select, update
 
-from deuteron.api.cloud import Cloud
-from deuteron.api.compute import history
-from deuteron.api.network import ports as network_ports
 from deuteron.model.compute import (
     POWER_CRASHED,
     POWER_NOSTATE,
@@ -32,6 +29,9 @@ from deuteron.model.compute import (
     Nic,
 )
 from deuteron.model.intent import ServerReport
+from deuteron.model.settings import Settings
+from deuteron.rules.compute import history
+from deuteron.rules.network import ports as network_ports
 from deuteron.store import query
 from deuteron.store.compute_tables import deleted_servers, servers
 from deuteron.store.database import Tx
@@ -66,14 +66,14 @@ def fail(tx: Tx, server_id: str, message: str, details: str | None = None, code:
     history.finish(tx, server_id, message)
 
 
-def apply_report(tx: Tx, cloud: Cloud, host: str, report: ServerReport) -> None:
+def apply_report(tx: Tx, settings: Settings, host: str, report: ServerReport) -> None:
     """Record what is true of a server on `host`. A server that is not there any more is left alone."""
     row = tx.first(select(servers).where(servers.c["id"] == report.id, servers.c["host"] == host))
     if row is None:
         return
     if row.task_state == "deleting":
         if report.state == "absent":
-            finish_delete(tx, cloud, row)
+            finish_delete(tx, settings, row)
         return
     if row.state_reset:
         _after_reset(tx, row, report)
@@ -130,13 +130,13 @@ def _went_by_itself(tx: Tx, row: ServerRow, report: ServerReport) -> None:
         set_server(tx, row.id, power_state=POWER_NOSTATE)
 
 
-def finish_delete(tx: Tx, cloud: Cloud, row: ServerRow) -> None:
+def finish_delete(tx: Tx, settings: Settings, row: ServerRow) -> None:
     """The instance is gone: its own ports are deleted, given ones unbound, and its row is laid aside.
 
     It is kept with its actions for `KEEP_DELETED`, so that its owner and the bill can ask for it.
     """
     for nic in nics(row):
-        release_port(tx, cloud, row.id, nic)
+        release_port(tx, settings, row.id, nic)
     history.finish(tx, row.id)
     now = history.stamp(tx.now)
     last: dict[str, Any] = {
@@ -168,7 +168,7 @@ def _forget_old(tx: Tx) -> None:
         history.forget(tx, server_id)
 
 
-def release_port(tx: Tx, cloud: Cloud, server_id: str, nic: Nic) -> None:
+def release_port(tx: Tx, settings: Settings, server_id: str, nic: Nic) -> None:
     """Take a port from its server. One that was deleted or given to something else meanwhile is left alone.
 
     One that only says so keeps what it says and loses its host all the same: else whoever writes another `device_id`
@@ -179,11 +179,11 @@ def release_port(tx: Tx, cloud: Cloud, server_id: str, nic: Nic) -> None:
         return
     if port["device_id"] != server_id:
         if not network_ports.serves(tx, port) and not _is_plugged(tx, port["device_id"], nic.port_id):
-            network_ports.unbind_port(tx, cloud, nic.port_id)
+            network_ports.unbind_port(tx, settings, nic.port_id)
     elif nic.owned:
-        network_ports.delete_port(tx, cloud, nic.port_id)
+        network_ports.delete_port(tx, settings, nic.port_id)
     else:
-        network_ports.unbind_port(tx, cloud, nic.port_id)
+        network_ports.unbind_port(tx, settings, nic.port_id)
         tx.execute(update(ports).where(ports.c["id"] == nic.port_id).values({"device_id": "", "device_owner": ""}))
         tx.changed("port", nic.port_id)
 

@@ -11,12 +11,12 @@ from collections.abc import Iterable
 import structlog
 from sqlalchemy import select
 
-from deuteron.api.cloud import Cloud
-from deuteron.api.compute import lifecycle
-from deuteron.api.hosts import registry
-from deuteron.api.network import kinds
-from deuteron.api.network import ports as network_ports
 from deuteron.model.intent import PortReport, Report, RouterReport
+from deuteron.model.settings import Settings
+from deuteron.rules.compute import lifecycle
+from deuteron.rules.hosts import registry
+from deuteron.rules.network import kinds
+from deuteron.rules.network import ports as network_ports
 from deuteron.store import query
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
@@ -25,7 +25,7 @@ from deuteron.store.network_tables import floatingips, ports
 log = structlog.get_logger("deuteron.hosts")
 
 
-def apply(tx: Tx, cloud: Cloud, host: str, report: Report, *, whole: bool) -> None:
+def apply(tx: Tx, settings: Settings, host: str, report: Report, *, whole: bool) -> None:
     """Record a report. `whole` marks the first of a connection, which lists everything that is there.
 
     A revision of -1 marks statuses that are only confirmed: the host's own facts stay as they are.
@@ -35,12 +35,12 @@ def apply(tx: Tx, cloud: Cloud, host: str, report: Report, *, whole: bool) -> No
     for router in report.routers:
         _router(tx, host, router)
     for server in report.servers:
-        lifecycle.apply_report(tx, cloud, host, server)
+        lifecycle.apply_report(tx, settings, host, server)
     gone = {id for kind, id in report.gone if kind == "server"}
     if whole:
         there = {server.id for server in report.servers if server.state != "absent"}
         gone |= {id for id in _deletions(tx, host) if id not in there}
-    finish_deletions(tx, cloud, gone, host)
+    finish_deletions(tx, settings, gone, host)
     if report.realised_revision >= 0:
         registry.realised(tx, host, report.realised_revision, report.problems)
 
@@ -51,12 +51,12 @@ def deletions_on_dead_hosts(tx: Tx) -> list[str]:
     return [row.id for row in rows if row.host is None or not registry.is_awaited(tx, row.host)]
 
 
-def finish_deletions(tx: Tx, cloud: Cloud, ids: Iterable[str], host: str | None = None) -> None:
+def finish_deletions(tx: Tx, settings: Settings, ids: Iterable[str], host: str | None = None) -> None:
     """The instances are gone: their rows go, and addresses return to their pools. Others are left alone."""
     for id in ids:
         row = tx.first(select(servers).where(servers.c["id"] == id, servers.c["task_state"] == "deleting"))
         if row is not None and (host is None or row.host == host):
-            lifecycle.finish_delete(tx, cloud, row)
+            lifecycle.finish_delete(tx, settings, row)
 
 
 def _deletions(tx: Tx, host: str) -> list[str]:

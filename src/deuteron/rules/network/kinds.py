@@ -14,10 +14,10 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, Table
 
-from deuteron.api.cloud import Cloud
-from deuteron.api.network import faults
 from deuteron.model.caller import Caller
 from deuteron.model.resource import Resource
+from deuteron.model.settings import Settings
+from deuteron.rules.network import faults
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import TABLES
@@ -32,16 +32,16 @@ class Kind:
     """One kind of object with its rules; an operation that is None does not exist."""
 
     resource: Resource
-    create: Callable[[Tx, Cloud, Caller, Values], Values] | None
-    update: Callable[[Tx, Cloud, Caller, Values, Values], Values] | None
-    delete: Callable[[Tx, Cloud, Caller, Values], None] | None
+    create: Callable[[Tx, Settings, Caller, Values], Values] | None
+    update: Callable[[Tx, Settings, Caller, Values, Values], Values] | None
+    delete: Callable[[Tx, Settings, Caller, Values], None] | None
     visible: Callable[[Caller], ColumnElement[bool] | None]
     """Which rows the caller may see at all; None is every row."""
     target: Callable[[Tx, Caller, Values], Values] = lambda tx, caller, values: {}
     """Further names for policy rules about an object that is to be written: its network's owner."""
     seen_as: Callable[[Caller, Values], Values] = lambda caller, row: {}
     """The same for a row that the caller sees, without a query."""
-    derive: Callable[[Tx, Cloud, Caller, Sequence[Values], frozenset[str]], None] | None = None
+    derive: Callable[[Tx, Settings, Caller, Sequence[Values], frozenset[str]], None] | None = None
     """Fills in attributes that are not stored, of rows about to be shown."""
     filters: Mapping[str, Callable[[Caller, Sequence[str]], ColumnElement[bool]]] = field(default_factory=dict)
     """Filters that are not a plain comparison of a column."""
@@ -62,7 +62,7 @@ class Kind:
 
     @property
     def collection(self) -> str:
-        """The collection's name in bodies: `security_groups`."""
+        """The collection's name in attributes: `security_groups`."""
         return self.resource.collection.replace("-", "_")
 
 

@@ -1,0 +1,22 @@
+"""What `main` builds once and the API process holds. Rules never see it: they are passed what they need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from deuteron.api.meter import Meter
+from deuteron.api.policy import Policy
+from deuteron.hub.hub import Hub
+from deuteron.model.settings import Settings
+from deuteron.rules.identity.tokens import Tokens
+from deuteron.store.database import Database
+
+
+@dataclass
+class Parts:
+    settings: Settings
+    database: Database
+    policy: Policy
+    tokens: Tokens
+    hub: Hub
+    meter: Meter = field(default_factory=Meter)

@@ -1,0 +1,111 @@
+"""What a cloud is set to: what `deuteron up` wrote (`Settings`), and what its operator may set (`Operator`).
+
+Frozen values, passed to whoever needs them; `api/settings.py` reads them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+
+class ImageOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Limits are for each project that owns images."""
+
+    require_image_format_match: bool = True
+    """Whether data whose format is not the declared one are refused. If not they are kept, and cannot be booted."""
+    image_count_total: int = 500
+    image_count_uploading: int = 20
+    """How many uploads may be under way at once."""
+    image_size_total: int = 100 * 1024
+    """MiB of data. It is looked at before an upload: the last one may go beyond, as with Glance."""
+
+
+class IdentityOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Limits are for each user; -1 is none. Keystone's `[credential]` and `[application_credential]` `user_limit`."""
+
+    credential_user_limit: Annotated[int, msgspec.Meta(ge=-1)] = 200
+    application_credential_user_limit: Annotated[int, msgspec.Meta(ge=-1)] = 200
+
+
+class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Requests a second over time, and how many may come at once."""
+
+    rate: Annotated[float, msgspec.Meta(gt=0, le=1_000_000)]
+    burst: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+
+
+class LimitOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Requests are limited only where a rate is set; agents never are."""
+
+    project: Rate | None = None
+    """Of each project."""
+    address: Rate | None = None
+    """Of each address that clients come from."""
+    slow_request_ms: Annotated[float, msgspec.Meta(gt=0)] = 1000.0
+    """A request that takes longer is a line in the log."""
+
+
+class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    image: ImageOptions = ImageOptions()
+    identity: IdentityOptions = IdentityOptions()
+    limits: LimitOptions = LimitOptions()
+
+
+class HostEntry(msgspec.Struct, frozen=True):
+    """A host that may connect, and its secret."""
+
+    token: str
+    bridge_mappings: dict[str, str] = {}
+    tunnel_ip: str | None = None
+    roles: tuple[str, ...] = ("network", "compute")
+
+    def __repr__(self) -> str:
+        return f"HostEntry(bridge_mappings={self.bridge_mappings}, tunnel_ip={self.tunnel_ip}, roles={self.roles})"
+
+
+class External(msgspec.Struct, frozen=True):
+    """The external network of the starter kit."""
+
+    physical_network: str = "public"
+    cidr: str = "172.24.4.0/24"
+    gateway: str = "172.24.4.1"
+    pool: tuple[str, str] = ("172.24.4.10", "172.24.4.250")
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """`api.json`, written by `deuteron up`."""
+
+    state_dir: str
+    port: int
+    socket: str
+    admin_password: str
+    demo_password: str
+    host: str = "127.0.0.1"
+    region: str = "RegionOne"
+    hosts: dict[str, HostEntry] = {}
+    outside_token: str = ""
+    """The secret of the host `outside`, which has no agent; "" where there is none."""
+    vlan_ranges: dict[str, tuple[tuple[int, int], ...]] = msgspec.field(
+        default_factory=lambda: {"physnet1": ((1000, 2999),)}
+    )
+    """Physical network to first and last of the VLANs that projects get; none, where only an administrator gives them.
+    """
+    flat_networks: tuple[str, ...] = ("public",)
+    vni_range: tuple[int, int] = (1, 65535)
+    tenant_network_types: tuple[str, ...] = ("vxlan", "vlan")
+    external: External | None = External()
+    global_physnet_mtu: int = 1500
+    path_mtu: int = 1500
+    token_expiration_s: int = 24 * 3600
+    dataplane: str = "ovs"
+    dns_domain: str = "openstacklocal"
+    operator: Operator = Operator()
+
+    def __repr__(self) -> str:
+        return f"Settings(state_dir={self.state_dir!r}, port={self.port})"
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://{self.host}:{self.port}"

@@ -1,0 +1,1 @@
+"""The laws of the settings, one package a service: functions of a transaction, no HTTP."""

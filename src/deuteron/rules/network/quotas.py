@@ -1,0 +1,84 @@
+"""Limits on how much a project may have.
+
+A limit is checked in the transaction that creates, by counting over the index of the project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlalchemy import bindparam, delete, func, select
+
+from deuteron.model.network import QUOTA_DEFAULTS
+from deuteron.rules.network import faults
+from deuteron.store.database import Tx
+from deuteron.store.network_tables import TABLES, quotas, routers
+from deuteron.store.prepared import Prepared
+
+_LIMIT = Prepared(
+    select(quotas.c.limit).where(
+        quotas.c.project_id == bindparam("project"), quotas.c.resource == bindparam("resource")
+    )
+)
+_HELD_TO = {"address_scope": "subnetpool"}
+"""Of what Neutron has no quota of, whose limit it is held to: projects would store without end."""
+_COUNTS = {
+    name: Prepared(select(func.count()).select_from(table).where(table.c.project_id == bindparam("project")))
+    for name, table in TABLES.items()
+    if name in QUOTA_DEFAULTS or name in _HELD_TO
+}
+
+
+def check(tx: Tx, resource: str, project_id: str, more: int = 1) -> None:
+    """Raises: Conflict (OverQuota) when the project may not have `more` of the resource."""
+    allowed = limit(tx, resource, project_id)
+    if allowed < 0 or not project_id:
+        return
+    if used(tx, resource, project_id) + more > allowed:
+        raise faults.over_quota([resource])
+
+
+def limit(tx: Tx, resource: str, project_id: str) -> int:
+    """The project's limit; -1 is none."""
+    quota = _HELD_TO.get(resource, resource)
+    found: int | None = tx.run(_LIMIT, {"project": project_id, "resource": quota}).scalar()
+    return QUOTA_DEFAULTS[quota] if found is None else found
+
+
+def used(tx: Tx, resource: str, project_id: str) -> int:
+    """How many the project has."""
+    if resource == "router_route":
+        lists = tx.scalars(select(routers.c.routes).where(routers.c.project_id == project_id))
+        return sum(len(routes or ()) for routes in lists)
+    return int(tx.run(_COUNTS[resource], {"project": project_id}).scalar() or 0)
+
+
+def projects_with_own(tx: Tx) -> list[str]:
+    """Projects with a limit of their own, in order."""
+    return tx.scalars(select(quotas.c.project_id).distinct().order_by(quotas.c.project_id))
+
+
+def set_limits(tx: Tx, project_id: str, wanted: Mapping[str, int], *, below_use: bool) -> None:
+    """Set limits of the project. Raises: BadRequest for one below what is used, unless `below_use`."""
+    for name, value in wanted.items():
+        if not below_use and 0 <= value < used(tx, name, project_id):
+            raise faults.refused(
+                "InvalidQuotaValue",
+                f"Change would make usage less than 0 for the following resources: ['{name}'].",
+            )
+    for name, value in wanted.items():
+        tx.execute(delete(quotas).where(quotas.c.project_id == project_id, quotas.c.resource == name))
+        tx.insert(quotas, {"project_id": project_id, "resource": name, "limit": value})
+
+
+def reset(tx: Tx, project_id: str) -> None:
+    """Back to the defaults. Raises: NotFound when the project has no limits of its own."""
+    if tx.execute(delete(quotas).where(quotas.c.project_id == project_id)).rowcount == 0:
+        raise faults.missing("TenantQuotaNotFound", f"Quota for tenant {project_id} could not be found.")
+
+
+def limits(tx: Tx, project_id: str) -> dict[str, int]:
+    """All limits of the project, its own and the defaults."""
+    statement = select(quotas.c.resource, quotas.c.limit).where(quotas.c.project_id == project_id)
+    own: dict[str, int] = {row[0]: row[1] for row in tx.all(statement)}
+    return {name: own.get(name, default) for name, default in QUOTA_DEFAULTS.items()}
