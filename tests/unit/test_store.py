@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sqlite3
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, func, select
+from structlog.testing import capture_logs
 
 from deuteron.store import migrate
 from deuteron.store.database import Change, Database, Tx
@@ -41,6 +43,24 @@ def test_a_write_takes_the_next_revision_and_is_announced_after_its_commit(datab
     assert database.write(touch("b")) == "b"
     database.close()
     assert heard == [(1, (Change("thing", "a"),)), (2, (Change("thing", "b"),))]
+
+
+def test_a_subscriber_that_raises_stops_neither_the_writer_nor_other_subscribers(database: Database) -> None:
+    heard: list[int] = []
+
+    def fail(revision: int, recorded: Sequence[Change]) -> None:
+        raise ValueError("cannot hear")
+
+    database.subscribe(fail)
+    database.subscribe(lambda revision, recorded: heard.append(revision))
+    with capture_logs() as logged:
+        written = [database.submit(touch(str(n))) for n in range(2)]
+        assert [future.result(timeout=5) for future in written] == ["0", "1"]
+        assert database.submit(touch("2")).result(timeout=5) == "2", "the writer goes on"
+        database.close()
+    assert heard == [1, 2, 3]
+    assert [(each["event"], each["revision"]) for each in logged] == [("a subscriber failed", n) for n in (1, 2, 3)]
+    assert all(each["log_level"] == "error" and str(each["exc_info"]) == "cannot hear" for each in logged)
 
 
 def test_a_failing_write_takes_nothing_of_its_neighbours_with_it(database: Database) -> None:

@@ -9,6 +9,7 @@ Invariants:
 - Writes run one at a time, in a thread of their own. Those that wait while one commit reaches the disk
   share the next commit, each in its own savepoint: one that fails takes nothing of the others with it.
 - Reads run on their own connections in the caller's thread and see the last commit.
+- A subscriber that raises is logged; it holds up neither the others nor the writer.
 - The log of changes holds the last `KEPT_REVISIONS` revisions and no more than a step behind them: each batch of writes
   deletes some of what is older, more than it adds, in the same commit. Whoever follows the log and is behind
   `pruned` has missed something and begins anew.
@@ -28,6 +29,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+import structlog
 from sqlalchemy import (
     Connection,
     Engine,
@@ -53,6 +55,8 @@ from deuteron.store.prepared import Parameters, Prepared, Result, control
 from deuteron.store.schema import changes
 
 T = TypeVar("T")
+
+log = structlog.get_logger("deuteron.store")
 
 _RECORD = Prepared(insert(changes))
 _BATCH = 128
@@ -258,7 +262,10 @@ class Database:
                 job.future.set_result(result)
         for number, announced in heard:
             for callback in self._subscribers:
-                callback(number, announced)
+                try:
+                    callback(number, announced)
+                except Exception as error:  # what was committed stays, and others must hear of it
+                    log.error("a subscriber failed", revision=number, subscriber=repr(callback), exc_info=error)
 
     def _prune(self, connection: Connection, revision: int, added: int) -> None:
         """Delete some of the log that is too old, in the batch's own transaction."""
