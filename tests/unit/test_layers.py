@@ -71,3 +71,38 @@ def test_a_pure_part_imports_no_io(part: str) -> None:
 def test_every_package_belongs_to_a_layer() -> None:
     packages = {path.name for path in SOURCE.iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert packages == set(MAY_IMPORT)
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for path in SOURCE.rglob("*.py"):
+        name = ".".join(("deuteron", *path.relative_to(SOURCE).with_suffix("").parts))
+        found[name.removesuffix(".__init__")] = path
+    return found
+
+
+def test_no_module_imports_itself_by_others() -> None:
+    """Imports for type checkers alone count too: a circle of names is a circle of thought."""
+    paths = modules()
+    imports = {
+        name: {other for other in imports_of(path) & set(paths) if other != name} for name, path in paths.items()
+    }
+    for name, path in paths.items():
+        # `from package import module` needs the module, not what the package gathers.
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and all(f"{node.module}.{each.name}" in paths for each in node.names):
+                imports[name].discard(node.module or "")
+    done: set[str] = set()
+
+    def visit(name: str, above: tuple[str, ...]) -> list[str]:
+        if name in above:
+            return [*above[above.index(name) :], name]
+        if name in done:
+            return []
+        for other in sorted(imports[name]):
+            if circle := visit(other, (*above, name)):
+                return circle
+        done.add(name)
+        return []
+
+    assert [" -> ".join(circle) for name in sorted(paths) if (circle := visit(name, ()))] == []

@@ -22,10 +22,7 @@ from deuteron.model.resource import REQUIRED, Attribute, Resource
 VERSION: Final = "3.1.0"
 
 DECLARED: Final[Mapping[str, tuple[Resource, ...]]] = {
-    "network": (
-        network.NETWORK, network.SUBNET, network.PORT, network.ROUTER, network.FLOATINGIP, network.SECURITY_GROUP,
-        network.SECURITY_GROUP_RULE, network.SUBNETPOOL, network.ADDRESS_SCOPE, network.RBAC_POLICY,
-    ),
+    "network": network.RESOURCES,
     "identity": (
         identity.PROJECT, identity.DOMAIN, identity.USER, identity.GROUP, identity.ROLE, identity.REGION,
         identity.SERVICE, identity.ENDPOINT, identity.CREDENTIAL,
@@ -105,9 +102,10 @@ def _resource(service: str, path: str) -> tuple[Resource, bool] | None:
     """The declaration that a path is about, and whether the path names one object; None for all other paths."""
     parts = [part for part in path.split("/") if part][1:]
     for resource in DECLARED.get(service, ()):
-        if parts == [resource.collection]:
+        here = resource.path.split("/")
+        if parts == here:
             return resource, False
-        if parts == [resource.collection, "{id}"]:
+        if parts == [*here, "{id}"]:
             return resource, True
     return None
 
@@ -158,11 +156,11 @@ def _wrapped(service: str, resource: Resource, which: str) -> dict[str, Any]:
     inner = _reference(service, resource.name + which)
     if service in _BARE:
         return inner
-    return {"type": "object", "properties": {resource.name: inner}, "required": [resource.name]}
+    return {"type": "object", "properties": {resource.member_name: inner}, "required": [resource.member_name]}
 
 
 def _listed(service: str, resource: Resource) -> dict[str, Any]:
-    name = resource.collection.replace("-", "_")
+    name = resource.plural
     items = {"type": "array", "items": _reference(service, resource.name)}
     return {"type": "object", "properties": {name: items}, "required": [name]}
 

@@ -9,58 +9,47 @@ in the same transaction.
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import BigInteger, Boolean, Column, Index, Table, Text, UniqueConstraint
 
-from deuteron.model import network as declared
+from deuteron.model.network import RESOURCES
 from deuteron.store.schema import metadata, table_for
 
-networks = table_for(declared.NETWORK)
-
-subnets = table_for(declared.SUBNET)
-
-ports = table_for(
-    declared.PORT,
-    Column("binding_refusal", Text),  # why the last binding failed; NULL while it is bound or unbound
-)
-
-routers = table_for(
-    declared.ROUTER,
-    Column("host", Text),  # the network host that runs it; NULL until it has an interface or a gateway
-    Column("gateway_port_id", Text),
-    Column("gateway_network_id", Text, index=True),
-)
-
-floatingips = table_for(
-    declared.FLOATINGIP,
-    Column("floating_port_id", Text, nullable=False),  # the port on the external network that holds the address
-)
-floatingips.append_constraint(UniqueConstraint("port_id", "fixed_ip_address", "floating_network_id"))
-
-security_groups = table_for(declared.SECURITY_GROUP, Column("is_default", Boolean, nullable=False))
-
-security_group_rules = table_for(
-    declared.SECURITY_GROUP_RULE,
-    Column("signature", Text, nullable=False),  # what the rule says, as one text: a duplicate is found by its index
-    Column("protocol_number", BigInteger),  # IANA number; NULL is any
-)
-security_group_rules.append_constraint(UniqueConstraint("security_group_id", "signature"))
-
-subnetpools = table_for(declared.SUBNETPOOL)
-address_scopes = table_for(declared.ADDRESS_SCOPE)
-rbac_policies = table_for(declared.RBAC_POLICY)
+_BESIDE: dict[str, tuple[Column[Any], ...]] = {
+    "port": (Column("binding_refusal", Text),),  # why the last binding failed; NULL while it is bound or unbound
+    "router": (
+        Column("host", Text),  # the network host that runs it; NULL until it has an interface or a gateway
+        Column("gateway_port_id", Text),
+        Column("gateway_network_id", Text, index=True),
+    ),
+    # The port on the external network that holds the address.
+    "floatingip": (Column("floating_port_id", Text, nullable=False),),
+    "security_group": (Column("is_default", Boolean, nullable=False),),
+    "security_group_rule": (
+        Column("signature", Text, nullable=False),  # what the rule says, as one text: a duplicate is found by its index
+        Column("protocol_number", BigInteger),  # IANA number; NULL is any
+    ),
+}
+"""Columns that no answer shows, by kind."""
 
 TABLES: dict[str, Table] = {
-    "network": networks,
-    "subnet": subnets,
-    "port": ports,
-    "router": routers,
-    "floatingip": floatingips,
-    "security_group": security_groups,
-    "security_group_rule": security_group_rules,
-    "subnetpool": subnetpools,
-    "address_scope": address_scopes,
-    "rbac_policy": rbac_policies,
+    resource.name: table_for(resource, *_BESIDE.get(resource.name, ())) for resource in RESOURCES
 }
+"""Of each declaration."""
+
+networks = TABLES["network"]
+subnets = TABLES["subnet"]
+ports = TABLES["port"]
+routers = TABLES["router"]
+floatingips = TABLES["floatingip"]
+floatingips.append_constraint(UniqueConstraint("port_id", "fixed_ip_address", "floating_network_id"))
+security_groups = TABLES["security_group"]
+security_group_rules = TABLES["security_group_rule"]
+security_group_rules.append_constraint(UniqueConstraint("security_group_id", "signature"))
+subnetpools = TABLES["subnetpool"]
+address_scopes = TABLES["address_scope"]
+rbac_policies = TABLES["rbac_policy"]
 
 ip_allocations = Table(
     "network_ip_allocations",

@@ -1,7 +1,7 @@
 """Neutron's policy rules with their defaults, and the `field:` check that Neutron's policy files use.
 
-The rules of single attributes come from the declarations (`create_rule` of `binding:host_id` in `port` is
-`create_port:binding:host_id`); what stands here are the rules of whole resources and of actions.
+The rules of resources and of their attributes come from the declarations; what stands here are those of actions and
+of what is no resource, and the names that they use.
 
 Source: neutron 29.0.0, neutron/conf/policies/*.py and neutron/policy.py (`FieldCheck`); tests/unit/personas/ compares
 each rule with it.
@@ -14,7 +14,8 @@ from typing import Any
 
 from oslo_policy import policy as oslo
 
-from deuteron.model.network import PORT_WIRING, RESOURCES
+from deuteron.model.network import RESOURCES
+from deuteron.model.resource import policies_of
 
 
 class FieldCheck(oslo.Check):  # type: ignore[misc]  # oslo.policy has no types
@@ -38,9 +39,7 @@ class FieldCheck(oslo.Check):  # type: ignore[misc]  # oslo.policy has no types
 
 oslo.register("field", FieldCheck)
 
-_READ = "rule:admin_or_project_reader"
 _WRITE = "rule:admin_or_project_member"
-_WIRE = PORT_WIRING
 
 POLICIES: dict[str, str] = {
     "network_owner": "project_id:%(network:project_id)s",
@@ -57,80 +56,10 @@ POLICIES: dict[str, str] = {
         "or field:port:device_owner=~^manila:"
     ),
     "sg_owner": "project_id:%(security_group:project_id)s",
-    # networks
-    "create_network": _WRITE,
-    "get_network": f"{_READ} or rule:service_api or rule:shared or rule:external or rule:context_is_advsvc",
-    "update_network": _WRITE,
-    "delete_network": _WRITE,
-    # subnets
-    "create_subnet": "rule:admin_or_net_owner_member",
-    "get_subnet": (
-        f"{_READ} or rule:shared or rule:external_network or rule:admin_or_net_owner_reader or rule:service_api"
-    ),
-    "update_subnet": f"{_WRITE} or rule:admin_or_net_owner_member",
-    "delete_subnet": f"{_WRITE} or rule:admin_or_net_owner_member",
-    # ports
-    # Neutron lets anybody who sees a shared network make ports on it, readers too; here one who may write.
-    "create_port": f"{_WIRE} or (role:member and rule:shared)",
-    "create_port:device_id": f"{_WRITE} or rule:service_api",
-    "create_port:device_owner": f"not rule:network_device or {_WIRE}",
-    "create_port:fixed_ips": f"{_WIRE} or rule:shared",
-    "create_port:fixed_ips:ip_address": _WIRE,
-    "create_port:fixed_ips:subnet_id": f"{_WIRE} or rule:shared",
-    "create_port:binding:vnic_type": f"{_WRITE} or rule:service_api",
-    "get_port": f"{_READ} or rule:service_api or rule:admin_or_net_owner_reader",
-    "update_port": f"{_WRITE} or rule:service_api",
-    "update_port:device_id": f"{_WRITE} or rule:service_api",
-    "update_port:device_owner": f"not rule:network_device or {_WIRE}",
-    "update_port:fixed_ips": _WIRE,
-    "update_port:fixed_ips:ip_address": _WIRE,
-    "update_port:fixed_ips:subnet_id": f"{_WIRE} or rule:shared",
-    "update_port:binding:vnic_type": f"{_WRITE} or rule:service_api",
-    "delete_port": (
-        "rule:admin_only or rule:service_api or (not rule:used_by_another_service "
-        f"and ({_WRITE} or rule:admin_or_net_owner_member))"
-    ),
-    # routers
-    "create_router": _WRITE,
-    "create_router:external_gateway_info:enable_snat": "rule:admin_only",
-    "create_router:external_gateway_info:external_fixed_ips": "rule:admin_only",
-    "get_router": _READ,
-    "update_router": _WRITE,
-    "update_router:external_gateway_info:enable_snat": "rule:admin_only",
-    "update_router:external_gateway_info:external_fixed_ips": "rule:admin_only",
-    "delete_router": _WRITE,
     "add_router_interface": _WRITE,
     "remove_router_interface": _WRITE,
     "add_extraroutes": _WRITE,
     "remove_extraroutes": _WRITE,
-    # floating IPs
-    "create_floatingip": _WRITE,
-    "get_floatingip": _READ,
-    "update_floatingip": _WRITE,
-    "delete_floatingip": _WRITE,
-    # security groups
-    "create_security_group": _WRITE,
-    "get_security_group": f"{_READ} or rule:shared",
-    "update_security_group": _WRITE,
-    "delete_security_group": _WRITE,
-    "create_security_group_rule": "rule:admin_only or (role:member and rule:sg_owner)",
-    "get_security_group_rule": "rule:admin_only or (role:reader and rule:sg_owner)",
-    "delete_security_group_rule": "rule:admin_only or (role:member and rule:sg_owner)",
-    # pools, scopes, sharing
-    "create_subnetpool": _WRITE,
-    "get_subnetpool": f"{_READ} or rule:shared",
-    "update_subnetpool": _WRITE,
-    "delete_subnetpool": _WRITE,
-    "create_address_scope": _WRITE,
-    "get_address_scope": f"{_READ} or rule:shared",
-    "update_address_scope": _WRITE,
-    "delete_address_scope": _WRITE,
-    "create_rbac_policy": _WRITE,
-    "create_rbac_policy:target_tenant": "rule:admin_only or not field:rbac_policy:target_tenant=*",
-    "get_rbac_policy": _READ,
-    "update_rbac_policy": _WRITE,
-    "update_rbac_policy:target_tenant": "rule:admin_only or not field:rbac_policy:target_tenant=*",
-    "delete_rbac_policy": _WRITE,
     # the cloud itself
     "get_quota": "rule:admin_only or (role:manager and project_id:%(project_id)s)",
     "update_quota": "rule:admin_only",
@@ -148,11 +77,4 @@ POLICIES: dict[str, str] = {
 }
 
 for _resource in RESOURCES:
-    for _attribute in _resource.attributes:
-        for _action, _rule in (
-            ("create", _attribute.create_rule),
-            ("update", _attribute.update_rule),
-            ("get", _attribute.read_rule),
-        ):
-            if _rule is not None:
-                POLICIES.setdefault(f"{_action}_{_resource.name}:{_attribute.name}", _rule)
+    POLICIES |= policies_of(_resource)

@@ -15,6 +15,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, Table
 
 from deuteron.model.caller import Caller
+from deuteron.model.network import RESOURCES
 from deuteron.model.resource import Resource
 from deuteron.model.settings import Settings
 from deuteron.rules.network import faults
@@ -23,7 +24,7 @@ from deuteron.store.database import Tx
 from deuteron.store.network_tables import TABLES
 from deuteron.store.query import Values
 
-_PUSHED = frozenset({"network", "subnet", "port", "router", "floatingip", "security_group", "security_group_rule"})
+_FOLLOWED = frozenset(resource.name for resource in RESOURCES if resource.followed)
 """Kinds that hosts hear of."""
 
 
@@ -62,8 +63,18 @@ class Kind:
 
     @property
     def collection(self) -> str:
-        """The collection's name in attributes: `security_groups`."""
-        return self.resource.collection.replace("-", "_")
+        """The collection's name in bodies: `security_groups`."""
+        return self.resource.plural
+
+    @property
+    def member(self) -> str:
+        """The name of one in bodies: `security_group`."""
+        return self.resource.member_name
+
+    @property
+    def rule(self) -> str:
+        """What policy rules call it."""
+        return self.resource.rule_name
 
 
 ZONE: Final = "nova"
@@ -132,7 +143,7 @@ def remove(tx: Tx, kind: str, object_id: str) -> None:
     """Delete a row."""
     query.remove(tx, TABLES[kind], object_id)
     _forget(tx, kind)
-    if kind in _PUSHED:
+    if kind in _FOLLOWED:
         tx.changed(kind, object_id, deleted=True)
 
 
@@ -147,5 +158,5 @@ def find(tx: Tx, kind: str, object_id: str) -> Values | None:
 
 
 def _record(tx: Tx, kind: str, object_id: str) -> None:
-    if kind in _PUSHED:
+    if kind in _FOLLOWED:
         tx.changed(kind, object_id)

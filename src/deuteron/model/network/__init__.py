@@ -1,0 +1,74 @@
+"""Declarations of the Network v2.0 API: what Neutron's resources are, each said once.
+
+Attributes stand in the order Neutron's answers list them. What an answer may show to whom is in the
+`*_rule`s, under Neutron's own policy names (`get_port:binding:host_id`); what holds across attributes is
+code in `deuteron.rules.network`. A new resource is a line in `RESOURCES`: table, routes, policy rules, quota, schema
+and documents follow from its declaration.
+
+Source: neutron-lib, neutron_lib/api/definitions/*.py; answers recorded from Neutron 29; neutron/conf/quota.py, where
+pools of prefixes have no limit; neutron/conf/policies/*.py.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from deuteron.model.network.codecs import MAX_ROUTES, Choice, FixedIps, GatewayInfo, Keyed, Routes
+from deuteron.model.network.networks import ADDRESS_SCOPE, NETWORK, SUBNET, SUBNETPOOL
+from deuteron.model.network.ports import (
+    COMPUTE_PREFIX,
+    DHCP,
+    FLOATING,
+    PORT,
+    ROUTER_GATEWAY,
+    ROUTER_INTERFACE,
+)
+from deuteron.model.network.routers import FLOATINGIP, ROUTER
+from deuteron.model.network.security import SECURITY_GROUP, SECURITY_GROUP_RULE
+from deuteron.model.network.sharing import RBAC_POLICY
+from deuteron.model.resource import Resource
+
+RESOURCES: Final[tuple[Resource, ...]] = (
+    NETWORK,
+    SUBNET,
+    PORT,
+    ROUTER,
+    FLOATINGIP,
+    SECURITY_GROUP,
+    SECURITY_GROUP_RULE,
+    SUBNETPOOL,
+    ADDRESS_SCOPE,
+    RBAC_POLICY,
+)
+
+QUOTA_DEFAULTS: Final[dict[str, int]] = {
+    **{resource.name: resource.quota for resource in RESOURCES if resource.quota is not None},
+    "router_route": 30,
+}
+"""How many of each a project may have; -1 is no limit."""
+
+__all__ = [
+    "ADDRESS_SCOPE",
+    "COMPUTE_PREFIX",
+    "DHCP",
+    "FLOATING",
+    "FLOATINGIP",
+    "MAX_ROUTES",
+    "NETWORK",
+    "PORT",
+    "QUOTA_DEFAULTS",
+    "RBAC_POLICY",
+    "RESOURCES",
+    "ROUTER",
+    "ROUTER_GATEWAY",
+    "ROUTER_INTERFACE",
+    "SECURITY_GROUP",
+    "SECURITY_GROUP_RULE",
+    "SUBNET",
+    "SUBNETPOOL",
+    "Choice",
+    "FixedIps",
+    "GatewayInfo",
+    "Keyed",
+    "Routes",
+]

@@ -1,0 +1,336 @@
+"""Codecs that only networks need, and the bounds of their lists.
+
+Source of the bounds: neutron/conf/common.py, neutron/conf/db/extraroute_db.py, neutron/conf/extensions/*.py.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from deuteron.model.codecs import (
+    MAX_ITEMS,
+    Boolean,
+    Codec,
+    Integer,
+    Invalid,
+    IpAddress,
+    ListOf,
+    Object,
+    Text,
+    TooMany,
+    Uuid,
+    listed,
+    quoted,
+)
+
+NAME_LENGTH: Final = 255
+MAX_DNS_NAMESERVERS: Final = 5
+MAX_HOST_ROUTES: Final = 20
+MAX_ROUTES: Final = 30
+MAX_ADDRESS_PAIRS: Final = 10
+MAX_FIXED_IPS: Final = 64
+MAX_PREFIXES: Final = 256
+MAX_PROFILE_BYTES: Final = 4095
+"""Of `binding:profile` as JSON. Source: neutron/plugins/ml2/models.py, BINDING_PROFILE_LEN."""
+
+
+@dataclass(frozen=True)
+class Keyed:
+    """A JSON object whose keys are exactly `fields`, with Neutron's words when they are not."""
+
+    fields: tuple[tuple[str, Codec], ...]
+    optional: tuple[str, ...] = ()
+    column: str = "json"
+
+    def decode(self, raw: Any) -> Any:
+        if not isinstance(raw, dict):
+            raise Invalid(f"'{quoted(raw)}' is not a dictionary", raw)
+        if len(raw) > MAX_ITEMS:
+            raise TooMany("dictionary", len(raw), MAX_ITEMS)
+        known = dict(self.fields)
+        expected = {name for name in known if name not in self.optional}
+        if not expected <= set(raw) <= set(known):
+            raise Invalid(
+                "Validation of dictionary's keys failed. "
+                f"Expected keys: {_braced(expected)} Provided keys: {_braced(set(raw))}",
+                raw,
+            )
+        result = {}
+        for name, codec in self.fields:
+            if name in raw:
+                try:
+                    result[name] = codec.decode(raw[name])
+                except Invalid as error:
+                    raise error.inside(name) from None
+        return result
+
+    def decode_filter(self, text: str) -> Any:
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return Object(dict(self.fields), required=tuple(n for n, _ in self.fields if n not in self.optional)).schema()
+
+
+@dataclass(frozen=True)
+class NameServers:
+    """Addresses of DNS servers, none twice; null is no servers."""
+
+    max_items: int = MAX_DNS_NAMESERVERS
+    column: str = "json"
+
+    def decode(self, raw: Any) -> Any:
+        found: list[str] = []
+        for address in [] if raw is None else listed(raw, self.max_items):
+            try:
+                text = str(ipaddress.ip_address(address if isinstance(address, str) else ""))
+            except ValueError:
+                reason = f"'{quoted(address)}' is not a valid nameserver. '{quoted(address)}' is not a valid IP address"
+                raise Invalid(reason, raw) from None
+            if text in found:
+                raise Invalid(f"Duplicate nameserver '{address}'", raw)
+            found.append(text)
+        return found
+
+    def decode_filter(self, text: str) -> Any:
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        items = {"type": "string", "format": "ip"}
+        return {"type": ["array", "null"], "items": items, "uniqueItems": True, "maxItems": self.max_items}
+
+
+@dataclass(frozen=True)
+class Routes:
+    """Routes as pairs of destination and next hop, none twice; null is no routes."""
+
+    max_items: int
+    column: str = "json"
+
+    def decode(self, raw: Any) -> Any:
+        item = Keyed((("destination", ExactCidr()), ("nexthop", IpAddress())))
+        result: dict[tuple[str, str], dict[str, str]] = {}
+        for route in [] if raw is None else listed(raw, self.max_items):
+            decoded = item.decode(route)
+            key = decoded["destination"], decoded["nexthop"]
+            if key in result:
+                raise Invalid(f"Duplicate hostroute '{quoted(route)}'", raw)
+            result[key] = decoded
+        return list(result.values())
+
+    def decode_filter(self, text: str) -> Any:
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        item = Keyed((("destination", ExactCidr()), ("nexthop", IpAddress())))
+        return {**ListOf(item, self.max_items).schema(), "type": ["array", "null"]}
+
+
+@dataclass(frozen=True)
+class ExactCidr:
+    """A prefix without host bits."""
+
+    column: str = "text"
+
+    def decode(self, raw: Any) -> Any:
+        try:
+            network = ipaddress.ip_network(raw if isinstance(raw, str) else "", strict=False)
+        except ValueError:
+            raise Invalid(f"'{quoted(raw)}' is not a valid IP subnet", raw) from None
+        if "/" not in raw or str(network) != _lowered(raw):
+            raise Invalid(f"'{quoted(raw)}' isn't a recognized IP subnet cidr, '{network}' is recommended", raw)
+        return str(network)
+
+    def decode_filter(self, text: str) -> Any:
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "format": "cidr"}
+
+
+@dataclass(frozen=True)
+class FixedIps:
+    """What a client asks of a port's addresses: each names a subnet, an address, or both."""
+
+    max_items: int = MAX_FIXED_IPS
+    column: str = "json"
+
+    def decode(self, raw: Any) -> Any:
+        if raw is None:
+            raise Invalid(f"Invalid data format for fixed IP: '{raw}'", raw)
+        result: list[dict[str, str]] = []
+        seen: set[str] = set()
+        for item in listed(raw, self.max_items):
+            if not isinstance(item, dict):
+                raise Invalid(f"Invalid data format for fixed IP: '{quoted(item)}'", raw)
+            wanted: dict[str, str] = {}
+            for name, value in item.items():
+                if name == "ip_address":
+                    wanted[name] = IpAddress().decode(value)
+                elif name == "subnet_id":
+                    wanted[name] = Uuid().decode(value)
+                else:
+                    raise Invalid(f"Invalid data format for fixed IP: '{quoted(item)}'", raw)
+            if not wanted:
+                raise Invalid(f"Invalid data format for fixed IP: '{quoted(item)}'", raw)
+            address = wanted.get("ip_address")
+            if address is not None:
+                if address in seen:
+                    raise Invalid(f"Duplicate IP address '{address}'", raw)
+                seen.add(address)
+            result.append(wanted)
+        return result
+
+    def decode_filter(self, text: str) -> Any:
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return ListOf(Object({"subnet_id": Uuid(), "ip_address": IpAddress()}), self.max_items).schema()
+
+
+@dataclass(frozen=True)
+class GatewayInfo:
+    """A router's way outside; null and an empty object are none. What is not built has no key here."""
+
+    max_items: int = MAX_ITEMS
+    column: str = "json"
+
+    def decode(self, raw: Any) -> Any:
+        if not raw and not isinstance(raw, str | bool | int):
+            return None
+        if not isinstance(raw, dict):
+            raise Invalid(f"'{quoted(raw)}' is not a dictionary", raw)
+        if len(raw) > self.max_items:
+            raise TooMany("dictionary", len(raw), self.max_items)
+        unknown = [name for name in raw if name not in _GATEWAY_FIELDS]
+        if unknown:
+            raise Invalid(f"Unexpected keys supplied: {', '.join(unknown)}", raw)
+        if "network_id" not in raw:
+            raise Invalid(
+                "Validation of dictionary's keys failed. "
+                f"Expected keys: {_braced({'network_id'})} Provided keys: {_braced(set(raw))}",
+                raw,
+            )
+        return {name: codec.decode(raw[name]) for name, codec in _GATEWAY_FIELDS.items() if name in raw}
+
+    def decode_filter(self, text: str) -> Any:
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return Object(_GATEWAY_FIELDS, required=("network_id",), nullable=True).schema()
+
+
+_GATEWAY_FIELDS: Final[dict[str, Codec]] = {
+    "network_id": Uuid(),
+    "enable_snat": Boolean(),
+    "external_fixed_ips": FixedIps(),
+}
+
+
+@dataclass(frozen=True)
+class UuidList:
+    """Ids; one that is named twice counts once, as clients add to what is there without looking."""
+
+    nullable: bool = False
+    max_items: int = MAX_ITEMS
+    column: str = "json"
+
+    def decode(self, raw: Any) -> Any:
+        if raw is None and self.nullable:
+            return None
+        found: dict[str, None] = {}
+        for item in listed(raw, self.max_items):
+            found[Uuid().decode(item)] = None
+        return list(found)
+
+    def decode_filter(self, text: str) -> Any:
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return ListOf(Uuid(), self.max_items, unique=True).schema()
+
+
+@dataclass(frozen=True)
+class ServiceTypes:
+    """Beginnings of device owners; null is none. Which ones there are, a rule of the subnet says."""
+
+    column: str = "json"
+
+    def decode(self, raw: Any) -> Any:
+        return [] if raw is None else ListOf(Text(255), unique=True).decode(raw)
+
+    def decode_filter(self, text: str) -> Any:
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return {**ListOf(Text(255), unique=True).schema(), "type": ["array", "null"]}
+
+
+@dataclass(frozen=True)
+class GivenText:
+    """Text that a rule of the resource judges, not the codec: its errors have names of their own."""
+
+    nullable: bool = True
+    column: str = "text"
+
+    def decode(self, raw: Any) -> Any:
+        if raw is None and self.nullable:
+            return None
+        if isinstance(raw, bool) or not isinstance(raw, str | int):
+            raise Invalid(f"'{quoted(raw)}' is not a valid string", raw)
+        return Text(max_length=NAME_LENGTH).decode(str(raw))
+
+    def decode_filter(self, text: str) -> Any:
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": ["string", "integer", "null"]}
+
+
+@dataclass(frozen=True)
+class ProjectId:
+    """The owner. Not checked for existence: identity may be another system."""
+
+    column: str = "text"
+
+    def decode(self, raw: Any) -> Any:
+        return Text(max_length=255).decode(raw)
+
+    def decode_filter(self, text: str) -> Any:
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of `values`, taken as text or number."""
+
+    values: tuple[int, ...]
+    column: str = "integer"
+
+    def decode(self, raw: Any) -> Any:
+        value = Integer().decode(raw)
+        if value not in self.values:
+            raise Invalid(f"'{quoted(raw)}' is not in {list(self.values)}", raw)
+        return value
+
+    def decode_filter(self, text: str) -> Any:
+        return Integer().decode(text)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "integer", "enum": list(self.values)}
+
+
+def _lowered(text: str) -> str:
+    address, _, length = text.partition("/")
+    try:
+        return f"{ipaddress.ip_address(address)}/{int(length)}"
+    except ValueError:
+        return text
+
+
+def _braced(names: set[str]) -> str:
+    return "{" + ", ".join(f"'{name}'" for name in sorted(names, reverse=True)) + "}"

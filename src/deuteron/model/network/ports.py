@@ -1,0 +1,117 @@
+"""Ports, and who may own them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from deuteron.model.codecs import Anything, Boolean, ListOf, MacAddress, Object, OneOf, Text, Uuid
+from deuteron.model.network.codecs import MAX_ADDRESS_PAIRS, Choice, FixedIps, Keyed, UuidList
+from deuteron.model.network.shared import (
+    ADMIN_OR_SERVICE,
+    ADMIN_STATE,
+    DESCRIPTION,
+    ID,
+    NAME,
+    PORT_WIRING,
+    PROJECT_ID,
+    READ,
+    SERVICE,
+    STANDARD,
+    STATUS,
+    TENANT_ID,
+    WRITE,
+)
+from deuteron.model.resource import REQUIRED, Attribute, Resource
+
+# fmt: off
+ALLOWED_PAIR: Final = Keyed((("mac_address", MacAddress()), ("ip_address", Anything())), optional=("mac_address",))
+DHCP_OPTION: Final = Keyed(
+    (
+        ("opt_name", Text(64, min_length=1, pattern=r"[A-Za-z0-9_+-]+")),
+        ("opt_value", Text(255, nullable=True, pattern=r"[^\x00-\x1f\x7f]*")),
+        ("ip_version", Choice((4, 6))),
+    ),
+    optional=("ip_version",),
+)
+"""Both become words of a line that dnsmasq reads: a line break in them would be another line (CVE-2021-40085)."""
+VNIC_TYPES: Final = ("normal", "direct", "direct-physical", "macvtap", "baremetal", "virtio-forwarder", "vdpa",
+                     "smart-nic", "remote-managed", "accelerator-direct", "accelerator-direct-physical")
+
+PORT = Resource(
+    service="network",
+    name="port",
+    collection="ports",
+    description="A place on a network where something is plugged in.",
+    attributes=(
+        ID,
+        NAME,
+        Attribute("network_id", Uuid(), "Its network.", default=REQUIRED, create=True),
+        PROJECT_ID,
+        TENANT_ID,
+        Attribute("mac_address", MacAddress(nullable=True), "Its MAC address; made unless given.", create=True,
+                  update=True, create_rule=PORT_WIRING,
+                  update_rule=f"{ADMIN_OR_SERVICE} or (role:manager and rule:network_owner)"),
+        ADMIN_STATE,
+        STATUS,
+        Attribute("device_id", Text(255), "What is plugged in.", default="", create=True, update=True),
+        Attribute("device_owner", Text(255), "What kind of thing is plugged in.", default="", create=True,
+                  update=True),
+        Attribute("fixed_ips", FixedIps(), "Its addresses.", create=True, update=True, sort=False),
+        Attribute("allowed_address_pairs", Anything(MAX_ADDRESS_PAIRS), "Further addresses it may send from.",
+                  default=[], create=True, update=True, create_rule=PORT_WIRING, update_rule=PORT_WIRING,
+                  filter=False, sort=False),
+        Attribute("extra_dhcp_opts", ListOf(DHCP_OPTION, nullable=True), "Options DHCP adds for it.", default=[],
+                  create=True, update=True, filter=False, sort=False),
+        Attribute("security_groups", UuidList(nullable=True), "Its groups; the default group unless told.",
+                  create=True, update=True, sort=False),
+        DESCRIPTION,
+        Attribute("binding:vnic_type", OneOf(VNIC_TYPES), "How it is to be plugged.", default="normal", create=True,
+                  update=True),
+        Attribute("binding:profile", Object({}, nullable=True), "Words for the mechanism: none has any yet.",
+                  default={}, create=True, update=True, create_rule=SERVICE, update_rule=SERVICE,
+                  read_rule=ADMIN_OR_SERVICE,
+                  filter=False, sort=False),
+        Attribute("binding:host_id", Text(255, nullable=True), "The host where it is plugged.", default="",
+                  create=True, update=True, create_rule=ADMIN_OR_SERVICE, update_rule=ADMIN_OR_SERVICE,
+                  read_rule=ADMIN_OR_SERVICE),
+        Attribute("binding:vif_type", Text(64), "How it was plugged: ovs, unbound or binding_failed.",
+                  read_rule=ADMIN_OR_SERVICE),
+        Attribute("binding:vif_details", Object({}, open=True), "What the plugging needs to know.",
+                  read_rule=ADMIN_OR_SERVICE, default={}, filter=False, sort=False),
+        Attribute("port_security_enabled", Boolean(), "Whether groups and anti-spoofing apply.", create=True,
+                  update=True, create_rule=PORT_WIRING, update_rule=PORT_WIRING),
+        *STANDARD,
+    ),
+    # With the id behind it, a page of one network's ports comes in order without sorting them all.
+    indexes=(("network_id", "id"), ("project_id",), ("device_id",), ("binding:host_id",), ("name",)),
+    unique=(("network_id", "mac_address"),),
+    rules={
+        # Neutron lets anybody who sees a shared network make ports on it, readers too; here one who may write.
+        "create": f"{PORT_WIRING} or (role:member and rule:shared)",
+        "get": f"{READ} or rule:service_api or rule:admin_or_net_owner_reader",
+        "update": f"{WRITE} or rule:service_api",
+        "delete": (
+        "rule:admin_only or rule:service_api or (not rule:used_by_another_service "
+        f"and ({WRITE} or rule:admin_or_net_owner_member))"
+    ),
+        "create:device_id": f"{WRITE} or rule:service_api",
+        "create:device_owner": f"not rule:network_device or {PORT_WIRING}",
+        "create:fixed_ips": f"{PORT_WIRING} or rule:shared",
+        "create:fixed_ips:ip_address": PORT_WIRING,
+        "create:fixed_ips:subnet_id": f"{PORT_WIRING} or rule:shared",
+        "create:binding:vnic_type": f"{WRITE} or rule:service_api",
+        "update:device_id": f"{WRITE} or rule:service_api",
+        "update:device_owner": f"not rule:network_device or {PORT_WIRING}",
+        "update:fixed_ips": PORT_WIRING,
+        "update:fixed_ips:ip_address": PORT_WIRING,
+        "update:fixed_ips:subnet_id": f"{PORT_WIRING} or rule:shared",
+        "update:binding:vnic_type": f"{WRITE} or rule:service_api",
+    },
+    quota=500,
+)
+
+DHCP: Final = "network:dhcp"
+ROUTER_INTERFACE: Final = "network:router_interface"
+ROUTER_GATEWAY: Final = "network:router_gateway"
+FLOATING: Final = "network:floatingip"
+COMPUTE_PREFIX: Final = "compute:"

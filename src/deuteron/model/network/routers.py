@@ -1,0 +1,95 @@
+"""Routers and floating IPs."""
+
+from __future__ import annotations
+
+from deuteron.model.codecs import Anything, Boolean, IpAddress, Uuid
+from deuteron.model.network.codecs import MAX_ROUTES, GatewayInfo, Routes
+from deuteron.model.network.shared import (
+    ADMIN,
+    ADMIN_STATE,
+    DESCRIPTION,
+    ID,
+    NAME,
+    OWN_MANAGER,
+    PROJECT_ID,
+    READ,
+    STANDARD,
+    STATUS,
+    TENANT_ID,
+    WRITE,
+    ZONE_HINTS,
+    ZONES,
+)
+from deuteron.model.resource import REQUIRED, Attribute, Resource
+
+# fmt: off
+ROUTER = Resource(
+    service="network",
+    name="router",
+    collection="routers",
+    description="A router between subnets and to the outside.",
+    attributes=(
+        ID,
+        NAME,
+        PROJECT_ID,
+        TENANT_ID,
+        ADMIN_STATE,
+        STATUS,
+        Attribute("external_gateway_info", GatewayInfo(), "Its way outside.", create=True, update=True, filter=False,
+                  sort=False),
+        DESCRIPTION,
+        ZONES,
+        Attribute("distributed", Boolean(nullable=True), "Whether it runs on every host.", default=False,
+                  create=True, update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN),
+        Attribute("ha", Boolean(nullable=True), "Whether it runs on several hosts.", default=False,
+                  create=True, update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN),
+        ZONE_HINTS,
+        Attribute("routes", Routes(MAX_ROUTES), "Further routes.", default=[], update=True, filter=False, sort=False),
+        Attribute("flavor_id", Uuid(nullable=True), "Its flavor."),
+        *STANDARD,
+    ),
+    indexes=(("project_id",), ("name",)),
+    rules={
+        "create": WRITE,
+        "get": READ,
+        "update": WRITE,
+        "delete": WRITE,
+        "create:external_gateway_info:enable_snat": "rule:admin_only",
+        "create:external_gateway_info:external_fixed_ips": "rule:admin_only",
+        "update:external_gateway_info:enable_snat": "rule:admin_only",
+        "update:external_gateway_info:external_fixed_ips": "rule:admin_only",
+    },
+    quota=10,
+)
+
+FLOATINGIP = Resource(
+    service="network",
+    name="floatingip",
+    collection="floatingips",
+    description="An address outside that leads to an address inside.",
+    attributes=(
+        ID,
+        TENANT_ID,
+        PROJECT_ID,
+        Attribute("floating_ip_address", IpAddress(nullable=True), "The address outside.", create=True,
+                  create_rule=OWN_MANAGER),
+        Attribute("floating_network_id", Uuid(), "The external network.", default=REQUIRED, create=True),
+        Attribute("router_id", Uuid(nullable=True), "The router that translates."),
+        Attribute("port_id", Uuid(nullable=True), "The port inside.", create=True, update=True),
+        Attribute("fixed_ip_address", IpAddress(nullable=True), "The address inside.", create=True, update=True),
+        STATUS,
+        DESCRIPTION,
+        Attribute("port_details", Anything(), "The port inside, in short.", stored=False, filter=False, sort=False),
+        *STANDARD,
+        Attribute("subnet_id", Uuid(nullable=True), "The external subnet to take the address from.", create=True,
+                  read=False, stored=False),
+    ),
+    indexes=(("project_id",), ("port_id",), ("router_id",), ("floating_network_id",), ("floating_ip_address",)),
+    rules={
+        "create": WRITE,
+        "get": READ,
+        "update": WRITE,
+        "delete": WRITE,
+    },
+    quota=50,
+)

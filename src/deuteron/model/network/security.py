@@ -1,0 +1,67 @@
+"""Security groups and their rules."""
+
+from __future__ import annotations
+
+from deuteron.model.codecs import Anything, Boolean, Cidr, Integer, OneOf, Text, Uuid
+from deuteron.model.network.codecs import GivenText
+from deuteron.model.network.shared import DESCRIPTION, ID, NAME, PROJECT_ID, READ, STANDARD, TENANT_ID, WRITE
+from deuteron.model.resource import REQUIRED, Attribute, Resource
+
+# fmt: off
+SECURITY_GROUP = Resource(
+    service="network",
+    name="security_group",
+    collection="security-groups",
+    description="Rules for what may reach and leave its ports.",
+    attributes=(
+        ID,
+        NAME,
+        Attribute("stateful", Boolean(), "Whether answers are let through.", default=True, create=True, update=True),
+        TENANT_ID,
+        PROJECT_ID,
+        DESCRIPTION,
+        Attribute("shared", Boolean(), "Whether another project shares it.", default=False),
+        Attribute("security_group_rules", Anything(), "Its rules.", stored=False, filter=False, sort=False),
+        *STANDARD,
+    ),
+    indexes=(("project_id",), ("name",)),
+    rules={
+        "create": WRITE,
+        "get": f"{READ} or rule:shared",
+        "update": WRITE,
+        "delete": WRITE,
+    },
+    quota=10,
+)
+
+SECURITY_GROUP_RULE = Resource(
+    service="network",
+    name="security_group_rule",
+    collection="security-group-rules",
+    description="One thing that a security group lets through.",
+    attributes=(
+        ID,
+        PROJECT_ID,
+        Attribute("security_group_id", Text(36), "Its group.", default=REQUIRED, create=True),
+        Attribute("ethertype", GivenText(), "IPv4 or IPv6.", default="IPv4", create=True),
+        Attribute("direction", OneOf(("ingress", "egress")), "ingress or egress.", default=REQUIRED, create=True),
+        Attribute("protocol", GivenText(), "Name or number; null is any.", create=True),
+        Attribute("port_range_min", Integer(nullable=True), "First port, or ICMP type.", create=True),
+        Attribute("port_range_max", Integer(nullable=True), "Last port, or ICMP code.", create=True),
+        Attribute("remote_ip_prefix", GivenText(), "Addresses on the other side.", create=True),
+        Attribute("remote_address_group_id", Uuid(nullable=True), "An address group on the other side.", create=True),
+        Attribute("normalized_cidr", Cidr(nullable=True), "remote_ip_prefix without host bits."),
+        Attribute("remote_group_id", GivenText(), "A security group on the other side.", create=True),
+        Attribute("belongs_to_default_sg", Boolean(), "Whether its group is the project's default."),
+        Attribute("description", Text(255), "Words for people.", default="", create=True),
+        *STANDARD,
+        TENANT_ID,
+    ),
+    indexes=(("project_id",), ("remote_group_id",)),
+    rules={
+        "create": "rule:admin_only or (role:member and rule:sg_owner)",
+        "get": "rule:admin_only or (role:reader and rule:sg_owner)",
+        "delete": "rule:admin_only or (role:member and rule:sg_owner)",
+    },
+    quota=100,
+)

@@ -1,0 +1,38 @@
+"""What one project lets others use."""
+
+from __future__ import annotations
+
+from deuteron.model.codecs import Text, Uuid
+from deuteron.model.network.shared import ID, PROJECT_ID, READ, TENANT_ID, WRITE
+from deuteron.model.resource import REQUIRED, Attribute, Resource
+
+# fmt: off
+RBAC_POLICY = Resource(
+    service="network",
+    name="rbac_policy",
+    collection="rbac-policies",
+    description="A network, security group, subnet pool or address scope that another project may use.",
+    attributes=(
+        ID,
+        PROJECT_ID,
+        TENANT_ID,
+        Attribute("object_type", Text(255), "network, security_group, subnetpool or address_scope.",
+                  default=REQUIRED, create=True),
+        Attribute("object_id", Uuid(), "What is shared.", default=REQUIRED, create=True),
+        Attribute("target_tenant", Text(255), "The project that may use it, or *.", default=REQUIRED, create=True,
+                  update=True),
+        Attribute("action", Text(255), "access_as_shared or access_as_external.", default=REQUIRED, create=True),
+    ),
+    indexes=(("project_id",), ("target_tenant",)),
+    unique=(("object_type", "object_id", "target_tenant", "action"),),
+    rules={
+        "create": WRITE,
+        "get": READ,
+        "update": WRITE,
+        "delete": WRITE,
+        "create:target_tenant": "rule:admin_only or not field:rbac_policy:target_tenant=*",
+        "update:target_tenant": "rule:admin_only or not field:rbac_policy:target_tenant=*",
+    },
+    quota=10,
+    followed=False,
+)
