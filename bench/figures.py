@@ -91,6 +91,11 @@ TARGETS: dict[str, tuple[str, float]] = {
     "server: ACTIVE after by hand": ("<", 700),
     "server: first ping after by hand": ("<", 700),
     "POST rule, last 20 against first 20": ("<", 1.25),
+    "full host: one more port ACTIVE": ("<", 150),
+    "full host: one more port ACTIVE, p95": ("<", 400),
+    "full host: idle CPU of the agent": ("<", 3),
+    "full host: passes that wrote at a start": ("<", 0),
+    "full host: up after down": ("<", 20_000),
 }
 
 

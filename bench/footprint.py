@@ -20,7 +20,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 def run(book: Book, cloud: Cloud, seconds: float) -> None:
     """The cloud as `up` left it, after it has settled."""
     time.sleep(3)
-    before = {pid: _cpu_s(pid) for pid in processes(cloud)}
+    before = {pid: cpu_s(pid) for pid in processes(cloud)}
     begun = time.monotonic()
     time.sleep(seconds)
     elapsed_s = time.monotonic() - begun
@@ -28,7 +28,7 @@ def run(book: Book, cloud: Cloud, seconds: float) -> None:
     percent: dict[str, float] = {}
     for pid, name in processes(cloud).items():
         memory[name] = memory.get(name, 0.0) + pss_mib(pid)
-        percent[name] = percent.get(name, 0.0) + (_cpu_s(pid) - before.get(pid, 0.0)) / elapsed_s * 100
+        percent[name] = percent.get(name, 0.0) + (cpu_s(pid) - before.get(pid, 0.0)) / elapsed_s * 100
     for name in sorted(memory, key=lambda name: -memory[name]):
         book.add(f"memory: {name}", [memory[name]], "MiB", f"idle CPU {percent[name]:.2f} %")
     book.add("memory of all processes", [sum(memory.values())], "MiB")
@@ -59,7 +59,8 @@ def pss_mib(pid: int) -> float:
     return int(found[1]) / 1024 if found else 0.0
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
+    """Seconds of processor time so far; 0 for a process that ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except OSError:

@@ -18,10 +18,10 @@ from pathlib import Path
 import click
 import msgspec
 
-from bench import api, clouds, footprint, neighbours, server, throughput, wire
+from bench import api, clouds, footprint, host, neighbours, server, throughput, wire
 from bench.figures import HEAD, TARGETS, Book, Figure, row
 
-PARTS = ("up", "footprint", "api", "neighbours", "wire", "restart", "server", "throughput")
+PARTS = ("up", "footprint", "api", "neighbours", "wire", "restart", "server", "throughput", "host")
 
 
 @click.command()
@@ -31,14 +31,20 @@ PARTS = ("up", "footprint", "api", "neighbours", "wire", "restart", "server", "t
 @click.option(
     "--rounds", type=int, default=1, show_default=True, help="Measure so often, keep what was disturbed least."
 )
+@click.option(
+    "--host-size", type=int, nargs=3, default=(200, 100, 1000), show_default=True,
+    help="Networks, routers and ports of the full host.",
+)  # fmt: skip
 @click.option("--json", "path", type=click.Path(path_type=Path), default=Path("bench.json"), show_default=True)
-def main(only: tuple[str, ...], short: bool, most_ports: int, rounds: int, path: Path) -> None:
+def main(
+    only: tuple[str, ...], short: bool, most_ports: int, rounds: int, host_size: tuple[int, int, int], path: Path
+) -> None:
     """Measure the cloud beside its targets and the real Neutron.
 
     up and footprint: `up` of a cloud that was there before; memory and processor time when idle. api: one request and
     lists, hosts simulated. neighbours: what one client's largest requests cost another. wire: from a request to the
     packet. restart: the agent's start. server: a server beside the same guest by hand. throughput: TCP through the
-    pipeline beside a bare patch.
+    pipeline beside a bare patch. host: one more port, an idle agent, and starts, on a host that is full.
     """
     book = Book(click.echo)
     machine = _machine()
@@ -46,7 +52,7 @@ def main(only: tuple[str, ...], short: bool, most_ports: int, rounds: int, path:
                f"load {machine['load']}, fsync {machine['fsync_ms']} ms, loop {machine['loop_ms']} ms")  # fmt: skip
     click.echo(HEAD)
     for _ in range(rounds):
-        _run(book, set(only or PARTS), short, most_ports)
+        _run(book, set(only or PARTS), short, most_ports, host_size)
     if rounds > 1:
         click.echo(f"\nof {rounds} rounds, each figure with the least foreign load:\n{HEAD}")
         for figure in book.figures.values():
@@ -56,7 +62,7 @@ def main(only: tuple[str, ...], short: bool, most_ports: int, rounds: int, path:
     click.echo(f"{len(book.figures)} figures in {path}; targets missed: {len(missed)}")
 
 
-def _run(book: Book, wanted: set[str], short: bool, most_ports: int) -> None:
+def _run(book: Book, wanted: set[str], short: bool, most_ports: int, host_size: tuple[int, int, int]) -> None:
     if {"up", "footprint", "server", "throughput"} & wanted:
         with _fresh(book) as cloud:
             if "up" in wanted:
@@ -79,6 +85,9 @@ def _run(book: Book, wanted: set[str], short: bool, most_ports: int) -> None:
     if "restart" in wanted:
         with _fresh(book, "--no-guest") as cloud:
             wire.restart(book, cloud, 2 if short else 6)
+    if "host" in wanted:
+        with _fresh(book, "--no-guest") as cloud:
+            host.run(book, cloud, host_size, 8 if short else 40, 10 if short else 30)
 
 
 @contextlib.contextmanager
