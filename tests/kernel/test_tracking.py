@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from deuteron.net.delta import Delta
 from deuteron.net.kernel.conntrack import KernelConnections
 from deuteron.net.kernel.tracking import DatapathConnections, TrackingDriver
-from deuteron.net.kernel.unixctl import SwitchControl
+from deuteron.net.kernel.unixctl import Sweeps, SwitchControl
 from deuteron.net.rows import Allowance, TrackedPort, TrackedZone
 from tests.hostile import frames
 from tests.kernel.conftest import OpenVSwitch, wait_until
@@ -174,3 +176,30 @@ def test_an_heir_does_not_get_what_the_first_look_found(
     put(ours, TrackedZone(zone(place.number, ()).place, place.number, (other, *zone(place.number, EVERYTHING).ports)))
     left = {protocol for protocol, _ in of(place.held(), place.number)}
     assert left <= {58}, "one of ICMPv6 cannot be ended alone in the userspace datapath"
+
+
+def test_many_zones_that_narrow_at_once_wait_for_nobody_and_for_one_sweep(switch: OpenVSwitch) -> None:
+    """A member that leaves a group narrows every zone whose rules name the group."""
+    place = Datapath()
+    control, kernel, sweeps = SwitchControl(), KernelConnections(), Sweeps(SwitchControl())
+    try:
+        place.fill()
+        ours = TrackingDriver(control, kernel, sweeps)
+        zones = [
+            TrackedZone("datapath", number, (TrackedPort("a", 16, ("10.9.0.1", "fd00::1"), EVERYTHING),))
+            for number in range(DATAPATH, DATAPATH + 50)
+        ]
+        put(ours, *zones)
+        narrow = {row.key: msgspec.structs.replace(row, ports=zone(DATAPATH, NOT_UDP).ports) for row in zones}
+        begun_s = time.monotonic()
+        first = ours.apply(Delta(narrow, {}))
+        assert time.monotonic() - begun_s < 0.2
+        assert first.failed == {}
+        assert first.awaited.keys() == narrow.keys() - first.done
+        wait_until(lambda: ours.apply(Delta(narrow, {})).done == narrow.keys(), "all are judged", 3)
+        assert {protocol for protocol, _ in of(place.held(), DATAPATH)} <= {1, 6, 58}
+        assert ours.observe(narrow).items() >= narrow.items()
+    finally:
+        subprocess.run(["ip", "link", "del", "p0"], check=True)
+        for one in (control, kernel, sweeps):
+            one.close()

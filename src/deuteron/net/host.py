@@ -30,7 +30,7 @@ from deuteron.net.kernel.routes import RouteDriver
 from deuteron.net.kernel.rtnetlink import NETFILTER, NetlinkSockets
 from deuteron.net.kernel.sysctl import SysctlDriver
 from deuteron.net.kernel.tracking import TrackingDriver
-from deuteron.net.kernel.unixctl import SwitchControl
+from deuteron.net.kernel.unixctl import Sweeps, SwitchControl
 from deuteron.net.reconcile import Reconciler, Table, namespace_concern, port_concern
 from deuteron.net.rows import HOST, HostPlan, IptablesTable, MetadataListener, OvsPort, Sysctl, TrackedZone
 
@@ -55,6 +55,7 @@ def real_host(
     trackers = NetlinkSockets(namespaces, NETFILTER)
     ovsdb = OvsdbClient()
     control = SwitchControl()
+    sweeps = Sweeps(SwitchControl())
     tracked = KernelConnections()
     listeners = ListenerDriver(namespaces, listener_opened, listener_closed)
 
@@ -77,7 +78,7 @@ def real_host(
         "interface": LinkDriver(namespaces, sockets, is_maker=False),
         "setting": SysctlDriver(namespaces),
         "flow": FlowDriver(bridges),
-        "zone": TrackingDriver(control, tracked),
+        "zone": TrackingDriver(control, tracked, sweeps),
         "port": ports,
         "placement": PlacementDriver(namespaces, sockets, remake),
         "device state": LinkDriver(namespaces, sockets, is_maker=False),
@@ -101,6 +102,7 @@ def real_host(
         trackers.close()
         ovsdb.close()
         control.close()
+        sweeps.close()
         tracked.close()
         namespaces.close()
 

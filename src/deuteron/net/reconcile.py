@@ -285,6 +285,8 @@ class Reconciler:
         now_s = self._now_s()
         for key, reason in applied.failed.items():
             table.delta.failed(key, reason, now_s)
+        for key, reason in applied.awaited.items():
+            table.delta.failed(key, reason, now_s, was_tried=False)
         return applied.done & put.keys()
 
     def _hold_back(self, table: Table, put: dict[Any, Any], before: Mapping[Any, Any]) -> None:

@@ -8,8 +8,9 @@ that its module docstring names. `observe` returns every marked row, and those r
 that exist. A field that a wanted row leaves open (None) is never a difference: an observed row that
 satisfies the wanted one *is* the wanted one.
 
-`apply` tries every row, even when an earlier one fails, and reports each: acknowledged or failed
-with a reason. It is idempotent; applying a delta that is already true is not an error.
+`apply` tries every row, even when an earlier one fails, and reports each: acknowledged, failed with a
+reason, or awaited: what takes the other side long is begun and not waited for. It is idempotent;
+applying a delta that is already true is not an error.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ class Applied(Generic[K]):
 
     done: set[K] = field(default_factory=set)
     failed: dict[K, str] = field(default_factory=dict)
+    awaited: dict[K, str] = field(default_factory=dict)
+    """Rows that were not tried, since something the driver has asked for is not there yet: offered again soon."""
 
 
 class Driver(Protocol[K, V]):

@@ -16,15 +16,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
-from functools import partial
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from deuteron.net.connections import Connection, addresses, forbidden, may_forbid, stale_addresses
 from deuteron.net.delta import Delta
 from deuteron.net.kernel.conntrack import KernelConnections
 from deuteron.net.kernel.driver import Applied, KernelError, Scope, Unavailable
-from deuteron.net.kernel.unixctl import SwitchControl
+from deuteron.net.kernel.unixctl import Sweeps, SwitchControl
 from deuteron.net.rows import TrackedPort, TrackedZone
 
 _FIRST_KERNEL_ZONE, _LAST_VLAN = 4097, 4094
@@ -35,6 +34,7 @@ _LINE = re.compile(
 )
 _NO_DATAPATH = "no datapaths exist"
 _ICMP, _ICMP6 = 1, 58
+_FEW_ZONES = 2
 _UNKNOWN = TrackedPort("", 0, (), ())
 """Stands for whatever let in what is in a zone and not allowed."""
 
@@ -53,7 +53,6 @@ class DatapathConnections:
 
     def held(self, zones: Collection[int] | None = None) -> list[Connection]:
         """Raises: KernelError."""
-        self._wait_for_flows()
         try:
             texts = [self._control.ask("dpctl/dump-conntrack", *words) for words in _zone_words(zones)]
         except KernelError as error:
@@ -73,7 +72,7 @@ class DatapathConnections:
                 ended += 1
         return ended
 
-    def _wait_for_flows(self) -> None:
+    def wait_for_flows(self) -> None:
         """Until the datapath's cache has been gone through: so long, it lets in what changed flows would not."""
         try:
             self._control.ask("revalidator/wait")
@@ -96,10 +95,15 @@ class DatapathConnections:
 class TrackingDriver:
     mark = f"zones 1 to {_LAST_VLAN} of the datapath, zones from {_FIRST_KERNEL_ZONE} of the host's kernel"
 
-    def __init__(self, control: SwitchControl, kernel: KernelConnections) -> None:
+    def __init__(self, control: SwitchControl, kernel: KernelConnections, sweeps: Sweeps | None = None) -> None:
+        """Without `sweeps`, `apply` waits until the switch has gone through its cache."""
         self.writes: Counter[str] = Counter()
         self._datapath = DatapathConnections(control)
         self._kernel = kernel
+        self._sweeps = sweeps
+        self._sweep_of: dict[int, tuple[TrackedZone, int]] = {}
+        """Zones that are to be judged, each for its row, after a sweep with this number."""
+        self._next_sweep: int | None = None
         self._clean: dict[int, TrackedZone] | None = None
         """Each zone as it was last found or made; None before the first look."""
         self._strangers: dict[int, frozenset[str]] = {}
@@ -114,31 +118,85 @@ class TrackingDriver:
 
     def apply(self, delta: Delta[int, TrackedZone]) -> Applied[int]:
         applied: Applied[int] = Applied()
-        for zone, row in delta.put.items():
-            self._try(applied, zone, partial(self._make, row))
+        judged: dict[str, list[TrackedZone]] = {}
+        for row in delta.put.values():
+            if not self._is_narrower(row):
+                self._settle(row, applied)
+            elif row.place == "datapath" and not self._is_swept(row, applied):
+                continue
+            else:
+                judged.setdefault(row.place, []).append(row)
+        self._next_sweep = None
+        for place, rows in judged.items():
+            self._judge(place, rows, applied)
         for zone, row in delta.remove.items():
-            self._try(applied, zone, partial(self._empty, row))
+            try:
+                self._empty(row)
+            except KernelError as error:
+                applied.failed[zone] = f"cannot end the connections of zone {zone}: {error}"
+            else:
+                applied.done.add(zone)
         return applied
 
-    def _try(self, applied: Applied[int], zone: int, act: Callable[[], None]) -> None:
-        try:
-            act()
-        except KernelError as error:
-            applied.failed[zone] = f"cannot end the connections of zone {zone}: {error}"
-        else:
-            applied.done.add(zone)
+    def _stale(self, row: TrackedZone) -> frozenset[str]:
+        before = self._before(row)
+        strangers = self._strangers.get(row.zone, frozenset())
+        return stale_addresses(before, row) | (strangers & (addresses(row) - addresses(before)))
 
-    def _make(self, row: TrackedZone) -> None:
-        """Raises: KernelError."""
+    def _before(self, row: TrackedZone) -> TrackedZone | None:
+        return self._clean.get(row.zone) if self._clean is not None else None
+
+    def _is_narrower(self, row: TrackedZone) -> bool:
+        return bool(self._stale(row)) or may_forbid(self._before(row), row)
+
+    def _settle(self, row: TrackedZone, applied: Applied[int]) -> None:
         if self._clean is None:
             self._clean = {}
-        before, strangers = self._clean.get(row.zone), self._strangers.get(row.zone, frozenset())
-        stale = stale_addresses(before, row) | (strangers & (addresses(row) - addresses(before)))
-        if stale or may_forbid(before, row):
-            backend = self._of(row.place)
-            self._end(backend, forbidden(row, backend.held([row.zone]), stale))
-        self._strangers[row.zone] = strangers - stale
+        self._strangers[row.zone] = self._strangers.get(row.zone, frozenset()) - self._stale(row)
         self._clean[row.zone] = row
+        self._sweep_of.pop(row.zone, None)
+        applied.done.add(row.zone)
+
+    def _is_swept(self, row: TrackedZone, applied: Applied[int]) -> bool:
+        """Whether the datapath's cache knows the flows that came with `row`; otherwise it is told to look."""
+        try:
+            if self._sweeps is None:
+                return True
+            known = self._sweep_of.get(row.zone)
+            if known is None or known[0] != row:
+                if self._next_sweep is None:
+                    self._next_sweep = self._sweeps.begin()
+                known = self._sweep_of[row.zone] = (row, self._next_sweep)
+            if self._sweeps.is_over(known[1]):
+                return True
+        except KernelError as error:
+            self._sweep_of.pop(row.zone, None)
+            applied.failed[row.zone] = f"cannot end the connections of zone {row.zone}: {error}"
+            return False
+        applied.awaited[row.zone] = "the switch still goes through its cache"
+        return False
+
+    def _judge(self, place: str, rows: list[TrackedZone], applied: Applied[int]) -> None:
+        """End what zones of one place no longer allow, after one look at all of them."""
+        backend = self._of(place)
+        held: dict[int, list[Connection]] = {}
+        try:
+            if place == "datapath" and self._sweeps is None:
+                self._datapath.wait_for_flows()
+            # One dump of all tells of many zones in less time than a question for each.
+            for connection in backend.held([row.zone for row in rows] if len(rows) <= _FEW_ZONES else None):
+                held.setdefault(connection.zone, []).append(connection)
+        except KernelError as error:
+            reason = "cannot end the connections of zone {}: {}"
+            applied.failed.update({row.zone: reason.format(row.zone, error) for row in rows})
+            return
+        for row in rows:
+            try:
+                self._end(backend, forbidden(row, held.get(row.zone, ()), self._stale(row)))
+            except KernelError as error:
+                applied.failed[row.zone] = f"cannot end the connections of zone {row.zone}: {error}"
+            else:
+                self._settle(row, applied)
 
     def _empty(self, row: TrackedZone) -> None:
         """Raises: KernelError."""
@@ -147,6 +205,7 @@ class TrackingDriver:
         else:
             self._end(self._kernel, self._kernel.held([row.zone]))
         self._strangers.pop(row.zone, None)
+        self._sweep_of.pop(row.zone, None)
         if self._clean is not None:
             self._clean.pop(row.zone, None)
 
@@ -156,6 +215,8 @@ class TrackingDriver:
         found: dict[int, TrackedZone] = {}
         for place in ("datapath", "kernel"):
             try:
+                if place == "datapath":
+                    self._datapath.wait_for_flows()
                 connections = self._of(place).held()
             except Unavailable:
                 if any(row.place == place for row in wanted.values()):

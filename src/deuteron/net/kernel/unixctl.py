@@ -9,6 +9,7 @@ Source: ovs-appctl(8), openvswitch/ovs lib/unixctl.c.
 from __future__ import annotations
 
 import json
+import select
 import socket
 import time
 
@@ -31,9 +32,8 @@ class SwitchControl:
         Raises: KernelError in the switch's words if it refuses, Unavailable if it does not answer.
         """
         connection = self._connected()
-        request = json.dumps({"id": 0, "method": command, "params": list(arguments)}).encode()
         try:
-            connection.sendall(request)
+            connection.sendall(_request(command, *arguments))
             answer = _message(connection)
         except OSError as error:
             self.close()
@@ -46,6 +46,29 @@ class SwitchControl:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+    def begin(self, command: str) -> None:
+        """Give an order and do not wait; no other may be given before `is_over` says so.
+
+        Raises: Unavailable if the switch is not there.
+        """
+        try:
+            self._connected().sendall(_request(command))
+        except OSError as error:
+            self.close()
+            raise Unavailable(f"ovs-vswitchd does not take {command}: {error}") from error
+
+    def is_over(self) -> bool:
+        """Whether the switch has answered what was begun, in whatever words, or is gone."""
+        if self._socket is None:
+            return True
+        if not select.select([self._socket], [], [], 0)[0]:
+            return False
+        try:
+            _message(self._socket)
+        except OSError:
+            self.close()
+        return True
 
     def _connected(self) -> socket.socket:
         try:
@@ -66,6 +89,55 @@ class SwitchControl:
             raise Unavailable(f"cannot reach ovs-vswitchd at {path}: {error.strerror}") from error
         self._socket, self._path = opened, path
         return opened
+
+
+class Sweeps:
+    """Whether the switch has gone through its datapath's cache since a moment: until then, what changed flows no longer
+    let in may still pass by an old entry. That takes the switch up to half a second, and nobody waits for it here.
+
+    Source: openvswitch/ovs ofproto/ofproto-dpif-upcall.c, `revalidator/wait`.
+    """
+
+    def __init__(self, control: SwitchControl) -> None:
+        """`control` is for this object alone."""
+        self._control = control
+        self._begun = 0
+        self._ended = 0
+        self._wanted = 0
+
+    def begin(self) -> int:
+        """The number of a sweep that begins from now on.
+
+        Raises: Unavailable if the switch is not there.
+        """
+        self._catch_up()
+        if self._begun == self._ended:
+            self._start()
+            return self._begun
+        self._wanted = self._begun + 1
+        return self._wanted
+
+    def is_over(self, number: int) -> bool:
+        """Raises: Unavailable if the switch is not there, and the sweep has not begun yet."""
+        self._catch_up()
+        return self._ended >= number
+
+    def close(self) -> None:
+        self._control.close()
+
+    def _catch_up(self) -> None:
+        if self._begun > self._ended and self._control.is_over():
+            self._ended = self._begun
+            if self._wanted > self._begun:
+                self._start()
+
+    def _start(self) -> None:
+        self._control.begin("revalidator/wait")
+        self._begun += 1
+
+
+def _request(command: str, *arguments: str) -> bytes:
+    return json.dumps({"id": 0, "method": command, "params": list(arguments)}).encode()
 
 
 def _message(connection: socket.socket) -> dict[str, object]:
