@@ -13,6 +13,19 @@ from dataclasses import dataclass
 
 from bench.noise import Meter
 
+SCALED = (
+    "POST port",
+    "PUT port, bind",
+    "GET port",
+    "GET ports, a page of 100",
+    "GET ports, a later page of 100",
+    "GET ports, a page by name",
+    "GET ports of a network",
+    "GET ports of a device",
+    "GET ports as a project with 20",
+    "DELETE port",
+)
+"""Requests that cost in a large cloud what they cost in a small one."""
 FASTER = 20
 LIST_FASTER = 50
 
@@ -96,6 +109,8 @@ TARGETS: dict[str, tuple[str, float]] = {
     "full host: idle CPU of the agent": ("<", 3),
     "full host: passes that wrote at a start": ("<", 0),
     "full host: up after down": ("<", 20_000),
+    **{f"scale: {name}, large against small": ("<", 1.5) for name in SCALED},
+    "scale, large: change to the last report, p99": ("<", 100),
 }
 
 

@@ -18,15 +18,20 @@ from pathlib import Path
 import click
 import msgspec
 
-from bench import api, clouds, footprint, host, neighbours, server, throughput, wire
+from bench import api, clouds, footprint, host, neighbours, scale, server, throughput, wire
 from bench.figures import HEAD, TARGETS, Book, Figure, row
 
 PARTS = ("up", "footprint", "api", "neighbours", "wire", "restart", "server", "throughput", "host")
+ON_REQUEST = ("scale",)
+"""Parts that take long, and run only when they are asked for."""
 
 
 @click.command()
-@click.option("--only", type=click.Choice(PARTS), multiple=True, help="Run this part; may be repeated.")
+@click.option("--only", type=click.Choice((*PARTS, *ON_REQUEST)), multiple=True, help="Run this part; may be repeated.")
 @click.option("--short", is_flag=True, help="A tenth of the repetitions: minutes instead of a quarter of an hour.")
+@click.option("--scale", "with_scale", is_flag=True, help="The part scale alone, the same as --only scale.")
+@click.option("--scale-ports", type=click.IntRange(1), default=100_000, show_default=True, help="Of the large cloud.")
+@click.option("--scale-hosts", type=click.IntRange(1), default=1_000, show_default=True, help="Of the large cloud.")
 @click.option("--most-ports", type=int, default=5000, show_default=True, help="The longest list.")
 @click.option(
     "--rounds", type=int, default=1, show_default=True, help="Measure so often, keep what was disturbed least."
@@ -37,7 +42,15 @@ PARTS = ("up", "footprint", "api", "neighbours", "wire", "restart", "server", "t
 )  # fmt: skip
 @click.option("--json", "path", type=click.Path(path_type=Path), default=Path("bench.json"), show_default=True)
 def main(
-    only: tuple[str, ...], short: bool, most_ports: int, rounds: int, host_size: tuple[int, int, int], path: Path
+    only: tuple[str, ...],
+    short: bool,
+    with_scale: bool,
+    scale_ports: int,
+    scale_hosts: int,
+    most_ports: int,
+    rounds: int,
+    host_size: tuple[int, int, int],
+    path: Path,
 ) -> None:
     """Measure the cloud beside its targets and the real Neutron.
 
@@ -45,14 +58,19 @@ def main(
     lists, hosts simulated. neighbours: what one client's largest requests cost another. wire: from a request to the
     packet. restart: the agent's start. server: a server beside the same guest by hand. throughput: TCP through the
     pipeline beside a bare patch. host: one more port, an idle agent, and starts, on a host that is full.
+    scale, only when asked for: requests in a cloud of 100,000 ports and 1,000 simulated
+    hosts beside one of 1,000 ports and 1 host; filling it takes some minutes.
     """
+    wanted = set(only) | ({"scale"} if with_scale else set())
     book = Book(click.echo)
     machine = _machine()
     click.echo(f"{machine['date']}  {machine['system']}  {machine['cpu']}, {machine['cores']} cores, "
                f"load {machine['load']}, fsync {machine['fsync_ms']} ms, loop {machine['loop_ms']} ms")  # fmt: skip
     click.echo(HEAD)
     for _ in range(rounds):
-        _run(book, set(only or PARTS), short, most_ports, host_size)
+        _run(book, wanted or set(PARTS), short, most_ports, host_size)
+        if "scale" in wanted:
+            scale.run(book, scale_ports, scale_hosts, 20 if short else 200)
     if rounds > 1:
         click.echo(f"\nof {rounds} rounds, each figure with the least foreign load:\n{HEAD}")
         for figure in book.figures.values():
