@@ -222,6 +222,7 @@ def wards(scene: Scene, request: pytest.FixtureRequest) -> Wards:
 def test_a_connection_lasts_as_long_as_its_permission(scene: Scene, wards: Wards) -> None:
     """It ends with it, in both directions, and goes on when the permission is back."""
     wards.settle(True)
+    assert [talk.kind for talk in wards.talks] == list(KINDS)
     for talk in wards.talks:
         talk.open()
     for _ in range(2):

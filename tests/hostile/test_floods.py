@@ -296,9 +296,10 @@ def test_bytes_that_are_no_request_harm_nobody(world: World, raw: bytes) -> None
     with connect(world) as connection:
         connection.sendall(raw)
         connection.settimeout(0.3)
-        with contextlib.suppress(OSError):
+        answer = b""
+        with contextlib.suppress(OSError):  # it may be hung up on, or wait for more
             answer = connection.recv(65536)
-            assert b" 500 " not in answer.split(b"\r\n")[0]
+        assert b" 500 " not in answer.split(b"\r\n")[0]
     serves(world)
 
 

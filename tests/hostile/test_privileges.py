@@ -383,6 +383,7 @@ def test_a_virtual_machine_is_nobody(world: World, machines: dict[str, int]) -> 
 
 def test_a_virtual_machine_sees_its_own_files_and_nothing_else(world: World, machines: dict[str, int]) -> None:
     """Listed from outside, and tried by a program that takes its place."""
+    assert len(machines) == 2
     for server, pid in machines.items():
         host = world.state / "hosts" / "aio"
         root = Path(f"/proc/{pid}/root")
@@ -418,6 +419,7 @@ def test_a_virtual_machine_sees_its_own_files_and_nothing_else(world: World, mac
 
 def test_what_a_virtual_machine_reads_it_cannot_write(world: World, machines: dict[str, int]) -> None:
     """The image below its disk, and QEMU's own program: other servers stand on both."""
+    assert len(machines) == 2
     for pid in machines.values():
         lines = Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
         writable = {line.split()[4] for line in lines if "rw" in line.split()[5].split(",")}

@@ -167,6 +167,7 @@ def test_open_vswitch_may_die_at_any_time(agent: AgentProcess, switch: OpenVSwit
             api.wait(lambda: {item.status for item in api.ports.values()} == {"ACTIVE"}, "all ports are active")
         # What failed for longer than the agent's patience may be called so, with what failed; on a slow machine it is.
         said = [item for report in api.reports for item in (*report.ports, *report.routers)]
+        assert said
         assert [
             item for item in said if item.status == "ERROR" and "not done yet" in (item.reason or "not done yet")
         ] == []

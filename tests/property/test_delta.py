@@ -117,6 +117,7 @@ def test_a_refused_row_stays_with_its_reason_and_holds_up_no_other(
     world.driver.refuse = lambda key: "refused" if key in refused else None
     world.want(wanted)
     world.step()
+    assert world.driver.rows.keys() <= start.keys() | wanted.keys()
     for key in start.keys() | wanted.keys():
         if key not in refused:
             assert world.driver.rows.get(key) == wanted.get(key)

@@ -23,6 +23,7 @@ FILES = sorted(Path(__file__).parent.glob("network-*.yaml"))
 def test_a_conversation_goes_as_it_is_written(path: Path, tmp_path: Path) -> None:
     story = yaml.safe_load(path.read_text())
     names: dict[str, Any] = {"zero": ZERO, "admin": ADMIN, "demo": DEMO, "host": HOST}
+    assert story["steps"]
     with cloud_in(tmp_path, **story.get("settings", {})) as client:
         for number, step in enumerate(story["steps"], 1):
             told = f"step {number}: {step.get('name', step['do'])}"

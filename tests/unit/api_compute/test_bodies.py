@@ -65,6 +65,8 @@ def test_bodies_hold_the_names_of_their_microversion_and_no_others(tmp_path: Pat
     operations += [(action, action, FACTS["actions"][action]) for action in ACTIONS]
     operations += [("PUT /os-services/{id}", None, FACTS["bodies"]["PUT /os-services/{id}"])]
 
+    assert all(edges(facts["names"], facts["required"]) and facts["names"] for _, _, facts in operations)
+
     async def test() -> None:
         async with world(tmp_path) as w:
             for operation, key, facts in operations:

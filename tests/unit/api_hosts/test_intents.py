@@ -282,5 +282,6 @@ def test_after_any_sequence_the_view_equals_a_fresh_snapshot(
                 fresh = whole(world, host)
                 assert view.objects == fresh.objects, (host, message)
                 assert view == fresh
+        assert views == {host: whole(world, host) for host in HOSTS}
     finally:
         world.database.close()

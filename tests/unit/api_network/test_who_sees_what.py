@@ -183,6 +183,7 @@ def test_an_owner_of_a_network_sees_the_ports_of_others_on_it(client: Client) ->
 def test_what_rules_may_ask_of_a_caller_is_in_the_key_of_what_is_remembered() -> None:
     """An operator's rule may name any of the credentials: two callers that differ there are two callers."""
     one = caller("a" * 32, "member")
+    assert {"user_id", "project_id", "roles"} <= {each.name for each in fields(one)}
     for each in fields(one):
         value: Any = frozenset({"admin"}) if each.name == "roles" else ("x",) if each.name == "audit_ids" else "other"
         other = replace(one, **{each.name: value})

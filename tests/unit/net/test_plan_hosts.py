@@ -376,6 +376,7 @@ class TestRouter:
     def test_addresses_are_usable_at_once(self) -> None:
         """Or the first router advertisement is lost, and the next one comes after 16 s."""
         plan_ = planned(*whole_cloud())
+        assert self.namespace in {row.name for row in plan_.namespaces}
         for namespace in plan_.namespaces:
             settings = {row.name: row.value for row in plan_.sysctls if row.namespace == namespace.name}
             for which in ("all", "default"):

@@ -62,7 +62,9 @@ def test_iptables_prints_every_rule_exactly_as_planned(name: str, family: int) -
     plan_ = plan_for_programs()
     sets = "".join(f"ipset create {row.name} {row.type};" for row in plan_.ipsets)
     command = "iptables" if family == 4 else "ip6tables"
-    for table in (row for row in plan_.iptables if (row.table, row.family) == (name, family)):
+    tables = [row for row in plan_.iptables if (row.table, row.family) == (name, family)]
+    assert tables
+    for table in tables:
         text = restore_text(table)
         printed = in_own_namespace(f"{sets} {command}-restore; {command}-save -t {name}", text)
         wanted = [line for line in text.splitlines() if line.startswith("-A")]
@@ -70,7 +72,9 @@ def test_iptables_prints_every_rule_exactly_as_planned(name: str, family: int) -
 
 
 def test_ipset_prints_every_member_exactly_as_planned() -> None:
-    for row in plan_for_programs().ipsets:
+    sets = plan_for_programs().ipsets
+    assert any(row.members for row in sets)
+    for row in sets:
         add = "".join(f"ipset add {row.name} {member};" for member in row.members)
         printed = in_own_namespace(f"ipset create {row.name} {row.type}; {add} ipset save {row.name}", "")
         assert sorted(line.split()[2] for line in printed.splitlines() if line.startswith("add")) == sorted(row.members)
@@ -79,7 +83,9 @@ def test_ipset_prints_every_member_exactly_as_planned() -> None:
 def test_dnsmasq_accepts_its_arguments_and_files(tmp_path: Path) -> None:
     if shutil.which("dnsmasq") is None:
         pytest.skip("dnsmasq-base is not installed")
-    for row in plan_for_programs().dnsmasqs:
+    daemons = plan_for_programs().dnsmasqs
+    assert len(daemons) == 2
+    for row in daemons:
         for name, text in row.files:
             (tmp_path / name).write_text(text)
         arguments = [argument.replace(row.directory, str(tmp_path)) for argument in row.arguments]

@@ -37,6 +37,7 @@ def test_everything_a_child_waits_for_is_there() -> None:
     aio = default_topology().hosts[0]
     specs = host_processes(aio, CLOUD, STATE, "/py", Path("/src"))
     known: set[str] = set()
+    assert any(spec.after for spec in specs)
     for spec in specs:
         assert set(spec.after) <= known
         known.add(spec.name)
