@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from deuteron.sandbox import control
-from deuteron.sandbox.cloud import State, claim_port, read_cloud
+from deuteron.sandbox.claims import claim_port
+from deuteron.sandbox.cloud import State, read_cloud
 from deuteron.sandbox.errors import StateError
 from tests.cli.test_help_and_errors import run
 

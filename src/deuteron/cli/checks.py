@@ -18,7 +18,8 @@ from pathlib import Path
 import msgspec
 
 from deuteron.sandbox import namespaces as ns
-from deuteron.sandbox.cloud import free_port, lower
+from deuteron.sandbox.claims import free_port
+from deuteron.sandbox.cloud import lower
 from deuteron.sandbox.errors import NamespaceError, StateError
 from deuteron.sandbox.identities import free_range
 from deuteron.sandbox.processes import OVS_SCHEMA, SYSTEM_PATH

@@ -28,13 +28,12 @@ from deuteron.cli.progress import Progress
 from deuteron.cli.starter import own_cache_dir, upload_guest, write_clouds_yaml
 from deuteron.model.intent import FirewallDriver
 from deuteron.sandbox import control
+from deuteron.sandbox.claims import PortClaim, claim_port
 from deuteron.sandbox.cloud import (
     Cloud,
     Dataplane,
     Failure,
-    PortClaim,
     State,
-    claim_port,
     locked,
     new_cloud,
     read_cloud,

@@ -12,13 +12,12 @@ import pytest
 
 from deuteron.model.intent import HostSettings
 from deuteron.model.settings import Settings
+from deuteron.sandbox.claims import free_port, port_is_free
 from deuteron.sandbox.cloud import (
     State,
     default_state_dir,
-    free_port,
     new_cloud,
     open_state,
-    port_is_free,
     read_cloud,
     with_tokens,
     write_private,

@@ -6,25 +6,31 @@ in their own transactions; they check no policy, the HTTP engine does.
 
 from __future__ import annotations
 
-import ipaddress
 import secrets
 import uuid
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, delete, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from deuteron.model.caller import Caller
-from deuteron.model.codecs import Invalid, IpAddress, MacAddress, quoted
 from deuteron.model.network import DHCP, FLOATING, PORT, ROUTER_GATEWAY, ROUTER_INTERFACE
 from deuteron.model.settings import Settings
 from deuteron.rules.hosts import registry
-from deuteron.rules.network import addresses, attributes, bindings, dhcp_options, faults, quotas, security_groups, sight
+from deuteron.rules.network import (
+    addresses,
+    bindings,
+    dhcp_options,
+    faults,
+    port_filters,
+    port_security,
+    quotas,
+    sight,
+)
 from deuteron.rules.network.kinds import Kind, add, change, find, new_id, remove
 from deuteron.store import query, slots
 from deuteron.store.database import Tx
-from deuteron.store.network_tables import floatingips, ip_allocations, networks, routers, security_group_ports
+from deuteron.store.network_tables import floatingips, networks, routers, security_group_ports
 from deuteron.store.network_tables import ports as table
 from deuteron.store.prepared import Prepared
 from deuteron.store.query import Values
@@ -32,8 +38,6 @@ from deuteron.store.query import Values
 MAC_PREFIX = "fa:16:3e"
 """Source: neutron/conf/common.py, `base_mac`."""
 
-MAX_PIECES = 16
-"""Pieces of addresses that one query may look for: each address is compared with each."""
 
 _PROTECTED_OWNERS = frozenset({ROUTER_INTERFACE, ROUTER_GATEWAY, FLOATING})
 """Ports that only their router or floating IP may delete, as long as it is there."""
@@ -67,7 +71,7 @@ def create_port(tx: Tx, settings: Settings, caller: Caller | None, values: Value
     port_id = values.get("id") or new_id()
     mac = _mac(tx, network["id"], values.get("mac_address"))
     row = _defaults(values, network, port_id, project_id, owner, mac)
-    _set_security(tx, caller, row, values)
+    port_security.set_security(tx, caller, row, values)
     available = None if sight.may_use(tx, caller, network) else ()
     row["fixed_ips"] = addresses.allocate(tx, network["id"], port_id, mac, owner, values.get("fixed_ips"), available)
     host: str = values.get("binding:host_id") or ""
@@ -103,11 +107,11 @@ def update_port(tx: Tx, settings: Settings, caller: Caller | None, row: Values, 
     if "extra_dhcp_opts" in new:
         new["extra_dhcp_opts"] = dhcp_options.merged(row["extra_dhcp_opts"] or [], new["extra_dhcp_opts"] or [])
     if "allowed_address_pairs" in new:
-        new["allowed_address_pairs"] = address_pairs(new["allowed_address_pairs"], merged["mac_address"])
+        new["allowed_address_pairs"] = port_security.address_pairs(new["allowed_address_pairs"], merged["mac_address"])
     if "binding:profile" in new and new["binding:profile"] is None:
         new["binding:profile"] = {}
     if any(name in new for name in ("security_groups", "port_security_enabled", "allowed_address_pairs")):
-        _update_security(tx, caller, row, new)
+        port_security.update_security(tx, caller, row, new)
     if "fixed_ips" in new:
         new["fixed_ips"] = _replace_addresses(tx, caller, merged, row, new["fixed_ips"])
     host = new.pop("binding:host_id", None)
@@ -240,46 +244,6 @@ def set_addresses(tx: Tx, port: Values, fixed_ips: list[dict[str, str]]) -> None
     _tell_router(tx, change(tx, "port", port, {"fixed_ips": fixed_ips}))
 
 
-def address_pairs(raw: Any, mac: str) -> list[dict[str, str]]:
-    """Allowed address pairs as they are stored. Raises: BadRequest."""
-    if raw is None:
-        return []
-    if not isinstance(raw, list):
-        raise faults.refused("HTTPBadRequest", "Allowed address pairs must be a list.")
-    result: list[dict[str, str]] = []
-    for pair in raw:
-        if not isinstance(pair, dict):
-            raise faults.http_bad_request(
-                f"Invalid input for allowed_address_pairs. Reason: '{quoted(pair)}' is not a pair."
-            )
-        attributes.refuse_others(pair, ("ip_address", "mac_address"))
-        if pair.get("ip_address") is None:
-            raise faults.refused("AllowedAddressPairsMissingIP", "AllowedAddressPair must contain ip_address")
-        try:
-            address = pair["ip_address"]
-            parsed = ipaddress.ip_network(address if isinstance(address, str) else "", strict=False)
-            owner = MacAddress().decode(pair["mac_address"]) if "mac_address" in pair else mac
-        except Invalid as error:
-            raise faults.invalid_value("allowed_address_pairs", error.reason) from None
-        except ValueError:
-            raise faults.invalid_value(
-                "allowed_address_pairs", f"'{quoted(pair['ip_address'])}' is not a valid IP address or IP subnet"
-            ) from None
-        if parsed.is_multicast:
-            raise faults.invalid_value(
-                "allowed_address_pairs", f"'{quoted(pair['ip_address'])}' is a multicast address"
-            )
-        text = str(parsed) if "/" in pair["ip_address"] else str(parsed.network_address)
-        item = {"mac_address": owner, "ip_address": text}
-        if item in result:
-            raise faults.refused(
-                "DuplicateAddressPairInRequest",
-                f"Request contains duplicate address pair: mac_address {owner} ip_address {text}.",
-            )
-        result.append(item)
-    return result
-
-
 def _refuse_foreign_router(tx: Tx, caller: Caller, owner: str, device_id: str) -> None:
     """A port that names itself a router's is the router's interface, so the router has to be the caller's.
 
@@ -330,7 +294,7 @@ def _defaults(values: Values, network: Values, port_id: str, project_id: str, ow
         "admin_state_up": values.get("admin_state_up", True),
         "device_id": values.get("device_id") or "",
         "device_owner": owner,
-        "allowed_address_pairs": address_pairs(values.get("allowed_address_pairs"), mac),
+        "allowed_address_pairs": port_security.address_pairs(values.get("allowed_address_pairs"), mac),
         "extra_dhcp_opts": dhcp_options.merged([], values.get("extra_dhcp_opts") or []),
         "description": values.get("description") or "",
         "binding:vnic_type": values.get("binding:vnic_type") or "normal",
@@ -339,50 +303,6 @@ def _defaults(values: Values, network: Values, port_id: str, project_id: str, ow
         **bindings.UNBOUND,
         "status": "N/A" if owner == FLOATING else "DOWN",
     }
-
-
-def _set_security(tx: Tx, caller: Caller | None, row: Values, values: Values) -> None:
-    # A null is a list of none; the default group is for a body that does not name them.
-    wanted = values["security_groups"] or [] if "security_groups" in values else None
-    if not row["port_security_enabled"]:
-        _refuse_unsecured(bool(wanted), bool(row["allowed_address_pairs"]))
-        row["security_groups"] = []
-    elif wanted is not None:
-        security_groups.require(tx, caller, wanted, row["project_id"])
-        row["security_groups"] = wanted
-    elif row["device_owner"].startswith("network:") or not row["project_id"]:
-        row["security_groups"] = []
-    else:
-        row["security_groups"] = [security_groups.default_group(tx, row["project_id"])]
-
-
-def _update_security(tx: Tx, caller: Caller | None, row: Values, new: Values) -> None:
-    merged = {**row, **new}
-    if new.get("security_groups") is None and "security_groups" in new:
-        new["security_groups"] = []
-    if not merged["port_security_enabled"]:
-        if new.get("port_security_enabled") is False and row["security_groups"] and "security_groups" not in new:
-            raise faults.conflict(
-                "PortSecurityPortHasSecurityGroup",
-                "Port has security group associated. Cannot disable port security or IP address until security group "
-                "is removed.",
-            )
-        _refuse_unsecured(bool(merged["security_groups"]), bool(merged["allowed_address_pairs"]))
-    elif new.get("security_groups"):
-        security_groups.require(tx, caller, new["security_groups"], row["project_id"])
-
-
-def _refuse_unsecured(has_groups: bool, has_pairs: bool) -> None:
-    if has_groups:
-        raise faults.refused(
-            "PortSecurityAndIPRequiredForSecurityGroups",
-            "Port security must be enabled and port must have an IP address in order to use security groups.",
-        )
-    if has_pairs:
-        raise faults.conflict(
-            "AddressPairAndPortSecurityRequired",
-            "Port Security must be enabled in order to have allowed address pairs on a port.",
-        )
 
 
 def _replace_addresses(
@@ -517,39 +437,6 @@ def _seen_as(caller: Caller, row: Values) -> Values:
     return {} if row.get("project_id") == caller.project_id else {"network:project_id": caller.project_id}
 
 
-def _by_fixed_ip(caller: Caller, texts: Sequence[str]) -> ColumnElement[bool]:
-    """`ip_address=…`, `subnet_id=…` and `ip_address_substr=…`; those of one name are alternatives."""
-    wanted: dict[str, list[str]] = {}
-    for text in texts:
-        name, separator, value = text.partition("=")
-        if not separator or name not in ("ip_address", "subnet_id", "ip_address_substr"):
-            raise faults.refused(
-                "HTTPBadRequest", f"'{text}' is not a filter of fixed_ips: ip_address=…, subnet_id=… are accepted"
-            )
-        wanted.setdefault(name, []).append(value)
-    held = ip_allocations.c
-    parts: list[ColumnElement[bool]] = []
-    if "ip_address" in wanted:
-        parts.append(query.any_of(held.ip_address, [IpAddress().decode_filter(text) for text in wanted["ip_address"]]))
-    if "subnet_id" in wanted:
-        parts.append(query.any_of(held.subnet_id, wanted["subnet_id"]))
-    if "ip_address_substr" in wanted:
-        pieces = list(dict.fromkeys(wanted["ip_address_substr"]))
-        if len(pieces) > MAX_PIECES:
-            raise faults.http_bad_request(
-                f"Invalid input for fixed_ips. Reason: {len(pieces)} different ip_address_substr, at most {MAX_PIECES} "
-                "are accepted in one query"
-            )
-        parts.append(query.contains_any(held.ip_address, pieces))
-    return table.c.id.in_(select(held.port_id).where(*parts))
-
-
-def _by_security_group(caller: Caller, texts: Sequence[str]) -> ColumnElement[bool]:
-    return table.c.id.in_(
-        select(security_group_ports.c.port_id).where(query.any_of(security_group_ports.c.security_group_id, texts))
-    )
-
-
 KIND = Kind(
     resource=PORT,
     create=create_port,
@@ -558,5 +445,5 @@ KIND = Kind(
     visible=_visible,
     target=sight.network_target,
     seen_as=_seen_as,
-    filters={"fixed_ips": _by_fixed_ip, "security_groups": _by_security_group},
+    filters={"fixed_ips": port_filters.by_fixed_ip, "security_groups": port_filters.by_security_group},
 )

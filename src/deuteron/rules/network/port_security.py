@@ -1,0 +1,102 @@
+"""What a port may send, and who may reach it: groups, address pairs, and port security that turns them on."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from deuteron.model.caller import Caller
+from deuteron.model.codecs import Invalid, MacAddress, quoted
+from deuteron.rules.network import (
+    attributes,
+    faults,
+    security_groups,
+)
+from deuteron.store.database import Tx
+from deuteron.store.query import Values
+
+
+def address_pairs(raw: Any, mac: str) -> list[dict[str, str]]:
+    """Allowed address pairs as they are stored. Raises: BadRequest."""
+    if raw is None:
+        return []
+    if not isinstance(raw, list):
+        raise faults.refused("HTTPBadRequest", "Allowed address pairs must be a list.")
+    result: list[dict[str, str]] = []
+    for pair in raw:
+        if not isinstance(pair, dict):
+            raise faults.http_bad_request(
+                f"Invalid input for allowed_address_pairs. Reason: '{quoted(pair)}' is not a pair."
+            )
+        attributes.refuse_others(pair, ("ip_address", "mac_address"))
+        if pair.get("ip_address") is None:
+            raise faults.refused("AllowedAddressPairsMissingIP", "AllowedAddressPair must contain ip_address")
+        try:
+            address = pair["ip_address"]
+            parsed = ipaddress.ip_network(address if isinstance(address, str) else "", strict=False)
+            owner = MacAddress().decode(pair["mac_address"]) if "mac_address" in pair else mac
+        except Invalid as error:
+            raise faults.invalid_value("allowed_address_pairs", error.reason) from None
+        except ValueError:
+            raise faults.invalid_value(
+                "allowed_address_pairs", f"'{quoted(pair['ip_address'])}' is not a valid IP address or IP subnet"
+            ) from None
+        if parsed.is_multicast:
+            raise faults.invalid_value(
+                "allowed_address_pairs", f"'{quoted(pair['ip_address'])}' is a multicast address"
+            )
+        text = str(parsed) if "/" in pair["ip_address"] else str(parsed.network_address)
+        item = {"mac_address": owner, "ip_address": text}
+        if item in result:
+            raise faults.refused(
+                "DuplicateAddressPairInRequest",
+                f"Request contains duplicate address pair: mac_address {owner} ip_address {text}.",
+            )
+        result.append(item)
+    return result
+
+
+def set_security(tx: Tx, caller: Caller | None, row: Values, values: Values) -> None:
+    """Fill in a new port's groups, pairs and port security. Raises: BadRequest, NotFound, Conflict."""
+    # A null is a list of none; the default group is for a body that does not name them.
+    wanted = values["security_groups"] or [] if "security_groups" in values else None
+    if not row["port_security_enabled"]:
+        _refuse_unsecured(bool(wanted), bool(row["allowed_address_pairs"]))
+        row["security_groups"] = []
+    elif wanted is not None:
+        security_groups.require(tx, caller, wanted, row["project_id"])
+        row["security_groups"] = wanted
+    elif row["device_owner"].startswith("network:") or not row["project_id"]:
+        row["security_groups"] = []
+    else:
+        row["security_groups"] = [security_groups.default_group(tx, row["project_id"])]
+
+
+def update_security(tx: Tx, caller: Caller | None, row: Values, new: Values) -> None:
+    """The same for what an update body sets, in `new`."""
+    merged = {**row, **new}
+    if new.get("security_groups") is None and "security_groups" in new:
+        new["security_groups"] = []
+    if not merged["port_security_enabled"]:
+        if new.get("port_security_enabled") is False and row["security_groups"] and "security_groups" not in new:
+            raise faults.conflict(
+                "PortSecurityPortHasSecurityGroup",
+                "Port has security group associated. Cannot disable port security or IP address until security group "
+                "is removed.",
+            )
+        _refuse_unsecured(bool(merged["security_groups"]), bool(merged["allowed_address_pairs"]))
+    elif new.get("security_groups"):
+        security_groups.require(tx, caller, new["security_groups"], row["project_id"])
+
+
+def _refuse_unsecured(has_groups: bool, has_pairs: bool) -> None:
+    if has_groups:
+        raise faults.refused(
+            "PortSecurityAndIPRequiredForSecurityGroups",
+            "Port security must be enabled and port must have an IP address in order to use security groups.",
+        )
+    if has_pairs:
+        raise faults.conflict(
+            "AddressPairAndPortSecurityRequired",
+            "Port Security must be enabled in order to have allowed address pairs on a port.",
+        )
