@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from deuteron.api.compute.quotas import DEFAULTS
+from deuteron.rules.compute.quotas import DEFAULTS
 from tests.unit.api_compute.harness import Answer, World, run, world
 
 C = "/compute/v2.1"

@@ -7,7 +7,8 @@ from typing import Any, Final
 from sqlalchemy import select
 
 from deuteron.api.call import Call
-from deuteron.api.compute.errors import disallowed, locked, never_active, no_server, wrong_state
+from deuteron.model.errors import Forbidden
+from deuteron.rules.compute.faults import locked, never_active, no_server, wrong_state
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.store.compute_tables import deleted_servers, servers
 from deuteron.store.database import Tx
@@ -130,6 +131,11 @@ def require(call: Call, rule: str, **target: Any) -> None:
     """Raises: Forbidden in Nova's words. `rule` is given without its prefix."""
     if not allowed(call, rule, **target):
         raise disallowed(_P + rule)
+
+
+def disallowed(rule: str) -> Forbidden:
+    """`rule` is given with its prefix."""
+    return Forbidden(f"Policy doesn't allow {rule} to be performed.", type="PolicyNotAuthorized")
 
 
 def allowed(call: Call, rule: str, **target: Any) -> bool:

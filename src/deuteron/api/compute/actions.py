@@ -19,10 +19,10 @@ from sqlalchemy import select
 from deuteron.api.call import Call, Reply
 from deuteron.api.compute import access, drives, images, interfaces, keypairs, servers, shapes, views
 from deuteron.api.compute.bodies import Body
-from deuteron.api.compute.errors import invalid, not_built
 from deuteron.model.compute import Flavor
 from deuteron.model.errors import BadRequest, Conflict, NotFound, Unavailable
-from deuteron.rules.compute import history, lifecycle
+from deuteron.rules.compute import history, lifecycle, quotas
+from deuteron.rules.compute.faults import invalid, not_built
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.rules.network import ports as network_ports
 from deuteron.store import query
@@ -188,7 +188,7 @@ def _rebuild(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
         values["name"] = wanted.name()
     if "metadata" in wanted:
         values["metadata"] = wanted.metadata()
-        servers.check_metadata_quota(tx, row.project_id, values["metadata"])
+        quotas.check_metadata(tx, row.project_id, values["metadata"])
     if "description" in wanted:
         values["description"] = wanted.text("description")
     if "accessIPv4" in wanted:

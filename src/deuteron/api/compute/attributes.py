@@ -8,14 +8,14 @@ import msgspec
 from sqlalchemy import select
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.compute import access, bodies, interfaces, paging, servers, views
+from deuteron.api.compute import access, bodies, interfaces, paging, views
 from deuteron.api.compute.bodies import Body, wrapped
-from deuteron.api.compute.errors import invalid
 from deuteron.api.compute.interfaces import Unbound, Wanted
 from deuteron.api.compute.versions import only_from
 from deuteron.model.compute import Nic
 from deuteron.model.errors import BadRequest, Conflict, NotFound
-from deuteron.rules.compute import history, lifecycle
+from deuteron.rules.compute import history, lifecycle, quotas
+from deuteron.rules.compute.faults import invalid
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.store import query
 from deuteron.store.compute_tables import actions
@@ -71,7 +71,7 @@ def _item(row: ServerRow, key: str) -> str:
 
 def _set_metadata(call: Call, tx: Tx, row: ServerRow, metadata: dict[str, str]) -> dict[str, str]:
     access.require_unlocked(call, row)
-    servers.check_metadata_quota(tx, row.project_id, metadata)
+    quotas.check_metadata(tx, row.project_id, metadata)
     lifecycle.set_server(tx, row.id, metadata=metadata)
     return metadata
 

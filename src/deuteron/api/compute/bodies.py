@@ -17,9 +17,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from deuteron.api.call import Call
-from deuteron.api.compute.errors import invalid
 from deuteron.model.codecs import is_uuid, quoted
 from deuteron.model.errors import BadRequest
+from deuteron.rules.compute.faults import invalid
 
 _TRUE = frozenset({True, "True", "TRUE", "true", "1", "ON", "On", "on", "YES", "Yes", "yes"})
 _FALSE = frozenset({False, "False", "FALSE", "false", "0", "OFF", "Off", "off", "NO", "No", "no"})

@@ -16,12 +16,12 @@ from typing import Any, Final
 import msgspec
 
 from deuteron.api.call import Call
-from deuteron.api.compute import quotas
 from deuteron.api.compute.bodies import Body
-from deuteron.api.compute.errors import invalid
 from deuteron.model.codecs import quoted
 from deuteron.model.compute import File, Injected
 from deuteron.model.errors import Forbidden
+from deuteron.rules.compute import quotas
+from deuteron.rules.compute.faults import invalid
 from deuteron.store.database import Tx
 
 LAST_WITH_FILES: Final = 56

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from deuteron.api.call import Call, Reply
 from deuteron.api.compute import access, paging
-from deuteron.api.compute.errors import not_built
 from deuteron.model.errors import NotFound
+from deuteron.rules.compute.faults import not_built
 from deuteron.store.database import Tx
 
 EXTENSIONS: Final[Mapping[str, tuple[str, str]]] = {

@@ -11,12 +11,12 @@ from sqlalchemy import delete, insert, select, update
 from deuteron.api.call import Call, Reply
 from deuteron.api.compute import access, paging, shapes
 from deuteron.api.compute.bodies import Body, wrapped
-from deuteron.api.compute.errors import invalid, no_flavor
 from deuteron.api.compute.versions import only_from
 from deuteron.model.codecs import quoted, whole_number
 from deuteron.model.compute import FLAVOR, Flavor
 from deuteron.model.errors import BadRequest, Conflict, NotFound
 from deuteron.rules.compute import history
+from deuteron.rules.compute.faults import invalid, no_flavor
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.store.compute_tables import flavors
 from deuteron.store.database import Tx

@@ -8,11 +8,12 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.compute import access, paging, quotas, shapes
+from deuteron.api.compute import access, paging, shapes
 from deuteron.api.compute.bodies import Body, wrapped
-from deuteron.api.compute.errors import disallowed, invalid
 from deuteron.model.codecs import quoted, whole_number
 from deuteron.model.errors import BadRequest, Forbidden, NotFound
+from deuteron.rules.compute import quotas
+from deuteron.rules.compute.faults import invalid
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.store.compute_tables import server_groups, servers
 from deuteron.store.database import Tx
@@ -87,7 +88,7 @@ def _find(call: Call, tx: Tx, rule: str) -> ServerRow:
     if row is None or (row.project_id != call.caller.project_id and not call.caller.is_admin):
         raise NotFound(f"Instance group {wanted} could not be found.", type="InstanceGroupNotFound")
     if not access.allowed(call, rule, project_id=row.project_id):
-        raise disallowed(f"os_compute_api:{rule}")
+        raise access.disallowed(f"os_compute_api:{rule}")
     return row
 
 

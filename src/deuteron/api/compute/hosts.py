@@ -9,12 +9,13 @@ from typing import Any, Final
 from sqlalchemy import select
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.compute import access, paging, placement, shapes, views
+from deuteron.api.compute import access, paging, shapes, views
 from deuteron.api.compute.bodies import Body
-from deuteron.api.compute.placement import ZONE, Load
 from deuteron.api.compute.versions import only_until
 from deuteron.model.codecs import is_uuid
 from deuteron.model.errors import BadRequest, Conflict, NotFound
+from deuteron.rules.compute import placement
+from deuteron.rules.compute.placement import ZONE, Load
 from deuteron.rules.hosts import registry
 from deuteron.rules.hosts.registry import Host
 from deuteron.store.compute_tables import servers

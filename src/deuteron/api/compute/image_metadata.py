@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.compute import bodies, quotas
+from deuteron.api.compute import bodies
 from deuteron.api.compute.bodies import wrapped
 from deuteron.api.compute.versions import only_until
 from deuteron.api.image import files
@@ -18,6 +18,7 @@ from deuteron.api.image import images as image_service
 from deuteron.api.image.policies import require
 from deuteron.model.errors import BadRequest, Forbidden, NotFound
 from deuteron.model.image import IMAGE
+from deuteron.rules.compute import quotas
 from deuteron.store.database import Tx
 
 _LAST = 38

@@ -18,12 +18,12 @@ from sqlalchemy import or_, select
 from deuteron.api.call import Call
 from deuteron.api.compute import bodies
 from deuteron.api.compute.bodies import Body
-from deuteron.api.compute.errors import invalid
-from deuteron.api.compute.placement import ZONE
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import is_uuid, quoted
 from deuteron.model.compute import Nic
 from deuteron.model.errors import ApiError, BadRequest, Conflict, Forbidden, NotFound
+from deuteron.rules.compute.faults import invalid
+from deuteron.rules.compute.placement import ZONE
 from deuteron.rules.network import ports as network_ports
 from deuteron.rules.network import sight
 from deuteron.store import query

@@ -18,11 +18,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from sqlalchemy import delete, func, insert, select
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.compute import access, paging, quotas, shapes
+from deuteron.api.compute import access, paging, shapes
 from deuteron.api.compute.bodies import wrapped
 from deuteron.api.compute.versions import only_from
 from deuteron.model.errors import BadRequest, Conflict, Forbidden, NotFound
-from deuteron.rules.compute import history
+from deuteron.rules.compute import history, quotas
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.store.compute_tables import keypairs
 from deuteron.store.database import Tx

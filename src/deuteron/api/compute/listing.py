@@ -34,11 +34,11 @@ from sqlalchemy import (
 
 from deuteron.api.call import Call, Reply
 from deuteron.api.compute import access, interfaces, paging, views
-from deuteron.api.compute.errors import invalid
-from deuteron.api.compute.placement import ZONE
 from deuteron.model.errors import BadRequest, Forbidden
 from deuteron.rules.compute import history, lifecycle
+from deuteron.rules.compute.faults import invalid
 from deuteron.rules.compute.lifecycle import ServerRow
+from deuteron.rules.compute.placement import ZONE
 from deuteron.store.compute_tables import deleted_servers, servers
 from deuteron.store.database import Tx
 from deuteron.store.query import any_of, has_all_words, has_any_word

@@ -8,9 +8,9 @@ from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import urlencode
 
 from deuteron.api.call import Call
-from deuteron.api.compute.errors import invalid
 from deuteron.model.codecs import whole_number
 from deuteron.model.errors import BadRequest
+from deuteron.rules.compute.faults import invalid
 
 MAX_LIMIT: Final = 1000
 """Source: nova.conf api.max_limit."""

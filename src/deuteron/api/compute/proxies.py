@@ -19,10 +19,10 @@ from deuteron.api.compute import access, paging
 from deuteron.api.compute import images as bootable_images
 from deuteron.api.compute.attributes import group_view, rule_view
 from deuteron.api.compute.bodies import Body, wrapped
-from deuteron.api.compute.errors import invalid
 from deuteron.api.compute.versions import only_until
 from deuteron.model.codecs import is_uuid
 from deuteron.model.errors import ApiError, BadRequest, Conflict, Forbidden, NotFound
+from deuteron.rules.compute.faults import invalid
 from deuteron.rules.network import security_groups as network_groups
 from deuteron.rules.network import sight
 from deuteron.store import query

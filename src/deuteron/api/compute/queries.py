@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from deuteron.api.call import Call
-from deuteron.api.compute.errors import invalid
 from deuteron.api.compute.listing import QUERY as SERVERS
 from deuteron.model.codecs import whole_number
 from deuteron.model.errors import BadRequest
+from deuteron.rules.compute.faults import invalid
 
 _NEVER: Final = 10_000
 

@@ -22,29 +22,16 @@ import msgspec
 from sqlalchemy import func, insert, select
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.compute import (
-    access,
-    bodies,
-    drives,
-    flavors,
-    images,
-    interfaces,
-    keypairs,
-    paging,
-    placement,
-    quotas,
-    shapes,
-    views,
-)
+from deuteron.api.compute import access, bodies, drives, flavors, images, interfaces, keypairs, paging, shapes, views
 from deuteron.api.compute.bodies import Body, wrapped
-from deuteron.api.compute.errors import invalid
 from deuteron.api.compute.interfaces import Unbound, Wanted
-from deuteron.api.compute.placement import NoHost, Wish
 from deuteron.model.codecs import is_uuid, quoted
 from deuteron.model.compute import Nic
-from deuteron.model.errors import BadRequest, Forbidden, NotFound
-from deuteron.rules.compute import history, lifecycle
+from deuteron.model.errors import BadRequest, NotFound
+from deuteron.rules.compute import history, lifecycle, placement, quotas
+from deuteron.rules.compute.faults import invalid
 from deuteron.rules.compute.lifecycle import ServerRow
+from deuteron.rules.compute.placement import NoHost, Wish
 from deuteron.rules.hosts import registry
 from deuteron.store import query
 from deuteron.store.compute_tables import server_groups, servers
@@ -74,7 +61,7 @@ def create(call: Call, tx: Tx) -> Reply:
     image = images.bootable(tx, call, body.raw["imageRef"], flavor)
     key = _key(tx, call, body)
     metadata = body.metadata()
-    check_metadata_quota(tx, project_id, metadata)
+    quotas.check_metadata(tx, project_id, metadata)
     wanted = interfaces.requested(call, tx, body)
     names = [group.text("name") or "" for group in body.objects("security_groups", MAX_GROUPS)]
     groups = interfaces.groups_for(tx, call.caller, project_id, names) if names else None
@@ -205,13 +192,6 @@ def remove_server(call: Call, tx: Tx, row: ServerRow) -> None:
 
 def make_password(length: int = 12) -> str:
     return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(length))
-
-
-def check_metadata_quota(tx: Tx, project_id: str, metadata: dict[str, str]) -> None:
-    """Raises: Forbidden."""
-    hard = quotas.limit(tx, project_id, "metadata_items")
-    if 0 <= hard < len(metadata):
-        raise Forbidden(f"Maximum number of metadata items exceeds {hard}", type="MetadataLimitExceeded")
 
 
 def hostname_of(name: str, server_id: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from deuteron.api.call import PASTE_MAX_BODY_BYTES, Call, Mode, Reply, Route
 from deuteron.api.compute import (
@@ -23,8 +23,25 @@ from deuteron.api.compute import (
     usage,
     versions,
 )
-from deuteron.api.compute.errors import FAULTS
 from deuteron.model.errors import ApiError, NotAllowed, TooMany, Unsupported
+
+_FAULTS: Final = {
+    400: "badRequest",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "itemNotFound",
+    405: "badMethod",
+    409: "conflictingRequest",
+    413: "overLimit",
+    415: "badMediaType",
+    429: "overLimit",
+    501: "notImplemented",
+    503: "serviceUnavailable",
+}
+"""Names of error bodies by status: `{"itemNotFound": {"code": 404, "message": "Instance 1b… could not be found."}}`.
+
+Source: nova/api/openstack/wsgi.py `Fault._fault_names`.
+"""
 
 READ, WRITE, ASYNC = Mode.READ, Mode.WRITE, Mode.ASYNC
 
@@ -82,7 +99,7 @@ class ComputeService:
         fault: dict[str, Any] = {"code": status, "message": message}
         if isinstance(error, TooMany):
             fault["retryAfter"] = str(error.retry_after_s)
-        return Reply(status, {FAULTS.get(status, "computeFault"): fault})
+        return Reply(status, {_FAULTS.get(status, "computeFault"): fault})
 
 
 _MEDIA_TYPES = frozenset({"application/json", "application/vnd.openstack.compute+json", "text/plain"})

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from deuteron.api.compute.bodies import Body
-from deuteron.api.compute.errors import invalid
 from deuteron.api.compute.versions import MAXIMUM
 from deuteron.model.codecs import quoted
+from deuteron.rules.compute.faults import invalid
 
 Kind = Literal["plain", "object", "array"]
 

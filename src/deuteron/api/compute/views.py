@@ -16,9 +16,9 @@ from sqlalchemy import select
 from deuteron.api.call import Call
 from deuteron.api.compute import access, interfaces, paging
 from deuteron.api.compute.interfaces import Plugged
-from deuteron.api.compute.placement import ZONE
 from deuteron.model.compute import Flavor
 from deuteron.rules.compute.lifecycle import ServerRow, nics
+from deuteron.rules.compute.placement import ZONE
 from deuteron.rules.hosts import registry
 from deuteron.rules.hosts.registry import Host
 from deuteron.store.compute_tables import server_groups

@@ -1,30 +1,14 @@
-"""Nova's errors: names of its bodies by status, and the sentences that many handlers share.
+"""Nova's errors: type, status and the sentences that many rules share.
 
-    {"itemNotFound": {"code": 404, "message": "Instance 1b… could not be found."}}
-
-Source: nova/api/openstack/wsgi.py `Fault._fault_names`; nova/exception.py.
+Source: nova/exception.py.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from deuteron.model.codecs import quoted
 from deuteron.model.errors import ApiError, BadRequest, Conflict, Forbidden, NotFound
-
-FAULTS: Final = {
-    400: "badRequest",
-    401: "unauthorized",
-    403: "forbidden",
-    404: "itemNotFound",
-    405: "badMethod",
-    409: "conflictingRequest",
-    413: "overLimit",
-    415: "badMediaType",
-    429: "overLimit",
-    501: "notImplemented",
-    503: "serviceUnavailable",
-}
 
 
 class NotBuilt(ApiError):
@@ -58,10 +42,6 @@ def never_active(action: str, server_id: str) -> Conflict:
 
 def locked(server_id: str) -> Conflict:
     return Conflict(f"Instance {server_id} is locked", type="InstanceIsLocked")
-
-
-def disallowed(rule: str) -> Forbidden:
-    return Forbidden(f"Policy doesn't allow {rule} to be performed.", type="PolicyNotAuthorized")
 
 
 def over_quota(resource: str, requested: int, used: int, limit: int) -> Forbidden:
