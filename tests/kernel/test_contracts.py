@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from deuteron.net.delta import DeltaTable
@@ -20,7 +21,7 @@ from deuteron.net.kernel.conntrack import KernelConnections
 from deuteron.net.kernel.daemons import DnsmasqDriver, RadvdDriver
 from deuteron.net.kernel.datapath import DatapathDriver
 from deuteron.net.kernel.driver import Applied, Driver
-from deuteron.net.kernel.fake import FakeDriver
+from deuteron.net.kernel.fake import FakeDriver, FakeKernel
 from deuteron.net.kernel.ipset import IpSetDriver
 from deuteron.net.kernel.iptables import IptablesDriver
 from deuteron.net.kernel.links import LinkDriver, Placement, PlacementDriver
@@ -82,11 +83,22 @@ class Site:
         run("ovs-vsctl --if-exists del-br br-test")
 
 
+SITE = (
+    Namespace(N),
+    Link(N, "dev0", "veth", peer="dev1"),
+    Address(N, "dev0", "10.9.0.1/24"),
+    OvsBridge("br-test", "netdev"),
+)
+"""The same site as rows, for the fakes to stand on."""
+
+
 @dataclass
 class Case:
     name: str
     driver: Callable[[Site], Driver[Any, Any]]
     states: tuple[tuple[Any, ...], ...]
+    foreign_rows: tuple[Any, ...] = ()
+    """What `prepare` and `foreign` make, as rows."""
     foreign: tuple[str, ...] = ()
     """Commands that make something the driver must leave alone."""
     still_there: str = ""
@@ -152,6 +164,7 @@ CASES = (
         foreign=("ip link add tapcccccccc-cc type veth peer name theirs",),
         still_there="ip link show tapcccccccc-cc",
         clean=("ip link del theirs",),
+        foreign_rows=(Link(HOST, "tapcccccccc-cc", "veth", peer="theirs"),),
     ),
     Case(
         "link states",
@@ -314,6 +327,7 @@ CASES = (
             "ovs-vsctl add-port br-test qr-aaaaaaaa-aa -- set interface qr-aaaaaaaa-aa type=internal",
             "ovs-vsctl add-port br-test qg-aaaaaaaa-aa -- set interface qg-aaaaaaaa-aa type=internal",
         ),
+        foreign_rows=tuple(OvsPort("br-test", name, "internal", 0) for name in ("qr-aaaaaaaa-aa", "qg-aaaaaaaa-aa")),
     ),
     Case(
         "connections",
@@ -359,7 +373,7 @@ def case(request: pytest.FixtureRequest) -> Case:
 def make(request: pytest.FixtureRequest, case: Case, switch: OpenVSwitch, tmp_path: Path) -> Iterator[Any]:
     """Makes a driver; every one it makes for the same test sees the same table."""
     if request.param == "fake":
-        fake: FakeDriver[Any, Any] = FakeDriver()
+        fake: FakeDriver[Any, Any] = FakeDriver(case.name, FakeKernel((*SITE, *case.foreign_rows)))
         yield lambda: fake
         return
     site = Site(tmp_path)
@@ -429,3 +443,159 @@ def test_an_empty_wish_leaves_nothing_of_ours(make: Any, case: Case) -> None:
     settle(driver, last)
     rows = make().observe({})
     assert rows == {row.key: row for row in last}
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Rows that a table cannot hold as things are, one after the other, and one beside them that it can."""
+
+    table: str
+    refused: Mapping[str, Any]
+    good: Any
+
+
+LONG = "tap" + "a" * 13
+"""A name of 16 letters: IFNAMSIZ leaves 15."""
+REFUSALS = (
+    Refusal("namespaces", {"a name of two": Namespace("qdhcp-a/b")}, Namespace("qdhcp-c")),
+    Refusal(
+        "links",
+        {
+            "a tap in a namespace that is not there": Link("qrouter-none", "tapdddddddd-dd", "tap"),
+            "a tap with a name too long": Link(HOST, LONG, "tap"),
+            "a bridge with a name too long": Link(HOST, LONG, "bridge"),
+            "a pair with a name too long for its far end": Link(HOST, "qvbdddddddd-dd", "veth", peer=LONG),
+            "a pair without a far end": Link(HOST, "qvbdddddddd-dd", "veth"),
+            "a pair on a bridge that is not there": Link(
+                HOST, "qvbdddddddd-dd", "veth", master="qbrnone", peer="qvodddddddd-dd"
+            ),
+            "a pair whose far end is somebody else's": Link(HOST, "qvbdddddddd-dd", "veth", peer="theirs"),
+            "a bridge of a name that somebody else's device has": Link(HOST, "theirs", "bridge"),
+            "a VLAN device on a device that is not there": Link(HOST, "v1", "vlan", vlan_id=1, parent="none"),
+        },
+        Link(HOST, "tapeeeeeeee-ee", "tap"),
+    ),
+    Refusal(
+        "link states",
+        {
+            "a device that is not there": Link(N, "dev9", "existing"),
+            "a device in a namespace that is not there": Link("qrouter-none", "dev0", "existing"),
+        },
+        Link(N, "dev0", "existing", mtu_bytes=1400),
+    ),
+    Refusal(
+        "addresses",
+        {
+            "on a device that is not there": Address(N, "dev9", "10.9.0.9/24"),
+            "in a namespace that is not there": Address("qrouter-none", "dev0", "10.9.0.9/24"),
+        },
+        Address(N, "dev0", "10.9.0.2/24"),
+    ),
+    Refusal(
+        "routes",
+        {
+            "through a device that is not there": Route(N, "10.5.0.0/16", "10.9.0.254", "dev9"),
+            "in a namespace that is not there": Route("qrouter-none", "10.5.0.0/16", "10.9.0.254", "dev0"),
+            "by a router that is on no link": Route(N, "10.5.0.0/16", "10.77.0.1", "dev0"),
+        },
+        Route(N, "10.8.0.0/16", "10.9.0.254", "dev0"),
+    ),
+    Refusal(
+        "sysctls",
+        {
+            "of a device that is not there": Sysctl(N, "net.ipv4.conf.dev9.rp_filter", "1"),
+            "in a namespace that is not there": Sysctl("qrouter-none", "net.ipv4.ip_forward", "1"),
+        },
+        Sysctl(N, "net.ipv4.ip_forward", "1"),
+    ),
+    Refusal(
+        "iptables",
+        {
+            "in a namespace that is not there": IptablesTable("qrouter-none", 4, "nat", ()),
+            "a jump to a chain that is not there": _table(("-j neutron-l3-agent-none",)),
+            "a set that is not there": _table(("-m set --match-set NIPv4none src -j RETURN",)),
+        },
+        IptablesTable(N, 6, "filter", (IptablesChain("neutron-filter-top", ()),)),
+    ),
+    Refusal(
+        "ipsets",
+        {
+            "in a namespace that is not there": IpSet("qrouter-none", "NIPv4aaa", "hash:net family inet"),
+            "a member of the other family": IpSet(N, "NIPv4bbb", "hash:net family inet", ("fd00::1",)),
+            "a name too long": IpSet(N, "NIPv4" + "a" * 27, "hash:net family inet"),
+        },
+        IpSet(N, "NIPv4ccc", "hash:net family inet", ("10.0.0.1",)),
+    ),
+    Refusal(
+        "ports",
+        {
+            "on a bridge that is not there": OvsPort("br-none", "p9", "internal", 99),
+            "of a device that is not there": OvsPort("br-test", "tapnone", "system", 99),
+            "of a name that a bridge has": OvsPort("br-test", "br-test", "internal", 99),
+        },
+        OvsPort("br-test", "p1", "internal", 16),
+    ),
+    Refusal(
+        "flows",
+        {"on a bridge that is not there": Flow("br-none", 0, 0, "", "drop")},
+        Flow("br-test", 0, 0, "", "drop"),
+    ),
+    Refusal(
+        "placements",
+        {
+            "of a device that is not there": Placement("qr-none", N),
+            "in a namespace that is not there": Placement("qg-aaaaaaaa-aa", "qrouter-none"),
+        },
+        Placement("qr-aaaaaaaa-aa", N),
+    ),
+    Refusal(
+        "connections",
+        {"in a namespace that is not there": Connections("qrouter-none", gateway="10.9.0.1", snat=True)},
+        Connections(N, gateway="10.9.0.1", snat=True),
+    ),
+    Refusal(
+        "dnsmasqs",
+        {
+            "in a namespace that is not there": msgspec.structs.replace(
+                _dnsmasq(f"{DIRECTORY}/net2", ""), namespace="qdhcp-none", id="net2"
+            )
+        },
+        _dnsmasq(f"{DIRECTORY}/net1", ""),
+    ),
+    Refusal(
+        "radvds",
+        {
+            "in a namespace that is not there": Radvd(
+                "qrouter-none", "r2", f"{DIRECTORY}/r2", "interface dev0 { AdvSendAdvert on; };\n"
+            )
+        },
+        Radvd(N, "r1", f"{DIRECTORY}/r1", "interface dev0 { AdvSendAdvert on; };\n"),
+    ),
+)
+REFUSED = [(refusal, what) for refusal in REFUSALS for what in refusal.refused]
+CASE = {case.name: case for case in CASES}
+
+
+@pytest.mark.parametrize(
+    ("case", "refusal", "what"),
+    [(CASE[refusal.table], refusal, what) for refusal, what in REFUSED],
+    ids=[f"{refusal.table}: {what}" for refusal, what in REFUSED],
+)
+def test_what_the_kernel_refuses_fails_with_a_reason_and_holds_up_nothing(
+    make: Any, case: Case, refusal: Refusal, what: str
+) -> None:
+    driver = make()
+    row, good = refusal.refused[what], refusal.good
+    table: DeltaTable[Any, Any] = DeltaTable()
+    table.want({row.key: row, good.key: good})
+    table.saw(driver.observe(table.wanted))
+
+    applied = driver.apply(table.difference())
+    seen = driver.observe(table.wanted)
+    alone = driver.observe({good.key: good})
+    settle(driver, case.states[2] if not case.restores else ())
+
+    assert list(applied.failed) == [row.key], applied
+    assert applied.failed[row.key]
+    assert seen.get(row.key) != row
+    assert alone[good.key] == good

@@ -7,8 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deuteron.net.host import TABLE_NAMES, tables_of
-from deuteron.net.kernel.fake import FakeDriver
+from deuteron.net.host import TABLE_NAMES, simulated_drivers, tables_of
 from deuteron.net.plan import plan
 from deuteron.net.reconcile import Outcome, Reconciler
 from deuteron.net.rows import HostPlan
@@ -28,7 +27,7 @@ class Fakes:
     """The fake tables of one host, and reconcilers that come and go."""
 
     def __init__(self) -> None:
-        self.drivers: dict[str, FakeDriver[Any, Any]] = {name: FakeDriver(name) for name in TABLE_NAMES}
+        self.drivers = simulated_drivers(SETTINGS.bridge_ports.values())
         self.now_s = 0.0
         self.restart()
 

@@ -85,7 +85,7 @@ class Agent:
 
     def _open_host(self) -> Host:
         if self._settings.dataplane == "none":
-            return simulated_host()
+            return simulated_host(self._settings.bridge_ports.values())
         return real_host(self._settings.state_dir, self._proxy.opened, self._proxy.closed)
 
     # --- from the API to the host ------------------------------------------------------------------------------

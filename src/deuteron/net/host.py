@@ -1,7 +1,7 @@
 """The tables of a real host, and of a simulated one: which driver serves which rows, in which order.
 
 This is the only place that knows all drivers. `real_host` needs the privileges of a host's agent;
-`simulated_host` needs nothing, and everything always succeeds.
+`simulated_host` needs nothing, and refuses nothing that a plan asks for.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from deuteron.net.kernel.conntrack import KernelConnections
 from deuteron.net.kernel.daemons import DnsmasqDriver, RadvdDriver
 from deuteron.net.kernel.datapath import DatapathDriver
 from deuteron.net.kernel.driver import Driver
-from deuteron.net.kernel.fake import FakeDriver
+from deuteron.net.kernel.fake import FakeDriver, FakeKernel
 from deuteron.net.kernel.ipset import IpSetDriver
 from deuteron.net.kernel.iptables import IptablesDriver
 from deuteron.net.kernel.links import LinkDriver, Placement, PlacementDriver
@@ -32,7 +32,7 @@ from deuteron.net.kernel.sysctl import SysctlDriver
 from deuteron.net.kernel.tracking import TrackingDriver
 from deuteron.net.kernel.unixctl import Sweeps, SwitchControl
 from deuteron.net.reconcile import Reconciler, Table, namespace_concern, port_concern
-from deuteron.net.rows import HOST, HostPlan, IptablesTable, MetadataListener, OvsPort, Sysctl, TrackedZone
+from deuteron.net.rows import HOST, HostPlan, IptablesTable, Link, MetadataListener, OvsPort, Sysctl, TrackedZone
 
 
 @dataclass
@@ -109,9 +109,15 @@ def real_host(
     return Host(Reconciler(tables.values(), forget_namespace=forget), ovsdb, close)
 
 
-def simulated_host() -> Host:
-    """A host without a data plane: every row is written into memory."""
-    return Host(Reconciler(tables_of({name: FakeDriver(name) for name in TABLE_NAMES}).values()))
+def simulated_host(devices: Iterable[str] = ()) -> Host:
+    """A host without a data plane but for the names of its physical `devices`: every row is written into memory."""
+    return Host(Reconciler(tables_of(dict(simulated_drivers(devices))).values()))
+
+
+def simulated_drivers(devices: Iterable[str] = ()) -> dict[str, FakeDriver[Any, Any]]:
+    """The tables of a simulated host, which stand on each other as on a real one."""
+    kernel = FakeKernel(Link(HOST, name, "veth") for name in devices)
+    return {name: FakeDriver(name, kernel) for name in TABLE_NAMES}
 
 
 def tables_of(drivers: dict[str, Driver[Any, Any]]) -> dict[str, Table]:

@@ -207,6 +207,8 @@ class NamespaceDriver:
                 if self._namespaces.inode(name) is None:
                     self._namespaces.create(name)
                     self.writes["namespace created"] += 1
+            except OSError as error:
+                applied.failed[name] = f'cannot make network namespace "{name}": {error.strerror}'
             except KernelError as error:
                 applied.failed[name] = str(error)
             else:
