@@ -208,9 +208,11 @@ def _equalities(table: Table, conditions: Sequence[ColumnElement[bool]]) -> Valu
 
 def has_word(column: ColumnElement[Any], word: str) -> ColumnElement[bool]:
     """Whether a JSON list of text holds `word`."""
-    # The column holds compact JSON that we wrote: a word is there exactly when its quoted form is.
+    # Most rows hold nothing like it, which their text tells; the others are read, for `x"a` ends like "a".
     quoted = msgspec.json.encode(word).decode()
-    return func.instr(type_coerce(column, Text), quoted) > 0
+    held = _elements(column)
+    found = exists(select(literal_column("1")).select_from(held).where(held.c.value == word))
+    return and_(func.instr(type_coerce(column, Text), quoted) > 0, found)
 
 
 def has_any_word(column: ColumnElement[Any], words: Sequence[str]) -> ColumnElement[bool]:
@@ -229,6 +231,15 @@ def has_all_words(column: ColumnElement[Any], words: Sequence[str]) -> ColumnEle
     held = _elements(column)
     counted = select(func.count()).select_from(held).where(held.c.value.in_(_listed(wanted)))
     return counted.scalar_subquery() == len(wanted)
+
+
+def has_item(column: ColumnElement[Any], key: str, text: str) -> ColumnElement[bool]:
+    """Whether a JSON object of text holds `text` under `key`."""
+    # Most rows hold nothing like it, which their text tells; the others are read, for the text may be part of a name.
+    said = msgspec.json.encode({key: text}).decode()[1:-1]
+    held = func.json_each(type_coerce(column, Text)).table_valued("key", "value")
+    found = exists(select(literal_column("1")).select_from(held).where(held.c.key == key, held.c.value == text))
+    return and_(func.instr(type_coerce(column, Text), said) > 0, found)
 
 
 def contains_any(column: ColumnElement[Any], pieces: Sequence[str]) -> ColumnElement[bool]:
@@ -353,6 +364,7 @@ __all__ = [
     "first",
     "has_all_words",
     "has_any_word",
+    "has_item",
     "has_word",
     "most_rows",
     "not_",

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from deuteron.api.image.files import open_image
 from deuteron.api.settings import BadOperatorFile, read_operator
 from deuteron.model.errors import Conflict, NotFound
+from deuteron.rules.image.data import open_image
 from tests.unit.api_identity.harness import Answer, Kit, make_kit
 from tests.unit.api_image.test_inspect import qcow2
 

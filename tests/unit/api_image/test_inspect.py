@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deuteron.api.image.inspect import MAX_VIRTUAL_BYTES, Refused, inspect_image
+from deuteron.rules.image.inspect import MAX_VIRTUAL_BYTES, Refused, inspect_image
 
 MIB = 1024 * 1024
 

@@ -14,11 +14,11 @@ from deuteron.api.compute import bodies
 from deuteron.api.compute.bodies import wrapped
 from deuteron.api.compute.versions import only_until
 from deuteron.api.image import files
-from deuteron.api.image import images as image_service
-from deuteron.api.image.policies import require
+from deuteron.api.image.policies import require, target
 from deuteron.model.errors import BadRequest, Forbidden, NotFound
 from deuteron.model.image import IMAGE
 from deuteron.rules.compute import quotas
+from deuteron.rules.image import images as image_rules
 from deuteron.store.database import Tx
 
 _LAST = 38
@@ -26,12 +26,12 @@ _LAST = 38
 
 def index(call: Call, tx: Tx) -> Reply:
     only_until(call, _LAST)
-    return Reply(200, {"metadata": _image(call, tx).properties or {}})
+    return Reply(200, {"metadata": _image(call, tx)["properties"] or {}})
 
 
 def show(call: Call, tx: Tx) -> Reply:
     only_until(call, _LAST)
-    properties, key = _image(call, tx).properties or {}, call.params["key"]
+    properties, key = _image(call, tx)["properties"] or {}, call.params["key"]
     if key not in properties:
         raise NotFound("The resource could not be found.", type="HTTPNotFound")
     return Reply(200, {"meta": {key: properties[key]}})
@@ -41,7 +41,7 @@ def merge(call: Call, tx: Tx) -> Reply:
     only_until(call, _LAST)
     given = bodies.metadata("metadata", wrapped(call, "metadata").raw)
     row = _image(call, tx)
-    return Reply(200, {"metadata": _set(call, tx, row, {**(row.properties or {}), **given})})
+    return Reply(200, {"metadata": _set(call, tx, row, {**(row["properties"] or {}), **given})})
 
 
 def replace(call: Call, tx: Tx) -> Reply:
@@ -54,14 +54,14 @@ def set_one(call: Call, tx: Tx) -> Reply:
     only_until(call, _LAST)
     given = bodies.one_item(call)
     row = _image(call, tx)
-    _set(call, tx, row, {**(row.properties or {}), **given})
+    _set(call, tx, row, {**(row["properties"] or {}), **given})
     return Reply(200, {"meta": given})
 
 
 def remove(call: Call, tx: Tx) -> Reply:
     only_until(call, _LAST)
     row = _image(call, tx)
-    properties = dict(row.properties or {})
+    properties = dict(row["properties"] or {})
     if properties.pop(call.params["key"], None) is None:
         raise NotFound("Invalid metadata key", type="HTTPNotFound")
     _set(call, tx, row, properties)
@@ -79,8 +79,8 @@ async def remove_image(call: Call) -> Reply:
 
 def _image(call: Call, tx: Tx) -> Any:
     try:
-        row = image_service.visible_image(tx, call.caller, call.params["id"])
-        require(call, "get_image", image_service.target(call.caller, row))
+        row = image_rules.find_visible(tx, call.caller, call.params["id"])
+        require(call, "get_image", target(call.caller, row))
     except (NotFound, Forbidden):
         raise NotFound("Image not found.", type="HTTPNotFound") from None
     return row
@@ -93,5 +93,6 @@ def _set(call: Call, tx: Tx, row: Any, properties: dict[str, str]) -> dict[str, 
     for name in properties:
         if name in IMAGE.by_name:
             raise BadRequest(f"'{name}' is an attribute of images and no metadata", type="HTTPBadRequest")
-    image_service.set_properties(call, tx, row, properties)
+    require(call, "modify_image", target(call.caller, row))
+    image_rules.set_properties(tx, row, properties)
     return properties

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import select
 
 from deuteron.api.call import Call
 from deuteron.model.caller import Caller
@@ -14,9 +13,8 @@ from deuteron.model.codecs import is_uuid
 from deuteron.model.compute import Flavor
 from deuteron.model.errors import BadRequest
 from deuteron.model.intent import ImageRef
-from deuteron.store import query
+from deuteron.rules.image import images as image_rules
 from deuteron.store.database import Tx
-from deuteron.store.image_tables import images, members
 from deuteron.store.query import Values
 
 GIB = 1024**3
@@ -89,18 +87,7 @@ def bootable(tx: Tx, call: Call, image_id: Any, flavor: Flavor) -> Bootable:
 
 def find(tx: Tx, caller: Caller, image_id: str) -> Values | None:
     """The image, if the caller may see it."""
-    row = query.row_by_id(tx, images, image_id)
-    if row is None:
-        return None
-    if caller.is_admin or row["visibility"] in ("public", "community") or row["owner"] == caller.project_id:
-        return row
-    if row["visibility"] == "shared":
-        member = select(members.c.image_id).where(
-            members.c.image_id == image_id, members.c.member_id == (caller.project_id or "")
-        )
-        if tx.first(member) is not None:
-            return row
-    return None
+    return image_rules.seen(tx, caller, image_id)
 
 
 def _demands_config_drive(properties: Values) -> bool:

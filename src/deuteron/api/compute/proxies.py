@@ -12,8 +12,6 @@ import ipaddress
 from typing import Any
 from urllib.parse import unquote
 
-from sqlalchemy import or_
-
 from deuteron.api.call import Call, Reply
 from deuteron.api.compute import access, paging
 from deuteron.api.compute import images as bootable_images
@@ -23,11 +21,11 @@ from deuteron.api.compute.versions import only_until
 from deuteron.model.codecs import is_uuid
 from deuteron.model.errors import ApiError, BadRequest, Conflict, Forbidden, NotFound
 from deuteron.rules.compute.faults import invalid
+from deuteron.rules.image import listing as image_lists
 from deuteron.rules.network import security_groups as network_groups
 from deuteron.rules.network import sight
 from deuteron.store import query
 from deuteron.store.database import Tx
-from deuteron.store.image_tables import images
 from deuteron.store.network_tables import networks, security_group_rules, security_groups
 from deuteron.store.query import Values
 
@@ -253,10 +251,7 @@ def _images(call: Call, tx: Tx, *, detail: bool) -> Reply:
     only_until(call, _LAST)
     if not call.policy.check(call.caller, "get_images", {"project_id": call.caller.project_id}):
         raise Forbidden("You are not authorized to complete get_images action.", type="Forbidden")
-    conditions = [images.c["status"] != "deleted"]
-    if not call.caller.is_admin:
-        conditions.append(or_(images.c["visibility"] == "public", images.c["owner"] == call.caller.project_id))
-    rows = query.rows(tx, images, *conditions, order_by=(images.c["created_at"].desc(), images.c["id"]))
+    rows = image_lists.images_of_project(tx, call.caller)
     for name in ("name", "status"):
         wanted = call.get(name)
         if wanted is not None:

@@ -20,12 +20,12 @@ from sqlalchemy import Text, func, or_, select, type_coerce
 
 from deuteron.api.call import MAX_BODY_BYTES, Call, Mode, Reply, Route
 from deuteron.api.hosts import config_drive, external, metadata
-from deuteron.api.image.files import open_image
 from deuteron.hub import intents
 from deuteron.hub.hub import authorized, host_of
 from deuteron.model.codecs import whole_number
 from deuteron.model.errors import ApiError, BadRequest, NotFound, Unauthorized
 from deuteron.model.intent import Difference, Wiring
+from deuteron.rules.image.data import open_image
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
 

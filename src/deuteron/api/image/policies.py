@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from deuteron.api.call import Call
+from deuteron.model.caller import Caller
 from deuteron.model.errors import Forbidden
+from deuteron.store.query import Values
 
 _MEMBER = "role:admin or (role:member and project_id:%(project_id)s)"
 _READABLE = (
@@ -43,3 +45,15 @@ def require(call: Call, rule: str, target: Mapping[str, Any]) -> None:
     """Raises: Forbidden in Glance's words unless the rule lets the caller."""
     if not call.policy.check(call.caller, rule, target):
         raise Forbidden(f"You are not authorized to complete {rule} action.", type="Forbidden")
+
+
+def target(caller: Caller, row: Values) -> dict[str, Any]:
+    """What policy rules about an image may ask of. A member of a shared image is the caller, once it is seen."""
+    is_member = row["visibility"] == "shared" and row["owner"] != caller.project_id
+    return {
+        "project_id": row["owner"],
+        "owner": row["owner"],
+        "visibility": row["visibility"] if row["visibility"] != "shared" or is_member else "private",
+        "member_id": caller.project_id if is_member else None,
+        "image_id": row["id"],
+    }

@@ -7,77 +7,21 @@ Source: Glance api-ref, "List images": operators `in:`, `gt:`, `gte:`, `lt:`, `l
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
-
-from sqlalchemy import Row
 
 from deuteron.api.call import Call
 from deuteron.model.codecs import Boolean, Invalid, is_uuid, whole_number
 from deuteron.model.errors import BadRequest
 from deuteron.model.image import IMAGE, MEMBER_STATUSES, STATUSES, VISIBILITIES
+from deuteron.rules.image.listing import NUMBERS, TIMES, Condition, Wanted
+from deuteron.store.query import Order
 
+DEFAULT_LIMIT = 25
+MAX_LIMIT = 1000
 MAX_FILTERS = 100
 """Of one query: each image is looked at with each."""
 _OPERATORS = ("in", "gt", "gte", "lt", "lte", "eq", "neq")
 _SORTABLE = tuple(attribute.name for attribute in IMAGE.attributes if attribute.sort)
-_TIMES = ("created_at", "updated_at")
-_NUMBERS = ("min_disk", "min_ram", "size")
-
-
-@dataclass(frozen=True)
-class Condition:
-    """One condition on one attribute or property."""
-
-    name: str
-    operator: str
-    operand: Any
-
-    def holds(self, image: Mapping[str, Any]) -> bool:
-        value = image.get(self.name)
-        if self.name == "tags":
-            return self.operand in value if value is not None else False
-        if self.operator == "in":
-            return value is not None and str(value) in self.operand
-        if self.operator == "eq":
-            return bool(value == self.operand)
-        if self.operator == "neq":
-            return bool(value != self.operand)
-        if value is None:
-            return False
-        if self.operator == "gt":
-            return bool(value > self.operand)
-        if self.operator == "gte":
-            return bool(value >= self.operand)
-        if self.operator == "lt":
-            return bool(value < self.operand)
-        return bool(value <= self.operand)
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A query, read."""
-
-    tests: tuple[Condition, ...]
-    order: tuple[tuple[str, bool], ...]
-    """Attribute and whether it descends."""
-    limit: int | None
-    marker: str | None
-    visibility: str | None
-    member_status: str
-    asks_member_status: bool
-
-    def matches(self, image: Mapping[str, Any]) -> bool:
-        return all(test.holds(image) for test in self.tests)
-
-    def sorted(self, rows: Sequence[Row[Any]]) -> list[Row[Any]]:
-        result = list(rows)
-        for name, is_descending in reversed(self.order):
-            # Nulls sort as the least value, as in Glance's databases.
-            result.sort(key=lambda row, key=name: _key(row._mapping[key]), reverse=is_descending)  # type: ignore[misc]  # mypy loses the lambda's default
-        return result
 
 
 def read_query(call: Call) -> Wanted:
@@ -85,8 +29,8 @@ def read_query(call: Call) -> Wanted:
     tests: list[Condition] = []
     keys: list[str] = []
     directions: list[str] = []
-    order: list[tuple[str, bool]] = []
-    limit: int | None = None
+    order: list[Order] = []
+    limit = DEFAULT_LIMIT
     marker = visibility = None
     member_status = "accepted"
     asks_member_status = False
@@ -132,21 +76,29 @@ def read_query(call: Call) -> Wanted:
             raise BadRequest("Number of sort dirs does not match the number of sort keys")
         directions = directions * len(keys) if len(directions) == 1 and keys else directions
         default = directions[0] if directions and not keys else "desc"
-        order = [(key, (directions[n] if n < len(directions) else default) == "desc") for n, key in enumerate(keys)]
-        for name in ("created_at", "id"):
-            if name not in keys:
-                order.append((name, default == "desc"))
-    once: dict[str, bool] = {}
-    for name, is_descending in order:
-        once.setdefault(name, is_descending)  # a key that stands there again decides nothing
-    return Wanted(tuple(tests), tuple(once.items()), limit, marker, visibility, member_status, asks_member_status)
+        order = [
+            Order(key, (directions[n] if n < len(directions) else default) == "desc") for n, key in enumerate(keys)
+        ]
+        order += [Order(name, default == "desc") for name in ("created_at", "id")]
+    once: dict[str, Order] = {}
+    for each in order:
+        once.setdefault(each.name, each)  # a key that stands there again decides nothing
+    return Wanted(
+        tests=tuple(tests),
+        order=tuple(once.values()),
+        limit=min(limit, MAX_LIMIT),
+        marker=marker,
+        visibility=visibility,
+        member_status=member_status,
+        asks_member_status=asks_member_status,
+    )
 
 
 def _test(name: str, text: str) -> Condition:
     operator, _, operand = text.partition(":")
     if operator not in _OPERATORS or name not in (
-        *_TIMES,
-        *_NUMBERS,
+        *TIMES,
+        *NUMBERS,
         "name",
         "id",
         "status",
@@ -157,13 +109,16 @@ def _test(name: str, text: str) -> Condition:
     if operator == "in":
         # Values may be quoted, so that they can hold commas.
         try:
-            return Condition(name, "in", frozenset(next(csv.reader([operand], strict=True))))
+            return Condition(name, "in", next(csv.reader([operand], strict=True)))
         except (csv.Error, StopIteration):
             raise BadRequest(f"Invalid filter value {operand!r}. The quote is not closed.") from None
-    if name in _TIMES:
+    if name in TIMES:
         return Condition(name, operator, _time(name, operand))
-    if name in _NUMBERS:
+    if name in NUMBERS:
         return Condition(name, operator, _number(name, operand))
+    if name == "virtual_size":
+        number = whole_number(operand)
+        return Condition(name, "eq", -1 if number is None else number)  # no image has less than nothing
     if name == "protected":
         return Condition(name, "eq", _boolean(name, operand))
     if name == "status" and operand not in STATUSES:
@@ -200,21 +155,17 @@ def _time(name: str, text: str) -> str:
     except ValueError:
         raise BadRequest(f"Invalid time format for {name}: {text!r}") from None
     utc = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return utc.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return utc.strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _sort_part(part: str) -> tuple[str, bool]:
+def _sort_part(part: str) -> Order:
     name, _, direction = part.strip().partition(":")
     if direction not in ("", "asc", "desc"):
         raise BadRequest(f"Invalid sort direction: {direction}")
-    return _sortable(name), direction != "asc"
+    return Order(_sortable(name), direction != "asc")
 
 
 def _sortable(name: str) -> str:
     if name not in _SORTABLE:
         raise BadRequest(f"Invalid sort key: {name}. It must be one of the following: {', '.join(_SORTABLE)}.")
     return name
-
-
-def _key(value: Any) -> tuple[bool, Any]:
-    return (value is not None, value if value is not None else 0)

@@ -1,0 +1,1 @@
+"""The laws of the Image service: descriptions, members, data and their states."""

@@ -1,0 +1,148 @@
+"""The data of images: files in the API's folder, one for each image, named by its id; and the states on the way there.
+
+    images/<id>                 the data of an active or deactivated image; never written again
+    images/.upload-<id>-<n>     an upload under way
+
+    queued --begin--> saving --finish--> active
+       ^----give_back---'
+
+What a crash leaves, `bootstrap` removes at the next start: temporary files, files without an image, and the status
+`saving`. This supposes one API process for the folder.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import select, update
+
+from deuteron.model.errors import BadRequest, Conflict, Gone, NotFound
+from deuteron.model.image import ImageId
+from deuteron.model.settings import ImageOptions, Settings
+from deuteron.rules.image import images as descriptions
+from deuteron.rules.image import limits
+from deuteron.rules.image.images import moment
+from deuteron.rules.image.inspect import Inspection
+from deuteron.store.database import Tx
+from deuteron.store.image_tables import images
+from deuteron.store.query import Values
+
+WITH_DATA: Final = ("active", "deactivated")
+PLAIN_CONTAINERS: Final = ("bare", "aki", "ari", "ami")
+"""Containers that hold the disk as it is; what others hold is not looked into, and cannot be booted."""
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What an image was declared to be when its upload began."""
+
+    id: str
+    disk_format: str
+    container_format: str
+
+
+@dataclass(frozen=True)
+class Received:
+    """Size and digests of what was received."""
+
+    size: int
+    md5: str
+    sha256: str
+    sha512: str
+
+
+def folder(settings: Settings) -> Path:
+    return Path(settings.state_dir) / "images"
+
+
+def path_of(settings: Settings, image_id: str) -> Path:
+    """Where the data of the image are, once it has any."""
+    return folder(settings) / image_id
+
+
+def new_upload(settings: Settings, image_id: str) -> Path:
+    """A name that no other upload has."""
+    return folder(settings) / f".upload-{image_id}-{secrets.token_hex(4)}"
+
+
+def bootstrap(tx: Tx, settings: Settings) -> None:
+    """Make the folder, and remove what a crash left in it. Run at every start, before requests are served."""
+    place = folder(settings)
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for id in tx.scalars(select(images.c.id).where(images.c.status == "saving")):
+        tx.execute(update(images).where(images.c.id == id).values(status="queued"))
+        tx.changed("image", id)
+    wanted = set(tx.scalars(select(images.c.id).where(images.c.status.in_(WITH_DATA))))
+    for entry in place.iterdir():
+        if entry.is_file() and entry.name not in wanted:
+            entry.unlink()
+
+
+def open_image(settings: Settings, tx: Tx, image_id: str) -> tuple[Path, int, str]:
+    """Path, size in bytes and SHA-256 of an image's data, for the agents.
+
+    Raises: NotFound without such an image or its data; Conflict for data that were not inspected.
+    """
+    row = descriptions.find(tx, image_id)
+    if row["status"] not in WITH_DATA:
+        raise NotFound(f"image {image_id} has no data: its status is {row['status']}")
+    if not row["is_inspected"]:
+        raise Conflict(
+            f"image {image_id} cannot be booted: its container format is {row['container_format']}, "
+            f"and its content was not found to be {row['disk_format']}"
+        )
+    return path_of(settings, row["id"]), row["size"], row["sha256"]
+
+
+def begin(tx: Tx, options: ImageOptions, row: Values) -> Declared:
+    """An upload begins. Raises: Conflict for an image that has data; BadRequest for one without formats; TooLarge."""
+    if row["status"] != "queued":
+        raise Conflict(f"Image status transition from {row['status']} to saving is not allowed")
+    missing = [name for name in ("disk_format", "container_format") if row[name] is None]
+    if missing:
+        raise BadRequest(f"Properties {', '.join(missing)} must be set prior to saving data.")
+    limits.check_upload(tx, options, row["owner"])
+    ImageId().decode(row["id"])
+    descriptions.change(tx, row, {"status": "saving"})
+    return Declared(row["id"], row["disk_format"], row["container_format"])
+
+
+def finish(tx: Tx, declared: Declared, received: Received, result: Inspection | None) -> None:
+    """The data are in place. Raises: Gone when the image was deleted meanwhile."""
+    done = tx.execute(
+        update(images)
+        .where(images.c.id == declared.id, images.c.status == "saving")
+        .values(
+            status="active",
+            size=received.size,
+            virtual_size=None if result is None else result.virtual_size,
+            checksum=received.md5,
+            os_hash_algo="sha512",
+            os_hash_value=received.sha512,
+            sha256=received.sha256,
+            is_inspected=result is not None,
+            updated_at=moment(tx),
+        )
+    )
+    if done.rowcount != 1:
+        raise Gone(
+            f"Image {declared.id} could not be found after upload. The image may have been deleted during the upload."
+        )
+    tx.changed("image", declared.id)
+
+
+def give_back(tx: Tx, settings: Settings, image_id: str) -> None:
+    """Make the image queued again and remove its file, unless the upload was finished after all."""
+    if tx.first(select(images.c.id).where(images.c.id == image_id, images.c.status.in_(WITH_DATA))) is not None:
+        return
+    path_of(settings, image_id).unlink(missing_ok=True)
+    done = tx.execute(
+        update(images)
+        .where(images.c.id == image_id, images.c.status == "saving")
+        .values(status="queued", updated_at=moment(tx))
+    )
+    if done.rowcount:
+        tx.changed("image", image_id)
