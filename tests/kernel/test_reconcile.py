@@ -25,6 +25,9 @@ ROUTER = f"qrouter-{intents.ROUTER}"
 DHCP = f"qdhcp-{intents.NET}"
 
 
+SWEPT = "goes through its cache"
+
+
 class Runner:
     """A reconciler on the test's host; `again` is a restarted agent."""
 
@@ -48,7 +51,14 @@ class Runner:
 
     def run(self, intent: HostIntent | None, full: bool = False) -> Outcome:
         wanted = plan(intent, self.settings) if intent is not None else HostPlan()
-        return self.host.reconciler.run(wanted, full=full)
+        outcome = self.host.reconciler.run(wanted, full=full)
+        deadline = time.monotonic() + 3.0
+        # The switch takes up to half a second to go through its cache, and the reconciler does not wait for it.
+        while outcome.pending and all(SWEPT in reason for _, reason in outcome.pending):
+            assert time.monotonic() < deadline, f"still pending: {outcome.pending}"
+            time.sleep(0.05)
+            outcome = self.host.reconciler.run(wanted, full=False)
+        return outcome
 
     def settle(self, intent: HostIntent | None, timeout_s: float = 10.0) -> Outcome:
         """Full passes until everything is as wanted and nothing more is written."""

@@ -40,7 +40,7 @@ from deuteron.model.intent import (
     ServerReport,
 )
 from deuteron.net.host import Host, real_host, simulated_host
-from deuteron.net.plan import plan
+from deuteron.net.plan import planner
 
 log = structlog.get_logger("deuteron.agent")
 
@@ -62,7 +62,7 @@ class Agent:
         self._ports: Patience[PortReport] = Patience()
         self._routers: Patience[RouterReport] = Patience()
         self._proxy = MetadataProxy(loop, settings.api_socket, settings.token)
-        self._worker = Worker(settings, self._open_host, plan, self._passed)
+        self._worker = Worker(settings, self._open_host, planner().plan, self._passed)
         self._connection = Connection(settings, self._hello, self._beat, self._take, self._answer)
         if compute is not None:
             compute.on_change = self._heard_compute

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from deuteron.model.intent import HostIntent, IntentPort, PortReport, RouterReport
 from deuteron.net.reconcile import Outcome
-from deuteron.net.rows import HOST, HostPlan, OvsPort
+from deuteron.net.rows import HOST, HostPlan, OvsPort, PartedPlan
 
 R = TypeVar("R", PortReport, RouterReport)
 
@@ -19,7 +19,7 @@ GRACE_S = 3.0
 _DEVICE_ID_LENGTH = 11
 
 
-def port_reports(intent: HostIntent, plan: HostPlan, outcome: Outcome) -> dict[str, PortReport]:
+def port_reports(intent: HostIntent, plan: HostPlan | PartedPlan, outcome: Outcome) -> dict[str, PortReport]:
     """The status of every port bound here, but of those that were not tried yet.
 
     ACTIVE: its port on the switch, its device, its flows, and for DHCP and routers everything in their namespace
@@ -45,7 +45,7 @@ def port_reports(intent: HostIntent, plan: HostPlan, outcome: Outcome) -> dict[s
     return reports
 
 
-def wired_ports(intent: HostIntent, plan: HostPlan, outcome: Outcome) -> frozenset[str]:
+def wired_ports(intent: HostIntent, plan: HostPlan | PartedPlan, outcome: Outcome) -> frozenset[str]:
     """Ports of instances whose device is there and secured, whatever their administrative state."""
     rows = {row.name[3:]: row for row in plan.ovs_ports if row.namespace == HOST}
     wired = set()

@@ -29,7 +29,7 @@ from deuteron.model.intent import Difference, HostIntent, HostSettings
 from deuteron.net.host import Host
 from deuteron.net.kernel.driver import Unavailable
 from deuteron.net.reconcile import Outcome
-from deuteron.net.rows import HostPlan
+from deuteron.net.rows import HostPlan, PartedPlan
 
 log = structlog.get_logger("deuteron.agent")
 
@@ -46,7 +46,7 @@ class Pass(NamedTuple):
     """One pass: what was wanted, the plan, and the outcome."""
 
     intent: HostIntent
-    plan: HostPlan
+    plan: HostPlan | PartedPlan
     outcome: Outcome
     duration_s: float
 
@@ -58,7 +58,7 @@ class Worker(threading.Thread):
         self,
         settings: HostSettings,
         open_host: Callable[[], Host],
-        plan: Callable[[HostIntent, HostSettings], HostPlan],
+        plan: Callable[[HostIntent, HostSettings], HostPlan | PartedPlan],
         on_pass: Callable[[Pass], None],
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -74,7 +74,7 @@ class Worker(threading.Thread):
         self._questions: queue.SimpleQueue[Future[list[Difference]]] = queue.SimpleQueue()
         self._is_stopping = False
         self._current: HostIntent | None = None
-        self._plan: HostPlan | None = None
+        self._plan: HostPlan | PartedPlan | None = None
         self._problem: str | None = None
 
     def want(self, intent: HostIntent) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
-from deuteron.net.rows import Allowance, TrackedPort, TrackedZone
+from deuteron.net.rows import Allowance, TrackedGroup, TrackedPort, TrackedZone
 
 _ICMP = (1, 58)
 
@@ -77,14 +77,30 @@ def may_forbid(before: TrackedZone | None, after: TrackedZone) -> bool:
     """Whether `after` may forbid a connection that `before` allowed. New ports and wider rules do not."""
     if before is None or before == after:
         return False
+    named = {(group.id, group.family): group for group in after.groups}
+    for group in before.groups:
+        kept = named.get((group.id, group.family))
+        # A group that no rule names any longer is gone with the rule, which is found below.
+        if kept is not None and not _has_all(group.addresses, kept.addresses):
+            return True
+    if before.ports == after.ports:
+        return False
     wanted = {port.id: port for port in after.ports}
     for port in before.ports:
         now = wanted.get(port.id)
+        if now == port:
+            continue
         if now is None or not set(port.addresses) <= set(now.addresses):
             return True
         if port.allowed != now.allowed and not _is_wider(port.allowed, now.allowed):
             return True
     return False
+
+
+@lru_cache(maxsize=64)
+def _has_all(before: tuple[str, ...], after: tuple[str, ...]) -> bool:
+    """Whether a group lost nobody; asked once for each zone that names it."""
+    return before is after or set(before) <= set(after)
 
 
 def _is_wider(before: tuple[Allowance, ...], after: tuple[Allowance, ...]) -> bool:
@@ -104,6 +120,7 @@ def _is_wider(before: tuple[Allowance, ...], after: tuple[Allowance, ...]) -> bo
 class _Judge:
     def __init__(self, zone: TrackedZone) -> None:
         self._is_of_bridges = zone.place == "kernel"
+        self._members = {(group.id, group.family): _Members(group) for group in zone.groups}
         self._exact: dict[str, list[TrackedPort]] = {}
         self._prefixes: list[tuple[Network, TrackedPort]] = []
         for port in zone.ports:
@@ -120,7 +137,7 @@ class _Judge:
         beginners, others = self._owners(connection.source), self._owners(connection.target)
         if not beginners and not others:
             return False
-        return _one_allows(beginners, "egress", connection, connection.target) and _one_allows(
+        return self._one_allows(beginners, "egress", connection, connection.target) and self._one_allows(
             others, "ingress", connection, connection.source
         )
 
@@ -130,14 +147,28 @@ class _Judge:
         parsed = _address(address)
         return [port for network, port in self._prefixes if network.version == parsed.version and parsed in network]
 
+    def _one_allows(self, ports: list[TrackedPort], direction: str, connection: Connection, remote: str) -> bool:
+        return not ports or any(
+            _matches(allowance, connection, remote) and self._is_member(allowance, remote)
+            for port in ports
+            for allowance in port.allowed
+            if allowance.direction == direction
+        )
 
-def _one_allows(ports: list[TrackedPort], direction: str, connection: Connection, remote: str) -> bool:
-    return not ports or any(
-        _matches(allowance, connection, remote)
-        for port in ports
-        for allowance in port.allowed
-        if allowance.direction == direction
-    )
+    def _is_member(self, allowance: Allowance, remote: str) -> bool:
+        if allowance.group is None:
+            return True
+        members = self._members.get((allowance.group, allowance.family))
+        return members is not None and members.holds(remote)
+
+
+class _Members:
+    def __init__(self, group: TrackedGroup) -> None:
+        self._exact = frozenset(group.addresses)
+        self._prefixes = [_network(text) for text in group.addresses if "/" in text]
+
+    def holds(self, address: str) -> bool:
+        return address in self._exact or any(_address(address) in network for network in self._prefixes)
 
 
 def _matches(allowance: Allowance, connection: Connection, remote: str) -> bool:

@@ -1,6 +1,6 @@
 """What should be, what was seen, and the difference: the bookkeeping of one kernel table.
 
-A `DeltaTable` holds two mappings. `wanted` is replaced whole by each plan. `observed` changes only
+A `DeltaTable` holds two mappings. `wanted` is replaced by each plan, whole or where it changed. `observed` changes only
 in two ways: by an observation (`saw`), or by a write the kernel acknowledged (`wrote`, `removed`).
 Their difference is what remains to be done, so it does not matter in which order plans and
 observations arrive, how often, or what was lost in between.
@@ -77,6 +77,17 @@ class DeltaTable(Generic[K, V]):
             self.failures.pop(key, None)
         if self._candidates is not None:
             self._candidates |= changed
+
+    def want_change(self, rows: Mapping[K, V | None]) -> None:
+        """Replace what is wanted under some keys; None means nothing."""
+        for key, row in rows.items():
+            if row is None:
+                self.wanted.pop(key, None)
+            else:
+                self.wanted[key] = row
+            self.failures.pop(key, None)
+        if self._candidates is not None:
+            self._candidates.update(rows)
 
     def saw(self, rows: Mapping[K, V]) -> None:
         """Replace what was observed by a complete observation."""

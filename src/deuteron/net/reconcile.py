@@ -34,11 +34,13 @@ import msgspec
 from deuteron.model.intent import Difference
 from deuteron.net.delta import DeltaTable
 from deuteron.net.kernel.driver import Driver, KernelError
-from deuteron.net.rows import HOST, HostPlan
+from deuteron.net.merge import Shares
+from deuteron.net.rows import HOST, HostPlan, PartedPlan, PartKey
 
 Rows = Callable[[HostPlan], Iterable[Any]]
 
 _NOT_DONE = "not done yet"
+_WHOLE: PartKey = (0, "")
 
 
 class Outcome(NamedTuple):
@@ -98,8 +100,12 @@ class Table:
         self.contrast = contrast or unlike_fields
         """For a wanted and an actual row of one key: what to add to the words of the wanted one, and the actual."""
         self.delta: DeltaTable[Any, Any] = DeltaTable()
+        self.shares = Shares()
         self.trouble: str | None = None
         """Why the table could not be observed, or None."""
+
+    def rows_of(self, part: HostPlan | None) -> Iterable[Any]:
+        return () if part is None else self.rows(part)
 
     def row(self, key: Any) -> Any:
         wanted = self.delta.wanted.get(key)
@@ -128,11 +134,12 @@ class Reconciler:
         self._atomic = atomic
         self._forget_namespace = forget_namespace
         self._now_s = now_s
-        self._plan: HostPlan | None = None
+        self._plan: HostPlan | PartedPlan | None = None
+        self._parts: Mapping[PartKey, HostPlan] = {}
         self._is_settled = False
         # Whether the last pass ended with every row as wanted, so that a difference found now is drift.
 
-    def run(self, plan: HostPlan, *, full: bool, look: Collection[str] = ()) -> Outcome:
+    def run(self, plan: HostPlan | PartedPlan, *, full: bool, look: Collection[str] = ()) -> Outcome:
         """Bring the host towards `plan`; `look` names tables to observe first when not all are (`full`)."""
         try:
             return self._run(plan, full, look)
@@ -142,7 +149,7 @@ class Reconciler:
                 table.delta.is_known = False
             raise
 
-    def _run(self, plan: HostPlan, full: bool, look: Collection[str]) -> Outcome:
+    def _run(self, plan: HostPlan | PartedPlan, full: bool, look: Collection[str]) -> Outcome:
         before = self._writes()
         is_new = self._want(plan)
         mended: list[Difference] = []
@@ -169,7 +176,7 @@ class Reconciler:
             awaited=awaited,
         )
 
-    def differences(self, plan: HostPlan) -> list[Difference]:
+    def differences(self, plan: HostPlan | PartedPlan) -> list[Difference]:
         """Wanted against actual, in words, after observing everything; writes nothing."""
         self._want(plan)
         found: list[Difference] = []
@@ -182,16 +189,23 @@ class Reconciler:
 
     # --- steps of a pass ---------------------------------------------------------------------------------------
 
-    def _want(self, plan: HostPlan) -> bool:
+    def _want(self, plan: HostPlan | PartedPlan) -> bool:
+        """Take in what differs from the plan before; False when nothing does."""
         if plan is self._plan:
             return False
         self._plan = plan
+        before, after = self._parts, plan.parts if isinstance(plan, PartedPlan) else {_WHOLE: plan}
+        # Parts that did not change are the same objects, so a change costs in proportion to the change.
+        keys = [key for key, part in after.items() if before.get(key) is not part]
+        keys += before.keys() - after.keys()
+        self._parts = after
         is_new = False
         for table in self.tables:
-            rows = {row.key: row for row in table.rows(plan)}
-            if rows != table.delta.wanted:
+            changed = ((key, table.rows_of(before.get(key)), table.rows_of(after.get(key))) for key in keys)
+            rows = table.shares.change(changed, table.delta.wanted)
+            if rows:
                 is_new = True
-                table.delta.want(rows)
+                table.delta.want_change(rows)
         return is_new
 
     def _is_due(self, table: Table) -> bool:
@@ -294,6 +308,8 @@ class Reconciler:
         if table.waits_for is None or not put:
             return
         _, concerned, awaited = self._pending(self.tables[: self.tables.index(table)])
+        if not concerned and not awaited:
+            return
         for key, row in list(put.items()):
             if key in before and not table.waits_always:
                 continue

@@ -11,12 +11,16 @@ cloud 16 to 65000; on a physical bridge the interface is 1 and `phy-<bridge>` is
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 import msgspec
 
 HOST = ""
 """The namespace name that means the host itself."""
+
+
+_CONJUNCTION = "conjunction("
 
 
 class Row(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -146,6 +150,24 @@ class Flow(Row, frozen=True):
         return (self.bridge, self.table, self.priority, self.match)
 
 
+def merge_flows(flows: Sequence[Flow]) -> Flow:
+    """The entry for several of one key, in the order in which they were planned.
+
+    Clauses of conjunctions add up. Of other entries the first one stays.
+    """
+    clauses = {
+        clause
+        for flow in flows
+        if flow.actions.startswith(_CONJUNCTION)
+        for clause in flow.actions.removeprefix(_CONJUNCTION).removesuffix(")").split("),conjunction(")
+    }
+    if not clauses:
+        return flows[0]
+    ordered = sorted(clauses, key=lambda clause: tuple(int(word) for word in clause.replace("/", ",").split(",")))
+    first = flows[0]
+    return Flow(*first.key, ",".join(f"{_CONJUNCTION}{clause})" for clause in ordered))
+
+
 class IptablesChain(Row, frozen=True):
     """A chain of ours and its rules, each as iptables-save prints it after `-A <chain> `."""
 
@@ -179,11 +201,21 @@ class Allowance(Row, frozen=True):
     low: int | None = None
     high: int | None = None
     remotes: tuple[str, ...] | None = None
-    """Addresses and prefixes of the other side; None for anybody."""
+    """Prefixes of the other side; None for anybody."""
+    group: str | None = None
+    """The group to which the other side has to belong; its addresses are in the zone's `groups`."""
 
     @property
     def conditions(self) -> tuple[object, ...]:
-        return (self.direction, self.family, self.protocol, self.low, self.high)
+        return (self.direction, self.family, self.protocol, self.low, self.high, self.group)
+
+
+class TrackedGroup(Row, frozen=True):
+    """The addresses of one family that the members of a group have, in order."""
+
+    id: str
+    family: Literal[4, 6]
+    addresses: tuple[str, ...]
 
 
 class TrackedPort(Row, frozen=True):
@@ -202,6 +234,8 @@ class TrackedZone(Row, frozen=True):
     """Whose zone it is: the switch's, or the kernel's on the host."""
     zone: int
     ports: tuple[TrackedPort, ...] = ()
+    groups: tuple[TrackedGroup, ...] = ()
+    """The groups that rules of the ports name, sorted."""
 
     @property
     def key(self) -> int:
@@ -312,3 +346,37 @@ class HostPlan(Row, frozen=True):
     dnsmasqs: tuple[Dnsmasq, ...] = ()
     radvds: tuple[Radvd, ...] = ()
     metadata: tuple[MetadataListener, ...] = ()
+
+
+def merge(rows: Sequence[Any]) -> Any:
+    """The row for several of one key and table, in the order in which they were planned.
+
+    Flows of conjunctions and zones add up; of all others, each must be the same.
+    """
+    if len(rows) > 1:
+        if isinstance(rows[0], Flow):
+            return merge_flows(rows)
+        if isinstance(rows[0], TrackedZone):
+            ports = tuple(port for row in rows for port in row.ports)
+            groups = {(group.id, group.family): group for row in rows for group in row.groups}
+            ordered = tuple(groups[key] for key in sorted(groups))
+            return TrackedZone(rows[0].place, rows[0].zone, tuple(sorted(ports, key=lambda port: port.id)), ordered)
+    return rows[-1]
+
+
+PartKey = tuple[int, str]
+"""Where a part stands in the order of planning, and the object it is about."""
+
+
+class PartedPlan(msgspec.Struct, frozen=True):
+    """A plan in parts. Parts that did not change since an earlier plan are the same objects as in that."""
+
+    parts: Mapping[PartKey, HostPlan]
+
+    @property
+    def ovs_ports(self) -> Iterable[OvsPort]:
+        return (row for part in self.parts.values() for row in part.ovs_ports)
+
+    @property
+    def links(self) -> Iterable[Link]:
+        return (row for part in self.parts.values() for row in part.links)

@@ -21,9 +21,10 @@ from __future__ import annotations
 from deuteron.model.intent import HostIntent, HostSettings
 from deuteron.net.plan import bridges, dhcp, firewall, hybrid, router, tunnels, wiring
 from deuteron.net.plan.draft import Draft, Site, TooManyBridges
+from deuteron.net.plan.parts import Planner
 from deuteron.net.rows import HostPlan
 
-__all__ = ["TooManyBridges", "plan"]
+__all__ = ["TooManyBridges", "plan", "planner"]
 
 
 def plan(intent: HostIntent, settings: HostSettings) -> HostPlan:
@@ -33,15 +34,23 @@ def plan(intent: HostIntent, settings: HostSettings) -> HostPlan:
 
     Raises: TooManyBridges if more than 14 physical bridges are mapped.
     """
-    site = Site(intent, settings)
     draft = Draft()
+    _add_subjects(Site(intent, settings), draft)
+    return draft.done()
+
+
+def planner() -> Planner:
+    """Plans the same as `plan`, in parts, and again only what a change touches."""
+    return Planner(_add_subjects)
+
+
+def _add_subjects(site: Site, draft: Draft) -> None:
     bridges.plan_bridges(site, draft)
     wiring.plan_instance_ports(site, draft)
-    if settings.firewall_driver == "iptables_hybrid":
+    if site.settings.firewall_driver == "iptables_hybrid":
         hybrid.plan_hybrid_firewall(site, draft)
     else:
         firewall.plan_firewall(site, draft)
     tunnels.plan_tunnels(site, draft)
     dhcp.plan_dhcp(site, draft)
     router.plan_routers(site, draft)
-    return draft.done()

@@ -28,7 +28,7 @@ from deuteron.net.pipeline import (
     tables_of,
 )
 from deuteron.net.plan import names
-from deuteron.net.plan.draft import Draft, Site
+from deuteron.net.plan.draft import Draft, Phase, Site, View
 
 INTEGRATION = "br-int"
 TUNNEL = "br-tun"
@@ -72,8 +72,14 @@ def plan_bridges(site: Site, draft: Draft) -> None:
         actions = f"{tag_to_reg6},resubmit(,{ACCEPTED_EGRESS_NORMAL})"
         draft.flow(INTEGRATION, TRANSIENT, 1, f"in_port={ofport}", actions)
     for network_id in sorted(site.intent.networks):
-        _provider_tags(site, draft, site.intent.networks[network_id])
-        _subnet_broadcasts(draft, site.intent.networks[network_id])
+        draft.part(site, Phase.NETWORK, network_id, _plan_network)
+
+
+def _plan_network(view: View, draft: Draft, network_id: str) -> None:
+    network = view.network(network_id)
+    if network is not None:
+        _provider_tags(view, draft, network)
+        _subnet_broadcasts(draft, network)
 
 
 def _subnet_broadcasts(draft: Draft, network: IntentNetwork) -> None:
@@ -124,12 +130,12 @@ def _physical_interface(site: Site, draft: Draft, bridge: str) -> None:
     draft.links.append(rows.Link(namespace=rows.HOST, name=interface, kind="existing"))
 
 
-def _provider_tags(site: Site, draft: Draft, network: IntentNetwork) -> None:
+def _provider_tags(view: View, draft: Draft, network: IntentNetwork) -> None:
     """The two flows of seed D: provider tag to local tag on br-int, and back on the physical bridge."""
-    bridge = site.bridge_of(network)
+    bridge = view.bridge_of(network)
     if bridge is None:
         return
-    in_port = f"in_port={site.patch_ofports[names.patch_name('int-', bridge)]}"
+    in_port = f"in_port={view.patch_ofport(names.patch_name('int-', bridge))}"
     local = _VID_PRESENT | network.local_vlan
     if network.network_type == "flat":
         draft.flow(

@@ -22,7 +22,7 @@ from deuteron.model.intent import FixedIp, IntentNetwork, IntentPort, IntentSubn
 from deuteron.net import rows
 from deuteron.net.plan import names
 from deuteron.net.plan.addresses import version
-from deuteron.net.plan.draft import NO_DAD, Draft, Site, internal_port, is_dead
+from deuteron.net.plan.draft import NO_DAD, Draft, Phase, Site, View, internal_port, is_dead
 from deuteron.net.plan.metadata import (
     METADATA_CIDR,
     METADATA_CIDR6,
@@ -45,15 +45,20 @@ _ANNOUNCE_NO_DNS = {4: ("0.0.0.0",), 6: ("::",)}
 def plan_dhcp(site: Site, draft: Draft) -> None:
     """Adds namespace, port and dnsmasq of each network that is up, has a subnet with DHCP, and is served here."""
     for network_id in sorted(site.intent.networks):
-        network = site.intent.networks[network_id]
-        if network.dhcp_port_id is None or not network.admin_state_up:
-            continue
-        port = site.intent.ports.get(network.dhcp_port_id)
-        if port is None or port.ofport is None:
-            continue
-        subnets = [subnet for subnet in network.subnets if subnet.enable_dhcp]
-        if subnets:
-            _Service(site, network, port, port.ofport, subnets).add(draft)
+        if site.intent.networks[network_id].dhcp_port_id is not None:
+            draft.part(site, Phase.DHCP, network_id, _plan_network)
+
+
+def _plan_network(view: View, draft: Draft, network_id: str) -> None:
+    network = view.network(network_id)
+    if network is None or network.dhcp_port_id is None or not network.admin_state_up:
+        return
+    port = view.port(network.dhcp_port_id)
+    if port is None or port.ofport is None:
+        return
+    subnets = [subnet for subnet in network.subnets if subnet.enable_dhcp]
+    if subnets:
+        _Service(view, network, port, port.ofport, subnets).add(draft)
 
 
 class _Host(msgspec.Struct, frozen=True):
@@ -70,17 +75,17 @@ class _Service:
     """DHCP of one network, while its rows are being written."""
 
     def __init__(
-        self, site: Site, network: IntentNetwork, port: IntentPort, ofport: int, subnets: list[IntentSubnet]
+        self, view: View, network: IntentNetwork, port: IntentPort, ofport: int, subnets: list[IntentSubnet]
     ) -> None:
         self.network = network
         self.port = port
         self.ofport = ofport
         self.subnets = sorted(subnets, key=lambda subnet: (subnet.ip_version, subnet.cidr, subnet.id))
-        self.ports = site.ports_of_network[network.id]
-        self.settings = site.settings
+        self.ports = view.ports_of(network.id)
+        self.settings = view.settings
         self.namespace = names.dhcp_namespace(network.id)
         self.tap = names.tap_name(port.id)
-        self.directory = f"{site.settings.state_dir}/dhcp/{network.id}"
+        self.directory = f"{view.settings.state_dir}/dhcp/{network.id}"
         self.domain = network.dns_domain.rstrip(".")
 
     def add(self, draft: Draft) -> None:

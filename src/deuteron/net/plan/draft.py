@@ -1,14 +1,15 @@
 """The plan while it is being made: a place where each subject puts its rows, and the facts they share.
 
-Only `plan` creates these; they do not outlive its call. `Draft.done` sorts by key, so that the order in which
-subjects ran, and the order of the intent's dictionaries, leave no trace.
+Only `plan` and `Planner` create these; they do not outlive a call. `Draft.done` sorts by key, so that the order in
+which subjects ran, and the order of the intent's dictionaries, leave no trace.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import IntEnum
 from functools import cached_property
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from deuteron.model.intent import (
     HostIntent,
@@ -16,6 +17,8 @@ from deuteron.model.intent import (
     IntentGroupMember,
     IntentNetwork,
     IntentPort,
+    IntentRouter,
+    IntentSecurityGroup,
 )
 from deuteron.net import rows
 from deuteron.net.pipeline import DEAD_VLAN
@@ -34,6 +37,25 @@ them tentative for 1 to 2 s, in which radvd cannot send its first advertisement;
 TUNNEL_TYPES = ("vxlan", "gre", "geneve")
 
 
+class Phase(IntEnum):
+    """The kinds of parts, in the order in which they are planned."""
+
+    ROOT = 0
+    NETWORK = 1
+    WIRING = 2
+    FIREWALL = 3
+    PAIRS = 4
+    MEMBER = 5
+    ZONE = 6
+    TUNNEL = 7
+    DHCP = 8
+    ROUTER = 9
+
+
+Fact = tuple[str, str]
+"""What a part may read: a kind of objects, of collections or of common values, and which."""
+
+
 class TooManyBridges(ValueError):
     """More physical bridges than br-int has port numbers for patches."""
 
@@ -47,6 +69,8 @@ class Site:
     def __init__(self, intent: HostIntent, settings: HostSettings) -> None:
         self.intent = intent
         self.settings = settings
+        self.common: dict[str, Mapping[Any, Any]] = {}
+        """Values that parts share, by name; see `Draft.publish`."""
         self.physical_bridges: tuple[str, ...] = tuple(sorted(set(settings.bridge_mappings.values())))
         if len(self.physical_bridges) >= _LAST_PATCH_OFPORT:
             raise TooManyBridges(len(self.physical_bridges))
@@ -79,9 +103,7 @@ class Site:
         return tuple(
             (port, self.intent.networks[port.network_id])
             for port_id, port in sorted(self.intent.ports.items())
-            if port.ofport is not None
-            and port.network_id in self.intent.networks
-            and not port.device_owner.startswith("network:")
+            if port.ofport is not None and port.network_id in self.intent.networks and not is_of_network(port)
         )
 
     @cached_property
@@ -98,10 +120,71 @@ class Site:
             return None
         return self.settings.bridge_mappings.get(network.physical_network)
 
+
+class View:
+    """What a part of the plan sees of a host: single objects and collections by key, and nothing else.
+
+    `reads` takes a note of each, so that the part holds for as long as none of these changes.
+    """
+
+    def __init__(self, site: Site, reads: set[Fact] | None = None) -> None:
+        self._site = site
+        self._reads = reads if reads is not None else set()
+        self.settings = site.settings
+
+    def network(self, id: str) -> IntentNetwork | None:
+        self._reads.add(("network", id))
+        return self._site.intent.networks.get(id)
+
+    def port(self, id: str) -> IntentPort | None:
+        self._reads.add(("port", id))
+        return self._site.intent.ports.get(id)
+
+    def security_groups(self, ids: Iterable[str]) -> list[IntentSecurityGroup]:
+        """Those of the groups that are here, in the order of `ids`."""
+        self._reads.update(("security_group", id) for id in ids)
+        return [self._site.intent.security_groups[id] for id in ids if id in self._site.intent.security_groups]
+
+    def router(self, id: str) -> IntentRouter | None:
+        self._reads.add(("router", id))
+        return self._site.intent.routers.get(id)
+
+    def member(self, id: str) -> IntentGroupMember | None:
+        self._reads.add(("group_member", id))
+        return self._site.intent.group_members.get(id)
+
+    def ports_of(self, network_id: str) -> Sequence[IntentPort]:
+        """All ports of a network that is here, wherever they are bound, in order of id."""
+        self._reads.add(("ports of", network_id))
+        return self._site.ports_of_network.get(network_id, ())
+
+    def common(self, name: str, key: Any) -> Any:
+        """One of the values that `Draft.publish` was given under this name; None when there is none."""
+        self._reads.add((name, str(key)))
+        return self._site.common[name].get(key)
+
+    def bridge_of(self, network: IntentNetwork) -> str | None:
+        return self._site.bridge_of(network)
+
+    def patch_ofport(self, patch: str) -> int:
+        return self._site.patch_ofports[patch]
+
     def bound_ofport(self, port_id: str) -> int | None:
         """The port number on br-int of a port bound here; None when it is bound elsewhere or unknown."""
-        port = self.intent.ports.get(port_id)
+        port = self.port(port_id)
         return None if port is None else port.ofport
+
+
+Make = Callable[[View, "Draft", str], None]
+"""Adds the rows of the part about the object with this id; a function of what it reads from the view."""
+
+
+class Keeper(Protocol):
+    """Keeps parts from one plan to the next."""
+
+    def part(self, site: Site, phase: Phase, id: str, make: Make) -> None: ...
+
+    def publish(self, name: str, values: Mapping[Any, Any]) -> None: ...
 
 
 def is_dead(port: IntentPort) -> bool:
@@ -114,10 +197,17 @@ def is_dead(port: IntentPort) -> bool:
     return not port.admin_state_up
 
 
+def is_of_network(port: IntentPort) -> bool:
+    """Whether a port is DHCP's or a router's, and not an instance's."""
+    return port.device_owner.startswith("network:")
+
+
 class Draft:
     """Rows collected so far. A row given twice under one key must be the same row; flows of conjunctions merge."""
 
-    def __init__(self) -> None:
+    def __init__(self, keeper: Keeper | None = None) -> None:
+        """With a `keeper`, parts are its own to keep or to make, and this holds what is in no part."""
+        self._keeper = keeper
         self.namespaces: list[rows.Namespace] = []
         self.bridges: list[rows.OvsBridge] = []
         self.ovs_ports: list[rows.OvsPort] = []
@@ -135,6 +225,22 @@ class Draft:
         self.metadata: list[rows.MetadataListener] = []
         self._flows: dict[tuple[str, int, int, str], str] = {}
         self._conjunctions: dict[tuple[str, int, int, str], set[tuple[int, int, int]]] = {}
+
+    def part(self, site: Site, phase: Phase, id: str, make: Make) -> None:
+        """Add what `make` adds, now or when it was asked last, if nothing that it read has changed since.
+
+        Parts come in the order of phases, and within one in the order of ids.
+        """
+        if self._keeper is None:
+            make(View(site), self, id)
+        else:
+            self._keeper.part(site, phase, id, make)
+
+    def publish(self, site: Site, name: str, values: Mapping[Any, Any]) -> None:
+        """Let parts read `values`, which follow from the whole intent, one by one (`View.common`)."""
+        site.common[name] = values
+        if self._keeper is not None:
+            self._keeper.publish(name, values)
 
     def flow(self, bridge: str, table: int, priority: int, match: str, actions: str) -> None:
         """Adds a flow; the first one under a key stays, so callers add in a fixed order."""
@@ -165,7 +271,7 @@ class Draft:
             ipsets=_sorted(self.ipsets),
             iptables=_sorted(self.iptables),
             connections=_sorted(self.connections),
-            zones=_sorted(self.zones),
+            zones=_merged(self.zones),
             dnsmasqs=_sorted(self.dnsmasqs),
             radvds=_sorted(self.radvds),
             metadata=_sorted(self.metadata),
@@ -229,6 +335,13 @@ class _Keyed(Protocol):
 
 
 _R = TypeVar("_R", bound=_Keyed)
+
+
+def _merged(zones: Iterable[rows.TrackedZone]) -> tuple[rows.TrackedZone, ...]:
+    by_key: dict[int, list[rows.TrackedZone]] = {}
+    for zone in zones:
+        by_key.setdefault(zone.key, []).append(zone)
+    return tuple(rows.merge(by_key[key]) for key in sorted(by_key))
 
 
 def _sorted(items: Iterable[_R]) -> tuple[_R, ...]:

@@ -17,7 +17,7 @@ neutron/agent/linux/openvswitch_firewall/.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from deuteron.model.intent import IntentPort, IntentRule, IntentSecurityGroup
 from deuteron.net import rows
@@ -36,9 +36,9 @@ from deuteron.net.pipeline import (
 )
 from deuteron.net.plan.addresses import Pair, allowed_macs, allowed_pairs, prefix, version
 from deuteron.net.plan.bridges import INTEGRATION
-from deuteron.net.plan.draft import Draft, Site, is_dead
+from deuteron.net.plan.draft import Draft, Phase, Site, View, is_dead, is_of_network
 from deuteron.net.plan.masks import masked, port_masks
-from deuteron.net.plan.tracking import Members, tracked_port
+from deuteron.net.plan.tracking import publish_groups, tracked_groups, tracked_port
 from deuteron.net.plan.wiring import trust_port
 
 CONNECTION_LIMIT = 32_768
@@ -64,28 +64,55 @@ _Conjunctions = dict[tuple[str, str, str], int]
 """(remote group, direction, ethertype) to its conjunction number."""
 
 
+_COMMON = "conjunction"
+
+
 def plan_firewall(site: Site, draft: Draft) -> None:
     """Adds the flows of every instance port that is up: filtered by its groups, or trusted without port security."""
-    filtered: list[_FilteredPort] = []
-    for port, network in site.instance_ports:
-        if is_dead(port) or port.ofport is None:
-            continue
-        if port.port_security_enabled:
-            groups = [site.intent.security_groups[g] for g in port.security_groups if g in site.intent.security_groups]
-            filtered.append(_FilteredPort(port, port.ofport, network.local_vlan, groups))
-        else:
-            trust_port(draft, port.ofport, network.local_vlan)
-    _add_zones(site, draft, filtered)
-    conjunctions = _conjunction_numbers(filtered)
-    for member_of in filtered:
-        member_of.add_flows(draft, conjunctions)
+    up = [(port, network) for port, network in site.instance_ports if not is_dead(port)]
+    used = {group_id for port, _ in up if port.port_security_enabled for group_id in port.security_groups}
+    conjunctions = _conjunction_numbers(site, used)
+    draft.publish(site, _COMMON, conjunctions)
+    publish_groups(site, draft, used)
+    for port, _ in up:
+        draft.part(site, Phase.FIREWALL, port.id, _plan_port)
     # A MAC of address pairs may be shared by several ports (VRRP); the port whose own it is comes first.
-    for member_of in filtered:
+    for port, _ in up:
+        if port.allowed_address_pairs:
+            draft.part(site, Phase.PAIRS, port.id, _plan_pairs)
+    for group_id in sorted({group_id for group_id, _, _ in conjunctions}):
+        for member in site.members_of_group.get(group_id, ()):
+            draft.part(site, Phase.MEMBER, member.id, _plan_member)
+    for network_id in sorted({network.id for _, network in up}):
+        draft.part(site, Phase.ZONE, network_id, _plan_zone)
+
+
+def _plan_port(view: View, draft: Draft, port_id: str) -> None:
+    member_of = _filtered_port(view, port_id)
+    if member_of is not None:
+        member_of.add_flows(draft, view)
         member_of.add_delivery(draft, member_of.port.mac_address)
-    for member_of in filtered:
+        return
+    port = view.port(port_id)
+    network = None if port is None else view.network(port.network_id)
+    if port is not None and port.ofport is not None and network is not None:
+        trust_port(draft, port.ofport, network.local_vlan)
+
+
+def _plan_pairs(view: View, draft: Draft, port_id: str) -> None:
+    member_of = _filtered_port(view, port_id)
+    if member_of is not None:
         for mac in allowed_macs(member_of.port)[1:]:
             member_of.add_delivery(draft, mac)
-    _add_members(site, draft, conjunctions)
+
+
+def _filtered_port(view: View, port_id: str) -> _FilteredPort | None:
+    """None for a port without port security."""
+    port = view.port(port_id)
+    network = None if port is None else view.network(port.network_id)
+    if port is None or port.ofport is None or network is None or not port.port_security_enabled:
+        return None
+    return _FilteredPort(port, port.ofport, network.local_vlan, view.security_groups(port.security_groups))
 
 
 class _FilteredPort:
@@ -100,7 +127,7 @@ class _FilteredPort:
         self.reg5 = f"reg5={ofport:#x}"
         self.output = f"output:{ofport}"
 
-    def add_flows(self, draft: Draft, conjunctions: _Conjunctions) -> None:
+    def add_flows(self, draft: Draft, view: View) -> None:
         self._add_entry(draft)
         self._add_base_egress(draft)
         self._add_base_ingress(draft)
@@ -109,7 +136,7 @@ class _FilteredPort:
             self._add_tracking(draft, RULES_EGRESS, f"resubmit(,{ACCEPT_OR_INGRESS})")
             self._add_tracking(draft, RULES_INGRESS, self.output)
         for rule in self.rules:
-            self._add_rule(draft, rule, conjunctions)
+            self._add_rule(draft, rule, view)
 
     def add_delivery(self, draft: Draft, mac: str) -> None:
         """Frames to a MAC of this port go through its ingress tables, from this host (73) or from a patch (60)."""
@@ -227,7 +254,7 @@ class _FilteredPort:
             mark = f"ct(commit,zone={CT_ZONE},exec(set_field:0x1->ct_mark))"
             track(40, f"ct_state=+est,{family},{self.reg5}", mark)
 
-    def _add_rule(self, draft: Draft, rule: IntentRule, conjunctions: _Conjunctions) -> None:
+    def _add_rule(self, draft: Draft, rule: IntentRule, view: View) -> None:
         table = RULES_EGRESS if rule.direction == "egress" else RULES_INGRESS
         if rule.remote_group_id is None:
             priority = _PLAIN_PRIORITY + _priority_offset(rule)
@@ -235,7 +262,7 @@ class _FilteredPort:
                 for ct_state, actions in self._verdicts(rule.direction):
                     draft.flow(INTEGRATION, table, priority, _joined(ct_state, word, self.reg5, *rest), actions)
             return
-        number = conjunctions[rule.remote_group_id, rule.direction, rule.ethertype]
+        number = view.common(_COMMON, (rule.remote_group_id, rule.direction, rule.ethertype))
         for word, rest in _rule_matches(rule):
             match = _joined(word, self.reg5, *rest)
             draft.conjunction(INTEGRATION, table, _REMOTE_GROUP_PRIORITY, match, (number, 2, 2))
@@ -264,40 +291,53 @@ class _FilteredPort:
         )
 
 
-def _add_zones(site: Site, draft: Draft, filtered: list[_FilteredPort]) -> None:
-    """What the zone of each network holds, and how much."""
-    members = Members(site)
-    zones: dict[int, list[rows.TrackedPort]] = {}
-    for member_of in filtered:
-        if member_of.is_stateful:
-            tracked = tracked_port(member_of.port, member_of.ofport, member_of.rules, members)
-            zones.setdefault(member_of.local_vlan, []).append(tracked)
-    for zone, ports in zones.items():
+def _plan_zone(view: View, draft: Draft, network_id: str) -> None:
+    """What the zone of a network holds, and how much."""
+    network = view.network(network_id)
+    if network is None:
+        return
+    ports: list[rows.TrackedPort] = []
+    rules: dict[str, IntentRule] = {}
+    for port in view.ports_of(network_id):
+        if port.ofport is None or is_dead(port) or not port.port_security_enabled or is_of_network(port):
+            continue
+        filtered = _FilteredPort(port, port.ofport, network.local_vlan, view.security_groups(port.security_groups))
+        if filtered.is_stateful:
+            ports.append(tracked_port(port, port.ofport, filtered.rules))
+            rules.update((rule.id, rule) for rule in filtered.rules)
+    if ports:
+        zone = network.local_vlan
         draft.datapath.append(rows.DatapathSetting(f"ct-limit-{zone}", CONNECTION_LIMIT))
-        draft.zones.append(rows.TrackedZone("datapath", zone, tuple(ports)))
+        draft.zones.append(rows.TrackedZone("datapath", zone, tuple(ports), tracked_groups(view, rules.values())))
 
 
-def _add_members(site: Site, draft: Draft, conjunctions: _Conjunctions) -> None:
-    """One flow for each address of each remote group: the first clause of its conjunctions."""
-    for (group_id, direction, ethertype), number in conjunctions.items():
-        table = RULES_EGRESS if direction == "egress" else RULES_INGRESS
-        wanted = 4 if ethertype == "IPv4" else 6
-        end = "dst" if direction == "egress" else "src"
-        word, name = ("ip", f"nw_{end}") if wanted == 4 else ("ipv6", f"ipv6_{end}")
-        for member in site.members_of_group.get(group_id, ()):
+def _plan_member(view: View, draft: Draft, member_id: str) -> None:
+    """One flow for each address of a member of a remote group: the first clause of the group's conjunctions."""
+    member = view.member(member_id)
+    if member is None:
+        return
+    for direction, table, end in (("egress", RULES_EGRESS, "dst"), ("ingress", RULES_INGRESS, "src")):
+        for ethertype, family, word, name in (("IPv4", 4, "ip", f"nw_{end}"), ("IPv6", 6, "ipv6", f"ipv6_{end}")):
+            number = view.common(_COMMON, (member.group_id, direction, ethertype))
+            if number is None:
+                continue
             for address in member.addresses:
-                if version(address) == wanted:
+                if version(address) == family:
                     match = _joined(word, _field(name, address))
                     draft.conjunction(INTEGRATION, table, _REMOTE_GROUP_PRIORITY, match, (number, 1, 2))
 
 
-def _conjunction_numbers(filtered: list[_FilteredPort]) -> _Conjunctions:
-    """A number for each remote group, direction and ethertype in use; groups that hash alike move up, in order."""
+def _conjunction_numbers(site: Site, used: Iterable[str]) -> _Conjunctions:
+    """A number for each remote group, direction and ethertype that rules of the groups in use name.
+
+    Groups that hash alike move up, in order.
+    """
     wanted = sorted(
         {
             (rule.remote_group_id, rule.direction, rule.ethertype)
-            for member_of in filtered
-            for rule in member_of.rules
+            for group_id in used
+            if group_id in site.intent.security_groups
+            for rule in site.intent.security_groups[group_id].rules
             if rule.remote_group_id is not None
         }
     )

@@ -26,8 +26,8 @@ from deuteron.net.pipeline import ARP_SPOOF, LOCAL_EGRESS, MAC_SPOOF
 from deuteron.net.plan import names
 from deuteron.net.plan.addresses import allowed_macs, allowed_pairs, prefix, version
 from deuteron.net.plan.bridges import INTEGRATION
-from deuteron.net.plan.draft import Draft, Site, is_dead
-from deuteron.net.plan.tracking import Members, tracked_port
+from deuteron.net.plan.draft import Draft, Phase, Site, View, is_dead
+from deuteron.net.plan.tracking import publish_groups, tracked_groups, tracked_port
 from deuteron.net.plan.wiring import trust_port
 
 _PREFIX = "neutron-openvswi-"
@@ -68,7 +68,9 @@ def plan_hybrid_firewall(site: Site, draft: Draft) -> None:
         else:
             open_taps.append(names.tap_name(port.id))
     _add_ipsets(site, draft, filtered)
-    _add_zones(site, draft, filtered)
+    publish_groups(site, draft, {group_id for member_of in filtered for group_id in member_of.port.security_groups})
+    for member_of in filtered:
+        draft.part(site, Phase.ZONE, member_of.port.id, _plan_zone)
     draft.sysctl(
         rows.HOST,
         [("net.bridge.bridge-nf-call-iptables", "1"), ("net.bridge.bridge-nf-call-ip6tables", "1")],
@@ -236,14 +238,15 @@ _WITHOUT_A_RULE = (
 """What the chains return before any rule is asked, and so may be tracked: ICMPv6 of the guest, and DHCP."""
 
 
-def _add_zones(site: Site, draft: Draft, filtered: list[_FilteredPort]) -> None:
-    members = Members(site)
-    zones: dict[int, list[rows.TrackedPort]] = {}
-    for member_of in filtered:
-        if member_of.is_stateful:
-            tracked = tracked_port(member_of.port, member_of.ofport, member_of.rules, members, _WITHOUT_A_RULE)
-            zones.setdefault(member_of.zone, []).append(tracked)
-    draft.zones += [rows.TrackedZone("kernel", zone, tuple(ports)) for zone, ports in zones.items()]
+def _plan_zone(view: View, draft: Draft, port_id: str) -> None:
+    port = view.port(port_id)
+    if port is None or port.ofport is None:
+        return
+    member_of = _FilteredPort(port, port.ofport, view.security_groups(port.security_groups))
+    if member_of.is_stateful:
+        tracked = tracked_port(port, port.ofport, member_of.rules, _WITHOUT_A_RULE)
+        groups = tracked_groups(view, member_of.rules)
+        draft.zones.append(rows.TrackedZone("kernel", member_of.zone, (tracked,), groups))
 
 
 def _set_member(text: str) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from deuteron.model.intent import IntentRouter, IntentSubnet, RouterPort
 from deuteron.net import rows
 from deuteron.net.plan import names
 from deuteron.net.plan.addresses import version
-from deuteron.net.plan.draft import NO_DAD, Draft, Site, internal_port, is_dead
+from deuteron.net.plan.draft import NO_DAD, Draft, Phase, Site, View, internal_port, is_dead
 from deuteron.net.plan.metadata import (
     MARK,
     METADATA_CIDR,
@@ -66,19 +66,25 @@ def plan_routers(site: Site, draft: Draft) -> None:
     of such a router, and its ports stay DOWN.
     """
     for router_id in sorted(site.intent.routers):
-        router = site.intent.routers[router_id]
-        plan = _Router(site, router)
-        if router.admin_state_up:
-            plan.add(draft)
-        else:
-            plan.add_down(draft)
+        draft.part(site, Phase.ROUTER, router_id, _plan_router)
+
+
+def _plan_router(view: View, draft: Draft, router_id: str) -> None:
+    router = view.router(router_id)
+    if router is None:
+        return
+    plan = _Router(view, router)
+    if router.admin_state_up:
+        plan.add(draft)
+    else:
+        plan.add_down(draft)
 
 
 class _Router:
     """One router, while its rows are being written."""
 
-    def __init__(self, site: Site, router: IntentRouter) -> None:
-        self.site = site
+    def __init__(self, view: View, router: IntentRouter) -> None:
+        self.view = view
         self.router = router
         self.namespace = names.router_namespace(router.id)
         self.interfaces = sorted(router.interfaces, key=lambda port: port.port_id)
@@ -109,7 +115,7 @@ class _Router:
                 rows.Radvd(
                     namespace=self.namespace,
                     id=self.router.id,
-                    directory=f"{self.site.settings.state_dir}/ra/{self.router.id}",
+                    directory=f"{self.view.settings.state_dir}/ra/{self.router.id}",
                     config="".join(_radvd_interface(interface) for interface in advertising),
                 )
             )
@@ -132,8 +138,8 @@ class _Router:
 
     def _add_device(self, draft: Draft, router_port: RouterPort, name: str, *, carries: bool = True) -> bool:
         """A port that is not bound here yet, or whose network was not sent, gets no device; the rest works."""
-        port = self.site.intent.ports.get(router_port.port_id)
-        network = self.site.intent.networks.get(router_port.network_id)
+        port = self.view.port(router_port.port_id)
+        network = self.view.network(router_port.network_id)
         if port is None or port.ofport is None or network is None:
             return False
         internal_port(draft, port, network, name, self.namespace, router_port.mtu_bytes, port.ofport)
@@ -148,8 +154,8 @@ class _Router:
         served: set[str] = set()
         # The one with IPv6 addresses first: it sends the router advertisements.
         for interface in sorted(self.interfaces, key=lambda port: all(version(text) == 4 for text in port.addresses)):
-            network = self.site.intent.networks.get(interface.network_id)
-            if network is None or not is_asked_over_ipv6(network) or self.site.bound_ofport(interface.port_id) is None:
+            network = self.view.network(interface.network_id)
+            if network is None or not is_asked_over_ipv6(network) or self.view.bound_ofport(interface.port_id) is None:
                 continue
             name = names.qr_name(interface.port_id)
             if network.id not in served:
@@ -159,7 +165,7 @@ class _Router:
 
     def _add_gateway(self, draft: Draft, qg: str) -> None:
         assert self.gateway is not None
-        if self.site.bound_ofport(self.gateway.port.port_id) is None:
+        if self.view.bound_ofport(self.gateway.port.port_id) is None:
             return
         for floating_ip in self.router.floating_ips:
             draft.addresses.append(rows.Address(self.namespace, qg, f"{floating_ip.floating_ip_address}/32"))

@@ -7,44 +7,54 @@ longer can be found among the tracked ones and ended (`net.connections`).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
+from typing import Literal
 
 from deuteron.model.intent import IntentPort, IntentRule
 from deuteron.net import rows
 from deuteron.net.plan.addresses import allowed_pairs, version
-from deuteron.net.plan.draft import Site
+from deuteron.net.plan.draft import Draft, Site, View
 
+_COMMON = "group"
 _ICMP, _ICMP6 = 1, 58
+_FAMILIES: dict[str, Literal[4, 6]] = {"IPv4": 4, "IPv6": 6}
 
 
-class Members:
-    """The addresses of each remote group by family, made once for all ports that name it."""
-
-    def __init__(self, site: Site) -> None:
-        self._site = site
-        self._known: dict[tuple[str, int], tuple[str, ...]] = {}
-
-    def of(self, group_id: str, family: int) -> tuple[str, ...]:
-        key = (group_id, family)
-        if key not in self._known:
-            members = self._site.members_of_group.get(group_id, ())
-            addresses = {address for member in members for address in member.addresses if version(address) == family}
-            self._known[key] = _shared(tuple(sorted(addresses)))
-        return self._known[key]
+def publish_groups(site: Site, draft: Draft, used: Iterable[str]) -> None:
+    """Give parts the addresses of the groups that rules of the groups in `used` name, found once for all of them."""
+    rules = (
+        rule
+        for group_id in used
+        if group_id in site.intent.security_groups
+        for rule in site.intent.security_groups[group_id].rules
+    )
+    draft.publish(site, _COMMON, {key: rows.TrackedGroup(*key, _addresses(site, *key)) for key in _named(rules)})
 
 
-@lru_cache(maxsize=1024)
-def _shared(addresses: tuple[str, ...]) -> tuple[str, ...]:
-    """The same object for the same addresses, so that comparing two plans does not read a group once for each port."""
-    return addresses
+def tracked_groups(view: View, rules: Iterable[IntentRule]) -> tuple[rows.TrackedGroup, ...]:
+    """The groups that rules name, with the addresses of their members."""
+    return tuple(view.common(_COMMON, key) for key in sorted(_named(rules)))
+
+
+def _named(rules: Iterable[IntentRule]) -> set[tuple[str, Literal[4, 6]]]:
+    return {
+        (rule.remote_group_id, _FAMILIES[rule.ethertype])
+        for rule in rules
+        if rule.remote_group_id is not None and rule.remote_ip_prefix is None
+    }
+
+
+def _addresses(site: Site, group_id: str, family: int) -> tuple[str, ...]:
+    members = site.members_of_group.get(group_id, ())
+    found = {address for member in members for address in member.addresses if version(address) == family}
+    return tuple(sorted(found))
 
 
 def tracked_port(
-    port: IntentPort, ofport: int, rules: Iterable[IntentRule], members: Members, more: Iterable[rows.Allowance] = ()
+    port: IntentPort, ofport: int, rules: Iterable[IntentRule], more: Iterable[rows.Allowance] = ()
 ) -> rows.TrackedPort:
     """The port with its rules; `more` is what its firewall lets through without a rule."""
     four, six = allowed_pairs(port)
-    allowed = dict.fromkeys(allowance for rule in rules if (allowance := _allowance(rule, members)) is not None)
+    allowed = dict.fromkeys(allowance for rule in rules if (allowance := _allowance(rule)) is not None)
     return rows.TrackedPort(
         id=port.id,
         ofport=ofport,
@@ -53,18 +63,15 @@ def tracked_port(
     )
 
 
-def _allowance(rule: IntentRule, members: Members) -> rows.Allowance | None:
-    family = 4 if rule.ethertype == "IPv4" else 6
+def _allowance(rule: IntentRule) -> rows.Allowance | None:
+    family = _FAMILIES[rule.ethertype]
     remotes: tuple[str, ...] | None = None
     if rule.remote_ip_prefix is not None:
         if version(rule.remote_ip_prefix) != family:
             return None
         remotes = (rule.remote_ip_prefix,)
-    elif rule.remote_group_id is not None:
-        remotes = members.of(rule.remote_group_id, family)
     protocol = rule.protocol or None
     if protocol in (_ICMP, _ICMP6):
         protocol = _ICMP if family == 4 else _ICMP6
-    return rows.Allowance(
-        rule.direction, 4 if family == 4 else 6, protocol, rule.port_range_min, rule.port_range_max, remotes
-    )
+    group = rule.remote_group_id if remotes is None else None
+    return rows.Allowance(rule.direction, family, protocol, rule.port_range_min, rule.port_range_max, remotes, group)

@@ -22,11 +22,12 @@ from deuteron.net.pipeline import (
     UNICAST_TO_TUNNELS,
 )
 from deuteron.net.plan.bridges import TUNNEL
-from deuteron.net.plan.draft import TUNNEL_TYPES, Draft, Site
+from deuteron.net.plan.draft import TUNNEL_TYPES, Draft, Phase, Site, View
 
 _FIRST_TUNNEL_OFPORT = 2
 _SLOTS = 1 << 14
 _VID_PRESENT = 0x1000
+_COMMON = "tunnel"
 
 
 def plan_tunnels(site: Site, draft: Draft) -> None:
@@ -38,10 +39,17 @@ def plan_tunnels(site: Site, draft: Draft) -> None:
     for (tunnel_ip, kind), ofport in sorted(ofports.items()):
         _tunnel_port(site, draft, tunnel_ip, kind, ofport)
         draft.flow(TUNNEL, LOCAL_SWITCHING, 1, f"in_port={ofport}", f"goto_table:{TUNNEL_TABLE[kind]}")
+    draft.publish(site, _COMMON, ofports)
     for network_id in sorted(site.intent.networks):
         network = site.intent.networks[network_id]
         if network.network_type in TUNNEL_TABLE and network.segmentation_id is not None:
-            _network_flows(site, draft, network, network.segmentation_id, ofports)
+            draft.part(site, Phase.TUNNEL, network_id, _plan_network)
+
+
+def _plan_network(view: View, draft: Draft, network_id: str) -> None:
+    network = view.network(network_id)
+    if network is not None and network.segmentation_id is not None:
+        _network_flows(view, draft, network, network.segmentation_id)
 
 
 def tunnel_name(kind: str, tunnel_ip: str) -> str:
@@ -94,9 +102,7 @@ def _tunnel_port(site: Site, draft: Draft, tunnel_ip: str, kind: str, ofport: in
 _PORT_TYPES: dict[str, Literal["vxlan", "gre", "geneve"]] = {"vxlan": "vxlan", "gre": "gre", "geneve": "geneve"}
 
 
-def _network_flows(
-    site: Site, draft: Draft, network: IntentNetwork, vni: int, ofports: dict[tuple[str, str], int]
-) -> None:
+def _network_flows(view: View, draft: Draft, network: IntentNetwork, vni: int) -> None:
     kind = network.network_type
     draft.flow(
         TUNNEL,
@@ -106,10 +112,10 @@ def _network_flows(
         f"push_vlan:0x8100,set_field:{_VID_PRESENT | network.local_vlan}->vlan_vid,goto_table:{LEARN}",
     )
     flood: set[int] = set()
-    for port in site.ports_of_network[network.id]:
+    for port in view.ports_of(network.id):
         if port.ofport is not None or port.tunnel_ip is None:
             continue
-        ofport = ofports.get((port.tunnel_ip, kind))
+        ofport = view.common(_COMMON, (port.tunnel_ip, kind))
         if ofport is None:
             continue
         flood.add(ofport)

@@ -20,32 +20,38 @@ from deuteron.net import rows
 from deuteron.net.pipeline import ACCEPT_OR_INGRESS, ACCEPTED_EGRESS_NORMAL, DEAD_VLAN, TRANSIENT
 from deuteron.net.plan import names
 from deuteron.net.plan.bridges import INTEGRATION
-from deuteron.net.plan.draft import Draft, Site, is_dead, ovs_port_facts
+from deuteron.net.plan.draft import Draft, Phase, Site, View, is_dead, ovs_port_facts
 
 
 def plan_instance_ports(site: Site, draft: Draft) -> None:
     """Adds the devices of every instance port bound here, and closes those that are down."""
-    is_hybrid = site.settings.firewall_driver == "iptables_hybrid"
-    for port, network in site.instance_ports:
-        assert port.ofport is not None  # instance_ports holds bound ports only
-        if is_hybrid:
-            device = _hybrid_devices(draft, port, network)
-        else:
-            device = _native_devices(draft, port, network)
-        external_ids, other_config = ovs_port_facts(port, network)
-        draft.ovs_ports.append(
-            rows.OvsPort(
-                bridge=INTEGRATION,
-                name=device,
-                type="system",
-                ofport_request=port.ofport,
-                tag=DEAD_VLAN if is_dead(port) else network.local_vlan,
-                external_ids=external_ids,
-                other_config=other_config,
-            )
+    for port, _ in site.instance_ports:
+        draft.part(site, Phase.WIRING, port.id, _plan_port)
+
+
+def _plan_port(view: View, draft: Draft, port_id: str) -> None:
+    port = view.port(port_id)
+    network = None if port is None else view.network(port.network_id)
+    if port is None or port.ofport is None or network is None:
+        return
+    if view.settings.firewall_driver == "iptables_hybrid":
+        device = _hybrid_devices(draft, port, network)
+    else:
+        device = _native_devices(draft, port, network)
+    external_ids, other_config = ovs_port_facts(port, network)
+    draft.ovs_ports.append(
+        rows.OvsPort(
+            bridge=INTEGRATION,
+            name=device,
+            type="system",
+            ofport_request=port.ofport,
+            tag=DEAD_VLAN if is_dead(port) else network.local_vlan,
+            external_ids=external_ids,
+            other_config=other_config,
         )
-        if is_dead(port):
-            refuse_port(draft, port.ofport)
+    )
+    if is_dead(port):
+        refuse_port(draft, port.ofport)
 
 
 def trust_port(draft: Draft, ofport: int, local_vlan: int) -> None:
