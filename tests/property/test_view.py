@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from deuteron.hub import intents
 from deuteron.model.intent import IntentObject, key_of
-from tests.unit.api_compute.harness import Client, World, run, world
+from tests.unit.api_compute.harness import Client, World, world
 from tests.unit.api_hosts.agent import FakeAgent
 
 NET, NOVA = "/network/v2.0", "/compute/v2.1"
@@ -252,17 +252,19 @@ class People:
         assert set(self.answers) <= {200, 201, 202, 204}, self.answers
 
     async def quiet(self) -> None:
-        """Until every host has carried out everything, and said nothing that made more to do."""
-        deadline = asyncio.get_running_loop().time() + 20
-        before = None
+        """Until every host has carried out everything, and what they said of it made no more to do."""
+        deadline = asyncio.get_running_loop().time() + 60
+        database, hub = self.w.cloud.database, self.w.cloud.hub
+        before = -1
         while True:
-            revision = self.w.cloud.database.revision
-            if all(self.w.cloud.hub.realised(host, revision) for host in HOSTS):
-                if revision == before:
-                    return
-                before = revision
+            # Whatever agents said until now is written before this, which changes nothing.
+            await asyncio.to_thread(database.write, lambda tx: None)
+            revision = database.revision
+            if all(hub.realised(host, revision) for host in HOSTS) and revision == before:
+                return
+            before = revision
             assert asyncio.get_running_loop().time() < deadline, f"not quiet at revision {revision}"
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.01)
 
     def assert_told_is_fresh(self, told: str) -> set[str]:
         kinds = set()
@@ -274,9 +276,12 @@ class People:
 
 
 @hypothesis_settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=6,
+    deadline=None,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),  # agents run beside: what is shrunk is seldom the same
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(seed=st.integers(0, 2**32), batches=st.lists(st.integers(1, 12), min_size=3, max_size=10))
+@given(seed=st.integers(0, 2**32), batches=st.lists(st.integers(1, 12), min_size=2, max_size=6))
 def test_what_a_host_was_told_is_what_it_would_be_told_now(
     seed: int, batches: list[int], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -292,4 +297,4 @@ def test_what_a_host_was_told_is_what_it_would_be_told_now(
                 await people.quiet()
                 people.assert_told_is_fresh(f"batch {number} of {batches} with seed {seed}")
 
-    run(test())
+    asyncio.run(asyncio.wait_for(test(), 120))
