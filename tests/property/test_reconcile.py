@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from hypothesis import given, settings
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from deuteron.net.host import TABLE_NAMES, simulated_drivers, tables_of
 from deuteron.net.plan import plan
-from deuteron.net.reconcile import Outcome, Reconciler
+from deuteron.net.reconcile import Outcome, Reconciler, Turn
 from deuteron.net.rows import HostPlan
 from tests.kernel.intents import routed_network
 from tests.kernel.intents import settings as host_settings
@@ -34,9 +35,9 @@ class Fakes:
     def restart(self) -> None:
         self.reconciler = Reconciler(tables_of(dict(self.drivers)).values(), now_s=lambda: self.now_s)
 
-    def run(self, wanted: HostPlan, full: bool = False) -> Outcome:
+    def run(self, wanted: HostPlan, full: bool = False, turns: Iterable[Turn] = ()) -> Outcome:
         self.now_s += 10
-        return self.reconciler.run(wanted, full=full)
+        return self.reconciler.run(wanted, full=full, turns=turns)
 
     def rows(self) -> dict[str, dict[Any, Any]]:
         return {name: dict(driver.rows) for name, driver in self.drivers.items()}
@@ -156,3 +157,21 @@ def test_one_port_more_touches_only_what_is_its_own() -> None:
     assert outcome.writes["device put"] == 1
     assert "iptables put" not in outcome.writes
     assert "bridge put" not in outcome.writes
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.sampled_from(TABLE_NAMES), min_size=1, max_size=4), st.randoms())
+def test_turns_find_whatever_was_lost_or_came_in(tables: list[str], dice: Any) -> None:
+    fakes = Fakes()
+    for _ in range(2):
+        fakes.run(PLANS[3], full=True)
+    before = fakes.rows()
+    for name in tables:
+        rows = fakes.drivers[name].rows
+        for key in dice.sample(sorted(rows, key=str), len(rows) // 2):
+            del rows[key]
+    assert fakes.run(PLANS[3]).writes == {}, "nobody looked"
+    mended = [item.table for turn in fakes.reconciler.turns() for item in fakes.run(PLANS[3], turns=[turn]).mended]
+    assert fakes.rows() == before
+    assert set(mended) == {name for name in tables if len(before[name]) > 1}
+    assert fakes.run(PLANS[3], full=True).writes == {}

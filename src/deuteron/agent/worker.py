@@ -1,9 +1,12 @@
 """The thread that owns the host's kernel tables: it waits, plans, reconciles, and hands over results.
 
 It is one thread because it moves between network namespaces, and because two passes at once could not each
-know what the other wrote. It wakes for a new intent, for Open vSwitch's database (a change by
-someone else, or its end), for the end of ovs-vswitchd, when a failed row is due, and for a full
-observation every `FULL_PERIOD_S`.
+know what the other wrote. It wakes for a new intent, for what the kernel and the switch tell of
+changes by someone else (`net.kernel.events`), for the end of ovs-vswitchd, when a failed row is due,
+and to look around.
+
+It looks at everything in short turns, one round after another, each round in `ROUND_S` or longer: turns take at most
+`SHARE` of the time. A change waits for one turn at most, and a turn for one change.
 
 Invariants:
 - Only the newest intent counts; those it overtook are never planned.
@@ -28,13 +31,18 @@ import structlog
 from deuteron.model.intent import Difference, HostIntent, HostSettings
 from deuteron.net.host import Host
 from deuteron.net.kernel.driver import Unavailable
-from deuteron.net.reconcile import Outcome
+from deuteron.net.reconcile import Outcome, Turn
 from deuteron.net.rows import HostPlan, PartedPlan
 
 log = structlog.get_logger("deuteron.agent")
 
-FULL_PERIOD_S = 3.0
-"""Drift is seen at the latest after this time, and mended in the same pass."""
+ROUND_S = 3.0
+"""Drift that nothing tells of is seen at the latest after this time on a small host, and mended in the same turn."""
+
+SHARE = 0.02
+"""The part of the thread's time in which it looks around, so that a host with much to look at has longer rounds."""
+
+_CHANGES_FIRST_S = 1.0
 
 _AFTER_SWITCH_START_S = (0.2, 0.6, 1.5)
 # ovs-vswitchd writes its pid file before it has made its devices; nothing says when it is done.
@@ -76,6 +84,7 @@ class Worker(threading.Thread):
         self._current: HostIntent | None = None
         self._plan: HostPlan | PartedPlan | None = None
         self._problem: str | None = None
+        self._pending: tuple[tuple[str, str], ...] = ()
 
     def want(self, intent: HostIntent) -> None:
         """Make the host as `intent` says, instead of as any intent before."""
@@ -98,7 +107,8 @@ class Worker(threading.Thread):
     def run(self) -> None:
         host = self._open_host()
         watch = _Watch(host, self._wake, self._now_s)
-        next_full_s = 0.0
+        is_full_due = True
+        around = _Around(host, self._now_s)
         retry_at_s: float | None = None
         while not self._is_stopping:
             with self._lock:
@@ -107,18 +117,19 @@ class Worker(threading.Thread):
             looks = watch.look()
             if newest is not None:
                 self._plan_for(newest)
-            is_full_due = now_s >= next_full_s or looks.full
-            is_due = newest is not None or is_full_due or bool(looks.tables)
+            is_full_due = is_full_due or looks.full
+            turns = list(looks.turns) if is_full_due else [*looks.turns, *around.take(newest is not None)]
+            is_due = newest is not None or is_full_due or bool(looks.tables) or bool(turns)
             is_due = is_due or (retry_at_s is not None and now_s >= retry_at_s)
             if self._current is not None and self._plan is not None and is_due:
-                retry_at_s = self._pass(host, full=is_full_due, look=looks.tables, is_new=newest is not None)
-                if is_full_due:
-                    next_full_s = self._now_s() + FULL_PERIOD_S
+                full, is_full_due = is_full_due, False
+                retry_at_s = self._pass(host, full=full, look=looks.tables, turns=turns, is_new=newest is not None)
                 watch.settle()
+                around.rest(self._now_s() - now_s if newest is None and not full else 0.0)
             if self._answer(host):
-                next_full_s = 0.0  # what was found is mended at once
-            wake_at_s = min(next_full_s, retry_at_s or next_full_s) if self._plan is not None else now_s + 60.0
-            watch.wait(wake_at_s)
+                retry_at_s = 0.0  # what was found is mended at once
+            wake_at_s = min(around.due_s, retry_at_s if retry_at_s is not None else around.due_s)
+            watch.wait(wake_at_s if self._plan is not None else now_s + 60.0)
         host.close()
 
     def _plan_for(self, intent: HostIntent) -> None:
@@ -130,11 +141,11 @@ class Worker(threading.Thread):
             self._problem = f"cannot plan revision {intent.revision}: {error!r}"
         self._current = intent
 
-    def _pass(self, host: Host, *, full: bool, look: frozenset[str], is_new: bool) -> float | None:
+    def _pass(self, host: Host, *, full: bool, look: frozenset[str], turns: list[Turn], is_new: bool) -> float | None:
         assert self._current is not None and self._plan is not None
         begun_s = self._now_s()
         try:
-            outcome = host.reconciler.run(self._plan, full=full, look=look)
+            outcome = host.reconciler.run(self._plan, full=full, look=look, turns=turns)
         except Exception as error:  # a defect of a driver: everything is looked at again, later
             log.exception("the pass failed", revision=self._current.revision)
             outcome = Outcome(False, (("the pass", repr(error)),), {}, (), {}, begun_s + 1.0, awaited=None)
@@ -152,7 +163,10 @@ class Worker(threading.Thread):
                 "pass done", revision=self._current.revision, full=full, ms=round(1000 * duration_s),
                 writes=writes or "none", pending=len(outcome.pending),
             )  # fmt: skip
-        self._on_pass(Pass(self._current, self._plan, outcome, duration_s))
+        is_news = is_new or full or bool(outcome.writes) or outcome.pending != self._pending
+        self._pending = outcome.pending
+        if is_news:
+            self._on_pass(Pass(self._current, self._plan, outcome, duration_s))
         return outcome.retry_at_s
 
     def _answer(self, host: Host) -> bool:
@@ -171,9 +185,37 @@ class Worker(threading.Thread):
                 answer.set_exception(error)
 
 
+class _Around:
+    """The rounds in which everything is looked at, turn by turn."""
+
+    def __init__(self, host: Host, now_s: Callable[[], float]) -> None:
+        self._reconciler = host.reconciler
+        self._now_s = now_s
+        self._left: list[Turn] = []
+        self._pause_s = 0.0
+        self.due_s = now_s() + ROUND_S
+        """When the next turn is due."""
+
+    def take(self, is_change_waiting: bool) -> list[Turn]:
+        """The next turn if it is due. A change goes first, unless changes have done so for long."""
+        if self._now_s() < self.due_s + (_CHANGES_FIRST_S if is_change_waiting else 0.0):
+            return []
+        if not self._left:
+            self._left = self._reconciler.turns()
+            self._left.reverse()
+            self._pause_s = ROUND_S / max(1, len(self._left))
+        return [self._left.pop()] if self._left else []
+
+    def rest(self, taken_s: float) -> None:
+        """The pass took so long, 0 if it was no turn alone: pause in proportion, so that turns take their share."""
+        if self._now_s() >= self.due_s:
+            self.due_s = self._now_s() + max(self._pause_s - taken_s, taken_s * (1 - SHARE) / SHARE)
+
+
 class _Looks(NamedTuple):
     full: bool
     tables: frozenset[str]
+    turns: tuple[Turn, ...] = ()
 
 
 class _Watch:
@@ -209,7 +251,10 @@ class _Watch:
                 log.info("ovs-vswitchd changed", before=self._switch_pid, now=pid)
                 full = True
             if pid is not None:
-                self._extra_s = [self._now_s() + pause_s for pause_s in _AFTER_SWITCH_START_S]
+                age_s = _age_s(pid)
+                self._extra_s = [
+                    self._now_s() + pause_s - age_s for pause_s in _AFTER_SWITCH_START_S if pause_s > age_s
+                ]
             self._follow(pid)
         if self._extra_s and self._now_s() >= self._extra_s[0]:
             self._extra_s.pop(0)
@@ -251,3 +296,13 @@ class _Watch:
                 self._switch_fd = os.pidfd_open(pid)
             except ProcessLookupError:
                 self._switch_pid = None
+
+
+def _age_s(pid: int) -> float:
+    """How long a process has run; 0 if that cannot be told."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            ticks = int(file.read().rpartition(")")[2].split()[19])
+    except (OSError, IndexError, ValueError):
+        return 0.0
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))

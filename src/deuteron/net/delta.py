@@ -98,10 +98,13 @@ class DeltaTable(Generic[K, V]):
 
     def saw_part(self, rows: Mapping[K, V], belongs: Callable[[K], bool]) -> None:
         """Replace the part of the observation whose keys satisfy `belongs`."""
-        for key in [key for key in self.observed if belongs(key)]:
+        left = [key for key in self.observed if belongs(key)]
+        if self._candidates is not None:
+            # A wanted row that was not observed before is a candidate already.
+            self._candidates.update(left, rows)
+        for key in left:
             del self.observed[key]
         self.observed.update(rows)
-        self._candidates = None
 
     def wrote(self, key: K, row: V) -> None:
         """Record an acknowledged create or change."""

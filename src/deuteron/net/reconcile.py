@@ -11,9 +11,10 @@ One pass deletes first, from what refers towards what is referred to, and then c
 
 so that a port is on the switch only while its flows are, and nothing is reachable before it is secured.
 
-A *full* pass observes every table first. It happens at the start, when Open vSwitch was restarted, and
-from time to time for drift. Other passes trust what was acknowledged since, and cost in proportion to the change;
-a table with a failed write is observed again before it is written again.
+A *full* pass observes every table first. It happens at the start and when Open vSwitch was restarted. Other
+passes trust what was acknowledged since, and cost in proportion to the change; a table with a failed write is
+observed again before it is written again, where the row lies. For drift, everything is looked at in *turns*: one
+namespace with all of its tables, one table of the host, one slice of the flows. Each is a short pass.
 
 Invariants:
 - Nothing is written before the table was observed, and nothing at all before `run` is given a plan made from the
@@ -33,7 +34,7 @@ import msgspec
 
 from deuteron.model.intent import Difference
 from deuteron.net.delta import DeltaTable
-from deuteron.net.kernel.driver import Driver, KernelError
+from deuteron.net.kernel.driver import Driver, KernelError, Sliced
 from deuteron.net.merge import Shares
 from deuteron.net.rows import HOST, HostPlan, PartedPlan, PartKey
 
@@ -103,6 +104,8 @@ class Table:
         self.shares = Shares()
         self.trouble: str | None = None
         """Why the table could not be observed, or None."""
+        self.trouble_in: frozenset[str] | None = None
+        """The namespaces in which it could not; None when that is all of it."""
 
     def rows_of(self, part: HostPlan | None) -> Iterable[Any]:
         return () if part is None else self.rows(part)
@@ -110,6 +113,16 @@ class Table:
     def row(self, key: Any) -> Any:
         wanted = self.delta.wanted.get(key)
         return wanted if wanted is not None else self.delta.observed.get(key)
+
+
+class Turn(NamedTuple):
+    """What one look is about."""
+
+    tables: tuple[Table, ...]
+    namespaces: frozenset[str] | None = None
+    """None for tables whose rows lie in none."""
+    piece: Any = None
+    """For the one table, if its driver is `Sliced`."""
 
 
 class Reconciler:
@@ -139,24 +152,68 @@ class Reconciler:
         self._is_settled = False
         # Whether the last pass ended with every row as wanted, so that a difference found now is drift.
 
-    def run(self, plan: HostPlan | PartedPlan, *, full: bool, look: Collection[str] = ()) -> Outcome:
-        """Bring the host towards `plan`; `look` names tables to observe first when not all are (`full`)."""
+    def run(
+        self, plan: HostPlan | PartedPlan, *, full: bool, look: Collection[str] = (), turns: Iterable[Turn] = ()
+    ) -> Outcome:
+        """Bring the host towards `plan`; `look` names tables to observe first when not all are (`full`), `turns` parts
+        of tables."""
         try:
-            return self._run(plan, full, look)
+            return self._run(plan, full, look, turns)
         except BaseException:
             # Something may have been written and not recorded.
             for table in self.tables:
                 table.delta.is_known = False
             raise
 
-    def _run(self, plan: HostPlan | PartedPlan, full: bool, look: Collection[str]) -> Outcome:
+    def turns(self) -> list[Turn]:
+        """Turns that together look at everything, as it is now."""
+        found = []
+        in_namespaces = []
+        names: set[str] = set()
+        for table in self.tables:
+            driver = table.driver
+            if isinstance(driver, Sliced):
+                found += [Turn((table,), piece=piece) for piece in driver.slices(table.delta.wanted)]
+            elif table.namespace is None or table.outlives_namespace:
+                found.append(Turn((table,)))
+            else:
+                in_namespaces.append(table)
+                places = {key[0] for rows in (table.delta.wanted, table.delta.observed) for key in rows}
+                names |= places
+                if HOST in places:
+                    found.append(Turn((table,), frozenset({HOST})))
+        return found + [self.turn_of(name) for name in sorted(names - {HOST})]
+
+    def turn_of(self, namespace: str, tables: Collection[str] | None = None) -> Turn:
+        """A look at everything in a namespace, or at some of the tables there."""
+        chosen = (
+            table
+            for table in self.tables
+            if table.namespace is not None and not table.outlives_namespace and (tables is None or table.name in tables)
+        )
+        return Turn(tuple(chosen), frozenset({namespace}))
+
+    def _run(self, plan: HostPlan | PartedPlan, full: bool, look: Collection[str], turns: Iterable[Turn]) -> Outcome:
         before = self._writes()
         is_new = self._want(plan)
         mended: list[Difference] = []
         looked = [table for table in self.tables if full or table.name in look]
         for table in self.tables:
-            if table in looked or not table.delta.is_known or (table.delta.is_stale and self._is_due(table)):
+            if table in looked or not table.delta.is_known:
                 self._observe(table)
+            elif table.trouble is not None:
+                self._observe(table, table.trouble_in)
+            elif table.delta.is_stale and self._is_due(table):
+                self._observe(table, self._places_of_failures(table))
+        for turn, table in [(each, table) for each in turns for table in each.tables if table not in looked]:
+            if not table.delta.is_known:
+                continue
+            if turn.piece is None:
+                self._observe(table, turn.namespaces)
+            else:
+                self._observe_slice(table, turn.piece)
+            if table not in looked:
+                looked.append(table)
         if self._is_settled and not is_new:
             mended = [mended for table in looked for mended in self._differences(table)]
         self._write()
@@ -216,7 +273,7 @@ class Reconciler:
         try:
             rows = table.driver.observe(table.delta.wanted, namespaces)
         except KernelError as error:
-            table.trouble = str(error)
+            table.trouble, table.trouble_in = str(error), namespaces
             if namespaces is None:
                 # What was known before may no longer be so: nothing is written until it can be seen again.
                 table.delta.is_known = False
@@ -226,6 +283,24 @@ class Reconciler:
             table.delta.saw(rows)
         else:
             table.delta.saw_part(rows, lambda key: key[0] in namespaces)
+            if not any(key[0] not in namespaces for key in table.delta.failures):
+                table.delta.is_stale = False
+
+    def _places_of_failures(self, table: Table) -> frozenset[str] | None:
+        if table.namespace is None or table.outlives_namespace:
+            return None
+        return frozenset(key[0] for key in table.delta.failures)
+
+    def _observe_slice(self, table: Table, piece: Any) -> None:
+        driver, wanted = table.driver, table.delta.wanted
+        assert isinstance(driver, Sliced)
+        try:
+            rows = driver.observe_slice(wanted, piece)
+        except KernelError as error:
+            table.trouble, table.trouble_in = str(error), None
+            table.delta.is_known = False
+            return
+        table.delta.saw_part(rows, lambda key: driver.is_in_slice(key, piece, wanted))
 
     def _differences(self, table: Table) -> list[Difference]:
         delta = table.delta.difference()

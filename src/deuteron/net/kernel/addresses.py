@@ -38,8 +38,8 @@ class AddressDriver:
 
     def observe(self, wanted: Mapping[AddressKey, Address], scope: Scope = None) -> dict[AddressKey, Address]:
         rows: dict[AddressKey, Address] = {}
-        names = {*self._namespaces.named(), *(key[0] for key in wanted)}
-        for namespace in sorted(names if scope is None else names & scope):
+        names = scope if scope is not None else {*self._namespaces.named(), *(key[0] for key in wanted)}
+        for namespace in sorted(names):
             if self._namespaces.inode(namespace) is None:
                 continue
             netlink = self._sockets.to(namespace)

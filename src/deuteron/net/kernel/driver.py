@@ -16,9 +16,9 @@ applying a delta that is already true is not an error.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from deuteron.net.delta import Delta
 
@@ -64,3 +64,17 @@ class Driver(Protocol[K, V]):
 
     def apply(self, delta: Delta[K, V]) -> Applied[K]:
         """Carry out `delta`; every key of it is in the answer. Does not raise for a row that fails."""
+
+
+@runtime_checkable
+class Sliced(Protocol):
+    """A driver of a table that is too large to be looked at in one piece."""
+
+    def slices(self, wanted: Mapping[Any, Any]) -> Sequence[Any]:
+        """Pieces that together are the whole table."""
+
+    def is_in_slice(self, key: Any, piece: Any, wanted: Mapping[Any, Any]) -> bool:
+        """Whether the row with `key`, wanted or observed, belongs to a piece."""
+
+    def observe_slice(self, wanted: Mapping[Any, Any], piece: Any) -> dict[Any, Any]:
+        """As `observe`, of one piece. Raises: KernelError."""

@@ -42,10 +42,10 @@ class IptablesDriver:
         self, wanted: Mapping[IptablesKey, IptablesTable], scope: Scope = None
     ) -> dict[IptablesKey, IptablesTable]:
         rows: dict[IptablesKey, IptablesTable] = {}
-        places = {(namespace, family) for namespace, family, _ in wanted}
-        places |= {(namespace, 4) for namespace in self._namespaces.named()} | {(HOST, 4)}
+        places = {(namespace, family) for namespace, family, _ in wanted if scope is None or namespace in scope}
+        places |= {(namespace, 4) for namespace in ((HOST, *self._namespaces.named()) if scope is None else scope)}
         for namespace, family in sorted(places):
-            if (scope is not None and namespace not in scope) or self._namespaces.inode(namespace) is None:
+            if self._namespaces.inode(namespace) is None:
                 continue
             for table in self._save(namespace, family).values():
                 row = wanted.get(table.key)

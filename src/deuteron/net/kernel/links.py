@@ -66,11 +66,11 @@ class LinkDriver:
 
     def observe(self, wanted: Mapping[LinkKey, Link], scope: Scope = None) -> dict[LinkKey, Link]:
         rows: dict[LinkKey, Link] = {}
-        names = {namespace for namespace, _ in wanted}
-        if self._is_maker:
+        names = {namespace for namespace, _ in wanted} if scope is None else set(scope)
+        if self._is_maker and scope is None:
             names |= {HOST, *self._namespaces.named()}
         covered = {(row.namespace, row.peer) for row in wanted.values() if row.peer is not None}
-        for namespace in sorted(names if scope is None else names & scope):
+        for namespace in sorted(names):
             if self._namespaces.inode(namespace) is None:
                 continue
             states = self._sockets.to(namespace).links()

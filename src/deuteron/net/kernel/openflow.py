@@ -12,16 +12,19 @@ Crash: a bundle is whole or absent. When ovs-vswitchd restarts, all entries are 
 fail mode `secure`, drops everything; the next observation finds them missing.
 
 Observation compares the whole wanted table with the switch's (`ovs-ofctl diff-flows`), so it says what
-differs and not what exists: rows that do not differ are taken as observed.
+differs and not what exists: rows that do not differ are taken as observed. A bridge with many entries can be
+observed in slices by cookie, and one slice of entries that have no cookie of ours.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from deuteron.net.delta import Delta
 from deuteron.net.kernel.driver import Applied, KernelError, Scope, Unavailable
@@ -30,10 +33,27 @@ from deuteron.net.rows import Flow
 
 FlowKey = tuple[str, int, int, str]
 
+
+class FlowSlice(NamedTuple):
+    """Entries of a bridge: those whose cookie's hash begins with the `bits` bits of `value`, or, without bits, all."""
+
+    bridge: str
+    bits: int
+    value: int
+    is_foreign: bool = False
+    """Instead, those that have no cookie of ours."""
+
+
 COOKIE = 0xDE07 << 48
 COOKIE_MASK = 0xFFFF << 48
 
-_FIELD = re.compile(r"^(table|priority|cookie|send_flow_rem|importance|idle_timeout|hard_timeout)(?:=(\S+))?$")
+_SLICE_ROWS = 1000
+_HASH_BITS = 48
+_COUNT = re.compile(r"flow_count=(\d+)")
+
+_FIELD = re.compile(
+    r"^(table|priority|cookie|send_flow_rem|reset_counts|importance|idle_timeout|hard_timeout)(?:=(\S+))?$"
+)
 _AT_LINE = re.compile(r"^(?:ovs-ofctl: )?(?:-|/dev/stdin):(\d+): (.*)", re.MULTILINE)
 _REFUSED = re.compile(
     r"Error (OF\w+) for: OFPT_FLOW_MOD[^\n]*\n00000000  (?:[0-9a-f]{2} ){7}[0-9a-f]{2}-((?:[0-9a-f]{2} ?){8})"
@@ -59,12 +79,87 @@ class FlowDriver:
     def observe(self, wanted: Mapping[FlowKey, Flow], scope: Scope = None) -> dict[FlowKey, Flow]:
         if len(self._cookies) > 2 * len(wanted) + 1000:
             self._cookies.clear()
-        bridges = sorted(set(self._bridges()))
-        by_bridge: dict[str, dict[FlowKey, Flow]] = {bridge: {} for bridge in bridges}
+        by_bridge: dict[str, dict[FlowKey, Flow]] = {bridge: {} for bridge in sorted(set(self._bridges()))}
         for key, row in wanted.items():
             if row.bridge in by_bridge:
                 by_bridge[row.bridge][key] = row
-        started = [(bridge, self._start("diff-flows", bridge, "/dev/stdin")) for bridge in bridges]
+        return self._compare(by_bridge)
+
+    def slices(self, wanted: Mapping[FlowKey, Flow]) -> Sequence[FlowSlice]:
+        counts = Counter(key[0] for key in wanted)
+        found = []
+        for bridge in sorted(set(self._bridges())):
+            bits = max(0, (counts[bridge] // _SLICE_ROWS).bit_length())
+            found += [FlowSlice(bridge, bits, value) for value in range(1 << bits)]
+            if bits:
+                found.append(FlowSlice(bridge, 0, 0, is_foreign=True))
+        return found
+
+    def is_in_slice(self, key: FlowKey, piece: FlowSlice, wanted: Mapping[FlowKey, Flow]) -> bool:
+        if key[0] != piece.bridge:
+            return False
+        if piece.is_foreign:
+            return key not in wanted
+        return piece.bits == 0 or (key in wanted and self._hash(key) >> (_HASH_BITS - piece.bits) == piece.value)
+
+    def observe_slice(self, wanted: Mapping[FlowKey, Flow], piece: FlowSlice) -> dict[FlowKey, Flow]:
+        if piece.bridge not in self._bridges():
+            return {}
+        if piece.is_foreign:
+            return self._foreign(piece.bridge, wanted)
+        group = {key: row for key, row in wanted.items() if self.is_in_slice(key, piece, wanted)}
+        if piece.bits == 0:
+            return self._compare({piece.bridge: group})
+        shift = _HASH_BITS - piece.bits
+        cookie, mask = COOKIE | piece.value << shift, COOKIE_MASK | ((1 << piece.bits) - 1) << shift
+        status, output, complaints = finish(self._start("dump-flows", piece.bridge, f"cookie={cookie:#x}/{mask:#x}"))
+        if status != 0:
+            raise self._error(piece.bridge, complaints)
+        there = os.memfd_create("flows", os.MFD_CLOEXEC)
+        try:
+            with open(there, "w", encoding="ascii", closefd=False) as file:
+                file.writelines(f"{line}\n" for line in output.splitlines() if "actions=" in line)
+            return self._compare({piece.bridge: group}, there)
+        finally:
+            os.close(there)
+
+    def _foreign(self, bridge: str, wanted: Mapping[FlowKey, Flow]) -> dict[FlowKey, Flow]:
+        """Entries without our mark. As a rule there are none, which two counts tell."""
+        ours = f"cookie={COOKIE:#x}/{COOKIE_MASK:#x}"
+        counts = []
+        for words in ((), (ours,)):
+            status, output, complaints = finish(self._start("dump-aggregate", bridge, *words))
+            found = _COUNT.search(output)
+            if status != 0 or found is None:
+                raise self._error(bridge, complaints)
+            counts.append(int(found[1]))
+        if counts[0] == counts[1]:
+            return {}
+        status, output, complaints = finish(self._start("dump-flows", bridge))
+        if status != 0:
+            raise self._error(bridge, complaints)
+        rows: dict[FlowKey, Flow] = {}
+        for line in output.splitlines():
+            if "actions=" in line and f"cookie={COOKIE >> 48:#x}" not in line:
+                row, _, is_learned = parse_entry(bridge, line)
+                if not is_learned:
+                    # One with the match of a wanted row stands in its place, and is not it.
+                    match, actions = (
+                        (row.match, f"{row.actions} ") if row.key in wanted else (row.match + " ", row.actions)
+                    )
+                    row = Flow(bridge, row.table, row.priority, match, actions)
+                    rows[row.key] = row
+        return rows
+
+    def _compare(self, by_bridge: Mapping[str, dict[FlowKey, Flow]], there: int | None = None) -> dict[FlowKey, Flow]:
+        """Wanted rows of bridges against what the switch has, or against entries in the open file `there`."""
+
+        def begin(bridge: str) -> subprocess.Popen[str]:
+            if there is None:
+                return self._start("diff-flows", bridge, "/dev/stdin")
+            return self._start("diff-flows", f"/proc/{os.getpid()}/fd/{there}", "/dev/stdin")
+
+        started = [(bridge, begin(bridge)) for bridge in by_bridge]
         rows: dict[FlowKey, Flow] = {}
         failure: KernelError | None = None
         for bridge, process in started:
@@ -73,17 +168,20 @@ class FlowDriver:
             while (at_line := _AT_LINE.search(complaints)) is not None and status == 1:
                 # In words the switch does not know, so it cannot be there; `apply` says what is wrong with it.
                 del group[list(group)[int(at_line[1]) - 1]]
-                process = self._start("diff-flows", bridge, "/dev/stdin")
+                process = begin(bridge)
                 status, output, complaints = finish(process, "".join(self._line("", row) for row in group.values()))
             # Exit status 2: the tables differ. Status 1: they could not be compared.
             if status not in (0, 2):
-                error = Unavailable if "failed to connect" in complaints else KernelError
-                failure = error(f"cannot compare the flows of bridge {bridge}: {complaints}")
+                failure = self._error(bridge, complaints)
                 continue
             rows.update(self._merge(bridge, group, output))
         if failure is not None:
             raise failure
         return rows
+
+    def _error(self, bridge: str, complaints: str) -> KernelError:
+        error = Unavailable if "failed to connect" in complaints else KernelError
+        return error(f"cannot compare the flows of bridge {bridge}: {complaints}")
 
     def apply(self, delta: Delta[FlowKey, Flow]) -> Applied[FlowKey]:
         applied: Applied[FlowKey] = Applied()
@@ -145,12 +243,17 @@ class FlowDriver:
         words = [f"unix:{self._run_dir}/{each}.mgmt" if each in self._bridges() else each for each in arguments]
         return start(["ovs-ofctl", "-O", "OpenFlow14", "--no-names", "--no-stats", "-t", "5", *words])
 
-    def _line(self, command: str, row: Flow) -> str:
-        key = row.key
+    def _cookie(self, key: FlowKey) -> int:
         cookie = self._cookies.get(key)
         if cookie is None:
             cookie = self._cookies[key] = cookie_of(key)
-        return f"{command}cookie={cookie:#x},{_match(row)},actions={row.actions}\n"
+        return cookie
+
+    def _hash(self, key: FlowKey) -> int:
+        return self._cookie(key) & ~COOKIE_MASK
+
+    def _line(self, command: str, row: Flow) -> str:
+        return f"{command}cookie={self._cookie(row.key):#x},{_match(row)},actions={row.actions}\n"
 
     def _merge(self, bridge: str, group: dict[FlowKey, Flow], output: str) -> dict[FlowKey, Flow]:
         """Wanted rows, without those the switch lacks, and with those it has beside them or in another form."""

@@ -34,8 +34,8 @@ class RouteDriver:
 
     def observe(self, wanted: Mapping[RouteKey, Route], scope: Scope = None) -> dict[RouteKey, Route]:
         rows: dict[RouteKey, Route] = {}
-        names = {*self._namespaces.named(), *(key[0] for key in wanted)}
-        for namespace in sorted(names if scope is None else names & scope):
+        names = scope if scope is not None else {*self._namespaces.named(), *(key[0] for key in wanted)}
+        for namespace in sorted(names):
             if self._namespaces.inode(namespace) is None:
                 continue
             netlink = self._sockets.to(namespace)

@@ -29,8 +29,9 @@ class SysctlDriver:
 
     def observe(self, wanted: Mapping[SysctlKey, Sysctl], scope: Scope = None) -> dict[SysctlKey, Sysctl]:
         rows: dict[SysctlKey, Sysctl] = {}
-        for namespace, group in _by_namespace(wanted.values()).items():
-            if (scope is not None and namespace not in scope) or self._namespaces.inode(namespace) is None:
+        chosen = (row for row in wanted.values() if scope is None or row.namespace in scope)
+        for namespace, group in _by_namespace(chosen).items():
+            if self._namespaces.inode(namespace) is None:
                 continue
             with self._namespaces.entered(namespace):
                 for row in group:

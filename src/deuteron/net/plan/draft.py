@@ -47,9 +47,10 @@ class Phase(IntEnum):
     PAIRS = 4
     MEMBER = 5
     ZONE = 6
-    TUNNEL = 7
-    DHCP = 8
-    ROUTER = 9
+    ZONE_GROUPS = 7
+    TUNNEL = 8
+    DHCP = 9
+    ROUTER = 10
 
 
 Fact = tuple[str, str]

@@ -85,6 +85,8 @@ def plan_firewall(site: Site, draft: Draft) -> None:
             draft.part(site, Phase.MEMBER, member.id, _plan_member)
     for network_id in sorted({network.id for _, network in up}):
         draft.part(site, Phase.ZONE, network_id, _plan_zone)
+    for network_id in sorted({network.id for _, network in up}):
+        draft.part(site, Phase.ZONE_GROUPS, network_id, _plan_zone_groups)
 
 
 def _plan_port(view: View, draft: Draft, port_id: str) -> None:
@@ -292,23 +294,35 @@ class _FilteredPort:
 
 
 def _plan_zone(view: View, draft: Draft, network_id: str) -> None:
-    """What the zone of a network holds, and how much."""
+    """What the ports of a network may have in its zone, and how much the zone holds."""
+    network = view.network(network_id)
+    filtered = _stateful_ports(view, network_id)
+    if network is None or not filtered:
+        return
+    ports = tuple(tracked_port(each.port, each.ofport, each.rules) for each in filtered)
+    draft.datapath.append(rows.DatapathSetting(f"ct-limit-{network.local_vlan}", CONNECTION_LIMIT))
+    draft.zones.append(rows.TrackedZone("datapath", network.local_vlan, ports))
+
+
+def _plan_zone_groups(view: View, draft: Draft, network_id: str) -> None:
+    """The groups that these ports' rules name: members come and go without a look at the ports."""
+    network = view.network(network_id)
+    rules = {rule.id: rule for each in _stateful_ports(view, network_id) for rule in each.rules}
+    groups = tracked_groups(view, rules.values())
+    if network is not None and groups:
+        draft.zones.append(rows.TrackedZone("datapath", network.local_vlan, groups=groups))
+
+
+def _stateful_ports(view: View, network_id: str) -> list[_FilteredPort]:
     network = view.network(network_id)
     if network is None:
-        return
-    ports: list[rows.TrackedPort] = []
-    rules: dict[str, IntentRule] = {}
-    for port in view.ports_of(network_id):
-        if port.ofport is None or is_dead(port) or not port.port_security_enabled or is_of_network(port):
-            continue
-        filtered = _FilteredPort(port, port.ofport, network.local_vlan, view.security_groups(port.security_groups))
-        if filtered.is_stateful:
-            ports.append(tracked_port(port, port.ofport, filtered.rules))
-            rules.update((rule.id, rule) for rule in filtered.rules)
-    if ports:
-        zone = network.local_vlan
-        draft.datapath.append(rows.DatapathSetting(f"ct-limit-{zone}", CONNECTION_LIMIT))
-        draft.zones.append(rows.TrackedZone("datapath", zone, tuple(ports), tracked_groups(view, rules.values())))
+        return []
+    found = (
+        _FilteredPort(port, port.ofport, network.local_vlan, view.security_groups(port.security_groups))
+        for port in view.ports_of(network_id)
+        if port.ofport is not None and port.port_security_enabled and not is_dead(port) and not is_of_network(port)
+    )
+    return [each for each in found if each.is_stateful]
 
 
 def _plan_member(view: View, draft: Draft, member_id: str) -> None:

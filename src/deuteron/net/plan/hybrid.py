@@ -71,6 +71,8 @@ def plan_hybrid_firewall(site: Site, draft: Draft) -> None:
     publish_groups(site, draft, {group_id for member_of in filtered for group_id in member_of.port.security_groups})
     for member_of in filtered:
         draft.part(site, Phase.ZONE, member_of.port.id, _plan_zone)
+    for member_of in filtered:
+        draft.part(site, Phase.ZONE_GROUPS, member_of.port.id, _plan_zone_groups)
     draft.sysctl(
         rows.HOST,
         [("net.bridge.bridge-nf-call-iptables", "1"), ("net.bridge.bridge-nf-call-ip6tables", "1")],
@@ -239,14 +241,25 @@ _WITHOUT_A_RULE = (
 
 
 def _plan_zone(view: View, draft: Draft, port_id: str) -> None:
+    member_of = _stateful_port(view, port_id)
+    if member_of is not None:
+        tracked = tracked_port(member_of.port, member_of.ofport, member_of.rules, _WITHOUT_A_RULE)
+        draft.zones.append(rows.TrackedZone("kernel", member_of.zone, (tracked,)))
+
+
+def _plan_zone_groups(view: View, draft: Draft, port_id: str) -> None:
+    member_of = _stateful_port(view, port_id)
+    groups = () if member_of is None else tracked_groups(view, member_of.rules)
+    if member_of is not None and groups:
+        draft.zones.append(rows.TrackedZone("kernel", member_of.zone, groups=groups))
+
+
+def _stateful_port(view: View, port_id: str) -> _FilteredPort | None:
     port = view.port(port_id)
     if port is None or port.ofport is None:
-        return
+        return None
     member_of = _FilteredPort(port, port.ofport, view.security_groups(port.security_groups))
-    if member_of.is_stateful:
-        tracked = tracked_port(port, port.ofport, member_of.rules, _WITHOUT_A_RULE)
-        groups = tracked_groups(view, member_of.rules)
-        draft.zones.append(rows.TrackedZone("kernel", member_of.zone, (tracked,), groups))
+    return member_of if member_of.is_stateful else None
 
 
 def _set_member(text: str) -> tuple[str, ...]:
