@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import random
 import sqlite3
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, func, select
 from structlog.testing import capture_logs
 
-from deuteron.store import migrate
+from deuteron.store import lowest, migrate
 from deuteron.store.database import Change, Database, Tx
 from deuteron.store.hosts_tables import slots
 from deuteron.store.migrate import NewerSchema
@@ -167,6 +168,45 @@ def test_a_network_is_on_a_host_as_long_as_one_of_its_ports_is(database: Databas
         assert number_of(tx, "h1", "port", "p6") == 17
         attach_port(tx, "h1", "p7", "n3")
         assert number_of(tx, "h1", "port", "p7") == 19
+
+    database.write(run)
+
+
+def test_the_lowest_free_number_is_given_whatever_was_taken_and_given_back(database: Database) -> None:
+    dice = random.Random(7)
+    held: set[int] = set()
+
+    def taken(low: int) -> list[int]:
+        return sorted(number for number in held if number >= low)[: lowest.AT_ONCE]
+
+    def run(tx: Tx) -> None:
+        for _ in range(2_000):
+            if held and dice.random() < 0.45:
+                number = dice.choice(sorted(held))
+                held.remove(number)
+                lowest.give_back(tx, "k", "o", number)
+            elif dice.random() < 0.1:
+                held.add(dice.randint(10, 400))  # past the module: an administrator names the number
+            else:
+                free = next((number for number in range(10, 400) if number not in held), None)
+                assert lowest.take(tx, "k", "o", 10, 399, taken) == free
+                held.update(() if free is None else (free,))
+
+    database.write(run)
+
+
+def test_a_number_is_taken_without_looking_at_those_below(database: Database) -> None:
+    asked: list[int] = []
+
+    def taken(low: int) -> list[int]:
+        asked.append(low)
+        return [number for number in range(low, low + lowest.AT_ONCE) if number < 60_000]
+
+    def run(tx: Tx) -> None:
+        assert lowest.take(tx, "k", "o", 16, 65_000, taken) == 60_000
+        del asked[:]
+        assert lowest.take(tx, "k", "o", 16, 65_000, lambda low: asked.append(low) or []) == 60_001
+        assert asked == [60_001]
 
     database.write(run)
 

@@ -113,7 +113,7 @@ KEYPAIR: Final = Resource(
         _a("fingerprint", Text(), "MD5 of the key, colon separated, as Nova shows it."),
         _a("created_at", Text(), "When it was made, UTC."),
     ),
-    indexes=(("user_id", "name"),),
+    indexes=(("user_id", "name"), ("number",)),
 )
 
 SERVER: Final = Resource(
@@ -171,7 +171,7 @@ SERVER: Final = Resource(
         _a("key_type", Text(nullable=True), "`ssh` or `x509`: what its key pair is."),
         _a("state_reset", Boolean(), "Whether an administrator set its state, and nothing was asked of it since."),
     ),
-    indexes=(("project_id", "created"), ("host",)),
+    indexes=(("project_id", "created"), ("host",), ("number",), ("group_id",), ("task_state",)),
 )
 
 DELETED_SERVER: Final = Resource(

@@ -152,7 +152,7 @@ USER = Resource(
             stored=False,
         ),
     ),
-    indexes=(("domain_id", "name"),),
+    indexes=(("domain_id", "name"), ("default_project_id",)),
 )
 
 GROUP = Resource(
@@ -249,7 +249,7 @@ CREDENTIAL = Resource(
         Attribute("user_id", _ID, "whose it is", default=REQUIRED, create=True, update=True),
         Attribute("project_id", _OPTIONAL_ID, "the project it is for", create=True, update=True),
     ),
-    indexes=(("user_id",),),
+    indexes=(("user_id",), ("project_id",)),
 )
 
 APPLICATION_CREDENTIAL = Resource(
@@ -275,5 +275,5 @@ APPLICATION_CREDENTIAL = Resource(
         ),
         Attribute("secret", Text(nullable=True), "the secret", create=True, read=False, stored=False),
     ),
-    indexes=(("user_id", "name"),),
+    indexes=(("user_id", "name"), ("project_id",)),
 )

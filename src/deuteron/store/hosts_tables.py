@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Integer, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, Table, Text, UniqueConstraint
 
 from deuteron.store.schema import Json, metadata
 
@@ -32,5 +32,7 @@ slots = Table(
     Column("number", Integer, nullable=False),
     Column("parent_id", Text),
     UniqueConstraint("host", "kind", "number"),
+    Index("ix_host_slots_object", "object_id", "kind"),
+    Index("ix_host_slots_parent", "parent_id", "host"),
 )
 """`vlan`: the local VLAN of a network on a host; `port`: the OpenFlow port number of a port, its network as parent."""

@@ -54,7 +54,8 @@ assignments = Table(
     Column("target_id", Text, primary_key=True),
     Column("role_id", Text, primary_key=True),
     Column("inherited", Boolean, primary_key=True),
-    Index("ix_identity_assignments_target", "target_kind", "target_id"),
+    Index("ix_identity_assignments_target", "target_id", "target_kind"),
+    Index("ix_identity_assignments_role", "role_id"),
 )
 """`actor_kind`: user, group. `target_kind`: project, domain, system (whose id is `all`)."""
 
@@ -62,7 +63,7 @@ revocations = Table(
     "identity_revocations",
     metadata,
     Column("audit_id", Text, primary_key=True),
-    Column("expires_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
 )
 """Tokens that were revoked one by one, until they would have expired anyway (seconds since 1970)."""
 

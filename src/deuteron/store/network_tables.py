@@ -19,7 +19,7 @@ from deuteron.store.schema import metadata, table_for
 _BESIDE: dict[str, tuple[Column[Any], ...]] = {
     "port": (Column("binding_refusal", Text),),  # why the last binding failed; NULL while it is bound or unbound
     "router": (
-        Column("host", Text),  # the network host that runs it; NULL until it has an interface or a gateway
+        Column("host", Text, index=True),  # the network host that runs it; NULL until it has an interface or a gateway
         Column("gateway_port_id", Text),
         Column("gateway_network_id", Text, index=True),
     ),
@@ -56,7 +56,7 @@ ip_allocations = Table(
     metadata,
     Column("subnet_id", Text, primary_key=True),
     Column("number", Text, primary_key=True),
-    Column("ip_address", Text, nullable=False),
+    Column("ip_address", Text, nullable=False, index=True),
     Column("port_id", Text, nullable=False, index=True),
     Column("network_id", Text, nullable=False),
     Index("ix_network_ip_allocations_address", "network_id", "ip_address"),
@@ -96,7 +96,7 @@ default_groups = Table(
     "network_default_groups",
     metadata,
     Column("project_id", Text, primary_key=True),
-    Column("security_group_id", Text, nullable=False),
+    Column("security_group_id", Text, nullable=False, index=True),
 )
 """The default group of each project."""
 

@@ -7,10 +7,9 @@ readable. Being rows, they survive agents and hosts, and plans can be pure.
 
 from __future__ import annotations
 
-from typing import Any
+from sqlalchemy import bindparam, delete, insert, select
 
-from sqlalchemy import ColumnElement, bindparam, delete, func, insert, select
-
+from deuteron.store import lowest
 from deuteron.store.database import Tx
 from deuteron.store.hosts_tables import slots
 from deuteron.store.prepared import Prepared
@@ -19,11 +18,14 @@ FIRST_OFPORT = 16
 LAST_OFPORT = 65000
 LAST_VLAN = 4094
 
-
 _HERE = (slots.c.host == bindparam("on")) & (slots.c.kind == bindparam("of"))
 _NUMBER = Prepared(select(slots.c.number).where(_HERE, slots.c.object_id == bindparam("object")))
-_OF_RANGE: tuple[ColumnElement[Any], ...] = (func.count(), func.max(slots.c.number))
-_RANGE = Prepared(select(*_OF_RANGE).where(_HERE))
+_TAKEN = Prepared(
+    select(slots.c.number)
+    .where(_HERE, slots.c.number >= bindparam("low"))
+    .order_by(slots.c.number)
+    .limit(lowest.AT_ONCE)
+)
 _INSERT = Prepared(insert(slots))
 _FREE = Prepared(delete(slots).where(_HERE, slots.c.object_id == bindparam("object")))
 _PLACES = Prepared(
@@ -31,7 +33,7 @@ _PLACES = Prepared(
 )
 _LEFT = Prepared(
     select(slots.c.number)
-    .where(slots.c.host == bindparam("on"), slots.c.kind == "port", slots.c.parent_id == bindparam("parent"))
+    .where(slots.c.parent_id == bindparam("parent"), slots.c.host == bindparam("on"), slots.c.kind == "port")
     .limit(1)
 )
 
@@ -52,9 +54,9 @@ def attach_port(tx: Tx, host: str, port_id: str, network_id: str) -> None:
 def detach_port(tx: Tx, port_id: str) -> None:
     """Free the port's number wherever it has one, and its network's VLAN where it was the last."""
     for host, network_id in tx.run(_PLACES, {"object": port_id}):
-        tx.run(_FREE, {"on": host, "of": "port", "object": port_id})
+        _give_back(tx, host, "port", port_id)
         if tx.run(_LEFT, {"on": host, "parent": network_id}).first() is None:
-            tx.run(_FREE, {"on": host, "of": "vlan", "object": network_id})
+            _give_back(tx, host, "vlan", network_id)
 
 
 def number_of(tx: Tx, host: str, kind: str, object_id: str) -> int | None:
@@ -68,25 +70,17 @@ def hosts_of_network(tx: Tx, network_id: str) -> list[str]:
 
 
 def _take(tx: Tx, host: str, kind: str, object_id: str, first: int, last: int, parent: str | None) -> None:
-    mine = (slots.c.host == host) & (slots.c.kind == kind)
-    # The usual case is a dense range: then the next number is first + count, found with one index scan.
-    count, highest = tx.run(_RANGE, {"on": host, "of": kind}).all()[0]
-    if highest is None:
-        number = first
-    elif highest - first + 1 == count:
-        number = highest + 1
-    else:
-        other = slots.alias()
-        number = tx.scalar(
-            select(func.min(slots.c.number) + 1).where(
-                mine,
-                ~select(other.c.number)
-                .where(other.c.host == host, other.c.kind == kind, other.c.number == slots.c.number + 1)
-                .exists(),
-            )
-        )
-        if tx.first(select(slots.c.number).where(mine, slots.c.number == first)) is None:
-            number = first
-    if number > last:
+    def taken(low: int) -> list[int]:
+        return tx.run(_TAKEN, {"on": host, "of": kind, "low": low}).scalars()
+
+    number = lowest.take(tx, f"slot {kind}", host, first, last, taken)
+    if number is None:
         raise HostFull(f"host {host} has no {kind} number left ({first} to {last} are taken)")
     tx.run(_INSERT, {"host": host, "kind": kind, "object_id": object_id, "number": number, "parent_id": parent})
+
+
+def _give_back(tx: Tx, host: str, kind: str, object_id: str) -> None:
+    number = number_of(tx, host, kind, object_id)
+    if number is not None:
+        tx.run(_FREE, {"on": host, "of": kind, "object": object_id})
+        lowest.give_back(tx, f"slot {kind}", host, number)

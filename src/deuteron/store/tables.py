@@ -10,5 +10,6 @@ SERVICES = ("identity", "network", "image", "compute", "hosts")
 
 for _service in SERVICES:
     importlib.import_module(f"deuteron.store.{_service}_tables")
+importlib.import_module("deuteron.store.lowest")
 
 __all__ = ["metadata"]

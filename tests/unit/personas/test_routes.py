@@ -462,7 +462,7 @@ class World:
     other: dict[str, str]
 
 
-def _possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
+def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     """A domain with a project, and one object of every kind in it; and the ids of the global roles."""
     v3 = "/identity/v3"
     ids: dict[str, str] = {"tag": "t", "key": "k", "property": "colour", "image_member": "6" * 32,
@@ -587,8 +587,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     auth = {"identity": {"methods": ["password"], "password": name}, "scope": scope}
     answer = nobody.ask("POST", "/identity/v3/auth/tokens", {"auth": auth})
     admin = replace(nobody, token=answer.headers["x-subject-token"])
-    own, roles = _possess(admin, "own")
-    other, _ = _possess(admin, "other")
+    own, roles = possess(admin, "own")
+    other, _ = possess(admin, "other")
     forgetful = App(replace(cloud, database=cast(Database, Forgetting(cloud.database))), tuple(SERVICES.values()))
     folk: dict[str, Person] = {}
     for persona in people.PERSONAS:
@@ -664,13 +664,13 @@ def our_answers_of(service: str, rule: str) -> dict[str, list[str]]:
     return _OURS[rule]
 
 
-def _filled(value: Any, ids: dict[str, str]) -> Any:
+def filled(value: Any, ids: dict[str, str]) -> Any:
     if isinstance(value, str):
         return re.sub(r"\{(\w+)\}", lambda found: ids[found[1]], value)
     if isinstance(value, dict):
-        return {name: _filled(item, ids) for name, item in value.items()}
+        return {name: filled(item, ids) for name, item in value.items()}
     if isinstance(value, list):
-        return [_filled(item, ids) for item in value]
+        return [filled(item, ids) for item in value]
     return value
 
 
@@ -686,10 +686,10 @@ def test_a_route_lets_through_whom_the_real_service_lets_through(world: World, l
     variant = where
     if service == "compute" and where == "own":
         variant = "own, another user's"
-    target = _filled(path + (f"?{about.query}" if about.query else ""), ids)
+    target = filled(path + (f"?{about.query}" if about.query else ""), ids)
     wrong: dict[str, str] = {}
     for name, person in world.people.items():
-        answer = person.ask(method, target, _filled(about.body, ids), _filled(about.headers, ids))
+        answer = person.ask(method, target, filled(about.body, ids), filled(about.headers, ids))
         assert answer.status < 500 or answer.status == 501, answer.body
         let = answer.status != 401 and answer.status not in about.refused
         if about.lists is not None:

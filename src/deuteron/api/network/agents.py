@@ -7,11 +7,12 @@ network or a router, availability zones, and how full networks are.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import distinct, func, select
+from sqlalchemy import Select, distinct, func, select
 
 from deuteron.api.call import Call, Reply
 from deuteron.model.caller import Caller
@@ -36,13 +37,15 @@ def list_agents(call: Call, tx: Tx) -> Reply:
     """GET /agents: nothing for those who may not see them, as Neutron."""
     if not call.policy.check(call.caller, "get_agent"):
         return Reply(200, {"agents": []})
-    shown = [_agent(tx, agent) for agent in registry.agents(tx, call.settings)]
+    use = _use(tx)
+    shown = [_agent(agent, use) for agent in registry.agents(tx, call.settings)]
     return Reply(200, {"agents": filtered(call, shown)})
 
 
 def show_agent(call: Call, tx: Tx) -> Reply:
     """GET /agents/{id}"""
-    return Reply(200, {"agent": _agent(tx, _find_agent(call, tx))})
+    agent = _find_agent(call, tx)
+    return Reply(200, {"agent": _agent(agent, _use(tx, agent.host.name))})
 
 
 def update_agent(call: Call, tx: Tx) -> Reply:
@@ -203,10 +206,13 @@ def _details(usable: int, total: int, taken: int, in_pool: int) -> dict[str, int
 
 
 def _agents_on(call: Call, tx: Tx, agent_type: str, hosts: Sequence[str | None]) -> list[Values]:
+    known = [registry.find(tx, call.settings, name) for name in sorted({name for name in hosts if name})]
     found = [
-        _agent(tx, agent)
-        for agent in registry.agents(tx, call.settings)
-        if agent.agent_type == agent_type and agent.host.name in hosts
+        _agent(agent, _use(tx, host.name))
+        for host in known
+        if host is not None
+        for agent in registry.agents_of(host)
+        if agent.agent_type == agent_type
     ]
     for item in found:
         item["resource_versions"] = {}
@@ -218,13 +224,39 @@ def _agents_on(call: Call, tx: Tx, agent_type: str, hosts: Sequence[str | None])
 
 def _find_agent(call: Call, tx: Tx) -> Agent:
     if call.policy.check(call.caller, "get_agent"):
-        for agent in registry.agents(tx, call.settings):
-            if agent.id == call.params["id"]:
-                return agent
+        agent = registry.find_agent(tx, call.settings, call.params["id"])
+        if agent is not None:
+            return agent
     raise faults.not_found("agent", call.params["id"])
 
 
-def _agent(tx: Tx, agent: Agent) -> Values:
+@dataclass(frozen=True)
+class _Use:
+    """By host: how many ports are bound there, for how many networks it serves DHCP, how many routers it runs."""
+
+    ports: Mapping[str, int]
+    dhcp: Mapping[str, int]
+    routers: Mapping[str, int]
+
+
+def _use(tx: Tx, host: str | None = None) -> _Use:
+    """Of one host, or of all: three counts over indexes, however many hosts there are."""
+    bound = ports.c["binding:host_id"]
+    on_port = [bound != ""] if host is None else [bound == host]
+    on_router = [routers.c.host.is_not(None)] if host is None else [routers.c.host == host]
+    served = select(bound, func.count(distinct(ports.c.network_id))).where(ports.c.device_owner == DHCP)
+    return _Use(
+        _by_host(tx, select(bound, func.count()).where(*on_port).group_by(bound)),
+        _by_host(tx, served.where(*on_port).group_by(bound)),
+        _by_host(tx, select(routers.c.host, func.count()).where(*on_router).group_by(routers.c.host)),
+    )
+
+
+def _by_host(tx: Tx, statement: Select[Any]) -> dict[str, int]:
+    return dict(tuple(row) for row in tx.all(statement))
+
+
+def _agent(agent: Agent, use: _Use) -> Values:
     host = agent.host
     return {
         "id": agent.id,
@@ -240,19 +272,18 @@ def _agent(tx: Tx, agent: Agent) -> Values:
         "resources_synced": None,
         "availability_zone": ZONE if agent.agent_type in _SERVING else None,
         "alive": host.alive,
-        "configurations": _configurations(tx, agent),
+        "configurations": _configurations(agent, use),
     }
 
 
-def _configurations(tx: Tx, agent: Agent) -> dict[str, Any]:
+def _configurations(agent: Agent, use: _Use) -> dict[str, Any]:
     host = agent.host
     hello = host.hello
-    bound = ports.c["binding:host_id"] == host.name
     if agent.agent_type == "Open vSwitch agent":
         return {
             "bridge_mappings": dict(host.bridge_mappings),
             "datapath_type": hello.datapath_type if hello is not None else "",
-            "devices": query.count(tx, ports, bound),
+            "devices": use.ports.get(host.name, 0),
             "extensions": [],
             "integration_bridge": "br-int",
             "ovs_hybrid_plug": hello is not None and hello.firewall_driver == "iptables_hybrid",
@@ -260,10 +291,10 @@ def _configurations(tx: Tx, agent: Agent) -> dict[str, Any]:
             "tunneling_ip": host.tunnel_ip,
         }
     if agent.agent_type == "DHCP agent":
-        served = tx.scalar(select(func.count(distinct(ports.c.network_id))).where(bound, ports.c.device_owner == DHCP))
-        return {"dhcp_driver": "dnsmasq", "dhcp_lease_duration": 86400, "networks": served or 0}
+        served = use.dhcp.get(host.name, 0)
+        return {"dhcp_driver": "dnsmasq", "dhcp_lease_duration": 86400, "networks": served}
     if agent.agent_type == "L3 agent":
-        return {"agent_mode": "legacy", "routers": query.count(tx, routers, routers.c.host == host.name)}
+        return {"agent_mode": "legacy", "routers": use.routers.get(host.name, 0)}
     return {}
 
 

@@ -294,7 +294,7 @@ class Objects:
         conditions: list[ColumnElement[bool]] = []
         visible = kind.visible(caller)
         if visible is not None:
-            conditions.append(visible)
+            conditions.append(query.by_parts(kind.table, visible))
         has_tags = "tags" in by_name
         unknown: list[str] = []
         for name, texts in asked.items():

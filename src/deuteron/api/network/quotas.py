@@ -14,7 +14,7 @@ from deuteron.store.database import Tx
 def list_all(call: Call, tx: Tx) -> Reply:
     """GET /quotas: projects with limits of their own."""
     _require(call)
-    shown = [{**rules.limits(tx, id), "project_id": id, "tenant_id": id} for id in rules.projects_with_own(tx)]
+    shown = [{**own, "project_id": id, "tenant_id": id} for id, own in rules.all_own(tx).items()]
     return Reply(200, {"quotas": shown})
 
 

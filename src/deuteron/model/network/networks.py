@@ -67,7 +67,7 @@ NETWORK = Resource(
         Attribute("provider:segmentation_id", Integer(), "VLAN tag or tunnel id.", create=True,
                   update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN),
     ),
-    indexes=(("project_id",), ("name",)),
+    indexes=(("project_id",), ("name",), ("shared",), ("router:external", "id")),
     rules={
         "create": WRITE,
         "get": f"{READ} or rule:service_api or rule:shared or rule:external or rule:context_is_advsvc",
@@ -152,7 +152,7 @@ SUBNETPOOL = Resource(
         DESCRIPTION,
         *STANDARD,
     ),
-    indexes=(("project_id",),),
+    indexes=(("project_id",), ("shared",), ("address_scope_id",)),
     rules={
         "create": WRITE,
         "get": f"{READ} or rule:shared",
@@ -177,7 +177,7 @@ ADDRESS_SCOPE = Resource(
                   create_rule=ADMIN, update_rule=ADMIN),
         Attribute("ip_version", Choice((4, 6)), "4 or 6.", default=REQUIRED, create=True),
     ),
-    indexes=(("project_id",),),
+    indexes=(("project_id",), ("shared",)),
     rules={
         "create": WRITE,
         "get": f"{READ} or rule:shared",

@@ -83,7 +83,14 @@ PORT = Resource(
         *STANDARD,
     ),
     # With the id behind it, a page of one network's ports comes in order without sorting them all.
-    indexes=(("network_id", "id"), ("project_id",), ("device_id",), ("binding:host_id",), ("name",)),
+    indexes=(
+        ("network_id", "id"),
+        ("project_id", "id"),
+        ("device_id",),
+        ("binding:host_id", "device_owner", "network_id"),
+        ("name",),
+        ("mac_address",),
+    ),
     unique=(("network_id", "mac_address"),),
     rules={
         # Neutron lets anybody who sees a shared network make ports on it, readers too; here one who may write.

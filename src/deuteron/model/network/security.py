@@ -24,7 +24,7 @@ SECURITY_GROUP = Resource(
         Attribute("security_group_rules", Anything(), "Its rules.", stored=False, filter=False, sort=False),
         *STANDARD,
     ),
-    indexes=(("project_id",), ("name",)),
+    indexes=(("project_id",), ("name",), ("shared",)),
     rules={
         "create": WRITE,
         "get": f"{READ} or rule:shared",

@@ -23,7 +23,7 @@ RBAC_POLICY = Resource(
                   update=True),
         Attribute("action", Text(255), "access_as_shared or access_as_external.", default=REQUIRED, create=True),
     ),
-    indexes=(("project_id",), ("target_tenant",)),
+    indexes=(("project_id",), ("target_tenant",), ("object_id",)),
     unique=(("object_type", "object_id", "target_tenant", "action"),),
     rules={
         "create": WRITE,

@@ -17,6 +17,7 @@ Invariants:
 
 from __future__ import annotations
 
+import functools
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,12 +25,22 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import func, select, update
+from sqlalchemy import Text, bindparam, func, select, type_coerce, update
 
 from deuteron.model.intent import Heartbeat, Hello, TunnelPeer
 from deuteron.model.settings import HostEntry, Settings
 from deuteron.store.database import Tx
 from deuteron.store.hosts_tables import hosts, slots
+from deuteron.store.prepared import Prepared
+
+_ALL = Prepared(select(*(type_coerce(c, Text) if c.name == "hello" else c for c in hosts.c)))
+_ONE = Prepared(
+    select(*(type_coerce(c, Text) if c.name == "hello" else c for c in hosts.c)).where(
+        hosts.c.name == bindparam("host")
+    )
+)
+_NAMES = Prepared(select(hosts.c.name))
+_COLUMNS: Final = tuple(c.name for c in hosts.c)
 
 ALIVE_S: Final = 15.0
 """A host that said nothing for so long is taken for dead; agents send a heartbeat every 5 s."""
@@ -88,6 +99,7 @@ _AGENTS: Final[Mapping[str, tuple[tuple[str, str, str], ...]]] = {
 """Agents of OpenStack that one Deuteron agent stands for, by role: binary, type, topic."""
 
 
+@functools.lru_cache(maxsize=16_384)
 def host_id(name: str, part: str = "host") -> str:
     """The id of a host, or of a `part` of it ("nova-compute"): the same for the same name, always."""
     return str(uuid.uuid5(_NAMESPACE, f"{part}:{name}"))
@@ -95,13 +107,14 @@ def host_id(name: str, part: str = "host") -> str:
 
 def all_hosts(tx: Tx, settings: Settings) -> list[Host]:
     """Every configured host and every host that ever connected, by name."""
-    rows = {row.name: row for row in tx.all(select(hosts))}
+    rows = {row["name"]: row for row in (dict(zip(_COLUMNS, found, strict=True)) for found in tx.run(_ALL))}
     names = sorted({*settings.hosts, *rows})
     return [_host(name, rows.get(name), settings.hosts.get(name), tx.now) for name in names]
 
 
 def find(tx: Tx, settings: Settings, name: str) -> Host | None:
-    row = tx.first(select(hosts).where(hosts.c.name == name))
+    found = tx.run(_ONE, {"host": name}).first()
+    row = None if found is None else dict(zip(_COLUMNS, found, strict=True))
     entry = settings.hosts.get(name)
     return None if row is None and entry is None else _host(name, row, entry, tx.now)
 
@@ -121,15 +134,25 @@ def alive_hosts(tx: Tx, settings: Settings, role: str) -> list[Host]:
 
 def agents(tx: Tx, settings: Settings) -> list[Agent]:
     """What the Network API lists as agents: of hosts whose agent ever connected."""
-    result: list[Agent] = []
-    for host in all_hosts(tx, settings):
-        if host.hello is None:
-            continue
-        kinds = [*_AGENTS["any"], *(kind for role in host.roles for kind in _AGENTS.get(role, ()))]
-        result.extend(
-            Agent(host_id(host.name, binary), binary, agent_type, topic, host) for binary, agent_type, topic in kinds
-        )
-    return result
+    return [agent for host in all_hosts(tx, settings) for agent in agents_of(host)]
+
+
+def agents_of(host: Host) -> list[Agent]:
+    """The agents that one host stands for; none before it connected."""
+    if host.hello is None:
+        return []
+    kinds = [*_AGENTS["any"], *(kind for role in host.roles for kind in _AGENTS.get(role, ()))]
+    return [Agent(host_id(host.name, binary), binary, agent_type, topic, host) for binary, agent_type, topic in kinds]
+
+
+def find_agent(tx: Tx, settings: Settings, agent_id: str) -> Agent | None:
+    """The agent with this id."""
+    binaries = {binary for kinds in _AGENTS.values() for binary, _, _ in kinds}
+    for name in tx.run(_NAMES).scalars():
+        if any(host_id(name, binary) == agent_id for binary in binaries):
+            host = find(tx, settings, name)
+            return next((agent for agent in agents_of(host) if agent.id == agent_id), None) if host else None
+    return None
 
 
 def network_host_for(tx: Tx, settings: Settings, object_id: str) -> str | None:
@@ -239,27 +262,38 @@ def force_down(tx: Tx, name: str, down: bool) -> None:
     tx.execute(update(hosts).where(hosts.c.name == name).values(forced_down=down))
 
 
-def _host(name: str, row: Any, entry: HostEntry | None, now: datetime) -> Host:
-    hello = None if row is None else msgspec.convert(row.hello, Hello)
+def _host(name: str, row: Mapping[str, Any] | None, entry: HostEntry | None, now: datetime) -> Host:
+    if row is None:
+        roles = () if entry is None else entry.roles
+        return Host(
+            name, host_id(name), roles, False, False, False, None if entry is None else entry.tunnel_ip,
+            {} if entry is None else entry.bridge_mappings, None, {}, None, None, 0, (), {},
+        )  # fmt: skip
+    hello = _hello_of(row["hello"])
     return Host(
         name=name,
         id=host_id(name),
-        roles=hello.roles if hello is not None else entry.roles if entry is not None else (),
-        alive=row is not None and bool(row.connected),
-        awaited=row is not None and _awaited(row.last_heard, now),
-        connected=row is not None and bool(row.connected),
-        tunnel_ip=(hello.tunnel_ip if hello is not None else None) or (entry.tunnel_ip if entry is not None else None),
-        bridge_mappings=(hello.bridge_mappings if hello is not None else {})
-        or (entry.bridge_mappings if entry is not None else {}),
+        roles=hello.roles,
+        alive=bool(row["connected"]),
+        awaited=_awaited(row["last_heard"], now),
+        connected=bool(row["connected"]),
+        tunnel_ip=hello.tunnel_ip or (entry.tunnel_ip if entry is not None else None),
+        bridge_mappings=hello.bridge_mappings or (entry.bridge_mappings if entry is not None else {}),
         hello=hello,
-        usage={} if row is None else row.usage,
-        last_heard=None if row is None else row.last_heard,
-        started_at=None if row is None else row.started_at,
-        realised_revision=0 if row is None else row.realised_revision,
-        problems=() if row is None else tuple((str(what), str(why)) for what, why in row.problems),
-        disabled_services={} if row is None else row.disabled_services,
-        forced_down=row is not None and bool(row.forced_down),
+        usage=row["usage"],
+        last_heard=row["last_heard"],
+        started_at=row["started_at"],
+        realised_revision=row["realised_revision"],
+        problems=tuple((str(what), str(why)) for what, why in row["problems"]),
+        disabled_services=row["disabled_services"],
+        forced_down=bool(row["forced_down"]),
     )
+
+
+@functools.lru_cache(maxsize=8192)
+def _hello_of(text: str) -> Hello:
+    """What a host said of itself. A list of all hosts is read often, and a host says the same for days."""
+    return msgspec.json.decode(text, type=Hello)
 
 
 def _awaited(last_heard: str | None, now: datetime) -> bool:

@@ -53,9 +53,13 @@ def used(tx: Tx, resource: str, project_id: str) -> int:
     return int(tx.run(_COUNTS[resource], {"project": project_id}).scalar() or 0)
 
 
-def projects_with_own(tx: Tx) -> list[str]:
-    """Projects with a limit of their own, in order."""
-    return tx.scalars(select(quotas.c.project_id).distinct().order_by(quotas.c.project_id))
+def all_own(tx: Tx) -> dict[str, dict[str, int]]:
+    """All limits of each project that has a limit of its own, by project in order."""
+    found: dict[str, dict[str, int]] = {}
+    statement = select(quotas.c.project_id, quotas.c.resource, quotas.c.limit).order_by(quotas.c.project_id)
+    for project_id, resource, allowed in tx.all(statement):
+        found.setdefault(project_id, dict(QUOTA_DEFAULTS))[resource] = allowed
+    return found
 
 
 def set_limits(tx: Tx, project_id: str, wanted: Mapping[str, int], *, below_use: bool) -> None:

@@ -14,6 +14,7 @@ from deuteron.model.errors import Conflict
 from deuteron.model.settings import Settings
 from deuteron.net.mechanisms import Pool, Segment, TypeDrivers, TypeSettings, mtu_for
 from deuteron.rules.network import faults
+from deuteron.store import lowest
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import segments
 from deuteron.store.prepared import Prepared
@@ -43,9 +44,14 @@ def segment_of(network: Values) -> Segment:
 
 
 _TAKEN = Prepared(
-    select(segments.c.segmentation_id).where(
-        segments.c.network_type == bindparam("type"), segments.c.physical_network == bindparam("physical")
+    select(segments.c.segmentation_id)
+    .where(
+        segments.c.network_type == bindparam("type"),
+        segments.c.physical_network == bindparam("physical"),
+        segments.c.segmentation_id >= bindparam("low"),
     )
+    .order_by(segments.c.segmentation_id)
+    .limit(lowest.AT_ONCE)
 )
 
 
@@ -88,7 +94,11 @@ def take(tx: Tx, settings: Settings, network_id: str, wanted: Segment | None) ->
 
 def release(tx: Tx, network_id: str) -> None:
     """Give the network's segment back to the pool."""
-    tx.execute(delete(segments).where(segments.c.network_id == network_id))
+    mine = segments.c.network_id == network_id
+    held = select(segments.c.network_type, segments.c.physical_network, segments.c.segmentation_id).where(mine)
+    for network_type, physical_network, number in tx.all(held):
+        lowest.give_back(tx, f"segment {network_type}", physical_network, number)
+    tx.execute(delete(segments).where(mine))
 
 
 def mtu_of(settings: Settings, segment: Segment) -> int:
@@ -117,8 +127,12 @@ def _in_use(drivers: TypeDrivers, segment: Segment) -> Conflict:
 
 def _lowest_free(tx: Tx, pools: Iterator[Pool]) -> Segment | None:
     for pool in pools:
-        taken = set(tx.run(_TAKEN, {"type": pool.network_type, "physical": pool.physical_network or ""}).scalars())
-        for number in range(pool.first, pool.last + 1):
-            if number not in taken:
-                return pool.segment(number)
+        kind, physical = pool.network_type, pool.physical_network or ""
+
+        def taken(low: int, kind: str = kind, physical: str = physical) -> list[int]:
+            return tx.run(_TAKEN, {"type": kind, "physical": physical, "low": low}).scalars()
+
+        number = lowest.take(tx, f"segment {kind}", physical, pool.first, pool.last, taken)
+        if number is not None:
+            return pool.segment(number)
     return None

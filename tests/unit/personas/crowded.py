@@ -1,0 +1,235 @@
+"""A database grown by many rows that are nobody's: copies of a real row of each table, and what a statement costs.
+
+Each table that grows gets copies of a row that the API made, with other keys: they belong to a thousand other projects,
+lie on networks of a hundred ports, on a thousand hosts, and so on. A statement about one's own finds its few rows at
+once or visits the copies, and SQLite counts what it does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection
+
+from deuteron.store.compute_tables import servers
+from deuteron.store.database import Database, Tx
+from deuteron.store.schema import metadata
+
+T = TypeVar("T")
+
+ROWS: Final = 100_000
+STEP: Final = 100
+"""Instructions of SQLite's machine between two looks."""
+
+
+def _id(of: str, by: int = 1) -> str:
+    """The id of a copy of table `of`, of which so many rows share one."""
+    return f"printf('%08x-{sum(of.encode()) % 0xFFFF:04x}-4000-8000-000000000000', (i + {by - 1}) / {by})"
+
+
+_ADDRESS = "printf('10.%d.%d.%d', i / 62500, i / 250 % 250, i % 250)"
+_MAC = "printf('0a:00:00:%02x:%02x:%02x', i / 65536, i / 256 % 256, i % 256)"
+_HOST = "printf('far%04d', i % 1000)"
+_NAME = "printf('other%d', i)"
+_PROJECT = "printf('%032x', i / 100 + 1)"
+_USER = "printf('%032x', i / 10 + 1)"
+_GROUP = "printf('%032x', i / 10 + 7000001)"
+_DOMAIN = "printf('%032x', i / 1000 + 9000001)"
+_TIME = "strftime('%Y-%m-%dT%H:%M:%SZ', 1700000000 + i, 'unixepoch')"
+
+_COMMON: Final = {
+    "name": _NAME, "project_id": _PROJECT, "owner": _PROJECT, "user_id": _USER, "mac_address": _MAC,
+    "binding:host_id": _HOST, "host": _HOST, "network_id": _id("network_networks", 100), "domain_id": _DOMAIN,
+    "subnet_id": _id("network_subnets", 100), "ip_address": _ADDRESS, "number": "printf('%032x', i)",
+    "port_id": _id("network_ports"), "security_group_id": _id("network_security_groups", 100),
+    "router_id": _id("network_routers", 10), "device_id": _id("compute_servers"), "server_id": _id("compute_servers"),
+    "created_at": _TIME, "updated_at": _TIME, "created": _TIME, "updated": _TIME, "deleted_at": _TIME,
+    "group_id": _GROUP, "remote_group_id": "NULL", "image_id": _id("image_images"), "member_id": _PROJECT,
+}  # fmt: skip
+"""What differs from copy to copy, by the name of the column."""
+
+GROWING: Final[dict[str, dict[str, str]]] = {
+    "changes": {"revision": "-i", "object_id": _id("network_ports")},
+    "compute_actions": {},
+    "compute_deleted_servers": {"number": "i"},
+    "compute_keypairs": {"number": "i + 1000"},
+    "compute_quotas": {"project_id": "printf('%032x', i)"},
+    "compute_server_groups": {},
+    "compute_servers": {"number": "i + 1000", "group_id": "NULL", "fault": "NULL"},
+    "host_slots": {"object_id": _id("network_ports"), "number": "16 + i / 1000",
+                   "parent_id": _id("network_networks", 100)},
+    "hosts": {"name": "printf('far%04d', i)", "id": _id("hosts")},
+    "identity_application_credentials": {},
+    "identity_assignments": {"actor_id": _USER, "target_id": _PROJECT, "role_id": "printf('%032x', i % 10)"},
+    "identity_credentials": {},
+    "identity_groups": {"id": "printf('%032x', i + 7000000)", "domain_id": _DOMAIN},
+    "identity_memberships": {"group_id": _GROUP, "user_id": "printf('%032x', i)"},
+    "identity_projects": {"id": "printf('%032x', i)", "domain_id": _DOMAIN, "parent_id": _DOMAIN},
+    "identity_revocations": {"audit_id": "printf('%032x', i)", "expires_at": "4000000000 + i"},
+    "identity_users": {"id": "printf('%032x', i)", "domain_id": _DOMAIN, "default_project_id": "NULL"},
+    "image_images": {},
+    "image_members": {},
+    "network_address_scopes": {},
+    "network_default_groups": {"project_id": "printf('%032x', i)", "security_group_id": _id("network_security_groups")},
+    "network_floatingips": {"floating_network_id": _id("network_networks", 1000), "floating_ip_address": _ADDRESS,
+                            "floating_port_id": _id("network_ports"), "fixed_ip_address": _ADDRESS},
+    "network_ip_allocations": {},
+    "network_ip_pools": {"subnet_id": _id("network_subnets")},
+    "network_networks": {},
+    "network_ports": {},
+    "network_quotas": {"project_id": "printf('%032x', i)"},
+    "network_rbac_policies": {"object_id": _id("network_networks"), "target_tenant": _PROJECT},
+    "network_routers": {"gateway_port_id": _id("network_ports"), "gateway_network_id": _id("network_networks", 1000)},
+    "network_security_group_ports": {},
+    "network_security_group_rules": {"signature": "printf('other%d', i)",
+                                     "security_group_id": _id("network_security_groups", 10)},
+    "network_security_groups": {},
+    "network_segments": {"segmentation_id": "i + 100000", "physical_network": "''", "network_type": "'vxlan'"},
+    "network_subnetpools": {},
+    "number_hints": {"kind": "'other'", "owner": "printf('far%d', i)"},
+    "network_subnets": {"network_id": _id("network_networks"), "subnetpool_id": "NULL"},
+}  # fmt: skip
+"""The tables that grow with the cloud, and what further differs from copy to copy."""
+
+SMALL: Final = {
+    "compute_flavors": "an administrator makes them",
+    "identity_endpoints": "a few of each service",
+    "identity_implied_roles": "an administrator makes them",
+    "identity_regions": "an administrator makes them",
+    "identity_roles": "an administrator makes them",
+    "identity_services": "an administrator makes them",
+    "identity_state": "one row, and one for each password of the settings",
+}
+"""The tables that do not grow with the cloud, and why."""
+
+MOST: Final = frozenset({
+    "changes", "compute_servers", "host_slots", "identity_assignments", "identity_revocations",
+    "network_ip_allocations", "network_networks", "network_ports", "network_security_group_ports",
+    "network_security_group_rules",
+})  # fmt: skip
+"""The tables that get `ROWS` copies. Of the others a tenth is as good: to look at all of them is dear as well."""
+HOSTS: Final = 1_000
+
+
+_SERVER: Final = ", ".join(column.name for column in servers.columns)
+FIRST: Final = {
+    "compute_deleted_servers": f"({_SERVER}, deleted_at) SELECT {_SERVER}, created FROM compute_servers",
+    "compute_quotas": "VALUES ('nobody', 'instances', 1)",
+    "host_slots": "VALUES ('nowhere', 'port', 'none', 15, 'none')",
+    "identity_revocations": "VALUES ('none', 4000000000)",
+}
+"""A row to copy, for tables in which the API has none of what it made."""
+
+
+def grow(database: Database, rows: int = ROWS) -> None:
+    """Fill the tables that grow."""
+
+    def fill(tx: Tx) -> None:
+        driver: Any = tx.connection.connection.dbapi_connection
+        for table in metadata.sorted_tables:
+            if table.name in SMALL:
+                continue
+            said = {**_COMMON, **GROWING[table.name]}
+            if table.name in FIRST:
+                driver.execute(f"INSERT INTO {table.name} {FIRST[table.name]}")
+            assert driver.execute(f"SELECT 1 FROM {table.name}").fetchone(), f"{table.name} has no row to copy"
+            many = HOSTS if table.name == "hosts" else rows if table.name in MOST else rows // 10
+            values = []
+            for column in table.columns:
+                default = _id(table.name) if column.key == "id" else f'"{column.name}"'
+                values.append(said.get(column.key, said.get(column.name, default)))
+            driver.execute(
+                f"INSERT INTO {table.name} SELECT {', '.join(values)} "
+                f"FROM (SELECT * FROM {table.name} ORDER BY rowid DESC LIMIT 1), "
+                f"(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {many}) SELECT i FROM n)"
+            )
+
+    database.write(fill)
+
+
+@dataclass
+class Cost:
+    """The dearest run of a statement. `shape` is its text without values."""
+
+    shape: str
+    text: str
+    steps: int
+    who: str
+
+
+@dataclass
+class Watching:
+    """A database that notes every statement and what it costs, in instructions of SQLite's machine."""
+
+    inner: Database
+    now: str = ""
+    """Who runs statements now: a request in words."""
+    costs: dict[str, Cost] = field(default_factory=dict)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    @contextmanager
+    def read(self) -> Iterator[Tx]:
+        with self.inner.read() as tx, self._watched(tx.connection):
+            yield tx
+
+    def submit(self, function: Callable[[Tx], T]) -> Future[T]:
+        def run(tx: Tx) -> T:
+            with self._watched(tx.connection):
+                return function(tx)
+
+        return self.inner.submit(run)
+
+    def write(self, function: Callable[[Tx], T]) -> T:
+        return self.submit(function).result()
+
+    @contextmanager
+    def _watched(self, connection: Connection) -> Iterator[None]:
+        driver: Any = connection.connection.dbapi_connection
+        last: list[Any] = ["", 0]
+
+        def begin(text: str) -> None:
+            end()
+            last[:] = [text, 0]
+
+        def step() -> int:
+            last[1] += STEP
+            return 0
+
+        def end() -> None:
+            text, steps = last
+            if not text or text.startswith(("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "--")):
+                return
+            shape = shape_of(text)
+            known = self.costs.get(shape)
+            if known is None or steps > known.steps:
+                self.costs[shape] = Cost(shape, text, steps, self.now)
+
+        driver.set_trace_callback(begin)
+        driver.set_progress_handler(step, STEP)
+        try:
+            yield
+        finally:
+            driver.set_trace_callback(None)
+            driver.set_progress_handler(None, 0)
+            end()
+
+
+def shape_of(text: str) -> str:
+    """A statement without its values."""
+    text = re.sub(r"'(?:[^']|'')*'", "?", " ".join(text.split()))
+    text = re.sub(r"\b\d+(\.\d+)?\b", "?", text)
+    text = re.sub(r"\bNULL\b", "?", text) if text.startswith(("INSERT", "UPDATE")) else text
+    return re.sub(r"\?(, \?)+", "?, …", text)
+
+
+def plan_of(connection: Connection, text: str) -> list[str]:
+    """What SQLite would do, line by line."""
+    driver: Any = connection.connection.dbapi_connection
+    return [row[3] for row in driver.execute(f"EXPLAIN QUERY PLAN {text}")]
