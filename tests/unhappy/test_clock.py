@@ -13,7 +13,7 @@ from deuteron.api.parts import Parts
 from deuteron.hub.hub import Hub
 from deuteron.model.intent import Heartbeat
 from deuteron.rules.hosts import registry
-from deuteron.store.database import Database
+from tests.stores import open_database
 from tests.unit.api_hosts.agent import FakeAgent
 from tests.unit.api_hosts.rows import settings
 from tests.unit.api_hosts.test_hub import until
@@ -34,7 +34,7 @@ def test_a_host_is_alive_or_gone_whatever_the_wall_clock_says(tmp_path: Path, ju
     async def test() -> None:
         wall = WallClock()
         said = settings(tmp_path, "stays", "leaves")
-        database = Database(tmp_path / "cloud.db", clock=wall)
+        database = open_database(tmp_path, clock=wall)
         hub = Hub(said, database)
         cloud = Parts(said, database, cast(Any, None), cast(Any, None), hub)
         hub.start(asyncio.get_running_loop())

@@ -109,3 +109,23 @@ def test_no_module_imports_itself_by_others() -> None:
 
     assert len(done) > 100, "the modules are looked for in the wrong place"
     assert circles == []
+
+
+WORDS_OF_AN_ENGINE = {
+    "sqlite3", "psycopg", "exec_driver_sql", "literal_column", "rowid", "ctid", "instr", "strpos", "json_each",
+    "json_extract", "json_array_elements_text", "like", "ilike", "prefix_with", "on_conflict_do_update",
+    "on_conflict_do_nothing",
+}  # fmt: skip
+
+
+def test_what_engines_say_differently_is_said_in_the_store_alone() -> None:
+    """Statements of the rules mean the same on every engine; what does not is written in `store/expressions.py`."""
+    wrong = []
+    for path in sorted(SOURCE.rglob("*.py")):
+        if path.relative_to(SOURCE).parts[0] == "store":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.attr] if isinstance(node, ast.Attribute) else []
+            names += [alias.name for alias in node.names] if isinstance(node, (ast.Import, ast.ImportFrom)) else []
+            wrong += [f"{path.relative_to(SOURCE)} uses {name}" for name in names if name in WORDS_OF_AN_ENGINE]
+    assert wrong == []

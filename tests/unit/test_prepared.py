@@ -16,13 +16,14 @@ from deuteron.store.database import Database, Tx
 from deuteron.store.image_tables import images
 from deuteron.store.network_tables import networks, ports
 from deuteron.store.prepared import Prepared
+from tests.stores import open_database
 
 ROW = {"id": "a", "name": "ä", "shared": True, "tags": ["x", {"y": None}], "mtu": 1500, "router:external": False}
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    made = Database(tmp_path / "cloud.db")
+    made = open_database(tmp_path)
     yield made
     made.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import random
 import sqlite3
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -18,15 +19,18 @@ from structlog.testing import capture_logs
 
 from deuteron.store import lowest, migrate
 from deuteron.store.database import Change, Database, Tx
+from deuteron.store.engine import Fate, Session
 from deuteron.store.hosts_tables import slots
 from deuteron.store.migrate import NewerSchema
 from deuteron.store.schema import changes
 from deuteron.store.slots import attach_port, detach_port, hosts_of_network, number_of
+from deuteron.store.sqlite import SqliteEngine
+from tests.stores import open_database
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
-    return Database(tmp_path / "cloud.db")
+    return open_database(tmp_path)
 
 
 def touch(name: str):  # type: ignore[no-untyped-def]  # a transaction function
@@ -81,17 +85,77 @@ def test_a_failing_write_takes_nothing_of_its_neighbours_with_it(database: Datab
     assert database.revision == 50
 
 
+class Unsteady(SqliteEngine):
+    """Ends the first transactions at their commit, as a server does that cannot put them in an order."""
+
+    ends = 1
+
+    def commit(self, session: Session, revision: int) -> None:
+        if self.ends:
+            self.ends -= 1
+            raise ConnectionAbortedError("the transaction is over")
+        super().commit(session, revision)
+
+    def fate(self, error: BaseException) -> Fate:
+        return Fate.AGAIN if isinstance(error, ConnectionAbortedError) else Fate.OWN
+
+
+def test_a_transaction_that_the_engine_ends_runs_again_and_is_done_once(tmp_path: Path) -> None:
+    runs: list[str] = []
+
+    def put(tx: Tx) -> str:
+        runs.append("put")
+        tx.insert(slots, {"host": "h", "kind": "port", "object_id": "x", "number": len(runs), "parent_id": None})
+        tx.changed("thing", "x")
+        return "put"
+
+    database = Database(Unsteady(tmp_path / "cloud.db"))
+    assert database.write(put) == "put"
+    assert runs == ["put", "put"] and database.revision == 1
+    with database.read() as tx:
+        assert tx.scalars(select(slots.c.number)) == [2]
+        assert tx.scalars(select(changes.c.object_id)) == ["x"]
+    database.close()
+
+
+def test_a_function_whose_transactions_always_end_fails_alone(tmp_path: Path) -> None:
+    engine = Unsteady(tmp_path / "cloud.db")
+    engine.ends = 0
+    database = Database(engine)
+
+    def bad(tx: Tx) -> None:
+        raise ConnectionAbortedError("never in any order")
+
+    held = threading.Event()
+    first = database.submit(lambda tx: held.wait(5))
+    written = [database.submit(touch("a")), database.submit(bad), database.submit(touch("b"))]
+    held.set()
+    assert first.result(timeout=5)
+    assert [written[0].result(timeout=5), written[2].result(timeout=5)] == ["a", "b"]
+    assert isinstance(written[1].exception(timeout=5), ConnectionAbortedError)
+    database.close()
+
+
+def test_a_view_that_is_renewed_sees_what_was_committed_since(database: Database) -> None:
+    with database.read() as tx:
+        assert tx.scalars(select(changes.c.object_id)) == []
+        database.write(touch("a"))
+        assert tx.scalars(select(changes.c.object_id)) == [], "a view is of one moment"
+        tx.renew()
+        assert tx.scalars(select(changes.c.object_id)) == ["a"]
+
+
 def test_the_revision_goes_on_where_it_was_after_a_restart(tmp_path: Path) -> None:
-    first = Database(tmp_path / "cloud.db")
+    first = open_database(tmp_path)
     first.write(touch("a"))
     first.close()
-    second = Database(tmp_path / "cloud.db")
+    second = open_database(tmp_path)
     second.write(touch("b"))
     assert second.revision == 2
 
 
 def test_the_log_of_changes_does_not_grow_for_ever(tmp_path: Path) -> None:
-    database = Database(tmp_path / "cloud.db", kept_revisions=50)
+    database = open_database(tmp_path, kept_revisions=50)
 
     def rows() -> list[int]:
         with database.read() as tx:
@@ -109,11 +173,11 @@ def test_a_long_log_is_shortened_step_by_step_and_says_what_is_gone(tmp_path: Pa
         for number in range(20):
             tx.changed("thing", str(number))
 
-    first = Database(tmp_path / "cloud.db")
+    first = open_database(tmp_path)
     for _ in range(200):
         first.write(many)
     first.close()
-    database = Database(tmp_path / "cloud.db", kept_revisions=10)
+    database = open_database(tmp_path, kept_revisions=10)
     left = []
     for _ in range(40):
         database.write(lambda tx: None)
@@ -128,11 +192,11 @@ def test_a_long_log_is_shortened_step_by_step_and_says_what_is_gone(tmp_path: Pa
 
 
 def test_pruning_that_is_not_committed_is_done_again(tmp_path: Path) -> None:
-    database = Database(tmp_path / "cloud.db", kept_revisions=5)
+    database = open_database(tmp_path, kept_revisions=5)
     for number in range(10):
         database.write(touch(str(number)))
     database.close()
-    again = Database(tmp_path / "cloud.db", kept_revisions=5)
+    again = open_database(tmp_path, kept_revisions=5)
     assert (again.revision, again.pruned) == (10, 6)
     again.write(touch("more"))
     assert again.revision == 11
@@ -140,11 +204,11 @@ def test_pruning_that_is_not_committed_is_done_again(tmp_path: Path) -> None:
 
 
 def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
-    Database(tmp_path / "cloud.db").close()
+    open_database(tmp_path).close()
     with sqlite3.connect(tmp_path / "cloud.db") as connection:
         connection.execute("update alembic_version set version_num = '9999'")
     with pytest.raises(NewerSchema, match="9999"):
-        Database(tmp_path / "cloud.db")
+        open_database(tmp_path)
 
 
 def test_a_network_is_on_a_host_as_long_as_one_of_its_ports_is(database: Database) -> None:
@@ -215,7 +279,7 @@ def test_an_empty_database_gets_the_schema_that_migrations_lead_to(tmp_path: Pat
     config = Config()
     config.set_main_option("script_location", "deuteron.store:migrations")
     assert migrate.revisions()[-1] == ScriptDirectory.from_config(config).get_current_head()
-    Database(tmp_path / "new.db").close()
+    open_database(tmp_path).close()
     migrated = create_engine(f"sqlite:///{tmp_path / 'migrated.db'}", isolation_level="AUTOCOMMIT")
     with migrated.connect() as connection:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -238,7 +302,7 @@ def test_an_empty_database_gets_the_schema_that_migrations_lead_to(tmp_path: Pat
                 )
         return found
 
-    assert schema("new.db") == schema("migrated.db")
+    assert schema("cloud.db") == schema("migrated.db")
 
 
 def test_what_an_older_database_shares_says_so_after_the_migration(tmp_path: Path) -> None:
@@ -265,7 +329,7 @@ def test_what_an_older_database_shares_says_so_after_the_migration(tmp_path: Pat
             rule = "INSERT INTO network_security_group_rules (id, security_group_id, remote_ip_prefix, signature)"
             old.execute(f"{rule} VALUES (?, ?, ?, ?)", (id, group, cidr, signature))
     old.close()
-    Database(tmp_path / "cloud.db").close()
+    open_database(tmp_path).close()
     with sqlite3.connect(tmp_path / "cloud.db") as new:
         rules = new.execute("SELECT signature FROM network_security_group_rules ORDER BY id").fetchall()
         assert [signature for (signature,) in rules] == [

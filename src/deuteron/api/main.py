@@ -36,6 +36,7 @@ from deuteron.model.settings import Settings
 from deuteron.rules.identity.tokens import Tokens
 from deuteron.store.database import Database, Tx
 from deuteron.store.migrate import NewerSchema
+from deuteron.store.sqlite import SqliteEngine
 
 log = structlog.get_logger("deuteron.api")
 
@@ -51,7 +52,7 @@ def build(settings: Settings) -> tuple[Parts, App]:
     Raises: NewerSchema; OSError.
     """
     state = Path(settings.state_dir)
-    database = Database(state / "cloud.db")
+    database = Database(SqliteEngine(state / "cloud.db"))
     policy = Policy(
         {**identity.POLICIES, **network.POLICIES, **image.POLICIES, **compute.POLICIES}, state / "policy.yaml"
     )

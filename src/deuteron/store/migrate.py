@@ -10,8 +10,26 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, inspect
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    insert,
+    inspect,
+    select,
+)
 
+_version = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+"""As Alembic makes it."""
 VERSIONS = Path(__file__).with_name("migrations") / "versions"
 
 
@@ -19,21 +37,18 @@ class NewerSchema(Exception):
     """The database was written by a newer version of the program."""
 
 
-def upgrade(engine: Engine) -> None:
-    """Bring the database to the newest schema; an empty one is made. Raises: NewerSchema."""
-    known = revisions()
-    head = known[-1]
+def upgrade(engine: Engine, begin: str) -> None:
+    """Bring the database to the newest schema; an empty one is made. `begin` keeps others from doing so meanwhile.
+
+    Raises: NewerSchema.
+    """
+    head = revisions()[-1]
     with engine.connect() as connection:
-        current = _current(connection)
-        if current == head:
+        if _current(connection) == head:
             return
-        if current is not None and current not in known:
-            raise NewerSchema(
-                f"the database has schema {current}, this program knows up to {head}: use the newer program on it"
-            )
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.exec_driver_sql(begin)
         try:
-            if current is None:
+            if _current(connection) is None:
                 _create(connection, head)
             else:
                 run_migrations(connection)
@@ -49,21 +64,24 @@ def revisions() -> list[str]:
 
 
 def _current(connection: Connection) -> str | None:
-    if not inspect(connection).has_table("alembic_version"):
+    """The revision of the schema; None of an empty database. Raises: NewerSchema."""
+    if not inspect(connection).has_table(_version.name):
         return None
-    return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    current: str | None = connection.scalar(select(_version.c.version_num))
+    known = revisions()
+    if current is not None and current not in known:
+        raise NewerSchema(
+            f"the database has schema {current}, this program knows up to {known[-1]}: use the newer program on it"
+        )
+    return current
 
 
 def _create(connection: Connection, head: str) -> None:
     from deuteron.store.tables import metadata
 
     metadata.create_all(connection)
-    # As Alembic makes it.
-    connection.exec_driver_sql(
-        "CREATE TABLE alembic_version"
-        " (version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
-    )
-    connection.exec_driver_sql("INSERT INTO alembic_version VALUES (?)", (head,))
+    _version.create(connection)
+    connection.execute(insert(_version).values(version_num=head))
 
 
 def run_migrations(connection: Connection) -> None:

@@ -23,16 +23,13 @@ from sqlalchemy import (
     Executable,
     Select,
     Table,
-    TableValuedAlias,
     Text,
     and_,
     bindparam,
     delete,
-    exists,
     false,
     func,
     insert,
-    literal_column,
     not_,
     or_,
     select,
@@ -42,7 +39,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import operators
 
+from deuteron.store import expressions
 from deuteron.store.database import Tx
+from deuteron.store.expressions import contains_any, has_all_words, has_any_word, has_item, has_word, one_of
 from deuteron.store.prepared import Prepared
 from deuteron.store.schema import Json
 
@@ -129,8 +128,7 @@ def count(tx: Tx, table: Table, *conditions: ColumnElement[bool]) -> int:
 
 def most_rows(tx: Tx, table: Table) -> int:
     """As many rows as the table can have at most; found in constant time."""
-    # SQLite numbers rows by insertion, and deletes leave gaps.
-    return tx.run(statements(table).last_row).scalar() or 0
+    return tx.run(statements(table).most_rows).scalar() or 0
 
 
 def answers(
@@ -219,49 +217,6 @@ def by_parts(table: Table, condition: ColumnElement[bool]) -> ColumnElement[bool
     return table.c.id.in_(union(*(select(table.c.id).where(part) for part in condition.clauses)))
 
 
-def has_word(column: ColumnElement[Any], word: str) -> ColumnElement[bool]:
-    """Whether a JSON list of text holds `word`."""
-    # Most rows hold nothing like it, which their text tells; the others are read, for `x"a` ends like "a".
-    quoted = msgspec.json.encode(word).decode()
-    held = _elements(column)
-    found = exists(select(literal_column("1")).select_from(held).where(held.c.value == word))
-    return and_(func.instr(type_coerce(column, Text), quoted) > 0, found)
-
-
-def has_any_word(column: ColumnElement[Any], words: Sequence[str]) -> ColumnElement[bool]:
-    """Whether a JSON list of text holds one of the words."""
-    if len(words) == 1:
-        return has_word(column, words[0])
-    held = _elements(column)
-    return exists(select(literal_column("1")).select_from(held).where(held.c.value.in_(_listed(words))))
-
-
-def has_all_words(column: ColumnElement[Any], words: Sequence[str]) -> ColumnElement[bool]:
-    """Whether a JSON list of different texts holds all the words."""
-    wanted = list(dict.fromkeys(words))
-    if len(wanted) == 1:
-        return has_word(column, wanted[0])
-    held = _elements(column)
-    counted = select(func.count()).select_from(held).where(held.c.value.in_(_listed(wanted)))
-    return counted.scalar_subquery() == len(wanted)
-
-
-def has_item(column: ColumnElement[Any], key: str, text: str) -> ColumnElement[bool]:
-    """Whether a JSON object of text holds `text` under `key`."""
-    # Most rows hold nothing like it, which their text tells; the others are read, for the text may be part of a name.
-    said = msgspec.json.encode({key: text}).decode()[1:-1]
-    held = func.json_each(type_coerce(column, Text)).table_valued("key", "value")
-    found = exists(select(literal_column("1")).select_from(held).where(held.c.key == key, held.c.value == text))
-    return and_(func.instr(type_coerce(column, Text), said) > 0, found)
-
-
-def contains_any(column: ColumnElement[Any], pieces: Sequence[str]) -> ColumnElement[bool]:
-    """Whether one of the pieces stands in the text, letters in either case. Compares each row with each piece."""
-    wanted = func.json_each(bindparam(None, _json(pieces), Text, unique=True)).table_valued("value")
-    found = func.instr(func.lower(column), func.lower(wanted.c.value)) > 0
-    return exists(select(literal_column("1")).select_from(wanted).where(found))
-
-
 def any_of(column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
     """Whether the column is one of the values; None among them is NULL."""
     plain = [value for value in values if value is not None]
@@ -269,23 +224,10 @@ def any_of(column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[b
     if len(plain) == 1:
         parts.append(column == plain[0])
     elif plain:
-        parts.append(column.in_(_listed(plain)))
+        parts.append(one_of(column, plain))
     if len(plain) != len(values):
         parts.append(column.is_(None))
     return or_(*parts) if parts else false()
-
-
-def _listed(values: Sequence[Any]) -> Select[Any]:
-    """The values as rows, in one parameter: a statement of a thousand values is written and read as fast as of two."""
-    return select(func.json_each(bindparam(None, _json(values), Text, unique=True)).table_valued("value").c.value)
-
-
-def _elements(column: ColumnElement[Any]) -> TableValuedAlias:
-    return func.json_each(type_coerce(column, Text)).table_valued("value")
-
-
-def _json(values: Sequence[Any]) -> str:
-    return msgspec.json.encode(values).decode()
 
 
 def _beyond(table: Table, order: Sequence[Order], marker: Mapping[str, Any], backwards: bool) -> ColumnElement[bool]:
@@ -334,7 +276,7 @@ class Statements:
     by_id: Prepared
     insert: Prepared
     delete: Prepared
-    last_row: Prepared
+    most_rows: Prepared
     updates: dict[tuple[str, ...], Prepared]
     """By the columns that are set."""
     lists: dict[Shape, Prepared]
@@ -349,13 +291,13 @@ def statements(table: Table) -> Statements:
     found = _STATEMENTS.get(table.name)
     if found is None:
         keyed = "id" in table.c
-        key: ColumnElement[bool] = table.c.id == bindparam("id_") if keyed else literal_column("0") == 1
+        key: ColumnElement[bool] = table.c.id == bindparam("id_") if keyed else false()
         found = Statements(
             keys=tuple(column.key for column in table.columns),
             by_id=Prepared(select(table).where(key)),
             insert=Prepared(insert(table)),
             delete=Prepared(delete(table).where(key)),
-            last_row=Prepared(select(func.max(literal_column("rowid"))).select_from(table)),
+            most_rows=Prepared(select(expressions.most_rows(table))),
             updates={},
             lists={},
         )

@@ -13,7 +13,7 @@ from deuteron.api.parts import Parts
 from deuteron.model.settings import HostEntry, Settings
 from deuteron.store import slots
 from deuteron.store.compute_tables import servers
-from deuteron.store.database import Database, Tx
+from deuteron.store.database import Tx
 from deuteron.store.network_tables import (
     floatingips,
     networks,
@@ -24,6 +24,7 @@ from deuteron.store.network_tables import (
     security_groups,
     subnets,
 )
+from tests.stores import open_database
 
 
 def settings(state: Path, *hosts: str) -> Settings:
@@ -39,7 +40,7 @@ def settings(state: Path, *hosts: str) -> Settings:
 
 def cloud(state: Path, *hosts: str) -> Parts:
     """A cloud with a store and settings, and nothing else: what intents are computed from."""
-    return cast(Parts, SimpleNamespace(settings=settings(state, *hosts), database=Database(state / "cloud.db")))
+    return cast(Parts, SimpleNamespace(settings=settings(state, *hosts), database=open_database(state)))
 
 
 class Rows:

@@ -19,9 +19,10 @@ from deuteron.model.errors import Unavailable
 from deuteron.model.intent import Answer, Change, Heartbeat, PortReport, Report, ServerReport, Snapshot
 from deuteron.rules.hosts import registry
 from deuteron.store.compute_tables import servers
-from deuteron.store.database import KEPT_REVISIONS, Database, Tx
+from deuteron.store.database import KEPT_REVISIONS, Tx
 from deuteron.store.hosts_tables import hosts
 from deuteron.store.network_tables import ports
+from tests.stores import open_database
 from tests.unit.api_hosts.agent import FakeAgent
 from tests.unit.api_hosts.rows import Rows, settings
 from tests.unit.api_hosts.test_intents import seed
@@ -31,7 +32,7 @@ from tests.unit.api_hosts.test_intents import seed
 async def running(state: Path, kept_revisions: int = KEPT_REVISIONS) -> AsyncIterator[Parts]:
     """A cloud of a store and a hub that runs."""
     said = settings(state, "h1", "h2")
-    database = Database(state / "cloud.db", kept_revisions=kept_revisions)
+    database = open_database(state, kept_revisions=kept_revisions)
     hub = Hub(said, database)
     cloud = Parts(said, database, cast(Any, None), cast(Any, None), hub)
     hub.start(asyncio.get_running_loop())

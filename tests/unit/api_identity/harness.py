@@ -16,7 +16,8 @@ from deuteron.api.parts import Parts
 from deuteron.api.policy import Policy
 from deuteron.model.settings import Settings
 from deuteron.rules.identity.tokens import Tokens
-from deuteron.store.database import Database, Tx
+from deuteron.store.database import Tx
+from tests.stores import open_database
 
 
 class Clock:
@@ -143,7 +144,7 @@ def make_kit(folder: Path, clock: Clock | None = None, **changes: Any) -> Kit:
         **changes,
     }
     settings = Settings(**values)
-    database = Database(folder / "cloud.db")
+    database = open_database(folder)
     policy = Policy({**identity.POLICIES, **image.POLICIES})
     keys = folder / "fernet-keys"
     tokens = Tokens(keys, 3600) if clock is None else Tokens(keys, 3600, clock)

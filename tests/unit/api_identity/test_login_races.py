@@ -19,7 +19,9 @@ from deuteron.api import identity
 from deuteron.api.app import App
 from deuteron.api.parts import Parts
 from deuteron.rules.identity.passwords import Workers
+from deuteron.store import query
 from deuteron.store.database import Database, Tx
+from deuteron.store.identity_tables import tokens_may_change, users
 from tests.unit.api_identity.harness import Answer, Kit
 
 T = TypeVar("T")
@@ -183,9 +185,8 @@ def test_no_token_outlives_a_change_that_was_under_way_when_it_was_issued(
 @pytest.mark.parametrize("change", ["password set", "user disabled"])
 def test_tokens_end_also_when_the_clock_goes_back(world: World, change: str) -> None:
     future = 4_000_000_000_000_000
-    with_time = "UPDATE identity_users SET tokens_valid_after_us = ? WHERE id = ?"
-    world.kit.write(lambda tx: tx.connection.exec_driver_sql(with_time, (future, world.user)))
-    world.kit.write(lambda tx: tx.connection.exec_driver_sql("UPDATE identity_state SET number = number + 1"))
+    world.kit.write(lambda tx: query.change(tx, users, world.user, {"tokens_valid_after_us": future}))
+    world.kit.write(tokens_may_change)
     answer = login(world.kit, world.auth("password"))
     assert opens(world.kit, answer), "a token is good however late its user's last change was"
 

@@ -14,6 +14,8 @@ import pytest
 from deuteron.api.settings import BadOperatorFile, read_operator
 from deuteron.model.errors import Conflict, NotFound
 from deuteron.rules.image.data import open_image
+from deuteron.store import query
+from deuteron.store.image_tables import images
 from tests.unit.api_identity.harness import Answer, Kit, make_kit
 from tests.unit.api_image.test_inspect import qcow2
 
@@ -171,7 +173,7 @@ def test_what_a_crash_left_is_swept_at_the_next_start(tmp_path: Path) -> None:
     demo = first.as_user("demo", "demo")
     kept, broken = make(demo, "kept"), make(demo, "broken")
     upload(demo, kept["id"], b"data")
-    first.write(lambda tx: tx.connection.exec_driver_sql("UPDATE image_images SET status='saving' WHERE name='broken'"))
+    first.write(lambda tx: query.change(tx, images, broken["id"], {"status": "saving"}))
     (tmp_path / "images" / f".upload-{broken['id']}-1").write_bytes(b"half")
     (tmp_path / "images" / broken["id"]).write_bytes(b"half")
     first.cloud.database.close()

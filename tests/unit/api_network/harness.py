@@ -20,7 +20,8 @@ from deuteron.model.caller import Caller
 from deuteron.model.errors import Unauthorized
 from deuteron.model.settings import External, HostEntry, Settings
 from deuteron.rules.identity.tokens import Tokens
-from deuteron.store.database import Database, Tx
+from deuteron.store.database import Tx
+from tests.stores import open_database
 
 ADMIN, DEMO, OTHER = "a" * 32, "d" * 32, "e" * 32
 HOST = "aio"
@@ -168,7 +169,7 @@ def settings_in(folder: Path, **values: Any) -> Settings:
 def cloud_in(folder: Path, **values: Any) -> Iterator[Client]:
     """A running cloud with the host `aio`, which never connected."""
     settings = settings_in(folder, **values)
-    database = Database(folder / "cloud.db")
+    database = open_database(folder)
     hub = Hub(settings, database)
     policy = Policy(network.POLICIES, folder / "policy.yaml")
     cloud = Parts(settings, database, policy, cast("Tokens", FixedTokens()), hub)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from deuteron.rules.network import addresses
-from deuteron.store.database import Database, Tx
+from deuteron.store.database import Tx
 from deuteron.store.network_tables import ip_allocations
+from tests.stores import open_database
 from tests.unit.api_network.harness import Client
 
 SUBNET: dict[str, Any] = {"id": "s", "network_id": "n", "ip_version": 4, "cidr": "10.0.0.0/28"}
@@ -118,11 +120,7 @@ def test_a_port_keeps_the_addresses_it_names_again(client: Client) -> None:
 @given(steps=st.lists(st.one_of(st.just(None), st.integers(1, 14), st.integers(-14, -1)), max_size=60))
 def test_the_lowest_free_address_is_taken_whatever_came_before(tmp_path: Path, steps: list[int | None]) -> None:
     """None takes the lowest, n takes the address n, -n gives n back; a plain set says what should happen."""
-    path = tmp_path / "cloud.db"
-    path.unlink(missing_ok=True)
-    for suffix in ("-wal", "-shm"):
-        (tmp_path / f"cloud.db{suffix}").unlink(missing_ok=True)
-    database = Database(path)
+    database = open_database(Path(tempfile.mkdtemp(dir=tmp_path)))
     base = int(ipaddress.ip_address("10.0.0.0"))
     pool = set(range(2, 13))
     taken: set[int] = set()

@@ -41,7 +41,8 @@ from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.rules.compute.placement import ZONE
 from deuteron.store.compute_tables import deleted_servers, servers
 from deuteron.store.database import Tx
-from deuteron.store.query import any_of, has_all_words, has_any_word
+from deuteron.store.expressions import contains_any, has_all_words, has_any_word, text_field
+from deuteron.store.query import any_of
 
 Fields = Mapping[str, ColumnElement[Any]]
 
@@ -218,9 +219,9 @@ def _fields(table: Table) -> Fields:
         "drive": case((found["config_drive"], literal("True")), else_=literal("")),
         "auto_disk": case((found["disk_config"] == "AUTO", literal("1")), else_=literal("0")),
         "root_device": type_coerce(literal("/dev/vda"), Text),
-        "kernel_id": func.coalesce(func.json_extract(type_coerce(found["kernel"], Text), "$.id"), ""),
-        "ramdisk_id": func.coalesce(func.json_extract(type_coerce(found["ramdisk"], Text), "$.id"), ""),
-        "flavor_id": func.json_extract(type_coerce(found["flavor"], Text), "$.flavorid"),
+        "kernel_id": func.coalesce(text_field(found["kernel"], "id"), ""),
+        "ramdisk_id": func.coalesce(text_field(found["ramdisk"], "id"), ""),
+        "flavor_id": text_field(found["flavor"], "flavorid"),
     }
 
 
@@ -371,12 +372,12 @@ def _regex(
 ) -> ColumnElement[bool]:
     """Rows `among` others whose text the pattern is found in.
 
-    Plain words are a case-insensitive LIKE in SQLite's own code.
+    Plain words are looked for by the database.
     """
     pattern = wanted.pattern
     column = cast(column, Text)
     if re.fullmatch(r"[\w\- ]+", pattern):
-        return column.contains(pattern.replace("_", "\\_"), escape="\\") if "_" in pattern else column.contains(pattern)
+        return contains_any(column, [pattern])
     texts = [str(text) for text in tx.scalars(select(column).where(*among).distinct()) if text is not None]
     search.refuse_long(name, wanted, texts, anywhere=True)
     return any_of(column, [text for text in texts if wanted.search(text)])

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 import msgspec
-from sqlalchemy import Text, func, or_, select, type_coerce
+from sqlalchemy import or_, select
 
 from deuteron.api.call import MAX_BODY_BYTES, Call, Mode, Reply, Route
 from deuteron.api.hosts import config_drive, external, metadata
@@ -28,6 +28,7 @@ from deuteron.model.intent import Difference, Wiring
 from deuteron.rules.image.data import open_image
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
+from deuteron.store.expressions import text_field
 
 _PIECE: Final = 1024 * 1024
 _DIFFERENCE_TIMEOUT_S: Final = 30.0
@@ -83,7 +84,7 @@ async def _image(call: Call) -> Reply:
 
 def _is_used(tx: Tx, host: str, image_id: str) -> bool:
     """Whether a server of the host is made of the image, as its disk, kernel or RAM disk."""
-    parts = [func.json_extract(type_coerce(servers.c[name], Text), "$.id") for name in ("image", "kernel", "ramdisk")]
+    parts = [text_field(servers.c[name], "id") for name in ("image", "kernel", "ramdisk")]
     found = select(servers.c["id"]).where(servers.c["host"] == host, or_(*(part == image_id for part in parts)))
     return tx.first(found.limit(1)) is not None
 

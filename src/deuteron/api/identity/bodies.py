@@ -16,6 +16,7 @@ from deuteron.model.codecs import Invalid, quoted, refuse_large, whole_number
 from deuteron.model.errors import BadRequest, Conflict, Forbidden, NotFound
 from deuteron.model.resource import BadAttribute, Resource, decode_create, decode_update
 from deuteron.store.database import Tx
+from deuteron.store.expressions import contains, ends_with, folded, starts_with
 
 _NEVER = frozenset({"id", "links", "extra", "password_hash", "secret_hash", "tokens_valid_after_us"})
 """Names that a body cannot set, known to Keystone or columns of ours; they are passed over."""
@@ -232,16 +233,14 @@ def refuse_more(tx: Tx, table: Table, user_id: str, limit: int, what: str) -> No
 
 
 def _inexact(column: ColumnElement[Any], operator: str, text: str) -> ColumnElement[bool]:
-    folded = operator.startswith("i")
-    word = operator[1:] if folded else operator
-    # LIKE does not regard case in SQLite: the exact forms compare pieces of the text instead.
-    target, wanted = (func.lower(column), text.lower()) if folded else (column, text)
+    word = operator.removeprefix("i")
+    target, wanted = (column, text) if word == operator else (folded(column), text.lower())
     if word == "contains":
-        return func.instr(target, wanted) > 0
+        return contains(target, wanted)
     if word == "startswith":
-        return func.substr(target, 1, len(wanted)) == wanted
+        return starts_with(target, wanted)
     if word == "endswith":
-        return func.substr(target, -len(wanted)) == wanted if wanted else column.is_not(None)
+        return ends_with(target, wanted)
     return column.is_not(None) | column.is_(None)
 
 

@@ -231,8 +231,7 @@ class Objects:
             return
         wanted = project_id
         call.store.write(lambda write: security_groups.default_group(write, wanted))
-        tx.connection.exec_driver_sql("ROLLBACK")
-        tx.connection.exec_driver_sql("BEGIN")
+        tx.renew()
 
     def _shown(
         self, call: Call, tx: Tx, row: Values, names: frozenset[str] | None = None, *, created: bool = False

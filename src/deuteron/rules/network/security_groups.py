@@ -12,7 +12,6 @@ import ipaddress
 from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, bindparam, delete, or_, select
-from sqlalchemy.exc import IntegrityError
 
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import whole_number
@@ -68,6 +67,12 @@ _ONLY_IPV6 = frozenset({41, 43, 44, 58, 59, 60})
 _ALL_PORTS = (1, 65535)
 _EVERYWHERE = (None, "0.0.0.0/0", "::/0")
 
+_SAME_RULE = Prepared(
+    select(security_group_rules.c.id).where(
+        security_group_rules.c.security_group_id == bindparam("group"),
+        security_group_rules.c.signature == bindparam("says"),
+    )
+)
 _DEFAULT_GROUP = Prepared(
     select(default_groups.c.security_group_id).where(default_groups.c.project_id == bindparam("project"))
 )
@@ -246,16 +251,11 @@ def _add_rule(tx: Tx, group: Values, values: Values) -> Values:
             row["remote_group_id"],
         )
     )
-    try:
-        return add(tx, "security_group_rule", row)
-    except IntegrityError:
-        rules = security_group_rules
-        other = tx.scalar(
-            select(rules.c.id).where(rules.c.security_group_id == group["id"], rules.c.signature == row["signature"])
-        )
-        raise faults.conflict(
-            "SecurityGroupRuleExists", f"Security group rule already exists. Rule id is {other}."
-        ) from None
+    # Looked for, and not left to the constraint: a failed statement would end the transaction on some engines.
+    other = tx.run(_SAME_RULE, {"group": group["id"], "says": row["signature"]}).scalar()
+    if other is not None:
+        raise faults.conflict("SecurityGroupRuleExists", f"Security group rule already exists. Rule id is {other}.")
+    return add(tx, "security_group_rule", row)
 
 
 def _decoded_rule(values: Values) -> Values:
