@@ -69,7 +69,7 @@ class Cloud:
     def pids(self) -> dict[str, int]:
         """Process ids, seen from outside, by name."""
         from deuteron.sandbox import control
-        from deuteron.sandbox.cloud import (State)
+        from deuteron.sandbox.cloud import State
 
         reply = control.ask(State(self.folder), control.Ask(do="status"))
         if reply is None:

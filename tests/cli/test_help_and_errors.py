@@ -112,6 +112,17 @@ def test_wrong_usage_ends_with_2(arguments: tuple[str, ...], tmp_path: Path) -> 
     assert "Traceback" not in done.stderr
 
 
+def test_a_mechanism_that_is_not_installed_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    file = tmp_path / "topology.toml"
+    file.write_text('mechanism_drivers = ["openvswitch", "carrier-pigeon"]\n')
+    done = run("up", "--dataplane", "none", "--topology", str(file), state=tmp_path / "s")
+    assert done.returncode == 1
+    refused, hint = done.stderr.splitlines()[-2:]
+    assert refused == 'unknown mechanism "carrier-pigeon" in mechanism_drivers (known: openvswitch)'
+    assert hint.startswith("hint: install the package that offers it: ")
+    assert not (tmp_path / "s" / "cloud.json").exists()
+
+
 def test_a_topology_that_does_not_fit_is_refused_before_anything_starts(tmp_path: Path) -> None:
     file = tmp_path / "t.toml"
     file.write_text('[groups]\ncooking = ["a"]\n')

@@ -21,7 +21,7 @@ from deuteron.model.intent import (
     Snapshot,
     TunnelPeer,
 )
-from deuteron.net.host import TABLE_NAMES, tables_of
+from deuteron.net.host import table_names, tables_of
 from deuteron.net.kernel.fake import FakeDriver
 from deuteron.net.plan import plan, planner
 from deuteron.net.reconcile import Outcome, Reconciler
@@ -90,7 +90,7 @@ messages = st.one_of(
 
 class Fakes:
     def __init__(self) -> None:
-        self.drivers: dict[str, FakeDriver[Any, Any]] = {name: FakeDriver(name) for name in TABLE_NAMES}
+        self.drivers: dict[str, FakeDriver[Any, Any]] = {name: FakeDriver(name) for name in table_names()}
         self.now_s = 0.0
         self.reconciler = Reconciler(
             tables_of(dict(self.drivers)).values(), forget_namespace=self._forget, now_s=lambda: self.now_s

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deuteron.net.host import TABLE_NAMES, simulated_drivers, tables_of
+from deuteron.net.host import simulated_drivers, table_names, tables_of
 from deuteron.net.plan import plan
 from deuteron.net.reconcile import Outcome, Reconciler, Turn
 from deuteron.net.rows import HostPlan
@@ -49,8 +49,8 @@ class Fakes:
 events = st.one_of(
     st.tuples(st.just("plan"), st.integers(0, len(PLANS) - 1)),
     st.tuples(st.just("restart"), st.none()),
-    st.tuples(st.just("lose"), st.sampled_from(TABLE_NAMES)),
-    st.tuples(st.just("down"), st.sampled_from(TABLE_NAMES)),
+    st.tuples(st.just("lose"), st.sampled_from(table_names())),
+    st.tuples(st.just("down"), st.sampled_from(table_names())),
     st.tuples(st.just("up"), st.none()),
 )
 
@@ -160,7 +160,7 @@ def test_one_port_more_touches_only_what_is_its_own() -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.sampled_from(TABLE_NAMES), min_size=1, max_size=4), st.randoms())
+@given(st.lists(st.sampled_from(table_names()), min_size=1, max_size=4), st.randoms())
 def test_turns_find_whatever_was_lost_or_came_in(tables: list[str], dice: Any) -> None:
     fakes = Fakes()
     for _ in range(2):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
+import tomllib
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -129,3 +133,31 @@ def test_what_engines_say_differently_is_said_in_the_store_alone() -> None:
             names += [alias.name for alias in node.names] if isinstance(node, (ast.Import, ast.ImportFrom)) else []
             wrong += [f"{path.relative_to(SOURCE)} uses {name}" for name in names if name in WORDS_OF_AN_ENGINE]
     assert wrong == []
+
+
+ON_HOSTS_ONLY = ("deuteron.net.kernel", "deuteron.net.plan", "deuteron.net.reconcile", "deuteron.net.host")
+
+
+def test_the_api_loads_of_mechanisms_only_what_it_asks() -> None:
+    """In a process of its own, with every module that the API has once it has found its mechanisms."""
+    program = (
+        "import sys, deuteron.api.main\n"
+        "from deuteron.net.mechanisms import mechanisms_by_name\n"
+        "assert mechanisms_by_name(['openvswitch'])[0].name == 'openvswitch'\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    loaded = set(done.stdout.split())
+    assert "deuteron.net.mechanisms.openvswitch.binding" in loaded
+    halves = {f"deuteron.net.mechanisms.{name}" for name in ("wiring", "openvswitch.host", "openvswitch.tables")}
+    assert not {name for name in loaded if name.startswith(ON_HOSTS_ONLY) or name in halves}
+
+
+def test_what_a_clone_says_of_its_entry_points_is_what_a_wheel_says() -> None:
+    root = SOURCE.parents[1]
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    beside = ConfigParser(delimiters=("=",))
+    beside.read(root / "src" / "deuteron.dist-info" / "entry_points.txt")
+    assert {group: dict(beside[group]) for group in beside.sections()} == project["entry-points"]
+    words = dict(line.split(": ") for line in (root / "src/deuteron.dist-info/METADATA").read_text().splitlines())
+    assert (words["Name"], words["Version"]) == (project["name"], project["version"])

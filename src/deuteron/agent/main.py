@@ -14,6 +14,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -40,6 +41,8 @@ from deuteron.model.intent import (
     ServerReport,
 )
 from deuteron.net.host import Host, real_host, simulated_host
+from deuteron.net.mechanisms import UnknownMechanism
+from deuteron.net.mechanisms.wiring import HostMechanism, host_mechanisms_by_name, plug_of
 from deuteron.net.plan import planner
 
 log = structlog.get_logger("deuteron.agent")
@@ -51,8 +54,15 @@ _MOST_PROBLEMS = 100
 class Agent:
     """The parts of one host's agent. Everything here runs in the event loop unless it says otherwise."""
 
-    def __init__(self, settings: HostSettings, loop: asyncio.AbstractEventLoop, compute: ComputeDriver | None) -> None:
+    def __init__(
+        self,
+        settings: HostSettings,
+        mechanisms: Sequence[HostMechanism],
+        loop: asyncio.AbstractEventLoop,
+        compute: ComputeDriver | None,
+    ) -> None:
         self._settings = settings
+        self._mechanisms = mechanisms
         self._loop = loop
         self._compute = compute
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -62,7 +72,8 @@ class Agent:
         self._ports: Patience[PortReport] = Patience()
         self._routers: Patience[RouterReport] = Patience()
         self._proxy = MetadataProxy(loop, settings.api_socket, settings.token)
-        self._worker = Worker(settings, self._open_host, planner().plan, self._passed)
+        subjects = [mechanism.plan for mechanism in mechanisms]
+        self._worker = Worker(settings, self._open_host, planner(subjects).plan, self._passed)
         self._connection = Connection(settings, self._hello, self._beat, self._take, self._answer)
         if compute is not None:
             compute.on_change = self._heard_compute
@@ -85,8 +96,8 @@ class Agent:
 
     def _open_host(self) -> Host:
         if self._settings.dataplane == "none":
-            return simulated_host(self._settings.bridge_ports.values())
-        return real_host(self._settings.state_dir, self._proxy.opened, self._proxy.closed)
+            return simulated_host(self._settings.bridge_ports.values(), self._mechanisms)
+        return real_host(self._settings.state_dir, self._proxy.opened, self._proxy.closed, self._mechanisms)
 
     # --- from the API to the host ------------------------------------------------------------------------------
 
@@ -188,6 +199,7 @@ class Agent:
             firewall_driver=settings.firewall_driver,
             datapath_type=settings.datapath_type,
             dataplane=settings.dataplane,
+            mechanism_drivers=settings.mechanism_drivers,
             started_at=self._started_at,
         )
 
@@ -218,23 +230,29 @@ def main(path: Path, debug: bool) -> None:
         settings = msgspec.json.decode(path.read_bytes(), type=HostSettings)
     except (OSError, msgspec.DecodeError) as error:
         raise click.ClickException(f"cannot read the settings in {path}: {error}") from error
-    asyncio.run(_run(settings))
+    try:
+        mechanisms = host_mechanisms_by_name(settings.mechanism_drivers)
+    except UnknownMechanism as error:
+        log.error("cannot wire ports", exc_info=error)
+        raise click.ClickException(str(error)) from None
+    asyncio.run(_run(settings, mechanisms))
     # Threads that wait for libvirt or the switch must not keep a told-to-stop agent alive.
     log.info("stopped", host=settings.host)
     sys.stderr.flush()
     os._exit(0)
 
 
-async def _run(settings: HostSettings) -> None:
+async def _run(settings: HostSettings, mechanisms: Sequence[HostMechanism]) -> None:
     loop = asyncio.get_running_loop()
     compute = None
     if "compute" in settings.roles:
         try:
-            compute = await asyncio.to_thread(open_compute, _with_known_virt_type(settings))
+            plug = plug_of(mechanisms, settings)
+            compute = await asyncio.to_thread(open_compute, _with_known_virt_type(settings), plug)
             _remember_virt_type(settings, compute.facts().virt_type)
         except NoHypervisor as error:
             log.error("no servers can run on this host", reason=str(error))
-    agent = asyncio.create_task(Agent(settings, loop, compute).run())
+    agent = asyncio.create_task(Agent(settings, mechanisms, loop, compute).run())
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.cancel)
     log.info("started", host=settings.host, dataplane=settings.dataplane, roles=",".join(settings.roles))

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Generic, TypeVar
 
-from deuteron.model.intent import HostIntent, IntentPort, PortReport, RouterReport
-from deuteron.net.reconcile import Outcome
-from deuteron.net.rows import HOST, HostPlan, OvsPort, PartedPlan
+from deuteron.model.intent import MECHANISM, HostIntent, IntentPort, PortReport, RouterReport
+from deuteron.net.reconcile import Outcome, port_concern
+from deuteron.net.rows import HOST, HostPlan, Link, OvsPort, PartedPlan
 
 R = TypeVar("R", PortReport, RouterReport)
 
@@ -26,7 +26,7 @@ def port_reports(intent: HostIntent, plan: HostPlan | PartedPlan, outcome: Outco
     are as wanted. DOWN: it is administratively down, or nothing is wanted for it here: a port of a router that is down,
     the DHCP port of a network that is.
     """
-    rows = {row.name[3:]: row for row in plan.ovs_ports if len(row.name) == 3 + _DEVICE_ID_LENGTH}
+    rows = _devices(intent, plan)
     reports = {}
     for port in intent.ports.values():
         if port.ofport is None:
@@ -47,7 +47,7 @@ def port_reports(intent: HostIntent, plan: HostPlan | PartedPlan, outcome: Outco
 
 def wired_ports(intent: HostIntent, plan: HostPlan | PartedPlan, outcome: Outcome) -> frozenset[str]:
     """Ports of instances whose device is there and secured, whatever their administrative state."""
-    rows = {row.name[3:]: row for row in plan.ovs_ports if row.namespace == HOST}
+    rows = {name: row for name, row in _devices(intent, plan).items() if row.namespace == HOST}
     wired = set()
     for port in intent.ports.values():
         row = rows.get(port.id[:_DEVICE_ID_LENGTH])
@@ -124,9 +124,21 @@ def is_removed(kind: str, id: str, outcome: Outcome) -> bool:
     return True
 
 
-def _concerns(port: IntentPort, row: OvsPort) -> list[str]:
+def _devices(intent: HostIntent, plan: HostPlan | PartedPlan) -> dict[str, OvsPort | Link]:
+    """The row of each port's device by the part of the port's id in its name: a port of the switch, or else a link."""
+    rows: dict[str, OvsPort | Link] = {}
+    if any(port.ofport is not None and port.mechanism != MECHANISM for port in intent.ports.values()):
+        rows.update((row.name[3:], row) for row in plan.links if row.kind != "existing" and row.namespace == HOST)
+    rows.update((row.name[3:], row) for row in plan.ovs_ports if len(row.name) == 3 + _DEVICE_ID_LENGTH)
+    return rows
+
+
+def _concerns(port: IntentPort, row: OvsPort | Link) -> list[str]:
     """What has to be as wanted for a port to be realised."""
-    concerns = [f"port:{port.id[:_DEVICE_ID_LENGTH]}", f"bridge:{row.bridge}", f"ofport:{row.bridge}:{port.ofport}"]
+    concerns = [f"port:{port.id[:_DEVICE_ID_LENGTH]}"]
+    if isinstance(row, Link):
+        return [*concerns, port_concern(row.master)] if row.master is not None else concerns
+    concerns += [f"bridge:{row.bridge}", f"ofport:{row.bridge}:{port.ofport}"]
     if row.namespace != HOST:
         concerns.append(f"namespace:{row.namespace}")
     elif row.name.startswith("qvo"):

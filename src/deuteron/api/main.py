@@ -34,6 +34,7 @@ from deuteron.hub.hub import Hub
 from deuteron.model import logs
 from deuteron.model.settings import Settings
 from deuteron.rules.identity.tokens import Tokens
+from deuteron.rules.network.bindings import UnknownMechanism, mechanisms_of
 from deuteron.store.database import Database, Tx
 from deuteron.store.migrate import NewerSchema
 from deuteron.store.sqlite import SqliteEngine
@@ -49,8 +50,9 @@ that read, would be what everybody waits."""
 def build(settings: Settings) -> tuple[Parts, App]:
     """The parts of `settings` and its application; the store is migrated and bootstrapped.
 
-    Raises: NewerSchema; OSError.
+    Raises: UnknownMechanism; NewerSchema; OSError.
     """
+    mechanisms_of(settings)
     state = Path(settings.state_dir)
     database = Database(SqliteEngine(state / "cloud.db"))
     policy = Policy(
@@ -82,7 +84,7 @@ def main(settings_path: Path, debug: bool) -> None:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         parts, app = build(settings)
         uvloop.run(_serve(settings, parts, app))
-    except (NewerSchema, BadOperatorFile, OSError, DBAPIError) as error:
+    except (UnknownMechanism, NewerSchema, BadOperatorFile, OSError, DBAPIError) as error:
         # The last line of the log is what `deuteron up` shows; who wants the place in the program has the traceback.
         log.error("cannot serve", exc_info=error)
         raise click.ClickException(_in_words(error)) from None

@@ -10,11 +10,12 @@ generation), so that the driver needs no memory of its own.
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
 
-from deuteron.model.intent import FirewallDriver, IntentServer, ServerPort
+from deuteron.model.intent import IntentServer, Plug, ServerPort
 
 MARK_NAMESPACE = "urn:deuteron:server:1"
 MARK_PREFIX = "deuteron"
@@ -30,9 +31,8 @@ class HostWiring(msgspec.Struct, frozen=True):
     """How this host runs guests and connects them."""
 
     virt_type: VirtType
-    firewall_driver: FirewallDriver
-    userspace_datapath: bool
-    """Open vSwitch reads taps through a packet socket, which does not do checksums for the guest."""
+    plug: Callable[[ServerPort], Plug]
+    """What a card is connected to, which the mechanism that wires its port says."""
     emulator: str
     """The program that libvirt runs as QEMU; see `emulator`."""
     version: str = "0"
@@ -92,18 +92,14 @@ def instance_name(server_id: str) -> str:
     return f"instance-{server_id.replace('-', '')[:8]}"
 
 
-def tap_name(port_id: str) -> str:
-    return f"tap{port_id[:11]}"
-
-
 def interface_row(port: ServerPort, wiring: HostWiring) -> InterfaceRow:
-    hybrid = wiring.firewall_driver == "iptables_hybrid"
+    plug = wiring.plug(port)
     return InterfaceRow(
         mac_address=port.mac_address,
-        tap=tap_name(port.port_id),
-        bridge=f"qbr{port.port_id[:11]}" if hybrid else None,
+        tap=plug.device,
+        bridge=plug.bridge,
         mtu_bytes=port.mtu_bytes,
-        offloads=not wiring.userspace_datapath,
+        offloads=plug.offloads,
         virt_type=wiring.virt_type,
     )
 

@@ -232,7 +232,7 @@ class LibvirtCompute:
                 observed = self._observe(server_id)
                 if entry.is_power_new:
                     observed = msgspec.structs.replace(observed, ended_by_guest=False)
-                taps = frozenset(domains.tap_name(port.port_id) for port in wanted.ports) if wanted else frozenset()
+                taps = frozenset(self._wiring.plug(port).device for port in wanted.ports) if wanted else frozenset()
                 step = next_step(wanted, observed, taps, ready)
                 self._publish(server_id, entry, observed, step)
                 if step in (Step.NOTHING, Step.WAIT_FOR_PORTS):
@@ -441,7 +441,7 @@ class LibvirtCompute:
     def _rewire(self, wanted: IntentServer, observed: ObservedServer) -> None:
         dom = self._domain(wanted.id)
         flags = _BOTH if dom.isActive() else libvirt.VIR_DOMAIN_AFFECT_CONFIG
-        rows = {domains.tap_name(p.port_id): domains.interface_row(p, self._wiring) for p in wanted.ports}
+        rows = {row.tap: row for row in (domains.interface_row(port, self._wiring) for port in wanted.ports)}
         present = domains.interface_taps(dom.XMLDesc(0))
         for tap in sorted(present.keys() - rows.keys()):
             xml = domains.present_interface(dom.XMLDesc(0), tap)

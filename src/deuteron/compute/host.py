@@ -14,15 +14,17 @@ from deuteron.compute.domain import HostWiring, VirtType
 from deuteron.compute.emulator import install_emulator
 from deuteron.compute.probe import QEMU, KvmProbe, probe_kvm
 from deuteron.compute.simulated import SimulatedCompute
-from deuteron.model.intent import HostSettings
+from deuteron.model.intent import HostSettings, Plug, ServerPort
 
 
 class NoHypervisor(Exception):
     """The host cannot run servers as its settings demand."""
 
 
-def open_compute(settings: HostSettings) -> ComputeDriver:
+def open_compute(settings: HostSettings, plug: Callable[[ServerPort], Plug]) -> ComputeDriver:
     """The compute driver that the settings ask for. Runs the KVM probe (up to 2 s); does not wait for libvirtd.
+
+    `plug` says what a server's network card is connected to.
 
     Raises: NoHypervisor if `virt_type` is "kvm" and KVM does not run here; or if there is no QEMU.
     """
@@ -34,8 +36,7 @@ def open_compute(settings: HostSettings) -> ComputeDriver:
     virt_type = choose_virt_type(settings, probe_kvm)
     wiring = HostWiring(
         virt_type=virt_type,
-        firewall_driver=settings.firewall_driver,
-        userspace_datapath=settings.datapath_type == "netdev",
+        plug=plug,
         emulator=_emulator(settings),
     )
     return LibvirtCompute(settings, wiring, host_facts(settings.state_dir, virt_type, hypervisor_version()))

@@ -63,6 +63,7 @@ from deuteron.model.intent import (
 from deuteron.model.network import COMPUTE_PREFIX, DHCP, ROUTER_GATEWAY, ROUTER_INTERFACE
 from deuteron.model.settings import Settings
 from deuteron.rules.hosts import registry
+from deuteron.rules.network import bindings
 from deuteron.store import database
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
@@ -86,6 +87,7 @@ _CHUNK = 500
 """How many ids one statement names."""
 
 _PORT_HOST = ports.c["binding:host_id"]
+_PORT_DETAILS = ports.c["binding:vif_details"]
 
 
 @dataclass
@@ -521,6 +523,7 @@ def _ports(tx: Tx, settings: Settings, host: str, ids: Collection[str]) -> Itera
             continue
         bound = row._mapping[_PORT_HOST] or ""
         number = numbers.get(row.id)
+        mechanism, details = bindings.wired_by(row._mapping[_PORT_DETAILS] if number is not None else None)
         yield IntentPort(
             id=row.id,
             network_id=row.network_id,
@@ -543,6 +546,8 @@ def _ports(tx: Tx, settings: Settings, host: str, ids: Collection[str]) -> Itera
                 for option in row.extra_dhcp_opts or ()
             ),
             tunnel_ip=None if number is not None else endpoints.get(bound),
+            mechanism=mechanism,
+            vif_details=details,
         )
 
 
@@ -708,6 +713,7 @@ def _servers(tx: Tx, settings: Settings, host: str, ids: Collection[str]) -> Ite
                     ports.c["mac_address"],
                     ports.c["network_id"],
                     ports.c["device_id"],
+                    _PORT_DETAILS,
                     networks.c["mtu"],
                 )
                 .join(networks, networks.c["id"] == ports.c["network_id"])
@@ -735,7 +741,13 @@ def _servers(tx: Tx, settings: Settings, host: str, ids: Collection[str]) -> Ite
             ephemeral_disk_gib=flavor.ephemeral,
             swap_mib=flavor.swap,
             ports=tuple(
-                ServerPort(port.id, port.mac_address, port.network_id, port.mtu or settings.path_mtu)
+                ServerPort(
+                    port.id,
+                    port.mac_address,
+                    port.network_id,
+                    port.mtu or settings.path_mtu,
+                    *bindings.wired_by(port._mapping[_PORT_DETAILS]),
+                )
                 for nic in nics[row.id]
                 if (port := plugged.get(nic.port_id)) is not None and port.device_id == row.id
             ),

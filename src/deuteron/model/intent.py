@@ -24,6 +24,12 @@ import msgspec
 NetworkType = Literal["flat", "local", "vlan", "vxlan", "gre", "geneve"]
 FirewallDriver = Literal["openvswitch", "iptables_hybrid"]
 
+VifDetails = tuple[tuple[str, str | int | bool], ...]
+"""What `binding:vif_details` says, by name and in its order; without what is nested there."""
+
+MECHANISM = "openvswitch"
+"""The mechanism of a host, a cloud and a port of which nothing else is said."""
+
 
 class _Object(msgspec.Struct, frozen=True, omit_defaults=True):
     """Base of all intent objects; `id` is unique within a kind."""
@@ -107,6 +113,10 @@ class IntentPort(_Object, frozen=True, tag_field="kind", tag="port"):
     extra_dhcp_opts: tuple[DhcpOption, ...] = ()
     tunnel_ip: str | None = None
     """Tunnel endpoint of the host where the port is bound, for L2 population."""
+    mechanism: str = MECHANISM
+    """Who wires it, where it is bound."""
+    vif_details: VifDetails = ()
+    """What another mechanism than `MECHANISM` said when it bound the port; that one goes by the host's settings."""
 
 
 class IntentRule(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -189,6 +199,20 @@ class ServerPort(msgspec.Struct, frozen=True, omit_defaults=True):
     mac_address: str
     network_id: str
     mtu_bytes: int
+    mechanism: str = MECHANISM
+    vif_details: VifDetails = ()
+    """As in `IntentPort`."""
+
+
+class Plug(msgspec.Struct, frozen=True):
+    """What a server's network card is connected to on its host: `HostMechanism.plug` says so, compute makes it so."""
+
+    device: str
+    """The tap: made and wired by the agent, or with `bridge` by libvirt."""
+    bridge: str | None = None
+    """A Linux bridge of the agent that libvirt puts a tap of its own on."""
+    offloads: bool = True
+    """Whether checksums and segments may be left to the host; not where a packet socket reads the tap."""
 
 
 class IntentServer(_Object, frozen=True, tag_field="kind", tag="server"):
@@ -265,6 +289,8 @@ class HostSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     dataplane: Literal["ovs", "none"] = "ovs"
     """"none": simulated drivers, for a cloud whose API works and whose packets do not exist."""
     roles: tuple[Literal["network", "compute"], ...] = ("network", "compute")
+    mechanism_drivers: tuple[str, ...] = (MECHANISM,)
+    """The mechanisms that wire ports here."""
     virt_type: Literal["auto", "kvm", "qemu"] = "auto"
     dns_servers: tuple[str, ...] = ()
 
@@ -310,6 +336,7 @@ class Hello(msgspec.Struct, frozen=True, tag_field="type", tag="hello"):
     firewall_driver: FirewallDriver = "openvswitch"
     datapath_type: str = "netdev"
     dataplane: str = "ovs"
+    mechanism_drivers: tuple[str, ...] = (MECHANISM,)
     started_at: str = ""
     """UTC, ISO 8601."""
 

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import msgspec
 
+from deuteron.model.intent import MECHANISM
+
 
 class ImageOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Limits are for each project that owns images."""
@@ -60,6 +62,7 @@ class HostEntry(msgspec.Struct, frozen=True):
     bridge_mappings: dict[str, str] = {}
     tunnel_ip: str | None = None
     roles: tuple[str, ...] = ("network", "compute")
+    mechanism_drivers: tuple[str, ...] = (MECHANISM,)
 
     def __repr__(self) -> str:
         return f"HostEntry(bridge_mappings={self.bridge_mappings}, tunnel_ip={self.tunnel_ip}, roles={self.roles})"
@@ -95,6 +98,8 @@ class Settings(msgspec.Struct, frozen=True):
     flat_networks: tuple[str, ...] = ("public",)
     vni_range: tuple[int, int] = (1, 65535)
     tenant_network_types: tuple[str, ...] = ("vxlan", "vlan")
+    mechanism_drivers: tuple[str, ...] = (MECHANISM,)
+    """Names of the mechanisms that are asked to bind a port, in this order."""
     external: External | None = External()
     global_physnet_mtu: int = 1500
     path_mtu: int = 1500

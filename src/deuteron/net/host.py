@@ -1,38 +1,38 @@
 """The tables of a real host, and of a simulated one: which driver serves which rows, in which order.
 
-This is the only place that knows all drivers. `real_host` needs the privileges of a host's agent;
-`simulated_host` needs nothing, and refuses nothing that a plan asks for.
+Every host has the tables here; each mechanism that runs there brings its own and says before which of these they go.
+`real_host` needs the privileges of a host's agent; `simulated_host` needs nothing, and refuses nothing that a plan asks
+for.
 """
 
 from __future__ import annotations
 
-import re
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from deuteron.model.intent import MECHANISM
 from deuteron.net.kernel.addresses import AddressDriver
 from deuteron.net.kernel.connections import ConnectionDriver
-from deuteron.net.kernel.conntrack import KernelConnections
 from deuteron.net.kernel.daemons import DnsmasqDriver, RadvdDriver
-from deuteron.net.kernel.datapath import DatapathDriver
 from deuteron.net.kernel.driver import Driver
 from deuteron.net.kernel.fake import FakeDriver, FakeKernel
 from deuteron.net.kernel.ipset import IpSetDriver
 from deuteron.net.kernel.iptables import IptablesDriver
-from deuteron.net.kernel.links import LinkDriver, Placement, PlacementDriver
+from deuteron.net.kernel.links import LinkDriver
 from deuteron.net.kernel.metadata import ListenerDriver
 from deuteron.net.kernel.namespaces import NamespaceDriver, Namespaces
-from deuteron.net.kernel.openflow import FlowDriver
-from deuteron.net.kernel.ovsdb import BridgeDriver, OvsdbClient, OvsPortDriver
+from deuteron.net.kernel.ovsdb import OvsdbClient
 from deuteron.net.kernel.routes import RouteDriver
 from deuteron.net.kernel.rtnetlink import NETFILTER, NetlinkSockets
 from deuteron.net.kernel.sysctl import SysctlDriver
-from deuteron.net.kernel.tracking import TrackingDriver
-from deuteron.net.kernel.unixctl import Sweeps, SwitchControl
+from deuteron.net.mechanisms.wiring import Drivers, HostMechanism, Kernel, host_mechanisms_by_name
 from deuteron.net.reconcile import Reconciler, Table, namespace_concern, port_concern
-from deuteron.net.rows import HOST, HostPlan, IptablesTable, Link, MetadataListener, OvsPort, Sysctl, TrackedZone
+from deuteron.net.rows import HOST, HostPlan, IptablesTable, Link, MetadataListener, Sysctl
+
+_LATE = frozenset({"ipset", "namespace"})
+_ATOMIC = frozenset({"iptables"})
 
 
 @dataclass
@@ -48,39 +48,26 @@ def real_host(
     state_dir: str,
     listener_opened: Callable[[MetadataListener, socket.socket], None],
     listener_closed: Callable[[MetadataListener], None],
+    mechanisms: Sequence[HostMechanism] | None = None,
 ) -> Host:
-    """Drivers for the host this thread is in. Open vSwitch, iptables and the rest need not be there yet."""
+    """Drivers for the host this thread is in. Open vSwitch, iptables and the rest need not be there yet.
+
+    Without `mechanisms`, here and below, the host runs ours alone.
+    """
+    mechanisms = _or_ours(mechanisms)
     namespaces = Namespaces()
     sockets = NetlinkSockets(namespaces)
     trackers = NetlinkSockets(namespaces, NETFILTER)
-    ovsdb = OvsdbClient()
-    control = SwitchControl()
-    sweeps = Sweeps(SwitchControl())
-    tracked = KernelConnections()
     listeners = ListenerDriver(namespaces, listener_opened, listener_closed)
-
-    def bridges() -> Iterable[str]:
-        return tables["bridge"].delta.observed
-
-    ports = OvsPortDriver(ovsdb)
-
-    def remake(names: Iterable[str]) -> None:
-        wanted = tables["port"].delta.wanted
-        ports.remake([wanted[name] for name in names if name in wanted])
-
+    tables: dict[str, Table] = {}
+    kernel = Kernel(namespaces, sockets, tables)
     drivers: dict[str, Driver[Any, Any]] = {
         "namespace": NamespaceDriver(namespaces),
         "ipset": IpSetDriver(namespaces),
         "iptables": IptablesDriver(namespaces),
-        "bridge": BridgeDriver(ovsdb),
-        "datapath setting": DatapathDriver(control),
         "device": LinkDriver(namespaces, sockets),
         "interface": LinkDriver(namespaces, sockets, is_maker=False),
         "setting": SysctlDriver(namespaces),
-        "flow": FlowDriver(bridges),
-        "zone": TrackingDriver(control, tracked, sweeps),
-        "port": ports,
-        "placement": PlacementDriver(namespaces, sockets, remake),
         "device state": LinkDriver(namespaces, sockets, is_maker=False),
         "device setting": SysctlDriver(namespaces),
         "address": AddressDriver(namespaces, sockets),
@@ -90,7 +77,12 @@ def real_host(
         "radvd": RadvdDriver(namespaces, sockets, f"{state_dir}/ra"),
         "metadata listener": listeners,
     }
-    tables = tables_of(drivers)
+    opened: list[Drivers] = []
+    for mechanism in mechanisms:
+        brought = mechanism.open_drivers(kernel)
+        drivers.update(brought.by_table)
+        opened.append(brought)
+    tables.update(tables_of(drivers, mechanisms))
 
     def forget(namespace: str) -> None:
         listeners.forget(namespace)
@@ -100,27 +92,62 @@ def real_host(
     def close() -> None:
         sockets.close()
         trackers.close()
-        ovsdb.close()
-        control.close()
-        sweeps.close()
-        tracked.close()
+        for brought in opened:
+            brought.close()
         namespaces.close()
 
-    return Host(Reconciler(tables.values(), forget_namespace=forget), ovsdb, close)
+    ovsdb = next((brought.ovsdb for brought in opened if brought.ovsdb is not None), None)
+    return Host(_reconciler(tables, mechanisms, forget), ovsdb, close)
 
 
-def simulated_host(devices: Iterable[str] = ()) -> Host:
+def simulated_host(devices: Iterable[str] = (), mechanisms: Sequence[HostMechanism] | None = None) -> Host:
     """A host without a data plane but for the names of its physical `devices`: every row is written into memory."""
-    return Host(Reconciler(tables_of(dict(simulated_drivers(devices))).values()))
+    mechanisms = _or_ours(mechanisms)
+    return Host(_reconciler(tables_of(simulated_drivers(devices, mechanisms), mechanisms), mechanisms))
 
 
-def simulated_drivers(devices: Iterable[str] = ()) -> dict[str, FakeDriver[Any, Any]]:
+def simulated_drivers(
+    devices: Iterable[str] = (), mechanisms: Sequence[HostMechanism] | None = None
+) -> dict[str, FakeDriver[Any, Any]]:
     """The tables of a simulated host, which stand on each other as on a real one."""
     kernel = FakeKernel(Link(HOST, name, "veth") for name in devices)
-    return {name: FakeDriver(name, kernel) for name in TABLE_NAMES}
+    return {name: FakeDriver(name, kernel) for name in table_names(mechanisms)}
 
 
-def tables_of(drivers: dict[str, Driver[Any, Any]]) -> dict[str, Table]:
+def _reconciler(
+    tables: Mapping[str, Table],
+    mechanisms: Sequence[HostMechanism],
+    forget: Callable[[str], None] = lambda namespace: None,
+) -> Reconciler:
+    own = [table for mechanism in mechanisms for table in mechanism.tables]
+    return Reconciler(
+        tables.values(),
+        late=_LATE | {table.name for table in own if table.is_late},
+        atomic=_ATOMIC | {table.name for table in own if table.is_atomic},
+        forget_namespace=forget,
+    )
+
+
+def table_names(mechanisms: Sequence[HostMechanism] | None = None) -> tuple[str, ...]:
+    """The tables of a host with these mechanisms, in the order of creation.
+
+    Raises: ValueError for a mechanism's table that has the name of another, or goes before one that is not there.
+    """
+    names = list(CORE_TABLES)
+    for mechanism in _or_ours(mechanisms):
+        for table in mechanism.tables:
+            if table.name in names or table.before not in CORE_TABLES:
+                raise ValueError(
+                    f'cannot use table "{table.name}" of mechanism "{mechanism.name}": a name of its own is accepted, '
+                    f"before one of {', '.join(CORE_TABLES)}"
+                )
+            names.insert(names.index(table.before), table.name)
+    return tuple(names)
+
+
+def tables_of(
+    drivers: Mapping[str, Driver[Any, Any]], mechanisms: Sequence[HostMechanism] | None = None
+) -> dict[str, Table]:
     """The tables of a host in the order of creation, each with its driver."""
     by_name: dict[str, Table] = {}
 
@@ -165,15 +192,10 @@ def tables_of(drivers: dict[str, Driver[Any, Any]]) -> dict[str, Table]:
         lambda row: by_namespace(row) or ["hybrid"], contrast=_unlike_rules,
     )  # fmt: skip
     table(
-        "bridge", lambda plan: plan.bridges, lambda row: f"bridge {row.name}", lambda row: [f"bridge:{row.name}"], False
-    )
-    table(
-        "datapath setting", lambda plan: plan.datapath, lambda row: f"datapath setting {row.name}={row.value}",
-        lambda row: [], False,
-    )  # fmt: skip
-    table(
         "device", lambda plan: (row for row in plan.links if row.kind != "existing"),
         lambda row: f"{row.kind} {row.name}{_in(row)}", lambda row: [port_concern(row.name), *by_namespace(row)],
+        # What secures a device is in earlier tables of its mechanism, and concerns the same port.
+        waits_for=lambda row: [port_concern(row.name)],
     )  # fmt: skip
     table(
         "interface", lambda plan: (row for row in plan.links if row.kind == "existing" and row.namespace == HOST),
@@ -181,22 +203,6 @@ def tables_of(drivers: dict[str, Driver[Any, Any]]) -> dict[str, Table]:
     )  # fmt: skip
     table(
         "setting", lambda plan: (row for row in plan.sysctls if not _waits_for_device(row)), _sysctl_words, by_namespace
-    )
-    table("flow", lambda plan: plan.flows, _flow_words, _flow_concerns, False)
-    table(
-        "zone", lambda plan: plan.zones, lambda row: f"connections of zone {row.zone}", lambda row: [], False,
-        waits_for=_judged_by, waits_always=True, contrast=_unlike_zones,
-    )  # fmt: skip
-    table(
-        "port", lambda plan: plan.ovs_ports, lambda row: f"port {row.name} on {row.bridge}",
-        lambda row: [port_concern(row.name)], False, waits_for=_secured_by,
-    )  # fmt: skip
-    table(
-        "placement",
-        lambda plan: (Placement(row.name, row.namespace) for row in plan.ovs_ports if row.namespace != HOST),
-        lambda row: f"device {row.name}{_in(row)}",
-        lambda row: [port_concern(row.name)],
-        False,
     )
     table(
         "device state", lambda plan: (row for row in plan.links if row.kind == "existing" and row.namespace != HOST),
@@ -230,17 +236,32 @@ def tables_of(drivers: dict[str, Driver[Any, Any]]) -> dict[str, Table]:
         "metadata listener", lambda plan: plan.metadata,
         lambda row: f"metadata listener at {row.address}:{row.port}{_in(row)}", by_namespace,
     )  # fmt: skip
-    return by_name
+    mechanisms = _or_ours(mechanisms)
+    for mechanism in mechanisms:
+        for own in mechanism.tables:
+            by_name[own.name] = Table(
+                own.name,
+                drivers[own.name],
+                own.rows,
+                own.words,
+                own.concerns,
+                namespace=own.namespace,
+                waits_for=own.waits_for,
+                waits_always=own.waits_always,
+                contrast=own.contrast,
+            )
+    return {name: by_name[name] for name in table_names(mechanisms)}
 
 
-TABLE_NAMES = (
-    "namespace", "ipset", "iptables", "bridge", "datapath setting", "device", "interface", "setting", "flow", "zone",
-    "port", "placement", "device state", "device setting", "address", "route", "connection", "dnsmasq", "radvd",
-    "metadata listener",
+CORE_TABLES = (
+    "namespace", "ipset", "iptables", "device", "interface", "setting", "device state", "device setting", "address",
+    "route", "connection", "dnsmasq", "radvd", "metadata listener",
 )  # fmt: skip
+"""The tables that every host has, in the order of creation."""
 
 
-_PORT_IN_MATCH = re.compile(r"\b(?:in_port|reg5)=(0x[0-9a-f]+|[0-9]+)(?:,|$)")
+def _or_ours(mechanisms: Sequence[HostMechanism] | None) -> Sequence[HostMechanism]:
+    return host_mechanisms_by_name((MECHANISM,)) if mechanisms is None else mechanisms
 
 
 def _in(row: Any) -> str:
@@ -249,11 +270,6 @@ def _in(row: Any) -> str:
 
 def _v6(row: Any) -> str:
     return " (IPv6)" if row.family == 6 else ""
-
-
-def _flow_words(row: Any) -> str:
-    match = f",{row.match}" if row.match else ""
-    return f"flow on {row.bridge}: table={row.table},priority={row.priority}{match} actions={row.actions}"
 
 
 def _unlike_rules(wanted: IptablesTable, actual: IptablesTable) -> tuple[str, str]:
@@ -274,29 +290,6 @@ def _rules(table: IptablesTable) -> list[str]:
 
 def _unlike_daemons(wanted: Any, actual: Any) -> tuple[str, str]:
     return "", "it runs with other files, arguments or devices, or twice"
-
-
-def _secured_by(row: OvsPort) -> list[str]:
-    """What must be in place before a port is on the switch."""
-    concerns = [f"bridge:{row.bridge}", f"ofport:{row.bridge}:{row.ofport_request}"]
-    return [*concerns, "hybrid"] if row.name.startswith("qvo") else concerns
-
-
-def _judged_by(row: TrackedZone) -> list[str]:
-    """What must be in place before what it no longer allows is ended, or it would begin again."""
-    if row.place == "kernel":
-        return ["hybrid"]
-    return ["bridge:br-int", *(f"ofport:br-int:{port.ofport}" for port in row.ports)]
-
-
-def _unlike_zones(wanted: TrackedZone, actual: TrackedZone) -> tuple[str, str]:
-    return "", "it was let in by other rules"
-
-
-def _flow_concerns(row: Any) -> list[str]:
-    """The port a flow is about, where its match says so; otherwise everything on its bridge."""
-    found = _PORT_IN_MATCH.search(row.match)
-    return [f"ofport:{row.bridge}:{int(found[1], 0)}"] if found else [f"bridge:{row.bridge}"]
 
 
 def _sysctl_words(row: Any) -> str:

@@ -346,6 +346,8 @@ class HostPlan(Row, frozen=True):
     dnsmasqs: tuple[Dnsmasq, ...] = ()
     radvds: tuple[Radvd, ...] = ()
     metadata: tuple[MetadataListener, ...] = ()
+    own: dict[str, tuple[Any, ...]] = {}
+    """Rows of the types that a mechanism brings, by the name of its table."""
 
 
 def merge(rows: Sequence[Any]) -> Any:

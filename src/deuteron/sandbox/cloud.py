@@ -254,6 +254,7 @@ def write_settings(state: State, cloud: Cloud, topology: Topology, virt_type: Li
                 "tunnel_ip": host.tunnel_ip,
                 "roles": host.roles,
                 "groups": host.groups,
+                "mechanism_drivers": host.mechanism_drivers,
             }
             for host in topology.agents
         },
@@ -264,6 +265,7 @@ def write_settings(state: State, cloud: Cloud, topology: Topology, virt_type: Li
         "vlan_ranges": {trunk: [[1000, 2999]], provider: []},
         "flat_networks": [provider],
         "tenant_network_types": ["vxlan", "vlan"],
+        "mechanism_drivers": topology.mechanism_drivers,
         "external": {
             "physical_network": provider,
             "cidr": topology.external.cidr,
@@ -297,6 +299,7 @@ def write_settings(state: State, cloud: Cloud, topology: Topology, virt_type: Li
             firewall_driver=cloud.firewall,
             dataplane=cloud.dataplane,
             roles=host.roles,
+            mechanism_drivers=host.mechanism_drivers,
             virt_type=virt_type,
         )
         folder = state.host(host.name)

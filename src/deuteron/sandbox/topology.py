@@ -2,6 +2,8 @@
 
 The file is TOML and speaks Kolla's inventory: five groups and the roles of a host's interfaces.
 
+    mechanism_drivers = ["openvswitch"]     # who is asked to bind a port, in this order; each host runs all of them
+
     [groups]
     control = ["aio"]           # accepted and recorded; the API runs beside the sandbox
     network = ["aio"]           # DHCP, routers, metadata
@@ -27,6 +29,7 @@ The file is TOML and speaks Kolla's inventory: five groups and the roles of a ho
     [hosts.aio]                             # only for what differs from the rules above
     tunnel_ip = "172.31.0.10"
     vlan_interface = "ens5"                 # the same physical network through another interface
+    mechanism_drivers = []                  # of those above, the ones that this host runs
 
 Every table may be left out. A host is any name that a group mentions. `outside` is always there: it
 plays the datacenter beyond the provider network and runs no agent.
@@ -43,6 +46,8 @@ from collections.abc import Mapping
 from typing import Literal, cast
 
 import msgspec
+
+from deuteron.model.intent import MECHANISM
 
 from .errors import TopologyError
 
@@ -109,9 +114,11 @@ class _HostTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tunnel_interface: str | None = None
     vlan_interface: str | None = None
     neutron_external_interface: str | None = None
+    mechanism_drivers: tuple[str, ...] | None = None
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    mechanism_drivers: tuple[str, ...] = (MECHANISM,)
     groups: dict[str, tuple[str, ...]] = {}
     interfaces: Interfaces = Interfaces()
     physical_networks: PhysicalNetworks = PhysicalNetworks()
@@ -130,6 +137,7 @@ class Host(msgspec.Struct, frozen=True):
     physical_networks: PhysicalNetworks
     management_ip: str
     tunnel_ip: str | None
+    mechanism_drivers: tuple[str, ...] = (MECHANISM,)
 
     @property
     def roles(self) -> tuple[AgentRole, ...]:
@@ -171,6 +179,7 @@ class Topology(msgspec.Struct, frozen=True):
     external: External
     networks: Networks
     physical_networks: PhysicalNetworks
+    mechanism_drivers: tuple[str, ...] = (MECHANISM,)
 
     def host(self, name: str) -> Host | None:
         return next((host for host in self.hosts if host.name == name), None)
@@ -225,7 +234,13 @@ def _parsed(text: str, source: str) -> Topology:
     names = _host_names(file, source)
     hosts = tuple(_host(name, number, file, source) for number, name in enumerate(names))
     _refuse_doubled_addresses(hosts, source)
-    return Topology(hosts=hosts, external=external, networks=file.networks, physical_networks=file.physical_networks)
+    return Topology(
+        hosts=hosts,
+        external=external,
+        networks=file.networks,
+        physical_networks=file.physical_networks,
+        mechanism_drivers=file.mechanism_drivers,
+    )
 
 
 def default_topology() -> Topology:
@@ -292,7 +307,21 @@ def _host(name: str, number: int, file: _File, source: str) -> Host:
         physical_networks=file.physical_networks,
         management_ip=management_ip,
         tunnel_ip=tunnel_ip,
+        mechanism_drivers=_mechanisms(name, table, file, source),
     )
+
+
+def _mechanisms(host: str, table: _HostTable, file: _File, source: str) -> tuple[str, ...]:
+    """The mechanisms of a host, in the order in which they are asked."""
+    chosen = file.mechanism_drivers if table.mechanism_drivers is None else table.mechanism_drivers
+    asked = ", ".join(file.mechanism_drivers) or "none"
+    for mechanism in chosen:
+        if mechanism not in file.mechanism_drivers:
+            raise TopologyError(
+                f'host "{host}" of {source} cannot run mechanism "{mechanism}": the cloud asks {asked}',
+                f'add it to mechanism_drivers at the top of the file: mechanism_drivers = ["{mechanism}"]',
+            )
+    return tuple(mechanism for mechanism in file.mechanism_drivers if mechanism in chosen)
 
 
 def _checked_external(external: External, source: str) -> External:

@@ -28,6 +28,8 @@ from deuteron.compute.driver import ComputeOptions, LibvirtCompute
 from deuteron.compute.emulator import install_emulator
 from deuteron.guest import GuestFiles
 from deuteron.model.intent import HostSettings, ImageRef, IntentServer, ServerPort, ServerReport
+from deuteron.net.mechanisms.openvswitch.host import openvswitch
+from deuteron.net.mechanisms.wiring import plug_of
 from deuteron.sandbox import hosts
 
 QEMU_CONF = """
@@ -80,7 +82,7 @@ class World:
         wait_until("libvirtd answers", _libvirtd_answers, 30)
 
     def compute(self) -> LibvirtCompute:
-        wiring = HostWiring("qemu", "openvswitch", userspace_datapath=True, emulator=install_emulator(self.folder))
+        wiring = HostWiring("qemu", plug_of([openvswitch()], self.settings), emulator=install_emulator(self.folder))
         facts = HostFacts(2, 4096, 100, "QEMU", 0, "qemu")
         options = ComputeOptions(watch_interval_s=0.3, retry_first_s=0.3, shutdown_timeout_s=10)
         return LibvirtCompute(self.settings, wiring, facts, options)

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from typing import Literal
 
 import msgspec
 import pytest
 
 from deuteron.compute import domain as domains
-from deuteron.model.intent import ImageRef, IntentServer, ServerPort
+from deuteron.model.intent import FirewallDriver, HostSettings, ImageRef, IntentServer, ServerPort
+from deuteron.net.mechanisms.openvswitch.host import openvswitch
+from deuteron.net.mechanisms.wiring import plug_of
 
-OVS = domains.HostWiring("qemu", "openvswitch", userspace_datapath=True, emulator="/e")
-HYBRID = domains.HostWiring("kvm", "iptables_hybrid", userspace_datapath=False, emulator="/e")
+Datapath = Literal["netdev", "system"]
+
+
+def wired(virt_type: domains.VirtType, firewall: FirewallDriver, datapath: Datapath) -> domains.HostWiring:
+    settings = HostSettings("h1", "/s", "/a", "t", firewall_driver=firewall, datapath_type=datapath)
+    return domains.HostWiring(virt_type, plug_of([openvswitch()], settings), emulator="/e")
+
+
+OVS = wired("qemu", "openvswitch", "netdev")
+HYBRID = wired("kvm", "iptables_hybrid", "system")
 IMAGE = ImageRef("11111111-1111-4111-8111-111111111111", "qcow2", 1, "00")
 SERVER = IntentServer(
     id="53903a95-8200-4000-8000-000000000001",
@@ -60,7 +71,7 @@ def test_the_native_interface_takes_the_agents_tap_without_offloads() -> None:
 
 
 def test_the_kernel_datapath_keeps_the_offloads() -> None:
-    wiring = msgspec.structs.replace(OVS, userspace_datapath=False)
+    wiring = wired("qemu", "openvswitch", "system")
 
     assert parsed(SERVER, wiring).find("devices/interface/driver/host") is None
 

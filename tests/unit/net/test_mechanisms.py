@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from deuteron.net.mechanisms import (
+    AgentKind,
     Binding,
     HostFacts,
     Mechanism,
@@ -17,10 +20,12 @@ from deuteron.net.mechanisms import (
     TypeSettings,
     UnknownMechanism,
     bind_port,
+    bound_by,
     mechanisms_by_name,
     mtu_for,
-    openvswitch,
 )
+from deuteron.net.mechanisms.openvswitch.binding import openvswitch
+from deuteron.net.mechanisms.wiring import HostMechanism, host_mechanisms_by_name
 
 HOST = HostFacts(host="c1", bridge_mappings={"ext": "br-ex"}, tunnel_ip="10.0.0.1", tunnel_types=("vxlan",))
 PORT = PortToBind(id="3f2c")
@@ -138,8 +143,73 @@ def test_a_refusal_says_what_stands_in_the_way(
     assert answer.reason == reason
 
 
-def test_mechanisms_are_found_by_name() -> None:
-    (found,) = mechanisms_by_name(["openvswitch"])
-    assert isinstance(found, Mechanism)
-    with pytest.raises(UnknownMechanism, match='unknown mechanism "carrier-pigeon"'):
-        mechanisms_by_name(["carrier-pigeon"])
+def test_mechanisms_are_found_by_name_in_the_api_and_on_the_host() -> None:
+    (asked,) = mechanisms_by_name(["openvswitch"])
+    (wiring,) = host_mechanisms_by_name(["openvswitch"])
+    assert isinstance(asked, Mechanism) and isinstance(wiring, HostMechanism)
+    for find in (mechanisms_by_name, host_mechanisms_by_name):
+        with pytest.raises(UnknownMechanism, match=r'unknown mechanism "carrier-pigeon" .*\(known: openvswitch\)'):
+            find(["openvswitch", "carrier-pigeon"])
+
+
+BROKEN = {
+    "two": (["json:loads", "json:dumps"], "several packages offer it"),
+    "gone": (["no_such_module:thing"], "cannot load mechanism"),
+    "odd": (["collections:OrderedDict"], 'names is no mechanism "odd"'),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_an_installed_package_that_does_not_work_is_refused_with_its_reason(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values, words = BROKEN[name]
+    for number, value in enumerate(values):
+        folder = tmp_path / f"thing{number}-1.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: thing{number}\nVersion: 1\n")
+        (folder / "entry_points.txt").write_text(f"[deuteron.mechanisms]\n{name} = {value}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UnknownMechanism, match=words):
+        mechanisms_by_name([name])
+
+
+class Pigeon:
+    """A mechanism that binds whatever it is asked for, and never a port of DHCP or a router."""
+
+    name = "pigeon"
+    agent = AgentKind("pigeon-agent", "Pigeon agent")
+    wires_services = False
+
+    def bind(self, port: PortToBind, segment: Segment, host: HostFacts) -> Binding | Refusal:
+        return Binding(self.name, "tap", {"coop": "north"}, segment)
+
+    def agent_configurations(self, host: HostFacts, devices: int) -> dict[str, object]:
+        return {"devices": devices}
+
+
+BOTH = HostFacts(host="c1", mechanism_drivers=("pigeon", "openvswitch"))
+
+
+def test_the_first_mechanism_that_binds_a_port_says_so_in_the_binding() -> None:
+    answer = bind_port([Pigeon(), openvswitch()], PORT, [Segment("local")], BOTH)
+    assert isinstance(answer, Binding)
+    assert answer.vif_details == {"coop": "north", "bound_drivers": {"0": "pigeon"}}
+    assert bound_by(answer.vif_details) == "pigeon"
+
+
+def test_dhcp_and_routers_go_past_a_mechanism_that_wires_no_services() -> None:
+    service = PortToBind(id="3f2c", device_owner="network:dhcp")
+    answer = bind_port([Pigeon(), openvswitch()], service, [Segment("local")], BOTH)
+    assert isinstance(answer, Binding) and answer.mechanism == "openvswitch"
+
+
+def test_a_mechanism_that_the_host_does_not_run_is_not_asked_and_all_reasons_are_told() -> None:
+    direct = PortToBind(id="3f2c", vnic_type="direct")
+    answer = bind_port([Pigeon(), openvswitch()], direct, [Segment("local")], HOST)
+    assert isinstance(answer, Refusal)
+    assert answer.reason == (
+        "pigeon: the host does not run it (it runs: openvswitch); "
+        'openvswitch: vnic_type "direct" is not supported (supported: normal)'
+    )
+    assert "add pigeon to mechanism_drivers of c1" in answer.hint

@@ -7,7 +7,7 @@ import pytest
 from plancloud import PEERS, SETTINGS, hybrid, planned, whole_cloud
 
 from deuteron.model.intent import HostSettings
-from deuteron.net.host import TABLE_NAMES, simulated_drivers, tables_of
+from deuteron.net.host import simulated_drivers, table_names, tables_of
 from deuteron.net.reconcile import Reconciler
 from deuteron.net.rows import HostPlan
 
@@ -26,7 +26,7 @@ def test_a_whole_cloud_is_made_and_unmade_in_one_pass_each(settings: HostSetting
     outcome = reconciler.run(HostPlan(), full=False)
     assert outcome.is_complete and outcome.pending == ()
     # Settings and the state of devices that are the machine's own are left as they are.
-    assert {name for name in TABLE_NAMES if drivers[name].rows} <= {"setting", "interface"}
+    assert {name for name in table_names() if drivers[name].rows} <= {"setting", "interface"}
 
 
 def test_what_has_nothing_to_stand_on_is_refused_and_named() -> None:

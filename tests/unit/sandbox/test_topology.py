@@ -78,6 +78,16 @@ def test_the_trunk_interface_names_the_bridge_of_the_vlan_network() -> None:
     assert c2.bridge_ports["br-trunk0"] == "trunk0"
 
 
+def test_every_host_runs_the_clouds_mechanisms_in_their_order_unless_it_is_given_fewer() -> None:
+    text = 'mechanism_drivers = ["pigeon", "openvswitch"]' + TWO_COMPUTE_HOSTS
+    topology = parse_topology(text + '\n[hosts.c2]\nmechanism_drivers = ["openvswitch", "pigeon"]\n')
+    assert topology.mechanism_drivers == ("pigeon", "openvswitch")
+    assert [host.mechanism_drivers for host in topology.agents] == [("pigeon", "openvswitch")] * 3
+    plain = parse_topology(text + '\n[hosts.c1]\nmechanism_drivers = ["openvswitch"]\n').host("c1")
+    assert plain is not None and plain.mechanism_drivers == ("openvswitch",)
+    assert default_topology().mechanism_drivers == ("openvswitch",)
+
+
 def test_a_host_may_choose_its_own_address() -> None:
     topology = parse_topology(TWO_COMPUTE_HOSTS)
     assert [host.tunnel_ip for host in topology.agents] == ["172.31.0.10", "172.31.0.11", "172.31.7.7"]
@@ -109,6 +119,8 @@ def test_a_host_may_choose_its_own_address() -> None:
         ('[physical_networks]\nvlan_interface = "public"', 'the same physical network "public"'),
         ('[physical_networks]\nvlan = "default"', "`vlan`"),
         ("[physical_networks]\nvlan_interface = 7", "vlan_interface"),
+        ('mechanism_drivers = "openvswitch"', "mechanism_drivers"),
+        ('[hosts.aio]\nmechanism_drivers = ["pigeon"]', 'cannot run mechanism "pigeon": the cloud asks openvswitch'),
     ],
 )
 def test_what_does_not_fit_together_is_refused_with_the_offending_value(text: str, message: str) -> None:

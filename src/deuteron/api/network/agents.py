@@ -19,7 +19,7 @@ from deuteron.model.caller import Caller
 from deuteron.model.network import DHCP
 from deuteron.rules.hosts import registry
 from deuteron.rules.hosts.registry import Agent
-from deuteron.rules.network import faults, networks, sight
+from deuteron.rules.network import bindings, faults, networks, sight
 from deuteron.rules.network import routers as router_rules
 from deuteron.rules.network.kinds import ZONE
 from deuteron.rules.network.subnets import pool_size
@@ -38,14 +38,14 @@ def list_agents(call: Call, tx: Tx) -> Reply:
     if not call.policy.check(call.caller, "get_agent"):
         return Reply(200, {"agents": []})
     use = _use(tx)
-    shown = [_agent(agent, use) for agent in registry.agents(tx, call.settings)]
+    shown = [_agent(tx, agent, use) for agent in registry.agents(tx, call.settings)]
     return Reply(200, {"agents": filtered(call, shown)})
 
 
 def show_agent(call: Call, tx: Tx) -> Reply:
     """GET /agents/{id}"""
     agent = _find_agent(call, tx)
-    return Reply(200, {"agent": _agent(agent, _use(tx, agent.host.name))})
+    return Reply(200, {"agent": _agent(tx, agent, _use(tx, agent.host.name))})
 
 
 def update_agent(call: Call, tx: Tx) -> Reply:
@@ -206,12 +206,10 @@ def _details(usable: int, total: int, taken: int, in_pool: int) -> dict[str, int
 
 
 def _agents_on(call: Call, tx: Tx, agent_type: str, hosts: Sequence[str | None]) -> list[Values]:
-    known = [registry.find(tx, call.settings, name) for name in sorted({name for name in hosts if name})]
     found = [
-        _agent(agent, _use(tx, host.name))
-        for host in known
-        if host is not None
-        for agent in registry.agents_of(host)
+        _agent(tx, agent, _use(tx, agent.host.name))
+        for name in sorted({name for name in hosts if name})
+        for agent in registry.agents_on(tx, call.settings, name)
         if agent.agent_type == agent_type
     ]
     for item in found:
@@ -256,7 +254,7 @@ def _by_host(tx: Tx, statement: Select[Any]) -> dict[str, int]:
     return dict(tuple(row) for row in tx.all(statement))
 
 
-def _agent(agent: Agent, use: _Use) -> Values:
+def _agent(tx: Tx, agent: Agent, use: _Use) -> Values:
     host = agent.host
     return {
         "id": agent.id,
@@ -272,24 +270,16 @@ def _agent(agent: Agent, use: _Use) -> Values:
         "resources_synced": None,
         "availability_zone": ZONE if agent.agent_type in _SERVING else None,
         "alive": host.alive,
-        "configurations": _configurations(agent, use),
+        "configurations": _configurations(tx, agent, use),
     }
 
 
-def _configurations(agent: Agent, use: _Use) -> dict[str, Any]:
+def _configurations(tx: Tx, agent: Agent, use: _Use) -> dict[str, Any]:
     host = agent.host
-    hello = host.hello
-    if agent.agent_type == "Open vSwitch agent":
-        return {
-            "bridge_mappings": dict(host.bridge_mappings),
-            "datapath_type": hello.datapath_type if hello is not None else "",
-            "devices": use.ports.get(host.name, 0),
-            "extensions": [],
-            "integration_bridge": "br-int",
-            "ovs_hybrid_plug": hello is not None and hello.firewall_driver == "iptables_hybrid",
-            "tunnel_types": list(hello.tunnel_types) if hello is not None else [],
-            "tunneling_ip": host.tunnel_ip,
-        }
+    if agent.mechanism is not None:
+        several = len(host.mechanism_drivers) > 1
+        wired = bindings.wired_ports(tx, agent) if several else use.ports.get(host.name, 0)
+        return agent.mechanism.agent_configurations(registry.facts(host), wired)
     if agent.agent_type == "DHCP agent":
         served = use.dhcp.get(host.name, 0)
         return {"dhcp_driver": "dnsmasq", "dhcp_lease_duration": 86400, "networks": served}

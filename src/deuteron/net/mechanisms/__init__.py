@@ -21,35 +21,38 @@ What a caller uses::
     types.conflict(segment) -> str               # text for 409 when somebody holds that segment
     mtu_for(network_type, underlay_mtu_bytes, outer=4) -> int
 
-    openvswitch().bind(PortToBind(...), segment, HostFacts(...)) -> Binding | Refusal
+    mechanisms_by_name(names) -> tuple[Mechanism, ...]                  # entry points of `deuteron.mechanisms`
     bind_port(mechanisms, port, segments, host) -> Binding | Refusal    # the first that accepts, else all reasons
-    mechanisms_by_name(names) -> tuple[Mechanism, ...]                  # entry points `deuteron.mechanisms` and our own
 
 A pool is a range; the caller subtracts what is taken, so it costs no rows.
+
+The other half of a mechanism, which runs on hosts, is `net.mechanisms.wiring`, and not named here: the API does not
+import it.
 """
 
 from __future__ import annotations
 
-from deuteron.net.mechanisms.base import (
+from deuteron.net.mechanisms.contract import (
+    AgentKind,
     Binding,
     HostFacts,
     Mechanism,
     PortToBind,
     Refusal,
     Segment,
-    UnknownMechanism,
     bind_port,
+    bound_by,
+    listed,
 )
-from deuteron.net.mechanisms.openvswitch import OpenVSwitch, openvswitch
-from deuteron.net.mechanisms.registry import mechanisms_by_name
+from deuteron.net.mechanisms.registry import UnknownMechanism, mechanisms_by_name
 from deuteron.net.mechanisms.types import MtuTooSmall, Pool, TypeDrivers, TypeSettings, mtu_for, tunnel_overhead_bytes
 
 __all__ = [
+    "AgentKind",
     "Binding",
     "HostFacts",
     "Mechanism",
     "MtuTooSmall",
-    "OpenVSwitch",
     "Pool",
     "PortToBind",
     "Refusal",
@@ -58,8 +61,9 @@ __all__ = [
     "TypeSettings",
     "UnknownMechanism",
     "bind_port",
+    "bound_by",
+    "listed",
     "mechanisms_by_name",
     "mtu_for",
-    "openvswitch",
     "tunnel_overhead_bytes",
 ]

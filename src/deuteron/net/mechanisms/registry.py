@@ -1,36 +1,62 @@
-"""Mechanisms by their names in the settings: ours, and those that installed packages offer."""
+"""Mechanisms by their names in the settings, found by entry point: ours through the same door as anybody's.
+
+Ours are in the metadata that lies beside the source (`src/deuteron.dist-info`), so that they are found wherever the
+package can be imported, from a clone as from a wheel.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from importlib.metadata import entry_points
-from typing import cast
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
-from deuteron.net.mechanisms.base import Mechanism, UnknownMechanism
-from deuteron.net.mechanisms.openvswitch import openvswitch
+from deuteron.net.mechanisms.contract import Mechanism
 
-ENTRY_POINT_GROUP = "deuteron.mechanisms"
-
-_OURS: dict[str, Callable[[], Mechanism]] = {"openvswitch": openvswitch}
+API_GROUP = "deuteron.mechanisms"
+HOST_GROUP = "deuteron.mechanisms.host"
 
 
-def mechanisms_by_name(names: Iterable[str]) -> tuple[Mechanism, ...]:
-    """The mechanisms in the order of `names`. A name of ours wins over an entry point's.
+class UnknownMechanism(ValueError):
+    """A name in `mechanism_drivers` that cannot be used: nobody provides it, two do, or what it names does not work."""
 
-    Called once by `main`; reads the metadata of installed packages.
 
-    Raises: UnknownMechanism for a name nobody provides, or whose entry point gives no mechanism.
+def mechanisms_by_name(names: Sequence[str]) -> tuple[Mechanism, ...]:
+    """The halves for the API, in the order of `names`. What is installed is read once, so a process keeps what it has.
+
+    Raises: UnknownMechanism.
     """
-    found: list[Mechanism] = []
+    return _mechanisms(tuple(names))
+
+
+@lru_cache(maxsize=64)
+def _mechanisms(names: tuple[str, ...]) -> tuple[Mechanism, ...]:
+    found = []
     for name in names:
-        factory = _OURS.get(name)
-        if factory is None:
-            offered = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
-            if name not in offered:
-                raise UnknownMechanism(name, {*_OURS, *offered})
-            factory = cast("Callable[[], Mechanism]", offered[name].load())
-        mechanism = factory()
-        if not isinstance(mechanism, Mechanism):
-            raise UnknownMechanism(name, _OURS)
+        mechanism = load(API_GROUP, name)
+        if not isinstance(mechanism, Mechanism) or mechanism.name != name:
+            raise UnknownMechanism(f'cannot use mechanism "{name}": what {API_GROUP} names is no mechanism "{name}"')
         found.append(mechanism)
     return tuple(found)
+
+
+def load(group: str, name: str) -> Any:
+    """What the entry point `name` of `group` makes: it names a function without arguments.
+
+    Raises: UnknownMechanism.
+    """
+    offered: dict[str, list[EntryPoint]] = {}
+    for entry in entry_points(group=group):
+        offered.setdefault(entry.name, []).append(entry)
+    if name not in offered:
+        raise UnknownMechanism(
+            f'unknown mechanism "{name}" in mechanism_drivers (known: {", ".join(sorted(offered)) or "none"})'
+        )
+    entries = offered[name]
+    if len(entries) > 1:
+        owners = ", ".join(sorted(entry.dist.name if entry.dist is not None else entry.value for entry in entries))
+        raise UnknownMechanism(f'cannot use mechanism "{name}": several packages offer it ({owners})')
+    try:
+        return entries[0].load()()
+    except Exception as error:  # whatever a third party's package does when it is loaded
+        raise UnknownMechanism(f'cannot load mechanism "{name}" from {entries[0].value}: {error!r}') from error

@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from deuteron.net.mechanisms.base import Segment
+from deuteron.net.mechanisms.contract import Segment
 
 Ranges = tuple[tuple[int, int], ...]
 """Inclusive ranges, in the order in which they are tried."""

@@ -18,33 +18,22 @@ whose security groups say nothing receives nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from deuteron.model.intent import HostIntent, HostSettings
 from deuteron.net.plan import bridges, dhcp, firewall, hybrid, router, tunnels, wiring
 from deuteron.net.plan.draft import Draft, Site, TooManyBridges
 from deuteron.net.plan.parts import Planner
 from deuteron.net.rows import HostPlan
 
-__all__ = ["TooManyBridges", "plan", "planner"]
+__all__ = ["Subject", "TooManyBridges", "plan", "plan_openvswitch", "planner"]
+
+Subject = Callable[[Site, Draft], None]
+"""The part of the plan that one mechanism adds."""
 
 
-def plan(intent: HostIntent, settings: HostSettings) -> HostPlan:
-    """Everything the network of this host should consist of.
-
-    Ports without an `ofport` are bound elsewhere: they appear in DHCP files, groups and tunnels, and get no device.
-
-    Raises: TooManyBridges if more than 14 physical bridges are mapped.
-    """
-    draft = Draft()
-    _add_subjects(Site(intent, settings), draft)
-    return draft.done()
-
-
-def planner() -> Planner:
-    """Plans the same as `plan`, in parts, and again only what a change touches."""
-    return Planner(_add_subjects)
-
-
-def _add_subjects(site: Site, draft: Draft) -> None:
+def plan_openvswitch(site: Site, draft: Draft) -> None:
+    """What the mechanism `openvswitch` adds: the switch with its bridges, tunnels and ports, and their firewall."""
     bridges.plan_bridges(site, draft)
     wiring.plan_instance_ports(site, draft)
     if site.settings.firewall_driver == "iptables_hybrid":
@@ -52,5 +41,28 @@ def _add_subjects(site: Site, draft: Draft) -> None:
     else:
         firewall.plan_firewall(site, draft)
     tunnels.plan_tunnels(site, draft)
-    dhcp.plan_dhcp(site, draft)
-    router.plan_routers(site, draft)
+
+
+def plan(intent: HostIntent, settings: HostSettings, subjects: Sequence[Subject] = (plan_openvswitch,)) -> HostPlan:
+    """Everything the network of this host should consist of: what each mechanism adds, DHCP and routers.
+
+    Ports without an `ofport` are bound elsewhere: they appear in DHCP files, groups and tunnels, and get no device.
+
+    Raises: TooManyBridges if more than 14 physical bridges are mapped.
+    """
+    draft = Draft()
+    _adding(subjects)(Site(intent, settings), draft)
+    return draft.done()
+
+
+def planner(subjects: Sequence[Subject] = (plan_openvswitch,)) -> Planner:
+    """Plans the same as `plan`, in parts, and again only what a change touches."""
+    return Planner(_adding(subjects))
+
+
+def _adding(subjects: Sequence[Subject]) -> Subject:
+    def add_all(site: Site, draft: Draft) -> None:
+        for subject in (*subjects, dhcp.plan_dhcp, router.plan_routers):
+            subject(site, draft)
+
+    return add_all

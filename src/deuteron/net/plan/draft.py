@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 from deuteron.model.intent import (
+    MECHANISM,
     HostIntent,
     HostSettings,
     IntentGroupMember,
@@ -98,14 +99,22 @@ class Site:
                 found[port.network_id].append(port)
         return found
 
-    @cached_property
+    @property
     def instance_ports(self) -> tuple[tuple[IntentPort, IntentNetwork], ...]:
-        """Ports bound here that are neither DHCP's nor a router's, with their networks, in order of id."""
-        return tuple(
-            (port, self.intent.networks[port.network_id])
-            for port_id, port in sorted(self.intent.ports.items())
-            if port.ofport is not None and port.network_id in self.intent.networks and not is_of_network(port)
-        )
+        """Ports that `openvswitch` wires here, with their networks, in order of id."""
+        return self.ports_wired_by(MECHANISM)
+
+    def ports_wired_by(self, mechanism: str) -> tuple[tuple[IntentPort, IntentNetwork], ...]:
+        """Ports bound here by `mechanism` that are neither DHCP's nor a router's, with their networks, by id."""
+        return self._ports_by_mechanism.get(mechanism, ())
+
+    @cached_property
+    def _ports_by_mechanism(self) -> dict[str, tuple[tuple[IntentPort, IntentNetwork], ...]]:
+        found: dict[str, list[tuple[IntentPort, IntentNetwork]]] = {}
+        for _, port in sorted(self.intent.ports.items()):
+            if port.ofport is not None and port.network_id in self.intent.networks and not is_of_network(port):
+                found.setdefault(port.mechanism, []).append((port, self.intent.networks[port.network_id]))
+        return {mechanism: tuple(ports) for mechanism, ports in found.items()}
 
     @cached_property
     def members_of_group(self) -> dict[str, list[IntentGroupMember]]:
@@ -224,6 +233,7 @@ class Draft:
         self.dnsmasqs: list[rows.Dnsmasq] = []
         self.radvds: list[rows.Radvd] = []
         self.metadata: list[rows.MetadataListener] = []
+        self._own: dict[str, list[_Keyed]] = {}
         self._flows: dict[tuple[str, int, int, str], str] = {}
         self._conjunctions: dict[tuple[str, int, int, str], set[tuple[int, int, int]]] = {}
 
@@ -254,6 +264,10 @@ class Draft:
     def sysctl(self, namespace: str, settings: Iterable[tuple[str, str]]) -> None:
         self.sysctls.extend(rows.Sysctl(namespace, name, value) for name, value in settings)
 
+    def own(self, table: str, row: _Keyed) -> None:
+        """Adds a row of a table that a mechanism brings."""
+        self._own.setdefault(table, []).append(row)
+
     def done(self) -> rows.HostPlan:
         """The plan: unique keys, sorted."""
         flows = dict(self._flows)
@@ -276,6 +290,7 @@ class Draft:
             dnsmasqs=_sorted(self.dnsmasqs),
             radvds=_sorted(self.radvds),
             metadata=_sorted(self.metadata),
+            own={table: _sorted(self._own[table]) for table in sorted(self._own)},
         )
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import functools
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -29,6 +29,7 @@ from sqlalchemy import Text, bindparam, func, select, type_coerce, update
 
 from deuteron.model.intent import Heartbeat, Hello, TunnelPeer
 from deuteron.model.settings import HostEntry, Settings
+from deuteron.net.mechanisms import AgentKind, HostFacts, Mechanism, mechanisms_by_name
 from deuteron.store.database import Tx
 from deuteron.store.hosts_tables import hosts, slots
 from deuteron.store.prepared import Prepared
@@ -61,6 +62,7 @@ class Host:
     connected: bool
     tunnel_ip: str | None
     bridge_mappings: Mapping[str, str]
+    mechanism_drivers: tuple[str, ...]
     hello: Hello | None
     usage: Mapping[str, Any]
     last_heard: str | None
@@ -86,17 +88,18 @@ class Agent:
     agent_type: str
     topic: str
     host: Host
+    mechanism: Mechanism | None = None
+    """The mechanism whose work it does; None for DHCP, routing and metadata."""
 
 
-_AGENTS: Final[Mapping[str, tuple[tuple[str, str, str], ...]]] = {
-    "any": (("neutron-openvswitch-agent", "Open vSwitch agent", "N/A"),),
+_AGENTS: Final[Mapping[str, tuple[AgentKind, ...]]] = {
     "network": (
-        ("neutron-dhcp-agent", "DHCP agent", "dhcp_agent"),
-        ("neutron-l3-agent", "L3 agent", "l3_agent"),
-        ("neutron-metadata-agent", "Metadata agent", "N/A"),
+        AgentKind("neutron-dhcp-agent", "DHCP agent", "dhcp_agent"),
+        AgentKind("neutron-l3-agent", "L3 agent", "l3_agent"),
+        AgentKind("neutron-metadata-agent", "Metadata agent"),
     ),
 }
-"""Agents of OpenStack that one Deuteron agent stands for, by role: binary, type, topic."""
+"""Agents of OpenStack that one Deuteron agent stands for by role, beside those of its mechanisms."""
 
 
 @functools.lru_cache(maxsize=16_384)
@@ -119,6 +122,23 @@ def find(tx: Tx, settings: Settings, name: str) -> Host | None:
     return None if row is None and entry is None else _host(name, row, entry, tx.now)
 
 
+def facts(host: Host) -> HostFacts:
+    """What mechanisms may know of a host; before its agent first connected, what its settings suggest.
+
+    Whether it is alive is not among it: what is bound there works as soon as it connects.
+    """
+    hello = host.hello
+    return HostFacts(
+        host=host.name,
+        bridge_mappings=dict(host.bridge_mappings),
+        tunnel_ip=host.tunnel_ip,
+        tunnel_types=hello.tunnel_types if hello is not None else ("vxlan",),
+        firewall_driver=hello.firewall_driver if hello is not None else "openvswitch",
+        datapath_type=hello.datapath_type if hello is not None else "netdev",
+        mechanism_drivers=host.mechanism_drivers,
+    )
+
+
 def is_awaited(tx: Tx, name: str) -> bool:
     """Whether the host's compute service is there, or is expected back soon, and was not forced down."""
     row = tx.first(select(hosts.c.connected, hosts.c.last_heard, hosts.c.forced_down).where(hosts.c.name == name))
@@ -134,24 +154,39 @@ def alive_hosts(tx: Tx, settings: Settings, role: str) -> list[Host]:
 
 def agents(tx: Tx, settings: Settings) -> list[Agent]:
     """What the Network API lists as agents: of hosts whose agent ever connected."""
-    return [agent for host in all_hosts(tx, settings) for agent in agents_of(host)]
+    mechanisms = mechanisms_by_name(settings.mechanism_drivers)
+    return [agent for host in all_hosts(tx, settings) for agent in agents_of(host, mechanisms)]
 
 
-def agents_of(host: Host) -> list[Agent]:
+def agents_of(host: Host, mechanisms: Sequence[Mechanism]) -> list[Agent]:
     """The agents that one host stands for; none before it connected."""
     if host.hello is None:
         return []
-    kinds = [*_AGENTS["any"], *(kind for role in host.roles for kind in _AGENTS.get(role, ()))]
-    return [Agent(host_id(host.name, binary), binary, agent_type, topic, host) for binary, agent_type, topic in kinds]
+    kinds: list[tuple[AgentKind, Mechanism | None]] = [
+        (each.agent, each) for each in mechanisms if each.name in host.mechanism_drivers
+    ]
+    kinds += [(kind, None) for role in host.roles for kind in _AGENTS.get(role, ())]
+    return [
+        Agent(host_id(host.name, kind.binary), kind.binary, kind.agent_type, kind.topic, host, mechanism)
+        for kind, mechanism in kinds
+    ]
+
+
+def agents_on(tx: Tx, settings: Settings, name: str) -> list[Agent]:
+    """The agents of one host, by its name."""
+    host = find(tx, settings, name)
+    return [] if host is None else agents_of(host, mechanisms_by_name(settings.mechanism_drivers))
 
 
 def find_agent(tx: Tx, settings: Settings, agent_id: str) -> Agent | None:
     """The agent with this id."""
-    binaries = {binary for kinds in _AGENTS.values() for binary, _, _ in kinds}
+    mechanisms = mechanisms_by_name(settings.mechanism_drivers)
+    binaries = {each.agent.binary for each in mechanisms}
+    binaries |= {kind.binary for kinds in _AGENTS.values() for kind in kinds}
     for name in tx.run(_NAMES).scalars():
         if any(host_id(name, binary) == agent_id for binary in binaries):
             host = find(tx, settings, name)
-            return next((agent for agent in agents_of(host) if agent.id == agent_id), None) if host else None
+            return next((each for each in agents_of(host, mechanisms) if each.id == agent_id), None) if host else None
     return None
 
 
@@ -267,7 +302,8 @@ def _host(name: str, row: Mapping[str, Any] | None, entry: HostEntry | None, now
         roles = () if entry is None else entry.roles
         return Host(
             name, host_id(name), roles, False, False, False, None if entry is None else entry.tunnel_ip,
-            {} if entry is None else entry.bridge_mappings, None, {}, None, None, 0, (), {},
+            {} if entry is None else entry.bridge_mappings, () if entry is None else entry.mechanism_drivers, None, {},
+            None, None, 0, (), {},
         )  # fmt: skip
     hello = _hello_of(row["hello"])
     return Host(
@@ -279,6 +315,7 @@ def _host(name: str, row: Mapping[str, Any] | None, entry: HostEntry | None, now
         connected=bool(row["connected"]),
         tunnel_ip=hello.tunnel_ip or (entry.tunnel_ip if entry is not None else None),
         bridge_mappings=hello.bridge_mappings or (entry.bridge_mappings if entry is not None else {}),
+        mechanism_drivers=hello.mechanism_drivers,
         hello=hello,
         usage=row["usage"],
         last_heard=row["last_heard"],

@@ -7,15 +7,32 @@ clients show whatever they find there. A bound port has its numbers on the host 
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
+from sqlalchemy import select
+
+from deuteron.model.intent import MECHANISM, VifDetails
 from deuteron.model.settings import Settings
-from deuteron.net.mechanisms import Binding, HostFacts, PortToBind, Refusal, bind_port, openvswitch
+from deuteron.net.mechanisms import (
+    Binding,
+    Mechanism,
+    PortToBind,
+    Refusal,
+    UnknownMechanism,
+    bind_port,
+    bound_by,
+    mechanisms_by_name,
+)
 from deuteron.rules.hosts import registry
+from deuteron.rules.hosts.registry import Agent
 from deuteron.rules.network import segments
-from deuteron.store import slots
+from deuteron.store import query, slots
 from deuteron.store.database import Tx
+from deuteron.store.network_tables import ports
 from deuteron.store.query import Values
+
+__all__ = ["REFUSAL", "UNBOUND", "UnknownMechanism", "bind", "mechanisms_of", "unbind", "wired_by", "wired_ports"]
 
 REFUSAL: Final = "refusal"
 """Key of `binding:vif_details` of a port whose binding failed: why, and what to do."""
@@ -28,6 +45,11 @@ UNBOUND: Values = {
     "status": "DOWN",
 }
 """What a port says that is plugged nowhere."""
+
+
+def mechanisms_of(settings: Settings) -> tuple[Mechanism, ...]:
+    """The mechanisms of the cloud, in the order in which they are asked. Raises: UnknownMechanism."""
+    return mechanisms_by_name(settings.mechanism_drivers)
 
 
 def bind(tx: Tx, settings: Settings, port: Values, network: Values, host: str) -> Values:
@@ -69,24 +91,37 @@ def unbind(tx: Tx, port_id: str) -> Values:
     return dict(UNBOUND)
 
 
+def wired_by(vif_details: Mapping[str, Any] | None) -> tuple[str, VifDetails]:
+    """The mechanism that wires a bound port, and what its half on the host is told of the binding.
+
+    Ours says nothing there that the host's own settings do not.
+    """
+    mechanism = bound_by(vif_details)
+    if mechanism == MECHANISM or vif_details is None:
+        return mechanism, ()
+    plain = {name: value for name, value in vif_details.items() if isinstance(value, str | int)}
+    return mechanism, tuple(sorted(plain.items()))
+
+
+def wired_ports(tx: Tx, agent: Agent) -> int:
+    """How many ports the agent's mechanism wires on its host."""
+    bound = ports.c["binding:host_id"] == agent.host.name
+    if agent.mechanism is None or len(agent.host.mechanism_drivers) == 1:
+        return query.count(tx, ports, bound)
+    details = tx.scalars(select(ports.c["binding:vif_details"]).where(bound))
+    return sum(bound_by(each) == agent.mechanism.name for each in details)
+
+
 def _ask(tx: Tx, settings: Settings, port: Values, network: Values, host: str) -> Binding | Refusal:
     found = registry.find(tx, settings, host)
     if found is None:
         known = ", ".join(sorted(settings.hosts)) or "none"
         return Refusal(f"there is no such host (known: {known})", hint="name a host of `openstack network agent list`")
-    hello = found.hello
-    facts = HostFacts(
-        host=host,
-        bridge_mappings=dict(found.bridge_mappings),
-        tunnel_ip=found.tunnel_ip,
-        tunnel_types=hello.tunnel_types if hello is not None else ("vxlan",),
-        firewall_driver=hello.firewall_driver if hello is not None else "openvswitch",
-        datapath_type=hello.datapath_type if hello is not None else "netdev",
-    )
+    facts = registry.facts(found)
     asked = PortToBind(
         id=port["id"],
         vnic_type=port["binding:vnic_type"],
         device_owner=port["device_owner"],
         port_security_enabled=bool(port["port_security_enabled"]),
     )
-    return bind_port((openvswitch(),), asked, (segments.segment_of(network),), facts)
+    return bind_port(mechanisms_of(settings), asked, (segments.segment_of(network),), facts)

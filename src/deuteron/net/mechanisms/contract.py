@@ -1,6 +1,13 @@
-"""The one question a mechanism answers, and the values it is asked with.
+"""What a mechanism is to the API: the one question it answers, and the values it is asked with.
 
-A mechanism is a value with a name and a pure `bind`. It may not keep state, so the transaction that asks
+A mechanism is a package with two halves, each found by its name in an entry point group of its own:
+
+    deuteron.mechanisms         `Mechanism`, here: may this port be bound on this host; what its agent is called
+    deuteron.mechanisms.host    `wiring.HostMechanism`: its part of a host's plan, its kernel tables, the guest's plug
+
+The API loads the first alone, so that no driver of a kernel is ever part of it. Ours come through the same door.
+
+A `Mechanism` is a value with a name and a pure `bind`. It may not keep state, so the transaction that asks
 may be run again and two API servers give the same answer. A refusal is an answer, not an error: the port
 stays unbound (`binding_failed`) and the reason is stored with it.
 """
@@ -12,9 +19,12 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
-from deuteron.model.intent import FirewallDriver, HostSettings, NetworkType
+from deuteron.model.intent import MECHANISM, FirewallDriver, HostSettings, NetworkType
 
 VifDetails: TypeAlias = dict[str, object]
+
+SERVICES = "network:"
+"""How the `device_owner` of a port begins that belongs to DHCP or to a router."""
 
 
 class Segment(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -42,6 +52,8 @@ class HostFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     tunnel_types: tuple[NetworkType, ...] = ()
     firewall_driver: FirewallDriver = "openvswitch"
     datapath_type: str = "netdev"
+    mechanism_drivers: tuple[str, ...] = (MECHANISM,)
+    """The mechanisms whose other half runs there."""
     is_alive: bool = True
 
     @staticmethod
@@ -54,6 +66,7 @@ class HostFacts(msgspec.Struct, frozen=True, omit_defaults=True):
             tunnel_types=settings.tunnel_types,
             firewall_driver=settings.firewall_driver,
             datapath_type=settings.datapath_type,
+            mechanism_drivers=settings.mechanism_drivers,
         )
 
 
@@ -67,7 +80,11 @@ class PortToBind(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Binding(msgspec.Struct, frozen=True):
-    """A port can be plugged: how, by which mechanism, on which segment."""
+    """A port can be plugged: how, by which mechanism, on which segment.
+
+    Users with the right to see bindings see `vif_type` and `vif_details`. The mechanism's half on the host is told
+    the plain values of `vif_details` with the port, so that what `bind` chose is known there.
+    """
 
     mechanism: str
     vif_type: str
@@ -83,24 +100,38 @@ class Refusal(msgspec.Struct, frozen=True):
     code: str = "port.binding_refused"
 
 
+class AgentKind(msgspec.Struct, frozen=True):
+    """What `openstack network agent list` calls the part of a host that does a mechanism's work."""
+
+    binary: str
+    agent_type: str
+    topic: str = "N/A"
+
+
 @runtime_checkable
 class Mechanism(Protocol):
-    """A mechanism driver. Third parties offer one through the entry point group `deuteron.mechanisms`."""
+    """The half of a mechanism that the API asks."""
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def agent(self) -> AgentKind:
+        """What Neutron's clients see of it on each host that runs it."""
+        ...
+
+    @property
+    def wires_services(self) -> bool:
+        """Whether it is asked for the ports of DHCP and routers, whose devices live in namespaces of a host."""
+        ...
 
     def bind(self, port: PortToBind, segment: Segment, host: HostFacts) -> Binding | Refusal:
         """A binding, or why not. No effect, same answer for the same arguments."""
         ...
 
-
-class UnknownMechanism(ValueError):
-    """A mechanism name in the settings that neither we nor an installed package provides."""
-
-    def __init__(self, name: str, known: Iterable[str]) -> None:
-        self.name = name
-        super().__init__(f'unknown mechanism "{name}" (known: {", ".join(sorted(known))})')
+    def agent_configurations(self, host: HostFacts, devices: int) -> dict[str, object]:
+        """What `configurations` of its agent says on a host where `devices` ports are bound."""
+        ...
 
 
 def bind_port(
@@ -108,15 +139,19 @@ def bind_port(
 ) -> Binding | Refusal:
     """The first binding, trying mechanisms in their order on each segment in its order; else every reason at once.
 
+    Only mechanisms that the host runs are asked, and for a port of DHCP or a router those that can wire it. The binding
+    says in `bound_drivers` who gave it.
+
     Source: ML2 asks the mechanism drivers in configured order and stops at the first that binds
     (openstack/neutron, neutron/plugins/ml2/managers.py, `_bind_port_level`).
     """
     refusals: list[tuple[str, Refusal]] = []
     for segment in segments:
         for mechanism in mechanisms:
-            answer = mechanism.bind(port, segment, host)
+            answer = _ask(mechanism, port, segment, host)
             if isinstance(answer, Binding):
-                return answer
+                named = {"bound_drivers": {"0": mechanism.name}}
+                return msgspec.structs.replace(answer, vif_details={**answer.vif_details, **named})
             refusals.append((mechanism.name, answer))
     if not refusals:
         return Refusal("no mechanism is enabled", hint="enable one, for example openvswitch")
@@ -127,6 +162,23 @@ def bind_port(
         hint="; ".join(sorted({refusal.hint for _, refusal in refusals if refusal.hint})),
         code=refusals[0][1].code,
     )
+
+
+def _ask(mechanism: Mechanism, port: PortToBind, segment: Segment, host: HostFacts) -> Binding | Refusal:
+    if mechanism.name not in host.mechanism_drivers:
+        return Refusal(
+            f"the host does not run it (it runs: {', '.join(host.mechanism_drivers) or 'none'})",
+            hint=f"add {mechanism.name} to mechanism_drivers of {host.host} in the topology file",
+        )
+    if port.device_owner.startswith(SERVICES) and not mechanism.wires_services:
+        return Refusal(f"it wires no ports of {port.device_owner}", hint="enable openvswitch as well")
+    return mechanism.bind(port, segment, host)
+
+
+def bound_by(vif_details: Mapping[str, object] | None) -> str:
+    """The mechanism that bound a port with these details."""
+    drivers = (vif_details or {}).get("bound_drivers")
+    return str(drivers.get("0", MECHANISM)) if isinstance(drivers, dict) else MECHANISM
 
 
 def listed(mapping: Mapping[str, object]) -> str:

@@ -1,10 +1,10 @@
-"""The `openvswitch` mechanism: ports on br-int of a host whose agent speaks to Open vSwitch."""
+"""The half of the `openvswitch` mechanism that the API asks; entry point `openvswitch` of `deuteron.mechanisms`."""
 
 from __future__ import annotations
 
 import msgspec
 
-from deuteron.net.mechanisms.base import Binding, HostFacts, PortToBind, Refusal, Segment, listed
+from deuteron.net.mechanisms.contract import AgentKind, Binding, HostFacts, PortToBind, Refusal, Segment, listed
 
 TUNNEL_TYPES = frozenset({"vxlan", "gre", "geneve"})
 
@@ -17,6 +17,14 @@ class OpenVSwitch(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         return "openvswitch"
+
+    @property
+    def agent(self) -> AgentKind:
+        return AgentKind("neutron-openvswitch-agent", "Open vSwitch agent")
+
+    @property
+    def wires_services(self) -> bool:
+        return True
 
     def bind(self, port: PortToBind, segment: Segment, host: HostFacts) -> Binding | Refusal:
         """A binding of type `ovs`, or the first thing that stands in the way.
@@ -40,6 +48,18 @@ class OpenVSwitch(msgspec.Struct, frozen=True):
             },
             segment=segment,
         )
+
+    def agent_configurations(self, host: HostFacts, devices: int) -> dict[str, object]:
+        return {
+            "bridge_mappings": dict(host.bridge_mappings),
+            "datapath_type": host.datapath_type,
+            "devices": devices,
+            "extensions": [],
+            "integration_bridge": "br-int",
+            "ovs_hybrid_plug": host.firewall_driver == "iptables_hybrid",
+            "tunnel_types": list(host.tunnel_types),
+            "tunneling_ip": host.tunnel_ip,
+        }
 
     def _refusal(self, port: PortToBind, segment: Segment, host: HostFacts) -> Refusal | None:
         if port.vnic_type not in _VNIC_TYPES:
@@ -77,5 +97,5 @@ class OpenVSwitch(msgspec.Struct, frozen=True):
 
 
 def openvswitch() -> OpenVSwitch:
-    """The mechanism; its entry point in `deuteron.mechanisms`."""
+    """The half of the mechanism that the API asks."""
     return OpenVSwitch()
