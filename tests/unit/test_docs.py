@@ -141,3 +141,20 @@ def test_every_attack_that_the_page_on_security_names_is_there_and_every_one_the
     attacks = {each for path, names in there.items() if path.parent.name == "hostile" for each in names}
     assert named - {each for names in there.values() for each in names} == set(), "the page promises what nothing holds"
     assert attacks - named == {("test_tokens.py", "test_a_good_token_opens_every_door")}
+
+
+def pieces_of_code(page: str) -> list[tuple[str, str]]:
+    """The indented blocks that begin with the path of a file: the path, and what the file is said to hold."""
+    found = []
+    for block in re.findall(r"(?:^(?:    .*)?\n)+", page, re.MULTILINE):
+        lines = [line[4:] for line in block.strip("\n").splitlines()]
+        if lines and (named := re.fullmatch(r"# (examples/\S+)", lines[0])):
+            found.append((named[1], "\n".join(lines[1:]).strip("\n")))
+    return found
+
+
+def test_the_walk_through_a_mechanism_shows_what_the_example_is() -> None:
+    pieces = pieces_of_code((ROOT / "docs" / "write-a-mechanism.md").read_text())
+    assert len(pieces) >= 8
+    wrong = [f"{path}: {piece.splitlines()[0]}" for path, piece in pieces if piece not in (ROOT / path).read_text()]
+    assert wrong == []

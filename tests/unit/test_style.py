@@ -13,7 +13,11 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize(
     "command",
-    [["ruff", "format", "--check", "--quiet", "src", "tests"], ["ruff", "check", "src", "tests", "deuteron"], ["mypy"]],
+    [
+        ["ruff", "format", "--check", "--quiet", "src", "tests", "examples"],
+        ["ruff", "check", "src", "tests", "examples", "deuteron"],
+        ["mypy"],
+    ],
     ids=" ".join,
 )
 def test_the_tree_passes(command: list[str]) -> None:
