@@ -6,6 +6,7 @@ hand on a tap ── tap ─┴─ pbr ── pbv ═ pbo ── br-eth2 ── 
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import openstack
 import pytest
 
 from tests.hostile import frames
@@ -164,6 +166,29 @@ def test_two_ports_of_the_mechanism_reach_each_other_and_no_guest_chooses_its_vl
         assert int(cloud.on("aio", counted)) - before < 50
     finally:
         hands.close()
+
+
+def test_a_port_that_its_step_cannot_make_known_is_deleted_again_and_the_client_hears_why(
+    cloud: CloudOf, network: Any
+) -> None:
+    """SEEDS NS-05, both outcomes."""
+    register = cloud.state / "api" / "open-ports"
+    kept = open_port(cloud, network, name="kept")
+    assert json.loads((register / f"{kept.id}.json").read_text())["name"] == "kept"
+    aside = register.rename(register.with_name("aside"))
+    register.write_text("in the way")
+    try:
+        with pytest.raises(openstack.exceptions.HttpException) as refused:
+            open_port(cloud, network, name="refused")
+        assert refused.value.status_code == 500
+        assert "create_port_postcommit failed: cannot register the open port" in str(refused.value.details)
+        admin = cloud.connect("admin").network
+        assert [port.name for port in admin.ports(network_id=network.id) if port.name] == ["kept"]
+    finally:
+        register.unlink()
+        aside.rename(register)
+    admin.delete_port(kept)
+    assert not (register / f"{kept.id}.json").exists()
 
 
 def test_it_is_an_agent_and_ports_that_it_refuses_are_ours(cloud: CloudOf, network: Any) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from deuteron.model.intent import HostIntent, HostSettings, IntentNetwork, IntentPort, NetworkType, Plug, ServerPort
-from deuteron.net.mechanisms.contract import Binding, HostFacts, PortToBind, Refusal, Segment
+from deuteron.net.mechanisms.contract import Binding, HostFacts, PortToBind, Refusal, Segment, Step, StepFailed
 from deuteron.net.plan import plan, plan_openvswitch
 from deuteron.net.rows import HostPlan, OvsPort
 from deuteron_plainbridge.binding import plainbridge
@@ -39,6 +40,30 @@ def test_an_open_port_of_a_vlan_is_bound() -> None:
 def test_what_it_cannot_wire_it_refuses_with_the_reason(port: PortToBind, segment: Segment, reason: str) -> None:
     answer = plainbridge().bind(port, segment, HOST)
     assert isinstance(answer, Refusal) and reason in answer.reason
+
+
+def test_open_ports_are_registered_while_they_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    values = {"port_security_enabled": False, "device_owner": "", "name": "door"}
+    entry = tmp_path / "open-ports" / f"{PORT}.json"
+    for _ in range(2):  # a step may be repeated
+        plainbridge().after_commit(Step("create", "port", PORT, values))
+        assert json.loads(entry.read_text())["name"] == "door"
+    for _ in range(2):
+        plainbridge().after_commit(Step("delete", "port", PORT, values))
+        assert not entry.exists()
+    plainbridge().after_commit(Step("create", "port", PORT, {**values, "port_security_enabled": True}))
+    plainbridge().after_commit(Step("create", "network", NETWORK, {}))
+    assert not entry.exists()
+
+
+def test_a_port_that_cannot_be_registered_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "open-ports").write_text("in the way")
+    values = {"port_security_enabled": False, "device_owner": ""}
+    with pytest.raises(StepFailed, match="cannot register the open port"):
+        plainbridge().after_commit(Step("create", "port", PORT, values))
+    plainbridge().after_commit(Step("delete", "port", PORT, values))
 
 
 def planned(network_type: NetworkType = "vlan", tag: int | None = 1000, up: bool = True) -> HostPlan:

@@ -191,9 +191,12 @@ class App:
             # Proven before queueing: a stranger must not take a place in the writer's line.
             self._admit(call)
         await self._prepare(route, call)
-        return await asyncio.wrap_future(
+        reply: Reply = await asyncio.wrap_future(
             self.parts.database.submit(functools.partial(self._step, "writer", route, call))
         )
+        if call.due and self.parts.steps is not None:
+            await self.parts.steps.finish(call.due)
+        return reply
 
     def _admit(self, call: Call) -> None:
         """Prove the caller, in the event loop: of a token that was seen before, it is one short read.
@@ -220,6 +223,7 @@ class App:
         if route.auth and call._caller is None:
             call._caller = self.parts.tokens.caller(tx, _token(call))
         reply: Reply = route.handler(call, tx)
+        call.due = tuple(tx.due)
         if reply.body is not None and not isinstance(reply.body, bytes):
             # Encoded here, in the worker thread: a long list must not hold up the event loop.
             return Reply(

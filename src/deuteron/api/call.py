@@ -80,6 +80,8 @@ class Call:
     """What the request has held so far."""
     route: str = ""
     """The path of its route: `/v2.0/ports/{id}`."""
+    due: tuple[Any, ...] = ()
+    """What its transaction left to be done after the commit."""
     _document: tuple[Any] | BadRequest | None = None
     """What `json` found."""
     """Headers that the service adds to any answer, errors included."""

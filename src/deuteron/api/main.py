@@ -31,6 +31,7 @@ from deuteron.api.root import Root
 from deuteron.api.settings import BadOperatorFile, load_settings
 from deuteron.api.wire import BoundedHttp, Idle
 from deuteron.hub.hub import Hub
+from deuteron.hub.steps import Steps
 from deuteron.model import logs
 from deuteron.model.settings import Settings
 from deuteron.rules.identity.tokens import Tokens
@@ -60,7 +61,7 @@ def build(settings: Settings) -> tuple[Parts, App]:
     )
     tokens = Tokens(state / "fernet-keys", settings.token_expiration_s)
     hub = Hub(settings, database)
-    parts = Parts(settings, database, policy, tokens, hub)
+    parts = Parts(settings, database, policy, tokens, hub, steps=Steps(settings, database))
 
     def bootstrap(tx: Tx) -> None:
         identity.bootstrap(tx, settings)
@@ -120,10 +121,14 @@ async def _serve(settings: Settings, parts: Parts, app: App) -> None:
     )
     server = uvicorn.Server(config)
     parts.hub.start(asyncio.get_running_loop())
+    if parts.steps is not None:
+        parts.steps.start()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, lambda: setattr(server, "should_exit", True))
     log.info("serving", endpoint=settings.endpoint, socket=settings.socket)
     await server.serve(sockets=[users, agents])
+    if parts.steps is not None:
+        await parts.steps.stop()
     await parts.hub.stop()
     parts.database.close()
     log.info("stopped")

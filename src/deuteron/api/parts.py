@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from deuteron.api.meter import Meter
 from deuteron.api.policy import Policy
 from deuteron.hub.hub import Hub
+from deuteron.hub.steps import Steps
 from deuteron.model.settings import Settings
 from deuteron.rules.identity.tokens import Tokens
 from deuteron.store.database import Database
@@ -20,3 +21,5 @@ class Parts:
     tokens: Tokens
     hub: Hub
     meter: Meter = field(default_factory=Meter)
+    steps: Steps | None = None
+    """Of mechanisms, after commits; None in a process that makes nothing."""

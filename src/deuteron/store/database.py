@@ -86,6 +86,9 @@ class Tx:
     kept: dict[str, Any] = field(default_factory=dict)
     """What a rule read and will need again in this transaction; whoever writes such rows takes it out."""
 
+    due: list[Any] = field(default_factory=list)
+    """What is to be done once the commit is durable, by whoever submitted the function. See `rules.network.steps`."""
+
     def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         return self.session.connection.execute(statement, parameters)
 

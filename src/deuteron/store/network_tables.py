@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Column, Index, Table, Text, UniqueConstraint
 
 from deuteron.model.network import RESOURCES
-from deuteron.store.schema import metadata, table_for
+from deuteron.store.schema import Json, metadata, table_for
 
 _BESIDE: dict[str, tuple[Column[Any], ...]] = {
     "port": (Column("binding_refusal", Text),),  # why the last binding failed; NULL while it is bound or unbound
@@ -108,6 +108,18 @@ quotas = Table(
     Column("limit", BigInteger, nullable=False),
 )
 """Limits that differ from the defaults."""
+
+steps = Table(
+    "network_steps",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("mechanism", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("object_id", Text, nullable=False),
+    Column("attributes", Json, nullable=False),
+)
+"""What mechanisms are still to be told of committed transactions, in the order of `number`."""
 
 Index("ix_network_ports_owner", ports.c["device_owner"])
 Index("ix_network_floatingips_floating_port", floatingips.c["floating_port_id"])

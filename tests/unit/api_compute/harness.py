@@ -175,7 +175,7 @@ class World:
 
 
 @asynccontextmanager
-async def world(state: Path) -> AsyncIterator[World]:
+async def world(state: Path, mechanism_drivers: tuple[str, ...] = ("openvswitch",)) -> AsyncIterator[World]:
     """A bootstrapped cloud with two configured hosts and no agent yet."""
     settings = Settings(
         state_dir=str(state),
@@ -187,6 +187,7 @@ async def world(state: Path) -> AsyncIterator[World]:
             name: HostEntry(token=f"token-{name}", tunnel_ip=f"10.0.1.{n}", bridge_mappings={"physnet1": "br-eth2"})
             for n, name in enumerate(("h1", "h2"), 1)
         },
+        mechanism_drivers=mechanism_drivers,
     )
     cloud, app = build(settings)
     cloud.hub.start(asyncio.get_running_loop())

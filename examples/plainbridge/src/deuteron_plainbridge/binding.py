@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
+
 import msgspec
 
-from deuteron.net.mechanisms.contract import AgentKind, Binding, HostFacts, PortToBind, Refusal, Segment, listed
+from deuteron.net.mechanisms.contract import (
+    AgentKind,
+    Binding,
+    HostFacts,
+    PortToBind,
+    Refusal,
+    Segment,
+    Step,
+    StepFailed,
+    listed,
+)
+
+REGISTER = Path("open-ports")
+"""In the folder where the API runs, `STATE/api`."""
 
 
 class PlainBridge(msgspec.Struct, frozen=True):
@@ -48,6 +64,21 @@ class PlainBridge(msgspec.Struct, frozen=True):
 
     def agent_configurations(self, host: HostFacts, devices: int) -> dict[str, object]:
         return {"bridge_mappings": dict(host.bridge_mappings), "devices": devices}
+
+    def after_commit(self, step: Step) -> None:
+        """Keep the register of ports that nothing filters, for whoever audits them: a file while it exists."""
+        if step.kind != "port" or step.values["port_security_enabled"] or step.values["device_owner"] == "network:dhcp":
+            return
+        entry = REGISTER / f"{step.id}.json"
+        if step.action == "delete":
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                entry.unlink()
+            return
+        try:
+            REGISTER.mkdir(exist_ok=True)
+            entry.write_bytes(msgspec.json.encode(step.values))
+        except OSError as error:
+            raise StepFailed(f"cannot register the open port: {error}") from error
 
 
 def plainbridge() -> PlainBridge:

@@ -33,6 +33,7 @@ import it.
 from __future__ import annotations
 
 from deuteron.net.mechanisms.contract import (
+    AfterCommit,
     AgentKind,
     Binding,
     HostFacts,
@@ -40,6 +41,8 @@ from deuteron.net.mechanisms.contract import (
     PortToBind,
     Refusal,
     Segment,
+    Step,
+    StepFailed,
     bind_port,
     bound_by,
     listed,
@@ -48,6 +51,7 @@ from deuteron.net.mechanisms.registry import UnknownMechanism, mechanisms_by_nam
 from deuteron.net.mechanisms.types import MtuTooSmall, Pool, TypeDrivers, TypeSettings, mtu_for, tunnel_overhead_bytes
 
 __all__ = [
+    "AfterCommit",
     "AgentKind",
     "Binding",
     "HostFacts",
@@ -57,6 +61,8 @@ __all__ = [
     "PortToBind",
     "Refusal",
     "Segment",
+    "Step",
+    "StepFailed",
     "TypeDrivers",
     "TypeSettings",
     "UnknownMechanism",

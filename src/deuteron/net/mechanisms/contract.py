@@ -15,7 +15,7 @@ stays unbound (`binding_failed`) and the reason is stored with it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
@@ -131,6 +131,39 @@ class Mechanism(Protocol):
 
     def agent_configurations(self, host: HostFacts, devices: int) -> dict[str, object]:
         """What `configurations` of its agent says on a host where `devices` ports are bound."""
+        ...
+
+
+class Step(msgspec.Struct, frozen=True):
+    """What an after-commit step is told: an object of the Network API that a transaction made or deleted."""
+
+    action: Literal["create", "delete"]
+    kind: Literal["network", "subnet", "port"]
+    id: str
+    values: dict[str, Any]
+    """The object's attributes by their names in the API, as they were in that transaction."""
+
+
+class StepFailed(Exception):
+    """An after-commit step could not do its work; the words go to the client."""
+
+
+@runtime_checkable
+class AfterCommit(Protocol):
+    """What a `Mechanism` has in addition when somebody outside of the cloud must hear of its objects.
+
+    Source: ML2's `create_network_postcommit` and its like, with the same outcomes: when the step fails for an object
+    that was made, the object is deleted again and the client gets the error; one that was deleted stays deleted.
+    """
+
+    def after_commit(self, step: Step) -> None:
+        """Carry the step out. Called in a thread of the mechanism's own, in the order of commits.
+
+        It may take `hub.steps.BOUND_S`; later it counts as failed, and what it still does is taken back by the step of
+        the deletion, which comes next. It may be repeated after a crash: it must not matter how often it is done.
+
+        Raises: StepFailed, or anything else, when it could not be done.
+        """
         ...
 
 

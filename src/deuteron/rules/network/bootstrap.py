@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from deuteron.model.settings import Settings
 from deuteron.net.mechanisms import Segment
-from deuteron.rules.network import addresses, segments
+from deuteron.rules.network import addresses, segments, steps
 from deuteron.rules.network.kinds import ZONE, add, new_id
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import projects
@@ -36,7 +36,7 @@ def bootstrap(tx: Tx, settings: Settings) -> None:
             "network_id": network_id,
         },
     )
-    add(
+    network = add(
         tx,
         "network",
         {
@@ -71,7 +71,7 @@ def bootstrap(tx: Tx, settings: Settings) -> None:
     )
     prefix = ipaddress.ip_network(external.cidr)
     low, high = external.pool
-    add(
+    subnet = add(
         tx,
         "subnet",
         {
@@ -92,3 +92,5 @@ def bootstrap(tx: Tx, settings: Settings) -> None:
         },
     )
     addresses.set_pools(tx, subnet_id, [(ipaddress.ip_address(low), ipaddress.ip_address(high))])
+    steps.made(tx, settings, "network", network)
+    steps.made(tx, settings, "subnet", subnet)

@@ -8,7 +8,18 @@ from deuteron.model.caller import Caller
 from deuteron.model.network import DHCP, NETWORK, ROUTER_GATEWAY
 from deuteron.model.settings import Settings
 from deuteron.net.mechanisms import Segment
-from deuteron.rules.network import addresses, faults, floatingips, ports, quotas, rbac, security_groups, segments, sight
+from deuteron.rules.network import (
+    addresses,
+    faults,
+    floatingips,
+    ports,
+    quotas,
+    rbac,
+    security_groups,
+    segments,
+    sight,
+    steps,
+)
 from deuteron.rules.network.kinds import Kind, add, change, new_id, refuse_unknown_zones, remove
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import networks, rbac_policies, subnets
@@ -51,6 +62,7 @@ def create_network(tx: Tx, settings: Settings, caller: Caller | None, values: Va
         },
     )
     rbac.keep(tx, "network", row, {})
+    steps.made(tx, settings, "network", row)
     return row
 
 
@@ -101,9 +113,11 @@ def delete_network(tx: Tx, settings: Settings, caller: Caller | None, row: Value
         ports.delete_port(tx, settings, port_id)
     for subnet_id in tx.scalars(select(subnets.c.id).where(subnets.c.network_id == network_id)):
         addresses.set_pools(tx, subnet_id, ())
+        steps.goes(tx, settings, "subnet", subnet_id)
         remove(tx, "subnet", subnet_id)
     rbac.forget(tx, network_id)
     segments.release(tx, network_id)
+    steps.goes(tx, settings, "network", network_id)
     remove(tx, "network", network_id)
 
 

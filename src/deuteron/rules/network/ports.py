@@ -26,6 +26,7 @@ from deuteron.rules.network import (
     port_security,
     quotas,
     sight,
+    steps,
 )
 from deuteron.rules.network.kinds import Kind, add, change, find, new_id, remove
 from deuteron.store import query, slots
@@ -82,6 +83,7 @@ def create_port(tx: Tx, settings: Settings, caller: Caller | None, values: Value
     except IntegrityError:
         raise _mac_taken(network["id"], mac) from None
     _join_groups(tx, port_id, row["security_groups"])
+    steps.made(tx, settings, "port", row)
     return row
 
 
@@ -141,6 +143,7 @@ def delete_port(tx: Tx, settings: Settings, port_id: str) -> None:
     row = find(tx, "port", port_id)
     if row is None:
         return
+    steps.goes(tx, settings, "port", port_id)
     _free_floating(tx, row, set())
     addresses.release(tx, port_id)
     slots.detach_port(tx, port_id)

@@ -56,7 +56,7 @@ def update_router(tx: Tx, settings: Settings, caller: Caller, row: Values, value
         _check_routes(tx, row, values["routes"])
     if "external_gateway_info" in values:
         gateway: Values | None = values.pop("external_gateway_info")
-        row = _clear_gateway(tx, settings, row) if gateway is None else _set_gateway(tx, settings, caller, row, gateway)
+        row = clear_gateway(tx, settings, row) if gateway is None else _set_gateway(tx, settings, caller, row, gateway)
     return change(tx, "router", row, values)
 
 
@@ -68,7 +68,7 @@ def delete_router(tx: Tx, settings: Settings, caller: Caller, row: Values) -> No
             "RouterInUse", f"Router {row['id']} has ports still attached: {', '.join(sorted(interfaces))}"
         )
     if row["gateway_port_id"] is not None:
-        row = _clear_gateway(tx, settings, row)
+        row = clear_gateway(tx, settings, row)
     remove(tx, "router", row["id"])
 
 
@@ -174,7 +174,7 @@ def _set_gateway(tx: Tx, settings: Settings, caller: Caller, row: Values, wanted
             port = ports.update_port(tx, settings, None, port, {"fixed_ips": wanted["external_fixed_ips"]})
         return change(tx, "router", row, {"external_gateway_info": _gateway_info(port, snat)})
     if present is not None:
-        row = _clear_gateway(tx, settings, row)
+        row = clear_gateway(tx, settings, row)
     candidates = addresses.subnets_of(tx, network["id"])
     for subnet in candidates:
         _refuse_overlap(tx, row, subnet)
@@ -206,7 +206,8 @@ def _set_gateway(tx: Tx, settings: Settings, caller: Caller, row: Values, wanted
     )
 
 
-def _clear_gateway(tx: Tx, settings: Settings, row: Values) -> Values:
+def clear_gateway(tx: Tx, settings: Settings, row: Values) -> Values:
+    """The router without its gateway. Raises: Conflict while floating IPs need it."""
     if row["gateway_port_id"] is None:
         return row
     used = tx.first(

@@ -17,7 +17,7 @@ from deuteron.model.caller import Caller
 from deuteron.model.codecs import quoted
 from deuteron.model.network import COMPUTE_PREFIX, DHCP, FLOATING, ROUTER_GATEWAY, ROUTER_INTERFACE, SUBNET
 from deuteron.model.settings import Settings
-from deuteron.rules.network import addresses, faults, ports, quotas, sight, subnetpools
+from deuteron.rules.network import addresses, faults, ports, quotas, sight, steps, subnetpools
 from deuteron.rules.network.addresses import Address, Prefix
 from deuteron.rules.network.kinds import ZONE, Kind, add, change, find, new_id, remove
 from deuteron.store import query
@@ -68,6 +68,7 @@ def create_subnet(tx: Tx, settings: Settings, caller: Caller | None, values: Val
         },
     )
     addresses.set_pools(tx, subnet_id, pools)
+    steps.made(tx, settings, "subnet", row)
     joined = {"subnets": sorted([*network["subnets"], subnet_id]), "availability_zones": [ZONE]}
     change(tx, "network", network, joined)
     if row["enable_dhcp"]:
@@ -123,6 +124,7 @@ def delete_subnet(tx: Tx, settings: Settings, caller: Caller | None, row: Values
         ports.leave_subnet(tx, settings, port, row["id"])
     addresses.set_pools(tx, row["id"], ())
     tx.execute(delete(ip_allocations).where(ip_allocations.c.subnet_id == row["id"]))
+    steps.goes(tx, settings, "subnet", row["id"])
     remove(tx, "subnet", row["id"])
     network = find(tx, "network", row["network_id"])
     if network is not None:

@@ -1,0 +1,19 @@
+"""What mechanisms are still to be told of committed transactions."""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0013"
+down_revision = "0012"
+
+
+def upgrade() -> None:
+    op.execute(
+        "CREATE TABLE network_steps (number BIGINT NOT NULL, mechanism TEXT NOT NULL, action TEXT NOT NULL,"
+        " kind TEXT NOT NULL, object_id TEXT NOT NULL, attributes TEXT NOT NULL, PRIMARY KEY (number))"
+    )
+
+
+def downgrade() -> None:
+    op.execute("DROP TABLE network_steps")
