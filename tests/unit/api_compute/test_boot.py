@@ -71,9 +71,11 @@ def test_a_given_port_is_taken_and_given_back(tmp_path: Path) -> None:
             body = {"name": "b", "flavorRef": "42", "imageRef": image, "networks": [{"port": port["id"]}]}
             second = await w.demo.request("POST", "/compute/v2.1/servers", {"server": body})
             assert (second.status, second.message) == (409, f"Port {port['id']} is still in use.")
+            held = (await w.admin.get(f"/network/v2.0/ports/{port['id']}"))["port"]
             await w.demo.request("DELETE", f"/compute/v2.1/servers/{server}")
             await w.demo.until_gone(f"/compute/v2.1/servers/{server}")
             left = (await w.admin.get(f"/network/v2.0/ports/{port['id']}"))["port"]
+            assert left["revision_number"] == held["revision_number"] + 1, "given back in one change, which is counted"
             assert (left["device_id"], left["device_owner"], left["binding:host_id"]) == ("", "", "")
             assert (left["status"], left["fixed_ips"]) == ("DOWN", port["fixed_ips"])
 

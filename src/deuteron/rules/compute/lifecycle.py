@@ -31,11 +31,11 @@ from deuteron.model.compute import (
 from deuteron.model.intent import ServerReport
 from deuteron.model.settings import Settings
 from deuteron.rules.compute import history
+from deuteron.rules.network import devices
 from deuteron.rules.network import ports as network_ports
-from deuteron.store import query
+from deuteron.rules.network.kinds import find as find_network_row
 from deuteron.store.compute_tables import deleted_servers, servers
 from deuteron.store.database import Tx
-from deuteron.store.network_tables import ports
 
 ServerRow = Row[*tuple[Any, ...]]
 
@@ -174,7 +174,7 @@ def release_port(tx: Tx, settings: Settings, server_id: str, nic: Nic) -> None:
     One that only says so keeps what it says and loses its host all the same: else whoever writes another `device_id`
     on it keeps a port plugged in on a host, which only an administrator may ask for.
     """
-    port = query.row_by_id(tx, ports, nic.port_id)
+    port = find_network_row(tx, "port", nic.port_id)
     if port is None:
         return
     if port["device_id"] != server_id:
@@ -183,9 +183,7 @@ def release_port(tx: Tx, settings: Settings, server_id: str, nic: Nic) -> None:
     elif nic.owned:
         network_ports.delete_port(tx, settings, nic.port_id)
     else:
-        network_ports.unbind_port(tx, settings, nic.port_id)
-        tx.execute(update(ports).where(ports.c["id"] == nic.port_id).values({"device_id": "", "device_owner": ""}))
-        tx.changed("port", nic.port_id)
+        devices.detach(tx, settings, nic.port_id)
 
 
 def _is_plugged(tx: Tx, server_id: str, port_id: str) -> bool:

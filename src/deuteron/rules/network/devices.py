@@ -1,0 +1,147 @@
+"""Ports as the devices have them that they are plugged into: what Compute asks of the network, many servers at once.
+
+A device is what a port names in `device_id`. Nobody but this service reads or writes its tables; who has a device asks
+here which ports it has and lets go of them here, so that revisions are counted and hosts hear of it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import exists, or_, select
+
+from deuteron.model.caller import Caller
+from deuteron.model.settings import Settings
+from deuteron.rules.network import bindings, faults, sight
+from deuteron.rules.network.kinds import change, find
+from deuteron.store import query
+from deuteron.store.database import Tx
+from deuteron.store.network_tables import (
+    floatingips,
+    networks,
+    ports,
+    security_group_rules,
+    security_groups,
+    subnets,
+)
+from deuteron.store.query import Values
+
+_SHOWN = ("id", "network_id", "mac_address", "fixed_ips", "security_groups", "device_id", "status")
+
+
+@dataclass(frozen=True)
+class Plugged:
+    """Ports of devices, and the names that an answer about them shows."""
+
+    ports: Mapping[str, Values]
+    """By id: id, network, MAC address, fixed addresses, groups, device and status."""
+    network_names: Mapping[str, str]
+    floating: Mapping[str, Sequence[tuple[str, str]]]
+    """By port: fixed and floating address."""
+    group_names: Mapping[str, str]
+
+
+def plugged(tx: Tx, device_ids: Collection[str]) -> Plugged:
+    """What is plugged into the devices, with four queries however many there are."""
+    if not device_ids:
+        return Plugged({}, {}, {}, {})
+    columns = [ports.c[name] for name in _SHOWN]
+    asked = select(*columns).where(query.any_of(ports.c["device_id"], sorted(device_ids)))
+    found = {row[0]: dict(zip(_SHOWN, row, strict=True)) for row in tx.all(asked)}
+    floating: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    leading = select(
+        floatingips.c["port_id"], floatingips.c["fixed_ip_address"], floatingips.c["floating_ip_address"]
+    ).where(query.any_of(floatingips.c["port_id"], [*found]))
+    for port_id, fixed, address in tx.all(leading):
+        floating[port_id].append((fixed, address))
+    return Plugged(
+        found,
+        _names(tx, "network", (row["network_id"] for row in found.values())),
+        floating,
+        _names(tx, "security_group", (group for row in found.values() for group in row["security_groups"] or ())),
+    )
+
+
+def find_port(tx: Tx, caller: Caller, port_id: str) -> Values | None:
+    """The port, if it is of the caller's project. A port of others on its network is no port for its servers."""
+    row = find(tx, "port", port_id)
+    return row if row is not None and (caller.is_admin or row["project_id"] == caller.project_id) else None
+
+
+def detach(tx: Tx, settings: Settings, port_id: str) -> Values:
+    """Take the port from its device and its host; it keeps addresses and groups. Raises: NotFound."""
+    row = find(tx, "port", port_id)
+    if row is None:
+        raise faults.not_found("port", port_id)
+    return change(tx, "port", row, {**bindings.unbind(tx, port_id), "device_id": "", "device_owner": ""})
+
+
+def networks_for(tx: Tx, caller: Caller) -> list[str]:
+    """Networks with a subnet that the caller's project may plug devices into without naming them."""
+    own = networks.c["project_id"] == caller.project_id
+    with_subnet = exists(select(subnets.c["id"]).where(subnets.c["network_id"] == networks.c["id"]))
+    return tx.scalars(
+        select(networks.c["id"])
+        .where(
+            or_(own, networks.c["shared"], networks.c["id"].in_(sight.shared_with(caller))),
+            ~networks.c["router:external"],
+            with_subnet,
+        )
+        .order_by(networks.c["id"])
+    )
+
+
+def has_subnet(tx: Tx, network_id: str) -> bool:
+    return tx.first(select(subnets.c["id"]).where(subnets.c["network_id"] == network_id).limit(1)) is not None
+
+
+def groups_named(tx: Tx, project_id: str, name: str) -> list[str]:
+    """Ids of the project's security groups of that name; the one group whose id it is comes alone."""
+    rows = tx.scalars(
+        select(security_groups.c["id"]).where(
+            security_groups.c["project_id"] == project_id,
+            or_(security_groups.c["name"] == name, security_groups.c["id"] == name),
+        )
+    )
+    return [name] if name in rows else rows
+
+
+def groups(tx: Tx, group_ids: Iterable[str]) -> list[Values]:
+    """The security groups of these ids, whoever may see them."""
+    return query.rows(tx, security_groups, query.any_of(security_groups.c["id"], sorted(set(group_ids))))
+
+
+def groups_of(tx: Tx, project_id: str | None) -> list[Values]:
+    """The project's security groups by name; None is every project."""
+    mine = () if project_id is None else (security_groups.c["project_id"] == project_id,)
+    return query.rows(tx, security_groups, *mine, order_by=(security_groups.c["name"], security_groups.c["id"]))
+
+
+def ingress_rules(tx: Tx, group_ids: Iterable[str]) -> dict[str, list[Values]]:
+    """What each of the groups lets in, with one query however many there are."""
+    found: dict[str, list[Values]] = {group_id: [] for group_id in group_ids}
+    rules = security_group_rules.c
+    for row in query.rows(
+        tx,
+        security_group_rules,
+        query.any_of(rules["security_group_id"], sorted(found)),
+        rules["direction"] == "ingress",
+        order_by=(rules["id"],),
+    ):
+        found[row["security_group_id"]].append(row)
+    return found
+
+
+def visible_networks(tx: Tx, caller: Caller) -> list[tuple[str, str]]:
+    """Id and name of each network that the caller may see."""
+    condition = sight.visible_networks(caller)
+    statement = select(networks.c["id"], networks.c["name"]).order_by(networks.c["id"])
+    return [(row[0], row[1]) for row in tx.all(statement if condition is None else statement.where(condition))]
+
+
+def _names(tx: Tx, kind: str, ids: Iterable[str]) -> dict[str, str]:
+    table = networks if kind == "network" else security_groups
+    wanted = sorted(set(ids))
+    return {row[0]: row[1] for row in tx.all(select(table.c.id, table.c.name).where(query.any_of(table.c.id, wanted)))}
