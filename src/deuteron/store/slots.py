@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sqlalchemy import bindparam, delete, insert, select
 
-from deuteron.store import lowest
+from deuteron.store import lowest, usage
 from deuteron.store.database import Tx
 from deuteron.store.hosts_tables import slots
 from deuteron.store.prepared import Prepared
@@ -49,12 +49,14 @@ def attach_port(tx: Tx, host: str, port_id: str, network_id: str) -> None:
     if number_of(tx, host, "vlan", network_id) is None:
         _take(tx, host, "vlan", network_id, 1, LAST_VLAN, None)
     _take(tx, host, "port", port_id, FIRST_OFPORT, LAST_OFPORT, network_id)
+    usage.add(tx, "host", host, {"ports": 1})
 
 
 def detach_port(tx: Tx, port_id: str) -> None:
     """Free the port's number wherever it has one, and its network's VLAN where it was the last."""
     for host, network_id in tx.run(_PLACES, {"object": port_id}):
         _give_back(tx, host, "port", port_id)
+        usage.add(tx, "host", host, {"ports": -1})
         if tx.run(_LEFT, {"on": host, "parent": network_id}).first() is None:
             _give_back(tx, host, "vlan", network_id)
 

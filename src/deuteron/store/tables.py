@@ -10,6 +10,7 @@ SERVICES = ("identity", "network", "image", "compute", "hosts")
 
 for _service in SERVICES:
     importlib.import_module(f"deuteron.store.{_service}_tables")
-importlib.import_module("deuteron.store.lowest")
+for _sums in ("lowest", "usage"):
+    importlib.import_module(f"deuteron.store.{_sums}")
 
 __all__ = ["metadata"]

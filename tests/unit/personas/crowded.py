@@ -91,6 +91,7 @@ GROWING: Final[dict[str, dict[str, str]]] = {
     "network_security_groups": {},
     "network_segments": {"segmentation_id": "i + 100000", "physical_network": "''", "network_type": "'vxlan'"},
     "network_subnetpools": {},
+    "usage": {"owner": "printf('far%d', i)"},
     "number_hints": {"kind": "'other'", "owner": "printf('far%d', i)"},
     "network_subnets": {"network_id": _id("network_networks"), "subnetpool_id": "NULL"},
 }  # fmt: skip

@@ -14,8 +14,9 @@ from deuteron.api.compute.bodies import Body
 from deuteron.api.compute.versions import only_until
 from deuteron.model.codecs import is_uuid
 from deuteron.model.errors import BadRequest, Conflict, NotFound
-from deuteron.rules.compute import placement
-from deuteron.rules.compute.placement import ZONE, Load
+from deuteron.rules.compute import loads, placement
+from deuteron.rules.compute.loads import Load
+from deuteron.rules.compute.placement import ZONE
 from deuteron.rules.hosts import registry
 from deuteron.rules.hosts.registry import Host
 from deuteron.store.compute_tables import servers
@@ -157,7 +158,7 @@ def list_hypervisors_detail(call: Call, tx: Tx) -> Reply:
 def show_hypervisor(call: Call, tx: Tx) -> Reply:
     access.require(call, "os-hypervisors:show")
     wanted = call.params["id"]
-    taken = placement.loads(tx)
+    taken = loads.loads(tx)
     for number, host in _hosts(call, tx):
         if wanted in ((host.id,) if call.version >= 53 else (str(number), host.name)):
             shown = _hypervisor(call, host, number, taken.get(host.name, Load()))
@@ -179,7 +180,7 @@ def hypervisor_uptime(call: Call, tx: Tx) -> Reply:
 def statistics(call: Call, tx: Tx) -> Reply:
     only_until(call, 87)
     access.require(call, "os-hypervisors:statistics")
-    taken = placement.loads(tx)
+    taken = loads.loads(tx)
     total: dict[str, int] = {}
     for _, host in _hosts(call, tx):
         shown = _numbers(host, taken.get(host.name, Load()))
@@ -239,7 +240,7 @@ def _hypervisors(call: Call, tx: Tx, *, detail: bool) -> Reply:
         found = [(number, host) for number, host in found if pattern in host.name]
         if not found and call.version < 88:
             raise NotFound(f"No hypervisor matching '{pattern}' could be found.", type="HypervisorNotFound")
-    taken = placement.loads(tx)
+    taken = loads.loads(tx)
     rows = [_Numbered(host.id if call.version >= 53 else str(number), number, host) for number, host in found]
     links: dict[str, Any] = {}
     if call.version >= 33:

@@ -28,7 +28,7 @@ from deuteron.api.compute.interfaces import Unbound, Wanted
 from deuteron.model.codecs import is_uuid, quoted
 from deuteron.model.compute import Nic
 from deuteron.model.errors import BadRequest, NotFound
-from deuteron.rules.compute import history, lifecycle, placement, quotas
+from deuteron.rules.compute import history, lifecycle, loads, placement, quotas
 from deuteron.rules.compute.faults import invalid
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.rules.compute.placement import NoHost, Wish
@@ -106,7 +106,7 @@ def create(call: Call, tx: Tx) -> Reply:
         **drives.columns(body.boolean("config_drive"), image.demands_config_drive, files, password),
     }
     chosen_name = hostname(call, body)
-    taken = placement.loads(tx)
+    taken = loads.loads(tx, wish.group_id)
     hosts = placement.candidates(tx, call.settings)
     first = ""
     for index in range(many):
@@ -115,7 +115,7 @@ def create(call: Call, tx: Tx) -> Reply:
         shown = name if most == 1 else f"{name}-{index + 1}"
         chosen = placement.choose(hosts, taken, flavor, wish)
         if isinstance(chosen, str):
-            taken.setdefault(chosen, placement.Load()).add(flavor, wish.group_id)
+            taken.setdefault(chosen, loads.Load()).add(flavor, wish.group_id)
         own = {"id": server_id, "name": shown, "launch_index": index}
         own["hostname"] = chosen_name if chosen_name and most == 1 else hostname_of(shown, server_id)
         _insert(tx, {**common, **own}, None if isinstance(chosen, NoHost) else chosen)
@@ -220,7 +220,7 @@ def _plug_all(
         unplugged = Nic(error.port_id, owned=all(want.port_id != error.port_id for want in wanted))
         for nic in (*made, unplugged):
             lifecycle.release_port(tx, call.settings, server_id, nic)
-        lifecycle.set_server(tx, server_id, host=None, injected=None)
+        lifecycle.leave_host(tx, server_id)
         lifecycle.fail(tx, server_id, str(error), str(error))
         return
     lifecycle.set_server(tx, server_id, nics=msgspec.to_builtins(made), task_state="spawning")
@@ -250,6 +250,9 @@ def _insert(tx: Tx, values: dict[str, Any], host: str | None) -> None:
         **values,
     }
     tx.execute(insert(servers), row)
+    loads.count_in_project(tx, row["project_id"], row["flavor"], 1)
+    if host is not None:
+        loads.count_on_host(tx, host, row["flavor"], 1)
     tx.changed("server", row["id"])
 
 

@@ -30,7 +30,7 @@ from deuteron.model.compute import (
 )
 from deuteron.model.intent import ServerReport
 from deuteron.model.settings import Settings
-from deuteron.rules.compute import history
+from deuteron.rules.compute import history, loads
 from deuteron.rules.network import devices
 from deuteron.rules.network import ports as network_ports
 from deuteron.rules.network.kinds import find as find_network_row
@@ -53,6 +53,14 @@ def set_server(tx: Tx, server_id: str, **values: Any) -> None:
     """Write columns of a server, with its time of change, and let its host and watchers know."""
     tx.execute(update(servers).where(servers.c["id"] == server_id).values(**values, updated=history.stamp(tx.now)))
     tx.changed("server", server_id)
+
+
+def leave_host(tx: Tx, server_id: str) -> None:
+    """The server has no host any more, and none will ever make its config drive."""
+    row = tx.first(select(servers.c["host"], servers.c["flavor"]).where(servers.c["id"] == server_id))
+    if row is not None and row.host is not None:
+        loads.count_on_host(tx, row.host, row.flavor, -1)
+    set_server(tx, server_id, host=None, injected=None)
 
 
 def nics(row: ServerRow) -> list[Nic]:
@@ -150,6 +158,9 @@ def finish_delete(tx: Tx, settings: Settings, row: ServerRow) -> None:
     tx.execute(delete(deleted_servers).where(deleted_servers.c["id"] == row.id))
     tx.insert(deleted_servers, {**row._mapping, **last, "host": row.host, "updated": now, "deleted_at": now})
     tx.execute(delete(servers).where(servers.c["id"] == row.id))
+    loads.count_in_project(tx, row.project_id, row.flavor, -1)
+    if row.host is not None:
+        loads.count_on_host(tx, row.host, row.flavor, -1)
     tx.changed("server", row.id, deleted=True)
     _forget_old(tx)
 

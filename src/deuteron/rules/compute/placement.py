@@ -8,19 +8,15 @@ Source: nova.conf cpu_allocation_ratio, ram_allocation_ratio, disk_allocation_ra
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
-
-import msgspec
-from sqlalchemy import select
 
 from deuteron.model.compute import Flavor
 from deuteron.model.settings import Settings
+from deuteron.rules.compute.loads import Load
 from deuteron.rules.hosts import registry
 from deuteron.rules.hosts.registry import Host
-from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
 
 CPU_RATIO: Final = 16.0
@@ -29,26 +25,6 @@ DISK_RATIO: Final = 1.0
 RESERVED_MIB: Final = 512
 ZONE: Final = "nova"
 """The one availability zone."""
-
-
-@dataclass
-class Load:
-    """What servers on one host have taken."""
-
-    vcpus: int = 0
-    memory_mib: int = 0
-    disk_gib: int = 0
-    servers: int = 0
-    groups: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    """Members of each server group there."""
-
-    def add(self, flavor: Flavor, group_id: str | None) -> None:
-        self.vcpus += flavor.vcpus
-        self.memory_mib += flavor.ram
-        self.disk_gib += flavor.disk + flavor.ephemeral
-        self.servers += 1
-        if group_id is not None:
-            self.groups[group_id] += 1
 
 
 @dataclass(frozen=True)
@@ -74,16 +50,6 @@ class NoHost:
     @property
     def message(self) -> str:
         return "No valid host was found. " + ("; ".join(self.reasons) or "There are not enough hosts available.")
-
-
-def loads(tx: Tx) -> dict[str, Load]:
-    """What is taken on each host."""
-    result: dict[str, Load] = defaultdict(Load)
-    for host, flavor, group_id in tx.all(
-        select(servers.c["host"], servers.c["flavor"], servers.c["group_id"]).where(servers.c["host"].is_not(None))
-    ):
-        result[host].add(msgspec.convert(flavor, Flavor), group_id)
-    return result
 
 
 def candidates(tx: Tx, settings: Settings) -> list[Host]:

@@ -14,6 +14,7 @@ from sqlalchemy import delete, func, select
 from deuteron.model.compute import Flavor
 from deuteron.model.errors import BadRequest, Forbidden
 from deuteron.rules.compute.faults import over_quota
+from deuteron.store import usage
 from deuteron.store.compute_tables import quotas, server_groups, servers
 from deuteron.store.database import Tx
 
@@ -53,13 +54,13 @@ def used(tx: Tx, project_id: str, user_id: str | None = None) -> dict[str, int]:
 
     Key pairs are counted for a user and members for a group, when one is made; their number here is 0, as in Nova.
     """
-    mine = [servers.c["project_id"] == project_id]
-    grouped = [server_groups.c["project_id"] == project_id]
-    if user_id is not None:
-        mine.append(servers.c["user_id"] == user_id)
-        grouped.append(server_groups.c["user_id"] == user_id)
+    groups = select(func.count()).select_from(server_groups).where(server_groups.c["project_id"] == project_id)
+    if user_id is None:
+        kept = {name: usage.amount(tx, "project", project_id, name) for name in ("instances", "cores", "ram")}
+        return {**kept, "server_groups": tx.scalar(groups)}
+    mine = (servers.c["project_id"] == project_id, servers.c["user_id"] == user_id)
+    groups = groups.where(server_groups.c["user_id"] == user_id)
     flavors = [msgspec.convert(raw, Flavor) for raw in tx.scalars(select(servers.c["flavor"]).where(*mine))]
-    groups = select(func.count()).select_from(server_groups).where(*grouped)
     return {
         "instances": len(flavors),
         "cores": sum(flavor.vcpus for flavor in flavors),

@@ -25,13 +25,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Text, bindparam, func, select, type_coerce, update
+from sqlalchemy import Text, bindparam, select, type_coerce, update
 
 from deuteron.model.intent import Heartbeat, Hello, TunnelPeer
 from deuteron.model.settings import HostEntry, Settings
 from deuteron.net.mechanisms import AgentKind, HostFacts, Mechanism, mechanisms_by_name
+from deuteron.store import usage
 from deuteron.store.database import Tx
-from deuteron.store.hosts_tables import hosts, slots
+from deuteron.store.hosts_tables import hosts
 from deuteron.store.prepared import Prepared
 
 _ALL = Prepared(select(*(type_coerce(c, Text) if c.name == "hello" else c for c in hosts.c)))
@@ -203,8 +204,7 @@ def network_host_for(tx: Tx, settings: Settings, object_id: str) -> str | None:
         return None
     if len(candidates) == 1:
         return candidates[0].name
-    counts = select(slots.c.host, func.count()).where(slots.c.kind == "port").group_by(slots.c.host)
-    loads: dict[str, int] = {row[0]: row[1] for row in tx.all(counts)}
+    loads = usage.amounts(tx, "host", "ports")
     return min(
         candidates, key=lambda host: (loads.get(host.name, 0), uuid.uuid5(_NAMESPACE, host.name + object_id).int)
     ).name

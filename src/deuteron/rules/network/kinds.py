@@ -1,7 +1,7 @@
 """What the generic engine knows of a kind of object, and the rows every rule reads or writes.
 
 `add`, `change` and `remove` are the only ways rules write resource rows: they keep revision numbers and
-times, and record what changed for the agents.
+times, record what changed for the agents, and keep the sums of what a project has.
 """
 
 from __future__ import annotations
@@ -12,18 +12,23 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, Table
+from sqlalchemy import ColumnElement, Table, bindparam, select
 
 from deuteron.model.caller import Caller
 from deuteron.model.network import RESOURCES
 from deuteron.model.resource import Resource
 from deuteron.model.settings import Settings
 from deuteron.rules.network import faults
-from deuteron.store import query
+from deuteron.store import query, usage
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import TABLES
+from deuteron.store.prepared import Prepared
 from deuteron.store.query import Values
 
+_PROJECT = {
+    name: Prepared(select(table.c.project_id).where(table.c.id == bindparam("object")))
+    for name, table in TABLES.items()
+}
 _FOLLOWED = frozenset(resource.name for resource in RESOURCES if resource.followed)
 """Kinds that hosts hear of."""
 
@@ -109,6 +114,7 @@ def add(tx: Tx, kind: str, values: Values) -> Values:
     if row["id"] is None:
         row["id"] = new_id()
     query.add(tx, table, row)
+    _count(tx, kind, row["project_id"], 1)
     _forget(tx, kind)
     _record(tx, kind, row["id"])
     return row
@@ -141,10 +147,17 @@ def touch(tx: Tx, kind: str, object_id: str) -> None:
 
 def remove(tx: Tx, kind: str, object_id: str) -> None:
     """Delete a row."""
+    project_id = tx.run(_PROJECT[kind], {"object": object_id}).scalar()
     query.remove(tx, TABLES[kind], object_id)
+    _count(tx, kind, project_id, -1)
     _forget(tx, kind)
     if kind in _FOLLOWED:
         tx.changed(kind, object_id, deleted=True)
+
+
+def _count(tx: Tx, kind: str, project_id: str | None, more: int) -> None:
+    if project_id is not None:
+        usage.add(tx, "project", project_id, {kind: more})
 
 
 def _forget(tx: Tx, kind: str) -> None:

@@ -1,18 +1,19 @@
 """Limits on how much a project may have.
 
-A limit is checked in the transaction that creates, by counting over the index of the project.
+A limit is checked in the transaction that creates, against the sum that `kinds` keeps of what the project has.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import bindparam, delete, func, select
+from sqlalchemy import bindparam, delete, select
 
 from deuteron.model.network import QUOTA_DEFAULTS
 from deuteron.rules.network import faults
+from deuteron.store import usage
 from deuteron.store.database import Tx
-from deuteron.store.network_tables import TABLES, quotas, routers
+from deuteron.store.network_tables import quotas, routers
 from deuteron.store.prepared import Prepared
 
 _LIMIT = Prepared(
@@ -22,11 +23,6 @@ _LIMIT = Prepared(
 )
 _HELD_TO = {"address_scope": "subnetpool"}
 """Of what Neutron has no quota of, whose limit it is held to: projects would store without end."""
-_COUNTS = {
-    name: Prepared(select(func.count()).select_from(table).where(table.c.project_id == bindparam("project")))
-    for name, table in TABLES.items()
-    if name in QUOTA_DEFAULTS or name in _HELD_TO
-}
 
 
 def check(tx: Tx, resource: str, project_id: str, more: int = 1) -> None:
@@ -50,7 +46,7 @@ def used(tx: Tx, resource: str, project_id: str) -> int:
     if resource == "router_route":
         lists = tx.scalars(select(routers.c.routes).where(routers.c.project_id == project_id))
         return sum(len(routes or ()) for routes in lists)
-    return int(tx.run(_COUNTS[resource], {"project": project_id}).scalar() or 0)
+    return usage.amount(tx, "project", project_id, resource)
 
 
 def all_own(tx: Tx) -> dict[str, dict[str, int]]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.exc import IntegrityError
 
 from deuteron.model.caller import Caller
@@ -121,7 +121,7 @@ def keep(tx: Tx, kind: str, row: Values, before: Values) -> None:
         found = [rbac_policies.c.object_id == row["id"], rbac_policies.c.action == action]
         if action == SHARED:
             found.append(rbac_policies.c.target_tenant == EVERYBODY)
-        tx.execute(delete(rbac_policies).where(*found))
+        _remove_all(tx, *found)
         if row[name]:
             names = {"project_id": row["project_id"], "object_type": kind, "object_id": row["id"]}
             _add(tx, {**names, "target_tenant": EVERYBODY, "action": action})
@@ -131,7 +131,12 @@ def keep(tx: Tx, kind: str, row: Values, before: Values) -> None:
 
 def forget(tx: Tx, object_id: str) -> None:
     """The object is gone, and its policies with it."""
-    tx.execute(delete(rbac_policies).where(rbac_policies.c.object_id == object_id))
+    _remove_all(tx, rbac_policies.c.object_id == object_id)
+
+
+def _remove_all(tx: Tx, *conditions: ColumnElement[bool]) -> None:
+    for policy_id in tx.scalars(select(rbac_policies.c.id).where(*conditions)):
+        remove(tx, "rbac_policy", policy_id)
 
 
 def refuse_closed_scope(tx: Tx, pool: Values, target: str) -> None:

@@ -1,0 +1,50 @@
+"""What projects have and hosts carry, as sums: counted once here, kept from now on."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+
+from alembic import op
+
+revision = "0013"
+down_revision = "0012"
+
+COUNTED = {
+    "network": "network_networks", "subnet": "network_subnets", "port": "network_ports", "router": "network_routers",
+    "floatingip": "network_floatingips", "security_group": "network_security_groups",
+    "security_group_rule": "network_security_group_rules", "subnetpool": "network_subnetpools",
+    "address_scope": "network_address_scopes", "rbac_policy": "network_rbac_policies",
+}  # fmt: skip
+
+
+def upgrade() -> None:
+    run = op.get_bind().exec_driver_sql
+    run(
+        "CREATE TABLE usage (scope TEXT NOT NULL, resource TEXT NOT NULL, owner TEXT NOT NULL, amount BIGINT NOT NULL,"
+        " PRIMARY KEY (scope, resource, owner))"
+    )
+    for resource, table in COUNTED.items():
+        run(
+            f"INSERT INTO usage SELECT 'project', '{resource}', project_id, count(*) FROM {table}"
+            " WHERE project_id IS NOT NULL GROUP BY project_id"
+        )
+    run("INSERT INTO usage SELECT 'host', 'ports', host, count(*) FROM host_slots WHERE kind = 'port' GROUP BY host")
+    sums: dict[tuple[str, str, str], int] = defaultdict(int)
+    for project_id, host, text in run("SELECT project_id, host, flavor FROM compute_servers").fetchall():
+        flavor = json.loads(text)
+        has = {"instances": 1, "cores": flavor["vcpus"], "ram": flavor["ram"]}
+        for resource, amount in has.items():
+            sums[("project", resource, project_id)] += amount
+        if host is not None:
+            disk_gib = flavor["disk"] + flavor.get("ephemeral", 0)
+            takes = {"vcpus": flavor["vcpus"], "memory_mib": flavor["ram"], "disk_gib": disk_gib, "servers": 1}
+            for resource, amount in takes.items():
+                sums[("host", resource, host)] += amount
+    for (scope, resource, owner), amount in sums.items():
+        name = owner.replace("'", "''")
+        run(f"INSERT INTO usage VALUES ('{scope}', '{resource}', '{name}', {int(amount)})")
+
+
+def downgrade() -> None:
+    op.get_bind().exec_driver_sql("DROP TABLE usage")
