@@ -7,13 +7,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from sqlalchemy import select
-
 from deuteron.api import openapi
 from deuteron.api.call import MAX_BODY_BYTES, Call, Reply, Route, Service
 from deuteron.api.meter import Row, Usage
 from deuteron.model.errors import ApiError
-from deuteron.store.identity_tables import projects
+from deuteron.rules.identity.projects import all_names
 
 
 class Root:
@@ -50,7 +48,7 @@ def _usage(call: Call, tx: Any) -> Reply:
     """GET /usage, for administrators: who has used the API since it started, and what held it longest."""
     call.policy.require(call.caller, "admin_required")
     meter = call.parts.meter
-    names = {row.id: row.name for row in tx.all(select(projects.c.id, projects.c.name))}
+    names = all_names(tx)
     use = Usage(
         seconds=round(time.time() - meter.since, 1),
         projects=[Row(key, names.get(key, ""), use) for key, use in meter.projects.all().items()],

@@ -16,13 +16,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Table, select
-
 from deuteron.api.call import Call
 from deuteron.api.policy import Rule
 from deuteron.model.errors import Forbidden
+from deuteron.rules.identity import targets
+from deuteron.rules.identity.targets import Owned
 from deuteron.store.database import Tx
-from deuteron.store.identity_tables import groups, projects, roles, users
 
 _ADMIN = "rule:admin_required"
 _READER = f"{_ADMIN} or (role:reader and system_scope:all)"
@@ -177,22 +176,27 @@ def own_domain(call: Call, name: str) -> dict[str, Any]:
     return {} if call.caller.domain_id is None else {name: call.caller.domain_id}
 
 
+def domain_in(body: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The target of a body that says its domain; as in Keystone, who must be of the domain has to say it."""
+    return {name: body["domain_id"]} if isinstance(body.get("domain_id"), str) else {}
+
+
 def about_user(tx: Tx, user_id: str | None) -> dict[str, Any]:
     """The target of a rule about a user."""
-    return {"user_id": user_id, "target.user.id": user_id, **_domain_of(tx, users, "user", user_id)}
+    return {"user_id": user_id, "target.user.id": user_id, **_domain_of("user", targets.domain_of(tx, "user", user_id))}
 
 
 def about_group(tx: Tx, group_id: str) -> dict[str, Any]:
-    return _domain_of(tx, groups, "group", group_id)
+    return _domain_of("group", targets.domain_of(tx, "group", group_id))
 
 
 def about_project(tx: Tx, project_id: str) -> dict[str, Any]:
-    return {"target.project.id": project_id, **_domain_of(tx, projects, "project", project_id)}
+    return {"target.project.id": project_id, **_domain_of("project", targets.domain_of(tx, "project", project_id))}
 
 
 def about_role(tx: Tx, role_id: str) -> dict[str, Any]:
-    row = tx.first(select(roles.c.name, roles.c.domain_id).where(roles.c.id == role_id))
-    return {} if row is None else {"target.role.name": row.name, "target.role.domain_id": row.domain_id}
+    found = targets.role(tx, role_id)
+    return {} if found is None else {"target.role.name": found.name, "target.role.domain_id": found.domain_id}
 
 
 def about_credential(user_id: str | None) -> dict[str, Any]:
@@ -200,6 +204,5 @@ def about_credential(user_id: str | None) -> dict[str, Any]:
     return {"target.credential.user_id": user_id}
 
 
-def _domain_of(tx: Tx, table: Table, kind: str, id: str | None) -> dict[str, Any]:
-    row = tx.first(select(table.c.domain_id).where(table.c.id == id))
-    return {} if row is None else {f"target.{kind}.domain_id": row.domain_id}
+def _domain_of(kind: str, found: Owned | None) -> dict[str, Any]:
+    return {} if found is None else {f"target.{kind}.domain_id": found.domain_id}

@@ -7,7 +7,18 @@ from http import HTTPStatus
 from typing import Any
 
 from deuteron.api.call import PASTE_MAX_BODY_BYTES, Call, Mode, Reply, Route
-from deuteron.api.identity import application_credentials, assignments, auth, endpoints, projects, roles, users
+from deuteron.api.identity import (
+    application_credentials,
+    assignments,
+    auth,
+    credentials,
+    endpoints,
+    grants,
+    groups,
+    projects,
+    roles,
+    users,
+)
 from deuteron.api.identity.bodies import root
 from deuteron.model.errors import ApiError, BadRequest, NotFound
 from deuteron.rules.identity.passwords import Workers
@@ -59,7 +70,7 @@ class IdentityService:
             ),
             Route("GET", "/v3/projects/{id}/tags", projects.list_tags),
             Route("PUT", "/v3/projects/{id}/tags", projects.replace_tags, write),
-            Route("DELETE", "/v3/projects/{id}/tags", projects.replace_tags, write),
+            Route("DELETE", "/v3/projects/{id}/tags", projects.remove_tags, write),
             Route("GET", "/v3/projects/{id}/tags/{tag}", projects.show_tag),
             Route("PUT", "/v3/projects/{id}/tags/{tag}", projects.add_tag, write),
             Route("DELETE", "/v3/projects/{id}/tags/{tag}", projects.remove_tag, write),
@@ -70,19 +81,19 @@ class IdentityService:
             Route("DELETE", "/v3/users/{id}", users.delete_user, write),
             Route("POST", "/v3/users/{id}/password", self._with_workers(users.change_password), Mode.ASYNC, auth=False),
             Route("GET", "/v3/users/{id}/projects", projects.list_projects_of_user),
-            Route("GET", "/v3/users/{id}/groups", users.list_groups_of_user),
+            Route("GET", "/v3/users/{id}/groups", groups.list_groups_of_user),
             *_crud(
                 "/v3/groups",
-                users.list_groups,
-                users.create_group,
-                users.show_group,
-                users.update_group,
-                users.delete_group,
+                groups.list_groups,
+                groups.create_group,
+                groups.show_group,
+                groups.update_group,
+                groups.delete_group,
             ),
-            Route("GET", "/v3/groups/{id}/users", users.list_members),
-            Route("PUT", "/v3/groups/{id}/users/{user_id}", users.add_member, write),
-            Route("GET", "/v3/groups/{id}/users/{user_id}", users.check_member),
-            Route("DELETE", "/v3/groups/{id}/users/{user_id}", users.remove_member, write),
+            Route("GET", "/v3/groups/{id}/users", groups.list_members),
+            Route("PUT", "/v3/groups/{id}/users/{user_id}", groups.add_member, write),
+            Route("GET", "/v3/groups/{id}/users/{user_id}", groups.check_member),
+            Route("DELETE", "/v3/groups/{id}/users/{user_id}", groups.remove_member, write),
             *_crud(
                 "/v3/roles", roles.list_roles, roles.create_role, roles.show_role, roles.update_role, roles.delete_role
             ),
@@ -119,11 +130,11 @@ class IdentityService:
             Route("PUT", "/v3/regions/{id}", endpoints.create_region, write),
             *_crud(
                 "/v3/credentials",
-                endpoints.list_credentials,
-                endpoints.create_credential,
-                endpoints.show_credential,
-                endpoints.update_credential,
-                endpoints.delete_credential,
+                credentials.list_credentials,
+                credentials.create_credential,
+                credentials.show_credential,
+                credentials.update_credential,
+                credentials.delete_credential,
             ),
         ]
         for actor in ("users", "groups"):
@@ -137,10 +148,10 @@ class IdentityService:
                 path = f"/v3/{target}/{actor}/{{actor_id}}/roles"
                 one = f"{path}/{{role_id}}{tail}"
                 result += [
-                    Route("GET", path + tail, roles.list_grants),
-                    Route("PUT", one, roles.put_grant, write),
-                    Route("GET", one, roles.check_grant),
-                    Route("DELETE", one, roles.delete_grant, write),
+                    Route("GET", path + tail, grants.list_grants),
+                    Route("PUT", one, grants.put_grant, write),
+                    Route("GET", one, grants.check_grant),
+                    Route("DELETE", one, grants.delete_grant, write),
                 ]
         mine = "/v3/users/{user_id}/application_credentials"
         result += [

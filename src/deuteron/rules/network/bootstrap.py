@@ -6,12 +6,13 @@ import ipaddress
 
 from sqlalchemy import select
 
+from deuteron.model.identity import DEFAULT_DOMAIN
 from deuteron.model.settings import Settings
 from deuteron.net.mechanisms import Segment
+from deuteron.rules.identity.projects import ids_named
 from deuteron.rules.network import addresses, segments, steps
 from deuteron.rules.network.kinds import ZONE, add, new_id
 from deuteron.store.database import Tx
-from deuteron.store.identity_tables import projects
 from deuteron.store.network_tables import networks
 from deuteron.store.network_tables import segments as segments_table
 
@@ -24,7 +25,7 @@ def bootstrap(tx: Tx, settings: Settings) -> None:
     external = settings.external
     if external is None or tx.first(select(networks.c.id).limit(1)) is not None:
         return
-    project_id = tx.scalar(select(projects.c.id).where(projects.c.name == "admin"))
+    project_id = next(iter(ids_named(tx, "admin", DEFAULT_DOMAIN)), "")
     segment = Segment("flat", external.physical_network)
     network_id, subnet_id = new_id(), new_id()
     tx.insert(
@@ -42,7 +43,7 @@ def bootstrap(tx: Tx, settings: Settings) -> None:
         {
             "id": network_id,
             "name": NETWORK_NAME,
-            "project_id": project_id or "",
+            "project_id": project_id,
             "admin_state_up": True,
             "mtu": segments.mtu_of(settings, segment),
             "status": "ACTIVE",
@@ -62,7 +63,7 @@ def bootstrap(tx: Tx, settings: Settings) -> None:
         tx,
         "rbac_policy",
         {
-            "project_id": project_id or "",
+            "project_id": project_id,
             "object_type": "network",
             "object_id": network_id,
             "target_tenant": "*",
@@ -77,7 +78,7 @@ def bootstrap(tx: Tx, settings: Settings) -> None:
         {
             "id": subnet_id,
             "name": SUBNET_NAME,
-            "project_id": project_id or "",
+            "project_id": project_id,
             "network_id": network_id,
             "ip_version": prefix.version,
             "enable_dhcp": False,

@@ -10,25 +10,23 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from deuteron.api.identity.bodies import new_id
-from deuteron.api.identity.projects import insert_domain, insert_project
-from deuteron.api.identity.roles import grant
-from deuteron.api.identity.users import end_of_tokens, insert_user
 from deuteron.model.identity import DEFAULT_DOMAIN, IMPLIED_ROLES
 from deuteron.model.settings import Settings
-from deuteron.rules.identity.effective import SYSTEM
+from deuteron.rules.identity.endpoints import make_region
+from deuteron.rules.identity.grants import Place, add_grant
 from deuteron.rules.identity.passwords import hash_password, verify_password
+from deuteron.rules.identity.projects import add_domain, add_project, ids_named
+from deuteron.rules.identity.rows import new_id
+from deuteron.rules.identity.users import change_user, create_user, user_named
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import (
     endpoints,
     implied_roles,
     projects,
-    regions,
     roles,
     services,
     state,
     tokens_may_change,
-    users,
 )
 
 SERVICES: tuple[tuple[str, str, str], ...] = (
@@ -43,7 +41,7 @@ SERVICES: tuple[tuple[str, str, str], ...] = (
 def bootstrap(tx: Tx, settings: Settings) -> None:
     """The domain, roles, projects, users, assignments and catalog of a new cloud."""
     if tx.first(select(projects.c.id).where(projects.c.id == DEFAULT_DOMAIN)) is None:
-        insert_domain(
+        add_domain(
             tx, DEFAULT_DOMAIN, {"name": "Default", "description": "The default domain", "enabled": True, "extra": {}}
         )
     role_ids = {name: _role(tx, name) for name in ("admin", "manager", "member", "reader", "service")}
@@ -52,12 +50,14 @@ def bootstrap(tx: Tx, settings: Settings) -> None:
     project_ids = {name: _project(tx, name) for name in ("admin", "demo", "service")}
     admin = _user(tx, "admin", settings.admin_password)
     demo = _user(tx, "demo", settings.demo_password)
-    grant(tx, "user", admin, "project", project_ids["admin"], role_ids["admin"])
-    grant(tx, "user", admin, "project", project_ids["demo"], role_ids["admin"])
-    grant(tx, "user", admin, "system", SYSTEM, role_ids["admin"])
-    grant(tx, "user", demo, "project", project_ids["demo"], role_ids["member"])
-    if tx.first(select(regions.c.id).where(regions.c.id == settings.region)) is None:
-        tx.insert(regions, {"id": settings.region, "description": "", "parent_region_id": None, "extra": {}})
+    for user, place, role in (
+        (admin, ("project", project_ids["admin"]), "admin"),
+        (admin, ("project", project_ids["demo"]), "admin"),
+        (admin, ("system",), "admin"),
+        (demo, ("project", project_ids["demo"]), "member"),
+    ):
+        add_grant(tx, Place("user", user, *place), role_ids[role])
+    make_region(tx, settings.region)
     for type_, name, path in SERVICES:
         _service(tx, settings, type_, name, f"http://{settings.host}:{settings.port}{path}")
 
@@ -83,10 +83,8 @@ def _implied(tx: Tx, prior_id: str, implied_id: str) -> None:
 
 
 def _project(tx: Tx, name: str) -> str:
-    found = tx.scalar(select(projects.c.id).where(projects.c.name == name, projects.c.domain_id == DEFAULT_DOMAIN))
-    if found is not None:
-        return str(found)
-    id = new_id()
+    for id in ids_named(tx, name, DEFAULT_DOMAIN):
+        return id
     values: dict[str, Any] = {
         "name": name,
         "domain_id": DEFAULT_DOMAIN,
@@ -96,34 +94,27 @@ def _project(tx: Tx, name: str) -> str:
         "is_domain": False,
         "extra": {},
     }
-    insert_project(tx, id, values)
-    return id
+    return str(add_project(tx, values)["id"])
 
 
 def _user(tx: Tx, name: str, password: str) -> str:
     mark = f"password {name}"
     given = tx.scalar(select(state.c.text).where(state.c.name == mark))
-    id = tx.scalar(select(users.c.id).where(users.c.name == name, users.c.domain_id == DEFAULT_DOMAIN))
-    if id is not None and given is not None and verify_password(password, given):
-        return str(id)
+    row = user_named(tx, name, DEFAULT_DOMAIN)
+    if row is not None and given is not None and verify_password(password, given):
+        return str(row["id"])
     hashed = hash_password(password)
-    if id is None:
-        id = new_id()
-        insert_user(
-            tx,
-            id,
-            {"name": name, "domain_id": DEFAULT_DOMAIN, "enabled": True, "password_hash": hashed, "extra": {}},
+    if row is None:
+        row = create_user(
+            tx, {"name": name, "domain_id": DEFAULT_DOMAIN, "enabled": True, "password_hash": hashed, "extra": {}}
         )
     else:
-        row = tx.first(select(users.c.tokens_valid_after_us).where(users.c.id == id))
-        values = {"password_hash": hashed, "tokens_valid_after_us": end_of_tokens(tx, row)}
-        tx.execute(update(users).where(users.c.id == id).values(values))
-        tokens_may_change(tx)
+        change_user(tx, row, {"password_hash": hashed})
     if given is None:
         tx.insert(state, {"name": mark, "number": 0, "text": hashed})
     else:
         tx.execute(update(state).where(state.c.name == mark).values(text=hashed))
-    return str(id)
+    return str(row["id"])
 
 
 def _service(tx: Tx, settings: Settings, type_: str, name: str, url: str) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 from sqlalchemy import select
 
-from deuteron.api.call import Call
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import endpoints, services
 
@@ -32,10 +31,12 @@ _ENTRIES = (
 )
 
 
-def catalog(call: Call, tx: Tx, user_id: str, project_id: str | None) -> list[dict[str, Any]]:
-    """Every enabled service with its endpoints, addresses filled in for the project."""
+def catalog(tx: Tx, own: str, base_url: str, user_id: str, project_id: str | None) -> list[dict[str, Any]]:
+    """Every enabled service with its endpoints, addresses filled in for the project.
+
+    `own` is where the cloud listens, `base_url` where the caller reached it.
+    """
     names = {"project_id": project_id, "tenant_id": project_id, "user_id": user_id}
-    own = call.settings.endpoint
     result: dict[str, dict[str, Any]] = {}
     for row in tx.all(_ENTRIES):
         entry = result.setdefault(
@@ -47,7 +48,7 @@ def catalog(call: Call, tx: Tx, user_id: str, project_id: str | None) -> list[di
         if url is None:
             continue
         if url == own or url.startswith(own + "/"):
-            url = call.base_url + url[len(own) :]
+            url = base_url + url[len(own) :]
         entry["endpoints"].append(
             {
                 "id": row.id,

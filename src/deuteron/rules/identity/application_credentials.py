@@ -1,0 +1,114 @@
+"""Application credentials: a program's own secret, for one project, with some of its maker's roles.
+
+Its roles are looked at when a token is used: what the maker loses, the credential loses.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import select
+
+from deuteron.model.errors import BadRequest, Conflict, Forbidden
+from deuteron.model.identity import APPLICATION_CREDENTIAL
+from deuteron.model.settings import IdentityOptions
+from deuteron.rules.identity.effective import roles_on
+from deuteron.rules.identity.listing import Asked, listed
+from deuteron.rules.identity.rows import find, new_id, refuse_more
+from deuteron.rules.identity.tokens import Proof, is_past
+from deuteron.store import query
+from deuteron.store.database import Tx
+from deuteron.store.identity_tables import application_credentials, roles, tokens_may_change
+from deuteron.store.query import Values
+
+_TABLE = application_credentials
+
+
+def listed_credentials(tx: Tx, asked: Asked, user_id: str) -> tuple[list[Values], bool]:
+    """Those of the user that are asked for, and whether there are more."""
+    rows, more = listed(tx, APPLICATION_CREDENTIAL, _TABLE, asked, [_TABLE.c.user_id == user_id])
+    return [{**row, "roles": msgspec.json.decode(row["roles"])} for row in rows], more
+
+
+def find_credential(tx: Tx, user_id: str, id: str) -> Values:
+    """Raises: NotFound, also for another user's."""
+    return find(tx, _TABLE, "application credential", id, _TABLE.c.user_id == user_id)
+
+
+def create_credential(tx: Tx, options: IdentityOptions, proof: Proof, values: Values) -> Values:
+    """One of the token's user for the token's project. `values` hold the `secret_hash`, and `expires_at` as `expiry`
+    made it.
+
+    Raises: Forbidden for a restricted token, and for a user that has too many; Conflict; BadRequest for a role that
+    the token lacks.
+    """
+    user_id, project_id = proof.user.id, proof.caller.project_id
+    _refuse_restricted(proof, "make")
+    refuse_more(tx, _TABLE, user_id, options.application_credential_user_limit, "application credentials")
+    if query.count(tx, _TABLE, _TABLE.c.user_id == user_id, _TABLE.c.name == values["name"]):
+        raise Conflict(
+            "Conflict occurred attempting to store application_credential - "
+            f"Duplicate entry found with name {values['name']}."
+        )
+    row = {**values, "id": new_id(), "user_id": user_id, "project_id": project_id}
+    row["roles"] = _role_ids(values["roles"], proof.roles)
+    query.add(tx, _TABLE, row)
+    return find_credential(tx, user_id, row["id"])
+
+
+def remove_credential(tx: Tx, proof: Proof, row: Values) -> None:
+    """Raises: Forbidden for a restricted token."""
+    _refuse_restricted(proof, "delete")
+    query.remove(tx, _TABLE, row["id"])
+    tokens_may_change(tx)
+
+
+def roles_held(tx: Tx, row: Values) -> list[dict[str, Any]]:
+    """Those of its roles that its user has on the project now."""
+    held = roles_on(tx, row["user_id"], "project", row["project_id"])
+    named = tx.all(select(roles.c.id, roles.c.name, roles.c.domain_id).where(query.any_of(roles.c.id, row["roles"])))
+    return [{"id": role.id, "name": role.name, "domain_id": role.domain_id} for role in named if role.id in held]
+
+
+def expiry(text: str | None) -> str | None:
+    """An end as it is stored, in UTC. Raises: BadRequest for a text that is no time, or one of the past."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise BadRequest(f"Invalid input for field 'expires_at': {text!r} is not a time of ISO 8601") from None
+    if is_past(text, datetime.now(UTC).timestamp()):
+        raise BadRequest("The expiration of an application credential must lie in the future.", type="ValidationError")
+    utc = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return utc.strftime("%Y-%m-%dT%H:%M:%S.%f")
+
+
+def _refuse_restricted(proof: Proof, verb: str) -> None:
+    """Raises: Forbidden when an application credential made the token that may not manage others."""
+    if proof.payload.credential_id is not None and not proof.credential_unrestricted:
+        raise Forbidden(
+            "You are not authorized to perform the requested action: "
+            f"the token of a restricted application credential cannot {verb} application credentials."
+        )
+
+
+def _role_ids(wanted: list[dict[str, Any]] | None, held: dict[str, str]) -> list[str]:
+    """Ids of the roles that are asked for; all that the token has when none is. Raises: BadRequest for one it lacks."""
+    if not wanted:
+        return list(held)
+    result: dict[str, None] = {}
+    for item in wanted:
+        matches = [
+            id for id, name in held.items() if item.get("id") == id or ("id" not in item and item.get("name") == name)
+        ]
+        if not matches:
+            raise BadRequest(
+                "Invalid application credential: Could not find role assignment with role: "
+                f"{item.get('id') or item.get('name')}.",
+                type="ApplicationCredentialValidationError",
+            )
+        result[matches[0]] = None
+    return list(result)

@@ -1,0 +1,68 @@
+"""Credentials: secrets of other systems, kept with a user."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+
+from deuteron.model.errors import Forbidden
+from deuteron.model.identity import CREDENTIAL
+from deuteron.model.settings import IdentityOptions
+from deuteron.rules.identity.listing import Asked, listed
+from deuteron.rules.identity.rows import change, find, new_id, refuse_more
+from deuteron.rules.identity.tokens import Proof
+from deuteron.store import query
+from deuteron.store.database import Tx
+from deuteron.store.identity_tables import credentials, users
+from deuteron.store.query import Values
+
+
+def listed_credentials(tx: Tx, asked: Asked, user_id: str | None) -> tuple[list[Values], bool]:
+    """The credentials that are asked for, of one user or of all, and whether there are more."""
+    return listed(tx, CREDENTIAL, credentials, asked, [] if user_id is None else [credentials.c.user_id == user_id])
+
+
+def find_credential(tx: Tx, id: str) -> Values:
+    """Raises: NotFound."""
+    return find(tx, credentials, "credential", id)
+
+
+def owner_of(tx: Tx, id: str) -> str | None:
+    """The user whose credential it is; None when there is none."""
+    owner: str | None = tx.scalar(select(credentials.c.user_id).where(credentials.c.id == id))
+    return owner
+
+
+def refuse_delegated(proof: Proof) -> None:
+    """Raises: Forbidden for a token of an application credential: it would make, or learn, more than it was given."""
+    if proof.payload.is_delegated:
+        raise Forbidden(
+            "You are not authorized to perform the requested action: "
+            "Delegated tokens cannot access credentials directly.",
+            type="Forbidden",
+        )
+
+
+def create_credential(tx: Tx, options: IdentityOptions, values: Values) -> Values:
+    """Raises: NotFound for its user; Forbidden when the user has too many."""
+    find(tx, users, "user", values["user_id"])
+    _refuse_more(tx, options, values["user_id"])
+    row = {**values, "id": new_id()}
+    query.add(tx, credentials, row)
+    return find_credential(tx, row["id"])
+
+
+def change_credential(tx: Tx, options: IdentityOptions, row: Values, values: Values) -> Values:
+    """Raises: NotFound for its new user; Forbidden when that has too many."""
+    if "user_id" in values:
+        find(tx, users, "user", values["user_id"])
+        if values["user_id"] != row["user_id"]:
+            _refuse_more(tx, options, values["user_id"])
+    return change(tx, credentials, row, values)
+
+
+def remove_credential(tx: Tx, row: Values) -> None:
+    query.remove(tx, credentials, row["id"])
+
+
+def _refuse_more(tx: Tx, options: IdentityOptions, user_id: str) -> None:
+    refuse_more(tx, credentials, user_id, options.credential_user_limit, "credentials")

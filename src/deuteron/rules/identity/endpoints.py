@@ -1,0 +1,133 @@
+"""What the catalog is made of: regions, services, endpoints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import delete, select
+
+from deuteron.model.errors import BadRequest, Conflict, Forbidden
+from deuteron.model.resource import Resource
+from deuteron.rules.identity.listing import Asked, listed
+from deuteron.rules.identity.rows import change, find, new_id
+from deuteron.store import query
+from deuteron.store.database import Tx
+from deuteron.store.identity_tables import endpoints, regions, services
+from deuteron.store.query import Values
+
+
+def listed_of(tx: Tx, resource: Resource, asked: Asked) -> tuple[list[Values], bool]:
+    """The regions, services or endpoints that are asked for, and whether there are more."""
+    return listed(tx, resource, _TABLES[resource.name], asked)
+
+
+def find_region(tx: Tx, id: str) -> Values:
+    """Raises: NotFound."""
+    return find(tx, regions, "region", id)
+
+
+def create_region(tx: Tx, values: Values, given_id: Any = None) -> Values:
+    """A new region, with the id that is given. Raises: BadRequest, Conflict for the id; NotFound for its parent."""
+    id = given_id or new_id()
+    if not isinstance(id, str) or len(id) > 255:
+        raise BadRequest(
+            "Invalid input for field 'id': a text of 1 to 255 characters is expected", type="ValidationError"
+        )
+    if query.row_by_id(tx, regions, id) is not None:
+        raise Conflict(f"Conflict occurred attempting to store region - Duplicate ID, {id}.")
+    if values["parent_region_id"] is not None:
+        find_region(tx, values["parent_region_id"])
+    query.add(tx, regions, {**values, "id": id})
+    tx.changed("region", id)
+    return find_region(tx, id)
+
+
+def change_region(tx: Tx, row: Values, values: Values) -> Values:
+    """Raises: NotFound for its parent."""
+    if values.get("parent_region_id") is not None:
+        find_region(tx, values["parent_region_id"])
+    return _changed(tx, "region", row, values)
+
+
+def remove_region(tx: Tx, row: Values) -> None:
+    """With the regions in it. Raises: Forbidden while one of them has endpoints."""
+    tree = [row["id"]]
+    for id in tree:
+        children = tx.scalars(select(regions.c.id).where(regions.c.parent_region_id == id))
+        tree += [child for child in children if child not in tree]
+    if tx.first(select(endpoints.c.id).where(endpoints.c.region_id.in_(tree))) is not None:
+        raise Forbidden(
+            f"Unable to delete region {row['id']} because it or its child regions have associated endpoints."
+        )
+    tx.execute(delete(regions).where(regions.c.id.in_(tree)))
+    tx.changed("region", row["id"], deleted=True)
+
+
+def find_service(tx: Tx, id: str) -> Values:
+    """Raises: NotFound."""
+    return find(tx, services, "service", id)
+
+
+def create_service(tx: Tx, values: Values) -> Values:
+    row = {**values, "id": new_id()}
+    query.add(tx, services, row)
+    tx.changed("service", row["id"])
+    return find_service(tx, row["id"])
+
+
+def change_service(tx: Tx, row: Values, values: Values) -> Values:
+    return _changed(tx, "service", row, values)
+
+
+def remove_service(tx: Tx, row: Values) -> None:
+    """With its endpoints."""
+    tx.execute(delete(endpoints).where(endpoints.c.service_id == row["id"]))
+    query.remove(tx, services, row["id"])
+    tx.changed("service", row["id"], deleted=True)
+
+
+def find_endpoint(tx: Tx, id: str) -> Values:
+    """Raises: NotFound."""
+    return find(tx, endpoints, "endpoint", id)
+
+
+def create_endpoint(tx: Tx, values: Values) -> Values:
+    """Raises: BadRequest for a service or region that is not there."""
+    _check_references(tx, values)
+    row = {**values, "id": new_id()}
+    query.add(tx, endpoints, row)
+    tx.changed("endpoint", row["id"])
+    return find_endpoint(tx, row["id"])
+
+
+def change_endpoint(tx: Tx, row: Values, values: Values) -> Values:
+    """Raises: BadRequest for a service or region that is not there."""
+    _check_references(tx, values)
+    return _changed(tx, "endpoint", row, values)
+
+
+def remove_endpoint(tx: Tx, row: Values) -> None:
+    query.remove(tx, endpoints, row["id"])
+    tx.changed("endpoint", row["id"], deleted=True)
+
+
+def make_region(tx: Tx, id: str) -> None:
+    """A region of this name, if there is none: an endpoint that names one by the old name makes it."""
+    if query.row_by_id(tx, regions, id) is None:
+        query.add(tx, regions, {"id": id, "description": "", "parent_region_id": None, "extra": {}})
+
+
+_TABLES = {"region": regions, "service": services, "endpoint": endpoints}
+
+
+def _changed(tx: Tx, kind: str, row: Values, values: Values) -> Values:
+    if values:
+        tx.changed(kind, row["id"])
+    return change(tx, _TABLES[kind], row, values)
+
+
+def _check_references(tx: Tx, values: Values) -> None:
+    for name, table, kind in (("service_id", services, "service"), ("region_id", regions, "region")):
+        id = values.get(name)
+        if id is not None and query.row_by_id(tx, table, id) is None:
+            raise BadRequest(f"Could not find {kind}: {id}.", type="ValidationError")
