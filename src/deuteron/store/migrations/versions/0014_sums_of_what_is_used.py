@@ -7,8 +7,8 @@ from collections import defaultdict
 
 from alembic import op
 
-revision = "0013"
-down_revision = "0012"
+revision = "0014"
+down_revision = "0013"
 
 COUNTED = {
     "network": "network_networks", "subnet": "network_subnets", "port": "network_ports", "router": "network_routers",
