@@ -1,33 +1,18 @@
-"""What is on the config drive of a server: the metadata service's documents as files, for guests without a network.
+"""Config drives for the hosts that build servers.
 
-    openstack/latest/meta_data.json     and the same below each version
-    openstack/content/0000              a file of the user's (`personality`), named by meta_data.json
-    ec2/latest/meta-data.json
-
-The host that builds the server fetches them once for each build and makes a disk labelled `config-2` of them
+The host that builds the server fetches the files once for each build and makes a disk labelled `config-2` of them
 (`compute/config_drive.py`). The disk is as the server was then: like Nova, a later change is not on it.
-
-Source: nova/api/metadata/base.py `metadata_for_config_drive`; nova.conf api.config_drive_skip_versions.
 """
 
 from __future__ import annotations
 
 import base64
-from typing import Any, Final
-
-import msgspec
-from sqlalchemy import select
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.hosts import metadata
-from deuteron.api.hosts.metadata import Subject
 from deuteron.hub.hub import host_of
-from deuteron.model.compute import Injected
 from deuteron.model.errors import NotFound
-from deuteron.store.compute_tables import servers
+from deuteron.rules.compute import config_drive, metadata
 from deuteron.store.database import Tx
-
-_EC2: Final = ("2009-04-04", "latest")
 
 
 def answer(call: Call, tx: Tx) -> Reply:
@@ -36,37 +21,8 @@ def answer(call: Call, tx: Tx) -> Reply:
     Raises: NotFound for a server that has none, or is not on the host that asks.
     """
     host = host_of(call.settings, call.headers.get("authorization", ""))
-    row = tx.first(select(servers).where(servers.c["id"] == call.params["id"], servers.c["host"] == host))
-    if row is None or not row.config_drive:
+    subject = metadata.server_on(tx, call.settings, host, call.params["id"])
+    if subject is None or not subject.row.config_drive:
         raise NotFound(f"no server {call.params['id']} with a config drive is on host {host}")
-    found = files(tx, metadata.subject_of(call, tx, row))
+    found = config_drive.files(tx, subject)
     return Reply(200, {path: base64.b64encode(content).decode() for path, content in found.items()})
-
-
-def files(tx: Tx, subject: Subject) -> dict[str, bytes]:
-    """Content by path."""
-    injected = msgspec.convert(subject.row.injected or {}, Injected)
-    content = {f"{number:04}": base64.b64decode(file.contents) for number, file in enumerate(injected.files)}
-    more: dict[str, Any] = {}
-    if content:
-        named = zip(injected.files, content, strict=True)
-        more["files"] = [{"path": file.path, "content_path": f"/content/{key}"} for file, key in named]
-    if injected.admin_pass is not None:
-        more["admin_pass"] = injected.admin_pass
-    found: dict[str, bytes] = {}
-    tree = {name: _plain(value) for name, value in metadata.ec2_tree(tx, subject).items()}
-    for version in _EC2:
-        found[f"ec2/{version}/meta-data.json"] = msgspec.json.encode(tree)
-        if subject.user_data is not None:
-            found[f"ec2/{version}/user-data"] = subject.user_data
-    # A password that a guest set is asked of the service alone.
-    names = [name for name in metadata.document_names(subject) if name != "password"]
-    documents = {name: metadata.document(tx, subject, name, more) for name in names}
-    for version in (*metadata.OPENSTACK_VERSIONS, "latest"):
-        found |= {f"openstack/{version}/{name}": document for name, document in documents.items()}
-    return found | {f"openstack/content/{key}": data for key, data in content.items()}
-
-
-def _plain(value: Any) -> Any:
-    """Without the names that lists of the service show in place of a number."""
-    return {name: _plain(child) for name, child in value.items()} if isinstance(value, dict) else value

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 import msgspec
-from sqlalchemy import or_, select
 
 from deuteron.api.call import MAX_BODY_BYTES, Call, Mode, Reply, Route
 from deuteron.api.hosts import config_drive, external, metadata
@@ -25,10 +24,8 @@ from deuteron.hub.hub import authorized, host_of
 from deuteron.model.codecs import whole_number
 from deuteron.model.errors import ApiError, BadRequest, NotFound, Unauthorized
 from deuteron.model.intent import Difference, Wiring
+from deuteron.rules.compute.residents import uses_image
 from deuteron.rules.image.data import open_image
-from deuteron.store.compute_tables import servers
-from deuteron.store.database import Tx
-from deuteron.store.expressions import text_field
 
 _PIECE: Final = 1024 * 1024
 _DIFFERENCE_TIMEOUT_S: Final = 30.0
@@ -72,7 +69,7 @@ async def _image(call: Call) -> Reply:
     def find() -> tuple[BinaryIO, int, str]:
         host = host_of(call.settings, call.headers.get("authorization", "")) or ""
         with call.store.read() as tx:
-            if not _is_used(tx, host, call.params["id"]):
+            if not uses_image(tx, host, call.params["id"]):
                 raise NotFound(f"no server of host {host} uses image {call.params['id']}")
             path, size, sha256 = open_image(call.settings, tx, call.params["id"])
         return _opened(path, call.params["id"]), size, sha256
@@ -80,13 +77,6 @@ async def _image(call: Call) -> Reply:
     file, size, sha256 = await asyncio.to_thread(find)
     headers = {"content-length": str(size), "x-image-sha256": sha256}
     return Reply(200, None, headers, "application/octet-stream", _pieces(file))
-
-
-def _is_used(tx: Tx, host: str, image_id: str) -> bool:
-    """Whether a server of the host is made of the image, as its disk, kernel or RAM disk."""
-    parts = [text_field(servers.c[name], "id") for name in ("image", "kernel", "ramdisk")]
-    found = select(servers.c["id"]).where(servers.c["host"] == host, or_(*(part == image_id for part in parts)))
-    return tx.first(found.limit(1)) is not None
 
 
 async def _difference(call: Call) -> Reply:
