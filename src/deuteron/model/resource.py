@@ -7,7 +7,7 @@ resources is code in the service; what one attribute is stands here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
@@ -147,54 +147,73 @@ def policies_of(resource: Resource) -> dict[str, str]:
     return found
 
 
-class BadAttribute(Invalid):
-    """A body attribute that cannot be taken: `attribute` names it, `problem` says of what kind."""
+@dataclass(frozen=True)
+class Words:
+    """How a service refuses what a body holds, and what it takes silence for: the one thing in which they differ.
 
-    def __init__(self, problem: str, attribute: str, reason: str, value: object = None) -> None:
-        super().__init__(reason, value)
-        self.problem = problem
-        self.attribute = attribute
-
-
-def decode_create(resource: Resource, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Every creatable attribute of a create body, decoded, with defaults filled in.
-
-    Raises: BadAttribute with problem `unknown`, `read_only`, `missing` or `invalid`.
+    `unknown` and `read_only` get the verb, "create" or "update", and all names that are meant.
     """
+
+    unknown: Callable[[str, Sequence[str]], Exception]
+    """Names that no attribute has."""
+    read_only: Callable[[str, Sequence[str]], Exception]
+    """Attributes that a body must not carry."""
+    missing: Callable[[str], Exception]
+    """An attribute that a create body must give."""
+    invalid: Callable[[Attribute, Invalid], Exception]
+    """A value that the attribute cannot have."""
+    missing_first: bool = False
+    """Whether what is missing is refused before any value is looked at, and not in the order of the attributes."""
+    keeps_silence: bool = False
+    """Whether an attribute whose default is None is left out when the body is silent, so that rules can tell that from
+    null."""
+
+
+def decode_create(resource: Resource, body: Mapping[str, Any], words: Words) -> dict[str, Any]:
+    """The creatable attributes of a create body, decoded, with defaults filled in.
+
+    Raises: what `words` say of the first problem: unknown names, then read-only ones, then what is missing or invalid.
+    """
+    _refuse_names(resource, body, words)
+    read_only = [a.name for a in resource.attributes if not a.create and a.name in body]
+    if read_only:
+        raise words.read_only("create", read_only)
+    if words.missing_first:
+        for attribute in resource.attributes:
+            if attribute.default is REQUIRED and attribute.name not in body:
+                raise words.missing(attribute.name)
     result: dict[str, Any] = {}
-    for name in body:
-        attribute = resource.by_name.get(name)
-        if attribute is None:
-            raise BadAttribute("unknown", name, f"Unrecognized attribute(s) '{name}'", body[name])
-        if not attribute.create:
-            raise BadAttribute("read_only", name, f"Attribute '{name}' not allowed in POST", body[name])
     for attribute in resource.attributes:
         if not attribute.create:
             continue
+        default = attribute.default
         if attribute.name in body:
-            result[attribute.name] = _decode(attribute, body[attribute.name])
-        elif attribute.default is REQUIRED:
-            raise BadAttribute("missing", attribute.name, "attribute not specified")
-        else:
-            result[attribute.name] = attribute.default
+            result[attribute.name] = decode_value(attribute, body[attribute.name], words)
+        elif default is REQUIRED:
+            raise words.missing(attribute.name)
+        elif default is not None or not words.keeps_silence:
+            result[attribute.name] = default.copy() if isinstance(default, list | dict) else default
     return result
 
 
-def decode_update(resource: Resource, body: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes an update body carries, decoded. Raises: as `decode_create`."""
-    result: dict[str, Any] = {}
-    for name, raw in body.items():
-        attribute = resource.by_name.get(name)
-        if attribute is None:
-            raise BadAttribute("unknown", name, f"Unrecognized attribute(s) '{name}'", raw)
-        if not attribute.update:
-            raise BadAttribute("read_only", name, f"Cannot update read-only attribute {name}", raw)
-        result[name] = _decode(attribute, raw)
-    return result
+def decode_update(resource: Resource, body: Mapping[str, Any], words: Words) -> dict[str, Any]:
+    """The attributes that an update body carries, decoded, in its order. Raises: as `decode_create`."""
+    _refuse_names(resource, body, words, "update")
+    read_only = [name for name in body if not resource.by_name[name].update]
+    if read_only:
+        raise words.read_only("update", read_only)
+    return {name: decode_value(resource.by_name[name], raw, words) for name, raw in body.items()}
 
 
-def _decode(attribute: Attribute, raw: Any) -> Any:
+def decode_value(attribute: Attribute, raw: Any, words: Words) -> Any:
+    """The stored form of one value. Raises: what `words` say of an invalid one."""
     try:
         return attribute.codec.decode(raw)
     except Invalid as error:
-        raise BadAttribute("invalid", attribute.name, error.reason, raw) from None
+        raise words.invalid(attribute, error) from None
+
+
+def _refuse_names(resource: Resource, body: Mapping[str, Any], words: Words, verb: str = "create") -> None:
+    unknown = [name for name in body if name not in resource.by_name]
+    if unknown:
+        raise words.unknown(verb, unknown)

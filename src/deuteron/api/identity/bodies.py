@@ -13,7 +13,8 @@ import msgspec
 from deuteron.api.call import Call, Reply
 from deuteron.model.codecs import Invalid, quoted, refuse_large
 from deuteron.model.errors import BadRequest
-from deuteron.model.resource import BadAttribute, Resource, decode_create, decode_update
+from deuteron.model.resource import Resource, decode_create, decode_update
+from deuteron.rules.identity.attributes import WORDS
 from deuteron.store.query import Values
 
 _NEVER = frozenset({"id", "links", "extra", "password_hash", "secret_hash", "tokens_valid_after_us"})
@@ -26,13 +27,8 @@ MAX_ATTRIBUTES = 200
 def read_create(resource: Resource, body: Mapping[str, Any]) -> dict[str, Any]:
     """The row of a create body, `extra` included. Raises: BadRequest."""
     known, extra = _split(resource, body, "create")
-    try:
-        values = decode_create(
-            resource, {name: value for name, value in known.items() if not _silent(resource, name, value)}
-        )
-    except BadAttribute as error:
-        raise _refused(error) from None
-    return {**values, "extra": extra}
+    said = {name: value for name, value in known.items() if not _silent(resource, name, value)}
+    return {**decode_create(resource, said, WORDS), "extra": extra}
 
 
 def read_update(resource: Resource, body: Mapping[str, Any], row: Values) -> dict[str, Any]:
@@ -43,10 +39,7 @@ def read_update(resource: Resource, body: Mapping[str, Any], row: Values) -> dic
             if known[name] != row[name]:
                 raise BadRequest(f"Cannot change {name} of {resource.name} {row['id']}.", type="ValidationError")
             del known[name]
-    try:
-        values = decode_update(resource, known)
-    except BadAttribute as error:
-        raise _refused(error) from None
+    values = decode_update(resource, known, WORDS)
     if "options" in values:
         given = {**(row["options"] or {}), **body["options"]}
         values["options"] = {name: value for name, value in given.items() if value is not None}
@@ -133,9 +126,3 @@ def _silent(resource: Resource, name: str, value: Any) -> bool:
     return (
         value is None and attribute is not None and name in ("domain_id", "parent_id", "options", "tags", "description")
     )
-
-
-def _refused(error: BadAttribute) -> BadRequest:
-    if error.problem == "missing":
-        return BadRequest(f"'{error.attribute}' is a required property", type="ValidationError")
-    return BadRequest(f"Invalid input for field '{error.attribute}': {error.reason}", type="ValidationError")

@@ -8,9 +8,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Text, delete, func, select, type_coerce, update
 
-from deuteron.model.codecs import Invalid
 from deuteron.model.errors import ApiError, BadRequest, Conflict, Forbidden, NotFound
 from deuteron.model.identity import DEFAULT_DOMAIN, DOMAIN, PROJECT
+from deuteron.model.resource import decode_value
+from deuteron.rules.identity.attributes import WORDS
 from deuteron.rules.identity.effective import ancestors, targets_of
 from deuteron.rules.identity.groups import remove_group
 from deuteron.rules.identity.listing import Asked, listed
@@ -255,11 +256,7 @@ def remove_tag(tx: Tx, row: Values, tag: str) -> None:
 
 def set_tags(tx: Tx, row: Values, tags: Any) -> Values:
     """Make these all that the project has. Raises: BadRequest."""
-    try:
-        decoded = PROJECT.by_name["tags"].codec.decode(tags)
-    except Invalid as error:
-        raise BadRequest(f"Invalid input for field 'tags': {error.reason}", type="ValidationError") from None
-    changed = change(tx, projects, row, {"tags": decoded})
+    changed = change(tx, projects, row, {"tags": decode_value(PROJECT.by_name["tags"], tags, WORDS)})
     tx.changed("project", row["id"])
     return changed
 

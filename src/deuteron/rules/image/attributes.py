@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from deuteron.model.codecs import quoted
+from deuteron.model import resource
+from deuteron.model.codecs import Invalid, quoted
 from deuteron.model.errors import BadRequest, Forbidden, TooLarge
 from deuteron.model.image import IMAGE, MAX_PROPERTIES, MAX_PROPERTY_LENGTH, MAX_TAGS
-from deuteron.model.resource import BadAttribute
-from deuteron.model.resource import decode_create as decode_declared
+from deuteron.model.resource import Attribute, Words
 
 _SET_BY_SERVER = frozenset(
     {
@@ -21,6 +21,7 @@ _OF_LISTS = frozenset({"first", "next"})
 _RESERVED = frozenset({"deleted", "deleted_at", "is_public", "location", "locations", "stores"})
 _RESERVED_PREFIX = "os_glance_"
 """Glance keeps its own notes in properties of such names."""
+_MISMATCH = "Provided object does not match schema 'image'"
 _NULLABLE = ("kernel_id", "ramdisk_id")
 """Properties whose null takes them away."""
 
@@ -44,10 +45,7 @@ def decode_create(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, st
     refuse_many_properties(properties)
     if isinstance(known.get("tags"), list):
         refuse_many_tags(known["tags"])
-    try:
-        return decode_declared(IMAGE, known), properties
-    except BadAttribute as error:
-        raise BadRequest(f"{_MISMATCH}: {error.reason} ({error.attribute})") from None
+    return resource.decode_create(IMAGE, known, CREATE_WORDS), properties
 
 
 def refuse_kept(name: str) -> None:
@@ -87,9 +85,6 @@ def _add_property(properties: dict[str, str], name: str, value: Any) -> None:
     set_property(properties, name, value)
 
 
-_MISMATCH = "Provided object does not match schema 'image'"
-
-
 def _no_text(name: str, value: Any) -> BadRequest:
     return BadRequest(f"{_MISMATCH}: {quoted(value)} is not of type 'string' (property {name})")
 
@@ -109,3 +104,18 @@ def _too_many(what: str, count: int, most: int) -> TooLarge:
     return TooLarge(
         f"The limit has been exceeded on the number of allowed image {what}. Attempted: {count}, Maximum: {most}"
     )
+
+
+def _words(invalid: Callable[[Attribute, Invalid], BadRequest]) -> Words:
+    return Words(
+        unknown=lambda verb, names: BadRequest(f"{_MISMATCH}: {', '.join(names)} is no attribute"),
+        read_only=lambda verb, names: _read_only(", ".join(names)),
+        missing=lambda name: BadRequest(f"{_MISMATCH}: '{name}' is a required property"),
+        invalid=invalid,
+    )
+
+
+CREATE_WORDS = _words(lambda attribute, error: BadRequest(f"{_MISMATCH}: {error.reason} ({attribute.name})"))
+PATCH_WORDS = _words(lambda attribute, error: BadRequest(f"Invalid value for {attribute.name}: {error.reason}"))
+TAG_WORDS = _words(lambda attribute, error: BadRequest(f"Invalid image tag: {error.reason}"))
+"""Glance's, which says something else in each place."""

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from deuteron.model.codecs import Invalid, whole_number
+from deuteron.model.codecs import whole_number
 from deuteron.model.errors import BadRequest, Conflict, Forbidden
 from deuteron.model.image import IMAGE
+from deuteron.model.resource import decode_value
 from deuteron.rules.image import attributes
 from deuteron.store.query import Values
 
@@ -62,10 +63,7 @@ def _change_attribute(row: Values, values: dict[str, Any], change: Change, *, is
 
 
 def _decode(name: str, value: Any) -> Any:
-    try:
-        return IMAGE.by_name[name].codec.decode(value)
-    except Invalid as error:
-        raise BadRequest(f"Invalid value for {name}: {error.reason}") from None
+    return decode_value(IMAGE.by_name[name], value, attributes.PATCH_WORDS)
 
 
 def _tags_at(tags: list[str], change: Change) -> list[Any]:

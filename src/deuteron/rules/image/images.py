@@ -12,9 +12,10 @@ from typing import Any
 from sqlalchemy import delete, select
 
 from deuteron.model.caller import Caller
-from deuteron.model.codecs import Invalid, quoted
+from deuteron.model.codecs import quoted
 from deuteron.model.errors import BadRequest, Conflict, Forbidden, NotFound
 from deuteron.model.image import IMAGE
+from deuteron.model.resource import decode_value
 from deuteron.model.settings import ImageOptions
 from deuteron.rules.image import attributes, limits
 from deuteron.store import query
@@ -150,8 +151,5 @@ def _switch(tx: Tx, row: Values, verb: str, before: str, after: str) -> None:
 
 
 def _set_tags(tx: Tx, row: Values, tags: list[str]) -> None:
-    try:
-        IMAGE.by_name["tags"].codec.decode(tags)
-    except Invalid as error:
-        raise BadRequest(f"Invalid image tag: {error.reason}") from None
+    decode_value(IMAGE.by_name["tags"], tags, attributes.TAG_WORDS)
     change(tx, row, {"tags": tags})

@@ -6,14 +6,15 @@ neutron_lib/api/attributes.py.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from deuteron.model import resource as resources
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import Integer, Invalid, TooMany
 from deuteron.model.errors import ApiError
 from deuteron.model.network import Choice
-from deuteron.model.resource import REQUIRED, Attribute, Resource
+from deuteron.model.resource import Attribute, Resource, Words
 from deuteron.rules.network import faults
 from deuteron.store.query import Values
 
@@ -36,42 +37,17 @@ def decode_create(resource: Resource, body: Mapping[str, Any], caller: Caller) -
     An attribute whose default is None is left out when the body is silent, so that rules can tell "not said"
     from null. Raises: BadRequest.
     """
-    values = _with_owner(body, caller)
-    refuse_others(values, resource.by_name)
-    attributes = resource.attributes
-    read_only = [a.name for a in attributes if not a.create and a.name in values and a.name != "tenant_id"]
-    if read_only:
-        raise faults.http_bad_request(f"Attribute '{', '.join(read_only)}' not allowed in POST")
-    for attribute in attributes:
-        if attribute.default is REQUIRED and attribute.name not in values:
-            raise faults.http_bad_request(
-                f"Failed to parse request. Required attribute '{attribute.name}' not specified"
-            )
-    result: Values = {}
-    for attribute in attributes:
-        if attribute.name in values and attribute.create:
-            result[attribute.name] = decode(attribute, values[attribute.name])
-        elif attribute.create and attribute.default is not None:
-            default = attribute.default
-            result[attribute.name] = default.copy() if isinstance(default, list | dict) else default
-    return result
+    return resources.decode_create(resource, _with_owner(body, caller), WORDS)
 
 
 def decode_update(resource: Resource, body: Mapping[str, Any]) -> Values:
     """The attributes of an update body, decoded. Raises: BadRequest."""
-    refuse_others(body, resource.by_name)
-    read_only = [name for name in body if not resource.by_name[name].update]
-    if read_only:
-        raise faults.http_bad_request(f"Cannot update read-only attribute {', '.join(read_only)}")
-    return {name: decode(resource.by_name[name], raw) for name, raw in body.items()}
+    return resources.decode_update(resource, body, WORDS)
 
 
 def decode(attribute: Attribute, raw: Any) -> Any:
     """The stored form of one value. Raises: BadRequest in Neutron's words."""
-    try:
-        return attribute.codec.decode(raw)
-    except Invalid as error:
-        raise _refusal(attribute, error) from None
+    return resources.decode_value(attribute, raw, WORDS)
 
 
 def too_many(attribute: Attribute, limit: int) -> ApiError:
@@ -95,7 +71,32 @@ def refuse_others(body: Mapping[str, Any], known: Collection[str]) -> None:
     """Raises: BadRequest for a name that is not known."""
     unknown = [name for name in body if name not in known]
     if unknown:
-        raise faults.http_bad_request(f"Unrecognized attribute(s) '{', '.join(unknown)}'")
+        raise _unknown("", unknown)
+
+
+def _unknown(verb: str, names: Sequence[str]) -> ApiError:
+    return faults.http_bad_request(f"Unrecognized attribute(s) '{', '.join(names)}'")
+
+
+def _read_only(verb: str, names: Sequence[str]) -> ApiError:
+    if verb == "create":
+        return faults.http_bad_request(f"Attribute '{', '.join(names)}' not allowed in POST")
+    return faults.http_bad_request(f"Cannot update read-only attribute {', '.join(names)}")
+
+
+def _missing(name: str) -> ApiError:
+    return faults.http_bad_request(f"Failed to parse request. Required attribute '{name}' not specified")
+
+
+WORDS = Words(
+    unknown=_unknown,
+    read_only=_read_only,
+    missing=_missing,
+    invalid=_refusal,
+    missing_first=True,
+    keeps_silence=True,
+)
+"""Neutron's."""
 
 
 def _with_owner(body: Mapping[str, Any], caller: Caller) -> Values:
