@@ -179,8 +179,10 @@ class App:
         await call.read_body()
         service.prepare(call)
         if route.mode is Mode.READ:
-            if route.auth and self._projects is not None:
+            if route.auth and (self._projects is not None or route.writes_if is not None):
                 self._admit(call)
+            if route.writes_if is not None and self._writes(route.writes_if, call):
+                return await self._write(route, call)
             if route.is_short is not None:
                 with call.spent.step("loop"), self.parts.database.read() as tx:
                     if route.is_short(call, tx):
@@ -191,6 +193,13 @@ class App:
             # Proven before queueing: a stranger must not take a place in the writer's line.
             self._admit(call)
         await self._prepare(route, call)
+        return await self._write(route, call)
+
+    def _writes(self, writes_if: Callable[[Call, Any], bool], call: Call) -> bool:
+        with call.spent.step("loop"), self.parts.database.read() as tx:
+            return writes_if(call, tx)
+
+    async def _write(self, route: Route, call: Call) -> Reply:
         reply: Reply = await asyncio.wrap_future(
             self.parts.database.submit(functools.partial(self._step, "writer", route, call))
         )

@@ -178,6 +178,9 @@ class Route:
     is_short: Callable[[Call, Any], bool] | None = None
     """Says of a READ, in its transaction, whether it takes at most some milliseconds. Then it runs in the event loop:
     going through a thread would cost more, and hold the interpreter as long."""
+    writes_if: Callable[[Call, Any], bool] | None = None
+    """Says of a READ, in a short read of its own, that something has to be made first. Then the same handler runs once
+    as a write, and makes it: a handler that reads finds no way to write."""
     before: Callable[[Call], Any] | None = None
     """What a WRITE does before its turn, without a transaction: reads its body, makes keys. It becomes `call.given`."""
     before_is_long: bool = False

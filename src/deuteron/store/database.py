@@ -115,12 +115,6 @@ class Tx:
         """Record that the object changed, so that agents and watchers hear of it."""
         self.recorded.append(Change(kind, id, deleted))
 
-    def renew(self) -> None:
-        """In a view: from here on see what was committed since it began."""
-        assert not self.writable, "what a transaction wrote would be lost"
-        self.session.end_read()
-        self.session.begin_read()
-
 
 @dataclass
 class _Job:

@@ -69,9 +69,10 @@ class Objects:
 
     def routes(self) -> tuple[Route, ...]:
         base = f"/v2.0/{self.kind.resource.path}"
+        makes = self._lacks_default_group if self.kind.name in _WITH_DEFAULT_GROUP else None
         found = [
-            Route("GET", base, self.list_all, is_short=self._is_short),
-            Route("GET", f"{base}/{{id}}", self.show, is_short=self._is_short_one),
+            Route("GET", base, self.list_all, is_short=self._is_short, writes_if=makes),
+            Route("GET", f"{base}/{{id}}", self.show, is_short=self._is_short_one, writes_if=makes),
         ]
         if self.kind.create is not None:
             found.append(Route("POST", base, self.create, Mode.WRITE, before=self._read_create))
@@ -132,8 +133,7 @@ class Objects:
         asked: dict[str, list[str]] = {}
         for name, value in call.query:
             asked.setdefault(name, []).append(value)
-        owners = asked.get("project_id") or asked.get("tenant_id")
-        self._before_reading(call, tx, owners[0] if owners else None)
+        self._before_reading(call, tx)
         conditions = self._conditions(policy, caller, asked)
         order = self._order(policy, caller, asked)
         page = self._page(tx, caller, asked, order)
@@ -220,18 +220,22 @@ class Objects:
 
     # --- reading --------------------------------------------------------------------------------------------------
 
-    def _before_reading(self, call: Call, tx: Tx, project_id: str | None = None) -> None:
+    def _group_owner(self, call: Call) -> str | None:
         """A project sees its default security group from the first look on, and an administrator who asks for it."""
-        if self.kind.name not in _WITH_DEFAULT_GROUP:
-            return
         caller = call.caller
-        if not project_id or not (caller.is_admin or project_id == caller.project_id):
-            project_id = caller.project_id
-        if project_id is None or tx.writable or security_groups.has_default_group(tx, project_id):
-            return
-        wanted = project_id
-        call.store.write(lambda write: security_groups.default_group(write, wanted))
-        tx.renew()
+        asked = None if "id" in call.params else call.get("project_id") or call.get("tenant_id")
+        return asked if asked and (caller.is_admin or asked == caller.project_id) else caller.project_id
+
+    def _lacks_default_group(self, call: Call, tx: Tx) -> bool:
+        project_id = self._group_owner(call)
+        return project_id is not None and not security_groups.has_default_group(tx, project_id)
+
+    def _before_reading(self, call: Call, tx: Tx) -> None:
+        """Make the default group, where the application found that it has to be made."""
+        if tx.writable and self.kind.name in _WITH_DEFAULT_GROUP:
+            project_id = self._group_owner(call)
+            if project_id is not None:
+                security_groups.default_group(tx, project_id)
 
     def _shown(
         self, call: Call, tx: Tx, row: Values, names: frozenset[str] | None = None, *, created: bool = False

@@ -1,0 +1,85 @@
+"""A read never writes: what has to be made first is made by the application, as a write of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar, cast
+
+import pytest
+
+from deuteron.api.app import App
+from deuteron.store.database import Database, Tx
+from tests.unit.personas.test_routes import SERVICES, TABLE, Person, World, filled, _shape
+from tests.unit.personas.test_routes import world as world
+
+T = TypeVar("T")
+READS = [line for line in TABLE if line.startswith("GET ")]
+MAKE_FIRST = {
+    f"GET {service.prefix}{_shape(route.path)}"
+    for service in SERVICES.values()
+    for route in service.routes()
+    if route.writes_if is not None
+}
+
+
+@dataclass
+class Watching:
+    """A database that notes who writes: `True` for one that does so in the midst of a read."""
+
+    inner: Any
+    writes: list[bool] = field(default_factory=list)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def submit(self, function: Callable[[Tx], T]) -> Future[T]:
+        self.writes.append(getattr(self.inner._local, "tx", None) is not None)
+        done: Future[T] = self.inner.submit(function)
+        return done
+
+    def write(self, function: Callable[[Tx], T]) -> T:
+        return self.submit(function).result()
+
+
+@dataclass(frozen=True)
+class Watched:
+    database: Watching
+    people: dict[str, Person]
+    ids: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def watched(world: World) -> Iterator[Watched]:
+    database = Watching(world.forgetful.parts.database)
+    app = App(replace(world.forgetful.parts, database=cast(Database, database)), tuple(SERVICES.values()))
+    yield Watched(database, {name: replace(person, app=app) for name, person in world.people.items()}, world.own)
+
+
+@pytest.mark.parametrize("line", READS)
+def test_no_read_writes(watched: Watched, line: str) -> None:
+    about, (_, _, path) = TABLE[line], line.partition(" ")
+    target = filled(path + (f"?{about.query}" if about.query else ""), watched.ids)
+    watched.database.writes.clear()
+
+    answers = {
+        name: person.ask("GET", target, None, filled(about.headers, watched.ids)).status
+        for name, person in watched.people.items()
+    }
+
+    assert any(status < 400 or status == 501 for status in answers.values()), answers
+    assert not any(watched.database.writes), "a handler wrote while it read"
+    if _shape(line) not in MAKE_FIRST:
+        assert watched.database.writes == []
+
+
+def test_the_default_group_is_made_by_a_write_before_it_is_shown(watched: Watched) -> None:
+    person = watched.people["project admin"]
+    stranger = "5" * 32
+    watched.database.writes.clear()
+
+    answer = person.ask("GET", f"/network/v2.0/security-groups?project_id={stranger}")
+
+    assert [group["name"] for group in answer.json["security_groups"]] == ["default"]
+    assert watched.database.writes == [False]
