@@ -11,7 +11,7 @@ import pytest
 
 from deuteron.api.app import App
 from deuteron.store.database import Database, Tx
-from tests.unit.personas.test_routes import SERVICES, TABLE, Person, World, filled, _shape
+from tests.unit.personas.test_routes import SERVICES, TABLE, Person, World, _shape, filled
 from tests.unit.personas.test_routes import world as world
 
 T = TypeVar("T")
