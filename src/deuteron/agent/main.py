@@ -150,7 +150,9 @@ class Agent:
             removing = [f"server {id}" for kind, id in self._leaving if kind == "server" and id in servers]
             problems += tuple((words, "is being removed") for words in sorted(removing) if words not in named)
         now_s = self._loop.time()
-        ports, ports_again_s = self._ports.judge(port_reports(done.intent, done.plan, done.outcome), now_s)
+        ports, ports_again_s = self._ports.judge(
+            port_reports(done.intent, done.plan, done.outcome, self._settings.mechanism_drivers), now_s
+        )
         routers, routers_again_s = self._routers.judge(router_reports(done.intent, done.outcome), now_s)
         for again_s in (ports_again_s, routers_again_s):
             if again_s is not None:

@@ -6,7 +6,7 @@ What was not tried yet is neither realised nor at fault: nothing is said of it, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Generic, TypeVar
 
 from deuteron.model.intent import MECHANISM, HostIntent, IntentPort, PortReport, RouterReport
@@ -19,8 +19,10 @@ GRACE_S = 3.0
 _DEVICE_ID_LENGTH = 11
 
 
-def port_reports(intent: HostIntent, plan: HostPlan | PartedPlan, outcome: Outcome) -> dict[str, PortReport]:
-    """The status of every port bound here, but of those that were not tried yet.
+def port_reports(
+    intent: HostIntent, plan: HostPlan | PartedPlan, outcome: Outcome, mechanisms: Collection[str] = (MECHANISM,)
+) -> dict[str, PortReport]:
+    """The status of every port bound here, but of those that were not tried yet; `mechanisms` run here.
 
     ACTIVE: its port on the switch, its device, its flows, and for DHCP and routers everything in their namespace
     are as wanted. DOWN: it is administratively down, or nothing is wanted for it here: a port of a router that is down,
@@ -33,6 +35,11 @@ def port_reports(intent: HostIntent, plan: HostPlan | PartedPlan, outcome: Outco
             continue
         row = rows.get(port.id[:_DEVICE_ID_LENGTH])
         network = intent.networks.get(port.network_id)
+        if port.mechanism not in mechanisms:
+            runs = ", ".join(mechanisms) or "none"
+            why = f"it was bound by {port.mechanism}, which this host does not run (it runs: {runs})"
+            reports[port.id] = PortReport(port.id, "ERROR", why)
+            continue
         if row is None or network is None or not port.admin_state_up:
             reports[port.id] = PortReport(port.id, "DOWN")
             continue

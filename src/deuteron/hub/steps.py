@@ -30,7 +30,7 @@ import structlog
 from deuteron.model.errors import ApiError
 from deuteron.model.settings import Settings
 from deuteron.rules.network import steps as rules
-from deuteron.rules.network.steps import Due, Listener, Step, StepFailed
+from deuteron.rules.network.steps import AfterCommit, Due, Step, StepFailed
 from deuteron.rules.network.undo import undo
 from deuteron.store.database import Change, Database, Tx
 
@@ -204,7 +204,7 @@ class Steps:
 class _Line:
     """The thread in which one mechanism's steps run, in order."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: AfterCommit) -> None:
         self._after_commit = listener.after_commit
         self._queue: queue.SimpleQueue[tuple[Step, Future[None]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=f"steps-{listener.name}", daemon=True)

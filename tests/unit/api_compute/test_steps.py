@@ -21,14 +21,14 @@ REFUSES_PORTS = """
 
 @pytest.fixture(autouse=True)
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found._mechanisms.cache_clear()
+    found.reread()
     pigeon.install(tmp_path / "site", monkeypatch, REFUSES_PORTS)
 
 
 def test_a_server_that_is_being_built_is_in_error_and_says_why(tmp_path: Path) -> None:
     async def test() -> None:
         async with world(tmp_path, ("pigeon", "openvswitch")) as w:
-            await w.agent("h1")
+            agent = await w.agent("h1")
             network = await w.demo.network()
             server = await w.demo.boot(imageRef=await w.demo.image(), networks=[{"uuid": network}])
             fault = (await w.demo.until_status(server, "ERROR"))["fault"]
@@ -37,6 +37,10 @@ def test_a_server_that_is_being_built_is_in_error_and_says_why(tmp_path: Path) -
                 "create_port_postcommit failed: no perch is free"
             )
             assert (await w.admin.get(f"/network/v2.0/ports?device_id={server}"))["ports"] == []
+            # The host may have heard of the server before, and may have said that it runs.
+            await agent.until(lambda: not agent.servers())
+            await agent.report()
+            assert (await w.demo.server(server))["status"] == "ERROR"
             assert (await w.demo.request("DELETE", f"/compute/v2.1/servers/{server}")).status == 204
 
     run(test())

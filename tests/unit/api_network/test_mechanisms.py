@@ -25,11 +25,11 @@ HOSTS = {
 
 @pytest.fixture
 def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
-    found._mechanisms.cache_clear()
+    found.reread()
     pigeon.install(tmp_path / "site", monkeypatch)
     with cloud_in(tmp_path, mechanism_drivers=BOTH, hosts=HOSTS) as made:
         yield made
-    found._mechanisms.cache_clear()
+    found.reread()
 
 
 def test_a_port_is_bound_by_the_first_mechanism_that_takes_it(client: Client) -> None:

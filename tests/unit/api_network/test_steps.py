@@ -88,7 +88,7 @@ class Teller:
 
 @pytest.fixture
 def teller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Teller]:
-    found._mechanisms.cache_clear()
+    found.reread()
     log = tmp_path / "told"
     pigeon.install(tmp_path / "site", monkeypatch, AFTER_COMMIT.format(log=str(log)))
     with cloud_in(tmp_path, mechanism_drivers=("pigeon", "openvswitch")) as client:
@@ -101,7 +101,7 @@ def teller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Teller]:
         yield made
         assert client.cloud.steps is not None
         client.loop.run_until_complete(client.cloud.steps.stop())
-    found._mechanisms.cache_clear()
+    found.reread()
 
 
 def test_the_mechanism_hears_of_what_was_made_and_deleted_in_order_and_in_its_own_thread(teller: Teller) -> None:

@@ -113,12 +113,25 @@ def test_a_port_is_active_once_its_device_and_what_it_is_put_in_are_there(mixed:
 
     def status(**concerned: str) -> str:
         faults = {f"port:{name}": why for name, why in concerned.items()}
-        return port_reports(intent, mixed, Outcome(True, (), faults, (), {}, None))[theirs.id].status
+        outcome = Outcome(True, (), faults, (), {}, None)
+        return port_reports(intent, mixed, outcome, ("ferry", "openvswitch"))[theirs.id].status
 
     assert status() == "ACTIVE"
     assert status(**{theirs.id[:11]: "no toll"}) == status(**{theirs.network_id[:11]: "no bridge"}) == "ERROR"
     assert status(**{OURS.id[:11]: "no tap"}) == "ACTIVE"
     assert theirs.id in wired_ports(intent, mixed, Outcome(True, (), {}, (), {}, None))
+
+
+def test_a_port_whose_mechanism_is_gone_from_its_host_says_so(mixed: HostPlan) -> None:
+    theirs = msgspec.structs.replace(THEIRS, mechanism="ferry")
+    intent = msgspec.structs.replace(INTENT, ports={**INTENT.ports, theirs.id: theirs})
+    alone = plan(intent, SETTINGS)
+    report = port_reports(intent, alone, Outcome(True, (), {}, (), {}, None))[theirs.id]
+    assert (report.status, report.reason) == (
+        "ERROR",
+        "it was bound by ferry, which this host does not run (it runs: openvswitch)",
+    )
+    assert not [link for link in alone.links if theirs.id[:11] in link.name]
 
 
 def test_a_device_is_not_made_before_its_own_table_has_secured_it(mixed: HostPlan) -> None:

@@ -105,6 +105,7 @@ SMALL: Final = {
     "identity_roles": "an administrator makes them",
     "identity_services": "an administrator makes them",
     "identity_state": "one row, and one for each password of the settings",
+    "network_steps": "what mechanisms are still to be told, which is seconds old",
 }
 """The tables that do not grow with the cloud, and why."""
 

@@ -47,7 +47,7 @@ from deuteron.net.mechanisms.contract import (
     bound_by,
     listed,
 )
-from deuteron.net.mechanisms.registry import UnknownMechanism, mechanisms_by_name
+from deuteron.net.mechanisms.registry import UnknownMechanism, listeners_by_name, mechanisms_by_name
 from deuteron.net.mechanisms.types import MtuTooSmall, Pool, TypeDrivers, TypeSettings, mtu_for, tunnel_overhead_bytes
 
 __all__ = [
@@ -69,6 +69,7 @@ __all__ = [
     "bind_port",
     "bound_by",
     "listed",
+    "listeners_by_name",
     "mechanisms_by_name",
     "mtu_for",
     "tunnel_overhead_bytes",

@@ -149,7 +149,7 @@ class StepFailed(Exception):
 
 
 @runtime_checkable
-class AfterCommit(Protocol):
+class AfterCommit(Mechanism, Protocol):
     """What a `Mechanism` has in addition when somebody outside of the cloud must hear of its objects.
 
     Source: ML2's `create_network_postcommit` and its like, with the same outcomes: when the step fails for an object

@@ -11,7 +11,7 @@ from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from deuteron.net.mechanisms.contract import Mechanism
+from deuteron.net.mechanisms.contract import AfterCommit, Mechanism
 
 API_GROUP = "deuteron.mechanisms"
 HOST_GROUP = "deuteron.mechanisms.host"
@@ -27,6 +27,23 @@ def mechanisms_by_name(names: Sequence[str]) -> tuple[Mechanism, ...]:
     Raises: UnknownMechanism.
     """
     return _mechanisms(tuple(names))
+
+
+def listeners_by_name(names: Sequence[str]) -> tuple[AfterCommit, ...]:
+    """Those of them that have an after-commit step (`AfterCommit`). Raises: UnknownMechanism."""
+    return _listeners(tuple(names))
+
+
+def reread() -> None:
+    """Forget what is installed, so that it is read again."""
+    _mechanisms.cache_clear()
+    _listeners.cache_clear()
+
+
+@lru_cache(maxsize=64)
+def _listeners(names: tuple[str, ...]) -> tuple[AfterCommit, ...]:
+    # Asked at every change of a port, and `isinstance` of a protocol takes 20 us.
+    return tuple(each for each in _mechanisms(names) if isinstance(each, AfterCommit))
 
 
 @lru_cache(maxsize=64)

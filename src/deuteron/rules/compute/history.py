@@ -76,6 +76,13 @@ def finish(tx: Tx, server_id: str, failure: str | None = None) -> None:
     )
 
 
+def newest(tx: Tx, server_id: str) -> str | None:
+    """What was last asked of the server."""
+    asked = select(actions.c["action"]).where(actions.c["server_id"] == server_id)
+    found: str | None = tx.scalar(asked.order_by(actions.c["start_time"].desc()).limit(1))
+    return found
+
+
 def forget(tx: Tx, server_id: str) -> None:
     tx.execute(delete(actions).where(actions.c["server_id"] == server_id))
 

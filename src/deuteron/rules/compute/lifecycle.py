@@ -74,6 +74,21 @@ def fail(tx: Tx, server_id: str, message: str, details: str | None = None, code:
     history.finish(tx, server_id, message)
 
 
+def abort_build(tx: Tx, settings: Settings, server_id: str, why: str) -> bool:
+    """A port that was made with the server cannot be had: no host runs it, and it is in error; it keeps no port.
+
+    False when there is no such server, or something else was asked of it since: then it stays as it is.
+    """
+    row = tx.first(select(servers).where(servers.c["id"] == server_id))
+    if row is None or history.newest(tx, server_id) != "create":
+        return False
+    for nic in nics(row):
+        release_port(tx, settings, server_id, nic)
+    set_server(tx, server_id, host=None, injected=None, nics=[])
+    fail(tx, server_id, f"Build of instance {server_id} aborted: Failed to allocate the network(s): {why}")
+    return True
+
+
 def apply_report(tx: Tx, settings: Settings, host: str, report: ServerReport) -> None:
     """Record what is true of a server on `host`. A server that is not there any more is left alone."""
     row = tx.first(select(servers).where(servers.c["id"] == report.id, servers.c["host"] == host))

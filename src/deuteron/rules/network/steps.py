@@ -7,7 +7,7 @@ wants any, and then nothing is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,13 +15,13 @@ from sqlalchemy import delete, func, select
 
 from deuteron.model.network import RESOURCES
 from deuteron.model.settings import Settings
-from deuteron.net.mechanisms import AfterCommit, Step, StepFailed, mechanisms_by_name
+from deuteron.net.mechanisms import AfterCommit, Step, StepFailed, listeners_by_name
 from deuteron.rules.network.kinds import find
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import steps as table
 from deuteron.store.query import Values
 
-__all__ = ["Due", "Listener", "Step", "StepFailed", "done", "goes", "listeners", "made", "pending"]
+__all__ = ["AfterCommit", "Due", "Step", "StepFailed", "done", "goes", "listeners", "made", "pending"]
 
 _SHOWN = {
     resource.name: tuple(each.name for each in resource.attributes if each.read and each.stored)
@@ -37,17 +37,9 @@ class Due(NamedTuple):
     step: Step
 
 
-class Listener(NamedTuple):
-    """A mechanism with an after-commit step."""
-
-    name: str
-    after_commit: Callable[[Step], None]
-
-
-def listeners(settings: Settings) -> tuple[Listener, ...]:
+def listeners(settings: Settings) -> tuple[AfterCommit, ...]:
     """The mechanisms that want to be told, in their order."""
-    mechanisms = mechanisms_by_name(settings.mechanism_drivers)
-    return tuple(Listener(each.name, each.after_commit) for each in mechanisms if isinstance(each, AfterCommit))
+    return listeners_by_name(settings.mechanism_drivers)
 
 
 def made(tx: Tx, settings: Settings, kind: Any, row: Values) -> None:
@@ -76,12 +68,12 @@ def done(tx: Tx, numbers: Collection[int]) -> None:
         tx.execute(delete(table).where(table.c.number.in_(numbers)))
 
 
-def _note(tx: Tx, told: Sequence[Listener], step: Step) -> None:
+def _note(tx: Tx, told: Sequence[AfterCommit], step: Step) -> None:
     last = tx.scalar(select(func.max(table.c.number))) or 0
-    for number, (name, _) in enumerate(told, last + 1):
-        values = {"number": number, "mechanism": name, "action": step.action, "kind": step.kind}
+    for number, listener in enumerate(told, last + 1):
+        values = {"number": number, "mechanism": listener.name, "action": step.action, "kind": step.kind}
         tx.insert(table, {**values, "object_id": step.id, "attributes": step.values})
-        tx.due.append(Due(number, name, step))
+        tx.due.append(Due(number, listener.name, step))
 
 
 def _values(kind: str, row: Values) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
-
 from deuteron.model.network import FLOATING, ROUTER_GATEWAY, ROUTER_INTERFACE
 from deuteron.model.settings import Settings
 from deuteron.net.mechanisms import Step
@@ -11,7 +9,6 @@ from deuteron.rules.compute import lifecycle
 from deuteron.rules.network import floatingips, networks, ports, routers, subnets
 from deuteron.rules.network.kinds import find, touch
 from deuteron.store import query
-from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import floatingips as floatingips_table
 from deuteron.store.query import Values
@@ -49,8 +46,4 @@ def _undo_port(tx: Tx, settings: Settings, port: Values, why: str) -> bool:
     ports.delete_port(tx, settings, port["id"])
     if owner == ROUTER_INTERFACE and find(tx, "router", device) is not None:
         touch(tx, "router", device)
-    building = select(servers.c["id"]).where(servers.c["id"] == device, servers.c["vm_state"] == "building")
-    if not device or tx.first(building) is None:
-        return False
-    lifecycle.fail(tx, device, f"Build of instance {device} aborted: Failed to allocate the network(s): {why}")
-    return True
+    return bool(device) and lifecycle.abort_build(tx, settings, device, why)
