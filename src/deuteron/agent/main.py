@@ -40,7 +40,7 @@ from deuteron.model.intent import (
     RouterReport,
     ServerReport,
 )
-from deuteron.net.host import Host, real_host, simulated_host
+from deuteron.net.host import Host, UnfitTable, real_host, simulated_host, table_names
 from deuteron.net.mechanisms import UnknownMechanism
 from deuteron.net.mechanisms.wiring import HostMechanism, host_mechanisms_by_name, plug_of
 from deuteron.net.plan import planner
@@ -95,6 +95,15 @@ class Agent:
             self._compute.close()
 
     def _open_host(self) -> Host:
+        """In the worker's thread, which nobody would miss: without it, an agent is none."""
+        try:
+            return self._opened()
+        except Exception:  # a driver that cannot even be opened
+            log.exception("cannot open the tables of this host")
+            sys.stderr.flush()
+            os._exit(1)
+
+    def _opened(self) -> Host:
         if self._settings.dataplane == "none":
             return simulated_host(self._settings.bridge_ports.values(), self._mechanisms)
         return real_host(self._settings.state_dir, self._proxy.opened, self._proxy.closed, self._mechanisms)
@@ -234,7 +243,8 @@ def main(path: Path, debug: bool) -> None:
         raise click.ClickException(f"cannot read the settings in {path}: {error}") from error
     try:
         mechanisms = host_mechanisms_by_name(settings.mechanism_drivers)
-    except UnknownMechanism as error:
+        table_names(mechanisms)
+    except (UnknownMechanism, UnfitTable) as error:
         log.error("cannot wire ports", exc_info=error)
         raise click.ClickException(str(error)) from None
     asyncio.run(_run(settings, mechanisms))

@@ -35,6 +35,10 @@ _LATE = frozenset({"ipset", "namespace"})
 _ATOMIC = frozenset({"iptables"})
 
 
+class UnfitTable(ValueError):
+    """A mechanism's table has the name of another, or goes before one that is not there."""
+
+
 @dataclass
 class Host:
     """A reconciler and what its thread must watch beside it."""
@@ -131,13 +135,13 @@ def _reconciler(
 def table_names(mechanisms: Sequence[HostMechanism] | None = None) -> tuple[str, ...]:
     """The tables of a host with these mechanisms, in the order of creation.
 
-    Raises: ValueError for a mechanism's table that has the name of another, or goes before one that is not there.
+    Raises: UnfitTable.
     """
     names = list(CORE_TABLES)
     for mechanism in _or_ours(mechanisms):
         for table in mechanism.tables:
             if table.name in names or table.before not in CORE_TABLES:
-                raise ValueError(
+                raise UnfitTable(
                     f'cannot use table "{table.name}" of mechanism "{mechanism.name}": a name of its own is accepted, '
                     f"before one of {', '.join(CORE_TABLES)}"
                 )
