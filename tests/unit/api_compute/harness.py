@@ -33,6 +33,10 @@ class Answer:
     body: bytes
 
     @property
+    def text(self) -> str:
+        return self.body.decode(errors="replace")
+
+    @property
     def json(self) -> Any:
         return json.loads(self.body)
 

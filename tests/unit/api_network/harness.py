@@ -64,6 +64,10 @@ class Answer:
     raw: bytes
 
     @property
+    def text(self) -> str:
+        return self.raw.decode()
+
+    @property
     def body(self) -> Any:
         return json.loads(self.raw) if self.raw else None
 
