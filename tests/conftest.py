@@ -7,9 +7,13 @@ cloud is shared by its files, else those of a file. Suites that take many minute
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+from tests import needs
 
 _SYSTEM_PROGRAMS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 _PATH = os.environ.get("PATH", "/usr/bin:/bin")
@@ -32,6 +36,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "long: takes minutes; run with --all, or when it is named")
+    # In CI as elsewhere other examples each time: what fails prints how to have it again.
+    settings.register_profile("deuteron", derandomize=False, print_blob=True)
+    settings.load_profile("deuteron")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    reason = needs.by_design(f"{item.path.relative_to(_HERE)}::{item.name}")
+    if reason is not None:
+        pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI and with `--all`, what is skipped for want of a program or a right fails."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and (item.config.getoption("--all") or os.environ.get("CI")):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if not needs.is_by_design(reason):
+            report.outcome = "failed"
+            report.longrepr = f"nothing is skipped in CI and with --all: {reason}"
+    return report
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

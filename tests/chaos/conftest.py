@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.system.conftest import Cloud
+from tests.clouds import Cloud, running
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,14 +17,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[Cloud]:
-    folder = Path(tempfile.mkdtemp(prefix="deuteron-chaos-"))
-    cloud = Cloud(folder / "cloud")
-    try:
-        cloud.run("up", timeout_s=600)
-        yield cloud
-    finally:
-        for log in sorted((cloud.state / "log").glob("*.log")):  # shown when a test failed
-            lines = log.read_text(errors="replace").splitlines()
-            print(f"--- {log.name}", *lines[-60:], sep="\n")
-        cloud.run("down", "--delete", check=False)
-        shutil.rmtree(folder, ignore_errors=True)
+    with running() as made:
+        yield made

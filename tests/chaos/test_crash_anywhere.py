@@ -24,7 +24,7 @@ from tests.chaos.client import Client
 from tests.chaos.processes import KINDS, find
 from tests.chaos.stream import PATHS, Settings, Stream
 from tests.chaos.world import HOST, difference, everything, leaks, lost_or_invented, unlike_what_was_asked, unreachable
-from tests.system.conftest import Cloud
+from tests.clouds import Cloud
 
 KILLS = int(os.environ.get("DEUTERON_CHAOS_KILLS", "200"))
 KILLS_IN_A_ROUND = 40

@@ -12,7 +12,7 @@ from typing import Any
 
 from deuteron.sandbox import control
 from deuteron.sandbox.cloud import State
-from tests.system.conftest import Cloud, wait_for
+from tests.clouds import Cloud, wait_for
 
 PINGS = 125
 LINES = 250

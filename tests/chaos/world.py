@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.chaos.client import Client
 from tests.chaos.stream import PATHS, Stream
-from tests.system.conftest import Cloud
+from tests.clouds import Cloud
 
 HOST = "aio"
 _OURS = ("network", "subnet", "port", "router", "floatingip", "security_group", "security_group_rule", "server")

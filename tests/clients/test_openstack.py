@@ -13,11 +13,8 @@ import contextlib
 import io
 import json
 import logging
-import os
 import re
 import shlex
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,9 +27,10 @@ import yaml
 from openstackclient import shell
 from openstackclient.common import clientmanager
 
+from tests.clouds import running
+
 FILES = sorted(Path(__file__).parent.glob("openstack-*.yaml"))
 EVENTUALLY_S = 30.0
-PROGRAM = [sys.executable, "-m", "deuteron.cli.main"]
 
 
 @dataclass(frozen=True)
@@ -43,15 +41,10 @@ class Done:
 
 
 @pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def cloud() -> Iterator[Path]:
     """The folder of a running cloud that simulates its hosts."""
-    state = tmp_path_factory.mktemp("clients") / "cloud"
-    environment = {**os.environ, "DEUTERON_STATE_DIR": str(state)}
-    try:
-        subprocess.run([*PROGRAM, "up", "--dataplane", "none"], env=environment, check=True, timeout=120)
-        yield state
-    finally:
-        subprocess.run([*PROGRAM, "down", "--delete"], env=environment, check=True, timeout=60)
+    with running("--dataplane", "none") as made:
+        yield made.state
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

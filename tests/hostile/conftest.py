@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,8 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from tests.clouds import Cloud, running
 from tests.hostile.client import Person, by_password, in_project, login
-from tests.system.conftest import Cloud
 
 PASSWORD = "a password of the test"
 
@@ -98,11 +96,9 @@ def admin_of(state: Path) -> tuple[int, Any]:
 
 
 @contextmanager
-def running(firewall: str) -> Iterator[World]:
-    folder = Path(tempfile.mkdtemp(prefix="deuteron-hostile-"))
-    cloud = Cloud(folder / "cloud")
-    try:
-        cloud.run("up", "--firewall", firewall, timeout_s=600)
+def peopled(firewall: str) -> Iterator[World]:
+    """A cloud with its people."""
+    with running("--firewall", firewall) as cloud:
         port, auth = admin_of(cloud.state)
         domain = {"id": "default"}
         answer, admin = login(
@@ -123,20 +119,17 @@ def running(firewall: str) -> Iterator[World]:
             mallory=world.user("mallory", his),
             rob=world.user("rob", his, "reader"),
         )
-    finally:
-        cloud.run("down", "--delete", check=False)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
 def world() -> Iterator[World]:
     """The cloud that all attacks on the API share."""
-    with running("openvswitch") as made:
+    with peopled("openvswitch") as made:
         yield made
 
 
 @pytest.fixture(scope="session")
 def hybrid_world() -> Iterator[World]:
     """The same with the other firewall."""
-    with running("iptables_hybrid") as made:
+    with peopled("iptables_hybrid") as made:
         yield made

@@ -12,9 +12,9 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
+from tests.clouds import PROGRAM
 from tests.hostile import frames
 from tests.hostile.conftest import World
-from tests.system.conftest import PROGRAM
 
 NET = "/network/v2.0"
 INSIDE = Path(__file__).with_name("inside.py")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests import needs
 
 _CLONE_NEWNS, _CLONE_NEWNET = 0x00020000, 0x40000000
 _MS_REC, _MS_PRIVATE = 16384, 1 << 18
@@ -79,10 +80,10 @@ class OpenVSwitch:
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A fresh host without Open vSwitch; the value is a folder for its state."""
     if os.geteuid() != 0:
-        pytest.skip("needs root, or: unshare --map-auto --map-root-user -Umn " + " ".join(sys.argv))
+        needs.lacking("needs root, or: unshare --map-auto --map-root-user -Umn " + " ".join(sys.argv))
     before = [os.open(f"/proc/thread-self/ns/{kind}", os.O_RDONLY) for kind in ("net", "mnt")]
     if _libc.unshare(_CLONE_NEWNS | _CLONE_NEWNET) != 0:
-        pytest.skip(f"cannot make namespaces: {os.strerror(ctypes.get_errno())}")
+        needs.lacking(f"cannot make namespaces: {os.strerror(ctypes.get_errno())}")
     folder = os.getcwd()
     _libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None)
     _libc.mount(b"none", b"/run", b"tmpfs", 0, None)
@@ -98,8 +99,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def switch_of_host(host: Path) -> Iterator[OpenVSwitch]:
-    if shutil.which("ovs-vswitchd") is None:
-        pytest.skip("Open vSwitch is not installed")
+    needs.program("ovs-vswitchd")
     switch = OpenVSwitch(host)
     try:
         yield switch

@@ -22,6 +22,7 @@ from deuteron.sandbox import control
 from deuteron.sandbox.cloud import State, new_cloud, open_state, with_tokens, write_settings
 from deuteron.sandbox.control import Ask, Reply
 from deuteron.sandbox.topology import parse_topology
+from tests import needs
 
 pytestmark = pytest.mark.kernel
 
@@ -106,7 +107,7 @@ class Sandbox:
 def sandbox() -> Iterator[Sandbox]:
     missing = what_prevents_a_sandbox()
     if missing:
-        pytest.skip("; ".join(check.summary for check in missing))
+        needs.lacking("; ".join(check.summary for check in missing))
     # Not pytest's folder: its path is too long for sockets.
     with tempfile.TemporaryDirectory(prefix="sandbox-") as folder:
         state = open_state(Path(folder) / "s")

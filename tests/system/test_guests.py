@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.system.conftest import Cloud, wait_for
+from tests.clouds import Cloud, running, wait_for
 
 Shell = Callable[[str], str]
 
@@ -20,10 +17,7 @@ Shell = Callable[[str], str]
 @pytest.fixture(scope="module")
 def guests() -> Iterator[tuple[Cloud, dict[str, Any], dict[str, Shell]]]:
     """`tiny` and `tiny-tools` on one network, and for each of them what runs a command in it."""
-    folder = Path(tempfile.mkdtemp(prefix="deuteron-test-"))
-    cloud = Cloud(folder / "cloud")
-    try:
-        cloud.run("up", timeout_s=600)
+    with running() as cloud:
         demo = cloud.connect()
         network = demo.network.create_network(name="guests")
         demo.network.create_subnet(network_id=network.id, name="guests", cidr="10.90.0.0/24", ip_version=4)
@@ -52,9 +46,6 @@ def guests() -> Iterator[tuple[Cloud, dict[str, Any], dict[str, Shell]]]:
         for image, shell in shells.items():
             wait_for(f"{image} lets us in", lambda s=shell: s("hostname"), lambda seen, i=image: seen == f"guest-{i}\n")
         yield cloud, addresses, shells
-    finally:
-        cloud.run("down", "--delete", check=False)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _shell(cloud: Cloud, network: str, address: str) -> Shell:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.system.conftest import Cloud, wait_for
+from tests.clouds import Cloud, wait_for
 
 pytestmark = pytest.mark.usefixtures("cloud")
 

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from deuteron.sandbox.logs import LIMIT_BYTES
-from tests.system.conftest import PROGRAM, Cloud, wait_for
+from tests.clouds import PROGRAM, Cloud, running, wait_for
 
 
 @pytest.fixture
 def cloud() -> Iterator[Cloud]:
-    folder = Path(tempfile.mkdtemp(prefix="deuteron-test-"))
-    cloud = Cloud(folder / "cloud")
-    try:
-        cloud.run("up", "--no-guest", timeout_s=600)
-        yield cloud
-    finally:
-        cloud.run("down", "--delete", check=False)
-        shutil.rmtree(folder, ignore_errors=True)
+    with running("--no-guest") as made:
+        yield made
 
 
 def test_a_switch_that_never_stops_talking_fills_no_disk(cloud: Cloud) -> None:

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from deuteron.sandbox.processes import SYSTEM_PATH
-from tests.system.conftest import Cloud, wait_for
+from tests.clouds import Cloud, wait_for
 
 WATCHED = ("/run", "/etc/libvirt", "/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt", "/var/lib/openvswitch")
 

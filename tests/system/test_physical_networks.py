@@ -5,14 +5,11 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.system.conftest import Cloud, wait_for
+from tests.clouds import Cloud, running, wait_for
 
 TOPOLOGY = """\
 [physical_networks]
@@ -23,15 +20,8 @@ neutron_external_interface = "physnetext"
 
 @pytest.fixture(scope="module")
 def named() -> Iterator[Cloud]:
-    folder = Path(tempfile.mkdtemp(prefix="deuteron-test-"))
-    (folder / "topology.toml").write_text(TOPOLOGY)
-    cloud = Cloud(folder / "cloud")
-    try:
-        cloud.run("up", "--topology", str(folder / "topology.toml"), timeout_s=600)
-        yield cloud
-    finally:
-        cloud.run("down", "--delete", check=False)
-        shutil.rmtree(folder, ignore_errors=True)
+    with running(topology=TOPOLOGY) as made:
+        yield made
 
 
 def _of_outside(cloud: Cloud) -> str:

@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.system.conftest import PROGRAM, Cloud, wait_for
+from tests.clouds import PROGRAM, Cloud, running, wait_for
 
 NETWORKS = 30
 
 
 @pytest.fixture
 def cloud() -> Iterator[Cloud]:
-    folder = Path(tempfile.mkdtemp(prefix="deuteron-test-"))
-    cloud = Cloud(folder / "cloud")
-    try:
-        cloud.run("up", "--no-guest", timeout_s=600)
-        yield cloud
-    finally:
-        cloud.run("down", "--delete", check=False)
-        shutil.rmtree(folder, ignore_errors=True)
+    with running("--no-guest") as made:
+        yield made
 
 
 def dhcp_servers(cloud: Cloud) -> int:

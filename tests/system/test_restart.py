@@ -16,7 +16,7 @@ import pytest
 
 from deuteron.sandbox import control
 from deuteron.sandbox.cloud import State
-from tests.system.conftest import Cloud, wait_for
+from tests.clouds import Cloud, wait_for
 
 pytestmark = pytest.mark.usefixtures("cloud")
 

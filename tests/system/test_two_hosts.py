@@ -11,15 +11,12 @@ from __future__ import annotations
 
 import base64
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.system.conftest import Cloud, wait_for
+from tests.clouds import Cloud, running, wait_for
 
 TOPOLOGY = """\
 [groups]
@@ -33,15 +30,8 @@ PREFIX = {"vlan": "10.80.0", "vxlan": "10.81.0"}
 
 @pytest.fixture(scope="module")
 def hosts() -> Iterator[Cloud]:
-    folder = Path(tempfile.mkdtemp(prefix="deuteron-test-"))
-    (folder / "topology.toml").write_text(TOPOLOGY)
-    cloud = Cloud(folder / "cloud")
-    try:
-        cloud.run("up", "--topology", str(folder / "topology.toml"), timeout_s=600)
-        yield cloud
-    finally:
-        cloud.run("down", "--delete", check=False)
-        shutil.rmtree(folder, ignore_errors=True)
+    with running(topology=TOPOLOGY) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 
 from deuteron.cli.checks import what_prevents_a_sandbox
+from tests import needs
 
 STRANGER = 54321
 CLI = [sys.executable, "-m", "deuteron.cli"]
@@ -131,14 +132,14 @@ def sandbox() -> None:
     """Skips where no sandbox can be made at all."""
     missing = what_prevents_a_sandbox()
     if missing:
-        pytest.skip("; ".join(check.summary for check in missing))
+        needs.lacking("; ".join(check.summary for check in missing))
 
 
 @pytest.fixture(scope="session")
 def namespaces() -> None:
     """Skips where a machine cannot be made to lack something."""
     if subprocess.run([*_private(with_users=True), "true"], capture_output=True).returncode:
-        pytest.skip("no user namespace with 65536 ids can be made here")
+        needs.lacking("no user namespace with 65536 ids can be made here")
 
 
 def interrupt(process: subprocess.Popen[str], number: int = signal.SIGINT) -> Done:

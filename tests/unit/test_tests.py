@@ -9,11 +9,15 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tests import needs
 
 TESTS = Path(__file__).parents[1]
 FILES = sorted(path for path in TESTS.rglob("*.py") if "__pycache__" not in path.parts)
@@ -54,6 +58,58 @@ def test_no_test_of_the_file_is_one_that_cannot_fail(path: Path) -> None:
 def test_what_cannot_fail_is_found(text: str, found: list[str]) -> None:
     tree = ast.parse(text)
     assert [*swallowed(tree), *saying_nothing(tree, asserting_in([tree])), *true_of_nothing(tree)] == found
+
+
+def test_nobody_skips_but_by_what_tests_need() -> None:
+    """`needs.py` says what may be skipped, so that nothing else is; `conftest.py` carries it out."""
+    words = ("skip", "skipif", "importorskip", "skipUnless")
+    skipping = {
+        str(path.relative_to(TESTS))
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in words
+    }
+    assert skipping == {"needs.py", "conftest.py"}
+
+
+def test_what_is_left_out_by_design_is_there() -> None:
+    for place in (*needs.ROOT_ONLY, *needs.KVM_ONLY):
+        path, name = place.split("::")
+        names = {test.name for test in _tests_in(ast.parse((TESTS / path).read_text()))}
+        assert names if name == "*" else name in names, place
+
+
+@pytest.mark.parametrize(
+    ("variables", "more", "exit", "said"),
+    [
+        ({}, [], 0, "1 skipped"),
+        ({"CI": "true"}, [], 1, "nothing is skipped in CI and with --all: Skipped: not installed: cpio"),
+        ({}, ["--all"], 1, "nothing is skipped in CI and with --all: Skipped: not installed: cpio"),
+    ],
+    ids=["here", "in CI", "with --all"],
+)
+def test_what_lacks_a_program_is_skipped_here_and_fails_in_ci(
+    variables: dict[str, str], more: list[str], exit: int, said: str
+) -> None:
+    test = f"{TESTS}/unit/guest/test_guest_recipe.py::test_an_archive_is_what_cpio_reads"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *more, test],
+        env={"PATH": "/nowhere", "HOME": "/", **variables},
+        cwd=TESTS.parent,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, said in done.stdout) == (exit, True), done.stdout + done.stderr
+
+
+def test_what_is_roots_by_design_is_left_out_for_others_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = "unit/sandbox/test_identities.py::test_a_range_is_nobody_elses[x]"
+    monkeypatch.setattr(needs, "IS_ROOT", False)
+    reason = needs.by_design(place)
+    assert reason is not None and needs.is_by_design(f"Skipped: {reason}")
+    monkeypatch.setattr(needs, "IS_ROOT", True)
+    assert needs.by_design(place) is None
+    assert not needs.is_by_design("Skipped: not installed: cpio")
 
 
 def _tests_in(tree: ast.AST) -> Iterator[Function]:

@@ -149,10 +149,12 @@ def opens(kit: Kit, answer: Answer) -> bool:
     return token is not None and kit.request("GET", "/identity/v3/auth/projects", token=token).status == 200
 
 
-@pytest.mark.parametrize(("method", "change"), CASES)
+@pytest.mark.parametrize(
+    ("method", "change"),
+    # An application credential has a secret of its own, and outlives a password, as in Keystone.
+    [(method, change) for method, change in CASES if (method, change[:8]) != ("application_credential", "password")],
+)
 def test_a_change_between_comparing_and_issuing_is_seen_by_the_issue(world: World, method: str, change: str) -> None:
-    if method == "application_credential" and change.startswith("password"):
-        pytest.skip("an application credential has a secret of its own, and outlives a password, as in Keystone")
     workers = Between(lambda: world.change(change))
     meeting = Kit(world.kit.cloud, App(world.kit.cloud, (identity.SERVICE(workers),)))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 import struct
 import subprocess
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deuteron.rules.image.inspect import MAX_VIRTUAL_BYTES, Refused, inspect_image
+from tests import needs
 
 MIB = 1024 * 1024
 
@@ -205,7 +205,7 @@ def test_whatever_the_bytes_the_answer_is_a_size_or_a_refusal(
     assert 0 <= found.virtual_size <= MAX_VIRTUAL_BYTES
 
 
-@pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img makes these images")
+@needs.needs_program("qemu-img")
 @pytest.mark.parametrize(
     ("declared", "arguments"),
     [
@@ -233,7 +233,7 @@ def test_what_qemu_img_makes_is_accepted(tmp_path: Path, declared: str, argument
     assert found.virtual_size == 24 * MIB
 
 
-@pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img makes these images")
+@needs.needs_program("qemu-img")
 @pytest.mark.parametrize(
     ("declared", "arguments", "size"),
     [

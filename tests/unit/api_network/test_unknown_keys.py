@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from deuteron.model.codecs import Anything, Codec, Invalid, ListOf, Object
 from deuteron.model.network import RESOURCES, FixedIps, GatewayInfo, Keyed, Routes
 from deuteron.rules.network import dhcp_options
+from tests import needs
 from tests.unit.api_network.harness import ZERO, Client
 
 MAC = "fa:16:3e:00:00:01"
@@ -97,7 +97,7 @@ def test_dhcp_options_are_those_that_the_server_knows(client: Client, name: str,
     assert client.call("PUT", f"/v2.0/ports/{port}", {"port": {"extra_dhcp_opts": [option]}}).status == status
 
 
-@pytest.mark.skipif(shutil.which("dnsmasq") is None, reason="dnsmasq is not installed")
+@needs.needs_program("dnsmasq")
 @pytest.mark.parametrize(("version", "topic"), [(4, "dhcp"), (6, "dhcp6")])
 def test_the_installed_server_knows_the_dhcp_options(version: int, topic: str) -> None:
     told = subprocess.run(["dnsmasq", "--help", topic], capture_output=True, text=True, check=True).stdout

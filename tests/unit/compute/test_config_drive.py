@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,10 +9,11 @@ import pytest
 
 from deuteron.compute import config_drive
 from deuteron.compute.images import DiskFailure
+from tests import needs
 
 FILES = {"openstack/latest/meta_data.json": b"{}", "openstack/content/0000": bytes(range(256))}
 
-needs_tool = pytest.mark.skipif(shutil.which(config_drive.TOOL) is None, reason="genisoimage is not on this machine")
+needs_tool = needs.needs_program(config_drive.TOOL)
 
 
 @needs_tool

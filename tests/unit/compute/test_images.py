@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import http.server
 import json
-import shutil
 import socketserver
 import subprocess
 import threading
@@ -17,12 +16,13 @@ import pytest
 from deuteron.compute.driver import trim_log
 from deuteron.compute.images import DiskFailure, ImageCache, InstanceFiles, swap_header
 from deuteron.model.intent import ImageRef, IntentServer
+from tests import needs
 
 IMAGE_ID = "11111111-1111-4111-8111-111111111111"
 SERVER_ID = "22222222-2222-4222-8222-222222222222"
 CONTENT = b"disk" * 1024
 
-pytestmark = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="there is no qemu-img")
+pytestmark = needs.needs_program("qemu-img")
 
 
 class Api(http.server.BaseHTTPRequestHandler):

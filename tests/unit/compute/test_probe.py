@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import msgspec
@@ -13,6 +12,7 @@ from deuteron.compute.host import NoHypervisor, choose_virt_type
 from deuteron.compute.probe import QEMU, KvmProbe, probe_kvm, probe_rom, probe_tcg
 from deuteron.compute.simulated import SIMULATED_CONSOLE, SimulatedCompute
 from deuteron.model.intent import HostSettings, IntentServer
+from tests import needs
 
 SETTINGS = HostSettings("h1", "/nowhere", "/nowhere/s", "t")
 
@@ -35,7 +35,7 @@ def test_another_file_is_no_kvm(path: str) -> None:
     assert probe_kvm(device=Path(path)) == KvmProbe(False, f"{path} is not the KVM device")
 
 
-@pytest.mark.skipif(shutil.which(QEMU) is None, reason="there is no QEMU")
+@needs.needs_program(QEMU)
 def test_the_firmware_answers_under_emulation() -> None:
     probe = probe_tcg()
 

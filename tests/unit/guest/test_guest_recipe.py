@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from deuteron.guest import cpio, disk, elf, packages, programs, recipe
+from tests import needs
 
 
 def test_an_archive_is_what_cpio_reads(tmp_path: Path) -> None:
-    if shutil.which("cpio") is None:
-        pytest.skip("there is no cpio")
+    needs.program("cpio")
     data = cpio.archive(
         [
             cpio.directory("dev"),
@@ -125,8 +125,7 @@ def test_tools_come_with_the_libraries_that_are_not_in_the_guest_already(tmp_pat
 
 
 def test_metadata_is_flattened_by_the_guests_own_program(tmp_path: Path) -> None:
-    if shutil.which("awk") is None:
-        pytest.skip("there is no awk")
+    needs.program("awk")
     document = tmp_path / "meta_data.json"
     document.write_text(
         '{"uuid": "u-1", "public_keys": {"my key": "ssh-rsa AAA me@x\\n"}, "n": [1, {"a": true}], '
@@ -139,8 +138,7 @@ def test_metadata_is_flattened_by_the_guests_own_program(tmp_path: Path) -> None
 
 
 def test_cloud_config_gives_files_and_commands(tmp_path: Path) -> None:
-    if shutil.which("awk") is None:
-        pytest.skip("there is no awk")
+    needs.program("awk")
     document = tmp_path / "user_data"
     document.write_text(
         "#cloud-config\nhostname: web\nssh_authorized_keys:\n  - ssh-ed25519 AAA me\nwrite_files:\n"

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
 from plancloud import Switch
+from tests import needs
 
 
 @pytest.fixture
 def switch() -> Iterator[Switch]:
-    if shutil.which("ovs-vswitchd") is None:
-        pytest.skip("openvswitch-switch is not installed")
+    needs.program("ovs-vswitchd")
     it = Switch()
     try:
         it.start()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from plancloud import PEERS, group, hybrid, planned, rule, uid, whole_cloud
+from tests import needs
 
 from deuteron.model.intent import IntentSecurityGroup
 from deuteron.net.rows import HostPlan, IptablesTable
@@ -45,10 +45,9 @@ def restore_text(table: IptablesTable) -> str:
 
 
 def in_own_namespace(script: str, stdin: str) -> str:
-    if shutil.which("iptables-save") is None or shutil.which("ipset") is None:
-        pytest.skip("iptables or ipset is not installed")
+    needs.program("iptables-save", "ipset", "unshare")
     if subprocess.run([*IN_OWN_NAMESPACE, "true"], capture_output=True, check=False).returncode != 0:
-        pytest.skip("user namespaces are not allowed here")
+        needs.lacking("user namespaces are not allowed here")
     done = subprocess.run(
         [*IN_OWN_NAMESPACE, "sh", "-euc", script], input=stdin, capture_output=True, text=True, timeout=30, check=False
     )
@@ -81,8 +80,7 @@ def test_ipset_prints_every_member_exactly_as_planned() -> None:
 
 
 def test_dnsmasq_accepts_its_arguments_and_files(tmp_path: Path) -> None:
-    if shutil.which("dnsmasq") is None:
-        pytest.skip("dnsmasq-base is not installed")
+    needs.program("dnsmasq")
     daemons = plan_for_programs().dnsmasqs
     assert len(daemons) == 2
     for row in daemons:
