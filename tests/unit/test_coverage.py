@@ -1,0 +1,150 @@
+"""What docs/api-coverage.md says is there, in its words, and the test that fails when it is not.
+
+The network's chapter is held in api_network/test_coverage.py.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.coverage import paragraph, unheld
+
+PEOPLE, IMAGES, SERVERS = (f"spec/{service}-use-cases.yaml::" for service in ("identity", "image", "compute"))
+BOOT, API = "unit/api_compute/test_boot.py::", "unit/api_compute/test_api.py::"
+
+IDENTITY = {
+    "`auth` (password": PEOPLE + "now she logs in to the project",
+    "token, application credential; scopes": PEOPLE + "the program logs in: auth application_credential",
+    "project": PEOPLE + "a token leads to another of another scope: project",
+    "domain": PEOPLE + "has each of them by itself: domain",
+    "system": PEOPLE + "an administrator of a domain's and the system's scope: system",
+    "unscoped": PEOPLE + "without a role she logs in to nothing: auth",
+    "Fernet with rotation": "unit/api_identity/test_tokens.py::"
+    "test_keys_rotate_when_the_primary_is_older_than_a_token_lives",
+    "revocation": PEOPLE + "she logs out: DELETE auth/tokens",
+    "catalog)": PEOPLE + "what is where: catalog",
+    "`domains`": PEOPLE + "and goes with all that is in it",
+    "`projects` with tags and parents": PEOPLE + "a project below it: projects parent_id",
+    "`users`": PEOPLE + "a user",
+    "`groups`": PEOPLE + "takes her in",
+    "`roles` also of domains": "unit/api_identity/test_roles.py::test_a_role_of_a_domain_stays_in_it: roles domain_id",
+    "implied roles (`role_inferences`)": "unit/api_identity/test_identity.py::"
+    "test_role_inferences_list_what_each_role_implies",
+    "`role_assignments` with effective": PEOPLE + "and what it implies, when asked for what is effective",
+    "names": PEOPLE + "with names: include_names",
+    "subtree": "unit/api_identity/test_answers.py::"
+    "test_assignments_of_a_project_come_with_its_subtree_when_asked: include_subtree",
+    "inherited assignments (`OS-INHERIT`)": "unit/api_identity/test_identity.py::"
+    "test_inherited_roles_count_on_the_projects_of_a_domain",
+    "`system` roles": PEOPLE + "then she reads all of it: system",
+    "`regions`": PEOPLE + "a region",
+    "`services`": PEOPLE + "a service",
+    "`endpoints`": PEOPLE + "an endpoint",
+    "`credentials`": PEOPLE + "and listed by their user",
+    "application credentials below `users`": PEOPLE + "a key for a program: users application_credentials",
+    "The roles admin, manager, member, reader and service are made at every start where they are missing": (
+        "unit/api_identity/test_roles.py::test_a_cloud_of_before_gets_the_roles_and_what_they_imply_at_its_next_start"
+    ),
+    "rules and scopes are Keystone's ([security.md](security.md#users))": (
+        "unit/personas/test_rules.py::test_a_rule_allows_what_the_real_service_allows"
+    ),
+    "Filters that Keystone documents act": "unit/api_identity/test_answers.py::"
+    "test_users_are_found_by_every_filter_that_keystone_has",
+    "values that cannot be met are refused": "unit/api_identity/test_answers.py::"
+    "test_filters_of_assignments_that_exclude_each_other_are_refused",
+}
+
+IMAGE = {
+    "`images` with properties": IMAGES + "a change is a patch of its own media type: images /os_distro",
+    "tags": IMAGES + "tags find images: tag=small",
+    "members (sharing)": IMAGES + "and has it in her list: images",
+    "visibility": IMAGES + "who does: /visibility",
+    "upload and download with checksums": IMAGES + "with them it is active, with sums of both kinds: checksum",
+    "deactivation": IMAGES + "nobody downloads it then: file",
+    "`schemas`": IMAGES + "schemas tell what an image is",
+    "`info` (empty: no import method, one store)": IMAGES + "there is no import",
+    "`tasks` (empty)": IMAGES + "and no task",
+    "Formats raw, qcow2, vmdk, vdi, vhd, vhdx, iso, aki, ari, ami are inspected before they are taken:": (
+        "unit/api_image/test_inspect.py::test_an_honest_image_is_accepted_with_its_virtual_size: "
+        "raw qcow2 vmdk vdi vhd vhdx iso ami aki ari"
+    ),
+    "backing files, data files and external extents are refused": (
+        "unit/api_image/test_inspect.py::test_what_qemu_img_makes_with_other_files_is_refused"
+    ),
+}
+
+COMPUTE = {
+    "`servers` (networks or ports": BOOT + "test_a_given_port_is_taken_and_given_back: port",
+    "several at once": SERVERS + "two are asked for in one request: min_count max_count",
+    "metadata": SERVERS + "other words instead: metadata",
+    "tags": SERVERS + "tags find servers: tags=green",
+    "user data": "unit/api_compute/test_config_drive.py::"
+    "test_the_drive_holds_what_the_metadata_service_says: user_data",
+    "config drive with the files of old microversions": "unit/api_compute/test_config_drive.py::"
+    "test_files_and_the_password_are_on_the_drive_until_it_is_made_and_kept_nowhere: personality config_drive",
+    "key pair": SERVERS + "a server is asked for: key_name",
+    "security groups, availability zone with host": "unit/api_compute/test_services.py::test_what_a_service_refuses",
+    "scheduler hints (group, same host, different host; others are refused)": (
+        API + "test_hints_place_servers_beside_or_apart_from_others: same_host different_host group"
+    ),
+    "delete": SERVERS + "delete: DELETE",
+    "force delete": SERVERS + "force delete: forceDelete",
+    "stop": SERVERS + "stop: os-stop",
+    "start": SERVERS + "start: os-start",
+    "reboot soft and hard": BOOT + "test_stop_start_reboot_pause_and_suspend_walk_through_novas_states: SOFT HARD",
+    "pause": SERVERS + "it is paused: PAUSED",
+    "suspend": SERVERS + "it is suspended: SUSPENDED",
+    "lock": SERVERS + "then it does nothing for its owner: locked",
+    "rebuild": BOOT + "test_a_rebuild_asks_for_a_new_disk_and_keeps_the_addresses: rebuild",
+    "reset state": "unit/api_compute/test_reset_state.py::"
+    "test_an_error_that_an_administrator_set_stays_until_something_is_asked_for: os-resetState",
+    "console log": SERVERS + "what it said while it booted: os-getConsoleOutput",
+    "interfaces, security groups)": BOOT + "test_security_groups_are_added_and_removed_by_name: addSecurityGroup",
+    "`flavors` with extra specs and access": SERVERS + "gives it to a project: flavors addTenantAccess",
+    "`os-keypairs` (ssh and x509)": "unit/api_compute/test_keys_and_flavors.py::"
+    "test_certificates_are_made_until_2_91_and_imported_since: os-keypairs x509",
+    "`os-server-groups` (affinity, anti-affinity": API + "test_server_groups_keep_servers_apart",
+    "soft ones)": SERVERS + "or that would rather be together: os-server-groups soft-affinity",
+    "`os-services` (disable, force down)": "unit/api_compute/test_services.py::"
+    "test_a_service_that_is_forced_down_shows_down_everywhere_and_takes_no_server: os-services forced_down disabled",
+    "`os-hypervisors`": SERVERS + "there is one",
+    "`os-availability-zone`": SERVERS + "and a zone",
+    "`limits`": SERVERS + "what it uses counts",
+    "`os-quota-sets`": SERVERS + "more than the quota",
+    "`os-quota-class-sets`": API + "test_limits_and_quotas_count_what_is_there",
+    "`os-simple-tenant-usage`": "unit/api_compute/test_queries.py::"
+    "test_usage_counts_servers_that_are_gone_until_they_went",
+    "instance actions (servers that are gone stay known to lists, actions and usage for 30 days)": (
+        SERVERS + "its actions stay known: os-instance-actions"
+    ),
+    "`extensions`": "unit/api_compute/test_keys_and_flavors.py::test_the_extensions_are_those_that_work",
+    "proxies of old microversions `images` (with metadata)": "unit/api_compute/test_image_metadata.py::"
+    "test_metadata_of_images_is_read_written_and_deleted_until_2_38",
+    "`os-networks`, `os-tenant-networks`": API + "test_networks_by_the_old_proxies",
+    "`os-security-groups`, `os-security-group-rules`": API + "test_security_groups_by_the_old_proxy",
+}
+
+
+@pytest.mark.parametrize(
+    ("title", "held"),
+    [("Identity v3", IDENTITY), ("Image v2", IMAGE), ("Compute v2.1", COMPUTE)],
+    ids=["identity", "image", "compute"],
+)
+def test_all_that_is_there_is_held_by_a_test_that_is_there(title: str, held: dict[str, str]) -> None:
+    assert unheld(paragraph(title, "There:"), held) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "held", "problem"),
+    [
+        ("`images`, tags", {"`images`": IMAGES + "tags find images"}, "said, and no test is named for it: 'tags'"),
+        ("`images`", {"`images`": IMAGES + "tags find images", "x": IMAGES + "a tag"}, "not said: 'x'"),
+        ("`images`", {"`images`": IMAGES + "a tag that is not there"}, "is not there"),
+        ("`images`", {"`images`": "unit/test_coverage.py::test_that_is_not_there"}, "is not there"),
+        ("`members`", {"`members`": IMAGES + "tags find images"}, "does not ask for 'members'"),
+        ("sharing", {"sharing": IMAGES + "tags find images: accepted"}, "does not ask for 'accepted'"),
+    ],
+)
+def test_what_is_not_held_is_found(said: str, held: dict[str, str], problem: str) -> None:
+    (found,) = unheld(said, held)
+    assert found.endswith(problem)
