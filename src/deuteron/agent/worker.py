@@ -2,7 +2,7 @@
 
 It is one thread because it moves between network namespaces, and because two passes at once could not each
 know what the other wrote. It wakes for a new intent, for what the kernel and the switch tell of
-changes by someone else (`net.kernel.events`), for the end of ovs-vswitchd, when a failed row is due,
+changes by someone else (`net.events`), for the end of ovs-vswitchd, when a failed row is due,
 and to look around.
 
 It looks at everything in short turns, one round after another, each round in `ROUND_S` or longer: turns take at most
@@ -22,7 +22,7 @@ import queue
 import select
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import NamedTuple
 
@@ -85,6 +85,7 @@ class Worker(threading.Thread):
         self._plan: HostPlan | PartedPlan | None = None
         self._problem: str | None = None
         self._pending: tuple[tuple[str, str], ...] = ()
+        self._writes: Mapping[str, int] = {}
 
     def want(self, intent: HostIntent) -> None:
         """Make the host as `intent` says, instead of as any intent before."""
@@ -124,7 +125,7 @@ class Worker(threading.Thread):
             if self._current is not None and self._plan is not None and is_due:
                 full, is_full_due = is_full_due, False
                 retry_at_s = self._pass(host, full=full, look=looks.tables, turns=turns, is_new=newest is not None)
-                watch.settle()
+                watch.settle(self._writes)
                 around.rest(self._now_s() - now_s if newest is None and not full else 0.0)
             if self._answer(host):
                 retry_at_s = 0.0  # what was found is mended at once
@@ -163,6 +164,7 @@ class Worker(threading.Thread):
                 "pass done", revision=self._current.revision, full=full, ms=round(1000 * duration_s),
                 writes=writes or "none", pending=len(outcome.pending),
             )  # fmt: skip
+        self._writes = outcome.writes
         is_news = is_new or full or bool(outcome.writes) or outcome.pending != self._pending
         self._pending = outcome.pending
         if is_news:
@@ -223,6 +225,8 @@ class _Watch:
 
     def __init__(self, host: Host, wake: int, now_s: Callable[[], float]) -> None:
         self._ovsdb = host.ovsdb
+        self._events = host.events
+        self._is_settled = False
         self._wake = wake
         self._now_s = now_s
         self._generation = 0
@@ -259,10 +263,17 @@ class _Watch:
         if self._extra_s and self._now_s() >= self._extra_s[0]:
             self._extra_s.pop(0)
             full = True
-        return _Looks(full, tables)
+        turns: tuple[Turn, ...] = ()
+        if self._events is not None and self._is_settled:
+            heard, turns = self._events.take()
+            tables |= heard
+        return _Looks(full, tables, turns)
 
-    def settle(self) -> None:
-        """Take what our own writes made the database say; it is no news."""
+    def settle(self, writes: Mapping[str, int]) -> None:
+        """Take what our own writes made the database and the kernel say; it is no news."""
+        if self._events is not None:
+            self._events.settle(writes, is_first=not self._is_settled)
+            self._is_settled = True
         if self._ovsdb is not None:
             self._generation = self._ovsdb.generation
             try:
@@ -274,6 +285,8 @@ class _Watch:
     def wait(self, until_s: float) -> None:
         if self._extra_s:
             until_s = min(until_s, self._extra_s[0])
+        if self._events is not None and self._events.has_news:
+            return
         if self._ovsdb is not None and self._switch_pid is None:
             until_s = min(until_s, self._now_s() + 0.2)
         watched = [self._wake]
@@ -281,8 +294,13 @@ class _Watch:
             watched.append(self._switch_fd)
         if self._ovsdb is not None and (fd := self._ovsdb.fileno()) is not None:
             watched.append(fd)
-        ready, _, _ = select.select(watched, [], [], max(0.0, until_s - self._now_s()))
-        if self._wake in ready:
+        if self._events is not None and self._is_settled:
+            watched.append(self._events.fileno())
+        waiting = select.poll()  # file descriptors of a full host have numbers that select(2) does not take
+        for fd in watched:
+            waiting.register(fd, select.POLLIN)
+        ready = waiting.poll(max(0.0, until_s - self._now_s()) * 1000)
+        if any(fd == self._wake for fd, _ in ready):
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._wake)
 

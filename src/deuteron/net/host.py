@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
 from deuteron.model.intent import MECHANISM
+from deuteron.net.events import Events
 from deuteron.net.kernel.addresses import AddressDriver
 from deuteron.net.kernel.connections import ConnectionDriver
 from deuteron.net.kernel.daemons import DnsmasqDriver, RadvdDriver
@@ -31,6 +34,8 @@ from deuteron.net.mechanisms.wiring import Drivers, HostMechanism, Kernel, host_
 from deuteron.net.reconcile import Reconciler, Table, namespace_concern, port_concern
 from deuteron.net.rows import HOST, HostPlan, IptablesTable, Link, MetadataListener, Sysctl
 
+log = structlog.get_logger("deuteron.agent")
+
 _LATE = frozenset({"ipset", "namespace"})
 _ATOMIC = frozenset({"iptables"})
 
@@ -45,6 +50,7 @@ class Host:
 
     reconciler: Reconciler
     ovsdb: OvsdbClient | None = None
+    events: Events | None = None
     close: Callable[[], None] = lambda: None
 
 
@@ -93,7 +99,12 @@ def real_host(
         sockets.forget(namespace)
         trackers.forget(namespace)
 
+    reconciler = _reconciler(tables, mechanisms, forget)
+    events = _events(namespaces, reconciler, state_dir)
+
     def close() -> None:
+        if events is not None:
+            events.close()
         sockets.close()
         trackers.close()
         for brought in opened:
@@ -101,7 +112,16 @@ def real_host(
         namespaces.close()
 
     ovsdb = next((brought.ovsdb for brought in opened if brought.ovsdb is not None), None)
-    return Host(_reconciler(tables, mechanisms, forget), ovsdb, close)
+    return Host(reconciler, ovsdb, events, close)
+
+
+def _events(namespaces: Namespaces, reconciler: Reconciler, state_dir: str) -> Events | None:
+    """None where the kernel does not tell: the host is then looked at in turns alone."""
+    try:
+        return Events(namespaces, reconciler, state_dir)
+    except OSError as error:
+        log.warning("the kernel tells of no changes", reason=error.strerror)
+        return None
 
 
 def simulated_host(devices: Iterable[str] = (), mechanisms: Sequence[HostMechanism] | None = None) -> Host:

@@ -48,7 +48,7 @@ class AddressDriver:
                 key = (namespace, links.get(state.link, ""), state.interface)
                 if key in wanted:
                     rows[key] = wanted[key]
-                elif namespace != HOST and key[1] not in ("", "lo") and state.is_permanent and not _is_kernels(state):
+                elif namespace != HOST and key[1] not in ("", "lo") and state.is_permanent and not is_kernels(state):
                     rows[key] = Address(*key)
         return rows
 
@@ -104,7 +104,7 @@ class AddressDriver:
             return
 
 
-def _is_kernels(state: nl.AddressState) -> bool:
+def is_kernels(state: nl.AddressState) -> bool:
     """An IPv6 link-local address, as the kernel gives one to every device. Those of a plan are /128."""
     return state.interface.endswith("/64") and ip_interface(state.interface).is_link_local
 

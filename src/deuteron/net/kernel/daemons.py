@@ -19,7 +19,6 @@ to the next port otherwise.
 from __future__ import annotations
 
 import os
-import select
 import shutil
 import signal
 import subprocess
@@ -34,6 +33,7 @@ from deuteron.net.kernel import rtnetlink as nl
 from deuteron.net.kernel.driver import Applied, KernelError, Scope, Unavailable
 from deuteron.net.kernel.leases import end_lease, leases
 from deuteron.net.kernel.namespaces import Namespaces
+from deuteron.net.kernel.programs import is_readable
 from deuteron.net.rows import Dnsmasq, Radvd
 
 R = TypeVar("R", bound=Dnsmasq | Radvd)
@@ -69,6 +69,8 @@ class _DaemonHost:
 
     def __init__(self, namespaces: Namespaces, sockets: nl.NetlinkSockets, program: str, base_dir: str) -> None:
         self.writes: Counter[str] = Counter()
+        self.touched: set[str] = set()
+        """Folders written to, for whoever hears of changes of others; that one empties it."""
         self._namespaces = namespaces
         self._sockets = sockets
         self._program = program
@@ -122,6 +124,7 @@ class _DaemonHost:
         fault = self.fault(daemon, processes)
         if fault is None:
             return
+        self.touched.add(daemon.directory)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / _UNAPPLIED).touch()
@@ -146,6 +149,7 @@ class _DaemonHost:
             raise KernelError(f"cannot run {self._program} in {daemon.directory}: {error}") from error
 
     def remove(self, directory: str, processes: list[_Process]) -> None:
+        self.touched.add(directory)
         try:
             for process in processes:
                 _stop(process)
@@ -216,6 +220,10 @@ class DnsmasqDriver:
     def writes(self) -> Counter[str]:
         return self._host.writes
 
+    @property
+    def touched(self) -> set[str]:
+        return self._host.touched
+
     def observe(self, wanted: Mapping[str, Dnsmasq], scope: Scope = None) -> dict[str, Dnsmasq]:
         def unwanted(name: str) -> Dnsmasq:
             return Dnsmasq("", name, f"{self._base_dir}/{name}", ())
@@ -236,6 +244,10 @@ class RadvdDriver:
     @property
     def writes(self) -> Counter[str]:
         return self._host.writes
+
+    @property
+    def touched(self) -> set[str]:
+        return self._host.touched
 
     def observe(self, wanted: Mapping[str, Radvd], scope: Scope = None) -> dict[str, Radvd]:
         def unwanted(name: str) -> Radvd:
@@ -341,7 +353,7 @@ def _stop(process: _Process) -> None:
                     signal.pidfd_send_signal(handle, number)
                 except ProcessLookupError:
                     continue
-            if all(select.select([handle], [], [], _STOP_TIMEOUT_S)[0] for handle in handles):
+            if all(is_readable(handle, _STOP_TIMEOUT_S) for handle in handles):
                 return
         raise KernelError(f"process {process.pid} does not end")
     finally:

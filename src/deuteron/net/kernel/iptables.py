@@ -35,6 +35,8 @@ class IptablesDriver:
     def __init__(self, namespaces: Namespaces) -> None:
         self.writes: Counter[str] = Counter()
         self._namespaces = namespaces
+        self.touched: set[str] = set()
+        """Namespaces written to, for whoever hears of changes of others; that one empties it."""
         self._printed: dict[IptablesTable, IptablesTable] = {}
         """What the kernel prints for a wanted table it was given in other words."""
 
@@ -92,6 +94,7 @@ class IptablesDriver:
             lines += restore_lines(key[2], row, before.get(key[2]))
         if not lines:
             return
+        self.touched.add(namespace)
         command = [_program(family, "restore"), "--noflush", "--wait", "5"]
         with self._namespaces.entered(namespace):
             try:

@@ -181,6 +181,8 @@ class NamespaceDriver:
 
     def __init__(self, namespaces: Namespaces) -> None:
         self.writes: Counter[str] = Counter()
+        self.touched: set[str] = set()
+        """Namespaces made or removed, for whoever hears of changes of others; that one empties it."""
         self._namespaces = namespaces
 
     def observe(self, wanted: Mapping[str, Namespace], scope: Scope = None) -> dict[str, Namespace]:
@@ -194,6 +196,7 @@ class NamespaceDriver:
 
     def apply(self, delta: Delta[str, Namespace]) -> Applied[str]:
         applied: Applied[str] = Applied()
+        self.touched |= delta.remove.keys() | delta.put.keys()
         for name in delta.remove:
             try:
                 self._namespaces.delete(name)

@@ -28,6 +28,7 @@ from typing import NamedTuple
 
 from deuteron.net.delta import Delta
 from deuteron.net.kernel.driver import Applied, KernelError, Scope, Unavailable
+from deuteron.net.kernel.flowmonitor import FlowEvent
 from deuteron.net.kernel.programs import finish, start
 from deuteron.net.rows import Flow
 
@@ -75,21 +76,44 @@ class FlowDriver:
         self._bridges = bridges
         self._run_dir = run_dir
         self._cookies: dict[FlowKey, int] = {}
+        self._expected: set[int] = set()
+        """Cookies of the entries that are wanted and were not found missing."""
 
     def observe(self, wanted: Mapping[FlowKey, Flow], scope: Scope = None) -> dict[FlowKey, Flow]:
         if len(self._cookies) > 2 * len(wanted) + 1000:
             self._cookies.clear()
+        self._expected = {self._cookie(key) for key in wanted}
         by_bridge: dict[str, dict[FlowKey, Flow]] = {bridge: {} for bridge in sorted(set(self._bridges()))}
         for key, row in wanted.items():
             if row.bridge in by_bridge:
                 by_bridge[row.bridge][key] = row
         return self._compare(by_bridge)
 
+    def is_expected(self, event: FlowEvent) -> bool:
+        """Whether what a monitor told is what this driver wrote, or what the switch learned itself."""
+        if event.is_learned:
+            return True
+        if event.kind == "added":
+            return event.cookie in self._expected
+        return event.kind == "deleted" and event.cookie not in self._expected
+
+    def slices_of(self, bridge: str, cookies: Iterable[int], wanted: Mapping[FlowKey, Flow]) -> Sequence[FlowSlice]:
+        """The slices of a bridge that hold entries with these cookies."""
+        bits = _bits(sum(1 for key in wanted if key[0] == bridge))
+        if bits == 0:
+            return [FlowSlice(bridge, 0, 0)]
+        ours = {cookie for cookie in cookies if cookie & COOKIE_MASK == COOKIE}
+        found = [
+            FlowSlice(bridge, bits, value)
+            for value in sorted({(cookie & ~COOKIE_MASK) >> (_HASH_BITS - bits) for cookie in ours})
+        ]
+        return found if ours == set(cookies) else [*found, FlowSlice(bridge, 0, 0, is_foreign=True)]
+
     def slices(self, wanted: Mapping[FlowKey, Flow]) -> Sequence[FlowSlice]:
         counts = Counter(key[0] for key in wanted)
         found = []
         for bridge in sorted(set(self._bridges())):
-            bits = max(0, (counts[bridge] // _SLICE_ROWS).bit_length())
+            bits = _bits(counts[bridge])
             found += [FlowSlice(bridge, bits, value) for value in range(1 << bits)]
             if bits:
                 found.append(FlowSlice(bridge, 0, 0, is_foreign=True))
@@ -215,6 +239,8 @@ class FlowDriver:
             keys = [key for key, _ in (*removals, *additions)]
             if status == 0:
                 applied.done.update(keys)
+                self._expected.difference_update(cookie_of(key) for key, _ in removals)
+                self._expected.update(self._cookie(key) for key, _ in additions)
                 self.writes["bundle"] += 1
                 self.writes["flow deleted"] += len(removals)
                 self.writes["flow put"] += len(additions)
@@ -282,6 +308,10 @@ class FlowDriver:
                 row = Flow(*key, actions=row.actions)
             rows[key] = row
         return rows
+
+
+def _bits(rows: int) -> int:
+    return (rows // _SLICE_ROWS).bit_length()
 
 
 def refused_cookies(complaints: str) -> list[tuple[int, str]]:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import socket
 import time
 from collections import Counter
@@ -27,6 +26,7 @@ from typing import Any
 
 from deuteron.net.delta import Delta
 from deuteron.net.kernel.driver import Applied, KernelError, Scope, Unavailable
+from deuteron.net.kernel.programs import is_readable
 from deuteron.net.rows import HOST, OvsBridge, OvsPort
 
 MARK = "deuteron-id"
@@ -181,8 +181,7 @@ class OvsdbClient:
                     return message  # type: ignore[no-any-return]  # a JSON-RPC message is an object
             if self._socket is None:
                 raise Unavailable("not connected to Open vSwitch's database")
-            ready, _, _ = select.select([self._socket], [], [], max(0.0, deadline - time.monotonic()))
-            if not ready:
+            if not is_readable(self._socket.fileno(), deadline - time.monotonic()):
                 return None
             try:
                 data = self._socket.recv(1 << 20)

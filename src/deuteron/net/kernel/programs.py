@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import subprocess
 from collections.abc import Sequence
 
@@ -37,6 +38,13 @@ def finish(process: subprocess.Popen[str], text: str = "") -> tuple[int, str, st
         process.communicate()
         raise KernelError(f"{process.args!r} did not finish in {TIMEOUT_S:.0f} s") from error
     return process.returncode, output, complaints.strip()
+
+
+def is_readable(fd: int, timeout_s: float) -> bool:
+    """Whether `fd` has something to read within a time. Its number may be larger than select(2) takes."""
+    waiting = select.poll()
+    waiting.register(fd, select.POLLIN)
+    return bool(waiting.poll(max(0.0, timeout_s) * 1000))
 
 
 def run(arguments: Sequence[str], text: str = "") -> str:

@@ -158,52 +158,30 @@ class Netlink:
         for _ in self._exchange(kind, REQUEST | ACK | flags, body):
             pass
 
+    def ask(self, kind: int, body: bytes) -> list[bytes]:
+        """The payloads of the answer to a question. Raises: NetlinkError."""
+        return [payload for _, payload in self._exchange(kind, REQUEST | ACK, body)]
+
     def links(self) -> list[LinkState]:
         body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + number(IFLA_EXT_MASK, _SKIP_STATISTICS)
-        return [_link_state(payload) for kind, payload in self.dump(GETLINK, body) if kind == NEWLINK]
+        return [link_state(payload) for kind, payload in self.dump(GETLINK, body) if kind == NEWLINK]
 
     def link(self, name: str) -> LinkState:
         """Raises: NetlinkError if there is none."""
         body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + text(IFLA_IFNAME, name)
         body += number(IFLA_EXT_MASK, _SKIP_STATISTICS)
         found = [payload for kind, payload in self._exchange(GETLINK, REQUEST | ACK, body) if kind == NEWLINK]
-        return _link_state(found[0])
+        return link_state(found[0])
 
     def addresses(self) -> list[AddressState]:
-        found = []
-        for kind, payload in self.dump(GETADDR, _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)):
-            if kind != NEWADDR:
-                continue
-            _, prefix_length, flags, _, index = _ADDRESS.unpack_from(payload)
-            a = attributes(payload[_ADDRESS.size :])
-            address = a.get(IFA_LOCAL) or a[IFA_ADDRESS]
-            if IFA_FLAGS in a:
-                flags = _number(a, IFA_FLAGS)
-            found.append(AddressState(index, f"{ip_address(address)}/{prefix_length}", bool(flags & IFA_F_PERMANENT)))
-        return found
+        body = _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+        return [address_state(payload) for kind, payload in self.dump(GETADDR, body) if kind == NEWADDR]
 
     def static_routes(self) -> list[RouteState]:
         """Unicast routes of the main table with `proto static`."""
-        found = []
-        for kind, payload in self.dump(GETROUTE, _ROUTE.pack(socket.AF_UNSPEC, 0, 0, 0, 0, 0, 0, 0, 0)):
-            if kind != NEWROUTE:
-                continue
-            family, prefix_length, _, _, table, protocol, _, route_type, _ = _ROUTE.unpack_from(payload)
-            if protocol != RTPROT_STATIC or route_type != RTN_UNICAST:
-                continue
-            a = attributes(payload[_ROUTE.size :])
-            if _number(a, RTA_TABLE, table) != RT_TABLE_MAIN:
-                continue
-            nowhere = bytes(4 if family == socket.AF_INET else 16)
-            gateway = a.get(RTA_GATEWAY)
-            found.append(
-                RouteState(
-                    destination=f"{ip_address(a.get(RTA_DST, nowhere))}/{prefix_length}",
-                    via=str(ip_address(gateway)) if gateway else None,
-                    link=_number(a, RTA_OIF) or None,
-                )
-            )
-        return found
+        body = _ROUTE.pack(socket.AF_UNSPEC, 0, 0, 0, 0, 0, 0, 0, 0)
+        states = (static_route(payload) for kind, payload in self.dump(GETROUTE, body) if kind == NEWROUTE)
+        return [state for state in states if state is not None]
 
     def dump(self, kind: int, body: bytes) -> list[tuple[int, bytes]]:
         """All answers to a dump; begun anew when the table changed under it (NLM_F_DUMP_INTR)."""
@@ -298,7 +276,33 @@ class NetlinkSockets:
             self.forget(namespace)
 
 
-def _link_state(payload: bytes) -> LinkState:
+def address_state(payload: bytes) -> AddressState:
+    _, prefix_length, flags, _, index = _ADDRESS.unpack_from(payload)
+    a = attributes(payload[_ADDRESS.size :])
+    address = a.get(IFA_LOCAL) or a[IFA_ADDRESS]
+    if IFA_FLAGS in a:
+        flags = _number(a, IFA_FLAGS)
+    return AddressState(index, f"{ip_address(address)}/{prefix_length}", bool(flags & IFA_F_PERMANENT))
+
+
+def static_route(payload: bytes) -> RouteState | None:
+    """None for a route that is not unicast, of the main table, and `proto static`."""
+    family, prefix_length, _, _, table, protocol, _, route_type, _ = _ROUTE.unpack_from(payload)
+    if protocol != RTPROT_STATIC or route_type != RTN_UNICAST:
+        return None
+    a = attributes(payload[_ROUTE.size :])
+    if _number(a, RTA_TABLE, table) != RT_TABLE_MAIN:
+        return None
+    nowhere = bytes(4 if family == socket.AF_INET else 16)
+    gateway = a.get(RTA_GATEWAY)
+    return RouteState(
+        destination=f"{ip_address(a.get(RTA_DST, nowhere))}/{prefix_length}",
+        via=str(ip_address(gateway)) if gateway else None,
+        link=_number(a, RTA_OIF) or None,
+    )
+
+
+def link_state(payload: bytes) -> LinkState:
     _, _, index, flags, _ = _LINK.unpack_from(payload)
     a = attributes(payload[_LINK.size :])
     info = attributes(a[IFLA_LINKINFO]) if IFLA_LINKINFO in a else {}

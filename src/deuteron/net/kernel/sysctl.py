@@ -25,6 +25,8 @@ class SysctlDriver:
 
     def __init__(self, namespaces: Namespaces) -> None:
         self.writes: Counter[str] = Counter()
+        self.touched: set[str] = set()
+        """Namespaces written to, for whoever hears of changes of others; that one empties it."""
         self._namespaces = namespaces
 
     def observe(self, wanted: Mapping[SysctlKey, Sysctl], scope: Scope = None) -> dict[SysctlKey, Sysctl]:
@@ -44,6 +46,7 @@ class SysctlDriver:
     def apply(self, delta: Delta[SysctlKey, Sysctl]) -> Applied[SysctlKey]:
         applied: Applied[SysctlKey] = Applied(done=set(delta.remove))
         for namespace, group in _by_namespace(delta.put.values()).items():
+            self.touched.add(namespace)
             try:
                 with self._namespaces.entered(namespace):
                     for row in group:

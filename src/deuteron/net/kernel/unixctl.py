@@ -9,11 +9,11 @@ Source: ovs-appctl(8), openvswitch/ovs lib/unixctl.c.
 from __future__ import annotations
 
 import json
-import select
 import socket
 import time
 
 from deuteron.net.kernel.driver import KernelError, Unavailable
+from deuteron.net.kernel.programs import is_readable
 
 _ANSWER_TIMEOUT_S = 10.0
 
@@ -62,7 +62,7 @@ class SwitchControl:
         """Whether the switch has answered what was begun, in whatever words, or is gone."""
         if self._socket is None:
             return True
-        if not select.select([self._socket], [], [], 0)[0]:
+        if not is_readable(self._socket.fileno(), 0.0):
             return False
         try:
             _message(self._socket)
