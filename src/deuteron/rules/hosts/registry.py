@@ -42,6 +42,16 @@ _ONE = Prepared(
     )
 )
 _NAMES = Prepared(select(hosts.c.name))
+_AT = update(hosts).where(hosts.c.name == bindparam("host"))
+_HEARD = Prepared(_AT.values(last_heard=bindparam("now")))
+_BEAT = Prepared(_AT.values(last_heard=bindparam("now"), usage=bindparam("said", type_=hosts.c.usage.type)))
+_REALISED = Prepared(
+    _AT.values(
+        realised_revision=bindparam("done"),
+        problems=bindparam("said", type_=hosts.c.problems.type),
+        last_heard=bindparam("now"),
+    )
+)
 _COLUMNS: Final = tuple(c.name for c in hosts.c)
 
 ALIVE_S: Final = 15.0
@@ -251,25 +261,21 @@ def greet(tx: Tx, hello: Hello) -> None:
         tx.changed("host", hello.host)
 
 
-def heard(tx: Tx, name: str, usage: Heartbeat | None = None) -> None:
+def heard(tx: Tx, name: str, used: Heartbeat | None = None) -> None:
     """Record a sign of life."""
-    values: dict[str, Any] = {"last_heard": _text(tx.now)}
-    if usage is not None:
-        values["usage"] = {
-            "memory_used_mib": usage.memory_used_mib,
-            "disk_used_gib": usage.disk_used_gib,
-            "running_vms": usage.running_vms,
-        }
-    tx.execute(update(hosts).where(hosts.c.name == name).values(**values))
+    if used is None:
+        tx.run(_HEARD, {"host": name, "now": _text(tx.now)})
+        return
+    said = {
+        "memory_used_mib": used.memory_used_mib, "disk_used_gib": used.disk_used_gib, "running_vms": used.running_vms,
+    }  # fmt: skip
+    tx.run(_BEAT, {"host": name, "now": _text(tx.now), "said": said})
 
 
 def realised(tx: Tx, name: str, revision: int, problems: tuple[tuple[str, str], ...]) -> None:
     """Record the revision that the host has carried out, and the rows that it could not make."""
-    tx.execute(
-        update(hosts)
-        .where(hosts.c.name == name)
-        .values(realised_revision=revision, problems=[list(pair) for pair in problems], last_heard=_text(tx.now))
-    )
+    said = {"host": name, "done": revision, "said": [list(pair) for pair in problems], "now": _text(tx.now)}
+    tx.run(_REALISED, said)
 
 
 def disconnected(tx: Tx, name: str) -> None:
