@@ -21,6 +21,8 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Executable,
+    FromClause,
+    Row,
     Select,
     Table,
     Text,
@@ -58,11 +60,13 @@ class Order:
 
 @dataclass(frozen=True)
 class Page:
-    """Which part of a list: up to `limit` rows after `marker` (before it, when `backwards`)."""
+    """Which part of a list: up to `limit` rows after `marker` (before it, when `backwards`), without `offset` first."""
 
     limit: int | None = None
     marker: Mapping[str, Any] | None = None
     backwards: bool = False
+    offset: int = 0
+    """Only of `window`."""
 
 
 def row_by_id(tx: Tx, table: Table, object_id: str, *conditions: ColumnElement[bool]) -> Values | None:
@@ -171,6 +175,28 @@ def answers(
     return found
 
 
+def window(
+    tx: Tx,
+    source: FromClause,
+    conditions: Sequence[ColumnElement[bool]] = (),
+    order: Sequence[Order] = (),
+    page: Page = Page(),
+) -> list[Row[*tuple[Any, ...]]]:
+    """The rows of a table or a subquery that fulfil the conditions, decoded: the part that the page asks for.
+
+    The source has a column `id`; `page.marker` holds a value for each sort key.
+    """
+    statement = _ordered(select(source).where(*conditions), source, order, page.backwards)
+    if page.marker is not None:
+        statement = statement.where(_beyond(source, _total(order), page.marker, page.backwards))
+    if page.limit is not None:
+        statement = statement.limit(page.limit)
+    if page.offset:
+        statement = statement.offset(page.offset)
+    found = list(tx.all(statement))
+    return found[::-1] if page.backwards else found
+
+
 def _list(
     table: Table,
     names: Sequence[str],
@@ -180,9 +206,12 @@ def _list(
 ) -> Select[Any]:
     chosen = [table.c[name] for name in names]
     columns = [type_coerce(column, Text) if isinstance(column.type, Json) else column for column in chosen]
-    statement: Select[Any] = select(*columns).where(*conditions)
+    return _ordered(select(*columns).where(*conditions), table, order, backwards)
+
+
+def _ordered(statement: Select[Any], source: FromClause, order: Sequence[Order], backwards: bool) -> Select[Any]:
     for item in _total(order):
-        column = table.c[item.name]
+        column = source.c[item.name]
         statement = statement.order_by(column.desc() if item.descending != backwards else column.asc())
     return statement
 
@@ -230,7 +259,9 @@ def any_of(column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[b
     return or_(*parts) if parts else false()
 
 
-def _beyond(table: Table, order: Sequence[Order], marker: Mapping[str, Any], backwards: bool) -> ColumnElement[bool]:
+def _beyond(
+    table: FromClause, order: Sequence[Order], marker: Mapping[str, Any], backwards: bool
+) -> ColumnElement[bool]:
     """Rows after the marker in the order: the first keys equal, the next one greater, NULL being the least."""
     parts: list[ColumnElement[bool]] = []
     for position, item in enumerate(order):
@@ -329,4 +360,5 @@ __all__ = [
     "rows",
     "run",
     "statements",
+    "window",
 ]

@@ -38,8 +38,14 @@ def started(folder: Path, module: str, mechanisms: list[str], more: str = "") ->
     (folder / "settings.json").write_text(
         json.dumps(
             {
-                "host": "h1", "state_dir": str(folder), "api_socket": str(folder / "none.sock"), "token": "t",
-                "port": 0, "socket": str(folder / "api.sock"), "admin_password": "x", "demo_password": "x",
+                "host": "h1",
+                "state_dir": str(folder),
+                "api_socket": str(folder / "none.sock"),
+                "token": "t",
+                "port": 0,
+                "socket": str(folder / "api.sock"),
+                "admin_password": "x",
+                "demo_password": "x",
                 "mechanism_drivers": mechanisms,
                 "roles": ["network"],
             }

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def bootstrap(tx: Tx, settings: Settings) -> None:
     """The flavors of the starter kit."""
-    from deuteron.api.compute import flavors
+    from deuteron.rules.compute import flavors
 
     flavors.bootstrap(tx)
 

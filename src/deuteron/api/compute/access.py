@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import select
-
 from deuteron.api.call import Call
 from deuteron.model.errors import Forbidden
-from deuteron.rules.compute.faults import locked, never_active, no_server, wrong_state
+from deuteron.rules.compute import servers
+from deuteron.rules.compute.faults import no_server
 from deuteron.rules.compute.lifecycle import ServerRow
-from deuteron.store.compute_tables import deleted_servers, servers
 from deuteron.store.database import Tx
 
 _READ: Final = "rule:admin_or_project_reader"
@@ -150,11 +148,7 @@ def server_for(call: Call, tx: Tx, rule: str, server_id: str | None = None) -> S
 
     Raises: NotFound when there is none, or it is another project's; Forbidden for a role that is too low.
     """
-    wanted = call.params["id"] if server_id is None else server_id
-    row = tx.first(select(servers).where(servers.c["id"] == wanted))
-    if row is None:
-        raise no_server(wanted)
-    return _for_caller(call, rule, row)
+    return _for_caller(call, rule, servers.find(tx, call.params["id"] if server_id is None else server_id))
 
 
 def _for_caller(call: Call, rule: str, row: ServerRow) -> ServerRow:
@@ -167,25 +161,5 @@ def _for_caller(call: Call, rule: str, row: ServerRow) -> ServerRow:
 
 def server_or_gone(call: Call, tx: Tx, rule: str) -> ServerRow:
     """As `server_for`; from 2.21 on also a server that is gone. Raises: NotFound, Forbidden."""
-    gone = None
-    if call.version >= 21:
-        gone = tx.first(select(deleted_servers).where(deleted_servers.c["id"] == call.params["id"]))
+    gone = servers.find_gone(tx, call.params["id"]) if call.version >= 21 else None
     return server_for(call, tx, rule) if gone is None else _for_caller(call, rule, gone)
-
-
-def require_state(
-    row: ServerRow, action: str, vm_states: tuple[str, ...], task_states: tuple[str | None, ...] = (None,)
-) -> None:
-    """Raises: Conflict in Nova's words when the server is not in one of the states, or never ran."""
-    if row.vm_state not in vm_states:
-        raise wrong_state(action, row.id, "vm_state", row.vm_state)
-    if row.task_state not in task_states:
-        raise wrong_state(action, row.id, "task_state", row.task_state)
-    if row.launched_at is None:
-        raise never_active(action, row.id)
-
-
-def require_unlocked(call: Call, row: ServerRow) -> None:
-    """Raises: Conflict when the server is locked and the caller is no administrator."""
-    if row.locked and not call.caller.is_admin:
-        raise locked(row.id)

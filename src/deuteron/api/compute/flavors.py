@@ -1,61 +1,27 @@
-"""Flavors: the sizes that servers come in, with extra specs and access lists."""
+"""Flavors as requests ask for them, with extra specs and access lists."""
 
 from __future__ import annotations
 
 import re
 import uuid
-from typing import Any, Final
-
-from sqlalchemy import delete, insert, select, update
+from typing import Any
 
 from deuteron.api.call import Call, Reply
 from deuteron.api.compute import access, paging, shapes
 from deuteron.api.compute.bodies import Body, wrapped
 from deuteron.api.compute.versions import only_from
 from deuteron.model.codecs import quoted, whole_number
-from deuteron.model.compute import FLAVOR, Flavor
+from deuteron.model.compute import FLAVOR
 from deuteron.model.errors import BadRequest, Conflict, NotFound
-from deuteron.rules.compute import history
-from deuteron.rules.compute.faults import invalid, no_flavor
+from deuteron.rules.compute import flavors
+from deuteron.rules.compute.faults import invalid
+from deuteron.rules.compute.flavors import MAX_SPECS, find
 from deuteron.rules.compute.lifecycle import ServerRow
-from deuteron.store.compute_tables import flavors
+from deuteron.store.compute_tables import flavors as table
 from deuteron.store.database import Tx
+from deuteron.store.query import Order
 
-STARTER: Final = (
-    ("42", "m1.nano", 1, 128, 1),
-    ("84", "m1.micro", 1, 256, 1),
-    ("1", "m1.tiny", 1, 512, 1),
-    ("2", "m1.small", 1, 2048, 20),
-    ("3", "m1.medium", 2, 4096, 40),
-    ("4", "m1.large", 4, 8192, 80),
-    ("5", "m1.xlarge", 8, 16384, 160),
-)
-"""Id, name, processors, MiB, GiB. Source: openstack/devstack lib/nova (`create_flavors`) and lib/tempest."""
-
-MAX_SPECS = 128
-"""Extra specs of a flavor."""
 _SPEC_KEY = re.compile(r"[a-zA-Z0-9\-_:. ]{1,255}")
-
-
-def bootstrap(tx: Tx) -> None:
-    """The flavors of the starter kit, once: those that an administrator deleted do not come back."""
-    if tx.first(select(flavors.c["id"]).limit(1)) is not None:
-        return
-    for id, name, vcpus, ram, disk in STARTER:
-        _insert(tx, {"id": id, "name": name, "vcpus": vcpus, "ram": ram, "disk": disk})
-
-
-def find(tx: Tx, call: Call, flavor_id: str) -> ServerRow:
-    """The flavor that the caller names and may use. Raises: NotFound."""
-    row = tx.first(select(flavors).where(flavors.c["id"] == flavor_id))
-    if row is None or not _visible(call, row):
-        raise no_flavor(flavor_id)
-    return row
-
-
-def embedded(row: ServerRow) -> Flavor:
-    """What a server keeps of it."""
-    return Flavor(row.id, row.name, row.vcpus, row.ram, row.disk, row.ephemeral, row.swap, row.extra_specs or {})
 
 
 def list_brief(call: Call, tx: Tx) -> Reply:
@@ -67,7 +33,7 @@ def list_detail(call: Call, tx: Tx) -> Reply:
 
 
 def show(call: Call, tx: Tx) -> Reply:
-    return Reply(200, {"flavor": _detail(call, find(tx, call, call.params["id"]))})
+    return Reply(200, {"flavor": _detail(call, find(tx, call.caller, call.params["id"]))})
 
 
 def create(call: Call, tx: Tx) -> Reply:
@@ -89,12 +55,8 @@ def create(call: Call, tx: Tx) -> Reply:
         "description": body.text("description", most=65535),
         "rxtx_factor": _factor(body.raw.get("rxtx_factor", 1.0)),
     }
-    if tx.first(select(flavors.c["id"]).where(flavors.c["id"] == flavor_id)) is not None:
-        raise Conflict(f"Flavor with ID {flavor_id} already exists.", type="FlavorIdExists")
-    if tx.first(select(flavors.c["id"]).where(flavors.c["name"] == values["name"])) is not None:
-        raise Conflict(f"Flavor with name {values['name']} already exists.", type="FlavorExists")
-    _insert(tx, values)
-    return Reply(200, {"flavor": _detail(call, find(tx, call, flavor_id))})
+    flavors.create(tx, values)
+    return Reply(200, {"flavor": _detail(call, find(tx, call.caller, flavor_id))})
 
 
 def _factor(factor: Any) -> str:
@@ -110,18 +72,14 @@ def update_description(call: Call, tx: Tx) -> Reply:
     only_from(call, 55)
     body = shapes.check(wrapped(call, "flavor"), shapes.FLAVOR_UPDATE, call.version)
     access.require(call, "os-flavor-manage:update")
-    row = find(tx, call, call.params["id"])
-    text = body.text("description", most=65535)
-    tx.execute(update(flavors).where(flavors.c["id"] == row.id).values(description=text))
-    tx.changed("flavor", row.id)
-    return Reply(200, {"flavor": _detail(call, find(tx, call, row.id))})
+    row = find(tx, call.caller, call.params["id"])
+    flavors.describe(tx, row, body.text("description", most=65535))
+    return Reply(200, {"flavor": _detail(call, find(tx, call.caller, row.id))})
 
 
 def remove(call: Call, tx: Tx) -> Reply:
     access.require(call, "os-flavor-manage:delete")
-    row = find(tx, call, call.params["id"])
-    tx.execute(delete(flavors).where(flavors.c["id"] == row.id))
-    tx.changed("flavor", row.id, deleted=True)
+    flavors.remove(tx, find(tx, call.caller, call.params["id"]))
     return Reply(202)
 
 
@@ -130,38 +88,37 @@ def remove(call: Call, tx: Tx) -> Reply:
 
 def list_specs(call: Call, tx: Tx) -> Reply:
     access.require(call, "os-flavor-extra-specs:index")
-    return Reply(200, {"extra_specs": find(tx, call, call.params["id"]).extra_specs or {}})
+    return Reply(200, {"extra_specs": find(tx, call.caller, call.params["id"]).extra_specs or {}})
 
 
 def show_spec(call: Call, tx: Tx) -> Reply:
     access.require(call, "os-flavor-extra-specs:show")
-    row, key = find(tx, call, call.params["id"]), call.params["key"]
-    return Reply(200, {key: _spec(row, key)})
+    row, key = find(tx, call.caller, call.params["id"]), call.params["key"]
+    return Reply(200, {key: flavors.spec(row, key)})
 
 
 def create_specs(call: Call, tx: Tx) -> Reply:
     given = _specs("extra_specs", wrapped(call, "extra_specs").raw)
     access.require(call, "os-flavor-extra-specs:create")
-    row = find(tx, call, call.params["id"])
-    _set_specs(tx, row, {**(row.extra_specs or {}), **given})
+    row = find(tx, call.caller, call.params["id"])
+    flavors.add_specs(tx, row, given)
     return Reply(200, {"extra_specs": given})
 
 
 def update_spec(call: Call, tx: Tx) -> Reply:
     access.require(call, "os-flavor-extra-specs:update")
-    row, key = find(tx, call, call.params["id"]), call.params["key"]
+    row, key = find(tx, call.caller, call.params["id"]), call.params["key"]
     given = _specs("extra_specs", call.json())
     if set(given) != {key}:
         raise BadRequest("Request body and URI mismatch", type="HTTPBadRequest")
-    _set_specs(tx, row, {**(row.extra_specs or {}), **given})
+    flavors.add_specs(tx, row, given)
     return Reply(200, given)
 
 
 def remove_spec(call: Call, tx: Tx) -> Reply:
     access.require(call, "os-flavor-extra-specs:delete")
-    row, key = find(tx, call, call.params["id"]), call.params["key"]
-    _spec(row, key)
-    _set_specs(tx, row, {name: value for name, value in row.extra_specs.items() if name != key})
+    row, key = find(tx, call.caller, call.params["id"]), call.params["key"]
+    flavors.remove_spec(tx, row, key)
     return Reply(200)
 
 
@@ -170,7 +127,7 @@ def remove_spec(call: Call, tx: Tx) -> Reply:
 
 def list_access(call: Call, tx: Tx) -> Reply:
     access.require(call, "os-flavor-access")
-    row = find(tx, call, call.params["id"])
+    row = find(tx, call.caller, call.params["id"])
     if row.is_public:
         raise NotFound("Access list not available for public flavors.", type="FlavorAccess")
     return Reply(200, _access(row))
@@ -187,62 +144,45 @@ def act(call: Call, tx: Tx) -> Reply:
     project = Body(action, body[action]).only((), ("tenant",)).text("tenant", least=1)
     if project is None:
         raise invalid("tenant", None, "None is not of type 'string'")
-    row = find(tx, call, call.params["id"])
-    projects = list(row.projects or ())
-    if adds:
-        if row.is_public and call.version >= 7:
-            raise Conflict("Can not add access to a public flavor.", type="FlavorAccess")
-        if project in projects:
-            raise Conflict(
-                f"Flavor access already exists for flavor {row.id} and project {project} combination.",
-                type="FlavorAccessExists",
-            )
-        projects.append(project)
-    elif project in projects:
-        projects.remove(project)
-    else:
-        raise NotFound(f"Flavor access not found for {row.id} / {project} combination.", type="FlavorAccessNotFound")
-    tx.execute(update(flavors).where(flavors.c["id"] == row.id).values(projects=projects))
-    tx.changed("flavor", row.id)
-    return Reply(200, _access(find(tx, call, row.id)))
+    row = find(tx, call.caller, call.params["id"])
+    if adds and row.is_public and call.version >= 7:
+        raise Conflict("Can not add access to a public flavor.", type="FlavorAccess")
+    (flavors.grant if adds else flavors.revoke)(tx, row, project)
+    return Reply(200, _access(find(tx, call.caller, row.id)))
 
 
 def _list(call: Call, tx: Tx, *, detail: bool) -> Reply:
-    statement = select(flavors)
+    seen = flavors.visible(call.caller)
+    conditions = [] if seen is None else [seen]
     public = call.get("is_public")
     if call.caller.is_admin and public is not None:
         if public.lower() in ("true", "1", "t", "yes"):
-            statement = statement.where(flavors.c["is_public"])
+            conditions.append(table.c["is_public"])
         elif public.lower() in ("false", "0", "f", "no"):
-            statement = statement.where(~flavors.c["is_public"])
+            conditions.append(~table.c["is_public"])
         elif public.lower() != "none":
             raise BadRequest(f"Invalid is_public filter [{public}]", type="HTTPBadRequest")
     elif call.caller.is_admin:
-        statement = statement.where(flavors.c["is_public"])
+        conditions.append(table.c["is_public"])
     for name, column in (("minRam", "ram"), ("minDisk", "disk")):
         text = call.get(name)
         if text is not None:
             number = whole_number(text.removeprefix("-"))
             if number is None:
                 raise BadRequest(f"Invalid {name} filter [{text}]", type="HTTPBadRequest")
-            statement = statement.where(flavors.c[column] >= (-number if text.startswith("-") else number))
-    rows = [row for row in tx.all(statement) if _visible(call, row)]
+            conditions.append(table.c[column] >= (-number if text.startswith("-") else number))
     sort_key = {"flavorid": "id", "memory_mb": "ram", "root_gb": "disk", "ephemeral_gb": "ephemeral"}.get(
         call.get("sort_key") or "flavorid", call.get("sort_key") or "id"
     )
     attribute = FLAVOR.attribute(sort_key)
     if attribute is None or attribute.codec.column == "json":
         raise BadRequest(f"Invalid sort_key {sort_key}", type="HTTPBadRequest")
-    rows.sort(key=lambda row: (getattr(row, sort_key) is not None, getattr(row, sort_key), row.id))
-    if (call.get("sort_dir") or "asc") == "desc":
-        rows.reverse()
-    page, links = paging.page(call, rows, "flavors", "flavors/detail" if detail else "flavors")
-    shown = [_detail(call, row) if detail else _brief(call, row) for row in page]
+    descending = (call.get("sort_dir") or "asc") == "desc"
+    order = [Order(sort_key, descending), Order("id", descending)]
+    where = "flavors/detail" if detail else "flavors"
+    rows, links = paging.page(call, tx, paging.Listing(table, conditions, order), "flavors", where)
+    shown = [_detail(call, row) if detail else _brief(call, row) for row in rows]
     return Reply(200, {"flavors": shown, **links})
-
-
-def _visible(call: Call, row: ServerRow) -> bool:
-    return bool(row.is_public) or call.caller.is_admin or call.caller.project_id in (row.projects or ())
 
 
 def _brief(call: Call, row: ServerRow) -> dict[str, Any]:
@@ -269,36 +209,6 @@ def _detail(call: Call, row: ServerRow) -> dict[str, Any]:
 
 def _access(row: ServerRow) -> dict[str, Any]:
     return {"flavor_access": [{"flavor_id": row.id, "tenant_id": project} for project in row.projects or ()]}
-
-
-def _insert(tx: Tx, values: dict[str, Any]) -> None:
-    row = {
-        "ephemeral": 0,
-        "swap": 0,
-        "is_public": True,
-        "disabled": False,
-        "description": None,
-        "extra_specs": {},
-        "projects": [],
-        "created_at": history.moment(tx.now),
-        **values,
-    }
-    tx.execute(insert(flavors), row)
-    tx.changed("flavor", row["id"])
-
-
-def _set_specs(tx: Tx, row: ServerRow, specs: dict[str, str]) -> None:
-    if len(specs) > MAX_SPECS:
-        raise invalid("extra_specs", len(specs), f"at most {MAX_SPECS} extra specs are accepted")
-    tx.execute(update(flavors).where(flavors.c["id"] == row.id).values(extra_specs=specs))
-    tx.changed("flavor", row.id)
-
-
-def _spec(row: ServerRow, key: str) -> str:
-    value = (row.extra_specs or {}).get(key)
-    if value is None:
-        raise NotFound(f"Flavor {row.id} has no extra specs with key {key}.", type="FlavorExtraSpecsNotFound")
-    return str(value)
 
 
 def _specs(path: str, raw: Any) -> dict[str, str]:

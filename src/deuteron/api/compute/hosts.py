@@ -3,51 +3,50 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
-
-from sqlalchemy import select
+from typing import Any, NoReturn
 
 from deuteron.api.call import Call, Reply
 from deuteron.api.compute import access, paging, shapes, views
 from deuteron.api.compute.bodies import Body
 from deuteron.api.compute.versions import only_until
-from deuteron.model.codecs import is_uuid
+from deuteron.model.codecs import is_uuid, whole_number
 from deuteron.model.errors import BadRequest, Conflict, NotFound
-from deuteron.rules.compute import loads, placement
+from deuteron.rules.compute import hosts, loads
+from deuteron.rules.compute.hosts import COMPUTE, CONTROL, CONTROLLER
 from deuteron.rules.compute.loads import Load
-from deuteron.rules.compute.placement import ZONE
+from deuteron.rules.compute.placement import RESERVED_MIB, ZONE
 from deuteron.rules.hosts import registry
 from deuteron.rules.hosts.registry import Host
-from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
-
-COMPUTE: Final = "nova-compute"
-_CONTROL: Final = ("nova-scheduler", "nova-conductor")
-"""Services that Nova has and clients look for; here they are the API itself."""
 
 
 def list_services(call: Call, tx: Tx) -> Reply:
     access.require(call, "os-services:list")
-    shown = [_service(call, COMPUTE, host, number) for number, host in _hosts(call, tx)]
-    now = tx.now.replace(tzinfo=None).isoformat(timespec="microseconds")
-    for place, binary in enumerate(_CONTROL):
-        control: dict[str, Any] = {
-            "id": _service_id(call, binary, "controller", 1000 + place),
-            "binary": binary,
-            "host": "controller",
-            "zone": "internal",
-            "status": "enabled",
-            "state": "up",
-            "updated_at": now,
-            "disabled_reason": None,
-        }
-        shown.append({**control, "forced_down": False} if call.version >= 11 else control)
-    for name in ("host", "binary"):
-        wanted = call.get(name)
-        if wanted is not None:
-            shown = [item for item in shown if item[name] == wanted]
+    name, binary = call.get("host"), call.get("binary")
+    shown = []
+    if binary in (None, COMPUTE):
+        numbers = _numbers_of(call, tx)
+        shown = [_service(call, host, numbers) for host in hosts.listed(tx, call.settings, name=name)]
+    for place, control in enumerate(CONTROL):
+        if binary in (None, control) and name in (None, CONTROLLER):
+            shown.append(_control(call, tx, control, 1000 + place))
     return Reply(200, {"services": shown})
+
+
+def _control(call: Call, tx: Tx, binary: str, number: int) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "id": _service_id(call, binary, CONTROLLER, number),
+        "binary": binary,
+        "host": CONTROLLER,
+        "zone": "internal",
+        "status": "enabled",
+        "state": "up",
+        "updated_at": tx.now.replace(tzinfo=None).isoformat(timespec="microseconds"),
+        "disabled_reason": None,
+    }
+    return {**shown, "forced_down": False} if call.version >= 11 else shown
 
 
 def update_service(call: Call, tx: Tx) -> Reply:
@@ -58,7 +57,7 @@ def update_service(call: Call, tx: Tx) -> Reply:
         raise BadRequest(f"Invalid uuid {wanted}", type="HTTPBadRequest")
     access.require(call, "os-services:update")
     reason = body.text("disabled_reason", least=1)
-    number, host = _compute_service(call, tx, wanted)
+    host = hosts.of_service(tx, call.settings, wanted)
     if "status" not in body and "forced_down" not in body:
         raise BadRequest(
             "No updates were requested. Fields 'status' or 'forced_down' should be specified.", type="HTTPBadRequest"
@@ -67,31 +66,13 @@ def update_service(call: Call, tx: Tx) -> Reply:
         status = body.choice("status", ("enabled", "disabled"), "enabled")
         if status == "enabled" and reason is not None:
             raise BadRequest("Specifying 'disabled_reason' with status 'enabled' is invalid.", type="HTTPBadRequest")
-        registry.disable_service(tx, host.name, COMPUTE, None if status == "enabled" else reason or "")
+        if status == "enabled":
+            hosts.enable(tx, host)
+        else:
+            hosts.disable(tx, host, reason or "")
     if "forced_down" in body:
-        registry.force_down(tx, host.name, body.boolean("forced_down"))
-    return Reply(200, {"service": _service(call, COMPUTE, registry.find(tx, call.settings, host.name) or host, number)})
-
-
-def _compute_service(call: Call, tx: Tx, service_id: str) -> tuple[int, Host]:
-    """The host of a compute service by its id, with its number.
-
-    Raises: NotFound; BadRequest for a service of another kind.
-    """
-    for number, host in _hosts(call, tx):
-        if registry.host_id(host.name, COMPUTE) == service_id:
-            return number, host
-    for binary in _CONTROL:
-        if registry.host_id("controller", binary) == service_id:
-            raise _only_compute(binary)
-    raise NotFound(f"Service {service_id} could not be found.", type="ServiceNotFound")
-
-
-def _only_compute(binary: str) -> BadRequest:
-    return BadRequest(
-        f"Updating a {binary} service is not supported. Only nova-compute services can be updated.",
-        type="HTTPBadRequest",
-    )
+        hosts.force_down(tx, host, body.boolean("forced_down"))
+    return Reply(200, {"service": _service(call, registry.find(tx, call.settings, host.name) or host, {})})
 
 
 def set_service(call: Call, tx: Tx) -> Reply:
@@ -99,7 +80,7 @@ def set_service(call: Call, tx: Tx) -> Reply:
     only_until(call, 52)
     action = call.params["id"]
     body = shapes.check(Body("service", call.json()), shapes.SERVICE, call.version)
-    host, binary = body.text("host", least=1) or "", body.text("binary", least=1) or ""
+    name, binary = body.text("host", least=1) or "", body.text("binary", least=1) or ""
     reason = body.text("disabled_reason", least=1)
     down = body.boolean("forced_down")
     access.require(call, "os-services:update")
@@ -111,19 +92,18 @@ def set_service(call: Call, tx: Tx) -> Reply:
         raise BadRequest("Missing disabled reason field", type="HTTPBadRequest")
     if action == "force-down" and "forced_down" not in body:
         raise BadRequest("Missing forced_down field", type="HTTPBadRequest")
-    if binary != COMPUTE:
-        raise _only_compute(binary)
-    if all(known.name != host for _, known in _hosts(call, tx)):
-        raise NotFound(f"Could not find binary {binary} on host {host}.", type="HostBinaryNotFound")
-    shown: dict[str, Any] = {"host": host, "binary": binary}
+    host = hosts.on_host(tx, call.settings, name, binary)
+    shown: dict[str, Any] = {"host": name, "binary": binary}
     if action == "force-down":
-        registry.force_down(tx, host, down)
+        hosts.force_down(tx, host, down)
         return Reply(200, {"service": {**shown, "forced_down": down}})
     shown["status"] = "enabled" if action == "enable" else "disabled"
     if action == "disable-log-reason":
         shown["disabled_reason"] = reason
-    kept = reason if action == "disable-log-reason" else ""
-    registry.disable_service(tx, host, binary, None if action == "enable" else kept)
+    if action == "enable":
+        hosts.enable(tx, host)
+    else:
+        hosts.disable(tx, host, reason or "" if action == "disable-log-reason" else "")
     return Reply(200, {"service": shown})
 
 
@@ -137,7 +117,7 @@ def remove_service(call: Call, tx: Tx) -> Reply:
     access.require(call, "os-services:delete")
     if call.version >= 53 and not is_uuid(call.params["id"]):
         raise BadRequest(f"Invalid uuid {call.params['id']}", type="HTTPBadRequest")
-    for _, host in _hosts(call, tx):
+    for host in hosts.listed(tx, call.settings):
         if call.params["id"] in (registry.host_id(host.name, COMPUTE), host.name):
             raise Conflict(
                 f"Unable to delete compute service of host {host.name}: the host is in the cloud's topology. "
@@ -158,23 +138,35 @@ def list_hypervisors_detail(call: Call, tx: Tx) -> Reply:
 def show_hypervisor(call: Call, tx: Tx) -> Reply:
     access.require(call, "os-hypervisors:show")
     wanted = call.params["id"]
-    taken = loads.loads(tx)
-    for number, host in _hosts(call, tx):
-        if wanted in ((host.id,) if call.version >= 53 else (str(number), host.name)):
-            shown = _hypervisor(call, host, number, taken.get(host.name, Load()))
-            if _with_servers(call):
-                shown["servers"] = _servers_on(tx, host)
-            return Reply(200, {"hypervisor": shown})
-    raise NotFound(f"Compute host {wanted} could not be found.", type="ComputeHostNotFound")
+    host = _find(call, tx, wanted) or _missing(wanted)
+    shown = _hypervisor(call, host, _numbers_of(call, tx), loads.loads(tx).get(host.name, Load()))
+    if _with_servers(call):
+        shown["servers"] = _servers_on(tx, [host])[host.name]
+    return Reply(200, {"hypervisor": shown})
 
 
 def hypervisor_uptime(call: Call, tx: Tx) -> Reply:
     only_until(call, 87)
     access.require(call, "os-hypervisors:uptime")
-    for number, host in _hosts(call, tx):
-        if call.params["id"] in (host.id, str(number)):
-            return Reply(200, {"hypervisor": {**_brief(call, host, number), "uptime": _uptime(tx, host)}})
-    raise NotFound(f"Compute host {call.params['id']} could not be found.", type="ComputeHostNotFound")
+    wanted = call.params["id"]
+    number = whole_number(wanted)
+    host = hosts.find(tx, call.settings, wanted if number is None else number) or _missing(wanted)
+    shown = _brief(call, host, _numbers_of(call, tx))
+    return Reply(200, {"hypervisor": {**shown, "uptime": _uptime(tx, host)}})
+
+
+def _find(call: Call, tx: Tx, wanted: str) -> Host | None:
+    """The hypervisor of an id, before 2.53 of a number or name."""
+    if call.version >= 53:
+        return hosts.find(tx, call.settings, wanted)
+    number = whole_number(wanted)
+    if number is not None and (found := hosts.find(tx, call.settings, number)) is not None:
+        return found
+    return next(iter(hosts.listed(tx, call.settings, name=wanted)), None)
+
+
+def _missing(wanted: str) -> NoReturn:
+    raise NotFound(f"Compute host {wanted} could not be found.", type="ComputeHostNotFound")
 
 
 def statistics(call: Call, tx: Tx) -> Reply:
@@ -182,7 +174,7 @@ def statistics(call: Call, tx: Tx) -> Reply:
     access.require(call, "os-hypervisors:statistics")
     taken = loads.loads(tx)
     total: dict[str, int] = {}
-    for _, host in _hosts(call, tx):
+    for host in hosts.listed(tx, call.settings):
         shown = _numbers(host, taken.get(host.name, Load()))
         for key, value in shown.items():
             total[key] = total.get(key, 0) + value
@@ -194,16 +186,16 @@ def statistics(call: Call, tx: Tx) -> Reply:
 
 def list_zones(call: Call, tx: Tx) -> Reply:
     access.require(call, "os-availability-zone:list")
-    any_up = any(host.compute_up for _, host in _hosts(call, tx))
+    any_up = any(host.compute_up for host in hosts.listed(tx, call.settings))
     zone = {"zoneName": ZONE, "zoneState": {"available": any_up}, "hosts": None}
     return Reply(200, {"availabilityZoneInfo": [zone]})
 
 
 def list_zones_detail(call: Call, tx: Tx) -> Reply:
     access.require(call, "os-availability-zone:detail")
-    hosts = [host for _, host in _hosts(call, tx)]
+    found = hosts.listed(tx, call.settings)
     now = tx.now.replace(tzinfo=None).isoformat(timespec="microseconds")
-    inner = {"controller": {name: {"active": True, "available": True, "updated_at": now} for name in _CONTROL}}
+    inner = {CONTROLLER: {name: {"active": True, "available": True, "updated_at": now} for name in CONTROL}}
     outer = {
         host.name: {
             COMPUTE: {
@@ -212,11 +204,11 @@ def list_zones_detail(call: Call, tx: Tx) -> Reply:
                 "updated_at": _plain(host.last_heard),
             }
         }
-        for host in hosts
+        for host in found
     }
     zones = [
         {"zoneName": "internal", "zoneState": {"available": True}, "hosts": inner},
-        {"zoneName": ZONE, "zoneState": {"available": any(host.compute_up for host in hosts)}, "hosts": outer},
+        {"zoneName": ZONE, "zoneState": {"available": any(host.compute_up for host in found)}, "hosts": outer},
     ]
     return Reply(200, {"availabilityZoneInfo": zones})
 
@@ -228,7 +220,6 @@ def list_aggregates(call: Call, tx: Tx) -> Reply:
 
 def _hypervisors(call: Call, tx: Tx, *, detail: bool) -> Reply:
     access.require(call, "os-hypervisors:list-detail" if detail else "os-hypervisors:list")
-    found = _hosts(call, tx)
     pattern = call.get("hypervisor_hostname_pattern")
     with_servers = _with_servers(call)
     if pattern is not None and (call.get("limit") is not None or call.get("marker") is not None):
@@ -236,27 +227,43 @@ def _hypervisors(call: Call, tx: Tx, *, detail: bool) -> Reply:
             "Paging over hypervisors with the hypervisor_hostname_pattern query parameter is not supported.",
             type="HTTPBadRequest",
         )
-    if pattern is not None:
-        found = [(number, host) for number, host in found if pattern in host.name]
-        if not found and call.version < 88:
-            raise NotFound(f"No hypervisor matching '{pattern}' could be found.", type="HypervisorNotFound")
-    taken = loads.loads(tx)
-    rows = [_Numbered(host.id if call.version >= 53 else str(number), number, host) for number, host in found]
-    links: dict[str, Any] = {}
-    if call.version >= 33:
-        page, links = paging.page(call, rows, "hypervisors", "os-hypervisors" + ("/detail" if detail else ""))
-        rows = list(page)
+    found, links = _page(call, tx, pattern or "", "os-hypervisors/detail" if detail else "os-hypervisors")
+    if pattern is not None and not found and call.version < 88:
+        raise NotFound(f"No hypervisor matching '{pattern}' could be found.", type="HypervisorNotFound")
+    taken = loads.loads(tx) if detail else {}
+    on_each = _servers_on(tx, found) if with_servers else {}
+    numbers = _numbers_of(call, tx)
     shown = []
-    for row in rows:
-        item = (
-            _hypervisor(call, row.host, row.number, taken.get(row.host.name, Load()))
-            if detail
-            else _brief(call, row.host, row.number)
-        )
-        if with_servers:
-            item["servers"] = _servers_on(tx, row.host)
-        shown.append(item)
+    for host in found:
+        load = taken.get(host.name, Load())
+        item = _hypervisor(call, host, numbers, load) if detail else _brief(call, host, numbers)
+        shown.append({**item, "servers": on_each[host.name]} if with_servers else item)
     return Reply(200, {"hypervisors": shown, **links})
+
+
+def _page(call: Call, tx: Tx, part: str, path: str) -> tuple[Sequence[Host], dict[str, Any]]:
+    """Hypervisors with `part` in their name; from 2.33 on page by page. Raises: BadRequest."""
+    if call.version < 33:
+        return hosts.listed(tx, call.settings, part=part), {}
+    size, after, marker = paging.size_of(call), "", call.get("marker")
+    if marker:
+        key: str | int | None = marker if call.version >= 53 else whole_number(marker)
+        place = None if key is None else hosts.find(tx, call.settings, key)
+        if place is None:
+            raise paging.no_marker(marker)
+        after = place.name
+    rows = hosts.listed(tx, call.settings, part=part, after=after, limit=size + 1) if size else []
+    numbers = _numbers_of(call, tx)
+    return paging.cut(call, rows, "hypervisors", path, lambda host: str(_id(call, host, numbers)))
+
+
+def _numbers_of(call: Call, tx: Tx) -> Mapping[str, int]:
+    """How microversions before 2.53 call hosts; none in those that name them by id."""
+    return hosts.numbers(tx) if call.version < 53 else {}
+
+
+def _id(call: Call, host: Host, numbers: Mapping[str, int]) -> str | int:
+    return host.id if call.version >= 53 else numbers[host.name]
 
 
 def _with_servers(call: Call) -> bool:
@@ -265,38 +272,25 @@ def _with_servers(call: Call) -> bool:
     return given is not None and Body("with_servers", {"with_servers": given}).boolean("with_servers")
 
 
-class _Numbered:
-    def __init__(self, id: str, number: int, host: Host) -> None:
-        self.id = id
-        self.number = number
-        self.host = host
-
-
-def _hosts(call: Call, tx: Tx) -> list[tuple[int, Host]]:
-    """Compute hosts whose agent ever connected, numbered: what Nova knows of, since a service lists itself."""
-    found = [host for host in placement.candidates(tx, call.settings) if host.hello is not None]
-    return list(enumerate(found, 1))
-
-
-def _brief(call: Call, host: Host, number: int) -> dict[str, Any]:
+def _brief(call: Call, host: Host, numbers: Mapping[str, int]) -> dict[str, Any]:
     return {
-        "id": host.id if call.version >= 53 else number,
+        "id": _id(call, host, numbers),
         "hypervisor_hostname": host.name,
         "state": "up" if host.compute_up else "down",
         "status": "disabled" if COMPUTE in host.disabled_services else "enabled",
     }
 
 
-def _hypervisor(call: Call, host: Host, number: int, load: Load) -> dict[str, Any]:
+def _hypervisor(call: Call, host: Host, numbers: Mapping[str, int], load: Load) -> dict[str, Any]:
     assert host.hello is not None  # `_hosts` leaves out those that never connected
     cpu = {"arch": "x86_64", "model": host.hello.virt_type, "topology": {"cores": host.hello.vcpus, "sockets": 1}}
     shown: dict[str, Any] = {
-        **_brief(call, host, number),
+        **_brief(call, host, numbers),
         "hypervisor_type": host.hello.hypervisor_type,
         "hypervisor_version": host.hello.hypervisor_version,
         "host_ip": host.tunnel_ip or "127.0.0.1",
         "service": {
-            "id": registry.host_id(host.name, COMPUTE) if call.version >= 53 else number,
+            "id": _service_id(call, COMPUTE, host.name, numbers.get(host.name, 0)),
             "host": host.name,
             "disabled_reason": host.disabled_services.get(COMPUTE),
         },
@@ -315,9 +309,9 @@ def _numbers(host: Host, load: Load) -> dict[str, int]:
         "memory_mb": host.hello.memory_mib,
         "local_gb": host.hello.disk_gib,
         "vcpus_used": load.vcpus,
-        "memory_mb_used": placement.RESERVED_MIB + load.memory_mib,
+        "memory_mb_used": RESERVED_MIB + load.memory_mib,
         "local_gb_used": load.disk_gib,
-        "free_ram_mb": host.hello.memory_mib - placement.RESERVED_MIB - load.memory_mib,
+        "free_ram_mb": host.hello.memory_mib - RESERVED_MIB - load.memory_mib,
         "free_disk_gb": host.hello.disk_gib - load.disk_gib,
         "current_workload": 0,
         "running_vms": load.servers,
@@ -325,16 +319,19 @@ def _numbers(host: Host, load: Load) -> dict[str, int]:
     }
 
 
-def _servers_on(tx: Tx, host: Host) -> list[dict[str, str]]:
-    rows = tx.all(select(servers).where(servers.c["host"] == host.name).order_by(servers.c["number"]))
-    return [{"name": views.instance_name(row), "uuid": row.id} for row in rows]
+def _servers_on(tx: Tx, found: Sequence[Host]) -> dict[str, list[dict[str, str]]]:
+    on_each = hosts.servers_on(tx, [host.name for host in found])
+    return {
+        host.name: [{"name": views.instance_name(server_id), "uuid": server_id} for server_id in on_each[host.name]]
+        for host in found
+    }
 
 
-def _service(call: Call, binary: str, host: Host, number: int) -> dict[str, Any]:
-    reason = host.disabled_services.get(binary)
+def _service(call: Call, host: Host, numbers: Mapping[str, int]) -> dict[str, Any]:
+    reason = host.disabled_services.get(COMPUTE)
     shown: dict[str, Any] = {
-        "id": _service_id(call, binary, host.name, number),
-        "binary": binary,
+        "id": _service_id(call, COMPUTE, host.name, numbers.get(host.name, 0)),
+        "binary": COMPUTE,
         "host": host.name,
         "zone": ZONE,
         "status": "enabled" if reason is None else "disabled",

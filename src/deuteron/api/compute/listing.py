@@ -33,16 +33,16 @@ from sqlalchemy import (
 )
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.compute import access, interfaces, paging, views
+from deuteron.api.compute import access, paging, views
 from deuteron.model.errors import BadRequest, Forbidden
-from deuteron.rules.compute import history, lifecycle
+from deuteron.rules.compute import history, interfaces, lifecycle
 from deuteron.rules.compute.faults import invalid
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.rules.compute.placement import ZONE
 from deuteron.store.compute_tables import deleted_servers, servers
 from deuteron.store.database import Tx
 from deuteron.store.expressions import contains_any, has_all_words, has_any_word, text_field
-from deuteron.store.query import any_of
+from deuteron.store.query import Order, any_of
 
 Fields = Mapping[str, ColumnElement[Any]]
 
@@ -140,10 +140,10 @@ def list_detail(call: Call, tx: Tx) -> Reply:
     return Reply(200, {"servers": views.details(call, tx, rows), **links})
 
 
-def _list(call: Call, tx: Tx, path: str) -> tuple[list[ServerRow], dict[str, Any]]:
+def _list(call: Call, tx: Tx, path: str) -> tuple[Sequence[ServerRow], dict[str, Any]]:
     """The page of servers that the query asks for, and its links."""
     access.require(call, "servers:detail" if path.endswith("detail") else "servers:index")
-    limit = paging.limit_of(call)
+    paging.limit_of(call)
     query = _asked(call)
     project = _project(call, query)
     found: list[Select[Any]] = []
@@ -155,20 +155,10 @@ def _list(call: Call, tx: Tx, path: str) -> tuple[list[ServerRow], dict[str, Any
             found.append(select(*columns).where(*conditions))
     if not found:
         return [], {}
-    inner = (found[0] if len(found) == 1 else union_all(*found)).subquery()
-    statement = select(inner)
-    for column, descending in _order(call, {column.key: column for column in inner.columns}):
-        statement = statement.order_by(column.desc() if descending else column.asc())
-    rows = list(tx.all(statement))
-    for name in ("ip", "ip6"):
-        if name in query:
-            rows = _with_address(tx, rows, name, query[name][-1])
-    if limit is None and not call.get("marker"):
-        return list(rows[: paging.MAX_LIMIT]), {} if len(rows) <= paging.MAX_LIMIT else paging.page(
-            call, rows, "servers", path
-        )[1]
-    page, links = paging.page(call, rows, "servers", path)
-    return list(page), links
+    source = (found[0] if len(found) == 1 else union_all(*found)).subquery()
+    addresses: dict[str, str] = {name: query[name][-1] for name in ("ip", "ip6") if name in query}
+    keep = _with_addresses(tx, addresses) if addresses else None
+    return paging.page(call, tx, paging.Listing(source, (), _order(call), keep=keep), "servers", path)
 
 
 def _asked(call: Call) -> dict[str, list[str]]:
@@ -269,15 +259,15 @@ def _changes(call: Call, query: Mapping[str, list[str]], fields: Fields) -> list
     return result if before is None else [*result, fields["updated"] <= history.stamp(before)]
 
 
-def _order(call: Call, fields: Fields) -> list[tuple[ColumnElement[Any], bool]]:
-    """What to sort by, and whether downwards. Raises: BadRequest for a key that is none, Forbidden."""
+def _order(call: Call) -> list[Order]:
+    """What to sort by. Raises: BadRequest for a key that is none, Forbidden."""
     keys = [value for name, value in call.query if name == "sort_key"]
     directions = [value for name, value in call.query if name == "sort_dir"]
     if any(direction not in ("asc", "desc") for direction in directions):
         raise BadRequest(
             f"Unknown sort direction, must be one of: asc, desc (given: {', '.join(directions)})", type="InvalidInput"
         )
-    result: dict[str, tuple[ColumnElement[Any], bool]] = {}
+    result: dict[str, Order] = {}
     for place, key in enumerate(keys):
         ignored = call.version < 75 and key in _IGNORED_SORT_KEYS and not (key == "locked" and call.version >= 73)
         if ignored:
@@ -288,9 +278,9 @@ def _order(call: Call, fields: Fields) -> list[tuple[ColumnElement[Any], bool]]:
             raise Forbidden(f"Only administrators can sort servers by {key}", type="HTTPForbidden")
         descending = (directions[place] if place < len(directions) else "desc") == "desc"
         # A key that stands there again decides nothing.
-        result.setdefault(_SORT_KEYS[key], (fields[_SORT_KEYS[key]], descending))
-    found = [*result.values()] or [(fields["created"], True), (fields["number"], True)]
-    return [*found, (fields["id"], True)]
+        result.setdefault(_SORT_KEYS[key], Order(_SORT_KEYS[key], descending))
+    found = result or {name: Order(name, True) for name in ("created", "number")}
+    return [*{**found, "id": found.get("id", Order("id", True))}.values()]
 
 
 def _in_state(fields: Fields, vm: str, task: str | None) -> ColumnElement[bool]:
@@ -303,12 +293,20 @@ def _in_state(fields: Fields, vm: str, task: str | None) -> ColumnElement[bool]:
     )
 
 
-def _with_address(tx: Tx, rows: list[ServerRow], name: str, pattern: str) -> list[ServerRow]:
-    wanted = _pattern(name, pattern)
-    plugged = interfaces.plugged(tx, {row.id: lifecycle.nics(row) for row in rows})
-    addresses = [[item["addr"] for listed in plugged.addresses(row.id).values() for item in listed] for row in rows]
-    _Search().refuse_long(name, wanted, [text for texts in addresses for text in texts], anywhere=False)
-    return [row for row, texts in zip(rows, addresses, strict=True) if any(wanted.match(text) for text in texts)]
+def _with_addresses(tx: Tx, wanted: Mapping[str, str]) -> paging.Kept:
+    """Keeps servers that have an address that begins as each pattern says. Raises: BadRequest."""
+    patterns = {name: _pattern(name, text) for name, text in wanted.items()}
+    search = _Search()
+
+    def keep(rows: Sequence[ServerRow]) -> Sequence[ServerRow]:
+        plugged = interfaces.plugged(tx, {row.id: lifecycle.nics(row) for row in rows})
+        found = {row.id: [item["addr"] for of in plugged.addresses(row.id).values() for item in of] for row in rows}
+        for name, pattern in patterns.items():
+            search.refuse_long(name, pattern, [text for texts in found.values() for text in texts], anywhere=False)
+            found = {id: texts for id, texts in found.items() if any(pattern.match(text) for text in texts)}
+        return [row for row in rows if row.id in found]
+
+    return keep
 
 
 MAX_PATTERN: Final = 255

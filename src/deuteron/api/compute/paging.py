@@ -1,27 +1,43 @@
-"""Pages of a list: limit and marker, the link to the next page, and the links of an object."""
+"""Lists in SQL page by page: limit and marker, the link to the next page, and the links of an object."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
+
+from sqlalchemy import ColumnElement, FromClause, select
 
 from deuteron.api.call import Call
 from deuteron.model.codecs import whole_number
 from deuteron.model.errors import BadRequest
 from deuteron.rules.compute.faults import invalid
+from deuteron.rules.compute.lifecycle import ServerRow
+from deuteron.store import query
+from deuteron.store.database import Tx
+from deuteron.store.query import Order, Page
+
+T = TypeVar("T")
 
 MAX_LIMIT: Final = 1000
 """Source: nova.conf api.max_limit."""
 
 
-class HasId(Protocol):
-    @property
-    def id(self) -> str: ...
+Kept = Callable[[Sequence[ServerRow]], Sequence[ServerRow]]
+"""What only Python can tell of rows that fulfil the conditions: those that stay."""
 
 
-T = TypeVar("T", bound=Any)
+@dataclass(frozen=True)
+class Listing:
+    """A list in SQL: rows of a table or a subquery, which ones, in which order, and the column that marks a place."""
+
+    source: FromClause
+    conditions: Sequence[ColumnElement[bool]]
+    order: Sequence[Order]
+    marker: str = "id"
+    keep: Kept | None = None
 
 
 def links(call: Call, path: str) -> list[dict[str, str]]:
@@ -46,31 +62,74 @@ def limit_of(call: Call) -> int | None:
     return min(number, MAX_LIMIT)
 
 
-def page(call: Call, rows: Sequence[T], name: str, path: str) -> tuple[Sequence[T], dict[str, Any]]:
-    """The part of ordered `rows` that the query asks for, and `<name>_links` when there is more.
+def page(
+    call: Call, tx: Tx, listing: Listing, name: str, path: str, *, is_paged: bool = True
+) -> tuple[Sequence[ServerRow], dict[str, Any]]:
+    """The rows that the query asks for, and `<name>_links` when there is more; all of them when not `is_paged`.
 
     Raises: BadRequest for a marker that is none of them.
     """
-    limit = limit_of(call)
+    if not is_paged:
+        return _rows(tx, listing, None, None), {}
+    size = size_of(call)
+    after: Mapping[str, Any] | None = None
     marker = call.get("marker")
     if marker:
-        for place, row in enumerate(rows):
-            if row.id == marker:
-                rows = rows[place + 1 :]
-                break
-        else:
-            raise BadRequest(f"marker [{marker}] not found", type="MarkerNotFound")
-    size = MAX_LIMIT if limit is None else limit
-    if size == 0:
-        return [], {}
-    if len(rows) <= size and (limit is None or len(rows) < size):
-        return rows, {}
-    if not rows:
-        return rows, {}
-    rows = rows[:size]
-    query = [pair for pair in call.query if pair[0] not in ("marker",)]
-    href = f"{call.base_url}/compute/v2.1/{path}?{urlencode([*query, ('marker', rows[-1].id)])}"
-    return rows, {f"{name}_links": [{"rel": "next", "href": href}]}
+        same = listing.source.c[listing.marker] == marker
+        found = tx.first(select(listing.source).where(*listing.conditions, same).limit(1))
+        if found is None:
+            raise no_marker(marker)
+        after = dict(found._mapping)
+    rows = _rows(tx, listing, after, size + 1) if size else []
+    return cut(call, rows, name, path, lambda row: str(row._mapping[listing.marker]))
+
+
+def size_of(call: Call) -> int:
+    """How many rows a page has at most. Raises: BadRequest."""
+    limit = limit_of(call)
+    return MAX_LIMIT if limit is None else limit
+
+
+def no_marker(marker: str) -> BadRequest:
+    return BadRequest(f"marker [{marker}] not found", type="MarkerNotFound")
+
+
+def cut(
+    call: Call, rows: Sequence[T], name: str, path: str, marker_of: Callable[[T], str]
+) -> tuple[Sequence[T], dict[str, Any]]:
+    """A page of `rows`, of which there is one more than a page has if there is more, and its link to the next.
+
+    As in Nova a page that is as long as its limit has a link, whether or not there is more.
+    """
+    size = size_of(call)
+    more = len(rows) > size or (call.get("limit") is not None and len(rows) == size)
+    if not more or size == 0:
+        return rows[:size], {}
+    kept = [pair for pair in call.query if pair[0] != "marker"]
+    href = f"{call.base_url}/compute/v2.1/{path}?{urlencode([*kept, ('marker', marker_of(rows[size - 1]))])}"
+    return rows[:size], {f"{name}_links": [{"rel": "next", "href": href}]}
+
+
+_LEAST_READ: Final = 200
+"""Rows that are read at once where only some of them are kept."""
+
+
+def _rows(tx: Tx, listing: Listing, after: Mapping[str, Any] | None, most: int | None) -> list[ServerRow]:
+    """Up to `most` rows after a place. Where rows are told apart in Python, no more are read than needed."""
+
+    def read(after: Mapping[str, Any] | None, limit: int | None) -> list[ServerRow]:
+        return query.window(tx, listing.source, listing.conditions, listing.order, Page(limit, after))
+
+    if listing.keep is None:
+        return read(after, most)
+    kept: list[ServerRow] = []
+    step = None if most is None else max(most, _LEAST_READ)
+    while True:
+        found = read(after, step)
+        kept += listing.keep(found)
+        if step is None or len(found) < step or (most is not None and len(kept) >= most):
+            return kept[:most]
+        after = dict(found[-1]._mapping)
 
 
 def moments(call: Call, *, until: bool = True) -> tuple[datetime | None, datetime | None]:

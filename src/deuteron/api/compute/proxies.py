@@ -13,20 +13,19 @@ from typing import Any
 from urllib.parse import unquote
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.compute import access, paging
-from deuteron.api.compute import images as bootable_images
-from deuteron.api.compute.attributes import group_view, rule_view
+from deuteron.api.compute import access, paging, views
 from deuteron.api.compute.bodies import Body, wrapped
 from deuteron.api.compute.versions import only_until
+from deuteron.api.compute.views import rule_view
 from deuteron.model.codecs import is_uuid
 from deuteron.model.errors import ApiError, BadRequest, Conflict, Forbidden, NotFound
+from deuteron.rules.compute import images as bootable_images
 from deuteron.rules.compute.faults import invalid
 from deuteron.rules.image import listing as image_lists
+from deuteron.rules.network import devices
 from deuteron.rules.network import security_groups as network_groups
-from deuteron.rules.network import sight
-from deuteron.store import query
+from deuteron.rules.network.kinds import find
 from deuteron.store.database import Tx
-from deuteron.store.network_tables import networks, security_group_rules, security_groups
 from deuteron.store.query import Values
 
 _LAST = 35
@@ -64,20 +63,19 @@ _ADMIN_FIELDS = (
 def list_networks(call: Call, tx: Tx) -> Reply:
     empty = dict.fromkeys((*_NETWORK_FIELDS, *(_ADMIN_FIELDS if call.caller.is_admin else ())))
     rows = _networks(call, tx)
-    return Reply(200, {"networks": [{**empty, "id": row["id"], "label": row["name"]} for row in rows]})
+    return Reply(200, {"networks": [{**empty, "id": network_id, "label": name} for network_id, name in rows]})
 
 
 def list_tenant_networks(call: Call, tx: Tx) -> Reply:
     # The word "None" is what Nova answers. Source: nova/api/openstack/compute/tenant_networks.py.
     rows = _networks(call, tx)
-    return Reply(200, {"networks": [{"id": row["id"], "label": row["name"], "cidr": "None"} for row in rows]})
+    return Reply(200, {"networks": [{"id": network_id, "label": name, "cidr": "None"} for network_id, name in rows]})
 
 
-def _networks(call: Call, tx: Tx) -> list[Values]:
+def _networks(call: Call, tx: Tx) -> list[tuple[str, str]]:
     only_until(call, _LAST)
     access.require(call, "os-networks:list" if call.path.endswith("os-networks") else "os-tenant-networks:list")
-    condition = sight.visible_networks(call.caller)
-    return list(query.rows(tx, networks, *(() if condition is None else (condition,)), order_by=(networks.c["id"],)))
+    return devices.visible_networks(tx, call.caller)
 
 
 def list_groups(call: Call, tx: Tx) -> Reply:
@@ -85,13 +83,12 @@ def list_groups(call: Call, tx: Tx) -> Reply:
     access.require(call, "os-security-groups:get")
     project_id = call.caller.project_id or ""
     everyone = call.caller.is_admin and call.get("all_tenants") is not None
-    conditions = () if everyone else (security_groups.c["project_id"] == project_id,)
-    rows = query.rows(tx, security_groups, *conditions, order_by=(security_groups.c["name"], security_groups.c["id"]))
-    return Reply(200, {"security_groups": [group_view(tx, row) for row in rows]})
+    rows = devices.groups_of(tx, None if everyone else project_id)
+    return Reply(200, {"security_groups": views.groups(tx, rows)})
 
 
 def show_group(call: Call, tx: Tx) -> Reply:
-    return Reply(200, {"security_group": group_view(tx, _group(call, tx, "os-security-groups:show"))})
+    return Reply(200, {"security_group": views.groups(tx, [_group(call, tx, "os-security-groups:show")])[0]})
 
 
 def create_group(call: Call, tx: Tx) -> Reply:
@@ -102,7 +99,7 @@ def create_group(call: Call, tx: Tx) -> Reply:
         row = network_groups.create_group(tx, call.settings, call.caller, values)
     except Conflict as error:
         raise _limit_exceeded(error) from None
-    return Reply(200, {"security_group": group_view(tx, row)})
+    return Reply(200, {"security_group": views.groups(tx, [row])[0]})
 
 
 def update_group(call: Call, tx: Tx) -> Reply:
@@ -112,7 +109,7 @@ def update_group(call: Call, tx: Tx) -> Reply:
     except Conflict as error:
         # Nova did not expect Neutron's 409 here and answered 500.
         raise BadRequest(error.message, type=error.type) from None
-    return Reply(200, {"security_group": group_view(tx, changed)})
+    return Reply(200, {"security_group": views.groups(tx, [changed])[0]})
 
 
 def remove_group(call: Call, tx: Tx) -> Reply:
@@ -155,7 +152,7 @@ def create_rule(call: Call, tx: Tx) -> Reply:
 
 def remove_rule(call: Call, tx: Tx) -> Reply:
     only_until(call, _LAST)
-    row = query.row_by_id(tx, security_group_rules, call.params["id"])
+    row = find(tx, "security_group_rule", call.params["id"])
     if row is None or not (call.caller.is_admin or row["project_id"] == call.caller.project_id):
         raise NotFound(f"Rule ({call.params['id']}) not found", type="SecurityGroupRuleNotFound")
     access.require(call, "os-security-groups:rule:delete", project_id=row["project_id"])
@@ -173,7 +170,7 @@ def _group(call: Call, tx: Tx, rule: str) -> Values:
 def _by_id(call: Call, tx: Tx, group_id: str) -> Values:
     if not is_uuid(group_id):
         raise BadRequest("Security group id should be uuid", type="HTTPBadRequest")
-    row = query.row_by_id(tx, security_groups, group_id)
+    row = find(tx, "security_group", group_id)
     if row is None or not (call.caller.is_admin or row["project_id"] == call.caller.project_id):
         raise NotFound(f"Security group {group_id} not found.", type="SecurityGroupNotFound")
     return row
@@ -251,11 +248,8 @@ def _images(call: Call, tx: Tx, *, detail: bool) -> Reply:
     only_until(call, _LAST)
     if not call.policy.check(call.caller, "get_images", {"project_id": call.caller.project_id}):
         raise Forbidden("You are not authorized to complete get_images action.", type="Forbidden")
-    rows = image_lists.images_of_project(tx, call.caller)
-    for name in ("name", "status"):
-        wanted = call.get(name)
-        if wanted is not None:
-            rows = [row for row in rows if (row[name] or "").lower() == wanted.lower()]
+    words = {name: word for name in ("name", "status") if (word := call.get(name)) is not None}
+    rows = image_lists.images_of_project(tx, call.caller, words)
     return Reply(200, {"images": [_image(call, row, detail=detail) for row in rows]})
 
 

@@ -11,18 +11,20 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import select
 
 from deuteron.api.call import Call
-from deuteron.api.compute import access, interfaces, paging
-from deuteron.api.compute.interfaces import Plugged
+from deuteron.api.compute import access, paging
 from deuteron.model.compute import Flavor
+from deuteron.rules.compute import groups as server_groups
+from deuteron.rules.compute import interfaces
+from deuteron.rules.compute.interfaces import Plugged
 from deuteron.rules.compute.lifecycle import ServerRow, nics
 from deuteron.rules.compute.placement import ZONE
 from deuteron.rules.hosts import registry
 from deuteron.rules.hosts.registry import Host
-from deuteron.store.compute_tables import server_groups
+from deuteron.rules.network import devices
 from deuteron.store.database import Tx
+from deuteron.store.query import Values
 
 _STATUS: Final[dict[str, dict[str | None, str]]] = {
     "active": {"rebooting": "REBOOT", "rebooting_hard": "HARD_REBOOT", "rebuilding": "REBUILD"},
@@ -109,9 +111,7 @@ def details(call: Call, tx: Tx, rows: Sequence[ServerRow], *, single: bool = Fal
     shown = [_detail(call, row, found, seen, hosts) for row in rows]
     if single and call.version >= 71:
         for row, item in zip(rows, shown, strict=True):
-            known = row.group_id is not None and tx.first(
-                select(server_groups.c["id"]).where(server_groups.c["id"] == row.group_id)
-            )
+            known = row.group_id is not None and server_groups.is_there(tx, row.group_id)
             item["server_groups"] = [row.group_id] if known else []
     return shown
 
@@ -185,13 +185,13 @@ def _detail(call: Call, row: ServerRow, found: Plugged, seen: Rights, hosts: dic
         if row.fault.get("details") and (seen.is_admin or row.fault["code"] != 500):
             fault["details"] = row.fault["details"]
         shown["fault"] = fault
-    groups = found.groups(row.id)
-    if groups:
-        shown["security_groups"] = [{"name": name} for name in groups]
+    names = found.groups(row.id)
+    if names:
+        shown["security_groups"] = [{"name": name} for name in names]
     if seen.is_admin:
         shown["OS-EXT-SRV-ATTR:host"] = row.host
         shown["OS-EXT-SRV-ATTR:hypervisor_hostname"] = row.host
-        shown["OS-EXT-SRV-ATTR:instance_name"] = instance_name(row)
+        shown["OS-EXT-SRV-ATTR:instance_name"] = instance_name(row.id)
         if version >= 3:
             shown |= {
                 "OS-EXT-SRV-ATTR:reservation_id": row.reservation_id,
@@ -221,6 +221,41 @@ def _detail(call: Call, row: ServerRow, found: Plugged, seen: Rights, hosts: dic
     return shown
 
 
-def instance_name(row: ServerRow) -> str:
+def instance_name(server_id: str) -> str:
     """The name of its domain."""
-    return f"instance-{row.id[:8]}"
+    return f"instance-{server_id[:8]}"
+
+
+def groups(tx: Tx, rows: Sequence[Values]) -> list[dict[str, Any]]:
+    """Security groups in the shape that Nova had before Neutron, with three queries however many there are."""
+    rules = devices.ingress_rules(tx, [row["id"] for row in rows])
+    named = [rule["remote_group_id"] for each in rules.values() for rule in each if rule["remote_group_id"]]
+    remote = {row["id"]: row for row in devices.groups(tx, named)}
+    return [
+        {
+            "id": row["id"],
+            "name": row["name"],
+            "description": row["description"] or "",
+            "tenant_id": row["project_id"],
+            "rules": [rule_view(rule, remote) for rule in rules[row["id"]]],
+        }
+        for row in rows
+    ]
+
+
+def rule_view(rule: Values, remotes: dict[str, Values]) -> dict[str, Any]:
+    """A rule in the shape that Nova had before Neutron. Source: nova/network/security_group_api.py."""
+    protocol, low, high = rule["protocol"], rule["port_range_min"], rule["port_range_max"]
+    if protocol is not None and low is None and high is None:
+        low, high = (1, 65535) if protocol in ("tcp", "udp") else (-1, -1)
+    remote = remotes.get(rule["remote_group_id"] or "")
+    any_range = {} if remote is not None else {"cidr": rule["remote_ip_prefix"] or "0.0.0.0/0"}
+    return {
+        "id": rule["id"],
+        "parent_group_id": rule["security_group_id"],
+        "ip_protocol": protocol,
+        "from_port": low,
+        "to_port": high,
+        "ip_range": any_range,
+        "group": {} if remote is None else {"name": remote["name"], "tenant_id": remote["project_id"]},
+    }

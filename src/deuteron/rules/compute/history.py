@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Row, delete, select, update
 
 from deuteron.model.caller import Caller
 from deuteron.store.compute_tables import actions
@@ -81,6 +81,11 @@ def newest(tx: Tx, server_id: str) -> str | None:
     asked = select(actions.c["action"]).where(actions.c["server_id"] == server_id)
     found: str | None = tx.scalar(asked.order_by(actions.c["start_time"].desc()).limit(1))
     return found
+
+
+def find(tx: Tx, server_id: str, request_id: str) -> Row[*tuple[Any, ...]] | None:
+    """What the request asked of the server."""
+    return tx.first(select(actions).where(actions.c["id"] == f"{server_id}/{request_id}"))
 
 
 def forget(tx: Tx, server_id: str) -> None:

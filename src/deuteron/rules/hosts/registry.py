@@ -25,22 +25,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Text, bindparam, select, type_coerce, update
+from sqlalchemy import ColumnElement, Text, bindparam, select, type_coerce, update
 
 from deuteron.model.intent import Heartbeat, Hello, TunnelPeer
 from deuteron.model.settings import HostEntry, Settings
 from deuteron.net.mechanisms import AgentKind, HostFacts, Mechanism, mechanisms_by_name
 from deuteron.store import usage
 from deuteron.store.database import Tx
+from deuteron.store.expressions import contains, text_field
 from deuteron.store.hosts_tables import hosts
 from deuteron.store.prepared import Prepared
 
-_ALL = Prepared(select(*(type_coerce(c, Text) if c.name == "hello" else c for c in hosts.c)))
-_ONE = Prepared(
-    select(*(type_coerce(c, Text) if c.name == "hello" else c for c in hosts.c)).where(
-        hosts.c.name == bindparam("host")
-    )
-)
+_WHOLE: Final = [type_coerce(c, Text).label(c.name) if c.name == "hello" else c for c in hosts.c]
+_ALL = Prepared(select(*_WHOLE))
+_ONE = Prepared(select(*_WHOLE).where(hosts.c.name == bindparam("host")))
 _NAMES = Prepared(select(hosts.c.name))
 _AT = update(hosts).where(hosts.c.name == bindparam("host"))
 _HEARD = Prepared(_AT.values(last_heard=bindparam("now")))
@@ -124,6 +122,42 @@ def all_hosts(tx: Tx, settings: Settings) -> list[Host]:
     rows = {row["name"]: row for row in (dict(zip(_COLUMNS, found, strict=True)) for found in tx.run(_ALL))}
     names = sorted({*settings.hosts, *rows})
     return [_host(name, rows.get(name), settings.hosts.get(name), tx.now) for name in names]
+
+
+def known(
+    tx: Tx,
+    settings: Settings,
+    role: str,
+    *,
+    name: str | None = None,
+    id: str | None = None,
+    part: str = "",
+    after: str = "",
+    limit: int | None = None,
+) -> list[Host]:
+    """Hosts that ever connected and play `role`, by name.
+
+    Those of a name or an id, or with `part` in their name; up to `limit` of them `after` a name.
+    """
+    statement = select(*_WHOLE).where(_plays(role), hosts.c.name > after).order_by(hosts.c.name)
+    if name is not None:
+        statement = statement.where(hosts.c.name == name)
+    if id is not None:
+        statement = statement.where(hosts.c.id == id).limit(1)
+    if part:
+        statement = statement.where(contains(hosts.c.name, part))
+    rows = tx.all(statement if limit is None else statement.limit(limit))
+    return [_host(row.name, dict(row._mapping), settings.hosts.get(row.name), tx.now) for row in rows]
+
+
+def known_names(tx: Tx, role: str) -> list[str]:
+    """Names of the hosts that ever connected and play `role`, in order."""
+    return tx.scalars(select(hosts.c.name).where(_plays(role)).order_by(hosts.c.name))
+
+
+def _plays(role: str) -> ColumnElement[bool]:
+    # A list of words that we wrote, none of which holds a quotation mark.
+    return contains(text_field(hosts.c.hello, "roles"), f'"{role}"')
 
 
 def find(tx: Tx, settings: Settings, name: str) -> Host | None:

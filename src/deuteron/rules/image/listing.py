@@ -5,11 +5,11 @@ Times are compared by whole seconds, as answers show them; rows hold microsecond
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Text, and_, cast, false, func, or_, select
+from sqlalchemy import ColumnElement, Text, and_, cast, false, func, literal, or_, select
 
 from deuteron.model.caller import Caller
 from deuteron.model.errors import BadRequest
@@ -17,6 +17,7 @@ from deuteron.model.image import IMAGE
 from deuteron.rules.image.images import find_visible
 from deuteron.store import query
 from deuteron.store.database import Tx
+from deuteron.store.expressions import folded
 from deuteron.store.image_tables import images, members
 from deuteron.store.query import Order, Page, Values
 
@@ -70,9 +71,13 @@ def images_page(tx: Tx, caller: Caller, wanted: Wanted) -> tuple[list[Values], b
     return rows[: wanted.limit], len(rows) > wanted.limit
 
 
-def images_of_project(tx: Tx, caller: Caller) -> list[Values]:
-    """What the Compute API lists: the project's own and public images, all for an administrator; newest first."""
+def images_of_project(tx: Tx, caller: Caller, words: Mapping[str, str]) -> list[Values]:
+    """What the Compute API lists: the project's own and public images, all for an administrator; newest first.
+
+    `words` are texts of columns, in small or capital letters.
+    """
     conditions = [images.c.status != "deleted"]
+    conditions += [folded(images.c[name]) == folded(literal(word)) for name, word in words.items()]
     if not caller.is_admin:
         conditions.append(or_(images.c.visibility == "public", images.c.owner == caller.project_id))
     return query.rows(tx, images, *conditions, order_by=(images.c.created_at.desc(), images.c.id))

@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from deuteron.api.call import Call
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import is_uuid
 from deuteron.model.compute import Flavor
@@ -43,13 +42,13 @@ class Bootable:
         }
 
 
-def bootable(tx: Tx, call: Call, image_id: Any, flavor: Flavor) -> Bootable:
+def bootable(tx: Tx, caller: Caller, image_id: Any, flavor: Flavor) -> Bootable:
     """The image with its kernel and ramdisk, checked against the flavor.
 
     Raises: BadRequest for an image that is not there, not the caller's to see, not active, not fit to boot, or
     too big for the flavor.
     """
-    row = _usable(tx, call.caller, image_id, "Image")
+    row = _usable(tx, caller, image_id, "Image")
     if row["min_ram"] > flavor.ram:
         raise BadRequest("Flavor's memory is too small for requested image.", type="FlavorMemoryTooSmall")
     root = flavor.disk * GIB
@@ -74,7 +73,7 @@ def bootable(tx: Tx, call: Call, image_id: Any, flavor: Flavor) -> Bootable:
     parts: dict[str, ImageRef | None] = {"kernel_id": None, "ramdisk_id": None}
     for name in parts:
         if properties.get(name):
-            parts[name] = _reference(_usable(tx, call.caller, properties[name], f"Image {row['id']} names as {name}"))
+            parts[name] = _reference(_usable(tx, caller, properties[name], f"Image {row['id']} names as {name}"))
     return Bootable(
         _reference(row),
         parts["kernel_id"],
