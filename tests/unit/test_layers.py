@@ -28,6 +28,15 @@ MAY_IMPORT = {
 }
 """Each layer and what of ours it may import, besides itself."""
 
+MAY_ASK = {
+    "compute": {"network", "image", "identity", "hosts"},
+    "network": {"identity", "hosts"},
+    "image": {"identity"},
+    "identity": set(),
+    "hosts": set(),
+}
+"""Each service and whose rules its own may call: one direction, from what is built to what it is built of."""
+
 PURE = ("net/plan", "net/mechanisms", "net/rows.py", "net/pipeline.py", "net/delta.py", "compute/domain.py", "model")
 IO_MODULES = {"os", "socket", "subprocess", "sqlite3", "asyncio", "threading", "shutil", "pathlib", "libvirt"}
 
@@ -56,6 +65,41 @@ def test_a_layer_imports_only_the_layers_below_it(layer: str) -> None:
             if not any(inner == allowed or inner.startswith(f"{allowed}.") for allowed in MAY_IMPORT[layer]):
                 wrong.append(f"{path.relative_to(SOURCE)} imports {name}")
     assert wrong == []
+
+
+@pytest.mark.parametrize("service", sorted(MAY_ASK))
+def test_the_rules_of_a_service_ask_only_those_below_it(service: str) -> None:
+    paths = sorted((SOURCE / "rules" / service).rglob("*.py"))
+    assert len(paths) > 1, f"the rules of {service} are looked for in the wrong place"
+    allowed = {service, *MAY_ASK[service]}
+    wrong = []
+    for path in paths:
+        for name in imports_of(path):
+            parts = name.split(".")
+            if parts[:2] == ["deuteron", "rules"] and parts[2:3] and parts[2] not in allowed:
+                wrong.append(f"{path.relative_to(SOURCE)} imports {name}")
+    assert wrong == []
+
+
+def test_nobody_reads_or_writes_the_tables_of_another_service() -> None:
+    """The hub looks at all of them: what hosts should have is made of what every service has."""
+    wrong, looked_at = [], 0
+    for layer in ("rules", "api"):
+        for path in sorted((SOURCE / layer).rglob("*.py")):
+            service = path.relative_to(SOURCE / layer).parts[0]
+            for name in imports_of(path):
+                module = name.removeprefix("deuteron.store.").split(".")[0]
+                if name.startswith("deuteron.store.") and module.endswith("tables"):
+                    looked_at += 1
+                    if module != f"{service}_tables":
+                        wrong.append(f"{path.relative_to(SOURCE)} imports {name}")
+    assert wrong == []
+    assert looked_at > 100, "tables are looked for under another name"
+
+
+def test_every_service_is_known_by_its_rules() -> None:
+    folders = {path.name for path in (SOURCE / "rules").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders == set(MAY_ASK)
 
 
 @pytest.mark.parametrize("part", PURE)

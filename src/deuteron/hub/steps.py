@@ -29,6 +29,7 @@ import structlog
 
 from deuteron.model.errors import ApiError
 from deuteron.model.settings import Settings
+from deuteron.rules.compute import lifecycle
 from deuteron.rules.network import steps as rules
 from deuteron.rules.network.steps import AfterCommit, Due, Step, StepFailed
 from deuteron.rules.network.undo import undo
@@ -136,7 +137,9 @@ class Steps:
             raise error
 
     def _undo(self, item: Due, error: ApiError, tx: Tx) -> tuple[bool, list[Due]]:
-        told = undo(tx, self._settings, item.step, error.message)
+        device = undo(tx, self._settings, item.step)
+        # Who asked for a server is told by the server, which is in error.
+        told = device is not None and lifecycle.abort_build(tx, self._settings, device, error.message)
         rules.done(tx, (item.number,))
         # Before somebody else can find them.
         self._taken.update(each.number for each in tx.due)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from deuteron.model.network import FLOATING, ROUTER_GATEWAY, ROUTER_INTERFACE
 from deuteron.model.settings import Settings
 from deuteron.net.mechanisms import Step
-from deuteron.rules.compute import lifecycle
 from deuteron.rules.network import floatingips, networks, ports, routers, subnets
 from deuteron.rules.network.kinds import find, touch
 from deuteron.store import query
@@ -14,26 +13,24 @@ from deuteron.store.network_tables import floatingips as floatingips_table
 from deuteron.store.query import Values
 
 
-def undo(tx: Tx, settings: Settings, step: Step, why: str) -> bool:
-    """Delete the object that `step` tells of, if it is still there; whether who asked for it is told otherwise.
-
-    That is so of the port of a server that is being built: the server is in error, and says why.
+def undo(tx: Tx, settings: Settings, step: Step) -> str | None:
+    """Delete the object that `step` tells of, if it is still there; what has lost its port by that, a server perhaps.
 
     Raises: ApiError when somebody else has come to use the object meanwhile.
     """
     row = find(tx, step.kind, step.id)
     if row is None:
-        return False
+        return None
     if step.kind == "network":
         networks.delete_network(tx, settings, None, row)
     elif step.kind == "subnet":
         subnets.delete_subnet(tx, settings, None, row)
     else:
-        return _undo_port(tx, settings, row, why)
-    return False
+        return _undo_port(tx, settings, row)
+    return None
 
 
-def _undo_port(tx: Tx, settings: Settings, port: Values, why: str) -> bool:
+def _undo_port(tx: Tx, settings: Settings, port: Values) -> str | None:
     owner, device = port["device_owner"], port["device_id"]
     if owner == FLOATING:
         floating = query.first(tx, floatingips_table, floatingips_table.c.floating_port_id == port["id"])
@@ -46,4 +43,4 @@ def _undo_port(tx: Tx, settings: Settings, port: Values, why: str) -> bool:
     ports.delete_port(tx, settings, port["id"])
     if owner == ROUTER_INTERFACE and find(tx, "router", device) is not None:
         touch(tx, "router", device)
-    return bool(device) and lifecycle.abort_build(tx, settings, device, why)
+    return device or None
