@@ -21,6 +21,7 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from typing import Literal
 
 import msgspec
 from websockets.asyncio.client import ClientConnection, unix_connect
@@ -28,19 +29,12 @@ from websockets.exceptions import WebSocketException
 
 from deuteron.model.intent import (
     Answer,
-    Ask,
     Heartbeat,
     Hello,
-    IntentPort,
-    IntentRouter,
-    IntentServer,
     PortReport,
     Report,
     RouterReport,
     ServerReport,
-    Snapshot,
-    ToAgent,
-    key_of,
 )
 
 PROCESSES = 2
@@ -136,6 +130,26 @@ class _Wait:
     last_s: float = 0.0
 
 
+class _Object(msgspec.Struct):
+    """Of an intent object, what decides on its report: whichever clone's API says it, older or newer."""
+
+    kind: str
+    id: str
+    ofport: int | None = None
+    power: Literal["running", "shutdown", "paused", "suspended"] = "running"
+    reboot_generation: int = 0
+    build_generation: int = 0
+
+
+class _Message(msgspec.Struct):
+    type: str
+    revision: int = 0
+    number: int = 0
+    objects: tuple[_Object, ...] = ()
+    gone: tuple[tuple[str, str], ...] = ()
+    more: bool = False
+
+
 @dataclass
 class _Life:
     """One host's connection, as long as it lasts."""
@@ -144,6 +158,8 @@ class _Life:
     socket: ClientConnection
     said: set[tuple[str, str]] = field(default_factory=set)
     """What was reported to be there."""
+    parts: list[_Message] = field(default_factory=list)
+    """What was heard since the intent was last whole."""
 
 
 class _Part:
@@ -159,7 +175,7 @@ class _Part:
         self._wait: _Wait | None = None
         self._past: collections.deque[tuple[float, float, str, str]] = collections.deque(maxlen=_REMEMBERED)
         """Changes: when they came, when they were reported, the host, the text."""
-        self._decoder = msgspec.json.Decoder(ToAgent)
+        self._decoder = msgspec.json.Decoder(_Message)
         self._encoder = msgspec.json.Encoder()
 
     async def run(self) -> None:
@@ -218,30 +234,34 @@ class _Part:
         came_s = time.monotonic()
         message = self._decoder.decode(text)
         host = life.member.name
-        if isinstance(message, Ask):
+        if message.type == "ask":
             await life.socket.send(self._text(Answer(message.number, error="there is nothing to see on this host")))
             return
         ports: list[PortReport] = []
         routers: list[RouterReport] = []
         servers: list[ServerReport] = []
-        for item in message.objects:
-            key = key_of(item)
+        life.parts.append(message)
+        if message.more:
+            return
+        parts, life.parts = life.parts, []
+        for item in (item for part in parts for item in part.objects):
+            key = (item.kind, item.id)
             is_news = key not in life.said
-            if isinstance(item, IntentPort) and item.ofport is not None and is_news:
+            if item.kind == "port" and item.ofport is not None and is_news:
                 ports.append(PortReport(item.id, "ACTIVE"))
-            elif isinstance(item, IntentRouter) and is_news:
+            elif item.kind == "router" and is_news:
                 routers.append(RouterReport(item.id, "ACTIVE"))
-            elif isinstance(item, IntentServer):
+            elif item.kind == "server":
                 servers.append(ServerReport(item.id, item.power, item.reboot_generation, item.build_generation))
             else:
                 continue
             life.said.add(key)
-        gone = () if isinstance(message, Snapshot) else message.gone
+        gone = tuple(key for part in parts for key in part.gone)
         life.said.difference_update(gone)
         report = Report(message.revision, tuple(ports), tuple(routers), tuple(servers), gone)
         await life.socket.send(self._text(report))
         done_s = time.monotonic()
-        if isinstance(message, Snapshot):
+        if parts[0].type == "snapshot":
             self._in_step[host] = done_s
             self._say_if_in_step()
         else:

@@ -23,20 +23,13 @@ from deuteron.model.intent import (
     RouterReport,
     Snapshot,
     ToApi,
+    tables_of,
 )
 
 
 def snapshot(intent: HostIntent) -> Snapshot:
-    tables: tuple[dict[str, Any], ...] = (
-        intent.networks,
-        intent.ports,
-        intent.security_groups,
-        intent.group_members,
-        intent.routers,
-        intent.servers,
-    )
-    objects: list[IntentObject] = [item for table in tables for item in table.values()]
-    return Snapshot(intent.revision, tuple(objects), intent.peers)
+    objects: list[IntentObject] = [item for table in tables_of(intent).values() for item in table.values()]
+    return Snapshot(intent.revision, tuple(objects))
 
 
 class FakeApi:

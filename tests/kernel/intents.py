@@ -53,7 +53,6 @@ def _port(number: int, network: str, subnet: str, address: str, owner: str, ofpo
         mac_address=_mac(number),
         fixed_ips=(FixedIp(subnet, address),),
         device_owner=owner,
-        host="aio",
         ofport=ofport,
         **more,  # type: ignore[arg-type]  # fields of IntentPort
     )

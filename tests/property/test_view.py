@@ -18,21 +18,20 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from deuteron.hub import intents
-from deuteron.model.intent import IntentObject, key_of
+from deuteron.model.intent import IntentObject, tables_of
 from tests.unit.api_compute.harness import Client, World, world
 from tests.unit.api_hosts.agent import FakeAgent
+from tests.unit.api_hosts.test_views import whole
 
 NET, NOVA = "/network/v2.0", "/compute/v2.1"
 HOSTS = ("h1", "h2")
-KINDS = {"network", "port", "security_group", "group_member", "router", "server"}
+KINDS = {"peer", "network", "port", "remote_port", "security_group", "group_member", "router", "server"}
 Objects = dict[tuple[str, str], IntentObject]
 
 
 def fresh(w: World, host: str) -> Objects:
-    with w.cloud.database.read() as tx:
-        snapshot, _ = intents.snapshot(tx, w.cloud.settings, host)
-    return {key_of(item): item for item in snapshot.objects}
+    tables = tables_of(whole(w.cloud, host))
+    return {(kind, id): item for kind, table in tables.items() for id, item in table.items()}
 
 
 @dataclass

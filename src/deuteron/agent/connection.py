@@ -3,7 +3,8 @@
     connect -> Hello -> Snapshot -> (Change | Ask)*          Report, Heartbeat, Answer the other way
 
 Invariants:
-- Each connection begins with a whole intent, so nothing a broken one lost matters.
+- Each connection begins with a whole intent, so nothing a broken one lost matters. While one comes in parts, the
+  host keeps the last whole one.
 - The first report of a connection lists every status, later ones only what differs. A report never names a
   revision before a pass that knew it has ended.
 - While the API is away the host keeps the last intent, and drift is mended as ever.
@@ -22,14 +23,16 @@ import structlog
 from websockets.asyncio.client import ClientConnection, unix_connect
 from websockets.exceptions import WebSocketException
 
-from deuteron.agent.intents import Key, fold, keys
+from deuteron.agent.intents import fold, is_wanted, keys
 from deuteron.model.intent import (
     Answer,
     Ask,
+    Change,
     Heartbeat,
     Hello,
     HostIntent,
     HostSettings,
+    Key,
     PortReport,
     Report,
     RouterReport,
@@ -82,6 +85,10 @@ class Connection:
         self._on_intent = on_intent
         self._answer = answer
         self._intent: HostIntent | None = None
+        """The last whole one."""
+        self._heard: HostIntent | None = None
+        """What this connection said so far; None before its first message."""
+        self._heard_gone: set[Key] = set()
         self._socket: ClientConnection | None = None
         self._first_revision = 0
         self._latest: Findings | None = None
@@ -130,6 +137,7 @@ class Connection:
         ) as opened:
             self._said = None
             self._first_revision = -1
+            self._heard, self._heard_gone = None, set()
             await self._send(opened, self._hello())
             log.info("connected to the API", host=self._settings.host)
             tasks = [
@@ -156,17 +164,23 @@ class Connection:
                 self._answers.add(task)
                 task.add_done_callback(self._answers.discard)
             elif isinstance(message, Snapshot):
-                before = keys(self._intent) if self._intent is not None else set()
-                intent = fold(HostIntent(), message)
-                self._first_revision = message.revision
-                self._take(intent, frozenset(before - keys(intent)))
-            elif self._first_revision >= 0 and self._intent is not None:
-                self._take(fold(self._intent, message), frozenset(message.gone))
+                self._heard = fold(HostIntent(), message)
+                self._heard_gone |= (keys(self._intent) if self._intent is not None else set()) | set(message.gone)
+                self._first_revision = -1
+            elif self._heard is not None:
+                self._heard = fold(self._heard, message)
+                self._heard_gone |= set(message.gone)
+            if isinstance(message, Snapshot | Change) and self._heard is not None and not message.more:
+                self._take(self._heard)
         raise EOFError("the API closed the connection")
 
-    def _take(self, intent: HostIntent, gone: frozenset[Key]) -> None:
+    def _take(self, intent: HostIntent) -> None:
+        gone = frozenset(key for key in self._heard_gone if not is_wanted(intent, key))
+        self._heard_gone = set()
         self._intent = intent
-        self._unsaid_gone -= keys(intent)
+        if self._first_revision < 0:
+            self._first_revision = intent.revision
+        self._unsaid_gone = {key for key in self._unsaid_gone if not is_wanted(intent, key)}
         self._on_intent(intent, gone)
 
     async def _beat_on(self, opened: ClientConnection) -> None:

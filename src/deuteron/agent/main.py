@@ -23,7 +23,7 @@ import msgspec
 import structlog
 
 from deuteron.agent.connection import Connection, Findings
-from deuteron.agent.intents import Key, is_wanted
+from deuteron.agent.intents import is_wanted
 from deuteron.agent.metadata import MetadataProxy
 from deuteron.agent.statuses import Patience, is_removed, port_reports, router_reports, unrealised, wired_ports
 from deuteron.agent.worker import Pass, Worker
@@ -36,6 +36,7 @@ from deuteron.model.intent import (
     Hello,
     HostIntent,
     HostSettings,
+    Key,
     PortReport,
     RouterReport,
     ServerReport,

@@ -1,15 +1,16 @@
 """The line to the agents: one WebSocket for each host, over the Unix socket only.
 
-    writer thread --commit--> wake --> round (one thread: reads the log, brings each view up) --> sender per host
+    writer thread --commit--> wake --> turn (one thread: reads the log, makes messages, `views`) --> sender per host
     agent --Report--> one write transaction --> statuses;  Heartbeat --> one write for all hosts, once a second
 
 A connection begins with the agent's `Hello` and is answered with a `Snapshot`; after that it gets a `Change`
 for what commits touched. While a message is on its way to a slow agent, further commits wait in the change
-log and reach it squashed into one message: nothing queues up, and no host waits for another.
+log and reach it squashed into one message: nothing queues up, and no host waits for another. What is long is sent in
+parts, between what others are sent. Whoever else follows the log (`log.Consumer`) does it in a thread of its own.
 
 Invariants:
 - One connection for each host: a new one closes the older, whose agent is taken for dead.
-- A view is touched only in the round's thread; links and their tables only in the event loop.
+- Views are touched only in the turn's thread; links and their tables only in the event loop.
 - Statuses are written only for objects that belong to the reporting host.
 - A status that the agent reported holds until it reports another. When a revision changed an object and the
   agent realised that revision without a new status, the known one is written again (`confirm`).
@@ -21,30 +22,29 @@ import asyncio
 import functools
 import hmac
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import structlog
 
-from deuteron.hub import intents, reports
-from deuteron.hub.intents import Key, View
+from deuteron.hub import reports
+from deuteron.hub.log import Consumer, catch_up
+from deuteron.hub.views import Message, Views
 from deuteron.model.errors import ApiError, Unavailable
 from deuteron.model.intent import (
     Answer,
     Ask,
-    Change,
     Heartbeat,
     Hello,
+    Key,
     PortReport,
     Report,
     RouterReport,
     ServerReport,
-    Snapshot,
     ToApi,
-    key_of,
 )
 from deuteron.model.settings import Settings
 from deuteron.rules.hosts import registry
@@ -62,20 +62,24 @@ _DECODER: Final = msgspec.json.Decoder(ToApi)
 
 HEARTBEAT_FLUSH_S: Final = 1.0
 REAP_S: Final = 5.0
+FIRST_PAUSE_S: Final = 0.1
+LONGEST_PAUSE_S: Final = 10.0
 SEND_TIMEOUT_S: Final = 60.0
 """An agent that does not take a message within this time is disconnected."""
+
+_REPORTED: Final = frozenset({"port", "router", "server"})
+"""Kinds whose objects have statuses."""
 
 _CLOSE_UNAUTHORIZED, _CLOSE_REPLACED, _CLOSE_PROTOCOL, _CLOSE_SILENT = 4401, 4409, 4400, 4408
 
 
 @dataclass
 class Link:
-    """One connection. `view` is None until the snapshot is made."""
+    """One connection."""
 
     host: str
     send: Send
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    view: View | None = None
     ready: bool = False
     sending: bool = False
     closed: bool = False
@@ -86,18 +90,20 @@ class Link:
     """Objects sent, and the revision that must be realised before their known status holds again."""
     leaving: dict[str, int] = field(default_factory=dict)
     """Servers taken from the host, and the revision that says so."""
-    considered: int = 0
-    """The revision up to which the host's intent is known to be sent."""
+    is_whole: bool = False
+    """Whether it was sent its whole intent."""
     sent: int = 0
     """The revision of the last message sent."""
     realised: int = 0
-    snapshot: int = -1
-    """Revision of the snapshot, until it is realised; -1 before and after."""
     asked: dict[int, asyncio.Future[Answer]] = field(default_factory=dict)
 
 
-_Outcome = tuple[Link, Snapshot | Change | None, tuple[Key, ...], tuple[Key, ...], int]
-"""Of one round for one link: what to send, keys that stayed the same or were never there, and the revision."""
+class _Turn(NamedTuple):
+    """What one turn made, and who waits for more."""
+
+    messages: list[Message]
+    revision: int
+    waiting: frozenset[str]
 
 
 class Hub:
@@ -110,6 +116,14 @@ class Hub:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="intents")
+        self._views = Views(settings)
+        self._joining: set[str] = set()
+        self._leaving: set[str] = set()
+        self._revision = 0
+        """Up to which the change log was followed, and …"""
+        self._waiting: frozenset[str] = frozenset()
+        """… the hosts that were not yet sent all of it."""
+        self._consumers: list[tuple[Consumer, asyncio.Event, ThreadPoolExecutor]] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._heartbeats: dict[str, Heartbeat | None] = {}
         self._numbers = itertools.count(1)
@@ -128,7 +142,17 @@ class Hub:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)
+        for thread in (self._thread, *(thread for _, _, thread in self._consumers)):
+            await asyncio.to_thread(thread.shutdown, wait=True, cancel_futures=True)
+
+    def follow(self, consumer: Consumer) -> None:
+        """Let a central consumer follow the change log from its revision on. Call it after `start`.
+
+        One that raises is asked again, after a pause that doubles from 0.1 to 10 s; nobody else waits for it.
+        """
+        entry = (consumer, asyncio.Event(), ThreadPoolExecutor(1, thread_name_prefix="consumer"))
+        self._consumers.append(entry)
+        self._spawn(self._serve(*entry))
 
     def connected(self, host: str) -> bool:
         return host in self._links
@@ -139,7 +163,8 @@ class Hub:
         if link is None:
             return False
         # Under a stream of changes something newer is always on its way, and no reason to wait.
-        return link.realised >= revision or (link.considered >= revision and link.realised >= link.sent)
+        considered = link.sent if host in self._waiting or not link.is_whole else self._revision
+        return link.realised >= revision or (considered >= revision and link.realised >= link.sent)
 
     def realised_revision(self, host: str) -> int:
         """The last revision that the host has carried out since it is connected; 0 before the first."""
@@ -156,7 +181,7 @@ class Hub:
         link.asked[number] = answered
         try:
             async with asyncio.timeout(timeout_s):
-                await self._transmit(link, Ask(number, what, id, argument))
+                await self._transmit(link, _ENCODER.encode(Ask(number, what, id, argument)).decode())
                 answer = await answered
         except TimeoutError:
             raise Unavailable(
@@ -185,6 +210,7 @@ class Hub:
         link = Link(host, send, heard_at=self._now())
         previous = self._links.get(host)
         self._links[host] = link
+        self._leaving.add(host)
         if previous is not None:
             log.warning("agent replaced by a newer connection", host=host)
             await self._close(previous, _CLOSE_REPLACED)
@@ -200,6 +226,8 @@ class Hub:
                     answered.set_result(Answer(0, error=f"host {host} disconnected before it answered"))
             if self._links.get(host) is link:
                 del self._links[host]
+                self._joining.discard(host)
+                self._leaving.add(host)
                 log.info("host disconnected", host=host)
                 self._database.submit(lambda tx: registry.disconnected(tx, host))
 
@@ -219,8 +247,10 @@ class Hub:
                     raise _ProtocolError(f"it says it is host {item.host!r}")
                 await self._write(functools.partial(_greet, item))
                 log.info("host connected", host=link.host, roles=",".join(item.roles), virt_type=item.virt_type)
-                link.ready = True
-                self._wake.set()
+                if self._links.get(link.host) is link:
+                    link.ready = True
+                    self._joining.add(link.host)
+                    self._wake.set()
             elif not link.ready:
                 raise _ProtocolError("its first message is not Hello")
             elif isinstance(item, Report):
@@ -248,10 +278,6 @@ class Hub:
         listed = {("port", item.id) for item in report.ports} | {("router", item.id) for item in report.routers}
         listed |= {("server", item.id) for item in report.servers}
         again = [link.reported[key] for key in due if key in link.reported and key not in listed]
-        whole = 0 <= link.snapshot <= report.realised_revision
-        if whole:
-            link.snapshot = -1
-            again = [item for key, item in link.reported.items() if key not in listed]
         gone = set(report.gone)
         troubled = " ".join(what for what, _ in report.problems)
         for id, revision in list(link.leaving.items()):
@@ -260,94 +286,104 @@ class Hub:
                 del link.leaving[id]
                 gone.add(("server", id))
         said = msgspec.structs.replace(_with(report, again), gone=tuple(sorted(gone)))
-        await self._write(lambda tx: reports.apply(tx, self._settings, link.host, said, whole=whole))
+        await self._write(lambda tx: reports.apply(tx, self._settings, link.host, said))
 
-    async def _confirm(self, link: Link, unchanged: Sequence[Key], absent: Sequence[Key]) -> None:
-        """Write known statuses again: a commit touched the rows, yet what the host has to do stayed the same.
-
-        `absent` servers were made and deleted before the host heard of them: they are gone already.
-        """
+    async def _confirm(self, link: Link, unchanged: Sequence[Key]) -> None:
+        """Write known statuses again: a commit touched the rows, yet what the host has to do stayed the same."""
         known = [link.reported[key] for key in unchanged if key in link.reported and key not in link.unconfirmed]
-        gone = tuple(key for key in absent if key[0] == "server" and key[1] not in link.leaving)
-        if known or gone:
-            said = msgspec.structs.replace(_with(None, known), gone=gone)
-            await self._write(lambda tx: reports.apply(tx, self._settings, link.host, said, whole=False))
+        if known:
+            said = _with(None, known)
+            await self._write(lambda tx: reports.apply(tx, self._settings, link.host, said))
 
     # --- from commits to messages -------------------------------------------------------------------------------------
 
     def _heard_commit(self, revision: int, touched: Sequence[store.Change]) -> None:
         """In the writer thread, after each commit."""
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._wake.set)
+            self._loop.call_soon_threadsafe(self._heard)
+
+    def _heard(self) -> None:
+        self._wake.set()
+        for _, wake, _ in self._consumers:
+            wake.set()
 
     async def _pump(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await self._wake.wait()
             self._wake.clear()
-            links = [link for link in self._links.values() if link.ready and not link.sending and not link.closed]
-            if not links:
-                continue
+            joining, self._joining = self._joining, set()
+            leaving, self._leaving = self._leaving, set()
+            busy = {host for host, link in self._links.items() if link.sending} if self._waiting else frozenset()
             try:
-                results = await loop.run_in_executor(self._thread, self._round, links)
+                turn = await loop.run_in_executor(self._thread, self._turn, leaving, joining, busy)
             except Exception:  # a defect of ours must not end the line to every host
                 log.exception("intents could not be computed")
                 await asyncio.sleep(1)
-                for link in links:
-                    link.view = None
+                self._views = Views(self._settings)
+                self._joining = {host for host, link in self._links.items() if link.ready}
                 self._wake.set()
                 continue
-            for link, message, unchanged, absent, revision in results:
-                link.considered = revision
-                if isinstance(message, Snapshot):
-                    link.snapshot = message.revision
-                if message is not None:
-                    for item in message.objects:
-                        key = key_of(item)
-                        if key[0] in ("port", "router", "server"):
-                            link.unconfirmed[key] = message.revision
-                    if isinstance(message, Change):
-                        for key in message.gone:
-                            link.unconfirmed.pop(key, None)
-                            if key[0] == "server":
-                                link.leaving[key[1]] = message.revision
-                    link.sending = True
-                    link.sent = message.revision
-                    self._spawn(self._deliver(link, message))
-                if unchanged or absent:
-                    self._spawn(self._confirm(link, unchanged, absent))
+            self._revision, self._waiting = turn.revision, turn.waiting
+            for message in turn.messages:
+                link = self._links.get(message.host)
+                # One that came meanwhile hears of its own view alone.
+                is_other = message.host in self._joining or message.host in self._leaving
+                if link is not None and link.ready and not link.closed and not is_other:
+                    self._hand_over(link, message)
+            if any((link := self._links.get(host)) is not None and not link.sending for host in turn.waiting):
+                self._wake.set()
 
-    def _round(self, links: Sequence[Link]) -> list[_Outcome]:
-        """In the round's thread: one consistent read for all links."""
-        results: list[_Outcome] = []
+    def _turn(self, leaving: Set[str], joining: Set[str], busy: Set[str]) -> _Turn:
+        """In the turn's thread: one consistent read."""
+        views = self._views
+        for host in leaving:
+            views.leave(host)
+        for host in joining:
+            views.join(host)
         with self._database.read() as tx:
-            revision = intents.current_revision(tx)
-            logs: dict[int, tuple[list[store.Change], set[str] | None]] = {}
-            for link in links:
-                if link.view is None or link.view.revision < self._database.pruned:
-                    # New, or so far behind that the log no longer tells what it has missed.
-                    message, link.view = intents.snapshot(tx, self._settings, link.host)
-                    results.append((link, message, (), (), revision))
-                    continue
-                since = link.view.revision
-                if since == revision:
-                    continue
-                if since not in logs:
-                    touched = intents.changes_since(tx, since)
-                    logs[since] = (touched, intents.concerned_hosts(tx, touched))
-                touched, concerned = logs[since]
-                if concerned is not None and link.host not in concerned and not link.view.mentions(touched):
-                    link.view.revision = revision
-                    results.append((link, None, (), (), revision))
-                    continue
-                found = intents.change(tx, self._settings, link.host, link.view, touched)
-                results.append((link, found.message, found.unchanged, found.absent, revision))
-        return results
+            catch_up(self._database, tx, views)
+            return _Turn(views.step(tx, busy), views.revision, views.waiting)
 
-    async def _deliver(self, link: Link, message: Snapshot | Change) -> None:
+    def _hand_over(self, link: Link, message: Message) -> None:
+        for key in message.sent:
+            if key[0] in _REPORTED:
+                link.unconfirmed[key] = message.revision
+        for key in message.gone:
+            link.unconfirmed.pop(key, None)
+            if key[0] == "server":
+                link.leaving[key[1]] = message.revision
+        link.is_whole = message.is_whole
+        if message.text is not None:
+            link.sending = True
+            link.sent = message.revision
+            self._spawn(self._deliver(link, message.text))
+        if message.unchanged:
+            self._spawn(self._confirm(link, message.unchanged))
+
+    async def _serve(self, consumer: Consumer, wake: asyncio.Event, thread: ThreadPoolExecutor) -> None:
+        loop = asyncio.get_running_loop()
+        pause_s = FIRST_PAUSE_S
+        while True:
+            wake.clear()
+            try:
+                await loop.run_in_executor(thread, self._catch_up, consumer)
+            except Exception:  # whatever it stumbles over, the others go on
+                log.exception("a consumer of the change log failed", consumer=repr(consumer), again_in_s=pause_s)
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                continue
+            pause_s = FIRST_PAUSE_S
+            await wake.wait()
+
+    def _catch_up(self, consumer: Consumer) -> None:
+        with self._database.read() as tx:
+            catch_up(self._database, tx, consumer)
+
+    async def _deliver(self, link: Link, text: str) -> None:
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
-                await self._transmit(link, message)
+                await self._transmit(link, text)
         except TimeoutError:
             log.warning("agent takes no messages", host=link.host, timeout_s=SEND_TIMEOUT_S)
             await self._close(link, _CLOSE_SILENT)
@@ -355,10 +391,10 @@ class Hub:
             log.info("message not delivered", host=link.host, reason=repr(error))
         finally:
             link.sending = False
-            self._wake.set()
+            if link.host in self._waiting:
+                self._wake.set()
 
-    async def _transmit(self, link: Link, message: Snapshot | Change | Ask) -> None:
-        text = _ENCODER.encode(message).decode()
+    async def _transmit(self, link: Link, text: str) -> None:
         async with link.lock:
             await link.send({"type": "websocket.send", "text": text})
 

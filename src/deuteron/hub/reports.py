@@ -25,8 +25,8 @@ from deuteron.store.network_tables import floatingips, ports
 log = structlog.get_logger("deuteron.hosts")
 
 
-def apply(tx: Tx, settings: Settings, host: str, report: Report, *, whole: bool) -> None:
-    """Record a report. `whole` marks the first of a connection, which lists everything that is there.
+def apply(tx: Tx, settings: Settings, host: str, report: Report) -> None:
+    """Record a report.
 
     A revision of -1 marks statuses that are only confirmed: the host's own facts stay as they are.
     """
@@ -37,9 +37,6 @@ def apply(tx: Tx, settings: Settings, host: str, report: Report, *, whole: bool)
     for server in report.servers:
         lifecycle.apply_report(tx, settings, host, server)
     gone = {id for kind, id in report.gone if kind == "server"}
-    if whole:
-        there = {server.id for server in report.servers if server.state != "absent"}
-        gone |= {id for id in _deletions(tx, host) if id not in there}
     finish_deletions(tx, settings, gone, host)
     if report.realised_revision >= 0:
         registry.realised(tx, host, report.realised_revision, report.problems)
@@ -57,10 +54,6 @@ def finish_deletions(tx: Tx, settings: Settings, ids: Iterable[str], host: str |
         row = tx.first(select(servers).where(servers.c["id"] == id, servers.c["task_state"] == "deleting"))
         if row is not None and (host is None or row.host == host):
             lifecycle.finish_delete(tx, settings, row)
-
-
-def _deletions(tx: Tx, host: str) -> list[str]:
-    return tx.scalars(select(servers.c["id"]).where(servers.c["task_state"] == "deleting", servers.c["host"] == host))
 
 
 def _port(tx: Tx, host: str, report: PortReport) -> None:

@@ -1,15 +1,20 @@
 """What one host should have: the wire contract between the API and an agent.
 
 The API computes these objects from its rows, per host, and sends them whole: first all of them
-(`Snapshot`), then only those that changed (`Change`). The agent keeps them in a `HostIntent` and
-plans from nothing else. Each object has a key `(kind, id)`; a later object with the same key replaces
-the earlier one, so repeated, squashed or reordered deliveries within one revision end in the same state.
+(`Snapshot`), then only those that changed (`Change`). What is long comes in parts: a message that says `more` is
+followed by a `Change`, and only with the one that does not say it is the intent whole again. The agent keeps
+the objects in a `HostIntent` and plans from nothing else. Each object has a key `(kind, id)`; a later object with the
+same key replaces the earlier one, so repeated, squashed or reordered deliveries within one revision end in the same
+state.
+
+A new kind is a struct in `IntentObject` and a table in `HostIntent`; `KINDS` and `TABLES`, and with them what hub and
+agent do with it, are derived from these.
 
 Addresses are canonical strings (RFC 5952 for IPv6), prefixes are in CIDR notation, MACs are lower
 case with colons. Numbers carry their unit in the name.
 
 Invariants:
-- An intent never refers to an object that the same host was not sent (a port's network, a router's
+- A whole intent never refers to an object that the same host was not sent (a port's network, a router's
   ports, a server's ports), except security groups of remote members, which arrive as `group_member`.
 - `local_vlan` and `ofport` are allotted by the API per host and stay the same while the object is
   on the host, so that a plan is a pure function and a restarted agent finds what it left.
@@ -17,7 +22,8 @@ Invariants:
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -29,6 +35,9 @@ VifDetails = tuple[tuple[str, str | int | bool], ...]
 
 MECHANISM = "openvswitch"
 """The mechanism of a host, a cloud and a port of which nothing else is said."""
+
+Key = tuple[str, str]
+"""Kind and id of an intent object."""
 
 
 class _Object(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -93,30 +102,43 @@ class DhcpOption(msgspec.Struct, frozen=True):
 
 
 class IntentPort(_Object, frozen=True, tag_field="kind", tag="port"):
-    """A port of a network that is present on this host, bound here (`ofport` set) or elsewhere."""
+    """A port that is plugged in on this host."""
 
     network_id: str
     project_id: str
     mac_address: str
+    ofport: int
+    """The OpenFlow port number on br-int of this host (16 to 65000)."""
     fixed_ips: tuple[FixedIp, ...] = ()
     device_owner: str = ""
     device_id: str = ""
-    host: str = ""
-    """Where the port is bound; empty when it is unbound. Ports bound elsewhere serve DHCP, L2 population and groups."""
-    ofport: int | None = None
-    """The OpenFlow port number on br-int of this host (16 to 65000); None for a port bound elsewhere."""
     admin_state_up: bool = True
     port_security_enabled: bool = True
     security_groups: tuple[str, ...] = ()
     allowed_address_pairs: tuple[AddressPair, ...] = ()
     dns_name: str = ""
     extra_dhcp_opts: tuple[DhcpOption, ...] = ()
-    tunnel_ip: str | None = None
-    """Tunnel endpoint of the host where the port is bound, for L2 population."""
     mechanism: str = MECHANISM
-    """Who wires it, where it is bound."""
+    """Who wires it."""
     vif_details: VifDetails = ()
     """What another mechanism than `MECHANISM` said when it bound the port; that one goes by the host's settings."""
+
+
+class IntentRemotePort(_Object, frozen=True, tag_field="kind", tag="remote_port"):
+    """What this host has to know of a port that is not plugged in here: where to send frames, and what DHCP says of it.
+
+    Sent for a network that is present here when frames to it go through tunnels, or when its DHCP is served here.
+    """
+
+    network_id: str
+    mac_address: str
+    fixed_ips: tuple[FixedIp, ...] = ()
+    tunnel_ip: str | None = None
+    """Tunnel endpoint of the host where the port is bound, for L2 population."""
+    serves_dhcp: bool = False
+    """Whether it is a DHCP server's own port, which no DHCP server lists."""
+    dns_name: str = ""
+    extra_dhcp_opts: tuple[DhcpOption, ...] = ()
 
 
 class IntentRule(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -247,21 +269,58 @@ class IntentServer(_Object, frozen=True, tag_field="kind", tag="server"):
     """Whether each build makes a config drive, of `GET /internal/servers/<id>/config-drive`."""
 
 
-IntentObject = IntentNetwork | IntentPort | IntentSecurityGroup | IntentGroupMember | IntentRouter | IntentServer
+class TunnelPeer(_Object, frozen=True, tag_field="kind", tag="peer"):
+    """Another host of the cloud with a tunnel endpoint; `id` is its name."""
 
-KINDS: dict[str, type] = {
-    "network": IntentNetwork,
-    "port": IntentPort,
-    "security_group": IntentSecurityGroup,
-    "group_member": IntentGroupMember,
-    "router": IntentRouter,
-    "server": IntentServer,
-}
+    tunnel_ip: str
+    tunnel_types: tuple[NetworkType, ...] = ("vxlan",)
 
 
-def key_of(item: IntentObject) -> tuple[str, str]:
+IntentObject = (
+    TunnelPeer
+    | IntentNetwork
+    | IntentSecurityGroup
+    | IntentGroupMember
+    | IntentPort
+    | IntentRemotePort
+    | IntentRouter
+    | IntentServer
+)
+
+
+class HostIntent(msgspec.Struct, frozen=True):
+    """Everything one host should have after `revision`: the only input of `plan`. A table for each kind, by id."""
+
+    revision: int = 0
+    peers: dict[str, TunnelPeer] = {}
+    networks: dict[str, IntentNetwork] = {}
+    security_groups: dict[str, IntentSecurityGroup] = {}
+    group_members: dict[str, IntentGroupMember] = {}
+    ports: dict[str, IntentPort] = {}
+    remote_ports: dict[str, IntentRemotePort] = {}
+    routers: dict[str, IntentRouter] = {}
+    servers: dict[str, IntentServer] = {}
+
+
+def key_of(item: IntentObject) -> Key:
     """The key under which `item` replaces an earlier object."""
     return (item.__struct_config__.tag, item.id)  # type: ignore[return-value]  # tags are str here
+
+
+KINDS: dict[str, type[IntentObject]] = {kind.__struct_config__.tag: kind for kind in get_args(IntentObject)}
+
+TABLES: dict[str, str] = {
+    get_args(hint)[1].__struct_config__.tag: name
+    for name, hint in get_type_hints(HostIntent).items()
+    if get_origin(hint) is dict
+}
+"""The field of `HostIntent` that holds the objects of each kind."""
+
+
+def tables_of(intent: HostIntent) -> dict[str, Mapping[str, Any]]:
+    """The objects of each kind, by id."""
+    fields = msgspec.structs.asdict(intent)
+    return {kind: fields[name] for kind, name in TABLES.items()}
 
 
 class HostSettings(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -295,27 +354,6 @@ class HostSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     dns_servers: tuple[str, ...] = ()
 
 
-class TunnelPeer(msgspec.Struct, frozen=True):
-    """Another host of the cloud with a tunnel endpoint."""
-
-    host: str
-    tunnel_ip: str
-    tunnel_types: tuple[NetworkType, ...] = ("vxlan",)
-
-
-class HostIntent(msgspec.Struct, frozen=True):
-    """Everything one host should have after `revision`: the only input of `plan`."""
-
-    revision: int = 0
-    networks: dict[str, IntentNetwork] = {}
-    ports: dict[str, IntentPort] = {}
-    security_groups: dict[str, IntentSecurityGroup] = {}
-    group_members: dict[str, IntentGroupMember] = {}
-    routers: dict[str, IntentRouter] = {}
-    servers: dict[str, IntentServer] = {}
-    peers: tuple[TunnelPeer, ...] = ()
-
-
 # --- messages, JSON text frames over one WebSocket at /internal/hosts/<host> ---------------------------------------
 
 
@@ -341,21 +379,29 @@ class Hello(msgspec.Struct, frozen=True, tag_field="type", tag="hello"):
     """UTC, ISO 8601."""
 
 
-class Snapshot(msgspec.Struct, frozen=True, tag_field="type", tag="snapshot"):
-    """API to agent: the complete intent at `revision`; what is not in it does not belong on the host."""
+class Snapshot(msgspec.Struct, frozen=True, tag_field="type", tag="snapshot", omit_defaults=True):
+    """API to agent: the complete intent at `revision`; what is not in it does not belong on the host.
 
-    revision: int
-    objects: tuple[IntentObject, ...]
-    peers: tuple[TunnelPeer, ...] = ()
-
-
-class Change(msgspec.Struct, frozen=True, tag_field="type", tag="change"):
-    """API to agent: objects that changed since the last message, and keys that no longer belong here."""
+    With `more` it is the first part of it: nothing is known to be unwanted before the last one was heard.
+    """
 
     revision: int
     objects: tuple[IntentObject, ...] = ()
-    gone: tuple[tuple[str, str], ...] = ()
-    peers: tuple[TunnelPeer, ...] | None = None
+    gone: tuple[Key, ...] = ()
+    """Of what is not in it, keys of which the host has to say when nothing is left of them."""
+    more: bool = False
+
+
+class Change(msgspec.Struct, frozen=True, tag_field="type", tag="change", omit_defaults=True):
+    """API to agent: objects that changed since the last message, and keys that do not belong here (any more).
+
+    With `more` it is a part: the intent is whole again with the next `Change` that does not say so.
+    """
+
+    revision: int
+    objects: tuple[IntentObject, ...] = ()
+    gone: tuple[Key, ...] = ()
+    more: bool = False
 
 
 class ServerReport(msgspec.Struct, frozen=True, omit_defaults=True):

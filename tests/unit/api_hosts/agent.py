@@ -56,6 +56,7 @@ class FakeAgent:
         entry = cloud.settings.hosts.get(host)
         self.token = token if token is not None else entry.token if entry is not None else ""
         self._to_hub: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._gone: tuple[tuple[str, str], ...] = ()
         self._reported: dict[tuple[str, str], Any] = {}
         self._progress = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
@@ -100,7 +101,7 @@ class FakeAgent:
         ports, routers, servers = [], [], []
         for key, item in self.objects.items():
             said: Any = None
-            if isinstance(item, IntentPort) and item.ofport is not None:
+            if isinstance(item, IntentPort):
                 said = PortReport(item.id, "ACTIVE" if item.admin_state_up else "DOWN")
                 ports += [said] if self._reported.get(key) != said else []
             elif isinstance(item, IntentRouter):
@@ -135,15 +136,18 @@ class FakeAgent:
         if isinstance(item, Ask):
             await self.say(self.answers(item))
             return
-        gone: tuple[tuple[str, str], ...] = ()
+        self._gone += item.gone
         if isinstance(item, Snapshot):
             self.objects = {key_of(one): one for one in item.objects}
         else:
             assert isinstance(item, Change)
-            gone = tuple(key for key in item.gone if self.objects.pop(key, None) is not None)
-            for key in gone:
+            for key in item.gone:
+                self.objects.pop(key, None)
                 self._reported.pop(key, None)
             self.objects |= {key_of(one): one for one in item.objects}
+        if item.more:
+            return
         self.revision = item.revision
         if self.obedient:
+            gone, self._gone = self._gone, ()
             await self.report(gone)

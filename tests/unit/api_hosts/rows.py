@@ -49,10 +49,11 @@ class Rows:
     def __init__(self, tx: Tx) -> None:
         self.tx = tx
 
-    def network(self, id: str, vlan: int = 1000, mtu: int = 1500) -> None:
+    def network(self, id: str, vlan: int = 1000, mtu: int = 1500, kind: str = "vlan") -> None:
         values: dict[str, Any] = {
             "id": id, "name": id, "project_id": "p", "mtu": mtu, "admin_state_up": True, "router:external": False,
-            "provider:network_type": "vlan", "provider:physical_network": "physnet1", "provider:segmentation_id": vlan,
+            "provider:network_type": kind, "provider:physical_network": "physnet1" if kind == "vlan" else None,
+            "provider:segmentation_id": vlan,
         }  # fmt: skip
         self.tx.execute(insert(networks), values)
         self.tx.changed("network", id)

@@ -25,6 +25,7 @@ from deuteron.model.intent import (
     IntentNetwork,
     IntentObject,
     IntentPort,
+    IntentRemotePort,
     IntentRouter,
     IntentRule,
     IntentSecurityGroup,
@@ -100,10 +101,16 @@ def port(
         fixed_ips=tuple(FixedIp(subnet_of[6 if ":" in text else 4], text) for text in addresses),
         device_owner="compute:nova",
         device_id=uid("vm" + word),
-        host="aio",
         ofport=number,
         security_groups=tuple(uid(group) for group in groups),
     )
+    return msgspec.structs.replace(base, **more)
+
+
+def far_port(word: str, number: int, network: IntentNetwork, *addresses: str, **more: object) -> IntentRemotePort:
+    """A port that is plugged in on another host."""
+    near = port(word, number, network, *addresses)
+    base = IntentRemotePort(id=near.id, network_id=network.id, mac_address=near.mac_address, fixed_ips=near.fixed_ips)
     return msgspec.structs.replace(base, **more)
 
 
@@ -136,10 +143,11 @@ def intent(*objects: IntentObject, peers: tuple[TunnelPeer, ...] = ()) -> HostIn
         revision=1,
         networks=tables.get("network", {}),  # type: ignore[arg-type]  # key_of sorts by kind
         ports=tables.get("port", {}),  # type: ignore[arg-type]
+        remote_ports=tables.get("remote_port", {}),  # type: ignore[arg-type]
         security_groups=tables.get("security_group", {}),  # type: ignore[arg-type]
         group_members=tables.get("group_member", {}),  # type: ignore[arg-type]
         routers=tables.get("router", {}),  # type: ignore[arg-type]
-        peers=peers,
+        peers={peer.id: peer for peer in peers},
     )
 
 
@@ -181,7 +189,7 @@ def whole_cloud() -> list[IntentObject]:
     a = port("a", 16, n1, "10.10.10.2", "fd00:10::2")
     b = port("b", 17, n1, "10.10.10.4", groups=("g", "h"))
     c = port("c", 18, n2, "20.20.20.2", extra_dhcp_opts=(DhcpOption("bootfile-name", "pxelinux.0"),))
-    far = port("f", 99, n2, "20.20.20.9", ofport=None, host="c2", tunnel_ip="10.0.0.2")
+    far = far_port("f", 99, n2, "20.20.20.9", tunnel_ip="10.0.0.2")
     qr = port("e1", 20, n1, "10.10.10.1", groups=(), device_owner="network:router_interface")
     qg = port("e2", 21, ext, "172.24.4.10", groups=(), device_owner="network:router_gateway")
     v6_interface = n1.subnets[1]

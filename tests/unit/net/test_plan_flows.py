@@ -17,6 +17,7 @@ from plancloud import (
     SETTINGS,
     Switch,
     dhcp_port,
+    far_port,
     group,
     hybrid,
     intent,
@@ -149,7 +150,7 @@ def test_seed_e_flow_that_learns_from_tunnels() -> None:
 def test_only_hosts_where_the_network_lives_are_flooded() -> None:
     network = vxlan_network("x1", 5, 13)
     peers = (TunnelPeer("c2", "10.0.0.2"), TunnelPeer("c3", "10.0.0.3"))
-    far = port("f", 99, network, "10.10.10.9", ofport=None, host="c2", tunnel_ip="10.0.0.2")
+    far = far_port("f", 99, network, "10.10.10.9", tunnel_ip="10.0.0.2")
     plan_ = planned(network, far, peers=peers)
     number = {row.name: row.ofport_request for row in plan_.ovs_ports}
     (flood,) = find(plan_, "br-tun", 22, "dl_vlan=5")
@@ -188,7 +189,7 @@ def test_a_network_that_is_down_loses_its_dhcp_and_nothing_else(
 ) -> None:
     def cloud(**change: object) -> HostPlan:
         network = kind(routed_by=uid("r"), **change)
-        far = port("f", 99, network, "10.10.10.9", ofport=None, host="c2", tunnel_ip="10.0.0.2")
+        far = far_port("f", 99, network, "10.10.10.9", tunnel_ip="10.0.0.2")
         qr = port("e", 20, network, "10.10.10.1", groups=(), device_owner="network:router_interface")
         router = IntentRouter(uid("r"), uid("p"), interfaces=(router_port(qr, network, "10.10.10.1/24"),))
         guest, dhcp = port("a", 16, network, "10.10.10.2"), dhcp_port("d", 30, network, "10.10.10.3")
@@ -208,7 +209,7 @@ def test_remote_groups_cost_members_plus_rules() -> None:
     def count(members: int, rules: int) -> int:
         network = vlan_network(subnets=(subnet("s", "10.10.0.0/16"),))
         a = port("a", 16, network, "10.10.0.1")
-        others = [port(f"{i:x}f", 100 + i, network, f"10.10.1.{i}", ofport=None) for i in range(members)]
+        others = [port(f"{i:x}f", 100 + i, network, f"10.10.1.{i}") for i in range(members)]
         asked = [
             rule(f"r{i}", protocol=6, port_range_min=i, port_range_max=i, remote_group_id=uid("h"))
             for i in range(1, rules + 1)
@@ -241,7 +242,7 @@ def test_a_shared_mac_of_address_pairs_goes_to_the_port_whose_own_it_is() -> Non
 def test_a_port_bound_elsewhere_has_neither_device_nor_flow() -> None:
     network = vlan_network()
     here = planned(network)
-    assert planned(network, port("f", 99, network, "10.10.10.9", ofport=None, host="c2")) == here
+    assert planned(network, far_port("f", 99, network, "10.10.10.9")) == here
 
 
 def test_more_physical_bridges_than_patch_numbers_are_refused() -> None:

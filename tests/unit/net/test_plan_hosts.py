@@ -6,6 +6,7 @@ import msgspec
 from plancloud import (
     SETTINGS,
     dhcp_port,
+    far_port,
     group,
     hybrid,
     mac,
@@ -317,7 +318,7 @@ class TestRouter:
         beside = vlan_network("n2", 3, 1003)
         more = port("c", 22, inside, "fd00:10::1", groups=(), device_owner="network:router_interface")
         other = port("d", 23, beside, "10.20.20.1", groups=(), device_owner="network:router_interface")
-        unbound = port("e", 24, inside, "fd00:10::9", groups=(), ofport=None, device_owner="network:router_interface")
+        unbound = far_port("e", 24, inside, "fd00:10::9")
         interfaces = (
             router_port(self.qr, inside, "10.10.10.1/24"),
             router_port(more, inside, "fd00:10::1/64", ra_subnets=(inside.subnets[1],)),

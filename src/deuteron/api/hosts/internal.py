@@ -19,7 +19,7 @@ import msgspec
 
 from deuteron.api.call import MAX_BODY_BYTES, Call, Mode, Reply, Route
 from deuteron.api.hosts import config_drive, external, metadata
-from deuteron.hub import intents
+from deuteron.hub import log
 from deuteron.hub.hub import authorized, host_of
 from deuteron.model.codecs import whole_number
 from deuteron.model.errors import ApiError, BadRequest, NotFound, Unauthorized
@@ -105,7 +105,7 @@ async def _wiring(call: Call) -> Reply:
 
 def _current_revision(call: Call) -> int:
     with call.store.read() as tx:
-        return intents.current_revision(tx)
+        return log.current_revision(tx)
 
 
 def _own_host(call: Call) -> str:

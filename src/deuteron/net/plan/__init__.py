@@ -46,7 +46,7 @@ def plan_openvswitch(site: Site, draft: Draft) -> None:
 def plan(intent: HostIntent, settings: HostSettings, subjects: Sequence[Subject] = (plan_openvswitch,)) -> HostPlan:
     """Everything the network of this host should consist of: what each mechanism adds, DHCP and routers.
 
-    Ports without an `ofport` are bound elsewhere: they appear in DHCP files, groups and tunnels, and get no device.
+    Remote ports are plugged in elsewhere: they appear in DHCP files, groups and tunnels, and get no device.
 
     Raises: TooManyBridges if more than 14 physical bridges are mapped.
     """

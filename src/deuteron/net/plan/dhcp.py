@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from deuteron.model.intent import FixedIp, IntentNetwork, IntentPort, IntentSubnet
+from deuteron.model.intent import FixedIp, IntentNetwork, IntentPort, IntentRemotePort, IntentSubnet
 from deuteron.net import rows
 from deuteron.net.plan import names
 from deuteron.net.plan.addresses import version
@@ -54,7 +54,7 @@ def _plan_network(view: View, draft: Draft, network_id: str) -> None:
     if network is None or network.dhcp_port_id is None or not network.admin_state_up:
         return
     port = view.port(network.dhcp_port_id)
-    if port is None or port.ofport is None:
+    if port is None:
         return
     subnets = [subnet for subnet in network.subnets if subnet.enable_dhcp]
     if subnets:
@@ -64,7 +64,7 @@ def _plan_network(view: View, draft: Draft, network_id: str) -> None:
 class _Host(msgspec.Struct, frozen=True):
     """One address of one port, with its names."""
 
-    port: IntentPort
+    port: IntentPort | IntentRemotePort
     subnet: IntentSubnet
     address: str
     hostname: str
@@ -81,7 +81,8 @@ class _Service:
         self.port = port
         self.ofport = ofport
         self.subnets = sorted(subnets, key=lambda subnet: (subnet.ip_version, subnet.cidr, subnet.id))
-        self.ports = view.ports_of(network.id)
+        ports: list[IntentPort | IntentRemotePort] = [*view.ports_of(network.id), *view.remote_ports_of(network.id)]
+        self.ports = sorted(ports, key=lambda port: port.id)
         self.settings = view.settings
         self.namespace = names.dhcp_namespace(network.id)
         self.tap = names.tap_name(port.id)
@@ -169,9 +170,9 @@ class _Service:
     def _hosts(self) -> Iterator[_Host]:
         """Every address of every port but DHCP's own, in subnets with DHCP, in order of address."""
         served = {subnet.id: subnet for subnet in self.subnets}
-        found: list[tuple[int, IntentPort, FixedIp]] = []
+        found: list[tuple[int, IntentPort | IntentRemotePort, FixedIp]] = []
         for port in self.ports:
-            if port.device_owner != "network:dhcp":
+            if not _serves_dhcp(port):
                 for fixed_ip in port.fixed_ips:
                     if fixed_ip.subnet_id in served:
                         found.append((int(ipaddress.ip_address(fixed_ip.ip_address)), port, fixed_ip))
@@ -258,6 +259,10 @@ class _Service:
                 if not name.isdigit():
                     name = f"option{'6' if option.ip_version == 6 else ''}:{name}"
                 yield f"tag:port-{port.id},{name},{option.value}"
+
+
+def _serves_dhcp(port: IntentPort | IntentRemotePort) -> bool:
+    return port.serves_dhcp if isinstance(port, IntentRemotePort) else port.device_owner == "network:dhcp"
 
 
 def _serves_dhcpv6(subnet: IntentSubnet) -> bool:

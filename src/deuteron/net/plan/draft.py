@@ -18,6 +18,7 @@ from deuteron.model.intent import (
     IntentGroupMember,
     IntentNetwork,
     IntentPort,
+    IntentRemotePort,
     IntentRouter,
     IntentSecurityGroup,
 )
@@ -91,13 +92,13 @@ class Site:
 
     @cached_property
     def ports_of_network(self) -> dict[str, list[IntentPort]]:
-        """All ports of each network that is here, wherever they are bound, in order of id."""
-        found: dict[str, list[IntentPort]] = {network_id: [] for network_id in self.intent.networks}
-        for port_id in sorted(self.intent.ports):
-            port = self.intent.ports[port_id]
-            if port.network_id in found:
-                found[port.network_id].append(port)
-        return found
+        """The ports of each network that are plugged in here, in order of id."""
+        return _by_network(self.intent, self.intent.ports)
+
+    @cached_property
+    def remote_ports_of_network(self) -> dict[str, list[IntentRemotePort]]:
+        """The ports of each network that this host was told of and are not plugged in here, in order of id."""
+        return _by_network(self.intent, self.intent.remote_ports)
 
     @property
     def instance_ports(self) -> tuple[tuple[IntentPort, IntentNetwork], ...]:
@@ -112,7 +113,7 @@ class Site:
     def _ports_by_mechanism(self) -> dict[str, tuple[tuple[IntentPort, IntentNetwork], ...]]:
         found: dict[str, list[tuple[IntentPort, IntentNetwork]]] = {}
         for _, port in sorted(self.intent.ports.items()):
-            if port.ofport is not None and port.network_id in self.intent.networks and not is_of_network(port):
+            if port.network_id in self.intent.networks and not is_of_network(port):
                 found.setdefault(port.mechanism, []).append((port, self.intent.networks[port.network_id]))
         return {mechanism: tuple(ports) for mechanism, ports in found.items()}
 
@@ -129,6 +130,17 @@ class Site:
         if network.network_type not in ("flat", "vlan") or network.physical_network is None:
             return None
         return self.settings.bridge_mappings.get(network.physical_network)
+
+
+_Port = TypeVar("_Port", IntentPort, IntentRemotePort)
+
+
+def _by_network(intent: HostIntent, ports: Mapping[str, _Port]) -> dict[str, list[_Port]]:
+    found: dict[str, list[_Port]] = {network_id: [] for network_id in intent.networks}
+    for id in sorted(ports):
+        if ports[id].network_id in found:
+            found[ports[id].network_id].append(ports[id])
+    return found
 
 
 class View:
@@ -164,9 +176,14 @@ class View:
         return self._site.intent.group_members.get(id)
 
     def ports_of(self, network_id: str) -> Sequence[IntentPort]:
-        """All ports of a network that is here, wherever they are bound, in order of id."""
-        self._reads.add(("ports of", network_id))
+        """The ports of a network that are plugged in here, in order of id."""
+        self._reads.add(("port of", network_id))
         return self._site.ports_of_network.get(network_id, ())
+
+    def remote_ports_of(self, network_id: str) -> Sequence[IntentRemotePort]:
+        """The ports of a network that this host was told of and are not plugged in here, in order of id."""
+        self._reads.add(("remote_port of", network_id))
+        return self._site.remote_ports_of_network.get(network_id, ())
 
     def common(self, name: str, key: Any) -> Any:
         """One of the values that `Draft.publish` was given under this name; None when there is none."""

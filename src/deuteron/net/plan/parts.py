@@ -15,11 +15,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from deuteron.model.intent import HostIntent, HostSettings
+from deuteron.model.intent import HostIntent, HostSettings, tables_of
 from deuteron.net.plan.draft import Draft, Fact, Make, Phase, Site, View
 from deuteron.net.rows import HostPlan, PartedPlan, PartKey
 
-_KINDS = ("networks", "ports", "security_groups", "group_members", "routers")
 _ROOT: PartKey = (Phase.ROOT, "")
 
 
@@ -98,28 +97,17 @@ class _Keeper:
 def changed_facts(before: HostIntent, after: HostIntent) -> set[Fact]:
     """What a part could have read and would read otherwise now."""
     facts: set[Fact] = set()
-    for name in _KINDS:
-        left: Mapping[str, Any] = _objects(before, name)
-        right: Mapping[str, Any] = _objects(after, name)
+    tables, tables_before = tables_of(after), tables_of(before)
+    for kind, right in tables.items():
+        left = tables_before[kind]
         if left is right:
             continue
         # Most objects are the same ones as before; what came anew may still say the same.
         ids = [id for id, item in right.items() if (old := left.get(id)) is not item and old != item]
         ids += left.keys() - right.keys()
-        facts.update((name[:-1], id) for id in ids)
-        if name == "ports":
+        facts.update((kind, id) for id in ids)
+        if kind in ("port", "remote_port"):
             facts.update(
-                ("ports of", objects[id].network_id) for objects in (left, right) for id in ids if id in objects
+                (f"{kind} of", objects[id].network_id) for objects in (left, right) for id in ids if id in objects
             )
     return facts
-
-
-def _objects(intent: HostIntent, name: str) -> Mapping[str, Any]:
-    tables: dict[str, Mapping[str, Any]] = {
-        "networks": intent.networks,
-        "ports": intent.ports,
-        "security_groups": intent.security_groups,
-        "group_members": intent.group_members,
-        "routers": intent.routers,
-    }
-    return tables[name]

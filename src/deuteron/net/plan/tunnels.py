@@ -65,7 +65,8 @@ def _tunnel_ofports(site: Site) -> dict[tuple[str, str], int]:
     local_ip = site.settings.tunnel_ip
     if local_ip is None:
         return {}
-    peers: dict[str, TunnelPeer] = {peer.tunnel_ip: peer for peer in site.intent.peers if peer.tunnel_ip != local_ip}
+    others = (peer for peer in site.intent.peers.values() if peer.tunnel_ip != local_ip)
+    peers: dict[str, TunnelPeer] = {peer.tunnel_ip: peer for peer in others}
     taken: set[int] = set()
     found: dict[tuple[str, str], int] = {}
     for tunnel_ip in sorted(peers, key=lambda text: int(ipaddress.ip_address(text))):
@@ -112,8 +113,8 @@ def _network_flows(view: View, draft: Draft, network: IntentNetwork, vni: int) -
         f"push_vlan:0x8100,set_field:{_VID_PRESENT | network.local_vlan}->vlan_vid,goto_table:{LEARN}",
     )
     flood: set[int] = set()
-    for port in view.ports_of(network.id):
-        if port.ofport is not None or port.tunnel_ip is None:
+    for port in view.remote_ports_of(network.id):
+        if port.tunnel_ip is None:
             continue
         ofport = view.common(_COMMON, (port.tunnel_ip, kind))
         if ofport is None:

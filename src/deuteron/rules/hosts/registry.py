@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import functools
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -54,6 +54,8 @@ _COLUMNS: Final = tuple(c.name for c in hosts.c)
 
 ALIVE_S: Final = 15.0
 """A host that said nothing for so long is taken for dead; agents send a heartbeat every 5 s."""
+
+_NAMES_AT_ONCE: Final = 500
 
 _NAMESPACE: Final = uuid.UUID("6f0c1dd0-0f59-5b0b-9d7c-2f6f2b6d4e52")
 """Ids of hosts and of their services are name-based (RFC 9562 section 5.5), so they survive every restart."""
@@ -254,18 +256,24 @@ def network_host_for(tx: Tx, settings: Settings, object_id: str) -> str | None:
     ).name
 
 
-def peers(tx: Tx, settings: Settings, without: str) -> tuple[TunnelPeer, ...]:
-    """Tunnel endpoints of the other hosts, living or not: a host that is away comes back with the same address."""
-    return tuple(
-        TunnelPeer(host.name, host.tunnel_ip, host.hello.tunnel_types if host.hello is not None else ("vxlan",))
-        for host in all_hosts(tx, settings)
-        if host.name != without and host.tunnel_ip is not None
-    )
-
-
-def tunnel_ips(tx: Tx, settings: Settings) -> dict[str, str]:
-    """Tunnel endpoint by host."""
-    return {host.name: host.tunnel_ip for host in all_hosts(tx, settings) if host.tunnel_ip is not None}
+def peers(tx: Tx, settings: Settings, names: Collection[str] | None = None) -> list[TunnelPeer]:
+    """Tunnel endpoints of the hosts of these names (None: of all), those that have one, by name."""
+    statement = select(hosts.c.name, hosts.c.hello)
+    rows: dict[str, Any] = {}
+    for start in range(0, len(names or ()), _NAMES_AT_ONCE):
+        some = sorted(names or ())[start : start + _NAMES_AT_ONCE]
+        rows |= {row.name: row.hello for row in tx.all(statement.where(hosts.c.name.in_(some)))}
+    if names is None:
+        rows = {row.name: row.hello for row in tx.all(statement)}
+        names = {*settings.hosts, *rows}
+    found = []
+    for name in sorted(names):
+        entry = settings.hosts.get(name)
+        hello = msgspec.convert(rows[name], Hello) if name in rows else None
+        tunnel_ip = (hello.tunnel_ip if hello is not None else None) or (entry.tunnel_ip if entry is not None else None)
+        if tunnel_ip is not None:
+            found.append(TunnelPeer(name, tunnel_ip, hello.tunnel_types if hello is not None else ("vxlan",)))
+    return found
 
 
 # --- what connections write ------------------------------------------------------------------------------------------

@@ -1,0 +1,29 @@
+"""Every kind of intent object, one module each: when it is on a host, what makes it dirty, how it is built."""
+
+from __future__ import annotations
+
+from deuteron.hub.projections import (
+    group_member,
+    network,
+    peer,
+    port,
+    remote_port,
+    router,
+    security_group,
+    server,
+)
+from deuteron.hub.projections.base import Projection
+
+PROJECTIONS: dict[str, Projection] = {
+    projection.kind: projection
+    for projection in (
+        peer.PROJECTION,
+        network.PROJECTION,
+        security_group.PROJECTION,
+        group_member.PROJECTION,
+        port.PROJECTION,
+        remote_port.PROJECTION,
+        router.PROJECTION,
+        server.PROJECTION,
+    )
+}

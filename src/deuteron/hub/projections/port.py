@@ -1,0 +1,90 @@
+"""Ports that are plugged in on a host: those with a slot there. They need their network, and the groups they use."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Set
+from typing import Any
+
+from sqlalchemy import select
+
+from deuteron.hub.projections.base import Made, OnHost, Place, Reading, Touched, by_host, numbers, rows
+from deuteron.model.intent import AddressPair, DhcpOption, FixedIp, IntentPort
+from deuteron.rules.network import bindings
+from deuteron.store.database import Tx
+from deuteron.store.hosts_tables import slots
+from deuteron.store.network_tables import ports
+
+
+def fixed_ips(stored: Any) -> tuple[FixedIp, ...]:
+    return tuple(FixedIp(ip["subnet_id"], ip["ip_address"]) for ip in stored or ())
+
+
+def dhcp_options(stored: Any) -> tuple[DhcpOption, ...]:
+    return tuple(
+        DhcpOption(option["opt_name"], option["opt_value"] or "", option.get("ip_version") or 4)
+        for option in stored or ()
+    )
+
+
+def _present(tx: Tx, host: str) -> Iterable[str]:
+    return tx.scalars(select(slots.c.object_id).where(slots.c.host == host, slots.c.kind == "port"))
+
+
+def _places(tx: Tx, ids: Collection[str]) -> Iterable[Place]:
+    statement = select(slots.c.host, slots.c.object_id).where(slots.c.kind == "port")
+    return [(row[0], row[1]) for row in rows(tx, lambda chunk: statement.where(slots.c.object_id.in_(chunk)), ids)]
+
+
+_COLUMNS = (
+    "id",
+    "network_id",
+    "project_id",
+    "mac_address",
+    "fixed_ips",
+    "device_owner",
+    "device_id",
+    "admin_state_up",
+    "port_security_enabled",
+    "security_groups",
+    "allowed_address_pairs",
+    "extra_dhcp_opts",
+    "binding:vif_details",
+)
+
+
+def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, Made]]:
+    ofports = numbers(reading.tx, "port", places)
+    hosts = by_host(ofports)
+    statement = select(*(ports.c[name] for name in _COLUMNS))
+    for row in rows(reading.tx, lambda chunk: statement.where(ports.c["id"].in_(chunk)), hosts):
+        groups = tuple(row.security_groups or ())
+        mechanism, details = bindings.wired_by(row._mapping[ports.c["binding:vif_details"]])
+        for host in hosts[row.id]:
+            item = IntentPort(
+                id=row.id,
+                network_id=row.network_id,
+                project_id=row.project_id or "",
+                mac_address=row.mac_address,
+                ofport=ofports[host, row.id],
+                fixed_ips=fixed_ips(row.fixed_ips),
+                device_owner=row.device_owner or "",
+                device_id=row.device_id or "",
+                admin_state_up=bool(row.admin_state_up),
+                port_security_enabled=bool(row.port_security_enabled),
+                security_groups=groups,
+                allowed_address_pairs=tuple(
+                    AddressPair(pair["ip_address"], pair.get("mac_address") or row.mac_address)
+                    for pair in row.allowed_address_pairs or ()
+                ),
+                extra_dhcp_opts=dhcp_options(row.extra_dhcp_opts),
+                mechanism=mechanism,
+                vif_details=details,
+            )
+            yield host, Made(item, needs=(("network", row.network_id), *(("security_group", id) for id in groups)))
+
+
+def _dirty(touched: Touched) -> Set[str]:
+    return touched.of("port")
+
+
+PROJECTION = OnHost("port", _dirty, _build, _present, _places)
