@@ -85,7 +85,7 @@ def test_ports_become_active_and_the_agent_says_so(agent: AgentProcess) -> None:
         assert api.ports[port.id].status == "ACTIVE"
 
         api.send(Change(3, gone=(("port", port.id),)))
-        api.wait(lambda: any(("port", port.id) in report.gone for report in api.reports), "the port is gone")
+        api.wait(lambda: any(("port", port.id) in report.removed for report in api.reports), "the port is gone")
         _undo(agent, api)
         assert "secret-token" not in agent.log.read_text()
 

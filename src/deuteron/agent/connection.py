@@ -25,6 +25,7 @@ from websockets.exceptions import WebSocketException
 
 from deuteron.agent.intents import fold, is_wanted, keys
 from deuteron.model.intent import (
+    REPORTED,
     Answer,
     Ask,
     Change,
@@ -32,6 +33,7 @@ from deuteron.model.intent import (
     Hello,
     HostIntent,
     HostSettings,
+    Kept,
     Key,
     PortReport,
     Report,
@@ -60,14 +62,15 @@ class Findings:
     ports: dict[str, PortReport] = field(default_factory=dict)
     routers: dict[str, RouterReport] = field(default_factory=dict)
     servers: dict[str, ServerReport] = field(default_factory=dict)
-    gone: frozenset[Key] = frozenset()
+    removed: frozenset[Key] = frozenset()
+    kept: dict[Key, Kept] = field(default_factory=dict)
     problems: tuple[tuple[str, str], ...] = ()
 
 
 class Connection:
     """Keeps the line up. `report` and everything else belongs to the event loop.
 
-    `on_intent` gets each new intent and the keys that left with it; `hello` says who we are; `beat` what a heartbeat
+    `on_intent` gets each new intent and the keys to answer for; `hello` says who we are; `beat` what a heartbeat
     says; `answer` answers a question.
     """
 
@@ -93,7 +96,7 @@ class Connection:
         self._first_revision = 0
         self._latest: Findings | None = None
         self._said: Findings | None = None
-        self._unsaid_gone: set[Key] = set()
+        self._unsaid_removed: set[Key] = set()
         self._news = asyncio.Event()
         self._decoder = msgspec.json.Decoder(ToAgent)
         self._encoder = msgspec.json.Encoder()
@@ -119,7 +122,7 @@ class Connection:
     def report(self, findings: Findings) -> None:
         """Say what differs from the last report, as soon as the line is free."""
         self._latest = findings
-        self._unsaid_gone |= findings.gone
+        self._unsaid_removed |= findings.removed
         self._news.set()
 
     async def _converse(self) -> None:
@@ -175,12 +178,12 @@ class Connection:
         raise EOFError("the API closed the connection")
 
     def _take(self, intent: HostIntent) -> None:
-        gone = frozenset(key for key in self._heard_gone if not is_wanted(intent, key))
+        gone = frozenset(key for key in self._heard_gone if key[0] in REPORTED and not is_wanted(intent, key))
         self._heard_gone = set()
         self._intent = intent
         if self._first_revision < 0:
             self._first_revision = intent.revision
-        self._unsaid_gone = {key for key in self._unsaid_gone if not is_wanted(intent, key)}
+        self._unsaid_removed = {key for key in self._unsaid_removed if not is_wanted(intent, key)}
         self._on_intent(intent, gone)
 
     async def _beat_on(self, opened: ClientConnection) -> None:
@@ -196,10 +199,10 @@ class Connection:
             # Findings of an intent heard on an earlier connection would claim revisions of another view.
             if latest is None or self._first_revision < 0 or latest.revision < self._first_revision:
                 continue
-            report = difference(latest, self._said, frozenset(self._unsaid_gone))
+            report = difference(latest, self._said, frozenset(self._unsaid_removed))
             if report is not None:
                 await self._send(opened, report)
-                self._unsaid_gone -= set(report.gone)
+                self._unsaid_removed -= set(report.removed)
             self._said = latest
 
     async def _reply(self, opened: ClientConnection, question: Ask) -> None:
@@ -214,17 +217,18 @@ class Connection:
         await opened.send(self._encoder.encode(message).decode())
 
 
-def difference(latest: Findings, said: Findings | None, gone: frozenset[Key]) -> Report | None:
+def difference(latest: Findings, said: Findings | None, removed: frozenset[Key]) -> Report | None:
     """The report that brings the API from `said` to `latest`; None when there is nothing to say."""
     report = Report(
         realised_revision=latest.revision,
         ports=tuple(item for id, item in latest.ports.items() if said is None or said.ports.get(id) != item),
         routers=tuple(item for id, item in latest.routers.items() if said is None or said.routers.get(id) != item),
         servers=tuple(item for id, item in latest.servers.items() if said is None or said.servers.get(id) != item),
-        gone=tuple(sorted(gone)),
+        removed=tuple(sorted(removed)),
+        kept=tuple(item for key, item in sorted(latest.kept.items()) if said is None or said.kept.get(key) != item),
         problems=latest.problems[:_MOST_PROBLEMS],
     )
-    has_news = report.ports or report.routers or report.servers or report.gone
+    has_news = report.ports or report.routers or report.servers or report.removed or report.kept
     if said is not None and not has_news and said.revision == latest.revision and said.problems == latest.problems:
         return None
     return report

@@ -36,6 +36,7 @@ from deuteron.model.intent import (
     Hello,
     HostIntent,
     HostSettings,
+    Kept,
     Key,
     PortReport,
     RouterReport,
@@ -70,6 +71,9 @@ class Agent:
         self._intent: HostIntent | None = None
         self._last: Pass | None = None
         self._leaving: set[Key] = set()
+        """Keys of which the API waits to hear that they are removed."""
+        self._looked_for: frozenset[str] = frozenset()
+        """The servers among them that compute was told to look for."""
         self._ports: Patience[PortReport] = Patience()
         self._routers: Patience[RouterReport] = Patience()
         self._proxy = MetadataProxy(loop, settings.api_socket, settings.token)
@@ -116,7 +120,8 @@ class Agent:
         self._intent = intent
         self._leaving |= gone
         self._leaving -= {key for key in self._leaving if is_wanted(intent, key)}
-        if before is not None and (before.servers != intent.servers or before.ports != intent.ports):
+        is_server_gone = any(kind == "server" for kind, _ in gone)
+        if before is not None and (is_server_gone or before.servers != intent.servers or before.ports != intent.ports):
             # Servers that leave are stopped before their ports are taken away.
             self._sync_compute()
         self._worker.want(intent)
@@ -125,7 +130,8 @@ class Agent:
         if self._compute is None or self._intent is None or self._last is None:
             return
         ready = wired_ports(self._last.intent, self._last.plan, self._last.outcome)
-        self._compute.sync(self._intent.servers, self._intent.ports, ready)
+        self._looked_for = frozenset(id for kind, id in self._leaving if kind == "server")
+        self._compute.sync(self._intent.servers, self._intent.ports, ready, self._looked_for)
 
     # --- from the host to the API ------------------------------------------------------------------------------
 
@@ -156,9 +162,6 @@ class Agent:
         if self._compute is not None:
             servers = {report.id: report for report in self._compute.reports()}
             problems = self._compute.pending()
-            named = {words for words, _ in problems}
-            removing = [f"server {id}" for kind, id in self._leaving if kind == "server" and id in servers]
-            problems += tuple((words, "is being removed") for words in sorted(removing) if words not in named)
         now_s = self._loop.time()
         ports, ports_again_s = self._ports.judge(
             port_reports(done.intent, done.plan, done.outcome, self._settings.mechanism_drivers), now_s
@@ -167,23 +170,38 @@ class Agent:
         for again_s in (ports_again_s, routers_again_s):
             if again_s is not None:
                 self._loop.call_at(again_s, self._report)
-        gone = frozenset(key for key in self._leaving if self._is_gone(key, servers, done))
-        self._leaving -= gone
+        kept = self._kept_servers()
+        removed = frozenset(key for key in self._leaving if key not in kept and self._is_removed(key, done))
+        self._leaving -= removed
         self._connection.report(
             Findings(
                 revision=done.intent.revision,
                 ports=ports,
                 routers=routers,
                 servers=servers,
-                gone=gone,
-                # Compute's come first and whole: a server that is still being removed is known by them.
-                problems=(*problems, *done.outcome.pending[:_MOST_PROBLEMS]),
+                removed=removed,
+                kept=kept,
+                problems=(*problems[:_MOST_PROBLEMS], *done.outcome.pending[:_MOST_PROBLEMS]),
             )
         )
 
-    def _is_gone(self, key: Key, servers: dict[str, ServerReport], done: Pass) -> bool:
+    def _kept_servers(self) -> dict[Key, Kept]:
+        """The servers that are to leave and may still be here: all that compute did not look for, or found."""
+        leaving = [id for kind, id in self._leaving if kind == "server"]
+        if self._compute is None:
+            reason = "nobody can look for it: there is no hypervisor"
+            runs_servers = "compute" in self._settings.roles
+            return {("server", id): Kept("server", id, reason) for id in leaving} if runs_servers else {}
+        found = self._compute.kept()
+        return {
+            ("server", id): Kept("server", id, found.get(id, "was not looked for yet"))
+            for id in leaving
+            if id in found or id not in self._looked_for
+        }
+
+    def _is_removed(self, key: Key, done: Pass) -> bool:
         if key[0] == "server":
-            return key[1] not in servers
+            return True
         # Only a pass of an intent without the object can have removed it.
         return not is_wanted(done.intent, key) and is_removed(*key, done.outcome)
 

@@ -47,20 +47,32 @@ class ComputeDriver(Protocol):
 
     def use(self) -> HostUse: ...
 
-    def sync(self, servers: Mapping[str, IntentServer], ports: Mapping[str, IntentPort], taps_ready: Set[str]) -> None:
+    def sync(
+        self,
+        servers: Mapping[str, IntentServer],
+        ports: Mapping[str, IntentPort],
+        taps_ready: Set[str],
+        leaving: Set[str] = frozenset(),
+    ) -> None:
         """Makes `servers`, and only them, exist; does not block.
 
         `servers` is complete: what is not in it is removed, with its files. `taps_ready` holds the ids of
         the ports whose device (tap, or qbr bridge) is there and wired; a server starts when all of its
-        ports are in it, so call again when that changes.
+        ports are in it, so call again when that changes. `leaving` holds servers of which somebody waits to
+        hear that they are gone: they are looked for, also when this driver knows nothing of them.
+        """
+        ...
+
+    def kept(self) -> Mapping[str, str]:
+        """Servers that are not wanted and may still be there, each with the reason.
+
+        A `leaving` server that was passed to `sync` is in it until nothing of it is left: it was looked for, its domain
+        and its files are not there.
         """
         ...
 
     def reports(self) -> tuple[ServerReport, ...]:
-        """One report for each server that is wanted or of which something is still left.
-
-        A server that is no longer wanted leaves the list when nothing of it is left: then it is gone.
-        """
+        """One report for each server that is wanted or of which something is still left."""
         ...
 
     def pending(self) -> tuple[tuple[str, str], ...]:

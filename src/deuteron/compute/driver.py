@@ -150,10 +150,16 @@ class LibvirtCompute:
         memory = sum(server.memory_mib for server in running)
         return HostUse(memory, self._files.used_bytes() >> 30, len(running))
 
-    def sync(self, servers: Mapping[str, IntentServer], ports: Mapping[str, IntentPort], taps_ready: Set[str]) -> None:
+    def sync(
+        self,
+        servers: Mapping[str, IntentServer],
+        ports: Mapping[str, IntentPort],
+        taps_ready: Set[str],
+        leaving: Set[str] = frozenset(),
+    ) -> None:
         with self._lock:
             self._is_synced = True
-            for server_id in servers.keys() | self._servers.keys():
+            for server_id in servers.keys() | self._servers.keys() | leaving:
                 wanted = servers.get(server_id)
                 ready = wanted is not None and all(port.port_id in taps_ready for port in wanted.ports)
                 entry = self._servers.setdefault(server_id, _Server())
@@ -167,6 +173,15 @@ class LibvirtCompute:
                 entry.wanted, entry.ports_ready = wanted, ready
                 self._schedule(server_id, entry)
         self._wake.set()
+
+    def kept(self) -> Mapping[str, str]:
+        with self._lock:
+            # One that nobody wants is forgotten by the job that found nothing of it.
+            return {
+                server_id: entry.fault or "is being removed"
+                for server_id, entry in self._servers.items()
+                if entry.wanted is None
+            }
 
     def reports(self) -> tuple[ServerReport, ...]:
         with self._lock:

@@ -39,7 +39,13 @@ class SimulatedCompute:
         disk = sum(server.root_disk_gib + server.ephemeral_disk_gib for server in running)
         return HostUse(sum(server.memory_mib for server in running), disk, len(running))
 
-    def sync(self, servers: Mapping[str, IntentServer], ports: Mapping[str, IntentPort], taps_ready: Set[str]) -> None:
+    def sync(
+        self,
+        servers: Mapping[str, IntentServer],
+        ports: Mapping[str, IntentPort],
+        taps_ready: Set[str],
+        leaving: Set[str] = frozenset(),
+    ) -> None:
         with self._lock:
             before = (self._servers, self._waiting)
             self._servers = dict(servers)
@@ -51,6 +57,9 @@ class SimulatedCompute:
             changed = before != (self._servers, self._waiting)
         if changed:
             self.on_change()
+
+    def kept(self) -> Mapping[str, str]:
+        return {}
 
     def reports(self) -> tuple[ServerReport, ...]:
         with self._lock:

@@ -35,15 +35,18 @@ from deuteron.hub.log import Consumer, catch_up
 from deuteron.hub.views import Message, Views
 from deuteron.model.errors import ApiError, Unavailable
 from deuteron.model.intent import (
+    REPORTED,
     Answer,
     Ask,
     Heartbeat,
     Hello,
+    Kept,
     Key,
     PortReport,
     Report,
     RouterReport,
     ServerReport,
+    Status,
     ToApi,
 )
 from deuteron.model.settings import Settings
@@ -67,9 +70,6 @@ LONGEST_PAUSE_S: Final = 10.0
 SEND_TIMEOUT_S: Final = 60.0
 """An agent that does not take a message within this time is disconnected."""
 
-_REPORTED: Final = frozenset({"port", "router", "server"})
-"""Kinds whose objects have statuses."""
-
 _CLOSE_UNAUTHORIZED, _CLOSE_REPLACED, _CLOSE_PROTOCOL, _CLOSE_SILENT = 4401, 4409, 4400, 4408
 
 
@@ -84,12 +84,12 @@ class Link:
     sending: bool = False
     closed: bool = False
     heard_at: float = 0.0
-    reported: dict[Key, PortReport | RouterReport | ServerReport] = field(default_factory=dict)
+    reported: dict[Key, Status] = field(default_factory=dict)
     """The last status heard of each object on this connection."""
     unconfirmed: dict[Key, int] = field(default_factory=dict)
     """Objects sent, and the revision that must be realised before their known status holds again."""
-    leaving: dict[str, int] = field(default_factory=dict)
-    """Servers taken from the host, and the revision that says so."""
+    kept: dict[Key, Kept] = field(default_factory=dict)
+    """What is to leave the host and is still there."""
     is_whole: bool = False
     """Whether it was sent its whole intent."""
     sent: int = 0
@@ -264,29 +264,21 @@ class Hub:
 
     async def _report(self, link: Link, report: Report) -> None:
         link.realised = max(link.realised, report.realised_revision)
-        for port in report.ports:
-            link.reported[("port", port.id)] = port
-        for router in report.routers:
-            link.reported[("router", router.id)] = router
-        for server in report.servers:
-            link.reported[("server", server.id)] = server
-        for key in report.gone:
+        listed = {(status.kind, status.id): status for status in report.statuses}
+        link.reported |= listed
+        for key in report.removed:
             link.reported.pop(key, None)
+            link.kept.pop(key, None)
+        for item in report.kept:
+            link.kept[item.kind, item.id] = item
+            log.info("not removed yet", host=link.host, kind=item.kind, id=item.id, reason=item.reason)
         due = [key for key, revision in link.unconfirmed.items() if revision <= report.realised_revision]
         for key in due:
             del link.unconfirmed[key]
-        listed = {("port", item.id) for item in report.ports} | {("router", item.id) for item in report.routers}
-        listed |= {("server", item.id) for item in report.servers}
         again = [link.reported[key] for key in due if key in link.reported and key not in listed]
-        gone = set(report.gone)
-        troubled = " ".join(what for what, _ in report.problems)
-        for id, revision in list(link.leaving.items()):
-            # An agent that was told of a server and of its end in one breath has nothing to remove and to report.
-            if ("server", id) in gone or (revision <= report.realised_revision and id not in troubled):
-                del link.leaving[id]
-                gone.add(("server", id))
-        said = msgspec.structs.replace(_with(report, again), gone=tuple(sorted(gone)))
-        await self._write(lambda tx: reports.apply(tx, self._settings, link.host, said))
+        said = _with(report, again)
+        kept = tuple(link.kept.values())
+        await self._write(lambda tx: reports.apply(tx, self._settings, link.host, said, kept))
 
     async def _confirm(self, link: Link, unchanged: Sequence[Key]) -> None:
         """Write known statuses again: a commit touched the rows, yet what the host has to do stayed the same."""
@@ -347,12 +339,10 @@ class Hub:
 
     def _hand_over(self, link: Link, message: Message) -> None:
         for key in message.sent:
-            if key[0] in _REPORTED:
+            if key[0] in REPORTED:
                 link.unconfirmed[key] = message.revision
         for key in message.gone:
             link.unconfirmed.pop(key, None)
-            if key[0] == "server":
-                link.leaving[key[1]] = message.revision
         link.is_whole = message.is_whole
         if message.text is not None:
             link.sending = True
@@ -474,7 +464,7 @@ def host_of(settings: Settings, authorization: str) -> str | None:
     return next((name for name, entry in settings.hosts.items() if authorized(given, entry.token)), None)
 
 
-def _with(report: Report | None, more: Sequence[PortReport | RouterReport | ServerReport]) -> Report:
+def _with(report: Report | None, more: Sequence[Status]) -> Report:
     """`report` with further statuses; without one, a report that says nothing else (revision -1)."""
     base = Report(-1) if report is None else report
     return msgspec.structs.replace(

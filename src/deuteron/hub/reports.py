@@ -6,12 +6,13 @@ the meantime is left alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 import structlog
 from sqlalchemy import select
 
-from deuteron.model.intent import PortReport, Report, RouterReport
+from deuteron.model.intent import Kept, PortReport, Report, RouterReport
 from deuteron.model.settings import Settings
 from deuteron.rules.compute import lifecycle
 from deuteron.rules.hosts import registry
@@ -24,9 +25,12 @@ from deuteron.store.network_tables import floatingips, ports
 
 log = structlog.get_logger("deuteron.hosts")
 
+_MOST_PROBLEMS: Final = 100
+"""Shown of what a host keeps; the host's own list has a limit too."""
 
-def apply(tx: Tx, settings: Settings, host: str, report: Report) -> None:
-    """Record a report.
+
+def apply(tx: Tx, settings: Settings, host: str, report: Report, kept: Sequence[Kept] = ()) -> None:
+    """Record a report; `kept` is what is to leave the host and is still there, of this and earlier reports.
 
     A revision of -1 marks statuses that are only confirmed: the host's own facts stay as they are.
     """
@@ -36,10 +40,10 @@ def apply(tx: Tx, settings: Settings, host: str, report: Report) -> None:
         _router(tx, host, router)
     for server in report.servers:
         lifecycle.apply_report(tx, settings, host, server)
-    gone = {id for kind, id in report.gone if kind == "server"}
-    finish_deletions(tx, settings, gone, host)
+    finish_deletions(tx, settings, (id for kind, id in report.removed if kind == "server"), host)
     if report.realised_revision >= 0:
-        registry.realised(tx, host, report.realised_revision, report.problems)
+        words = tuple((f"{item.kind} {item.id}", item.reason) for item in kept[:_MOST_PROBLEMS])
+        registry.realised(tx, host, report.realised_revision, (*words, *report.problems))
 
 
 def deletions_on_dead_hosts(tx: Tx) -> list[str]:

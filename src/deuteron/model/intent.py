@@ -23,7 +23,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -407,6 +407,8 @@ class Change(msgspec.Struct, frozen=True, tag_field="type", tag="change", omit_d
 class ServerReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is true of one server. `state` is libvirt's word, `absent` when there is no domain."""
 
+    kind: ClassVar[str] = "server"
+
     id: str
     state: Literal["running", "shutdown", "paused", "crashed", "suspended", "building", "absent", "error"]
     reboot_generation: int = 0
@@ -417,31 +419,55 @@ class ServerReport(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class PortReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    kind: ClassVar[str] = "port"
+
     id: str
     status: Literal["ACTIVE", "DOWN", "ERROR"]
     reason: str | None = None
 
 
 class RouterReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    kind: ClassVar[str] = "router"
+
     id: str
     status: Literal["ACTIVE", "ERROR"]
     reason: str | None = None
 
 
+Status = PortReport | RouterReport | ServerReport
+
+REPORTED: dict[str, type[Status]] = {"port": PortReport, "router": RouterReport, "server": ServerReport}
+"""Kinds of which a host says what became of its objects: their status, and when nothing is left of them."""
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """An object that does not belong on the host any more and of which something is still there."""
+
+    kind: str
+    id: str
+    reason: str
+
+
 class Report(msgspec.Struct, frozen=True, tag_field="type", tag="report", omit_defaults=True):
     """Agent to API, after each pass: the revision that is now realised, and what became of its objects.
 
-    Only statuses that differ from the last report on this connection are listed; the first report of
-    a connection lists all. `problems` are pending rows: object in words, and why.
+    Of each `gone` key of a kind in `REPORTED` the host says at last that it is `removed`, also when it never had it,
+    and until then, for servers, why it is `kept`. Only what differs from the last report on this connection is listed;
+    the first report of a connection lists all. `problems` are pending rows for people: object in words, and why.
     """
 
     realised_revision: int
     ports: tuple[PortReport, ...] = ()
     routers: tuple[RouterReport, ...] = ()
     servers: tuple[ServerReport, ...] = ()
-    gone: tuple[tuple[str, str], ...] = ()
-    """Keys whose kernel objects are now all removed (the last word on a deleted server or port)."""
+    removed: tuple[Key, ...] = ()
+    """Keys of which nothing is left on the host: the last word on a deleted server or port."""
+    kept: tuple[Kept, ...] = ()
     problems: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def statuses(self) -> tuple[Status, ...]:
+        return (*self.ports, *self.routers, *self.servers)
 
 
 class Heartbeat(msgspec.Struct, frozen=True, tag_field="type", tag="heartbeat"):

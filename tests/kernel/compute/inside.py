@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -211,6 +212,18 @@ def test_a_server_waits_for_its_ports_and_a_missing_image_is_a_fault(world: Worl
     wait_for_state(compute, missing, "error")
     assert "make its disks on host h1 failed: cannot fetch image" in str(report_of(compute, server.id))
     assert "it answered 404" in str(report_of(compute, server.id))
+
+
+def test_a_server_that_leaves_is_kept_until_nothing_of_it_is_left(world: World, compute: LibvirtCompute) -> None:
+    """Its address is given away as soon as it is not; one that the driver never heard of is looked for first."""
+    server, unknown = world.server(), str(uuid.uuid4())
+    want(compute, server)
+    wait_for_state(compute, server, "running")
+    compute.sync({}, {}, frozenset(), {server.id, unknown})
+    assert set(compute.kept()) == {server.id, unknown}
+    wait_until("nothing is kept", lambda: not compute.kept(), 30, compute.kept)
+    assert libvirt.open("qemu:///system").listAllDomains() == []
+    assert list((world.folder / "instances").iterdir()) == []
 
 
 def test_a_rebuilt_server_has_a_new_disk(world: World, compute: LibvirtCompute) -> None:

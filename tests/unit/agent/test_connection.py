@@ -37,7 +37,7 @@ def test_what_is_gone_is_said_even_when_nothing_else_is() -> None:
     said = Findings(5)
     report = difference(said, said, frozenset({("port", "p1")}))
     assert report is not None
-    assert report.gone == (("port", "p1"),)
+    assert report.removed == (("port", "p1"),)
 
 
 def test_a_snapshot_replaces_everything() -> None:

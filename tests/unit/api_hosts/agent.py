@@ -18,6 +18,7 @@ from deuteron.model.intent import (
     IntentPort,
     IntentRouter,
     IntentServer,
+    Kept,
     PortReport,
     Report,
     RouterReport,
@@ -47,6 +48,8 @@ class FakeAgent:
         self.accepted = False
         self.faults: dict[str, tuple[str, str]] = {}
         """Server id to the fault it is to have, with details."""
+        self.stuck: dict[str, str] = {}
+        """Servers that it does not get rid of, and why."""
         self.answers: Callable[[Ask], Answer] = lambda ask: Answer(ask.number, f"{ask.what} of {ask.id}")
         self.hello = Hello(
             host=host, roles=("network", "compute"), vcpus=vcpus, memory_mib=16384, disk_gib=100,
@@ -96,8 +99,9 @@ class FakeAgent:
     def servers(self) -> list[IntentServer]:
         return [item for item in self.objects.values() if isinstance(item, IntentServer)]
 
-    async def report(self, gone: tuple[tuple[str, str], ...] = ()) -> None:
-        """What an agent says after a pass that realised everything."""
+    async def report(self) -> None:
+        """What an agent says after a pass that realised everything, but the end of what is stuck."""
+        gone, self._gone = self._gone, ()
         ports, routers, servers = [], [], []
         for key, item in self.objects.items():
             said: Any = None
@@ -112,7 +116,10 @@ class FakeAgent:
                 servers += [said] if self._reported.get(key) != said else []
             if said is not None:
                 self._reported[key] = said
-        await self.say(Report(self.revision, tuple(ports), tuple(routers), tuple(servers), gone))
+        kept = tuple(Kept(kind, id, self.stuck[id]) for kind, id in gone if id in self.stuck)
+        self._gone += tuple((item.kind, item.id) for item in kept)
+        removed = tuple(key for key in gone if key[1] not in self.stuck)
+        await self.say(Report(self.revision, tuple(ports), tuple(routers), tuple(servers), removed, kept))
 
     def _server(self, item: IntentServer) -> ServerReport:
         if item.id in self.faults:
@@ -149,5 +156,4 @@ class FakeAgent:
             return
         self.revision = item.revision
         if self.obedient:
-            gone, self._gone = self._gone, ()
-            await self.report(gone)
+            await self.report()

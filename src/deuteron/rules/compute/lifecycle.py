@@ -95,8 +95,7 @@ def apply_report(tx: Tx, settings: Settings, host: str, report: ServerReport) ->
     if row is None:
         return
     if row.task_state == "deleting":
-        if report.state == "absent":
-            finish_delete(tx, settings, row)
+        # That no domain is there says little: its files may be, or nobody could look. The host says `removed` at last.
         return
     if row.state_reset:
         _after_reset(tx, row, report)
