@@ -5,6 +5,7 @@ Each case names a table, three states of it (as rows), something foreign that mu
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from deuteron.net.kernel.fake import FakeDriver, FakeKernel
 from deuteron.net.kernel.ipset import IpSetDriver
 from deuteron.net.kernel.iptables import IptablesDriver
 from deuteron.net.kernel.links import LinkDriver, Placement, PlacementDriver
+from deuteron.net.kernel.metadata import ListenerDriver
 from deuteron.net.kernel.namespaces import NamespaceDriver, Namespaces
 from deuteron.net.kernel.openflow import FlowDriver
 from deuteron.net.kernel.ovsdb import BridgeDriver, OvsdbClient, OvsPortDriver
@@ -45,6 +47,7 @@ from deuteron.net.rows import (
     IptablesChain,
     IptablesTable,
     Link,
+    MetadataListener,
     Namespace,
     OvsBridge,
     OvsPort,
@@ -74,8 +77,20 @@ class Site:
         self.namespaces = Namespaces()
         self.sockets = NetlinkSockets(self.namespaces)
         self.ovsdb = OvsdbClient()
+        self._open: dict[Any, socket.socket] = {}
+        # Its sockets are this process's own: a second one would know of none.
+        self.listeners = ListenerDriver(self.namespaces, self._opened, self._closed)
+
+    def _opened(self, row: MetadataListener, listener: socket.socket) -> None:
+        assert row.key not in self._open, "each socket is taken back before there is another"
+        self._open[row.key] = listener
+
+    def _closed(self, row: MetadataListener) -> None:
+        self._open.pop(row.key).close()
 
     def close(self) -> None:
+        for listener in self._open.values():
+            listener.close()
         self.sockets.close()
         self.ovsdb.close()
         self.namespaces.close()
@@ -360,6 +375,21 @@ CASES = (
         ),
         prepare=(f"ip netns exec {N} sysctl -qw net.ipv6.conf.all.forwarding=1",),
     ),
+    Case(
+        "metadata listeners",
+        lambda site: site.listeners,
+        (
+            (MetadataListener(N, "169.254.169.254", 80, network_id="n1"),),
+            (
+                MetadataListener(N, "169.254.169.254", 80, network_id="n2"),
+                MetadataListener(N, "0.0.0.0", 9697, router_id="r1"),
+                MetadataListener(N, "::%dev0", 9697, network_id="n1", router_id="r1"),
+            ),
+            (MetadataListener(N, "::%dev1", 9697, router_id="r1"),),
+        ),
+        foreign=(f"ip -n {N} addr add 10.9.0.9/32 dev dev0",),
+        still_there=f"ip -n {N} addr show dev dev0 to 10.9.0.9",
+    ),
 )  # fmt: skip
 
 
@@ -570,6 +600,14 @@ REFUSALS = (
             )
         },
         Radvd(N, "r1", f"{DIRECTORY}/r1", "interface dev0 { AdvSendAdvert on; };\n"),
+    ),
+    Refusal(
+        "metadata listeners",
+        {
+            "in a namespace that is not there": MetadataListener("qrouter-none", "0.0.0.0", 80),
+            "on a device that is not there": MetadataListener(N, "::%dev9", 80),
+        },
+        MetadataListener(N, "0.0.0.0", 80),
     ),
 )
 REFUSED = [(refusal, what) for refusal in REFUSALS for what in refusal.refused]

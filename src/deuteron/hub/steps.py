@@ -113,7 +113,8 @@ class Steps:
     async def _take_back(self, failed: Due, error: ApiError, made: Sequence[Due]) -> None:
         """Delete what the transaction made, last first, and tell of that; then raise `error`."""
         log.error(
-            f"{_name(failed.step)} failed, deleting what the request made",
+            "an after-commit step failed, deleting what the request made",
+            step=_name(failed.step),
             mechanism=failed.mechanism,
             kind=failed.step.kind,
             id=failed.step.id,
@@ -168,7 +169,8 @@ class Steps:
             error = MechanismDriverError(f"{_name(item.step)} failed.")
         if item.step.action == "delete":
             log.error(
-                f"{_name(item.step)} failed; it is tried again when the API starts",
+                "an after-commit step failed; it is tried again when the API starts",
+                step=_name(item.step),
                 mechanism=item.mechanism,
                 id=item.step.id,
                 reason=error.message,

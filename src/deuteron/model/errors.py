@@ -9,6 +9,7 @@
     ├── NotAcceptable   406  a version or media type we do not speak
     ├── TooSlow         408  the body did not arrive in time
     ├── Conflict        409  the request contradicts the present state
+    ├── Gone            410  what was here once and is no longer offered
     ├── TooLarge        413  the body exceeds what we read
     ├── Unsupported     415  the body is of a kind we do not read
     ├── BeyondEnd       416  the range asked for begins behind the last byte
