@@ -16,6 +16,8 @@ from tests.unit.personas.test_routes import world as world
 
 T = TypeVar("T")
 READS = [line for line in TABLE if line.startswith("GET ")]
+_NEVER_THERE = ("/image/v2/info/stores",)
+"""There is one store of images, and Glance says so with 404."""
 MAKE_FIRST = {
     f"GET {service.prefix}{_shape(route.path)}"
     for service in SERVICES.values()
@@ -68,14 +70,14 @@ def test_no_read_writes(watched: Watched, line: str) -> None:
         for name, person in watched.people.items()
     }
 
-    assert any(status < 400 or status == 501 for status in answers.values()), answers
+    assert any(status < 400 or status == 501 for status in answers.values()) or path in _NEVER_THERE, answers
     assert not any(watched.database.writes), "a handler wrote while it read"
     if _shape(line) not in MAKE_FIRST:
         assert watched.database.writes == []
 
 
 def test_the_default_group_is_made_by_a_write_before_it_is_shown(watched: Watched) -> None:
-    person = watched.people["project admin"]
+    person = watched.people["project-admin"]
     stranger = "5" * 32
     watched.database.writes.clear()
 
