@@ -12,6 +12,9 @@ Invariants:
 - A step that was committed has a row until it is done. A crash in between leaves the row, and the next start carries
   the step out again: what cannot be made so then is deleted, and said in the log, for its client is gone.
 - A step of a deletion that fails leaves the object deleted. It is said in the log, and tried again at the next start.
+
+Known limit: who carries out a step is known to this process alone; a second API process on the same database would
+repeat it.
 """
 
 from __future__ import annotations
@@ -83,6 +86,7 @@ class Steps:
         """What is not done stays due."""
         if self._task is not None:
             self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
         for line in self._lines.values():
             line.close()
 
@@ -159,6 +163,8 @@ class Steps:
             await asyncio.wait_for(asyncio.shield(future), self._bound_s)
             return None
         except TimeoutError:
+            if item.step.action == "delete":
+                future.add_done_callback(functools.partial(self._ended_late, item))
             error = MechanismDriverError(f"{_name(item.step)} failed: it was not done after {self._bound_s:g} s")
         except ApiError as failure:
             error = failure
@@ -176,6 +182,11 @@ class Steps:
                 reason=error.message,
             )
         return error
+
+    def _ended_late(self, item: Due, future: asyncio.Future[None]) -> None:
+        """A deletion that was told after its time is told all the same."""
+        if not future.cancelled() and future.exception() is None:
+            self._database.submit(functools.partial(rules.done, numbers=(item.number,)))
 
     async def _follow(self, left: Sequence[Due]) -> None:
         self._taken.update(item.number for item in left)

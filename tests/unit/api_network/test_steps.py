@@ -155,7 +155,7 @@ def test_when_a_step_fails_the_object_is_deleted_again_and_the_client_gets_the_e
     # DHCP's port of the subnet went with it, and whoever was told of it is told that.
     assert client.get(f"/v2.0/ports?network_id={network['id']}")["ports"] == []
     teller.until("it is told of the deletion", lambda: ("delete", kind, name) in teller.told)
-    teller.until("nothing is left", lambda: teller.left() == 0 or name == "slow")
+    teller.until("nothing is left", lambda: teller.left() == 0)
 
 
 def test_of_several_in_one_request_none_stays_when_one_fails(teller: Teller) -> None:
