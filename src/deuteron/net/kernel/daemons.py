@@ -42,6 +42,9 @@ _UNAPPLIED = "unapplied"
 _DEVICES = "devices"
 _HOSTS = "host"
 _STOP_TIMEOUT_S = 3.0
+_START_TIMEOUT_S = 10.0
+_AT_ONCE = 8
+"""Daemons that start side by side: most of a start is waiting."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,17 @@ class _Daemon:
     directory: str
     command: tuple[str, ...]
     files: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class _Starting:
+    """A daemon on its way to the background, and what is written down when it is there."""
+
+    process: subprocess.Popen[bytes]
+    handle: int
+    complaints: int
+    folder: Path
+    devices: str
 
 
 class _DaemonHost:
@@ -119,12 +133,16 @@ class _DaemonHost:
             return "files"
         return None
 
-    def put(self, daemon: _Daemon, processes: list[_Process]) -> None:
-        folder = Path(daemon.directory)
+    def put(self, daemon: _Daemon, processes: list[_Process]) -> _Starting | None:
+        """Make a daemon as wanted. One that has to be started is begun: `end_start` waits for it.
+
+        Raises: KernelError.
+        """
         fault = self.fault(daemon, processes)
         if fault is None:
-            return
+            return None
         self.touched.add(daemon.directory)
+        folder = Path(daemon.directory)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / _UNAPPLIED).touch()
@@ -138,15 +156,13 @@ class _DaemonHost:
             if fault == "restart":
                 for process in processes:
                     _stop(process)
-                devices = self._devices(daemon.namespace)
-                self._start(daemon)
-                _replace(folder / _DEVICES, devices)
-            else:
-                os.kill(processes[0].pid, signal.SIGHUP)
-                self.writes[f"{self._program} told"] += 1
+                return self._start(daemon)
+            os.kill(processes[0].pid, signal.SIGHUP)
+            self.writes[f"{self._program} told"] += 1
             (folder / _UNAPPLIED).unlink()
         except OSError as error:
             raise KernelError(f"cannot run {self._program} in {daemon.directory}: {error}") from error
+        return None
 
     def remove(self, directory: str, processes: list[_Process]) -> None:
         self.touched.add(directory)
@@ -171,35 +187,50 @@ class _DaemonHost:
                 if end_lease(mac, address, devices):
                     self.writes[f"{self._program} lease ended"] += 1
 
-    def _start(self, daemon: _Daemon) -> None:
+    def _start(self, daemon: _Daemon) -> _Starting:
+        devices = self._devices(daemon.namespace)
         complaints = os.memfd_create("complaints", os.MFD_CLOEXEC)
         try:
             with self._namespaces.entered(daemon.namespace):
-                try:
-                    process = subprocess.Popen(
-                        list(daemon.command),
-                        stdin=subprocess.DEVNULL,
-                        stdout=subprocess.DEVNULL,
-                        stderr=complaints,
-                        start_new_session=True,
-                        cwd="/",
-                        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
-                    )
-                except FileNotFoundError as error:
-                    raise Unavailable(f"{self._program} is not installed") from error
-            try:
-                # It goes to the background by itself once it has read its files and opened its sockets.
-                status = process.wait(timeout=10)
-            except subprocess.TimeoutExpired as error:
-                process.kill()
-                process.wait()
-                raise KernelError(f"{self._program} did not go to the background in 10 s") from error
+                process = subprocess.Popen(
+                    list(daemon.command),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=complaints,
+                    start_new_session=True,
+                    cwd="/",
+                    env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
+                )
+        except FileNotFoundError as error:
+            os.close(complaints)
+            raise Unavailable(f"{self._program} is not installed") from error
+        except BaseException:
+            os.close(complaints)
+            raise
+        return _Starting(process, os.pidfd_open(process.pid), complaints, Path(daemon.directory), devices)
+
+    def end_start(self, starting: _Starting) -> None:
+        """Wait until a daemon went to the background: it has read its files and opened its sockets.
+
+        Raises: KernelError if it does not within `_START_TIMEOUT_S`, or refuses.
+        """
+        try:
+            if not is_readable(starting.handle, _START_TIMEOUT_S):
+                starting.process.kill()
+                starting.process.wait()
+                raise KernelError(f"{self._program} did not go to the background in {_START_TIMEOUT_S:.0f} s")
+            status = starting.process.wait()
             self.writes[f"{self._program} started"] += 1
             if status != 0:
-                text = os.pread(complaints, 4096, 0).decode(errors="replace").strip()
+                text = os.pread(starting.complaints, 4096, 0).decode(errors="replace").strip()
                 raise KernelError(f"{self._program} refused to start: {text or status}")
+            _replace(starting.folder / _DEVICES, starting.devices)
+            (starting.folder / _UNAPPLIED).unlink()
+        except OSError as error:
+            raise KernelError(f"cannot run {self._program} in {starting.folder}: {error}") from error
         finally:
-            os.close(complaints)
+            os.close(starting.handle)
+            os.close(starting.complaints)
 
     def _devices(self, namespace: str) -> str:
         """The devices of a namespace and their indexes, "" if there is no such namespace."""
@@ -289,18 +320,34 @@ def _observe(
 def _apply(host: _DaemonHost, delta: Delta[str, R], daemon_of: Callable[[R], _Daemon]) -> Applied[str]:
     applied: Applied[str] = Applied()
     processes = host.processes()
+    starting: dict[str, _Starting] = {}
+
+    def end_starts() -> None:
+        for key, begun in starting.items():
+            try:
+                host.end_start(begun)
+            except KernelError as error:
+                applied.failed[key] = str(error)
+            else:
+                applied.done.add(key)
+        starting.clear()
+
     for key, row in (*delta.remove.items(), *delta.put.items()):
         daemon = daemon_of(row)
         found = processes.get(os.path.basename(daemon.directory), [])
         try:
             if key in delta.remove:
                 host.remove(daemon.directory, found)
-            else:
-                host.put(daemon, found)
+            elif (begun := host.put(daemon, found)) is not None:
+                starting[key] = begun
+                if len(starting) == _AT_ONCE:
+                    end_starts()
+                continue
         except KernelError as error:
             applied.failed[key] = str(error)
         else:
             applied.done.add(key)
+    end_starts()
     return applied
 
 

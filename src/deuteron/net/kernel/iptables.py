@@ -66,7 +66,8 @@ class IptablesDriver:
             places.setdefault(key[:2], {})[key] = row
         for (namespace, family), group in places.items():
             try:
-                self._restore(namespace, family, group)
+                is_new = not any(key in delta.before or row is None for key, row in group.items())
+                self._restore(namespace, family, group, is_new=is_new)
             except KernelError as error:
                 applied.failed.update(dict.fromkeys(group, str(error)))
             else:
@@ -86,9 +87,14 @@ class IptablesDriver:
         namespace: str,
         family: int,
         group: Mapping[IptablesKey, IptablesTable | None],
+        *,
+        is_new: bool,
     ) -> None:
+        """`is_new` says that nothing of ours was there."""
         # Jumps are inserted and deleted one by one, so what is there must be known as of now.
-        before = self._save(namespace, family)
+        if is_new and self._namespaces.inode(namespace) is None:
+            raise KernelError(f'no network namespace "{namespace}"')
+        before = {} if is_new else self._save(namespace, family)
         lines: list[str] = []
         for key, row in group.items():
             lines += restore_lines(key[2], row, before.get(key[2]))
@@ -107,6 +113,8 @@ class IptablesDriver:
                 parts = [line for key, row in group.items() for line in piecewise(key[2], row, before.get(key[2]))]
                 run(command, "\n".join(parts) + "\n")
         self.writes["iptables restored"] += 1
+        if is_new:
+            return  # if the kernel prints it otherwise, it is written once more, and then that is learned
         printed = self._save(namespace, family)
         for key, row in group.items():
             seen = printed.get(key[2])

@@ -50,6 +50,8 @@ COOKIE_MASK = 0xFFFF << 48
 
 _SLICE_ROWS = 1000
 _HASH_BITS = 48
+_SHORTEST_TIMEOUT_S, _ROWS_A_SECOND = 5, 1000
+"""How long a program may take, and how many entries the switch takes in a second on a machine that is full."""
 _COUNT = re.compile(r"flow_count=(\d+)")
 
 _FIELD = re.compile(
@@ -180,7 +182,7 @@ class FlowDriver:
 
         def begin(bridge: str) -> subprocess.Popen[str]:
             if there is None:
-                return self._start("diff-flows", bridge, "/dev/stdin")
+                return self._start("diff-flows", bridge, "/dev/stdin", rows=len(by_bridge[bridge]))
             return self._start("diff-flows", f"/proc/{os.getpid()}/fd/{there}", "/dev/stdin")
 
         started = [(bridge, begin(bridge)) for bridge in by_bridge]
@@ -188,12 +190,16 @@ class FlowDriver:
         failure: KernelError | None = None
         for bridge, process in started:
             group = by_bridge[bridge]
-            status, output, complaints = finish(process, "".join(self._line("", row) for row in group.values()))
+            status, output, complaints = finish(
+                process, "".join(self._line("", row) for row in group.values()), _timeout_s(len(group)) + 5
+            )
             while (at_line := _AT_LINE.search(complaints)) is not None and status == 1:
                 # In words the switch does not know, so it cannot be there; `apply` says what is wrong with it.
                 del group[list(group)[int(at_line[1]) - 1]]
                 process = begin(bridge)
-                status, output, complaints = finish(process, "".join(self._line("", row) for row in group.values()))
+                status, output, complaints = finish(
+                    process, "".join(self._line("", row) for row in group.values()), _timeout_s(len(group)) + 5
+                )
             # Exit status 2: the tables differ. Status 1: they could not be compared.
             if status not in (0, 2):
                 failure = self._error(bridge, complaints)
@@ -216,7 +222,9 @@ class FlowDriver:
             removals = [(key, row) for key, row in delta.remove.items() if key[0] == bridge]
             additions = [(key, row) for key, row in delta.put.items() if key[0] == bridge]
             if bridge in present:
-                started.append((bridge, removals, additions, self._start("--bundle", "add-flows", bridge, "-")))
+                rows = len(removals) + len(additions)
+                process = self._start("--bundle", "add-flows", bridge, "-", rows=rows)
+                started.append((bridge, removals, additions, process))
             else:
                 applied.done.update(key for key, _ in removals)
                 applied.failed.update({key: f"no bridge {bridge}" for key, _ in additions})
@@ -235,7 +243,7 @@ class FlowDriver:
         while True:
             lines = [f"delete_strict {_match(row)}\n" for _, row in removals]
             lines += [self._line("add ", row) for _, row in additions]
-            status, _, complaints = finish(process, "".join(lines))
+            status, _, complaints = finish(process, "".join(lines), _timeout_s(len(lines)) + 5)
             keys = [key for key, _ in (*removals, *additions)]
             if status == 0:
                 applied.done.update(keys)
@@ -263,11 +271,13 @@ class FlowDriver:
             additions = [item for item in additions if item[0] not in culprits]
             if not removals and not additions:
                 return
-            process = self._start("--bundle", "add-flows", bridge, "-")
+            rows = len(removals) + len(additions)
+            process = self._start("--bundle", "add-flows", bridge, "-", rows=rows)
 
-    def _start(self, *arguments: str) -> subprocess.Popen[str]:
+    def _start(self, *arguments: str, rows: int = 0) -> subprocess.Popen[str]:
+        """`rows` is how many entries it is about; many take the switch its time."""
         words = [f"unix:{self._run_dir}/{each}.mgmt" if each in self._bridges() else each for each in arguments]
-        return start(["ovs-ofctl", "-O", "OpenFlow14", "--no-names", "--no-stats", "-t", "5", *words])
+        return start(["ovs-ofctl", "-O", "OpenFlow14", "--no-names", "--no-stats", "-t", str(_timeout_s(rows)), *words])
 
     def _cookie(self, key: FlowKey) -> int:
         cookie = self._cookies.get(key)
@@ -308,6 +318,10 @@ class FlowDriver:
                 row = Flow(*key, actions=row.actions)
             rows[key] = row
         return rows
+
+
+def _timeout_s(rows: int) -> int:
+    return _SHORTEST_TIMEOUT_S + rows // _ROWS_A_SECOND
 
 
 def _bits(rows: int) -> int:

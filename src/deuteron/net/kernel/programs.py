@@ -29,14 +29,14 @@ def start(arguments: Sequence[str]) -> subprocess.Popen[str]:
         raise Unavailable(f"{arguments[0]} is not installed") from error
 
 
-def finish(process: subprocess.Popen[str], text: str = "") -> tuple[int, str, str]:
+def finish(process: subprocess.Popen[str], text: str = "", timeout_s: float = TIMEOUT_S) -> tuple[int, str, str]:
     """Give `text` to the program and return its exit status, output and complaints."""
     try:
-        output, complaints = process.communicate(text, timeout=TIMEOUT_S)
+        output, complaints = process.communicate(text, timeout=timeout_s)
     except subprocess.TimeoutExpired as error:
         process.kill()
         process.communicate()
-        raise KernelError(f"{process.args!r} did not finish in {TIMEOUT_S:.0f} s") from error
+        raise KernelError(f"{process.args!r} did not finish in {timeout_s:.0f} s") from error
     return process.returncode, output, complaints.strip()
 
 
