@@ -26,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.operators import OperatorType
 
 
 class _Said(FunctionElement[Any]):
@@ -39,6 +40,10 @@ class _Said(FunctionElement[Any]):
         # What an expression says depends on its class and its arguments alone; each class has to say so itself.
         cls.inherit_cache = True
         super().__init_subclass__()
+
+    def self_group(self, against: OperatorType | None = None) -> Any:
+        # In a condition it stands as it is: SQLAlchemy would ask SQLite whether it equals 1, and no index would serve.
+        return self if isinstance(self.type, Boolean) else super().self_group(against)
 
 
 @compiles(_Said)

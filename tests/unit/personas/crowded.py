@@ -91,6 +91,7 @@ GROWING: Final[dict[str, dict[str, str]]] = {
     "network_security_groups": {},
     "network_segments": {"segmentation_id": "i + 100000", "physical_network": "''", "network_type": "'vxlan'"},
     "network_subnetpools": {},
+    "network_steps": {"number": "i + 1"},
     "usage": {"owner": "printf('far%d', i)"},
     "number_hints": {"kind": "'other'", "owner": "printf('far%d', i)"},
     "network_subnets": {"network_id": _id("network_networks"), "subnetpool_id": "NULL"},
@@ -123,6 +124,7 @@ FIRST: Final = {
     "compute_deleted_servers": f"({_SERVER}, deleted_at) SELECT {_SERVER}, created FROM compute_servers",
     "compute_quotas": "VALUES ('nobody', 'instances', 1)",
     "host_slots": "VALUES ('nowhere', 'port', 'none', 15, 'none')",
+    "network_steps": "VALUES (1, 'none', 'create', 'port', 'none', '{}')",
     "identity_revocations": "VALUES ('none', 4000000000)",
 }
 """A row to copy, for tables in which the API has none of what it made."""
@@ -132,7 +134,7 @@ def grow(database: Database, rows: int = ROWS) -> None:
     """Fill the tables that grow."""
 
     def fill(tx: Tx) -> None:
-        driver: Any = tx.connection.connection.dbapi_connection
+        driver: Any = tx.session.connection.connection.dbapi_connection
         for table in metadata.sorted_tables:
             if table.name in SMALL:
                 continue
@@ -178,12 +180,12 @@ class Watching:
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
-        with self.inner.read() as tx, self._watched(tx.connection):
+        with self.inner.read() as tx, self._watched(tx.session.connection):
             yield tx
 
     def submit(self, function: Callable[[Tx], T]) -> Future[T]:
         def run(tx: Tx) -> T:
-            with self._watched(tx.connection):
+            with self._watched(tx.session.connection):
                 return function(tx)
 
         return self.inner.submit(run)

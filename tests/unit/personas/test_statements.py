@@ -52,7 +52,7 @@ FILTERS: Final = (
     "ports?mac_address=0a:0a:0a:0a:0a:0a", "ports?fixed_ips=ip_address%3D192.0.2.1", "ports?id={port}",
     "ports?fixed_ips=subnet_id%3D{subnet}", "ports?security_groups={security_group}", "ports?project_id={project}",
     "ports?binding:host_id=nowhere", "ports?limit=10&sort_key=name", "ports?limit=10&marker={port}",
-    "ports?project_id={project}&limit=10",
+    "ports?project_id={project}&limit=10", "ports?id={port}&id={network}", "ports?device_id={server}&device_id={port}",
     "networks?name=none", "networks?id={network}", "networks?project_id={project}", "networks?shared=true&limit=10",
     "networks?router:external=true&limit=10", "networks?limit=10&marker={network}", "networks?limit=10&sort_key=name",
     "subnets?network_id={network}", "subnets?name=none", "subnets?project_id={project}", "subnets?limit=10",
@@ -129,7 +129,7 @@ def test_no_request_looks_through_a_table_that_grows(crowd: Crowd) -> None:
             assert answer.status < 500 or answer.status == 501, (crowd.watching.now, answer.body)
     found = [cost for cost in crowd.watching.costs.values() if _reason(cost) is None]
     with crowd.watching.inner.read() as tx:
-        looks = [(cost, _looks(plan_of(tx.connection, cost.text))) for cost in found]
+        looks = [(cost, _looks(plan_of(tx.session.connection, cost.text))) for cost in found]
     wrong = [
         f"{cost.who}: {cost.steps} steps, {look}\n    {cost.shape}" for cost, look in looks if _is_dear(cost, look)
     ]
@@ -140,13 +140,13 @@ def test_no_request_looks_through_a_table_that_grows(crowd: Crowd) -> None:
 def test_what_looks_through_a_table_is_seen(crowd: Crowd) -> None:
     crowd.watching.now = "the test"
     with crowd.watching.read() as tx:
-        tx.connection.exec_driver_sql("SELECT count(*) FROM network_ports WHERE description = 'none'").all()
-        tx.connection.exec_driver_sql("SELECT id FROM network_ports ORDER BY status LIMIT 10").all()
+        tx.session.connection.exec_driver_sql("SELECT count(*) FROM network_ports WHERE description = 'none'").all()
+        tx.session.connection.exec_driver_sql("SELECT id FROM network_ports ORDER BY status LIMIT 10").all()
     own = [cost for cost in crowd.watching.costs.values() if cost.who == "the test"]
     assert len(own) == 2
     assert all(cost.steps > MOST_STEPS for cost in own)
     with crowd.watching.inner.read() as tx:
-        assert all(_looks(plan_of(tx.connection, cost.text)) for cost in own)
+        assert all(_looks(plan_of(tx.session.connection, cost.text)) for cost in own)
     for cost in own:
         del crowd.watching.costs[cost.shape]
 

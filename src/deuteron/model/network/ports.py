@@ -88,7 +88,7 @@ PORT = Resource(
         ("project_id", "id"),
         ("device_id",),
         ("binding:host_id", "device_owner", "network_id"),
-        ("name",),
+        ("name", "id"),
         ("mac_address",),
     ),
     unique=(("network_id", "mac_address"),),
