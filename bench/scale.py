@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import multiprocessing
 import os
 import secrets
 import signal
@@ -22,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,8 @@ def run(book: Book, ports: int, hosts: int, times: int) -> None:
             book.add(f"scale, {api.name}: hosts start until all in step", [taken_s], "s")
             book.add(f"scale, {api.name}: memory of the API, all hosts there", [pss_mib(api.pid)], "MiB")
         _in_turns(book, both, times)
+        for api in both:
+            _beside_everything(book, api)
         for api in both:
             book.add(f"scale, {api.name}: API restart until all in step", [api.restart(book)], "s")
             book.add(f"scale, {api.name}: memory of the API, afterwards", [pss_mib(api.pid)], "MiB")
@@ -119,6 +123,28 @@ def _requests(api: _Api, number: int, changes: list[float]) -> Iterator[tuple[st
     yield "DELETE port", ms
 
 
+def _beside_everything(book: Book, api: _Api) -> None:
+    """How long a small read takes while another client, a process of its own, lists every port at once."""
+    api.client.call("GET", "/networks?limit=1&fields=id")
+    taken: list[float] = []
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as other:
+        other.submit(_list_everything, api.credentials, 0).result()  # it is there, and has its modules
+        listing = other.submit(_list_everything, api.credentials, 2)
+        while not listing.done():
+            taken.append(api.client.ms("GET", "/networks?limit=1&fields=id"))
+        longest_ms, size = listing.result()
+    note = f"longest {max(taken):.0f} ms of {len(taken)}; the list {longest_ms:.0f} ms, {size / 1e6:.1f} MB"
+    book.add(f"scale, {api.name}: small GET beside a list of all", taken, note=note)
+
+
+def _list_everything(credentials: Credentials, times: int) -> tuple[float, int]:
+    """The milliseconds of the longest list, and its bytes."""
+    client = Client(credentials)
+    longest = max([client.ms("GET", "/ports") for _ in range(times)], default=0.0)
+    client.close()
+    return longest, client.bytes
+
+
 # --- a cloud ----------------------------------------------------------------------------------------------------------
 
 
@@ -171,6 +197,10 @@ class _Api:
     @property
     def demo(self) -> Client:
         return self._client("demo")
+
+    @property
+    def credentials(self) -> Credentials:
+        return self._credentials["admin"]
 
     def _client(self, user: str) -> Client:
         found = self._clients.get(user)

@@ -22,6 +22,7 @@ def test_a_cloud_of_a_few_hosts_is_measured_beside_one_of_one() -> None:
         changes = figures[f"scale, {cloud}: change to the last report"]
         assert changes.n == 2 * CHANGES_OF_A_TURN
         assert 0 < changes.least <= changes.median <= figures[f"scale, {cloud}: change to the last report, p99"].median
+        assert "of" in figures[f"scale, {cloud}: small GET beside a list of all"].note
         assert figures[f"scale, {cloud}: API restart until all in step"].median > 0
         assert figures[f"scale, {cloud}: memory of the API, afterwards"].median > 10
     assert len(said) == len(figures)

@@ -17,10 +17,10 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
 
-import msgspec
 import structlog
 
 from deuteron.api.call import BODY_TIMEOUT_S, Call, Mode, Reply, Route, RouteTable, Service
+from deuteron.api.encoding import encoded
 from deuteron.api.limits import Buckets
 from deuteron.api.meter import LONG_STEP_S, Place, Spent
 from deuteron.api.parts import Parts
@@ -36,7 +36,6 @@ WebSocketHandler = Callable[[Scope, Receive, Send], Awaitable[None]]
 MAX_QUERY_PAIRS = 1000
 SHORT_BODY_BYTES = 16 * 1024
 """A body of at most so many bytes is read in the event loop: within some milliseconds, and a thread would cost more."""
-_ENCODER = msgspec.json.Encoder()
 
 
 class App:
@@ -235,9 +234,7 @@ class App:
         call.due = tuple(tx.due)
         if reply.body is not None and not isinstance(reply.body, bytes):
             # Encoded here, in the worker thread: a long list must not hold up the event loop.
-            return Reply(
-                reply.status, _ENCODER.encode(reply.body), reply.headers, reply.content_type or "application/json"
-            )
+            return Reply(reply.status, encoded(reply.body), reply.headers, reply.content_type or "application/json")
         return reply
 
     async def _read(self, function: Callable[[Any], Any]) -> Any:
@@ -326,7 +323,7 @@ async def _pieces(receive: Receive) -> AsyncIterator[bytes]:
 
 
 async def _send(send: Send, reply: Reply, call: Call | None, request_id: str, head: bool) -> None:
-    body = b"" if reply.body is None else reply.body if isinstance(reply.body, bytes) else _ENCODER.encode(reply.body)
+    body = b"" if reply.body is None else reply.body if isinstance(reply.body, bytes) else encoded(reply.body)
     headers = {"x-openstack-request-id": request_id, "date": _http_date()}
     if call is not None:
         headers.update(call.extra_headers)
