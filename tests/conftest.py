@@ -15,6 +15,8 @@ from hypothesis import settings
 
 from tests import needs
 
+from tests import postgresql, stores
+
 _SYSTEM_PROGRAMS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 _PATH = os.environ.get("PATH", "/usr/bin:/bin")
 # An ordinary user's path on Debian leaves out where the programs of the data plane are.
@@ -31,10 +33,19 @@ _FIRST = ("chaos", "hostile", "fuzz", "system", "unhappy", "clients", "kernel", 
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--store",
+        choices=stores.ENGINES,
+        default="sqlite",
+        help="the engine under the tests of rules, spec and hostile; postgresql is started by the tests",
+    )
     parser.addoption("--all", action="store_true", help=f"run the long suites as well: {', '.join(_LONG)}")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    stores.engine = config.getoption("--store")
+    if stores.engine == "postgresql" and (line := postgresql.missing()):
+        raise pytest.UsageError(f"--store postgresql: PostgreSQL 15 is not installed\nhint: {line}")
     config.addinivalue_line("markers", "long: takes minutes; run with --all, or when it is named")
     # In CI as elsewhere other examples each time: what fails prints how to have it again.
     settings.register_profile("deuteron", derandomize=False, print_blob=True)
@@ -57,6 +68,19 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
             report.outcome = "failed"
             report.longrepr = f"nothing is skipped in CI and with --all: {reason}"
     return report
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """What only a server does is tested with one."""
+    return True if collection_path.name == "test_postgresql.py" and stores.engine != "postgresql" else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    folder = getattr(item, "funcargs", {}).get("tmp_path")
+    yield
+    if folder is not None:
+        stores.forget(folder)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sqlite3
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,11 +18,15 @@ from typing import Any
 from urllib.parse import unquote
 
 import structlog
+from sqlalchemy import func, select
 
 from deuteron.api.app import App
 from deuteron.api.main import build
 from deuteron.api.parts import Parts
 from deuteron.model.settings import HostEntry, Settings
+from deuteron.store.database import Database
+from deuteron.store.tables import metadata
+from tests.stores import address_of
 from tests.unit.api_hosts.agent import FakeAgent
 
 SEED = int(os.environ.get("DEUTERON_FUZZ_SEED", "20260101"))
@@ -132,32 +135,30 @@ class World:
 
     def counts(self) -> dict[str, int]:
         """Rows of every table, but for the log of changes."""
-        with sqlite3.connect(
-            f"file:{Path(self.cloud.settings.state_dir) / 'cloud.db'}?mode=ro", uri=True
-        ) as connection:
-            names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        with self.cloud.database.read() as tx:
             return {
-                name: connection.execute(f'SELECT COUNT(*) FROM "{name}"').fetchone()[0]
-                for name in names
-                if name not in _GROW_BY_THEMSELVES
+                table.name: tx.scalar(select(func.count()).select_from(table))
+                for table in metadata.sorted_tables
+                if table.name not in _GROW_BY_THEMSELVES
             }
 
 
-_GROW_BY_THEMSELVES = frozenset({"changes", "alembic_version", "hosts"})
+_GROW_BY_THEMSELVES = frozenset({"changes", "hosts"})
 
 
 @asynccontextmanager
-async def world(state: Path) -> AsyncIterator[World]:
-    """A cloud with one agent and one object of every kind."""
+async def world(state: Path, store: Database | None = None) -> AsyncIterator[World]:
+    """A cloud with one agent and one object of every kind, over the store, or over a new one."""
     settings = Settings(
         state_dir=str(state),
         port=5000,
         socket=str(state / "api.sock"),
         admin_password="admin-secret",
         demo_password="demo-secret",
+        database=address_of(state),
         hosts={HOST: HostEntry(token="token", tunnel_ip="10.0.1.1", bridge_mappings={"physnet1": "br-eth2"})},
     )
-    cloud, app = build(settings)
+    cloud, app = build(settings, store)
     cloud.hub.start(asyncio.get_running_loop())
     here = World(cloud, app)
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
+from deuteron.store.database import Database
 from tests.fuzz.judge import complaint
 from tests.fuzz.world import Answer, Request, World, world
 
@@ -26,7 +27,7 @@ FILES = sorted(Path(__file__).parent.glob("refusals-*.yaml"))
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_bad_request_is_refused_in_the_words_of_its_service_and_leaves_nothing(path: Path, tmp_path: Path) -> None:
     story = yaml.safe_load(path.read_text())
-    problems = asyncio.run(_play(story, tmp_path))
+    problems = asyncio.run(play(story, tmp_path))
     assert not problems, "\n".join(problems)
 
 
@@ -34,9 +35,10 @@ def test_there_are_more_than_two_hundred_of_them() -> None:
     assert sum(len(yaml.safe_load(path.read_text())["steps"]) for path in FILES) > 200
 
 
-async def _play(story: dict[str, Any], state: Path) -> list[str]:
+async def play(story: dict[str, Any], state: Path, store: Database | None = None) -> list[str]:
+    """What is wrong with a conversation with a fresh cloud over the store, or over a new one."""
     problems: list[str] = []
-    async with world(state) as here:
+    async with world(state, store) as here:
         for number, step in enumerate(story["steps"], 1):
             request = _request(here, story, step)
             before = here.counts()

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import random
-import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, func, select
+from sqlalchemy import func, select, update
 from structlog.testing import capture_logs
 
 from deuteron.store import lowest, migrate
@@ -29,8 +25,10 @@ from tests.stores import open_database
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
-    return open_database(tmp_path)
+def database(tmp_path: Path) -> Iterator[Database]:
+    made = open_database(tmp_path)
+    yield made
+    made.close()
 
 
 def touch(name: str):  # type: ignore[no-untyped-def]  # a transaction function
@@ -204,9 +202,9 @@ def test_pruning_that_is_not_committed_is_done_again(tmp_path: Path) -> None:
 
 
 def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
-    open_database(tmp_path).close()
-    with sqlite3.connect(tmp_path / "cloud.db") as connection:
-        connection.execute("update alembic_version set version_num = '9999'")
+    database = open_database(tmp_path)
+    database.write(lambda tx: tx.execute(update(migrate._version).values(version_num="9999")))
+    database.close()
     with pytest.raises(NewerSchema, match="9999"):
         open_database(tmp_path)
 
@@ -273,73 +271,3 @@ def test_a_number_is_taken_without_looking_at_those_below(database: Database) ->
         assert asked == [60_001]
 
     database.write(run)
-
-
-def test_an_empty_database_gets_the_schema_that_migrations_lead_to(tmp_path: Path) -> None:
-    config = Config()
-    config.set_main_option("script_location", "deuteron.store:migrations")
-    assert migrate.revisions()[-1] == ScriptDirectory.from_config(config).get_current_head()
-    open_database(tmp_path).close()
-    migrated = create_engine(f"sqlite:///{tmp_path / 'migrated.db'}", isolation_level="AUTOCOMMIT")
-    with migrated.connect() as connection:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        migrate.run_migrations(connection)
-        connection.exec_driver_sql("COMMIT")
-
-    def schema(name: str) -> dict[str, object]:
-        """Columns and indexes of every table; a column that a migration adds comes last, which nothing depends on."""
-        found: dict[str, object] = {}
-        with sqlite3.connect(tmp_path / name) as connection:
-            for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-                columns = connection.execute(f"SELECT name, type, \"notnull\", pk FROM pragma_table_info('{table}')")
-                indexes = connection.execute(f"SELECT name, \"unique\" FROM pragma_index_list('{table}')").fetchall()
-                found[table] = (
-                    set(columns.fetchall()),
-                    {
-                        (tuple(connection.execute(f"SELECT name FROM pragma_index_info('{index}')")), unique)
-                        for index, unique in indexes
-                    },
-                )
-        return found
-
-    assert schema("cloud.db") == schema("migrated.db")
-
-
-def test_what_an_older_database_shares_says_so_after_the_migration(tmp_path: Path) -> None:
-    first = importlib.import_module("deuteron.store.migrations.versions.0001_first")
-    with sqlite3.connect(tmp_path / "cloud.db") as old:
-        for statement in first.STATEMENTS:
-            old.execute(statement)
-        old.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
-        old.execute("INSERT INTO alembic_version VALUES ('0001')")
-        old.execute("INSERT INTO network_subnetpools (id, project_id, shared) VALUES ('p', 'a', 1), ('q', 'a', 0)")
-        old.execute("INSERT INTO network_address_scopes (id, project_id, shared) VALUES ('s', 'a', 1)")
-        old.execute("INSERT INTO network_networks (id, router_external) VALUES ('n', 0), ('m', 0)")
-        old.execute("INSERT INTO network_subnets (id, network_id, router_external) VALUES ('n4', 'n', 0)")
-        old.execute("INSERT INTO network_security_groups (id, shared, is_default) VALUES ('g', 0, 0), ('h', 0, 0)")
-        old.execute(
-            "INSERT INTO network_rbac_policies VALUES ('1', 'a', 'network', 'n', 'b', 'access_as_external'),"
-            " ('2', 'a', 'security_group', 'g', '*', 'access_as_shared'),"
-            " ('3', 'a', 'security_group', 'h', 'b', 'access_as_shared')"
-        )
-        for id, group, cidr, signature in (
-            ("1", "g", "0.0.0.0/0", "ingress|IPv4|6|1|2|0.0.0.0/0|"), ("2", "h", "::/0", "ingress|IPv6||||::/0|"),
-            ("3", "h", None, "ingress|IPv6|||||"), ("4", "g", "10.0.0.0/8", "ingress|IPv4||||10.0.0.0/8|"),
-        ):  # fmt: skip
-            rule = "INSERT INTO network_security_group_rules (id, security_group_id, remote_ip_prefix, signature)"
-            old.execute(f"{rule} VALUES (?, ?, ?, ?)", (id, group, cidr, signature))
-    old.close()
-    open_database(tmp_path).close()
-    with sqlite3.connect(tmp_path / "cloud.db") as new:
-        rules = new.execute("SELECT signature FROM network_security_group_rules ORDER BY id").fetchall()
-        assert [signature for (signature,) in rules] == [
-            "ingress|IPv4|6|1|2||", "ingress|IPv6||||::/0|", "ingress|IPv6|||||", "ingress|IPv4||||10.0.0.0/8|",
-        ]  # fmt: skip
-        made = "SELECT object_type, object_id, project_id, target_tenant FROM network_rbac_policies"
-        assert new.execute(f"{made} WHERE length(id) = 36 ORDER BY object_id").fetchall() == [
-            ("subnetpool", "p", "a", "*"),
-            ("address_scope", "s", "a", "*"),
-        ]
-        external = "SELECT id FROM network_networks WHERE router_external UNION SELECT id FROM network_subnets"
-        assert new.execute(f"{external} WHERE router_external ORDER BY id").fetchall() == [("n",), ("n4",)]
-        assert new.execute("SELECT id FROM network_security_groups WHERE shared").fetchall() == [("g",)]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import random
-import sqlite3
 from collections import Counter
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from deuteron.store.database import Database, Tx
 from deuteron.store.hosts_tables import slots
 from deuteron.store.network_tables import TABLES
 from deuteron.store.usage import usage
+from tests.stores import older_engine
 from tests.unit.api_compute import harness as compute
 from tests.unit.api_network.harness import DEMO, HOST, cloud_in
 
@@ -97,19 +96,15 @@ def test_what_servers_take_is_in_the_sums_and_leaves_with_them(tmp_path: Path) -
 
 
 def test_an_older_database_is_counted_once(tmp_path: Path) -> None:
-    first = importlib.import_module("deuteron.store.migrations.versions.0001_first")
-    with sqlite3.connect(tmp_path / "cloud.db") as old:
-        for statement in first.STATEMENTS:
-            old.execute(statement)
-        old.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
-        old.execute("INSERT INTO alembic_version VALUES ('0001')")
-        old.execute("INSERT INTO network_networks (id, project_id) VALUES ('n', 'a'), ('m', 'a'), ('o', NULL)")
-        old.execute("INSERT INTO host_slots VALUES ('h1', 'port', 'p', 16, 'n'), ('h1', 'vlan', 'n', 1, NULL)")
-        flavor = '{"id":"1","name":"f","vcpus":2,"ram":64,"disk":3,"ephemeral":1,"swap":0}'
-        server = "INSERT INTO compute_servers (id, project_id, host, flavor) VALUES (?, ?, ?, ?)"
-        old.executemany(server, [("s", "a", "h1", flavor), ("t", "it's", None, flavor)])
-    old.close()
-    database = Database(tmp_path / "cloud.db")
+    flavor = '{"id":"1","name":"f","vcpus":2,"ram":64,"disk":3,"ephemeral":1,"swap":0}'
+    engine = older_engine(
+        tmp_path,
+        "INSERT INTO network_networks (id, project_id) VALUES ('n', 'a'), ('m', 'a'), ('o', NULL)",
+        "INSERT INTO host_slots VALUES ('h1', 'port', 'p', 16, 'n'), ('h1', 'vlan', 'n', 1, NULL)",
+        "INSERT INTO compute_servers (id, project_id, host, flavor)"
+        f" VALUES ('s', 'a', 'h1', '{flavor}'), ('t', 'it''s', NULL, '{flavor}')",
+    )
+    database = Database(engine)
     with database.read() as tx:
         assert kept(tx) == {
             ("project", "network", "a"): 2, ("host", "ports", "h1"): 1,

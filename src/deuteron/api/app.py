@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import structlog
@@ -28,6 +28,7 @@ from deuteron.model.errors import ApiError, BadRequest, NotFound, TooMany, TooSl
 
 log = structlog.get_logger("deuteron.api")
 
+T = TypeVar("T")
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -172,17 +173,17 @@ class App:
         if route.mode is Mode.ASYNC:
             service.prepare(call)
             if route.auth:
-                self._admit(call)
+                await self._admit(call)
             streamed: Reply = await route.handler(call)
             return streamed
         await call.read_body()
         service.prepare(call)
         if route.mode is Mode.READ:
             if route.auth and (self._projects is not None or route.writes_if is not None):
-                self._admit(call)
-            if route.writes_if is not None and self._writes(route.writes_if, call):
+                await self._admit(call)
+            if route.writes_if is not None and await self._look(call, functools.partial(route.writes_if, call)):
                 return await self._write(route, call)
-            if route.is_short is not None:
+            if route.is_short is not None and self.parts.database.is_embedded:
                 with call.spent.step("loop"), self.parts.database.read() as tx:
                     if route.is_short(call, tx):
                         return self._run(route, call, tx)
@@ -190,13 +191,21 @@ class App:
             return answer
         if route.auth:
             # Proven before queueing: a stranger must not take a place in the writer's line.
-            self._admit(call)
+            await self._admit(call)
         await self._prepare(route, call)
         return await self._write(route, call)
 
-    def _writes(self, writes_if: Callable[[Call, Any], bool], call: Call) -> bool:
-        with call.spent.step("loop"), self.parts.database.read() as tx:
-            return writes_if(call, tx)
+    async def _look(self, call: Call, what: Callable[[Any], T]) -> T:
+        """The result of one short read: in the event loop, but in a thread where a server answers it over a network."""
+        if self.parts.database.is_embedded:
+            with call.spent.step("loop"), self.parts.database.read() as tx:
+                return what(tx)
+
+        def run() -> T:
+            with call.spent.step("reader"), self.parts.database.read() as tx:
+                return what(tx)
+
+        return await asyncio.get_running_loop().run_in_executor(self._pool, run)
 
     async def _write(self, route: Route, call: Call) -> Reply:
         reply: Reply = await asyncio.wrap_future(
@@ -206,13 +215,13 @@ class App:
             await self.parts.steps.finish(call.due)
         return reply
 
-    def _admit(self, call: Call) -> None:
-        """Prove the caller, in the event loop: of a token that was seen before, it is one short read.
+    async def _admit(self, call: Call) -> None:
+        """Prove the caller: of a token that was seen before, it is one short read.
 
         Raises: Unauthorized; TooMany when its project has had its share.
         """
-        with call.spent.step("loop"), self.parts.database.read() as tx:
-            call._caller = self.parts.tokens.caller(tx, _token(call))
+        token = _token(call)
+        call._caller = await self._look(call, lambda tx: self.parts.tokens.caller(tx, token))
         if self._projects is not None and call._caller.project_id is not None:
             self._projects.take(call._caller.project_id)
 

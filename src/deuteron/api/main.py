@@ -33,12 +33,14 @@ from deuteron.api.wire import BoundedHttp, Idle
 from deuteron.hub.hub import Hub
 from deuteron.hub.steps import Steps
 from deuteron.model import logs
+from deuteron.model.errors import ApiError
 from deuteron.model.settings import Settings
 from deuteron.rules.identity.tokens import Tokens
 from deuteron.rules.network.bindings import UnknownMechanism, mechanisms_of
 from deuteron.store.database import Database, Tx
+from deuteron.store.engine import UnusableDatabase
+from deuteron.store.engines import engine_of
 from deuteron.store.migrate import NewerSchema
-from deuteron.store.sqlite import SqliteEngine
 
 log = structlog.get_logger("deuteron.api")
 
@@ -48,14 +50,14 @@ SWITCH_INTERVAL_S = 0.001
 that read, would be what everybody waits."""
 
 
-def build(settings: Settings) -> tuple[Parts, App]:
-    """The parts of `settings` and its application; the store is migrated and bootstrapped.
+def build(settings: Settings, store: Database | None = None) -> tuple[Parts, App]:
+    """The parts of `settings` and its application; the store is migrated and bootstrapped, and may be open already.
 
-    Raises: UnknownMechanism; NewerSchema; OSError.
+    Raises: UnknownMechanism; NewerSchema; UnusableDatabase; OSError.
     """
     mechanisms_of(settings)
     state = Path(settings.state_dir)
-    database = Database(SqliteEngine(state / "cloud.db"))
+    database = store or Database(engine_of(state, settings.database, settings.database_password))
     policy = Policy(
         {**identity.POLICIES, **network.POLICIES, **image.POLICIES, **compute.POLICIES}, state / "policy.yaml"
     )
@@ -85,7 +87,7 @@ def main(settings_path: Path, debug: bool) -> None:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         parts, app = build(settings)
         uvloop.run(_serve(settings, parts, app))
-    except (UnknownMechanism, NewerSchema, BadOperatorFile, OSError, DBAPIError) as error:
+    except (UnknownMechanism, NewerSchema, UnusableDatabase, ApiError, BadOperatorFile, OSError, DBAPIError) as error:
         # The last line of the log is what `deuteron up` shows; who wants the place in the program has the traceback.
         log.error("cannot serve", exc_info=error)
         raise click.ClickException(_in_words(error)) from None

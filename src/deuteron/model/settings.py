@@ -107,6 +107,9 @@ class Settings(msgspec.Struct, frozen=True):
     dataplane: str = "ovs"
     dns_domain: str = "openstacklocal"
     operator: Operator = Operator()
+    database: str = ""
+    """The URI of a PostgreSQL database, without its password; "" is SQLite in the API's folder."""
+    database_password: str = ""
 
     def __repr__(self) -> str:
         return f"Settings(state_dir={self.state_dir!r}, port={self.port})"

@@ -156,6 +156,7 @@ class Database:
         self._local = threading.local()
         self._readers: list[Session] = []
         self._subscribers: list[Callable[[int, Sequence[Change]], None]] = []
+        self._is_closed = False
         self._announcing = threading.Lock()
         """Held by whoever sets `revision` and calls subscribers."""
         engine.upgrade()
@@ -222,6 +223,10 @@ class Database:
         return self.submit(function).result()
 
     def close(self) -> None:
+        """Finish what is queued, and close. Again is nothing."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         self._queue.put(None)
         self._writer.join()
         for session in list(self._readers):

@@ -27,6 +27,14 @@ class Fate(Enum):
     """As `AGAIN`, and the session is of no use any more."""
 
 
+class UnusableDatabase(Exception):
+    """The database cannot serve the store as it is; the message says why."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
 class Session(Protocol):
     """One connection, for one thread at a time. All of it raises the exceptions of SQLAlchemy."""
 

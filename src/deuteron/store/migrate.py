@@ -84,8 +84,8 @@ def _create(connection: Connection, head: str) -> None:
     connection.execute(insert(_version).values(version_num=head))
 
 
-def run_migrations(connection: Connection) -> None:
-    """Bring a database that an older version made to the newest schema, inside the open transaction."""
+def run_migrations(connection: Connection, target: str = "head") -> None:
+    """Bring a database to another schema, inside the open transaction: the newest, or back to an older one."""
     from alembic.config import Config
     from alembic.runtime.environment import EnvironmentContext
     from alembic.script import ScriptDirectory
@@ -93,6 +93,8 @@ def run_migrations(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", "deuteron.store:migrations")
     script = ScriptDirectory.from_config(config)
-    environment = EnvironmentContext(config, script, fn=lambda found, _: script._upgrade_revs("head", found))
+    is_back = target != "head" and target < (_current(connection) or "")
+    steps = script._downgrade_revs if is_back else script._upgrade_revs
+    environment = EnvironmentContext(config, script, fn=lambda found, _: steps(target, found))
     environment.configure(connection=connection, transactional_ddl=False)
     environment.run_migrations()

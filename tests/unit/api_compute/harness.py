@@ -21,6 +21,7 @@ from deuteron.model.settings import HostEntry, Settings
 from deuteron.rules.hosts import registry
 from deuteron.store.database import Tx
 from deuteron.store.hosts_tables import hosts
+from tests.stores import address_of
 from tests.unit.api_hosts.agent import FakeAgent
 
 DATA = b"a disk" * 100
@@ -187,6 +188,7 @@ async def world(state: Path, mechanism_drivers: tuple[str, ...] = ("openvswitch"
         socket=str(state / "api.sock"),
         admin_password="admin-secret",
         demo_password="demo-secret",
+        database=address_of(state),
         hosts={
             name: HostEntry(token=f"token-{name}", tunnel_ip=f"10.0.1.{n}", bridge_mappings={"physnet1": "br-eth2"})
             for n, name in enumerate(("h1", "h2"), 1)

@@ -20,7 +20,7 @@ from deuteron.model.caller import Caller
 from deuteron.model.errors import Unauthorized
 from deuteron.model.settings import External, HostEntry, Settings
 from deuteron.rules.identity.tokens import Tokens
-from deuteron.store.database import Tx
+from deuteron.store.database import Database, Tx
 from tests.stores import open_database
 
 ADMIN, DEMO, OTHER = "a" * 32, "d" * 32, "e" * 32
@@ -170,10 +170,10 @@ def settings_in(folder: Path, **values: Any) -> Settings:
 
 
 @contextmanager
-def cloud_in(folder: Path, **values: Any) -> Iterator[Client]:
+def cloud_in(folder: Path, store: Database | None = None, **values: Any) -> Iterator[Client]:
     """A running cloud with the host `aio`, which never connected."""
     settings = settings_in(folder, **values)
-    database = open_database(folder)
+    database = store or open_database(folder)
     hub = Hub(settings, database)
     policy = Policy(network.POLICIES, folder / "policy.yaml")
     cloud = Parts(settings, database, policy, cast("Tokens", FixedTokens()), hub)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alembic import op
+from deuteron.store.migrations.steps import run
 
 revision = "0001"
 down_revision = None
@@ -674,6 +674,4 @@ STATEMENTS = (
 
 
 def upgrade() -> None:
-    connection = op.get_bind()
-    for statement in STATEMENTS:
-        connection.exec_driver_sql(statement)
+    run(*STATEMENTS)

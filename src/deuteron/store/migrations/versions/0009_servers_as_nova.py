@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alembic import op
+from deuteron.store.migrations.steps import run
 
 revision = "0009"
 down_revision = "0001"
@@ -74,6 +74,17 @@ STATEMENTS = (
 
 
 def upgrade() -> None:
-    connection = op.get_bind()
-    for statement in STATEMENTS:
-        connection.exec_driver_sql(statement)
+    run(*STATEMENTS)
+
+
+def downgrade() -> None:
+    run("DROP TABLE compute_deleted_servers")
+    for table, column in (
+        ("compute_servers", "config_drive"),
+        ("compute_servers", "injected"),
+        ("compute_servers", "key_type"),
+        ("compute_servers", "state_reset"),
+        ("compute_flavors", "rxtx_factor"),
+        ("hosts", "forced_down"),
+    ):
+        run(f"ALTER TABLE {table} DROP COLUMN {column}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 
-from alembic import op
+from deuteron.store.migrations.steps import execute, run
 
 revision = "0010"
 down_revision = "0009"
@@ -23,14 +23,19 @@ STATEMENTS = (
 
 
 def upgrade() -> None:
-    connection = op.get_bind()
-    for statement in STATEMENTS:
-        connection.exec_driver_sql(statement)
+    run(*STATEMENTS)
     for kind in ("subnetpool", "address_scope"):
         found = f"SELECT id, project_id FROM network_{kind}s WHERE shared AND id NOT IN ({POLICIES.format('shared')})"
-        for object_id, project_id in connection.exec_driver_sql(found).fetchall():
-            connection.exec_driver_sql(
+        for object_id, project_id in execute(found):
+            execute(
                 "INSERT INTO network_rbac_policies (id, project_id, object_type, object_id, target_tenant, action) "
-                "VALUES (?, ?, ?, ?, '*', 'access_as_shared')",
-                (str(uuid.uuid4()), project_id, kind, object_id),
+                "VALUES (:id, :project, :kind, :object, '*', 'access_as_shared')",
+                id=str(uuid.uuid4()),
+                project=project_id,
+                kind=kind,
+                object=object_id,
             )
+
+
+def downgrade() -> None:
+    """Nothing: what the version before made of these rows is the same with and without them."""

@@ -5,7 +5,7 @@ A range without a hint is looked through once from its first number.
 
 from __future__ import annotations
 
-from alembic import op
+from deuteron.store.migrations.steps import run
 
 revision = "0012"
 down_revision = "0011"
@@ -45,7 +45,6 @@ TARGET = "ix_identity_assignments_target"
 
 
 def upgrade() -> None:
-    run = op.get_bind().exec_driver_sql
     for name in (*GONE, TARGET):
         run(f"DROP INDEX {name}")
     run(f"CREATE INDEX {TARGET} ON identity_assignments (target_id, target_kind)")
@@ -58,7 +57,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    run = op.get_bind().exec_driver_sql
     run("DROP TABLE number_hints")
     for name in (*MADE, TARGET):
         run(f"DROP INDEX {name}")

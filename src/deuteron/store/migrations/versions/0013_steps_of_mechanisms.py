@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from alembic import op
+from deuteron.store.migrations.steps import run
 
 revision = "0013"
 down_revision = "0012"
 
 
 def upgrade() -> None:
-    op.execute(
+    run(
         "CREATE TABLE network_steps (number BIGINT NOT NULL, mechanism TEXT NOT NULL, action TEXT NOT NULL,"
         " kind TEXT NOT NULL, object_id TEXT NOT NULL, attributes TEXT NOT NULL, PRIMARY KEY (number))"
     )
 
 
 def downgrade() -> None:
-    op.execute("DROP TABLE network_steps")
+    run("DROP TABLE network_steps")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 
-from alembic import op
+from deuteron.store.migrations.steps import execute, run
 
 revision = "0014"
 down_revision = "0013"
@@ -19,7 +19,6 @@ COUNTED = {
 
 
 def upgrade() -> None:
-    run = op.get_bind().exec_driver_sql
     run(
         "CREATE TABLE usage (scope TEXT NOT NULL, resource TEXT NOT NULL, owner TEXT NOT NULL, amount BIGINT NOT NULL,"
         " PRIMARY KEY (scope, resource, owner))"
@@ -31,7 +30,7 @@ def upgrade() -> None:
         )
     run("INSERT INTO usage SELECT 'host', 'ports', host, count(*) FROM host_slots WHERE kind = 'port' GROUP BY host")
     sums: dict[tuple[str, str, str], int] = defaultdict(int)
-    for project_id, host, text in run("SELECT project_id, host, flavor FROM compute_servers").fetchall():
+    for project_id, host, text in execute("SELECT project_id, host, flavor FROM compute_servers"):
         flavor = json.loads(text)
         has = {"instances": 1, "cores": flavor["vcpus"], "ram": flavor["ram"]}
         for resource, amount in has.items():
@@ -42,9 +41,14 @@ def upgrade() -> None:
             for resource, amount in takes.items():
                 sums[("host", resource, host)] += amount
     for (scope, resource, owner), amount in sums.items():
-        name = owner.replace("'", "''")
-        run(f"INSERT INTO usage VALUES ('{scope}', '{resource}', '{name}', {int(amount)})")
+        execute(
+            "INSERT INTO usage VALUES (:scope, :resource, :owner, :amount)",
+            scope=scope,
+            resource=resource,
+            owner=owner,
+            amount=amount,
+        )
 
 
 def downgrade() -> None:
-    op.get_bind().exec_driver_sql("DROP TABLE usage")
+    run("DROP TABLE usage")
