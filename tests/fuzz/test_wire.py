@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from deuteron.api.call import MAX_BODY_BYTES
 from deuteron.api.wire import MAX_HEAD_BYTES
 from tests.fuzz.world import SEED
 
@@ -178,6 +179,56 @@ def test_a_head_without_end_is_refused_and_takes_no_memory(server: Server, piece
     assert not said or said.startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 ")), said[:200]
     assert server.memory_kib() < before + 32 * 1024
     assert server.answers() < 2
+
+
+@pytest.mark.parametrize("begin", [b"0\r\nX-Long: ", b"0\r\n", b"1;"], ids=["a trailer", "trailers", "an extension"])
+def test_what_is_no_body_may_not_be_long_after_the_head(server: Server, begin: bytes) -> None:
+    head = b"POST /network/v2.0/networks HTTP/1.1\r\n" + _HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+    piece = b"a: a\r\n" * 1000 if begin == b"0\r\n" else b"a" * 4096
+    before = server.memory_kib()
+    with server.open() as connection:
+        sent = 0
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError, TimeoutError):
+            connection.sendall(head + begin)
+            while sent < 64 * 1024 * 1024:
+                connection.sendall(piece * 16)
+                sent += len(piece) * 16
+    assert sent < 16 * 1024 * 1024
+    assert server.memory_kib() < before + 16 * 1024
+    assert server.answers() < 2
+
+
+def test_a_client_that_goes_on_after_its_refusal_is_heard_out_and_served_no_more(server: Server) -> None:
+    body = b"{" * (MAX_BODY_BYTES + 1)
+    head = f"POST /network/v2.0/networks HTTP/1.1\r\nHost: cloud.test\r\nContent-Length: {len(body) * 2}\r\n\r\n"
+    with server.open() as connection:
+        connection.sendall(head.encode())
+        answered = connection.recv(65536)
+        connection.sendall(body)  # a client that is told so in the midst of it hears the answer first
+        started = time.monotonic()
+        rest = _all_of(connection)
+
+    assert answered.startswith((b"HTTP/1.1 413 ", b"HTTP/1.1 401 ")), answered[:100]
+    assert rest == b""
+    assert time.monotonic() - started < ANSWER_TIMEOUT_S
+
+
+def test_requests_in_one_piece_are_answered_in_their_order(server: Server) -> None:
+    one = b"GET %b HTTP/1.1\r\n" + _HEAD
+    raw = one % b"/" + b"\r\n" + one % b"/nowhere" + b"\r\n" + one % b"/identity/v3" + b"Connection: close\r\n\r\n"
+
+    with server.open() as connection:
+        connection.sendall(raw)
+        parts: list[bytes] = []
+        while piece := connection.recv(65536):
+            parts.append(piece)
+
+    said = b"".join(parts)
+    assert [said[at + 9 : at + 12] for at in range(len(said)) if said.startswith(b"HTTP/1.1 ", at)] == [
+        b"200",
+        b"404",
+        b"200",
+    ]
 
 
 def test_a_long_head_says_why_it_is_refused(server: Server) -> None:

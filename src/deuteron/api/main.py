@@ -29,7 +29,7 @@ from deuteron.api.parts import Parts
 from deuteron.api.policy import Policy
 from deuteron.api.root import Root
 from deuteron.api.settings import BadOperatorFile, load_settings
-from deuteron.api.wire import BoundedHttp, Idle
+from deuteron.api.wire import BoundedHttp, Idle, Watched
 from deuteron.hub.hub import Hub
 from deuteron.hub.steps import Steps
 from deuteron.model import logs
@@ -108,7 +108,7 @@ async def _serve(settings: Settings, parts: Parts, app: App) -> None:
     users.bind((settings.host, settings.port))
     agents = _unix_socket(Path(settings.socket))
     config = uvicorn.Config(
-        app,
+        Watched(app),
         http=functools.partial(BoundedHttp, idle=Idle()),  # type: ignore[arg-type]  # called like the class
         log_config=None,
         access_log=False,
