@@ -158,21 +158,27 @@ class Steps:
         future = asyncio.wrap_future(line.put(item.step))
         # One that ends after its time has nobody who asks for it.
         future.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        # Not `wait_for`: it may take its cancellation for the end of the step.
+        await asyncio.wait((future,), timeout=self._bound_s)
         error: ApiError
-        try:
-            await asyncio.wait_for(asyncio.shield(future), self._bound_s)
-            return None
-        except TimeoutError:
+        if not future.done():
             if item.step.action == "delete":
                 future.add_done_callback(functools.partial(self._ended_late, item))
             error = MechanismDriverError(f"{_name(item.step)} failed: it was not done after {self._bound_s:g} s")
-        except ApiError as failure:
-            error = failure
-        except StepFailed as failure:
-            error = MechanismDriverError(f"{_name(item.step)} failed: {failure}")
-        except Exception:  # a defect of the third party's: the log has it whole, the client is told what failed
-            log.exception("an after-commit step has a defect", mechanism=item.mechanism, id=item.step.id)
-            error = MechanismDriverError(f"{_name(item.step)} failed.")
+        else:
+            failure = future.exception()
+            if failure is None:
+                return None
+            if isinstance(failure, ApiError):
+                error = failure
+            elif isinstance(failure, StepFailed):
+                error = MechanismDriverError(f"{_name(item.step)} failed: {failure}")
+            else:
+                # A defect of the third party's: the log has it whole, the client is told what failed.
+                log.error(
+                    "an after-commit step has a defect", mechanism=item.mechanism, id=item.step.id, exc_info=failure
+                )
+                error = MechanismDriverError(f"{_name(item.step)} failed.")
         if item.step.action == "delete":
             log.error(
                 "an after-commit step failed; it is tried again when the API starts",

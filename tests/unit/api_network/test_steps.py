@@ -212,6 +212,8 @@ def test_what_a_crash_left_between_commit_and_step_is_carried_out_or_taken_back_
     teller: Teller, name: str
 ) -> None:
     client = teller.client
+    assert client.cloud.steps is not None
+    client.loop.run_until_complete(client.cloud.steps.stop())
     client.cloud.steps = None  # the process ends after the commit
     answer: Answer = client.call("POST", "/v2.0/networks", {"network": {"name": name}})
     assert answer.status == 201 and teller.left() == 1 and teller.told == []
