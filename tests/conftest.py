@@ -13,9 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests import needs
-
-from tests import postgresql, stores
+from tests import needs, postgresql, stores
 
 _SYSTEM_PROGRAMS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 _PATH = os.environ.get("PATH", "/usr/bin:/bin")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from deuteron.hub import intents
-from deuteron.model.intent import Hello, IntentPort
+from deuteron.model.intent import Hello
 from deuteron.model.settings import HostEntry
 from deuteron.net.mechanisms import registry as found
 from deuteron.rules.hosts import registry
 from deuteron.rules.network.bindings import UnknownMechanism, mechanisms_of
+from tests.unit.api_hosts.test_views import whole
 from tests.unit.api_network import pigeon
 from tests.unit.api_network.harness import BRIDGES, HOST, Client, cloud_in, settings_in
 
@@ -45,9 +45,7 @@ def test_a_port_is_bound_by_the_first_mechanism_that_takes_it(client: Client) ->
     for port in (secured, elsewhere, dhcp):
         assert port["binding:vif_details"]["bound_drivers"] == {"0": "openvswitch"}
 
-    with client.cloud.database.read() as tx:
-        snapshot, _ = intents.snapshot(tx, client.cloud.settings, HOST)
-    ports = {item.id: item for item in snapshot.objects if isinstance(item, IntentPort)}
+    ports = whole(client.cloud, HOST).ports
     assert (ports[letter["id"]].mechanism, ports[letter["id"]].vif_details) == ("pigeon", (("coop", "north"),))
     assert (ports[secured["id"]].mechanism, ports[secured["id"]].vif_details) == ("openvswitch", ())
 
