@@ -202,10 +202,19 @@ def test_a_host_that_was_rebooted_is_made_whole_again(runner: Runner, switch: Op
 @pytest.mark.parametrize("runner", ["openvswitch"], indirect=True)
 def test_a_namespace_leaves_nothing_alive_behind_it(runner: Runner) -> None:
     runner.settle(intents.routed_network(ports=1))
-    inode = os.stat(f"/run/netns/{ROUTER}").st_ino
+    for number, namespace in enumerate((ROUTER, DHCP)):
+        _do(f"ip link add probe{number} type veth peer name inside netns {namespace}")
+    assert len(_probes()) == 2
+
     runner.run(HostIntent())
-    held = subprocess.run(["lsns", "-n", "-o", "NS"], capture_output=True, text=True, check=True).stdout
-    assert str(inode) not in held
+
+    # One end of a pair goes when the other's namespace is destroyed: when no process, socket or file holds it.
+    wait_until(lambda: not _probes(), "the namespaces are destroyed, not only nameless", 10)
+
+
+def _probes() -> list[str]:
+    shown = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
+    return [line for line in shown.splitlines() if " probe" in line]
 
 
 def _pings() -> bool:

@@ -338,6 +338,9 @@ class Reconciler:
             if table.name in self._late:
                 self._apply(table, removals=True, puts=False, doomed=doomed)
         gone = doomed - self._by_name["namespace"].delta.observed.keys() if "namespace" in self._by_name else doomed
+        for namespace in gone:
+            # Again: whoever looked into it since has opened what keeps it alive, with all its devices.
+            self._forget_namespace(namespace)
         for table in self.tables:
             if gone and table.namespace is not None and not table.outlives_namespace:
                 lies_in = table.namespace
