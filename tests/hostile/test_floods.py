@@ -61,12 +61,19 @@ def connect(world: World) -> socket.socket:
 
 
 def serves(world: World, within_s: float = 2.0) -> None:
-    """Another client reads and writes as ever."""
-    started = time.monotonic()
-    world.alice.get("/network/v2.0/networks")
-    made = world.alice.create("/network/v2.0/security-groups", "security_group", name="meanwhile")["id"]
-    world.alice.expect("DELETE", f"/network/v2.0/security-groups/{made}")
-    assert time.monotonic() - started < within_s
+    """Another client reads and writes as ever. A flood holds it up each time, a busy machine now and then."""
+
+    def turn_s() -> float:
+        started = time.monotonic()
+        world.alice.get("/network/v2.0/networks")
+        made = world.alice.create("/network/v2.0/security-groups", "security_group", name="meanwhile")["id"]
+        world.alice.expect("DELETE", f"/network/v2.0/security-groups/{made}")
+        return time.monotonic() - started
+
+    turns: list[float] = []
+    while not turns or turns[-1] >= within_s:
+        assert len(turns) < 3, f"three times over {within_s} s: {turns}"
+        turns.append(turn_s())
 
 
 def pour(connection: socket.socket, piece: bytes, total: int) -> tuple[int, bytes]:

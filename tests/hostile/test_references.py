@@ -278,7 +278,7 @@ def test_a_pattern_of_a_user_does_not_hold_the_cloud(
     for field in ("name", "ip"):
         answer = mallory.call("GET", f"/compute/v2.1/servers?{field}={pattern}")
         assert answer.status in (200, 400), answer.raw
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 20, "years, if it were tried"
 
 
 def test_a_name_cannot_be_guessed_letter_by_letter(world: World, mallory: Person, hers: dict[str, str]) -> None:
