@@ -12,6 +12,7 @@ import hashlib
 import http.server
 import json
 import os
+import signal
 import socketserver
 import subprocess
 import threading
@@ -132,17 +133,27 @@ class World:
             process.wait(20)
 
     def _serve_dhcp(self) -> None:
-        hosts = self.folder / "dhcp-hosts"
+        hosts, log_file = self.folder / "dhcp-hosts", self.folder / "dnsmasq.log"
+
+        def reads() -> int:
+            return log_file.read_text().count(f"read {hosts}\n") if log_file.exists() else 0
+
+        before = reads()
         hosts.write_text("".join(f"{mac},{address}\n" for mac, address in self._leases.items()))
         if hasattr(self, "_dnsmasq"):
-            self._dnsmasq.send_signal(1)
-            return
+            self._dnsmasq.send_signal(signal.SIGHUP)
+        else:
+            self._start_dhcp(hosts, log_file)
+        # A SIGHUP before the first reading would end it: dnsmasq has no handler for it yet, or takes no notice.
+        wait_until("DHCP knows its guests", lambda: reads() > before, 10, lambda: self._dnsmasq.poll())
+
+    def _start_dhcp(self, hosts: Path, log_file: Path) -> None:
         command = ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-hosts", "--no-resolv", "--port=0"]
         command += ["--interface=br0", "--bind-interfaces", "--dhcp-range=10.0.0.0,static", f"--dhcp-hostsfile={hosts}"]
         command += ["--dhcp-authoritative", "--no-ping", "--dhcp-option=option:mtu,1450", "--pid-file="]
         command += ["--dhcp-option=option:classless-static-route,169.254.169.254/32,10.0.0.1,0.0.0.0/0,10.0.0.1"]
         command += [f"--dhcp-leasefile={self.folder}/leases", "--user=root", "--log-facility=-"]
-        with (self.folder / "dnsmasq.log").open("ab") as log:
+        with log_file.open("ab") as log:
             self._dnsmasq = subprocess.Popen(command, stdout=log, stderr=log)
         self._processes.append(self._dnsmasq)
 
