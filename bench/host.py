@@ -40,6 +40,7 @@ def run(book: Book, cloud: Cloud, size: tuple[int, int, int], times: int, idle_s
     book.add("full host: made and wired", [(time.monotonic() - begun) * 1000], note=f"{words}; made in {made_s:.1f} s")
     time.sleep(_SETTLE_S)
     _ports(book, client, networks, times)
+    _by_hand(book, cloud, max(3, times // 4))
     _idle(book, cloud, idle_s)
     client.close()
     _restart(book, cloud)
@@ -99,13 +100,26 @@ def _ports(book: Book, client: Client, networks: list[str], times: int) -> None:
         begun = time.monotonic()
         made = port(client, networks[number % len(networks)])
         taken.append((wait_active(client, made["id"]) - begun) * 1000)
-        # Spread over the periods of whatever the agent does by itself.
+        # Spread over the periods of whatever the agent does by itself, and after what the one before asked for.
         time.sleep(0.31)
         gone.append(client.ms("DELETE", f"/ports/{made['id']}"))
-        time.sleep(0.17)
+        time.sleep(1.17)
     figure = book.add("full host: one more port ACTIVE", taken)
     book.add("full host: one more port ACTIVE, p95", [figure.p95])
     book.add("full host: DELETE port", gone)
+
+
+def _by_hand(book: Book, cloud: Cloud, times: int) -> None:
+    """What the switch itself takes for a port more, without an agent in between."""
+    script = f"""
+        ip tuntap add benchtap mode tap
+        for n in $(seq {times}); do
+            a=$(date +%s%N); ovs-vsctl add-port br-int benchtap; b=$(date +%s%N)
+            ovs-vsctl del-port br-int benchtap; sleep 1; echo $((b - a))
+        done
+        ip link del benchtap"""
+    taken = [int(line) / 1e6 for line in cloud.on(script).split()]
+    book.add("full host: ovs-vsctl add-port by hand", taken, note="the switch's part of a port")
 
 
 def _idle(book: Book, cloud: Cloud, idle_s: float) -> None:

@@ -24,7 +24,7 @@ import re
 import socket
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -48,6 +48,7 @@ _ETHTOOL_STXCSUM = 0x17
 _VETH_INFO_PEER = 1
 _IFLA_BR_FORWARD_DELAY, _IFLA_BR_AGEING_TIME, _IFLA_BR_MCAST_SNOOPING = 1, 4, 23
 _IFLA_VLAN_ID = 1
+_FEW_DEVICES = 50
 _PORT_NAME = re.compile(r"^(tap|qr-|qg-)[0-9a-f]{8}-[0-9a-f]{2}$")
 
 LinkKey = tuple[str, str]
@@ -109,7 +110,11 @@ class LinkDriver:
         for key, row in sorted(delta.put.items(), key=lambda item: (rank[item[1].kind], item[0])):
             try:
                 if row.namespace not in present:
-                    present[row.namespace] = _by_name(self._sockets.to(row.namespace))
+                    there = [item for item in delta.put.values() if item.namespace == row.namespace]
+                    names = {
+                        name for item in there for name in (item.name, item.peer, item.master, item.parent) if name
+                    }
+                    present[row.namespace] = _named(self._sockets.to(row.namespace), names)
                 self._put(row, present[row.namespace])
             except (KernelError, OSError) as error:
                 present.pop(row.namespace, None)
@@ -145,7 +150,7 @@ class LinkDriver:
         in it, where they are still known as ours.
         """
         netlink = self._sockets.to(namespace)
-        found = [state for state in netlink.links() if state.name in names or state.group == DOOMED_GROUP]
+        found = list(_named(netlink, names).values())
         if not found:
             return
         for state in found:
@@ -344,11 +349,11 @@ class PlacementDriver:
                 applied.failed[name] = str(error)
             else:
                 applied.done.add(name)
-        states = _by_name(here) if delta.put else {}
+        states = _named(here, delta.put)
         lost = [name for name, row in delta.put.items() if name not in states and not self._is_at(name, row.namespace)]
         if lost:
             self._remake(lost)
-            states = _by_name(here)
+            states = _named(here, delta.put)
         for name, row in delta.put.items():
             try:
                 before = delta.before.get(name)
@@ -366,7 +371,7 @@ class PlacementDriver:
         return applied
 
     def _is_at(self, name: str, namespace: str) -> bool:
-        return self._namespaces.inode(namespace) is not None and name in _by_name(self._sockets.to(namespace))
+        return self._namespaces.inode(namespace) is not None and _find(self._sockets.to(namespace), name) is not None
 
     def _delete(self, namespace: str, name: str) -> None:
         if self._namespaces.inode(namespace) is None:
@@ -406,12 +411,21 @@ def switch_off_checksum_offload(name: str) -> None:
             raise KernelError(f'cannot switch off checksum offload on "{name}": {error.strerror}') from error
 
 
-def _by_name(netlink: nl.Netlink) -> dict[str, nl.LinkState]:
-    return {state.name: state for state in netlink.links()}
+def _named(netlink: nl.Netlink, names: Collection[str]) -> dict[str, nl.LinkState]:
+    """The devices with these names that are there. A host has thousands, and a change is about few of them."""
+    if len(names) > _FEW_DEVICES:
+        return {state.name: state for state in netlink.links() if state.name in names}
+    found = ((name, _find(netlink, name)) for name in names)
+    return {name: state for name, state in found if state is not None}
 
 
 def _find(netlink: nl.Netlink, name: str) -> nl.LinkState | None:
-    return _by_name(netlink).get(name)
+    try:
+        return netlink.link(name)
+    except nl.NetlinkError as error:
+        if error.number not in (errno.ENODEV, errno.ERANGE):  # the latter of a name that no device can have
+            raise
+        return None
 
 
 def _row(key: LinkKey, state: nl.LinkState, by_index: Mapping[int, nl.LinkState]) -> Link:
