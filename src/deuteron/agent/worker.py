@@ -30,7 +30,7 @@ import structlog
 
 from deuteron.model.intent import Difference, HostIntent, HostSettings
 from deuteron.net.host import Host
-from deuteron.net.kernel.driver import Unavailable
+from deuteron.net.kernel.driver import KernelError, Unavailable
 from deuteron.net.reconcile import Outcome, Turn
 from deuteron.net.rows import HostPlan, PartedPlan
 
@@ -236,8 +236,23 @@ class _Watch:
 
     def look(self) -> _Looks:
         """Take in what happened since the last call."""
-        if self._ovsdb is None:
-            return _Looks(False, frozenset())
+        full, tables = self._hear_switch() if self._ovsdb is not None else (False, frozenset())
+        turns: tuple[Turn, ...] = ()
+        if self._events is not None and self._is_settled:
+            try:
+                heard, turns = self._events.take()
+                tables |= heard
+            except (OSError, KernelError) as error:
+                self._lose_events(error)
+        return _Looks(full, tables, turns)
+
+    def _lose_events(self, error: Exception) -> None:
+        """Go on without: the host is looked at in turns."""
+        log.warning("changes by others are no longer told", reason=str(error))
+        self._events = None
+
+    def _hear_switch(self) -> tuple[bool, frozenset[str]]:
+        assert self._ovsdb is not None
         tables: frozenset[str] = frozenset()
         full = False
         if self._ovsdb.fileno() is not None:
@@ -263,16 +278,15 @@ class _Watch:
         if self._extra_s and self._now_s() >= self._extra_s[0]:
             self._extra_s.pop(0)
             full = True
-        turns: tuple[Turn, ...] = ()
-        if self._events is not None and self._is_settled:
-            heard, turns = self._events.take()
-            tables |= heard
-        return _Looks(full, tables, turns)
+        return full, tables
 
     def settle(self, writes: Mapping[str, int]) -> None:
         """Take what our own writes made the database and the kernel say; it is no news."""
         if self._events is not None:
-            self._events.settle(writes, is_first=not self._is_settled)
+            try:
+                self._events.settle(writes, is_first=not self._is_settled)
+            except (OSError, KernelError) as error:
+                self._lose_events(error)
             self._is_settled = True
         if self._ovsdb is not None:
             self._generation = self._ovsdb.generation

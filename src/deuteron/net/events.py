@@ -106,20 +106,23 @@ class Events:
 
     def settle(self, writes: Mapping[str, int], *, is_first: bool) -> None:
         """A pass has ended that wrote this: what it made is followed from now on."""
-        if is_first or "namespace created" in writes:
+        made = self._take_touched("namespace")
+        if is_first or made:
+            # One that was made again under its name may even have the number of the one before.
+            self._multicast.forget(made)
             try:
                 self._multicast.follow(self._tables["namespace"].delta.observed)
             except KernelError:
                 self._tables_due.add("namespace")
             self._inotify.watch(str(self._namespaces.run_dir))
         for table in _PID_FILES:
-            if is_first or any(kind.startswith(table) for kind in writes):
+            if is_first or f"{table} started" in writes:
                 self._follow_daemons(table)
         if "flow" in self._tables and (is_first or "bridge put" in writes):
             self._follow_bridges()
         self._own_rules = self._take_touched("iptables")
         self._own_settings = self._take_touched("setting") | self._take_touched("device setting")
-        self._own_places = self._take_touched("namespace") | self._take_touched("dnsmasq") | self._take_touched("radvd")
+        self._own_places = made | self._take_touched("dnsmasq") | self._take_touched("radvd")
         self._hear()
         self._own_rules, self._own_settings, self._own_places = set(), set(), set()
 
@@ -154,8 +157,8 @@ class Events:
         try:
             told = self._multicast.take()
         except KernelError:
-            tables |= self._tables.keys() - {"flow"}
-            return []
+            # The agent was busy and had made most of it. What others did meanwhile, the turns find.
+            return [self._reconciler.turn_of(HOST, _LINK_TABLES)]
         # Of a device, an address or a route that changed several times, the last word counts.
         last = {(item.namespace, item.kind, _which(item)): item for item in told}
         looks: dict[str, set[str]] = {}
@@ -179,17 +182,16 @@ class Events:
         if item.link is not None:
             return self._is_right_link(item, item.link)
         if item.address is not None:
-            if namespace == HOST or not item.address.is_permanent or is_kernels(item.address):
+            if not item.address.is_permanent or is_kernels(item.address):
                 return True
             wanted = self._tables["address"].delta.wanted
-            return item.is_gone != any(
-                key[0] == namespace and key[2] == item.address.interface for key in wanted
-            )  # fmt: skip
+            is_wanted = any(key[0] == namespace and key[2] == item.address.interface for key in wanted)
+            return item.is_gone != is_wanted or (namespace == HOST and not item.is_gone)
         if item.route is not None:
             row = self._tables["route"].delta.wanted.get((namespace, item.route.destination))
-            if namespace == HOST:
-                return True
-            return row is None if item.is_gone else row is not None and row.via == item.route.via
+            if item.is_gone or namespace == HOST:
+                return row is None or not item.is_gone
+            return row is not None and row.via == item.route.via
         return False
 
     def _is_right_link(self, item: Told, state: LinkState) -> bool:

@@ -5,8 +5,8 @@ A socket of the host hears the multicast of every namespace that has a number th
 
     rtnetlink    devices, addresses, routes, forwarding        nfnetlink    rules (iptables over nf_tables)
 
-It says where something changed, not what: looking is the drivers' business. When the kernel had more to say than the
-socket could hold, everything may have changed.
+Looking is the drivers' business: what is told here may be old already. When the kernel had more to say than the
+socket could hold, `take` says so.
 
 Source: netlink(7), rtnetlink(7), include/uapi/linux/{net_namespace,netconf}.h, netfilter/nfnetlink.h.
 """
@@ -92,6 +92,11 @@ class Multicast:
             number = struct.unpack("=i", nl.attributes(answers[0][4:])[_NSID])[0]
             self._names[number] = name
             self._followed[name] = inode
+
+    def forget(self, names: Iterable[str]) -> None:
+        """These are not the namespaces they were."""
+        for name in names:
+            self._followed.pop(name, None)
 
     def take(self) -> list[Told]:
         """What was told since the last call. Raises: Overflow."""
