@@ -13,6 +13,7 @@ from deuteron.model.intent import HostIntent, HostSettings
 from deuteron.net.events import Events
 from deuteron.net.host import Host, real_host
 from deuteron.net.plan import planner
+from deuteron.net.reconcile import Outcome
 from tests.kernel import intents
 from tests.kernel.conftest import OpenVSwitch, wait_until
 
@@ -31,6 +32,7 @@ class Runner:
 
     def run(self, intent: HostIntent) -> None:
         """Passes until the host is as wanted."""
+        self.intent = intent
         plan = self.planner.plan(intent, self.settings)
         deadline = time.monotonic() + 10
         full = self._is_first
@@ -42,6 +44,13 @@ class Runner:
                 return
             assert time.monotonic() < deadline, outcome.pending
             time.sleep(0.05)
+
+    def whole(self) -> Outcome:
+        """One pass that looks at everything first."""
+        plan = self.planner.plan(self.intent, self.settings)
+        outcome = self.host.reconciler.run(plan, full=True)
+        self.events.settle(outcome.writes, is_first=False)
+        return outcome
 
     def heard(self) -> set[str]:
         """The tables that a look is due at."""
@@ -90,6 +99,16 @@ def test_what_others_change_is_heard_at_once(runner: Runner, damage: str) -> Non
         return DAMAGES[damage] in heard
 
     wait_until(is_heard, f"{DAMAGES[damage]} is to be looked at", 2)
+
+
+def test_flows_are_heard_of_again_after_the_switch_came_back(runner: Runner, switch: OpenVSwitch) -> None:
+    switch.kill("ovs-vswitchd")
+    wait_until(lambda: "flow" in runner.heard(), "the end of the switch is heard", 5)
+    switch.start_switch()
+    wait_until(lambda: runner.whole().is_complete, "the host is as wanted", 20)
+    runner.heard()
+    run("ovs-ofctl del-flows br-int table=60")
+    wait_until(lambda: "flow" in runner.heard(), "a lost flow is heard of", 2)
 
 
 def test_own_changes_ask_for_no_look(runner: Runner) -> None:

@@ -118,7 +118,7 @@ class Events:
         for table in _PID_FILES:
             if is_first or f"{table} started" in writes:
                 self._follow_daemons(table)
-        if "flow" in self._tables and (is_first or "bridge put" in writes):
+        if "flow" in self._tables:
             self._follow_bridges()
         self._own_rules = self._take_touched("iptables")
         self._own_settings = self._take_touched("setting") | self._take_touched("device setting")
@@ -240,6 +240,7 @@ class Events:
         del self._daemons[fd]
 
     def _follow_bridges(self) -> None:
+        """Also those of a switch that came back: its end was heard of, its start by nothing but the next pass."""
         bridges = self._tables["bridge"].delta.observed
         for bridge in self._monitors.keys() - bridges.keys():
             self._monitors.pop(bridge).close()
