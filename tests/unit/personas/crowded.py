@@ -91,7 +91,6 @@ GROWING: Final[dict[str, dict[str, str]]] = {
     "network_security_groups": {},
     "network_segments": {"segmentation_id": "i + 100000", "physical_network": "''", "network_type": "'vxlan'"},
     "network_subnetpools": {},
-    "network_steps": {"number": "i + 1"},
     "usage": {"owner": "printf('far%d', i)"},
     "number_hints": {"kind": "'other'", "owner": "printf('far%d', i)"},
     "network_subnets": {"network_id": _id("network_networks"), "subnetpool_id": "NULL"},
@@ -124,7 +123,6 @@ FIRST: Final = {
     "compute_deleted_servers": f"({_SERVER}, deleted_at) SELECT {_SERVER}, created FROM compute_servers",
     "compute_quotas": "VALUES ('nobody', 'instances', 1)",
     "host_slots": "VALUES ('nowhere', 'port', 'none', 15, 'none')",
-    "network_steps": "VALUES (1, 'none', 'create', 'port', 'none', '{}')",
     "identity_revocations": "VALUES ('none', 4000000000)",
 }
 """A row to copy, for tables in which the API has none of what it made."""
