@@ -107,7 +107,11 @@ def details(call: Call, tx: Tx, rows: Sequence[ServerRow], *, single: bool = Fal
     """The whole of each server; a `single` one shows its server groups too."""
     found = interfaces.plugged(tx, {row.id: nics(row) for row in rows})
     seen = rights(call)
-    hosts = {host.name: host_status(host) for host in registry.all_hosts(tx, call.settings)} if seen.host_status else {}
+    hosts: dict[str, str] = {}
+    for name in {row.host for row in rows if row.host} if seen.host_status else ():
+        host = registry.find(tx, call.settings, name)
+        if host is not None:
+            hosts[name] = host_status(host)
     shown = [_detail(call, row, found, seen, hosts) for row in rows]
     if single and call.version >= 71:
         for row, item in zip(rows, shown, strict=True):

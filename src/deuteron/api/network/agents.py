@@ -7,12 +7,12 @@ network or a router, availability zones, and how full networks are.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, distinct, func, select
+from sqlalchemy import ColumnElement, Select, and_, distinct, func, select
 
 from deuteron.api.call import Call, Reply
 from deuteron.model.caller import Caller
@@ -25,7 +25,7 @@ from deuteron.rules.network.kinds import ZONE
 from deuteron.rules.network.subnets import pool_size
 from deuteron.store import query
 from deuteron.store.database import Tx
-from deuteron.store.network_tables import ip_allocations, ports, routers
+from deuteron.store.network_tables import ip_allocations, ip_pools, ports, routers
 from deuteron.store.network_tables import networks as networks_table
 from deuteron.store.network_tables import subnets as subnets_table
 from deuteron.store.query import Values
@@ -121,8 +121,13 @@ def list_availability(call: Call, tx: Tx) -> Reply:
     """GET /network-ip-availabilities"""
     _require(call, "get_network_ip_availability")
     versions = {value for name, value in call.query if name == "ip_version"}
+    subnets: dict[str, list[Values]] = {}
+    for subnet in query.rows(tx, subnets_table, order_by=(subnets_table.c.id,)):
+        if not versions or str(subnet["ip_version"]) in versions:
+            subnets.setdefault(subnet["network_id"], []).append(subnet)
+    held = _taken(tx)
     found = query.rows(tx, networks_table, order_by=(networks_table.c.id,))
-    shown = [_availability(tx, row, versions) for row in found]
+    shown = [_availability(row, subnets.get(row["id"], ()), held) for row in found]
     return Reply(200, {"network_ip_availabilities": filtered(call, shown, skip=("ip_version",))})
 
 
@@ -130,7 +135,9 @@ def show_availability(call: Call, tx: Tx) -> Reply:
     """GET /network-ip-availabilities/{id}"""
     _require(call, "get_network_ip_availability")
     row = sight.find_visible(tx, call.caller, networks.KIND, call.params["id"])
-    return Reply(200, {"network_ip_availability": _availability(tx, row)})
+    mine = query.rows(tx, subnets_table, subnets_table.c.network_id == row["id"], order_by=(subnets_table.c.id,))
+    held = _taken(tx, ip_allocations.c.subnet_id.in_([subnet["id"] for subnet in mine]))
+    return Reply(200, {"network_ip_availability": _availability(row, mine, held)})
 
 
 def filtered(call: Call, items: Sequence[Values], skip: Sequence[str] = ()) -> list[Values]:
@@ -149,28 +156,36 @@ def filtered(call: Call, items: Sequence[Values], skip: Sequence[str] = ()) -> l
     return [{name: item[name] for name in fields if name in item} for item in result] if fields else result
 
 
-def _availability(tx: Tx, row: Values, versions: Collection[str] = ()) -> dict[str, Any]:
-    """How many addresses of the network are there and taken; only of the IP `versions`, if any are named."""
+@dataclass(frozen=True)
+class _Taken:
+    """By subnet: how many of its addresses are taken, and how many of those in its pools."""
+
+    all: Mapping[str, int]
+    in_pools: Mapping[str, int]
+
+
+def _taken(tx: Tx, *of: ColumnElement[bool]) -> _Taken:
+    """Of the allocations that fulfil the conditions: two counts, however many subnets there are."""
+    subnet = ip_allocations.c.subnet_id
+    in_pool = and_(
+        ip_pools.c.subnet_id == subnet,
+        ip_allocations.c.number >= ip_pools.c.first,
+        ip_allocations.c.number <= ip_pools.c.last,
+    )
+    joined = select(subnet, func.count()).select_from(ip_allocations.join(ip_pools, in_pool))
+    return _Taken(
+        _counts(tx, select(subnet, func.count()).where(*of).group_by(subnet)),
+        _counts(tx, joined.where(*of).group_by(subnet)),
+    )
+
+
+def _availability(row: Values, subnets: Sequence[Values], held: _Taken) -> dict[str, Any]:
+    """How many addresses of the network are there and taken, on these subnets of it."""
     per_subnet: list[dict[str, Any]] = []
-    for subnet in query.rows(
-        tx, subnets_table, subnets_table.c.network_id == row["id"], order_by=(subnets_table.c.id,)
-    ):
-        if versions and str(subnet["ip_version"]) not in versions:
-            continue
-        held = ip_allocations.c
-        taken = query.count(tx, ip_allocations, held.subnet_id == subnet["id"])
+    for subnet in subnets:
+        taken, in_pool = held.all.get(subnet["id"], 0), held.in_pools.get(subnet["id"], 0)
         prefix = ipaddress.ip_network(subnet["cidr"])
         usable = prefix.num_addresses - (2 if prefix.version == 4 and prefix.prefixlen < 31 else 0)
-        in_pool = sum(
-            query.count(
-                tx,
-                ip_allocations,
-                held.subnet_id == subnet["id"],
-                held.number >= f"{int(ipaddress.ip_address(pool['start'])):032x}",
-                held.number <= f"{int(ipaddress.ip_address(pool['end'])):032x}",
-            )
-            for pool in subnet["allocation_pools"]
-        )
         per_subnet.append(
             {
                 "subnet_id": subnet["id"],
@@ -244,13 +259,13 @@ def _use(tx: Tx, host: str | None = None) -> _Use:
     on_router = [routers.c.host.is_not(None)] if host is None else [routers.c.host == host]
     served = select(bound, func.count(distinct(ports.c.network_id))).where(ports.c.device_owner == DHCP)
     return _Use(
-        _by_host(tx, select(bound, func.count()).where(*on_port).group_by(bound)),
-        _by_host(tx, served.where(*on_port).group_by(bound)),
-        _by_host(tx, select(routers.c.host, func.count()).where(*on_router).group_by(routers.c.host)),
+        _counts(tx, select(bound, func.count()).where(*on_port).group_by(bound)),
+        _counts(tx, served.where(*on_port).group_by(bound)),
+        _counts(tx, select(routers.c.host, func.count()).where(*on_router).group_by(routers.c.host)),
     )
 
 
-def _by_host(tx: Tx, statement: Select[Any]) -> dict[str, int]:
+def _counts(tx: Tx, statement: Select[Any]) -> dict[str, int]:
     return dict(tuple(row) for row in tx.all(statement))
 
 
