@@ -185,6 +185,8 @@ class App:
                 return await self._write(route, call)
             if route.is_short is not None and self.parts.database.is_embedded:
                 with call.spent.step("loop"), self.parts.database.read() as tx:
+                    if route.auth and call._caller is None:
+                        call._caller = self.parts.tokens.caller(tx, _token(call))
                     if route.is_short(call, tx):
                         return self._run(route, call, tx)
             answer: Reply = await self._read(functools.partial(self._step, "reader", route, call))

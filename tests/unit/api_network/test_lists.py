@@ -191,3 +191,23 @@ def test_security_groups_list_their_rules(client: Client) -> None:
 def _relative(href: str) -> str:
     parts = urlsplit(href)
     return f"{parts.path.removeprefix('/network')}?{parts.query}"
+
+
+def test_a_page_of_a_large_table_goes_through_a_thread_unless_its_index_has_it(
+    client: Client, ports: list[str]
+) -> None:
+    grow = "UPDATE network_ports SET rowid = 100000 WHERE name = 'p0'"
+    client.cloud.database.write(lambda tx: tx.session.control(grow))
+
+    def in_a_thread(query: str, user: str = "admin") -> bool:
+        before = sum(use.reader_s for use in client.cloud.meter.projects.all().values())
+        client.get(f"/v2.0/ports?{query}", user)
+        return sum(use.reader_s for use in client.cloud.meter.projects.all().values()) > before
+
+    assert not in_a_thread("limit=3")
+    assert not in_a_thread(f"limit=3&marker={ports[2]}&fields=id&fields=name")
+    assert in_a_thread("limit=5000")
+    assert in_a_thread("limit=3&description=odd")
+    assert in_a_thread("limit=3&sort_key=status")
+    assert in_a_thread("limit=3", "demo")
+    assert in_a_thread("")
