@@ -196,16 +196,19 @@ def _relative(href: str) -> str:
 def test_a_page_of_a_large_table_goes_through_a_thread_unless_its_index_has_it(
     client: Client, ports: list[str]
 ) -> None:
-    grow = "UPDATE network_ports SET rowid = 100000 WHERE name = 'p0'"
-    client.cloud.database.write(lambda tx: tx.session.control(grow))
+    # A server's answers are always waited for in a thread; with the database in this process, it is what takes long.
+    is_embedded = client.cloud.database.is_embedded
+    if is_embedded:
+        grow = "UPDATE network_ports SET rowid = 100000 WHERE name = 'p0'"
+        client.cloud.database.write(lambda tx: tx.session.control(grow))
 
     def in_a_thread(query: str, user: str = "admin") -> bool:
         before = sum(use.reader_s for use in client.cloud.meter.projects.all().values())
         client.get(f"/v2.0/ports?{query}", user)
         return sum(use.reader_s for use in client.cloud.meter.projects.all().values()) > before
 
-    assert not in_a_thread("limit=3")
-    assert not in_a_thread(f"limit=3&marker={ports[2]}&fields=id&fields=name")
+    assert in_a_thread("limit=3") != is_embedded
+    assert in_a_thread(f"limit=3&marker={ports[2]}&fields=id&fields=name") != is_embedded
     assert in_a_thread("limit=5000")
     assert in_a_thread("limit=3&description=odd")
     assert in_a_thread("limit=3&sort_key=status")
