@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 from sqlalchemy import select
 
-from deuteron.model.intent import Kept, PortReport, Report, RouterReport
+from deuteron.model.intent import Kept, Report, RouterReport
 from deuteron.model.settings import Settings
 from deuteron.rules.compute import lifecycle
 from deuteron.rules.hosts import registry
@@ -21,7 +21,7 @@ from deuteron.rules.network import ports as network_ports
 from deuteron.store import query
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
-from deuteron.store.network_tables import floatingips, ports
+from deuteron.store.network_tables import floatingips
 
 log = structlog.get_logger("deuteron.hosts")
 
@@ -34,8 +34,10 @@ def apply(tx: Tx, settings: Settings, host: str, report: Report, kept: Sequence[
 
     A revision of -1 marks statuses that are only confirmed: the host's own facts stay as they are.
     """
+    changed = network_ports.take_statuses(tx, host, {port.id: port.status for port in report.ports})
     for port in report.ports:
-        _port(tx, host, port)
+        if port.status == "ERROR" and port.id in changed:
+            log.warning("port failed on its host", host=host, port=port.id, reason=port.reason)
     for router in report.routers:
         _router(tx, host, router)
     for server in report.servers:
@@ -58,15 +60,6 @@ def finish_deletions(tx: Tx, settings: Settings, ids: Iterable[str], host: str |
         row = tx.first(select(servers).where(servers.c["id"] == id, servers.c["task_state"] == "deleting"))
         if row is not None and (host is None or row.host == host):
             lifecycle.finish_delete(tx, settings, row)
-
-
-def _port(tx: Tx, host: str, report: PortReport) -> None:
-    row = tx.first(select(ports.c["binding:host_id"], ports.c["status"]).where(ports.c["id"] == report.id))
-    if row is None or row[0] != host or row.status == report.status:
-        return
-    network_ports.set_status(tx, report.id, report.status)
-    if report.status == "ERROR":
-        log.warning("port failed on its host", host=host, port=report.id, reason=report.reason)
 
 
 def _router(tx: Tx, host: str, report: RouterReport) -> None:

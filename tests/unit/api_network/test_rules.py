@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from deuteron.model.network import RESOURCES
+from deuteron.rules.network import ports as port_rules
 from deuteron.store import slots
 from tests.unit.api_network.harness import DEMO, HOST, ZERO, Client, cloud_in
 
@@ -350,3 +351,21 @@ def test_no_value_of_any_attribute_is_too_odd(client: Client, resource: Any) -> 
             query = f"/v2.0/{resource.collection}?{attribute.name}=%00x&limit=2"
             assert client.call("GET", query).status in (200, 400)
     assert client.get(f"/v2.0/subnets/{subnet['id']}")["subnet"]["cidr"] == "10.0.0.0/24"
+
+
+def test_what_a_host_reports_of_its_ports_is_shown_counted_and_told_to_no_host(client: Client) -> None:
+    network = client.network()
+    mine, known, elsewhere = (
+        client.port(network["id"], "admin", **{"binding:host_id": host}) for host in (HOST, HOST, "")
+    )
+    database = client.cloud.database
+    said = {mine["id"]: "ACTIVE", known["id"]: "DOWN", elsewhere["id"]: "ACTIVE", "none": "ACTIVE"}
+    before = database.revision
+    assert database.write(lambda tx: port_rules.take_statuses(tx, HOST, said)) == {mine["id"]}
+    assert database.write(lambda tx: port_rules.take_statuses(tx, HOST, said)) == set()
+    assert database.revision == before, "an entry in the log would have every host of the network look again"
+    shown = {port["id"]: port for port in client.get("/v2.0/ports")["ports"]}
+    assert shown[mine["id"]]["status"] == "ACTIVE"
+    assert shown[mine["id"]]["revision_number"] == mine["revision_number"] + 1
+    assert shown[known["id"]] == known
+    assert shown[elsewhere["id"]]["status"] == "DOWN"

@@ -7,6 +7,6 @@
     bindings        how a port is plugged         faults      Neutron's names of errors
 
 Rules are functions `(tx, settings, caller, …)` that other services call in their own transactions:
-`ports.create_port`, `ports.delete_port`, `ports.bind_port`, `ports.unbind_port`, `ports.set_status`,
+`ports.create_port`, `ports.delete_port`, `ports.bind_port`, `ports.unbind_port`, `ports.take_statuses`,
 `security_groups.default_group`, `floatingips.floating_of_ports`, `sight.visible_networks`. They check no policy.
 """

@@ -1,6 +1,6 @@
 """Ports: addresses, groups, security and bindings of what is plugged into networks.
 
-Other services call `create_port`, `update_port`, `delete_port`, `bind_port`, `unbind_port` and `set_status`
+Other services call `create_port`, `update_port`, `delete_port`, `bind_port`, `unbind_port` and `take_statuses`
 in their own transactions; they check no policy, the HTTP engine does.
 """
 
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from sqlalchemy import ColumnElement, bindparam, delete, insert, or_, select
+from sqlalchemy import ColumnElement, bindparam, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from deuteron.model.caller import Caller
@@ -28,7 +28,7 @@ from deuteron.rules.network import (
     sight,
     steps,
 )
-from deuteron.rules.network.kinds import Kind, add, change, find, new_id, remove
+from deuteron.rules.network.kinds import Kind, add, change, find, new_id, remove, time_text
 from deuteron.store import query, slots
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import floatingips, networks, routers, security_group_ports
@@ -47,6 +47,13 @@ _MAC_IN_USE = Prepared(
     select(table.c.id)
     .where(table.c.network_id == bindparam("network"), table.c.mac_address == bindparam("mac"))
     .limit(1)
+)
+_STATUS = Prepared(
+    update(table)
+    .where(table.c.id == bindparam("port"))
+    .values(
+        {"status": bindparam("said"), "updated_at": bindparam("now"), "revision_number": table.c.revision_number + 1}
+    )
 )
 _JOIN_GROUP = Prepared(insert(security_group_ports))
 _LEAVE_GROUPS = Prepared(delete(security_group_ports).where(security_group_ports.c.port_id == bindparam("port")))
@@ -195,11 +202,21 @@ def unbind_port(tx: Tx, settings: Settings, port_id: str) -> Values:
     return change(tx, "port", _existing(tx, port_id), bindings.unbind(tx, port_id))
 
 
-def set_status(tx: Tx, port_id: str, status: str) -> None:
-    """What the port's host reports of it. Nothing happens when the port is gone."""
-    row = find(tx, "port", port_id)
-    if row is not None:
-        change(tx, "port", row, {"status": status})
+def take_statuses(tx: Tx, host: str, statuses: Mapping[str, str]) -> set[str]:
+    """Record what a host reports of its ports, by id; returns those whose status is another than before.
+
+    Ports that are gone or bound elsewhere are left alone. A host reports all its ports when it connects, most of them
+    as they are known: they cost one statement together. No host hears of it, for none has anything to do with a status.
+    """
+    if not statuses:
+        return set()
+    own = (query.any_of(table.c.id, list(statuses)), table.c["binding:host_id"] == host)
+    known = tx.all(select(table.c.id, table.c.status).where(*own))
+    changed = {port_id for port_id, status in known if status != statuses[port_id]}
+    now = time_text(tx.now)
+    if changed:
+        tx.run(_STATUS, [{"port": port_id, "said": statuses[port_id], "now": now} for port_id in sorted(changed)])
+    return changed
 
 
 def ensure_dhcp_port(tx: Tx, settings: Settings, network: Values, subnet: Values) -> None:
