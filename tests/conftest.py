@@ -23,6 +23,7 @@ os.environ["PATH"] = os.pathsep.join(
 )
 
 _HERE = Path(__file__).parent
+_OF_A_SERVER = ("test_postgresql.py", "test_database.py")
 _ONE_CLOUD = ("hostile", "fuzz", "chaos")
 """Folders whose files share clouds."""
 _LONG = ("chaos", "fuzz")
@@ -70,7 +71,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """What only a server does is tested with one."""
-    return True if collection_path.name == "test_postgresql.py" and stores.engine != "postgresql" else None
+    is_other = collection_path.name in _OF_A_SERVER and stores.engine != "postgresql"
+    return True if is_other else None
 
 
 @pytest.hookimpl(wrapper=True)

@@ -16,6 +16,7 @@ import tempfile
 import uuid
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 
@@ -24,6 +25,7 @@ from deuteron.store.postgresql import PostgresqlEngine
 PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 PACKAGE = "postgresql-15"
 USER, PASSWORD = "deuteron", "of the tests"
+_IN_ADDRESS = quote(PASSWORD)
 _SETTINGS = {
     "listen_addresses": "",
     "max_connections": "400",
@@ -79,9 +81,12 @@ class Server:
             os.kill(int(pid.read_text().split()[0]), signal.SIGQUIT)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def address(self, name: str, *, password: bool = True) -> str:
-        secret = f":{PASSWORD.replace(' ', '%20')}" if password else ""
-        return f"postgresql://{USER}{secret}@/{name}?host={self.folder}"
+    def address(self, name: str) -> str:
+        return f"postgresql://{USER}:{_IN_ADDRESS}@/{name}?host={self.folder}"
+
+    def open_address(self, address: str) -> str:
+        """The same without its password."""
+        return address.replace(f":{_IN_ADDRESS}@", "@")
 
     def new(self, *, empty: bool = False) -> str:
         """The address of a new database; with the newest schema, unless it is to be empty."""
@@ -120,3 +125,9 @@ def server() -> Server:
     if _server is None:
         _server = Server()
     return _server
+
+
+def dump(address: str) -> bytes:
+    """The database as statements."""
+    command = [str(PROGRAMS / "pg_dump"), f"--dbname={address}"]
+    return subprocess.run(command, env={**os.environ, "PGPASSWORD": PASSWORD}, capture_output=True, check=True).stdout

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,26 @@ def empty_engine(folder: Path) -> Engine:
 
         _addresses[folder] = server().new(empty=True)
     return engine_of(folder, address_of(folder))
+
+
+def up_options() -> tuple[str, ...]:
+    """What makes `deuteron up` keep a new cloud on the engine that is tested."""
+    if engine == "sqlite":
+        return ()
+    from tests.postgresql import PASSWORD, server
+
+    os.environ["PGPASSWORD"] = PASSWORD
+    return ("--database", server().open_address(server().new(empty=True)))
+
+
+def rows_as_text(state: Path) -> bytes:
+    """All that the database of the cloud in `state` holds, in one text."""
+    if engine == "sqlite":
+        return b"".join(path.read_bytes() for path in (state / "api").glob("cloud.db*"))
+    from tests.postgresql import dump
+
+    address: str = json.loads((state / "cloud.json").read_text())["database"]
+    return dump(address)
 
 
 def older_engine(folder: Path, *statements: str, schema: str = "0001") -> Engine:

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "guest": {"model"},
     "agent": {"model", "net", "compute"},
     "sandbox": {"model"},
-    "cli": {"model", "sandbox", "guest", "compute.probe", "net"},
+    "cli": {"model", "sandbox", "guest", "compute.probe", "net", "store.engine", "store.postgresql"},
 }
 """Each layer and what of ours it may import, besides itself."""
 

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 
 import click
 
+from deuteron.cli.database import empty
 from deuteron.cli.options import Refused, state_option, tell_waiting
 from deuteron.cli.progress import Progress
 from deuteron.sandbox import control
-from deuteron.sandbox.cloud import State, locked
+from deuteron.sandbox.cloud import Cloud, State, locked, read_cloud
+from deuteron.sandbox.errors import StateError
 from deuteron.sandbox.namespaces import run_in_user_namespace
 
 
 @click.command()
 @state_option
 @click.option("--delete", is_flag=True, help="Also remove the state folder: the cloud is gone for good.")
-def down(state: State, delete: bool) -> None:
+@click.option("--keep-database", is_flag=True, help="With --delete: leave the rows in PostgreSQL where they are.")
+def down(state: State, delete: bool, keep_database: bool) -> None:
     """End the cloud's processes. Its state stays, and `up` brings it back.
 
     Virtual machines are switched off. Nothing is left on this machine but the state folder, and with
-    --delete not that either.
+    --delete not that either; of a cloud in PostgreSQL its tables are removed, and the empty database stays.
     """
     if not state.folder.exists():
         click.echo(f"there is no cloud in {state.folder}", err=True)
@@ -32,10 +36,22 @@ def down(state: State, delete: bool) -> None:
     with locked(state, tell_waiting):
         with progress.step("processes") as busy:
             busy("ended" if control.stop(state) else "none were running")
+        if delete and not keep_database and (cloud := _in_postgresql(state)) is not None:
+            with progress.step("database") as busy:
+                busy(empty(cloud))
         if delete:
             with progress.step("state folder") as busy:
                 _remove(state)
                 busy(f"{state.folder} removed")
+
+
+def _in_postgresql(state: State) -> Cloud | None:
+    """The cloud, if its rows are not in its folder. One whose record cannot be read can be deleted all the same."""
+    with contextlib.suppress(StateError):
+        cloud = read_cloud(state)
+        if cloud is not None and cloud.database:
+            return cloud
+    return None
 
 
 def _refuse_foreign_folder(state: State) -> None:

@@ -22,6 +22,7 @@ import msgspec
 
 from deuteron.cli import checks
 from deuteron.cli.client import Client, NotAnswering, Refusal
+from deuteron.cli.database import has_rows, settle
 from deuteron.cli.hostline import HostRefusal, listens, wiring_of
 from deuteron.cli.options import Refused, as_typed, state_option, tell_waiting
 from deuteron.cli.progress import Progress
@@ -80,6 +81,12 @@ _POLL_S = 0.05
     type=click.Choice(["openvswitch", "iptables_hybrid"]),
     help="How security groups are enforced.  [default: openvswitch]",
 )
+@click.option(
+    "--database",
+    metavar="URI",
+    help="Keep the rows in PostgreSQL: postgresql://USER@HOST/NAME, its password in PGPASSWORD or ~/.pgpass."
+    "  [default: a file in the state folder]",
+)
 @click.option("--name", help="What the cloud is called.  [default: the state folder's name]")
 @click.option("--no-guest", is_flag=True, help="Do not build and upload the tiny guest.")
 def up(
@@ -87,6 +94,7 @@ def up(
     topology_file: Path | None,
     dataplane: Dataplane | None,
     firewall: FirewallDriver | None,
+    database: str | None,
     name: str | None,
     no_guest: bool,
 ) -> None:
@@ -99,6 +107,7 @@ def up(
     progress = Progress()
     with locked(state, tell_waiting), contextlib.ExitStack() as claims:
         old = read_cloud(state)
+        kept = settle(old, database)
         running = control.ask(state, control.Ask(do="status"))
         if running is None:
             refuse_strangers(state, old)
@@ -110,7 +119,7 @@ def up(
                 cloud, topology = old, stored_topology(state)
             else:
                 claim = claims.enter_context(_port_for(old))
-                cloud, topology = _start(state, old, claim, topology_file, dataplane, firewall, name, progress)
+                cloud, topology = _start(state, old, claim, topology_file, dataplane, firewall, kept, name, progress)
             try:
                 _wait_until_ready(state, cloud, topology, progress)
                 write_clouds_yaml(state, cloud)
@@ -142,7 +151,7 @@ def _undone_on_failure(state: State, is_new: bool, is_ours: bool) -> Iterator[No
         if is_ours:
             with contextlib.suppress(SandboxError):
                 control.stop(state)
-        if is_new and not (state.api / "cloud.db").exists() and not state.run.joinpath("supervisor.lock").exists():
+        if is_new and not has_rows(state) and not state.run.joinpath("supervisor.lock").exists():
             for path in (state.record, state.topology):
                 path.unlink(missing_ok=True)
             for folder in (state.api, state.logs, state.run, state.folder / "hosts"):
@@ -190,6 +199,7 @@ def _start(
     topology_file: Path | None,
     dataplane: Dataplane | None,
     firewall: FirewallDriver | None,
+    database: tuple[str, str],
     name: str | None,
     progress: Progress,
 ) -> tuple[Cloud, Topology]:
@@ -213,7 +223,8 @@ def _start(
         if settled == "ovs":
             busy("KVM" if kvm else "software emulation")
     if old is None:
-        cloud = new_cloud(name or state.folder.name, settled, firewall or "openvswitch", claim.port)
+        made = new_cloud(name or state.folder.name, settled, firewall or "openvswitch", claim.port)
+        cloud = msgspec.structs.replace(made, database=database[0], database_password=database[1])
     else:
         cloud = with_identities(
             msgspec.structs.replace(old, name=name or old.name, dataplane=settled, firewall=firewall or old.firewall)

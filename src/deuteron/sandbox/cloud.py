@@ -63,6 +63,9 @@ class Cloud(msgspec.Struct, frozen=True):
     host_ids: int | None = None
     """The first of 65536 identities of the hosts when the cloud runs as root; None: the user's own, or root's."""
     created_at: str = ""
+    database: str = ""
+    """The URI of the PostgreSQL database that keeps its rows, without the password; "": SQLite in the API's folder."""
+    database_password: str = ""
     format: int = FORMAT
 
 
@@ -261,6 +264,8 @@ def write_settings(state: State, cloud: Cloud, topology: Topology, virt_type: Li
         "outside_token": cloud.tokens[OUTSIDE],
         "admin_password": cloud.admin_password,
         "demo_password": cloud.demo_password,
+        "database": cloud.database,
+        "database_password": cloud.database_password,
         # As Kolla has it: beyond the external interface are flat networks and VLANs, which an administrator gives.
         "vlan_ranges": {trunk: [[1000, 2999]], provider: []},
         "flat_networks": [provider],
