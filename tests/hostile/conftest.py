@@ -14,6 +14,7 @@ import yaml
 
 from tests.clouds import Cloud, running
 from tests.hostile.client import Person, by_password, in_project, login
+from tests.stores import up_options
 
 PASSWORD = "a password of the test"
 
@@ -98,7 +99,7 @@ def admin_of(state: Path) -> tuple[int, Any]:
 @contextmanager
 def peopled(firewall: str) -> Iterator[World]:
     """A cloud with its people."""
-    with running("--firewall", firewall) as cloud:
+    with running("--firewall", firewall, *up_options()) as cloud:
         port, auth = admin_of(cloud.state)
         domain = {"id": "default"}
         answer, admin = login(
