@@ -79,6 +79,11 @@ def test_an_empty_database_gets_the_schema_that_migrations_lead_to(tmp_path: Pat
         engine.close()
 
 
+def test_migrations_are_made_of_steps_that_every_engine_takes() -> None:
+    wrong = [path.name for path in migrate.VERSIONS.glob("0*.py") if re.search(r"\balembic\b", path.read_text())]
+    assert wrong == [], "their statements go by deuteron.store.migrations.steps"
+
+
 def test_every_migration_but_the_first_goes_back(tmp_path: Path) -> None:
     engine = empty_engine(tmp_path)
     engine.upgrade()

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from alembic import op
+from deuteron.store.migrations.steps import run
 
 revision = "0015"
 down_revision = "0014"
 
 
 def upgrade() -> None:
-    run = op.get_bind().exec_driver_sql
     run("DROP INDEX ix_network_ports_name")
     run("CREATE INDEX ix_network_ports_name_id ON network_ports (name, id)")
 
 
 def downgrade() -> None:
-    run = op.get_bind().exec_driver_sql
     run("DROP INDEX ix_network_ports_name_id")
     run("CREATE INDEX ix_network_ports_name ON network_ports (name)")
