@@ -176,7 +176,7 @@ def test_rows_that_python_tells_apart_are_read_until_a_page_is_full(tmp_path: Pa
 
     def fill(tx: Tx) -> None:
         for n in range(1000):
-            rules.create(tx, {"id": f"{n:04}", "name": f"f{n:04}", "vcpus": n, "ram": 1, "disk": 0})
+            rules.create(tx, rules.NewFlavor(f"{n:04}", f"f{n:04}", vcpus=n, ram=1, disk=0))
 
     def page(after: str) -> Sequence[ServerRow]:
         query = (("limit", str(limit)), *((("marker", after),) if after else ()))

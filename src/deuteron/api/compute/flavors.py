@@ -15,7 +15,7 @@ from deuteron.model.compute import FLAVOR
 from deuteron.model.errors import BadRequest, Conflict, NotFound
 from deuteron.rules.compute import flavors
 from deuteron.rules.compute.faults import invalid
-from deuteron.rules.compute.flavors import MAX_SPECS, find
+from deuteron.rules.compute.flavors import MAX_SPECS, NewFlavor, find
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.store.compute_tables import flavors as table
 from deuteron.store.database import Tx
@@ -43,19 +43,19 @@ def create(call: Call, tx: Tx) -> Reply:
     flavor_id = str(uuid.uuid4()) if wanted in (None, "auto") else str(wanted)
     if not re.fullmatch(r"[a-zA-Z0-9\-_. ]{1,255}", flavor_id) or flavor_id != flavor_id.strip():
         raise invalid("id", wanted, f"'{wanted}' does not match '^(?! )[a-zA-Z0-9. _-]+(?<! )$'")
-    values = {
-        "id": flavor_id,
-        "name": body.name(),
-        "vcpus": body.integer("vcpus", least=1, most=2**31 - 1),
-        "ram": body.integer("ram", least=1, most=2**31 - 1),
-        "disk": body.integer("disk", least=0, most=2**31 - 1),
-        "ephemeral": body.integer("OS-FLV-EXT-DATA:ephemeral", least=0, most=2**31 - 1),
-        "swap": 0 if body.raw.get("swap") in (None, "") else body.integer("swap", least=0, most=2**31 - 1),
-        "is_public": body.boolean("os-flavor-access:is_public", True),
-        "description": body.text("description", most=65535),
-        "rxtx_factor": _factor(body.raw.get("rxtx_factor", 1.0)),
-    }
-    flavors.create(tx, values)
+    new = NewFlavor(
+        id=flavor_id,
+        name=body.name(),
+        vcpus=body.integer("vcpus", least=1, most=2**31 - 1),
+        ram=body.integer("ram", least=1, most=2**31 - 1),
+        disk=body.integer("disk", least=0, most=2**31 - 1),
+        ephemeral=body.integer("OS-FLV-EXT-DATA:ephemeral", least=0, most=2**31 - 1),
+        swap=0 if body.raw.get("swap") in (None, "") else body.integer("swap", least=0, most=2**31 - 1),
+        is_public=body.boolean("os-flavor-access:is_public", True),
+        description=body.text("description", most=65535),
+        rxtx_factor=_factor(body.raw.get("rxtx_factor", 1.0)),
+    )
+    flavors.create(tx, new)
     return Reply(200, {"flavor": _detail(call, find(tx, call.caller, flavor_id))})
 
 

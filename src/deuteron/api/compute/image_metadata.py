@@ -7,19 +7,17 @@ Source: nova/api/openstack/compute/image_metadata.py, images.py.
 
 from __future__ import annotations
 
-from typing import Any
-
 from deuteron.api.call import Call, Reply
 from deuteron.api.compute import bodies
 from deuteron.api.compute.bodies import wrapped
 from deuteron.api.compute.versions import only_until
 from deuteron.api.image import files
 from deuteron.api.image.policies import require, target
-from deuteron.model.errors import BadRequest, Forbidden, NotFound
-from deuteron.model.image import IMAGE
-from deuteron.rules.compute import quotas
+from deuteron.model.errors import Forbidden, NotFound
+from deuteron.rules.compute import images
 from deuteron.rules.image import images as image_rules
 from deuteron.store.database import Tx
+from deuteron.store.query import Values
 
 _LAST = 38
 
@@ -77,7 +75,7 @@ async def remove_image(call: Call) -> Reply:
         raise NotFound("Image not found.", type="HTTPNotFound") from None
 
 
-def _image(call: Call, tx: Tx) -> Any:
+def _image(call: Call, tx: Tx) -> Values:
     try:
         row = image_rules.find_visible(tx, call.caller, call.params["id"])
         require(call, "get_image", target(call.caller, row))
@@ -86,13 +84,8 @@ def _image(call: Call, tx: Tx) -> Any:
     return row
 
 
-def _set(call: Call, tx: Tx, row: Any, properties: dict[str, str]) -> dict[str, str]:
-    hard = quotas.limit(tx, call.caller.project_id or "", "metadata_items")
-    if 0 <= hard < len(properties):
-        raise Forbidden("Image metadata limit exceeded", type="HTTPForbidden")
-    for name in properties:
-        if name in IMAGE.by_name:
-            raise BadRequest(f"'{name}' is an attribute of images and no metadata", type="HTTPBadRequest")
+def _set(call: Call, tx: Tx, row: Values, properties: dict[str, str]) -> dict[str, str]:
+    images.check_metadata(tx, call.caller, properties)
     require(call, "modify_image", target(call.caller, row))
     image_rules.set_properties(tx, row, properties)
     return properties

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, delete, insert, or_, select, update
@@ -32,12 +33,28 @@ MAX_SPECS = 128
 """Extra specs of a flavor."""
 
 
+@dataclass(frozen=True)
+class NewFlavor:
+    """What an administrator asks for: sizes in MiB of memory and swap, and GiB of disks."""
+
+    id: str
+    name: str
+    vcpus: int
+    ram: int
+    disk: int
+    ephemeral: int = 0
+    swap: int = 0
+    is_public: bool = True
+    description: str | None = None
+    rxtx_factor: str | None = None
+
+
 def bootstrap(tx: Tx) -> None:
     """The flavors of the starter kit, once: those that an administrator deleted do not come back."""
     if tx.first(select(flavors.c["id"]).limit(1)) is not None:
         return
     for id, name, vcpus, ram, disk in STARTER:
-        _insert(tx, {"id": id, "name": name, "vcpus": vcpus, "ram": ram, "disk": disk})
+        _insert(tx, NewFlavor(id, name, vcpus, ram, disk))
 
 
 def visible(caller: Caller) -> ColumnElement[bool] | None:
@@ -63,13 +80,13 @@ def embedded(row: ServerRow) -> Flavor:
     return Flavor(row.id, row.name, row.vcpus, row.ram, row.disk, row.ephemeral, row.swap, row.extra_specs or {})
 
 
-def create(tx: Tx, values: Mapping[str, Any]) -> None:
-    """A new flavor of these columns. Raises: Conflict."""
-    if tx.first(select(flavors.c["id"]).where(flavors.c["id"] == values["id"])) is not None:
-        raise Conflict(f"Flavor with ID {values['id']} already exists.", type="FlavorIdExists")
-    if tx.first(select(flavors.c["id"]).where(flavors.c["name"] == values["name"])) is not None:
-        raise Conflict(f"Flavor with name {values['name']} already exists.", type="FlavorExists")
-    _insert(tx, values)
+def create(tx: Tx, new: NewFlavor) -> None:
+    """A new flavor. Raises: Conflict."""
+    if tx.first(select(flavors.c["id"]).where(flavors.c["id"] == new.id)) is not None:
+        raise Conflict(f"Flavor with ID {new.id} already exists.", type="FlavorIdExists")
+    if tx.first(select(flavors.c["id"]).where(flavors.c["name"] == new.name)) is not None:
+        raise Conflict(f"Flavor with name {new.name} already exists.", type="FlavorExists")
+    _insert(tx, new)
 
 
 def describe(tx: Tx, row: ServerRow, text: str | None) -> None:
@@ -122,20 +139,10 @@ def revoke(tx: Tx, row: ServerRow, project_id: str) -> None:
     _set(tx, row, projects=[each for each in projects if each != project_id])
 
 
-def _insert(tx: Tx, values: Mapping[str, Any]) -> None:
-    row = {
-        "ephemeral": 0,
-        "swap": 0,
-        "is_public": True,
-        "disabled": False,
-        "description": None,
-        "extra_specs": {},
-        "projects": [],
-        "created_at": history.moment(tx.now),
-        **values,
-    }
-    tx.execute(insert(flavors), row)
-    tx.changed("flavor", row["id"])
+def _insert(tx: Tx, new: NewFlavor) -> None:
+    made = {"disabled": False, "extra_specs": {}, "projects": [], "created_at": history.moment(tx.now)}
+    tx.execute(insert(flavors), {**asdict(new), **made})
+    tx.changed("flavor", new.id)
 
 
 def _set(tx: Tx, row: ServerRow, **values: Any) -> None:

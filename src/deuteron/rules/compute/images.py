@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,10 @@ import msgspec
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import is_uuid
 from deuteron.model.compute import Flavor
-from deuteron.model.errors import BadRequest
+from deuteron.model.errors import BadRequest, Forbidden
+from deuteron.model.image import IMAGE
 from deuteron.model.intent import ImageRef
+from deuteron.rules.compute import quotas
 from deuteron.rules.image import images as image_rules
 from deuteron.store.database import Tx
 from deuteron.store.query import Values
@@ -87,6 +90,16 @@ def bootable(tx: Tx, caller: Caller, image_id: Any, flavor: Flavor) -> Bootable:
 def find(tx: Tx, caller: Caller, image_id: str) -> Values | None:
     """The image, if the caller may see it."""
     return image_rules.seen(tx, caller, image_id)
+
+
+def check_metadata(tx: Tx, caller: Caller, properties: Mapping[str, str]) -> None:
+    """Whether the caller may give an image these properties through the Compute API. Raises: Forbidden, BadRequest."""
+    hard = quotas.limit(tx, caller.project_id or "", "metadata_items")
+    if 0 <= hard < len(properties):
+        raise Forbidden("Image metadata limit exceeded", type="HTTPForbidden")
+    for name in properties:
+        if name in IMAGE.by_name:
+            raise BadRequest(f"'{name}' is an attribute of images and no metadata", type="HTTPBadRequest")
 
 
 def _demands_config_drive(properties: Values) -> bool:
