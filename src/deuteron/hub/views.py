@@ -17,12 +17,14 @@ Invariants:
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Sequence, Set
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -34,14 +36,15 @@ from deuteron.rules.hosts import registry
 from deuteron.store import database
 from deuteron.store.database import Tx
 
-PART: Final = 500
-"""Keys that one message of a part, and one batch of builds, holds: some 20 ms of work."""
+PART: Final = 300
+"""Keys that one message of a part, and one batch of builds, holds: some 10 ms of work."""
 STEP_S: Final = 0.025
 """How long one step goes on before it hands over what it made and hears of new commits."""
 
 _EVERYWHERE: Final = tuple(
     (kind, "") for kind, one in PROJECTIONS.items() if isinstance(one, Shared) and one.is_everywhere
 )
+_ON_HOST: Final = frozenset(kind for kind, one in PROJECTIONS.items() if isinstance(one, OnHost))
 _ENCODER: Final = msgspec.json.Encoder()
 _ROOT: Final = ("", "")
 """Stands for a host itself among the objects that need scopes, and for no scope in a queue."""
@@ -62,23 +65,6 @@ class Message(NamedTuple):
     """Keys of such objects that were touched and look the same to the host."""
 
 
-class _Outgoing(msgspec.Struct, omit_defaults=True, tag_field="type"):
-    """`Snapshot` and `Change` with objects that are encoded already."""
-
-    revision: int
-    objects: list[msgspec.Raw]
-    gone: list[Key] = []
-    more: bool = False
-
-
-class _Snapshot(_Outgoing, tag="snapshot"):
-    pass
-
-
-class _Change(_Outgoing, tag="change"):
-    pass
-
-
 class _Entry(NamedTuple):
     """A shared object as it is sent."""
 
@@ -95,6 +81,8 @@ class _View:
     host: str
     is_begun: bool = False
     """Whether a message was made for it."""
+    is_open: bool = False
+    """Whether the last one that was made says `more`."""
     own: dict[Key, int] = field(default_factory=dict)
     """Hashes of the objects that only this host has in this form."""
     needs: dict[Key, tuple[Scope, ...]] = field(default_factory=dict)
@@ -110,16 +98,17 @@ class _Draft:
     """One message. A key may be looked at twice for it: of a port that became remote, and whose network left then."""
 
     objects: dict[Key, bytes] = field(default_factory=dict)
-    gone: set[Key] = field(default_factory=set)
+    gone: dict[Key, None] = field(default_factory=dict)
     unchanged: list[Key] = field(default_factory=list)
 
     def put(self, key: Key, text: bytes) -> None:
-        self.gone.discard(key)
+        if self.gone:
+            self.gone.pop(key, None)
         self.objects[key] = text
 
     def drop(self, key: Key) -> None:
         self.objects.pop(key, None)
-        self.gone.add(key)
+        self.gone[key] = None
 
 
 class Views:
@@ -137,7 +126,7 @@ class Views:
         self._holders: dict[Key, tuple[str, ...]] = {}
         """Hosts that were sent an object of a kind `OnHost`."""
         self._subscribers: dict[Scope, set[str]] = {}
-        self._members: dict[Scope, set[str]] = {}
+        self._members: dict[Scope, dict[str, None]] = {}
         """Ids of what belongs to a shared scope that some host needs."""
         self._shared: dict[Key, _Entry] = {}
         """Shared objects, once somebody was sent them."""
@@ -223,7 +212,7 @@ class Views:
             if made is None:
                 if before is not None:
                     self._forget_shared(key)
-                    self._members[kind, before.scope].discard(id)
+                    self._members[kind, before.scope].pop(id, None)
                     self._tell(key, (kind, before.scope))
                 continue
             scope = (kind, made.scope)
@@ -231,14 +220,15 @@ class Views:
             if members is None:
                 continue
             if self._put_shared(key, made) or id not in members:
-                members.add(id)
+                members[sys.intern(id)] = None
                 self._tell(key, scope)
 
     def _put_shared(self, key: Key, made: Made) -> bool:
         """Keep a shared object; whether it is another than before."""
-        entry = _Entry(_ENCODER.encode(made.item), made.scope, made.needs, made.not_on)
+        entry = _Entry(_ENCODER.encode(made.item), sys.intern(made.scope), _same(made.needs), _same(made.not_on))
         if self._shared.get(key) == entry:
             return False
+        key = (key[0], sys.intern(key[1]))
         self._shared[key] = entry
         self._index(key, made.rows)
         return True
@@ -269,9 +259,9 @@ class Views:
             else:
                 del self._made_of[row]
         for row in rows:
-            self._made_of[row] = (*self._made_of.get(row, ()), key)
+            self._made_of[row[0], sys.intern(row[1])] = (*self._made_of.get(row, ()), key)
         if rows:
-            self._rows_of[key] = rows
+            self._rows_of[key] = tuple((kind, sys.intern(id)) for kind, id in rows)
         else:
             self._rows_of.pop(key, None)
 
@@ -340,25 +330,24 @@ class Views:
         is_whole = not view.queue
         if is_whole:
             self._waiting.pop(view.host, None)
+            # A dictionary keeps the room that it once had.
+            view.queue = {}
         else:
             # The others first, next time.
             self._waiting[view.host] = self._waiting.pop(view.host, None)
-        own = {key for key in (*draft.objects, *draft.gone) if isinstance(PROJECTIONS[key[0]], OnHost)}
-        if is_new:
-            # It was sent nothing yet, so nothing of what others share has to go.
-            draft.gone &= own
+        # A new one was sent nothing yet, so nothing of what others share has to go.
+        gone = [key for key in draft.gone if not is_new or key[0] in _ON_HOST]
         text = None
-        if is_new or draft.objects or draft.gone or not is_whole:
-            outgoing = _Snapshot if is_new else _Change
-            objects = [msgspec.Raw(item) for item in draft.objects.values()]
-            text = _ENCODER.encode(outgoing(self._revision, objects, sorted(draft.gone), not is_whole)).decode()
+        if is_new or draft.objects or gone or (is_whole and view.is_open):
+            text = _text("snapshot" if is_new else "change", self._revision, draft.objects.values(), gone, is_whole)
+            view.is_open = not is_whole
         return Message(
             view.host,
             text,
             self._revision,
             is_whole,
-            tuple(key for key in draft.objects if key in own),
-            tuple(draft.gone),
+            tuple(key for key in draft.objects if key[0] in _ON_HOST),
+            tuple(gone),
             tuple(draft.unchanged),
         )
 
@@ -367,7 +356,8 @@ class Views:
         self._need(reading, view, _ROOT, _EVERYWHERE)
         for kind, projection in PROJECTIONS.items():
             if isinstance(projection, OnHost) and projection.present is not None:
-                view.queue.update(((kind, id), _ROOT) for id in projection.present(reading.tx, view.host))
+                present = projection.present(reading.tx, view.host)
+                view.queue.update(((kind, sys.intern(id)), _ROOT) for id in present)
 
     def _take_own(
         self, reading: Reading, projection: OnHost, places: Collection[Place], drafts: dict[str, _Draft]
@@ -417,15 +407,18 @@ class Views:
                 self._put_shared((projection.kind, made.item.id), made)
             for key, scope in new.items():
                 if key not in self._shared:
-                    self._members[scope].discard(key[1])
+                    self._members[scope].pop(key[1], None)
         for view, key, scope in asked:
             entry = self._shared.get(key) if view.counts[scope] > 0 else None
+            draft = drafts[view.host]
             if entry is None or view.host in entry.not_on:
-                drafts[view.host].drop(key)
-                self._need(reading, view, key, ())
+                draft.drop(key)
+                if key in view.needs:
+                    self._need(reading, view, key, ())
                 continue
-            drafts[view.host].put(key, entry.text)
-            self._need(reading, view, key, entry.needs)
+            draft.put(key, entry.text)
+            if entry.needs or key in view.needs:
+                self._need(reading, view, key, entry.needs)
 
     # --- who needs what -----------------------------------------------------------------------------------------------
 
@@ -435,7 +428,7 @@ class Views:
         if before == scopes:
             return
         if scopes:
-            view.needs[key] = scopes
+            view.needs[key] = _same(scopes)
         else:
             del view.needs[key]
         begun: list[Scope] = []
@@ -470,7 +463,8 @@ class Views:
         self._subscribers.setdefault(scope, set()).add(host)
         projection = PROJECTIONS[scope[0]]
         if isinstance(projection, Shared) and scope not in self._members:
-            self._members[scope] = {id for _, id in projection.members(reading, (scope[1],))}
+            members = projection.members(reading, (scope[1],))
+            self._members[scope] = dict.fromkeys(sys.intern(id) for _, id in members)
 
     def _unsubscribe(self, scope: Scope, host: str) -> None:
         hosts = self._subscribers.get(scope)
@@ -493,3 +487,26 @@ class Views:
 
     def _reading(self, tx: Tx) -> Reading:
         return Reading(tx, self._settings, self._endpoints)
+
+
+def _text(kind: str, revision: int, objects: Iterable[bytes], gone: Collection[Key], is_whole: bool) -> str:
+    """A `Snapshot` or `Change` of objects that are encoded already."""
+    words = [b'{"type":"', kind.encode(), b'","revision":', str(revision).encode(), b',"objects":[', b",".join(objects)]
+    words.append(b"]")
+    if gone:
+        words += [b',"gone":', _ENCODER.encode(sorted(gone))]
+    words.append(b"}" if is_whole else b',"more":true}')
+    return b"".join(words).decode()
+
+
+_T = TypeVar("_T", bound=Hashable)
+
+
+@lru_cache(maxsize=1 << 16)
+def _first_of_equals(value: Hashable) -> Hashable:
+    return value
+
+
+def _same(value: _T) -> _T:
+    """The first of equal values: many ports need the same and are at the same place, which is kept once."""
+    return _first_of_equals(value)  # type: ignore[return-value]  # it is equal, so of the same type

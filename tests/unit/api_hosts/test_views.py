@@ -48,6 +48,8 @@ class Ears:
         self.world = world
         self.views = Views(world.settings, part)
         self.heard: dict[str, HostIntent] = {}
+        """The last whole intent of each."""
+        self._parts: dict[str, HostIntent] = {}
         for host in hosts:
             self.views.join(host)
         self.listen()
@@ -64,7 +66,10 @@ class Ears:
                     continue
                 text = _DECODER.decode(message.text)
                 assert isinstance(text, Snapshot | Change) and text.more is not message.is_whole
-                self.heard[message.host] = fold(self.heard.get(message.host, HostIntent()), text)
+                assert text.objects or text.gone or isinstance(text, Snapshot) or not text.more, "it says nothing"
+                self._parts[message.host] = fold(self._parts.get(message.host, HostIntent()), text)
+                if not text.more:
+                    self.heard[message.host] = self._parts[message.host]
                 said.append((message, text))
             if not self.views.waiting - set(busy):
                 return said
@@ -183,6 +188,42 @@ def test_what_nobody_can_tell_apart_is_not_sent(world: Parts) -> None:
         catch_up(world.database, tx, ears.views)
         (message,) = ears.views.step(tx, set())
     assert (message.host, message.text, message.unchanged) == ("h1", None, (("port", "t1"),))
+
+
+def test_a_commit_costs_the_hosts_that_it_concerns_however_many_there_are(tmp_path: Path) -> None:
+    """Of each change, a host is looked at that has the port, sends frames to it, or has a rule that names its group."""
+    hosts = tuple(f"h{number}" for number in range(60))
+    world = cloud(tmp_path, *hosts)
+
+    def build(rows: Rows) -> None:
+        rows.group("web")
+        rows.rule("r1", "web", remote="web")
+        for number, host in enumerate(hosts):
+            rows.network(f"n{number}", 1000 + number, kind="vxlan")
+            rows.port(f"p{number}", f"n{number}", host=host, groups=("web",) if number in (7, 8) else ())
+        rows.port("q7", "n7", host="h9", groups=("web",))
+
+    def concerned(change: Callable[[Rows], None]) -> set[str]:
+        write(world, change)
+        with world.database.read() as tx:
+            catch_up(world.database, tx, ears.views)
+        looked_at = set(ears.views.waiting)
+        ears.listen()
+        return looked_at
+
+    try:
+        write(world, build)
+        ears = Ears(world, *hosts)
+        assert concerned(lambda rows: rows.set_mtu("n3", 1400)) == {"h3"}
+        assert concerned(lambda rows: rows._port("p4", {"status": "ACTIVE"})) == {"h4"}
+        assert concerned(lambda rows: rows.port("unbound", "n5")) == {"h5"}
+        assert concerned(lambda rows: rows.set_ips("q7", (("s", "10.0.0.9"),))) == {"h7", "h8", "h9"}
+        assert concerned(lambda rows: rows.network("new", 2000)) == set()
+        assert concerned(lambda rows: rows.rule("r2", "web")) == {"h7", "h8", "h9"}
+        assert concerned(lambda rows: rows.delete_port("p3")) == {"h3"}
+        assert concerned(lambda rows: rows.server("s1", "h6", ("p6",))) == {"h6"}
+    finally:
+        world.database.close()
 
 
 def test_the_last_port_takes_its_network_and_everything_on_it_from_the_host(world: Parts) -> None:
