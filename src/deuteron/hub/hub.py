@@ -81,7 +81,6 @@ class Link:
     send: Send
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     ready: bool = False
-    sending: bool = False
     closed: bool = False
     heard_at: float = 0.0
     reported: dict[Key, Status] = field(default_factory=dict)
@@ -119,6 +118,8 @@ class Hub:
         self._views = Views(settings)
         self._joining: set[str] = set()
         self._leaving: set[str] = set()
+        self._sending: set[str] = set()
+        """Hosts to whose connection a message is on its way."""
         self._revision = 0
         """Up to which the change log was followed, and …"""
         self._waiting: frozenset[str] = frozenset()
@@ -211,6 +212,7 @@ class Hub:
         previous = self._links.get(host)
         self._links[host] = link
         self._leaving.add(host)
+        self._sending.discard(host)
         if previous is not None:
             log.warning("agent replaced by a newer connection", host=host)
             await self._close(previous, _CLOSE_REPLACED)
@@ -227,6 +229,7 @@ class Hub:
             if self._links.get(host) is link:
                 del self._links[host]
                 self._joining.discard(host)
+                self._sending.discard(host)
                 self._leaving.add(host)
                 log.info("host disconnected", host=host)
                 self._database.submit(lambda tx: registry.disconnected(tx, host))
@@ -306,7 +309,7 @@ class Hub:
             self._wake.clear()
             joining, self._joining = self._joining, set()
             leaving, self._leaving = self._leaving, set()
-            busy = {host for host, link in self._links.items() if link.sending} if self._waiting else frozenset()
+            busy = frozenset(self._sending)
             try:
                 turn = await loop.run_in_executor(self._thread, self._turn, leaving, joining, busy)
             except Exception:  # a defect of ours must not end the line to every host
@@ -323,7 +326,7 @@ class Hub:
                 is_other = message.host in self._joining or message.host in self._leaving
                 if link is not None and link.ready and not link.closed and not is_other:
                     self._hand_over(link, message)
-            if any((link := self._links.get(host)) is not None and not link.sending for host in turn.waiting):
+            if turn.waiting - self._sending:
                 self._wake.set()
 
     def _turn(self, leaving: Set[str], joining: Set[str], busy: Set[str]) -> _Turn:
@@ -345,7 +348,7 @@ class Hub:
             link.unconfirmed.pop(key, None)
         link.is_whole = message.is_whole
         if message.text is not None:
-            link.sending = True
+            self._sending.add(link.host)
             link.sent = message.revision
             self._spawn(self._deliver(link, message.text))
         if message.unchanged:
@@ -380,9 +383,10 @@ class Hub:
         except Exception as error:  # the server's own error types for a closed connection
             log.info("message not delivered", host=link.host, reason=repr(error))
         finally:
-            link.sending = False
-            if link.host in self._waiting:
-                self._wake.set()
+            if self._links.get(link.host) is link:
+                self._sending.discard(link.host)
+                if link.host in self._waiting:
+                    self._wake.set()
 
     async def _transmit(self, link: Link, text: str) -> None:
         async with link.lock:
