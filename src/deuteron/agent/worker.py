@@ -5,8 +5,8 @@ know what the other wrote. It wakes for a new intent, for what the kernel and th
 changes by someone else (`net.events`), for the end of ovs-vswitchd, when a failed row is due,
 and to look around.
 
-It looks at everything in short turns, one round after another, each round in `ROUND_S` or longer: turns take at most
-`SHARE` of the time. A change waits for one turn at most, and a turn for one change.
+It looks at everything in short turns, one round after another (`round_s`). A change waits for one turn at most, and
+turns are not put off for ever by changes.
 
 Invariants:
 - Only the newest intent counts; those it overtook are never planned.
@@ -37,12 +37,15 @@ from deuteron.net.rows import HostPlan, PartedPlan
 log = structlog.get_logger("deuteron.agent")
 
 ROUND_S = 3.0
-"""Drift that nothing tells of is seen at the latest after this time on a small host, and mended in the same turn."""
+"""Drift that nothing tells of is seen at the latest after this time on a host with little to look at, and mended in the
+same turn."""
 
-SHARE = 0.02
-"""The part of the thread's time in which it looks around, so that a host with much to look at has longer rounds."""
+_LIGHT_S = 0.3
+# Turns of one round that take longer than this together are spread over a longer round.
 
 _CHANGES_FIRST_S = 1.0
+_SHORTEST_REST = 9.0
+# Times as long as a turn took: the first round, of which nobody knows yet what it takes, is no more than 10 %, either.
 
 _AFTER_SWITCH_START_S = (0.2, 0.6, 1.5)
 # ovs-vswitchd writes its pid file before it has made its devices; nothing says when it is done.
@@ -187,6 +190,15 @@ class Worker(threading.Thread):
                 answer.set_exception(error)
 
 
+def round_s(cost_s: float) -> float:
+    """How long a round is whose turns take `cost_s`: 3 s for 0.3, 18 s for 1, 8 minutes for 9.
+
+    So turns take 10 % of the thread's time at most, and the less of it the more there is to look at: 2 % on a host with
+    1,000 ports. The cost grows with the host, and what it finds does not: almost all drift is told of.
+    """
+    return ROUND_S * float(max(1.0, cost_s / _LIGHT_S) ** 1.5)
+
+
 class _Around:
     """The rounds in which everything is looked at, turn by turn."""
 
@@ -194,7 +206,10 @@ class _Around:
         self._reconciler = host.reconciler
         self._now_s = now_s
         self._left: list[Turn] = []
-        self._pause_s = 0.0
+        self._period_s = ROUND_S
+        """Of one turn."""
+        self._cost_s = 0.0
+        """What the turns of this round have taken so far."""
         self.due_s = now_s() + ROUND_S
         """When the next turn is due."""
 
@@ -205,13 +220,15 @@ class _Around:
         if not self._left:
             self._left = self._reconciler.turns()
             self._left.reverse()
-            self._pause_s = ROUND_S / max(1, len(self._left))
+            self._period_s = round_s(self._cost_s) / max(1, len(self._left))
+            self._cost_s = 0.0
         return [self._left.pop()] if self._left else []
 
     def rest(self, taken_s: float) -> None:
-        """The pass took so long, 0 if it was no turn alone: pause in proportion, so that turns take their share."""
+        """The pass took so long, 0 if it was no turn alone: pause, so that the round has its length."""
         if self._now_s() >= self.due_s:
-            self.due_s = self._now_s() + max(self._pause_s - taken_s, taken_s * (1 - SHARE) / SHARE)
+            self._cost_s += taken_s
+            self.due_s = self._now_s() + max(self._period_s - taken_s, _SHORTEST_REST * taken_s)
 
 
 class _Looks(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deuteron.agent.worker import ROUND_S, Pass, Worker
+from deuteron.agent.worker import ROUND_S, Pass, Worker, round_s
 from deuteron.net.host import Host, simulated_host
 from deuteron.net.kernel.fake import FakeDriver
 from deuteron.net.plan import planner
@@ -78,3 +78,14 @@ def test_drift_that_nothing_tells_of_is_mended_within_a_round(watched: Watched) 
         while driver.rows.get(key) != row:
             done = watched.passes.get(timeout=max(0.0, deadline - time.monotonic()))
         assert [item.table for item in done.outcome.mended] == [table]
+
+
+def test_a_round_is_longer_the_more_there_is_to_look_at_and_takes_a_smaller_share() -> None:
+    costs = [0.01, 0.3, 1.0, 3.0, 9.0, 30.0]
+    rounds = [round_s(cost) for cost in costs]
+    shares = [cost / length for cost, length in zip(costs, rounds, strict=True)]
+    assert rounds[:2] == [ROUND_S, ROUND_S]
+    assert rounds == sorted(rounds)
+    assert shares[1:] == sorted(shares[1:], reverse=True)
+    assert max(shares) <= 0.101
+    assert shares[-2] < 0.02
