@@ -4,7 +4,7 @@ A `Reconciler` holds one `Table` for each kernel table, in the order in which th
 One pass deletes first, from what refers towards what is referred to, and then creates the other way:
 
     delete  metadata, radvd, dnsmasq, routes, addresses, Open vSwitch ports, devices
-    put     namespaces, ipsets, iptables, bridges, datapath settings, devices, settings, flows, zones, ports,
+    put     namespaces, ipsets, iptables, bridges, datapath settings, flows, devices, settings, zones, ports,
             placements, addresses, routes, connections, dnsmasq, radvd, metadata
             (flows: deletions and additions in one bundle)
     delete  dead devices, zones, bridges, ipsets, namespaces

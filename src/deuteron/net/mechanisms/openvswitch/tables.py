@@ -101,7 +101,9 @@ TABLES = (
         lambda row: f"datapath setting {row.name}={row.value}",
         lambda row: [],
     ),
-    OwnTable("flow", "device state", lambda plan: plan.flows, _flow_words, _flow_concerns, is_atomic=True),
+    # Before the devices: ovs-vswitchd looks at all of its ports anew for each device that comes, and answers meanwhile
+    # to nobody, with 1,000 ports for some tenths of a second.
+    OwnTable("flow", "device", lambda plan: plan.flows, _flow_words, _flow_concerns, is_atomic=True),
     OwnTable(
         "zone",
         "device state",
