@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
+from deuteron.store.database import Database
 from tests.spec.steps import check, filled, saved
 from tests.unit.api_compute.harness import Answer, Client, World, world
 
@@ -34,10 +35,15 @@ def test_every_service_has_a_story() -> None:
 
 @pytest.mark.parametrize("path", STORIES, ids=lambda path: path.stem)
 def test_a_conversation_goes_as_it_is_written(path: Path, tmp_path: Path) -> None:
-    steps = yaml.safe_load(path.read_text())["steps"]
+    play(yaml.safe_load(path.read_text()), tmp_path)
 
-    async def play() -> int:
-        async with world(tmp_path) as w:
+
+def play(story: dict[str, Any], state: Path, store: Database | None = None) -> None:
+    """One conversation with a fresh cloud over the store, or over a new one."""
+    steps = story["steps"]
+
+    async def told_all() -> int:
+        async with world(state, store=store) as w:
             await w.agent("h1")
             names: dict[str, Any] = {
                 "admin": w.admin.project_id, "demo": w.demo.project_id, "admin_user": w.admin.user_id,
@@ -48,7 +54,7 @@ def test_a_conversation_goes_as_it_is_written(path: Path, tmp_path: Path) -> Non
                 names |= await _said(w, told, step, names)
             return number
 
-    assert asyncio.run(asyncio.wait_for(play(), 60)) == len(steps) > 0
+    assert asyncio.run(asyncio.wait_for(told_all(), 60)) == len(steps) > 0
 
 
 async def _said(w: World, told: str, step: dict[str, Any], names: dict[str, Any]) -> dict[str, Any]:

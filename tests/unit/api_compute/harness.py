@@ -19,7 +19,7 @@ from deuteron.api.main import build
 from deuteron.api.parts import Parts
 from deuteron.model.settings import HostEntry, Settings
 from deuteron.rules.hosts import registry
-from deuteron.store.database import Tx
+from deuteron.store.database import Database, Tx
 from deuteron.store.hosts_tables import hosts
 from tests.stores import address_of
 from tests.unit.api_hosts.agent import FakeAgent
@@ -180,8 +180,10 @@ class World:
 
 
 @asynccontextmanager
-async def world(state: Path, mechanism_drivers: tuple[str, ...] = ("openvswitch",)) -> AsyncIterator[World]:
-    """A bootstrapped cloud with two configured hosts and no agent yet."""
+async def world(
+    state: Path, mechanism_drivers: tuple[str, ...] = ("openvswitch",), store: Database | None = None
+) -> AsyncIterator[World]:
+    """A bootstrapped cloud with two configured hosts and no agent yet, over the store, or over a new one."""
     settings = Settings(
         state_dir=str(state),
         port=5000,
@@ -195,7 +197,7 @@ async def world(state: Path, mechanism_drivers: tuple[str, ...] = ("openvswitch"
         },
         mechanism_drivers=mechanism_drivers,
     )
-    cloud, app = build(settings)
+    cloud, app = build(settings, store)
     cloud.hub.start(asyncio.get_running_loop())
     try:
         yield World(cloud, app, await _login(app, "admin"), await _login(app, "demo"))
