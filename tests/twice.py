@@ -21,13 +21,11 @@ class Twice(Database):
             first: BaseException | None = None
             tx.session.control("SAVEPOINT rehearsal")
             try:
-                function(tx)
+                function(Tx(tx.session, tx.now, writable=True))
             except Exception as error:
                 first = error
             tx.session.control("ROLLBACK TO rehearsal")
             tx.session.control("RELEASE rehearsal")
-            tx.recorded.clear()
-            tx.kept.clear()
             self.rehearsed += 1
             try:
                 result = function(tx)
