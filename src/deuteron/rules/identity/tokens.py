@@ -38,6 +38,7 @@ from deuteron.model.caller import Caller
 from deuteron.model.errors import NotFound, Unauthorized
 from deuteron.rules.identity import keys
 from deuteron.rules.identity.effective import SYSTEM, expand, roles_on
+from deuteron.rules.identity.payloads import KINDS, METHODS, UNSCOPED, Payload, Scope, pack
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import (
     application_credentials,
@@ -54,63 +55,6 @@ REFUSED = "The request you have made requires authentication."
 MAX_TOKEN_LENGTH = 1024
 _CACHE_SIZE = 4096
 _KEY_CHECK_S = 60.0
-
-
-@dataclass(frozen=True)
-class Scope:
-    """`kind` is project, domain, system or unscoped; `id` the object's id ("" for unscoped)."""
-
-    kind: str = "unscoped"
-    id: str = ""
-
-
-UNSCOPED = Scope()
-_KINDS = ("unscoped", "project", "domain", "system")
-_METHODS = ("password", "token", "application_credential", "external", "totp")
-
-
-class Payload(msgspec.Struct, frozen=True, array_like=True):
-    """What is inside a token. Ids as `_pack` makes them."""
-
-    version: int
-    user: bytes
-    methods: int
-    scope_kind: int
-    scope_id: bytes
-    issued_us: int
-    expires_s: int
-    audits: tuple[bytes, ...]
-    credential: bytes | None = None
-    generation: int | None = None
-    """The user's `tokens_valid_after_us`; tokens of before this was written down go by their time."""
-
-    @property
-    def user_id(self) -> str:
-        return _unpack(self.user)
-
-    @property
-    def scope(self) -> Scope:
-        return Scope(_KINDS[self.scope_kind], _unpack(self.scope_id))
-
-    @property
-    def method_names(self) -> list[str]:
-        return [name for bit, name in enumerate(_METHODS) if self.methods & (1 << bit)]
-
-    @property
-    def is_delegated(self) -> bool:
-        """Whether it was made with anything that does not prove the user itself.
-
-        Source: keystone, api/_shared/delegation.py: what is not known to prove the user does not.
-        """
-        return not set(self.method_names) <= {"password", "token", "external", "totp"} or not self.methods
-
-    @property
-    def audit_ids(self) -> tuple[str, ...]:
-        return tuple(base64.urlsafe_b64encode(raw).decode().rstrip("=") for raw in self.audits)
-
-    @property
-    def credential_id(self) -> str | None:
-        return None if self.credential is None else _unpack(self.credential)
 
 
 @dataclass(frozen=True)
@@ -210,14 +154,14 @@ class Tokens:
         end = int(now) + self._expiration_s
         payload = Payload(
             version=1,
-            user=_pack(user_id),
-            methods=sum(1 << _METHODS.index(name) for name in set(methods)),
-            scope_kind=_KINDS.index(scope.kind),
-            scope_id=_pack(scope.id),
+            user=pack(user_id),
+            methods=sum(1 << METHODS.index(name) for name in set(methods)),
+            scope_kind=KINDS.index(scope.kind),
+            scope_id=pack(scope.id),
             issued_us=int(now * 1_000_000),
             expires_s=end if expires_s is None else min(end, expires_s),
             audits=tuple(audits),
-            credential=None if credential_id is None else _pack(credential_id),
+            credential=None if credential_id is None else pack(credential_id),
             generation=generation,
         )
         data = msgspec.msgpack.encode(payload)
@@ -379,22 +323,6 @@ def timestamp(seconds: float) -> str:
 
 def _bad() -> NotFound:
     return NotFound("Could not find token.", type="TokenNotFound")
-
-
-def _pack(text: str) -> bytes:
-    """An id in few bytes: `u` and 16 bytes for 32 hexadecimal digits, `t` and the text for any other."""
-    if len(text) == 32:
-        try:
-            raw = bytes.fromhex(text)
-        except ValueError:
-            raw = b""
-        if raw.hex() == text:
-            return b"u" + raw
-    return b"t" + text.encode()
-
-
-def _unpack(value: bytes) -> str:
-    return value[1:].hex() if value[:1] == b"u" else value[1:].decode()
 
 
 __all__ = [
