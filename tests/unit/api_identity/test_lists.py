@@ -50,6 +50,10 @@ def names(answer: Answer) -> list[str]:
         ("enabled", ["p1", "p2", "p3", "p4"]),
         ("is_domain=maybe", []),
         ("colour=red", ["p1", "p2", "p3", "p4"]),
+        ("description=%00", []),
+        ("description__contains=%00", []),
+        ("tags=red%00", []),
+        ("not-tags=red%00", ["p1", "p2", "p3", "p4"]),
         ("sort_dir=desc", ["p4", "p3", "p2", "p1"]),
         ("sort_key=description&sort_dir=desc", ["p1", "p2", "p3", "p4"]),
     ],
@@ -85,6 +89,7 @@ def test_a_page_is_cut_after_its_filters(admin: Kit) -> None:
         ("sort_dir=up&marker=x&limit=x", "sort_dir"),
         ("sort_key=colour&marker=x&limit=x", "sort_key"),
         ("marker=x&limit=x", "Marker x could not be found"),
+        ("marker=x%00&limit=x", "could not be found"),
         ("limit=x", "limit"),
     ],
 )

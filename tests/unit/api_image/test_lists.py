@@ -58,6 +58,12 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kit]:
         ("owner=nobody", []),
         ("created_at=gt:2001-01-31T12:00:00Z", ["bare", "full", "odd"]),
         ("created_at=in:2001-01-31T12:00:00Z", []),
+        ("name=%00", []),
+        ("name=in:full%00,bare", ["bare"]),
+        ("name=neq:%00", ["bare", "full", "odd"]),
+        ("os_distro=debian%00", []),
+        ("os%00distro=debian", []),
+        ("tag=red%00", []),
     ],
 )
 def test_a_filter_finds_what_it_names_and_nothing_else(shelf: Kit, query: str, found: list[str]) -> None:

@@ -66,9 +66,10 @@ def remove_credential(tx: Tx, proof: Proof, row: Values) -> None:
 
 
 def roles_held(tx: Tx, row: Values) -> list[dict[str, Any]]:
-    """Those of its roles that its user has on the project now."""
+    """Those of its roles that its user has on the project now, by name."""
     held = roles_on(tx, row["user_id"], "project", row["project_id"])
-    named = tx.all(select(roles.c.id, roles.c.name, roles.c.domain_id).where(query.any_of(roles.c.id, row["roles"])))
+    its = select(roles.c.id, roles.c.name, roles.c.domain_id).where(query.any_of(roles.c.id, row["roles"]))
+    named = tx.all(its.order_by(roles.c.name, roles.c.id))
     return [{"id": role.id, "name": role.name, "domain_id": role.domain_id} for role in named if role.id in held]
 
 
