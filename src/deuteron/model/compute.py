@@ -171,7 +171,14 @@ SERVER: Final = Resource(
         _a("key_type", Text(nullable=True), "`ssh` or `x509`: what its key pair is."),
         _a("state_reset", Boolean(), "Whether an administrator set its state, and nothing was asked of it since."),
     ),
-    indexes=(("project_id", "created"), ("host",), ("number",), ("group_id",), ("task_state",)),
+    indexes=(
+        ("project_id", "created", "number", "id"),
+        ("created", "number", "id"),
+        ("host",),
+        ("number",),
+        ("group_id",),
+        ("task_state",),
+    ),
 )
 
 DELETED_SERVER: Final = Resource(

@@ -56,6 +56,8 @@ class Order:
 
     name: str
     descending: bool = False
+    has_nulls: bool = True
+    """Whether rows may have no value: where none has, a page downwards begins at its place of an index."""
 
 
 @dataclass(frozen=True)
@@ -181,12 +183,15 @@ def window(
     conditions: Sequence[ColumnElement[bool]] = (),
     order: Sequence[Order] = (),
     page: Page = Page(),
+    names: Sequence[str] = (),
 ) -> list[Row[*tuple[Any, ...]]]:
     """The rows of a table or a subquery that fulfil the conditions, decoded: the part that the page asks for.
 
-    The source has a column `id`; `page.marker` holds a value for each sort key.
+    Whole rows, or of each the columns `names`. The source has a column `id`; `page.marker` holds a value for each sort
+    key.
     """
-    statement = _ordered(select(source).where(*conditions), source, order, page.backwards)
+    chosen = select(*(source.c[name] for name in names)) if names else select(source)
+    statement = _ordered(chosen.where(*conditions), source, order, page.backwards)
     if page.marker is not None:
         statement = statement.where(_beyond(source, _total(order), page.marker, page.backwards))
     if page.limit is not None:
@@ -271,12 +276,22 @@ def _beyond(
         if value is None:
             greater = false() if descending else column.is_not(None)
         elif descending:
-            greater = or_(column < value, column.is_(None))
+            greater = or_(column < value, column.is_(None)) if item.has_nulls else column < value
         else:
             greater = column > value
         equal = [any_of(table.c[before.name], [marker[before.name]]) for before in order[:position]]
         parts.append(and_(*equal, greater))
-    return or_(*parts)
+    return and_(*_bound(table, order[0], marker, backwards), or_(*parts))
+
+
+def _bound(table: FromClause, first: Order, marker: Mapping[str, Any], backwards: bool) -> list[ColumnElement[bool]]:
+    """What `_beyond` says of the first key alone: with it a page begins at its place of an index."""
+    column, value = table.c[first.name], marker[first.name]
+    if value is None:
+        return []
+    if first.descending == backwards:
+        return [column >= value]
+    return [] if first.has_nulls else [column <= value]
 
 
 @dataclass(frozen=True)

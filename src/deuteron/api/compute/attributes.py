@@ -221,7 +221,7 @@ def list_actions(call: Call, tx: Tx) -> Reply:
         since, before = paging.moments(call, until=call.version >= 66)
         conditions += [] if since is None else [actions.c["updated_at"] >= history.moment(since)]
         conditions += [] if before is None else [actions.c["updated_at"] <= history.moment(before)]
-    newest = [Order("start_time", descending=True), Order("id")]
+    newest = [Order("start_time", descending=True, has_nulls=False), Order("id")]
     listing = paging.Listing(actions, conditions, newest, marker="request_id")
     path = f"servers/{row.id}/os-instance-actions"
     rows, links = paging.page(call, tx, listing, "links", path, is_paged=call.version >= 58)

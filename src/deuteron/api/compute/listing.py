@@ -279,8 +279,8 @@ def _order(call: Call) -> list[Order]:
         descending = (directions[place] if place < len(directions) else "desc") == "desc"
         # A key that stands there again decides nothing.
         result.setdefault(_SORT_KEYS[key], Order(_SORT_KEYS[key], descending))
-    found = result or {name: Order(name, True) for name in ("created", "number")}
-    return [*{**found, "id": found.get("id", Order("id", True))}.values()]
+    found = result or {name: Order(name, True, has_nulls=False) for name in ("created", "number")}
+    return [*{**found, "id": found.get("id", Order("id", True, has_nulls=False))}.values()]
 
 
 def _in_state(fields: Fields, vm: str, task: str | None) -> ColumnElement[bool]:
@@ -293,7 +293,7 @@ def _in_state(fields: Fields, vm: str, task: str | None) -> ColumnElement[bool]:
     )
 
 
-def _with_addresses(tx: Tx, wanted: Mapping[str, str]) -> paging.Kept:
+def _with_addresses(tx: Tx, wanted: Mapping[str, str]) -> paging.Keep:
     """Keeps servers that have an address that begins as each pattern says. Raises: BadRequest."""
     patterns = {name: _pattern(name, text) for name, text in wanted.items()}
     search = _Search()
@@ -306,7 +306,7 @@ def _with_addresses(tx: Tx, wanted: Mapping[str, str]) -> paging.Kept:
             found = {id: texts for id, texts in found.items() if any(pattern.match(text) for text in texts)}
         return [row for row in rows if row.id in found]
 
-    return keep
+    return paging.Keep(("nics",), keep)
 
 
 MAX_PATTERN: Final = 255

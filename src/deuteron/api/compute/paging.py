@@ -25,8 +25,12 @@ MAX_LIMIT: Final = 1000
 """Source: nova.conf api.max_limit."""
 
 
-Kept = Callable[[Sequence[ServerRow]], Sequence[ServerRow]]
-"""What only Python can tell of rows that fulfil the conditions: those that stay."""
+@dataclass(frozen=True)
+class Keep:
+    """What only Python can tell of rows that fulfil the conditions: which stay, by the columns that it looks at."""
+
+    names: tuple[str, ...]
+    choose: Callable[[Sequence[ServerRow]], Sequence[ServerRow]]
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Listing:
     conditions: Sequence[ColumnElement[bool]]
     order: Sequence[Order]
     marker: str = "id"
-    keep: Kept | None = None
+    keep: Keep | None = None
 
 
 def links(call: Call, path: str) -> list[dict[str, str]]:
@@ -111,25 +115,25 @@ def cut(
 
 
 _LEAST_READ: Final = 200
-"""Rows that are read at once where only some of them are kept."""
+_MOST_READ: Final = 2000
+"""Rows that are read at once where only some of them are kept: more, the longer none is."""
 
 
 def _rows(tx: Tx, listing: Listing, after: Mapping[str, Any] | None, most: int | None) -> list[ServerRow]:
-    """Up to `most` rows after a place. Where rows are told apart in Python, no more are read than needed."""
-
-    def read(after: Mapping[str, Any] | None, limit: int | None) -> list[ServerRow]:
-        return query.window(tx, listing.source, listing.conditions, listing.order, Page(limit, after))
-
+    """Up to `most` rows after a place."""
+    source, order = listing.source, listing.order
     if listing.keep is None:
-        return read(after, most)
-    kept: list[ServerRow] = []
+        return query.window(tx, source, listing.conditions, order, Page(most, after))
+    # What decides is read of all, the rest of those that stay; and no more than a page needs.
+    names = tuple(dict.fromkeys(("id", *listing.keep.names, *(item.name for item in order))))
+    kept: list[str] = []
     step = None if most is None else max(most, _LEAST_READ)
     while True:
-        found = read(after, step)
-        kept += listing.keep(found)
+        found = query.window(tx, source, listing.conditions, order, Page(step, after), names)
+        kept += [row.id for row in listing.keep.choose(found)]
         if step is None or len(found) < step or (most is not None and len(kept) >= most):
-            return kept[:most]
-        after = dict(found[-1]._mapping)
+            return query.window(tx, source, [query.any_of(source.c["id"], kept[:most])], order)
+        after, step = dict(found[-1]._mapping), max(step, min(2 * step, _MOST_READ))
 
 
 def moments(call: Call, *, until: bool = True) -> tuple[datetime | None, datetime | None]:
