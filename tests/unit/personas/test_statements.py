@@ -65,6 +65,15 @@ FILTERS: Final = (
     "security-group-rules?project_id={project}", "agents?host=aio", "agents?binary=neutron-dhcp-agent",
 )  # fmt: skip
 """How people look for things in the Network API."""
+COMPUTE_FILTERS: Final = (
+    "servers?limit=10&marker={server}", "servers?limit=10&all_tenants=1",
+    "servers/detail?limit=10&all_tenants=1&marker={server}", "servers?limit=10&all_tenants=1&host=nowhere",
+    "servers?limit=10&all_tenants=1&uuid={server}", "servers?limit=10&name=none", "servers?limit=10&status=ERROR",
+    "servers?limit=10&ip=192.0.2.1", "servers?limit=10&sort_key=display_name&sort_dir=asc",
+    "flavors/detail?limit=10&sort_key=name", "os-services?host=aio", "os-server-groups?limit=10",
+    "os-simple-tenant-usage/{project}?start=2020-01-01T00:00:00",
+)  # fmt: skip
+"""The same in the Compute API."""
 _PAGED: Final = {
     *(f"GET /network/v2.0/{name}" for name in (
         "networks", "subnets", "ports", "routers", "floatingips", "security-groups", "security-group-rules",
@@ -118,7 +127,9 @@ def test_every_table_grows_or_is_known_to_stay_small() -> None:
 
 
 def test_no_request_looks_through_a_table_that_grows(crowd: Crowd) -> None:
-    for request in (*TABLE, *(f"GET /network/v2.0/{each}" for each in FILTERS)):
+    filters = [f"GET /network/v2.0/{each}" for each in FILTERS]
+    filters += [f"GET /compute/v2.1/{each}" for each in COMPUTE_FILTERS]
+    for request in (*TABLE, *filters):
         line = TABLE.get(request)
         method, _, path = request.partition(" ")
         query = "limit=10" if request in _PAGED else "" if line is None else line.query
