@@ -32,7 +32,8 @@ import structlog
 
 from deuteron.hub import reports
 from deuteron.hub.log import Consumer, catch_up
-from deuteron.hub.views import Message, Views
+from deuteron.hub.messages import Message
+from deuteron.hub.views import Views
 from deuteron.model.errors import ApiError, Unavailable
 from deuteron.model.intent import (
     REPORTED,

@@ -42,7 +42,8 @@ def apply(tx: Tx, settings: Settings, host: str, report: Report, kept: Sequence[
         _router(tx, host, router)
     for server in report.servers:
         lifecycle.apply_report(tx, settings, host, server)
-    finish_deletions(tx, settings, (id for kind, id in report.removed if kind == "server"), host)
+    for kind, finish in _ENDS.items():
+        finish(tx, settings, [id for removed, id in report.removed if removed == kind], host)
     if report.realised_revision >= 0:
         words = tuple((f"{item.kind} {item.id}", item.reason) for item in kept[:_MOST_PROBLEMS])
         registry.realised(tx, host, report.realised_revision, (*words, *report.problems))
@@ -60,6 +61,10 @@ def finish_deletions(tx: Tx, settings: Settings, ids: Iterable[str], host: str |
         row = tx.first(select(servers).where(servers.c["id"] == id, servers.c["task_state"] == "deleting"))
         if row is not None and (host is None or row.host == host):
             lifecycle.finish_delete(tx, settings, row)
+
+
+_ENDS: Final = {"server": finish_deletions}
+"""What waits for the host to say that nothing of it is left, by kind."""
 
 
 def _router(tx: Tx, host: str, report: RouterReport) -> None:

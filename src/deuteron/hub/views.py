@@ -20,7 +20,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence, Set
+from collections.abc import Callable, Collection, Hashable, Sequence, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
@@ -28,6 +28,7 @@ from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
+from deuteron.hub.messages import Draft, Message
 from deuteron.hub.projections import PROJECTIONS
 from deuteron.hub.projections.base import Made, OnHost, Place, Reading, Scope, Shared, Touched
 from deuteron.model.intent import Key
@@ -48,21 +49,6 @@ _ON_HOST: Final = frozenset(kind for kind, one in PROJECTIONS.items() if isinsta
 _ENCODER: Final = msgspec.json.Encoder()
 _ROOT: Final = ("", "")
 """Stands for a host itself among the objects that need scopes, and for no scope in a queue."""
-
-
-class Message(NamedTuple):
-    """What a host is to be sent, and what that says of its objects. `text` is None when there is nothing to send."""
-
-    host: str
-    text: str | None
-    revision: int
-    is_whole: bool
-    """Whether the intent is whole with it."""
-    sent: tuple[Key, ...]
-    """Keys of the objects in it that are another on each host."""
-    gone: tuple[Key, ...]
-    unchanged: tuple[Key, ...]
-    """Keys of such objects that were touched and look the same to the host."""
 
 
 class _Entry(NamedTuple):
@@ -91,24 +77,6 @@ class _View:
     """How many objects need each scope."""
     queue: dict[Key, Scope] = field(default_factory=dict)
     """Keys to look at, with the scope of shared ones."""
-
-
-@dataclass
-class _Draft:
-    """One message. A key may be looked at twice for it: of a port that became remote, and whose network left then."""
-
-    objects: dict[Key, bytes] = field(default_factory=dict)
-    gone: dict[Key, None] = field(default_factory=dict)
-    unchanged: list[Key] = field(default_factory=list)
-
-    def put(self, key: Key, text: bytes) -> None:
-        if self.gone:
-            self.gone.pop(key, None)
-        self.objects[key] = text
-
-    def drop(self, key: Key) -> None:
-        self.objects.pop(key, None)
-        self.gone[key] = None
 
 
 class Views:
@@ -298,7 +266,7 @@ class Views:
 
     def _take(self, tx: Tx, views: Sequence[_View]) -> list[Message]:
         """One message for each of `views`, with up to some `PART` keys of their queues together."""
-        drafts = {view.host: _Draft() for view in views}
+        drafts = {view.host: Draft() for view in views}
         reading = self._reading(tx)
         is_new = {view.host for view in views if not view.is_begun}
         for view in views:
@@ -326,7 +294,7 @@ class Views:
                     self._take_shared(reading, projection, shared[kind], drafts)
         return [self._message(view, drafts[view.host], view.host in is_new) for view in views]
 
-    def _message(self, view: _View, draft: _Draft, is_new: bool) -> Message:
+    def _message(self, view: _View, draft: Draft, is_new: bool) -> Message:
         is_whole = not view.queue
         if is_whole:
             self._waiting.pop(view.host, None)
@@ -335,21 +303,16 @@ class Views:
         else:
             # The others first, next time.
             self._waiting[view.host] = self._waiting.pop(view.host, None)
-        # A new one was sent nothing yet, so nothing of what others share has to go.
-        gone = [key for key in draft.gone if not is_new or key[0] in _ON_HOST]
+        if is_new:
+            # It was sent nothing yet, so nothing of what others share has to go.
+            draft.gone = {key: None for key in draft.gone if key[0] in _ON_HOST}
+        is_said = is_new or draft.objects or draft.gone or (is_whole and view.is_open)
         text = None
-        if is_new or draft.objects or gone or (is_whole and view.is_open):
-            text = _text("snapshot" if is_new else "change", self._revision, draft.objects.values(), gone, is_whole)
+        if is_said:
+            text = draft.text("snapshot" if is_new else "change", self._revision, is_whole)
             view.is_open = not is_whole
-        return Message(
-            view.host,
-            text,
-            self._revision,
-            is_whole,
-            tuple(key for key in draft.objects if key[0] in _ON_HOST),
-            tuple(gone),
-            tuple(draft.unchanged),
-        )
+        sent = tuple(key for key in draft.objects if key[0] in _ON_HOST)
+        return Message(view.host, text, self._revision, is_whole, sent, tuple(draft.gone), tuple(draft.unchanged))
 
     def _begin_view(self, reading: Reading, view: _View) -> None:
         view.is_begun = True
@@ -360,7 +323,7 @@ class Views:
                 view.queue.update(((kind, sys.intern(id)), _ROOT) for id in present)
 
     def _take_own(
-        self, reading: Reading, projection: OnHost, places: Collection[Place], drafts: dict[str, _Draft]
+        self, reading: Reading, projection: OnHost, places: Collection[Place], drafts: dict[str, Draft]
     ) -> None:
         if not places:
             return
@@ -395,7 +358,7 @@ class Views:
         reading: Reading,
         projection: Shared,
         asked: Sequence[tuple[_View, Key, Scope]],
-        drafts: dict[str, _Draft],
+        drafts: dict[str, Draft],
     ) -> None:
         new = {
             key: scope
@@ -487,16 +450,6 @@ class Views:
 
     def _reading(self, tx: Tx) -> Reading:
         return Reading(tx, self._settings, self._endpoints)
-
-
-def _text(kind: str, revision: int, objects: Iterable[bytes], gone: Collection[Key], is_whole: bool) -> str:
-    """A `Snapshot` or `Change` of objects that are encoded already."""
-    words = [b'{"type":"', kind.encode(), b'","revision":', str(revision).encode(), b',"objects":[', b",".join(objects)]
-    words.append(b"]")
-    if gone:
-        words += [b',"gone":', _ENCODER.encode(sorted(gone))]
-    words.append(b"}" if is_whole else b',"more":true}')
-    return b"".join(words).decode()
 
 
 _T = TypeVar("_T", bound=Hashable)

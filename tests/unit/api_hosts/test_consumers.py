@@ -38,6 +38,8 @@ class Engine:
         self.begun = 0
         self.followed: list[tuple[int, int]] = []
         self.broken = False
+        self.asked = threading.Event()
+        """That there is something to follow."""
         self.gate = threading.Event()
         self.gate.set()
 
@@ -51,6 +53,7 @@ class Engine:
         self._keep({key: row for key, row in rows.items() if row is not None}, revision)
 
     def follow(self, tx: Tx, revision: int, touched: Sequence[database.Change]) -> None:
+        self.asked.set()
         assert self.gate.wait(10)
         if self.broken:
             raise RuntimeError("the engine is away")
@@ -127,6 +130,8 @@ def test_a_consumer_that_is_behind_what_the_log_tells_begins_anew(tmp_path: Path
             cloud.hub.follow(engine)
             await until(lambda: engine.revision == cloud.database.revision, "it takes in what is there")
             engine.gate.clear()
+            await asyncio.to_thread(write, cloud, functools.partial(_network, 60))
+            await until(engine.asked.is_set, "it hears of the next commit")
             for number in range(60):
                 await asyncio.to_thread(write, cloud, functools.partial(_network, number))
             engine.gate.set()

@@ -18,8 +18,9 @@ from sqlalchemy import select
 from deuteron.agent.intents import fold, keys
 from deuteron.api.parts import Parts
 from deuteron.hub.log import catch_up
+from deuteron.hub.messages import Message
 from deuteron.hub.projections import PROJECTIONS
-from deuteron.hub.views import Message, Views
+from deuteron.hub.views import Views
 from deuteron.model.intent import KINDS, TABLES, Change, Hello, HostIntent, Key, Snapshot, ToAgent, key_of
 from deuteron.rules.hosts import registry
 from deuteron.store.compute_tables import servers
