@@ -24,7 +24,7 @@ from collections.abc import Callable, Collection, Hashable, Sequence, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -51,8 +51,8 @@ _ROOT: Final = ("", "")
 """Stands for a host itself among the objects that need scopes, and for no scope in a queue."""
 
 
-class _Entry(NamedTuple):
-    """A shared object as it is sent."""
+class _Entry(msgspec.Struct, frozen=True, gc=False):
+    """A shared object as it is sent. There are very many of them, and the garbage collector stops every thread."""
 
     text: bytes
     scope: str
