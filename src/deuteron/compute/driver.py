@@ -20,10 +20,9 @@ after a pause that doubles from 1 s to 60 s.
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,39 +30,19 @@ import libvirt
 import msgspec
 import structlog
 
+from deuteron.compute import consoles
 from deuteron.compute import domain as domains
 from deuteron.compute.config_drive import ConfigDrives
 from deuteron.compute.contract import ConsoleUnavailable, HostFacts, HostUse
 from deuteron.compute.images import DiskFailure, ImageCache, InstanceFiles
-from deuteron.compute.steps import DomainState, ObservedServer, Step, next_step
+from deuteron.compute.libvirtd import Libvirtd, ServerFailure, details_of, is_away, switch_off, unless
+from deuteron.compute.steps import ObservedServer, Step, next_step
 from deuteron.model.intent import HostSettings, IntentPort, IntentServer, ServerReport
 
 log = structlog.get_logger("deuteron.compute")
 
-CONSOLE_LIMIT_BYTES = 1 << 20
-"""When the console log grows beyond this, its older half goes."""
-
-_STATES: dict[int, DomainState] = {
-    libvirt.VIR_DOMAIN_NOSTATE: "running",
-    libvirt.VIR_DOMAIN_RUNNING: "running",
-    libvirt.VIR_DOMAIN_BLOCKED: "running",
-    libvirt.VIR_DOMAIN_PAUSED: "paused",
-    libvirt.VIR_DOMAIN_SHUTDOWN: "running",
-    libvirt.VIR_DOMAIN_SHUTOFF: "shutdown",
-    libvirt.VIR_DOMAIN_CRASHED: "crashed",
-    libvirt.VIR_DOMAIN_PMSUSPENDED: "suspended",
-}
-
 _MAX_STEPS = 20
 _BOTH = libvirt.VIR_DOMAIN_AFFECT_LIVE | libvirt.VIR_DOMAIN_AFFECT_CONFIG
-
-
-class ServerFailure(Exception):
-    """A step failed; the message is the server's fault, in words for its owner."""
-
-    def __init__(self, message: str, details: str = "") -> None:
-        super().__init__(message)
-        self.details = details
 
 
 class ComputeOptions(msgspec.Struct, frozen=True):
@@ -126,12 +105,10 @@ class LibvirtCompute:
         self._lock = threading.Lock()
         self._servers: dict[str, _Server] = {}
         self._is_synced = False
-        self._connection: libvirt.virConnect | None = None
-        self._connection_lock = threading.Lock()
+        self._libvirtd = Libvirtd(self._options.uri)
         self._pool = ThreadPoolExecutor(self._options.workers, thread_name_prefix="compute")
         self._closing = threading.Event()
         self._wake = threading.Event()
-        libvirt.registerErrorHandler(lambda context, error: None, None)
         self._watcher = threading.Thread(target=self._watch, name="compute-watch", daemon=True)
         self._watcher.start()
 
@@ -147,8 +124,7 @@ class LibvirtCompute:
                 for entry in self._servers.values()
                 if entry.wanted and entry.report and entry.report.state in ("running", "paused")
             ]
-        memory = sum(server.memory_mib for server in running)
-        return HostUse(memory, self._files.used_bytes() >> 30, len(running))
+        return HostUse(sum(server.memory_mib for server in running), self._files.used_bytes() >> 30, len(running))
 
     def sync(
         self,
@@ -212,11 +188,7 @@ class LibvirtCompute:
         self._wake.set()
         self._watcher.join()
         self._pool.shutdown(wait=True, cancel_futures=True)
-        with self._connection_lock:
-            if self._connection is not None:
-                with contextlib.suppress(libvirt.libvirtError):
-                    self._connection.close()
-                self._connection = None
+        self._libvirtd.close()
 
     # --- jobs ------------------------------------------------------------------------------------------------
 
@@ -282,14 +254,14 @@ class LibvirtCompute:
             pause_s = min(self._options.retry_first_s * 2 ** (entry.failures - 1), self._options.retry_most_s)
             entry.not_before = self._clock() + pause_s
             entry.is_dirty = True
-            if _is_away(error) and entry.failures <= _AWAY_FAILURES:
+            if is_away(error) and entry.failures <= _AWAY_FAILURES:
                 # libvirtd is starting, or coming back: the server waits for it.
                 entry.fault = entry.fault_details = None
                 entry.not_before = self._clock() + self._options.retry_first_s
             else:
                 step = "look at the server" if entry.step is Step.NOTHING else entry.step.value
                 entry.fault = f"{step} on host {self._host} failed: {error}"
-                entry.fault_details = _details(error)
+                entry.fault_details = details_of(error)
         try:
             observed = self._observe(server_id)
         except (libvirt.libvirtError, OSError):
@@ -335,7 +307,7 @@ class LibvirtCompute:
         elif step in (Step.START, Step.DISCARD_SUSPENDED):
             self._start(wanted, observed, discard=step is Step.DISCARD_SUSPENDED)
         elif step is Step.RESTART_HARD:
-            self._switch_off(self._domain(server_id))
+            switch_off(self._libvirtd.domain(server_id))
             self._start(wanted, observed, discard=True)
         elif step is Step.RESTART_SOFT:
             if observed.state == "running":
@@ -345,16 +317,16 @@ class LibvirtCompute:
             if observed.state == "running":
                 self._shut_down(server_id, lambda: self._wants_power(server_id, "shutdown"))
             if self._wants_power(server_id, "shutdown"):
-                self._switch_off(self._domain(server_id))
+                switch_off(self._libvirtd.domain(server_id))
                 self._record(wanted)
         elif step is Step.PAUSE:
-            self._domain(server_id).suspend()
+            self._libvirtd.domain(server_id).suspend()
             self._record(wanted)
         elif step is Step.RESUME:
-            self._domain(server_id).resume()
+            self._libvirtd.domain(server_id).resume()
             self._record(wanted)
         elif step is Step.SUSPEND:
-            self._domain(server_id).managedSave()
+            self._libvirtd.domain(server_id).managedSave()
             self._record(wanted)
         elif step is Step.REWIRE:
             self._rewire(wanted, observed)
@@ -364,14 +336,14 @@ class LibvirtCompute:
     def _start(self, wanted: IntentServer, observed: ObservedServer, discard: bool) -> None:
         if observed.state == "suspended" and not discard:
             self._record(wanted)
-            dom = self._domain(wanted.id)
+            dom = self._libvirtd.domain(wanted.id)
             # What was suspended before this host had cells is described in its file, and resumes in one all the same.
             other = domains.with_emulator(dom.managedSaveGetXMLDesc(0), self._wiring.emulator)
             if other is not None:
                 dom.managedSaveDefineXML(other)
             dom.create()
             return
-        dom = self._domain(wanted.id) if observed.state != "absent" else None
+        dom = self._libvirtd.domain(wanted.id) if observed.state != "absent" else None
         if dom is not None and dom.hasManagedSaveImage():
             dom.managedSaveRemove()
         dom = self._define(wanted)
@@ -384,7 +356,7 @@ class LibvirtCompute:
             dom.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED if wanted.power == "paused" else 0)
         except libvirt.libvirtError as error:
             raise ServerFailure(
-                error.get_error_message() or "libvirt gave no reason", self._qemu_log(wanted.id)
+                error.get_error_message() or "libvirt gave no reason", consoles.qemu_log(wanted.id)
             ) from error
 
     def _define(self, wanted: IntentServer) -> libvirt.virDomain:
@@ -392,7 +364,7 @@ class LibvirtCompute:
         row = domains.domain_row(wanted, self._wiring, str(folder), str(self._image_dir))
         xml = domains.domain_xml(row)
         (folder / "libvirt.xml").write_text(xml)
-        return self._connect().defineXML(xml)
+        return self._libvirtd.connect().defineXML(xml)
 
     def _remove(self, server_id: str) -> None:
         self._remove_domain(server_id)
@@ -409,20 +381,15 @@ class LibvirtCompute:
         self._images.prune(used)
 
     def _remove_domain(self, server_id: str) -> None:
-        dom = self._find(server_id)
+        dom = self._libvirtd.find(server_id)
         if dom is None:
             return
-        self._switch_off(dom)
+        switch_off(dom)
         flags = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
-        with _unless(libvirt.VIR_ERR_NO_DOMAIN):
+        with unless(libvirt.VIR_ERR_NO_DOMAIN):
             dom.undefineFlags(flags | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA)
         with contextlib.suppress(OSError):
-            self._qemu_log_path(server_id).unlink()
-
-    def _switch_off(self, dom: libvirt.virDomain) -> None:
-        if dom.isActive():
-            with _unless(libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN):
-                dom.destroy()
+            consoles.qemu_log_path(server_id).unlink()
 
     def _shut_down(self, server_id: str, still_wanted: Callable[[], bool]) -> None:
         """Presses the power button and waits until the guest is off; switches it off when the time is over.
@@ -432,15 +399,15 @@ class LibvirtCompute:
         deadline = self._clock() + self._options.shutdown_timeout_s
         pressed_at = -1e9
         while still_wanted() and not self._closing.is_set():
-            dom = self._domain(server_id)
+            dom = self._libvirtd.domain(server_id)
             if not dom.isActive():
                 return
             now = self._clock()
             if now >= deadline:
-                self._switch_off(dom)
+                switch_off(dom)
                 return
             if now - pressed_at >= 3.0:
-                with _unless(libvirt.VIR_ERR_OPERATION_INVALID):
+                with unless(libvirt.VIR_ERR_OPERATION_INVALID):
                     dom.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
                 pressed_at = now
             self._closing.wait(0.1)
@@ -454,7 +421,7 @@ class LibvirtCompute:
         return entry is not None and entry.wanted is not None and entry.wanted.reboot_kind == "SOFT"
 
     def _rewire(self, wanted: IntentServer, observed: ObservedServer) -> None:
-        dom = self._domain(wanted.id)
+        dom = self._libvirtd.domain(wanted.id)
         flags = _BOTH if dom.isActive() else libvirt.VIR_DOMAIN_AFFECT_CONFIG
         rows = {row.tap: row for row in (domains.interface_row(port, self._wiring) for port in wanted.ports)}
         present = domains.interface_taps(dom.XMLDesc(0))
@@ -462,7 +429,7 @@ class LibvirtCompute:
             xml = domains.present_interface(dom.XMLDesc(0), tap)
             if xml is None:
                 continue
-            with _unless(libvirt.VIR_ERR_DEVICE_MISSING, libvirt.VIR_ERR_OPERATION_FAILED):
+            with unless(libvirt.VIR_ERR_DEVICE_MISSING, libvirt.VIR_ERR_OPERATION_FAILED):
                 dom.detachDeviceFlags(xml, flags)
         self._wait_detached(dom, rows.keys())
         for tap in sorted(rows.keys() - present.keys()):
@@ -481,7 +448,7 @@ class LibvirtCompute:
 
     def _record(self, wanted: IntentServer) -> None:
         """Writes into the domain what is applied to it now."""
-        dom = self._domain(wanted.id)
+        dom = self._libvirtd.domain(wanted.id)
         mark = domains.Mark(wanted.id, wanted.power, wanted.reboot_generation, wanted.build_generation)
         flags = _BOTH if dom.isActive() else libvirt.VIR_DOMAIN_AFFECT_CONFIG
         dom.setMetadata(
@@ -495,33 +462,8 @@ class LibvirtCompute:
     # --- observing -------------------------------------------------------------------------------------------
 
     def _observe(self, server_id: str) -> ObservedServer:
-        dom = self._find(server_id)
-        built = self._files.build_generation(server_id)
-        has_files = self._files.exists(server_id)
-        if dom is None:
-            return ObservedServer(server_id, "absent", build_generation=built, has_files=has_files)
-        try:
-            xml = dom.XMLDesc(0)
-            number, reason = dom.state()
-            saved = bool(dom.hasManagedSaveImage()) if not dom.isActive() else False
-        except libvirt.libvirtError as error:
-            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-                return ObservedServer(server_id, "absent", build_generation=built, has_files=has_files)
-            raise
-        mark = domains.read_mark(xml)
-        if mark is None:
-            raise ServerFailure(f'a domain with the id {server_id} is there ("{dom.name()}"), and it is not ours')
-        state = _STATES.get(number, "running")
-        return ObservedServer(
-            server_id,
-            "suspended" if saved else state,
-            power_applied=mark.power,
-            reboot_generation=mark.reboot_generation,
-            build_generation=built,
-            ended_by_guest=state == "shutdown" and reason == libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN,
-            taps=frozenset(domains.interface_taps(xml)),
-            has_files=has_files,
-        )
+        built, has_files = self._files.build_generation(server_id), self._files.exists(server_id)
+        return self._libvirtd.observe(server_id, built, has_files)
 
     def _watch(self) -> None:
         """Looks at everything each second: what died, what should be tried again, what nobody wants."""
@@ -539,7 +481,7 @@ class LibvirtCompute:
                     if entry.is_dirty and not entry.is_working and self._clock() >= entry.not_before:
                         self._schedule(server_id, entry)
             try:
-                seen = self._states()
+                seen = self._libvirtd.states()
             except (libvirt.libvirtError, OSError):
                 # libvirtd is away. The servers run without it; the jobs report what they cannot do.
                 continue
@@ -554,100 +496,5 @@ class LibvirtCompute:
             if self._clock() - trimmed_at > 5.0:
                 trimmed_at = self._clock()
                 for server_id in self._files.servers():
-                    trim_log(self._files.path(server_id) / "console.log")
-                    trim_log(self._qemu_log_path(server_id))
-
-    def _states(self) -> dict[str, tuple[int, ...]]:
-        """State of every domain that is ours, by server id."""
-        connection = self._connect()
-        found: dict[str, tuple[int, ...]] = {}
-        for dom in connection.listAllDomains():
-            try:
-                dom.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, domains.MARK_NAMESPACE)
-                found[dom.UUIDString()] = tuple(dom.state())
-            except libvirt.libvirtError as error:
-                if error.get_error_code() not in (libvirt.VIR_ERR_NO_DOMAIN_METADATA, libvirt.VIR_ERR_NO_DOMAIN):
-                    raise
-        return found
-
-    def _connect(self) -> libvirt.virConnect:
-        """The connection to libvirtd, made anew when it broke."""
-        with self._connection_lock:
-            if self._connection is not None:
-                if self._connection.isAlive():
-                    return self._connection
-                with contextlib.suppress(libvirt.libvirtError):
-                    self._connection.close()
-                self._connection = None
-            self._connection = libvirt.open(self._options.uri)
-            return self._connection
-
-    def _find(self, server_id: str) -> libvirt.virDomain | None:
-        try:
-            return self._connect().lookupByUUIDString(server_id)
-        except libvirt.libvirtError as error:
-            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-                return None
-            raise
-
-    def _domain(self, server_id: str) -> libvirt.virDomain:
-        found = self._find(server_id)
-        if found is None:
-            raise ServerFailure(f"the domain {domains.instance_name(server_id)} went away")
-        return found
-
-    def _qemu_log_path(self, server_id: str) -> Path:
-        return Path("/var/log/libvirt/qemu") / f"{domains.instance_name(server_id)}.log"
-
-    def _qemu_log(self, server_id: str) -> str:
-        """The last words of QEMU, for the details of a fault."""
-        try:
-            return "\n".join(self._qemu_log_path(server_id).read_text(errors="replace").splitlines()[-5:])
-        except OSError:
-            return ""
-
-
-def trim_log(path: Path, limit_bytes: int = CONSOLE_LIMIT_BYTES) -> None:
-    """Cuts a log that grew beyond the limit to its newer half, from a line's start.
-
-    The writer appends, so it goes on at the new end. What it writes between reading and cutting is lost, which for
-    a console log is better than a full disk.
-    """
-    try:
-        size = path.stat().st_size
-        if size <= limit_bytes:
-            return
-        with path.open("r+b") as log:
-            log.seek(size - limit_bytes // 2)
-            tail = log.read()
-            log.truncate(0)
-    except FileNotFoundError:
-        return
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND)
-    try:
-        os.write(handle, tail[tail.find(b"\n") + 1 :])
-    finally:
-        os.close(handle)
-
-
-@contextlib.contextmanager
-def _unless(*codes: int) -> Iterator[None]:
-    """Lets libvirt's errors with these codes pass: what was asked for is so already."""
-    try:
-        yield
-    except libvirt.libvirtError as error:
-        if error.get_error_code() not in codes:
-            raise
-
-
-def _is_away(error: Exception) -> bool:
-    """Whether libvirtd itself could not be reached."""
-    return isinstance(error, libvirt.libvirtError) and error.get_error_domain() == libvirt.VIR_FROM_RPC
-
-
-def _details(error: Exception) -> str:
-    if isinstance(error, ServerFailure | DiskFailure):
-        return error.details
-    if isinstance(error, libvirt.libvirtError):
-        return f"libvirt error {error.get_error_code()} in domain {error.get_error_domain()}: {error}"
-    return f"{type(error).__name__}: {error}"
+                    consoles.trim_log(self._files.path(server_id) / "console.log")
+                    consoles.trim_log(consoles.qemu_log_path(server_id))

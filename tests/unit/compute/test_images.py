@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from deuteron.compute.driver import trim_log
+from deuteron.compute.consoles import trim_log
 from deuteron.compute.images import DiskFailure, ImageCache, InstanceFiles, swap_header
 from deuteron.model.intent import ImageRef, IntentServer
 from tests import needs
