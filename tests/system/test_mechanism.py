@@ -21,11 +21,11 @@ from typing import Any
 import openstack
 import pytest
 
+from tests.clouds import Cloud, wait_for
 from tests.hostile import frames
 from tests.hostile.client import Person
 from tests.hostile.conftest import World, admin_of
 from tests.hostile.guests import Guest, Hands
-from tests.system.conftest import Cloud, wait_for
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "plainbridge"
