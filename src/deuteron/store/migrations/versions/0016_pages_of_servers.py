@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from alembic import op
+from deuteron.store.migrations.steps import run
 
 revision = "0016"
 down_revision = "0015"
 
 
 def upgrade() -> None:
-    run = op.get_bind().exec_driver_sql
     run("DROP INDEX ix_compute_servers_project_id_created")
     columns = "project_id, created, number, id"
     run(f"CREATE INDEX ix_compute_servers_project_id_created_number_id ON compute_servers ({columns})")
@@ -17,7 +16,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    run = op.get_bind().exec_driver_sql
     run("DROP INDEX ix_compute_servers_created_number_id")
     run("DROP INDEX ix_compute_servers_project_id_created_number_id")
     run("CREATE INDEX ix_compute_servers_project_id_created ON compute_servers (project_id, created)")
