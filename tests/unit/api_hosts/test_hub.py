@@ -295,3 +295,19 @@ def test_a_host_is_done_with_what_was_asked_also_while_newer_changes_are_on_thei
             assert not cloud.hub.realised("h1", agent.revision)
 
     run(test())
+
+
+def test_after_a_defect_of_ours_every_host_hears_its_intent_anew(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with running(tmp_path) as cloud:
+            write(cloud, seed)
+            agents = [await FakeAgent(cloud, host).connect() for host in ("h1", "h2")]
+            del cloud.hub._views._holders
+            write(cloud, lambda rows: rows.set_mtu("net1", 1400))
+            last = cloud.database.revision
+            for agent in agents:
+                await agent.until(functools.partial(_has_heard, agent, last))
+                assert isinstance(agent.messages[-1], Snapshot) and agent.closed is None
+                assert set(agent.objects) == keys(whole(cloud, agent.host))
+
+    run(test())
