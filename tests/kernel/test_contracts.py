@@ -29,9 +29,10 @@ from deuteron.net.kernel.links import LinkDriver, Placement, PlacementDriver
 from deuteron.net.kernel.metadata import ListenerDriver
 from deuteron.net.kernel.namespaces import NamespaceDriver, Namespaces
 from deuteron.net.kernel.openflow import FlowDriver
-from deuteron.net.kernel.ovsdb import BridgeDriver, OvsdbClient, OvsPortDriver
+from deuteron.net.kernel.ovsdb import OvsdbClient
 from deuteron.net.kernel.routes import RouteDriver
 from deuteron.net.kernel.rtnetlink import NETFILTER, NetlinkSockets
+from deuteron.net.kernel.switch import BridgeDriver, OvsPortDriver
 from deuteron.net.kernel.sysctl import SysctlDriver
 from deuteron.net.kernel.tracking import TrackingDriver
 from deuteron.net.kernel.unixctl import SwitchControl

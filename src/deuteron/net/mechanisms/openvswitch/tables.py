@@ -14,7 +14,8 @@ from deuteron.net.kernel.datapath import DatapathDriver
 from deuteron.net.kernel.driver import Driver
 from deuteron.net.kernel.links import Placement, PlacementDriver
 from deuteron.net.kernel.openflow import FlowDriver
-from deuteron.net.kernel.ovsdb import BridgeDriver, OvsdbClient, OvsPortDriver
+from deuteron.net.kernel.ovsdb import OvsdbClient
+from deuteron.net.kernel.switch import BridgeDriver, OvsPortDriver
 from deuteron.net.kernel.tracking import TrackingDriver
 from deuteron.net.kernel.unixctl import Sweeps, SwitchControl
 from deuteron.net.mechanisms.wiring import Drivers, Kernel, OwnTable
