@@ -44,8 +44,9 @@ _LIGHT_S = 0.3
 # Turns of one round that take longer than this together are spread over a longer round.
 
 _CHANGES_FIRST_S = 1.0
+_FIRST_TURN_S = 0.015
 _SHORTEST_REST = 9.0
-# Times as long as a turn took: the first round, of which nobody knows yet what it takes, is no more than 10 %, either.
+# Times as long as a turn took: one that takes longer than was thought is no more than 10 %, either.
 
 _AFTER_SWITCH_START_S = (0.2, 0.6, 1.5)
 # ovs-vswitchd writes its pid file before it has made its devices; nothing says when it is done.
@@ -208,8 +209,10 @@ class _Around:
         self._left: list[Turn] = []
         self._period_s = ROUND_S
         """Of one turn."""
-        self._cost_s = 0.0
+        self._taken_s: list[float] = []
         """What the turns of this round have taken so far."""
+        self._mean_s = _FIRST_TURN_S
+        """What a turn took in the round before."""
         self.due_s = now_s() + ROUND_S
         """When the next turn is due."""
 
@@ -220,14 +223,18 @@ class _Around:
         if not self._left:
             self._left = self._reconciler.turns()
             self._left.reverse()
-            self._period_s = round_s(self._cost_s) / max(1, len(self._left))
-            self._cost_s = 0.0
+            if self._taken_s:
+                self._mean_s = sum(self._taken_s) / len(self._taken_s)
+                self._taken_s.clear()
+            # The host may have grown since the round before.
+            self._period_s = round_s(self._mean_s * len(self._left)) / max(1, len(self._left))
         return [self._left.pop()] if self._left else []
 
     def rest(self, taken_s: float) -> None:
         """The pass took so long, 0 if it was no turn alone: pause, so that the round has its length."""
         if self._now_s() >= self.due_s:
-            self._cost_s += taken_s
+            if taken_s:
+                self._taken_s.append(taken_s)
             self.due_s = self._now_s() + max(self._period_s - taken_s, _SHORTEST_REST * taken_s)
 
 
