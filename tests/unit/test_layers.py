@@ -206,3 +206,15 @@ def test_what_a_clone_says_of_its_entry_points_is_what_a_wheel_says() -> None:
     assert {group: dict(beside[group]) for group in beside.sections()} == project["entry-points"]
     words = dict(line.split(": ") for line in (root / "src/deuteron.dist-info/METADATA").read_text().splitlines())
     assert (words["Name"], words["Version"]) == (project["name"], project["version"])
+
+
+ONE_IDEA = {
+    "model/intent.py": "the whole contract between the API and its hosts",
+    "store/migrations/versions/0001_first.py": "the tables of the first schema, one after the other",
+}
+"""Files over 500 lines, and why each is one idea."""
+
+
+def test_a_file_is_one_idea_of_at_most_500_lines() -> None:
+    long = {str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.py") if len(path.read_text().splitlines()) > 500}
+    assert long == set(ONE_IDEA)
