@@ -51,6 +51,10 @@ class Held:
     done: threading.Event
     free: threading.Event
 
+    @property
+    def is_embedded(self) -> bool:
+        return self.inner.is_embedded
+
     def read(self) -> Any:
         return self.inner.read()
 
