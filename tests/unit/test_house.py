@@ -25,15 +25,10 @@ SLEEPS = {
 """Files of tests that let time pass and cannot wait for something, and why."""
 
 
-KNOWN = {"hub/projections/base.py": "what a projection is; its name waits until nobody changes the folder (2026-11-21)"}
-"""Modules that break a rule, with why and since when, so that nobody takes an exception for the rule."""
-
-
 @pytest.mark.parametrize("name", ["utils", "common", "helpers", "manager", "base"])
 def test_no_module_is_called_by_what_says_nothing(name: str) -> None:
     found = {str(path.relative_to(SOURCE)) for path in MODULES if name in (path.stem, path.parent.name)}
-    assert MODULES and found <= KNOWN.keys()
-    assert all((SOURCE / path).exists() for path in KNOWN), "an exception that is none any longer"
+    assert MODULES and found == set()
 
 
 def test_what_types_do_not_know_is_ignored_by_name_and_with_a_reason() -> None:

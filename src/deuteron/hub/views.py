@@ -1,7 +1,7 @@
 """What each host should have, followed from the change log: whole for a new connection, then only what differs.
 
 `Views` is one consumer of the log for all hosts. It keeps what was sent in little room: of an object of one host a
-hash; of an object that many hosts share its encoded text, once; and who needs which scope (see `projections.base`).
+hash; of an object that many hosts share its encoded text, once; and who needs which scope (see `projections.contract`).
 
     commit -> follow: touched rows -> dirty objects -> the hosts that have or are to have them: a key in their queues
     step -> take: a part of a host's queue -> built in batches with those of other hosts -> one message for each
@@ -30,7 +30,7 @@ import msgspec
 
 from deuteron.hub.messages import Draft, Message
 from deuteron.hub.projections import PROJECTIONS
-from deuteron.hub.projections.base import Made, OnHost, Place, Reading, Scope, Shared, Touched
+from deuteron.hub.projections.contract import Made, OnHost, Place, Reading, Scope, Shared, Touched
 from deuteron.model.intent import Key
 from deuteron.model.settings import Settings
 from deuteron.rules.hosts import registry

@@ -12,7 +12,7 @@ from deuteron.hub.projections import (
     security_group,
     server,
 )
-from deuteron.hub.projections.base import Projection
+from deuteron.hub.projections.contract import Projection
 
 PROJECTIONS: dict[str, Projection] = {
     projection.kind: projection

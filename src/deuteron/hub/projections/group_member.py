@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Set
 
 from sqlalchemy import select
 
-from deuteron.hub.projections.base import Made, Reading, Shared, Touched, rows
+from deuteron.hub.projections.contract import Made, Reading, Shared, Touched, rows
 from deuteron.model.intent import IntentGroupMember
 from deuteron.store.network_tables import ports, security_group_ports
 

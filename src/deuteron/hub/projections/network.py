@@ -10,7 +10,18 @@ from collections.abc import Collection, Iterator, Set
 
 from sqlalchemy import select
 
-from deuteron.hub.projections.base import AnyRow, Made, OnHost, Place, Reading, Touched, by_host, numbers, pairs, rows
+from deuteron.hub.projections.contract import (
+    AnyRow,
+    Made,
+    OnHost,
+    Place,
+    Reading,
+    Touched,
+    by_host,
+    numbers,
+    pairs,
+    rows,
+)
 from deuteron.model.intent import HostRoute, IntentNetwork, IntentSubnet, Key
 from deuteron.model.network import DHCP, ROUTER_INTERFACE
 from deuteron.store.network_tables import networks, ports, subnets

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Set
 
-from deuteron.hub.projections.base import Made, Reading, Shared, Touched
+from deuteron.hub.projections.contract import Made, Reading, Shared, Touched
 from deuteron.rules.hosts import registry
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from deuteron.hub.projections.base import Made, OnHost, Place, Reading, Touched, by_host, numbers, rows
+from deuteron.hub.projections.contract import Made, OnHost, Place, Reading, Touched, by_host, numbers, rows
 from deuteron.model.intent import AddressPair, DhcpOption, FixedIp, IntentPort
 from deuteron.rules.network import bindings
 from deuteron.store.database import Tx

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Set
 
 from sqlalchemy import select
 
-from deuteron.hub.projections.base import Made, Reading, Shared, Touched, rows
+from deuteron.hub.projections.contract import Made, Reading, Shared, Touched, rows
 from deuteron.hub.projections.port import dhcp_options, fixed_ips
 from deuteron.model.intent import IntentRemotePort
 from deuteron.model.network import DHCP

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Set
 
 from sqlalchemy import select
 
-from deuteron.hub.projections.base import AnyRow, Made, OnHost, Place, Reading, Touched, pairs, rows
+from deuteron.hub.projections.contract import AnyRow, Made, OnHost, Place, Reading, Touched, pairs, rows
 from deuteron.hub.projections.network import subnet as intent_subnet
 from deuteron.model.intent import FloatingIp, HostRoute, IntentRouter, RouterGateway, RouterPort
 from deuteron.model.network import ROUTER_GATEWAY, ROUTER_INTERFACE

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Set
 
 from sqlalchemy import select
 
-from deuteron.hub.projections.base import Made, Reading, Shared, Touched, pairs, rows
+from deuteron.hub.projections.contract import Made, Reading, Shared, Touched, pairs, rows
 from deuteron.model.intent import IntentRule, IntentSecurityGroup
 from deuteron.store.network_tables import security_group_rules, security_groups
 

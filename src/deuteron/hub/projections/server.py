@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import select
 
-from deuteron.hub.projections.base import Made, OnHost, Place, Reading, Touched, pairs, rows
+from deuteron.hub.projections.contract import Made, OnHost, Place, Reading, Touched, pairs, rows
 from deuteron.model.compute import Flavor, Nic
 from deuteron.model.intent import ImageRef, IntentServer, ServerPort
 from deuteron.model.network import COMPUTE_PREFIX
