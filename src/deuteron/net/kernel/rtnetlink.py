@@ -266,11 +266,6 @@ class NetlinkSockets:
         if known is not None:
             known[1].close()
 
-    def forget_vanished(self) -> None:
-        for namespace, (inode, _) in list(self._open.items()):
-            if self._namespaces.inode(namespace) != inode:
-                self.forget(namespace)
-
     def close(self) -> None:
         for namespace in list(self._open):
             self.forget(namespace)
