@@ -73,6 +73,7 @@ def test_a_file_of_limits_that_cannot_be_meant_is_told(state: Path) -> None:
 
 
 def test_a_cloud_that_is_down_cannot_be_asked(state: Path) -> None:
+    run("down", state=state)
     done = run("top", state=state)
     assert done.returncode == 1
     assert done.stderr == "the cloud is not running, so nobody can be asked\nhint: deuteron up\n"

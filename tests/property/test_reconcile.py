@@ -178,3 +178,18 @@ def test_turns_find_whatever_was_lost_or_came_in(tables: list[str], dice: Any) -
     assert set(mended) <= lost
     assert bool(mended) == bool(lost)
     assert fakes.run(PLANS[3], full=True).writes == {}
+
+
+def test_what_a_question_found_is_said_to_be_mended_by_the_next_pass() -> None:
+    """Also when that pass, woken by an event, looks at another table only."""
+    fakes = Fakes()
+    fakes.run(PLANS[3], full=True)
+    fakes.run(PLANS[3], full=True)
+    key = next(iter(fakes.drivers["port"].rows))
+    del fakes.drivers["port"].rows[key]
+
+    found = fakes.reconciler.differences(PLANS[3])
+    outcome = fakes.reconciler.run(PLANS[3], full=False, look=("bridge",))
+
+    assert [item.table for item in outcome.mended] == [item.table for item in found] == ["port"]
+    assert fakes.run(PLANS[3], full=True).mended == ()

@@ -151,6 +151,8 @@ class Reconciler:
         self._parts: Mapping[PartKey, HostPlan] = {}
         self._is_settled = False
         # Whether the last pass ended with every row as wanted, so that a difference found now is drift.
+        self._asked: list[Table] = []
+        # Tables where an answer to a question found differences, which the next pass mends.
 
     def run(
         self, plan: HostPlan | PartedPlan, *, full: bool, look: Collection[str] = (), turns: Iterable[Turn] = ()
@@ -214,6 +216,8 @@ class Reconciler:
                 self._observe_slice(table, turn.piece)
             if table not in looked:
                 looked.append(table)
+        looked += [table for table in self._asked if table not in looked]
+        self._asked = []
         if self._is_settled and not is_new:
             mended = [mended for table in looked for mended in self._differences(table)]
         self._write()
@@ -241,7 +245,9 @@ class Reconciler:
             self._observe(table)
             if table.trouble is not None:
                 found.append(Difference(table.name, "unknown", f"the table of {table.name}s", table.trouble))
-            found += self._differences(table)
+            if differences := self._differences(table):
+                found += differences
+                self._asked.append(table)
         return found
 
     # --- steps of a pass ---------------------------------------------------------------------------------------
