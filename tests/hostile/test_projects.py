@@ -391,7 +391,7 @@ def test_a_reader_changes_nothing_of_its_own_project(world: World, belongings: B
         answer = attack.by(world.rita)
         if answer.status not in (403, 404, 501):
             failures.append(f"{attack}: {attack.body}: {answer.status} {answer.raw[:200]!r}")
-    (flavor, *_) = world.rita.get("/compute/v2.1/flavors")["flavors"]
+    flavor = {"id": "42"}
     net = belongings.ids["networks"]
     for path, body in (
         ("/network/v2.0/networks", {"network": {}}),

@@ -65,7 +65,8 @@ def _flow_words(row: Any) -> str:
 
 def _secured_by(row: OvsPort) -> list[str]:
     """What must be in place before a port is on the switch."""
-    concerns = [f"bridge:{row.bridge}", f"ofport:{row.bridge}:{row.ofport_request}"]
+    # The connections of whoever had its address or number before: they must not be its own.
+    concerns = [f"bridge:{row.bridge}", f"ofport:{row.bridge}:{row.ofport_request}", f"zone:{row.tag}"]
     return [*concerns, "hybrid"] if row.name.startswith("qvo") else concerns
 
 
@@ -110,7 +111,7 @@ TABLES = (
         "device state",
         lambda plan: plan.zones,
         lambda row: f"connections of zone {row.zone}",
-        lambda row: [],
+        lambda row: [f"zone:{row.zone}"],
         waits_for=_judged_by,
         waits_always=True,
         contrast=_unlike_zones,
