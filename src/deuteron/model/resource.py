@@ -52,28 +52,6 @@ class Attribute:
 
 
 @dataclass(frozen=True)
-class Parent:
-    """Of a nested collection: the kind that its objects are parts of, and where the row says which."""
-
-    kind: str
-    """The parent's name: "qos_policy"."""
-    collection: str
-    """The parent's path: "qos/policies"."""
-    attribute: str
-    """The attribute that holds the parent's id. No body carries it, and answers are within the parent already."""
-
-
-@dataclass(frozen=True)
-class Extension:
-    """What clients find in the list of extensions: they decide by it what they may ask for."""
-
-    name: str
-    description: str
-    updated: str
-    """When OpenStack last changed it."""
-
-
-@dataclass(frozen=True)
 class Resource:
     """One kind: `name` "port", `collection` "ports", its attributes in the order answers list them.
 
@@ -88,11 +66,6 @@ class Resource:
     indexes: tuple[tuple[str, ...], ...] = ()
     unique: tuple[tuple[str, ...], ...] = ()
     table: str | None = None
-    member: str | None = None
-    """The name of one in bodies, where it is not `name`: "policy" of "qos_policy"."""
-    parent: Parent | None = None
-    rule: str | None = None
-    """The name in policy rules, where it is not `member`: "policy_bandwidth_limit_rule"."""
     rules: Mapping[str, str] = field(default_factory=dict)
     """The policy rule of each of its actions: "create", "get", "update", "delete"."""
     quota: int | None = None
@@ -108,26 +81,9 @@ class Resource:
         return {attribute.name: attribute for attribute in self.attributes}
 
     @property
-    def member_name(self) -> str:
-        """The name of one in bodies: "policy"."""
-        return self.member or self.name
-
-    @property
     def plural(self) -> str:
         """The name of several in bodies: "security_groups"."""
-        return self.collection.rpartition("/")[2].replace("-", "_")
-
-    @property
-    def rule_name(self) -> str:
-        """What policy rules call it: "create_<rule_name>"."""
-        return self.rule or self.member_name
-
-    @property
-    def path(self) -> str:
-        """Of the collection: "qos/policies/{parent}/bandwidth_limit_rules"."""
-        if self.parent is None:
-            return self.collection
-        return f"{self.parent.collection}/{{parent}}/{self.collection}"
+        return self.collection.replace("-", "_")
 
     @property
     def table_name(self) -> str:
@@ -139,11 +95,11 @@ def policies_of(resource: Resource) -> dict[str, str]:
     found: dict[str, str] = {}
     for action, text in resource.rules.items():
         verb, _, attribute = action.partition(":")
-        found[f"{verb}_{resource.rule_name}" + (f":{attribute}" if attribute else "")] = text
+        found[f"{verb}_{resource.name}" + (f":{attribute}" if attribute else "")] = text
     for each in resource.attributes:
         for verb, rule in (("create", each.create_rule), ("update", each.update_rule), ("get", each.read_rule)):
             if rule is not None:
-                found.setdefault(f"{verb}_{resource.rule_name}:{each.name}", rule)
+                found.setdefault(f"{verb}_{resource.name}:{each.name}", rule)
     return found
 
 

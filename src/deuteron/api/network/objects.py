@@ -70,7 +70,7 @@ class Objects:
         self._derived = frozenset(a.name for a in kind.resource.attributes if a.read and not a.stored)
 
     def routes(self) -> tuple[Route, ...]:
-        base = f"/v2.0/{self.kind.resource.path}"
+        base = f"/v2.0/{self.kind.resource.collection}"
         makes = self._lacks_default_group if self.kind.name in _WITH_DEFAULT_GROUP else None
         found = [
             Route("GET", base, self.list_all, is_short=self._is_short, writes_if=makes),
@@ -92,7 +92,7 @@ class Objects:
         wanted: list[_New] = call.given
         made = [self._create(call, tx, each) for each in wanted]
         if wanted[0].is_alone:
-            return Reply(201, {kind.member: made[0]})
+            return Reply(201, {kind.name: made[0]})
         return Reply(201, {kind.collection: made})
 
     def show(self, call: Call, tx: Tx) -> Reply:
@@ -104,7 +104,7 @@ class Objects:
             raise faults.not_found(self.kind.name, row["id"])
         fields = {value for key, value in call.query if key == "fields" and value}
         shown = self._shown(call, tx, row, names & fields if fields else names)
-        return Reply(200, {self.kind.member: shown})
+        return Reply(200, {self.kind.name: shown})
 
     def update(self, call: Call, tx: Tx) -> Reply:
         """PUT: what the body names changes, all else stays."""
@@ -114,17 +114,17 @@ class Objects:
         row = sight.find_visible(tx, call.caller, kind, call.params["id"])
         target = {**sight.row_target(row), **values, **kind.target(tx, call.caller, row)}
         # A null is a value too: it would take what only an administrator may give.
-        self._require(call, f"update_{kind.rule}", target, list(values))
+        self._require(call, f"update_{kind.name}", target, list(values))
         _check_revision(call, row)
         row = kind.update(tx, call.settings, call.caller, row, values)
-        return Reply(200, {kind.member: self._shown(call, tx, row)})
+        return Reply(200, {kind.name: self._shown(call, tx, row)})
 
     def delete(self, call: Call, tx: Tx) -> Reply:
         """DELETE."""
         kind = self.kind
         assert kind.delete is not None  # the route exists only then
         row = sight.find_visible(tx, call.caller, kind, call.params["id"])
-        self._require(call, f"delete_{kind.rule}", {**sight.row_target(row), **kind.target(tx, call.caller, row)}, ())
+        self._require(call, f"delete_{kind.name}", {**sight.row_target(row), **kind.target(tx, call.caller, row)}, ())
         _check_revision(call, row)
         kind.delete(tx, call.settings, call.caller, row)
         return Reply(204)
@@ -169,16 +169,16 @@ class Objects:
     def _read_create(self, call: Call) -> list[_New]:
         """The objects of a body, decoded: at least one. Raises: BadRequest."""
         kind = self.kind
-        body = bodies.parse(call, kind.member)
+        body = bodies.parse(call, kind.name)
         if kind.collection not in body:
-            return [self._read_one(call, bodies.one(call, kind.member), is_alone=True)]
+            return [self._read_one(call, bodies.one(call, kind.name), is_alone=True)]
         items = body[kind.collection]
         if isinstance(items, list) and len(items) > kind.max_bulk:
             raise faults.http_bad_request(
                 f"Invalid input for {kind.collection}. Reason: the list holds {len(items)} items, at most "
                 f"{kind.max_bulk} are accepted in one request"
             )
-        found = [self._read_one(call, item, is_alone=False) for item in bodies.several(items, kind.member)]
+        found = [self._read_one(call, item, is_alone=False) for item in bodies.several(items, kind.name)]
         listed = sum(len(value) for each in found for value in each.values.values() if isinstance(value, list))
         if listed > MAX_LISTED:
             raise faults.http_bad_request(
@@ -194,7 +194,7 @@ class Objects:
         return _New(values, explicit, is_alone)
 
     def _read_update(self, call: Call) -> Values:
-        return attributes.decode_update(self.kind.resource, bodies.one(call, self.kind.member))
+        return attributes.decode_update(self.kind.resource, bodies.one(call, self.kind.name))
 
     def _create(self, call: Call, tx: Tx, new: _New) -> Values:
         kind = self.kind
@@ -202,10 +202,10 @@ class Objects:
         values, explicit = new.values, new.explicit
         target: Values = {**values, "tenant_id": values.get("project_id")}
         rules = call.policy.rules
-        if kind.name in _ABOUT_PARENTS or any(f"create_{kind.rule}:{name}" in rules for name in explicit):
+        if kind.name in _ABOUT_PARENTS or any(f"create_{kind.name}:{name}" in rules for name in explicit):
             target.update(kind.target(tx, call.caller, values))
         try:
-            self._require(call, f"create_{kind.rule}", target, explicit)
+            self._require(call, f"create_{kind.name}", target, explicit)
         except Forbidden:
             # A parent that the caller does not see is not there for it, whatever it wanted to do.
             if isinstance(network_id := values.get("network_id"), str):
@@ -331,7 +331,7 @@ class Objects:
         if attribute.read_rule is None:
             return True
         own = {"project_id": caller.project_id, "tenant_id": caller.project_id}
-        return policy.check(caller, f"get_{self.kind.rule}:{attribute.name}", own)
+        return policy.check(caller, f"get_{self.kind.name}:{attribute.name}", own)
 
     def _order(self, policy: Policy, caller: Caller, asked: Mapping[str, Sequence[str]]) -> list[Order]:
         keys, directions = asked.get("sort_key", ()), asked.get("sort_dir", ())

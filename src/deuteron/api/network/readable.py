@@ -32,12 +32,12 @@ class Sight:
         if len(self._known) > 10_000:
             self._known.clear()
         answer: frozenset[str] | None = None
-        if policy.check(caller, f"get_{kind.rule}", target):
+        if policy.check(caller, f"get_{kind.name}", target):
             answer = frozenset(
                 attribute.name
                 for attribute in kind.resource.attributes
                 if attribute.read
-                and (attribute.read_rule is None or policy.check(caller, f"get_{kind.rule}:{attribute.name}", target))
+                and (attribute.read_rule is None or policy.check(caller, f"get_{kind.name}:{attribute.name}", target))
             )
         self._known[key] = answer
         return answer

@@ -24,7 +24,7 @@ class Tags:
         self._kind = kind
 
     def routes(self) -> tuple[Route, ...]:
-        base = f"/v2.0/{self._kind.resource.path}/{{id}}/tags"
+        base = f"/v2.0/{self._kind.resource.collection}/{{id}}/tags"
         return (
             Route("GET", base, self.show),
             Route("PUT", base, self.replace, Mode.WRITE),
@@ -79,13 +79,13 @@ class Tags:
             **self._kind.target(tx, call.caller, row),
             **self._kind.seen_as(call.caller, row),
         }
-        if not call.policy.check(call.caller, f"get_{self._kind.rule}", target):
+        if not call.policy.check(call.caller, f"get_{self._kind.name}", target):
             raise faults.not_found(self._kind.name, row["id"])
         return row
 
     def _writable(self, call: Call, tx: Tx) -> Values:
         row = self._row(call, tx)
-        rule = f"update_{self._kind.rule}"
+        rule = f"update_{self._kind.name}"
         target = {**sight.row_target(row), **self._kind.target(tx, call.caller, row)}
         if not call.policy.check(call.caller, rule, target):
             raise faults.not_authorized([f"{rule}:tags"])

@@ -71,16 +71,6 @@ class Kind:
         """The collection's name in bodies: `security_groups`."""
         return self.resource.plural
 
-    @property
-    def member(self) -> str:
-        """The name of one in bodies: `security_group`."""
-        return self.resource.member_name
-
-    @property
-    def rule(self) -> str:
-        """What policy rules call it."""
-        return self.resource.rule_name
-
 
 ZONE: Final = "nova"
 """The one availability zone."""
