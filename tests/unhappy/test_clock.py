@@ -41,7 +41,7 @@ def test_a_host_is_alive_or_gone_whatever_the_wall_clock_says(tmp_path: Path, ju
 
         def alive() -> list[str]:
             with database.read() as tx:
-                return [host.name for host in registry.alive_hosts(tx, cloud.settings, "compute")]
+                return [host.name for host in registry.all_hosts(tx, cloud.settings) if host.alive]
 
         def awaited(name: str) -> bool:
             with database.read() as tx:

@@ -222,7 +222,7 @@ def _dhcp(show: Show, net: dict[str, Any], vm: dict[str, Any]) -> None:
 
 
 def _console(show: Show, name: str) -> str:
-    return show._run([*show.program, "openstack", "--os-cloud", "demo", "console", "log", "show", name])
+    return show.run([*show.program, "openstack", "--os-cloud", "demo", "console", "log", "show", name])
 
 
 # --- use case 4 ---------------------------------------------------------------------------------------------------
@@ -347,7 +347,7 @@ def _floating(show: Show, router: dict[str, Any], vm2: dict[str, Any], key: Path
         lambda: show.on("outside", f"{command} || true", show=False),
         r"(?s)^vm2.*20\.20\.20\.2/24",
     )
-    show._prompt(command, "outside")
+    show.prompt(command, "outside")
     show.say(seen)
 
 

@@ -47,22 +47,22 @@ class Show:
 
     def openstack(self, command: str, cloud: str = "demo") -> str:
         """Run the official client; its output is shown."""
-        self._prompt(f"openstack {command}" if cloud == "demo" else f"openstack --os-cloud {cloud} {command}")
-        result = self._run([*self.program, "openstack", "--os-cloud", cloud, *shlex.split(command)])
+        self.prompt(f"openstack {command}" if cloud == "demo" else f"openstack --os-cloud {cloud} {command}")
+        result = self.run([*self.program, "openstack", "--os-cloud", cloud, *shlex.split(command)])
         self._output(result)
         return result
 
     def ask(self, command: str, cloud: str = "demo") -> Any:
         """The client's answer as data, not shown."""
         return json.loads(
-            self._run([*self.program, "openstack", "--os-cloud", cloud, *shlex.split(command), "-f", "json"])
+            self.run([*self.program, "openstack", "--os-cloud", cloud, *shlex.split(command), "-f", "json"])
         )
 
     def on(self, host: str, command: str, *, show: bool = True, check: bool = True, keep: str | None = None) -> str:
         """Run a shell command on a host of the sandbox; `keep` shows only lines that match."""
         if show:
-            self._prompt(command, host)
-        result = self._run([*self.program, "exec", host, "--", "sh", "-c", command], check=check)
+            self.prompt(command, host)
+        result = self.run([*self.program, "exec", host, "--", "sh", "-c", command], check=check)
         if show:
             self._output("\n".join(line for line in result.splitlines() if keep is None or re.search(keep, line)))
         return result
@@ -81,7 +81,7 @@ class Show:
 
     def start(self, host: str, command: str) -> subprocess.Popen[str]:
         """Start a command on a host and leave it running."""
-        self._prompt(f"{command} &", host)
+        self.prompt(f"{command} &", host)
         return subprocess.Popen(
             [*self.program, "exec", host, "--", "sh", "-c", f"exec {command}"],
             stdin=subprocess.DEVNULL,
@@ -103,7 +103,7 @@ class Show:
                 raise Failed(f"{sentence}: not within {timeout_s:.0f} s; last seen:\n{seen}")
             time.sleep(0.2)
 
-    def _run(self, arguments: Sequence[str], check: bool = True) -> str:
+    def run(self, arguments: Sequence[str], check: bool = True) -> str:
         done = subprocess.run(
             arguments, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=self.environment, timeout=TIMEOUT_S
         )
@@ -111,7 +111,7 @@ class Show:
             raise Failed(f"{shlex.join(arguments)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
         return done.stdout if check else done.stdout + done.stderr
 
-    def _prompt(self, command: str, host: str | None = None) -> None:
+    def prompt(self, command: str, host: str | None = None) -> None:
         if not self.quiet:
             click.secho(f"{host}# {command}" if host else f"$ {command}", fg="cyan")
 

@@ -66,11 +66,6 @@ def number_of(tx: Tx, host: str, kind: str, object_id: str) -> int | None:
     return found
 
 
-def hosts_of_network(tx: Tx, network_id: str) -> list[str]:
-    """Hosts where the network is present."""
-    return tx.scalars(select(slots.c.host).where(slots.c.kind == "vlan", slots.c.object_id == network_id))
-
-
 def _take(tx: Tx, host: str, kind: str, object_id: str, first: int, last: int, parent: str | None) -> None:
     def taken(low: int) -> list[int]:
         return tx.run(_TAKEN, {"on": host, "of": kind, "low": low}).scalars()

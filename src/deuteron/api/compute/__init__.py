@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from deuteron.api.compute.access import POLICIES
 from deuteron.api.compute.service import ComputeService as SERVICE  # the name `main` looks for
-
-if TYPE_CHECKING:
-    from deuteron.model.settings import Settings
-    from deuteron.store.database import Tx
+from deuteron.model.settings import Settings
+from deuteron.rules.compute import flavors
+from deuteron.store.database import Tx
 
 
 def bootstrap(tx: Tx, settings: Settings) -> None:
     """The flavors of the starter kit."""
-    from deuteron.rules.compute import flavors
-
     flavors.bootstrap(tx)
 
 

@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
-from deuteron.model.intent import MECHANISM, FirewallDriver, HostSettings, NetworkType
+from deuteron.model.intent import MECHANISM, FirewallDriver, NetworkType
 
 VifDetails: TypeAlias = dict[str, object]
 
@@ -55,19 +55,6 @@ class HostFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     mechanism_drivers: tuple[str, ...] = (MECHANISM,)
     """The mechanisms whose other half runs there."""
     is_alive: bool = True
-
-    @staticmethod
-    def from_settings(settings: HostSettings) -> HostFacts:
-        """The facts of a host that runs with these settings."""
-        return HostFacts(
-            host=settings.host,
-            bridge_mappings=settings.bridge_mappings,
-            tunnel_ip=settings.tunnel_ip,
-            tunnel_types=settings.tunnel_types,
-            firewall_driver=settings.firewall_driver,
-            datapath_type=settings.datapath_type,
-            mechanism_drivers=settings.mechanism_drivers,
-        )
 
 
 class PortToBind(msgspec.Struct, frozen=True, omit_defaults=True):

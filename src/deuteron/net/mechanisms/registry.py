@@ -48,17 +48,11 @@ def _listeners(names: tuple[str, ...]) -> tuple[AfterCommit, ...]:
 
 @lru_cache(maxsize=64)
 def _mechanisms(names: tuple[str, ...]) -> tuple[Mechanism, ...]:
-    found = []
-    for name in names:
-        mechanism = load(API_GROUP, name)
-        if not isinstance(mechanism, Mechanism) or mechanism.name != name:
-            raise UnknownMechanism(f'cannot use mechanism "{name}": what {API_GROUP} names is no mechanism "{name}"')
-        found.append(mechanism)
-    return tuple(found)
+    return tuple(load(API_GROUP, name, Mechanism) for name in names)
 
 
-def load(group: str, name: str) -> Any:
-    """What the entry point `name` of `group` makes: it names a function without arguments.
+def load(group: str, name: str, half: Any) -> Any:
+    """What the entry point `name` of `group` makes: it names a function without arguments. `half` is the protocol.
 
     Raises: UnknownMechanism.
     """
@@ -74,6 +68,9 @@ def load(group: str, name: str) -> Any:
         owners = ", ".join(sorted(entry.dist.name if entry.dist is not None else entry.value for entry in entries))
         raise UnknownMechanism(f'cannot use mechanism "{name}": several packages offer it ({owners})')
     try:
-        return entries[0].load()()
+        mechanism = entries[0].load()()
     except Exception as error:  # whatever a third party's package does when it is loaded
         raise UnknownMechanism(f'cannot load mechanism "{name}" from {entries[0].value}: {error!r}') from error
+    if not isinstance(mechanism, half) or mechanism.name != name:
+        raise UnknownMechanism(f'cannot use mechanism "{name}": what {group} names is no mechanism "{name}"')
+    return mechanism

@@ -20,7 +20,7 @@ from deuteron.net.kernel.driver import Driver
 from deuteron.net.kernel.namespaces import Namespaces
 from deuteron.net.kernel.ovsdb import OvsdbClient
 from deuteron.net.kernel.rtnetlink import NetlinkSockets
-from deuteron.net.mechanisms.registry import HOST_GROUP, UnknownMechanism, load
+from deuteron.net.mechanisms.registry import HOST_GROUP, load
 from deuteron.net.plan.draft import Draft, Site
 from deuteron.net.reconcile import Table
 from deuteron.net.rows import HostPlan
@@ -104,13 +104,7 @@ def host_mechanisms_by_name(names: Sequence[str]) -> tuple[HostMechanism, ...]:
 
 @lru_cache(maxsize=64)
 def _mechanisms(names: tuple[str, ...]) -> tuple[HostMechanism, ...]:
-    found = []
-    for name in names:
-        mechanism = load(HOST_GROUP, name)
-        if not isinstance(mechanism, HostMechanism) or mechanism.name != name:
-            raise UnknownMechanism(f'cannot use mechanism "{name}": what {HOST_GROUP} names is no mechanism "{name}"')
-        found.append(mechanism)
-    return tuple(found)
+    return tuple(load(HOST_GROUP, name, HostMechanism) for name in names)
 
 
 def plug_of(mechanisms: Iterable[HostMechanism], settings: HostSettings) -> Callable[[ServerPort], Plug]:

@@ -194,11 +194,6 @@ def is_awaited(tx: Tx, name: str) -> bool:
     return bool(row.connected) or _awaited(row.last_heard, tx.now)
 
 
-def alive_hosts(tx: Tx, settings: Settings, role: str) -> list[Host]:
-    """The living hosts that play `role` ("network" or "compute"), by name."""
-    return [host for host in all_hosts(tx, settings) if host.alive and role in host.roles]
-
-
 def agents(tx: Tx, settings: Settings) -> list[Agent]:
     """What the Network API lists as agents: of hosts whose agent ever connected."""
     mechanisms = mechanisms_by_name(settings.mechanism_drivers)
