@@ -200,6 +200,34 @@ def test_a_host_that_was_rebooted_is_made_whole_again(runner: Runner, switch: Op
 
 
 @pytest.mark.parametrize("runner", ["openvswitch"], indirect=True)
+def test_a_device_whose_move_the_switch_did_not_hear_of_is_made_anew(runner: Runner, switch: OpenVSwitch) -> None:
+    intent = intents.routed_network(ports=1)
+    runner.settle(intent)
+    device = f"qr-{intents.ROUTER_PORT[:11]}"
+    _do(f"ip -n {ROUTER} link set {device} netns {os.getpid()}")
+    wait_until(lambda: _ifindex(device) != "0", "the switch has the device back")
+    vswitchd = switch.processes["ovs-vswitchd"]
+    vswitchd.send_signal(signal.SIGSTOP)
+    try:
+        # More news than its netlink buffer holds, so that what comes after is lost to it.
+        news = "".join(f"link set dev lo txqueuelen {1 + number % 2}\n" for number in range(5000))
+        subprocess.run(["ip", "-batch", "-"], input=news, check=True, text=True)
+        _do(f"ip link set {device} netns {ROUTER}")
+    finally:
+        vswitchd.send_signal(signal.SIGCONT)
+    runner.run(intent, full=True)
+    assert _ifindex(device) != "0"
+    assert not _pings()
+    wait_until(lambda: runner.run(intent, full=True).is_complete and _pings(), "the router reaches the DHCP port", 20)
+    runner.settle(intent)
+
+
+def _ifindex(device: str) -> str:
+    command = ["ovs-vsctl", "get", "Interface", device, "ifindex"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.mark.parametrize("runner", ["openvswitch"], indirect=True)
 def test_a_namespace_leaves_nothing_alive_behind_it(runner: Runner) -> None:
     runner.settle(intents.routed_network(ports=1))
     for number, namespace in enumerate((ROUTER, DHCP)):

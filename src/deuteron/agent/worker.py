@@ -51,6 +51,11 @@ _SHORTEST_REST = 9.0
 _AFTER_SWITCH_START_S = (0.2, 0.6, 1.5)
 # ovs-vswitchd writes its pid file before it has made its devices; nothing says when it is done.
 
+_AFTER_MOVES_S = (0.5, 4.0)
+# Whether the switch has heard of devices that were moved shows in its database: a look notes those of which it has not,
+# and the second finds which of them it missed. On a large host their turn comes too late.
+_MOVES_TOGETHER_S = 2.0
+
 _MOST_WORDS = 20
 
 
@@ -257,6 +262,7 @@ class _Watch:
         self._switch_pid: int | None = None
         self._switch_fd: int | None = None
         self._extra_s: list[float] = []
+        self._placement_s: list[float] = []
 
     def look(self) -> _Looks:
         """Take in what happened since the last call."""
@@ -268,6 +274,9 @@ class _Watch:
                 tables |= heard
             except (OSError, KernelError) as error:
                 self._lose_events(error)
+        while self._placement_s and self._now_s() >= self._placement_s[0]:
+            self._placement_s.pop(0)
+            tables |= {"placement"}
         return _Looks(full, tables, turns)
 
     def _lose_events(self, error: Exception) -> None:
@@ -306,6 +315,9 @@ class _Watch:
 
     def settle(self, writes: Mapping[str, int]) -> None:
         """Take what our own writes made the database and the kernel say; it is no news."""
+        now_s = self._now_s()
+        if "link moved" in writes and (not self._placement_s or self._placement_s[-1] < now_s + _MOVES_TOGETHER_S):
+            self._placement_s = sorted([*self._placement_s, *(now_s + pause_s for pause_s in _AFTER_MOVES_S)])
         if self._events is not None:
             try:
                 self._events.settle(writes, is_first=not self._is_settled)
@@ -323,6 +335,8 @@ class _Watch:
     def wait(self, until_s: float) -> None:
         if self._extra_s:
             until_s = min(until_s, self._extra_s[0])
+        if self._placement_s:
+            until_s = min(until_s, self._placement_s[0])
         if self._events is not None and self._events.has_news:
             return
         if self._ovsdb is not None and self._switch_pid is None:

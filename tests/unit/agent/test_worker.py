@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from deuteron.agent import worker
 from deuteron.agent.worker import ROUND_S, Pass, Worker, round_s
 from deuteron.net.host import Host, simulated_host
 from deuteron.net.kernel.fake import FakeDriver
 from deuteron.net.plan import planner
+from tests.clouds import wait_for
 from tests.kernel.intents import routed_network, settings
 
 
@@ -78,6 +80,17 @@ def test_drift_that_nothing_tells_of_is_mended_within_a_round(watched: Watched) 
         while driver.rows.get(key) != row:
             done = watched.passes.get(timeout=max(0.0, deadline - time.monotonic()))
         assert [item.table for item in done.outcome.mended] == [table]
+
+
+def test_after_devices_were_moved_a_look_tells_whether_the_switch_heard(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "ROUND_S", 1000.0)
+    watched.worker.want(routed_network(ports=1, revision=1))
+    watched.passed(1)
+    before = watched.looks.count("placement")
+    # The first round had begun before it was made long: at most one of its turns looks there.
+    wait_for("two looks at placements", lambda: watched.looks.count("placement") - before, (2).__le__, timeout_s=10)
 
 
 def test_a_round_is_longer_the_more_there_is_to_look_at_and_takes_a_smaller_share() -> None:

@@ -260,7 +260,7 @@ class FakeDriver(Generic[K, V]):
                 applied.failed[key] = reason
                 continue
             if self.rows.get(key) != row:
-                self.writes[f"{self._name} put"] += 1
+                self.writes["link moved" if self._name == "placement" else f"{self._name} put"] += 1
             self.rows[key] = row
             if self._kernel is not None:
                 self._kernel.wrote(self, row)

@@ -12,6 +12,11 @@ When that daemon is killed, its devices stay where they were, dead; when it star
 ones in the host, under the same names. So a device counts as placed only while the host has none of
 its name, and moving one replaces the dead one. A dead device whose port is gone is found as an
 unwanted tap in our namespaces, or as a persistent, unmarked tap without carrier in the host.
+
+The daemon must hear of the move: for a device that it takes for one of its own namespace, and never saw up, it drops
+what it should send there (netdev-linux.c, `netdev_linux_tap_batch_send`). When many devices change at once, its
+netlink buffer may overflow, and it does not ask for the state of taps again. So a device that it goes on to believe in
+the host is not placed, and is made anew.
 """
 
 from __future__ import annotations
@@ -23,6 +28,7 @@ import os
 import re
 import socket
 import struct
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
@@ -49,6 +55,8 @@ _VETH_INFO_PEER = 1
 _IFLA_BR_FORWARD_DELAY, _IFLA_BR_AGEING_TIME, _IFLA_BR_MCAST_SNOOPING = 1, 4, 23
 _IFLA_VLAN_ID = 1
 _FEW_DEVICES = 50
+_HEARS_WITHIN_S = 3.0
+"""Open vSwitch tells its database within some 100 ms of what it has heard of a device, later under load."""
 _PORT_NAME = re.compile(r"^(tap|qr-|qg-)[0-9a-f]{8}-[0-9a-f]{2}$")
 
 LinkKey = tuple[str, str]
@@ -313,15 +321,26 @@ class PlacementDriver:
         namespaces: Namespaces,
         sockets: nl.NetlinkSockets,
         remake: Callable[[Iterable[str]], object] = lambda names: None,
+        believed_here: Callable[[], Collection[str]] = tuple,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`remake` has Open vSwitch make the devices of some ports anew: they were destroyed with their namespace."""
+        """`remake` has Open vSwitch make the devices of some ports anew: they were destroyed with their namespace, or
+        are among `believed_here`, those that it takes for devices of the host, though they have long been moved.
+        """
         self.writes: Counter[str] = Counter()
         self._namespaces = namespaces
         self._sockets = sockets
         self._remake = remake
+        self._believed_here = believed_here
+        self._now_s = now_s
+        self._unheard: dict[str, float] = {}
+        """Devices that were moved and that Open vSwitch believes in the host, and since when that is known."""
 
     def observe(self, wanted: Mapping[str, Placement], scope: Scope = None) -> dict[str, Placement]:
         rows: dict[str, Placement] = {}
+        believed = frozenset(self._believed_here()) if wanted else frozenset()
+        now_s = self._now_s()
+        unheard: dict[str, float] = {}
         on_host = {state.name: state for state in self._sockets.to(HOST).links()}
         for namespace in {*self._namespaces.named(), *(row.namespace for row in wanted.values())}:
             if namespace == HOST or self._namespaces.inode(namespace) is None:
@@ -329,7 +348,9 @@ class PlacementDriver:
             for state in self._sockets.to(namespace).links():
                 row = wanted.get(state.name)
                 if row is not None and row.namespace == namespace:
-                    if state.name not in on_host:
+                    if state.kind == "tun" and state.name in believed:
+                        unheard[state.name] = self._unheard.get(state.name, now_s)
+                    if state.name not in on_host and now_s - unheard.get(state.name, now_s) < _HEARS_WITHIN_S:
                         rows[state.name] = row
                 elif state.kind == "tun" and state.group != GROUP:
                     rows.setdefault(state.name, Placement(state.name, namespace))
@@ -337,6 +358,7 @@ class PlacementDriver:
             is_dead = state.kind == "tun" and state.is_persistent and not state.has_carrier and state.group != GROUP
             if is_dead and name not in wanted and _PORT_NAME.match(name):
                 rows.setdefault(name, Placement(name, HOST))
+        self._unheard = unheard
         return rows
 
     def apply(self, delta: Delta[str, Placement]) -> Applied[str]:
@@ -350,9 +372,14 @@ class PlacementDriver:
             else:
                 applied.done.add(name)
         states = _named(here, delta.put)
-        lost = [name for name, row in delta.put.items() if name not in states and not self._is_at(name, row.namespace)]
+        lost = [
+            name for name, row in delta.put.items()
+            if name not in states and (name in self._unheard or not self._is_at(name, row.namespace))
+        ]  # fmt: skip
         if lost:
             self._remake(lost)
+            for name in lost:
+                self._unheard.pop(name, None)
             states = _named(here, delta.put)
         for name, row in delta.put.items():
             try:

@@ -133,6 +133,17 @@ class OvsdbClient:
             self.poll(min(left, 0.5))
         return list(results[: len(operations)])
 
+    def select(self, table: str, where: list[Any], columns: list[str]) -> list[Record]:
+        """Rows of the database with columns that the replica does not follow.
+
+        Raises: KernelError if the database refuses the question, Unavailable if it does not answer.
+        """
+        question = {"op": "select", "table": table, "where": where, "columns": columns}
+        (result,) = self._call("transact", ["Open_vSwitch", question])
+        if "error" in result:
+            raise KernelError(f"Open vSwitch's database refused: {result['error']}: {result.get('details', '')}")
+        return list(result["rows"])
+
     def _call(self, method: str, parameters: list[Any]) -> Any:
         self._number += 1
         number = self._number

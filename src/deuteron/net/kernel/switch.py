@@ -171,10 +171,20 @@ class OvsPortDriver(_OvsdbDriver):
                 applied.failed[name] = f'Open vSwitch did not realise port "{name}": {reason}'
         return applied
 
+    def believed_here(self) -> set[str]:
+        """The internal ports whose devices ovs-vswitchd takes for devices of its own namespace.
+
+        Raises: KernelError, Unavailable.
+        """
+        self._client.connect()
+        is_here = [["type", "==", "internal"], ["ifindex", "!=", 0], ["ifindex", "!=", ["set", []]]]
+        return {record["name"] for record in self._client.select("Interface", is_here, ["name"])}
+
     def remake(self, rows: Iterable[OvsPort]) -> Applied[str]:
         """Delete ports and make them again, in two transactions, so that ovs-vswitchd makes new devices.
 
-        It keeps a port whose device was destroyed with its namespace, and in one transaction it would keep it too.
+        It keeps a port whose device was destroyed with its namespace, or whose move it has not heard of, and in one
+        transaction it would keep it too.
         """
         applied: Applied[str] = Applied()
         by_name = {row.name: row for row in rows}

@@ -50,7 +50,7 @@ def open_drivers(kernel: Kernel) -> Drivers:
         "flow": FlowDriver(bridges),
         "zone": TrackingDriver(control, tracked, sweeps),
         "port": ports,
-        "placement": PlacementDriver(kernel.namespaces, kernel.sockets, remake),
+        "placement": PlacementDriver(kernel.namespaces, kernel.sockets, remake, ports.believed_here),
     }
     return Drivers(drivers, close, ovsdb)
 
