@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import select
 
 from deuteron.model.intent import Kept, Report, RouterReport
+from deuteron.model.network import FLOATINGIP, ROUTER
 from deuteron.model.settings import Settings
 from deuteron.rules.compute import lifecycle
 from deuteron.rules.hosts import registry
@@ -68,14 +69,14 @@ _ENDS: Final = {"server": finish_deletions}
 
 
 def _router(tx: Tx, host: str, report: RouterReport) -> None:
-    row = kinds.find(tx, "router", report.id)
+    row = kinds.find(tx, ROUTER, report.id)
     if row is None or row["host"] != host:
         return
     if row["status"] != report.status:
-        kinds.change(tx, "router", row, {"status": report.status})
+        kinds.change(tx, ROUTER, row, {"status": report.status})
         if report.status == "ERROR":
             log.warning("router failed on its host", host=host, router=report.id, reason=report.reason)
     # A floating IP is what its router makes of it.
     for floating in query.rows(tx, floatingips, floatingips.c["router_id"] == report.id):
         if floating["port_id"] is not None:
-            kinds.change(tx, "floatingip", floating, {"status": report.status})
+            kinds.change(tx, FLOATINGIP, floating, {"status": report.status})

@@ -16,7 +16,7 @@ import reprlib
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 
@@ -78,6 +78,10 @@ class Codec(Protocol):
     @property
     def column(self) -> str: ...
 
+    @property
+    def row_type(self) -> str:
+        """The type of what `decode` gives, None apart, as it is written in Python (see `model.rows`)."""
+
     def decode(self, raw: Any) -> Any:
         """The stored form of a JSON value. Raises: Invalid."""
 
@@ -101,6 +105,7 @@ class Text:
     column: str = "text"
     max_bytes: int | None = None
     """As UTF-8, where a service's own column is so many bytes."""
+    row_type: ClassVar[str] = "str"
 
     def decode(self, raw: Any) -> Any:
         if raw is None and self.nullable:
@@ -144,6 +149,7 @@ class Boolean:
     strict: bool = False
     nullable: bool = False
     column: str = "boolean"
+    row_type: ClassVar[str] = "bool"
 
     def decode(self, raw: Any) -> Any:
         if raw is None and self.nullable:
@@ -180,6 +186,7 @@ class Integer:
     nullable: bool = False
     strict: bool = False
     column: str = "integer"
+    row_type: ClassVar[str] = "int"
 
     def decode(self, raw: Any) -> Any:
         if raw is None and self.nullable:
@@ -215,6 +222,7 @@ class Integer:
 class Uuid:
     nullable: bool = False
     column: str = "text"
+    row_type: ClassVar[str] = "str"
 
     def decode(self, raw: Any) -> Any:
         if raw is None and self.nullable:
@@ -234,6 +242,7 @@ class Uuid:
 class OneOf:
     values: tuple[Any, ...]
     column: str = "text"
+    row_type: ClassVar[str] = "str"
 
     def decode(self, raw: Any) -> Any:
         for value in self.values:
@@ -253,6 +262,7 @@ class IpAddress:
     version: int | None = None
     nullable: bool = False
     column: str = "text"
+    row_type: ClassVar[str] = "Ip"
 
     def decode(self, raw: Any) -> Any:
         if raw is None and self.nullable:
@@ -283,6 +293,7 @@ class Cidr:
 
     nullable: bool = False
     column: str = "text"
+    row_type: ClassVar[str] = "Cidr"
 
     def decode(self, raw: Any) -> Any:
         if raw is None and self.nullable:
@@ -305,6 +316,7 @@ class Cidr:
 class MacAddress:
     nullable: bool = False
     column: str = "text"
+    row_type: ClassVar[str] = "Mac"
 
     def decode(self, raw: Any) -> Any:
         if raw is None and self.nullable:
@@ -344,6 +356,10 @@ class ListOf:
     nullable: bool = False
     column: str = "json"
 
+    @property
+    def row_type(self) -> str:
+        return f"Sequence[{self.item.row_type}]"
+
     def decode(self, raw: Any) -> Any:
         if raw is None and self.nullable:
             return None
@@ -379,6 +395,7 @@ class Object:
     column: str = field(default="json")
     max_items: int = MAX_ITEMS
     max_bytes: int = MAX_OBJECT_BYTES
+    row_type: ClassVar[str] = "Mapping[str, Any]"
 
     def decode(self, raw: Any) -> Any:
         if raw is None and self.nullable:
@@ -432,6 +449,7 @@ class Anything:
 
     max_items: int = MAX_ITEMS
     column: str = "json"
+    row_type: ClassVar[str] = "Any"
 
     def decode(self, raw: Any) -> Any:
         if isinstance(raw, list | dict) and len(raw) > self.max_items:

@@ -12,6 +12,7 @@ import msgspec
 
 from deuteron.model.codecs import Anything, Boolean, Codec, Integer, Text, Uuid
 from deuteron.model.resource import REQUIRED, Attribute, Resource
+from deuteron.model.scalars import PortId
 
 VmState = Literal["building", "active", "stopped", "paused", "suspended", "error", "deleted"]
 
@@ -43,7 +44,7 @@ class Flavor(msgspec.Struct, frozen=True):
 class Nic(msgspec.Struct, frozen=True):
     """One interface of a server, in the order of the guest's devices."""
 
-    port_id: str
+    port_id: PortId
     owned: bool
     """Made with the server or by attaching a network: deleted with it. Ports given by the user are only unbound."""
     tag: str | None = None

@@ -10,7 +10,7 @@ Source: Keystone API v3, api-ref; keystone/{resource,identity,assignment,catalog
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from deuteron.model.codecs import (
     MAX_ITEMS,
@@ -41,6 +41,7 @@ class Options:
 
     max_items: int = MAX_ITEMS
     column: str = "json"
+    row_type: ClassVar[str] = "Mapping[str, Any]"
 
     def decode(self, raw: Any) -> Any:
         if not isinstance(raw, dict):

@@ -6,7 +6,7 @@ Source: Glance API v2, api-ref; glance/api/v2/images.py (schemas).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from deuteron.model.codecs import Boolean, Integer, Invalid, ListOf, OneOf, Text, is_uuid, quoted
 from deuteron.model.resource import Attribute, Resource
@@ -41,6 +41,7 @@ class NullableOneOf:
 
     values: tuple[str, ...]
     column: str = "text"
+    row_type: ClassVar[str] = "str"
 
     def decode(self, raw: Any) -> Any:
         if raw is None:
@@ -59,6 +60,7 @@ class ImageId:
     """A UUID with hyphens: it becomes the name of a file."""
 
     column: str = "text"
+    row_type: ClassVar[str] = "str"
 
     def decode(self, raw: Any) -> Any:
         if not isinstance(raw, str) or len(raw) != 36 or not is_uuid(raw):

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, Generic
+
+from typing_extensions import TypeVar
 
 from deuteron.model.codecs import Codec, Invalid
 
@@ -22,6 +24,11 @@ class _Missing:
 
 REQUIRED: Final = _Missing()
 """Default of an attribute that a create request must give."""
+
+Untyped = dict[str, Any]
+"""Rows of no particular kind."""
+RowT = TypeVar("RowT", bound=Mapping[str, Any], default=Untyped)
+"""The type of a kind's rows, as `model.rows` makes it from the declaration."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +56,26 @@ class Attribute:
     read_rule: str | None = None
     column: str | None = None
     """Column name where it differs ("shared")."""
+    refers_to: str | None = None
+    """The kind whose id it holds, or whose ids: "network"."""
+    row_type: str | None = None
+    """What rows hold of it, as Python writes the type, where its codec does not say."""
+    nullable: bool | None = None
+    """Whether a row may have no value, where that is not whether a body may say null."""
+
+
+def is_nullable(attribute: Attribute) -> bool:
+    """Whether a row may have no value: where a body may not say null, it has one, unless the declaration knows more."""
+    if attribute.nullable is not None:
+        return attribute.nullable
+    try:
+        return attribute.codec.decode(None) is None
+    except Invalid:
+        return False
 
 
 @dataclass(frozen=True)
-class Resource:
+class Resource(Generic[RowT]):
     """One kind: `name` "port", `collection` "ports", its attributes in the order answers list them.
 
     What else of it is the same in every service stands here too, so that a new kind is one declaration.
@@ -65,6 +88,8 @@ class Resource:
     attributes: tuple[Attribute, ...]
     indexes: tuple[tuple[str, ...], ...] = ()
     unique: tuple[tuple[str, ...], ...] = ()
+    hidden: tuple[Attribute, ...] = ()
+    """Columns that neither bodies nor answers know."""
     table: str | None = None
     rules: Mapping[str, str] = field(default_factory=dict)
     """The policy rule of each of its actions: "create", "get", "update", "delete"."""
@@ -90,7 +115,7 @@ class Resource:
         return self.table or f"{self.service}_{self.collection}".replace("-", "_")
 
 
-def policies_of(resource: Resource) -> dict[str, str]:
+def policies_of(resource: Resource[Any]) -> dict[str, str]:
     """The policy rules of a resource and of its attributes, by the names that `policy.yaml` knows."""
     found: dict[str, str] = {}
     for action, text in resource.rules.items():
@@ -125,7 +150,7 @@ class Words:
     null."""
 
 
-def decode_create(resource: Resource, body: Mapping[str, Any], words: Words) -> dict[str, Any]:
+def decode_create(resource: Resource[Any], body: Mapping[str, Any], words: Words) -> dict[str, Any]:
     """The creatable attributes of a create body, decoded, with defaults filled in.
 
     Raises: what `words` say of the first problem: unknown names, then read-only ones, then what is missing or invalid.
@@ -152,7 +177,7 @@ def decode_create(resource: Resource, body: Mapping[str, Any], words: Words) -> 
     return result
 
 
-def decode_update(resource: Resource, body: Mapping[str, Any], words: Words) -> dict[str, Any]:
+def decode_update(resource: Resource[Any], body: Mapping[str, Any], words: Words) -> dict[str, Any]:
     """The attributes that an update body carries, decoded, in its order. Raises: as `decode_create`."""
     _refuse_names(resource, body, words, "update")
     read_only = [name for name in body if not resource.by_name[name].update]
@@ -169,7 +194,7 @@ def decode_value(attribute: Attribute, raw: Any, words: Words) -> Any:
         raise words.invalid(attribute, error) from None
 
 
-def _refuse_names(resource: Resource, body: Mapping[str, Any], words: Words, verb: str = "create") -> None:
+def _refuse_names(resource: Resource[Any], body: Mapping[str, Any], words: Words, verb: str = "create") -> None:
     unknown = [name for name in body if name not in resource.by_name]
     if unknown:
         raise words.unknown(verb, unknown)

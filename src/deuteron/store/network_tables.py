@@ -11,45 +11,44 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Index, Table, Text, UniqueConstraint
 
-from deuteron.model.network import RESOURCES
-from deuteron.store.schema import Json, metadata, table_for
+from deuteron.model.network import (
+    ADDRESS_SCOPE,
+    FLOATINGIP,
+    NETWORK,
+    PORT,
+    RBAC_POLICY,
+    RESOURCES,
+    ROUTER,
+    SECURITY_GROUP,
+    SECURITY_GROUP_RULE,
+    SUBNET,
+    SUBNETPOOL,
+)
+from deuteron.model.resource import Resource, RowT
+from deuteron.store.schema import Json, TableOf, metadata, table_for
 
-_BESIDE: dict[str, tuple[Column[Any], ...]] = {
-    "port": (Column("binding_refusal", Text),),  # why the last binding failed; NULL while it is bound or unbound
-    "router": (
-        Column("host", Text, index=True),  # the network host that runs it; NULL until it has an interface or a gateway
-        Column("gateway_port_id", Text),
-        Column("gateway_network_id", Text, index=True),
-    ),
-    # The port on the external network that holds the address.
-    "floatingip": (Column("floating_port_id", Text, nullable=False),),
-    "security_group": (Column("is_default", Boolean, nullable=False),),
-    "security_group_rule": (
-        Column("signature", Text, nullable=False),  # what the rule says, as one text: a duplicate is found by its index
-        Column("protocol_number", BigInteger),  # IANA number; NULL is any
-    ),
-}
-"""Columns that no answer shows, by kind."""
-
-TABLES: dict[str, Table] = {
-    resource.name: table_for(resource, *_BESIDE.get(resource.name, ())) for resource in RESOURCES
-}
+TABLES: dict[str, TableOf[Any]] = {resource.name: table_for(resource) for resource in RESOURCES}
 """Of each declaration."""
 
-networks = TABLES["network"]
-subnets = TABLES["subnet"]
-ports = TABLES["port"]
-routers = TABLES["router"]
-floatingips = TABLES["floatingip"]
+
+def table_of(resource: Resource[RowT]) -> TableOf[RowT]:
+    return TABLES[resource.name]
+
+
+networks = table_of(NETWORK)
+subnets = table_of(SUBNET)
+ports = table_of(PORT)
+routers = table_of(ROUTER)
+floatingips = table_of(FLOATINGIP)
 floatingips.append_constraint(UniqueConstraint("port_id", "fixed_ip_address", "floating_network_id"))
-security_groups = TABLES["security_group"]
-security_group_rules = TABLES["security_group_rule"]
+security_groups = table_of(SECURITY_GROUP)
+security_group_rules = table_of(SECURITY_GROUP_RULE)
 security_group_rules.append_constraint(UniqueConstraint("security_group_id", "signature"))
-subnetpools = TABLES["subnetpool"]
-address_scopes = TABLES["address_scope"]
-rbac_policies = TABLES["rbac_policy"]
+subnetpools = table_of(SUBNETPOOL)
+address_scopes = table_of(ADDRESS_SCOPE)
+rbac_policies = table_of(RBAC_POLICY)
 
 ip_allocations = Table(
     "network_ip_allocations",

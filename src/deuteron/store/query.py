@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from sqlalchemy import (
@@ -41,11 +41,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import operators
 
+from deuteron.model.resource import RowT
 from deuteron.store import expressions
 from deuteron.store.database import Tx
 from deuteron.store.expressions import contains_any, has_all_words, has_any_word, has_item, has_word, one_of
 from deuteron.store.prepared import Prepared
-from deuteron.store.schema import Json
+from deuteron.store.schema import Json, TableOf
 
 Values = dict[str, Any]
 
@@ -71,21 +72,21 @@ class Page:
     """Only of `window`."""
 
 
-def row_by_id(tx: Tx, table: Table, object_id: str, *conditions: ColumnElement[bool]) -> Values | None:
+def row_by_id(tx: Tx, table: TableOf[RowT], object_id: str, *conditions: ColumnElement[bool]) -> RowT | None:
     """The decoded row, when it is there and fulfils the conditions."""
     if conditions:
         return first(tx, table, table.c.id == object_id, *conditions)
     found = tx.run(statements(table).by_id, {"id_": object_id}).first()
-    return None if found is None else dict(zip(statements(table).keys, found, strict=True))
+    return None if found is None else _row(table, found)
 
 
-def first(tx: Tx, table: Table, *conditions: ColumnElement[bool]) -> Values | None:
+def first(tx: Tx, table: TableOf[RowT], *conditions: ColumnElement[bool]) -> RowT | None:
     """One decoded row that fulfils the conditions."""
     found = tx.first(select(table).where(*conditions).limit(1))
-    return None if found is None else dict(zip(statements(table).keys, found, strict=True))
+    return None if found is None else _row(table, found)
 
 
-def rows(tx: Tx, table: Table, *conditions: ColumnElement[bool], order_by: Sequence[Any] = ()) -> list[Values]:
+def rows(tx: Tx, table: TableOf[RowT], *conditions: ColumnElement[bool], order_by: Sequence[Any] = ()) -> list[RowT]:
     """Decoded rows that fulfil the conditions."""
     statement = select(table).where(*conditions)
     if order_by:
@@ -93,7 +94,7 @@ def rows(tx: Tx, table: Table, *conditions: ColumnElement[bool], order_by: Seque
     return run(tx, table, statement)
 
 
-def run(tx: Tx, table: Table, statement: Prepared | Executable, parameters: Any = None) -> list[Values]:
+def run(tx: Tx, table: TableOf[RowT], statement: Prepared | Executable, parameters: Any = None) -> list[RowT]:
     """The rows of a statement that selects the whole table."""
     keys = statements(table).keys
     found: Iterable[Any]
@@ -101,15 +102,15 @@ def run(tx: Tx, table: Table, statement: Prepared | Executable, parameters: Any 
         found = tx.run(statement, parameters)
     else:
         found = tx.execute(statement, parameters)
-    return [dict(zip(keys, row, strict=True)) for row in found]
+    return cast("list[RowT]", [dict(zip(keys, row, strict=True)) for row in found])
 
 
-def add(tx: Tx, table: Table, values: Values) -> None:
+def add(tx: Tx, table: Table, values: Mapping[str, Any]) -> None:
     """Insert one row."""
     tx.run(statements(table).insert, values)
 
 
-def change(tx: Tx, table: Table, object_id: str, values: Values) -> None:
+def change(tx: Tx, table: Table, object_id: str, values: Mapping[str, Any]) -> None:
     """Set columns of one row."""
     kept = statements(table).updates
     names = tuple(values)
@@ -200,6 +201,10 @@ def window(
         statement = statement.offset(page.offset)
     found = list(tx.all(statement))
     return found[::-1] if page.backwards else found
+
+
+def _row(table: TableOf[RowT], found: Iterable[Any]) -> RowT:
+    return cast(RowT, dict(zip(statements(table).keys, found, strict=True)))
 
 
 def _list(

@@ -8,15 +8,23 @@ assignments, …) are declared by the store module of their service and register
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic
 
 import msgspec
 from sqlalchemy import BigInteger, Boolean, Column, Dialect, Index, Integer, MetaData, Table, Text, UniqueConstraint
 from sqlalchemy.types import TypeDecorator
 
-from deuteron.model.resource import Resource
+from deuteron.model.resource import Attribute, Resource, RowT, is_nullable
 
 metadata = MetaData()
+
+if TYPE_CHECKING:
+
+    class TableOf(Table, Generic[RowT]):
+        """A table of which types know what its rows hold; at run time it is a table like any other."""
+
+else:
+    TableOf = Table
 
 
 class Json(TypeDecorator[Any]):
@@ -49,23 +57,11 @@ changes = Table(
 """What each revision touched."""
 
 
-def table_for(resource: Resource, *extra: Column[Any]) -> Table:
+def table_for(resource: Resource[RowT], *extra: Column[Any]) -> TableOf[RowT]:
     """The table of a declaration; `extra` columns hold what no answer shows. Call once, when a store module loads."""
-    columns: list[Any] = []
-    for attribute in resource.attributes:
-        if not attribute.stored:
-            continue
-        name = (attribute.column or attribute.name).replace(":", "_")
-        columns.append(
-            Column(
-                name,
-                _COLUMN_TYPES[attribute.codec.column],
-                key=attribute.name,
-                primary_key=attribute.name == "id",
-                nullable=attribute.name != "id",
-            )
-        )
-    table = Table(resource.table_name, metadata, *columns, *extra)
+    columns = [_column(each, each.name != "id") for each in resource.attributes if each.stored]
+    columns += [_column(each, is_nullable(each)) for each in resource.hidden]
+    table: TableOf[RowT] = TableOf(resource.table_name, metadata, *columns, *extra)
     for names in resource.indexes:
         Index(f"ix_{resource.table_name}_{'_'.join(names)}".replace(":", "_"), *(table.c[name] for name in names))
     for names in resource.unique:
@@ -73,3 +69,13 @@ def table_for(resource: Resource, *extra: Column[Any]) -> Table:
             UniqueConstraint(*(table.c[name] for name in names), name=f"uq_{resource.table_name}_{'_'.join(names)}")
         )
     return table
+
+
+def _column(attribute: Attribute, nullable: bool) -> Column[Any]:
+    return Column(
+        (attribute.column or attribute.name).replace(":", "_"),
+        _COLUMN_TYPES[attribute.codec.column],
+        key=attribute.name,
+        primary_key=attribute.name == "id",
+        nullable=nullable,
+    )

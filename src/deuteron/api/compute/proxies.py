@@ -19,6 +19,8 @@ from deuteron.api.compute.versions import only_until
 from deuteron.api.compute.views import rule_view
 from deuteron.model.codecs import is_uuid
 from deuteron.model.errors import ApiError, BadRequest, Conflict, Forbidden, NotFound
+from deuteron.model.network import SECURITY_GROUP, SECURITY_GROUP_RULE
+from deuteron.model.network.rows import SecurityGroupRow
 from deuteron.rules.compute import images as bootable_images
 from deuteron.rules.compute.faults import invalid
 from deuteron.rules.image import listing as image_lists
@@ -152,7 +154,7 @@ def create_rule(call: Call, tx: Tx) -> Reply:
 
 def remove_rule(call: Call, tx: Tx) -> Reply:
     only_until(call, _LAST)
-    row = find(tx, "security_group_rule", call.params["id"])
+    row = find(tx, SECURITY_GROUP_RULE, call.params["id"])
     if row is None or not (call.caller.is_admin or row["project_id"] == call.caller.project_id):
         raise NotFound(f"Rule ({call.params['id']}) not found", type="SecurityGroupRuleNotFound")
     access.require(call, "os-security-groups:rule:delete", project_id=row["project_id"])
@@ -160,17 +162,17 @@ def remove_rule(call: Call, tx: Tx) -> Reply:
     return Reply(202)
 
 
-def _group(call: Call, tx: Tx, rule: str) -> Values:
+def _group(call: Call, tx: Tx, rule: str) -> SecurityGroupRow:
     only_until(call, _LAST)
     row = _by_id(call, tx, call.params["id"])
     access.require(call, rule, project_id=row["project_id"])
     return row
 
 
-def _by_id(call: Call, tx: Tx, group_id: str) -> Values:
+def _by_id(call: Call, tx: Tx, group_id: str) -> SecurityGroupRow:
     if not is_uuid(group_id):
         raise BadRequest("Security group id should be uuid", type="HTTPBadRequest")
-    row = find(tx, "security_group", group_id)
+    row = find(tx, SECURITY_GROUP, group_id)
     if row is None or not (call.caller.is_admin or row["project_id"] == call.caller.project_id):
         raise NotFound(f"Security group {group_id} not found.", type="SecurityGroupNotFound")
     return row

@@ -6,7 +6,7 @@ Source: nova/api/openstack/compute/views/servers.py; rest_api_version_history.rs
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,6 +15,8 @@ import msgspec
 from deuteron.api.call import Call
 from deuteron.api.compute import access, paging
 from deuteron.model.compute import Flavor
+from deuteron.model.network.rows import SecurityGroupRow, SecurityGroupRuleRow
+from deuteron.model.scalars import SecurityGroupId
 from deuteron.rules.compute import groups as server_groups
 from deuteron.rules.compute import interfaces
 from deuteron.rules.compute.interfaces import Plugged
@@ -24,7 +26,6 @@ from deuteron.rules.hosts import registry
 from deuteron.rules.hosts.registry import Host
 from deuteron.rules.network import devices
 from deuteron.store.database import Tx
-from deuteron.store.query import Values
 
 _STATUS: Final[dict[str, dict[str | None, str]]] = {
     "active": {"rebooting": "REBOOT", "rebooting_hard": "HARD_REBOOT", "rebuilding": "REBUILD"},
@@ -230,7 +231,7 @@ def instance_name(server_id: str) -> str:
     return f"instance-{server_id[:8]}"
 
 
-def groups(tx: Tx, rows: Sequence[Values]) -> list[dict[str, Any]]:
+def groups(tx: Tx, rows: Sequence[SecurityGroupRow]) -> list[dict[str, Any]]:
     """Security groups in the shape that Nova had before Neutron, with three queries however many there are."""
     rules = devices.ingress_rules(tx, [row["id"] for row in rows])
     named = [rule["remote_group_id"] for each in rules.values() for rule in each if rule["remote_group_id"]]
@@ -247,12 +248,13 @@ def groups(tx: Tx, rows: Sequence[Values]) -> list[dict[str, Any]]:
     ]
 
 
-def rule_view(rule: Values, remotes: dict[str, Values]) -> dict[str, Any]:
+def rule_view(rule: SecurityGroupRuleRow, remotes: Mapping[SecurityGroupId, SecurityGroupRow]) -> dict[str, Any]:
     """A rule in the shape that Nova had before Neutron. Source: nova/network/security_group_api.py."""
     protocol, low, high = rule["protocol"], rule["port_range_min"], rule["port_range_max"]
     if protocol is not None and low is None and high is None:
         low, high = (1, 65535) if protocol in ("tcp", "udp") else (-1, -1)
-    remote = remotes.get(rule["remote_group_id"] or "")
+    group_id = rule["remote_group_id"]
+    remote = None if group_id is None else remotes.get(group_id)
     any_range = {} if remote is not None else {"cidr": rule["remote_ip_prefix"] or "0.0.0.0/0"}
     return {
         "id": rule["id"],

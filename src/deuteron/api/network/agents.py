@@ -17,6 +17,8 @@ from sqlalchemy import ColumnElement, Select, and_, distinct, func, select
 from deuteron.api.call import Call, Reply
 from deuteron.model.caller import Caller
 from deuteron.model.network import DHCP
+from deuteron.model.network.rows import NetworkRow, SubnetRow
+from deuteron.model.resource import Resource
 from deuteron.rules.hosts import registry
 from deuteron.rules.hosts.registry import Agent
 from deuteron.rules.network import bindings, faults, networks, sight
@@ -121,7 +123,7 @@ def list_availability(call: Call, tx: Tx) -> Reply:
     """GET /network-ip-availabilities"""
     _require(call, "get_network_ip_availability")
     versions = {value for name, value in call.query if name == "ip_version"}
-    subnets: dict[str, list[Values]] = {}
+    subnets: dict[str, list[SubnetRow]] = {}
     for subnet in query.rows(tx, subnets_table, order_by=(subnets_table.c.id,)):
         if not versions or str(subnet["ip_version"]) in versions:
             subnets.setdefault(subnet["network_id"], []).append(subnet)
@@ -179,7 +181,7 @@ def _taken(tx: Tx, *of: ColumnElement[bool]) -> _Taken:
     )
 
 
-def _availability(row: Values, subnets: Sequence[Values], held: _Taken) -> dict[str, Any]:
+def _availability(row: NetworkRow, subnets: Sequence[SubnetRow], held: _Taken) -> dict[str, Any]:
     """How many addresses of the network are there and taken, on these subnets of it."""
     per_subnet: list[dict[str, Any]] = []
     for subnet in subnets:
@@ -303,7 +305,7 @@ def _configurations(tx: Tx, agent: Agent, use: _Use) -> dict[str, Any]:
     return {}
 
 
-def _shown(resource: Any, row: Values) -> Values:
+def _shown(resource: Resource[Any], row: Mapping[str, Any]) -> Values:
     return {a.name: row.get(a.name) for a in resource.attributes if a.read and a.stored}
 
 

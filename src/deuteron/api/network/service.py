@@ -10,6 +10,7 @@ from deuteron.api.network.objects import Objects
 from deuteron.api.network.readable import Sight
 from deuteron.api.network.tags import Tags
 from deuteron.model.errors import ApiError
+from deuteron.model.network.rows import RouterRow
 from deuteron.rules.network import (
     attributes,
     faults,
@@ -25,9 +26,8 @@ from deuteron.rules.network import (
 )
 from deuteron.rules.network.kinds import Kind
 from deuteron.store.database import Tx
-from deuteron.store.query import Values
 
-KINDS: tuple[Kind, ...] = (
+KINDS: tuple[Kind[Any], ...] = (
     networks.KIND,
     subnets.KIND,
     ports.KIND,
@@ -154,10 +154,10 @@ class NetworkService:
         attributes.refuse_others(body, ("routes",))
         routes = body.get("routes")
         row = routers.change_routes(tx, call.settings, call.caller, row, routes, adding=adding)
-        names = ("id", "name", "project_id", "routes")
-        return Reply(200, {"router": {**{name: row[name] for name in names}, "tenant_id": row["project_id"]}})
+        shown = {"id": row["id"], "name": row["name"], "project_id": row["project_id"], "routes": row["routes"]}
+        return Reply(200, {"router": {**shown, "tenant_id": row["project_id"]}})
 
-    def _router(self, call: Call, tx: Tx, rule: str) -> Values:
+    def _router(self, call: Call, tx: Tx, rule: str) -> RouterRow:
         row = sight.find_visible(tx, call.caller, routers.KIND, call.params["id"])
         if not call.policy.check(call.caller, rule, sight.row_target(row)):
             raise faults.not_authorized([rule])

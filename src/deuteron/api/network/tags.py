@@ -95,7 +95,7 @@ class Tags:
         found = sorted(set(tags))
         if len(found) > MAX_TAGS:
             raise faults.invalid_input(f"The number of tags exceeds the maximum {MAX_TAGS}")
-        change(tx, self._kind.name, row, {"tags": found})
+        change(tx, self._kind.resource, row, {"tags": found})
 
     def _require(self, row: Values, tag: str) -> None:
         if tag not in row["tags"]:

@@ -11,7 +11,7 @@ pools of prefixes have no limit; neutron/conf/policies/*.py.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from deuteron.model.network.codecs import MAX_ROUTES, Choice, FixedIps, GatewayInfo, Keyed, Routes
 from deuteron.model.network.networks import ADDRESS_SCOPE, NETWORK, SUBNET, SUBNETPOOL
@@ -28,7 +28,7 @@ from deuteron.model.network.security import SECURITY_GROUP, SECURITY_GROUP_RULE
 from deuteron.model.network.sharing import RBAC_POLICY
 from deuteron.model.resource import Resource
 
-RESOURCES: Final[tuple[Resource, ...]] = (
+RESOURCES: Final[tuple[Resource[Any], ...]] = (
     NETWORK,
     SUBNET,
     PORT,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from deuteron.model.codecs import (
     MAX_ITEMS,
@@ -43,6 +43,7 @@ class Keyed:
     fields: tuple[tuple[str, Codec], ...]
     optional: tuple[str, ...] = ()
     column: str = "json"
+    row_type: ClassVar[str] = "Mapping[str, Any]"
 
     def decode(self, raw: Any) -> Any:
         if not isinstance(raw, dict):
@@ -79,6 +80,7 @@ class NameServers:
 
     max_items: int = MAX_DNS_NAMESERVERS
     column: str = "json"
+    row_type: ClassVar[str] = "Sequence[Ip]"
 
     def decode(self, raw: Any) -> Any:
         found: list[str] = []
@@ -107,6 +109,7 @@ class Routes:
 
     max_items: int
     column: str = "json"
+    row_type: ClassVar[str] = "Sequence[Route]"
 
     def decode(self, raw: Any) -> Any:
         item = Keyed((("destination", ExactCidr()), ("nexthop", IpAddress())))
@@ -132,6 +135,7 @@ class ExactCidr:
     """A prefix without host bits."""
 
     column: str = "text"
+    row_type: ClassVar[str] = "Cidr"
 
     def decode(self, raw: Any) -> Any:
         try:
@@ -155,6 +159,7 @@ class FixedIps:
 
     max_items: int = MAX_FIXED_IPS
     column: str = "json"
+    row_type: ClassVar[str] = "Sequence[FixedIp]"
 
     def decode(self, raw: Any) -> Any:
         if raw is None:
@@ -195,6 +200,7 @@ class GatewayInfo:
 
     max_items: int = MAX_ITEMS
     column: str = "json"
+    row_type: ClassVar[str] = "Gateway"
 
     def decode(self, raw: Any) -> Any:
         if not raw and not isinstance(raw, str | bool | int):
@@ -235,6 +241,7 @@ class UuidList:
     nullable: bool = False
     max_items: int = MAX_ITEMS
     column: str = "json"
+    row_type: ClassVar[str] = "Sequence[str]"
 
     def decode(self, raw: Any) -> Any:
         if raw is None and self.nullable:
@@ -256,6 +263,7 @@ class ServiceTypes:
     """Beginnings of device owners; null is none. Which ones there are, a rule of the subnet says."""
 
     column: str = "json"
+    row_type: ClassVar[str] = "Sequence[str]"
 
     def decode(self, raw: Any) -> Any:
         return [] if raw is None else ListOf(Text(255), unique=True).decode(raw)
@@ -273,6 +281,7 @@ class GivenText:
 
     nullable: bool = True
     column: str = "text"
+    row_type: ClassVar[str] = "str"
 
     def decode(self, raw: Any) -> Any:
         if raw is None and self.nullable:
@@ -293,6 +302,7 @@ class ProjectId:
     """The owner. Not checked for existence: identity may be another system."""
 
     column: str = "text"
+    row_type: ClassVar[str] = "ProjectId"
 
     def decode(self, raw: Any) -> Any:
         return Text(max_length=255).decode(raw)
@@ -310,6 +320,7 @@ class Choice:
 
     values: tuple[int, ...]
     column: str = "integer"
+    row_type: ClassVar[str] = "int"
 
     def decode(self, raw: Any) -> Any:
         value = Integer().decode(raw)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from deuteron.model.codecs import Anything, Boolean, Cidr, Integer, IpAddress, ListOf, OneOf, Text, Uuid
 from deuteron.model.network.codecs import (
     MAX_HOST_ROUTES,
@@ -31,8 +33,11 @@ from deuteron.model.network.shared import (
 )
 from deuteron.model.resource import REQUIRED, Attribute, Resource
 
+if TYPE_CHECKING:
+    from deuteron.model.network.rows import AddressScopeRow, NetworkRow, SubnetPoolRow, SubnetRow
+
 # fmt: off
-NETWORK = Resource(
+NETWORK: Resource[NetworkRow] = Resource(
     service="network",
     name="network",
     collection="networks",
@@ -46,12 +51,13 @@ NETWORK = Resource(
         Attribute("mtu", Integer(minimum=0), "Largest IP packet in bytes; 0 asks for the computed one.", default=0,
                   create=True, update=True),
         STATUS,
-        Attribute("subnets", ListOf(Uuid()), "Its subnets.", default=[], filter=False, sort=False),
+        Attribute("subnets", ListOf(Uuid()), "Its subnets.", default=[], filter=False, sort=False,
+                  refers_to="subnet"),
         SHARED,
         ZONE_HINTS,
         ZONES,
-        Attribute("ipv4_address_scope", Uuid(nullable=True), "Its IPv4 address scope."),
-        Attribute("ipv6_address_scope", Uuid(nullable=True), "Its IPv6 address scope."),
+        Attribute("ipv4_address_scope", Uuid(nullable=True), "Its IPv4 address scope.", refers_to="address_scope"),
+        Attribute("ipv6_address_scope", Uuid(nullable=True), "Its IPv6 address scope.", refers_to="address_scope"),
         Attribute("router:external", Boolean(), "Whether it leads outside: floating IPs come from it.", default=False,
                   create=True, update=True, create_rule=ADMIN, update_rule=ADMIN, column="router_external"),
         DESCRIPTION,
@@ -63,9 +69,9 @@ NETWORK = Resource(
         Attribute("provider:network_type", Text(32), "flat, local, vlan, vxlan, gre or geneve.",
                   create=True, update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN),
         Attribute("provider:physical_network", Text(64), "Which physical network carries it.",
-                  create=True, update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN),
+                  create=True, update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN, nullable=True),
         Attribute("provider:segmentation_id", Integer(), "VLAN tag or tunnel id.", create=True,
-                  update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN),
+                  update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN, nullable=True),
     ),
     indexes=(("project_id",), ("name",), ("shared",), ("router:external", "id")),
     rules={
@@ -77,7 +83,7 @@ NETWORK = Resource(
     quota=100,
 )
 
-SUBNET = Resource(
+SUBNET: Resource[SubnetRow] = Resource(
     service="network",
     name="subnet",
     collection="subnets",
@@ -87,9 +93,10 @@ SUBNET = Resource(
         NAME,
         PROJECT_ID,
         TENANT_ID,
-        Attribute("network_id", Uuid(), "Its network.", default=REQUIRED, create=True),
+        Attribute("network_id", Uuid(), "Its network.", default=REQUIRED, create=True, refers_to="network"),
         Attribute("ip_version", Choice((4, 6)), "4 or 6.", default=REQUIRED, create=True),
-        Attribute("subnetpool_id", Uuid(nullable=True), "The pool its prefix came from.", create=True),
+        Attribute("subnetpool_id", Uuid(nullable=True), "The pool its prefix came from.", create=True,
+                  refers_to="subnetpool"),
         Attribute("enable_dhcp", Boolean(), "Whether DHCP serves it.", default=True, create=True, update=True),
         Attribute("ipv6_ra_mode", OneOf(("dhcpv6-stateful", "dhcpv6-stateless", "slaac", None)),
                   "How routers advertise it.", create=True),
@@ -97,9 +104,10 @@ SUBNET = Resource(
                   "How guests get their addresses.", create=True),
         Attribute("gateway_ip", IpAddress(nullable=True), "The gateway; the first address unless told.", create=True,
                   update=True),
-        Attribute("cidr", GivenText(), "Its prefix; host bits are cut off.", create=True),
+        Attribute("cidr", GivenText(), "Its prefix; host bits are cut off.", create=True, row_type="Cidr",
+                  nullable=False),
         Attribute("allocation_pools", Anything(), "Ranges that addresses are taken from.", create=True, update=True,
-                  filter=False, sort=False),
+                  filter=False, sort=False, row_type="Sequence[AllocationPool]", nullable=False),
         Attribute("host_routes", Routes(MAX_HOST_ROUTES), "Routes that DHCP announces.", default=[], create=True,
                   update=True, filter=False, sort=False),
         Attribute("dns_nameservers", NameServers(), "DNS servers that DHCP announces.", default=[], create=True,
@@ -126,7 +134,7 @@ SUBNET = Resource(
     quota=100,
 )
 
-SUBNETPOOL = Resource(
+SUBNETPOOL: Resource[SubnetPoolRow] = Resource(
     service="network",
     name="subnetpool",
     collection="subnetpools",
@@ -142,9 +150,10 @@ SUBNETPOOL = Resource(
         Attribute("min_prefixlen", Integer(0), "Shortest prefix a subnet may ask for.", create=True, update=True),
         Attribute("max_prefixlen", Integer(0), "Longest prefix a subnet may ask for.", create=True, update=True),
         Attribute("default_quota", Integer(0), "How much of it one project may take.", create=True,
-                  update=True),
+                  update=True, nullable=True),
         Attribute("ip_version", Integer(), "4 or 6."),
-        Attribute("address_scope_id", Uuid(nullable=True), "Its address scope.", create=True, update=True),
+        Attribute("address_scope_id", Uuid(nullable=True), "Its address scope.", create=True, update=True,
+                  refers_to="address_scope"),
         Attribute("shared", Boolean(), "Whether every project may use it.", default=False, create=True,
                   create_rule=ADMIN),
         Attribute("is_default", Boolean(), "Whether it is used when a subnet asks for the default.", default=False,
@@ -163,7 +172,7 @@ SUBNETPOOL = Resource(
     followed=False,
 )
 
-ADDRESS_SCOPE = Resource(
+ADDRESS_SCOPE: Resource[AddressScopeRow] = Resource(
     service="network",
     name="address_scope",
     collection="address-scopes",

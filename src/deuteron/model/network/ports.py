@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from deuteron.model.codecs import Anything, Boolean, ListOf, MacAddress, Object, OneOf, Text, Uuid
 from deuteron.model.network.codecs import MAX_ADDRESS_PAIRS, Choice, FixedIps, Keyed, UuidList
@@ -23,6 +23,9 @@ from deuteron.model.network.shared import (
 )
 from deuteron.model.resource import REQUIRED, Attribute, Resource
 
+if TYPE_CHECKING:
+    from deuteron.model.network.rows import PortRow
+
 # fmt: off
 ALLOWED_PAIR: Final = Keyed((("mac_address", MacAddress()), ("ip_address", Anything())), optional=("mac_address",))
 DHCP_OPTION: Final = Keyed(
@@ -37,7 +40,7 @@ DHCP_OPTION: Final = Keyed(
 VNIC_TYPES: Final = ("normal", "direct", "direct-physical", "macvtap", "baremetal", "virtio-forwarder", "vdpa",
                      "smart-nic", "remote-managed", "accelerator-direct", "accelerator-direct-physical")
 
-PORT = Resource(
+PORT: Resource[PortRow] = Resource(
     service="network",
     name="port",
     collection="ports",
@@ -45,12 +48,13 @@ PORT = Resource(
     attributes=(
         ID,
         NAME,
-        Attribute("network_id", Uuid(), "Its network.", default=REQUIRED, create=True),
+        Attribute("network_id", Uuid(), "Its network.", default=REQUIRED, create=True, refers_to="network"),
         PROJECT_ID,
         TENANT_ID,
         Attribute("mac_address", MacAddress(nullable=True), "Its MAC address; made unless given.", create=True,
                   update=True, create_rule=PORT_WIRING,
-                  update_rule=f"{ADMIN_OR_SERVICE} or (role:manager and rule:network_owner)"),
+                  update_rule=f"{ADMIN_OR_SERVICE} or (role:manager and rule:network_owner)",
+                  nullable=False),
         ADMIN_STATE,
         STATUS,
         Attribute("device_id", Text(255), "What is plugged in.", default="", create=True, update=True),
@@ -59,21 +63,21 @@ PORT = Resource(
         Attribute("fixed_ips", FixedIps(), "Its addresses.", create=True, update=True, sort=False),
         Attribute("allowed_address_pairs", Anything(MAX_ADDRESS_PAIRS), "Further addresses it may send from.",
                   default=[], create=True, update=True, create_rule=PORT_WIRING, update_rule=PORT_WIRING,
-                  filter=False, sort=False),
+                  filter=False, sort=False, row_type="Sequence[AddressPair]", nullable=False),
         Attribute("extra_dhcp_opts", ListOf(DHCP_OPTION, nullable=True), "Options DHCP adds for it.", default=[],
-                  create=True, update=True, filter=False, sort=False),
+                  create=True, update=True, filter=False, sort=False, row_type="Sequence[DhcpOption]", nullable=False),
         Attribute("security_groups", UuidList(nullable=True), "Its groups; the default group unless told.",
-                  create=True, update=True, sort=False),
+                  create=True, update=True, sort=False, refers_to="security_group", nullable=False),
         DESCRIPTION,
         Attribute("binding:vnic_type", OneOf(VNIC_TYPES), "How it is to be plugged.", default="normal", create=True,
                   update=True),
         Attribute("binding:profile", Object({}, nullable=True), "Words for the mechanism: none has any yet.",
                   default={}, create=True, update=True, create_rule=SERVICE, update_rule=SERVICE,
                   read_rule=ADMIN_OR_SERVICE,
-                  filter=False, sort=False),
+                  filter=False, sort=False, nullable=False),
         Attribute("binding:host_id", Text(255, nullable=True), "The host where it is plugged.", default="",
                   create=True, update=True, create_rule=ADMIN_OR_SERVICE, update_rule=ADMIN_OR_SERVICE,
-                  read_rule=ADMIN_OR_SERVICE),
+                  read_rule=ADMIN_OR_SERVICE, nullable=False),
         Attribute("binding:vif_type", Text(64), "How it was plugged: ovs, unbound or binding_failed.",
                   read_rule=ADMIN_OR_SERVICE),
         Attribute("binding:vif_details", Object({}, open=True), "What the plugging needs to know.",
@@ -81,6 +85,9 @@ PORT = Resource(
         Attribute("port_security_enabled", Boolean(), "Whether groups and anti-spoofing apply.", create=True,
                   update=True, create_rule=PORT_WIRING, update_rule=PORT_WIRING),
         *STANDARD,
+    ),
+    hidden=(
+        Attribute("binding_refusal", Text(nullable=True), "Why the last binding failed."),
     ),
     # With the id behind it, a page of one network's ports comes in order without sorting them all.
     indexes=(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from deuteron.model.codecs import Anything, Boolean, IpAddress, Uuid
+from typing import TYPE_CHECKING
+
+from deuteron.model.codecs import Anything, Boolean, IpAddress, Text, Uuid
 from deuteron.model.network.codecs import MAX_ROUTES, GatewayInfo, Routes
 from deuteron.model.network.shared import (
     ADMIN,
@@ -22,8 +24,11 @@ from deuteron.model.network.shared import (
 )
 from deuteron.model.resource import REQUIRED, Attribute, Resource
 
+if TYPE_CHECKING:
+    from deuteron.model.network.rows import FloatingIpRow, RouterRow
+
 # fmt: off
-ROUTER = Resource(
+ROUTER: Resource[RouterRow] = Resource(
     service="network",
     name="router",
     collection="routers",
@@ -40,15 +45,21 @@ ROUTER = Resource(
         DESCRIPTION,
         ZONES,
         Attribute("distributed", Boolean(nullable=True), "Whether it runs on every host.", default=False,
-                  create=True, update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN),
+                  create=True, update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN, nullable=False),
         Attribute("ha", Boolean(nullable=True), "Whether it runs on several hosts.", default=False,
-                  create=True, update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN),
+                  create=True, update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN, nullable=False),
         ZONE_HINTS,
         Attribute("routes", Routes(MAX_ROUTES), "Further routes.", default=[], update=True, filter=False, sort=False),
         Attribute("flavor_id", Uuid(nullable=True), "Its flavor."),
         *STANDARD,
     ),
-    indexes=(("project_id",), ("name",)),
+    hidden=(
+        Attribute("host", Text(nullable=True),
+                  "The network host that runs it; none until it has an interface or a gateway."),
+        Attribute("gateway_port_id", Text(nullable=True), "Its port outside.", refers_to="port"),
+        Attribute("gateway_network_id", Text(nullable=True), "The network of that port.", refers_to="network"),
+    ),
+    indexes=(("project_id",), ("name",), ("host",), ("gateway_network_id",)),
     rules={
         "create": WRITE,
         "get": READ,
@@ -62,7 +73,7 @@ ROUTER = Resource(
     quota=10,
 )
 
-FLOATINGIP = Resource(
+FLOATINGIP: Resource[FloatingIpRow] = Resource(
     service="network",
     name="floatingip",
     collection="floatingips",
@@ -72,10 +83,12 @@ FLOATINGIP = Resource(
         TENANT_ID,
         PROJECT_ID,
         Attribute("floating_ip_address", IpAddress(nullable=True), "The address outside.", create=True,
-                  create_rule=OWN_MANAGER),
-        Attribute("floating_network_id", Uuid(), "The external network.", default=REQUIRED, create=True),
-        Attribute("router_id", Uuid(nullable=True), "The router that translates."),
-        Attribute("port_id", Uuid(nullable=True), "The port inside.", create=True, update=True),
+                  create_rule=OWN_MANAGER, nullable=False),
+        Attribute("floating_network_id", Uuid(), "The external network.", default=REQUIRED, create=True,
+                  refers_to="network"),
+        Attribute("router_id", Uuid(nullable=True), "The router that translates.", refers_to="router"),
+        Attribute("port_id", Uuid(nullable=True), "The port inside.", create=True, update=True,
+                  refers_to="port"),
         Attribute("fixed_ip_address", IpAddress(nullable=True), "The address inside.", create=True, update=True),
         STATUS,
         DESCRIPTION,
@@ -83,6 +96,10 @@ FLOATINGIP = Resource(
         *STANDARD,
         Attribute("subnet_id", Uuid(nullable=True), "The external subnet to take the address from.", create=True,
                   read=False, stored=False),
+    ),
+    hidden=(
+        Attribute("floating_port_id", Text(), "The port on the external network that holds the address.",
+                  refers_to="port"),
     ),
     indexes=(("project_id",), ("port_id",), ("router_id",), ("floating_network_id",), ("floating_ip_address",)),
     rules={

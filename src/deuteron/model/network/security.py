@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from deuteron.model.codecs import Anything, Boolean, Cidr, Integer, OneOf, Text, Uuid
 from deuteron.model.network.codecs import GivenText
 from deuteron.model.network.shared import DESCRIPTION, ID, NAME, PROJECT_ID, READ, STANDARD, TENANT_ID, WRITE
 from deuteron.model.resource import REQUIRED, Attribute, Resource
 
+if TYPE_CHECKING:
+    from deuteron.model.network.rows import SecurityGroupRow, SecurityGroupRuleRow
+
 # fmt: off
-SECURITY_GROUP = Resource(
+SECURITY_GROUP: Resource[SecurityGroupRow] = Resource(
     service="network",
     name="security_group",
     collection="security-groups",
@@ -24,6 +29,9 @@ SECURITY_GROUP = Resource(
         Attribute("security_group_rules", Anything(), "Its rules.", stored=False, filter=False, sort=False),
         *STANDARD,
     ),
+    hidden=(
+        Attribute("is_default", Boolean(), "Whether it is the default group of its project."),
+    ),
     indexes=(("project_id",), ("name",), ("shared",)),
     rules={
         "create": WRITE,
@@ -34,7 +42,7 @@ SECURITY_GROUP = Resource(
     quota=10,
 )
 
-SECURITY_GROUP_RULE = Resource(
+SECURITY_GROUP_RULE: Resource[SecurityGroupRuleRow] = Resource(
     service="network",
     name="security_group_rule",
     collection="security-group-rules",
@@ -42,8 +50,9 @@ SECURITY_GROUP_RULE = Resource(
     attributes=(
         ID,
         PROJECT_ID,
-        Attribute("security_group_id", Text(36), "Its group.", default=REQUIRED, create=True),
-        Attribute("ethertype", GivenText(), "IPv4 or IPv6.", default="IPv4", create=True),
+        Attribute("security_group_id", Text(36), "Its group.", default=REQUIRED, create=True,
+                  refers_to="security_group"),
+        Attribute("ethertype", GivenText(), "IPv4 or IPv6.", default="IPv4", create=True, nullable=False),
         Attribute("direction", OneOf(("ingress", "egress")), "ingress or egress.", default=REQUIRED, create=True),
         Attribute("protocol", GivenText(), "Name or number; null is any.", create=True),
         Attribute("port_range_min", Integer(nullable=True), "First port, or ICMP type.", create=True),
@@ -51,11 +60,16 @@ SECURITY_GROUP_RULE = Resource(
         Attribute("remote_ip_prefix", GivenText(), "Addresses on the other side.", create=True),
         Attribute("remote_address_group_id", Uuid(nullable=True), "An address group on the other side.", create=True),
         Attribute("normalized_cidr", Cidr(nullable=True), "remote_ip_prefix without host bits."),
-        Attribute("remote_group_id", GivenText(), "A security group on the other side.", create=True),
+        Attribute("remote_group_id", GivenText(), "A security group on the other side.", create=True,
+                  refers_to="security_group"),
         Attribute("belongs_to_default_sg", Boolean(), "Whether its group is the project's default."),
         Attribute("description", Text(255), "Words for people.", default="", create=True),
         *STANDARD,
         TENANT_ID,
+    ),
+    hidden=(
+        Attribute("signature", Text(), "What the rule says, as one text: a duplicate is found by its index."),
+        Attribute("protocol_number", Integer(nullable=True), "IANA's number; none is any."),
     ),
     indexes=(("project_id",), ("remote_group_id",)),
     rules={

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from deuteron.model.codecs import Text, Uuid
 from deuteron.model.network.shared import ID, PROJECT_ID, READ, TENANT_ID, WRITE
 from deuteron.model.resource import REQUIRED, Attribute, Resource
 
+if TYPE_CHECKING:
+    from deuteron.model.network.rows import RbacPolicyRow
+
 # fmt: off
-RBAC_POLICY = Resource(
+RBAC_POLICY: Resource[RbacPolicyRow] = Resource(
     service="network",
     name="rbac_policy",
     collection="rbac-policies",

@@ -14,6 +14,7 @@ import msgspec
 from deuteron.model.caller import Caller
 from deuteron.model.compute import File, Flavor
 from deuteron.model.errors import BadRequest, NotFound
+from deuteron.model.network import PORT
 from deuteron.model.settings import Settings
 from deuteron.rules.compute import drives, history, images, interfaces, keypairs, lifecycle, quotas, servers
 from deuteron.rules.compute.lifecycle import ServerRow
@@ -145,7 +146,7 @@ def set_group(tx: Tx, settings: Settings, caller: Caller, row: ServerRow, name: 
         raise NotFound(error.message, type=error.type) from None
     touched = False
     for nic in lifecycle.nics(row):
-        port = find_network_row(tx, "port", nic.port_id)
+        port = find_network_row(tx, PORT, nic.port_id)
         if port is None or port["device_id"] != row.id:
             continue
         have = list(port["security_groups"] or ())

@@ -14,6 +14,8 @@ from typing import Any, Final, Literal
 from deuteron.model.caller import Caller
 from deuteron.model.compute import Nic
 from deuteron.model.errors import ApiError, BadRequest, Conflict, Forbidden, NotFound
+from deuteron.model.network.rows import PortRow
+from deuteron.model.scalars import PortId
 from deuteron.model.settings import Settings
 from deuteron.rules.compute.placement import ZONE
 from deuteron.rules.network import devices, sight
@@ -90,7 +92,7 @@ def check(tx: Tx, caller: Caller, want: Wanted) -> None:
         )
 
 
-def _free_port(tx: Tx, caller: Caller, port_id: str) -> Values:
+def _free_port(tx: Tx, caller: Caller, port_id: str) -> PortRow:
     port = devices.find_port(tx, caller, port_id)
     if port is None:
         raise BadRequest(f"Port id {port_id} could not be found.", type="PortNotFound")
@@ -149,7 +151,7 @@ def _refuse_foreign_choice(tx: Tx, want: Wanted, may_choose: MayChoose) -> None:
 class Unbound(Exception):
     """No mechanism can bind the port on the host."""
 
-    def __init__(self, port_id: str, reason: str) -> None:
+    def __init__(self, port_id: PortId, reason: str) -> None:
         super().__init__(f"Binding failed for port {port_id}: {reason}")
         self.port_id = port_id
 

@@ -29,6 +29,7 @@ from deuteron.model.compute import (
     Nic,
 )
 from deuteron.model.intent import ServerReport
+from deuteron.model.network import PORT
 from deuteron.model.settings import Settings
 from deuteron.rules.compute import history, loads
 from deuteron.rules.network import devices
@@ -199,7 +200,7 @@ def release_port(tx: Tx, settings: Settings, server_id: str, nic: Nic) -> None:
     One that only says so keeps what it says and loses its host all the same: else whoever writes another `device_id`
     on it keeps a port plugged in on a host, which only an administrator may ask for.
     """
-    port = find_network_row(tx, "port", nic.port_id)
+    port = find_network_row(tx, PORT, nic.port_id)
     if port is None:
         return
     if port["device_id"] != server_id:

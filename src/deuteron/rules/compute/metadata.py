@@ -16,11 +16,11 @@ import msgspec
 from sqlalchemy import Row, select
 
 from deuteron.model.compute import Flavor, Nic
+from deuteron.model.network.rows import PortRow, SubnetRow
 from deuteron.model.settings import Settings
 from deuteron.rules.network import guests
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
-from deuteron.store.query import Values
 
 EC2_VERSIONS: Final = (
     "1.0", "2007-01-19", "2007-03-01", "2007-08-29", "2007-10-10", "2007-12-15", "2008-02-01", "2008-09-01",
@@ -39,7 +39,7 @@ class Subject:
 
     row: Any
     flavor: Flavor
-    ports: list[Values]
+    ports: list[PortRow]
     domain: str
 
     @property
@@ -194,7 +194,7 @@ def _network_data(tx: Tx, subject: Subject) -> dict[str, Any]:
     return {"links": links, "networks": nets, "services": [{"type": "dns", "address": address} for address in services]}
 
 
-def _network(id: str, link: str, network_id: str, address: str, subnet: Values) -> dict[str, Any]:
+def _network(id: str, link: str, network_id: str, address: str, subnet: SubnetRow) -> dict[str, Any]:
     shown: dict[str, Any] = {"id": id, "link": link, "network_id": network_id}
     prefix = ipaddress.ip_network(subnet["cidr"])
     if subnet["enable_dhcp"]:
@@ -202,7 +202,7 @@ def _network(id: str, link: str, network_id: str, address: str, subnet: Values) 
         if prefix.version == 6:
             kind = f"ipv6_{subnet['ipv6_address_mode']}" if subnet["ipv6_address_mode"] else "ipv6_dhcp"
         return {**shown, "type": kind}
-    routes = [(route["destination"], route["nexthop"]) for route in subnet["host_routes"] or ()]
+    routes: list[tuple[str, str]] = [(route["destination"], route["nexthop"]) for route in subnet["host_routes"] or ()]
     if subnet["gateway_ip"]:
         routes.insert(0, ("0.0.0.0/0" if prefix.version == 4 else "::/0", subnet["gateway_ip"]))
     return {

@@ -20,6 +20,7 @@ from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.expressions import contains, ends_with, folded, starts_with
 from deuteron.store.query import Order, Page, Values
+from deuteron.store.schema import TableOf
 
 MAX_LIMIT = 1000
 MAX_FILTERS = 100
@@ -38,7 +39,7 @@ class Asked:
 
 
 def listed(
-    tx: Tx, resource: Resource, table: Table, asked: Asked, where: Sequence[ColumnElement[bool]] = ()
+    tx: Tx, resource: Resource, table: TableOf[Values], asked: Asked, where: Sequence[ColumnElement[bool]] = ()
 ) -> tuple[list[Values], bool]:
     """The rows that the query asks for, and whether `limit` cut them. Nested values are raw JSON, as `answers` has it.
 

@@ -7,16 +7,18 @@ import uuid
 from sqlalchemy import ColumnElement, Table, select
 
 from deuteron.model.errors import Conflict, Forbidden, NotFound
+from deuteron.model.resource import RowT
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.query import Values
+from deuteron.store.schema import TableOf
 
 
 def new_id() -> str:
     return uuid.uuid4().hex
 
 
-def find(tx: Tx, table: Table, kind: str, id: str, *where: ColumnElement[bool]) -> Values:
+def find(tx: Tx, table: TableOf[RowT], kind: str, id: str, *where: ColumnElement[bool]) -> RowT:
     """The row with this id. Raises: NotFound."""
     row = query.row_by_id(tx, table, id, *where)
     if row is None:

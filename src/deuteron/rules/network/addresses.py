@@ -7,17 +7,20 @@ moves the hint up, releasing moves it down, so neither depends on how many ports
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import bindparam, delete, insert, select, update
 
 from deuteron.model.network import DHCP, ROUTER_INTERFACE
+from deuteron.model.network.parts import FixedIp, WantedIp
+from deuteron.model.network.rows import SubnetRow
+from deuteron.model.scalars import Cidr, Ip, Mac, NetworkId, PortId, SubnetId
 from deuteron.rules.network import faults
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import ip_allocations, ip_pools, subnets
 from deuteron.store.prepared import Prepared
-from deuteron.store.query import Values, run
+from deuteron.store.query import run
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Prefix = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -85,28 +88,28 @@ def address_of(number: int, ip_version: int) -> Address:
     return ipaddress.IPv4Address(number) if ip_version == 4 else ipaddress.IPv6Address(number)
 
 
-def eui64(cidr: str, mac: str) -> Address:
+def eui64(cidr: Cidr, mac: Mac) -> Address:
     """The address that a guest with this MAC gives itself. Source: RFC 4291 appendix A."""
     raw = bytes.fromhex(mac.replace(":", ""))
     host = bytes((raw[0] ^ 2, raw[1], raw[2], 0xFF, 0xFE, raw[3], raw[4], raw[5]))
     return ipaddress.IPv6Address(int(ipaddress.IPv6Network(cidr).network_address) | int.from_bytes(host))
 
 
-def is_automatic(subnet: Values) -> bool:
+def is_automatic(subnet: SubnetRow) -> bool:
     """Whether guests of the subnet make their own addresses."""
     return subnet["ipv6_address_mode"] in AUTO_MODES
 
 
-def subnets_of(tx: Tx, network_id: str) -> list[Values]:
+def subnets_of(tx: Tx, network_id: NetworkId) -> list[SubnetRow]:
     """The subnets of a network, oldest first. Read once for all the ports of a request (see `kinds`)."""
     key = f"subnets of {network_id}"
-    found: list[Values] | None = tx.kept.get(key)
+    found: list[SubnetRow] | None = tx.kept.get(key)
     if found is None:
         found = tx.kept[key] = run(tx, subnets, _SUBNETS, {"network": network_id})
     return found
 
 
-def check_mtu(network_id: str, mtu: int, versions: Sequence[int]) -> None:
+def check_mtu(network_id: NetworkId, mtu: int, versions: Sequence[int]) -> None:
     """Refuse an MTU under which IP of these versions cannot be spoken. Raises: Conflict.
 
     Source: RFC 791, page 25: 68 bytes; RFC 8200 section 5: 1280.
@@ -118,7 +121,7 @@ def check_mtu(network_id: str, mtu: int, versions: Sequence[int]) -> None:
         )
 
 
-def set_pools(tx: Tx, subnet_id: str, pools: Sequence[tuple[Address, Address]]) -> None:
+def set_pools(tx: Tx, subnet_id: SubnetId, pools: Sequence[tuple[Address, Address]]) -> None:
     """Replace the allocation pools of a subnet; hints start at the bottom and find their way up."""
     tx.execute(delete(ip_pools).where(ip_pools.c.subnet_id == subnet_id))
     rows = [
@@ -131,14 +134,14 @@ def set_pools(tx: Tx, subnet_id: str, pools: Sequence[tuple[Address, Address]]) 
 
 def allocate(
     tx: Tx,
-    network_id: str,
-    port_id: str,
-    mac: str,
+    network_id: NetworkId,
+    port_id: PortId,
+    mac: Mac,
     device_owner: str,
-    wanted: Sequence[dict[str, str]] | None,
-    available: Sequence[Values] | None = None,
+    wanted: Sequence[WantedIp] | None,
+    available: Sequence[SubnetRow] | None = None,
     automatic_too: bool = True,
-) -> list[dict[str, str]]:
+) -> list[FixedIp]:
     """Take the addresses of a port: those `wanted`, or one of each family when None.
 
     `available` are the subnets the caller may use, all of the network's when None. Addresses of subnets in
@@ -148,7 +151,7 @@ def allocate(
     """
     all_subnets = subnets_of(tx, network_id) if available is None else list(available)
     is_router = device_owner in ROUTER_OWNERS
-    taken: list[dict[str, str]] = []
+    taken: list[FixedIp] = []
     if wanted is None:
         usable = [subnet for subnet in all_subnets if serves(subnet, device_owner)]
         for family in (
@@ -179,7 +182,7 @@ def allocate(
     return taken
 
 
-def take_lowest(tx: Tx, subnet: Values, port_id: str, device_owner: str = "") -> dict[str, str] | None:
+def take_lowest(tx: Tx, subnet: SubnetRow, port_id: PortId, device_owner: str = "") -> FixedIp | None:
     """Take the lowest free address of the subnet's pools; for a DHCP port the second lowest. None when full.
 
     Guests come first to mind when one looks at a small network: the DHCP server leaves them the lowest
@@ -202,7 +205,7 @@ def take_lowest(tx: Tx, subnet: Values, port_id: str, device_owner: str = "") ->
     return None
 
 
-def take_exact(tx: Tx, subnet: Values, port_id: str, address: Address) -> dict[str, str]:
+def take_exact(tx: Tx, subnet: SubnetRow, port_id: PortId, address: Address) -> FixedIp:
     """Take this address of the subnet. Raises: Conflict when another port has it."""
     holder = tx.run(_HOLDER, {"subnet": subnet["id"], "wanted": number_of(address)}).scalar()
     if holder is not None:
@@ -210,7 +213,7 @@ def take_exact(tx: Tx, subnet: Values, port_id: str, address: Address) -> dict[s
     return _insert(tx, subnet, port_id, address)
 
 
-def release(tx: Tx, port_id: str, addresses: Sequence[dict[str, str]] | None = None) -> None:
+def release(tx: Tx, port_id: PortId, addresses: Sequence[FixedIp] | None = None) -> None:
     """Give back the port's addresses, all of them or those listed."""
     if addresses is None:
         held = [(subnet_id, number) for subnet_id, number in tx.run(_HELD, {"port": port_id})]
@@ -221,21 +224,21 @@ def release(tx: Tx, port_id: str, addresses: Sequence[dict[str, str]] | None = N
         tx.run(_HINT_DOWN, {"subnet": subnet_id, "free": number})
 
 
-def holders(tx: Tx, subnet_id: str, limit: int | None = None) -> list[str]:
+def holders(tx: Tx, subnet_id: SubnetId, limit: int | None = None) -> list[PortId]:
     """Ports with an address of the subnet."""
     statement = select(ip_allocations.c.port_id).where(ip_allocations.c.subnet_id == subnet_id).distinct()
     return tx.scalars(statement if limit is None else statement.limit(limit))
 
 
-def holder_of(tx: Tx, subnet_id: str, address: str) -> str | None:
+def holder_of(tx: Tx, subnet_id: SubnetId, address: Ip) -> PortId | None:
     """The port that has this address of the subnet."""
-    found: str | None = tx.run(
+    found: PortId | None = tx.run(
         _HOLDER, {"subnet": subnet_id, "wanted": number_of(ipaddress.ip_address(address))}
     ).scalar()
     return found
 
 
-def fits(cidr: str, address: Address, device_owner: str = "") -> bool:
+def fits(cidr: Cidr, address: Address, device_owner: str = "") -> bool:
     """Whether a port may have the address in this prefix: not its network nor broadcast address."""
     prefix = ipaddress.ip_network(cidr)
     if address.version != prefix.version or address not in prefix:
@@ -247,14 +250,14 @@ def fits(cidr: str, address: Address, device_owner: str = "") -> bool:
 
 def _take_wanted(
     tx: Tx,
-    network_id: str,
-    port_id: str,
-    mac: str,
+    network_id: NetworkId,
+    port_id: PortId,
+    mac: Mac,
     device_owner: str,
-    item: dict[str, str],
-    all_subnets: Sequence[Values],
-    by_id: dict[str, Values],
-) -> dict[str, str]:
+    item: WantedIp,
+    all_subnets: Sequence[SubnetRow],
+    by_id: Mapping[SubnetId, SubnetRow],
+) -> FixedIp:
     is_router = device_owner in ROUTER_OWNERS
     subnet_id = item.get("subnet_id")
     text = item.get("ip_address")
@@ -297,13 +300,13 @@ def _take_wanted(
     return lowest
 
 
-def serves(subnet: Values, device_owner: str) -> bool:
+def serves(subnet: SubnetRow, device_owner: str) -> bool:
     """Whether the subnet gives addresses to such ports."""
-    kept_for: list[str] = subnet["service_types"] or []
+    kept_for = subnet["service_types"] or ()
     return not kept_for or any(device_owner.startswith(prefix) for prefix in kept_for)
 
 
-def _lowest_free(tx: Tx, subnet_id: str, low: int, last: str) -> int | None:
+def _lowest_free(tx: Tx, subnet_id: SubnetId, low: int, last: str) -> int | None:
     high = int(last, 16)
     while low <= high:
         taken = [
@@ -318,7 +321,7 @@ def _lowest_free(tx: Tx, subnet_id: str, low: int, last: str) -> int | None:
     return low if low <= high else None
 
 
-def _insert(tx: Tx, subnet: Values, port_id: str, address: Address) -> dict[str, str]:
+def _insert(tx: Tx, subnet: SubnetRow, port_id: PortId, address: Address) -> FixedIp:
     values: dict[str, Any] = {
         "subnet_id": subnet["id"],
         "number": number_of(address),
@@ -327,4 +330,4 @@ def _insert(tx: Tx, subnet: Values, port_id: str, address: Address) -> dict[str,
         "network_id": subnet["network_id"],
     }
     tx.run(_INSERT, values)
-    return {"subnet_id": subnet["id"], "ip_address": str(address)}
+    return {"subnet_id": subnet["id"], "ip_address": Ip(str(address))}

@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import select
 
 from deuteron.model.intent import MECHANISM, VifDetails
+from deuteron.model.network.rows import NetworkRow
 from deuteron.model.settings import Settings
 from deuteron.net.mechanisms import (
     Binding,
@@ -52,8 +53,8 @@ def mechanisms_of(settings: Settings) -> tuple[Mechanism, ...]:
     return mechanisms_by_name(settings.mechanism_drivers)
 
 
-def bind(tx: Tx, settings: Settings, port: Values, network: Values, host: str) -> Values:
-    """The values that say how the port is plugged on `host`; gives it its numbers there.
+def bind(tx: Tx, settings: Settings, port: Mapping[str, Any], network: NetworkRow, host: str) -> Values:
+    """The values that say how the port, a row or what becomes one, is plugged on `host`; gives it its numbers there.
 
     The port's numbers on another host are freed. Whether the host is alive does not matter: what is bound
     there works as soon as it connects.
@@ -112,7 +113,7 @@ def wired_ports(tx: Tx, agent: Agent) -> int:
     return sum(bound_by(each) == agent.mechanism.name for each in details)
 
 
-def _ask(tx: Tx, settings: Settings, port: Values, network: Values, host: str) -> Binding | Refusal:
+def _ask(tx: Tx, settings: Settings, port: Mapping[str, Any], network: NetworkRow, host: str) -> Binding | Refusal:
     found = registry.find(tx, settings, host)
     if found is None:
         known = ", ".join(sorted(settings.hosts)) or "none"

@@ -7,6 +7,8 @@ import ipaddress
 from sqlalchemy import select
 
 from deuteron.model.identity import DEFAULT_DOMAIN
+from deuteron.model.network import NETWORK, RBAC_POLICY, SUBNET
+from deuteron.model.scalars import NetworkId, SubnetId
 from deuteron.model.settings import Settings
 from deuteron.net.mechanisms import Segment
 from deuteron.rules.identity.projects import ids_named
@@ -27,7 +29,7 @@ def bootstrap(tx: Tx, settings: Settings) -> None:
         return
     project_id = next(iter(ids_named(tx, "admin", DEFAULT_DOMAIN)), "")
     segment = Segment("flat", external.physical_network)
-    network_id, subnet_id = new_id(), new_id()
+    network_id, subnet_id = NetworkId(new_id()), SubnetId(new_id())
     tx.insert(
         segments_table,
         {
@@ -39,7 +41,7 @@ def bootstrap(tx: Tx, settings: Settings) -> None:
     )
     network = add(
         tx,
-        "network",
+        NETWORK,
         {
             "id": network_id,
             "name": NETWORK_NAME,
@@ -61,7 +63,7 @@ def bootstrap(tx: Tx, settings: Settings) -> None:
     )
     add(
         tx,
-        "rbac_policy",
+        RBAC_POLICY,
         {
             "project_id": project_id,
             "object_type": "network",
@@ -74,7 +76,7 @@ def bootstrap(tx: Tx, settings: Settings) -> None:
     low, high = external.pool
     subnet = add(
         tx,
-        "subnet",
+        SUBNET,
         {
             "id": subnet_id,
             "name": SUBNET_NAME,

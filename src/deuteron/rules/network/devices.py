@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from sqlalchemy import exists, or_, select
 
 from deuteron.model.caller import Caller
+from deuteron.model.network import PORT
+from deuteron.model.network.rows import PortRow, SecurityGroupRow, SecurityGroupRuleRow
 from deuteron.model.settings import Settings
 from deuteron.rules.network import bindings, faults, sight
 from deuteron.rules.network.kinds import change, find
@@ -64,18 +66,18 @@ def plugged(tx: Tx, device_ids: Collection[str]) -> Plugged:
     )
 
 
-def find_port(tx: Tx, caller: Caller, port_id: str) -> Values | None:
+def find_port(tx: Tx, caller: Caller, port_id: str) -> PortRow | None:
     """The port, if it is of the caller's project. A port of others on its network is no port for its servers."""
-    row = find(tx, "port", port_id)
+    row = find(tx, PORT, port_id)
     return row if row is not None and (caller.is_admin or row["project_id"] == caller.project_id) else None
 
 
-def detach(tx: Tx, settings: Settings, port_id: str) -> Values:
+def detach(tx: Tx, settings: Settings, port_id: str) -> PortRow:
     """Take the port from its device and its host; it keeps addresses and groups. Raises: NotFound."""
-    row = find(tx, "port", port_id)
+    row = find(tx, PORT, port_id)
     if row is None:
         raise faults.not_found("port", port_id)
-    return change(tx, "port", row, {**bindings.unbind(tx, port_id), "device_id": "", "device_owner": ""})
+    return change(tx, PORT, row, {**bindings.unbind(tx, port_id), "device_id": "", "device_owner": ""})
 
 
 def networks_for(tx: Tx, caller: Caller) -> list[str]:
@@ -108,20 +110,20 @@ def groups_named(tx: Tx, project_id: str, name: str) -> list[str]:
     return [name] if name in rows else rows
 
 
-def groups(tx: Tx, group_ids: Iterable[str]) -> list[Values]:
+def groups(tx: Tx, group_ids: Iterable[str]) -> list[SecurityGroupRow]:
     """The security groups of these ids, whoever may see them."""
     return query.rows(tx, security_groups, query.any_of(security_groups.c["id"], sorted(set(group_ids))))
 
 
-def groups_of(tx: Tx, project_id: str | None) -> list[Values]:
+def groups_of(tx: Tx, project_id: str | None) -> list[SecurityGroupRow]:
     """The project's security groups by name; None is every project."""
     mine = () if project_id is None else (security_groups.c["project_id"] == project_id,)
     return query.rows(tx, security_groups, *mine, order_by=(security_groups.c["name"], security_groups.c["id"]))
 
 
-def ingress_rules(tx: Tx, group_ids: Iterable[str]) -> dict[str, list[Values]]:
+def ingress_rules(tx: Tx, group_ids: Iterable[str]) -> dict[str, list[SecurityGroupRuleRow]]:
     """What each of the groups lets in, with one query however many there are."""
-    found: dict[str, list[Values]] = {group_id: [] for group_id in group_ids}
+    found: dict[str, list[SecurityGroupRuleRow]] = {group_id: [] for group_id in group_ids}
     rules = security_group_rules.c
     for row in query.rows(
         tx,

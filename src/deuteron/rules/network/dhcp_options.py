@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from deuteron.model.codecs import whole_number
+from deuteron.model.network.parts import DhcpOption
 from deuteron.rules.network import faults
 from deuteron.store.query import Values
 
@@ -34,7 +35,7 @@ NAMES: Final = {version: frozenset(words.split()) for version, words in ((4, _IP
 """What dnsmasq reads by name. Source: `dnsmasq --help dhcp` and `dnsmasq --help dhcp6`."""
 
 
-def merged(present: Sequence[Values], wanted: Sequence[Values]) -> list[Values]:
+def merged(present: Sequence[DhcpOption], wanted: Sequence[Values]) -> list[DhcpOption]:
     """DHCP options by name and family; a null value takes one away. Raises: BadRequest."""
     options = {(item["opt_name"], item["ip_version"]): item for item in present}
     for item in wanted:

@@ -5,9 +5,8 @@ Source: neutron-lib, neutron_lib/exceptions/*.py; answers recorded from Neutron 
 
 from __future__ import annotations
 
-from typing import Any
-
 from deuteron.model.errors import ApiError, BadRequest, Conflict, Forbidden, NotFound
+from deuteron.model.network.rows import PortRow
 
 _NOT_FOUND = {
     "network": ("NetworkNotFound", "Network {} could not be found."),
@@ -106,7 +105,7 @@ def unknown_zone(name: str) -> NotFound:
     return missing("AvailabilityZoneNotFound", f"AvailabilityZone {name} could not be found.")
 
 
-def port_in_use(port: dict[str, Any]) -> Conflict:
+def port_in_use(port: PortRow) -> Conflict:
     return conflict(
         "PortInUse",
         f"Unable to complete operation on port {port['id']} for network {port['network_id']}. "

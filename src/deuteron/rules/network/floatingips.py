@@ -11,10 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import select
+from typing_extensions import ReadOnly, TypedDict
 
 from deuteron.model.caller import Caller
 from deuteron.model.errors import NotFound
-from deuteron.model.network import FLOATING, FLOATINGIP, ROUTER_INTERFACE
+from deuteron.model.network import FLOATING, FLOATINGIP, PORT, ROUTER_INTERFACE
+from deuteron.model.network.parts import FixedIp, WantedIp
+from deuteron.model.network.rows import FloatingIpRow, PortRow
+from deuteron.model.scalars import FloatingIpId, Ip, NetworkId, PortId, ProjectId, RouterId
 from deuteron.model.settings import Settings
 from deuteron.rules.network import faults, ports, quotas, sight
 from deuteron.rules.network.kinds import Kind, add, change, find, new_id, remove
@@ -28,18 +32,31 @@ _FIXED_WITHOUT_PORT = "fixed_ip_address cannot be specified without a port_id"
 _DETAILS = ("name", "network_id", "mac_address", "admin_state_up", "status", "device_id", "device_owner")
 
 
-def create_floatingip(tx: Tx, settings: Settings, caller: Caller, values: Values) -> Values:
+class Leading(TypedDict):
+    """Where a floating IP is, and where it leads: a row, or what becomes one."""
+
+    id: ReadOnly[FloatingIpId]
+    project_id: ReadOnly[ProjectId]
+    floating_ip_address: ReadOnly[Ip]
+    floating_network_id: ReadOnly[NetworkId]
+    port_id: ReadOnly[PortId | None]
+    fixed_ip_address: ReadOnly[Ip | None]
+    router_id: ReadOnly[RouterId | None]
+    status: ReadOnly[str]
+
+
+def create_floatingip(tx: Tx, settings: Settings, caller: Caller, values: Values) -> FloatingIpRow:
     """A new floating IP, associated when a port is given. Raises: NotFound, BadRequest, Conflict."""
     network_id = values["floating_network_id"]
     try:
-        network = sight.network_for(tx, caller, network_id)
+        is_external = sight.network_for(tx, caller, network_id)["router:external"]
     except NotFound:
         # Neutron does not tell a network that is not there from one that is not external.
-        network = {"id": network_id, "router:external": False}
-    if not network["router:external"]:
+        is_external = False
+    if not is_external:
         raise faults.bad_request("floatingip", f"Network {network_id} is not a valid external network")
     quotas.check(tx, "floatingip", values["project_id"])
-    floating_id = new_id()
+    floating_id = FloatingIpId(new_id())
     wanted = _wanted_address(tx, network_id, values)
     port = ports.create_port(
         tx,
@@ -58,25 +75,24 @@ def create_floatingip(tx: Tx, settings: Settings, caller: Caller, values: Values
         raise faults.conflict(
             "ExternalIpAddressExhausted", f"Unable to find any IP address on external network {network_id}."
         )
-    row: Values = {
+    new: Leading = {
         "id": floating_id,
         "project_id": values["project_id"],
         "floating_network_id": network_id,
         "floating_ip_address": address,
-        "floating_port_id": port["id"],
-        "description": values["description"],
         "port_id": None,
         "fixed_ip_address": None,
         "router_id": None,
         "status": "DOWN",
     }
-    row.update(_association(tx, caller, row, values.get("port_id"), values.get("fixed_ip_address")))
-    if row["router_id"] is not None:
-        tx.changed("router", row["router_id"])
-    return add(tx, "floatingip", row)
+    led = _association(tx, caller, new, values.get("port_id"), values.get("fixed_ip_address"))
+    if led["router_id"] is not None:
+        tx.changed("router", led["router_id"])
+    kept = {"floating_port_id": port["id"], "description": values["description"]}
+    return add(tx, FLOATINGIP, {**new, **kept, **led})
 
 
-def update_floatingip(tx: Tx, settings: Settings, caller: Caller, row: Values, values: Values) -> Values:
+def update_floatingip(tx: Tx, settings: Settings, caller: Caller, row: FloatingIpRow, values: Values) -> FloatingIpRow:
     """The floating IP with `values` set; a null `port_id` disassociates, and so does an empty body.
 
     Raises: NotFound, BadRequest, Conflict.
@@ -90,28 +106,29 @@ def update_floatingip(tx: Tx, settings: Settings, caller: Caller, row: Values, v
         values.update(_association(tx, caller, row, port_id, values.pop("fixed_ip_address", None)))
         for router_id in {row["router_id"], values["router_id"]} - {None}:
             tx.changed("router", router_id)
-    return change(tx, "floatingip", row, values)
+    return change(tx, FLOATINGIP, row, values)
 
 
-def delete_floatingip(tx: Tx, settings: Settings, caller: Caller | None, row: Values) -> None:
+def delete_floatingip(tx: Tx, settings: Settings, caller: Caller | None, row: FloatingIpRow) -> None:
     """Delete the floating IP; its address returns to the pool."""
     if row["router_id"] is not None:
         tx.changed("router", row["router_id"])
-    remove(tx, "floatingip", row["id"])
+    remove(tx, FLOATINGIP, row["id"])
     ports.delete_port(tx, settings, row["floating_port_id"])
 
 
-def unassociated(tx: Tx, network_id: str) -> list[Values]:
+def unassociated(tx: Tx, network_id: str) -> list[FloatingIpRow]:
     """The floating IPs of an external network that lead to no port."""
     return query.rows(tx, floatingips, floatingips.c.floating_network_id == network_id, floatingips.c.port_id.is_(None))
 
 
-def floating_of_ports(tx: Tx, port_ids: Sequence[str]) -> dict[str, list[Values]]:
+def floating_of_ports(tx: Tx, port_ids: Sequence[PortId]) -> dict[PortId, list[FloatingIpRow]]:
     """The floating IPs that lead to each of the ports."""
-    result: dict[str, list[Values]] = {}
+    result: dict[PortId, list[FloatingIpRow]] = {}
     if port_ids:
         for row in query.rows(tx, floatingips, floatingips.c.port_id.in_(port_ids)):
-            result.setdefault(row["port_id"], []).append(row)
+            if row["port_id"] is not None:
+                result.setdefault(row["port_id"], []).append(row)
     return result
 
 
@@ -131,7 +148,7 @@ def derive(tx: Tx, settings: Settings, caller: Caller, rows: Sequence[Values], n
         row["port_details"] = None if row["port_id"] is None else found.get(row["port_id"])
 
 
-def _wanted_address(tx: Tx, network_id: str, values: Values) -> list[dict[str, str]] | None:
+def _wanted_address(tx: Tx, network_id: str, values: Values) -> list[WantedIp] | None:
     address, subnet_id = values.get("floating_ip_address"), values.get("subnet_id")
     if address is not None:
         return [{"ip_address": address, **({"subnet_id": subnet_id} if subnet_id else {})}]
@@ -149,13 +166,13 @@ def _wanted_address(tx: Tx, network_id: str, values: Values) -> list[dict[str, s
     )
 
 
-def _association(tx: Tx, caller: Caller, row: Values, port_id: str | None, fixed: str | None) -> Values:
+def _association(tx: Tx, caller: Caller, row: Leading, port_id: PortId | None, fixed: Ip | None) -> Values:
     """Where the floating IP leads: port, address inside, router. Raises: NotFound, BadRequest, Conflict."""
     if port_id is None:
         if fixed is not None:
             raise faults.bad_request("floatingip", _FIXED_WITHOUT_PORT)
         return {"port_id": None, "fixed_ip_address": None, "router_id": None, "status": "DOWN"}
-    port = find(tx, "port", port_id)
+    port = find(tx, PORT, port_id)
     if port is None or not (caller.is_admin or port["project_id"] == caller.project_id):
         raise faults.not_found("port", port_id)
     if not caller.is_admin and port["project_id"] != row["project_id"]:
@@ -189,8 +206,8 @@ def _association(tx: Tx, caller: Caller, row: Values, port_id: str | None, fixed
     }
 
 
-def _inside_address(port: Values, fixed: str | None) -> dict[str, str]:
-    v4: list[dict[str, str]] = [item for item in port["fixed_ips"] if "." in item["ip_address"]]
+def _inside_address(port: PortRow, fixed: Ip | None) -> FixedIp:
+    v4 = [item for item in port["fixed_ips"] if "." in item["ip_address"]]
     if fixed is not None:
         found = next((item for item in v4 if item["ip_address"] == fixed), None)
         if found is None:
@@ -209,7 +226,7 @@ def _inside_address(port: Values, fixed: str | None) -> dict[str, str]:
     return v4[0]
 
 
-def _router_for(tx: Tx, row: Values, port: Values, inside: dict[str, str]) -> str:
+def _router_for(tx: Tx, row: Leading, port: PortRow, inside: FixedIp) -> RouterId:
     """The router between the port's subnet and the external network, preferring the one that is the gateway."""
     found = tx.all(
         select(routers.c.id, ip_allocations.c.ip_address, subnets.c.gateway_ip)
@@ -225,9 +242,9 @@ def _router_for(tx: Tx, row: Values, port: Values, inside: dict[str, str]) -> st
     )
     for router_id, address, gateway in found:
         if address == gateway:
-            return str(router_id)
+            return RouterId(router_id)
     if found:
-        return str(found[0][0])
+        return RouterId(found[0][0])
     raise faults.missing(
         "ExternalGatewayForFloatingIPNotFound",
         f"External network {row['floating_network_id']} is not reachable from subnet {inside['subnet_id']}.  "

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from deuteron.model.network import DHCP, ROUTER_INTERFACE
+from deuteron.model.network.rows import PortRow, SubnetRow
+from deuteron.model.scalars import PortId, SubnetId
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import (
@@ -20,7 +22,6 @@ from deuteron.store.network_tables import (
     security_groups,
     subnets,
 )
-from deuteron.store.query import Values
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -68,7 +69,7 @@ def port_at(tx: Tx, network_ids: Sequence[str], address: Address) -> Asking | No
     return None if row is None else Asking(row.id, row.device_id or "")
 
 
-def ports_of(tx: Tx, device_id: str) -> dict[str, Values]:
+def ports_of(tx: Tx, device_id: str) -> dict[PortId, PortRow]:
     """The ports that say they are the device's, by id."""
     return {port["id"]: port for port in query.rows(tx, ports, ports.c["device_id"] == device_id)}
 
@@ -87,7 +88,7 @@ def names_of_groups(tx: Tx, group_ids: Collection[str]) -> list[str]:
     return tx.scalars(named.order_by(security_groups.c["name"]))
 
 
-def subnets_of(tx: Tx, network_ids: Collection[str]) -> dict[str, Values]:
+def subnets_of(tx: Tx, network_ids: Collection[str]) -> dict[SubnetId, SubnetRow]:
     """The subnets of the networks, by id."""
     return {row["id"]: row for row in query.rows(tx, subnets, subnets.c["network_id"].in_(network_ids))}
 

@@ -10,20 +10,21 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final, Generic, cast
 
 from sqlalchemy import ColumnElement, Table, bindparam, select
 
 from deuteron.model.caller import Caller
 from deuteron.model.network import RESOURCES
-from deuteron.model.resource import Resource
+from deuteron.model.resource import Resource, RowT
 from deuteron.model.settings import Settings
 from deuteron.rules.network import faults
 from deuteron.store import query, usage
 from deuteron.store.database import Tx
-from deuteron.store.network_tables import TABLES
+from deuteron.store.network_tables import TABLES, table_of
 from deuteron.store.prepared import Prepared
 from deuteron.store.query import Values
+from deuteron.store.schema import TableOf
 
 _PROJECT = {
     name: Prepared(select(table.c.project_id).where(table.c.id == bindparam("object")))
@@ -34,18 +35,18 @@ _FOLLOWED = frozenset(resource.name for resource in RESOURCES if resource.follow
 
 
 @dataclass(frozen=True)
-class Kind:
+class Kind(Generic[RowT]):
     """One kind of object with its rules; an operation that is None does not exist."""
 
-    resource: Resource
-    create: Callable[[Tx, Settings, Caller, Values], Values] | None
-    update: Callable[[Tx, Settings, Caller, Values, Values], Values] | None
-    delete: Callable[[Tx, Settings, Caller, Values], None] | None
+    resource: Resource[RowT]
+    create: Callable[[Tx, Settings, Caller, Values], RowT] | None
+    update: Callable[[Tx, Settings, Caller, RowT, Values], RowT] | None
+    delete: Callable[[Tx, Settings, Caller, RowT], None] | None
     visible: Callable[[Caller], ColumnElement[bool] | None]
     """Which rows the caller may see at all; None is every row."""
-    target: Callable[[Tx, Caller, Values], Values] = lambda tx, caller, values: {}
+    target: Callable[[Tx, Caller, Mapping[str, Any]], Values] = lambda tx, caller, values: {}
     """Further names for policy rules about an object that is to be written: its network's owner."""
-    seen_as: Callable[[Caller, Values], Values] = lambda caller, row: {}
+    seen_as: Callable[[Caller, Mapping[str, Any]], Values] = lambda caller, row: {}
     """The same for a row that the caller sees, without a query."""
     derive: Callable[[Tx, Settings, Caller, Sequence[Values], frozenset[str]], None] | None = None
     """Fills in attributes that are not stored, of rows about to be shown."""
@@ -63,8 +64,8 @@ class Kind:
         return self.resource.name
 
     @property
-    def table(self) -> Table:
-        return TABLES[self.resource.name]
+    def table(self) -> TableOf[RowT]:
+        return table_of(self.resource)
 
     @property
     def collection(self) -> str:
@@ -92,9 +93,9 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
-def add(tx: Tx, kind: str, values: Values) -> Values:
+def add(tx: Tx, resource: Resource[RowT], values: Mapping[str, Any]) -> RowT:
     """Insert a row with id, times and revision filled in; returns the whole row."""
-    table = TABLES[kind]
+    table = table_of(resource)
     row: Values = dict.fromkeys(query.statements(table).keys)
     now = time_text(tx.now)
     if "revision_number" in row:
@@ -104,13 +105,13 @@ def add(tx: Tx, kind: str, values: Values) -> Values:
     if row["id"] is None:
         row["id"] = new_id()
     query.add(tx, table, row)
-    _count(tx, kind, row["project_id"], 1)
-    _forget(tx, kind)
-    _record(tx, kind, row["id"])
-    return row
+    _count(tx, resource.name, row["project_id"], 1)
+    _forget(tx, resource.name)
+    _record(tx, resource.name, row["id"])
+    return cast(RowT, row)
 
 
-def change(tx: Tx, kind: str, row: Values, values: Values) -> Values:
+def change(tx: Tx, resource: Resource[RowT], row: RowT, values: Mapping[str, Any]) -> RowT:
     """Set values of a row, its next revision and time; returns the new row, or `row` itself when nothing differs."""
     if all(row.get(name) == value for name, value in values.items()):
         return row
@@ -118,27 +119,33 @@ def change(tx: Tx, kind: str, row: Values, values: Values) -> Values:
     if "revision_number" in row:
         changed["revision_number"] = (row["revision_number"] or 0) + 1
         changed["updated_at"] = time_text(tx.now)
-    query.change(tx, TABLES[kind], row["id"], changed)
-    _forget(tx, kind)
-    _record(tx, kind, row["id"])
-    return {**row, **changed}
+    query.change(tx, table_of(resource), row["id"], changed)
+    _forget(tx, resource.name)
+    _record(tx, resource.name, row["id"])
+    return with_values(row, changed)
 
 
-def touch(tx: Tx, kind: str, object_id: str) -> None:
+def with_values(row: RowT, values: Mapping[str, Any]) -> RowT:
+    """The row as it would be with these values."""
+    return cast(RowT, {**row, **values})
+
+
+def touch(tx: Tx, resource: Resource[Any], object_id: str) -> None:
     """The object's next revision, because something that belongs to it changed."""
-    table = TABLES[kind]
+    table = table_of(resource)
     tx.execute(
         table.update()
         .where(table.c.id == object_id)
         .values(revision_number=table.c.revision_number + 1, updated_at=time_text(tx.now))
     )
-    _record(tx, kind, object_id)
+    _record(tx, resource.name, object_id)
 
 
-def remove(tx: Tx, kind: str, object_id: str) -> None:
+def remove(tx: Tx, resource: Resource[Any], object_id: str) -> None:
     """Delete a row."""
+    kind = resource.name
     project_id = tx.run(_PROJECT[kind], {"object": object_id}).scalar()
-    query.remove(tx, TABLES[kind], object_id)
+    query.remove(tx, table_of(resource), object_id)
     _count(tx, kind, project_id, -1)
     _forget(tx, kind)
     if kind in _FOLLOWED:
@@ -155,9 +162,9 @@ def _forget(tx: Tx, kind: str) -> None:
         tx.kept.clear()
 
 
-def find(tx: Tx, kind: str, object_id: str) -> Values | None:
+def find(tx: Tx, resource: Resource[RowT], object_id: str) -> RowT | None:
     """The row, whoever may see it."""
-    return query.row_by_id(tx, TABLES[kind], object_id)
+    return query.row_by_id(tx, table_of(resource), object_id)
 
 
 def _record(tx: Tx, kind: str, object_id: str) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from sqlalchemy import select
 
 from deuteron.model.caller import Caller
-from deuteron.model.network import DHCP, NETWORK, ROUTER_GATEWAY
+from deuteron.model.network import DHCP, NETWORK, ROUTER_GATEWAY, SUBNET
+from deuteron.model.network.rows import NetworkRow
 from deuteron.model.settings import Settings
 from deuteron.net.mechanisms import Segment
 from deuteron.rules.network import (
@@ -20,7 +24,7 @@ from deuteron.rules.network import (
     sight,
     steps,
 )
-from deuteron.rules.network.kinds import Kind, add, change, new_id, refuse_unknown_zones, remove
+from deuteron.rules.network.kinds import Kind, add, change, new_id, refuse_unknown_zones, remove, with_values
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import networks, rbac_policies, subnets
 from deuteron.store.network_tables import ports as ports_table
@@ -29,7 +33,7 @@ from deuteron.store.query import Values
 _PROVIDER = ("provider:network_type", "provider:physical_network", "provider:segmentation_id")
 
 
-def create_network(tx: Tx, settings: Settings, caller: Caller | None, values: Values) -> Values:
+def create_network(tx: Tx, settings: Settings, caller: Caller | None, values: Values) -> NetworkRow:
     """A new network with its segment.
 
     Raises: BadRequest for provider attributes or an MTU that cannot be; Conflict for a segment in use or a
@@ -48,7 +52,7 @@ def create_network(tx: Tx, settings: Settings, caller: Caller | None, values: Va
     _check_mtu(mtu, largest)
     row = add(
         tx,
-        "network",
+        NETWORK,
         {
             **values,
             "id": network_id,
@@ -66,30 +70,31 @@ def create_network(tx: Tx, settings: Settings, caller: Caller | None, values: Va
     return row
 
 
-def update_network(tx: Tx, settings: Settings, caller: Caller | None, row: Values, values: Values) -> Values:
+def update_network(tx: Tx, settings: Settings, caller: Caller | None, row: NetworkRow, values: Values) -> NetworkRow:
     """The network with `values` set. Raises: BadRequest, Conflict."""
     if values.get("is_default"):
         _refuse_second_default(tx, row["id"])
-    provider = {name: values[name] for name in _PROVIDER if name in values and values[name] != row[name]}
+    present: Mapping[str, Any] = row
+    provider = {name: values[name] for name in _PROVIDER if name in values and values[name] != present[name]}
     if provider:
         values = {**values, **_move_segment(tx, settings, row, provider)}
     if "mtu" in values:
         versions = tx.scalars(select(subnets.c.ip_version).where(subnets.c.network_id == row["id"]).distinct())
         # As given: for a network with subnets Neutron takes 0 for a number, not for the computed MTU.
         addresses.check_mtu(row["id"], values["mtu"], versions)
-        largest = segments.mtu_of(settings, segments.segment_of({**row, **values}))
+        largest = segments.mtu_of(settings, segments.segment_of(with_values(row, values)))
         values["mtu"] = values["mtu"] or largest
         _check_mtu(values["mtu"], largest)
     if values.get("router:external") is False and row["router:external"]:
         _refuse_unset_external(tx, row)
     if values.get("shared") is False and row["shared"]:
         _refuse_unshare(tx, row)
-    changed = change(tx, "network", row, values)
+    changed = change(tx, NETWORK, row, values)
     rbac.keep(tx, "network", changed, row)
     return changed
 
 
-def delete_network(tx: Tx, settings: Settings, caller: Caller | None, row: Values) -> None:
+def delete_network(tx: Tx, settings: Settings, caller: Caller | None, row: NetworkRow) -> None:
     """Delete the network with its subnets, DHCP ports, and floating IPs that lead nowhere.
 
     Raises: Conflict while other ports are there.
@@ -114,14 +119,14 @@ def delete_network(tx: Tx, settings: Settings, caller: Caller | None, row: Value
     for subnet_id in tx.scalars(select(subnets.c.id).where(subnets.c.network_id == network_id)):
         addresses.set_pools(tx, subnet_id, ())
         steps.goes(tx, settings, "subnet", subnet_id)
-        remove(tx, "subnet", subnet_id)
+        remove(tx, SUBNET, subnet_id)
     rbac.forget(tx, network_id)
     segments.release(tx, network_id)
     steps.goes(tx, settings, "network", network_id)
-    remove(tx, "network", network_id)
+    remove(tx, NETWORK, network_id)
 
 
-def seen_as(caller: Caller, row: Values) -> Values:
+def seen_as(caller: Caller, row: Mapping[str, Any]) -> Values:
     if row.get("project_id") == caller.project_id or caller.is_admin:
         return {}
     # Visible and not its own: then it is external, shared with everybody, or with this project.
@@ -148,7 +153,7 @@ def _check_mtu(mtu: int, largest: int) -> None:
         raise faults.invalid_input(f"Requested MTU is too big, maximum is {largest}")
 
 
-def _move_segment(tx: Tx, settings: Settings, row: Values, provider: Values) -> Values:
+def _move_segment(tx: Tx, settings: Settings, row: NetworkRow, provider: Values) -> Values:
     """Only the segmentation id may change. Source: ml2/plugin.py, `_update_provider_network_attributes`."""
     fixed = [name for name in provider if name != "provider:segmentation_id"]
     if fixed or row["provider:network_type"] not in ("vlan", "vxlan"):
@@ -159,11 +164,11 @@ def _move_segment(tx: Tx, settings: Settings, row: Values, provider: Values) -> 
     if provider["provider:segmentation_id"] is None:
         raise faults.invalid_input("provider:segmentation_id required")
     segments.release(tx, row["id"])
-    segments.take(tx, settings, row["id"], segments.segment_of({**row, **provider}))
+    segments.take(tx, settings, row["id"], segments.segment_of(with_values(row, provider)))
     return provider
 
 
-def _refuse_unset_external(tx: Tx, row: Values) -> None:
+def _refuse_unset_external(tx: Tx, row: NetworkRow) -> None:
     gateway = tx.first(
         select(ports_table.c.id)
         .where(ports_table.c.network_id == row["id"], ports_table.c.device_owner == ROUTER_GATEWAY)
@@ -177,7 +182,7 @@ def _refuse_unset_external(tx: Tx, row: Values) -> None:
         )
 
 
-def _refuse_unshare(tx: Tx, row: Values) -> None:
+def _refuse_unshare(tx: Tx, row: NetworkRow) -> None:
     named = select(rbac_policies.c.target_tenant).where(
         rbac_policies.c.object_id == row["id"], rbac_policies.c.action == rbac.SHARED
     )

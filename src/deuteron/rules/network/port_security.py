@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from typing import Any
 
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import Invalid, MacAddress, quoted
+from deuteron.model.network.parts import AddressPair
+from deuteron.model.network.rows import PortRow
+from deuteron.model.scalars import Mac, SecurityGroupId
 from deuteron.rules.network import (
     attributes,
     faults,
     security_groups,
 )
+from deuteron.rules.network.kinds import with_values
 from deuteron.store.database import Tx
 from deuteron.store.query import Values
 
 
-def address_pairs(raw: Any, mac: str) -> list[dict[str, str]]:
+def address_pairs(raw: Any, mac: Mac) -> list[AddressPair]:
     """Allowed address pairs as they are stored. Raises: BadRequest."""
     if raw is None:
         return []
     if not isinstance(raw, list):
         raise faults.refused("HTTPBadRequest", "Allowed address pairs must be a list.")
-    result: list[dict[str, str]] = []
+    result: list[AddressPair] = []
     for pair in raw:
         if not isinstance(pair, dict):
             raise faults.http_bad_request(
@@ -46,7 +51,7 @@ def address_pairs(raw: Any, mac: str) -> list[dict[str, str]]:
                 "allowed_address_pairs", f"'{quoted(pair['ip_address'])}' is a multicast address"
             )
         text = str(parsed) if "/" in pair["ip_address"] else str(parsed.network_address)
-        item = {"mac_address": owner, "ip_address": text}
+        item: AddressPair = {"mac_address": owner, "ip_address": text}
         if item in result:
             raise faults.refused(
                 "DuplicateAddressPairInRequest",
@@ -56,25 +61,27 @@ def address_pairs(raw: Any, mac: str) -> list[dict[str, str]]:
     return result
 
 
-def set_security(tx: Tx, caller: Caller | None, row: Values, values: Values) -> None:
-    """Fill in a new port's groups, pairs and port security. Raises: BadRequest, NotFound, Conflict."""
+def groups_of_new(tx: Tx, caller: Caller | None, port: Values, values: Values) -> Sequence[SecurityGroupId]:
+    """The groups of a new port: those that `values` ask for, or the project's own.
+
+    Raises: BadRequest, NotFound, Conflict.
+    """
     # A null is a list of none; the default group is for a body that does not name them.
     wanted = values["security_groups"] or [] if "security_groups" in values else None
-    if not row["port_security_enabled"]:
-        _refuse_unsecured(bool(wanted), bool(row["allowed_address_pairs"]))
-        row["security_groups"] = []
-    elif wanted is not None:
-        security_groups.require(tx, caller, wanted, row["project_id"])
-        row["security_groups"] = wanted
-    elif row["device_owner"].startswith("network:") or not row["project_id"]:
-        row["security_groups"] = []
-    else:
-        row["security_groups"] = [security_groups.default_group(tx, row["project_id"])]
+    if not port["port_security_enabled"]:
+        _refuse_unsecured(bool(wanted), bool(port["allowed_address_pairs"]))
+        return []
+    if wanted is not None:
+        security_groups.require(tx, caller, wanted, port["project_id"])
+        return list(wanted)
+    if port["device_owner"].startswith("network:") or not port["project_id"]:
+        return []
+    return [security_groups.default_group(tx, port["project_id"])]
 
 
-def update_security(tx: Tx, caller: Caller | None, row: Values, new: Values) -> None:
+def update_security(tx: Tx, caller: Caller | None, row: PortRow, new: Values) -> None:
     """The same for what an update body sets, in `new`."""
-    merged = {**row, **new}
+    merged = with_values(row, new)
     if new.get("security_groups") is None and "security_groups" in new:
         new["security_groups"] = []
     if not merged["port_security_enabled"]:

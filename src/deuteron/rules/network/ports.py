@@ -9,12 +9,16 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from deuteron.model.caller import Caller
-from deuteron.model.network import DHCP, FLOATING, PORT, ROUTER_GATEWAY, ROUTER_INTERFACE
+from deuteron.model.network import DHCP, FLOATING, FLOATINGIP, NETWORK, PORT, ROUTER, ROUTER_GATEWAY, ROUTER_INTERFACE
+from deuteron.model.network.parts import FixedIp, WantedIp
+from deuteron.model.network.rows import NetworkRow, PortRow, SubnetRow
+from deuteron.model.scalars import Mac, NetworkId, PortId, SubnetId
 from deuteron.model.settings import Settings
 from deuteron.rules.hosts import registry
 from deuteron.rules.network import (
@@ -28,7 +32,7 @@ from deuteron.rules.network import (
     sight,
     steps,
 )
-from deuteron.rules.network.kinds import Kind, add, change, find, new_id, remove, time_text
+from deuteron.rules.network.kinds import Kind, add, change, find, new_id, remove, time_text, with_values
 from deuteron.store import query, slots
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import floatingips, networks, routers, security_group_ports
@@ -60,7 +64,7 @@ _LEAVE_GROUPS = Prepared(delete(security_group_ports).where(security_group_ports
 _FLOATING = Prepared(select(floatingips).where(floatingips.c.port_id == bindparam("port")))
 
 
-def create_port(tx: Tx, settings: Settings, caller: Caller | None, values: Values) -> Values:
+def create_port(tx: Tx, settings: Settings, caller: Caller | None, values: Values) -> PortRow:
     """A new port; returns its row.
 
     `values` holds at least `network_id`; any attribute of the declaration may be in it, and each that is not
@@ -76,32 +80,32 @@ def create_port(tx: Tx, settings: Settings, caller: Caller | None, values: Value
     if caller is not None:
         quotas.check(tx, "port", project_id)
         _refuse_foreign_router(tx, caller, owner, values.get("device_id") or "")
-    port_id = values.get("id") or new_id()
+    port_id = PortId(values.get("id") or new_id())
     mac = _mac(tx, network["id"], values.get("mac_address"))
     row = _defaults(values, network, port_id, project_id, owner, mac)
-    port_security.set_security(tx, caller, row, values)
+    row["security_groups"] = port_security.groups_of_new(tx, caller, row, values)
     available = None if sight.may_use(tx, caller, network) else ()
     row["fixed_ips"] = addresses.allocate(tx, network["id"], port_id, mac, owner, values.get("fixed_ips"), available)
     host: str = values.get("binding:host_id") or ""
     if host:
         row.update(bindings.bind(tx, settings, row, network, host))
     try:
-        row = add(tx, "port", row)
+        made = add(tx, PORT, row)
     except IntegrityError:
         raise _mac_taken(network["id"], mac) from None
-    _join_groups(tx, port_id, row["security_groups"])
-    steps.made(tx, settings, "port", row)
-    return row
+    _join_groups(tx, made["id"], made["security_groups"])
+    steps.made(tx, settings, "port", made)
+    return made
 
 
-def update_port(tx: Tx, settings: Settings, caller: Caller | None, row: Values, values: Values) -> Values:
+def update_port(tx: Tx, settings: Settings, caller: Caller | None, row: PortRow, values: Values) -> PortRow:
     """The port with `values` set. Raises: as `create_port`."""
     new = dict(values)
     if "binding:host_id" in new and new["binding:host_id"] is None:
         new["binding:host_id"] = ""
     if "mac_address" in new and new["mac_address"] is None:
         new["mac_address"] = _mac(tx, row["network_id"], None)
-    merged = {**row, **new}
+    merged = with_values(row, new)
     if caller is not None and ("device_id" in new or "device_owner" in new):
         _refuse_foreign_router(tx, caller, merged["device_owner"], merged["device_id"])
         _refuse_to_take_from_the_cloud(tx, caller, row, merged)
@@ -127,12 +131,12 @@ def update_port(tx: Tx, settings: Settings, caller: Caller | None, row: Values, 
     network = None
     if host is not None and host != row["binding:host_id"]:
         if host:
-            network = find(tx, "network", row["network_id"])
+            network = find(tx, NETWORK, row["network_id"])
             assert network is not None  # a port keeps its network
-            new.update(bindings.bind(tx, settings, {**merged, **new}, network, host))
+            new.update(bindings.bind(tx, settings, with_values(row, new), network, host))
         else:
             new.update(bindings.unbind(tx, row["id"]))
-    changed = change(tx, "port", row, new)
+    changed = change(tx, PORT, row, new)
     if "security_groups" in new and new["security_groups"] != row["security_groups"]:
         tx.execute(delete(security_group_ports).where(security_group_ports.c.port_id == row["id"]))
         _join_groups(tx, row["id"], changed["security_groups"])
@@ -142,12 +146,12 @@ def update_port(tx: Tx, settings: Settings, caller: Caller | None, row: Values, 
     return changed
 
 
-def delete_port(tx: Tx, settings: Settings, port_id: str) -> None:
+def delete_port(tx: Tx, settings: Settings, port_id: PortId) -> None:
     """Delete a port whatever it is for: its addresses return to their pools, its floating IPs lose it.
 
     Nothing happens when it is gone already.
     """
-    row = find(tx, "port", port_id)
+    row = find(tx, PORT, port_id)
     if row is None:
         return
     steps.goes(tx, settings, "port", port_id)
@@ -155,10 +159,10 @@ def delete_port(tx: Tx, settings: Settings, port_id: str) -> None:
     addresses.release(tx, port_id)
     slots.detach_port(tx, port_id)
     tx.run(_LEAVE_GROUPS, {"port": port_id})
-    remove(tx, "port", port_id)
+    remove(tx, PORT, port_id)
 
 
-def delete_by_user(tx: Tx, settings: Settings, caller: Caller, row: Values) -> None:
+def delete_by_user(tx: Tx, settings: Settings, caller: Caller, row: PortRow) -> None:
     """DELETE /ports/{id}. Raises: Conflict for a port that belongs to a router or a floating IP."""
     if serves(tx, row):
         raise faults.conflict(
@@ -168,7 +172,7 @@ def delete_by_user(tx: Tx, settings: Settings, caller: Caller, row: Values) -> N
     delete_port(tx, settings, row["id"])
 
 
-def serves(tx: Tx, row: Values) -> bool:
+def serves(tx: Tx, row: PortRow) -> bool:
     """Whether the port is the interface or the gateway of a router that is there, or holds a floating IP's address.
 
     Its `device_owner` alone does not say so: on its own network a project may write any.
@@ -183,7 +187,7 @@ def serves(tx: Tx, row: Values) -> bool:
     return tx.first(select(routers.c.id).where(routers.c.id == device)) is not None
 
 
-def bind_port(tx: Tx, settings: Settings, port_id: str, host: str) -> Values:
+def bind_port(tx: Tx, settings: Settings, port_id: str, host: str) -> PortRow:
     """Plug the port on `host`; returns its row.
 
     When no mechanism can, `binding:vif_type` is `binding_failed` and `binding_refusal` says why.
@@ -192,14 +196,14 @@ def bind_port(tx: Tx, settings: Settings, port_id: str, host: str) -> Values:
     row = _existing(tx, port_id)
     if row["binding:host_id"] == host and row["binding:vif_type"] not in ("unbound", "binding_failed"):
         return row
-    network = find(tx, "network", row["network_id"])
+    network = find(tx, NETWORK, row["network_id"])
     assert network is not None  # a port keeps its network
-    return change(tx, "port", row, bindings.bind(tx, settings, row, network, host))
+    return change(tx, PORT, row, bindings.bind(tx, settings, row, network, host))
 
 
-def unbind_port(tx: Tx, settings: Settings, port_id: str) -> Values:
+def unbind_port(tx: Tx, settings: Settings, port_id: str) -> PortRow:
     """Unplug the port; it keeps addresses and groups. Raises: NotFound."""
-    return change(tx, "port", _existing(tx, port_id), bindings.unbind(tx, port_id))
+    return change(tx, PORT, _existing(tx, port_id), bindings.unbind(tx, port_id))
 
 
 def take_statuses(tx: Tx, host: str, statuses: Mapping[str, str]) -> set[str]:
@@ -219,7 +223,7 @@ def take_statuses(tx: Tx, host: str, statuses: Mapping[str, str]) -> set[str]:
     return changed
 
 
-def ensure_dhcp_port(tx: Tx, settings: Settings, network: Values, subnet: Values) -> None:
+def ensure_dhcp_port(tx: Tx, settings: Settings, network: NetworkRow, subnet: SubnetRow) -> None:
     """Give the network's DHCP server an address on a subnet; the first one makes its port, on a network host."""
     port = query.first(tx, table, table.c.network_id == network["id"], table.c.device_owner == DHCP)
     if port is None:
@@ -245,10 +249,10 @@ def ensure_dhcp_port(tx: Tx, settings: Settings, network: Values, subnet: Values
     item = addresses.allocate(
         tx, network["id"], port["id"], port["mac_address"], DHCP, [{"subnet_id": subnet["id"]}], [subnet]
     )
-    change(tx, "port", port, {"fixed_ips": port["fixed_ips"] + item})
+    change(tx, PORT, port, {"fixed_ips": [*port["fixed_ips"], *item]})
 
 
-def leave_subnet(tx: Tx, settings: Settings, port: Values, subnet_id: str) -> None:
+def leave_subnet(tx: Tx, settings: Settings, port: PortRow, subnet_id: SubnetId) -> None:
     """Take the subnet's addresses from a port that serves it; a DHCP port without addresses goes."""
     gone = [item for item in port["fixed_ips"] if item["subnet_id"] == subnet_id]
     left = [item for item in port["fixed_ips"] if item["subnet_id"] != subnet_id]
@@ -256,12 +260,12 @@ def leave_subnet(tx: Tx, settings: Settings, port: Values, subnet_id: str) -> No
         delete_port(tx, settings, port["id"])
         return
     addresses.release(tx, port["id"], gone)
-    change(tx, "port", port, {"fixed_ips": left})
+    change(tx, PORT, port, {"fixed_ips": left})
 
 
-def set_addresses(tx: Tx, port: Values, fixed_ips: list[dict[str, str]]) -> None:
+def set_addresses(tx: Tx, port: PortRow, fixed_ips: Sequence[FixedIp]) -> None:
     """Record the addresses that a port has been given, and tell its router."""
-    _tell_router(tx, change(tx, "port", port, {"fixed_ips": fixed_ips}))
+    _tell_router(tx, change(tx, PORT, port, {"fixed_ips": fixed_ips}))
 
 
 def _refuse_foreign_router(tx: Tx, caller: Caller, owner: str, device_id: str) -> None:
@@ -279,7 +283,7 @@ def _refuse_foreign_router(tx: Tx, caller: Caller, owner: str, device_id: str) -
         )
 
 
-def _refuse_to_take_from_the_cloud(tx: Tx, caller: Caller, row: Values, merged: Values) -> None:
+def _refuse_to_take_from_the_cloud(tx: Tx, caller: Caller, row: PortRow, merged: PortRow) -> None:
     """What a router, a floating IP or DHCP has is not made an ordinary port by writing another owner on it.
 
     Such a port may have what its project may not ask for: the gateway's address, a place on a network host, no port
@@ -287,7 +291,7 @@ def _refuse_to_take_from_the_cloud(tx: Tx, caller: Caller, row: Values, merged: 
 
     Raises: Conflict.
     """
-    same = all(merged[name] == row[name] for name in ("device_owner", "device_id"))
+    same = merged["device_owner"] == row["device_owner"] and merged["device_id"] == row["device_id"]
     if same or caller.is_admin or not row["device_owner"].startswith("network:"):
         return
     if row["binding:host_id"] or serves(tx, row):
@@ -298,7 +302,7 @@ def _refuse_to_take_from_the_cloud(tx: Tx, caller: Caller, row: Values, merged: 
         )
 
 
-def _defaults(values: Values, network: Values, port_id: str, project_id: str, owner: str, mac: str) -> Values:
+def _defaults(values: Values, network: NetworkRow, port_id: PortId, project_id: str, owner: str, mac: Mac) -> Values:
     secured = values.get("port_security_enabled")
     if owner.startswith("network:"):
         # Neutron trusts its own ports, whatever is asked: no filter between a router or DHCP and the network.
@@ -326,19 +330,19 @@ def _defaults(values: Values, network: Values, port_id: str, project_id: str, ow
 
 
 def _replace_addresses(
-    tx: Tx, caller: Caller | None, merged: Values, row: Values, wanted: Sequence[dict[str, str]]
-) -> list[dict[str, str]]:
+    tx: Tx, caller: Caller | None, merged: PortRow, row: PortRow, wanted: Sequence[WantedIp]
+) -> list[FixedIp]:
     """The port's addresses after it asks for `wanted`: those it keeps stay what they are."""
     if caller is not None:
         _refuse_needed(tx, row, wanted)
-    held: list[dict[str, str]] = list(row["fixed_ips"])
-    kept: list[dict[str, str]] = []
-    asked: list[dict[str, str]] = []
+    held = list(row["fixed_ips"])
+    kept: list[FixedIp] = []
+    asked: list[WantedIp] = []
     moved = merged["mac_address"] != row["mac_address"]
     for item in wanted:
         same = None
         if not (moved and item.get("ip_address") is None):
-            same = next((have for have in held if all(have.get(key) == item[key] for key in item)), None)
+            same = next((have for have in held if have.items() >= item.items()), None)
         if same is not None:
             held.remove(same)
             kept.append(same)
@@ -361,7 +365,7 @@ def _replace_addresses(
     return kept + taken
 
 
-def _refuse_needed(tx: Tx, row: Values, wanted: Sequence[dict[str, str]]) -> None:
+def _refuse_needed(tx: Tx, row: PortRow, wanted: Sequence[WantedIp]) -> None:
     """An address that a floating IP leads to stays, and that of a floating IP itself. Raises: BadRequest."""
     if row["device_owner"] == FLOATING:
         raise faults.bad_request("port", f"Fixed IPs of port {row['id']} are those of floating IP {row['device_id']}")
@@ -375,20 +379,20 @@ def _refuse_needed(tx: Tx, row: Values, wanted: Sequence[dict[str, str]]) -> Non
             )
 
 
-def _tell_router(tx: Tx, port: Values) -> None:
+def _tell_router(tx: Tx, port: PortRow) -> None:
     """The router that has the port shows its gateway's addresses, and its host hears of the new ones."""
     if port["device_owner"] not in (ROUTER_INTERFACE, ROUTER_GATEWAY):
         return
-    router = find(tx, "router", port["device_id"])
+    router = find(tx, ROUTER, port["device_id"])
     if router is None:
         return
     tx.changed("router", router["id"])
     if router["gateway_port_id"] == port["id"] and router["external_gateway_info"] is not None:
         info = {**router["external_gateway_info"], "external_fixed_ips": port["fixed_ips"]}
-        change(tx, "router", router, {"external_gateway_info": info})
+        change(tx, ROUTER, router, {"external_gateway_info": info})
 
 
-def _is_ipv4_among(tx: Tx, row: Values, items: Sequence[dict[str, str]]) -> bool:
+def _is_ipv4_among(tx: Tx, row: PortRow, items: Sequence[WantedIp]) -> bool:
     """Whether an item is an IPv4 address, or asks for one by its subnet."""
     versions = {subnet["id"]: subnet["ip_version"] for subnet in addresses.subnets_of(tx, row["network_id"])}
     return any(
@@ -397,13 +401,13 @@ def _is_ipv4_among(tx: Tx, row: Values, items: Sequence[dict[str, str]]) -> bool
     )
 
 
-def _free_floating(tx: Tx, port: Values, left: set[str]) -> None:
+def _free_floating(tx: Tx, port: PortRow, left: set[str]) -> None:
     """Take the port from floating IPs that lead to an address it no longer has."""
     for row in query.run(tx, floatingips, _FLOATING, {"port": port["id"]}):
         if row["fixed_ip_address"] not in left:
             change(
                 tx,
-                "floatingip",
+                FLOATINGIP,
                 row,
                 {"port_id": None, "fixed_ip_address": None, "router_id": None, "status": "DOWN"},
             )
@@ -416,27 +420,27 @@ def _join_groups(tx: Tx, port_id: str, groups: Sequence[str]) -> None:
         tx.run(_JOIN_GROUP, [{"security_group_id": group, "port_id": port_id} for group in groups])
 
 
-def _mac(tx: Tx, network_id: str, wanted: str | None) -> str:
+def _mac(tx: Tx, network_id: NetworkId, wanted: Mac | None) -> Mac:
     if wanted is not None:
         if tx.run(_MAC_IN_USE, {"network": network_id, "mac": wanted}).first() is not None:
             raise _mac_taken(network_id, wanted)
         return wanted
     while True:
         tail = secrets.token_hex(3)
-        mac = f"{MAC_PREFIX}:{tail[:2]}:{tail[2:4]}:{tail[4:]}"
+        mac = Mac(f"{MAC_PREFIX}:{tail[:2]}:{tail[2:4]}:{tail[4:]}")
         if tx.run(_MAC_IN_USE, {"network": network_id, "mac": mac}).first() is None:
             return mac
 
 
-def _mac_taken(network_id: str, mac: str) -> Exception:
+def _mac_taken(network_id: NetworkId, mac: Mac) -> Exception:
     return faults.conflict(
         "MacAddressInUse",
         f"Unable to complete operation for network {network_id}. The mac address {mac} is in use.",
     )
 
 
-def _existing(tx: Tx, port_id: str) -> Values:
-    row = find(tx, "port", port_id)
+def _existing(tx: Tx, port_id: str) -> PortRow:
+    row = find(tx, PORT, port_id)
     if row is None:
         raise faults.not_found("port", port_id)
     return row
@@ -452,7 +456,7 @@ def _visible(caller: Caller) -> ColumnElement[bool] | None:
     return or_(table.c.project_id == caller.project_id, table.c.network_id.in_(mine))
 
 
-def _seen_as(caller: Caller, row: Values) -> Values:
+def _seen_as(caller: Caller, row: Mapping[str, Any]) -> Values:
     # What a caller sees without owning it is on a network that it owns.
     return {} if row.get("project_id") == caller.project_id else {"network:project_id": caller.project_id}
 

@@ -12,7 +12,7 @@ neutron/objects/rbac_db.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +20,16 @@ from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.exc import IntegrityError
 
 from deuteron.model.caller import Caller
-from deuteron.model.network import RBAC_POLICY, ROUTER_GATEWAY
+from deuteron.model.network import (
+    ADDRESS_SCOPE,
+    NETWORK,
+    RBAC_POLICY,
+    ROUTER_GATEWAY,
+    SECURITY_GROUP,
+    SUBNETPOOL,
+)
+from deuteron.model.network.rows import RbacPolicyRow, SubnetPoolRow
+from deuteron.model.resource import Resource
 from deuteron.model.settings import Settings
 from deuteron.rules.network import faults, quotas
 from deuteron.rules.network.kinds import Kind, add, change, find, remove
@@ -52,10 +61,11 @@ _USERS: dict[str, Callable[[str], Any]] = {
 }
 """For each kind that can be shared, the projects that use an object of it; a group also by rules that name it."""
 
+_KINDS: dict[str, Resource[Any]] = {each.name: each for each in (NETWORK, SECURITY_GROUP, SUBNETPOOL, ADDRESS_SCOPE)}
 ACTIONS = {kind: (SHARED, EXTERNAL) if kind == "network" else (SHARED,) for kind in _USERS}
 
 
-def create_policy(tx: Tx, settings: Settings, caller: Caller, values: Values) -> Values:
+def create_policy(tx: Tx, settings: Settings, caller: Caller, values: Values) -> RbacPolicyRow:
     """Share an object. Raises: BadRequest, NotFound, Conflict."""
     kind, action = values["object_type"].strip().lower(), values["action"]
     if kind not in ACTIONS:
@@ -68,7 +78,7 @@ def create_policy(tx: Tx, settings: Settings, caller: Caller, values: Values) ->
             f"Supported actions are {list(ACTIONS[kind])}"
         )
     _check_target(values["target_tenant"])
-    row = find(tx, kind, values["object_id"])
+    row = _shared(tx, kind, values["object_id"])
     if row is None or not (caller.is_admin or row["project_id"] == caller.project_id):
         raise faults.missing(
             "RbacPolicyNotFound", f"RBAC policy of type {kind} with ID {values['object_id']} not found"
@@ -81,36 +91,36 @@ def create_policy(tx: Tx, settings: Settings, caller: Caller, values: Values) ->
     return policy
 
 
-def update_policy(tx: Tx, settings: Settings, caller: Caller, row: Values, values: Values) -> Values:
+def update_policy(tx: Tx, settings: Settings, caller: Caller, row: RbacPolicyRow, values: Values) -> RbacPolicyRow:
     """Share with another project instead. Raises: BadRequest, Conflict."""
     target: str = values["target_tenant"] if "target_tenant" in values else row["target_tenant"]
     _check_target(target)
     if target == row["target_tenant"]:
         return row
-    shared = find(tx, row["object_type"], row["object_id"])
+    shared = _shared(tx, row["object_type"], row["object_id"])
     assert shared is not None  # its policies go with it
     if row["object_type"] == "subnetpool":
         refuse_closed_scope(tx, shared, target)
     _refuse_if_needed(tx, row, shared, target)
     try:
-        changed = change(tx, "rbac_policy", row, values)
+        changed = change(tx, RBAC_POLICY, row, values)
     except IntegrityError:
         raise _duplicate() from None
     _carry(tx, row["object_type"], shared)
     return changed
 
 
-def delete_policy(tx: Tx, settings: Settings, caller: Caller, row: Values) -> None:
+def delete_policy(tx: Tx, settings: Settings, caller: Caller, row: RbacPolicyRow) -> None:
     """Stop sharing. Raises: Conflict while another project needs it."""
-    shared = find(tx, row["object_type"], row["object_id"])
+    shared = _shared(tx, row["object_type"], row["object_id"])
     if shared is not None:
         _refuse_if_needed(tx, row, shared, None)
-    remove(tx, "rbac_policy", row["id"])
+    remove(tx, RBAC_POLICY, row["id"])
     if shared is not None:
         _carry(tx, row["object_type"], shared)
 
 
-def keep(tx: Tx, kind: str, row: Values, before: Values) -> None:
+def keep(tx: Tx, kind: str, row: Mapping[str, Any], before: Mapping[str, Any]) -> None:
     """Make the policies say what `row` says that `before` did not: shared with everybody or no longer, external or not.
 
     A network that ceases to be external is external for nobody.
@@ -136,10 +146,10 @@ def forget(tx: Tx, object_id: str) -> None:
 
 def _remove_all(tx: Tx, *conditions: ColumnElement[bool]) -> None:
     for policy_id in tx.scalars(select(rbac_policies.c.id).where(*conditions)):
-        remove(tx, "rbac_policy", policy_id)
+        remove(tx, RBAC_POLICY, policy_id)
 
 
-def refuse_closed_scope(tx: Tx, pool: Values, target: str) -> None:
+def refuse_closed_scope(tx: Tx, pool: SubnetPoolRow, target: str) -> None:
     """Whoever is to use a pool has to have access to its address scope. Raises: BadRequest.
 
     Source: neutron/objects/subnetpool.py `validate_rbac_policy_create`.
@@ -147,7 +157,7 @@ def refuse_closed_scope(tx: Tx, pool: Values, target: str) -> None:
     scope_id = pool.get("address_scope_id")
     if scope_id is None:
         return
-    scope = find(tx, "address_scope", scope_id)
+    scope = find(tx, ADDRESS_SCOPE, scope_id)
     if scope is None or scope["project_id"] == target:
         return
     if not {EVERYBODY, target} & set(_targets(tx, scope_id, SHARED)):
@@ -157,9 +167,9 @@ def refuse_closed_scope(tx: Tx, pool: Values, target: str) -> None:
         )
 
 
-def _add(tx: Tx, values: Values) -> Values:
+def _add(tx: Tx, values: Values) -> RbacPolicyRow:
     try:
-        return add(tx, "rbac_policy", values)
+        return add(tx, RBAC_POLICY, values)
     except IntegrityError:
         raise _duplicate() from None
 
@@ -188,14 +198,19 @@ def _targets(tx: Tx, object_id: str, action: str) -> list[str]:
     )
 
 
-def _carry(tx: Tx, kind: str, row: Values) -> None:
+def _shared(tx: Tx, kind: str, object_id: str) -> Any:
+    """The row of what a policy shares, of whichever kind it is."""
+    return find(tx, _KINDS[kind], object_id)
+
+
+def _carry(tx: Tx, kind: str, row: Any) -> None:
     """Make the object's row say what its policies say."""
     changed: Values = {"shared": EVERYBODY in _targets(tx, row["id"], SHARED)}
     if kind == "network":
         changed["router:external"] = bool(_targets(tx, row["id"], EXTERNAL))
         if changed["router:external"] != row["router:external"]:
             _show_on_subnets(tx, row["id"], changed["router:external"])
-    change(tx, kind, row, changed)
+    change(tx, _KINDS[kind], row, changed)
 
 
 def _show_on_subnets(tx: Tx, network_id: str, external: bool) -> None:
@@ -207,7 +222,7 @@ def _show_on_subnets(tx: Tx, network_id: str, external: bool) -> None:
 # --- who needs a policy -------------------------------------------------------------------------------------------
 
 
-def _refuse_if_needed(tx: Tx, policy: Values, row: Values, instead: str | None) -> None:
+def _refuse_if_needed(tx: Tx, policy: RbacPolicyRow, row: Any, instead: str | None) -> None:
     """Raises: Conflict when somebody needs the policy, which is to go or to name `instead`."""
     target = policy["target_tenant"]
     others = [each for each in _targets(tx, row["id"], policy["action"]) if each != target]

@@ -17,7 +17,10 @@ from sqlalchemy import select
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import is_uuid, quoted
 from deuteron.model.errors import NotFound
-from deuteron.model.network import MAX_ROUTES, ROUTER, ROUTER_GATEWAY, ROUTER_INTERFACE
+from deuteron.model.network import MAX_ROUTES, PORT, ROUTER, ROUTER_GATEWAY, ROUTER_INTERFACE, SUBNET
+from deuteron.model.network.parts import Route
+from deuteron.model.network.rows import PortRow, RouterRow, SubnetRow
+from deuteron.model.scalars import PortId, SubnetId
 from deuteron.model.settings import Settings
 from deuteron.rules.hosts import registry
 from deuteron.rules.network import addresses, attributes, faults, ports, quotas, sight
@@ -32,7 +35,7 @@ from deuteron.store.query import Values
 _PLACEMENT = ("ha", "distributed")
 
 
-def create_router(tx: Tx, settings: Settings, caller: Caller, values: Values) -> Values:
+def create_router(tx: Tx, settings: Settings, caller: Caller, values: Values) -> RouterRow:
     """A new router, with its gateway when one is asked for. Raises: NotFound, BadRequest, Conflict."""
     _refuse_placement(values)
     values = {**values, **dict.fromkeys(_PLACEMENT, False)}
@@ -41,13 +44,13 @@ def create_router(tx: Tx, settings: Settings, caller: Caller, values: Values) ->
     gateway: Values | None = values.pop("external_gateway_info", None)
     row = add(
         tx,
-        "router",
+        ROUTER,
         {**values, "status": "ACTIVE", "availability_zones": [], "routes": [], "external_gateway_info": None},
     )
     return row if gateway is None else _set_gateway(tx, settings, caller, row, gateway)
 
 
-def update_router(tx: Tx, settings: Settings, caller: Caller, row: Values, values: Values) -> Values:
+def update_router(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, values: Values) -> RouterRow:
     """The router with `values` set. Raises: NotFound, BadRequest, Conflict."""
     _refuse_placement(values)
     # A null asks for what the router has.
@@ -57,10 +60,10 @@ def update_router(tx: Tx, settings: Settings, caller: Caller, row: Values, value
     if "external_gateway_info" in values:
         gateway: Values | None = values.pop("external_gateway_info")
         row = clear_gateway(tx, settings, row) if gateway is None else _set_gateway(tx, settings, caller, row, gateway)
-    return change(tx, "router", row, values)
+    return change(tx, ROUTER, row, values)
 
 
-def delete_router(tx: Tx, settings: Settings, caller: Caller, row: Values) -> None:
+def delete_router(tx: Tx, settings: Settings, caller: Caller, row: RouterRow) -> None:
     """Delete the router with its gateway. Raises: Conflict while it has interfaces."""
     interfaces = [port["id"] for port in interface_ports(tx, row["id"])]
     if interfaces:
@@ -69,10 +72,10 @@ def delete_router(tx: Tx, settings: Settings, caller: Caller, row: Values) -> No
         )
     if row["gateway_port_id"] is not None:
         row = clear_gateway(tx, settings, row)
-    remove(tx, "router", row["id"])
+    remove(tx, ROUTER, row["id"])
 
 
-def interface_ports(tx: Tx, router_id: str) -> list[Values]:
+def interface_ports(tx: Tx, router_id: str) -> list[PortRow]:
     """The router's ports inside, by id."""
     return query.rows(
         tx,
@@ -83,7 +86,7 @@ def interface_ports(tx: Tx, router_id: str) -> list[Values]:
     )
 
 
-def add_interface(tx: Tx, settings: Settings, caller: Caller, row: Values, body: Values) -> Values:
+def add_interface(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, body: Values) -> Values:
     """Attach the router to a subnet, by subnet or by port; returns Neutron's answer.
 
     Raises: NotFound, BadRequest, Conflict.
@@ -97,7 +100,7 @@ def add_interface(tx: Tx, settings: Settings, caller: Caller, row: Values, body:
     return _add_by_subnet(tx, settings, caller, row, subnet_id)
 
 
-def remove_interface(tx: Tx, settings: Settings, caller: Caller, row: Values, body: Values) -> Values:
+def remove_interface(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, body: Values) -> Values:
     """Detach the router; its port there goes. Raises: NotFound, BadRequest, Conflict."""
     port_id, subnet_id = _interface_request(body)
     held = interface_ports(tx, row["id"])
@@ -113,7 +116,7 @@ def remove_interface(tx: Tx, settings: Settings, caller: Caller, row: Values, bo
             )
     else:
         assert subnet_id is not None  # one of the two is there
-        subnet = find(tx, "subnet", subnet_id)
+        subnet = find(tx, SUBNET, subnet_id)
         port = next((item for item in held if _is_on(item, subnet_id)), None)
         if subnet is None or (port is None and not _is_seen(tx, caller, subnet)):
             raise faults.not_found("subnet", subnet_id)
@@ -132,11 +135,13 @@ def remove_interface(tx: Tx, settings: Settings, caller: Caller, row: Values, bo
         ports.leave_subnet(tx, settings, port, subnet_id)
     else:
         ports.delete_port(tx, settings, port["id"])
-    touch(tx, "router", row["id"])
+    touch(tx, ROUTER, row["id"])
     return _interface_answer(row, port, leaving)
 
 
-def change_routes(tx: Tx, settings: Settings, caller: Caller, row: Values, routes: Any, *, adding: bool) -> Values:
+def change_routes(
+    tx: Tx, settings: Settings, caller: Caller, row: RouterRow, routes: Any, *, adding: bool
+) -> RouterRow:
     """Add routes to the router's, or take them away; returns its row. Raises: BadRequest."""
     attribute = ROUTER.by_name["routes"]
     if routes is None:
@@ -160,7 +165,7 @@ def _refuse_placement(values: Values) -> None:
 # --- gateway ------------------------------------------------------------------------------------------------------
 
 
-def _set_gateway(tx: Tx, settings: Settings, caller: Caller, row: Values, wanted: Values) -> Values:
+def _set_gateway(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, wanted: Values) -> RouterRow:
     network = sight.network_for(tx, caller, wanted["network_id"])
     if not network["router:external"]:
         raise faults.bad_request("router", f"Network {network['id']} is not an external network")
@@ -168,11 +173,11 @@ def _set_gateway(tx: Tx, settings: Settings, caller: Caller, row: Values, wanted
     # As in Neutron, who does not name it takes the default: nobody carries an administrator's choice elsewhere.
     snat = wanted.get("enable_snat", True)
     if present is not None and present["network_id"] == network["id"]:
-        port = find(tx, "port", row["gateway_port_id"])
+        port = find(tx, PORT, row["gateway_port_id"] or "")
         assert port is not None  # the router's row names it
         if "external_fixed_ips" in wanted:
             port = ports.update_port(tx, settings, None, port, {"fixed_ips": wanted["external_fixed_ips"]})
-        return change(tx, "router", row, {"external_gateway_info": _gateway_info(port, snat)})
+        return change(tx, ROUTER, row, {"external_gateway_info": _gateway_info(port, snat)})
     if present is not None:
         row = clear_gateway(tx, settings, row)
     candidates = addresses.subnets_of(tx, network["id"])
@@ -194,7 +199,7 @@ def _set_gateway(tx: Tx, settings: Settings, caller: Caller, row: Values, wanted
     )
     return change(
         tx,
-        "router",
+        ROUTER,
         row,
         {
             "external_gateway_info": _gateway_info(port, snat),
@@ -206,7 +211,7 @@ def _set_gateway(tx: Tx, settings: Settings, caller: Caller, row: Values, wanted
     )
 
 
-def clear_gateway(tx: Tx, settings: Settings, row: Values) -> Values:
+def clear_gateway(tx: Tx, settings: Settings, row: RouterRow) -> RouterRow:
     """The router without its gateway. Raises: Conflict while floating IPs need it."""
     if row["gateway_port_id"] is None:
         return row
@@ -222,19 +227,17 @@ def clear_gateway(tx: Tx, settings: Settings, row: Values) -> Values:
             f"{row['gateway_network_id']} is required by one or more floating IPs.",
         )
     ports.delete_port(tx, settings, row["gateway_port_id"])
-    return change(
-        tx, "router", row, {"external_gateway_info": None, "gateway_port_id": None, "gateway_network_id": None}
-    )
+    return change(tx, ROUTER, row, {"external_gateway_info": None, "gateway_port_id": None, "gateway_network_id": None})
 
 
-def _gateway_info(port: Values, snat: bool) -> Values:
+def _gateway_info(port: PortRow, snat: bool) -> Values:
     return {"network_id": port["network_id"], "external_fixed_ips": port["fixed_ips"], "enable_snat": snat}
 
 
 # --- interfaces ---------------------------------------------------------------------------------------------------
 
 
-def _interface_request(body: Values) -> tuple[str | None, str | None]:
+def _interface_request(body: Values) -> tuple[PortId | None, SubnetId | None]:
     attributes.refuse_others(body, ("port_id", "subnet_id"))
     port_id, subnet_id = body.get("port_id"), body.get("subnet_id")
     if not port_id and not subnet_id:
@@ -245,8 +248,8 @@ def _interface_request(body: Values) -> tuple[str | None, str | None]:
     return port_id or None, subnet_id or None
 
 
-def _add_by_subnet(tx: Tx, settings: Settings, caller: Caller, row: Values, subnet_id: str) -> Values:
-    subnet = find(tx, "subnet", subnet_id)
+def _add_by_subnet(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, subnet_id: SubnetId) -> Values:
+    subnet = find(tx, SUBNET, subnet_id)
     if subnet is None:
         raise faults.not_found("subnet", subnet_id)
     if not _is_seen(tx, caller, subnet):
@@ -270,7 +273,7 @@ def _add_by_subnet(tx: Tx, settings: Settings, caller: Caller, row: Values, subn
     port = _ipv6_port(tx, row, subnet)
     if port is not None:
         item = addresses.take_exact(tx, subnet, port["id"], ipaddress.ip_address(subnet["gateway_ip"]))
-        port = change(tx, "port", port, {"fixed_ips": [*port["fixed_ips"], item]})
+        port = change(tx, PORT, port, {"fixed_ips": [*port["fixed_ips"], item]})
     else:
         port = ports.create_port(
             tx,
@@ -289,15 +292,15 @@ def _add_by_subnet(tx: Tx, settings: Settings, caller: Caller, row: Values, subn
     return _interface_answer(row, port, [subnet_id])
 
 
-def _add_by_port(tx: Tx, settings: Settings, caller: Caller, row: Values, port_id: str) -> Values:
-    port = find(tx, "port", port_id)
+def _add_by_port(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, port_id: PortId) -> Values:
+    port = find(tx, PORT, port_id)
     if port is None or not (caller.is_admin or port["project_id"] == caller.project_id):
         raise faults.not_found("port", port_id)
     if port["device_id"]:
         raise faults.port_in_use(port)
     if not port["fixed_ips"]:
         raise faults.bad_request("router", "Router port must have at least one fixed IP")
-    subnets = {item["subnet_id"]: find(tx, "subnet", item["subnet_id"]) for item in port["fixed_ips"]}
+    subnets = {item["subnet_id"]: find(tx, SUBNET, item["subnet_id"]) for item in port["fixed_ips"]}
     found = [subnet for subnet in subnets.values() if subnet is not None]
     if sum(1 for subnet in found if subnet["ip_version"] == 4) > 1:
         raise faults.bad_request("router", "Cannot have multiple IPv4 subnets on router port")
@@ -313,7 +316,7 @@ def _add_by_port(tx: Tx, settings: Settings, caller: Caller, row: Values, port_i
     return _interface_answer(row, port, list(subnets))
 
 
-def _refuse_unpooled(caller: Caller, port: Values, subnet: Values) -> None:
+def _refuse_unpooled(caller: Caller, port: PortRow, subnet: SubnetRow) -> None:
     """On a subnet of another project, a router takes an address that anybody could get: not the gateway's.
 
     Source: neutron/db/l3_db.py `_validate_port_in_range_or_admin`.
@@ -334,7 +337,7 @@ def _refuse_unpooled(caller: Caller, port: Values, subnet: Values) -> None:
             )
 
 
-def _is_seen(tx: Tx, caller: Caller, subnet: Values) -> bool:
+def _is_seen(tx: Tx, caller: Caller, subnet: SubnetRow) -> bool:
     """Whether the caller may know of the subnet: it does when it knows of the network."""
     try:
         sight.network_for(tx, caller, subnet["network_id"])
@@ -343,7 +346,7 @@ def _is_seen(tx: Tx, caller: Caller, subnet: Values) -> bool:
     return True
 
 
-def _may_be_gateway(tx: Tx, caller: Caller, subnet: Values) -> bool:
+def _may_be_gateway(tx: Tx, caller: Caller, subnet: SubnetRow) -> bool:
     """Whether the caller's router may take the subnet's gateway address: as owner, or where the network is shared with
     its very project. On a network shared with everybody it would make itself everybody's way out.
 
@@ -359,7 +362,7 @@ def _may_be_gateway(tx: Tx, caller: Caller, subnet: Values) -> bool:
     return tx.first(shared.limit(1)) is not None
 
 
-def _ipv6_port(tx: Tx, row: Values, subnet: Values) -> Values | None:
+def _ipv6_port(tx: Tx, row: RouterRow, subnet: SubnetRow) -> PortRow | None:
     """The router's IPv6 port on the subnet's network: IPv6 subnets of one network share a port."""
     if subnet["ip_version"] != 6:
         return None
@@ -369,7 +372,7 @@ def _ipv6_port(tx: Tx, row: Values, subnet: Values) -> Values | None:
     return None
 
 
-def _refuse_overlap(tx: Tx, row: Values, subnet: Values) -> None:
+def _refuse_overlap(tx: Tx, row: RouterRow, subnet: SubnetRow) -> None:
     prefix = ipaddress.ip_network(subnet["cidr"])
     held = tx.all(
         select(subnets_table.c.id, subnets_table.c.cidr)
@@ -388,8 +391,8 @@ def _refuse_overlap(tx: Tx, row: Values, subnet: Values) -> None:
             )
 
 
-def _refuse_interface_in_use(tx: Tx, row: Values, port: Values, subnet_id: str) -> None:
-    subnet = find(tx, "subnet", subnet_id)
+def _refuse_interface_in_use(tx: Tx, row: RouterRow, port: PortRow, subnet_id: SubnetId) -> None:
+    subnet = find(tx, SUBNET, subnet_id)
     if subnet is None:
         return
     inside = select(ip_allocations.c.port_id).where(ip_allocations.c.subnet_id == subnet_id)
@@ -413,7 +416,7 @@ def _refuse_interface_in_use(tx: Tx, row: Values, port: Values, subnet_id: str) 
             )
 
 
-def _interface_answer(row: Values, port: Values, subnet_ids: Sequence[str]) -> Values:
+def _interface_answer(row: RouterRow, port: PortRow, subnet_ids: Sequence[SubnetId]) -> Values:
     return {
         "id": row["id"],
         "project_id": row["project_id"],
@@ -424,26 +427,26 @@ def _interface_answer(row: Values, port: Values, subnet_ids: Sequence[str]) -> V
     }
 
 
-def _is_on(port: Values, subnet_id: str) -> bool:
+def _is_on(port: PortRow, subnet_id: SubnetId) -> bool:
     return any(item["subnet_id"] == subnet_id for item in port["fixed_ips"])
 
 
-def _host_of(tx: Tx, settings: Settings, row: Values) -> str:
+def _host_of(tx: Tx, settings: Settings, row: RouterRow) -> str:
     host: str | None = row["host"] or registry.network_host_for(tx, settings, row["id"])
     return host or ""
 
 
-def _settle(tx: Tx, row: Values, host: str) -> None:
+def _settle(tx: Tx, row: RouterRow, host: str) -> None:
     """The router runs on `host` from its first interface on; each interface is a change of the router."""
     placed = {"host": host or None, "availability_zones": [ZONE]}
-    if change(tx, "router", row, placed) is row:
-        touch(tx, "router", row["id"])
+    if change(tx, ROUTER, row, placed) is row:
+        touch(tx, ROUTER, row["id"])
 
 
 # --- routes -------------------------------------------------------------------------------------------------------
 
 
-def _check_routes(tx: Tx, row: Values, routes: Sequence[dict[str, str]]) -> None:
+def _check_routes(tx: Tx, row: RouterRow, routes: Sequence[Route]) -> None:
     """Each next hop is in a subnet of the router, and is not the router. Raises: BadRequest."""
     if len(routes) > MAX_ROUTES:  # those that are there and those that are added, together
         raise attributes.too_many(ROUTER.by_name["routes"], MAX_ROUTES)

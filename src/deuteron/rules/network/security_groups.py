@@ -9,13 +9,16 @@ Source: openstack/neutron, neutron/db/securitygroups_db.py; neutron-lib, neutron
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, delete, or_, select
 
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import whole_number
 from deuteron.model.network import SECURITY_GROUP, SECURITY_GROUP_RULE
+from deuteron.model.network.rows import SecurityGroupRow, SecurityGroupRuleRow
+from deuteron.model.scalars import SecurityGroupId
 from deuteron.model.settings import Settings
 from deuteron.rules.network import faults, quotas, rbac, sight
 from deuteron.rules.network.kinds import Kind, add, change, find, new_id, remove, touch
@@ -78,14 +81,14 @@ _DEFAULT_GROUP = Prepared(
 )
 
 
-def default_group(tx: Tx, project_id: str) -> str:
+def default_group(tx: Tx, project_id: str) -> SecurityGroupId:
     """The id of the project's default group, which is made when it is not there."""
-    found: str | None = tx.run(_DEFAULT_GROUP, {"project": project_id}).scalar()
+    found: SecurityGroupId | None = tx.run(_DEFAULT_GROUP, {"project": project_id}).scalar()
     if found is not None:
         return found
     group = add(
         tx,
-        "security_group",
+        SECURITY_GROUP,
         {
             "name": DEFAULT,
             "project_id": project_id,
@@ -99,7 +102,7 @@ def default_group(tx: Tx, project_id: str) -> str:
     for ethertype in ("IPv4", "IPv6"):
         _add_rule(tx, group, {"direction": "egress", "ethertype": ethertype})
         _add_rule(tx, group, {"direction": "ingress", "ethertype": ethertype, "remote_group_id": group["id"]})
-    return str(group["id"])
+    return group["id"]
 
 
 def has_default_group(tx: Tx, project_id: str) -> bool:
@@ -114,7 +117,7 @@ def require(tx: Tx, caller: Caller | None, groups: Sequence[str], project_id: st
         return
     columns = ("id", "project_id", "shared", "stateful")
     statement = select(*(security_groups.c[name] for name in columns)).where(query.any_of(security_groups.c.id, groups))
-    found: dict[str, Values] = {row[0]: dict(zip(columns, row, strict=True)) for row in tx.all(statement)}
+    found: dict[str, Any] = {row[0]: dict(zip(columns, row, strict=True)) for row in tx.all(statement)}
     for group_id in groups:
         row = found.get(group_id)
         if row is None or not (row["project_id"] == project_id or sight.may_use(tx, caller, row)):
@@ -127,20 +130,20 @@ def require(tx: Tx, caller: Caller | None, groups: Sequence[str], project_id: st
         )
 
 
-def create_group(tx: Tx, settings: Settings, caller: Caller, values: Values) -> Values:
+def create_group(tx: Tx, settings: Settings, caller: Caller, values: Values) -> SecurityGroupRow:
     """A new group that lets everything out and nothing in. Raises: Conflict."""
     default_group(tx, values["project_id"])
     if values["name"].lower() == DEFAULT:
         raise faults.conflict("SecurityGroupDefaultAlreadyExists", "Default security group already exists.")
     quotas.check(tx, "security_group", values["project_id"])
     quotas.check(tx, "security_group_rule", values["project_id"], 2)
-    group = add(tx, "security_group", {**values, "shared": False, "is_default": False})
+    group = add(tx, SECURITY_GROUP, {**values, "shared": False, "is_default": False})
     for ethertype in ("IPv4", "IPv6"):
         _add_rule(tx, group, {"direction": "egress", "ethertype": ethertype})
     return group
 
 
-def update_group(tx: Tx, settings: Settings, caller: Caller, row: Values, values: Values) -> Values:
+def update_group(tx: Tx, settings: Settings, caller: Caller, row: SecurityGroupRow, values: Values) -> SecurityGroupRow:
     """The group with `values` set. Raises: Conflict."""
     if row["is_default"] and values.get("name", row["name"]) != row["name"]:
         raise faults.conflict("SecurityGroupCannotUpdateDefault", "Updating default security group not allowed.")
@@ -148,10 +151,10 @@ def update_group(tx: Tx, settings: Settings, caller: Caller, row: Values, values
         raise faults.conflict("SecurityGroupDefaultAlreadyExists", "Default security group already exists.")
     if "stateful" in values and values["stateful"] != row["stateful"]:
         _refuse_if_used(tx, row["id"])
-    return change(tx, "security_group", row, values)
+    return change(tx, SECURITY_GROUP, row, values)
 
 
-def delete_group(tx: Tx, settings: Settings, caller: Caller, row: Values) -> None:
+def delete_group(tx: Tx, settings: Settings, caller: Caller, row: SecurityGroupRow) -> None:
     """Delete the group with its rules, and rules of others that name it. Raises: Conflict while ports use it."""
     if row["is_default"] and not caller.is_admin:
         raise faults.conflict(
@@ -164,34 +167,34 @@ def delete_group(tx: Tx, settings: Settings, caller: Caller, row: Values) -> Non
             or_(rules.c.security_group_id == row["id"], rules.c.remote_group_id == row["id"])
         )
     ):
-        remove(tx, "security_group_rule", rule_id)
+        remove(tx, SECURITY_GROUP_RULE, rule_id)
         if group_id != row["id"]:
-            touch(tx, "security_group", group_id)
+            touch(tx, SECURITY_GROUP, group_id)
     tx.execute(delete(default_groups).where(default_groups.c.security_group_id == row["id"]))
     rbac.forget(tx, row["id"])
-    remove(tx, "security_group", row["id"])
+    remove(tx, SECURITY_GROUP, row["id"])
 
 
-def create_rule(tx: Tx, settings: Settings, caller: Caller, values: Values) -> Values:
+def create_rule(tx: Tx, settings: Settings, caller: Caller, values: Values) -> SecurityGroupRuleRow:
     """A new rule. Raises: BadRequest, NotFound, Conflict."""
-    group = find(tx, "security_group", values["security_group_id"])
+    group = find(tx, SECURITY_GROUP, values["security_group_id"])
     if group is None or not (caller.is_admin or group["project_id"] == caller.project_id):
         raise faults.not_found("security_group", values["security_group_id"])
     decoded = _decoded_rule(values)
     remote = decoded.get("remote_group_id")
     if remote is not None:
-        other = group if remote == group["id"] else find(tx, "security_group", remote)
+        other = group if remote == group["id"] else find(tx, SECURITY_GROUP, remote)
         if other is None or not sight.may_use(tx, caller, other):
             raise faults.not_found("security_group", remote)
     quotas.check(tx, "security_group_rule", values["project_id"])
     rule = _add_rule(tx, group, decoded)
-    touch(tx, "security_group", group["id"])
+    touch(tx, SECURITY_GROUP, group["id"])
     return rule
 
 
-def delete_rule(tx: Tx, settings: Settings, caller: Caller, row: Values) -> None:
-    remove(tx, "security_group_rule", row["id"])
-    touch(tx, "security_group", row["security_group_id"])
+def delete_rule(tx: Tx, settings: Settings, caller: Caller, row: SecurityGroupRuleRow) -> None:
+    remove(tx, SECURITY_GROUP_RULE, row["id"])
+    touch(tx, SECURITY_GROUP, row["security_group_id"])
 
 
 def derive_groups(tx: Tx, settings: Settings, caller: Caller, rows: Sequence[Values], names: frozenset[str]) -> None:
@@ -220,7 +223,7 @@ def _refuse_if_used(tx: Tx, group_id: str) -> None:
         raise faults.conflict("SecurityGroupInUse", f"Security Group {group_id} in use.")
 
 
-def _add_rule(tx: Tx, group: Values, values: Values) -> Values:
+def _add_rule(tx: Tx, group: SecurityGroupRow, values: Values) -> SecurityGroupRuleRow:
     number = _number(values.get("protocol"), values["ethertype"])
     row = {
         "description": "",
@@ -255,7 +258,7 @@ def _add_rule(tx: Tx, group: Values, values: Values) -> Values:
     other = tx.run(_SAME_RULE, {"group": group["id"], "says": row["signature"]}).scalar()
     if other is not None:
         raise faults.conflict("SecurityGroupRuleExists", f"Security group rule already exists. Rule id is {other}.")
-    return add(tx, "security_group_rule", row)
+    return add(tx, SECURITY_GROUP_RULE, row)
 
 
 def _decoded_rule(values: Values) -> Values:
@@ -381,7 +384,7 @@ def _visible_rules(caller: Caller) -> ColumnElement[bool] | None:
     )
 
 
-def _rule_seen_as(caller: Caller, row: Values) -> Values:
+def _rule_seen_as(caller: Caller, row: Mapping[str, Any]) -> Values:
     # What a caller sees is in a group that it owns, or a rule of its own that was left in another's.
     return {"security_group:project_id": caller.project_id}
 
@@ -389,7 +392,7 @@ def _rule_seen_as(caller: Caller, row: Values) -> Values:
 _OWNER = Prepared(select(security_groups.c.project_id).where(security_groups.c.id == bindparam("id")))
 
 
-def _rule_target(tx: Tx, caller: Caller, values: Values) -> Values:
+def _rule_target(tx: Tx, caller: Caller, values: Mapping[str, Any]) -> Values:
     owner = tx.run(_OWNER, {"id": values.get("security_group_id")}).scalar()
     return {} if owner is None else {"security_group:project_id": owner}
 

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Select, bindparam, delete, select
 
 from deuteron.model.errors import Conflict
+from deuteron.model.network.rows import NetworkRow
 from deuteron.model.settings import Settings
 from deuteron.net.mechanisms import Pool, Segment, TypeDrivers, TypeSettings, mtu_for
 from deuteron.rules.network import faults
@@ -18,7 +19,6 @@ from deuteron.store import lowest
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import segments
 from deuteron.store.prepared import Prepared
-from deuteron.store.query import Values
 
 _IN_USE = {"flat": "FlatNetworkInUse", "vlan": "VlanIdInUse"}
 
@@ -36,7 +36,7 @@ def type_drivers(settings: Settings) -> TypeDrivers:
     )
 
 
-def segment_of(network: Values) -> Segment:
+def segment_of(network: NetworkRow) -> Segment:
     """The segment that a network row names; its type may be None before one is allotted."""
     return Segment(
         network["provider:network_type"], network["provider:physical_network"], network["provider:segmentation_id"]

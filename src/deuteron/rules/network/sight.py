@@ -10,9 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Table, bindparam, or_, select
+from typing_extensions import ReadOnly, TypedDict
 
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import Boolean, Invalid
+from deuteron.model.network.rows import NetworkRow
+from deuteron.model.resource import RowT
 from deuteron.model.settings import Settings
 from deuteron.rules.network import faults
 from deuteron.rules.network.kinds import Kind
@@ -21,6 +24,14 @@ from deuteron.store.database import Tx
 from deuteron.store.network_tables import networks, rbac_policies
 from deuteron.store.prepared import Prepared
 from deuteron.store.query import Values
+
+
+class Shareable(TypedDict):
+    """What is asked of a row that another project may share."""
+
+    id: ReadOnly[str]
+    project_id: ReadOnly[str]
+    shared: ReadOnly[bool]
 
 
 def shared_with(caller: Caller, action: str = "access_as_shared") -> Any:
@@ -72,19 +83,19 @@ def own_or_shared(table: Table) -> Callable[[Caller], ColumnElement[bool] | None
     return visible
 
 
-def as_shared(caller: Caller, row: Values) -> Values:
+def as_shared(caller: Caller, row: Mapping[str, Any]) -> Values:
     """A `seen_as` function: what the caller sees and does not own is shared with it."""
     return {} if row.get("project_id") == caller.project_id or caller.is_admin else {"shared": True}
 
 
-def may_use(tx: Tx, caller: Caller | None, row: Values) -> bool:
+def may_use(tx: Tx, caller: Caller | None, row: Shareable) -> bool:
     """Whether the caller owns the object, or it is shared with it. None is the cloud itself."""
     if caller is None or caller.is_admin or caller.is_service or row["project_id"] == caller.project_id:
         return True
     return is_shared(tx, caller, row)
 
 
-def is_shared(tx: Tx, caller: Caller, row: Values) -> bool:
+def is_shared(tx: Tx, caller: Caller, row: Shareable) -> bool:
     """Whether the object is shared with the caller's project, by name or with everybody."""
     if row["shared"]:
         return True
@@ -123,7 +134,7 @@ def by_shared(column: ColumnElement[Any]) -> Any:
 _NETWORK = Prepared(select(networks.c.project_id, networks.c.shared).where(networks.c.id == bindparam("network")))
 
 
-def network_target(tx: Tx, caller: Caller, values: Values) -> Values:
+def network_target(tx: Tx, caller: Caller, values: Mapping[str, Any]) -> Values:
     """What rules ask of the network that `values` are on: its owner, and whether the caller shares it."""
     network_id = values.get("network_id")
     found = tx.run(_NETWORK, {"network": network_id}).first()
@@ -134,7 +145,7 @@ def network_target(tx: Tx, caller: Caller, values: Values) -> Values:
     return {"network:project_id": owner, "shared": is_shared}
 
 
-def network_for(tx: Tx, caller: Caller | None, network_id: str) -> Values:
+def network_for(tx: Tx, caller: Caller | None, network_id: str) -> NetworkRow:
     """The network, if the caller may see it. Raises: NotFound."""
     row = query.row_by_id(tx, networks, network_id)
     if row is None:
@@ -150,7 +161,7 @@ def network_for(tx: Tx, caller: Caller | None, network_id: str) -> Values:
     return row
 
 
-def find_visible(tx: Tx, caller: Caller, kind: Kind, object_id: str) -> Values:
+def find_visible(tx: Tx, caller: Caller, kind: Kind[RowT], object_id: str) -> RowT:
     """The row, if the caller may see it. Raises: NotFound."""
     condition = kind.visible(caller)
     row = query.row_by_id(tx, kind.table, object_id, *(() if condition is None else (condition,)))

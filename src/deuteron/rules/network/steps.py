@@ -7,7 +7,7 @@ wants any, and then nothing is written.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,10 +16,10 @@ from sqlalchemy import delete, func, select
 from deuteron.model.network import RESOURCES
 from deuteron.model.settings import Settings
 from deuteron.net.mechanisms import AfterCommit, Step, StepFailed, listeners_by_name
-from deuteron.rules.network.kinds import find
+from deuteron.store import query
 from deuteron.store.database import Tx
+from deuteron.store.network_tables import TABLES
 from deuteron.store.network_tables import steps as table
-from deuteron.store.query import Values
 
 __all__ = ["AfterCommit", "Due", "Step", "StepFailed", "done", "goes", "listeners", "made", "pending"]
 
@@ -42,7 +42,7 @@ def listeners(settings: Settings) -> tuple[AfterCommit, ...]:
     return listeners_by_name(settings.mechanism_drivers)
 
 
-def made(tx: Tx, settings: Settings, kind: Any, row: Values) -> None:
+def made(tx: Tx, settings: Settings, kind: Any, row: Mapping[str, Any]) -> None:
     """Note that the object of `row` was made."""
     if told := listeners(settings):
         _note(tx, told, Step("create", kind, row["id"], _values(kind, row)))
@@ -51,7 +51,7 @@ def made(tx: Tx, settings: Settings, kind: Any, row: Values) -> None:
 def goes(tx: Tx, settings: Settings, kind: Any, object_id: str) -> None:
     """Note that an object is about to be deleted, while its row is there."""
     if told := listeners(settings):
-        row = find(tx, kind, object_id)
+        row = query.row_by_id(tx, TABLES[kind], object_id)
         if row is not None:
             _note(tx, told, Step("delete", kind, object_id, _values(kind, row)))
 
@@ -76,6 +76,6 @@ def _note(tx: Tx, told: Sequence[AfterCommit], step: Step) -> None:
         tx.due.append(Due(number, listener.name, step))
 
 
-def _values(kind: str, row: Values) -> dict[str, Any]:
+def _values(kind: str, row: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = msgspec.to_builtins({name: row.get(name) for name in _SHOWN[kind]})
     return found

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from deuteron.model.caller import Caller
 from deuteron.model.network import ADDRESS_SCOPE, SUBNETPOOL
+from deuteron.model.network.rows import AddressScopeRow, NetworkRow, SubnetPoolRow
 from deuteron.model.settings import Settings
 from deuteron.rules.network import faults, quotas, rbac, sight
 from deuteron.rules.network.addresses import Prefix
@@ -22,7 +23,7 @@ from deuteron.store.query import Values
 DEFAULT_MIN = {4: 8, 6: 64}
 
 
-def create_pool(tx: Tx, settings: Settings, caller: Caller, values: Values) -> Values:
+def create_pool(tx: Tx, settings: Settings, caller: Caller, values: Values) -> SubnetPoolRow:
     """A new pool. Raises: BadRequest, Conflict."""
     quotas.check(tx, "subnetpool", values["project_id"])
     version = _version(values["prefixes"])
@@ -37,14 +38,14 @@ def create_pool(tx: Tx, settings: Settings, caller: Caller, values: Values) -> V
     if values.get("is_default"):
         _refuse_second_default(tx, version, None)
     prefixes = _compact(values["prefixes"])
-    row = add(tx, "subnetpool", {**values, **lengths, "prefixes": prefixes, "ip_version": version})
+    row = add(tx, SUBNETPOOL, {**values, **lengths, "prefixes": prefixes, "ip_version": version})
     if row["shared"]:
         rbac.refuse_closed_scope(tx, row, rbac.EVERYBODY)
     rbac.keep(tx, "subnetpool", row, {})
     return row
 
 
-def update_pool(tx: Tx, settings: Settings, caller: Caller, row: Values, values: Values) -> Values:
+def update_pool(tx: Tx, settings: Settings, caller: Caller, row: SubnetPoolRow, values: Values) -> SubnetPoolRow:
     """The pool with `values` set. Raises: BadRequest for prefixes that do not hold all it had."""
     if values.get("is_default"):
         _refuse_second_default(tx, row["ip_version"], row["id"])
@@ -54,17 +55,17 @@ def update_pool(tx: Tx, settings: Settings, caller: Caller, row: Values, values:
     _check_lengths({**row, **values}, 32 if row["ip_version"] == 4 else 128)
     if values.get("address_scope_id") is not None:
         _check_scope(tx, caller, values["address_scope_id"], row["ip_version"])
-    return change(tx, "subnetpool", row, values)
+    return change(tx, SUBNETPOOL, row, values)
 
 
-def delete_pool(tx: Tx, settings: Settings, caller: Caller, row: Values) -> None:
+def delete_pool(tx: Tx, settings: Settings, caller: Caller, row: SubnetPoolRow) -> None:
     """Raises: BadRequest while subnets are taken from it."""
     if tx.first(select(subnets.c.id).where(subnets.c.subnetpool_id == row["id"]).limit(1)) is not None:
         raise faults.refused(
             "SubnetPoolDeleteError", "Unable to delete subnet pool: Subnet pool has existing allocations."
         )
     rbac.forget(tx, row["id"])
-    remove(tx, "subnetpool", row["id"])
+    remove(tx, SUBNETPOOL, row["id"])
 
 
 def _refuse_second_default(tx: Tx, version: int, own_id: str | None) -> None:
@@ -92,14 +93,14 @@ def take(
     tx: Tx,
     caller: Caller | None,
     pool_id: str,
-    network: Values,
+    network: NetworkRow,
     project_id: str,
     version: int,
     prefix: Prefix | None,
     length: int | None,
 ) -> Prefix:
     """A free prefix of the pool: the one asked for, or the lowest of `length`. Raises: NotFound, BadRequest."""
-    pool = find(tx, "subnetpool", pool_id)
+    pool = find(tx, SUBNETPOOL, pool_id)
     if pool is None or not sight.may_use(tx, caller, pool):
         raise faults.not_found("subnetpool", pool_id)
     if pool["ip_version"] != version:
@@ -134,7 +135,7 @@ def take(
     return found
 
 
-def refuse_other_pool(tx: Tx, network: Values, version: int, pool_id: str | None) -> None:
+def refuse_other_pool(tx: Tx, network: NetworkRow, version: int, pool_id: str | None) -> None:
     """All subnets of one family on a network come from the same pool, or from none."""
     others = tx.scalars(
         select(subnets.c.subnetpool_id).where(subnets.c.network_id == network["id"], subnets.c.ip_version == version)
@@ -146,26 +147,26 @@ def refuse_other_pool(tx: Tx, network: Values, version: int, pool_id: str | None
         )
 
 
-def create_scope(tx: Tx, settings: Settings, caller: Caller, values: Values) -> Values:
+def create_scope(tx: Tx, settings: Settings, caller: Caller, values: Values) -> AddressScopeRow:
     """A new address scope. Raises: Conflict."""
     quotas.check(tx, "address_scope", values["project_id"])
-    row = add(tx, "address_scope", values)
+    row = add(tx, ADDRESS_SCOPE, values)
     rbac.keep(tx, "address_scope", row, {})
     return row
 
 
-def update_scope(tx: Tx, settings: Settings, caller: Caller, row: Values, values: Values) -> Values:
+def update_scope(tx: Tx, settings: Settings, caller: Caller, row: AddressScopeRow, values: Values) -> AddressScopeRow:
     if values.get("shared") is False and row["shared"]:
         raise faults.refused(
             "AddressScopeUpdateError",
             f"Unable to update address scope {row['id']} : Shared address scope can't be unshared.",
         )
-    changed = change(tx, "address_scope", row, values)
+    changed = change(tx, ADDRESS_SCOPE, row, values)
     rbac.keep(tx, "address_scope", changed, row)
     return changed
 
 
-def delete_scope(tx: Tx, settings: Settings, caller: Caller, row: Values) -> None:
+def delete_scope(tx: Tx, settings: Settings, caller: Caller, row: AddressScopeRow) -> None:
     """Raises: Conflict while pools are in it."""
     used = select(subnetpools.c.id).where(subnetpools.c.address_scope_id == row["id"]).limit(1)
     if tx.first(used) is not None:
@@ -175,7 +176,7 @@ def delete_scope(tx: Tx, settings: Settings, caller: Caller, row: Values) -> Non
             "on the address scope.",
         )
     rbac.forget(tx, row["id"])
-    remove(tx, "address_scope", row["id"])
+    remove(tx, ADDRESS_SCOPE, row["id"])
 
 
 def _version(prefixes: list[str]) -> int:
@@ -187,7 +188,7 @@ def _version(prefixes: list[str]) -> int:
     return versions.pop()
 
 
-def _grown(row: Values, wanted: list[str]) -> list[str]:
+def _grown(row: SubnetPoolRow, wanted: list[str]) -> list[str]:
     """The prefixes of a pool that may only grow: what is taken from it must stay inside. Raises: BadRequest."""
     if wanted:
         _version(wanted)
@@ -231,7 +232,7 @@ def _check_lengths(lengths: Values, widest: int) -> None:
 def _check_scope(tx: Tx, caller: Caller, scope_id: str | None, version: int) -> None:
     if scope_id is None:
         return
-    scope = find(tx, "address_scope", scope_id)
+    scope = find(tx, ADDRESS_SCOPE, scope_id)
     if scope is None or not sight.may_use(tx, caller, scope):
         raise faults.not_found("address_scope", scope_id)
     if scope["ip_version"] != version:
@@ -242,7 +243,7 @@ def _check_scope(tx: Tx, caller: Caller, scope_id: str | None, version: int) -> 
         )
 
 
-def _check_quota(pool: Values, length: int, held: Sequence[str]) -> None:
+def _check_quota(pool: SubnetPoolRow, length: int, held: Sequence[str]) -> None:
     """A project takes at most `default_quota` of the pool: IPv4 addresses, or IPv6 prefixes of 64 bits; 0 is no limit.
 
     Raises: Conflict. Source: neutron/ipam/subnet_alloc.py, which counts the subnets of the pool's owner instead.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +16,18 @@ from sqlalchemy import ColumnElement, bindparam, delete, or_, select
 
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import quoted
-from deuteron.model.network import COMPUTE_PREFIX, DHCP, FLOATING, ROUTER_GATEWAY, ROUTER_INTERFACE, SUBNET
+from deuteron.model.network import (
+    COMPUTE_PREFIX,
+    DHCP,
+    FLOATING,
+    NETWORK,
+    PORT,
+    ROUTER_GATEWAY,
+    ROUTER_INTERFACE,
+    SUBNET,
+)
+from deuteron.model.network.rows import NetworkRow, SubnetRow
+from deuteron.model.scalars import SubnetId
 from deuteron.model.settings import Settings
 from deuteron.rules.network import addresses, faults, ports, quotas, sight, steps, subnetpools
 from deuteron.rules.network.addresses import Address, Prefix
@@ -37,14 +49,14 @@ _CIDRS = Prepared(select(table.c.cidr).where(table.c.network_id == bindparam("ne
 Pools = list[tuple[Address, Address]]
 
 
-def create_subnet(tx: Tx, settings: Settings, caller: Caller | None, values: Values) -> Values:
+def create_subnet(tx: Tx, settings: Settings, caller: Caller | None, values: Values) -> SubnetRow:
     """A new subnet; its network's DHCP server gets an address there when it is to serve it.
 
     Raises: NotFound for the network; BadRequest for a prefix, gateway or pool that cannot be; Conflict.
     """
     network = sight.network_for(tx, caller, values["network_id"])
     quotas.check(tx, "subnet", values["project_id"])
-    subnet_id = new_id()
+    subnet_id = SubnetId(new_id())
     values = dict(values)
     prefix = _prefix(tx, caller, values, network, subnet_id)
     _check_modes(values, prefix)
@@ -57,7 +69,7 @@ def create_subnet(tx: Tx, settings: Settings, caller: Caller | None, values: Val
     pools = _pools(values.get("allocation_pools"), prefix, gateway)
     row = add(
         tx,
-        "subnet",
+        SUBNET,
         {
             **values,
             "id": subnet_id,
@@ -70,7 +82,7 @@ def create_subnet(tx: Tx, settings: Settings, caller: Caller | None, values: Val
     addresses.set_pools(tx, subnet_id, pools)
     steps.made(tx, settings, "subnet", row)
     joined = {"subnets": sorted([*network["subnets"], subnet_id]), "availability_zones": [ZONE]}
-    change(tx, "network", network, joined)
+    change(tx, NETWORK, network, joined)
     if row["enable_dhcp"]:
         ports.ensure_dhcp_port(tx, settings, network, row)
     if addresses.is_automatic(row):
@@ -80,7 +92,7 @@ def create_subnet(tx: Tx, settings: Settings, caller: Caller | None, values: Val
     return row
 
 
-def update_subnet(tx: Tx, settings: Settings, caller: Caller | None, row: Values, values: Values) -> Values:
+def update_subnet(tx: Tx, settings: Settings, caller: Caller | None, row: SubnetRow, values: Values) -> SubnetRow:
     """The subnet with `values` set. Raises: BadRequest, Conflict."""
     prefix = ipaddress.ip_network(row["cidr"])
     values = dict(values)
@@ -102,9 +114,9 @@ def update_subnet(tx: Tx, settings: Settings, caller: Caller | None, row: Values
         values["allocation_pools"] = [{"start": str(low), "end": str(high)} for low, high in pools]
         if values["allocation_pools"] != row["allocation_pools"]:
             addresses.set_pools(tx, row["id"], pools)
-    changed = change(tx, "subnet", row, values)
+    changed = change(tx, SUBNET, row, values)
     if changed["enable_dhcp"] != row["enable_dhcp"]:
-        network = find(tx, "network", row["network_id"])
+        network = find(tx, NETWORK, row["network_id"])
         assert network is not None  # a subnet keeps its network
         if changed["enable_dhcp"]:
             ports.ensure_dhcp_port(tx, settings, network, changed)
@@ -113,7 +125,7 @@ def update_subnet(tx: Tx, settings: Settings, caller: Caller | None, row: Values
     return changed
 
 
-def delete_subnet(tx: Tx, settings: Settings, caller: Caller | None, row: Values) -> None:
+def delete_subnet(tx: Tx, settings: Settings, caller: Caller | None, row: SubnetRow) -> None:
     """Delete the subnet. Raises: Conflict while ports other than DHCP's have addresses there."""
     held = query.rows(tx, ports_table, ports_table.c.id.in_(addresses.holders(tx, row["id"])))
     automatic = addresses.is_automatic(row)
@@ -125,13 +137,13 @@ def delete_subnet(tx: Tx, settings: Settings, caller: Caller | None, row: Values
     addresses.set_pools(tx, row["id"], ())
     tx.execute(delete(ip_allocations).where(ip_allocations.c.subnet_id == row["id"]))
     steps.goes(tx, settings, "subnet", row["id"])
-    remove(tx, "subnet", row["id"])
-    network = find(tx, "network", row["network_id"])
+    remove(tx, SUBNET, row["id"])
+    network = find(tx, NETWORK, row["network_id"])
     if network is not None:
-        change(tx, "network", network, {"subnets": [item for item in network["subnets"] if item != row["id"]]})
+        change(tx, NETWORK, network, {"subnets": [item for item in network["subnets"] if item != row["id"]]})
 
 
-def pool_size(row: Values) -> int:
+def pool_size(row: SubnetRow) -> int:
     """How many addresses the allocation pools hold."""
     return sum(
         int(ipaddress.ip_address(pool["end"])) - int(ipaddress.ip_address(pool["start"])) + 1
@@ -157,7 +169,7 @@ def default_pools(prefix: Prefix, gateway: Address | None) -> Pools:
     ]
 
 
-def _prefix(tx: Tx, caller: Caller | None, values: Values, network: Values, subnet_id: str) -> Prefix:
+def _prefix(tx: Tx, caller: Caller | None, values: Values, network: NetworkRow, subnet_id: str) -> Prefix:
     text = values.get("cidr")
     pool_id = values.get("subnetpool_id")
     version: int = values["ip_version"]
@@ -220,7 +232,7 @@ def _check_prefix(prefix: Prefix, enable_dhcp: bool) -> None:
         raise faults.invalid_input("Subnet has a prefix length that is incompatible with DHCP service enabled")
 
 
-def _refuse_overlap(tx: Tx, network: Values, prefix: Prefix) -> None:
+def _refuse_overlap(tx: Tx, network: NetworkRow, prefix: Prefix) -> None:
     version, low, high = _span(str(prefix))
     for (cidr,) in tx.run(_CIDRS, {"network": network["id"]}):
         other, first, last = _span(cidr)
@@ -327,7 +339,7 @@ def _usable(address: Address, prefix: Prefix) -> bool:
     )
 
 
-def _refuse_gateway_change(tx: Tx, row: Values) -> None:
+def _refuse_gateway_change(tx: Tx, row: SubnetRow) -> None:
     """The gateway stays while a router's port has it and something depends on it."""
     if row["gateway_ip"] is None or ipaddress.ip_address(row["gateway_ip"]) not in ipaddress.ip_network(row["cidr"]):
         return
@@ -342,14 +354,14 @@ def _refuse_gateway_change(tx: Tx, row: Values) -> None:
         )
 
 
-def _end_dhcp(tx: Tx, settings: Settings, row: Values) -> None:
+def _end_dhcp(tx: Tx, settings: Settings, row: SubnetRow) -> None:
     for port in query.rows(
         tx, ports_table, ports_table.c.network_id == row["network_id"], ports_table.c.device_owner == DHCP
     ):
         ports.leave_subnet(tx, settings, port, row["id"])
 
 
-def _join_automatic(tx: Tx, settings: Settings, row: Values) -> None:
+def _join_automatic(tx: Tx, settings: Settings, row: SubnetRow) -> None:
     """Guests already there make themselves an address in a new automatic subnet: their ports get it."""
     skipped = (*addresses.ROUTER_OWNERS, DHCP, FLOATING)
     for port in query.rows(
@@ -360,10 +372,10 @@ def _join_automatic(tx: Tx, settings: Settings, row: Values) -> None:
     ):
         if port["fixed_ips"]:
             item = addresses.take_exact(tx, row, port["id"], addresses.eui64(row["cidr"], port["mac_address"]))
-            change(tx, "port", port, {"fixed_ips": [*port["fixed_ips"], item]})
+            change(tx, PORT, port, {"fixed_ips": [*port["fixed_ips"], item]})
 
 
-def _join_gateways(tx: Tx, row: Values) -> None:
+def _join_gateways(tx: Tx, row: SubnetRow) -> None:
     """Gateways of routers that have no address of the subnet's family get one from it.
 
     Source: neutron/db/l3_db.py `update_router_gw_ports`, which by a slip leaves IPv4 out.
@@ -393,7 +405,7 @@ def _visible(caller: Caller) -> ColumnElement[bool] | None:
     return or_(table.c.project_id == caller.project_id, table.c.network_id.in_(select(networks.c.id).where(seen)))
 
 
-def _seen_as(caller: Caller, row: Values) -> Values:
+def _seen_as(caller: Caller, row: Mapping[str, Any]) -> Values:
     if row.get("project_id") == caller.project_id or caller.is_admin:
         return {}
     # Visible and not its own: then its network is external, the caller's, or shared with it.

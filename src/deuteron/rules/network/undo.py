@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from deuteron.model.network import FLOATING, ROUTER_GATEWAY, ROUTER_INTERFACE
+from deuteron.model.network import FLOATING, NETWORK, PORT, ROUTER, ROUTER_GATEWAY, ROUTER_INTERFACE, SUBNET
+from deuteron.model.network.rows import PortRow
 from deuteron.model.settings import Settings
 from deuteron.net.mechanisms import Step
 from deuteron.rules.network import floatingips, networks, ports, routers, subnets
@@ -10,7 +11,6 @@ from deuteron.rules.network.kinds import find, touch
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import floatingips as floatingips_table
-from deuteron.store.query import Values
 
 
 def undo(tx: Tx, settings: Settings, step: Step) -> str | None:
@@ -18,29 +18,28 @@ def undo(tx: Tx, settings: Settings, step: Step) -> str | None:
 
     Raises: ApiError when somebody else has come to use the object meanwhile.
     """
-    row = find(tx, step.kind, step.id)
-    if row is None:
-        return None
     if step.kind == "network":
-        networks.delete_network(tx, settings, None, row)
+        if (network := find(tx, NETWORK, step.id)) is not None:
+            networks.delete_network(tx, settings, None, network)
     elif step.kind == "subnet":
-        subnets.delete_subnet(tx, settings, None, row)
-    else:
-        return _undo_port(tx, settings, row)
+        if (subnet := find(tx, SUBNET, step.id)) is not None:
+            subnets.delete_subnet(tx, settings, None, subnet)
+    elif (port := find(tx, PORT, step.id)) is not None:
+        return _undo_port(tx, settings, port)
     return None
 
 
-def _undo_port(tx: Tx, settings: Settings, port: Values) -> str | None:
+def _undo_port(tx: Tx, settings: Settings, port: PortRow) -> str | None:
     owner, device = port["device_owner"], port["device_id"]
     if owner == FLOATING:
         floating = query.first(tx, floatingips_table, floatingips_table.c.floating_port_id == port["id"])
         if floating is not None:
             floatingips.delete_floatingip(tx, settings, None, floating)
     elif owner == ROUTER_GATEWAY:
-        router = find(tx, "router", device)
+        router = find(tx, ROUTER, device)
         if router is not None and router["gateway_port_id"] == port["id"]:
             routers.clear_gateway(tx, settings, router)
     ports.delete_port(tx, settings, port["id"])
-    if owner == ROUTER_INTERFACE and find(tx, "router", device) is not None:
-        touch(tx, "router", device)
+    if owner == ROUTER_INTERFACE and find(tx, ROUTER, device) is not None:
+        touch(tx, ROUTER, device)
     return device or None

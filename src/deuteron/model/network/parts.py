@@ -1,0 +1,63 @@
+"""What the Network API's rows hold inside: the items of their lists, and a router's way outside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from typing_extensions import ReadOnly, TypedDict
+
+from deuteron.model.scalars import Cidr, Ip, Mac, NetworkId, SubnetId
+
+__all__ = ["AddressPair", "AllocationPool", "DhcpOption", "FixedIp", "Gateway", "Route", "WantedIp"]
+
+
+class FixedIp(TypedDict):
+    """An address that a port has."""
+
+    subnet_id: ReadOnly[SubnetId]
+    ip_address: ReadOnly[Ip]
+
+
+class WantedIp(TypedDict, total=False):
+    """An address that is asked for: one of a subnet, this one, or this one of this subnet."""
+
+    subnet_id: ReadOnly[SubnetId]
+    ip_address: ReadOnly[Ip]
+
+
+class AddressPair(TypedDict):
+    """What else a port may send from."""
+
+    mac_address: ReadOnly[Mac]
+    ip_address: ReadOnly[str]
+    """An address or a prefix."""
+
+
+class DhcpOption(TypedDict):
+    """An option that DHCP adds for a port."""
+
+    opt_name: ReadOnly[str]
+    opt_value: ReadOnly[str]
+    ip_version: ReadOnly[int]
+
+
+class AllocationPool(TypedDict):
+    """Addresses that ports are given, both ends included."""
+
+    start: ReadOnly[Ip]
+    end: ReadOnly[Ip]
+
+
+class Route(TypedDict):
+    """A way to a prefix, of a router or announced by DHCP."""
+
+    destination: ReadOnly[Cidr]
+    nexthop: ReadOnly[Ip]
+
+
+class Gateway(TypedDict):
+    """A router's way outside."""
+
+    network_id: ReadOnly[NetworkId]
+    external_fixed_ips: ReadOnly[Sequence[FixedIp]]
+    enable_snat: ReadOnly[bool]

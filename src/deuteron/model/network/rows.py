@@ -1,0 +1,229 @@
+"""Rows of the network service, made from its declarations by `python -m deuteron.model.rows network`; do not edit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from typing_extensions import ReadOnly, TypedDict
+
+from deuteron.model.network.parts import AddressPair, AllocationPool, DhcpOption, FixedIp, Gateway, Route
+from deuteron.model.scalars import (
+    AddressScopeId,
+    Cidr,
+    FloatingIpId,
+    Ip,
+    Mac,
+    NetworkId,
+    PortId,
+    ProjectId,
+    RbacPolicyId,
+    RouterId,
+    SecurityGroupId,
+    SecurityGroupRuleId,
+    SubnetId,
+    SubnetPoolId,
+)
+
+NetworkRow = TypedDict(
+    "NetworkRow",
+    {
+        "id": ReadOnly[NetworkId],
+        "name": ReadOnly[str],
+        "project_id": ReadOnly[ProjectId],
+        "admin_state_up": ReadOnly[bool],
+        "mtu": ReadOnly[int],
+        "status": ReadOnly[str],
+        "subnets": ReadOnly[Sequence[SubnetId]],
+        "shared": ReadOnly[bool],
+        "availability_zone_hints": ReadOnly[Sequence[str]],
+        "availability_zones": ReadOnly[Sequence[str]],
+        "ipv4_address_scope": ReadOnly[AddressScopeId | None],
+        "ipv6_address_scope": ReadOnly[AddressScopeId | None],
+        "router:external": ReadOnly[bool],
+        "description": ReadOnly[str],
+        "port_security_enabled": ReadOnly[bool],
+        "is_default": ReadOnly[bool],
+        "tags": ReadOnly[Sequence[str]],
+        "created_at": ReadOnly[str],
+        "updated_at": ReadOnly[str],
+        "revision_number": ReadOnly[int],
+        "provider:network_type": ReadOnly[str],
+        "provider:physical_network": ReadOnly[str | None],
+        "provider:segmentation_id": ReadOnly[int | None],
+    },
+)
+
+
+SubnetRow = TypedDict(
+    "SubnetRow",
+    {
+        "id": ReadOnly[SubnetId],
+        "name": ReadOnly[str],
+        "project_id": ReadOnly[ProjectId],
+        "network_id": ReadOnly[NetworkId],
+        "ip_version": ReadOnly[int],
+        "subnetpool_id": ReadOnly[SubnetPoolId | None],
+        "enable_dhcp": ReadOnly[bool],
+        "ipv6_ra_mode": ReadOnly[str | None],
+        "ipv6_address_mode": ReadOnly[str | None],
+        "gateway_ip": ReadOnly[Ip | None],
+        "cidr": ReadOnly[Cidr],
+        "allocation_pools": ReadOnly[Sequence[AllocationPool]],
+        "host_routes": ReadOnly[Sequence[Route]],
+        "dns_nameservers": ReadOnly[Sequence[Ip]],
+        "description": ReadOnly[str],
+        "router:external": ReadOnly[bool],
+        "service_types": ReadOnly[Sequence[str]],
+        "tags": ReadOnly[Sequence[str]],
+        "created_at": ReadOnly[str],
+        "updated_at": ReadOnly[str],
+        "revision_number": ReadOnly[int],
+    },
+)
+
+
+PortRow = TypedDict(
+    "PortRow",
+    {
+        "id": ReadOnly[PortId],
+        "name": ReadOnly[str],
+        "network_id": ReadOnly[NetworkId],
+        "project_id": ReadOnly[ProjectId],
+        "mac_address": ReadOnly[Mac],
+        "admin_state_up": ReadOnly[bool],
+        "status": ReadOnly[str],
+        "device_id": ReadOnly[str],
+        "device_owner": ReadOnly[str],
+        "fixed_ips": ReadOnly[Sequence[FixedIp]],
+        "allowed_address_pairs": ReadOnly[Sequence[AddressPair]],
+        "extra_dhcp_opts": ReadOnly[Sequence[DhcpOption]],
+        "security_groups": ReadOnly[Sequence[SecurityGroupId]],
+        "description": ReadOnly[str],
+        "binding:vnic_type": ReadOnly[str],
+        "binding:profile": ReadOnly[Mapping[str, Any]],
+        "binding:host_id": ReadOnly[str],
+        "binding:vif_type": ReadOnly[str],
+        "binding:vif_details": ReadOnly[Mapping[str, Any]],
+        "port_security_enabled": ReadOnly[bool],
+        "tags": ReadOnly[Sequence[str]],
+        "created_at": ReadOnly[str],
+        "updated_at": ReadOnly[str],
+        "revision_number": ReadOnly[int],
+        "binding_refusal": ReadOnly[str | None],
+    },
+)
+
+
+class RouterRow(TypedDict):
+    id: ReadOnly[RouterId]
+    name: ReadOnly[str]
+    project_id: ReadOnly[ProjectId]
+    admin_state_up: ReadOnly[bool]
+    status: ReadOnly[str]
+    external_gateway_info: ReadOnly[Gateway | None]
+    description: ReadOnly[str]
+    availability_zones: ReadOnly[Sequence[str]]
+    distributed: ReadOnly[bool]
+    ha: ReadOnly[bool]
+    availability_zone_hints: ReadOnly[Sequence[str]]
+    routes: ReadOnly[Sequence[Route]]
+    flavor_id: ReadOnly[str | None]
+    tags: ReadOnly[Sequence[str]]
+    created_at: ReadOnly[str]
+    updated_at: ReadOnly[str]
+    revision_number: ReadOnly[int]
+    host: ReadOnly[str | None]
+    gateway_port_id: ReadOnly[PortId | None]
+    gateway_network_id: ReadOnly[NetworkId | None]
+
+
+class FloatingIpRow(TypedDict):
+    id: ReadOnly[FloatingIpId]
+    project_id: ReadOnly[ProjectId]
+    floating_ip_address: ReadOnly[Ip]
+    floating_network_id: ReadOnly[NetworkId]
+    router_id: ReadOnly[RouterId | None]
+    port_id: ReadOnly[PortId | None]
+    fixed_ip_address: ReadOnly[Ip | None]
+    status: ReadOnly[str]
+    description: ReadOnly[str]
+    tags: ReadOnly[Sequence[str]]
+    created_at: ReadOnly[str]
+    updated_at: ReadOnly[str]
+    revision_number: ReadOnly[int]
+    floating_port_id: ReadOnly[PortId]
+
+
+class SecurityGroupRow(TypedDict):
+    id: ReadOnly[SecurityGroupId]
+    name: ReadOnly[str]
+    stateful: ReadOnly[bool]
+    project_id: ReadOnly[ProjectId]
+    description: ReadOnly[str]
+    shared: ReadOnly[bool]
+    tags: ReadOnly[Sequence[str]]
+    created_at: ReadOnly[str]
+    updated_at: ReadOnly[str]
+    revision_number: ReadOnly[int]
+    is_default: ReadOnly[bool]
+
+
+class SecurityGroupRuleRow(TypedDict):
+    id: ReadOnly[SecurityGroupRuleId]
+    project_id: ReadOnly[ProjectId]
+    security_group_id: ReadOnly[SecurityGroupId]
+    ethertype: ReadOnly[str]
+    direction: ReadOnly[str]
+    protocol: ReadOnly[str | None]
+    port_range_min: ReadOnly[int | None]
+    port_range_max: ReadOnly[int | None]
+    remote_ip_prefix: ReadOnly[str | None]
+    remote_address_group_id: ReadOnly[str | None]
+    normalized_cidr: ReadOnly[Cidr | None]
+    remote_group_id: ReadOnly[SecurityGroupId | None]
+    belongs_to_default_sg: ReadOnly[bool]
+    description: ReadOnly[str]
+    tags: ReadOnly[Sequence[str]]
+    created_at: ReadOnly[str]
+    updated_at: ReadOnly[str]
+    revision_number: ReadOnly[int]
+    signature: ReadOnly[str]
+    protocol_number: ReadOnly[int | None]
+
+
+class SubnetPoolRow(TypedDict):
+    id: ReadOnly[SubnetPoolId]
+    name: ReadOnly[str]
+    project_id: ReadOnly[ProjectId]
+    prefixes: ReadOnly[Sequence[Cidr]]
+    default_prefixlen: ReadOnly[int]
+    min_prefixlen: ReadOnly[int]
+    max_prefixlen: ReadOnly[int]
+    default_quota: ReadOnly[int | None]
+    ip_version: ReadOnly[int]
+    address_scope_id: ReadOnly[AddressScopeId | None]
+    shared: ReadOnly[bool]
+    is_default: ReadOnly[bool]
+    description: ReadOnly[str]
+    tags: ReadOnly[Sequence[str]]
+    created_at: ReadOnly[str]
+    updated_at: ReadOnly[str]
+    revision_number: ReadOnly[int]
+
+
+class AddressScopeRow(TypedDict):
+    id: ReadOnly[AddressScopeId]
+    name: ReadOnly[str]
+    project_id: ReadOnly[ProjectId]
+    shared: ReadOnly[bool]
+    ip_version: ReadOnly[int]
+
+
+class RbacPolicyRow(TypedDict):
+    id: ReadOnly[RbacPolicyId]
+    project_id: ReadOnly[ProjectId]
+    object_type: ReadOnly[str]
+    object_id: ReadOnly[str]
+    target_tenant: ReadOnly[str]
+    action: ReadOnly[str]

@@ -1,0 +1,94 @@
+"""Row types from the declarations: `python -m deuteron.model.rows network > src/deuteron/model/network/rows.py`.
+
+A row is a plain dictionary, as the store reads it and the encoder writes it; what its keys hold is the declaration's to
+say, so it is said nowhere else: the checked-in module is made here, and a test finds it stale. Its keys are read-only:
+a new row comes from writing, not from changing the one at hand. See decision 0014.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+
+from deuteron.model import network
+from deuteron.model.resource import Attribute, Resource, Untyped, is_nullable
+
+SERVICES: dict[str, tuple[Resource[Untyped], ...]] = {"network": network.RESOURCES}
+
+_SPELLED = {"floatingip": "FloatingIp", "subnetpool": "SubnetPool"}
+"""Kinds of which OpenStack writes two words as one."""
+_HOMES = {
+    "collections.abc": ("Mapping", "Sequence"),
+    "typing": ("Any",),
+    "typing_extensions": ("ReadOnly", "TypedDict"),
+    "deuteron.model.network.parts": ("AddressPair", "AllocationPool", "DhcpOption", "FixedIp", "Gateway", "Route"),
+    "deuteron.model.scalars": (r"\w+Id", "Mac", "Ip", "Cidr"),
+}
+"""Where the names in types come from."""
+
+
+def describe(service: str) -> str:
+    """The module of the service's row types."""
+    types = "\n\n\n".join(_row(resource) for resource in SERVICES[service])
+    imports = list(_imports(types))
+    ours = [line for line in imports if "deuteron" in line]
+    others = [line for line in imports if line.startswith("from typing_extensions")]
+    builtin = [line for line in imports if line not in ours and line not in others]
+    blocks = "\n\n".join("\n".join(block) for block in (builtin, others, ours) if block)
+    gap = "\n\n\n" if types.startswith("class ") else "\n\n"
+    return (
+        f'"""Rows of the {service} service, made from its declarations by `python -m deuteron.model.rows {service}`; '
+        f'do not edit."""\n\nfrom __future__ import annotations\n\n{blocks}{gap}{types}\n'
+    )
+
+
+def columns(resource: Resource[Untyped]) -> Iterator[tuple[str, str, bool]]:
+    """Name, type and whether it may be null of each column of the resource's rows."""
+    for attribute in (*resource.attributes, *resource.hidden):
+        if attribute.stored:
+            yield attribute.name, _type(resource, attribute), is_nullable(attribute)
+
+
+def _row(resource: Resource[Untyped]) -> str:
+    name = f"{_word(resource.name)}Row"
+    held = [
+        (column, f"ReadOnly[{written} | None]" if nullable else f"ReadOnly[{written}]")
+        for column, written, nullable in columns(resource)
+    ]
+    if all(column.isidentifier() for column, _ in held):
+        return "\n".join([f"class {name}(TypedDict):", *(f"    {column}: {type}" for column, type in held)])
+    # Keys such as `binding:host_id` are no names of Python's.
+    lines = "\n".join(f'        "{column}": {type},' for column, type in held)
+    return f'{name} = TypedDict(\n    "{name}",\n    {{\n{lines}\n    }},\n)'
+
+
+def _type(resource: Resource[Untyped], attribute: Attribute) -> str:
+    if attribute.row_type is not None:
+        return attribute.row_type
+    named = resource.name if attribute.name == "id" else attribute.refers_to
+    # Of one id, or of a list of them.
+    return attribute.codec.row_type.replace("str", f"{_word(named)}Id") if named else attribute.codec.row_type
+
+
+def _word(kind: str) -> str:
+    return _SPELLED.get(kind) or "".join(part.title() for part in kind.split("_"))
+
+
+def _imports(text: str) -> Iterator[str]:
+    for home, patterns in _HOMES.items():
+        names = sorted({found for pattern in patterns for found in re.findall(rf"\b{pattern}\b", text)})
+        line = f"from {home} import {', '.join(names)}"
+        if len(line) > 120:
+            line = f"from {home} import (\n" + "".join(f"    {name},\n" for name in names) + ")"
+        if names:
+            yield line
+
+
+def main(words: Sequence[str]) -> None:
+    """Print the module of the service that is named."""
+    sys.stdout.write(describe(words[0]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,30 @@
+"""Types of the texts that rows, rules and hosts pass around: ids by what they name, and addresses.
+
+At run time each is a `str`, as it stands in bodies and in the store. A row has them by its declaration (`model.rows`);
+where one comes out of a request or is made, it is named for what it is: `PortId(call.params["id"])`.
+"""
+
+from __future__ import annotations
+
+from typing import NewType
+
+ProjectId = NewType("ProjectId", str)
+"""\"\" is the cloud itself."""
+
+NetworkId = NewType("NetworkId", str)
+SubnetId = NewType("SubnetId", str)
+SubnetPoolId = NewType("SubnetPoolId", str)
+AddressScopeId = NewType("AddressScopeId", str)
+PortId = NewType("PortId", str)
+RouterId = NewType("RouterId", str)
+FloatingIpId = NewType("FloatingIpId", str)
+SecurityGroupId = NewType("SecurityGroupId", str)
+SecurityGroupRuleId = NewType("SecurityGroupRuleId", str)
+RbacPolicyId = NewType("RbacPolicyId", str)
+
+Mac = NewType("Mac", str)
+"""Lower case, with colons."""
+Ip = NewType("Ip", str)
+"""An address of either family as Python's `ipaddress` writes it."""
+Cidr = NewType("Cidr", str)
+"""A prefix without host bits."""
