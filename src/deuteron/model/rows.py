@@ -43,6 +43,16 @@ def describe(service: str) -> str:
     )
 
 
+def module_of(service: str) -> str:
+    """Where the row types of a service are."""
+    return f"deuteron.model.{service}.rows"
+
+
+def row_name(resource: Resource[Untyped]) -> str:
+    """What the type of its rows is called."""
+    return f"{_word(resource.name)}Row"
+
+
 def columns(resource: Resource[Untyped]) -> Iterator[tuple[str, str, bool]]:
     """Name, type and whether it may be null of each column of the resource's rows."""
     for attribute in (*resource.attributes, *resource.hidden):
@@ -51,7 +61,7 @@ def columns(resource: Resource[Untyped]) -> Iterator[tuple[str, str, bool]]:
 
 
 def _row(resource: Resource[Untyped]) -> str:
-    name = f"{_word(resource.name)}Row"
+    name = row_name(resource)
     held = [
         (column, f"ReadOnly[{written} | None]" if nullable else f"ReadOnly[{written}]")
         for column, written, nullable in columns(resource)

@@ -21,6 +21,7 @@ from deuteron.model.errors import Unauthorized
 from deuteron.model.settings import External, HostEntry, Settings
 from deuteron.rules.identity.tokens import Tokens
 from deuteron.store.database import Database, Tx
+from tests import rows
 from tests.stores import open_database
 
 ADMIN, DEMO, OTHER = "a" * 32, "d" * 32, "e" * 32
@@ -181,6 +182,7 @@ def cloud_in(folder: Path, store: Database | None = None, **values: Any) -> Iter
     client = Client(cloud, App(cloud, (network.SERVICE(),)))
     try:
         yield client
+        rows.check(database)
     finally:
         client.loop.close()
         database.close()
