@@ -6,6 +6,8 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from deuteron.model.scalars import ProjectId
+
 
 @dataclass(frozen=True)
 class Caller:
@@ -18,7 +20,7 @@ class Caller:
     user_name: str
     user_domain_id: str
     roles: frozenset[str]
-    project_id: str | None = None
+    project_id: ProjectId | None = None
     project_name: str | None = None
     project_domain_id: str | None = None
     domain_id: str | None = None

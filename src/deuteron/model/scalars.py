@@ -6,10 +6,11 @@ where one comes out of a request or is made, it is named for what it is: `PortId
 
 from __future__ import annotations
 
-from typing import NewType
+from typing import Final, NewType
 
 ProjectId = NewType("ProjectId", str)
-"""\"\" is the cloud itself."""
+CLOUD: Final = ProjectId("")
+"""The cloud itself, where a project would own: of gateways and of addresses of floating IPs."""
 
 NetworkId = NewType("NetworkId", str)
 SubnetId = NewType("SubnetId", str)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from sqlalchemy import bindparam, delete, insert, select
 
+from deuteron.model.scalars import NetworkId, PortId
 from deuteron.store import lowest, usage
 from deuteron.store.database import Tx
 from deuteron.store.hosts_tables import slots
@@ -42,7 +43,7 @@ class HostFull(Exception):
     """The host has no number left."""
 
 
-def attach_port(tx: Tx, host: str, port_id: str, network_id: str) -> None:
+def attach_port(tx: Tx, host: str, port_id: PortId, network_id: NetworkId) -> None:
     """Give the port its number on `host`, and its network a local VLAN. Idempotent. Raises: HostFull."""
     if number_of(tx, host, "port", port_id) is not None:
         return
@@ -52,7 +53,7 @@ def attach_port(tx: Tx, host: str, port_id: str, network_id: str) -> None:
     usage.add(tx, "host", host, {"ports": 1})
 
 
-def detach_port(tx: Tx, port_id: str) -> None:
+def detach_port(tx: Tx, port_id: PortId) -> None:
     """Free the port's number wherever it has one, and its network's VLAN where it was the last."""
     for host, network_id in tx.run(_PLACES, {"object": port_id}):
         _give_back(tx, host, "port", port_id)

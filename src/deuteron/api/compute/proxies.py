@@ -21,6 +21,7 @@ from deuteron.model.codecs import is_uuid
 from deuteron.model.errors import ApiError, BadRequest, Conflict, Forbidden, NotFound
 from deuteron.model.network import SECURITY_GROUP, SECURITY_GROUP_RULE
 from deuteron.model.network.rows import SecurityGroupRow
+from deuteron.model.scalars import CLOUD
 from deuteron.rules.compute import images as bootable_images
 from deuteron.rules.compute.faults import invalid
 from deuteron.rules.image import listing as image_lists
@@ -83,7 +84,7 @@ def _networks(call: Call, tx: Tx) -> list[tuple[str, str]]:
 def list_groups(call: Call, tx: Tx) -> Reply:
     only_until(call, _LAST)
     access.require(call, "os-security-groups:get")
-    project_id = call.caller.project_id or ""
+    project_id = call.caller.project_id or CLOUD
     everyone = call.caller.is_admin and call.get("all_tenants") is not None
     rows = devices.groups_of(tx, None if everyone else project_id)
     return Reply(200, {"security_groups": views.groups(tx, rows)})

@@ -23,6 +23,7 @@ from deuteron.model.caller import Caller
 from deuteron.model.codecs import Invalid, whole_number
 from deuteron.model.errors import Forbidden
 from deuteron.model.resource import REQUIRED, Attribute
+from deuteron.model.scalars import ProjectId
 from deuteron.rules.network import attributes, faults, security_groups, sight
 from deuteron.rules.network.kinds import Kind
 from deuteron.store import query
@@ -226,11 +227,11 @@ class Objects:
 
     # --- reading --------------------------------------------------------------------------------------------------
 
-    def _group_owner(self, call: Call) -> str | None:
+    def _group_owner(self, call: Call) -> ProjectId | None:
         """A project sees its default security group from the first look on, and an administrator who asks for it."""
         caller = call.caller
         asked = None if "id" in call.params else call.get("project_id") or call.get("tenant_id")
-        return asked if asked and (caller.is_admin or asked == caller.project_id) else caller.project_id
+        return ProjectId(asked) if asked and caller.is_admin else caller.project_id
 
     def _lacks_default_group(self, call: Call, tx: Tx) -> bool:
         project_id = self._group_owner(call)

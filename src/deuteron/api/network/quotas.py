@@ -6,6 +6,7 @@ from deuteron.api.call import Call, Reply
 from deuteron.api.network import bodies
 from deuteron.model.codecs import Integer, Invalid
 from deuteron.model.network import QUOTA_DEFAULTS
+from deuteron.model.scalars import ProjectId
 from deuteron.rules.network import faults
 from deuteron.rules.network import quotas as rules
 from deuteron.store.database import Tx
@@ -53,7 +54,7 @@ def show_details(call: Call, tx: Tx) -> Reply:
 def update(call: Call, tx: Tx) -> Reply:
     """PUT /quotas/{project}; a limit below what is used is refused unless `force`."""
     _require(call)
-    project_id = call.params["project"]
+    project_id = ProjectId(call.params["project"])
     body = bodies.one(call, "quota")
     wanted = {name: value for name, value in body.items() if name not in ("tenant_id", "project_id")}
     force = wanted.pop("force", False)
@@ -74,12 +75,12 @@ def update(call: Call, tx: Tx) -> Reply:
 def reset(call: Call, tx: Tx) -> Reply:
     """DELETE /quotas/{project}: back to the defaults."""
     _require(call)
-    rules.reset(tx, call.params["project"])
+    rules.reset(tx, ProjectId(call.params["project"]))
     return Reply(204)
 
 
-def _readable(call: Call) -> str:
-    project_id = call.params["project"]
+def _readable(call: Call) -> ProjectId:
+    project_id = ProjectId(call.params["project"])
     if project_id != call.caller.project_id:
         _require(call)
     return project_id

@@ -15,7 +15,7 @@ from deuteron.model.caller import Caller
 from deuteron.model.compute import Nic
 from deuteron.model.errors import ApiError, BadRequest, Conflict, Forbidden, NotFound
 from deuteron.model.network.rows import PortRow
-from deuteron.model.scalars import PortId
+from deuteron.model.scalars import PortId, ProjectId, SecurityGroupId
 from deuteron.model.settings import Settings
 from deuteron.rules.compute.placement import ZONE
 from deuteron.rules.network import devices, sight
@@ -108,9 +108,9 @@ class Socket:
     """What ports are plugged into: a server, where it is, and what it asked of the groups of ports made for it."""
 
     server_id: str
-    project_id: str
+    project_id: ProjectId
     host: str | None
-    groups: Sequence[str] | None = None
+    groups: Sequence[SecurityGroupId] | None = None
 
 
 def plug(tx: Tx, settings: Settings, caller: Caller, socket: Socket, want: Wanted, may_choose: MayChoose) -> Nic:
@@ -156,9 +156,9 @@ class Unbound(Exception):
         self.port_id = port_id
 
 
-def groups_for(tx: Tx, project_id: str, names: Sequence[str]) -> list[str]:
+def groups_for(tx: Tx, project_id: ProjectId, names: Sequence[str]) -> list[SecurityGroupId]:
     """Ids of the project's security groups by name or id. Raises: BadRequest, Conflict."""
-    result: dict[str, None] = {}
+    result: dict[SecurityGroupId, None] = {}
     for name in names:
         found = devices.groups_named(tx, project_id, name)
         if not found:

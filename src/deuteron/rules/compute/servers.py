@@ -24,6 +24,7 @@ from sqlalchemy import func, insert, select
 from deuteron.model.caller import Caller
 from deuteron.model.compute import File, Flavor, Nic
 from deuteron.model.errors import BadRequest, NotFound
+from deuteron.model.scalars import CLOUD
 from deuteron.model.settings import Settings
 from deuteron.rules.compute import (
     drives,
@@ -119,7 +120,7 @@ def create(
     tx: Tx, settings: Settings, caller: Caller, request_id: str, new: NewServers, may_choose: MayChoose
 ) -> Created:
     """New servers of the caller's project; some of them may be in ERROR. Raises: BadRequest, Forbidden, Conflict."""
-    project_id = caller.project_id or ""
+    project_id = caller.project_id or CLOUD
     flavor = _flavor(tx, caller, new.flavor)
     image = images.bootable(tx, caller, new.image, flavor)
     key = _key(tx, caller, new.key_name)
@@ -205,7 +206,7 @@ def _count(tx: Tx, caller: Caller, new: NewServers, flavor: Flavor, wanted: Sequ
             "Launch your instances one by one with different ports.",
             type="MultiplePortsNotApplicable",
         )
-    project_id = caller.project_id or ""
+    project_id = caller.project_id or CLOUD
     many = quotas.check_servers(tx, project_id, flavor, new.least, new.most)
     if wish.group_id is not None:
         quotas.check_group(tx, project_id, caller.user_id, wish.group_id, many)

@@ -36,6 +36,7 @@ from sqlalchemy import delete, select
 
 from deuteron.model.caller import Caller
 from deuteron.model.errors import NotFound, Unauthorized
+from deuteron.model.scalars import ProjectId
 from deuteron.rules.identity import keys
 from deuteron.rules.identity.effective import SYSTEM, expand, roles_on
 from deuteron.rules.identity.payloads import KINDS, METHODS, UNSCOPED, Payload, Scope, pack
@@ -234,7 +235,7 @@ class Tokens:
             user_name=user.name,
             user_domain_id=domain.id,
             roles=frozenset(name.lower() for name in roles.values()),
-            project_id=scope.id if scope.kind == "project" else None,
+            project_id=ProjectId(scope.id) if scope.kind == "project" else None,
             project_name=target.name if target is not None and scope.kind == "project" else None,
             project_domain_id=target.domain_id if target is not None and scope.kind == "project" else None,
             domain_id=scope.id if scope.kind == "domain" else None,

@@ -14,6 +14,7 @@ from sqlalchemy import select
 
 from deuteron.model.intent import MECHANISM, VifDetails
 from deuteron.model.network.rows import NetworkRow
+from deuteron.model.scalars import PortId
 from deuteron.model.settings import Settings
 from deuteron.net.mechanisms import (
     Binding,
@@ -86,7 +87,7 @@ def bind(tx: Tx, settings: Settings, port: Mapping[str, Any], network: NetworkRo
     }
 
 
-def unbind(tx: Tx, port_id: str) -> Values:
+def unbind(tx: Tx, port_id: PortId) -> Values:
     """The values of an unplugged port; frees its numbers."""
     slots.detach_port(tx, port_id)
     return dict(UNBOUND)

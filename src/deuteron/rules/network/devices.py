@@ -15,6 +15,7 @@ from sqlalchemy import exists, or_, select
 from deuteron.model.caller import Caller
 from deuteron.model.network import PORT
 from deuteron.model.network.rows import PortRow, SecurityGroupRow, SecurityGroupRuleRow
+from deuteron.model.scalars import NetworkId, PortId, ProjectId, SecurityGroupId
 from deuteron.model.settings import Settings
 from deuteron.rules.network import bindings, faults, sight
 from deuteron.rules.network.kinds import change, find
@@ -72,7 +73,7 @@ def find_port(tx: Tx, caller: Caller, port_id: str) -> PortRow | None:
     return row if row is not None and (caller.is_admin or row["project_id"] == caller.project_id) else None
 
 
-def detach(tx: Tx, settings: Settings, port_id: str) -> PortRow:
+def detach(tx: Tx, settings: Settings, port_id: PortId) -> PortRow:
     """Take the port from its device and its host; it keeps addresses and groups. Raises: NotFound."""
     row = find(tx, PORT, port_id)
     if row is None:
@@ -80,7 +81,7 @@ def detach(tx: Tx, settings: Settings, port_id: str) -> PortRow:
     return change(tx, PORT, row, {**bindings.unbind(tx, port_id), "device_id": "", "device_owner": ""})
 
 
-def networks_for(tx: Tx, caller: Caller) -> list[str]:
+def networks_for(tx: Tx, caller: Caller) -> list[NetworkId]:
     """Networks with a subnet that the caller's project may plug devices into without naming them."""
     own = networks.c["project_id"] == caller.project_id
     with_subnet = exists(select(subnets.c["id"]).where(subnets.c["network_id"] == networks.c["id"]))
@@ -99,7 +100,7 @@ def has_subnet(tx: Tx, network_id: str) -> bool:
     return tx.first(select(subnets.c["id"]).where(subnets.c["network_id"] == network_id).limit(1)) is not None
 
 
-def groups_named(tx: Tx, project_id: str, name: str) -> list[str]:
+def groups_named(tx: Tx, project_id: ProjectId, name: str) -> list[SecurityGroupId]:
     """Ids of the project's security groups of that name; the one group whose id it is comes alone."""
     rows = tx.scalars(
         select(security_groups.c["id"]).where(
@@ -107,23 +108,23 @@ def groups_named(tx: Tx, project_id: str, name: str) -> list[str]:
             or_(security_groups.c["name"] == name, security_groups.c["id"] == name),
         )
     )
-    return [name] if name in rows else rows
+    return [SecurityGroupId(name)] if name in rows else rows
 
 
-def groups(tx: Tx, group_ids: Iterable[str]) -> list[SecurityGroupRow]:
+def groups(tx: Tx, group_ids: Iterable[SecurityGroupId]) -> list[SecurityGroupRow]:
     """The security groups of these ids, whoever may see them."""
     return query.rows(tx, security_groups, query.any_of(security_groups.c["id"], sorted(set(group_ids))))
 
 
-def groups_of(tx: Tx, project_id: str | None) -> list[SecurityGroupRow]:
+def groups_of(tx: Tx, project_id: ProjectId | None) -> list[SecurityGroupRow]:
     """The project's security groups by name; None is every project."""
     mine = () if project_id is None else (security_groups.c["project_id"] == project_id,)
     return query.rows(tx, security_groups, *mine, order_by=(security_groups.c["name"], security_groups.c["id"]))
 
 
-def ingress_rules(tx: Tx, group_ids: Iterable[str]) -> dict[str, list[SecurityGroupRuleRow]]:
+def ingress_rules(tx: Tx, group_ids: Iterable[SecurityGroupId]) -> dict[SecurityGroupId, list[SecurityGroupRuleRow]]:
     """What each of the groups lets in, with one query however many there are."""
-    found: dict[str, list[SecurityGroupRuleRow]] = {group_id: [] for group_id in group_ids}
+    found: dict[SecurityGroupId, list[SecurityGroupRuleRow]] = {group_id: [] for group_id in group_ids}
     rules = security_group_rules.c
     for row in query.rows(
         tx,

@@ -117,7 +117,7 @@ def delete_floatingip(tx: Tx, settings: Settings, caller: Caller | None, row: Fl
     ports.delete_port(tx, settings, row["floating_port_id"])
 
 
-def unassociated(tx: Tx, network_id: str) -> list[FloatingIpRow]:
+def unassociated(tx: Tx, network_id: NetworkId) -> list[FloatingIpRow]:
     """The floating IPs of an external network that lead to no port."""
     return query.rows(tx, floatingips, floatingips.c.floating_network_id == network_id, floatingips.c.port_id.is_(None))
 
@@ -148,7 +148,7 @@ def derive(tx: Tx, settings: Settings, caller: Caller, rows: Sequence[Values], n
         row["port_details"] = None if row["port_id"] is None else found.get(row["port_id"])
 
 
-def _wanted_address(tx: Tx, network_id: str, values: Values) -> list[WantedIp] | None:
+def _wanted_address(tx: Tx, network_id: NetworkId, values: Values) -> list[WantedIp] | None:
     address, subnet_id = values.get("floating_ip_address"), values.get("subnet_id")
     if address is not None:
         return [{"ip_address": address, **({"subnet_id": subnet_id} if subnet_id else {})}]

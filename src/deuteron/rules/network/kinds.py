@@ -44,9 +44,9 @@ class Kind(Generic[RowT]):
     delete: Callable[[Tx, Settings, Caller, RowT], None] | None
     visible: Callable[[Caller], ColumnElement[bool] | None]
     """Which rows the caller may see at all; None is every row."""
-    target: Callable[[Tx, Caller, Mapping[str, Any]], Values] = lambda tx, caller, values: {}
+    target: Callable[[Tx, Caller, Mapping[str, object]], Values] = lambda tx, caller, values: {}
     """Further names for policy rules about an object that is to be written: its network's owner."""
-    seen_as: Callable[[Caller, Mapping[str, Any]], Values] = lambda caller, row: {}
+    seen_as: Callable[[Caller, Mapping[str, object]], Values] = lambda caller, row: {}
     """The same for a row that the caller sees, without a query."""
     derive: Callable[[Tx, Settings, Caller, Sequence[Values], frozenset[str]], None] | None = None
     """Fills in attributes that are not stored, of rows about to be shown."""
@@ -93,7 +93,7 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
-def add(tx: Tx, resource: Resource[RowT], values: Mapping[str, Any]) -> RowT:
+def add(tx: Tx, resource: Resource[RowT], values: Mapping[str, object]) -> RowT:
     """Insert a row with id, times and revision filled in; returns the whole row."""
     table = table_of(resource)
     row: Values = dict.fromkeys(query.statements(table).keys)
@@ -111,7 +111,7 @@ def add(tx: Tx, resource: Resource[RowT], values: Mapping[str, Any]) -> RowT:
     return cast(RowT, row)
 
 
-def change(tx: Tx, resource: Resource[RowT], row: RowT, values: Mapping[str, Any]) -> RowT:
+def change(tx: Tx, resource: Resource[RowT], row: RowT, values: Mapping[str, object]) -> RowT:
     """Set values of a row, its next revision and time; returns the new row, or `row` itself when nothing differs."""
     if all(row.get(name) == value for name, value in values.items()):
         return row
@@ -125,7 +125,7 @@ def change(tx: Tx, resource: Resource[RowT], row: RowT, values: Mapping[str, Any
     return with_values(row, changed)
 
 
-def with_values(row: RowT, values: Mapping[str, Any]) -> RowT:
+def with_values(row: RowT, values: Mapping[str, object]) -> RowT:
     """The row as it would be with these values."""
     return cast(RowT, {**row, **values})
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from sqlalchemy import select
 
 from deuteron.model.caller import Caller
 from deuteron.model.network import DHCP, NETWORK, ROUTER_GATEWAY, SUBNET
 from deuteron.model.network.rows import NetworkRow
+from deuteron.model.scalars import NetworkId
 from deuteron.model.settings import Settings
 from deuteron.net.mechanisms import Segment
 from deuteron.rules.network import (
@@ -39,7 +39,7 @@ def create_network(tx: Tx, settings: Settings, caller: Caller | None, values: Va
     Raises: BadRequest for provider attributes or an MTU that cannot be; Conflict for a segment in use or a
     quota that is full.
     """
-    network_id = new_id()
+    network_id = NetworkId(new_id())
     refuse_unknown_zones(values.get("availability_zone_hints") or ())
     if values.get("is_default"):
         _refuse_second_default(tx, network_id)
@@ -74,7 +74,7 @@ def update_network(tx: Tx, settings: Settings, caller: Caller | None, row: Netwo
     """The network with `values` set. Raises: BadRequest, Conflict."""
     if values.get("is_default"):
         _refuse_second_default(tx, row["id"])
-    present: Mapping[str, Any] = row
+    present: Mapping[str, object] = row
     provider = {name: values[name] for name in _PROVIDER if name in values and values[name] != present[name]}
     if provider:
         values = {**values, **_move_segment(tx, settings, row, provider)}
@@ -126,14 +126,14 @@ def delete_network(tx: Tx, settings: Settings, caller: Caller | None, row: Netwo
     remove(tx, NETWORK, network_id)
 
 
-def seen_as(caller: Caller, row: Mapping[str, Any]) -> Values:
+def seen_as(caller: Caller, row: Mapping[str, object]) -> Values:
     if row.get("project_id") == caller.project_id or caller.is_admin:
         return {}
     # Visible and not its own: then it is external, shared with everybody, or with this project.
     return {"shared": bool(row.get("shared")) or not row.get("router:external")}
 
 
-def _refuse_second_default(tx: Tx, network_id: str) -> None:
+def _refuse_second_default(tx: Tx, network_id: NetworkId) -> None:
     other = tx.scalar(select(networks.c.id).where(networks.c.is_default, networks.c.id != network_id).limit(1))
     if other is not None:
         raise faults.conflict("DefaultExternalNetworkExists", f"A default external network already exists: {other}.")

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence, Set
 
 from sqlalchemy import ColumnElement, bindparam, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
@@ -18,7 +17,7 @@ from deuteron.model.caller import Caller
 from deuteron.model.network import DHCP, FLOATING, FLOATINGIP, NETWORK, PORT, ROUTER, ROUTER_GATEWAY, ROUTER_INTERFACE
 from deuteron.model.network.parts import FixedIp, WantedIp
 from deuteron.model.network.rows import NetworkRow, PortRow, SubnetRow
-from deuteron.model.scalars import Mac, NetworkId, PortId, SubnetId
+from deuteron.model.scalars import CLOUD, Ip, Mac, NetworkId, PortId, ProjectId, SecurityGroupId, SubnetId
 from deuteron.model.settings import Settings
 from deuteron.rules.hosts import registry
 from deuteron.rules.network import (
@@ -76,7 +75,7 @@ def create_port(tx: Tx, settings: Settings, caller: Caller | None, values: Value
     """
     network = sight.network_for(tx, caller, values["network_id"])
     owner: str = values.get("device_owner") or ""
-    project_id: str = values.get("project_id", caller.project_id if caller is not None else None) or ""
+    project_id: ProjectId = values.get("project_id", caller.project_id if caller is not None else None) or CLOUD
     if caller is not None:
         quotas.check(tx, "port", project_id)
         _refuse_foreign_router(tx, caller, owner, values.get("device_id") or "")
@@ -187,7 +186,7 @@ def serves(tx: Tx, row: PortRow) -> bool:
     return tx.first(select(routers.c.id).where(routers.c.id == device)) is not None
 
 
-def bind_port(tx: Tx, settings: Settings, port_id: str, host: str) -> PortRow:
+def bind_port(tx: Tx, settings: Settings, port_id: PortId, host: str) -> PortRow:
     """Plug the port on `host`; returns its row.
 
     When no mechanism can, `binding:vif_type` is `binding_failed` and `binding_refusal` says why.
@@ -201,7 +200,7 @@ def bind_port(tx: Tx, settings: Settings, port_id: str, host: str) -> PortRow:
     return change(tx, PORT, row, bindings.bind(tx, settings, row, network, host))
 
 
-def unbind_port(tx: Tx, settings: Settings, port_id: str) -> PortRow:
+def unbind_port(tx: Tx, settings: Settings, port_id: PortId) -> PortRow:
     """Unplug the port; it keeps addresses and groups. Raises: NotFound."""
     return change(tx, PORT, _existing(tx, port_id), bindings.unbind(tx, port_id))
 
@@ -302,7 +301,9 @@ def _refuse_to_take_from_the_cloud(tx: Tx, caller: Caller, row: PortRow, merged:
         )
 
 
-def _defaults(values: Values, network: NetworkRow, port_id: PortId, project_id: str, owner: str, mac: Mac) -> Values:
+def _defaults(
+    values: Values, network: NetworkRow, port_id: PortId, project_id: ProjectId, owner: str, mac: Mac
+) -> Values:
     secured = values.get("port_security_enabled")
     if owner.startswith("network:"):
         # Neutron trusts its own ports, whatever is asked: no filter between a router or DHCP and the network.
@@ -401,7 +402,7 @@ def _is_ipv4_among(tx: Tx, row: PortRow, items: Sequence[WantedIp]) -> bool:
     )
 
 
-def _free_floating(tx: Tx, port: PortRow, left: set[str]) -> None:
+def _free_floating(tx: Tx, port: PortRow, left: Set[Ip]) -> None:
     """Take the port from floating IPs that lead to an address it no longer has."""
     for row in query.run(tx, floatingips, _FLOATING, {"port": port["id"]}):
         if row["fixed_ip_address"] not in left:
@@ -415,7 +416,7 @@ def _free_floating(tx: Tx, port: PortRow, left: set[str]) -> None:
                 tx.changed("router", row["router_id"])
 
 
-def _join_groups(tx: Tx, port_id: str, groups: Sequence[str]) -> None:
+def _join_groups(tx: Tx, port_id: PortId, groups: Sequence[SecurityGroupId]) -> None:
     if groups:
         tx.run(_JOIN_GROUP, [{"security_group_id": group, "port_id": port_id} for group in groups])
 
@@ -439,7 +440,7 @@ def _mac_taken(network_id: NetworkId, mac: Mac) -> Exception:
     )
 
 
-def _existing(tx: Tx, port_id: str) -> PortRow:
+def _existing(tx: Tx, port_id: PortId) -> PortRow:
     row = find(tx, PORT, port_id)
     if row is None:
         raise faults.not_found("port", port_id)
@@ -456,7 +457,7 @@ def _visible(caller: Caller) -> ColumnElement[bool] | None:
     return or_(table.c.project_id == caller.project_id, table.c.network_id.in_(mine))
 
 
-def _seen_as(caller: Caller, row: Mapping[str, Any]) -> Values:
+def _seen_as(caller: Caller, row: Mapping[str, object]) -> Values:
     # What a caller sees without owning it is on a network that it owns.
     return {} if row.get("project_id") == caller.project_id else {"network:project_id": caller.project_id}
 

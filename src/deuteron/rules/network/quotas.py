@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from sqlalchemy import bindparam, delete, select
 
 from deuteron.model.network import QUOTA_DEFAULTS
+from deuteron.model.scalars import ProjectId
 from deuteron.rules.network import faults
 from deuteron.store import usage
 from deuteron.store.database import Tx
@@ -25,7 +26,7 @@ _HELD_TO = {"address_scope": "subnetpool"}
 """Of what Neutron has no quota of, whose limit it is held to: projects would store without end."""
 
 
-def check(tx: Tx, resource: str, project_id: str, more: int = 1) -> None:
+def check(tx: Tx, resource: str, project_id: ProjectId, more: int = 1) -> None:
     """Raises: Conflict (OverQuota) when the project may not have `more` of the resource."""
     allowed = limit(tx, resource, project_id)
     if allowed < 0 or not project_id:
@@ -34,14 +35,14 @@ def check(tx: Tx, resource: str, project_id: str, more: int = 1) -> None:
         raise faults.over_quota([resource])
 
 
-def limit(tx: Tx, resource: str, project_id: str) -> int:
+def limit(tx: Tx, resource: str, project_id: ProjectId) -> int:
     """The project's limit; -1 is none."""
     quota = _HELD_TO.get(resource, resource)
     found: int | None = tx.run(_LIMIT, {"project": project_id, "resource": quota}).scalar()
     return QUOTA_DEFAULTS[quota] if found is None else found
 
 
-def used(tx: Tx, resource: str, project_id: str) -> int:
+def used(tx: Tx, resource: str, project_id: ProjectId) -> int:
     """How many the project has."""
     if resource == "router_route":
         lists = tx.scalars(select(routers.c.routes).where(routers.c.project_id == project_id))
@@ -58,7 +59,7 @@ def all_own(tx: Tx) -> dict[str, dict[str, int]]:
     return found
 
 
-def set_limits(tx: Tx, project_id: str, wanted: Mapping[str, int], *, below_use: bool) -> None:
+def set_limits(tx: Tx, project_id: ProjectId, wanted: Mapping[str, int], *, below_use: bool) -> None:
     """Set limits of the project. Raises: BadRequest for one below what is used, unless `below_use`."""
     for name, value in wanted.items():
         if not below_use and 0 <= value < used(tx, name, project_id):
@@ -71,13 +72,13 @@ def set_limits(tx: Tx, project_id: str, wanted: Mapping[str, int], *, below_use:
         tx.insert(quotas, {"project_id": project_id, "resource": name, "limit": value})
 
 
-def reset(tx: Tx, project_id: str) -> None:
+def reset(tx: Tx, project_id: ProjectId) -> None:
     """Back to the defaults. Raises: NotFound when the project has no limits of its own."""
     if tx.execute(delete(quotas).where(quotas.c.project_id == project_id)).rowcount == 0:
         raise faults.missing("TenantQuotaNotFound", f"Quota for tenant {project_id} could not be found.")
 
 
-def limits(tx: Tx, project_id: str) -> dict[str, int]:
+def limits(tx: Tx, project_id: ProjectId) -> dict[str, int]:
     """All limits of the project, its own and the defaults."""
     statement = select(quotas.c.resource, quotas.c.limit).where(quotas.c.project_id == project_id)
     own: dict[str, int] = {row[0]: row[1] for row in tx.all(statement)}

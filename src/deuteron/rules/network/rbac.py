@@ -13,10 +13,10 @@ neutron/objects/rbac_db.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, SelectBase, select, update
 from sqlalchemy.exc import IntegrityError
 
 from deuteron.model.caller import Caller
@@ -28,8 +28,9 @@ from deuteron.model.network import (
     SECURITY_GROUP,
     SUBNETPOOL,
 )
-from deuteron.model.network.rows import RbacPolicyRow, SubnetPoolRow
+from deuteron.model.network.rows import AddressScopeRow, NetworkRow, RbacPolicyRow, SecurityGroupRow, SubnetPoolRow
 from deuteron.model.resource import Resource
+from deuteron.model.scalars import NetworkId
 from deuteron.model.settings import Settings
 from deuteron.rules.network import faults, quotas
 from deuteron.rules.network.kinds import Kind, add, change, find, remove
@@ -45,10 +46,12 @@ from deuteron.store.network_tables import (
 )
 from deuteron.store.query import Values
 
+Shared = NetworkRow | SecurityGroupRow | SubnetPoolRow | AddressScopeRow
+"""A row of what can be shared."""
 SHARED, EXTERNAL = "access_as_shared", "access_as_external"
 EVERYBODY = "*"
 
-_USERS: dict[str, Callable[[str], Any]] = {
+_USERS: dict[str, Callable[[str], SelectBase]] = {
     "network": lambda id: select(ports.c.project_id).where(ports.c.network_id == id),
     "security_group": lambda id: (
         select(ports.c.project_id)
@@ -84,7 +87,7 @@ def create_policy(tx: Tx, settings: Settings, caller: Caller, values: Values) ->
             "RbacPolicyNotFound", f"RBAC policy of type {kind} with ID {values['object_id']} not found"
         )
     if kind == "subnetpool":
-        refuse_closed_scope(tx, row, values["target_tenant"])
+        refuse_closed_scope(tx, cast("SubnetPoolRow", row), values["target_tenant"])
     quotas.check(tx, "rbac_policy", values["project_id"])
     policy = _add(tx, {**values, "object_type": kind})
     _carry(tx, kind, row)
@@ -100,7 +103,7 @@ def update_policy(tx: Tx, settings: Settings, caller: Caller, row: RbacPolicyRow
     shared = _shared(tx, row["object_type"], row["object_id"])
     assert shared is not None  # its policies go with it
     if row["object_type"] == "subnetpool":
-        refuse_closed_scope(tx, shared, target)
+        refuse_closed_scope(tx, cast("SubnetPoolRow", shared), target)
     _refuse_if_needed(tx, row, shared, target)
     try:
         changed = change(tx, RBAC_POLICY, row, values)
@@ -120,23 +123,24 @@ def delete_policy(tx: Tx, settings: Settings, caller: Caller, row: RbacPolicyRow
         _carry(tx, row["object_type"], shared)
 
 
-def keep(tx: Tx, kind: str, row: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+def keep(tx: Tx, kind: str, row: Shared, before: Mapping[str, object]) -> None:
     """Make the policies say what `row` says that `before` did not: shared with everybody or no longer, external or not.
 
     A network that ceases to be external is external for nobody.
     """
     for name, action in (("shared", SHARED), ("router:external", EXTERNAL)):
-        if bool(row.get(name)) == bool(before.get(name)):
+        is_so = bool(row.get(name))
+        if is_so == bool(before.get(name)):
             continue
         found = [rbac_policies.c.object_id == row["id"], rbac_policies.c.action == action]
         if action == SHARED:
             found.append(rbac_policies.c.target_tenant == EVERYBODY)
         _remove_all(tx, *found)
-        if row[name]:
+        if is_so:
             names = {"project_id": row["project_id"], "object_type": kind, "object_id": row["id"]}
             _add(tx, {**names, "target_tenant": EVERYBODY, "action": action})
         if action == EXTERNAL:
-            _show_on_subnets(tx, row["id"], row[name])
+            _show_on_subnets(tx, NetworkId(row["id"]), is_so)
 
 
 def forget(tx: Tx, object_id: str) -> None:
@@ -198,22 +202,23 @@ def _targets(tx: Tx, object_id: str, action: str) -> list[str]:
     )
 
 
-def _shared(tx: Tx, kind: str, object_id: str) -> Any:
+def _shared(tx: Tx, kind: str, object_id: str) -> Shared | None:
     """The row of what a policy shares, of whichever kind it is."""
-    return find(tx, _KINDS[kind], object_id)
+    found: Shared | None = find(tx, _KINDS[kind], object_id)
+    return found
 
 
-def _carry(tx: Tx, kind: str, row: Any) -> None:
+def _carry(tx: Tx, kind: str, row: Shared) -> None:
     """Make the object's row say what its policies say."""
-    changed: Values = {"shared": EVERYBODY in _targets(tx, row["id"], SHARED)}
+    changed = {"shared": EVERYBODY in _targets(tx, row["id"], SHARED)}
     if kind == "network":
         changed["router:external"] = bool(_targets(tx, row["id"], EXTERNAL))
-        if changed["router:external"] != row["router:external"]:
-            _show_on_subnets(tx, row["id"], changed["router:external"])
+        if changed["router:external"] != row.get("router:external"):
+            _show_on_subnets(tx, NetworkId(row["id"]), changed["router:external"])
     change(tx, _KINDS[kind], row, changed)
 
 
-def _show_on_subnets(tx: Tx, network_id: str, external: bool) -> None:
+def _show_on_subnets(tx: Tx, network_id: NetworkId, external: bool) -> None:
     tx.execute(
         update(subnets).where(subnets.c.network_id == network_id).values({subnets.c["router:external"]: external})
     )
@@ -222,12 +227,12 @@ def _show_on_subnets(tx: Tx, network_id: str, external: bool) -> None:
 # --- who needs a policy -------------------------------------------------------------------------------------------
 
 
-def _refuse_if_needed(tx: Tx, policy: RbacPolicyRow, row: Any, instead: str | None) -> None:
+def _refuse_if_needed(tx: Tx, policy: RbacPolicyRow, row: Shared, instead: str | None) -> None:
     """Raises: Conflict when somebody needs the policy, which is to go or to name `instead`."""
     target = policy["target_tenant"]
     others = [each for each in _targets(tx, row["id"], policy["action"]) if each != target]
     if policy["action"] == EXTERNAL:
-        if target == EVERYBODY and row["is_default"]:
+        if target == EVERYBODY and row.get("is_default"):
             raise _in_use(row["id"], "Default external networks must be shared to everyone.")
         if instead is not None:
             others.append(instead)
@@ -246,7 +251,7 @@ def _refuse_if_needed(tx: Tx, policy: RbacPolicyRow, row: Any, instead: str | No
         raise _in_use(row["id"], f"It is used by {'other projects' if target == EVERYBODY else f'project {target}'}.")
 
 
-def _needs(tx: Tx, users: Any, target: str, others: Collection[str]) -> bool:
+def _needs(tx: Tx, users: SelectBase, target: str, others: Collection[str]) -> bool:
     """Whether one of the projects that `users` selects loses access with `target` and keeps none through `others`."""
     if EVERYBODY in others:
         return False

@@ -20,7 +20,7 @@ from deuteron.model.errors import NotFound
 from deuteron.model.network import MAX_ROUTES, PORT, ROUTER, ROUTER_GATEWAY, ROUTER_INTERFACE, SUBNET
 from deuteron.model.network.parts import Route
 from deuteron.model.network.rows import PortRow, RouterRow, SubnetRow
-from deuteron.model.scalars import PortId, SubnetId
+from deuteron.model.scalars import PortId, RouterId, SubnetId
 from deuteron.model.settings import Settings
 from deuteron.rules.hosts import registry
 from deuteron.rules.network import addresses, attributes, faults, ports, quotas, sight
@@ -75,7 +75,7 @@ def delete_router(tx: Tx, settings: Settings, caller: Caller, row: RouterRow) ->
     remove(tx, ROUTER, row["id"])
 
 
-def interface_ports(tx: Tx, router_id: str) -> list[PortRow]:
+def interface_ports(tx: Tx, router_id: RouterId) -> list[PortRow]:
     """The router's ports inside, by id."""
     return query.rows(
         tx,

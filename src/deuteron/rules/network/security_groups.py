@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, delete, or_, select
 
@@ -18,7 +17,7 @@ from deuteron.model.caller import Caller
 from deuteron.model.codecs import whole_number
 from deuteron.model.network import SECURITY_GROUP, SECURITY_GROUP_RULE
 from deuteron.model.network.rows import SecurityGroupRow, SecurityGroupRuleRow
-from deuteron.model.scalars import SecurityGroupId
+from deuteron.model.scalars import ProjectId, SecurityGroupId
 from deuteron.model.settings import Settings
 from deuteron.rules.network import faults, quotas, rbac, sight
 from deuteron.rules.network.kinds import Kind, add, change, find, new_id, remove, touch
@@ -81,7 +80,7 @@ _DEFAULT_GROUP = Prepared(
 )
 
 
-def default_group(tx: Tx, project_id: str) -> SecurityGroupId:
+def default_group(tx: Tx, project_id: ProjectId) -> SecurityGroupId:
     """The id of the project's default group, which is made when it is not there."""
     found: SecurityGroupId | None = tx.run(_DEFAULT_GROUP, {"project": project_id}).scalar()
     if found is not None:
@@ -105,24 +104,27 @@ def default_group(tx: Tx, project_id: str) -> SecurityGroupId:
     return group["id"]
 
 
-def has_default_group(tx: Tx, project_id: str) -> bool:
+def has_default_group(tx: Tx, project_id: ProjectId) -> bool:
     return tx.run(_DEFAULT_GROUP, {"project": project_id}).scalar() is not None
 
 
-def require(tx: Tx, caller: Caller | None, groups: Sequence[str], project_id: str) -> None:
+def require(tx: Tx, caller: Caller | None, groups: Sequence[SecurityGroupId], project_id: ProjectId) -> None:
     """Raises: NotFound for a group that neither the caller nor the project may use; Conflict for some with states and
     some without, which one port cannot have.
     """
     if not groups:
         return
-    columns = ("id", "project_id", "shared", "stateful")
-    statement = select(*(security_groups.c[name] for name in columns)).where(query.any_of(security_groups.c.id, groups))
-    found: dict[str, Any] = {row[0]: dict(zip(columns, row, strict=True)) for row in tx.all(statement)}
+    columns = (security_groups.c[name] for name in ("id", "project_id", "shared", "stateful"))
+    found: dict[SecurityGroupId, sight.Shareable] = {}
+    stateful: set[bool] = set()
+    for row in tx.all(select(*columns).where(query.any_of(security_groups.c.id, groups))):
+        found[row.id] = {"id": row.id, "project_id": row.project_id, "shared": row.shared}
+        stateful.add(row.stateful)
     for group_id in groups:
-        row = found.get(group_id)
-        if row is None or not (row["project_id"] == project_id or sight.may_use(tx, caller, row)):
+        group = found.get(group_id)
+        if group is None or not (group["project_id"] == project_id or sight.may_use(tx, caller, group)):
             raise faults.not_found("security_group", group_id)
-    if len({row["stateful"] for row in found.values()}) > 1:
+    if len(stateful) > 1:
         raise faults.conflict(
             "SecurityGroupConflict",
             "Error Cannot apply both stateful and stateless security groups on the same port at the same time while "
@@ -217,7 +219,7 @@ def derive_groups(tx: Tx, settings: Settings, caller: Caller, rows: Sequence[Val
         row["security_group_rules"] = by_id[row["id"]]
 
 
-def _refuse_if_used(tx: Tx, group_id: str) -> None:
+def _refuse_if_used(tx: Tx, group_id: SecurityGroupId) -> None:
     used = select(security_group_ports.c.port_id).where(security_group_ports.c.security_group_id == group_id).limit(1)
     if tx.first(used) is not None:
         raise faults.conflict("SecurityGroupInUse", f"Security Group {group_id} in use.")
@@ -384,7 +386,7 @@ def _visible_rules(caller: Caller) -> ColumnElement[bool] | None:
     )
 
 
-def _rule_seen_as(caller: Caller, row: Mapping[str, Any]) -> Values:
+def _rule_seen_as(caller: Caller, row: Mapping[str, object]) -> Values:
     # What a caller sees is in a group that it owns, or a rule of its own that was left in another's.
     return {"security_group:project_id": caller.project_id}
 
@@ -392,7 +394,7 @@ def _rule_seen_as(caller: Caller, row: Mapping[str, Any]) -> Values:
 _OWNER = Prepared(select(security_groups.c.project_id).where(security_groups.c.id == bindparam("id")))
 
 
-def _rule_target(tx: Tx, caller: Caller, values: Mapping[str, Any]) -> Values:
+def _rule_target(tx: Tx, caller: Caller, values: Mapping[str, object]) -> Values:
     owner = tx.run(_OWNER, {"id": values.get("security_group_id")}).scalar()
     return {} if owner is None else {"security_group:project_id": owner}
 

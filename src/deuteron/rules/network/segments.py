@@ -12,6 +12,7 @@ from sqlalchemy import Select, bindparam, delete, select
 
 from deuteron.model.errors import Conflict
 from deuteron.model.network.rows import NetworkRow
+from deuteron.model.scalars import NetworkId
 from deuteron.model.settings import Settings
 from deuteron.net.mechanisms import Pool, Segment, TypeDrivers, TypeSettings, mtu_for
 from deuteron.rules.network import faults
@@ -55,7 +56,7 @@ _TAKEN = Prepared(
 )
 
 
-def take(tx: Tx, settings: Settings, network_id: str, wanted: Segment | None) -> Segment:
+def take(tx: Tx, settings: Settings, network_id: NetworkId, wanted: Segment | None) -> Segment:
     """Give the network a segment: the one wanted, its missing parts filled in, or the lowest free of the pools.
 
     Raises: BadRequest for attributes that cannot be; Conflict when it is taken or the pool is empty.
@@ -92,7 +93,7 @@ def take(tx: Tx, settings: Settings, network_id: str, wanted: Segment | None) ->
     return found
 
 
-def release(tx: Tx, network_id: str) -> None:
+def release(tx: Tx, network_id: NetworkId) -> None:
     """Give the network's segment back to the pool."""
     mine = segments.c.network_id == network_id
     held = select(segments.c.network_type, segments.c.physical_network, segments.c.segmentation_id).where(mine)

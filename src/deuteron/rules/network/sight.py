@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, bindparam, or_, select
+from sqlalchemy import ColumnElement, Select, Table, bindparam, or_, select
 from typing_extensions import ReadOnly, TypedDict
 
 from deuteron.model.caller import Caller
@@ -34,7 +34,7 @@ class Shareable(TypedDict):
     shared: ReadOnly[bool]
 
 
-def shared_with(caller: Caller, action: str = "access_as_shared") -> Any:
+def shared_with(caller: Caller, action: str = "access_as_shared") -> Select[Any]:
     """Ids of objects that RBAC policies share with the caller's project."""
     return select(rbac_policies.c.object_id).where(
         rbac_policies.c.target_tenant.in_((caller.project_id, "*")), rbac_policies.c.action == action
@@ -63,7 +63,7 @@ def show_shared(tx: Tx, settings: Settings, caller: Caller, rows: Sequence[Value
                 row["shared"] = row["shared"] or row["id"] in shared
 
 
-def own(column: ColumnElement[Any]) -> Any:
+def own(column: ColumnElement[Any]) -> Callable[[Caller], ColumnElement[bool] | None]:
     """A `visible` function: everything for an admin, else what the caller's project owns."""
 
     def visible(caller: Caller) -> ColumnElement[bool] | None:
@@ -83,7 +83,7 @@ def own_or_shared(table: Table) -> Callable[[Caller], ColumnElement[bool] | None
     return visible
 
 
-def as_shared(caller: Caller, row: Mapping[str, Any]) -> Values:
+def as_shared(caller: Caller, row: Mapping[str, object]) -> Values:
     """A `seen_as` function: what the caller sees and does not own is shared with it."""
     return {} if row.get("project_id") == caller.project_id or caller.is_admin else {"shared": True}
 
@@ -114,7 +114,7 @@ def visible_networks(caller: Caller) -> ColumnElement[bool] | None:
     )
 
 
-def by_shared(column: ColumnElement[Any]) -> Any:
+def by_shared(column: ColumnElement[Any]) -> Callable[[Caller, Sequence[str]], ColumnElement[bool]]:
     """A `shared` filter by what `column` names, an object or its network: whether another project shares it.
 
     Of several values the first counts. Source: neutron-lib, neutron_lib/db/model_query.py `apply_filters`.
@@ -134,7 +134,7 @@ def by_shared(column: ColumnElement[Any]) -> Any:
 _NETWORK = Prepared(select(networks.c.project_id, networks.c.shared).where(networks.c.id == bindparam("network")))
 
 
-def network_target(tx: Tx, caller: Caller, values: Mapping[str, Any]) -> Values:
+def network_target(tx: Tx, caller: Caller, values: Mapping[str, object]) -> Values:
     """What rules ask of the network that `values` are on: its owner, and whether the caller shares it."""
     network_id = values.get("network_id")
     found = tx.run(_NETWORK, {"network": network_id}).first()
@@ -170,6 +170,6 @@ def find_visible(tx: Tx, caller: Caller, kind: Kind[RowT], object_id: str) -> Ro
     return row
 
 
-def row_target(row: Mapping[str, Any]) -> dict[str, Any]:
+def row_target(row: Mapping[str, object]) -> dict[str, object]:
     """A row under the names that policy rules use."""
     return {**row, "tenant_id": row.get("project_id")}

@@ -8,12 +8,13 @@ wants any, and then nothing is written.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from sqlalchemy import delete, func, select
 
 from deuteron.model.network import RESOURCES
+from deuteron.model.network.rows import NetworkRow, PortRow, SubnetRow
 from deuteron.model.settings import Settings
 from deuteron.net.mechanisms import AfterCommit, Step, StepFailed, listeners_by_name
 from deuteron.store import query
@@ -29,6 +30,9 @@ _SHOWN = {
 }
 
 
+Told = Literal["network", "subnet", "port"]
+
+
 class Due(NamedTuple):
     """A step that is to be carried out by a mechanism, and its row."""
 
@@ -42,13 +46,13 @@ def listeners(settings: Settings) -> tuple[AfterCommit, ...]:
     return listeners_by_name(settings.mechanism_drivers)
 
 
-def made(tx: Tx, settings: Settings, kind: Any, row: Mapping[str, Any]) -> None:
+def made(tx: Tx, settings: Settings, kind: Told, row: NetworkRow | SubnetRow | PortRow) -> None:
     """Note that the object of `row` was made."""
     if told := listeners(settings):
         _note(tx, told, Step("create", kind, row["id"], _values(kind, row)))
 
 
-def goes(tx: Tx, settings: Settings, kind: Any, object_id: str) -> None:
+def goes(tx: Tx, settings: Settings, kind: Told, object_id: str) -> None:
     """Note that an object is about to be deleted, while its row is there."""
     if told := listeners(settings):
         row = query.row_by_id(tx, TABLES[kind], object_id)
@@ -76,6 +80,6 @@ def _note(tx: Tx, told: Sequence[AfterCommit], step: Step) -> None:
         tx.due.append(Due(number, listener.name, step))
 
 
-def _values(kind: str, row: Mapping[str, Any]) -> dict[str, Any]:
+def _values(kind: str, row: Mapping[str, object]) -> dict[str, Any]:
     found: dict[str, Any] = msgspec.to_builtins({name: row.get(name) for name in _SHOWN[kind]})
     return found

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from deuteron.model.caller import Caller
 from deuteron.model.network import ADDRESS_SCOPE, SUBNETPOOL
 from deuteron.model.network.rows import AddressScopeRow, NetworkRow, SubnetPoolRow
+from deuteron.model.scalars import AddressScopeId, Cidr, ProjectId, SubnetPoolId
 from deuteron.model.settings import Settings
 from deuteron.rules.network import faults, quotas, rbac, sight
 from deuteron.rules.network.addresses import Prefix
@@ -68,7 +69,7 @@ def delete_pool(tx: Tx, settings: Settings, caller: Caller, row: SubnetPoolRow) 
     remove(tx, SUBNETPOOL, row["id"])
 
 
-def _refuse_second_default(tx: Tx, version: int, own_id: str | None) -> None:
+def _refuse_second_default(tx: Tx, version: int, own_id: SubnetPoolId | None) -> None:
     """Raises: BadRequest when another pool is the default of its IP version."""
     other = tx.first(
         select(subnetpools.c.id).where(
@@ -81,20 +82,20 @@ def _refuse_second_default(tx: Tx, version: int, own_id: str | None) -> None:
         )
 
 
-def default_pool(tx: Tx, version: int) -> str:
+def default_pool(tx: Tx, version: int) -> SubnetPoolId:
     """The id of the default pool of this IP version. Raises: BadRequest when there is none."""
     found = tx.scalar(select(subnetpools.c.id).where(subnetpools.c.is_default, subnetpools.c.ip_version == version))
     if found is None:
         raise faults.bad_request("subnets", f"No default subnetpool found for IPv{version}")
-    return str(found)
+    return SubnetPoolId(found)
 
 
 def take(
     tx: Tx,
     caller: Caller | None,
-    pool_id: str,
+    pool_id: SubnetPoolId,
     network: NetworkRow,
-    project_id: str,
+    project_id: ProjectId,
     version: int,
     prefix: Prefix | None,
     length: int | None,
@@ -135,7 +136,7 @@ def take(
     return found
 
 
-def refuse_other_pool(tx: Tx, network: NetworkRow, version: int, pool_id: str | None) -> None:
+def refuse_other_pool(tx: Tx, network: NetworkRow, version: int, pool_id: SubnetPoolId | None) -> None:
     """All subnets of one family on a network come from the same pool, or from none."""
     others = tx.scalars(
         select(subnets.c.subnetpool_id).where(subnets.c.network_id == network["id"], subnets.c.ip_version == version)
@@ -179,7 +180,7 @@ def delete_scope(tx: Tx, settings: Settings, caller: Caller, row: AddressScopeRo
     remove(tx, ADDRESS_SCOPE, row["id"])
 
 
-def _version(prefixes: list[str]) -> int:
+def _version(prefixes: list[Cidr]) -> int:
     versions = {ipaddress.ip_network(text).version for text in prefixes}
     if not versions:
         raise faults.refused("EmptySubnetPoolPrefixList", "Empty subnet pool prefix list.")
@@ -188,7 +189,7 @@ def _version(prefixes: list[str]) -> int:
     return versions.pop()
 
 
-def _grown(row: SubnetPoolRow, wanted: list[str]) -> list[str]:
+def _grown(row: SubnetPoolRow, wanted: list[Cidr]) -> list[Cidr]:
     """The prefixes of a pool that may only grow: what is taken from it must stay inside. Raises: BadRequest."""
     if wanted:
         _version(wanted)
@@ -205,9 +206,9 @@ def _grown(row: SubnetPoolRow, wanted: list[str]) -> list[str]:
     return prefixes
 
 
-def _compact(prefixes: list[str]) -> list[str]:
+def _compact(prefixes: list[Cidr]) -> list[Cidr]:
     parsed: Iterable[Any] = (ipaddress.ip_network(text) for text in prefixes)
-    return [str(prefix) for prefix in ipaddress.collapse_addresses(parsed)]
+    return [Cidr(str(prefix)) for prefix in ipaddress.collapse_addresses(parsed)]
 
 
 def _check_lengths(lengths: Values, widest: int) -> None:
@@ -229,7 +230,7 @@ def _check_lengths(lengths: Values, widest: int) -> None:
         )
 
 
-def _check_scope(tx: Tx, caller: Caller, scope_id: str | None, version: int) -> None:
+def _check_scope(tx: Tx, caller: Caller, scope_id: AddressScopeId | None, version: int) -> None:
     if scope_id is None:
         return
     scope = find(tx, ADDRESS_SCOPE, scope_id)

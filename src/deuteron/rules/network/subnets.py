@@ -27,7 +27,7 @@ from deuteron.model.network import (
     SUBNET,
 )
 from deuteron.model.network.rows import NetworkRow, SubnetRow
-from deuteron.model.scalars import SubnetId
+from deuteron.model.scalars import Cidr, SubnetId
 from deuteron.model.settings import Settings
 from deuteron.rules.network import addresses, faults, ports, quotas, sight, steps, subnetpools
 from deuteron.rules.network.addresses import Address, Prefix
@@ -58,7 +58,7 @@ def create_subnet(tx: Tx, settings: Settings, caller: Caller | None, values: Val
     quotas.check(tx, "subnet", values["project_id"])
     subnet_id = SubnetId(new_id())
     values = dict(values)
-    prefix = _prefix(tx, caller, values, network, subnet_id)
+    prefix = _prefix(tx, caller, values, network)
     _check_modes(values, prefix)
     _check_prefix(prefix, values["enable_dhcp"])
     _refuse_overlap(tx, network, prefix)
@@ -169,7 +169,7 @@ def default_pools(prefix: Prefix, gateway: Address | None) -> Pools:
     ]
 
 
-def _prefix(tx: Tx, caller: Caller | None, values: Values, network: NetworkRow, subnet_id: str) -> Prefix:
+def _prefix(tx: Tx, caller: Caller | None, values: Values, network: NetworkRow) -> Prefix:
     text = values.get("cidr")
     pool_id = values.get("subnetpool_id")
     version: int = values["ip_version"]
@@ -233,7 +233,7 @@ def _check_prefix(prefix: Prefix, enable_dhcp: bool) -> None:
 
 
 def _refuse_overlap(tx: Tx, network: NetworkRow, prefix: Prefix) -> None:
-    version, low, high = _span(str(prefix))
+    version, low, high = _span(Cidr(str(prefix)))
     for (cidr,) in tx.run(_CIDRS, {"network": network["id"]}):
         other, first, last = _span(cidr)
         if other == version and first <= high and low <= last:
@@ -243,7 +243,7 @@ def _refuse_overlap(tx: Tx, network: NetworkRow, prefix: Prefix) -> None:
 
 
 @functools.lru_cache(maxsize=4096)
-def _span(cidr: str) -> tuple[int, int, int]:
+def _span(cidr: Cidr) -> tuple[int, int, int]:
     """IP version, first and last address: to read a prefix takes ten times as long as to compare it."""
     prefix = ipaddress.ip_network(cidr)
     return prefix.version, int(prefix.network_address), int(prefix.broadcast_address)
@@ -405,7 +405,7 @@ def _visible(caller: Caller) -> ColumnElement[bool] | None:
     return or_(table.c.project_id == caller.project_id, table.c.network_id.in_(select(networks.c.id).where(seen)))
 
 
-def _seen_as(caller: Caller, row: Mapping[str, Any]) -> Values:
+def _seen_as(caller: Caller, row: Mapping[str, object]) -> Values:
     if row.get("project_id") == caller.project_id or caller.is_admin:
         return {}
     # Visible and not its own: then its network is external, the caller's, or shared with it.
