@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from deuteron.api.call import Call, Reply
+from deuteron.api.links import page_from
 from deuteron.model.codecs import Invalid, quoted, refuse_large
 from deuteron.model.errors import BadRequest
 from deuteron.model.resource import Resource, decode_create, decode_update
@@ -76,12 +77,7 @@ def page(call: Call, collection: str, items: Sequence[dict[str, Any]], truncated
     """The answer of a list: the items with links to itself and, when it was cut by `limit`, to the rest."""
     query = "&".join(f"{key}={value}" for key, value in call.query)
     here = f"{root(call)}{call.path}"
-    following = None
-    if truncated:
-        rest = "&".join(
-            [f"{key}={value}" for key, value in call.query if key != "marker"] + [f"marker={items[-1]['id']}"]
-        )
-        following = f"{here}?{rest}"
+    following = page_from(here, call.query, items[-1]["id"]) if truncated else None
     body: dict[str, Any] = {
         collection: items,
         "links": {"next": following, "self": here + (f"?{query}" if query else ""), "previous": None},

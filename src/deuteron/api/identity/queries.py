@@ -6,18 +6,14 @@ from collections.abc import Iterable
 
 from deuteron.api.call import Call
 from deuteron.model.errors import BadRequest
-from deuteron.rules.identity.listing import Asked, means_true
+from deuteron.rules.identity.listing import WORDS, means_true
+from deuteron.store import listing
+from deuteron.store.listing import Asked
 
 
 def asked(call: Call) -> Asked:
     """What a list asks for."""
-    return Asked(
-        pairs=call.query,
-        sort_key=call.get("sort_key"),
-        sort_dir=call.get("sort_dir", "asc") or "",
-        marker=call.get("marker"),
-        limit=call.get("limit"),
-    )
+    return listing.read(call.query, WORDS)
 
 
 def is_true(call: Call, name: str) -> bool:

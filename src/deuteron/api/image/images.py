@@ -15,6 +15,7 @@ from deuteron.api.call import Call, Reply
 from deuteron.api.image import patches
 from deuteron.api.image.policies import require, target
 from deuteron.api.image.queries import read_query
+from deuteron.api.links import page_from
 from deuteron.model.errors import BadRequest
 from deuteron.model.image import IMAGE
 from deuteron.rules.image import attributes, changes, images, listing
@@ -25,15 +26,15 @@ from deuteron.store.query import Values
 def list_images(call: Call, tx: Tx) -> Reply:
     """Newest first unless the query sorts otherwise. `next` leads on when more than `limit` match."""
     require(call, "get_images", {"project_id": call.caller.project_id})
-    rows, more = listing.images_page(tx, call.caller, read_query(call))
+    page = listing.images_page(tx, call.caller, read_query(call))
     query = [(key, value) for key, value in call.query if key != "marker"]
     body: dict[str, Any] = {
-        "images": [_shown(row) for row in rows],
+        "images": [_shown(row) for row in page.rows],
         "first": "/v2/images" + (f"?{urlencode(query)}" if query else ""),
         "schema": "/v2/schemas/images",
     }
-    if more:
-        body["next"] = "/v2/images?" + urlencode([*query, ("marker", rows[-1]["id"])])
+    if page.more:
+        body["next"] = page_from("/v2/images", query, page.rows[-1]["id"])
     return Reply(200, body)
 
 

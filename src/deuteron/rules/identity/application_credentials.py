@@ -15,12 +15,13 @@ from deuteron.model.errors import BadRequest, Conflict, Forbidden
 from deuteron.model.identity import APPLICATION_CREDENTIAL
 from deuteron.model.settings import IdentityOptions
 from deuteron.rules.identity.effective import roles_on
-from deuteron.rules.identity.listing import Asked, listed
+from deuteron.rules.identity.listing import listed
 from deuteron.rules.identity.rows import find, new_id, refuse_more
 from deuteron.rules.identity.tokens import Proof, is_past
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import application_credentials, roles, tokens_may_change
+from deuteron.store.listing import Asked
 from deuteron.store.query import Values
 
 _TABLE = application_credentials

@@ -7,12 +7,13 @@ from sqlalchemy import select
 from deuteron.model.errors import Forbidden
 from deuteron.model.identity import CREDENTIAL
 from deuteron.model.settings import IdentityOptions
-from deuteron.rules.identity.listing import Asked, listed
+from deuteron.rules.identity.listing import listed
 from deuteron.rules.identity.rows import change, find, new_id, refuse_more
 from deuteron.rules.identity.tokens import Proof
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import credentials, users
+from deuteron.store.listing import Asked
 from deuteron.store.query import Values
 
 

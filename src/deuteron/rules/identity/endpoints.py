@@ -8,11 +8,12 @@ from sqlalchemy import delete, select
 
 from deuteron.model.errors import BadRequest, Conflict, Forbidden
 from deuteron.model.resource import Resource
-from deuteron.rules.identity.listing import Asked, listed
+from deuteron.rules.identity.listing import listed
 from deuteron.rules.identity.rows import change, find, new_id
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import endpoints, regions, services
+from deuteron.store.listing import Asked
 from deuteron.store.query import Values
 
 

@@ -6,11 +6,12 @@ from sqlalchemy import delete, select
 
 from deuteron.model.errors import NotFound
 from deuteron.model.identity import GROUP
-from deuteron.rules.identity.listing import Asked, listed
+from deuteron.rules.identity.listing import listed
 from deuteron.rules.identity.rows import change, find, new_id, refuse_in_domain
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import assignments, groups, memberships, projects, tokens_may_change, users
+from deuteron.store.listing import Asked
 from deuteron.store.query import Values
 
 

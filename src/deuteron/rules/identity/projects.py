@@ -14,7 +14,7 @@ from deuteron.model.resource import decode_value
 from deuteron.rules.identity.attributes import WORDS
 from deuteron.rules.identity.effective import ancestors, targets_of
 from deuteron.rules.identity.groups import remove_group
-from deuteron.rules.identity.listing import Asked, listed
+from deuteron.rules.identity.listing import listed
 from deuteron.rules.identity.rows import change, find, new_id, refuse_duplicate, refuse_in_domain
 from deuteron.rules.identity.users import remove_user
 from deuteron.store import query
@@ -29,6 +29,7 @@ from deuteron.store.identity_tables import (
     tokens_may_change,
     users,
 )
+from deuteron.store.listing import Asked
 from deuteron.store.query import Values
 
 IS_DOMAIN = projects.c.is_domain.is_(True) & projects.c.domain_id.is_(None)

@@ -11,11 +11,12 @@ from sqlalchemy import ColumnElement, and_, delete, select
 from deuteron.model.errors import BadRequest, Forbidden, NotFound
 from deuteron.model.identity import ROLE
 from deuteron.rules.identity.effective import expand
-from deuteron.rules.identity.listing import Asked, listed
+from deuteron.rules.identity.listing import listed
 from deuteron.rules.identity.rows import change, find, new_id, refuse_duplicate
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import assignments, implied_roles, projects, roles, tokens_may_change
+from deuteron.store.listing import Asked
 from deuteron.store.query import Values
 
 

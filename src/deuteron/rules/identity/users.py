@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, delete, false, select
 
 from deuteron.model.errors import BadRequest, Unauthorized
 from deuteron.model.identity import USER
-from deuteron.rules.identity.listing import Asked, listed
+from deuteron.rules.identity.listing import listed
 from deuteron.rules.identity.passwords import hash_password, verify_password
 from deuteron.rules.identity.rows import change, find, new_id, refuse_in_domain
 from deuteron.rules.identity.tokens import REFUSED, live_project
@@ -23,6 +23,7 @@ from deuteron.store.identity_tables import (
     tokens_may_change,
     users,
 )
+from deuteron.store.listing import Asked
 from deuteron.store.query import Values
 
 
