@@ -23,6 +23,8 @@ from deuteron.store.query import Order, Page
 
 T = TypeVar("T")
 
+ALL: Final = Page()
+
 CONTROLS: Final = frozenset({"limit", "marker", "sort_key", "sort_dir"})
 """What a query says of a list besides which rows it wants."""
 
@@ -38,15 +40,15 @@ class Words:
     bad_keys: Callable[[str, Sequence[str]], Exception]
     """Of this collection: names by which it is not sorted."""
     bad_directions: Callable[[Sequence[str]], Exception] | None
-    """What is neither "asc" nor "desc"; None takes it for "asc"."""
+    """Directions of which some are `odd`; None takes those for "asc"."""
     uneven: Callable[[], Exception] | None = None
     """Directions that are not as many as the keys; None takes `direction` for those that lack."""
     number: Callable[[str], int | None] = whole_number
     """The limit that a text writes."""
     default_limit: int | None = None
     max_limit: int | None = None
-    zero_is_all: bool = False
-    """Whether a limit of 0 asks for all and not for none."""
+    zero_is_silence: bool = False
+    """Whether a limit of 0 is as good as no limit; otherwise it asks for nothing."""
     full_is_more: bool = False
     """Whether a page as long as the limit that was given is taken for one with more behind it."""
     direction: str = "asc"
@@ -79,6 +81,8 @@ class Asked:
     """As it came: a query of which several things are wrong is refused for the first that its service looks at."""
     marker: str | None = None
     backwards: bool = False
+    offset: int = 0
+    """Rows to leave out first."""
 
 
 @dataclass(frozen=True)
@@ -136,8 +140,8 @@ def limit_of(asked: Asked, words: Words) -> int | None:
     limit = words.number(asked.limit)
     if limit is None:
         raise words.bad_limit(asked.limit)
-    if limit == 0 and words.zero_is_all:
-        return None
+    if limit == 0 and words.zero_is_silence:
+        return words.default_limit
     return limit if words.max_limit is None else min(limit, words.max_limit)
 
 
@@ -163,15 +167,15 @@ def order_of(
     turn = directions[0] if words.turns_default and not keys and len(directions) == 1 else None
     if words.uneven is not None and directions and len(directions) != len(keys) and turn is None:
         raise words.uneven()
-    odd = [direction for direction in directions if direction not in ("asc", "desc")]
-    if odd and words.bad_directions is not None and not words.keys_first:
-        raise words.bad_directions(odd)
+    refused = None if words.bad_directions is None or not odd(directions) else words.bad_directions(directions)
+    if refused is not None and not words.keys_first:
+        raise refused
     columns = [None if key in ignored else column(key) for key in keys]
     wrong = [key for key, name in zip(keys, columns, strict=True) if name is None and key not in ignored]
     if wrong:
         raise words.bad_keys(collection, wrong)
-    if odd and words.bad_directions is not None:
-        raise words.bad_directions(odd)
+    if refused is not None:
+        raise refused
     found: dict[str, Order] = {}
     for place, name in enumerate(columns):
         if name is not None:
@@ -184,6 +188,11 @@ def order_of(
     for each in last:
         found.setdefault(each.name, each)
     return list(found.values())
+
+
+def odd(directions: Sequence[str]) -> list[str]:
+    """What of it is no direction."""
+    return [direction for direction in directions if direction not in ("asc", "desc")]
 
 
 def sorted_by(resource: Resource) -> Callable[[str], str | None]:
@@ -215,13 +224,13 @@ def part(
     if words.marker_first:
         limit = limit_of(asked, words)
     if limit is None:
-        return Part(rows(Page(None, after)), more=False)
+        return Part(rows(Page(None, after, offset=asked.offset)), more=False)
     if limit == 0:
         return Part([], more=False)
     if words.full_is_more and asked.limit is not None:
-        found = rows(Page(limit, after, asked.backwards))
+        found = rows(Page(limit, after, asked.backwards, asked.offset))
         return Part(found, more=len(found) >= limit)
-    found = rows(Page(limit + 1, after, asked.backwards))
+    found = rows(Page(limit + 1, after, asked.backwards, asked.offset))
     return Part(found[-limit:] if asked.backwards else found[:limit], more=len(found) > limit)
 
 

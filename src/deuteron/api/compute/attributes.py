@@ -17,6 +17,7 @@ from deuteron.rules.compute.lifecycle import ServerRow, nics
 from deuteron.rules.network import devices
 from deuteron.store.compute_tables import actions
 from deuteron.store.database import Tx
+from deuteron.store.listing import Listing
 from deuteron.store.query import Order
 
 # --- metadata ---------------------------------------------------------------------------------------------------------
@@ -222,7 +223,7 @@ def list_actions(call: Call, tx: Tx) -> Reply:
         conditions += [] if since is None else [actions.c["updated_at"] >= history.moment(since)]
         conditions += [] if before is None else [actions.c["updated_at"] <= history.moment(before)]
     newest = [Order("start_time", descending=True, has_nulls=False), Order("id")]
-    listing = paging.Listing(actions, conditions, newest, marker="request_id")
+    listing = Listing(actions, conditions, newest, marker="request_id")
     path = f"servers/{row.id}/os-instance-actions"
     rows, links = paging.page(call, tx, listing, "links", path, is_paged=call.version >= 58)
     shown: dict[str, Any] = {"instanceActions": [_action(call, item) for item in rows]}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import uuid
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 from deuteron.api.call import Call, Reply
 from deuteron.api.compute import access, paging, shapes
@@ -17,8 +18,10 @@ from deuteron.rules.compute import flavors
 from deuteron.rules.compute.faults import invalid
 from deuteron.rules.compute.flavors import MAX_SPECS, NewFlavor, find
 from deuteron.rules.compute.lifecycle import ServerRow
+from deuteron.store import listing
 from deuteron.store.compute_tables import flavors as table
 from deuteron.store.database import Tx
+from deuteron.store.listing import Listing
 from deuteron.store.query import Order
 
 _SPEC_KEY = re.compile(r"[a-zA-Z0-9\-_:. ]{1,255}")
@@ -171,18 +174,23 @@ def _list(call: Call, tx: Tx, *, detail: bool) -> Reply:
             if number is None:
                 raise BadRequest(f"Invalid {name} filter [{text}]", type="HTTPBadRequest")
             conditions.append(table.c[column] >= (-number if text.startswith("-") else number))
-    sort_key = {"flavorid": "id", "memory_mb": "ram", "root_gb": "disk", "ephemeral_gb": "ephemeral"}.get(
-        call.get("sort_key") or "flavorid", call.get("sort_key") or "id"
-    )
-    attribute = FLAVOR.attribute(sort_key)
-    if attribute is None or attribute.codec.column == "json":
-        raise BadRequest(f"Invalid sort_key {sort_key}", type="HTTPBadRequest")
-    descending = (call.get("sort_dir") or "asc") == "desc"
-    order = [Order(sort_key, descending), Order("id", descending)]
+    asked = listing.read(call.query, _WORDS)
+    by_id = [Order("id", asked.directions == ("desc",))]
+    order = listing.order_of(asked, _WORDS, "flavors", _column, last=by_id)
     where = "flavors/detail" if detail else "flavors"
-    rows, links = paging.page(call, tx, paging.Listing(table, conditions, order), "flavors", where)
+    rows, links = paging.page(call, tx, Listing(table, conditions, order), "flavors", where)
     shown = [_detail(call, row) if detail else _brief(call, row) for row in rows]
     return Reply(200, {"flavors": shown, **links})
+
+
+_WORDS: Final = replace(paging.WORDS, many_keys=False)
+_COLUMNS: Final = {"": "id", "flavorid": "id", "memory_mb": "ram", "root_gb": "disk", "ephemeral_gb": "ephemeral"}
+
+
+def _column(key: str) -> str | None:
+    name = _COLUMNS.get(key, key)
+    attribute = FLAVOR.attribute(name)
+    return None if attribute is None or attribute.codec.column == "json" else name
 
 
 def _brief(call: Call, row: ServerRow) -> dict[str, Any]:

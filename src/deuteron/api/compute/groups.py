@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 from deuteron.api.call import Call, Reply
 from deuteron.api.compute import access, paging, shapes
@@ -14,19 +15,22 @@ from deuteron.rules.compute import groups
 from deuteron.rules.compute.faults import invalid
 from deuteron.rules.compute.groups import POLICIES, NewGroup
 from deuteron.rules.compute.lifecycle import ServerRow
-from deuteron.store import query
+from deuteron.store import listing
 from deuteron.store.compute_tables import server_groups
 from deuteron.store.database import Tx
-from deuteron.store.query import Order, Page
+from deuteron.store.listing import Listing
+from deuteron.store.query import Order
+
+_WORDS: Final = replace(paging.WORDS, zero_is_silence=True)
 
 
 def list_all(call: Call, tx: Tx) -> Reply:
     access.require(call, "os-server-groups:index")
     everyone = call.caller.is_admin and call.get("all_projects") is not None
     conditions = [] if everyone else [server_groups.c["project_id"] == call.caller.project_id]
-    offset, limit = whole_number(call.get("offset") or "0") or 0, paging.limit_of(call) or paging.MAX_LIMIT
-    found = query.window(tx, server_groups, conditions, [Order("id")], Page(limit, offset=offset))
-    return Reply(200, {"server_groups": _views(call, tx, found)})
+    asked = replace(listing.read(call.query, _WORDS), marker=None, offset=whole_number(call.get("offset") or "0") or 0)
+    found = listing.whole_rows(tx, Listing(server_groups, conditions, [Order("id")]), asked, _WORDS)
+    return Reply(200, {"server_groups": _views(call, tx, found.rows)})
 
 
 def show(call: Call, tx: Tx) -> Reply:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, NoReturn
 
 from deuteron.api.call import Call, Reply
@@ -19,6 +20,7 @@ from deuteron.rules.compute.loads import Load
 from deuteron.rules.compute.placement import RESERVED_MIB, ZONE
 from deuteron.rules.hosts import registry
 from deuteron.rules.hosts.registry import Host
+from deuteron.store import listing
 from deuteron.store.database import Tx
 
 
@@ -245,16 +247,17 @@ def _page(call: Call, tx: Tx, part: str, path: str) -> tuple[Sequence[Host], dic
     """Hypervisors with `part` in their name; from 2.33 on page by page. Raises: BadRequest."""
     if call.version < 33:
         return hosts.listed(tx, call.settings, part=part), {}
-    size, after, marker = paging.size_of(call), "", call.get("marker")
-    if marker:
+
+    def find(marker: str) -> Mapping[str, Any] | None:
         key: str | int | None = marker if call.version >= 53 else whole_number(marker)
         place = None if key is None else hosts.find(tx, call.settings, key)
-        if place is None:
-            raise paging.no_marker(marker)
-        after = place.name
-    rows = hosts.listed(tx, call.settings, part=part, after=after, limit=size + 1) if size else []
+        return None if place is None else {"name": place.name, "id": place.id}
+
+    asked = listing.read(call.query, paging.WORDS)
+    rows = partial(hosts.listed, tx, call.settings, part=part)
+    found = listing.part(asked, paging.WORDS, find, lambda page: rows(page=page))
     numbers = _numbers_of(call, tx)
-    return paging.cut(call, rows, "hypervisors", path, lambda host: str(_id(call, host, numbers)))
+    return found.rows, paging.further(call, found, "hypervisors", path, lambda host: str(_id(call, host, numbers)))
 
 
 def _numbers_of(call: Call, tx: Tx) -> Mapping[str, int]:

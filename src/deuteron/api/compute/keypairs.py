@@ -17,13 +17,14 @@ from deuteron.rules.compute.keypairs import NewKeypair, find
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.store.compute_tables import keypairs as table
 from deuteron.store.database import Tx
+from deuteron.store.listing import Listing
 from deuteron.store.query import Order
 
 
 def list_all(call: Call, tx: Tx) -> Reply:
     mine = [table.c["user_id"] == _user(call, "index")]
-    listing = paging.Listing(table, mine, [Order("name")], marker="name")
-    rows, links = paging.page(call, tx, listing, "keypairs", "keypairs", is_paged=call.version >= 35)
+    mine_by_name = Listing(table, mine, [Order("name")], marker="name")
+    rows, links = paging.page(call, tx, mine_by_name, "keypairs", "keypairs", is_paged=call.version >= 35)
     return Reply(200, {"keypairs": [{"keypair": _brief(call, row)} for row in rows], **links})
 
 

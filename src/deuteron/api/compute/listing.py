@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -39,9 +39,12 @@ from deuteron.rules.compute import history, interfaces, lifecycle
 from deuteron.rules.compute.faults import invalid
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.rules.compute.placement import ZONE
+from deuteron.store import listing
 from deuteron.store.compute_tables import deleted_servers, servers
 from deuteron.store.database import Tx
-from deuteron.store.expressions import contains_any, has_all_words, has_any_word, text_field
+from deuteron.store.expressions import contains_any, text_field
+from deuteron.store.filters import TAGS, tagged
+from deuteron.store.listing import Asked, Keep, Listing
 from deuteron.store.query import Order, any_of
 
 Fields = Mapping[str, ColumnElement[Any]]
@@ -143,7 +146,8 @@ def list_detail(call: Call, tx: Tx) -> Reply:
 def _list(call: Call, tx: Tx, path: str) -> tuple[Sequence[ServerRow], dict[str, Any]]:
     """The page of servers that the query asks for, and its links."""
     access.require(call, "servers:detail" if path.endswith("detail") else "servers:index")
-    paging.limit_of(call)
+    asked = listing.read(call.query, _WORDS)
+    listing.limit_of(asked, _WORDS)
     query = _asked(call)
     project = _project(call, query)
     found: list[Select[Any]] = []
@@ -158,7 +162,7 @@ def _list(call: Call, tx: Tx, path: str) -> tuple[Sequence[ServerRow], dict[str,
     source = (found[0] if len(found) == 1 else union_all(*found)).subquery()
     addresses: dict[str, str] = {name: query[name][-1] for name in ("ip", "ip6") if name in query}
     keep = _with_addresses(tx, addresses) if addresses else None
-    return paging.page(call, tx, paging.Listing(source, (), _order(call), keep=keep), "servers", path)
+    return paging.page(call, tx, Listing(source, (), _order(call, asked), keep=keep), "servers", path)
 
 
 def _asked(call: Call) -> dict[str, list[str]]:
@@ -233,13 +237,12 @@ def _conditions(
     if "locked" in query:
         result.append(fields["locked"] if _true("locked", query["locked"][-1]) else not_(fields["locked"]))
     result += _changes(call, query, fields)
-    for name in ("tags", "tags-any", "not-tags", "not-tags-any"):
+    for name in TAGS:
         if name in query:
             wanted = query[name][-1].split(",")
             if len(wanted) > MAX_TAG_WORDS:
                 raise invalid(name, query[name][-1], f"{len(wanted)} tags, at most {MAX_TAG_WORDS} are accepted")
-            tagged = (has_any_word if name.endswith("any") else has_all_words)(fields["tags"], wanted)
-            result.append(not_(tagged) if name.startswith("not") else tagged)
+            result.append(tagged(fields["tags"], name, wanted))
     search = _Search()
     # Regular expressions last: they are tried on what the rest leaves.
     for name, values in sorted(query.items(), key=lambda item: item[0] in _FILTERS and not _FILTERS[item[0]].exact):
@@ -259,28 +262,30 @@ def _changes(call: Call, query: Mapping[str, list[str]], fields: Fields) -> list
     return result if before is None else [*result, fields["updated"] <= history.stamp(before)]
 
 
-def _order(call: Call) -> list[Order]:
+_WORDS: Final = replace(
+    paging.WORDS,
+    direction="desc",
+    bad_directions=lambda given: BadRequest(
+        f"Unknown sort direction, must be one of: asc, desc (given: {', '.join(given)})", type="InvalidInput"
+    ),
+)
+_LAST: Final = Order("id", descending=True, has_nulls=False)
+_NEWEST: Final = [Order(name, descending=True, has_nulls=False) for name in ("created", "number")]
+
+
+def _order(call: Call, asked: Asked) -> list[Order]:
     """What to sort by. Raises: BadRequest for a key that is none, Forbidden."""
-    keys = [value for name, value in call.query if name == "sort_key"]
-    directions = [value for name, value in call.query if name == "sort_dir"]
-    if any(direction not in ("asc", "desc") for direction in directions):
-        raise BadRequest(
-            f"Unknown sort direction, must be one of: asc, desc (given: {', '.join(directions)})", type="InvalidInput"
-        )
-    result: dict[str, Order] = {}
-    for place, key in enumerate(keys):
-        ignored = call.version < 75 and key in _IGNORED_SORT_KEYS and not (key == "locked" and call.version >= 73)
-        if ignored:
-            continue
-        if key not in _SORT_KEYS or (key == "locked" and call.version < 73):
+    with_lock = call.version >= 73
+
+    def column(key: str) -> str:
+        if key not in _SORT_KEYS or (key == "locked" and not with_lock):
             raise invalid("sort_key", key, f"'{key}' is not one of {sorted(_SORT_KEYS)}")
         if key in ("host", "node") and not call.caller.is_admin:
             raise Forbidden(f"Only administrators can sort servers by {key}", type="HTTPForbidden")
-        descending = (directions[place] if place < len(directions) else "desc") == "desc"
-        # A key that stands there again decides nothing.
-        result.setdefault(_SORT_KEYS[key], Order(_SORT_KEYS[key], descending))
-    found = result or {name: Order(name, True, has_nulls=False) for name in ("created", "number")}
-    return [*{**found, "id": found.get("id", Order("id", True, has_nulls=False))}.values()]
+        return _SORT_KEYS[key]
+
+    ignored = _IGNORED_SORT_KEYS - {"locked" if with_lock else ""} if call.version < 75 else frozenset[str]()
+    return listing.order_of(asked, _WORDS, "servers", column, default=_NEWEST, last=[_LAST], ignored=ignored)
 
 
 def _in_state(fields: Fields, vm: str, task: str | None) -> ColumnElement[bool]:
@@ -293,7 +298,7 @@ def _in_state(fields: Fields, vm: str, task: str | None) -> ColumnElement[bool]:
     )
 
 
-def _with_addresses(tx: Tx, wanted: Mapping[str, str]) -> paging.Keep:
+def _with_addresses(tx: Tx, wanted: Mapping[str, str]) -> Keep:
     """Keeps servers that have an address that begins as each pattern says. Raises: BadRequest."""
     patterns = {name: _pattern(name, text) for name, text in wanted.items()}
     search = _Search()
@@ -306,7 +311,7 @@ def _with_addresses(tx: Tx, wanted: Mapping[str, str]) -> paging.Keep:
             found = {id: texts for id, texts in found.items() if any(pattern.match(text) for text in texts)}
         return [row for row in rows if row.id in found]
 
-    return paging.Keep(("nics",), keep)
+    return Keep(("nics",), keep)
 
 
 MAX_PATTERN: Final = 255

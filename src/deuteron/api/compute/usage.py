@@ -11,6 +11,7 @@ from deuteron.model.errors import BadRequest
 from deuteron.rules.compute import usage
 from deuteron.rules.compute.usage import Span
 from deuteron.store.database import Tx
+from deuteron.store.listing import Listing
 from deuteron.store.query import Order
 
 _FORMS = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%d %H:%M:%S.%f")
@@ -40,7 +41,7 @@ def _page(
     call: Call, tx: Tx, span: Span, project_id: str | None, name: str, path: str
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """What each server used, by project and id; from 2.40 on page by page."""
-    listing = paging.Listing(usage.ran(span, project_id), (), [Order("project_id"), Order("id")])
+    listing = Listing(usage.ran(span, project_id), (), [Order("project_id"), Order("id")])
     rows, links = paging.page(call, tx, listing, name, path, is_paged=call.version >= 40)
     return [usage.usage(row, span, tx.now) for row in rows], links
 

@@ -19,6 +19,8 @@ from deuteron.rules.hosts.registry import Host
 from deuteron.store import query
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
+from deuteron.store.listing import ALL
+from deuteron.store.query import Page
 
 COMPUTE: Final = "nova-compute"
 CONTROL: Final = ("nova-scheduler", "nova-conductor")
@@ -29,11 +31,9 @@ CONTROLLER: Final = "controller"
 ROLE: Final = "compute"
 
 
-def listed(
-    tx: Tx, settings: Settings, *, name: str | None = None, part: str = "", after: str = "", limit: int | None = None
-) -> list[Host]:
-    """Hosts by name: one of that `name`, those with `part` in it, up to `limit` `after` a name."""
-    return registry.known(tx, settings, ROLE, name=name, part=part, after=after, limit=limit)
+def listed(tx: Tx, settings: Settings, *, name: str | None = None, part: str = "", page: Page = ALL) -> list[Host]:
+    """Hosts by name: one of that `name`, those with `part` in it; the part that the page asks for."""
+    return registry.known(tx, settings, ROLE, name=name, part=part, page=page)
 
 
 def numbers(tx: Tx) -> dict[str, int]:

@@ -30,11 +30,13 @@ from sqlalchemy import ColumnElement, Text, bindparam, select, type_coerce, upda
 from deuteron.model.intent import Heartbeat, Hello, TunnelPeer
 from deuteron.model.settings import HostEntry, Settings
 from deuteron.net.mechanisms import AgentKind, HostFacts, Mechanism, mechanisms_by_name
-from deuteron.store import usage
+from deuteron.store import query, usage
 from deuteron.store.database import Tx
 from deuteron.store.expressions import contains, text_field
 from deuteron.store.hosts_tables import hosts
+from deuteron.store.listing import ALL
 from deuteron.store.prepared import Prepared
+from deuteron.store.query import Order, Page
 
 _WHOLE: Final = [type_coerce(c, Text).label(c.name) if c.name == "hello" else c for c in hosts.c]
 _ALL = Prepared(select(*_WHOLE))
@@ -50,6 +52,7 @@ _REALISED = Prepared(
         last_heard=bindparam("now"),
     )
 )
+_BY_NAME: Final = (Order("name", has_nulls=False),)
 _COLUMNS: Final = tuple(c.name for c in hosts.c)
 
 ALIVE_S: Final = 15.0
@@ -134,21 +137,21 @@ def known(
     name: str | None = None,
     id: str | None = None,
     part: str = "",
-    after: str = "",
-    limit: int | None = None,
+    page: Page = ALL,
 ) -> list[Host]:
     """Hosts that ever connected and play `role`, by name.
 
-    Those of a name or an id, or with `part` in their name; up to `limit` of them `after` a name.
+    Those of a name or an id, or with `part` in their name; the part of them that the page asks for.
     """
-    statement = select(*_WHOLE).where(_plays(role), hosts.c.name > after).order_by(hosts.c.name)
+    conditions = [_plays(role)]
     if name is not None:
-        statement = statement.where(hosts.c.name == name)
+        conditions.append(hosts.c.name == name)
     if id is not None:
-        statement = statement.where(hosts.c.id == id).limit(1)
+        conditions.append(hosts.c.id == id)
     if part:
-        statement = statement.where(contains(hosts.c.name, part))
-    rows = tx.all(statement if limit is None else statement.limit(limit))
+        conditions.append(contains(hosts.c.name, part))
+    found = select(*_WHOLE).where(*conditions).subquery()
+    rows = query.window(tx, found, (), _BY_NAME, page)
     return [_host(row.name, dict(row._mapping), settings.hosts.get(row.name), tx.now) for row in rows]
 
 
