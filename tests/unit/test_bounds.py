@@ -18,7 +18,9 @@ from deuteron.model.caller import Caller
 from deuteron.model.codecs import Invalid, ListOf, Text, TooMany, quoted
 from deuteron.model.errors import MAX_MESSAGE, BadRequest
 from deuteron.model.resource import Attribute, Resource
+from deuteron.rules.network import listing
 from deuteron.store import query
+from deuteron.store.listing import Asked
 from deuteron.store.network_tables import ports
 from tests.fuzz.bodies import BODIES
 from tests.fuzz.largest import TAGS
@@ -134,13 +136,7 @@ def test_a_statement_is_no_longer_for_many_values_than_for_two(condition: Any) -
 @pytest.mark.parametrize("resource", [kind.resource for kind in KINDS], ids=lambda resource: resource.name)
 def test_the_statement_of_a_list_does_not_grow_with_its_query(resource: Resource, tmp_path: Path) -> None:
     """Every filter of every kind with two values and with a thousand: as many parameters."""
-    from deuteron.api.network.objects import Objects
-    from deuteron.api.network.readable import Sight
-    from deuteron.api.policy import Policy
-
     (kind,) = [each for each in KINDS if each.resource is resource]
-    objects = Objects(kind, Sight())
-    policy = Policy(network.POLICIES)
     caller = Caller("u", "u", "d", frozenset({"admin"}))
     names = [a.name for a in resource.attributes if a.filter and a.stored and a.read] + list(kind.filters)
     names += ["tags", "tags-any", "not-tags", "not-tags-any"] if "tags" in resource.by_name else []
@@ -151,7 +147,8 @@ def test_the_statement_of_a_list_does_not_grow_with_its_query(resource: Resource
         sizes = set()
         for count in (2, most):
             texts = [f"{start}{n % 2 if _is_boolean(resource, name) else n}" for n in range(count)]
-            (condition,) = objects._conditions(policy, caller, {name: texts})
+            asked = Asked(tuple((name, text) for text in texts))
+            (condition,) = listing.conditions(kind, caller, asked, lambda attribute: True)
             sizes.add(len(condition.compile(dialect=sqlite.dialect()).params))
         assert len(sizes) == 1, (name, sizes)
 

@@ -180,6 +180,56 @@ def test_what_engines_say_differently_is_said_in_the_store_alone() -> None:
     assert wrong == []
 
 
+CUTS_ITS_OWN = {
+    "rules/compute/lifecycle.py": "forgets so many of the oldest servers at once",
+    "rules/network/addresses.py": "looks at so many addresses for a free one",
+    "rules/network/segments.py": "looks at so many numbers for a free one",
+}
+"""Modules of services that take a part of many rows for another reason than a page of a list."""
+
+
+def test_no_service_pages_by_itself() -> None:
+    """A page is cut in the store alone: one row may be asked for anywhere, a part of many only as `listing` asks."""
+    found: dict[str, list[str]] = {}
+    bounds = {"limit", "size", "most", "offset", "marker"}
+    for layer in ("rules", "api"):
+        for path in sorted((SOURCE / layer).rglob("*.py")):
+            name = str(path.relative_to(SOURCE))
+            for node in ast.walk(ast.parse(path.read_text())):
+                said = None
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                    of_one = [ast.unparse(each) for each in node.args] == ["1"]
+                    if node.func.attr in ("limit", "offset", "fetch") and len(node.args) == 1 and not of_one:
+                        said = ast.unparse(node)
+                elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Page":
+                    said = ast.unparse(node)
+                elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice):
+                    inner = {each.id for each in ast.walk(node.slice) if isinstance(each, ast.Name)}
+                    inner |= {each.attr for each in ast.walk(node.slice) if isinstance(each, ast.Attribute)}
+                    said = ast.unparse(node) if inner & bounds else None
+                if said is not None:
+                    found.setdefault(name, []).append(said)
+    assert {name: said for name, said in found.items() if name not in CUTS_ITS_OWN} == {}
+    assert set(found) == set(CUTS_ITS_OWN), "an exception is no longer one"
+
+
+def test_no_service_reads_the_words_of_a_page_by_itself() -> None:
+    """`limit`, `marker` and the like of a query are read by `listing.read`."""
+    words = {"limit", "marker", "sort_key", "sort_dir"}
+    wrong = []
+    for path in sorted((SOURCE / "api").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get"):
+                continue
+            asks = ast.unparse(node.func.value) == "call"
+            if asks and node.args and isinstance(node.args[0], ast.Constant) and node.args[0].value in words:
+                wrong.append(f"{path.relative_to(SOURCE)} asks for {node.args[0].value}")
+    assert wrong == [
+        # How long a page may be in the event loop.
+        "api/network/objects.py asks for limit"
+    ]
+
+
 ON_HOSTS_ONLY = ("deuteron.net.kernel", "deuteron.net.plan", "deuteron.net.reconcile", "deuteron.net.host")
 
 

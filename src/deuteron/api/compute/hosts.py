@@ -224,7 +224,7 @@ def _hypervisors(call: Call, tx: Tx, *, detail: bool) -> Reply:
     access.require(call, "os-hypervisors:list-detail" if detail else "os-hypervisors:list")
     pattern = call.get("hypervisor_hostname_pattern")
     with_servers = _with_servers(call)
-    if pattern is not None and (call.get("limit") is not None or call.get("marker") is not None):
+    if pattern is not None and any(name in ("limit", "marker") for name, _ in call.query):
         raise BadRequest(
             "Paging over hypervisors with the hypervisor_hostname_pattern query parameter is not supported.",
             type="HTTPBadRequest",

@@ -19,6 +19,7 @@ from deuteron.store.listing import Asked
 def read_query(call: Call) -> Wanted:
     """The query of `GET /v2/images`. Raises: BadRequest."""
     asked = listing.read(call.query, WORDS)
+    order = None
     visibility = None
     member_status, asks_member_status = "accepted", False
     hidden = False
@@ -26,7 +27,7 @@ def read_query(call: Call) -> Wanted:
         if name == "marker" and not is_uuid(text):
             raise BadRequest("Invalid marker format")
         if name == "sort":
-            asked = _sorted(call, asked, text)
+            order = _order(asked, text)
         elif name == "visibility":
             if text not in (*VISIBILITIES, "all"):
                 raise BadRequest(f"Invalid visibility value: {text}")
@@ -37,12 +38,14 @@ def read_query(call: Call) -> Wanted:
             member_status, asks_member_status = text, True
         elif name == "os_hidden":
             hidden = boolean(name, text)
+    if order is not None:
+        asked = replace(asked, keys=tuple(key for key, _ in order), directions=tuple(way for _, way in order))
     return Wanted(asked, visibility, member_status, asks_member_status, hidden)
 
 
-def _sorted(call: Call, asked: Asked, text: str) -> Asked:
-    if call.get("sort_key") is not None or call.get("sort_dir") is not None:
+def _order(asked: Asked, text: str) -> list[tuple[str, str]]:
+    """Keys and directions of `sort=name:asc,size:desc`."""
+    if asked.keys or asked.directions:
         raise BadRequest("Old and new sorting syntax cannot be combined")
     parts = [part.strip().partition(":") for part in text.split(",")]
-    keys, directions = tuple(name for name, _, _ in parts), tuple(direction or "desc" for _, _, direction in parts)
-    return replace(asked, keys=keys, directions=directions)
+    return [(key, direction or "desc") for key, _, direction in parts]

@@ -1,8 +1,8 @@
 """The generic engine: create, list, show, update and delete of any kind, driven by its declaration.
 
 What it does for each request: decode the body, ask policy, call the kind's rule in the transaction, and show
-of the row what the caller may see. Which rows and attributes that is, `sight` says; how rows are found,
-`store.query`.
+of the row what the caller may see. Which rows and attributes that is, `sight` says; which part of a list,
+`rules.network.listing`.
 """
 
 from __future__ import annotations
@@ -10,36 +10,34 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
-from urllib.parse import urlencode
-
-from sqlalchemy import ColumnElement, false, not_
 
 from deuteron.api.call import Call, Mode, Reply, Route
+from deuteron.api.links import page_from
 from deuteron.api.network import bodies
 from deuteron.api.network.readable import Sight
 from deuteron.api.policy import Policy
 from deuteron.model.caller import Caller
-from deuteron.model.codecs import Invalid, whole_number
+from deuteron.model.codecs import whole_number
 from deuteron.model.errors import Forbidden
 from deuteron.model.resource import REQUIRED, Attribute
 from deuteron.model.scalars import ProjectId
 from deuteron.rules.network import attributes, faults, security_groups, sight
 from deuteron.rules.network.kinds import Kind
-from deuteron.store import query
+from deuteron.rules.network.listing import WORDS, listed
+from deuteron.store import listing, query
 from deuteron.store.database import Tx
-from deuteron.store.query import Order, Page, Values
+from deuteron.store.listing import Asked, Part
+from deuteron.store.query import Values
 
-_CONTROLS = frozenset({"fields", "sort_key", "sort_dir", "limit", "marker", "page_reverse"})
 _BY_ID = frozenset({"fields", "limit", "marker", "page_reverse"})
 """What a query may hold that asks for a page in the order of ids."""
-_TAG_FILTERS = frozenset({"tags", "tags-any", "not-tags", "not-tags-any"})
 _WITH_DEFAULT_GROUP = frozenset({"security_group", "security_group_rule"})
 _ABOUT_PARENTS = frozenset({"subnet", "port", "security_group_rule"})
 """Kinds whose rule of creating looks at the network or group that they are made in."""
 MAX_LISTED = 800
 """Items in all lists of the objects of one create request together, at some 0.04 ms each."""
-MAX_TAG_WORDS = 200
 _SHORT_ROWS = 1000
 """A list of a table with at most so many rows is short: some 7 us a row."""
 _SHORT_SCAN = 10_000
@@ -132,21 +130,15 @@ class Objects:
 
     def list_all(self, call: Call, tx: Tx) -> Reply:
         """GET of all that match: filters, fields, sorting, pages."""
-        caller, kind, policy = call.caller, self.kind, call.policy
-        asked: dict[str, list[str]] = {}
-        for name, value in call.query:
-            asked.setdefault(name, []).append(value)
+        collection = self.kind.collection
+        backwards = (call.get("page_reverse") or "").lower() in ("true", "1")
+        asked = listing.read(call.query, WORDS, backwards=backwards)
         self._before_reading(call, tx)
-        conditions = self._conditions(policy, caller, asked)
-        order = self._order(policy, caller, asked)
-        page = self._page(tx, caller, asked, order)
-        fields = frozenset(value for value in asked.get("fields", ()) if value)
-        rows, shown = self._rows(call, tx, conditions, order, page, fields)
-        body: dict[str, Any] = {kind.collection: shown}
-        if page.limit is not None:
-            links = _links(call, rows, page)
-            if links:
-                body[f"{kind.collection}_links"] = links
+        fields = frozenset(value for name, value in call.query if name == "fields" and value)
+        page, shown = self._rows(call, tx, asked, fields)
+        body: dict[str, Any] = {collection: shown}
+        if listing.limit_of(asked, WORDS) is not None and (links := _links(call, page, backwards=backwards)):
+            body[f"{collection}_links"] = links
         return Reply(200, body)
 
     def _is_short(self, call: Call, tx: Tx) -> bool:
@@ -260,20 +252,13 @@ class Objects:
     def _order_of(self, names: frozenset[str]) -> list[str]:
         return [attribute.name for attribute in self.kind.resource.attributes if attribute.name in names]
 
-    def _rows(
-        self,
-        call: Call,
-        tx: Tx,
-        conditions: Sequence[ColumnElement[bool]],
-        order: Sequence[Order],
-        page: Page,
-        fields: frozenset[str],
-    ) -> tuple[list[Values], list[Values]]:
+    def _rows(self, call: Call, tx: Tx, asked: Asked, fields: frozenset[str]) -> tuple[Part[Values], list[Values]]:
         kind, caller = self.kind, call.caller
         wanted = [name for name in self._stored if not fields or name in fields]
         has = kind.table.c
         hidden = [name for name in ("id", *_POLICY_COLUMNS, *kind.extra_columns) if name in has and name not in wanted]
-        rows = query.answers(tx, kind.table, [*wanted, *hidden], conditions, order, page)
+        page = listed(tx, kind, caller, asked, [*wanted, *hidden], partial(self._may_compare, call.policy, caller))
+        rows = page.rows
         derived = self._derived if not fields else self._derived & fields
         if kind.derive is not None and rows:
             kind.derive(tx, call.settings, caller, rows, derived | frozenset(wanted))
@@ -294,38 +279,7 @@ class Objects:
                 row["tenant_id"] = row.get("project_id")
             seen = row if not hidden and len(names) == every else {name: row.get(name) for name in names}
             shown.append(_pruned(kind, seen, row) if is_network else seen)
-        return rows, shown
-
-    def _conditions(
-        self, policy: Policy, caller: Caller, asked: Mapping[str, Sequence[str]]
-    ) -> list[ColumnElement[bool]]:
-        kind = self.kind
-        by_name = kind.resource.by_name
-        conditions: list[ColumnElement[bool]] = []
-        visible = kind.visible(caller)
-        if visible is not None:
-            conditions.append(query.by_parts(kind.table, visible))
-        has_tags = "tags" in by_name
-        unknown: list[str] = []
-        for name, texts in asked.items():
-            if name in _CONTROLS:
-                continue
-            if name in kind.filters:
-                conditions.append(kind.filters[name](caller, texts))
-                continue
-            if has_tags and name in _TAG_FILTERS:
-                conditions.append(_tag_condition(kind, name, texts))
-                continue
-            attribute = by_name.get("project_id" if name == "tenant_id" else name)
-            if attribute is None or not attribute.filter or not attribute.stored or not attribute.read:
-                unknown.append(name)
-            elif not self._may_compare(policy, caller, attribute):
-                conditions.append(false())
-            else:
-                conditions.append(_compared(kind, attribute, texts))
-        if unknown:
-            raise faults.http_bad_request(f"{unknown} is invalid attribute for filtering")
-        return conditions
+        return page, shown
 
     def _may_compare(self, policy: Policy, caller: Caller, attribute: Attribute) -> bool:
         """A value that a caller may not read tells it nothing through filters or order either."""
@@ -333,41 +287,6 @@ class Objects:
             return True
         own = {"project_id": caller.project_id, "tenant_id": caller.project_id}
         return policy.check(caller, f"get_{self.kind.name}:{attribute.name}", own)
-
-    def _order(self, policy: Policy, caller: Caller, asked: Mapping[str, Sequence[str]]) -> list[Order]:
-        keys, directions = asked.get("sort_key", ()), asked.get("sort_dir", ())
-        if directions and len(keys) != len(directions):
-            raise faults.http_bad_request("The number of sort_keys and sort_dirs must be same")
-        wrong = [
-            key
-            for key in keys
-            if (attribute := self.kind.resource.attribute("project_id" if key == "tenant_id" else key)) is None
-            or not (attribute.sort and attribute.stored and attribute.read)
-            or not self._may_compare(policy, caller, attribute)
-        ]
-        if wrong:
-            raise faults.http_bad_request(f"{wrong} is invalid attribute for sort_keys")
-        odd = [direction for direction in directions if direction not in ("asc", "desc")]
-        if odd:
-            raise faults.http_bad_request(f"{odd} is invalid value for sort_dirs, valid value is 'asc' and 'desc'")
-        found: dict[str, Order] = {}
-        for key, direction in zip(keys, directions or ["asc"] * len(keys), strict=True):
-            # A key that stands there again decides nothing.
-            name = "project_id" if key == "tenant_id" else key
-            found.setdefault(name, Order(name, direction == "desc"))
-        return list(found.values())
-
-    def _page(self, tx: Tx, caller: Caller, asked: Mapping[str, Sequence[str]], order: Sequence[Order]) -> Page:
-        text = next(iter(asked.get("limit", ())), "")
-        if text and not re.fullmatch(r"\+?[0-9]{1,9}", text):
-            raise faults.bad_request("limit", f"Limit must be an integer 0 or greater and not '{text}'")
-        limit = int(text) if text else 0
-        marker_id = next(iter(asked.get("marker", ())), "")
-        marker = sight.find_visible(tx, caller, self.kind, marker_id) if marker_id else None
-        backwards = next(iter(asked.get("page_reverse", ())), "").lower() in ("true", "1")
-        if limit == 0:
-            return Page(None, marker, False)
-        return Page(limit, marker, backwards)
 
 
 def _attribute_rules(policy: Policy, rule: str, names: Sequence[str], target: Mapping[str, Any]) -> list[str]:
@@ -418,43 +337,13 @@ def _check_revision(call: Call, row: Values) -> None:
         )
 
 
-def _compared(kind: Kind, attribute: Attribute, texts: Sequence[str]) -> ColumnElement[bool]:
-    column = kind.table.c[attribute.name]
-    values: list[Any] = []
-    for text in texts:
-        if text == "" and attribute.codec.column == "text":
-            values += ["", None]
-            continue
-        try:
-            values.append(attribute.codec.decode_filter(text))
-        except Invalid as error:
-            raise faults.invalid_input(error.reason) from None
-    if attribute.codec.column == "json":
-        return query.has_any_word(column, [str(value) for value in values])
-    return query.any_of(column, values)
-
-
-def _tag_condition(kind: Kind, name: str, texts: Sequence[str]) -> ColumnElement[bool]:
-    words = [word for text in texts for word in text.split(",") if word]
-    if len(words) > MAX_TAG_WORDS:
-        raise faults.http_bad_request(
-            f"Invalid input for {name}. Reason: {len(words)} tags, at most {MAX_TAG_WORDS} are accepted in one query"
-        )
-    column = kind.table.c["tags"]
-    found = query.has_any_word(column, words) if name.endswith("-any") else query.has_all_words(column, words)
-    return not_(found) if name.startswith("not-") else found
-
-
-def _links(call: Call, rows: Sequence[Values], page: Page) -> list[dict[str, str]]:
-    kept = [(name, value) for name, value in call.query if name not in ("marker", "page_reverse")]
-    base = f"{call.base_url}/network{call.path}"
-    full = page.limit is not None and len(rows) >= page.limit
+def _links(call: Call, page: Part[Values], *, backwards: bool) -> list[dict[str, str]]:
+    kept = [pair for pair in call.query if pair[0] != "page_reverse"]
+    path = f"{call.base_url}/network{call.path}"
+    first, last = (page.rows[0]["id"], page.rows[-1]["id"]) if page.rows else (None, None)
     links: list[dict[str, str]] = []
-    if full or page.backwards:
-        marker = [("marker", rows[-1]["id"])] if rows else []
-        links.append({"rel": "next", "href": f"{base}?{urlencode([*kept, *marker])}"})
-    if full or not page.backwards:
-        marker = [("marker", rows[0]["id"])] if rows else []
-        href = f"{base}?{urlencode([*kept, *marker, ('page_reverse', 'True')])}"
-        links.append({"rel": "previous", "href": href})
+    if page.more or backwards:
+        links.append({"rel": "next", "href": page_from(path, kept, last)})
+    if page.more or not backwards:
+        links.append({"rel": "previous", "href": page_from(path, kept, first) + "&page_reverse=True"})
     return links

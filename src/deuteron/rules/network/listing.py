@@ -1,0 +1,116 @@
+"""Lists of the network service: how Neutron writes what a list is asked for, and refuses it.
+
+Each attribute is compared with any of its values; an empty text also finds those that have none. Kinds have filters of
+their own, and tags theirs. Unknown names are refused. A limit of 0 is none, and a full page has another behind it.
+
+Source: neutron/api/api_common.py `get_filters`, `get_sorts`, `get_limit_and_marker`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement
+
+from deuteron.model.caller import Caller
+from deuteron.model.resource import Attribute
+from deuteron.rules.network import faults, sight
+from deuteron.rules.network.kinds import Kind
+from deuteron.store import filters, listing, query
+from deuteron.store.database import Tx
+from deuteron.store.filters import TAGS, Test
+from deuteron.store.listing import Asked, Part
+from deuteron.store.query import Order, Values
+
+MAX_TAG_WORDS: Final = 200
+
+MayCompare = Callable[[Attribute], bool]
+"""Whether the caller may learn of an attribute through filters and order."""
+
+
+def _number(text: str) -> int | None:
+    return int(text or "0") if re.fullmatch(r"(\+?[0-9]{1,9})?", text) else None
+
+
+def _values(attribute: Attribute, test: Test) -> Sequence[Any]:
+    found: list[Any] = []
+    for text in test.texts:
+        found += (
+            ["", None] if text == "" and attribute.codec.column == "text" else [attribute.codec.decode_filter(text)]
+        )
+    return found
+
+
+_ALIASES: Final = {"tenant_id": "project_id"}
+
+WORDS: Final = listing.Words(
+    bad_limit=lambda text: faults.bad_request("limit", f"Limit must be an integer 0 or greater and not '{text}'"),
+    no_marker=lambda marker: faults.bad_request("marker", f"'{marker}' is not in the list"),
+    bad_keys=lambda _, keys: faults.http_bad_request(f"{keys} is invalid attribute for sort_keys"),
+    bad_directions=lambda given: faults.http_bad_request(
+        f"{listing.odd(given)} is invalid value for sort_dirs, valid value is 'asc' and 'desc'"
+    ),
+    uneven=lambda: faults.http_bad_request("The number of sort_keys and sort_dirs must be same"),
+    number=_number,
+    zero_is_silence=True,
+    full_is_more=True,
+    keys_first=True,
+    controls=frozenset({"fields", "page_reverse"}),
+)
+FILTERS: Final = filters.Words(
+    unknown=lambda names: faults.http_bad_request(f"{names} is invalid attribute for filtering"),
+    bad_value=lambda error: faults.invalid_input(error.reason),
+    values=_values,
+    alternatives=True,
+    aliases=_ALIASES,
+)
+
+
+def listed(
+    tx: Tx, kind: Kind, caller: Caller, asked: Asked, names: Sequence[str], may_compare: MayCompare
+) -> Part[Values]:
+    """The columns `names` of the objects that the caller sees and the query asks for.
+
+    Raises: BadRequest for what cannot be asked; NotFound for a marker that the caller does not see.
+    """
+    where = conditions(kind, caller, asked, may_compare)
+    order = _order(kind, asked, may_compare)
+    find = partial(_place, tx, kind, caller)
+    return listing.part(asked, WORDS, find, lambda page: query.answers(tx, kind.table, names, where, order, page))
+
+
+def conditions(kind: Kind, caller: Caller, asked: Asked, may_compare: MayCompare) -> list[ColumnElement[bool]]:
+    """Which objects the caller sees and the query asks for. Raises: BadRequest."""
+    special = {name: partial(choose, caller) for name, choose in kind.filters.items()}
+    if "tags" in kind.resource.by_name:
+        special |= {name: partial(_tagged, kind, name) for name in TAGS}
+    attributes = kind.resource.by_name
+    found = filters.conditions(kind.table, attributes, asked.filters, FILTERS, special=special, may_compare=may_compare)
+    visible = kind.visible(caller)
+    return found if visible is None else [query.by_parts(kind.table, visible), *found]
+
+
+def _tagged(kind: Kind, name: str, texts: Sequence[str]) -> ColumnElement[bool]:
+    words = [word for text in texts for word in text.split(",") if word]
+    if len(words) > MAX_TAG_WORDS:
+        raise faults.http_bad_request(
+            f"Invalid input for {name}. Reason: {len(words)} tags, at most {MAX_TAG_WORDS} are accepted in one query"
+        )
+    return filters.tagged(kind.table.c["tags"], name, words)
+
+
+def _order(kind: Kind, asked: Asked, may_compare: MayCompare) -> list[Order]:
+    declared = listing.sorted_by(kind.resource)
+
+    def column(key: str) -> str | None:
+        name = declared(_ALIASES.get(key, key))
+        return name if name is not None and may_compare(kind.resource.by_name[name]) else None
+
+    return listing.order_of(asked, WORDS, kind.collection, column)
+
+
+def _place(tx: Tx, kind: Kind, caller: Caller, marker: str) -> Mapping[str, Any]:
+    return sight.find_visible(tx, caller, kind, marker)
