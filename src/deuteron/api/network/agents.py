@@ -115,7 +115,7 @@ def list_providers(call: Call, tx: Tx) -> Reply:
     """GET /service-providers"""
     if not call.policy.check(call.caller, "get_service_provider"):
         return Reply(200, {"service_providers": []})
-    shown: list[Values] = [{"service_type": "L3_ROUTER_NAT", "name": "single_node", "default": True}]
+    shown: list[Values] = [{"service_type": "L3_ROUTER_NAT", "name": "single_node", "default": False}]
     return Reply(200, {"service_providers": filtered(call, shown)})
 
 
