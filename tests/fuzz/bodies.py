@@ -254,6 +254,19 @@ BODIES: dict[tuple[str, str], list[Any]] = {
         }
     ],
     ("PUT", _N + "/rbac-policies/{id}"): [{"rbac_policy": {"target_tenant": "$project"}}],
+    ("POST", _N + "/qos/policies"): [{"policy": {"name": "x", "shared": False, "is_default": False}}],
+    ("PUT", _N + "/qos/policies/{id}"): [{"policy": {"name": "y", "description": "z"}}],
+    ("POST", _N + "/qos/policies/{parent}/bandwidth_limit_rules"): [
+        {"bandwidth_limit_rule": {"max_kbps": "$number", "max_burst_kbps": 5, "direction": "ingress"}},
+        {"bandwidth_limit_rules": [{"max_kbps": 5}, {"max_kbps": 6, "direction": "ingress"}]},
+    ],
+    ("PUT", _N + "/qos/policies/{parent}/bandwidth_limit_rules/{id}"): [
+        {"bandwidth_limit_rule": {"max_kbps": 7, "direction": "egress"}}
+    ],
+    ("PUT", _N + "/qos/alias_bandwidth_limit_rules/{id}"): [{"alias_bandwidth_limit_rule": {"max_kbps": 7}}],
+    ("POST", _N + "/qos/policies/{parent}/dscp_marking_rules"): [{"dscp_marking_rule": {"dscp_mark": 26}}],
+    ("PUT", _N + "/qos/policies/{parent}/dscp_marking_rules/{id}"): [{"dscp_marking_rule": {"dscp_mark": 8}}],
+    ("PUT", _N + "/qos/alias_dscp_marking_rules/{id}"): [{"alias_dscp_marking_rule": {"dscp_mark": 8}}],
     ("PUT", _N + "/quotas/{project}"): [{"quota": {"network": 5, "port": -1, "security_group_rule": 9}}],
     ("PUT", _N + "/agents/{id}"): [{"agent": {"admin_state_up": True, "description": "x"}}],
     ("POST", _C + "/servers"): [

@@ -17,9 +17,10 @@ from urllib.parse import urlencode
 from deuteron.api.app import MAX_QUERY_PAIRS
 from deuteron.api.call import Route, Service
 from deuteron.api.compute.queries import QUERIES
-from deuteron.api.network.service import KINDS
+from deuteron.api.network.tags import Tags
 from deuteron.api.openapi import DECLARED
 from deuteron.api.wire import MAX_HEAD_BYTES
+from deuteron.rules.network.registry import KINDS
 from tests.fuzz.bodies import BODIES
 
 PREFIXES = {"v2.0": "/network", "v2.1": "/compute", "v3": "/identity", "v2": "/image"}
@@ -31,10 +32,11 @@ HEAD_ROOM = MAX_HEAD_BYTES - 4096
 
 
 TAGS: dict[tuple[str, str], list[Any]] = {
-    (method, f"/v2.0/{kind.resource.collection}/{{id}}/tags"): [{"tags": ["a"]}]
+    (route.method, route.path): [{"tags": ["a"]}]
     for kind in KINDS
     if "tags" in kind.resource.by_name
-    for method in ("PUT", "POST")
+    for route in Tags(kind).routes()
+    if route.path.endswith("/tags") and route.method in ("PUT", "POST")
 }
 
 
@@ -101,10 +103,10 @@ def _names(service: Service, route: Route) -> list[str]:
     if parts[-1] in ("networks", "servers", "projects"):
         names += ["tags-any", "not-tags", "id", "sort_dir", "page_reverse"]
     for resource in DECLARED.get(service.name, ()):
-        if parts[-1] == resource.collection:
+        if parts[-1] == resource.path.rpartition("/")[2]:
             names += [attribute.name for attribute in resource.attributes if attribute.filter]
     for kind in KINDS:
-        if service.name == "network" and parts[-1] == kind.resource.collection:
+        if service.name == "network" and parts[-1] == kind.resource.path.rpartition("/")[2]:
             names += kind.filters
     if service.name == "compute":
         found = QUERIES.get((route.method, f"/{'/'.join(parts[1:])}"))

@@ -69,7 +69,9 @@ _ID_KINDS = (
     ("endpoints", "endpoint"), ("agents", "agent"), ("os-services", "compute_service"),
     ("os-hypervisors", "hypervisor"), ("credentials", "credential"), ("os-interface", "port"), ("quotas", "project"),
     ("os-quota-sets", "project"), ("members", "project"), ("application_credentials", "credential"), ("implies",
-    "role"),
+    "role"), ("policies", "qos_policy"), ("bandwidth_limit_rules", "bandwidth_limit_rule"),
+    ("dscp_marking_rules", "dscp_marking_rule"), ("alias_bandwidth_limit_rules", "bandwidth_limit_rule"),
+    ("alias_dscp_marking_rules", "dscp_marking_rule"),
 )  # fmt: skip
 KIND_OF = dict(_ID_KINDS)
 """A collection in a path to the kind of object that follows it."""

@@ -212,8 +212,8 @@ async def furnish(here: World) -> None:
             if answer.status == 200 and (kind != "image" or answer.json["status"] == "active"):
                 continue
         here.made += 1
-        filled = json.loads(_fill(json.dumps(body), {**here.owners, **here.ids, "made": str(here.made)}))
-        await here.make(kind, path, filled)
+        names = {**here.owners, **here.ids, "made": str(here.made)}
+        await here.make(kind, _fill(path, names), json.loads(_fill(json.dumps(body), names)))
         if kind == "image":
             await here.call(
                 "PUT", f"/image/v2/images/{here.ids[kind]}/file", b"disk", content_type="application/octet-stream"
@@ -291,6 +291,15 @@ _FURNITURE: dict[str, tuple[str, str, Any]] = {
         _N + "/rbac-policies/{}", _N + "/rbac-policies",
         {"rbac_policy": {"object_type": "network", "object_id": "$network", "action": "access_as_shared",
                          "target_tenant": "$demo project"}},
+    ),
+    "qos_policy": (_N + "/qos/policies/{}", _N + "/qos/policies", {"policy": {"name": "fuzzed-$made"}}),
+    "bandwidth_limit_rule": (
+        _N + "/qos/alias_bandwidth_limit_rules/{}", _N + "/qos/policies/$qos_policy/bandwidth_limit_rules",
+        {"bandwidth_limit_rule": {"max_kbps": 1000}},
+    ),
+    "dscp_marking_rule": (
+        _N + "/qos/alias_dscp_marking_rules/{}", _N + "/qos/policies/$qos_policy/dscp_marking_rules",
+        {"dscp_marking_rule": {"dscp_mark": 26}},
     ),
     "flavor": (
         _C + "/flavors/{}", _C + "/flavors",

@@ -27,6 +27,7 @@ from deuteron.net.kernel.ipset import IpSetDriver
 from deuteron.net.kernel.iptables import IptablesDriver
 from deuteron.net.kernel.links import LinkDriver, Placement, PlacementDriver
 from deuteron.net.kernel.metadata import ListenerDriver
+from deuteron.net.kernel.meters import MeterDriver
 from deuteron.net.kernel.namespaces import NamespaceDriver, Namespaces
 from deuteron.net.kernel.openflow import FlowDriver
 from deuteron.net.kernel.ovsdb import OvsdbClient
@@ -49,6 +50,7 @@ from deuteron.net.rows import (
     IptablesTable,
     Link,
     MetadataListener,
+    Meter,
     Namespace,
     OvsBridge,
     OvsPort,
@@ -336,6 +338,15 @@ CASES = (
         ),
     ),
     Case(
+        "meters",
+        lambda site: MeterDriver(lambda: ["br-test"], "br-test"),
+        (
+            (Meter("br-test", 32, 1000, 800),),
+            (Meter("br-test", 32, 2000, 100), Meter("br-test", 33, 1, 1)),
+            (Meter("br-test", 33, 1, 1),),
+        ),
+    ),
+    Case(
         "placements",
         lambda site: PlacementDriver(site.namespaces, site.sockets),
         ((Placement("qr-aaaaaaaa-aa", N), Placement("qg-aaaaaaaa-aa", N)),) * 3,
@@ -570,6 +581,11 @@ REFUSALS = (
         "flows",
         {"on a bridge that is not there": Flow("br-none", 0, 0, "", "drop")},
         Flow("br-test", 0, 0, "", "drop"),
+    ),
+    Refusal(
+        "meters",
+        {"on a bridge that is not there": Meter("br-none", 32, 1000, 800)},
+        Meter("br-test", 32, 1000, 800),
     ),
     Refusal(
         "placements",

@@ -19,6 +19,7 @@ class Reason:
 
 
 RECORDED = (
+    Reason("The recorded cloud had no QoS", r"extensions\.qos[\w-]*", "extensions"),
     Reason("Extensions that are not built yet", r"extensions\.[\w-]+", "extensions"),
     Reason("Neutron names what has tags in any order", r"extensions\.standard-attr-tag\.name", "extensions"),
     Reason("Address groups are not built yet", "status", "x-address-group|del-ag"),

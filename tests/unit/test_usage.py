@@ -30,6 +30,8 @@ def kept(tx: Tx) -> Sums:
 def counted(tx: Tx) -> Sums:
     found: Counter[tuple[str, str, str]] = Counter()
     for kind, table in TABLES.items():
+        if "project_id" not in table.c:  # of a part of another
+            continue
         project = table.c.project_id
         for owner, amount in tx.all(select(project, func.count()).where(project.is_not(None)).group_by(project)):
             found[("project", kind, owner)] += amount

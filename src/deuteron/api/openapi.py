@@ -102,9 +102,10 @@ def _resource(service: str, path: str) -> tuple[Resource, bool] | None:
     """The declaration that a path is about, and whether the path names one object; None for all other paths."""
     parts = [part for part in path.split("/") if part][1:]
     for resource in DECLARED.get(service, ()):
-        if parts == [resource.collection]:
+        here = resource.path.split("/")
+        if parts == here:
             return resource, False
-        if parts == [resource.collection, "{id}"]:
+        if parts == [*here, "{id}"]:
             return resource, True
     return None
 
@@ -155,7 +156,7 @@ def _wrapped(service: str, resource: Resource, which: str) -> dict[str, Any]:
     inner = _reference(service, resource.name + which)
     if service in _BARE:
         return inner
-    return {"type": "object", "properties": {resource.name: inner}, "required": [resource.name]}
+    return {"type": "object", "properties": {resource.member_name: inner}, "required": [resource.member_name]}
 
 
 def _listed(service: str, resource: Resource) -> dict[str, Any]:

@@ -63,6 +63,26 @@ class IntentSubnet(msgspec.Struct, frozen=True, omit_defaults=True):
     ipv6_address_mode: str | None = None
 
 
+class RateLimit(msgspec.Struct, frozen=True):
+    """At most so much."""
+
+    kbps: int
+    """Kilobits a second, 1 or more."""
+    burst_kbit: int
+    """What may come at once."""
+
+
+class IntentQosPolicy(_Object, frozen=True, tag_field="kind", tag="qos_policy"):
+    """What the traffic of ports obeys that name it, or whose network does."""
+
+    egress: RateLimit | None = None
+    """Of what a port sends."""
+    ingress: RateLimit | None = None
+    """Of what it receives."""
+    dscp_mark: int | None = None
+    """The mark of the IP packets that it sends (RFC 2474), 0 to 63."""
+
+
 class IntentNetwork(_Object, frozen=True, tag_field="kind", tag="network"):
     """A network that is present on this host: a port is bound here, or DHCP or a router runs here."""
 
@@ -82,6 +102,7 @@ class IntentNetwork(_Object, frozen=True, tag_field="kind", tag="network"):
     routed_by: str | None = None
     """A router with an interface on this network, when there is one: it serves metadata, DHCP does not."""
     dns_domain: str = "openstacklocal"
+    qos_policy_id: str | None = None
 
 
 class FixedIp(msgspec.Struct, frozen=True):
@@ -122,6 +143,8 @@ class IntentPort(_Object, frozen=True, tag_field="kind", tag="port"):
     """Who wires it."""
     vif_details: VifDetails = ()
     """What another mechanism than `MECHANISM` said when it bound the port; that one goes by the host's settings."""
+    qos_policy_id: str | None = None
+    """Its own policy; without one it obeys that of its network."""
 
 
 class IntentRemotePort(_Object, frozen=True, tag_field="kind", tag="remote_port"):
@@ -278,6 +301,7 @@ class TunnelPeer(_Object, frozen=True, tag_field="kind", tag="peer"):
 
 IntentObject = (
     TunnelPeer
+    | IntentQosPolicy
     | IntentNetwork
     | IntentSecurityGroup
     | IntentGroupMember
@@ -293,6 +317,7 @@ class HostIntent(msgspec.Struct, frozen=True):
 
     revision: int = 0
     peers: dict[str, TunnelPeer] = {}
+    qos_policies: dict[str, IntentQosPolicy] = {}
     networks: dict[str, IntentNetwork] = {}
     security_groups: dict[str, IntentSecurityGroup] = {}
     group_members: dict[str, IntentGroupMember] = {}

@@ -7,8 +7,8 @@ resources is code in the service; what one attribute is stands here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final, Generic
 
@@ -75,6 +75,32 @@ def is_nullable(attribute: Attribute) -> bool:
 
 
 @dataclass(frozen=True)
+class Parent:
+    """Of a nested collection: the kind that its objects are parts of, and where the row says which."""
+
+    kind: str
+    """The parent's name: "qos_policy"."""
+    collection: str
+    """The parent's path: "qos/policies"."""
+    attribute: str
+    """The attribute that holds the parent's id. No body carries it, and answers are within the parent already."""
+    alias: str | None = None
+    """A path where one of them is found without its parent: "qos/alias_bandwidth_limit_rules"."""
+
+
+@dataclass(frozen=True)
+class Extension:
+    """What clients find in the list of extensions: they decide by it what they may ask for."""
+
+    name: str
+    description: str
+    updated: str
+    """When OpenStack last changed it."""
+    attributes: Mapping[str, tuple[Attribute, ...]] = field(default_factory=dict)
+    """What it adds to other kinds, by their name; what is stored of it has an index."""
+
+
+@dataclass(frozen=True)
 class Resource(Generic[RowT]):
     """One kind: `name` "port", `collection` "ports", its attributes in the order answers list them.
 
@@ -91,8 +117,19 @@ class Resource(Generic[RowT]):
     hidden: tuple[Attribute, ...] = ()
     """Columns that neither bodies nor answers know."""
     table: str | None = None
+    member: str | None = None
+    """The name of one in bodies, where it is not `name`: "policy" of "qos_policy"."""
+    parent: Parent | None = None
+    rule: str | None = None
+    """The name in policy rules, where it is not `member`: "policy_bandwidth_limit_rule"."""
     rules: Mapping[str, str] = field(default_factory=dict)
     """The policy rule of each of its actions: "create", "get", "update", "delete"."""
+    helpers: Mapping[str, str] = field(default_factory=dict)
+    """Policy rules that its own refer to."""
+    missing: tuple[str, str] | None = None
+    """The type and the words of "not found"; {} is its id, a second {} its parent's."""
+    used_by: tuple[tuple[str, str], ...] = ()
+    """Of a kind that projects may share, what names it: ("port", "qos_policy_id")."""
     quota: int | None = None
     """How many a project may have unless told; -1 is no limit, None no quota."""
     followed: bool = True
@@ -106,25 +143,57 @@ class Resource(Generic[RowT]):
         return {attribute.name: attribute for attribute in self.attributes}
 
     @property
+    def member_name(self) -> str:
+        """The name of one in bodies: "policy"."""
+        return self.member or self.name
+
+    @property
     def plural(self) -> str:
         """The name of several in bodies: "security_groups"."""
-        return self.collection.replace("-", "_")
+        return self.collection.rpartition("/")[2].replace("-", "_")
+
+    @property
+    def rule_name(self) -> str:
+        """What policy rules call it: "create_<rule_name>"."""
+        return self.rule or self.member_name
+
+    @property
+    def path(self) -> str:
+        """Of the collection: "qos/policies/{parent}/bandwidth_limit_rules"."""
+        if self.parent is None:
+            return self.collection
+        return f"{self.parent.collection}/{{parent}}/{self.collection}"
 
     @property
     def table_name(self) -> str:
         return self.table or f"{self.service}_{self.collection}".replace("-", "_")
 
+    @property
+    def alias_name(self) -> str:
+        """The name of one in bodies and policy rules where its parent is not named: "alias_bandwidth_limit_rule"."""
+        return f"alias_{self.name}"
+
+
+def extended(resource: Resource[RowT], extensions: Iterable[Extension]) -> Resource[RowT]:
+    """The resource with what extensions add to it."""
+    added = [attribute for each in extensions for attribute in each.attributes.get(resource.name, ())]
+    indexes = [(attribute.name,) for attribute in added if attribute.stored]
+    return replace(resource, attributes=(*resource.attributes, *added), indexes=(*resource.indexes, *indexes))
+
 
 def policies_of(resource: Resource[Any]) -> dict[str, str]:
     """The policy rules of a resource and of its attributes, by the names that `policy.yaml` knows."""
-    found: dict[str, str] = {}
+    found = dict(resource.helpers)
+    has_alias = resource.parent is not None and resource.parent.alias is not None
     for action, text in resource.rules.items():
         verb, _, attribute = action.partition(":")
-        found[f"{verb}_{resource.name}" + (f":{attribute}" if attribute else "")] = text
+        found[f"{verb}_{resource.rule_name}" + (f":{attribute}" if attribute else "")] = text
+        if has_alias and verb != "create":
+            found[f"{verb}_{resource.alias_name}"] = text
     for each in resource.attributes:
         for verb, rule in (("create", each.create_rule), ("update", each.update_rule), ("get", each.read_rule)):
             if rule is not None:
-                found.setdefault(f"{verb}_{resource.name}:{each.name}", rule)
+                found.setdefault(f"{verb}_{resource.rule_name}:{each.name}", rule)
     return found
 
 

@@ -134,7 +134,7 @@ TABLES: tuple[Table, ...] = (
         "integration",
         BANDWIDTH_RATE_LIMIT,
         "BANDWIDTH_RATE_LIMIT",
-        "Reserved for bandwidth limits.",
+        "Ports that obey a QoS policy: what they send passes their meter and gets their mark.",
         (_goto(TRANSIENT),),
     ),
     Table(

@@ -150,6 +150,22 @@ class Flow(Row, frozen=True):
         return (self.bridge, self.table, self.priority, self.match)
 
 
+METER_TABLE = "meter"
+
+
+class Meter(Row, frozen=True):
+    """A meter of a bridge: what passes it is dropped beyond the rate (OpenFlow 1.3 section 5.7)."""
+
+    bridge: str
+    number: int
+    kbps: int
+    burst_kbit: int
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return (self.bridge, self.number)
+
+
 def merge_flows(flows: Sequence[Flow]) -> Flow:
     """The entry for several of one key, in the order in which they were planned.
 

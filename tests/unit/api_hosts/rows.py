@@ -15,6 +15,7 @@ from deuteron.store import slots
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import (
+    TABLES,
     floatingips,
     networks,
     ports,
@@ -25,6 +26,8 @@ from deuteron.store.network_tables import (
     subnets,
 )
 from tests.stores import open_database
+
+qos_policies, qos_limits = TABLES["qos_policy"], TABLES["bandwidth_limit_rule"]
 
 
 def settings(state: Path, *hosts: str) -> Settings:
@@ -130,6 +133,23 @@ class Rows:
         values: dict[str, Any] = {"id": id, "name": id, "project_id": "p", "stateful": True, "is_default": False}
         self.tx.execute(insert(security_groups), values)
         self.tx.changed("security_group", id)
+
+    def qos_policy(self, id: str, kbps: int) -> None:
+        self.tx.execute(insert(qos_policies), {"id": id, "name": id, "project_id": "p"})
+        limit = {"id": f"{id}-limit", "qos_policy_id": id, "max_kbps": kbps, "direction": "egress"}
+        self.tx.execute(insert(qos_limits), limit)
+        self.tx.changed("qos_policy", id)
+
+    def set_limit(self, id: str, kbps: int) -> None:
+        self.tx.execute(update(qos_limits).where(qos_limits.c["qos_policy_id"] == id).values({"max_kbps": kbps}))
+        self.tx.changed("qos_policy", id)
+
+    def obey(self, port: str, policy: str | None) -> None:
+        self._port(port, {"qos_policy_id": policy})
+
+    def network_obeys(self, network: str, policy: str | None) -> None:
+        self.tx.execute(update(networks).where(networks.c["id"] == network).values({"qos_policy_id": policy}))
+        self.tx.changed("network", network)
 
     def rule(self, id: str, group: str, remote: str | None = None) -> None:
         values: dict[str, Any] = {

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import select
 
 from deuteron.hub.log import Consumer
+from deuteron.model.network import RESOURCES
 from deuteron.store import database
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
@@ -23,7 +24,8 @@ from tests.unit.api_hosts.agent import FakeAgent
 from tests.unit.api_hosts.test_hub import port_status, run, running, until, write
 from tests.unit.api_hosts.test_views import _operate, seed
 
-ALL = {**TABLES, "server": servers, "host": hosts}
+ALL = {resource.name: TABLES[resource.name] for resource in RESOURCES if resource.followed}
+ALL |= {"server": servers, "host": hosts}
 KEYS = {kind: table.c["name" if kind == "host" else "id"] for kind, table in ALL.items()}
 
 

@@ -36,7 +36,7 @@ from deuteron.store.network_tables import (
     security_groups,
     subnets,
 )
-from tests.unit.api_hosts.rows import Rows, cloud
+from tests.unit.api_hosts.rows import Rows, cloud, qos_policies
 
 HOSTS = ("h1", "h2")
 _DECODER = msgspec.json.Decoder(ToAgent)
@@ -393,6 +393,15 @@ def _operate(dice: random.Random, count: int, tx: Tx) -> None:
             choices.append(
                 lambda: rows.floating_ip(new, router, port, f"172.24.4.{count % 250}", f"10.0.0.{count % 250}")
             )
+    policy = some(qos_policies)
+    choices.append(lambda: rows.qos_policy(new, 1000 + count))
+    if policy is not None:
+        choices.append(lambda: rows.set_limit(policy, 2000 + count))
+    obeyed = policy if dice.random() < 0.6 else None
+    if port is not None:
+        choices.append(lambda: rows.obey(port, obeyed))
+    if network is not None:
+        choices.append(lambda: rows.network_obeys(network, obeyed))
     if group is not None:
         choices += [lambda: rows.rule(new, group, some(security_groups) if dice.random() < 0.8 else None)] * 2
     if rule is not None:
@@ -428,6 +437,9 @@ def _keys(tx: Tx, host: str) -> set[Key]:
     found |= {("security_group", id) for id in groups}
     found |= {("group_member", f"{group}/{port}") for group, port in member_rows if group in remote}
     found |= {("router", id) for id in tx.scalars(select(routers.c["id"]).where(routers.c.host == host))}
+    named = set(tx.scalars(select(networks.c["qos_policy_id"]).where(networks.c["id"].in_(here))))
+    named |= {row.qos_policy_id for row in all_ports if row.id in local}
+    found |= {("qos_policy", id) for id in named if id is not None}
     kept = select(servers.c["id"]).where(
         servers.c["host"] == host, servers.c["task_state"].is_distinct_from("deleting")
     )

@@ -18,6 +18,8 @@ from deuteron.api.policy import Policy
 from deuteron.hub.hub import Hub
 from deuteron.model.caller import Caller
 from deuteron.model.errors import Unauthorized
+from deuteron.model.network import RESOURCES
+from deuteron.model.resource import Resource
 from deuteron.model.settings import External, HostEntry, Settings
 from deuteron.rules.identity.tokens import Tokens
 from deuteron.store.database import Database, Tx
@@ -42,6 +44,7 @@ def caller(project: str, *roles: str) -> Caller:
 
 CALLERS = {
     "admin": caller(ADMIN, "admin", "member", "reader"),
+    "manager": caller(DEMO, "manager", "member", "reader"),
     "demo": caller(DEMO, "member", "reader"),
     "reader": caller(DEMO, "reader"),
     "service": caller(ADMIN, "service", "admin", "member", "reader"),
@@ -154,6 +157,18 @@ class Client:
 
         await self.app(scope, receive, send)
         return Answer(status, answered, b"".join(pieces))
+
+
+def path_of(client: Client, resource: Resource) -> str:
+    """Where its objects are: of a nested kind, those of one object of its parent."""
+    path = f"/v2.0/{resource.path}"
+    if resource.parent is None:
+        return path
+    (parent,) = [each for each in RESOURCES if each.name == resource.parent.kind]
+    found = client.get(f"/v2.0/{parent.path}?name=parent")[parent.plural]
+    if not found:
+        found = [client.post(f"/v2.0/{parent.path}", {parent.member_name: {"name": "parent"}})[parent.member_name]]
+    return path.replace("{parent}", found[0]["id"])
 
 
 def settings_in(folder: Path, **values: Any) -> Settings:

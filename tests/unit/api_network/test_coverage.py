@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from deuteron.model.network import RESOURCES
 from tests.unit.api_compute.harness import run, world
 from tests.unit.api_network.harness import ADMIN, OTHER, ZERO, Client, cloud_in
 from tests.unit.coverage import paragraph, unheld
@@ -49,8 +50,20 @@ HELD = {
     "stateless groups": "unit/net/test_plan_packets.py::"
     "test_a_stateless_group_allows_without_tracking_and_nothing_else",
     "the default group": "unit/api_network/test_coverage.py::test_a_project_has_a_default_group_at_its_first_look",
-    "`rbac-policies` for networks, groups, subnet pools and address scopes": "unit/api_network/test_coverage.py::"
+    "`rbac-policies` for networks, groups, subnet pools, address scopes and QoS policies": ""
+    "unit/api_network/test_coverage.py::"
     "test_each_kind_that_may_be_shared_is_given_to_a_project",
+    "`qos` `policies`": "unit/api_network/test_qos.py::"
+    "test_a_policy_is_for_managers_to_make_and_for_its_project_to_use",
+    "`bandwidth_limit_rules` and `dscp_marking_rules`": "unit/net/test_plan_qos.py::"
+    "test_what_a_port_sends_and_receives_passes_its_meters: meters tos",
+    "also as `alias_bandwidth_limit_rules` and `alias_dscp_marking_rules`": "unit/api_network/test_qos.py::"
+    "test_rules_are_in_their_policy_and_under_their_alias: alias_",
+    "ports and networks obey": "unit/net/test_plan_qos.py::"
+    "test_a_network_s_policy_is_for_all_its_guests_and_a_port_s_own_comes_first",
+    "a default of each project": "unit/api_network/test_qos.py::"
+    "test_the_default_policy_is_one_of_each_project_and_its_new_networks_obey_it",
+    "`rule-types`": "unit/api_network/test_qos.py::test_rule_types_are_those_that_act",
     "`agents` with their networks and routers": "unit/api_network/test_coverage.py::"
     "test_agents_tell_which_networks_and_routers_they_serve",
     "`availability_zones`": "unit/api_network/test_coverage.py::test_there_is_one_zone_and_one_provider",
@@ -67,7 +80,8 @@ HELD = {
 
 ABSENT = {
     "trunks": "trunks",
-    "QoS": "qos/policies",
+    "minimum bandwidth": f"qos/policies/{ZERO}/minimum_bandwidth_rules",
+    "packet rates": f"qos/policies/{ZERO}/packet_rate_limit_rules",
     "port forwarding": f"floatingips/{ZERO}/port_forwardings",
     "address groups": "address-groups",
     "segments": "segments",
@@ -148,17 +162,18 @@ def test_each_kind_that_may_be_shared_is_given_to_a_project(client: Client) -> N
         "security_group": {"name": "g"},
         "subnetpool": {"name": "p", "prefixes": ["10.0.0.0/16"]},
         "address_scope": {"name": "s", "ip_version": 4},
+        "qos_policy": {"name": "q"},
     }
-    for kind, body in made.items():
-        path = f"/v2.0/{kind.replace('_', '-')}s"
-        object_id = client.post(path, {kind: body})[kind]["id"]
+    for resource in (each for each in RESOURCES if each.name in made):
+        kind, member, path = resource.name, resource.member_name, f"/v2.0/{resource.path}"
+        object_id = client.post(path, {member: made[kind]})[member]["id"]
         assert client.call("GET", f"{path}/{object_id}", user="other").status == 404
         policy = {"object_type": kind, "object_id": object_id, "target_tenant": OTHER, "action": "access_as_shared"}
         client.post("/v2.0/rbac-policies", {"rbac_policy": policy})
-        assert client.get(f"{path}/{object_id}", "other")[kind]["shared"] is True
+        assert client.get(f"{path}/{object_id}", "other")[member]["shared"] is True
         assert client.call("GET", f"{path}/{object_id}", user="demo").status == 404
-    qos = {"rbac_policy": {**policy, "object_type": "qos_policy"}}
-    assert client.call("POST", "/v2.0/rbac-policies", qos).status == 400
+    others = {"rbac_policy": {**policy, "object_type": "address_group"}}
+    assert client.call("POST", "/v2.0/rbac-policies", others).status == 400
 
 
 def test_agents_tell_which_networks_and_routers_they_serve(tmp_path: Path) -> None:

@@ -35,7 +35,10 @@ RULE = (
     "id project_id tenant_id security_group_id ethertype direction protocol port_range_min port_range_max "
     "remote_ip_prefix remote_group_id"
 )
-STANDARD = ("network", "subnet", "port", "router", "floatingip", "subnetpool", "security_group", "security_group_rule")
+STANDARD = (
+    *("network", "subnet", "port", "router", "floatingip", "subnetpool", "security_group", "security_group_rule"),
+    "qos_policy",
+)
 
 ATTRIBUTES: dict[str, dict[str, str]] = {
     "allowed-address-pairs": {"port": "allowed_address_pairs"},
@@ -52,6 +55,16 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "network_availability_zone": {"network": "availability_zone_hints availability_zones"},
     "port-security": {"network": "port_security_enabled", "port": "port_security_enabled"},
     "provider": {"network": "provider:network_type provider:physical_network provider:segmentation_id"},
+    "qos": {
+        "qos_policy": "id name project_id tenant_id shared rules",
+        "bandwidth_limit_rule": "id qos_policy_id max_kbps max_burst_kbps",
+        "dscp_marking_rule": "id qos_policy_id dscp_mark",
+        "network": "qos_policy_id",
+        "port": "qos_policy_id",
+    },
+    "qos-bw-limit-direction": {"bandwidth_limit_rule": "direction"},
+    "qos-default": {"qos_policy": "is_default"},
+    "qos-port-network-policy": {"port": "qos_network_policy_id"},
     "rbac-policies": {"rbac_policy": "id project_id tenant_id object_type object_id target_tenant action"},
     "router": {"router": ROUTER, "floatingip": FLOATING},
     "router_availability_zone": {"router": "availability_zone_hints availability_zones"},
@@ -74,12 +87,13 @@ TAGS = ("GET /{}/{{id}}/tags", "PUT /{}/{{id}}/tags", "DELETE /{}/{{id}}/tags")
 TAG = ("GET /{}/{{id}}/tags/{{tag}}", "PUT /{}/{{id}}/tags/{{tag}}", "DELETE /{}/{{id}}/tags/{{tag}}")
 TAGGED_PATHS = (
     *("networks", "subnets", "ports", "routers", "floatingips", "subnetpools"),
-    *("security-groups", "security-group-rules"),
+    *("security-groups", "security-group-rules", "policies"),
 )
+QOS_RULES = ("bandwidth_limit_rules", "dscp_marking_rules")
 
 
 def crud(*collections: str) -> set[str]:
-    return {each.format(name) for name in collections for each in CRUD}
+    return {each.replace("{}", name).replace("{{id}}", "{id}") for name in collections for each in CRUD}
 
 
 CORE_ROUTES = {
@@ -93,6 +107,12 @@ ROUTES: dict[str, set[str]] = {
     "availability_zone": {"GET /availability_zones"},
     "extraroute-atomic": {"PUT /routers/{id}/add_extraroutes", "PUT /routers/{id}/remove_extraroutes"},
     "network-ip-availability": {"GET /network-ip-availabilities", "GET /network-ip-availabilities/{id}"},
+    "qos": {
+        *crud("qos/policies", *(f"qos/policies/{{parent}}/{name}" for name in QOS_RULES)),
+        "GET /qos/rule-types",
+    },
+    "qos-rule-type-details": {"GET /qos/rule-types/{type}"},
+    "qos-rules-alias": {f"{verb} /qos/alias_{name}/{{id}}" for name in QOS_RULES for verb in ("GET", "PUT", "DELETE")},
     "quota_details": {"GET /quotas/{project}/details", "GET /quotas/{project}/details.json"},
     "quotas": {
         "GET /quotas",
@@ -241,6 +261,11 @@ def _sorted(client: Client) -> bool:
     return names == sorted(names, reverse=True)
 
 
+def _rule_types(client: Client) -> bool:
+    every, acting = (client.get(f"/v2.0/qos/rule-types?{name}=true") for name in ("all_rules", "all_supported"))
+    return bool(every["rule_types"]) and all(each in every["rule_types"] for each in acting["rule_types"])
+
+
 BEHAVIOURS: dict[str, Callable[[Client], bool]] = {
     "aap-reject-multicast": _aap,
     "empty-string-filtering": _empty,
@@ -255,6 +280,7 @@ BEHAVIOURS: dict[str, Callable[[Client], bool]] = {
     "port-mac-override": _own_mac,
     "port-security-groups-filtering": _by_group,
     "project-id": lambda client: client.network(user="admin", project_id=DEMO)["tenant_id"] == DEMO,
+    "qos-rule-type-filter": _rule_types,
     "quota-check-limit": _limit,
     "rbac-address-scope": _shared("address_scope", ip_version=4),
     "rbac-security-groups": _shared("security_group"),

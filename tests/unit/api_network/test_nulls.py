@@ -13,9 +13,12 @@ import pytest
 
 from deuteron.model.network import (
     ADDRESS_SCOPE,
+    BANDWIDTH_LIMIT_RULE,
+    DSCP_MARKING_RULE,
     FLOATINGIP,
     NETWORK,
     PORT,
+    QOS_POLICY,
     RBAC_POLICY,
     RESOURCES,
     ROUTER,
@@ -25,13 +28,13 @@ from deuteron.model.network import (
     SUBNETPOOL,
 )
 from deuteron.model.resource import Resource
-from tests.unit.api_network.harness import DEMO, HOST, Client
+from tests.unit.api_network.harness import DEMO, HOST, Client, path_of
 
 HIDDEN, GIVEN, KEPT = object(), object(), object()
 """An answer without the attribute; a value made by the cloud; the value that was there before."""
 
 TAKEN: dict[str, dict[str, tuple[Any, ...]]] = {
-    "network": {},
+    "network": {"qos_policy_id": (None, None)},
     "subnet": {
         "subnetpool_id": (None,),
         "gateway_ip": (None, None),
@@ -49,6 +52,7 @@ TAKEN: dict[str, dict[str, tuple[Any, ...]]] = {
         "binding:host_id": ("", ""),
         "binding:profile": ({}, KEPT),
         "security_groups": ([], []),
+        "qos_policy_id": (None, None),
     },
     "router": {
         "external_gateway_info": (None, None),
@@ -74,6 +78,9 @@ TAKEN: dict[str, dict[str, tuple[Any, ...]]] = {
     "subnetpool": {"address_scope_id": (None, None)},
     "address_scope": {},
     "rbac_policy": {},
+    "qos_policy": {},
+    "bandwidth_limit_rule": {},
+    "dscp_marking_rule": {},
 }
 """What the answer shows after a null in a POST and in a PUT, of the two that the attribute may be in."""
 
@@ -96,7 +103,7 @@ def test_a_null_in_a_post_means_what_neutron_says(client: Client, resource: Reso
             continue
         sent = {name: value for name, value in body().items() if name not in _REPLACED.get(attribute.name, ())}
         answer = client.call(
-            "POST", f"/v2.0/{resource.collection}", {resource.name: {**sent, attribute.name: None}}, "service"
+            "POST", path_of(client, resource), {resource.member_name: {**sent, attribute.name: None}}, "service"
         )
         wanted = TAKEN[resource.name].get(attribute.name, (_refusal(resource, attribute.name),))[0]
         if complaint := _differs(answer, resource, attribute.name, wanted, None):
@@ -112,8 +119,8 @@ def test_a_null_in_a_put_means_what_neutron_says(client: Client, resource: Resou
         if not attribute.update:
             continue
         before = made()
-        path = f"/v2.0/{resource.collection}/{before['id']}"
-        answer = client.call("PUT", path, {resource.name: {attribute.name: None}}, "service")
+        path = f"{path_of(client, resource)}/{before['id']}"
+        answer = client.call("PUT", path, {resource.member_name: {attribute.name: None}}, "service")
         wanted = TAKEN[resource.name].get(attribute.name, (_refusal(resource, attribute.name),))[-1]
         if wanted is not KEPT and not isinstance(wanted, str) and wanted == before[attribute.name]:
             wrong.append(f"{attribute.name}: the null has nothing to clear")
@@ -151,7 +158,7 @@ def _differs(answer: Any, resource: Resource, name: str, wanted: Any, before: An
         return None if fine else f"{told}, {wanted} was expected"
     if answer.status not in (200, 201):
         return f"{told}, it was to be taken"
-    shown = answer.body[resource.name]
+    shown = answer.body[resource.member_name]
     if wanted is HIDDEN:
         return None if name not in shown else f"{told}, it was to be hidden"
     if wanted is GIVEN:
@@ -170,7 +177,8 @@ World = tuple[Callable[[], dict[str, Any]], Callable[[], Any]]
 
 def _plain(resource: Resource, body: Callable[[], dict[str, Any]]) -> Callable[[Client], World]:
     def world(client: Client) -> World:
-        return body, lambda: client.post(f"/v2.0/{resource.collection}", {resource.name: body()})[resource.name]
+        path, member = f"/v2.0/{resource.collection}", resource.member_name
+        return body, lambda: client.post(path, {member: body()})[member]
 
     return world
 
@@ -192,12 +200,14 @@ def _ports(client: Client) -> World:
     network = client.network(user="admin")["id"]
     client.subnet(network, "10.0.0.0/16", user="admin")
     group = client.post("/v2.0/security-groups", {"security_group": {"name": "g"}})["security_group"]["id"]
+    policy = client.post("/v2.0/qos/policies", {"policy": {"name": "q"}})["policy"]["id"]
 
     def made() -> Any:
         full = {
             "allowed_address_pairs": [{"ip_address": "10.0.0.99"}],
             "extra_dhcp_opts": [{"opt_name": "mtu", "opt_value": "1400"}],
             "security_groups": [group],
+            "qos_policy_id": policy,
         }
         port = client.post("/v2.0/ports", {"port": {"network_id": network, **full}})["port"]
         # A host that is not there: the port stays unbound, so that its MAC may still change.
@@ -276,8 +286,29 @@ def _policies(client: Client) -> World:
     return body, lambda: client.post("/v2.0/rbac-policies", {"rbac_policy": body()})["rbac_policy"]
 
 
+def _networks(client: Client) -> World:
+    policy = client.post("/v2.0/qos/policies", {"policy": {"name": "q"}})["policy"]["id"]
+    return lambda: {"name": "n"}, lambda: client.network(user="admin", qos_policy_id=policy)
+
+
+def _parts(resource: Resource, **values: Any) -> Callable[[Client], World]:
+    """Of a kind of which its parent has one."""
+
+    def world(client: Client) -> World:
+        path = path_of(client, resource)
+
+        def made() -> Any:
+            for each in client.get(path)[resource.plural]:
+                client.delete(f"{path}/{each['id']}")
+            return client.post(path, {resource.member_name: values})[resource.member_name]
+
+        return lambda: values, made
+
+    return world
+
+
 _WORLDS: dict[str, Callable[[Client], World]] = {
-    NETWORK.name: _plain(NETWORK, lambda: {"name": "n"}),
+    NETWORK.name: _networks,
     SUBNET.name: _subnets,
     PORT.name: _ports,
     ROUTER.name: _routers,
@@ -287,4 +318,7 @@ _WORLDS: dict[str, Callable[[Client], World]] = {
     SUBNETPOOL.name: _pools,
     ADDRESS_SCOPE.name: _plain(ADDRESS_SCOPE, lambda: {"name": "s", "ip_version": 4}),
     RBAC_POLICY.name: _policies,
+    QOS_POLICY.name: _plain(QOS_POLICY, lambda: {"name": "q"}),
+    BANDWIDTH_LIMIT_RULE.name: _parts(BANDWIDTH_LIMIT_RULE, max_kbps=1000, max_burst_kbps=100),
+    DSCP_MARKING_RULE.name: _parts(DSCP_MARKING_RULE, dscp_mark=26),
 }

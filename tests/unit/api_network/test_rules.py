@@ -10,7 +10,7 @@ import pytest
 from deuteron.model.network import RESOURCES
 from deuteron.rules.network import ports as port_rules
 from deuteron.store import slots
-from tests.unit.api_network.harness import DEMO, HOST, ZERO, Client, cloud_in
+from tests.unit.api_network.harness import DEMO, HOST, ZERO, Client, cloud_in, path_of
 
 ODD: tuple[Any, ...] = (
     None, True, 0, -1, 2**70, 1.5, "", "x", "\x00", "\ud83d\ude00", "a" * 300, "10.0.0.0/8", "fd00::1",
@@ -335,20 +335,23 @@ def test_no_value_of_any_attribute_is_too_odd(client: Client, resource: Any) -> 
         "object_id": network["id"],
         "target_tenant": "e" * 32,
         "action": "access_as_shared",
+        "max_kbps": 1000,
+        "dscp_mark": 26,
     }
+    collection, member = path_of(client, resource), resource.member_name
     base = {name: right[name] for name in right if (found := resource.attribute(name)) is not None and found.create}
     for attribute in resource.attributes:
         for value in ODD:
-            made = client.call("POST", f"/v2.0/{resource.collection}", {resource.name: {**base, attribute.name: value}})
+            made = client.call("POST", collection, {member: {**base, attribute.name: value}})
             assert made.status in (201, 400, 403, 404, 409), (attribute.name, value, made.raw)
             if made.status == 201:
-                id = made.body[resource.name]["id"]
-                path = f"/v2.0/{resource.collection}/{id}"
+                id = made.body[member]["id"]
+                path = f"{collection}/{id}"
                 for other in ODD[::3]:
-                    answer = client.call("PUT", path, {resource.name: {attribute.name: other}})
+                    answer = client.call("PUT", path, {member: {attribute.name: other}})
                     assert answer.status in (200, 400, 403, 404, 405, 409), (attribute.name, other, answer.raw)
                 assert client.call("DELETE", path).status in (204, 409)
-            query = f"/v2.0/{resource.collection}?{attribute.name}=%00x&limit=2"
+            query = f"{collection}?{attribute.name}=%00x&limit=2"
             assert client.call("GET", query).status in (200, 400)
     assert client.get(f"/v2.0/subnets/{subnet['id']}")["subnet"]["cidr"] == "10.0.0.0/24"
 

@@ -62,6 +62,8 @@ def made_by_other(client: Client, kind: str, id: str) -> tuple[str, dict[str, An
         return "subnetpools", {"subnetpool": {"name": "q", "prefixes": ["10.0.0.0/8"], "address_scope_id": id}}
     if kind == "security_group":
         return "ports", {"port": {"network_id": client.network("other")["id"], "security_groups": [id]}}
+    if kind == "qos_policy":
+        return "networks", {"network": {"name": "n", "qos_policy_id": id}}
     return "ports", {"port": {"network_id": id}}
 
 
@@ -71,8 +73,8 @@ def of_demo(client: Client, kind: str) -> str:
         body |= {"prefixes": ["10.0.0.0/8"], "default_prefixlen": 24}
     if kind == "address_scope":
         body |= {"ip_version": 4}
-    collection = {"security_group": "security-groups", "address_scope": "address-scopes"}.get(kind, f"{kind}s")
-    return str(client.post(f"/v2.0/{collection}", {kind: body}, "demo")[kind]["id"])
+    (made,) = client.post(f"/v2.0/{KINDS[kind]}", {MEMBERS.get(kind, kind): body}, "manager").values()
+    return str(made["id"])
 
 
 KINDS = {
@@ -80,21 +82,26 @@ KINDS = {
     "security_group": "security-groups",
     "subnetpool": "subnetpools",
     "address_scope": "address-scopes",
+    "qos_policy": "qos/policies",
 }
+MEMBERS = {"qos_policy": "policy"}
+"""What one is called in bodies, where it is not its kind's name."""
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_shared_with_one_project_is_seen_and_used_by_it_until_it_is_free(client: Client, kind: str) -> None:
     id = of_demo(client, kind)
     path = f"/v2.0/{KINDS[kind]}/{id}"
+    member = MEMBERS.get(kind, kind)
     collection, body = made_by_other(client, kind, id)
     assert client.call("GET", path, user="other").status == 404
     assert client.call("POST", f"/v2.0/{collection}", body, "other").status == 404
     made = share(client, kind, id, OTHER)
-    assert client.get(path, "other")[kind]["shared"] is True
-    assert [item["id"] for item in client.get(f"/v2.0/{KINDS[kind]}?id={id}", "other")[KINDS[kind].replace("-", "_")]]
-    assert client.get(path, "demo")[kind]["shared"] is False
-    assert client.call("PUT", path, {kind: {"name": "theirs"}}, "other").status == 403
+    assert client.get(path, "other")[member]["shared"] is True
+    (listed,) = client.get(f"/v2.0/{KINDS[kind]}?id={id}", "other").values()
+    assert [item["id"] for item in listed] == [id]
+    assert client.get(path, "demo")[member]["shared"] is False
+    assert client.call("PUT", path, {member: {"name": "theirs"}}, "other").status == 403
     assert client.call("DELETE", path, user="other").status == 403
     (single,) = body
     used = client.post(f"/v2.0/{collection}", body, "other")[single]["id"]
@@ -113,14 +120,14 @@ def test_what_is_shared_with_everybody_says_so_and_is_not_taken_from_who_uses_it
     path = f"/v2.0/{KINDS[kind]}/{id}"
     assert policy(client, kind, id, "*").status == 403
     everybody = share(client, kind, id, "*", user="admin")
-    assert client.get(path, "demo")[kind]["shared"] is True
+    assert client.get(path, "demo")[MEMBERS.get(kind, kind)]["shared"] is True
     collection, body = made_by_other(client, kind, id)
     client.post(f"/v2.0/{collection}", body, "other")
     assert in_use(client.call("DELETE", f"/v2.0/rbac-policies/{everybody}"))
     by_name = share(client, kind, id, OTHER)
     client.delete(f"/v2.0/rbac-policies/{everybody}")
-    assert client.get(path, "demo")[kind]["shared"] is False
-    assert client.get(path, "other")[kind]["shared"] is True
+    assert client.get(path, "demo")[MEMBERS.get(kind, kind)]["shared"] is False
+    assert client.get(path, "other")[MEMBERS.get(kind, kind)]["shared"] is True
     assert in_use(client.call("DELETE", f"/v2.0/rbac-policies/{by_name}", user="demo"))
     share(client, kind, id, "*", user="admin")
     client.delete(f"/v2.0/rbac-policies/{by_name}", "demo")
@@ -130,7 +137,7 @@ def test_what_is_shared_with_everybody_says_so_and_is_not_taken_from_who_uses_it
 def test_policies_go_with_what_they_share(client: Client, kind: str) -> None:
     id = of_demo(client, kind)
     share(client, kind, id, OTHER)
-    client.delete(f"/v2.0/{KINDS[kind]}/{id}", "demo")
+    client.delete(f"/v2.0/{KINDS[kind]}/{id}", "manager")
     assert client.get(f"/v2.0/rbac-policies?object_id={id}")["rbac_policies"] == []
 
 
@@ -139,9 +146,11 @@ def test_what_is_made_shared_has_the_policy(client: Client) -> None:
         ("network", {}),
         ("subnetpool", {"prefixes": ["10.0.0.0/8"]}),
         ("address_scope", {"ip_version": 4}),
+        ("qos_policy", {}),
     ):
-        body = {kind: {"name": "x", "shared": True, **more}}
-        id = client.post(f"/v2.0/{KINDS[kind]}", body)[kind]["id"]
+        body = {MEMBERS.get(kind, kind): {"name": "x", "shared": True, **more}}
+        (made,) = client.post(f"/v2.0/{KINDS[kind]}", body).values()
+        id = made["id"]
         client.delete(f"/v2.0/rbac-policies/{policy_of(client, id, SHARED)}")
         assert client.call("GET", f"/v2.0/{KINDS[kind]}/{id}", user="demo").status == 404
 
@@ -149,7 +158,7 @@ def test_what_is_made_shared_has_the_policy(client: Client) -> None:
 def test_what_cannot_be_shared_is_refused_by_name(client: Client) -> None:
     network = client.network()
     for kind, action, target in (
-        ("qos_policy", SHARED, OTHER), ("port", SHARED, OTHER), ("network", "access_as_friend", OTHER),
+        ("address_group", SHARED, OTHER), ("port", SHARED, OTHER), ("network", "access_as_friend", OTHER),
         ("subnetpool", EXTERNAL, OTHER), ("network", SHARED, "not a project"), ("network", SHARED, ""),
     ):  # fmt: skip
         answer = policy(client, kind, network["id"], target, action)

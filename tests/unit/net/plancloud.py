@@ -25,18 +25,20 @@ from deuteron.model.intent import (
     IntentNetwork,
     IntentObject,
     IntentPort,
+    IntentQosPolicy,
     IntentRemotePort,
     IntentRouter,
     IntentRule,
     IntentSecurityGroup,
     IntentSubnet,
+    RateLimit,
     RouterGateway,
     RouterPort,
     TunnelPeer,
     key_of,
 )
 from deuteron.net.plan import plan
-from deuteron.net.rows import HostPlan
+from deuteron.net.rows import METER_TABLE, HostPlan
 
 SETTINGS = HostSettings(
     host="aio",
@@ -141,6 +143,7 @@ def intent(*objects: IntentObject, peers: tuple[TunnelPeer, ...] = ()) -> HostIn
         tables.setdefault(kind, {})[key] = item
     return HostIntent(
         revision=1,
+        qos_policies=tables.get("qos_policy", {}),  # type: ignore[arg-type]
         networks=tables.get("network", {}),  # type: ignore[arg-type]  # key_of sorts by kind
         ports=tables.get("port", {}),  # type: ignore[arg-type]
         remote_ports=tables.get("remote_port", {}),  # type: ignore[arg-type]
@@ -188,7 +191,9 @@ def whole_cloud() -> list[IntentObject]:
     )
     a = port("a", 16, n1, "10.10.10.2", "fd00:10::2")
     b = port("b", 17, n1, "10.10.10.4", groups=("g", "h"))
-    c = port("c", 18, n2, "20.20.20.2", extra_dhcp_opts=(DhcpOption("bootfile-name", "pxelinux.0"),))
+    qos = IntentQosPolicy(uid("q"), egress=RateLimit(10_000, 8_000), dscp_mark=26)
+    options = (DhcpOption("bootfile-name", "pxelinux.0"),)
+    c = port("c", 18, n2, "20.20.20.2", extra_dhcp_opts=options, qos_policy_id=qos.id)
     far = far_port("f", 99, n2, "20.20.20.9", tunnel_ip="10.0.0.2")
     qr = port("e1", 20, n1, "10.10.10.1", groups=(), device_owner="network:router_interface")
     qg = port("e2", 21, ext, "172.24.4.10", groups=(), device_owner="network:router_gateway")
@@ -201,6 +206,7 @@ def whole_cloud() -> list[IntentObject]:
         floating_ips=(FloatingIp(uid("fip"), "172.24.4.20", "10.10.10.2"),),
     )
     return [
+        qos,
         n1,
         n2,
         ext,
@@ -288,6 +294,9 @@ class Switch:
             words += ["--", "set", "interface", item.name, f"type={kind}", f"ofport_request={item.ofport_request}"]
             words += [f"options:{key}={value}" for key, value in item.options if kind == "patch"]
         self.run("ovs-vsctl", *words[1:])
+        for meter in plan_.own.get(METER_TABLE, ()):
+            words = f"meter={meter.number},kbps,burst,bands=type=drop,rate={meter.kbps},burst_size={meter.burst_kbit}"
+            self.run("ovs-ofctl", "-O", "OpenFlow13", "add-meter", self.management(meter.bridge), words)
         for bridge in plan_.bridges:
             self.load_flows(plan_, bridge.name)
 

@@ -76,9 +76,9 @@ def mixed() -> HostPlan:
 
 def test_the_tables_of_a_host_with_ours_are_in_the_order_of_creation() -> None:
     assert table_names() == (
-        *("namespace", "ipset", "iptables", "bridge", "datapath setting", "flow", "device", "interface", "setting"),
-        *("zone", "port", "placement", "device state", "device setting", "address", "route", "connection", "dnsmasq"),
-        *("radvd", "metadata listener"),
+        *("namespace", "ipset", "iptables", "bridge", "datapath setting", "meter", "flow", "device", "interface"),
+        *("setting", "zone", "port", "placement", "device state", "device setting", "address", "route", "connection"),
+        *("dnsmasq", "radvd", "metadata listener"),
     )
 
 

@@ -165,13 +165,30 @@ def _network() -> Iterator[tuple[str, Line]]:
         if kind not in ("address_scope", "rbac_policy"):
             # A rule of a group is changed by who may delete it: it has no rule of changing.
             write = f"update_{kind}" if changed else f"delete_{kind}"
-            yield f"GET {one}/tags", Line(f"get_{kind}")
-            yield f"GET {one}/tags/{{tag}}", Line(f"get_{kind}")
-            yield f"PUT {one}/tags", Line(write, {"tags": ["t"]})
-            yield f"POST {one}/tags", Line(write, {"tags": ["t"]})
-            yield f"PUT {one}/tags/{{tag}}", Line(write)
-            yield f"DELETE {one}/tags", Line(write)
-            yield f"DELETE {one}/tags/{{tag}}", Line(write)
+            yield from _tags(one, f"get_{kind}", write)
+    policy = f"{v2}/qos/policies/{{qos_policy}}"
+    yield f"GET {v2}/qos/policies", Line("get_policy", lists="qos_policy")
+    made = {"policy": {"name": "new", "project_id": "{project}"}}
+    yield f"POST {v2}/qos/policies", Line("create_policy", made, refused=(400, 403, 404))
+    yield f"GET {policy}", Line("get_policy")
+    yield f"PUT {policy}", Line("update_policy", {"policy": {"name": "new"}})
+    yield f"DELETE {policy}", Line("delete_policy")
+    yield from _tags(f"{v2}/policies/{{qos_policy}}", "get_policy", "update_policy")
+    for kind, made in (
+        ("bandwidth_limit_rule", {"max_kbps": 9, "direction": "ingress"}), ("dscp_marking_rule", {"dscp_mark": 10}),
+    ):  # fmt: skip
+        base, name = f"{policy}/{kind}s", f"policy_{kind}"
+        yield f"GET {base}", Line(f"get_{name}", lists=kind)
+        # A mark is there already: who may make one is told so.
+        yield f"POST {base}", Line(f"create_{name}", {kind: made})
+        alias = f"alias_{kind}"
+        ones = ((f"{base}/{{{kind}}}", name, kind), (f"{v2}/qos/{alias}s/{{{kind}}}", alias, alias))
+        for one, rule, member in ones:
+            yield f"GET {one}", Line(f"get_{rule}")
+            yield f"PUT {one}", Line(f"update_{rule}", {member: {}})
+            yield f"DELETE {one}", Line(f"delete_{rule}")
+    yield f"GET {v2}/qos/rule-types", Line("get_rule_type", lists="rule_type")
+    yield f"GET {v2}/qos/rule-types/{{rule_type}}", Line("get_agent", others=False)  # administrators, as with agents
     router = f"{v2}/routers/{{router}}"
     routes = {"router": {"routes": []}}
     for verb in ("add", "remove"):
@@ -201,6 +218,16 @@ def _network() -> Iterator[tuple[str, Line]]:
         yield f"GET {v2}/quotas/{{project}}{tail}", Line("get_quota", also=IN_PROJECT)
     yield f"PUT {v2}/quotas/{{project}}", Line("update_quota", {"quota": {"network": 7}})
     yield f"DELETE {v2}/quotas/{{project}}", Line("delete_quota")
+
+
+def _tags(one: str, read: str, write: str) -> Iterator[tuple[str, Line]]:
+    yield f"GET {one}/tags", Line(read)
+    yield f"GET {one}/tags/{{tag}}", Line(read)
+    yield f"PUT {one}/tags", Line(write, {"tags": ["t"]})
+    yield f"POST {one}/tags", Line(write, {"tags": ["t"]})
+    yield f"PUT {one}/tags/{{tag}}", Line(write)
+    yield f"DELETE {one}/tags", Line(write)
+    yield f"DELETE {one}/tags/{{tag}}", Line(write)
 
 
 def _image() -> Iterator[tuple[str, Line]]:
@@ -517,6 +544,13 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     make("address-scopes", "address_scope", name="scope", ip_version=4)
     shared = {"object_type": "security_group", "object_id": group, "action": "access_as_shared"}
     make("rbac-policies", "rbac_policy", target_tenant="9" * 32, **shared)
+    # The owner is a member, and policies are for managers.
+    policy = {"name": "qos", "project_id": ids["project"]}
+    ids["qos_policy"] = admin.make(f"{v2}/qos/policies", "policy", **policy)["id"]
+    admin.put(f"{v2}/policies/{ids['qos_policy']}/tags/t")
+    for kind, values in (("bandwidth_limit_rule", {"max_kbps": 1000}), ("dscp_marking_rule", {"dscp_mark": 26})):
+        ids[kind] = admin.make(f"{v2}/qos/policies/{ids['qos_policy']}/{kind}s", kind, **values)["id"]
+    ids["rule_type"] = "dscp_marking"
     (agent, *_) = admin.ask("GET", f"{v2}/agents").json["agents"]
     ids.update(agent=agent["id"], zone="nova", provider="single_node")
     owner.put(f"{v2}/routers/{router}/add_router_interface", {"subnet_id": subnet})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -69,7 +69,7 @@ class Objects:
         self._derived = frozenset(a.name for a in kind.resource.attributes if a.read and not a.stored)
 
     def routes(self) -> tuple[Route, ...]:
-        base = f"/v2.0/{self.kind.resource.collection}"
+        base = f"/v2.0/{self.kind.resource.path}"
         makes = self._lacks_default_group if self.kind.name in _WITH_DEFAULT_GROUP else None
         found = [
             Route("GET", base, self.list_all, is_short=self._is_short, writes_if=makes),
@@ -81,6 +81,10 @@ class Objects:
             found.append(Route("PUT", f"{base}/{{id}}", self.update, Mode.WRITE, before=self._read_update))
         if self.kind.delete is not None:
             found.append(Route("DELETE", f"{base}/{{id}}", self.delete, Mode.WRITE))
+        nesting = self.kind.resource.parent
+        if nesting is not None and nesting.alias is not None:
+            one = f"/v2.0/{nesting.alias}/{{id}}"
+            found += [replace(route, path=one) for route in found if route.path.endswith("/{id}")]
         return tuple(found)
 
     # --- handlers -------------------------------------------------------------------------------------------------
@@ -91,39 +95,40 @@ class Objects:
         wanted: list[_New] = call.given
         made = [self._create(call, tx, each) for each in wanted]
         if wanted[0].is_alone:
-            return Reply(201, {kind.name: made[0]})
+            return Reply(201, {kind.member: made[0]})
         return Reply(201, {kind.collection: made})
 
     def show(self, call: Call, tx: Tx) -> Reply:
         """GET of one."""
         self._before_reading(call, tx)
-        row = sight.find_visible(tx, call.caller, self.kind, call.params["id"])
-        names = self._seen.readable(call.policy, call.caller, self.kind, row)
+        row, within = self._found(call, tx)
+        names = self._seen.readable(call.policy, call.caller, self.kind, row, within, self._rule(call))
         if names is None:
-            raise faults.not_found(self.kind.name, row["id"])
+            raise faults.not_found(self.kind.name, row["id"], "" if within is None else within["id"])
         fields = {value for key, value in call.query if key == "fields" and value}
         shown = self._shown(call, tx, row, names & fields if fields else names)
-        return Reply(200, {self.kind.name: shown})
+        return Reply(200, {self._member(call): shown})
 
     def update(self, call: Call, tx: Tx) -> Reply:
         """PUT: what the body names changes, all else stays."""
         kind = self.kind
         assert kind.update is not None  # the route exists only then
         values: Values = call.given
-        row = sight.find_visible(tx, call.caller, kind, call.params["id"])
-        target = {**sight.row_target(row), **values, **kind.target(tx, call.caller, row)}
+        row, within = self._found(call, tx)
+        target = {**sight.row_target(row), **values, **kind.target(tx, call.caller, row), **sight.parent_target(within)}
         # A null is a value too: it would take what only an administrator may give.
-        self._require(call, f"update_{kind.name}", target, list(values))
+        self._require(call, f"update_{self._rule(call)}", target, list(values))
         _check_revision(call, row)
         row = kind.update(tx, call.settings, call.caller, row, values)
-        return Reply(200, {kind.name: self._shown(call, tx, row)})
+        return Reply(200, {self._member(call): self._shown(call, tx, row, within=within)})
 
     def delete(self, call: Call, tx: Tx) -> Reply:
         """DELETE."""
         kind = self.kind
         assert kind.delete is not None  # the route exists only then
-        row = sight.find_visible(tx, call.caller, kind, call.params["id"])
-        self._require(call, f"delete_{kind.name}", {**sight.row_target(row), **kind.target(tx, call.caller, row)}, ())
+        row, within = self._found(call, tx)
+        target = {**sight.row_target(row), **kind.target(tx, call.caller, row), **sight.parent_target(within)}
+        self._require(call, f"delete_{self._rule(call)}", target, ())
         _check_revision(call, row)
         kind.delete(tx, call.settings, call.caller, row)
         return Reply(204)
@@ -135,7 +140,7 @@ class Objects:
         asked = listing.read(call.query, WORDS, backwards=backwards)
         self._before_reading(call, tx)
         fields = frozenset(value for name, value in call.query if name == "fields" and value)
-        page, shown = self._rows(call, tx, asked, fields)
+        page, shown = self._rows(call, tx, asked, fields, self._within(call, tx))
         body: dict[str, Any] = {collection: shown}
         if listing.limit_of(asked, WORDS) is not None and (links := _links(call, page, backwards=backwards)):
             body[f"{collection}_links"] = links
@@ -162,16 +167,16 @@ class Objects:
     def _read_create(self, call: Call) -> list[_New]:
         """The objects of a body, decoded: at least one. Raises: BadRequest."""
         kind = self.kind
-        body = bodies.parse(call, kind.name)
-        if kind.collection not in body:
-            return [self._read_one(call, bodies.one(call, kind.name), is_alone=True)]
+        body = bodies.parse(call, kind.member)
+        if kind.collection not in body or not kind.max_bulk:
+            return [self._read_one(call, bodies.one(call, kind.member), is_alone=True)]
         items = body[kind.collection]
         if isinstance(items, list) and len(items) > kind.max_bulk:
             raise faults.http_bad_request(
                 f"Invalid input for {kind.collection}. Reason: the list holds {len(items)} items, at most "
                 f"{kind.max_bulk} are accepted in one request"
             )
-        found = [self._read_one(call, item, is_alone=False) for item in bodies.several(items, kind.name)]
+        found = [self._read_one(call, item, is_alone=False) for item in bodies.several(items, kind.member)]
         listed = sum(len(value) for each in found for value in each.values.values() if isinstance(value, list))
         if listed > MAX_LISTED:
             raise faults.http_bad_request(
@@ -187,18 +192,21 @@ class Objects:
         return _New(values, explicit, is_alone)
 
     def _read_update(self, call: Call) -> Values:
-        return attributes.decode_update(self.kind.resource, bodies.one(call, self.kind.name))
+        return attributes.decode_update(self.kind.resource, bodies.one(call, self._member(call)))
 
     def _create(self, call: Call, tx: Tx, new: _New) -> Values:
         kind = self.kind
         assert kind.create is not None  # the route exists only then
         values, explicit = new.values, new.explicit
-        target: Values = {**values, "tenant_id": values.get("project_id")}
+        within = self._within(call, tx)
+        if within is not None and kind.resource.parent is not None:
+            values = {**values, kind.resource.parent.attribute: within["id"]}
+        target: Values = {**values, "tenant_id": values.get("project_id"), **sight.parent_target(within)}
         rules = call.policy.rules
-        if kind.name in _ABOUT_PARENTS or any(f"create_{kind.name}:{name}" in rules for name in explicit):
+        if kind.name in _ABOUT_PARENTS or any(f"create_{kind.rule}:{name}" in rules for name in explicit):
             target.update(kind.target(tx, call.caller, values))
         try:
-            self._require(call, f"create_{kind.name}", target, explicit)
+            self._require(call, f"create_{kind.rule}", target, explicit)
         except Forbidden:
             # A parent that the caller does not see is not there for it, whatever it wanted to do.
             if isinstance(network_id := values.get("network_id"), str):
@@ -207,7 +215,7 @@ class Objects:
                 sight.find_visible(tx, call.caller, security_groups.KIND, group_id)
             raise
         row = kind.create(tx, call.settings, call.caller, values)
-        return self._shown(call, tx, row, created=True)
+        return self._shown(call, tx, row, created=True, within=within)
 
     def _require(self, call: Call, rule: str, target: Mapping[str, Any], names: Sequence[str]) -> None:
         """The rule of the action, and those of the attributes it names. Raises: Forbidden."""
@@ -236,12 +244,49 @@ class Objects:
             if project_id is not None:
                 security_groups.default_group(tx, project_id)
 
+    def _within(self, call: Call, tx: Tx) -> Values | None:
+        """The parent that the path names; None for a kind that is no part of another. Raises: NotFound."""
+        if self.kind.parent is None:
+            return None
+        found: Values = sight.find_visible(tx, call.caller, self.kind.parent, call.params["parent"])
+        return found
+
+    def _found(self, call: Call, tx: Tx) -> tuple[Values, Values | None]:
+        """The row that the path names, and its parent's. Raises: NotFound."""
+        nesting, parent = self.kind.resource.parent, self.kind.parent
+        if nesting is None or parent is None:
+            return sight.find_visible(tx, call.caller, self.kind, call.params["id"]), None
+        if "parent" in call.params:
+            within = sight.find_visible(tx, call.caller, parent, call.params["parent"])
+            return sight.find_visible(tx, call.caller, self.kind, call.params["id"], within["id"]), within
+        row = sight.find_visible(tx, call.caller, self.kind, call.params["id"])
+        return row, sight.find_visible(tx, call.caller, parent, row[nesting.attribute])
+
+    def _by_alias(self, call: Call) -> bool:
+        """Whether the path names a part without naming what it is a part of."""
+        return self.kind.parent is not None and "parent" not in call.params
+
+    def _member(self, call: Call) -> str:
+        """What one is called in bodies."""
+        return self.kind.resource.alias_name if self._by_alias(call) else self.kind.member
+
+    def _rule(self, call: Call) -> str:
+        """What policy rules call one."""
+        return self.kind.resource.alias_name if self._by_alias(call) else self.kind.rule
+
     def _shown(
-        self, call: Call, tx: Tx, row: Values, names: frozenset[str] | None = None, *, created: bool = False
+        self,
+        call: Call,
+        tx: Tx,
+        row: Values,
+        names: frozenset[str] | None = None,
+        *,
+        created: bool = False,
+        within: Values | None = None,
     ) -> Values:
         """What the caller may see of one whole row."""
         if names is None:
-            readable = self._seen.readable(call.policy, call.caller, self.kind, row)
+            readable = self._seen.readable(call.policy, call.caller, self.kind, row, within, self._rule(call))
             names = readable if readable is not None else frozenset(("id",))
         if self.kind.derive is not None:
             row = dict(row)
@@ -252,12 +297,15 @@ class Objects:
     def _order_of(self, names: frozenset[str]) -> list[str]:
         return [attribute.name for attribute in self.kind.resource.attributes if attribute.name in names]
 
-    def _rows(self, call: Call, tx: Tx, asked: Asked, fields: frozenset[str]) -> tuple[Part[Values], list[Values]]:
+    def _rows(
+        self, call: Call, tx: Tx, asked: Asked, fields: frozenset[str], within: Values | None
+    ) -> tuple[Part[Values], list[Values]]:
         kind, caller = self.kind, call.caller
         wanted = [name for name in self._stored if not fields or name in fields]
         has = kind.table.c
         hidden = [name for name in ("id", *_POLICY_COLUMNS, *kind.extra_columns) if name in has and name not in wanted]
-        page = listed(tx, kind, caller, asked, [*wanted, *hidden], partial(self._may_compare, call.policy, caller))
+        may_compare = partial(self._may_compare, call.policy, caller)
+        page = listed(tx, kind, caller, asked, [*wanted, *hidden], may_compare, within)
         rows = page.rows
         derived = self._derived if not fields else self._derived & fields
         if kind.derive is not None and rows:
@@ -270,7 +318,7 @@ class Objects:
         for row in rows:
             key = (row.get("project_id"), row.get("shared"), row.get("router:external"))
             if key not in known:
-                readable = self._seen.readable(call.policy, caller, kind, row)
+                readable = self._seen.readable(call.policy, caller, kind, row, within)
                 known[key] = None if readable is None else tuple(n for n in (*wanted, *derived) if n in readable)
             names = known[key]
             if names is None:
@@ -286,7 +334,7 @@ class Objects:
         if attribute.read_rule is None:
             return True
         own = {"project_id": caller.project_id, "tenant_id": caller.project_id}
-        return policy.check(caller, f"get_{self.kind.name}:{attribute.name}", own)
+        return policy.check(caller, f"get_{self.kind.rule}:{attribute.name}", own)
 
 
 def _attribute_rules(policy: Policy, rule: str, names: Sequence[str], target: Mapping[str, Any]) -> list[str]:

@@ -55,6 +55,7 @@ POLICIES: dict[str, str] = {
         "field:port:device_owner=~^compute: or field:port:device_owner=~^baremetal: "
         "or field:port:device_owner=~^manila:"
     ),
+    "ext_parent_owner": "project_id:%(ext_parent:project_id)s",
     "sg_owner": "project_id:%(security_group:project_id)s",
     "add_router_interface": _WRITE,
     "remove_router_interface": _WRITE,
@@ -74,6 +75,7 @@ POLICIES: dict[str, str] = {
     "get_l3-routers": "rule:admin_only",
     "get_availability_zone": "role:reader",
     "get_service_provider": "role:reader",
+    "get_rule_type": "role:reader",
 }
 
 for _resource in RESOURCES:

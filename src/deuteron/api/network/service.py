@@ -9,36 +9,17 @@ from deuteron.api.network import agents, bodies, extensions, quotas
 from deuteron.api.network.objects import Objects
 from deuteron.api.network.readable import Sight
 from deuteron.api.network.tags import Tags
-from deuteron.model.errors import ApiError
+from deuteron.model.errors import ApiError, Forbidden
 from deuteron.model.network.rows import RouterRow
 from deuteron.rules.network import (
     attributes,
     faults,
-    floatingips,
-    networks,
-    ports,
-    rbac,
+    qos,
     routers,
-    security_groups,
     sight,
-    subnetpools,
-    subnets,
 )
-from deuteron.rules.network.kinds import Kind
+from deuteron.rules.network.registry import KINDS
 from deuteron.store.database import Tx
-
-KINDS: tuple[Kind[Any], ...] = (
-    networks.KIND,
-    subnets.KIND,
-    ports.KIND,
-    routers.KIND,
-    floatingips.KIND,
-    security_groups.KIND,
-    security_groups.RULE_KIND,
-    subnetpools.KIND,
-    subnetpools.SCOPE_KIND,
-    rbac.KIND,
-)
 
 
 class NetworkService:
@@ -71,6 +52,8 @@ class NetworkService:
             Route("GET", "/v2.0/service-providers", agents.list_providers),
             Route("GET", "/v2.0/network-ip-availabilities", agents.list_availability),
             Route("GET", "/v2.0/network-ip-availabilities/{id}", agents.show_availability),
+            Route("GET", "/v2.0/qos/rule-types", self.rule_types),
+            Route("GET", "/v2.0/qos/rule-types/{type}", self.rule_type),
             Route("GET", "/v2.0/quotas", quotas.list_all),
             Route("GET", "/v2.0/quotas/tenant", quotas.show_own),
             Route("GET", "/v2.0/quotas/project", quotas.show_own),
@@ -133,6 +116,21 @@ class NetworkService:
                 ]
             },
         )
+
+    def rule_types(self, call: Call, tx: Tx) -> Reply:
+        """GET /qos/rule-types: the rules that every port of the cloud obeys; there are no others to ask for."""
+        wrong = sorted({name for name, _ in call.query} - {"fields", "all_rules", "all_supported"})
+        if wrong:
+            raise faults.http_bad_request(f"{wrong} is invalid attribute for filtering")
+        if not call.policy.check(call.caller, "get_rule_type"):
+            return Reply(200, {"rule_types": []})
+        return Reply(200, {"rule_types": [{"type": name} for name in qos.RULE_TYPES]})
+
+    def rule_type(self, call: Call, tx: Tx) -> Reply:
+        """GET /qos/rule-types/{type}: for administrators, whatever the policy says, as in Neutron's plugin."""
+        if not call.policy.check(call.caller, "get_rule_type") or not call.caller.is_admin:
+            raise Forbidden("Not authorized.", type="NotAuthorized")
+        return Reply(200, {"rule_type": qos.rule_type(call.params["type"])})
 
     def add_router_interface(self, call: Call, tx: Tx) -> Reply:
         row = self._router(call, tx, "add_router_interface")

@@ -24,7 +24,8 @@ class Tags:
         self._kind = kind
 
     def routes(self) -> tuple[Route, ...]:
-        base = f"/v2.0/{self._kind.resource.collection}/{{id}}/tags"
+        # Neutron finds them below the last word of a path: "policies" of "qos/policies".
+        base = f"/v2.0/{self._kind.resource.path.rpartition('/')[2]}/{{id}}/tags"
         return (
             Route("GET", base, self.show),
             Route("PUT", base, self.replace, Mode.WRITE),
@@ -79,13 +80,13 @@ class Tags:
             **self._kind.target(tx, call.caller, row),
             **self._kind.seen_as(call.caller, row),
         }
-        if not call.policy.check(call.caller, f"get_{self._kind.name}", target):
+        if not call.policy.check(call.caller, f"get_{self._kind.rule}", target):
             raise faults.not_found(self._kind.name, row["id"])
         return row
 
     def _writable(self, call: Call, tx: Tx) -> Values:
         row = self._row(call, tx)
-        rule = f"update_{self._kind.name}"
+        rule = f"update_{self._kind.rule}"
         target = {**sight.row_target(row), **self._kind.target(tx, call.caller, row)}
         if not call.policy.check(call.caller, rule, target):
             raise faults.not_authorized([f"{rule}:tags"])

@@ -7,6 +7,7 @@ from deuteron.hub.projections import (
     network,
     peer,
     port,
+    qos_policy,
     remote_port,
     router,
     security_group,
@@ -18,6 +19,7 @@ PROJECTIONS: dict[str, Projection] = {
     projection.kind: projection
     for projection in (
         peer.PROJECTION,
+        qos_policy.PROJECTION,
         network.PROJECTION,
         security_group.PROJECTION,
         group_member.PROJECTION,

@@ -97,10 +97,13 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
                 dhcp_port_id=dhcp.get((host, row.id)),
                 routed_by=routed.get(row.id),
                 dns_domain=settings.dns_domain,
+                qos_policy_id=row.qos_policy_id,
             )
             asks = item.dhcp_port_id is not None or item.network_type in _TUNNELED
-            needs = (("remote_port", row.id),) if asks else ()
-            yield host, Made(item, rows=tuple(made_of[row.id]), needs=needs)
+            needs = [("remote_port", row.id)] if asks else []
+            if row.qos_policy_id is not None:
+                needs.append(("qos_policy", row.qos_policy_id))
+            yield host, Made(item, rows=tuple(made_of[row.id]), needs=tuple(needs))
 
 
 def _dirty(touched: Touched) -> Set[str]:

@@ -49,6 +49,7 @@ _COLUMNS = (
     "allowed_address_pairs",
     "extra_dhcp_opts",
     "binding:vif_details",
+    "qos_policy_id",
 )
 
 
@@ -79,8 +80,11 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
                 extra_dhcp_opts=dhcp_options(row.extra_dhcp_opts),
                 mechanism=mechanism,
                 vif_details=details,
+                qos_policy_id=row.qos_policy_id,
             )
-            yield host, Made(item, needs=(("network", row.network_id), *(("security_group", id) for id in groups)))
+            obeys = () if row.qos_policy_id is None else (("qos_policy", row.qos_policy_id),)
+            needs = (("network", row.network_id), *(("security_group", id) for id in groups), *obeys)
+            yield host, Made(item, needs=needs)
 
 
 def _dirty(touched: Touched) -> Set[str]:

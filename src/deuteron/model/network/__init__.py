@@ -13,20 +13,24 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from deuteron.model.network import extensions, networks, ports, qos
 from deuteron.model.network.codecs import MAX_ROUTES, Choice, FixedIps, GatewayInfo, Keyed, Routes
-from deuteron.model.network.networks import ADDRESS_SCOPE, NETWORK, SUBNET, SUBNETPOOL
+from deuteron.model.network.networks import ADDRESS_SCOPE, SUBNET, SUBNETPOOL
 from deuteron.model.network.ports import (
     COMPUTE_PREFIX,
     DHCP,
     FLOATING,
-    PORT,
     ROUTER_GATEWAY,
     ROUTER_INTERFACE,
 )
+from deuteron.model.network.qos import BANDWIDTH_LIMIT_RULE, DSCP_MARKING_RULE, QOS_POLICY
 from deuteron.model.network.routers import FLOATINGIP, ROUTER
 from deuteron.model.network.security import SECURITY_GROUP, SECURITY_GROUP_RULE
 from deuteron.model.network.sharing import RBAC_POLICY
-from deuteron.model.resource import Resource
+from deuteron.model.resource import Extension, Resource, extended
+
+NETWORK: Final = extended(networks.NETWORK, qos.EXTENSIONS.values())
+PORT: Final = extended(ports.PORT, qos.EXTENSIONS.values())
 
 RESOURCES: Final[tuple[Resource[Any], ...]] = (
     NETWORK,
@@ -39,6 +43,9 @@ RESOURCES: Final[tuple[Resource[Any], ...]] = (
     SUBNETPOOL,
     ADDRESS_SCOPE,
     RBAC_POLICY,
+    QOS_POLICY,
+    BANDWIDTH_LIMIT_RULE,
+    DSCP_MARKING_RULE,
 )
 
 QUOTA_DEFAULTS: Final[dict[str, int]] = {
@@ -47,15 +54,30 @@ QUOTA_DEFAULTS: Final[dict[str, int]] = {
 }
 """How many of each a project may have; -1 is no limit."""
 
+_TAGGED: Final = ", ".join(sorted(each.member_name for each in RESOURCES if "tags" in each.by_name))
+
+EXTENSIONS: Final[dict[str, Extension]] = {
+    **extensions.EXTENSIONS,
+    **qos.EXTENSIONS,
+    "standard-attr-tag": Extension(
+        f"Tag support for resources with standard attribute: {_TAGGED}", "Tags.", "2017-01-01T00:00:00-00:00"
+    ),
+}
+"""By alias. Clients decide by this list what they may ask for."""
+
 __all__ = [
     "ADDRESS_SCOPE",
+    "BANDWIDTH_LIMIT_RULE",
     "COMPUTE_PREFIX",
     "DHCP",
+    "DSCP_MARKING_RULE",
+    "EXTENSIONS",
     "FLOATING",
     "FLOATINGIP",
     "MAX_ROUTES",
     "NETWORK",
     "PORT",
+    "QOS_POLICY",
     "QUOTA_DEFAULTS",
     "RBAC_POLICY",
     "RESOURCES",

@@ -41,6 +41,8 @@ NETWORK: Resource[NetworkRow] = Resource(
     service="network",
     name="network",
     collection="networks",
+    missing=("NetworkNotFound", "Network {} could not be found."),
+    used_by=(("port", "network_id"),),
     description="An isolated layer 2 segment.",
     attributes=(
         ID,
@@ -87,6 +89,7 @@ SUBNET: Resource[SubnetRow] = Resource(
     service="network",
     name="subnet",
     collection="subnets",
+    missing=("SubnetNotFound", "Subnet {} could not be found."),
     description="A block of addresses on a network.",
     attributes=(
         ID,
@@ -138,6 +141,8 @@ SUBNETPOOL: Resource[SubnetPoolRow] = Resource(
     service="network",
     name="subnetpool",
     collection="subnetpools",
+    missing=("SubnetPoolNotFound", "Subnet pool {} could not be found."),
+    used_by=(("subnet", "subnetpool_id"),),
     description="Prefixes that subnets are taken from.",
     attributes=(
         ID,
@@ -176,6 +181,8 @@ ADDRESS_SCOPE: Resource[AddressScopeRow] = Resource(
     service="network",
     name="address_scope",
     collection="address-scopes",
+    missing=("AddressScopeNotFound", "Address scope {} could not be found"),
+    used_by=(("subnetpool", "address_scope_id"),),
     description="Prefixes that do not overlap.",
     attributes=(
         ID,

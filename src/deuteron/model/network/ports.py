@@ -44,6 +44,7 @@ PORT: Resource[PortRow] = Resource(
     service="network",
     name="port",
     collection="ports",
+    missing=("PortNotFound", "Port {} could not be found."),
     description="A place on a network where something is plugged in.",
     attributes=(
         ID,

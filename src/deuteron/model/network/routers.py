@@ -32,6 +32,7 @@ ROUTER: Resource[RouterRow] = Resource(
     service="network",
     name="router",
     collection="routers",
+    missing=("RouterNotFound", "Router {} could not be found"),
     description="A router between subnets and to the outside.",
     attributes=(
         ID,
@@ -77,6 +78,7 @@ FLOATINGIP: Resource[FloatingIpRow] = Resource(
     service="network",
     name="floatingip",
     collection="floatingips",
+    missing=("FloatingIPNotFound", "Floating IP {} could not be found"),
     description="An address outside that leads to an address inside.",
     attributes=(
         ID,

@@ -10,13 +10,16 @@ from typing_extensions import ReadOnly, TypedDict
 from deuteron.model.network.parts import AddressPair, AllocationPool, DhcpOption, FixedIp, Gateway, Route
 from deuteron.model.scalars import (
     AddressScopeId,
+    BandwidthLimitRuleId,
     Cidr,
+    DscpMarkingRuleId,
     FloatingIpId,
     Ip,
     Mac,
     NetworkId,
     PortId,
     ProjectId,
+    QosPolicyId,
     RbacPolicyId,
     RouterId,
     SecurityGroupId,
@@ -51,6 +54,7 @@ NetworkRow = TypedDict(
         "provider:network_type": ReadOnly[str],
         "provider:physical_network": ReadOnly[str | None],
         "provider:segmentation_id": ReadOnly[int | None],
+        "qos_policy_id": ReadOnly[QosPolicyId | None],
     },
 )
 
@@ -110,6 +114,7 @@ PortRow = TypedDict(
         "created_at": ReadOnly[str],
         "updated_at": ReadOnly[str],
         "revision_number": ReadOnly[int],
+        "qos_policy_id": ReadOnly[QosPolicyId | None],
         "binding_refusal": ReadOnly[str | None],
     },
 )
@@ -227,3 +232,30 @@ class RbacPolicyRow(TypedDict):
     object_id: ReadOnly[str]
     target_tenant: ReadOnly[str]
     action: ReadOnly[str]
+
+
+class QosPolicyRow(TypedDict):
+    id: ReadOnly[QosPolicyId]
+    name: ReadOnly[str]
+    shared: ReadOnly[bool]
+    project_id: ReadOnly[ProjectId]
+    is_default: ReadOnly[bool]
+    description: ReadOnly[str]
+    tags: ReadOnly[Sequence[str]]
+    created_at: ReadOnly[str]
+    updated_at: ReadOnly[str]
+    revision_number: ReadOnly[int]
+
+
+class BandwidthLimitRuleRow(TypedDict):
+    id: ReadOnly[BandwidthLimitRuleId]
+    qos_policy_id: ReadOnly[QosPolicyId]
+    max_kbps: ReadOnly[int]
+    max_burst_kbps: ReadOnly[int]
+    direction: ReadOnly[str]
+
+
+class DscpMarkingRuleRow(TypedDict):
+    id: ReadOnly[DscpMarkingRuleId]
+    qos_policy_id: ReadOnly[QosPolicyId]
+    dscp_mark: ReadOnly[int]

@@ -17,6 +17,8 @@ SECURITY_GROUP: Resource[SecurityGroupRow] = Resource(
     service="network",
     name="security_group",
     collection="security-groups",
+    missing=("SecurityGroupNotFound", "Security group {} does not exist"),
+    used_by=(("port", "security_groups"), ("security_group_rule", "remote_group_id")),
     description="Rules for what may reach and leave its ports.",
     attributes=(
         ID,
@@ -46,6 +48,7 @@ SECURITY_GROUP_RULE: Resource[SecurityGroupRuleRow] = Resource(
     service="network",
     name="security_group_rule",
     collection="security-group-rules",
+    missing=("SecurityGroupRuleNotFound", "Security group rule {} does not exist"),
     description="One thing that a security group lets through.",
     attributes=(
         ID,

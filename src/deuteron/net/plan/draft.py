@@ -18,6 +18,7 @@ from deuteron.model.intent import (
     IntentGroupMember,
     IntentNetwork,
     IntentPort,
+    IntentQosPolicy,
     IntentRemotePort,
     IntentRouter,
     IntentSecurityGroup,
@@ -53,6 +54,7 @@ class Phase(IntEnum):
     TUNNEL = 8
     DHCP = 9
     ROUTER = 10
+    QOS = 11
 
 
 Fact = tuple[str, str]
@@ -161,6 +163,10 @@ class View:
     def port(self, id: str) -> IntentPort | None:
         self._reads.add(("port", id))
         return self._site.intent.ports.get(id)
+
+    def qos_policy(self, id: str) -> IntentQosPolicy | None:
+        self._reads.add(("qos_policy", id))
+        return self._site.intent.qos_policies.get(id)
 
     def security_groups(self, ids: Iterable[str]) -> list[IntentSecurityGroup]:
         """Those of the groups that are here, in the order of `ids`."""

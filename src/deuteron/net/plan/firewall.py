@@ -117,6 +117,15 @@ def _filtered_port(view: View, port_id: str) -> _FilteredPort | None:
     return _FilteredPort(port, port.ofport, network.local_vlan, view.security_groups(port.security_groups))
 
 
+def delivery(ofport: int, local_vlan: int) -> tuple[str, str]:
+    """The actions that give a frame to a filtered port: from a patch, and from this host."""
+    port = f"set_field:{ofport:#x}->reg5"
+    return (
+        f"{port},set_field:{local_vlan:#x}->reg6,pop_vlan,resubmit(,{BASE_INGRESS})",
+        f"{port},resubmit(,{BASE_INGRESS})",
+    )
+
+
 class _FilteredPort:
     """One port with its groups, for as long as its flows are being written."""
 
@@ -142,19 +151,20 @@ class _FilteredPort:
 
     def add_delivery(self, draft: Draft, mac: str) -> None:
         """Frames to a MAC of this port go through its ingress tables, from this host (73) or from a patch (60)."""
+        from_patch, from_here = delivery(self.ofport, self.local_vlan)
         draft.flow(
             INTEGRATION,
             TRANSIENT,
             90,
             f"dl_vlan={self.local_vlan},dl_dst={mac}",
-            f"set_field:{self.ofport:#x}->reg5,set_field:{self.local_vlan:#x}->reg6,pop_vlan,resubmit(,{BASE_INGRESS})",
+            from_patch,
         )
         draft.flow(
             INTEGRATION,
             ACCEPT_OR_INGRESS,
             100,
             f"reg6={self.local_vlan:#x},dl_dst={mac}",
-            f"set_field:{self.ofport:#x}->reg5,resubmit(,{BASE_INGRESS})",
+            from_here,
         )
 
     def _add_entry(self, draft: Draft) -> None:

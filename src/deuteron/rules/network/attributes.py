@@ -37,7 +37,8 @@ def decode_create(resource: Resource, body: Mapping[str, Any], caller: Caller) -
     An attribute whose default is None is left out when the body is silent, so that rules can tell "not said"
     from null. Raises: BadRequest.
     """
-    return resources.decode_create(resource, _with_owner(body, caller), WORDS)
+    owned = _with_owner(body, caller) if "project_id" in resource.by_name else body
+    return resources.decode_create(resource, owned, WORDS)
 
 
 def decode_update(resource: Resource, body: Mapping[str, Any]) -> Values:

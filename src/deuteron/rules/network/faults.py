@@ -6,19 +6,11 @@ Source: neutron-lib, neutron_lib/exceptions/*.py; answers recorded from Neutron 
 from __future__ import annotations
 
 from deuteron.model.errors import ApiError, BadRequest, Conflict, Forbidden, NotFound
+from deuteron.model.network import RESOURCES
 from deuteron.model.network.rows import PortRow
 
 _NOT_FOUND = {
-    "network": ("NetworkNotFound", "Network {} could not be found."),
-    "subnet": ("SubnetNotFound", "Subnet {} could not be found."),
-    "port": ("PortNotFound", "Port {} could not be found."),
-    "router": ("RouterNotFound", "Router {} could not be found"),
-    "floatingip": ("FloatingIPNotFound", "Floating IP {} could not be found"),
-    "security_group": ("SecurityGroupNotFound", "Security group {} does not exist"),
-    "security_group_rule": ("SecurityGroupRuleNotFound", "Security group rule {} does not exist"),
-    "subnetpool": ("SubnetPoolNotFound", "Subnet pool {} could not be found."),
-    "address_scope": ("AddressScopeNotFound", "Address scope {} could not be found"),
-    "rbac_policy": ("RbacPolicyNotFound", "RBAC policy with ID {} not found"),
+    **{resource.name: resource.missing for resource in RESOURCES if resource.missing is not None},
     "agent": ("AgentNotFound", "Agent {} could not be found."),
     "extension": ("ExtensionNotFound", "Extension {} could not be found."),
 }
@@ -31,9 +23,10 @@ class PreconditionFailed(ApiError):
     default_type = "RevisionNumberConstraintFailed"
 
 
-def not_found(kind: str, object_id: str) -> NotFound:
+def not_found(kind: str, object_id: str, parent_id: str = "") -> NotFound:
+    """`parent_id` is of the object that it was looked for in, where its kind is nested in another."""
     type_, words = _NOT_FOUND[kind]
-    return NotFound(words.format(object_id), type=type_)
+    return NotFound(words.format(object_id, parent_id), type=type_)
 
 
 def http_bad_request(message: str) -> BadRequest:

@@ -29,11 +29,13 @@ from deuteron.store.schema import TableOf
 _PROJECT = {
     name: Prepared(select(table.c.project_id).where(table.c.id == bindparam("object")))
     for name, table in TABLES.items()
+    if "project_id" in table.c
 }
+"""Of kinds that projects own, and that are counted for them; a part of another is its owner's."""
 _FOLLOWED = frozenset(resource.name for resource in RESOURCES if resource.followed)
 """Kinds that hosts hear of."""
 
-_MADE_AT_ONCE: Final = frozenset({"subnet", "subnetpool", "floatingip", "security_group_rule"})
+_MADE_AT_ONCE: Final = frozenset({"subnet", "subnetpool", "floatingip", "security_group_rule", "qos_policy"})
 """Kinds whose first revision is 0: Neutron writes the others twice while it makes them."""
 
 
@@ -56,9 +58,11 @@ class Kind(Generic[RowT]):
     filters: Mapping[str, Callable[[Caller, Sequence[str]], ColumnElement[bool]]] = field(default_factory=dict)
     """Filters that are not a plain comparison of a column."""
     max_bulk: int = 100
-    """Objects of one create request: all are made in one turn of the writer, at some 0.2 ms each."""
+    """Objects of one create request: all are made in one turn of the writer, at some 0.2 ms each. 0: no lists."""
     shows_rows_of: Table | None = None
     """The table whose rows `derive` puts into an answer, as many as there are."""
+    parent: Kind[Any] | None = None
+    """The kind whose objects these are parts of: who may see them is the parent's to say."""
     extra_columns: tuple[str, ...] = ()
     """Columns that `derive` needs and nobody is shown."""
 
@@ -74,6 +78,16 @@ class Kind(Generic[RowT]):
     def collection(self) -> str:
         """The collection's name in bodies: `security_groups`."""
         return self.resource.plural
+
+    @property
+    def member(self) -> str:
+        """The name of one in bodies: `security_group`."""
+        return self.resource.member_name
+
+    @property
+    def rule(self) -> str:
+        """What policy rules call it."""
+        return self.resource.rule_name
 
 
 ZONE: Final = "nova"
@@ -108,7 +122,7 @@ def add(tx: Tx, resource: Resource[RowT], values: Mapping[str, object]) -> RowT:
     if row["id"] is None:
         row["id"] = new_id()
     query.add(tx, table, row)
-    _count(tx, resource.name, row["project_id"], 1)
+    _count(tx, resource.name, cast("str | None", row.get("project_id")), 1)
     _forget(tx, resource.name)
     _record(tx, resource.name, row["id"])
     return cast(RowT, row)
@@ -147,7 +161,7 @@ def touch(tx: Tx, resource: Resource[Any], object_id: str) -> None:
 def remove(tx: Tx, resource: Resource[Any], object_id: str) -> None:
     """Delete a row."""
     kind = resource.name
-    project_id = tx.run(_PROJECT[kind], {"object": object_id}).scalar()
+    project_id = tx.run(_PROJECT[kind], {"object": object_id}).scalar() if kind in _PROJECT else None
     query.remove(tx, table_of(resource), object_id)
     _count(tx, kind, project_id, -1)
     _forget(tx, kind)

@@ -70,13 +70,22 @@ FILTERS: Final = filters.Words(
 
 
 def listed(
-    tx: Tx, kind: Kind, caller: Caller, asked: Asked, names: Sequence[str], may_compare: MayCompare
+    tx: Tx,
+    kind: Kind,
+    caller: Caller,
+    asked: Asked,
+    names: Sequence[str],
+    may_compare: MayCompare,
+    within: Mapping[str, Any] | None = None,
 ) -> Part[Values]:
-    """The columns `names` of the objects that the caller sees and the query asks for.
+    """The columns `names` of the objects that the caller sees and the query asks for; of parts, those `within` a row.
 
     Raises: BadRequest for what cannot be asked; NotFound for a marker that the caller does not see.
     """
     where = conditions(kind, caller, asked, may_compare)
+    nesting = kind.resource.parent
+    if within is not None and nesting is not None:
+        where.append(kind.table.c[nesting.attribute] == within["id"])
     order = _order(kind, asked, may_compare)
     find = partial(_place, tx, kind, caller)
     return listing.part(asked, WORDS, find, lambda page: query.answers(tx, kind.table, names, where, order, page))

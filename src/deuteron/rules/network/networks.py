@@ -17,6 +17,7 @@ from deuteron.rules.network import (
     faults,
     floatingips,
     ports,
+    qos,
     quotas,
     rbac,
     security_groups,
@@ -44,6 +45,8 @@ def create_network(tx: Tx, settings: Settings, caller: Caller | None, values: Va
     if values.get("is_default"):
         _refuse_second_default(tx, network_id)
     quotas.check(tx, "network", values["project_id"])
+    policy_id = qos.policy_for(tx, caller, values.get("qos_policy_id"))
+    values = {**values, "qos_policy_id": policy_id or qos.default_of(tx, values["project_id"])}
     if values["project_id"]:
         security_groups.default_group(tx, values["project_id"])
     segment = segments.take(tx, settings, network_id, _wanted_segment(values))
@@ -71,7 +74,9 @@ def create_network(tx: Tx, settings: Settings, caller: Caller | None, values: Va
 
 
 def update_network(tx: Tx, settings: Settings, caller: Caller | None, row: NetworkRow, values: Values) -> NetworkRow:
-    """The network with `values` set. Raises: BadRequest, Conflict."""
+    """The network with `values` set. Raises: BadRequest, NotFound, Conflict."""
+    if "qos_policy_id" in values and values["qos_policy_id"] != row["qos_policy_id"]:
+        qos.policy_for(tx, caller, values["qos_policy_id"])
     if values.get("is_default"):
         _refuse_second_default(tx, row["id"])
     present: Mapping[str, object] = row

@@ -27,6 +27,7 @@ from deuteron.rules.network import (
     faults,
     port_filters,
     port_security,
+    qos,
     quotas,
     sight,
     steps,
@@ -79,6 +80,7 @@ def create_port(tx: Tx, settings: Settings, caller: Caller | None, values: Value
     if caller is not None:
         quotas.check(tx, "port", project_id)
         _refuse_foreign_router(tx, caller, owner, values.get("device_id") or "")
+    qos.policy_for(tx, caller, values.get("qos_policy_id"))
     port_id = PortId(values.get("id") or new_id())
     mac = _mac(tx, network["id"], values.get("mac_address"))
     row = _defaults(values, network, port_id, project_id, owner, mac)
@@ -116,6 +118,8 @@ def update_port(tx: Tx, settings: Settings, caller: Caller | None, row: PortRow,
                 f"port type: {row['binding:vif_type']}, old_mac {row['mac_address']}, new_mac {new['mac_address']}.",
             )
         _mac(tx, row["network_id"], new["mac_address"])
+    if "qos_policy_id" in new and new["qos_policy_id"] != row["qos_policy_id"]:
+        qos.policy_for(tx, caller, new["qos_policy_id"])
     if "extra_dhcp_opts" in new:
         new["extra_dhcp_opts"] = dhcp_options.merged(row["extra_dhcp_opts"] or [], new["extra_dhcp_opts"] or [])
     if "allowed_address_pairs" in new:
@@ -325,6 +329,7 @@ def _defaults(
         "binding:vnic_type": values.get("binding:vnic_type") or "normal",
         "binding:profile": values.get("binding:profile") or {},
         "port_security_enabled": secured,
+        "qos_policy_id": values.get("qos_policy_id"),
         **bindings.UNBOUND,
         "status": "N/A" if owner == FLOATING else "DOWN",
     }
@@ -462,13 +467,25 @@ def _seen_as(caller: Caller, row: Mapping[str, object]) -> Values:
     return {} if row.get("project_id") == caller.project_id else {"network:project_id": caller.project_id}
 
 
+def _show_network_policy(
+    tx: Tx, settings: Settings, caller: Caller, rows: Sequence[Values], names: frozenset[str]
+) -> None:
+    if "qos_network_policy_id" not in names:
+        return
+    policies = qos.of_networks(tx, {row["network_id"] for row in rows})
+    for row in rows:
+        row["qos_network_policy_id"] = policies.get(row["network_id"])
+
+
 KIND = Kind(
     resource=PORT,
     create=create_port,
     update=update_port,
     delete=delete_by_user,
     visible=_visible,
+    extra_columns=("network_id",),
     target=sight.network_target,
     seen_as=_seen_as,
+    derive=_show_network_policy,
     filters={"fixed_ips": port_filters.by_fixed_ip, "security_groups": port_filters.by_security_group},
 )

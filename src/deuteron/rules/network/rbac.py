@@ -1,4 +1,4 @@
-"""RBAC policies: networks, groups, subnet pools and address scopes that one project shares with another.
+"""RBAC policies: networks, groups, pools and what else is declared with its users, shared by one project with another.
 
 What is shared with everybody has the policy with target `*`, and its row says `shared`; a network with any policy
 `access_as_external` is external, for the targets of these policies. The row and the policies say the same, whichever
@@ -12,60 +12,40 @@ neutron/objects/rbac_db.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, cast
+from collections.abc import Collection, Mapping
+from typing import Any, Final, cast
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, SelectBase, select, update
 from sqlalchemy.exc import IntegrityError
 
 from deuteron.model.caller import Caller
-from deuteron.model.network import (
-    ADDRESS_SCOPE,
-    NETWORK,
-    RBAC_POLICY,
-    ROUTER_GATEWAY,
-    SECURITY_GROUP,
-    SUBNETPOOL,
+from deuteron.model.network import ADDRESS_SCOPE, RBAC_POLICY, RESOURCES, ROUTER_GATEWAY
+from deuteron.model.network.rows import (
+    AddressScopeRow,
+    NetworkRow,
+    QosPolicyRow,
+    RbacPolicyRow,
+    SecurityGroupRow,
+    SubnetPoolRow,
 )
-from deuteron.model.network.rows import AddressScopeRow, NetworkRow, RbacPolicyRow, SecurityGroupRow, SubnetPoolRow
 from deuteron.model.resource import Resource
 from deuteron.model.scalars import NetworkId
 from deuteron.model.settings import Settings
 from deuteron.rules.network import faults, quotas
 from deuteron.rules.network.kinds import Kind, add, change, find, remove
 from deuteron.store.database import Tx
-from deuteron.store.network_tables import (
-    ports,
-    rbac_policies,
-    routers,
-    security_group_ports,
-    security_group_rules,
-    subnetpools,
-    subnets,
-)
+from deuteron.store.network_tables import TABLES, ports, rbac_policies, routers, security_group_ports, subnets
 from deuteron.store.query import Values
 
-Shared = NetworkRow | SecurityGroupRow | SubnetPoolRow | AddressScopeRow
+Shared = NetworkRow | SecurityGroupRow | SubnetPoolRow | AddressScopeRow | QosPolicyRow
 """A row of what can be shared."""
 SHARED, EXTERNAL = "access_as_shared", "access_as_external"
 EVERYBODY = "*"
 
-_USERS: dict[str, Callable[[str], SelectBase]] = {
-    "network": lambda id: select(ports.c.project_id).where(ports.c.network_id == id),
-    "security_group": lambda id: (
-        select(ports.c.project_id)
-        .join(security_group_ports, security_group_ports.c.port_id == ports.c.id)
-        .where(security_group_ports.c.security_group_id == id)
-        .union_all(select(security_group_rules.c.project_id).where(security_group_rules.c.remote_group_id == id))
-    ),
-    "subnetpool": lambda id: select(subnets.c.project_id).where(subnets.c.subnetpool_id == id),
-    "address_scope": lambda id: select(subnetpools.c.project_id).where(subnetpools.c.address_scope_id == id),
-}
-"""For each kind that can be shared, the projects that use an object of it; a group also by rules that name it."""
-
-_KINDS: dict[str, Resource[Any]] = {each.name: each for each in (NETWORK, SECURITY_GROUP, SUBNETPOOL, ADDRESS_SCOPE)}
-ACTIONS = {kind: (SHARED, EXTERNAL) if kind == "network" else (SHARED,) for kind in _USERS}
+_SHAREABLE: Final[dict[str, Resource[Any]]] = {resource.name: resource for resource in RESOURCES if resource.used_by}
+"""By kind. What names an object of it, is declared."""
+ACTIONS: Final = {kind: (SHARED, EXTERNAL) if kind == "network" else (SHARED,) for kind in _SHAREABLE}
 
 
 def create_policy(tx: Tx, settings: Settings, caller: Caller, values: Values) -> RbacPolicyRow:
@@ -204,7 +184,7 @@ def _targets(tx: Tx, object_id: str, action: str) -> list[str]:
 
 def _shared(tx: Tx, kind: str, object_id: str) -> Shared | None:
     """The row of what a policy shares, of whichever kind it is."""
-    found: Shared | None = find(tx, _KINDS[kind], object_id)
+    found: Shared | None = find(tx, _SHAREABLE[kind], object_id)
     return found
 
 
@@ -215,7 +195,7 @@ def _carry(tx: Tx, kind: str, row: Shared) -> None:
         changed["router:external"] = bool(_targets(tx, row["id"], EXTERNAL))
         if changed["router:external"] != row.get("router:external"):
             _show_on_subnets(tx, NetworkId(row["id"]), changed["router:external"])
-    change(tx, _KINDS[kind], row, changed)
+    change(tx, _SHAREABLE[kind], row, changed)
 
 
 def _show_on_subnets(tx: Tx, network_id: NetworkId, external: bool) -> None:
@@ -247,8 +227,21 @@ def _refuse_if_needed(tx: Tx, policy: RbacPolicyRow, row: Shared, instead: str |
         return
     if row["project_id"] == target or (instead == EVERYBODY and policy["object_type"] != "network"):
         return
-    if _needs(tx, _USERS[policy["object_type"]](row["id"]), target, [*others, row["project_id"]]):
+    if _needs(tx, _users(policy["object_type"], row["id"]), target, [*others, row["project_id"]]):
         raise _in_use(row["id"], f"It is used by {'other projects' if target == EVERYBODY else f'project {target}'}.")
+
+
+def _users(kind: str, object_id: str) -> SelectBase:
+    """The projects that use the object."""
+    found = []
+    for user, attribute in _SHAREABLE[kind].used_by:
+        table = TABLES[user]
+        if table is ports and attribute == "security_groups":
+            has = select(security_group_ports.c.port_id).where(security_group_ports.c.security_group_id == object_id)
+            found.append(select(ports.c.project_id).where(ports.c.id.in_(has)))
+        else:
+            found.append(select(table.c.project_id).where(table.c[attribute] == object_id))
+    return found[0].union_all(*found[1:]) if found[1:] else found[0]
 
 
 def _needs(tx: Tx, users: SelectBase, target: str, others: Collection[str]) -> bool:

@@ -161,13 +161,22 @@ def network_for(tx: Tx, caller: Caller | None, network_id: str) -> NetworkRow:
     return row
 
 
-def find_visible(tx: Tx, caller: Caller, kind: Kind[RowT], object_id: str) -> RowT:
-    """The row, if the caller may see it. Raises: NotFound."""
+def find_visible(tx: Tx, caller: Caller, kind: Kind[RowT], object_id: str, parent_id: str | None = None) -> RowT:
+    """The row, if the caller may see it; of a nested kind, if it is in that parent. Raises: NotFound."""
     condition = kind.visible(caller)
     row = query.row_by_id(tx, kind.table, object_id, *(() if condition is None else (condition,)))
-    if row is None:
-        raise faults.not_found(kind.name, object_id)
+    nesting = kind.resource.parent
+    elsewhere = row is not None and nesting is not None and parent_id not in (None, row[nesting.attribute])
+    if row is None or elsewhere:
+        raise faults.not_found(kind.name, object_id, parent_id or "")
     return row
+
+
+def parent_target(parent: Mapping[str, object] | None) -> dict[str, object]:
+    """What rules ask of the object that another is a part of."""
+    if parent is None:
+        return {}
+    return dict.fromkeys(("ext_parent:project_id", "ext_parent:tenant_id"), parent.get("project_id"))
 
 
 def row_target(row: Mapping[str, object]) -> dict[str, object]:

@@ -13,6 +13,7 @@ from deuteron.net.kernel.conntrack import KernelConnections
 from deuteron.net.kernel.datapath import DatapathDriver
 from deuteron.net.kernel.driver import Driver
 from deuteron.net.kernel.links import Placement, PlacementDriver
+from deuteron.net.kernel.meters import MeterDriver
 from deuteron.net.kernel.openflow import FlowDriver
 from deuteron.net.kernel.ovsdb import OvsdbClient
 from deuteron.net.kernel.switch import BridgeDriver, OvsPortDriver
@@ -20,7 +21,7 @@ from deuteron.net.kernel.tracking import TrackingDriver
 from deuteron.net.kernel.unixctl import Sweeps, SwitchControl
 from deuteron.net.mechanisms.wiring import Drivers, Kernel, OwnTable
 from deuteron.net.reconcile import port_concern
-from deuteron.net.rows import HOST, OvsPort, TrackedZone
+from deuteron.net.rows import HOST, METER_TABLE, OvsPort, TrackedZone
 
 
 def open_drivers(kernel: Kernel) -> Drivers:
@@ -47,6 +48,7 @@ def open_drivers(kernel: Kernel) -> Drivers:
     drivers: dict[str, Driver[Any, Any]] = {
         "bridge": BridgeDriver(ovsdb),
         "datapath setting": DatapathDriver(control),
+        "meter": MeterDriver(bridges),
         "flow": FlowDriver(bridges),
         "zone": TrackingDriver(control, tracked, sweeps),
         "port": ports,
@@ -102,6 +104,15 @@ TABLES = (
         lambda plan: plan.datapath,
         lambda row: f"datapath setting {row.name}={row.value}",
         lambda row: [],
+    ),
+    # Before the flows that name them, and gone after them.
+    OwnTable(
+        METER_TABLE,
+        "device",
+        lambda plan: plan.own.get(METER_TABLE, ()),
+        lambda row: f"meter {row.number} on {row.bridge}: {row.kbps} kbit/s, {row.burst_kbit} kbit at once",
+        lambda row: [f"ofport:{row.bridge}:{row.number // 2}"],
+        is_late=True,
     ),
     # Before the devices: ovs-vswitchd looks at all of its ports anew for each device that comes, and answers meanwhile
     # to nobody, with 1,000 ports for some tenths of a second.

@@ -1,0 +1,141 @@
+"""Quality of service: policies, and the rules in them that the data plane obeys.
+
+Of Neutron's rules those are declared that act here: limits of bandwidth and marks of packets.
+
+Source: neutron-lib, neutron_lib/api/definitions/qos*.py; neutron/conf/policies/qos.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from deuteron.model.codecs import Anything, Boolean, Integer, OneOf, Text, Uuid
+from deuteron.model.network.codecs import NAME_LENGTH, Choice
+from deuteron.model.network.shared import DESCRIPTION, ID, PROJECT_ID, READ, STANDARD, TENANT_ID
+from deuteron.model.resource import REQUIRED, Attribute, Extension, Parent, Resource
+
+if TYPE_CHECKING:
+    from deuteron.model.network.rows import BandwidthLimitRuleRow, DscpMarkingRuleRow, QosPolicyRow
+
+_MANAGER: Final = "rule:admin_only or (role:manager and project_id:%(project_id)s)"
+_PARENTS_READER: Final = "rule:admin_only or (role:reader and rule:ext_parent_owner)"
+_PARENTS_MANAGER: Final = "rule:admin_only or (role:manager and rule:ext_parent_owner)"
+_OF_RULES: Final = {
+    "create": _PARENTS_MANAGER,
+    "get": _PARENTS_READER,
+    "update": _PARENTS_MANAGER,
+    "delete": _PARENTS_MANAGER,
+}
+MAX_KBPS: Final = 2**31 - 1
+DSCP_MARKS: Final = (0, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34, 36, 38, 40, 44, 46, 48, 56)
+
+# fmt: off
+QOS_POLICY: Resource[QosPolicyRow] = Resource(
+    service="network",
+    name="qos_policy",
+    member="policy",
+    collection="qos/policies",
+    missing=("QosPolicyNotFound", "QoS policy {} could not be found."),
+    used_by=(("network", "qos_policy_id"), ("port", "qos_policy_id")),
+    table="network_qos_policies",
+    description="Limits and marks for the traffic of ports and networks that name it.",
+    attributes=(
+        ID,
+        Attribute("name", Text(NAME_LENGTH), "A name.", default="", create=True, update=True),
+        Attribute("shared", Boolean(), "Whether every project may use it.", default=False, create=True, update=True,
+                  sort=False),
+        PROJECT_ID,
+        TENANT_ID,
+        Attribute("rules", Anything(), "Its rules.", stored=False, filter=False, sort=False),
+        Attribute("is_default", Boolean(), "Whether new networks of the project get it.", default=False, create=True,
+                  update=True, sort=False),
+        DESCRIPTION,
+        *STANDARD,
+    ),
+    indexes=(("project_id",), ("name",), ("shared",)),
+    helpers={"shared_qos_policy": "field:policies:shared=True"},
+    rules={
+        "create": _MANAGER,
+        "get": f"{READ} or rule:shared_qos_policy",
+        "update": _MANAGER,
+        "delete": _MANAGER,
+    },
+)
+
+_OF = Attribute("qos_policy_id", Uuid(), "Its policy.", read=False, filter=False, sort=False, refers_to="qos_policy")
+
+BANDWIDTH_LIMIT_RULE: Resource[BandwidthLimitRuleRow] = Resource(
+    service="network",
+    name="bandwidth_limit_rule",
+    collection="bandwidth_limit_rules",
+    missing=("QosRuleNotFound", "QoS rule {} for policy {} could not be found."),
+    table="network_qos_bandwidth_limit_rules",
+    description="How much a port may send, or receive.",
+    attributes=(
+        ID,
+        _OF,
+        Attribute("max_kbps", Integer(0, MAX_KBPS), "Kilobits a second, at most.", default=REQUIRED, create=True,
+                  update=True),
+        Attribute("max_burst_kbps", Integer(0, MAX_KBPS), "Kilobits at once; 0 is four fifths of a second's.",
+                  default=0, create=True, update=True),
+        Attribute("direction", OneOf(("egress", "ingress")), "From the port, or to it.", default="egress", create=True,
+                  update=True),
+    ),
+    parent=Parent("qos_policy", "qos/policies", "qos_policy_id", alias="qos/alias_bandwidth_limit_rules"),
+    rule="policy_bandwidth_limit_rule",
+    rules=_OF_RULES,
+    unique=(("qos_policy_id", "direction"),),
+    followed=False,
+)
+
+DSCP_MARKING_RULE: Resource[DscpMarkingRuleRow] = Resource(
+    service="network",
+    name="dscp_marking_rule",
+    collection="dscp_marking_rules",
+    missing=("QosRuleNotFound", "QoS rule {} for policy {} could not be found."),
+    table="network_qos_dscp_marking_rules",
+    description="How the packets of a port are marked.",
+    attributes=(
+        ID,
+        _OF,
+        Attribute("dscp_mark", Choice(DSCP_MARKS), "The mark (RFC 2474), in decimal.", default=REQUIRED, create=True,
+                  update=True),
+    ),
+    parent=Parent("qos_policy", "qos/policies", "qos_policy_id", alias="qos/alias_dscp_marking_rules"),
+    rule="policy_dscp_marking_rule",
+    rules=_OF_RULES,
+    unique=(("qos_policy_id",),),
+    followed=False,
+)
+
+_NAMES_ONE = Attribute("qos_policy_id", Uuid(nullable=True), "The policy its traffic obeys.", create=True, update=True,
+                       filter=False, sort=False, refers_to="qos_policy")
+_OF_NETWORK = Attribute("qos_network_policy_id", Uuid(nullable=True), "The policy of its network.", stored=False,
+                        filter=False, sort=False)
+
+EXTENSIONS: Final = {
+    "qos": Extension(
+        "Quality of Service", "Limits and marks of traffic.", "2015-06-08T10:00:00-00:00",
+        attributes=dict.fromkeys(("network", "port"), (_NAMES_ONE,)),
+    ),
+    "qos-bw-limit-direction": Extension(
+        "Direction for QoS bandwidth limit rule", "Limits of what a port receives.", "2017-04-10T10:00:00-00:00"
+    ),
+    "qos-default": Extension(
+        "QoS default policy", "A policy that new networks of a project get.", "2017-041-06T10:00:00-00:00"
+    ),
+    "qos-port-network-policy": Extension(
+        "QoS port network policy ID", "A port shows its network's policy.", "2019-11-01T10:00:00-00:00",
+        attributes={"port": (_OF_NETWORK,)},
+    ),
+    "qos-rules-alias": Extension(
+        "Quality of Service rules alias API", "Rules without naming their policy.", "2018-10-07T10:00:00-00:00"
+    ),
+    "qos-rule-type-details": Extension(
+        "Details of QoS rule types", "What of a type of rule acts here.", "2017-06-22T10:00:00-00:00"
+    ),
+    "qos-rule-type-filter": Extension(
+        "Allow to filter the list of QoS rule types", "All types, or those that act.", "2022-02-02T10:00:00-00:00"
+    ),
+}
+# fmt: on

@@ -1,0 +1,206 @@
+"""QoS policies and their rules: what may be said, and which policy a port obeys.
+
+A port obeys its own policy, else that of its network; ports of the cloud itself (`network:…`) only their own. What the
+rules come to on a host, `effects_of` says.
+
+Source: neutron/services/qos/qos_plugin.py, neutron/objects/qos/policy.py, neutron/core_extensions/qos.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from deuteron.model.caller import Caller
+from deuteron.model.network import BANDWIDTH_LIMIT_RULE, DSCP_MARKING_RULE, QOS_POLICY
+from deuteron.model.network.rows import QosPolicyRow
+from deuteron.model.resource import Attribute, Resource, RowT
+from deuteron.model.scalars import NetworkId, QosPolicyId
+from deuteron.model.settings import Settings
+from deuteron.rules.network import faults, rbac, sight
+from deuteron.rules.network.kinds import Kind, add, change, find, new_id, remove, touch
+from deuteron.store import query
+from deuteron.store.database import Tx
+from deuteron.store.network_tables import TABLES, networks, table_of
+from deuteron.store.query import Values
+
+_policies = table_of(QOS_POLICY)
+_RULES: Final[tuple[Resource[Any], ...]] = (BANDWIDTH_LIMIT_RULE, DSCP_MARKING_RULE)
+
+
+def create_policy(tx: Tx, settings: Settings, caller: Caller, values: Values) -> QosPolicyRow:
+    """A policy without rules. Raises: Conflict for a second default of the project."""
+    if values.get("is_default"):
+        _refuse_second_default(tx, values["project_id"], None)
+    row = add(tx, QOS_POLICY, values)
+    rbac.keep(tx, "qos_policy", row, {})
+    return row
+
+
+def update_policy(tx: Tx, settings: Settings, caller: Caller, row: QosPolicyRow, values: Values) -> QosPolicyRow:
+    """Raises: Conflict for a second default of the project."""
+    if values.get("is_default"):
+        _refuse_second_default(tx, row["project_id"], row["id"])
+    changed = change(tx, QOS_POLICY, row, values)
+    rbac.keep(tx, "qos_policy", changed, row)
+    return changed
+
+
+def delete_policy(tx: Tx, settings: Settings, caller: Caller, row: QosPolicyRow) -> None:
+    """With its rules. Raises: Conflict while a network or a port obeys it."""
+    for kind, attribute in QOS_POLICY.used_by:
+        table = TABLES[kind]
+        user = tx.scalar(select(table.c.id).where(table.c[attribute] == row["id"]).limit(1))
+        if user is not None:
+            raise faults.conflict("QosPolicyInUse", f"QoS Policy {row['id']} is used by {kind} {user}.")
+    for rule in _RULES:
+        table = TABLES[rule.name]
+        for rule_id in tx.scalars(select(table.c.id).where(table.c.qos_policy_id == row["id"])):
+            remove(tx, rule, rule_id)
+    rbac.forget(tx, row["id"])
+    remove(tx, QOS_POLICY, row["id"])
+
+
+def policy_for(tx: Tx, caller: Caller | None, policy_id: QosPolicyId | None) -> QosPolicyId | None:
+    """`policy_id`, if the caller may use that policy. Raises: NotFound."""
+    if policy_id is not None:
+        row = find(tx, QOS_POLICY, policy_id)
+        if row is None or not sight.may_use(tx, caller, row):
+            raise faults.not_found("qos_policy", policy_id)
+    return policy_id
+
+
+def of_networks(tx: Tx, network_ids: Collection[NetworkId]) -> dict[NetworkId, QosPolicyId]:
+    """The policies of those networks that have one."""
+    columns = select(networks.c.id, networks.c.qos_policy_id).where(networks.c.qos_policy_id.is_not(None))
+    return dict(tx.all(columns.where(query.any_of(networks.c.id, list(network_ids)))))
+
+
+def default_of(tx: Tx, project_id: str) -> QosPolicyId | None:
+    """The policy that new networks of the project get."""
+    found: QosPolicyId | None = tx.scalar(
+        select(_policies.c.id).where(_policies.c.project_id == project_id, _policies.c.is_default)
+    )
+    return found
+
+
+@dataclass
+class Effect:
+    """What the rules of a policy come to: limits as (kilobits a second, kilobits at once), as they were said."""
+
+    egress: tuple[int, int] | None = None
+    ingress: tuple[int, int] | None = None
+    dscp_mark: int | None = None
+
+
+def effects_of(tx: Tx, policy_ids: Collection[str]) -> dict[str, Effect]:
+    """What those of the policies come to that are there, by their id."""
+    there = select(_policies.c.id).where(query.any_of(_policies.c.id, list(policy_ids)))
+    found = {policy_id: Effect() for policy_id in tx.scalars(there)}
+    for rule in _of_policies(tx, BANDWIDTH_LIMIT_RULE, found):
+        limit = (rule["max_kbps"], rule["max_burst_kbps"] or 0)
+        setattr(found[rule["qos_policy_id"]], rule["direction"], limit)
+    for mark in _of_policies(tx, DSCP_MARKING_RULE, found):
+        found[mark["qos_policy_id"]].dscp_mark = mark["dscp_mark"]
+    return found
+
+
+def _of_policies(tx: Tx, resource: Resource[RowT], policy_ids: Collection[str]) -> Sequence[RowT]:
+    table = table_of(resource)
+    return query.rows(tx, table, query.any_of(table.c.qos_policy_id, list(policy_ids)), order_by=(table.c.id,))
+
+
+def _refuse_second_default(tx: Tx, project_id: str, own_id: str | None) -> None:
+    if default_of(tx, project_id) not in (None, own_id):
+        raise faults.conflict("QoSPolicyDefaultAlreadyExists", f"A default QoS policy exists for project {project_id}.")
+
+
+def _show_rules(tx: Tx, settings: Settings, caller: Caller, rows: Sequence[Values], names: frozenset[str]) -> None:
+    sight.show_shared(tx, settings, caller, rows, names)
+    if "rules" not in names:
+        return
+    by_policy: dict[str, list[Mapping[str, object]]] = {row["id"]: [] for row in rows}
+    for resource in _RULES:
+        for rule in _of_policies(tx, resource, list(by_policy)):
+            by_policy[rule["qos_policy_id"]].append({**rule, "type": resource.name.removesuffix("_rule")})
+    for row in rows:
+        row["rules"] = by_policy[row["id"]]
+
+
+KIND = Kind(
+    resource=QOS_POLICY,
+    create=create_policy,
+    update=update_policy,
+    delete=delete_policy,
+    visible=sight.own_or_shared(_policies),
+    seen_as=sight.as_shared,
+    derive=_show_rules,
+    max_bulk=0,
+    filters={"shared": sight.by_shared(_policies.c.id)},
+)
+
+
+def _rule_kind(resource: Resource[RowT]) -> Kind[RowT]:
+    """The rules of a policy that are of one sort."""
+
+    def create(tx: Tx, settings: Settings, caller: Caller, values: Values) -> RowT:
+        rule_id = new_id()
+        try:
+            row = add(tx, resource, {**values, "id": rule_id})
+        except IntegrityError:
+            raise _conflict(tx, resource, values, rule_id) from None
+        touch(tx, QOS_POLICY, row["qos_policy_id"])
+        return row
+
+    def update(tx: Tx, settings: Settings, caller: Caller, row: RowT, values: Values) -> RowT:
+        try:
+            changed = change(tx, resource, row, values)
+        except IntegrityError:
+            raise _conflict(tx, resource, {**row, **values}, row["id"]) from None
+        touch(tx, QOS_POLICY, row["qos_policy_id"])
+        return changed
+
+    def delete(tx: Tx, settings: Settings, caller: Caller, row: RowT) -> None:
+        remove(tx, resource, row["id"])
+        touch(tx, QOS_POLICY, row["qos_policy_id"])
+
+    return Kind(
+        resource=resource, create=create, update=update, delete=delete, visible=lambda caller: None, parent=KIND
+    )
+
+
+def _conflict(tx: Tx, resource: Resource[RowT], values: Mapping[str, object], own_id: str) -> Exception:
+    table = TABLES[resource.name]
+    same = [table.c[name] == values[name] for names in resource.unique for name in names]
+    other = tx.scalar(select(table.c.id).where(*same, table.c.id != own_id))
+    kind = resource.name.removesuffix("_rule")
+    return faults.conflict(
+        "QoSRulesConflict",
+        f"Rule {kind} conflicts with rule {other} which already exists in QoS Policy {values['qos_policy_id']}.",
+    )
+
+
+RULE_KINDS = tuple(_rule_kind(resource) for resource in _RULES)
+RULE_TYPES: Final = {resource.name.removesuffix("_rule"): resource for resource in _RULES}
+
+
+def rule_type(name: str) -> Mapping[str, object]:
+    """What may be said in rules of a type, and who acts on it. Raises: NotFound."""
+    if name not in RULE_TYPES:
+        raise faults.missing("HTTPNotFound", f"QoS rule type {name} could not be found; accepted: {list(RULE_TYPES)}")
+    said = [_parameter(each) for each in RULE_TYPES[name].attributes if each.create]
+    return {"type": name, "drivers": [{"name": "openvswitch", "supported_parameters": said}]}
+
+
+def _parameter(attribute: Attribute) -> Mapping[str, object]:
+    schema = attribute.codec.schema()
+    if "enum" in schema:
+        told: dict[str, object] = {"parameter_type": "choices", "parameter_values": list(schema["enum"])}
+    else:
+        ends = {"start": schema["minimum"], "end": schema["maximum"]}
+        told = {"parameter_type": "range", "parameter_values": ends}
+    return {"parameter_name": attribute.name, **told}

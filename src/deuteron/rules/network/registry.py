@@ -1,0 +1,33 @@
+"""All kinds of the Network service: a new one is a line here, and its routes follow."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from deuteron.rules.network import (
+    floatingips,
+    networks,
+    ports,
+    qos,
+    rbac,
+    routers,
+    security_groups,
+    subnetpools,
+    subnets,
+)
+from deuteron.rules.network.kinds import Kind
+
+KINDS: Final[tuple[Kind[Any], ...]] = (
+    networks.KIND,
+    subnets.KIND,
+    ports.KIND,
+    routers.KIND,
+    floatingips.KIND,
+    security_groups.KIND,
+    security_groups.RULE_KIND,
+    subnetpools.KIND,
+    subnetpools.SCOPE_KIND,
+    rbac.KIND,
+    qos.KIND,
+    *qos.RULE_KINDS,
+)
