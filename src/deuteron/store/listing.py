@@ -162,6 +162,8 @@ def order_of(
     Raises: what `words` say of keys and directions.
     """
     keys, directions = asked.keys, asked.directions
+    if not keys and not directions:
+        return _once([*default, *last])
     if words.spreads and len(directions) == 1:
         directions = directions * max(1, len(keys))
     turn = directions[0] if words.turns_default and not keys and len(directions) == 1 else None
@@ -176,16 +178,20 @@ def order_of(
         raise words.bad_keys(collection, wrong)
     if refused is not None:
         raise refused
-    found: dict[str, Order] = {}
-    for place, name in enumerate(columns):
-        if name is not None:
-            direction = directions[place] if place < len(directions) else words.direction
-            # A key that stands there again decides nothing.
-            found.setdefault(name, Order(name, direction == "desc"))
+    found = [
+        Order(name, (directions[place] if place < len(directions) else words.direction) == "desc")
+        for place, name in enumerate(columns)
+        if name is not None
+    ]
     if not found:
-        for each in default:
-            found[each.name] = each if turn is None else replace(each, descending=turn == "desc")
-    for each in last:
+        found = [each if turn is None else replace(each, descending=turn == "desc") for each in default]
+    return _once([*found, *last])
+
+
+def _once(orders: Sequence[Order]) -> list[Order]:
+    """A key that stands there again decides nothing."""
+    found: dict[str, Order] = {}
+    for each in orders:
         found.setdefault(each.name, each)
     return list(found.values())
 

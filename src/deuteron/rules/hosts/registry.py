@@ -150,8 +150,8 @@ def known(
         conditions.append(hosts.c.id == id)
     if part:
         conditions.append(contains(hosts.c.name, part))
-    found = select(*_WHOLE).where(*conditions).subquery()
-    rows = query.window(tx, found, (), _BY_NAME, page)
+    found = select(*_WHOLE).where(*conditions)
+    rows = query.window(tx, (found if id is None else found.limit(1)).subquery(), (), _BY_NAME, page)
     return [_host(row.name, dict(row._mapping), settings.hosts.get(row.name), tx.now) for row in rows]
 
 

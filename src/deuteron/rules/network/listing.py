@@ -93,13 +93,16 @@ def listed(
 
 def conditions(kind: Kind, caller: Caller, asked: Asked, may_compare: MayCompare) -> list[ColumnElement[bool]]:
     """Which objects the caller sees and the query asks for. Raises: BadRequest."""
+    visible = kind.visible(caller)
+    seen = [] if visible is None else [query.by_parts(kind.table, visible)]
+    if not asked.filters:
+        return seen
     special = {name: partial(choose, caller) for name, choose in kind.filters.items()}
     if "tags" in kind.resource.by_name:
         special |= {name: partial(_tagged, kind, name) for name in TAGS}
     attributes = kind.resource.by_name
     found = filters.conditions(kind.table, attributes, asked.filters, FILTERS, special=special, may_compare=may_compare)
-    visible = kind.visible(caller)
-    return found if visible is None else [query.by_parts(kind.table, visible), *found]
+    return [*seen, *found]
 
 
 def _tagged(kind: Kind, name: str, texts: Sequence[str]) -> ColumnElement[bool]:
