@@ -76,6 +76,13 @@ def test_pages_put_together_are_the_whole_list(admin: Kit, order: str) -> None:
     assert len(whole) == 4
 
 
+def test_a_link_asks_for_what_the_query_asked(admin: Kit) -> None:
+    first = listed(admin, "tags-any=blue%26limit%3D0%23,red&limit=1")
+    onward = first.json["links"]["next"].partition("/identity/")[2]
+
+    assert (names(first), names(admin.request("GET", f"/identity/{onward}"))) == (["p1"], ["p2"])
+
+
 def test_a_page_is_cut_after_its_filters(admin: Kit) -> None:
     first = listed(admin, "not-tags=red&limit=1")
 
