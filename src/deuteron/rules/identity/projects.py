@@ -19,6 +19,7 @@ from deuteron.rules.identity.rows import change, find, new_id, refuse_duplicate,
 from deuteron.rules.identity.users import remove_user
 from deuteron.store import query
 from deuteron.store.database import Tx
+from deuteron.store.filters import TAGS, tagged
 from deuteron.store.identity_tables import (
     application_credentials,
     assignments,
@@ -73,15 +74,9 @@ def listed_projects(
     if user_id is not None:
         where.append(query.any_of(projects.c.id, targets_of(tx, user_id, "project")))
     tags = func.coalesce(type_coerce(projects.c.tags, Text), "[]")
-    for words, is_wanted, has in (
-        (which.tags, True, query.has_all_words),
-        (which.tags_any, True, query.has_any_word),
-        (which.not_tags, False, query.has_all_words),
-        (which.not_tags_any, False, query.has_any_word),
-    ):
+    for name, words in zip(TAGS, (which.tags, which.tags_any, which.not_tags, which.not_tags_any), strict=True):
         if words is not None:
-            found = has(tags, words)
-            where.append(found if is_wanted else query.not_(found))
+            where.append(tagged(tags, name, words))
     return listed(tx, PROJECT, projects, asked, where)
 
 
