@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,12 @@ from deuteron.store.network_tables import networks
 from tests.rows import check, unlike
 from tests.unit.api_network.harness import cloud_in
 
-MODEL = Path(rows.__file__).parent
-
 
 @pytest.mark.parametrize("service", rows.SERVICES)
 def test_the_types_of_rows_are_what_the_declarations_say(service: str) -> None:
-    # To mend: python -m deuteron.model.rows network > src/deuteron/model/network/rows.py
-    assert (MODEL / service / "rows.py").read_text() == rows.describe(service)
+    # To mend: python -m deuteron.model.rows SERVICE > MODULE
+    module = import_module(rows.module_of(service))
+    assert Path(module.__file__ or "").read_text() == rows.describe(service)
 
 
 def test_rows_are_looked_at_when_a_cloud_of_the_network_tests_ends(tmp_path: Path) -> None:

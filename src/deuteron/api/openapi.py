@@ -21,7 +21,7 @@ from deuteron.model.resource import REQUIRED, Attribute, Resource
 
 VERSION: Final = "3.1.0"
 
-DECLARED: Final[Mapping[str, tuple[Resource, ...]]] = {
+DECLARED: Final[Mapping[str, tuple[Resource[Any], ...]]] = {
     "network": network.RESOURCES,
     "identity": (
         identity.PROJECT, identity.DOMAIN, identity.USER, identity.GROUP, identity.ROLE, identity.REGION,

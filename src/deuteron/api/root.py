@@ -11,6 +11,7 @@ from deuteron.api import openapi
 from deuteron.api.call import MAX_BODY_BYTES, Call, Reply, Route, Service
 from deuteron.api.meter import Row, Usage
 from deuteron.model.errors import ApiError
+from deuteron.model.scalars import ProjectId
 from deuteron.rules.identity.projects import all_names
 
 
@@ -51,7 +52,7 @@ def _usage(call: Call, tx: Any) -> Reply:
     names = all_names(tx)
     use = Usage(
         seconds=round(time.time() - meter.since, 1),
-        projects=[Row(key, names.get(key, ""), use) for key, use in meter.projects.all().items()],
+        projects=[Row(key, names.get(ProjectId(key), ""), use) for key, use in meter.projects.all().items()],
         addresses=[Row(key, "", use) for key, use in meter.addresses.all().items()],
         longest={str(place): found for place, found in meter.longest.items()},
     )

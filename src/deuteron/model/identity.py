@@ -10,13 +10,14 @@ Source: Keystone API v3, api-ref; keystone/{resource,identity,assignment,catalog
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from deuteron.model.codecs import (
     MAX_ITEMS,
     Anything,
     Boolean,
     Codec,
+    Integer,
     Invalid,
     ListOf,
     Object,
@@ -27,8 +28,22 @@ from deuteron.model.codecs import (
     refuse_large,
 )
 from deuteron.model.resource import REQUIRED, Attribute, Resource
+from deuteron.model.scalars import DomainId
 
-DEFAULT_DOMAIN = "default"
+if TYPE_CHECKING:
+    from deuteron.model.identity_rows import (
+        ApplicationCredentialRow,
+        CredentialRow,
+        EndpointRow,
+        GroupRow,
+        ProjectRow,
+        RegionRow,
+        RoleRow,
+        ServiceRow,
+        UserRow,
+    )
+
+DEFAULT_DOMAIN: Final = DomainId("default")
 """Id of the domain `Default`, which is always there."""
 
 IMPLIED_ROLES: tuple[tuple[str, str], ...] = (("admin", "manager"), ("manager", "member"), ("member", "reader"))
@@ -77,8 +92,16 @@ def _name(codec: Codec = _NAME) -> Attribute:
     return Attribute("name", codec, "the name", default=REQUIRED, create=True, update=True)
 
 
-def _domain() -> Attribute:
-    return Attribute("domain_id", _OPTIONAL_ID, "the domain it belongs to; cannot change", create=True, update=True)
+def _domain(*, nullable: bool = False) -> Attribute:
+    return Attribute(
+        "domain_id",
+        _OPTIONAL_ID,
+        "the domain it belongs to; cannot change",
+        create=True,
+        update=True,
+        refers_to="domain",
+        nullable=nullable,
+    )
 
 
 def _description(default: str | None = "") -> Attribute:
@@ -90,10 +113,15 @@ def _enabled() -> Attribute:
 
 
 def _options() -> Attribute:
-    return Attribute("options", Options(), "resource options", create=True, update=True, filter=False, sort=False)
+    return Attribute(
+        "options", Options(), "resource options", create=True, update=True, filter=False, sort=False, nullable=True
+    )
 
 
-PROJECT = Resource(
+_EXTRA = Attribute("extra", Object({}, open=True), "what only its maker knows of it", nullable=True)
+
+
+PROJECT: Resource[ProjectRow] = Resource(
     service="identity",
     name="project",
     collection="projects",
@@ -101,18 +129,21 @@ PROJECT = Resource(
     attributes=(
         _id(),
         _name(_SHORT_NAME),
-        _domain(),
+        _domain(nullable=True),
         _description(),
         _enabled(),
-        Attribute("parent_id", _OPTIONAL_ID, "the project or domain above it", create=True, update=True),
+        Attribute(
+            "parent_id", _OPTIONAL_ID, "the project or domain above it", create=True, update=True, refers_to="project"
+        ),
         Attribute("is_domain", _STRICT, "whether it acts as a domain", default=False, create=True, update=True),
-        Attribute("tags", _TAGS, "tags", create=True, update=True, filter=False, sort=False),
+        Attribute("tags", _TAGS, "tags", create=True, update=True, filter=False, sort=False, nullable=True),
         _options(),
     ),
+    hidden=(_EXTRA,),
     indexes=(("domain_id", "name"), ("parent_id",)),
 )
 
-DOMAIN = Resource(
+DOMAIN: Resource[ProjectRow] = Resource(
     service="identity",
     name="domain",
     collection="domains",
@@ -128,7 +159,7 @@ DOMAIN = Resource(
     table="identity_projects",
 )
 
-USER = Resource(
+USER: Resource[UserRow] = Resource(
     service="identity",
     name="user",
     collection="users",
@@ -140,7 +171,14 @@ USER = Resource(
         _enabled(),
         _description(None),
         Attribute("email", Text(nullable=True), "an address", create=True, update=True),
-        Attribute("default_project_id", _OPTIONAL_ID, "scope of a token that asks for none", create=True, update=True),
+        Attribute(
+            "default_project_id",
+            _OPTIONAL_ID,
+            "scope of a token that asks for none",
+            create=True,
+            update=True,
+            refers_to="project",
+        ),
         Attribute("password_expires_at", Text(nullable=True), "when the password must be changed"),
         _options(),
         Attribute(
@@ -153,28 +191,35 @@ USER = Resource(
             stored=False,
         ),
     ),
+    hidden=(
+        Attribute("password_hash", Text(nullable=True), "what a password is compared with"),
+        Attribute("tokens_valid_after_us", Integer(), "tokens that were made for another value have ended"),
+        _EXTRA,
+    ),
     indexes=(("domain_id", "name"), ("default_project_id",)),
 )
 
-GROUP = Resource(
+GROUP: Resource[GroupRow] = Resource(
     service="identity",
     name="group",
     collection="groups",
     description="A group of users; roles given to it are given to its users.",
     attributes=(_id(), _name(_SHORT_NAME), _domain(), _description()),
+    hidden=(_EXTRA,),
     indexes=(("domain_id", "name"),),
 )
 
-ROLE = Resource(
+ROLE: Resource[RoleRow] = Resource(
     service="identity",
     name="role",
     collection="roles",
     description="A role: the name that policy rules ask for.",
-    attributes=(_id(), _name(), _domain(), _description(None), _options()),
+    attributes=(_id(), _name(), _domain(nullable=True), _description(None), _options()),
+    hidden=(_EXTRA,),
     indexes=(("name",),),
 )
 
-REGION = Resource(
+REGION: Resource[RegionRow] = Resource(
     service="identity",
     name="region",
     collection="regions",
@@ -182,11 +227,19 @@ REGION = Resource(
     attributes=(
         Attribute("id", Text(min_length=1), "the id, chosen by whoever makes it", create=True),
         _description(),
-        Attribute("parent_region_id", Text(nullable=True), "the region it lies in", create=True, update=True),
+        Attribute(
+            "parent_region_id",
+            Text(nullable=True),
+            "the region it lies in",
+            create=True,
+            update=True,
+            refers_to="region",
+        ),
     ),
+    hidden=(_EXTRA,),
 )
 
-SERVICE = Resource(
+SERVICE: Resource[ServiceRow] = Resource(
     service="identity",
     name="service",
     collection="services",
@@ -198,16 +251,17 @@ SERVICE = Resource(
         _description(None),
         _enabled(),
     ),
+    hidden=(_EXTRA,),
 )
 
-ENDPOINT = Resource(
+ENDPOINT: Resource[EndpointRow] = Resource(
     service="identity",
     name="endpoint",
     collection="endpoints",
     description="The address of a service in a region, for one kind of caller.",
     attributes=(
         _id(),
-        Attribute("service_id", _ID, "its service", default=REQUIRED, create=True, update=True),
+        Attribute("service_id", _ID, "its service", default=REQUIRED, create=True, update=True, refers_to="service"),
         Attribute(
             "interface",
             OneOf(("public", "internal", "admin")),
@@ -216,7 +270,7 @@ ENDPOINT = Resource(
             create=True,
             update=True,
         ),
-        Attribute("region_id", Text(nullable=True), "its region", create=True, update=True),
+        Attribute("region_id", Text(nullable=True), "its region", create=True, update=True, refers_to="region"),
         Attribute(
             "url",
             Text(max_length=MAX_TEXT, max_bytes=MAX_TEXT, pattern=r"[a-zA-Z][a-zA-Z0-9+.-]*://.+"),
@@ -227,10 +281,11 @@ ENDPOINT = Resource(
         ),
         _enabled(),
     ),
+    hidden=(_EXTRA,),
     indexes=(("service_id",),),
 )
 
-CREDENTIAL = Resource(
+CREDENTIAL: Resource[CredentialRow] = Resource(
     service="identity",
     name="credential",
     collection="credentials",
@@ -247,13 +302,14 @@ CREDENTIAL = Resource(
             update=True,
             filter=False,
         ),
-        Attribute("user_id", _ID, "whose it is", default=REQUIRED, create=True, update=True),
-        Attribute("project_id", _OPTIONAL_ID, "the project it is for", create=True, update=True),
+        Attribute("user_id", _ID, "whose it is", default=REQUIRED, create=True, update=True, refers_to="user"),
+        Attribute("project_id", _OPTIONAL_ID, "the project it is for", create=True, update=True, refers_to="project"),
     ),
+    hidden=(_EXTRA,),
     indexes=(("user_id",), ("project_id",)),
 )
 
-APPLICATION_CREDENTIAL = Resource(
+APPLICATION_CREDENTIAL: Resource[ApplicationCredentialRow] = Resource(
     service="identity",
     name="application_credential",
     collection="application_credentials",
@@ -261,8 +317,8 @@ APPLICATION_CREDENTIAL = Resource(
     attributes=(
         _id(),
         _name(),
-        Attribute("user_id", _ID, "whose it is"),
-        Attribute("project_id", _ID, "the project it is for: that of the token that made it"),
+        Attribute("user_id", _ID, "whose it is", refers_to="user"),
+        Attribute("project_id", _ID, "the project it is for: that of the token that made it", refers_to="project"),
         _description(None),
         Attribute("expires_at", Text(nullable=True), "when it ends", create=True),
         Attribute("unrestricted", _STRICT, "whether it may make others", default=False, create=True),
@@ -273,8 +329,26 @@ APPLICATION_CREDENTIAL = Resource(
             create=True,
             filter=False,
             sort=False,
+            row_type="Sequence[RoleId]",
         ),
         Attribute("secret", Text(nullable=True), "the secret", create=True, read=False, stored=False),
     ),
+    hidden=(
+        Attribute("secret_hash", Text(), "what a secret is compared with"),
+        _EXTRA,
+    ),
     indexes=(("user_id", "name"), ("project_id",)),
 )
+
+STORED: Final[tuple[Resource[Any], ...]] = (
+    PROJECT,
+    USER,
+    GROUP,
+    ROLE,
+    REGION,
+    SERVICE,
+    ENDPOINT,
+    CREDENTIAL,
+    APPLICATION_CREDENTIAL,
+)
+"""Those with a table of their own."""

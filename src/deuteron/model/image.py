@@ -6,10 +6,13 @@ Source: Glance API v2, api-ref; glance/api/v2/images.py (schemas).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from deuteron.model.codecs import Boolean, Integer, Invalid, ListOf, OneOf, Text, is_uuid, quoted
+from deuteron.model.codecs import Boolean, Integer, Invalid, ListOf, Object, OneOf, Text, is_uuid, quoted
 from deuteron.model.resource import Attribute, Resource
+
+if TYPE_CHECKING:
+    from deuteron.model.image_rows import ImageRow
 
 VISIBILITIES = ("community", "public", "private", "shared")
 STATUSES = (
@@ -79,7 +82,7 @@ _COUNT = Integer(minimum=0, maximum=2147483647, strict=True)
 _SIZE = Integer(nullable=True)
 _STRICT = Boolean(strict=True)
 
-IMAGE = Resource(
+IMAGE: Resource[ImageRow] = Resource(
     service="image",
     name="image",
     collection="images",
@@ -96,7 +99,7 @@ IMAGE = Resource(
             create=True,
             update=True,
         ),
-        Attribute("owner", Text(nullable=True), "Owner of the image", create=True, update=True),
+        Attribute("owner", Text(nullable=True), "Owner of the image", create=True, update=True, refers_to="project"),
         Attribute(
             "container_format", NullableOneOf(CONTAINER_FORMATS), "Format of the container", create=True, update=True
         ),
@@ -138,6 +141,15 @@ IMAGE = Resource(
             update=True,
             filter=False,
             sort=False,
+        ),
+    ),
+    hidden=(
+        Attribute("properties", Object({}, open=True), "What else is said of it.", row_type="Mapping[str, str]"),
+        Attribute("sha256", Text(nullable=True), "What agents check a copy with."),
+        Attribute(
+            "is_inspected",
+            Boolean(),
+            "Whether the data are a plain disk, kernel or RAM disk that passed inspection: only those may be booted.",
         ),
     ),
     indexes=(("owner",), ("visibility",)),

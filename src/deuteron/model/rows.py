@@ -1,4 +1,4 @@
-"""Row types from the declarations: `python -m deuteron.model.rows network > src/deuteron/model/network/rows.py`.
+"""Row types from the declarations, one module a service: `python -m deuteron.model.rows SERVICE > MODULE`.
 
 A row is a plain dictionary, as the store reads it and the encoder writes it; what its keys hold is the declaration's to
 say, so it is said nowhere else: the checked-in module is made here, and a test finds it stale. Its keys are read-only:
@@ -10,11 +10,22 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-from deuteron.model import network
-from deuteron.model.resource import Attribute, Resource, Untyped, is_nullable
+from deuteron.model import identity, image, network
+from deuteron.model.resource import Attribute, Resource, is_nullable
 
-SERVICES: dict[str, tuple[Resource[Untyped], ...]] = {"network": network.RESOURCES}
+SERVICES: dict[str, tuple[Resource[Any], ...]] = {
+    "network": network.RESOURCES,
+    "identity": identity.STORED,
+    "image": (image.IMAGE,),
+}
+"""The kinds of each service whose rows have types."""
+_MODULES = {
+    "network": "deuteron.model.network.rows",
+    "identity": "deuteron.model.identity_rows",
+    "image": "deuteron.model.image_rows",
+}
 
 _SPELLED = {"floatingip": "FloatingIp", "subnetpool": "SubnetPool"}
 """Kinds of which OpenStack writes two words as one."""
@@ -45,22 +56,22 @@ def describe(service: str) -> str:
 
 def module_of(service: str) -> str:
     """Where the row types of a service are."""
-    return f"deuteron.model.{service}.rows"
+    return _MODULES[service]
 
 
-def row_name(resource: Resource[Untyped]) -> str:
+def row_name(resource: Resource[Any]) -> str:
     """What the type of its rows is called."""
     return f"{_word(resource.name)}Row"
 
 
-def columns(resource: Resource[Untyped]) -> Iterator[tuple[str, str, bool]]:
+def columns(resource: Resource[Any]) -> Iterator[tuple[str, str, bool]]:
     """Name, type and whether it may be null of each column of the resource's rows."""
     for attribute in (*resource.attributes, *resource.hidden):
         if attribute.stored:
             yield attribute.name, _type(resource, attribute), is_nullable(attribute)
 
 
-def _row(resource: Resource[Untyped]) -> str:
+def _row(resource: Resource[Any]) -> str:
     name = row_name(resource)
     held = [
         (column, f"ReadOnly[{written} | None]" if nullable else f"ReadOnly[{written}]")
@@ -73,7 +84,7 @@ def _row(resource: Resource[Untyped]) -> str:
     return f'{name} = TypedDict(\n    "{name}",\n    {{\n{lines}\n    }},\n)'
 
 
-def _type(resource: Resource[Untyped], attribute: Attribute) -> str:
+def _type(resource: Resource[Any], attribute: Attribute) -> str:
     if attribute.row_type is not None:
         return attribute.row_type
     named = resource.name if attribute.name == "id" else attribute.refers_to

@@ -12,6 +12,19 @@ ProjectId = NewType("ProjectId", str)
 CLOUD: Final = ProjectId("")
 """The cloud itself, where a project would own: of gateways and of addresses of floating IPs."""
 
+DomainId = NewType("DomainId", str)
+"""Of a row of `projects` that acts as a domain."""
+UserId = NewType("UserId", str)
+GroupId = NewType("GroupId", str)
+RoleId = NewType("RoleId", str)
+RegionId = NewType("RegionId", str)
+ServiceId = NewType("ServiceId", str)
+EndpointId = NewType("EndpointId", str)
+CredentialId = NewType("CredentialId", str)
+ApplicationCredentialId = NewType("ApplicationCredentialId", str)
+
+ImageId = NewType("ImageId", str)
+
 NetworkId = NewType("NetworkId", str)
 SubnetId = NewType("SubnetId", str)
 SubnetPoolId = NewType("SubnetPoolId", str)

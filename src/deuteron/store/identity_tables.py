@@ -11,24 +11,17 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, Table, Text,
 from deuteron.model import identity
 from deuteron.store.database import Tx
 from deuteron.store.prepared import Prepared
-from deuteron.store.schema import Json, metadata, table_for
+from deuteron.store.schema import metadata, table_for
 
-projects = table_for(identity.PROJECT, Column("extra", Json))
-users = table_for(
-    identity.USER,
-    Column("password_hash", Text),
-    Column("tokens_valid_after_us", BigInteger, nullable=False),
-    Column("extra", Json),
-)
-groups = table_for(identity.GROUP, Column("extra", Json))
-roles = table_for(identity.ROLE, Column("extra", Json))
-regions = table_for(identity.REGION, Column("extra", Json))
-services = table_for(identity.SERVICE, Column("extra", Json))
-endpoints = table_for(identity.ENDPOINT, Column("extra", Json))
-credentials = table_for(identity.CREDENTIAL, Column("extra", Json))
-application_credentials = table_for(
-    identity.APPLICATION_CREDENTIAL, Column("secret_hash", Text, nullable=False), Column("extra", Json)
-)
+projects = table_for(identity.PROJECT)
+users = table_for(identity.USER)
+groups = table_for(identity.GROUP)
+roles = table_for(identity.ROLE)
+regions = table_for(identity.REGION)
+services = table_for(identity.SERVICE)
+endpoints = table_for(identity.ENDPOINT)
+credentials = table_for(identity.CREDENTIAL)
+application_credentials = table_for(identity.APPLICATION_CREDENTIAL)
 
 memberships = Table(
     "identity_memberships",

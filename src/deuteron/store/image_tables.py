@@ -1,19 +1,13 @@
-"""Tables of the image service. Data are files in the API's folder; `sha256` is what agents check a copy with."""
+"""Tables of the image service. Data are files in the API's folder."""
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Index, Table, Text
+from sqlalchemy import Column, Index, Table, Text
 
 from deuteron.model import image
-from deuteron.store.schema import Json, metadata, table_for
+from deuteron.store.schema import metadata, table_for
 
-images = table_for(
-    image.IMAGE,
-    Column("properties", Json, nullable=False),
-    Column("sha256", Text),
-    Column("is_inspected", Boolean, nullable=False, default=False),
-)
-"""`is_inspected`: the data are a plain disk, kernel or RAM disk that passed inspection; only those may be booted."""
+images = table_for(image.IMAGE)
 
 members = Table(
     "image_members",

@@ -201,7 +201,7 @@ def odd(directions: Sequence[str]) -> list[str]:
     return [direction for direction in directions if direction not in ("asc", "desc")]
 
 
-def sorted_by(resource: Resource) -> Callable[[str], str | None]:
+def sorted_by(resource: Resource[Any]) -> Callable[[str], str | None]:
     """Of a key the column by which a list of the resource is sorted; None where it declares none."""
 
     def column(key: str) -> str | None:

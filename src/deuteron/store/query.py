@@ -122,6 +122,11 @@ def change(tx: Tx, table: Table, object_id: str, values: Mapping[str, Any]) -> N
     tx.run(statement, {**values, "id_": object_id})
 
 
+def with_values(row: RowT, values: Mapping[str, object]) -> RowT:
+    """The row as it is, or would be, with these values."""
+    return cast(RowT, {**row, **values})
+
+
 def remove(tx: Tx, table: Table, object_id: str) -> None:
     """Delete one row."""
     tx.run(statements(table).delete, {"id_": object_id})
@@ -379,4 +384,5 @@ __all__ = [
     "run",
     "statements",
     "window",
+    "with_values",
 ]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import rows
 from tests.unit.api_identity.harness import Clock, Kit, make_kit
 
 
@@ -17,4 +18,5 @@ def clock() -> Clock:
 def kit(tmp_path: Path) -> Iterator[Kit]:
     made = make_kit(tmp_path)
     yield made
+    rows.check(made.cloud.database)
     made.cloud.database.close()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import rows
 from tests.unit.api_identity.harness import Kit, make_kit
 
 
@@ -12,6 +13,7 @@ from tests.unit.api_identity.harness import Kit, make_kit
 def kit(tmp_path: Path) -> Iterator[Kit]:
     made = make_kit(tmp_path)
     yield made
+    rows.check(made.cloud.database)
     made.cloud.database.close()
 
 

@@ -14,10 +14,10 @@ from deuteron.api.compute.versions import only_until
 from deuteron.api.image import files
 from deuteron.api.image.policies import require, target
 from deuteron.model.errors import Forbidden, NotFound
+from deuteron.model.image_rows import ImageRow
 from deuteron.rules.compute import images
 from deuteron.rules.image import images as image_rules
 from deuteron.store.database import Tx
-from deuteron.store.query import Values
 
 _LAST = 38
 
@@ -75,7 +75,7 @@ async def remove_image(call: Call) -> Reply:
         raise NotFound("Image not found.", type="HTTPNotFound") from None
 
 
-def _image(call: Call, tx: Tx) -> Values:
+def _image(call: Call, tx: Tx) -> ImageRow:
     try:
         row = image_rules.find_visible(tx, call.caller, call.params["id"])
         require(call, "get_image", target(call.caller, row))
@@ -84,7 +84,7 @@ def _image(call: Call, tx: Tx) -> Values:
     return row
 
 
-def _set(call: Call, tx: Tx, row: Values, properties: dict[str, str]) -> dict[str, str]:
+def _set(call: Call, tx: Tx, row: ImageRow, properties: dict[str, str]) -> dict[str, str]:
     images.check_metadata(tx, call.caller, properties)
     require(call, "modify_image", target(call.caller, row))
     image_rules.set_properties(tx, row, properties)

@@ -19,6 +19,7 @@ from deuteron.api.compute.versions import only_until
 from deuteron.api.compute.views import rule_view
 from deuteron.model.codecs import is_uuid
 from deuteron.model.errors import ApiError, BadRequest, Conflict, Forbidden, NotFound
+from deuteron.model.image_rows import ImageRow
 from deuteron.model.network import SECURITY_GROUP, SECURITY_GROUP_RULE
 from deuteron.model.network.rows import SecurityGroupRow
 from deuteron.model.scalars import CLOUD
@@ -256,7 +257,7 @@ def _images(call: Call, tx: Tx, *, detail: bool) -> Reply:
     return Reply(200, {"images": [_image(call, row, detail=detail) for row in rows]})
 
 
-def _image(call: Call, row: Values, *, detail: bool) -> dict[str, Any]:
+def _image(call: Call, row: ImageRow, *, detail: bool) -> dict[str, Any]:
     shown: dict[str, Any] = {"id": row["id"], "name": row["name"], "links": paging.links(call, f"images/{row['id']}")}
     if not detail:
         return shown

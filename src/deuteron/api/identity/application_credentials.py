@@ -12,11 +12,11 @@ from deuteron.api.identity.policies import about_user, require
 from deuteron.api.identity.queries import asked
 from deuteron.model.errors import BadRequest
 from deuteron.model.identity import APPLICATION_CREDENTIAL
+from deuteron.model.identity_rows import ApplicationCredentialRow
 from deuteron.rules.identity import application_credentials
 from deuteron.rules.identity.passwords import Workers, hash_password
 from deuteron.rules.identity.users import find_user
 from deuteron.store.database import Tx
-from deuteron.store.query import Values
 
 
 def list_credentials(call: Call, tx: Tx) -> Reply:
@@ -66,13 +66,13 @@ def list_access_rules(call: Call, tx: Tx) -> Reply:
     return page(call, "access_rules", [])
 
 
-def _find(call: Call, tx: Tx, action: str) -> Values:
+def _find(call: Call, tx: Tx, action: str) -> ApplicationCredentialRow:
     """The credential of the path. Raises: Forbidden, NotFound."""
     require(call, action, about_user(tx, call.params["user_id"]))
     return application_credentials.find_credential(tx, call.params["user_id"], call.params["id"])
 
 
-def _shown(call: Call, tx: Tx, row: Values) -> dict[str, Any]:
+def _shown(call: Call, tx: Tx, row: application_credentials.Shown) -> dict[str, Any]:
     return {
         "id": row["id"],
         "name": row["name"],

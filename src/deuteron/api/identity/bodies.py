@@ -16,7 +16,6 @@ from deuteron.model.codecs import Invalid, quoted, refuse_large
 from deuteron.model.errors import BadRequest
 from deuteron.model.resource import Resource, decode_create, decode_update
 from deuteron.rules.identity.attributes import WORDS
-from deuteron.store.query import Values
 
 _NEVER = frozenset({"id", "links", "extra", "password_hash", "secret_hash", "tokens_valid_after_us"})
 """Names that a body cannot set, known to Keystone or columns of ours; they are passed over."""
@@ -25,14 +24,14 @@ MAX_ATTRIBUTES = 200
 """Of one object, those that only its maker knows included."""
 
 
-def read_create(resource: Resource, body: Mapping[str, Any]) -> dict[str, Any]:
+def read_create(resource: Resource[Any], body: Mapping[str, Any]) -> dict[str, Any]:
     """The row of a create body, `extra` included. Raises: BadRequest."""
     known, extra = _split(resource, body, "create")
     said = {name: value for name, value in known.items() if not _silent(resource, name, value)}
     return {**decode_create(resource, said, WORDS), "extra": extra}
 
 
-def read_update(resource: Resource, body: Mapping[str, Any], row: Values) -> dict[str, Any]:
+def read_update(resource: Resource[Any], body: Mapping[str, Any], row: Mapping[str, object]) -> dict[str, Any]:
     """The columns an update body changes. Raises: BadRequest, also for a change of `domain_id`."""
     known, extra = _split(resource, body, "update")
     for name in ("domain_id", "parent_id", "is_domain"):
@@ -42,21 +41,21 @@ def read_update(resource: Resource, body: Mapping[str, Any], row: Values) -> dic
             del known[name]
     values = decode_update(resource, known, WORDS)
     if "options" in values:
-        given = {**(row["options"] or {}), **body["options"]}
+        given = {**_object(row["options"]), **body["options"]}
         values["options"] = {name: value for name, value in given.items() if value is not None}
         refuse_large_extra(values["options"])
     if extra:
-        kept = {**(row["extra"] or {}), **extra}
+        kept = {**_object(row["extra"]), **extra}
         values["extra"] = {name: value for name, value in kept.items() if value is not None}
         refuse_large_extra(values["extra"])
     return values
 
 
-def shown(call: Call, resource: Resource, row: Values, collection: str | None = None) -> dict[str, Any]:
+def shown(
+    call: Call, resource: Resource[Any], row: Mapping[str, object], collection: str | None = None
+) -> dict[str, Any]:
     """The row as an answer shows it. Attributes that were never given are left out where Keystone does."""
-    extra = row.get("extra") or {}
-    # A row of a list has its nested values as text.
-    result: dict[str, Any] = msgspec.json.decode(extra) if isinstance(extra, msgspec.Raw) else dict(extra)
+    result = _object(row.get("extra"))
     for attribute in resource.attributes:
         if attribute.read and attribute.name in row:
             result[attribute.name] = row[attribute.name]
@@ -66,6 +65,12 @@ def shown(call: Call, resource: Resource, row: Values, collection: str | None = 
         result["tags"] = result["tags"] or []
     result["links"] = {"self": f"{root(call)}/v3/{collection or resource.collection}/{row['id']}"}
     return result
+
+
+def _object(stored: object) -> dict[str, Any]:
+    # A row of a list has its nested values as text.
+    found = msgspec.json.decode(stored) if isinstance(stored, msgspec.Raw) else stored
+    return dict(found) if isinstance(found, Mapping) else {}
 
 
 def root(call: Call) -> str:
@@ -87,7 +92,7 @@ def page(call: Call, collection: str, items: Sequence[dict[str, Any]], truncated
     return Reply(200, body)
 
 
-def _split(resource: Resource, body: Mapping[str, Any], verb: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _split(resource: Resource[Any], body: Mapping[str, Any], verb: str) -> tuple[dict[str, Any], dict[str, Any]]:
     known: dict[str, Any] = {}
     extra: dict[str, Any] = {}
     if len(body) > MAX_ATTRIBUTES:
@@ -116,7 +121,7 @@ def refuse_large_extra(extra: Mapping[str, Any]) -> None:
         ) from None
 
 
-def _silent(resource: Resource, name: str, value: Any) -> bool:
+def _silent(resource: Resource[Any], name: str, value: Any) -> bool:
     """Whether a null is the same as saying nothing."""
     attribute = resource.attribute(name)
     return (

@@ -7,10 +7,10 @@ from deuteron.api.identity.bodies import page, read_create, read_update, shown
 from deuteron.api.identity.policies import about_credential, require
 from deuteron.api.identity.queries import asked
 from deuteron.model.identity import CREDENTIAL
+from deuteron.model.identity_rows import CredentialRow
 from deuteron.rules.identity import credentials
 from deuteron.rules.identity.tokens import Proof
 from deuteron.store.database import Tx
-from deuteron.store.query import Values
 
 
 def list_credentials(call: Call, tx: Tx) -> Reply:
@@ -51,7 +51,7 @@ def delete_credential(call: Call, tx: Tx) -> Reply:
     return Reply(204)
 
 
-def _find(call: Call, tx: Tx, action: str) -> Values:
+def _find(call: Call, tx: Tx, action: str) -> CredentialRow:
     """The credential of the path, for a caller that may do `action`.
 
     Raises: Forbidden to everybody else, also when there is none: a refusal tells nobody which ids exist; NotFound.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from deuteron.api.call import Call, Reply
@@ -12,7 +13,6 @@ from deuteron.model.errors import BadRequest
 from deuteron.model.identity import ENDPOINT, REGION, SERVICE
 from deuteron.rules.identity import endpoints
 from deuteron.store.database import Tx
-from deuteron.store.query import Values
 
 
 def list_regions(call: Call, tx: Tx) -> Reply:
@@ -112,7 +112,7 @@ def delete_endpoint(call: Call, tx: Tx) -> Reply:
     return Reply(204)
 
 
-def _endpoint(call: Call, row: Values) -> dict[str, Any]:
+def _endpoint(call: Call, row: Mapping[str, object]) -> dict[str, Any]:
     body = shown(call, ENDPOINT, row)
     return {**body, "region": body["region_id"]}
 

@@ -12,12 +12,12 @@ from deuteron.api.call import Call, Reply
 from deuteron.api.identity.bodies import page, shown
 from deuteron.api.identity.policies import about_group, about_project, about_role, about_user, require
 from deuteron.model.identity import ROLE
+from deuteron.model.identity_rows import RoleRow
 from deuteron.rules.identity import grants
 from deuteron.rules.identity.effective import SYSTEM
 from deuteron.rules.identity.grants import Place
 from deuteron.rules.identity.roles import find_role
 from deuteron.store.database import Tx
-from deuteron.store.query import Values
 
 
 def list_grants(call: Call, tx: Tx) -> Reply:
@@ -43,7 +43,7 @@ def delete_grant(call: Call, tx: Tx) -> Reply:
     return Reply(204)
 
 
-def _place_and_role(call: Call, tx: Tx, verb: str) -> tuple[Place, Values]:
+def _place_and_role(call: Call, tx: Tx, verb: str) -> tuple[Place, RoleRow]:
     return _place(call, tx, verb), find_role(tx, call.params["role_id"])
 
 

@@ -11,10 +11,10 @@ from deuteron.api.identity.projects import caller_domain
 from deuteron.api.identity.queries import asked
 from deuteron.api.identity.users import shown_user
 from deuteron.model.identity import GROUP
+from deuteron.model.identity_rows import GroupRow
 from deuteron.rules.identity import groups
 from deuteron.rules.identity.users import find_user, listed_users
 from deuteron.store.database import Tx
-from deuteron.store.query import Values
 
 
 def list_groups(call: Call, tx: Tx) -> Reply:
@@ -77,7 +77,7 @@ def remove_member(call: Call, tx: Tx) -> Reply:
     return Reply(204)
 
 
-def _find(call: Call, tx: Tx, action: str) -> Values:
+def _find(call: Call, tx: Tx, action: str) -> GroupRow:
     """The group of the path. Raises: Forbidden, NotFound."""
     require(call, action, about_group(tx, call.params["id"]))
     return groups.find_group(tx, call.params["id"])

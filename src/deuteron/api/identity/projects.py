@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deuteron.api.call import Call, Reply
@@ -10,12 +11,12 @@ from deuteron.api.identity.policies import about_project, about_user, own_domain
 from deuteron.api.identity.queries import asked, is_true
 from deuteron.model.errors import BadRequest
 from deuteron.model.identity import DEFAULT_DOMAIN, DOMAIN, PROJECT
+from deuteron.model.identity_rows import ProjectRow
 from deuteron.rules.identity import projects
 from deuteron.rules.identity.effective import ancestors, targets_of
 from deuteron.rules.identity.projects import Which
 from deuteron.rules.identity.users import find_user
 from deuteron.store.database import Tx
-from deuteron.store.query import Values
 
 
 def list_domains(call: Call, tx: Tx) -> Reply:
@@ -158,17 +159,17 @@ def caller_domain(call: Call) -> str:
     return call.caller.domain_id or call.caller.project_domain_id or DEFAULT_DOMAIN
 
 
-def _find(call: Call, tx: Tx, action: str) -> Values:
+def _find(call: Call, tx: Tx, action: str) -> ProjectRow:
     """The project of the path. Raises: Forbidden, NotFound."""
     require(call, action, about_project(tx, call.params["id"]))
     return projects.find_project(tx, call.params["id"])
 
 
-def _listed(call: Call, rows: list[Values], own: frozenset[str]) -> list[dict[str, Any]]:
+def _listed(call: Call, rows: Sequence[Mapping[str, object]], own: frozenset[str]) -> list[dict[str, Any]]:
     return [{"project": shown(call, PROJECT, row)} for row in rows if row["id"] in own]
 
 
-def _tags_of(call: Call, row: Values) -> Reply:
+def _tags_of(call: Call, row: ProjectRow) -> Reply:
     here = f"{root(call)}/v3/projects/{row['id']}/tags"
     return Reply(200, {"tags": row["tags"] or [], "links": {"self": here, "next": None, "previous": None}})
 

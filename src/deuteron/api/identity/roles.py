@@ -9,9 +9,9 @@ from deuteron.api.identity.bodies import page, read_create, read_update, root, s
 from deuteron.api.identity.policies import about_role, require
 from deuteron.api.identity.queries import asked
 from deuteron.model.identity import ROLE
+from deuteron.model.identity_rows import RoleRow
 from deuteron.rules.identity import roles
 from deuteron.store.database import Tx
-from deuteron.store.query import Values
 
 
 def list_roles(call: Call, tx: Tx) -> Reply:
@@ -77,7 +77,7 @@ def delete_implied(call: Call, tx: Tx) -> Reply:
     return Reply(204)
 
 
-def _find(call: Call, tx: Tx, verb: str) -> Values:
+def _find(call: Call, tx: Tx, verb: str) -> RoleRow:
     """The role of the path. Roles of domains have rules of their own; what is not there is refused like a global one.
 
     Raises: Forbidden, NotFound.
@@ -87,21 +87,21 @@ def _find(call: Call, tx: Tx, verb: str) -> Values:
     return roles.find_role(tx, call.params["id"])
 
 
-def _two_roles(call: Call, tx: Tx) -> tuple[Values, Values]:
+def _two_roles(call: Call, tx: Tx) -> tuple[RoleRow, RoleRow]:
     return roles.find_role(tx, call.params["id"]), roles.find_role(tx, call.params["implied_id"])
 
 
-def _inference(call: Call, tx: Tx, prior: Values) -> dict[str, Any]:
+def _inference(call: Call, tx: Tx, prior: RoleRow) -> dict[str, Any]:
     implied = [_brief(call, row) for row in roles.implied_by(tx, prior)]
     return {"prior_role": _brief(call, prior), "implies": implied}
 
 
-def _rule(call: Call, prior: Values, implied: Values) -> dict[str, Any]:
+def _rule(call: Call, prior: RoleRow, implied: RoleRow) -> dict[str, Any]:
     return {
         "role_inference": {"prior_role": _brief(call, prior), "implies": _brief(call, implied)},
         "links": {"self": f"{root(call)}/v3/roles/{prior['id']}/implies/{implied['id']}"},
     }
 
 
-def _brief(call: Call, row: Values) -> dict[str, Any]:
+def _brief(call: Call, row: RoleRow) -> dict[str, Any]:
     return {"id": row["id"], "name": row["name"], "links": {"self": f"{root(call)}/v3/roles/{row['id']}"}}

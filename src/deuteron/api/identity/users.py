@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from deuteron.api.call import Call, Reply
@@ -17,7 +18,6 @@ from deuteron.model.identity import USER
 from deuteron.rules.identity import users
 from deuteron.rules.identity.passwords import Workers, hash_password
 from deuteron.store.database import Tx
-from deuteron.store.query import Values
 
 
 def list_users(call: Call, tx: Tx) -> Reply:
@@ -102,7 +102,7 @@ def delete_user(call: Call, tx: Tx) -> Reply:
     return Reply(204)
 
 
-def shown_user(call: Call, row: Values) -> dict[str, Any]:
+def shown_user(call: Call, row: Mapping[str, object]) -> dict[str, Any]:
     body = shown(call, USER, row)
     for name in ("description", "email", "default_project_id"):
         if body.get(name) is None:

@@ -29,13 +29,13 @@ from deuteron.model.errors import (
     Unavailable,
     Unsupported,
 )
+from deuteron.model.image_rows import ImageRow
 from deuteron.model.settings import ImageOptions
 from deuteron.rules.image import data
 from deuteron.rules.image.data import Declared, Received
 from deuteron.rules.image.images import find_visible, remove
 from deuteron.rules.image.inspect import Inspection, Refused, inspect_image, is_accepted_as
 from deuteron.store.database import Tx
-from deuteron.store.query import Values
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ async def upload(call: Call) -> Reply:
 async def download(call: Call) -> Reply:
     """GET /v2/images/{id}/file: 204 while there are no data; one range of bytes if asked for."""
 
-    def prepare() -> tuple[Values, BinaryIO] | None:
+    def prepare() -> tuple[ImageRow, BinaryIO] | None:
         with call.store.read() as tx:
             row = find_visible(tx, call.caller, call.params["id"])
             require(call, "download_image", target(call.caller, row))
@@ -97,7 +97,7 @@ async def download(call: Call) -> Reply:
     if found is None:
         return Reply(204)
     row, file = found
-    size: int = row["size"]
+    size = row["size"] or 0
     headers = {"Content-Length": str(size), "Accept-Ranges": "bytes"}
     first, last, status = 0, size - 1, 200
     asked = _range(call.headers.get("range"), size)

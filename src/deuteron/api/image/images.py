@@ -6,6 +6,7 @@ refused by policy (403).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -18,9 +19,9 @@ from deuteron.api.image.queries import read_query
 from deuteron.api.links import page_from
 from deuteron.model.errors import BadRequest
 from deuteron.model.image import IMAGE
+from deuteron.model.image_rows import ImageRow
 from deuteron.rules.image import attributes, changes, images, listing
 from deuteron.store.database import Tx
-from deuteron.store.query import Values
 
 
 def list_images(call: Call, tx: Tx) -> Reply:
@@ -87,7 +88,7 @@ def remove_tag(call: Call, tx: Tx) -> Reply:
     return Reply(204)
 
 
-def _find(call: Call, tx: Tx, rule: str) -> Values:
+def _find(call: Call, tx: Tx, rule: str) -> ImageRow:
     """The image of the path. Raises: NotFound; Forbidden unless the rule lets the caller."""
     row = images.find_visible(tx, call.caller, call.params["id"])
     require(call, rule, target(call.caller, row))
@@ -101,7 +102,7 @@ def _require_visibility(call: Call, visibility: str, about: dict[str, Any]) -> N
         require(call, "communitize_image", about)
 
 
-def _shown(row: Values) -> dict[str, Any]:
+def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
     """The image as answers show it: attributes and properties in one object."""
     properties = row["properties"]
     # A row of a list has its nested values as text.

@@ -7,9 +7,10 @@ from typing import Any
 from deuteron.api.call import Call, Reply
 from deuteron.api.image.policies import require, target
 from deuteron.model.errors import BadRequest
+from deuteron.model.image_rows import ImageRow
+from deuteron.model.scalars import ProjectId
 from deuteron.rules.image import images, members
 from deuteron.store.database import Tx
-from deuteron.store.query import Values
 
 
 def list_members(call: Call, tx: Tx) -> Reply:
@@ -20,7 +21,7 @@ def list_members(call: Call, tx: Tx) -> Reply:
 
 def show_member(call: Call, tx: Tx) -> Reply:
     image = _image(call, tx, "get_member")
-    return Reply(200, _shown(members.find(tx, call.caller, image, call.params["member_id"])))
+    return Reply(200, _shown(members.find(tx, call.caller, image, ProjectId(call.params["member_id"]))))
 
 
 def add_member(call: Call, tx: Tx) -> Reply:
@@ -29,7 +30,7 @@ def add_member(call: Call, tx: Tx) -> Reply:
     member_id = body.get("member") if isinstance(body, dict) else None
     if not isinstance(member_id, str) or not 0 < len(member_id) <= 255:
         raise BadRequest("Member to be added not specified")
-    return Reply(200, _shown(members.add(tx, image, member_id)))
+    return Reply(200, _shown(members.add(tx, image, ProjectId(member_id))))
 
 
 def update_member(call: Call, tx: Tx) -> Reply:
@@ -37,23 +38,23 @@ def update_member(call: Call, tx: Tx) -> Reply:
     image = _image(call, tx, "modify_member")
     body = call.json()
     status = body.get("status") if isinstance(body, dict) else None
-    row = members.find(tx, call.caller, image, call.params["member_id"])
+    row = members.find(tx, call.caller, image, ProjectId(call.params["member_id"]))
     return Reply(200, _shown(members.change(tx, call.caller, row, status)))
 
 
 def remove_member(call: Call, tx: Tx) -> Reply:
     image = _image(call, tx, "delete_member")
-    members.remove(tx, members.find(tx, call.caller, image, call.params["member_id"]))
+    members.remove(tx, members.find(tx, call.caller, image, ProjectId(call.params["member_id"])))
     return Reply(204)
 
 
-def _image(call: Call, tx: Tx, rule: str) -> Values:
+def _image(call: Call, tx: Tx, rule: str) -> ImageRow:
     row = images.find_visible(tx, call.caller, call.params["id"])
     require(call, rule, target(call.caller, row))
     return row
 
 
-def _shown(row: Values) -> dict[str, Any]:
+def _shown(row: members.MemberRow) -> dict[str, Any]:
     return {
         "member_id": row["member_id"],
         "image_id": row["image_id"],

@@ -11,7 +11,7 @@ from typing import Any
 from deuteron.api.call import Call
 from deuteron.model.caller import Caller
 from deuteron.model.errors import Forbidden
-from deuteron.store.query import Values
+from deuteron.model.image_rows import ImageRow
 
 _MEMBER = "role:admin or (role:member and project_id:%(project_id)s)"
 _READABLE = (
@@ -47,7 +47,7 @@ def require(call: Call, rule: str, target: Mapping[str, Any]) -> None:
         raise Forbidden(f"You are not authorized to complete {rule} action.", type="Forbidden")
 
 
-def target(caller: Caller, row: Values) -> dict[str, Any]:
+def target(caller: Caller, row: ImageRow) -> dict[str, Any]:
     """What policy rules about an image may ask of. A member of a shared image is the caller, once it is seen."""
     is_member = row["visibility"] == "shared" and row["owner"] != caller.project_id
     return {

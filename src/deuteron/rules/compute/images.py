@@ -13,11 +13,11 @@ from deuteron.model.codecs import is_uuid
 from deuteron.model.compute import Flavor
 from deuteron.model.errors import BadRequest, Forbidden
 from deuteron.model.image import IMAGE
+from deuteron.model.image_rows import ImageRow
 from deuteron.model.intent import ImageRef
 from deuteron.rules.compute import quotas
 from deuteron.rules.image import images as image_rules
 from deuteron.store.database import Tx
-from deuteron.store.query import Values
 
 GIB = 1024**3
 
@@ -87,7 +87,7 @@ def bootable(tx: Tx, caller: Caller, image_id: Any, flavor: Flavor) -> Bootable:
     )
 
 
-def find(tx: Tx, caller: Caller, image_id: str) -> Values | None:
+def find(tx: Tx, caller: Caller, image_id: str) -> ImageRow | None:
     """The image, if the caller may see it."""
     return image_rules.seen(tx, caller, image_id)
 
@@ -102,7 +102,7 @@ def check_metadata(tx: Tx, caller: Caller, properties: Mapping[str, str]) -> Non
             raise BadRequest(f"'{name}' is an attribute of images and no metadata", type="HTTPBadRequest")
 
 
-def _demands_config_drive(properties: Values) -> bool:
+def _demands_config_drive(properties: Mapping[str, str]) -> bool:
     """Whether servers of the image have a config drive unasked. Raises: BadRequest."""
     wish = properties.get("img_config_drive", "optional")
     if wish not in ("optional", "mandatory"):
@@ -110,7 +110,7 @@ def _demands_config_drive(properties: Values) -> bool:
     return bool(wish == "mandatory")
 
 
-def _usable(tx: Tx, caller: Caller, image_id: Any, what: str) -> Values:
+def _usable(tx: Tx, caller: Caller, image_id: Any, what: str) -> ImageRow:
     if not isinstance(image_id, str) or not is_uuid(image_id):
         raise BadRequest("Invalid imageRef provided.", type="HTTPBadRequest")
     row = find(tx, caller, image_id)
@@ -122,5 +122,5 @@ def _usable(tx: Tx, caller: Caller, image_id: Any, what: str) -> Values:
     return row
 
 
-def _reference(row: Values) -> ImageRef:
-    return ImageRef(row["id"], row["disk_format"] or "raw", row["size"] or 0, row["sha256"], row["virtual_size"])
+def _reference(row: ImageRow) -> ImageRef:
+    return ImageRef(row["id"], row["disk_format"] or "raw", row["size"] or 0, row["sha256"] or "", row["virtual_size"])

@@ -5,14 +5,18 @@ Its roles are looked at when a token is used: what the maker loses, the credenti
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from sqlalchemy import select
+from typing_extensions import ReadOnly, TypedDict
 
 from deuteron.model.errors import BadRequest, Conflict, Forbidden
 from deuteron.model.identity import APPLICATION_CREDENTIAL
+from deuteron.model.identity_rows import ApplicationCredentialRow
+from deuteron.model.scalars import ApplicationCredentialId, ProjectId, RoleId, UserId
 from deuteron.model.settings import IdentityOptions
 from deuteron.rules.identity.effective import roles_on
 from deuteron.rules.identity.listing import listed
@@ -27,18 +31,31 @@ from deuteron.store.query import Values
 _TABLE = application_credentials
 
 
-def listed_credentials(tx: Tx, asked: Asked, user_id: str) -> tuple[list[Values], bool]:
+class Shown(TypedDict):
+    """What is shown of one: a row, or one of a list."""
+
+    id: ReadOnly[ApplicationCredentialId]
+    name: ReadOnly[str]
+    user_id: ReadOnly[UserId]
+    project_id: ReadOnly[ProjectId]
+    description: ReadOnly[str | None]
+    expires_at: ReadOnly[str | None]
+    unrestricted: ReadOnly[bool]
+    roles: ReadOnly[Sequence[RoleId]]
+
+
+def listed_credentials(tx: Tx, asked: Asked, user_id: str) -> tuple[list[Shown], bool]:
     """Those of the user that are asked for, and whether there are more."""
     rows, more = listed(tx, APPLICATION_CREDENTIAL, _TABLE, asked, [_TABLE.c.user_id == user_id])
-    return [{**row, "roles": msgspec.json.decode(row["roles"])} for row in rows], more
+    return [cast("Shown", {**row, "roles": msgspec.json.decode(row["roles"])}) for row in rows], more
 
 
-def find_credential(tx: Tx, user_id: str, id: str) -> Values:
+def find_credential(tx: Tx, user_id: str, id: str) -> ApplicationCredentialRow:
     """Raises: NotFound, also for another user's."""
     return find(tx, _TABLE, "application credential", id, _TABLE.c.user_id == user_id)
 
 
-def create_credential(tx: Tx, options: IdentityOptions, proof: Proof, values: Values) -> Values:
+def create_credential(tx: Tx, options: IdentityOptions, proof: Proof, values: Values) -> ApplicationCredentialRow:
     """One of the token's user for the token's project. `values` hold the `secret_hash`, and `expires_at` as `expiry`
     made it.
 
@@ -59,14 +76,14 @@ def create_credential(tx: Tx, options: IdentityOptions, proof: Proof, values: Va
     return find_credential(tx, user_id, row["id"])
 
 
-def remove_credential(tx: Tx, proof: Proof, row: Values) -> None:
+def remove_credential(tx: Tx, proof: Proof, row: ApplicationCredentialRow) -> None:
     """Raises: Forbidden for a restricted token."""
     _refuse_restricted(proof, "delete")
     query.remove(tx, _TABLE, row["id"])
     tokens_may_change(tx)
 
 
-def roles_held(tx: Tx, row: Values) -> list[dict[str, Any]]:
+def roles_held(tx: Tx, row: Shown) -> list[dict[str, Any]]:
     """Those of its roles that its user has on the project now, by name."""
     held = roles_on(tx, row["user_id"], "project", row["project_id"])
     its = select(roles.c.id, roles.c.name, roles.c.domain_id).where(query.any_of(roles.c.id, row["roles"]))

@@ -6,6 +6,7 @@ from sqlalchemy import select
 
 from deuteron.model.errors import Forbidden
 from deuteron.model.identity import CREDENTIAL
+from deuteron.model.identity_rows import CredentialRow
 from deuteron.model.settings import IdentityOptions
 from deuteron.rules.identity.listing import listed
 from deuteron.rules.identity.rows import change, find, new_id, refuse_more
@@ -22,7 +23,7 @@ def listed_credentials(tx: Tx, asked: Asked, user_id: str | None) -> tuple[list[
     return listed(tx, CREDENTIAL, credentials, asked, [] if user_id is None else [credentials.c.user_id == user_id])
 
 
-def find_credential(tx: Tx, id: str) -> Values:
+def find_credential(tx: Tx, id: str) -> CredentialRow:
     """Raises: NotFound."""
     return find(tx, credentials, "credential", id)
 
@@ -43,7 +44,7 @@ def refuse_delegated(proof: Proof) -> None:
         )
 
 
-def create_credential(tx: Tx, options: IdentityOptions, values: Values) -> Values:
+def create_credential(tx: Tx, options: IdentityOptions, values: Values) -> CredentialRow:
     """Raises: NotFound for its user; Forbidden when the user has too many."""
     find(tx, users, "user", values["user_id"])
     _refuse_more(tx, options, values["user_id"])
@@ -52,7 +53,7 @@ def create_credential(tx: Tx, options: IdentityOptions, values: Values) -> Value
     return find_credential(tx, row["id"])
 
 
-def change_credential(tx: Tx, options: IdentityOptions, row: Values, values: Values) -> Values:
+def change_credential(tx: Tx, options: IdentityOptions, row: CredentialRow, values: Values) -> CredentialRow:
     """Raises: NotFound for its new user; Forbidden when that has too many."""
     if "user_id" in values:
         find(tx, users, "user", values["user_id"])
@@ -61,7 +62,7 @@ def change_credential(tx: Tx, options: IdentityOptions, row: Values, values: Val
     return change(tx, credentials, row, values)
 
 
-def remove_credential(tx: Tx, row: Values) -> None:
+def remove_credential(tx: Tx, row: CredentialRow) -> None:
     query.remove(tx, credentials, row["id"])
 
 

@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy import delete, select
 
 from deuteron.model.errors import BadRequest, Conflict, Forbidden
-from deuteron.model.resource import Resource
+from deuteron.model.identity_rows import EndpointRow, RegionRow, ServiceRow
+from deuteron.model.resource import Resource, RowT
 from deuteron.rules.identity.listing import listed
 from deuteron.rules.identity.rows import change, find, new_id
 from deuteron.store import query
@@ -15,19 +16,20 @@ from deuteron.store.database import Tx
 from deuteron.store.identity_tables import endpoints, regions, services
 from deuteron.store.listing import Asked
 from deuteron.store.query import Values
+from deuteron.store.schema import TableOf
 
 
-def listed_of(tx: Tx, resource: Resource, asked: Asked) -> tuple[list[Values], bool]:
+def listed_of(tx: Tx, resource: Resource[Any], asked: Asked) -> tuple[list[Values], bool]:
     """The regions, services or endpoints that are asked for, and whether there are more."""
     return listed(tx, resource, _TABLES[resource.name], asked)
 
 
-def find_region(tx: Tx, id: str) -> Values:
+def find_region(tx: Tx, id: str) -> RegionRow:
     """Raises: NotFound."""
     return find(tx, regions, "region", id)
 
 
-def create_region(tx: Tx, values: Values, given_id: Any = None) -> Values:
+def create_region(tx: Tx, values: Values, given_id: Any = None) -> RegionRow:
     """A new region, with the id that is given. Raises: BadRequest, Conflict for the id; NotFound for its parent."""
     id = given_id or new_id()
     if not isinstance(id, str) or len(id) > 255:
@@ -43,14 +45,14 @@ def create_region(tx: Tx, values: Values, given_id: Any = None) -> Values:
     return find_region(tx, id)
 
 
-def change_region(tx: Tx, row: Values, values: Values) -> Values:
+def change_region(tx: Tx, row: RegionRow, values: Values) -> RegionRow:
     """Raises: NotFound for its parent."""
     if values.get("parent_region_id") is not None:
         find_region(tx, values["parent_region_id"])
-    return _changed(tx, "region", row, values)
+    return _changed(tx, "region", regions, row, values)
 
 
-def remove_region(tx: Tx, row: Values) -> None:
+def remove_region(tx: Tx, row: RegionRow) -> None:
     """With the regions in it. Raises: Forbidden while one of them has endpoints."""
     tree = [row["id"]]
     for id in tree:
@@ -64,35 +66,35 @@ def remove_region(tx: Tx, row: Values) -> None:
     tx.changed("region", row["id"], deleted=True)
 
 
-def find_service(tx: Tx, id: str) -> Values:
+def find_service(tx: Tx, id: str) -> ServiceRow:
     """Raises: NotFound."""
     return find(tx, services, "service", id)
 
 
-def create_service(tx: Tx, values: Values) -> Values:
+def create_service(tx: Tx, values: Values) -> ServiceRow:
     row = {**values, "id": new_id()}
     query.add(tx, services, row)
     tx.changed("service", row["id"])
     return find_service(tx, row["id"])
 
 
-def change_service(tx: Tx, row: Values, values: Values) -> Values:
-    return _changed(tx, "service", row, values)
+def change_service(tx: Tx, row: ServiceRow, values: Values) -> ServiceRow:
+    return _changed(tx, "service", services, row, values)
 
 
-def remove_service(tx: Tx, row: Values) -> None:
+def remove_service(tx: Tx, row: ServiceRow) -> None:
     """With its endpoints."""
     tx.execute(delete(endpoints).where(endpoints.c.service_id == row["id"]))
     query.remove(tx, services, row["id"])
     tx.changed("service", row["id"], deleted=True)
 
 
-def find_endpoint(tx: Tx, id: str) -> Values:
+def find_endpoint(tx: Tx, id: str) -> EndpointRow:
     """Raises: NotFound."""
     return find(tx, endpoints, "endpoint", id)
 
 
-def create_endpoint(tx: Tx, values: Values) -> Values:
+def create_endpoint(tx: Tx, values: Values) -> EndpointRow:
     """Raises: BadRequest for a service or region that is not there."""
     _check_references(tx, values)
     row = {**values, "id": new_id()}
@@ -101,13 +103,13 @@ def create_endpoint(tx: Tx, values: Values) -> Values:
     return find_endpoint(tx, row["id"])
 
 
-def change_endpoint(tx: Tx, row: Values, values: Values) -> Values:
+def change_endpoint(tx: Tx, row: EndpointRow, values: Values) -> EndpointRow:
     """Raises: BadRequest for a service or region that is not there."""
     _check_references(tx, values)
-    return _changed(tx, "endpoint", row, values)
+    return _changed(tx, "endpoint", endpoints, row, values)
 
 
-def remove_endpoint(tx: Tx, row: Values) -> None:
+def remove_endpoint(tx: Tx, row: EndpointRow) -> None:
     query.remove(tx, endpoints, row["id"])
     tx.changed("endpoint", row["id"], deleted=True)
 
@@ -118,17 +120,17 @@ def make_region(tx: Tx, id: str) -> None:
         query.add(tx, regions, {"id": id, "description": "", "parent_region_id": None, "extra": {}})
 
 
-_TABLES = {"region": regions, "service": services, "endpoint": endpoints}
+_TABLES: dict[str, TableOf[Any]] = {"region": regions, "service": services, "endpoint": endpoints}
 
 
-def _changed(tx: Tx, kind: str, row: Values, values: Values) -> Values:
+def _changed(tx: Tx, kind: str, table: TableOf[RowT], row: RowT, values: Values) -> RowT:
     if values:
         tx.changed(kind, row["id"])
-    return change(tx, _TABLES[kind], row, values)
+    return change(tx, table, row, values)
 
 
 def _check_references(tx: Tx, values: Values) -> None:
-    for name, table, kind in (("service_id", services, "service"), ("region_id", regions, "region")):
+    for name, kind in (("service_id", "service"), ("region_id", "region")):
         id = values.get(name)
-        if id is not None and query.row_by_id(tx, table, id) is None:
+        if id is not None and query.row_by_id(tx, _TABLES[kind], id) is None:
             raise BadRequest(f"Could not find {kind}: {id}.", type="ValidationError")

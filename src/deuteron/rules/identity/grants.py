@@ -8,12 +8,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, select
 
 from deuteron.model.errors import BadRequest, Forbidden, NotFound
+from deuteron.model.identity_rows import RoleRow
 from deuteron.rules.identity.effective import SYSTEM
 from deuteron.rules.identity.rows import find
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import assignments, groups, projects, roles, tokens_may_change, users
-from deuteron.store.query import Values
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,19 @@ def refuse_no_place(tx: Tx, place: Place) -> None:
         find(tx, projects, "domain", place.target_id, projects.c.is_domain.is_(True))
     elif place.target_kind == "project":
         find(tx, projects, "project", place.target_id)
-    find(tx, users if place.actor_kind == "user" else groups, place.actor_kind, place.actor_id)
+    if place.actor_kind == "user":
+        find(tx, users, "user", place.actor_id)
+    else:
+        find(tx, groups, place.actor_kind, place.actor_id)
 
 
-def roles_at(tx: Tx, place: Place) -> list[Values]:
+def roles_at(tx: Tx, place: Place) -> list[RoleRow]:
     """The roles that are granted there, by name."""
     ids = tx.scalars(select(assignments.c.role_id).where(*place.conditions()))
     return query.rows(tx, roles, query.any_of(roles.c.id, ids), order_by=(roles.c.name,))
 
 
-def grant(tx: Tx, place: Place, role: Values) -> None:
+def grant(tx: Tx, place: Place, role: RoleRow) -> None:
     """Give the role; nothing changes where it is given already. Raises: Forbidden, BadRequest for a domain's role."""
     _refuse_foreign_role(tx, role, place)
     add_grant(tx, place, role["id"])
@@ -75,7 +78,7 @@ def add_grant(tx: Tx, place: Place, role_id: str) -> None:
     tx.changed("assignment", f"{place.actor_id} {place.target_id} {role_id}")
 
 
-def refuse_not_granted(tx: Tx, place: Place, role: Values) -> None:
+def refuse_not_granted(tx: Tx, place: Place, role: RoleRow) -> None:
     """Raises: NotFound."""
     if not _is_granted(tx, place, role["id"]):
         raise NotFound(
@@ -85,7 +88,7 @@ def refuse_not_granted(tx: Tx, place: Place, role: Values) -> None:
         )
 
 
-def revoke(tx: Tx, place: Place, role: Values) -> None:
+def revoke(tx: Tx, place: Place, role: RoleRow) -> None:
     """Raises: NotFound."""
     refuse_not_granted(tx, place, role)
     tx.execute(delete(assignments).where(*place.conditions(), assignments.c.role_id == role["id"]))
@@ -98,7 +101,7 @@ def _is_granted(tx: Tx, place: Place, role_id: str) -> bool:
     return tx.first(found) is not None
 
 
-def _refuse_foreign_role(tx: Tx, role: Values, place: Place) -> None:
+def _refuse_foreign_role(tx: Tx, role: RoleRow, place: Place) -> None:
     """A role of a domain is granted on that domain and its projects only.
 
     Raises: Forbidden; BadRequest on the system. Keystone lets a role of one domain be granted on another; there it

@@ -6,6 +6,7 @@ from sqlalchemy import delete, select
 
 from deuteron.model.errors import NotFound
 from deuteron.model.identity import GROUP
+from deuteron.model.identity_rows import GroupRow
 from deuteron.rules.identity.listing import listed
 from deuteron.rules.identity.rows import change, find, new_id, refuse_in_domain
 from deuteron.store import query
@@ -25,12 +26,12 @@ def listed_groups(
     return listed(tx, GROUP, groups, asked, where)
 
 
-def find_group(tx: Tx, id: str) -> Values:
+def find_group(tx: Tx, id: str) -> GroupRow:
     """Raises: NotFound."""
     return find(tx, groups, "group", id)
 
 
-def create_group(tx: Tx, values: Values) -> Values:
+def create_group(tx: Tx, values: Values) -> GroupRow:
     """Raises: NotFound for the domain; Conflict for the name."""
     find(tx, projects, "domain", values["domain_id"], projects.c.is_domain.is_(True))
     refuse_in_domain(tx, "group", groups, values["name"], values["domain_id"])
@@ -40,7 +41,7 @@ def create_group(tx: Tx, values: Values) -> Values:
     return find_group(tx, row["id"])
 
 
-def change_group(tx: Tx, row: Values, values: Values) -> Values:
+def change_group(tx: Tx, row: GroupRow, values: Values) -> GroupRow:
     """Raises: Conflict."""
     if "name" in values:
         refuse_in_domain(tx, "group", groups, values["name"], row["domain_id"], own_id=row["id"])

@@ -69,7 +69,7 @@ FILTERS: Final = filters.Words(
 
 
 def listed(
-    tx: Tx, resource: Resource, table: Table, asked: Asked, where: Sequence[ColumnElement[bool]] = ()
+    tx: Tx, resource: Resource[Any], table: Table, asked: Asked, where: Sequence[ColumnElement[bool]] = ()
 ) -> tuple[list[Values], bool]:
     """The rows that the query asks for, and whether `limit` cut them. Nested values are raw JSON, as `answers` has it.
 

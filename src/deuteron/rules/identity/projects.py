@@ -10,7 +10,9 @@ from sqlalchemy import ColumnElement, Text, delete, func, select, type_coerce, u
 
 from deuteron.model.errors import ApiError, BadRequest, Conflict, Forbidden, NotFound
 from deuteron.model.identity import DEFAULT_DOMAIN, DOMAIN, PROJECT
+from deuteron.model.identity_rows import ProjectRow
 from deuteron.model.resource import decode_value
+from deuteron.model.scalars import DomainId, ProjectId
 from deuteron.rules.identity.attributes import WORDS
 from deuteron.rules.identity.effective import ancestors, targets_of
 from deuteron.rules.identity.groups import remove_group
@@ -48,12 +50,12 @@ class Which:
     not_tags_any: Sequence[str] | None = None
 
 
-def find_domain(tx: Tx, id: str) -> Values:
+def find_domain(tx: Tx, id: str) -> ProjectRow:
     """Raises: NotFound."""
     return find(tx, projects, "domain", id, projects.c.is_domain.is_(True))
 
 
-def find_project(tx: Tx, id: str) -> Values:
+def find_project(tx: Tx, id: str) -> ProjectRow:
     """Raises: NotFound."""
     return find(tx, projects, "project", id)
 
@@ -80,12 +82,12 @@ def listed_projects(
     return listed(tx, PROJECT, projects, asked, where)
 
 
-def all_names(tx: Tx) -> dict[str, str]:
+def all_names(tx: Tx) -> dict[ProjectId, str]:
     """Id to name of every project and domain."""
     return {row.id: row.name for row in tx.all(select(projects.c.id, projects.c.name))}
 
 
-def ids_named(tx: Tx, name: str, domain_id: str) -> list[str]:
+def ids_named(tx: Tx, name: str, domain_id: DomainId) -> list[ProjectId]:
     """Ids of the projects of this name in the domain: one or none."""
     return tx.scalars(select(projects.c.id).where(projects.c.name == name, projects.c.domain_id == domain_id))
 
@@ -93,7 +95,7 @@ def ids_named(tx: Tx, name: str, domain_id: str) -> list[str]:
 # --- domains ----------------------------------------------------------------------------------------------------------
 
 
-def create_domain(tx: Tx, values: Values, explicit: Any = None) -> Values:
+def create_domain(tx: Tx, values: Values, explicit: Any = None) -> ProjectRow:
     """A new domain, with the id `explicit` if it is given. Raises: Conflict; BadRequest for an id that cannot be."""
     refuse_duplicate(tx, "domain", values["name"], IS_DOMAIN, table=projects)
     id = new_id()
@@ -106,14 +108,14 @@ def create_domain(tx: Tx, values: Values, explicit: Any = None) -> Values:
     return add_domain(tx, id, values)
 
 
-def add_domain(tx: Tx, id: str, values: Values) -> Values:
+def add_domain(tx: Tx, id: str, values: Values) -> ProjectRow:
     row = {**values, "id": id, "is_domain": True, "domain_id": None, "parent_id": None}
     query.add(tx, projects, row)
     tx.changed("domain", id)
     return find_domain(tx, id)
 
 
-def change_domain(tx: Tx, row: Values, values: Values) -> Values:
+def change_domain(tx: Tx, row: ProjectRow, values: Values) -> ProjectRow:
     """Raises: Conflict."""
     if "name" in values:
         refuse_duplicate(tx, "domain", values["name"], IS_DOMAIN, table=projects, own_id=row["id"])
@@ -122,10 +124,10 @@ def change_domain(tx: Tx, row: Values, values: Values) -> Values:
     return changed
 
 
-def remove_domain(tx: Tx, row: Values) -> None:
+def remove_domain(tx: Tx, row: ProjectRow) -> None:
     """With everything in it. Raises: Forbidden for the first and for an enabled one, so that nobody does by mistake."""
     id = row["id"]
-    if id == DEFAULT_DOMAIN:
+    if DomainId(id) == DEFAULT_DOMAIN:
         raise Forbidden("Cannot delete the default domain.", type="Forbidden")
     if row["enabled"]:
         raise Forbidden("Cannot delete a domain that is enabled, please disable it first.", type="Forbidden")
@@ -145,7 +147,7 @@ def remove_domain(tx: Tx, row: Values) -> None:
 # --- projects ---------------------------------------------------------------------------------------------------------
 
 
-def create_project(tx: Tx, values: Values, own_domain_id: str) -> Values:
+def create_project(tx: Tx, values: Values, own_domain_id: str) -> ProjectRow:
     """A new project; `own_domain_id` is where it goes when nothing says so. It may act as a domain.
 
     Raises: BadRequest for a place that cannot be; NotFound for the parent or domain; Conflict.
@@ -156,7 +158,8 @@ def create_project(tx: Tx, values: Values, own_domain_id: str) -> Values:
         return create_domain(tx, values)
     if values["parent_id"] is not None:
         parent = find_project(tx, values["parent_id"])
-        parent_id, domain_id = parent["id"], parent["id"] if parent["is_domain"] else parent["domain_id"]
+        parent_id = parent["id"]
+        domain_id = DomainId(parent_id) if parent["is_domain"] else parent["domain_id"]
         if values["domain_id"] not in (None, domain_id):
             raise BadRequest(
                 f"Cannot create project, the parent ({parent_id}) and the domain ({values['domain_id']}) differ.",
@@ -164,12 +167,13 @@ def create_project(tx: Tx, values: Values, own_domain_id: str) -> Values:
             )
         _refuse_closed_branch(tx, parent_id, "create a project in")
     else:
-        parent_id = domain_id = values["domain_id"] or own_domain_id
-    _refuse_closed_branch(tx, find_domain(tx, domain_id)["id"], "create a project in")
+        domain_id = DomainId(values["domain_id"] or own_domain_id)
+        parent_id = ProjectId(domain_id)
+    _refuse_closed_branch(tx, find_domain(tx, domain_id or "")["id"], "create a project in")
     return add_project(tx, {**values, "domain_id": domain_id, "parent_id": parent_id})
 
 
-def add_project(tx: Tx, values: Values) -> Values:
+def add_project(tx: Tx, values: Values) -> ProjectRow:
     """Raises: Conflict if the domain has a project of this name."""
     refuse_in_domain(tx, "project", projects, values["name"], values["domain_id"])
     row = {**values, "id": new_id()}
@@ -178,10 +182,10 @@ def add_project(tx: Tx, values: Values) -> Values:
     return find_project(tx, row["id"])
 
 
-def change_project(tx: Tx, row: Values, values: Values) -> Values:
+def change_project(tx: Tx, row: ProjectRow, values: Values) -> ProjectRow:
     """Raises: Conflict; Forbidden for what the projects above or below it do not allow."""
     if "name" in values:
-        refuse_in_domain(tx, "project", projects, values["name"], row["domain_id"], own_id=row["id"])
+        refuse_in_domain(tx, "project", projects, values["name"], row["domain_id"] or "", own_id=row["id"])
     if values.get("enabled") is True and not row["enabled"] and row["parent_id"] is not None:
         _refuse_closed_branch(tx, find_project(tx, row["parent_id"])["id"], "enable a project in", Forbidden)
     if values.get("enabled") is False and not row["is_domain"] and any(each["enabled"] for each in below(tx, row)):
@@ -193,7 +197,7 @@ def change_project(tx: Tx, row: Values, values: Values) -> Values:
     return changed
 
 
-def remove_project(tx: Tx, row: Values) -> None:
+def remove_project(tx: Tx, row: ProjectRow) -> None:
     """Raises: Forbidden for a domain, and for a project with others in it."""
     if row["is_domain"]:
         raise Forbidden(f"Cannot delete project {row['id']} since it acts as a domain.", type="Forbidden")
@@ -205,14 +209,14 @@ def remove_project(tx: Tx, row: Values) -> None:
     tokens_may_change(tx)
 
 
-def above(tx: Tx, row: Values) -> list[Values]:
+def above(tx: Tx, row: ProjectRow) -> list[ProjectRow]:
     """The projects above, nearest first, ending with the domain."""
     return [find_project(tx, id) for id in ancestors(tx, row["id"])]
 
 
-def below(tx: Tx, row: Values) -> list[Values]:
+def below(tx: Tx, row: ProjectRow) -> list[ProjectRow]:
     """The projects below, level by level."""
-    result: list[Values] = []
+    result: list[ProjectRow] = []
     level = [row["id"]]
     while level:
         found = query.rows(tx, projects, projects.c.parent_id.in_(level), projects.c.is_domain.is_(False))
@@ -230,40 +234,40 @@ def ids_below(tx: Tx, project_id: str) -> dict[str, Any] | None:
 # --- tags -------------------------------------------------------------------------------------------------------------
 
 
-def add_tag(tx: Tx, row: Values, tag: str) -> None:
+def add_tag(tx: Tx, row: ProjectRow, tag: str) -> None:
     """Raises: BadRequest for a tag that cannot be, or one too many."""
     tags = row["tags"] or []
     if tag not in tags:
         set_tags(tx, row, [*tags, tag])
 
 
-def find_tag(row: Values, tag: str) -> str:
+def find_tag(row: ProjectRow, tag: str) -> str:
     """Raises: NotFound."""
     if tag not in (row["tags"] or []):
         raise NotFound(f"Could not find project tag: {tag}.")
     return tag
 
 
-def remove_tag(tx: Tx, row: Values, tag: str) -> None:
+def remove_tag(tx: Tx, row: ProjectRow, tag: str) -> None:
     """Raises: NotFound."""
     find_tag(row, tag)
-    set_tags(tx, row, [item for item in row["tags"] if item != tag])
+    set_tags(tx, row, [item for item in row["tags"] or () if item != tag])
 
 
-def set_tags(tx: Tx, row: Values, tags: Any) -> Values:
+def set_tags(tx: Tx, row: ProjectRow, tags: Any) -> ProjectRow:
     """Make these all that the project has. Raises: BadRequest."""
     changed = change(tx, projects, row, {"tags": decode_value(PROJECT.by_name["tags"], tags, WORDS)})
     tx.changed("project", row["id"])
     return changed
 
 
-def live(tx: Tx, ids: Sequence[str], *, is_domain: bool) -> list[Values]:
+def live(tx: Tx, ids: Sequence[str], *, is_domain: bool) -> list[ProjectRow]:
     """The enabled projects, or domains, among these, by name."""
     conditions = (query.any_of(projects.c.id, ids), projects.c.enabled.is_(True), projects.c.is_domain.is_(is_domain))
     return query.rows(tx, projects, *conditions, order_by=(projects.c.name,))
 
 
-def _change(tx: Tx, row: Values, values: Values) -> Values:
+def _change(tx: Tx, row: ProjectRow, values: Values) -> ProjectRow:
     if values:
         tokens_may_change(tx)
     return change(tx, projects, row, values)

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, and_, delete, select
 
 from deuteron.model.errors import BadRequest, Forbidden, NotFound
 from deuteron.model.identity import ROLE
+from deuteron.model.identity_rows import RoleRow
 from deuteron.rules.identity.effective import expand
 from deuteron.rules.identity.listing import listed
 from deuteron.rules.identity.rows import change, find, new_id, refuse_duplicate
@@ -25,12 +26,12 @@ def listed_roles(tx: Tx, asked: Asked, *, of_domains: bool) -> tuple[list[Values
     return listed(tx, ROLE, roles, asked, [] if of_domains else [roles.c.domain_id.is_(None)])
 
 
-def find_role(tx: Tx, id: str) -> Values:
+def find_role(tx: Tx, id: str) -> RoleRow:
     """Raises: NotFound."""
     return find(tx, roles, "role", id)
 
 
-def create_role(tx: Tx, values: Values) -> Values:
+def create_role(tx: Tx, values: Values) -> RoleRow:
     """Raises: NotFound for the domain; Conflict for the name."""
     if values["domain_id"] is not None:
         find(tx, projects, "domain", values["domain_id"], projects.c.is_domain.is_(True))
@@ -41,7 +42,7 @@ def create_role(tx: Tx, values: Values) -> Values:
     return find_role(tx, row["id"])
 
 
-def change_role(tx: Tx, row: Values, values: Values) -> Values:
+def change_role(tx: Tx, row: RoleRow, values: Values) -> RoleRow:
     """Raises: Conflict."""
     if "name" in values:
         refuse_duplicate(tx, "role", values["name"], _same_place(row["domain_id"]), table=roles, own_id=row["id"])
@@ -51,7 +52,7 @@ def change_role(tx: Tx, row: Values, values: Values) -> Values:
     return change(tx, roles, row, values)
 
 
-def remove_role(tx: Tx, row: Values) -> None:
+def remove_role(tx: Tx, row: RoleRow) -> None:
     """With all grants of it, and what it implies or is implied by."""
     id = row["id"]
     tx.execute(delete(assignments).where(assignments.c.role_id == id))
@@ -63,19 +64,19 @@ def remove_role(tx: Tx, row: Values) -> None:
     tx.changed("role", id, deleted=True)
 
 
-def priors(tx: Tx) -> list[Values]:
+def priors(tx: Tx) -> list[RoleRow]:
     """The roles that imply others, by name."""
     some = roles.c.id.in_(select(implied_roles.c.prior_role_id))
     return query.rows(tx, roles, some, order_by=(roles.c.name,))
 
 
-def implied_by(tx: Tx, prior: Values) -> list[Values]:
+def implied_by(tx: Tx, prior: RoleRow) -> list[RoleRow]:
     """The roles that this one implies itself, by name."""
     some = select(implied_roles.c.implied_role_id).where(implied_roles.c.prior_role_id == prior["id"])
     return query.rows(tx, roles, roles.c.id.in_(some), order_by=(roles.c.name,))
 
 
-def imply(tx: Tx, prior: Values, implied: Values) -> None:
+def imply(tx: Tx, prior: RoleRow, implied: RoleRow) -> None:
     """From now on who has `prior` has `implied`. Raises: Forbidden; BadRequest for a circle."""
     if implied["name"] == "admin" and implied["domain_id"] is None:
         # Keystone's `prohibited_implied_role`: nobody becomes an administrator by a role of another name.
@@ -90,13 +91,13 @@ def imply(tx: Tx, prior: Values, implied: Values) -> None:
         tx.changed("role", prior["id"])
 
 
-def refuse_not_implied(tx: Tx, prior: Values, implied: Values) -> None:
+def refuse_not_implied(tx: Tx, prior: RoleRow, implied: RoleRow) -> None:
     """Raises: NotFound."""
     if not _implies(tx, prior, implied):
         raise NotFound(f"{prior['id']} does not imply {implied['id']}.")
 
 
-def imply_no_more(tx: Tx, prior: Values, implied: Values) -> None:
+def imply_no_more(tx: Tx, prior: RoleRow, implied: RoleRow) -> None:
     """Raises: NotFound."""
     refuse_not_implied(tx, prior, implied)
     tx.execute(delete(implied_roles).where(_pair(prior, implied)))
@@ -108,9 +109,9 @@ def _same_place(domain_id: str | None) -> ColumnElement[bool]:
     return roles.c.domain_id.is_(None) if domain_id is None else roles.c.domain_id == domain_id
 
 
-def _pair(prior: Values, implied: Values) -> ColumnElement[bool]:
+def _pair(prior: RoleRow, implied: RoleRow) -> ColumnElement[bool]:
     return and_(implied_roles.c.prior_role_id == prior["id"], implied_roles.c.implied_role_id == implied["id"])
 
 
-def _implies(tx: Tx, prior: Values, implied: Values) -> bool:
+def _implies(tx: Tx, prior: RoleRow, implied: RoleRow) -> bool:
     return tx.first(select(implied_roles.c.prior_role_id).where(_pair(prior, implied))) is not None

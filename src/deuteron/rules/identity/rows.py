@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 
 from sqlalchemy import ColumnElement, Table, select
 
@@ -10,7 +11,6 @@ from deuteron.model.errors import Conflict, Forbidden, NotFound
 from deuteron.model.resource import RowT
 from deuteron.store import query
 from deuteron.store.database import Tx
-from deuteron.store.query import Values
 from deuteron.store.schema import TableOf
 
 
@@ -26,12 +26,12 @@ def find(tx: Tx, table: TableOf[RowT], kind: str, id: str, *where: ColumnElement
     return row
 
 
-def change(tx: Tx, table: Table, row: Values, values: Values) -> Values:
+def change(tx: Tx, table: TableOf[RowT], row: RowT, values: Mapping[str, object]) -> RowT:
     """The row with its columns `values` set."""
     if not values:
         return row
     query.change(tx, table, row["id"], values)
-    return {**row, **values}
+    return query.with_values(row, values)
 
 
 def refuse_duplicate(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from sqlalchemy import select
+from sqlalchemy import Table, select
 
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import groups, projects, roles, users
 
-_TABLES: Final = {"user": users, "group": groups, "project": projects}
+_TABLES: Final[dict[str, Table]] = {"user": users, "group": groups, "project": projects}
 
 
 @dataclass(frozen=True)

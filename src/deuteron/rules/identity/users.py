@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, delete, false, select
 
 from deuteron.model.errors import BadRequest, Unauthorized
 from deuteron.model.identity import USER
+from deuteron.model.identity_rows import UserRow
 from deuteron.rules.identity.listing import listed
 from deuteron.rules.identity.passwords import hash_password, verify_password
 from deuteron.rules.identity.rows import change, find, new_id, refuse_in_domain
@@ -48,12 +49,12 @@ def listed_users(
     return listed(tx, USER, users, asked, where)
 
 
-def find_user(tx: Tx, id: str) -> Values:
+def find_user(tx: Tx, id: str) -> UserRow:
     """Raises: NotFound."""
     return find(tx, users, "user", id)
 
 
-def create_user(tx: Tx, values: Values) -> Values:
+def create_user(tx: Tx, values: Values) -> UserRow:
     """A new user, `password_hash` among its columns. Raises: NotFound for the domain; Conflict for the name."""
     find(tx, projects, "domain", values["domain_id"], projects.c.is_domain.is_(True))
     refuse_in_domain(tx, "user", users, values["name"], values["domain_id"])
@@ -63,7 +64,7 @@ def create_user(tx: Tx, values: Values) -> Values:
     return find_user(tx, row["id"])
 
 
-def change_user(tx: Tx, row: Values, values: Values) -> Values:
+def change_user(tx: Tx, row: UserRow, values: Values) -> UserRow:
     """With another password, or disabled, all its tokens end. Raises: Conflict."""
     if "name" in values:
         refuse_in_domain(tx, "user", users, values["name"], row["domain_id"], own_id=row["id"])
@@ -116,7 +117,7 @@ def remove_user(tx: Tx, user_id: str) -> None:
     tx.changed("user", user_id, deleted=True)
 
 
-def user_named(tx: Tx, name: str, domain_id: str) -> Values | None:
+def user_named(tx: Tx, name: str, domain_id: str) -> UserRow | None:
     return query.first(tx, users, users.c.name == name, users.c.domain_id == domain_id)
 
 
@@ -125,7 +126,7 @@ def generation(tx: Tx, user_id: str) -> int:
     return tx.scalar(select(users.c.tokens_valid_after_us).where(users.c.id == user_id)) or 0
 
 
-def _end_of_tokens(tx: Tx, row: Values) -> int:
+def _end_of_tokens(tx: Tx, row: UserRow) -> int:
     """A `tokens_valid_after_us` that the user never had, also where the clock stood still or went back."""
     previous: int = row["tokens_valid_after_us"]
     return max(int(tx.now.timestamp() * 1_000_000), previous + 1)

@@ -9,9 +9,9 @@ from typing import Any
 from deuteron.model.codecs import whole_number
 from deuteron.model.errors import BadRequest, Conflict, Forbidden
 from deuteron.model.image import IMAGE
+from deuteron.model.image_rows import ImageRow
 from deuteron.model.resource import decode_value
 from deuteron.rules.image import attributes
-from deuteron.store.query import Values
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Change:
     value: Any = None
 
 
-def apply(row: Values, changes: Sequence[Change], *, is_admin: bool) -> tuple[dict[str, Any], dict[str, str]]:
+def apply(row: ImageRow, changes: Sequence[Change], *, is_admin: bool) -> tuple[dict[str, Any], dict[str, str]]:
     """The attributes that change, and the properties as they shall be.
 
     Raises: BadRequest, Forbidden, Conflict, TooLarge.
@@ -40,7 +40,7 @@ def apply(row: Values, changes: Sequence[Change], *, is_admin: bool) -> tuple[di
     return values, properties
 
 
-def _change_attribute(row: Values, values: dict[str, Any], change: Change, *, is_admin: bool) -> None:
+def _change_attribute(row: ImageRow, values: dict[str, Any], change: Change, *, is_admin: bool) -> None:
     if change.name == "owner" and not is_admin:
         raise Forbidden("Owner can't be updated by non admin.", type="Forbidden")
     if change.name in ("disk_format", "container_format") and row["status"] != "queued":

@@ -21,6 +21,7 @@ from sqlalchemy import select, update
 
 from deuteron.model.errors import BadRequest, Conflict, Gone, NotFound
 from deuteron.model.image import ImageId
+from deuteron.model.image_rows import ImageRow
 from deuteron.model.settings import ImageOptions, Settings
 from deuteron.rules.image import images as descriptions
 from deuteron.rules.image import limits
@@ -28,7 +29,6 @@ from deuteron.rules.image.images import moment
 from deuteron.rules.image.inspect import Inspection
 from deuteron.store.database import Tx
 from deuteron.store.image_tables import images
-from deuteron.store.query import Values
 
 WITH_DATA: Final = ("active", "deactivated")
 PLAIN_CONTAINERS: Final = ("bare", "aki", "ari", "ami")
@@ -87,7 +87,7 @@ def open_image(settings: Settings, tx: Tx, image_id: str) -> tuple[Path, int, st
     Raises: NotFound without such an image or its data; Conflict for data that were not inspected.
     """
     row = descriptions.find(tx, image_id)
-    if row["status"] not in WITH_DATA:
+    if row["status"] not in WITH_DATA or row["size"] is None or row["sha256"] is None:
         raise NotFound(f"image {image_id} has no data: its status is {row['status']}")
     if not row["is_inspected"]:
         raise Conflict(
@@ -97,12 +97,12 @@ def open_image(settings: Settings, tx: Tx, image_id: str) -> tuple[Path, int, st
     return path_of(settings, row["id"]), row["size"], row["sha256"]
 
 
-def begin(tx: Tx, options: ImageOptions, row: Values) -> Declared:
+def begin(tx: Tx, options: ImageOptions, row: ImageRow) -> Declared:
     """An upload begins. Raises: Conflict for an image that has data; BadRequest for one without formats; TooLarge."""
     if row["status"] != "queued":
         raise Conflict(f"Image status transition from {row['status']} to saving is not allowed")
-    missing = [name for name in ("disk_format", "container_format") if row[name] is None]
-    if missing:
+    missing = [name for name in ("disk_format", "container_format") if row.get(name) is None]
+    if missing or row["disk_format"] is None or row["container_format"] is None:
         raise BadRequest(f"Properties {', '.join(missing)} must be set prior to saving data.")
     limits.check_upload(tx, options, row["owner"])
     ImageId().decode(row["id"])

@@ -15,16 +15,16 @@ from deuteron.model.caller import Caller
 from deuteron.model.codecs import quoted
 from deuteron.model.errors import BadRequest, Conflict, Forbidden, NotFound
 from deuteron.model.image import IMAGE
+from deuteron.model.image_rows import ImageRow
 from deuteron.model.resource import decode_value
 from deuteron.model.settings import ImageOptions
 from deuteron.rules.image import attributes, limits
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.image_tables import images, members
-from deuteron.store.query import Values
 
 
-def find(tx: Tx, image_id: str) -> Values:
+def find(tx: Tx, image_id: str) -> ImageRow:
     """The image, whoever asks. Raises: NotFound."""
     row = query.row_by_id(tx, images, image_id)
     if row is None:
@@ -32,7 +32,7 @@ def find(tx: Tx, image_id: str) -> Values:
     return row
 
 
-def find_visible(tx: Tx, caller: Caller, image_id: str) -> Values:
+def find_visible(tx: Tx, caller: Caller, image_id: str) -> ImageRow:
     """The image, if the caller may see it. Raises: NotFound."""
     row = seen(tx, caller, image_id)
     if row is None:
@@ -40,7 +40,7 @@ def find_visible(tx: Tx, caller: Caller, image_id: str) -> Values:
     return row
 
 
-def seen(tx: Tx, caller: Caller, image_id: str) -> Values | None:
+def seen(tx: Tx, caller: Caller, image_id: str) -> ImageRow | None:
     """The image, if it is there and the caller may see it."""
     row = query.row_by_id(tx, images, image_id)
     if row is None or caller.is_admin or row["visibility"] in ("public", "community"):
@@ -59,7 +59,7 @@ def refuse_foreign_owner(caller: Caller, owner: str | None) -> None:
         raise Forbidden(f"You are not permitted to create images owned by '{owner}'.", type="Forbidden")
 
 
-def create(tx: Tx, options: ImageOptions, values: Mapping[str, Any], properties: Mapping[str, str]) -> Values:
+def create(tx: Tx, options: ImageOptions, values: Mapping[str, Any], properties: Mapping[str, str]) -> ImageRow:
     """A new image without data. Raises: TooLarge for a limit of its owner; Conflict for an id that is taken."""
     limits.check_count(tx, options, values["owner"])
     id = values["id"] or str(uuid.uuid4())
@@ -81,24 +81,25 @@ def create(tx: Tx, options: ImageOptions, values: Mapping[str, Any], properties:
     return find(tx, id)
 
 
-def change(tx: Tx, row: Values, values: Mapping[str, Any]) -> Values:
+def change(tx: Tx, row: ImageRow, values: Mapping[str, object]) -> ImageRow:
     """The image with the columns `values` set; nothing is written when all of them are so already."""
-    changed = {name: value for name, value in values.items() if value != row[name]}
+    present: Mapping[str, object] = row
+    changed = {name: value for name, value in values.items() if value != present[name]}
     if not changed:
         return row
     changed["updated_at"] = moment(tx)
     query.change(tx, images, row["id"], changed)
     tx.changed("image", row["id"])
-    return {**row, **changed}
+    return query.with_values(row, changed)
 
 
-def set_properties(tx: Tx, row: Values, properties: Mapping[str, str]) -> Values:
+def set_properties(tx: Tx, row: ImageRow, properties: Mapping[str, str]) -> ImageRow:
     """Make `properties` all that the image has. Raises: TooLarge."""
     attributes.refuse_many_properties(properties)
     return change(tx, row, {"properties": dict(properties)})
 
 
-def remove(tx: Tx, row: Values) -> None:
+def remove(tx: Tx, row: ImageRow) -> None:
     """Delete the image's rows; its file may go once this is durable. Raises: Forbidden for a protected one."""
     if row["protected"]:
         raise Forbidden(f"Image {row['id']} is protected and cannot be deleted.", type="Forbidden")
@@ -107,17 +108,17 @@ def remove(tx: Tx, row: Values) -> None:
     tx.changed("image", row["id"], deleted=True)
 
 
-def deactivate(tx: Tx, row: Values) -> None:
+def deactivate(tx: Tx, row: ImageRow) -> None:
     """Keep the data from all but administrators. Raises: Forbidden for an image without data."""
     _switch(tx, row, "deactivate", "active", "deactivated")
 
 
-def reactivate(tx: Tx, row: Values) -> None:
+def reactivate(tx: Tx, row: ImageRow) -> None:
     """Raises: Forbidden for an image without data."""
     _switch(tx, row, "reactivate", "deactivated", "active")
 
 
-def add_tag(tx: Tx, row: Values, tag: str) -> None:
+def add_tag(tx: Tx, row: ImageRow, tag: str) -> None:
     """Raises: BadRequest for a tag that cannot be; TooLarge."""
     if len(tag) > 255:
         raise BadRequest(f"Invalid image tag value: {quoted(tag)} is longer than 255 characters")
@@ -127,7 +128,7 @@ def add_tag(tx: Tx, row: Values, tag: str) -> None:
         _set_tags(tx, row, [*tags, tag])
 
 
-def remove_tag(tx: Tx, row: Values, tag: str) -> None:
+def remove_tag(tx: Tx, row: ImageRow, tag: str) -> None:
     """Raises: NotFound."""
     if tag not in (row["tags"] or []):
         raise NotFound(f"Tag {tag} of image {row['id']} could not be found.")
@@ -144,12 +145,12 @@ def _is_member(tx: Tx, image_id: str, project_id: str) -> bool:
     return tx.first(found) is not None
 
 
-def _switch(tx: Tx, row: Values, verb: str, before: str, after: str) -> None:
+def _switch(tx: Tx, row: ImageRow, verb: str, before: str, after: str) -> None:
     if row["status"] not in (before, after):
         raise Forbidden(f"Not allowed to {verb} image in status '{row['status']}'", type="Forbidden")
     change(tx, row, {"status": after})
 
 
-def _set_tags(tx: Tx, row: Values, tags: list[str]) -> None:
+def _set_tags(tx: Tx, row: ImageRow, tags: list[str]) -> None:
     decode_value(IMAGE.by_name["tags"], tags, attributes.TAG_WORDS)
     change(tx, row, {"tags": tags})

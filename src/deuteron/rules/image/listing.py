@@ -20,6 +20,7 @@ from deuteron.model.caller import Caller
 from deuteron.model.codecs import Boolean, Invalid, whole_number
 from deuteron.model.errors import BadRequest
 from deuteron.model.image import IMAGE, STATUSES
+from deuteron.model.image_rows import ImageRow
 from deuteron.model.resource import Attribute
 from deuteron.rules.image.images import find_visible
 from deuteron.store import filters, listing, query
@@ -79,7 +80,7 @@ def images_page(tx: Tx, caller: Caller, wanted: Wanted) -> Part[Values]:
     return listing.part(asked, WORDS, find, lambda page: query.answers(tx, images, _COLUMNS, conditions, order, page))
 
 
-def images_of_project(tx: Tx, caller: Caller, words: Mapping[str, str]) -> list[Values]:
+def images_of_project(tx: Tx, caller: Caller, words: Mapping[str, str]) -> list[ImageRow]:
     """What the Compute API lists: the project's own and public images, all for an administrator; newest first.
 
     `words` are texts of columns, in small or capital letters.

@@ -139,12 +139,7 @@ def change(tx: Tx, resource: Resource[RowT], row: RowT, values: Mapping[str, obj
     query.change(tx, table_of(resource), row["id"], changed)
     _forget(tx, resource.name)
     _record(tx, resource.name, row["id"])
-    return with_values(row, changed)
-
-
-def with_values(row: RowT, values: Mapping[str, object]) -> RowT:
-    """The row as it would be with these values."""
-    return cast(RowT, {**row, **values})
+    return query.with_values(row, changed)
 
 
 def touch(tx: Tx, resource: Resource[Any], object_id: str) -> None:

@@ -25,7 +25,8 @@ from deuteron.rules.network import (
     sight,
     steps,
 )
-from deuteron.rules.network.kinds import Kind, add, change, new_id, refuse_unknown_zones, remove, with_values
+from deuteron.rules.network.kinds import Kind, add, change, new_id, refuse_unknown_zones, remove
+from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import networks, rbac_policies, subnets
 from deuteron.store.network_tables import ports as ports_table
@@ -87,7 +88,7 @@ def update_network(tx: Tx, settings: Settings, caller: Caller | None, row: Netwo
         versions = tx.scalars(select(subnets.c.ip_version).where(subnets.c.network_id == row["id"]).distinct())
         # As given: for a network with subnets Neutron takes 0 for a number, not for the computed MTU.
         addresses.check_mtu(row["id"], values["mtu"], versions)
-        largest = segments.mtu_of(settings, segments.segment_of(with_values(row, values)))
+        largest = segments.mtu_of(settings, segments.segment_of(query.with_values(row, values)))
         values["mtu"] = values["mtu"] or largest
         _check_mtu(values["mtu"], largest)
     if values.get("router:external") is False and row["router:external"]:
@@ -169,7 +170,7 @@ def _move_segment(tx: Tx, settings: Settings, row: NetworkRow, provider: Values)
     if provider["provider:segmentation_id"] is None:
         raise faults.invalid_input("provider:segmentation_id required")
     segments.release(tx, row["id"])
-    segments.take(tx, settings, row["id"], segments.segment_of(with_values(row, provider)))
+    segments.take(tx, settings, row["id"], segments.segment_of(query.with_values(row, provider)))
     return provider
 
 

@@ -16,7 +16,7 @@ from deuteron.rules.network import (
     faults,
     security_groups,
 )
-from deuteron.rules.network.kinds import with_values
+from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.query import Values
 
@@ -81,7 +81,7 @@ def groups_of_new(tx: Tx, caller: Caller | None, port: Values, values: Values) -
 
 def update_security(tx: Tx, caller: Caller | None, row: PortRow, new: Values) -> None:
     """The same for what an update body sets, in `new`."""
-    merged = with_values(row, new)
+    merged = query.with_values(row, new)
     if new.get("security_groups") is None and "security_groups" in new:
         new["security_groups"] = []
     if not merged["port_security_enabled"]:

@@ -32,7 +32,7 @@ from deuteron.rules.network import (
     sight,
     steps,
 )
-from deuteron.rules.network.kinds import Kind, add, change, find, new_id, remove, time_text, with_values
+from deuteron.rules.network.kinds import Kind, add, change, find, new_id, remove, time_text
 from deuteron.store import query, slots
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import floatingips, networks, routers, security_group_ports
@@ -106,7 +106,7 @@ def update_port(tx: Tx, settings: Settings, caller: Caller | None, row: PortRow,
         new["binding:host_id"] = ""
     if "mac_address" in new and new["mac_address"] is None:
         new["mac_address"] = _mac(tx, row["network_id"], None)
-    merged = with_values(row, new)
+    merged = query.with_values(row, new)
     if caller is not None and ("device_id" in new or "device_owner" in new):
         _refuse_foreign_router(tx, caller, merged["device_owner"], merged["device_id"])
         _refuse_to_take_from_the_cloud(tx, caller, row, merged)
@@ -136,7 +136,7 @@ def update_port(tx: Tx, settings: Settings, caller: Caller | None, row: PortRow,
         if host:
             network = find(tx, NETWORK, row["network_id"])
             assert network is not None  # a port keeps its network
-            new.update(bindings.bind(tx, settings, with_values(row, new), network, host))
+            new.update(bindings.bind(tx, settings, query.with_values(row, new), network, host))
         else:
             new.update(bindings.unbind(tx, row["id"]))
     changed = change(tx, PORT, row, new)

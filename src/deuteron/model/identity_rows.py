@@ -1,0 +1,114 @@
+"""Rows of the identity service, made from its declarations by `python -m deuteron.model.rows identity`; do not edit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from typing_extensions import ReadOnly, TypedDict
+
+from deuteron.model.scalars import (
+    ApplicationCredentialId,
+    CredentialId,
+    DomainId,
+    EndpointId,
+    GroupId,
+    ProjectId,
+    RegionId,
+    RoleId,
+    ServiceId,
+    UserId,
+)
+
+
+class ProjectRow(TypedDict):
+    id: ReadOnly[ProjectId]
+    name: ReadOnly[str]
+    domain_id: ReadOnly[DomainId | None]
+    description: ReadOnly[str | None]
+    enabled: ReadOnly[bool]
+    parent_id: ReadOnly[ProjectId | None]
+    is_domain: ReadOnly[bool]
+    tags: ReadOnly[Sequence[str] | None]
+    options: ReadOnly[Mapping[str, Any] | None]
+    extra: ReadOnly[Mapping[str, Any] | None]
+
+
+class UserRow(TypedDict):
+    id: ReadOnly[UserId]
+    name: ReadOnly[str]
+    domain_id: ReadOnly[DomainId]
+    enabled: ReadOnly[bool]
+    description: ReadOnly[str | None]
+    email: ReadOnly[str | None]
+    default_project_id: ReadOnly[ProjectId | None]
+    password_expires_at: ReadOnly[str | None]
+    options: ReadOnly[Mapping[str, Any] | None]
+    password_hash: ReadOnly[str | None]
+    tokens_valid_after_us: ReadOnly[int]
+    extra: ReadOnly[Mapping[str, Any] | None]
+
+
+class GroupRow(TypedDict):
+    id: ReadOnly[GroupId]
+    name: ReadOnly[str]
+    domain_id: ReadOnly[DomainId]
+    description: ReadOnly[str | None]
+    extra: ReadOnly[Mapping[str, Any] | None]
+
+
+class RoleRow(TypedDict):
+    id: ReadOnly[RoleId]
+    name: ReadOnly[str]
+    domain_id: ReadOnly[DomainId | None]
+    description: ReadOnly[str | None]
+    options: ReadOnly[Mapping[str, Any] | None]
+    extra: ReadOnly[Mapping[str, Any] | None]
+
+
+class RegionRow(TypedDict):
+    id: ReadOnly[RegionId]
+    description: ReadOnly[str | None]
+    parent_region_id: ReadOnly[RegionId | None]
+    extra: ReadOnly[Mapping[str, Any] | None]
+
+
+class ServiceRow(TypedDict):
+    id: ReadOnly[ServiceId]
+    type: ReadOnly[str]
+    name: ReadOnly[str | None]
+    description: ReadOnly[str | None]
+    enabled: ReadOnly[bool]
+    extra: ReadOnly[Mapping[str, Any] | None]
+
+
+class EndpointRow(TypedDict):
+    id: ReadOnly[EndpointId]
+    service_id: ReadOnly[ServiceId]
+    interface: ReadOnly[str]
+    region_id: ReadOnly[RegionId | None]
+    url: ReadOnly[str]
+    enabled: ReadOnly[bool]
+    extra: ReadOnly[Mapping[str, Any] | None]
+
+
+class CredentialRow(TypedDict):
+    id: ReadOnly[CredentialId]
+    type: ReadOnly[str]
+    blob: ReadOnly[str]
+    user_id: ReadOnly[UserId]
+    project_id: ReadOnly[ProjectId | None]
+    extra: ReadOnly[Mapping[str, Any] | None]
+
+
+class ApplicationCredentialRow(TypedDict):
+    id: ReadOnly[ApplicationCredentialId]
+    name: ReadOnly[str]
+    user_id: ReadOnly[UserId]
+    project_id: ReadOnly[ProjectId]
+    description: ReadOnly[str | None]
+    expires_at: ReadOnly[str | None]
+    unrestricted: ReadOnly[bool]
+    roles: ReadOnly[Sequence[RoleId]]
+    secret_hash: ReadOnly[str]
+    extra: ReadOnly[Mapping[str, Any] | None]

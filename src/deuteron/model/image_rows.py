@@ -1,0 +1,34 @@
+"""Rows of the image service, made from its declarations by `python -m deuteron.model.rows image`; do not edit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from typing_extensions import ReadOnly, TypedDict
+
+from deuteron.model.scalars import ImageId, ProjectId
+
+
+class ImageRow(TypedDict):
+    id: ReadOnly[ImageId]
+    name: ReadOnly[str | None]
+    status: ReadOnly[str]
+    visibility: ReadOnly[str]
+    owner: ReadOnly[ProjectId | None]
+    container_format: ReadOnly[str | None]
+    disk_format: ReadOnly[str | None]
+    min_disk: ReadOnly[int]
+    min_ram: ReadOnly[int]
+    protected: ReadOnly[bool]
+    os_hidden: ReadOnly[bool]
+    checksum: ReadOnly[str | None]
+    os_hash_algo: ReadOnly[str | None]
+    os_hash_value: ReadOnly[str | None]
+    size: ReadOnly[int | None]
+    virtual_size: ReadOnly[int | None]
+    created_at: ReadOnly[str]
+    updated_at: ReadOnly[str]
+    tags: ReadOnly[Sequence[str]]
+    properties: ReadOnly[Mapping[str, str]]
+    sha256: ReadOnly[str | None]
+    is_inspected: ReadOnly[bool]
