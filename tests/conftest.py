@@ -27,6 +27,7 @@ _OF_A_SERVER = ("test_postgresql.py", "test_database.py")
 _ONE_CLOUD = ("hostile", "fuzz", "chaos")
 """Folders whose files share clouds."""
 _LONG = ("chaos", "fuzz")
+_ORACLE = "test_oracle.py"
 _FIRST = ("chaos", "hostile", "fuzz", "system", "unhappy", "clients", "kernel", "cli", "property")
 """The order in which groups are given to processes: those that take long first, so that none is left for the end."""
 
@@ -37,6 +38,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=stores.ENGINES,
         default="sqlite",
         help="the engine under the tests of rules, spec and hostile; postgresql is started by the tests",
+    )
+    parser.addoption("--oracle", action="store_true", help="compare with the real Neutron, which is installed for it")
+    parser.addoption(
+        "--oracle-requests",
+        type=int,
+        default=2000,
+        metavar="N",
+        help="how many requests --oracle compares (default 2000)",
     )
     parser.addoption("--all", action="store_true", help=f"run the long suites as well: {', '.join(_LONG)}")
 
@@ -69,10 +78,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
-def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """What only a server does is tested with one."""
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """What only a server does is tested with one, and what needs another service's packages when asked for."""
     is_other = collection_path.name in _OF_A_SERVER and stores.engine != "postgresql"
-    return True if is_other else None
+    is_oracle = collection_path.name == _ORACLE and not config.getoption("--oracle")
+    return True if is_other or is_oracle else None
 
 
 @pytest.hookimpl(wrapper=True)

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Reason:
-    """Patterns of steps and of places, each of the whole name."""
+    """Patterns of steps, of places, and of what is there and here, each of the whole text."""
 
     why: str
     places: str
     steps: str = ".*"
+    there: str = ".*"
+    here: str = ".*"
 
-    def explains(self, step: str, place: str) -> bool:
-        return re.fullmatch(self.steps, step) is not None and re.fullmatch(self.places, place) is not None
+    def explains(self, step: str, place: str, there: str = "", here: str = "") -> bool:
+        told = ((self.places, place), (self.steps, step), (self.there, there), (self.here, here))
+        return all(re.fullmatch(pattern, text) for pattern, text in told)
 
 
 RECORDED = (
@@ -59,3 +62,28 @@ RECORDED = (
     ),
 )
 """Of differences in the recorded conversation; the first that explains one is it."""
+
+GENERATED: tuple[Reason, ...] = (
+    Reason(
+        "Neutron writes a row several times in one request; here each request that changes something is one revision",
+        r".*\brevision_number",
+    ),
+    Reason("Neutron draws a segment by chance, ours takes the lowest free one", r".*provider:segmentation_id"),
+    Reason(
+        "Inside a group, Neutron shows of a rule the number of its row and leaves out what the rule shows by itself",
+        r".*security_group_rules\.\*\.(standard_attr_id|belongs_to_default_sg|description)",
+    ),
+    Reason(
+        "Neutron leaves the tags out of the answer to a new rule, and of the rules that a group begins with",
+        r"security_group_rules?\.(\*\.)?tags",
+    ),
+    Reason("A quota of subnet pools holds here and is open in Neutron", r"quotas?\..*subnetpool.*"),
+    Reason(
+        "Neutron answers 500 to a mistake of the caller, and to some requests that are none", "status", there=r'"500 .*'
+    ),
+    Reason(
+        "A router has its zone from the host that it is given, which comes with another request there",
+        r"routers?\.(\*\.)?availability_zones\.\*",
+    ),
+)
+"""Of differences in generated sequences. Steps are like `PUT ports/{}`."""

@@ -25,7 +25,7 @@ import structlog
 from deuteron.model.intent import Hello
 from deuteron.model.settings import HostEntry
 from deuteron.rules.hosts import registry
-from tests.oracle.reasons import RECORDED
+from tests.oracle.reasons import GENERATED, RECORDED
 from tests.oracle.sameness import Answer, Difference, Twins, differences
 from tests.unit.api_network.harness import ADMIN, DEMO, Client, cloud_in
 
@@ -136,7 +136,18 @@ def describe(count: int, found: Sequence[Found]) -> str:
             )
             shown = ", ".join(where[:3]) + (f" and {len(where) - 3} more" if len(where) > 3 else "")
             lines.append("| " + " | ".join(f"`{word}`".replace("|", "/") for word in row) + f" | {shown} |")
+    lines += ["", "## In generated requests", "", *_TOLD, "", *(f"- {why}." for why in _generated())]
     return "\n".join(lines) + "\n"
+
+
+def _generated() -> list[str]:
+    return list(dict.fromkeys(reason.why for reason in GENERATED))
+
+
+_TOLD = (
+    "`./deuteron test tests/oracle --oracle` sends generated sequences of requests, valid and not, to the real Neutron",
+    "and to ours. What may differ there:",
+)
 
 
 def _why(found: Found) -> str:

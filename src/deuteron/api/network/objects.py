@@ -146,6 +146,10 @@ class Objects:
             body[f"{collection}_links"] = links
         return Reply(200, body)
 
+    def shown(self, call: Call, tx: Tx, row: Mapping[str, Any]) -> Values:
+        """What the caller may see of one whole row."""
+        return self._shown(call, tx, dict(row))
+
     def _is_short(self, call: Call, tx: Tx) -> bool:
         if len(call.query) > _SHORT_QUERY or not self._is_short_one(call, tx):
             return False

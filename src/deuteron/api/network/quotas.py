@@ -5,6 +5,7 @@ from __future__ import annotations
 from deuteron.api.call import Call, Reply
 from deuteron.api.network import bodies
 from deuteron.model.codecs import Integer, Invalid
+from deuteron.model.errors import Forbidden
 from deuteron.model.network import QUOTA_DEFAULTS
 from deuteron.model.scalars import ProjectId
 from deuteron.rules.network import faults
@@ -39,7 +40,9 @@ def show_default(call: Call, tx: Tx) -> Reply:
 
 def show_details(call: Call, tx: Tx) -> Reply:
     """GET /quotas/{project}/details"""
-    project_id = _readable(call)
+    project_id = call.params["project"]
+    if project_id != call.caller.project_id and not _may(call, "get_quota"):
+        raise Forbidden("Only an administrator may see the quotas of another project", type="AdminRequired")
     return Reply(
         200,
         {
@@ -88,6 +91,10 @@ def _readable(call: Call) -> ProjectId:
 
 def _require(call: Call) -> None:
     rule = {"GET": "get_quota", "DELETE": "delete_quota"}.get(call.method, "update_quota")
-    target = {"project_id": call.params["project"]} if "project" in call.params else {}
-    if not call.policy.check(call.caller, rule, target):
+    if not _may(call, rule):
         raise faults.not_authorized([rule])
+
+
+def _may(call: Call, rule: str) -> bool:
+    target = {"project_id": call.params["project"]} if "project" in call.params else {}
+    return call.policy.check(call.caller, rule, target)

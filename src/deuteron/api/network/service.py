@@ -152,8 +152,7 @@ class NetworkService:
         attributes.refuse_others(body, ("routes",))
         routes = body.get("routes")
         row = routers.change_routes(tx, call.settings, call.caller, row, routes, adding=adding)
-        shown = {"id": row["id"], "name": row["name"], "project_id": row["project_id"], "routes": row["routes"]}
-        return Reply(200, {"router": {**shown, "tenant_id": row["project_id"]}})
+        return Reply(200, {"router": self._objects["router"].shown(call, tx, row)})
 
     def _router(self, call: Call, tx: Tx, rule: str) -> RouterRow:
         row = sight.find_visible(tx, call.caller, routers.KIND, call.params["id"])

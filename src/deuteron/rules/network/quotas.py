@@ -62,10 +62,9 @@ def all_own(tx: Tx) -> dict[str, dict[str, int]]:
 def set_limits(tx: Tx, project_id: ProjectId, wanted: Mapping[str, int], *, below_use: bool) -> None:
     """Set limits of the project. Raises: BadRequest for one below what is used, unless `below_use`."""
     for name, value in wanted.items():
-        if not below_use and 0 <= value < used(tx, name, project_id):
-            raise faults.refused(
-                "InvalidQuotaValue",
-                f"Change would make usage less than 0 for the following resources: ['{name}'].",
+        if not below_use and 0 <= value < (now := used(tx, name, project_id)):
+            raise faults.http_bad_request(
+                f"Quota limit {value} for {name} must be greater than or equal to already used {now}"
             )
     for name, value in wanted.items():
         tx.execute(delete(quotas).where(quotas.c.project_id == project_id, quotas.c.resource == name))

@@ -142,16 +142,18 @@ def remove_interface(tx: Tx, settings: Settings, caller: Caller, row: RouterRow,
 def change_routes(
     tx: Tx, settings: Settings, caller: Caller, row: RouterRow, routes: Any, *, adding: bool
 ) -> RouterRow:
-    """Add routes to the router's, or take them away; returns its row. Raises: BadRequest."""
+    """Add routes to the router's, or take them away; returns its row. Raises: BadRequest.
+
+    As in Neutron, what is to go is only looked for: a route that no router could have is one that is not there.
+    """
     attribute = ROUTER.by_name["routes"]
-    if routes is None:
-        raise faults.invalid_value("routes", "'None' is not a list")
-    wanted = attributes.decode(attribute, routes)
+    if not isinstance(routes, list):
+        raise faults.invalid_value("routes", f"'{quoted(routes)}' is not a list")
     present = list(row["routes"])
     if adding:
-        present += [route for route in wanted if route not in present]
+        present += [route for route in attributes.decode(attribute, routes) if route not in present]
     else:
-        present = [route for route in present if route not in wanted]
+        present = [route for route in present if route not in routes]
     return update_router(tx, settings, caller, row, {"routes": present})
 
 

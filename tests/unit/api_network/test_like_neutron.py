@@ -1,0 +1,50 @@
+"""What generated comparisons with the real Neutron found to differ, and was mended (`tests/oracle`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.unit.api_network.harness import ADMIN, DEMO, Client
+
+
+def router_with_a_subnet(client: Client) -> str:
+    subnet = client.subnet(client.network()["id"], "10.0.0.0/24")
+    router: str = client.post("/v2.0/routers", {"router": {"name": "r"}}, "demo")["router"]["id"]
+    client.put(f"/v2.0/routers/{router}/add_router_interface", {"subnet_id": subnet["id"]}, "demo")
+    return router
+
+
+@pytest.mark.parametrize("user", ["admin", "demo"])
+@pytest.mark.parametrize("action", ["add_extraroutes", "remove_extraroutes"])
+def test_changed_routes_are_answered_with_the_router_as_it_is_shown(client: Client, action: str, user: str) -> None:
+    router = router_with_a_subnet(client)
+    routes = {"router": {"routes": [{"destination": "10.9.0.0/16", "nexthop": "10.0.0.9"}]}}
+    answer = client.put(f"/v2.0/routers/{router}/{action}", routes, user)
+    assert answer == client.get(f"/v2.0/routers/{router}", user)
+
+
+def test_routes_to_take_away_need_not_be_routes(client: Client) -> None:
+    router = router_with_a_subnet(client)
+    route = {"destination": "10.9.0.0/16", "nexthop": "10.0.0.9"}
+    client.put(f"/v2.0/routers/{router}/add_extraroutes", {"router": {"routes": [route]}}, "demo")
+    for other in ({"destination": "10.9.0.1", "nexthop": "10.0.0.9"}, {"destination": "x", "nexthop": "y"}):
+        left = client.put(f"/v2.0/routers/{router}/remove_extraroutes", {"router": {"routes": [other]}}, "demo")
+        assert left["router"]["routes"] == [route]
+
+
+REFUSED: list[tuple[str, str, str, Any, int, str]] = [
+    ("demo", "GET", f"/v2.0/quotas/{ADMIN}/details", None, 403, "AdminRequired"),
+    ("admin", "PUT", f"/v2.0/quotas/{DEMO}", {"quota": {"network": 0}}, 400, "HTTPBadRequest"),
+]
+"""Who, what, with which body; status and type of the error. There is a network of demo."""
+
+
+@pytest.mark.parametrize(("user", "method", "path", "body", "status", "kind"), REFUSED)
+def test_a_refusal_is_of_the_same_kind(
+    client: Client, user: str, method: str, path: str, body: Any, status: int, kind: str
+) -> None:
+    client.network()
+    answer = client.call(method, path, body, user)
+    assert (answer.status, answer.error["type"]) == (status, kind), answer.text
