@@ -82,6 +82,36 @@ GENERATED: tuple[Reason, ...] = (
         "Neutron answers 500 to a mistake of the caller, and to some requests that are none", "status", there=r'"500 .*'
     ),
     Reason(
+        "An answer to extra routes holds there what Neutron keeps of a router for itself",
+        r"router\.(enable_default_route_bfd|enable_default_route_ecmp|enable_snat|gw_port_id|ha|ha_vr_id|distributed)",
+        r"PUT routers/\{\}/(add|remove)_extraroutes",
+    ),
+    Reason(
+        "Neutron looks at the next hops of added routes before anything else",
+        r"NeutronError\.type",
+        r"PUT .*/add_extraroutes",
+    ),
+    Reason(
+        "The tags of what is shared or external are refused there, those of what the caller must not know of are found",
+        "status",
+        r".*/tags.*",
+        r'"403 PolicyNotAuthorized"',
+    ),
+    Reason(
+        "A filter of fixed_ips that names nothing finds every port there",
+        "status",
+        "GET ports(/\\{\\})?",
+        r'"200"',
+        r'"400 HTTPBadRequest"',
+    ),
+    Reason(
+        "A DHCP option that dnsmasq does not know is refused: Neutron would keep it, and no guest would get it",
+        r"status|NeutronError\.type",
+        "(POST|PUT) ports.*",
+        here=r'"(400 )?HTTPBadRequest"',
+    ),
+    Reason("Rules of groups have no PUT", "status", r"PUT security-group-rules/\{\}", here=r'"405 .*'),
+    Reason(
         "A router has its zone from the host that it is given, which comes with another request there",
         r"routers?\.(\*\.)?availability_zones\.\*",
     ),

@@ -58,7 +58,7 @@ class Twins:
     """What each side made up, by what the other made up for the same."""
 
     asked: set[str] = field(default_factory=set)
-    """Addresses that a request named: they are no service's own."""
+    """Addresses that the request names: they are no service's own choice."""
     _ours: dict[str, str] = field(default_factory=dict)
     _theirs: dict[str, str] = field(default_factory=dict)
 
@@ -84,18 +84,12 @@ class Twins:
         return [self.here(item) for item in value] if isinstance(value, list) else value
 
     def asking(self, *sent: Any) -> None:
-        """Remember the addresses that a request names."""
-        for text in sent:
-            told = text if isinstance(text, str) else json.dumps(text)
-            self.asked.update(found["address"] for found in _MADE_UP.finditer(told) if found["address"])
+        """Remember the addresses that the next request names."""
+        told = [text if isinstance(text, str) else json.dumps(text) for text in sent]
+        self.asked = {found["address"] for text in told for found in _MADE_UP.finditer(text) if found["address"]}
 
     def copy(self) -> Twins:
         return Twins(self.asked, dict(self._ours), dict(self._theirs))
-
-    def forget(self, ours: str) -> None:
-        """An address that was given back may come again for something else."""
-        if (theirs := self._theirs.pop(ours, None)) is not None:
-            del self._ours[theirs]
 
 
 def differences(theirs: Answer, ours: Answer, twins: Twins, order: Sequence[str] = ()) -> list[Difference]:

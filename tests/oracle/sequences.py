@@ -25,7 +25,8 @@ COLLECTIONS = {
 _TAGGED = ("networks", "subnets", "subnetpools", "ports", "routers", "floatingips", "security-groups")
 _USERS = st.sampled_from(["admin", "admin", "demo", "demo", "demo", "reader", "other"])
 _NAMES = st.sampled_from(["", "a", "b", "a", "web", "ü", "x" * 255, "%"])
-_ODD = st.sampled_from([None, "", "abc", -1, 0, 1, 7, 1.5, True, [], {}, ["a"], {"a": 1}, "x" * 256, ZERO, "10.0.0.1"])
+ODD = (None, "", "abc", -1, 0, 1, 7, 1.5, True, "true", [], {}, ["a"], {"a": 1}, [None], "x" * 256, ZERO, "10.0.0.1")
+_ODD = st.sampled_from(ODD)
 _BOOLEANS = st.sampled_from([True, False, True, False, "true", "False", 0, "1"])
 _ADDRESSES = st.sampled_from(
     [
@@ -59,7 +60,7 @@ _MACS = st.sampled_from(
     ["fa:16:3e:00:00:01", "fa:16:3e:00:00:02", "FA:16:3E:00:00:03", "fa:16:3e:00:00", "ff:ff:ff:ff:ff:ff"]
 )
 _PROJECTS = st.sampled_from([ADMIN, DEMO, OTHER])
-_TAGS = st.sampled_from(["red", "blue", "a b", "x" * 60, "x" * 61, "", "a,b"])
+_TAGS = st.sampled_from(["red", "blue", "a b", "x" * 255, "x" * 256, "", "a,b"])
 
 
 def _refs(kind: str) -> SearchStrategy[Any]:
@@ -479,3 +480,40 @@ def sequences() -> SearchStrategy[list[Request]]:
     return st.tuples(_PRELUDES, st.lists(_FEW, min_size=6, max_size=12)).map(
         lambda pair: [*pair[0], *(request for few in pair[1] for request in few)]
     )
+
+
+_WHOLE = {
+    "network": {},
+    "subnet": {"network_id": Ref("network"), "ip_version": 4, "cidr": "10.5.0.0/24"},
+    "subnetpool": {"name": "p", "prefixes": ["10.1.0.0/16"]},
+    "address_scope": {"name": "s", "ip_version": 4},
+    "port": {"network_id": Ref("network")},
+    "router": {},
+    "floatingip": {"floating_network_id": Ref("network", -1)},
+    "security_group": {"name": "g"},
+    "security_group_rule": {"direction": "ingress", "security_group_id": Ref("security_group"), "protocol": "tcp"},
+    "rbac_policy": {
+        "object_type": "network",
+        "object_id": Ref("network"),
+        "action": "access_as_shared",
+        "target_tenant": OTHER,
+    },
+}
+"""What is enough to make one of each kind, after `_INSIDE` and `_OUTSIDE`."""
+
+
+def single_values(kind: str, name: str) -> list[Request]:
+    """One attribute set to each odd value, in new objects and in one that is there."""
+    collection = COLLECTIONS[kind]
+    found = [
+        *_INSIDE,
+        *_OUTSIDE,
+        _WIRED,
+        Request("POST", f"/v2.0/{collection}", {kind: _WHOLE[kind]}, "admin", (), kind),
+    ]
+    for value in ODD:
+        found.append(Request("POST", f"/v2.0/{collection}", {kind: {**_WHOLE[kind], name: value}}, "admin", (), kind))
+        found.append(Request("DELETE", f"/v2.0/{collection}/{{}}", None, "admin", (Ref(kind, -1),), undoes=True))
+        found.append(Request("PUT", f"/v2.0/{collection}/{{}}", {kind: {name: value}}, "admin", (Ref(kind, -1),)))
+        found.append(Request("GET", f"/v2.0/{collection}?{name}={value}", None, "admin"))
+    return found

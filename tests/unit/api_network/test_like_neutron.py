@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.api_network.harness import ADMIN, DEMO, Client
+from tests.spec.steps import filled
+from tests.unit.api_network.harness import ADMIN, DEMO, ZERO, Client
 
 
 def router_with_a_subnet(client: Client) -> str:
@@ -34,17 +35,44 @@ def test_routes_to_take_away_need_not_be_routes(client: Client) -> None:
         assert left["router"]["routes"] == [route]
 
 
+def test_an_interface_of_another_subnet_is_a_mistake_and_no_conflict(client: Client) -> None:
+    router = router_with_a_subnet(client)
+    other = client.subnet(client.network()["id"], "10.1.0.0/24")["id"]
+    (port,) = client.get(f"/v2.0/ports?device_id={router}")["ports"]
+    body = {"port_id": port["id"], "subnet_id": other}
+    answer = client.call("PUT", f"/v2.0/routers/{router}/remove_router_interface", body, "demo")
+    assert (answer.status, answer.error["type"]) == (400, "SubnetMismatchForPort")
+
+
 REFUSED: list[tuple[str, str, str, Any, int, str]] = [
     ("demo", "GET", f"/v2.0/quotas/{ADMIN}/details", None, 403, "AdminRequired"),
+    ("demo", "GET", "/v2.0/networks/$network?nosuch=1", None, 400, "HTTPBadRequest"),
+    ("demo", "GET", f"/v2.0/ports/{ZERO}?nosuch=1", None, 400, "HTTPBadRequest"),
+    ("demo", "POST", "/v2.0/subnetpools", {"subnetpool": {"name": " ", "prefixes": []}}, 400, "HTTPBadRequest"),
+    ("demo", "PUT", "/v2.0/routers/$router/add_router_interface", {"nosuch": 1}, 400, "BadRequest"),
+    ("demo", "PUT", "/v2.0/routers/$router/add_router_interface", {"port_id": None}, 400, "BadRequest"),
+    ("demo", "PUT", "/v2.0/routers/$router/remove_router_interface", {"subnet_id": 1}, 400, "BadRequest"),
+    ("demo", "PUT", f"/v2.0/ports/{ZERO}/tags", {"tags": ["a", "a"]}, 400, "InvalidInput"),
+    ("demo", "POST", f"/v2.0/ports/{ZERO}/tags", {"tags": ["a", "a"]}, 400, "InvalidInput"),
+    ("demo", "PUT", f"/v2.0/ports/{ZERO}/tags/{'x' * 256}", None, 400, "InvalidInput"),
+    (
+        "demo",
+        "POST",
+        "/v2.0/subnets",
+        {"subnet": {"network_id": "$network", "subnetpool_id": ZERO, "ip_version": 4, "cidr": "fd00::/64"}},
+        400,
+        "InvalidInput",
+    ),
     ("admin", "PUT", f"/v2.0/quotas/{DEMO}", {"quota": {"network": 0}}, 400, "HTTPBadRequest"),
 ]
-"""Who, what, with which body; status and type of the error. There is a network of demo."""
+"""Who, what, with which body; status and type of the error. `$network` and the like are of demo."""
 
 
 @pytest.mark.parametrize(("user", "method", "path", "body", "status", "kind"), REFUSED)
 def test_a_refusal_is_of_the_same_kind(
     client: Client, user: str, method: str, path: str, body: Any, status: int, kind: str
 ) -> None:
-    client.network()
-    answer = client.call(method, path, body, user)
+    names = {"network": client.network()["id"]}
+    names["router"] = client.post("/v2.0/routers", {"router": {}}, "demo")["router"]["id"]
+    answer = client.call(method, filled(path, names), filled(body, names), user)
     assert (answer.status, answer.error["type"]) == (status, kind), answer.text

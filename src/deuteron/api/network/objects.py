@@ -25,7 +25,7 @@ from deuteron.model.resource import REQUIRED, Attribute
 from deuteron.model.scalars import ProjectId
 from deuteron.rules.network import attributes, faults, security_groups, sight
 from deuteron.rules.network.kinds import Kind
-from deuteron.rules.network.listing import WORDS, listed
+from deuteron.rules.network.listing import WORDS, conditions, listed
 from deuteron.store import listing, query
 from deuteron.store.database import Tx
 from deuteron.store.listing import Asked, Part
@@ -99,8 +99,10 @@ class Objects:
         return Reply(201, {kind.collection: made})
 
     def show(self, call: Call, tx: Tx) -> Reply:
-        """GET of one."""
+        """GET of one. Filters are looked at as in a list, and decide nothing."""
         self._before_reading(call, tx)
+        if (asked := listing.read(call.query, WORDS)).filters:
+            conditions(self.kind, call.caller, asked, partial(self._may_compare, call.policy, call.caller))
         row, within = self._found(call, tx)
         names = self._seen.readable(call.policy, call.caller, self.kind, row, within, self._rule(call))
         if names is None:

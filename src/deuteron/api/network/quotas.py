@@ -40,7 +40,7 @@ def show_default(call: Call, tx: Tx) -> Reply:
 
 def show_details(call: Call, tx: Tx) -> Reply:
     """GET /quotas/{project}/details"""
-    project_id = call.params["project"]
+    project_id = ProjectId(call.params["project"])
     if project_id != call.caller.project_id and not _may(call, "get_quota"):
         raise Forbidden("Only an administrator may see the quotas of another project", type="AdminRequired")
     return Reply(

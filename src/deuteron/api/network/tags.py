@@ -41,15 +41,14 @@ class Tags:
 
     def replace(self, call: Call, tx: Tx) -> Reply:
         """The tags become those of the body."""
-        row = self._writable(call, tx)
         wanted = _decoded(bodies.parse(call, "tags"))
-        self._set(tx, row, wanted)
+        self._set(tx, self._writable(call, tx), wanted)
         return Reply(200, {"tags": wanted})
 
     def extend(self, call: Call, tx: Tx) -> Reply:
         """The tags of the body are added."""
-        row = self._writable(call, tx)
         wanted = _decoded(bodies.parse(call, "tags"))
+        row = self._writable(call, tx)
         self._set(tx, row, [*row["tags"], *wanted])
         return Reply(201, {"tags": wanted})
 
@@ -62,8 +61,9 @@ class Tags:
         return Reply(204)
 
     def add(self, call: Call, tx: Tx) -> Reply:
+        wanted = _decoded({"tags": [call.params["tag"]]})
         row = self._writable(call, tx)
-        self._set(tx, row, [*row["tags"], *_decoded({"tags": [call.params["tag"]]})])
+        self._set(tx, row, [*row["tags"], *wanted])
         return Reply(201)
 
     def drop(self, call: Call, tx: Tx) -> Reply:

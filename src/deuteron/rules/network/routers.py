@@ -111,7 +111,7 @@ def remove_interface(tx: Tx, settings: Settings, caller: Caller, row: RouterRow,
                 "RouterInterfaceNotFound", f"Router {row['id']} does not have an interface with id {port_id}"
             )
         if subnet_id is not None and not _is_on(port, subnet_id):
-            raise faults.conflict(
+            raise faults.refused(
                 "SubnetMismatchForPort", f"Subnet on port {port_id} does not match the requested subnet {subnet_id}."
             )
     else:
@@ -240,14 +240,14 @@ def _gateway_info(port: PortRow, snat: bool) -> Values:
 
 
 def _interface_request(body: Values) -> tuple[PortId | None, SubnetId | None]:
-    attributes.refuse_others(body, ("port_id", "subnet_id"))
-    port_id, subnet_id = body.get("port_id"), body.get("subnet_id")
-    if not port_id and not subnet_id:
+    given = [body[name] for name in ("port_id", "subnet_id") if name in body]
+    if not given:
         raise faults.bad_request("router", "Either subnet_id or port_id must be specified")
-    for name, value in (("port_id", port_id), ("subnet_id", subnet_id)):
-        if value and (not isinstance(value, str) or not is_uuid(value)):
-            raise faults.invalid_value(name, f"'{quoted(value)}' is not a valid UUID")
-    return port_id or None, subnet_id or None
+    for value in given:
+        if not isinstance(value, str) or not is_uuid(value):
+            raise faults.bad_request("router", f"'{quoted(value)}' is not a valid UUID")
+    attributes.refuse_others(body, ("port_id", "subnet_id"))
+    return body.get("port_id"), body.get("subnet_id")
 
 
 def _add_by_subnet(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, subnet_id: SubnetId) -> Values:

@@ -188,12 +188,12 @@ def _prefix(tx: Tx, caller: Caller | None, values: Values, network: NetworkRow) 
             prefix = ipaddress.ip_network(text, strict=False)
         except ValueError:
             raise faults.invalid_input(f"{text} is not in a CIDR format") from None
+        if prefix.version != version:
+            raise faults.invalid_input(f"cidr '{text}' does not match the ip_version '{version}'")
     if pool_id is not None:
         return subnetpools.take(tx, caller, pool_id, network, values["project_id"], version, prefix, length)
     if prefix is None:
         raise faults.bad_request("subnets", "a subnetpool must be specified in the absence of a cidr")
-    if prefix.version != version:
-        raise faults.invalid_input(f"cidr '{text}' does not match the ip_version '{version}'")
     subnetpools.refuse_other_pool(tx, network, version, None)
     return prefix
 
