@@ -26,9 +26,9 @@ _HERE = Path(__file__).parent
 _OF_A_SERVER = ("test_postgresql.py", "test_database.py")
 _ONE_CLOUD = ("hostile", "fuzz", "chaos")
 """Folders whose files share clouds."""
-_LONG = ("chaos", "fuzz")
+_LONG = ("chaos", "fuzz", "tempest")
 _ORACLE = "test_oracle.py"
-_FIRST = ("chaos", "hostile", "fuzz", "system", "unhappy", "clients", "kernel", "cli", "property")
+_FIRST = ("chaos", "hostile", "fuzz", "tempest", "system", "unhappy", "clients", "kernel", "cli", "property")
 """The order in which groups are given to processes: those that take long first, so that none is left for the end."""
 
 
