@@ -47,10 +47,12 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "port": "binding:vnic_type binding:host_id binding:profile binding:vif_type binding:vif_details",
     },
     "default-subnetpools": {"subnetpool": "is_default", "subnet": "use_default_subnetpool"},
+    "dvr": {"router": "distributed"},
     "external-net": {"network": "router:external"},
     "extra_dhcp_opt": {"port": "extra_dhcp_opts"},
     "extraroute": {"router": "routes"},
     "fip-port-details": {"floatingip": "port_details"},
+    "l3-ha": {"router": "ha"},
     "net-mtu": {"network": "mtu"},
     "network_availability_zone": {"network": "availability_zone_hints availability_zones"},
     "port-security": {"network": "port_security_enabled", "port": "port_security_enabled"},
@@ -141,8 +143,6 @@ UNLISTED = {
     **{f"address_scope.{name}": "" for name in ("id", "name", "project_id", "tenant_id", "shared", "ip_version")},
     **dict.fromkeys(crud("address-scopes"), ""),
     "network.is_default": "of auto-allocated topology, which is not there; clients find the external network by it",
-    "router.ha": "false; clients show it",
-    "router.distributed": "false; clients show it",
     "router.flavor_id": "null; clients show it",
     "security_group_rule.remote_address_group_id": "null: there are no address groups; clients show it",
     # Of the schedulers only what tells where something runs is there, not moving it.
@@ -233,6 +233,11 @@ def _limit(client: Client) -> bool:
     return _body(client, f"/v2.0/quotas/{DEMO}", {"quota": {"network": 0, "check_limit": True}}) == 400
 
 
+def _down_first(client: Client) -> bool:
+    router = client.post("/v2.0/routers", {"router": {}})["router"]["id"]
+    return _body(client, f"/v2.0/routers/{router}", {"router": {"distributed": True, "admin_state_up": False}}) == 400
+
+
 def _shared(kind: str, **values: Any) -> Callable[[Client], bool]:
     """Whether an object that is shared with a project is what that project's lists show as shared."""
     path = f"/v2.0/{kind.replace('_', '-') if kind != 'subnetpool' else kind}s"
@@ -286,6 +291,7 @@ BEHAVIOURS: dict[str, Callable[[Client], bool]] = {
     "rbac-security-groups": _shared("security_group"),
     "rbac-subnetpool": _shared("subnetpool", prefixes=["10.0.0.0/8"]),
     "revision-if-match": _match,
+    "router-admin-state-down-before-update": _down_first,
     "security-groups-shared-filtering": _shared("security_group"),
     "sorting": _sorted,
 }
@@ -322,4 +328,4 @@ def test_an_extension_shows_neutrons_name_and_time(client: Client) -> None:
     (shown,) = [each for each in client.get("/v2.0/extensions")["extensions"] if each["alias"] == "net-mtu"]
     assert (shown["name"], shown["updated"]) == ("Network MTU", "2015-03-25T10:00:00-00:00")
     assert client.get("/v2.0/extensions/net-mtu")["extension"] == shown
-    assert client.call("GET", "/v2.0/extensions/dvr").status == 404
+    assert client.call("GET", "/v2.0/extensions/trunk").status == 404

@@ -81,7 +81,10 @@ def agents_of_router(call: Call, tx: Tx) -> Reply:
     """GET /routers/{id}/l3-agents"""
     _require(call, "get_l3-agents")
     router = sight.find_visible(tx, call.caller, router_rules.KIND, call.params["id"])
-    return Reply(200, {"agents": _agents_on(call, tx, "L3 agent", [router["host"]])})
+    found = _agents_on(call, tx, "L3 agent", [router["host"]])
+    for agent in found:
+        agent["ha_state"] = "active" if router["ha"] else None
+    return Reply(200, {"agents": found})
 
 
 def networks_of_agent(call: Call, tx: Tx) -> Reply:
@@ -232,8 +235,6 @@ def _agents_on(call: Call, tx: Tx, agent_type: str, hosts: Sequence[str | None])
     for item in found:
         item["resource_versions"] = {}
         item["ha_chassis_priority"] = None
-        if agent_type == "L3 agent":
-            item["ha_state"] = None
     return found
 
 

@@ -29,6 +29,11 @@ EXTENSIONS: Final[dict[str, Extension]] = {
         "Subnets from the default pool of prefixes.",
         "2016-02-18T18:00:00-00:00",
     ),
+    "dvr": Extension(
+        "Distributed Virtual Router",
+        "Whether a router is meant to run on every host.",
+        "2014-06-1T10:00:00-00:00",
+    ),
     "empty-string-filtering": Extension(
         "Empty String Filtering Extension",
         "Filters for empty values.",
@@ -61,6 +66,9 @@ EXTENSIONS: Final[dict[str, Extension]] = {
         "IP address substring filtering",
         "Ports by a part of their address.",
         "2017-11-28T09:00:00-00:00",
+    ),
+    "l3-ha": Extension(
+        "HA Router extension", "Whether a router is meant to run on several hosts.", "2014-04-26T00:00:00-00:00"
     ),
     "l3-port-ip-change-not-allowed": Extension(
         "Prevent L3 router ports IP address change extension",
@@ -135,6 +143,11 @@ EXTENSIONS: Final[dict[str, Extension]] = {
         "Neutron L3 Router",
         "Routers between networks and to the outside, floating IPs.",
         "2012-07-20T10:00:00-00:00",
+    ),
+    "router-admin-state-down-before-update": Extension(
+        "Enforce Router's Admin State Down Before Update Extension",
+        "A router becomes distributed, or is it no longer, while it is down.",
+        "2019-07-02T15:56:00",
     ),
     "router_availability_zone": Extension(
         "Router Availability Zone", "Zones of a router.", "2015-01-01T10:00:00-00:00"

@@ -33,12 +33,13 @@ from deuteron.store.network_tables import subnets as subnets_table
 from deuteron.store.query import Values
 
 _PLACEMENT = ("ha", "distributed")
+"""Ways to spread a router over hosts. They are kept and shown, and a router runs on one network host all the same."""
 
 
 def create_router(tx: Tx, settings: Settings, caller: Caller, values: Values) -> RouterRow:
     """A new router, with its gateway when one is asked for. Raises: NotFound, BadRequest, Conflict."""
-    _refuse_placement(values)
-    values = {**values, **dict.fromkeys(_PLACEMENT, False)}
+    # Silence and null ask for the cloud's own kind, which is neither.
+    values = {**values, **{name: bool(values.get(name)) for name in _PLACEMENT}}
     quotas.check(tx, "router", values["project_id"])
     refuse_unknown_zones(values.get("availability_zone_hints") or ())
     gateway: Values | None = values.pop("external_gateway_info", None)
@@ -52,7 +53,6 @@ def create_router(tx: Tx, settings: Settings, caller: Caller, values: Values) ->
 
 def update_router(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, values: Values) -> RouterRow:
     """The router with `values` set. Raises: NotFound, BadRequest, Conflict."""
-    _refuse_placement(values)
     # A null asks for what the router has.
     values = {name: value for name, value in values.items() if name not in _PLACEMENT or value is not None}
     if "routes" in values:
@@ -60,6 +60,7 @@ def update_router(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, va
     if "external_gateway_info" in values:
         gateway: Values | None = values.pop("external_gateway_info")
         row = clear_gateway(tx, settings, row) if gateway is None else _set_gateway(tx, settings, caller, row, gateway)
+    _refuse_moving_while_up(row, values)
     return change(tx, ROUTER, row, values)
 
 
@@ -157,11 +158,18 @@ def change_routes(
     return update_router(tx, settings, caller, row, {"routes": present})
 
 
-def _refuse_placement(values: Values) -> None:
-    """A router runs on one network host until others are built. Raises: BadRequest."""
-    for name in _PLACEMENT:
-        if values.get(name):
-            raise faults.bad_request("router", f"{name}=True is not supported: a router runs on one network host")
+def _refuse_moving_while_up(row: RouterRow, values: Values) -> None:
+    """A router that is up stays the kind that it is. Raises: BadRequest.
+
+    For `distributed` it has to have been down before; for `ha` the same request may take it down.
+    Source: openstack/neutron, neutron/db/l3_dvr_db.py, `_validate_router_migration`; l3_hamode_db.py.
+    """
+    will_be_up = values.get("admin_state_up", row["admin_state_up"])
+    until = "Please set router admin_state_up to False prior to upgrade"
+    if values.get("distributed", row["distributed"]) != row["distributed"] and (row["admin_state_up"] or will_be_up):
+        raise faults.bad_request("router", f"Cannot change the 'distributed' attribute of active routers. {until}")
+    if values.get("ha", row["ha"]) != row["ha"] and will_be_up:
+        raise faults.bad_request("router", f"Cannot change HA attribute of active routers. {until}")
 
 
 # --- gateway ------------------------------------------------------------------------------------------------------
