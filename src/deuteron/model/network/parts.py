@@ -1,14 +1,25 @@
-"""What the Network API's rows hold inside: the items of their lists, and a router's way outside."""
+"""What the Network API's rows hold inside: the items of their lists, and a router's way outside and its interfaces."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NotRequired
 
 from typing_extensions import ReadOnly, TypedDict
 
-from deuteron.model.scalars import Cidr, Ip, Mac, NetworkId, SubnetId
+from deuteron.model.scalars import Cidr, Ip, Mac, NetworkId, PortId, ProjectId, RouterId, SubnetId
 
-__all__ = ["AddressPair", "AllocationPool", "DhcpOption", "FixedIp", "Gateway", "Route", "WantedIp"]
+__all__ = [
+    "AddressPair",
+    "AllocationPool",
+    "DhcpOption",
+    "FixedIp",
+    "Gateway",
+    "Interface",
+    "Route",
+    "WantedGateway",
+    "WantedIp",
+]
 
 
 class FixedIp(TypedDict):
@@ -55,9 +66,28 @@ class Route(TypedDict):
     nexthop: ReadOnly[Ip]
 
 
+class WantedGateway(TypedDict):
+    """The way outside that a body asks for."""
+
+    network_id: ReadOnly[NetworkId]
+    external_fixed_ips: NotRequired[ReadOnly[Sequence[WantedIp]]]
+    enable_snat: NotRequired[ReadOnly[bool]]
+
+
 class Gateway(TypedDict):
     """A router's way outside."""
 
     network_id: ReadOnly[NetworkId]
     external_fixed_ips: ReadOnly[Sequence[FixedIp]]
     enable_snat: ReadOnly[bool]
+
+
+class Interface(TypedDict):
+    """What is answered of a router's interface that came or went."""
+
+    id: ReadOnly[RouterId]
+    project_id: ReadOnly[ProjectId]
+    port_id: ReadOnly[PortId]
+    network_id: ReadOnly[NetworkId]
+    subnet_id: ReadOnly[SubnetId | None]
+    subnet_ids: ReadOnly[Sequence[SubnetId]]

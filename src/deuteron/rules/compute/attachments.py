@@ -15,8 +15,8 @@ from deuteron.rules.compute import history, interfaces, lifecycle
 from deuteron.rules.compute.interfaces import MayChoose, Socket, Unbound, Wanted
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.rules.compute.states import require_state, require_unlocked
+from deuteron.rules.network.devices import PluggedPort
 from deuteron.store.database import Tx
-from deuteron.store.query import Values
 
 _STATES = ("active", "paused", "stopped")
 
@@ -25,7 +25,7 @@ _STATES = ("active", "paused", "stopped")
 class Attachment:
     """An interface of a server: its port's row, and its tag."""
 
-    port: Values
+    port: PluggedPort
     tag: str | None
 
 

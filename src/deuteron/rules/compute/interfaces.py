@@ -20,6 +20,7 @@ from deuteron.model.settings import Settings
 from deuteron.rules.compute.placement import ZONE
 from deuteron.rules.network import devices, sight
 from deuteron.rules.network import ports as network_ports
+from deuteron.rules.network.devices import PluggedPort
 from deuteron.store.database import Tx
 from deuteron.store.query import Values
 
@@ -178,7 +179,7 @@ def groups_for(tx: Tx, project_id: ProjectId, names: Sequence[str]) -> list[Secu
 class Plugged:
     """What is plugged into servers, for answers about many of them at once."""
 
-    ports: Mapping[str, Sequence[Values]]
+    ports: Mapping[str, Sequence[PluggedPort]]
     """By server, in the order of its interfaces."""
     found: devices.Plugged
 
@@ -206,7 +207,7 @@ class Plugged:
 def plugged(tx: Tx, server_nics: Mapping[str, Sequence[Nic]]) -> Plugged:
     """What is plugged into the servers, with four queries however many there are."""
     found = devices.plugged(tx, server_nics.keys())
-    by_server: dict[str, list[Values]] = {}
+    by_server: dict[str, list[PluggedPort]] = {}
     for server_id, nics in server_nics.items():
         rows = [found.ports[nic.port_id] for nic in nics if nic.port_id in found.ports]
         by_server[server_id] = [row for row in rows if row["device_id"] == server_id]

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from sqlalchemy import exists, or_, select
+from typing_extensions import ReadOnly, TypedDict
 
 from deuteron.model.caller import Caller
 from deuteron.model.network import PORT
+from deuteron.model.network.parts import FixedIp
 from deuteron.model.network.rows import PortRow, SecurityGroupRow, SecurityGroupRuleRow
-from deuteron.model.scalars import NetworkId, PortId, ProjectId, SecurityGroupId
+from deuteron.model.scalars import Mac, NetworkId, PortId, ProjectId, SecurityGroupId
 from deuteron.model.settings import Settings
 from deuteron.rules.network import bindings, faults, sight
 from deuteron.rules.network.kinds import change, find
@@ -29,17 +32,26 @@ from deuteron.store.network_tables import (
     security_groups,
     subnets,
 )
-from deuteron.store.query import Values
 
-_SHOWN = ("id", "network_id", "mac_address", "fixed_ips", "security_groups", "device_id", "status")
+
+class PluggedPort(TypedDict):
+    """What an answer about a device shows of its port."""
+
+    id: ReadOnly[PortId]
+    network_id: ReadOnly[NetworkId]
+    mac_address: ReadOnly[Mac]
+    fixed_ips: ReadOnly[Sequence[FixedIp]]
+    security_groups: ReadOnly[Sequence[SecurityGroupId]]
+    device_id: ReadOnly[str]
+    status: ReadOnly[str]
 
 
 @dataclass(frozen=True)
 class Plugged:
     """Ports of devices, and the names that an answer about them shows."""
 
-    ports: Mapping[str, Values]
-    """By id: id, network, MAC address, fixed addresses, groups, device and status."""
+    ports: Mapping[PortId, PluggedPort]
+    """By id."""
     network_names: Mapping[str, str]
     floating: Mapping[str, Sequence[tuple[str, str]]]
     """By port: fixed and floating address."""
@@ -50,9 +62,9 @@ def plugged(tx: Tx, device_ids: Collection[str]) -> Plugged:
     """What is plugged into the devices, with four queries however many there are."""
     if not device_ids:
         return Plugged({}, {}, {}, {})
-    columns = [ports.c[name] for name in _SHOWN]
-    asked = select(*columns).where(query.any_of(ports.c["device_id"], sorted(device_ids)))
-    found = {row[0]: dict(zip(_SHOWN, row, strict=True)) for row in tx.all(asked)}
+    names = tuple(PluggedPort.__annotations__)
+    asked = select(*(ports.c[name] for name in names)).where(query.any_of(ports.c["device_id"], sorted(device_ids)))
+    found = {row[0]: cast("PluggedPort", dict(zip(names, row, strict=True))) for row in tx.all(asked)}
     floating: dict[str, list[tuple[str, str]]] = defaultdict(list)
     leading = select(
         floatingips.c["port_id"], floatingips.c["fixed_ip_address"], floatingips.c["floating_ip_address"]

@@ -32,17 +32,22 @@ _FIXED_WITHOUT_PORT = "fixed_ip_address cannot be specified without a port_id"
 _DETAILS = ("name", "network_id", "mac_address", "admin_state_up", "status", "device_id", "device_owner")
 
 
-class Leading(TypedDict):
+class Led(TypedDict):
+    """Where a floating IP leads."""
+
+    port_id: ReadOnly[PortId | None]
+    fixed_ip_address: ReadOnly[Ip | None]
+    router_id: ReadOnly[RouterId | None]
+    status: ReadOnly[str]
+
+
+class Leading(Led):
     """Where a floating IP is, and where it leads: a row, or what becomes one."""
 
     id: ReadOnly[FloatingIpId]
     project_id: ReadOnly[ProjectId]
     floating_ip_address: ReadOnly[Ip]
     floating_network_id: ReadOnly[NetworkId]
-    port_id: ReadOnly[PortId | None]
-    fixed_ip_address: ReadOnly[Ip | None]
-    router_id: ReadOnly[RouterId | None]
-    status: ReadOnly[str]
 
 
 def create_floatingip(tx: Tx, settings: Settings, caller: Caller, values: Values) -> FloatingIpRow:
@@ -137,7 +142,7 @@ def derive(tx: Tx, settings: Settings, caller: Caller, rows: Sequence[Values], n
     if "port_details" not in names:
         return
     wanted = {row["port_id"] for row in rows if row["port_id"] is not None}
-    found: dict[str, Values] = {}
+    found: dict[PortId, dict[str, object]] = {}
     if wanted:
         columns = [ports_table.c[name] for name in _DETAILS]
         statement = select(ports_table.c.id, *columns)
@@ -166,7 +171,7 @@ def _wanted_address(tx: Tx, network_id: NetworkId, values: Values) -> list[Wante
     )
 
 
-def _association(tx: Tx, caller: Caller, row: Leading, port_id: PortId | None, fixed: Ip | None) -> Values:
+def _association(tx: Tx, caller: Caller, row: Leading, port_id: PortId | None, fixed: Ip | None) -> Led:
     """Where the floating IP leads: port, address inside, router. Raises: NotFound, BadRequest, Conflict."""
     if port_id is None:
         if fixed is not None:

@@ -49,9 +49,9 @@ class Kind(Generic[RowT]):
     delete: Callable[[Tx, Settings, Caller, RowT], None] | None
     visible: Callable[[Caller], ColumnElement[bool] | None]
     """Which rows the caller may see at all; None is every row."""
-    target: Callable[[Tx, Caller, Mapping[str, object]], Values] = lambda tx, caller, values: {}
+    target: Callable[[Tx, Caller, Mapping[str, object]], Mapping[str, object]] = lambda tx, caller, values: {}
     """Further names for policy rules about an object that is to be written: its network's owner."""
-    seen_as: Callable[[Caller, Mapping[str, object]], Values] = lambda caller, row: {}
+    seen_as: Callable[[Caller, Mapping[str, object]], Mapping[str, object]] = lambda caller, row: {}
     """The same for a row that the caller sees, without a query."""
     derive: Callable[[Tx, Settings, Caller, Sequence[Values], frozenset[str]], None] | None = None
     """Fills in attributes that are not stored, of rows about to be shown."""

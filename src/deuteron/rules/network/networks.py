@@ -132,7 +132,7 @@ def delete_network(tx: Tx, settings: Settings, caller: Caller | None, row: Netwo
     remove(tx, NETWORK, network_id)
 
 
-def seen_as(caller: Caller, row: Mapping[str, object]) -> Values:
+def seen_as(caller: Caller, row: Mapping[str, object]) -> Mapping[str, object]:
     if row.get("project_id") == caller.project_id or caller.is_admin:
         return {}
     # Visible and not its own: then it is external, shared with everybody, or with this project.

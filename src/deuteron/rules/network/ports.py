@@ -462,7 +462,7 @@ def _visible(caller: Caller) -> ColumnElement[bool] | None:
     return or_(table.c.project_id == caller.project_id, table.c.network_id.in_(mine))
 
 
-def _seen_as(caller: Caller, row: Mapping[str, object]) -> Values:
+def _seen_as(caller: Caller, row: Mapping[str, object]) -> Mapping[str, object]:
     # What a caller sees without owning it is on a network that it owns.
     return {} if row.get("project_id") == caller.project_id else {"network:project_id": caller.project_id}
 

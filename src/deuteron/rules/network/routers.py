@@ -18,7 +18,7 @@ from deuteron.model.caller import Caller
 from deuteron.model.codecs import is_uuid, quoted
 from deuteron.model.errors import NotFound
 from deuteron.model.network import MAX_ROUTES, PORT, ROUTER, ROUTER_GATEWAY, ROUTER_INTERFACE, SUBNET
-from deuteron.model.network.parts import Route
+from deuteron.model.network.parts import Gateway, Interface, Route, WantedGateway
 from deuteron.model.network.rows import PortRow, RouterRow, SubnetRow
 from deuteron.model.scalars import PortId, RouterId, SubnetId
 from deuteron.model.settings import Settings
@@ -42,7 +42,7 @@ def create_router(tx: Tx, settings: Settings, caller: Caller, values: Values) ->
     values = {**values, **{name: bool(values.get(name)) for name in _PLACEMENT}}
     quotas.check(tx, "router", values["project_id"])
     refuse_unknown_zones(values.get("availability_zone_hints") or ())
-    gateway: Values | None = values.pop("external_gateway_info", None)
+    gateway: WantedGateway | None = values.pop("external_gateway_info", None)
     row = add(
         tx,
         ROUTER,
@@ -58,7 +58,7 @@ def update_router(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, va
     if "routes" in values:
         _check_routes(tx, row, values["routes"])
     if "external_gateway_info" in values:
-        gateway: Values | None = values.pop("external_gateway_info")
+        gateway: WantedGateway | None = values.pop("external_gateway_info")
         row = clear_gateway(tx, settings, row) if gateway is None else _set_gateway(tx, settings, caller, row, gateway)
     _refuse_moving_while_up(row, values)
     return change(tx, ROUTER, row, values)
@@ -87,7 +87,7 @@ def interface_ports(tx: Tx, router_id: RouterId) -> list[PortRow]:
     )
 
 
-def add_interface(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, body: Values) -> Values:
+def add_interface(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, body: Values) -> Interface:
     """Attach the router to a subnet, by subnet or by port; returns Neutron's answer.
 
     Raises: NotFound, BadRequest, Conflict.
@@ -101,7 +101,7 @@ def add_interface(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, bo
     return _add_by_subnet(tx, settings, caller, row, subnet_id)
 
 
-def remove_interface(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, body: Values) -> Values:
+def remove_interface(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, body: Values) -> Interface:
     """Detach the router; its port there goes. Raises: NotFound, BadRequest, Conflict."""
     port_id, subnet_id = _interface_request(body)
     held = interface_ports(tx, row["id"])
@@ -175,7 +175,7 @@ def _refuse_moving_while_up(row: RouterRow, values: Values) -> None:
 # --- gateway ------------------------------------------------------------------------------------------------------
 
 
-def _set_gateway(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, wanted: Values) -> RouterRow:
+def _set_gateway(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, wanted: WantedGateway) -> RouterRow:
     network = sight.network_for(tx, caller, wanted["network_id"])
     if not network["router:external"]:
         raise faults.bad_request("router", f"Network {network['id']} is not an external network")
@@ -240,7 +240,7 @@ def clear_gateway(tx: Tx, settings: Settings, row: RouterRow) -> RouterRow:
     return change(tx, ROUTER, row, {"external_gateway_info": None, "gateway_port_id": None, "gateway_network_id": None})
 
 
-def _gateway_info(port: PortRow, snat: bool) -> Values:
+def _gateway_info(port: PortRow, snat: bool) -> Gateway:
     return {"network_id": port["network_id"], "external_fixed_ips": port["fixed_ips"], "enable_snat": snat}
 
 
@@ -258,7 +258,7 @@ def _interface_request(body: Values) -> tuple[PortId | None, SubnetId | None]:
     return body.get("port_id"), body.get("subnet_id")
 
 
-def _add_by_subnet(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, subnet_id: SubnetId) -> Values:
+def _add_by_subnet(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, subnet_id: SubnetId) -> Interface:
     subnet = find(tx, SUBNET, subnet_id)
     if subnet is None:
         raise faults.not_found("subnet", subnet_id)
@@ -302,7 +302,7 @@ def _add_by_subnet(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, s
     return _interface_answer(row, port, [subnet_id])
 
 
-def _add_by_port(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, port_id: PortId) -> Values:
+def _add_by_port(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, port_id: PortId) -> Interface:
     port = find(tx, PORT, port_id)
     if port is None or not (caller.is_admin or port["project_id"] == caller.project_id):
         raise faults.not_found("port", port_id)
@@ -426,7 +426,7 @@ def _refuse_interface_in_use(tx: Tx, row: RouterRow, port: PortRow, subnet_id: S
             )
 
 
-def _interface_answer(row: RouterRow, port: PortRow, subnet_ids: Sequence[SubnetId]) -> Values:
+def _interface_answer(row: RouterRow, port: PortRow, subnet_ids: Sequence[SubnetId]) -> Interface:
     return {
         "id": row["id"],
         "project_id": row["project_id"],

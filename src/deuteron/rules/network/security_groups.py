@@ -386,7 +386,7 @@ def _visible_rules(caller: Caller) -> ColumnElement[bool] | None:
     )
 
 
-def _rule_seen_as(caller: Caller, row: Mapping[str, object]) -> Values:
+def _rule_seen_as(caller: Caller, row: Mapping[str, object]) -> Mapping[str, object]:
     # What a caller sees is in a group that it owns, or a rule of its own that was left in another's.
     return {"security_group:project_id": caller.project_id}
 
@@ -394,7 +394,7 @@ def _rule_seen_as(caller: Caller, row: Mapping[str, object]) -> Values:
 _OWNER = Prepared(select(security_groups.c.project_id).where(security_groups.c.id == bindparam("id")))
 
 
-def _rule_target(tx: Tx, caller: Caller, values: Mapping[str, object]) -> Values:
+def _rule_target(tx: Tx, caller: Caller, values: Mapping[str, object]) -> Mapping[str, object]:
     owner = tx.run(_OWNER, {"id": values.get("security_group_id")}).scalar()
     return {} if owner is None else {"security_group:project_id": owner}
 

@@ -83,7 +83,7 @@ def own_or_shared(table: Table) -> Callable[[Caller], ColumnElement[bool] | None
     return visible
 
 
-def as_shared(caller: Caller, row: Mapping[str, object]) -> Values:
+def as_shared(caller: Caller, row: Mapping[str, object]) -> Mapping[str, object]:
     """A `seen_as` function: what the caller sees and does not own is shared with it."""
     return {} if row.get("project_id") == caller.project_id or caller.is_admin else {"shared": True}
 
@@ -134,7 +134,7 @@ def by_shared(column: ColumnElement[Any]) -> Callable[[Caller, Sequence[str]], C
 _NETWORK = Prepared(select(networks.c.project_id, networks.c.shared).where(networks.c.id == bindparam("network")))
 
 
-def network_target(tx: Tx, caller: Caller, values: Mapping[str, object]) -> Values:
+def network_target(tx: Tx, caller: Caller, values: Mapping[str, object]) -> Mapping[str, object]:
     """What rules ask of the network that `values` are on: its owner, and whether the caller shares it."""
     network_id = values.get("network_id")
     found = tx.run(_NETWORK, {"network": network_id}).first()

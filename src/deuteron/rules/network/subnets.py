@@ -405,7 +405,7 @@ def _visible(caller: Caller) -> ColumnElement[bool] | None:
     return or_(table.c.project_id == caller.project_id, table.c.network_id.in_(select(networks.c.id).where(seen)))
 
 
-def _seen_as(caller: Caller, row: Mapping[str, object]) -> Values:
+def _seen_as(caller: Caller, row: Mapping[str, object]) -> Mapping[str, object]:
     if row.get("project_id") == caller.project_id or caller.is_admin:
         return {}
     # Visible and not its own: then its network is external, the caller's, or shared with it.
