@@ -44,6 +44,9 @@ def unlike(value: Any, expected: Any, path: str) -> Iterator[str]:
     if origin in (types.UnionType, typing.Union):
         if all(list(unlike(value, each, path)) for each in typing.get_args(expected)):
             yield f"{path}: {value!r} is none of {expected}"
+    elif origin is typing.Literal:
+        if value not in typing.get_args(expected):
+            yield f"{path}: {value!r} is none of {expected}"
     elif is_typeddict(expected):
         hints = get_type_hints(expected)
         if not isinstance(value, dict) or value.keys() != hints.keys():

@@ -31,9 +31,17 @@ _SPELLED = {"floatingip": "FloatingIp", "subnetpool": "SubnetPool"}
 """Kinds of which OpenStack writes two words as one."""
 _HOMES = {
     "collections.abc": ("Mapping", "Sequence"),
-    "typing": ("Any",),
+    "typing": ("Any", "Literal"),
     "typing_extensions": ("ReadOnly", "TypedDict"),
-    "deuteron.model.network.parts": ("AddressPair", "AllocationPool", "DhcpOption", "FixedIp", "Gateway", "Route"),
+    "deuteron.model.intent": ("NetworkType",),
+    "deuteron.model.network.parts": (
+        "AddressPair",
+        "AllocationPool",
+        "DhcpOption",
+        "FixedIp",
+        "Gateway",
+        "Route",
+    ),
     "deuteron.model.scalars": (r"\w+Id", "Mac", "Ip", "Cidr"),
 }
 """Where the names in types come from."""

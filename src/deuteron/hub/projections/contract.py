@@ -22,14 +22,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Row, select
+from sqlalchemy import Column, Executable, Row, select
 
 from deuteron.model.intent import IntentObject, Key
+from deuteron.model.resource import RowT
 from deuteron.model.settings import Settings
-from deuteron.store import database
+from deuteron.store import database, query
 from deuteron.store.database import Tx
 from deuteron.store.hosts_tables import slots
 from deuteron.store.network_tables import ports
+from deuteron.store.schema import TableOf
 
 AnyRow = Row[*tuple[Any, ...]]
 Place = tuple[str, str]
@@ -65,7 +67,7 @@ class Made(NamedTuple):
     """Of a shared object: hosts of its scope that do not get it."""
 
 
-class PortRow(NamedTuple):
+class TouchedPort(NamedTuple):
     """What a touched port says of whom else it concerns."""
 
     id: str
@@ -91,12 +93,12 @@ class Touched:
         return self._of.get(kind, frozenset())
 
     @cached_property
-    def ports(self) -> Sequence[PortRow]:
+    def ports(self) -> Sequence[TouchedPort]:
         """The touched ports that are there."""
         columns = (ports.c[name] for name in ("id", "network_id", "device_owner", "device_id", "security_groups"))
         statement = select(*columns)
         return [
-            PortRow(id, network_id, owner or "", device or "", tuple(groups or ()))
+            TouchedPort(id, network_id, owner or "", device or "", tuple(groups or ()))
             for id, network_id, owner, device, groups in rows(
                 self.tx, lambda chunk: statement.where(ports.c["id"].in_(chunk)), self.of("port")
             )
@@ -142,6 +144,15 @@ def rows(tx: Tx, statement: Callable[[list[str]], Any], ids: Iterable[str]) -> I
     ordered = sorted(set(ids))
     for start in range(0, len(ordered), _CHUNK):
         yield from tx.all(statement(ordered[start : start + _CHUNK]))
+
+
+def whole(
+    tx: Tx, table: TableOf[RowT], statement: Callable[[list[str]], Executable], ids: Iterable[str]
+) -> Iterator[RowT]:
+    """The same of a statement that selects all of a table: rows as the rules know them."""
+    ordered = sorted(set(ids))
+    for start in range(0, len(ordered), _CHUNK):
+        yield from query.run(tx, table, statement(ordered[start : start + _CHUNK]))
 
 
 def pairs(tx: Tx, key: Column[Any], value: Column[Any], ids: Iterable[str]) -> dict[str, Any]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 
 from sqlalchemy import select
 
-from deuteron.hub.projections.contract import AnyRow, Made, OnHost, Place, Reading, Touched, pairs, rows
+from deuteron.hub.projections.contract import Made, OnHost, Place, Reading, Touched, pairs, whole
 from deuteron.hub.projections.network import subnet as intent_subnet
 from deuteron.model.intent import FloatingIp, HostRoute, IntentRouter, RouterGateway, RouterPort
 from deuteron.model.network import ROUTER_GATEWAY, ROUTER_INTERFACE
+from deuteron.model.network.rows import PortRow, RouterRow, SubnetRow
+from deuteron.model.scalars import SubnetId
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import floatingips, networks, ports, routers, subnets
 
@@ -32,97 +34,109 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
     statement = select(routers)
     mine = [
         row
-        for row in rows(tx, lambda chunk: statement.where(routers.c["id"].in_(chunk)), {id for _, id in asked})
-        if (row.host, row.id) in asked
+        for row in whole(
+            tx, routers, lambda chunk: statement.where(routers.c["id"].in_(chunk)), {id for _, id in asked}
+        )
+        if (row["host"], row["id"]) in asked
     ]
-    ids = [row.id for row in mine]
-    attached: dict[str, list[AnyRow]] = defaultdict(list)
+    ids = [row["id"] for row in mine]
+    attached: dict[str, list[PortRow]] = defaultdict(list)
     owned = select(ports).where(ports.c["device_owner"].in_(_OWNERS)).order_by(ports.c["id"])
-    for port in rows(tx, lambda chunk: owned.where(ports.c["device_id"].in_(chunk)), ids):
-        attached[port.device_id].append(port)
-    nets = {port.network_id for found in attached.values() for port in found}
+    for port in whole(tx, ports, lambda chunk: owned.where(ports.c["device_id"].in_(chunk)), ids):
+        attached[port["device_id"]].append(port)
+    nets = {port["network_id"] for found in attached.values() for port in found}
     mtus = pairs(tx, networks.c["id"], networks.c["mtu"], nets)
     within = select(subnets)
-    prefixes = {row.id: row for row in rows(tx, lambda chunk: within.where(subnets.c["network_id"].in_(chunk)), nets)}
+    prefixes = {
+        row["id"]: row
+        for row in whole(tx, subnets, lambda chunk: within.where(subnets.c["network_id"].in_(chunk)), nets)
+    }
     translated: dict[str, list[FloatingIp]] = defaultdict(list)
     given = select(floatingips).where(floatingips.c["port_id"].is_not(None)).order_by(floatingips.c["id"])
-    for row in rows(tx, lambda chunk: given.where(floatingips.c["router_id"].in_(chunk)), ids):
-        if row.fixed_ip_address is not None:
-            translated[row.router_id].append(FloatingIp(row.id, row.floating_ip_address, row.fixed_ip_address))
+    for each in whole(tx, floatingips, lambda chunk: given.where(floatingips.c["router_id"].in_(chunk)), ids):
+        inside, router_id = each["fixed_ip_address"], each["router_id"]
+        if inside is not None and router_id is not None:
+            translated[router_id].append(FloatingIp(each["id"], each["floating_ip_address"], inside))
     for row in mine:
-        found = attached[row.id]
-        gateway = next((port for port in found if port.id == row.gateway_port_id), None)
+        found = attached[row["id"]]
+        gateway = next((port for port in found if port["id"] == row["gateway_port_id"]), None)
         item = IntentRouter(
-            id=row.id,
-            project_id=row.project_id or "",
-            admin_state_up=bool(row.admin_state_up),
+            id=row["id"],
+            project_id=row["project_id"] or "",
+            admin_state_up=bool(row["admin_state_up"]),
             interfaces=tuple(
-                _router_port(reading, port, mtus, prefixes) for port in found if port.device_owner == ROUTER_INTERFACE
+                _router_port(reading, port, mtus, prefixes)
+                for port in found
+                if port["device_owner"] == ROUTER_INTERFACE
             ),
             gateway=None if gateway is None else _gateway(reading, row, gateway, mtus, prefixes),
-            routes=tuple(HostRoute(route["destination"], route["nexthop"]) for route in row.routes or ()),
-            floating_ips=tuple(translated[row.id]),
+            routes=tuple(HostRoute(route["destination"], route["nexthop"]) for route in row["routes"] or ()),
+            floating_ips=tuple(translated[row["id"]]),
         )
-        reached = {ip["subnet_id"] for port in found for ip in port.fixed_ips or ()}
+        reached = {ip["subnet_id"] for port in found for ip in port["fixed_ips"] or ()}
         yield (
-            row.host,
+            row["host"] or "",
             Made(
                 item,
                 rows=(
-                    *(("port", port.id) for port in found),
-                    *(("network", id) for id in {port.network_id for port in found}),
+                    *(("port", port["id"]) for port in found),
+                    *(("network", id) for id in {port["network_id"] for port in found}),
                     *(("subnet", id) for id in reached),
-                    *(("floatingip", floating.id) for floating in translated[row.id]),
+                    *(("floatingip", floating.id) for floating in translated[row["id"]]),
                 ),
             ),
         )
 
 
-def _router_port(reading: Reading, port: AnyRow, mtus: dict[str, int], prefixes: dict[str, AnyRow]) -> RouterPort:
-    reached = [prefixes[ip["subnet_id"]] for ip in port.fixed_ips or () if ip["subnet_id"] in prefixes]
+def _router_port(
+    reading: Reading, port: PortRow, mtus: dict[str, int], prefixes: Mapping[SubnetId, SubnetRow]
+) -> RouterPort:
+    reached = [prefixes[ip["subnet_id"]] for ip in port["fixed_ips"] or () if ip["subnet_id"] in prefixes]
     return RouterPort(
-        port_id=port.id,
-        network_id=port.network_id,
-        mac_address=port.mac_address,
+        port_id=port["id"],
+        network_id=port["network_id"],
+        mac_address=port["mac_address"],
         addresses=tuple(
-            f"{ip['ip_address']}/{ipaddress.ip_network(prefixes[ip['subnet_id']].cidr).prefixlen}"
-            for ip in port.fixed_ips or ()
+            f"{ip['ip_address']}/{ipaddress.ip_network(prefixes[ip['subnet_id']]['cidr']).prefixlen}"
+            for ip in port["fixed_ips"] or ()
             if ip["subnet_id"] in prefixes
         ),
-        mtu_bytes=mtus.get(port.network_id) or reading.settings.path_mtu,
+        mtu_bytes=mtus.get(port["network_id"]) or reading.settings.path_mtu,
         ra_subnets=tuple(intent_subnet(subnet) for subnet in reached if _is_advertised(port, subnet))
-        if port.device_owner == ROUTER_INTERFACE
+        if port["device_owner"] == ROUTER_INTERFACE
         else (),
     )
 
 
 def _gateway(
-    reading: Reading, router: AnyRow, port: AnyRow, mtus: dict[str, int], prefixes: dict[str, AnyRow]
+    reading: Reading, router: RouterRow, port: PortRow, mtus: dict[str, int], prefixes: Mapping[SubnetId, SubnetRow]
 ) -> RouterGateway:
     hops: dict[int, str] = {}
-    for ip in port.fixed_ips or ():
+    for ip in port["fixed_ips"] or ():
         subnet = prefixes.get(ip["subnet_id"])
-        if subnet is not None and subnet.gateway_ip is not None:
-            hops.setdefault(subnet.ip_version, subnet.gateway_ip)
-    info = router.external_gateway_info or {}
+        if subnet is not None and subnet["gateway_ip"] is not None:
+            hops.setdefault(subnet["ip_version"], subnet["gateway_ip"])
+    info = router["external_gateway_info"]
     return RouterGateway(
         _router_port(reading, port, mtus, prefixes),
         tuple(hops[version] for version in sorted(hops)),
-        bool(info.get("enable_snat", True)),
+        info is None or info["enable_snat"],
     )
 
 
-def _is_advertised(port: AnyRow, subnet: AnyRow) -> bool:
+def _is_advertised(port: PortRow, subnet: SubnetRow) -> bool:
     """Whether a router's port advertises the subnet and itself: as its gateway, or on a subnet of its own project.
 
     A router that a project puts on a network of another routes for who asks it; an advertisement would make it the
     way out of everybody there.
     """
-    if subnet.ip_version != 6 or subnet.ipv6_ra_mode is None:
+    if subnet["ip_version"] != 6 or subnet["ipv6_ra_mode"] is None:
         return False
-    if subnet.project_id == port.project_id:
+    if subnet["project_id"] == port["project_id"]:
         return True
-    return any(ip["ip_address"] == subnet.gateway_ip and ip["subnet_id"] == subnet.id for ip in port.fixed_ips or ())
+    return any(
+        ip["ip_address"] == subnet["gateway_ip"] and ip["subnet_id"] == subnet["id"] for ip in port["fixed_ips"] or ()
+    )
 
 
 def _dirty(touched: Touched) -> Set[str]:

@@ -320,7 +320,10 @@ class Choice:
 
     values: tuple[int, ...]
     column: str = "integer"
-    row_type: ClassVar[str] = "int"
+
+    @property
+    def row_type(self) -> str:
+        return f"Literal[{', '.join(map(str, self.values))}]"
 
     def decode(self, raw: Any) -> Any:
         value = Integer().decode(raw)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from typing_extensions import ReadOnly, TypedDict
 
+from deuteron.model.intent import NetworkType
 from deuteron.model.network.parts import AddressPair, AllocationPool, DhcpOption, FixedIp, Gateway, Route
 from deuteron.model.scalars import (
     AddressScopeId,
@@ -51,7 +52,7 @@ NetworkRow = TypedDict(
         "created_at": ReadOnly[str],
         "updated_at": ReadOnly[str],
         "revision_number": ReadOnly[int],
-        "provider:network_type": ReadOnly[str],
+        "provider:network_type": ReadOnly[NetworkType],
         "provider:physical_network": ReadOnly[str | None],
         "provider:segmentation_id": ReadOnly[int | None],
         "qos_policy_id": ReadOnly[QosPolicyId | None],
@@ -66,7 +67,7 @@ SubnetRow = TypedDict(
         "name": ReadOnly[str],
         "project_id": ReadOnly[ProjectId],
         "network_id": ReadOnly[NetworkId],
-        "ip_version": ReadOnly[int],
+        "ip_version": ReadOnly[Literal[4, 6]],
         "subnetpool_id": ReadOnly[SubnetPoolId | None],
         "enable_dhcp": ReadOnly[bool],
         "ipv6_ra_mode": ReadOnly[str | None],
@@ -222,7 +223,7 @@ class AddressScopeRow(TypedDict):
     name: ReadOnly[str]
     project_id: ReadOnly[ProjectId]
     shared: ReadOnly[bool]
-    ip_version: ReadOnly[int]
+    ip_version: ReadOnly[Literal[4, 6]]
 
 
 class RbacPolicyRow(TypedDict):
@@ -258,4 +259,4 @@ class BandwidthLimitRuleRow(TypedDict):
 class DscpMarkingRuleRow(TypedDict):
     id: ReadOnly[DscpMarkingRuleId]
     qos_policy_id: ReadOnly[QosPolicyId]
-    dscp_mark: ReadOnly[int]
+    dscp_mark: ReadOnly[Literal[0, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34, 36, 38, 40, 44, 46, 48, 56]]
