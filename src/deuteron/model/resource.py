@@ -79,13 +79,13 @@ class Parent:
     """Of a nested collection: the kind that its objects are parts of, and where the row says which."""
 
     kind: str
-    """The parent's name: "qos_policy"."""
+    """The parent's name."""
     collection: str
-    """The parent's path: "qos/policies"."""
+    """The parent's path."""
     attribute: str
     """The attribute that holds the parent's id. No body carries it, and answers are within the parent already."""
     alias: str | None = None
-    """A path where one of them is found without its parent: "qos/alias_bandwidth_limit_rules"."""
+    """A path where one of them is found without its parent."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Resource(Generic[RowT]):
     """Columns that neither bodies nor answers know."""
     table: str | None = None
     member: str | None = None
-    """The name of one in bodies, where it is not `name`: "policy" of "qos_policy"."""
+    """The name of one in bodies, where it is not `name`: as a path may say the rest."""
     parent: Parent | None = None
     rule: str | None = None
     """The name in policy rules, where it is not `member`: "policy_bandwidth_limit_rule"."""
@@ -129,7 +129,9 @@ class Resource(Generic[RowT]):
     missing: tuple[str, str] | None = None
     """The type and the words of "not found"; {} is its id, a second {} its parent's."""
     used_by: tuple[tuple[str, str], ...] = ()
-    """Of a kind that projects may share, what names it: ("port", "qos_policy_id")."""
+    """Of a kind that projects may share, what names it, as kind and attribute: ("port", "network_id")."""
+    made_at_once: bool = False
+    """Whether its first revision is 0: Neutron writes the others twice while it makes them."""
     quota: int | None = None
     """How many a project may have unless told; -1 is no limit, None no quota."""
     followed: bool = True
@@ -159,7 +161,7 @@ class Resource(Generic[RowT]):
 
     @property
     def path(self) -> str:
-        """Of the collection: "qos/policies/{parent}/bandwidth_limit_rules"."""
+        """Of the collection: "security-groups"; of a nested kind with `{parent}` in it."""
         if self.parent is None:
             return self.collection
         return f"{self.parent.collection}/{{parent}}/{self.collection}"

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from deuteron.model import identity, image, network
+from deuteron.model import identity, image, network, scalars
 from deuteron.model.resource import Attribute, Resource, is_nullable
 
 SERVICES: dict[str, tuple[Resource[Any], ...]] = {
@@ -31,7 +31,7 @@ _SPELLED = {"floatingip": "FloatingIp", "subnetpool": "SubnetPool"}
 """Kinds of which OpenStack writes two words as one."""
 _HOMES = {
     "collections.abc": ("Mapping", "Sequence"),
-    "typing": ("Any", "Literal"),
+    "typing": ("Any", "Literal", "NewType"),
     "typing_extensions": ("ReadOnly", "TypedDict"),
     "deuteron.model.intent": ("NetworkType",),
     "deuteron.model.network.parts": (
@@ -50,6 +50,9 @@ _HOMES = {
 def describe(service: str) -> str:
     """The module of the service's row types."""
     types = "\n\n\n".join(_row(resource) for resource in SERVICES[service])
+    own = sorted(set(re.findall(r"\b\w+Id\b", types)) - set(vars(scalars)))
+    if own:
+        types = "\n".join(f'{name} = NewType("{name}", str)' for name in own) + f"\n\n{types}"
     imports = list(_imports(types))
     ours = [line for line in imports if "deuteron" in line]
     others = [line for line in imports if line.startswith("from typing_extensions")]
@@ -107,6 +110,7 @@ def _word(kind: str) -> str:
 def _imports(text: str) -> Iterator[str]:
     for home, patterns in _HOMES.items():
         names = sorted({found for pattern in patterns for found in re.findall(rf"\b{pattern}\b", text)})
+        names = [name for name in names if home != scalars.__name__ or name in vars(scalars)]
         line = f"from {home} import {', '.join(names)}"
         if len(line) > 120:
             line = f"from {home} import (\n" + "".join(f"    {name},\n" for name in names) + ")"

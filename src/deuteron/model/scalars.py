@@ -35,9 +35,6 @@ FloatingIpId = NewType("FloatingIpId", str)
 SecurityGroupId = NewType("SecurityGroupId", str)
 SecurityGroupRuleId = NewType("SecurityGroupRuleId", str)
 RbacPolicyId = NewType("RbacPolicyId", str)
-QosPolicyId = NewType("QosPolicyId", str)
-BandwidthLimitRuleId = NewType("BandwidthLimitRuleId", str)
-DscpMarkingRuleId = NewType("DscpMarkingRuleId", str)
 
 Mac = NewType("Mac", str)
 """Lower case, with colons."""

@@ -24,7 +24,7 @@ class Tags:
         self._kind = kind
 
     def routes(self) -> tuple[Route, ...]:
-        # Neutron finds them below the last word of a path: "policies" of "qos/policies".
+        # Neutron finds them below the last word of a collection's path.
         base = f"/v2.0/{self._kind.resource.path.rpartition('/')[2]}/{{id}}/tags"
         return (
             Route("GET", base, self.show),

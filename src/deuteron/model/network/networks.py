@@ -91,6 +91,7 @@ SUBNET: Resource[SubnetRow] = Resource(
     name="subnet",
     collection="subnets",
     missing=("SubnetNotFound", "Subnet {} could not be found."),
+    made_at_once=True,
     description="A block of addresses on a network.",
     attributes=(
         ID,
@@ -143,6 +144,7 @@ SUBNETPOOL: Resource[SubnetPoolRow] = Resource(
     name="subnetpool",
     collection="subnetpools",
     missing=("SubnetPoolNotFound", "Subnet pool {} could not be found."),
+    made_at_once=True,
     used_by=(("subnet", "subnetpool_id"),),
     description="Prefixes that subnets are taken from.",
     attributes=(

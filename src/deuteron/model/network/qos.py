@@ -36,6 +36,7 @@ QOS_POLICY: Resource[QosPolicyRow] = Resource(
     member="policy",
     collection="qos/policies",
     missing=("QosPolicyNotFound", "QoS policy {} could not be found."),
+    made_at_once=True,
     used_by=(("network", "qos_policy_id"), ("port", "qos_policy_id")),
     table="network_qos_policies",
     description="Limits and marks for the traffic of ports and networks that name it.",

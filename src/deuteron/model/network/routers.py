@@ -79,6 +79,7 @@ FLOATINGIP: Resource[FloatingIpRow] = Resource(
     name="floatingip",
     collection="floatingips",
     missing=("FloatingIPNotFound", "Floating IP {} could not be found"),
+    made_at_once=True,
     description="An address outside that leads to an address inside.",
     attributes=(
         ID,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NewType
 
 from typing_extensions import ReadOnly, TypedDict
 
@@ -11,16 +11,13 @@ from deuteron.model.intent import NetworkType
 from deuteron.model.network.parts import AddressPair, AllocationPool, DhcpOption, FixedIp, Gateway, Route
 from deuteron.model.scalars import (
     AddressScopeId,
-    BandwidthLimitRuleId,
     Cidr,
-    DscpMarkingRuleId,
     FloatingIpId,
     Ip,
     Mac,
     NetworkId,
     PortId,
     ProjectId,
-    QosPolicyId,
     RbacPolicyId,
     RouterId,
     SecurityGroupId,
@@ -28,6 +25,10 @@ from deuteron.model.scalars import (
     SubnetId,
     SubnetPoolId,
 )
+
+BandwidthLimitRuleId = NewType("BandwidthLimitRuleId", str)
+DscpMarkingRuleId = NewType("DscpMarkingRuleId", str)
+QosPolicyId = NewType("QosPolicyId", str)
 
 NetworkRow = TypedDict(
     "NetworkRow",

@@ -49,6 +49,7 @@ SECURITY_GROUP_RULE: Resource[SecurityGroupRuleRow] = Resource(
     name="security_group_rule",
     collection="security-group-rules",
     missing=("SecurityGroupRuleNotFound", "Security group rule {} does not exist"),
+    made_at_once=True,
     description="One thing that a security group lets through.",
     attributes=(
         ID,

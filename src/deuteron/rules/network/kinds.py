@@ -35,9 +35,6 @@ _PROJECT = {
 _FOLLOWED = frozenset(resource.name for resource in RESOURCES if resource.followed)
 """Kinds that hosts hear of."""
 
-_MADE_AT_ONCE: Final = frozenset({"subnet", "subnetpool", "floatingip", "security_group_rule", "qos_policy"})
-"""Kinds whose first revision is 0: Neutron writes the others twice while it makes them."""
-
 
 @dataclass(frozen=True)
 class Kind(Generic[RowT]):
@@ -116,7 +113,7 @@ def add(tx: Tx, resource: Resource[RowT], values: Mapping[str, object]) -> RowT:
     row: Values = dict.fromkeys(query.statements(table).keys)
     now = time_text(tx.now)
     if "revision_number" in row:
-        row.update(created_at=now, updated_at=now, revision_number=0 if resource.name in _MADE_AT_ONCE else 1)
+        row.update(created_at=now, updated_at=now, revision_number=0 if resource.made_at_once else 1)
         row["tags"] = []
     row.update(values)
     if row["id"] is None:

@@ -17,9 +17,9 @@ from sqlalchemy.exc import IntegrityError
 
 from deuteron.model.caller import Caller
 from deuteron.model.network import BANDWIDTH_LIMIT_RULE, DSCP_MARKING_RULE, QOS_POLICY
-from deuteron.model.network.rows import QosPolicyRow
+from deuteron.model.network.rows import QosPolicyId, QosPolicyRow
 from deuteron.model.resource import Attribute, Resource, RowT
-from deuteron.model.scalars import NetworkId, QosPolicyId
+from deuteron.model.scalars import NetworkId
 from deuteron.model.settings import Settings
 from deuteron.rules.network import faults, rbac, sight
 from deuteron.rules.network.kinds import Kind, add, change, find, new_id, remove, touch

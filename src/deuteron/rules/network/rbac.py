@@ -21,24 +21,17 @@ from sqlalchemy.exc import IntegrityError
 
 from deuteron.model.caller import Caller
 from deuteron.model.network import ADDRESS_SCOPE, RBAC_POLICY, RESOURCES, ROUTER_GATEWAY
-from deuteron.model.network.rows import (
-    AddressScopeRow,
-    NetworkRow,
-    QosPolicyRow,
-    RbacPolicyRow,
-    SecurityGroupRow,
-    SubnetPoolRow,
-)
+from deuteron.model.network.rows import RbacPolicyRow, SubnetPoolRow
 from deuteron.model.resource import Resource
 from deuteron.model.scalars import NetworkId
 from deuteron.model.settings import Settings
-from deuteron.rules.network import faults, quotas
+from deuteron.rules.network import faults, quotas, sight
 from deuteron.rules.network.kinds import Kind, add, change, find, remove
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import TABLES, ports, rbac_policies, routers, security_group_ports, subnets
 from deuteron.store.query import Values
 
-Shared = NetworkRow | SecurityGroupRow | SubnetPoolRow | AddressScopeRow | QosPolicyRow
+Shared = sight.Shareable
 """A row of what can be shared."""
 SHARED, EXTERNAL = "access_as_shared", "access_as_external"
 EVERYBODY = "*"
