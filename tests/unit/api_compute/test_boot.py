@@ -185,6 +185,22 @@ def test_an_action_in_the_wrong_state_is_refused_in_novas_words(tmp_path: Path) 
     run(test())
 
 
+def test_answers_to_changes_tell_no_more_of_addresses_than_nova_does(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            server = await started(w)
+            path, image = f"/compute/v2.1/servers/{server}", (await w.demo.server(server))["image"]["id"]
+            long = {"version", "addr", "OS-EXT-IPS:type", "OS-EXT-IPS-MAC:mac_addr"}
+            for version, told in (("2.1", {"version", "addr"}), ("2.74", {"version", "addr"}), ("2.75", long)):
+                changed = await w.demo.request("PUT", path, {"server": {"name": "n"}}, version=version)
+                rebuilt = await w.demo.action(server, "rebuild", {"imageRef": image}, version=version)
+                await w.demo.until_status(server, "ACTIVE")
+                for answer in (changed, rebuilt):
+                    assert [item.keys() for item in answer.json["server"]["addresses"]["net1"]] == [told]
+
+    run(test())
+
+
 def test_a_rebuild_asks_for_a_new_disk_and_keeps_the_addresses(tmp_path: Path) -> None:
     async def test() -> None:
         async with world(tmp_path) as w:

@@ -114,9 +114,7 @@ def _unlock(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
 def _rebuild(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
     wanted = _read_rebuild(call, Body("rebuild", body))
     fresh = actions.rebuild(tx, call.caller, call.request_id, row, wanted)
-    short = views.details(call, tx, [fresh], single=True)[0]
-    if call.version < 75:
-        short = {key: value for key, value in short.items() if key in views.SHORT}
+    short = views.after_change(call, tx, fresh)
     short.pop("OS-EXT-SRV-ATTR:user_data", None)
     if call.version >= 54:
         short["key_name"] = fresh.key_name

@@ -100,10 +100,7 @@ def update(call: Call, tx: Tx) -> Reply:
         values["hostname"] = hostname(call, body)
     lifecycle.set_server(tx, row.id, **values)
     fresh = access.server_for(call, tx, "servers:update")
-    shown = views.details(call, tx, [fresh], single=True)[0]
-    if call.version < 75:
-        shown = {key: value for key, value in shown.items() if key in views.SHORT}
-    return Reply(200, {"server": shown})
+    return Reply(200, {"server": views.after_change(call, tx, fresh)})
 
 
 def remove(call: Call, tx: Tx) -> Reply:

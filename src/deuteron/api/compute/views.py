@@ -46,12 +46,14 @@ _PLAIN: Final = {
 }
 """Source: nova/api/openstack/common.py `_STATE_MAP`."""
 
-SHORT: Final = frozenset({
+_SHORT: Final = frozenset({
     "id", "name", "status", "tenant_id", "user_id", "metadata", "hostId", "image", "flavor", "created", "updated",
     "addresses", "accessIPv4", "accessIPv6", "links", "progress", "fault", "OS-DCF:diskConfig", "locked", "description",
     "tags", "trusted_image_certificates", "server_groups", "locked_reason",
 })  # fmt: skip
-"""What the answers to a change and to a rebuild show before 2.75, when they were shorter than the answer to a look."""
+_SHORT_ADDRESS: Final = ("version", "addr")
+"""What the answers to a change and to a rebuild show of a server, and of its addresses, before 2.75, when they were
+shorter than the answer to a look."""
 
 _NEVER: Final = (
     "PASSWORD", "MIGRATING", "RESIZE", "VERIFY_RESIZE", "REVERT_RESIZE", "RESCUE", "SOFT_DELETED", "SHELVED",
@@ -119,6 +121,18 @@ def details(call: Call, tx: Tx, rows: Sequence[ServerRow], *, single: bool = Fal
             known = row.group_id is not None and server_groups.is_there(tx, row.group_id)
             item["server_groups"] = [row.group_id] if known else []
     return shown
+
+
+def after_change(call: Call, tx: Tx, row: ServerRow) -> dict[str, Any]:
+    """The server as the answers to a change and to a rebuild show it."""
+    shown = details(call, tx, [row], single=True)[0]
+    if call.version >= 75:
+        return shown
+    addresses = {
+        network: [{key: item[key] for key in _SHORT_ADDRESS} for item in found]
+        for network, found in shown["addresses"].items()
+    }
+    return {**{key: value for key, value in shown.items() if key in _SHORT}, "addresses": addresses}
 
 
 def host_status(host: Host) -> str:
