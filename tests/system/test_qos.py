@@ -54,6 +54,7 @@ def ours(seen: list[bytes]) -> list[bytes]:
 
 def reach(sender: Guest, receiver: Guest) -> bytes:
     """A packet that arrived. The first may be gone before the bridge has seen that the tap is open."""
+    receiver.look()  # what came before is of another time
     found: list[bytes] = []
 
     def look() -> bool:
