@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, FromClause, Row, select
@@ -19,7 +20,7 @@ from deuteron.model.codecs import whole_number
 from deuteron.model.resource import Resource
 from deuteron.store import query
 from deuteron.store.database import Tx
-from deuteron.store.query import Order, Page
+from deuteron.store.query import Order, Page, Values
 
 T = TypeVar("T")
 
@@ -238,6 +239,33 @@ def part(
         return Part(found, more=len(found) >= limit)
     found = rows(Page(limit + 1, after, asked.backwards, asked.offset))
     return Part(found[-limit:] if asked.backwards else found[:limit], more=len(found) > limit)
+
+
+def of_items(
+    items: Sequence[Values], asked: Asked, words: Words, order: Sequence[Order], marker: str = "id"
+) -> Part[Values]:
+    """The page of a list that no table holds, with no value after all others. Items that sort alike stay as they come.
+
+    Raises: what `words` say of a limit and of a marker that is not in the list.
+    """
+    ordered = list(items)
+    for each in reversed(order):
+        ordered.sort(key=partial(_rank, each.name), reverse=each.descending)
+    places = {item[marker]: place for place, item in enumerate(ordered)}
+
+    def rows(page: Page) -> list[Values]:
+        place = None if page.marker is None else places[page.marker[marker]]
+        if page.backwards:
+            before = ordered[:place]
+            return before if page.limit is None else before[-page.limit :]
+        after = ordered[0 if place is None else place + 1 :]
+        return after[: page.limit]
+
+    return part(asked, words, lambda text: ordered[places[text]] if text in places else None, rows)
+
+
+def _rank(name: str, item: Values) -> tuple[bool, Any]:
+    return item[name] is None, item[name]
 
 
 def marked(tx: Tx, listing: Listing) -> Callable[[str], Mapping[str, Any] | None]:

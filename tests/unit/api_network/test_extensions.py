@@ -7,13 +7,16 @@ has. What belongs to no extension is Neutron's core, or stands in `UNLISTED` wit
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from deuteron.api.network.extensions import EXTENSIONS
 from deuteron.api.network.service import NetworkService
+from deuteron.model.intent import Hello
 from deuteron.model.network import RESOURCES
+from deuteron.rules.hosts import registry
 from tests.unit.api_network.harness import DEMO, HOST, Client
 
 CORE = {
@@ -168,6 +171,24 @@ def _empty(client: Client) -> bool:
     return [each["name"] for each in client.get("/v2.0/networks?name=")["networks"]] == [""]
 
 
+def _agents(client: Client, query: str) -> list[dict[str, Any]]:
+    for name in ("b", "a"):
+        hello = Hello(name, ("network",), 1, 1, 1, mechanism_drivers=("openvswitch",))
+        client.cloud.database.write(partial(registry.greet, hello=hello))
+    found: list[dict[str, Any]] = client.get(f"/v2.0/agents?{query}")["agents"]
+    return found
+
+
+def _agents_in_order(client: Client) -> bool:
+    hosts = [each["host"] for each in _agents(client, "sort_key=host&sort_dir=asc")]
+    return hosts == sorted(hosts) and set(hosts) == {"a", "b"}
+
+
+def _zones(client: Client) -> bool:
+    found = client.get("/v2.0/availability_zones?resource=router")["availability_zones"]
+    return [each["resource"] for each in found] == ["router"]
+
+
 def _snat(client: Client) -> bool:
     public = client.get("/v2.0/networks?name=public")["networks"][0]["id"]
     info = {"network_id": public, "enable_snat": False}
@@ -273,6 +294,9 @@ def _rule_types(client: Client) -> bool:
 
 BEHAVIOURS: dict[str, Callable[[Client], bool]] = {
     "aap-reject-multicast": _aap,
+    "agent-resources-synced": lambda client: {each["resources_synced"] for each in _agents(client, "")} == {None},
+    "agent_sort_key": _agents_in_order,
+    "availability_zone_filter": _zones,
     "empty-string-filtering": _empty,
     "ext-gw-mode": _snat,
     "filter-validation": lambda client: client.call("GET", "/v2.0/networks?colour=red").status == 400,

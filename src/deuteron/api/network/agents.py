@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, distinct, func, select
 
 from deuteron.api.call import Call, Reply
+from deuteron.api.network import lists
 from deuteron.model.caller import Caller
 from deuteron.model.network import DHCP
 from deuteron.model.network.rows import NetworkRow, SubnetRow
@@ -38,16 +39,16 @@ _SERVING = {"DHCP agent", "L3 agent"}
 def list_agents(call: Call, tx: Tx) -> Reply:
     """GET /agents: nothing for those who may not see them, as Neutron."""
     if not call.policy.check(call.caller, "get_agent"):
-        return Reply(200, {"agents": []})
+        return lists.answer(call, lists.AGENTS, [])
     use = _use(tx)
     shown = [_agent(tx, agent, use) for agent in registry.agents(tx, call.settings)]
-    return Reply(200, {"agents": filtered(call, shown)})
+    return lists.answer(call, lists.AGENTS, shown)
 
 
 def show_agent(call: Call, tx: Tx) -> Reply:
     """GET /agents/{id}"""
     agent = _find_agent(call, tx)
-    return Reply(200, {"agent": _agent(tx, agent, _use(tx, agent.host.name))})
+    return Reply(200, {"agent": lists.fields(call, _agent(tx, agent, _use(tx, agent.host.name)))})
 
 
 def update_agent(call: Call, tx: Tx) -> Reply:
@@ -106,24 +107,22 @@ def routers_of_agent(call: Call, tx: Tx) -> Reply:
 
 def list_zones(call: Call, tx: Tx) -> Reply:
     """GET /availability_zones: one zone, for networks and routers."""
-    if not call.policy.check(call.caller, "get_availability_zone"):
-        return Reply(200, {"availability_zones": []})
+    may_see = call.policy.check(call.caller, "get_availability_zone")
     shown: list[Values] = [
         {"state": "available", "name": ZONE, "resource": resource} for resource in ("router", "network")
     ]
-    return Reply(200, {"availability_zones": filtered(call, shown)})
+    return lists.answer(call, lists.ZONES, shown if may_see else [])
 
 
 def list_providers(call: Call, tx: Tx) -> Reply:
     """GET /service-providers"""
-    if not call.policy.check(call.caller, "get_service_provider"):
-        return Reply(200, {"service_providers": []})
+    may_see = call.policy.check(call.caller, "get_service_provider")
     shown: list[Values] = [{"service_type": "L3_ROUTER_NAT", "name": "single_node", "default": False}]
-    return Reply(200, {"service_providers": filtered(call, shown)})
+    return lists.answer(call, lists.PROVIDERS, shown if may_see else [])
 
 
 def list_availability(call: Call, tx: Tx) -> Reply:
-    """GET /network-ip-availabilities"""
+    """GET /network-ip-availabilities: of an IP version, those networks that have subnets of it."""
     _require(call, "get_network_ip_availability")
     versions = {value for name, value in call.query if name == "ip_version"}
     subnets: dict[str, list[SubnetRow]] = {}
@@ -132,8 +131,10 @@ def list_availability(call: Call, tx: Tx) -> Reply:
             subnets.setdefault(subnet["network_id"], []).append(subnet)
     held = _taken(tx)
     found = query.rows(tx, networks_table, order_by=(networks_table.c.id,))
-    shown = [_availability(row, subnets.get(row["id"], ()), held) for row in found]
-    return Reply(200, {"network_ip_availabilities": filtered(call, shown, skip=("ip_version",))})
+    shown = [
+        _availability(row, subnets.get(row["id"], ()), held) for row in found if row["id"] in subnets or not versions
+    ]
+    return lists.answer(call, lists.AVAILABILITIES, shown)
 
 
 def show_availability(call: Call, tx: Tx) -> Reply:
@@ -142,23 +143,7 @@ def show_availability(call: Call, tx: Tx) -> Reply:
     row = sight.find_visible(tx, call.caller, networks.KIND, call.params["id"])
     mine = query.rows(tx, subnets_table, subnets_table.c.network_id == row["id"], order_by=(subnets_table.c.id,))
     held = _taken(tx, ip_allocations.c.subnet_id.in_([subnet["id"] for subnet in mine]))
-    return Reply(200, {"network_ip_availability": _availability(row, mine, held)})
-
-
-def filtered(call: Call, items: Sequence[Values], skip: Sequence[str] = ()) -> list[Values]:
-    """Items that match the query, with the fields it asks for: for lists that no table holds."""
-    asked: dict[str, list[str]] = {}
-    for name, value in call.query:
-        asked.setdefault(name, []).append(value)
-    fields = [value for value in asked.pop("fields", []) if value]
-    for name in ("sort_key", "sort_dir", "limit", "marker", "page_reverse", *skip):
-        asked.pop(name, None)
-    result = [
-        item
-        for item in items
-        if all(str(item.get(name)).lower() in {text.lower() for text in texts} for name, texts in asked.items())
-    ]
-    return [{name: item[name] for name in fields if name in item} for item in result] if fields else result
+    return Reply(200, {"network_ip_availability": lists.fields(call, _availability(row, mine, held))})
 
 
 @dataclass(frozen=True)

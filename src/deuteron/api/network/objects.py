@@ -14,8 +14,8 @@ from functools import partial
 from typing import Any
 
 from deuteron.api.call import Call, Mode, Reply, Route
-from deuteron.api.links import page_from
 from deuteron.api.network import bodies
+from deuteron.api.network.lists import links
 from deuteron.api.network.readable import Sight
 from deuteron.api.policy import Policy
 from deuteron.model.caller import Caller
@@ -144,8 +144,8 @@ class Objects:
         fields = frozenset(value for name, value in call.query if name == "fields" and value)
         page, shown = self._rows(call, tx, asked, fields, self._within(call, tx))
         body: dict[str, Any] = {collection: shown}
-        if listing.limit_of(asked, WORDS) is not None and (links := _links(call, page, backwards=backwards)):
-            body[f"{collection}_links"] = links
+        if listing.limit_of(asked, WORDS) is not None and (beside := links(call, page, backwards=backwards)):
+            body[f"{collection}_links"] = beside
         return Reply(200, body)
 
     def shown(self, call: Call, tx: Tx, row: Mapping[str, Any]) -> Values:
@@ -389,15 +389,3 @@ def _check_revision(call: Call, row: Values) -> None:
         raise faults.PreconditionFailed(
             f"Constrained to {found.group(1)}, but current revision is {row.get('revision_number')}"
         )
-
-
-def _links(call: Call, page: Part[Values], *, backwards: bool) -> list[dict[str, str]]:
-    kept = [pair for pair in call.query if pair[0] != "page_reverse"]
-    path = f"{call.base_url}/network{call.path}"
-    first, last = (page.rows[0]["id"], page.rows[-1]["id"]) if page.rows else (None, None)
-    links: list[dict[str, str]] = []
-    if page.more or backwards:
-        links.append({"rel": "next", "href": page_from(path, kept, last)})
-    if page.more or not backwards:
-        links.append({"rel": "previous", "href": page_from(path, kept, first) + "&page_reverse=True"})
-    return links

@@ -13,6 +13,12 @@ EXTENSIONS: Final[dict[str, Extension]] = {
         "2026-04-01T00:00:00-00:00",
     ),
     "agent": Extension("agent", "The hosts of the cloud as agents.", "2013-02-03T10:00:00-00:00"),
+    "agent-resources-synced": Extension(
+        "Agent's Resource View Synced to Placement",
+        "Whether placement knows the resources of an agent; here none tells it any.",
+        "2018-12-19T00:00:00-00:00",
+    ),
+    "agent_sort_key": Extension("Agents Sort Key", "Agents in any order.", "2013-02-03T10:00:00-00:00"),
     "allowed-address-pairs": Extension(
         "Allowed Address Pairs",
         "Further addresses a port may send from.",
@@ -22,6 +28,9 @@ EXTENSIONS: Final[dict[str, Extension]] = {
         "Availability Zone",
         "Zones where networks and routers are served.",
         "2015-01-01T10:00:00-00:00",
+    ),
+    "availability_zone_filter": Extension(
+        "Availability Zone Filter Extension", "Zones found by what they are.", "2018-06-22T10:00:00-00:00"
     ),
     "binding": Extension("Port Binding", "Where and how a port is plugged.", "2014-02-03T10:00:00-00:00"),
     "default-subnetpools": Extension(
