@@ -254,6 +254,12 @@ def _limit(client: Client) -> bool:
     return _body(client, f"/v2.0/quotas/{DEMO}", {"quota": {"network": 0, "check_limit": True}}) == 400
 
 
+def _limit_unasked(client: Client) -> bool:
+    client.network()
+    asked = [_body(client, f"/v2.0/quotas/{DEMO}", {"quota": {"network": 0, **word}}) for word in ({}, {"force": True})]
+    return asked == [400, 200]
+
+
 def _down_first(client: Client) -> bool:
     router = client.post("/v2.0/routers", {"router": {}})["router"]["id"]
     return _body(client, f"/v2.0/routers/{router}", {"router": {"distributed": True, "admin_state_up": False}}) == 400
@@ -311,6 +317,7 @@ BEHAVIOURS: dict[str, Callable[[Client], bool]] = {
     "project-id": lambda client: client.network(user="admin", project_id=DEMO)["tenant_id"] == DEMO,
     "qos-rule-type-filter": _rule_types,
     "quota-check-limit": _limit,
+    "quota-check-limit-default": _limit_unasked,
     "rbac-address-scope": _shared("address_scope", ip_version=4),
     "rbac-security-groups": _shared("security_group"),
     "rbac-subnetpool": _shared("subnetpool", prefixes=["10.0.0.0/8"]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from deuteron.api.call import Call, Reply
 from deuteron.api.network import bodies
 from deuteron.model.codecs import Integer, Invalid
@@ -11,6 +13,8 @@ from deuteron.model.scalars import ProjectId
 from deuteron.rules.network import faults
 from deuteron.rules.network import quotas as rules
 from deuteron.store.database import Tx
+
+_PROJECT: Final = ("tenant_id", "project_id")
 
 
 def list_all(call: Call, tx: Tx) -> Reply:
@@ -27,9 +31,9 @@ def show(call: Call, tx: Tx) -> Reply:
 
 
 def show_own(call: Call, tx: Tx) -> Reply:
-    """GET /quotas/tenant and /quotas/project: which project the caller's limits are of."""
-    project_id = call.caller.project_id
-    return Reply(200, {"tenant": {"tenant_id": project_id, "project_id": project_id}})
+    """GET /quotas/project, and under its older name /quotas/tenant: which project the caller's limits are of."""
+    word = "tenant" if call.path.endswith("tenant") else "project"
+    return Reply(200, {word: {f"{word}_id": call.caller.project_id}})
 
 
 def show_default(call: Call, tx: Tx) -> Reply:
@@ -55,23 +59,31 @@ def show_details(call: Call, tx: Tx) -> Reply:
 
 
 def update(call: Call, tx: Tx) -> Reply:
-    """PUT /quotas/{project}; a limit below what is used is refused unless `force`."""
+    """PUT /quotas/{project}; a limit below what is used is refused unless `force`, whatever `check_limit` says.
+
+    Source: neutron/extensions/quotasv2.py.
+    """
     _require(call)
     project_id = ProjectId(call.params["project"])
     body = bodies.one(call, "quota")
-    wanted = {name: value for name, value in body.items() if name not in ("tenant_id", "project_id")}
-    force = wanted.pop("force", False)
-    check_limit = wanted.pop("check_limit", True)
-    unknown = [name for name in wanted if name not in QUOTA_DEFAULTS]
+    wanted = {name: value for name, value in body.items() if name not in ("force", "check_limit")}
+    unknown = [name for name in wanted if name not in QUOTA_DEFAULTS and name not in _PROJECT]
+    if any(name in wanted for name in _PROJECT):
+        # The one stands for the other, as in all bodies; here the path names the project.
+        unknown += _PROJECT
     if unknown:
         raise faults.http_bad_request(f"Unrecognized attribute(s) '{', '.join(unknown)}'")
     decoded: dict[str, int] = {}
     for name, raw in wanted.items():
         try:
-            decoded[name] = Integer(-1, 2**31 - 1).decode(raw)
+            number = Integer().decode(raw)
+        except Invalid as error:
+            raise faults.invalid_input(error.reason) from None
+        try:
+            decoded[name] = Integer(-1, 2**31 - 1).decode(number)
         except Invalid as error:
             raise faults.invalid_value(name, error.reason) from None
-    rules.set_limits(tx, project_id, decoded, below_use=bool(force) or not check_limit)
+    rules.set_limits(tx, project_id, decoded, below_use=body.get("force") is True)
     return Reply(200, {"quota": rules.limits(tx, project_id)})
 
 

@@ -123,6 +123,11 @@ EXTENSIONS: Final[dict[str, Extension]] = {
         "A limit below what is used is refused.",
         "2021-09-08T16:00:00-00:00",
     ),
+    "quota-check-limit-default": Extension(
+        "Quota engine limit check by default",
+        "A limit below what is used is refused unless it is forced.",
+        "2024-08-21T16:00:00-00:00",
+    ),
     "quota_details": Extension(
         "Quota details management support", "What of a quota is used.", "2017-02-10T10:00:00-00:00"
     ),

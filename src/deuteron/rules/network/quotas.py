@@ -74,7 +74,7 @@ def set_limits(tx: Tx, project_id: ProjectId, wanted: Mapping[str, int], *, belo
 def reset(tx: Tx, project_id: ProjectId) -> None:
     """Back to the defaults. Raises: NotFound when the project has no limits of its own."""
     if tx.execute(delete(quotas).where(quotas.c.project_id == project_id)).rowcount == 0:
-        raise faults.missing("TenantQuotaNotFound", f"Quota for tenant {project_id} could not be found.")
+        raise faults.missing("TenantQuotaNotFound", f"Quota for project {project_id} could not be found.")
 
 
 def limits(tx: Tx, project_id: ProjectId) -> dict[str, int]:
