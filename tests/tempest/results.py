@@ -38,7 +38,8 @@ def results(asked: Sequence[str], events: Iterable[Mapping[str, Any]]) -> list[R
     classes: dict[str, Result] = {}
     failures: list[Result] = []
     for event in events:
-        status, reason = _STATUSES.get(event["status"], "failed"), _reason(event["said"])
+        status = _STATUSES.get(event["status"], "failed")
+        reason = "" if status == "passed" else _reason(event["said"])
         fixture = _FIXTURE.fullmatch(event["id"])
         if fixture is None:
             found[plain(event["id"])] = Result(plain(event["id"]), status, reason)

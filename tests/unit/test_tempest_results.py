@@ -11,7 +11,8 @@ from tests.tempest.results import Result, differences, results
 
 A, B = "tempest.api.m.Class.test_a", "tempest.api.m.Class.test_b"
 PASSED = Result(A, "passed")
-FAILED = {"traceback": "ValueError: no", "pythonlogging:''": "201 POST /ports"}
+LOG = {"pythonlogging:''": "201 POST /ports"}
+FAILED = {"traceback": "ValueError: no", **LOG}
 
 
 def event(test_id: str, status: str = "success", **said: str) -> dict[str, Any]:
@@ -21,7 +22,7 @@ def event(test_id: str, status: str = "success", **said: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("events", "found"),
     [
-        ([event(f"{A}[id-1,smoke]"), event(B)], [PASSED, Result(B, "passed")]),
+        ([event(f"{A}[id-1,smoke]", **LOG), event(B)], [PASSED, Result(B, "passed")]),
         ([event(A), event(B, "skip", reason="no IPv6")], [PASSED, Result(B, "skipped", "no IPv6")]),
         ([event(A), event(B, "fail", **FAILED)], [PASSED, Result(B, "failed", "201 POST /ports\nValueError: no")]),
         (
