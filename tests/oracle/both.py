@@ -34,8 +34,6 @@ class Request:
     user: str = "admin"
     refs: tuple[Ref, ...] = ()
     makes: str = ""
-    undoes: bool = False
-    """Whether it is left out when the request before was refused."""
 
     @property
     def step(self) -> str:
@@ -53,14 +51,11 @@ class Both:
     made: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
     compared: int = 0
-    _was_done: bool = False
     diverged: bool = False
     """Whether one did what the other refused: nothing can be compared from there on."""
 
     def ask(self, request: Request) -> list[tuple[Difference, str | None]]:
         """What differs, each with its reason or None."""
-        if request.undoes and not self._was_done:
-            return []
         sent, here = (self._filled(request, side) for side in (0, 1))
         self.twins.asking(*sent)
         theirs = self.neutron.call(request.method, sent[0], sent[1], request.user)
@@ -70,7 +65,6 @@ class Both:
         self.said.append(f"{request.user}: {request.method} {sent[0]} {sent[1] or ''} -> {theirs.status}")
         order = [value for name, value in parse_qsl(urlsplit(sent[0]).query) if name == "sort_key"]
         found = differences(theirs, ours, self.twins, order)
-        self._was_done = theirs.status < 300
         if theirs.status < 300 and ours.status < 300:
             self._remember(request, theirs.body, ours.body)
         elif (theirs.status < 300) != (ours.status < 300):

@@ -233,7 +233,6 @@ ATTRIBUTES: dict[str, dict[str, SearchStrategy[Any]]] = {
         "floating_ip_address": _ADDRESSES,
         "subnet_id": _refs("subnet"),
         "nosuch": st.just(1),
-        "router_id": _refs("router"),
     },
     "security_group": {**_STANDARD, "stateful": _BOOLEANS},
     "security_group_rule": {
@@ -480,40 +479,3 @@ def sequences() -> SearchStrategy[list[Request]]:
     return st.tuples(_PRELUDES, st.lists(_FEW, min_size=6, max_size=12)).map(
         lambda pair: [*pair[0], *(request for few in pair[1] for request in few)]
     )
-
-
-_WHOLE = {
-    "network": {},
-    "subnet": {"network_id": Ref("network"), "ip_version": 4, "cidr": "10.5.0.0/24"},
-    "subnetpool": {"name": "p", "prefixes": ["10.1.0.0/16"]},
-    "address_scope": {"name": "s", "ip_version": 4},
-    "port": {"network_id": Ref("network")},
-    "router": {},
-    "floatingip": {"floating_network_id": Ref("network", -1)},
-    "security_group": {"name": "g"},
-    "security_group_rule": {"direction": "ingress", "security_group_id": Ref("security_group"), "protocol": "tcp"},
-    "rbac_policy": {
-        "object_type": "network",
-        "object_id": Ref("network"),
-        "action": "access_as_shared",
-        "target_tenant": OTHER,
-    },
-}
-"""What is enough to make one of each kind, after `_INSIDE` and `_OUTSIDE`."""
-
-
-def single_values(kind: str, name: str) -> list[Request]:
-    """One attribute set to each odd value, in new objects and in one that is there."""
-    collection = COLLECTIONS[kind]
-    found = [
-        *_INSIDE,
-        *_OUTSIDE,
-        _WIRED,
-        Request("POST", f"/v2.0/{collection}", {kind: _WHOLE[kind]}, "admin", (), kind),
-    ]
-    for value in ODD:
-        found.append(Request("POST", f"/v2.0/{collection}", {kind: {**_WHOLE[kind], name: value}}, "admin", (), kind))
-        found.append(Request("DELETE", f"/v2.0/{collection}/{{}}", None, "admin", (Ref(kind, -1),), undoes=True))
-        found.append(Request("PUT", f"/v2.0/{collection}/{{}}", {kind: {name: value}}, "admin", (Ref(kind, -1),)))
-        found.append(Request("GET", f"/v2.0/{collection}?{name}={value}", None, "admin"))
-    return found

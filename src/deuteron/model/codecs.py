@@ -323,7 +323,10 @@ class MacAddress:
             return None
         if not isinstance(raw, str) or not re.fullmatch(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}", raw):
             raise Invalid(f"'{quoted(raw)}' is not a valid MAC address", raw)
-        return raw.lower().replace("-", ":")
+        mac = raw.lower().replace("-", ":")
+        if mac in ("00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff"):
+            raise Invalid(f"'{mac}' is not a valid MAC address: nothing can have it", raw)
+        return mac
 
     def decode_filter(self, text: str) -> Any:
         return text.lower().replace("-", ":")

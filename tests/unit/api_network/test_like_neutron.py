@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.spec.steps import filled
-from tests.unit.api_network.harness import ADMIN, DEMO, ZERO, Client
+from tests.unit.api_network.harness import ADMIN, DEMO, OTHER, ZERO, Client
 
 
 def router_with_a_subnet(client: Client) -> str:
@@ -44,6 +44,7 @@ def test_an_interface_of_another_subnet_is_a_mistake_and_no_conflict(client: Cli
     assert (answer.status, answer.error["type"]) == (400, "SubnetMismatchForPort")
 
 
+SHARE = {"object_type": "network", "object_id": "$network", "action": "access_as_shared", "target_tenant": OTHER}
 REFUSED: list[tuple[str, str, str, Any, int, str]] = [
     ("demo", "GET", f"/v2.0/quotas/{ADMIN}/details", None, 403, "AdminRequired"),
     ("demo", "GET", "/v2.0/networks/$network?nosuch=1", None, 400, "HTTPBadRequest"),
@@ -63,6 +64,32 @@ REFUSED: list[tuple[str, str, str, Any, int, str]] = [
         400,
         "InvalidInput",
     ),
+    (
+        "demo",
+        "POST",
+        "/v2.0/ports",
+        {"port": {"network_id": "$network", "mac_address": "ff:ff:ff:ff:ff:ff"}},
+        400,
+        "HTTPBadRequest",
+    ),
+    ("admin", "PUT", f"/v2.0/quotas/{DEMO}", {"quota": {"network": None}}, 400, "InvalidInput"),
+    ("admin", "PUT", f"/v2.0/quotas/{DEMO}", {"quota": {"tenant_id": DEMO}}, 400, "HTTPBadRequest"),
+    ("demo", "GET", "/v2.0/networks?sort_key=created_at", None, 400, "HTTPBadRequest"),
+    ("demo", "GET", "/v2.0/ports?updated_at=x", None, 400, "HTTPBadRequest"),
+    ("demo", "GET", "/v2.0/rbac-policies?sort_key=action", None, 400, "HTTPBadRequest"),
+    ("demo", "GET", "/v2.0/security-group-rules?tags=red", None, 400, "HTTPBadRequest"),
+    ("demo", "GET", "/v2.0/subnets?cidr=x", None, 400, "InvalidInput"),
+    ("demo", "GET", "/v2.0/ports?fixed_ips=x", None, 400, "InvalidInput"),
+    ("demo", "POST", "/v2.0/rbac-policies", {"rbac_policy": {**SHARE, "target_tenant": 7}}, 400, "InvalidInput"),
+    ("demo", "POST", "/v2.0/rbac-policies", {"rbac_policy": {**SHARE, "action": "x"}}, 400, "InvalidActionForType"),
+    (
+        "demo",
+        "POST",
+        "/v2.0/subnets",
+        {"subnet": {"network_id": "$network", "ip_version": 4, "cidr": "fd00::/64", "service_types": ["x"]}},
+        400,
+        "InvalidSubnetServiceType",
+    ),
     ("admin", "PUT", f"/v2.0/quotas/{DEMO}", {"quota": {"network": 0}}, 400, "HTTPBadRequest"),
 ]
 """Who, what, with which body; status and type of the error. `$network` and the like are of demo."""
@@ -76,3 +103,31 @@ def test_a_refusal_is_of_the_same_kind(
     names["router"] = client.post("/v2.0/routers", {"router": {}}, "demo")["router"]["id"]
     answer = client.call(method, filled(path, names), filled(body, names), user)
     assert (answer.status, answer.error["type"]) == (status, kind), answer.text
+
+
+def test_a_marker_begins_a_page_and_a_list_without_a_limit_is_whole(client: Client) -> None:
+    client.network()
+    whole = client.get("/v2.0/networks")
+    assert len(whole["networks"]) == 2
+    for marker in (ZERO, whole["networks"][0]["id"]):
+        assert client.get(f"/v2.0/networks?marker={marker}") == whole
+    assert client.call("GET", f"/v2.0/networks?marker={ZERO}&limit=1").status == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [("tags=", 0), ("tags=red,", 0), ("tags-any=,red", 1), ("not-tags=", 1), ("not-tags-any=", 1), ("tags=red", 1)],
+)
+def test_an_empty_tag_is_a_tag_that_may_be_there(client: Client, query: str, found: int) -> None:
+    path = f"/v2.0/networks/{client.network()['id']}/tags"
+    assert client.call("POST", path, {"tags": ["red"]}, "demo").status == 200
+    assert len(client.get(f"/v2.0/networks?{query}", "demo")["networks"]) == found + (query.startswith("not-"))
+    client.put(path, {"tags": [""]}, "demo")
+    assert len(client.get("/v2.0/networks?tags=", "demo")["networks"]) == 1
+
+
+def test_an_empty_filter_finds_what_is_empty_and_a_number_out_of_range_nothing(client: Client) -> None:
+    client.subnet(client.network()["id"], "10.0.0.0/24")
+    assert client.get("/v2.0/subnets?subnetpool_id=")["subnets"] == []
+    assert len(client.get("/v2.0/subnets?name=")["subnets"]) == 1
+    assert client.get("/v2.0/subnetpools?default_quota=-1")["subnetpools"] == []

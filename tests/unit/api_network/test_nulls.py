@@ -87,6 +87,7 @@ TAKEN: dict[str, dict[str, tuple[Any, ...]]] = {
 NAMED = {
     ("subnet", "cidr"): "BadRequest",  # Neutron 500; read as a body that names none
     ("security_group_rule", "ethertype"): "SecurityGroupRuleInvalidEtherType",
+    ("rbac_policy", "target_tenant"): "InvalidInput",
 }
 """Refusals under a name of their own; all others are InvalidInput or HTTPBadRequest."""
 

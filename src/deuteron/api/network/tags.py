@@ -14,7 +14,7 @@ from deuteron.store.database import Tx
 from deuteron.store.query import Values
 
 MAX_TAGS = 50
-_TAG = Text(max_length=255, min_length=1)
+_TAG = Text(max_length=255)
 
 
 class Tags:
@@ -50,7 +50,7 @@ class Tags:
         wanted = _decoded(bodies.parse(call, "tags"))
         row = self._writable(call, tx)
         self._set(tx, row, [*row["tags"], *wanted])
-        return Reply(201, {"tags": wanted})
+        return Reply(200, {"tags": wanted})
 
     def clear(self, call: Call, tx: Tx) -> Reply:
         self._set(tx, self._writable(call, tx), [])

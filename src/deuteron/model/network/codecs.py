@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final
 from deuteron.model.codecs import (
     MAX_ITEMS,
     Boolean,
+    Cidr,
     Codec,
     Integer,
     Invalid,
@@ -281,6 +282,8 @@ class GivenText:
 
     nullable: bool = True
     column: str = "text"
+    is_prefix: bool = False
+    """Whether filters are prefixes, whatever the rule says of bodies."""
     row_type: ClassVar[str] = "str"
 
     def decode(self, raw: Any) -> Any:
@@ -291,7 +294,7 @@ class GivenText:
         return Text(max_length=NAME_LENGTH).decode(str(raw))
 
     def decode_filter(self, text: str) -> Any:
-        return text
+        return Cidr().decode(text) if self.is_prefix else text
 
     def schema(self) -> dict[str, Any]:
         return {"type": ["string", "integer", "null"]}

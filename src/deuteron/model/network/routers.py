@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deuteron.model.codecs import Anything, Boolean, IpAddress, Text, Uuid
@@ -40,18 +41,20 @@ ROUTER: Resource[RouterRow] = Resource(
         PROJECT_ID,
         TENANT_ID,
         ADMIN_STATE,
-        STATUS,
+        replace(STATUS, filter=False),
         Attribute("external_gateway_info", GatewayInfo(), "Its way outside.", create=True, update=True, filter=False,
                   sort=False),
         DESCRIPTION,
         ZONES,
         Attribute("distributed", Boolean(nullable=True), "Whether it is meant to run on every host.", default=False,
-                  create=True, update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN, nullable=False),
+                  create=True, update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN, nullable=False,
+                  filter=False, sort=False),
         Attribute("ha", Boolean(nullable=True), "Whether it is meant to run on several hosts.", default=False,
-                  create=True, update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN, nullable=False),
-        ZONE_HINTS,
+                  create=True, update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN, nullable=False,
+                  filter=False, sort=False),
+        replace(ZONE_HINTS, sort=False),
         Attribute("routes", Routes(MAX_ROUTES), "Further routes.", default=[], update=True, filter=False, sort=False),
-        Attribute("flavor_id", Uuid(nullable=True), "Its flavor."),
+        Attribute("flavor_id", Uuid(nullable=True), "Its flavor.", filter=False),
         *STANDARD,
     ),
     hidden=(
@@ -91,7 +94,7 @@ FLOATINGIP: Resource[FloatingIpRow] = Resource(
                   refers_to="network"),
         Attribute("router_id", Uuid(nullable=True), "The router that translates.", refers_to="router"),
         Attribute("port_id", Uuid(nullable=True), "The port inside.", create=True, update=True,
-                  refers_to="port"),
+                  refers_to="port", sort=False),
         Attribute("fixed_ip_address", IpAddress(nullable=True), "The address inside.", create=True, update=True),
         STATUS,
         DESCRIPTION,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deuteron.model.codecs import Anything, Boolean, Cidr, Integer, OneOf, Text, Uuid
@@ -23,11 +24,12 @@ SECURITY_GROUP: Resource[SecurityGroupRow] = Resource(
     attributes=(
         ID,
         NAME,
-        Attribute("stateful", Boolean(), "Whether answers are let through.", default=True, create=True, update=True),
+        Attribute("stateful", Boolean(), "Whether answers are let through.", default=True, create=True, update=True,
+                  sort=False),
         TENANT_ID,
         PROJECT_ID,
         DESCRIPTION,
-        Attribute("shared", Boolean(), "Whether another project shares it.", default=False),
+        Attribute("shared", Boolean(), "Whether another project shares it.", default=False, sort=False),
         Attribute("security_group_rules", Anything(), "Its rules.", stored=False, filter=False, sort=False),
         *STANDARD,
     ),
@@ -66,9 +68,9 @@ SECURITY_GROUP_RULE: Resource[SecurityGroupRuleRow] = Resource(
         Attribute("normalized_cidr", Cidr(nullable=True), "remote_ip_prefix without host bits."),
         Attribute("remote_group_id", GivenText(), "A security group on the other side.", create=True,
                   refers_to="security_group"),
-        Attribute("belongs_to_default_sg", Boolean(), "Whether its group is the project's default."),
-        Attribute("description", Text(255), "Words for people.", default="", create=True),
-        *STANDARD,
+        Attribute("belongs_to_default_sg", Boolean(), "Whether its group is the project's default.", sort=False),
+        Attribute("description", Text(255), "Words for people.", default="", create=True, sort=False),
+        *(replace(each, filter=False) if each.name == "tags" else each for each in STANDARD),
         TENANT_ID,
     ),
     hidden=(

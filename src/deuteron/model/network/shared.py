@@ -22,7 +22,9 @@ OWN_MANAGER: Final = f"{ADMIN} or (role:manager and project_id:%(project_id)s)"
 # fmt: off
 ID = Attribute("id", Uuid(), "The id.")
 NAME = Attribute("name", Text(NAME_LENGTH), "A name; it need not be unique.", default="", create=True, update=True)
-DESCRIPTION = Attribute("description", Text(255), "Words for people.", default="", create=True, update=True)
+DESCRIPTION = Attribute(
+    "description", Text(255), "Words for people.", default="", create=True, update=True, sort=False
+)
 PROJECT_ID = Attribute("project_id", ProjectId(), "The project that owns it.", create=True)
 TENANT_ID = Attribute("tenant_id", ProjectId(), "The older name of project_id.", stored=False)
 ADMIN_STATE = Attribute(
@@ -30,14 +32,16 @@ ADMIN_STATE = Attribute(
 )
 SHARED = Attribute(
     "shared", Boolean(), "Whether every project may use it.", default=False, create=True, update=True,
-    create_rule=ADMIN, update_rule=ADMIN,
+    create_rule=ADMIN, update_rule=ADMIN, sort=False,
 )
 STATUS = Attribute("status", Text(), "What the hosts report.")
-ZONE_HINTS = Attribute("availability_zone_hints", ListOf(Text(255)), "Zones asked for.", default=[], create=True)
-ZONES = Attribute("availability_zones", ListOf(Text(255)), "Zones where it is served.", default=[])
+ZONE_HINTS = Attribute("availability_zone_hints", ListOf(Text(255)), "Zones asked for.", default=[], create=True,
+                       filter=False)
+ZONES = Attribute("availability_zones", ListOf(Text(255)), "Zones where it is served.", default=[], filter=False,
+                  sort=False)
 STANDARD: tuple[Attribute, ...] = (
-    Attribute("tags", ListOf(Text(255)), "Words to find it by; set at /tags.", default=[]),
-    Attribute("created_at", Text(), "When it was made, UTC."),
-    Attribute("updated_at", Text(), "When it last changed, UTC."),
-    Attribute("revision_number", Integer(), "Grows with each change."),
+    Attribute("tags", ListOf(Text(255)), "Words to find it by; set at /tags.", default=[], sort=False),
+    Attribute("created_at", Text(), "When it was made, UTC.", filter=False, sort=False),
+    Attribute("updated_at", Text(), "When it last changed, UTC.", filter=False, sort=False),
+    Attribute("revision_number", Integer(), "Grows with each change.", sort=False),
 )

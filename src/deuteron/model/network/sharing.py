@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deuteron.model.codecs import Text, Uuid
@@ -18,7 +19,7 @@ RBAC_POLICY: Resource[RbacPolicyRow] = Resource(
     collection="rbac-policies",
     missing=("RbacPolicyNotFound", "RBAC policy with ID {} not found"),
     description="A network, security group, subnet pool or the like that another project may use.",
-    attributes=(
+    attributes=tuple(replace(each, sort=False) for each in (
         ID,
         PROJECT_ID,
         TENANT_ID,
@@ -28,7 +29,7 @@ RBAC_POLICY: Resource[RbacPolicyRow] = Resource(
         Attribute("target_tenant", Text(255), "The project that may use it, or *.", default=REQUIRED, create=True,
                   update=True),
         Attribute("action", Text(255), "access_as_shared or access_as_external.", default=REQUIRED, create=True),
-    ),
+    )),
     indexes=(("project_id",), ("target_tenant",), ("object_id",)),
     unique=(("object_type", "object_id", "target_tenant", "action"),),
     rules={

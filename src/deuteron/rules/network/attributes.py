@@ -61,8 +61,10 @@ def _refusal(attribute: Attribute, error: Invalid) -> ApiError:
     # What Neutron converts it refuses as InvalidInput, what it validates as HTTPBadRequest.
     if isinstance(error, TooMany) and attribute.name in _EXHAUSTED:
         return too_many(attribute, error.limit)
-    if error.reason.endswith("cannot be converted to boolean") or (
-        isinstance(attribute.codec, Integer | Choice) and error.reason.endswith("is not an integer")
+    if (
+        attribute.name == "target_tenant"
+        or error.reason.endswith("cannot be converted to boolean")
+        or (isinstance(attribute.codec, Integer | Choice) and error.reason.endswith("is not an integer"))
     ):
         return faults.invalid_input(error.reason)
     return faults.invalid_value(attribute.name, error.reason)

@@ -1,6 +1,6 @@
 """Lists of the network service: how Neutron writes what a list is asked for, and refuses it.
 
-Each attribute is compared with any of its values; an empty text also finds those that have none. Kinds have filters of
+Each attribute is compared with any of its values; an empty text finds an empty one, and not none. Kinds have filters of
 their own, and tags theirs. Unknown names are refused. A limit of 0 is none, and a full page has another behind it.
 
 Source: neutron/api/api_common.py `get_filters`, `get_sorts`, `get_limit_and_marker`.
@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement
 
 from deuteron.model.caller import Caller
+from deuteron.model.codecs import Integer
 from deuteron.model.resource import Attribute
 from deuteron.rules.network import faults, sight
 from deuteron.rules.network.kinds import Kind
@@ -38,9 +40,10 @@ def _number(text: str) -> int | None:
 def _values(attribute: Attribute, test: Test) -> Sequence[Any]:
     found: list[Any] = []
     for text in test.texts:
-        found += (
-            ["", None] if text == "" and attribute.codec.column == "text" else [attribute.codec.decode_filter(text)]
-        )
+        is_text = text == "" and attribute.codec.column == "text"
+        # A number is compared as it is: one that no object may have finds none.
+        is_number = isinstance(attribute.codec, Integer) and re.fullmatch(r"-?[0-9]{1,18}", text)
+        found.append("" if is_text else int(text) if is_number else attribute.codec.decode_filter(text))
     return found
 
 
@@ -82,6 +85,8 @@ def listed(
 
     Raises: BadRequest for what cannot be asked; NotFound for a marker that the caller does not see.
     """
+    if listing.limit_of(asked, WORDS) is None:
+        asked = replace(asked, marker=None)  # it is the beginning of a page
     where = conditions(kind, caller, asked, may_compare)
     nesting = kind.resource.parent
     if within is not None and nesting is not None:
@@ -98,7 +103,7 @@ def conditions(kind: Kind, caller: Caller, asked: Asked, may_compare: MayCompare
     if not asked.filters:
         return seen
     special = {name: partial(choose, caller) for name, choose in kind.filters.items()}
-    if "tags" in kind.resource.by_name:
+    if (tags := kind.resource.attribute("tags")) is not None and tags.filter:
         special |= {name: partial(_tagged, kind, name) for name in TAGS}
     attributes = kind.resource.by_name
     found = filters.conditions(kind.table, attributes, asked.filters, FILTERS, special=special, may_compare=may_compare)
@@ -106,7 +111,7 @@ def conditions(kind: Kind, caller: Caller, asked: Asked, may_compare: MayCompare
 
 
 def _tagged(kind: Kind, name: str, texts: Sequence[str]) -> ColumnElement[bool]:
-    words = [word for text in texts for word in text.split(",") if word]
+    words = [word for text in texts for word in text.split(",")]
     if len(words) > MAX_TAG_WORDS:
         raise faults.http_bad_request(
             f"Invalid input for {name}. Reason: {len(words)} tags, at most {MAX_TAG_WORDS} are accepted in one query"

@@ -22,7 +22,9 @@ def by_fixed_ip(caller: Caller, texts: Sequence[str]) -> ColumnElement[bool]:
     wanted: dict[str, list[str]] = {}
     for text in texts:
         name, separator, value = text.partition("=")
-        if not separator or name not in ("ip_address", "subnet_id", "ip_address_substr"):
+        if not separator:
+            raise faults.invalid_input(f"'{text}' is not a filter of fixed_ips: ip_address=…, subnet_id=… are accepted")
+        if name not in ("ip_address", "subnet_id", "ip_address_substr"):
             raise faults.refused(
                 "HTTPBadRequest", f"'{text}' is not a filter of fixed_ips: ip_address=…, subnet_id=… are accepted"
             )

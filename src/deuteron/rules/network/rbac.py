@@ -48,12 +48,12 @@ def create_policy(tx: Tx, settings: Settings, caller: Caller, values: Values) ->
         raise faults.invalid_input(
             f"'{values['object_type']}' is not a valid RBAC object type; accepted: {', '.join(ACTIONS)}"
         )
-    if action not in ACTIONS[kind]:
-        raise faults.invalid_input(
-            f"Action '{action}' on RBAC policy for object type '{kind}' not supported. "
-            f"Supported actions are {list(ACTIONS[kind])}"
-        )
     _check_target(values["target_tenant"])
+    if action not in ACTIONS[kind]:
+        raise faults.refused(
+            "InvalidActionForType",
+            f"Invalid action '{action}' for object type '{kind}'. Valid actions: {', '.join(ACTIONS[kind])}",
+        )
     row = _shared(tx, kind, values["object_id"])
     if row is None or not (caller.is_admin or row["project_id"] == caller.project_id):
         raise faults.missing(

@@ -54,6 +54,7 @@ def create_subnet(tx: Tx, settings: Settings, caller: Caller | None, values: Val
 
     Raises: NotFound for the network; BadRequest for a prefix, gateway or pool that cannot be; Conflict.
     """
+    _check_service_types(values)
     network = sight.network_for(tx, caller, values["network_id"])
     quotas.check(tx, "subnet", values["project_id"])
     subnet_id = SubnetId(new_id())
@@ -64,7 +65,6 @@ def create_subnet(tx: Tx, settings: Settings, caller: Caller | None, values: Val
     _refuse_overlap(tx, network, prefix)
     addresses.check_mtu(network["id"], network["mtu"], (prefix.version,))
     _check_lists(values, prefix.version)
-    _check_service_types(values)
     gateway = _gateway(values, prefix)
     pools = _pools(values.get("allocation_pools"), prefix, gateway)
     row = add(
