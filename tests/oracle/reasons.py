@@ -185,6 +185,10 @@ GENERATED: tuple[Reason, ...] = (
         r'"404 RbacPolicyNotFound"',
     ),
     Reason("A null for the profile of a binding asks for none here", "status", "POST ports", r'"403 .*', r'"201"'),
+    Reason(
+        "QoS is there, and off in the Neutron that it is compared with",
+        r".*\bqos_(network_)?policy_id|quotas?\..*\bqos_policy.*",
+    ),
     Reason("A port that could not be bound tells why", r".*binding:vif_details\.refusal"),
     Reason("Rules of groups have no PUT", "status", r"PUT security-group-rules/\{\}", here=r'"405 .*'),
     Reason(
