@@ -243,6 +243,12 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ],
     ("POST", _N + "/address-scopes"): [{"address_scope": {"name": "x", "ip_version": 4, "shared": False}}],
     ("PUT", _N + "/address-scopes/{id}"): [{"address_scope": {"name": "y", "shared": True}}],
+    ("POST", _N + "/address-groups"): [
+        {"address_group": {"name": "x", "description": "y", "addresses": ["10.0.0.0/8", "fd00::/8"]}}
+    ],
+    ("PUT", _N + "/address-groups/{id}"): [{"address_group": {"name": "y", "description": "z"}}],
+    ("PUT", _N + "/address-groups/{id}/add_addresses"): [{"addresses": ["192.0.2.0/24"]}],
+    ("PUT", _N + "/address-groups/{id}/remove_addresses"): [{"addresses": ["192.0.2.0/24"]}],
     ("POST", _N + "/rbac-policies"): [
         {
             "rbac_policy": {

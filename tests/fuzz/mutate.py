@@ -69,7 +69,8 @@ _ID_KINDS = (
     ("endpoints", "endpoint"), ("agents", "agent"), ("os-services", "compute_service"),
     ("os-hypervisors", "hypervisor"), ("credentials", "credential"), ("os-interface", "port"), ("quotas", "project"),
     ("os-quota-sets", "project"), ("members", "project"), ("application_credentials", "credential"), ("implies",
-    "role"), ("policies", "qos_policy"), ("bandwidth_limit_rules", "bandwidth_limit_rule"),
+    "role"), ("policies", "qos_policy"),
+    ("address-groups", "address_group"), ("bandwidth_limit_rules", "bandwidth_limit_rule"),
     ("dscp_marking_rules", "dscp_marking_rule"), ("alias_bandwidth_limit_rules", "bandwidth_limit_rule"),
     ("alias_dscp_marking_rules", "dscp_marking_rule"),
 )  # fmt: skip

@@ -287,6 +287,9 @@ _FURNITURE: dict[str, tuple[str, str, Any]] = {
     "address_scope": (
         _N + "/address-scopes/{}", _N + "/address-scopes", {"address_scope": {"name": "fuzzed-$made", "ip_version": 4}},
     ),
+    "address_group": (
+        _N + "/address-groups/{}", _N + "/address-groups", {"address_group": {"name": "fuzzed-$made"}},
+    ),
     "rbac_policy": (
         _N + "/rbac-policies/{}", _N + "/rbac-policies",
         {"rbac_policy": {"object_type": "network", "object_id": "$network", "action": "access_as_shared",

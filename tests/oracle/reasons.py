@@ -25,7 +25,6 @@ RECORDED = (
     Reason("The recorded cloud had no QoS", r"extensions\.qos[\w-]*", "extensions"),
     Reason("Extensions that are not built yet", r"extensions\.[\w-]+", "extensions"),
     Reason("Neutron names what has tags in any order", r"extensions\.standard-attr-tag\.name", "extensions"),
-    Reason("Address groups are not built yet", "status", "x-address-group|del-ag"),
     Reason("One kind of router: the others need several hosts", r"service_providers\.\*(\..*)?", "service-providers"),
     Reason(
         "An agent tells how its own process is set up; ours is one process, which does the metadata agent's work too",

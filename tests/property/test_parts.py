@@ -14,6 +14,7 @@ from deuteron.model.intent import (
     Change,
     HostIntent,
     HostSettings,
+    IntentAddressGroup,
     IntentGroupMember,
     IntentObject,
     IntentRemotePort,
@@ -58,6 +59,14 @@ def _objects() -> list[IntentObject]:
         )
         for word, other in (("a", "b"), ("b", "a"))
     ]  # fmt: skip
+    addresses = plancloud.uid("w")
+    groups.append(
+        IntentSecurityGroup(
+            plancloud.uid("a"),
+            rules=(IntentRule(plancloud.uid("a3"), "ingress", "IPv4", remote_address_group_id=addresses),),
+        )
+    )
+    found += [IntentAddressGroup(addresses, prefixes) for prefixes in (("10.0.0.0/8",), ("10.10.10.9", "10.1.0.0/16"))]
     found += [tunnel, *groups, TunnelPeer("other", "10.0.0.7"), TunnelPeer("third", "10.0.0.8")]
     for number, port in enumerate(guests):
         word = "ab"[number % 2]

@@ -175,6 +175,12 @@ class IntentRule(msgspec.Struct, frozen=True, omit_defaults=True):
     port_range_max: int | None = None
     remote_ip_prefix: str | None = None
     remote_group_id: str | None = None
+    remote_address_group_id: str | None = None
+
+    @property
+    def remote_id(self) -> str | None:
+        """The group on the other side, of ports or of addresses; None when the rule names none."""
+        return self.remote_group_id or self.remote_address_group_id
 
 
 class IntentSecurityGroup(_Object, frozen=True, tag_field="kind", tag="security_group"):
@@ -189,6 +195,12 @@ class IntentGroupMember(_Object, frozen=True, tag_field="kind", tag="group_membe
 
     group_id: str
     port_id: str
+    addresses: tuple[str, ...] = ()
+
+
+class IntentAddressGroup(_Object, frozen=True, tag_field="kind", tag="address_group"):
+    """Prefixes that some rule on this host names as remote."""
+
     addresses: tuple[str, ...] = ()
 
 
@@ -305,6 +317,7 @@ IntentObject = (
     | IntentNetwork
     | IntentSecurityGroup
     | IntentGroupMember
+    | IntentAddressGroup
     | IntentPort
     | IntentRemotePort
     | IntentRouter
@@ -321,6 +334,7 @@ class HostIntent(msgspec.Struct, frozen=True):
     networks: dict[str, IntentNetwork] = {}
     security_groups: dict[str, IntentSecurityGroup] = {}
     group_members: dict[str, IntentGroupMember] = {}
+    address_groups: dict[str, IntentAddressGroup] = {}
     ports: dict[str, IntentPort] = {}
     remote_ports: dict[str, IntentRemotePort] = {}
     routers: dict[str, IntentRouter] = {}

@@ -27,7 +27,7 @@ from deuteron.store.network_tables import (
 )
 from tests.stores import open_database
 
-qos_policies, qos_limits = TABLES["qos_policy"], TABLES["bandwidth_limit_rule"]
+address_groups, qos_policies, qos_limits = TABLES["address_group"], TABLES["qos_policy"], TABLES["bandwidth_limit_rule"]
 
 
 def settings(state: Path, *hosts: str) -> Settings:
@@ -151,10 +151,19 @@ class Rows:
         self.tx.execute(update(networks).where(networks.c["id"] == network).values({"qos_policy_id": policy}))
         self.tx.changed("network", network)
 
-    def rule(self, id: str, group: str, remote: str | None = None) -> None:
+    def address_group(self, id: str, *addresses: str) -> None:
+        values: dict[str, Any] = {"id": id, "name": id, "project_id": "p", "addresses": list(addresses)}
+        self.tx.execute(insert(address_groups), values)
+        self.tx.changed("address_group", id)
+
+    def set_addresses(self, id: str, *addresses: str) -> None:
+        self.tx.execute(update(address_groups).where(address_groups.c["id"] == id).values(addresses=list(addresses)))
+        self.tx.changed("address_group", id)
+
+    def rule(self, id: str, group: str, remote: str | None = None, addresses: str | None = None) -> None:
         values: dict[str, Any] = {
             "id": id, "security_group_id": group, "direction": "ingress", "ethertype": "IPv4",
-            "remote_group_id": remote, "signature": id, "project_id": "p",
+            "remote_group_id": remote, "remote_address_group_id": addresses, "signature": id, "project_id": "p",
         }  # fmt: skip
         self.tx.execute(insert(security_group_rules), values)
         self.tx.changed("security_group_rule", id)

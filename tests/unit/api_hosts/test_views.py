@@ -36,7 +36,7 @@ from deuteron.store.network_tables import (
     security_groups,
     subnets,
 )
-from tests.unit.api_hosts.rows import Rows, cloud, qos_policies
+from tests.unit.api_hosts.rows import Rows, address_groups, cloud, qos_policies
 
 HOSTS = ("h1", "h2")
 _DECODER = msgspec.json.Decoder(ToAgent)
@@ -402,6 +402,12 @@ def _operate(dice: random.Random, count: int, tx: Tx) -> None:
         choices.append(lambda: rows.obey(port, obeyed))
     if network is not None:
         choices.append(lambda: rows.network_obeys(network, obeyed))
+    named = some(address_groups)
+    choices.append(lambda: rows.address_group(new, f"10.{count % 250}.0.0/16"))
+    if named is not None:
+        choices.append(lambda: rows.set_addresses(named, f"10.{count % 250}.0.0/16", "fd00::/8"))
+    if group is not None and named is not None:
+        choices.append(lambda: rows.rule(new, group, addresses=named))
     if group is not None:
         choices += [lambda: rows.rule(new, group, some(security_groups) if dice.random() < 0.8 else None)] * 2
     if rule is not None:
@@ -436,6 +442,8 @@ def _keys(tx: Tx, host: str) -> set[Key]:
             found.add(("remote_port", row.id))
     found |= {("security_group", id) for id in groups}
     found |= {("group_member", f"{group}/{port}") for group, port in member_rows if group in remote}
+    named_by = select(security_group_rules.c["security_group_id"], security_group_rules.c["remote_address_group_id"])
+    found |= {("address_group", named) for group, named in tx.all(named_by) if group in groups and named is not None}
     found |= {("router", id) for id in tx.scalars(select(routers.c["id"]).where(routers.c.host == host))}
     named = set(tx.scalars(select(networks.c["qos_policy_id"]).where(networks.c["id"].in_(here))))
     named |= {row.qos_policy_id for row in all_ports if row.id in local}

@@ -70,17 +70,19 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "qos-bw-limit-direction": {"bandwidth_limit_rule": "direction"},
     "qos-default": {"qos_policy": "is_default"},
     "qos-port-network-policy": {"port": "qos_network_policy_id"},
+    "security-groups-remote-address-group": {"security_group_rule": "remote_address_group_id"},
     "rbac-policies": {"rbac_policy": "id project_id tenant_id object_type object_id target_tenant action"},
     "router": {"router": ROUTER, "floatingip": FLOATING},
     "router_availability_zone": {"router": "availability_zone_hints availability_zones"},
     "security-group": {"security_group": GROUP, "security_group_rule": RULE, "port": "security_groups"},
+    "address-group": {"address_group": "id name project_id tenant_id addresses shared"},
     "security-groups-normalized-cidr": {"security_group_rule": "normalized_cidr"},
     "security-groups-rules-belongs-to-default-sg": {"security_group_rule": "belongs_to_default_sg"},
     "security-groups-shared-filtering": {"security_group": "shared"},
-    "standard-attr-description": dict.fromkeys(STANDARD, "description"),
-    "standard-attr-revisions": dict.fromkeys(STANDARD, "revision_number"),
+    "standard-attr-description": dict.fromkeys((*STANDARD, "address_group"), "description"),
+    "standard-attr-revisions": dict.fromkeys((*STANDARD, "address_group"), "revision_number"),
     "standard-attr-tag": dict.fromkeys(STANDARD, "tags"),
-    "standard-attr-timestamp": dict.fromkeys(STANDARD, "created_at updated_at"),
+    "standard-attr-timestamp": dict.fromkeys((*STANDARD, "address_group"), "created_at updated_at"),
     "stateful-security-group": {"security_group": "stateful"},
     "subnet-external-network": {"subnet": "router:external"},
     "subnet-service-types": {"subnet": "service_types"},
@@ -128,6 +130,11 @@ ROUTES: dict[str, set[str]] = {
         "PUT /quotas/{project}",
         "DELETE /quotas/{project}",
     },
+    "address-group": {
+        *crud("address-groups"),
+        "PUT /address-groups/{id}/add_addresses",
+        "PUT /address-groups/{id}/remove_addresses",
+    },
     "rbac-policies": crud("rbac-policies"),
     "router": {
         *crud("routers", "floatingips"),
@@ -147,7 +154,6 @@ UNLISTED = {
     **dict.fromkeys(crud("address-scopes"), ""),
     "network.is_default": "of auto-allocated topology, which is not there; clients find the external network by it",
     "router.flavor_id": "null; clients show it",
-    "security_group_rule.remote_address_group_id": "null: there are no address groups; clients show it",
     # Of the schedulers only what tells where something runs is there, not moving it.
     "GET /agents/{id}/dhcp-networks": "",
     "GET /agents/{id}/l3-routers": "",
@@ -280,6 +286,13 @@ def _shared(kind: str, **values: Any) -> Callable[[Client], bool]:
     return holds
 
 
+def _addresses_shared(client: Client) -> bool:
+    id = client.post("/v2.0/address-groups", {"address_group": {"name": "a"}}, "other")["address_group"]["id"]
+    policy = {"object_type": "address_group", "object_id": id, "target_tenant": DEMO, "action": "access_as_shared"}
+    client.post("/v2.0/rbac-policies", {"rbac_policy": policy}, "other")
+    return client.call("GET", f"/v2.0/address-groups/{id}", user="demo").status == 200
+
+
 def _match(client: Client) -> bool:
     network = client.network()["id"]
     stale = {"if-match": "revision_number=999"}
@@ -318,6 +331,7 @@ BEHAVIOURS: dict[str, Callable[[Client], bool]] = {
     "qos-rule-type-filter": _rule_types,
     "quota-check-limit": _limit,
     "quota-check-limit-default": _limit_unasked,
+    "rbac-address-group": _addresses_shared,
     "rbac-address-scope": _shared("address_scope", ip_version=4),
     "rbac-security-groups": _shared("security_group"),
     "rbac-subnetpool": _shared("subnetpool", prefixes=["10.0.0.0/8"]),

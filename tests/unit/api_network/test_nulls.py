@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from deuteron.model.network import (
+    ADDRESS_GROUP,
     ADDRESS_SCOPE,
     BANDWIDTH_LIMIT_RULE,
     DSCP_MARKING_RULE,
@@ -78,6 +79,7 @@ TAKEN: dict[str, dict[str, tuple[Any, ...]]] = {
     "subnetpool": {"address_scope_id": (None, None)},
     "address_scope": {},
     "rbac_policy": {},
+    "address_group": {"addresses": ([],)},
     "qos_policy": {},
     "bandwidth_limit_rule": {},
     "dscp_marking_rule": {},
@@ -319,6 +321,7 @@ _WORLDS: dict[str, Callable[[Client], World]] = {
     SUBNETPOOL.name: _pools,
     ADDRESS_SCOPE.name: _plain(ADDRESS_SCOPE, lambda: {"name": "s", "ip_version": 4}),
     RBAC_POLICY.name: _policies,
+    ADDRESS_GROUP.name: _plain(ADDRESS_GROUP, lambda: {"name": "a"}),
     QOS_POLICY.name: _plain(QOS_POLICY, lambda: {"name": "q"}),
     BANDWIDTH_LIMIT_RULE.name: _parts(BANDWIDTH_LIMIT_RULE, max_kbps=1000, max_burst_kbps=100),
     DSCP_MARKING_RULE.name: _parts(DSCP_MARKING_RULE, dscp_mark=26),

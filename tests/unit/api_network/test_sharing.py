@@ -158,7 +158,7 @@ def test_what_is_made_shared_has_the_policy(client: Client) -> None:
 def test_what_cannot_be_shared_is_refused_by_name(client: Client) -> None:
     network = client.network()
     for kind, action, target in (
-        ("address_group", SHARED, OTHER), ("port", SHARED, OTHER), ("network", "access_as_friend", OTHER),
+        ("router", SHARED, OTHER), ("port", SHARED, OTHER), ("network", "access_as_friend", OTHER),
         ("subnetpool", EXTERNAL, OTHER), ("network", SHARED, "not a project"), ("network", SHARED, ""),
     ):  # fmt: skip
         answer = policy(client, kind, network["id"], target, action)

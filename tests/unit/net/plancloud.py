@@ -21,6 +21,7 @@ from deuteron.model.intent import (
     FloatingIp,
     HostIntent,
     HostSettings,
+    IntentAddressGroup,
     IntentGroupMember,
     IntentNetwork,
     IntentObject,
@@ -148,6 +149,7 @@ def intent(*objects: IntentObject, peers: tuple[TunnelPeer, ...] = ()) -> HostIn
         ports=tables.get("port", {}),  # type: ignore[arg-type]
         remote_ports=tables.get("remote_port", {}),  # type: ignore[arg-type]
         security_groups=tables.get("security_group", {}),  # type: ignore[arg-type]
+        address_groups=tables.get("address_group", {}),  # type: ignore[arg-type]
         group_members=tables.get("group_member", {}),  # type: ignore[arg-type]
         routers=tables.get("router", {}),  # type: ignore[arg-type]
         peers={peer.id: peer for peer in peers},
@@ -227,7 +229,9 @@ def whole_cloud() -> list[IntentObject]:
             rule("4", protocol=1, port_range_min=8, port_range_max=0),
             rule("5", protocol=17, port_range_min=1000, port_range_max=1999, remote_ip_prefix="192.168.0.0/16"),
             rule("6", protocol=112),
+            rule("8", protocol=17, port_range_min=53, port_range_max=53, remote_address_group_id=uid("w")),
         ),
+        IntentAddressGroup(uid("w"), ("192.0.2.0/24", "fd00:99::/64")),
         group("h", rule("7", protocol=6, port_range_min=80, port_range_max=80, remote_group_id=uid("g"))),
         member("g", a),
         member("g", b),

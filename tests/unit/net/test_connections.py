@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from plancloud import group, hybrid, member, planned, port, rule, subnet, uid, vlan_network
 
-from deuteron.model.intent import AddressPair, IntentRule
+from deuteron.model.intent import AddressPair, IntentAddressGroup, IntentRule
 from deuteron.net.connections import Connection, forbidden, may_forbid, stale_addresses
 from deuteron.net.rows import TrackedZone
 
@@ -21,7 +21,8 @@ def zone_of(*rules: IntentRule, is_hybrid: bool = False, members: tuple[str, ...
     inner = type(inner)(id=inner.id, stateful=True, rules=rules)
     joined = [member("g", {"a": A, "b": B}[word]) for word in members]
     more = {"settings": hybrid()} if is_hybrid else {}
-    zones = planned(N1, A, B, group("g"), inner, *joined, **more).zones
+    addresses = IntentAddressGroup(uid("w"), ("10.9.0.0/16", "fd00::/8"))
+    zones = planned(N1, A, B, group("g"), inner, addresses, *joined, **more).zones
     (found,) = [zone for zone in zones if any(item.id == B.id for item in zone.ports)]
     return found
 
@@ -42,6 +43,8 @@ CASES = {
     "outside a prefix": (rule("1", remote_ip_prefix="10.9.0.0/16"), TCP, "10.8.9.9", "10.10.10.4", 1, 1, False),
     "a member": (rule("1", remote_group_id=uid("g")), TCP, "10.10.10.2", "10.10.10.4", 1, 1, True),
     "no member": (rule("1", remote_group_id=uid("g")), TCP, "10.10.10.9", "10.10.10.4", 1, 1, False),
+    "in an address group": (rule("1", remote_address_group_id=uid("w")), TCP, "10.9.9.9", "10.10.10.4", 1, 1, True),
+    "outside it": (rule("1", remote_address_group_id=uid("w")), TCP, "10.8.9.9", "10.10.10.4", 1, 1, False),
     "a type": (rule("1", protocol=ICMP, port_range_min=8), ICMP, "10.9.9.9", "10.10.10.4", 8, 0, True),
     "another type": (rule("1", protocol=ICMP, port_range_min=13), ICMP, "10.9.9.9", "10.10.10.4", 8, 0, False),
     "another code": (

@@ -28,6 +28,7 @@ from deuteron.model.intent import (
     HostIntent,
     HostRoute,
     HostSettings,
+    IntentAddressGroup,
     IntentObject,
     IntentRouter,
     RouterGateway,
@@ -432,6 +433,18 @@ class TestHybridRules:
         )
         assert [(row.name, row.members) for row in plan_.ipsets] == [
             ("NIPv4hhhhhhhh-hhhh-hhhh-hhhh-", ("10.10.10.2",)),
+        ]
+
+    def test_address_groups_are_sets(self) -> None:
+        lines = chain(self.filter4(rule("1", remote_address_group_id=uid("h"))), "neutron-openvswi-iaaaaaaaa-a")
+        assert "-m set --match-set NIPv4hhhhhhhh-hhhh-hhhh-hhhh- src -j RETURN" in lines
+        a = port("a", 16, self.network, "10.10.10.2")
+        rules = [rule(word, ethertype=word, remote_address_group_id=uid("h")) for word in ("IPv4", "IPv6")]
+        addresses = IntentAddressGroup(uid("h"), ("10.0.0.0/8", "0.0.0.0/0", "192.0.2.7/32", "fd00::/8"))
+        plan_ = planned(self.network, a, group("g", *rules), addresses, settings=hybrid())
+        assert [(row.name[:5], row.members) for row in plan_.ipsets] == [
+            ("NIPv4", ("0.0.0.0/1", "10.0.0.0/8", "128.0.0.0/1", "192.0.2.7")),
+            ("NIPv6", ("fd00::/8",)),
         ]
 
     def test_only_the_guests_own_address_passes_the_spoof_chain(self) -> None:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import re
 
+import msgspec
 import pytest
 from plancloud import (
     PATCH_ETH2,
     PEERS,
+    SETTINGS,
     Switch,
     group,
     hybrid,
+    intent,
     mac,
     member,
     planned,
@@ -26,7 +29,9 @@ from plancloud import (
     whole_cloud,
 )
 
-from deuteron.model.intent import AddressPair, IntentObject
+from deuteron.model.intent import AddressPair, IntentAddressGroup, IntentObject
+from deuteron.net.plan import planner
+from deuteron.net.plan.draft import Phase
 from deuteron.net.rows import HostPlan
 
 A, B, C, FAR = mac(16), mac(17), mac(18), mac(99)
@@ -316,3 +321,45 @@ def test_two_groups_with_the_same_rule_from_different_remotes_share_a_flow(switc
     for number, source in ((17, B), (18, C)):
         packet = tcp(number, source, A, f"10.10.10.{number}", "10.10.10.16", 22)
         assert 16 in flooded_to(switch.trace("br-int", packet, "--ct-next", NEW))
+
+
+def test_what_an_address_group_holds_reaches_the_port_and_nothing_else(switch: Switch) -> None:
+    """Also where groups overlap, as no two members of security groups do."""
+    n1 = vlan_network()
+    a, b, router = port("a", 16, n1, "10.10.10.2"), port("b", 17, n1, "10.10.10.4", groups=("h",)), port("c", 18, n1)
+    router = msgspec.structs.replace(router, port_security_enabled=False, security_groups=())
+    wide = IntentAddressGroup(uid("w"), ("10.0.0.0/8", "fd00::/16"))
+    narrow = IntentAddressGroup(uid("n"), ("10.1.0.0/16", "192.0.2.7/32", "10.1.2.0/24"))
+    loaded(
+        switch, n1, a, b, router, wide, narrow, group("g", rule("1", remote_address_group_id=wide.id)),
+        group("h", rule("2", protocol=6, port_range_min=22, port_range_max=22, remote_address_group_id=narrow.id)),
+    )  # fmt: skip
+
+    def reaches(target: int, source: str, tp_dst: int) -> bool:
+        address = "10.10.10.2" if target == 16 else "10.10.10.4"
+        packet = tcp(18, mac(18), mac(target), source, address, tp_dst)
+        return target in flooded_to(switch.trace("br-int", packet, "--ct-next", NEW))
+
+    for source, is_wide, is_narrow in (
+        ("10.9.9.9", True, False), ("10.1.9.9", True, True), ("10.1.2.3", True, True), ("192.0.2.7", False, True),
+        ("192.0.2.8", False, False),
+    ):  # fmt: skip
+        assert reaches(16, source, 80) is is_wide, source
+        assert reaches(17, source, 22) is is_narrow, source
+        assert not reaches(17, source, 23), source
+
+
+def test_an_address_group_that_changes_changes_its_own_flows_alone() -> None:
+    n1 = vlan_network()
+    whole = (n1, port("a", 16, n1, "10.10.10.2"), group("g", rule("1", remote_address_group_id=uid("w"))))
+    planner_ = planner()
+    plans = [
+        planner_.plan(intent(*whole, IntentAddressGroup(uid("w"), addresses)), SETTINGS)
+        for addresses in (("10.0.0.0/8",), ("10.0.0.0/8", "192.0.2.0/24"))
+    ]
+    before, after = (plan_.parts for plan_ in plans)
+    assert before.keys() == after.keys()
+    changed = {Phase(phase) for phase, id in after if after[phase, id] is not before[phase, id]}
+    assert changed == {Phase.ADDRESSES, Phase.ZONE_GROUPS}
+    flows = set(after[Phase.ADDRESSES, uid("w")].flows) - set(before[Phase.ADDRESSES, uid("w")].flows)
+    assert [flow.match for flow in flows] == ["ip,nw_src=192.0.2.0/24"]

@@ -49,7 +49,8 @@ _COMMON: Final = {
     "port_id": _id("network_ports"), "security_group_id": _id("network_security_groups", 100),
     "router_id": _id("network_routers", 10), "device_id": _id("compute_servers"), "server_id": _id("compute_servers"),
     "created_at": _TIME, "updated_at": _TIME, "created": _TIME, "updated": _TIME, "deleted_at": _TIME,
-    "group_id": _GROUP, "remote_group_id": "NULL", "image_id": _id("image_images"), "member_id": _PROJECT,
+    "group_id": _GROUP, "remote_group_id": "NULL", "remote_address_group_id": "NULL",
+    "image_id": _id("image_images"), "member_id": _PROJECT,
 }  # fmt: skip
 """What differs from copy to copy, by the name of the column."""
 
@@ -74,6 +75,7 @@ GROWING: Final[dict[str, dict[str, str]]] = {
     "identity_users": {"id": "printf('%032x', i)", "domain_id": _DOMAIN, "default_project_id": "NULL"},
     "image_images": {},
     "image_members": {},
+    "network_address_groups": {},
     "network_address_scopes": {},
     "network_default_groups": {"project_id": "printf('%032x', i)", "security_group_id": _id("network_security_groups")},
     "network_floatingips": {"floating_network_id": _id("network_networks", 1000), "floating_ip_address": _ADDRESS,

@@ -63,9 +63,9 @@ def enforcer(module: str) -> Any:
 def load_neutrons_checks() -> None:
     import neutron.policy  # noqa: F401  # its checks
     from neutron_lib.api import attributes
-    from neutron_lib.api.definitions import address_scope, external_net, network, qos, subnet, subnetpool
+    from neutron_lib.api.definitions import address_group, address_scope, external_net, network, qos, subnet, subnetpool
 
-    for definition in (network, subnet, subnetpool, address_scope, external_net, qos):
+    for definition in (network, subnet, subnetpool, address_scope, external_net, qos, address_group):
         for collection, map in definition.RESOURCE_ATTRIBUTE_MAP.items():
             attributes.RESOURCES.setdefault(collection, {}).update(map)
     networks = attributes.RESOURCES["networks"]

@@ -149,6 +149,8 @@ def _network() -> Iterator[tuple[str, Line]]:
                         {"name": "new"}),
         "address-scopes": ("address_scope", {"name": "new", "ip_version": 6, "project_id": "{project}"},
                            {"name": "new"}),
+        "address-groups": ("address_group", {"name": "new", "addresses": ["10.0.0.0/8"], "project_id": "{project}"},
+                           {"name": "new"}),
         "rbac-policies": ("rbac_policy", {"object_type": "network", "object_id": "{network}",
                           "action": "access_as_shared", "target_tenant": "9" * 32, "project_id": "{project}"},
                           {"target_tenant": "8" * 32}),
@@ -162,10 +164,13 @@ def _network() -> Iterator[tuple[str, Line]]:
         if changed:
             yield f"PUT {one}", Line(f"update_{kind}", {kind: changed})
         yield f"DELETE {one}", Line(f"delete_{kind}")
-        if kind not in ("address_scope", "rbac_policy"):
+        if kind not in ("address_scope", "address_group", "rbac_policy"):
             # A rule of a group is changed by who may delete it: it has no rule of changing.
             write = f"update_{kind}" if changed else f"delete_{kind}"
             yield from _tags(one, f"get_{kind}", write)
+    for verb in ("add", "remove"):
+        one = f"{v2}/address-groups/{{address_group}}/{verb}_addresses"
+        yield f"PUT {one}", Line(f"{verb}_addresses", {"addresses": []})
     policy = f"{v2}/qos/policies/{{qos_policy}}"
     yield f"GET {v2}/qos/policies", Line("get_policy", lists="qos_policy")
     made = {"policy": {"name": "new", "project_id": "{project}"}}
@@ -528,7 +533,7 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
 
     def make(collection: str, kind: str, /, **values: Any) -> str:
         ids[kind] = owner.make(f"{v2}/{collection}", kind, **values)["id"]
-        if kind not in ("address_scope", "rbac_policy"):
+        if kind not in ("address_scope", "address_group", "rbac_policy"):
             owner.put(f"{v2}/{collection}/{ids[kind]}/tags/t")
         return ids[kind]
 
@@ -542,6 +547,7 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     make("security-group-rules", "security_group_rule", security_group_id=group, direction="ingress", protocol="udp")
     make("subnetpools", "subnetpool", name="pool", prefixes=["10.2.0.0/16"])
     make("address-scopes", "address_scope", name="scope", ip_version=4)
+    make("address-groups", "address_group", name="addresses", addresses=["10.0.0.0/8"])
     shared = {"object_type": "security_group", "object_id": group, "action": "access_as_shared"}
     make("rbac-policies", "rbac_policy", target_tenant="9" * 32, **shared)
     # The owner is a member, and policies are for managers.

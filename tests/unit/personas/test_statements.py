@@ -63,7 +63,9 @@ FILTERS: Final = (
     "floatingips?floating_network_id={network}", "floatingips?project_id={project}",
     "security-groups?name=none", "security-groups?project_id={project}", "security-groups?limit=10",
     "security-group-rules?security_group_id={security_group}", "security-group-rules?remote_group_id={security_group}",
-    "security-group-rules?project_id={project}", "qos/policies?name=none", "qos/policies?project_id={project}",
+    "security-group-rules?project_id={project}", "address-groups?name=none", "address-groups?project_id={project}",
+    "security-group-rules?remote_address_group_id={address_group}",
+    "qos/policies?name=none", "qos/policies?project_id={project}",
     "qos/policies?limit=10&marker={qos_policy}", "qos/policies/{qos_policy}/bandwidth_limit_rules?max_kbps=1",
     "agents?host=aio", "agents?binary=neutron-dhcp-agent",
 )  # fmt: skip
@@ -80,7 +82,7 @@ COMPUTE_FILTERS: Final = (
 _PAGED: Final = {
     *(f"GET /network/v2.0/{name}" for name in (
         "networks", "subnets", "ports", "routers", "floatingips", "security-groups", "security-group-rules",
-        "subnetpools", "address-scopes", "rbac-policies", "qos/policies",
+        "subnetpools", "address-scopes", "address-groups", "rbac-policies", "qos/policies",
     )),
     "GET /compute/v2.1/servers", "GET /compute/v2.1/servers/detail",
 }  # fmt: skip

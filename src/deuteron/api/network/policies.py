@@ -61,6 +61,8 @@ POLICIES: dict[str, str] = {
     "remove_router_interface": _WRITE,
     "add_extraroutes": _WRITE,
     "remove_extraroutes": _WRITE,
+    "add_addresses": _WRITE,
+    "remove_addresses": _WRITE,
     # the cloud itself
     "get_quota": "rule:admin_only or (role:manager and project_id:%(project_id)s)",
     "update_quota": "rule:admin_only",

@@ -12,6 +12,7 @@ from deuteron.api.network.tags import Tags
 from deuteron.model.errors import ApiError, Forbidden
 from deuteron.model.network.rows import RouterRow
 from deuteron.rules.network import (
+    address_groups,
     attributes,
     faults,
     qos,
@@ -67,6 +68,8 @@ class NetworkService:
             Route("PUT", "/v2.0/routers/{id}/remove_router_interface", self.remove_router_interface, Mode.WRITE),
             Route("PUT", "/v2.0/routers/{id}/add_extraroutes", self.add_extraroutes, Mode.WRITE),
             Route("PUT", "/v2.0/routers/{id}/remove_extraroutes", self.remove_extraroutes, Mode.WRITE),
+            Route("PUT", "/v2.0/address-groups/{id}/add_addresses", self.add_addresses, Mode.WRITE),
+            Route("PUT", "/v2.0/address-groups/{id}/remove_addresses", self.remove_addresses, Mode.WRITE),
         ]
         for kind in KINDS:
             found.extend(self._objects[kind.name].routes())
@@ -153,6 +156,24 @@ class NetworkService:
         routes = body.get("routes")
         row = routers.change_routes(tx, call.settings, call.caller, row, routes, adding=adding)
         return Reply(200, {"router": self._objects["router"].shown(call, tx, row)})
+
+    def add_addresses(self, call: Call, tx: Tx) -> Reply:
+        return self._change_addresses(call, tx, adding=True)
+
+    def remove_addresses(self, call: Call, tx: Tx) -> Reply:
+        return self._change_addresses(call, tx, adding=False)
+
+    def _change_addresses(self, call: Call, tx: Tx, *, adding: bool) -> Reply:
+        row = sight.find_visible(tx, call.caller, address_groups.KIND, call.params["id"])
+        rule = "add_addresses" if adding else "remove_addresses"
+        if not call.policy.check(call.caller, rule, sight.row_target(row)):
+            raise faults.not_authorized([rule])
+        body = bodies.parse(call, "addresses")
+        attributes.refuse_others(body, ("addresses",))
+        if "addresses" not in body:
+            raise faults.http_bad_request("Unable to find 'addresses' in request body")
+        row = address_groups.change_addresses(tx, row, body["addresses"], adding=adding)
+        return Reply(200, {"address_group": self._objects["address_group"].shown(call, tx, row)})
 
     def _router(self, call: Call, tx: Tx, rule: str) -> RouterRow:
         row = sight.find_visible(tx, call.caller, routers.KIND, call.params["id"])

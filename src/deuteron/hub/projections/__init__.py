@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deuteron.hub.projections import (
+    address_group,
     group_member,
     network,
     peer,
@@ -23,6 +24,7 @@ PROJECTIONS: dict[str, Projection] = {
         network.PROJECTION,
         security_group.PROJECTION,
         group_member.PROJECTION,
+        address_group.PROJECTION,
         port.PROJECTION,
         remote_port.PROJECTION,
         router.PROJECTION,

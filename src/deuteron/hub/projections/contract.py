@@ -7,7 +7,7 @@ ports of a network, the members of a group, one group. So presence is followed f
 
     on a host by its row or slot      port, router, server
     because something there needs it  network (port), security_group (port), group_member (security_group),
-                                      remote_port (network)
+                                      remote_port (network), address_group (security_group)
     everywhere                        peer
 
 What changes an object is found twice over: from the rows that were touched, as they are now (`dirty`), and from the

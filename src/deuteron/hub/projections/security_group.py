@@ -1,4 +1,5 @@
-"""Security groups with their rules, where ports use them. They need the members of groups that they name as remote."""
+"""Security groups with their rules, where ports use them. They need the groups that they name as remote: of ports, each
+member, and of addresses."""
 
 from __future__ import annotations
 
@@ -30,6 +31,7 @@ def _build(reading: Reading, ids: Collection[str]) -> Iterator[Made]:
         "normalized_cidr",
         "remote_ip_prefix",
         "remote_group_id",
+        "remote_address_group_id",
     )
     statement = select(*(table.c[name] for name in columns)).order_by(table.c["id"])
     for row in rows(reading.tx, lambda chunk: statement.where(table.c["security_group_id"].in_(chunk)), ids):
@@ -43,16 +45,22 @@ def _build(reading: Reading, ids: Collection[str]) -> Iterator[Made]:
                 port_range_max=row.port_range_max,
                 remote_ip_prefix=row.normalized_cidr or row.remote_ip_prefix,
                 remote_group_id=row.remote_group_id,
+                remote_address_group_id=row.remote_address_group_id,
             )
         )
     groups = select(security_groups.c["id"], security_groups.c["stateful"])
     for row in rows(reading.tx, lambda chunk: groups.where(security_groups.c["id"].in_(chunk)), ids):
         rules = tuple(found[row.id])
-        remote = dict.fromkeys(rule.remote_group_id for rule in rules if rule.remote_group_id is not None)
+        needs = [("group_member", rule.remote_group_id) for rule in rules if rule.remote_group_id is not None]
+        needs += [
+            ("address_group", rule.remote_address_group_id)
+            for rule in rules
+            if rule.remote_address_group_id is not None
+        ]
         yield Made(
             IntentSecurityGroup(id=row.id, stateful=bool(row.stateful), rules=rules),
             rows=tuple(("security_group_rule", rule.id) for rule in rules),
-            needs=tuple(("group_member", id) for id in remote),
+            needs=tuple(dict.fromkeys(needs)),
             scope=row.id,
         )
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from deuteron.model.network import extensions, networks, ports, qos
-from deuteron.model.network.codecs import MAX_ROUTES, Choice, FixedIps, GatewayInfo, Keyed, Routes
+from deuteron.model.network import address_groups, extensions, networks, ports, qos
+from deuteron.model.network.address_groups import ADDRESS_GROUP
+from deuteron.model.network.codecs import MAX_GROUP_ADDRESSES, MAX_ROUTES, Choice, FixedIps, GatewayInfo, Keyed, Routes
 from deuteron.model.network.networks import ADDRESS_SCOPE, SUBNET, SUBNETPOOL
 from deuteron.model.network.ports import (
     COMPUTE_PREFIX,
@@ -43,6 +44,7 @@ RESOURCES: Final[tuple[Resource[Any], ...]] = (
     SUBNETPOOL,
     ADDRESS_SCOPE,
     RBAC_POLICY,
+    ADDRESS_GROUP,
     QOS_POLICY,
     BANDWIDTH_LIMIT_RULE,
     DSCP_MARKING_RULE,
@@ -58,6 +60,7 @@ _TAGGED: Final = ", ".join(sorted(each.member_name for each in RESOURCES if "tag
 
 EXTENSIONS: Final[dict[str, Extension]] = {
     **extensions.EXTENSIONS,
+    **address_groups.EXTENSIONS,
     **qos.EXTENSIONS,
     "standard-attr-tag": Extension(
         f"Tag support for resources with standard attribute: {_TAGGED}", "Tags.", "2017-01-01T00:00:00-00:00"
@@ -66,6 +69,7 @@ EXTENSIONS: Final[dict[str, Extension]] = {
 """By alias. Clients decide by this list what they may ask for."""
 
 __all__ = [
+    "ADDRESS_GROUP",
     "ADDRESS_SCOPE",
     "BANDWIDTH_LIMIT_RULE",
     "COMPUTE_PREFIX",
@@ -74,6 +78,7 @@ __all__ = [
     "EXTENSIONS",
     "FLOATING",
     "FLOATINGIP",
+    "MAX_GROUP_ADDRESSES",
     "MAX_ROUTES",
     "NETWORK",
     "PORT",

@@ -6,6 +6,7 @@ Source of the bounds: neutron/conf/common.py, neutron/conf/db/extraroute_db.py, 
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -33,6 +34,8 @@ MAX_ROUTES: Final = 30
 MAX_ADDRESS_PAIRS: Final = 10
 MAX_FIXED_IPS: Final = 64
 MAX_PREFIXES: Final = 256
+MAX_GROUP_ADDRESSES: Final = 500
+"""Of one address group, whose change is one change of the switch. Neutron has no bound."""
 MAX_PROFILE_BYTES: Final = 4095
 """Of `binding:profile` as JSON. Source: neutron/plugins/ml2/models.py, BINDING_PROFILE_LEN."""
 
@@ -152,6 +155,34 @@ class ExactCidr:
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string", "format": "cidr"}
+
+
+@dataclass(frozen=True)
+class GroupAddresses:
+    """Prefixes of an address group, without host bits and none twice; null is none."""
+
+    max_items: int = MAX_GROUP_ADDRESSES
+    column: str = "json"
+    row_type: ClassVar[str] = "Sequence[Cidr]"
+
+    def decode(self, raw: Any) -> Any:
+        found: dict[str, None] = {}
+        said: set[str] = set()
+        for item in [] if raw is None else listed(raw, self.max_items):
+            if not isinstance(item, str) or not re.fullmatch(r"[^/]+/[0-9]{1,3}", item):
+                raise Invalid(f"'{quoted(item)}' is not a valid IP subnet", raw)
+            if item in said:
+                raise Invalid(f"Duplicate items in the list: '{quoted(item)}'", raw)
+            said.add(item)
+            found[Cidr().decode(item)] = None
+        return list(found)
+
+    def decode_filter(self, text: str) -> Any:
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        items = {"type": "string", "format": "cidr"}
+        return {"type": ["array", "null"], "items": items, "uniqueItems": True, "maxItems": self.max_items}
 
 
 @dataclass(frozen=True)

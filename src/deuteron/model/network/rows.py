@@ -26,6 +26,7 @@ from deuteron.model.scalars import (
     SubnetPoolId,
 )
 
+AddressGroupId = NewType("AddressGroupId", str)
 BandwidthLimitRuleId = NewType("BandwidthLimitRuleId", str)
 DscpMarkingRuleId = NewType("DscpMarkingRuleId", str)
 QosPolicyId = NewType("QosPolicyId", str)
@@ -186,7 +187,7 @@ class SecurityGroupRuleRow(TypedDict):
     port_range_min: ReadOnly[int | None]
     port_range_max: ReadOnly[int | None]
     remote_ip_prefix: ReadOnly[str | None]
-    remote_address_group_id: ReadOnly[str | None]
+    remote_address_group_id: ReadOnly[AddressGroupId | None]
     normalized_cidr: ReadOnly[Cidr | None]
     remote_group_id: ReadOnly[SecurityGroupId | None]
     belongs_to_default_sg: ReadOnly[bool]
@@ -234,6 +235,18 @@ class RbacPolicyRow(TypedDict):
     object_id: ReadOnly[str]
     target_tenant: ReadOnly[str]
     action: ReadOnly[str]
+
+
+class AddressGroupRow(TypedDict):
+    id: ReadOnly[AddressGroupId]
+    name: ReadOnly[str]
+    project_id: ReadOnly[ProjectId]
+    addresses: ReadOnly[Sequence[Cidr]]
+    shared: ReadOnly[bool]
+    description: ReadOnly[str]
+    created_at: ReadOnly[str]
+    updated_at: ReadOnly[str]
+    revision_number: ReadOnly[int]
 
 
 class QosPolicyRow(TypedDict):

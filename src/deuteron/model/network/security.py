@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from deuteron.model.codecs import Anything, Boolean, Cidr, Integer, OneOf, Text, Uuid
+from deuteron.model.codecs import Anything, Boolean, Cidr, Integer, OneOf, Text
 from deuteron.model.network.codecs import GivenText
 from deuteron.model.network.shared import DESCRIPTION, ID, NAME, PROJECT_ID, READ, STANDARD, TENANT_ID, WRITE
 from deuteron.model.resource import REQUIRED, Attribute, Resource
@@ -64,7 +64,8 @@ SECURITY_GROUP_RULE: Resource[SecurityGroupRuleRow] = Resource(
         Attribute("port_range_min", Integer(nullable=True), "First port, or ICMP type.", create=True),
         Attribute("port_range_max", Integer(nullable=True), "Last port, or ICMP code.", create=True),
         Attribute("remote_ip_prefix", GivenText(), "Addresses on the other side.", create=True),
-        Attribute("remote_address_group_id", Uuid(nullable=True), "An address group on the other side.", create=True),
+        Attribute("remote_address_group_id", GivenText(), "An address group on the other side.", create=True,
+                  refers_to="address_group"),
         Attribute("normalized_cidr", Cidr(nullable=True), "remote_ip_prefix without host bits."),
         Attribute("remote_group_id", GivenText(), "A security group on the other side.", create=True,
                   refers_to="security_group"),
@@ -77,7 +78,7 @@ SECURITY_GROUP_RULE: Resource[SecurityGroupRuleRow] = Resource(
         Attribute("signature", Text(), "What the rule says, as one text: a duplicate is found by its index."),
         Attribute("protocol_number", Integer(nullable=True), "IANA's number; none is any."),
     ),
-    indexes=(("project_id",), ("remote_group_id",)),
+    indexes=(("project_id",), ("remote_group_id",), ("remote_address_group_id",)),
     rules={
         "create": "rule:admin_only or (role:member and rule:sg_owner)",
         "get": "rule:admin_only or (role:reader and rule:sg_owner)",

@@ -6,7 +6,7 @@ which subjects ran, and the order of the intent's dictionaries, leave no trace.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
@@ -15,6 +15,7 @@ from deuteron.model.intent import (
     MECHANISM,
     HostIntent,
     HostSettings,
+    IntentAddressGroup,
     IntentGroupMember,
     IntentNetwork,
     IntentPort,
@@ -55,6 +56,7 @@ class Phase(IntEnum):
     DHCP = 9
     ROUTER = 10
     QOS = 11
+    ADDRESSES = 12
 
 
 Fact = tuple[str, str]
@@ -127,6 +129,14 @@ class Site:
             found.setdefault(member.group_id, []).append(member)
         return found
 
+    def addresses_of(self, remote_id: str) -> Iterator[str]:
+        """The addresses and prefixes of a group that a rule names, of ports or of addresses."""
+        for member in self.members_of_group.get(remote_id, ()):
+            yield from member.addresses
+        group = self.intent.address_groups.get(remote_id)
+        if group is not None:
+            yield from group.addresses
+
     def bridge_of(self, network: IntentNetwork) -> str | None:
         """The physical bridge that carries a flat or VLAN network, when this host has one."""
         if network.network_type not in ("flat", "vlan") or network.physical_network is None:
@@ -180,6 +190,10 @@ class View:
     def member(self, id: str) -> IntentGroupMember | None:
         self._reads.add(("group_member", id))
         return self._site.intent.group_members.get(id)
+
+    def address_group(self, id: str) -> IntentAddressGroup | None:
+        self._reads.add(("address_group", id))
+        return self._site.intent.address_groups.get(id)
 
     def ports_of(self, network_id: str) -> Sequence[IntentPort]:
         """The ports of a network that are plugged in here, in order of id."""

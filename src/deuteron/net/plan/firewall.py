@@ -5,10 +5,10 @@ against spoofing in 71, against the egress rules in 72, and in 73 goes either to
 port on this host (81, 82) or out through 94. Connections are tracked in one zone per network.
 
 Rules with a remote group use conjunctive matches: one flow for each member, one for each port and rule, and two for
-each port and remote group, instead of their product. The conjunction's number derives from the group's id, so a change
-of one group moves no other group's flows. ct_mark 1 marks connections that were once allowed and no longer are: when no
-rule accepts an established connection it is marked, and dropped until a packet in its first direction passes all rules
-again.
+each port and remote group, instead of their product. The members of an address group are its prefixes. The
+conjunction's number derives from the group's id, so a change of one group moves no other group's flows. ct_mark 1
+marks connections that were once allowed and no longer are: when no rule accepts an established connection it is marked,
+and dropped until a packet in its first direction passes all rules again.
 
 Source: openstack/neutron, doc/source/contributor/internals/openvswitch_firewall.rst and
 neutron/agent/linux/openvswitch_firewall/.
@@ -83,6 +83,8 @@ def plan_firewall(site: Site, draft: Draft) -> None:
     for group_id in sorted({group_id for group_id, _, _ in conjunctions}):
         for member in site.members_of_group.get(group_id, ()):
             draft.part(site, Phase.MEMBER, member.id, _plan_member)
+        if group_id in site.intent.address_groups:
+            draft.part(site, Phase.ADDRESSES, group_id, _plan_address_group)
     for network_id in sorted({network.id for _, network in up}):
         draft.part(site, Phase.ZONE, network_id, _plan_zone)
     for network_id in sorted({network.id for _, network in up}):
@@ -268,13 +270,13 @@ class _FilteredPort:
 
     def _add_rule(self, draft: Draft, rule: IntentRule, view: View) -> None:
         table = RULES_EGRESS if rule.direction == "egress" else RULES_INGRESS
-        if rule.remote_group_id is None:
+        if rule.remote_id is None:
             priority = _PLAIN_PRIORITY + _priority_offset(rule)
             for word, rest in _rule_matches(rule):
                 for ct_state, actions in self._verdicts(rule.direction):
                     draft.flow(INTEGRATION, table, priority, _joined(ct_state, word, self.reg5, *rest), actions)
             return
-        number = view.common(_COMMON, (rule.remote_group_id, rule.direction, rule.ethertype))
+        number = view.common(_COMMON, (rule.remote_id, rule.direction, rule.ethertype))
         for word, rest in _rule_matches(rule):
             match = _joined(word, self.reg5, *rest)
             draft.conjunction(INTEGRATION, table, _REMOTE_GROUP_PRIORITY, match, (number, 2, 2))
@@ -338,14 +340,24 @@ def _stateful_ports(view: View, network_id: str) -> list[_FilteredPort]:
 def _plan_member(view: View, draft: Draft, member_id: str) -> None:
     """One flow for each address of a member of a remote group: the first clause of the group's conjunctions."""
     member = view.member(member_id)
-    if member is None:
-        return
+    if member is not None:
+        _add_remote(view, draft, member.group_id, member.addresses)
+
+
+def _plan_address_group(view: View, draft: Draft, group_id: str) -> None:
+    """The same for each prefix of an address group."""
+    group = view.address_group(group_id)
+    if group is not None:
+        _add_remote(view, draft, group_id, group.addresses)
+
+
+def _add_remote(view: View, draft: Draft, group_id: str, addresses: Iterable[str]) -> None:
     for direction, table, end in (("egress", RULES_EGRESS, "dst"), ("ingress", RULES_INGRESS, "src")):
         for ethertype, family, word, name in (("IPv4", 4, "ip", f"nw_{end}"), ("IPv6", 6, "ipv6", f"ipv6_{end}")):
-            number = view.common(_COMMON, (member.group_id, direction, ethertype))
+            number = view.common(_COMMON, (group_id, direction, ethertype))
             if number is None:
                 continue
-            for address in member.addresses:
+            for address in addresses:
                 if version(address) == family:
                     match = _joined(word, _field(name, address))
                     draft.conjunction(INTEGRATION, table, _REMOTE_GROUP_PRIORITY, match, (number, 1, 2))
@@ -358,11 +370,11 @@ def _conjunction_numbers(site: Site, used: Iterable[str]) -> _Conjunctions:
     """
     wanted = sorted(
         {
-            (rule.remote_group_id, rule.direction, rule.ethertype)
+            (rule.remote_id, rule.direction, rule.ethertype)
             for group_id in used
             if group_id in site.intent.security_groups
             for rule in site.intent.security_groups[group_id].rules
-            if rule.remote_group_id is not None
+            if rule.remote_id is not None
         }
     )
     taken: set[int] = set()

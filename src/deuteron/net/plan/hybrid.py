@@ -156,9 +156,9 @@ class _FilteredPort:
 
     def remote_groups(self, family: _Family) -> set[str]:
         return {
-            rule.remote_group_id
+            rule.remote_id
             for rule in self.rules
-            if rule.remote_group_id is not None and rule.ethertype == _ETHERTYPES[family]
+            if rule.remote_id is not None and rule.ethertype == _ETHERTYPES[family]
         }
 
     def _rules(self, family: _Family, direction: str) -> list[str]:
@@ -214,12 +214,7 @@ def _add_spoofing_flows(draft: Draft, port: IntentPort, ofport: int) -> None:
 def _add_ipsets(site: Site, draft: Draft, filtered: list[_FilteredPort]) -> None:
     for family, ethertype in _ETHERTYPES.items():
         for group_id in sorted({group for member_of in filtered for group in member_of.remote_groups(family)}):
-            members = {
-                _set_member(address)
-                for member in site.members_of_group.get(group_id, ())
-                for address in member.addresses
-                if version(address) == family
-            }
+            members = {_set_member(address) for address in site.addresses_of(group_id) if version(address) == family}
             draft.ipsets.append(
                 rows.IpSet(
                     namespace=rows.HOST,
@@ -339,8 +334,8 @@ def _rule_line(rule: IntentRule) -> str | None:
             return None
         words.append(_prefix_argument("-s" if is_ingress else "-d", rule.remote_ip_prefix))
     words += _protocol_words(rule, family)
-    if rule.remote_group_id is not None:
-        name = names.ipset_name(rule.ethertype, rule.remote_group_id)
+    if rule.remote_id is not None:
+        name = names.ipset_name(rule.ethertype, rule.remote_id)
         words.append(f"-m set --match-set {name} {'src' if is_ingress else 'dst'}")
     return " ".join([word for word in words if word] + ["-j RETURN"])
 

@@ -37,16 +37,14 @@ def tracked_groups(view: View, rules: Iterable[IntentRule]) -> tuple[rows.Tracke
 
 def _named(rules: Iterable[IntentRule]) -> set[tuple[str, Literal[4, 6]]]:
     return {
-        (rule.remote_group_id, _FAMILIES[rule.ethertype])
+        (rule.remote_id, _FAMILIES[rule.ethertype])
         for rule in rules
-        if rule.remote_group_id is not None and rule.remote_ip_prefix is None
+        if rule.remote_id is not None and rule.remote_ip_prefix is None
     }
 
 
 def _addresses(site: Site, group_id: str, family: int) -> tuple[str, ...]:
-    members = site.members_of_group.get(group_id, ())
-    found = {address for member in members for address in member.addresses if version(address) == family}
-    return tuple(sorted(found))
+    return tuple(sorted({address for address in site.addresses_of(group_id) if version(address) == family}))
 
 
 def tracked_port(
@@ -73,5 +71,5 @@ def _allowance(rule: IntentRule) -> rows.Allowance | None:
     protocol = rule.protocol or None
     if protocol in (_ICMP, _ICMP6):
         protocol = _ICMP if family == 4 else _ICMP6
-    group = rule.remote_group_id if remotes is None else None
+    group = rule.remote_id if remotes is None else None
     return rows.Allowance(rule.direction, family, protocol, rule.port_range_min, rule.port_range_max, remotes, group)

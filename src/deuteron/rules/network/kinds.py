@@ -114,6 +114,7 @@ def add(tx: Tx, resource: Resource[RowT], values: Mapping[str, object]) -> RowT:
     now = time_text(tx.now)
     if "revision_number" in row:
         row.update(created_at=now, updated_at=now, revision_number=0 if resource.made_at_once else 1)
+    if "tags" in row:
         row["tags"] = []
     row.update(values)
     if row["id"] is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from deuteron.rules.network import (
+    address_groups,
     floatingips,
     networks,
     ports,
@@ -28,6 +29,7 @@ KINDS: Final[tuple[Kind[Any], ...]] = (
     subnetpools.KIND,
     subnetpools.SCOPE_KIND,
     rbac.KIND,
+    address_groups.KIND,
     qos.KIND,
     *qos.RULE_KINDS,
 )

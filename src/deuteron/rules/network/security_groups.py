@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, bindparam, delete, or_, select
 
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import whole_number
-from deuteron.model.network import SECURITY_GROUP, SECURITY_GROUP_RULE
+from deuteron.model.network import ADDRESS_GROUP, SECURITY_GROUP, SECURITY_GROUP_RULE
 from deuteron.model.network.rows import SecurityGroupRow, SecurityGroupRuleRow
 from deuteron.model.scalars import ProjectId, SecurityGroupId
 from deuteron.model.settings import Settings
@@ -188,6 +188,11 @@ def create_rule(tx: Tx, settings: Settings, caller: Caller, values: Values) -> S
         other = group if remote == group["id"] else find(tx, SECURITY_GROUP, remote)
         if other is None or not sight.may_use(tx, caller, other):
             raise faults.not_found("security_group", remote)
+    addresses = decoded.get("remote_address_group_id")
+    if addresses is not None:
+        named = find(tx, ADDRESS_GROUP, addresses)
+        if named is None or not sight.may_use(tx, caller, named):
+            raise faults.not_found("address_group", addresses)
     quotas.check(tx, "security_group_rule", values["project_id"])
     rule = _add_rule(tx, group, decoded)
     touch(tx, SECURITY_GROUP, group["id"])
@@ -253,7 +258,7 @@ def _add_rule(tx: Tx, group: SecurityGroupRow, values: Values) -> SecurityGroupR
             row["port_range_max"],
             # As in Neutron: a rule for every address is one without a prefix, and host bits make another rule.
             None if row["remote_ip_prefix"] in _EVERYWHERE else row["remote_ip_prefix"],
-            row["remote_group_id"],
+            row["remote_group_id"] or row["remote_address_group_id"],  # no two kinds have one id
         )
     )
     # Looked for, and not left to the constraint: a failed statement would end the transaction on some engines.
@@ -297,10 +302,6 @@ def _decoded_rule(values: Values) -> Values:
         raise faults.refused(
             "SecurityGroupMultipleRemoteEntites",
             "Only one of remote_ip_prefix, remote_group_id or remote_address_group_id may be provided.",
-        )
-    if values.get("remote_address_group_id") is not None:
-        raise faults.missing(
-            "AddressGroupNotFound", f"Address group {values['remote_address_group_id']} could not be found."
         )
     return result
 
