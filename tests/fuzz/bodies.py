@@ -273,6 +273,25 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ("POST", _N + "/qos/policies/{parent}/dscp_marking_rules"): [{"dscp_marking_rule": {"dscp_mark": 26}}],
     ("PUT", _N + "/qos/policies/{parent}/dscp_marking_rules/{id}"): [{"dscp_marking_rule": {"dscp_mark": 8}}],
     ("PUT", _N + "/qos/alias_dscp_marking_rules/{id}"): [{"alias_dscp_marking_rule": {"dscp_mark": 8}}],
+    ("POST", _N + "/metering/metering-labels"): [{"metering_label": {"name": "x", "description": "y", "shared": True}}],
+    ("POST", _N + "/metering/metering-label-rules"): [
+        {
+            "metering_label_rule": {
+                "metering_label_id": "$metering_label",
+                "direction": "ingress",
+                "source_ip_prefix": "10.0.0.0/8",
+                "destination_ip_prefix": "10.1.0.0/16",
+                "excluded": True,
+            }
+        },
+        {
+            "metering_label_rule": {
+                "metering_label_id": "$metering_label",
+                "direction": "egress",
+                "remote_ip_prefix": "10.0.0.0/8",
+            }
+        },
+    ],
     ("PUT", _N + "/quotas/{project}"): [{"quota": {"network": 5, "port": -1, "security_group_rule": 9}}],
     ("PUT", _N + "/agents/{id}"): [{"agent": {"admin_state_up": True, "description": "x"}}],
     ("POST", _C + "/servers"): [

@@ -72,7 +72,8 @@ _ID_KINDS = (
     "role"), ("policies", "qos_policy"),
     ("address-groups", "address_group"), ("bandwidth_limit_rules", "bandwidth_limit_rule"),
     ("dscp_marking_rules", "dscp_marking_rule"), ("alias_bandwidth_limit_rules", "bandwidth_limit_rule"),
-    ("alias_dscp_marking_rules", "dscp_marking_rule"),
+    ("alias_dscp_marking_rules", "dscp_marking_rule"), ("metering-labels", "metering_label"),
+    ("metering-label-rules", "metering_label_rule"),
 )  # fmt: skip
 KIND_OF = dict(_ID_KINDS)
 """A collection in a path to the kind of object that follows it."""

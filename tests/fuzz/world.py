@@ -304,6 +304,15 @@ _FURNITURE: dict[str, tuple[str, str, Any]] = {
         _N + "/qos/alias_dscp_marking_rules/{}", _N + "/qos/policies/$qos_policy/dscp_marking_rules",
         {"dscp_marking_rule": {"dscp_mark": 26}},
     ),
+    "metering_label": (
+        _N + "/metering/metering-labels/{}", _N + "/metering/metering-labels",
+        {"metering_label": {"name": "fuzzed-$made"}},
+    ),
+    "metering_label_rule": (
+        _N + "/metering/metering-label-rules/{}", _N + "/metering/metering-label-rules",
+        {"metering_label_rule": {"metering_label_id": "$metering_label", "direction": "egress",
+                                 "source_ip_prefix": "10.0.0.0/8"}},
+    ),
     "flavor": (
         _C + "/flavors/{}", _C + "/flavors",
         {"flavor": {"name": "fuzzed-$made", "ram": 64, "vcpus": 1, "disk": 1, "id": "fuzzed-$made"}},

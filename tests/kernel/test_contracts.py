@@ -243,6 +243,7 @@ CASES = (
                     (
                         IptablesChain("neutron-filter-top", ("-j neutron-l3-agent-local",)),
                         IptablesChain("neutron-l3-agent-local", ()),
+                        IptablesChain("neutron-meter-l-1", ("",)),
                     ),
                     (("FORWARD", "-j neutron-filter-top"), ("OUTPUT", "-j neutron-filter-top")),
                 ),

@@ -19,9 +19,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from deuteron.model.intent import FloatingIp, HostIntent, IntentSubnet, RouterGateway
+from deuteron.model.intent import FloatingIp, HostIntent, IntentSubnet, MeteringLabel, MeteringRule, RouterGateway
 from deuteron.net.kernel.namespaces import Namespaces
 from deuteron.net.plan import plan
+from deuteron.net.plan.metering import label_chain
 from deuteron.net.rows import MetadataListener
 from tests.kernel import intents
 from tests.kernel.conftest import OpenVSwitch, wait_until
@@ -252,6 +253,37 @@ def _tracked() -> dict[str, str]:
         if (source, port) in names:
             found[names[source, port]] = re.findall(r"\bid=(\d+)", line)[0]
     return found
+
+
+# --- metering --------------------------------------------------------------------------------------------------------
+
+
+def _counted(label: MeteringLabel, family: int = 4) -> int:
+    """Packets."""
+    program = "iptables" if family == 4 else "ip6tables"
+    listed = do(f"ip netns exec {ROUTER} {program} -L {label_chain(label.id)} -n -v -x").splitlines()
+    return int(listed[2].split()[0])
+
+
+def test_a_metering_label_counts_what_passes_the_gateway(runner: Runner, places: Places) -> None:
+    sent = MeteringRule(intents.uid(71), "egress", source="10.10.0.0/16")
+    quiet = MeteringRule(intents.uid(72), "egress", source=f"{B}/32", excluded=True)
+    heard = MeteringRule(intents.uid(73), "ingress", destination=f"{B}/32")
+    ours, theirs = MeteringLabel(intents.uid(74), (sent, quiet)), MeteringLabel(intents.uid(75), (heard,))
+    runner.settle(routed(revision=2, metering_labels=(ours, theirs)))
+    for place, times in (("a", 3), ("b", 2)):
+        for _ in range(times):
+            assert _pings(place, WORLD)
+    assert _pings("a", B) and _pings("a", "10.10.0.1")
+    assert (_counted(ours), _counted(theirs)) == (3, 2)
+
+    more = msgspec.structs.replace(theirs, rules=(heard, sent))
+    runner.settle(routed(revision=3, metering_labels=(ours, more)))
+    assert (_counted(ours), _counted(more)) == (3, 2), "what was counted stays when the rules change"
+    assert _pings("a", WORLD)
+    assert (_counted(ours), _counted(more)) == (4, 3)
+    runner.settle(routed(revision=4))
+    assert "neutron-meter" not in do(f"ip netns exec {ROUTER} iptables-save")
 
 
 # --- what is administratively down -----------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ class Reason:
 
 RECORDED = (
     Reason("The recorded cloud had no QoS", r"extensions\.qos[\w-]*", "extensions"),
+    Reason("The recorded cloud had no metering", r"extensions\.metering\w*", "extensions"),
     Reason("Extensions that are not built yet", r"extensions\.[\w-]+", "extensions"),
     Reason("Neutron names what has tags in any order", r"extensions\.standard-attr-tag\.name", "extensions"),
     Reason("One kind of router: the others need several hosts", r"service_providers\.\*(\..*)?", "service-providers"),
@@ -190,6 +191,14 @@ GENERATED: tuple[Reason, ...] = (
     ),
     Reason("A port that could not be bound tells why", r".*binding:vif_details\.refusal"),
     Reason("Rules of groups have no PUT", "status", r"PUT security-group-rules/\{\}", here=r'"405 .*'),
+    Reason(
+        "A metering rule is for who owns its label, and none is of two IP versions, which no packet is of",
+        "status",
+        "POST metering/metering-label-rules",
+        r'"201"',
+        r'"40[04] .*',
+    ),
+    Reason("Metering labels and their rules have no PUT", "status", "PUT metering/.*", r'"501 .*', r'"40[45] .*'),
     Reason(
         "A router and a network have their zone from the hosts that serve them, which come with other requests there",
         r"(router|network)s?\.(\*\.)?availability_zones\.\*",

@@ -221,6 +221,24 @@ class FloatingIp(msgspec.Struct, frozen=True):
     fixed_ip_address: str
 
 
+class MeteringRule(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Packets through the gateway that are counted, or with `excluded` are not."""
+
+    id: str
+    direction: Literal["ingress", "egress"]
+    source: str | None = None
+    """The prefix that they are from, without host bits; None is any. Both are of one IP version, and one is there."""
+    destination: str | None = None
+    excluded: bool = False
+
+
+class MeteringLabel(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a router counts packets for."""
+
+    id: str
+    rules: tuple[MeteringRule, ...] = ()
+
+
 class RouterGateway(msgspec.Struct, frozen=True, omit_defaults=True):
     port: RouterPort
     gateway_ips: tuple[str, ...] = ()
@@ -237,6 +255,7 @@ class IntentRouter(_Object, frozen=True, tag_field="kind", tag="router"):
     gateway: RouterGateway | None = None
     routes: tuple[HostRoute, ...] = ()
     floating_ips: tuple[FloatingIp, ...] = ()
+    metering_labels: tuple[MeteringLabel, ...] = ()
 
 
 class ImageRef(msgspec.Struct, frozen=True, omit_defaults=True):

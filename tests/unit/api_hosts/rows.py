@@ -28,6 +28,7 @@ from deuteron.store.network_tables import (
 from tests.stores import open_database
 
 address_groups, qos_policies, qos_limits = TABLES["address_group"], TABLES["qos_policy"], TABLES["bandwidth_limit_rule"]
+metering_labels, metering_rules = TABLES["metering_label"], TABLES["metering_label_rule"]
 
 
 def settings(state: Path, *hosts: str) -> Settings:
@@ -143,6 +144,20 @@ class Rows:
     def set_limit(self, id: str, kbps: int) -> None:
         self.tx.execute(update(qos_limits).where(qos_limits.c["qos_policy_id"] == id).values({"max_kbps": kbps}))
         self.tx.changed("qos_policy", id)
+
+    def metering_label(self, id: str, shared: bool) -> None:
+        self.tx.execute(insert(metering_labels), {"id": id, "name": id, "project_id": "p", "shared": shared})
+        self.tx.changed("metering_label", id)
+
+    def metering_rule(self, id: str, label: str) -> None:
+        values = {"id": id, "metering_label_id": label, "direction": "egress", "source_ip_prefix": "10.0.0.0/8"}
+        self.tx.execute(insert(metering_rules), {**values, "project_id": "p", "excluded": False})
+        self.tx.changed("metering_label", label)
+
+    def delete_metering_label(self, id: str) -> None:
+        self.tx.execute(delete(metering_rules).where(metering_rules.c["metering_label_id"] == id))
+        self.tx.execute(delete(metering_labels).where(metering_labels.c["id"] == id))
+        self.tx.changed("metering_label", id, deleted=True)
 
     def obey(self, port: str, policy: str | None) -> None:
         self._port(port, {"qos_policy_id": policy})

@@ -36,7 +36,7 @@ from deuteron.store.network_tables import (
     security_groups,
     subnets,
 )
-from tests.unit.api_hosts.rows import Rows, address_groups, cloud, qos_policies
+from tests.unit.api_hosts.rows import Rows, address_groups, cloud, metering_labels, qos_policies
 
 HOSTS = ("h1", "h2")
 _DECODER = msgspec.json.Decoder(ToAgent)
@@ -408,6 +408,11 @@ def _operate(dice: random.Random, count: int, tx: Tx) -> None:
         choices.append(lambda: rows.set_addresses(named, f"10.{count % 250}.0.0/16", "fd00::/8"))
     if group is not None and named is not None:
         choices.append(lambda: rows.rule(new, group, addresses=named))
+    label = some(metering_labels)
+    is_shared = dice.random() < 0.3
+    choices.append(lambda: rows.metering_label(new, is_shared))
+    if label is not None:
+        choices += [lambda: rows.metering_rule(new, label), lambda: rows.delete_metering_label(label)]
     if group is not None:
         choices += [lambda: rows.rule(new, group, some(security_groups) if dice.random() < 0.8 else None)] * 2
     if rule is not None:

@@ -68,6 +68,7 @@ HELD = {
     "a default of each project": "unit/api_network/test_qos.py::"
     "test_the_default_policy_is_one_of_each_project_and_its_new_networks_obey_it",
     "`rule-types`": "unit/api_network/test_qos.py::test_rule_types_are_those_that_act",
+    "`metering` labels and rules": "kernel/test_routers.py::test_a_metering_label_counts_what_passes_the_gateway",
     "`agents` with their networks and routers": "unit/api_network/test_coverage.py::"
     "test_agents_tell_which_networks_and_routers_they_serve",
     "`availability_zones`": "unit/api_network/test_coverage.py::test_there_is_one_zone_and_one_provider",
@@ -89,7 +90,6 @@ ABSENT = {
     "port forwarding": f"floatingips/{ZERO}/port_forwardings",
     "segments": "segments",
     "flavors": "flavors",
-    "metering": "metering/metering-labels",
     "logging": "log/logs",
     "auto-allocated topology": f"auto-allocated-topology/{ADMIN}",
     "BGP": "bgp-speakers",

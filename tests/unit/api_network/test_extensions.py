@@ -56,6 +56,11 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "extraroute": {"router": "routes"},
     "fip-port-details": {"floatingip": "port_details"},
     "l3-ha": {"router": "ha"},
+    "metering": {
+        "metering_label": "id name project_id tenant_id description shared",
+        "metering_label_rule": "id metering_label_id direction excluded remote_ip_prefix project_id tenant_id",
+    },
+    "metering_source_and_destination_fields": {"metering_label_rule": "source_ip_prefix destination_ip_prefix"},
     "net-mtu": {"network": "mtu"},
     "network_availability_zone": {"network": "availability_zone_hints availability_zones"},
     "port-security": {"network": "port_security_enabled", "port": "port_security_enabled"},
@@ -113,6 +118,11 @@ ROUTES: dict[str, set[str]] = {
     "agent": {"GET /agents", "GET /agents/{id}", "PUT /agents/{id}", "DELETE /agents/{id}"},
     "availability_zone": {"GET /availability_zones"},
     "extraroute-atomic": {"PUT /routers/{id}/add_extraroutes", "PUT /routers/{id}/remove_extraroutes"},
+    "metering": {
+        each
+        for each in crud("metering/metering-labels", "metering/metering-label-rules")
+        if not each.startswith("PUT")  # which Neutron answers with 501
+    },
     "network-ip-availability": {"GET /network-ip-availabilities", "GET /network-ip-availabilities/{id}"},
     "qos": {
         *crud("qos/policies", *(f"qos/policies/{{parent}}/{name}" for name in QOS_RULES)),

@@ -17,6 +17,8 @@ from deuteron.model.network import (
     BANDWIDTH_LIMIT_RULE,
     DSCP_MARKING_RULE,
     FLOATINGIP,
+    METERING_LABEL,
+    METERING_LABEL_RULE,
     NETWORK,
     PORT,
     QOS_POLICY,
@@ -83,6 +85,12 @@ TAKEN: dict[str, dict[str, tuple[Any, ...]]] = {
     "qos_policy": {},
     "bandwidth_limit_rule": {},
     "dscp_marking_rule": {},
+    "metering_label": {},
+    "metering_label_rule": {
+        "remote_ip_prefix": (None,),
+        "source_ip_prefix": (None,),
+        "destination_ip_prefix": (None,),
+    },
 }
 """What the answer shows after a null in a POST and in a PUT, of the two that the attribute may be in."""
 
@@ -310,6 +318,15 @@ def _parts(resource: Resource, **values: Any) -> Callable[[Client], World]:
     return world
 
 
+def _metering_rules(client: Client) -> World:
+    path = "/v2.0/metering/metering-labels"
+    label = client.post(path, {"metering_label": {"name": "m"}})["metering_label"]["id"]
+    # A null in one leaves the other; the older name goes with neither.
+    base = {"metering_label_id": label, "direction": "egress"}
+    prefixes = {"source_ip_prefix": "10.0.0.0/8", "destination_ip_prefix": "10.0.0.0/8"}
+    return lambda: {**base, **prefixes}, lambda: None
+
+
 _WORLDS: dict[str, Callable[[Client], World]] = {
     NETWORK.name: _networks,
     SUBNET.name: _subnets,
@@ -325,4 +342,6 @@ _WORLDS: dict[str, Callable[[Client], World]] = {
     QOS_POLICY.name: _plain(QOS_POLICY, lambda: {"name": "q"}),
     BANDWIDTH_LIMIT_RULE.name: _parts(BANDWIDTH_LIMIT_RULE, max_kbps=1000, max_burst_kbps=100),
     DSCP_MARKING_RULE.name: _parts(DSCP_MARKING_RULE, dscp_mark=26),
+    METERING_LABEL.name: _plain(METERING_LABEL, lambda: {"name": "m"}),
+    METERING_LABEL_RULE.name: _metering_rules,
 }

@@ -82,6 +82,8 @@ GROWING: Final[dict[str, dict[str, str]]] = {
                             "floating_port_id": _id("network_ports"), "fixed_ip_address": _ADDRESS},
     "network_ip_allocations": {},
     "network_ip_pools": {"subnet_id": _id("network_subnets")},
+    "network_metering_label_rules": {"metering_label_id": _id("network_metering_labels")},
+    "network_metering_labels": {},
     "network_networks": {},
     "network_ports": {},
     "network_qos_bandwidth_limit_rules": {"qos_policy_id": _id("network_qos_policies")},

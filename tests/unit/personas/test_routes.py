@@ -194,6 +194,16 @@ def _network() -> Iterator[tuple[str, Line]]:
             yield f"DELETE {one}", Line(f"delete_{rule}")
     yield f"GET {v2}/qos/rule-types", Line("get_rule_type", lists="rule_type")
     yield f"GET {v2}/qos/rule-types/{{rule_type}}", Line("get_agent", others=False)  # administrators, as with agents
+    for kind, made in (
+        ("metering_label", {"name": "new", "project_id": "{project}"}),
+        ("metering_label_rule", {"metering_label_id": "{metering_label}", "direction": "ingress",
+                                 "remote_ip_prefix": "10.97.0.0/16", "project_id": "{project}"}),
+    ):  # fmt: skip
+        base = f"{v2}/metering/{kind.replace('_', '-')}s"
+        yield f"GET {base}", Line(f"get_{kind}", lists=kind)
+        yield f"POST {base}", Line(f"create_{kind}", {kind: made}, refused=(400, 403, 404))
+        yield f"GET {base}/{{{kind}}}", Line(f"get_{kind}")
+        yield f"DELETE {base}/{{{kind}}}", Line(f"delete_{kind}")
     router = f"{v2}/routers/{{router}}"
     routes = {"router": {"routes": []}}
     for verb in ("add", "remove"):
@@ -557,6 +567,12 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     for kind, values in (("bandwidth_limit_rule", {"max_kbps": 1000}), ("dscp_marking_rule", {"dscp_mark": 26})):
         ids[kind] = admin.make(f"{v2}/qos/policies/{ids['qos_policy']}/{kind}s", kind, **values)["id"]
     ids["rule_type"] = "dscp_marking"
+    metering = {"name": "counted", "project_id": ids["project"]}
+    ids["metering_label"] = admin.make(f"{v2}/metering/metering-labels", "metering_label", **metering)["id"]
+    metering = {"metering_label_id": ids["metering_label"], "direction": "egress", "remote_ip_prefix": "10.0.0.0/8"}
+    ids["metering_label_rule"] = admin.make(f"{v2}/metering/metering-label-rules", "metering_label_rule", **metering)[
+        "id"
+    ]
     (agent, *_) = admin.ask("GET", f"{v2}/agents").json["agents"]
     ids.update(agent=agent["id"], zone="nova", provider="single_node")
     owner.put(f"{v2}/routers/{router}/add_router_interface", {"subnet_id": subnet})

@@ -67,6 +67,7 @@ FILTERS: Final = (
     "security-group-rules?remote_address_group_id={address_group}",
     "qos/policies?name=none", "qos/policies?project_id={project}",
     "qos/policies?limit=10&marker={qos_policy}", "qos/policies/{qos_policy}/bandwidth_limit_rules?max_kbps=1",
+    "metering/metering-labels?name=none", "metering/metering-label-rules?metering_label_id={metering_label}",
     "agents?host=aio", "agents?binary=neutron-dhcp-agent",
 )  # fmt: skip
 """How people look for things in the Network API."""
@@ -83,6 +84,7 @@ _PAGED: Final = {
     *(f"GET /network/v2.0/{name}" for name in (
         "networks", "subnets", "ports", "routers", "floatingips", "security-groups", "security-group-rules",
         "subnetpools", "address-scopes", "address-groups", "rbac-policies", "qos/policies",
+        "metering/metering-labels", "metering/metering-label-rules",
     )),
     "GET /compute/v2.1/servers", "GET /compute/v2.1/servers/detail",
 }  # fmt: skip

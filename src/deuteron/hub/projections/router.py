@@ -1,19 +1,28 @@
-"""Routers, on the host that runs them, with what they route: prefixes, gateway, floating IPs."""
+"""Routers, on the host that runs them, with what they route: prefixes, gateway, floating IPs; and what they count."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 
 from sqlalchemy import select
 
 from deuteron.hub.projections.contract import Made, OnHost, Place, Reading, Touched, pairs, whole
 from deuteron.hub.projections.network import subnet as intent_subnet
-from deuteron.model.intent import FloatingIp, HostRoute, IntentRouter, RouterGateway, RouterPort
+from deuteron.model.intent import (
+    FloatingIp,
+    HostRoute,
+    IntentRouter,
+    MeteringLabel,
+    MeteringRule,
+    RouterGateway,
+    RouterPort,
+)
 from deuteron.model.network import ROUTER_GATEWAY, ROUTER_INTERFACE
-from deuteron.model.network.rows import PortRow, RouterRow, SubnetRow
+from deuteron.model.network.rows import MeteringLabelRuleRow, PortRow, RouterRow, SubnetRow
 from deuteron.model.scalars import SubnetId
+from deuteron.rules.network import metering
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import floatingips, networks, ports, routers, subnets
 
@@ -57,6 +66,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
         inside, router_id = each["fixed_ip_address"], each["router_id"]
         if inside is not None and router_id is not None:
             translated[router_id].append(FloatingIp(each["id"], each["floating_ip_address"], inside))
+    counted = _labels(tx, mine)
     for row in mine:
         found = attached[row["id"]]
         gateway = next((port for port in found if port["id"] == row["gateway_port_id"]), None)
@@ -72,6 +82,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
             gateway=None if gateway is None else _gateway(reading, row, gateway, mtus, prefixes),
             routes=tuple(HostRoute(route["destination"], route["nexthop"]) for route in row["routes"] or ()),
             floating_ips=tuple(translated[row["id"]]),
+            metering_labels=tuple(counted[row["id"]]),
         )
         reached = {ip["subnet_id"] for port in found for ip in port["fixed_ips"] or ()}
         yield (
@@ -83,9 +94,41 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
                     *(("network", id) for id in {port["network_id"] for port in found}),
                     *(("subnet", id) for id in reached),
                     *(("floatingip", floating.id) for floating in translated[row["id"]]),
+                    *(("metering_label", label.id) for label in counted[row["id"]]),
                 ),
             ),
         )
+
+
+def _labels(tx: Tx, mine: Sequence[RouterRow]) -> Mapping[str, Sequence[MeteringLabel]]:
+    """What each of the routers counts for."""
+    there = metering.labels_of(tx, {row["project_id"] for row in mine})
+    rules: dict[str, list[MeteringRule]] = defaultdict(list)
+    for rule in metering.rules_of(tx, [label["id"] for label in there]):
+        rules[rule["metering_label_id"]].append(_metering_rule(rule))
+    return {
+        row["id"]: [
+            MeteringLabel(label["id"], tuple(rules[label["id"]]))
+            for label in there
+            if label["shared"] or label["project_id"] == row["project_id"]
+        ]
+        for row in mine
+    }
+
+
+def _metering_rule(row: MeteringLabelRuleRow) -> MeteringRule:
+    source, destination = row["source_ip_prefix"], row["destination_ip_prefix"]
+    if row["remote_ip_prefix"] is not None:
+        # The older way names the addresses inside, whichever way packets go.
+        is_egress = row["direction"] == "egress"
+        source, destination = (row["remote_ip_prefix"], None) if is_egress else (None, row["remote_ip_prefix"])
+    return MeteringRule(
+        id=row["id"],
+        direction="egress" if row["direction"] == "egress" else "ingress",
+        source=None if source is None else str(ipaddress.ip_interface(source).network),
+        destination=None if destination is None else str(ipaddress.ip_interface(destination).network),
+        excluded=row["excluded"],
+    )
 
 
 def _router_port(
@@ -142,7 +185,8 @@ def _is_advertised(port: PortRow, subnet: SubnetRow) -> bool:
 def _dirty(touched: Touched) -> Set[str]:
     given = pairs(touched.tx, floatingips.c["id"], floatingips.c["router_id"], touched.of("floatingip")).values()
     routed = {port.device_id for port in touched.ports if port.device_owner in _OWNERS}
-    return touched.of("router") | {id for id in given if id is not None} | routed
+    counting = metering.routers_of(touched.tx, touched.of("metering_label"))
+    return touched.of("router") | {id for id in given if id is not None} | routed | counting
 
 
 PROJECTION = OnHost("router", _dirty, _build, _present, _places)

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from deuteron.model.network import address_groups, extensions, networks, ports, qos
+from deuteron.model.network import address_groups, extensions, metering, networks, ports, qos
 from deuteron.model.network.address_groups import ADDRESS_GROUP
 from deuteron.model.network.codecs import MAX_GROUP_ADDRESSES, MAX_ROUTES, Choice, FixedIps, GatewayInfo, Keyed, Routes
+from deuteron.model.network.metering import METERING_LABEL, METERING_LABEL_RULE
 from deuteron.model.network.networks import ADDRESS_SCOPE, SUBNET, SUBNETPOOL
 from deuteron.model.network.ports import (
     COMPUTE_PREFIX,
@@ -48,6 +49,8 @@ RESOURCES: Final[tuple[Resource[Any], ...]] = (
     QOS_POLICY,
     BANDWIDTH_LIMIT_RULE,
     DSCP_MARKING_RULE,
+    METERING_LABEL,
+    METERING_LABEL_RULE,
 )
 
 QUOTA_DEFAULTS: Final[dict[str, int]] = {
@@ -62,6 +65,7 @@ EXTENSIONS: Final[dict[str, Extension]] = {
     **extensions.EXTENSIONS,
     **address_groups.EXTENSIONS,
     **qos.EXTENSIONS,
+    **metering.EXTENSIONS,
     "standard-attr-tag": Extension(
         f"Tag support for resources with standard attribute: {_TAGGED}", "Tags.", "2017-01-01T00:00:00-00:00"
     ),
@@ -80,6 +84,8 @@ __all__ = [
     "FLOATINGIP",
     "MAX_GROUP_ADDRESSES",
     "MAX_ROUTES",
+    "METERING_LABEL",
+    "METERING_LABEL_RULE",
     "NETWORK",
     "PORT",
     "QOS_POLICY",

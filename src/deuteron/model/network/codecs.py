@@ -186,6 +186,30 @@ class GroupAddresses:
 
 
 @dataclass(frozen=True)
+class InterfaceCidr:
+    """A prefix with the host bits that were said, or an address alone; nothing is none."""
+
+    column: str = "text"
+    row_type: ClassVar[str] = "str"
+
+    def decode(self, raw: Any) -> Any:
+        if raw is None or raw == "":
+            return None
+        try:
+            if not isinstance(raw, str) or "%" in raw:
+                raise ValueError
+            return str(ipaddress.ip_interface(raw))
+        except ValueError:
+            raise Invalid(f"'{quoted(raw)}' is not a valid IP subnet", raw) from None
+
+    def decode_filter(self, text: str) -> Any:
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": ["string", "null"], "format": "cidr"}
+
+
+@dataclass(frozen=True)
 class FixedIps:
     """What a client asks of a port's addresses: each names a subnet, an address, or both."""
 

@@ -29,6 +29,8 @@ from deuteron.model.scalars import (
 AddressGroupId = NewType("AddressGroupId", str)
 BandwidthLimitRuleId = NewType("BandwidthLimitRuleId", str)
 DscpMarkingRuleId = NewType("DscpMarkingRuleId", str)
+MeteringLabelId = NewType("MeteringLabelId", str)
+MeteringLabelRuleId = NewType("MeteringLabelRuleId", str)
 QosPolicyId = NewType("QosPolicyId", str)
 
 NetworkRow = TypedDict(
@@ -274,3 +276,22 @@ class DscpMarkingRuleRow(TypedDict):
     id: ReadOnly[DscpMarkingRuleId]
     qos_policy_id: ReadOnly[QosPolicyId]
     dscp_mark: ReadOnly[Literal[0, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34, 36, 38, 40, 44, 46, 48, 56]]
+
+
+class MeteringLabelRow(TypedDict):
+    id: ReadOnly[MeteringLabelId]
+    name: ReadOnly[str]
+    description: ReadOnly[str]
+    shared: ReadOnly[bool]
+    project_id: ReadOnly[ProjectId]
+
+
+class MeteringLabelRuleRow(TypedDict):
+    id: ReadOnly[MeteringLabelRuleId]
+    metering_label_id: ReadOnly[MeteringLabelId]
+    direction: ReadOnly[str]
+    remote_ip_prefix: ReadOnly[str | None]
+    source_ip_prefix: ReadOnly[str | None]
+    destination_ip_prefix: ReadOnly[str | None]
+    excluded: ReadOnly[bool]
+    project_id: ReadOnly[ProjectId]

@@ -138,7 +138,7 @@ def parse_save(namespace: str, family: int, text: str) -> Tables:
             if chain.startswith(PREFIX):
                 chains[chain] = []
         elif line.startswith("-A "):
-            _, chain, rule = line.split(" ", 2)
+            chain, _, rule = line[3:].partition(" ")  # a rule that only counts says nothing
             if chain in chains:
                 chains[chain].append(rule)
             elif _target(rule).startswith(PREFIX):

@@ -11,6 +11,7 @@ objects arrived, and work linear in the size of the intent. Each module plans on
     tunnels    br-tun: tunnel ports, decapsulation, L2 population
     dhcp       qdhcp namespaces and dnsmasq
     router     qrouter namespaces, routes, NAT, router advertisements
+    metering   what routers count
     metadata   where 169.254.169.254 listens
 
 Invariant, "fail closed": a frame that enters br-int through a port that is not in the plan is dropped, and a port

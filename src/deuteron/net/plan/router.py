@@ -31,6 +31,7 @@ from deuteron.net.plan.metadata import (
     router_listener,
     router_listener6,
 )
+from deuteron.net.plan.metering import HOOK, metering_chains
 from deuteron.net.plan.wiring import refuse_port, trust_port
 
 _PREFIX = "neutron-l3-agent-"
@@ -306,6 +307,7 @@ class _Router:
 
     def _filter(self, family: Literal[4, 6], scope: list[str]) -> rows.IptablesTable:
         top = "-j neutron-filter-top"
+        counting = metering_chains(self.router.metering_labels, self.qg, family)
         return self._table(
             family,
             "filter",
@@ -320,8 +322,9 @@ class _Router:
                 "scope": scope,
             },
             ["INPUT", "FORWARD", "OUTPUT"],
-            wrapped_by={"neutron-filter-top": [f"-j {_PREFIX}local"]},
+            wrapped_by={"neutron-filter-top": [f"-j {_PREFIX}local"], **counting},
             builtin_first={"FORWARD": top, "OUTPUT": top},
+            builtin_last=[("FORWARD", f"-j {HOOK}")] if counting else None,
         )
 
     def _raw(self, family: Literal[4, 6]) -> rows.IptablesTable:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from deuteron.rules.network import (
     address_groups,
     floatingips,
+    metering,
     networks,
     ports,
     qos,
@@ -32,4 +33,6 @@ KINDS: Final[tuple[Kind[Any], ...]] = (
     address_groups.KIND,
     qos.KIND,
     *qos.RULE_KINDS,
+    metering.KIND,
+    metering.RULE_KIND,
 )
