@@ -69,6 +69,7 @@ HELD = {
     "test_the_default_policy_is_one_of_each_project_and_its_new_networks_obey_it",
     "`rule-types`": "unit/api_network/test_qos.py::test_rule_types_are_those_that_act",
     "`metering` labels and rules": "kernel/test_routers.py::test_a_metering_label_counts_what_passes_the_gateway",
+    "`floatingip_pools`": "unit/api_network/test_made_lists.py::test_pools_of_floating_ips_are_ipv4_subnets_outside",
     "`agents` with their networks and routers": "unit/api_network/test_coverage.py::"
     "test_agents_tell_which_networks_and_routers_they_serve",
     "`availability_zones`": "unit/api_network/test_coverage.py::test_there_is_one_zone_and_one_provider",

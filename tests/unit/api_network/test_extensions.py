@@ -117,6 +117,7 @@ CORE_ROUTES = {
 ROUTES: dict[str, set[str]] = {
     "agent": {"GET /agents", "GET /agents/{id}", "PUT /agents/{id}", "DELETE /agents/{id}"},
     "availability_zone": {"GET /availability_zones"},
+    "floatingip-pools": {"GET /floatingip_pools"},
     "extraroute-atomic": {"PUT /routers/{id}/add_extraroutes", "PUT /routers/{id}/remove_extraroutes"},
     "metering": {
         each

@@ -15,7 +15,7 @@ import pytest
 from deuteron.model.intent import Hello
 from deuteron.model.settings import HostEntry
 from deuteron.rules.hosts import registry
-from tests.unit.api_network.harness import Client, cloud_in
+from tests.unit.api_network.harness import DEMO, OTHER, Client, cloud_in
 
 HOSTS = {name: HostEntry(token=name, roles=("network",)) for name in ("h2", "h1", "h3")}
 
@@ -134,3 +134,38 @@ def test_how_full_networks_are_is_told_of_those_that_are_asked_for(client: Clien
     assert found(f"{order}&limit=1&marker={ids[by_id[0]]}") == [by_id[1]]
     one = client.get(f"/v2.0/network-ip-availabilities/{ids['n2']}?fields=network_name")
     assert one == {"network_ip_availability": {"network_name": "n2"}}
+
+
+def test_pools_of_floating_ips_are_ipv4_subnets_outside(client: Client) -> None:
+    outside = client.get("/v2.0/networks?router:external=true")["networks"][0]["id"]
+    inside = client.network()["id"]
+    client.subnet(inside, "10.0.0.0/24")
+    client.subnet(outside, "fd00::/64", "admin")
+    made = client.subnet(outside, "198.51.100.0/24", "admin", name="more")["id"]
+    for user, project in (("demo", DEMO), ("reader", DEMO), ("other", OTHER)):
+        found = {each["subnet_id"]: each for each in client.get("/v2.0/floatingip_pools", user)["floatingip_pools"]}
+        assert found[made] == {
+            "subnet_id": made, "subnet_name": "more", "network_id": outside, "cidr": "198.51.100.0/24",
+            "project_id": project, "tenant_id": project,
+        }  # fmt: skip
+        assert {each["network_id"] for each in found.values()} == {outside}
+        assert all("." in each["cidr"] for each in found.values())
+    assert {"cidr": "198.51.100.0/24"} in client.get("/v2.0/floatingip_pools?fields=cidr")["floatingip_pools"]
+    refused = client.call("GET", f"/v2.0/floatingip_pools?subnet_id={made}")
+    assert (refused.status, refused.error["type"]) == (400, "HTTPBadRequest")
+
+
+def test_a_pool_of_a_network_that_one_may_not_use_is_not_shown(client: Client) -> None:
+    outside = client.network("admin", **{"router:external": True})["id"]
+    made = client.subnet(outside, "198.51.100.0/24", "admin")["id"]
+    policies = client.get(f"/v2.0/rbac-policies?object_id={outside}&action=access_as_external")["rbac_policies"]
+    only = {"rbac_policy": {"object_type": "network", "object_id": outside, "action": "access_as_external"}}
+    only["rbac_policy"]["target_tenant"] = DEMO
+    client.post("/v2.0/rbac-policies", only)
+    for each in policies:
+        client.delete(f"/v2.0/rbac-policies/{each['id']}")
+    seen = {
+        user: [each["subnet_id"] for each in client.get("/v2.0/floatingip_pools", user)["floatingip_pools"]]
+        for user in ("demo", "other")
+    }
+    assert made in seen["demo"] and made not in seen["other"]

@@ -1,4 +1,4 @@
-"""Lists that no table holds: agents, zones, providers, how full networks are. Their items are made for each request.
+"""Lists that no table holds: agents, zones, providers, pools, how full networks are. Made for each request.
 
 What a query may ask of one is declared here, as that of a table is by its resource. A marker that is not in the list is
 refused; Neutron begins anew there.
@@ -62,6 +62,7 @@ PROVIDERS: Final = Made(
     booleans=frozenset({"default"}),
     refuses_unknown=False,
 )
+POOLS: Final = Made("floatingip_pools", frozenset())
 AVAILABILITIES: Final = Made(
     "network_ip_availabilities",
     frozenset({"network_id", "network_name", "tenant_id", "project_id", "ip_version"}),

@@ -70,6 +70,7 @@ POLICIES: dict[str, str] = {
     "get_agent": "rule:admin_only",
     "update_agent": "rule:admin_only",
     "delete_agent": "rule:admin_only",
+    "get_floatingip_pool": "rule:admin_or_project_reader",
     "get_network_ip_availability": "rule:admin_only or rule:service_api",
     "get_dhcp-agents": "rule:admin_only",
     "get_dhcp-networks": "rule:admin_only",

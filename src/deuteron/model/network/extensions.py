@@ -71,6 +71,9 @@ EXTENSIONS: Final[dict[str, Extension]] = {
         "A floating IP shows the port inside.",
         "2018-04-09T10:00:00-00:00",
     ),
+    "floatingip-pools": Extension(
+        "Floating IP Pools Extension", "Where floating IPs get their addresses.", "2018-03-21T10:00:00-00:00"
+    ),
     "ip-substring-filtering": Extension(
         "IP address substring filtering",
         "Ports by a part of their address.",
