@@ -108,6 +108,15 @@ quotas = Table(
 )
 """Limits that differ from the defaults."""
 
+dhcp_hosts = Table(
+    "network_dhcp_hosts",
+    metadata,
+    Column("network_id", Text, primary_key=True),
+    Column("host", Text, primary_key=True),
+    Index("ix_network_dhcp_hosts_host", "host"),
+)
+"""Which hosts serve the DHCP of which network."""
+
 steps = Table(
     "network_steps",
     metadata,

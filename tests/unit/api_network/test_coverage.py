@@ -72,6 +72,10 @@ HELD = {
     "`floatingip_pools`": "unit/api_network/test_made_lists.py::test_pools_of_floating_ips_are_ipv4_subnets_outside",
     "`agents` with their networks and routers": "unit/api_network/test_coverage.py::"
     "test_agents_tell_which_networks_and_routers_they_serve",
+    "which administrators move from host to host": "unit/api_network/test_schedulers.py::"
+    "test_a_router_moves_with_its_ports",
+    "`dhcp-networks`, `l3-routers`; several hosts may serve the DHCP of a network": "unit/api_network/"
+    "test_schedulers.py::test_several_hosts_serve_a_network_each_with_a_port_of_its_own",
     "`availability_zones`": "unit/api_network/test_coverage.py::test_there_is_one_zone_and_one_provider",
     "`quotas`": "unit/api_network/test_extensions.py::test_a_behaviour_that_an_extension_promises_is_there",
     "`network-ip-availabilities`": "unit/api_network/test_coverage.py::test_availability_counts_what_is_taken",

@@ -117,8 +117,20 @@ CORE_ROUTES = {
 ROUTES: dict[str, set[str]] = {
     "agent": {"GET /agents", "GET /agents/{id}", "PUT /agents/{id}", "DELETE /agents/{id}"},
     "availability_zone": {"GET /availability_zones"},
-    "floatingip-pools": {"GET /floatingip_pools"},
+    "dhcp_agent_scheduler": {
+        "GET /agents/{id}/dhcp-networks",
+        "POST /agents/{id}/dhcp-networks",
+        "DELETE /agents/{id}/dhcp-networks/{network}",
+        "GET /networks/{id}/dhcp-agents",
+    },
     "extraroute-atomic": {"PUT /routers/{id}/add_extraroutes", "PUT /routers/{id}/remove_extraroutes"},
+    "l3_agent_scheduler": {
+        "GET /agents/{id}/l3-routers",
+        "POST /agents/{id}/l3-routers",
+        "DELETE /agents/{id}/l3-routers/{router}",
+        "GET /routers/{id}/l3-agents",
+    },
+    "floatingip-pools": {"GET /floatingip_pools"},
     "metering": {
         each
         for each in crud("metering/metering-labels", "metering/metering-label-rules")
@@ -165,11 +177,6 @@ UNLISTED = {
     **dict.fromkeys(crud("address-scopes"), ""),
     "network.is_default": "of auto-allocated topology, which is not there; clients find the external network by it",
     "router.flavor_id": "null; clients show it",
-    # Of the schedulers only what tells where something runs is there, not moving it.
-    "GET /agents/{id}/dhcp-networks": "",
-    "GET /agents/{id}/l3-routers": "",
-    "GET /networks/{id}/dhcp-agents": "",
-    "GET /routers/{id}/l3-agents": "",
 }
 
 

@@ -220,6 +220,11 @@ def _network() -> Iterator[tuple[str, Line]]:
     yield f"DELETE {agent}", Line("delete_agent")
     yield f"GET {agent}/dhcp-networks", Line("get_dhcp-networks")
     yield f"GET {agent}/l3-routers", Line("get_l3-routers")
+    dhcp, l3 = f"{v2}/agents/{{dhcp_agent}}", f"{v2}/agents/{{l3_agent}}"
+    yield f"POST {dhcp}/dhcp-networks", Line("create_dhcp-network", {"network_id": "{unserved_network}"}, others=False)
+    yield f"DELETE {dhcp}/dhcp-networks/{{network}}", Line("delete_dhcp-network", others=False)
+    yield f"POST {l3}/l3-routers", Line("create_l3-router", {"router_id": "{router}"}, others=False)
+    yield f"DELETE {l3}/l3-routers/{{router}}", Line("delete_l3-router", others=False)
     yield f"GET {v2}/networks/{{network}}/dhcp-agents", Line("get_dhcp-agents")
     yield f"GET {router}/l3-agents", Line("get_l3-agents")
     yield f"GET {v2}/availability_zones", Line("get_availability_zone", lists="zone")
@@ -574,8 +579,11 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     ids["metering_label_rule"] = admin.make(f"{v2}/metering/metering-label-rules", "metering_label_rule", **metering)[
         "id"
     ]
-    (agent, *_) = admin.ask("GET", f"{v2}/agents").json["agents"]
-    ids.update(agent=agent["id"], zone="nova", provider="single_node")
+    agents = admin.ask("GET", f"{v2}/agents").json["agents"]
+    for key, of in (("dhcp_agent", "DHCP agent"), ("l3_agent", "L3 agent")):
+        ids[key] = next(each["id"] for each in agents if each["agent_type"] == of)
+    ids["unserved_network"] = admin.make(f"{v2}/networks", "network", name="unserved")["id"]
+    ids.update(agent=agents[0]["id"], zone="nova", provider="single_node")
     owner.put(f"{v2}/routers/{router}/add_router_interface", {"subnet_id": subnet})
     admin.put(f"{v2}/quotas/{ids['project']}", {"quota": {"network": 50}})
 

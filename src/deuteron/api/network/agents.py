@@ -12,23 +12,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, distinct, func, select
+from sqlalchemy import ColumnElement, Select, and_, func, select
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.network import lists
+from deuteron.api.network import bodies, lists
 from deuteron.model.caller import Caller
-from deuteron.model.network import DHCP
 from deuteron.model.network.rows import NetworkRow, SubnetRow
 from deuteron.model.resource import Resource
 from deuteron.rules.hosts import registry
 from deuteron.rules.hosts.registry import Agent
-from deuteron.rules.network import bindings, faults, networks, sight
+from deuteron.rules.network import attributes, bindings, dhcp, faults, networks, router_hosts, sight
 from deuteron.rules.network import routers as router_rules
 from deuteron.rules.network.kinds import ZONE
 from deuteron.rules.network.subnets import pool_size
 from deuteron.store import query
 from deuteron.store.database import Tx
-from deuteron.store.network_tables import ip_allocations, ip_pools, ports, routers
+from deuteron.store.network_tables import dhcp_hosts, ip_allocations, ip_pools, ports, routers
 from deuteron.store.network_tables import networks as networks_table
 from deuteron.store.network_tables import subnets as subnets_table
 from deuteron.store.query import Values
@@ -69,13 +68,10 @@ def delete_agent(call: Call, tx: Tx) -> Reply:
 
 
 def agents_of_network(call: Call, tx: Tx) -> Reply:
-    """GET /networks/{id}/dhcp-agents: the hosts where its DHCP port is bound."""
+    """GET /networks/{id}/dhcp-agents"""
     _require(call, "get_dhcp-agents")
     network = sight.find_visible(tx, call.caller, networks.KIND, call.params["id"])
-    hosts = tx.scalars(
-        select(ports.c["binding:host_id"]).where(ports.c.network_id == network["id"], ports.c.device_owner == DHCP)
-    )
-    return Reply(200, {"agents": _agents_on(call, tx, "DHCP agent", hosts)})
+    return Reply(200, {"agents": _agents_on(call, tx, "DHCP agent", dhcp.hosts_of(tx, network["id"]))})
 
 
 def agents_of_router(call: Call, tx: Tx) -> Reply:
@@ -92,7 +88,7 @@ def networks_of_agent(call: Call, tx: Tx) -> Reply:
     """GET /agents/{id}/dhcp-networks"""
     _require(call, "get_dhcp-networks")
     agent = _find_agent(call, tx)
-    held = select(ports.c.network_id).where(ports.c["binding:host_id"] == agent.host.name, ports.c.device_owner == DHCP)
+    held = select(dhcp_hosts.c.network_id).where(dhcp_hosts.c.host == agent.host.name)
     found = query.rows(tx, networks_table, networks_table.c.id.in_(held), order_by=(networks_table.c.id,))
     return Reply(200, {"networks": [_shown(networks.KIND.resource, row) for row in found]})
 
@@ -103,6 +99,68 @@ def routers_of_agent(call: Call, tx: Tx) -> Reply:
     agent = _find_agent(call, tx)
     found = query.rows(tx, routers, routers.c.host == agent.host.name, order_by=(routers.c.id,))
     return Reply(200, {"routers": [_shown(router_rules.KIND.resource, row) for row in found]})
+
+
+def add_network(call: Call, tx: Tx) -> Reply:
+    """POST /agents/{id}/dhcp-networks: the agent's host serves the network's DHCP, beside those that do."""
+    _require(call, "create_dhcp-network")
+    network = sight.find_visible(tx, call.caller, networks.KIND, _named(call, "network_id"))
+    agent = _find_agent(call, tx)
+    if agent.agent_type != "DHCP agent":
+        raise faults.missing("InvalidDHCPAgent", f"Agent {agent.id} is not a valid DHCP Agent or has been disabled.")
+    if not dhcp.add_host(tx, call.settings, network, agent.host.name):
+        raise faults.conflict(
+            "NetworkHostedByDHCPAgent",
+            f"The network {network['id']} has been already hosted by the DHCP Agent {agent.id}.",
+        )
+    return _done()
+
+
+def remove_network(call: Call, tx: Tx) -> Reply:
+    """DELETE /agents/{id}/dhcp-networks/{network}: the agent's host serves its DHCP no longer."""
+    _require(call, "delete_dhcp-network")
+    agent = _find_agent(call, tx)
+    network_id = call.params["network"]
+    is_dhcp = agent.agent_type == "DHCP agent"
+    if not is_dhcp or not dhcp.remove_host(tx, call.settings, network_id, agent.host.name):
+        raise faults.conflict(
+            "NetworkNotHostedByDhcpAgent", f"The network {network_id} is not hosted by the DHCP Agent {agent.id}."
+        )
+    return Reply(204)
+
+
+def add_router(call: Call, tx: Tx) -> Reply:
+    """POST /agents/{id}/l3-routers: the agent's host runs a router that no other host runs."""
+    _require(call, "create_l3-router")
+    router = sight.find_visible(tx, call.caller, router_rules.KIND, _named(call, "router_id"))
+    agent = _find_agent(call, tx)
+    if agent.agent_type != "L3 agent":
+        raise faults.missing("InvalidL3Agent", f"Agent {agent.id} is not a L3 Agent or has been disabled")
+    if router["distributed"]:
+        raise faults.conflict(
+            "RouterL3AgentMismatch",
+            f"Cannot host distributed router {router['id']} on legacy L3 agent {agent.id}.",
+        )
+    if router["host"] not in (None, agent.host.name):
+        # Also of one that is meant to run on several hosts: it runs on one.
+        raise faults.conflict(
+            "RouterHostedByL3Agent",
+            f"The router {router['id']} has been already hosted by the L3 Agent "
+            f"{registry.host_id(router['host'], agent.binary)}.",
+        )
+    router_hosts.move(tx, call.settings, router, agent.host.name)
+    return _done()
+
+
+def remove_router(call: Call, tx: Tx) -> Reply:
+    """DELETE /agents/{id}/l3-routers/{router}: it runs nowhere until it is given a host or changes its ports."""
+    _require(call, "delete_l3-router")
+    agent = _find_agent(call, tx)
+    router = sight.find_visible(tx, call.caller, router_rules.KIND, call.params["router"])
+    # As in Neutron, who asks that a router leaves where it is not has what it asked for.
+    if agent.agent_type == "L3 agent" and router["host"] == agent.host.name:
+        router_hosts.move(tx, call.settings, router, None)
+    return Reply(204)
 
 
 def list_zones(call: Call, tx: Tx) -> Reply:
@@ -210,6 +268,20 @@ def _details(usable: int, total: int, taken: int, in_pool: int) -> dict[str, int
     }
 
 
+def _named(call: Call, name: str) -> str:
+    """The id that a body consists of. Raises: BadRequest."""
+    body = bodies.parse(call, name)
+    attributes.refuse_others(body, (name,))
+    if not isinstance(body.get(name), str):
+        raise faults.http_bad_request(f"Failed to parse request. Required attribute '{name}' not specified")
+    return str(body[name])
+
+
+def _done() -> Reply:
+    """What Neutron answers to a POST that makes nothing that could be shown."""
+    return Reply(201, b"null", content_type="application/json")
+
+
 def _agents_on(call: Call, tx: Tx, agent_type: str, hosts: Sequence[str | None]) -> list[Values]:
     found = [
         _agent(tx, agent, _use(tx, agent.host.name))
@@ -245,10 +317,11 @@ def _use(tx: Tx, host: str | None = None) -> _Use:
     bound = ports.c["binding:host_id"]
     on_port = [bound != ""] if host is None else [bound == host]
     on_router = [routers.c.host.is_not(None)] if host is None else [routers.c.host == host]
-    served = select(bound, func.count(distinct(ports.c.network_id))).where(ports.c.device_owner == DHCP)
+    on_network = [] if host is None else [dhcp_hosts.c.host == host]
+    served = select(dhcp_hosts.c.host, func.count()).where(*on_network).group_by(dhcp_hosts.c.host)
     return _Use(
         _counts(tx, select(bound, func.count()).where(*on_port).group_by(bound)),
-        _counts(tx, served.where(*on_port).group_by(bound)),
+        _counts(tx, served),
         _counts(tx, select(routers.c.host, func.count()).where(*on_router).group_by(routers.c.host)),
     )
 

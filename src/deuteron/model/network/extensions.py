@@ -38,6 +38,9 @@ EXTENSIONS: Final[dict[str, Extension]] = {
         "Subnets from the default pool of prefixes.",
         "2016-02-18T18:00:00-00:00",
     ),
+    "dhcp_agent_scheduler": Extension(
+        "DHCP Agent Scheduler", "Which hosts serve the DHCP of a network.", "2013-02-07T10:00:00-00:00"
+    ),
     "dvr": Extension(
         "Distributed Virtual Router",
         "Whether a router is meant to run on every host.",
@@ -87,6 +90,7 @@ EXTENSIONS: Final[dict[str, Extension]] = {
         "The IPv4 addresses of a router interface stay.",
         "2018-10-09T10:00:00-00:00",
     ),
+    "l3_agent_scheduler": Extension("L3 Agent Scheduler", "Which host runs a router.", "2013-02-07T10:00:00-00:00"),
     "net-mtu": Extension("Network MTU", "The MTU of a network.", "2015-03-25T10:00:00-00:00"),
     "net-mtu-writable": Extension(
         "Network MTU (writable)", "The MTU of a network can be set.", "2017-07-12T00:00:00-00:00"

@@ -14,6 +14,7 @@ from deuteron.model.settings import Settings
 from deuteron.net.mechanisms import Segment
 from deuteron.rules.network import (
     addresses,
+    dhcp,
     faults,
     floatingips,
     ports,
@@ -126,6 +127,7 @@ def delete_network(tx: Tx, settings: Settings, caller: Caller | None, row: Netwo
         addresses.set_pools(tx, subnet_id, ())
         steps.goes(tx, settings, "subnet", subnet_id)
         remove(tx, SUBNET, subnet_id)
+    dhcp.forget(tx, network_id)
     rbac.forget(tx, network_id)
     segments.release(tx, network_id)
     steps.goes(tx, settings, "network", network_id)

@@ -7,7 +7,6 @@ in their own transactions; they check no policy, the HTTP engine does.
 from __future__ import annotations
 
 import secrets
-import uuid
 from collections.abc import Mapping, Sequence, Set
 
 from sqlalchemy import ColumnElement, bindparam, delete, insert, or_, select, update
@@ -16,10 +15,9 @@ from sqlalchemy.exc import IntegrityError
 from deuteron.model.caller import Caller
 from deuteron.model.network import DHCP, FLOATING, FLOATINGIP, NETWORK, PORT, ROUTER, ROUTER_GATEWAY, ROUTER_INTERFACE
 from deuteron.model.network.parts import FixedIp, WantedIp
-from deuteron.model.network.rows import NetworkRow, PortRow, SubnetRow
+from deuteron.model.network.rows import NetworkRow, PortRow
 from deuteron.model.scalars import CLOUD, Ip, Mac, NetworkId, PortId, ProjectId, SecurityGroupId, SubnetId
 from deuteron.model.settings import Settings
-from deuteron.rules.hosts import registry
 from deuteron.rules.network import (
     addresses,
     bindings,
@@ -224,35 +222,6 @@ def take_statuses(tx: Tx, host: str, statuses: Mapping[str, str]) -> set[str]:
     if changed:
         tx.run(_STATUS, [{"port": port_id, "said": statuses[port_id], "now": now} for port_id in sorted(changed)])
     return changed
-
-
-def ensure_dhcp_port(tx: Tx, settings: Settings, network: NetworkRow, subnet: SubnetRow) -> None:
-    """Give the network's DHCP server an address on a subnet; the first one makes its port, on a network host."""
-    port = query.first(tx, table, table.c.network_id == network["id"], table.c.device_owner == DHCP)
-    if port is None:
-        host = registry.network_host_for(tx, settings, network["id"])
-        if host is None:
-            return
-        create_port(
-            tx,
-            settings,
-            None,
-            {
-                "network_id": network["id"],
-                "project_id": network["project_id"],
-                "device_owner": DHCP,
-                "device_id": f"dhcp{uuid.uuid5(uuid.NAMESPACE_DNS, host)}-{network['id']}",
-                "fixed_ips": [{"subnet_id": subnet["id"]}],
-                "binding:host_id": host,
-            },
-        )
-        return
-    if any(item["subnet_id"] == subnet["id"] for item in port["fixed_ips"]):
-        return
-    item = addresses.allocate(
-        tx, network["id"], port["id"], port["mac_address"], DHCP, [{"subnet_id": subnet["id"]}], [subnet]
-    )
-    change(tx, PORT, port, {"fixed_ips": [*port["fixed_ips"], *item]})
 
 
 def leave_subnet(tx: Tx, settings: Settings, port: PortRow, subnet_id: SubnetId) -> None:

@@ -22,8 +22,7 @@ from deuteron.model.network.parts import Gateway, Interface, Route, WantedGatewa
 from deuteron.model.network.rows import PortRow, RouterRow, SubnetRow
 from deuteron.model.scalars import PortId, RouterId, SubnetId
 from deuteron.model.settings import Settings
-from deuteron.rules.hosts import registry
-from deuteron.rules.network import addresses, attributes, faults, ports, quotas, sight
+from deuteron.rules.network import addresses, attributes, faults, ports, quotas, router_hosts, sight
 from deuteron.rules.network.kinds import ZONE, Kind, add, change, find, refuse_unknown_zones, remove, touch
 from deuteron.store import query
 from deuteron.store.database import Tx
@@ -193,7 +192,7 @@ def _set_gateway(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, wan
     candidates = addresses.subnets_of(tx, network["id"])
     for subnet in candidates:
         _refuse_overlap(tx, row, subnet)
-    host = _host_of(tx, settings, row)
+    host = router_hosts.host_for(tx, settings, row)
     port = ports.create_port(
         tx,
         settings,
@@ -278,7 +277,7 @@ def _add_by_subnet(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, s
             "Neutron Router",
         )
     _refuse_overlap(tx, row, subnet)
-    host = _host_of(tx, settings, row)
+    host = router_hosts.host_for(tx, settings, row)
     fixed = {"subnet_id": subnet_id, "ip_address": subnet["gateway_ip"]}
     port = _ipv6_port(tx, row, subnet)
     if port is not None:
@@ -317,7 +316,7 @@ def _add_by_port(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, por
     for subnet in found:
         _refuse_overlap(tx, row, subnet)
         _refuse_unpooled(caller, port, subnet)
-    host = _host_of(tx, settings, row)
+    host = router_hosts.host_for(tx, settings, row)
     # As in Neutron, groups and port security stay what they are: they filter no port of a router, and what the port
     # is when it is no longer a router's must not depend on having been one.
     values = {"device_id": row["id"], "device_owner": ROUTER_INTERFACE, "binding:host_id": host}
@@ -439,11 +438,6 @@ def _interface_answer(row: RouterRow, port: PortRow, subnet_ids: Sequence[Subnet
 
 def _is_on(port: PortRow, subnet_id: SubnetId) -> bool:
     return any(item["subnet_id"] == subnet_id for item in port["fixed_ips"])
-
-
-def _host_of(tx: Tx, settings: Settings, row: RouterRow) -> str:
-    host: str | None = row["host"] or registry.network_host_for(tx, settings, row["id"])
-    return host or ""
 
 
 def _settle(tx: Tx, row: RouterRow, host: str) -> None:

@@ -29,7 +29,7 @@ from deuteron.model.network import (
 from deuteron.model.network.rows import NetworkRow, SubnetRow
 from deuteron.model.scalars import Cidr, SubnetId
 from deuteron.model.settings import Settings
-from deuteron.rules.network import addresses, faults, ports, quotas, sight, steps, subnetpools
+from deuteron.rules.network import addresses, dhcp, faults, ports, quotas, sight, steps, subnetpools
 from deuteron.rules.network.addresses import Address, Prefix
 from deuteron.rules.network.kinds import ZONE, Kind, add, change, find, new_id, remove
 from deuteron.store import query
@@ -84,7 +84,7 @@ def create_subnet(tx: Tx, settings: Settings, caller: Caller | None, values: Val
     joined = {"subnets": sorted([*network["subnets"], subnet_id]), "availability_zones": [ZONE]}
     change(tx, NETWORK, network, joined)
     if row["enable_dhcp"]:
-        ports.ensure_dhcp_port(tx, settings, network, row)
+        dhcp.serve(tx, settings, network)
     if addresses.is_automatic(row):
         _join_automatic(tx, settings, row)
     elif network["router:external"]:
@@ -119,7 +119,7 @@ def update_subnet(tx: Tx, settings: Settings, caller: Caller | None, row: Subnet
         network = find(tx, NETWORK, row["network_id"])
         assert network is not None  # a subnet keeps its network
         if changed["enable_dhcp"]:
-            ports.ensure_dhcp_port(tx, settings, network, changed)
+            dhcp.serve(tx, settings, network)
         else:
             _end_dhcp(tx, settings, row)
     return changed

@@ -1,0 +1,117 @@
+"""Which hosts serve a network's DHCP, and the ports that they have for it.
+
+Owns the table `dhcp_hosts`. A network is given a host with its first subnet that DHCP serves, and further ones, or
+others, by administrators. Each host has one port there, with an address on every subnet that DHCP serves. The port of
+a host that no longer serves it is unplugged and kept: the next host takes it over, and guests find their server where
+it was.
+
+Source: neutron/db/agentschedulers_db.py, `add_network_to_dhcp_agent`, `remove_network_from_dhcp_agent`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Final
+
+from sqlalchemy import ColumnElement, delete, select
+
+from deuteron.model.network import DHCP, NETWORK, PORT
+from deuteron.model.network.parts import WantedIp
+from deuteron.model.network.rows import NetworkRow
+from deuteron.model.settings import Settings
+from deuteron.rules.hosts import registry
+from deuteron.rules.network import addresses, ports
+from deuteron.rules.network.kinds import ZONE, change, find
+from deuteron.store import query
+from deuteron.store.database import Tx
+from deuteron.store.network_tables import dhcp_hosts
+from deuteron.store.network_tables import ports as table
+
+RESERVED: Final = "reserved_dhcp_port"
+"""The device of a port that no host has. Source: neutron-lib, constants, `DEVICE_ID_RESERVED_DHCP_PORT`."""
+
+
+def hosts_of(tx: Tx, network_id: str) -> list[str]:
+    """The hosts that serve the network, by name."""
+    return tx.scalars(
+        select(dhcp_hosts.c.host).where(dhcp_hosts.c.network_id == network_id).order_by(dhcp_hosts.c.host)
+    )
+
+
+def serve(tx: Tx, settings: Settings, network: NetworkRow) -> None:
+    """Give the network's hosts an address on each subnet that DHCP serves; it has a host from the first one on."""
+    hosts = hosts_of(tx, network["id"])
+    if not hosts:
+        host = registry.network_host_for(tx, settings, network["id"])
+        if host is None:
+            return
+        tx.insert(dhcp_hosts, {"network_id": network["id"], "host": host})
+        hosts = [host]
+    for host in hosts:
+        _serve_on(tx, settings, network, host)
+
+
+def add_host(tx: Tx, settings: Settings, network: NetworkRow, host: str) -> bool:
+    """Let the host serve the network; whether it did not already."""
+    if host in hosts_of(tx, network["id"]):
+        return False
+    tx.insert(dhcp_hosts, {"network_id": network["id"], "host": host})
+    change(tx, NETWORK, network, {"availability_zones": [ZONE]})
+    _serve_on(tx, settings, network, host)
+    return True
+
+
+def remove_host(tx: Tx, settings: Settings, network_id: str, host: str) -> bool:
+    """Let the host serve the network no longer; whether it did."""
+    mine = dhcp_hosts.c.network_id == network_id
+    if tx.execute(delete(dhcp_hosts).where(mine, dhcp_hosts.c.host == host)).rowcount == 0:
+        return False
+    port = query.first(tx, table, *_of(network_id), table.c["binding:host_id"] == host)
+    if port is not None:
+        ports.update_port(tx, settings, None, port, {"device_id": RESERVED, "binding:host_id": ""})
+    network = find(tx, NETWORK, network_id)
+    if network is not None and not hosts_of(tx, network_id):
+        change(tx, NETWORK, network, {"availability_zones": []})
+    return True
+
+
+def forget(tx: Tx, network_id: str) -> None:
+    """The network goes; its ports are its own to delete."""
+    tx.execute(delete(dhcp_hosts).where(dhcp_hosts.c.network_id == network_id))
+
+
+def _serve_on(tx: Tx, settings: Settings, network: NetworkRow, host: str) -> None:
+    served = [subnet for subnet in addresses.subnets_of(tx, network["id"]) if subnet["enable_dhcp"]]
+    if not served:
+        return
+    of_host = {"device_id": f"dhcp{uuid.uuid5(uuid.NAMESPACE_DNS, host)}-{network['id']}", "binding:host_id": host}
+    # Who may not say where a port is plugged cannot make one that is taken for the host's.
+    port = query.first(tx, table, *_of(network["id"]), table.c["binding:host_id"] == host)
+    if port is None:
+        port = query.first(
+            tx, table, *_of(network["id"]), table.c.device_id == RESERVED, table.c["binding:host_id"] == ""
+        )
+        if port is not None:
+            port = ports.update_port(tx, settings, None, port, of_host)
+    if port is None:
+        values = {
+            "network_id": network["id"],
+            "project_id": network["project_id"],
+            "device_owner": DHCP,
+            "fixed_ips": [{"subnet_id": subnet["id"]} for subnet in served],
+            **of_host,
+        }
+        ports.create_port(tx, settings, None, values)
+        return
+    held = {item["subnet_id"] for item in port["fixed_ips"]}
+    for subnet in served:
+        if subnet["id"] not in held:
+            wanted: WantedIp = {"subnet_id": subnet["id"]}
+            items = addresses.allocate(
+                tx, network["id"], port["id"], port["mac_address"], DHCP, [wanted], [subnet]
+            )  # fmt: skip
+            port = change(tx, PORT, port, {"fixed_ips": [*port["fixed_ips"], *items]})
+
+
+def _of(network_id: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return table.c.network_id == network_id, table.c.device_owner == DHCP
