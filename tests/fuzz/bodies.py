@@ -294,6 +294,8 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ],
     ("PUT", _N + "/quotas/{project}"): [{"quota": {"network": 5, "port": -1, "security_group_rule": 9}}],
     ("PUT", _N + "/agents/{id}"): [{"agent": {"admin_state_up": True, "description": "x"}}],
+    ("POST", _N + "/agents/{id}/dhcp-networks"): [{"network_id": "$network"}],
+    ("POST", _N + "/agents/{id}/l3-routers"): [{"router_id": "$router"}],
     ("POST", _C + "/servers"): [
         {"server": _SERVER},
         {"server": {"name": "y", "flavorRef": "42", "imageRef": "$image", "networks": "none"}},

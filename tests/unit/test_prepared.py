@@ -13,7 +13,6 @@ from sqlalchemy.exc import IntegrityError
 
 from deuteron.store import expressions, query
 from deuteron.store.database import Database, Tx
-from deuteron.store.image_tables import images
 from deuteron.store.network_tables import networks, ports
 from deuteron.store.prepared import Prepared
 from tests.stores import open_database
@@ -61,16 +60,6 @@ def test_an_update_sets_what_it_names_and_says_how_many_rows_it_touched(database
 def test_a_constraint_is_broken_with_the_same_exception(database: Database) -> None:
     with pytest.raises(IntegrityError):
         database.write(lambda tx: [tx.run(Prepared(insert(networks)), ROW) for _ in range(2)])
-
-
-def test_a_column_that_is_not_given_takes_its_default(database: Database) -> None:
-    required = {column.key: "x" for column in images.columns if not column.nullable and column.default is None}
-
-    def work(tx: Tx) -> None:
-        tx.run(Prepared(insert(images)), required)
-        assert tx.scalar(select(images.c.is_inspected)) is False
-
-    database.write(work)
 
 
 CONDITIONS: tuple[tuple[Any, ...], ...] = (

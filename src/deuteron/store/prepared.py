@@ -13,8 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Dialect, Insert, Select, UpdateBase
-from sqlalchemy.sql.schema import ScalarElementColumnDefault
+from sqlalchemy import Dialect, Select, UpdateBase
 
 Processor = Callable[[Any], Any]
 Parameters = Mapping[str, Any]
@@ -55,14 +54,9 @@ class Form:
     def __init__(self, statement: Select[Any] | UpdateBase, dialect: Dialect) -> None:
         compiled: Any = statement.compile(dialect=dialect)
         binds = []
-        defaults: dict[str, Any] = {}
-        if isinstance(statement, Insert):
-            columns = statement.table.columns
-            defaults = {c.key: c.default.arg for c in columns if isinstance(c.default, ScalarElementColumnDefault)}
         for name in compiled.positiontup or ():
             bind = compiled.binds[name]
-            default = defaults.get(bind.key, bind.value)
-            binds.append((bind.key, default, bind.type.dialect_impl(dialect).bind_processor(dialect)))
+            binds.append((bind.key, bind.value, bind.type.dialect_impl(dialect).bind_processor(dialect)))
         self._binds: tuple[tuple[str, Any, Processor | None], ...] = tuple(binds)
         shown = statement.selected_columns if isinstance(statement, Select) else ()
         processors = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in shown]

@@ -44,6 +44,7 @@ ALLOWED: Final = {
     r"FROM network_ip_allocations( JOIN network_ip_pools .*)? GROUP BY": "how full all networks are, unpaged as well",
     r"FROM network_ports WHERE .*binding_host_id != \? .*GROUP BY": "a list of all agents counts what all of them have",
     r"FROM network_routers WHERE network_routers.host IS NOT NULL GROUP BY": "the same",
+    r"FROM network_dhcp_hosts GROUP BY": "the same",
     r"FROM compute_servers WHERE compute_servers.launched_at IS NOT NULL": "the use of all projects",
     r"FROM compute_deleted_servers WHERE compute_deleted_servers.launched_at IS NOT NULL": "the same",
 }
