@@ -80,7 +80,8 @@ def _boot(connection: Any, name: str, network: Any, address: str, script: str) -
 def _said(connection: Any, server: Any, word: str) -> str:
     """What the guest's script printed on its console after `test: `, beginning with `word`."""
     text = str(connection.compute.get_server_console_output(server, length=400)["output"])
-    found = re.findall(rf"test: ({word}.*?)\r?$", text, re.MULTILINE)
+    # A line without its end is still being written.
+    found = re.findall(rf"test: ({word}.*?)\r?\n", text)
     return str(found[-1]) if found else ""
 
 
