@@ -35,7 +35,7 @@ OPEN_TO_ALL = re.compile(
 
 ADMINS_ONLY = re.compile(
     r"""
-    /network/v2.0/(agents|quotas|network-ip-availabilities) | /network/v2.0/networks/\{id\}/dhcp-agents
+    /network/v2.0/(agents|quotas|network-ip-availabilities|qos/rule-types) | /network/v2.0/networks/\{id\}/dhcp-agents
     | /network/v2.0/routers/\{id\}/l3-agents
     | /compute/v2.1/(os-services|os-hypervisors|os-aggregates|os-migrations|os-quota-class-sets)
     | /compute/v2.1/flavors/\{id\}/(os-flavor-access|action) | /image/v2/tasks
@@ -88,6 +88,7 @@ class Belongings:
         return tuple(self.ids.values())
 
 
+QOS_RULES = {"bandwidth_limit_rule": {"max_kbps": 1000}, "dscp_marking_rule": {"dscp_mark": 10}}
 TAGGED = ("networks", "subnets", "ports", "routers", "floatingips", "security-groups", "security-group-rules",
           "subnetpools")  # fmt: skip
 
@@ -114,6 +115,17 @@ def possess(world: World, owner: Person) -> dict[str, str]:
     make("address-scopes", "address_scope", name="secret-scope", ip_version=4)
     shared = {"object_type": "security_group", "object_id": group, "action": "access_as_shared"}
     make("rbac-policies", "rbac_policy", target_tenant=uuid.uuid4().hex, **shared)
+    make("address-groups", "address_group", name="secret-addresses", addresses=["10.99.0.0/16"])
+    qos = world.admin.create("/network/v2.0/qos/policies", "policy", name="secret-qos", project_id=owner.project)["id"]
+    ids["qos/policies"] = qos
+    world.admin.expect("PUT", f"/network/v2.0/policies/{qos}/tags/t")
+    for kind, values in QOS_RULES.items():
+        ids[kind] = world.admin.create(f"/network/v2.0/qos/policies/{qos}/{kind}s", kind, **values)["id"]
+    label = {"name": "secret-label", "project_id": owner.project}
+    ids["label"] = world.admin.create("/network/v2.0/metering/metering-labels", "metering_label", **label)["id"]
+    counted = {"metering_label_id": ids["label"], "direction": "ingress", "remote_ip_prefix": "10.77.0.0/24"}
+    counted_at = "/network/v2.0/metering/metering-label-rules"
+    ids["label-rule"] = world.admin.create(counted_at, "metering_label_rule", **counted)["id"]
     for collection in TAGGED:
         owner.expect("PUT", f"/network/v2.0/{collection}/{ids[collection]}/tags/t")
     ids["images"] = owner.image(b"secret data" * 1000, name="secret-image", visibility="shared")
@@ -155,7 +167,9 @@ CHANGES: dict[str, Any] = {
     "security-groups": {"security_group": {"name": "mine"}},
     "subnetpools": {"subnetpool": {"name": "mine"}},
     "address-scopes": {"address_scope": {"name": "mine"}},
+    "address-groups": {"address_group": {"name": "mine"}},
     "rbac-policies": {"rbac_policy": {"target_tenant": "e" * 32}},
+    "qos/policies": {"policy": {"name": "mine"}},
 }
 OBJECTS = (*CHANGES, "security-group-rules")
 ACTIONS: tuple[dict[str, Any], ...] = (
@@ -175,7 +189,8 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
         yield Attack("GET", base, at=at)
         if collection in CHANGES:
             yield Attack("PUT", base, CHANGES[collection], at)
-        if collection not in ("address-scopes", "rbac-policies"):
+        if collection not in ("address-scopes", "address-groups", "rbac-policies"):
+            base = base.replace("/qos", "")
             yield Attack("GET", f"{base}/tags", at=at)
             yield Attack("GET", f"{base}/tags/{{tag}}", at=at)
             yield Attack("PUT", f"{base}/tags/{{tag}}", at=at)
@@ -183,6 +198,24 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
             yield Attack("POST", f"{base}/tags", {"tags": ["mine", "t"]}, at)
             last.append(Attack("DELETE", f"{base}/tags/{{tag}}", at=at))
             last.append(Attack("DELETE", f"{base}/tags", at=at))
+    for verb in ("add", "remove"):
+        more = {"addresses": ["10.98.0.0/16"]}
+        yield Attack(
+            "PUT", f"/network/v2.0/address-groups/{{id}}/{verb}_addresses", more, {"id": ids["address-groups"]}
+        )
+    for kind, values in QOS_RULES.items():
+        at = {"parent": ids["qos/policies"], "id": ids[kind]}
+        nested, alias = f"/network/v2.0/qos/policies/{{parent}}/{kind}s", f"/network/v2.0/qos/alias_{kind}s/{{id}}"
+        yield Attack("GET", nested, at=at)
+        yield Attack("POST", nested, {kind: values}, at)
+        for path, member in ((f"{nested}/{{id}}", kind), (alias, f"alias_{kind}")):
+            yield Attack("GET", path, at=at)
+            yield Attack("PUT", path, {member: values}, at)
+        last.append(Attack("DELETE", alias, at=at))
+        last.append(Attack("DELETE", f"{nested}/{{id}}", at=at))
+    for kind, name in (("label-rule", "metering-label-rules"), ("label", "metering-labels")):
+        yield Attack("GET", f"/network/v2.0/metering/{name}/{{id}}", at={"id": ids[kind]})
+        last.append(Attack("DELETE", f"/network/v2.0/metering/{name}/{{id}}", at={"id": ids[kind]}))
     router = {"id": ids["routers"]}
     routes = {"router": {"routes": [{"destination": "10.99.0.0/24", "nexthop": "10.77.0.9"}]}}
     yield Attack("PUT", "/network/v2.0/routers/{id}/add_extraroutes", routes, router)
@@ -193,7 +226,7 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
         last.append(Attack("PUT", path, {"subnet_id": ids["subnets"]}, router))
     for collection in (
         "routers", "rbac-policies", "security-group-rules", "ports", "subnets", "networks", "security-groups",
-        "subnetpools", "address-scopes",
+        "subnetpools", "address-scopes", "address-groups", "qos/policies",
     ):  # fmt: skip
         last.append(Attack("DELETE", f"/network/v2.0/{collection}/{{id}}", at={"id": ids[collection]}))
 
@@ -482,6 +515,8 @@ def test_numbers_used_do_not_grow_with_other_projects(world: World) -> None:
 NOT_TWICE = {
     "POST /identity/v3/users/{id}/password",  # the guess is wrong for the owner too
     # An earlier attack has taken the object away, or it never had what the attack is for.
+    "DELETE /network/v2.0/qos/policies/{parent}/bandwidth_limit_rules/{id}",
+    "DELETE /network/v2.0/qos/policies/{parent}/dscp_marking_rules/{id}",
     "DELETE /compute/v2.1/images/{id}",
     "DELETE /compute/v2.1/servers/{id}",
     "DELETE /compute/v2.1/os-security-groups/{id}",

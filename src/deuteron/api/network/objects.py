@@ -20,7 +20,7 @@ from deuteron.api.network.readable import Sight
 from deuteron.api.policy import Policy
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import whole_number
-from deuteron.model.errors import Forbidden
+from deuteron.model.errors import Forbidden, NotFound
 from deuteron.model.resource import REQUIRED, Attribute
 from deuteron.model.scalars import ProjectId
 from deuteron.rules.network import attributes, faults, security_groups, sight
@@ -266,7 +266,11 @@ class Objects:
             within = sight.find_visible(tx, call.caller, parent, call.params["parent"])
             return sight.find_visible(tx, call.caller, self.kind, call.params["id"], within["id"]), within
         row = sight.find_visible(tx, call.caller, self.kind, call.params["id"])
-        return row, sight.find_visible(tx, call.caller, parent, row[nesting.attribute])
+        try:
+            return row, sight.find_visible(tx, call.caller, parent, row[nesting.attribute])
+        except NotFound:
+            # Of what is another project's, nothing is told: neither that it is there, nor what it is a part of.
+            raise faults.not_found(self.kind.name, row["id"], "") from None
 
     def _by_alias(self, call: Call) -> bool:
         """Whether the path names a part without naming what it is a part of."""

@@ -155,8 +155,8 @@ SUBNETPOOL: Resource[SubnetPoolRow] = Resource(
     description="Prefixes that subnets are taken from.",
     attributes=(
         ID,
-        Attribute("name", Text(NAME_LENGTH, pattern=r"(?s).*\S.*"), "A name, not blank.", default=REQUIRED, create=True,
-                  update=True),
+        Attribute("name", Text(NAME_LENGTH, pattern=r"[\s\S]*\S[\s\S]*"), "A name, not blank.", default=REQUIRED,
+                  create=True, update=True),
         PROJECT_ID,
         TENANT_ID,
         Attribute("prefixes", ListOf(Cidr(), MAX_PREFIXES), "What there is to give.", default=REQUIRED, create=True,

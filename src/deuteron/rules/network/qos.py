@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 
 from deuteron.model.caller import Caller
 from deuteron.model.network import BANDWIDTH_LIMIT_RULE, DSCP_MARKING_RULE, QOS_POLICY
@@ -149,18 +148,14 @@ def _rule_kind(resource: Resource[RowT]) -> Kind[RowT]:
 
     def create(tx: Tx, settings: Settings, caller: Caller, values: Values) -> RowT:
         rule_id = new_id()
-        try:
-            row = add(tx, resource, {**values, "id": rule_id})
-        except IntegrityError:
-            raise _conflict(tx, resource, values, rule_id) from None
+        _refuse_same(tx, resource, values, rule_id)
+        row = add(tx, resource, {**values, "id": rule_id})
         touch(tx, QOS_POLICY, row["qos_policy_id"])
         return row
 
     def update(tx: Tx, settings: Settings, caller: Caller, row: RowT, values: Values) -> RowT:
-        try:
-            changed = change(tx, resource, row, values)
-        except IntegrityError:
-            raise _conflict(tx, resource, {**row, **values}, row["id"]) from None
+        _refuse_same(tx, resource, {**row, **values}, row["id"])
+        changed = change(tx, resource, row, values)
         touch(tx, QOS_POLICY, row["qos_policy_id"])
         return changed
 
@@ -173,15 +168,20 @@ def _rule_kind(resource: Resource[RowT]) -> Kind[RowT]:
     )
 
 
-def _conflict(tx: Tx, resource: Resource[RowT], values: Mapping[str, object], own_id: str) -> Exception:
+def _refuse_same(tx: Tx, resource: Resource[RowT], values: Mapping[str, object], own_id: str) -> None:
+    """Raises: Conflict if another rule of the policy says the same thing.
+
+    Looked for before anything is written: PostgreSQL answers no question in a transaction that broke a constraint.
+    """
     table = TABLES[resource.name]
     same = [table.c[name] == values[name] for names in resource.unique for name in names]
     other = tx.scalar(select(table.c.id).where(*same, table.c.id != own_id))
-    kind = resource.name.removesuffix("_rule")
-    return faults.conflict(
-        "QoSRulesConflict",
-        f"Rule {kind} conflicts with rule {other} which already exists in QoS Policy {values['qos_policy_id']}.",
-    )
+    if other is not None:
+        kind = resource.name.removesuffix("_rule")
+        raise faults.conflict(
+            "QoSRulesConflict",
+            f"Rule {kind} conflicts with rule {other} which already exists in QoS Policy {values['qos_policy_id']}.",
+        )
 
 
 RULE_KINDS = tuple(_rule_kind(resource) for resource in _RULES)
