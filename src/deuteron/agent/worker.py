@@ -276,7 +276,7 @@ class _Watch:
                 self._lose_events(error)
         while self._placement_s and self._now_s() >= self._placement_s[0]:
             self._placement_s.pop(0)
-            tables |= {"placement"}
+            tables |= {"port", "placement"}
         return _Looks(full, tables, turns)
 
     def _lose_events(self, error: Exception) -> None:

@@ -168,7 +168,10 @@ class Events:
             is_lost_link = item.kind == "link" and item.is_gone
             looks.setdefault(item.namespace, set()).update(_ABOUT_LOST_LINK if is_lost_link else _ABOUT[item.kind])
             if is_lost_link:
-                tables |= {"placement", "dnsmasq", "radvd"} if item.namespace != HOST else {"placement"}
+                # With its port, of which the switch may tell later: what is missing is said of the port then.
+                tables |= {"port", "placement"}
+                if item.namespace != HOST:
+                    tables |= {"dnsmasq", "radvd"}
                 tables &= self._tables.keys()
         return [self._reconciler.turn_of(namespace, names) for namespace, names in sorted(looks.items())]
 
