@@ -100,6 +100,8 @@ _OLD = (
     "INSERT INTO network_address_scopes (id, project_id, shared) VALUES ('s', 'a', true)",
     "INSERT INTO network_networks (id, router_external) VALUES ('n', false), ('m', false)",
     "INSERT INTO network_subnets (id, network_id, router_external) VALUES ('n4', 'n', false)",
+    "INSERT INTO network_ports (id, network_id, device_owner, binding_host_id) VALUES"
+    " ('d', 'n', 'network:dhcp', 'aio'), ('e', 'm', 'network:dhcp', ''), ('f', 'm', 'compute:nova', 'aio')",
     "INSERT INTO network_security_groups (id, shared, is_default) VALUES ('g', false, false), ('h', false, false)",
     "INSERT INTO network_rbac_policies VALUES ('1', 'a', 'network', 'n', 'b', 'access_as_external'),"
     " ('2', 'a', 'security_group', 'g', '*', 'access_as_shared'),"
@@ -131,6 +133,8 @@ def test_the_rows_of_an_older_database_are_what_the_newest_schema_means(tmp_path
     external = "SELECT id FROM network_networks WHERE router_external UNION SELECT id FROM network_subnets"
     assert new.scalars(text(f"{external} WHERE router_external ORDER BY id")).all() == ["n", "n4"]
     assert new.scalars(text("SELECT id FROM network_security_groups WHERE shared")).all() == ["g"]
+    served = new.execute(text("SELECT network_id, host FROM network_dhcp_hosts"))
+    assert [tuple(row) for row in served] == [("n", "aio")]
     with changing(engine) as connection:
         migrate.run_migrations(connection, FIRST)
     assert new.scalars(text(_RULES)).all() == old

@@ -12,13 +12,21 @@ from typing import Any
 from alembic import op
 from sqlalchemy import Connection, inspect, text
 
+_QUOTED = re.compile(r'"([^"]*)"')
+_RESERVED = {"limit"}
 _INDEX = re.compile(r"\s*CREATE (?:UNIQUE )?INDEX \w+ ON (\w+) \(([^)]*)\)\s*")
 
 
 def run(*statements: str) -> None:
-    """Execute statements that make, change or drop tables, columns, indexes and rows."""
+    """Execute statements that make, change or drop tables, columns, indexes and rows.
+
+    Raises: ValueError for a quoted name that need not be: one that no column has is a text to SQLite, and nobody
+    would be told.
+    """
     connection = op.get_bind()
     for statement in statements:
+        if set(_QUOTED.findall(statement)) - _RESERVED:
+            raise ValueError(f"cannot run a statement with a quoted name, plain ones are accepted: {statement}")
         connection.exec_driver_sql(_translated(connection, statement))
 
 

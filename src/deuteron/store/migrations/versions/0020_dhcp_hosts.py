@@ -13,8 +13,8 @@ def upgrade() -> None:
         "CREATE TABLE network_dhcp_hosts (network_id TEXT NOT NULL, host TEXT NOT NULL,"
         " PRIMARY KEY (network_id, host))",
         "CREATE INDEX ix_network_dhcp_hosts_host ON network_dhcp_hosts (host)",
-        'INSERT INTO network_dhcp_hosts (network_id, host) SELECT DISTINCT network_id, "binding:host_id"'
-        " FROM network_ports WHERE device_owner = 'network:dhcp' AND \"binding:host_id\" <> ''",
+        "INSERT INTO network_dhcp_hosts (network_id, host) SELECT DISTINCT network_id, binding_host_id"
+        " FROM network_ports WHERE device_owner = 'network:dhcp' AND binding_host_id <> ''",
     )
 
 
