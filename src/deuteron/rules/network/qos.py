@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from deuteron.model.caller import Caller
 from deuteron.model.network import BANDWIDTH_LIMIT_RULE, DSCP_MARKING_RULE, QOS_POLICY
@@ -25,9 +25,15 @@ from deuteron.rules.network.kinds import Kind, add, change, find, new_id, remove
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import TABLES, networks, table_of
+from deuteron.store.prepared import Prepared
 from deuteron.store.query import Values
 
 _policies = table_of(QOS_POLICY)
+# What every port that is shown, and every new network, asks.
+_OF_NETWORK = Prepared(select(networks.c.qos_policy_id).where(networks.c.id == bindparam("network")))
+_DEFAULT = Prepared(
+    select(_policies.c.id).where(_policies.c.project_id == bindparam("project"), _policies.c.is_default)
+)
 _RULES: Final[tuple[Resource[Any], ...]] = (BANDWIDTH_LIMIT_RULE, DSCP_MARKING_RULE)
 
 
@@ -75,15 +81,17 @@ def policy_for(tx: Tx, caller: Caller | None, policy_id: QosPolicyId | None) -> 
 
 def of_networks(tx: Tx, network_ids: Collection[NetworkId]) -> dict[NetworkId, QosPolicyId]:
     """The policies of those networks that have one."""
+    if len(network_ids) == 1:
+        (network_id,) = network_ids
+        policy_id = tx.run(_OF_NETWORK, {"network": network_id}).scalar()
+        return {} if policy_id is None else {network_id: policy_id}
     columns = select(networks.c.id, networks.c.qos_policy_id).where(networks.c.qos_policy_id.is_not(None))
     return dict(tx.all(columns.where(query.any_of(networks.c.id, list(network_ids)))))
 
 
 def default_of(tx: Tx, project_id: str) -> QosPolicyId | None:
     """The policy that new networks of the project get."""
-    found: QosPolicyId | None = tx.scalar(
-        select(_policies.c.id).where(_policies.c.project_id == project_id, _policies.c.is_default)
-    )
+    found: QosPolicyId | None = tx.run(_DEFAULT, {"project": project_id}).scalar()
     return found
 
 
