@@ -18,8 +18,9 @@ PINGS = 125
 LINES = 250
 KILLS = 8
 
+# A guest answers pings before its script listens, and before the disk with its netcat is there: both ends try again.
 LISTENER = """#!/bin/sh
-( nc -l -d -p 7000 >/tmp/got
+( until nc -l -d -p 7000 >/tmp/got; do sleep 1; done
   echo "test: got $(md5sum </tmp/got | cut -c1-32) in $(wc -l </tmp/got) lines" >/dev/console ) &
 """
 TALKER = f"""#!/bin/sh
@@ -27,7 +28,8 @@ until ping -c 1 -W 1 10.82.0.9 >/dev/null 2>&1; do sleep 1; done
 echo "test: begin" >/dev/console
 ( ping -i 0.2 -c {PINGS} -W 2 10.82.0.9 >/tmp/pings 2>&1
   echo "test: ping $(grep transmitted /tmp/pings)" >/dev/console ) &
-( i=0; while [ $i -lt {LINES} ]; do i=$((i + 1)); echo $i; sleep 0.1; done ) | nc -N 10.82.0.9 7000
+lines() {{ i=0; while [ $i -lt {LINES} ]; do i=$((i + 1)); echo $i; sleep 0.1; done; }}
+until lines | nc -N 10.82.0.9 7000; do sleep 1; done
 """
 
 
