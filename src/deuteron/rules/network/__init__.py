@@ -1,12 +1,15 @@
 """The laws of the Network service.
 
     kinds           what the engine knows of a kind of object, and the only ways to write its rows
+    registry        all kinds                     listing     how lists are asked for
     sight           who sees what                 attributes  values that a client gives, decoded
-    networks, subnets, ports, routers, floatingips, security_groups, subnetpools, rbac, quotas    the rules
+    networks, subnets, ports, routers, floatingips, security_groups, address_groups, subnetpools, rbac, qos, metering,
+    quotas          the rules
+    dhcp, router_hosts    which hosts serve a network's DHCP, which one runs a router
     addresses       which address a port gets     segments    which VLAN or tunnel id a network gets
     bindings        how a port is plugged         faults      Neutron's names of errors
 
 Rules are functions `(tx, settings, caller, …)` that other services call in their own transactions:
 `ports.create_port`, `ports.delete_port`, `ports.bind_port`, `ports.unbind_port`, `ports.take_statuses`,
-`security_groups.default_group`, `floatingips.floating_of_ports`, `sight.visible_networks`. They check no policy.
+`security_groups.default_group`, `sight.visible_networks`. They check no policy.
 """

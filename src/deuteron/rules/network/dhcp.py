@@ -107,9 +107,7 @@ def _serve_on(tx: Tx, settings: Settings, network: NetworkRow, host: str) -> Non
     for subnet in served:
         if subnet["id"] not in held:
             wanted: WantedIp = {"subnet_id": subnet["id"]}
-            items = addresses.allocate(
-                tx, network["id"], port["id"], port["mac_address"], DHCP, [wanted], [subnet]
-            )  # fmt: skip
+            items = addresses.allocate(tx, network["id"], port["id"], port["mac_address"], DHCP, [wanted], [subnet])
             port = change(tx, PORT, port, {"fixed_ips": [*port["fixed_ips"], *items]})
 
 

@@ -127,16 +127,6 @@ def unassociated(tx: Tx, network_id: NetworkId) -> list[FloatingIpRow]:
     return query.rows(tx, floatingips, floatingips.c.floating_network_id == network_id, floatingips.c.port_id.is_(None))
 
 
-def floating_of_ports(tx: Tx, port_ids: Sequence[PortId]) -> dict[PortId, list[FloatingIpRow]]:
-    """The floating IPs that lead to each of the ports."""
-    result: dict[PortId, list[FloatingIpRow]] = {}
-    if port_ids:
-        for row in query.rows(tx, floatingips, floatingips.c.port_id.in_(port_ids)):
-            if row["port_id"] is not None:
-                result.setdefault(row["port_id"], []).append(row)
-    return result
-
-
 def derive(tx: Tx, settings: Settings, caller: Caller, rows: Sequence[Values], names: frozenset[str]) -> None:
     """Put the port inside, in short, into each answer: one query for all."""
     if "port_details" not in names:
