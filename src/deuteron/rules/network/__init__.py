@@ -3,8 +3,7 @@
     kinds           what the engine knows of a kind of object, and the only ways to write its rows
     registry        all kinds                     listing     how lists are asked for
     sight           who sees what                 attributes  values that a client gives, decoded
-    networks, subnets, ports, routers, floatingips, security_groups, address_groups, subnetpools, rbac, qos, metering,
-    quotas          the rules
+    …               and for each kind of object a module of its rules, named after it
     dhcp, router_hosts    which hosts serve a network's DHCP, which one runs a router
     addresses       which address a port gets     segments    which VLAN or tunnel id a network gets
     bindings        how a port is plugged         faults      Neutron's names of errors
