@@ -292,6 +292,25 @@ BODIES: dict[tuple[str, str], list[Any]] = {
             }
         },
     ],
+    ("POST", _N + "/default-security-group-rules"): [
+        {
+            "default_security_group_rule": {
+                "direction": "ingress",
+                "protocol": "tcp",
+                "port_range_min": "$number",
+                "port_range_max": 65535,
+                "remote_group_id": "PARENT",
+                "used_in_default_sg": False,
+                "used_in_non_default_sg": False,
+            }
+        }
+    ],
+    ("POST", _N + "/security-groups-default-statefulness"): [
+        {"security_groups_default_statefulness": {"project_id": "$uuid", "stateful": True}}
+    ],
+    ("PUT", _N + "/security-groups-default-statefulness/{id}"): [
+        {"security_groups_default_statefulness": {"stateful": False}}
+    ],
     ("PUT", _N + "/quotas/{project}"): [{"quota": {"network": 5, "port": -1, "security_group_rule": 9}}],
     ("PUT", _N + "/agents/{id}"): [{"agent": {"admin_state_up": True, "description": "x"}}],
     ("POST", _N + "/agents/{id}/dhcp-networks"): [{"network_id": "$network"}],

@@ -74,6 +74,8 @@ _ID_KINDS = (
     ("dscp_marking_rules", "dscp_marking_rule"), ("alias_bandwidth_limit_rules", "bandwidth_limit_rule"),
     ("alias_dscp_marking_rules", "dscp_marking_rule"), ("metering-labels", "metering_label"),
     ("metering-label-rules", "metering_label_rule"),
+    ("default-security-group-rules", "default_security_group_rule"),
+    ("security-groups-default-statefulness", "security_groups_default_statefulness"),
 )  # fmt: skip
 KIND_OF = dict(_ID_KINDS)
 """A collection in a path to the kind of object that follows it."""

@@ -313,6 +313,15 @@ _FURNITURE: dict[str, tuple[str, str, Any]] = {
         {"metering_label_rule": {"metering_label_id": "$metering_label", "direction": "egress",
                                  "source_ip_prefix": "10.0.0.0/8"}},
     ),
+    "default_security_group_rule": (
+        _N + "/default-security-group-rules/{}", _N + "/default-security-group-rules",
+        {"default_security_group_rule": {"direction": "egress", "protocol": "udp", "used_in_default_sg": False,
+                                         "used_in_non_default_sg": False}},
+    ),
+    "security_groups_default_statefulness": (
+        _N + "/security-groups-default-statefulness/{}", _N + "/security-groups-default-statefulness",
+        {"security_groups_default_statefulness": {"project_id": "fuzzed-$made"}},
+    ),
     "flavor": (
         _C + "/flavors/{}", _C + "/flavors",
         {"flavor": {"name": "fuzzed-$made", "ram": 64, "vcpus": 1, "disk": 1, "id": "fuzzed-$made"}},

@@ -198,6 +198,23 @@ GENERATED: tuple[Reason, ...] = (
         r'"201"',
         r'"40[04] .*',
     ),
+    Reason(
+        "A template of rules names groups that are there: Neutron takes any text, and then fails to make groups",
+        "status",
+        "POST default-security-group-rules",
+        r'"201"',
+        r'"404 .*',
+    ),
+    Reason(
+        "Default groups do not begin with the same rule twice: Neutron looks at the templates of other groups only",
+        "status",
+        "POST default-security-group-rules",
+        r'"201"',
+        r'"409 .*',
+    ),
+    Reason(
+        "Templates of rules have no PUT", "status", r"PUT default-security-group-rules/\{\}", r'"400 .*', r'"40[45] .*'
+    ),
     Reason("Metering labels and their rules have no PUT", "status", "PUT metering/.*", r'"501 .*', r'"40[45] .*'),
     Reason(
         "A router and a network have their zone from the hosts that serve them, which come with other requests there",

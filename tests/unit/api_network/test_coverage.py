@@ -57,6 +57,8 @@ HELD = {
     "`rbac-policies` for networks, groups, address groups, subnet pools, address scopes and QoS policies": ""
     "unit/api_network/test_coverage.py::"
     "test_each_kind_that_may_be_shared_is_given_to_a_project",
+    "`default-security-group-rules` and `security-groups-default-statefulness` (what new groups begin with)": "unit/"
+    "api_network/test_group_defaults.py::test_new_groups_begin_with_what_the_templates_say",
     "`qos` `policies`": "unit/api_network/test_qos.py::"
     "test_a_policy_is_for_managers_to_make_and_for_its_project_to_use",
     "`bandwidth_limit_rules` and `dscp_marking_rules`": "unit/net/test_plan_qos.py::"

@@ -81,6 +81,12 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "router_availability_zone": {"router": "availability_zone_hints availability_zones"},
     "security-group": {"security_group": GROUP, "security_group_rule": RULE, "port": "security_groups"},
     "address-group": {"address_group": "id name project_id tenant_id addresses shared"},
+    "security-groups-default-rules": {
+        "default_security_group_rule": "id project_id tenant_id ethertype direction protocol port_range_min "
+        "port_range_max remote_ip_prefix remote_address_group_id remote_group_id description used_in_default_sg "
+        "used_in_non_default_sg",
+    },
+    "security-groups-default-statefulness": {"security_groups_default_statefulness": "id project_id stateful"},
     "security-groups-normalized-cidr": {"security_group_rule": "normalized_cidr"},
     "security-groups-rules-belongs-to-default-sg": {"security_group_rule": "belongs_to_default_sg"},
     "security-groups-shared-filtering": {"security_group": "shared"},
@@ -165,6 +171,8 @@ ROUTES: dict[str, set[str]] = {
         "PUT /routers/{id}/remove_router_interface",
     },
     "security-group": crud("security-groups", "security-group-rules") - {"PUT /security-group-rules/{id}"},
+    "security-groups-default-rules": crud("default-security-group-rules") - {"PUT /default-security-group-rules/{id}"},
+    "security-groups-default-statefulness": crud("security-groups-default-statefulness"),
     "service-type": {"GET /service-providers"},
     "standard-attr-tag": {each.format(name) for name in TAGGED_PATHS for each in (*TAGS, *TAG)},
     "tag-creation": {f"POST /{name}/{{id}}/tags" for name in TAGGED_PATHS},

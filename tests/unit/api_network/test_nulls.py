@@ -15,6 +15,7 @@ from deuteron.model.network import (
     ADDRESS_GROUP,
     ADDRESS_SCOPE,
     BANDWIDTH_LIMIT_RULE,
+    DEFAULT_SECURITY_GROUP_RULE,
     DSCP_MARKING_RULE,
     FLOATINGIP,
     METERING_LABEL,
@@ -27,6 +28,7 @@ from deuteron.model.network import (
     ROUTER,
     SECURITY_GROUP,
     SECURITY_GROUP_RULE,
+    SECURITY_GROUPS_DEFAULT_STATEFULNESS,
     SUBNET,
     SUBNETPOOL,
 )
@@ -91,12 +93,22 @@ TAKEN: dict[str, dict[str, tuple[Any, ...]]] = {
         "source_ip_prefix": (None,),
         "destination_ip_prefix": (None,),
     },
+    "default_security_group_rule": {
+        "remote_group_id": (None,),
+        "remote_ip_prefix": (None,),
+        "remote_address_group_id": (None,),
+        "protocol": (None,),
+        "port_range_min": (None,),
+        "port_range_max": (None,),
+    },
+    "security_groups_default_statefulness": {"project_id": (None,)},
 }
 """What the answer shows after a null in a POST and in a PUT, of the two that the attribute may be in."""
 
 NAMED = {
     ("subnet", "cidr"): "BadRequest",  # Neutron 500; read as a body that names none
     ("security_group_rule", "ethertype"): "SecurityGroupRuleInvalidEtherType",
+    ("default_security_group_rule", "ethertype"): "SecurityGroupRuleInvalidEtherType",
     ("rbac_policy", "target_tenant"): "InvalidInput",
 }
 """Refusals under a name of their own; all others are InvalidInput or HTTPBadRequest."""
@@ -327,6 +339,25 @@ def _metering_rules(client: Client) -> World:
     return lambda: {**base, **prefixes}, lambda: None
 
 
+def _templates(client: Client) -> World:
+    numbers = iter(range(1, 100))
+
+    def body() -> dict[str, Any]:
+        flags = {"used_in_default_sg": True, "used_in_non_default_sg": True}
+        return {"direction": "ingress", "protocol": "icmp", "port_range_min": next(numbers), **flags}
+
+    return body, lambda: None
+
+
+def _statefulness(client: Client) -> World:
+    path, member = f"/v2.0/{SECURITY_GROUPS_DEFAULT_STATEFULNESS.collection}", SECURITY_GROUPS_DEFAULT_STATEFULNESS.name
+
+    def made() -> Any:
+        return client.post(path, {member: {"project_id": client.network()["id"]}})[member]
+
+    return dict, made
+
+
 _WORLDS: dict[str, Callable[[Client], World]] = {
     NETWORK.name: _networks,
     SUBNET.name: _subnets,
@@ -344,4 +375,6 @@ _WORLDS: dict[str, Callable[[Client], World]] = {
     DSCP_MARKING_RULE.name: _parts(DSCP_MARKING_RULE, dscp_mark=26),
     METERING_LABEL.name: _plain(METERING_LABEL, lambda: {"name": "m"}),
     METERING_LABEL_RULE.name: _metering_rules,
+    DEFAULT_SECURITY_GROUP_RULE.name: _templates,
+    SECURITY_GROUPS_DEFAULT_STATEFULNESS.name: _statefulness,
 }

@@ -97,6 +97,7 @@ GROWING: Final[dict[str, dict[str, str]]] = {
     "network_security_group_rules": {"signature": "printf('other%d', i)",
                                      "security_group_id": _id("network_security_groups", 10)},
     "network_security_groups": {},
+    "network_security_groups_default_statefulness": {"project_id": "printf('%032x', i)"},
     "network_segments": {"segmentation_id": "i + 100000", "physical_network": "''", "network_type": "'vxlan'"},
     "network_subnetpools": {},
     "usage": {"owner": "printf('far%d', i)"},
@@ -113,6 +114,7 @@ SMALL: Final = {
     "identity_roles": "an administrator makes them",
     "identity_services": "an administrator makes them",
     "identity_state": "one row, and one for each password of the settings",
+    "network_default_security_group_rules": "an administrator makes them, at most a hundred",
     "network_steps": "what mechanisms are still to be told, which is seconds old",
 }
 """The tables that do not grow with the cloud, and why."""

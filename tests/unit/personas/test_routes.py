@@ -205,6 +205,21 @@ def _network() -> Iterator[tuple[str, Line]]:
         yield f"POST {base}", Line(f"create_{kind}", {kind: made}, refused=(400, 403, 404))
         yield f"GET {base}/{{{kind}}}", Line(f"get_{kind}")
         yield f"DELETE {base}/{{{kind}}}", Line(f"delete_{kind}")
+    templates, kind = f"{v2}/default-security-group-rules", "default_security_group_rule"
+    flags = {"used_in_default_sg": False, "used_in_non_default_sg": True}
+    yield f"GET {templates}", Line(f"get_{kind}", lists=kind, others=False)
+    yield f"POST {templates}", Line(f"create_{kind}", {kind: {"direction": "egress", "protocol": "udp", **flags}},
+                                    others=False, refused=(400, 403))  # fmt: skip
+    yield f"GET {templates}/{{{kind}}}", Line(f"get_{kind}", others=False)
+    yield f"DELETE {templates}/{{{kind}}}", Line(f"delete_{kind}", others=False)
+    settings, kind = f"{v2}/security-groups-default-statefulness", "security_groups_default_statefulness"
+    yield f"GET {settings}", Line(f"get_{kind}", lists=kind)
+    # One is there already: who may make one is told so.
+    made = {kind: {"project_id": "{project}"}}
+    yield f"POST {settings}", Line(f"create_{kind}", made, refused=(400, 403, 404))
+    yield f"GET {settings}/{{{kind}}}", Line(f"get_{kind}")
+    yield f"PUT {settings}/{{{kind}}}", Line(f"update_{kind}", {kind: {"stateful": True}})
+    yield f"DELETE {settings}/{{{kind}}}", Line(f"delete_{kind}")
     router = f"{v2}/routers/{{router}}"
     routes = {"router": {"routes": []}}
     for verb in ("add", "remove"):
@@ -579,6 +594,11 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     ids["metering_label_rule"] = admin.make(f"{v2}/metering/metering-label-rules", "metering_label_rule", **metering)[
         "id"
     ]
+    templates = admin.ask("GET", f"{v2}/default-security-group-rules").json["default_security_group_rules"]
+    ids["default_security_group_rule"] = templates[0]["id"]
+    kind = "security_groups_default_statefulness"
+    settings = f"{v2}/security-groups-default-statefulness"
+    ids[kind] = admin.make(settings, kind, project_id=ids["project"])["id"]
     agents = admin.ask("GET", f"{v2}/agents").json["agents"]
     for key, of in (("dhcp_agent", "DHCP agent"), ("l3_agent", "L3 agent")):
         ids[key] = next(each["id"] for each in agents if each["agent_type"] == of)

@@ -69,6 +69,8 @@ FILTERS: Final = (
     "qos/policies?name=none", "qos/policies?project_id={project}",
     "qos/policies?limit=10&marker={qos_policy}", "qos/policies/{qos_policy}/bandwidth_limit_rules?max_kbps=1",
     "metering/metering-labels?name=none", "metering/metering-label-rules?metering_label_id={metering_label}",
+    "default-security-group-rules?used_in_default_sg=true",
+    "security-groups-default-statefulness?project_id={project}",
     "agents?host=aio", "agents?binary=neutron-dhcp-agent",
 )  # fmt: skip
 """How people look for things in the Network API."""
@@ -85,7 +87,7 @@ _PAGED: Final = {
     *(f"GET /network/v2.0/{name}" for name in (
         "networks", "subnets", "ports", "routers", "floatingips", "security-groups", "security-group-rules",
         "subnetpools", "address-scopes", "address-groups", "rbac-policies", "qos/policies",
-        "metering/metering-labels", "metering/metering-label-rules",
+        "metering/metering-labels", "metering/metering-label-rules", "security-groups-default-statefulness",
     )),
     "GET /compute/v2.1/servers", "GET /compute/v2.1/servers/detail",
 }  # fmt: skip

@@ -13,9 +13,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from deuteron.model.network import address_groups, extensions, metering, networks, ports, qos
+from deuteron.model.network import address_groups, defaults, extensions, metering, networks, ports, qos
 from deuteron.model.network.address_groups import ADDRESS_GROUP
 from deuteron.model.network.codecs import MAX_GROUP_ADDRESSES, MAX_ROUTES, Choice, FixedIps, GatewayInfo, Keyed, Routes
+from deuteron.model.network.defaults import (
+    DEFAULT_SECURITY_GROUP_RULE,
+    PARENT,
+    SECURITY_GROUPS_DEFAULT_STATEFULNESS,
+)
 from deuteron.model.network.metering import METERING_LABEL, METERING_LABEL_RULE
 from deuteron.model.network.networks import ADDRESS_SCOPE, SUBNET, SUBNETPOOL
 from deuteron.model.network.ports import (
@@ -51,6 +56,8 @@ RESOURCES: Final[tuple[Resource[Any], ...]] = (
     DSCP_MARKING_RULE,
     METERING_LABEL,
     METERING_LABEL_RULE,
+    DEFAULT_SECURITY_GROUP_RULE,
+    SECURITY_GROUPS_DEFAULT_STATEFULNESS,
 )
 
 QUOTA_DEFAULTS: Final[dict[str, int]] = {
@@ -64,6 +71,7 @@ _TAGGED: Final = ", ".join(sorted(each.member_name for each in RESOURCES if "tag
 EXTENSIONS: Final[dict[str, Extension]] = {
     **extensions.EXTENSIONS,
     **address_groups.EXTENSIONS,
+    **defaults.EXTENSIONS,
     **qos.EXTENSIONS,
     **metering.EXTENSIONS,
     "standard-attr-tag": Extension(
@@ -77,6 +85,7 @@ __all__ = [
     "ADDRESS_SCOPE",
     "BANDWIDTH_LIMIT_RULE",
     "COMPUTE_PREFIX",
+    "DEFAULT_SECURITY_GROUP_RULE",
     "DHCP",
     "DSCP_MARKING_RULE",
     "EXTENSIONS",
@@ -87,6 +96,7 @@ __all__ = [
     "METERING_LABEL",
     "METERING_LABEL_RULE",
     "NETWORK",
+    "PARENT",
     "PORT",
     "QOS_POLICY",
     "QUOTA_DEFAULTS",
@@ -96,6 +106,7 @@ __all__ = [
     "ROUTER_GATEWAY",
     "ROUTER_INTERFACE",
     "SECURITY_GROUP",
+    "SECURITY_GROUPS_DEFAULT_STATEFULNESS",
     "SECURITY_GROUP_RULE",
     "SUBNET",
     "SUBNETPOOL",

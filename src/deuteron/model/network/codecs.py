@@ -373,6 +373,23 @@ class ProjectId:
 
 
 @dataclass(frozen=True)
+class OwnerOrNone:
+    """The owner, or null for what is no project's."""
+
+    column: str = "text"
+    row_type: ClassVar[str] = "ProjectId"
+
+    def decode(self, raw: Any) -> Any:
+        return None if raw is None else ProjectId().decode(raw)
+
+    def decode_filter(self, text: str) -> Any:
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": ["string", "null"]}
+
+
+@dataclass(frozen=True)
 class Choice:
     """One of `values`, taken as text or number."""
 

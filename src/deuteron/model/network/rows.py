@@ -28,10 +28,12 @@ from deuteron.model.scalars import (
 
 AddressGroupId = NewType("AddressGroupId", str)
 BandwidthLimitRuleId = NewType("BandwidthLimitRuleId", str)
+DefaultSecurityGroupRuleId = NewType("DefaultSecurityGroupRuleId", str)
 DscpMarkingRuleId = NewType("DscpMarkingRuleId", str)
 MeteringLabelId = NewType("MeteringLabelId", str)
 MeteringLabelRuleId = NewType("MeteringLabelRuleId", str)
 QosPolicyId = NewType("QosPolicyId", str)
+SecurityGroupsDefaultStatefulnessId = NewType("SecurityGroupsDefaultStatefulnessId", str)
 
 NetworkRow = TypedDict(
     "NetworkRow",
@@ -295,3 +297,25 @@ class MeteringLabelRuleRow(TypedDict):
     destination_ip_prefix: ReadOnly[str | None]
     excluded: ReadOnly[bool]
     project_id: ReadOnly[ProjectId]
+
+
+class DefaultSecurityGroupRuleRow(TypedDict):
+    id: ReadOnly[DefaultSecurityGroupRuleId]
+    ethertype: ReadOnly[str]
+    direction: ReadOnly[str]
+    protocol: ReadOnly[str | None]
+    port_range_min: ReadOnly[int | None]
+    port_range_max: ReadOnly[int | None]
+    remote_ip_prefix: ReadOnly[str | None]
+    remote_address_group_id: ReadOnly[AddressGroupId | None]
+    remote_group_id: ReadOnly[str | None]
+    description: ReadOnly[str | None]
+    used_in_default_sg: ReadOnly[bool]
+    used_in_non_default_sg: ReadOnly[bool]
+    signature: ReadOnly[str]
+
+
+class SecurityGroupsDefaultStatefulnessRow(TypedDict):
+    id: ReadOnly[SecurityGroupsDefaultStatefulnessId]
+    project_id: ReadOnly[ProjectId | None]
+    stateful: ReadOnly[bool]

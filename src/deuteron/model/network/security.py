@@ -24,8 +24,8 @@ SECURITY_GROUP: Resource[SecurityGroupRow] = Resource(
     attributes=(
         ID,
         NAME,
-        Attribute("stateful", Boolean(), "Whether answers are let through.", default=True, create=True, update=True,
-                  sort=False),
+        Attribute("stateful", Boolean(), "Whether answers are let through; the project's default unless told.",
+                  create=True, update=True, sort=False),
         TENANT_ID,
         PROJECT_ID,
         DESCRIPTION,

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import quoted
-from deuteron.model.network import ADDRESS_GROUP, MAX_GROUP_ADDRESSES
+from deuteron.model.network import ADDRESS_GROUP, DEFAULT_SECURITY_GROUP_RULE, MAX_GROUP_ADDRESSES
 from deuteron.model.network.rows import AddressGroupRow
 from deuteron.model.settings import Settings
 from deuteron.rules.network import faults, quotas, rbac, sight
@@ -62,12 +62,12 @@ def change_addresses(tx: Tx, row: AddressGroupRow, raw: Any, *, adding: bool) ->
 
 
 def delete_group(tx: Tx, settings: Settings, caller: Caller, row: AddressGroupRow) -> None:
-    """Raises: Conflict while a rule names it."""
-    rules = security_group_rules
-    if tx.first(select(rules.c.id).where(rules.c.remote_address_group_id == row["id"]).limit(1)) is not None:
-        raise faults.conflict(
-            "AddressGroupInUse", f"Address group {row['id']} is in use on one or more security group rules."
-        )
+    """Raises: Conflict while a rule names it, or a template of rules."""
+    for rules in (security_group_rules, table_of(DEFAULT_SECURITY_GROUP_RULE)):
+        if tx.first(select(rules.c.id).where(rules.c.remote_address_group_id == row["id"]).limit(1)) is not None:
+            raise faults.conflict(
+                "AddressGroupInUse", f"Address group {row['id']} is in use on one or more security group rules."
+            )
     rbac.forget(tx, row["id"])
     remove(tx, ADDRESS_GROUP, row["id"])
 

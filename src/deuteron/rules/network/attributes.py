@@ -14,6 +14,7 @@ from deuteron.model.caller import Caller
 from deuteron.model.codecs import Integer, Invalid, TooMany
 from deuteron.model.errors import ApiError
 from deuteron.model.network import Choice
+from deuteron.model.network.codecs import OwnerOrNone
 from deuteron.model.resource import Attribute, Resource, Words
 from deuteron.rules.network import faults
 from deuteron.store.query import Values
@@ -37,7 +38,8 @@ def decode_create(resource: Resource, body: Mapping[str, Any], caller: Caller) -
     An attribute whose default is None is left out when the body is silent, so that rules can tell "not said"
     from null. Raises: BadRequest.
     """
-    owned = _with_owner(body, caller) if "project_id" in resource.by_name else body
+    owner = resource.by_name.get("project_id")
+    owned = body if owner is None else _with_owner(body, caller, may_be_none=isinstance(owner.codec, OwnerOrNone))
     return resources.decode_create(resource, owned, WORDS)
 
 
@@ -102,9 +104,13 @@ WORDS = Words(
 """Neutron's."""
 
 
-def _with_owner(body: Mapping[str, Any], caller: Caller) -> Values:
+def _with_owner(body: Mapping[str, Any], caller: Caller, *, may_be_none: bool = False) -> Values:
     """The body with `project_id` set, from `tenant_id` or the caller. Raises: BadRequest."""
     values = dict(body)
+    if may_be_none and body.get("project_id", "") is None:
+        if not caller.is_admin:
+            raise _not_its_own()
+        return values
     if None in (body.get("project_id", ""), body.get("tenant_id", "")):
         raise faults.invalid_value("tenant_id", "'None' is not a valid string")
     project, tenant = values.get("project_id"), values.pop("tenant_id", None)
@@ -117,9 +123,12 @@ def _with_owner(body: Mapping[str, Any], caller: Caller) -> Values:
         values["project_id"] = caller.project_id
     else:
         if owner != caller.project_id and not (caller.is_admin or caller.is_service):
-            raise faults.http_bad_request(
-                "Specifying 'project_id' other than the authenticated project in request is not allowed for the "
-                "current user."
-            )
+            raise _not_its_own()
         values["project_id"] = owner
     return values
+
+
+def _not_its_own() -> ApiError:
+    return faults.http_bad_request(
+        "Specifying 'project_id' other than the authenticated project in request is not allowed for the current user."
+    )

@@ -1,4 +1,4 @@
-"""What an empty cloud begins with: the external network `public` and its subnet."""
+"""What an empty cloud begins with: what its security groups begin with, and the external network `public`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deuteron.model.scalars import NetworkId, SubnetId
 from deuteron.model.settings import Settings
 from deuteron.net.mechanisms import Segment
 from deuteron.rules.identity.projects import ids_named
-from deuteron.rules.network import addresses, segments, steps
+from deuteron.rules.network import addresses, group_defaults, segments, steps
 from deuteron.rules.network.kinds import ZONE, add, new_id
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import networks
@@ -23,7 +23,11 @@ SUBNET_NAME = "public-subnet"
 
 
 def bootstrap(tx: Tx, settings: Settings) -> None:
-    """Make the external network, once: when no network is there yet. Identity was bootstrapped before."""
+    """Make the templates of rules and the external network, once: when no network is there yet.
+
+    Identity was bootstrapped before.
+    """
+    group_defaults.bootstrap(tx)
     external = settings.external
     if external is None or tx.first(select(networks.c.id).limit(1)) is not None:
         return

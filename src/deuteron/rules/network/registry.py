@@ -7,6 +7,7 @@ from typing import Any, Final
 from deuteron.rules.network import (
     address_groups,
     floatingips,
+    group_defaults,
     metering,
     networks,
     ports,
@@ -35,4 +36,6 @@ KINDS: Final[tuple[Kind[Any], ...]] = (
     *qos.RULE_KINDS,
     metering.KIND,
     metering.RULE_KIND,
+    group_defaults.KIND,
+    group_defaults.STATEFULNESS_KIND,
 )

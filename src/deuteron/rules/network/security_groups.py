@@ -15,8 +15,15 @@ from sqlalchemy import ColumnElement, bindparam, delete, or_, select
 
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import whole_number
-from deuteron.model.network import ADDRESS_GROUP, SECURITY_GROUP, SECURITY_GROUP_RULE
-from deuteron.model.network.rows import SecurityGroupRow, SecurityGroupRuleRow
+from deuteron.model.network import (
+    ADDRESS_GROUP,
+    DEFAULT_SECURITY_GROUP_RULE,
+    PARENT,
+    SECURITY_GROUP,
+    SECURITY_GROUP_RULE,
+    SECURITY_GROUPS_DEFAULT_STATEFULNESS,
+)
+from deuteron.model.network.rows import DefaultSecurityGroupRuleRow, SecurityGroupRow, SecurityGroupRuleRow
 from deuteron.model.scalars import ProjectId, SecurityGroupId
 from deuteron.model.settings import Settings
 from deuteron.rules.network import faults, quotas, rbac, sight
@@ -28,6 +35,7 @@ from deuteron.store.network_tables import (
     security_group_ports,
     security_group_rules,
     security_groups,
+    table_of,
 )
 from deuteron.store.prepared import Prepared
 from deuteron.store.query import Values
@@ -75,6 +83,13 @@ _SAME_RULE = Prepared(
         security_group_rules.c.signature == bindparam("says"),
     )
 )
+_templates = table_of(DEFAULT_SECURITY_GROUP_RULE)
+_stateful = table_of(SECURITY_GROUPS_DEFAULT_STATEFULNESS)
+_STATEFULNESS = Prepared(
+    select(_stateful.c.project_id, _stateful.c.stateful).where(
+        or_(_stateful.c.project_id == bindparam("project"), _stateful.c.project_id.is_(None))
+    )
+)
 _DEFAULT_GROUP = Prepared(
     select(default_groups.c.security_group_id).where(default_groups.c.project_id == bindparam("project"))
 )
@@ -98,9 +113,7 @@ def default_group(tx: Tx, project_id: ProjectId) -> SecurityGroupId:
         },
     )
     tx.insert(default_groups, {"project_id": project_id, "security_group_id": group["id"]})
-    for ethertype in ("IPv4", "IPv6"):
-        _add_rule(tx, group, {"direction": "egress", "ethertype": ethertype})
-        _add_rule(tx, group, {"direction": "ingress", "ethertype": ethertype, "remote_group_id": group["id"]})
+    _add_rules(tx, group, _first_rules(tx, "used_in_default_sg"))
     return group["id"]
 
 
@@ -133,15 +146,17 @@ def require(tx: Tx, caller: Caller | None, groups: Sequence[SecurityGroupId], pr
 
 
 def create_group(tx: Tx, settings: Settings, caller: Caller, values: Values) -> SecurityGroupRow:
-    """A new group that lets everything out and nothing in. Raises: Conflict."""
+    """A new group, with the rules that the templates say: at first those that let everything out. Raises: Conflict."""
     default_group(tx, values["project_id"])
     if values["name"].lower() == DEFAULT:
         raise faults.conflict("SecurityGroupDefaultAlreadyExists", "Default security group already exists.")
     quotas.check(tx, "security_group", values["project_id"])
-    quotas.check(tx, "security_group_rule", values["project_id"], 2)
+    first = _first_rules(tx, "used_in_non_default_sg")
+    quotas.check(tx, "security_group_rule", values["project_id"], len(first))
+    if "stateful" not in values:
+        values = {**values, "stateful": _default_stateful(tx, values["project_id"])}
     group = add(tx, SECURITY_GROUP, {**values, "shared": False, "is_default": False})
-    for ethertype in ("IPv4", "IPv6"):
-        _add_rule(tx, group, {"direction": "egress", "ethertype": ethertype})
+    _add_rules(tx, group, first)
     return group
 
 
@@ -172,6 +187,8 @@ def delete_group(tx: Tx, settings: Settings, caller: Caller, row: SecurityGroupR
         remove(tx, SECURITY_GROUP_RULE, rule_id)
         if group_id != row["id"]:
             touch(tx, SECURITY_GROUP, group_id)
+    for template_id in tx.scalars(select(_templates.c.id).where(_templates.c.remote_group_id == row["id"])):
+        remove(tx, DEFAULT_SECURITY_GROUP_RULE, template_id)
     tx.execute(delete(default_groups).where(default_groups.c.security_group_id == row["id"]))
     rbac.forget(tx, row["id"])
     remove(tx, SECURITY_GROUP, row["id"])
@@ -182,7 +199,7 @@ def create_rule(tx: Tx, settings: Settings, caller: Caller, values: Values) -> S
     group = find(tx, SECURITY_GROUP, values["security_group_id"])
     if group is None or not (caller.is_admin or group["project_id"] == caller.project_id):
         raise faults.not_found("security_group", values["security_group_id"])
-    decoded = _decoded_rule(values)
+    decoded = decoded_rule(values)
     remote = decoded.get("remote_group_id")
     if remote is not None:
         other = group if remote == group["id"] else find(tx, SECURITY_GROUP, remote)
@@ -230,8 +247,50 @@ def _refuse_if_used(tx: Tx, group_id: SecurityGroupId) -> None:
         raise faults.conflict("SecurityGroupInUse", f"Security Group {group_id} in use.")
 
 
+def signature(values: Values) -> str:
+    """What a decoded rule says, as one text."""
+    prefix = values.get("remote_ip_prefix")
+    return "|".join(
+        "" if part is None else str(part)
+        for part in (
+            values["direction"],
+            values["ethertype"],
+            _number(values.get("protocol"), values["ethertype"]),
+            values.get("port_range_min"),
+            values.get("port_range_max"),
+            # As in Neutron: a rule for every address is one without a prefix, and host bits make another rule.
+            None if prefix in _EVERYWHERE else prefix,
+            values.get("remote_group_id") or values.get("remote_address_group_id"),  # no two kinds have one id
+        )
+    )
+
+
+def _first_rules(tx: Tx, used: str) -> Sequence[DefaultSecurityGroupRuleRow]:
+    """The templates of what a new group begins with: those of which `used` is true."""
+    return query.rows(tx, _templates, _templates.c[used], order_by=(_templates.c.id,))
+
+
+def _add_rules(tx: Tx, group: SecurityGroupRow, first: Sequence[DefaultSecurityGroupRuleRow]) -> None:
+    for each in first:
+        values = {
+            "direction": each["direction"],
+            "ethertype": each["ethertype"],
+            "protocol": each["protocol"],
+            "port_range_min": each["port_range_min"],
+            "port_range_max": each["port_range_max"],
+            "remote_group_id": group["id"] if each["remote_group_id"] == PARENT else each["remote_group_id"],
+            "remote_address_group_id": each["remote_address_group_id"],
+        }
+        _add_rule(tx, group, {**values, **_prefix(each["remote_ip_prefix"], each["ethertype"])})
+
+
+def _default_stateful(tx: Tx, project_id: ProjectId) -> bool:
+    """Whether a group of the project is stateful that does not say."""
+    found = dict(tx.run(_STATEFULNESS, {"project": project_id}).all())
+    return bool(found.get(project_id, found.get(None, True)))
+
+
 def _add_rule(tx: Tx, group: SecurityGroupRow, values: Values) -> SecurityGroupRuleRow:
-    number = _number(values.get("protocol"), values["ethertype"])
     row = {
         "description": "",
         "protocol": None,
@@ -246,21 +305,9 @@ def _add_rule(tx: Tx, group: SecurityGroupRow, values: Values) -> SecurityGroupR
         "project_id": values.get("project_id", group["project_id"]),
         "security_group_id": group["id"],
         "belongs_to_default_sg": bool(group["is_default"]),
-        "protocol_number": number,
+        "protocol_number": _number(values.get("protocol"), values["ethertype"]),
+        "signature": signature(values),
     }
-    row["signature"] = "|".join(
-        "" if part is None else str(part)
-        for part in (
-            row["direction"],
-            row["ethertype"],
-            number,
-            row["port_range_min"],
-            row["port_range_max"],
-            # As in Neutron: a rule for every address is one without a prefix, and host bits make another rule.
-            None if row["remote_ip_prefix"] in _EVERYWHERE else row["remote_ip_prefix"],
-            row["remote_group_id"] or row["remote_address_group_id"],  # no two kinds have one id
-        )
-    )
     # Looked for, and not left to the constraint: a failed statement would end the transaction on some engines.
     other = tx.run(_SAME_RULE, {"group": group["id"], "says": row["signature"]}).scalar()
     if other is not None:
@@ -268,7 +315,7 @@ def _add_rule(tx: Tx, group: SecurityGroupRow, values: Values) -> SecurityGroupR
     return add(tx, SECURITY_GROUP_RULE, row)
 
 
-def _decoded_rule(values: Values) -> Values:
+def decoded_rule(values: Values) -> Values:
     """The rule with its protocol, ports and prefix checked against each other. Raises: BadRequest."""
     ethertype = {"ipv4": "IPv4", "ipv6": "IPv6"}.get(str(values.get("ethertype", "IPv4")).lower())
     if ethertype is None:
