@@ -241,6 +241,9 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ("PUT", _N + "/subnetpools/{id}"): [
         {"subnetpool": {"prefixes": ["10.64.0.0/11"], "max_prefixlen": 29, "name": "y"}}
     ],
+    ("PUT", _N + "/subnetpools/{id}/add_prefixes"): [{"prefixes": ["10.64.0.0/24", "10.$n.0/24"]}],
+    ("PUT", _N + "/subnetpools/{id}/remove_prefixes"): [{"prefixes": ["10.64.0.0/24"]}],
+    ("PUT", _N + "/subnetpools/{id}/onboard_network_subnets"): [{"network_id": "$network"}],
     ("POST", _N + "/address-scopes"): [{"address_scope": {"name": "x", "ip_version": 4, "shared": False}}],
     ("PUT", _N + "/address-scopes/{id}"): [{"address_scope": {"name": "y", "shared": True}}],
     ("POST", _N + "/address-groups"): [

@@ -199,6 +199,13 @@ GENERATED: tuple[Reason, ...] = (
         r'"40[04] .*',
     ),
     Reason(
+        "A key beside the prefixes or the network of a pool's actions is refused: nothing would read it",
+        "status",
+        r"PUT subnetpools/\{\}/(add_prefixes|remove_prefixes|onboard_network_subnets)",
+        r'"200"',
+        r'"400 HTTPBadRequest"',
+    ),
+    Reason(
         "A template of rules names groups that are there: Neutron takes any text, and then fails to make groups",
         "status",
         "POST default-security-group-rules",

@@ -29,7 +29,8 @@ HELD = {
     "host routes, DNS servers": "unit/net/test_plan_hosts.py::"
     "test_dns_servers_and_host_routes_of_the_subnet_are_announced",
     "service types": "unit/api_network/test_coverage.py::test_a_subnet_serves_the_owners_it_is_for",
-    "`subnetpools`": "unit/api_network/test_rules.py::test_subnets_from_a_pool_do_not_overlap",
+    "`subnetpools` (prefixes come and go, a network's subnets join)": "unit/api_network/test_pool_prefixes.py::"
+    "test_a_pool_takes_in_the_subnets_of_a_network",
     "`address-scopes`": "unit/api_network/test_coverage.py::test_an_address_scope_holds_pools_of_its_ip_version",
     "`ports`": "unit/api_network/test_rules.py::test_a_bound_port_has_its_numbers_on_the_host_until_it_goes",
     "fixed IPs": "unit/api_network/test_addresses.py::test_a_port_keeps_the_addresses_it_names_again",

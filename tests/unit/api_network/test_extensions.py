@@ -175,6 +175,8 @@ ROUTES: dict[str, set[str]] = {
     "security-groups-default-statefulness": crud("security-groups-default-statefulness"),
     "service-type": {"GET /service-providers"},
     "standard-attr-tag": {each.format(name) for name in TAGGED_PATHS for each in (*TAGS, *TAG)},
+    "subnet_onboard": {"PUT /subnetpools/{id}/onboard_network_subnets"},
+    "subnetpool-prefix-ops": {"PUT /subnetpools/{id}/add_prefixes", "PUT /subnetpools/{id}/remove_prefixes"},
     "tag-creation": {f"POST /{name}/{{id}}/tags" for name in TAGGED_PATHS},
 }
 

@@ -171,6 +171,10 @@ def _network() -> Iterator[tuple[str, Line]]:
     for verb in ("add", "remove"):
         one = f"{v2}/address-groups/{{address_group}}/{verb}_addresses"
         yield f"PUT {one}", Line(f"{verb}_addresses", {"addresses": []})
+    pool = f"{v2}/subnetpools/{{subnetpool}}"
+    for verb in ("add", "remove"):
+        yield f"PUT {pool}/{verb}_prefixes", Line(f"{verb}_prefixes", {"prefixes": ["10.2.0.0/17"]})
+    yield f"PUT {pool}/onboard_network_subnets", Line("onboard_network_subnets", {"network_id": "{network}"})
     policy = f"{v2}/qos/policies/{{qos_policy}}"
     yield f"GET {v2}/qos/policies", Line("get_policy", lists="qos_policy")
     made = {"policy": {"name": "new", "project_id": "{project}"}}

@@ -63,6 +63,9 @@ POLICIES: dict[str, str] = {
     "remove_extraroutes": _WRITE,
     "add_addresses": _WRITE,
     "remove_addresses": _WRITE,
+    "add_prefixes": _WRITE,
+    "remove_prefixes": _WRITE,
+    "onboard_network_subnets": _WRITE,
     # the cloud itself
     "get_quota": "rule:admin_only or (role:manager and project_id:%(project_id)s)",
     "update_quota": "rule:admin_only",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from deuteron.api.call import MAX_BODY_BYTES, Call, Mode, Reply, Route
-from deuteron.api.network import agents, bodies, extensions, pools, quotas
+from deuteron.api.network import agents, bodies, extensions, pools, prefixes, quotas
 from deuteron.api.network.objects import Objects
 from deuteron.api.network.readable import Sight
 from deuteron.api.network.tags import Tags
@@ -73,6 +73,11 @@ class NetworkService:
             Route("PUT", "/v2.0/routers/{id}/remove_router_interface", self.remove_router_interface, Mode.WRITE),
             Route("PUT", "/v2.0/routers/{id}/add_extraroutes", self.add_extraroutes, Mode.WRITE),
             Route("PUT", "/v2.0/routers/{id}/remove_extraroutes", self.remove_extraroutes, Mode.WRITE),
+            Route("PUT", "/v2.0/subnetpools/{id}/add_prefixes", prefixes.add_prefixes, Mode.WRITE),
+            Route("PUT", "/v2.0/subnetpools/{id}/remove_prefixes", prefixes.remove_prefixes, Mode.WRITE),
+            Route(
+                "PUT", "/v2.0/subnetpools/{id}/onboard_network_subnets", prefixes.onboard_network_subnets, Mode.WRITE
+            ),
             Route("PUT", "/v2.0/address-groups/{id}/add_addresses", self.add_addresses, Mode.WRITE),
             Route("PUT", "/v2.0/address-groups/{id}/remove_addresses", self.remove_addresses, Mode.WRITE),
         ]

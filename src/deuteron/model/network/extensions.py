@@ -214,6 +214,10 @@ EXTENSIONS: Final[dict[str, Extension]] = {
         "2016-03-15T18:00:00-00:00",
     ),
     "subnet_allocation": Extension("Subnet Allocation", "Subnets from pools of prefixes.", "2015-03-30T10:00:00-00:00"),
+    "subnet_onboard": Extension("Subnet Onboard", "A pool takes in subnets.", "2018-12-18T09:00:00-00:00"),
+    "subnetpool-prefix-ops": Extension(
+        "Subnet Pool Prefix Operations", "Prefixes added to a pool and taken away.", "2019-02-08T10:00:00-00:00"
+    ),
     "tag-creation": Extension("Tag creation extension", "Several tags added at once.", "2024-23-07T10:00:00-00:00"),
 }
 """Alias; name, what it is here, when Neutron last changed it. An alias comes here when what it stands for works, not
