@@ -199,6 +199,11 @@ GENERATED: tuple[Reason, ...] = (
         r'"40[04] .*',
     ),
     Reason(
+        "A topology that is not there is deleted without making it first, and one in use is left whole",
+        "status|routers.*",
+        r"(DELETE auto-allocated-topology/\{\}|GET routers)",
+    ),
+    Reason(
         "A key beside the prefixes or the network of a pool's actions is refused: nothing would read it",
         "status",
         r"PUT subnetpools/\{\}/(add_prefixes|remove_prefixes|onboard_network_subnets)",

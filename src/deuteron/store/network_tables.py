@@ -99,6 +99,15 @@ default_groups = Table(
 )
 """The default group of each project."""
 
+auto_allocated_topologies = Table(
+    "network_auto_allocated_topologies",
+    metadata,
+    Column("project_id", Text, primary_key=True),
+    Column("network_id", Text, nullable=False, index=True),
+    Column("router_id", Text, nullable=False),
+)
+"""The network, with its router, that was made for a project that asked for one."""
+
 quotas = Table(
     "network_quotas",
     metadata,

@@ -9,7 +9,7 @@ import pytest
 
 from deuteron.model.network import RESOURCES
 from tests.unit.api_compute.harness import run, world
-from tests.unit.api_network.harness import ADMIN, OTHER, ZERO, Client, cloud_in
+from tests.unit.api_network.harness import OTHER, ZERO, Client, cloud_in
 from tests.unit.coverage import paragraph, unheld
 
 TITLE = "Network v2.0"
@@ -72,6 +72,8 @@ HELD = {
     "test_the_default_policy_is_one_of_each_project_and_its_new_networks_obey_it",
     "`rule-types`": "unit/api_network/test_qos.py::test_rule_types_are_those_that_act",
     "`metering` labels and rules": "kernel/test_routers.py::test_a_metering_label_counts_what_passes_the_gateway",
+    "`auto-allocated-topology`": "unit/api_network/test_topologies.py::"
+    "test_a_project_that_asks_gets_a_network_behind_a_router",
     "`floatingip_pools`": "unit/api_network/test_made_lists.py::test_pools_of_floating_ips_are_ipv4_subnets_outside",
     "`agents` with their networks and routers": "unit/api_network/test_coverage.py::"
     "test_agents_tell_which_networks_and_routers_they_serve",
@@ -99,7 +101,6 @@ ABSENT = {
     "segments": "segments",
     "flavors": "flavors",
     "logging": "log/logs",
-    "auto-allocated topology": f"auto-allocated-topology/{ADMIN}",
     "BGP": "bgp-speakers",
     "VPN": "vpn/vpnservices",
     "firewall and load-balancer services": "fwaas/firewall_groups",

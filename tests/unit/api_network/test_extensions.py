@@ -61,6 +61,7 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "metering_label_rule": "id metering_label_id direction excluded remote_ip_prefix project_id tenant_id",
     },
     "metering_source_and_destination_fields": {"metering_label_rule": "source_ip_prefix destination_ip_prefix"},
+    "auto-allocated-topology": {"network": "is_default"},
     "net-mtu": {"network": "mtu"},
     "network_availability_zone": {"network": "availability_zone_hints availability_zones"},
     "port-security": {"network": "port_security_enabled", "port": "port_security_enabled"},
@@ -122,6 +123,10 @@ CORE_ROUTES = {
 }
 ROUTES: dict[str, set[str]] = {
     "agent": {"GET /agents", "GET /agents/{id}", "PUT /agents/{id}", "DELETE /agents/{id}"},
+    "auto-allocated-topology": {
+        "GET /auto-allocated-topology/{project}",
+        "DELETE /auto-allocated-topology/{project}",
+    },
     "availability_zone": {"GET /availability_zones"},
     "dhcp_agent_scheduler": {
         "GET /agents/{id}/dhcp-networks",
@@ -185,7 +190,6 @@ UNLISTED = {
     **dict.fromkeys(("network.ipv4_address_scope", "network.ipv6_address_scope", "subnetpool.address_scope_id"), ""),
     **{f"address_scope.{name}": "" for name in ("id", "name", "project_id", "tenant_id", "shared", "ip_version")},
     **dict.fromkeys(crud("address-scopes"), ""),
-    "network.is_default": "of auto-allocated topology, which is not there; clients find the external network by it",
     "router.flavor_id": "null; clients show it",
 }
 

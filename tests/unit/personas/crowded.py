@@ -77,6 +77,7 @@ GROWING: Final[dict[str, dict[str, str]]] = {
     "image_members": {},
     "network_address_groups": {},
     "network_address_scopes": {},
+    "network_auto_allocated_topologies": {"project_id": "printf('%032x', i)"},
     "network_default_groups": {"project_id": "printf('%032x', i)", "security_group_id": _id("network_security_groups")},
     "network_dhcp_hosts": {"network_id": _id("network_networks")},
     "network_floatingips": {"floating_network_id": _id("network_networks", 1000), "floating_ip_address": _ADDRESS,
@@ -132,6 +133,7 @@ _SERVER: Final = ", ".join(column.name for column in servers.columns)
 FIRST: Final = {
     "compute_deleted_servers": f"({_SERVER}, deleted_at) SELECT {_SERVER}, created FROM compute_servers",
     "compute_quotas": "VALUES ('nobody', 'instances', 1)",
+    "network_auto_allocated_topologies": "VALUES ('nobody', 'none', 'none')",
     "host_slots": "VALUES ('nowhere', 'port', 'none', 15, 'none')",
     "identity_revocations": "VALUES ('none', 4000000000)",
 }

@@ -196,6 +196,9 @@ def _network() -> Iterator[tuple[str, Line]]:
             yield f"GET {one}", Line(f"get_{rule}")
             yield f"PUT {one}", Line(f"update_{rule}", {member: {}})
             yield f"DELETE {one}", Line(f"delete_{rule}")
+    topology = f"{v2}/auto-allocated-topology/{{project}}"
+    yield f"GET {topology}", Line("get_auto_allocated_topology")
+    yield f"DELETE {topology}", Line("delete_auto_allocated_topology")
     yield f"GET {v2}/floatingip_pools", Line("get_floatingip_pool", lists="public", others=False)
     yield f"GET {v2}/qos/rule-types", Line("get_rule_type", lists="rule_type")
     yield f"GET {v2}/qos/rule-types/{{rule_type}}", Line("get_agent", others=False)  # administrators, as with agents

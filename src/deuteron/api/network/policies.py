@@ -66,6 +66,8 @@ POLICIES: dict[str, str] = {
     "add_prefixes": _WRITE,
     "remove_prefixes": _WRITE,
     "onboard_network_subnets": _WRITE,
+    "get_auto_allocated_topology": "rule:admin_or_project_reader",
+    "delete_auto_allocated_topology": _WRITE,
     # the cloud itself
     "get_quota": "rule:admin_only or (role:manager and project_id:%(project_id)s)",
     "update_quota": "rule:admin_only",

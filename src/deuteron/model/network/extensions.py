@@ -24,6 +24,11 @@ EXTENSIONS: Final[dict[str, Extension]] = {
         "Further addresses a port may send from.",
         "2013-07-23T10:00:00-00:00",
     ),
+    "auto-allocated-topology": Extension(
+        "Auto Allocated Topology Services",
+        "A network behind a router, made for a project that asks for one.",
+        "2016-01-01T00:00:00-00:00",
+    ),
     "availability_zone": Extension(
         "Availability Zone",
         "Zones where networks and routers are served.",

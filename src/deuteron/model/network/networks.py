@@ -176,7 +176,7 @@ SUBNETPOOL: Resource[SubnetPoolRow] = Resource(
         DESCRIPTION,
         *STANDARD,
     ),
-    indexes=(("project_id",), ("shared",), ("address_scope_id",)),
+    indexes=(("project_id",), ("shared",), ("address_scope_id",), ("is_default",)),
     rules={
         "create": WRITE,
         "get": f"{READ} or rule:shared",

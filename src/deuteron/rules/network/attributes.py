@@ -15,7 +15,7 @@ from deuteron.model.codecs import Integer, Invalid, TooMany
 from deuteron.model.errors import ApiError
 from deuteron.model.network import Choice
 from deuteron.model.network.codecs import OwnerOrNone
-from deuteron.model.resource import Attribute, Resource, Words
+from deuteron.model.resource import Attribute, Resource, RowT, Words
 from deuteron.rules.network import faults
 from deuteron.store.query import Values
 
@@ -32,7 +32,7 @@ _EXHAUSTED = {
 """Lists whose excess has a type of its own."""
 
 
-def decode_create(resource: Resource, body: Mapping[str, Any], caller: Caller) -> Values:
+def decode_create(resource: Resource[RowT], body: Mapping[str, Any], caller: Caller) -> Values:
     """The attributes of a create body, decoded; those with a default that stands for itself filled in.
 
     An attribute whose default is None is left out when the body is silent, so that rules can tell "not said"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from deuteron.model.caller import Caller
 from deuteron.model.network import DHCP, NETWORK, ROUTER_GATEWAY, SUBNET
@@ -29,7 +29,7 @@ from deuteron.rules.network import (
 from deuteron.rules.network.kinds import Kind, add, change, new_id, refuse_unknown_zones, remove
 from deuteron.store import query
 from deuteron.store.database import Tx
-from deuteron.store.network_tables import networks, rbac_policies, subnets
+from deuteron.store.network_tables import auto_allocated_topologies, networks, rbac_policies, subnets
 from deuteron.store.network_tables import ports as ports_table
 from deuteron.store.query import Values
 
@@ -130,6 +130,7 @@ def delete_network(tx: Tx, settings: Settings, caller: Caller | None, row: Netwo
     dhcp.forget(tx, network_id)
     rbac.forget(tx, network_id)
     segments.release(tx, network_id)
+    tx.execute(delete(auto_allocated_topologies).where(auto_allocated_topologies.c.network_id == network_id))
     steps.goes(tx, settings, "network", network_id)
     remove(tx, NETWORK, network_id)
 
