@@ -314,6 +314,22 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ("PUT", _N + "/security-groups-default-statefulness/{id}"): [
         {"security_groups_default_statefulness": {"stateful": False}}
     ],
+    ("POST", _N + "/flavors"): [
+        {"flavor": {"service_type": "L3_ROUTER_NAT", "name": "x", "description": "y", "enabled": True}}
+    ],
+    ("PUT", _N + "/flavors/{id}"): [{"flavor": {"name": "x", "description": "y", "enabled": False}}],
+    ("POST", _N + "/flavors/{id}/service_profiles"): [{"service_profile": {"id": "$service_profile"}}],
+    ("POST", _N + "/service_profiles"): [
+        {
+            "service_profile": {
+                "driver": "neutron.services.l3_router.service_providers.single_node.SingleNodeDriver",
+                "metainfo": "x",
+                "description": "y",
+                "enabled": True,
+            }
+        }
+    ],
+    ("PUT", _N + "/service_profiles/{id}"): [{"service_profile": {"description": "y", "metainfo": "x"}}],
     ("PUT", _N + "/quotas/{project}"): [{"quota": {"network": 5, "port": -1, "security_group_rule": 9}}],
     ("PUT", _N + "/agents/{id}"): [{"agent": {"admin_state_up": True, "description": "x"}}],
     ("POST", _N + "/agents/{id}/dhcp-networks"): [{"network_id": "$network"}],

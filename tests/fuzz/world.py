@@ -321,6 +321,11 @@ _FURNITURE: dict[str, tuple[str, str, Any]] = {
     "security_groups_default_statefulness": (
         _N + "/security-groups-default-statefulness/{}", _N + "/security-groups-default-statefulness",
         {"security_groups_default_statefulness": {"project_id": "fuzzed-$made"}},
+    "network_flavor": (
+        _N + "/flavors/{}", _N + "/flavors", {"flavor": {"service_type": "L3_ROUTER_NAT", "name": "fuzzed-$made"}},
+    ),
+    "service_profile": (
+        _N + "/service_profiles/{}", _N + "/service_profiles", {"service_profile": {"metainfo": "fuzzed-$made"}},
     ),
     "flavor": (
         _C + "/flavors/{}", _C + "/flavors",

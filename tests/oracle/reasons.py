@@ -26,7 +26,6 @@ RECORDED = (
     Reason("The recorded cloud had no metering", r"extensions\.metering\w*", "extensions"),
     Reason("Extensions that are not built yet", r"extensions\.[\w-]+", "extensions"),
     Reason("Neutron names what has tags in any order", r"extensions\.standard-attr-tag\.name", "extensions"),
-    Reason("One kind of router: the others need several hosts", r"service_providers\.\*(\..*)?", "service-providers"),
     Reason(
         "An agent tells how its own process is set up; ours is one process, which does the metadata agent's work too",
         r"agents\.neutron-[\w-]+(\.configurations\..*)?",
@@ -226,6 +225,13 @@ GENERATED: tuple[Reason, ...] = (
     ),
     Reason(
         "Templates of rules have no PUT", "status", r"PUT default-security-group-rules/\{\}", r'"400 .*', r'"40[45] .*'
+    ),
+    Reason(
+        "A service profile that is not enabled is a conflict and no failure of the service",
+        "status",
+        "POST routers",
+        r'"503 ServiceProfileDisabled.*',
+        r'"409 ServiceProfileDisabled.*',
     ),
     Reason("Metering labels and their rules have no PUT", "status", "PUT metering/.*", r'"501 .*', r'"40[45] .*'),
     Reason(

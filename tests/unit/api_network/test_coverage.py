@@ -81,10 +81,12 @@ HELD = {
     "test_a_router_moves_with_its_ports",
     "`dhcp-networks`, `l3-routers`; several hosts may serve the DHCP of a network": "unit/api_network/"
     "test_schedulers.py::test_several_hosts_serve_a_network_each_with_a_port_of_its_own",
-    "`availability_zones`": "unit/api_network/test_coverage.py::test_there_is_one_zone_and_one_provider",
+    "`flavors` with `service_profiles`": "unit/api_network/test_flavors.py::"
+    "test_a_router_of_a_flavor_is_of_its_provider_s_kind",
+    "`availability_zones`": "unit/api_network/test_coverage.py::test_there_is_one_zone_and_a_provider_of_each_kind",
     "`quotas`": "unit/api_network/test_extensions.py::test_a_behaviour_that_an_extension_promises_is_there",
     "`network-ip-availabilities`": "unit/api_network/test_coverage.py::test_availability_counts_what_is_taken",
-    "`service-providers`": "unit/api_network/test_coverage.py::test_there_is_one_zone_and_one_provider",
+    "`service-providers`": "unit/api_network/test_coverage.py::test_there_is_one_zone_and_a_provider_of_each_kind",
     "`extensions` (only what works is listed)": "unit/api_network/test_extensions.py::"
     "test_each_alias_promises_something_that_is_held_here",
     "tags": "unit/api_network/test_lists.py::test_tags_find_objects",
@@ -99,7 +101,6 @@ ABSENT = {
     "packet rates": f"qos/policies/{ZERO}/packet_rate_limit_rules",
     "port forwarding": f"floatingips/{ZERO}/port_forwardings",
     "segments": "segments",
-    "flavors": "flavors",
     "logging": "log/logs",
     "BGP": "bgp-speakers",
     "VPN": "vpn/vpnservices",
@@ -219,11 +220,17 @@ def test_agents_tell_which_networks_and_routers_they_serve(tmp_path: Path) -> No
     run(test())
 
 
-def test_there_is_one_zone_and_one_provider(client: Client) -> None:
+def test_there_is_one_zone_and_a_provider_of_each_kind(client: Client) -> None:
     zones = client.get("/v2.0/availability_zones")["availability_zones"]
     assert {(each["name"], each["resource"]) for each in zones} == {("nova", "network"), ("nova", "router")}
-    (provider,) = client.get("/v2.0/service-providers")["service_providers"]
-    assert provider["service_type"] == "L3_ROUTER_NAT"
+    listed = client.get("/v2.0/service-providers")["service_providers"]
+    assert listed == [
+        {"service_type": "L3_ROUTER_NAT", "name": name, "default": False}
+        for name in ("dvrha", "dvr", "ha", "single_node")
+    ]
+    driver = "neutron.services.l3_router.service_providers.ha.HaDriver"
+    (found,) = client.get(f"/v2.0/service-providers?driver={driver}")["service_providers"]
+    assert found["name"] == "ha"
 
 
 def test_availability_counts_what_is_taken(client: Client) -> None:

@@ -55,6 +55,11 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "extra_dhcp_opt": {"port": "extra_dhcp_opts"},
     "extraroute": {"router": "routes"},
     "fip-port-details": {"floatingip": "port_details"},
+    "flavors": {
+        "network_flavor": "id name description service_type enabled service_profiles",
+        "service_profile": "id description driver enabled metainfo",
+    },
+    "l3-flavors": {"router": "flavor_id"},
     "l3-ha": {"router": "ha"},
     "metering": {
         "metering_label": "id name project_id tenant_id description shared",
@@ -141,6 +146,11 @@ ROUTES: dict[str, set[str]] = {
         "DELETE /agents/{id}/l3-routers/{router}",
         "GET /routers/{id}/l3-agents",
     },
+    "flavors": {
+        *crud("flavors", "service_profiles"),
+        "POST /flavors/{id}/service_profiles",
+        "DELETE /flavors/{id}/service_profiles/{profile}",
+    },
     "floatingip-pools": {"GET /floatingip_pools"},
     "metering": {
         each
@@ -190,7 +200,6 @@ UNLISTED = {
     **dict.fromkeys(("network.ipv4_address_scope", "network.ipv6_address_scope", "subnetpool.address_scope_id"), ""),
     **{f"address_scope.{name}": "" for name in ("id", "name", "project_id", "tenant_id", "shared", "ip_version")},
     **dict.fromkeys(crud("address-scopes"), ""),
-    "router.flavor_id": "null; clients show it",
 }
 
 

@@ -17,6 +17,7 @@ from deuteron.model.network import (
     BANDWIDTH_LIMIT_RULE,
     DEFAULT_SECURITY_GROUP_RULE,
     DSCP_MARKING_RULE,
+    FLAVOR,
     FLOATINGIP,
     METERING_LABEL,
     METERING_LABEL_RULE,
@@ -29,10 +30,12 @@ from deuteron.model.network import (
     SECURITY_GROUP,
     SECURITY_GROUP_RULE,
     SECURITY_GROUPS_DEFAULT_STATEFULNESS,
+    SERVICE_PROFILE,
     SUBNET,
     SUBNETPOOL,
 )
 from deuteron.model.resource import Resource
+from deuteron.rules.network.flavors import PROVIDERS
 from tests.unit.api_network.harness import DEMO, HOST, Client, path_of
 
 HIDDEN, GIVEN, KEPT = object(), object(), object()
@@ -88,6 +91,8 @@ TAKEN: dict[str, dict[str, tuple[Any, ...]]] = {
     "bandwidth_limit_rule": {},
     "dscp_marking_rule": {},
     "metering_label": {},
+    "network_flavor": {"description": (None, None), "enabled": (True, True)},
+    "service_profile": {"description": (None, None), "enabled": (True, True), "metainfo": (None, None)},
     "metering_label_rule": {
         "remote_ip_prefix": (None,),
         "source_ip_prefix": (None,),
@@ -110,6 +115,8 @@ NAMED = {
     ("security_group_rule", "ethertype"): "SecurityGroupRuleInvalidEtherType",
     ("default_security_group_rule", "ethertype"): "SecurityGroupRuleInvalidEtherType",
     ("rbac_policy", "target_tenant"): "InvalidInput",
+    ("router", "flavor_id"): "FlavorNotFound",
+    ("network_flavor", "service_type"): "InvalidServiceType",
 }
 """Refusals under a name of their own; all others are InvalidInput or HTTPBadRequest."""
 
@@ -177,7 +184,7 @@ def _refusal(resource: Resource, name: str) -> Refused:
 def _differs(answer: Any, resource: Resource, name: str, wanted: Any, before: Any) -> str | None:
     told = f"{name}: {answer.status} {answer.raw.decode()[:200]}"
     if isinstance(wanted, Refused):
-        fine = answer.status == 400 and answer.error["type"] == wanted
+        fine = answer.status == (404 if wanted.endswith("NotFound") else 400) and answer.error["type"] == wanted
         return None if fine else f"{told}, {wanted} was expected"
     if answer.status not in (200, 201):
         return f"{told}, it was to be taken"
@@ -377,4 +384,9 @@ _WORLDS: dict[str, Callable[[Client], World]] = {
     METERING_LABEL_RULE.name: _metering_rules,
     DEFAULT_SECURITY_GROUP_RULE.name: _templates,
     SECURITY_GROUPS_DEFAULT_STATEFULNESS.name: _statefulness,
+    FLAVOR.name: _plain(FLAVOR, lambda: {"service_type": "L3_ROUTER_NAT", "description": "d", "enabled": False}),
+    SERVICE_PROFILE.name: _plain(
+        SERVICE_PROFILE,
+        lambda: {"driver": PROVIDERS[0].driver, "metainfo": "m", "description": "d", "enabled": False},
+    ),
 }

@@ -93,7 +93,8 @@ GROWING: Final[dict[str, dict[str, str]]] = {
     "network_qos_policies": {},
     "network_quotas": {"project_id": "printf('%032x', i)"},
     "network_rbac_policies": {"object_id": _id("network_networks"), "target_tenant": _PROJECT},
-    "network_routers": {"gateway_port_id": _id("network_ports"), "gateway_network_id": _id("network_networks", 1000)},
+    "network_routers": {"gateway_port_id": _id("network_ports"), "gateway_network_id": _id("network_networks", 1000),
+                        "flavor_id": _id("network_flavors", 10)},
     "network_security_group_ports": {},
     "network_security_group_rules": {"signature": "printf('other%d', i)",
                                      "security_group_id": _id("network_security_groups", 10)},
@@ -109,6 +110,8 @@ GROWING: Final[dict[str, dict[str, str]]] = {
 
 SMALL: Final = {
     "compute_flavors": "an administrator makes them",
+    "network_flavors": "an administrator makes them",
+    "network_service_profiles": "an administrator makes them",
     "identity_endpoints": "a few of each service",
     "identity_implied_roles": "an administrator makes them",
     "identity_regions": "an administrator makes them",

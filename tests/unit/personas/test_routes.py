@@ -227,6 +227,19 @@ def _network() -> Iterator[tuple[str, Line]]:
     yield f"GET {settings}/{{{kind}}}", Line(f"get_{kind}")
     yield f"PUT {settings}/{{{kind}}}", Line(f"update_{kind}", {kind: {"stateful": True}})
     yield f"DELETE {settings}/{{{kind}}}", Line(f"delete_{kind}")
+    flavor = {"service_type": "L3_ROUTER_NAT"}
+    for kind, made in (("network_flavor", flavor), ("service_profile", {"metainfo": "new"})):
+        rule = kind.removeprefix("network_")
+        base = f"{v2}/{rule}s"
+        yield f"GET {base}", Line(f"get_{rule}", lists=kind)
+        yield f"POST {base}", Line(f"create_{rule}", {rule: made})
+        yield f"GET {base}/{{{kind}}}", Line(f"get_{rule}")
+        yield f"PUT {base}/{{{kind}}}", Line(f"update_{rule}", {rule: {}})
+        yield f"DELETE {base}/{{{kind}}}", Line(f"delete_{rule}")
+    profiles = f"{v2}/flavors/{{network_flavor}}/service_profiles"
+    body = {"service_profile": {"id": "{service_profile}"}}
+    yield f"POST {profiles}", Line("create_flavor_service_profile", body)
+    yield f"DELETE {profiles}/{{used_profile}}", Line("delete_flavor_service_profile")
     router = f"{v2}/routers/{{router}}"
     routes = {"router": {"routes": []}}
     for verb in ("add", "remove"):
@@ -606,6 +619,11 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     kind = "security_groups_default_statefulness"
     settings = f"{v2}/security-groups-default-statefulness"
     ids[kind] = admin.make(settings, kind, project_id=ids["project"])["id"]
+    ids["network_flavor"] = admin.make(f"{v2}/flavors", "flavor", service_type="L3_ROUTER_NAT")["id"]
+    for kind in ("service_profile", "used_profile"):
+        ids[kind] = admin.make(f"{v2}/service_profiles", "service_profile", metainfo=kind)["id"]
+    used = {"service_profile": {"id": ids["used_profile"]}}
+    assert admin.ask("POST", f"{v2}/flavors/{ids['network_flavor']}/service_profiles", used).status == 201
     agents = admin.ask("GET", f"{v2}/agents").json["agents"]
     for key, of in (("dhcp_agent", "DHCP agent"), ("l3_agent", "L3 agent")):
         ids[key] = next(each["id"] for each in agents if each["agent_type"] == of)

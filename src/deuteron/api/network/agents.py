@@ -21,7 +21,7 @@ from deuteron.model.network.rows import NetworkRow, SubnetRow
 from deuteron.model.resource import Resource
 from deuteron.rules.hosts import registry
 from deuteron.rules.hosts.registry import Agent
-from deuteron.rules.network import attributes, bindings, dhcp, faults, networks, router_hosts, sight
+from deuteron.rules.network import attributes, bindings, dhcp, faults, flavors, networks, router_hosts, sight
 from deuteron.rules.network import routers as router_rules
 from deuteron.rules.network.kinds import ZONE
 from deuteron.rules.network.subnets import pool_size
@@ -175,7 +175,12 @@ def list_zones(call: Call, tx: Tx) -> Reply:
 def list_providers(call: Call, tx: Tx) -> Reply:
     """GET /service-providers"""
     may_see = call.policy.check(call.caller, "get_service_provider")
-    shown: list[Values] = [{"service_type": "L3_ROUTER_NAT", "name": "single_node", "default": False}]
+    asked = {text for name, text in call.query if name == "driver"}
+    shown: list[Values] = [
+        {"service_type": flavors.SERVICE_TYPE, "name": each.name, "default": False}
+        for each in flavors.PROVIDERS
+        if not asked or each.driver in asked
+    ]
     return lists.answer(call, lists.PROVIDERS, shown if may_see else [])
 
 

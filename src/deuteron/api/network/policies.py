@@ -88,6 +88,8 @@ POLICIES: dict[str, str] = {
     "get_availability_zone": "role:reader",
     "get_service_provider": "role:reader",
     "get_rule_type": "role:reader",
+    "create_flavor_service_profile": "rule:admin_only",
+    "delete_flavor_service_profile": "rule:admin_only",
 }
 
 for _resource in RESOURCES:

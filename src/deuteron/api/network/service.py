@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from deuteron.api.call import MAX_BODY_BYTES, Call, Mode, Reply, Route
-from deuteron.api.network import agents, bodies, extensions, pools, prefixes, quotas, topologies
+from deuteron.api.network import agents, bodies, extensions, flavors, pools, prefixes, quotas, topologies
 from deuteron.api.network.objects import Objects
 from deuteron.api.network.readable import Sight
 from deuteron.api.network.tags import Tags
@@ -58,6 +58,8 @@ class NetworkService:
             Route("GET", "/v2.0/floatingip_pools", pools.list_pools),
             Route("GET", "/v2.0/auto-allocated-topology/{project}", topologies.show, writes_if=topologies.lacks),
             Route("DELETE", "/v2.0/auto-allocated-topology/{project}", topologies.delete, Mode.WRITE),
+            Route("POST", "/v2.0/flavors/{id}/service_profiles", flavors.associate, Mode.WRITE),
+            Route("DELETE", "/v2.0/flavors/{id}/service_profiles/{profile}", flavors.dissociate, Mode.WRITE),
             Route("GET", "/v2.0/network-ip-availabilities", agents.list_availability),
             Route("GET", "/v2.0/network-ip-availabilities/{id}", agents.show_availability),
             Route("GET", "/v2.0/qos/rule-types", self.rule_types),

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from deuteron.model.network import address_groups, defaults, extensions, metering, networks, ports, qos
+from deuteron.model.network import address_groups, defaults, extensions, flavors, metering, networks, ports, qos
 from deuteron.model.network.address_groups import ADDRESS_GROUP
 from deuteron.model.network.codecs import MAX_GROUP_ADDRESSES, MAX_ROUTES, Choice, FixedIps, GatewayInfo, Keyed, Routes
 from deuteron.model.network.defaults import (
@@ -21,6 +21,7 @@ from deuteron.model.network.defaults import (
     PARENT,
     SECURITY_GROUPS_DEFAULT_STATEFULNESS,
 )
+from deuteron.model.network.flavors import FLAVOR, SERVICE_PROFILE
 from deuteron.model.network.metering import METERING_LABEL, METERING_LABEL_RULE
 from deuteron.model.network.networks import ADDRESS_SCOPE, SUBNET, SUBNETPOOL
 from deuteron.model.network.ports import (
@@ -58,6 +59,8 @@ RESOURCES: Final[tuple[Resource[Any], ...]] = (
     METERING_LABEL_RULE,
     DEFAULT_SECURITY_GROUP_RULE,
     SECURITY_GROUPS_DEFAULT_STATEFULNESS,
+    FLAVOR,
+    SERVICE_PROFILE,
 )
 
 QUOTA_DEFAULTS: Final[dict[str, int]] = {
@@ -74,6 +77,7 @@ EXTENSIONS: Final[dict[str, Extension]] = {
     **defaults.EXTENSIONS,
     **qos.EXTENSIONS,
     **metering.EXTENSIONS,
+    **flavors.EXTENSIONS,
     "standard-attr-tag": Extension(
         f"Tag support for resources with standard attribute: {_TAGGED}", "Tags.", "2017-01-01T00:00:00-00:00"
     ),
@@ -89,6 +93,7 @@ __all__ = [
     "DHCP",
     "DSCP_MARKING_RULE",
     "EXTENSIONS",
+    "FLAVOR",
     "FLOATING",
     "FLOATINGIP",
     "MAX_GROUP_ADDRESSES",
@@ -108,6 +113,7 @@ __all__ = [
     "SECURITY_GROUP",
     "SECURITY_GROUPS_DEFAULT_STATEFULNESS",
     "SECURITY_GROUP_RULE",
+    "SERVICE_PROFILE",
     "SUBNET",
     "SUBNETPOOL",
     "Choice",

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deuteron.model.codecs import Anything, Boolean, IpAddress, Text, Uuid
-from deuteron.model.network.codecs import MAX_ROUTES, GatewayInfo, Routes
+from deuteron.model.network.codecs import MAX_ROUTES, GatewayInfo, GivenText, Routes
 from deuteron.model.network.shared import (
     ADMIN,
     ADMIN_STATE,
@@ -46,15 +46,15 @@ ROUTER: Resource[RouterRow] = Resource(
                   sort=False),
         DESCRIPTION,
         ZONES,
-        Attribute("distributed", Boolean(nullable=True), "Whether it is meant to run on every host.", default=False,
-                  create=True, update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN, nullable=False,
-                  filter=False, sort=False),
-        Attribute("ha", Boolean(nullable=True), "Whether it is meant to run on several hosts.", default=False,
-                  create=True, update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN, nullable=False,
-                  filter=False, sort=False),
+        Attribute("distributed", Boolean(nullable=True), "Whether it is meant to run on every host.", create=True,
+                  update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN, nullable=False, filter=False,
+                  sort=False),
+        Attribute("ha", Boolean(nullable=True), "Whether it is meant to run on several hosts.", create=True,
+                  update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN, nullable=False, filter=False,
+                  sort=False),
         replace(ZONE_HINTS, sort=False),
         Attribute("routes", Routes(MAX_ROUTES), "Further routes.", default=[], update=True, filter=False, sort=False),
-        Attribute("flavor_id", Uuid(nullable=True), "Its flavor.", filter=False),
+        Attribute("flavor_id", GivenText(), "Its flavor.", create=True, filter=False, refers_to="network_flavor"),
         *STANDARD,
     ),
     hidden=(
@@ -63,7 +63,7 @@ ROUTER: Resource[RouterRow] = Resource(
         Attribute("gateway_port_id", Text(nullable=True), "Its port outside.", refers_to="port"),
         Attribute("gateway_network_id", Text(nullable=True), "The network of that port.", refers_to="network"),
     ),
-    indexes=(("project_id",), ("name",), ("host",), ("gateway_network_id",)),
+    indexes=(("project_id",), ("name",), ("host",), ("gateway_network_id",), ("flavor_id",)),
     rules={
         "create": WRITE,
         "get": READ,

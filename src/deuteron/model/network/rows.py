@@ -32,8 +32,10 @@ DefaultSecurityGroupRuleId = NewType("DefaultSecurityGroupRuleId", str)
 DscpMarkingRuleId = NewType("DscpMarkingRuleId", str)
 MeteringLabelId = NewType("MeteringLabelId", str)
 MeteringLabelRuleId = NewType("MeteringLabelRuleId", str)
+NetworkFlavorId = NewType("NetworkFlavorId", str)
 QosPolicyId = NewType("QosPolicyId", str)
 SecurityGroupsDefaultStatefulnessId = NewType("SecurityGroupsDefaultStatefulnessId", str)
+ServiceProfileId = NewType("ServiceProfileId", str)
 
 NetworkRow = TypedDict(
     "NetworkRow",
@@ -140,7 +142,7 @@ class RouterRow(TypedDict):
     ha: ReadOnly[bool]
     availability_zone_hints: ReadOnly[Sequence[str]]
     routes: ReadOnly[Sequence[Route]]
-    flavor_id: ReadOnly[str | None]
+    flavor_id: ReadOnly[NetworkFlavorId | None]
     tags: ReadOnly[Sequence[str]]
     created_at: ReadOnly[str]
     updated_at: ReadOnly[str]
@@ -319,3 +321,20 @@ class SecurityGroupsDefaultStatefulnessRow(TypedDict):
     id: ReadOnly[SecurityGroupsDefaultStatefulnessId]
     project_id: ReadOnly[ProjectId | None]
     stateful: ReadOnly[bool]
+
+
+class NetworkFlavorRow(TypedDict):
+    id: ReadOnly[NetworkFlavorId]
+    name: ReadOnly[str]
+    description: ReadOnly[str | None]
+    service_type: ReadOnly[str]
+    enabled: ReadOnly[bool]
+    service_profiles: ReadOnly[Sequence[ServiceProfileId]]
+
+
+class ServiceProfileRow(TypedDict):
+    id: ReadOnly[ServiceProfileId]
+    description: ReadOnly[str | None]
+    driver: ReadOnly[str]
+    metainfo: ReadOnly[str | None]
+    enabled: ReadOnly[bool]

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from deuteron.rules.network import (
     address_groups,
+    flavors,
     floatingips,
     group_defaults,
     metering,
@@ -38,4 +39,6 @@ KINDS: Final[tuple[Kind[Any], ...]] = (
     metering.RULE_KIND,
     group_defaults.KIND,
     group_defaults.STATEFULNESS_KIND,
+    flavors.KIND,
+    flavors.PROFILE_KIND,
 )

@@ -22,7 +22,7 @@ from deuteron.model.network.parts import Gateway, Interface, Route, WantedGatewa
 from deuteron.model.network.rows import PortRow, RouterRow, SubnetRow
 from deuteron.model.scalars import PortId, RouterId, SubnetId
 from deuteron.model.settings import Settings
-from deuteron.rules.network import addresses, attributes, faults, ports, quotas, router_hosts, sight
+from deuteron.rules.network import addresses, attributes, faults, flavors, ports, quotas, router_hosts, sight
 from deuteron.rules.network.kinds import ZONE, Kind, add, change, find, refuse_unknown_zones, remove, touch
 from deuteron.store import query
 from deuteron.store.database import Tx
@@ -37,6 +37,7 @@ _PLACEMENT = ("ha", "distributed")
 
 def create_router(tx: Tx, settings: Settings, caller: Caller, values: Values) -> RouterRow:
     """A new router, with its gateway when one is asked for. Raises: NotFound, BadRequest, Conflict."""
+    flavors.refuse_new_router(tx, values)
     # Silence and null ask for the cloud's own kind, which is neither.
     values = {**values, **{name: bool(values.get(name)) for name in _PLACEMENT}}
     quotas.check(tx, "router", values["project_id"])
@@ -59,6 +60,7 @@ def update_router(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, va
     if "external_gateway_info" in values:
         gateway: WantedGateway | None = values.pop("external_gateway_info")
         row = clear_gateway(tx, settings, row) if gateway is None else _set_gateway(tx, settings, caller, row, gateway)
+    flavors.refuse_other_kind(tx, row, values)
     _refuse_moving_while_up(row, values)
     return change(tx, ROUTER, row, values)
 
