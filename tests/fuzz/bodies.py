@@ -173,7 +173,11 @@ _APPLICATION = {
 }
 _N, _C, _I, _G = "/v2.0", "/v2.1", "/v3", "/v2"
 BODIES: dict[tuple[str, str], list[Any]] = {
-    ("POST", _N + "/networks"): [{"network": _NETWORK}, {"networks": [_NETWORK, {"name": "y"}]}],
+    ("POST", _N + "/networks"): [
+        {"network": _NETWORK},
+        {"networks": [_NETWORK, {"name": "y", "ha": True}]},
+        {"network": {"segments": [{"provider:network_type": "vxlan", "provider:segmentation_id": 7}]}},
+    ],
     ("PUT", _N + "/networks/{id}"): [{"network": {"name": "y", "mtu": 1300, "shared": True, "admin_state_up": False}}],
     ("POST", _N + "/subnets"): [
         {"subnet": _SUBNET},
@@ -195,11 +199,11 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ],
     ("POST", _N + "/ports"): [
         {"port": _PORT},
-        {"ports": [_PORT, {"network_id": "$network"}]},
+        {"ports": [_PORT, {"network_id": "$network", "device_profile": "x", "numa_affinity_policy": "socket"}]},
         {"port": {"network_id": "$network"}},
     ],
     ("PUT", _N + "/ports/{id}"): [{"port": {name: _PORT[name] for name in _PORT if name != "network_id"}}],
-    ("POST", _N + "/routers"): [{"router": _ROUTER}, {"router": {"name": "y"}}],
+    ("POST", _N + "/routers"): [{"router": _ROUTER}, {"router": {"name": "y", "flavor_id": "$network_flavor"}}],
     ("PUT", _N + "/routers/{id}"): [{"router": _ROUTER}, {"router": {"routes": [_ROUTE]}}],
     ("PUT", _N + "/routers/{id}/add_router_interface"): [{"subnet_id": "$subnet"}, {"port_id": "$port"}],
     ("PUT", _N + "/routers/{id}/remove_router_interface"): [{"subnet_id": "$subnet"}, {"port_id": "$port"}],

@@ -321,6 +321,7 @@ _FURNITURE: dict[str, tuple[str, str, Any]] = {
     "security_groups_default_statefulness": (
         _N + "/security-groups-default-statefulness/{}", _N + "/security-groups-default-statefulness",
         {"security_groups_default_statefulness": {"project_id": "fuzzed-$made"}},
+    ),
     "network_flavor": (
         _N + "/flavors/{}", _N + "/flavors", {"flavor": {"service_type": "L3_ROUTER_NAT", "name": "fuzzed-$made"}},
     ),

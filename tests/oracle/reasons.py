@@ -188,6 +188,10 @@ GENERATED: tuple[Reason, ...] = (
         "QoS is there, and off in the Neutron that it is compared with",
         r".*\bqos_(network_)?policy_id|quotas?\..*\bqos_policy.*",
     ),
+    Reason(
+        "Ports keep accelerators and NUMA policies, which are off in the Neutron that it is compared with",
+        r"ports?\.(\*\.)?(device_profile|numa_affinity_policy)",
+    ),
     Reason("A port that could not be bound tells why", r".*binding:vif_details\.refusal"),
     Reason("Rules of groups have no PUT", "status", r"PUT security-group-rules/\{\}", here=r'"405 .*'),
     Reason(

@@ -18,6 +18,8 @@ HELD = {
     "`networks`": "spec/network-use-cases.yaml::a project network takes the first tunnel id of the pool",
     "flat, local, vlan, vxlan": "unit/api_network/test_coverage.py::test_networks_are_of_four_types",
     "provider attributes": "unit/api_network/test_rules.py::test_segments_come_from_the_pools_in_order_and_return",
+    "also as a list of one segment": "unit/api_network/test_small_attributes.py::"
+    "test_a_network_of_one_segment_says_it_as_provider_attributes",
     "external": "unit/api_network/test_external.py::test_a_gateway_waits_for_the_subnets_of_its_network",
     "shared": "unit/api_network/test_who_sees_what.py::test_a_shared_network_is_used_by_all_and_changed_by_its_owner",
     "mtu": "unit/api_network/test_rules.py::test_an_mtu_is_at_least_what_the_networks_subnets_speak",

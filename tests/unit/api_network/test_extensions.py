@@ -67,8 +67,12 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     },
     "metering_source_and_destination_fields": {"metering_label_rule": "source_ip_prefix destination_ip_prefix"},
     "auto-allocated-topology": {"network": "is_default"},
+    "multi-provider": {"network": "segments"},
     "net-mtu": {"network": "mtu"},
     "network_availability_zone": {"network": "availability_zone_hints availability_zones"},
+    "network_ha": {"network": "ha"},
+    "port-device-profile": {"port": "device_profile"},
+    "port-numa-affinity-policy": {"port": "numa_affinity_policy"},
     "port-security": {"network": "port_security_enabled", "port": "port_security_enabled"},
     "provider": {"network": "provider:network_type provider:physical_network provider:segmentation_id"},
     "qos": {
@@ -276,6 +280,11 @@ def _pages(client: Client) -> bool:
     return len(page["networks"]) == 1 and page["networks_links"][0]["rel"] == "next"
 
 
+def _socket(client: Client) -> bool:
+    port = client.port(client.network()["id"], numa_affinity_policy="socket")
+    return bool(port["numa_affinity_policy"] == "socket")
+
+
 def _own_mac(client: Client) -> bool:
     port = client.port(client.network()["id"])["id"]
     wanted = "fa:16:3e:00:00:09"
@@ -365,6 +374,7 @@ BEHAVIOURS: dict[str, Callable[[Client], bool]] = {
     "net-mtu-writable": _mtu,
     "network-ip-availability-details": _details,
     "pagination": _pages,
+    "port-numa-affinity-policy-socket": _socket,
     "port-mac-address-regenerate": _new_mac,
     "port-mac-override": _own_mac,
     "port-security-groups-filtering": _by_group,

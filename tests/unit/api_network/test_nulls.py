@@ -61,6 +61,8 @@ TAKEN: dict[str, dict[str, tuple[Any, ...]]] = {
         "binding:profile": ({}, KEPT),
         "security_groups": ([], []),
         "qos_policy_id": (None, None),
+        "device_profile": (None,),
+        "numa_affinity_policy": (None, None),
     },
     "router": {
         "external_gateway_info": (None, None),
@@ -238,6 +240,7 @@ def _ports(client: Client) -> World:
             "extra_dhcp_opts": [{"opt_name": "mtu", "opt_value": "1400"}],
             "security_groups": [group],
             "qos_policy_id": policy,
+            "numa_affinity_policy": "socket",
         }
         port = client.post("/v2.0/ports", {"port": {"network_id": network, **full}})["port"]
         # A host that is not there: the port stays unbound, so that its MAC may still change.

@@ -82,6 +82,21 @@ EXTENSIONS: Final[dict[str, Extension]] = {
     "floatingip-pools": Extension(
         "Floating IP Pools Extension", "Where floating IPs get their addresses.", "2018-03-21T10:00:00-00:00"
     ),
+    "multi-provider": Extension(
+        "Multi Provider Network", "Provider attributes as a list of one segment.", "2013-06-27T10:00:00-00:00"
+    ),
+    "network_ha": Extension(
+        "Network HA creation flag", "Networks for routers on several hosts.", "2023-04-27T10:00:00-00:00"
+    ),
+    "port-device-profile": Extension(
+        "Port device profile", "The accelerator that a port is to have.", "2020-12-17T10:00:00-00:00"
+    ),
+    "port-numa-affinity-policy": Extension(
+        "Port NUMA affinity policy", "How near to its guest's memory a port is to be.", "2020-07-08T10:00:00-00:00"
+    ),
+    "port-numa-affinity-policy-socket": Extension(
+        'Port NUMA affinity policy "socket"', "In the same socket.", "2024-02-09T10:00:00-00:00"
+    ),
     "ip-substring-filtering": Extension(
         "IP address substring filtering",
         "Ports by a part of their address.",

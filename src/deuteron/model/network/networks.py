@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from deuteron.model.codecs import Anything, Boolean, Cidr, Integer, IpAddress, ListOf, OneOf, Text, Uuid
+from deuteron.model.codecs import Anything, Boolean, Cidr, Integer, IpAddress, ListOf, Object, OneOf, Text, Uuid
 from deuteron.model.network.codecs import (
     MAX_HOST_ROUTES,
     MAX_PREFIXES,
@@ -37,6 +37,12 @@ if TYPE_CHECKING:
     from deuteron.model.network.rows import AddressScopeRow, NetworkRow, SubnetPoolRow, SubnetRow
 
 # fmt: off
+SEGMENT: Final = Object({
+    "provider:network_type": Text(32),
+    "provider:physical_network": Text(64, nullable=True),
+    "provider:segmentation_id": Integer(nullable=True),
+})
+
 NETWORK: Resource[NetworkRow] = Resource(
     service="network",
     name="network",
@@ -70,6 +76,8 @@ NETWORK: Resource[NetworkRow] = Resource(
                   update=True, filter=False, sort=False),
         Attribute("is_default", Boolean(), "Whether it is the default external network.", default=False, create=True,
                   update=True, create_rule=ADMIN, update_rule=ADMIN, sort=False),
+        Attribute("ha", Boolean(), "Whether it is for the routers of a project that run on several hosts.",
+                  default=False, create=True, read=False, filter=False, sort=False),
         *STANDARD,
         Attribute("provider:network_type", Text(32), "flat, local, vlan, vxlan, gre or geneve.",
                   create=True, update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN,
@@ -80,6 +88,9 @@ NETWORK: Resource[NetworkRow] = Resource(
         Attribute("provider:segmentation_id", Integer(), "VLAN tag or tunnel id.", create=True,
                   update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN, nullable=True,
                   sort=False),
+        Attribute("segments", ListOf(SEGMENT), "The provider attributes of its one segment: another way to say them.",
+                  create=True, update=True, create_rule=ADMIN, update_rule=ADMIN, read=False, stored=False,
+                  filter=False, sort=False),
     ),
     indexes=(("project_id",), ("name",), ("shared",), ("router:external", "id")),
     rules={

@@ -39,6 +39,7 @@ DHCP_OPTION: Final = Keyed(
 """Both become words of a line that dnsmasq reads: a line break in them would be another line (CVE-2021-40085)."""
 VNIC_TYPES: Final = ("normal", "direct", "direct-physical", "macvtap", "baremetal", "virtio-forwarder", "vdpa",
                      "smart-nic", "remote-managed", "accelerator-direct", "accelerator-direct-physical")
+NUMA_POLICIES: Final = ("required", "preferred", "legacy", "socket")
 
 PORT: Resource[PortRow] = Resource(
     service="network",
@@ -85,6 +86,10 @@ PORT: Resource[PortRow] = Resource(
                   read_rule=ADMIN_OR_SERVICE, default={}, filter=False, sort=False),
         Attribute("port_security_enabled", Boolean(), "Whether groups and anti-spoofing apply.", create=True,
                   update=True, create_rule=PORT_WIRING, update_rule=PORT_WIRING, filter=False, sort=False),
+        Attribute("device_profile", Text(255, nullable=True), "The accelerator that it is to have: none has any here.",
+                  create=True, filter=False, sort=False),
+        Attribute("numa_affinity_policy", OneOf((*NUMA_POLICIES, None)), "How near to its guest's memory it is to be.",
+                  create=True, update=True, filter=False, sort=False),
         *STANDARD,
     ),
     hidden=(

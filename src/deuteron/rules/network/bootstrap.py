@@ -61,6 +61,7 @@ def bootstrap(tx: Tx, settings: Settings) -> None:
             "description": "",
             "port_security_enabled": True,
             "is_default": True,
+            "ha": False,
             "provider:network_type": "flat",
             "provider:physical_network": external.physical_network,
         },

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import delete, select
 
@@ -51,6 +51,7 @@ def create_network(tx: Tx, settings: Settings, caller: Caller | None, values: Va
     values = {**values, "qos_policy_id": policy_id or qos.default_of(tx, values["project_id"])}
     if values["project_id"]:
         security_groups.default_group(tx, values["project_id"])
+    _say_segment(values)
     segment = segments.take(tx, settings, network_id, _wanted_segment(values))
     largest = segments.mtu_of(settings, segment)
     mtu = values.get("mtu") or largest
@@ -61,6 +62,7 @@ def create_network(tx: Tx, settings: Settings, caller: Caller | None, values: Va
         {
             **values,
             "id": network_id,
+            "ha": bool(values.get("ha")),
             "mtu": mtu,
             "status": "ACTIVE",
             "subnets": [],
@@ -82,6 +84,9 @@ def update_network(tx: Tx, settings: Settings, caller: Caller | None, row: Netwo
     if values.get("is_default"):
         _refuse_second_default(tx, row["id"])
     present: Mapping[str, object] = row
+    if "segments" in values:
+        _refuse_other_segments(row, values["segments"])
+        values = {name: value for name, value in values.items() if name != "segments"}
     provider = {name: values[name] for name in _PROVIDER if name in values and values[name] != present[name]}
     if provider:
         values = {**values, **_move_segment(tx, settings, row, provider)}
@@ -155,6 +160,37 @@ def _wanted_segment(values: Values) -> Segment | None:
     if kind is None:
         raise faults.invalid_input("provider:network_type required")
     return Segment(kind, physical, number)
+
+
+def _say_segment(values: Values) -> None:
+    """Say the one segment of `values` as provider attributes. Raises: BadRequest.
+
+    Source: neutron/plugins/ml2/managers.py, `_process_provider_create`.
+    """
+    wanted = values.pop("segments", None)
+    if not wanted:
+        return
+    if any(values.get(name) is not None for name in _PROVIDER):
+        raise faults.refused(
+            "SegmentsSetInConjunctionWithProviders", "Segments and provider values cannot both be set."
+        )
+    if any(segment.get(_PROVIDER[0]) is None for segment in wanted):
+        raise faults.invalid_input("network_type required")
+    whole = [segment for segment in wanted if segment.get("provider:segmentation_id") is not None]
+    if any(segment in whole[:place] for place, segment in enumerate(whole)):
+        raise faults.refused("SegmentsContainDuplicateEntry", "Duplicate segment entry in request.")
+    if len(wanted) > 1:
+        raise faults.invalid_input(f"segments holds {len(wanted)} items, and a network of this cloud has one segment")
+    values.update(wanted[0])
+
+
+def _refuse_other_segments(row: NetworkRow, wanted: Sequence[Mapping[str, object]]) -> None:
+    """Neutron takes any and changes nothing. Raises: BadRequest."""
+    present: Mapping[str, object] = row
+    if wanted and [{name: segment.get(name) for name in _PROVIDER} for segment in wanted] != [
+        {name: present[name] for name in _PROVIDER}
+    ]:
+        raise faults.invalid_input("the segments of a network cannot be changed; those that it has are accepted")
 
 
 def _check_mtu(mtu: int, largest: int) -> None:

@@ -116,6 +116,8 @@ def update_port(tx: Tx, settings: Settings, caller: Caller | None, row: PortRow,
                 f"port type: {row['binding:vif_type']}, old_mac {row['mac_address']}, new_mac {new['mac_address']}.",
             )
         _mac(tx, row["network_id"], new["mac_address"])
+    if "numa_affinity_policy" in new:
+        _refuse_bound(row, new["numa_affinity_policy"])
     if "qos_policy_id" in new and new["qos_policy_id"] != row["qos_policy_id"]:
         qos.policy_for(tx, caller, new["qos_policy_id"])
     if "extra_dhcp_opts" in new:
@@ -299,9 +301,21 @@ def _defaults(
         "binding:profile": values.get("binding:profile") or {},
         "port_security_enabled": secured,
         "qos_policy_id": values.get("qos_policy_id"),
+        "device_profile": values.get("device_profile") or None,
+        "numa_affinity_policy": values.get("numa_affinity_policy"),
         **bindings.UNBOUND,
         "status": "N/A" if owner == FLOATING else "DOWN",
     }
+
+
+def _refuse_bound(row: PortRow, policy: str | None) -> None:
+    """Where a port is plugged, its NUMA policy has been decided by. Raises: Conflict, also for the policy it has."""
+    if row["binding:vif_type"] not in ("unbound", "binding_failed"):
+        raise faults.conflict(
+            "PortBoundNUMAAffinityPolicy",
+            f"Unable to complete operation on port {row['id']}, port is already bound to host "
+            f"{row['binding:host_id']}, numa_affinity_policy value given {policy}.",
+        )
 
 
 def _replace_addresses(
