@@ -217,11 +217,12 @@ BODIES: dict[tuple[str, str], list[Any]] = {
                 "port_id": "$port",
                 "fixed_ip_address": "10.0.0.2",
                 "floating_ip_address": "172.24.4.60",
+                "router_id": "$router",
                 "description": "x",
             }
         },
     ],
-    ("PUT", _N + "/floatingips/{id}"): [{"floatingip": {"port_id": "$port", "description": "y"}}],
+    ("PUT", _N + "/floatingips/{id}"): [{"floatingip": {"port_id": "$port", "router_id": None, "description": "y"}}],
     ("POST", _N + "/security-groups"): [{"security_group": {"name": "x", "description": "y", "stateful": True}}],
     ("PUT", _N + "/security-groups/{id}"): [{"security_group": {"name": "z", "description": "y"}}],
     ("POST", _N + "/security-group-rules"): [

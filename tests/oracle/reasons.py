@@ -192,6 +192,13 @@ GENERATED: tuple[Reason, ...] = (
         "Ports keep accelerators and NUMA policies, which are off in the Neutron that it is compared with",
         r"ports?\.(\*\.)?(device_profile|numa_affinity_policy)",
     ),
+    Reason(
+        "A floating IP's router without a port is refused: Neutron takes it and does nothing",
+        "status",
+        r"(POST|PUT) floatingips.*",
+        r'"20[01]"',
+        r'"400 BadRequest.*',
+    ),
     Reason("A port that could not be bound tells why", r".*binding:vif_details\.refusal"),
     Reason("Rules of groups have no PUT", "status", r"PUT security-group-rules/\{\}", here=r'"405 .*'),
     Reason(

@@ -47,6 +47,8 @@ HELD = {
     "extra routes, also atomically": "unit/net/test_plan_hosts.py::"
     "test_extra_routes_leave_by_the_interface_that_reaches_the_next_hop",
     "`floatingips`": "unit/api_network/test_rules.py::test_a_floating_ip_goes_to_the_router_that_reaches_the_port",
+    "of a router that they may name": "unit/api_network/test_floating_routers.py::"
+    "test_a_floating_ip_is_translated_by_the_router_that_is_asked_for",
     "`security-groups`": "unit/api_network/test_lists.py::test_security_groups_list_their_rules",
     "`security-group-rules`": "unit/api_network/test_security_groups.py::test_what_says_the_same_is_the_same_rule",
     "remote groups": "unit/net/test_plan_packets.py::test_a_member_of_the_remote_group_reaches_any_port",

@@ -255,6 +255,16 @@ def _substring(client: Client) -> bool:
     return made in [each["id"] for each in found]
 
 
+def _asked_router(client: Client) -> bool:
+    outside = client.get("/v2.0/networks?name=public")["networks"][0]["id"]
+    network = client.network()["id"]
+    client.subnet(network, "10.0.0.0/24")
+    router = client.post("/v2.0/routers", {"router": {"external_gateway_info": {"network_id": outside}}}, "demo")
+    id = router["router"]["id"]
+    body = {"floating_network_id": outside, "port_id": client.port(network)["id"], "router_id": id}
+    return bool(client.post("/v2.0/floatingips", {"floatingip": body}, "demo")["floatingip"]["router_id"] == id)
+
+
 def _interface(client: Client) -> bool:
     subnet = client.subnet(client.network()["id"], "10.0.0.0/24")["id"]
     router = client.post("/v2.0/routers", {"router": {}}, "demo")["router"]["id"]
@@ -368,6 +378,7 @@ BEHAVIOURS: dict[str, Callable[[Client], bool]] = {
     "availability_zone_filter": _zones,
     "empty-string-filtering": _empty,
     "ext-gw-mode": _snat,
+    "floating-ip-router-writable": _asked_router,
     "filter-validation": lambda client: client.call("GET", "/v2.0/networks?colour=red").status == 400,
     "ip-substring-filtering": _substring,
     "l3-port-ip-change-not-allowed": _interface,

@@ -74,6 +74,7 @@ TAKEN: dict[str, dict[str, tuple[Any, ...]]] = {
         "floating_ip_address": (GIVEN,),
         "subnet_id": (HIDDEN,),
         "port_id": (None, None),
+        "router_id": (None, KEPT),
         "fixed_ip_address": (None, KEPT),
     },
     "security_group": {},

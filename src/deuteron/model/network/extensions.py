@@ -79,6 +79,9 @@ EXTENSIONS: Final[dict[str, Extension]] = {
         "A floating IP shows the port inside.",
         "2018-04-09T10:00:00-00:00",
     ),
+    "floating-ip-router-writable": Extension(
+        "Floating IP Router (writable)", "A floating IP's router, as it is asked for.", "2026-08-05T00:00:00-00:00"
+    ),
     "floatingip-pools": Extension(
         "Floating IP Pools Extension", "Where floating IPs get their addresses.", "2018-03-21T10:00:00-00:00"
     ),

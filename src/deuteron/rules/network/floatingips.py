@@ -15,7 +15,7 @@ from typing_extensions import ReadOnly, TypedDict
 
 from deuteron.model.caller import Caller
 from deuteron.model.errors import NotFound
-from deuteron.model.network import FLOATING, FLOATINGIP, PORT, ROUTER_INTERFACE
+from deuteron.model.network import FLOATING, FLOATINGIP, PORT, ROUTER, ROUTER_INTERFACE
 from deuteron.model.network.parts import FixedIp, WantedIp
 from deuteron.model.network.rows import FloatingIpRow, PortRow
 from deuteron.model.scalars import FloatingIpId, Ip, NetworkId, PortId, ProjectId, RouterId
@@ -29,6 +29,7 @@ from deuteron.store.network_tables import ports as ports_table
 from deuteron.store.query import Values
 
 _FIXED_WITHOUT_PORT = "fixed_ip_address cannot be specified without a port_id"
+_ROUTER_WITHOUT_PORT = "router_id cannot be specified without a port_id"
 _DETAILS = ("name", "network_id", "mac_address", "admin_state_up", "status", "device_id", "device_owner")
 
 
@@ -90,7 +91,8 @@ def create_floatingip(tx: Tx, settings: Settings, caller: Caller, values: Values
         "router_id": None,
         "status": "DOWN",
     }
-    led = _association(tx, caller, new, values.get("port_id"), values.get("fixed_ip_address"))
+    wanted_router = values.get("router_id")
+    led = _association(tx, caller, new, values.get("port_id"), values.get("fixed_ip_address"), wanted_router)
     if led["router_id"] is not None:
         tx.changed("router", led["router_id"])
     kept = {"floating_port_id": port["id"], "description": values["description"]}
@@ -105,10 +107,13 @@ def update_floatingip(tx: Tx, settings: Settings, caller: Caller, row: FloatingI
     values = dict(values)
     if values.get("fixed_ip_address") is not None and values.get("port_id") is None:
         raise faults.bad_request("floatingip", _FIXED_WITHOUT_PORT)
-    if not values or "port_id" in values or "fixed_ip_address" in values:
+    if not values or "port_id" in values or "fixed_ip_address" in values or "router_id" in values:
         # A body that names nothing disassociates, as a null port does; one that names other things keeps the port.
         port_id = values.pop("port_id", row["port_id"] if values else None)
-        values.update(_association(tx, caller, row, port_id, values.pop("fixed_ip_address", None)))
+        # Another router for the port that is there leads to the same address inside.
+        same_port = "router_id" in values and port_id is not None and port_id == row["port_id"]
+        fixed = values.pop("fixed_ip_address", row["fixed_ip_address"] if same_port else None)
+        values.update(_association(tx, caller, row, port_id, fixed, values.pop("router_id", None)))
         for router_id in {row["router_id"], values["router_id"]} - {None}:
             tx.changed("router", router_id)
     return change(tx, FLOATINGIP, row, values)
@@ -161,9 +166,13 @@ def _wanted_address(tx: Tx, network_id: NetworkId, values: Values) -> list[Wante
     )
 
 
-def _association(tx: Tx, caller: Caller, row: Leading, port_id: PortId | None, fixed: Ip | None) -> Led:
+def _association(
+    tx: Tx, caller: Caller, row: Leading, port_id: PortId | None, fixed: Ip | None, wanted: RouterId | None
+) -> Led:
     """Where the floating IP leads: port, address inside, router. Raises: NotFound, BadRequest, Conflict."""
     if port_id is None:
+        if wanted is not None:
+            raise faults.bad_request("floatingip", _ROUTER_WITHOUT_PORT)
         if fixed is not None:
             raise faults.bad_request("floatingip", _FIXED_WITHOUT_PORT)
         return {"port_id": None, "fixed_ip_address": None, "router_id": None, "status": "DOWN"}
@@ -176,7 +185,7 @@ def _association(tx: Tx, caller: Caller, row: Leading, port_id: PortId | None, f
             f"Cannot associate floating IP {row['id']} with port {port_id}: it is owned by a different project",
         )
     inside = _inside_address(port, fixed)
-    router_id = _router_for(tx, row, port, inside)
+    router_id = _router_for(tx, row, port, inside) if wanted is None else _asked_router(tx, caller, row, wanted)
     other = tx.scalar(
         select(floatingips.c.id).where(
             floatingips.c.port_id == port_id,
@@ -219,6 +228,21 @@ def _inside_address(port: PortRow, fixed: Ip | None) -> FixedIp:
             "assigning a floating IP",
         )
     return v4[0]
+
+
+def _asked_router(tx: Tx, caller: Caller, row: Leading, wanted: RouterId) -> RouterId:
+    """The router that the caller names, which is its own and leads to the external network.
+
+    It needs no interface on the port's subnet: it may reach it by routes. Raises: NotFound, Conflict.
+    """
+    router = find(tx, ROUTER, wanted)
+    if router is None or not (caller.is_admin or router["project_id"] == caller.project_id):
+        raise faults.not_found("router", wanted)
+    if router["gateway_network_id"] != row["floating_network_id"]:
+        raise faults.conflict(
+            "Conflict", f"Router {wanted} has no external gateway on network {row['floating_network_id']}"
+        )
+    return router["id"]
 
 
 def _router_for(tx: Tx, row: Leading, port: PortRow, inside: FixedIp) -> RouterId:
