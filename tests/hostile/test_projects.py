@@ -26,6 +26,7 @@ SERVICES = {
 OPEN_TO_ALL = re.compile(
     r"""
     /network/v2.0/extensions | /network/v2.0/availability_zones | /network/v2.0/service-providers
+    | /network/v2.0/flavors
     | /compute/v2(.1)?/(extensions|flavors|os-availability-zone|limits) | /identity/v3/regions
     | /image/v2/(schemas|info)
     """,
@@ -36,7 +37,7 @@ OPEN_TO_ALL = re.compile(
 ADMINS_ONLY = re.compile(
     r"""
     /network/v2.0/(agents|quotas|network-ip-availabilities|qos/rule-types) | /network/v2.0/networks/\{id\}/dhcp-agents
-    | /network/v2.0/routers/\{id\}/l3-agents
+    | /network/v2.0/routers/\{id\}/l3-agents | /network/v2.0/service_profiles
     | /compute/v2.1/(os-services|os-hypervisors|os-aggregates|os-migrations|os-quota-class-sets)
     | /compute/v2.1/flavors/\{id\}/(os-flavor-access|action) | /image/v2/tasks
     | /identity/v3/(domains|roles|role_inferences|services|endpoints|groups|system|OS-INHERIT)
