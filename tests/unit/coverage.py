@@ -15,11 +15,17 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "api-coverage.md"
 
 
+def paragraphs(title: str) -> list[str]:
+    """The paragraphs of a chapter, each in one line; what a list in one names is separated by commas."""
+    chapter = PAGE.read_text().split(f"\n## {title}", 1)[1].split("\n## ", 1)[0]
+    texts = (re.sub(r":\n- ", ": ", each) for each in chapter.split("\n\n")[1:])
+    return [" ".join(re.sub(r"\n- ", ", ", text).split()) for text in texts]
+
+
 def paragraph(title: str, begin: str) -> str:
     """The paragraph of a chapter that begins with these words, without them."""
-    chapter = PAGE.read_text().split(f"\n## {title}")[1].split("\n## ")[0]
-    (found,) = [each for each in chapter.split("\n\n") if each.startswith(begin)]
-    return " ".join(found.removeprefix(begin).split())
+    (found,) = [each for each in paragraphs(title) if each.startswith(begin)]
+    return found.removeprefix(begin).strip()
 
 
 def unheld(said: str, held: Mapping[str, str]) -> list[str]:

@@ -12,6 +12,7 @@ from deuteron.api import compute, identity, image, network
 from deuteron.api.compute import actions, versions
 from deuteron.cli import reference
 from deuteron.net import pipeline
+from tests.unit.coverage import paragraphs
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
@@ -42,10 +43,7 @@ def test_the_page_of_the_apis_names_every_resource_that_has_a_route(service: Mod
 
 def chapter(title: str) -> dict[str, str]:
     """Paragraphs of a chapter of the page of the APIs, by their first word or two: `There`, `Recorded`, …"""
-    page = (ROOT / "docs" / "api-coverage.md").read_text()
-    text = page.split(f"\n## {title}", 1)[1].split("\n## ", 1)[0]
-    paragraphs = [" ".join(paragraph.split()) for paragraph in text.split("\n\n")[1:]]
-    return {paragraph.split(":")[0]: paragraph for paragraph in paragraphs}
+    return {paragraph.split(":")[0]: paragraph for paragraph in paragraphs(title)}
 
 
 ACTIONS = {

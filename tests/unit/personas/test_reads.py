@@ -16,8 +16,8 @@ from tests.unit.personas.test_routes import world as world
 
 T = TypeVar("T")
 READS = [line for line in TABLE if line.startswith("GET ")]
-_NEVER_THERE = ("/image/v2/info/stores",)
-"""There is one store of images, and Glance says so with 404."""
+_NEVER_THERE = ("/image/v2/info/stores", "/network/v2.0/auto-allocated-topology/{project}")
+"""There is one store of images, and Glance says so with 404; and no default pool to make a topology of."""
 MAKE_FIRST = {
     f"GET {service.prefix}{_shape(route.path)}"
     for service in SERVICES.values()
