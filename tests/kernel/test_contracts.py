@@ -343,8 +343,8 @@ CASES = (
         lambda site: MeterDriver(lambda: ["br-test"], "br-test"),
         (
             (Meter("br-test", 32, 1000, 800),),
-            (Meter("br-test", 32, 2000, 100), Meter("br-test", 33, 1, 1)),
-            (Meter("br-test", 33, 1, 1),),
+            (Meter("br-test", 32, 2000, 100), Meter("br-test", 33, 1, 1), Meter("br-test", 34, 3000, 5, "pktps")),
+            (Meter("br-test", 33, 1, 1, "pktps"),),
         ),
     ),
     Case(

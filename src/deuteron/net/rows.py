@@ -158,8 +158,11 @@ class Meter(Row, frozen=True):
 
     bridge: str
     number: int
-    kbps: int
-    burst_kbit: int
+    rate: int
+    """A second: kilobits, or packets."""
+    burst: int
+    """What may come at once, in kilobits or packets."""
+    unit: Literal["kbps", "pktps"] = "kbps"
 
     @property
     def key(self) -> tuple[str, int]:

@@ -299,7 +299,8 @@ class Switch:
             words += [f"options:{key}={value}" for key, value in item.options if kind == "patch"]
         self.run("ovs-vsctl", *words[1:])
         for meter in plan_.own.get(METER_TABLE, ()):
-            words = f"meter={meter.number},kbps,burst,bands=type=drop,rate={meter.kbps},burst_size={meter.burst_kbit}"
+            band = f"type=drop,rate={meter.rate},burst_size={meter.burst}"
+            words = f"meter={meter.number},{meter.unit},burst,bands={band}"
             self.run("ovs-ofctl", "-O", "OpenFlow13", "add-meter", self.management(meter.bridge), words)
         for bridge in plan_.bridges:
             self.load_flows(plan_, bridge.name)

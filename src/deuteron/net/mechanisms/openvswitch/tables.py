@@ -110,7 +110,7 @@ TABLES = (
         METER_TABLE,
         "device",
         lambda plan: plan.own.get(METER_TABLE, ()),
-        lambda row: f"meter {row.number} on {row.bridge}: {row.kbps} kbit/s, {row.burst_kbit} kbit at once",
+        lambda row: f"meter {row.number} on {row.bridge}: {row.rate} {row.unit}, {row.burst} at once",
         lambda row: [f"ofport:{row.bridge}:{row.number // 2}"],
         is_late=True,
     ),
