@@ -19,7 +19,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from deuteron.model.intent import FloatingIp, HostIntent, IntentSubnet, MeteringLabel, MeteringRule, RouterGateway
+from deuteron.model.intent import (
+    FloatingIp,
+    HostIntent,
+    IntentSubnet,
+    MeteringLabel,
+    MeteringRule,
+    PortForwarding,
+    RouterGateway,
+)
 from deuteron.net.kernel.namespaces import Namespaces
 from deuteron.net.plan import plan
 from deuteron.net.plan.metering import label_chain
@@ -253,6 +261,47 @@ def _tracked() -> dict[str, str]:
         if (source, port) in names:
             found[names[source, port]] = re.findall(r"\bid=(\d+)", line)[0]
     return found
+
+
+# --- port forwarding -------------------------------------------------------------------------------------------------
+
+
+def test_ports_of_a_floating_ip_lead_inside(runner: Runner, places: Places) -> None:
+    forwards = "172.24.4.21"
+    one = PortForwarding(intents.uid(91), "udp", forwards, (5353, 5353), A, (PORT, PORT))
+    several = PortForwarding(intents.uid(92), "udp", forwards, (8000, 8002), B, (9000, 9002))
+    stream = PortForwarding(intents.uid(93), "tcp", forwards, (2000, 2005), A, (PORT, PORT))
+    runner.settle(routed(None, 2, port_forwardings=(one, several, stream)))
+    at_a, at_b = (
+        places.socket(place, socket.SOCK_DGRAM, address=("0.0.0.0", port)) for place, port in (("a", PORT), ("b", 9001))
+    )
+    client = places.socket("world", socket.SOCK_DGRAM, address=(WORLD, 5000))
+
+    def ask(words: bytes, port: int, at: socket.socket) -> None:
+        said = _send_until("a guest is asked", lambda: client.sendto(words, (forwards, port)), lambda: _heard(at))
+        assert said == (words, WORLD)
+
+    ask(b"1", 5353, at_a)
+    at_a.sendto(b"2", (WORLD, 5000))
+    assert _heard(client) == (b"2", forwards), "the answer comes from where the question went"
+    ask(b"3", 8001, at_b)
+    server = places.socket("a", socket.SOCK_STREAM, address=("0.0.0.0", PORT))
+    server.listen()
+    for port in (2000, 2005):
+        places.socket("world", socket.SOCK_STREAM).connect((forwards, port))
+        server.accept()[0].close()
+    neighbour = places.socket("b", socket.SOCK_STREAM)
+    neighbour.connect((forwards, 2000))
+    server.accept()[0].close()
+
+    runner.run(routed(None, 3, port_forwardings=(several,)))
+    client.sendto(b"4", (forwards, 5353))
+    assert _heard(at_a, 0.3) is None, "what was open is closed with its forwarding"
+    ask(b"5", 8001, at_b)
+    runner.settle(routed(None, 3, port_forwardings=(several,)))
+    runner.settle(routed(None, 4))
+    assert "-pf-" not in do(f"ip netns exec {ROUTER} iptables-save")
+    assert forwards not in do(f"ip -n {ROUTER} address")
 
 
 # --- metering --------------------------------------------------------------------------------------------------------

@@ -221,6 +221,19 @@ class FloatingIp(msgspec.Struct, frozen=True):
     fixed_ip_address: str
 
 
+class PortForwarding(msgspec.Struct, frozen=True):
+    """Ports of a floating IP that lead to ports of an address inside: one to one, or all to one."""
+
+    id: str
+    protocol: Literal["tcp", "udp", "sctp"]
+    floating_ip_address: str
+    external_ports: tuple[int, int]
+    """First and last."""
+    fixed_ip_address: str
+    internal_ports: tuple[int, int]
+    """First and last: as many as outside, or one."""
+
+
 class MeteringRule(msgspec.Struct, frozen=True, omit_defaults=True):
     """Packets through the gateway that are counted, or with `excluded` are not."""
 
@@ -256,6 +269,7 @@ class IntentRouter(_Object, frozen=True, tag_field="kind", tag="router"):
     routes: tuple[HostRoute, ...] = ()
     floating_ips: tuple[FloatingIp, ...] = ()
     metering_labels: tuple[MeteringLabel, ...] = ()
+    port_forwardings: tuple[PortForwarding, ...] = ()
 
 
 class ImageRef(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -273,6 +273,20 @@ class IpSet(Row, frozen=True):
         return (self.namespace, self.name)
 
 
+class Forwarding(Row, frozen=True):
+    """Ports of an own address that lead to another address: each to the one as far from the first, or all to one."""
+
+    protocol: int
+    own: str
+    first: int
+    last: int
+    fixed: str
+    inside: int
+    """The first port there."""
+    is_shifted: bool = False
+    """Whether the next leads to the next port there, and not to the same."""
+
+
 class Connections(Row, frozen=True):
     """How a router's namespace translates IPv4: connections tracked there that are translated otherwise are ended."""
 
@@ -285,6 +299,8 @@ class Connections(Row, frozen=True):
     """Its own addresses, floating IPs among them."""
     floating: tuple[tuple[str, str], ...] = ()
     """Floating IP and fixed IP."""
+    forwarded: tuple[Forwarding, ...] = ()
+    """Of floating IPs that lead to a fixed IP by single ports."""
     gateway: str | None = None
     """What it gives out as source for those who have no floating IP."""
     snat: bool = False

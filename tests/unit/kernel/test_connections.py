@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from deuteron.net.kernel.connections import Judge, Tuples
-from deuteron.net.rows import Connections
+from deuteron.net.rows import Connections, Forwarding
 
 A, B, NEIGHBOUR, GATEWAY, FLOATING, WORLD, METADATA = (
     "10.10.10.5", "10.10.10.6", "20.20.20.7", "172.24.4.10", "172.24.4.20", "192.0.2.1", "169.254.169.254",
@@ -96,6 +96,45 @@ def test_a_change_ends_exactly_what_it_took_the_ground_from(change: str) -> None
 )
 def test_what_began_under_other_rules_has_outlived_them(way: str) -> None:
     assert has_outlived(ROUTER, way)
+
+
+FORWARDS = "172.24.4.30"
+FORWARDING = msgspec.structs.replace(
+    ROUTER,
+    own=(*ROUTER.own, FORWARDS),
+    forwarded=(
+        Forwarding(6, FORWARDS, 2222, 2222, B, 22),
+        Forwarding(17, FORWARDS, 100, 110, B, 200, is_shifted=True),
+        Forwarding(6, FORWARDS, 120, 130, A, 400),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("ports", "way", "outlived"),
+    [
+        ((6, 2222, 22), f"{WORLD} {FORWARDS} {B} {WORLD}", False),
+        ((6, 2222, 22), f"{A} {FORWARDS} {B} {GATEWAY}", False),
+        ((17, 105, 205), f"{WORLD} {FORWARDS} {B} {WORLD}", False),
+        ((6, 125, 400), f"{WORLD} {FORWARDS} {A} {WORLD}", False),
+        ((6, 80, 80), f"{WORLD} {FORWARDS} {FORWARDS} {WORLD}", False),
+        ((1, 0, 0), f"{WORLD} {FORWARDS} {FORWARDS} {WORLD}", False),
+        ((6, 2222, 22), f"{WORLD} {FORWARDS} {A} {WORLD}", True),
+        ((6, 2222, 23), f"{WORLD} {FORWARDS} {B} {WORLD}", True),
+        ((6, 2223, 22), f"{WORLD} {FORWARDS} {B} {WORLD}", True),
+        ((17, 2222, 22), f"{WORLD} {FORWARDS} {B} {WORLD}", True),
+        ((17, 105, 204), f"{WORLD} {FORWARDS} {B} {WORLD}", True),
+        ((6, 2222, 2222), f"{WORLD} {FORWARDS} {FORWARDS} {WORLD}", True),
+    ],
+)
+def test_forwarded_ports_lead_where_they_lead_now(ports: tuple[int, int, int], way: str, outlived: bool) -> None:
+    tuples = Tuples(*(IPv4Address(word).packed for word in way.split()), *ports)
+    judge = Judge(FORWARDING)
+    assert judge.forwards(tuples.destination)
+    assert judge.has_outlived(tuples) is outlived
+    nothing = Judge(msgspec.structs.replace(FORWARDING, forwarded=()))
+    assert not nothing.forwards(tuples.destination)
+    assert nothing.has_outlived(tuples) is (tuples.answers_from != tuples.destination), "each ends with its forwarding"
 
 
 def test_without_snat_only_floating_ips_may_not_leave_untranslated() -> None:

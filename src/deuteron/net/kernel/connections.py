@@ -28,7 +28,7 @@ from deuteron.net.delta import Delta
 from deuteron.net.kernel import rtnetlink as nl
 from deuteron.net.kernel.driver import Applied, KernelError, Scope
 from deuteron.net.kernel.namespaces import Namespaces
-from deuteron.net.rows import Connections
+from deuteron.net.rows import Connections, Forwarding
 
 ConnectionsKey = tuple[str, str]
 
@@ -40,12 +40,20 @@ _HEAD = struct.pack("=BBH", socket.AF_INET, 0, 0)  # struct nfgenmsg: family, ve
 
 
 class Tuples(NamedTuple):
-    """The addresses of a connection as packed IPv4: what its sender wrote, and where the answer comes from and goes."""
+    """The addresses of a connection as packed IPv4: what its sender wrote, and where the answer comes from and goes.
+
+    Its ports are said where they matter: of those to an address that forwards by port.
+    """
 
     source: bytes
     destination: bytes
     answers_from: bytes
     answers_to: bytes
+    protocol: int = 0
+    port: int = 0
+    """Of the destination."""
+    answering: int = 0
+    """The port that the answer comes from."""
 
 
 class Judge:
@@ -55,6 +63,9 @@ class Judge:
         self._destination_of = {_packed(floating): _packed(fixed) for floating, fixed in row.floating}
         self._source_of = {(_packed(fixed), _packed(floating)) for floating, fixed in row.floating}
         self._has_floating = {fixed for fixed, _ in self._source_of}
+        self._forwarded: dict[bytes, list[Forwarding]] = {}
+        for each in row.forwarded:
+            self._forwarded.setdefault(_packed(each.own), []).append(each)
         self._own = {_packed(address) for address in row.own}
         self._gateway = None if row.gateway is None else _packed(row.gateway)
         self._is_snat = row.snat
@@ -64,9 +75,12 @@ class Judge:
 
     def has_outlived(self, tuples: Tuples) -> bool:
         """Whether a new connection with this sender and destination would be translated otherwise, or not come here."""
-        source, destination, answers_from, answers_to = tuples
+        source, destination, answers_from, answers_to = tuples[:4]
         if destination in self._destination_of:
             if answers_from != self._destination_of[destination]:
+                return True
+        elif destination in self._forwarded:
+            if (answers_from, tuples.answering) != self._forwarded_to(tuples):
                 return True
         elif answers_from != destination and not (destination in self._redirected and answers_from in self._own):
             return True
@@ -87,6 +101,17 @@ class Judge:
             and (self._is_snat or source in self._has_floating)
         )
         return leaves_untranslated and _lies_in(source, self._inside) and not _lies_in(destination, self._inside)
+
+    def forwards(self, destination: bytes) -> bool:
+        """Whether what becomes of connections there is said by their ports."""
+        return destination in self._forwarded
+
+    def _forwarded_to(self, tuples: Tuples) -> tuple[bytes, int]:
+        """Who answers a new connection, with its port: the router itself where nothing is forwarded."""
+        for each in self._forwarded[tuples.destination]:
+            if each.protocol == tuples.protocol and each.first <= tuples.port <= each.last:
+                return _packed(each.fixed), each.inside + (tuples.port - each.first if each.is_shifted else 0)
+        return tuples.destination, tuples.port
 
     def _is_reachable(self, address: bytes) -> bool:
         return address in self._own or _lies_in(address, self._reachable)
@@ -146,6 +171,8 @@ class ConnectionDriver:
             tuples = _tuples(found)
             if tuples is None:
                 continue
+            if judge.forwards(tuples.destination):
+                tuples = _with_ports(tuples, found)
             if tuples not in judged:
                 judged[tuples] = judge.has_outlived(tuples)
             if judged[tuples]:
@@ -170,7 +197,21 @@ def _tuples(found: Mapping[int, bytes]) -> Tuples | None:
     for kind in (_TUPLE_ORIG, _TUPLE_REPLY):
         addresses = nl.attributes(nl.attributes(found.get(kind, b"")).get(1, b""))  # CTA_TUPLE_IP
         ends += [addresses.get(1, b""), addresses.get(2, b"")]  # CTA_IP_V4_SRC, CTA_IP_V4_DST
-    return Tuples(*ends) if all(len(end) == 4 for end in ends) else None
+    if not all(len(end) == 4 for end in ends):
+        return None
+    source, destination, answers_from, answers_to = ends
+    return Tuples(source, destination, answers_from, answers_to)
+
+
+def _with_ports(tuples: Tuples, found: Mapping[int, bytes]) -> Tuples:
+    """A protocol without ports has the port 0 everywhere."""
+    sent, answered = (
+        nl.attributes(nl.attributes(found.get(kind, b"")).get(2, b""))  # CTA_TUPLE_PROTO
+        for kind in (_TUPLE_ORIG, _TUPLE_REPLY)
+    )
+    numbers = (sent.get(1), sent.get(3), answered.get(2))  # CTA_PROTO_NUM, CTA_PROTO_DST_PORT, CTA_PROTO_SRC_PORT
+    protocol, port, answering = (int.from_bytes(number or b"", "big") for number in numbers)
+    return tuples._replace(protocol=protocol, port=port, answering=answering)
 
 
 def _packed(address: str) -> bytes:

@@ -3,6 +3,7 @@
 The iptables rules are those of Neutron's L3 agent, in the form iptables-save prints them. A packet's way through nat:
 
     in   PREROUTING   metadata: REDIRECT to 9697;  floating IP: DNAT to the fixed IP
+                      fip-pf ──> pf-<forwarding>: DNAT of single ports (`net.plan.forwarding`)
     out  POSTROUTING  not leaving by qg- and not DNATed: ACCEPT (no NAT between interfaces)
                       float-snat: fixed IP becomes its floating IP;  snat: everything else becomes the gateway address
 
@@ -21,6 +22,7 @@ from deuteron.net import rows
 from deuteron.net.plan import names
 from deuteron.net.plan.addresses import version
 from deuteron.net.plan.draft import NO_DAD, Draft, Phase, Site, View, internal_port, is_dead
+from deuteron.net.plan.forwarding import FORWARDING, forwarding_chains, tracked
 from deuteron.net.plan.metadata import (
     MARK,
     METADATA_CIDR,
@@ -129,6 +131,12 @@ class _Router:
         for router_port, name in self._ports():
             self._add_device(draft, router_port, name, carries=False)
 
+    def _floating(self) -> list[str]:
+        """Addresses of floating IPs, that of several forwardings once."""
+        translated = (item.floating_ip_address for item in self.router.floating_ips)
+        forwarded = (item.floating_ip_address for item in self.router.port_forwardings)
+        return list(dict.fromkeys((*translated, *forwarded)))
+
     def _gateway_addresses(self) -> tuple[str, ...]:
         return () if self.gateway is None else self.gateway.port.addresses
 
@@ -168,14 +176,14 @@ class _Router:
         assert self.gateway is not None
         if self.view.bound_ofport(self.gateway.port.port_id) is None:
             return
-        for floating_ip in self.router.floating_ips:
-            draft.addresses.append(rows.Address(self.namespace, qg, f"{floating_ip.floating_ip_address}/32"))
+        for address in self._floating():
+            draft.addresses.append(rows.Address(self.namespace, qg, f"{address}/32"))
         networks = [ipaddress.ip_interface(address).network for address in self.gateway.port.addresses]
         for gateway_ip in self.gateway.gateway_ips:
-            address = ipaddress.ip_address(gateway_ip)
-            is_four = address.version == 4
-            if not address.is_link_local and not any(address in network for network in networks):
-                draft.routes.append(rows.Route(self.namespace, f"{gateway_ip}/{address.max_prefixlen}", None, qg))
+            hop = ipaddress.ip_address(gateway_ip)
+            is_four = hop.version == 4
+            if not hop.is_link_local and not any(hop in network for network in networks):
+                draft.routes.append(rows.Route(self.namespace, f"{gateway_ip}/{hop.max_prefixlen}", None, qg))
             draft.routes.append(rows.Route(self.namespace, "0.0.0.0/0" if is_four else "::/0", gateway_ip, qg))
         if not any(version(gateway_ip) == 6 for gateway_ip in self.gateway.gateway_ips):
             # Without an IPv6 gateway from the API, the provider's router may advertise one (2: although we forward).
@@ -195,7 +203,7 @@ class _Router:
 
     def _connections(self) -> rows.Connections:
         """What the NAT rules below come down to, for the connections that began under others."""
-        own: list[str] = [item.floating_ip_address for item in self.router.floating_ips]
+        own: list[str] = self._floating()
         behind: dict[str, list[str]] = {"qr-": [], "qg-": []}
         attached: list[tuple[ipaddress.IPv4Network, str]] = []
         for router_port, name in self._ports():
@@ -220,6 +228,7 @@ class _Router:
             floating=tuple(
                 sorted((item.floating_ip_address, item.fixed_ip_address) for item in self.router.floating_ips)
             ),
+            forwarded=tracked(self.router.port_forwardings),
             gateway=self.gateway_ip4,
             snat=self.gateway is not None and self.gateway.enable_snat,
             redirected=(METADATA_IP,),
@@ -280,6 +289,9 @@ class _Router:
             float_snat.append(
                 f"-s {item.fixed_ip_address}/32 -j SNAT --to-source {item.floating_ip_address} --random-fully"
             )
+        forwarding = forwarding_chains(self.router.port_forwardings, _PREFIX)
+        if forwarding:
+            prerouting.append(f"-j {_PREFIX}{FORWARDING}")
         postrouting: list[str] = []
         snat = [f"-j {_PREFIX}float-snat"]
         if self.gateway is not None and self.gateway_ip4 is not None:
@@ -299,6 +311,7 @@ class _Router:
                 "PREROUTING": prerouting,
                 "float-snat": float_snat,
                 "snat": snat,
+                **forwarding,
             },
             ["PREROUTING", "OUTPUT", "POSTROUTING"],
             wrapped_by={"neutron-postrouting-bottom": [bottom]},
