@@ -223,6 +223,30 @@ BODIES: dict[tuple[str, str], list[Any]] = {
         },
     ],
     ("PUT", _N + "/floatingips/{id}"): [{"floatingip": {"port_id": "$port", "router_id": None, "description": "y"}}],
+    ("POST", _N + "/floatingips/{parent}/port_forwardings"): [
+        {
+            "port_forwarding": {
+                "internal_port_id": "$port",
+                "internal_ip_address": "10.0.0.2",
+                "protocol": "tcp",
+                "external_port": 80,
+                "internal_port": 8080,
+                "description": "x",
+            }
+        },
+        {
+            "port_forwarding": {
+                "internal_port_id": "$port",
+                "internal_ip_address": "10.0.0.2",
+                "protocol": "udp",
+                "external_port_range": "100:110",
+                "internal_port_range": "200:210",
+            }
+        },
+    ],
+    ("PUT", _N + "/floatingips/{parent}/port_forwardings/{id}"): [
+        {"port_forwarding": {"external_port": 81, "internal_port_range": "8081", "protocol": "sctp"}},
+    ],
     ("POST", _N + "/security-groups"): [{"security_group": {"name": "x", "description": "y", "stateful": True}}],
     ("PUT", _N + "/security-groups/{id}"): [{"security_group": {"name": "z", "description": "y"}}],
     ("POST", _N + "/security-group-rules"): [

@@ -20,7 +20,7 @@ from pathlib import Path
 _NEUTRON = """
 [DEFAULT]
 core_plugin = ml2
-service_plugins = router
+service_plugins = router,port_forwarding
 auth_strategy = keystone
 transport_url = fake://
 api_paste_config = {folder}/api-paste.ini

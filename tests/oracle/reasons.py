@@ -24,6 +24,11 @@ class Reason:
 RECORDED = (
     Reason("The recorded cloud had no QoS", r"extensions\.qos[\w-]*", "extensions"),
     Reason("The recorded cloud had no metering", r"extensions\.metering\w*", "extensions"),
+    Reason(
+        "The recorded cloud had no port forwarding",
+        r"extensions\.(floating-ip-port-forwarding|expose-port-forwarding-in-fip)[\w-]*",
+        "extensions",
+    ),
     Reason("Extensions that are not built yet", r"extensions\.[\w-]+", "extensions"),
     Reason("Neutron names what has tags in any order", r"extensions\.standard-attr-tag\.name", "extensions"),
     Reason(

@@ -98,7 +98,7 @@ def _found(client: Client, steps: list[dict[str, Any]]) -> Iterator[Found]:
             yield Found(step["step"], difference)
 
 
-_UNLOADED = ("qos_policy_id", "qos_network_policy_id", "device_profile", "numa_affinity_policy")
+_UNLOADED = ("qos_policy_id", "qos_network_policy_id", "device_profile", "numa_affinity_policy", "port_forwardings")
 """Attributes of extensions that the recorded cloud had not loaded."""
 
 

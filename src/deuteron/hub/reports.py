@@ -78,5 +78,4 @@ def _router(tx: Tx, host: str, report: RouterReport) -> None:
             log.warning("router failed on its host", host=host, router=report.id, reason=report.reason)
     # A floating IP is what its router makes of it.
     for floating in query.rows(tx, floatingips, floatingips.c["router_id"] == report.id):
-        if floating["port_id"] is not None:
-            kinds.change(tx, FLOATINGIP, floating, {"status": report.status})
+        kinds.change(tx, FLOATINGIP, floating, {"status": report.status})

@@ -29,6 +29,7 @@ from tests.stores import open_database
 
 address_groups, qos_policies, qos_limits = TABLES["address_group"], TABLES["qos_policy"], TABLES["bandwidth_limit_rule"]
 metering_labels, metering_rules = TABLES["metering_label"], TABLES["metering_label_rule"]
+port_forwardings = TABLES["port_forwarding"]
 
 
 def settings(state: Path, *hosts: str) -> Settings:
@@ -203,7 +204,23 @@ class Rows:
         self.tx.execute(insert(floatingips), values)
         self.tx.changed("floatingip", id)
 
+    def forwarding_ip(self, id: str, router: str, address: str) -> None:
+        """A floating IP that leads nowhere but by its ports."""
+        values: dict[str, Any] = {
+            "id": id, "router_id": router, "floating_ip_address": address, "floating_network_id": "ext",
+            "floating_port_id": f"f-{id}", "project_id": "p",
+        }  # fmt: skip
+        self.tx.execute(insert(floatingips), values)
+        self.tx.changed("floatingip", id)
+
+    def forward(self, id: str, floating: str, port: str, number: int) -> None:
+        ends = {f"{side}_{end}": number for side in ("external", "internal") for end in ("first", "last")}
+        values = {"id": id, "floatingip_id": floating, "internal_port_id": port, "protocol": "tcp", **ends}
+        self.tx.execute(insert(port_forwardings), {**values, "internal_ip_address": "10.0.0.2"})
+        self.tx.changed("floatingip", floating)
+
     def delete_floating_ip(self, id: str) -> None:
+        self.tx.execute(delete(port_forwardings).where(port_forwardings.c["floatingip_id"] == id))
         self.tx.execute(delete(floatingips).where(floatingips.c["id"] == id))
         self.tx.changed("floatingip", id, deleted=True)
 

@@ -393,6 +393,11 @@ def _operate(dice: random.Random, count: int, tx: Tx) -> None:
             choices.append(
                 lambda: rows.floating_ip(new, router, port, f"172.24.4.{count % 250}", f"10.0.0.{count % 250}")
             )
+    if router is not None:
+        choices.append(lambda: rows.forwarding_ip(new, router, f"172.24.5.{count % 250}"))
+    forwarding = some(floatingips, floatingips.c["port_id"].is_(None))
+    if forwarding is not None and port is not None:
+        choices.append(lambda: rows.forward(new, forwarding, port, 1000 + count))
     policy = some(qos_policies)
     choices.append(lambda: rows.qos_policy(new, 1000 + count))
     if policy is not None:

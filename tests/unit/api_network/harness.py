@@ -165,9 +165,12 @@ def path_of(client: Client, resource: Resource) -> str:
     if resource.parent is None:
         return path
     (parent,) = [each for each in RESOURCES if each.name == resource.parent.kind]
-    found = client.get(f"/v2.0/{parent.path}?name=parent")[parent.plural]
+    query, body = "?name=parent", {"name": "parent"}
+    if "name" not in parent.by_name:  # a floating IP
+        query, body = "", {"floating_network_id": client.get("/v2.0/networks?name=public")["networks"][0]["id"]}
+    found = client.get(f"/v2.0/{parent.path}{query}")[parent.plural]
     if not found:
-        found = [client.post(f"/v2.0/{parent.path}", {parent.member_name: {"name": "parent"}})[parent.member_name]]
+        found = [client.post(f"/v2.0/{parent.path}", {parent.member_name: body})[parent.member_name]]
     return path.replace("{parent}", found[0]["id"])
 
 

@@ -51,6 +51,7 @@ HELD = {
     "`floatingips`": "unit/api_network/test_rules.py::test_a_floating_ip_goes_to_the_router_that_reaches_the_port",
     "of a router that they may name": "unit/api_network/test_floating_routers.py::"
     "test_a_floating_ip_is_translated_by_the_router_that_is_asked_for",
+    "single ports and ranges by `port_forwardings`": "kernel/test_routers.py::test_ports_of_a_floating_ip_lead_inside",
     "`security-groups`": "unit/api_network/test_lists.py::test_security_groups_list_their_rules",
     "`security-group-rules`": "unit/api_network/test_security_groups.py::test_what_says_the_same_is_the_same_rule",
     "remote groups": "unit/net/test_plan_packets.py::test_a_member_of_the_remote_group_reaches_any_port",
@@ -105,7 +106,6 @@ ABSENT = {
     "trunks": "trunks",
     "minimum bandwidth": f"qos/policies/{ZERO}/minimum_bandwidth_rules",
     "packet rates": f"qos/policies/{ZERO}/packet_rate_limit_rules",
-    "port forwarding": f"floatingips/{ZERO}/port_forwardings",
     "segments": "segments",
     "logging": "log/logs",
     "BGP": "bgp-speakers",

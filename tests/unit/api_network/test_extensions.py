@@ -18,6 +18,7 @@ from deuteron.model.intent import Hello
 from deuteron.model.network import RESOURCES
 from deuteron.rules.hosts import registry
 from tests.unit.api_network.harness import DEMO, HOST, Client
+from tests.unit.api_network.test_port_forwardings import World
 
 CORE = {
     "network": "id name project_id tenant_id admin_state_up status subnets shared",
@@ -54,12 +55,19 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "external-net": {"network": "router:external"},
     "extra_dhcp_opt": {"port": "extra_dhcp_opts"},
     "extraroute": {"router": "routes"},
+    "expose-port-forwarding-in-fip": {"floatingip": "port_forwardings"},
     "fip-port-details": {"floatingip": "port_details"},
     "flavors": {
         "network_flavor": "id name description service_type enabled service_profiles",
         "service_profile": "id description driver enabled metainfo",
     },
     "l3-flavors": {"router": "flavor_id"},
+    "floating-ip-port-forwarding": {
+        "port_forwarding": "id external_port internal_port internal_ip_address protocol internal_port_id floatingip_id "
+        "project_id tenant_id",
+    },
+    "floating-ip-port-forwarding-description": {"port_forwarding": "description"},
+    "floating-ip-port-forwarding-port-ranges": {"port_forwarding": "external_port_range internal_port_range"},
     "l3-ha": {"router": "ha"},
     "metering": {
         "metering_label": "id name project_id tenant_id description shared",
@@ -155,6 +163,7 @@ ROUTES: dict[str, set[str]] = {
         "POST /flavors/{id}/service_profiles",
         "DELETE /flavors/{id}/service_profiles/{profile}",
     },
+    "floating-ip-port-forwarding": crud("floatingips/{parent}/port_forwardings"),
     "floatingip-pools": {"GET /floatingip_pools"},
     "metering": {
         each
@@ -366,6 +375,13 @@ def _sorted(client: Client) -> bool:
     return names == sorted(names, reverse=True)
 
 
+def _forwarding_named(client: Client) -> bool:
+    world = World(client)
+    made = world.forward()
+    (shown,) = world.shown()["port_forwardings"]
+    return (shown["id"], shown["internal_port_id"]) == (made["id"], made["internal_port_id"])
+
+
 def _rule_types(client: Client) -> bool:
     every, acting = (client.get(f"/v2.0/qos/rule-types?{name}=true") for name in ("all_rules", "all_supported"))
     return bool(every["rule_types"]) and all(each in every["rule_types"] for each in acting["rule_types"])
@@ -379,6 +395,7 @@ BEHAVIOURS: dict[str, Callable[[Client], bool]] = {
     "empty-string-filtering": _empty,
     "ext-gw-mode": _snat,
     "floating-ip-router-writable": _asked_router,
+    "floating-ip-port-forwarding-detail": _forwarding_named,
     "filter-validation": lambda client: client.call("GET", "/v2.0/networks?colour=red").status == 400,
     "ip-substring-filtering": _substring,
     "l3-port-ip-change-not-allowed": _interface,

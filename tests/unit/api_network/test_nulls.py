@@ -23,6 +23,7 @@ from deuteron.model.network import (
     METERING_LABEL_RULE,
     NETWORK,
     PORT,
+    PORT_FORWARDING,
     QOS_POLICY,
     RBAC_POLICY,
     RESOURCES,
@@ -37,6 +38,7 @@ from deuteron.model.network import (
 from deuteron.model.resource import Resource
 from deuteron.rules.network.flavors import PROVIDERS
 from tests.unit.api_network.harness import DEMO, HOST, Client, path_of
+from tests.unit.api_network.test_port_forwardings import World as Forwarding
 
 HIDDEN, GIVEN, KEPT = object(), object(), object()
 """An answer without the attribute; a value made by the cloud; the value that was there before."""
@@ -110,6 +112,13 @@ TAKEN: dict[str, dict[str, tuple[Any, ...]]] = {
         "port_range_max": (None,),
     },
     "security_groups_default_statefulness": {"project_id": (None,)},
+    # A null says nothing: of two names for the same ports the other says them.
+    "port_forwarding": {
+        "external_port": (GIVEN, KEPT),
+        "external_port_range": (GIVEN, KEPT),
+        "internal_port": (GIVEN, KEPT),
+        "internal_port_range": (GIVEN, KEPT),
+    },
 }
 """What the answer shows after a null in a POST and in a PUT, of the two that the attribute may be in."""
 
@@ -369,6 +378,18 @@ def _statefulness(client: Client) -> World:
     return dict, made
 
 
+def _forwardings(client: Client) -> World:
+    world = Forwarding(client)
+    numbers = iter(range(1, 100))
+
+    def body() -> dict[str, Any]:
+        number = next(numbers)
+        ports = {f"{side}_port": number for side in ("external", "internal")}
+        return world.body(**ports, **{f"{name}_range": f"{number}:{number}" for name in ports})
+
+    return body, lambda: world.forward(**body())
+
+
 _WORLDS: dict[str, Callable[[Client], World]] = {
     NETWORK.name: _networks,
     SUBNET.name: _subnets,
@@ -393,4 +414,5 @@ _WORLDS: dict[str, Callable[[Client], World]] = {
         SERVICE_PROFILE,
         lambda: {"driver": PROVIDERS[0].driver, "metainfo": "m", "description": "d", "enabled": False},
     ),
+    PORT_FORWARDING.name: _forwardings,
 }

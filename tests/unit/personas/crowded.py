@@ -87,6 +87,8 @@ GROWING: Final[dict[str, dict[str, str]]] = {
     "network_metering_label_rules": {"metering_label_id": _id("network_metering_labels")},
     "network_metering_labels": {},
     "network_networks": {},
+    "network_port_forwardings": {"floatingip_id": _id("network_floatingips", 10),
+                                 "internal_port_id": _id("network_ports")},
     "network_ports": {},
     "network_qos_bandwidth_limit_rules": {"qos_policy_id": _id("network_qos_policies")},
     "network_qos_dscp_marking_rules": {"qos_policy_id": _id("network_qos_policies")},

@@ -199,6 +199,16 @@ def _network() -> Iterator[tuple[str, Line]]:
     topology = f"{v2}/auto-allocated-topology/{{project}}"
     yield f"GET {topology}", Line("get_auto_allocated_topology")
     yield f"DELETE {topology}", Line("delete_auto_allocated_topology")
+    forwardings = f"{v2}/floatingips/{{floatingip}}/port_forwardings"
+    rule = "floatingip_port_forwarding"
+    made = {"port_forwarding": {"internal_port_id": "{port}", "internal_ip_address": "{port_address}",
+                                "protocol": "tcp", "external_port": 81, "internal_port": 81,
+                                "project_id": "{project}"}}  # fmt: skip
+    yield f"GET {forwardings}", Line(f"get_{rule}", lists="port_forwarding")
+    yield f"POST {forwardings}", Line(f"create_{rule}", made, refused=(400, 403, 404))
+    yield f"GET {forwardings}/{{port_forwarding}}", Line(f"get_{rule}")
+    yield f"PUT {forwardings}/{{port_forwarding}}", Line(f"update_{rule}", {"port_forwarding": {"description": "new"}})
+    yield f"DELETE {forwardings}/{{port_forwarding}}", Line(f"delete_{rule}")
     yield f"GET {v2}/floatingip_pools", Line("get_floatingip_pool", lists="public", others=False)
     yield f"GET {v2}/qos/rule-types", Line("get_rule_type", lists="rule_type")
     yield f"GET {v2}/qos/rule-types/{{rule_type}}", Line("get_agent", others=False)  # administrators, as with agents
@@ -630,6 +640,12 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     ids["unserved_network"] = admin.make(f"{v2}/networks", "network", name="unserved")["id"]
     ids.update(agent=agents[0]["id"], zone="nova", provider="single_node")
     owner.put(f"{v2}/routers/{router}/add_router_interface", {"subnet_id": subnet})
+    port = owner.ask("GET", f"{v2}/ports/{ids['port']}").json["port"]
+    ids["port_address"] = port["fixed_ips"][0]["ip_address"]
+    ids["port_forwarding"] = owner.make(
+        f"{v2}/floatingips/{ids['floatingip']}/port_forwardings", "port_forwarding", internal_port_id=ids["port"],
+        internal_ip_address=ids["port_address"], protocol="tcp", external_port=80, internal_port=80,
+    )["id"]  # fmt: skip
     admin.put(f"{v2}/quotas/{ids['project']}", {"quota": {"network": 50}})
 
     ids["image"] = owner.make(

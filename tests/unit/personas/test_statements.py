@@ -72,6 +72,8 @@ FILTERS: Final = (
     "metering/metering-labels?name=none", "metering/metering-label-rules?metering_label_id={metering_label}",
     "default-security-group-rules?used_in_default_sg=true",
     "security-groups-default-statefulness?project_id={project}",
+    "floatingips/{floatingip}/port_forwardings?external_port=1",
+    "floatingips/{floatingip}/port_forwardings?internal_port_id={port}",
     "agents?host=aio", "agents?binary=neutron-dhcp-agent",
 )  # fmt: skip
 """How people look for things in the Network API."""

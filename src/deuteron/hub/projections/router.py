@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from typing import Literal, cast
 
 from sqlalchemy import select
 
@@ -16,13 +17,14 @@ from deuteron.model.intent import (
     IntentRouter,
     MeteringLabel,
     MeteringRule,
+    PortForwarding,
     RouterGateway,
     RouterPort,
 )
 from deuteron.model.network import ROUTER_GATEWAY, ROUTER_INTERFACE
 from deuteron.model.network.rows import MeteringLabelRuleRow, PortRow, RouterRow, SubnetRow
 from deuteron.model.scalars import SubnetId
-from deuteron.rules.network import metering
+from deuteron.rules.network import forwarded, metering
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import floatingips, networks, ports, routers, subnets
 
@@ -66,6 +68,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
         inside, router_id = each["fixed_ip_address"], each["router_id"]
         if inside is not None and router_id is not None:
             translated[router_id].append(FloatingIp(each["id"], each["floating_ip_address"], inside))
+    forwarding = _forwardings(tx, ids)
     counted = _labels(tx, mine)
     for row in mine:
         found = attached[row["id"]]
@@ -83,6 +86,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
             routes=tuple(HostRoute(route["destination"], route["nexthop"]) for route in row["routes"] or ()),
             floating_ips=tuple(translated[row["id"]]),
             metering_labels=tuple(counted[row["id"]]),
+            port_forwardings=tuple(item for _, item in forwarding[row["id"]]),
         )
         reached = {ip["subnet_id"] for port in found for ip in port["fixed_ips"] or ()}
         yield (
@@ -94,10 +98,43 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
                     *(("network", id) for id in {port["network_id"] for port in found}),
                     *(("subnet", id) for id in reached),
                     *(("floatingip", floating.id) for floating in translated[row["id"]]),
+                    *(("floatingip", id) for id in {id for id, _ in forwarding[row["id"]]}),
                     *(("metering_label", label.id) for label in counted[row["id"]]),
                 ),
             ),
         )
+
+
+def _forwardings(tx: Tx, router_ids: Sequence[str]) -> Mapping[str, Sequence[tuple[str, PortForwarding]]]:
+    """What each of the routers forwards, with the floating IP, in order of id."""
+    found: dict[str, list[tuple[str, PortForwarding]]] = defaultdict(list)
+    routed = {
+        row["id"]: row
+        for row in whole(
+            tx,
+            floatingips,
+            lambda chunk: select(floatingips).where(
+                floatingips.c["router_id"].in_(chunk), floatingips.c["port_id"].is_(None)
+            ),
+            router_ids,
+        )
+    }
+    for floating_id, rows in forwarded.of_floating(tx, list(routed)).items():
+        floating = routed[floating_id]
+        assert floating["router_id"] is not None  # by which it was found
+        for row in rows:
+            item = PortForwarding(
+                id=row["id"],
+                protocol=cast('Literal["tcp", "udp", "sctp"]', row["protocol"]),
+                floating_ip_address=floating["floating_ip_address"],
+                external_ports=(row["external_first"], row["external_last"]),
+                fixed_ip_address=row["internal_ip_address"],
+                internal_ports=(row["internal_first"], row["internal_last"]),
+            )
+            found[floating["router_id"]].append((floating_id, item))
+    for items in found.values():
+        items.sort(key=lambda each: each[1].id)
+    return found
 
 
 def _labels(tx: Tx, mine: Sequence[RouterRow]) -> Mapping[str, Sequence[MeteringLabel]]:

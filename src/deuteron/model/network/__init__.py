@@ -13,7 +13,18 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from deuteron.model.network import address_groups, defaults, extensions, flavors, metering, networks, ports, qos
+from deuteron.model.network import (
+    address_groups,
+    defaults,
+    extensions,
+    flavors,
+    metering,
+    networks,
+    port_forwardings,
+    ports,
+    qos,
+    routers,
+)
 from deuteron.model.network.address_groups import ADDRESS_GROUP
 from deuteron.model.network.codecs import MAX_GROUP_ADDRESSES, MAX_ROUTES, Choice, FixedIps, GatewayInfo, Keyed, Routes
 from deuteron.model.network.defaults import (
@@ -24,6 +35,7 @@ from deuteron.model.network.defaults import (
 from deuteron.model.network.flavors import FLAVOR, SERVICE_PROFILE
 from deuteron.model.network.metering import METERING_LABEL, METERING_LABEL_RULE
 from deuteron.model.network.networks import ADDRESS_SCOPE, SUBNET, SUBNETPOOL
+from deuteron.model.network.port_forwardings import PORT_FORWARDING
 from deuteron.model.network.ports import (
     COMPUTE_PREFIX,
     DHCP,
@@ -32,13 +44,14 @@ from deuteron.model.network.ports import (
     ROUTER_INTERFACE,
 )
 from deuteron.model.network.qos import BANDWIDTH_LIMIT_RULE, DSCP_MARKING_RULE, QOS_POLICY
-from deuteron.model.network.routers import FLOATINGIP, ROUTER
+from deuteron.model.network.routers import ROUTER
 from deuteron.model.network.security import SECURITY_GROUP, SECURITY_GROUP_RULE
 from deuteron.model.network.sharing import RBAC_POLICY
 from deuteron.model.resource import Extension, Resource, extended
 
 NETWORK: Final = extended(networks.NETWORK, qos.EXTENSIONS.values())
 PORT: Final = extended(ports.PORT, qos.EXTENSIONS.values())
+FLOATINGIP: Final = extended(routers.FLOATINGIP, port_forwardings.EXTENSIONS.values())
 
 RESOURCES: Final[tuple[Resource[Any], ...]] = (
     NETWORK,
@@ -61,6 +74,7 @@ RESOURCES: Final[tuple[Resource[Any], ...]] = (
     SECURITY_GROUPS_DEFAULT_STATEFULNESS,
     FLAVOR,
     SERVICE_PROFILE,
+    PORT_FORWARDING,
 )
 
 QUOTA_DEFAULTS: Final[dict[str, int]] = {
@@ -78,6 +92,7 @@ EXTENSIONS: Final[dict[str, Extension]] = {
     **qos.EXTENSIONS,
     **metering.EXTENSIONS,
     **flavors.EXTENSIONS,
+    **port_forwardings.EXTENSIONS,
     "standard-attr-tag": Extension(
         f"Tag support for resources with standard attribute: {_TAGGED}", "Tags.", "2017-01-01T00:00:00-00:00"
     ),
@@ -103,6 +118,7 @@ __all__ = [
     "NETWORK",
     "PARENT",
     "PORT",
+    "PORT_FORWARDING",
     "QOS_POLICY",
     "QUOTA_DEFAULTS",
     "RBAC_POLICY",

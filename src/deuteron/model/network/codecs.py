@@ -35,6 +35,7 @@ MAX_ADDRESS_PAIRS: Final = 10
 MAX_FIXED_IPS: Final = 64
 MAX_PREFIXES: Final = 256
 MAX_GROUP_ADDRESSES: Final = 500
+MAX_PORT: Final = 65535
 """Of one address group, whose change is one change of the switch. Neutron has no bound."""
 MAX_PROFILE_BYTES: Final = 4095
 """Of `binding:profile` as JSON. Source: neutron/plugins/ml2/models.py, BINDING_PROFILE_LEN."""
@@ -207,6 +208,54 @@ class InterfaceCidr:
 
     def schema(self) -> dict[str, Any]:
         return {"type": ["string", "null"], "format": "cidr"}
+
+
+@dataclass(frozen=True)
+class PortNumber:
+    """A port of TCP and its like; null is none."""
+
+    column: str = "integer"
+    row_type: ClassVar[str] = "int"
+
+    def decode(self, raw: Any) -> Any:
+        return Integer(1, MAX_PORT, nullable=True).decode(raw)
+
+    def decode_filter(self, text: str) -> Any:
+        return self.decode(text)
+
+    def schema(self) -> dict[str, Any]:
+        return Integer(1, MAX_PORT, nullable=True).schema()
+
+
+@dataclass(frozen=True)
+class PortRange:
+    """`first:last`, or one port, which is both; null is none."""
+
+    column: str = "text"
+    row_type: ClassVar[str] = "str"
+
+    def decode(self, raw: Any) -> Any:
+        if raw is None:
+            return None
+        text = str(raw) if isinstance(raw, int) and not isinstance(raw, bool) else raw
+        parts = text.split(":", 2) if isinstance(text, str) else []
+        if not 1 <= len(parts) <= 2 or not all(parts):
+            raise Invalid("Port range must be two integers separated by a colon", raw)
+        for part in parts:
+            if not re.fullmatch("[0-9]{1,5}", part) or int(part) > MAX_PORT:
+                raise Invalid(f"Invalid port: {quoted(part)}", raw)
+            if int(part) < 1:
+                raise Invalid(f"Invalid port: {part}, the port must be in the range [1, {MAX_PORT}]", raw)
+        first, last = int(parts[0]), int(parts[-1])
+        if first > last:
+            raise Invalid("First port in a port range must be lower than the second port", raw)
+        return f"{first}:{last}"
+
+    def decode_filter(self, text: str) -> Any:
+        return self.decode(text)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": ["string", "integer", "null"], "pattern": "^[0-9]{1,5}(:[0-9]{1,5})?$"}
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ DscpMarkingRuleId = NewType("DscpMarkingRuleId", str)
 MeteringLabelId = NewType("MeteringLabelId", str)
 MeteringLabelRuleId = NewType("MeteringLabelRuleId", str)
 NetworkFlavorId = NewType("NetworkFlavorId", str)
+PortForwardingId = NewType("PortForwardingId", str)
 QosPolicyId = NewType("QosPolicyId", str)
 SecurityGroupsDefaultStatefulnessId = NewType("SecurityGroupsDefaultStatefulnessId", str)
 ServiceProfileId = NewType("ServiceProfileId", str)
@@ -341,3 +342,16 @@ class ServiceProfileRow(TypedDict):
     driver: ReadOnly[str]
     metainfo: ReadOnly[str | None]
     enabled: ReadOnly[bool]
+
+
+class PortForwardingRow(TypedDict):
+    id: ReadOnly[PortForwardingId]
+    protocol: ReadOnly[str]
+    internal_port_id: ReadOnly[PortId]
+    internal_ip_address: ReadOnly[Ip]
+    description: ReadOnly[str]
+    floatingip_id: ReadOnly[FloatingIpId]
+    external_first: ReadOnly[int]
+    external_last: ReadOnly[int]
+    internal_first: ReadOnly[int]
+    internal_last: ReadOnly[int]

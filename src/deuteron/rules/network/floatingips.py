@@ -15,12 +15,12 @@ from typing_extensions import ReadOnly, TypedDict
 
 from deuteron.model.caller import Caller
 from deuteron.model.errors import NotFound
-from deuteron.model.network import FLOATING, FLOATINGIP, PORT, ROUTER, ROUTER_INTERFACE
+from deuteron.model.network import FLOATING, FLOATINGIP, PORT, PORT_FORWARDING, ROUTER, ROUTER_INTERFACE
 from deuteron.model.network.parts import FixedIp, WantedIp
 from deuteron.model.network.rows import FloatingIpRow, PortRow
 from deuteron.model.scalars import FloatingIpId, Ip, NetworkId, PortId, ProjectId, RouterId
 from deuteron.model.settings import Settings
-from deuteron.rules.network import faults, ports, quotas, sight
+from deuteron.rules.network import faults, forwarded, ports, quotas, sight
 from deuteron.rules.network.kinds import Kind, add, change, find, new_id, remove
 from deuteron.store import query
 from deuteron.store.database import Tx
@@ -107,20 +107,33 @@ def update_floatingip(tx: Tx, settings: Settings, caller: Caller, row: FloatingI
     values = dict(values)
     if values.get("fixed_ip_address") is not None and values.get("port_id") is None:
         raise faults.bad_request("floatingip", _FIXED_WITHOUT_PORT)
+    is_forwarding = row["port_id"] is None and row["router_id"] is not None
     if not values or "port_id" in values or "fixed_ip_address" in values or "router_id" in values:
         # A body that names nothing disassociates, as a null port does; one that names other things keeps the port.
         port_id = values.pop("port_id", row["port_id"] if values else None)
         # Another router for the port that is there leads to the same address inside.
         same_port = "router_id" in values and port_id is not None and port_id == row["port_id"]
         fixed = values.pop("fixed_ip_address", row["fixed_ip_address"] if same_port else None)
-        values.update(_association(tx, caller, row, port_id, fixed, values.pop("router_id", None)))
+        led = _association(tx, caller, row, port_id, fixed, values.pop("router_id", None))
+        if is_forwarding:
+            if led["port_id"] is not None:
+                raise _in_use(row)
+            return change(tx, FLOATINGIP, row, values)
+        values.update(led)
         for router_id in {row["router_id"], values["router_id"]} - {None}:
             tx.changed("router", router_id)
     return change(tx, FLOATINGIP, row, values)
 
 
 def delete_floatingip(tx: Tx, settings: Settings, caller: Caller | None, row: FloatingIpRow) -> None:
-    """Delete the floating IP; its address returns to the pool."""
+    """Delete the floating IP; its address returns to the pool.
+
+    Raises: Conflict while it forwards ports, unless the cloud itself asks.
+    """
+    if caller is not None and forwarded.are_there(tx, row["id"]):
+        raise _in_use(row)
+    for forwarding in forwarded.of_floating(tx, [row["id"]]).get(row["id"], ()):
+        remove(tx, PORT_FORWARDING, forwarding["id"])
     if row["router_id"] is not None:
         tx.changed("router", row["router_id"])
     remove(tx, FLOATINGIP, row["id"])
@@ -128,12 +141,17 @@ def delete_floatingip(tx: Tx, settings: Settings, caller: Caller | None, row: Fl
 
 
 def unassociated(tx: Tx, network_id: NetworkId) -> list[FloatingIpRow]:
-    """The floating IPs of an external network that lead to no port."""
-    return query.rows(tx, floatingips, floatingips.c.floating_network_id == network_id, floatingips.c.port_id.is_(None))
+    """The floating IPs of an external network that lead to no port, and forward none."""
+    free = (floatingips.c.port_id.is_(None), floatingips.c.router_id.is_(None))
+    return query.rows(tx, floatingips, floatingips.c.floating_network_id == network_id, *free)
 
 
 def derive(tx: Tx, settings: Settings, caller: Caller, rows: Sequence[Values], names: frozenset[str]) -> None:
-    """Put the port inside, in short, into each answer: one query for all."""
+    """Put the port inside and what is forwarded, in short, into each answer: one query for all of each."""
+    if "port_forwardings" in names:
+        by_id = forwarded.of_floating(tx, [row["id"] for row in rows])
+        for row in rows:
+            row["port_forwardings"] = [forwarded.shown_in_floating(each) for each in by_id.get(row["id"], ())]
     if "port_details" not in names:
         return
     wanted = {row["port_id"] for row in rows if row["port_id"] is not None}
@@ -185,7 +203,7 @@ def _association(
             f"Cannot associate floating IP {row['id']} with port {port_id}: it is owned by a different project",
         )
     inside = _inside_address(port, fixed)
-    router_id = _router_for(tx, row, port, inside) if wanted is None else _asked_router(tx, caller, row, wanted)
+    router_id = router_for(tx, row, port, inside) if wanted is None else _asked_router(tx, caller, row, wanted)
     other = tx.scalar(
         select(floatingips.c.id).where(
             floatingips.c.port_id == port_id,
@@ -194,12 +212,7 @@ def _association(
         )
     )
     if other is not None and other != row["id"]:
-        raise faults.conflict(
-            "FloatingIPPortAlreadyAssociated",
-            f"Cannot associate floating IP {row['floating_ip_address']} ({row['id']}) with port {port_id} using fixed "
-            f"IP {inside['ip_address']}, as that fixed IP already has a floating IP on external network "
-            f"{row['floating_network_id']}.",
-        )
+        raise already_associated(row, port_id, inside["ip_address"])
     before = (row["port_id"], row["fixed_ip_address"], row["router_id"])
     same = before == (port_id, inside["ip_address"], router_id)
     return {
@@ -208,6 +221,19 @@ def _association(
         "router_id": router_id,
         "status": row["status"] if same else "DOWN",
     }
+
+
+def already_associated(row: Leading | FloatingIpRow, port_id: PortId, fixed: Ip) -> Exception:
+    """What is said of an address that leads elsewhere."""
+    return faults.conflict(
+        "FloatingIPPortAlreadyAssociated",
+        f"Cannot associate floating IP {row['floating_ip_address']} ({row['id']}) with port {port_id} using fixed "
+        f"IP {fixed}, as that fixed IP already has a floating IP on external network {row['floating_network_id']}.",
+    )
+
+
+def _in_use(row: FloatingIpRow) -> Exception:
+    return faults.conflict("FipInUseByPortForwarding", f"Floating IP {row['id']} in use by Port Forwarding resources.")
 
 
 def _inside_address(port: PortRow, fixed: Ip | None) -> FixedIp:
@@ -245,8 +271,11 @@ def _asked_router(tx: Tx, caller: Caller, row: Leading, wanted: RouterId) -> Rou
     return router["id"]
 
 
-def _router_for(tx: Tx, row: Leading, port: PortRow, inside: FixedIp) -> RouterId:
-    """The router between the port's subnet and the external network, preferring the one that is the gateway."""
+def router_for(tx: Tx, row: Leading, port: PortRow, inside: FixedIp) -> RouterId:
+    """The router between the port's subnet and the external network, preferring the one that is the gateway.
+
+    Raises: NotFound.
+    """
     found = tx.all(
         select(routers.c.id, ip_allocations.c.ip_address, subnets.c.gateway_ip)
         .join(ports_table, ports_table.c.device_id == routers.c.id)
@@ -279,4 +308,5 @@ KIND = Kind(
     visible=sight.own(floatingips.c.project_id),
     derive=derive,
     extra_columns=("port_id",),
+    shows_rows_of=forwarded.forwardings,
 )

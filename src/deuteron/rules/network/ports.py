@@ -23,6 +23,7 @@ from deuteron.rules.network import (
     bindings,
     dhcp_options,
     faults,
+    forwarded,
     port_filters,
     port_security,
     qos,
@@ -391,7 +392,8 @@ def _is_ipv4_among(tx: Tx, row: PortRow, items: Sequence[WantedIp]) -> bool:
 
 
 def _free_floating(tx: Tx, port: PortRow, left: Set[Ip]) -> None:
-    """Take the port from floating IPs that lead to an address it no longer has."""
+    """Take the port from floating IPs that lead to an address it no longer has, whole or by their ports."""
+    forwarded.release(tx, port["id"], left)
     for row in query.run(tx, floatingips, _FLOATING, {"port": port["id"]}):
         if row["fixed_ip_address"] not in left:
             change(

@@ -11,6 +11,7 @@ from deuteron.rules.network import (
     group_defaults,
     metering,
     networks,
+    port_forwardings,
     ports,
     qos,
     rbac,
@@ -41,4 +42,5 @@ KINDS: Final[tuple[Kind[Any], ...]] = (
     group_defaults.STATEFULNESS_KIND,
     flavors.KIND,
     flavors.PROFILE_KIND,
+    port_forwardings.KIND,
 )
