@@ -89,9 +89,15 @@ class Belongings:
         return tuple(self.ids.values())
 
 
+FORWARDED = "10.77.0.200"
 QOS_RULES = {"bandwidth_limit_rule": {"max_kbps": 1000}, "dscp_marking_rule": {"dscp_mark": 10}}
 TAGGED = ("networks", "subnets", "ports", "routers", "floatingips", "security-groups", "security-group-rules",
           "subnetpools")  # fmt: skip
+
+
+def _forwarding(ids: dict[str, str], port: int) -> dict[str, Any]:
+    inside = {"internal_port_id": ids["target"], "internal_ip_address": FORWARDED, "protocol": "tcp"}
+    return {"port_forwarding": {**inside, "external_port": port, "internal_port": port}}
 
 
 def possess(world: World, owner: Person) -> dict[str, str]:
@@ -110,6 +116,13 @@ def possess(world: World, owner: Person) -> dict[str, str]:
     router = make("routers", "router", name="secret-router", external_gateway_info=gateway)
     owner.expect("PUT", f"/network/v2.0/routers/{router}/add_router_interface", {"subnet_id": subnet})
     make("floatingips", "floatingip", floating_network_id=public["id"], port_id=port)
+    target = {"name": "secret-target", "fixed_ips": [{"ip_address": FORWARDED}]}
+    ids["target"] = owner.create("/network/v2.0/ports", "port", network_id=net, **target)["id"]
+    addresses = "/network/v2.0/floatingips"
+    ids["forwards"] = owner.create(addresses, "floatingip", floating_network_id=public["id"])["id"]
+    forwarding = _forwarding(ids, 80)["port_forwarding"]
+    made = owner.create(f"{addresses}/{ids['forwards']}/port_forwardings", "port_forwarding", **forwarding)
+    ids["forwarding"] = made["id"]
     group = make("security-groups", "security_group", name="secret-group")
     make("security-group-rules", "security_group_rule", security_group_id=group, direction="ingress")
     make("subnetpools", "subnetpool", name="secret-pool", prefixes=["10.88.0.0/16"], min_prefixlen=24)
@@ -199,6 +212,15 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
             yield Attack("POST", f"{base}/tags", {"tags": ["mine", "t"]}, at)
             last.append(Attack("DELETE", f"{base}/tags/{{tag}}", at=at))
             last.append(Attack("DELETE", f"{base}/tags", at=at))
+    at = {"parent": ids["forwards"], "id": ids["forwarding"]}
+    forwardings = "/network/v2.0/floatingips/{parent}/port_forwardings"
+    yield Attack("GET", forwardings, at=at)
+    yield Attack("POST", forwardings, _forwarding(ids, 81), at)
+    yield Attack("GET", f"{forwardings}/{{id}}", at=at)
+    yield Attack("PUT", f"{forwardings}/{{id}}", {"port_forwarding": {"description": "mine"}}, at)
+    last.append(Attack("DELETE", f"{forwardings}/{{id}}", at=at))
+    # With the port goes the forwarding that the owner made above, which would keep the router's interface.
+    last.append(Attack("DELETE", "/network/v2.0/ports/{id}", at={"id": ids["target"]}))
     for verb in ("add", "remove"):
         more = {"addresses": ["10.98.0.0/16"]}
         yield Attack(
