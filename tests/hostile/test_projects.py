@@ -26,7 +26,7 @@ SERVICES = {
 OPEN_TO_ALL = re.compile(
     r"""
     /network/v2.0/extensions | /network/v2.0/availability_zones | /network/v2.0/service-providers
-    | /network/v2.0/flavors
+    | /network/v2.0/flavors | GET\ /network/v2.0/default-security-group-rules
     | /compute/v2(.1)?/(extensions|flavors|os-availability-zone|limits) | /identity/v3/regions
     | /image/v2/(schemas|info)
     """,
@@ -38,6 +38,7 @@ ADMINS_ONLY = re.compile(
     r"""
     /network/v2.0/(agents|quotas|network-ip-availabilities|qos/rule-types) | /network/v2.0/networks/\{id\}/dhcp-agents
     | /network/v2.0/routers/\{id\}/l3-agents | /network/v2.0/service_profiles
+    | DELETE\ /network/v2.0/default-security-group-rules
     | /compute/v2.1/(os-services|os-hypervisors|os-aggregates|os-migrations|os-quota-class-sets)
     | /compute/v2.1/flavors/\{id\}/(os-flavor-access|action) | /image/v2/tasks
     | /identity/v3/(domains|roles|role_inferences|services|endpoints|groups|system|OS-INHERIT)
@@ -140,6 +141,10 @@ def possess(world: World, owner: Person) -> dict[str, str]:
     counted = {"metering_label_id": ids["label"], "direction": "ingress", "remote_ip_prefix": "10.77.0.0/24"}
     counted_at = "/network/v2.0/metering/metering-label-rules"
     ids["label-rule"] = world.admin.create(counted_at, "metering_label_rule", **counted)["id"]
+    kind = "security_groups_default_statefulness"
+    ids["statefulness"] = world.admin.create(
+        "/network/v2.0/security-groups-default-statefulness", kind, project_id=owner.project
+    )["id"]
     for collection in TAGGED:
         owner.expect("PUT", f"/network/v2.0/{collection}/{ids[collection]}/tags/t")
     ids["images"] = owner.image(b"secret data" * 1000, name="secret-image", visibility="shared")
@@ -221,6 +226,17 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
     last.append(Attack("DELETE", f"{forwardings}/{{id}}", at=at))
     # With the port goes the forwarding that the owner made above, which would keep the router's interface.
     last.append(Attack("DELETE", "/network/v2.0/ports/{id}", at={"id": ids["target"]}))
+    topology = {"project": ids["project"]}
+    yield Attack("GET", "/network/v2.0/auto-allocated-topology/{project}", at=topology)
+    last.append(Attack("DELETE", "/network/v2.0/auto-allocated-topology/{project}", at=topology))
+    settings, at = "/network/v2.0/security-groups-default-statefulness/{id}", {"id": ids["statefulness"]}
+    yield Attack("GET", settings, at=at)
+    yield Attack("PUT", settings, {"security_groups_default_statefulness": {"stateful": False}}, at)
+    last.append(Attack("DELETE", settings, at=at))
+    pool, at = "/network/v2.0/subnetpools/{id}", {"id": ids["subnetpools"]}
+    yield Attack("PUT", f"{pool}/add_prefixes", {"prefixes": ["10.89.0.0/16"]}, at)
+    yield Attack("PUT", f"{pool}/remove_prefixes", {"prefixes": ["10.88.0.0/16"]}, at)
+    yield Attack("PUT", f"{pool}/onboard_network_subnets", {"network_id": ids["networks"]}, at)
     for verb in ("add", "remove"):
         more = {"addresses": ["10.98.0.0/16"]}
         yield Attack(
