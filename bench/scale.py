@@ -112,7 +112,7 @@ def _requests(api: _Api, number: int, changes: list[float]) -> Iterator[tuple[st
     yield "GET port", client.ms("GET", f"/ports/{port_id}")
     yield "GET ports, a page of 100", client.ms("GET", "/ports?limit=100")
     yield "GET ports, a later page of 100", client.ms("GET", f"/ports?limit=100&marker={api.middle}")
-    yield "GET ports, a page by name", client.ms("GET", "/ports?limit=100&sort_key=name")
+    yield "GET ports, a page by name", client.ms("GET", "/ports?limit=100&sort_key=name&sort_dir=asc")
     target = network.hosts[number % len(network.hosts)]
     _, ms = changing("PUT", f"/ports/{port_id}", {"port": {"binding:host_id": target}}, port_id)
     yield "PUT port, bind", ms

@@ -58,6 +58,10 @@ class Words:
     """Whether one direction is meant for all keys."""
     turns_default: bool = False
     """Whether a direction without a key turns the default order."""
+    each_has_direction: bool = False
+    """Whether keys without any direction are uneven, too."""
+    empty_is_silence: bool = False
+    """Whether an empty key or direction is none."""
     many_keys: bool = True
     """Whether there may be several keys; otherwise the first counts."""
     last_counts: bool = False
@@ -119,7 +123,8 @@ def read(pairs: Sequence[tuple[str, str]], words: Words, *, backwards: bool = Fa
     filters: list[tuple[str, str]] = []
     for name, value in pairs:
         if name in CONTROLS:
-            given[name].append(value)
+            if value or not (words.empty_is_silence and name in ("sort_key", "sort_dir")):
+                given[name].append(value)
         elif name not in words.controls:
             filters.append((name, value))
     several = None if words.many_keys else 1
@@ -168,7 +173,8 @@ def order_of(
     if words.spreads and len(directions) == 1:
         directions = directions * max(1, len(keys))
     turn = directions[0] if words.turns_default and not keys and len(directions) == 1 else None
-    if words.uneven is not None and directions and len(directions) != len(keys) and turn is None:
+    silent = not directions and not words.each_has_direction
+    if words.uneven is not None and not silent and len(directions) != len(keys) and turn is None:
         raise words.uneven()
     refused = None if words.bad_directions is None or not odd(directions) else words.bad_directions(directions)
     if refused is not None and not words.keys_first:

@@ -58,11 +58,13 @@ def test_a_page_that_came_backwards_turns_no_later_page_round(client: Client, po
 
 
 def test_filters_narrow_and_repeat(client: Client, ports: list[str]) -> None:
-    assert names(client, "name=p1&name=p2&sort_key=name") == ["p1", "p2"]
+    assert names(client, "name=p1&name=p2&sort_key=name&sort_dir=asc") == ["p1", "p2"]
     assert names(client, "name=p1&description=") == []
-    assert names(client, "description=&sort_key=name") == ["p0", "p2", "p4", "p6"]
+    assert names(client, "description=&sort_key=name&sort_dir=asc") == ["p0", "p2", "p4", "p6"]
     assert names(client, "fixed_ips=ip_address%3D10.0.0.4") == ["p2"]
-    assert names(client, "fixed_ips=ip_address%3D10.0.0.4&fixed_ips=ip_address%3D10.0.0.2&sort_key=name") == [
+    assert names(
+        client, "fixed_ips=ip_address%3D10.0.0.4&fixed_ips=ip_address%3D10.0.0.2&sort_key=name&sort_dir=asc"
+    ) == [
         "p0",
         "p2",
     ]
@@ -212,6 +214,6 @@ def test_a_page_of_a_large_table_goes_through_a_thread_unless_its_index_has_it(
     assert in_a_thread(f"limit=3&marker={ports[2]}&fields=id&fields=name") != is_embedded
     assert in_a_thread("limit=5000")
     assert in_a_thread("limit=3&description=odd")
-    assert in_a_thread("limit=3&sort_key=status")
+    assert in_a_thread("limit=3&sort_key=status&sort_dir=asc")
     assert in_a_thread("limit=3", "demo")
     assert in_a_thread("")

@@ -80,7 +80,7 @@ def test_pages_of_agents_are_the_whole_list(client: Client, ahead: bool) -> None
         ("agents?colour=red", "HTTPBadRequest", "['colour'] is invalid attribute for filtering"),
         ("agents?created_at=x", "HTTPBadRequest", "['created_at'] is invalid attribute for filtering"),
         ("agents?alive=x", "InvalidInput", "Invalid input for operation: 'x' cannot be converted to boolean."),
-        ("agents?sort_key=nothing", "HTTPBadRequest", "['nothing'] is invalid attribute for sort_keys"),
+        ("agents?sort_key=nothing&sort_dir=asc", "HTTPBadRequest", "['nothing'] is invalid attribute for sort_keys"),
         ("agents?sort_key=configurations&sort_dir=asc", "HTTPBadRequest",
          "['configurations'] is invalid attribute for sort_keys"),
         ("agents?sort_key=host&sort_dir=up", "HTTPBadRequest",

@@ -75,7 +75,9 @@ def test_what_only_admins_see_can_neither_be_read_nor_asked_for(client: Client) 
     assert not [name for name in mine if name.startswith("provider:")]
     assert client.get("/v2.0/networks?provider:segmentation_id=1", "demo")["networks"] == []
     assert len(client.get("/v2.0/networks?provider:segmentation_id=1")["networks"]) == 1
-    assert client.call("GET", "/v2.0/networks?sort_key=provider:segmentation_id", user="demo").status == 400
+    assert (
+        client.call("GET", "/v2.0/networks?sort_key=provider:segmentation_id&sort_dir=asc", user="demo").status == 400
+    )
 
 
 def test_an_external_network_is_seen_with_its_subnets_and_joined_through_a_router_alone(client: Client) -> None:

@@ -10,13 +10,14 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, and_, func, select
 
 from deuteron.api.call import Call, Reply
 from deuteron.api.network import bodies, lists
 from deuteron.model.caller import Caller
+from deuteron.model.codecs import Boolean, Codec, Invalid, Text
 from deuteron.model.network.rows import NetworkRow, SubnetRow
 from deuteron.model.resource import Resource
 from deuteron.rules.hosts import registry
@@ -33,6 +34,9 @@ from deuteron.store.network_tables import subnets as subnets_table
 from deuteron.store.query import Values
 
 _SERVING = {"DHCP agent", "L3 agent"}
+
+_WRITABLE: Final[dict[str, Codec]] = {"admin_state_up": Boolean(), "description": Text(255, nullable=True)}
+"""What a body may ask of an agent, were it no part of its host."""
 
 
 def list_agents(call: Call, tx: Tx) -> Reply:
@@ -52,6 +56,15 @@ def show_agent(call: Call, tx: Tx) -> Reply:
 
 def update_agent(call: Call, tx: Tx) -> Reply:
     """PUT /agents/{id}: an agent is part of its host and cannot be taken out alone."""
+    body = bodies.one(call, "agent")
+    attributes.refuse_others(body, _WRITABLE)
+    for name, raw in body.items():
+        try:
+            _WRITABLE[name].decode(raw)
+        except Invalid as error:
+            if name == "admin_state_up":
+                raise faults.invalid_input(error.reason) from None
+            raise faults.invalid_value(name, error.reason) from None
     _find_agent(call, tx)
     if not call.policy.check(call.caller, "update_agent"):
         raise faults.not_authorized(["update_agent"])
@@ -186,7 +199,7 @@ def list_providers(call: Call, tx: Tx) -> Reply:
 
 def list_availability(call: Call, tx: Tx) -> Reply:
     """GET /network-ip-availabilities: of an IP version, those networks that have subnets of it."""
-    _require(call, "get_network_ip_availability")
+    may_see = call.policy.check(call.caller, "get_network_ip_availability")
     versions = {value for name, value in call.query if name == "ip_version"}
     subnets: dict[str, list[SubnetRow]] = {}
     for subnet in query.rows(tx, subnets_table, order_by=(subnets_table.c.id,)):
@@ -197,13 +210,14 @@ def list_availability(call: Call, tx: Tx) -> Reply:
     shown = [
         _availability(row, subnets.get(row["id"], ()), held) for row in found if row["id"] in subnets or not versions
     ]
-    return lists.answer(call, lists.AVAILABILITIES, shown)
+    return lists.answer(call, lists.AVAILABILITIES, shown if may_see else [])
 
 
 def show_availability(call: Call, tx: Tx) -> Reply:
     """GET /network-ip-availabilities/{id}"""
-    _require(call, "get_network_ip_availability")
     row = sight.find_visible(tx, call.caller, networks.KIND, call.params["id"])
+    if not call.policy.check(call.caller, "get_network_ip_availability"):
+        raise faults.missing("HTTPNotFound", "The resource could not be found.")
     mine = query.rows(tx, subnets_table, subnets_table.c.network_id == row["id"], order_by=(subnets_table.c.id,))
     held = _taken(tx, ip_allocations.c.subnet_id.in_([subnet["id"] for subnet in mine]))
     return Reply(200, {"network_ip_availability": lists.fields(call, _availability(row, mine, held))})
@@ -301,11 +315,12 @@ def _agents_on(call: Call, tx: Tx, agent_type: str, hosts: Sequence[str | None])
 
 
 def _find_agent(call: Call, tx: Tx) -> Agent:
-    if call.policy.check(call.caller, "get_agent"):
-        agent = registry.find_agent(tx, call.settings, call.params["id"])
-        if agent is not None:
-            return agent
-    raise faults.not_found("agent", call.params["id"])
+    agent = registry.find_agent(tx, call.settings, call.params["id"])
+    if agent is None:
+        raise faults.not_found("agent", call.params["id"])
+    if not call.policy.check(call.caller, "get_agent"):
+        raise faults.missing("HTTPNotFound", "The resource could not be found.")
+    return agent
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ from typing import Any
 from deuteron.api.call import Call, Reply
 from deuteron.api.network import bodies
 from deuteron.model.codecs import is_uuid, quoted
+from deuteron.model.network import FLAVOR
 from deuteron.model.network.rows import NetworkFlavorRow
 from deuteron.rules.network import attributes, faults, flavors, sight
+from deuteron.rules.network.kinds import find
 from deuteron.store.database import Tx
 
 
@@ -25,8 +27,13 @@ def associate(call: Call, tx: Tx) -> Reply:
 
 def dissociate(call: Call, tx: Tx) -> Reply:
     """DELETE /flavors/{id}/service_profiles/{profile}"""
+    wanted = call.params["profile"]
+    flavor = find(tx, FLAVOR, call.params["id"])
+    if flavor is None:
+        raise flavors.not_associated(call.params["id"], wanted)
+    flavors.refuse_other(flavor, wanted)
     _require(call, "delete_flavor_service_profile")
-    flavors.dissociate(tx, _flavor(call, tx), call.params["profile"])
+    flavors.dissociate(tx, flavor, wanted)
     return Reply(204)
 
 

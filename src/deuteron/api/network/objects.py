@@ -25,7 +25,7 @@ from deuteron.model.resource import REQUIRED, Attribute
 from deuteron.model.scalars import ProjectId
 from deuteron.rules.network import attributes, faults, security_groups, sight
 from deuteron.rules.network.kinds import Kind
-from deuteron.rules.network.listing import WORDS, conditions, listed
+from deuteron.rules.network.listing import WORDS, conditions, listed, refuse_what_cannot_be_asked
 from deuteron.store import listing, query
 from deuteron.store.database import Tx
 from deuteron.store.listing import Asked, Part
@@ -44,6 +44,11 @@ _SHORT_SCAN = 10_000
 """A page of a table with at most so many rows is short, even if each row has to be looked at: some 1 us a row."""
 _SHORT_QUERY = 20
 """Pairs. A query of more goes through a thread, whatever it asks for."""
+_SAID_WITH_ANY_VALUE = frozenset({
+    "provider:network_type", "provider:physical_network", "provider:segmentation_id", "segments", "mac_address",
+    "fixed_ips", "allowed_address_pairs", "binding:host_id", "binding:profile", "distributed", "ha",
+})  # fmt: skip
+"""Attributes without a default: a body that names one asks for what needs a role, be it null or empty."""
 _POLICY_COLUMNS = ("project_id", "shared", "router:external")
 """What the rules about reading a row look at."""
 
@@ -99,15 +104,20 @@ class Objects:
         return Reply(201, {kind.collection: made})
 
     def show(self, call: Call, tx: Tx) -> Reply:
-        """GET of one. Filters are looked at as in a list, and decide nothing."""
+        """GET of one. Filters of the core kinds are looked at as in a list, and decide nothing."""
         self._before_reading(call, tx)
-        if (asked := listing.read(call.query, WORDS)).filters:
-            conditions(self.kind, call.caller, asked, partial(self._may_compare, call.policy, call.caller))
+        if self.kind.is_core and call.query:
+            refuse_what_cannot_be_asked(
+                self.kind,
+                call.caller,
+                listing.read(call.query, WORDS),
+                partial(self._may_compare, call.policy, call.caller),
+            )
         row, within = self._found(call, tx)
         names = self._seen.readable(call.policy, call.caller, self.kind, row, within, self._rule(call))
         if names is None:
             raise faults.not_found(self.kind.name, row["id"], "" if within is None else within["id"])
-        fields = {value for key, value in call.query if key == "fields" and value}
+        fields = self._fields(call)
         shown = self._shown(call, tx, row, names & fields if fields else names)
         return Reply(200, {self._member(call): shown})
 
@@ -141,8 +151,10 @@ class Objects:
         backwards = (call.get("page_reverse") or "").lower() in ("true", "1")
         asked = listing.read(call.query, WORDS, backwards=backwards)
         self._before_reading(call, tx)
-        fields = frozenset(value for name, value in call.query if name == "fields" and value)
-        page, shown = self._rows(call, tx, asked, fields, self._within(call, tx))
+        if self.kind.parent is not None:
+            # As in Neutron, what cannot be asked is refused before the parent is looked for.
+            conditions(self.kind, call.caller, asked, partial(self._may_compare, call.policy, call.caller))
+        page, shown = self._rows(call, tx, asked, self._fields(call), self._within(call, tx))
         body: dict[str, Any] = {collection: shown}
         if listing.limit_of(asked, WORDS) is not None and (beside := links(call, page, backwards=backwards)):
             body[f"{collection}_links"] = beside
@@ -151,6 +163,10 @@ class Objects:
     def shown(self, call: Call, tx: Tx, row: Mapping[str, Any]) -> Values:
         """What the caller may see of one whole row."""
         return self._shown(call, tx, dict(row))
+
+    def _fields(self, call: Call) -> frozenset[str]:
+        """The attributes that a query names; an empty name is one of a core kind, and shows nothing."""
+        return frozenset(value for name, value in call.query if name == "fields" and (value or self.kind.is_core))
 
     def _is_short(self, call: Call, tx: Tx) -> bool:
         if len(call.query) > _SHORT_QUERY or not self._is_short_one(call, tx):
@@ -204,7 +220,14 @@ class Objects:
         kind = self.kind
         assert kind.create is not None  # the route exists only then
         values, explicit = new.values, new.explicit
-        within = self._within(call, tx)
+        try:
+            within = self._within(call, tx)
+        except NotFound:
+            # Who may not make one of its own parent's either is told so first.
+            own = {"project_id": call.caller.project_id, "tenant_id": call.caller.project_id}
+            if not call.policy.check(call.caller, f"create_{kind.rule}", {**own, **sight.parent_target(own)}):
+                raise faults.not_authorized([f"create_{kind.rule}"]) from None
+            raise
         if within is not None and kind.resource.parent is not None:
             values = {**values, kind.resource.parent.attribute: within["id"]}
         target: Values = {**values, "tenant_id": values.get("project_id"), **sight.parent_target(within)}
@@ -365,6 +388,8 @@ def _attribute_rules(policy: Policy, rule: str, names: Sequence[str], target: Ma
 
 
 def _is_default(attribute: Attribute, value: Any) -> bool:
+    if attribute.name in _SAID_WITH_ANY_VALUE:
+        return False
     return value is None or (attribute.default is not REQUIRED and value == attribute.default)
 
 

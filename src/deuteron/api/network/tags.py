@@ -57,6 +57,7 @@ class Tags:
         return Reply(204)
 
     def has(self, call: Call, tx: Tx) -> Reply:
+        _decoded({"tags": [call.params["tag"]]})
         self._require(self._row(call, tx), call.params["tag"])
         return Reply(204)
 
@@ -67,6 +68,7 @@ class Tags:
         return Reply(201)
 
     def drop(self, call: Call, tx: Tx) -> Reply:
+        _decoded({"tags": [call.params["tag"]]})
         row = self._writable(call, tx)
         self._require(row, call.params["tag"])
         self._set(tx, row, [tag for tag in row["tags"] if tag != call.params["tag"]])

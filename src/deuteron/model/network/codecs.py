@@ -23,6 +23,7 @@ from deuteron.model.codecs import (
     Text,
     TooMany,
     Uuid,
+    is_uuid,
     listed,
     quoted,
 )
@@ -378,6 +379,26 @@ class ServiceTypes:
 
     def schema(self) -> dict[str, Any]:
         return {**ListOf(Text(255), unique=True).schema(), "type": ["array", "null"]}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A project's id, or * for every project."""
+
+    column: str = "text"
+    row_type: ClassVar[str] = "str"
+
+    def decode(self, raw: Any) -> Any:
+        text = Text(max_length=NAME_LENGTH).decode(raw)
+        if text != "*" and not is_uuid(text):
+            raise Invalid(f"'{quoted(text)}' is not a valid target project ID; expected a UUID or '*'", raw)
+        return text
+
+    def decode_filter(self, text: str) -> Any:
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "maxLength": NAME_LENGTH}
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from deuteron.model.codecs import Boolean, ListOf, Text, Uuid
-from deuteron.model.network.codecs import GivenText
+from deuteron.model.codecs import Boolean, ListOf, OneOf, Text, Uuid
 from deuteron.model.network.shared import ADMIN, ID, NAME
 from deuteron.model.resource import REQUIRED, Attribute, Extension, Resource
 
@@ -35,8 +34,8 @@ FLAVOR: Resource[NetworkFlavorRow] = Resource(
         ID,
         NAME,
         _DESCRIPTION,
-        Attribute("service_type", GivenText(), "What it is a kind of: L3_ROUTER_NAT.", default=REQUIRED, create=True,
-                  nullable=False),
+        Attribute("service_type", OneOf(("L3_ROUTER_NAT",)), "What it is a kind of: L3_ROUTER_NAT.",
+                  default=REQUIRED, create=True),
         _ENABLED,
         Attribute("service_profiles", ListOf(Uuid()), "Its profiles, by id; the first says the kind.", default=[],
                   create=True, update=True, filter=False, sort=False, refers_to="service_profile"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from deuteron.model.codecs import Anything, Boolean, Cidr, Integer, OneOf, Text
 from deuteron.model.network.codecs import GivenText
@@ -12,6 +12,34 @@ from deuteron.model.resource import REQUIRED, Attribute, Resource
 
 if TYPE_CHECKING:
     from deuteron.model.network.rows import SecurityGroupRow, SecurityGroupRuleRow
+
+PROTOCOLS: Final[dict[str, int]] = {
+    "ah": 51,
+    "dccp": 33,
+    "egp": 8,
+    "esp": 50,
+    "gre": 47,
+    "hopopt": 0,
+    "icmp": 1,
+    "igmp": 2,
+    "ip": 0,
+    "ipip": 4,
+    "ipv6-encap": 41,
+    "ipv6-frag": 44,
+    "ipv6-icmp": 58,
+    "icmpv6": 58,
+    "ipv6-nonxt": 59,
+    "ipv6-opts": 60,
+    "ipv6-route": 43,
+    "ospf": 89,
+    "pgm": 113,
+    "rsvp": 46,
+    "sctp": 132,
+    "tcp": 6,
+    "udp": 17,
+    "udplite": 136,
+    "vrrp": 112,
+}
 
 # fmt: off
 SECURITY_GROUP: Resource[SecurityGroupRow] = Resource(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deuteron.model.codecs import Text, Uuid
+from deuteron.model.network.codecs import Target
 from deuteron.model.network.shared import ID, PROJECT_ID, READ, TENANT_ID, WRITE
 from deuteron.model.resource import REQUIRED, Attribute, Resource
 
@@ -26,7 +27,7 @@ RBAC_POLICY: Resource[RbacPolicyRow] = Resource(
         Attribute("object_type", Text(255), "Its kind: network, security_group, subnetpool …",
                   default=REQUIRED, create=True),
         Attribute("object_id", Uuid(), "What is shared.", default=REQUIRED, create=True),
-        Attribute("target_tenant", Text(255), "The project that may use it, or *.", default=REQUIRED, create=True,
+        Attribute("target_tenant", Target(), "The project that may use it, or *.", default=REQUIRED, create=True,
                   update=True),
         Attribute("action", Text(255), "access_as_shared or access_as_external.", default=REQUIRED, create=True),
     )),

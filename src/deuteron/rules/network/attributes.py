@@ -63,6 +63,8 @@ def _refusal(attribute: Attribute, error: Invalid) -> ApiError:
     # What Neutron converts it refuses as InvalidInput, what it validates as HTTPBadRequest.
     if isinstance(error, TooMany) and attribute.name in _EXHAUSTED:
         return too_many(attribute, error.limit)
+    if attribute.name == "service_type":
+        return faults.refused("InvalidServiceType", f"Invalid service type: {error.value}.")
     if (
         attribute.name == "target_tenant"
         or error.reason.endswith("cannot be converted to boolean")

@@ -51,9 +51,7 @@ PROVIDERS: Final = (
 
 
 def create_flavor(tx: Tx, settings: Settings, caller: Caller, values: Values) -> NetworkFlavorRow:
-    """A flavor without profiles. Raises: BadRequest for a service without providers, or for profiles."""
-    if values["service_type"] != SERVICE_TYPE:
-        raise faults.refused("InvalidServiceType", f"Invalid service type: {values['service_type']}.")
+    """A flavor without profiles. Raises: BadRequest for profiles."""
     return add(tx, FLAVOR, {**_whole(values), "service_profiles": []})
 
 
@@ -116,7 +114,15 @@ def dissociate(tx: Tx, flavor: NetworkFlavorRow, profile_id: str) -> None:
 def refuse_other(flavor: NetworkFlavorRow, profile_id: str) -> None:
     """Raises: NotFound for a profile that the flavor does not have."""
     if profile_id not in flavor["service_profiles"]:
-        raise _not_associated(flavor["id"], profile_id)
+        raise not_associated(flavor["id"], profile_id)
+
+
+def not_associated(flavor_id: str, profile_id: str) -> Exception:
+    """The flavor does not have the profile, or is not there itself."""
+    return faults.missing(
+        "FlavorServiceProfileBindingNotFound",
+        f"Service Profile {profile_id} is not associated with flavor {flavor_id}.",
+    )
 
 
 def refuse_new_router(tx: Tx, values: Mapping[str, object]) -> None:
@@ -159,7 +165,7 @@ def _provider_of(tx: Tx, flavor_id: str) -> Provider:
         raise faults.not_found(FLAVOR.name, flavor_id)
     profile = _first_profile(tx, flavor)
     if profile is None:
-        raise _not_associated(flavor_id, "")
+        raise not_associated(flavor_id, "")
     if not profile["enabled"]:
         raise faults.conflict("ServiceProfileDisabled", "Service Profile is not enabled.")
     return _provider(profile["driver"])
@@ -190,13 +196,6 @@ def _refuse_use(tx: Tx, profile_id: str) -> None:
     # Flavors are few, as administrators make them.
     if any(profile_id in profiles for profiles in tx.scalars(select(_flavors.c.service_profiles))):
         raise faults.conflict("ServiceProfileInUse", f"Service Profile {profile_id} is used by some service instance.")
-
-
-def _not_associated(flavor_id: str, profile_id: str) -> Exception:
-    return faults.missing(
-        "FlavorServiceProfileBindingNotFound",
-        f"Service Profile {profile_id} is not associated with flavor {flavor_id}.",
-    )
 
 
 def _whole(values: Mapping[str, object]) -> Mapping[str, object]:

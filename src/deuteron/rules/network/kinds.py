@@ -82,6 +82,11 @@ class Kind(Generic[RowT]):
         return self.resource.member_name
 
     @property
+    def is_core(self) -> bool:
+        """Whether Neutron's own plugin has it: what it looks at first in a query differs from extensions' kinds."""
+        return self.name in ("network", "subnet", "port")
+
+    @property
     def rule(self) -> str:
         """What policy rules call it."""
         return self.resource.rule_name

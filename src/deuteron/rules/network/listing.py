@@ -58,6 +58,9 @@ WORDS: Final = listing.Words(
     ),
     uneven=lambda: faults.http_bad_request("The number of sort_keys and sort_dirs must be same"),
     number=_number,
+    each_has_direction=True,
+    empty_is_silence=True,
+    last_counts=True,
     zero_is_silence=True,
     full_is_more=True,
     keys_first=True,
@@ -85,15 +88,24 @@ def listed(
 
     Raises: BadRequest for what cannot be asked; NotFound for a marker that the caller does not see.
     """
-    if listing.limit_of(asked, WORDS) is None:
-        asked = replace(asked, marker=None)  # it is the beginning of a page
     where = conditions(kind, caller, asked, may_compare)
+    if kind.is_core:
+        listing.limit_of(asked, WORDS)  # Neutron looks at their pages first, at those of extensions' kinds last
     nesting = kind.resource.parent
     if within is not None and nesting is not None:
         where.append(kind.table.c[nesting.attribute] == within["id"])
     order = _order(kind, asked, may_compare)
+    if listing.limit_of(asked, WORDS) is None:
+        asked = replace(asked, marker=None)  # it is the beginning of a page
     find = partial(_place, tx, kind, caller)
     return listing.part(asked, WORDS, find, lambda page: query.answers(tx, kind.table, names, where, order, page))
+
+
+def refuse_what_cannot_be_asked(kind: Kind, caller: Caller, asked: Asked, may_compare: MayCompare) -> None:
+    """Raises: BadRequest as `listed`."""
+    conditions(kind, caller, asked, may_compare)
+    listing.limit_of(asked, WORDS)
+    _order(kind, asked, may_compare)
 
 
 def conditions(kind: Kind, caller: Caller, asked: Asked, may_compare: MayCompare) -> list[ColumnElement[bool]]:

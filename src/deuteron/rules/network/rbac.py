@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from typing import Any, Final, cast
-from uuid import UUID
 
 from sqlalchemy import ColumnElement, SelectBase, select, update
 from sqlalchemy.exc import IntegrityError
@@ -48,7 +47,6 @@ def create_policy(tx: Tx, settings: Settings, caller: Caller, values: Values) ->
         raise faults.invalid_input(
             f"'{values['object_type']}' is not a valid RBAC object type; accepted: {', '.join(ACTIONS)}"
         )
-    _check_target(values["target_tenant"])
     if action not in ACTIONS[kind]:
         raise faults.refused(
             "InvalidActionForType",
@@ -70,7 +68,6 @@ def create_policy(tx: Tx, settings: Settings, caller: Caller, values: Values) ->
 def update_policy(tx: Tx, settings: Settings, caller: Caller, row: RbacPolicyRow, values: Values) -> RbacPolicyRow:
     """Share with another project instead. Raises: BadRequest, Conflict."""
     target: str = values["target_tenant"] if "target_tenant" in values else row["target_tenant"]
-    _check_target(target)
     if target == row["target_tenant"]:
         return row
     shared = _shared(tx, row["object_type"], row["object_id"])
@@ -153,17 +150,6 @@ def _add(tx: Tx, values: Values) -> RbacPolicyRow:
 
 def _duplicate() -> Exception:
     return faults.conflict("DuplicateRbacPolicy", "An RBAC policy already exists with those values.")
-
-
-def _check_target(target: str) -> None:
-    """Raises: BadRequest for a target that is neither `*` nor can be a project's id."""
-    try:
-        if target != EVERYBODY:
-            UUID(target)
-    except ValueError:
-        raise faults.invalid_input(
-            f"'{target}' is not a valid target project ID; expected a UUID or '{EVERYBODY}'"
-        ) from None
 
 
 def _targets(tx: Tx, object_id: str, action: str) -> list[str]:

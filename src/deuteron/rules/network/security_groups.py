@@ -24,9 +24,10 @@ from deuteron.model.network import (
     SECURITY_GROUPS_DEFAULT_STATEFULNESS,
 )
 from deuteron.model.network.rows import DefaultSecurityGroupRuleRow, SecurityGroupRow, SecurityGroupRuleRow
+from deuteron.model.network.security import PROTOCOLS
 from deuteron.model.scalars import ProjectId, SecurityGroupId
 from deuteron.model.settings import Settings
-from deuteron.rules.network import faults, quotas, rbac, sight
+from deuteron.rules.network import faults, quotas, rbac, rule_filters, sight
 from deuteron.rules.network.kinds import Kind, add, change, find, new_id, remove, touch
 from deuteron.store import query
 from deuteron.store.database import Tx
@@ -42,33 +43,6 @@ from deuteron.store.query import Values
 
 DEFAULT = "default"
 
-PROTOCOLS: dict[str, int] = {
-    "ah": 51,
-    "dccp": 33,
-    "egp": 8,
-    "esp": 50,
-    "gre": 47,
-    "hopopt": 0,
-    "icmp": 1,
-    "igmp": 2,
-    "ip": 0,
-    "ipip": 4,
-    "ipv6-encap": 41,
-    "ipv6-frag": 44,
-    "ipv6-icmp": 58,
-    "icmpv6": 58,
-    "ipv6-nonxt": 59,
-    "ipv6-opts": 60,
-    "ipv6-route": 43,
-    "ospf": 89,
-    "pgm": 113,
-    "rsvp": 46,
-    "sctp": 132,
-    "tcp": 6,
-    "udp": 17,
-    "udplite": 136,
-    "vrrp": 112,
-}
 _WITH_PORTS = frozenset({6, 17, 33, 132, 136})
 _ICMP = frozenset({1, 58})
 _ICMP6_NAMES = {"icmp": "ipv6-icmp", "icmpv6": "ipv6-icmp", "1": "58"}
@@ -466,5 +440,6 @@ RULE_KIND = Kind(
     delete=delete_rule,
     visible=_visible_rules,
     target=_rule_target,
+    filters=rule_filters.of_rules(security_group_rules),
     seen_as=_rule_seen_as,
 )

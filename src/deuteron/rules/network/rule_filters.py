@@ -1,0 +1,76 @@
+"""Filters of rules and of templates of rules: a value that no rule can have is refused, and not compared.
+
+Source: neutron/extensions/securitygroup.py (`convert_protocol`, `convert_ethertype_to_case_insensitive`,
+`convert_validate_port_value`, `convert_ip_prefix_to_cidr`).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from sqlalchemy import ColumnElement, FromClause, false, or_
+
+from deuteron.model.caller import Caller
+from deuteron.model.codecs import whole_number
+from deuteron.model.network.security import PROTOCOLS
+from deuteron.rules.network import faults
+from deuteron.store import query
+
+Filter = Callable[[Caller, Sequence[str]], ColumnElement[bool]]
+_ETHERTYPES = {"ipv4": "IPv4", "ipv6": "IPv6"}
+
+
+def of_rules(table: FromClause) -> Mapping[str, Filter]:
+    """By attribute, of a table of rules. Each raises: BadRequest."""
+    return {
+        "protocol": partial(_find, table.c.protocol, _protocol),
+        "ethertype": partial(_find, table.c.ethertype, _ethertype),
+        "remote_ip_prefix": partial(_find, table.c.remote_ip_prefix, _prefix),
+        "port_range_min": partial(_find, table.c.port_range_min, _port),
+        "port_range_max": partial(_find, table.c.port_range_max, _port),
+    }
+
+
+def _find(
+    column: ColumnElement[object], read: Callable[[str], object], caller: Caller, texts: Sequence[str]
+) -> ColumnElement[bool]:
+    values = [read(text) for text in texts]
+    found = [value for value in values if value is not None]
+    parts = [query.any_of(column, found)] if found else []
+    if any(text == "any" for text in texts):
+        parts.append(column.is_(None))
+    return or_(*parts) if parts else false()
+
+
+def _protocol(text: str) -> str | None:
+    if text == "any":
+        return None
+    number = whole_number(text)
+    if text.lower() in PROTOCOLS or (number is not None and number <= 255):
+        return text.lower()
+    raise faults.refused("SecurityGroupRuleInvalidProtocol", f"Security group rule protocol {text} not supported.")
+
+
+def _ethertype(text: str) -> str:
+    if text.lower() not in _ETHERTYPES:
+        raise faults.refused(
+            "SecurityGroupRuleInvalidEtherType",
+            f"Security group rule for ethertype '{text}' not supported. Allowed values are ['IPv4', 'IPv6'].",
+        )
+    return _ETHERTYPES[text.lower()]
+
+
+def _prefix(text: str) -> str | None:
+    try:
+        return ipaddress.ip_interface(text).with_prefixlen if text else None
+    except ValueError:
+        raise faults.refused("InvalidCIDR", f"Invalid CIDR {text} given as IP prefix.") from None
+
+
+def _port(text: str) -> int:
+    number = whole_number(text)
+    if number is None or number > 65535:
+        raise faults.refused("SecurityGroupInvalidPortValue", f"Invalid value for port {text}")
+    return number

@@ -1,0 +1,152 @@
+"""Which of several wrongs is told first, and what is no wrong at all: as generated requests to Neutron 29 showed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.unit.api_network.harness import ZERO, Client
+
+LONG_TAG = "x" * 256
+
+
+def refusal(client: Client, method: str, path: str, body: Any = None, user: str = "admin") -> tuple[int, str]:
+    answer = client.call(method, path, body, user)
+    return answer.status, answer.error["type"] if answer.status >= 400 else ""
+
+
+@pytest.mark.parametrize("collection", ["networks", "ports", "routers", "qos/policies", "security-groups"])
+def test_every_key_of_an_order_has_a_direction(client: Client, collection: str) -> None:
+    assert refusal(client, "GET", f"/v2.0/{collection}?sort_key=id") == (400, "HTTPBadRequest")
+    assert refusal(client, "GET", f"/v2.0/{collection}?sort_dir=asc") == (400, "HTTPBadRequest")
+    assert refusal(client, "GET", f"/v2.0/{collection}?sort_key=&sort_dir=") == (200, "")
+
+
+def test_the_last_limit_counts(client: Client) -> None:
+    assert refusal(client, "GET", "/v2.0/address-groups?limit=1000&limit=-1") == (400, "BadRequest")
+    assert refusal(client, "GET", "/v2.0/address-groups?limit=-1&limit=0") == (200, "")
+
+
+@pytest.mark.parametrize(
+    ("collection", "told"), [("networks", "BadRequest"), ("subnets", "BadRequest"), ("routers", "HTTPBadRequest")]
+)
+def test_core_kinds_look_at_pages_before_the_order(client: Client, collection: str, told: str) -> None:
+    assert refusal(client, "GET", f"/v2.0/{collection}?limit=x&sort_key=nosuch&sort_dir=asc") == (400, told)
+
+
+@pytest.mark.parametrize("query", ["nosuch=1", "limit=x", "sort_key=name"])
+def test_a_query_of_one_is_looked_at_for_core_kinds_alone(client: Client, query: str) -> None:
+    network_id, router_id = client.network()["id"], client.post("/v2.0/routers", {"router": {}})["router"]["id"]
+    assert refusal(client, "GET", f"/v2.0/networks/{network_id}?{query}")[0] == 400
+    assert refusal(client, "GET", f"/v2.0/networks/{ZERO}?{query}")[0] == 400
+    assert refusal(client, "GET", f"/v2.0/routers/{router_id}?{query}")[0] == 200
+    assert refusal(client, "GET", f"/v2.0/routers/{ZERO}?{query}") == (404, "RouterNotFound")
+
+
+def test_a_field_without_a_name_is_one_of_core_kinds_alone(client: Client) -> None:
+    network_id, router_id = client.network()["id"], client.post("/v2.0/routers", {"router": {}})["router"]["id"]
+    assert client.get(f"/v2.0/networks/{network_id}?fields=") == {"network": {}}
+    assert client.get("/v2.0/networks?name=net&fields=") == {"networks": [{}]}
+    assert client.get(f"/v2.0/routers/{router_id}?fields=")["router"]["id"] == router_id
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_a_tag_that_is_too_long_is_told_before_what_it_was_for(client: Client, method: str) -> None:
+    assert refusal(client, method, f"/v2.0/networks/{ZERO}/tags/{LONG_TAG}") == (400, "InvalidInput")
+
+
+@pytest.mark.parametrize("collection", ["security-group-rules", "default-security-group-rules"])
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("protocol=nosuch", "SecurityGroupRuleInvalidProtocol"),
+        ("protocol=256", "SecurityGroupRuleInvalidProtocol"),
+        ("protocol=", "SecurityGroupRuleInvalidProtocol"),
+        ("ethertype=x", "SecurityGroupRuleInvalidEtherType"),
+        ("remote_ip_prefix=1", "InvalidCIDR"),
+        ("port_range_min=65536", "SecurityGroupInvalidPortValue"),
+        ("port_range_max=", "SecurityGroupInvalidPortValue"),
+    ],
+)
+def test_rules_are_not_filtered_by_what_no_rule_has(client: Client, collection: str, query: str, told: str) -> None:
+    assert refusal(client, "GET", f"/v2.0/{collection}?{query}") == (400, told)
+
+
+def test_rules_are_found_by_what_they_have_however_it_is_written(client: Client) -> None:
+    group = client.post("/v2.0/security-groups", {"security_group": {"name": "g"}})["security_group"]
+    rule = {"security_group_id": group["id"], "direction": "ingress", "protocol": "tcp", "remote_ip_prefix": "10.0.0.1"}
+    ports = {"port_range_min": 22, "port_range_max": 23}
+    made = client.post("/v2.0/security-group-rules", {"security_group_rule": rule | ports})
+    wanted = [made["security_group_rule"]["id"]]
+    for query in ("protocol=TCP", "ethertype=ipv4&protocol=tcp", "remote_ip_prefix=10.0.0.1", "port_range_min=22"):
+        found = client.get(f"/v2.0/security-group-rules?security_group_id={group['id']}&{query}")
+        assert [each["id"] for each in found["security_group_rules"]] == wanted, query
+    anything = client.get(f"/v2.0/security-group-rules?security_group_id={group['id']}&protocol=any")
+    assert {each["protocol"] for each in anything["security_group_rules"]} == {None}
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("port", {"binding:profile": None}),
+        ("port", {"binding:profile": {}}),
+        ("port", {"binding:host_id": ""}),
+        ("router", {"ha": None}),
+        ("router", {"distributed": None}),
+    ],
+)
+def test_what_needs_a_role_needs_it_for_null_too(client: Client, kind: str, values: dict[str, Any]) -> None:
+    if kind == "port":
+        values = {**values, "network_id": client.network()["id"]}
+    assert refusal(client, "POST", f"/v2.0/{kind}s", {kind: values}, "demo") == (403, "PolicyNotAuthorized")
+
+
+def test_a_network_says_of_which_address_scopes_its_subnets_are(client: Client) -> None:
+    scopes = {}
+    network_id = client.network()["id"]
+    for version, prefix, length in ((4, "10.0.0.0/16", 24), (6, "fd00::/48", 64)):
+        scope = client.post("/v2.0/address-scopes", {"address_scope": {"name": "s", "ip_version": version}}, "demo")
+        scopes[version] = scope["address_scope"]["id"]
+        pool = {"name": "p", "prefixes": [prefix], "address_scope_id": scopes[version], "default_prefixlen": length}
+        pool_id = client.post("/v2.0/subnetpools", {"subnetpool": pool}, "demo")["subnetpool"]["id"]
+        subnet = {"network_id": network_id, "subnetpool_id": pool_id, "ip_version": version}
+        client.post("/v2.0/subnets", {"subnet": subnet}, "demo")
+    other = client.network(name="other")
+    shown = client.get(f"/v2.0/networks/{network_id}", "demo")["network"]
+    listed = {each["id"]: each for each in client.get("/v2.0/networks", "demo")["networks"]}
+    for found in (shown, listed[network_id]):
+        assert (found["ipv4_address_scope"], found["ipv6_address_scope"]) == (scopes[4], scopes[6])
+    assert listed[other["id"]]["ipv4_address_scope"] is None
+
+
+def test_values_are_told_before_what_they_were_for(client: Client) -> None:
+    flavor = {"flavor": {"service_type": "nosuch"}}
+    assert refusal(client, "POST", "/v2.0/flavors", flavor, "manager") == (400, "InvalidServiceType")
+    target = {"rbac_policy": {"target_tenant": "nosuch"}}
+    assert refusal(client, "PUT", f"/v2.0/rbac-policies/{ZERO}", target) == (400, "InvalidInput")
+    assert refusal(client, "PUT", f"/v2.0/agents/{ZERO}", {"agent": {"nosuch": 1}}) == (400, "HTTPBadRequest")
+    assert refusal(client, "PUT", f"/v2.0/agents/{ZERO}", {"agent": {"admin_state_up": "x"}}) == (400, "InvalidInput")
+    rules = f"/v2.0/qos/policies/{ZERO}/dscp_marking_rules"
+    assert refusal(client, "GET", f"{rules}?nosuch=1") == (400, "HTTPBadRequest")
+    assert refusal(client, "GET", rules) == (404, "QosPolicyNotFound")
+
+
+def test_who_may_make_no_rule_of_any_policy_is_told_so_first(client: Client) -> None:
+    rules, rule = f"/v2.0/qos/policies/{ZERO}/dscp_marking_rules", {"dscp_marking_rule": {"dscp_mark": 26}}
+    assert refusal(client, "POST", rules, rule, "demo") == (403, "PolicyNotAuthorized")
+    assert refusal(client, "POST", rules, rule, "manager") == (404, "QosPolicyNotFound")
+
+
+def test_a_profile_that_a_flavor_does_not_have_is_told_before_who_may_take_it(client: Client) -> None:
+    path = f"/v2.0/flavors/{ZERO}/service_profiles/{ZERO}"
+    assert refusal(client, "DELETE", path, None, "manager") == (404, "FlavorServiceProfileBindingNotFound")
+
+
+def test_how_full_networks_are_is_an_empty_list_to_others(client: Client) -> None:
+    network_id = client.network()["id"]
+    assert client.get("/v2.0/network-ip-availabilities", "demo") == {"network_ip_availabilities": []}
+    assert refusal(client, "GET", "/v2.0/network-ip-availabilities?nosuch=1", None, "demo")[0] == 400
+    path = f"/v2.0/network-ip-availabilities/{network_id}"
+    assert refusal(client, "GET", path, None, "demo") == (404, "HTTPNotFound")
+    assert client.get(path)["network_ip_availability"]["network_id"] == network_id
