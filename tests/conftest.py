@@ -47,6 +47,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="how many requests --oracle compares (default 2000)",
     )
+    parser.addoption(
+        "--oracle-minutes", type=float, default=20, metavar="M", help="when --oracle ends at the latest (default 20)"
+    )
+    parser.addoption("--oracle-seed", type=int, default=None, metavar="S", help="the sequences of an earlier --oracle")
     parser.addoption("--all", action="store_true", help=f"run the long suites as well: {', '.join(_LONG)}")
 
 

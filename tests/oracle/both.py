@@ -6,6 +6,8 @@ can be cut and shrunk, and still says something.
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -14,6 +16,9 @@ from tests.oracle.neutron import Neutron
 from tests.oracle.reasons import GENERATED
 from tests.oracle.sameness import Answer, Difference, Twins, differences
 from tests.unit.api_network.harness import ZERO, Client
+
+_OWN_PATH = re.compile(r"/v2\.0/(?!agents/|flavors/\{\}/).*/\{\}")
+"""Of an object itself, and not of what it has to do with another."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,10 @@ class Request:
 
     @property
     def step(self) -> str:
-        """What the request does, for patterns of reasons: `PUT ports/{}`."""
-        return f"{self.method} {self.path.split('?')[0].removeprefix('/v2.0/')}"
+        """What the request does, for patterns of reasons: `PUT ports/{}`; of a list of objects `POST ports several`."""
+        step = f"{self.method} {self.path.split('?')[0].removeprefix('/v2.0/')}"
+        inner = next(iter(self.body.values())) if isinstance(self.body, dict) and len(self.body) == 1 else None
+        return f"{step} several" if self.method == "POST" and isinstance(inner, list) else step
 
 
 @dataclass
@@ -53,6 +60,11 @@ class Both:
     compared: int = 0
     diverged: bool = False
     """Whether one did what the other refused: nothing can be compared from there on."""
+
+    def know(self, kind: str, theirs: str, ours: str) -> None:
+        """Both have this object, without a request that made it."""
+        self.twins.pair(theirs, ours)
+        self.made.setdefault(kind, []).append((theirs, ours))
 
     def ask(self, request: Request) -> list[tuple[Difference, str | None]]:
         """What differs, each with its reason or None."""
@@ -69,19 +81,20 @@ class Both:
             self._remember(request, theirs.body, ours.body)
         elif (theirs.status < 300) != (ours.status < 300):
             self.diverged = request.method != "GET"
-        return [(each, self._reason(request, each)) for each in found]
+        return [(each, self._reason(request, each, sent[1])) for each in found]
 
-    def _reason(self, request: Request, found: Difference) -> str | None:
+    def _reason(self, request: Request, found: Difference, sent: Any) -> str | None:
+        body = json.dumps(sent)
         there, here = found.told
         for reason in GENERATED:
-            if reason.explains(request.step, found.place, there, here):
+            if reason.explains(request.step, found.place, there, here, request.user, body):
                 return reason.why
         return None
 
     def _remember(self, request: Request, theirs: Any, ours: Any) -> None:
-        if request.method == "DELETE" and len(request.refs) == 1 and request.path.endswith("{}"):
-            kind = request.refs[0].kind
-            gone = self._ids(request.refs[0])
+        if request.method == "DELETE" and re.fullmatch(_OWN_PATH, request.path):
+            kind = request.refs[-1].kind
+            gone = self._ids(request.refs[-1])
             self.made[kind] = [ids for ids in self.made.get(kind, []) if ids != gone]
         if request.makes and isinstance(theirs, dict) and isinstance(ours, dict):
             (there,), (here,) = theirs.values(), ours.values()

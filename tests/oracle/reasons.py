@@ -15,9 +15,21 @@ class Reason:
     steps: str = ".*"
     there: str = ".*"
     here: str = ".*"
+    users: str = ".*"
+    bodies: str = ".*"
+    """Of what was sent to Neutron, as JSON."""
 
-    def explains(self, step: str, place: str, there: str = "", here: str = "") -> bool:
-        told = ((self.places, place), (self.steps, step), (self.there, there), (self.here, here))
+    def explains(
+        self, step: str, place: str, there: str = "", here: str = "", user: str = "", body: str = "null"
+    ) -> bool:
+        told = (
+            (self.places, place),
+            (self.steps, step),
+            (self.there, there),
+            (self.here, here),
+            (self.users, user),
+            (self.bodies, body),
+        )
         return all(re.fullmatch(pattern, text) for pattern, text in told)
 
 
@@ -67,6 +79,11 @@ RECORDED = (
 )
 """Of differences in the recorded conversation; the first that explains one is it."""
 
+_NO_WHOLE_NUMBER = (
+    r'.*"(mtu|provider:segmentation_id|ip_version|prefixlen|\w+_prefixlen|default_quota|port_range_m(in|ax)|dscp_mark'
+    r'|max_kbps|max_burst_kbps)": (1\.5|true|false).*'
+)
+
 GENERATED: tuple[Reason, ...] = (
     Reason(
         "Neutron writes a row several times in one request; here each request that changes something is one revision",
@@ -81,7 +98,12 @@ GENERATED: tuple[Reason, ...] = (
         "Neutron leaves the tags out of the answer to a new rule, and of the rules that a group begins with",
         r"security_group_rules?\.(\*\.)?tags",
     ),
-    Reason("A quota of subnet pools holds here and is open in Neutron", r"quotas?\..*subnetpool.*"),
+    Reason(
+        "A quota of subnet pools holds here and is open in Neutron",
+        r"quotas?\.(\*\.)?subnetpool(\.limit)?",
+        there="-1",
+        here="100",
+    ),
     Reason(
         "Neutron answers 500 to a mistake of the caller, and to some requests that are none", "status", there=r'"500 .*'
     ),
@@ -113,13 +135,14 @@ GENERATED: tuple[Reason, ...] = (
         r"status|NeutronError\.type",
         "(POST|PUT) ports.*",
         here=r'"(400 )?HTTPBadRequest"',
+        bodies=r'.*"opt_name": "(nosuch|42)".*',
     ),
     Reason(
-        "Neutron makes several routers, floating IPs, pools, scopes and policies one by one only",
-        "status",
-        "POST (routers|floatingips|subnetpools|address-scopes|rbac-policies)",
-        r'"400 HTTPBadRequest"',
-        r'"201"',
+        "Neutron makes several of a kind at once of networks, subnets, ports, groups and rules only",
+        r"status|NeutronError\.type",
+        r"POST (routers|floatingips|subnetpools|address-scopes|rbac-policies|address-groups|qos/policies|metering/.*"
+        r"|flavors|service_profiles|qos/policies/.*|default-security-group-rules) several",
+        r'"(400 )?HTTPBadRequest"',
     ),
     Reason(
         "A marker that is not in the list begins an empty page of some kinds there, and is refused here",
@@ -128,24 +151,24 @@ GENERATED: tuple[Reason, ...] = (
         r'"200"',
         r'"404 .*',
     ),
-    Reason("Lists of policies know no pages there", "status|rbac_policies.*", "GET rbac-policies"),
+    Reason(
+        "Lists of policies know no pages there",
+        r"status|rbac_policies.*|NeutronError\.type",
+        "GET rbac-policies",
+        r'"200"|"(400 )?HTTPBadRequest"|.*\{.*|.*\[.*|\(not there\)|"\(id\)"',
+    ),
     Reason(
         "Neutron takes 1.5 and true for whole numbers",
         r"status|NeutronError\.type",
         "(POST|PUT) .*",
-        here=r'"(400 )?InvalidInput"',
+        r'"20[01]"|"\d+ \w+"|"\w+"',
+        r'"(400 )?InvalidInput"',
+        bodies=_NO_WHOLE_NUMBER,
     ),
     Reason(
         "The answer to a PUT of a pool writes lengths of prefixes as numbers there, and leaves out what is null",
         r"subnetpool\.(min_prefixlen|max_prefixlen|default_prefixlen|default_quota|address_scope_id)",
         r"PUT subnetpools/\{\}",
-    ),
-    Reason(
-        "A filter of rules by what is no protocol or ethertype finds nothing here",
-        "status",
-        "GET security-group-rules",
-        r'"400 SecurityGroupRuleInvalid.*"',
-        r'"200"',
     ),
     Reason(
         "Neutron has a floating IP's network looked for before it asks whether that leads outside",
@@ -188,14 +211,60 @@ GENERATED: tuple[Reason, ...] = (
         r'"400 InvalidInput"',
         r'"404 RbacPolicyNotFound"',
     ),
-    Reason("A null for the profile of a binding asks for none here", "status", "POST ports", r'"403 .*', r'"201"'),
     Reason(
-        "QoS is there, and off in the Neutron that it is compared with",
-        r".*\bqos_(network_)?policy_id|quotas?\..*\bqos_policy.*",
+        "No rule of QoS here promises bandwidth, so no port asks the scheduler for any",
+        r"ports?\.(\*\.)?resource_request",
+        there="null",
+        here=r"\(not there\)",
     ),
     Reason(
-        "Ports keep accelerators and NUMA policies, which are off in the Neutron that it is compared with",
-        r"ports?\.(\*\.)?(device_profile|numa_affinity_policy)",
+        "Types of QoS rules that no port would obey are not listed",
+        r"rule_types\.\*",
+        "GET qos/rule-types",
+        r'\{\}|\{"type": "(minimum_bandwidth|minimum_packet_rate|packet_rate_limit)"\}',
+        r"\(not there\)",
+    ),
+    Reason(
+        "Neutron shows managers the quotas of every project",
+        "status",
+        r"GET quotas(/\w+(/default)?)?",
+        r'"200"',
+        r'"403 PolicyNotAuthorized"',
+        "manager",
+    ),
+    Reason(
+        "An answer to a change of an address group's addresses holds there the number of its row, and `shared`",
+        r"address_group\.(shared|standard_attr_id)",
+        r"PUT address-groups/\{\}/(add|remove)_addresses",
+        here=r"\(not there\)",
+    ),
+    Reason(
+        "A destination of an extra route has a mask, as in a PUT of the router: Neutron's action takes it without",
+        "status",
+        r"PUT routers/\{\}/add_extraroutes",
+        r'"200"',
+        r'"400 HTTPBadRequest"',
+        bodies=r'.*"destination": "10\.0\.0\.3".*',
+    ),
+    Reason(
+        "No host of ours serves DHCP or runs routers in this comparison, whose ports would take addresses",
+        r"agents\.neutron-(l3|dhcp)-agent",
+        r"GET (routers/\{\}/l3-agents|networks/\{\}/dhcp-agents)",
+        here=r"\(not there\)",
+    ),
+    Reason(
+        "An agent is a part of its host, and is not changed alone",
+        "status",
+        r"PUT agents/\{\}",
+        r'"200"',
+        r'"400 HTTPBadRequest"',
+    ),
+    Reason(
+        "A network or policy that the caller must not know of is not there; Neutron says that it may not be used",
+        "status",
+        r"POST (subnets|ports|security-group-rules|qos/policies/\{\}/\w+)( several)?",
+        r'"403 PolicyNotAuthorized"',
+        r'"404 (NetworkNotFound|SecurityGroupNotFound|QosPolicyNotFound)"',
     ),
     Reason(
         "A floating IP's router without a port is refused: Neutron takes it and does nothing",
@@ -240,7 +309,7 @@ GENERATED: tuple[Reason, ...] = (
         r'"409 .*',
     ),
     Reason(
-        "Templates of rules have no PUT", "status", r"PUT default-security-group-rules/\{\}", r'"400 .*', r'"40[45] .*'
+        "Templates of rules have no PUT", "status", r"PUT default-security-group-rules/\{\}", r'"40[04] .*', r'"405 .*'
     ),
     Reason(
         "A service profile that is not enabled is a conflict and no failure of the service",
@@ -249,7 +318,13 @@ GENERATED: tuple[Reason, ...] = (
         r'"503 ServiceProfileDisabled.*',
         r'"409 ServiceProfileDisabled.*',
     ),
-    Reason("Metering labels and their rules have no PUT", "status", "PUT metering/.*", r'"501 .*', r'"40[45] .*'),
+    Reason(
+        "Metering labels and their rules have no PUT; Neutron looks at the body first, then for the object",
+        "status",
+        "PUT metering/.*",
+        r'"(400|404|501) .*',
+        r'"405 .*',
+    ),
     Reason(
         "A router and a network have their zone from the hosts that serve them, which come with other requests there",
         r"(router|network)s?\.(\*\.)?availability_zones\.\*",

@@ -8,408 +8,253 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from tests.oracle.both import Ref, Request
-from tests.unit.api_network.harness import ADMIN, DEMO, OTHER, ZERO
-
-COLLECTIONS = {
-    "network": "networks",
-    "subnet": "subnets",
-    "subnetpool": "subnetpools",
-    "address_scope": "address-scopes",
-    "port": "ports",
-    "router": "routers",
-    "floatingip": "floatingips",
-    "security_group": "security-groups",
-    "security_group_rule": "security-group-rules",
-    "rbac_policy": "rbac-policies",
-}
-_TAGGED = ("networks", "subnets", "subnetpools", "ports", "routers", "floatingips", "security-groups")
-_USERS = st.sampled_from(["admin", "admin", "demo", "demo", "demo", "reader", "other"])
-_NAMES = st.sampled_from(["", "a", "b", "a", "web", "ü", "x" * 255, "%"])
-ODD = (None, "", "abc", -1, 0, 1, 7, 1.5, True, "true", [], {}, ["a"], {"a": 1}, [None], "x" * 256, ZERO, "10.0.0.1")
-_ODD = st.sampled_from(ODD)
-_BOOLEANS = st.sampled_from([True, False, True, False, "true", "False", 0, "1"])
-_ADDRESSES = st.sampled_from(
-    [
-        "10.0.0.1",
-        "10.0.0.5",
-        "10.0.0.7",
-        "10.0.0.255",
-        "10.0.0.0",
-        "10.0.1.4",
-        "10.0.1.1",
-        "192.0.2.9",
-        "fd00::5",
-        "172.24.4.20",
-    ]
+from tests.oracle.values import (
+    ALWAYS,
+    ATTRIBUTES,
+    FILTERS,
+    GROUP_ADDRESSES,
+    KINDS,
+    PREFIXES,
+    PROJECTS,
+    ROUTES,
+    TAGS,
+    USERS,
+    mostly,
+    refs,
+    some,
 )
-_PREFIXES = st.sampled_from(
-    [
-        "10.0.0.0/24",
-        "10.0.1.0/24",
-        "10.0.0.0/24",
-        "10.0.1.0/28",
-        "10.0.0.128/25",
-        "fd00::/64",
-        "fd00:1::/64",
-        "172.24.4.0/24",
-        "10.0.0.0/31",
-        "10.0.2.7/24",
-    ]
-)
-_MACS = st.sampled_from(
-    ["fa:16:3e:00:00:01", "fa:16:3e:00:00:02", "FA:16:3E:00:00:03", "fa:16:3e:00:00", "ff:ff:ff:ff:ff:ff"]
-)
-_PROJECTS = st.sampled_from([ADMIN, DEMO, OTHER])
-_TAGS = st.sampled_from(["red", "blue", "a b", "x" * 255, "x" * 256, "", "a,b"])
+from tests.unit.api_network.harness import DEMO, OTHER, ZERO
 
-
-def _refs(kind: str) -> SearchStrategy[Any]:
-    return st.builds(Ref, st.just(kind), st.integers(0, 3))
-
-
-def _mostly(good: SearchStrategy[Any]) -> SearchStrategy[Any]:
-    """A good value five times of six."""
-    return st.integers(0, 5).flatmap(lambda dice: _ODD if dice == 5 else good)
-
-
-def _some(values: dict[str, SearchStrategy[Any]], always: tuple[str, ...] = ()) -> SearchStrategy[dict[str, Any]]:
-    """A few of these attributes; of those that are always there, one is missing now and then."""
-
-    def drawn(names: list[str]) -> SearchStrategy[dict[str, Any]]:
-        return st.fixed_dictionaries({name: _mostly(values[name]) for name in names})
-
-    rest = [name for name in values if name not in always]
-    optional = st.lists(st.sampled_from(rest), max_size=3, unique=True) if rest else st.just([])
-    kept = st.integers(0, 15).map(lambda dice: list(always[1:] if dice == 15 else always))
-    return st.tuples(kept, optional).map(lambda pair: pair[0] + pair[1]).flatmap(drawn)
-
-
-_FIXED_IP = st.one_of(
-    st.fixed_dictionaries({"ip_address": _ADDRESSES}),
-    st.fixed_dictionaries({"subnet_id": _refs("subnet")}),
-    st.fixed_dictionaries({"subnet_id": _refs("subnet"), "ip_address": _ADDRESSES}),
-    st.just({}),
-)
-_POOLS = st.sampled_from(
-    [
-        [{"start": "10.0.0.10", "end": "10.0.0.20"}],
-        [{"start": "10.0.0.20", "end": "10.0.0.10"}],
-        [{"start": "10.0.0.10", "end": "10.0.0.20"}, {"start": "10.0.0.15", "end": "10.0.0.30"}],
-        [{"start": "10.0.1.2", "end": "10.0.1.9"}],
-        [{"start": "10.0.0.1", "end": "10.0.0.20"}],
-        [{"start": "fd00::10", "end": "fd00::20"}],
-        [{"start": "10.0.0.10"}],
-        [],
-    ]
-)
-_ROUTES = st.lists(
-    st.fixed_dictionaries(
-        {
-            "destination": st.sampled_from(["10.9.0.0/24", "10.8.0.0/16", "0.0.0.0/0", "10.0.0.3", "fd01::/64"]),
-            "nexthop": _ADDRESSES,
-        }
-    ),
-    max_size=2,
-)
-_GATEWAY = st.one_of(
-    st.fixed_dictionaries({"network_id": _refs("network")}),
-    st.fixed_dictionaries({"network_id": _refs("network"), "enable_snat": _BOOLEANS}),
-    st.fixed_dictionaries({"network_id": _refs("network"), "external_fixed_ips": st.lists(_FIXED_IP, max_size=2)}),
-    st.sampled_from([None, {}, {"enable_snat": False}]),
-)
-_PAIRS = st.lists(
-    st.one_of(
-        st.fixed_dictionaries(
-            {"ip_address": st.sampled_from(["10.0.0.9", "10.1.0.0/16", "fd00::9", "224.0.0.1", "x"])}
-        ),
-        st.fixed_dictionaries({"ip_address": _ADDRESSES, "mac_address": _MACS}),
-        st.fixed_dictionaries({"mac_address": _MACS}),
-    ),
-    max_size=2,
-)
-_OPTIONS = st.lists(
-    st.fixed_dictionaries(
-        {
-            "opt_name": st.sampled_from(["bootfile-name", "mtu", "nosuch", "", "42"]),
-            "opt_value": st.sampled_from(["a", "", None, "1500", 3]),
-        },
-        optional={"ip_version": st.sampled_from([4, 6, 5, "4"])},
-    ),
-    max_size=2,
-)
-
-_STANDARD = {
-    "name": _NAMES,
-    "description": _NAMES,
-    "project_id": _PROJECTS,
-    "tenant_id": _PROJECTS,
-    "nosuch": st.just(1),
-    "id": st.just(ZERO),
-}
-ATTRIBUTES: dict[str, dict[str, SearchStrategy[Any]]] = {
-    "network": {
-        **_STANDARD,
-        "admin_state_up": _BOOLEANS,
-        "shared": _BOOLEANS,
-        "router:external": st.sampled_from([True, True, False]),
-        "mtu": st.sampled_from([0, 1280, 1400, 1450, 1500, 9000, 67, "1300"]),
-        "port_security_enabled": _BOOLEANS,
-        "provider:network_type": st.sampled_from(["vlan", "vxlan", "flat", "local", "gre", "nosuch", ""]),
-        "provider:physical_network": st.sampled_from(["physnet1", "public", "nosuch", ""]),
-        "provider:segmentation_id": st.sampled_from([1001, 5, "7", 4095, 0, 5000]),
-        "availability_zone_hints": st.sampled_from([[], ["nova"], ["nosuch"]]),
-        "is_default": _BOOLEANS,
-    },
-    "subnet": {
-        **_STANDARD,
-        "network_id": _refs("network"),
-        "ip_version": st.sampled_from([4, 4, 4, 6, "4", 5]),
-        "cidr": _PREFIXES,
-        "gateway_ip": st.one_of(st.none(), _ADDRESSES),
-        "allocation_pools": _POOLS,
-        "dns_nameservers": st.lists(_ADDRESSES, max_size=3),
-        "host_routes": _ROUTES,
-        "enable_dhcp": _BOOLEANS,
-        "ipv6_ra_mode": st.sampled_from(["slaac", "dhcpv6-stateful", "dhcpv6-stateless", "nosuch"]),
-        "ipv6_address_mode": st.sampled_from(["slaac", "dhcpv6-stateful", "dhcpv6-stateless"]),
-        "service_types": st.sampled_from(
-            [[], ["compute:nova"], ["network:router_gateway"], ["nosuch"], ["compute:nova", "compute:nova"]]
-        ),
-        "subnetpool_id": _refs("subnetpool"),
-        "prefixlen": st.sampled_from([24, 26, 30, 64, 8]),
-        "use_default_subnetpool": _BOOLEANS,
-    },
-    "subnetpool": {
-        **_STANDARD,
-        "prefixes": st.lists(
-            st.sampled_from(["10.0.0.0/16", "10.1.0.0/16", "10.0.0.0/24", "fd00::/48", "x"]), max_size=2
-        ),
-        "default_prefixlen": st.sampled_from([24, 26, "28", 64, 8]),
-        "min_prefixlen": st.sampled_from([8, 24, 28, "16"]),
-        "max_prefixlen": st.sampled_from([24, 28, 32, "30"]),
-        "default_quota": st.sampled_from([0, 256, 1000]),
-        "shared": _BOOLEANS,
-        "is_default": _BOOLEANS,
-        "address_scope_id": st.one_of(st.none(), _refs("address_scope")),
-    },
-    "address_scope": {
-        "name": _NAMES,
-        "project_id": _PROJECTS,
-        "ip_version": st.sampled_from([4, 6, "4", 5]),
-        "shared": _BOOLEANS,
-        "nosuch": st.just(1),
-    },
-    "port": {
-        **_STANDARD,
-        "network_id": _refs("network"),
-        "admin_state_up": _BOOLEANS,
-        "mac_address": _MACS,
-        "fixed_ips": st.lists(_FIXED_IP, max_size=2),
-        "device_id": st.one_of(st.sampled_from(["", "vm1", "vm2"]), _refs("router")),
-        "device_owner": st.sampled_from(
-            ["", "compute:nova", "network:router_interface", "network:dhcp", "network:floatingip"]
-        ),
-        "security_groups": st.lists(_refs("security_group"), max_size=2),
-        "port_security_enabled": _BOOLEANS,
-        "allowed_address_pairs": _PAIRS,
-        "extra_dhcp_opts": _OPTIONS,
-        "binding:host_id": st.sampled_from(["aio", "", "aio"]),
-        "binding:vnic_type": st.sampled_from(["normal", "normal", "nosuch"]),
-        "binding:profile": st.sampled_from([{}, None]),
-    },
-    "router": {
-        **_STANDARD,
-        "admin_state_up": _BOOLEANS,
-        "external_gateway_info": _GATEWAY,
-        "routes": _ROUTES,
-        "availability_zone_hints": st.sampled_from([[], ["nosuch"]]),
-    },
-    "floatingip": {
-        "description": _NAMES,
-        "project_id": _PROJECTS,
-        "floating_network_id": _refs("network"),
-        "port_id": st.one_of(st.none(), _refs("port")),
-        "fixed_ip_address": _ADDRESSES,
-        "floating_ip_address": _ADDRESSES,
-        "subnet_id": _refs("subnet"),
-        "nosuch": st.just(1),
-    },
-    "security_group": {**_STANDARD, "stateful": _BOOLEANS},
-    "security_group_rule": {
-        "description": _NAMES,
-        "project_id": _PROJECTS,
-        "security_group_id": _refs("security_group"),
-        "direction": st.sampled_from(["ingress", "egress", "Ingress", "both"]),
-        "ethertype": st.sampled_from(["IPv4", "IPv6", "ipv4", "IP"]),
-        "protocol": st.sampled_from(
-            ["tcp", "udp", "icmp", "icmpv6", "ipv6-icmp", 6, "17", "TCP", "any", "255", 256, "sctp", "vrrp", "nosuch"]
-        ),
-        "port_range_min": st.sampled_from([0, 1, 22, 80, "443", 65535, 65536]),
-        "port_range_max": st.sampled_from([0, 1, 22, 80, "443", 65535]),
-        "remote_ip_prefix": st.one_of(_PREFIXES, st.sampled_from(["0.0.0.0/0", "::/0", "10.0.0.1"])),
-        "remote_group_id": _refs("security_group"),
-    },
-    "rbac_policy": {
-        "object_type": st.sampled_from(
-            ["network", "network", "security_group", "subnetpool", "address_scope", "nosuch"]
-        ),
-        "object_id": st.one_of(*(_refs(kind) for kind in ("network", "security_group", "subnetpool", "address_scope"))),
-        "action": st.sampled_from(["access_as_shared", "access_as_shared", "access_as_external", "nosuch"]),
-        "target_tenant": st.sampled_from([DEMO, OTHER, "*", ""]),
-        "project_id": _PROJECTS,
-    },
-}
-_ALWAYS = {
-    "network": (),
-    "subnet": ("ip_version", "network_id", "cidr"),
-    "subnetpool": ("name", "prefixes"),
-    "address_scope": ("ip_version", "name"),
-    "port": ("network_id",),
-    "router": (),
-    "floatingip": ("floating_network_id",),
-    "security_group": ("name",),
-    "security_group_rule": ("direction", "security_group_id"),
-    "rbac_policy": ("object_type", "object_id", "action", "target_tenant"),
-}
-_KINDS = st.sampled_from([*COLLECTIONS, "network", "subnet", "port", "port", "router", "floatingip"])
+_TAGGED = ("network", "subnet", "subnetpool", "port", "router", "floatingip", "security_group", "qos_policy")
+_NOT_CHANGED = {"rbac_policy": {"target_tenant"}}
+"""Attributes of which an update is asked for, where it is not any."""
+_OFTEN = ("network", "subnet", "port", "port", "router", "floatingip", "qos_policy", "address_group")
+_SOME_KIND = st.sampled_from([*KINDS, *_OFTEN])
 _WRAPPERS = st.integers(0, 40)
 
 
+def _parents(kind: str) -> SearchStrategy[tuple[Ref, ...]]:
+    """What the path of a collection names."""
+    parent = KINDS[kind].parent
+    return refs(parent).map(lambda ref: (ref,)) if parent else st.just(())
+
+
+def _one(kind: str) -> SearchStrategy[tuple[str, str, tuple[Ref, ...]]]:
+    """The path of one object, what a body calls it there, and what the path names."""
+    each = KINDS[kind]
+
+    def place(ref: Ref, parents: tuple[Ref, ...], dice: int) -> tuple[str, str, tuple[Ref, ...]]:
+        if each.alias and dice % 2:
+            return f"/v2.0/{each.alias}/{{}}", each.alias_member, (ref,)
+        return f"/v2.0/{each.path}/{{}}", each.member, (*parents, ref)
+
+    return st.builds(place, refs(kind), _parents(kind), st.integers(0, 3))
+
+
 def _create(kind: str) -> SearchStrategy[Request]:
-    def request(values: dict[str, Any], user: str, dice: int, more: dict[str, Any]) -> Request:
-        body: Any = {kind: values}
+    each = KINDS[kind]
+
+    def request(values: dict[str, Any], user: str, dice: int, more: dict[str, Any], named: tuple[Ref, ...]) -> Request:
+        body: Any = {each.member: values}
         if dice == 40:
             body = values
         elif dice == 39:
-            body = {COLLECTIONS[kind].replace("-", "_"): [values, more]}
-        return Request("POST", f"/v2.0/{COLLECTIONS[kind]}", body, user, (), kind)
+            body = {each.plural: [values, more]}
+        return Request("POST", f"/v2.0/{each.path}", body, user, named, kind)
 
-    values = _some(ATTRIBUTES[kind], _ALWAYS[kind])
-    return st.builds(request, values, _USERS, _WRAPPERS, values)
+    values = some(ATTRIBUTES[kind], ALWAYS[kind])
+    return st.builds(request, values, USERS, _WRAPPERS, values, _parents(kind))
 
 
 def _update(kind: str) -> SearchStrategy[Request]:
-    def request(values: dict[str, Any], user: str, ref: Ref, dice: int) -> Request:
-        return Request("PUT", f"/v2.0/{COLLECTIONS[kind]}/{{}}", values if dice == 40 else {kind: values}, user, (ref,))
+    def request(values: dict[str, Any], user: str, place: tuple[str, str, tuple[Ref, ...]], dice: int) -> Request:
+        path, member, named = place
+        return Request("PUT", path, values if dice == 40 else {member: values}, user, named)
 
-    immutable = {"rbac_policy": {"target_tenant"}}.get(kind)
-    values = _some({name: each for name, each in ATTRIBUTES[kind].items() if immutable is None or name in immutable})
-    return st.builds(request, values, _USERS, _refs(kind), _WRAPPERS)
+    only = _NOT_CHANGED.get(kind)
+    values = some({name: each for name, each in ATTRIBUTES[kind].items() if only is None or name in only})
+    return st.builds(request, values, USERS, _one(kind), _WRAPPERS)
 
 
 def _show(kind: str) -> SearchStrategy[Request]:
-    fields = st.sampled_from(["", "", "?fields=id", "?fields=name&fields=id", "?fields=nosuch", "?x=1"])
-    path = fields.map(lambda query: f"/v2.0/{COLLECTIONS[kind]}/{{}}{query}")
-    return st.builds(Request, st.just("GET"), path, st.none(), _USERS, _refs(kind).map(lambda ref: (ref,)))
+    def request(place: tuple[str, str, tuple[Ref, ...]], names: list[str], dice: int, user: str) -> Request:
+        fields = [f"fields={name}" for name in names]
+        query = "&".join([*fields, "x=1"] if dice == 9 else fields)
+        return Request("GET", f"{place[0]}?{query}".rstrip("?"), None, user, place[2])
+
+    fields = st.lists(st.sampled_from(["id", "nosuch", "", *ATTRIBUTES[kind]]), max_size=2)
+    return st.builds(request, _one(kind), fields, st.integers(0, 9), USERS)
 
 
 def _delete(kind: str) -> SearchStrategy[Request]:
-    path = f"/v2.0/{COLLECTIONS[kind]}/{{}}"
-    return st.builds(Request, st.just("DELETE"), st.just(path), st.none(), _USERS, _refs(kind).map(lambda ref: (ref,)))
+    return st.builds(lambda place, user: Request("DELETE", place[0], None, user, place[2]), _one(kind), USERS)
 
 
-_FILTERS = {
-    "network": [
-        "shared=true",
-        "router:external=True",
-        "admin_state_up=0",
-        "status=ACTIVE",
-        "mtu=1400",
-        "shared=x",
-        "provider:network_type=vlan",
-    ],
-    "subnet": [
-        "ip_version=4",
-        "cidr=10.0.0.0/24",
-        "enable_dhcp=true",
-        "gateway_ip=10.0.0.1",
-        "ip_version=x",
-        "shared=false",
-    ],
-    "subnetpool": ["shared=true", "is_default=false", "ip_version=4", "default_prefixlen=24"],
-    "address_scope": ["ip_version=4", "shared=false"],
-    "port": [
-        "device_owner=compute:nova",
-        "device_id=vm1",
-        "status=DOWN",
-        "fixed_ips=ip_address%3D10.0.0.5",
-        "fixed_ips=ip_address_substr%3D10.0",
-        "mac_address=fa:16:3e:00:00:01",
-        "admin_state_up=true",
-        "binding:host_id=aio",
-        "fixed_ips=nosuch%3D1",
-        "device_owner=network:router_interface&device_owner=compute:nova",
-    ],
-    "router": ["admin_state_up=true", "status=ACTIVE"],
-    "floatingip": ["status=DOWN", "floating_ip_address=10.0.0.5", "port_id=", "fixed_ip_address=10.0.0.5"],
-    "security_group": ["stateful=true", "shared=false", "name=default"],
-    "security_group_rule": ["direction=ingress", "ethertype=IPv4", "protocol=tcp", "port_range_min=22", "direction=x"],
-    "rbac_policy": ["action=access_as_shared", "object_type=network", "target_tenant=*"],
-}
-_SORTED = {
-    "rbac_policy": ("object_type", "id", "nosuch"),
-    "security_group_rule": ("direction", "id", "nosuch"),
-    "floatingip": ("floating_ip_address", "status", "nosuch"),
-}
+_ANY = st.sampled_from(["", "a", "1", "true", "false", "x", "null", ZERO, DEMO, "10.0.0.1", "%00", "1.5", "-1"])
 
 
 def _list(kind: str) -> SearchStrategy[Request]:
-    keys = _SORTED.get(kind, ("name", "id", "nosuch", "project_id"))
+    names = st.sampled_from([*ATTRIBUTES[kind], "id", "status", "created_at", "updated_at"])
+    directions = st.sampled_from(["asc", "desc", "asc", "desc", "DESC", "x", ""])
+    standard = ["tags=red", "tags-any=red,blue", "not-tags=red", "not-tags-any=blue", "tags=", "revision_number=1"]
+    ranges = ["limit=0", "limit=-1", "limit=x", "limit=1000", "page_reverse=True", f"marker={ZERO}"]
+    plain = ["name=a", "name=", "nosuch=1", f"project_id={DEMO}", f"tenant_id={OTHER}", f"id={ZERO}", "description=a"]
     parts = st.one_of(
-        st.sampled_from(
-            [*_FILTERS[kind], "name=a", "name=", "nosuch=1", f"project_id={DEMO}", f"tenant_id={OTHER}", f"id={ZERO}"]
-        ),
-        st.sampled_from(["fields=id", "fields=name", "fields=nosuch", "fields=project_id"]),
-        st.builds("sort_key={}&sort_dir={}".format, st.sampled_from(keys), st.sampled_from(["asc", "desc", "x"])),
-        st.sampled_from(["limit=0", "limit=-1", "limit=x", "limit=1000", "page_reverse=True", f"marker={ZERO}"]),
-        st.sampled_from(
-            [
-                "tags=red",
-                "tags-any=red,blue",
-                "not-tags=red",
-                "not-tags-any=blue",
-                "tags=",
-                "description=a",
-                "revision_number=1",
-            ]
-        ),
+        st.sampled_from([*FILTERS[kind], *plain]),
+        st.builds("{}={}".format, names, _ANY),
+        st.builds("fields={}".format, names),
+        st.builds("sort_key={}&sort_dir={}".format, names, directions),
+        st.builds("sort_key={}".format, names),
+        st.sampled_from(ranges),
+        st.sampled_from(standard),
     )
-    path = st.lists(parts, max_size=2).map(lambda found: f"/v2.0/{COLLECTIONS[kind]}?{'&'.join(found)}".rstrip("?"))
-    return st.builds(Request, st.just("GET"), path, st.none(), _USERS)
+    path = st.lists(parts, max_size=3).map(lambda found: f"/v2.0/{KINDS[kind].path}?{'&'.join(found)}".rstrip("?"))
+    return st.builds(lambda path, user, named: Request("GET", path, None, user, named), path, USERS, _parents(kind))
+
+
+_PAGED_NAMES = ("p1", "p2", "p3", "p4", "p5")
+
+
+def _page() -> SearchStrategy[Request]:
+    """Of networks whose names differ: which is first and last on a page of others is anything."""
+
+    def request(limit: int, marker: Ref | None, direction: str, reverse: str, fields: str, user: str) -> Request:
+        query = "&".join([f"name={name}" for name in _PAGED_NAMES] + [f"sort_key=name&sort_dir={direction}"])
+        query += f"&limit={limit}{reverse}{fields}" + ("" if marker is None else "&marker={}")
+        return Request("GET", f"/v2.0/networks?{query}", None, user, () if marker is None else (marker,))
+
+    return st.builds(
+        request,
+        st.integers(1, 6),
+        st.one_of(st.none(), st.builds(Ref, st.just("network"), st.integers(0, 4))),
+        st.sampled_from(["asc", "desc"]),
+        st.sampled_from(["", "", "&page_reverse=True", "&page_reverse=false"]),
+        st.sampled_from(["", "&fields=name", "&fields=id&fields=name"]),
+        USERS,
+    )
 
 
 def _action(name: str, body: SearchStrategy[Any]) -> SearchStrategy[Request]:
     path = f"/v2.0/routers/{{}}/{name}"
-    return st.builds(Request, st.just("PUT"), st.just(path), body, _USERS, _refs("router").map(lambda ref: (ref,)))
+    return st.builds(Request, st.just("PUT"), st.just(path), body, USERS, refs("router").map(lambda ref: (ref,)))
 
 
 _INTERFACES = st.one_of(
-    st.fixed_dictionaries({"subnet_id": _refs("subnet")}),
-    st.fixed_dictionaries({"subnet_id": _refs("subnet")}),
-    st.fixed_dictionaries({"port_id": _refs("port")}),
-    st.fixed_dictionaries({"port_id": _refs("port"), "subnet_id": _refs("subnet")}),
+    st.fixed_dictionaries({"subnet_id": refs("subnet")}),
+    st.fixed_dictionaries({"subnet_id": refs("subnet")}),
+    st.fixed_dictionaries({"port_id": refs("port")}),
+    st.fixed_dictionaries({"port_id": refs("port"), "subnet_id": refs("subnet")}),
     st.sampled_from([{}, None, {"subnet_id": None}, {"nosuch": 1}]),
 )
-_EXTRA = _ROUTES.map(lambda routes: {"router": {"routes": routes}})
+_EXTRA = ROUTES.map(lambda routes: {"router": {"routes": routes}})
+
+
+def _change(kind: str, actions: tuple[str, ...], body: SearchStrategy[Any]) -> SearchStrategy[Request]:
+    def request(action: str, body: Any, user: str, ref: Ref) -> Request:
+        return Request("PUT", f"/v2.0/{KINDS[kind].path}/{{}}/{action}", body, user, (ref,))
+
+    return st.builds(request, st.sampled_from(actions), body, USERS, refs(kind))
+
+
+_GROUPS_ADDRESSES = _change(
+    "address_group",
+    ("add_addresses", "remove_addresses"),
+    st.one_of(
+        st.fixed_dictionaries({"addresses": mostly(st.lists(GROUP_ADDRESSES, max_size=3))}),
+        st.sampled_from([{}, {"nosuch": 1}, {"address_group": {"addresses": ["10.0.0.1"]}}]),
+    ),
+)
+_POOLS_PREFIXES = _change(
+    "subnetpool",
+    ("add_prefixes", "remove_prefixes"),
+    st.one_of(
+        st.fixed_dictionaries({"prefixes": mostly(st.lists(PREFIXES, max_size=3))}),
+        st.sampled_from([{}, {"nosuch": 1}]),
+    ),
+)
+_ONBOARD = _change(
+    "subnetpool", ("onboard_network_subnets",), st.fixed_dictionaries({"network_id": mostly(refs("network"))})
+)
+
+
+def _plugged() -> SearchStrategy[Request]:
+    """Which agent serves what: those of the host are in `Both` from the start."""
+
+    def request(way: int, network: Ref, router: Ref, agent: str, user: str, odd: Any) -> Request:
+        found = Ref(agent)
+        return [
+            Request("GET", "/v2.0/agents/{}/dhcp-networks", None, user, (found,)),
+            Request("GET", "/v2.0/agents/{}/l3-routers", None, user, (found,)),
+            Request("GET", "/v2.0/networks/{}/dhcp-agents", None, user, (network,)),
+            Request("GET", "/v2.0/routers/{}/l3-agents", None, user, (router,)),
+            Request("POST", "/v2.0/agents/{}/dhcp-networks", {"network_id": network}, user, (Ref("nosuch"),)),
+            Request("POST", "/v2.0/agents/{}/l3-routers", {"router_id": router}, user, (Ref("nosuch"),)),
+            Request("DELETE", "/v2.0/agents/{}/dhcp-networks/{}", None, user, (Ref("nosuch"), network)),
+            Request("DELETE", "/v2.0/agents/{}/l3-routers/{}", None, user, (Ref("nosuch"), router)),
+            Request("GET", "/v2.0/agents/{}", None, user, (Ref("nosuch"),)),
+            Request("PUT", "/v2.0/agents/{}", {"agent": {"description": odd}}, user, (found,)),
+            Request("PUT", "/v2.0/agents/{}", {"agent": {"admin_state_up": odd}}, user, (Ref("nosuch"),)),
+        ][way]
+
+    agents = st.sampled_from(["openvswitch_agent", "nosuch"])
+    odd = mostly(st.sampled_from(["", "a"]))
+    return st.builds(request, st.integers(0, 10), refs("network"), refs("router"), agents, USERS, odd)
+
+
+def _profiles() -> SearchStrategy[Request]:
+    def request(flavor: Ref, profile: Ref, dice: int, user: str) -> Request:
+        if dice:
+            body = {"service_profile": {"id": profile}}
+            return Request("POST", "/v2.0/flavors/{}/service_profiles", body, user, (flavor,))
+        return Request("DELETE", "/v2.0/flavors/{}/service_profiles/{}", None, user, (flavor, profile))
+
+    return st.builds(request, refs("flavor"), refs("service_profile"), st.integers(0, 2), USERS)
+
+
+def _made_lists() -> SearchStrategy[Request]:
+    """Lists that no table holds."""
+
+    def request(way: int, network: Ref, query: str, user: str) -> Request:
+        return [
+            Request("GET", f"/v2.0/network-ip-availabilities?{query}", None, user),
+            Request("GET", "/v2.0/network-ip-availabilities/{}", None, user, (network,)),
+            Request("GET", f"/v2.0/service-providers?{query}", None, user),
+            Request("GET", f"/v2.0/availability_zones?{query}", None, user),
+            Request("GET", f"/v2.0/qos/rule-types?{query}", None, user),
+            Request("GET", "/v2.0/qos/rule-types/dscp_marking", None, user),
+            Request("GET", "/v2.0/default-security-group-rules?" + query, None, user),
+        ][way]
+
+    queries = [
+        "",
+        "ip_version=4",
+        "ip_version=6",
+        "nosuch=1",
+        "network_name=a",
+        "name=nova",
+        "resource=router",
+        "fields=name",
+    ]
+    return st.builds(request, st.integers(0, 6), refs("network"), st.sampled_from(queries), USERS)
 
 
 def _tags() -> SearchStrategy[Request]:
-    def request(collection: str, number: int, tag: str, tags: list[str], way: int, user: str) -> Request:
-        kind = next(name for name, each in COLLECTIONS.items() if each == collection)
-        base, refs = f"/v2.0/{collection}/{{}}/tags", (Ref(kind, number),)
+    def request(kind: str, number: int, tag: str, tags: list[str], way: int, user: str) -> Request:
+        last = KINDS[kind].path.rpartition("/")[2]
+        base, named = f"/v2.0/{last}/{{}}/tags", (Ref(kind, number),)
         one = f"{base}/{tag.replace(' ', '%20') or 'red'}"
         return [
-            Request("PUT", base, {"tags": tags}, user, refs),
-            Request("GET", base, None, user, refs),
-            Request("DELETE", base, None, user, refs),
-            Request("PUT", one, None, user, refs),
-            Request("GET", one, None, user, refs),
-            Request("DELETE", one, None, user, refs),
-            Request("POST", base, {"tags": tags}, user, refs),
+            Request("PUT", base, {"tags": tags}, user, named),
+            Request("GET", base, None, user, named),
+            Request("DELETE", base, None, user, named),
+            Request("PUT", one, None, user, named),
+            Request("GET", one, None, user, named),
+            Request("DELETE", one, None, user, named),
+            Request("POST", base, {"tags": tags}, user, named),
         ][way]
 
-    lists = st.lists(_TAGS, max_size=3)
-    return st.builds(request, st.sampled_from(_TAGGED), st.integers(0, 3), _TAGS, lists, st.integers(0, 6), _USERS)
+    lists = mostly(st.lists(TAGS, max_size=3))
+    return st.builds(request, st.sampled_from(_TAGGED), st.integers(0, 3), TAGS, lists, st.integers(0, 6), USERS)
 
 
 def _quotas() -> SearchStrategy[Request]:
@@ -424,33 +269,36 @@ def _quotas() -> SearchStrategy[Request]:
             Request("GET", "/v2.0/quotas", None, user),
         ][way]
 
-    names = st.sampled_from([*COLLECTIONS, "network", "port", "nosuch", "tenant_id"])
+    names = st.sampled_from([*KINDS, "network", "port", "nosuch", "tenant_id"])
     values = st.sampled_from([0, 1, 2, 3, 5, -1, -2, "4", "x", None, 2**31, True, 1.5])
-    return st.builds(request, _PROJECTS, names, values, st.integers(0, 5), _USERS)
+    return st.builds(request, PROJECTS, names, values, st.integers(0, 5), USERS)
 
 
 REQUESTS = st.one_of(
-    _KINDS.flatmap(_create),
-    _KINDS.flatmap(_create),
-    _KINDS.flatmap(_create),
-    _KINDS.flatmap(_update),
-    _KINDS.flatmap(_update),
-    _KINDS.flatmap(_show),
-    _KINDS.flatmap(_list),
-    _KINDS.flatmap(_list),
-    _KINDS.flatmap(_delete),
-    _action("add_router_interface", _INTERFACES),
+    _SOME_KIND.flatmap(_create),
+    _SOME_KIND.flatmap(_create),
+    _SOME_KIND.flatmap(_create),
+    _SOME_KIND.flatmap(_update),
+    _SOME_KIND.flatmap(_update),
+    _SOME_KIND.flatmap(_show),
+    _SOME_KIND.flatmap(_list),
+    _SOME_KIND.flatmap(_list),
+    _SOME_KIND.flatmap(_list),
+    _SOME_KIND.flatmap(_delete),
     _action("add_router_interface", _INTERFACES),
     _action("remove_router_interface", _INTERFACES),
     _action("add_extraroutes", _EXTRA),
     _action("remove_extraroutes", _EXTRA),
+    st.one_of(_GROUPS_ADDRESSES, _POOLS_PREFIXES, _ONBOARD),
+    st.one_of(_plugged(), _profiles(), _made_lists()),
     _tags(),
     _quotas(),
+    _page(),
 )
 
 
-def _post(kind: str, user: str, **values: Any) -> Request:
-    return Request("POST", f"/v2.0/{COLLECTIONS[kind]}", {kind: values}, user, (), kind)
+def _post(kind: str, user: str, *parents: Ref, **values: Any) -> Request:
+    return Request("POST", f"/v2.0/{KINDS[kind].path}", {KINDS[kind].member: values}, user, parents, kind)
 
 
 _INSIDE = (
@@ -459,14 +307,92 @@ _INSIDE = (
     _post("security_group", "demo", name="group"),
     _post("port", "demo", network_id=Ref("network"), name="vm"),
 )
+_FIXED = (
+    *_INSIDE[:3],
+    _post("port", "demo", network_id=Ref("network"), name="vm", fixed_ips=[{"ip_address": "10.0.0.5"}]),
+)
 _OUTSIDE = (
     _post("network", "admin", name="outside", **{"router:external": True}),
     _post("subnet", "admin", network_id=Ref("network", -1), ip_version=4, cidr="172.24.4.0/24", enable_dhcp=False),
     _post("router", "demo", name="r", external_gateway_info={"network_id": Ref("network", -1)}),
 )
+_FORWARDED = (
+    _post("floatingip", "demo", floating_network_id=Ref("network", -1)),
+    _post(
+        "port_forwarding",
+        "demo",
+        Ref("floatingip"),
+        internal_port_id=Ref("port"),
+        internal_ip_address="10.0.0.5",
+        internal_port=22,
+        external_port=2222,
+        protocol="tcp",
+    ),
+)
 _WIRED = Request("PUT", "/v2.0/routers/{}/add_router_interface", {"subnet_id": Ref("subnet")}, "demo", (Ref("router"),))
-_PRELUDES = st.sampled_from([(), _INSIDE, _INSIDE, _OUTSIDE, (*_INSIDE, *_OUTSIDE), (*_INSIDE, *_OUTSIDE, _WIRED)])
-LISTS = tuple(Request("GET", f"/v2.0/{collection}") for collection in COLLECTIONS.values())
+_GROUPS = (
+    _post("address_group", "demo", name="hosts", addresses=["10.0.0.1/32", "10.0.0.0/28"]),
+    _post("security_group", "demo", name="group"),
+    _post(
+        "security_group_rule",
+        "demo",
+        direction="ingress",
+        security_group_id=Ref("security_group"),
+        remote_address_group_id=Ref("address_group"),
+    ),
+)
+_QUALITY = (
+    _post("qos_policy", "admin", name="gold", project_id=DEMO),
+    _post("bandwidth_limit_rule", "admin", Ref("qos_policy"), max_kbps=1000),
+    _post("dscp_marking_rule", "admin", Ref("qos_policy"), dscp_mark=26),
+    _post("network", "demo", name="good", qos_policy_id=Ref("qos_policy")),
+)
+_COUNTED = (
+    _post("metering_label", "admin", name="bytes"),
+    _post(
+        "metering_label_rule",
+        "admin",
+        metering_label_id=Ref("metering_label"),
+        direction="ingress",
+        remote_ip_prefix="10.0.0.0/24",
+    ),
+)
+_KINDS_OF_ROUTERS = (
+    _post("flavor", "admin", name="f", service_type="L3_ROUTER_NAT"),
+    _post("service_profile", "admin", description="p", metainfo="{}"),
+)
+_POOLED = (
+    _post("address_scope", "demo", name="s", ip_version=4),
+    _post(
+        "subnetpool",
+        "demo",
+        name="p",
+        prefixes=["10.0.0.0/16"],
+        default_prefixlen=26,
+        address_scope_id=Ref("address_scope"),
+    ),
+    _post("network", "demo", name="inside"),
+    _post("subnet", "demo", network_id=Ref("network"), ip_version=4, subnetpool_id=Ref("subnetpool")),
+)
+_PAGES = tuple(_post("network", "demo", name=name) for name in _PAGED_NAMES)
+_PRELUDES = st.sampled_from(
+    [
+        (),
+        _INSIDE,
+        _INSIDE,
+        _OUTSIDE,
+        (*_INSIDE, *_OUTSIDE),
+        (*_INSIDE, *_OUTSIDE, _WIRED),
+        (*_FIXED, *_OUTSIDE, _WIRED, *_FORWARDED),
+        (*_INSIDE, *_GROUPS),
+        (*_QUALITY, *_INSIDE),
+        (*_INSIDE, *_OUTSIDE, *_COUNTED),
+        (*_KINDS_OF_ROUTERS, *_QUALITY),
+        _POOLED,
+        _PAGES,
+    ]
+)
+LISTS = tuple(Request("GET", f"/v2.0/{kind.path}") for kind in KINDS.values() if not kind.parent)
 """What is asked at the end of a sequence."""
 
 

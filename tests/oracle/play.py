@@ -1,0 +1,117 @@
+"""Sequences played to the real Neutron and to ours, and what was found: how many were compared, and what differs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from deuteron.model.intent import Hello
+from deuteron.model.settings import HostEntry
+from deuteron.rules.hosts import registry
+from tests.oracle.both import Both, Request
+from tests.oracle.neutron import Neutron
+from tests.oracle.sameness import Difference
+from tests.oracle.sequences import LISTS, sequences
+from tests.unit.api_network.harness import BRIDGES, HOST, Client, cloud_in
+
+TUNNEL = "192.0.2.1"
+SEQUENCES_PER_SEED = 8
+
+Signature = tuple[str, str, str, str]
+"""What makes two differences the same: the step, the place, what is there, what is here."""
+
+
+@dataclass
+class Tally:
+    """`unexplained` has, for each signature, the shortest conversation that ended in it, and the seed that drew it."""
+
+    compared: int = 0
+    explained: Counter[str] = field(default_factory=Counter)
+    unexplained: dict[Signature, list[str]] = field(default_factory=dict)
+    seen: Counter[Signature] = field(default_factory=Counter)
+
+    def add(self, request: Request, found: Difference, why: str | None, said: Sequence[str]) -> None:
+        if why is not None:
+            self.explained[why] += 1
+            return
+        signature = (request.step, found.place, *found.told)
+        self.seen[signature] += 1
+        known = self.unexplained.get(signature)
+        if known is None or len(said) < len(known):
+            self.unexplained[signature] = list(said)
+
+    def join(self, other: Tally) -> None:
+        self.compared += other.compared
+        self.explained += other.explained
+        self.seen += other.seen
+        for signature, said in other.unexplained.items():
+            known = self.unexplained.get(signature)
+            if known is None or len(said) < len(known):
+                self.unexplained[signature] = said
+
+    def lines(self) -> Iterator[str]:
+        """For people."""
+        yield "answers that differ, by reason:"
+        for why, count in self.explained.most_common():
+            yield f"{count:7}  {why}"
+        yield f"differences without a reason: {len(self.unexplained)}"
+        for signature, count in self.seen.most_common():
+            step, place, there, here = signature
+            yield f"{count:7}  {step}: {place}: {there} there, {here} here"
+            yield from (f"             {line[:600]}" for line in self.unexplained[signature][-1:])
+
+
+@contextmanager
+def cloud() -> Iterator[Client]:
+    """An empty cloud of ours, set up as `neutron_process.py` sets up Neutron: DHCP and routers get no ports there."""
+    with tempfile.TemporaryDirectory() as folder:
+        entry = HostEntry(token="t", bridge_mappings=BRIDGES, tunnel_ip=TUNNEL, roles=("compute",))
+        wanted = {"hosts": {HOST: entry}, "external": None, "vlan_ranges": {"physnet1": ((1000, 1019),)}}
+        with cloud_in(Path(folder), **wanted, flat_networks=("public",), vni_range=(1, 200)) as client:
+            hello = Hello(
+                HOST, ("compute",), 2, 1024, 10, tunnel_ip=TUNNEL, tunnel_types=("vxlan",), bridge_mappings=BRIDGES
+            )
+            client.cloud.database.write(lambda tx: registry.greet(tx, hello))
+            yield client
+
+
+def play(neutron: Neutron, sequence: Sequence[Request], tally: Tally) -> None:
+    """The sequence, and lists of everything after it, to both; it ends where one did what the other refused."""
+    neutron.reset()
+    with cloud() as client:
+        both = Both(neutron, client)
+        for agent in client.get("/v2.0/agents")["agents"]:
+            (theirs,) = neutron.call("GET", f"/v2.0/agents?binary={agent['binary']}").body["agents"]
+            both.know(f"{agent['binary'].split('-')[1]}_agent", theirs["id"], agent["id"])
+        for each in (*sequence, *LISTS):
+            tally.compared += 1
+            for found, why in both.ask(each):
+                tally.add(each, found, why, both.said)
+            if both.diverged:
+                return
+
+
+def drawn(number: int) -> list[list[Request]]:
+    """The sequences of a seed: the same each time, as long as `sequences.py` stays as it is."""
+    found: list[list[Request]] = []
+
+    @seed(number)
+    @settings(
+        max_examples=SEQUENCES_PER_SEED,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(sequences())
+    def draw(sequence: list[Request]) -> None:
+        found.append(sequence)
+
+    draw()
+    return found
