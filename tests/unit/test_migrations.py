@@ -97,9 +97,11 @@ def test_every_migration_but_the_first_goes_back(tmp_path: Path) -> None:
 
 _OLD = (
     "INSERT INTO network_subnetpools (id, project_id, shared) VALUES ('p', 'a', true), ('q', 'a', false)",
-    "INSERT INTO network_address_scopes (id, project_id, shared) VALUES ('s', 'a', true)",
+    "INSERT INTO network_address_scopes (id, project_id, shared) VALUES ('s', 'a', true), ('r', 'a', false)",
+    "UPDATE network_subnetpools SET address_scope_id = 's' WHERE id = 'q'",
     "INSERT INTO network_networks (id, router_external) VALUES ('n', false), ('m', false)",
-    "INSERT INTO network_subnets (id, network_id, router_external) VALUES ('n4', 'n', false)",
+    "INSERT INTO network_subnets (id, network_id, router_external, ip_version, subnetpool_id) VALUES"
+    " ('n4', 'n', false, 4, 'q')",
     "INSERT INTO network_ports (id, network_id, device_owner, binding_host_id) VALUES"
     " ('d', 'n', 'network:dhcp', 'aio'), ('e', 'm', 'network:dhcp', ''), ('f', 'm', 'compute:nova', 'aio')",
     "INSERT INTO network_security_groups (id, shared, is_default) VALUES ('g', false, false), ('h', false, false)",
@@ -135,6 +137,10 @@ def test_the_rows_of_an_older_database_are_what_the_newest_schema_means(tmp_path
     assert new.scalars(text("SELECT id FROM network_security_groups WHERE shared")).all() == ["g"]
     served = new.execute(text("SELECT network_id, host FROM network_dhcp_hosts"))
     assert [tuple(row) for row in served] == [("n", "aio")]
+    numbers = new.execute(text("SELECT id, number FROM network_address_scopes ORDER BY id"))
+    assert [tuple(row) for row in numbers] == [("r", 1), ("s", 2)]
+    scopes = new.execute(text("SELECT id, ipv4_address_scope, ipv6_address_scope FROM network_networks ORDER BY id"))
+    assert [tuple(row) for row in scopes] == [("m", None, None), ("n", "s", None)]
     with changing(engine) as connection:
         migrate.run_migrations(connection, FIRST)
     assert new.scalars(text(_RULES)).all() == old

@@ -213,6 +213,8 @@ class RouterPort(msgspec.Struct, frozen=True, omit_defaults=True):
     mtu_bytes: int
     ra_subnets: tuple[IntentSubnet, ...] = ()
     """IPv6 subnets to advertise here."""
+    scopes: tuple[int, int] = (0, 0)
+    """Numbers of the address scopes of its network, IPv4's and IPv6's; 0 where it has none."""
 
 
 class FloatingIp(msgspec.Struct, frozen=True):

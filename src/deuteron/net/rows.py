@@ -307,6 +307,10 @@ class Connections(Row, frozen=True):
     """Whether it does so for all who leave by the gateway, not only on the way back to an own floating IP."""
     redirected: tuple[str, ...] = ()
     """Addresses that it answers itself although they are not its own: the metadata service."""
+    scopes: tuple[tuple[str, int], ...] = ()
+    """Prefixes of `inside` with the numbers of their address scopes, 0 of none."""
+    outside_scope: int = 0
+    """The number of the scope outside: what comes from the same is not translated, unless it is 0."""
 
     @property
     def key(self) -> tuple[str, str]:

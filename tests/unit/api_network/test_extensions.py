@@ -45,6 +45,11 @@ STANDARD = (
 )
 
 ATTRIBUTES: dict[str, dict[str, str]] = {
+    "address-scope": {
+        "address_scope": "id name project_id tenant_id shared ip_version",
+        "network": "ipv4_address_scope ipv6_address_scope",
+        "subnetpool": "address_scope_id",
+    },
     "allowed-address-pairs": {"port": "allowed_address_pairs"},
     "availability_zone": {},
     "binding": {
@@ -139,6 +144,7 @@ CORE_ROUTES = {
     *crud("networks", "subnets", "ports", "subnetpools"),
 }
 ROUTES: dict[str, set[str]] = {
+    "address-scope": crud("address-scopes"),
     "agent": {"GET /agents", "GET /agents/{id}", "PUT /agents/{id}", "DELETE /agents/{id}"},
     "auto-allocated-topology": {
         "GET /auto-allocated-topology/{project}",
@@ -208,12 +214,7 @@ ROUTES: dict[str, set[str]] = {
     "tag-creation": {f"POST /{name}/{{id}}/tags" for name in TAGGED_PATHS},
 }
 
-UNLISTED = {
-    # Routers do not look at address scopes, so `address-scope` is not promised.
-    **dict.fromkeys(("network.ipv4_address_scope", "network.ipv6_address_scope", "subnetpool.address_scope_id"), ""),
-    **{f"address_scope.{name}": "" for name in ("id", "name", "project_id", "tenant_id", "shared", "ip_version")},
-    **dict.fromkeys(crud("address-scopes"), ""),
-}
+UNLISTED: dict[str, str] = {}
 
 
 def _body(client: Client, path: str, body: Any, method: str = "PUT") -> int:

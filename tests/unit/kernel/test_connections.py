@@ -137,6 +137,33 @@ def test_forwarded_ports_lead_where_they_lead_now(ports: tuple[int, int, int], w
     assert nothing.has_outlived(tuples) is (tuples.answers_from != tuples.destination), "each ends with its forwarding"
 
 
+SCOPED = {"scopes": (("10.10.10.0/24", 3), ("20.20.20.0/24", 0), ("10.10.10.64/26", 4)), "outside_scope": 3}
+
+
+@pytest.mark.parametrize(
+    ("way", "scope", "ends"),
+    [
+        pytest.param(f"{B} {WORLD} {WORLD} {B}", 3, False, id="out untranslated, in the scope outside"),
+        pytest.param(f"{B} {WORLD} {WORLD} {GATEWAY}", 3, True, id="out translated, in the scope outside"),
+        pytest.param(f"{B} {WORLD} {WORLD} {B}", 0, True, id="out, begun before the network was in its scope"),
+        pytest.param(f"{NEIGHBOUR} {WORLD} {WORLD} {GATEWAY}", 0, False, id="out translated, from no scope"),
+        pytest.param(f"{NEIGHBOUR} {WORLD} {WORLD} {NEIGHBOUR}", 0, True, id="out untranslated, from no scope"),
+        pytest.param(f"{A} {WORLD} {WORLD} {FLOATING}", 3, False, id="out by a floating IP"),
+        pytest.param(f"{WORLD} {FLOATING} {A} {WORLD}", 3, False, id="in by a floating IP"),
+        pytest.param(f"{WORLD} {FLOATING} {A} {WORLD}", 2, True, id="in by a floating IP, to another scope"),
+        pytest.param(f"10.10.10.70 {WORLD} {WORLD} {GATEWAY}", 4, False, id="by a longer route, of another scope"),
+        pytest.param(f"10.10.10.70 {WORLD} {WORLD} {GATEWAY}", 3, True, id="by a longer route that is new"),
+        pytest.param(f"{A} {NEIGHBOUR} {NEIGHBOUR} {A}", None, False, id="between interfaces, without a mark"),
+    ],
+)
+def test_a_connection_ends_when_its_network_comes_to_another_address_scope(
+    way: str, scope: int | None, ends: bool
+) -> None:
+    row = msgspec.structs.replace(ROUTER, **SCOPED)
+    source, destination, answers_from, answers_to = (IPv4Address(word).packed for word in way.split())
+    assert Judge(row).has_outlived(Tuples(source, destination, answers_from, answers_to, scope=scope)) is ends
+
+
 def test_without_snat_only_floating_ips_may_not_leave_untranslated() -> None:
     row = msgspec.structs.replace(ROUTER, snat=False)
     assert not has_outlived(row, f"{B} {WORLD} {WORLD} {B}")

@@ -76,7 +76,7 @@ GROWING: Final[dict[str, dict[str, str]]] = {
     "image_images": {},
     "image_members": {},
     "network_address_groups": {},
-    "network_address_scopes": {},
+    "network_address_scopes": {"number": "i + 1000"},
     "network_auto_allocated_topologies": {"project_id": "printf('%032x', i)"},
     "network_default_groups": {"project_id": "printf('%032x', i)", "security_group_id": _id("network_security_groups")},
     "network_dhcp_hosts": {"network_id": _id("network_networks")},

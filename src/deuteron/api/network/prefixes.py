@@ -12,7 +12,9 @@ from deuteron.store.database import Tx
 def add_prefixes(call: Call, tx: Tx) -> Reply:
     """PUT /subnetpools/{id}/add_prefixes: all prefixes of the pool."""
     row = _pool(call, tx, "add_prefixes")
-    return Reply(200, {"prefixes": pool_prefixes.add_prefixes(tx, row, _given(call, "prefixes"))["prefixes"]})
+    return Reply(
+        200, {"prefixes": pool_prefixes.add_prefixes(tx, call.caller, row, _given(call, "prefixes"))["prefixes"]}
+    )
 
 
 def remove_prefixes(call: Call, tx: Tx) -> Reply:

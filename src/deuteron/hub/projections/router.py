@@ -9,7 +9,7 @@ from typing import Literal, cast
 
 from sqlalchemy import select
 
-from deuteron.hub.projections.contract import Made, OnHost, Place, Reading, Touched, pairs, whole
+from deuteron.hub.projections.contract import Made, OnHost, Place, Reading, Touched, pairs, rows, whole
 from deuteron.hub.projections.network import subnet as intent_subnet
 from deuteron.model.intent import (
     FloatingIp,
@@ -24,7 +24,7 @@ from deuteron.model.intent import (
 from deuteron.model.network import ROUTER_GATEWAY, ROUTER_INTERFACE
 from deuteron.model.network.rows import MeteringLabelRuleRow, PortRow, RouterRow, SubnetRow
 from deuteron.model.scalars import SubnetId
-from deuteron.rules.network import forwarded, metering
+from deuteron.rules.network import address_scopes, forwarded, metering
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import floatingips, networks, ports, routers, subnets
 
@@ -56,7 +56,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
     for port in whole(tx, ports, lambda chunk: owned.where(ports.c["device_id"].in_(chunk)), ids):
         attached[port["device_id"]].append(port)
     nets = {port["network_id"] for found in attached.values() for port in found}
-    mtus = pairs(tx, networks.c["id"], networks.c["mtu"], nets)
+    around = _Around(reading, nets)
     within = select(subnets)
     prefixes = {
         row["id"]: row
@@ -78,11 +78,9 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
             project_id=row["project_id"] or "",
             admin_state_up=bool(row["admin_state_up"]),
             interfaces=tuple(
-                _router_port(reading, port, mtus, prefixes)
-                for port in found
-                if port["device_owner"] == ROUTER_INTERFACE
+                _router_port(around, port, prefixes) for port in found if port["device_owner"] == ROUTER_INTERFACE
             ),
-            gateway=None if gateway is None else _gateway(reading, row, gateway, mtus, prefixes),
+            gateway=None if gateway is None else _gateway(around, row, gateway, prefixes),
             routes=tuple(HostRoute(route["destination"], route["nexthop"]) for route in row["routes"] or ()),
             floating_ips=tuple(translated[row["id"]]),
             metering_labels=tuple(counted[row["id"]]),
@@ -119,10 +117,10 @@ def _forwardings(tx: Tx, router_ids: Sequence[str]) -> Mapping[str, Sequence[tup
             router_ids,
         )
     }
-    for floating_id, rows in forwarded.of_floating(tx, list(routed)).items():
+    for floating_id, ports in forwarded.of_floating(tx, list(routed)).items():
         floating = routed[floating_id]
         assert floating["router_id"] is not None  # by which it was found
-        for row in rows:
+        for row in ports:
             item = PortForwarding(
                 id=row["id"],
                 protocol=cast('Literal["tcp", "udp", "sctp"]', row["protocol"]),
@@ -168,9 +166,20 @@ def _metering_rule(row: MeteringLabelRuleRow) -> MeteringRule:
     )
 
 
-def _router_port(
-    reading: Reading, port: PortRow, mtus: dict[str, int], prefixes: Mapping[SubnetId, SubnetRow]
-) -> RouterPort:
+class _Around:
+    """What ports take from their networks."""
+
+    def __init__(self, reading: Reading, network_ids: Collection[str]) -> None:
+        columns = [networks.c[name] for name in ("id", "mtu", "ipv4_address_scope", "ipv6_address_scope")]
+        statement = select(*columns)
+        found = list(rows(reading.tx, lambda chunk: statement.where(networks.c["id"].in_(chunk)), network_ids))
+        numbers = address_scopes.numbers(reading.tx, {scope for row in found for scope in row[2:] if scope})
+        self.mtus = {id: mtu or reading.settings.path_mtu for id, mtu, _, _ in found}
+        self.scopes = {id: (numbers.get(four, 0), numbers.get(six, 0)) for id, _, four, six in found}
+        self.path_mtu = reading.settings.path_mtu
+
+
+def _router_port(around: _Around, port: PortRow, prefixes: Mapping[SubnetId, SubnetRow]) -> RouterPort:
     reached = [prefixes[ip["subnet_id"]] for ip in port["fixed_ips"] or () if ip["subnet_id"] in prefixes]
     return RouterPort(
         port_id=port["id"],
@@ -181,15 +190,16 @@ def _router_port(
             for ip in port["fixed_ips"] or ()
             if ip["subnet_id"] in prefixes
         ),
-        mtu_bytes=mtus.get(port["network_id"]) or reading.settings.path_mtu,
+        mtu_bytes=around.mtus.get(port["network_id"], around.path_mtu),
         ra_subnets=tuple(intent_subnet(subnet) for subnet in reached if _is_advertised(port, subnet))
         if port["device_owner"] == ROUTER_INTERFACE
         else (),
+        scopes=around.scopes.get(port["network_id"], (0, 0)),
     )
 
 
 def _gateway(
-    reading: Reading, router: RouterRow, port: PortRow, mtus: dict[str, int], prefixes: Mapping[SubnetId, SubnetRow]
+    around: _Around, router: RouterRow, port: PortRow, prefixes: Mapping[SubnetId, SubnetRow]
 ) -> RouterGateway:
     hops: dict[int, str] = {}
     for ip in port["fixed_ips"] or ():
@@ -198,7 +208,7 @@ def _gateway(
             hops.setdefault(subnet["ip_version"], subnet["gateway_ip"])
     info = router["external_gateway_info"]
     return RouterGateway(
-        _router_port(reading, port, mtus, prefixes),
+        _router_port(around, port, prefixes),
         tuple(hops[version] for version in sorted(hops)),
         info is None or info["enable_snat"],
     )

@@ -7,6 +7,11 @@ from typing import Final
 from deuteron.model.resource import Extension
 
 EXTENSIONS: Final[dict[str, Extension]] = {
+    "address-scope": Extension(
+        "Address scope",
+        "Routers do not carry packets from one address scope to another, and do no SNAT within one.",
+        "2015-07-26T10:00:00-00:00",
+    ),
     "aap-reject-multicast": Extension(
         "Allowed address pairs reject multicast extension",
         "A multicast address is no allowed address pair.",

@@ -36,6 +36,9 @@ from deuteron.model.resource import REQUIRED, Attribute, Resource
 if TYPE_CHECKING:
     from deuteron.model.network.rows import AddressScopeRow, NetworkRow, SubnetPoolRow, SubnetRow
 
+MAX_SCOPES = 0xFFFF - 0x400
+"""How many address scopes there are at most: routers tell them by 16 bits, from 0x400 on, which is none."""
+
 # fmt: off
 SEGMENT: Final = Object({
     "provider:network_type": Text(32),
@@ -214,7 +217,10 @@ ADDRESS_SCOPE: Resource[AddressScopeRow] = Resource(
                   create_rule=ADMIN, update_rule=ADMIN),
         Attribute("ip_version", Choice((4, 6)), "4 or 6.", default=REQUIRED, create=True),
     ),
-    indexes=(("project_id",), ("shared",)),
+    hidden=(
+        Attribute("number", Integer(1, MAX_SCOPES), "What routers mark its packets with."),
+    ),
+    indexes=(("project_id",), ("shared",), ("number",)),
     rules={
         "create": WRITE,
         "get": f"{READ} or rule:shared",

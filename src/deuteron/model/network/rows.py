@@ -236,6 +236,7 @@ class AddressScopeRow(TypedDict):
     project_id: ReadOnly[ProjectId]
     shared: ReadOnly[bool]
     ip_version: ReadOnly[Literal[4, 6]]
+    number: ReadOnly[int]
 
 
 class RbacPolicyRow(TypedDict):

@@ -34,7 +34,8 @@ ConnectionsKey = tuple[str, str]
 
 _SUBSYSTEM = 1 << 8  # NFNL_SUBSYS_CTNETLINK
 _GET, _DELETE = _SUBSYSTEM | 1, _SUBSYSTEM | 2
-_TUPLE_ORIG, _TUPLE_REPLY, _ID, _ZONE = 1, 2, 12, 18
+_TUPLE_ORIG, _TUPLE_REPLY, _MARK, _ID, _ZONE = 1, 2, 8, 12, 18
+_NO_SCOPE = 0x400  # what is in no address scope is marked with, in the upper half of the mark
 _NESTED = 0x8000
 _HEAD = struct.pack("=BBH", socket.AF_INET, 0, 0)  # struct nfgenmsg: family, version, resource
 
@@ -54,6 +55,8 @@ class Tuples(NamedTuple):
     """Of the destination."""
     answering: int = 0
     """The port that the answer comes from."""
+    scope: int | None = None
+    """The number of the address scope inside that it was begun in or led to, where the router wrote it down."""
 
 
 class Judge:
@@ -72,10 +75,24 @@ class Judge:
         self._redirected = {_packed(address) for address in row.redirected}
         self._inside = _masks(row.inside)
         self._reachable = _masks((*row.inside, *row.outside))
+        # The longest first: it is the way a packet goes.
+        by_length = sorted(row.scopes, key=lambda each: -ip_network(each[0]).prefixlen)
+        self._scopes = [
+            (mask, number)
+            for mask, (_, number) in zip(_masks(prefix for prefix, _ in by_length), by_length, strict=True)
+        ]
+        self._outside_scope = row.outside_scope
 
     def has_outlived(self, tuples: Tuples) -> bool:
         """Whether a new connection with this sender and destination would be translated otherwise, or not come here."""
         source, destination, answers_from, answers_to = tuples[:4]
+        here = self._scope_of(source)
+        if tuples.scope is not None:
+            ends = {here, self._scope_of(answers_from)} - {None}
+            if ends and tuples.scope not in ends:
+                # Its packets would go on with the mark of a scope that its network has left.
+                return True
+        is_translated = self._is_snat and not (self._outside_scope and here == self._outside_scope)
         if destination in self._destination_of:
             if answers_from != self._destination_of[destination]:
                 return True
@@ -92,13 +109,13 @@ class Judge:
                 return False
             # A guest that got a floating IP keeps the connections it had through the gateway's address, which stays.
             # One that reaches a neighbour by its floating IP is translated whether the router does SNAT or not.
-            return answers_to != self._gateway or not (self._is_snat or answers_from != destination)
+            return answers_to != self._gateway or not (is_translated or answers_from != destination)
         leaves_untranslated = (
             self._gateway is not None
             and answers_from == destination
             and source not in self._own
             and destination not in self._own
-            and (self._is_snat or source in self._has_floating)
+            and (is_translated or source in self._has_floating)
         )
         return leaves_untranslated and _lies_in(source, self._inside) and not _lies_in(destination, self._inside)
 
@@ -112,6 +129,10 @@ class Judge:
             if each.protocol == tuples.protocol and each.first <= tuples.port <= each.last:
                 return _packed(each.fixed), each.inside + (tuples.port - each.first if each.is_shifted else 0)
         return tuples.destination, tuples.port
+
+    def _scope_of(self, address: bytes) -> int | None:
+        """The number of its scope; None of what is not inside."""
+        return next((number for mask, number in self._scopes if _lies_in(address, [mask])), None)
 
     def _is_reachable(self, address: bytes) -> bool:
         return address in self._own or _lies_in(address, self._reachable)
@@ -199,8 +220,10 @@ def _tuples(found: Mapping[int, bytes]) -> Tuples | None:
         ends += [addresses.get(1, b""), addresses.get(2, b"")]  # CTA_IP_V4_SRC, CTA_IP_V4_DST
     if not all(len(end) == 4 for end in ends):
         return None
+    number = int.from_bytes(found.get(_MARK, b""), "big") >> 16
     source, destination, answers_from, answers_to = ends
-    return Tuples(source, destination, answers_from, answers_to)
+    scope = number - _NO_SCOPE if number else None
+    return Tuples(source, destination, answers_from, answers_to, scope=scope)
 
 
 def _with_ports(tuples: Tuples, found: Mapping[int, bytes]) -> Tuples:

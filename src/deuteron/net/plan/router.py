@@ -34,12 +34,11 @@ from deuteron.net.plan.metadata import (
     router_listener6,
 )
 from deuteron.net.plan.metering import HOOK, metering_chains
+from deuteron.net.plan.scopes import RESTORE, SAVE, RouterScopes
 from deuteron.net.plan.wiring import refuse_port, trust_port
 
 _PREFIX = "neutron-l3-agent-"
-_NO_SCOPE = "0x4000000/0xffff0000"
 _FROM_OUTSIDE = "0x2/0xffff"
-_SCOPE_MASKS = "--nfmask 0xffff0000 --ctmask 0xffff0000"
 
 _SYSCTLS = (
     ("net.ipv4.ip_forward", "1"),
@@ -93,6 +92,7 @@ class _Router:
         self.interfaces = sorted(router.interfaces, key=lambda port: port.port_id)
         self.gateway = router.gateway
         self.qg = None if router.gateway is None else names.qg_name(router.gateway.port.port_id)
+        self.scopes = RouterScopes(self._ports(), router.gateway, self.qg)
         self.gateway_ip4 = next(
             (address.split("/")[0] for address in self._gateway_addresses() if version(address) == 4), None
         )
@@ -205,21 +205,26 @@ class _Router:
         """What the NAT rules below come down to, for the connections that began under others."""
         own: list[str] = self._floating()
         behind: dict[str, list[str]] = {"qr-": [], "qg-": []}
-        attached: list[tuple[ipaddress.IPv4Network, str]] = []
+        attached: list[tuple[ipaddress.IPv4Network, str, int]] = []
+        scopes: list[tuple[str, int]] = []
         for router_port, name in self._ports():
             for address in router_port.addresses:
                 if version(address) == 4:
                     interface = ipaddress.IPv4Interface(address)
                     own.append(str(interface.ip))
-                    attached.append((interface.network, name[:3]))
+                    attached.append((interface.network, name[:3], router_port.scopes[0]))
                     behind[name[:3]].append(str(interface.network))
+                    if name != self.qg:
+                        scopes.append((str(interface.network), router_port.scopes[0]))
         for route in self.router.routes:
             if version(route.destination) == 4:
                 nexthop = ipaddress.IPv4Address(route.nexthop)
                 # One through a next hop that no network has is not in the kernel; it reaches nothing.
-                side = next((side for network, side in attached if nexthop in network), None)
-                if side is not None:
-                    behind[side].append(route.destination)
+                by = next(((side, scope) for network, side, scope in attached if nexthop in network), None)
+                if by is not None:
+                    behind[by[0]].append(route.destination)
+                    if by[0] == "qr-":
+                        scopes.append((route.destination, by[1]))
         return rows.Connections(
             namespace=self.namespace,
             inside=tuple(sorted(behind["qr-"])),
@@ -232,6 +237,8 @@ class _Router:
             gateway=self.gateway_ip4,
             snat=self.gateway is not None and self.gateway.enable_snat,
             redirected=(METADATA_IP,),
+            scopes=tuple(sorted(scopes)),
+            outside_scope=self.scopes.outside,
         )
 
     def _ports(self) -> list[tuple[RouterPort, str]]:
@@ -241,34 +248,33 @@ class _Router:
         return ports
 
     def _tables4(self) -> Iterable[rows.IptablesTable]:
-        inside = [names.qr_name(interface.port_id) for interface in self.interfaces]
-        yield self._mangle4(inside)
+        yield self._mangle4()
         yield self._raw(4)
-        yield self._filter(4, [f"-o {qr} -m mark ! --mark {_NO_SCOPE} -j DROP" for qr in inside])
+        yield self._filter(4)
         yield self._nat4()
 
-    def _mangle4(self, inside: list[str]) -> rows.IptablesTable:
+    def _mangle4(self) -> rows.IptablesTable:
         outside = [self.qg] if self.qg is not None else []
-        save = f"-m connmark --mark 0x0/0xffff0000 -j CONNMARK --save-mark {_SCOPE_MASKS}"
+        forward, floating, float_snat = self.scopes.crossing(self.router.floating_ips, f"{_PREFIX}float-snat")
         return self._table(
             4,
             "mangle",
             {
-                "FORWARD": [],
+                "FORWARD": forward,
                 "INPUT": [],
                 "OUTPUT": [],
-                "POSTROUTING": [f"-o {qg} {save}" for qg in outside],
+                "POSTROUTING": [f"-o {qg} {SAVE}" for qg in outside if self.scopes.has_snat],
                 "PREROUTING": [
                     f"-j {_PREFIX}mark",
                     f"-j {_PREFIX}scope",
-                    f"-m connmark ! --mark 0x0/0xffff0000 -j CONNMARK --restore-mark {_SCOPE_MASKS}",
+                    RESTORE,
                     f"-j {_PREFIX}floatingip",
                     f"-d {METADATA_CIDR} -i qr-+ -p tcp -m tcp --dport 80 -j MARK --set-xmark {MARK}",
                 ],
-                "float-snat": [save for _ in outside],
-                "floatingip": [],
+                "float-snat": [*(SAVE for _ in outside), *float_snat],
+                "floatingip": floating,
                 "mark": [f"-i {qg} -j MARK --set-xmark {_FROM_OUTSIDE}" for qg in outside],
-                "scope": [f"-i {name} -j MARK --set-xmark {_NO_SCOPE}" for name in [*inside, *outside]],
+                "scope": self.scopes.marking(4),
             },
             ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"],
         )
@@ -297,6 +303,7 @@ class _Router:
         if self.gateway is not None and self.gateway_ip4 is not None:
             to_source = f"-j SNAT --to-source {self.gateway_ip4} --random-fully"
             postrouting.append(f"! -o {self.qg} -m conntrack ! --ctstate DNAT -j ACCEPT")
+            snat.extend(self.scopes.untranslated())
             if self.gateway.enable_snat:
                 snat.append(f"-o {self.qg} {to_source}")
             # A guest that reaches a neighbour by its floating IP must see the answer come back through the router.
@@ -318,7 +325,7 @@ class _Router:
             builtin_last=[("POSTROUTING", "-j neutron-postrouting-bottom")],
         )
 
-    def _filter(self, family: Literal[4, 6], scope: list[str]) -> rows.IptablesTable:
+    def _filter(self, family: Literal[4, 6]) -> rows.IptablesTable:
         top = "-j neutron-filter-top"
         counting = metering_chains(self.router.metering_labels, self.qg, family)
         return self._table(
@@ -332,7 +339,7 @@ class _Router:
                 ],
                 "OUTPUT": [],
                 "local": [],
-                "scope": scope,
+                "scope": self.scopes.dropping(family),
             },
             ["INPUT", "FORWARD", "OUTPUT"],
             wrapped_by={"neutron-filter-top": [f"-j {_PREFIX}local"], **counting},
@@ -354,15 +361,15 @@ class _Router:
                 "POSTROUTING": [],
                 "PREROUTING": [
                     f"-j {_PREFIX}scope",
-                    f"-m connmark ! --mark 0x0/0xffff0000 -j CONNMARK --restore-mark {_SCOPE_MASKS}",
+                    RESTORE,
                     f"-d {METADATA_CIDR6} -i qr-+ -p tcp -m tcp --dport 80 -j MARK --set-xmark {MARK}",
                 ],
-                "scope": [],
+                "scope": self.scopes.marking(6),
             },
             ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"],
         )
         yield self._raw(6)
-        yield self._filter(6, [])
+        yield self._filter(6)
         redirect = f"-d {METADATA_CIDR6} -i qr-+ -p tcp -m tcp --dport 80 -j REDIRECT --to-ports {ROUTER_PORT}"
         yield self._table(6, "nat", {"PREROUTING": [redirect]}, ["PREROUTING"])
 

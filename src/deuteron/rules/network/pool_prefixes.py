@@ -19,7 +19,7 @@ from deuteron.model.network import SUBNET, SUBNETPOOL
 from deuteron.model.network.codecs import MAX_PREFIXES
 from deuteron.model.network.rows import SubnetPoolRow, SubnetRow
 from deuteron.model.scalars import Cidr
-from deuteron.rules.network import faults, sight
+from deuteron.rules.network import address_scopes, faults, sight
 from deuteron.rules.network.addresses import Prefix, address_of
 from deuteron.rules.network.kinds import change
 from deuteron.store import query
@@ -30,9 +30,13 @@ Spans = list[tuple[int, int]]
 """First and last addresses as numbers, in order; none touches another."""
 
 
-def add_prefixes(tx: Tx, row: SubnetPoolRow, raw: object) -> SubnetPoolRow:
-    """The pool with the prefixes as well. Raises: BadRequest for what is no list of prefixes of its IP version."""
-    return _with(tx, row, _prefixes(raw))
+def add_prefixes(tx: Tx, caller: Caller, row: SubnetPoolRow, raw: object) -> SubnetPoolRow:
+    """The pool with the prefixes as well.
+
+    Raises: BadRequest for what is no list of prefixes of its IP version; Conflict for what another pool of its address
+    scope has.
+    """
+    return _with(tx, caller, row, _prefixes(raw))
 
 
 def remove_prefixes(tx: Tx, row: SubnetPoolRow, raw: object) -> SubnetPoolRow:
@@ -46,13 +50,14 @@ def remove_prefixes(tx: Tx, row: SubnetPoolRow, raw: object) -> SubnetPoolRow:
             "IllegalSubnetPoolPrefixUpdate",
             "Illegal update to prefixes: One or more the prefixes to be removed is in use by a subnet..",
         )
-    return _set(tx, row, list(_without(held, going)))
+    return change(tx, SUBNETPOOL, row, {"prefixes": _texts(row, list(_without(held, going)))})
 
 
 def onboard(tx: Tx, caller: Caller, row: SubnetPoolRow, network_id: object) -> Sequence[SubnetRow]:
     """Make the subnets of a network that are of the pool's IP version subnets of the pool; these, in order of id.
 
-    Raises: BadRequest for prefixes that the pool gave to others; NotFound; Forbidden for another's network.
+    Raises: BadRequest for prefixes that the pool gave to others; Conflict for those of another pool of its address
+    scope; NotFound; Forbidden for another's network.
     """
     if network_id is None:
         raise faults.invalid_input("network_id must be specified.")
@@ -71,8 +76,10 @@ def onboard(tx: Tx, caller: Caller, row: SubnetPoolRow, network_id: object) -> S
                 f"Illegal subnetpool update : Onboarding subnet {subnet['id']}: {subnet['cidr']} conflicts with "
                 f"allocated prefixes in subnet pool {row['id']}.",
             )
-    _with(tx, row, [ipaddress.ip_network(subnet["cidr"]) for subnet in joining])
-    return [change(tx, SUBNET, subnet, {"subnetpool_id": row["id"]}) for subnet in joining]
+    _with(tx, caller, row, [ipaddress.ip_network(subnet["cidr"]) for subnet in joining])
+    joined = [change(tx, SUBNET, subnet, {"subnetpool_id": row["id"]}) for subnet in joining]
+    address_scopes.write(tx, network, row["ip_version"])
+    return joined
 
 
 def _prefixes(raw: object) -> list[Prefix]:
@@ -92,14 +99,17 @@ def _prefixes(raw: object) -> list[Prefix]:
     return found
 
 
-def _with(tx: Tx, row: SubnetPoolRow, more: Sequence[Prefix]) -> SubnetPoolRow:
+def _with(tx: Tx, caller: Caller, row: SubnetPoolRow, more: Sequence[Prefix]) -> SubnetPoolRow:
     if any(prefix.version != row["ip_version"] for prefix in more):
         raise faults.refused("PrefixVersionMismatch", "Cannot mix IPv4 and IPv6 prefixes in a subnet pool.")
-    return _set(tx, row, _spans(chain((ipaddress.ip_network(text) for text in row["prefixes"]), more)))
+    address_scopes.refuse_of_another(tx, caller, row)
+    prefixes = _texts(row, _spans(chain((ipaddress.ip_network(text) for text in row["prefixes"]), more)))
+    address_scopes.check_pool(tx, caller, row["address_scope_id"], row["ip_version"], prefixes, row)
+    return change(tx, SUBNETPOOL, row, {"prefixes": prefixes})
 
 
-def _set(tx: Tx, row: SubnetPoolRow, spans: Spans) -> SubnetPoolRow:
-    """The pool of these addresses. Raises: BadRequest for more prefixes than a pool holds."""
+def _texts(row: SubnetPoolRow, spans: Spans) -> list[Cidr]:
+    """The prefixes of these addresses. Raises: BadRequest for more than a pool holds."""
     prefixes: list[Cidr] = []
     for low, high in spans:
         ends = address_of(low, row["ip_version"]), address_of(high, row["ip_version"])
@@ -108,7 +118,7 @@ def _set(tx: Tx, row: SubnetPoolRow, spans: Spans) -> SubnetPoolRow:
         raise faults.invalid_value(
             "prefixes", f"the pool would hold {len(prefixes)} prefixes, at most {MAX_PREFIXES} are accepted"
         )
-    return change(tx, SUBNETPOOL, row, {"prefixes": prefixes})
+    return prefixes
 
 
 def _taken(tx: Tx, row: SubnetPoolRow) -> Sequence[str]:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from deuteron.rules.network import (
     address_groups,
+    address_scopes,
     flavors,
     floatingips,
     group_defaults,
@@ -31,7 +32,7 @@ KINDS: Final[tuple[Kind[Any], ...]] = (
     security_groups.KIND,
     security_groups.RULE_KIND,
     subnetpools.KIND,
-    subnetpools.SCOPE_KIND,
+    address_scopes.KIND,
     rbac.KIND,
     address_groups.KIND,
     qos.KIND,

@@ -1,4 +1,4 @@
-"""Subnet pools and address scopes: prefixes that subnets are taken from, without overlaps."""
+"""Subnet pools: prefixes that subnets are taken from, without overlaps."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from typing import Any
 from sqlalchemy import select
 
 from deuteron.model.caller import Caller
-from deuteron.model.network import ADDRESS_SCOPE, SUBNETPOOL
-from deuteron.model.network.rows import AddressScopeRow, NetworkRow, SubnetPoolRow
-from deuteron.model.scalars import AddressScopeId, Cidr, ProjectId, SubnetPoolId
+from deuteron.model.network import SUBNETPOOL
+from deuteron.model.network.rows import NetworkRow, SubnetPoolRow
+from deuteron.model.scalars import Cidr, ProjectId, SubnetPoolId
 from deuteron.model.settings import Settings
-from deuteron.rules.network import faults, quotas, rbac, sight
+from deuteron.rules.network import address_scopes, faults, quotas, rbac, sight
 from deuteron.rules.network.addresses import Prefix
 from deuteron.rules.network.kinds import Kind, add, change, find, remove
+from deuteron.store import query
 from deuteron.store.database import Tx
-from deuteron.store.network_tables import address_scopes, subnetpools, subnets
+from deuteron.store.network_tables import subnetpools, subnets
 from deuteron.store.query import Values
 
 DEFAULT_MIN = {4: 8, 6: 64}
@@ -35,10 +36,10 @@ def create_pool(tx: Tx, settings: Settings, caller: Caller, values: Values) -> S
     }
     lengths["default_prefixlen"] = values.get("default_prefixlen", lengths["min_prefixlen"])
     _check_lengths(lengths, widest)
-    _check_scope(tx, caller, values.get("address_scope_id"), version)
+    prefixes = _compact(values["prefixes"])
     if values.get("is_default"):
         _refuse_second_default(tx, version, None)
-    prefixes = _compact(values["prefixes"])
+    address_scopes.check_pool(tx, caller, values.get("address_scope_id"), version, prefixes)
     row = add(tx, SUBNETPOOL, {**values, **lengths, "prefixes": prefixes, "ip_version": version})
     if row["shared"]:
         rbac.refuse_closed_scope(tx, row, rbac.EVERYBODY)
@@ -54,9 +55,13 @@ def update_pool(tx: Tx, settings: Settings, caller: Caller, row: SubnetPoolRow, 
     if "prefixes" in values:
         values["prefixes"] = _grown(row, values["prefixes"])
     _check_lengths({**row, **values}, 32 if row["ip_version"] == 4 else 128)
-    if values.get("address_scope_id") is not None:
-        _check_scope(tx, caller, values["address_scope_id"], row["ip_version"])
-    return change(tx, SUBNETPOOL, row, values)
+    address_scopes.refuse_of_another(tx, caller, row)
+    wanted = query.with_values(row, values)
+    address_scopes.check_pool(tx, caller, wanted["address_scope_id"], row["ip_version"], wanted["prefixes"], row)
+    changed = change(tx, SUBNETPOOL, row, values)
+    if changed["address_scope_id"] != row["address_scope_id"]:
+        address_scopes.move(tx, row["id"], row["ip_version"])
+    return changed
 
 
 def delete_pool(tx: Tx, settings: Settings, caller: Caller, row: SubnetPoolRow) -> None:
@@ -106,7 +111,7 @@ def take(
         raise faults.not_found("subnetpool", pool_id)
     if pool["ip_version"] != version:
         raise faults.bad_request("subnets", "ip_version of the subnet and of its subnetpool differ")
-    refuse_other_pool(tx, network, version, pool_id)
+    refuse_other_pool(tx, network, version, pool)
     held = tx.all(select(subnets.c.cidr, subnets.c.project_id).where(subnets.c.subnetpool_id == pool_id))
     taken = [ipaddress.ip_network(cidr) for cidr, _ in held]
     wanted = length if length is not None else pool["default_prefixlen"] if prefix is None else prefix.prefixlen
@@ -136,48 +141,24 @@ def take(
     return found
 
 
-def refuse_other_pool(tx: Tx, network: NetworkRow, version: int, pool_id: SubnetPoolId | None) -> None:
-    """All subnets of one family on a network come from the same pool, or from none."""
+def refuse_other_pool(tx: Tx, network: NetworkRow, version: int, pool: SubnetPoolRow | None) -> None:
+    """All subnets of one family on a network come from the same pool, or from pools of one address scope, or from none.
+
+    Raises: BadRequest.
+    """
+    scope_id = network[address_scopes.ON_NETWORKS[version]]
+    if pool is not None and scope_id is not None:
+        if pool["address_scope_id"] != scope_id:
+            raise address_scopes.affinity_error()
+        return
     others = tx.scalars(
         select(subnets.c.subnetpool_id).where(subnets.c.network_id == network["id"], subnets.c.ip_version == version)
     )
-    if any(other != pool_id for other in others):
+    if any(other != (None if pool is None else pool["id"]) for other in others):
         raise faults.refused(
             "NetworkSubnetPoolAffinityError",
             "Subnets hosted on the same network must be allocated from the same subnet pool.",
         )
-
-
-def create_scope(tx: Tx, settings: Settings, caller: Caller, values: Values) -> AddressScopeRow:
-    """A new address scope. Raises: Conflict."""
-    quotas.check(tx, "address_scope", values["project_id"])
-    row = add(tx, ADDRESS_SCOPE, values)
-    rbac.keep(tx, "address_scope", row, {})
-    return row
-
-
-def update_scope(tx: Tx, settings: Settings, caller: Caller, row: AddressScopeRow, values: Values) -> AddressScopeRow:
-    if values.get("shared") is False and row["shared"]:
-        raise faults.refused(
-            "AddressScopeUpdateError",
-            f"Unable to update address scope {row['id']} : Shared address scope can't be unshared.",
-        )
-    changed = change(tx, ADDRESS_SCOPE, row, values)
-    rbac.keep(tx, "address_scope", changed, row)
-    return changed
-
-
-def delete_scope(tx: Tx, settings: Settings, caller: Caller, row: AddressScopeRow) -> None:
-    """Raises: Conflict while pools are in it."""
-    used = select(subnetpools.c.id).where(subnetpools.c.address_scope_id == row["id"]).limit(1)
-    if tx.first(used) is not None:
-        raise faults.conflict(
-            "AddressScopeInUse",
-            f"Unable to complete operation on address scope {row['id']}. There are one or more subnet pools in use "
-            "on the address scope.",
-        )
-    rbac.forget(tx, row["id"])
-    remove(tx, ADDRESS_SCOPE, row["id"])
 
 
 def _version(prefixes: list[Cidr]) -> int:
@@ -227,20 +208,6 @@ def _check_lengths(lengths: Values, widest: int) -> None:
     if high > widest:
         raise faults.refused(
             "IllegalSubnetPoolPrefixBounds", f"Illegal prefix bounds: max_prefixlen={high}, ip_version limit={widest}."
-        )
-
-
-def _check_scope(tx: Tx, caller: Caller, scope_id: AddressScopeId | None, version: int) -> None:
-    if scope_id is None:
-        return
-    scope = find(tx, ADDRESS_SCOPE, scope_id)
-    if scope is None or not sight.may_use(tx, caller, scope):
-        raise faults.not_found("address_scope", scope_id)
-    if scope["ip_version"] != version:
-        raise faults.refused(
-            "IllegalSubnetPoolIpVersionAssociation",
-            f"Illegal subnetpool association: subnetpool cannot associate with address scope {scope_id} "
-            f"because subnetpool ip_version is not {scope['ip_version']}.",
         )
 
 
@@ -315,15 +282,4 @@ KIND = Kind(
     seen_as=sight.as_shared,
     filters={"shared": sight.by_shared(subnetpools.c.id)},
     derive=derive,
-)
-
-SCOPE_KIND = Kind(
-    resource=ADDRESS_SCOPE,
-    create=create_scope,
-    update=update_scope,
-    delete=delete_scope,
-    visible=sight.own_or_shared(address_scopes),
-    seen_as=sight.as_shared,
-    filters={"shared": sight.by_shared(address_scopes.c.id)},
-    derive=sight.show_shared,
 )

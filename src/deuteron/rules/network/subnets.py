@@ -29,7 +29,7 @@ from deuteron.model.network import (
 from deuteron.model.network.rows import NetworkRow, SubnetRow
 from deuteron.model.scalars import Cidr, SubnetId
 from deuteron.model.settings import Settings
-from deuteron.rules.network import addresses, dhcp, faults, ports, quotas, sight, steps, subnetpools
+from deuteron.rules.network import address_scopes, addresses, dhcp, faults, ports, quotas, sight, steps, subnetpools
 from deuteron.rules.network.addresses import Address, Prefix
 from deuteron.rules.network.kinds import ZONE, Kind, add, change, find, new_id, remove
 from deuteron.store import query
@@ -81,7 +81,9 @@ def create_subnet(tx: Tx, settings: Settings, caller: Caller | None, values: Val
     )
     addresses.set_pools(tx, subnet_id, pools)
     steps.made(tx, settings, "subnet", row)
-    joined = {"subnets": sorted([*network["subnets"], subnet_id]), "availability_zones": [ZONE]}
+    joined: dict[str, object] = {"subnets": sorted([*network["subnets"], subnet_id]), "availability_zones": [ZONE]}
+    if row["subnetpool_id"] is not None:
+        joined |= address_scopes.follow(tx, network, row["ip_version"])
     change(tx, NETWORK, network, joined)
     if row["enable_dhcp"]:
         dhcp.serve(tx, settings, network)
@@ -140,7 +142,10 @@ def delete_subnet(tx: Tx, settings: Settings, caller: Caller | None, row: Subnet
     remove(tx, SUBNET, row["id"])
     network = find(tx, NETWORK, row["network_id"])
     if network is not None:
-        change(tx, NETWORK, network, {"subnets": [item for item in network["subnets"] if item != row["id"]]})
+        left: dict[str, object] = {"subnets": [item for item in network["subnets"] if item != row["id"]]}
+        if row["subnetpool_id"] is not None:
+            left |= address_scopes.follow(tx, network, row["ip_version"])
+        change(tx, NETWORK, network, left)
 
 
 def pool_size(row: SubnetRow) -> int:
