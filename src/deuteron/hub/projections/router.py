@@ -117,10 +117,10 @@ def _forwardings(tx: Tx, router_ids: Sequence[str]) -> Mapping[str, Sequence[tup
             router_ids,
         )
     }
-    for floating_id, ports in forwarded.of_floating(tx, list(routed)).items():
+    for floating_id, each in forwarded.of_floating(tx, list(routed)).items():
         floating = routed[floating_id]
         assert floating["router_id"] is not None  # by which it was found
-        for row in ports:
+        for row in each:
             item = PortForwarding(
                 id=row["id"],
                 protocol=cast('Literal["tcp", "udp", "sctp"]', row["protocol"]),

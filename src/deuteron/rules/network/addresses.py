@@ -322,7 +322,7 @@ def _lowest_free(tx: Tx, subnet_id: SubnetId, low: int, last: str) -> int | None
 
 
 def _insert(tx: Tx, subnet: SubnetRow, port_id: PortId, address: Address) -> FixedIp:
-    values: dict[str, Any] = {
+    values: dict[str, object] = {
         "subnet_id": subnet["id"],
         "number": number_of(address),
         "ip_address": str(address),

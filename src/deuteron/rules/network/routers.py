@@ -142,7 +142,7 @@ def remove_interface(tx: Tx, settings: Settings, caller: Caller, row: RouterRow,
 
 
 def change_routes(
-    tx: Tx, settings: Settings, caller: Caller, row: RouterRow, routes: Any, *, adding: bool
+    tx: Tx, settings: Settings, caller: Caller, row: RouterRow, routes: object, *, adding: bool
 ) -> RouterRow:
     """Add routes to the router's, or take them away; returns its row. Raises: BadRequest.
 
