@@ -247,6 +247,12 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ("PUT", _N + "/floatingips/{parent}/port_forwardings/{id}"): [
         {"port_forwarding": {"external_port": 81, "internal_port_range": "8081", "protocol": "sctp"}},
     ],
+    ("POST", _N + "/routers/{parent}/conntrack_helpers"): [
+        {"conntrack_helper": {"protocol": "udp", "port": 69, "helper": "tftp"}},
+    ],
+    ("PUT", _N + "/routers/{parent}/conntrack_helpers/{id}"): [
+        {"conntrack_helper": {"protocol": "tcp", "port": 21, "helper": "ftp"}},
+    ],
     ("POST", _N + "/security-groups"): [{"security_group": {"name": "x", "description": "y", "stateful": True}}],
     ("PUT", _N + "/security-groups/{id}"): [{"security_group": {"name": "z", "description": "y"}}],
     ("POST", _N + "/security-group-rules"): [

@@ -77,7 +77,7 @@ _ID_KINDS = (
     ("default-security-group-rules", "default_security_group_rule"),
     ("security-groups-default-statefulness", "security_groups_default_statefulness"),
     ("metering-label-rules", "metering_label_rule"), ("service_profiles", "service_profile"),
-    ("port_forwardings", "port_forwarding"),
+    ("port_forwardings", "port_forwarding"), ("conntrack_helpers", "conntrack_helper"),
 )  # fmt: skip
 KIND_OF = dict(_ID_KINDS)
 """A collection in a path to the kind of object that follows it."""

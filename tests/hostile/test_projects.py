@@ -124,6 +124,9 @@ def possess(world: World, owner: Person) -> dict[str, str]:
     forwarding = _forwarding(ids, 80)["port_forwarding"]
     made = owner.create(f"{addresses}/{ids['forwards']}/port_forwardings", "port_forwarding", **forwarding)
     ids["forwarding"] = made["id"]
+    helper = {"protocol": "udp", "port": 69, "helper": "tftp"}
+    helpers = f"/network/v2.0/routers/{router}/conntrack_helpers"
+    ids["conntrack_helper"] = owner.create(helpers, "conntrack_helper", **helper)["id"]
     group = make("security-groups", "security_group", name="secret-group")
     make("security-group-rules", "security_group_rule", security_group_id=group, direction="ingress")
     make("subnetpools", "subnetpool", name="secret-pool", prefixes=["10.88.0.0/16"], min_prefixlen=24)
@@ -237,6 +240,14 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
     yield Attack("PUT", f"{pool}/add_prefixes", {"prefixes": ["10.89.0.0/16"]}, at)
     yield Attack("PUT", f"{pool}/remove_prefixes", {"prefixes": ["10.88.0.0/16"]}, at)
     yield Attack("PUT", f"{pool}/onboard_network_subnets", {"network_id": ids["networks"]}, at)
+    at = {"parent": ids["routers"], "id": ids["conntrack_helper"]}
+    helpers = "/network/v2.0/routers/{parent}/conntrack_helpers"
+    yield Attack("GET", helpers, at=at)
+    more = {"conntrack_helper": {"protocol": "udp", "port": 70, "helper": "tftp"}}
+    yield Attack("POST", helpers, more, at)
+    yield Attack("GET", f"{helpers}/{{id}}", at=at)
+    yield Attack("PUT", f"{helpers}/{{id}}", {"conntrack_helper": {"port": 71}}, at)
+    last.append(Attack("DELETE", f"{helpers}/{{id}}", at=at))
     for verb in ("add", "remove"):
         more = {"addresses": ["10.98.0.0/16"]}
         yield Attack(

@@ -21,6 +21,7 @@ import msgspec
 import pytest
 
 from deuteron.model.intent import (
+    ConntrackHelper,
     FloatingIp,
     HostIntent,
     IntentSubnet,
@@ -304,6 +305,52 @@ def test_ports_of_a_floating_ip_lead_inside(runner: Runner, places: Places) -> N
     runner.settle(routed(None, 4))
     assert "-pf-" not in do(f"ip netns exec {ROUTER} iptables-save")
     assert forwards not in do(f"ip -n {ROUTER} address")
+
+
+# --- conntrack helpers -----------------------------------------------------------------------------------------------
+
+
+def test_a_helper_lets_the_answer_of_a_server_of_files_in(runner: Runner, places: Places) -> None:
+    """TFTP: the server answers from a port of its own, which the router knows nothing of without the helper."""
+    server = places.socket("world", socket.SOCK_DGRAM, address=(WORLD, 69))
+    asks = b"\0\1file\0octet\0"
+
+    def ask(own_port: int) -> tuple[socket.socket, tuple[str, int]]:
+        guest = places.socket("b", socket.SOCK_DGRAM, address=("0.0.0.0", own_port))
+        server.settimeout(1)
+        guest.sendto(asks, (WORLD, 69))
+        return guest, server.recvfrom(100)[1]
+
+    data = places.socket("world", socket.SOCK_DGRAM, address=(WORLD, 40000))
+    guest, seen = ask(6000)
+    data.sendto(b"1", seen)
+    assert _heard(guest, 0.3) is None, "nobody helps"
+
+    helper = ConntrackHelper(intents.uid(94), "udp", 69, "tftp")
+    runner.settle(routed(A, 2, conntrack_helpers=(helper,)))
+    guest, seen = ask(6001)
+    assert seen[0] == GATEWAY
+    data.sendto(b"2", seen)
+    assert _heard(guest) == (b"2", WORLD)
+    guest.sendto(b"3", (WORLD, 40000))
+    assert _heard(data) == (b"3", GATEWAY)
+    runner.settle(routed(None, 3, conntrack_helpers=(helper,)))
+    data.sendto(b"4", seen)
+    assert _heard(guest) == (b"4", WORLD), "what the router translates changed, and this not"
+    runner.settle(routed(A, 4))
+    assert "-cth" not in do(f"ip netns exec {ROUTER} iptables-save")
+
+
+def test_what_the_kernel_cannot_help_with_is_said_and_the_rest_works(runner: Runner, places: Places) -> None:
+    unknown = ConntrackHelper(intents.uid(95), "udp", 69, "no-such")
+    wanted = plan(routed(A, 2, conntrack_helpers=(unknown,), floating_ips=()), runner.settings)
+    outcome = runner.host.reconciler.run(wanted, full=False)
+    reasons = {failure.reason for failure in outcome.pending}
+    assert any('this kernel has no conntrack helper "no-such"' in reason for reason in reasons), reasons
+    assert FLOATING not in do(f"ip netns exec {ROUTER} iptables-save -t nat"), (
+        "tables that the kernel takes are as wanted"
+    )
+    runner.settle(routed(A, 3))
 
 
 # --- metering --------------------------------------------------------------------------------------------------------

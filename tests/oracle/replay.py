@@ -98,7 +98,10 @@ def _found(client: Client, steps: list[dict[str, Any]]) -> Iterator[Found]:
             yield Found(step["step"], difference)
 
 
-_UNLOADED = ("qos_policy_id", "qos_network_policy_id", "device_profile", "numa_affinity_policy", "port_forwardings")
+_UNLOADED = (
+    "qos_policy_id", "qos_network_policy_id", "device_profile", "numa_affinity_policy", "port_forwardings",
+    "conntrack_helpers",
+)  # fmt: skip
 """Attributes of extensions that the recorded cloud had not loaded."""
 
 

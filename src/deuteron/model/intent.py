@@ -236,6 +236,16 @@ class PortForwarding(msgspec.Struct, frozen=True):
     """First and last: as many as outside, or one."""
 
 
+class ConntrackHelper(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a router reads of connections to a port, for those that they announce."""
+
+    id: str
+    protocol: str
+    port: int
+    helper: str
+    """The name of the kernel's module: `tftp`."""
+
+
 class MeteringRule(msgspec.Struct, frozen=True, omit_defaults=True):
     """Packets through the gateway that are counted, or with `excluded` are not."""
 
@@ -272,6 +282,7 @@ class IntentRouter(_Object, frozen=True, tag_field="kind", tag="router"):
     floating_ips: tuple[FloatingIp, ...] = ()
     metering_labels: tuple[MeteringLabel, ...] = ()
     port_forwardings: tuple[PortForwarding, ...] = ()
+    conntrack_helpers: tuple[ConntrackHelper, ...] = ()
 
 
 class ImageRef(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -48,6 +48,7 @@ HELD = {
     "`routers`": "unit/net/test_plan_hosts.py::test_it_forwards",
     "interfaces, gateway": "unit/net/test_plan_hosts.py::test_its_namespace_has_an_interface_for_each_network",
     "SNAT on and off": "unit/net/test_plan_hosts.py::test_without_snat_only_floating_ips_are_translated",
+    "`conntrack_helpers`": "kernel/test_routers.py::test_a_helper_lets_the_answer_of_a_server_of_files_in",
     "extra routes, also atomically": "unit/net/test_plan_hosts.py::"
     "test_extra_routes_leave_by_the_interface_that_reaches_the_next_hop",
     "`floatingips`": "unit/api_network/test_rules.py::test_a_floating_ip_goes_to_the_router_that_reaches_the_port",

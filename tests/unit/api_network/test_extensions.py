@@ -60,6 +60,7 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "external-net": {"network": "router:external"},
     "extra_dhcp_opt": {"port": "extra_dhcp_opts"},
     "extraroute": {"router": "routes"},
+    "expose-l3-conntrack-helper": {"router": "conntrack_helpers"},
     "expose-port-forwarding-in-fip": {"floatingip": "port_forwardings"},
     "fip-port-details": {"floatingip": "port_details"},
     "flavors": {
@@ -73,6 +74,7 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     },
     "floating-ip-port-forwarding-description": {"port_forwarding": "description"},
     "floating-ip-port-forwarding-port-ranges": {"port_forwarding": "external_port_range internal_port_range"},
+    "l3-conntrack-helper": {"conntrack_helper": "id protocol port helper router_id project_id tenant_id"},
     "l3-ha": {"router": "ha"},
     "metering": {
         "metering_label": "id name project_id tenant_id description shared",
@@ -171,6 +173,7 @@ ROUTES: dict[str, set[str]] = {
     },
     "floating-ip-port-forwarding": crud("floatingips/{parent}/port_forwardings"),
     "floatingip-pools": {"GET /floatingip_pools"},
+    "l3-conntrack-helper": crud("routers/{parent}/conntrack_helpers"),
     "metering": {
         each
         for each in crud("metering/metering-labels", "metering/metering-label-rules")

@@ -15,6 +15,7 @@ from deuteron.model.network import (
     ADDRESS_GROUP,
     ADDRESS_SCOPE,
     BANDWIDTH_LIMIT_RULE,
+    CONNTRACK_HELPER,
     DEFAULT_SECURITY_GROUP_RULE,
     DSCP_MARKING_RULE,
     FLAVOR,
@@ -38,6 +39,7 @@ from deuteron.model.network import (
 from deuteron.model.resource import Resource
 from deuteron.rules.network.flavors import PROVIDERS
 from tests.unit.api_network.harness import DEMO, HOST, Client, path_of
+from tests.unit.api_network.test_conntrack_helpers import World as Helping
 from tests.unit.api_network.test_port_forwardings import World as Forwarding
 
 HIDDEN, GIVEN, KEPT = object(), object(), object()
@@ -119,6 +121,7 @@ TAKEN: dict[str, dict[str, tuple[Any, ...]]] = {
         "internal_port": (GIVEN, KEPT),
         "internal_port_range": (GIVEN, KEPT),
     },
+    "conntrack_helper": {},
 }
 """What the answer shows after a null in a POST and in a PUT, of the two that the attribute may be in."""
 
@@ -390,6 +393,16 @@ def _forwardings(client: Client) -> World:
     return body, lambda: world.forward(**body())
 
 
+def _helpers(client: Client) -> World:
+    world = Helping(client)
+    numbers = iter(range(1, 100))
+
+    def body() -> dict[str, Any]:
+        return {"protocol": "udp", "helper": "tftp", "port": next(numbers)}
+
+    return body, lambda: world.help(**body())
+
+
 _WORLDS: dict[str, Callable[[Client], World]] = {
     NETWORK.name: _networks,
     SUBNET.name: _subnets,
@@ -415,4 +428,5 @@ _WORLDS: dict[str, Callable[[Client], World]] = {
         lambda: {"driver": PROVIDERS[0].driver, "metainfo": "m", "description": "d", "enabled": False},
     ),
     PORT_FORWARDING.name: _forwardings,
+    CONNTRACK_HELPER.name: _helpers,
 }

@@ -168,3 +168,21 @@ def test_without_snat_only_floating_ips_may_not_leave_untranslated() -> None:
     row = msgspec.structs.replace(ROUTER, snat=False)
     assert not has_outlived(row, f"{B} {WORLD} {WORLD} {B}")
     assert has_outlived(row, f"{A} {WORLD} {WORLD} {A}")
+
+
+EXPECTED = {
+    "in to a guest behind the gateway's address": (f"{WORLD} {GATEWAY} {B} {WORLD}", True),
+    "in to one behind its floating IP": (f"{WORLD} {FLOATING} {A} {WORLD}", True),
+    "out from one whose port is forwarded": (f"{B} {WORLD} {WORLD} {FORWARDS}", True),
+    "in to one whose other port is forwarded": (f"{WORLD} {FORWARDS} {B} {WORLD}", True),
+    "in to a floating IP of another guest": (f"{WORLD} {FLOATING} {B} {WORLD}", False),
+    "in to an address that forwards to others": (f"{WORLD} {FORWARDS} 10.10.10.9 {WORLD}", False),
+    "in to a network that is not there": (f"{WORLD} {GATEWAY} 30.30.30.5 {WORLD}", False),
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_what_a_helper_expected_goes_on_as_what_announced_it(name: str) -> None:
+    way, stays = EXPECTED[name]
+    words = [IPv4Address(word).packed for word in way.split()]
+    assert Judge(FORWARDING).has_outlived(Tuples(*words, is_expected=True)) is not stays

@@ -80,6 +80,7 @@ GROWING: Final[dict[str, dict[str, str]]] = {
     "network_auto_allocated_topologies": {"project_id": "printf('%032x', i)"},
     "network_default_groups": {"project_id": "printf('%032x', i)", "security_group_id": _id("network_security_groups")},
     "network_dhcp_hosts": {"network_id": _id("network_networks")},
+    "network_conntrack_helpers": {"router_id": _id("network_routers")},
     "network_floatingips": {"floating_network_id": _id("network_networks", 1000), "floating_ip_address": _ADDRESS,
                             "floating_port_id": _id("network_ports"), "fixed_ip_address": _ADDRESS},
     "network_ip_allocations": {},

@@ -209,6 +209,14 @@ def _network() -> Iterator[tuple[str, Line]]:
     yield f"GET {forwardings}/{{port_forwarding}}", Line(f"get_{rule}")
     yield f"PUT {forwardings}/{{port_forwarding}}", Line(f"update_{rule}", {"port_forwarding": {"description": "new"}})
     yield f"DELETE {forwardings}/{{port_forwarding}}", Line(f"delete_{rule}")
+    helpers = f"{v2}/routers/{{router}}/conntrack_helpers"
+    rule = "router_conntrack_helper"
+    made = {"conntrack_helper": {"protocol": "udp", "port": 70, "helper": "tftp", "project_id": "{project}"}}
+    yield f"GET {helpers}", Line(f"get_{rule}", lists="conntrack_helper")
+    yield f"POST {helpers}", Line(f"create_{rule}", made, refused=(400, 403, 404))
+    yield f"GET {helpers}/{{conntrack_helper}}", Line(f"get_{rule}")
+    yield f"PUT {helpers}/{{conntrack_helper}}", Line(f"update_{rule}", {"conntrack_helper": {"port": 71}})
+    yield f"DELETE {helpers}/{{conntrack_helper}}", Line(f"delete_{rule}")
     yield f"GET {v2}/floatingip_pools", Line("get_floatingip_pool", lists="public", others=False)
     yield f"GET {v2}/qos/rule-types", Line("get_rule_type", lists="rule_type")
     yield f"GET {v2}/qos/rule-types/{{rule_type}}", Line("get_agent", others=False)  # administrators, as with agents
@@ -646,6 +654,9 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
         f"{v2}/floatingips/{ids['floatingip']}/port_forwardings", "port_forwarding", internal_port_id=ids["port"],
         internal_ip_address=ids["port_address"], protocol="tcp", external_port=80, internal_port=80,
     )["id"]  # fmt: skip
+    ids["conntrack_helper"] = owner.make(
+        f"{v2}/routers/{router}/conntrack_helpers", "conntrack_helper", protocol="udp", port=69, helper="tftp"
+    )["id"]
     admin.put(f"{v2}/quotas/{ids['project']}", {"quota": {"network": 50}})
 
     ids["image"] = owner.make(

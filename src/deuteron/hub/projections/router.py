@@ -12,6 +12,7 @@ from sqlalchemy import select
 from deuteron.hub.projections.contract import Made, OnHost, Place, Reading, Touched, pairs, rows, whole
 from deuteron.hub.projections.network import subnet as intent_subnet
 from deuteron.model.intent import (
+    ConntrackHelper,
     FloatingIp,
     HostRoute,
     IntentRouter,
@@ -24,7 +25,7 @@ from deuteron.model.intent import (
 from deuteron.model.network import ROUTER_GATEWAY, ROUTER_INTERFACE
 from deuteron.model.network.rows import MeteringLabelRuleRow, PortRow, RouterRow, SubnetRow
 from deuteron.model.scalars import SubnetId
-from deuteron.rules.network import address_scopes, forwarded, metering
+from deuteron.rules.network import address_scopes, forwarded, helped, metering
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import floatingips, networks, ports, routers, subnets
 
@@ -70,6 +71,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
             translated[router_id].append(FloatingIp(each["id"], each["floating_ip_address"], inside))
     forwarding = _forwardings(tx, ids)
     counted = _labels(tx, mine)
+    helping = helped.of_routers(tx, ids)
     for row in mine:
         found = attached[row["id"]]
         gateway = next((port for port in found if port["id"] == row["gateway_port_id"]), None)
@@ -85,6 +87,10 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
             floating_ips=tuple(translated[row["id"]]),
             metering_labels=tuple(counted[row["id"]]),
             port_forwardings=tuple(item for _, item in forwarding[row["id"]]),
+            conntrack_helpers=tuple(
+                ConntrackHelper(each["id"], each["protocol"], each["port"], each["helper"])
+                for each in helping.get(row["id"], ())
+            ),
         )
         reached = {ip["subnet_id"] for port in found for ip in port["fixed_ips"] or ()}
         yield (
@@ -117,10 +123,10 @@ def _forwardings(tx: Tx, router_ids: Sequence[str]) -> Mapping[str, Sequence[tup
             router_ids,
         )
     }
-    for floating_id, each in forwarded.of_floating(tx, list(routed)).items():
+    for floating_id, led in forwarded.of_floating(tx, list(routed)).items():
         floating = routed[floating_id]
         assert floating["router_id"] is not None  # by which it was found
-        for row in each:
+        for row in led:
             item = PortForwarding(
                 id=row["id"],
                 protocol=cast('Literal["tcp", "udp", "sctp"]', row["protocol"]),

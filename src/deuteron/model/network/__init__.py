@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from deuteron.model.network import (
     address_groups,
+    conntrack_helpers,
     defaults,
     extensions,
     flavors,
@@ -27,6 +28,7 @@ from deuteron.model.network import (
 )
 from deuteron.model.network.address_groups import ADDRESS_GROUP
 from deuteron.model.network.codecs import MAX_GROUP_ADDRESSES, MAX_ROUTES, Choice, FixedIps, GatewayInfo, Keyed, Routes
+from deuteron.model.network.conntrack_helpers import CONNTRACK_HELPER
 from deuteron.model.network.defaults import (
     DEFAULT_SECURITY_GROUP_RULE,
     PARENT,
@@ -44,13 +46,13 @@ from deuteron.model.network.ports import (
     ROUTER_INTERFACE,
 )
 from deuteron.model.network.qos import BANDWIDTH_LIMIT_RULE, DSCP_MARKING_RULE, QOS_POLICY
-from deuteron.model.network.routers import ROUTER
 from deuteron.model.network.security import SECURITY_GROUP, SECURITY_GROUP_RULE
 from deuteron.model.network.sharing import RBAC_POLICY
 from deuteron.model.resource import Extension, Resource, extended
 
 NETWORK: Final = extended(networks.NETWORK, qos.EXTENSIONS.values())
 PORT: Final = extended(ports.PORT, qos.EXTENSIONS.values())
+ROUTER: Final = extended(routers.ROUTER, conntrack_helpers.EXTENSIONS.values())
 FLOATINGIP: Final = extended(routers.FLOATINGIP, port_forwardings.EXTENSIONS.values())
 
 RESOURCES: Final[tuple[Resource[Any], ...]] = (
@@ -75,6 +77,7 @@ RESOURCES: Final[tuple[Resource[Any], ...]] = (
     FLAVOR,
     SERVICE_PROFILE,
     PORT_FORWARDING,
+    CONNTRACK_HELPER,
 )
 
 QUOTA_DEFAULTS: Final[dict[str, int]] = {
@@ -93,6 +96,7 @@ EXTENSIONS: Final[dict[str, Extension]] = {
     **metering.EXTENSIONS,
     **flavors.EXTENSIONS,
     **port_forwardings.EXTENSIONS,
+    **conntrack_helpers.EXTENSIONS,
     "standard-attr-tag": Extension(
         f"Tag support for resources with standard attribute: {_TAGGED}", "Tags.", "2017-01-01T00:00:00-00:00"
     ),
@@ -104,6 +108,7 @@ __all__ = [
     "ADDRESS_SCOPE",
     "BANDWIDTH_LIMIT_RULE",
     "COMPUTE_PREFIX",
+    "CONNTRACK_HELPER",
     "DEFAULT_SECURITY_GROUP_RULE",
     "DHCP",
     "DSCP_MARKING_RULE",

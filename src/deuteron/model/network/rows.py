@@ -28,6 +28,7 @@ from deuteron.model.scalars import (
 
 AddressGroupId = NewType("AddressGroupId", str)
 BandwidthLimitRuleId = NewType("BandwidthLimitRuleId", str)
+ConntrackHelperId = NewType("ConntrackHelperId", str)
 DefaultSecurityGroupRuleId = NewType("DefaultSecurityGroupRuleId", str)
 DscpMarkingRuleId = NewType("DscpMarkingRuleId", str)
 MeteringLabelId = NewType("MeteringLabelId", str)
@@ -356,3 +357,11 @@ class PortForwardingRow(TypedDict):
     external_last: ReadOnly[int]
     internal_first: ReadOnly[int]
     internal_last: ReadOnly[int]
+
+
+class ConntrackHelperRow(TypedDict):
+    id: ReadOnly[ConntrackHelperId]
+    protocol: ReadOnly[str]
+    port: ReadOnly[int]
+    helper: ReadOnly[str]
+    router_id: ReadOnly[RouterId]

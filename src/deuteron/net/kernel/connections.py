@@ -34,7 +34,7 @@ ConnectionsKey = tuple[str, str]
 
 _SUBSYSTEM = 1 << 8  # NFNL_SUBSYS_CTNETLINK
 _GET, _DELETE = _SUBSYSTEM | 1, _SUBSYSTEM | 2
-_TUPLE_ORIG, _TUPLE_REPLY, _MARK, _ID, _ZONE = 1, 2, 8, 12, 18
+_TUPLE_ORIG, _TUPLE_REPLY, _MARK, _ID, _MASTER, _ZONE = 1, 2, 8, 12, 14, 18
 _NO_SCOPE = 0x400  # what is in no address scope is marked with, in the upper half of the mark
 _NESTED = 0x8000
 _HEAD = struct.pack("=BBH", socket.AF_INET, 0, 0)  # struct nfgenmsg: family, version, resource
@@ -57,6 +57,8 @@ class Tuples(NamedTuple):
     """The port that the answer comes from."""
     scope: int | None = None
     """The number of the address scope inside that it was begun in or led to, where the router wrote it down."""
+    is_expected: bool = False
+    """A helper read of it in another: it goes either way between the two, and its ports are theirs to say."""
 
 
 class Judge:
@@ -84,7 +86,17 @@ class Judge:
         self._outside_scope = row.outside_scope
 
     def has_outlived(self, tuples: Tuples) -> bool:
-        """Whether a new connection with this sender and destination would be translated otherwise, or not come here."""
+        """Whether a new connection with this sender and destination would be translated otherwise, or not come here.
+
+        One that a helper expected is translated as the one it was announced in, which may go the other way.
+        """
+        if not tuples.is_expected:
+            return self._has_outlived(tuples)
+        source, destination, answers_from, answers_to = tuples[:4]
+        back = Tuples(answers_from, answers_to, source, destination, scope=tuples.scope, is_expected=True)
+        return self._has_outlived(tuples) and self._has_outlived(back)
+
+    def _has_outlived(self, tuples: Tuples) -> bool:
         source, destination, answers_from, answers_to = tuples[:4]
         here = self._scope_of(source)
         if tuples.scope is not None:
@@ -97,7 +109,10 @@ class Judge:
             if answers_from != self._destination_of[destination]:
                 return True
         elif destination in self._forwarded:
-            if (answers_from, tuples.answering) != self._forwarded_to(tuples):
+            if tuples.is_expected:
+                if not any(answers_from == _packed(each.fixed) for each in self._forwarded[destination]):
+                    return True
+            elif (answers_from, tuples.answering) != self._forwarded_to(tuples):
                 return True
         elif answers_from != destination and not (destination in self._redirected and answers_from in self._own):
             return True
@@ -223,7 +238,7 @@ def _tuples(found: Mapping[int, bytes]) -> Tuples | None:
     number = int.from_bytes(found.get(_MARK, b""), "big") >> 16
     source, destination, answers_from, answers_to = ends
     scope = number - _NO_SCOPE if number else None
-    return Tuples(source, destination, answers_from, answers_to, scope=scope)
+    return Tuples(source, destination, answers_from, answers_to, scope=scope, is_expected=_MASTER in found)
 
 
 def _with_ports(tuples: Tuples, found: Mapping[int, bytes]) -> Tuples:

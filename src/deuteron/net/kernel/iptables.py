@@ -6,11 +6,12 @@ them; a rule the kernel prints otherwise than the plan is written once, and what
 of it is remembered as equal to it, so that it is not written for ever.
 
 Crash: one restore is atomic for each table, unless the kernel does not take it whole (`piecewise`). Only chains that
-differ are written, so the counters of the others stay.
+differ are written, so the counters of the others stay. A table that the kernel does not take keeps no other from it.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
@@ -69,10 +70,29 @@ class IptablesDriver:
                 is_new = not any(key in delta.before or row is None for key, row in group.items())
                 self._restore(namespace, family, group, is_new=is_new)
             except KernelError as error:
-                applied.failed.update(dict.fromkeys(group, str(error)))
+                if len(group) == 1 or self._namespaces.inode(namespace) is None:
+                    applied.failed.update(dict.fromkeys(group, str(error)))
+                else:
+                    self._restore_each(namespace, family, group, applied)
             else:
                 applied.done.update(group)
         return applied
+
+    def _restore_each(
+        self,
+        namespace: str,
+        family: int,
+        group: Mapping[IptablesKey, IptablesTable | None],
+        applied: Applied[IptablesKey],
+    ) -> None:
+        """One table after the other, so that what the kernel lacks for one of them is missing there alone."""
+        for key, row in group.items():
+            try:
+                self._restore(namespace, family, {key: row}, is_new=False)
+            except KernelError as error:
+                applied.failed[key] = str(error)
+            else:
+                applied.done.add(key)
 
     def _save(self, namespace: str, family: int) -> Tables:
         with self._namespaces.entered(namespace):
@@ -107,7 +127,7 @@ class IptablesDriver:
                 run(command, "\n".join(lines) + "\n")
             except KernelError as error:
                 if _TOO_LARGE not in str(error):
-                    raise
+                    raise KernelError(explained(str(error), lines)) from error
                 # Nothing of that table was done. Others of the group may be: what is left is found out anew.
                 before = self._save(namespace, family)
                 parts = [line for key, row in group.items() for line in piecewise(key[2], row, before.get(key[2]))]
@@ -221,6 +241,18 @@ def piecewise(table: str, row: IptablesTable | None, before: IptablesTable | Non
         lines += unit
         size += len(unit)
     return [*lines, "COMMIT"] if lines else []
+
+
+def explained(complaint: str, lines: Sequence[str]) -> str:
+    """The complaint of iptables-restore, with the line that it is about."""
+    found = re.search(r"\bline (\d+)", complaint)
+    if found is None or not 1 <= int(found[1]) <= len(lines):
+        return complaint
+    line = lines[int(found[1]) - 1]
+    helper = re.search(r"-j CT --helper (\S+)", line)
+    if helper is not None:
+        return f'this kernel has no conntrack helper "{helper[1]}" for "{line}": {complaint}'
+    return f'{complaint}: "{line}"'
 
 
 def _edits(chain: str, found: Sequence[str], wanted: Sequence[str]) -> Iterator[str]:

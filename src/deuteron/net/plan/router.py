@@ -21,6 +21,7 @@ from deuteron.model.intent import IntentRouter, IntentSubnet, RouterPort
 from deuteron.net import rows
 from deuteron.net.plan import names
 from deuteron.net.plan.addresses import version
+from deuteron.net.plan.conntrack import HELPERS, helper_chains
 from deuteron.net.plan.draft import NO_DAD, Draft, Phase, Site, View, internal_port, is_dead
 from deuteron.net.plan.forwarding import FORWARDING, forwarding_chains, tracked
 from deuteron.net.plan.metadata import (
@@ -348,7 +349,9 @@ class _Router:
         )
 
     def _raw(self, family: Literal[4, 6]) -> rows.IptablesTable:
-        return self._table(family, "raw", {"OUTPUT": [], "PREROUTING": []}, ["PREROUTING", "OUTPUT"])
+        helping = helper_chains(self.router.conntrack_helpers, _PREFIX, family)
+        prerouting = [f"-j {_PREFIX}{HELPERS}"] if helping else []
+        return self._table(family, "raw", {"OUTPUT": [], "PREROUTING": prerouting, **helping}, ["PREROUTING", "OUTPUT"])
 
     def _tables6(self) -> Iterable[rows.IptablesTable]:
         yield self._table(

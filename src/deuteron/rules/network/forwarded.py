@@ -6,15 +6,15 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence, Set
 from typing import Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Select, bindparam, select
 
 from deuteron.model.network import FLOATINGIP, PORT_FORWARDING
 from deuteron.model.network.rows import PortForwardingRow
-from deuteron.model.scalars import FloatingIpId, Ip, PortId
+from deuteron.model.scalars import FloatingIpId, Ip, PortId, RouterId
 from deuteron.rules.network.kinds import change, find, remove, touch
 from deuteron.store import query
 from deuteron.store.database import Tx
-from deuteron.store.network_tables import table_of
+from deuteron.store.network_tables import floatingips, table_of
 from deuteron.store.prepared import Prepared
 
 forwardings = table_of(PORT_FORWARDING)
@@ -33,6 +33,16 @@ def of_floating(tx: Tx, floating_ids: Collection[FloatingIpId]) -> Mapping[Float
 def are_there(tx: Tx, floating_id: FloatingIpId) -> bool:
     """Whether the floating IP forwards anything."""
     return tx.first(select(forwardings.c.id).where(forwardings.c.floatingip_id == floating_id).limit(1)) is not None
+
+
+def led_to(tx: Tx, router_id: RouterId, port_ids: Select[tuple[PortId]]) -> Sequence[Ip]:
+    """Addresses of the ports to which floating IPs forward through the router."""
+    statement = (
+        select(forwardings.c.internal_ip_address)
+        .join(floatingips, floatingips.c.id == forwardings.c.floatingip_id)
+        .where(floatingips.c.router_id == router_id, forwardings.c.internal_port_id.in_(port_ids))
+    )
+    return list(tx.scalars(statement))
 
 
 def end(tx: Tx, row: PortForwardingRow) -> None:

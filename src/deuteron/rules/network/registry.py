@@ -7,6 +7,7 @@ from typing import Any, Final
 from deuteron.rules.network import (
     address_groups,
     address_scopes,
+    conntrack_helpers,
     flavors,
     floatingips,
     group_defaults,
@@ -44,4 +45,5 @@ KINDS: Final[tuple[Kind[Any], ...]] = (
     flavors.KIND,
     flavors.PROFILE_KIND,
     port_forwardings.KIND,
+    conntrack_helpers.KIND,
 )

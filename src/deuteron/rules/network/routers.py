@@ -21,7 +21,18 @@ from deuteron.model.network.parts import Gateway, Interface, Route, WantedGatewa
 from deuteron.model.network.rows import PortRow, RouterRow, SubnetRow
 from deuteron.model.scalars import PortId, RouterId, SubnetId
 from deuteron.model.settings import Settings
-from deuteron.rules.network import addresses, attributes, faults, flavors, forwarded, ports, quotas, router_hosts, sight
+from deuteron.rules.network import (
+    addresses,
+    attributes,
+    faults,
+    flavors,
+    forwarded,
+    helped,
+    ports,
+    quotas,
+    router_hosts,
+    sight,
+)
 from deuteron.rules.network.kinds import ZONE, Kind, add, change, find, refuse_unknown_zones, remove, touch
 from deuteron.store import query
 from deuteron.store.database import Tx
@@ -73,6 +84,7 @@ def delete_router(tx: Tx, settings: Settings, caller: Caller, row: RouterRow) ->
         )
     if row["gateway_port_id"] is not None:
         row = clear_gateway(tx, settings, row)
+    helped.leave(tx, row["id"])
     remove(tx, ROUTER, row["id"])
 
 
@@ -406,16 +418,10 @@ def _refuse_interface_in_use(tx: Tx, row: RouterRow, port: PortRow, subnet_id: S
     if subnet is None:
         return
     inside = select(ip_allocations.c.port_id).where(ip_allocations.c.subnet_id == subnet_id)
-    forwardings = forwarded.forwardings
     led = select(floatingips.c.fixed_ip_address).where(
         floatingips.c.router_id == row["id"], floatingips.c.port_id.in_(inside)
     )
-    by_ports = (
-        select(forwardings.c.internal_ip_address)
-        .join(floatingips, floatingips.c.id == forwardings.c.floatingip_id)
-        .where(floatingips.c.router_id == row["id"], forwardings.c.internal_port_id.in_(inside))
-    )
-    for fixed in (*tx.scalars(led), *tx.scalars(by_ports)):
+    for fixed in (*tx.scalars(led), *forwarded.led_to(tx, row["id"], inside)):
         if ipaddress.ip_address(fixed) in ipaddress.ip_network(subnet["cidr"]):
             raise faults.conflict(
                 "RouterInterfaceInUseByFloatingIP",
@@ -487,4 +493,6 @@ KIND = Kind(
     update=update_router,
     delete=delete_router,
     visible=sight.own(routers.c.project_id),
+    derive=helped.show,
+    shows_rows_of=helped.helpers,
 )
