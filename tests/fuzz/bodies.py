@@ -247,6 +247,10 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ("PUT", _N + "/floatingips/{parent}/port_forwardings/{id}"): [
         {"port_forwarding": {"external_port": 81, "internal_port_range": "8081", "protocol": "sctp"}},
     ],
+    ("POST", _N + "/ndp_proxies"): [
+        {"ndp_proxy": {"router_id": "$router", "port_id": "$port", "ip_address": "fd00::5", "name": "x"}},
+    ],
+    ("PUT", _N + "/ndp_proxies/{id}"): [{"ndp_proxy": {"name": "y", "description": "z"}}],
     ("POST", _N + "/routers/{parent}/conntrack_helpers"): [
         {"conntrack_helper": {"protocol": "udp", "port": 69, "helper": "tftp"}},
     ],

@@ -78,6 +78,7 @@ _ID_KINDS = (
     ("security-groups-default-statefulness", "security_groups_default_statefulness"),
     ("metering-label-rules", "metering_label_rule"), ("service_profiles", "service_profile"),
     ("port_forwardings", "port_forwarding"), ("conntrack_helpers", "conntrack_helper"),
+    ("ndp_proxies", "ndp_proxy"),
 )  # fmt: skip
 KIND_OF = dict(_ID_KINDS)
 """A collection in a path to the kind of object that follows it."""

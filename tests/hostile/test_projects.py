@@ -101,6 +101,25 @@ def _forwarding(ids: dict[str, str], port: int) -> dict[str, Any]:
     return {"port_forwarding": {**inside, "external_port": port, "internal_port": port}}
 
 
+def _answered(world: World, owner: Person, ids: dict[str, str]) -> dict[str, str]:
+    """A router and a port that it may answer for outside."""
+    scope = world.admin.create("/network/v2.0/address-scopes", "address_scope", name="six", ip_version=6, shared=True)
+    pool = {"prefixes": ["fd00:5::/48"], "default_prefixlen": 64, "address_scope_id": scope["id"], "shared": True}
+    six = world.admin.create("/network/v2.0/subnetpools", "subnetpool", name="six", **pool)["id"]
+    of_pool = {"ip_version": 6, "subnetpool_id": six}
+    external = {"router:external": True, "name": "six"}
+    outside = world.admin.create("/network/v2.0/networks", "network", **external)["id"]
+    world.admin.create("/network/v2.0/subnets", "subnet", network_id=outside, **of_pool)
+    inside = owner.create("/network/v2.0/networks", "network", name="secret-six")["id"]
+    subnet = owner.create("/network/v2.0/subnets", "subnet", network_id=inside, **of_pool)["id"]
+    gateway = {"external_gateway_info": {"network_id": outside}, "enable_ndp_proxy": True}
+    router = owner.create("/network/v2.0/routers", "router", name="secret-six", **gateway)["id"]
+    owner.expect("PUT", f"/network/v2.0/routers/{router}/add_router_interface", {"subnet_id": subnet})
+    ids["answering"] = router
+    ids["answered"] = owner.create("/network/v2.0/ports", "port", network_id=inside, name="secret-six")["id"]
+    return {"router_id": router, "port_id": ids["answered"], "name": "secret-proxy"}
+
+
 def possess(world: World, owner: Person) -> dict[str, str]:
     """Make one object of each kind for the owner."""
     ids: dict[str, str] = {"project": owner.project, "user": owner.user}
@@ -124,6 +143,7 @@ def possess(world: World, owner: Person) -> dict[str, str]:
     forwarding = _forwarding(ids, 80)["port_forwarding"]
     made = owner.create(f"{addresses}/{ids['forwards']}/port_forwardings", "port_forwarding", **forwarding)
     ids["forwarding"] = made["id"]
+    ids["proxy"] = owner.create("/network/v2.0/ndp_proxies", "ndp_proxy", **_answered(world, owner, ids))["id"]
     helper = {"protocol": "udp", "port": 69, "helper": "tftp"}
     helpers = f"/network/v2.0/routers/{router}/conntrack_helpers"
     ids["conntrack_helper"] = owner.create(helpers, "conntrack_helper", **helper)["id"]
@@ -240,6 +260,10 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
     yield Attack("PUT", f"{pool}/add_prefixes", {"prefixes": ["10.89.0.0/16"]}, at)
     yield Attack("PUT", f"{pool}/remove_prefixes", {"prefixes": ["10.88.0.0/16"]}, at)
     yield Attack("PUT", f"{pool}/onboard_network_subnets", {"network_id": ids["networks"]}, at)
+    at = {"id": ids["proxy"]}
+    yield Attack("GET", "/network/v2.0/ndp_proxies/{id}", at=at)
+    yield Attack("PUT", "/network/v2.0/ndp_proxies/{id}", {"ndp_proxy": {"name": "mine"}}, at)
+    last.append(Attack("DELETE", "/network/v2.0/ndp_proxies/{id}", at=at))
     at = {"parent": ids["routers"], "id": ids["conntrack_helper"]}
     helpers = "/network/v2.0/routers/{parent}/conntrack_helpers"
     yield Attack("GET", helpers, at=at)

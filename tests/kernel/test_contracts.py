@@ -29,6 +29,7 @@ from deuteron.net.kernel.links import LinkDriver, Placement, PlacementDriver
 from deuteron.net.kernel.metadata import ListenerDriver
 from deuteron.net.kernel.meters import MeterDriver
 from deuteron.net.kernel.namespaces import NamespaceDriver, Namespaces
+from deuteron.net.kernel.neighbours import NeighbourDriver
 from deuteron.net.kernel.openflow import FlowDriver
 from deuteron.net.kernel.ovsdb import OvsdbClient
 from deuteron.net.kernel.routes import RouteDriver
@@ -54,6 +55,7 @@ from deuteron.net.rows import (
     Namespace,
     OvsBridge,
     OvsPort,
+    ProxyNeighbour,
     Radvd,
     Route,
     Sysctl,
@@ -202,6 +204,18 @@ CASES = (
             (Address(N, "dev1", "10.9.0.1/24"), Address(N, "dev0", "10.9.0.2/24")),
         ),
         still_there=f"ip -n {N} addr show dev lo to 127.0.0.1",
+    ),
+    Case(
+        "proxy neighbours",
+        lambda site: NeighbourDriver(site.namespaces, site.sockets),
+        (
+            (ProxyNeighbour(N, "dev0", "fd00::5"),),
+            (ProxyNeighbour(N, "dev0", "fd00::5"), ProxyNeighbour(N, "dev0", "fd00::6")),
+            (ProxyNeighbour(N, "dev1", "fd00::6"),),
+        ),
+        foreign=(f"ip -n {N} neigh add fd00::7 lladdr 02:00:00:00:00:07 dev dev0",),
+        still_there=f"ip -n {N} -6 neigh show fd00::7 dev dev0",
+        clean=(f"ip -n {N} neigh del fd00::7 dev dev0",),
     ),
     Case(
         "routes",

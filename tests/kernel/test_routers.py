@@ -27,6 +27,7 @@ from deuteron.model.intent import (
     IntentSubnet,
     MeteringLabel,
     MeteringRule,
+    NdpProxying,
     PortForwarding,
     RouterGateway,
     RouterPort,
@@ -351,6 +352,53 @@ def test_what_the_kernel_cannot_help_with_is_said_and_the_rest_works(runner: Run
         "tables that the kernel takes are as wanted"
     )
     runner.settle(routed(A, 3))
+
+
+# --- NDP proxies -----------------------------------------------------------------------------------------------------
+
+
+def test_a_router_answers_outside_for_the_addresses_it_is_told(runner: Runner, places: Places) -> None:
+    inside = "fd00:1:0:1::/64"
+    at_a, at_b = "fd00:1:0:1::a", "fd00:1:0:1::b"
+    router = routed().routers[intents.ROUTER]
+    assert router.gateway is not None
+    (interface,) = router.interfaces
+    outer = router.gateway.port
+    six = {
+        "interfaces": (msgspec.structs.replace(interface, addresses=(*interface.addresses, "fd00:1:0:1::1/64")),),
+        "gateway": RouterGateway(
+            msgspec.structs.replace(outer, addresses=(*outer.addresses, "fd00:1::10/64")), router.gateway.gateway_ips
+        ),
+    }
+    for place, address in (("a", at_a), ("b", at_b)):
+        do(f"ip -n {place} address add {address}/64 dev eth0 nodad")
+        do(f"ip -n {place} -6 route add default via fd00:1:0:1::1")
+    do("ip -n world address add fd00:1::1/64 dev eth0 nodad")
+    do(f"ip -n world -6 route add {inside} dev eth0")  # as a provider has the whole scope on one wire
+
+    runner.settle(routed(None, 2, **six))
+    wait_until(lambda: _pings("world", "fd00:1::10"), "the router has its address outside", 10)
+    qg = next(line.split(":")[1].strip().split("@")[0] for line in _links() if ": qg-" in line)
+    mac = do(f"ip netns exec {ROUTER} cat /sys/class/net/{qg}/address").strip()
+    do(f"ip -n world neigh replace {at_b} lladdr {mac} dev eth0")
+    wait_until(lambda: _pings("world", at_b), "who knows the way comes in while nothing is answered for", 10)
+    assert not _pings("world", at_a), "nobody answers for it"
+
+    runner.settle(routed(None, 3, ndp=NdpProxying((inside,), (at_a,)), **six))
+    wait_until(lambda: _pings("world", at_a), "the router answers for it", 10)
+    assert not _pings("world", at_b), "what is not answered for is not let in"
+    do(f"ip -n world neigh del {at_b} dev eth0")
+
+    runner.settle(routed(None, 4, ndp=NdpProxying((inside,), (at_b,)), **six))
+    wait_until(lambda: _pings("world", at_b), "the router answers for another", 10)
+    assert not _pings("world", at_a)
+    runner.settle(routed(None, 5, **six))
+    assert "proxy" not in do(f"ip -n {ROUTER} -6 neigh show proxy")
+    assert "-NDP" not in do(f"ip netns exec {ROUTER} ip6tables-save")
+
+
+def _links() -> list[str]:
+    return do(f"ip -n {ROUTER} -o link").splitlines()
 
 
 # --- metering --------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from pathlib import Path
 _NEUTRON = """
 [DEFAULT]
 core_plugin = ml2
-service_plugins = router,qos,metering,port_forwarding,conntrack_helper
+service_plugins = router,qos,metering,port_forwarding,conntrack_helper,ndp_proxy
 auth_strategy = keystone
 transport_url = fake://
 api_paste_config = {folder}/api-paste.ini

@@ -41,6 +41,7 @@ RECORDED = (
         r"extensions\.(floating-ip-port-forwarding|expose-port-forwarding-in-fip)[\w-]*",
         "extensions",
     ),
+    Reason("The recorded cloud had no NDP proxies", r"extensions\.l3-(ext-)?ndp-proxy", "extensions"),
     Reason("The recorded cloud had no conntrack helpers", r"extensions\.(expose-)?l3-conntrack-helper", "extensions"),
     Reason("Extensions that are not built yet", r"extensions\.[\w-]+", "extensions"),
     Reason("Neutron names what has tags in any order", r"extensions\.standard-attr-tag\.name", "extensions"),

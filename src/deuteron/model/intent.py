@@ -246,6 +246,14 @@ class ConntrackHelper(msgspec.Struct, frozen=True, omit_defaults=True):
     """The name of the kernel's module: `tftp`."""
 
 
+class NdpProxying(msgspec.Struct, frozen=True, omit_defaults=True):
+    """For what a router answers outside; nothing else inside is reached from there over IPv6."""
+
+    prefixes: tuple[str, ...] = ()
+    """Subnets inside of the address scope outside."""
+    addresses: tuple[str, ...] = ()
+
+
 class MeteringRule(msgspec.Struct, frozen=True, omit_defaults=True):
     """Packets through the gateway that are counted, or with `excluded` are not."""
 
@@ -283,6 +291,7 @@ class IntentRouter(_Object, frozen=True, tag_field="kind", tag="router"):
     metering_labels: tuple[MeteringLabel, ...] = ()
     port_forwardings: tuple[PortForwarding, ...] = ()
     conntrack_helpers: tuple[ConntrackHelper, ...] = ()
+    ndp: NdpProxying | None = None
 
 
 class ImageRef(msgspec.Struct, frozen=True, omit_defaults=True):

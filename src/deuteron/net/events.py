@@ -42,7 +42,15 @@ _ABOUT = {
     "setting": ("setting", "device setting"),
     "rules": ("iptables",),
 }
-_ABOUT_LOST_LINK = (*_LINK_TABLES, "setting", "device setting", "address", "route", "metadata listener")
+_ABOUT_LOST_LINK = (
+    *_LINK_TABLES,
+    "setting",
+    "device setting",
+    "address",
+    "route",
+    "proxy neighbour",
+    "metadata listener",
+)
 _MANY_SLICES = 8
 _PID_FILES = {"dnsmasq": "pid", "radvd": "radvd.pid"}
 

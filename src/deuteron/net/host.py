@@ -26,6 +26,7 @@ from deuteron.net.kernel.iptables import IptablesDriver
 from deuteron.net.kernel.links import LinkDriver
 from deuteron.net.kernel.metadata import ListenerDriver
 from deuteron.net.kernel.namespaces import NamespaceDriver, Namespaces
+from deuteron.net.kernel.neighbours import NeighbourDriver
 from deuteron.net.kernel.ovsdb import OvsdbClient
 from deuteron.net.kernel.routes import RouteDriver
 from deuteron.net.kernel.rtnetlink import NETFILTER, NetlinkSockets
@@ -82,6 +83,7 @@ def real_host(
         "device setting": SysctlDriver(namespaces),
         "address": AddressDriver(namespaces, sockets),
         "route": RouteDriver(namespaces, sockets),
+        "proxy neighbour": NeighbourDriver(namespaces, sockets),
         "connection": ConnectionDriver(namespaces, trackers),
         "dnsmasq": DnsmasqDriver(namespaces, sockets, f"{state_dir}/dhcp"),
         "radvd": RadvdDriver(namespaces, sockets, f"{state_dir}/ra"),
@@ -245,6 +247,10 @@ def tables_of(
         lambda row: f"route {row.destination} via {row.via or 'link'} dev {row.link}{_in(row)}", by_namespace,
     )  # fmt: skip
     table(
+        "proxy neighbour", lambda plan: plan.neighbours,
+        lambda row: f"answers for {row.address} on {row.link}{_in(row)}", by_namespace,
+    )  # fmt: skip
+    table(
         "connection", lambda plan: plan.connections,
         lambda row: f"no connection that nothing allows any longer{_in(row)}", lambda row: [],
     )  # fmt: skip
@@ -279,7 +285,7 @@ def tables_of(
 
 CORE_TABLES = (
     "namespace", "ipset", "iptables", "device", "interface", "setting", "device state", "device setting", "address",
-    "route", "connection", "dnsmasq", "radvd", "metadata listener",
+    "route", "proxy neighbour", "connection", "dnsmasq", "radvd", "metadata listener",
 )  # fmt: skip
 """The tables that every host has, in the order of creation."""
 

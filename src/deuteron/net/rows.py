@@ -100,6 +100,18 @@ class Address(Row, frozen=True):
         return (self.namespace, self.link, self.interface)
 
 
+class ProxyNeighbour(Row, frozen=True):
+    """An IPv6 address for which `link` answers neighbour solicitations, although it is another's."""
+
+    namespace: str
+    link: str
+    address: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return (self.namespace, self.link, self.address)
+
+
 class Route(Row, frozen=True):
     """A static route (`proto static`); `via` None means on-link."""
 
@@ -375,6 +387,7 @@ class HostPlan(Row, frozen=True):
     links: tuple[Link, ...] = ()
     addresses: tuple[Address, ...] = ()
     routes: tuple[Route, ...] = ()
+    neighbours: tuple[ProxyNeighbour, ...] = ()
     sysctls: tuple[Sysctl, ...] = ()
     datapath: tuple[DatapathSetting, ...] = ()
     flows: tuple[Flow, ...] = ()

@@ -48,6 +48,7 @@ HELD = {
     "`routers`": "unit/net/test_plan_hosts.py::test_it_forwards",
     "interfaces, gateway": "unit/net/test_plan_hosts.py::test_its_namespace_has_an_interface_for_each_network",
     "SNAT on and off": "unit/net/test_plan_hosts.py::test_without_snat_only_floating_ips_are_translated",
+    "`ndp_proxies`": "kernel/test_routers.py::test_a_router_answers_outside_for_the_addresses_it_is_told: NdpProxying",
     "`conntrack_helpers`": "kernel/test_routers.py::test_a_helper_lets_the_answer_of_a_server_of_files_in",
     "extra routes, also atomically": "unit/net/test_plan_hosts.py::"
     "test_extra_routes_leave_by_the_interface_that_reaches_the_next_hop",

@@ -75,7 +75,9 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "floating-ip-port-forwarding-description": {"port_forwarding": "description"},
     "floating-ip-port-forwarding-port-ranges": {"port_forwarding": "external_port_range internal_port_range"},
     "l3-conntrack-helper": {"conntrack_helper": "id protocol port helper router_id project_id tenant_id"},
+    "l3-ext-ndp-proxy": {"router": "enable_ndp_proxy"},
     "l3-ha": {"router": "ha"},
+    "l3-ndp-proxy": {"ndp_proxy": "id name project_id tenant_id router_id port_id ip_address description"},
     "metering": {
         "metering_label": "id name project_id tenant_id description shared",
         "metering_label_rule": "id metering_label_id direction excluded remote_ip_prefix project_id tenant_id",
@@ -116,9 +118,9 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "security-groups-rules-belongs-to-default-sg": {"security_group_rule": "belongs_to_default_sg"},
     "security-groups-shared-filtering": {"security_group": "shared"},
     "standard-attr-description": dict.fromkeys((*STANDARD, "address_group"), "description"),
-    "standard-attr-revisions": dict.fromkeys((*STANDARD, "address_group"), "revision_number"),
+    "standard-attr-revisions": dict.fromkeys((*STANDARD, "address_group", "ndp_proxy"), "revision_number"),
     "standard-attr-tag": dict.fromkeys(STANDARD, "tags"),
-    "standard-attr-timestamp": dict.fromkeys((*STANDARD, "address_group"), "created_at updated_at"),
+    "standard-attr-timestamp": dict.fromkeys((*STANDARD, "address_group", "ndp_proxy"), "created_at updated_at"),
     "stateful-security-group": {"security_group": "stateful"},
     "subnet-external-network": {"subnet": "router:external"},
     "subnet-service-types": {"subnet": "service_types"},
@@ -174,6 +176,7 @@ ROUTES: dict[str, set[str]] = {
     "floating-ip-port-forwarding": crud("floatingips/{parent}/port_forwardings"),
     "floatingip-pools": {"GET /floatingip_pools"},
     "l3-conntrack-helper": crud("routers/{parent}/conntrack_helpers"),
+    "l3-ndp-proxy": crud("ndp_proxies"),
     "metering": {
         each
         for each in crud("metering/metering-labels", "metering/metering-label-rules")

@@ -22,6 +22,7 @@ from deuteron.model.network import (
     FLOATINGIP,
     METERING_LABEL,
     METERING_LABEL_RULE,
+    NDP_PROXY,
     NETWORK,
     PORT,
     PORT_FORWARDING,
@@ -40,6 +41,7 @@ from deuteron.model.resource import Resource
 from deuteron.rules.network.flavors import PROVIDERS
 from tests.unit.api_network.harness import DEMO, HOST, Client, path_of
 from tests.unit.api_network.test_conntrack_helpers import World as Helping
+from tests.unit.api_network.test_ndp_proxies import World as Proxying
 from tests.unit.api_network.test_port_forwardings import World as Forwarding
 
 HIDDEN, GIVEN, KEPT = object(), object(), object()
@@ -122,6 +124,7 @@ TAKEN: dict[str, dict[str, tuple[Any, ...]]] = {
         "internal_port_range": (GIVEN, KEPT),
     },
     "conntrack_helper": {},
+    "ndp_proxy": {"ip_address": (GIVEN,)},
 }
 """What the answer shows after a null in a POST and in a PUT, of the two that the attribute may be in."""
 
@@ -403,6 +406,16 @@ def _helpers(client: Client) -> World:
     return body, lambda: world.help(**body())
 
 
+def _proxies(client: Client) -> World:
+    world = Proxying(client)
+
+    def body() -> dict[str, Any]:
+        port = client.port(world.inside)
+        return {"router_id": world.router, "port_id": port["id"], "ip_address": port["fixed_ips"][0]["ip_address"]}
+
+    return body, lambda: world.proxy(**body())
+
+
 _WORLDS: dict[str, Callable[[Client], World]] = {
     NETWORK.name: _networks,
     SUBNET.name: _subnets,
@@ -429,4 +442,5 @@ _WORLDS: dict[str, Callable[[Client], World]] = {
     ),
     PORT_FORWARDING.name: _forwardings,
     CONNTRACK_HELPER.name: _helpers,
+    NDP_PROXY.name: _proxies,
 }

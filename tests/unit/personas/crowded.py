@@ -87,6 +87,7 @@ GROWING: Final[dict[str, dict[str, str]]] = {
     "network_ip_pools": {"subnet_id": _id("network_subnets")},
     "network_metering_label_rules": {"metering_label_id": _id("network_metering_labels")},
     "network_metering_labels": {},
+    "network_ndp_proxies": {"router_id": _id("network_routers"), "port_id": _id("network_ports")},
     "network_networks": {},
     "network_port_forwardings": {"floatingip_id": _id("network_floatingips", 10),
                                  "internal_port_id": _id("network_ports")},

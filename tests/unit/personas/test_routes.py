@@ -209,6 +209,13 @@ def _network() -> Iterator[tuple[str, Line]]:
     yield f"GET {forwardings}/{{port_forwarding}}", Line(f"get_{rule}")
     yield f"PUT {forwardings}/{{port_forwarding}}", Line(f"update_{rule}", {"port_forwarding": {"description": "new"}})
     yield f"DELETE {forwardings}/{{port_forwarding}}", Line(f"delete_{rule}")
+    proxies = f"{v2}/ndp_proxies"
+    made = {"ndp_proxy": {"router_id": "{answering}", "port_id": "{unanswered}", "project_id": "{project}"}}
+    yield f"GET {proxies}", Line("get_ndp_proxy", lists="ndp_proxy")
+    yield f"POST {proxies}", Line("create_ndp_proxy", made, refused=(400, 403, 404, 409))
+    yield f"GET {proxies}/{{ndp_proxy}}", Line("get_ndp_proxy")
+    yield f"PUT {proxies}/{{ndp_proxy}}", Line("update_ndp_proxy", {"ndp_proxy": {"name": "new"}})
+    yield f"DELETE {proxies}/{{ndp_proxy}}", Line("delete_ndp_proxy")
     helpers = f"{v2}/routers/{{router}}/conntrack_helpers"
     rule = "router_conntrack_helper"
     made = {"conntrack_helper": {"protocol": "udp", "port": 70, "helper": "tftp", "project_id": "{project}"}}
@@ -563,6 +570,28 @@ class World:
     other: dict[str, str]
 
 
+def _answering(admin: Person, owner: Person) -> dict[str, str]:
+    """A router that answers outside for a port, and another port that it may answer for."""
+    v2 = "/network/v2.0"
+    scope = admin.make(f"{v2}/address-scopes", "address_scope", name="six", ip_version=6, shared=True)["id"]
+    pool = admin.make(
+        f"{v2}/subnetpools", "subnetpool", name="six", prefixes=["fd00:5::/48"], default_prefixlen=64,
+        address_scope_id=scope, shared=True,
+    )["id"]  # fmt: skip
+    outside = admin.make(f"{v2}/networks", "network", **{"router:external": True, "name": "six"})["id"]
+    admin.make(f"{v2}/subnets", "subnet", network_id=outside, ip_version=6, subnetpool_id=pool)
+    inside = owner.make(f"{v2}/networks", "network", name="six")["id"]
+    subnet = owner.make(f"{v2}/subnets", "subnet", network_id=inside, ip_version=6, subnetpool_id=pool)["id"]
+    gateway = {"network_id": outside}
+    router = owner.make(f"{v2}/routers", "router", name="six", external_gateway_info=gateway, enable_ndp_proxy=True)[
+        "id"
+    ]
+    owner.put(f"{v2}/routers/{router}/add_router_interface", {"subnet_id": subnet})
+    ports = [owner.make(f"{v2}/ports", "port", network_id=inside)["id"] for _ in range(2)]
+    proxy = owner.make(f"{v2}/ndp_proxies", "ndp_proxy", router_id=router, port_id=ports[0])["id"]
+    return {"answering": router, "unanswered": ports[1], "ndp_proxy": proxy}
+
+
 def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     """A domain with a project, and one object of every kind in it; and the ids of the global roles."""
     v3 = "/identity/v3"
@@ -654,6 +683,7 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
         f"{v2}/floatingips/{ids['floatingip']}/port_forwardings", "port_forwarding", internal_port_id=ids["port"],
         internal_ip_address=ids["port_address"], protocol="tcp", external_port=80, internal_port=80,
     )["id"]  # fmt: skip
+    ids.update(_answering(admin, owner))
     ids["conntrack_helper"] = owner.make(
         f"{v2}/routers/{router}/conntrack_helpers", "conntrack_helper", protocol="udp", port=69, helper="tftp"
     )["id"]

@@ -75,7 +75,7 @@ FILTERS: Final = (
     "security-groups-default-statefulness?project_id={project}",
     "floatingips/{floatingip}/port_forwardings?external_port=1",
     "floatingips/{floatingip}/port_forwardings?internal_port_id={port}",
-    "routers/{router}/conntrack_helpers?helper=ftp",
+    "routers/{router}/conntrack_helpers?helper=ftp", "ndp_proxies?name=none",
     "agents?host=aio", "agents?binary=neutron-dhcp-agent",
 )  # fmt: skip
 """How people look for things in the Network API."""

@@ -18,14 +18,15 @@ from deuteron.model.intent import (
     IntentRouter,
     MeteringLabel,
     MeteringRule,
+    NdpProxying,
     PortForwarding,
     RouterGateway,
     RouterPort,
 )
 from deuteron.model.network import ROUTER_GATEWAY, ROUTER_INTERFACE
 from deuteron.model.network.rows import MeteringLabelRuleRow, PortRow, RouterRow, SubnetRow
-from deuteron.model.scalars import SubnetId
-from deuteron.rules.network import address_scopes, forwarded, helped, metering
+from deuteron.model.scalars import NetworkId, SubnetId
+from deuteron.rules.network import address_scopes, forwarded, helped, metering, proxied
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import floatingips, networks, ports, routers, subnets
 
@@ -72,6 +73,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
     forwarding = _forwardings(tx, ids)
     counted = _labels(tx, mine)
     helping = helped.of_routers(tx, ids)
+    answering = _proxying(tx, mine, attached, prefixes)
     for row in mine:
         found = attached[row["id"]]
         gateway = next((port for port in found if port["id"] == row["gateway_port_id"]), None)
@@ -91,6 +93,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
                 ConntrackHelper(each["id"], each["protocol"], each["port"], each["helper"])
                 for each in helping.get(row["id"], ())
             ),
+            ndp=answering.get(row["id"]),
         )
         reached = {ip["subnet_id"] for port in found for ip in port["fixed_ips"] or ()}
         yield (
@@ -138,6 +141,31 @@ def _forwardings(tx: Tx, router_ids: Sequence[str]) -> Mapping[str, Sequence[tup
             found[floating["router_id"]].append((floating_id, item))
     for items in found.values():
         items.sort(key=lambda each: each[1].id)
+    return found
+
+
+def _proxying(
+    tx: Tx, mine: Sequence[RouterRow], attached: Mapping[str, Sequence[PortRow]], prefixes: Mapping[SubnetId, SubnetRow]
+) -> Mapping[str, NdpProxying]:
+    """For what those of the routers answer that may."""
+    able = {row["id"]: row for row in mine if row["enable_ndp_proxy"] and row["gateway_network_id"] is not None}
+    if not able:
+        return {}
+    scopes = proxied.scopes_of(tx, {port["network_id"] for id in able for port in attached[id]})
+    addresses: dict[str, list[str]] = defaultdict(list)
+    for each in proxied.of_routers(tx, list(able)):
+        addresses[each["router_id"]].append(each["ip_address"])
+    found: dict[str, NdpProxying] = {}
+    for id, row in able.items():
+        outside = scopes.get(row["gateway_network_id"] or NetworkId(""))
+        inside = {
+            prefixes[ip["subnet_id"]]["cidr"]
+            for port in attached[id]
+            if port["device_owner"] == ROUTER_INTERFACE and scopes.get(port["network_id"]) == outside
+            for ip in port["fixed_ips"] or ()
+            if ip["subnet_id"] in prefixes and prefixes[ip["subnet_id"]]["ip_version"] == 6
+        }
+        found[id] = NdpProxying(tuple(sorted(inside)), tuple(sorted(addresses[id])))
     return found
 
 

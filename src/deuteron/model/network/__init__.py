@@ -20,6 +20,7 @@ from deuteron.model.network import (
     extensions,
     flavors,
     metering,
+    ndp_proxies,
     networks,
     port_forwardings,
     ports,
@@ -36,6 +37,7 @@ from deuteron.model.network.defaults import (
 )
 from deuteron.model.network.flavors import FLAVOR, SERVICE_PROFILE
 from deuteron.model.network.metering import METERING_LABEL, METERING_LABEL_RULE
+from deuteron.model.network.ndp_proxies import NDP_PROXY
 from deuteron.model.network.networks import ADDRESS_SCOPE, SUBNET, SUBNETPOOL
 from deuteron.model.network.port_forwardings import PORT_FORWARDING
 from deuteron.model.network.ports import (
@@ -52,7 +54,7 @@ from deuteron.model.resource import Extension, Resource, extended
 
 NETWORK: Final = extended(networks.NETWORK, qos.EXTENSIONS.values())
 PORT: Final = extended(ports.PORT, qos.EXTENSIONS.values())
-ROUTER: Final = extended(routers.ROUTER, conntrack_helpers.EXTENSIONS.values())
+ROUTER: Final = extended(routers.ROUTER, [*conntrack_helpers.EXTENSIONS.values(), *ndp_proxies.EXTENSIONS.values()])
 FLOATINGIP: Final = extended(routers.FLOATINGIP, port_forwardings.EXTENSIONS.values())
 
 RESOURCES: Final[tuple[Resource[Any], ...]] = (
@@ -78,6 +80,7 @@ RESOURCES: Final[tuple[Resource[Any], ...]] = (
     SERVICE_PROFILE,
     PORT_FORWARDING,
     CONNTRACK_HELPER,
+    NDP_PROXY,
 )
 
 QUOTA_DEFAULTS: Final[dict[str, int]] = {
@@ -97,6 +100,7 @@ EXTENSIONS: Final[dict[str, Extension]] = {
     **flavors.EXTENSIONS,
     **port_forwardings.EXTENSIONS,
     **conntrack_helpers.EXTENSIONS,
+    **ndp_proxies.EXTENSIONS,
     "standard-attr-tag": Extension(
         f"Tag support for resources with standard attribute: {_TAGGED}", "Tags.", "2017-01-01T00:00:00-00:00"
     ),
@@ -120,6 +124,7 @@ __all__ = [
     "MAX_ROUTES",
     "METERING_LABEL",
     "METERING_LABEL_RULE",
+    "NDP_PROXY",
     "NETWORK",
     "PARENT",
     "PORT",

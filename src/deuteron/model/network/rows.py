@@ -33,6 +33,7 @@ DefaultSecurityGroupRuleId = NewType("DefaultSecurityGroupRuleId", str)
 DscpMarkingRuleId = NewType("DscpMarkingRuleId", str)
 MeteringLabelId = NewType("MeteringLabelId", str)
 MeteringLabelRuleId = NewType("MeteringLabelRuleId", str)
+NdpProxyId = NewType("NdpProxyId", str)
 NetworkFlavorId = NewType("NetworkFlavorId", str)
 PortForwardingId = NewType("PortForwardingId", str)
 QosPolicyId = NewType("QosPolicyId", str)
@@ -152,6 +153,7 @@ class RouterRow(TypedDict):
     created_at: ReadOnly[str]
     updated_at: ReadOnly[str]
     revision_number: ReadOnly[int]
+    enable_ndp_proxy: ReadOnly[bool]
     host: ReadOnly[str | None]
     gateway_port_id: ReadOnly[PortId | None]
     gateway_network_id: ReadOnly[NetworkId | None]
@@ -365,3 +367,16 @@ class ConntrackHelperRow(TypedDict):
     port: ReadOnly[int]
     helper: ReadOnly[str]
     router_id: ReadOnly[RouterId]
+
+
+class NdpProxyRow(TypedDict):
+    id: ReadOnly[NdpProxyId]
+    name: ReadOnly[str]
+    project_id: ReadOnly[ProjectId]
+    router_id: ReadOnly[RouterId]
+    port_id: ReadOnly[PortId]
+    ip_address: ReadOnly[Ip]
+    description: ReadOnly[str]
+    created_at: ReadOnly[str]
+    updated_at: ReadOnly[str]
+    revision_number: ReadOnly[int]

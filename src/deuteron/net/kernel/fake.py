@@ -35,6 +35,7 @@ from deuteron.net.rows import (
     Namespace,
     OvsBridge,
     OvsPort,
+    ProxyNeighbour,
     Radvd,
     Route,
     Sysctl,
@@ -93,6 +94,8 @@ class FakeKernel:
                 return self._refusal_of_link(row)
             case Address(link=link, interface=interface) if not self._has_device(namespace, link):
                 return f'no device "{link}" in namespace "{namespace}" for address {interface}'
+            case ProxyNeighbour(link=link, address=address) if not self._has_device(namespace, link):
+                return f'no device "{link}" in namespace "{namespace}" to answer for {address}'
             case Route():
                 return self._refusal_of_route(row, is_new)
             case Sysctl(name=name):

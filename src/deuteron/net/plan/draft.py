@@ -261,6 +261,7 @@ class Draft:
         self.links: list[rows.Link] = []
         self.addresses: list[rows.Address] = []
         self.routes: list[rows.Route] = []
+        self.neighbours: list[rows.ProxyNeighbour] = []
         self.sysctls: list[rows.Sysctl] = []
         self.datapath: list[rows.DatapathSetting] = []
         self.ipsets: list[rows.IpSet] = []
@@ -317,6 +318,7 @@ class Draft:
             links=_sorted(self.links),
             addresses=_sorted(self.addresses),
             routes=_sorted(self.routes),
+            neighbours=_sorted(self.neighbours),
             sysctls=_sorted(self.sysctls),
             datapath=_sorted(self.datapath),
             flows=tuple(rows.Flow(*key, flows[key]) for key in sorted(flows)),

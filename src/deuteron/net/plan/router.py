@@ -35,6 +35,7 @@ from deuteron.net.plan.metadata import (
     router_listener6,
 )
 from deuteron.net.plan.metering import HOOK, metering_chains
+from deuteron.net.plan.ndp import NDP, proxy_jumps, proxy_rules
 from deuteron.net.plan.scopes import RESTORE, SAVE, RouterScopes
 from deuteron.net.plan.wiring import refuse_port, trust_port
 
@@ -108,6 +109,7 @@ class _Router:
         if self.gateway is not None and self.qg is not None:
             self._add_port(draft, self.gateway.port, self.qg)
             self._add_gateway(draft, self.qg)
+            self._add_proxies(draft, self.qg)
         self._add_routes(draft)
         draft.iptables.extend(self._tables4())
         draft.iptables.extend(self._tables6())
@@ -189,6 +191,14 @@ class _Router:
         if not any(version(gateway_ip) == 6 for gateway_ip in self.gateway.gateway_ips):
             # Without an IPv6 gateway from the API, the provider's router may advertise one (2: although we forward).
             draft.sysctl(self.namespace, [(f"net.ipv6.conf.{qg}.accept_ra", "2")])
+
+    def _add_proxies(self, draft: Draft, qg: str) -> None:
+        assert self.gateway is not None
+        if self.router.ndp is None or self.view.bound_ofport(self.gateway.port.port_id) is None:
+            return
+        draft.sysctl(self.namespace, [(f"net.ipv6.conf.{qg}.proxy_ndp", "1")])
+        for address in self.router.ndp.addresses:
+            draft.neighbours.append(rows.ProxyNeighbour(self.namespace, qg, address))
 
     def _add_routes(self, draft: Draft) -> None:
         """The router's own static routes; one to everywhere replaces the gateway's, as in Neutron."""
@@ -328,12 +338,16 @@ class _Router:
 
     def _filter(self, family: Literal[4, 6]) -> rows.IptablesTable:
         top = "-j neutron-filter-top"
+        forward, proxying = [f"-j {_PREFIX}scope"], {}
+        if family == 6 and self.router.ndp is not None and self.qg is not None:
+            proxying = {NDP: proxy_rules(self.router.ndp, self.qg)}
+            forward += proxy_jumps(self.router.ndp, self.qg, _PREFIX)
         counting = metering_chains(self.router.metering_labels, self.qg, family)
         return self._table(
             family,
             "filter",
             {
-                "FORWARD": [f"-j {_PREFIX}scope"],
+                "FORWARD": forward,
                 "INPUT": [
                     f"-m mark --mark {MARK} -j ACCEPT",
                     f"-p tcp -m tcp --dport {ROUTER_PORT} -j DROP",
@@ -341,6 +355,7 @@ class _Router:
                 "OUTPUT": [],
                 "local": [],
                 "scope": self.scopes.dropping(family),
+                **proxying,
             },
             ["INPUT", "FORWARD", "OUTPUT"],
             wrapped_by={"neutron-filter-top": [f"-j {_PREFIX}local"], **counting},

@@ -16,7 +16,6 @@ from deuteron.rules.network.kinds import remove
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import table_of
-from deuteron.store.query import Values
 
 helpers = table_of(CONNTRACK_HELPER)
 
@@ -36,13 +35,13 @@ def leave(tx: Tx, router_id: RouterId) -> None:
         remove(tx, CONNTRACK_HELPER, helper_id)
 
 
-def show(tx: Tx, settings: Settings, caller: Caller, rows: Sequence[Values], names: frozenset[str]) -> None:
+def show(tx: Tx, settings: Settings, caller: Caller, rows: Sequence[dict[str, object]], names: frozenset[str]) -> None:
     """Put their helpers, in short, into answers of routers: one query for all."""
     if "conntrack_helpers" not in names:
         return
-    found = of_routers(tx, [row["id"] for row in rows])
+    found = of_routers(tx, [str(row["id"]) for row in rows])
     for row in rows:
         row["conntrack_helpers"] = [
             {"protocol": each["protocol"], "port": each["port"], "helper": each["helper"]}
-            for each in found.get(row["id"], ())
+            for each in found.get(str(row["id"]), ())
         ]

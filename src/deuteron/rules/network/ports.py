@@ -26,6 +26,7 @@ from deuteron.rules.network import (
     forwarded,
     port_filters,
     port_security,
+    proxied,
     qos,
     quotas,
     sight,
@@ -392,8 +393,9 @@ def _is_ipv4_among(tx: Tx, row: PortRow, items: Sequence[WantedIp]) -> bool:
 
 
 def _free_floating(tx: Tx, port: PortRow, left: Set[Ip]) -> None:
-    """Take the port from floating IPs that lead to an address it no longer has, whole or by their ports."""
+    """Take the port from what leads to an address it no longer has: floating IPs, their ports, and NDP proxies."""
     forwarded.release(tx, port["id"], left)
+    proxied.release(tx, port["id"], left)
     for row in query.run(tx, floatingips, _FLOATING, {"port": port["id"]}):
         if row["fixed_ip_address"] not in left:
             change(

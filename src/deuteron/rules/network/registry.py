@@ -12,6 +12,7 @@ from deuteron.rules.network import (
     floatingips,
     group_defaults,
     metering,
+    ndp_proxies,
     networks,
     port_forwardings,
     ports,
@@ -46,4 +47,5 @@ KINDS: Final[tuple[Kind[Any], ...]] = (
     flavors.PROFILE_KIND,
     port_forwardings.KIND,
     conntrack_helpers.KIND,
+    ndp_proxies.KIND,
 )

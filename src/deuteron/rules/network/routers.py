@@ -26,10 +26,11 @@ from deuteron.rules.network import (
     attributes,
     faults,
     flavors,
-    forwarded,
     helped,
     ports,
+    proxied,
     quotas,
+    reached,
     router_hosts,
     sight,
 )
@@ -58,6 +59,7 @@ def create_router(tx: Tx, settings: Settings, caller: Caller, values: Values) ->
         ROUTER,
         {**values, "status": "ACTIVE", "availability_zones": [], "routes": [], "external_gateway_info": None},
     )
+    proxied.wanted_at_first(tx, row, gateway)
     return row if gateway is None else _set_gateway(tx, settings, caller, row, gateway)
 
 
@@ -69,10 +71,12 @@ def update_router(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, va
         _check_routes(tx, row, values["routes"])
     if "external_gateway_info" in values:
         gateway: WantedGateway | None = values.pop("external_gateway_info")
+        if gateway is None and row["gateway_port_id"] is not None:
+            proxied.refuse_without_gateway(tx, row, values)
         row = clear_gateway(tx, settings, row) if gateway is None else _set_gateway(tx, settings, caller, row, gateway)
     flavors.refuse_other_kind(tx, row, values)
     _refuse_moving_while_up(row, values)
-    return change(tx, ROUTER, row, values)
+    return change(tx, ROUTER, row, {**values, "enable_ndp_proxy": proxied.answers(tx, row, values)})
 
 
 def delete_router(tx: Tx, settings: Settings, caller: Caller, row: RouterRow) -> None:
@@ -143,7 +147,7 @@ def remove_interface(tx: Tx, settings: Settings, caller: Caller, row: RouterRow,
     if partly and subnet_id is not None:
         leaving = [subnet_id]
     for each in leaving:
-        _refuse_interface_in_use(tx, row, port, each)
+        reached.refuse_in_use(tx, row, each)
     if partly and subnet_id is not None:
         ports.leave_subnet(tx, settings, port, subnet_id)
     else:
@@ -198,6 +202,7 @@ def _set_gateway(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, wan
         port = find(tx, PORT, row["gateway_port_id"] or "")
         assert port is not None  # the router's row names it
         if "external_fixed_ips" in wanted:
+            proxied.refuse_without_ipv6(tx, row, wanted)
             port = ports.update_port(tx, settings, None, port, {"fixed_ips": wanted["external_fixed_ips"]})
         return change(tx, ROUTER, row, {"external_gateway_info": _gateway_info(port, snat)})
     if present is not None:
@@ -248,6 +253,7 @@ def clear_gateway(tx: Tx, settings: Settings, row: RouterRow) -> RouterRow:
             f"Gateway cannot be updated for router {row['id']}, since a gateway to external network "
             f"{row['gateway_network_id']} is required by one or more floating IPs.",
         )
+    proxied.refuse_without_gateway(tx, row)
     ports.delete_port(tx, settings, row["gateway_port_id"])
     return change(tx, ROUTER, row, {"external_gateway_info": None, "gateway_port_id": None, "gateway_network_id": None})
 
@@ -410,30 +416,6 @@ def _refuse_overlap(tx: Tx, row: RouterRow, subnet: SubnetRow) -> None:
             raise faults.bad_request(
                 "router",
                 f"Cidr {subnet['cidr']} of subnet {subnet['id']} overlaps with cidr {cidr} of subnet {other_id}",
-            )
-
-
-def _refuse_interface_in_use(tx: Tx, row: RouterRow, port: PortRow, subnet_id: SubnetId) -> None:
-    subnet = find(tx, SUBNET, subnet_id)
-    if subnet is None:
-        return
-    inside = select(ip_allocations.c.port_id).where(ip_allocations.c.subnet_id == subnet_id)
-    led = select(floatingips.c.fixed_ip_address).where(
-        floatingips.c.router_id == row["id"], floatingips.c.port_id.in_(inside)
-    )
-    for fixed in (*tx.scalars(led), *forwarded.led_to(tx, row["id"], inside)):
-        if ipaddress.ip_address(fixed) in ipaddress.ip_network(subnet["cidr"]):
-            raise faults.conflict(
-                "RouterInterfaceInUseByFloatingIP",
-                f"Router interface for subnet {subnet_id} on router {row['id']} cannot be deleted, as it is required "
-                "by one or more floating IPs.",
-            )
-    for route in row["routes"]:
-        if ipaddress.ip_address(route["nexthop"]) in ipaddress.ip_network(subnet["cidr"]):
-            raise faults.conflict(
-                "RouterInterfaceInUseByRoute",
-                f"Router interface for subnet {subnet_id} on router {row['id']} cannot be deleted, as it is required "
-                "by one or more routes.",
             )
 
 
