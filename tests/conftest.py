@@ -6,6 +6,7 @@ cloud is shared by its files, else those of a file. Suites that take many minute
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Generator
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 from hypothesis import settings
 
 from tests import needs, postgresql, stores
+from tests.coverage import watch
+from tests.coverage.page import claimed
 
 _SYSTEM_PROGRAMS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 _PATH = os.environ.get("PATH", "/usr/bin:/bin")
@@ -51,6 +54,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--oracle-minutes", type=float, default=20, metavar="M", help="when --oracle ends at the latest (default 20)"
     )
     parser.addoption("--oracle-seed", type=int, default=None, metavar="S", help="the sequences of an earlier --oracle")
+    parser.addoption(
+        "--coverage-record", metavar="FILE", help="where tests write what they show, for `python -m tests.coverage`"
+    )
+    parser.addoption(
+        "--fuzz-requests",
+        type=int,
+        default=20000,
+        metavar="N",
+        help="how many requests tests/fuzz makes by chance (default 20000; 100000 before a release)",
+    )
     parser.addoption("--all", action="store_true", help=f"run the long suites as well: {', '.join(_LONG)}")
 
 
@@ -68,6 +81,34 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     reason = needs.by_design(f"{item.path.relative_to(_HERE)}::{item.name}")
     if reason is not None:
         pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def patience(request: pytest.FixtureRequest) -> int:
+    """How much more than usual a test that tries at random is to try: more with `--all`."""
+    return 10 if request.config.getoption("--all") else 1
+
+
+@pytest.fixture(scope="session")
+def fuzz_requests(request: pytest.FixtureRequest) -> int:
+    wanted: int = request.config.getoption("--fuzz-requests")
+    return wanted
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """What docs/api-coverage.md says that a test shows, it shows."""
+    watch.begin()
+    result = yield
+    name = f"{item.path.relative_to(_HERE)}::{item.name}"
+    shown = watch.facts()
+    if (record := item.config.getoption("--coverage-record")) is None:
+        lost = sorted(claimed().get(name, set()) - shown)
+        assert not lost, f"docs/api-coverage.md says that this test shows {lost}; to mend: python -m tests.coverage"
+    elif shown:
+        with Path(record).open("a") as file:
+            file.write(json.dumps({"test": name, "facts": sorted(shown)}) + "\n")
+    return result
 
 
 @pytest.hookimpl(wrapper=True)

@@ -119,6 +119,8 @@ class World:
         while "id" not in found and len(found) == 1:
             (found,) = found.values()
         self.ids[kind] = str(found.get("id") or found.get("name"))
+        if kind == "port":
+            self.ids["port_address"] = str(found["fixed_ips"][0]["ip_address"])
         return self.ids[kind]
 
     def names(self, number: int) -> dict[str, Any]:
@@ -147,8 +149,11 @@ _GROW_BY_THEMSELVES = frozenset({"changes", "hosts"})
 
 
 @asynccontextmanager
-async def world(state: Path, store: Database | None = None) -> AsyncIterator[World]:
-    """A cloud with one agent and one object of every kind, over the store, or over a new one."""
+async def world(state: Path, store: Database | None = None, *, alone: bool = False) -> AsyncIterator[World]:
+    """A cloud with one agent and one object of every kind, over the store, or over a new one.
+
+    `alone`, its agent has left, so that nothing changes but by requests.
+    """
     settings = Settings(
         state_dir=str(state),
         port=5000,
@@ -174,9 +179,12 @@ async def world(state: Path, store: Database | None = None) -> AsyncIterator[Wor
         for user in ("admin", "demo"):
             await log_in(here, user)
         await furnish(here)
+        if alone:
+            await agent.leave()
         yield here
     finally:
-        await agent.leave()
+        if not alone:
+            await agent.leave()
         await cloud.hub.stop()
         await asyncio.to_thread(app._pool.shutdown)
         cloud.database.close()
@@ -208,16 +216,32 @@ async def furnish(here: World) -> None:
         (here.ids[kind], *_) = [item["id"] for item in (await here.call("GET", path, **_LATER)).json[collection]]
     for kind, (show, path, body) in _FURNITURE.items():
         if kind in here.ids:
-            answer = await here.call("GET", show.format(here.ids[kind]))
+            answer = await here.call("GET", _fill(show, here.ids).format(here.ids[kind]))
             if answer.status == 200 and (kind != "image" or answer.json["status"] == "active"):
                 continue
         here.made += 1
         names = {**here.owners, **here.ids, "made": str(here.made)}
-        await here.make(kind, _fill(path, names), json.loads(_fill(json.dumps(body), names)))
+        await prepare(here, kind, here.ids)
+        try:
+            await here.make(kind, _fill(path, names), json.loads(_fill(json.dumps(body), names)))
+        except AssertionError:
+            if kind not in _FIRST:
+                raise
         if kind == "image":
             await here.call(
                 "PUT", f"/image/v2/images/{here.ids[kind]}/file", b"disk", content_type="application/octet-stream"
             )
+
+
+async def prepare(here: World, kind: str, ids: Mapping[str, str]) -> None:
+    """Do with what `ids` holds what such an object needs."""
+    for method, path, body in _FIRST.get(kind, ()):
+        await here.call(method, _fill(path, ids), json.loads(_fill(json.dumps(body), ids)))
+
+
+def furniture(kind: str) -> Any:
+    """The body of which such an object is made, with names of what is there in it."""
+    return _FURNITURE[kind][2]
 
 
 def _fill(text: str, names: Mapping[str, str]) -> str:
@@ -271,6 +295,11 @@ _FURNITURE: dict[str, tuple[str, str, Any]] = {
     ),
     "floatingip": (
         _N + "/floatingips/{}", _N + "/floatingips", {"floatingip": {"floating_network_id": "$public"}},
+    ),
+    "port_forwarding": (
+        _N + "/floatingips/$floatingip/port_forwardings/{}", _N + "/floatingips/$floatingip/port_forwardings",
+        {"port_forwarding": {"internal_port_id": "$port", "internal_ip_address": "$port_address", "protocol": "tcp",
+                             "external_port": 2222, "internal_port": 22}},
     ),
     "security_group": (
         _N + "/security-groups/{}", _N + "/security-groups", {"security_group": {"name": "fuzzed-$made"}},
@@ -348,3 +377,13 @@ _FURNITURE: dict[str, tuple[str, str, Any]] = {
     ),
 }  # fmt: skip
 """Kind: where one is shown, where it is made, and of what."""
+_FIRST: dict[str, tuple[tuple[str, str, Any], ...]] = {
+    "port_forwarding": (
+        ("PUT", _N + "/routers/$router", {"router": {"external_gateway_info": {"network_id": "$public"}}}),
+        ("PUT", _N + "/routers/$router/add_router_interface", {"subnet_id": "$subnet"}),
+        ("PUT", _N + "/floatingips/$floatingip", {"floatingip": {"port_id": None}}),
+    ),
+}  # fmt: skip
+"""Kind: what is asked before one is made, which may be so already.
+
+What was put to another use is left so: then there is none of the kind for a while."""

@@ -14,9 +14,10 @@ A step is `do: METHOD path`, with `as` who asks (`nobody` sends no token), `body
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any, Protocol
+
+from tests.coverage import watch
 
 
 class Answer(Protocol):
@@ -26,6 +27,8 @@ class Answer(Protocol):
     def text(self) -> str: ...
     @property
     def headers(self) -> dict[str, str]: ...
+    @property
+    def asked(self) -> str: ...
 
 
 def check(told: str, step: dict[str, Any], answer: Answer, names: dict[str, Any]) -> None:
@@ -33,7 +36,7 @@ def check(told: str, step: dict[str, Any], answer: Answer, names: dict[str, Any]
     assert answer.status == step.get("status", 200), f"{told}: {answer.status} {answer.text[:1000]}"
     if "error" in step:
         kind, message = step["error"]
-        error = json.loads(answer.text)["NeutronError"]
+        error = _body(answer)["NeutronError"]
         assert error["type"] == kind, f"{told}: {error}"
         assert error["message"] == filled(message, names), told
         assert set(error) >= {"type", "message", "detail"}, told
@@ -41,14 +44,14 @@ def check(told: str, step: dict[str, Any], answer: Answer, names: dict[str, Any]
         assert filled(step["says"], names) in answer.text.replace('\\"', '"'), f"{told}: {answer.text}"
     for place, value in step.get("expect", {}).items():
         place, wanted = str(filled(place, names)), filled(value, names)
-        found = at(json.loads(answer.text), place)
+        found = at(_body(answer), place)
         assert found == wanted, f"{told}: {place} is {found!r} in {answer.text}"
     if "keys" in step:
-        (shown,) = json.loads(answer.text).values()
+        (shown,) = _body(answer).values()
         assert sorted(shown) == sorted(step["keys"]), told
     for place in step.get("absent", ()):
         try:
-            found = at(json.loads(answer.text), str(filled(place, names)))
+            found = at(_body(answer), str(filled(place, names)))
         except (KeyError, IndexError):
             continue
         raise AssertionError(f"{told}: {place} is {found!r}")
@@ -56,7 +59,7 @@ def check(told: str, step: dict[str, Any], answer: Answer, names: dict[str, Any]
 
 def saved(step: dict[str, Any], answer: Answer) -> dict[str, Any]:
     """What later steps know by name."""
-    found = {name: at(json.loads(answer.text), place) for name, place in step.get("save", {}).items()}
+    found = {name: at(_body(answer), place) for name, place in step.get("save", {}).items()}
     return found | {name: answer.headers[header] for name, header in step.get("save_header", {}).items()}
 
 
@@ -71,6 +74,10 @@ def filled(value: Any, names: dict[str, Any]) -> Any:
     if isinstance(value, list):
         return [filled(item, names) for item in value]
     return value
+
+
+def _body(answer: Answer) -> Any:
+    return watch.read(answer.asked, answer.text.encode())
 
 
 def at(body: Any, place: str) -> Any:

@@ -21,6 +21,7 @@ from deuteron.model.settings import HostEntry, Settings
 from deuteron.rules.hosts import registry
 from deuteron.store.database import Database, Tx
 from deuteron.store.hosts_tables import hosts
+from tests.coverage import watch
 from tests.stores import address_of
 from tests.unit.api_hosts.agent import FakeAgent
 
@@ -32,6 +33,8 @@ class Answer:
     status: int
     headers: dict[str, str]
     body: bytes
+    asked: str = ""
+    """The path of the request."""
 
     @property
     def text(self) -> str:
@@ -39,7 +42,7 @@ class Answer:
 
     @property
     def json(self) -> Any:
-        return json.loads(self.body)
+        return watch.read(self.asked, self.body)
 
     @property
     def message(self) -> str:
@@ -88,7 +91,10 @@ class Client:
 
         await self.app(scope, receive, send)
         content = b"".join(message.get("body", b"") for message in sent[1:])
-        return Answer(sent[0]["status"], {name.decode(): value.decode() for name, value in sent[0]["headers"]}, content)
+        status = sent[0]["status"]
+        watch.heard(method, parts.path, parts.query, raw, status)
+        told = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+        return Answer(status, told, content, parts.path)
 
     async def get(self, path: str, version: str | None = None) -> Any:
         """The answer's body; anything but success fails the test."""

@@ -24,6 +24,7 @@ from deuteron.model.settings import External, HostEntry, Settings
 from deuteron.rules.identity.tokens import Tokens
 from deuteron.store.database import Database, Tx
 from tests import rows
+from tests.coverage import watch
 from tests.stores import open_database
 
 ADMIN, DEMO, OTHER = "a" * 32, "d" * 32, "e" * 32
@@ -66,6 +67,8 @@ class Answer:
     status: int
     headers: dict[str, str]
     raw: bytes
+    asked: str = ""
+    """The path of the request."""
 
     @property
     def text(self) -> str:
@@ -73,7 +76,7 @@ class Answer:
 
     @property
     def body(self) -> Any:
-        return json.loads(self.raw) if self.raw else None
+        return watch.read(self.asked, self.raw) if self.raw else None
 
     @property
     def error(self) -> dict[str, str]:
@@ -156,7 +159,9 @@ class Client:
                 pieces.append(message.get("body", b""))
 
         await self.app(scope, receive, send)
-        return Answer(status, answered, b"".join(pieces))
+        asked = f"/network{parts.path}"
+        watch.heard(method, asked, parts.query, raw, status)
+        return Answer(status, answered, b"".join(pieces), asked)
 
 
 def path_of(client: Client, resource: Resource) -> str:

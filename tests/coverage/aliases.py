@@ -1,0 +1,86 @@
+"""The extensions that Neutron has: of each, the test that shows it here, or why it is not here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from deuteron.model.network import EXTENSIONS
+from tests.coverage.page import SHORT
+from tests.coverage.watch import ROLES
+from tests.unit.api_network import test_extensions
+
+_LISTED = Path(__file__).with_name("neutron29.txt")
+_BEHAVES = f"{SHORT}test_extensions.py::test_a_behaviour_that_an_extension_promises_is_there[{{}}]"
+
+WHY_NOT: Mapping[str, str] = {
+    "data-plane-status": "nobody here watches a port's wires from outside",
+    "dns-domain-ports": "DNS attributes are not built",
+    "dns-integration": "DNS attributes are not built",
+    "dns-integration-domain-keywords": "DNS attributes are not built",
+    "subnet-dns-publish-fixed-ip": "DNS attributes are not built",
+    "expose-l3-conntrack-helper": "conntrack helpers are not built",
+    "l3-conntrack-helper": "conntrack helpers are not built",
+    "l3-ext-ndp-proxy": "the NDP proxy is not built",
+    "l3-ndp-proxy": "the NDP proxy is not built",
+    "local_ip": "local IPs are not built",
+    "logging": "logs of security groups are not built",
+    "address-scope": "routers do not look at address scopes; their paths and attributes are there",
+    "binding-extended": "a port has one binding: guests do not move between hosts",
+    "ip_allocation": "addresses are never deferred: there are no routed networks",
+    "l2_adjacency": "routed networks are not built",
+    "segment": "segments as objects are not built",
+    "segments-peer-subnet-host-routes": "segments as objects are not built",
+    "standard-attr-segment": "segments as objects are not built",
+    "subnet-segmentid-writable": "segments as objects are not built",
+    "network-segment-range": "ranges of tunnel ids are the operator's settings",
+    "port-hardware-offload-type": "no hardware offloads anything here",
+    "port-hint-ovs-tx-steering": "hints for the switch change nothing here",
+    "port-hints": "hints for the switch change nothing here",
+    "port-trusted-vif": "there are no virtual functions of a card to trust",
+    "port-resource-request": "placement is inside compute: ports ask it for nothing",
+    "port-resource-request-groups": "placement is inside compute: ports ask it for nothing",
+    "pvlan": "private VLANs are not built",
+    "uplink-status-propagation": "there are no virtual functions of a card whose uplink could fail",
+    "uplink-status-propagation-updatable": "there are no virtual functions of a card whose uplink could fail",
+}
+"""Of what is not here. What is here since needs no word: it is looked for here only when it is missing."""
+NOT_YET = "not built"
+
+
+def listed() -> dict[str, str]:
+    """Alias and name of each of Neutron's."""
+    lines = [line for line in _LISTED.read_text().splitlines() if not line.startswith("#")]
+    return dict(line.split("\t", 1) for line in lines)
+
+
+def aliases(shown_by: Mapping[str, str]) -> list[str]:
+    """The table of them, as lines."""
+    neutrons = listed()
+    there = [alias for alias in neutrons if alias in EXTENSIONS]
+    lines = [
+        f"Of the {len(neutrons)} extensions that Neutron 29 lists with ML2/OVS and everything in its tree, here are",
+        f"{len(there)}.\n",
+        "| | | shown by |",
+        "|---|---|---|",
+    ]
+    for alias, name in sorted({**neutrons, **{alias: each.name for alias, each in EXTENSIONS.items()}}.items()):
+        lines.append(f"| `{alias}` | {name} | {_cell(alias, shown_by)} |")
+    return lines
+
+
+def _cell(alias: str, shown_by: Mapping[str, str]) -> str:
+    if alias not in EXTENSIONS:
+        return f"not there: {WHY_NOT.get(alias, NOT_YET)}"
+    tests = [shown_by[fact] for fact in promised(alias) if fact in shown_by]
+    if alias in test_extensions.BEHAVIOURS:
+        tests.insert(0, _BEHAVES.format(alias))
+    return f"`{tests[0].removeprefix(SHORT)}`" if tests else "**no test**"
+
+
+def promised(alias: str) -> list[str]:
+    """The facts that come with an alias: what it adds to kinds, and its paths."""
+    added = test_extensions.ATTRIBUTES.get(alias, {})
+    roles = sorted(ROLES, key=lambda role: role != "show")  # some are in bodies alone
+    shows = [f"{kind}.{name} {role}" for role in roles for kind, names in added.items() for name in names.split()]
+    return [*shows, *sorted(test_extensions.ROUTES.get(alias, ()))]
