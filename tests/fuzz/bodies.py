@@ -25,6 +25,8 @@ _PORT = {
     "binding:profile": {},
     "binding:vnic_type": "normal",
     "description": "",
+    "dns_name": "web.a",
+    "dns_domain": "<project_id>.example.",
 }
 _SUBNET = {
     "network_id": "$network",
@@ -36,6 +38,7 @@ _SUBNET = {
     "dns_nameservers": ["8.8.8.8"],
     "host_routes": [{"destination": "10.8.0.0/16", "nexthop": "10.$n.5"}],
     "name": "x",
+    "dns_publish_fixed_ip": True,
 }
 _SUBNET6 = {
     "network_id": "$network",
@@ -56,6 +59,7 @@ _NETWORK = {
     "port_security_enabled": True,
     "availability_zone_hints": ["nova"],
     "is_default": False,
+    "dns_domain": "a.example.",
 }
 _ROUTER = {
     "name": "x",

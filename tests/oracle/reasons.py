@@ -43,6 +43,7 @@ RECORDED = (
     ),
     Reason("The recorded cloud had no NDP proxies", r"extensions\.l3-(ext-)?ndp-proxy", "extensions"),
     Reason("The recorded cloud had no conntrack helpers", r"extensions\.(expose-)?l3-conntrack-helper", "extensions"),
+    Reason("The recorded cloud had no DNS", r"extensions\.(dns-[\w-]+|subnet-dns-publish-fixed-ip)", "extensions"),
     Reason("Extensions that are not built yet", r"extensions\.[\w-]+", "extensions"),
     Reason("Neutron names what has tags in any order", r"extensions\.standard-attr-tag\.name", "extensions"),
     Reason(
@@ -267,6 +268,10 @@ GENERATED: tuple[Reason, ...] = (
         r"POST (subnets|ports|security-group-rules|qos/policies/\{\}/\w+)( several)?",
         r'"403 PolicyNotAuthorized"',
         r'"404 (NetworkNotFound|SecurityGroupNotFound|QosPolicyNotFound)"',
+    ),
+    Reason(
+        "Names of ports and what belongs to them are there, and off in the Neutron that it is compared with",
+        r".*\bdns_(name|domain|assignment|publish_fixed_ip)",
     ),
     Reason(
         "A floating IP's router without a port is refused: Neutron takes it and does nothing",

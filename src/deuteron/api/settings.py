@@ -4,6 +4,9 @@
     image_count_total = 50
     image_size_total = 20480
 
+    [network]
+    dns_domain = "cloud.example"          # ports have names in it
+
     [limits]
     project = {rate = 50, burst = 200}    # requests a second for each project, and how many at once
     address = {rate = 100, burst = 400}   # the same for each address that clients come from

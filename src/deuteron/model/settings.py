@@ -5,7 +5,7 @@ Frozen values, passed to whoever needs them; `api/settings.py` reads them.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
@@ -49,9 +49,22 @@ class LimitOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A request that takes longer is a line in the log."""
 
 
+_LABEL: Final = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_DOMAIN: Final = rf"^({_LABEL}(\.{_LABEL})*\.?)?\Z"
+
+DNS_DOMAIN: Final = "openstacklocal"
+"""Neutron's default, with which ports have no names of their own."""
+
+
+class NetworkOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    dns_domain: Annotated[str, msgspec.Meta(max_length=200, pattern=_DOMAIN)] = DNS_DOMAIN
+    """The domain of the names of ports; "" is none."""
+
+
 class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     image: ImageOptions = ImageOptions()
     identity: IdentityOptions = IdentityOptions()
+    network: NetworkOptions = NetworkOptions()
     limits: LimitOptions = LimitOptions()
 
 
@@ -105,7 +118,6 @@ class Settings(msgspec.Struct, frozen=True):
     path_mtu: int = 1500
     token_expiration_s: int = 24 * 3600
     dataplane: str = "ovs"
-    dns_domain: str = "openstacklocal"
     operator: Operator = Operator()
     database: str = ""
     """The URI of a PostgreSQL database, without its password; "" is SQLite in the API's folder."""
@@ -113,6 +125,11 @@ class Settings(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Settings(state_dir={self.state_dir!r}, port={self.port})"
+
+    @property
+    def dns_domain(self) -> str:
+        """The domain of the names of ports, without a dot at its end; "" is none."""
+        return self.operator.network.dns_domain.removesuffix(".")
 
     @property
     def endpoint(self) -> str:

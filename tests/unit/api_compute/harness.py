@@ -17,7 +17,7 @@ from sqlalchemy import update
 from deuteron.api.app import App
 from deuteron.api.main import build
 from deuteron.api.parts import Parts
-from deuteron.model.settings import HostEntry, Settings
+from deuteron.model.settings import HostEntry, Operator, Settings
 from deuteron.rules.hosts import registry
 from deuteron.store.database import Database, Tx
 from deuteron.store.hosts_tables import hosts
@@ -187,7 +187,10 @@ class World:
 
 @asynccontextmanager
 async def world(
-    state: Path, mechanism_drivers: tuple[str, ...] = ("openvswitch",), store: Database | None = None
+    state: Path,
+    mechanism_drivers: tuple[str, ...] = ("openvswitch",),
+    store: Database | None = None,
+    operator: Operator | None = None,
 ) -> AsyncIterator[World]:
     """A bootstrapped cloud with two configured hosts and no agent yet, over the store, or over a new one."""
     settings = Settings(
@@ -202,6 +205,7 @@ async def world(
             for n, name in enumerate(("h1", "h2"), 1)
         },
         mechanism_drivers=mechanism_drivers,
+        operator=operator or Operator(),
     )
     cloud, app = build(settings, store)
     cloud.hub.start(asyncio.get_running_loop())

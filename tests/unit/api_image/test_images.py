@@ -487,6 +487,9 @@ def test_an_operator_may_take_data_of_another_format_than_declared_which_cannot_
     [
         ("[image]\nimage_count = 3\n", "image_count"),
         ("[image]\nimage_count_total = 'x'\n", "image_count_total"),
+        ("[network]\ndns_domain = 'a_b'\n", "network.dns_domain"),
+        ('[network]\ndns_domain = "a.b\\n"\n', "network.dns_domain"),
+        ("[network]\ndns_domain = 'a..b'\n", "network.dns_domain"),
         ("[", ""),
     ],
 )

@@ -45,6 +45,8 @@ HELD = {
     "allowed address pairs": "unit/net/test_plan_packets.py::test_an_address_pair_widens_what_a_guest_may_send",
     "extra DHCP options": "unit/net/test_plan_hosts.py::test_extra_options_are_tagged_by_port",
     "binding": "unit/api_network/test_rules.py::test_a_port_on_an_unknown_host_keeps_the_reason",
+    "names that DHCP and DNS tell, where the operator has set a domain": "kernel/test_names.py::"
+    "test_a_neighbour_finds_a_port_by_its_name_and_by_the_one_that_it_gets_next",
     "`routers`": "unit/net/test_plan_hosts.py::test_it_forwards",
     "interfaces, gateway": "unit/net/test_plan_hosts.py::test_its_namespace_has_an_interface_for_each_network",
     "SNAT on and off": "unit/net/test_plan_hosts.py::test_without_snat_only_floating_ips_are_translated",

@@ -56,6 +56,12 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "port": "binding:vnic_type binding:host_id binding:profile binding:vif_type binding:vif_details",
     },
     "default-subnetpools": {"subnetpool": "is_default", "subnet": "use_default_subnetpool"},
+    "dns-domain-ports": {"port": "dns_domain"},
+    "dns-integration": {
+        "port": "dns_name dns_assignment",
+        "network": "dns_domain",
+        "floatingip": "dns_name dns_domain",
+    },
     "dvr": {"router": "distributed"},
     "external-net": {"network": "router:external"},
     "extra_dhcp_opt": {"port": "extra_dhcp_opts"},
@@ -122,6 +128,7 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "standard-attr-tag": dict.fromkeys(STANDARD, "tags"),
     "standard-attr-timestamp": dict.fromkeys((*STANDARD, "address_group", "ndp_proxy"), "created_at updated_at"),
     "stateful-security-group": {"security_group": "stateful"},
+    "subnet-dns-publish-fixed-ip": {"subnet": "dns_publish_fixed_ip"},
     "subnet-external-network": {"subnet": "router:external"},
     "subnet-service-types": {"subnet": "service_types"},
     "subnet_allocation": {"subnet": "subnetpool_id prefixlen"},
@@ -311,6 +318,10 @@ def _socket(client: Client) -> bool:
     return bool(port["numa_affinity_policy"] == "socket")
 
 
+def _keyword(client: Client) -> bool:
+    return bool(client.network(dns_domain="<user_id>.b.")["dns_domain"] == "<user_id>.b.")
+
+
 def _own_mac(client: Client) -> bool:
     port = client.port(client.network()["id"])["id"]
     wanted = "fa:16:3e:00:00:09"
@@ -406,6 +417,7 @@ BEHAVIOURS: dict[str, Callable[[Client], bool]] = {
     "filter-validation": lambda client: client.call("GET", "/v2.0/networks?colour=red").status == 400,
     "ip-substring-filtering": _substring,
     "l3-port-ip-change-not-allowed": _interface,
+    "dns-integration-domain-keywords": _keyword,
     "net-mtu-writable": _mtu,
     "network-ip-availability-details": _details,
     "pagination": _pages,

@@ -134,6 +134,11 @@ NAMED = {
     ("default_security_group_rule", "ethertype"): "SecurityGroupRuleInvalidEtherType",
     ("rbac_policy", "target_tenant"): "InvalidInput",
     ("router", "flavor_id"): "FlavorNotFound",
+    ("network", "dns_domain"): "InvalidInput",
+    ("port", "dns_domain"): "InvalidInput",
+    ("port", "dns_name"): "InvalidInput",
+    ("floatingip", "dns_domain"): "InvalidInput",
+    ("floatingip", "dns_name"): "InvalidInput",
     ("network_flavor", "service_type"): "InvalidServiceType",
 }
 """Refusals under a name of their own; all others are InvalidInput or HTTPBadRequest."""

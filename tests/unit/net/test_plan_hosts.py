@@ -191,6 +191,27 @@ class TestDhcp:
         guest = port("a", 16, self.network, "10.10.10.2")
         assert hosts_of(self.cloud(guest)) == [f"{mac(16)},host-10-10-10-2.openstacklocal,10.10.10.2"]
 
+    def test_a_port_with_a_name_has_it_in_the_domain_of_its_network(self) -> None:
+        near = port("a", 16, self.network, "10.10.10.2", dns_name="web")
+        far = far_port("b", 17, self.network, "10.10.10.4", dns_name="db.cloud.example.")
+        plan_ = self.cloud(near, far, dns_domain="cloud.example")
+        assert hosts_of(plan_) == [f"{mac(16)},web.cloud.example,10.10.10.2", f"{mac(17)},db.cloud.example,10.10.10.4"]
+        assert dict(plan_.dnsmasqs[0].files)["addn_hosts"].splitlines() == [
+            "10.10.10.2\tweb.cloud.example web",
+            "10.10.10.4\tdb.cloud.example db.cloud.example",
+        ]
+        assert "--domain=cloud.example" in plan_.dnsmasqs[0].arguments
+        other = self.cloud(msgspec.structs.replace(near, dns_name="www"), far, dns_domain="cloud.example")
+        assert other.dnsmasqs[0].arguments == plan_.dnsmasqs[0].arguments, "dnsmasq is not started anew"
+
+    def test_a_name_that_dnsmasq_would_refuse_is_not_on_its_lines(self) -> None:
+        guest = port("a", 16, self.network, "10.10.10.2", dns_name="<project_id>")
+        assert hosts_of(self.cloud(guest)) == [f"{mac(16)},host-10-10-10-2.openstacklocal,10.10.10.2"]
+
+    def test_a_name_without_a_domain_stands_alone(self) -> None:
+        plan_ = self.cloud(port("a", 16, self.network, "10.10.10.2", dns_name="web"), dns_domain="")
+        assert hosts_of(plan_) == [f"{mac(16)},web,10.10.10.2"]
+
     def test_a_new_port_changes_files_only(self) -> None:
         before = self.cloud().dnsmasqs[0]
         after = self.cloud(port("a", 16, self.network, "10.10.10.2")).dnsmasqs[0]

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from deuteron.hub.projections.contract import Made, OnHost, Place, Reading, Touched, by_host, numbers, rows
 from deuteron.model.intent import AddressPair, DhcpOption, FixedIp, IntentPort
-from deuteron.rules.network import bindings
+from deuteron.rules.network import bindings, dns
 from deuteron.store.database import Tx
 from deuteron.store.hosts_tables import slots
 from deuteron.store.network_tables import ports
@@ -50,12 +50,14 @@ _COLUMNS = (
     "extra_dhcp_opts",
     "binding:vif_details",
     "qos_policy_id",
+    "dns_name",
 )
 
 
 def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, Made]]:
     ofports = numbers(reading.tx, "port", places)
     hosts = by_host(ofports)
+    named = dns.are_given(reading.settings)
     statement = select(*(ports.c[name] for name in _COLUMNS))
     for row in rows(reading.tx, lambda chunk: statement.where(ports.c["id"].in_(chunk)), hosts):
         groups = tuple(row.security_groups or ())
@@ -81,6 +83,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
                 mechanism=mechanism,
                 vif_details=details,
                 qos_policy_id=row.qos_policy_id,
+                dns_name=(row.dns_name or "") if named else "",
             )
             obeys = () if row.qos_policy_id is None else (("qos_policy", row.qos_policy_id),)
             needs = (("network", row.network_id), *(("security_group", id) for id in groups), *obeys)

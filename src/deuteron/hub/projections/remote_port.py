@@ -11,11 +11,12 @@ from deuteron.hub.projections.contract import Made, Reading, Shared, Touched, ro
 from deuteron.hub.projections.port import dhcp_options, fixed_ips
 from deuteron.model.intent import IntentRemotePort
 from deuteron.model.network import DHCP
+from deuteron.rules.network import dns
 from deuteron.store.hosts_tables import slots
 from deuteron.store.network_tables import ports
 
 _HOST = ports.c["binding:host_id"]
-_COLUMNS = ("id", "network_id", "mac_address", "fixed_ips", "device_owner", "extra_dhcp_opts")
+_COLUMNS = ("id", "network_id", "mac_address", "fixed_ips", "device_owner", "extra_dhcp_opts", "dns_name")
 
 
 def _members(reading: Reading, scopes: Collection[str]) -> Iterable[tuple[str, str]]:
@@ -29,6 +30,7 @@ def _build(reading: Reading, ids: Collection[str]) -> Iterator[Made]:
     place = select(slots.c.object_id, slots.c.host).where(slots.c.kind == "port")
     for id, host in rows(reading.tx, lambda chunk: place.where(slots.c.object_id.in_(chunk)), ids):
         plugged[id].append(host)
+    named = dns.are_given(reading.settings)
     statement = select(*(ports.c[name] for name in _COLUMNS), _HOST.label("bound"))
     for row in rows(reading.tx, lambda chunk: statement.where(ports.c["id"].in_(chunk)), ids):
         item = IntentRemotePort(
@@ -39,6 +41,7 @@ def _build(reading: Reading, ids: Collection[str]) -> Iterator[Made]:
             tunnel_ip=reading.endpoints.get(row.bound or ""),
             serves_dhcp=row.device_owner == DHCP,
             extra_dhcp_opts=dhcp_options(row.extra_dhcp_opts),
+            dns_name=(row.dns_name or "") if named else "",
         )
         yield Made(item, scope=row.network_id, not_on=tuple(sorted(plugged[row.id])))
 

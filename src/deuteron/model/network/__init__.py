@@ -17,6 +17,7 @@ from deuteron.model.network import (
     address_groups,
     conntrack_helpers,
     defaults,
+    dns,
     extensions,
     flavors,
     metering,
@@ -101,6 +102,7 @@ EXTENSIONS: Final[dict[str, Extension]] = {
     **port_forwardings.EXTENSIONS,
     **conntrack_helpers.EXTENSIONS,
     **ndp_proxies.EXTENSIONS,
+    **dns.EXTENSIONS,
     "standard-attr-tag": Extension(
         f"Tag support for resources with standard attribute: {_TAGGED}", "Tags.", "2017-01-01T00:00:00-00:00"
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from deuteron.model.codecs import Anything, Boolean, Cidr, Integer, IpAddress, ListOf, Object, OneOf, Text, Uuid
+from deuteron.model.network import dns
 from deuteron.model.network.codecs import (
     MAX_HOST_ROUTES,
     MAX_PREFIXES,
@@ -81,6 +82,7 @@ NETWORK: Resource[NetworkRow] = Resource(
                   update=True, create_rule=ADMIN, update_rule=ADMIN, sort=False),
         Attribute("ha", Boolean(), "Whether it is for the routers of a project that run on several hosts.",
                   default=False, create=True, read=False, filter=False, sort=False),
+        *dns.OF_NETWORK,
         *STANDARD,
         Attribute("provider:network_type", Text(32), "flat, local, vlan, vxlan, gre or geneve.",
                   create=True, update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN,
@@ -141,6 +143,7 @@ SUBNET: Resource[SubnetRow] = Resource(
                   sort=False),
         Attribute("service_types", ServiceTypes(), "Device owners it is kept for.", default=[], create=True,
                   update=True, filter=False, sort=False),
+        *dns.OF_SUBNET,
         *STANDARD,
         Attribute("prefixlen", Integer(0, 128), "Length of a prefix to take from the pool.", create=True, read=False,
                   stored=False),

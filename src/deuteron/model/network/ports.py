@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from deuteron.model.codecs import Anything, Boolean, ListOf, MacAddress, Object, OneOf, Text, Uuid
+from deuteron.model.network import dns
 from deuteron.model.network.codecs import MAX_ADDRESS_PAIRS, Choice, FixedIps, Keyed, UuidList
 from deuteron.model.network.shared import (
     ADMIN_OR_SERVICE,
@@ -90,6 +91,7 @@ PORT: Resource[PortRow] = Resource(
                   create=True, filter=False, sort=False),
         Attribute("numa_affinity_policy", OneOf((*NUMA_POLICIES, None)), "How near to its guest's memory it is to be.",
                   create=True, update=True, filter=False, sort=False),
+        *dns.OF_PORT,
         *STANDARD,
     ),
     hidden=(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deuteron.model.codecs import Anything, Boolean, IpAddress, Text, Uuid
+from deuteron.model.network import dns
 from deuteron.model.network.codecs import MAX_ROUTES, GatewayInfo, GivenText, Routes
 from deuteron.model.network.shared import (
     ADMIN,
@@ -100,6 +101,7 @@ FLOATINGIP: Resource[FloatingIpRow] = Resource(
         STATUS,
         DESCRIPTION,
         Attribute("port_details", Anything(), "The port inside, in short.", stored=False, filter=False, sort=False),
+        *dns.OF_FLOATINGIP,
         *STANDARD,
         Attribute("subnet_id", Uuid(nullable=True), "The external subnet to take the address from.", create=True,
                   read=False, stored=False),

@@ -177,9 +177,20 @@ class _Service:
                     if fixed_ip.subnet_id in served:
                         found.append((int(ipaddress.ip_address(fixed_ip.ip_address)), port, fixed_ip))
         for _, port, fixed_ip in sorted(found, key=lambda item: (version(item[2].ip_address), item[0], item[1].id)):
-            hostname = port.dns_name or "host-" + fixed_ip.ip_address.replace(".", "-").replace(":", "-")
-            fqdn = f"{hostname}.{self.domain}" if self.domain else hostname
+            hostname, fqdn = self._names(port.dns_name, fixed_ip.ip_address)
             yield _Host(port, served[fixed_ip.subnet_id], fixed_ip.ip_address, hostname, fqdn)
+
+    def _names(self, name: str, address: str) -> tuple[str, str]:
+        """The host name and the whole name of an address.
+
+        A line with a keyword that nobody replaced, `<project_id>`, would be none to dnsmasq, and its guest without
+        DHCP: such a name is told by the API alone.
+        """
+        if not name or "<" in name:
+            name = "host-" + address.replace(".", "-").replace(":", "-")
+        if name.endswith("."):
+            return name[:-1], name[:-1]
+        return name, f"{name}.{self.domain}" if self.domain else name
 
     def _addn_hosts(self) -> Iterator[str]:
         for host in self._hosts():

@@ -75,8 +75,9 @@ def attach(
             raise NotFound(error.message, type=error.type) from None
         raise
     history.begin(tx, caller, request_id, row.id, "attach_interface", row.host)
+    socket = Socket(row.id, row.project_id, row.host, row.hostname)
     try:
-        nic = interfaces.plug(tx, settings, caller, Socket(row.id, row.project_id, row.host), want, may_choose)
+        nic = interfaces.plug(tx, settings, caller, socket, want, may_choose)
     except Unbound as error:
         raise BadRequest(f"Failed to attach interface: {error}", type="InterfaceAttachFailed") from None
     nics = [*lifecycle.nics(row), nic]

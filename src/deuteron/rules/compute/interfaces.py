@@ -18,7 +18,7 @@ from deuteron.model.network.rows import PortRow
 from deuteron.model.scalars import PortId, ProjectId, SecurityGroupId
 from deuteron.model.settings import Settings
 from deuteron.rules.compute.placement import ZONE
-from deuteron.rules.network import devices, sight
+from deuteron.rules.network import devices, dns, sight
 from deuteron.rules.network import ports as network_ports
 from deuteron.rules.network.devices import PluggedPort
 from deuteron.store.database import Tx
@@ -111,6 +111,7 @@ class Socket:
     server_id: str
     project_id: ProjectId
     host: str | None
+    hostname: str
     groups: Sequence[SecurityGroupId] | None = None
 
 
@@ -119,9 +120,21 @@ def plug(tx: Tx, settings: Settings, caller: Caller, socket: Socket, want: Wante
 
     Raises: BadRequest, Forbidden, Conflict when the network service refuses; Unbound when no mechanism can bind it.
     """
+    try:
+        name = dns.name_of_host(settings, socket.hostname)
+    except BadRequest:
+        raise BadRequest(f"Instance hostname {socket.hostname} is not a valid DNS name", type="InvalidInput") from None
     values: Values = {"device_id": socket.server_id, "device_owner": OWNER, "binding:host_id": socket.host or ""}
+    values["dns_name"] = name
     if want.port_id is not None:
-        row = network_ports.update_port(tx, settings, caller, _free_port(tx, caller, want.port_id), values)
+        port = _free_port(tx, caller, want.port_id)
+        if name and port["dns_name"] not in ("", name):
+            raise BadRequest(
+                f"Port {port['id']} not usable for instance {socket.server_id}. Value {port['dns_name']} assigned to "
+                f"dns_name attribute does not match instance's hostname {name}",
+                type="PortNotUsableDNS",
+            )
+        row = network_ports.update_port(tx, settings, caller, port, values)
     else:
         values |= {"network_id": want.network_id, "project_id": socket.project_id}
         if socket.groups is not None:

@@ -161,8 +161,8 @@ def create(
         shown = new.name if new.most == 1 else f"{new.name}-{index + 1}"
         chosen = placement.choose(hosts, taken, flavor, wish)
         host = None if isinstance(chosen, NoHost) else chosen
-        own = {"id": server_id, "name": shown, "launch_index": index}
-        own["hostname"] = new.hostname if new.hostname and new.most == 1 else hostname_of(shown, server_id)
+        hostname = new.hostname if new.hostname and new.most == 1 else hostname_of(shown, server_id)
+        own = {"id": server_id, "name": shown, "launch_index": index, "hostname": hostname}
         _insert(tx, {**common, **own}, host)
         history.begin(tx, caller, request_id, server_id, "create", host)
         if isinstance(chosen, NoHost):
@@ -170,7 +170,8 @@ def create(
             lifecycle.fail(tx, server_id, chosen.message, "; ".join(chosen.reasons))
         else:
             taken.setdefault(chosen, loads.Load()).add(flavor, wish.group_id)
-            _plug_all(tx, settings, caller, Socket(server_id, project_id, chosen, group_ids), wanted, may_choose)
+            socket = Socket(server_id, project_id, chosen, hostname, group_ids)
+            _plug_all(tx, settings, caller, socket, wanted, may_choose)
     return Created(made[0], reservation_id, tuple(common["security_groups"]))
 
 

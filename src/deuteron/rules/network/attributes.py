@@ -15,6 +15,7 @@ from deuteron.model.codecs import Integer, Invalid, TooMany
 from deuteron.model.errors import ApiError
 from deuteron.model.network import Choice
 from deuteron.model.network.codecs import OwnerOrNone
+from deuteron.model.network.dns import NOT_A_TEXT
 from deuteron.model.resource import Attribute, Resource, RowT, Words
 from deuteron.rules.network import faults
 from deuteron.store.query import Values
@@ -67,7 +68,7 @@ def _refusal(attribute: Attribute, error: Invalid) -> ApiError:
         return faults.refused("InvalidServiceType", f"Invalid service type: {error.value}.")
     if (
         attribute.name == "target_tenant"
-        or error.reason.endswith("cannot be converted to boolean")
+        or error.reason.endswith(("cannot be converted to boolean", NOT_A_TEXT))
         or (isinstance(attribute.codec, Integer | Choice) and error.reason.endswith("is not an integer"))
     ):
         return faults.invalid_input(error.reason)

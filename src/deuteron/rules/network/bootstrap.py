@@ -62,6 +62,7 @@ def bootstrap(tx: Tx, settings: Settings) -> None:
             "port_security_enabled": True,
             "is_default": True,
             "ha": False,
+            "dns_domain": "",
             "provider:network_type": "flat",
             "provider:physical_network": external.physical_network,
         },
@@ -97,6 +98,7 @@ def bootstrap(tx: Tx, settings: Settings) -> None:
             "description": "",
             "router:external": True,
             "service_types": [],
+            "dns_publish_fixed_ip": False,
         },
     )
     addresses.set_pools(tx, subnet_id, [(ipaddress.ip_address(low), ipaddress.ip_address(high))])

@@ -90,7 +90,8 @@ def detach(tx: Tx, settings: Settings, port_id: PortId) -> PortRow:
     row = find(tx, PORT, port_id)
     if row is None:
         raise faults.not_found("port", port_id)
-    return change(tx, PORT, row, {**bindings.unbind(tx, port_id), "device_id": "", "device_owner": ""})
+    free = {"device_id": "", "device_owner": "", "dns_name": ""}
+    return change(tx, PORT, row, {**bindings.unbind(tx, port_id), **free})
 
 
 def networks_for(tx: Tx, caller: Caller) -> list[NetworkId]:

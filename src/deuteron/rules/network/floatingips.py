@@ -147,7 +147,12 @@ def unassociated(tx: Tx, network_id: NetworkId) -> list[FloatingIpRow]:
 
 
 def derive(tx: Tx, settings: Settings, caller: Caller, rows: Sequence[Values], names: frozenset[str]) -> None:
-    """Put the port inside and what is forwarded, in short, into each answer: one query for all of each."""
+    """Put the port inside and what is forwarded, in short, into each answer: one query for all of each.
+
+    Names are for a DNS service outside; without one, Neutron takes them and answers none.
+    """
+    for row in rows:
+        row["dns_name"] = row["dns_domain"] = ""
     if "port_forwardings" in names:
         by_id = forwarded.of_floating(tx, [row["id"] for row in rows])
         for row in rows:

@@ -22,6 +22,7 @@ from deuteron.rules.network import (
     addresses,
     bindings,
     dhcp_options,
+    dns,
     faults,
     forwarded,
     port_filters,
@@ -84,6 +85,7 @@ def create_port(tx: Tx, settings: Settings, caller: Caller | None, values: Value
     port_id = PortId(values.get("id") or new_id())
     mac = _mac(tx, network["id"], values.get("mac_address"))
     row = _defaults(values, network, port_id, project_id, owner, mac)
+    row.update(dns.kept(settings, values))
     row["security_groups"] = port_security.groups_of_new(tx, caller, row, values)
     available = None if sight.may_use(tx, caller, network) else ()
     row["fixed_ips"] = addresses.allocate(tx, network["id"], port_id, mac, owner, values.get("fixed_ips"), available)
@@ -101,7 +103,8 @@ def create_port(tx: Tx, settings: Settings, caller: Caller | None, values: Value
 
 def update_port(tx: Tx, settings: Settings, caller: Caller | None, row: PortRow, values: Values) -> PortRow:
     """The port with `values` set. Raises: as `create_port`."""
-    new = dict(values)
+    new = {name: value for name, value in values.items() if name not in dns.NAMES}
+    new.update(dns.kept(settings, values))
     if "binding:host_id" in new and new["binding:host_id"] is None:
         new["binding:host_id"] = ""
     if "mac_address" in new and new["mac_address"] is None:
@@ -305,6 +308,8 @@ def _defaults(
         "qos_policy_id": values.get("qos_policy_id"),
         "device_profile": values.get("device_profile") or None,
         "numa_affinity_policy": values.get("numa_affinity_policy"),
+        "dns_name": "",
+        "dns_domain": "",
         **bindings.UNBOUND,
         "status": "N/A" if owner == FLOATING else "DOWN",
     }
@@ -454,9 +459,8 @@ def _seen_as(caller: Caller, row: Mapping[str, object]) -> Mapping[str, object]:
     return {} if row.get("project_id") == caller.project_id else {"network:project_id": caller.project_id}
 
 
-def _show_network_policy(
-    tx: Tx, settings: Settings, caller: Caller, rows: Sequence[Values], names: frozenset[str]
-) -> None:
+def _derive(tx: Tx, settings: Settings, caller: Caller, rows: Sequence[Values], names: frozenset[str]) -> None:
+    dns.show(settings, rows, names)
     if "qos_network_policy_id" not in names:
         return
     policies = qos.of_networks(tx, {row["network_id"] for row in rows})
@@ -470,9 +474,9 @@ KIND = Kind(
     update=update_port,
     delete=delete_by_user,
     visible=_visible,
-    extra_columns=("network_id",),
+    extra_columns=("network_id", "fixed_ips", "dns_name"),
     target=sight.network_target,
     seen_as=_seen_as,
-    derive=_show_network_policy,
+    derive=_derive,
     filters={"fixed_ips": port_filters.by_fixed_ip, "security_groups": port_filters.by_security_group},
 )
