@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Generic, TypeVar
 
 from deuteron.model.intent import MECHANISM, HostIntent, IntentPort, PortReport, RouterReport
-from deuteron.net.reconcile import Outcome, port_concern
+from deuteron.net.reconcile import Outcome, device_id, port_concern
 from deuteron.net.rows import HOST, HostPlan, Link, OvsPort, PartedPlan
 
 R = TypeVar("R", PortReport, RouterReport)
@@ -33,17 +33,17 @@ def port_reports(
     for port in intent.ports.values():
         if port.ofport is None:
             continue
-        row = rows.get(port.id[:_DEVICE_ID_LENGTH])
+        own = rows.get(port.id[:_DEVICE_ID_LENGTH])
         network = intent.networks.get(port.network_id)
         if port.mechanism not in mechanisms:
             runs = ", ".join(mechanisms) or "none"
             why = f"it was bound by {port.mechanism}, which this host does not run (it runs: {runs})"
             reports[port.id] = PortReport(port.id, "ERROR", why)
             continue
-        if row is None or network is None or not port.admin_state_up:
+        if own is None or network is None or not port.admin_state_up:
             reports[port.id] = PortReport(port.id, "DOWN")
             continue
-        concerns = _concerns(port, row)
+        concerns = _concerns(port, own)
         fault = _fault(concerns, outcome)
         if fault is not None:
             reports[port.id] = PortReport(port.id, "ERROR", fault)
@@ -54,11 +54,11 @@ def port_reports(
 
 def wired_ports(intent: HostIntent, plan: HostPlan | PartedPlan, outcome: Outcome) -> frozenset[str]:
     """Ports of instances whose device is there and secured, whatever their administrative state."""
-    rows = {name: row for name, row in _devices(intent, plan).items() if row.namespace == HOST}
+    rows = {id: own for id, own in _devices(intent, plan).items() if all(row.namespace == HOST for row in own)}
     wired = set()
     for port in intent.ports.values():
-        row = rows.get(port.id[:_DEVICE_ID_LENGTH])
-        if port.ofport is not None and row is not None and _is_done(_concerns(port, row), outcome):
+        own = rows.get(port.id[:_DEVICE_ID_LENGTH])
+        if port.ofport is not None and own is not None and _is_done(_concerns(port, own), outcome):
             wired.add(port.id)
     return frozenset(wired)
 
@@ -131,25 +131,36 @@ def is_removed(kind: str, id: str, outcome: Outcome) -> bool:
     return True
 
 
-def _devices(intent: HostIntent, plan: HostPlan | PartedPlan) -> dict[str, OvsPort | Link]:
-    """The row of each port's device by the part of the port's id in its name: a port of the switch, or else a link."""
-    rows: dict[str, OvsPort | Link] = {}
+def _devices(intent: HostIntent, plan: HostPlan | PartedPlan) -> dict[str, list[OvsPort | Link]]:
+    """The rows of each port's devices by the part of the port's id in their names: ports of switches, or else a link.
+
+    A port of a trunk has more than one: on br-int, and on the trunk's bridge.
+    """
+    rows: dict[str, list[OvsPort | Link]] = {}
     if any(port.ofport is not None and port.mechanism != MECHANISM for port in intent.ports.values()):
-        rows.update((row.name[3:], row) for row in plan.links if row.kind != "existing" and row.namespace == HOST)
-    rows.update((row.name[3:], row) for row in plan.ovs_ports if len(row.name) == 3 + _DEVICE_ID_LENGTH)
-    return rows
+        for link in plan.links:
+            if link.kind != "existing" and link.namespace == HOST:
+                rows[device_id(link.name)] = [link]
+    switched: dict[str, list[OvsPort | Link]] = {}
+    for row in plan.ovs_ports:
+        id = device_id(row.name)
+        if len(id) == _DEVICE_ID_LENGTH:
+            switched.setdefault(id, []).append(row)
+    return rows | switched
 
 
-def _concerns(port: IntentPort, row: OvsPort | Link) -> list[str]:
+def _concerns(port: IntentPort, rows: Iterable[OvsPort | Link]) -> list[str]:
     """What has to be as wanted for a port to be realised."""
     concerns = [f"port:{port.id[:_DEVICE_ID_LENGTH]}"]
-    if isinstance(row, Link):
-        return [*concerns, port_concern(row.master)] if row.master is not None else concerns
-    concerns += [f"bridge:{row.bridge}", f"ofport:{row.bridge}:{port.ofport}"]
-    if row.namespace != HOST:
-        concerns.append(f"namespace:{row.namespace}")
-    elif row.name.startswith("qvo"):
-        concerns.append("hybrid")
+    for row in rows:
+        if isinstance(row, Link):
+            concerns += [port_concern(row.master)] if row.master is not None else []
+            continue
+        concerns += [f"bridge:{row.bridge}", f"ofport:{row.bridge}:{row.ofport_request}"]
+        if row.namespace != HOST:
+            concerns.append(f"namespace:{row.namespace}")
+        elif row.name.startswith("qvo"):
+            concerns.append("hybrid")
     return concerns
 
 

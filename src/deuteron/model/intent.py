@@ -122,6 +122,23 @@ class DhcpOption(msgspec.Struct, frozen=True):
     ip_version: Literal[4, 6] = 4
 
 
+class PortTrunk(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The trunk that a port is in: its parent, whose frames have no tag, or one of its subports."""
+
+    id: str
+    parent_id: str
+    """The port whose device carries the frames of all."""
+    segmentation_id: int = 0
+    """The VLAN tag of a subport's frames on that device, 1 to 4094; 0 is the parent."""
+    subports: tuple[str, ...] = ()
+    """Of the parent: who else is in it. The host hears when one comes or goes, and says that the trunk is as wanted."""
+
+    @property
+    def bridge(self) -> str:
+        """The bridge between the device and br-int. Source: neutron, services/trunk/drivers/openvswitch/utils.py."""
+        return f"tbr-{self.id}"[:14]
+
+
 class IntentPort(_Object, frozen=True, tag_field="kind", tag="port"):
     """A port that is plugged in on this host."""
 
@@ -145,6 +162,7 @@ class IntentPort(_Object, frozen=True, tag_field="kind", tag="port"):
     """What another mechanism than `MECHANISM` said when it bound the port; that one goes by the host's settings."""
     qos_policy_id: str | None = None
     """Its own policy; without one it obeys that of its network."""
+    trunk: PortTrunk | None = None
 
 
 class IntentRemotePort(_Object, frozen=True, tag_field="kind", tag="remote_port"):

@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-BridgeKind = Literal["integration", "tunnel", "physical"]
+BridgeKind = Literal["integration", "tunnel", "physical", "trunk"]
 
 # br-int
 LOCAL_SWITCHING = 0
@@ -266,6 +266,14 @@ TABLES: tuple[Table, ...] = (
         "The local tag becomes the provider tag on the way out; a tag of no network is dropped.",
         (Miss(0, "NORMAL"),),
     ),
+    Table(
+        "trunk",
+        LOCAL_SWITCHING,
+        "LOCAL_SWITCHING",
+        "Between the guest's device and br-int: frames without a tag are the parent port's, those with the tag of a "
+        "subport are its own, without the tag on br-int; no port has any other.",
+        (Miss(0, "NORMAL"),),
+    ),
 )
 
 PATCH_INT_OFPORT = 1
@@ -286,6 +294,7 @@ def describe() -> str:
         "integration": "br-int",
         "tunnel": "br-tun",
         "physical": "Physical bridges (br-ex, br-eth2, …)",
+        "trunk": "Trunk bridges (tbr-…)",
     }
     lines = ["# The pipeline", "", "Generated from `deuteron.net.pipeline`.", ""]
     for kind, title in titles.items():

@@ -454,8 +454,16 @@ def unlike_fields(wanted: Any, actual: Any) -> tuple[str, str]:
 
 
 def port_concern(device: str) -> str:
-    """What a device name says of its port: `port:` and the part of the port's id after the three-letter prefix."""
-    return f"port:{device[3:]}"
+    """What a device name says of its port: `port:` and the part of the port's id in it."""
+    return f"port:{device_id(device)}"
+
+
+def device_id(device: str) -> str:
+    """What a device name holds of an id, after a prefix of three letters; of a patch of a trunk a dash is between."""
+    return device[4:] if device.startswith(_TRUNK_PATCHES) else device[3:]
+
+
+_TRUNK_PATCHES = ("tpt-", "tpi-", "spt-", "spi-")
 
 
 def namespace_concern(namespace: str) -> list[str]:

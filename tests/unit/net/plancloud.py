@@ -32,6 +32,7 @@ from deuteron.model.intent import (
     IntentRule,
     IntentSecurityGroup,
     IntentSubnet,
+    PortTrunk,
     RateLimit,
     RouterGateway,
     RouterPort,
@@ -196,6 +197,10 @@ def whole_cloud() -> list[IntentObject]:
     qos = IntentQosPolicy(uid("q"), egress=RateLimit(10_000, 8_000), dscp_mark=26)
     options = (DhcpOption("bootfile-name", "pxelinux.0"),)
     c = port("c", 18, n2, "20.20.20.2", extra_dhcp_opts=options, qos_policy_id=qos.id)
+    trunk = PortTrunk(uid("k"), uid("t"), subports=(uid("u"),))
+    parent = port("t", 24, n1, "10.10.10.7", trunk=trunk)
+    in_trunk = PortTrunk(trunk.id, parent.id, 100)
+    subport = port("u", 25, n2, "20.20.20.7", trunk=in_trunk, device_owner="trunk:subport", device_id="")
     far = far_port("f", 99, n2, "20.20.20.9", tunnel_ip="10.0.0.2")
     qr = port("e1", 20, n1, "10.10.10.1", groups=(), device_owner="network:router_interface")
     qg = port("e2", 21, ext, "172.24.4.10", groups=(), device_owner="network:router_gateway")
@@ -215,6 +220,8 @@ def whole_cloud() -> list[IntentObject]:
         a,
         b,
         c,
+        parent,
+        subport,
         far,
         qr,
         qg,

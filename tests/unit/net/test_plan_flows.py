@@ -53,6 +53,7 @@ KIND_OF_BRIDGE: dict[str, BridgeKind] = {
     "br-tun": "tunnel",
     "br-ex": "physical",
     "br-eth2": "physical",
+    "tbr-kkkkkkkk-k": "trunk",
 }
 
 
@@ -88,7 +89,7 @@ def test_the_switch_prints_every_flow_exactly_as_planned(switch: Switch, driver:
 @pytest.mark.parametrize("driver", ["openvswitch", "iptables_hybrid"])
 def test_every_flow_lives_in_and_leads_to_a_declared_table(driver: FirewallDriver) -> None:
     flows = planned(*whole_cloud(), settings=with_firewall(driver), peers=PEERS).flows
-    assert {flow.bridge for flow in flows} == {"br-int", "br-tun", "br-eth2", "br-ex"}
+    assert {flow.bridge for flow in flows} == {"br-int", "br-tun", "br-eth2", "br-ex", "tbr-kkkkkkkk-k"}
     for flow in flows:
         declared = {table.number for table in tables_of(KIND_OF_BRIDGE[flow.bridge])}
         targets = {

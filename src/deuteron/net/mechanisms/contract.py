@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
-from deuteron.model.intent import MECHANISM, FirewallDriver, NetworkType
+from deuteron.model.intent import MECHANISM, FirewallDriver, NetworkType, PortTrunk
 
 VifDetails: TypeAlias = dict[str, object]
 
@@ -64,6 +64,8 @@ class PortToBind(msgspec.Struct, frozen=True, omit_defaults=True):
     vnic_type: str = "normal"
     device_owner: str = ""
     port_security_enabled: bool = True
+    trunk: PortTrunk | None = None
+    """The trunk that it is in. Only a mechanism is asked that `WiresTrunks`."""
 
 
 class Binding(msgspec.Struct, frozen=True):
@@ -119,6 +121,14 @@ class Mechanism(Protocol):
     def agent_configurations(self, host: HostFacts, devices: int) -> dict[str, object]:
         """What `configurations` of its agent says on a host where `devices` ports are bound."""
         ...
+
+
+@runtime_checkable
+class WiresTrunks(Mechanism, Protocol):
+    """What a `Mechanism` says in addition when its half on a host reads `IntentPort.trunk`."""
+
+    @property
+    def wires_trunks(self) -> bool: ...
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -192,6 +202,8 @@ def _ask(mechanism: Mechanism, port: PortToBind, segment: Segment, host: HostFac
         )
     if port.device_owner.startswith(SERVICES) and not mechanism.wires_services:
         return Refusal(f"it wires no ports of {port.device_owner}", hint="enable openvswitch as well")
+    if port.trunk is not None and not (isinstance(mechanism, WiresTrunks) and mechanism.wires_trunks):
+        return Refusal("it wires no ports of trunks", hint="enable openvswitch as well, or delete the trunk")
     return mechanism.bind(port, segment, host)
 
 

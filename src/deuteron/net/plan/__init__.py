@@ -5,6 +5,7 @@ objects arrived, and work linear in the size of the intent. Each module plans on
 
     bridges    bridges, patch ports, physical interfaces, the pipeline's own rules, provider tags
     wiring     taps and ports of instances, the flows that let a known port in
+    trunks     trunk bridges, where one device carries several ports
     firewall   security groups by connection tracking (`openvswitch`)
     hybrid     security groups by iptables on a Linux bridge (`iptables_hybrid`)
     qos        meters and marks

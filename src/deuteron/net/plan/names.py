@@ -1,6 +1,7 @@
 """Device, namespace and chain names: OpenStack's, derived from ids.
 
 Source: openstack/neutron, neutron_lib/constants.py (prefixes, LINUX_DEV_LEN 14),
+neutron/services/trunk/drivers/openvswitch/agent/trunk_manager.py,
 neutron/agent/linux/iptables_manager.py (`get_chain_name`), neutron/agent/linux/ipset_manager.py (`get_name`).
 """
 
@@ -26,6 +27,16 @@ def qvb_name(port_id: str) -> str:
 
 def qvo_name(port_id: str) -> str:
     return ("qvo" + port_id)[:_DEVICE_LENGTH]
+
+
+def trunk_side(port_id: str, *, is_parent: bool) -> str:
+    """The port of the trunk bridge that is patched to br-int."""
+    return f"{'tpt' if is_parent else 'spt'}-{port_id}"[:_INTERFACE_LENGTH]
+
+
+def integration_side(port_id: str, *, is_parent: bool) -> str:
+    """The port of br-int that is patched to the trunk bridge."""
+    return f"{'tpi' if is_parent else 'spi'}-{port_id}"[:_INTERFACE_LENGTH]
 
 
 def qr_name(port_id: str) -> str:

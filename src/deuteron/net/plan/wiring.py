@@ -8,6 +8,8 @@ With `iptables_hybrid`, a Linux bridge stands between, so that iptables sees the
 
     guest ── tapXXXXXXXX-XX ── qbr ── qvb ═ qvo ── br-int
 
+Ports of a trunk share the device of its parent, on a bridge between (`trunks`).
+
 The host's own network stack must not take part on these devices: the userspace datapath reads them beside the
 kernel, which would otherwise answer ARP for the host's addresses and accept packets to them. So IPv6 is off, ARP is not
 answered (arp_ignore 8) and every IPv4 source is refused (strict reverse path filtering, with no route there).
@@ -18,7 +20,7 @@ from __future__ import annotations
 from deuteron.model.intent import IntentNetwork, IntentPort
 from deuteron.net import rows
 from deuteron.net.pipeline import ACCEPT_OR_INGRESS, ACCEPTED_EGRESS_NORMAL, DEAD_VLAN, TRANSIENT
-from deuteron.net.plan import names
+from deuteron.net.plan import names, trunks
 from deuteron.net.plan.bridges import INTEGRATION
 from deuteron.net.plan.draft import Draft, Phase, Site, View, is_dead, ovs_port_facts
 
@@ -34,24 +36,50 @@ def _plan_port(view: View, draft: Draft, port_id: str) -> None:
     network = None if port is None else view.network(port.network_id)
     if port is None or port.ofport is None or network is None:
         return
-    if view.settings.firewall_driver == "iptables_hybrid":
-        device = _hybrid_devices(draft, port, network)
-    else:
-        device = _native_devices(draft, port, network)
+    if trunks.is_apart(view, port):
+        return
     external_ids, other_config = ovs_port_facts(port, network)
+    name = _devices(view, draft, port, network, external_ids)
+    peer = _trunk_side(port, name)
     draft.ovs_ports.append(
         rows.OvsPort(
             bridge=INTEGRATION,
-            name=device,
-            type="system",
+            name=name,
+            type="system" if peer is None else "patch",
             ofport_request=port.ofport,
             tag=DEAD_VLAN if is_dead(port) else network.local_vlan,
+            options=() if peer is None else (("peer", peer),),
             external_ids=external_ids,
             other_config=other_config,
         )
     )
     if is_dead(port):
         refuse_port(draft, port.ofport)
+
+
+def _devices(
+    view: View, draft: Draft, port: IntentPort, network: IntentNetwork, external_ids: trunks.ExternalIds
+) -> str:
+    """Adds what lies between the guest and br-int; the name of the port of br-int."""
+    is_hybrid = view.settings.firewall_driver == "iptables_hybrid"
+    trunk = port.trunk
+    if trunk is not None and trunk.segmentation_id:
+        if not is_hybrid:
+            return trunks.plan_subport(draft, port, trunk, external_ids)
+        _keep_host_out(draft, trunks.plan_hybrid_subport(draft, port, trunk, network.mtu_bytes, external_ids))
+    device = _hybrid_devices(draft, port, network) if is_hybrid else _native_devices(draft, port, network)
+    if trunk is None or trunk.segmentation_id:
+        return device
+    return trunks.plan_parent(view, draft, port.id, trunk, device, external_ids)
+
+
+def _trunk_side(port: IntentPort, name: str) -> str | None:
+    """The other end of a port of br-int that is patched to a trunk bridge."""
+    if port.trunk is None:
+        return None
+    is_parent = port.trunk.segmentation_id == 0
+    is_patch = name == names.integration_side(port.id, is_parent=is_parent)
+    return names.trunk_side(port.id, is_parent=is_parent) if is_patch else None
 
 
 def trust_port(draft: Draft, ofport: int, local_vlan: int) -> None:

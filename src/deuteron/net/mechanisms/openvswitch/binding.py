@@ -26,6 +26,10 @@ class OpenVSwitch(msgspec.Struct, frozen=True):
     def wires_services(self) -> bool:
         return True
 
+    @property
+    def wires_trunks(self) -> bool:
+        return True
+
     def bind(self, port: PortToBind, segment: Segment, host: HostFacts) -> Binding | Refusal:
         """A binding of type `ovs`, or the first thing that stands in the way.
 
@@ -43,7 +47,7 @@ class OpenVSwitch(msgspec.Struct, frozen=True):
                 "port_filter": True,
                 "ovs_hybrid_plug": host.firewall_driver == "iptables_hybrid",
                 "datapath_type": host.datapath_type,
-                "bridge_name": "br-int",
+                "bridge_name": _bridge_of(port),
                 "bound_drivers": {"0": self.name},
             },
             segment=segment,
@@ -94,6 +98,11 @@ class OpenVSwitch(msgspec.Struct, frozen=True):
         if kind == "local":
             return None
         return Refusal(f'network type "{kind}" is not known to openvswitch')
+
+
+def _bridge_of(port: PortToBind) -> str:
+    """Where the guest's device is plugged in: with a trunk its bridge. Source: neutron, ml2 `set_bridge_name`."""
+    return port.trunk.bridge if port.trunk is not None and port.trunk.segmentation_id == 0 else "br-int"
 
 
 def openvswitch() -> OpenVSwitch:

@@ -68,7 +68,9 @@ def _flow_words(row: Any) -> str:
 def _secured_by(row: OvsPort) -> list[str]:
     """What must be in place before a port is on the switch."""
     # The connections of whoever had its address or number before: they must not be its own.
-    concerns = [f"bridge:{row.bridge}", f"ofport:{row.bridge}:{row.ofport_request}", f"zone:{row.tag}"]
+    concerns = [f"bridge:{row.bridge}", f"ofport:{row.bridge}:{row.ofport_request}"]
+    if row.bridge == "br-int":  # elsewhere a tag is no zone: on a trunk bridge it is the guest's own
+        concerns.append(f"zone:{row.tag}")
     return [*concerns, "hybrid"] if row.name.startswith("qvo") else concerns
 
 
