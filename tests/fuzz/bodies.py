@@ -373,6 +373,23 @@ BODIES: dict[tuple[str, str], list[Any]] = {
         }
     ],
     ("PUT", _N + "/service_profiles/{id}"): [{"service_profile": {"description": "y", "metainfo": "x"}}],
+    ("POST", _N + "/trunks"): [
+        {
+            "trunk": {
+                "port_id": "$port",
+                "name": "x",
+                "description": "y",
+                "admin_state_up": True,
+                "sub_ports": [{"port_id": "$subport", "segmentation_type": "vlan", "segmentation_id": 5}],
+            }
+        },
+        {"trunk": {"port_id": "$port", "sub_ports": [{"port_id": "$subport", "segmentation_type": "inherit"}]}},
+    ],
+    ("PUT", _N + "/trunks/{id}"): [{"trunk": {"name": "y", "description": "z", "admin_state_up": False}}],
+    ("PUT", _N + "/trunks/{id}/add_subports"): [
+        {"sub_ports": [{"port_id": "$subport", "segmentation_type": "vlan", "segmentation_id": "6"}]}
+    ],
+    ("PUT", _N + "/trunks/{id}/remove_subports"): [{"sub_ports": [{"port_id": "$subport"}]}],
     ("PUT", _N + "/quotas/{project}"): [{"quota": {"network": 5, "port": -1, "security_group_rule": 9}}],
     ("PUT", _N + "/agents/{id}"): [{"agent": {"admin_state_up": True, "description": "x"}}],
     ("POST", _N + "/agents/{id}/dhcp-networks"): [{"network_id": "$network"}],

@@ -289,6 +289,9 @@ _FURNITURE: dict[str, tuple[str, str, Any]] = {
         {"subnet": {"network_id": "$network", "ip_version": 4, "cidr": "10.0.0.0/24"}},
     ),
     "port": (_N + "/ports/{}", _N + "/ports", {"port": {"network_id": "$network"}}),
+    "subport": (_N + "/ports/{}", _N + "/ports", {"port": {"network_id": "$network"}}),
+    "trunk_parent": (_N + "/ports/{}", _N + "/ports", {"port": {"network_id": "$network"}}),
+    "trunk": (_N + "/trunks/{}", _N + "/trunks", {"trunk": {"port_id": "$trunk_parent"}}),
     "router": (
         _N + "/routers/{}", _N + "/routers",
         {"router": {"name": "fuzzed-$made", "external_gateway_info": {"network_id": "$public"}}},

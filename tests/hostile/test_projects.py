@@ -93,7 +93,7 @@ class Belongings:
 FORWARDED = "10.77.0.200"
 QOS_RULES = {"bandwidth_limit_rule": {"max_kbps": 1000}, "dscp_marking_rule": {"dscp_mark": 10}}
 TAGGED = ("networks", "subnets", "ports", "routers", "floatingips", "security-groups", "security-group-rules",
-          "subnetpools")  # fmt: skip
+          "subnetpools", "trunks")  # fmt: skip
 
 
 def _forwarding(ids: dict[str, str], port: int) -> dict[str, Any]:
@@ -134,6 +134,12 @@ def possess(world: World, owner: Person) -> dict[str, str]:
     port = make("ports", "port", network_id=net, name="secret-port")
     gateway = {"network_id": public["id"]}
     router = make("routers", "router", name="secret-router", external_gateway_info=gateway)
+    ids["parent"], ids["subport"] = (
+        owner.create("/network/v2.0/ports", "port", network_id=net, name=f"secret-{name}")["id"]
+        for name in ("parent", "subport")
+    )
+    subport = {"port_id": ids["subport"], "segmentation_type": "vlan", "segmentation_id": 5}
+    make("trunks", "trunk", name="secret-trunk", port_id=ids["parent"], sub_ports=[subport])
     owner.expect("PUT", f"/network/v2.0/routers/{router}/add_router_interface", {"subnet_id": subnet})
     make("floatingips", "floatingip", floating_network_id=public["id"], port_id=port)
     target = {"name": "secret-target", "fixed_ips": [{"ip_address": FORWARDED}]}
@@ -212,6 +218,7 @@ CHANGES: dict[str, Any] = {
     "address-groups": {"address_group": {"name": "mine"}},
     "rbac-policies": {"rbac_policy": {"target_tenant": "e" * 32}},
     "qos/policies": {"policy": {"name": "mine"}},
+    "trunks": {"trunk": {"name": "mine"}},
 }
 OBJECTS = (*CHANGES, "security-group-rules")
 ACTIONS: tuple[dict[str, Any], ...] = (
@@ -277,6 +284,14 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
         yield Attack(
             "PUT", f"/network/v2.0/address-groups/{{id}}/{verb}_addresses", more, {"id": ids["address-groups"]}
         )
+    trunk, mine = "/network/v2.0/trunks/{id}", {"id": ids["trunks"]}
+    subport = {"port_id": ids["ports"], "segmentation_type": "vlan", "segmentation_id": 6}
+    yield Attack("GET", f"{trunk}/get_subports", at=mine)
+    yield Attack("PUT", f"{trunk}/add_subports", {"sub_ports": [subport]}, mine)
+    last.append(Attack("PUT", f"{trunk}/remove_subports", {"sub_ports": [{"port_id": ids["subport"]}]}, mine))
+    last.append(Attack("DELETE", trunk, at=mine))
+    for port_id in (ids["parent"], ids["subport"]):
+        last.append(Attack("DELETE", "/network/v2.0/ports/{id}", at={"id": port_id}))
     for kind, values in QOS_RULES.items():
         at = {"parent": ids["qos/policies"], "id": ids[kind]}
         nested, alias = f"/network/v2.0/qos/policies/{{parent}}/{kind}s", f"/network/v2.0/qos/alias_{kind}s/{{id}}"

@@ -44,6 +44,7 @@ RECORDED = (
     Reason("The recorded cloud had no NDP proxies", r"extensions\.l3-(ext-)?ndp-proxy", "extensions"),
     Reason("The recorded cloud had no conntrack helpers", r"extensions\.(expose-)?l3-conntrack-helper", "extensions"),
     Reason("The recorded cloud had no DNS", r"extensions\.(dns-[\w-]+|subnet-dns-publish-fixed-ip)", "extensions"),
+    Reason("The recorded cloud had no trunks", r"extensions\.trunk[\w-]*|quota\.trunk", "extensions|quota.*"),
     Reason("Extensions that are not built yet", r"extensions\.[\w-]+", "extensions"),
     Reason("Neutron names what has tags in any order", r"extensions\.standard-attr-tag\.name", "extensions"),
     Reason(
@@ -280,6 +281,7 @@ GENERATED: tuple[Reason, ...] = (
         r'"20[01]"',
         r'"400 BadRequest.*',
     ),
+    Reason("Trunks are there, and off in the Neutron that it is compared with", r"quotas?\..*\btrunk.*"),
     Reason("A port that could not be bound tells why", r".*binding:vif_details\.refusal"),
     Reason("Rules of groups have no PUT", "status", r"PUT security-group-rules/\{\}", here=r'"405 .*'),
     Reason(

@@ -17,7 +17,7 @@ from deuteron.model.network import FLOATINGIP, ROUTER
 from deuteron.model.settings import Settings
 from deuteron.rules.compute import lifecycle
 from deuteron.rules.hosts import registry
-from deuteron.rules.network import kinds
+from deuteron.rules.network import kinds, trunk_ports
 from deuteron.rules.network import ports as network_ports
 from deuteron.store import query
 from deuteron.store.compute_tables import servers
@@ -36,6 +36,7 @@ def apply(tx: Tx, settings: Settings, host: str, report: Report, kept: Sequence[
     A revision of -1 marks statuses that are only confirmed: the host's own facts stay as they are.
     """
     changed = network_ports.take_statuses(tx, host, {port.id: port.status for port in report.ports})
+    trunk_ports.judge(tx, [port.id for port in report.ports])
     for port in report.ports:
         if port.status == "ERROR" and port.id in changed:
             log.warning("port failed on its host", host=host, port=port.id, reason=port.reason)

@@ -41,6 +41,7 @@ _HOMES = {
         "FixedIp",
         "Gateway",
         "Route",
+        "SubPort",
     ),
     "deuteron.model.scalars": (r"\w+Id", "Mac", "Ip", "Cidr"),
 }

@@ -126,6 +126,17 @@ dhcp_hosts = Table(
 )
 """Which hosts serve the DHCP of which network."""
 
+trunk_ports = Table(
+    "network_trunk_ports",
+    metadata,
+    Column("port_id", Text, primary_key=True),
+    Column("trunk_id", Text, nullable=False),
+    Column("parent_id", Text, nullable=False),
+    Column("segmentation_id", BigInteger, nullable=False),
+    UniqueConstraint("trunk_id", "segmentation_id"),
+)
+"""Which port is in which trunk: its subports, and with segmentation id 0 its parent."""
+
 steps = Table(
     "network_steps",
     metadata,

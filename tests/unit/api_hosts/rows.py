@@ -24,10 +24,12 @@ from deuteron.store.network_tables import (
     security_group_rules,
     security_groups,
     subnets,
+    trunk_ports,
 )
 from tests.stores import open_database
 
 address_groups, qos_policies, qos_limits = TABLES["address_group"], TABLES["qos_policy"], TABLES["bandwidth_limit_rule"]
+trunks = TABLES["trunk"]
 metering_labels, metering_rules = TABLES["metering_label"], TABLES["metering_label_rule"]
 port_forwardings = TABLES["port_forwarding"]
 
@@ -121,7 +123,36 @@ class Rows:
     def set_ips(self, id: str, ips: tuple[tuple[str, str], ...]) -> None:
         self._port(id, {"fixed_ips": [{"subnet_id": subnet, "ip_address": ip} for subnet, ip in ips]})
 
+    def trunk(self, id: str, parent: str) -> None:
+        self.tx.execute(insert(trunks), {"id": id, "name": id, "project_id": "p", "port_id": parent, "sub_ports": []})
+        self._place(parent, id, parent, 0)
+
+    def join(self, port: str, trunk: str, tag: int) -> None:
+        parent = self.tx.scalar(select(trunks.c.port_id).where(trunks.c.id == trunk))
+        self._place(port, trunk, parent, tag)
+
+    def leave(self, port: str) -> None:
+        """A subport leaves its trunk; with its parent the trunk goes."""
+        place = self.tx.first(select(trunk_ports).where(trunk_ports.c.port_id == port))
+        if place is None:
+            return
+        members = trunk_ports.c.port_id == port if place.segmentation_id else trunk_ports.c.trunk_id == place.trunk_id
+        for left in self.tx.scalars(select(trunk_ports.c.port_id).where(members)):
+            self.tx.changed("port", left)
+        self.tx.execute(delete(trunk_ports).where(members))
+        if place.segmentation_id == 0:
+            self.tx.execute(delete(trunks).where(trunks.c.id == place.trunk_id))
+        self.tx.changed("trunk", place.trunk_id, deleted=place.segmentation_id == 0)
+
+    def _place(self, port: str, trunk: str, parent: str, tag: int) -> None:
+        place = {"port_id": port, "trunk_id": trunk, "parent_id": parent, "segmentation_id": tag}
+        self.tx.insert(trunk_ports, place)
+        self.tx.changed("trunk", trunk)
+        if tag:
+            self.tx.changed("port", port)
+
     def delete_port(self, id: str) -> None:
+        self.leave(id)
         slots.detach_port(self.tx, id)
         self.tx.execute(delete(security_group_ports).where(security_group_ports.c.port_id == id))
         self.tx.execute(delete(ports).where(ports.c["id"] == id))

@@ -35,8 +35,9 @@ from deuteron.store.network_tables import (
     security_group_rules,
     security_groups,
     subnets,
+    trunk_ports,
 )
-from tests.unit.api_hosts.rows import Rows, address_groups, cloud, metering_labels, qos_policies
+from tests.unit.api_hosts.rows import Rows, address_groups, cloud, metering_labels, qos_policies, trunks
 
 HOSTS = ("h1", "h2")
 _DECODER = msgspec.json.Decoder(ToAgent)
@@ -398,6 +399,14 @@ def _operate(dice: random.Random, count: int, tx: Tx) -> None:
     forwarding = some(floatingips, floatingips.c["port_id"].is_(None))
     if forwarding is not None and port is not None:
         choices.append(lambda: rows.forward(new, forwarding, port, 1000 + count))
+    trunk, free = some(trunks), some(ports, ports.c["id"].not_in(select(trunk_ports.c.port_id)))
+    member = some(ports, ports.c["id"].in_(select(trunk_ports.c.port_id)))
+    if free is not None:
+        choices.append(lambda: rows.trunk(new, free))
+        if trunk is not None:
+            choices += [lambda: rows.join(free, trunk, 1 + count)] * 2
+    if member is not None:
+        choices.append(lambda: rows.leave(member))
     policy = some(qos_policies)
     choices.append(lambda: rows.qos_policy(new, 1000 + count))
     if policy is not None:

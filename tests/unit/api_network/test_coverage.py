@@ -87,6 +87,11 @@ HELD = {
     "`metering` labels and rules": "kernel/test_routers.py::test_a_metering_label_counts_what_passes_the_gateway",
     "`auto-allocated-topology`": "unit/api_network/test_topologies.py::"
     "test_a_project_that_asks_gets_a_network_behind_a_router",
+    "`trunks`": "system/test_trunks.py::test_each_port_of_the_device_reaches_its_own_network",
+    "subports with a VLAN of their own or their network's": "unit/api_network/test_trunks.py::"
+    "test_a_subport_may_take_the_tag_of_its_network",
+    "at most 100 each": "unit/api_network/test_trunks.py::test_a_trunk_has_so_many_subports_at_most",
+    "groups of subports hold with either firewall": "system/test_trunks.py::test_groups_of_a_subport_hold_for_it_alone",
     "`floatingip_pools`": "unit/api_network/test_made_lists.py::test_pools_of_floating_ips_are_ipv4_subnets_outside",
     "`agents` with their networks and routers": "unit/api_network/test_coverage.py::"
     "test_agents_tell_which_networks_and_routers_they_serve",
@@ -109,7 +114,6 @@ HELD = {
 """What the chapter says is there, in its words, and the test that fails when it is not."""
 
 ABSENT = {
-    "trunks": "trunks",
     "minimum bandwidth": f"qos/policies/{ZERO}/minimum_bandwidth_rules",
     "packet rates": f"qos/policies/{ZERO}/packet_rate_limit_rules",
     "segments": "segments",

@@ -42,6 +42,7 @@ RULE = (
 STANDARD = (
     *("network", "subnet", "port", "router", "floatingip", "subnetpool", "security_group", "security_group_rule"),
     "qos_policy",
+    "trunk",
 )
 
 ATTRIBUTES: dict[str, dict[str, str]] = {
@@ -129,6 +130,8 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "standard-attr-timestamp": dict.fromkeys((*STANDARD, "address_group", "ndp_proxy"), "created_at updated_at"),
     "stateful-security-group": {"security_group": "stateful"},
     "subnet-dns-publish-fixed-ip": {"subnet": "dns_publish_fixed_ip"},
+    "trunk": {"trunk": "id name project_id tenant_id admin_state_up status port_id sub_ports"},
+    "trunk-details": {"port": "trunk_details"},
     "subnet-external-network": {"subnet": "router:external"},
     "subnet-service-types": {"subnet": "service_types"},
     "subnet_allocation": {"subnet": "subnetpool_id prefixlen"},
@@ -139,7 +142,7 @@ TAGS = ("GET /{}/{{id}}/tags", "PUT /{}/{{id}}/tags", "DELETE /{}/{{id}}/tags")
 TAG = ("GET /{}/{{id}}/tags/{{tag}}", "PUT /{}/{{id}}/tags/{{tag}}", "DELETE /{}/{{id}}/tags/{{tag}}")
 TAGGED_PATHS = (
     *("networks", "subnets", "ports", "routers", "floatingips", "subnetpools"),
-    *("security-groups", "security-group-rules", "policies"),
+    *("security-groups", "security-group-rules", "policies", "trunks"),
 )
 QOS_RULES = ("bandwidth_limit_rules", "dscp_marking_rules")
 
@@ -224,6 +227,12 @@ ROUTES: dict[str, set[str]] = {
     "standard-attr-tag": {each.format(name) for name in TAGGED_PATHS for each in (*TAGS, *TAG)},
     "subnet_onboard": {"PUT /subnetpools/{id}/onboard_network_subnets"},
     "subnetpool-prefix-ops": {"PUT /subnetpools/{id}/add_prefixes", "PUT /subnetpools/{id}/remove_prefixes"},
+    "trunk": {
+        *crud("trunks"),
+        "PUT /trunks/{id}/add_subports",
+        "PUT /trunks/{id}/remove_subports",
+        "GET /trunks/{id}/get_subports",
+    },
     "tag-creation": {f"POST /{name}/{{id}}/tags" for name in TAGGED_PATHS},
 }
 
@@ -471,4 +480,4 @@ def test_an_extension_shows_neutrons_name_and_time(client: Client) -> None:
     (shown,) = [each for each in client.get("/v2.0/extensions")["extensions"] if each["alias"] == "net-mtu"]
     assert (shown["name"], shown["updated"]) == ("Network MTU", "2015-03-25T10:00:00-00:00")
     assert client.get("/v2.0/extensions/net-mtu")["extension"] == shown
-    assert client.call("GET", "/v2.0/extensions/trunk").status == 404
+    assert client.call("GET", "/v2.0/extensions/bgp").status == 404

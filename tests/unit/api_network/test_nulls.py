@@ -36,6 +36,7 @@ from deuteron.model.network import (
     SERVICE_PROFILE,
     SUBNET,
     SUBNETPOOL,
+    TRUNK,
 )
 from deuteron.model.resource import Resource
 from deuteron.rules.network.flavors import PROVIDERS
@@ -125,6 +126,7 @@ TAKEN: dict[str, dict[str, tuple[Any, ...]]] = {
     },
     "conntrack_helper": {},
     "ndp_proxy": {"ip_address": (GIVEN,)},
+    "trunk": {},
 }
 """What the answer shows after a null in a POST and in a PUT, of the two that the attribute may be in."""
 
@@ -421,6 +423,15 @@ def _proxies(client: Client) -> World:
     return body, lambda: world.proxy(**body())
 
 
+def _trunks(client: Client) -> World:
+    network = client.network("admin")["id"]
+
+    def made() -> Any:
+        return client.post("/v2.0/trunks", {"trunk": {"port_id": client.port(network, "admin")["id"]}})["trunk"]
+
+    return lambda: {"port_id": client.port(network, "admin")["id"]}, made
+
+
 _WORLDS: dict[str, Callable[[Client], World]] = {
     NETWORK.name: _networks,
     SUBNET.name: _subnets,
@@ -448,4 +459,5 @@ _WORLDS: dict[str, Callable[[Client], World]] = {
     PORT_FORWARDING.name: _forwardings,
     CONNTRACK_HELPER.name: _helpers,
     NDP_PROXY.name: _proxies,
+    TRUNK.name: _trunks,
 }

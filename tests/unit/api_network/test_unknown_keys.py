@@ -10,6 +10,7 @@ import pytest
 
 from deuteron.model.codecs import Anything, Codec, Invalid, ListOf, Object
 from deuteron.model.network import RESOURCES, FixedIps, GatewayInfo, Keyed, Routes
+from deuteron.model.network.trunks import SubPorts
 from deuteron.rules.network import dhcp_options
 from tests import needs
 from tests.unit.api_network.harness import ZERO, Client
@@ -25,6 +26,7 @@ OBJECTS: dict[tuple[str, str], Any] = {
     ("port", "binding:profile"): {},
     ("router", "external_gateway_info"): {"network_id": ZERO, "enable_snat": False},
     ("router", "routes"): [{"destination": "10.9.0.0/24", "nexthop": "10.0.0.9"}],
+    ("trunk", "sub_ports"): [{"port_id": ZERO, "segmentation_type": "vlan", "segmentation_id": 5}],
 }
 """Every attribute that holds objects, with a value that is taken."""
 
@@ -32,7 +34,7 @@ OBJECTS: dict[tuple[str, str], Any] = {
 def holds_objects(codec: Codec) -> bool:
     if isinstance(codec, ListOf):
         return holds_objects(codec.item)
-    return isinstance(codec, Anything | FixedIps | GatewayInfo | Keyed | Object | Routes)
+    return isinstance(codec, Anything | FixedIps | GatewayInfo | Keyed | Object | Routes | SubPorts)
 
 
 def test_the_table_has_every_attribute_that_holds_objects() -> None:
@@ -55,7 +57,15 @@ def test_a_key_that_nothing_reads_is_refused(client: Client, kind: str, name: st
         "subnet": ("PUT", f"/v2.0/subnets/{subnet}"),
         "port": ("PUT", f"/v2.0/ports/{client.port(network, 'service')['id']}"),
         "router": ("PUT", f"/v2.0/routers/{client.post('/v2.0/routers', {'router': {'name': 'r'}})['router']['id']}"),
+        "trunk": ("POST", "/v2.0/trunks"),
     }[kind]
+    if kind == "trunk":
+        item = {**OBJECTS[kind, name][0], "port_id": client.port(network, "service")["id"]}
+        body = {"port_id": client.port(network, "service")["id"], name: [{**item, "colour": "red"}]}
+        answer = client.call("POST", "/v2.0/trunks", {"trunk": body}, "service")
+        assert answer.status == 400 and "colour" in answer.error["message"]
+        client.post("/v2.0/trunks", {"trunk": {**body, name: [item]}}, "service")
+        return
     router = path if kind == "router" else None
     if router is not None and name == "routes":
         client.put(f"{router}/add_router_interface", {"subnet_id": subnet})

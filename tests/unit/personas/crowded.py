@@ -106,6 +106,8 @@ GROWING: Final[dict[str, dict[str, str]]] = {
     "network_security_groups_default_statefulness": {"project_id": "printf('%032x', i)"},
     "network_segments": {"segmentation_id": "i + 100000", "physical_network": "''", "network_type": "'vxlan'"},
     "network_subnetpools": {},
+    "network_trunk_ports": {"port_id": _id("network_ports"), "trunk_id": _id("network_trunks")},
+    "network_trunks": {"port_id": _id("network_ports")},
     "usage": {"owner": "printf('far%d', i)"},
     "number_hints": {"kind": "'other'", "owner": "printf('far%d', i)"},
     "network_subnets": {"network_id": _id("network_networks"), "subnetpool_id": "NULL"},

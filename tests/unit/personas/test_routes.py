@@ -151,6 +151,7 @@ def _network() -> Iterator[tuple[str, Line]]:
                            {"name": "new"}),
         "address-groups": ("address_group", {"name": "new", "addresses": ["10.0.0.0/8"], "project_id": "{project}"},
                            {"name": "new"}),
+        "trunks": ("trunk", {"port_id": "{free_port}", "project_id": "{project}"}, {"name": "new"}),
         "rbac-policies": ("rbac_policy", {"object_type": "network", "object_id": "{network}",
                           "action": "access_as_shared", "target_tenant": "9" * 32, "project_id": "{project}"},
                           {"target_tenant": "8" * 32}),
@@ -175,6 +176,9 @@ def _network() -> Iterator[tuple[str, Line]]:
     for verb in ("add", "remove"):
         yield f"PUT {pool}/{verb}_prefixes", Line(f"{verb}_prefixes", {"prefixes": ["10.2.0.0/17"]})
     yield f"PUT {pool}/onboard_network_subnets", Line("onboard_network_subnets", {"network_id": "{network}"})
+    for verb in ("add", "remove"):
+        yield f"PUT {v2}/trunks/{{trunk}}/{verb}_subports", Line(f"{verb}_subports", {"sub_ports": []})
+    yield f"GET {v2}/trunks/{{trunk}}/get_subports", Line("get_subports")
     policy = f"{v2}/qos/policies/{{qos_policy}}"
     yield f"GET {v2}/qos/policies", Line("get_policy", lists="qos_policy")
     made = {"policy": {"name": "new", "project_id": "{project}"}}
@@ -639,6 +643,9 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     ids["network_name"] = "net"
     subnet = make("subnets", "subnet", network_id=net, ip_version=4, cidr="10.1.0.0/24")
     make("ports", "port", network_id=net)
+    parent = owner.make(f"{v2}/ports", "port", network_id=net)["id"]
+    make("trunks", "trunk", port_id=parent)
+    ids["free_port"] = owner.make(f"{v2}/ports", "port", network_id=net)["id"]
     router = make("routers", "router", external_gateway_info={"network_id": ids["public"]})
     make("floatingips", "floatingip", floating_network_id=ids["public"])
     group = make("security-groups", "security_group", name="sg")

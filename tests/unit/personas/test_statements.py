@@ -76,6 +76,7 @@ FILTERS: Final = (
     "floatingips/{floatingip}/port_forwardings?external_port=1",
     "floatingips/{floatingip}/port_forwardings?internal_port_id={port}",
     "routers/{router}/conntrack_helpers?helper=ftp", "ndp_proxies?name=none",
+    "trunks?name=none", "trunks?port_id={port}", "trunks?project_id={project}", "trunks?limit=10&marker={trunk}",
     "agents?host=aio", "agents?binary=neutron-dhcp-agent",
 )  # fmt: skip
 """How people look for things in the Network API."""
@@ -92,7 +93,7 @@ _PAGED: Final = {
     *(f"GET /network/v2.0/{name}" for name in (
         "networks", "subnets", "ports", "routers", "floatingips", "security-groups", "security-group-rules",
         "subnetpools", "address-scopes", "address-groups", "rbac-policies", "qos/policies",
-        "metering/metering-labels", "metering/metering-label-rules", "security-groups-default-statefulness",
+        "metering/metering-labels", "metering/metering-label-rules", "security-groups-default-statefulness", "trunks",
     )),
     "GET /compute/v2.1/servers", "GET /compute/v2.1/servers/detail",
 }  # fmt: skip

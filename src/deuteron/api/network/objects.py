@@ -325,7 +325,7 @@ class Objects:
             row = dict(row)
             self.kind.derive(tx, call.settings, call.caller, (row,), names)
         shown = {name: _read(row, name) for name in self._order_of(names)}
-        return shown if created else _pruned(self.kind, shown, row)
+        return _with_some(self.kind, shown) if created else _pruned(self.kind, shown, row)
 
     def _order_of(self, names: frozenset[str]) -> list[str]:
         return [attribute.name for attribute in self.kind.resource.attributes if attribute.name in names]
@@ -346,7 +346,7 @@ class Objects:
         known: dict[tuple[Any, ...], tuple[str, ...] | None] = {}
         with_tenant = "tenant_id" in derived
         every = len(wanted) + len(derived)
-        is_network = kind.name == "network"
+        is_pruned = kind.name == "network" or bool(kind.if_any)
         shown: list[Values] = []
         for row in rows:
             key = (row.get("project_id"), row.get("shared"), row.get("router:external"))
@@ -359,7 +359,7 @@ class Objects:
             if with_tenant:
                 row["tenant_id"] = row.get("project_id")
             seen = row if not hidden and len(names) == every else {name: row.get(name) for name in names}
-            shown.append(_pruned(kind, seen, row) if is_network else seen)
+            shown.append(_pruned(kind, seen, row) if is_pruned else seen)
         return page, shown
 
     def _may_compare(self, policy: Policy, caller: Caller, attribute: Attribute) -> bool:
@@ -403,6 +403,14 @@ def _pruned(kind: Kind, shown: Values, row: Values) -> Values:
         if shown is row:
             shown = dict(row)
         del shown["is_default"]
+    return _with_some(kind, shown)
+
+
+def _with_some(kind: Kind, shown: Values) -> Values:
+    """Without those attributes that only some objects have and this one has not."""
+    for name in kind.if_any:
+        if name in shown and shown[name] is None:
+            shown = {key: value for key, value in shown.items() if key != name}
     return shown
 
 

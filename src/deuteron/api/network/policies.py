@@ -68,6 +68,9 @@ POLICIES: dict[str, str] = {
     "onboard_network_subnets": _WRITE,
     "get_auto_allocated_topology": "rule:admin_or_project_reader",
     "delete_auto_allocated_topology": _WRITE,
+    "add_subports": _WRITE,
+    "remove_subports": _WRITE,
+    "get_subports": "rule:admin_or_project_reader",
     # the cloud itself
     "get_quota": "rule:admin_only or (role:manager and project_id:%(project_id)s)",
     "update_quota": "rule:admin_only",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from deuteron.api.call import MAX_BODY_BYTES, Call, Mode, Reply, Route
@@ -9,8 +10,10 @@ from deuteron.api.network import agents, bodies, extensions, flavors, pools, pre
 from deuteron.api.network.objects import Objects
 from deuteron.api.network.readable import Sight
 from deuteron.api.network.tags import Tags
+from deuteron.model.caller import Caller
 from deuteron.model.errors import ApiError, Forbidden
-from deuteron.model.network.rows import RouterRow
+from deuteron.model.network.rows import RouterRow, TrunkRow
+from deuteron.model.settings import Settings
 from deuteron.rules.network import (
     address_groups,
     attributes,
@@ -18,6 +21,7 @@ from deuteron.rules.network import (
     qos,
     routers,
     sight,
+    trunks,
 )
 from deuteron.rules.network.registry import KINDS
 from deuteron.store.database import Tx
@@ -84,6 +88,9 @@ class NetworkService:
             ),
             Route("PUT", "/v2.0/address-groups/{id}/add_addresses", self.add_addresses, Mode.WRITE),
             Route("PUT", "/v2.0/address-groups/{id}/remove_addresses", self.remove_addresses, Mode.WRITE),
+            Route("PUT", "/v2.0/trunks/{id}/add_subports", self.add_subports, Mode.WRITE),
+            Route("PUT", "/v2.0/trunks/{id}/remove_subports", self.remove_subports, Mode.WRITE),
+            Route("GET", "/v2.0/trunks/{id}/get_subports", self.get_subports),
         ]
         for kind in KINDS:
             found.extend(self._objects[kind.name].routes())
@@ -188,6 +195,33 @@ class NetworkService:
             raise faults.http_bad_request("Unable to find 'addresses' in request body")
         row = address_groups.change_addresses(tx, row, body["addresses"], adding=adding)
         return Reply(200, {"address_group": self._objects["address_group"].shown(call, tx, row)})
+
+    def add_subports(self, call: Call, tx: Tx) -> Reply:
+        return self._change_subports(call, tx, "add_subports", trunks.add_subports)
+
+    def remove_subports(self, call: Call, tx: Tx) -> Reply:
+        return self._change_subports(call, tx, "remove_subports", trunks.remove_subports)
+
+    def get_subports(self, call: Call, tx: Tx) -> Reply:
+        return Reply(200, {"sub_ports": self._trunk(call, tx, "get_subports")["sub_ports"]})
+
+    def _change_subports(
+        self, call: Call, tx: Tx, rule: str, act: Callable[[Tx, Settings, Caller, TrunkRow, object], TrunkRow]
+    ) -> Reply:
+        row = self._trunk(call, tx, rule)
+        body = bodies.parse(call, "sub_ports")
+        attributes.refuse_others(body, ("sub_ports",))
+        if "sub_ports" not in body:
+            raise faults.http_bad_request("Unable to find 'sub_ports' in request body")
+        row = act(tx, call.settings, call.caller, row, body["sub_ports"])
+        # As Neutron answers: the trunk as it is, and not under its name.
+        return Reply(200, self._objects["trunk"].shown(call, tx, row))
+
+    def _trunk(self, call: Call, tx: Tx, rule: str) -> TrunkRow:
+        row = sight.find_visible(tx, call.caller, trunks.KIND, call.params["id"])
+        if not call.policy.check(call.caller, rule, sight.row_target(row)):
+            raise faults.not_authorized([rule])
+        return row
 
     def _router(self, call: Call, tx: Tx, rule: str) -> RouterRow:
         row = sight.find_visible(tx, call.caller, routers.KIND, call.params["id"])

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from deuteron.hub.projections.contract import Made, OnHost, Place, Reading, Touched, by_host, numbers, rows
 from deuteron.model.intent import AddressPair, DhcpOption, FixedIp, IntentPort
-from deuteron.rules.network import bindings, dns
+from deuteron.rules.network import bindings, dns, trunk_ports
 from deuteron.store.database import Tx
 from deuteron.store.hosts_tables import slots
 from deuteron.store.network_tables import ports
@@ -59,6 +59,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
     hosts = by_host(ofports)
     named = dns.are_given(reading.settings)
     statement = select(*(ports.c[name] for name in _COLUMNS))
+    trunks = trunk_ports.places(reading.tx, hosts)
     for row in rows(reading.tx, lambda chunk: statement.where(ports.c["id"].in_(chunk)), hosts):
         groups = tuple(row.security_groups or ())
         mechanism, details = bindings.wired_by(row._mapping[ports.c["binding:vif_details"]])
@@ -84,6 +85,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
                 vif_details=details,
                 qos_policy_id=row.qos_policy_id,
                 dns_name=(row.dns_name or "") if named else "",
+                trunk=trunks.get(row.id),
             )
             obeys = () if row.qos_policy_id is None else (("qos_policy", row.qos_policy_id),)
             needs = (("network", row.network_id), *(("security_group", id) for id in groups), *obeys)
@@ -91,7 +93,8 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
 
 
 def _dirty(touched: Touched) -> Set[str]:
-    return touched.of("port")
+    # What comes into a trunk or goes out of it is a change of its parent.
+    return touched.of("port") | trunk_ports.parents_of(touched.tx, touched.of("trunk"))
 
 
 PROJECTION = OnHost("port", _dirty, _build, _present, _places)

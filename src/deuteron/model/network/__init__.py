@@ -27,6 +27,7 @@ from deuteron.model.network import (
     ports,
     qos,
     routers,
+    trunks,
 )
 from deuteron.model.network.address_groups import ADDRESS_GROUP
 from deuteron.model.network.codecs import MAX_GROUP_ADDRESSES, MAX_ROUTES, Choice, FixedIps, GatewayInfo, Keyed, Routes
@@ -51,10 +52,11 @@ from deuteron.model.network.ports import (
 from deuteron.model.network.qos import BANDWIDTH_LIMIT_RULE, DSCP_MARKING_RULE, QOS_POLICY
 from deuteron.model.network.security import SECURITY_GROUP, SECURITY_GROUP_RULE
 from deuteron.model.network.sharing import RBAC_POLICY
+from deuteron.model.network.trunks import SUBPORT_OWNER, TRUNK
 from deuteron.model.resource import Extension, Resource, extended
 
 NETWORK: Final = extended(networks.NETWORK, qos.EXTENSIONS.values())
-PORT: Final = extended(ports.PORT, qos.EXTENSIONS.values())
+PORT: Final = extended(ports.PORT, [*qos.EXTENSIONS.values(), *trunks.EXTENSIONS.values()])
 ROUTER: Final = extended(routers.ROUTER, [*conntrack_helpers.EXTENSIONS.values(), *ndp_proxies.EXTENSIONS.values()])
 FLOATINGIP: Final = extended(routers.FLOATINGIP, port_forwardings.EXTENSIONS.values())
 
@@ -82,6 +84,7 @@ RESOURCES: Final[tuple[Resource[Any], ...]] = (
     PORT_FORWARDING,
     CONNTRACK_HELPER,
     NDP_PROXY,
+    TRUNK,
 )
 
 QUOTA_DEFAULTS: Final[dict[str, int]] = {
@@ -103,6 +106,7 @@ EXTENSIONS: Final[dict[str, Extension]] = {
     **conntrack_helpers.EXTENSIONS,
     **ndp_proxies.EXTENSIONS,
     **dns.EXTENSIONS,
+    **trunks.EXTENSIONS,
     "standard-attr-tag": Extension(
         f"Tag support for resources with standard attribute: {_TAGGED}", "Tags.", "2017-01-01T00:00:00-00:00"
     ),
@@ -144,6 +148,8 @@ __all__ = [
     "SERVICE_PROFILE",
     "SUBNET",
     "SUBNETPOOL",
+    "SUBPORT_OWNER",
+    "TRUNK",
     "Choice",
     "FixedIps",
     "GatewayInfo",

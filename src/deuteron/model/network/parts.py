@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NotRequired
+from typing import NotRequired, Required
 
 from typing_extensions import ReadOnly, TypedDict
 
@@ -17,8 +17,10 @@ __all__ = [
     "Gateway",
     "Interface",
     "Route",
+    "SubPort",
     "WantedGateway",
     "WantedIp",
+    "WantedSubPort",
 ]
 
 
@@ -64,6 +66,22 @@ class Route(TypedDict):
 
     destination: ReadOnly[Cidr]
     nexthop: ReadOnly[Ip]
+
+
+class SubPort(TypedDict):
+    """A port in a trunk beside its parent."""
+
+    port_id: ReadOnly[PortId]
+    segmentation_type: ReadOnly[str]
+    segmentation_id: ReadOnly[int]
+
+
+class WantedSubPort(TypedDict, total=False):
+    """A port that is to come into a trunk, or to go; what is said of its tag is not judged yet."""
+
+    port_id: Required[ReadOnly[PortId]]
+    segmentation_type: ReadOnly[object]
+    segmentation_id: ReadOnly[object]
 
 
 class WantedGateway(TypedDict):

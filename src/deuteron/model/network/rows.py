@@ -8,7 +8,7 @@ from typing import Any, Literal, NewType
 from typing_extensions import ReadOnly, TypedDict
 
 from deuteron.model.intent import NetworkType
-from deuteron.model.network.parts import AddressPair, AllocationPool, DhcpOption, FixedIp, Gateway, Route
+from deuteron.model.network.parts import AddressPair, AllocationPool, DhcpOption, FixedIp, Gateway, Route, SubPort
 from deuteron.model.scalars import (
     AddressScopeId,
     Cidr,
@@ -39,6 +39,7 @@ PortForwardingId = NewType("PortForwardingId", str)
 QosPolicyId = NewType("QosPolicyId", str)
 SecurityGroupsDefaultStatefulnessId = NewType("SecurityGroupsDefaultStatefulnessId", str)
 ServiceProfileId = NewType("ServiceProfileId", str)
+TrunkId = NewType("TrunkId", str)
 
 NetworkRow = TypedDict(
     "NetworkRow",
@@ -381,6 +382,21 @@ class NdpProxyRow(TypedDict):
     port_id: ReadOnly[PortId]
     ip_address: ReadOnly[Ip]
     description: ReadOnly[str]
+    created_at: ReadOnly[str]
+    updated_at: ReadOnly[str]
+    revision_number: ReadOnly[int]
+
+
+class TrunkRow(TypedDict):
+    admin_state_up: ReadOnly[bool]
+    id: ReadOnly[TrunkId]
+    project_id: ReadOnly[ProjectId]
+    name: ReadOnly[str]
+    port_id: ReadOnly[PortId]
+    status: ReadOnly[str]
+    sub_ports: ReadOnly[Sequence[SubPort]]
+    description: ReadOnly[str]
+    tags: ReadOnly[Sequence[str]]
     created_at: ReadOnly[str]
     updated_at: ReadOnly[str]
     revision_number: ReadOnly[int]

@@ -97,7 +97,7 @@ def _free_port(tx: Tx, caller: Caller, port_id: str) -> PortRow:
     port = devices.find_port(tx, caller, port_id)
     if port is None:
         raise BadRequest(f"Port id {port_id} could not be found.", type="PortNotFound")
-    if port["device_id"]:
+    if port["device_id"] or devices.is_subport(tx, port["id"]):
         raise Conflict(f"Port {port_id} is still in use.", type="PortInUse")
     if not port["fixed_ips"] and devices.has_subnet(tx, port["network_id"]):
         raise BadRequest(f"Port {port_id} requires a FixedIP in order to be used.", type="PortRequiresFixedIP")

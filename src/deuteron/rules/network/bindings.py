@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
-from deuteron.model.intent import MECHANISM, VifDetails
+from deuteron.model.intent import MECHANISM, PortTrunk, VifDetails
 from deuteron.model.network.rows import NetworkRow
 from deuteron.model.scalars import PortId
 from deuteron.model.settings import Settings
@@ -54,14 +54,23 @@ def mechanisms_of(settings: Settings) -> tuple[Mechanism, ...]:
     return mechanisms_by_name(settings.mechanism_drivers)
 
 
-def bind(tx: Tx, settings: Settings, port: Mapping[str, Any], network: NetworkRow, host: str) -> Values:
+def bind(
+    tx: Tx,
+    settings: Settings,
+    port: Mapping[str, Any],
+    network: NetworkRow,
+    host: str,
+    trunk: PortTrunk | None = None,
+) -> Values:
     """The values that say how the port, a row or what becomes one, is plugged on `host`; gives it its numbers there.
+
+    `trunk` is the one that the port is in.
 
     The port's numbers on another host are freed. Whether the host is alive does not matter: what is bound
     there works as soon as it connects.
     """
     slots.detach_port(tx, port["id"])
-    answer = _ask(tx, settings, port, network, host)
+    answer = _ask(tx, settings, port, network, host, trunk)
     if isinstance(answer, Binding):
         try:
             slots.attach_port(tx, host, port["id"], port["network_id"])
@@ -114,7 +123,14 @@ def wired_ports(tx: Tx, agent: Agent) -> int:
     return sum(bound_by(each) == agent.mechanism.name for each in details)
 
 
-def _ask(tx: Tx, settings: Settings, port: Mapping[str, Any], network: NetworkRow, host: str) -> Binding | Refusal:
+def _ask(
+    tx: Tx,
+    settings: Settings,
+    port: Mapping[str, Any],
+    network: NetworkRow,
+    host: str,
+    trunk: PortTrunk | None,
+) -> Binding | Refusal:
     found = registry.find(tx, settings, host)
     if found is None:
         known = ", ".join(sorted(settings.hosts)) or "none"
@@ -125,5 +141,6 @@ def _ask(tx: Tx, settings: Settings, port: Mapping[str, Any], network: NetworkRo
         vnic_type=port["binding:vnic_type"],
         device_owner=port["device_owner"],
         port_security_enabled=bool(port["port_security_enabled"]),
+        trunk=trunk,
     )
     return bind_port(mechanisms_of(settings), asked, (segments.segment_of(network),), facts)

@@ -20,7 +20,7 @@ from deuteron.model.network.parts import FixedIp
 from deuteron.model.network.rows import PortRow, SecurityGroupRow, SecurityGroupRuleRow
 from deuteron.model.scalars import Mac, NetworkId, PortId, ProjectId, SecurityGroupId
 from deuteron.model.settings import Settings
-from deuteron.rules.network import bindings, faults, sight
+from deuteron.rules.network import bindings, faults, sight, trunk_ports
 from deuteron.rules.network.kinds import change, find
 from deuteron.store import query
 from deuteron.store.database import Tx
@@ -90,8 +90,16 @@ def detach(tx: Tx, settings: Settings, port_id: PortId) -> PortRow:
     row = find(tx, PORT, port_id)
     if row is None:
         raise faults.not_found("port", port_id)
-    free = {"device_id": "", "device_owner": "", "dns_name": ""}
-    return change(tx, PORT, row, {**bindings.unbind(tx, port_id), **free})
+    nobody = {"device_id": "", "device_owner": "", "dns_name": ""}
+    free = change(tx, PORT, row, {**bindings.unbind(tx, port_id), **nobody})
+    trunk_ports.follow(tx, settings, free)
+    return free
+
+
+def is_subport(tx: Tx, port_id: PortId) -> bool:
+    """Whether the port shares the device of another in a trunk, so that it cannot have one of its own."""
+    trunk = trunk_ports.place_of(tx, port_id)
+    return trunk is not None and trunk.segmentation_id > 0
 
 
 def networks_for(tx: Tx, caller: Caller) -> list[NetworkId]:

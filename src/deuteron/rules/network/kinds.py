@@ -54,6 +54,8 @@ class Kind(Generic[RowT]):
     """Fills in attributes that are not stored, of rows about to be shown."""
     filters: Mapping[str, Callable[[Caller, Sequence[str]], ColumnElement[bool]]] = field(default_factory=dict)
     """Filters that are not a plain comparison of a column."""
+    if_any: frozenset[str] = frozenset()
+    """Attributes that only those show that have them."""
     max_bulk: int = 100
     """Objects of one create request: all are made in one turn of the writer, at some 0.2 ms each. 0: no lists."""
     shows_rows_of: Table | None = None

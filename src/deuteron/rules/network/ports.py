@@ -32,6 +32,7 @@ from deuteron.rules.network import (
     quotas,
     sight,
     steps,
+    trunk_ports,
 )
 from deuteron.rules.network.kinds import Kind, add, change, find, new_id, remove, time_text
 from deuteron.store import query, slots
@@ -136,15 +137,19 @@ def update_port(tx: Tx, settings: Settings, caller: Caller | None, row: PortRow,
     if "fixed_ips" in new:
         new["fixed_ips"] = _replace_addresses(tx, caller, merged, row, new["fixed_ips"])
     host = new.pop("binding:host_id", None)
-    network = None
+    trunk = None
     if host is not None and host != row["binding:host_id"]:
+        trunk = trunk_ports.place_of(tx, row["id"])
+        trunk_ports.refuse_move(trunk, row["id"])
         if host:
             network = find(tx, NETWORK, row["network_id"])
             assert network is not None  # a port keeps its network
-            new.update(bindings.bind(tx, settings, query.with_values(row, new), network, host))
+            new.update(bindings.bind(tx, settings, query.with_values(row, new), network, host, trunk))
         else:
             new.update(bindings.unbind(tx, row["id"]))
     changed = change(tx, PORT, row, new)
+    if trunk is not None:
+        trunk_ports.follow(tx, settings, changed)
     if "security_groups" in new and new["security_groups"] != row["security_groups"]:
         tx.execute(delete(security_group_ports).where(security_group_ports.c.port_id == row["id"]))
         _join_groups(tx, row["id"], changed["security_groups"])
@@ -162,6 +167,7 @@ def delete_port(tx: Tx, settings: Settings, port_id: PortId) -> None:
     row = find(tx, PORT, port_id)
     if row is None:
         return
+    trunk_ports.gone(tx, port_id)
     steps.goes(tx, settings, "port", port_id)
     _free_floating(tx, row, set())
     addresses.release(tx, port_id)
@@ -171,12 +177,13 @@ def delete_port(tx: Tx, settings: Settings, port_id: PortId) -> None:
 
 
 def delete_by_user(tx: Tx, settings: Settings, caller: Caller, row: PortRow) -> None:
-    """DELETE /ports/{id}. Raises: Conflict for a port that belongs to a router or a floating IP."""
+    """DELETE /ports/{id}. Raises: Conflict for a port that belongs to a router, a floating IP or a trunk."""
     if serves(tx, row):
         raise faults.conflict(
             "ServicePortInUse",
             f"Port {row['id']} cannot be deleted directly via the port API: has device owner {row['device_owner']}.",
         )
+    trunk_ports.refuse_deletion(tx, row["id"])
     delete_port(tx, settings, row["id"])
 
 
@@ -206,12 +213,18 @@ def bind_port(tx: Tx, settings: Settings, port_id: PortId, host: str) -> PortRow
         return row
     network = find(tx, NETWORK, row["network_id"])
     assert network is not None  # a port keeps its network
-    return change(tx, PORT, row, bindings.bind(tx, settings, row, network, host))
+    trunk = trunk_ports.place_of(tx, port_id)
+    trunk_ports.refuse_move(trunk, port_id)
+    bound = change(tx, PORT, row, bindings.bind(tx, settings, row, network, host, trunk))
+    trunk_ports.follow(tx, settings, bound)
+    return bound
 
 
 def unbind_port(tx: Tx, settings: Settings, port_id: PortId) -> PortRow:
     """Unplug the port; it keeps addresses and groups. Raises: NotFound."""
-    return change(tx, PORT, _existing(tx, port_id), bindings.unbind(tx, port_id))
+    unbound = change(tx, PORT, _existing(tx, port_id), bindings.unbind(tx, port_id))
+    trunk_ports.follow(tx, settings, unbound)
+    return unbound
 
 
 def take_statuses(tx: Tx, host: str, statuses: Mapping[str, str]) -> set[str]:
@@ -459,13 +472,17 @@ def _seen_as(caller: Caller, row: Mapping[str, object]) -> Mapping[str, object]:
     return {} if row.get("project_id") == caller.project_id else {"network:project_id": caller.project_id}
 
 
-def _derive(tx: Tx, settings: Settings, caller: Caller, rows: Sequence[Values], names: frozenset[str]) -> None:
+def _show_others(tx: Tx, settings: Settings, caller: Caller, rows: Sequence[Values], names: frozenset[str]) -> None:
+    """What a port shows of other objects: its names, its network's policy, and the trunk whose parent it is."""
     dns.show(settings, rows, names)
-    if "qos_network_policy_id" not in names:
-        return
-    policies = qos.of_networks(tx, {row["network_id"] for row in rows})
-    for row in rows:
-        row["qos_network_policy_id"] = policies.get(row["network_id"])
+    if "qos_network_policy_id" in names:
+        policies = qos.of_networks(tx, {row["network_id"] for row in rows})
+        for row in rows:
+            row["qos_network_policy_id"] = policies.get(row["network_id"])
+    if "trunk_details" in names:
+        details = trunk_ports.details_of(tx, [row["id"] for row in rows])
+        for row in rows if details else ():
+            row["trunk_details"] = details.get(row["id"])
 
 
 KIND = Kind(
@@ -477,6 +494,7 @@ KIND = Kind(
     extra_columns=("network_id", "fixed_ips", "dns_name"),
     target=sight.network_target,
     seen_as=_seen_as,
-    derive=_derive,
+    derive=_show_others,
+    if_any=frozenset(("trunk_details",)),
     filters={"fixed_ips": port_filters.by_fixed_ip, "security_groups": port_filters.by_security_group},
 )

@@ -22,6 +22,7 @@ from deuteron.rules.network import (
     security_groups,
     subnetpools,
     subnets,
+    trunks,
 )
 from deuteron.rules.network.kinds import Kind
 
@@ -48,4 +49,5 @@ KINDS: Final[tuple[Kind[Any], ...]] = (
     port_forwardings.KIND,
     conntrack_helpers.KIND,
     ndp_proxies.KIND,
+    trunks.KIND,
 )
