@@ -17,9 +17,15 @@ def upgrade() -> None:
             f"CREATE INDEX ix_{table}_{name} ON {table} ({name})"
             for name in ("project_id", "name", "router_id", "port_id")
         ),
-        "ALTER TABLE network_routers ADD COLUMN enable_ndp_proxy BOOLEAN DEFAULT FALSE",
+        "ALTER TABLE network_routers ADD COLUMN enable_ndp_proxy BOOLEAN",
+        "UPDATE network_routers SET enable_ndp_proxy = false",
+        "CREATE INDEX ix_network_routers_enable_ndp_proxy ON network_routers (enable_ndp_proxy)",
     )
 
 
 def downgrade() -> None:
-    run("ALTER TABLE network_routers DROP COLUMN enable_ndp_proxy", "DROP TABLE network_ndp_proxies")
+    run(
+        "DROP INDEX ix_network_routers_enable_ndp_proxy",
+        "ALTER TABLE network_routers DROP COLUMN enable_ndp_proxy",
+        "DROP TABLE network_ndp_proxies",
+    )
