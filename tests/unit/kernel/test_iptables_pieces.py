@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from deuteron.net.kernel.iptables import _PIECE_LINES, piecewise
+from deuteron.net.kernel.iptables import _PIECE_LINES, explained, piecewise
 from deuteron.net.rows import IptablesChain, IptablesTable
 
 State = dict[str, list[str]]
@@ -95,3 +95,11 @@ def test_any_table_becomes_any_other_in_small_steps_none_of_which_opens_a_port(
 def test_what_is_equal_needs_no_transaction() -> None:
     assert lines_of(ports([1, 2]), ports([1, 2])) == []
     assert piecewise("filter", None, None) == []
+
+
+def test_a_complaint_says_which_line_it_is_about() -> None:
+    lines = ["*raw", ":neutron-x - [0:0]", "-A neutron-x -p udp -m udp --dport 69 -j CT --helper tftp", "COMMIT"]
+    said = explained("it failed: \nline 3: RULE_APPEND failed", lines)
+    assert said == f'this kernel has no conntrack helper "tftp" for "{lines[2]}": it failed: line 3: RULE_APPEND failed'
+    assert explained("line 2 failed", lines) == f'line 2 failed: "{lines[1]}"'
+    assert (explained("line 9 failed", lines), explained("it failed", lines)) == ("line 9 failed", "it failed")

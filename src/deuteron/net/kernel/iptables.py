@@ -245,6 +245,7 @@ def piecewise(table: str, row: IptablesTable | None, before: IptablesTable | Non
 
 def explained(complaint: str, lines: Sequence[str]) -> str:
     """The complaint of iptables-restore, with the line that it is about."""
+    complaint = " ".join(complaint.split())
     found = re.search(r"\bline (\d+)", complaint)
     if found is None or not 1 <= int(found[1]) <= len(lines):
         return complaint
