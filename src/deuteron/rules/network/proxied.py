@@ -15,10 +15,11 @@ from deuteron.model.network.parts import FixedIp, WantedGateway
 from deuteron.model.network.rows import NdpProxyRow, RouterRow
 from deuteron.model.scalars import AddressScopeId, Ip, NetworkId, PortId, RouterId, SubnetId
 from deuteron.rules.network import faults
+from deuteron.rules.network.address_scopes import ON_NETWORKS
 from deuteron.rules.network.kinds import find, remove
 from deuteron.store import query
 from deuteron.store.database import Tx
-from deuteron.store.network_tables import ip_allocations, subnetpools, subnets, table_of
+from deuteron.store.network_tables import ip_allocations, networks, subnets, table_of
 from deuteron.store.query import Values
 
 proxies = table_of(NDP_PROXY)
@@ -30,17 +31,11 @@ def of_routers(tx: Tx, router_ids: Collection[str]) -> Sequence[NdpProxyRow]:
 
 
 def scopes_of(tx: Tx, network_ids: Collection[str]) -> Mapping[NetworkId, AddressScopeId]:
-    """The IPv6 address scope of each network that has one: that of the pool of its subnets."""
-    found = tx.all(
-        select(subnets.c.network_id, subnetpools.c.address_scope_id)
-        .join(subnetpools, subnetpools.c.id == subnets.c.subnetpool_id)
-        .where(
-            query.any_of(subnets.c.network_id, list(network_ids)),
-            subnets.c.ip_version == 6,
-            subnetpools.c.address_scope_id.is_not(None),
-        )
-    )
-    return {NetworkId(network): AddressScopeId(scope) for network, scope in found}
+    """The IPv6 address scope of each network that has one."""
+    scope = networks.c[ON_NETWORKS[6]]
+    theirs = query.any_of(networks.c.id, list(network_ids))
+    found = tx.all(select(networks.c.id, scope).where(theirs, scope.is_not(None)))
+    return {NetworkId(network): AddressScopeId(scope_id) for network, scope_id in found}
 
 
 def wanted_at_first(tx: Tx, row: RouterRow, gateway: WantedGateway | None) -> None:
