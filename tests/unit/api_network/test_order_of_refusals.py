@@ -132,6 +132,18 @@ def test_values_are_told_before_what_they_were_for(client: Client) -> None:
     assert refusal(client, "GET", rules) == (404, "QosPolicyNotFound")
 
 
+def test_what_is_wrong_by_itself_is_told_before_what_is_not_there(client: Client) -> None:
+    types = {"network_id": ZERO, "cidr": "10.0.0.0/24", "ip_version": 4, "service_types": ["nosuch"]}
+    assert refusal(client, "POST", "/v2.0/subnets", {"subnet": types}) == (400, "InvalidSubnetServiceType")
+    for values, told in (
+        ({"ethertype": "IP"}, "SecurityGroupRuleInvalidEtherType"),
+        ({"protocol": "nosuch"}, "SecurityGroupRuleInvalidProtocol"),
+        ({"port_range_min": 65536}, "SecurityGroupInvalidPortValue"),
+    ):
+        rule = {"security_group_rule": {"security_group_id": ZERO, "direction": "ingress", **values}}
+        assert refusal(client, "POST", "/v2.0/security-group-rules", rule) == (400, told)
+
+
 def test_who_may_make_no_rule_of_any_policy_is_told_so_first(client: Client) -> None:
     rules, rule = f"/v2.0/qos/policies/{ZERO}/dscp_marking_rules", {"dscp_marking_rule": {"dscp_mark": 26}}
     assert refusal(client, "POST", rules, rule, "demo") == (403, "PolicyNotAuthorized")

@@ -25,7 +25,7 @@ from deuteron.model.resource import REQUIRED, Attribute
 from deuteron.model.scalars import ProjectId
 from deuteron.rules.network import attributes, faults, security_groups, sight
 from deuteron.rules.network.kinds import Kind
-from deuteron.rules.network.listing import WORDS, conditions, listed, refuse_what_cannot_be_asked
+from deuteron.rules.network.listing import WORDS, listed, refuse_what_cannot_be_asked
 from deuteron.store import listing, query
 from deuteron.store.database import Tx
 from deuteron.store.listing import Asked, Part
@@ -153,7 +153,8 @@ class Objects:
         self._before_reading(call, tx)
         if self.kind.parent is not None:
             # As in Neutron, what cannot be asked is refused before the parent is looked for.
-            conditions(self.kind, call.caller, asked, partial(self._may_compare, call.policy, call.caller))
+            may_compare = partial(self._may_compare, call.policy, call.caller)
+            refuse_what_cannot_be_asked(self.kind, call.caller, asked, may_compare)
         page, shown = self._rows(call, tx, asked, self._fields(call), self._within(call, tx))
         body: dict[str, Any] = {collection: shown}
         if listing.limit_of(asked, WORDS) is not None and (beside := links(call, page, backwards=backwards)):
@@ -210,11 +211,14 @@ class Objects:
     def _read_one(self, call: Call, item: Mapping[str, Any], *, is_alone: bool) -> _New:
         declared = self.kind.resource.by_name
         values = attributes.decode_create(self.kind.resource, item, call.caller)
+        self.kind.refuse(values)
         explicit = [name for name in item if name in values and not _is_default(declared[name], values[name])]
         return _New(values, explicit, is_alone)
 
     def _read_update(self, call: Call) -> Values:
-        return attributes.decode_update(self.kind.resource, bodies.one(call, self._member(call)))
+        values = attributes.decode_update(self.kind.resource, bodies.one(call, self._member(call)))
+        self.kind.refuse(values)
+        return values
 
     def _create(self, call: Call, tx: Tx, new: _New) -> Values:
         kind = self.kind

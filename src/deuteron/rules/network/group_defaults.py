@@ -23,7 +23,7 @@ from deuteron.model.network import (
 )
 from deuteron.model.network.rows import DefaultSecurityGroupRuleRow, SecurityGroupsDefaultStatefulnessRow
 from deuteron.model.settings import Settings
-from deuteron.rules.network import faults, rule_filters, security_groups, sight
+from deuteron.rules.network import faults, rule_values, security_groups, sight
 from deuteron.rules.network.kinds import Kind, add, change, find, remove
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import table_of
@@ -117,7 +117,8 @@ KIND = Kind(
     update=None,
     delete=delete_template,
     visible=lambda caller: None,
-    filters=rule_filters.of_rules(_templates),
+    refuse=rule_values.refuse_values,
+    filters=rule_values.of_rules(_templates),
     max_bulk=0,
 )
 

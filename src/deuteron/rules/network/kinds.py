@@ -52,6 +52,8 @@ class Kind(Generic[RowT]):
     """The same for a row that the caller sees, without a query."""
     derive: Callable[[Tx, Settings, Caller, Sequence[Values], frozenset[str]], None] | None = None
     """Fills in attributes that are not stored, of rows about to be shown."""
+    refuse: Callable[[Mapping[str, object]], None] = lambda values: None
+    """Raises: BadRequest for values that are wrong by themselves, before anything is looked for or anyone asked."""
     filters: Mapping[str, Callable[[Caller, Sequence[str]], ColumnElement[bool]]] = field(default_factory=dict)
     """Filters that are not a plain comparison of a column."""
     if_any: frozenset[str] = frozenset()

@@ -27,7 +27,7 @@ from deuteron.model.network.rows import DefaultSecurityGroupRuleRow, SecurityGro
 from deuteron.model.network.security import PROTOCOLS
 from deuteron.model.scalars import ProjectId, SecurityGroupId
 from deuteron.model.settings import Settings
-from deuteron.rules.network import faults, quotas, rbac, rule_filters, sight
+from deuteron.rules.network import faults, quotas, rbac, rule_values, sight
 from deuteron.rules.network.kinds import Kind, add, change, find, new_id, remove, touch
 from deuteron.store import query
 from deuteron.store.database import Tx
@@ -440,6 +440,7 @@ RULE_KIND = Kind(
     delete=delete_rule,
     visible=_visible_rules,
     target=_rule_target,
-    filters=rule_filters.of_rules(security_group_rules),
+    refuse=rule_values.refuse_values,
+    filters=rule_values.of_rules(security_group_rules),
     seen_as=_rule_seen_as,
 )

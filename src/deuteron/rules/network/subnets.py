@@ -54,7 +54,6 @@ def create_subnet(tx: Tx, settings: Settings, caller: Caller | None, values: Val
 
     Raises: NotFound for the network; BadRequest for a prefix, gateway or pool that cannot be; Conflict.
     """
-    _check_service_types(values)
     network = sight.network_for(tx, caller, values["network_id"])
     quotas.check(tx, "subnet", values["project_id"])
     subnet_id = SubnetId(new_id())
@@ -99,7 +98,6 @@ def update_subnet(tx: Tx, settings: Settings, caller: Caller | None, row: Subnet
     prefix = ipaddress.ip_network(row["cidr"])
     values = dict(values)
     _check_lists(values, prefix.version)
-    _check_service_types(values)
     if values.get("enable_dhcp") and not row["enable_dhcp"]:
         _check_prefix(prefix, True)
     if "gateway_ip" in values and values["gateway_ip"] != row["gateway_ip"]:
@@ -265,8 +263,11 @@ def _check_lists(values: Values, version: int) -> None:
                 raise faults.invalid_input(f"{name} '{route[name]}' does not match the ip_version '{version}'")
 
 
-def _check_service_types(values: Values) -> None:
-    """Source: neutron-lib, neutron_lib/api/validators/__init__.py `validate_subnet_service_types`."""
+def _refuse_service_types(values: Mapping[str, Any]) -> None:
+    """Raises: BadRequest for what owns no port.
+
+    Source: neutron-lib, neutron_lib/api/validators/__init__.py `validate_subnet_service_types`.
+    """
     for word in values.get("service_types") or ():
         if not word.startswith(_OWNER_PREFIXES):
             raise faults.refused(
@@ -422,6 +423,7 @@ KIND = Kind(
     max_bulk=32,  # each is held against all others of its network
     create=create_subnet,
     update=update_subnet,
+    refuse=_refuse_service_types,
     delete=delete_subnet,
     visible=_visible,
     target=sight.network_target,

@@ -1,4 +1,4 @@
-"""Filters of rules and of templates of rules: a value that no rule can have is refused, and not compared.
+"""What no rule of a security group, and no template of one, can have: refused in new ones, and in filters.
 
 Source: neutron/extensions/securitygroup.py (`convert_protocol`, `convert_ethertype_to_case_insensitive`,
 `convert_validate_port_value`, `convert_ip_prefix_to_cidr`).
@@ -31,6 +31,17 @@ def of_rules(table: FromClause) -> Mapping[str, Filter]:
         "port_range_min": partial(_find, table.c.port_range_min, _port),
         "port_range_max": partial(_find, table.c.port_range_max, _port),
     }
+
+
+def refuse_values(values: Mapping[str, object]) -> None:
+    """Of a new rule. Raises: BadRequest for a protocol, port or ethertype that is none."""
+    if (protocol := values.get("protocol")) is not None:
+        _protocol(str(protocol).lower())
+    for name in ("port_range_min", "port_range_max"):
+        if (port := values.get(name)) is not None:
+            _port(str(port))
+    if "ethertype" in values:
+        _ethertype(str(values["ethertype"]))
 
 
 def _find(
