@@ -159,7 +159,7 @@ GENERATED: tuple[Reason, ...] = (
         "Lists of policies know no pages there",
         r"status|rbac_policies.*|NeutronError\.type",
         "GET rbac-policies",
-        r'"200"|"(400 )?HTTPBadRequest"|.*\{.*|.*\[.*|\(not there\)|"\(id\)"',
+        r'"200"|"(400 )?(HTTPBadRequest|InvalidInput)"|.*\{.*|.*\[.*|\(not there\)|"\(id\)"',
     ),
     Reason(
         "Neutron takes 1.5 and true for whole numbers",
