@@ -2,7 +2,8 @@
 
     python -m tests.oracle.neutron      installs it, and tells where; takes a minute
 
-The environment is `DEUTERON_NEUTRON`, else `~/.cache/deuteron/neutron29`; versions are those of `neutron29.txt`.
+The environment is `DEUTERON_NEUTRON`, else `~/.cache/deuteron/neutron29`; versions are those of `neutron29.txt`,
+their digests those of `neutron29.lock`: apart from our own packages.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from tests.unit.api_network.harness import CALLERS
 
 _HERE = Path(__file__).parent
 REQUIREMENTS = _HERE / "neutron29.txt"
+LOCK = _HERE / "neutron29.lock"
+"""Made by `uv pip compile neutron29.txt --generate-hashes --no-deps --python-version 3.11`."""
 
 
 def environment() -> Path:
@@ -32,7 +35,8 @@ def environment() -> Path:
     python, mark = folder / "bin" / "python", folder / "installed.txt"
     if not mark.exists() or mark.read_text() != REQUIREMENTS.read_text():
         venv.create(folder, clear=folder.exists(), with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", "-r", REQUIREMENTS], check=True)
+        install = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes")
+        subprocess.run([python, *install, "-r", LOCK], check=True)
         mark.write_text(REQUIREMENTS.read_text())
     return python
 

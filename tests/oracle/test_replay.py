@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.oracle.neutron import LOCK, REQUIREMENTS
 from tests.oracle.reasons import RECORDED
 from tests.oracle.replay import PAGE, describe, replay
 from tests.oracle.sameness import MISSING, Answer, Difference, Twins, differences
@@ -22,6 +24,12 @@ def test_what_differs_from_the_recorded_answers_is_what_the_page_says(tmp_path: 
     assert PAGE.read_text() == describe(count, found)
     explained = [any(reason.explains(each.step, each.difference.place) for each in found) for reason in RECORDED]
     assert all(explained), "a reason explains nothing any more"
+
+
+def test_every_package_of_the_compared_neutron_has_digests() -> None:
+    wanted = {line.replace("_", "-").replace(".", "-").lower() for line in REQUIREMENTS.read_text().split()}
+    locked = re.findall(r"^(\S+==\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$", LOCK.read_text(), re.MULTILINE)
+    assert {name.replace(".", "-").lower() for name, digests in locked if digests} == wanted
 
 
 def test_ids_times_and_chosen_addresses_stand_for_each_other() -> None:
