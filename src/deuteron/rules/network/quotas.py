@@ -35,6 +35,15 @@ def check(tx: Tx, resource: str, project_id: ProjectId, more: int = 1) -> None:
         raise faults.over_quota([resource])
 
 
+def check_items(tx: Tx, resource: str, project_id: ProjectId, items: int) -> None:
+    """Raises: Conflict (OverQuota) when one object of the project may not hold so many items.
+
+    Source: neutron/db/extraroute_db.py `_update_extra_routes`, which asks so of each router.
+    """
+    if 0 <= limit(tx, resource, project_id) < items:
+        raise faults.over_quota([resource])
+
+
 def limit(tx: Tx, resource: str, project_id: ProjectId) -> int:
     """The project's limit; -1 is none."""
     quota = _HELD_TO.get(resource, resource)

@@ -445,7 +445,7 @@ def _settle(tx: Tx, row: RouterRow, host: str) -> None:
 
 
 def _check_routes(tx: Tx, row: RouterRow, routes: Sequence[Route]) -> None:
-    """Each next hop is in a subnet of the router, and is not the router. Raises: BadRequest."""
+    """Each next hop is in a subnet of the router, and is not the router. Raises: BadRequest, Conflict (OverQuota)."""
     if len(routes) > MAX_ROUTES:  # those that are there and those that are added, together
         raise attributes.too_many(ROUTER.by_name["routes"], MAX_ROUTES)
     if not routes:
@@ -467,6 +467,7 @@ def _check_routes(tx: Tx, row: RouterRow, routes: Sequence[Route]) -> None:
         else:
             continue
         raise faults.refused("InvalidRoutes", f"Invalid format for routes: {list(routes)}, {reason}")
+    quotas.check_items(tx, "router_route", row["project_id"], len(routes))
 
 
 KIND = Kind(
