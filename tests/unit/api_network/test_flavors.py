@@ -123,6 +123,7 @@ def test_a_profile_is_for_administrators_and_names_a_driver_that_is_there(client
     }  # fmt: skip
     path = f"{PROFILES}/{made['id']}"
     assert client.get(PROFILES, "demo") == {"service_profiles": []}
+    assert made["id"] not in client.call("GET", f"{PROFILES}?limit=1", user="demo").text
     for verb in ("GET", "PUT", "DELETE"):
         refused = client.call(verb, path, {"service_profile": {}} if verb == "PUT" else None, "demo")
         assert refused.status in (403, 404)

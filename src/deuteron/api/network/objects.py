@@ -157,6 +157,8 @@ class Objects:
             refuse_what_cannot_be_asked(self.kind, call.caller, asked, may_compare)
         page, shown = self._rows(call, tx, asked, self._fields(call), self._within(call, tx))
         body: dict[str, Any] = {collection: shown}
+        if not shown:
+            page = Part([], more=False)  # links tell nothing of rows that the caller may not see
         if listing.limit_of(asked, WORDS) is not None and (beside := links(call, page, backwards=backwards)):
             body[f"{collection}_links"] = beside
         return Reply(200, body)

@@ -86,7 +86,7 @@ def listed(
 ) -> Part[Values]:
     """The columns `names` of the objects that the caller sees and the query asks for; of parts, those `within` a row.
 
-    Raises: BadRequest for what cannot be asked; NotFound for a marker that the caller does not see.
+    Raises: BadRequest for what cannot be asked; NotFound for a marker that the caller does not see, or is not in there.
     """
     where = conditions(kind, caller, asked, may_compare)
     if kind.is_core:
@@ -97,7 +97,7 @@ def listed(
     order = _order(kind, asked, may_compare)
     if listing.limit_of(asked, WORDS) is None:
         asked = replace(asked, marker=None)  # it is the beginning of a page
-    find = partial(_place, tx, kind, caller)
+    find = partial(_place, tx, kind, caller, within)
     return listing.part(asked, WORDS, find, lambda page: query.answers(tx, kind.table, names, where, order, page))
 
 
@@ -141,5 +141,6 @@ def _order(kind: Kind, asked: Asked, may_compare: MayCompare) -> list[Order]:
     return listing.order_of(asked, WORDS, kind.collection, column)
 
 
-def _place(tx: Tx, kind: Kind, caller: Caller, marker: str) -> Mapping[str, Any]:
-    return sight.find_visible(tx, caller, kind, marker)
+def _place(tx: Tx, kind: Kind, caller: Caller, within: Mapping[str, Any] | None, marker: str) -> Mapping[str, Any]:
+    # A part of what another project has is not told from one that is not there.
+    return sight.find_visible(tx, caller, kind, marker, None if within is None else within["id"])
