@@ -208,7 +208,11 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ],
     ("PUT", _N + "/ports/{id}"): [{"port": {name: _PORT[name] for name in _PORT if name != "network_id"}}],
     ("POST", _N + "/routers"): [{"router": _ROUTER}, {"router": {"name": "y", "flavor_id": "$network_flavor"}}],
-    ("PUT", _N + "/routers/{id}"): [{"router": _ROUTER}, {"router": {"routes": [_ROUTE]}}],
+    ("PUT", _N + "/routers/{id}"): [
+        {"router": _ROUTER},
+        {"router": {"routes": [_ROUTE]}},
+        {"router": {"external_gateway_info": {"network_id": "$public", "qos_policy_id": "$qos_policy"}}},
+    ],
     ("PUT", _N + "/routers/{id}/add_router_interface"): [{"subnet_id": "$subnet"}, {"port_id": "$port"}],
     ("PUT", _N + "/routers/{id}/remove_router_interface"): [{"subnet_id": "$subnet"}, {"port_id": "$port"}],
     ("PUT", _N + "/routers/{id}/add_extraroutes"): [{"router": {"routes": [_ROUTE]}}],
@@ -226,7 +230,10 @@ BODIES: dict[tuple[str, str], list[Any]] = {
             }
         },
     ],
-    ("PUT", _N + "/floatingips/{id}"): [{"floatingip": {"port_id": "$port", "router_id": None, "description": "y"}}],
+    ("PUT", _N + "/floatingips/{id}"): [
+        {"floatingip": {"port_id": "$port", "router_id": None, "description": "y"}},
+        {"floatingip": {"qos_policy_id": "$qos_policy"}},
+    ],
     ("POST", _N + "/floatingips/{parent}/port_forwardings"): [
         {
             "port_forwarding": {

@@ -272,6 +272,15 @@ class NdpProxying(msgspec.Struct, frozen=True, omit_defaults=True):
     addresses: tuple[str, ...] = ()
 
 
+class LimitedAddress(msgspec.Struct, frozen=True):
+    """A floating IP of a router with a policy of its own, whether it leads anywhere or not."""
+
+    address: str
+    number: int
+    """From 1; no other floating IP of the cloud has it."""
+    qos_policy_id: str
+
+
 class MeteringRule(msgspec.Struct, frozen=True, omit_defaults=True):
     """Packets through the gateway that are counted, or with `excluded` are not."""
 
@@ -295,6 +304,8 @@ class RouterGateway(msgspec.Struct, frozen=True, omit_defaults=True):
     gateway_ips: tuple[str, ...] = ()
     """Next hops for the default routes, at most one for each IP version."""
     enable_snat: bool = True
+    qos_policy_id: str | None = None
+    """What the router's own IPv4 addresses out there obey; not the floating IPs."""
 
 
 class IntentRouter(_Object, frozen=True, tag_field="kind", tag="router"):
@@ -310,6 +321,7 @@ class IntentRouter(_Object, frozen=True, tag_field="kind", tag="router"):
     port_forwardings: tuple[PortForwarding, ...] = ()
     conntrack_helpers: tuple[ConntrackHelper, ...] = ()
     ndp: NdpProxying | None = None
+    limited_addresses: tuple[LimitedAddress, ...] = ()
 
 
 class ImageRef(msgspec.Struct, frozen=True, omit_defaults=True):

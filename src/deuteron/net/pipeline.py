@@ -26,6 +26,7 @@ LOCAL_IP = 31
 PACKET_RATE_LIMIT = 58
 BANDWIDTH_RATE_LIMIT = 59
 TRANSIENT = 60
+NEXT_LIMIT = 61
 TRANSIENT_EGRESS = 62
 BASE_EGRESS = 71
 RULES_EGRESS = 72
@@ -134,7 +135,8 @@ TABLES: tuple[Table, ...] = (
         "integration",
         BANDWIDTH_RATE_LIMIT,
         "BANDWIDTH_RATE_LIMIT",
-        "Ports that obey a QoS policy: what they send passes their meter and gets their mark.",
+        "Ports that obey a QoS policy: what they send passes their meter and gets their mark; and addresses of routers "
+        "that do.",
         (_goto(TRANSIENT),),
     ),
     Table(
@@ -143,6 +145,14 @@ TABLES: tuple[Table, ...] = (
         "TRANSIENT_TABLE",
         "Who is it: a port of the cloud (reg5 its port number, reg6 its network's local tag), a frame for a filtered "
         "port, or a frame from a patch port. Anything else is unknown and dropped.",
+        (_DROP,),
+    ),
+    Table(
+        "integration",
+        NEXT_LIMIT,
+        "NEXT_LIMIT_TABLE",
+        "Of what has to pass several meters, as an OpenFlow entry has one: reg8 is the number of the next. Ours, not "
+        "Neutron's.",
         (_DROP,),
     ),
     Table(
@@ -275,6 +285,32 @@ TABLES: tuple[Table, ...] = (
         (Miss(0, "NORMAL"),),
     ),
 )
+
+GATEWAY_METERS, FLOATING_METERS = 1 << 20, 1 << 24
+"""The first numbers of the meters for routers' own addresses and for floating IPs; below are those of ports."""
+
+
+def port_meter(ofport: int, place: int) -> int:
+    """The number of one of the meters of a port, `place` 0 to 3."""
+    return 4 * ofport + place
+
+
+def gateway_meter(ofport: int, place: int) -> int:
+    """Of the addresses that a router has on this gateway port, `place` 0 or 1."""
+    return GATEWAY_METERS + 2 * ofport + place
+
+
+def floating_meter(number: int, place: int) -> int:
+    """Of the floating IP with this number, `place` 0 or 1."""
+    return FLOATING_METERS + 2 * number + place
+
+
+def metered_ofport(meter: int) -> int | None:
+    """The port that a meter is for; None for a floating IP's."""
+    if meter < GATEWAY_METERS:
+        return meter // 4
+    return (meter - GATEWAY_METERS) // 2 if meter < FLOATING_METERS else None
+
 
 PATCH_INT_OFPORT = 1
 """Port number of patch-int on br-tun; the learn action above outputs to it."""

@@ -35,4 +35,5 @@ slots = Table(
     Index("ix_host_slots_object", "object_id", "kind"),
     Index("ix_host_slots_parent", "parent_id", "host"),
 )
-"""`vlan`: the local VLAN of a network on a host; `port`: the OpenFlow port number of a port, its network as parent."""
+"""`vlan`: the local VLAN of a network on a host; `port`: the OpenFlow port number of a port, its network as parent;
+`address`: the number of a floating IP, on no host."""

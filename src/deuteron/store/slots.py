@@ -1,15 +1,17 @@
-"""Numbers on a host that must not change while an object is there: local VLANs and OpenFlow ports.
+"""Numbers that must not change while an object is there: local VLANs and OpenFlow ports of a host, and floating IPs.
 
 A network is present on a host as long as one of its ports has a slot there; its local VLAN comes and
 goes with the first and the last of them. Both numbers are the lowest free ones, so they stay small and
 readable. Being rows, they survive agents and hosts, and plans can be pure.
+
+A floating IP that is limited has a number in the whole cloud, as it goes from host to host with its router.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import bindparam, delete, insert, select
 
-from deuteron.model.scalars import NetworkId, PortId
+from deuteron.model.scalars import FloatingIpId, NetworkId, PortId
 from deuteron.store import lowest, usage
 from deuteron.store.database import Tx
 from deuteron.store.hosts_tables import slots
@@ -18,6 +20,9 @@ from deuteron.store.prepared import Prepared
 FIRST_OFPORT = 16
 LAST_OFPORT = 65000
 LAST_VLAN = 4094
+LAST_ADDRESS = 2**24
+EVERYWHERE = ""
+"""In place of a host."""
 
 _HERE = (slots.c.host == bindparam("on")) & (slots.c.kind == bindparam("of"))
 _NUMBER = Prepared(select(slots.c.number).where(_HERE, slots.c.object_id == bindparam("object")))
@@ -60,6 +65,17 @@ def detach_port(tx: Tx, port_id: PortId) -> None:
         usage.add(tx, "host", host, {"ports": -1})
         if tx.run(_LEFT, {"on": host, "parent": network_id}).first() is None:
             _give_back(tx, host, "vlan", network_id)
+
+
+def number_address(tx: Tx, floating_id: FloatingIpId) -> None:
+    """Give the floating IP a number. Idempotent. Raises: HostFull."""
+    if number_of(tx, EVERYWHERE, "address", floating_id) is None:
+        _take(tx, EVERYWHERE, "address", floating_id, 1, LAST_ADDRESS, None)
+
+
+def free_address(tx: Tx, floating_id: FloatingIpId) -> None:
+    """Take the number of a floating IP back, where it has one."""
+    _give_back(tx, EVERYWHERE, "address", floating_id)
 
 
 def number_of(tx: Tx, host: str, kind: str, object_id: str) -> int | None:

@@ -10,6 +10,7 @@ from typing import Any, cast
 from sqlalchemy import delete, insert, select, update
 
 from deuteron.api.parts import Parts
+from deuteron.model.scalars import FloatingIpId
 from deuteron.model.settings import HostEntry, Settings
 from deuteron.store import slots
 from deuteron.store.compute_tables import servers
@@ -249,6 +250,19 @@ class Rows:
         values = {"id": id, "floatingip_id": floating, "internal_port_id": port, "protocol": "tcp", **ends}
         self.tx.execute(insert(port_forwardings), {**values, "internal_ip_address": "10.0.0.2"})
         self.tx.changed("floatingip", floating)
+
+    def limit_floating_ip(self, id: str, policy: str | None) -> None:
+        if policy is None:
+            slots.free_address(self.tx, FloatingIpId(id))
+        else:
+            slots.number_address(self.tx, FloatingIpId(id))
+        self.tx.execute(update(floatingips).where(floatingips.c["id"] == id).values({"qos_policy_id": policy}))
+        self.tx.changed("floatingip", id)
+
+    def limit_gateway(self, router: str, gateway: str, policy: str | None) -> None:
+        values = {"qos_policy_id": policy, "gateway_port_id": gateway}
+        self.tx.execute(update(routers).where(routers.c["id"] == router).values(values))
+        self.tx.changed("router", router)
 
     def delete_floating_ip(self, id: str) -> None:
         self.tx.execute(delete(port_forwardings).where(port_forwardings.c["floatingip_id"] == id))

@@ -416,6 +416,11 @@ def _operate(dice: random.Random, count: int, tx: Tx) -> None:
         choices.append(lambda: rows.obey(port, obeyed))
     if network is not None:
         choices.append(lambda: rows.network_obeys(network, obeyed))
+    if floating is not None:
+        choices.append(lambda: rows.limit_floating_ip(floating, obeyed))
+    gateway = some(ports, ports.c["device_owner"] == "network:router_gateway", ports.c["device_id"] == router)
+    if router is not None and gateway is not None:
+        choices.append(lambda: rows.limit_gateway(router, gateway, obeyed))
     named = some(address_groups)
     choices.append(lambda: rows.address_group(new, f"10.{count % 250}.0.0/16"))
     if named is not None:
@@ -466,6 +471,12 @@ def _keys(tx: Tx, host: str) -> set[Key]:
     found |= {("router", id) for id in tx.scalars(select(routers.c["id"]).where(routers.c.host == host))}
     named = set(tx.scalars(select(networks.c["qos_policy_id"]).where(networks.c["id"].in_(here))))
     named |= {row.qos_policy_id for row in all_ports if row.id in local}
+    routed = {row.id: row for row in tx.all(select(routers).where(routers.c.host == host))}
+    attached = {(row.id, row.device_id) for row in all_ports if row.device_owner.startswith("network:router_")}
+    named |= {row.qos_policy_id for row in routed.values() if (row.gateway_port_id, row.id) in attached}
+    named |= {
+        *tx.scalars(select(floatingips.c["qos_policy_id"]).where(floatingips.c["router_id"].in_(routed))),
+    }
     found |= {("qos_policy", id) for id in named if id is not None}
     kept = select(servers.c["id"]).where(
         servers.c["host"] == host, servers.c["task_state"].is_distinct_from("deleting")

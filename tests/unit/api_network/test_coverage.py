@@ -81,6 +81,8 @@ HELD = {
     "test_rules_are_in_their_policy_and_under_their_alias: alias_",
     "ports and networks obey": "unit/net/test_plan_qos.py::"
     "test_a_network_s_policy_is_for_all_its_guests_and_a_port_s_own_comes_first",
+    "floating IPs and gateways are limited": "unit/net/test_plan_qos.py::"
+    "test_what_goes_under_a_limited_floating_ip_passes_its_meters_and_no_other",
     "a default of each project": "unit/api_network/test_qos.py::"
     "test_the_default_policy_is_one_of_each_project_and_its_new_networks_obey_it",
     "`rule-types`": "unit/api_network/test_qos.py::test_rule_types_are_those_that_act",

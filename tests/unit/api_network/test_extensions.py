@@ -108,6 +108,7 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     },
     "qos-bw-limit-direction": {"bandwidth_limit_rule": "direction"},
     "qos-default": {"qos_policy": "is_default"},
+    "qos-fip": {"floatingip": "qos_policy_id"},
     "qos-port-network-policy": {"port": "qos_network_policy_id"},
     "security-groups-remote-address-group": {"security_group_rule": "remote_address_group_id"},
     "rbac-policies": {"rbac_policy": "id project_id tenant_id object_type object_id target_tenant action"},
@@ -414,6 +415,15 @@ def _rule_types(client: Client) -> bool:
     return bool(every["rule_types"]) and all(each in every["rule_types"] for each in acting["rule_types"])
 
 
+def _gateway_policy(client: Client) -> bool:
+    network = client.network("admin", **{"router:external": True})["id"]
+    client.subnet(network, "203.0.113.0/24", user="admin")
+    policy = client.post("/v2.0/qos/policies", {"policy": {"name": "q"}})["policy"]["id"]
+    gateway = {"network_id": network, "qos_policy_id": policy}
+    router = client.post("/v2.0/routers", {"router": {"external_gateway_info": gateway}})["router"]
+    return bool(router["external_gateway_info"]["qos_policy_id"] == policy)
+
+
 BEHAVIOURS: dict[str, Callable[[Client], bool]] = {
     "aap-reject-multicast": _aap,
     "agent-resources-synced": lambda client: {each["resources_synced"] for each in _agents(client, "")} == {None},
@@ -435,6 +445,7 @@ BEHAVIOURS: dict[str, Callable[[Client], bool]] = {
     "port-mac-override": _own_mac,
     "port-security-groups-filtering": _by_group,
     "project-id": lambda client: client.network(user="admin", project_id=DEMO)["tenant_id"] == DEMO,
+    "qos-gateway-ip": _gateway_policy,
     "qos-rule-type-filter": _rule_types,
     "quota-check-limit": _limit,
     "quota-check-limit-default": _limit_unasked,

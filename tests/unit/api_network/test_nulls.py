@@ -83,6 +83,7 @@ TAKEN: dict[str, dict[str, tuple[Any, ...]]] = {
         "port_id": (None, None),
         "router_id": (None, KEPT),
         "fixed_ip_address": (None, KEPT),
+        "qos_policy_id": (None, None),
     },
     "security_group": {},
     "security_group_rule": {
@@ -295,9 +296,11 @@ def _floatingips(client: Client) -> World:
     ]
     client.put(f"/v2.0/routers/{router}/add_router_interface", {"subnet_id": subnet})
 
+    policy = client.post("/v2.0/qos/policies", {"policy": {"name": "q"}})["policy"]["id"]
+
     def made() -> Any:
         port = client.port(network, user="admin")["id"]
-        body = {"floating_network_id": outside, "port_id": port}
+        body = {"floating_network_id": outside, "port_id": port, "qos_policy_id": policy}
         return client.post("/v2.0/floatingips", {"floatingip": body})["floatingip"]
 
     return lambda: {"floating_network_id": outside}, made

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from deuteron.store.hosts_tables import slots
 from tests.unit.api_network.harness import DEMO, OTHER, ZERO, Answer, Client, cloud_in
 
 POLICIES = "/v2.0/qos/policies"
@@ -245,3 +247,105 @@ def test_rule_types_are_those_that_act(client: Client) -> None:
     assert said(client.call("GET", "/v2.0/qos/rule-types/dscp_marking", user="manager")) == (403, "NotAuthorized")
     assert client.call("GET", "/v2.0/qos/rule-types/minimum_bandwidth").status == 404
     assert said(client.call("GET", "/v2.0/qos/rule-types?type=dscp_marking")) == (400, "HTTPBadRequest")
+
+
+# --- floating IPs and gateways ---------------------------------------------------------------------------------------
+
+
+def external(client: Client) -> str:
+    network: str = client.network("admin", **{"router:external": True})["id"]
+    client.subnet(network, "203.0.113.0/24", user="admin")
+    return network
+
+
+def test_floating_ips_name_a_policy_that_they_may_use_and_it_stays_while_they_do(client: Client) -> None:
+    network, made = external(client), policy(client)["id"]
+    shared, hidden = policy(client, "admin", shared=True)["id"], policy(client, "admin")["id"]
+    path = "/v2.0/floatingips"
+    first = client.post(path, {"floatingip": {"floating_network_id": network, "qos_policy_id": made}}, "demo")
+    first, plain = first["floatingip"], client.post(path, {"floatingip": {"floating_network_id": network}}, "demo")
+    assert (first["qos_policy_id"], plain["floatingip"]["qos_policy_id"]) == (made, None)
+    assert "qos_network_policy_id" not in first
+    used = client.call("DELETE", f"{POLICIES}/{made}", user="manager")
+    assert said(used) == (409, "QosPolicyInUse")
+    assert used.error["message"] == f"QoS Policy {made} is used by fip {first['id']}."
+    own = f"{path}/{first['id']}"
+    for wrong in (ZERO, hidden):
+        for verb, where, more in (("PUT", own, {}), ("POST", path, {"floating_network_id": network})):
+            refused = client.call(verb, where, {"floatingip": {**more, "qos_policy_id": wrong}}, "demo")
+            assert said(refused) == (404, "QosPolicyNotFound")
+            assert refused.error["message"] == f"QoS policy {wrong} could not be found."
+    assert said(client.call("PUT", own, {"floatingip": {"qos_policy_id": "x"}}, "demo")) == (400, "HTTPBadRequest")
+    for query in (f"qos_policy_id={made}", "sort_key=qos_policy_id&sort_dir=asc"):
+        assert said(client.call("GET", f"{path}?{query}")) == (400, "HTTPBadRequest")
+    changed = client.put(own, {"floatingip": {"qos_policy_id": shared}}, "demo")["floatingip"]
+    assert (changed["qos_policy_id"], changed["revision_number"]) == (shared, first["revision_number"] + 1)
+    client.delete(f"{POLICIES}/{made}", "manager")
+    client.put(own, {"floatingip": {"qos_policy_id": None}}, "demo")
+    assert client.get(own, "demo")["floatingip"]["qos_policy_id"] is None
+    client.put(own, {"floatingip": {"qos_policy_id": shared}}, "demo")
+    client.delete(own, "demo")
+    client.delete(f"{POLICIES}/{shared}")
+
+
+def test_a_limited_floating_ip_has_a_number_of_its_own_for_as_long_as_it_is_limited(client: Client) -> None:
+    network, made = external(client), policy(client)["id"]
+
+    def limited(**values: Any) -> str:
+        body = {"floatingip": {"floating_network_id": network, **values}}
+        found: str = client.post("/v2.0/floatingips", body, "demo")["floatingip"]["id"]
+        return found
+
+    def numbers() -> list[int]:
+        asked = select(slots.c.number).where(slots.c.kind == "address").order_by(slots.c.number)
+        with client.cloud.database.read() as tx:
+            return list(tx.scalars(asked))
+
+    ids = [limited(qos_policy_id=made) for _ in range(3)]
+    limited()
+    assert numbers() == [1, 2, 3]
+    client.put(f"/v2.0/floatingips/{ids[0]}", {"floatingip": {"qos_policy_id": None}}, "demo")
+    client.delete(f"/v2.0/floatingips/{ids[1]}", "demo")
+    assert numbers() == [3]
+    limited(qos_policy_id=made)
+    client.put(f"/v2.0/floatingips/{ids[0]}", {"floatingip": {"qos_policy_id": made}}, "demo")
+    assert numbers() == [1, 2, 3]
+
+
+def test_a_gateway_names_a_policy_until_there_is_no_gateway(client: Client) -> None:
+    network, made, of_network = external(client), policy(client)["id"], policy(client, "admin")["id"]
+    router = client.post("/v2.0/routers", {"router": {"external_gateway_info": {"network_id": network}}}, "demo")
+    path = f"/v2.0/routers/{router['router']['id']}"
+
+    def gateway(**values: Any) -> dict[str, Any]:
+        body = {"router": {"external_gateway_info": {"network_id": network, **values}}}
+        found: dict[str, Any] = client.put(path, body, "demo")["router"]["external_gateway_info"]
+        assert client.get(path, "demo")["router"]["external_gateway_info"] == found
+        (listed,) = client.get("/v2.0/routers?fields=external_gateway_info", "demo")["routers"]
+        assert listed == {"external_gateway_info": found}
+        return found
+
+    assert "qos_policy_id" not in gateway()
+    assert gateway(qos_policy_id=made)["qos_policy_id"] == made
+    assert gateway()["qos_policy_id"] == made, "who does not name it leaves it"
+    used = client.call("DELETE", f"{POLICIES}/{made}", user="manager")
+    assert (used.status, used.error["message"]) == (
+        409, f"QoS Policy {made} is used by router {router['router']['id']}.",
+    )  # fmt: skip
+    for wrong in (ZERO, of_network):
+        body = {"router": {"external_gateway_info": {"network_id": network, "qos_policy_id": wrong}}}
+        assert said(client.call("PUT", path, body, "demo")) == (404, "QosPolicyNotFound")
+        assert said(client.call("POST", "/v2.0/routers", body, "demo")) == (404, "QosPolicyNotFound")
+    body = {"router": {"external_gateway_info": {"network_id": network, "qos_policy_id": "x"}}}
+    assert said(client.call("PUT", path, body, "demo")) == (400, "HTTPBadRequest")
+    client.put(f"/v2.0/networks/{network}", {"network": {"qos_policy_id": of_network}})
+    assert gateway()["qos_policy_id"] == made
+    assert gateway(qos_policy_id=None)["qos_policy_id"] is None, "the network's is spoken of"
+    client.put(f"/v2.0/networks/{network}", {"network": {"qos_policy_id": None}})
+    assert "qos_policy_id" not in client.get(path, "demo")["router"]["external_gateway_info"]
+    gateway(qos_policy_id=made)
+    assert (
+        client.put(path, {"router": {"external_gateway_info": {}}}, "demo")["router"]["external_gateway_info"] is None
+    )
+    assert "qos_policy_id" not in gateway()
+    client.delete(f"{POLICIES}/{made}", "manager")

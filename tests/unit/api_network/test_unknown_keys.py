@@ -123,7 +123,7 @@ def test_the_installed_server_knows_the_dhcp_options(version: int, topic: str) -
         ("x", "'x' is not a dictionary"),
         (0, "'0' is not a dictionary"),
         ([{}], "'[{}]' is not a dictionary"),
-        ({"network_id": ZERO, "qos_policy_id": None}, "Unexpected keys supplied: qos_policy_id"),
+        ({"network_id": ZERO, "colour": None}, "Unexpected keys supplied: colour"),
     ],
 )
 def test_a_gateway_is_an_object_of_what_is_built(raw: Any, reason: str) -> None:

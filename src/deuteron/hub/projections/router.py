@@ -1,4 +1,4 @@
-"""Routers, on the host that runs them, with what they route: prefixes, gateway, floating IPs; and what they count."""
+"""Routers, on the host that runs them, and what they route, count and limit: prefixes, gateway, floating IPs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Literal, cast
 
 from sqlalchemy import select
 
-from deuteron.hub.projections.contract import Made, OnHost, Place, Reading, Touched, pairs, rows, whole
+from deuteron.hub.projections.contract import Made, OnHost, Place, Reading, Touched, numbers, pairs, rows, whole
 from deuteron.hub.projections.network import subnet as intent_subnet
 from deuteron.model.intent import (
     ConntrackHelper,
     FloatingIp,
     HostRoute,
     IntentRouter,
+    LimitedAddress,
     MeteringLabel,
     MeteringRule,
     NdpProxying,
@@ -24,11 +25,12 @@ from deuteron.model.intent import (
     RouterPort,
 )
 from deuteron.model.network import ROUTER_GATEWAY, ROUTER_INTERFACE
-from deuteron.model.network.rows import MeteringLabelRuleRow, PortRow, RouterRow, SubnetRow
+from deuteron.model.network.rows import FloatingIpRow, MeteringLabelRuleRow, PortRow, RouterRow, SubnetRow
 from deuteron.model.scalars import NetworkId, SubnetId
 from deuteron.rules.network import address_scopes, forwarded, helped, metering, proxied
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import floatingips, networks, ports, routers, subnets
+from deuteron.store.slots import EVERYWHERE
 
 _OWNERS = (ROUTER_INTERFACE, ROUTER_GATEWAY)
 
@@ -65,11 +67,17 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
         for row in whole(tx, subnets, lambda chunk: within.where(subnets.c["network_id"].in_(chunk)), nets)
     }
     translated: dict[str, list[FloatingIp]] = defaultdict(list)
-    given = select(floatingips).where(floatingips.c["port_id"].is_not(None)).order_by(floatingips.c["id"])
+    limited: dict[str, list[FloatingIpRow]] = defaultdict(list)
+    given = select(floatingips).order_by(floatingips.c["id"])
     for each in whole(tx, floatingips, lambda chunk: given.where(floatingips.c["router_id"].in_(chunk)), ids):
         inside, router_id = each["fixed_ip_address"], each["router_id"]
-        if inside is not None and router_id is not None:
+        if router_id is None:
+            continue
+        if each["port_id"] is not None and inside is not None:
             translated[router_id].append(FloatingIp(each["id"], each["floating_ip_address"], inside))
+        if each["qos_policy_id"] is not None:
+            limited[router_id].append(each)
+    numbered = numbers(tx, "address", {(EVERYWHERE, each["id"]) for found in limited.values() for each in found})
     forwarding = _forwardings(tx, ids)
     counted = _labels(tx, mine)
     helping = helped.of_routers(tx, ids)
@@ -94,7 +102,18 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
                 for each in helping.get(row["id"], ())
             ),
             ndp=answering.get(row["id"]),
+            limited_addresses=tuple(
+                LimitedAddress(
+                    each["floating_ip_address"], numbered[EVERYWHERE, each["id"]], each["qos_policy_id"] or ""
+                )
+                for each in limited[row["id"]]
+            ),
         )
+        addressed = {floating.id for floating in translated[row["id"]]} | {id for id, _ in forwarding[row["id"]]}
+        addressed |= {each["id"] for each in limited[row["id"]]}
+        obeyed = {each["qos_policy_id"] for each in limited[row["id"]]}
+        if gateway is not None:
+            obeyed.add(row["qos_policy_id"])
         reached = {ip["subnet_id"] for port in found for ip in port["fixed_ips"] or ()}
         yield (
             row["host"] or "",
@@ -104,10 +123,10 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
                     *(("port", port["id"]) for port in found),
                     *(("network", id) for id in {port["network_id"] for port in found}),
                     *(("subnet", id) for id in reached),
-                    *(("floatingip", floating.id) for floating in translated[row["id"]]),
-                    *(("floatingip", id) for id in {id for id, _ in forwarding[row["id"]]}),
+                    *(("floatingip", id) for id in addressed),
                     *(("metering_label", label.id) for label in counted[row["id"]]),
                 ),
+                needs=tuple(("qos_policy", id) for id in obeyed if id is not None),
             ),
         )
 
@@ -245,6 +264,7 @@ def _gateway(
         _router_port(around, port, prefixes),
         tuple(hops[version] for version in sorted(hops)),
         info is None or info["enable_snat"],
+        router["qos_policy_id"],
     )
 
 

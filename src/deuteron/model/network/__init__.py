@@ -58,7 +58,7 @@ from deuteron.model.resource import Extension, Resource, extended
 NETWORK: Final = extended(networks.NETWORK, qos.EXTENSIONS.values())
 PORT: Final = extended(ports.PORT, [*qos.EXTENSIONS.values(), *trunks.EXTENSIONS.values()])
 ROUTER: Final = extended(routers.ROUTER, [*conntrack_helpers.EXTENSIONS.values(), *ndp_proxies.EXTENSIONS.values()])
-FLOATINGIP: Final = extended(routers.FLOATINGIP, port_forwardings.EXTENSIONS.values())
+FLOATINGIP: Final = extended(routers.FLOATINGIP, [*qos.EXTENSIONS.values(), *port_forwardings.EXTENSIONS.values()])
 
 RESOURCES: Final[tuple[Resource[Any], ...]] = (
     NETWORK,

@@ -337,6 +337,7 @@ _GATEWAY_FIELDS: Final[dict[str, Codec]] = {
     "network_id": Uuid(),
     "enable_snat": Boolean(),
     "external_fixed_ips": FixedIps(),
+    "qos_policy_id": Uuid(nullable=True),
 }
 
 

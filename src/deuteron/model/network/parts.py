@@ -90,6 +90,7 @@ class WantedGateway(TypedDict):
     network_id: ReadOnly[NetworkId]
     external_fixed_ips: NotRequired[ReadOnly[Sequence[WantedIp]]]
     enable_snat: NotRequired[ReadOnly[bool]]
+    qos_policy_id: NotRequired[ReadOnly[str | None]]
 
 
 class Gateway(TypedDict):

@@ -37,9 +37,9 @@ QOS_POLICY: Resource[QosPolicyRow] = Resource(
     collection="qos/policies",
     missing=("QosPolicyNotFound", "QoS policy {} could not be found."),
     made_at_once=True,
-    used_by=(("network", "qos_policy_id"), ("port", "qos_policy_id")),
+    used_by=tuple((kind, "qos_policy_id") for kind in ("network", "port", "floatingip", "router")),
     table="network_qos_policies",
-    description="Limits and marks for the traffic of ports and networks that name it.",
+    description="Limits and marks for the traffic of ports, networks, floating IPs and gateways that name it.",
     attributes=(
         ID,
         Attribute("name", Text(NAME_LENGTH), "A name.", default="", create=True, update=True),
@@ -124,6 +124,13 @@ EXTENSIONS: Final = {
     ),
     "qos-default": Extension(
         "QoS default policy", "A policy that new networks of a project get.", "2017-041-06T10:00:00-00:00"
+    ),
+    "qos-fip": Extension(
+        "Floating IP QoS", "Limits of floating IPs.", "2017-07-20T00:00:00-00:00",
+        attributes={"floatingip": (_NAMES_ONE,)},
+    ),
+    "qos-gateway-ip": Extension(
+        "Router gateway IP QoS", "Limits of what a router sends under its own address.", "2018-02-24T00:00:00-00:00"
     ),
     "qos-port-network-policy": Extension(
         "QoS port network policy ID", "A port shows its network's policy.", "2019-11-01T10:00:00-00:00",

@@ -63,8 +63,10 @@ ROUTER: Resource[RouterRow] = Resource(
                   "The network host that runs it; none until it has an interface or a gateway."),
         Attribute("gateway_port_id", Text(nullable=True), "Its port outside.", refers_to="port"),
         Attribute("gateway_network_id", Text(nullable=True), "The network of that port.", refers_to="network"),
+        Attribute("qos_policy_id", Text(nullable=True), "The policy of what it sends under its own address.",
+                  refers_to="qos_policy"),
     ),
-    indexes=(("project_id",), ("name",), ("host",), ("gateway_network_id",), ("flavor_id",)),
+    indexes=(("project_id",), ("name",), ("host",), ("gateway_network_id",), ("qos_policy_id",), ("flavor_id",)),
     rules={
         "create": WRITE,
         "get": READ,

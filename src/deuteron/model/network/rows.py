@@ -162,6 +162,7 @@ class RouterRow(TypedDict):
     host: ReadOnly[str | None]
     gateway_port_id: ReadOnly[PortId | None]
     gateway_network_id: ReadOnly[NetworkId | None]
+    qos_policy_id: ReadOnly[QosPolicyId | None]
 
 
 class FloatingIpRow(TypedDict):
@@ -178,6 +179,7 @@ class FloatingIpRow(TypedDict):
     created_at: ReadOnly[str]
     updated_at: ReadOnly[str]
     revision_number: ReadOnly[int]
+    qos_policy_id: ReadOnly[QosPolicyId | None]
     floating_port_id: ReadOnly[PortId]
 
 

@@ -29,6 +29,8 @@ from deuteron.net.pipeline import DEAD_VLAN
 from deuteron.net.plan import names
 
 _LAST_PATCH_OFPORT = 15
+_CLOUD = ""
+"""In place of a mechanism: DHCP and routers wire their own ports."""
 
 NO_DAD = (("net.ipv6.conf.all.accept_dad", "0"), ("net.ipv6.conf.default.accept_dad", "0"))
 """Settings of a namespace before its devices come: their addresses are usable at once.
@@ -113,12 +115,18 @@ class Site:
         """Ports bound here by `mechanism` that are neither DHCP's nor a router's, with their networks, by id."""
         return self._ports_by_mechanism.get(mechanism, ())
 
+    @property
+    def cloud_ports(self) -> tuple[tuple[IntentPort, IntentNetwork], ...]:
+        """The ports of DHCP and routers here, with their networks, in order of id."""
+        return self.ports_wired_by(_CLOUD)
+
     @cached_property
     def _ports_by_mechanism(self) -> dict[str, tuple[tuple[IntentPort, IntentNetwork], ...]]:
         found: dict[str, list[tuple[IntentPort, IntentNetwork]]] = {}
         for _, port in sorted(self.intent.ports.items()):
-            if port.network_id in self.intent.networks and not is_of_network(port):
-                found.setdefault(port.mechanism, []).append((port, self.intent.networks[port.network_id]))
+            if port.network_id in self.intent.networks:
+                wired_by = _CLOUD if is_of_network(port) else port.mechanism
+                found.setdefault(wired_by, []).append((port, self.intent.networks[port.network_id]))
         return {mechanism: tuple(ports) for mechanism, ports in found.items()}
 
     @cached_property

@@ -1,31 +1,66 @@
-"""QoS of instance ports: what they send and receive is metered, and marked, by br-int.
+"""QoS: what ports, and addresses of routers, send and receive is metered, and marked, by br-int.
 
-    egress     table 59: everything from the port passes its meter, IP gets the mark, and goes on to table 60
+    egress     table 59: from the port through its meter, IP gets the mark, and on to table 60
     ingress    where a frame is given to the port's MAC, from a patch (60) or from this host (73, or 94 without filters)
+    both       where there is another meter to pass, table 61
 
-A port obeys its own policy, else that of its network. Meters act in user space and in the kernel alike, where policing
-of the device would not: the userspace datapath reads a tap beside the kernel. What is sent to many is not metered on
-its way in, as it is switched to all ports at once.
+A port obeys its own policy, else that of its network; of the cloud's own ports only a router's gateway looks at its
+network's. Under a floating IP, or the gateway's own address, limits hold besides: for what leaves the gateway port with
+it as source, and what arrives there for it. Marks are of ports alone.
 
-Source: neutron/plugins/ml2/drivers/openvswitch/agent/extension_drivers/qos_driver.py for what is limited.
+Meters act in user space and in the kernel alike, where policing of the device would not: the userspace datapath reads a
+tap beside the kernel, and a kernel need not have what filters on a gateway's device are made of (decisions/0015).
+What is sent to many is not metered on its way in, as it is switched to all ports at once.
+
+Source: neutron/plugins/ml2/drivers/openvswitch/agent/extension_drivers/qos_driver.py, neutron/objects/qos/rule.py
+(`should_apply_to_port`), neutron/agent/l3/extensions/qos/ for what is limited.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from typing import NamedTuple
+
 from deuteron.model.intent import IntentPort, IntentQosPolicy, RateLimit
-from deuteron.net.pipeline import ACCEPT_OR_INGRESS, ACCEPTED_EGRESS_NORMAL, BANDWIDTH_RATE_LIMIT, TRANSIENT
+from deuteron.net.pipeline import (
+    ACCEPT_OR_INGRESS,
+    ACCEPTED_EGRESS_NORMAL,
+    BANDWIDTH_RATE_LIMIT,
+    NEXT_LIMIT,
+    TRANSIENT,
+    floating_meter,
+    gateway_meter,
+    port_meter,
+)
 from deuteron.net.plan import firewall
-from deuteron.net.plan.addresses import allowed_macs
+from deuteron.net.plan.addresses import allowed_macs, version
 from deuteron.net.plan.bridges import INTEGRATION
-from deuteron.net.plan.draft import Draft, Phase, Site, View, is_dead
+from deuteron.net.plan.draft import Draft, Phase, Site, View, is_dead, is_of_network
 from deuteron.net.rows import METER_TABLE, Meter
+
+_GATEWAY = "network:router_gateway"
+_ONWARD = f"resubmit(,{TRANSIENT})"
+
+
+class _Address(NamedTuple):
+    """An address of a router that is limited: the meters of what is sent and of what is received, where there are."""
+
+    address: str
+    egress: Meter | None
+    ingress: Meter | None
 
 
 def plan_qos(site: Site, draft: Draft) -> None:
-    """Adds meters and flows of every instance port that is up and obeys a policy."""
-    for port, network in site.instance_ports:
-        if not is_dead(port) and (port.qos_policy_id or network.qos_policy_id) is not None:
-            draft.part(site, Phase.QOS, port.id, _plan_port)
+    """Adds meters and flows of every port that is up and obeys a policy, or has an address that does."""
+    ids = [
+        port.id
+        for port, network in (*site.instance_ports, *site.cloud_ports)
+        if not is_dead(port)
+        and (port.qos_policy_id or network.qos_policy_id is not None or port.device_owner == _GATEWAY)
+    ]
+    for port_id in sorted(ids):
+        draft.part(site, Phase.QOS, port_id, _plan_port)
 
 
 def _plan_port(view: View, draft: Draft, port_id: str) -> None:
@@ -33,41 +68,97 @@ def _plan_port(view: View, draft: Draft, port_id: str) -> None:
     network = None if port is None else view.network(port.network_id)
     if port is None or network is None:
         return
-    policy = view.qos_policy(port.qos_policy_id or network.qos_policy_id or "")
-    if policy is None:
+    inherits = not is_of_network(port) or port.device_owner == _GATEWAY
+    policy = view.qos_policy(port.qos_policy_id or (network.qos_policy_id if inherits else None) or "")
+    policy = policy or IntentQosPolicy("")
+    addresses = list(_addresses(view, port)) if port.device_owner == _GATEWAY else []
+    _plan_egress(draft, port, policy, addresses)
+    meter = _meter(port_meter(port.ofport, 1), policy.ingress)
+    received = () if meter is None else (meter,)
+    if received:
+        _plan_ingress(view, draft, port, network.local_vlan, received)
+    for item in addresses:
+        if item.ingress is not None:
+            to_it = f"ip,nw_dst={item.address},"
+            _plan_ingress(view, draft, port, network.local_vlan, [item.ingress, *received], to_it)
+
+
+def _addresses(view: View, port: IntentPort) -> Iterator[_Address]:
+    """The limited addresses behind a gateway port. As in Neutron, of the router's own only those of IPv4."""
+    router = view.router(port.device_id)
+    if router is None or router.gateway is None or router.gateway.port.port_id != port.id:
         return
-    _plan_egress(draft, port, policy)
-    if policy.ingress is not None:
-        meter = _meter(draft, 2 * port.ofport + 1, policy.ingress)
-        _plan_ingress(view, draft, port, network.local_vlan, meter)
+    own = view.qos_policy(router.gateway.qos_policy_id or "")
+    if own is not None:
+        egress = _meter(gateway_meter(port.ofport, 0), own.egress)
+        ingress = _meter(gateway_meter(port.ofport, 1), own.ingress)
+        for text in router.gateway.port.addresses:
+            if version(text) == 4:
+                yield _Address(text.split("/")[0], egress, ingress)
+    for item in router.limited_addresses:
+        policy = view.qos_policy(item.qos_policy_id)
+        if policy is not None:
+            egress = _meter(floating_meter(item.number, 0), policy.egress)
+            yield _Address(item.address, egress, _meter(floating_meter(item.number, 1), policy.ingress))
 
 
-def _plan_egress(draft: Draft, port: IntentPort, policy: IntentQosPolicy) -> None:
-    meter = "" if policy.egress is None else _meter(draft, 2 * port.ofport, policy.egress)
-    onward = f"resubmit(,{TRANSIENT})"
-    if meter:
-        draft.flow(INTEGRATION, BANDWIDTH_RATE_LIMIT, 10, f"in_port={port.ofport}", f"{meter}{onward}")
-    if policy.dscp_mark is not None:
-        mark = f"set_field:{policy.dscp_mark}->ip_dscp"
+def _plan_egress(draft: Draft, port: IntentPort, policy: IntentQosPolicy, addresses: Sequence[_Address]) -> None:
+    meter = _meter(port_meter(port.ofport, 0), policy.egress)
+    sent = () if meter is None else (meter,)
+    source = f"in_port={port.ofport}"
+    mark = "" if policy.dscp_mark is None else f"set_field:{policy.dscp_mark}->ip_dscp,"
+    if sent:
+        _pass(draft, (BANDWIDTH_RATE_LIMIT, 10, ""), source, sent, _ONWARD)
+    if mark:
         for family in ("ip", "ipv6"):
-            match = f"{family},in_port={port.ofport}"
-            draft.flow(INTEGRATION, BANDWIDTH_RATE_LIMIT, 20, match, f"{meter}{mark},{onward}")
+            _pass(draft, (BANDWIDTH_RATE_LIMIT, 20, f"{family},"), source, sent, _ONWARD, mark)
+    for item in addresses:
+        if item.egress is not None:
+            entry = (BANDWIDTH_RATE_LIMIT, 30, f"ip,nw_src={item.address},")
+            _pass(draft, entry, source, [*sent, item.egress], _ONWARD, mark)
 
 
-def _plan_ingress(view: View, draft: Draft, port: IntentPort, local_vlan: int, meter: str) -> None:
-    is_filtered = port.port_security_enabled and view.settings.firewall_driver != "iptables_hybrid"
+def _plan_ingress(
+    view: View, draft: Draft, port: IntentPort, local_vlan: int, meters: Sequence[Meter], to: str = ""
+) -> None:
+    """Frames for the port, or those of them that `to` matches, pass the meters before they are given to it."""
+    is_filtered = (
+        port.port_security_enabled and not is_of_network(port) and view.settings.firewall_driver != "iptables_hybrid"
+    )
+    more = 1 if to else 0
     for mac in allowed_macs(port):
+        from_patch, from_here = f"dl_vlan={local_vlan},dl_dst={mac}", f"reg6={local_vlan:#x},dl_dst={mac}"
         if is_filtered:
-            from_patch, from_here = firewall.delivery(port.ofport, local_vlan)
-            draft.flow(INTEGRATION, TRANSIENT, 91, f"dl_vlan={local_vlan},dl_dst={mac}", f"{meter}{from_patch}")
-            draft.flow(INTEGRATION, ACCEPT_OR_INGRESS, 101, f"reg6={local_vlan:#x},dl_dst={mac}", f"{meter}{from_here}")
+            patched, near = firewall.delivery(port.ofport, local_vlan)
+            ways = ((TRANSIENT, 91, from_patch, patched), (ACCEPT_OR_INGRESS, 101, from_here, near))
         else:
-            draft.flow(INTEGRATION, TRANSIENT, 91, f"dl_vlan={local_vlan},dl_dst={mac}", f"{meter}NORMAL")
-            match = f"reg6={local_vlan:#x},dl_dst={mac}"
-            draft.flow(INTEGRATION, ACCEPTED_EGRESS_NORMAL, 5, match, f"{meter}NORMAL")
+            ways = ((TRANSIENT, 91, from_patch, "NORMAL"), (ACCEPTED_EGRESS_NORMAL, 5, from_here, "NORMAL"))
+        for table, priority, match, delivered in ways:
+            _pass(draft, (table, priority + more, to), match, meters, delivered)
 
 
-def _meter(draft: Draft, number: int, limit: RateLimit) -> str:
-    """The action that passes a frame through the meter, which is added."""
-    draft.own(METER_TABLE, Meter(INTEGRATION, number, limit.kbps, limit.burst_kbit))
-    return f"meter:{number},"
+def _pass(
+    draft: Draft,
+    entry: tuple[int, int, str],
+    match: str,
+    meters: Sequence[Meter],
+    then: str,
+    first: str = "",
+) -> None:
+    """Frames that match pass the meters, which are added, one after the other.
+
+    `entry` is the table, the priority and what else the match of the first flow says; `first` is done there.
+    """
+    table, priority, only = entry
+    if not meters:
+        draft.flow(INTEGRATION, table, priority, f"{only}{match}", f"{first}{then}")
+    for meter, following in zip_longest(meters, meters[1:]):
+        draft.own(METER_TABLE, meter)
+        onward = then if following is None else f"set_field:{following.number:#x}->reg8,resubmit(,{NEXT_LIMIT})"
+        draft.flow(INTEGRATION, table, priority, f"{only}{match}", f"meter:{meter.number},{first}{onward}")
+        if following is not None:
+            table, priority, only, first = NEXT_LIMIT, 10, f"reg8={following.number:#x},", ""
+
+
+def _meter(number: int, limit: RateLimit | None) -> Meter | None:
+    return None if limit is None else Meter(INTEGRATION, number, limit.kbps, limit.burst_kbit)

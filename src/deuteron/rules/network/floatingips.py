@@ -20,9 +20,9 @@ from deuteron.model.network.parts import FixedIp, WantedIp
 from deuteron.model.network.rows import FloatingIpRow, PortRow
 from deuteron.model.scalars import FloatingIpId, Ip, NetworkId, PortId, ProjectId, RouterId
 from deuteron.model.settings import Settings
-from deuteron.rules.network import faults, forwarded, ports, quotas, sight
+from deuteron.rules.network import faults, forwarded, ports, qos, quotas, sight
 from deuteron.rules.network.kinds import Kind, add, change, find, new_id, remove
-from deuteron.store import query
+from deuteron.store import query, slots
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import floatingips, ip_allocations, routers, subnets
 from deuteron.store.network_tables import ports as ports_table
@@ -61,6 +61,7 @@ def create_floatingip(tx: Tx, settings: Settings, caller: Caller, values: Values
         is_external = False
     if not is_external:
         raise faults.bad_request("floatingip", f"Network {network_id} is not a valid external network")
+    policy_id = qos.policy_for(tx, caller, values.get("qos_policy_id"))
     quotas.check(tx, "floatingip", values["project_id"])
     floating_id = FloatingIpId(new_id())
     wanted = _wanted_address(tx, network_id, values)
@@ -95,7 +96,9 @@ def create_floatingip(tx: Tx, settings: Settings, caller: Caller, values: Values
     led = _association(tx, caller, new, values.get("port_id"), values.get("fixed_ip_address"), wanted_router)
     if led["router_id"] is not None:
         tx.changed("router", led["router_id"])
-    kept = {"floating_port_id": port["id"], "description": values["description"]}
+    if policy_id is not None:
+        slots.number_address(tx, floating_id)
+    kept = {"floating_port_id": port["id"], "description": values["description"], "qos_policy_id": policy_id}
     return add(tx, FLOATINGIP, {**new, **kept, **led})
 
 
@@ -105,6 +108,11 @@ def update_floatingip(tx: Tx, settings: Settings, caller: Caller, row: FloatingI
     Raises: NotFound, BadRequest, Conflict.
     """
     values = dict(values)
+    if values.get("qos_policy_id", row["qos_policy_id"]) != row["qos_policy_id"]:
+        if qos.policy_for(tx, caller, values["qos_policy_id"]) is None:
+            slots.free_address(tx, row["id"])
+        else:
+            slots.number_address(tx, row["id"])
     if values.get("fixed_ip_address") is not None and values.get("port_id") is None:
         raise faults.bad_request("floatingip", _FIXED_WITHOUT_PORT)
     is_forwarding = row["port_id"] is None and row["router_id"] is not None
@@ -136,6 +144,7 @@ def delete_floatingip(tx: Tx, settings: Settings, caller: Caller | None, row: Fl
         remove(tx, PORT_FORWARDING, forwarding["id"])
     if row["router_id"] is not None:
         tx.changed("router", row["router_id"])
+    slots.free_address(tx, row["id"])
     remove(tx, FLOATINGIP, row["id"])
     ports.delete_port(tx, settings, row["floating_port_id"])
 

@@ -1,21 +1,24 @@
 """QoS policies and their rules: what may be said, and which policy a port obeys.
 
-A port obeys its own policy, else that of its network; ports of the cloud itself (`network:…`) only their own. What the
-rules come to on a host, `effects_of` says.
+A port obeys its own policy, else that of its network; of the ports of the cloud itself (`network:…`) only a router's
+gateway looks at its network's. A floating IP and a gateway's address obey the policy that they name, which limits what
+goes under that address. What the rules come to on a host, `effects_of` says.
 
 Source: neutron/services/qos/qos_plugin.py, neutron/objects/qos/policy.py, neutron/core_extensions/qos.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
+import msgspec
 from sqlalchemy import bindparam, select
 
 from deuteron.model.caller import Caller
 from deuteron.model.network import BANDWIDTH_LIMIT_RULE, DSCP_MARKING_RULE, QOS_POLICY
+from deuteron.model.network.parts import Gateway, WantedGateway
 from deuteron.model.network.rows import QosPolicyId, QosPolicyRow
 from deuteron.model.resource import Attribute, Resource, RowT
 from deuteron.model.scalars import NetworkId
@@ -56,12 +59,13 @@ def update_policy(tx: Tx, settings: Settings, caller: Caller, row: QosPolicyRow,
 
 
 def delete_policy(tx: Tx, settings: Settings, caller: Caller, row: QosPolicyRow) -> None:
-    """With its rules. Raises: Conflict while a network or a port obeys it."""
+    """With its rules. Raises: Conflict while something obeys it."""
     for kind, attribute in QOS_POLICY.used_by:
         table = TABLES[kind]
         user = tx.scalar(select(table.c.id).where(table.c[attribute] == row["id"]).limit(1))
         if user is not None:
-            raise faults.conflict("QosPolicyInUse", f"QoS Policy {row['id']} is used by {kind} {user}.")
+            name = "fip" if kind == "floatingip" else kind
+            raise faults.conflict("QosPolicyInUse", f"QoS Policy {row['id']} is used by {name} {user}.")
     for rule in _RULES:
         table = TABLES[rule.name]
         for rule_id in tx.scalars(select(table.c.id).where(table.c.qos_policy_id == row["id"])):
@@ -87,6 +91,12 @@ def of_networks(tx: Tx, network_ids: Collection[NetworkId]) -> dict[NetworkId, Q
         return {} if policy_id is None else {network_id: policy_id}
     columns = select(networks.c.id, networks.c.qos_policy_id).where(networks.c.qos_policy_id.is_not(None))
     return dict(tx.all(columns.where(query.any_of(networks.c.id, list(network_ids)))))
+
+
+def of_gateway(tx: Tx, caller: Caller, present: QosPolicyId | None, wanted: WantedGateway) -> QosPolicyId | None:
+    """The policy of a gateway, which keeps the one it has unless it asks for another. Raises: NotFound."""
+    policy_id = wanted.get("qos_policy_id", present)
+    return present if policy_id == present else policy_for(tx, caller, QosPolicyId(policy_id) if policy_id else None)
 
 
 def default_of(tx: Tx, project_id: str) -> QosPolicyId | None:
@@ -136,6 +146,20 @@ def _show_rules(tx: Tx, settings: Settings, caller: Caller, rows: Sequence[Value
             by_policy[rule["qos_policy_id"]].append({**rule, "type": resource.name.removesuffix("_rule")})
     for row in rows:
         row["rules"] = by_policy[row["id"]]
+
+
+def show_of_gateways(tx: Tx, rows: Sequence[MutableMapping[str, object]], names: frozenset[str]) -> None:
+    """The gateway names its policy; as in Neutron, nothing is said of one where neither it nor its network has any."""
+    if "external_gateway_info" not in names:
+        return
+    reached = {NetworkId(str(row["gateway_network_id"])) for row in rows if row["gateway_network_id"] is not None}
+    limited = of_networks(tx, reached) if reached else {}
+    for row in rows:
+        if row["gateway_network_id"] is not None and (row["qos_policy_id"] or row["gateway_network_id"] in limited):
+            info = row["external_gateway_info"]
+            if isinstance(info, msgspec.Raw):  # lists pass such values on as they are stored
+                info = msgspec.json.decode(info)
+            row["external_gateway_info"] = {**cast("Gateway", info), "qos_policy_id": row["qos_policy_id"]}
 
 
 KIND = Kind(

@@ -29,6 +29,7 @@ from deuteron.rules.network import (
     helped,
     ports,
     proxied,
+    qos,
     quotas,
     reached,
     router_hosts,
@@ -195,6 +196,7 @@ def _set_gateway(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, wan
     network = sight.network_for(tx, caller, wanted["network_id"])
     if not network["router:external"]:
         raise faults.bad_request("router", f"Network {network['id']} is not an external network")
+    policy_id = qos.of_gateway(tx, caller, row["qos_policy_id"], wanted)
     present = row["external_gateway_info"]
     # As in Neutron, who does not name it takes the default: nobody carries an administrator's choice elsewhere.
     snat = wanted.get("enable_snat", True)
@@ -204,7 +206,7 @@ def _set_gateway(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, wan
         if "external_fixed_ips" in wanted:
             proxied.refuse_without_ipv6(tx, row, wanted)
             port = ports.update_port(tx, settings, None, port, {"fixed_ips": wanted["external_fixed_ips"]})
-        return change(tx, ROUTER, row, {"external_gateway_info": _gateway_info(port, snat)})
+        return change(tx, ROUTER, row, {"external_gateway_info": _gateway_info(port, snat), "qos_policy_id": policy_id})
     if present is not None:
         row = clear_gateway(tx, settings, row)
     candidates = addresses.subnets_of(tx, network["id"])
@@ -232,6 +234,7 @@ def _set_gateway(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, wan
             "external_gateway_info": _gateway_info(port, snat),
             "gateway_port_id": port["id"],
             "gateway_network_id": network["id"],
+            "qos_policy_id": policy_id,
             "host": host,
             "availability_zones": [ZONE],
         },
@@ -255,7 +258,8 @@ def clear_gateway(tx: Tx, settings: Settings, row: RouterRow) -> RouterRow:
         )
     proxied.refuse_without_gateway(tx, row)
     ports.delete_port(tx, settings, row["gateway_port_id"])
-    return change(tx, ROUTER, row, {"external_gateway_info": None, "gateway_port_id": None, "gateway_network_id": None})
+    none = dict.fromkeys(("external_gateway_info", "gateway_port_id", "gateway_network_id", "qos_policy_id"))
+    return change(tx, ROUTER, row, none)
 
 
 def _gateway_info(port: PortRow, snat: bool) -> Gateway:
@@ -470,12 +474,18 @@ def _check_routes(tx: Tx, row: RouterRow, routes: Sequence[Route]) -> None:
     quotas.check_items(tx, "router_route", row["project_id"], len(routes))
 
 
+def _show(tx: Tx, settings: Settings, caller: Caller, rows: Sequence[dict[str, object]], names: frozenset[str]) -> None:
+    helped.show(tx, settings, caller, rows, names)
+    qos.show_of_gateways(tx, rows, names)
+
+
 KIND = Kind(
     resource=ROUTER,
     create=create_router,
     update=update_router,
     delete=delete_router,
     visible=sight.own(routers.c.project_id),
-    derive=helped.show,
+    derive=_show,
     shows_rows_of=helped.helpers,
+    extra_columns=("gateway_network_id", "qos_policy_id"),
 )

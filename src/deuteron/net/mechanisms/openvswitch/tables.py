@@ -20,8 +20,9 @@ from deuteron.net.kernel.switch import BridgeDriver, OvsPortDriver
 from deuteron.net.kernel.tracking import TrackingDriver
 from deuteron.net.kernel.unixctl import Sweeps, SwitchControl
 from deuteron.net.mechanisms.wiring import Drivers, Kernel, OwnTable
+from deuteron.net.pipeline import metered_ofport
 from deuteron.net.reconcile import port_concern
-from deuteron.net.rows import HOST, METER_TABLE, OvsPort, TrackedZone
+from deuteron.net.rows import HOST, METER_TABLE, Meter, OvsPort, TrackedZone
 
 
 def open_drivers(kernel: Kernel) -> Drivers:
@@ -91,6 +92,11 @@ def _flow_concerns(row: Any) -> list[str]:
     return [f"ofport:{row.bridge}:{int(found[1], 0)}"] if found else [f"bridge:{row.bridge}"]
 
 
+def _meter_concerns(row: Meter) -> list[str]:
+    ofport = metered_ofport(row.number)
+    return [f"bridge:{row.bridge}" if ofport is None else f"ofport:{row.bridge}:{ofport}"]
+
+
 TABLES = (
     OwnTable(
         "bridge",
@@ -113,7 +119,7 @@ TABLES = (
         "device",
         lambda plan: plan.own.get(METER_TABLE, ()),
         lambda row: f"meter {row.number} on {row.bridge}: {row.rate} {row.unit}, {row.burst} at once",
-        lambda row: [f"ofport:{row.bridge}:{row.number // 2}"],
+        _meter_concerns,
         is_late=True,
     ),
     # Before the devices: ovs-vswitchd looks at all of its ports anew for each device that comes, and answers meanwhile
