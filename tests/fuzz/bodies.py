@@ -397,6 +397,7 @@ BODIES: dict[tuple[str, str], list[Any]] = {
         {"sub_ports": [{"port_id": "$subport", "segmentation_type": "vlan", "segmentation_id": "6"}]}
     ],
     ("PUT", _N + "/trunks/{id}/remove_subports"): [{"sub_ports": [{"port_id": "$subport"}]}],
+    ("POST", _N + "/ports/{id}/bindings"): [{"binding": {"host": "h1", "vnic_type": "normal", "profile": {}}}],
     ("PUT", _N + "/quotas/{project}"): [{"quota": {"network": 5, "port": -1, "security_group_rule": 9}}],
     ("PUT", _N + "/agents/{id}"): [{"agent": {"admin_state_up": True, "description": "x"}}],
     ("POST", _N + "/agents/{id}/dhcp-networks"): [{"network_id": "$network"}],

@@ -137,6 +137,18 @@ trunk_ports = Table(
 )
 """Which port is in which trunk: its subports, and with segmentation id 0 its parent."""
 
+port_bindings = Table(
+    "network_port_bindings",
+    metadata,
+    Column("port_id", Text, primary_key=True),
+    Column("host", Text, primary_key=True),
+    Column("vnic_type", Text, nullable=False),
+    Column("profile", Json, nullable=False),
+    Column("vif_type", Text, nullable=False),
+    Column("vif_details", Json, nullable=False),
+)
+"""How ports would be plugged in on hosts where they are not: their inactive bindings."""
+
 steps = Table(
     "network_steps",
     metadata,

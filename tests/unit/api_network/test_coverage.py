@@ -44,6 +44,13 @@ HELD = {
     "port security": "unit/net/test_plan_packets.py::test_a_port_without_security_may_send_as_anyone",
     "allowed address pairs": "unit/net/test_plan_packets.py::test_an_address_pair_widens_what_a_guest_may_send",
     "extra DHCP options": "unit/net/test_plan_hosts.py::test_extra_options_are_tagged_by_port",
+    "`ports` `bindings`": "unit/api_network/test_port_bindings.py::"
+    "test_a_port_has_one_active_binding_and_others_that_wait",
+    "where a guest's port may be plugged in next": "unit/api_network/test_port_bindings.py::"
+    "test_they_are_those_of_guests_ports",
+    "one is active": "unit/api_network/test_port_bindings.py::test_to_activate_one_moves_the_port",
+    "made anew to change them": "unit/api_network/test_port_bindings.py::"
+    "test_without_its_active_binding_a_port_is_plugged_in_nowhere",
     "binding": "unit/api_network/test_rules.py::test_a_port_on_an_unknown_host_keeps_the_reason",
     "names that DHCP and DNS tell, where the operator has set a domain": "kernel/test_names.py::"
     "test_a_neighbour_finds_a_port_by_its_name_and_by_the_one_that_it_gets_next",

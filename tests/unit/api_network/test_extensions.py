@@ -166,6 +166,13 @@ ROUTES: dict[str, set[str]] = {
         "DELETE /auto-allocated-topology/{project}",
     },
     "availability_zone": {"GET /availability_zones"},
+    "binding-extended": {
+        "GET /ports/{id}/bindings",
+        "POST /ports/{id}/bindings",
+        "GET /ports/{id}/bindings/{host}",
+        "DELETE /ports/{id}/bindings/{host}",
+        "PUT /ports/{id}/bindings/{host}/activate",
+    },
     "dhcp_agent_scheduler": {
         "GET /agents/{id}/dhcp-networks",
         "POST /agents/{id}/dhcp-networks",

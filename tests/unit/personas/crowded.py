@@ -90,6 +90,7 @@ GROWING: Final[dict[str, dict[str, str]]] = {
     "network_metering_labels": {},
     "network_ndp_proxies": {"router_id": _id("network_routers"), "port_id": _id("network_ports")},
     "network_networks": {},
+    "network_port_bindings": {"port_id": _id("network_ports")},
     "network_port_forwardings": {"floatingip_id": _id("network_floatingips", 10),
                                  "internal_port_id": _id("network_ports")},
     "network_ports": {},
@@ -144,6 +145,7 @@ FIRST: Final = {
     "compute_deleted_servers": f"({_SERVER}, deleted_at) SELECT {_SERVER}, created FROM compute_servers",
     "compute_quotas": "VALUES ('nobody', 'instances', 1)",
     "network_auto_allocated_topologies": "VALUES ('nobody', 'none', 'none')",
+    "network_port_bindings": "VALUES ('none', 'nowhere', 'normal', '{}', 'ovs', '{}')",
     "host_slots": "VALUES ('nowhere', 'port', 'none', 15, 'none')",
     "identity_revocations": "VALUES ('none', 4000000000)",
 }

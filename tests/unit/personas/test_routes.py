@@ -29,7 +29,7 @@ from deuteron.model.settings import HostEntry, Settings
 from deuteron.rules.hosts import registry
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Database, Tx
-from deuteron.store.network_tables import ports
+from deuteron.store.network_tables import port_bindings, ports
 from tests.unit.personas import people
 from tests.unit.personas.test_rules import differences, known, our_answers, real_answers
 
@@ -256,6 +256,12 @@ def _network() -> Iterator[tuple[str, Line]]:
     yield f"GET {settings}/{{{kind}}}", Line(f"get_{kind}")
     yield f"PUT {settings}/{{{kind}}}", Line(f"update_{kind}", {kind: {"stateful": True}})
     yield f"DELETE {settings}/{{{kind}}}", Line(f"delete_{kind}")
+    bindings = f"{v2}/ports/{{server_port}}/bindings"
+    yield f"GET {bindings}", Line("get_port_binding", lists="binding")
+    yield f"POST {bindings}", Line("create_port_binding", {"binding": {"host": "new"}})
+    yield f"GET {bindings}/{{binding}}", Line("get_port_binding")
+    yield f"PUT {bindings}/{{binding}}/activate", Line("activate")
+    yield f"DELETE {bindings}/{{binding}}", Line("delete_port_binding")
     flavor = {"service_type": "L3_ROUTER_NAT"}
     for kind, made in (("network_flavor", flavor), ("service_profile", {"metainfo": "new"})):
         rule = kind.removeprefix("network_")
@@ -736,6 +742,9 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
         tx.execute(update(servers).where(servers.c.id == ids["server"]).values(nic))
         used = {"device_id": ids["server"], "device_owner": "compute:nova"}
         tx.execute(update(ports).where(ports.c.id == ids["server_port"]).values(used))
+        waiting = {"vnic_type": "normal", "profile": {}, "vif_type": "ovs", "vif_details": {}}
+        tx.insert(port_bindings, {"port_id": ids["server_port"], "host": "aio", **waiting})
+        ids["binding"] = "aio"
 
     admin.cloud.database.write(plug)
     (service, *_) = admin.ask("GET", f"{nova}/os-services").json["services"]

@@ -62,6 +62,7 @@ PROVIDERS: Final = Made(
     booleans=frozenset({"default"}),
     refuses_unknown=False,
 )
+BINDINGS: Final = Made("bindings", frozenset({"host", "vif_type", "vnic_type", "status"}), marker="host")
 POOLS: Final = Made("floatingip_pools", frozenset())
 AVAILABILITIES: Final = Made(
     "network_ip_availabilities",

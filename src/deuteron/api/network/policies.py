@@ -50,6 +50,10 @@ POLICIES: dict[str, str] = {
     "shared": "field:networks:shared=True",
     "external": "field:networks:router:external=True",
     "external_network": "field:subnets:router:external=True",
+    "get_port_binding": "rule:admin_only or rule:service_api",
+    "create_port_binding": "rule:service_api",
+    "delete_port_binding": "rule:service_api",
+    "activate": "rule:service_api",
     "network_device": "field:port:device_owner=~^network:",
     "used_by_another_service": (
         "field:port:device_owner=~^compute: or field:port:device_owner=~^baremetal: "

@@ -6,7 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 from deuteron.api.call import MAX_BODY_BYTES, Call, Mode, Reply, Route
-from deuteron.api.network import agents, bodies, extensions, flavors, pools, prefixes, quotas, topologies
+from deuteron.api.network import (
+    agents,
+    bodies,
+    extensions,
+    flavors,
+    pools,
+    port_bindings,
+    prefixes,
+    quotas,
+    topologies,
+)
 from deuteron.api.network.objects import Objects
 from deuteron.api.network.readable import Sight
 from deuteron.api.network.tags import Tags
@@ -64,6 +74,11 @@ class NetworkService:
             Route("DELETE", "/v2.0/auto-allocated-topology/{project}", topologies.delete, Mode.WRITE),
             Route("POST", "/v2.0/flavors/{id}/service_profiles", flavors.associate, Mode.WRITE),
             Route("DELETE", "/v2.0/flavors/{id}/service_profiles/{profile}", flavors.dissociate, Mode.WRITE),
+            Route("GET", "/v2.0/ports/{id}/bindings", port_bindings.list_all),
+            Route("POST", "/v2.0/ports/{id}/bindings", port_bindings.create, Mode.WRITE),
+            Route("GET", "/v2.0/ports/{id}/bindings/{host}", port_bindings.show),
+            Route("DELETE", "/v2.0/ports/{id}/bindings/{host}", port_bindings.delete, Mode.WRITE),
+            Route("PUT", "/v2.0/ports/{id}/bindings/{host}/activate", port_bindings.activate, Mode.WRITE),
             Route("GET", "/v2.0/network-ip-availabilities", agents.list_availability),
             Route("GET", "/v2.0/network-ip-availabilities/{id}", agents.show_availability),
             Route("GET", "/v2.0/qos/rule-types", self.rule_types),

@@ -43,6 +43,11 @@ EXTENSIONS: Final[dict[str, Extension]] = {
         "Availability Zone Filter Extension", "Zones found by what they are.", "2018-06-22T10:00:00-00:00"
     ),
     "binding": Extension("Port Binding", "Where and how a port is plugged.", "2014-02-03T10:00:00-00:00"),
+    "binding-extended": Extension(
+        "Port Bindings Extended",
+        "Where a port may be plugged in next.",
+        "2017-07-17T10:00:00-00:00",
+    ),
     "default-subnetpools": Extension(
         "Default Subnetpools",
         "Subnets from the default pool of prefixes.",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NotRequired, Required
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NotRequired, Required
 
 from typing_extensions import ReadOnly, TypedDict
 
@@ -16,6 +16,7 @@ __all__ = [
     "FixedIp",
     "Gateway",
     "Interface",
+    "PortBinding",
     "Route",
     "SubPort",
     "WantedGateway",
@@ -36,6 +37,17 @@ class WantedIp(TypedDict, total=False):
 
     subnet_id: ReadOnly[SubnetId]
     ip_address: ReadOnly[Ip]
+
+
+class PortBinding(TypedDict):
+    """How a port is plugged in on a host, or would be."""
+
+    host: ReadOnly[str]
+    vif_type: ReadOnly[str]
+    vnic_type: ReadOnly[str]
+    status: ReadOnly[Literal["ACTIVE", "INACTIVE"]]
+    profile: ReadOnly[Mapping[str, Any]]
+    vif_details: ReadOnly[Mapping[str, Any]]
 
 
 class AddressPair(TypedDict):

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, delete, select
 
 from deuteron.model.intent import MECHANISM, PortTrunk, VifDetails
-from deuteron.model.network.rows import NetworkRow
+from deuteron.model.network.rows import NetworkRow, PortRow
 from deuteron.model.scalars import PortId
 from deuteron.model.settings import Settings
 from deuteron.net.mechanisms import (
@@ -31,15 +31,26 @@ from deuteron.rules.hosts.registry import Agent
 from deuteron.rules.network import segments
 from deuteron.store import query, slots
 from deuteron.store.database import Tx
-from deuteron.store.network_tables import ports
-from deuteron.store.query import Values
+from deuteron.store.network_tables import port_bindings, ports
+from deuteron.store.prepared import Prepared
 
-__all__ = ["REFUSAL", "UNBOUND", "UnknownMechanism", "bind", "mechanisms_of", "unbind", "wired_by", "wired_ports"]
+__all__ = [
+    "REFUSAL",
+    "UNBOUND",
+    "UnknownMechanism",
+    "bind",
+    "forget",
+    "mechanisms_of",
+    "unbind",
+    "wired_by",
+    "wired_ports",
+    "would_bind",
+]
 
 REFUSAL: Final = "refusal"
 """Key of `binding:vif_details` of a port whose binding failed: why, and what to do."""
 
-UNBOUND: Values = {
+UNBOUND: Mapping[str, object] = {
     "binding:host_id": "",
     "binding:vif_type": "unbound",
     "binding:vif_details": {},
@@ -47,6 +58,10 @@ UNBOUND: Values = {
     "status": "DOWN",
 }
 """What a port says that is plugged nowhere."""
+
+_OF_PORT = port_bindings.c.port_id == bindparam("port")
+_FORGET = Prepared(delete(port_bindings).where(_OF_PORT, port_bindings.c.host == bindparam("on")))
+_FORGET_ALL = Prepared(delete(port_bindings).where(_OF_PORT))
 
 
 def mechanisms_of(settings: Settings) -> tuple[Mechanism, ...]:
@@ -61,7 +76,7 @@ def bind(
     network: NetworkRow,
     host: str,
     trunk: PortTrunk | None = None,
-) -> Values:
+) -> dict[str, object]:
     """The values that say how the port, a row or what becomes one, is plugged on `host`; gives it its numbers there.
 
     `trunk` is the one that the port is in.
@@ -76,10 +91,13 @@ def bind(
             slots.attach_port(tx, host, port["id"], port["network_id"])
         except slots.HostFull as error:
             answer = Refusal(str(error), code="port.host_full")
+    forget(tx, port["id"], host)
+    return _said(answer, port["id"], host)
+
+
+def _said(answer: Binding | Refusal, port_id: PortId, host: str) -> dict[str, object]:
     if isinstance(answer, Refusal):
-        told = f"cannot bind port {port['id']} on host {host}: {answer.reason}"
-        if answer.hint:
-            told += f"\nhint: {answer.hint}"
+        told = _told(answer, port_id, host)
         return {
             **UNBOUND,
             "binding:host_id": host,
@@ -96,7 +114,28 @@ def bind(
     }
 
 
-def unbind(tx: Tx, port_id: PortId) -> Values:
+def would_bind(
+    tx: Tx, settings: Settings, port: PortRow, network: NetworkRow, host: str, trunk: PortTrunk | None
+) -> Binding | str:
+    """How the port would be plugged in on `host`, or why it cannot be: it gets no number there, and keeps its own."""
+    answer = _ask(tx, settings, port, network, host, trunk)
+    return _told(answer, port["id"], host) if isinstance(answer, Refusal) else answer
+
+
+def _told(refusal: Refusal, port_id: PortId, host: str) -> str:
+    told = f"cannot bind port {port_id} on host {host}: {refusal.reason}"
+    return f"{told}\nhint: {refusal.hint}" if refusal.hint else told
+
+
+def forget(tx: Tx, port_id: PortId, host: str | None = None) -> None:
+    """The port's inactive binding on the host is gone; all of them without one."""
+    if host is None:
+        tx.run(_FORGET_ALL, {"port": port_id})
+    else:
+        tx.run(_FORGET, {"port": port_id, "on": host})
+
+
+def unbind(tx: Tx, port_id: PortId) -> dict[str, object]:
     """The values of an unplugged port; frees its numbers."""
     slots.detach_port(tx, port_id)
     return dict(UNBOUND)

@@ -172,6 +172,7 @@ def delete_port(tx: Tx, settings: Settings, port_id: PortId) -> None:
     _free_floating(tx, row, set())
     addresses.release(tx, port_id)
     slots.detach_port(tx, port_id)
+    bindings.forget(tx, port_id)
     tx.run(_LEAVE_GROUPS, {"port": port_id})
     remove(tx, PORT, port_id)
 
