@@ -259,6 +259,7 @@ BODIES: dict[tuple[str, str], list[Any]] = {
         {"port_forwarding": {"external_port": 81, "internal_port_range": "8081", "protocol": "sctp"}},
     ],
     ("POST", _N + "/ndp_proxies"): [
+        {"ndp_proxy": {"router_id": "$six_router", "port_id": "$six_port", "name": "x", "description": "y"}},
         {"ndp_proxy": {"router_id": "$router", "port_id": "$port", "ip_address": "fd00::5", "name": "x"}},
     ],
     ("PUT", _N + "/ndp_proxies/{id}"): [{"ndp_proxy": {"name": "y", "description": "z"}}],

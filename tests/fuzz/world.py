@@ -304,6 +304,40 @@ _FURNITURE: dict[str, tuple[str, str, Any]] = {
         {"port_forwarding": {"internal_port_id": "$port", "internal_ip_address": "$port_address", "protocol": "tcp",
                              "external_port": 2222, "internal_port": 22}},
     ),
+    "conntrack_helper": (
+        _N + "/routers/$router/conntrack_helpers/{}", _N + "/routers/$router/conntrack_helpers",
+        {"conntrack_helper": {"protocol": "udp", "port": 6969, "helper": "tftp"}},
+    ),
+    "six_scope": (
+        _N + "/address-scopes/{}", _N + "/address-scopes", {"address_scope": {"name": "six-$made", "ip_version": 6}},
+    ),
+    "six_pool": (
+        _N + "/subnetpools/{}", _N + "/subnetpools",
+        {"subnetpool": {"name": "six-$made", "prefixes": ["fd00:6::/40"], "default_prefixlen": 64,
+                        "address_scope_id": "$six_scope"}},
+    ),
+    "six_public": (
+        _N + "/networks/{}", _N + "/networks", {"network": {"name": "six-$made", "router:external": True}},
+    ),
+    "six_public_subnet": (
+        _N + "/subnets/{}", _N + "/subnets",
+        {"subnet": {"network_id": "$six_public", "ip_version": 6, "subnetpool_id": "$six_pool"}},
+    ),
+    "six_network": (_N + "/networks/{}", _N + "/networks", {"network": {"name": "six-$made"}}),
+    "six_subnet": (
+        _N + "/subnets/{}", _N + "/subnets",
+        {"subnet": {"network_id": "$six_network", "ip_version": 6, "subnetpool_id": "$six_pool"}},
+    ),
+    "six_port": (_N + "/ports/{}", _N + "/ports", {"port": {"network_id": "$six_network"}}),
+    "six_other_port": (_N + "/ports/{}", _N + "/ports", {"port": {"network_id": "$six_network"}}),
+    "six_router": (
+        _N + "/routers/{}", _N + "/routers",
+        {"router": {"name": "six-$made", "external_gateway_info": {"network_id": "$six_public"}}},
+    ),
+    "ndp_proxy": (
+        _N + "/ndp_proxies/{}", _N + "/ndp_proxies",
+        {"ndp_proxy": {"router_id": "$six_router", "port_id": "$six_other_port"}},
+    ),
     "security_group": (
         _N + "/security-groups/{}", _N + "/security-groups", {"security_group": {"name": "fuzzed-$made"}},
     ),
@@ -385,6 +419,11 @@ _FIRST: dict[str, tuple[tuple[str, str, Any], ...]] = {
         ("PUT", _N + "/routers/$router", {"router": {"external_gateway_info": {"network_id": "$public"}}}),
         ("PUT", _N + "/routers/$router/add_router_interface", {"subnet_id": "$subnet"}),
         ("PUT", _N + "/floatingips/$floatingip", {"floatingip": {"port_id": None}}),
+    ),
+    "ndp_proxy": (
+        ("PUT", _N + "/routers/$six_router", {"router": {"external_gateway_info": {"network_id": "$six_public"}}}),
+        ("PUT", _N + "/routers/$six_router", {"router": {"enable_ndp_proxy": True}}),
+        ("PUT", _N + "/routers/$six_router/add_router_interface", {"subnet_id": "$six_subnet"}),
     ),
 }  # fmt: skip
 """Kind: what is asked before one is made, which may be so already.

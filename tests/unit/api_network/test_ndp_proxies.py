@@ -81,7 +81,7 @@ def said(answer: Answer) -> tuple[int, str]:
 def test_a_proxy_is_shown_and_told_to_the_routers_host(world: World) -> None:
     prefixes = (world.subnet["cidr"],)
     assert world.told() == NdpProxying(prefixes)
-    made = world.proxy()
+    made = world.proxy(ip_address=world.address)
     assert {name: made[name] for name in ("router_id", "port_id", "ip_address", "name", "description")} == {
         "router_id": world.router, "port_id": world.port["id"], "ip_address": world.address, "name": "",
         "description": "",

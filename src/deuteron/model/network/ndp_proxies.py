@@ -51,6 +51,7 @@ EXTENSIONS: Final = {
         "Router support to enable NDP proxy", "Routers may answer outside for addresses inside.",
         "2020-08-25T00:00:00-00:00", attributes={"router": (_OF_ROUTER,)},
     ),
-    "l3-ndp-proxy": Extension("L3 NDP Proxy", "For which addresses they do.", "2021-06-29T10:00:00-00:00"),
+    # Its name is what Neutron tells: the definition has an attribute's name in its place.
+    "l3-ndp-proxy": Extension("name", "For which addresses they do.", "2021-06-29T10:00:00-00:00"),
 }
 # fmt: on
