@@ -10,9 +10,12 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
+_IDLE_S = 2.0
+"""A connection that was not used for longer is made anew before the clock starts: servers end them after some time."""
 
 
 class Refused(Exception):
@@ -24,20 +27,24 @@ class Credentials:
     port: int
     token: str
     project_id: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent beside the token."""
+    network: str = "/network/v2.0"
+    """Where the Network API is."""
 
 
 class Client:
     """Belongs to one thread."""
 
-    def __init__(self, credentials: Credentials, prefix: str = "/network/v2.0") -> None:
+    def __init__(self, credentials: Credentials, prefix: str | None = None) -> None:
         self.credentials = credentials
+        self._used = 0.0
         self.bytes = 0
         """The length of the last answer's body."""
-        self._prefix = prefix
+        self._prefix = credentials.network if prefix is None else prefix
         self._connection = http.client.HTTPConnection("127.0.0.1", credentials.port, timeout=120)
-        self._connection.connect()
-        self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._headers = {"X-Auth-Token": credentials.token, "Accept": "application/json"}
+        self._connect()
+        self._headers = {"X-Auth-Token": credentials.token, "Accept": "application/json", **credentials.headers}
 
     def timed(self, method: str, path: str, body: Any = None) -> tuple[bytes, float]:
         """The answer's body, and the milliseconds from the request to the last byte of the answer.
@@ -46,12 +53,16 @@ class Client:
         """
         data = None if body is None else json.dumps(body).encode()
         headers = self._headers if data is None else {**self._headers, "Content-Type": "application/json"}
+        if time.monotonic() - self._used > _IDLE_S:
+            self._connection.close()
+            self._connect()
         begun = time.perf_counter()
         self._connection.request(method, self._prefix + path, body=data, headers=headers)
         response = self._connection.getresponse()
         answer = response.read()
         taken_ms = (time.perf_counter() - begun) * 1000
         self.bytes = len(answer)
+        self._used = time.monotonic()
         if response.status >= 300:
             raise Refused(f"{method} {path}: {response.status} {answer[:400]!r}")
         return answer, taken_ms
@@ -70,6 +81,11 @@ class Client:
 
     def close(self) -> None:
         self._connection.close()
+
+    def _connect(self) -> None:
+        self._connection.connect()
+        self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._used = time.monotonic()
 
 
 def log_in(port: int, password: str, user: str = "admin") -> Credentials:
@@ -105,7 +121,10 @@ def concurrently(
 
     def run() -> None:
         client = Client(credentials)
-        client.ms("GET", "/networks?limit=1&fields=id")
+        try:
+            client.ms("GET", "/networks?limit=1&fields=id")
+        except BaseException as error:
+            failures.append(error)
         start.wait()
         while not failures:
             with lock:

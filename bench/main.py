@@ -18,15 +18,17 @@ from pathlib import Path
 import click
 import msgspec
 
-from bench import api, clouds, footprint, host, neighbours, scale, server, throughput, wire
-from bench.figures import HEAD, TARGETS, Book, Figure, row
+from bench import api, beside, clouds, footprint, host, neighbours, scale, server, throughput, wire
+from bench.client import Refused
+from bench.figures import HEAD, Book, Figure, row
 
 PARTS = ("up", "footprint", "api", "neighbours", "wire", "restart", "server", "throughput", "host")
-ON_REQUEST = ("scale",)
+ON_REQUEST = ("scale", "beside")
 """Parts that take long, and run only when they are asked for."""
 
 
 @click.command()
+@click.option("--beside", "other", type=click.Choice(("neutron",)), help="The part beside alone.")
 @click.option("--only", type=click.Choice((*PARTS, *ON_REQUEST)), multiple=True, help="Run this part; may be repeated.")
 @click.option("--short", is_flag=True, help="A tenth of the repetitions: minutes instead of a quarter of an hour.")
 @click.option("--scale", "with_scale", is_flag=True, help="The part scale alone, the same as --only scale.")
@@ -42,6 +44,7 @@ ON_REQUEST = ("scale",)
 )  # fmt: skip
 @click.option("--json", "path", type=click.Path(path_type=Path), default=Path("bench.json"), show_default=True)
 def main(
+    other: str | None,
     only: tuple[str, ...],
     short: bool,
     with_scale: bool,
@@ -60,8 +63,10 @@ def main(
     pipeline beside a bare patch. host: one more port, an idle agent, and starts, on a host that is full.
     scale, only when asked for: requests in a cloud of 100,000 ports and 1,000 simulated
     hosts beside one of 1,000 ports and 1 host; filling it takes some minutes.
+    beside, only when asked for: the same requests to us and to a real Neutron 29, which is installed for it; some ten
+    minutes, --short: two.
     """
-    wanted = set(only) | ({"scale"} if with_scale else set())
+    wanted = set(only) | ({"scale"} if with_scale else set()) | ({"beside"} if other else set())
     book = Book(click.echo)
     machine = _machine()
     click.echo(f"{machine['date']}  {machine['system']}  {machine['cpu']}, {machine['cores']} cores, "
@@ -71,6 +76,8 @@ def main(
         _run(book, wanted or set(PARTS), short, most_ports, host_size)
         if "scale" in wanted:
             scale.run(book, scale_ports, scale_hosts, 20 if short else 200)
+        if "beside" in wanted:
+            _beside(book, short)
     if rounds > 1:
         click.echo(f"\nof {rounds} rounds, each figure with the least foreign load:\n{HEAD}")
         for figure in book.figures.values():
@@ -108,6 +115,14 @@ def _run(book: Book, wanted: set[str], short: bool, most_ports: int, host_size: 
             host.run(book, cloud, host_size, 8 if short else 40, 10 if short else 30)
 
 
+def _beside(book: Book, short: bool) -> None:
+    sizes = beside.Sizes(8, 80, 3.0, beside.LISTS[:2], 200) if short else beside.Sizes()
+    try:
+        beside.run(book, (beside.ours, lambda: beside.theirs(click.echo)), sizes)
+    except (clouds.Failed, Refused) as error:
+        raise click.ClickException(str(error)) from None
+
+
 @contextlib.contextmanager
 def _fresh(book: Book, *options: str) -> Iterator[clouds.Cloud]:
     """A cloud whose processes the book knows as ours."""
@@ -131,7 +146,7 @@ def _json(machine: dict[str, object], figures: list[Figure]) -> bytes:
     rows = [
         {
             **vars(figure),
-            "target": TARGETS.get(figure.name),
+            "target": figure.target,
             "met": figure.is_met,
             "neutron": figure.neutron,
             "times_better": figure.times_better,

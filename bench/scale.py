@@ -16,10 +16,7 @@ import http.client
 import multiprocessing
 import os
 import secrets
-import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -30,7 +27,8 @@ from typing import Any
 
 import msgspec
 
-from bench.client import Client, Credentials, Refused, log_in
+from bench import alone
+from bench.client import Client, Credentials
 from bench.clouds import Failed
 from bench.crowd import Crowd, Member, crowd
 from bench.figures import Book
@@ -42,7 +40,6 @@ HOSTS_OF_NETWORK = 10
 NETWORKS_OF_ROUTER = 10
 _HOSTS_OF_NETWORK_HOST = 100
 """One host in so many runs DHCP and routers."""
-_START_TIMEOUT_S = 120.0
 _IN_STEP_TIMEOUT_S = 1800.0
 _ONE_PROJECT_MAY = 1_000_000
 _OF_DEMO = 20
@@ -163,12 +160,10 @@ class _Api:
     """One API process and its hosts."""
 
     name: str
-    folder: Path
-    port: int
+    process: alone.Api
     ports: int
     hosts: int
     members: list[Member]
-    process: subprocess.Popen[bytes] | None = None
     networks: list[_Network] = field(default_factory=list)
     middle: str = ""
     """A port in the middle of the list."""
@@ -178,11 +173,10 @@ class _Api:
 
     @property
     def socket(self) -> Path:
-        return self.folder / "api.sock"
+        return self.process.socket
 
     @property
     def pid(self) -> int:
-        assert self.process is not None  # started by `_running`
         return self.process.pid
 
     @property
@@ -211,18 +205,8 @@ class _Api:
 
     def start(self) -> None:
         """Returns when it answers. Raises: Failed."""
-        with (self.folder / "api.log").open("ab") as log:
-            command = (sys.executable, "-m", "deuteron.api", "--settings", str(self.folder / "api.json"))
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        deadline = time.monotonic() + _START_TIMEOUT_S
-        while True:
-            with contextlib.suppress(OSError, Refused):
-                credentials = log_in(self.port, "admin", "admin")
-                break
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise Failed(f"the API does not start:\n{(self.folder / 'api.log').read_text()[-2000:]}")
-            time.sleep(0.01)
-        self._credentials = {"admin": credentials, "demo": log_in(self.port, "demo", "demo")}
+        self.process.start()
+        self._credentials = {user: self.process.log_in(user) for user in ("admin", "demo")}
 
     def close_clients(self) -> None:
         """The API ends connections that nothing was asked on for some time: the next request opens one anew."""
@@ -232,13 +216,7 @@ class _Api:
 
     def stop(self) -> None:
         self.close_clients()
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(30)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+        self.process.stop()
 
     def connect(self, hosts: Crowd) -> None:
         self._crowd = hosts
@@ -341,20 +319,11 @@ def _running(book: Book, name: str, ports: int, hosts: int) -> Iterator[_Api]:
             )
             for n in range(hosts)
         ]
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
-        settings = {
-            "state_dir": str(folder), "port": port, "socket": str(folder / "api.sock"),
-            "admin_password": "admin", "demo_password": "demo", "dataplane": "none", "external": None,
-            "hosts": {
-                member.name: {"token": member.token, "tunnel_ip": member.tunnel_ip, "roles": member.roles}
-                for member in members
-            },
-        }  # fmt: skip
-        path = folder / "api.json"
-        path.touch(0o600)
-        path.write_bytes(msgspec.json.encode(settings))
-        api = _Api(name, folder, port, ports, hosts, members)
+        entries = {
+            member.name: {"token": member.token, "tunnel_ip": member.tunnel_ip, "roles": member.roles}
+            for member in members
+        }
+        api = _Api(name, alone.Api(folder, entries), ports, hosts, members)
         try:
             api.start()
             book.meter.roots.add(api.pid)

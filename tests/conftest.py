@@ -30,7 +30,7 @@ _OF_A_SERVER = ("test_postgresql.py", "test_database.py")
 _ONE_CLOUD = ("hostile", "fuzz", "chaos")
 """Folders whose files share clouds."""
 _LONG = ("chaos", "fuzz", "tempest")
-_ORACLE = "test_oracle.py"
+_ORACLE = ("test_oracle.py", "test_beside.py")
 _FIRST = ("chaos", "hostile", "fuzz", "tempest", "system", "unhappy", "clients", "kernel", "cli", "property")
 """The order in which groups are given to processes: those that take long first, so that none is left for the end."""
 
@@ -126,7 +126,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """What only a server does is tested with one, and what needs another service's packages when asked for."""
     is_other = collection_path.name in _OF_A_SERVER and stores.engine != "postgresql"
-    is_oracle = collection_path.name == _ORACLE and not config.getoption("--oracle")
+    is_oracle = collection_path.name in _ORACLE and not config.getoption("--oracle")
     return True if is_other or is_oracle else None
 
 

@@ -2,43 +2,23 @@
 
     python -m tests.oracle.neutron      installs it, and tells where; takes a minute
 
-The environment is `DEUTERON_NEUTRON`, else `~/.cache/deuteron/neutron29`; versions are those of `neutron29.txt`,
-their digests those of `neutron29.lock`: apart from our own packages.
+Where it is, and of which versions, `installed.py` says.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
-import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from tests.oracle.installed import HERE, environment
 from tests.oracle.sameness import Answer
 from tests.unit.api_network.harness import CALLERS
-
-_HERE = Path(__file__).parent
-REQUIREMENTS = _HERE / "neutron29.txt"
-LOCK = _HERE / "neutron29.lock"
-"""Made by `uv pip compile neutron29.txt --generate-hashes --no-deps --python-version 3.11`."""
-
-
-def environment() -> Path:
-    """The interpreter of Neutron's environment, installed when it is not there or of other versions."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = Path(os.environ.get("DEUTERON_NEUTRON") or cache / "deuteron" / "neutron29")
-    python, mark = folder / "bin" / "python", folder / "installed.txt"
-    if not mark.exists() or mark.read_text() != REQUIREMENTS.read_text():
-        venv.create(folder, clear=folder.exists(), with_pip=True)
-        install = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes")
-        subprocess.run([python, *install, "-r", LOCK], check=True)
-        mark.write_text(REQUIREMENTS.read_text())
-    return python
 
 
 class Neutron:
@@ -84,7 +64,7 @@ def running() -> Iterator[Neutron]:
         folder = Path(name)
         with (folder / "neutron.log").open("w") as log:
             process = subprocess.Popen(
-                [python, "-P", _HERE / "neutron_process.py", folder],
+                [python, "-P", HERE / "neutron_process.py", folder],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

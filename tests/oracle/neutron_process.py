@@ -37,7 +37,9 @@ dhcp_agent_notification = false
 lock_path = {folder}
 [database]
 connection = sqlite:///{folder}/live.sqlite
-sqlite_synchronous = false
+sqlite_synchronous = {is_durable}
+[quotas]
+{quotas}
 [ml2]
 type_drivers = local,flat,vlan,vxlan
 tenant_network_types = vxlan,vlan
@@ -48,7 +50,7 @@ flat_networks = public
 [ml2_type_vlan]
 network_vlan_ranges = physnet1:1000:1019
 [ml2_type_vxlan]
-vni_ranges = 1:200
+vni_ranges = 1:{vnis}
 """
 _PASTE = """
 [composite:neutron]
@@ -93,12 +95,37 @@ _DEFAULT_RULES = (
     ("ingress", "IPv6", False),
 )
 """What a migration of Neutron's writes into a database that is not made at once."""
+_QUOTAS = ("network", "subnet", "port", "router", "floatingip", "security_group", "security_group_rule")
 
 
 def main(folder):
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever else is printed is no answer
-    (folder / "neutron.conf").write_text(_NEUTRON.format(folder=folder))
+    application, settle = start(folder)
+    settle()
+    live, clean = folder / "live.sqlite", folder / "clean.sqlite"
+    shutil.copy(live, clean)
+    print("{}", file=answers, flush=True)
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "reset" in request:
+            settle()
+            for rest in folder.glob("live.sqlite-*"):
+                rest.unlink()
+            shutil.copy(clean, live)
+            print("{}", file=answers, flush=True)
+        else:
+            print(json.dumps(answer(application, request)), file=answers, flush=True)
+
+
+def start(folder, is_large=False):
+    """The WSGI application over a new database, and what lets go of the database until the next request.
+
+    A large one has no quotas, enough numbers for tunnels, and each commit on disk.
+    """
+    quotas = "\n".join(f"quota_{kind} = -1" for kind in _QUOTAS) if is_large else ""
+    configuration = _NEUTRON.format(folder=folder, is_durable=is_large, quotas=quotas, vnis=20000 if is_large else 200)
+    (folder / "neutron.conf").write_text(configuration)
     (folder / "api-paste.ini").write_text(_PASTE)
     os.environ["OS_NEUTRON_CONFIG_FILES"] = str(folder / "neutron.conf")
     sys.argv = ["neutron-api"]
@@ -106,8 +133,7 @@ def main(folder):
     from neutron.db.migration.models import head
     from sqlalchemy import create_engine
 
-    live, clean = folder / "live.sqlite", folder / "clean.sqlite"
-    engine = create_engine(f"sqlite:///{live}")
+    engine = create_engine(f"sqlite:///{folder / 'live.sqlite'}")
     head.get_metadata().create_all(engine)
     engine.dispose()
 
@@ -149,19 +175,7 @@ def main(folder):
     def settle():
         engine.dispose()
 
-    settle()
-    shutil.copy(live, clean)
-    print("{}", file=answers, flush=True)
-    for line in sys.stdin:
-        request = json.loads(line)
-        if "reset" in request:
-            settle()
-            for rest in folder.glob("live.sqlite-*"):
-                rest.unlink()
-            shutil.copy(clean, live)
-            print("{}", file=answers, flush=True)
-        else:
-            print(json.dumps(answer(application, request)), file=answers, flush=True)
+    return application, settle
 
 
 def answer(application, request):
