@@ -97,7 +97,7 @@ def listed(
     order = _order(kind, asked, may_compare)
     if listing.limit_of(asked, WORDS) is None:
         asked = replace(asked, marker=None)  # it is the beginning of a page
-    find = partial(_place, tx, kind, caller, within)
+    find = partial(_place, tx, kind, caller, None if within is None else within["id"])
     return listing.part(asked, WORDS, find, lambda page: query.answers(tx, kind.table, names, where, order, page))
 
 
@@ -141,6 +141,6 @@ def _order(kind: Kind, asked: Asked, may_compare: MayCompare) -> list[Order]:
     return listing.order_of(asked, WORDS, kind.collection, column)
 
 
-def _place(tx: Tx, kind: Kind, caller: Caller, within: Mapping[str, Any] | None, marker: str) -> Mapping[str, Any]:
+def _place(tx: Tx, kind: Kind, caller: Caller, parent_id: str | None, marker: str) -> Mapping[str, Any]:
     # A part of what another project has is not told from one that is not there.
-    return sight.find_visible(tx, caller, kind, marker, None if within is None else within["id"])
+    return sight.find_visible(tx, caller, kind, marker, parent_id)
