@@ -78,9 +78,11 @@ def test_a_trunk_shows_its_ports_and_its_parent_shows_it(client: Client, ports: 
     for query in ("trunk_details=x", "sort_key=trunk_details"):
         assert said(client.call("GET", f"/v2.0/ports?{query}")) == (400, "HTTPBadRequest")
     other = trunk(client, ports[3], name="u", admin_state_up=False)["id"]
+    client.put(f"{TRUNKS}/{other}/tags", {"tags": ["x"]}, "demo")
     for query, wanted in (
         ("name=t", [made["id"]]), (f"port_id={parent}", [made["id"]]), ("admin_state_up=false", [other]),
         ("status=DOWN&sort_key=name&sort_dir=desc", [other, made["id"]]), ("description=d", [made["id"]]),
+        ("tags=x", [other]),
     ):  # fmt: skip
         assert [each["id"] for each in client.get(f"{TRUNKS}?fields=id&{query}", "demo")["trunks"]] == wanted, query
 
