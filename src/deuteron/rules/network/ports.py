@@ -45,10 +45,6 @@ from deuteron.store.query import Values
 MAC_PREFIX = "fa:16:3e"
 """Source: neutron/conf/common.py, `base_mac`."""
 
-
-_PROTECTED_OWNERS = frozenset({ROUTER_INTERFACE, ROUTER_GATEWAY, FLOATING})
-"""Ports that only their router or floating IP may delete, as long as it is there."""
-
 _MAC_IN_USE = Prepared(
     select(table.c.id)
     .where(table.c.network_id == bindparam("network"), table.c.mac_address == bindparam("mac"))
