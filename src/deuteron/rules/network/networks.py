@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from sqlalchemy import delete, select
 
@@ -31,18 +30,14 @@ from deuteron.rules.network.kinds import Kind, add, change, new_id, refuse_unkno
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import (
-    address_scopes,
     auto_allocated_topologies,
     networks,
     rbac_policies,
-    subnetpools,
     subnets,
 )
 from deuteron.store.network_tables import ports as ports_table
 from deuteron.store.query import Values
 
-_SCOPES: Final = {4: "ipv4_address_scope", 6: "ipv6_address_scope"}
-"""Shown of a network, by IP version. Source: neutron/db/address_scope_db.py."""
 _PROVIDER = ("provider:network_type", "provider:physical_network", "provider:segmentation_id")
 
 
@@ -157,22 +152,6 @@ def seen_as(caller: Caller, row: Mapping[str, object]) -> Mapping[str, object]:
     return {"shared": bool(row.get("shared")) or not row.get("router:external")}
 
 
-def _derive(tx: Tx, settings: Settings, caller: Caller, rows: Sequence[Values], names: frozenset[str]) -> None:
-    """Put into each answer whether the network is shared with the caller, and the address scopes of its subnets."""
-    sight.show_shared(tx, settings, caller, rows, names)
-    wanted = {version: name for version, name in _SCOPES.items() if name in names}
-    # Most clouds have no scope, and then no list pays for them.
-    if not wanted or not query.most_rows(tx, address_scopes):
-        return
-    by_id = {row["id"]: row for row in rows}
-    condition = [query.any_of(subnets.c.network_id, list(by_id))] if len(by_id) <= 500 else []
-    pooled = select(subnets.c.network_id, subnetpools.c.ip_version, subnetpools.c.address_scope_id).distinct()
-    joined = pooled.join_from(subnets, subnetpools, subnets.c.subnetpool_id == subnetpools.c.id)
-    for network_id, version, scope_id in tx.all(joined.where(subnetpools.c.address_scope_id.is_not(None), *condition)):
-        if network_id in by_id and version in wanted:
-            by_id[network_id][wanted[version]] = scope_id
-
-
 def _refuse_second_default(tx: Tx, network_id: NetworkId) -> None:
     other = tx.scalar(select(networks.c.id).where(networks.c.is_default, networks.c.id != network_id).limit(1))
     if other is not None:
@@ -277,6 +256,6 @@ KIND = Kind(
     delete=delete_network,
     visible=sight.visible_networks,
     seen_as=seen_as,
-    derive=_derive,
+    derive=sight.show_shared,
     filters={"shared": sight.by_shared(networks.c.id)},
 )
