@@ -37,6 +37,8 @@ _POOLS = Prepared(
     .where(ip_pools.c.subnet_id == bindparam("subnet"))
     .order_by(ip_pools.c.first)
 )
+_INSERT_POOLS = Prepared(insert(ip_pools))
+_NO_POOLS = Prepared(delete(ip_pools).where(ip_pools.c.subnet_id == bindparam("subnet")))
 _TAKEN = Prepared(
     select(ip_allocations.c.number)
     .where(
@@ -122,13 +124,13 @@ def check_mtu(network_id: NetworkId, mtu: int, versions: Sequence[int]) -> None:
 
 def set_pools(tx: Tx, subnet_id: SubnetId, pools: Sequence[tuple[Address, Address]]) -> None:
     """Replace the allocation pools of a subnet; hints start at the bottom and find their way up."""
-    tx.execute(delete(ip_pools).where(ip_pools.c.subnet_id == subnet_id))
+    tx.run(_NO_POOLS, {"subnet": subnet_id})
     rows = [
         {"subnet_id": subnet_id, "first": number_of(low), "last": number_of(high), "hint": number_of(low)}
         for low, high in pools
     ]
     if rows:
-        tx.insert(ip_pools, rows)
+        tx.run(_INSERT_POOLS, rows)
 
 
 def allocate(

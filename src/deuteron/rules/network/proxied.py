@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence, Set
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from deuteron.model.errors import Conflict
 from deuteron.model.network import NDP_PROXY, PORT
@@ -20,9 +20,11 @@ from deuteron.rules.network.kinds import find, remove
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import ip_allocations, networks, subnets, table_of
+from deuteron.store.prepared import Prepared
 from deuteron.store.query import Values
 
 proxies = table_of(NDP_PROXY)
+_OF_PORT = Prepared(select(proxies).where(proxies.c.port_id == bindparam("port")))
 
 
 def of_routers(tx: Tx, router_ids: Collection[str]) -> Sequence[NdpProxyRow]:
@@ -126,7 +128,7 @@ def refuse_without_subnet(tx: Tx, row: RouterRow, subnet_id: SubnetId) -> None:
 
 def release(tx: Tx, port_id: PortId, left: Set[Ip]) -> None:
     """End what answers for an address that the port no longer has: another port may get it."""
-    for row in query.rows(tx, proxies, proxies.c.port_id == port_id):
+    for row in query.run(tx, proxies, _OF_PORT, {"port": port_id}):
         if row["ip_address"] not in left:
             end(tx, row)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Select, bindparam, delete, select
+from sqlalchemy import Select, bindparam, delete, insert, select
 
 from deuteron.model.errors import Conflict
 from deuteron.model.network.rows import NetworkRow
@@ -54,6 +54,7 @@ _TAKEN = Prepared(
     .order_by(segments.c.segmentation_id)
     .limit(lowest.AT_ONCE)
 )
+_INSERT = Prepared(insert(segments))
 
 
 def take(tx: Tx, settings: Settings, network_id: NetworkId, wanted: Segment | None) -> Segment:
@@ -81,8 +82,8 @@ def take(tx: Tx, settings: Settings, network_id: NetworkId, wanted: Segment | No
             hint="widen the VLAN or tunnel id ranges, or delete networks",
         )
     if found.network_type != "local":
-        tx.insert(
-            segments,
+        tx.run(
+            _INSERT,
             {
                 "network_type": found.network_type,
                 "physical_network": found.physical_network or "",

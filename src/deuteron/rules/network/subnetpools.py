@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from deuteron.model.caller import Caller
 from deuteron.model.network import SUBNETPOOL
@@ -20,9 +20,15 @@ from deuteron.rules.network.kinds import Kind, add, change, find, remove
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import subnetpools, subnets
+from deuteron.store.prepared import Prepared
 from deuteron.store.query import Values
 
 DEFAULT_MIN = {4: 8, 6: 64}
+_OF_NETWORK = Prepared(
+    select(subnets.c.subnetpool_id).where(
+        subnets.c.network_id == bindparam("network"), subnets.c.ip_version == bindparam("version")
+    )
+)
 
 
 def create_pool(tx: Tx, settings: Settings, caller: Caller, values: Values) -> SubnetPoolRow:
@@ -151,9 +157,7 @@ def refuse_other_pool(tx: Tx, network: NetworkRow, version: int, pool: SubnetPoo
         if pool["address_scope_id"] != scope_id:
             raise address_scopes.affinity_error()
         return
-    others = tx.scalars(
-        select(subnets.c.subnetpool_id).where(subnets.c.network_id == network["id"], subnets.c.ip_version == version)
-    )
+    others = tx.run(_OF_NETWORK, {"network": network["id"], "version": version}).scalars()
     if any(other != (None if pool is None else pool["id"]) for other in others):
         raise faults.refused(
             "NetworkSubnetPoolAffinityError",
