@@ -32,6 +32,8 @@ _PROJECT = {
     if "project_id" in table.c
 }
 """Of kinds that projects own, and that are counted for them; a part of another is its owner's."""
+_KEPT = frozenset(("network", "security_group", "subnet"))
+"""Kinds of which rules keep in `Tx.kept` what they read."""
 _FOLLOWED = frozenset(resource.name for resource in RESOURCES if resource.followed)
 """Kinds that hosts hear of."""
 
@@ -157,6 +159,7 @@ def touch(tx: Tx, resource: Resource[Any], object_id: str) -> None:
         .where(table.c.id == object_id)
         .values(revision_number=table.c.revision_number + 1, updated_at=time_text(tx.now))
     )
+    _forget(tx, resource.name)
     _record(tx, resource.name, object_id)
 
 
@@ -177,7 +180,7 @@ def _count(tx: Tx, kind: str, project_id: str | None, more: int) -> None:
 
 
 def _forget(tx: Tx, kind: str) -> None:
-    if kind == "subnet":
+    if kind in _KEPT:
         tx.kept.clear()
 
 

@@ -87,7 +87,11 @@ def of_networks(tx: Tx, network_ids: Collection[NetworkId]) -> dict[NetworkId, Q
     """The policies of those networks that have one."""
     if len(network_ids) == 1:
         (network_id,) = network_ids
-        policy_id = tx.run(_OF_NETWORK, {"network": network_id}).scalar()
+        kept = sight.kept_network(tx, network_id)
+        if kept is not None:
+            policy_id = kept["qos_policy_id"]
+        else:
+            policy_id = tx.run(_OF_NETWORK, {"network": network_id}).scalar()
         return {} if policy_id is None else {network_id: policy_id}
     columns = select(networks.c.id, networks.c.qos_policy_id).where(networks.c.qos_policy_id.is_not(None))
     return dict(tx.all(columns.where(query.any_of(networks.c.id, list(network_ids)))))

@@ -47,8 +47,12 @@ def check_items(tx: Tx, resource: str, project_id: ProjectId, items: int) -> Non
 def limit(tx: Tx, resource: str, project_id: ProjectId) -> int:
     """The project's limit; -1 is none."""
     quota = _HELD_TO.get(resource, resource)
-    found: int | None = tx.run(_LIMIT, {"project": project_id, "resource": quota}).scalar()
-    return QUOTA_DEFAULTS[quota] if found is None else found
+    key = f"limit of {quota} {project_id}"
+    kept: int | None = tx.kept.get(key)
+    if kept is None:
+        own: int | None = tx.run(_LIMIT, {"project": project_id, "resource": quota}).scalar()
+        kept = tx.kept[key] = QUOTA_DEFAULTS[quota] if own is None else own
+    return kept
 
 
 def used(tx: Tx, resource: str, project_id: ProjectId) -> int:
@@ -75,6 +79,7 @@ def set_limits(tx: Tx, project_id: ProjectId, wanted: Mapping[str, int], *, belo
             raise faults.http_bad_request(
                 f"Quota limit {value} for {name} must be greater than or equal to already used {now}"
             )
+    tx.kept.clear()
     for name, value in wanted.items():
         tx.execute(delete(quotas).where(quotas.c.project_id == project_id, quotas.c.resource == name))
         tx.insert(quotas, {"project_id": project_id, "resource": name, "limit": value})
@@ -82,6 +87,7 @@ def set_limits(tx: Tx, project_id: ProjectId, wanted: Mapping[str, int], *, belo
 
 def reset(tx: Tx, project_id: ProjectId) -> None:
     """Back to the defaults. Raises: NotFound when the project has no limits of its own."""
+    tx.kept.clear()
     if tx.execute(delete(quotas).where(quotas.c.project_id == project_id)).rowcount == 0:
         raise faults.missing("TenantQuotaNotFound", f"Quota for project {project_id} could not be found.")
 

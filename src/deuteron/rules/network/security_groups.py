@@ -71,8 +71,10 @@ _DEFAULT_GROUP = Prepared(
 
 def default_group(tx: Tx, project_id: ProjectId) -> SecurityGroupId:
     """The id of the project's default group, which is made when it is not there."""
-    found: SecurityGroupId | None = tx.run(_DEFAULT_GROUP, {"project": project_id}).scalar()
+    key = f"default group of {project_id}"
+    found: SecurityGroupId | None = tx.kept.get(key) or tx.run(_DEFAULT_GROUP, {"project": project_id}).scalar()
     if found is not None:
+        tx.kept[key] = found
         return found
     group = add(
         tx,

@@ -137,7 +137,8 @@ _NETWORK = Prepared(select(networks.c.project_id, networks.c.shared).where(netwo
 def network_target(tx: Tx, caller: Caller, values: Mapping[str, object]) -> Mapping[str, object]:
     """What rules ask of the network that `values` are on: its owner, and whether the caller shares it."""
     network_id = values.get("network_id")
-    found = tx.run(_NETWORK, {"network": network_id}).first()
+    kept = kept_network(tx, network_id)
+    found = tx.run(_NETWORK, {"network": network_id}).first() if kept is None else (kept["project_id"], kept["shared"])
     if found is None:
         return {}
     owner, shared = found
@@ -145,11 +146,18 @@ def network_target(tx: Tx, caller: Caller, values: Mapping[str, object]) -> Mapp
     return {"network:project_id": owner, "shared": is_shared}
 
 
+def kept_network(tx: Tx, network_id: object) -> NetworkRow | None:
+    """The network, when this transaction read it for what it makes there."""
+    row: NetworkRow | None = tx.kept.get(f"network {network_id}")
+    return row
+
+
 def network_for(tx: Tx, caller: Caller | None, network_id: str) -> NetworkRow:
-    """The network, if the caller may see it. Raises: NotFound."""
-    row = query.row_by_id(tx, networks, network_id)
+    """The network, if the caller may see it. Read once for all that a request makes on it. Raises: NotFound."""
+    row = kept_network(tx, network_id) or query.row_by_id(tx, networks, network_id)
     if row is None:
         raise faults.not_found("network", network_id)
+    tx.kept[f"network {network_id}"] = row
     if caller is None or caller.is_admin or caller.is_service or row["project_id"] == caller.project_id:
         return row
     if row["shared"]:
