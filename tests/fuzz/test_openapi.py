@@ -1,4 +1,6 @@
-"""Six thousand requests that schemathesis makes from our OpenAPI document: good ones and ones that break the schema.
+"""Requests that schemathesis makes from our OpenAPI document: good ones and ones that break the schema.
+
+They are three tenths of `--fuzz-requests`, in equal parts for each method of each path.
 
 The document is what the cloud serves at /openapi.json; schemathesis checks first that it is one. The answers are
 judged as those of `test_bytes` are.
@@ -7,7 +9,6 @@ judged as those of `test_bytes` are.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import time
 import warnings
@@ -17,53 +18,60 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import hypothesis
+import pytest
 import requests
 import schemathesis
 from schemathesis import GenerationMode
 
 from tests.fuzz.judge import complaint
+from tests.fuzz.memory import Memory
 from tests.fuzz.mutate import KIND_OF
 from tests.fuzz.world import SEED, Request, World, furnish, log_in, world
 
-EXAMPLES = int(os.environ.get("DEUTERON_FUZZ_EXAMPLES", "14"))
+LEAST = 7
 """Requests to each method of each path."""
 schemathesis.serializer.alias("application/openstack-images-v2.1-json-patch", "application/json")
 _SLOW = ("/identity/v3/auth/tokens", "/identity/v3/users/{id}/password")
 """Each request there checks a password, which takes longer than a hundred others."""
 
 
-def test_no_request_made_from_the_document_breaks_the_api(tmp_path: Path) -> None:
+@pytest.mark.timeout(7200)  # of a long run; a request that hangs fails by itself
+def test_no_request_made_from_the_document_breaks_the_api(tmp_path: Path, fuzz_requests: int) -> None:
     started = time.monotonic()
     with asyncio.Runner() as runner:
         keeper = world(tmp_path)
         here = runner.run(keeper.__aenter__())
         try:
-            sent, problems = _play(runner, here)
+            sent, problems, memory = _play(runner, here, fuzz_requests * 3 // 10)
         finally:
             runner.run(keeper.__aexit__(None, None, None))
-    print(f"seed {SEED}: {sent} requests in {time.monotonic() - started:.0f} s")
-    assert sent >= 400 * EXAMPLES // 2
+    print(f"seed {SEED}: {sent} requests in {time.monotonic() - started:.0f} s, memory {memory}")
+    assert sent >= 400 * LEAST // 2
     assert not problems, f"seed {SEED}: {len(problems)} of {sent}:\n" + "\n".join(problems[:20])
 
 
-def _play(runner: asyncio.Runner, here: World) -> tuple[int, list[str]]:
-    sent, problems = 0, []
+def _play(runner: asyncio.Runner, here: World, wanted: int) -> tuple[int, list[str], str]:
+    """How many were sent, what was wrong, and how the memory went."""
+    sent, problems = 0, list[str]()
     document = runner.run(here.call("GET", "/openapi.json")).json
     schema = schemathesis.openapi.from_dict(document)
     schema.config.generation.update(modes=[GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+    operations = [result.ok() for result in schema.get_all_operations()]
+    examples = max(LEAST, wanted // len(operations))
+    memory = Memory(examples * len(operations))
     settings = hypothesis.settings(
-        max_examples=EXAMPLES,
+        max_examples=examples,
         database=None,
         deadline=None,
         phases=[hypothesis.Phase.generate],
         suppress_health_check=list(hypothesis.HealthCheck),
     )
-    for number, result in enumerate(schema.get_all_operations()):
-        operation = result.ok()
+    for number, operation in enumerate(operations):
+        memory.look(sent)
         slow = operation.method.upper() == "POST" and operation.path in _SLOW
 
         @hypothesis.seed(SEED + number)
-        @hypothesis.settings(settings, max_examples=3 if slow else EXAMPLES)
+        @hypothesis.settings(settings, max_examples=3 if slow else examples)
         @hypothesis.given(case=operation.as_strategy())
         def play(case: Any) -> None:
             nonlocal sent
@@ -84,7 +92,8 @@ def _play(runner: asyncio.Runner, here: World) -> tuple[int, list[str]]:
             play()
         if number % 8 == 0:
             runner.run(_again(here))
-    return sent, problems
+    # What schemathesis keeps of each operation is in it, so that only test_bytes is held to it.
+    return sent, problems, memory.told()
 
 
 async def _again(here: World) -> None:
