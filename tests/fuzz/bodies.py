@@ -226,6 +226,8 @@ BODIES: dict[tuple[str, str], list[Any]] = {
                 "fixed_ip_address": "10.0.0.2",
                 "floating_ip_address": "172.24.4.60",
                 "router_id": "$router",
+                "dns_name": "a",
+                "dns_domain": "b.",
                 "description": "x",
             }
         },

@@ -26,6 +26,7 @@ SERVER, GUEST, FAR = "10.10.0.2", "10.10.1.1", "10.10.1.7"
 MAC = "fa:16:3e:00:00:99"
 NAME_ERROR, REFUSED = 3, 5
 HOST_NAME, DOMAIN_NAME = 12, 15
+DISCOVER, REQUEST, ACK = 1, 3, 5
 
 
 def do(command: str) -> None:
@@ -110,11 +111,11 @@ def asked(place: Namespaces, name: str) -> tuple[int, list[str]]:
     return answer[3] & 15, found
 
 
-def told(place: Namespaces) -> dict[int, bytes]:
-    """The options of what DHCP offers the guest."""
+def told(place: Namespaces, kind: int = DISCOVER, more: bytes = b"") -> dict[int, bytes]:
+    """The options of what DHCP answers the guest."""
     body = struct.pack("!BBBB4sHH16s", 1, 1, 6, 0, b"test", 0, 0x8000, bytes(16))
     body += bytes.fromhex(MAC.replace(":", "")) + bytes(202) + b"\x63\x82\x53\x63"
-    body += bytes([53, 1, 1, 55, 2, HOST_NAME, DOMAIN_NAME, 255])
+    body += bytes([53, 1, kind, 55, 2, HOST_NAME, DOMAIN_NAME]) + more + b"\xff"
     with place.entered("guest"):
         asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with asking:
@@ -156,6 +157,17 @@ def test_a_neighbour_finds_a_port_by_its_name_and_by_the_one_that_it_gets_next(
     assert asked(guest, f"web.{DOMAIN}") in [(NAME_ERROR, []), (REFUSED, [])]
     assert Path(runner.settings.state_dir, "dhcp", intents.NET, "pid").read_text() == pid, "dnsmasq began anew"
     subprocess.run(["kill", "-0", pid.strip()], check=True)
+
+
+def test_a_guest_that_leased_its_address_under_a_name_has_its_next_one_alone(runner: Runner, guest: Namespaces) -> None:
+    runner.settle(named("me", revision=2))
+    wait_until(lambda: asked(guest, f"me.{DOMAIN}") == (0, [GUEST]), "the name is told")
+    wanted = bytes([50, 4]) + socket.inet_aton(GUEST) + bytes([54, 4]) + socket.inet_aton(SERVER)
+    assert told(guest, REQUEST, wanted)[53] == bytes([ACK])
+    runner.settle(named("you", revision=3))
+    wait_until(lambda: asked(guest, f"you.{DOMAIN}") == (0, [GUEST]), "the new name is told")
+    wait_until(lambda: asked(guest, f"me.{DOMAIN}")[1] == [], "the old name is forgotten")
+    assert told(guest, REQUEST, wanted)[HOST_NAME] == b"you"
 
 
 def test_a_guest_whose_port_has_a_keyword_for_a_name_has_its_address(runner: Runner, guest: Namespaces) -> None:

@@ -27,6 +27,7 @@ core_plugin = ml2
 service_plugins = router,qos,metering,port_forwarding,conntrack_helper,ndp_proxy
 auth_strategy = keystone
 transport_url = fake://
+dns_domain = cloud.example
 api_paste_config = {folder}/api-paste.ini
 state_path = {folder}
 notify_nova_on_port_status_changes = false
@@ -44,7 +45,7 @@ sqlite_synchronous = {is_durable}
 type_drivers = local,flat,vlan,vxlan
 tenant_network_types = vxlan,vlan
 mechanism_drivers = openvswitch
-extension_drivers = port_security,qos,port_device_profile,port_numa_affinity_policy
+extension_drivers = port_security,qos,port_device_profile,port_numa_affinity_policy,dns_domain_keywords
 [ml2_type_flat]
 flat_networks = public
 [ml2_type_vlan]

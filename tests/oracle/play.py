@@ -12,7 +12,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from deuteron.model.intent import Hello
-from deuteron.model.settings import HostEntry
+from deuteron.model.settings import HostEntry, NetworkOptions, Operator
 from deuteron.rules.hosts import registry
 from tests.oracle.both import Both, Request
 from tests.oracle.neutron import Neutron
@@ -73,6 +73,7 @@ def cloud() -> Iterator[Client]:
     with tempfile.TemporaryDirectory() as folder:
         entry = HostEntry(token="t", bridge_mappings=BRIDGES, tunnel_ip=TUNNEL, roles=("compute",))
         wanted = {"hosts": {HOST: entry}, "external": None, "vlan_ranges": {"physnet1": ((1000, 1019),)}}
+        wanted["operator"] = Operator(network=NetworkOptions(dns_domain="cloud.example"))
         with cloud_in(Path(folder), **wanted, flat_networks=("public",), vni_range=(1, 200)) as client:
             hello = Hello(
                 HOST, ("compute",), 2, 1024, 10, tunnel_ip=TUNNEL, tunnel_types=("vxlan",), bridge_mappings=BRIDGES

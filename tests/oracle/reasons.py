@@ -271,10 +271,6 @@ GENERATED: tuple[Reason, ...] = (
         r'"404 (NetworkNotFound|SecurityGroupNotFound|QosPolicyNotFound)"',
     ),
     Reason(
-        "Names of ports and what belongs to them are there, and off in the Neutron that it is compared with",
-        r".*\bdns_(name|domain|assignment|publish_fixed_ip)",
-    ),
-    Reason(
         "A floating IP's router without a port is refused: Neutron takes it and does nothing",
         "status",
         r"(POST|PUT) floatingips.*",

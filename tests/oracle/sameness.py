@@ -22,6 +22,7 @@ _MADE_UP = re.compile(
     r"|(?P<time>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:Z|\.\d+)?)"
     r"|(?P<mac>\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b)"
     r"|(?P<base>https?://[\w.]+(?::\d+)?(?:/network)?(?=/))"
+    r"|(?P<host>\bhost(?:-[0-9a-f]*)+)"
     r"|(?P<address>\b\d{1,3}(?:\.\d{1,3}){3}\b(?!/)|\b[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7}(?![\w:./]))"
 )
 _TEXTS = re.compile(r"NeutronError\.(message|detail)|error\.message|extensions?\..*description|extension\.description")
@@ -221,8 +222,8 @@ def _same_word(one: re.Match[str], other: re.Match[str], twins: Twins) -> bool:
     kind = one.lastgroup
     if kind != other.lastgroup:
         return False
-    if kind in ("time", "base"):
-        return True
+    if kind in ("time", "base", "host"):
+        return True  # a host's name is that of the address beside it
     if kind == "address":
         if one[0] == other[0]:
             return True

@@ -186,6 +186,23 @@ _STANDARD = {
 GROUP_ADDRESSES = st.sampled_from(
     ["10.0.0.0/24", "10.0.0.1", "10.0.0.1/32", "10.0.0.7/24", "fd00::/64", "fd00::1", "x"]
 )
+_DNS_NAMES = st.sampled_from(
+    [
+        "web",
+        "Web",
+        "a.b",
+        "web.cloud.example.",
+        "web.elsewhere.",
+        "web.",
+        "a_b",
+        "a.1",
+        "-a",
+        "a..b",
+        "<user_id>",
+        "x" * 64,
+    ]
+)
+_DNS_DOMAINS = st.sampled_from(["a.example.", "A.Example.", "<project_id>.b.", "a.example", "a_b.", "7.", ".", "a.7."])
 _POLICY = st.one_of(st.none(), refs("qos_policy"))
 _SINGLE_NODE = "neutron.services.l3_router.service_providers.single_node.SingleNodeDriver"
 ATTRIBUTES: dict[str, dict[str, SearchStrategy[Any]]] = {
@@ -202,6 +219,7 @@ ATTRIBUTES: dict[str, dict[str, SearchStrategy[Any]]] = {
         "availability_zone_hints": st.sampled_from([[], ["nova"], ["nosuch"]]),
         "is_default": BOOLEANS,
         "qos_policy_id": _POLICY,
+        "dns_domain": _DNS_DOMAINS,
     },
     "subnet": {
         **_STANDARD,
@@ -221,6 +239,7 @@ ATTRIBUTES: dict[str, dict[str, SearchStrategy[Any]]] = {
         "subnetpool_id": refs("subnetpool"),
         "prefixlen": st.sampled_from([24, 26, 30, 64, 8]),
         "use_default_subnetpool": BOOLEANS,
+        "dns_publish_fixed_ip": BOOLEANS,
     },
     "subnetpool": {
         **_STANDARD,
@@ -262,6 +281,9 @@ ATTRIBUTES: dict[str, dict[str, SearchStrategy[Any]]] = {
         "qos_policy_id": _POLICY,
         "device_profile": st.sampled_from(["", "gpu", None]),
         "numa_affinity_policy": st.sampled_from([None, "required", "preferred", "legacy", "socket", "nosuch"]),
+        "dns_name": _DNS_NAMES,
+        "dns_domain": _DNS_DOMAINS,
+        "dns_assignment": st.just([]),
     },
     "router": {
         **_STANDARD,
@@ -282,6 +304,8 @@ ATTRIBUTES: dict[str, dict[str, SearchStrategy[Any]]] = {
         "floating_ip_address": ADDRESSES,
         "subnet_id": refs("subnet"),
         "router_id": refs("router"),
+        "dns_name": _DNS_NAMES,
+        "dns_domain": _DNS_DOMAINS,
         "nosuch": st.just(1),
     },
     "port_forwarding": {
