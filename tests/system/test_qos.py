@@ -66,9 +66,9 @@ def reach(sender: Guest, receiver: Guest) -> bytes:
     return found[-1]
 
 
-def rate_kbps(sender: Guest, receiver: Guest, seconds: float = 3.0) -> float:
+def rate_kbps(sender: Guest, receiver: Guest, seconds: float = 3.0, raw: bytes | None = None) -> float:
     """What of much more arrives in a second, after the burst was used up."""
-    many = [frame(sender, receiver)] * 20
+    many = [raw or frame(sender, receiver)] * 20
 
     def flood(until: float) -> int:
         arrived = 0
