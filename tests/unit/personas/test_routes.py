@@ -583,10 +583,10 @@ class World:
 def _answering(admin: Person, owner: Person) -> dict[str, str]:
     """A router that answers outside for a port, and another port that it may answer for."""
     v2 = "/network/v2.0"
-    scope = admin.make(f"{v2}/address-scopes", "address_scope", name="six", ip_version=6, shared=True)["id"]
-    pool = admin.make(
+    scope = owner.make(f"{v2}/address-scopes", "address_scope", name="six", ip_version=6)["id"]
+    pool = owner.make(
         f"{v2}/subnetpools", "subnetpool", name="six", prefixes=["fd00:5::/48"], default_prefixlen=64,
-        address_scope_id=scope, shared=True,
+        address_scope_id=scope,
     )["id"]  # fmt: skip
     outside = admin.make(f"{v2}/networks", "network", **{"router:external": True, "name": "six"})["id"]
     admin.make(f"{v2}/subnets", "subnet", network_id=outside, ip_version=6, subnetpool_id=pool)

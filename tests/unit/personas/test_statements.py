@@ -94,6 +94,7 @@ _PAGED: Final = {
         "networks", "subnets", "ports", "routers", "floatingips", "security-groups", "security-group-rules",
         "subnetpools", "address-scopes", "address-groups", "rbac-policies", "qos/policies",
         "metering/metering-labels", "metering/metering-label-rules", "security-groups-default-statefulness", "trunks",
+        "ndp_proxies",
     )),
     "GET /compute/v2.1/servers", "GET /compute/v2.1/servers/detail",
 }  # fmt: skip
