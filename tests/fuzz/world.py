@@ -239,6 +239,18 @@ async def prepare(here: World, kind: str, ids: Mapping[str, str]) -> None:
         await here.call(method, _fill(path, ids), json.loads(_fill(json.dumps(body), ids)))
 
 
+async def renewed(here: World, template: Any, ids: Mapping[str, str], user: str = "admin") -> dict[str, str]:
+    """New ones of what such a body uses up, by kind, made of what `ids` holds."""
+    names, found = {**here.ids, **ids}, {}
+    for kind in _USED_UP:
+        if f"${kind}" in json.dumps(template):
+            _, path, body = _FURNITURE[kind]
+            answer = await here.call("POST", _fill(path, names), json.loads(_fill(json.dumps(body), names)), user)
+            (made,) = answer.json.values()
+            found[kind] = made["id"]
+    return found
+
+
 def furniture(kind: str) -> Any:
     """The body of which such an object is made, with names of what is there in it."""
     return _FURNITURE[kind][2]
@@ -414,6 +426,8 @@ _FURNITURE: dict[str, tuple[str, str, Any]] = {
     ),
 }  # fmt: skip
 """Kind: where one is shown, where it is made, and of what."""
+_USED_UP = ("trunk_parent",)
+"""Kinds of which each is for one other object alone."""
 _FIRST: dict[str, tuple[tuple[str, str, Any], ...]] = {
     "port_forwarding": (
         ("PUT", _N + "/routers/$router", {"router": {"external_gateway_info": {"network_id": "$public"}}}),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.oracle.neutron import LOCK, REQUIREMENTS
+from tests.oracle.installed import LOCK, REQUIREMENTS
 from tests.oracle.reasons import RECORDED
 from tests.oracle.replay import PAGE, describe, replay
 from tests.oracle.sameness import MISSING, Answer, Difference, Twins, differences

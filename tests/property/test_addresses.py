@@ -26,7 +26,12 @@ POOLS = {
     "fd66::/64": [{"start": "fd66::2", "end": "fd66::7"}],
     "192.0.2.0/28": [{"start": "192.0.2.2", "end": "192.0.2.9"}],
 }
-REFUSED = {"IpAddressGenerationFailure", "IpAddressAlreadyAllocated", "ExternalIpAddressExhausted"}
+REFUSED = {
+    "IpAddressGenerationFailure",
+    "IpAddressGenerationFailureForSubnet",
+    "IpAddressAlreadyAllocated",
+    "ExternalIpAddressExhausted",
+}
 """What a client is told whose address is gone."""
 
 

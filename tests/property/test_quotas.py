@@ -18,7 +18,7 @@ from deuteron.model.network import QUOTA_DEFAULTS, RESOURCES
 from deuteron.model.resource import Resource
 from tests.fuzz.bodies import BODIES
 from tests.fuzz.mutate import named
-from tests.fuzz.world import furniture, world
+from tests.fuzz.world import furniture, renewed, world
 from tests.property.at_once import CLIENTS, Cloud, bounded
 
 COUNTED = {resource.name: resource for resource in RESOURCES if resource.name in QUOTA_DEFAULTS}
@@ -33,7 +33,8 @@ class Makers(Cloud):
     def body(self, template: Any) -> Any:
         """A body that no other had."""
         self.number += 1
-        return named(template, {**self.here.names(self.number), "made": str(self.number)})
+        new = self.runner.run(renewed(self.here, template, {}))
+        return named(template, {**self.here.names(self.number), **new, "made": str(self.number)})
 
     def repeatable(self, resource: Resource) -> Any:
         """A good body of which there may be several, whatever is there already."""
@@ -113,6 +114,7 @@ def test_no_quota_is_exceeded_by_requests_at_once(cloud: Makers, patience: int, 
                     cloud.call("DELETE", f"{path}/{each['id']}")
 
     run_state_machine_as_test(Quota, settings=bounded(2 * patience, 6))
+    assert cloud.call("PUT", quota, {"quota": {kind: -1}}).status == 200
     assert {each["id"] for each in listed(cloud, resource, project)} == first
 
 

@@ -24,7 +24,7 @@ from deuteron.model.network import RESOURCES
 from deuteron.model.resource import Resource
 from tests.fuzz.bodies import BODIES
 from tests.fuzz.mutate import KIND_OF, named
-from tests.fuzz.world import Answer, World, furniture, prepare, world
+from tests.fuzz.world import Answer, World, furniture, prepare, renewed, world
 from tests.property.test_rejected import rows
 
 NET = "/network/v2.0"
@@ -62,7 +62,11 @@ class Cloud:
         self.runner.run(prepare(self.here, resource.name, {**self.here.ids, **ids}))
         templates = (*BODIES.get(("POST", f"/v2.0/{resource.path}"), ()), furniture(resource.name))
         for count, template in enumerate(templates):
-            names = {**self.here.names(number + 100 * count), **ids, "made": str(number), "demo project": "f" * 32}
+            new = self.runner.run(renewed(self.here, template, ids, user))
+            if user == "admin":
+                self.made += [f"{NET}/ports/{id}" for id in new.values()]
+            names = {**self.here.names(number + 100 * count), **ids, **new, "made": str(number)}
+            names["demo project"] = "f" * 32
             parent = "" if resource.parent is None else ids.get(resource.parent.kind, "none")
             path = f"{NET}/{resource.path}".replace("{parent}", parent)
             answer = self.call("POST", path, named(template, names), user)

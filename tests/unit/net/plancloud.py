@@ -32,6 +32,7 @@ from deuteron.model.intent import (
     IntentRule,
     IntentSecurityGroup,
     IntentSubnet,
+    NdpProxying,
     PortTrunk,
     RateLimit,
     RouterGateway,
@@ -211,6 +212,7 @@ def whole_cloud() -> list[IntentObject]:
         interfaces=(router_port(qr, n1, "10.10.10.1/24", "fd00:10::1/64", ra_subnets=(v6_interface,)),),
         gateway=RouterGateway(router_port(qg, ext, "172.24.4.10/24"), ("172.24.4.1",)),
         floating_ips=(FloatingIp(uid("fip"), "172.24.4.20", "10.10.10.2"),),
+        ndp=NdpProxying(("fd00:10::/64",), ("fd00:10::2",)),
     )
     return [
         qos,
