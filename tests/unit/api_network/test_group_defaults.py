@@ -188,6 +188,12 @@ def test_templates_are_found_and_sorted_by_what_neutron_knows(client: Client) ->
         assert said(client.call("GET", f"{TEMPLATES}?{query}")) == (400, "HTTPBadRequest"), query
 
 
+def test_a_template_is_found_by_its_prefix(client: Client) -> None:
+    near = made(template(client, **SSH, remote_ip_prefix="10.1.0.0/16"))
+    made(template(client, **SSH, remote_ip_prefix="10.2.0.0/16"))
+    assert client.get(f"{TEMPLATES}?remote_ip_prefix=10.1.0.0/16", "demo")["default_security_group_rules"] == [near]
+
+
 def test_templates_have_a_bound(client: Client) -> None:
     for number in range(1, MAX_TEMPLATES - 3):
         made(template(client, **{**SSH, "port_range_min": number, "port_range_max": number}, used_in_default_sg=False))
