@@ -15,14 +15,8 @@ _BEHAVES = f"{SHORT}test_extensions.py::test_a_behaviour_that_an_extension_promi
 
 WHY_NOT: Mapping[str, str] = {
     "data-plane-status": "nobody here watches a port's wires from outside",
-    "dns-domain-ports": "DNS attributes are not built",
-    "dns-integration": "DNS attributes are not built",
-    "dns-integration-domain-keywords": "DNS attributes are not built",
-    "subnet-dns-publish-fixed-ip": "DNS attributes are not built",
     "local_ip": "local IPs are not built",
     "logging": "logs of security groups are not built",
-    "address-scope": "routers do not look at address scopes; their paths and attributes are there",
-    "binding-extended": "a port has one binding: guests do not move between hosts",
     "ip_allocation": "addresses are never deferred: there are no routed networks",
     "l2_adjacency": "routed networks are not built",
     "segment": "segments as objects are not built",
@@ -37,11 +31,15 @@ WHY_NOT: Mapping[str, str] = {
     "port-resource-request": "placement is inside compute: ports ask it for nothing",
     "port-resource-request-groups": "placement is inside compute: ports ask it for nothing",
     "pvlan": "private VLANs are not built",
+    "qos-bw-minimum-ingress": "no rule promises bandwidth: the switch in user space keeps no such promise",
+    "qos-pps": "limits of packets are not built",
+    "qos-pps-minimum": "no rule promises packets: nothing would keep such a promise",
+    "qos-pps-minimum-rule-alias": "no rule promises packets: nothing would keep such a promise",
+    "tag-ports-during-bulk-creation": "tags have requests of their own",
     "uplink-status-propagation": "there are no virtual functions of a card whose uplink could fail",
     "uplink-status-propagation-updatable": "there are no virtual functions of a card whose uplink could fail",
 }
-"""Of what is not here. What is here since needs no word: it is looked for here only when it is missing."""
-NOT_YET = "not built"
+"""Of what is not here."""
 
 
 def listed() -> dict[str, str]:
@@ -67,7 +65,7 @@ def aliases(shown_by: Mapping[str, str]) -> list[str]:
 
 def _cell(alias: str, shown_by: Mapping[str, str]) -> str:
     if alias not in EXTENSIONS:
-        return f"not there: {WHY_NOT.get(alias, NOT_YET)}"
+        return f"not there: {WHY_NOT[alias]}"
     tests = [shown_by[fact] for fact in promised(alias) if fact in shown_by]
     if alias in test_extensions.BEHAVIOURS:
         tests.insert(0, _BEHAVES.format(alias))

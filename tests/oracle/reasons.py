@@ -45,7 +45,6 @@ RECORDED = (
     Reason("The recorded cloud had no conntrack helpers", r"extensions\.(expose-)?l3-conntrack-helper", "extensions"),
     Reason("The recorded cloud had no DNS", r"extensions\.(dns-[\w-]+|subnet-dns-publish-fixed-ip)", "extensions"),
     Reason("The recorded cloud had no trunks", r"extensions\.trunk[\w-]*|quota\.trunk", "extensions|quota.*"),
-    Reason("Extensions that are not built yet", r"extensions\.[\w-]+", "extensions"),
     Reason("Neutron names what has tags in any order", r"extensions\.standard-attr-tag\.name", "extensions"),
     Reason(
         "An agent tells how its own process is set up; ours is one process, which does the metadata agent's work too",

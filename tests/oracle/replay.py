@@ -112,10 +112,13 @@ def _as_recorded(body: Any) -> Any:
 
 
 def describe(count: int, found: Sequence[Found]) -> str:
-    """The page of differences. Raises: Unexplained for one that nobody gave a reason for."""
+    """The page of differences. Raises: Unexplained for one without a reason, and for a reason without one."""
     by_reason: dict[str, list[Found]] = {reason.why: [] for reason in RECORDED}
     for each in found:
         by_reason[_why(each)].append(each)
+    idle = [why for why, those in by_reason.items() if not those]
+    if idle:
+        raise Unexplained(f"these reasons explain nothing any longer: {idle}")
     steps = len({each.step for each in found})
     lines = [
         "# What differs from Neutron",

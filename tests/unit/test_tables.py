@@ -16,7 +16,7 @@ import pytest
 
 from deuteron.model.network import EXTENSIONS
 from tests.coverage import watch
-from tests.coverage.aliases import aliases, listed
+from tests.coverage.aliases import WHY_NOT, aliases, listed
 from tests.coverage.declared import Chapter, Row, chapters
 from tests.coverage.page import MARK, PAGE, SHORT, claims, told
 from tests.coverage.tables import NOBODY, describe, missing
@@ -49,6 +49,8 @@ def test_every_test_that_the_page_names_is_there() -> None:
 def test_every_extension_that_is_here_is_one_of_neutrons() -> None:
     assert len(listed()) > 100
     assert sorted(EXTENSIONS.keys() - listed().keys()) == []
+    assert sorted(EXTENSIONS.keys() & WHY_NOT.keys()) == [], "it is here"
+    assert sorted(listed().keys() - EXTENSIONS.keys() - WHY_NOT.keys()) == [], "nobody says why it is not here"
     lines = aliases({})
     assert [alias for alias in listed() if not any(line.startswith(f"| `{alias}` |") for line in lines)] == []
 
