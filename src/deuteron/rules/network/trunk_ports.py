@@ -40,6 +40,7 @@ _PLACE = Prepared(
 _JOIN = Prepared(insert(trunk_ports))
 _LEAVE = Prepared(delete(trunk_ports).where(trunk_ports.c.port_id == bindparam("port")))
 _trunks = table_of(TRUNK)
+_OF_PARENT = Prepared(select(_trunks).where(_trunks.c["port_id"] == bindparam("port")))
 
 
 def place_of(tx: Tx, port_id: PortId) -> PortTrunk | None:
@@ -80,7 +81,11 @@ def details_of(tx: Tx, port_ids: Collection[PortId]) -> dict[PortId, Mapping[str
     """What those of the ports show that are parents: their trunk, and its subports with their MAC addresses."""
     if query.most_rows(tx, _trunks) == 0:
         return {}
-    found = query.rows(tx, _trunks, query.any_of(_trunks.c.port_id, list(port_ids)))
+    if len(port_ids) == 1:
+        (port_id,) = port_ids
+        found = query.run(tx, _trunks, _OF_PARENT, {"port": port_id})
+    else:
+        found = query.rows(tx, _trunks, query.any_of(_trunks.c.port_id, list(port_ids)))
     inside = [each["port_id"] for row in found for each in row["sub_ports"]]
     addresses = select(ports.c["id"], ports.c["mac_address"]).where(query.any_of(ports.c["id"], inside))
     macs: dict[str, str] = dict(tx.all(addresses)) if inside else {}

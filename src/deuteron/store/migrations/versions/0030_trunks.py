@@ -16,8 +16,7 @@ def upgrade() -> None:
         f" revision_number BIGINT, CONSTRAINT uq_{trunks}_port_id UNIQUE (port_id))",
         *(f"CREATE INDEX ix_{trunks}_{name} ON {trunks} ({name})" for name in ("project_id", "name")),
         f"CREATE TABLE {ports} (port_id TEXT NOT NULL PRIMARY KEY, trunk_id TEXT NOT NULL, parent_id TEXT NOT NULL,"
-        f" segmentation_id BIGINT NOT NULL, CONSTRAINT uq_{ports}_trunk_id_segmentation_id"
-        " UNIQUE (trunk_id, segmentation_id))",
+        " segmentation_id BIGINT NOT NULL, UNIQUE (trunk_id, segmentation_id))",
     )
 
 
