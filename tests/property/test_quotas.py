@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -29,11 +29,14 @@ OF_LISTS = {"router_route"}
 @dataclass
 class Makers(Cloud):
     number: int = 0
+    used_up: list[str] = field(default_factory=list)
+    """Paths of what bodies named that is for them alone."""
 
     def body(self, template: Any) -> Any:
         """A body that no other had."""
         self.number += 1
         new = self.runner.run(renewed(self.here, template, {}))
+        self.used_up += [f"/ports/{id}" for id in new.values()]
         return named(template, {**self.here.names(self.number), **new, "made": str(self.number)})
 
     def repeatable(self, resource: Resource) -> Any:
@@ -112,6 +115,8 @@ def test_no_quota_is_exceeded_by_requests_at_once(cloud: Makers, patience: int, 
             for each in listed(cloud, resource, project):
                 if each["id"] not in first:
                     cloud.call("DELETE", f"{path}/{each['id']}")
+            while cloud.used_up:
+                cloud.call("DELETE", cloud.used_up.pop())
 
     run_state_machine_as_test(Quota, settings=bounded(2 * patience, 6))
     assert cloud.call("PUT", quota, {"quota": {kind: -1}}).status == 200

@@ -26,9 +26,14 @@ def test_after_a_killed_up_the_next_one_brings_the_cloud_up(machine: Machine, sa
 
 
 def test_ctrl_c_during_up_ends_what_it_started_and_up_continues_later(machine: Machine) -> None:
-    first = machine.start(*UP)
-    wait_for("the supervisor starts", lambda: (machine.state / "run" / "supervisor.sock").exists())
-    done = interrupt(first)
+    for _ in range(5):
+        first = machine.start(*UP)
+        wait_for("the supervisor starts", lambda: (machine.state / "run" / "supervisor.sock").exists())
+        done = interrupt(first)
+        if done.status != 0:
+            break
+        # On a machine with much to do it may be up before it is interrupted.
+        assert machine.run("down", "--delete").status == 0
     assert (done.status, done.lines) == (130, ["interrupted"])
     machine.wait_for_quiet()
     assert machine.run("status").status == 1
