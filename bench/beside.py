@@ -30,6 +30,8 @@ LISTS = (100, 1_000, 5_000, 10_000)
 NETWORKS = 1_000
 SUBNETS_OF_NETWORK = 4
 BULK = 100
+BULK_OF_SUBNETS = 32
+"""As many as one request makes."""
 _OF_8_CLIENTS_UP_TO = 1_000
 """Objects in the longest list that several clients ask for at once."""
 _BULKS = 3
@@ -108,7 +110,8 @@ def ours(name: str = "ours") -> Iterator[Side]:
                     several = range(start, min(start + BULK, count + 1))
                     made = client.call("POST", "/networks", {"networks": [{"name": f"n{n}"} for n in several]})
                     subnets = [each for network in made["networks"] for each in _subnets(network["id"])]
-                    client.call("POST", "/subnets", {"subnets": subnets})
+                    for at in range(0, len(subnets), BULK_OF_SUBNETS):
+                        client.call("POST", "/subnets", {"subnets": subnets[at : at + BULK_OF_SUBNETS]})
 
             yield Side(name, api.pid, credentials, fill_ports, fill_networks)
             client.close()
