@@ -26,7 +26,7 @@ from deuteron.model.intent import (
 )
 from deuteron.model.network import ROUTER_GATEWAY, ROUTER_INTERFACE
 from deuteron.model.network.rows import FloatingIpRow, MeteringLabelRuleRow, PortRow, RouterRow, SubnetRow
-from deuteron.model.scalars import NetworkId, SubnetId
+from deuteron.model.scalars import FloatingIpId, NetworkId, SubnetId
 from deuteron.rules.network import address_scopes, forwarded, helped, metering, proxied
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import floatingips, networks, ports, routers, subnets
@@ -68,6 +68,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
     }
     translated: dict[str, list[FloatingIp]] = defaultdict(list)
     limited: dict[str, list[FloatingIpRow]] = defaultdict(list)
+    leading: dict[FloatingIpId, FloatingIpRow] = {}
     given = select(floatingips).order_by(floatingips.c["id"])
     for each in whole(tx, floatingips, lambda chunk: given.where(floatingips.c["router_id"].in_(chunk)), ids):
         inside, router_id = each["fixed_ip_address"], each["router_id"]
@@ -75,13 +76,15 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
             continue
         if each["port_id"] is not None and inside is not None:
             translated[router_id].append(FloatingIp(each["id"], each["floating_ip_address"], inside))
+        if each["port_id"] is None:
+            leading[each["id"]] = each
         if each["qos_policy_id"] is not None:
             limited[router_id].append(each)
     numbered = numbers(tx, "address", {(EVERYWHERE, each["id"]) for found in limited.values() for each in found})
-    forwarding = _forwardings(tx, ids)
+    forwarding = _forwardings(tx, leading)
     counted = _labels(tx, mine)
     helping = helped.of_routers(tx, ids)
-    answering = _proxying(tx, mine, attached, prefixes)
+    answering = _proxying(tx, mine, attached, prefixes, around)
     for row in mine:
         found = attached[row["id"]]
         gateway = next((port for port in found if port["id"] == row["gateway_port_id"]), None)
@@ -131,22 +134,13 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
         )
 
 
-def _forwardings(tx: Tx, router_ids: Sequence[str]) -> Mapping[str, Sequence[tuple[str, PortForwarding]]]:
-    """What each of the routers forwards, with the floating IP, in order of id."""
+def _forwardings(
+    tx: Tx, leading: Mapping[FloatingIpId, FloatingIpRow]
+) -> Mapping[str, Sequence[tuple[str, PortForwarding]]]:
+    """What each router forwards, with the floating IP, in order of id; `leading` are floating IPs without a port."""
     found: dict[str, list[tuple[str, PortForwarding]]] = defaultdict(list)
-    routed = {
-        row["id"]: row
-        for row in whole(
-            tx,
-            floatingips,
-            lambda chunk: select(floatingips).where(
-                floatingips.c["router_id"].in_(chunk), floatingips.c["port_id"].is_(None)
-            ),
-            router_ids,
-        )
-    }
-    for floating_id, led in forwarded.of_floating(tx, list(routed)).items():
-        floating = routed[floating_id]
+    for floating_id, led in forwarded.of_floating(tx, list(leading)).items():
+        floating = leading[floating_id]
         assert floating["router_id"] is not None  # by which it was found
         for row in led:
             item = PortForwarding(
@@ -164,23 +158,26 @@ def _forwardings(tx: Tx, router_ids: Sequence[str]) -> Mapping[str, Sequence[tup
 
 
 def _proxying(
-    tx: Tx, mine: Sequence[RouterRow], attached: Mapping[str, Sequence[PortRow]], prefixes: Mapping[SubnetId, SubnetRow]
+    tx: Tx,
+    mine: Sequence[RouterRow],
+    attached: Mapping[str, Sequence[PortRow]],
+    prefixes: Mapping[SubnetId, SubnetRow],
+    around: _Around,
 ) -> Mapping[str, NdpProxying]:
     """For what those of the routers answer that may."""
     able = {row["id"]: row for row in mine if row["enable_ndp_proxy"] and row["gateway_network_id"] is not None}
     if not able:
         return {}
-    scopes = proxied.scopes_of(tx, {port["network_id"] for id in able for port in attached[id]})
     addresses: dict[str, list[str]] = defaultdict(list)
     for each in proxied.of_routers(tx, list(able)):
         addresses[each["router_id"]].append(each["ip_address"])
     found: dict[str, NdpProxying] = {}
     for id, row in able.items():
-        outside = scopes.get(row["gateway_network_id"] or NetworkId(""))
+        outside = around.scopes_of(row["gateway_network_id"])[1]
         inside = {
             prefixes[ip["subnet_id"]]["cidr"]
             for port in attached[id]
-            if port["device_owner"] == ROUTER_INTERFACE and scopes.get(port["network_id"]) == outside
+            if port["device_owner"] == ROUTER_INTERFACE and around.scopes_of(port["network_id"])[1] == outside
             for ip in port["fixed_ips"] or ()
             if ip["subnet_id"] in prefixes and prefixes[ip["subnet_id"]]["ip_version"] == 6
         }
@@ -228,8 +225,12 @@ class _Around:
         found = list(rows(reading.tx, lambda chunk: statement.where(networks.c["id"].in_(chunk)), network_ids))
         numbers = address_scopes.numbers(reading.tx, {scope for row in found for scope in row[2:] if scope})
         self.mtus = {id: mtu or reading.settings.path_mtu for id, mtu, _, _ in found}
-        self.scopes = {id: (numbers.get(four, 0), numbers.get(six, 0)) for id, _, four, six in found}
+        self._scopes = {id: (numbers.get(four, 0), numbers.get(six, 0)) for id, _, four, six in found}
         self.path_mtu = reading.settings.path_mtu
+
+    def scopes_of(self, network_id: NetworkId | None) -> tuple[int, int]:
+        """The numbers of its address scopes, of IPv4 and IPv6; 0 for none."""
+        return self._scopes.get(network_id, (0, 0))
 
 
 def _router_port(around: _Around, port: PortRow, prefixes: Mapping[SubnetId, SubnetRow]) -> RouterPort:
@@ -247,7 +248,7 @@ def _router_port(around: _Around, port: PortRow, prefixes: Mapping[SubnetId, Sub
         ra_subnets=tuple(intent_subnet(subnet) for subnet in reached if _is_advertised(port, subnet))
         if port["device_owner"] == ROUTER_INTERFACE
         else (),
-        scopes=around.scopes.get(port["network_id"], (0, 0)),
+        scopes=around.scopes_of(port["network_id"]),
     )
 
 
