@@ -15,8 +15,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Select, and_, func, select
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.network import bodies, lists
-from deuteron.model.caller import Caller
+from deuteron.api.network import bodies, lists, rights
 from deuteron.model.codecs import Boolean, Codec, Invalid, Text
 from deuteron.model.network.rows import NetworkRow, SubnetRow
 from deuteron.model.resource import Resource
@@ -66,8 +65,7 @@ def update_agent(call: Call, tx: Tx) -> Reply:
                 raise faults.invalid_input(error.reason) from None
             raise faults.invalid_value(name, error.reason) from None
     _find_agent(call, tx)
-    if not call.policy.check(call.caller, "update_agent"):
-        raise faults.not_authorized(["update_agent"])
+    rights.require(call, "update_agent")
     raise faults.refused(
         "HTTPBadRequest", "An agent of this cloud is a part of its host; its state cannot be set on its own"
     )
@@ -76,20 +74,20 @@ def update_agent(call: Call, tx: Tx) -> Reply:
 def delete_agent(call: Call, tx: Tx) -> Reply:
     """DELETE /agents/{id}"""
     agent = _find_agent(call, tx)
-    _require(call, "delete_agent")
+    rights.require(call, "delete_agent")
     raise faults.conflict("AgentInUse", f"Agent {agent.id} is a part of host {agent.host.name}; it goes with its host.")
 
 
 def agents_of_network(call: Call, tx: Tx) -> Reply:
     """GET /networks/{id}/dhcp-agents"""
-    _require(call, "get_dhcp-agents")
+    rights.require(call, "get_dhcp-agents")
     network = sight.find_visible(tx, call.caller, networks.KIND, call.params["id"])
     return Reply(200, {"agents": _agents_on(call, tx, "DHCP agent", dhcp.hosts_of(tx, network["id"]))})
 
 
 def agents_of_router(call: Call, tx: Tx) -> Reply:
     """GET /routers/{id}/l3-agents"""
-    _require(call, "get_l3-agents")
+    rights.require(call, "get_l3-agents")
     router = sight.find_visible(tx, call.caller, router_rules.KIND, call.params["id"])
     found = _agents_on(call, tx, "L3 agent", [router["host"]])
     for agent in found:
@@ -99,7 +97,7 @@ def agents_of_router(call: Call, tx: Tx) -> Reply:
 
 def networks_of_agent(call: Call, tx: Tx) -> Reply:
     """GET /agents/{id}/dhcp-networks"""
-    _require(call, "get_dhcp-networks")
+    rights.require(call, "get_dhcp-networks")
     agent = _find_agent(call, tx)
     held = select(dhcp_hosts.c.network_id).where(dhcp_hosts.c.host == agent.host.name)
     found = query.rows(tx, networks_table, networks_table.c.id.in_(held), order_by=(networks_table.c.id,))
@@ -108,7 +106,7 @@ def networks_of_agent(call: Call, tx: Tx) -> Reply:
 
 def routers_of_agent(call: Call, tx: Tx) -> Reply:
     """GET /agents/{id}/l3-routers"""
-    _require(call, "get_l3-routers")
+    rights.require(call, "get_l3-routers")
     agent = _find_agent(call, tx)
     found = query.rows(tx, routers, routers.c.host == agent.host.name, order_by=(routers.c.id,))
     return Reply(200, {"routers": [_shown(router_rules.KIND.resource, row) for row in found]})
@@ -116,7 +114,7 @@ def routers_of_agent(call: Call, tx: Tx) -> Reply:
 
 def add_network(call: Call, tx: Tx) -> Reply:
     """POST /agents/{id}/dhcp-networks: the agent's host serves the network's DHCP, beside those that do."""
-    _require(call, "create_dhcp-network")
+    rights.require(call, "create_dhcp-network")
     network = sight.find_visible(tx, call.caller, networks.KIND, _named(call, "network_id"))
     agent = _find_agent(call, tx)
     if agent.agent_type != "DHCP agent":
@@ -131,7 +129,7 @@ def add_network(call: Call, tx: Tx) -> Reply:
 
 def remove_network(call: Call, tx: Tx) -> Reply:
     """DELETE /agents/{id}/dhcp-networks/{network}: the agent's host serves its DHCP no longer."""
-    _require(call, "delete_dhcp-network")
+    rights.require(call, "delete_dhcp-network")
     agent = _find_agent(call, tx)
     network_id = call.params["network"]
     is_dhcp = agent.agent_type == "DHCP agent"
@@ -144,7 +142,7 @@ def remove_network(call: Call, tx: Tx) -> Reply:
 
 def add_router(call: Call, tx: Tx) -> Reply:
     """POST /agents/{id}/l3-routers: the agent's host runs a router that no other host runs."""
-    _require(call, "create_l3-router")
+    rights.require(call, "create_l3-router")
     router = sight.find_visible(tx, call.caller, router_rules.KIND, _named(call, "router_id"))
     agent = _find_agent(call, tx)
     if agent.agent_type != "L3 agent":
@@ -167,7 +165,7 @@ def add_router(call: Call, tx: Tx) -> Reply:
 
 def remove_router(call: Call, tx: Tx) -> Reply:
     """DELETE /agents/{id}/l3-routers/{router}: it runs nowhere until it is given a host or changes its ports."""
-    _require(call, "delete_l3-router")
+    rights.require(call, "delete_l3-router")
     agent = _find_agent(call, tx)
     router = sight.find_visible(tx, call.caller, router_rules.KIND, call.params["router"])
     # As in Neutron, who asks that a router leaves where it is not has what it asked for.
@@ -199,7 +197,8 @@ def list_providers(call: Call, tx: Tx) -> Reply:
 
 def list_availability(call: Call, tx: Tx) -> Reply:
     """GET /network-ip-availabilities: of an IP version, those networks that have subnets of it."""
-    may_see = call.policy.check(call.caller, "get_network_ip_availability")
+    if not call.policy.check(call.caller, "get_network_ip_availability"):
+        return lists.answer(call, lists.AVAILABILITIES, [])
     versions = {value for name, value in call.query if name == "ip_version"}
     subnets: dict[str, list[SubnetRow]] = {}
     for subnet in query.rows(tx, subnets_table, order_by=(subnets_table.c.id,)):
@@ -210,7 +209,7 @@ def list_availability(call: Call, tx: Tx) -> Reply:
     shown = [
         _availability(row, subnets.get(row["id"], ()), held) for row in found if row["id"] in subnets or not versions
     ]
-    return lists.answer(call, lists.AVAILABILITIES, shown if may_see else [])
+    return lists.answer(call, lists.AVAILABILITIES, shown)
 
 
 def show_availability(call: Call, tx: Tx) -> Reply:
@@ -386,12 +385,6 @@ def _configurations(tx: Tx, agent: Agent, use: _Use) -> dict[str, Any]:
 
 def _shown(resource: Resource[Any], row: Mapping[str, Any]) -> Values:
     return {a.name: row.get(a.name) for a in resource.attributes if a.read and a.stored}
-
-
-def _require(call: Call, rule: str) -> None:
-    caller: Caller = call.caller
-    if not call.policy.check(caller, rule):
-        raise faults.not_authorized([rule])
 
 
 def _time(text: str | None) -> str | None:

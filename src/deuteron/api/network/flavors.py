@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.network import bodies
+from deuteron.api.network import bodies, rights
 from deuteron.model.codecs import is_uuid, quoted
 from deuteron.model.network import FLAVOR
 from deuteron.model.network.rows import NetworkFlavorRow
@@ -19,7 +19,7 @@ from deuteron.store.database import Tx
 
 def associate(call: Call, tx: Tx) -> Reply:
     """POST /flavors/{id}/service_profiles: the answer's id is the flavor's, as in Neutron."""
-    _require(call, "create_flavor_service_profile")
+    rights.require(call, "create_flavor_service_profile")
     wanted = _profile_id(bodies.one(call, "service_profile"))
     flavor = flavors.associate(tx, _flavor(call, tx), wanted)
     return Reply(201, {"service_profile": {"id": flavor["id"]}})
@@ -32,7 +32,7 @@ def dissociate(call: Call, tx: Tx) -> Reply:
     if flavor is None:
         raise flavors.not_associated(call.params["id"], wanted)
     flavors.refuse_other(flavor, wanted)
-    _require(call, "delete_flavor_service_profile")
+    rights.require(call, "delete_flavor_service_profile")
     flavors.dissociate(tx, flavor, wanted)
     return Reply(204)
 
@@ -49,8 +49,3 @@ def _profile_id(body: dict[str, Any]) -> str:
     if not isinstance(wanted, str) or not is_uuid(wanted):
         raise faults.invalid_value("id", f"'{quoted(wanted)}' is not a valid UUID")
     return wanted
-
-
-def _require(call: Call, rule: str) -> None:
-    if not call.policy.check(call.caller, rule):
-        raise faults.not_authorized([rule])

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.network import bodies, lists
+from deuteron.api.network import bodies, lists, rights
 from deuteron.model.codecs import Invalid, Text
 from deuteron.model.network import PORT
 from deuteron.model.network.rows import PortRow
@@ -39,7 +39,7 @@ def show(call: Call, tx: Tx) -> Reply:
 
 def create(call: Call, tx: Tx) -> Reply:
     """POST: an inactive one."""
-    _require(call, "create_port_binding")
+    rights.require(call, "create_port_binding")
     body = bodies.parse(call, "binding")
     if "bindings" in body:
         raise faults.http_bad_request("Bulk operation not supported")
@@ -64,7 +64,7 @@ def activate(call: Call, tx: Tx) -> Reply:
     """PUT …/{host}/activate: what was active before is inactive then."""
     port = _seen(call, tx)
     port_bindings.binding_on(tx, port, call.params["host"])
-    _require(call, "activate")
+    rights.require(call, "activate")
     found = port_bindings.activate(tx, call.settings, port, call.params["host"])
     return Reply(200, dict(found))
 
@@ -73,7 +73,7 @@ def delete(call: Call, tx: Tx) -> Reply:
     """DELETE"""
     port = _seen(call, tx)
     port_bindings.binding_on(tx, port, call.params["host"])
-    _require(call, "delete_port_binding")
+    rights.require(call, "delete_port_binding")
     port_bindings.delete_binding(tx, call.settings, port, call.params["host"])
     return Reply(204)
 
@@ -88,8 +88,3 @@ def _seen(call: Call, tx: Tx) -> PortRow:
     if not call.policy.check(call.caller, "get_port_binding", sight.row_target(port)):
         raise faults.missing("HTTPNotFound", "The resource could not be found.")
     return port
-
-
-def _require(call: Call, rule: str) -> None:
-    if not call.policy.check(call.caller, rule):
-        raise faults.not_authorized([rule])

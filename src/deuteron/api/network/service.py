@@ -15,6 +15,7 @@ from deuteron.api.network import (
     port_bindings,
     prefixes,
     quotas,
+    rights,
     topologies,
 )
 from deuteron.api.network.objects import Objects
@@ -202,8 +203,7 @@ class NetworkService:
     def _change_addresses(self, call: Call, tx: Tx, *, adding: bool) -> Reply:
         row = sight.find_visible(tx, call.caller, address_groups.KIND, call.params["id"])
         rule = "add_addresses" if adding else "remove_addresses"
-        if not call.policy.check(call.caller, rule, sight.row_target(row)):
-            raise faults.not_authorized([rule])
+        rights.require(call, rule, sight.row_target(row))
         body = bodies.parse(call, "addresses")
         attributes.refuse_others(body, ("addresses",))
         if "addresses" not in body:
@@ -234,14 +234,12 @@ class NetworkService:
 
     def _trunk(self, call: Call, tx: Tx, rule: str) -> TrunkRow:
         row = sight.find_visible(tx, call.caller, trunks.KIND, call.params["id"])
-        if not call.policy.check(call.caller, rule, sight.row_target(row)):
-            raise faults.not_authorized([rule])
+        rights.require(call, rule, sight.row_target(row))
         return row
 
     def _router(self, call: Call, tx: Tx, rule: str) -> RouterRow:
         row = sight.find_visible(tx, call.caller, routers.KIND, call.params["id"])
-        if not call.policy.check(call.caller, rule, sight.row_target(row)):
-            raise faults.not_authorized([rule])
+        rights.require(call, rule, sight.row_target(row))
         return row
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deuteron.api.call import Call, Reply
+from deuteron.api.network import rights
 from deuteron.model.errors import Forbidden
 from deuteron.model.scalars import ProjectId
 from deuteron.rules.network import faults, topologies
@@ -46,8 +47,7 @@ def lacks(call: Call, tx: Tx) -> bool:
 def delete(call: Call, tx: Tx) -> Reply:
     """DELETE: what is not there is no mistake."""
     owner = _owner(call)
-    if not call.policy.check(call.caller, "delete_auto_allocated_topology", _target(owner)):
-        raise faults.not_authorized(["delete_auto_allocated_topology"])
+    rights.require(call, "delete_auto_allocated_topology", _target(owner))
     topologies.take_down(tx, call.settings, call.caller, owner)
     return Reply(204)
 

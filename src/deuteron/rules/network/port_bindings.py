@@ -84,15 +84,10 @@ def activate(tx: Tx, settings: Settings, port: PortRow, host: str) -> PortBindin
 
     Raises: Conflict when it is active already; NotFound when it is not there; BadRequest when it cannot be bound now.
     """
-    there = bindings_of(tx, port)
-    if port["binding:host_id"] == host:
+    wanted = binding_on(tx, port, host)
+    if wanted["status"] == "ACTIVE":
         raise faults.conflict(
             "PortBindingAlreadyActive", f"Binding for port {port['id']} on host {host} is already active."
-        )
-    wanted = next((each for each in there if each["host"] == host), None)
-    if wanted is None:
-        raise faults.missing(
-            "PortBindingNotFound", f"Binding for port {port['id']} for host {host} could not be found."
         )
     own = {"binding:vnic_type": wanted["vnic_type"], "binding:profile": wanted["profile"]}
     before = _active(port)
