@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.coverage import paragraph, unheld
+from tests.coverage.words import paragraph, unheld
 
 PEOPLE, IMAGES, SERVERS = (f"spec/{service}-use-cases.yaml::" for service in ("identity", "image", "compute"))
 BOOT, API = "unit/api_compute/test_boot.py::", "unit/api_compute/test_api.py::"

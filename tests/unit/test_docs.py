@@ -12,7 +12,7 @@ from deuteron.api import compute, identity, image, network
 from deuteron.api.compute import actions, versions
 from deuteron.cli import reference
 from deuteron.net import pipeline
-from tests.unit.coverage import paragraphs
+from tests.coverage.words import paragraphs
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [

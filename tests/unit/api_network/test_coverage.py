@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from deuteron.model.network import RESOURCES
+from tests.coverage.words import paragraph, unheld
 from tests.unit.api_compute.harness import run, world
 from tests.unit.api_network.harness import OTHER, ZERO, Client, cloud_in
-from tests.unit.coverage import paragraph, unheld
 
 TITLE = "Network v2.0"
 
