@@ -32,6 +32,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="the first seed (default: any)")
     parser.add_argument("--seeds", type=int, default=None, help="how many seeds at most")
     parser.add_argument("--save", type=Path, help="a file for the whole conversations that ended in a difference")
+    parser.add_argument("--reasons", type=Path, help="a file for what each reason explained, with examples")
     wanted = parser.parse_args()
     first = random.randrange(10**6) if wanted.seed is None else wanted.seed
     environment()
@@ -52,6 +53,8 @@ def main() -> int:
     if wanted.save is not None:
         told = ("\n".join((f"==== {' '.join(signature)}", *said)) for signature, said in whole.unexplained.items())
         wanted.save.write_text("\n\n".join(told))
+    if wanted.reasons is not None:
+        wanted.reasons.write_text("\n".join(whole.explanations()))
     return 1 if whole.unexplained or (whole.compared < wanted.requests and wanted.seeds is None) else 0
 
 

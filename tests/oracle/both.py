@@ -81,13 +81,13 @@ class Both:
             self._remember(request, theirs.body, ours.body)
         elif (theirs.status < 300) != (ours.status < 300):
             self.diverged = request.method != "GET"
-        return [(each, self._reason(request, each, sent[1])) for each in found]
+        return [(each, self._reason(request, each, *sent)) for each in found]
 
-    def _reason(self, request: Request, found: Difference, sent: Any) -> str | None:
-        body = json.dumps(sent)
+    def _reason(self, request: Request, found: Difference, path: str, sent: Any) -> str | None:
+        body, query = json.dumps(sent), urlsplit(path).query
         there, here = found.told
         for reason in GENERATED:
-            if reason.explains(request.step, found.place, there, here, request.user, body):
+            if reason.explains(request.step, found.place, there, here, request.user, body, query):
                 return reason.why
         return None
 
@@ -101,6 +101,11 @@ class Both:
             several = isinstance(there, list)
             for one, other in zip(there if several else [there], here if several else [here], strict=True):
                 self.made.setdefault(request.makes, []).append((one["id"], other["id"]))
+        made = theirs.get("auto_allocated_topology") if isinstance(theirs, dict) else None
+        if made is not None and not made["id"].startswith("dry-run"):
+            found = (made["id"], ours["auto_allocated_topology"]["id"])
+            if found not in self.made.setdefault("network", []):
+                self.made["network"].append(found)
         if isinstance(theirs, dict) and "port_id" in theirs and "add_router_interface" in request.path:
             self.made.setdefault("port", []).append((theirs["port_id"], ours["port_id"]))
 

@@ -10,7 +10,8 @@ Most of a request's time was spent on connections that are opened anew for every
 compiled anew since the cache holds few, and on what agents are told. Here the first two are kept, and nobody is told.
 
 There is no broker, no identity service and no agent: who asks is told by the headers that the token middleware would
-have set, and the agents of one host are registered as if they had reported once.
+have set, and the agents of two hosts, one for guests alone, are registered as if
+they had reported once.
 """
 
 import gc
@@ -24,7 +25,7 @@ from pathlib import Path
 _NEUTRON = """
 [DEFAULT]
 core_plugin = ml2
-service_plugins = router,qos,metering,port_forwarding,conntrack_helper,ndp_proxy
+service_plugins = router,qos,metering,port_forwarding,conntrack_helper,ndp_proxy,trunk
 auth_strategy = keystone
 transport_url = fake://
 dns_domain = cloud.example
@@ -77,17 +78,18 @@ paste.app_factory = neutron.pecan_wsgi.app:versions_factory
 _OVS = {
     "bridge_mappings": {"physnet1": "br-eth2", "public": "br-ex"},
     "tunnel_types": ["vxlan"],
-    "tunneling_ip": "192.0.2.1",
     "integration_bridge": "br-int",
     "datapath_type": "netdev",
     "ovs_hybrid_plug": False,
     "vhostuser_socket_dir": "",
     "ovs_capabilities": {"datapath_types": ["netdev"], "iface_types": []},
 }
+_L3 = {"agent_mode": "legacy", "handle_internal_only_routers": True}
 _AGENTS = (
-    ("neutron-openvswitch-agent", "Open vSwitch agent", "N/A", _OVS),
-    ("neutron-dhcp-agent", "DHCP agent", "dhcp_agent", {"dhcp_driver": "dnsmasq"}),
-    ("neutron-l3-agent", "L3 agent", "l3_agent", {"agent_mode": "legacy", "handle_internal_only_routers": True}),
+    ("aio", "neutron-openvswitch-agent", "Open vSwitch agent", "N/A", {**_OVS, "tunneling_ip": "192.0.2.1"}),
+    ("aio", "neutron-dhcp-agent", "DHCP agent", "dhcp_agent", {"dhcp_driver": "dnsmasq"}),
+    ("aio", "neutron-l3-agent", "L3 agent", "l3_agent", _L3),
+    ("far", "neutron-openvswitch-agent", "Open vSwitch agent", "N/A", {**_OVS, "tunneling_ip": "192.0.2.2"}),
 )
 _DEFAULT_RULES = (
     ("egress", "IPv4", True),
@@ -155,8 +157,8 @@ def start(folder, is_large=False):
 
     plugin = directory.get_plugin()
     admin = context.get_admin_context()
-    for binary, agent_type, topic, configurations in _AGENTS:
-        agent = {"binary": binary, "host": "aio", "topic": topic, "agent_type": agent_type}
+    for host, binary, agent_type, topic, configurations in _AGENTS:
+        agent = {"binary": binary, "host": host, "topic": topic, "agent_type": agent_type}
         agent |= {"configurations": configurations, "availability_zone": "nova"}
         plugin.create_or_update_agent(admin, agent, timeutils.utcnow())
     for direction, ethertype, in_every in _DEFAULT_RULES:

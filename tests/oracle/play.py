@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -20,8 +21,11 @@ from tests.oracle.sameness import Difference
 from tests.oracle.sequences import LISTS, sequences
 from tests.unit.api_network.harness import BRIDGES, HOST, Client, cloud_in
 
-TUNNEL = "192.0.2.1"
+TUNNELS = {HOST: "192.0.2.1", "far": "192.0.2.2"}
+"""Of the hosts. No guest is on any; a port may be bound on one and wait for its guest on the other."""
 SEQUENCES_PER_SEED = 8
+
+EXAMPLES = 3
 
 Signature = tuple[str, str, str, str]
 """What makes two differences the same: the step, the place, what is there, what is here."""
@@ -29,18 +33,21 @@ Signature = tuple[str, str, str, str]
 
 @dataclass
 class Tally:
-    """`unexplained` has, for each signature, the shortest conversation that ended in it, and the seed that drew it."""
+    """`unexplained` has, for each signature, the shortest conversation that ended in it; `examples`, of each reason and
+    signature, some requests that it explained."""
 
     compared: int = 0
     explained: Counter[str] = field(default_factory=Counter)
+    examples: dict[tuple[str, Signature], list[str]] = field(default_factory=dict)
     unexplained: dict[Signature, list[str]] = field(default_factory=dict)
     seen: Counter[Signature] = field(default_factory=Counter)
 
     def add(self, request: Request, found: Difference, why: str | None, said: Sequence[str]) -> None:
+        signature = (request.step, found.place, *found.told)
         if why is not None:
             self.explained[why] += 1
+            self._keep((why, signature), said[-1:])
             return
-        signature = (request.step, found.place, *found.told)
         self.seen[signature] += 1
         known = self.unexplained.get(signature)
         if known is None or len(said) < len(known):
@@ -50,10 +57,22 @@ class Tally:
         self.compared += other.compared
         self.explained += other.explained
         self.seen += other.seen
+        for key, lines in other.examples.items():
+            self._keep(key, lines)
         for signature, said in other.unexplained.items():
             known = self.unexplained.get(signature)
             if known is None or len(said) < len(known):
                 self.unexplained[signature] = said
+
+    def _keep(self, key: tuple[str, Signature], lines: Sequence[str]) -> None:
+        known = self.examples.setdefault(key, [])
+        known += lines[: EXAMPLES - len(known)]
+
+    def explanations(self) -> Iterator[str]:
+        """What each reason explained, for who asks whether it explains too much."""
+        for (why, signature), lines in sorted(self.examples.items()):
+            yield f"{why}\n  {signature[0]}: {signature[1]}: {signature[2]} there, {signature[3]} here"
+            yield from (f"      {line[:600]}" for line in lines)
 
     def lines(self) -> Iterator[str]:
         """For people."""
@@ -71,14 +90,18 @@ class Tally:
 def cloud() -> Iterator[Client]:
     """An empty cloud of ours, set up as `neutron_process.py` sets up Neutron: DHCP and routers get no ports there."""
     with tempfile.TemporaryDirectory() as folder:
-        entry = HostEntry(token="t", bridge_mappings=BRIDGES, tunnel_ip=TUNNEL, roles=("compute",))
-        wanted = {"hosts": {HOST: entry}, "external": None, "vlan_ranges": {"physnet1": ((1000, 1019),)}}
+        hosts = {
+            name: HostEntry(token=name, bridge_mappings=BRIDGES, tunnel_ip=tunnel, roles=("compute",))
+            for name, tunnel in TUNNELS.items()
+        }
+        wanted = {"hosts": hosts, "external": None, "vlan_ranges": {"physnet1": ((1000, 1019),)}}
         wanted["operator"] = Operator(network=NetworkOptions(dns_domain="cloud.example"))
         with cloud_in(Path(folder), **wanted, flat_networks=("public",), vni_range=(1, 200)) as client:
-            hello = Hello(
-                HOST, ("compute",), 2, 1024, 10, tunnel_ip=TUNNEL, tunnel_types=("vxlan",), bridge_mappings=BRIDGES
-            )
-            client.cloud.database.write(lambda tx: registry.greet(tx, hello))
+            for name, tunnel in TUNNELS.items():
+                hello = Hello(
+                    name, ("compute",), 2, 1024, 10, tunnel_ip=tunnel, tunnel_types=("vxlan",), bridge_mappings=BRIDGES
+                )
+                client.cloud.database.write(partial(registry.greet, hello=hello))
             yield client
 
 
@@ -88,7 +111,8 @@ def play(neutron: Neutron, sequence: Sequence[Request], tally: Tally) -> None:
     with cloud() as client:
         both = Both(neutron, client)
         for agent in client.get("/v2.0/agents")["agents"]:
-            (theirs,) = neutron.call("GET", f"/v2.0/agents?binary={agent['binary']}").body["agents"]
+            query = f"binary={agent['binary']}&host={agent['host']}"
+            (theirs,) = neutron.call("GET", f"/v2.0/agents?{query}").body["agents"]
             both.know(f"{agent['binary'].split('-')[1]}_agent", theirs["id"], agent["id"])
         for each in (*sequence, *LISTS):
             tally.compared += 1

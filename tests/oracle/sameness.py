@@ -190,10 +190,12 @@ def _own_name(item: Any) -> str | None:
 def _is_twin(one: Any, other: Any, twins: Twins) -> bool:
     if not isinstance(one, dict) or not isinstance(other, dict):
         return bool(twins.here(one) == other)
+    if "id" in one and "id" in other and twins.knows(one["id"], other["id"]):
+        return twins.are(one["id"], other["id"])
     if name := _own_name(one):
         return name == _own_name(other)
     if "id" in one and "id" in other:
-        return twins.are(one["id"], other["id"])
+        return False
     return bool(twins.here(one) == other)
 
 

@@ -8,15 +8,17 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from tests.oracle.both import Ref, Request
+from tests.oracle.kinds import KINDS
+from tests.oracle.preludes import PAGED_NAMES, PRELUDES
 from tests.oracle.values import (
     ALWAYS,
     ATTRIBUTES,
     FILTERS,
     GROUP_ADDRESSES,
-    KINDS,
     PREFIXES,
     PROJECTS,
     ROUTES,
+    SUB_PORTS,
     TAGS,
     USERS,
     mostly,
@@ -25,10 +27,10 @@ from tests.oracle.values import (
 )
 from tests.unit.api_network.harness import DEMO, OTHER, ZERO
 
-_TAGGED = ("network", "subnet", "subnetpool", "port", "router", "floatingip", "security_group", "qos_policy")
+_TAGGED = ("network", "subnet", "subnetpool", "port", "router", "floatingip", "security_group", "qos_policy", "trunk")
 _NOT_CHANGED = {"rbac_policy": {"target_tenant"}}
 """Attributes of which an update is asked for, where it is not any."""
-_OFTEN = ("network", "subnet", "port", "port", "router", "floatingip", "qos_policy", "address_group")
+_OFTEN = ("network", "subnet", "port", "port", "router", "floatingip", "qos_policy", "address_group", "trunk")
 _SOME_KIND = st.sampled_from([*KINDS, *_OFTEN])
 _WRAPPERS = st.integers(0, 40)
 
@@ -112,14 +114,11 @@ def _list(kind: str) -> SearchStrategy[Request]:
     return st.builds(lambda path, user, named: Request("GET", path, None, user, named), path, USERS, _parents(kind))
 
 
-_PAGED_NAMES = ("p1", "p2", "p3", "p4", "p5")
-
-
 def _page() -> SearchStrategy[Request]:
     """Of networks whose names differ: which is first and last on a page of others is anything."""
 
     def request(limit: int, marker: Ref | None, direction: str, reverse: str, fields: str, user: str) -> Request:
-        query = "&".join([f"name={name}" for name in _PAGED_NAMES] + [f"sort_key=name&sort_dir={direction}"])
+        query = "&".join([f"name={name}" for name in PAGED_NAMES] + [f"sort_key=name&sort_dir={direction}"])
         query += f"&limit={limit}{reverse}{fields}" + ("" if marker is None else "&marker={}")
         return Request("GET", f"/v2.0/networks?{query}", None, user, () if marker is None else (marker,))
 
@@ -177,6 +176,62 @@ _ONBOARD = _change(
 )
 
 
+_SUB_PORTS = _change(
+    "trunk",
+    ("add_subports", "remove_subports"),
+    st.one_of(
+        st.fixed_dictionaries({"sub_ports": mostly(SUB_PORTS)}),
+        st.fixed_dictionaries({"sub_ports": SUB_PORTS}),
+        st.sampled_from([{}, {"nosuch": 1}, {"trunk": {"sub_ports": []}}]),
+    ),
+)
+_SUB_PORTS_SHOWN = st.builds(
+    lambda ref, user: Request("GET", "/v2.0/trunks/{}/get_subports", None, user, (ref,)), refs("trunk"), USERS
+)
+
+
+def _bindings() -> SearchStrategy[Request]:
+    """Of guests' ports, for services; `far` is the other host."""
+
+    def request(way: int, port: Ref, host: str, more: dict[str, Any], user: str) -> Request:
+        base, one = "/v2.0/ports/{}/bindings", f"/v2.0/ports/{{}}/bindings/{host}"
+        return [
+            Request("POST", base, {"binding": {"host": host, **more}}, user, (port,)),
+            Request("POST", base, {"binding": {"host": host}}, user, (port,)),
+            Request("POST", base, {"bindings": [{"host": host}]} if more else {}, user, (port,)),
+            Request("GET", base, None, user, (port,)),
+            Request("GET", f"{base}?host={host}", None, user, (port,)),
+            Request("GET", one, None, user, (port,)),
+            Request("PUT", f"{one}/activate", None, user, (port,)),
+            Request("PUT", f"{one}/activate", {}, user, (port,)),
+            Request("DELETE", one, None, user, (port,)),
+        ][way]
+
+    values = {
+        "vnic_type": st.sampled_from(["normal", "nosuch"]),
+        "profile": st.sampled_from([{}, None, {"a": 1}]),
+        "project_id": PROJECTS,
+        "status": st.just("ACTIVE"),
+        "nosuch": st.just(1),
+    }
+    people = st.sampled_from(["service", "service", "service", "admin", "demo", "reader"])
+    hosts = st.sampled_from(["far", "far", "aio", "nosuch"])
+    return st.builds(request, st.integers(0, 8), refs("port"), hosts, some(values), people)
+
+
+def _topologies() -> SearchStrategy[Request]:
+    def request(way: int, project: str, user: str) -> Request:
+        path = f"/v2.0/auto-allocated-topology/{project}"
+        return [
+            Request("GET", path, None, user),
+            Request("GET", f"{path}?fields=dry-run", None, user),
+            Request("GET", f"{path}?fields=id", None, user),
+            Request("DELETE", path, None, user),
+        ][way]
+
+    return st.builds(request, st.integers(0, 3), st.one_of(PROJECTS, st.just("None")), USERS)
+
+
 def _plugged() -> SearchStrategy[Request]:
     """Which agent serves what: those of the host are in `Both` from the start."""
 
@@ -223,6 +278,7 @@ def _made_lists() -> SearchStrategy[Request]:
             Request("GET", f"/v2.0/qos/rule-types?{query}", None, user),
             Request("GET", "/v2.0/qos/rule-types/dscp_marking", None, user),
             Request("GET", "/v2.0/default-security-group-rules?" + query, None, user),
+            Request("GET", f"/v2.0/floatingip_pools?{query}", None, user),
         ][way]
 
     queries = [
@@ -235,7 +291,7 @@ def _made_lists() -> SearchStrategy[Request]:
         "resource=router",
         "fields=name",
     ]
-    return st.builds(request, st.integers(0, 6), refs("network"), st.sampled_from(queries), USERS)
+    return st.builds(request, st.integers(0, 7), refs("network"), st.sampled_from(queries), USERS)
 
 
 def _tags() -> SearchStrategy[Request]:
@@ -291,107 +347,13 @@ REQUESTS = st.one_of(
     _action("remove_extraroutes", _EXTRA),
     st.one_of(_GROUPS_ADDRESSES, _POOLS_PREFIXES, _ONBOARD),
     st.one_of(_plugged(), _profiles(), _made_lists()),
+    st.one_of(_SUB_PORTS, _SUB_PORTS_SHOWN, _bindings(), _topologies()),
     _tags(),
     _quotas(),
     _page(),
 )
 
 
-def _post(kind: str, user: str, *parents: Ref, **values: Any) -> Request:
-    return Request("POST", f"/v2.0/{KINDS[kind].path}", {KINDS[kind].member: values}, user, parents, kind)
-
-
-_INSIDE = (
-    _post("network", "demo", name="inside"),
-    _post("subnet", "demo", network_id=Ref("network"), ip_version=4, cidr="10.0.0.0/24"),
-    _post("security_group", "demo", name="group"),
-    _post("port", "demo", network_id=Ref("network"), name="vm"),
-)
-_FIXED = (
-    *_INSIDE[:3],
-    _post("port", "demo", network_id=Ref("network"), name="vm", fixed_ips=[{"ip_address": "10.0.0.5"}]),
-)
-_OUTSIDE = (
-    _post("network", "admin", name="outside", **{"router:external": True}),
-    _post("subnet", "admin", network_id=Ref("network", -1), ip_version=4, cidr="172.24.4.0/24", enable_dhcp=False),
-    _post("router", "demo", name="r", external_gateway_info={"network_id": Ref("network", -1)}),
-)
-_FORWARDED = (
-    _post("floatingip", "demo", floating_network_id=Ref("network", -1)),
-    _post(
-        "port_forwarding",
-        "demo",
-        Ref("floatingip"),
-        internal_port_id=Ref("port"),
-        internal_ip_address="10.0.0.5",
-        internal_port=22,
-        external_port=2222,
-        protocol="tcp",
-    ),
-)
-_WIRED = Request("PUT", "/v2.0/routers/{}/add_router_interface", {"subnet_id": Ref("subnet")}, "demo", (Ref("router"),))
-_GROUPS = (
-    _post("address_group", "demo", name="hosts", addresses=["10.0.0.1/32", "10.0.0.0/28"]),
-    _post("security_group", "demo", name="group"),
-    _post(
-        "security_group_rule",
-        "demo",
-        direction="ingress",
-        security_group_id=Ref("security_group"),
-        remote_address_group_id=Ref("address_group"),
-    ),
-)
-_QUALITY = (
-    _post("qos_policy", "admin", name="gold", project_id=DEMO),
-    _post("bandwidth_limit_rule", "admin", Ref("qos_policy"), max_kbps=1000),
-    _post("dscp_marking_rule", "admin", Ref("qos_policy"), dscp_mark=26),
-    _post("network", "demo", name="good", qos_policy_id=Ref("qos_policy")),
-)
-_COUNTED = (
-    _post("metering_label", "admin", name="bytes"),
-    _post(
-        "metering_label_rule",
-        "admin",
-        metering_label_id=Ref("metering_label"),
-        direction="ingress",
-        remote_ip_prefix="10.0.0.0/24",
-    ),
-)
-_KINDS_OF_ROUTERS = (
-    _post("flavor", "admin", name="f", service_type="L3_ROUTER_NAT"),
-    _post("service_profile", "admin", description="p", metainfo="{}"),
-)
-_POOLED = (
-    _post("address_scope", "demo", name="s", ip_version=4),
-    _post(
-        "subnetpool",
-        "demo",
-        name="p",
-        prefixes=["10.0.0.0/16"],
-        default_prefixlen=26,
-        address_scope_id=Ref("address_scope"),
-    ),
-    _post("network", "demo", name="inside"),
-    _post("subnet", "demo", network_id=Ref("network"), ip_version=4, subnetpool_id=Ref("subnetpool")),
-)
-_PAGES = tuple(_post("network", "demo", name=name) for name in _PAGED_NAMES)
-_PRELUDES = st.sampled_from(
-    [
-        (),
-        _INSIDE,
-        _INSIDE,
-        _OUTSIDE,
-        (*_INSIDE, *_OUTSIDE),
-        (*_INSIDE, *_OUTSIDE, _WIRED),
-        (*_FIXED, *_OUTSIDE, _WIRED, *_FORWARDED),
-        (*_INSIDE, *_GROUPS),
-        (*_QUALITY, *_INSIDE),
-        (*_INSIDE, *_OUTSIDE, *_COUNTED),
-        (*_KINDS_OF_ROUTERS, *_QUALITY),
-        _POOLED,
-        _PAGES,
-    ]
-)
 LISTS = tuple(Request("GET", f"/v2.0/{kind.path}") for kind in KINDS.values() if not kind.parent)
 """What is asked at the end of a sequence."""
 
@@ -402,6 +364,6 @@ _FEW = st.lists(REQUESTS, max_size=10)
 def sequences() -> SearchStrategy[list[Request]]:
     """Something to work with, or nothing, and what is done then."""
     # Handfuls, so that sequences are long and can still be shrunk to one request.
-    return st.tuples(_PRELUDES, st.lists(_FEW, min_size=6, max_size=12)).map(
+    return st.tuples(PRELUDES, st.lists(_FEW, min_size=6, max_size=12)).map(
         lambda pair: [*pair[0], *(request for few in pair[1] for request in few)]
     )

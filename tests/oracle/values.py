@@ -1,8 +1,7 @@
-"""What generated requests are made of: the kinds of the Network API, and values for their attributes, good and odd."""
+"""What generated requests are made of: values for the attributes of each kind, good and odd."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import strategies as st
@@ -11,54 +10,6 @@ from hypothesis.strategies import SearchStrategy
 from tests.oracle.both import Ref
 from tests.unit.api_network.harness import ADMIN, DEMO, OTHER, ZERO
 
-
-@dataclass(frozen=True)
-class Kind:
-    """Where objects of it are, and what bodies call one and several. `alias`: where one is without its parent."""
-
-    path: str
-    member: str
-    plural: str
-    parent: str = ""
-    alias: str = ""
-    alias_member: str = ""
-
-    @property
-    def step(self) -> str:
-        return self.path
-
-
-def _plain(path: str, member: str) -> Kind:
-    return Kind(path, member, path.rpartition("/")[2].replace("-", "_"))
-
-
-def _rule(name: str) -> Kind:
-    path, alias = f"qos/policies/{{}}/{name}s", f"qos/alias_{name}s"
-    return Kind(path, name, f"{name}s", "qos_policy", alias, f"alias_{name}")
-
-
-KINDS = {
-    "network": _plain("networks", "network"),
-    "subnet": _plain("subnets", "subnet"),
-    "subnetpool": _plain("subnetpools", "subnetpool"),
-    "address_scope": _plain("address-scopes", "address_scope"),
-    "port": _plain("ports", "port"),
-    "router": _plain("routers", "router"),
-    "floatingip": _plain("floatingips", "floatingip"),
-    "port_forwarding": Kind("floatingips/{}/port_forwardings", "port_forwarding", "port_forwardings", "floatingip"),
-    "security_group": _plain("security-groups", "security_group"),
-    "security_group_rule": _plain("security-group-rules", "security_group_rule"),
-    "rbac_policy": _plain("rbac-policies", "rbac_policy"),
-    "address_group": _plain("address-groups", "address_group"),
-    "qos_policy": _plain("qos/policies", "policy"),
-    "bandwidth_limit_rule": _rule("bandwidth_limit_rule"),
-    "dscp_marking_rule": _rule("dscp_marking_rule"),
-    "metering_label": _plain("metering/metering-labels", "metering_label"),
-    "metering_label_rule": _plain("metering/metering-label-rules", "metering_label_rule"),
-    "default_security_group_rule": _plain("default-security-group-rules", "default_security_group_rule"),
-    "flavor": _plain("flavors", "flavor"),
-    "service_profile": _plain("service_profiles", "service_profile"),
-}
 _SHARED = ("security_group", "subnetpool", "address_scope", "address_group", "qos_policy")
 USERS = st.sampled_from(["admin", "admin", "admin", "demo", "demo", "demo", "manager", "manager", "reader", "other"])
 NAMES = st.sampled_from(["", "a", "b", "a", "web", "ü", "x" * 255, "%"])
@@ -204,6 +155,17 @@ _DNS_NAMES = st.sampled_from(
 )
 _DNS_DOMAINS = st.sampled_from(["a.example.", "A.Example.", "<project_id>.b.", "a.example", "a_b.", "7.", ".", "a.7."])
 _POLICY = st.one_of(st.none(), refs("qos_policy"))
+SUB_PORTS = st.lists(
+    st.fixed_dictionaries(
+        {"port_id": refs("port")},
+        optional={
+            "segmentation_type": st.sampled_from(["vlan", "vlan", "vlan", "inherit", "vxlan", ""]),
+            "segmentation_id": st.sampled_from([101, 102, 101, 5, "7", 0, 4095]),
+            "nosuch": st.just(1),
+        },
+    ),
+    max_size=2,
+)
 _SINGLE_NODE = "neutron.services.l3_router.service_providers.single_node.SingleNodeDriver"
 ATTRIBUTES: dict[str, dict[str, SearchStrategy[Any]]] = {
     "network": {
@@ -294,6 +256,7 @@ ATTRIBUTES: dict[str, dict[str, SearchStrategy[Any]]] = {
         "distributed": st.sampled_from([False, None]),
         "ha": st.sampled_from([False, None]),
         "flavor_id": refs("flavor"),
+        "enable_ndp_proxy": BOOLEANS,
     },
     "floatingip": {
         "description": NAMES,
@@ -406,6 +369,29 @@ ATTRIBUTES: dict[str, dict[str, SearchStrategy[Any]]] = {
         "enabled": BOOLEANS,
         "nosuch": st.just(1),
     },
+    "trunk": {
+        **_STANDARD,
+        "admin_state_up": BOOLEANS,
+        "port_id": refs("port"),
+        "sub_ports": SUB_PORTS,
+        "status": st.just("ACTIVE"),
+    },
+    "conntrack_helper": {
+        "project_id": PROJECTS,
+        "protocol": st.sampled_from(["tcp", "udp", "TCP", "icmp", "nosuch"]),
+        "port": st.sampled_from([21, 69, "21", 0, 65535, 65536]),
+        "helper": st.sampled_from(["ftp", "tftp", "sip", "nosuch"]),
+        "nosuch": st.just(1),
+    },
+    "ndp_proxy": {
+        "name": NAMES,
+        "description": NAMES,
+        "project_id": PROJECTS,
+        "router_id": refs("router"),
+        "port_id": refs("port"),
+        "ip_address": st.sampled_from(["fd00::5", "fd00::6", "10.0.0.5", "fd00::"]),
+        "nosuch": st.just(1),
+    },
 }
 ALWAYS = {
     "network": (),
@@ -428,6 +414,9 @@ ALWAYS = {
     "default_security_group_rule": ("direction",),
     "flavor": ("service_type",),
     "service_profile": ("driver",),
+    "trunk": ("port_id",),
+    "conntrack_helper": ("protocol", "port", "helper"),
+    "ndp_proxy": ("router_id", "port_id"),
 }
 
 FILTERS = {
@@ -477,4 +466,7 @@ FILTERS = {
     "default_security_group_rule": ["direction=ingress", "used_in_default_sg=true", "protocol=tcp", "id=x"],
     "flavor": ["service_type=L3_ROUTER_NAT", "enabled=true", "service_profiles=x"],
     "service_profile": ["driver=nosuch", "enabled=true", "metainfo=x"],
+    "trunk": ["status=DOWN", "port_id=x", "admin_state_up=true", "sub_ports=x"],
+    "conntrack_helper": ["protocol=tcp", "helper=ftp", "port=21", "port=x", "router_id=x"],
+    "ndp_proxy": ["name=a", "router_id=x", "ip_address=fd00::5"],
 }
