@@ -265,6 +265,14 @@ BODIES: dict[tuple[str, str], list[Any]] = {
         {"ndp_proxy": {"router_id": "$router", "port_id": "$port", "ip_address": "fd00::5", "name": "x"}},
     ],
     ("PUT", _N + "/ndp_proxies/{id}"): [{"ndp_proxy": {"name": "y", "description": "z"}}],
+    ("POST", _N + "/local_ips"): [
+        {"local_ip": {"network_id": "$network", "ip_mode": "passthrough", "name": "x", "description": "y"}},
+        {"local_ips": [{"local_port_id": "$subport"}, {"network_id": "$network", "local_ip_address": "10.$n"}]},
+    ],
+    ("PUT", _N + "/local_ips/{id}"): [{"local_ip": {"name": "y", "description": "z"}}],
+    ("POST", _N + "/local_ips/{parent}/port_associations"): [
+        {"port_association": {"fixed_port_id": "$port", "fixed_ip": "$port_address"}},
+    ],
     ("POST", _N + "/routers/{parent}/conntrack_helpers"): [
         {"conntrack_helper": {"protocol": "udp", "port": 69, "helper": "tftp"}},
     ],

@@ -78,7 +78,7 @@ _ID_KINDS = (
     ("security-groups-default-statefulness", "security_groups_default_statefulness"),
     ("metering-label-rules", "metering_label_rule"), ("service_profiles", "service_profile"),
     ("port_forwardings", "port_forwarding"), ("conntrack_helpers", "conntrack_helper"),
-    ("ndp_proxies", "ndp_proxy"),
+    ("ndp_proxies", "ndp_proxy"), ("local_ips", "local_ip"), ("port_associations", "local_ip_association"),
     ("metering-label-rules", "metering_label_rule"), ("trunks", "trunk"),
 )  # fmt: skip
 KIND_OF = dict(_ID_KINDS)

@@ -118,7 +118,7 @@ class World:
         found = answer.json
         while "id" not in found and len(found) == 1:
             (found,) = found.values()
-        self.ids[kind] = str(found.get("id") or found.get("name"))
+        self.ids[kind] = str(found.get("id") or found.get("name") or found["fixed_port_id"])
         if kind == "port":
             self.ids["port_address"] = str(found["fixed_ips"][0]["ip_address"])
         return self.ids[kind]
@@ -319,6 +319,14 @@ _FURNITURE: dict[str, tuple[str, str, Any]] = {
     "conntrack_helper": (
         _N + "/routers/$router/conntrack_helpers/{}", _N + "/routers/$router/conntrack_helpers",
         {"conntrack_helper": {"protocol": "udp", "port": 6969, "helper": "tftp"}},
+    ),
+    "local_ip": (
+        _N + "/local_ips/{}", _N + "/local_ips",
+        {"local_ip": {"network_id": "$network", "name": "fuzzed-$made"}},
+    ),
+    "local_ip_association": (
+        _N + "/local_ips/$local_ip/port_associations/{}", _N + "/local_ips/$local_ip/port_associations",
+        {"port_association": {"fixed_port_id": "$subport"}},
     ),
     "six_scope": (
         _N + "/address-scopes/{}", _N + "/address-scopes", {"address_scope": {"name": "six-$made", "ip_version": 6}},

@@ -151,6 +151,11 @@ def possess(world: World, owner: Person) -> dict[str, str]:
     made = owner.create(f"{addresses}/{ids['forwards']}/port_forwardings", "port_forwarding", **forwarding)
     ids["forwarding"] = made["id"]
     ids["proxy"] = owner.create("/network/v2.0/ndp_proxies", "ndp_proxy", **_answered(world, owner, ids))["id"]
+    ids["led_port"] = owner.create("/network/v2.0/ports", "port", network_id=ids["networks"], name="secret-led")["id"]
+    local = owner.create("/network/v2.0/local_ips", "local_ip", network_id=ids["networks"], name="secret-local")
+    ids["local_ip"], ids["local_port"] = local["id"], local["local_port_id"]
+    led = {"fixed_port_id": ids["led_port"]}
+    owner.create(f"/network/v2.0/local_ips/{ids['local_ip']}/port_associations", "port_association", **led)
     helper = {"protocol": "udp", "port": 69, "helper": "tftp"}
     helpers = f"/network/v2.0/routers/{router}/conntrack_helpers"
     ids["conntrack_helper"] = owner.create(helpers, "conntrack_helper", **helper)["id"]
@@ -280,6 +285,17 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
     yield Attack("GET", f"{helpers}/{{id}}", at=at)
     yield Attack("PUT", f"{helpers}/{{id}}", {"conntrack_helper": {"port": 71}}, at)
     last.append(Attack("DELETE", f"{helpers}/{{id}}", at=at))
+    at = {"id": ids["local_ip"], "port": ids["led_port"]}
+    local_ip, leads = "/network/v2.0/local_ips/{id}", "/network/v2.0/local_ips/{id}/port_associations"
+    yield Attack("GET", local_ip, at=at)
+    yield Attack("PUT", local_ip, {"local_ip": {"name": "mine"}}, at)
+    yield Attack("GET", leads, at=at)
+    yield Attack("POST", leads, {"port_association": {"fixed_port_id": ids["ports"]}}, at)
+    yield Attack("GET", f"{leads}/{{port}}", at=at)
+    last.append(Attack("DELETE", f"{leads}/{{port}}", at=at))
+    last.append(Attack("DELETE", f"{leads}/{{port}}", at={**at, "port": ids["ports"]}))
+    last.append(Attack("DELETE", local_ip, at=at))
+    last.append(Attack("DELETE", "/network/v2.0/ports/{id}", at={"id": ids["led_port"]}))
     for verb in ("add", "remove"):
         more = {"addresses": ["10.98.0.0/16"]}
         yield Attack(

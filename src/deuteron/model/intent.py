@@ -139,6 +139,16 @@ class PortTrunk(msgspec.Struct, frozen=True, omit_defaults=True):
         return f"tbr-{self.id}"[:14]
 
 
+class PortLocalIp(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An IPv4 address that leads to a port for whoever is on its host and network, and to its owner elsewhere."""
+
+    address: str
+    fixed_ip: str
+    """The port's own."""
+    is_translated: bool = True
+    """Whether packets get the port's own address; else they keep this one, which the guest has."""
+
+
 class IntentPort(_Object, frozen=True, tag_field="kind", tag="port"):
     """A port that is plugged in on this host."""
 
@@ -163,6 +173,7 @@ class IntentPort(_Object, frozen=True, tag_field="kind", tag="port"):
     qos_policy_id: str | None = None
     """Its own policy; without one it obeys that of its network."""
     trunk: PortTrunk | None = None
+    local_ips: tuple[PortLocalIp, ...] = ()
 
 
 class IntentRemotePort(_Object, frozen=True, tag_field="kind", tag="remote_port"):

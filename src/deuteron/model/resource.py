@@ -86,6 +86,12 @@ class Parent:
     """The attribute that holds the parent's id. No body carries it, and answers are within the parent already."""
     alias: str | None = None
     """A path where one of them is found without its parent."""
+    named_by: str = "id"
+    """The attribute by which paths and markers name one; where it is not `id`, `id_of` makes the id of it."""
+
+    def id_of(self, parent_id: str, name: str) -> str:
+        """The id of the one with this name in that parent."""
+        return name if self.named_by == "id" else f"{parent_id}_{name}"
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,9 @@ _FRAGMENTED_DHCP_ANSWERS = tuple(
 """A fragment shows no ports to the tables, so 71 cannot know it for an answer of a DHCP server; connection tracking,
 which puts fragments together, can. Ports of a tracked connection are those of its first packet."""
 
+LOCAL_IP_DONE = f"set_field:0x1->reg9,resubmit(,{ACCEPT_OR_INGRESS})"
+"""On from table 31, never to come back."""
+
 TO_MANY = "dl_dst=01:00:00:00:00:00/01:00:00:00:00:00"
 """Frames to a group of stations or to all."""
 
@@ -123,7 +126,20 @@ TABLES: tuple[Table, ...] = (
         (_DROP,),
     ),
     Table("integration", LOCAL_EGRESS, "LOCAL_EGRESS_TABLE", "Checked frames go on.", (_goto(PACKET_RATE_LIMIT),)),
-    Table("integration", LOCAL_IP, "LOCAL_IP_TABLE", "Reserved for local IPs.", (_goto(PACKET_RATE_LIMIT),)),
+    Table(
+        "integration",
+        LOCAL_IP,
+        "LOCAL_IP_TABLE",
+        "What ports of this host send to local IPs gets the address and the MAC of the port that such an address leads "
+        "to, and its answers get the local address; ARP requests for it are answered. reg9 is 1 for what was here, 2 "
+        "for what comes back from connection tracking.",
+        (
+            Miss(20, f"set_field:0x1->reg9,ct_clear,resubmit(,{ACCEPT_OR_INGRESS})", "reg9=0x2"),
+            # From a patch port, as it would be without: not for 73.
+            Miss(15, f"set_field:0x1->reg9,resubmit(,{ACCEPTED_EGRESS_NORMAL})", "arp,reg5=0x0"),
+            Miss(0, LOCAL_IP_DONE),
+        ),
+    ),
     Table(
         "integration",
         PACKET_RATE_LIMIT,

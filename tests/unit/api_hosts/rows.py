@@ -31,6 +31,7 @@ from tests.stores import open_database
 
 address_groups, qos_policies, qos_limits = TABLES["address_group"], TABLES["qos_policy"], TABLES["bandwidth_limit_rule"]
 trunks = TABLES["trunk"]
+local_ips, associations = TABLES["local_ip"], TABLES["local_ip_association"]
 metering_labels, metering_rules = TABLES["metering_label"], TABLES["metering_label_rule"]
 port_forwardings = TABLES["port_forwarding"]
 
@@ -152,7 +153,19 @@ class Rows:
         if tag:
             self.tx.changed("port", port)
 
+    def lead(self, id: str, port: str, address: str) -> None:
+        """A local IP with this address leads to the port, and to no other."""
+        self.tx.execute(insert(local_ips), {"id": id, "local_ip_address": address, "ip_mode": "translate"})
+        values = {"local_ip_id": id, "local_ip_address": address, "fixed_port_id": port, "fixed_ip": address}
+        self.tx.execute(insert(associations), {"id": f"{id}_{port}", **values})
+        self.tx.changed("port", port)
+
+    def lead_nowhere(self, port: str) -> None:
+        self.tx.execute(delete(associations).where(associations.c.fixed_port_id == port))
+        self.tx.changed("port", port)
+
     def delete_port(self, id: str) -> None:
+        self.lead_nowhere(id)
         self.leave(id)
         slots.detach_port(self.tx, id)
         self.tx.execute(delete(security_group_ports).where(security_group_ports.c.port_id == id))

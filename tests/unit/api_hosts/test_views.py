@@ -407,6 +407,9 @@ def _operate(dice: random.Random, count: int, tx: Tx) -> None:
             choices += [lambda: rows.join(free, trunk, 1 + count)] * 2
     if member is not None:
         choices.append(lambda: rows.leave(member))
+    if port is not None:
+        choices.append(lambda: rows.lead(new, port, f"10.0.1.{count % 250}"))
+        choices.append(lambda: rows.lead_nowhere(port))
     policy = some(qos_policies)
     choices.append(lambda: rows.qos_policy(new, 1000 + count))
     if policy is not None:

@@ -108,6 +108,12 @@ HELD = {
     "test_a_router_moves_with_its_ports",
     "`dhcp-networks`, `l3-routers`; several hosts may serve the DHCP of a network": "unit/api_network/"
     "test_schedulers.py::test_several_hosts_serve_a_network_each_with_a_port_of_its_own",
+    "`local_ips` with `port_associations`": "unit/api_network/test_local_ips.py::"
+    "test_what_leads_to_a_port_is_told_to_its_host",
+    "on the host of such a port its guests reach the port, elsewhere the owner of the address": "system/"
+    "test_local_ips.py::test_who_is_on_the_host_reaches_the_port_and_who_is_elsewhere_the_owner",
+    "translated, or passed through to a guest that has the address": "system/test_local_ips.py::"
+    "test_passed_through_packets_keep_the_address_and_other_hosts_hear_nothing_of_it",
     "`flavors` with `service_profiles`": "unit/api_network/test_flavors.py::"
     "test_a_router_of_a_flavor_is_of_its_provider_s_kind",
     "`availability_zones`": "unit/api_network/test_coverage.py::test_there_is_one_zone_and_a_provider_of_each_kind",

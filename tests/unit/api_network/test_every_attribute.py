@@ -81,6 +81,11 @@ def sorts(attribute: Attribute) -> bool:
     return attribute.sort and attribute.stored and attribute.read
 
 
+def name_of(resource: Resource, shown: Any) -> str:
+    """What names one in its path."""
+    return str(shown["id" if resource.parent is None else resource.parent.named_by])
+
+
 @pytest.mark.parametrize("kind", BY_NAME)
 def test_what_a_body_says_is_kept(cloud: Cloud, kind: str) -> None:
     resource, kept = BY_NAME[kind], 0
@@ -95,7 +100,7 @@ def test_what_a_body_says_is_kept(cloud: Cloud, kind: str) -> None:
             if answer.status != status:
                 continue  # it is there already, or clashes with what is
             shown = watch.read(f"{NET}{path}", answer.body)[resource.member_name]
-            one = f"{cloud.path(resource)}/{shown['id']}"
+            one = f"{cloud.path(resource)}/{name_of(resource, shown)}"
             again = cloud.get(one)[resource.member_name]
             for name, said in body[resource.member_name].items():
                 if name in resource.by_name and resource.by_name[name].read and (kind, name, said) != CHOSEN:
@@ -117,7 +122,7 @@ def test_one_is_made_with_each_value_that_another_has(cloud: Cloud, kind: str) -
     cloud.furnish()
     another = cloud.get(f"{cloud.path(resource)}/{cloud.here.ids[kind]}")[resource.member_name]
     if resource.parent is not None:
-        cloud.call("DELETE", f"{cloud.path(resource)}/{another['id']}")  # of some a parent has one at most
+        cloud.call("DELETE", f"{cloud.path(resource)}/{name_of(resource, another)}")  # of some a parent has one at most
     values = {**another, "description": "words", "project_id": cloud.here.owners["demo project"]}
     for attribute in resource.attributes:
         if not attribute.create or values.get(attribute.name) is None:
@@ -131,13 +136,14 @@ def test_one_is_made_with_each_value_that_another_has(cloud: Cloud, kind: str) -
             if answer.status != 201:
                 continue  # the value is another's alone, or clashes with the rest of this body
             shown = watch.read(NET, answer.body)[resource.member_name]
-            again = cloud.get(f"{cloud.path(resource)}/{shown['id']}")[resource.member_name]
+            one = f"{cloud.path(resource)}/{name_of(resource, shown)}"
+            again = cloud.get(one)[resource.member_name]
             changing = {"updated_at", "revision_number", "status"}  # what is built meanwhile
             assert {name: shown[name] for name in again if name not in changing} == {
                 name: again[name] for name in again if name not in changing
             }
             assert not attribute.read or holds(again[attribute.name], values[attribute.name])
-            cloud.call("DELETE", f"{cloud.path(resource)}/{shown['id']}")
+            cloud.call("DELETE", one)
             made += 1
             break
     assert made > 0 or not any(each.create for each in resource.attributes)
@@ -239,7 +245,7 @@ def test_a_list_is_found_by_every_attribute_that_filters(cloud: Cloud, kind: str
         if isinstance(value, list | dict) or value is None:
             continue  # lists within have filters of their own; nobody asks for what is null
         found = cloud.get(f"{path}?{urlencode({name: value})}")[resource.plural]
-        assert id in [each["id"] for each in found], (name, value)
+        assert id in [name_of(resource, each) for each in found], (name, value)
         assert {each[name] for each in found} == {value}, name
 
 

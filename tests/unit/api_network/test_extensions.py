@@ -85,6 +85,10 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "l3-ext-ndp-proxy": {"router": "enable_ndp_proxy"},
     "l3-ha": {"router": "ha"},
     "l3-ndp-proxy": {"ndp_proxy": "id name project_id tenant_id router_id port_id ip_address description"},
+    "local_ip": {
+        "local_ip": "id name description project_id tenant_id local_port_id network_id local_ip_address ip_mode",
+        "local_ip_association": "id local_ip_id local_ip_address fixed_port_id fixed_ip host project_id tenant_id",
+    },
     "metering": {
         "metering_label": "id name project_id tenant_id description shared",
         "metering_label_rule": "id metering_label_id direction excluded remote_ip_prefix project_id tenant_id",
@@ -126,9 +130,11 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "security-groups-rules-belongs-to-default-sg": {"security_group_rule": "belongs_to_default_sg"},
     "security-groups-shared-filtering": {"security_group": "shared"},
     "standard-attr-description": dict.fromkeys((*STANDARD, "address_group"), "description"),
-    "standard-attr-revisions": dict.fromkeys((*STANDARD, "address_group", "ndp_proxy"), "revision_number"),
+    "standard-attr-revisions": dict.fromkeys((*STANDARD, "address_group", "ndp_proxy", "local_ip"), "revision_number"),
     "standard-attr-tag": dict.fromkeys(STANDARD, "tags"),
-    "standard-attr-timestamp": dict.fromkeys((*STANDARD, "address_group", "ndp_proxy"), "created_at updated_at"),
+    "standard-attr-timestamp": dict.fromkeys(
+        (*STANDARD, "address_group", "ndp_proxy", "local_ip"), "created_at updated_at"
+    ),
     "stateful-security-group": {"security_group": "stateful"},
     "subnet-dns-publish-fixed-ip": {"subnet": "dns_publish_fixed_ip"},
     "trunk": {"trunk": "id name project_id tenant_id admin_state_up status port_id sub_ports"},
@@ -195,6 +201,10 @@ ROUTES: dict[str, set[str]] = {
     "floatingip-pools": {"GET /floatingip_pools"},
     "l3-conntrack-helper": crud("routers/{parent}/conntrack_helpers"),
     "l3-ndp-proxy": crud("ndp_proxies"),
+    "local_ip": {
+        *crud("local_ips"),
+        *(each for each in crud("local_ips/{parent}/port_associations") if not each.startswith("PUT")),
+    },
     "metering": {
         each
         for each in crud("metering/metering-labels", "metering/metering-label-rules")

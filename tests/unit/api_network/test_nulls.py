@@ -20,6 +20,8 @@ from deuteron.model.network import (
     DSCP_MARKING_RULE,
     FLAVOR,
     FLOATINGIP,
+    LOCAL_IP,
+    LOCAL_IP_ASSOCIATION,
     METERING_LABEL,
     METERING_LABEL_RULE,
     NDP_PROXY,
@@ -128,6 +130,8 @@ TAKEN: dict[str, dict[str, tuple[Any, ...]]] = {
     "conntrack_helper": {},
     "ndp_proxy": {"ip_address": (GIVEN,)},
     "trunk": {},
+    "local_ip": {"local_ip_address": (GIVEN,)},
+    "local_ip_association": {"fixed_ip": (GIVEN,)},
 }
 """What the answer shows after a null in a POST and in a PUT, of the two that the attribute may be in."""
 
@@ -435,6 +439,23 @@ def _trunks(client: Client) -> World:
     return lambda: {"port_id": client.port(network, "admin")["id"]}, made
 
 
+def _local_ips(client: Client) -> World:
+    network = client.network("admin")["id"]
+    client.subnet(network, "10.0.0.0/24", "admin")
+
+    def made() -> Any:
+        return client.post("/v2.0/local_ips", {"local_ip": {"network_id": network}})["local_ip"]
+
+    return lambda: {"local_port_id": client.port(network, "admin")["id"], "network_id": network}, made
+
+
+def _local_ip_associations(client: Client) -> World:
+    network = client.network("admin")["id"]
+    client.subnet(network, "10.0.0.0/24", "admin")
+    client.post("/v2.0/local_ips", {"local_ip": {"network_id": network, "name": "parent"}})
+    return lambda: {"fixed_port_id": client.port(network, "admin")["id"]}, lambda: None
+
+
 _WORLDS: dict[str, Callable[[Client], World]] = {
     NETWORK.name: _networks,
     SUBNET.name: _subnets,
@@ -463,4 +484,6 @@ _WORLDS: dict[str, Callable[[Client], World]] = {
     CONNTRACK_HELPER.name: _helpers,
     NDP_PROXY.name: _proxies,
     TRUNK.name: _trunks,
+    LOCAL_IP.name: _local_ips,
+    LOCAL_IP_ASSOCIATION.name: _local_ip_associations,
 }

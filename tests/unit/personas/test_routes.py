@@ -228,6 +228,19 @@ def _network() -> Iterator[tuple[str, Line]]:
     yield f"GET {helpers}/{{conntrack_helper}}", Line(f"get_{rule}")
     yield f"PUT {helpers}/{{conntrack_helper}}", Line(f"update_{rule}", {"conntrack_helper": {"port": 71}})
     yield f"DELETE {helpers}/{{conntrack_helper}}", Line(f"delete_{rule}")
+    local_ips = f"{v2}/local_ips"
+    made = {"local_ip": {"network_id": "{network}", "project_id": "{project}"}}
+    yield f"GET {local_ips}", Line("get_local_ip", lists="local_ip")
+    yield f"POST {local_ips}", Line("create_local_ip", made, refused=(400, 403, 404))
+    yield f"GET {local_ips}/{{local_ip}}", Line("get_local_ip")
+    yield f"PUT {local_ips}/{{local_ip}}", Line("update_local_ip", {"local_ip": {"name": "new"}})
+    yield f"DELETE {local_ips}/{{local_ip}}", Line("delete_local_ip")
+    leads, rule = f"{local_ips}/{{local_ip}}/port_associations", "local_ip_port_association"
+    made = {"port_association": {"fixed_port_id": "{unled_port}", "project_id": "{project}"}}
+    yield f"GET {leads}", Line(f"get_{rule}", lists="led_port")
+    yield f"POST {leads}", Line(f"create_{rule}", made, refused=(400, 403, 404))
+    yield f"GET {leads}/{{led_port}}", Line(f"get_{rule}")
+    yield f"DELETE {leads}/{{led_port}}", Line(f"delete_{rule}")
     yield f"GET {v2}/floatingip_pools", Line("get_floatingip_pool", lists="public", others=False)
     yield f"GET {v2}/qos/rule-types", Line("get_rule_type", lists="rule_type")
     yield f"GET {v2}/qos/rule-types/{{rule_type}}", Line("get_agent", others=False)  # administrators, as with agents
@@ -700,6 +713,11 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     ids["conntrack_helper"] = owner.make(
         f"{v2}/routers/{router}/conntrack_helpers", "conntrack_helper", protocol="udp", port=69, helper="tftp"
     )["id"]
+    ids["local_ip"] = owner.make(f"{v2}/local_ips", "local_ip", network_id=net)["id"]
+    for key in ("led_port", "unled_port"):
+        ids[key] = owner.make(f"{v2}/ports", "port", network_id=net)["id"]
+    led = {"port_association": {"fixed_port_id": ids["led_port"]}}
+    assert owner.ask("POST", f"{v2}/local_ips/{ids['local_ip']}/port_associations", led).status == 201
     admin.put(f"{v2}/quotas/{ids['project']}", {"quota": {"network": 50}})
 
     ids["image"] = owner.make(

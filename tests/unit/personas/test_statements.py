@@ -77,6 +77,8 @@ FILTERS: Final = (
     "floatingips/{floatingip}/port_forwardings?internal_port_id={port}",
     "routers/{router}/conntrack_helpers?helper=ftp", "ndp_proxies?name=none",
     "trunks?name=none", "trunks?port_id={port}", "trunks?project_id={project}", "trunks?limit=10&marker={trunk}",
+    "local_ips?name=none", "local_ips?local_port_id={port}", "local_ips?limit=10&marker={local_ip}",
+    "local_ips/{local_ip}/port_associations?fixed_port_id={port}",
     "agents?host=aio", "agents?binary=neutron-dhcp-agent",
 )  # fmt: skip
 """How people look for things in the Network API."""
@@ -94,7 +96,7 @@ _PAGED: Final = {
         "networks", "subnets", "ports", "routers", "floatingips", "security-groups", "security-group-rules",
         "subnetpools", "address-scopes", "address-groups", "rbac-policies", "qos/policies",
         "metering/metering-labels", "metering/metering-label-rules", "security-groups-default-statefulness", "trunks",
-        "ndp_proxies",
+        "ndp_proxies", "local_ips",
     )),
     "GET /compute/v2.1/servers", "GET /compute/v2.1/servers/detail",
 }  # fmt: skip

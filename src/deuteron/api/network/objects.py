@@ -116,7 +116,7 @@ class Objects:
         row, within = self._found(call, tx)
         names = self._seen.readable(call.policy, call.caller, self.kind, row, within, self._rule(call))
         if names is None:
-            raise faults.not_found(self.kind.name, row["id"], "" if within is None else within["id"])
+            raise faults.not_found(self.kind.name, call.params["id"], "" if within is None else within["id"])
         fields = self._fields(call)
         shown = self._shown(call, tx, row, names & fields if fields else names)
         return Reply(200, {self._member(call): shown})
@@ -159,9 +159,13 @@ class Objects:
         body: dict[str, Any] = {collection: shown}
         if not shown:
             page = Part([], more=False)  # links tell nothing of rows that the caller may not see
-        if listing.limit_of(asked, WORDS) is not None and (beside := links(call, page, backwards=backwards)):
+        if listing.limit_of(asked, WORDS) is not None and (beside := self._links(call, page, backwards=backwards)):
             body[f"{collection}_links"] = beside
         return Reply(200, body)
+
+    def _links(self, call: Call, page: Part[Values], *, backwards: bool) -> list[dict[str, str]]:
+        nesting = self.kind.resource.parent
+        return links(call, page, backwards=backwards, marker="id" if nesting is None else nesting.named_by)
 
     def shown(self, call: Call, tx: Tx, row: Mapping[str, Any]) -> Values:
         """What the caller may see of one whole row."""

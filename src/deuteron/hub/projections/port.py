@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from deuteron.hub.projections.contract import Made, OnHost, Place, Reading, Touched, by_host, numbers, rows
 from deuteron.model.intent import AddressPair, DhcpOption, FixedIp, IntentPort
-from deuteron.rules.network import bindings, dns, trunk_ports
+from deuteron.rules.network import bindings, dns, local_addresses, trunk_ports
 from deuteron.store.database import Tx
 from deuteron.store.hosts_tables import slots
 from deuteron.store.network_tables import ports
@@ -60,6 +60,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
     named = dns.are_given(reading.settings)
     statement = select(*(ports.c[name] for name in _COLUMNS))
     trunks = trunk_ports.places(reading.tx, hosts)
+    local_ips = local_addresses.of_ports(reading.tx, hosts)
     for row in rows(reading.tx, lambda chunk: statement.where(ports.c["id"].in_(chunk)), hosts):
         groups = tuple(row.security_groups or ())
         mechanism, details = bindings.wired_by(row._mapping[ports.c["binding:vif_details"]])
@@ -86,6 +87,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
                 qos_policy_id=row.qos_policy_id,
                 dns_name=(row.dns_name or "") if named else "",
                 trunk=trunks.get(row.id),
+                local_ips=local_ips.get(row.id, ()),
             )
             obeys = () if row.qos_policy_id is None else (("qos_policy", row.qos_policy_id),)
             needs = (("network", row.network_id), *(("security_group", id) for id in groups), *obeys)

@@ -20,6 +20,7 @@ from deuteron.model.network import (
     dns,
     extensions,
     flavors,
+    local_ips,
     metering,
     ndp_proxies,
     networks,
@@ -38,6 +39,7 @@ from deuteron.model.network.defaults import (
     SECURITY_GROUPS_DEFAULT_STATEFULNESS,
 )
 from deuteron.model.network.flavors import FLAVOR, SERVICE_PROFILE
+from deuteron.model.network.local_ips import LOCAL_IP, LOCAL_IP_ASSOCIATION, LOCAL_IP_OWNER
 from deuteron.model.network.metering import METERING_LABEL, METERING_LABEL_RULE
 from deuteron.model.network.ndp_proxies import NDP_PROXY
 from deuteron.model.network.networks import ADDRESS_SCOPE, SUBNET, SUBNETPOOL
@@ -85,6 +87,8 @@ RESOURCES: Final[tuple[Resource[Any], ...]] = (
     CONNTRACK_HELPER,
     NDP_PROXY,
     TRUNK,
+    LOCAL_IP,
+    LOCAL_IP_ASSOCIATION,
 )
 
 QUOTA_DEFAULTS: Final[dict[str, int]] = {
@@ -107,6 +111,7 @@ EXTENSIONS: Final[dict[str, Extension]] = {
     **ndp_proxies.EXTENSIONS,
     **dns.EXTENSIONS,
     **trunks.EXTENSIONS,
+    **local_ips.EXTENSIONS,
     "standard-attr-tag": Extension(
         f"Tag support for resources with standard attribute: {_TAGGED}", "Tags.", "2017-01-01T00:00:00-00:00"
     ),
@@ -126,6 +131,9 @@ __all__ = [
     "FLAVOR",
     "FLOATING",
     "FLOATINGIP",
+    "LOCAL_IP",
+    "LOCAL_IP_ASSOCIATION",
+    "LOCAL_IP_OWNER",
     "MAX_GROUP_ADDRESSES",
     "MAX_ROUTES",
     "METERING_LABEL",

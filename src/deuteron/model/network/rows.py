@@ -31,6 +31,8 @@ BandwidthLimitRuleId = NewType("BandwidthLimitRuleId", str)
 ConntrackHelperId = NewType("ConntrackHelperId", str)
 DefaultSecurityGroupRuleId = NewType("DefaultSecurityGroupRuleId", str)
 DscpMarkingRuleId = NewType("DscpMarkingRuleId", str)
+LocalIpAssociationId = NewType("LocalIpAssociationId", str)
+LocalIpId = NewType("LocalIpId", str)
 MeteringLabelId = NewType("MeteringLabelId", str)
 MeteringLabelRuleId = NewType("MeteringLabelRuleId", str)
 NdpProxyId = NewType("NdpProxyId", str)
@@ -402,3 +404,25 @@ class TrunkRow(TypedDict):
     created_at: ReadOnly[str]
     updated_at: ReadOnly[str]
     revision_number: ReadOnly[int]
+
+
+class LocalIpRow(TypedDict):
+    id: ReadOnly[LocalIpId]
+    name: ReadOnly[str]
+    description: ReadOnly[str]
+    project_id: ReadOnly[ProjectId]
+    local_port_id: ReadOnly[PortId]
+    network_id: ReadOnly[NetworkId]
+    local_ip_address: ReadOnly[Ip]
+    ip_mode: ReadOnly[str]
+    created_at: ReadOnly[str]
+    updated_at: ReadOnly[str]
+    revision_number: ReadOnly[int]
+
+
+class LocalIpAssociationRow(TypedDict):
+    id: ReadOnly[LocalIpAssociationId]
+    local_ip_id: ReadOnly[LocalIpId]
+    local_ip_address: ReadOnly[Ip]
+    fixed_port_id: ReadOnly[PortId]
+    fixed_ip: ReadOnly[Ip]

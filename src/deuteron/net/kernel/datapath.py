@@ -3,7 +3,8 @@
     min-frag-v4, min-frag-v6    the smallest fragment, in bytes, that connection tracking takes (userspace datapath)
     ct-limit-N                  how many connections zone N may hold
 
-Mark: limits of zones 1 to 4094 are ours; of the fragments, only wanted settings are read and written.
+Mark: limits of zones 1 to 65534 are ours (networks, and above 4094 translations); of the fragments, only wanted
+settings are read and written.
 
 Crash: each setting is one order. A restarted ovs-vswitchd has forgotten all of them, and a datapath is there only while
 a bridge is; the next observation finds them missing.
@@ -22,12 +23,12 @@ from deuteron.net.rows import DatapathSetting
 
 _FRAGMENT = re.compile(r"min (v[46]) frag size: (\d+)")
 _LIMIT = re.compile(r"^zone=(\d+),limit=(\d+)", re.MULTILINE)
-_LAST_VLAN = 4094
+_LAST_ZONE = 65534
 _NO_DATAPATH = "no datapaths exist"
 
 
 class DatapathDriver:
-    mark = f"limits of zones 1 to {_LAST_VLAN}; otherwise wanted names only"
+    mark = f"limits of zones 1 to {_LAST_ZONE}; otherwise wanted names only"
 
     def __init__(self, control: SwitchControl) -> None:
         self.writes: Counter[str] = Counter()
@@ -54,7 +55,7 @@ class DatapathDriver:
             raise
         rows = {name: DatapathSetting(name, value) for name, value in found.items() if name in wanted}
         for zone, limit in _LIMIT.findall(limits):
-            if 1 <= int(zone) <= _LAST_VLAN:
+            if 1 <= int(zone) <= _LAST_ZONE:
                 rows[f"ct-limit-{zone}"] = DatapathSetting(f"ct-limit-{zone}", int(limit))
         self._may_have_rows = bool(rows or wanted)
         return rows

@@ -9,6 +9,7 @@ objects arrived, and work linear in the size of the intent. Each module plans on
     firewall   security groups by connection tracking (`openvswitch`)
     hybrid     security groups by iptables on a Linux bridge (`iptables_hybrid`)
     qos        meters and marks
+    local_ips  addresses that lead to a port of the sender's host
     tunnels    br-tun: tunnel ports, decapsulation, L2 population
     dhcp       qdhcp namespaces and dnsmasq
     router     qrouter namespaces, routes, NAT, router advertisements
@@ -24,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from deuteron.model.intent import HostIntent, HostSettings
-from deuteron.net.plan import bridges, dhcp, firewall, hybrid, qos, router, tunnels, wiring
+from deuteron.net.plan import bridges, dhcp, firewall, hybrid, local_ips, qos, router, tunnels, wiring
 from deuteron.net.plan.draft import Draft, Site, TooManyBridges
 from deuteron.net.plan.parts import Planner
 from deuteron.net.rows import HostPlan
@@ -45,6 +46,7 @@ def plan_openvswitch(site: Site, draft: Draft) -> None:
         firewall.plan_firewall(site, draft)
     tunnels.plan_tunnels(site, draft)
     qos.plan_qos(site, draft)
+    local_ips.plan_local_ips(site, draft)
 
 
 def plan(intent: HostIntent, settings: HostSettings, subjects: Sequence[Subject] = (plan_openvswitch,)) -> HostPlan:

@@ -59,6 +59,7 @@ class Phase(IntEnum):
     ROUTER = 10
     QOS = 11
     ADDRESSES = 12
+    LOCAL_IP = 13
 
 
 Fact = tuple[str, str]

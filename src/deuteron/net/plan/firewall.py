@@ -44,7 +44,8 @@ from deuteron.net.plan.wiring import trust_port
 CONNECTION_LIMIT = 32_768
 """Connections of one network on one host. A full zone takes no new ones until some end; other zones do."""
 
-_UNMARK = f"ct(commit,zone={CT_ZONE},exec(set_field:0->ct_mark))"
+UNMARK = f"ct(commit,zone={CT_ZONE},exec(set_field:0->ct_mark))"
+"""Takes the mark from a connection that a rule allows again."""
 
 _REMOTE_GROUP_PRIORITY = 70
 _PLAIN_PRIORITY = 74
@@ -191,7 +192,7 @@ class _FilteredPort:
                     ACCEPT_OR_INGRESS,
                     90,
                     f"ct_state=+est-rel-rpl,ct_mark=0x1,{family},{self.reg5}",
-                    f"{_UNMARK},resubmit(,{ACCEPTED_EGRESS})",
+                    f"{UNMARK},resubmit(,{ACCEPTED_EGRESS})",
                 )
         draft.flow(INTEGRATION, ACCEPT_OR_INGRESS, 80, self.reg5, f"resubmit(,{ACCEPTED_EGRESS_NORMAL})")
 
@@ -300,7 +301,7 @@ class _FilteredPort:
             return (known, accept), (new, accept)
         return (
             (f"{known},ct_mark=0", self.output),
-            (f"{known},ct_mark=0x1", f"{_UNMARK},{self.output}"),
+            (f"{known},ct_mark=0x1", f"{UNMARK},{self.output}"),
             (new, f"ct(commit,zone={CT_ZONE}),{self.output},resubmit(,{ACCEPTED_INGRESS})"),
         )
 

@@ -6,17 +6,26 @@ in their own transactions; they check no policy, the HTTP engine does.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence, Set
 
 from sqlalchemy import ColumnElement, bindparam, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from deuteron.model.caller import Caller
-from deuteron.model.network import DHCP, FLOATING, FLOATINGIP, NETWORK, PORT, ROUTER, ROUTER_GATEWAY, ROUTER_INTERFACE
+from deuteron.model.network import (
+    DHCP,
+    FLOATING,
+    FLOATINGIP,
+    LOCAL_IP_OWNER,
+    NETWORK,
+    PORT,
+    ROUTER,
+    ROUTER_GATEWAY,
+    ROUTER_INTERFACE,
+)
 from deuteron.model.network.parts import FixedIp, WantedIp
 from deuteron.model.network.rows import NetworkRow, PortRow
-from deuteron.model.scalars import CLOUD, Ip, Mac, NetworkId, PortId, ProjectId, SecurityGroupId, SubnetId
+from deuteron.model.scalars import CLOUD, Ip, Mac, PortId, ProjectId, SecurityGroupId, SubnetId
 from deuteron.model.settings import Settings
 from deuteron.rules.network import (
     addresses,
@@ -25,6 +34,8 @@ from deuteron.rules.network import (
     dns,
     faults,
     forwarded,
+    local_addresses,
+    macs,
     port_filters,
     port_security,
     proxied,
@@ -42,14 +53,6 @@ from deuteron.store.network_tables import ports as table
 from deuteron.store.prepared import Prepared
 from deuteron.store.query import Values
 
-MAC_PREFIX = "fa:16:3e"
-"""Source: neutron/conf/common.py, `base_mac`."""
-
-_MAC_IN_USE = Prepared(
-    select(table.c.id)
-    .where(table.c.network_id == bindparam("network"), table.c.mac_address == bindparam("mac"))
-    .limit(1)
-)
 _STATUS = Prepared(
     update(table)
     .where(table.c.id == bindparam("port"))
@@ -80,7 +83,7 @@ def create_port(tx: Tx, settings: Settings, caller: Caller | None, values: Value
         _refuse_foreign_router(tx, caller, owner, values.get("device_id") or "")
     qos.policy_for(tx, caller, values.get("qos_policy_id"))
     port_id = PortId(values.get("id") or new_id())
-    mac = _mac(tx, network["id"], values.get("mac_address"))
+    mac = macs.free(tx, network["id"], values.get("mac_address"))
     row = _defaults(values, network, port_id, project_id, owner, mac)
     row.update(dns.kept(settings, values))
     row["security_groups"] = port_security.groups_of_new(tx, caller, row, values)
@@ -92,7 +95,7 @@ def create_port(tx: Tx, settings: Settings, caller: Caller | None, values: Value
     try:
         made = add(tx, PORT, row)
     except IntegrityError:
-        raise _mac_taken(network["id"], mac) from None
+        raise macs.taken(network["id"], mac) from None
     _join_groups(tx, made["id"], made["security_groups"])
     steps.made(tx, settings, "port", made)
     return made
@@ -105,7 +108,7 @@ def update_port(tx: Tx, settings: Settings, caller: Caller | None, row: PortRow,
     if "binding:host_id" in new and new["binding:host_id"] is None:
         new["binding:host_id"] = ""
     if "mac_address" in new and new["mac_address"] is None:
-        new["mac_address"] = _mac(tx, row["network_id"], None)
+        new["mac_address"] = macs.free(tx, row["network_id"], None)
     merged = query.with_values(row, new)
     if caller is not None and ("device_id" in new or "device_owner" in new):
         _refuse_foreign_router(tx, caller, merged["device_owner"], merged["device_id"])
@@ -117,7 +120,7 @@ def update_port(tx: Tx, settings: Settings, caller: Caller | None, row: PortRow,
                 f"Unable to complete operation on port {row['id']}, port is already bound, "
                 f"port type: {row['binding:vif_type']}, old_mac {row['mac_address']}, new_mac {new['mac_address']}.",
             )
-        _mac(tx, row["network_id"], new["mac_address"])
+        macs.free(tx, row["network_id"], new["mac_address"])
     if "numa_affinity_policy" in new:
         _refuse_bound(row, new["numa_affinity_policy"])
     if "qos_policy_id" in new and new["qos_policy_id"] != row["qos_policy_id"]:
@@ -164,6 +167,7 @@ def delete_port(tx: Tx, settings: Settings, port_id: PortId) -> None:
     if row is None:
         return
     trunk_ports.gone(tx, port_id)
+    local_addresses.gone(tx, port_id)
     steps.goes(tx, settings, "port", port_id)
     _free_floating(tx, row, set())
     addresses.release(tx, port_id)
@@ -174,7 +178,8 @@ def delete_port(tx: Tx, settings: Settings, port_id: PortId) -> None:
 
 
 def delete_by_user(tx: Tx, settings: Settings, caller: Caller, row: PortRow) -> None:
-    """DELETE /ports/{id}. Raises: Conflict for a port that belongs to a router, a floating IP or a trunk."""
+    """DELETE /ports/{id}. Raises: Conflict for a port that belongs to a router, a floating or local IP or a trunk."""
+    local_addresses.refuse_deletion(tx, row["id"])
     if serves(tx, row):
         raise faults.conflict(
             "ServicePortInUse",
@@ -185,13 +190,15 @@ def delete_by_user(tx: Tx, settings: Settings, caller: Caller, row: PortRow) -> 
 
 
 def serves(tx: Tx, row: PortRow) -> bool:
-    """Whether the port is the interface or the gateway of a router that is there, or holds a floating IP's address.
+    """Whether the port is the interface or the gateway of a router that is there, or holds a floating or local IP.
 
     Its `device_owner` alone does not say so: on its own network a project may write any.
     """
     owner, device = row["device_owner"], row["device_id"]
     if owner == FLOATING:
         return tx.first(select(floatingips.c.id).where(floatingips.c.floating_port_id == row["id"])) is not None
+    if owner == LOCAL_IP_OWNER:
+        return local_addresses.are_held_by(tx, row["id"])
     if owner == ROUTER_GATEWAY:
         return bool(tx.scalar(select(routers.c.gateway_port_id).where(routers.c.id == device)) == row["id"])
     if owner != ROUTER_INTERFACE:
@@ -321,7 +328,7 @@ def _defaults(
         "dns_name": "",
         "dns_domain": "",
         **bindings.UNBOUND,
-        "status": "N/A" if owner == FLOATING else "DOWN",
+        "status": "N/A" if owner in (FLOATING, LOCAL_IP_OWNER) else "DOWN",
     }
 
 
@@ -376,6 +383,7 @@ def _refuse_needed(tx: Tx, row: PortRow, wanted: Sequence[WantedIp]) -> None:
     if row["device_owner"] == FLOATING:
         raise faults.bad_request("port", f"Fixed IPs of port {row['id']} are those of floating IP {row['device_id']}")
     named = {item.get("ip_address") for item in wanted}
+    local_addresses.refuse_without(tx, row, named)
     for floating in query.run(tx, floatingips, _FLOATING, {"port": row["id"]}):
         if floating["fixed_ip_address"] not in named:
             raise faults.bad_request(
@@ -426,25 +434,6 @@ def _free_floating(tx: Tx, port: PortRow, left: Set[Ip]) -> None:
 def _join_groups(tx: Tx, port_id: PortId, groups: Sequence[SecurityGroupId]) -> None:
     if groups:
         tx.run(_JOIN_GROUP, [{"security_group_id": group, "port_id": port_id} for group in groups])
-
-
-def _mac(tx: Tx, network_id: NetworkId, wanted: Mac | None) -> Mac:
-    if wanted is not None:
-        if tx.run(_MAC_IN_USE, {"network": network_id, "mac": wanted}).first() is not None:
-            raise _mac_taken(network_id, wanted)
-        return wanted
-    while True:
-        tail = secrets.token_hex(3)
-        mac = Mac(f"{MAC_PREFIX}:{tail[:2]}:{tail[2:4]}:{tail[4:]}")
-        if tx.run(_MAC_IN_USE, {"network": network_id, "mac": mac}).first() is None:
-            return mac
-
-
-def _mac_taken(network_id: NetworkId, mac: Mac) -> Exception:
-    return faults.conflict(
-        "MacAddressInUse",
-        f"Unable to complete operation for network {network_id}. The mac address {mac} is in use.",
-    )
 
 
 def _existing(tx: Tx, port_id: PortId) -> PortRow:

@@ -22,7 +22,7 @@ _LIMIT = Prepared(
         quotas.c.project_id == bindparam("project"), quotas.c.resource == bindparam("resource")
     )
 )
-_HELD_TO = {"address_scope": "subnetpool", "address_group": "security_group_rule"}
+_HELD_TO = {"address_scope": "subnetpool", "address_group": "security_group_rule", "local_ip": "port"}
 """Of what Neutron has no quota of, whose limit it is held to: projects would store without end."""
 
 

@@ -11,6 +11,7 @@ from deuteron.rules.network import (
     flavors,
     floatingips,
     group_defaults,
+    local_ips,
     metering,
     ndp_proxies,
     networks,
@@ -50,4 +51,6 @@ KINDS: Final[tuple[Kind[Any], ...]] = (
     conntrack_helpers.KIND,
     ndp_proxies.KIND,
     trunks.KIND,
+    local_ips.KIND,
+    local_ips.ASSOCIATION_KIND,
 )

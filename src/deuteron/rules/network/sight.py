@@ -172,8 +172,9 @@ def network_for(tx: Tx, caller: Caller | None, network_id: str) -> NetworkRow:
 def find_visible(tx: Tx, caller: Caller, kind: Kind[RowT], object_id: str, parent_id: str | None = None) -> RowT:
     """The row, if the caller may see it; of a nested kind, if it is in that parent. Raises: NotFound."""
     condition = kind.visible(caller)
-    row = query.row_by_id(tx, kind.table, object_id, *(() if condition is None else (condition,)))
     nesting = kind.resource.parent
+    row_id = object_id if nesting is None else nesting.id_of(parent_id or "", object_id)
+    row = query.row_by_id(tx, kind.table, row_id, *(() if condition is None else (condition,)))
     elsewhere = row is not None and nesting is not None and parent_id not in (None, row[nesting.attribute])
     if row is None or elsewhere:
         raise faults.not_found(kind.name, object_id, parent_id or "")
