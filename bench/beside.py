@@ -1,9 +1,9 @@
 """Part `beside`: the same requests to us and to the real Neutron 29, on this machine, in one run, in turns.
 
-Both are APIs without agents, and both answer a write when SQLite has it on disk (WAL, `synchronous=FULL`). Five requests
-go over HTTP to one and then to the other, so that a busy machine hits both and neither begins with the other's memory in
-the processor each time; what counts is the ratio of the medians. With several clients, two blocks of requests go to each
-in turns.
+Both are APIs without agents, and both answer a write when SQLite has it on disk (WAL, `synchronous=FULL`). Requests go
+over HTTP, five to one and then five to the other, so that a busy machine hits both and neither finds the other's memory
+in the processor each time; what counts is the ratio of the medians. With several clients, two blocks of requests go to
+each in turns.
 
 What differs favours Neutron: it has no Keystone, so that it proves no token (ours proves one with each request); a
 process for each connection answers, where we have one for all; nobody takes its notifications. Its plug-ins are the
