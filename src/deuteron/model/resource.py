@@ -227,8 +227,10 @@ class Words:
     null."""
 
 
-def decode_create(resource: Resource[Any], body: Mapping[str, Any], words: Words) -> dict[str, Any]:
-    """The creatable attributes of a create body, decoded, with defaults filled in.
+def decode_create(
+    resource: Resource[Any], body: Mapping[str, Any], words: Words, order: Sequence[Attribute] | None = None
+) -> dict[str, Any]:
+    """The creatable attributes of a create body, decoded, with defaults filled in; looked at in `order`.
 
     Raises: what `words` say of the first problem: unknown names, then read-only ones, then what is missing or invalid.
     """
@@ -241,7 +243,7 @@ def decode_create(resource: Resource[Any], body: Mapping[str, Any], words: Words
             if attribute.default is REQUIRED and attribute.name not in body:
                 raise words.missing(attribute.name)
     result: dict[str, Any] = {}
-    for attribute in resource.attributes:
+    for attribute in resource.attributes if order is None else order:
         if not attribute.create:
             continue
         default = attribute.default
@@ -254,13 +256,16 @@ def decode_create(resource: Resource[Any], body: Mapping[str, Any], words: Words
     return result
 
 
-def decode_update(resource: Resource[Any], body: Mapping[str, Any], words: Words) -> dict[str, Any]:
-    """The attributes that an update body carries, decoded, in its order. Raises: as `decode_create`."""
+def decode_update(
+    resource: Resource[Any], body: Mapping[str, Any], words: Words, order: Sequence[Attribute] | None = None
+) -> dict[str, Any]:
+    """The attributes that an update body carries, decoded, in its order or in `order`. Raises: as `decode_create`."""
     _refuse_names(resource, body, words, "update")
     read_only = [name for name in body if not resource.by_name[name].update]
     if read_only:
         raise words.read_only("update", read_only)
-    return {name: decode_value(resource.by_name[name], raw, words) for name, raw in body.items()}
+    names = body if order is None else [each.name for each in order if each.name in body]
+    return {name: decode_value(resource.by_name[name], body[name], words) for name in names}
 
 
 def decode_value(attribute: Attribute, raw: Any, words: Words) -> Any:

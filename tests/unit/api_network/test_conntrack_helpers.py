@@ -130,3 +130,16 @@ def test_helpers_go_with_their_router(world: World) -> None:
     assert world.client.call("DELETE", f"/v2.0/routers/{world.router}", user="demo").status == 204
     with world.client.cloud.database.read() as tx:
         assert helped.of_routers(tx, [world.router]) == {}
+
+
+def test_a_router_that_is_not_there_has_no_helpers_and_is_looked_for_when_one_is_made(client: Client) -> None:
+    router = client.post("/v2.0/routers", {"router": {}}, "demo")["router"]["id"]
+    ftp = {"conntrack_helper": {"protocol": "tcp", "port": 21, "helper": "ftp"}}
+    helper = client.post(f"/v2.0/routers/{router}/conntrack_helpers", ftp, "demo")["conntrack_helper"]["id"]
+    for base, user in ((f"/v2.0/routers/{ZERO}", "demo"), (f"/v2.0/routers/{router}", "other")):
+        assert client.get(f"{base}/conntrack_helpers", user) == {"conntrack_helpers": []}
+        for method, body in (("GET", None), ("PUT", {"conntrack_helper": {}}), ("DELETE", None)):
+            answer = client.call(method, f"{base}/conntrack_helpers/{helper}", body, user)
+            assert (answer.status, answer.error["type"]) == (404, "ConntrackHelperNotFound")
+        answer = client.call("POST", f"{base}/conntrack_helpers", ftp, user)
+        assert (answer.status, answer.error["type"]) == (404, "RouterNotFound")

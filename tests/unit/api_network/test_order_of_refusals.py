@@ -162,3 +162,115 @@ def test_how_full_networks_are_is_an_empty_list_to_others(client: Client) -> Non
     path = f"/v2.0/network-ip-availabilities/{network_id}"
     assert refusal(client, "GET", path, None, "demo") == (404, "HTTPNotFound")
     assert client.get(path)["network_ip_availability"]["network_id"] == network_id
+
+
+def test_of_several_wrongs_that_is_told_which_neutron_looks_at_first(client: Client) -> None:
+    network = client.network()["id"]
+    for values, told in (
+        ({"admin_state_up": "x", "device_id": 1}, "InvalidInput"),
+        ({"binding:vnic_type": "nosuch", "port_security_enabled": "x"}, "HTTPBadRequest"),
+        ({"port_security_enabled": "x", "binding:vnic_type": "nosuch"}, "HTTPBadRequest"),
+    ):
+        port = client.port(network)["id"]
+        assert refusal(client, "POST", "/v2.0/ports", {"port": {"network_id": network, **values}}) == (400, told)
+        assert refusal(client, "PUT", f"/v2.0/ports/{port}", {"port": values}) == (400, told)
+    policy = {"object_type": "nosuch", "object_id": "x", "target_tenant": "*", "action": "access_as_shared"}
+    assert refusal(client, "POST", "/v2.0/rbac-policies", {"rbac_policy": policy}) == (400, "InvalidInput")
+    policy |= {"object_type": " Network "}
+    assert refusal(client, "POST", "/v2.0/rbac-policies", {"rbac_policy": policy}) == (400, "HTTPBadRequest")
+
+
+def test_policies_are_not_filtered_by_what_cannot_be_shared(client: Client) -> None:
+    client.network("admin", shared=True)
+    assert refusal(client, "GET", "/v2.0/rbac-policies?object_type=nosuch") == (400, "InvalidInput")
+    assert refusal(client, "GET", "/v2.0/rbac-policies?object_type=network&object_type=") == (400, "InvalidInput")
+    found = client.get("/v2.0/rbac-policies?object_type=NETWORK&action=access_as_shared")["rbac_policies"]
+    assert [each["object_type"] for each in found] == ["network"]
+
+
+@pytest.mark.parametrize("body", [{}, {"nosuch": 1}])
+def test_core_kinds_look_for_the_object_before_they_refuse_a_body_without_it(
+    client: Client, body: dict[str, Any]
+) -> None:
+    network = client.network("admin", shared=True)["id"]
+    assert refusal(client, "PUT", f"/v2.0/networks/{ZERO}", body) == (404, "NetworkNotFound")
+    assert refusal(client, "PUT", f"/v2.0/networks/{network}", body, "demo") == (403, "PolicyNotAuthorized")
+    assert refusal(client, "PUT", f"/v2.0/networks/{network}", body) == (400, "HTTPBadRequest")
+    assert refusal(client, "PUT", f"/v2.0/networks/{ZERO}", {"network": None}) == (400, "HTTPBadRequest")
+    for path in ("networks", f"routers/{ZERO}", f"qos/policies/{ZERO}", f"floatingips/{ZERO}/port_forwardings/{ZERO}"):
+        method = "POST" if path == "networks" else "PUT"
+        assert refusal(client, method, f"/v2.0/{path}", body) == (400, "HTTPBadRequest")
+
+
+@pytest.mark.parametrize("parts", ["routers/{}/conntrack_helpers", "floatingips/{}/port_forwardings"])
+def test_parts_are_filtered_by_protocols_alone(client: Client, parts: str) -> None:
+    router = client.post("/v2.0/routers", {"router": {}})["router"]["id"]
+    outside = client.network("admin", **{"router:external": True})["id"]
+    client.subnet(outside, "172.24.4.0/24", "admin")
+    floating = client.post("/v2.0/floatingips", {"floatingip": {"floating_network_id": outside}})["floatingip"]["id"]
+    path = "/v2.0/" + parts.format(router if "routers" in parts else floating)
+    for protocol in ("nosuch", "256", ""):
+        assert refusal(client, "GET", f"{path}?protocol={protocol}") == (400, "InvalidInput")
+    assert refusal(client, "GET", f"{path}?protocol=TCP&protocol=6") == (200, "")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "told"),
+    [("nosuch", "InvalidInput"), (6, "InvalidInput"), (True, "InvalidInput"), ("TCP", "HTTPBadRequest"),
+     ("vrrp", "HTTPBadRequest"), (None, "HTTPBadRequest")],
+)  # fmt: skip
+def test_a_protocol_that_is_none_is_told_from_one_that_a_kind_does_not_know(
+    client: Client, protocol: object, told: str
+) -> None:
+    helper = {"protocol": protocol, "port": 21, "helper": "ftp"}
+    made = {"conntrack_helper": helper}
+    assert refusal(client, "POST", f"/v2.0/routers/{ZERO}/conntrack_helpers", made) == (400, told)
+    forwarding = {"protocol": protocol, "internal_port_id": ZERO, "internal_ip_address": "10.0.0.5"}
+    body = {"port_forwarding": {**forwarding, "internal_port": 22, "external_port": 22}}
+    assert refusal(client, "POST", f"/v2.0/floatingips/{ZERO}/port_forwardings", body) == (400, told)
+
+
+def test_a_number_that_is_none_finds_no_revision_and_no_forwarding(client: Client) -> None:
+    client.network()
+    assert client.get("/v2.0/networks?revision_number=x") == {"networks": []}
+    assert client.get("/v2.0/networks?revision_number=x&revision_number=1&name=net")["networks"] != []
+
+
+def test_what_a_caller_may_not_read_is_not_there_for_changes_either(client: Client) -> None:
+    profile = {"service_profile": {"description": "p", "metainfo": "{}"}}
+    made = client.post("/v2.0/service_profiles", profile)["service_profile"]["id"]
+    one = f"/v2.0/service_profiles/{made}"
+    for user in ("demo", "manager", "other"):
+        assert refusal(client, "PUT", one, {"service_profile": {}}, user)[0] == 404
+        assert refusal(client, "DELETE", one, None, user)[0] == 404
+    assert client.get(one)["service_profile"]["id"] == made
+
+
+@pytest.mark.parametrize("collection", ["dscp_marking_rules", "bandwidth_limit_rules"])
+def test_kinds_of_extensions_look_at_the_order_before_pages(client: Client, collection: str) -> None:
+    policy = client.post("/v2.0/qos/policies", {"policy": {"name": "p"}})["policy"]["id"]
+    rules = f"/v2.0/qos/policies/{policy}/{collection}"
+    assert refusal(client, "GET", f"{rules}?sort_key=nosuch&sort_dir=asc&limit=x") == (400, "HTTPBadRequest")
+    assert refusal(client, "GET", f"{rules}?limit=x") == (400, "BadRequest")
+
+
+def test_fields_of_types_of_rules_are_those_that_are_asked_for(client: Client) -> None:
+    assert client.get("/v2.0/qos/rule-types?fields=type") == client.get("/v2.0/qos/rule-types")
+    assert set(map(str, client.get("/v2.0/qos/rule-types?fields=name")["rule_types"])) == {"{}"}
+
+
+def test_an_address_that_says_neither_subnet_nor_address_is_refused_as_input(client: Client) -> None:
+    network = client.network()["id"]
+    wanted = {"network_id": network, "fixed_ips": [{}]}
+    assert refusal(client, "POST", "/v2.0/ports", {"port": wanted}) == (400, "InvalidInput")
+
+
+def test_a_route_that_is_added_twice_at_once_is_one(client: Client) -> None:
+    network = client.network()["id"]
+    subnet = client.subnet(network, "10.0.0.0/24")["id"]
+    router = client.post("/v2.0/routers", {"router": {}}, "demo")["router"]["id"]
+    client.put(f"/v2.0/routers/{router}/add_router_interface", {"subnet_id": subnet}, "demo")
+    route = {"destination": "10.9.0.0/24", "nexthop": "10.0.0.7"}
+    path = f"/v2.0/routers/{router}/add_extraroutes"
+    for _ in range(2):
+        assert client.put(path, {"router": {"routes": [route, route]}}, "demo")["router"]["routes"] == [route]

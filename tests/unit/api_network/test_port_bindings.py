@@ -199,3 +199,13 @@ def test_a_list_is_filtered_and_paged_as_neutron_does_it(client: Client, path: s
     ):
         answer = client.call("GET", f"{path}?{query}", user="service")
         assert (answer.status, answer.error["message"]) == (400, words)
+
+
+def test_a_body_is_looked_at_before_who_asks_and_the_kind_of_port_before_both(client: Client, path: str) -> None:
+    for body in (None, {}, {"bindings": [{"host": FAR}]}, {"binding": {}}):
+        assert said(client.call("POST", path, body, "demo")) == (400, "HTTPBadRequest")
+    assert said(create(client, path, "demo")) == (403, "PolicyNotAuthorized")
+    plain = client.port(client.network()["id"])["id"]
+    for method, one in (("GET", HOST), ("DELETE", HOST), ("PUT", f"{HOST}/activate")):
+        assert said(client.call(method, f"{path}/{one}", None, "reader")) == (404, "HTTPNotFound")
+        assert said(client.call(method, f"/v2.0/ports/{plain}/bindings/{one}", None, "reader")) == (400, "BadRequest")

@@ -12,10 +12,15 @@ from deuteron.model.errors import BadRequest
 from deuteron.rules.network import faults
 
 
+def lacks(name: str) -> BadRequest:
+    """What is said of a body without the object."""
+    return faults.http_bad_request(f"Unable to find '{name}' in request body")
+
+
 def parse(call: Call, name: str) -> dict[str, Any]:
     """The body as an object; an empty one is an empty object. Raises: BadRequest."""
     if not call.raw:
-        raise faults.http_bad_request(f"Unable to find '{name}' in request body")
+        raise lacks(name)
     try:
         body = call.json()
     except BadRequest:
@@ -30,7 +35,7 @@ def one(call: Call, name: str) -> dict[str, Any]:
     body = parse(call, name)
     found = body.get(name)
     if name not in body:
-        raise faults.http_bad_request(f"Unable to find '{name}' in request body")
+        raise lacks(name)
     if not isinstance(found, dict):
         raise faults.http_bad_request("Body contains invalid data")
     return found
@@ -46,7 +51,7 @@ def several(raw: Any, name: str) -> list[dict[str, Any]]:
     for item in raw:
         inner = item.get(name, item)
         if inner is None:
-            raise faults.http_bad_request(f"Unable to find '{name}' in request body")
+            raise lacks(name)
         if not isinstance(inner, dict):
             raise faults.http_bad_request(f"Object '{name}' contains invalid data")
         found.append(inner)

@@ -20,7 +20,7 @@ from deuteron.api.network.readable import Sight
 from deuteron.api.policy import Policy
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import whole_number
-from deuteron.model.errors import Forbidden, NotFound
+from deuteron.model.errors import BadRequest, Forbidden, NotFound
 from deuteron.model.resource import REQUIRED, Attribute
 from deuteron.model.scalars import ProjectId
 from deuteron.rules.network import attributes, faults, security_groups, sight
@@ -34,6 +34,8 @@ from deuteron.store.query import Values
 _BY_ID = frozenset({"fields", "limit", "marker", "page_reverse"})
 """What a query may hold that asks for a page in the order of ids."""
 _WITH_DEFAULT_GROUP = frozenset({"security_group", "security_group_rule"})
+_FOUND_FIRST = frozenset({"network", "subnet", "port", "ndp_proxy"})
+"""Kinds whose objects Neutron looks for before it refuses a body without the object."""
 _ABOUT_PARENTS = frozenset({"subnet", "port", "security_group_rule"})
 """Kinds whose rule of creating looks at the network or group that they are made in."""
 MAX_LISTED = 800
@@ -125,11 +127,14 @@ class Objects:
         """PUT: what the body names changes, all else stays."""
         kind = self.kind
         assert kind.update is not None  # the route exists only then
-        values: Values = call.given
+        given: Values | BadRequest = call.given
+        values = {} if isinstance(given, BadRequest) else given
         row, within = self._found(call, tx)
         target = {**sight.row_target(row), **values, **kind.target(tx, call.caller, row), **sight.parent_target(within)}
         # A null is a value too: it would take what only an administrator may give.
-        self._require(call, f"update_{self._rule(call)}", target, list(values))
+        self._require_of(call, "update", target, list(values), row, within)
+        if isinstance(given, BadRequest):
+            raise given
         _check_revision(call, row)
         row = kind.update(tx, call.settings, call.caller, row, values)
         return Reply(200, {self._member(call): self._shown(call, tx, row, within=within)})
@@ -140,7 +145,7 @@ class Objects:
         assert kind.delete is not None  # the route exists only then
         row, within = self._found(call, tx)
         target = {**sight.row_target(row), **kind.target(tx, call.caller, row), **sight.parent_target(within)}
-        self._require(call, f"delete_{self._rule(call)}", target, ())
+        self._require_of(call, "delete", target, (), row, within)
         _check_revision(call, row)
         kind.delete(tx, call.settings, call.caller, row)
         return Reply(204)
@@ -155,7 +160,12 @@ class Objects:
             # As in Neutron, what cannot be asked is refused before the parent is looked for.
             may_compare = partial(self._may_compare, call.policy, call.caller)
             refuse_what_cannot_be_asked(self.kind, call.caller, asked, may_compare)
-        page, shown = self._rows(call, tx, asked, self._fields(call), self._within(call, tx))
+        try:
+            page, shown = self._rows(call, tx, asked, self._fields(call), self._within(call, tx))
+        except NotFound:
+            if "parent" not in call.params or self.kind.looks_for_parent:
+                raise
+            page, shown = Part([], more=False), []
         body: dict[str, Any] = {collection: shown}
         if not shown:
             page = Part([], more=False)  # links tell nothing of rows that the caller may not see
@@ -221,8 +231,14 @@ class Objects:
         explicit = [name for name in item if name in values and not _is_default(declared[name], values[name])]
         return _New(values, explicit, is_alone)
 
-    def _read_update(self, call: Call) -> Values:
-        values = attributes.decode_update(self.kind.resource, bodies.one(call, self._member(call)))
+    def _read_update(self, call: Call) -> Values | BadRequest:
+        """Decoded; of a body without the object, what some kinds say when they have looked for the object."""
+        member = self._member(call)
+        if self.kind.name in _FOUND_FIRST or self._by_alias(call):
+            body = bodies.parse(call, member) if call.raw else {}
+            if member not in body and self.kind.collection not in body:
+                return bodies.lacks(member)
+        values = attributes.decode_update(self.kind.resource, bodies.one(call, member))
         self.kind.refuse(values)
         return values
 
@@ -264,6 +280,23 @@ class Objects:
             if not policy.check(caller, each, target):
                 raise faults.not_authorized(wanted)
 
+    def _require_of(
+        self,
+        call: Call,
+        verb: str,
+        target: Mapping[str, Any],
+        names: Sequence[str],
+        row: Values,
+        within: Values | None,
+    ) -> None:
+        """The same for an object that is there. Raises: Forbidden; NotFound for who may not even read it."""
+        try:
+            self._require(call, f"{verb}_{self._rule(call)}", target, names)
+        except Forbidden:
+            if self._seen.readable(call.policy, call.caller, self.kind, row, within, self._rule(call)) is None:
+                raise faults.not_found(self.kind.name, row["id"], "" if within is None else within["id"]) from None
+            raise
+
     # --- reading --------------------------------------------------------------------------------------------------
 
     def _group_owner(self, call: Call) -> ProjectId | None:
@@ -296,7 +329,12 @@ class Objects:
         if nesting is None or parent is None:
             return sight.find_visible(tx, call.caller, self.kind, call.params["id"]), None
         if "parent" in call.params:
-            within = sight.find_visible(tx, call.caller, parent, call.params["parent"])
+            try:
+                within = sight.find_visible(tx, call.caller, parent, call.params["parent"])
+            except NotFound:
+                if self.kind.looks_for_parent:
+                    raise
+                raise faults.not_found(self.kind.name, call.params["id"], call.params["parent"]) from None
             return sight.find_visible(tx, call.caller, self.kind, call.params["id"], within["id"]), within
         row = sight.find_visible(tx, call.caller, self.kind, call.params["id"])
         try:

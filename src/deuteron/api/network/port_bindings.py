@@ -39,7 +39,6 @@ def show(call: Call, tx: Tx) -> Reply:
 
 def create(call: Call, tx: Tx) -> Reply:
     """POST: an inactive one."""
-    rights.require(call, "create_port_binding")
     body = bodies.parse(call, "binding")
     if "bindings" in body:
         raise faults.http_bad_request("Bulk operation not supported")
@@ -56,6 +55,7 @@ def create(call: Call, tx: Tx) -> Reply:
         raise faults.invalid_value("host", error.reason) from None
     vnic_type = attributes.decode(_VNIC_TYPE, body.get("vnic_type", "normal"))
     profile = attributes.decode(_PROFILE, body.get("profile", {})) or {}
+    rights.require(call, "create_port_binding")
     made = port_bindings.create_binding(tx, call.settings, _port(call, tx), host, vnic_type, profile)
     return Reply(201, {"binding": dict(made)})
 
@@ -83,8 +83,9 @@ def _port(call: Call, tx: Tx) -> PortRow:
 
 
 def _seen(call: Call, tx: Tx) -> PortRow:
-    """The port. Raises: NotFound for who may not see its bindings."""
+    """The port. Raises: BadRequest for one that has no bindings; NotFound for who may not see them."""
     port = _port(call, tx)
+    port_bindings.bindings_of(tx, port)
     if not call.policy.check(call.caller, "get_port_binding", sight.row_target(port)):
         raise faults.missing("HTTPNotFound", "The resource could not be found.")
     return port

@@ -11,6 +11,7 @@ from deuteron.api.network import (
     bodies,
     extensions,
     flavors,
+    lists,
     pools,
     port_bindings,
     prefixes,
@@ -164,7 +165,7 @@ class NetworkService:
             raise faults.http_bad_request(f"{wrong} is invalid attribute for filtering")
         if not call.policy.check(call.caller, "get_rule_type"):
             return Reply(200, {"rule_types": []})
-        return Reply(200, {"rule_types": [{"type": name} for name in qos.RULE_TYPES]})
+        return Reply(200, {"rule_types": [lists.fields(call, {"type": name}) for name in qos.RULE_TYPES]})
 
     def rule_type(self, call: Call, tx: Tx) -> Reply:
         """GET /qos/rule-types/{type}: for administrators, whatever the policy says, as in Neutron's plugin."""

@@ -259,6 +259,9 @@ class PortRange:
         return {"type": ["string", "integer", "null"], "pattern": "^[0-9]{1,5}(:[0-9]{1,5})?$"}
 
 
+NO_ADDRESS: Final = "IP allocation requires subnet_id or ip_address"
+
+
 @dataclass(frozen=True)
 class FixedIps:
     """What a client asks of a port's addresses: each names a subnet, an address, or both."""
@@ -284,7 +287,7 @@ class FixedIps:
                 else:
                     raise Invalid(f"Invalid data format for fixed IP: '{quoted(item)}'", raw)
             if not wanted:
-                raise Invalid(f"Invalid data format for fixed IP: '{quoted(item)}'", raw)
+                raise Invalid(NO_ADDRESS, raw)
             address = wanted.get("ip_address")
             if address is not None:
                 if address in seen:

@@ -38,7 +38,7 @@ PORT_FORWARDING: Resource[PortForwardingRow] = Resource(
         Attribute("protocol", OneOf(("tcp", "udp", "sctp")), "The protocol.", default=REQUIRED, create=True,
                   update=True),
         Attribute("internal_port_id", Uuid(), "The port of the network that they lead to.", default=REQUIRED,
-                  create=True, update=True, refers_to="port"),
+                  create=True, update=True, sort=False, refers_to="port"),
         Attribute("internal_ip_address", IpAddress(), "Which of its addresses.", default=REQUIRED, create=True,
                   update=True, filter=False, sort=False),
         Attribute("internal_port", PortNumber(), "The port there; null where there are several.", create=True,

@@ -11,15 +11,17 @@ from typing import Any
 
 from deuteron.model import resource as resources
 from deuteron.model.caller import Caller
-from deuteron.model.codecs import Integer, Invalid, TooMany
+from deuteron.model.codecs import Integer, Invalid, TooMany, quoted
 from deuteron.model.errors import ApiError
-from deuteron.model.network import Choice
-from deuteron.model.network.codecs import OwnerOrNone
+from deuteron.model.network import RESOURCES, Choice
+from deuteron.model.network.codecs import NO_ADDRESS, OwnerOrNone
 from deuteron.model.network.dns import NOT_A_TEXT
+from deuteron.model.network.order import looked_at
 from deuteron.model.resource import Attribute, Resource, RowT, Words
-from deuteron.rules.network import faults
+from deuteron.rules.network import faults, rule_values
 from deuteron.store.query import Values
 
+_ORDER = {resource.name: looked_at(resource) for resource in RESOURCES}
 _SUBNET = "Unable to complete operation for subnet. The number of "
 _EXHAUSTED = {
     "dns_nameservers": ("DNSNameServersExhausted", _SUBNET + "DNS nameservers exceeds the limit {}."),
@@ -41,12 +43,12 @@ def decode_create(resource: Resource[RowT], body: Mapping[str, Any], caller: Cal
     """
     owner = resource.by_name.get("project_id")
     owned = body if owner is None else _with_owner(body, caller, may_be_none=isinstance(owner.codec, OwnerOrNone))
-    return resources.decode_create(resource, owned, WORDS)
+    return resources.decode_create(resource, owned, WORDS, _ORDER[resource.name])
 
 
 def decode_update(resource: Resource, body: Mapping[str, Any]) -> Values:
     """The attributes of an update body, decoded. Raises: BadRequest."""
-    return resources.decode_update(resource, body, WORDS)
+    return resources.decode_update(resource, body, WORDS, _ORDER[resource.name])
 
 
 def decode(attribute: Attribute, raw: Any) -> Any:
@@ -66,9 +68,11 @@ def _refusal(attribute: Attribute, error: Invalid) -> ApiError:
         return too_many(attribute, error.limit)
     if attribute.name == "service_type":
         return faults.refused("InvalidServiceType", f"Invalid service type: {error.value}.")
+    if attribute.name == "protocol" and not rule_values.may_be_protocol(error.value):
+        return faults.invalid_input(f"IP protocol '{quoted(error.value)}' is not supported; {error.reason}")
     if (
-        attribute.name == "target_tenant"
-        or error.reason.endswith(("cannot be converted to boolean", NOT_A_TEXT))
+        attribute.name in ("target_tenant", "object_type")
+        or error.reason.endswith(("cannot be converted to boolean", NOT_A_TEXT, NO_ADDRESS))
         or (isinstance(attribute.codec, Integer | Choice) and error.reason.endswith("is not an integer"))
     ):
         return faults.invalid_input(error.reason)

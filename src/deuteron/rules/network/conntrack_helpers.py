@@ -9,6 +9,7 @@ Source: neutron/services/conntrack_helper/plugin.py; neutron/conf/extensions/con
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final, cast
 
 from deuteron.model.caller import Caller
@@ -16,7 +17,7 @@ from deuteron.model.network import CONNTRACK_HELPER, ROUTER
 from deuteron.model.network.rows import ConntrackHelperId, ConntrackHelperRow
 from deuteron.model.scalars import RouterId
 from deuteron.model.settings import Settings
-from deuteron.rules.network import faults, routers
+from deuteron.rules.network import faults, routers, rule_values
 from deuteron.rules.network.helped import helpers
 from deuteron.rules.network.kinds import Kind, add, change, find, new_id, remove, touch
 from deuteron.store import query
@@ -99,4 +100,6 @@ KIND = Kind(
     delete=delete_helper,
     visible=lambda caller: None,
     parent=routers.KIND,
+    looks_for_parent=False,
+    filters={"protocol": partial(rule_values.by_protocol, helpers.c.protocol)},
 )

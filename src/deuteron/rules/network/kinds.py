@@ -66,6 +66,8 @@ class Kind(Generic[RowT]):
     """The table whose rows `derive` puts into an answer, as many as there are."""
     parent: Kind[Any] | None = None
     """The kind whose objects these are parts of: who may see them is the parent's to say."""
+    looks_for_parent: bool = True
+    """Whether a parent that is not there is a mistake; else it has no parts, as in Neutron's plugin of the kind."""
     extra_columns: tuple[str, ...] = ()
     """Columns that `derive` needs and nobody is shown."""
 

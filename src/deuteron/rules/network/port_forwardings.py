@@ -9,19 +9,20 @@ Source: neutron/services/portforwarding/pf_plugin.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final, Literal, NamedTuple
 
 from sqlalchemy import ColumnElement, Text, and_, cast
 
 from deuteron.model.caller import Caller
-from deuteron.model.codecs import Integer, Invalid
+from deuteron.model.codecs import whole_number
 from deuteron.model.errors import ApiError, NotFound
 from deuteron.model.network import FLOATINGIP, PORT, PORT_FORWARDING
 from deuteron.model.network.parts import FixedIp
 from deuteron.model.network.rows import FloatingIpRow, PortForwardingId, PortForwardingRow, PortRow
 from deuteron.model.scalars import FloatingIpId, PortId, RouterId
 from deuteron.model.settings import Settings
-from deuteron.rules.network import faults, floatingips, forwarded, ports, sight
+from deuteron.rules.network import faults, floatingips, forwarded, ports, rule_values, sight
 from deuteron.rules.network.kinds import Kind, add, change, find, new_id, touch
 from deuteron.store import query
 from deuteron.store.database import Tx
@@ -268,10 +269,7 @@ def _show_ports(
 
 
 def _by_port(caller: Caller, texts: Sequence[str]) -> ColumnElement[bool]:
-    try:
-        wanted = [Integer().decode(text) for text in texts]
-    except Invalid as error:
-        raise faults.invalid_input(error.reason) from None
+    wanted = [number for number in map(whole_number, texts) if number is not None]
     return and_(query.any_of(_table.c.external_first, wanted), _table.c.external_first == _table.c.external_last)
 
 
@@ -290,5 +288,9 @@ KIND = Kind(
     parent=floatingips.KIND,
     derive=_show_ports,
     extra_columns=tuple(f"{side}_{end}" for side in _SIDES for end in ("first", "last")),
-    filters={"external_port": _by_port, "external_port_range": _by_range},
+    filters={
+        "external_port": _by_port,
+        "external_port_range": _by_range,
+        "protocol": partial(rule_values.by_protocol, _table.c.protocol),
+    },
 )

@@ -42,11 +42,7 @@ ACTIONS: Final = {kind: (SHARED, EXTERNAL) if kind == "network" else (SHARED,) f
 
 def create_policy(tx: Tx, settings: Settings, caller: Caller, values: Values) -> RbacPolicyRow:
     """Share an object. Raises: BadRequest, NotFound, Conflict."""
-    kind, action = values["object_type"].strip().lower(), values["action"]
-    if kind not in ACTIONS:
-        raise faults.invalid_input(
-            f"'{values['object_type']}' is not a valid RBAC object type; accepted: {', '.join(ACTIONS)}"
-        )
+    kind, action = values["object_type"], values["action"]
     if action not in ACTIONS[kind]:
         raise faults.refused(
             "InvalidActionForType",
@@ -60,7 +56,7 @@ def create_policy(tx: Tx, settings: Settings, caller: Caller, values: Values) ->
     if kind == "subnetpool":
         refuse_closed_scope(tx, cast("SubnetPoolRow", row), values["target_tenant"])
     quotas.check(tx, "rbac_policy", values["project_id"])
-    policy = _add(tx, {**values, "object_type": kind})
+    policy = _add(tx, values)
     _carry(tx, kind, row)
     return policy
 

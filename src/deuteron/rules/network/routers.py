@@ -169,7 +169,8 @@ def change_routes(
         raise faults.invalid_value("routes", f"'{quoted(routes)}' is not a list")
     present = list(row["routes"])
     if adding:
-        present += [route for route in attributes.decode(attribute, routes) if route not in present]
+        once = [route for number, route in enumerate(routes) if route not in routes[:number]]
+        present += [route for route in attributes.decode(attribute, once) if route not in present]
     else:
         present = [route for route in present if route not in routes]
     return update_router(tx, settings, caller, row, {"routes": present})

@@ -1,7 +1,8 @@
 """What no rule of a security group, and no template of one, can have: refused in new ones, and in filters.
 
 Source: neutron/extensions/securitygroup.py (`convert_protocol`, `convert_ethertype_to_case_insensitive`,
-`convert_validate_port_value`, `convert_ip_prefix_to_cidr`).
+`convert_validate_port_value`, `convert_ip_prefix_to_cidr`); neutron-lib, neutron_lib/api/converters.py
+(`convert_to_protocol`).
 """
 
 from __future__ import annotations
@@ -44,6 +45,27 @@ def refuse_values(values: Mapping[str, object]) -> None:
         _ethertype(str(values["ethertype"]))
 
 
+def by_protocol(column: ColumnElement[object], caller: Caller, texts: Sequence[str]) -> ColumnElement[bool]:
+    """A filter of what has a protocol and is no rule. Raises: BadRequest for one that is none."""
+    for text in texts:
+        if not _is_protocol(text):
+            raise faults.invalid_input(
+                f"IP protocol '{text}' is not supported. Only protocol names and their integer representation "
+                "(0 to 255) are supported"
+            )
+    return query.any_of(column, texts)
+
+
+def may_be_protocol(raw: object) -> bool:
+    """Whether a body may say so of a protocol, of which a kind may know fewer. Null is said, and refused as a value."""
+    return raw is None or (isinstance(raw, str) and _is_protocol(raw))
+
+
+def _is_protocol(text: str) -> bool:
+    number = whole_number(text)
+    return text.lower() in PROTOCOLS or (number is not None and number <= 255)
+
+
 def _find(
     column: ColumnElement[object], read: Callable[[str], object], caller: Caller, texts: Sequence[str]
 ) -> ColumnElement[bool]:
@@ -58,8 +80,7 @@ def _find(
 def _protocol(text: str) -> str | None:
     if text == "any":
         return None
-    number = whole_number(text)
-    if text.lower() in PROTOCOLS or (number is not None and number <= 255):
+    if _is_protocol(text):
         return text.lower()
     raise faults.refused("SecurityGroupRuleInvalidProtocol", f"Security group rule protocol {text} not supported.")
 
