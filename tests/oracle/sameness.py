@@ -164,13 +164,15 @@ def _lists(place: str, theirs: Sequence[Any], ours: Sequence[Any], twins: Twins)
             lost.append(one)
         else:
             yield from _compare(_item(place, one), one, left.pop(found), twins)
-    # What nobody knew before: each to the one that it is most like.
+    # What nobody knew before: each to the one that it is most like; of two that are as like it, to none for good.
     for one in lost:
-        near = [
+        near = sorted(
             (_distance(one, other, twins), number) for number, other in enumerate(left) if _may_be(one, other, twins)
-        ]
+        )
         if near:
-            yield from _compare(_item(place, one), one, left.pop(min(near)[1]), twins)
+            is_sure = len(near) == 1 or near[0][0] < near[1][0]
+            other = left.pop(near[0][1])
+            yield from _compare(_item(place, one), one, other, twins if is_sure else twins.copy())
         else:
             yield Difference(_item(place, one), one, MISSING)
     for other in left:

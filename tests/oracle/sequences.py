@@ -182,6 +182,7 @@ _SUB_PORTS = _change(
     st.one_of(
         st.fixed_dictionaries({"sub_ports": mostly(SUB_PORTS)}),
         st.fixed_dictionaries({"sub_ports": SUB_PORTS}),
+        st.fixed_dictionaries({"sub_ports": st.builds(lambda ref: [{"port_id": ref, "nosuch": 1}], refs("port"))}),
         st.sampled_from([{}, {"nosuch": 1}, {"trunk": {"sub_ports": []}}]),
     ),
 )

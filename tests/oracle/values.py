@@ -161,7 +161,6 @@ SUB_PORTS = st.lists(
         optional={
             "segmentation_type": st.sampled_from(["vlan", "vlan", "vlan", "inherit", "vxlan", ""]),
             "segmentation_id": st.sampled_from([101, 102, 101, 5, "7", 0, 4095]),
-            "nosuch": st.just(1),
         },
     ),
     max_size=2,
