@@ -328,6 +328,18 @@ def test_a_packed_body_is_not_unpacked(attack: Attack, encoding: str) -> None:
         assert attack.send("POST", path, raw, "demo", ("Content-Encoding", encoding)).status in (400, 415), path
 
 
+def test_a_stranger_who_asks_for_the_description_of_the_api_costs_little(attack: Attack) -> None:
+    """It is half a megabyte, made from all declarations, and no token is asked for."""
+    seconds = []
+    for number in range(5):
+        host = ("Host", f"cloud{number}.test")
+        answer = attack.ask("GET", "/openapi.json", None, "demo", host)
+        assert answer.json["servers"] == [{"url": f"http://cloud{number}.test"}]
+        assert f"{NET}/networks" in answer.json["paths"]
+        seconds.append(attack.here.cloud.meter.longest["reader"].seconds)
+    assert min(seconds) < 0.005, seconds
+
+
 def test_a_flood_of_headers_is_one_request(attack: Attack) -> None:
     many = [(f"X-{number}", "a") for number in range(5000)]
     assert attack.ask("GET", f"{NET}/networks", None, "demo", *many).status == 200

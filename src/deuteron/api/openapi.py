@@ -55,13 +55,18 @@ def document(services: Sequence[Service], url: str) -> dict[str, Any]:
     return {
         "openapi": VERSION,
         "info": {"title": "Deuteron", "version": "0.1.0", "summary": "OpenStack's APIs, of one small cloud."},
-        "servers": [{"url": url}],
+        "servers": servers(url),
         "components": {
             "schemas": schemas,
             "securitySchemes": {"token": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"}},
         },
         "paths": dict(sorted(paths.items())),
     }
+
+
+def servers(url: str) -> list[dict[str, str]]:
+    """The part of the document that says where the cloud is."""
+    return [{"url": url}]
 
 
 def _operation(service: Service, route: Route) -> dict[str, Any]:
@@ -196,4 +201,4 @@ def _error(names: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     return {"type": "object", "properties": {outer: about}}
 
 
-__all__ = ["DECLARED", "VERSION", "document"]
+__all__ = ["DECLARED", "VERSION", "document", "servers"]

@@ -7,6 +7,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import msgspec
+
 from deuteron.api import openapi
 from deuteron.api.call import MAX_BODY_BYTES, Call, Reply, Route, Service
 from deuteron.api.meter import Row, Usage
@@ -25,6 +27,8 @@ class Root:
 
     def __init__(self, services: tuple[Service, ...] = ()) -> None:
         self._services = services
+        self._described: dict[str, msgspec.Raw] | None = None
+        """The document by its parts, made when it is first asked for: it is large, and a stranger may ask for it."""
 
     def routes(self) -> tuple[Route, ...]:
         return (
@@ -42,7 +46,10 @@ class Root:
         return Reply(error.status, body, headers)
 
     def _document(self, call: Call, tx: Any) -> Reply:
-        return Reply(200, openapi.document((self, *self._services), call.base_url))
+        if self._described is None:
+            made = openapi.document((self, *self._services), call.base_url)
+            self._described = {name: msgspec.Raw(msgspec.json.encode(part)) for name, part in made.items()}
+        return Reply(200, {**self._described, "servers": openapi.servers(call.base_url)})
 
 
 def _usage(call: Call, tx: Any) -> Reply:
