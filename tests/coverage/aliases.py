@@ -31,7 +31,6 @@ WHY_NOT: Mapping[str, str] = {
     "port-resource-request-groups": "placement is inside compute: ports ask it for nothing",
     "pvlan": "private VLANs are not built",
     "qos-bw-minimum-ingress": "no rule promises bandwidth: the switch in user space keeps no such promise",
-    "qos-pps": "limits of packets are not built",
     "qos-pps-minimum": "no rule promises packets: nothing would keep such a promise",
     "qos-pps-minimum-rule-alias": "no rule promises packets: nothing would keep such a promise",
     "tag-ports-during-bulk-creation": "tags have requests of their own",

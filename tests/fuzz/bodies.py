@@ -337,6 +337,13 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ("POST", _N + "/qos/policies/{parent}/dscp_marking_rules"): [{"dscp_marking_rule": {"dscp_mark": 26}}],
     ("PUT", _N + "/qos/policies/{parent}/dscp_marking_rules/{id}"): [{"dscp_marking_rule": {"dscp_mark": 8}}],
     ("PUT", _N + "/qos/alias_dscp_marking_rules/{id}"): [{"alias_dscp_marking_rule": {"dscp_mark": 8}}],
+    ("POST", _N + "/qos/policies/{parent}/packet_rate_limit_rules"): [
+        {"packet_rate_limit_rule": {"max_kpps": "$number", "max_burst_kpps": 5, "direction": "ingress"}},
+        {"packet_rate_limit_rules": [{"max_kpps": 5}, {"max_kpps": 6, "direction": "ingress"}]},
+    ],
+    ("PUT", _N + "/qos/policies/{parent}/packet_rate_limit_rules/{id}"): [
+        {"packet_rate_limit_rule": {"max_kpps": 7, "direction": "egress"}}
+    ],
     ("POST", _N + "/metering/metering-labels"): [{"metering_label": {"name": "x", "description": "y", "shared": True}}],
     ("POST", _N + "/metering/metering-label-rules"): [
         {

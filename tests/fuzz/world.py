@@ -390,6 +390,11 @@ _FURNITURE: dict[str, tuple[str, str, Any]] = {
         _N + "/qos/alias_dscp_marking_rules/{}", _N + "/qos/policies/$qos_policy/dscp_marking_rules",
         {"dscp_marking_rule": {"dscp_mark": 26}},
     ),
+    "packet_rate_limit_rule": (
+        _N + "/qos/policies/$qos_policy/packet_rate_limit_rules/{}",
+        _N + "/qos/policies/$qos_policy/packet_rate_limit_rules",
+        {"packet_rate_limit_rule": {"max_kpps": 10}},
+    ),
     "metering_label": (
         _N + "/metering/metering-labels/{}", _N + "/metering/metering-labels",
         {"metering_label": {"name": "fuzzed-$made"}},

@@ -42,6 +42,9 @@ KINDS = {
     "qos_policy": _plain("qos/policies", "policy"),
     "bandwidth_limit_rule": _rule("bandwidth_limit_rule"),
     "dscp_marking_rule": _rule("dscp_marking_rule"),
+    "packet_rate_limit_rule": Kind(
+        "qos/policies/{}/packet_rate_limit_rules", "packet_rate_limit_rule", "packet_rate_limit_rules", "qos_policy"
+    ),
     "metering_label": _plain("metering/metering-labels", "metering_label"),
     "metering_label_rule": _plain("metering/metering-label-rules", "metering_label_rule"),
     "default_security_group_rule": _plain("default-security-group-rules", "default_security_group_rule"),

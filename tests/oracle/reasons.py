@@ -349,7 +349,7 @@ GENERATED: tuple[Reason, ...] = (
         "Types of QoS rules that no port would obey are not listed",
         r"rule_types\.\*",
         "GET qos/rule-types",
-        r'\{\}|\{"type": "(minimum_bandwidth|minimum_packet_rate|packet_rate_limit)"\}',
+        r'\{\}|\{"type": "(minimum_bandwidth|minimum_packet_rate)"\}',
         r"\(not there\)",
     ),
     Reason(

@@ -19,6 +19,7 @@ from tests.hostile.conftest import World, admin_of
 from tests.hostile.guests import Guest, Hands, plug
 
 SENT_KBPS, RECEIVED_KBPS, BURST_KBIT = 1000, 2000, 200
+SENT_KPPS, RECEIVED_KPPS = 1, 2
 MARK = 26
 PAYLOAD = bytes(1000)
 FRAME_BITS = (14 + 20 + 8 + len(PAYLOAD)) * 8
@@ -43,8 +44,8 @@ def guests(cloud: Cloud, firewall: str) -> Iterator[tuple[Guest, Guest]]:
         hands.close()
 
 
-def frame(sender: Guest, receiver: Guest) -> bytes:
-    packet = frames.udp(sender.ip, receiver.ip, (7777, 7777), PAYLOAD)
+def frame(sender: Guest, receiver: Guest, payload: bytes = PAYLOAD) -> bytes:
+    packet = frames.udp(sender.ip, receiver.ip, (7777, 7777), payload)
     return frames.ethernet(sender.mac, receiver.mac, frames.IPV4, packet)
 
 
@@ -81,6 +82,11 @@ def rate_kbps(sender: Guest, receiver: Guest, seconds: float = 3.0, raw: bytes |
     begun = time.monotonic()
     arrived = flood(begun + seconds)
     return arrived * FRAME_BITS / 1000 / (time.monotonic() - begun)
+
+
+def rate_pps(sender: Guest, receiver: Guest) -> float:
+    """How many small packets of many more arrive in a second, after the burst was used up."""
+    return rate_kbps(sender, receiver, raw=frame(sender, receiver, b"few")) * 1000 / FRAME_BITS
 
 
 def meters(cloud: Cloud) -> list[tuple[int, int]]:
@@ -125,6 +131,30 @@ def test_a_port_obeys_its_policy_until_it_has_none(cloud: Cloud, guests: tuple[G
     assert reach(a, b)[15] == 0
     assert rate_kbps(a, b, 1.0) > 4 * RECEIVED_KBPS
     cloud.openstack("network qos policy delete slow", "admin")
+
+
+def test_a_port_sends_and_receives_no_more_packets_than_its_policy_says(
+    cloud: Cloud, guests: tuple[Guest, Guest]
+) -> None:
+    a, b = guests
+    admin = cloud.connect("admin").network
+    policy = admin.create_qos_policy(name="few")
+    for direction, kpps in (("egress", SENT_KPPS), ("ingress", RECEIVED_KPPS)):
+        admin.create_qos_packet_rate_limit_rule(policy, max_kpps=kpps, max_burst_kpps=1, direction=direction)
+    network = admin.find_network("qos")
+    reach(a, b)
+    assert rate_pps(a, b) > 1.5 * RECEIVED_KPPS * 1000, "without a policy many more pass"
+    admin.update_port(a.id, qos_policy_id=policy.id)
+    in_force(cloud, [(1000, 1000), (2000, 1000)])
+    assert rate_pps(a, b) == pytest.approx(SENT_KPPS * 1000, rel=0.25)
+    assert rate_pps(b, a) == pytest.approx(RECEIVED_KPPS * 1000, rel=0.25)
+    admin.update_port(a.id, qos_policy_id=None)
+    admin.update_network(network, qos_policy_id=policy.id)
+    in_force(cloud, [(1000, 1000), (1000, 1000), (2000, 1000), (2000, 1000)])
+    assert rate_pps(b, a) == pytest.approx(SENT_KPPS * 1000, rel=0.25)
+    admin.update_network(network, qos_policy_id=None)
+    in_force(cloud, [])
+    admin.delete_qos_policy(policy)
 
 
 def test_limits_hold_again_after_the_switch_was_killed(cloud: Cloud, guests: tuple[Guest, Guest]) -> None:

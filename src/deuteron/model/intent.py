@@ -72,6 +72,15 @@ class RateLimit(msgspec.Struct, frozen=True):
     """What may come at once."""
 
 
+class PacketLimit(msgspec.Struct, frozen=True):
+    """At most so many packets, of whatever length."""
+
+    pps: int
+    """A second, 1 or more."""
+    burst: int
+    """At once."""
+
+
 class IntentQosPolicy(_Object, frozen=True, tag_field="kind", tag="qos_policy"):
     """What the traffic of ports obeys that name it, or whose network does."""
 
@@ -81,6 +90,10 @@ class IntentQosPolicy(_Object, frozen=True, tag_field="kind", tag="qos_policy"):
     """Of what it receives."""
     dscp_mark: int | None = None
     """The mark of the IP packets that it sends (RFC 2474), 0 to 63."""
+    egress_packets: PacketLimit | None = None
+    """Beside `egress`."""
+    ingress_packets: PacketLimit | None = None
+    """Beside `ingress`."""
 
 
 class IntentNetwork(_Object, frozen=True, tag_field="kind", tag="network"):

@@ -144,7 +144,7 @@ TABLES: tuple[Table, ...] = (
         "integration",
         PACKET_RATE_LIMIT,
         "PACKET_RATE_LIMIT",
-        "Reserved for packet rate limits.",
+        "Ports that obey a QoS policy: what they send passes the meter of their packets.",
         (_goto(BANDWIDTH_RATE_LIMIT),),
     ),
     Table(

@@ -86,6 +86,8 @@ HELD = {
     "test_what_a_port_sends_and_receives_passes_its_meters: meters tos",
     "also as `alias_bandwidth_limit_rules` and `alias_dscp_marking_rules`": "unit/api_network/test_qos.py::"
     "test_rules_are_in_their_policy_and_under_their_alias: alias_",
+    "and `packet_rate_limit_rules`": "unit/net/test_plan_qos.py::"
+    "test_packets_beyond_a_port_s_rate_are_dropped_both_ways: PacketLimit",
     "ports and networks obey": "unit/net/test_plan_qos.py::"
     "test_a_network_s_policy_is_for_all_its_guests_and_a_port_s_own_comes_first",
     "floating IPs and gateways are limited": "unit/net/test_plan_qos.py::"
@@ -130,7 +132,7 @@ HELD = {
 
 ABSENT = {
     "minimum bandwidth": f"qos/policies/{ZERO}/minimum_bandwidth_rules",
-    "packet rates": f"qos/policies/{ZERO}/packet_rate_limit_rules",
+    "minimum packet rates": f"qos/policies/{ZERO}/minimum_packet_rate_rules",
     "segments": "segments",
     "logging": "log/logs",
     "BGP": "bgp-speakers",

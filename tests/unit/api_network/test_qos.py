@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from deuteron.hub.projections.contract import Reading
+from deuteron.hub.projections.qos_policy import PROJECTION
+from deuteron.model.intent import IntentQosPolicy, PacketLimit
 from deuteron.store.hosts_tables import slots
 from tests.unit.api_network.harness import DEMO, OTHER, ZERO, Answer, Client, cloud_in
 
 POLICIES = "/v2.0/qos/policies"
-LIMITS, MARKS = "bandwidth_limit_rules", "dscp_marking_rules"
+LIMITS, MARKS, RATES = "bandwidth_limit_rules", "dscp_marking_rules", "packet_rate_limit_rules"
 
 
 def policy(client: Client, user: str = "manager", **values: Any) -> dict[str, Any]:
@@ -28,6 +31,10 @@ def mark(client: Client, policy_id: str, value: Any) -> Answer:
     return client.call(
         "POST", f"{POLICIES}/{policy_id}/{MARKS}", {"dscp_marking_rule": {"dscp_mark": value}}, "manager"
     )
+
+
+def rate(client: Client, policy_id: str, **values: Any) -> Answer:
+    return client.call("POST", f"{POLICIES}/{policy_id}/{RATES}", {"packet_rate_limit_rule": values}, "manager")
 
 
 def said(answer: Answer) -> tuple[int, str]:
@@ -154,6 +161,54 @@ def test_a_limit_that_makes_no_sense_is_refused(client: Client, body: Any, type_
     assert words in refused.error["message"]
 
 
+def test_packets_are_limited_each_way_and_such_a_rule_has_no_alias(client: Client) -> None:
+    made = policy(client)["id"]
+    path = f"{POLICIES}/{made}/{RATES}"
+    rule = rate(client, made, max_kpps="5").body["packet_rate_limit_rule"]
+    assert rule == {"id": rule["id"], "max_kpps": 5, "max_burst_kpps": 0, "direction": "egress"}
+    again = rate(client, made, max_kpps=6)
+    assert said(again) == (409, "QoSRulesConflict")
+    told = f"Rule packet_rate_limit conflicts with rule {rule['id']} which already exists in QoS Policy {made}."
+    assert again.error["message"] == told
+    other = rate(client, made, max_kpps=7, max_burst_kpps=2, direction="ingress").body["packet_rate_limit_rule"]
+    turned = client.call("PUT", f"{path}/{other['id']}", {"packet_rate_limit_rule": {"direction": "egress"}}, "manager")
+    assert said(turned) == (409, "QoSRulesConflict")
+    changed = client.put(f"{path}/{rule['id']}", {"packet_rate_limit_rule": {"max_burst_kpps": 9}}, "manager")
+    rule = {**rule, "max_burst_kpps": 9}
+    assert changed == {"packet_rate_limit_rule": rule}
+    assert sorted(client.get(path, "reader")[RATES], key=lambda each: each["direction"]) == [rule, other]
+    shown = client.get(f"{POLICIES}/{made}")["policy"]["rules"]
+    assert {**rule, "qos_policy_id": made, "type": "packet_rate_limit"} in shown
+    for verb in ("GET", "PUT", "DELETE"):
+        body = {"alias_packet_rate_limit_rule": {}} if verb == "PUT" else None
+        aliased = client.call(verb, f"/v2.0/qos/alias_{RATES}/{rule['id']}", body)
+        assert said(aliased) == (404, "HTTPNotFound")
+    for wrong, type_ in (
+        ({}, "HTTPBadRequest"), ({"max_kpps": -1}, "HTTPBadRequest"), ({"max_kpps": 2**31}, "HTTPBadRequest"),
+        ({"max_kpps": None}, "InvalidInput"), ({"max_kpps": 5, "direction": "any"}, "HTTPBadRequest"),
+        ({"max_kpps": 5, "max_burst_kpps": None}, "InvalidInput"),
+    ):  # fmt: skip
+        assert said(rate(client, made, **wrong)) == (400, type_), wrong
+    client.delete(f"{path}/{rule['id']}", "manager")
+    assert client.get(path)[RATES] == [other]
+
+
+def test_what_a_host_hears_of_packet_rates_is_what_a_meter_can_count(client: Client) -> None:
+    made = policy(client)["id"]
+    rate(client, made, max_kpps=5)
+    rate(client, made, max_kpps=2**31 - 1, max_burst_kpps=3, direction="ingress")
+    unlimited = policy(client, name="q")["id"]
+    rate(client, unlimited, max_kpps=0, max_burst_kpps=3)
+    with client.cloud.database.read() as tx:
+        built = {
+            each.item.id: each.item for each in PROJECTION.build(Reading(tx, client.cloud.settings), [made, unlimited])
+        }
+    assert built[made] == IntentQosPolicy(
+        made, egress_packets=PacketLimit(5000, 5000), ingress_packets=PacketLimit(2**32 - 1, 3000)
+    )
+    assert built[unlimited] == IntentQosPolicy(unlimited)
+
+
 def test_a_mark_is_one_that_networks_know(client: Client) -> None:
     made = policy(client)["id"]
     for value, type_ in ((5, "HTTPBadRequest"), (None, "InvalidInput"), ("x", "InvalidInput")):
@@ -232,7 +287,7 @@ def test_rules_go_with_their_policy(client: Client) -> None:
 
 
 def test_rule_types_are_those_that_act(client: Client) -> None:
-    acting = [{"type": "bandwidth_limit"}, {"type": "dscp_marking"}]
+    acting = [{"type": "bandwidth_limit"}, {"type": "dscp_marking"}, {"type": "packet_rate_limit"}]
     assert client.get("/v2.0/qos/rule-types", "reader")["rule_types"] == acting
     (driver,) = client.get("/v2.0/qos/rule-types/dscp_marking")["rule_type"]["drivers"]
     (parameter,) = driver["supported_parameters"]

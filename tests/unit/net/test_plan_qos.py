@@ -31,6 +31,7 @@ from deuteron.model.intent import (
     IntentRouter,
     IntentSecurityGroup,
     LimitedAddress,
+    PacketLimit,
     RateLimit,
     RouterGateway,
 )
@@ -51,13 +52,15 @@ FROM_A = frame(16, A, B, ("10.10.10.2", "10.10.10.4"))
 TO_A = frame(17, B, A, ("10.10.10.4", "10.10.10.2"))
 
 
-def host(network_obeys: bool = False, is_hybrid: bool = False, **more: object) -> HostPlan:
+def host(
+    policy: IntentQosPolicy = SLOW, *, network_obeys: bool = False, is_hybrid: bool = False, **more: object
+) -> HostPlan:
     """Port a obeys the policy, itself or by its network; port b does not, unless its network does."""
-    n1 = vlan_network(qos_policy_id=SLOW.id if network_obeys else None)
-    a = port("a", 16, n1, "10.10.10.2", qos_policy_id=None if network_obeys else SLOW.id, **more)
-    b = port("b", 17, n1, "10.10.10.4")
+    n1 = vlan_network(qos_policy_id=policy.id if network_obeys else None)
+    a = port("a", 16, n1, "10.10.10.2", qos_policy_id=None if network_obeys else policy.id, **more)
+    b = port("b", 17, n1, "10.10.10.4", **more)
     kinds = {"settings": hybrid()} if is_hybrid else {}
-    return planned(SLOW, n1, a, b, open_group(), **kinds)
+    return planned(policy, n1, a, b, open_group(), **kinds)
 
 
 def open_group() -> IntentSecurityGroup:
@@ -90,6 +93,35 @@ def test_what_a_port_sends_and_receives_passes_its_meters(switch: Switch, is_sec
 def test_a_network_s_policy_is_for_all_its_guests_and_a_port_s_own_comes_first(switch: Switch) -> None:
     switch.load(host(network_obeys=True))
     assert meters(switch.trace("br-int", FROM_A, "--ct-next", "trk,new", "--ct-next", "trk,new")) == [64, 69]
+
+
+BOTH = msgspec.structs.replace(SLOW, egress_packets=PacketLimit(20, 40), ingress_packets=PacketLimit(30, 60))
+
+
+def test_a_meter_of_packets_counts_packets_beside_that_of_bits() -> None:
+    assert host(BOTH).own[METER_TABLE] == (
+        Meter("br-int", 64, 1000, 800),
+        Meter("br-int", 65, 2000, 100),
+        Meter("br-int", 66, 20, 40, "pktps"),
+        Meter("br-int", 67, 30, 60, "pktps"),
+    )
+
+
+@pytest.mark.parametrize("is_secured", [True, False])
+@pytest.mark.parametrize("is_hybrid", [False, True])
+def test_packets_are_counted_in_table_58_of_what_a_port_sends_and_where_it_is_given_what_it_receives(
+    switch: Switch, is_secured: bool, is_hybrid: bool
+) -> None:
+    more = {} if is_secured else {"port_security_enabled": False, "security_groups": ()}
+    switch.load(host(BOTH, is_hybrid=is_hybrid, **more))
+
+    sent = switch.trace("br-int", FROM_A, "--ct-next", "trk,new", "--ct-next", "trk,new")
+    received = switch.trace("br-int", TO_A, "--ct-next", "trk,new", "--ct-next", "trk,new")
+    from_wire = frame(PATCH_ETH2, B, A, ("10.10.10.9", "10.10.10.2"), ",dl_vlan=1000")
+    arrived = switch.trace("br-int", from_wire, "--ct-next", "trk,new")
+
+    assert (meters(sent), meters(received), meters(arrived)) == ([66, 64], [67, 65], [67, 65])
+    assert re.search(r"^58\. in_port=16, priority 10.*\n\s+meter:66", sent, re.MULTILINE)
 
 
 def test_a_policy_without_rules_and_a_port_that_is_down_have_no_meter() -> None:
@@ -216,3 +248,24 @@ def test_packets_under_a_limited_floating_ip_are_dropped_beyond_its_burst_both_w
                 assert 0.9 * limit.burst_kbit * 1000 / BITS - 1 <= found <= most + 1 and found < SENT
             else:
                 assert found == SENT
+
+
+@pytest.mark.parametrize("network_obeys", [False, True])
+def test_packets_beyond_a_port_s_rate_are_dropped_both_ways(switch: Switch, network_obeys: bool) -> None:
+    """a sends, or is sent, many more packets than it may; b obeys the same policy, or none."""
+    sent_at_once, received_at_once, pps = 40, 60, 10
+    policy = IntentQosPolicy(
+        uid("few"), egress_packets=PacketLimit(pps, sent_at_once), ingress_packets=PacketLimit(pps, received_at_once)
+    )
+    bare = {"port_security_enabled": False, "security_groups": ()}
+    switch.load(host(policy, network_obeys=network_obeys, **bare))
+    a, b = (("br-int", f"tap{uid(word)[:11]}") for word in "ab")
+    to_b, to_a = packet(A, B, ("10.10.10.2", "10.10.10.4")), packet(B, A, ("10.10.10.4", "10.10.10.2"))
+    for way, most in (
+        ((a, b, to_b), sent_at_once),
+        ((b, a, to_a), sent_at_once if network_obeys else received_at_once),
+    ):
+        began = time.monotonic()
+        found = arrived(switch, *way)
+        later = time.monotonic() - began
+        assert most - 1 <= found <= most + pps * later + 1 < SENT

@@ -189,6 +189,7 @@ def _network() -> Iterator[tuple[str, Line]]:
     yield from _tags(f"{v2}/policies/{{qos_policy}}", "get_policy", "update_policy")
     for kind, made in (
         ("bandwidth_limit_rule", {"max_kbps": 9, "direction": "ingress"}), ("dscp_marking_rule", {"dscp_mark": 10}),
+        ("packet_rate_limit_rule", {"max_kpps": 9, "direction": "ingress"}),
     ):  # fmt: skip
         base, name = f"{policy}/{kind}s", f"policy_{kind}"
         yield f"GET {base}", Line(f"get_{name}", lists=kind)
@@ -196,7 +197,7 @@ def _network() -> Iterator[tuple[str, Line]]:
         yield f"POST {base}", Line(f"create_{name}", {kind: made})
         alias = f"alias_{kind}"
         ones = ((f"{base}/{{{kind}}}", name, kind), (f"{v2}/qos/{alias}s/{{{kind}}}", alias, alias))
-        for one, rule, member in ones:
+        for one, rule, member in ones[: 1 if kind == "packet_rate_limit_rule" else 2]:  # that has no alias
             yield f"GET {one}", Line(f"get_{rule}")
             yield f"PUT {one}", Line(f"update_{rule}", {member: {}})
             yield f"DELETE {one}", Line(f"delete_{rule}")
@@ -678,7 +679,8 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     policy = {"name": "qos", "project_id": ids["project"]}
     ids["qos_policy"] = admin.make(f"{v2}/qos/policies", "policy", **policy)["id"]
     admin.put(f"{v2}/policies/{ids['qos_policy']}/tags/t")
-    for kind, values in (("bandwidth_limit_rule", {"max_kbps": 1000}), ("dscp_marking_rule", {"dscp_mark": 26})):
+    rules = {"bandwidth_limit_rule": {"max_kbps": 1000}, "dscp_marking_rule": {"dscp_mark": 26}}
+    for kind, values in {**rules, "packet_rate_limit_rule": {"max_kpps": 10}}.items():
         ids[kind] = admin.make(f"{v2}/qos/policies/{ids['qos_policy']}/{kind}s", kind, **values)["id"]
     ids["rule_type"] = "dscp_marking"
     metering = {"name": "counted", "project_id": ids["project"]}

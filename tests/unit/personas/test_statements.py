@@ -69,6 +69,7 @@ FILTERS: Final = (
     "security-group-rules?remote_address_group_id={address_group}",
     "qos/policies?name=none", "qos/policies?project_id={project}",
     "qos/policies?limit=10&marker={qos_policy}", "qos/policies/{qos_policy}/bandwidth_limit_rules?max_kbps=1",
+    "qos/policies/{qos_policy}/packet_rate_limit_rules?max_kpps=1",
     "flavors?service_type=L3_ROUTER_NAT", "service_profiles?driver=none",
     "metering/metering-labels?name=none", "metering/metering-label-rules?metering_label_id={metering_label}",
     "default-security-group-rules?used_in_default_sg=true",

@@ -51,7 +51,7 @@ from deuteron.model.network.ports import (
     ROUTER_GATEWAY,
     ROUTER_INTERFACE,
 )
-from deuteron.model.network.qos import BANDWIDTH_LIMIT_RULE, DSCP_MARKING_RULE, QOS_POLICY
+from deuteron.model.network.qos import BANDWIDTH_LIMIT_RULE, DSCP_MARKING_RULE, PACKET_RATE_LIMIT_RULE, QOS_POLICY
 from deuteron.model.network.security import SECURITY_GROUP, SECURITY_GROUP_RULE
 from deuteron.model.network.sharing import RBAC_POLICY
 from deuteron.model.network.trunks import SUBPORT_OWNER, TRUNK
@@ -77,6 +77,7 @@ RESOURCES: Final[tuple[Resource[Any], ...]] = (
     QOS_POLICY,
     BANDWIDTH_LIMIT_RULE,
     DSCP_MARKING_RULE,
+    PACKET_RATE_LIMIT_RULE,
     METERING_LABEL,
     METERING_LABEL_RULE,
     DEFAULT_SECURITY_GROUP_RULE,
@@ -140,6 +141,7 @@ __all__ = [
     "METERING_LABEL_RULE",
     "NDP_PROXY",
     "NETWORK",
+    "PACKET_RATE_LIMIT_RULE",
     "PARENT",
     "PORT",
     "PORT_FORWARDING",

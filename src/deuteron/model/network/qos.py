@@ -1,6 +1,6 @@
 """Quality of service: policies, and the rules in them that the data plane obeys.
 
-Of Neutron's rules those are declared that act here: limits of bandwidth and marks of packets.
+Of Neutron's rules those are declared that act here: limits of bandwidth and of packets, and marks of packets.
 
 Source: neutron-lib, neutron_lib/api/definitions/qos*.py; neutron/conf/policies/qos.py.
 """
@@ -15,7 +15,12 @@ from deuteron.model.network.shared import DESCRIPTION, ID, PROJECT_ID, READ, STA
 from deuteron.model.resource import REQUIRED, Attribute, Extension, Parent, Resource
 
 if TYPE_CHECKING:
-    from deuteron.model.network.rows import BandwidthLimitRuleRow, DscpMarkingRuleRow, QosPolicyRow
+    from deuteron.model.network.rows import (
+        BandwidthLimitRuleRow,
+        DscpMarkingRuleRow,
+        PacketRateLimitRuleRow,
+        QosPolicyRow,
+    )
 
 _MANAGER: Final = "rule:admin_only or (role:manager and project_id:%(project_id)s)"
 _PARENTS_READER: Final = "rule:admin_only or (role:reader and rule:ext_parent_owner)"
@@ -89,6 +94,30 @@ BANDWIDTH_LIMIT_RULE: Resource[BandwidthLimitRuleRow] = Resource(
     followed=False,
 )
 
+PACKET_RATE_LIMIT_RULE: Resource[PacketRateLimitRuleRow] = Resource(
+    service="network",
+    name="packet_rate_limit_rule",
+    collection="packet_rate_limit_rules",
+    missing=("QosRuleNotFound", "QoS rule {} for policy {} could not be found."),
+    table="network_qos_packet_rate_limit_rules",
+    description="How many packets a port may send, or receive.",
+    attributes=(
+        ID,
+        _OF,
+        Attribute("max_kpps", Integer(0, MAX_KBPS), "Thousands of packets a second, at most.", default=REQUIRED,
+                  create=True, update=True),
+        Attribute("max_burst_kpps", Integer(0, MAX_KBPS), "Thousands at once; 0 is a second's.", default=0, create=True,
+                  update=True),
+        Attribute("direction", OneOf(("egress", "ingress")), "From the port, or to it.", default="egress", create=True,
+                  update=True),
+    ),
+    parent=Parent("qos_policy", "qos/policies", "qos_policy_id"),
+    rule="policy_packet_rate_limit_rule",
+    rules=_OF_RULES,
+    unique=(("qos_policy_id", "direction"),),
+    followed=False,
+)
+
 DSCP_MARKING_RULE: Resource[DscpMarkingRuleRow] = Resource(
     service="network",
     name="dscp_marking_rule",
@@ -135,6 +164,9 @@ EXTENSIONS: Final = {
     "qos-port-network-policy": Extension(
         "QoS port network policy ID", "A port shows its network's policy.", "2019-11-01T10:00:00-00:00",
         attributes={"port": (_OF_NETWORK,)},
+    ),
+    "qos-pps": Extension(
+        "QoS Rule Type Packet per Second Extension", "Limits of packets.", "2021-05-12T10:00:00-00:00"
     ),
     "qos-rules-alias": Extension(
         "Quality of Service rules alias API", "Rules without naming their policy.", "2018-10-07T10:00:00-00:00"

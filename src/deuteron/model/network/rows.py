@@ -37,6 +37,7 @@ MeteringLabelId = NewType("MeteringLabelId", str)
 MeteringLabelRuleId = NewType("MeteringLabelRuleId", str)
 NdpProxyId = NewType("NdpProxyId", str)
 NetworkFlavorId = NewType("NetworkFlavorId", str)
+PacketRateLimitRuleId = NewType("PacketRateLimitRuleId", str)
 PortForwardingId = NewType("PortForwardingId", str)
 QosPolicyId = NewType("QosPolicyId", str)
 SecurityGroupsDefaultStatefulnessId = NewType("SecurityGroupsDefaultStatefulnessId", str)
@@ -297,6 +298,14 @@ class DscpMarkingRuleRow(TypedDict):
     id: ReadOnly[DscpMarkingRuleId]
     qos_policy_id: ReadOnly[QosPolicyId]
     dscp_mark: ReadOnly[Literal[0, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34, 36, 38, 40, 44, 46, 48, 56]]
+
+
+class PacketRateLimitRuleRow(TypedDict):
+    id: ReadOnly[PacketRateLimitRuleId]
+    qos_policy_id: ReadOnly[QosPolicyId]
+    max_kpps: ReadOnly[int]
+    max_burst_kpps: ReadOnly[int]
+    direction: ReadOnly[str]
 
 
 class MeteringLabelRow(TypedDict):

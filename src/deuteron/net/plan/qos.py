@@ -1,12 +1,17 @@
 """QoS: what ports, and addresses of routers, send and receive is metered, and marked, by br-int.
 
-    egress     table 59: from the port through its meter, IP gets the mark, and on to table 60
-    ingress    where a frame is given to the port's MAC, from a patch (60) or from this host (73, or 94 without filters)
+    egress     table 58: from the port through the meter of its packets, and on to table 59
+               table 59: from the port through that of its bits, IP gets the mark, and on to table 60
+    ingress    the same meters where a frame is given to the port's MAC: from a patch (60), or from this host (73, or 94
+               without filters)
     both       where there is another meter to pass, table 61
 
 A port obeys its own policy, else that of its network; of the cloud's own ports only a router's gateway looks at its
 network's. Under a floating IP, or the gateway's own address, limits hold besides: for what leaves the gateway port with
-it as source, and what arrives there for it. Marks are of ports alone.
+it as source, and what arrives there for it. Marks and limits of packets are of ports alone, as in Neutron.
+
+What a port receives is counted where it is given to it: Neutron's table 58 sees the frames of this host before it is
+known whose they are, so that its limit of what a port receives holds for what comes from other hosts only.
 
 Meters act in user space and in the kernel alike, where policing of the device would not: the userspace datapath reads a
 tap beside the kernel, and a kernel need not have what filters on a gateway's device are made of (decisions/0015).
@@ -22,12 +27,13 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
-from deuteron.model.intent import IntentPort, IntentQosPolicy, RateLimit
+from deuteron.model.intent import IntentPort, IntentQosPolicy, PacketLimit, RateLimit
 from deuteron.net.pipeline import (
     ACCEPT_OR_INGRESS,
     ACCEPTED_EGRESS_NORMAL,
     BANDWIDTH_RATE_LIMIT,
     NEXT_LIMIT,
+    PACKET_RATE_LIMIT,
     TRANSIENT,
     floating_meter,
     gateway_meter,
@@ -73,8 +79,9 @@ def _plan_port(view: View, draft: Draft, port_id: str) -> None:
     policy = policy or IntentQosPolicy("")
     addresses = list(_addresses(view, port)) if port.device_owner == _GATEWAY else []
     _plan_egress(draft, port, policy, addresses)
-    meter = _meter(port_meter(port.ofport, 1), policy.ingress)
-    received = () if meter is None else (meter,)
+    packets = _packet_meter(port_meter(port.ofport, 3), policy.ingress_packets)
+    bits = _meter(port_meter(port.ofport, 1), policy.ingress)
+    received = [meter for meter in (packets, bits) if meter is not None]
     if received:
         _plan_ingress(view, draft, port, network.local_vlan, received)
     for item in addresses:
@@ -106,6 +113,9 @@ def _plan_egress(draft: Draft, port: IntentPort, policy: IntentQosPolicy, addres
     meter = _meter(port_meter(port.ofport, 0), policy.egress)
     sent = () if meter is None else (meter,)
     source = f"in_port={port.ofport}"
+    packets = _packet_meter(port_meter(port.ofport, 2), policy.egress_packets)
+    if packets is not None:
+        _pass(draft, (PACKET_RATE_LIMIT, 10, ""), source, [packets], f"resubmit(,{BANDWIDTH_RATE_LIMIT})")
     mark = "" if policy.dscp_mark is None else f"set_field:{policy.dscp_mark}->ip_dscp,"
     if sent:
         _pass(draft, (BANDWIDTH_RATE_LIMIT, 10, ""), source, sent, _ONWARD)
@@ -162,3 +172,7 @@ def _pass(
 
 def _meter(number: int, limit: RateLimit | None) -> Meter | None:
     return None if limit is None else Meter(INTEGRATION, number, limit.kbps, limit.burst_kbit)
+
+
+def _packet_meter(number: int, limit: PacketLimit | None) -> Meter | None:
+    return None if limit is None else Meter(INTEGRATION, number, limit.pps, limit.burst, "pktps")

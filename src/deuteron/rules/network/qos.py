@@ -17,7 +17,7 @@ import msgspec
 from sqlalchemy import bindparam, select
 
 from deuteron.model.caller import Caller
-from deuteron.model.network import BANDWIDTH_LIMIT_RULE, DSCP_MARKING_RULE, QOS_POLICY
+from deuteron.model.network import BANDWIDTH_LIMIT_RULE, DSCP_MARKING_RULE, PACKET_RATE_LIMIT_RULE, QOS_POLICY
 from deuteron.model.network.parts import Gateway, WantedGateway
 from deuteron.model.network.rows import QosPolicyId, QosPolicyRow
 from deuteron.model.resource import Attribute, Resource, RowT
@@ -37,7 +37,7 @@ _OF_NETWORK = Prepared(select(networks.c.qos_policy_id).where(networks.c.id == b
 _DEFAULT = Prepared(
     select(_policies.c.id).where(_policies.c.project_id == bindparam("project"), _policies.c.is_default)
 )
-_RULES: Final[tuple[Resource[Any], ...]] = (BANDWIDTH_LIMIT_RULE, DSCP_MARKING_RULE)
+_RULES: Final[tuple[Resource[Any], ...]] = (BANDWIDTH_LIMIT_RULE, DSCP_MARKING_RULE, PACKET_RATE_LIMIT_RULE)
 
 
 def create_policy(tx: Tx, settings: Settings, caller: Caller, values: Values) -> QosPolicyRow:
@@ -116,6 +116,9 @@ class Effect:
     egress: tuple[int, int] | None = None
     ingress: tuple[int, int] | None = None
     dscp_mark: int | None = None
+    egress_packets: tuple[int, int] | None = None
+    """Thousands of packets a second, and at once."""
+    ingress_packets: tuple[int, int] | None = None
 
 
 def effects_of(tx: Tx, policy_ids: Collection[str]) -> dict[str, Effect]:
@@ -125,6 +128,9 @@ def effects_of(tx: Tx, policy_ids: Collection[str]) -> dict[str, Effect]:
     for rule in _of_policies(tx, BANDWIDTH_LIMIT_RULE, found):
         limit = (rule["max_kbps"], rule["max_burst_kbps"] or 0)
         setattr(found[rule["qos_policy_id"]], rule["direction"], limit)
+    for rate in _of_policies(tx, PACKET_RATE_LIMIT_RULE, found):
+        packets = (rate["max_kpps"], rate["max_burst_kpps"] or 0)
+        setattr(found[rate["qos_policy_id"]], f"{rate['direction']}_packets", packets)
     for mark in _of_policies(tx, DSCP_MARKING_RULE, found):
         found[mark["qos_policy_id"]].dscp_mark = mark["dscp_mark"]
     return found
