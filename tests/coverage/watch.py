@@ -25,7 +25,6 @@ ROLES = ("create", "update", "show", "filter", "sort")
 _SET = {"POST": "create", "PUT": "update"}
 
 REFUSED = {
-    "PUT /agents/{id}": "an agent is a part of its host",
     "DELETE /agents/{id}": "an agent is a part of its host",
 }
 """Verbs that are there to be refused, and why: for a 404 a client would look for the agent elsewhere."""

@@ -162,7 +162,8 @@ def start(folder, is_large=False):
         agent |= {"configurations": configurations, "availability_zone": "nova"}
         plugin.create_or_update_agent(admin, agent, timeutils.utcnow())
     for direction, ethertype, in_every in _DEFAULT_RULES:
-        rule = {"direction": direction, "ethertype": ethertype, "protocol": None, "description": None}
+        rule = {"direction": direction, "ethertype": ethertype, "protocol": None}
+        rule["description"] = f"Legacy default SG rule for {direction} traffic"  # as its migration says
         rule |= {"port_range_min": None, "port_range_max": None, "remote_ip_prefix": None}
         rule |= {"remote_group_id": None if in_every else "PARENT", "remote_address_group_id": None}
         rule |= {"used_in_default_sg": True, "used_in_non_default_sg": in_every, "project_id": "", "tenant_id": ""}

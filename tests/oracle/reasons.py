@@ -272,13 +272,6 @@ GENERATED: tuple[Reason, ...] = (
         r'"(400 )?HTTPBadRequest"',
     ),
     Reason(
-        "A marker that is not in the list begins an empty page of some kinds there, and is refused here",
-        "status",
-        "GET .*",
-        r'"200"',
-        r'"404 .*',
-    ),
-    Reason(
         "Lists of policies have an order and pages for each type of object there, and no markers",
         r"status|rbac_policies(_links)?\.\*.*",
         "GET rbac-policies",
@@ -306,13 +299,6 @@ GENERATED: tuple[Reason, ...] = (
         r"PUT subnetpools/\{\}",
     ),
     Reason(
-        "Neutron has a floating IP's network looked for before it asks whether that leads outside",
-        "status",
-        "POST floatingips",
-        r'"404 NetworkNotFound"',
-        r'"400 BadRequest"',
-    ),
-    Reason(
         "The same service type twice is a conflict there",
         r"status|NeutronError\.type",
         "(POST|PUT) subnets.*",
@@ -326,14 +312,7 @@ GENERATED: tuple[Reason, ...] = (
         bodies=r'.*"inherit".*',
     ),
     Reason(
-        "A group that a port is to have twice is one group here: clients add without looking",
-        "status",
-        "POST ports",
-        r'"400 HTTPBadRequest"',
-        r'"201"|"404 (Network|SecurityGroup)NotFound"',
-    ),
-    Reason(
-        "An owner who may not share an object is told so there, and that it is not there here",
+        "Who may not know of an object is told there that it may not share it, and here that it is not there",
         "status",
         "POST rbac-policies",
         r'"400 InvalidInput"',
@@ -381,11 +360,12 @@ GENERATED: tuple[Reason, ...] = (
         here=r"\(not there\)",
     ),
     Reason(
-        "An agent is a part of its host, and is not changed alone",
+        "An agent is a part of its host, and is not taken down alone",
         "status",
         r"PUT agents/\{\}",
         r'"200"',
         r'"400 HTTPBadRequest"',
+        bodies=r'.*"admin_state_up".*',
     ),
     Reason(
         "A network or policy that the caller must not know of is not there; Neutron says that it may not be used",

@@ -52,7 +52,10 @@ class App:
     ) -> None:
         self.parts = parts
         self._services = {
-            service.prefix.strip("/"): (service, RouteTable(service.routes(), exact=service.exact_paths))
+            service.prefix.strip("/"): (
+                service,
+                RouteTable(service.routes(), exact=service.exact_paths, same_words=service.same_words),
+            )
             for service in services
         }
         self._websockets = websockets or {}

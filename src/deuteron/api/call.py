@@ -197,6 +197,8 @@ class Service(Protocol):
     """Of bodies that are read whole."""
     exact_paths: bool
     """Whether `/images/` is another path than `/images`: so in Nova and Glance, whose routes match exactly."""
+    same_words: bool
+    """Whether `/address_groups` is `/address-groups`, for all names of collections: so in Neutron."""
 
     def routes(self) -> tuple[Route, ...]: ...
 
@@ -207,32 +209,37 @@ class Service(Protocol):
         """Before the handler: negotiate versions, refuse media types. May set `version` and `extra_headers`."""
 
 
-_TAIL, _VARIABLE, _METHODS = "\0tail", "\0variable", "\0methods"
-"""The nodes of a `{rest...}` variable, of a variable, and of what a path answers: a segment that a client wrote is
-never looked up when it begins with NUL, so it is never taken for one of them."""
+_TAIL, _VARIABLE, _METHODS, _WORDS = "\0tail", "\0variable", "\0methods", "\0words"
+"""The nodes of a `{rest...}` variable, of a variable, of what a path answers, and of words by `_folded`: a segment that
+a client wrote is never looked up when it begins with NUL, so it is never taken for one of them."""
 
 
 class RouteTable:
     """Finds the route of a path in time proportional to its segments.
 
+    With `same_words`, a collection is found by its name with dashes and with underscores, whichever its route has.
     With `exact`, a slash at the end, or a second one inside, makes it another path, which no route has; only the
     root of a version (`/v2/`) is the same with and without.
     """
 
-    def __init__(self, routes: tuple[Route, ...], *, exact: bool = False) -> None:
+    def __init__(self, routes: tuple[Route, ...], *, exact: bool = False, same_words: bool = False) -> None:
         self._exact = exact
         self._root: dict[str, Any] = {}
         for route in routes:
             node = self._root
             names: list[str] = []
-            for segment in _segments(route.path):
+            segments = _segments(route.path)
+            for place, segment in enumerate(segments, 1):
+                word = segment
                 if segment.endswith("...}"):
                     names.append(segment[1:-4])
                     segment = _TAIL
                 elif segment.startswith("{"):
                     names.append(segment[1:-1])
                     segment = _VARIABLE
-                node = node.setdefault(segment, {})
+                parent, node = node, node.setdefault(segment, {})
+                if same_words and word == segment and (place < len(segments) or route.method != "PUT"):
+                    parent.setdefault(_WORDS, {})[_folded(word)] = node
             methods = node.setdefault(_METHODS, {})
             if route.method in methods:
                 raise ValueError(f"two routes for {route.method} {route.path}")
@@ -262,6 +269,8 @@ class RouteTable:
             methods = node.get(_METHODS)
             return self._tail(node, segments, at, values) if methods is None else (methods, values)
         literal = node.get(segments[at])
+        if literal is None and _WORDS in node:
+            literal = node[_WORDS].get(_folded(segments[at]))
         if literal is not None and not segments[at].startswith("\0"):
             found = self._match(literal, segments, at + 1, values)
             if found is not None:
@@ -278,6 +287,11 @@ class RouteTable:
     ) -> tuple[dict[str, Any], tuple[str, ...]] | None:
         tail = node.get(_TAIL)
         return None if tail is None else (tail[_METHODS], (*values, "/".join(segments[at:])))
+
+
+def _folded(word: str) -> str:
+    """What a word is told from others by, where dashes and underscores are the same."""
+    return word.replace("-", "_")
 
 
 def _segments(path: str) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ class Root:
     prefix = ""
     max_body_bytes = MAX_BODY_BYTES
     exact_paths = False
+    same_words = False
 
     def __init__(self, services: tuple[Service, ...] = ()) -> None:
         self._services = services

@@ -136,6 +136,8 @@ class Resource(Generic[RowT]):
     """The type and the words of "not found"; {} is its id, a second {} its parent's."""
     used_by: tuple[tuple[str, str], ...] = ()
     """Of a kind that projects may share, what names it, as kind and attribute: ("port", "network_id")."""
+    hidden_from_writers: bool = False
+    """Whether a project that it is shared with does not find it to change it: Neutron does not look there."""
     made_at_once: bool = False
     """Whether its first revision is 0: Neutron writes the others twice while it makes them."""
     quota: int | None = None

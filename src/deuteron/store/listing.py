@@ -36,8 +36,8 @@ class Words:
 
     bad_limit: Callable[[str], Exception]
     """A limit that is no whole number."""
-    no_marker: Callable[[str], Exception]
-    """A marker that is not in the list."""
+    no_marker: Callable[[str], Exception] | None
+    """A marker that is not in the list; None begins anew."""
     bad_keys: Callable[[str, Sequence[str]], Exception]
     """Of this collection: names by which it is not sorted."""
     bad_directions: Callable[[Sequence[str]], Exception] | None
@@ -232,7 +232,7 @@ def part(
     after = None
     if asked.marker is not None:
         after = find(asked.marker)
-        if after is None:
+        if after is None and words.no_marker is not None:
             raise words.no_marker(asked.marker)
     if words.marker_first:
         limit = limit_of(asked, words)

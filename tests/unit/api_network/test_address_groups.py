@@ -138,7 +138,7 @@ def test_a_group_is_used_by_the_projects_it_is_shared_with_and_changed_by_its_ow
     used = rule(client, within, remote_address_group_id=made).body["security_group_rule"]["id"]
     assert said(change(client, made, "add", ["10.0.0.0/8"])) == (403, "PolicyNotAuthorized")
     assert change(client, made, "add", ["10.0.0.0/8"], "reader").status == 403
-    assert client.call("PUT", f"{GROUPS}/{made}", {"address_group": {"name": "z"}}, "demo").status == 403
+    assert client.call("PUT", f"{GROUPS}/{made}", {"address_group": {"name": "z"}}, "demo").status == 404
     assert client.call("DELETE", f"{GROUPS}/{made}", user="demo").status == 403
     assert said(client.call("DELETE", f"/v2.0/rbac-policies/{policy}", user="other")) == (409, "RbacPolicyInUse")
     client.delete(f"/v2.0/security-group-rules/{used}", "demo")

@@ -73,7 +73,7 @@ def test_a_flavor_is_for_administrators_to_make_and_for_all_to_see(client: Clien
         ({"service_type": None}, "InvalidServiceType", "Invalid service type: None."),
         ({"service_type": "x"}, "InvalidServiceType", "Invalid service type: x."),
         ({"service_type": 5}, "InvalidServiceType", "Invalid service type: 5."),
-        ({"service_type": "METERING"}, "InvalidServiceType", "METERING"),  # which has no providers
+        ({"service_type": "VPN"}, "InvalidServiceType", "VPN"),
         ({"name": None}, "HTTPBadRequest", "'None' is not a valid string"),
         ({"description": "x" * 1025}, "HTTPBadRequest", "description"),
         ({"enabled": "x"}, "InvalidInput", "'x' cannot be converted to boolean"),

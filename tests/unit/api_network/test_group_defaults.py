@@ -62,7 +62,9 @@ def test_a_cloud_begins_with_four_templates(client: Client) -> None:
         "id", "ethertype", "direction", "protocol", "port_range_min", "port_range_max", "remote_ip_prefix",
         "remote_address_group_id", "remote_group_id", "description", "used_in_default_sg", "used_in_non_default_sg",
     }  # fmt: skip
-    assert {each["description"] for each in found} == {None}
+    assert {each["description"] for each in found} == {
+        f"Legacy default SG rule for {way} traffic" for way in ("egress", "ingress")
+    }
 
 
 def test_templates_are_for_administrators_to_make_and_for_all_to_see(client: Client) -> None:

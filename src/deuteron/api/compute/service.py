@@ -53,6 +53,7 @@ class ComputeService:
     prefix = "/compute"
     max_body_bytes = PASTE_MAX_BODY_BYTES
     exact_paths = True
+    same_words = False
 
     def routes(self) -> tuple[Route, ...]:
         routes = [

@@ -38,6 +38,7 @@ class SERVICE:  # the name `main` looks for
     prefix = "/internal"
     max_body_bytes = MAX_BODY_BYTES
     exact_paths = False
+    same_words = False
 
     def routes(self) -> tuple[Route, ...]:
         return (

@@ -34,6 +34,7 @@ class IdentityService:
     prefix = "/identity"
     max_body_bytes = PASTE_MAX_BODY_BYTES
     exact_paths = False
+    same_words = False
 
     def __init__(self, workers: Workers | None = None) -> None:
         self._workers = workers or Workers()

@@ -26,6 +26,7 @@ class ImageService:
     prefix = "/image"
     max_body_bytes = MAX_BODY_BYTES
     exact_paths = True
+    same_words = False
 
     def routes(self) -> tuple[Route, ...]:
         write, stream = Mode.WRITE, Mode.ASYNC

@@ -1,6 +1,6 @@
 """What the API says of hosts as Neutron's agents: one host stands for an Open vSwitch, DHCP, L3 and metadata agent.
 
-Nothing is stored here; `hosts.registry` knows the hosts. Also what is served where: which agent serves a
+`hosts.registry` knows the hosts, and what is said of their agents. Also what is served where: which agent serves a
 network or a router, availability zones, and how full networks are.
 """
 
@@ -35,7 +35,7 @@ from deuteron.store.query import Values
 _SERVING = {"DHCP agent", "L3 agent"}
 
 _WRITABLE: Final[dict[str, Codec]] = {"admin_state_up": Boolean(), "description": Text(255, nullable=True)}
-"""What a body may ask of an agent, were it no part of its host."""
+"""What a body may say of an agent."""
 
 
 def list_agents(call: Call, tx: Tx) -> Reply:
@@ -54,21 +54,26 @@ def show_agent(call: Call, tx: Tx) -> Reply:
 
 
 def update_agent(call: Call, tx: Tx) -> Reply:
-    """PUT /agents/{id}: an agent is part of its host and cannot be taken out alone."""
+    """PUT /agents/{id}: what is said of it. It is a part of its host, and is not taken down alone."""
     body = bodies.one(call, "agent")
     attributes.refuse_others(body, _WRITABLE)
+    values: dict[str, Any] = {}
     for name, raw in body.items():
         try:
-            _WRITABLE[name].decode(raw)
+            values[name] = _WRITABLE[name].decode(raw)
         except Invalid as error:
             if name == "admin_state_up":
                 raise faults.invalid_input(error.reason) from None
             raise faults.invalid_value(name, error.reason) from None
-    _find_agent(call, tx)
+    agent = _find_agent(call, tx)
     rights.require(call, "update_agent")
-    raise faults.refused(
-        "HTTPBadRequest", "An agent of this cloud is a part of its host; its state cannot be set on its own"
-    )
+    if values.get("admin_state_up") is False:
+        raise faults.refused(
+            "HTTPBadRequest", "An agent of this cloud is a part of its host; it cannot be taken down on its own"
+        )
+    if "description" in values:
+        registry.describe_agent(tx, agent, values["description"])
+    return show_agent(call, tx)
 
 
 def delete_agent(call: Call, tx: Tx) -> Reply:
@@ -361,7 +366,7 @@ def _agent(tx: Tx, agent: Agent, use: _Use) -> Values:
         "created_at": _time(host.started_at),
         "started_at": _time(host.started_at),
         "heartbeat_timestamp": _time(host.last_heard),
-        "description": None,
+        "description": agent.host.agent_descriptions.get(agent.binary),
         "resources_synced": None,
         "availability_zone": ZONE if agent.agent_type in _SERVING else None,
         "alive": host.alive,

@@ -1,7 +1,7 @@
 """Lists that no table holds: agents, zones, providers, pools, how full networks are. Made for each request.
 
-What a query may ask of one is declared here, as that of a table is by its resource. A marker that is not in the list is
-refused; Neutron begins anew there.
+What a query may ask of one is declared here, as that of a table is by its resource. A marker that is not in the list
+begins anew.
 
 Source: neutron-lib, api/definitions/agent.py, agent_sort_key.py, availability_zone.py, network_ip_availability.py;
 what Neutron 29 answers where they say nothing.

@@ -293,6 +293,9 @@ class Objects:
         try:
             self._require(call, f"{verb}_{self._rule(call)}", target, names)
         except Forbidden:
+            resource = self.kind.resource
+            if verb == "update" and resource.hidden_from_writers and row["project_id"] != call.caller.project_id:
+                raise faults.missing("HTTPNotFound", "The resource could not be found.") from None
             if self._seen.readable(call.policy, call.caller, self.kind, row, within, self._rule(call)) is None:
                 raise faults.not_found(self.kind.name, row["id"], "" if within is None else within["id"]) from None
             raise

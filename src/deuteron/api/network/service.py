@@ -46,6 +46,7 @@ class NetworkService:
     prefix = "/network"
     max_body_bytes = MAX_BODY_BYTES
     exact_paths = False
+    same_words = True
 
     def __init__(self) -> None:
         self._seen = Sight()
@@ -59,7 +60,7 @@ class NetworkService:
             Route("GET", "/v2.0/extensions/{alias}", extensions.show_extension),
             Route("GET", "/v2.0/agents", agents.list_agents),
             Route("GET", "/v2.0/agents/{id}", agents.show_agent),
-            Route("PUT", "/v2.0/agents/{id}", agents.update_agent),
+            Route("PUT", "/v2.0/agents/{id}", agents.update_agent, Mode.WRITE),
             Route("DELETE", "/v2.0/agents/{id}", agents.delete_agent),
             Route("GET", "/v2.0/agents/{id}/dhcp-networks", agents.networks_of_agent),
             Route("GET", "/v2.0/agents/{id}/l3-routers", agents.routers_of_agent),

@@ -22,6 +22,7 @@ ADDRESS_GROUP: Resource[AddressGroupRow] = Resource(
     collection="address-groups",
     missing=("AddressGroupNotFound", "Address group {} could not be found."),
     used_by=(("security_group_rule", "remote_address_group_id"),),
+    hidden_from_writers=True,
     description="Addresses that rules of security groups name together.",
     attributes=(
         ID,

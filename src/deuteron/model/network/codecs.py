@@ -345,30 +345,6 @@ _GATEWAY_FIELDS: Final[dict[str, Codec]] = {
 
 
 @dataclass(frozen=True)
-class UuidList:
-    """Ids; one that is named twice counts once, as clients add to what is there without looking."""
-
-    nullable: bool = False
-    max_items: int = MAX_ITEMS
-    column: str = "json"
-    row_type: ClassVar[str] = "Sequence[str]"
-
-    def decode(self, raw: Any) -> Any:
-        if raw is None and self.nullable:
-            return None
-        found: dict[str, None] = {}
-        for item in listed(raw, self.max_items):
-            found[Uuid().decode(item)] = None
-        return list(found)
-
-    def decode_filter(self, text: str) -> Any:
-        return text
-
-    def schema(self) -> dict[str, Any]:
-        return ListOf(Uuid(), self.max_items, unique=True).schema()
-
-
-@dataclass(frozen=True)
 class ServiceTypes:
     """Beginnings of device owners; null is none. Which ones there are, a rule of the subnet says."""
 

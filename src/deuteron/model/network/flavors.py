@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 _LONG: Final = 1024
 _MAX_METAINFO: Final = 4096
 
+SERVICES: Final = (
+    "L3_ROUTER_NAT", "CORE", "CONNTRACKHELPER", "FLAVORS", "FLOATINGIPPOOL", "METERING", "NDPPROXY", "PORTFORWARDING",
+    "TAG", "auto-allocated-topology", "network-ip-availability", "revision_plugin", "timestamp", "trunk",
+)  # fmt: skip
+"""Services of Neutron that are here, by the names that its plugins have. Of the first one flavors are used.
+
+Source: neutron-lib, neutron_lib/plugins/constants.py; neutron/services/*/plugin.py, `get_plugin_type`.
+"""
+
 # fmt: off
 _DESCRIPTION = Attribute("description", Text(_LONG, nullable=True), "Words for people.", default="", create=True,
                          update=True)
@@ -34,7 +43,7 @@ FLAVOR: Resource[NetworkFlavorRow] = Resource(
         ID,
         NAME,
         _DESCRIPTION,
-        Attribute("service_type", OneOf(("L3_ROUTER_NAT",)), "What it is a kind of: L3_ROUTER_NAT.",
+        Attribute("service_type", OneOf(SERVICES), "What it is a kind of; routers take those of L3_ROUTER_NAT.",
                   default=REQUIRED, create=True),
         _ENABLED,
         Attribute("service_profiles", ListOf(Uuid()), "Its profiles, by id; the first says the kind.", default=[],

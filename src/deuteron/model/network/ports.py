@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from deuteron.model.codecs import Anything, Boolean, ListOf, MacAddress, Object, OneOf, Text, Uuid
 from deuteron.model.network import dns
-from deuteron.model.network.codecs import MAX_ADDRESS_PAIRS, Choice, FixedIps, Keyed, UuidList
+from deuteron.model.network.codecs import MAX_ADDRESS_PAIRS, Choice, FixedIps, Keyed
 from deuteron.model.network.shared import (
     ADMIN_OR_SERVICE,
     ADMIN_STATE,
@@ -69,8 +69,9 @@ PORT: Resource[PortRow] = Resource(
                   filter=False, sort=False, row_type="Sequence[AddressPair]", nullable=False),
         Attribute("extra_dhcp_opts", ListOf(DHCP_OPTION, nullable=True), "Options DHCP adds for it.", default=[],
                   create=True, update=True, filter=False, sort=False, row_type="Sequence[DhcpOption]", nullable=False),
-        Attribute("security_groups", UuidList(nullable=True), "Its groups; the default group unless told.",
-                  create=True, update=True, sort=False, refers_to="security_group", nullable=False),
+        Attribute("security_groups", ListOf(Uuid(), unique=True, nullable=True),
+                  "Its groups; the default group unless told.", create=True, update=True, sort=False,
+                  refers_to="security_group", nullable=False),
         DESCRIPTION,
         Attribute("binding:vnic_type", OneOf(VNIC_TYPES), "How it is to be plugged.", default="normal", create=True,
                   update=True, filter=False, sort=False),

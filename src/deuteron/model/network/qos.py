@@ -41,6 +41,7 @@ QOS_POLICY: Resource[QosPolicyRow] = Resource(
     member="policy",
     collection="qos/policies",
     missing=("QosPolicyNotFound", "QoS policy {} could not be found."),
+    hidden_from_writers=True,
     made_at_once=True,
     used_by=tuple((kind, "qos_policy_id") for kind in ("network", "port", "floatingip", "router")),
     table="network_qos_policies",

@@ -20,7 +20,7 @@ from __future__ import annotations
 import functools
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -86,6 +86,8 @@ class Host:
     disabled_services: Mapping[str, str]
     """Name of a disabled service ("nova-compute") and the reason given."""
     forced_down: bool = False
+    agent_descriptions: Mapping[str, str | None] = field(default_factory=dict)
+    """What administrators say of its agents, by their binaries."""
 
     @property
     def compute_up(self) -> bool:
@@ -343,6 +345,12 @@ def force_down(tx: Tx, name: str, down: bool) -> None:
     tx.execute(update(hosts).where(hosts.c.name == name).values(forced_down=down))
 
 
+def describe_agent(tx: Tx, agent: Agent, description: str | None) -> None:
+    """Keep what an administrator says of an agent."""
+    told = {**agent.host.agent_descriptions, agent.binary: description}
+    tx.execute(update(hosts).where(hosts.c.name == agent.host.name).values(agent_descriptions=told))
+
+
 def _host(name: str, row: Mapping[str, Any] | None, entry: HostEntry | None, now: datetime) -> Host:
     if row is None:
         roles = () if entry is None else entry.roles
@@ -370,6 +378,7 @@ def _host(name: str, row: Mapping[str, Any] | None, entry: HostEntry | None, now
         problems=tuple((str(what), str(why)) for what, why in row["problems"]),
         disabled_services=row["disabled_services"],
         forced_down=bool(row["forced_down"]),
+        agent_descriptions=row["agent_descriptions"],
     )
 
 

@@ -14,8 +14,7 @@ from sqlalchemy import select
 from typing_extensions import ReadOnly, TypedDict
 
 from deuteron.model.caller import Caller
-from deuteron.model.errors import NotFound
-from deuteron.model.network import FLOATING, FLOATINGIP, PORT, PORT_FORWARDING, ROUTER, ROUTER_INTERFACE
+from deuteron.model.network import FLOATING, FLOATINGIP, NETWORK, PORT, PORT_FORWARDING, ROUTER, ROUTER_INTERFACE
 from deuteron.model.network.parts import FixedIp, WantedIp
 from deuteron.model.network.rows import FloatingIpRow, PortRow
 from deuteron.model.scalars import FloatingIpId, Ip, NetworkId, PortId, ProjectId, RouterId
@@ -54,12 +53,7 @@ class Leading(Led):
 def create_floatingip(tx: Tx, settings: Settings, caller: Caller, values: Values) -> FloatingIpRow:
     """A new floating IP, associated when a port is given. Raises: NotFound, BadRequest, Conflict."""
     network_id = values["floating_network_id"]
-    try:
-        is_external = sight.network_for(tx, caller, network_id)["router:external"]
-    except NotFound:
-        # Neutron does not tell a network that is not there from one that is not external.
-        is_external = False
-    if not is_external:
+    if not sight.network_for(tx, caller, network_id)["router:external"]:
         raise faults.bad_request("floatingip", f"Network {network_id} is not a valid external network")
     policy_id = qos.policy_for(tx, caller, values.get("qos_policy_id"))
     quotas.check(tx, "floatingip", values["project_id"])
@@ -209,7 +203,7 @@ def _association(
             raise faults.bad_request("floatingip", _FIXED_WITHOUT_PORT)
         return {"port_id": None, "fixed_ip_address": None, "router_id": None, "status": "DOWN"}
     port = find(tx, PORT, port_id)
-    if port is None or not (caller.is_admin or port["project_id"] == caller.project_id):
+    if port is None or not (caller.is_admin or caller.project_id in (port["project_id"], _owner_of_network(tx, port))):
         raise faults.not_found("port", port_id)
     if not caller.is_admin and port["project_id"] != row["project_id"]:
         raise faults.bad_request(
@@ -235,6 +229,12 @@ def _association(
         "router_id": router_id,
         "status": row["status"] if same else "DOWN",
     }
+
+
+def _owner_of_network(tx: Tx, port: PortRow) -> ProjectId | None:
+    """Who sees the port of another project, as it is on its network."""
+    network = find(tx, NETWORK, port["network_id"])
+    return None if network is None else network["project_id"]
 
 
 def already_associated(row: Leading | FloatingIpRow, port_id: PortId, fixed: Ip) -> Exception:

@@ -34,6 +34,12 @@ _statefulness = table_of(SECURITY_GROUPS_DEFAULT_STATEFULNESS)
 MAX_TEMPLATES: Final = 100
 """Each new group has a rule of each: it is made in one turn of the writer. Neutron has no bound but the quota."""
 
+_FIRST: Final = "Legacy default SG rule for {} traffic"
+"""By what is said of them, tools tell the templates that a cloud begins with.
+
+Source: neutron/db/migration, c33da356b165_security_group_default_rules.py.
+"""
+
 
 def bootstrap(tx: Tx) -> None:
     """Make the templates that a cloud begins with, once: while it has neither templates nor groups."""
@@ -41,9 +47,9 @@ def bootstrap(tx: Tx) -> None:
     if any(tx.first(select(table.c.id).limit(1)) is not None for table in (_templates, groups)):
         return
     for ethertype in ("IPv4", "IPv6"):
-        _add(tx, {"direction": "egress", "ethertype": ethertype, "description": None}, others=True)
-        inside = {"direction": "ingress", "ethertype": ethertype, "remote_group_id": PARENT, "description": None}
-        _add(tx, inside, others=False)
+        _add(tx, {"direction": "egress", "ethertype": ethertype, "description": _FIRST.format("egress")}, others=True)
+        inside = {"direction": "ingress", "ethertype": ethertype, "remote_group_id": PARENT}
+        _add(tx, {**inside, "description": _FIRST.format("ingress")}, others=False)
 
 
 def create_template(tx: Tx, settings: Settings, caller: Caller, values: Values) -> DefaultSecurityGroupRuleRow:

@@ -2,6 +2,7 @@
 
 Each attribute is compared with any of its values; an empty text finds an empty one, and not none. Kinds have filters of
 their own, and tags theirs. Unknown names are refused. A limit of 0 is none, and a full page has another behind it.
+A marker that is not there begins anew, as in Neutron, which looks for it of a few kinds only.
 
 Source: neutron/api/api_common.py `get_filters`, `get_sorts`, `get_limit_and_marker`.
 """
@@ -18,6 +19,7 @@ from sqlalchemy import ColumnElement
 
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import Integer
+from deuteron.model.errors import NotFound
 from deuteron.model.network.sharing import ObjectType
 from deuteron.model.resource import Attribute
 from deuteron.rules.network import faults, sight
@@ -50,11 +52,13 @@ def _values(attribute: Attribute, test: Test) -> Sequence[Any]:
     return found
 
 
+_MARKERS_ARE_FOUND: Final = frozenset({"network", "port", "router"})
+"""Kinds of which a marker that is not there is refused. Source: neutron_lib/db/utils.py `get_marker_obj`."""
 _ALIASES: Final = {"tenant_id": "project_id"}
 
 WORDS: Final = listing.Words(
     bad_limit=lambda text: faults.bad_request("limit", f"Limit must be an integer 0 or greater and not '{text}'"),
-    no_marker=lambda marker: faults.bad_request("marker", f"'{marker}' is not in the list"),
+    no_marker=None,
     bad_keys=lambda _, keys: faults.http_bad_request(f"{keys} is invalid attribute for sort_keys"),
     bad_directions=lambda given: faults.http_bad_request(
         f"{listing.odd(given)} is invalid value for sort_dirs, valid value is 'asc' and 'desc'"
@@ -89,7 +93,7 @@ def listed(
 ) -> Part[Values]:
     """The columns `names` of the objects that the caller sees and the query asks for; of parts, those `within` a row.
 
-    Raises: BadRequest for what cannot be asked; NotFound for a marker that the caller does not see, or is not in there.
+    Raises: BadRequest for what cannot be asked; NotFound for a marker of some kinds that the caller does not see.
     """
     where = conditions(kind, caller, asked, may_compare)
     if kind.is_core:
@@ -146,6 +150,11 @@ def _order(kind: Kind, asked: Asked, may_compare: MayCompare) -> list[Order]:
     return listing.order_of(asked, WORDS, kind.collection, column)
 
 
-def _place(tx: Tx, kind: Kind, caller: Caller, parent_id: str | None, marker: str) -> Mapping[str, Any]:
+def _place(tx: Tx, kind: Kind, caller: Caller, parent_id: str | None, marker: str) -> Mapping[str, Any] | None:
     # A part of what another project has is not told from one that is not there.
-    return sight.find_visible(tx, caller, kind, marker, parent_id)
+    try:
+        return sight.find_visible(tx, caller, kind, marker, parent_id)
+    except NotFound:
+        if kind.name in _MARKERS_ARE_FOUND:
+            raise
+        return None

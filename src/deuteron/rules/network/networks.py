@@ -84,8 +84,8 @@ def create_network(tx: Tx, settings: Settings, caller: Caller | None, values: Va
 
 def update_network(tx: Tx, settings: Settings, caller: Caller | None, row: NetworkRow, values: Values) -> NetworkRow:
     """The network with `values` set. Raises: BadRequest, NotFound, Conflict."""
-    if "qos_policy_id" in values and values["qos_policy_id"] != row["qos_policy_id"]:
-        qos.policy_for(tx, caller, values["qos_policy_id"])
+    if "qos_policy_id" in values:
+        qos.change_policy(tx, caller, row["qos_policy_id"], values["qos_policy_id"])
     if values.get("is_default"):
         _refuse_second_default(tx, row["id"])
     present: Mapping[str, object] = row

@@ -123,8 +123,8 @@ def update_port(tx: Tx, settings: Settings, caller: Caller | None, row: PortRow,
         macs.free(tx, row["network_id"], new["mac_address"])
     if "numa_affinity_policy" in new:
         _refuse_bound(row, new["numa_affinity_policy"])
-    if "qos_policy_id" in new and new["qos_policy_id"] != row["qos_policy_id"]:
-        qos.policy_for(tx, caller, new["qos_policy_id"])
+    if "qos_policy_id" in new:
+        qos.change_policy(tx, caller, row["qos_policy_id"], new["qos_policy_id"])
     if "extra_dhcp_opts" in new:
         new["extra_dhcp_opts"] = dhcp_options.merged(row["extra_dhcp_opts"] or [], new["extra_dhcp_opts"] or [])
     if "allowed_address_pairs" in new:

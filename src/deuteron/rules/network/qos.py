@@ -17,6 +17,7 @@ import msgspec
 from sqlalchemy import bindparam, select
 
 from deuteron.model.caller import Caller
+from deuteron.model.errors import Forbidden
 from deuteron.model.network import BANDWIDTH_LIMIT_RULE, DSCP_MARKING_RULE, PACKET_RATE_LIMIT_RULE, QOS_POLICY
 from deuteron.model.network.parts import Gateway, WantedGateway
 from deuteron.model.network.rows import QosPolicyId, QosPolicyRow
@@ -50,9 +51,11 @@ def create_policy(tx: Tx, settings: Settings, caller: Caller, values: Values) ->
 
 
 def update_policy(tx: Tx, settings: Settings, caller: Caller, row: QosPolicyRow, values: Values) -> QosPolicyRow:
-    """Raises: Conflict for a second default of the project."""
+    """Raises: Conflict for a second default of the project, and when who uses it may do so no longer."""
     if values.get("is_default"):
         _refuse_second_default(tx, row["project_id"], row["id"])
+    if row["shared"] and values.get("shared") is False:
+        rbac.refuse_to_hide(tx, "qos_policy", row)
     changed = change(tx, QOS_POLICY, row, values)
     rbac.keep(tx, "qos_policy", changed, row)
     return changed
@@ -81,6 +84,23 @@ def policy_for(tx: Tx, caller: Caller | None, policy_id: QosPolicyId | None) -> 
         if row is None or not sight.may_use(tx, caller, row):
             raise faults.not_found("qos_policy", policy_id)
     return policy_id
+
+
+def change_policy(tx: Tx, caller: Caller | None, present: QosPolicyId | None, wanted: QosPolicyId | None) -> None:
+    """Refuse to give a network or port another policy than `present`, or none, where the caller may not.
+
+    Raises: Forbidden while it obeys one that the caller may not use, also to name that again; NotFound for such a one.
+
+    Source: neutron/core_extensions/qos.py `_check_policy_change_permission`.
+    """
+    row = None if present is None else find(tx, QOS_POLICY, present)
+    if row is not None and not sight.may_use(tx, caller, row):
+        raise Forbidden(
+            f"The policy {row['id']} is not taken away: it is another project's, and not shared with yours",
+            type="PolicyRemoveAuthorizationError",
+        )
+    if wanted != present:
+        policy_for(tx, caller, wanted)
 
 
 def of_networks(tx: Tx, network_ids: Collection[NetworkId]) -> dict[NetworkId, QosPolicyId]:

@@ -26,6 +26,7 @@ from deuteron.model.scalars import NetworkId
 from deuteron.model.settings import Settings
 from deuteron.rules.network import faults, quotas, sight
 from deuteron.rules.network.kinds import Kind, add, change, find, remove
+from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import TABLES, ports, rbac_policies, routers, security_group_ports, subnets
 from deuteron.store.query import Values
@@ -49,10 +50,13 @@ def create_policy(tx: Tx, settings: Settings, caller: Caller, values: Values) ->
             f"Invalid action '{action}' for object type '{kind}'. Valid actions: {', '.join(ACTIONS[kind])}",
         )
     row = _shared(tx, kind, values["object_id"])
-    if row is None or not (caller.is_admin or row["project_id"] == caller.project_id):
+    is_own = row is not None and (caller.is_admin or row["project_id"] == caller.project_id)
+    if row is None or not (is_own or sight.is_shared(tx, caller, row)):
         raise faults.missing(
             "RbacPolicyNotFound", f"RBAC policy of type {kind} with ID {values['object_id']} not found"
         )
+    if not is_own:
+        raise faults.invalid_input(f"{kind} {row['id']} is another project's, which alone may share it further")
     if kind == "subnetpool":
         refuse_closed_scope(tx, cast("SubnetPoolRow", row), values["target_tenant"])
     quotas.check(tx, "rbac_policy", values["project_id"])
@@ -107,6 +111,13 @@ def keep(tx: Tx, kind: str, row: Shared, before: Mapping[str, object]) -> None:
             _add(tx, {**names, "target_tenant": EVERYBODY, "action": action})
         if action == EXTERNAL:
             _show_on_subnets(tx, NetworkId(row["id"]), is_so)
+
+
+def refuse_to_hide(tx: Tx, kind: str, row: Shared) -> None:
+    """Raises: Conflict when somebody uses the object that is shared with everybody, and with them in no other way."""
+    mine = (rbac_policies.c.object_id == row["id"], rbac_policies.c.action == SHARED)
+    for policy in query.rows(tx, rbac_policies, *mine, rbac_policies.c.target_tenant == EVERYBODY):
+        _refuse_if_needed(tx, policy, row, None)
 
 
 def forget(tx: Tx, object_id: str) -> None:
@@ -202,7 +213,10 @@ def _refuse_if_needed(tx: Tx, policy: RbacPolicyRow, row: Shared, instead: str |
         return
     if row["project_id"] == target or (instead == EVERYBODY and policy["object_type"] != "network"):
         return
-    if _needs(tx, _users(policy["object_type"], row["id"]), target, [*others, row["project_id"]]):
+    if policy["object_type"] == "network":
+        # Of other kinds the owner's own use counts, too: `_validate_rbac_policy_delete` of neutron/objects/rbac_db.py.
+        others.append(row["project_id"])
+    if _needs(tx, _users(policy["object_type"], row["id"]), target, others):
         raise _in_use(row["id"], f"It is used by {'other projects' if target == EVERYBODY else f'project {target}'}.")
 
 

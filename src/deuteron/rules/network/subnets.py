@@ -43,7 +43,7 @@ from deuteron.store.query import Values
 _DHCP_PREFIXES = {4: 30, 6: 126}
 """Longest prefixes that leave room for a DHCP server. Source: neutron-lib, constants."""
 
-_OWNER_PREFIXES = ("network:", "neutron:", COMPUTE_PREFIX)
+_OWNER_PREFIXES = ("network:", "neutron:", *COMPUTE_PREFIX)
 
 _CIDRS = Prepared(select(table.c.cidr).where(table.c.network_id == bindparam("network")))
 Pools = list[tuple[Address, Address]]
@@ -265,6 +265,9 @@ def _check_lists(values: Values, version: int) -> None:
 
 def _refuse_service_types(values: Mapping[str, Any]) -> None:
     """Raises: BadRequest for what owns no port.
+
+    As Neutron: it adds the letters of `compute:` to the prefixes one by one, so that a word which begins with any of
+    them passes, and others depend on that: a word of their own that is on no port but theirs.
 
     Source: neutron-lib, neutron_lib/api/validators/__init__.py `validate_subnet_service_types`.
     """
