@@ -289,16 +289,16 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
     yield Attack("GET", f"{helpers}/{{id}}", at=at)
     yield Attack("PUT", f"{helpers}/{{id}}", {"conntrack_helper": {"port": 71}}, at)
     last.append(Attack("DELETE", f"{helpers}/{{id}}", at=at))
-    at = {"id": ids["local_ip"], "port": ids["led_port"]}
-    local_ip, leads = "/network/v2.0/local_ips/{id}", "/network/v2.0/local_ips/{id}/port_associations"
-    yield Attack("GET", local_ip, at=at)
-    yield Attack("PUT", local_ip, {"local_ip": {"name": "mine"}}, at)
+    local_ip, mine = "/network/v2.0/local_ips/{id}", {"id": ids["local_ip"]}
+    leads, at = "/network/v2.0/local_ips/{parent}/port_associations", {"parent": ids["local_ip"], "id": ids["led_port"]}
+    yield Attack("GET", local_ip, at=mine)
+    yield Attack("PUT", local_ip, {"local_ip": {"name": "mine"}}, mine)
     yield Attack("GET", leads, at=at)
     yield Attack("POST", leads, {"port_association": {"fixed_port_id": ids["ports"]}}, at)
-    yield Attack("GET", f"{leads}/{{port}}", at=at)
-    last.append(Attack("DELETE", f"{leads}/{{port}}", at=at))
-    last.append(Attack("DELETE", f"{leads}/{{port}}", at={**at, "port": ids["ports"]}))
-    last.append(Attack("DELETE", local_ip, at=at))
+    yield Attack("GET", f"{leads}/{{id}}", at=at)
+    last.append(Attack("DELETE", f"{leads}/{{id}}", at=at))
+    last.append(Attack("DELETE", f"{leads}/{{id}}", at={**at, "id": ids["ports"]}))
+    last.append(Attack("DELETE", local_ip, at=mine))
     last.append(Attack("DELETE", "/network/v2.0/ports/{id}", at={"id": ids["led_port"]}))
     for verb in ("add", "remove"):
         more = {"addresses": ["10.98.0.0/16"]}

@@ -129,6 +129,17 @@ _ANSWERED = (
     _WIRED,
     _post("ndp_proxy", "demo", router_id=Ref("router"), port_id=Ref("port")),
 )
+_LED = (
+    *_FIXED,
+    _post("local_ip", "demo", name="l", network_id=Ref("network"), local_ip_address="10.0.0.9"),
+    Request(
+        "POST",
+        "/v2.0/local_ips/{}/port_associations",
+        {"port_association": {"fixed_port_id": Ref("port")}},
+        "demo",
+        (Ref("local_ip"),),
+    ),
+)
 _DEFAULTS = (
     _post("network", "admin", name="outside", is_default=True, **{"router:external": True}),
     _post("subnet", "admin", network_id=Ref("network"), ip_version=4, cidr="172.24.4.0/24", enable_dhcp=False),
@@ -164,6 +175,7 @@ PRELUDES = st.sampled_from(
         _BOUND,
         _HELPED,
         _ANSWERED,
+        _LED,
         _DEFAULTS,
     ]
 )

@@ -375,6 +375,27 @@ GENERATED: tuple[Reason, ...] = (
         r'"404 (NetworkNotFound|SecurityGroupNotFound|QosPolicyNotFound|RouterNotFound)"',
     ),
     Reason(
+        "What a local IP that the caller does not see leads to is not there for it, and nor is the local IP",
+        "status|NeutronError.type",
+        r"(GET|POST|DELETE) local_ips/\{\}/port_associations(/\{\})?",
+        here=r'"(404 )?LocalIPNotFound"',
+    ),
+    Reason(
+        "A port keeps the address of a local IP, which another could get, and is not made an ordinary one",
+        "status",
+        r"PUT ports/\{\}",
+        r'"200"',
+        r'"(400 BadRequest|409 UnsupportedPortDeviceOwner)"',
+        bodies=r'.*"(fixed_ips|device_owner|device_id)".*',
+    ),
+    Reason(
+        "A local IP has an IPv4 address, and on a network of others one of its pools, which leads to ports there",
+        "status",
+        r"POST local_ips(/\{\}/port_associations)?( several)?",
+        r'"201"',
+        r'"400 BadRequest"',
+    ),
+    Reason(
         "A floating IP's router without a port is refused: Neutron takes it and does nothing",
         "status",
         r"(POST|PUT) floatingips.*",

@@ -11,6 +11,7 @@ from tests.oracle.both import Ref, Request
 from tests.oracle.kinds import KINDS
 from tests.oracle.preludes import PAGED_NAMES, PRELUDES
 from tests.oracle.values import (
+    ADDRESSES,
     ALWAYS,
     ATTRIBUTES,
     FILTERS,
@@ -220,6 +221,24 @@ def _bindings() -> SearchStrategy[Request]:
     return st.builds(request, st.integers(0, 8), refs("port"), hosts, some(values), people)
 
 
+def _leads() -> SearchStrategy[Request]:
+    """To which ports local IPs lead: an association has no id of its own."""
+
+    def request(way: int, local_ip: Ref, port: Ref, more: dict[str, Any], user: str) -> Request:
+        base, one = "/v2.0/local_ips/{}/port_associations", "/v2.0/local_ips/{}/port_associations/{}"
+        return [
+            Request("POST", base, {"port_association": {"fixed_port_id": port, **more}}, user, (local_ip,)),
+            Request("POST", base, {"port_association": {"fixed_port_id": port}}, user, (local_ip,)),
+            Request("GET", base, None, user, (local_ip,)),
+            Request("GET", f"{base}?fixed_ip=10.0.0.5", None, user, (local_ip,)),
+            Request("GET", one, None, user, (local_ip, port)),
+            Request("DELETE", one, None, user, (local_ip, port)),
+        ][way]
+
+    values = {"fixed_ip": ADDRESSES, "project_id": PROJECTS, "host": st.just("aio"), "nosuch": st.just(1)}
+    return st.builds(request, st.integers(0, 5), refs("local_ip"), refs("port"), some(values), USERS)
+
+
 def _topologies() -> SearchStrategy[Request]:
     def request(way: int, project: str, user: str) -> Request:
         path = f"/v2.0/auto-allocated-topology/{project}"
@@ -348,7 +367,7 @@ REQUESTS = st.one_of(
     _action("remove_extraroutes", _EXTRA),
     st.one_of(_GROUPS_ADDRESSES, _POOLS_PREFIXES, _ONBOARD),
     st.one_of(_plugged(), _profiles(), _made_lists()),
-    st.one_of(_SUB_PORTS, _SUB_PORTS_SHOWN, _bindings(), _topologies()),
+    st.one_of(_SUB_PORTS, _SUB_PORTS_SHOWN, _bindings(), _topologies(), _leads()),
     _tags(),
     _quotas(),
     _page(),

@@ -398,6 +398,16 @@ ATTRIBUTES: dict[str, dict[str, SearchStrategy[Any]]] = {
         "ip_address": st.sampled_from(["fd00::5", "fd00::6", "10.0.0.5", "fd00::"]),
         "nosuch": st.just(1),
     },
+    "local_ip": {
+        "name": NAMES,
+        "description": NAMES,
+        "project_id": PROJECTS,
+        "local_port_id": refs("port"),
+        "network_id": refs("network"),
+        "local_ip_address": ADDRESSES,
+        "ip_mode": st.sampled_from(["translate", "passthrough", "nosuch"]),
+        "nosuch": st.just(1),
+    },
 }
 ALWAYS = {
     "network": (),
@@ -424,6 +434,7 @@ ALWAYS = {
     "trunk": ("port_id",),
     "conntrack_helper": ("protocol", "port", "helper"),
     "ndp_proxy": ("router_id", "port_id"),
+    "local_ip": ("network_id",),
 }
 
 FILTERS = {
@@ -477,4 +488,5 @@ FILTERS = {
     "trunk": ["status=DOWN", "port_id=x", "admin_state_up=true", "sub_ports=x"],
     "conntrack_helper": ["protocol=tcp", "helper=ftp", "port=21", "port=x", "router_id=x"],
     "ndp_proxy": ["name=a", "router_id=x", "ip_address=fd00::5"],
+    "local_ip": ["name=a", "local_port_id=x", "local_ip_address=10.0.0.5", "ip_mode=translate", "ip_mode=x"],
 }

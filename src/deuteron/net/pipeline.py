@@ -136,7 +136,7 @@ TABLES: tuple[Table, ...] = (
         (
             Miss(20, f"set_field:0x1->reg9,ct_clear,resubmit(,{ACCEPT_OR_INGRESS})", "reg9=0x2"),
             # From a patch port, as it would be without: not for 73.
-            Miss(15, f"set_field:0x1->reg9,resubmit(,{ACCEPTED_EGRESS_NORMAL})", "arp,reg5=0x0"),
+            Miss(15, f"set_field:0x1->reg9,resubmit(,{ACCEPTED_EGRESS_NORMAL})", "arp,reg5=0"),
             Miss(0, LOCAL_IP_DONE),
         ),
     ),

@@ -87,6 +87,9 @@ def test_a_local_ip_on_a_network_has_a_port_of_its_own(world: World) -> None:
     assert world.client.get("/v2.0/local_ips?local_ip_address=10.0.0.50&fields=id", "demo")["local_ips"] == [
         {"id": made["id"]}
     ]
+    assert world.client.get(f"{one}?fields=", "demo")["local_ip"] == {}
+    answer = world.client.call("GET", f"{LOCAL_IPS}?limit=x&sort_key=nosuch", user="demo")
+    assert "Limit must be an integer" in answer.error["message"]
     for name in ("ip_mode", "local_ip_address", "network_id", "local_port_id"):
         answer = world.client.call("PUT", one, {"local_ip": {name: made[name]}}, "demo")
         assert f"Cannot update read-only attribute {name}" in answer.error["message"]

@@ -33,6 +33,7 @@ from deuteron.model.intent import (
     IntentSecurityGroup,
     IntentSubnet,
     NdpProxying,
+    PortLocalIp,
     PortTrunk,
     RateLimit,
     RouterGateway,
@@ -193,7 +194,8 @@ def whole_cloud() -> list[IntentObject]:
         external=True,
         subnets=(subnet("s3", "172.24.4.0/24", "172.24.4.1", enable_dhcp=False),),
     )
-    a = port("a", 16, n1, "10.10.10.2", "fd00:10::2")
+    led = (PortLocalIp("10.10.10.50", "10.10.10.2"), PortLocalIp("10.10.10.51", "10.10.10.2", is_translated=False))
+    a = port("a", 16, n1, "10.10.10.2", "fd00:10::2", local_ips=led)
     b = port("b", 17, n1, "10.10.10.4", groups=("g", "h"))
     qos = IntentQosPolicy(uid("q"), egress=RateLimit(10_000, 8_000), dscp_mark=26)
     options = (DhcpOption("bootfile-name", "pxelinux.0"),)

@@ -183,7 +183,8 @@ class Objects:
 
     def _fields(self, call: Call) -> frozenset[str]:
         """The attributes that a query names; an empty name is one of a core kind, and shows nothing."""
-        return frozenset(value for name, value in call.query if name == "fields" and (value or self.kind.is_core))
+        cut = self.kind.is_cut_by_plugin
+        return frozenset(value for name, value in call.query if name == "fields" and (value or cut))
 
     def _is_short(self, call: Call, tx: Tx) -> bool:
         if len(call.query) > _SHORT_QUERY or not self._is_short_one(call, tx):

@@ -64,19 +64,19 @@ def _add(draft: Draft, port: IntentPort, item: PortLocalIp, network: str) -> Non
     to_it = f"ip,{network},nw_dst={item.address}"
     request = f"arp_tpa={item.address},arp_op=1"
     for mac in (_EVERYBODY, port.mac_address):
-        _divert_requests(draft, f"arp,{network},reg9=0x0,{request},dl_dst={mac}")
-    _divert(draft, 112, f"ct_state=-rpl,ip,{network},reg9=0x0,nw_dst={item.address}")
+        _divert_requests(draft, f"arp,{network},reg9=0,dl_dst={mac},{request}")
+    _divert(draft, 112, f"ct_state=-rpl,ip,{network},reg9=0,nw_dst={item.address}")
     local(10, f"arp,{network},{request}", _answer(port.mac_address, item.address))
     # The owner announces itself, or a guest that is to be it asks whether anybody is.
     for source in (item.address, "0.0.0.0"):
-        local(12, f"arp,{network},{request},arp_spa={source}", LOCAL_IP_DONE)
+        local(12, f"arp,{network},arp_spa={source},{request}", LOCAL_IP_DONE)
     if item.is_translated:
         local(13, f"arp,{sender},{request}", LOCAL_IP_DONE)
         _add_translation(draft, port, item, network)
     else:
         local(13, f"arp,{sender},{request}", "drop")
         local(10, to_it, f"set_field:{port.mac_address}->eth_dst,{LOCAL_IP_DONE}")
-        _divert_requests(draft, f"arp,{sender},reg9=0x0,arp_spa={item.address}")
+        _divert_requests(draft, f"arp,{sender},reg9=0,arp_spa={item.address}")
         said = f"arp,{sender},arp_spa={item.address}"
         local(14, f"{said},arp_op=1", f"set_field:{item.fixed_ip}->arp_spa,{LOCAL_IP_DONE}")
         local(14, f"{said},arp_op=2", "drop")
@@ -96,7 +96,7 @@ def _add_translation(draft: Draft, port: IntentPort, item: PortLocalIp, network:
     draft.flow(INTEGRATION, LOCAL_IP, 10, to_it, translated)
     # Answers; of a port that is not filtered, nobody knows yet what is one.
     for state in ("ct_state=+rpl+trk", "ct_state=-trk"):
-        _divert(draft, 110, f"{state},{sender},reg9=0x0,nw_src={item.fixed_ip}")
+        _divert(draft, 110, f"{state},{sender},reg9=0,nw_src={item.fixed_ip}")
     draft.flow(INTEGRATION, LOCAL_IP, 9, f"{sender},nw_src={item.fixed_ip}", f"{again},nat)")
     draft.datapath.append(rows.DatapathSetting(f"ct-limit-{zone}", CONNECTION_LIMIT))
 
@@ -115,7 +115,7 @@ def _answer(mac: str, address: str) -> str:
     return (
         f"move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],set_field:{mac}->eth_src,set_field:2->arp_op,"
         "move:NXM_NX_ARP_SHA[]->NXM_NX_ARP_THA[],move:NXM_OF_ARP_SPA[]->NXM_OF_ARP_TPA[],"
-        f"set_field:{mac}->arp_sha,set_field:{address}->arp_spa,in_port"
+        f"set_field:{mac}->arp_sha,set_field:{address}->arp_spa,IN_PORT"
     )
 
 

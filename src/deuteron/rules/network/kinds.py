@@ -95,6 +95,12 @@ class Kind(Generic[RowT]):
         return self.name in ("network", "subnet", "port")
 
     @property
+    def is_cut_by_plugin(self) -> bool:
+        """Whether Neutron's plugin cuts its lists and picks its attributes itself, before anyone looks at what a query
+        sorts by: as its own plugin does, and that of local IPs."""
+        return self.is_core or self.name == "local_ip"
+
+    @property
     def rule(self) -> str:
         """What policy rules call it."""
         return self.resource.rule_name

@@ -96,7 +96,7 @@ def listed(
     Raises: BadRequest for what cannot be asked; NotFound for a marker of some kinds that the caller does not see.
     """
     where = conditions(kind, caller, asked, may_compare)
-    if kind.is_core:
+    if kind.is_cut_by_plugin:
         listing.limit_of(asked, WORDS)  # Neutron looks at their pages first, at those of extensions' kinds last
     nesting = kind.resource.parent
     if within is not None and nesting is not None:
