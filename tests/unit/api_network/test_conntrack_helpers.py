@@ -86,7 +86,8 @@ def test_a_helper_is_shown_with_its_router_and_told_to_its_host(world: World) ->
         # What the kernel has over UDP alone, and Neutron's default says is over TCP.
         ({"protocol": "tcp", "helper": "amanda"}, "InvalidProtocolForHelper", "Supported protocols are: udp"),
         ({"port": 0}, "HTTPBadRequest", "Invalid input for port"),
-        ({"protocol": "smoke"}, "HTTPBadRequest", "Invalid input for protocol"),
+        ({"protocol": "smoke"}, "InvalidInput", "IP protocol 'smoke' is not supported"),
+        ({"protocol": "vrrp"}, "HTTPBadRequest", "Invalid input for protocol"),
     ],
 )
 def test_a_helper_that_cannot_act_is_refused(world: World, change: dict[str, Any], type_: str, words: str) -> None:

@@ -141,6 +141,7 @@ NAMED = {
     ("subnet", "cidr"): "BadRequest",  # Neutron 500; read as a body that names none
     ("security_group_rule", "ethertype"): "SecurityGroupRuleInvalidEtherType",
     ("default_security_group_rule", "ethertype"): "SecurityGroupRuleInvalidEtherType",
+    ("rbac_policy", "object_type"): "InvalidInput",
     ("rbac_policy", "target_tenant"): "InvalidInput",
     ("router", "flavor_id"): "FlavorNotFound",
     ("network", "dns_domain"): "InvalidInput",

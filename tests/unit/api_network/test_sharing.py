@@ -248,3 +248,27 @@ def test_hosts_hear_that_a_network_became_external(client: Client) -> None:
     client.delete(f"/v2.0/rbac-policies/{made}", "demo")
     client.cloud.database.write(lambda tx: None)  # listeners hear of a write before the next one begins
     assert [("network", network["id"], False) in changes for changes in heard] == [True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("collection", "member", "body"),
+    [
+        ("qos/policies", "policy", {}),
+        ("address-groups", "address_group", {}),
+        ("address-scopes", "address_scope", {"ip_version": 4}),
+        ("subnetpools", "subnetpool", {"prefixes": ["10.0.0.0/16"]}),
+        ("security-groups", "security_group", {}),
+        ("networks", "network", {}),
+    ],
+)
+def test_what_is_shared_with_a_project_is_listed_whichever_fields_are_asked_for(
+    client: Client, collection: str, member: str, body: dict[str, Any]
+) -> None:
+    made = client.post(f"/v2.0/{collection}", {member: {"name": "lent", **body}})[member]["id"]
+    kind = "qos_policy" if member == "policy" else member
+    policy = {"object_type": kind, "object_id": made, "action": "access_as_shared", "target_tenant": DEMO}
+    client.post("/v2.0/rbac-policies", {"rbac_policy": policy})
+    for fields in ("name", "id", "created_at"):
+        (found,) = client.get(f"/v2.0/{collection}?name=lent&fields={fields}", "reader").popitem()[1]
+        assert found.keys() <= {fields}
+        assert client.get(f"/v2.0/{collection}/{made}?fields={fields}", "reader")[member].keys() <= {fields}
