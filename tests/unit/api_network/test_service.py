@@ -106,3 +106,23 @@ def test_templates_of_rules_are_found_by_their_ports(client: Client) -> None:
     made = client.post(path, {"default_security_group_rule": values})["default_security_group_rule"]["id"]
     for query in ("port_range_min=22", "port_range_max=23"):
         assert [each["id"] for each in client.get(f"{path}?{query}")["default_security_group_rules"]] == [made]
+
+
+def test_only_a_vlan_network_moves_to_another_segment(client: Client) -> None:
+    vlan = {"provider:network_type": "vlan", "provider:physical_network": "physnet1"}
+    moved = client.network("admin", **vlan, **{"provider:segmentation_id": 1005})["id"]
+    path = f"/v2.0/networks/{moved}"
+    changed = client.put(path, {"network": {"provider:segmentation_id": 1006}})["network"]
+    assert changed["provider:segmentation_id"] == 1006
+    assert client.put(path, {"network": {"provider:segmentation_id": 0}})["network"]["provider:segmentation_id"] == 1006
+    again = client.call("PUT", path, {"network": {"provider:segmentation_id": 1006}})
+    assert (again.status, again.error["type"]) == (409, "VlanIdInUse")
+    client.network("admin", **vlan, **{"provider:segmentation_id": 1005})
+    for kind, number in (("vxlan", 50), ("local", None)):
+        wanted = {"provider:network_type": kind, **({"provider:segmentation_id": number} if number else {})}
+        path = f"/v2.0/networks/{client.network('admin', **wanted)['id']}"
+        for other in (50, 60):
+            refused = client.call("PUT", path, {"network": {"provider:segmentation_id": other}})
+            assert (refused.status, refused.error["type"]) == (400, "InvalidInput"), (kind, other)
+        shown = client.put(path, {"network": {"provider:segmentation_id": 0}})["network"]
+        assert shown["provider:segmentation_id"] == number

@@ -92,9 +92,9 @@ def update_network(tx: Tx, settings: Settings, caller: Caller | None, row: Netwo
     if "segments" in values:
         _refuse_other_segments(row, values["segments"])
         values = {name: value for name, value in values.items() if name != "segments"}
-    provider = {name: values[name] for name in _PROVIDER if name in values and values[name] != present[name]}
-    if provider:
-        values = {**values, **_move_segment(tx, settings, row, provider)}
+    _refuse_other_provider([name for name in _PROVIDER if name in values and values[name] != present[name]])
+    if "provider:segmentation_id" in values:
+        values = _move_segment(tx, settings, row, values)
     if "mtu" in values:
         versions = tx.scalars(select(subnets.c.ip_version).where(subnets.c.network_id == row["id"]).distinct())
         # As given: for a network with subnets Neutron takes 0 for a number, not for the computed MTU.
@@ -203,19 +203,32 @@ def _check_mtu(mtu: int, largest: int) -> None:
         raise faults.invalid_input(f"Requested MTU is too big, maximum is {largest}")
 
 
-def _move_segment(tx: Tx, settings: Settings, row: NetworkRow, provider: Values) -> Values:
+def _refuse_other_provider(changed: Sequence[str]) -> None:
     """Only the segmentation id may change. Source: ml2/plugin.py, `_update_provider_network_attributes`."""
-    fixed = [name for name in provider if name != "provider:segmentation_id"]
-    if fixed or row["provider:network_type"] not in ("vlan", "vxlan"):
+    fixed = sorted(set(changed) - {"provider:segmentation_id"})
+    if fixed:
         raise faults.invalid_input(
-            "Plugin does not support updating the following provider network attributes: "
-            + ", ".join(sorted(fixed or provider))
+            f"Plugin does not support updating the following provider network attributes: {', '.join(fixed)}"
         )
-    if provider["provider:segmentation_id"] is None:
-        raise faults.invalid_input("provider:segmentation_id required")
-    segments.release(tx, row["id"])
-    segments.take(tx, settings, row["id"], segments.segment_of(query.with_values(row, provider)))
-    return provider
+
+
+def _move_segment(tx: Tx, settings: Settings, row: NetworkRow, values: Values) -> Values:
+    """The values, and the network on another VLAN; 0 asks for none. Raises: BadRequest for a network that is no VLAN;
+    Conflict for a VLAN that is taken, by itself too.
+
+    Source: ml2/plugin.py, `_update_segmentation_id`; ml2/managers.py, `update_network_segment`.
+    """
+    number = values["provider:segmentation_id"]
+    if number == 0:
+        return {name: value for name, value in values.items() if name != "provider:segmentation_id"}
+    if row["provider:network_type"] != "vlan":
+        raise faults.invalid_input(
+            f"Only VLAN type networks can be updated, and network {row['id']} is of type {row['provider:network_type']}"
+        )
+    if number != row["provider:segmentation_id"]:
+        segments.release(tx, row["id"])
+    segments.take(tx, settings, row["id"], segments.segment_of(query.with_values(row, values)))
+    return values
 
 
 def _refuse_unset_external(tx: Tx, row: NetworkRow) -> None:
