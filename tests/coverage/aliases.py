@@ -33,7 +33,6 @@ WHY_NOT: Mapping[str, str] = {
     "qos-bw-minimum-ingress": "no rule promises bandwidth: the switch in user space keeps no such promise",
     "qos-pps-minimum": "no rule promises packets: nothing would keep such a promise",
     "qos-pps-minimum-rule-alias": "no rule promises packets: nothing would keep such a promise",
-    "tag-ports-during-bulk-creation": "tags have requests of their own",
     "uplink-status-propagation": "there are no virtual functions of a card whose uplink could fail",
     "uplink-status-propagation-updatable": "there are no virtual functions of a card whose uplink could fail",
 }

@@ -18,6 +18,7 @@ _PORT = {
     "security_groups": ["$security_group"],
     "device_id": "d",
     "device_owner": "o",
+    "tags": ["red"],
     "allowed_address_pairs": [{"ip_address": "10.0.0.9", "mac_address": "fa:16:3e:11:22:34"}],
     "extra_dhcp_opts": [{"opt_name": "mtu", "opt_value": "1400", "ip_version": 4}],
     "port_security_enabled": True,
@@ -206,7 +207,9 @@ BODIES: dict[tuple[str, str], list[Any]] = {
         {"ports": [_PORT, {"network_id": "$network", "device_profile": "x", "numa_affinity_policy": "socket"}]},
         {"port": {"network_id": "$network"}},
     ],
-    ("PUT", _N + "/ports/{id}"): [{"port": {name: _PORT[name] for name in _PORT if name != "network_id"}}],
+    ("PUT", _N + "/ports/{id}"): [
+        {"port": {name: _PORT[name] for name in _PORT if name not in ("network_id", "tags")}}
+    ],
     ("POST", _N + "/routers"): [{"router": _ROUTER}, {"router": {"name": "y", "flavor_id": "$network_flavor"}}],
     ("PUT", _N + "/routers/{id}"): [
         {"router": _ROUTER},

@@ -46,7 +46,8 @@ sqlite_synchronous = {is_durable}
 type_drivers = local,flat,vlan,vxlan
 tenant_network_types = vxlan,vlan
 mechanism_drivers = openvswitch
-extension_drivers = port_security,qos,port_device_profile,port_numa_affinity_policy,dns_domain_keywords
+extension_drivers = port_security,qos,port_device_profile,port_numa_affinity_policy,dns_domain_keywords,
+    tag_ports_during_bulk_creation
 [ml2_type_flat]
 flat_networks = public
 [ml2_type_vlan]

@@ -443,6 +443,22 @@ def _gateway_policy(client: Client) -> bool:
     return bool(router["external_gateway_info"]["qos_policy_id"] == policy)
 
 
+def _tagged(client: Client) -> bool:
+    network = client.network()["id"]
+    bodies = [{"network_id": network, "tags": ["b", "a"]}, {"network_id": network}]
+    made = [client.post("/v2.0/ports", {"port": bodies[0]}, "demo")["port"]]
+    made += client.post("/v2.0/ports", {"ports": bodies}, "demo")["ports"]
+    found = client.get("/v2.0/ports?tags=a,b", "demo")["ports"]
+    twice = {"port": {"network_id": network, "tags": ["a", "a"]}}
+    refused = [client.call("POST", "/v2.0/ports", {"port": {**bodies[0], "tags": odd}}).status for odd in (None, "a")]
+    return (
+        [each["tags"] for each in made] == [["a", "b"], ["a", "b"], []]
+        and {each["id"] for each in found} == {each["id"] for each in made[:2]}
+        and client.call("POST", "/v2.0/ports", twice).status == 400
+        and refused == [400, 400]
+    )
+
+
 BEHAVIOURS: dict[str, Callable[[Client], bool]] = {
     "aap-reject-multicast": _aap,
     "agent-resources-synced": lambda client: {each["resources_synced"] for each in _agents(client, "")} == {None},
@@ -476,6 +492,7 @@ BEHAVIOURS: dict[str, Callable[[Client], bool]] = {
     "router-admin-state-down-before-update": _down_first,
     "security-groups-shared-filtering": _shared("security_group"),
     "sorting": _sorted,
+    "tag-ports-during-bulk-creation": _tagged,
 }
 
 

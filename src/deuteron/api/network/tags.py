@@ -8,12 +8,12 @@ from typing import Any
 from deuteron.api.call import Call, Mode, Reply, Route
 from deuteron.api.network import bodies
 from deuteron.model.codecs import Invalid, Text
+from deuteron.model.network.shared import MAX_TAGS
 from deuteron.rules.network import faults, sight
 from deuteron.rules.network.kinds import Kind, change
 from deuteron.store.database import Tx
 from deuteron.store.query import Values
 
-MAX_TAGS = 50
 _TAG = Text(max_length=255)
 
 

@@ -48,6 +48,9 @@ EXTENSIONS: Final[dict[str, Extension]] = {
         "Where a port may be plugged in next.",
         "2017-07-17T10:00:00-00:00",
     ),
+    "tag-ports-during-bulk-creation": Extension(
+        "Tag Ports During Bulk Creation", "Ports are made with tags, one or several.", "2019-12-29T19:00:00-00:00"
+    ),
     "default-subnetpools": Extension(
         "Default Subnetpools",
         "Subnets from the default pool of prefixes.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from deuteron.model.codecs import Anything, Boolean, ListOf, MacAddress, Object, OneOf, Text, Uuid
@@ -19,6 +20,7 @@ from deuteron.model.network.shared import (
     SERVICE,
     STANDARD,
     STATUS,
+    TAGS,
     TENANT_ID,
     WRITE,
 )
@@ -93,7 +95,7 @@ PORT: Resource[PortRow] = Resource(
         Attribute("numa_affinity_policy", OneOf((*NUMA_POLICIES, None)), "How near to its guest's memory it is to be.",
                   create=True, update=True, filter=False, sort=False),
         *dns.OF_PORT,
-        *STANDARD,
+        *(replace(each, create=True, codec=TAGS) if each.name == "tags" else each for each in STANDARD),
     ),
     hidden=(
         Attribute("binding_refusal", Text(nullable=True), "Why the last binding failed."),
@@ -118,6 +120,7 @@ PORT: Resource[PortRow] = Resource(
         f"and ({WRITE} or rule:admin_or_net_owner_member))"
     ),
         "create:device_id": f"{WRITE} or rule:service_api",
+        "create:tags": f"{WRITE} or rule:context_is_advsvc",
         "create:device_owner": f"not rule:network_device or {PORT_WIRING}",
         "create:fixed_ips": f"{PORT_WIRING} or rule:shared",
         "create:fixed_ips:ip_address": PORT_WIRING,

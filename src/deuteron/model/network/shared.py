@@ -39,6 +39,10 @@ ZONE_HINTS = Attribute("availability_zone_hints", ListOf(Text(255)), "Zones aske
                        filter=False)
 ZONES = Attribute("availability_zones", ListOf(Text(255)), "Zones where it is served.", default=[], filter=False,
                   sort=False)
+MAX_TAGS: Final = 50
+"""Of one object. Neutron has no bound of ports that are made with tags."""
+TAGS: Final = ListOf(Text(255), MAX_TAGS, unique=True)
+"""As a body says them."""
 STANDARD: tuple[Attribute, ...] = (
     Attribute("tags", ListOf(Text(255)), "Words to find it by; set at /tags.", default=[], sort=False),
     Attribute("created_at", Text(), "When it was made, UTC.", filter=False, sort=False),

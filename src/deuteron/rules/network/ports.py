@@ -327,6 +327,7 @@ def _defaults(
         "numa_affinity_policy": values.get("numa_affinity_policy"),
         "dns_name": "",
         "dns_domain": "",
+        "tags": sorted(values.get("tags") or ()),
         **bindings.UNBOUND,
         "status": "N/A" if owner in (FLOATING, LOCAL_IP_OWNER) else "DOWN",
     }
