@@ -230,6 +230,15 @@ def test_a_protocol_that_is_none_is_told_from_one_that_a_kind_does_not_know(
     assert refusal(client, "POST", f"/v2.0/floatingips/{ZERO}/port_forwardings", body) == (400, told)
 
 
+@pytest.mark.parametrize(("port", "told"), [("x", "InvalidInput"), ([], "InvalidInput"), (0, "HTTPBadRequest")])
+def test_a_port_that_is_no_number_is_told_from_one_that_is_none(client: Client, port: object, told: str) -> None:
+    forwarding = {"protocol": "tcp", "internal_port_id": ZERO, "internal_ip_address": "10.0.0.5", "internal_port": 22}
+    body = {"port_forwarding": {**forwarding, "external_port": port}}
+    assert refusal(client, "POST", f"/v2.0/floatingips/{ZERO}/port_forwardings", body) == (400, told)
+    helper = {"conntrack_helper": {"protocol": "tcp", "port": port, "helper": "ftp"}}
+    assert refusal(client, "POST", f"/v2.0/routers/{ZERO}/conntrack_helpers", helper) == (400, told)
+
+
 def test_a_number_that_is_none_finds_no_revision_and_no_forwarding(client: Client) -> None:
     client.network()
     assert client.get("/v2.0/networks?revision_number=x") == {"networks": []}
