@@ -19,7 +19,7 @@ from tests.oracle.both import Both, Request
 from tests.oracle.neutron import Neutron
 from tests.oracle.sameness import Difference
 from tests.oracle.sequences import LISTS, sequences
-from tests.unit.api_network.harness import BRIDGES, HOST, Client, cloud_in
+from tests.unit.api_network.harness import ADMIN, BRIDGES, DEMO, HOST, OTHER, Client, cloud_in
 
 TUNNELS = {HOST: "192.0.2.1", "far": "192.0.2.2"}
 """Of the hosts. No guest is on any; a port may be bound on one and wait for its guest on the other."""
@@ -110,6 +110,8 @@ def play(neutron: Neutron, sequence: Sequence[Request], tally: Tally) -> None:
     neutron.reset()
     with cloud() as client:
         both = Both(neutron, client)
+        for project in (ADMIN, DEMO, OTHER):
+            both.twins.pair(project, project)
         for agent in client.get("/v2.0/agents")["agents"]:
             query = f"binary={agent['binary']}&host={agent['host']}"
             (theirs,) = neutron.call("GET", f"/v2.0/agents?{query}").body["agents"]

@@ -95,7 +95,7 @@ RECORDED = (
 
 _NO_WHOLE_NUMBER = (
     r'.*"(mtu|provider:segmentation_id|ip_version|prefixlen|\w+_prefixlen|default_quota|port_range_m(in|ax)|dscp_mark'
-    r'|max_kbps|max_burst_kbps)": (1\.5|true|false).*'
+    r'|max_kbps|max_burst_kbps|(in|ex)ternal_port|port)": (1\.5|true|false).*'
 )
 
 GENERATED: tuple[Reason, ...] = (
@@ -229,9 +229,11 @@ GENERATED: tuple[Reason, ...] = (
         bodies=r'.*"binding:host_id": [^"].*',
     ),
     Reason(
-        "Neutron lists no policies of QoS that are shared when it is asked for fields, and finds any by is_default",
-        r"policies(_links)?(\.\*.*| order)",
-        "GET qos/policies",
+        "Neutron shows no policy of QoS that is shared when it is asked for fields, and finds any by is_default",
+        r"policies(_links)?(\.\*.*| order)|status",
+        r"GET qos/policies(/\{\})?",
+        r'.*\{.*|.*\(.*|"404 HTTPNotFound"',
+        r'.*\{.*|.*\(.*|"200"',
         queries=r".*\b(fields|is_default)=.*",
     ),
     Reason(
