@@ -9,8 +9,9 @@ from __future__ import annotations
 import copy
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -47,8 +48,13 @@ class Large:
     what: str
     method: str
     path: str
-    body: Any = None
+    make: Callable[[], Any] | None = None
+    """Makes the body, which is not kept: all of them are some gigabytes, and most are made for nothing."""
     query: str = ""
+
+    @property
+    def body(self) -> Any:
+        return None if self.make is None else self.make()
 
 
 def bodies() -> Iterator[Large]:
@@ -57,16 +63,8 @@ def bodies() -> Iterator[Large]:
         for example in examples:
             for trail, found in _places(example):
                 for size in (*SIZES, BEYOND):
-                    made = copy.deepcopy(example)
-                    holder = made
-                    for step in trail[:-1]:
-                        holder = holder[step]
-                    grown = _grown(found, size)
-                    if trail:
-                        holder[trail[-1]] = grown
-                    else:
-                        made = grown
-                    yield Large(f"{size} items in {'.'.join(map(str, trail)) or 'the body'}", method, path, made)
+                    what = f"{size} items in {'.'.join(map(str, trail)) or 'the body'}"
+                    yield Large(what, method, path, partial(_with_larger, example, trail, found, size))
 
 
 def texts() -> Iterator[Large]:
@@ -74,12 +72,24 @@ def texts() -> Iterator[Large]:
     for (method, path), examples in BODIES.items():
         for example in examples:
             for trail in _texts(example):
-                made = copy.deepcopy(example)
-                holder = made
-                for step in trail[:-1]:
-                    holder = holder[step]
-                holder[trail[-1]] = "a" * 100_000
-                yield Large(f"a long {'.'.join(map(str, trail))}", method, path, made)
+                what = f"a long {'.'.join(map(str, trail))}"
+                yield Large(what, method, path, partial(_with, example, trail, "a" * 100_000))
+
+
+def _with_larger(example: Any, trail: tuple[Any, ...], found: Any, size: int) -> Any:
+    return _with(example, trail, _grown(found, size))
+
+
+def _with(example: Any, trail: tuple[Any, ...], value: Any) -> Any:
+    """A copy of the example with the value at the end of the trail."""
+    if not trail:
+        return value
+    made = copy.deepcopy(example)
+    holder = made
+    for step in trail[:-1]:
+        holder = holder[step]
+    holder[trail[-1]] = value
+    return made
 
 
 def queries(services: tuple[Service, ...]) -> Iterator[Large]:

@@ -1,8 +1,8 @@
 """Requests that nobody would make: each made from a good one by a few random changes.
 
-`request(number)` depends on the seed and the number alone, so that one request can be made again without those
+`request(number)` depends on the seed, the number and what is there, so that one request can be made again without those
 before it. Half of the changes are to the bytes, half to the structure of the JSON: random bytes rarely pass the
-JSON reader, and what is behind it is to be reached too.
+JSON reader, and what is behind it is to be reached too. A part stays good, for the others to find something made.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import copy
 import json
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from deuteron.api.call import Route, Service
-from tests.fuzz.world import SEED, Request, World
+from tests.fuzz.people import HOMES, plain, somebody, token_of
+from tests.fuzz.world import SEED, Answer, Request, World
 
 STRANGE: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 2**31, 2**63 - 1, 2**63, 2**64, -(2**63) - 1, 10**400, 0.5, 1e308, -0.0, "", " ",
@@ -84,6 +86,7 @@ _ID_KINDS = (
 )  # fmt: skip
 KIND_OF = dict(_ID_KINDS)
 """A collection in a path to the kind of object that follows it."""
+MOST_KEPT = 64
 
 
 class Mutator:
@@ -95,19 +98,42 @@ class Mutator:
         self._routes: list[tuple[Service, Route]] = [
             (service, route) for service in services for route in service.routes() if service.prefix != "/internal"
         ]
+        self._makers = [(service, route) for service, route in self._routes if self._templates(service, route)]
+        self._made: dict[tuple[str, str], deque[str]] = {}
+        """Project and kind to the ids of what requests made last."""
 
-    def request(self, number: int) -> Request:
+    def learn(self, request: Request, answer: Answer) -> None:
+        """Keep the ids of what was made, for later requests to name."""
+        kind = KIND_OF.get(request.path.rpartition(b"/")[2].decode("latin-1"))
+        if request.method != "POST" or answer.status not in (200, 201, 202) or kind is None:
+            return
+        found = answer.json
+        while isinstance(found, dict) and "id" not in found and len(found) == 1:
+            (found,) = found.values()
+        kept = self._made.setdefault((HOMES.get(request.who, ""), kind), deque(maxlen=MOST_KEPT))
+        for item in found if isinstance(found, list) else (found,):
+            if isinstance(item, dict) and (id := item.get("id") or item.get("name")):
+                kept.append(str(id))
+
+    def request(self, number: int, again: int = 0) -> Request:
+        """One of them; the same with new names, `again`."""
         rng = random.Random(f"{SEED}:{number}")
-        service, route = rng.choice(self._routes)
+        who = somebody(rng)
+        is_good = rng.random() < 0.3
+        """Nothing is changed, so that there is something to be changed, listed and deleted."""
+        service, route = rng.choice(self._makers if rng.random() < 0.25 else self._routes)
         if route.method == "DELETE" and rng.random() < 0.7:
             # Deletions leave little to fuzz.
             service, route = rng.choice(self._routes)
         if route.path.endswith(("/auth/tokens", "/password")) and rng.random() < 0.6:
             # A password takes longer to check than a hundred other requests.
             service, route = rng.choice(self._routes)
-        path = self._path(rng, service.prefix, route.path)
-        body = self._body(rng, route, number)
-        headers: list[tuple[bytes, bytes]] = [(b"host", b"cloud.test:5000"), (b"x-auth-token", self._token(rng))]
+        names = self._world.names(number + again * 10_000_000, HOMES.get(who, "admin"))
+        path = self._path(rng, service.prefix, route.path, who, names, 0.95 if is_good else 0.7)
+        body = self._body(rng, service, route, who, names, is_good)
+        headers: list[tuple[bytes, bytes]] = [(b"host", b"cloud.test:5000")]
+        if token := token_of(rng, self._world, who, damage):
+            headers.append((b"x-auth-token", token))
         if rng.random() < 0.7:
             headers.append((b"accept", b"application/json"))
         if service.name == "compute" and rng.random() < 0.6:
@@ -119,9 +145,11 @@ class Mutator:
         elif body:
             headers.append((b"content-type", b"application/json"))
         method, query = route.method, b""
-        if rng.random() < 0.35:
+        if is_good:
+            return Request(method, path, query, tuple(headers), body, who)
+        if rng.random() < 0.25:
             query = b"&".join(rng.choice(_QUERIES) for _ in range(rng.randint(1, 3)))
-        if rng.random() < 0.05:
+        if rng.random() < 0.03:
             query = bytes(rng.randrange(256) for _ in range(rng.randint(1, 60)))
         if rng.random() < 0.2:
             headers += [rng.choice(_HEADERS) for _ in range(rng.randint(1, 3))]
@@ -129,31 +157,23 @@ class Mutator:
             method = rng.choice(_METHODS)
         if rng.random() < 0.08:
             path = _bend(rng, path)
-        if body and rng.random() < 0.3:
-            body = _damage(rng, body)
-        return Request(method, path, query.replace(b"#", b""), tuple(headers), body)
+        if body and rng.random() < 0.2:
+            body = damage(rng, body)
+        return Request(method, path, query.replace(b"#", b""), tuple(headers), body, who)
 
-    def _token(self, rng: random.Random) -> bytes:
-        good = self._world.tokens["admin"].encode()
-        chance = rng.random()
-        if chance < 0.86:
-            return good
-        if chance < 0.94:
-            return self._world.tokens["demo"].encode()
-        return rng.choice(
-            (b"", b"x", good[:-1], good + b"A", _damage(rng, good), good.lower(), b"\xff" * 200, b"gAAAAA==")
-        )
-
-    def _path(self, rng: random.Random, prefix: str, template: str) -> bytes:
+    def _path(
+        self, rng: random.Random, prefix: str, template: str, who: str, names: Mapping[str, str], known_share: float
+    ) -> bytes:
         segments = [part for part in template.split("/") if part]
         made: list[str] = [prefix.strip("/")] if prefix else []
         for place, segment in enumerate(segments):
             if not segment.startswith("{"):
                 made.append(segment)
                 continue
-            known = known_id(self._world, segments, place)
-            if known and rng.random() < 0.75:
-                made.append(known)
+            known = known_id(self._world, segments, place, names)
+            others = self._made.get((HOMES.get(who, ""), KIND_OF.get(segments[place - 1], "")))
+            if known and rng.random() < known_share:
+                made.append(rng.choice(others) if others and rng.random() < 0.4 else known)
             else:
                 strange = _strange(rng)
                 text = strange if isinstance(strange, str) else json.dumps(strange)
@@ -162,17 +182,28 @@ class Mutator:
                 made.append(quote(text[:3000].encode("utf-8", "surrogatepass"), safe="" if rng.random() < 0.7 else "/"))
         return ("/" + "/".join(made) + "/" * (rng.random() < 0.03)).encode()
 
-    def _body(self, rng: random.Random, route: Route, number: int) -> bytes:
-        if route.method in ("GET", "DELETE", "HEAD") and rng.random() < 0.95:
+    def _templates(self, service: Service, route: Route) -> list[Any]:
+        """Good bodies of such a request. Nova's first API has the routes of its second."""
+        path = route.path.replace("/v2/", "/v2.1/", 1) if service.name == "compute" else route.path
+        return self._bodies.get((route.method, path)) or []
+
+    def _body(
+        self, rng: random.Random, service: Service, route: Route, who: str, names: dict[str, Any], is_good: bool
+    ) -> bytes:
+        if route.method in ("GET", "DELETE", "HEAD") and (is_good or rng.random() < 0.95):
             return b""
         if route.path.endswith("/file"):
             return bytes(rng.randrange(256) for _ in range(rng.choice((0, 1, 40, 3000))))
-        templates = self._bodies.get((route.method, route.path))
-        if templates is None:
+        templates = self._templates(service, route)
+        if not templates:
             name = _wrapper(route.path)
             templates = [{name: {}}, {name: {"name": "x"}}, [], {}, None]
         value = json.loads(json.dumps(rng.choice(templates)))
-        value = named(value, self._world.names(number))
+        if HOMES.get(who) != "admin" and rng.random() < 0.7:
+            value = plain(value)
+        value = named(value, names)
+        if is_good:
+            return json.dumps(value).encode()
         for _ in range(rng.choice((0, 1, 1, 1, 2, 4))):
             value = _change(rng, value)
         text = json.dumps(value, ensure_ascii=rng.random() < 0.5)
@@ -184,11 +215,11 @@ class Mutator:
         return text.encode("utf-8", "surrogatepass")
 
 
-def known_id(world: World, segments: Sequence[str], place: int) -> str:
+def known_id(world: World, segments: Sequence[str], place: int, ids: Mapping[str, str] | None = None) -> str:
     """The id of an object that is there, of the kind that a path names before `place`; empty for other kinds."""
     if "application_credentials" in segments and segments[place - 1] == "users":
         return world.owners["admin user"]  # nobody else may make them
-    return world.ids.get(KIND_OF.get(segments[place - 1], ""), "")
+    return (world.ids if ids is None else ids).get(KIND_OF.get(segments[place - 1], ""), "")
 
 
 def _wrapper(path: str) -> str:
@@ -239,7 +270,7 @@ def _change(rng: random.Random, value: Any) -> Any:
     return value
 
 
-def _damage(rng: random.Random, raw: bytes) -> bytes:
+def damage(rng: random.Random, raw: bytes) -> bytes:
     """The bytes with a few of them changed, lost, doubled or cut off."""
     data = bytearray(raw[:100_000])
     for _ in range(rng.randint(1, 4)):

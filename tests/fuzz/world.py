@@ -21,6 +21,7 @@ import structlog
 from sqlalchemy import func, select
 
 from deuteron.api.app import App
+from deuteron.api.call import Service
 from deuteron.api.main import build
 from deuteron.api.parts import Parts
 from deuteron.model.settings import HostEntry, Settings
@@ -44,6 +45,8 @@ class Request:
     query: bytes = b""
     headers: tuple[tuple[bytes, bytes], ...] = ()
     body: bytes = b""
+    who: str = ""
+    """Whose token it has, as `people` names them."""
 
     def __str__(self) -> str:
         text = f"{self.method} {self.path!r}?{self.query[:300]!r} {[*self.headers]!r}"
@@ -68,11 +71,18 @@ class World:
     tokens: dict[str, str] = field(default_factory=dict)
     ids: dict[str, str] = field(default_factory=dict)
     """Kind of object to the id of one that is there (until a request deletes it)."""
+    rooms: dict[str, dict[str, str]] = field(default_factory=dict)
+    """The same of what belongs to a project other than `admin`, by its name."""
     owners: dict[str, str] = field(default_factory=dict)
     """What must stay for the tokens to stay good: the administrator's own ids."""
     defects: list[str] = field(default_factory=list)
     made: int = 0
     """How many objects were made so far: part of their names."""
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """Those that users speak to."""
+        return tuple(service for service, _ in self.app._services.values() if service.prefix != "/internal")
 
     async def send(self, request: Request) -> Answer:
         """Raises: TimeoutError for an answer that does not come, AssertionError for one that is no HTTP."""
@@ -123,11 +133,12 @@ class World:
             self.ids["port_address"] = str(found["fixed_ips"][0]["ip_address"])
         return self.ids[kind]
 
-    def names(self, number: int) -> dict[str, Any]:
-        """What bodies name: ids of what is there, and what no request before `number` took."""
+    def names(self, number: int, project: str = "admin") -> dict[str, Any]:
+        """What bodies name: ids of what is there for such a project, and what no request before `number` took."""
         return {
             **self.owners,
             **self.ids,
+            **self.rooms.get(project, {}),
             "unique": f"n{number}",
             "number": 1 + number % 60_000,
             "mac": f"fa:16:3e:{number >> 16 & 255:02x}:{number >> 8 & 255:02x}:{number & 255:02x}",
@@ -174,7 +185,7 @@ async def world(state: Path, store: Database | None = None, *, alone: bool = Fal
 
     before = structlog.get_config()
     structlog.configure(processors=[keep], cache_logger_on_first_use=False)
-    agent = await FakeAgent(cloud, HOST).connect()
+    agent = await FakeAgent(cloud, HOST, keeps=50).connect()
     try:
         for user in ("admin", "demo"):
             await log_in(here, user)
@@ -191,23 +202,30 @@ async def world(state: Path, store: Database | None = None, *, alone: bool = Fal
         structlog.configure(**before)
 
 
-async def log_in(here: World, user: str) -> None:
+async def log_in(here: World, user: str, project: str = "") -> None:
+    """Into the project of this name; into one of the user's own name unless told."""
     domain = {"id": DOMAIN}
     identity = {
         "methods": ["password"],
         "password": {"user": {"name": user, "domain": domain, "password": f"{user}-secret"}},
     }
-    scope = {"project": {"name": user, "domain": domain}}
+    project = project or user
+    scope = {"project": {"name": project, "domain": domain}}
     answer = await here.call("POST", "/identity/v3/auth/tokens", {"auth": {"identity": identity, "scope": scope}})
     assert answer.status == 201, answer.body
     here.tokens[user] = answer.headers["x-subject-token"]
     token = answer.json["token"]
     here.owners[f"{user} user"] = token["user"]["id"]
-    here.owners[f"{user} project"] = token["project"]["id"]
+    here.owners[f"{project} project"] = token["project"]["id"]
 
 
-async def furnish(here: World) -> None:
-    """One object of every kind, wherever none of ours is left, and quotas that leave room for more."""
+async def furnish(here: World, *, patient: bool = False) -> None:
+    """One object of every kind, wherever none of ours is left, and quotas that leave room for more.
+
+    `patient`, a kind of which none can be made because of what requests left is done without for a while.
+
+    Raises: AssertionError
+    """
     for project in ("admin project", "demo project"):
         for path, body in _QUOTAS:
             answer = await here.call("PUT", path.format(here.owners[project]), body)
@@ -216,16 +234,16 @@ async def furnish(here: World) -> None:
         (here.ids[kind], *_) = [item["id"] for item in (await here.call("GET", path, **_LATER)).json[collection]]
     for kind, (show, path, body) in _FURNITURE.items():
         if kind in here.ids:
-            answer = await here.call("GET", _fill(show, here.ids).format(here.ids[kind]))
+            answer = await here.call("GET", filled(show, here.ids).format(here.ids[kind]))
             if answer.status == 200 and (kind != "image" or answer.json["status"] == "active"):
                 continue
         here.made += 1
         names = {**here.owners, **here.ids, "made": str(here.made)}
         await prepare(here, kind, here.ids)
         try:
-            await here.make(kind, _fill(path, names), json.loads(_fill(json.dumps(body), names)))
+            await here.make(kind, filled(path, names), json.loads(filled(json.dumps(body), names)))
         except AssertionError:
-            if kind not in _FIRST:
+            if kind not in _FIRST and not patient:
                 raise
         if kind == "image":
             await here.call(
@@ -236,7 +254,7 @@ async def furnish(here: World) -> None:
 async def prepare(here: World, kind: str, ids: Mapping[str, str]) -> None:
     """Do with what `ids` holds what such an object needs."""
     for method, path, body in _FIRST.get(kind, ()):
-        await here.call(method, _fill(path, ids), json.loads(_fill(json.dumps(body), ids)))
+        await here.call(method, filled(path, ids), json.loads(filled(json.dumps(body), ids)))
 
 
 async def renewed(here: World, template: Any, ids: Mapping[str, str], user: str = "admin") -> dict[str, str]:
@@ -245,10 +263,20 @@ async def renewed(here: World, template: Any, ids: Mapping[str, str], user: str 
     for kind in _USED_UP:
         if f"${kind}" in json.dumps(template):
             _, path, body = _FURNITURE[kind]
-            answer = await here.call("POST", _fill(path, names), json.loads(_fill(json.dumps(body), names)), user)
+            answer = await here.call("POST", filled(path, names), json.loads(filled(json.dumps(body), names)), user)
             (made,) = answer.json.values()
             found[kind] = made["id"]
     return found
+
+
+def is_furniture(kind: str) -> bool:
+    """Whether `furnish` makes one, rather than finding one."""
+    return kind in _FURNITURE
+
+
+def shelf(kind: str) -> tuple[str, str, Any]:
+    """Where such an object is shown, where it is made, and the body of which it is made."""
+    return _FURNITURE[kind]
 
 
 def furniture(kind: str) -> Any:
@@ -256,7 +284,8 @@ def furniture(kind: str) -> Any:
     return _FURNITURE[kind][2]
 
 
-def _fill(text: str, names: Mapping[str, str]) -> str:
+def filled(text: str, names: Mapping[str, str]) -> str:
+    """The text with what `$name` stands for."""
     for name in sorted(names, key=len, reverse=True):
         text = text.replace(f"${name}", names[name])
     return text

@@ -33,14 +33,25 @@ _STATES = {"running": "running", "shutdown": "shutdown", "paused": "paused", "su
 
 
 class FakeAgent:
-    """One connection. With `obedient`, everything asked for is realised at once and reported."""
+    """One connection. With `obedient`, everything asked for is realised at once and reported.
+
+    Of what it heard it keeps the last `keeps` messages, or all.
+    """
 
     def __init__(
-        self, cloud: Parts, host: str, *, token: str | None = None, obedient: bool = True, vcpus: int = 8
+        self,
+        cloud: Parts,
+        host: str,
+        *,
+        token: str | None = None,
+        obedient: bool = True,
+        vcpus: int = 8,
+        keeps: int | None = None,
     ) -> None:
         self.cloud = cloud
         self.host = host
         self.obedient = obedient
+        self._keeps = keeps
         self.objects: dict[tuple[str, str], IntentObject] = {}
         self.revision = -1
         self.messages: list[ToAgent] = []
@@ -140,6 +151,8 @@ class FakeAgent:
 
     async def _handle(self, item: ToAgent) -> None:
         self.messages.append(item)
+        if self._keeps is not None:
+            del self.messages[: -self._keeps]
         if isinstance(item, Ask):
             await self.say(self.answers(item))
             return
