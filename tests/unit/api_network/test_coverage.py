@@ -57,14 +57,16 @@ HELD = {
     "`routers`": "unit/net/test_plan_hosts.py::test_it_forwards",
     "interfaces, gateway": "unit/net/test_plan_hosts.py::test_its_namespace_has_an_interface_for_each_network",
     "SNAT on and off": "unit/net/test_plan_hosts.py::test_without_snat_only_floating_ips_are_translated",
-    "`ndp_proxies`": "kernel/test_routers.py::test_a_router_answers_outside_for_the_addresses_it_is_told: NdpProxying",
-    "`conntrack_helpers`": "kernel/test_routers.py::test_a_helper_lets_the_answer_of_a_server_of_files_in",
+    "`ndp_proxies`": "kernel/routers/test_ipv6.py::"
+    "test_a_router_answers_outside_for_the_addresses_it_is_told: NdpProxying",
+    "`conntrack_helpers`": "kernel/routers/test_translation.py::test_a_helper_lets_the_answer_of_a_server_of_files_in",
     "extra routes, also atomically": "unit/net/test_plan_hosts.py::"
     "test_extra_routes_leave_by_the_interface_that_reaches_the_next_hop",
     "`floatingips`": "unit/api_network/test_rules.py::test_a_floating_ip_goes_to_the_router_that_reaches_the_port",
     "of a router that they may name": "unit/api_network/test_floating_routers.py::"
     "test_a_floating_ip_is_translated_by_the_router_that_is_asked_for",
-    "single ports and ranges by `port_forwardings`": "kernel/test_routers.py::test_ports_of_a_floating_ip_lead_inside",
+    "single ports and ranges by `port_forwardings`": "kernel/routers/test_translation.py::"
+    "test_ports_of_a_floating_ip_lead_inside",
     "`security-groups`": "unit/api_network/test_lists.py::test_security_groups_list_their_rules",
     "`security-group-rules`": "unit/api_network/test_security_groups.py::test_what_says_the_same_is_the_same_rule",
     "remote groups": "unit/net/test_plan_packets.py::test_a_member_of_the_remote_group_reaches_any_port",
@@ -95,7 +97,8 @@ HELD = {
     "a default of each project": "unit/api_network/test_qos.py::"
     "test_the_default_policy_is_one_of_each_project_and_its_new_networks_obey_it",
     "`rule-types`": "unit/api_network/test_qos.py::test_rule_types_are_those_that_act",
-    "`metering` labels and rules": "kernel/test_routers.py::test_a_metering_label_counts_what_passes_the_gateway",
+    "`metering` labels and rules": "kernel/routers/test_metering.py::"
+    "test_a_metering_label_counts_what_passes_the_gateway",
     "`auto-allocated-topology`": "unit/api_network/test_topologies.py::"
     "test_a_project_that_asks_gets_a_network_behind_a_router",
     "`trunks`": "system/test_trunks.py::test_each_port_of_the_device_reaches_its_own_network",
