@@ -400,12 +400,6 @@ GENERATED: tuple[Reason, ...] = (
         bodies=r'.*"destination": "10\.0\.0\.3".*',
     ),
     Reason(
-        "No host of ours serves DHCP or runs routers in this comparison, whose ports would take addresses",
-        r"agents\.neutron-(l3|dhcp)-agent",
-        r"GET (routers/\{\}/l3-agents|networks/\{\}/dhcp-agents)",
-        here=r"\(not there\)",
-    ),
-    Reason(
         "An agent is a part of its host, and is not taken down alone",
         "status",
         r"PUT agents/\{\}",
