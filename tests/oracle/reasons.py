@@ -452,6 +452,14 @@ GENERATED: tuple[Reason, ...] = (
         r'"40[04] .*',
     ),
     Reason(
+        "Who may not delete a topology is told so first; Neutron first makes the one that is not there, or fails to",
+        "status",
+        r"DELETE auto-allocated-topology/\w+",
+        '"409 AutoAllocationFailure"',
+        '"403 PolicyNotAuthorized"',
+        "reader",
+    ),
+    Reason(
         "The router that Neutron makes for a project has null for its description",
         r"routers?\.(\*\.)?description",
         r"GET routers(/\{\})?",

@@ -142,3 +142,10 @@ def test_a_topology_is_made_anew_when_its_network_was_deleted_and_goes_without_i
     client.delete(f"/v2.0/routers/{other['id']}", "demo")
     client.delete(f"{PATH}/{DEMO}", "demo")
     assert client.call("GET", f"/v2.0/networks/{second}").status == 404
+
+
+def test_what_is_not_there_and_could_not_be_made_is_not_deleted(client: Client) -> None:
+    assert said(client.call("DELETE", f"{PATH}/{DEMO}", user="demo")) == (409, "AutoAllocationFailure")
+    assert said(client.call("DELETE", f"{PATH}/{DEMO}", user="reader")) == (403, "PolicyNotAuthorized")
+    pools(client)
+    assert client.call("DELETE", f"{PATH}/{DEMO}", user="demo").status == 204

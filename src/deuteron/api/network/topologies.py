@@ -47,9 +47,9 @@ def lacks(call: Call, tx: Tx) -> bool:
 def delete(call: Call, tx: Tx) -> Reply:
     """DELETE: what is not there is no mistake. Raises: Conflict as `show` where it could not be made."""
     owner = _owner(call)
+    rights.require(call, "delete_auto_allocated_topology", _target(owner))
     if topologies.network_of(tx, owner) is None:
         topologies.check(tx, call.caller)  # Neutron looks for it as one who asks for it, and so makes it
-    rights.require(call, "delete_auto_allocated_topology", _target(owner))
     topologies.take_down(tx, call.settings, call.caller, owner)
     return Reply(204)
 
