@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -41,7 +42,9 @@ def test_who_follows_a_log_follows_it_into_the_next_file(cloud: Cloud) -> None:
         try:
             assert follower.stdout is not None
             switch = '/proc/"$(cat /run/openvswitch/ovs-vswitchd.pid)"/fd/2'
+            started = time.monotonic()
             cloud.on("aio", f"yes | head -c 17000000 >{switch}; echo; echo the last words >{switch}")
             assert any(line.strip() == "the last words" for line in follower.stdout)
+            assert time.monotonic() - started < 30, "whoever talks is not faster than who follows"
         finally:
             follower.kill()
