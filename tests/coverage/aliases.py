@@ -27,12 +27,7 @@ WHY_NOT: Mapping[str, str] = {
     "port-hint-ovs-tx-steering": "hints for the switch change nothing here",
     "port-hints": "hints for the switch change nothing here",
     "port-trusted-vif": "there are no virtual functions of a card to trust",
-    "port-resource-request": "placement is inside compute: ports ask it for nothing",
-    "port-resource-request-groups": "placement is inside compute: ports ask it for nothing",
     "pvlan": "private VLANs are not built",
-    "qos-bw-minimum-ingress": "no rule promises bandwidth: the switch in user space keeps no such promise",
-    "qos-pps-minimum": "no rule promises packets: nothing would keep such a promise",
-    "qos-pps-minimum-rule-alias": "no rule promises packets: nothing would keep such a promise",
     "uplink-status-propagation": "there are no virtual functions of a card whose uplink could fail",
     "uplink-status-propagation-updatable": "there are no virtual functions of a card whose uplink could fail",
 }

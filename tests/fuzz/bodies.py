@@ -347,6 +347,22 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ("PUT", _N + "/qos/policies/{parent}/packet_rate_limit_rules/{id}"): [
         {"packet_rate_limit_rule": {"max_kpps": 7, "direction": "egress"}}
     ],
+    ("POST", _N + "/qos/policies/{parent}/minimum_bandwidth_rules"): [
+        {"minimum_bandwidth_rule": {"min_kbps": "$number", "direction": "ingress"}},
+        {"minimum_bandwidth_rules": [{"min_kbps": 5}, {"min_kbps": 6, "direction": "ingress"}]},
+    ],
+    ("PUT", _N + "/qos/policies/{parent}/minimum_bandwidth_rules/{id}"): [
+        {"minimum_bandwidth_rule": {"min_kbps": 7, "direction": "egress"}}
+    ],
+    ("PUT", _N + "/qos/alias_minimum_bandwidth_rules/{id}"): [{"alias_minimum_bandwidth_rule": {"min_kbps": 7}}],
+    ("POST", _N + "/qos/policies/{parent}/minimum_packet_rate_rules"): [
+        {"minimum_packet_rate_rule": {"min_kpps": "$number", "direction": "any"}},
+        {"minimum_packet_rate_rules": [{"min_kpps": 5}, {"min_kpps": 6, "direction": "ingress"}]},
+    ],
+    ("PUT", _N + "/qos/policies/{parent}/minimum_packet_rate_rules/{id}"): [
+        {"minimum_packet_rate_rule": {"min_kpps": 7, "direction": "egress"}}
+    ],
+    ("PUT", _N + "/qos/alias_minimum_packet_rate_rules/{id}"): [{"alias_minimum_packet_rate_rule": {"min_kpps": 7}}],
     ("POST", _N + "/metering/metering-labels"): [{"metering_label": {"name": "x", "description": "y", "shared": True}}],
     ("POST", _N + "/metering/metering-label-rules"): [
         {

@@ -75,6 +75,8 @@ _ID_KINDS = (
     ("address-groups", "address_group"), ("bandwidth_limit_rules", "bandwidth_limit_rule"),
     ("dscp_marking_rules", "dscp_marking_rule"), ("alias_bandwidth_limit_rules", "bandwidth_limit_rule"),
     ("alias_dscp_marking_rules", "dscp_marking_rule"), ("packet_rate_limit_rules", "packet_rate_limit_rule"),
+    *((f"{way}minimum_{what}_rules", f"minimum_{what}_rule") for what in ("bandwidth", "packet_rate")
+      for way in ("", "alias_")),
     ("metering-labels", "metering_label"),
     ("metering-label-rules", "metering_label_rule"),
     ("default-security-group-rules", "default_security_group_rule"),

@@ -424,6 +424,14 @@ _FURNITURE: dict[str, tuple[str, str, Any]] = {
         _N + "/qos/policies/$qos_policy/packet_rate_limit_rules",
         {"packet_rate_limit_rule": {"max_kpps": 10}},
     ),
+    "minimum_bandwidth_rule": (
+        _N + "/qos/alias_minimum_bandwidth_rules/{}", _N + "/qos/policies/$qos_policy/minimum_bandwidth_rules",
+        {"minimum_bandwidth_rule": {"min_kbps": 10}},
+    ),
+    "minimum_packet_rate_rule": (
+        _N + "/qos/alias_minimum_packet_rate_rules/{}", _N + "/qos/policies/$qos_policy/minimum_packet_rate_rules",
+        {"minimum_packet_rate_rule": {"min_kpps": 10}},
+    ),
     "metering_label": (
         _N + "/metering/metering-labels/{}", _N + "/metering/metering-labels",
         {"metering_label": {"name": "fuzzed-$made"}},

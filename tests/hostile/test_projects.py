@@ -94,7 +94,8 @@ class Belongings:
 FORWARDED = "10.77.0.200"
 QOS_RULES = {
     "bandwidth_limit_rule": {"max_kbps": 1000}, "dscp_marking_rule": {"dscp_mark": 10},
-    "packet_rate_limit_rule": {"max_kpps": 10},
+    "packet_rate_limit_rule": {"max_kpps": 10}, "minimum_bandwidth_rule": {"min_kbps": 10},
+    "minimum_packet_rate_rule": {"min_kpps": 10},
 }  # fmt: skip
 WITHOUT_ALIAS = ("packet_rate_limit_rule",)
 TAGGED = ("networks", "subnets", "ports", "routers", "floatingips", "security-groups", "security-group-rules",

@@ -42,6 +42,8 @@ KINDS = {
     "qos_policy": _plain("qos/policies", "policy"),
     "bandwidth_limit_rule": _rule("bandwidth_limit_rule"),
     "dscp_marking_rule": _rule("dscp_marking_rule"),
+    "minimum_bandwidth_rule": _rule("minimum_bandwidth_rule"),
+    "minimum_packet_rate_rule": _rule("minimum_packet_rate_rule"),
     "packet_rate_limit_rule": Kind(
         "qos/policies/{}/packet_rate_limit_rules", "packet_rate_limit_rule", "packet_rate_limit_rules", "qos_policy"
     ),

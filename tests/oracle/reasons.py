@@ -43,7 +43,7 @@ class Reason:
 
 
 RECORDED = (
-    Reason("The recorded cloud had no QoS", r"extensions\.qos[\w-]*", "extensions"),
+    Reason("The recorded cloud had no QoS", r"extensions\.(qos|port-resource-request)[\w-]*", "extensions"),
     Reason("The recorded cloud had no metering", r"extensions\.metering\w*", "extensions"),
     Reason(
         "The recorded cloud had no port forwarding",
@@ -365,17 +365,11 @@ GENERATED: tuple[Reason, ...] = (
         r'"404 RbacPolicyNotFound"',
     ),
     Reason(
-        "No rule of QoS here promises bandwidth, so no port asks the scheduler for any",
-        r"ports?\.(\*\.)?resource_request",
-        there="null",
-        here=r"\(not there\)",
-    ),
-    Reason(
-        "Types of QoS rules that no port would obey are not listed",
-        r"rule_types\.\*",
-        "GET qos/rule-types",
-        r'\{\}|\{"type": "(minimum_bandwidth|minimum_packet_rate)"\}',
-        r"\(not there\)",
+        "Rules of what hosts promise to a server's port are not changed: Neutron says 501 of it",
+        "status",
+        r"(POST|PUT|DELETE) qos/.*minimum_.*",
+        r'"501 NotImplementedError"',
+        r'"409 NotImplementedError"',
     ),
     Reason(
         "Neutron shows managers the quotas of every project",

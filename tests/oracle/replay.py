@@ -99,8 +99,9 @@ def _found(client: Client, steps: list[dict[str, Any]]) -> Iterator[Found]:
 
 
 _UNLOADED = (
-    "qos_policy_id", "qos_network_policy_id", "device_profile", "numa_affinity_policy", "port_forwardings",
-    "conntrack_helpers", "enable_ndp_proxy", "dns_name", "dns_domain", "dns_assignment", "dns_publish_fixed_ip",
+    "qos_policy_id", "qos_network_policy_id", "resource_request", "device_profile", "numa_affinity_policy",
+    "port_forwardings", "conntrack_helpers", "enable_ndp_proxy", "dns_name", "dns_domain", "dns_assignment",
+    "dns_publish_fixed_ip",
 )  # fmt: skip
 """Attributes of extensions that the recorded cloud had not loaded."""
 

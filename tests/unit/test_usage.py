@@ -37,6 +37,11 @@ def counted(tx: Tx) -> Sums:
             found[("project", kind, owner)] += amount
     for host in tx.scalars(select(slots.c.host).where(slots.c.kind == "port")):
         found[("host", "ports", host)] += 1
+    promised = TABLES["port"].c.promised
+    for said in tx.scalars(select(promised).where(promised.is_not(None))):
+        for part in said["parts"].values():
+            for resource, amount in part["resources"].items():
+                found[("host", f"{resource}:{part['provider']}", said["host"])] += amount
     for project_id, host, raw in tx.all(select(servers.c.project_id, servers.c.host, servers.c.flavor)):
         flavor = msgspec.convert(raw, Flavor)
         for name, amount in (("instances", 1), ("cores", flavor.vcpus), ("ram", flavor.ram)):

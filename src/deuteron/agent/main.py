@@ -230,6 +230,8 @@ class Agent:
             datapath_type=settings.datapath_type,
             dataplane=settings.dataplane,
             mechanism_drivers=settings.mechanism_drivers,
+            bandwidths=settings.bandwidths,
+            packet_rates=settings.packet_rates,
             started_at=self._started_at,
         )
 

@@ -23,7 +23,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Final, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -471,6 +471,13 @@ def tables_of(intent: HostIntent) -> dict[str, Mapping[str, Any]]:
     return {kind: fields[name] for kind, name in TABLES.items()}
 
 
+TUNNEL_PROVIDER: Final = "rp_tunnelled"
+"""Who promises the bandwidth of tunnels, among bridges. Source: neutron, `tunnelled_network_rp_name`."""
+
+Rates = dict[Literal["egress", "ingress", "any"], int]
+"""A second, by direction as a guest sees it; of a direction that is missing nothing is promised."""
+
+
 class HostSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a host is, fixed when its agent starts: from the topology, not from the API.
 
@@ -500,6 +507,10 @@ class HostSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     """The mechanisms that wire ports here."""
     virt_type: Literal["auto", "kvm", "qemu"] = "auto"
     dns_servers: tuple[str, ...] = ()
+    bandwidths: dict[str, Rates] = {}
+    """Kilobits that may be promised to ports, by bridge or `TUNNEL_PROVIDER`."""
+    packet_rates: Rates = {}
+    """Thousands of packets that may be promised."""
 
 
 # --- messages, JSON text frames over one WebSocket at /internal/hosts/<host> ---------------------------------------
@@ -523,6 +534,8 @@ class Hello(msgspec.Struct, frozen=True, tag_field="type", tag="hello"):
     datapath_type: str = "netdev"
     dataplane: str = "ovs"
     mechanism_drivers: tuple[str, ...] = (MECHANISM,)
+    bandwidths: dict[str, Rates] = {}
+    packet_rates: Rates = {}
     started_at: str = ""
     """UTC, ISO 8601."""
 

@@ -306,6 +306,8 @@ def write_settings(state: State, cloud: Cloud, topology: Topology, virt_type: Li
             roles=host.roles,
             mechanism_drivers=host.mechanism_drivers,
             virt_type=virt_type,
+            bandwidths=host.bandwidths,
+            packet_rates=host.packet_rates,
         )
         folder = state.host(host.name)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

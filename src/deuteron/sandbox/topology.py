@@ -21,6 +21,13 @@ The file is TOML and speaks Kolla's inventory: five groups and the roles of a ho
     vlan_interface = "physnet1"
     neutron_external_interface = "public"
 
+    [bandwidths]                # kilobits a second that a host may promise to guests' ports, from them and to them;
+    vlan_interface = {egress = 10_000_000, ingress = 10_000_000}    # where nothing is said, it promises none
+    tunnel_interface = {egress = 1_000_000}
+
+    [packet_rates]              # thousands of packets a second that it may promise: `any`, or `egress` and `ingress`
+    any = 500
+
     [external]
     cidr = "172.24.4.0/24"
     gateway = "172.24.4.1"                  # the address of the host `outside`
@@ -30,6 +37,7 @@ The file is TOML and speaks Kolla's inventory: five groups and the roles of a ho
     tunnel_ip = "172.31.0.10"
     vlan_interface = "ens5"                 # the same physical network through another interface
     mechanism_drivers = []                  # of those above, the ones that this host runs
+    packet_rates = {any = 100}              # and bandwidths = {…}: instead of those above
 
 Every table may be left out. A host is any name that a group mentions. `outside` is always there: it
 plays the datacenter beyond the provider network and runs no agent.
@@ -43,11 +51,11 @@ import ipaddress
 import re
 import tomllib
 from collections.abc import Mapping
-from typing import Literal, cast
+from typing import Annotated, Literal, cast
 
 import msgspec
 
-from deuteron.model.intent import MECHANISM
+from deuteron.model.intent import MECHANISM, TUNNEL_PROVIDER, Rates
 
 from .errors import TopologyError
 
@@ -107,6 +115,32 @@ class Networks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tunnel: str = "172.31.0.0/16"
 
 
+_Amount = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+
+
+class BothWays(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Kilobits a second as guests see it; None: nothing is promised."""
+
+    egress: _Amount | None = None
+    ingress: _Amount | None = None
+
+
+class Bandwidths(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What may be promised of each interface of a host."""
+
+    vlan_interface: BothWays | None = None
+    neutron_external_interface: BothWays | None = None
+    tunnel_interface: BothWays | None = None
+
+
+class PacketRates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Thousands of packets a second: in all, or each way."""
+
+    any: _Amount | None = None
+    egress: _Amount | None = None
+    ingress: _Amount | None = None
+
+
 class _HostTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     management_ip: str | None = None
     tunnel_ip: str | None = None
@@ -115,6 +149,8 @@ class _HostTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     vlan_interface: str | None = None
     neutron_external_interface: str | None = None
     mechanism_drivers: tuple[str, ...] | None = None
+    bandwidths: Bandwidths | None = None
+    packet_rates: PacketRates | None = None
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -124,6 +160,8 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     physical_networks: PhysicalNetworks = PhysicalNetworks()
     networks: Networks = Networks()
     external: External = External()
+    bandwidths: Bandwidths = Bandwidths()
+    packet_rates: PacketRates = PacketRates()
     hosts: dict[str, _HostTable] = {}
 
 
@@ -138,6 +176,9 @@ class Host(msgspec.Struct, frozen=True):
     management_ip: str
     tunnel_ip: str | None
     mechanism_drivers: tuple[str, ...] = (MECHANISM,)
+    bandwidths: dict[str, Rates] = {}
+    """As the host's agent has them, by bridge."""
+    packet_rates: Rates = {}
 
     @property
     def roles(self) -> tuple[AgentRole, ...]:
@@ -308,7 +349,33 @@ def _host(name: str, number: int, file: _File, source: str) -> Host:
         management_ip=management_ip,
         tunnel_ip=tunnel_ip,
         mechanism_drivers=_mechanisms(name, table, file, source),
+        bandwidths=_bandwidths(table.bandwidths or file.bandwidths, interfaces),
+        packet_rates=_packet_rates(name, table.packet_rates or file.packet_rates, source),
     )
+
+
+def _bandwidths(said: Bandwidths, interfaces: Interfaces) -> dict[str, Rates]:
+    places = {
+        f"br-{interfaces.vlan_interface}": said.vlan_interface,
+        PROVIDER_BRIDGE: said.neutron_external_interface,
+        TUNNEL_PROVIDER: said.tunnel_interface,
+    }
+    return {place: _rates(rates) for place, rates in places.items() if rates is not None}
+
+
+def _packet_rates(host: str, said: PacketRates, source: str) -> Rates:
+    rates = _rates(said)
+    if "any" in rates and len(rates) > 1:
+        raise TopologyError(
+            f'packet_rates of host "{host}" in {source} cannot have "any" beside "egress" or "ingress"',
+            "packets are promised in all, any = 500, or each way, egress = 250 and ingress = 250",
+        )
+    return rates
+
+
+def _rates(said: BothWays | PacketRates) -> Rates:
+    found: dict[str, int | None] = msgspec.structs.asdict(said)
+    return cast("Rates", {direction: amount for direction, amount in found.items() if amount is not None})
 
 
 def _mechanisms(host: str, table: _HostTable, file: _File, source: str) -> tuple[str, ...]:
@@ -400,11 +467,16 @@ def _accepted(complaint: str) -> str:
         "$.physical_networks": PhysicalNetworks.__struct_fields__,
         "$.networks": Networks.__struct_fields__,
         "$.external": External.__struct_fields__,
+        "$.bandwidths": Bandwidths.__struct_fields__,
+        "$.packet_rates": PacketRates.__struct_fields__,
         "$.hosts": _HostTable.__struct_fields__,
     }
     found = next((names for path, names in keys.items() if path in complaint), None)
     if found is None:
-        return "known tables are groups, interfaces, physical_networks, networks, external and hosts.NAME"
+        return (
+            "known tables are groups, interfaces, physical_networks, networks, external, bandwidths, packet_rates and "
+            "hosts.NAME"
+        )
     return f"known here are {', '.join(found)}"
 
 

@@ -10,7 +10,7 @@ import pytest
 from deuteron.model.network import RESOURCES
 from tests.coverage.words import paragraph, unheld
 from tests.unit.api_compute.harness import run, world
-from tests.unit.api_network.harness import OTHER, ZERO, Client, cloud_in
+from tests.unit.api_network.harness import OTHER, Client, cloud_in
 
 TITLE = "Network v2.0"
 
@@ -90,6 +90,9 @@ HELD = {
     "test_rules_are_in_their_policy_and_under_their_alias: alias_",
     "and `packet_rate_limit_rules`": "unit/net/test_plan_qos.py::"
     "test_packets_beyond_a_port_s_rate_are_dropped_both_ways: PacketLimit",
+    "`minimum_bandwidth_rules` and `minimum_packet_rate_rules`, which hosts promise to ports of servers": ""
+    "unit/api_compute/test_promises.py::"
+    "test_a_server_is_placed_where_what_its_port_asks_fits_beside_what_is_promised: minimum_bandwidth_rule",
     "ports and networks obey": "unit/net/test_plan_qos.py::"
     "test_a_network_s_policy_is_for_all_its_guests_and_a_port_s_own_comes_first",
     "floating IPs and gateways are limited": "unit/net/test_plan_qos.py::"
@@ -134,8 +137,6 @@ HELD = {
 """What the chapter says is there, in its words, and the test that fails when it is not."""
 
 ABSENT = {
-    "minimum bandwidth": f"qos/policies/{ZERO}/minimum_bandwidth_rules",
-    "minimum packet rates": f"qos/policies/{ZERO}/minimum_packet_rate_rules",
     "segments": "segments",
     "logging": "log/logs",
     "BGP": "bgp-speakers",

@@ -102,11 +102,13 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "port-device-profile": {"port": "device_profile"},
     "port-numa-affinity-policy": {"port": "numa_affinity_policy"},
     "port-security": {"network": "port_security_enabled", "port": "port_security_enabled"},
+    "port-resource-request": {"port": "resource_request"},
     "provider": {"network": "provider:network_type provider:physical_network provider:segmentation_id"},
     "qos": {
         "qos_policy": "id name project_id tenant_id shared rules",
         "bandwidth_limit_rule": "id qos_policy_id max_kbps max_burst_kbps",
         "dscp_marking_rule": "id qos_policy_id dscp_mark",
+        "minimum_bandwidth_rule": "id qos_policy_id min_kbps direction",
         "network": "qos_policy_id",
         "port": "qos_policy_id",
     },
@@ -114,6 +116,7 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "qos-default": {"qos_policy": "is_default"},
     "qos-fip": {"floatingip": "qos_policy_id"},
     "qos-port-network-policy": {"port": "qos_network_policy_id"},
+    "qos-pps-minimum": {"minimum_packet_rate_rule": "id qos_policy_id min_kpps direction"},
     "qos-pps": {"packet_rate_limit_rule": "id qos_policy_id max_kpps max_burst_kpps direction"},
     "security-groups-remote-address-group": {"security_group_rule": "remote_address_group_id"},
     "rbac-policies": {"rbac_policy": "id project_id tenant_id object_type object_id target_tenant action"},
@@ -152,7 +155,7 @@ TAGGED_PATHS = (
     *("networks", "subnets", "ports", "routers", "floatingips", "subnetpools"),
     *("security-groups", "security-group-rules", "policies", "trunks"),
 )
-QOS_RULES = ("bandwidth_limit_rules", "dscp_marking_rules")
+QOS_RULES = ("bandwidth_limit_rules", "dscp_marking_rules", "minimum_bandwidth_rules")
 
 
 def crud(*collections: str) -> set[str]:
@@ -215,6 +218,10 @@ ROUTES: dict[str, set[str]] = {
     "qos": {
         *crud("qos/policies", *(f"qos/policies/{{parent}}/{name}" for name in QOS_RULES)),
         "GET /qos/rule-types",
+    },
+    "qos-pps-minimum": crud("qos/policies/{parent}/minimum_packet_rate_rules"),
+    "qos-pps-minimum-rule-alias": {
+        f"{verb} /qos/alias_minimum_packet_rate_rules/{{id}}" for verb in ("GET", "PUT", "DELETE")
     },
     "qos-pps": crud("qos/policies/{parent}/packet_rate_limit_rules"),
     "qos-rule-type-details": {"GET /qos/rule-types/{type}"},
@@ -434,6 +441,21 @@ def _rule_types(client: Client) -> bool:
     return bool(every["rule_types"]) and all(each in every["rule_types"] for each in acting["rule_types"])
 
 
+def _least_received(client: Client) -> bool:
+    policy = client.post("/v2.0/qos/policies", {"policy": {"name": "q"}})["policy"]["id"]
+    body = {"minimum_bandwidth_rule": {"min_kbps": 5, "direction": "ingress"}}
+    made = client.post(f"/v2.0/qos/policies/{policy}/minimum_bandwidth_rules", body)["minimum_bandwidth_rule"]
+    return bool(made["direction"] == "ingress")
+
+
+def _groups_of_requests(client: Client) -> bool:
+    policy = client.post("/v2.0/qos/policies", {"policy": {"name": "q"}})["policy"]["id"]
+    body = {"minimum_packet_rate_rule": {"min_kpps": 5}}
+    client.post(f"/v2.0/qos/policies/{policy}/minimum_packet_rate_rules", body)
+    port = client.port(client.network()["id"], "admin", qos_policy_id=policy)
+    return port["resource_request"].keys() == {"request_groups", "same_subtree"}
+
+
 def _gateway_policy(client: Client) -> bool:
     network = client.network("admin", **{"router:external": True})["id"]
     client.subnet(network, "203.0.113.0/24", user="admin")
@@ -480,6 +502,8 @@ BEHAVIOURS: dict[str, Callable[[Client], bool]] = {
     "port-mac-override": _own_mac,
     "port-security-groups-filtering": _by_group,
     "project-id": lambda client: client.network(user="admin", project_id=DEMO)["tenant_id"] == DEMO,
+    "port-resource-request-groups": _groups_of_requests,
+    "qos-bw-minimum-ingress": _least_received,
     "qos-gateway-ip": _gateway_policy,
     "qos-rule-type-filter": _rule_types,
     "quota-check-limit": _limit,

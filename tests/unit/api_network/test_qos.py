@@ -287,7 +287,8 @@ def test_rules_go_with_their_policy(client: Client) -> None:
 
 
 def test_rule_types_are_those_that_act(client: Client) -> None:
-    acting = [{"type": "bandwidth_limit"}, {"type": "dscp_marking"}, {"type": "packet_rate_limit"}]
+    names = ("bandwidth_limit", "dscp_marking", "packet_rate_limit", "minimum_bandwidth", "minimum_packet_rate")
+    acting = [{"type": name} for name in names]
     assert client.get("/v2.0/qos/rule-types", "reader")["rule_types"] == acting
     (driver,) = client.get("/v2.0/qos/rule-types/dscp_marking")["rule_type"]["drivers"]
     (parameter,) = driver["supported_parameters"]
@@ -300,7 +301,7 @@ def test_rule_types_are_those_that_act(client: Client) -> None:
         "parameter_name": "max_kbps", "parameter_type": "range", "parameter_values": {"start": 0, "end": 2147483647},
     }  # fmt: skip
     assert said(client.call("GET", "/v2.0/qos/rule-types/dscp_marking", user="manager")) == (403, "NotAuthorized")
-    assert client.call("GET", "/v2.0/qos/rule-types/minimum_bandwidth").status == 404
+    assert client.call("GET", "/v2.0/qos/rule-types/minimum").status == 404
     assert said(client.call("GET", "/v2.0/qos/rule-types?type=dscp_marking")) == (400, "HTTPBadRequest")
 
 

@@ -99,6 +99,8 @@ GROWING: Final[dict[str, dict[str, str]]] = {
     "network_ports": {},
     "network_qos_bandwidth_limit_rules": {"qos_policy_id": _id("network_qos_policies")},
     "network_qos_dscp_marking_rules": {"qos_policy_id": _id("network_qos_policies")},
+    "network_qos_minimum_bandwidth_rules": {"qos_policy_id": _id("network_qos_policies")},
+    "network_qos_minimum_packet_rate_rules": {"qos_policy_id": _id("network_qos_policies")},
     "network_qos_packet_rate_limit_rules": {"qos_policy_id": _id("network_qos_policies")},
     "network_qos_policies": {},
     "network_quotas": {"project_id": "printf('%032x', i)"},

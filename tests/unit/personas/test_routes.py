@@ -190,6 +190,8 @@ def _network() -> Iterator[tuple[str, Line]]:
     for kind, made in (
         ("bandwidth_limit_rule", {"max_kbps": 9, "direction": "ingress"}), ("dscp_marking_rule", {"dscp_mark": 10}),
         ("packet_rate_limit_rule", {"max_kpps": 9, "direction": "ingress"}),
+        ("minimum_bandwidth_rule", {"min_kbps": 9, "direction": "ingress"}),
+        ("minimum_packet_rate_rule", {"min_kpps": 9, "direction": "ingress"}),
     ):  # fmt: skip
         base, name = f"{policy}/{kind}s", f"policy_{kind}"
         yield f"GET {base}", Line(f"get_{name}", lists=kind)
@@ -680,7 +682,8 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     ids["qos_policy"] = admin.make(f"{v2}/qos/policies", "policy", **policy)["id"]
     admin.put(f"{v2}/policies/{ids['qos_policy']}/tags/t")
     rules = {"bandwidth_limit_rule": {"max_kbps": 1000}, "dscp_marking_rule": {"dscp_mark": 26}}
-    for kind, values in {**rules, "packet_rate_limit_rule": {"max_kpps": 10}}.items():
+    rules |= {"packet_rate_limit_rule": {"max_kpps": 10}, "minimum_bandwidth_rule": {"min_kbps": 10}}
+    for kind, values in {**rules, "minimum_packet_rate_rule": {"min_kpps": 10}}.items():
         ids[kind] = admin.make(f"{v2}/qos/policies/{ids['qos_policy']}/{kind}s", kind, **values)["id"]
     ids["rule_type"] = "dscp_marking"
     metering = {"name": "counted", "project_id": ids["project"]}

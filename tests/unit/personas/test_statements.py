@@ -70,6 +70,8 @@ FILTERS: Final = (
     "qos/policies?name=none", "qos/policies?project_id={project}",
     "qos/policies?limit=10&marker={qos_policy}", "qos/policies/{qos_policy}/bandwidth_limit_rules?max_kbps=1",
     "qos/policies/{qos_policy}/packet_rate_limit_rules?max_kpps=1",
+    "qos/policies/{qos_policy}/minimum_bandwidth_rules?min_kbps=1",
+    "qos/policies/{qos_policy}/minimum_packet_rate_rules?min_kpps=1",
     "flavors?service_type=L3_ROUTER_NAT", "service_profiles?driver=none",
     "metering/metering-labels?name=none", "metering/metering-label-rules?metering_label_id={metering_label}",
     "default-security-group-rules?used_in_default_sg=true",

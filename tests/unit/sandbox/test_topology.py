@@ -88,6 +88,27 @@ def test_every_host_runs_the_clouds_mechanisms_in_their_order_unless_it_is_given
     assert default_topology().mechanism_drivers == ("openvswitch",)
 
 
+def test_hosts_have_what_the_file_says_to_promise_by_bridge_unless_they_say_so_themselves() -> None:
+    text = """
+[bandwidths]
+vlan_interface = {egress = 10, ingress = 20}
+tunnel_interface = {egress = 5}
+
+[packet_rates]
+any = 7
+"""
+    own = """
+bandwidths = {neutron_external_interface = {ingress = 9}}
+packet_rates = {egress = 1, ingress = 2}
+"""
+    c1, c2, c3 = parse_topology(TWO_COMPUTE_HOSTS + own + text).agents
+    assert c1.bandwidths == {"br-trunk0": {"egress": 10, "ingress": 20}, "rp_tunnelled": {"egress": 5}}
+    assert (c2.bandwidths, c2.packet_rates) == (c1.bandwidths, {"any": 7})
+    assert (c3.bandwidths, c3.packet_rates) == ({"br-ex": {"ingress": 9}}, {"egress": 1, "ingress": 2})
+    (aio,) = default_topology().agents
+    assert (aio.bandwidths, aio.packet_rates) == ({}, {})
+
+
 def test_a_host_may_choose_its_own_address() -> None:
     topology = parse_topology(TWO_COMPUTE_HOSTS)
     assert [host.tunnel_ip for host in topology.agents] == ["172.31.0.10", "172.31.0.11", "172.31.7.7"]
@@ -117,6 +138,9 @@ def test_a_host_may_choose_its_own_address() -> None:
         ('[networks]\ntunnel = "172.31.0.0/29"', "networks.tunnel"),
         ('[physical_networks]\nvlan_interface = "a b"', '"a b"'),
         ('[physical_networks]\nvlan_interface = "public"', 'the same physical network "public"'),
+        ("[packet_rates]\nany = 5\negress = 5", 'packet_rates of host "aio"'),
+        ("[bandwidths]\nvlan_interface = {egress = -1}", "egress"),
+        ("[bandwidths]\nphysnet1 = {egress = 1}", "physnet1"),
         ('[physical_networks]\nvlan = "default"', "`vlan`"),
         ("[physical_networks]\nvlan_interface = 7", "vlan_interface"),
         ('mechanism_drivers = "openvswitch"', "mechanism_drivers"),

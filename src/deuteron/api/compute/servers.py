@@ -74,6 +74,7 @@ def _read(call: Call, body: Body) -> NewServers:
         config_drive=body.boolean("config_drive"),
         password=body.text("adminPass") or servers.make_password(),
         files=drives.files_of(call, body),
+        may_ask=call.version >= 72,
     )
 
 

@@ -51,7 +51,14 @@ from deuteron.model.network.ports import (
     ROUTER_GATEWAY,
     ROUTER_INTERFACE,
 )
-from deuteron.model.network.qos import BANDWIDTH_LIMIT_RULE, DSCP_MARKING_RULE, PACKET_RATE_LIMIT_RULE, QOS_POLICY
+from deuteron.model.network.qos import (
+    BANDWIDTH_LIMIT_RULE,
+    DSCP_MARKING_RULE,
+    MINIMUM_BANDWIDTH_RULE,
+    MINIMUM_PACKET_RATE_RULE,
+    PACKET_RATE_LIMIT_RULE,
+    QOS_POLICY,
+)
 from deuteron.model.network.security import SECURITY_GROUP, SECURITY_GROUP_RULE
 from deuteron.model.network.sharing import RBAC_POLICY
 from deuteron.model.network.trunks import SUBPORT_OWNER, TRUNK
@@ -78,6 +85,8 @@ RESOURCES: Final[tuple[Resource[Any], ...]] = (
     BANDWIDTH_LIMIT_RULE,
     DSCP_MARKING_RULE,
     PACKET_RATE_LIMIT_RULE,
+    MINIMUM_BANDWIDTH_RULE,
+    MINIMUM_PACKET_RATE_RULE,
     METERING_LABEL,
     METERING_LABEL_RULE,
     DEFAULT_SECURITY_GROUP_RULE,
@@ -139,6 +148,8 @@ __all__ = [
     "MAX_ROUTES",
     "METERING_LABEL",
     "METERING_LABEL_RULE",
+    "MINIMUM_BANDWIDTH_RULE",
+    "MINIMUM_PACKET_RATE_RULE",
     "NDP_PROXY",
     "NETWORK",
     "PACKET_RATE_LIMIT_RULE",

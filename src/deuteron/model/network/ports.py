@@ -77,7 +77,7 @@ PORT: Resource[PortRow] = Resource(
         DESCRIPTION,
         Attribute("binding:vnic_type", OneOf(VNIC_TYPES), "How it is to be plugged.", default="normal", create=True,
                   update=True, filter=False, sort=False),
-        Attribute("binding:profile", Object({}, nullable=True), "Words for the mechanism: none has any yet.",
+        Attribute("binding:profile", Object({}, nullable=True), "Words for the mechanism; who promises it what.",
                   default={}, create=True, update=True, create_rule=SERVICE, update_rule=SERVICE,
                   read_rule=ADMIN_OR_SERVICE,
                   filter=False, sort=False, nullable=False),
@@ -99,6 +99,7 @@ PORT: Resource[PortRow] = Resource(
     ),
     hidden=(
         Attribute("binding_refusal", Text(nullable=True), "Why the last binding failed."),
+        Attribute("promised", Object({}, nullable=True), "What its host promises it, and who there (`promises`)."),
     ),
     # With the id behind it, a page of one network's ports comes in order without sorting them all.
     indexes=(

@@ -1,6 +1,6 @@
 """Quality of service: policies, and the rules in them that the data plane obeys.
 
-Of Neutron's rules those are declared that act here: limits of bandwidth and of packets, and marks of packets.
+Limits and marks act on packets. Minimums are asked of the host where Compute places a server, which promises them.
 
 Source: neutron-lib, neutron_lib/api/definitions/qos*.py; neutron/conf/policies/qos.py.
 """
@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Final
 
 from deuteron.model.codecs import Anything, Boolean, Integer, OneOf, Text, Uuid
 from deuteron.model.network.codecs import NAME_LENGTH, Choice
-from deuteron.model.network.shared import DESCRIPTION, ID, PROJECT_ID, READ, STANDARD, TENANT_ID
+from deuteron.model.network.shared import ADMIN, DESCRIPTION, ID, PROJECT_ID, READ, STANDARD, TENANT_ID
 from deuteron.model.resource import REQUIRED, Attribute, Extension, Parent, Resource
 
 if TYPE_CHECKING:
     from deuteron.model.network.rows import (
         BandwidthLimitRuleRow,
         DscpMarkingRuleRow,
+        MinimumBandwidthRuleRow,
+        MinimumPacketRateRuleRow,
         PacketRateLimitRuleRow,
         QosPolicyRow,
     )
@@ -119,6 +121,50 @@ PACKET_RATE_LIMIT_RULE: Resource[PacketRateLimitRuleRow] = Resource(
     followed=False,
 )
 
+MINIMUM_BANDWIDTH_RULE: Resource[MinimumBandwidthRuleRow] = Resource(
+    service="network",
+    name="minimum_bandwidth_rule",
+    collection="minimum_bandwidth_rules",
+    missing=("QosRuleNotFound", "QoS rule {} for policy {} could not be found."),
+    table="network_qos_minimum_bandwidth_rules",
+    description="How much the host of a server promises to a port of it.",
+    attributes=(
+        ID,
+        _OF,
+        Attribute("min_kbps", Integer(0, MAX_KBPS), "Kilobits a second, at least.", default=REQUIRED, create=True,
+                  update=True),
+        Attribute("direction", OneOf(("egress", "ingress")), "From the port, or to it.", default="egress", create=True,
+                  update=True),
+    ),
+    parent=Parent("qos_policy", "qos/policies", "qos_policy_id", alias="qos/alias_minimum_bandwidth_rules"),
+    rule="policy_minimum_bandwidth_rule",
+    rules=_OF_RULES,
+    unique=(("qos_policy_id", "direction"),),
+    followed=False,
+)
+
+MINIMUM_PACKET_RATE_RULE: Resource[MinimumPacketRateRuleRow] = Resource(
+    service="network",
+    name="minimum_packet_rate_rule",
+    collection="minimum_packet_rate_rules",
+    missing=("QosRuleNotFound", "QoS rule {} for policy {} could not be found."),
+    table="network_qos_minimum_packet_rate_rules",
+    description="How many packets the host of a server promises to carry for a port of it.",
+    attributes=(
+        ID,
+        _OF,
+        Attribute("min_kpps", Integer(0, MAX_KBPS), "Thousands of packets a second, at least.", default=REQUIRED,
+                  create=True, update=True),
+        Attribute("direction", OneOf(("any", "egress", "ingress")), "From the port, to it, or both together.",
+                  default="egress", create=True, update=True),
+    ),
+    parent=Parent("qos_policy", "qos/policies", "qos_policy_id", alias="qos/alias_minimum_packet_rate_rules"),
+    rule="policy_minimum_packet_rate_rule",
+    rules=_OF_RULES,
+    unique=(("qos_policy_id", "direction"),),
+    followed=False,
+)
+
 DSCP_MARKING_RULE: Resource[DscpMarkingRuleRow] = Resource(
     service="network",
     name="dscp_marking_rule",
@@ -144,13 +190,27 @@ _NAMES_ONE = Attribute("qos_policy_id", Uuid(nullable=True), "The policy its tra
 _OF_NETWORK = Attribute("qos_network_policy_id", Uuid(nullable=True), "The policy of its network.", stored=False,
                         filter=False, sort=False)
 
+_REQUEST = Attribute("resource_request", Anything(), "What the host of its server is to promise, for Placement.",
+                     stored=False, read_rule=ADMIN, filter=False, sort=False)
+
 EXTENSIONS: Final = {
+    "port-resource-request": Extension(
+        "Port Resource Request", "What a port asks of a host.", "2018-05-08T10:00:00-00:00",
+        attributes={"port": (_REQUEST,)},
+    ),
+    "port-resource-request-groups": Extension(
+        "Port Resource Request Groups", "What it asks of several providers.", "2021-08-02T10:00:00-00:00"
+    ),
     "qos": Extension(
         "Quality of Service", "Limits and marks of traffic.", "2015-06-08T10:00:00-00:00",
         attributes=dict.fromkeys(("network", "port"), (_NAMES_ONE,)),
     ),
     "qos-bw-limit-direction": Extension(
         "Direction for QoS bandwidth limit rule", "Limits of what a port receives.", "2017-04-10T10:00:00-00:00"
+    ),
+    "qos-bw-minimum-ingress": Extension(
+        "Ingress direction for QoS minimum bandwidth rule", "Minimums of what a port receives.",
+        "2018-07-09T10:00:00-00:00",
     ),
     "qos-default": Extension(
         "QoS default policy", "A policy that new networks of a project get.", "2017-041-06T10:00:00-00:00"
@@ -168,6 +228,12 @@ EXTENSIONS: Final = {
     ),
     "qos-pps": Extension(
         "QoS Rule Type Packet per Second Extension", "Limits of packets.", "2021-05-12T10:00:00-00:00"
+    ),
+    "qos-pps-minimum": Extension(
+        "QoS minimum packet rate rule", "Minimums of packets.", "2021-07-14T10:00:00-00:00"
+    ),
+    "qos-pps-minimum-rule-alias": Extension(
+        "QoS minimum packet rate rule alias", "Those rules without naming their policy.", "2021-10-22T10:00:00-00:00"
     ),
     "qos-rules-alias": Extension(
         "Quality of Service rules alias API", "Rules without naming their policy.", "2018-10-07T10:00:00-00:00"

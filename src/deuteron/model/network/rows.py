@@ -35,6 +35,8 @@ LocalIpAssociationId = NewType("LocalIpAssociationId", str)
 LocalIpId = NewType("LocalIpId", str)
 MeteringLabelId = NewType("MeteringLabelId", str)
 MeteringLabelRuleId = NewType("MeteringLabelRuleId", str)
+MinimumBandwidthRuleId = NewType("MinimumBandwidthRuleId", str)
+MinimumPacketRateRuleId = NewType("MinimumPacketRateRuleId", str)
 NdpProxyId = NewType("NdpProxyId", str)
 NetworkFlavorId = NewType("NetworkFlavorId", str)
 PacketRateLimitRuleId = NewType("PacketRateLimitRuleId", str)
@@ -139,6 +141,7 @@ PortRow = TypedDict(
         "revision_number": ReadOnly[int],
         "qos_policy_id": ReadOnly[QosPolicyId | None],
         "binding_refusal": ReadOnly[str | None],
+        "promised": ReadOnly[Mapping[str, Any] | None],
     },
 )
 
@@ -305,6 +308,20 @@ class PacketRateLimitRuleRow(TypedDict):
     qos_policy_id: ReadOnly[QosPolicyId]
     max_kpps: ReadOnly[int]
     max_burst_kpps: ReadOnly[int]
+    direction: ReadOnly[str]
+
+
+class MinimumBandwidthRuleRow(TypedDict):
+    id: ReadOnly[MinimumBandwidthRuleId]
+    qos_policy_id: ReadOnly[QosPolicyId]
+    min_kbps: ReadOnly[int]
+    direction: ReadOnly[str]
+
+
+class MinimumPacketRateRuleRow(TypedDict):
+    id: ReadOnly[MinimumPacketRateRuleId]
+    qos_policy_id: ReadOnly[QosPolicyId]
+    min_kpps: ReadOnly[int]
     direction: ReadOnly[str]
 
 

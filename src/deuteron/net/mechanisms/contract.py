@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
-from deuteron.model.intent import MECHANISM, FirewallDriver, NetworkType, PortTrunk
+from deuteron.model.intent import MECHANISM, FirewallDriver, NetworkType, PortTrunk, Rates
 
 VifDetails: TypeAlias = dict[str, object]
 
@@ -55,6 +55,10 @@ class HostFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     mechanism_drivers: tuple[str, ...] = (MECHANISM,)
     """The mechanisms whose other half runs there."""
     is_alive: bool = True
+    bandwidths: dict[str, Rates] = {}
+    """Kilobits a second that it may promise to ports, by bridge or `rp_tunnelled`."""
+    packet_rates: Rates = {}
+    """Thousands of packets a second."""
 
 
 class PortToBind(msgspec.Struct, frozen=True, omit_defaults=True):

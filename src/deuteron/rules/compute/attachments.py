@@ -12,7 +12,7 @@ from deuteron.model.compute import Nic
 from deuteron.model.errors import BadRequest, NotFound
 from deuteron.model.settings import Settings
 from deuteron.rules.compute import history, interfaces, lifecycle
-from deuteron.rules.compute.interfaces import MayChoose, Socket, Unbound, Wanted
+from deuteron.rules.compute.interfaces import MayChoose, Socket, Unbound, Unpromised, Wanted
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.rules.compute.states import require_state, require_unlocked
 from deuteron.rules.network.devices import PluggedPort
@@ -80,6 +80,8 @@ def attach(
         nic = interfaces.plug(tx, settings, caller, socket, want, may_choose)
     except Unbound as error:
         raise BadRequest(f"Failed to attach interface: {error}", type="InterfaceAttachFailed") from None
+    except Unpromised as error:
+        raise BadRequest(str(error), type="InterfaceAttachResourceAllocationFailed") from None
     nics = [*lifecycle.nics(row), nic]
     _set_nics(tx, row, nics)
     history.finish(tx, row.id)

@@ -15,10 +15,11 @@ from deuteron.model.caller import Caller
 from deuteron.model.compute import Nic
 from deuteron.model.errors import ApiError, BadRequest, Conflict, Forbidden, NotFound
 from deuteron.model.network.rows import PortRow
-from deuteron.model.scalars import PortId, ProjectId, SecurityGroupId
+from deuteron.model.scalars import NetworkId, PortId, ProjectId, SecurityGroupId
 from deuteron.model.settings import Settings
 from deuteron.rules.compute.placement import ZONE
-from deuteron.rules.network import devices, dns, sight
+from deuteron.rules.hosts import registry
+from deuteron.rules.network import devices, dns, promises, sight
 from deuteron.rules.network import ports as network_ports
 from deuteron.rules.network.devices import PluggedPort
 from deuteron.store.database import Tx
@@ -62,6 +63,12 @@ def resolve(tx: Tx, caller: Caller, request: Request) -> tuple[Wanted, ...]:
     if len(given) != len(set(given)):
         raise BadRequest(f"Port {given[0]} is asked for twice.", type="HTTPBadRequest")
     return request
+
+
+def requests(tx: Tx, wanted: Sequence[Wanted]) -> list[promises.Request]:
+    """What the ports that are given ask of the host, those that ask for something."""
+    given = [want.port_id for want in wanted if want.port_id is not None]
+    return list(promises.requests(tx, devices.ports_of(tx, given)).values()) if given else []
 
 
 def resolve_another(tx: Tx, caller: Caller, taken: Sequence[str], tag: str | None) -> Wanted:
@@ -118,7 +125,8 @@ class Socket:
 def plug(tx: Tx, settings: Settings, caller: Caller, socket: Socket, want: Wanted, may_choose: MayChoose) -> Nic:
     """Make or take the port of one interface, and bind it where the server is.
 
-    Raises: BadRequest, Forbidden, Conflict when the network service refuses; Unbound when no mechanism can bind it.
+    Raises: BadRequest, Forbidden, Conflict when the network service refuses; Unbound when no mechanism can bind it;
+    Unpromised when the host cannot promise what it asks for.
     """
     try:
         name = dns.name_of_host(settings, socket.hostname)
@@ -134,8 +142,15 @@ def plug(tx: Tx, settings: Settings, caller: Caller, socket: Socket, want: Wante
                 f"dns_name attribute does not match instance's hostname {name}",
                 type="PortNotUsableDNS",
             )
+        values |= _promise(tx, settings, socket, port)
         row = network_ports.update_port(tx, settings, caller, port, values)
     else:
+        assert want.network_id is not None  # an interface names one or the other
+        if promises.asks_by_network(tx, NetworkId(want.network_id)):
+            raise Unpromised(
+                "Using networks with QoS policy is not supported for instance "
+                f"{socket.server_id}. (Network ID is {want.network_id})"
+            )
         values |= {"network_id": want.network_id, "project_id": socket.project_id}
         if socket.groups is not None:
             values["security_groups"] = list(socket.groups)
@@ -168,6 +183,21 @@ class Unbound(Exception):
     def __init__(self, port_id: PortId, reason: str) -> None:
         super().__init__(f"Binding failed for port {port_id}: {reason}")
         self.port_id = port_id
+
+
+class Unpromised(Exception):
+    """The host does not promise what the port would ask for."""
+
+
+def _promise(tx: Tx, settings: Settings, socket: Socket, port: PortRow) -> dict[str, object]:
+    """Values of a port that is promised what it asks for. Raises: Unpromised."""
+    asked = promises.requests(tx, [port]).get(port["id"])
+    host = registry.find(tx, settings, socket.host) if asked is not None and socket.host else None
+    if asked is None or host is None:
+        return {}
+    if promises.lacks(tx, [host], [asked]):
+        raise Unpromised(f"Failed to allocate additional resources to {socket.server_id} during interface attach")
+    return promises.keep(tx, host, port, asked)
 
 
 def groups_for(tx: Tx, project_id: ProjectId, names: Sequence[str]) -> list[SecurityGroupId]:

@@ -1,7 +1,8 @@
 """Placement: which host takes a server, and why the others do not.
 
 A host takes a server when it is awaited, not disabled, and has room: processors 16 times over, memory 1.5
-times over, disk once. Among those that can, the one with the most free memory takes it.
+times over, disk once; and has left to promise what the server's ports ask for (`rules.network.promises`). Among those
+that can, the one with the most free memory takes it.
 
 Source: nova.conf cpu_allocation_ratio, ram_allocation_ratio, disk_allocation_ratio as of Queens.
 """
@@ -9,7 +10,7 @@ Source: nova.conf cpu_allocation_ratio, ram_allocation_ratio, disk_allocation_ra
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from deuteron.model.compute import Flavor
@@ -39,6 +40,8 @@ class Wish:
     """The hosts that the hint `same_host` leaves; None for all."""
     not_on: frozenset[str] = frozenset()
     """The hosts that the hint `different_host` takes away."""
+    lacks: Mapping[str, str] = field(default_factory=dict)
+    """By host, what it lacks to promise what the server's ports ask for."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,8 @@ def _reason(host: Host, load: Load, flavor: Flavor, wish: Wish) -> str | None:
     ):
         if wanted > room - used:
             return f"{wanted}{unit} of {word} wanted, {max(0, int(room - used))}{unit} free"
+    if host.name in wish.lacks:
+        return wish.lacks[host.name]
     if wish.only is not None and host.name not in wish.only:
         return "none of the servers of same_host is there"
     if host.name in wish.not_on:

@@ -40,10 +40,11 @@ from deuteron.rules.compute import (
     quotas,
 )
 from deuteron.rules.compute.faults import no_server
-from deuteron.rules.compute.interfaces import MayChoose, Request, Socket, Unbound, Wanted
+from deuteron.rules.compute.interfaces import MayChoose, Request, Socket, Unbound, Unpromised, Wanted
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.rules.compute.placement import NoHost, Wish
 from deuteron.rules.hosts import registry
+from deuteron.rules.network import promises
 from deuteron.store import query
 from deuteron.store.compute_tables import deleted_servers, servers
 from deuteron.store.database import Tx
@@ -94,6 +95,8 @@ class NewServers:
     config_drive: bool = False
     password: str = ""
     files: tuple[File, ...] = ()
+    may_ask: bool = True
+    """Whether its ports may ask their host for promises: since microversion 2.72."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,13 @@ def create(
     key = _key(tx, caller, new.key_name)
     quotas.check_metadata(tx, project_id, new.metadata)
     wanted = interfaces.resolve(tx, caller, new.networks)
+    asked = interfaces.requests(tx, wanted)
+    if asked and not new.may_ask:
+        raise BadRequest(
+            "Creating servers with ports having resource requests, like a port with a QoS minimum bandwidth policy, is "
+            "not supported until microversion 2.72.",
+            type="CreateWithPortResourceRequestOldVersion",
+        )
     group_ids = interfaces.groups_for(tx, project_id, new.groups) if new.groups else None
     wish = _wish(tx, settings, caller, new.where)
     many = _count(tx, caller, new, flavor, wanted, wish)
@@ -154,6 +164,7 @@ def create(
     }
     taken = loads.loads(tx, wish.group_id)
     hosts = placement.candidates(tx, settings)
+    wish = replace(wish, lacks=promises.lacks(tx, hosts, asked))
     made: list[str] = []
     for index in range(many):
         server_id = str(uuid.uuid4())
@@ -229,12 +240,16 @@ def _plug_all(
     try:
         for want in wanted:
             made.append(interfaces.plug(tx, settings, caller, socket, want, may_choose))
-    except Unbound as error:
-        unplugged = Nic(error.port_id, owned=all(want.port_id != error.port_id for want in wanted))
-        for nic in (*made, unplugged):
+    except (Unbound, Unpromised) as error:
+        why = str(error)
+        if isinstance(error, Unbound):
+            made.append(Nic(error.port_id, owned=all(want.port_id != error.port_id for want in wanted)))
+        else:
+            why = f"Build of instance {server_id} aborted: {error}"
+        for nic in made:
             lifecycle.release_port(tx, settings, server_id, nic)
         lifecycle.leave_host(tx, server_id)
-        lifecycle.fail(tx, server_id, str(error), str(error))
+        lifecycle.fail(tx, server_id, why, why)
         return
     lifecycle.set_server(tx, server_id, nics=msgspec.to_builtins(made), task_state="spawning")
 

@@ -188,6 +188,8 @@ def facts(host: Host) -> HostFacts:
         firewall_driver=hello.firewall_driver if hello is not None else "openvswitch",
         datapath_type=hello.datapath_type if hello is not None else "netdev",
         mechanism_drivers=host.mechanism_drivers,
+        bandwidths=hello.bandwidths if hello is not None else {},
+        packet_rates=hello.packet_rates if hello is not None else {},
     )
 
 

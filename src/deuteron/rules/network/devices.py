@@ -20,7 +20,7 @@ from deuteron.model.network.parts import FixedIp
 from deuteron.model.network.rows import PortRow, SecurityGroupRow, SecurityGroupRuleRow
 from deuteron.model.scalars import Mac, NetworkId, PortId, ProjectId, SecurityGroupId
 from deuteron.model.settings import Settings
-from deuteron.rules.network import bindings, faults, sight, trunk_ports
+from deuteron.rules.network import bindings, faults, promises, sight, trunk_ports
 from deuteron.rules.network.kinds import change, find
 from deuteron.store import query
 from deuteron.store.database import Tx
@@ -85,13 +85,18 @@ def find_port(tx: Tx, caller: Caller, port_id: str) -> PortRow | None:
     return row if row is not None and (caller.is_admin or row["project_id"] == caller.project_id) else None
 
 
+def ports_of(tx: Tx, port_ids: Collection[str]) -> list[PortRow]:
+    """The ports of these ids, whoever may see them."""
+    return query.rows(tx, ports, query.any_of(ports.c["id"], list(port_ids)), order_by=(ports.c["id"],))
+
+
 def detach(tx: Tx, settings: Settings, port_id: PortId) -> PortRow:
     """Take the port from its device and its host; it keeps addresses and groups. Raises: NotFound."""
     row = find(tx, PORT, port_id)
     if row is None:
         raise faults.not_found("port", port_id)
     nobody = {"device_id": "", "device_owner": "", "dns_name": ""}
-    free = change(tx, PORT, row, {**bindings.unbind(tx, port_id), **nobody})
+    free = change(tx, PORT, row, {**bindings.unbind(tx, port_id), **promises.release(tx, row), **nobody})
     trunk_ports.follow(tx, settings, free)
     return free
 

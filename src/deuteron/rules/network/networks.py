@@ -18,6 +18,7 @@ from deuteron.rules.network import (
     faults,
     floatingips,
     ports,
+    promises,
     qos,
     quotas,
     rbac,
@@ -86,6 +87,7 @@ def update_network(tx: Tx, settings: Settings, caller: Caller | None, row: Netwo
     """The network with `values` set. Raises: BadRequest, NotFound, Conflict."""
     if "qos_policy_id" in values:
         qos.change_policy(tx, caller, row["qos_policy_id"], values["qos_policy_id"])
+        promises.follow_network(tx, settings, row["id"], row["qos_policy_id"], values["qos_policy_id"])
     if values.get("is_default"):
         _refuse_second_default(tx, row["id"])
     present: Mapping[str, object] = row

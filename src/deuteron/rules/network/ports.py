@@ -38,6 +38,7 @@ from deuteron.rules.network import (
     macs,
     port_filters,
     port_security,
+    promises,
     proxied,
     qos,
     quotas,
@@ -72,7 +73,6 @@ def create_port(tx: Tx, settings: Settings, caller: Caller | None, values: Value
     takes Neutron's default: `project_id` the caller's, `fixed_ips` one address of each family,
     `security_groups` the default group of the project, `binding:host_id` none. `caller` limits which networks
     and groups may be used; None is the cloud itself, which is also not held to quotas.
-
     Raises: NotFound, BadRequest, Conflict with Neutron's names.
     """
     network = sight.network_for(tx, caller, values["network_id"])
@@ -109,6 +109,8 @@ def update_port(tx: Tx, settings: Settings, caller: Caller | None, row: PortRow,
         new["binding:host_id"] = ""
     if "mac_address" in new and new["mac_address"] is None:
         new["mac_address"] = macs.free(tx, row["network_id"], None)
+    if new.get("binding:host_id", row["binding:host_id"]) != row["binding:host_id"]:
+        new = {**promises.release(tx, row), **new}
     merged = query.with_values(row, new)
     if caller is not None and ("device_id" in new or "device_owner" in new):
         _refuse_foreign_router(tx, caller, merged["device_owner"], merged["device_id"])
@@ -125,6 +127,8 @@ def update_port(tx: Tx, settings: Settings, caller: Caller | None, row: PortRow,
         _refuse_bound(row, new["numa_affinity_policy"])
     if "qos_policy_id" in new:
         qos.change_policy(tx, caller, row["qos_policy_id"], new["qos_policy_id"])
+        if new["qos_policy_id"] != row["qos_policy_id"]:
+            new.update(promises.follow_policy(tx, settings, merged, new["qos_policy_id"]))
     if "extra_dhcp_opts" in new:
         new["extra_dhcp_opts"] = dhcp_options.merged(row["extra_dhcp_opts"] or [], new["extra_dhcp_opts"] or [])
     if "allowed_address_pairs" in new:
@@ -168,6 +172,7 @@ def delete_port(tx: Tx, settings: Settings, port_id: PortId) -> None:
         return
     trunk_ports.gone(tx, port_id)
     local_addresses.gone(tx, port_id)
+    promises.release(tx, row)
     steps.goes(tx, settings, "port", port_id)
     _free_floating(tx, row, set())
     addresses.release(tx, port_id)
@@ -219,16 +224,18 @@ def bind_port(tx: Tx, settings: Settings, port_id: PortId, host: str) -> PortRow
     assert network is not None  # a port keeps its network
     trunk = trunk_ports.place_of(tx, port_id)
     trunk_ports.refuse_move(trunk, port_id)
-    bound = change(tx, PORT, row, bindings.bind(tx, settings, row, network, host, trunk))
+    plugged = bindings.bind(tx, settings, row, network, host, trunk)
+    bound = change(tx, PORT, row, {**plugged, **promises.release(tx, row)})
     trunk_ports.follow(tx, settings, bound)
     return bound
 
 
 def unbind_port(tx: Tx, settings: Settings, port_id: PortId) -> PortRow:
     """Unplug the port; it keeps addresses and groups. Raises: NotFound."""
-    unbound = change(tx, PORT, _existing(tx, port_id), bindings.unbind(tx, port_id))
-    trunk_ports.follow(tx, settings, unbound)
-    return unbound
+    row = _existing(tx, port_id)
+    row = change(tx, PORT, row, {**bindings.unbind(tx, port_id), **promises.release(tx, row)})
+    trunk_ports.follow(tx, settings, row)
+    return row
 
 
 def take_statuses(tx: Tx, host: str, statuses: Mapping[str, str]) -> set[str]:
@@ -462,10 +469,8 @@ def _seen_as(caller: Caller, row: Mapping[str, object]) -> Mapping[str, object]:
 def _show_others(tx: Tx, settings: Settings, caller: Caller, rows: Sequence[Values], names: frozenset[str]) -> None:
     """What a port shows of other objects: its names, its network's policy, and the trunk whose parent it is."""
     dns.show(settings, rows, names)
-    if "qos_network_policy_id" in names:
-        policies = qos.of_networks(tx, {row["network_id"] for row in rows})
-        for row in rows:
-            row["qos_network_policy_id"] = policies.get(row["network_id"])
+    qos.show_of_ports(tx, rows, names)
+    promises.show(tx, rows, names)
     if "trunk_details" in names:
         details = trunk_ports.details_of(tx, [row["id"] for row in rows])
         for row in rows if details else ():
@@ -478,7 +483,7 @@ KIND = Kind(
     update=update_port,
     delete=delete_by_user,
     visible=_visible,
-    extra_columns=("network_id", "fixed_ips", "dns_name"),
+    extra_columns=("network_id", "fixed_ips", "dns_name", "qos_policy_id", "binding:vnic_type"),
     target=sight.network_target,
     seen_as=_seen_as,
     derive=_show_others,

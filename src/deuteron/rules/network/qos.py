@@ -10,17 +10,30 @@ Source: neutron/services/qos/qos_plugin.py, neutron/objects/qos/policy.py, neutr
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 import msgspec
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, func, select
 
 from deuteron.model.caller import Caller
-from deuteron.model.errors import Forbidden
-from deuteron.model.network import BANDWIDTH_LIMIT_RULE, DSCP_MARKING_RULE, PACKET_RATE_LIMIT_RULE, QOS_POLICY
+from deuteron.model.errors import Conflict, Forbidden
+from deuteron.model.network import (
+    BANDWIDTH_LIMIT_RULE,
+    COMPUTE_PREFIX,
+    DSCP_MARKING_RULE,
+    MINIMUM_BANDWIDTH_RULE,
+    MINIMUM_PACKET_RATE_RULE,
+    PACKET_RATE_LIMIT_RULE,
+    QOS_POLICY,
+)
 from deuteron.model.network.parts import Gateway, WantedGateway
-from deuteron.model.network.rows import QosPolicyId, QosPolicyRow
+from deuteron.model.network.rows import (
+    MinimumBandwidthRuleRow,
+    MinimumPacketRateRuleRow,
+    QosPolicyId,
+    QosPolicyRow,
+)
 from deuteron.model.resource import Attribute, Resource, RowT
 from deuteron.model.scalars import NetworkId
 from deuteron.model.settings import Settings
@@ -28,7 +41,7 @@ from deuteron.rules.network import faults, rbac, sight
 from deuteron.rules.network.kinds import Kind, add, change, find, new_id, remove, touch
 from deuteron.store import query
 from deuteron.store.database import Tx
-from deuteron.store.network_tables import TABLES, networks, table_of
+from deuteron.store.network_tables import TABLES, networks, ports, table_of
 from deuteron.store.prepared import Prepared
 from deuteron.store.query import Values
 
@@ -38,7 +51,15 @@ _OF_NETWORK = Prepared(select(networks.c.qos_policy_id).where(networks.c.id == b
 _DEFAULT = Prepared(
     select(_policies.c.id).where(_policies.c.project_id == bindparam("project"), _policies.c.is_default)
 )
-_RULES: Final[tuple[Resource[Any], ...]] = (BANDWIDTH_LIMIT_RULE, DSCP_MARKING_RULE, PACKET_RATE_LIMIT_RULE)
+_RULES: Final[tuple[Resource[Any], ...]] = (
+    BANDWIDTH_LIMIT_RULE,
+    DSCP_MARKING_RULE,
+    PACKET_RATE_LIMIT_RULE,
+    MINIMUM_BANDWIDTH_RULE,
+    MINIMUM_PACKET_RATE_RULE,
+)
+_PROMISED: Final = ("minimum_bandwidth_rule", "minimum_packet_rate_rule")
+"""Rules that say what a host is to promise when Compute places a server there."""
 
 
 def create_policy(tx: Tx, settings: Settings, caller: Caller, values: Values) -> QosPolicyRow:
@@ -156,6 +177,24 @@ def effects_of(tx: Tx, policy_ids: Collection[str]) -> dict[str, Effect]:
     return found
 
 
+@dataclass
+class Minimums:
+    """The rules of a policy that ask for something at least, each sort in the order of their ids."""
+
+    bandwidth: list[MinimumBandwidthRuleRow] = field(default_factory=list)
+    packets: list[MinimumPacketRateRuleRow] = field(default_factory=list)
+
+
+def minimums_of(tx: Tx, policy_ids: Collection[str]) -> dict[str, Minimums]:
+    """Those of the policies that ask for something at least, by their id."""
+    found: dict[str, Minimums] = {}
+    for rule in _of_policies(tx, MINIMUM_BANDWIDTH_RULE, policy_ids) if policy_ids else ():
+        found.setdefault(rule["qos_policy_id"], Minimums()).bandwidth.append(rule)
+    for rate in _of_policies(tx, MINIMUM_PACKET_RATE_RULE, policy_ids) if policy_ids else ():
+        found.setdefault(rate["qos_policy_id"], Minimums()).packets.append(rate)
+    return found
+
+
 def _of_policies(tx: Tx, resource: Resource[RowT], policy_ids: Collection[str]) -> Sequence[RowT]:
     table = table_of(resource)
     return query.rows(tx, table, query.any_of(table.c.qos_policy_id, list(policy_ids)), order_by=(table.c.id,))
@@ -176,6 +215,14 @@ def _show_rules(tx: Tx, settings: Settings, caller: Caller, rows: Sequence[Value
             by_policy[rule["qos_policy_id"]].append({**rule, "type": resource.name.removesuffix("_rule")})
     for row in rows:
         row["rules"] = by_policy[row["id"]]
+
+
+def show_of_ports(tx: Tx, rows: Sequence[MutableMapping[str, object]], names: frozenset[str]) -> None:
+    """A port shows its network's policy, whether it has one of its own or not."""
+    if "qos_network_policy_id" in names:
+        policies = of_networks(tx, {NetworkId(str(row["network_id"])) for row in rows})
+        for row in rows:
+            row["qos_network_policy_id"] = policies.get(NetworkId(str(row["network_id"])))
 
 
 def show_of_gateways(tx: Tx, rows: Sequence[MutableMapping[str, object]], names: frozenset[str]) -> None:
@@ -210,24 +257,80 @@ def _rule_kind(resource: Resource[RowT]) -> Kind[RowT]:
 
     def create(tx: Tx, settings: Settings, caller: Caller, values: Values) -> RowT:
         rule_id = new_id()
-        _refuse_same(tx, resource, values, rule_id)
+        _refuse(tx, resource, values["qos_policy_id"], rule_id, values, values)
         row = add(tx, resource, {**values, "id": rule_id})
         touch(tx, QOS_POLICY, row["qos_policy_id"])
         return row
 
     def update(tx: Tx, settings: Settings, caller: Caller, row: RowT, values: Values) -> RowT:
-        _refuse_same(tx, resource, {**row, **values}, row["id"])
+        _refuse(tx, resource, row["qos_policy_id"], row["id"], values, {**row, **values})
         changed = change(tx, resource, row, values)
         touch(tx, QOS_POLICY, row["qos_policy_id"])
         return changed
 
     def delete(tx: Tx, settings: Settings, caller: Caller, row: RowT) -> None:
+        _refuse_promised(tx, resource.name, row["qos_policy_id"])
         remove(tx, resource, row["id"])
         touch(tx, QOS_POLICY, row["qos_policy_id"])
 
     return Kind(
         resource=resource, create=create, update=update, delete=delete, visible=lambda caller: None, parent=KIND
     )
+
+
+def _refuse(
+    tx: Tx,
+    resource: Resource[RowT],
+    policy_id: str,
+    own_id: str,
+    values: Mapping[str, Any],
+    becomes: Mapping[str, object],
+) -> None:
+    """Raises: Conflict if the rule, which becomes this by the values of the body, does not fit to what is there."""
+    _refuse_less_than_least(tx, policy_id, values)
+    if resource.name == MINIMUM_PACKET_RATE_RULE.name:
+        for other in _of_policies(tx, MINIMUM_PACKET_RATE_RULE, [policy_id]):
+            if other["id"] != own_id and (other["direction"] == "any") != (becomes["direction"] == "any"):
+                raise _contradiction(policy_id, becomes["direction"], "minimum_packet_rate", other["direction"])
+    _refuse_same(tx, resource, becomes, own_id)
+    _refuse_promised(tx, resource.name, policy_id)
+
+
+def _refuse_less_than_least(tx: Tx, policy_id: str, values: Mapping[str, Any]) -> None:
+    """Raises: Conflict if at most would be less than at least.
+
+    As Neutron has it, a change that names no direction is compared with the rules of both.
+    """
+    directions = (values["direction"],) if values.get("direction") else ("egress", "ingress")
+    for least in _of_policies(tx, MINIMUM_BANDWIDTH_RULE, [policy_id]) if "max_kbps" in values else ():
+        if least["direction"] in directions and least["min_kbps"] > values["max_kbps"]:
+            raise _contradiction(policy_id, values["max_kbps"], "minimum_bandwidth", least["min_kbps"])
+    for most in _of_policies(tx, BANDWIDTH_LIMIT_RULE, [policy_id]) if "min_kbps" in values else ():
+        if most["direction"] in directions and most["max_kbps"] < values["min_kbps"]:
+            raise _contradiction(policy_id, values["min_kbps"], "bandwidth_limit", most["max_kbps"])
+
+
+def _contradiction(policy_id: str, value: object, kind: str, there: object) -> Conflict:
+    return faults.conflict(
+        "QoSRuleParameterConflict",
+        f"Unable to add the rule with value {value} to the policy {policy_id} as the existing rule of type {kind} has "
+        f"value {there}.",
+    )
+
+
+def _refuse_promised(tx: Tx, kind: str, policy_id: str) -> None:
+    """Raises: Conflict for a rule of what is promised while a server's port obeys the policy: 501 in Neutron."""
+    if kind not in _PROMISED:
+        return
+    inherits = ports.c.network_id.in_(select(networks.c.id).where(networks.c.qos_policy_id == policy_id))
+    # Not IS NULL, for which SQLite would go through every port that has no policy.
+    has_none = func.coalesce(ports.c.qos_policy_id, "") == ""
+    for obeys in (ports.c.qos_policy_id == policy_id, inherits & has_none):
+        own = select(ports.c.id).where(obeys, ports.c.device_owner.startswith(COMPUTE_PREFIX)).limit(1)
+        if tx.scalar(own) is not None:
+            raise faults.conflict(
+                "NotImplementedError", "Cannot update QoS policies/rules backed by resources tracked in Placement"
+            )
 
 
 def _refuse_same(tx: Tx, resource: Resource[RowT], values: Mapping[str, object], own_id: str) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import msgspec
 
+from deuteron.model.intent import TUNNEL_PROVIDER, Rates
 from deuteron.net.mechanisms.contract import AgentKind, Binding, HostFacts, PortToBind, Refusal, Segment, listed
 
 TUNNEL_TYPES = frozenset({"vxlan", "gre", "geneve"})
 
 _VNIC_TYPES = frozenset({"normal"})
+
+_INVENTORY = {"allocation_ratio": 1.0, "min_unit": 1, "step_size": 1, "reserved": 0}
+"""What is promised of what a host has to promise: all of it, once."""
 
 
 class OpenVSwitch(msgspec.Struct, frozen=True):
@@ -54,6 +58,7 @@ class OpenVSwitch(msgspec.Struct, frozen=True):
         )
 
     def agent_configurations(self, host: HostFacts, devices: int) -> dict[str, object]:
+        has_one = "any" in host.packet_rates
         return {
             "bridge_mappings": dict(host.bridge_mappings),
             "datapath_type": host.datapath_type,
@@ -61,6 +66,18 @@ class OpenVSwitch(msgspec.Struct, frozen=True):
             "extensions": [],
             "integration_bridge": "br-int",
             "ovs_hybrid_plug": host.firewall_driver == "iptables_hybrid",
+            "resource_provider_bandwidths": {name: _both_ways(rates) for name, rates in host.bandwidths.items()},
+            "resource_provider_hypervisors": dict.fromkeys(
+                (*host.bridge_mappings.values(), TUNNEL_PROVIDER), host.host
+            ),
+            "resource_provider_inventory_defaults": _INVENTORY,
+            "resource_provider_packet_processing_inventory_defaults": _INVENTORY,
+            "resource_provider_packet_processing_with_direction": (
+                {host.host: _both_ways(host.packet_rates)} if host.packet_rates and not has_one else {}
+            ),
+            "resource_provider_packet_processing_without_direction": (
+                {host.host: {"any": host.packet_rates["any"]}} if has_one else {}
+            ),
             "tunnel_types": list(host.tunnel_types),
             "tunneling_ip": host.tunnel_ip,
         }
@@ -98,6 +115,10 @@ class OpenVSwitch(msgspec.Struct, frozen=True):
         if kind == "local":
             return None
         return Refusal(f'network type "{kind}" is not known to openvswitch')
+
+
+def _both_ways(rates: Rates) -> dict[str, int | None]:
+    return {"egress": rates.get("egress"), "ingress": rates.get("ingress")}
 
 
 def _bridge_of(port: PortToBind) -> str:
