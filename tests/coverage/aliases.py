@@ -15,7 +15,6 @@ _BEHAVES = f"{SHORT}test_extensions.py::test_a_behaviour_that_an_extension_promi
 
 WHY_NOT: Mapping[str, str] = {
     "data-plane-status": "nobody here watches a port's wires from outside",
-    "logging": "logs of security groups are not built",
     "ip_allocation": "addresses are never deferred: there are no routed networks",
     "l2_adjacency": "routed networks are not built",
     "segment": "segments as objects are not built",

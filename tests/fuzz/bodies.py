@@ -417,6 +417,11 @@ BODIES: dict[tuple[str, str], list[Any]] = {
         }
     ],
     ("PUT", _N + "/service_profiles/{id}"): [{"service_profile": {"description": "y", "metainfo": "x"}}],
+    ("POST", _N + "/log/logs"): [
+        {"log": {"resource_type": "security_group", "resource_id": "$security_group", "event": "DROP", "name": "x"}},
+        {"log": {"resource_type": "security_group", "target_id": "$port", "enabled": False, "description": "y"}},
+    ],
+    ("PUT", _N + "/log/logs/{id}"): [{"log": {"name": "y", "description": "z", "enabled": False}}],
     ("POST", _N + "/trunks"): [
         {
             "trunk": {

@@ -441,6 +441,9 @@ _FURNITURE: dict[str, tuple[str, str, Any]] = {
         {"metering_label_rule": {"metering_label_id": "$metering_label", "direction": "egress",
                                  "source_ip_prefix": "10.0.0.0/8"}},
     ),
+    "log": (
+        _N + "/log/logs/{}", _N + "/log/logs", {"log": {"resource_type": "security_group", "name": "fuzzed-$made"}},
+    ),
     "default_security_group_rule": (
         _N + "/default-security-group-rules/{}", _N + "/default-security-group-rules",
         {"default_security_group_rule": {"direction": "egress", "protocol": "udp", "used_in_default_sg": False,

@@ -181,6 +181,8 @@ def possess(world: World, owner: Person) -> dict[str, str]:
     counted = {"metering_label_id": ids["label"], "direction": "ingress", "remote_ip_prefix": "10.77.0.0/24"}
     counted_at = "/network/v2.0/metering/metering-label-rules"
     ids["label-rule"] = world.admin.create(counted_at, "metering_label_rule", **counted)["id"]
+    log = {"resource_type": "security_group", "project_id": owner.project, "name": "secret-log"}
+    ids["log"] = world.admin.create("/network/v2.0/log/logs", "log", **log)["id"]
     kind = "security_groups_default_statefulness"
     ids["statefulness"] = world.admin.create(
         "/network/v2.0/security-groups-default-statefulness", kind, project_id=owner.project
@@ -328,6 +330,10 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
     for kind, name in (("label-rule", "metering-label-rules"), ("label", "metering-labels")):
         yield Attack("GET", f"/network/v2.0/metering/{name}/{{id}}", at={"id": ids[kind]})
         last.append(Attack("DELETE", f"/network/v2.0/metering/{name}/{{id}}", at={"id": ids[kind]}))
+    log = {"id": ids["log"]}
+    yield Attack("GET", "/network/v2.0/log/logs/{id}", at=log)
+    yield Attack("PUT", "/network/v2.0/log/logs/{id}", {"log": {"name": "taken"}}, at=log)
+    last.append(Attack("DELETE", "/network/v2.0/log/logs/{id}", at=log))
     router = {"id": ids["routers"]}
     routes = {"router": {"routes": [{"destination": "10.99.0.0/24", "nexthop": "10.77.0.9"}]}}
     yield Attack("PUT", "/network/v2.0/routers/{id}/add_extraroutes", routes, router)

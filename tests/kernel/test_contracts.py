@@ -32,6 +32,7 @@ from deuteron.net.kernel.namespaces import NamespaceDriver, Namespaces
 from deuteron.net.kernel.neighbours import NeighbourDriver
 from deuteron.net.kernel.openflow import FlowDriver
 from deuteron.net.kernel.ovsdb import OvsdbClient
+from deuteron.net.kernel.packetlog import PacketLogDriver
 from deuteron.net.kernel.routes import RouteDriver
 from deuteron.net.kernel.rtnetlink import NETFILTER, NetlinkSockets
 from deuteron.net.kernel.switch import BridgeDriver, OvsPortDriver
@@ -50,6 +51,7 @@ from deuteron.net.rows import (
     IptablesChain,
     IptablesTable,
     Link,
+    LoggedPort,
     MetadataListener,
     Meter,
     Namespace,
@@ -85,6 +87,7 @@ class Site:
         self._open: dict[Any, socket.socket] = {}
         # Its sockets are this process's own: a second one would know of none.
         self.listeners = ListenerDriver(self.namespaces, self._opened, self._closed)
+        self.packets = PacketLogDriver(str(folder / "network.log"))
 
     def _opened(self, row: MetadataListener, listener: socket.socket) -> None:
         assert row.key not in self._open, "each socket is taken back before there is another"
@@ -96,6 +99,7 @@ class Site:
     def close(self) -> None:
         for listener in self._open.values():
             listener.close()
+        self.packets.close()
         self.sockets.close()
         self.ovsdb.close()
         self.namespaces.close()
@@ -360,6 +364,18 @@ CASES = (
             (Meter("br-test", 32, 1000, 800),),
             (Meter("br-test", 32, 2000, 100), Meter("br-test", 33, 1, 1), Meter("br-test", 34, 3000, 5, "pktps")),
             (Meter("br-test", 33, 1, 1, "pktps"),),
+        ),
+    ),
+    Case(
+        "logged ports",
+        lambda site: site.packets,
+        (
+            (LoggedPort("br-test", 16, "port-a", "p", accepted=("l1",)),),
+            (
+                LoggedPort("br-test", 16, "port-a", "p", accepted=("l1", "l2"), dropped=("l2",)),
+                LoggedPort("br-test", 17, "port-b", "p", dropped=("l2",)),
+            ),
+            (LoggedPort("br-test", 17, "port-b", "p", dropped=("l2",)),),
         ),
     ),
     Case(

@@ -52,6 +52,7 @@ KINDS = {
     "default_security_group_rule": _plain("default-security-group-rules", "default_security_group_rule"),
     "flavor": _plain("flavors", "flavor"),
     "service_profile": _plain("service_profiles", "service_profile"),
+    "log": _plain("log/logs", "log"),
     "trunk": _plain("trunks", "trunk"),
     "conntrack_helper": Kind("routers/{}/conntrack_helpers", "conntrack_helper", "conntrack_helpers", "router"),
     "ndp_proxy": _plain("ndp_proxies", "ndp_proxy"),

@@ -73,6 +73,10 @@ _COUNTED = (
         remote_ip_prefix="10.0.0.0/24",
     ),
 )
+_LOGGED = (
+    _post("security_group", "demo", name="logged"),
+    _post("log", "manager", resource_type="security_group", resource_id=Ref("security_group"), event="DROP"),
+)
 _KINDS_OF_ROUTERS = (
     _post("flavor", "admin", name="f", service_type="L3_ROUTER_NAT"),
     _post("service_profile", "admin", description="p", metainfo="{}"),
@@ -168,6 +172,7 @@ PRELUDES = st.sampled_from(
         (*_QUALITY, *_INSIDE),
         (*_INSIDE, *_OUTSIDE, *_COUNTED),
         (*_KINDS_OF_ROUTERS, *_QUALITY),
+        (*_INSIDE, *_LOGGED),
         _POOLED,
         _PAGES,
         _TRUNK,

@@ -54,6 +54,7 @@ RECORDED = (
     Reason("The recorded cloud had no conntrack helpers", r"extensions\.(expose-)?l3-conntrack-helper", "extensions"),
     Reason("The recorded cloud had no DNS", r"extensions\.(dns-[\w-]+|subnet-dns-publish-fixed-ip)", "extensions"),
     Reason("The recorded cloud had no local IPs", r"extensions\.local_ip", "extensions"),
+    Reason("The recorded cloud had no logs of security groups", r"extensions\.logging", "extensions"),
     Reason("The recorded cloud had no trunks", r"extensions\.trunk[\w-]*|quota\.trunk", "extensions|quota.*"),
     Reason("The recorded cloud made no ports with tags", r"extensions\.tag-ports-during-bulk-creation", "extensions"),
     Reason("Neutron names what has tags in any order", r"extensions\.standard-attr-tag\.name", "extensions"),

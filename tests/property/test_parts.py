@@ -16,6 +16,7 @@ from deuteron.model.intent import (
     HostSettings,
     IntentAddressGroup,
     IntentGroupMember,
+    IntentLog,
     IntentObject,
     IntentRemotePort,
     IntentRule,
@@ -67,6 +68,13 @@ def _objects() -> list[IntentObject]:
         )
     )
     found += [IntentAddressGroup(addresses, prefixes) for prefixes in (("10.0.0.0/8",), ("10.10.10.9", "10.1.0.0/16"))]
+    group, project = plancloud.uid("a"), guests[0].project_id
+    found += [
+        IntentLog(plancloud.uid("l1"), project, "ACCEPT", resource_id=group),
+        IntentLog(plancloud.uid("l1"), project, "ALL", resource_id=group, target_id=guests[0].id),
+        IntentLog(plancloud.uid("l2"), project, "DROP", target_id=guests[1].id),
+        IntentLog(plancloud.uid("l3"), project, "ALL"),
+    ]
     found += [tunnel, *groups, TunnelPeer("other", "10.0.0.7"), TunnelPeer("third", "10.0.0.8")]
     for number, port in enumerate(guests):
         word = "ab"[number % 2]

@@ -346,12 +346,12 @@ class Views:
             if key not in view.own:
                 self._holders[key] = (*self._holders.get(key, ()), host)
             self._index(key, made.rows)
+            self._need(reading, view, key, made.needs)  # which an object that looks the same may have others of
             if view.own.get(key) == now:
                 draft.unchanged.append(key)
                 continue
             view.own[key] = now
             draft.put(key, text)
-            self._need(reading, view, key, made.needs)
 
     def _take_shared(
         self,

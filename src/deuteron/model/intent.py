@@ -246,6 +246,22 @@ class IntentAddressGroup(_Object, frozen=True, tag_field="kind", tag="address_gr
     addresses: tuple[str, ...] = ()
 
 
+class IntentLog(_Object, frozen=True, tag_field="kind", tag="log"):
+    """What security groups let pass or drop at ports of this host that is to be written down."""
+
+    project_id: str
+    event: Literal["ALL", "ACCEPT", "DROP"]
+    resource_id: str | None = None
+    """The security group by whose rules; None is any."""
+    target_id: str | None = None
+    """The port; None is every port with that group, or without one every port of the project."""
+
+    @property
+    def scope(self) -> str:
+        """What makes it known to a host: a port there, a group of one, or the project of one."""
+        return self.target_id or self.resource_id or self.project_id
+
+
 class RouterPort(msgspec.Struct, frozen=True, omit_defaults=True):
     port_id: str
     network_id: str
@@ -427,6 +443,7 @@ IntentObject = (
     | IntentSecurityGroup
     | IntentGroupMember
     | IntentAddressGroup
+    | IntentLog
     | IntentPort
     | IntentRemotePort
     | IntentRouter
@@ -444,6 +461,7 @@ class HostIntent(msgspec.Struct, frozen=True):
     security_groups: dict[str, IntentSecurityGroup] = {}
     group_members: dict[str, IntentGroupMember] = {}
     address_groups: dict[str, IntentAddressGroup] = {}
+    logs: dict[str, IntentLog] = {}
     ports: dict[str, IntentPort] = {}
     remote_ports: dict[str, IntentRemotePort] = {}
     routers: dict[str, IntentRouter] = {}

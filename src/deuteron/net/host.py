@@ -71,7 +71,7 @@ def real_host(
     trackers = NetlinkSockets(namespaces, NETFILTER)
     listeners = ListenerDriver(namespaces, listener_opened, listener_closed)
     tables: dict[str, Table] = {}
-    kernel = Kernel(namespaces, sockets, tables)
+    kernel = Kernel(state_dir, namespaces, sockets, tables)
     drivers: dict[str, Driver[Any, Any]] = {
         "namespace": NamespaceDriver(namespaces),
         "ipset": IpSetDriver(namespaces),

@@ -219,17 +219,24 @@ TABLES: tuple[Table, ...] = (
         "integration",
         ACCEPTED_EGRESS,
         "ACCEPTED_EGRESS_TRAFFIC_TABLE",
-        "New connections that were accepted on their way out.",
+        "New connections that were accepted on their way out; those of ports with a log are shown to the agent.",
         (Miss(1, f"resubmit(,{ACCEPTED_EGRESS_NORMAL})"),),
     ),
     Table(
         "integration",
         ACCEPTED_INGRESS,
         "ACCEPTED_INGRESS_TRAFFIC_TABLE",
-        "Counts new connections that were accepted on their way in; they were output already.",
+        "New connections that were accepted on their way in; they were output already. Those of ports with a log are "
+        "shown to the agent.",
         (_DROP,),
     ),
-    Table("integration", DROPPED, "DROPPED_TRAFFIC_TABLE", "What a rule refused.", (_DROP,)),
+    Table(
+        "integration",
+        DROPPED,
+        "DROPPED_TRAFFIC_TABLE",
+        "What was refused; of ports with a log it is shown to the agent.",
+        (_DROP,),
+    ),
     Table(
         "integration",
         ACCEPTED_EGRESS_NORMAL,
@@ -302,8 +309,9 @@ TABLES: tuple[Table, ...] = (
     ),
 )
 
-GATEWAY_METERS, FLOATING_METERS = 1 << 20, 1 << 24
-"""The first numbers of the meters for routers' own addresses and for floating IPs; below are those of ports."""
+GATEWAY_METERS, LOG_METERS, FLOATING_METERS = 1 << 20, 1 << 21, 1 << 24
+"""The first numbers of the meters for routers' own addresses, for what logs are shown, and for floating IPs; below are
+those of ports."""
 
 
 def port_meter(ofport: int, place: int) -> int:
@@ -321,10 +329,17 @@ def floating_meter(number: int, place: int) -> int:
     return FLOATING_METERS + 2 * number + place
 
 
+def log_meter(ofport: int) -> int:
+    """Of the packets of a port that the agent is shown."""
+    return LOG_METERS + ofport
+
+
 def metered_ofport(meter: int) -> int | None:
     """The port that a meter is for; None for a floating IP's."""
     if meter < GATEWAY_METERS:
         return meter // 4
+    if LOG_METERS <= meter < FLOATING_METERS:
+        return meter - LOG_METERS
     return (meter - GATEWAY_METERS) // 2 if meter < FLOATING_METERS else None
 
 

@@ -181,6 +181,25 @@ class Meter(Row, frozen=True):
         return (self.bridge, self.number)
 
 
+LOGGED_PORT_TABLE = "logged port"
+
+
+class LoggedPort(Row, frozen=True):
+    """A port of a bridge of which the switch shows us packets, and the ids of the logs that are to have them."""
+
+    bridge: str
+    ofport: int
+    port_id: str
+    project_id: str
+    """Of the first of the logs."""
+    accepted: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return (self.bridge, self.ofport)
+
+
 def merge_flows(flows: Sequence[Flow]) -> Flow:
     """The entry for several of one key, in the order in which they were planned.
 

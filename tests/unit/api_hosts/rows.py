@@ -34,6 +34,7 @@ trunks = TABLES["trunk"]
 local_ips, associations = TABLES["local_ip"], TABLES["local_ip_association"]
 metering_labels, metering_rules = TABLES["metering_label"], TABLES["metering_label_rule"]
 port_forwardings = TABLES["port_forwarding"]
+logs = TABLES["log"]
 
 
 def settings(state: Path, *hosts: str) -> Settings:
@@ -204,6 +205,19 @@ class Rows:
         self.tx.execute(delete(metering_rules).where(metering_rules.c["metering_label_id"] == id))
         self.tx.execute(delete(metering_labels).where(metering_labels.c["id"] == id))
         self.tx.changed("metering_label", id, deleted=True)
+
+    def log(self, id: str, port: str | None = None, group: str | None = None, project: str = "p") -> None:
+        values = {"id": id, "project_id": project, "target_id": port, "resource_id": group, "event": "ALL"}
+        self.tx.execute(insert(logs), {**values, "resource_type": "security_group", "enabled": True})
+        self.tx.changed("log", id)
+
+    def turn_log(self, id: str, *, on: bool) -> None:
+        self.tx.execute(update(logs).where(logs.c.id == id).values(enabled=on))
+        self.tx.changed("log", id)
+
+    def delete_log(self, id: str) -> None:
+        self.tx.execute(delete(logs).where(logs.c.id == id))
+        self.tx.changed("log", id, deleted=True)
 
     def obey(self, port: str, policy: str | None) -> None:
         self._port(port, {"qos_policy_id": policy})

@@ -37,7 +37,7 @@ from deuteron.store.network_tables import (
     subnets,
     trunk_ports,
 )
-from tests.unit.api_hosts.rows import Rows, address_groups, cloud, metering_labels, qos_policies, trunks
+from tests.unit.api_hosts.rows import Rows, address_groups, cloud, logs, metering_labels, qos_policies, trunks
 
 HOSTS = ("h1", "h2")
 _DECODER = msgspec.json.Decoder(ToAgent)
@@ -226,6 +226,37 @@ def test_a_commit_costs_the_hosts_that_it_concerns_however_many_there_are(tmp_pa
         assert concerned(lambda rows: rows.server("s1", "h6", ("p6",))) == {"h6"}
     finally:
         world.database.close()
+
+
+def test_a_log_is_known_where_what_it_is_about_is_and_while_it_is_on(world: Parts) -> None:
+    write(world, seed)
+    ears = Ears(world, *HOSTS)
+
+    def known() -> dict[str, set[str]]:
+        ears.listen()
+        return {host: set(ears.heard[host].logs) for host in HOSTS}
+
+    write(world, lambda rows: rows.log("of-vm1", port="vm1", project="admin"))
+    assert known() == {"h1": {"of-vm1"}, "h2": set()}
+    write(world, lambda rows: rows.group("lonely"))
+    write(world, lambda rows: rows.log("of-lonely", group="lonely"))
+    write(world, lambda rows: rows.log("of-other", project="q"))
+    assert known() == {"h1": {"of-vm1"}, "h2": set()}
+    write(world, lambda rows: rows.log("of-web", group="web"))
+    write(world, lambda rows: rows.log("of-project"))
+    assert known() == {"h1": {"of-vm1", "of-web", "of-project"}, "h2": {"of-web", "of-project"}}
+    assert ears.heard["h1"].logs["of-vm1"].target_id == "vm1" and ears.heard["h1"].logs["of-web"].event == "ALL"
+    for log in ("of-vm1", "of-web", "of-project"):
+        write(world, lambda rows, log=log: rows.turn_log(log, on=False))
+    assert known() == {"h1": set(), "h2": set()}
+    write(world, lambda rows: rows.turn_log("of-vm1", on=True))
+    write(world, lambda rows: rows.set_groups("vm2", ("web", "lonely")))
+    assert known() == {"h1": {"of-vm1"}, "h2": {"of-lonely"}}
+    write(world, lambda rows: rows.bind("vm1", "h2"))
+    assert known() == {"h1": set(), "h2": {"of-vm1", "of-lonely"}}
+    for log in ("of-vm1", "of-lonely"):
+        write(world, lambda rows, log=log: rows.delete_log(log))
+    assert known() == {"h1": set(), "h2": set()}
 
 
 def test_the_last_port_takes_its_network_and_everything_on_it_from_the_host(world: Parts) -> None:
@@ -430,6 +461,15 @@ def _operate(dice: random.Random, count: int, tx: Tx) -> None:
         choices.append(lambda: rows.set_addresses(named, f"10.{count % 250}.0.0/16", "fd00::/8"))
     if group is not None and named is not None:
         choices.append(lambda: rows.rule(new, group, addresses=named))
+    written, about = some(logs), dice.choice(("port", "group", "project"))
+    choices.append(
+        lambda: rows.log(
+            new, port if about == "port" else None, group if about == "group" else None, dice.choice(("p", "q"))
+        )
+    )
+    if written is not None:
+        is_on = dice.random() < 0.5
+        choices += [lambda: rows.turn_log(written, on=is_on), lambda: rows.delete_log(written)]
     label = some(metering_labels)
     is_shared = dice.random() < 0.3
     choices.append(lambda: rows.metering_label(new, is_shared))
@@ -469,6 +509,15 @@ def _keys(tx: Tx, host: str) -> set[Key]:
             found.add(("remote_port", row.id))
     found |= {("security_group", id) for id in groups}
     found |= {("group_member", f"{group}/{port}") for group, port in member_rows if group in remote}
+    for row in tx.all(select(logs).where(logs.c.enabled)):
+        if row.target_id is not None:
+            is_known = row.target_id in local
+        elif row.resource_id is not None:
+            is_known = row.resource_id in groups
+        else:
+            is_known = any(each.project_id == row.project_id for each in all_ports if each.id in local)
+        if is_known:
+            found.add(("log", row.id))
     named_by = select(security_group_rules.c["security_group_id"], security_group_rules.c["remote_address_group_id"])
     found |= {("address_group", named) for group, named in tx.all(named_by) if group in groups and named is not None}
     found |= {("router", id) for id in tx.scalars(select(routers.c["id"]).where(routers.c.host == host))}

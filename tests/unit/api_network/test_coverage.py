@@ -102,6 +102,12 @@ HELD = {
     "`rule-types`": "unit/api_network/test_qos.py::test_rule_types_are_those_that_act",
     "`metering` labels and rules": "kernel/routers/test_metering.py::"
     "test_a_metering_label_counts_what_passes_the_gateway",
+    "`log` `logs` of security groups": "system/test_network_logs.py::"
+    "test_what_a_port_lets_pass_and_drops_is_written_down",
+    "of a port, a group or a project": "unit/api_hosts/test_views.py::"
+    "test_a_log_is_known_where_what_it_is_about_is_and_while_it_is_on",
+    "where the switch filters": "unit/api_network/test_logs.py::test_a_port_that_no_switch_shows_cannot_be_logged",
+    "`loggable-resources`": "unit/api_network/test_logs.py::test_security_groups_are_what_can_be_logged",
     "`auto-allocated-topology`": "unit/api_network/test_topologies.py::"
     "test_a_project_that_asks_gets_a_network_behind_a_router",
     "`trunks`": "system/test_trunks.py::test_each_port_of_the_device_reaches_its_own_network",
@@ -138,7 +144,6 @@ HELD = {
 
 ABSENT = {
     "segments": "segments",
-    "logging": "log/logs",
     "BGP": "bgp-speakers",
     "VPN": "vpn/vpnservices",
     "firewall and load-balancer services": "fwaas/firewall_groups",

@@ -89,6 +89,9 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "local_ip": "id name description project_id tenant_id local_port_id network_id local_ip_address ip_mode",
         "local_ip_association": "id local_ip_id local_ip_address fixed_port_id fixed_ip host project_id tenant_id",
     },
+    "logging": {
+        "log": "id name project_id tenant_id resource_type resource_id event target_id enabled",
+    },
     "metering": {
         "metering_label": "id name project_id tenant_id description shared",
         "metering_label_rule": "id metering_label_id direction excluded remote_ip_prefix project_id tenant_id",
@@ -133,11 +136,13 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "security-groups-normalized-cidr": {"security_group_rule": "normalized_cidr"},
     "security-groups-rules-belongs-to-default-sg": {"security_group_rule": "belongs_to_default_sg"},
     "security-groups-shared-filtering": {"security_group": "shared"},
-    "standard-attr-description": dict.fromkeys((*STANDARD, "address_group"), "description"),
-    "standard-attr-revisions": dict.fromkeys((*STANDARD, "address_group", "ndp_proxy", "local_ip"), "revision_number"),
+    "standard-attr-description": dict.fromkeys((*STANDARD, "address_group", "log"), "description"),
+    "standard-attr-revisions": dict.fromkeys(
+        (*STANDARD, "address_group", "ndp_proxy", "local_ip", "log"), "revision_number"
+    ),
     "standard-attr-tag": dict.fromkeys(STANDARD, "tags"),
     "standard-attr-timestamp": dict.fromkeys(
-        (*STANDARD, "address_group", "ndp_proxy", "local_ip"), "created_at updated_at"
+        (*STANDARD, "address_group", "ndp_proxy", "local_ip", "log"), "created_at updated_at"
     ),
     "stateful-security-group": {"security_group": "stateful"},
     "subnet-dns-publish-fixed-ip": {"subnet": "dns_publish_fixed_ip"},
@@ -209,6 +214,7 @@ ROUTES: dict[str, set[str]] = {
         *crud("local_ips"),
         *(each for each in crud("local_ips/{parent}/port_associations") if not each.startswith("PUT")),
     },
+    "logging": {*crud("log/logs"), "GET /log/loggable-resources"},
     "metering": {
         each
         for each in crud("metering/metering-labels", "metering/metering-label-rules")

@@ -22,6 +22,7 @@ from deuteron.model.network import (
     FLOATINGIP,
     LOCAL_IP,
     LOCAL_IP_ASSOCIATION,
+    LOG,
     METERING_LABEL,
     METERING_LABEL_RULE,
     MINIMUM_BANDWIDTH_RULE,
@@ -138,6 +139,7 @@ TAKEN: dict[str, dict[str, tuple[Any, ...]]] = {
     "trunk": {},
     "local_ip": {"local_ip_address": (GIVEN,)},
     "local_ip_association": {"fixed_ip": (GIVEN,)},
+    "log": {"resource_id": (None,), "target_id": (None,)},
 }
 """What the answer shows after a null in a POST and in a PUT, of the two that the attribute may be in."""
 
@@ -496,4 +498,5 @@ _WORLDS: dict[str, Callable[[Client], World]] = {
     TRUNK.name: _trunks,
     LOCAL_IP.name: _local_ips,
     LOCAL_IP_ASSOCIATION.name: _local_ip_associations,
+    LOG.name: _plain(LOG, lambda: {"resource_type": "security_group", "name": "l"}),
 }

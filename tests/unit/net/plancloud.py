@@ -23,6 +23,7 @@ from deuteron.model.intent import (
     HostSettings,
     IntentAddressGroup,
     IntentGroupMember,
+    IntentLog,
     IntentNetwork,
     IntentObject,
     IntentPort,
@@ -153,6 +154,7 @@ def intent(*objects: IntentObject, peers: tuple[TunnelPeer, ...] = ()) -> HostIn
         remote_ports=tables.get("remote_port", {}),  # type: ignore[arg-type]
         security_groups=tables.get("security_group", {}),  # type: ignore[arg-type]
         address_groups=tables.get("address_group", {}),  # type: ignore[arg-type]
+        logs=tables.get("log", {}),  # type: ignore[arg-type]
         group_members=tables.get("group_member", {}),  # type: ignore[arg-type]
         routers=tables.get("router", {}),  # type: ignore[arg-type]
         peers={peer.id: peer for peer in peers},
@@ -247,6 +249,14 @@ def whole_cloud() -> list[IntentObject]:
         member("g", a),
         member("g", b),
         member("g", c),
+    ]
+
+
+def logs() -> list[IntentObject]:
+    """Logs of the whole cloud's project and of one of its groups."""
+    return [
+        IntentLog(uid("l1"), uid("p"), "DROP"),
+        IntentLog(uid("l2"), uid("p"), "ALL", resource_id=uid("h")),
     ]
 
 

@@ -76,7 +76,8 @@ def mixed() -> HostPlan:
 
 def test_the_tables_of_a_host_with_ours_are_in_the_order_of_creation() -> None:
     assert table_names() == (
-        *("namespace", "ipset", "iptables", "bridge", "datapath setting", "meter", "flow", "device", "interface"),
+        *("namespace", "ipset", "iptables", "bridge", "datapath setting", "meter", "logged port"),
+        *("flow", "device", "interface"),
         *("setting", "zone", "port", "placement", "device state", "device setting", "address", "route"),
         *("proxy neighbour", "connection"),
         *("dnsmasq", "radvd", "metadata listener"),

@@ -21,6 +21,7 @@ from plancloud import (
     group,
     hybrid,
     intent,
+    logs,
     mac,
     member,
     planned,
@@ -72,7 +73,7 @@ def find(plan_: HostPlan, bridge: str, table: int, text: str) -> list[Flow]:
 
 @pytest.mark.parametrize("driver", ["openvswitch", "iptables_hybrid"])
 def test_the_switch_prints_every_flow_exactly_as_planned(switch: Switch, driver: FirewallDriver) -> None:
-    plan_ = planned(*whole_cloud(), settings=with_firewall(driver), peers=PEERS)
+    plan_ = planned(*whole_cloud(), *logs(), settings=with_firewall(driver), peers=PEERS)
     switch.load(plan_)
     assert {"br-int", "br-tun", "br-eth2", "br-ex"} <= {bridge.name for bridge in plan_.bridges}
     for bridge in plan_.bridges:

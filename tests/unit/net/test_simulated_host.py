@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from plancloud import PEERS, SETTINGS, hybrid, planned, whole_cloud
+from plancloud import PEERS, SETTINGS, hybrid, logs, planned, whole_cloud
 
 from deuteron.model.intent import HostSettings
 from deuteron.net.host import simulated_drivers, table_names, tables_of
@@ -16,12 +16,12 @@ from deuteron.net.rows import HostPlan
 def test_a_whole_cloud_is_made_and_unmade_in_one_pass_each(settings: HostSettings) -> None:
     drivers = simulated_drivers(settings.bridge_ports.values())
     reconciler = Reconciler(tables_of(dict(drivers)).values())
-    plan = planned(*whole_cloud(), settings=settings, peers=PEERS)
+    plan = planned(*whole_cloud(), *logs(), settings=settings, peers=PEERS)
 
     outcome = reconciler.run(plan, full=True)
     assert outcome.is_complete and outcome.pending == ()
     empty = {name for name, driver in drivers.items() if not driver.rows}
-    assert empty == ({"ipset"} if settings == SETTINGS else set())
+    assert empty == ({"ipset"} if settings == SETTINGS else {"logged port"})
 
     outcome = reconciler.run(HostPlan(), full=False)
     assert outcome.is_complete and outcome.pending == ()

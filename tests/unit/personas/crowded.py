@@ -105,6 +105,7 @@ GROWING: Final[dict[str, dict[str, str]]] = {
     "network_qos_policies": {},
     "network_quotas": {"project_id": "printf('%032x', i)"},
     "network_rbac_policies": {"object_id": _id("network_networks"), "target_tenant": _PROJECT},
+    "network_logs": {"resource_id": _id("network_security_groups", 10), "target_id": _id("network_ports")},
     "network_routers": {"gateway_port_id": _id("network_ports"), "gateway_network_id": _id("network_networks", 1000),
                         "flavor_id": _id("network_flavors", 10), "qos_policy_id": _id("network_qos_policies")},
     "network_security_group_ports": {},

@@ -257,6 +257,14 @@ def _network() -> Iterator[tuple[str, Line]]:
         yield f"POST {base}", Line(f"create_{kind}", {kind: made}, refused=(400, 403, 404))
         yield f"GET {base}/{{{kind}}}", Line(f"get_{kind}")
         yield f"DELETE {base}/{{{kind}}}", Line(f"delete_{kind}")
+    logs = f"{v2}/log/logs"
+    made = {"log": {"resource_type": "security_group", "project_id": "{project}"}}
+    yield f"GET {v2}/log/loggable-resources", Line("get_loggable_resource", lists="loggable", others=False)
+    yield f"GET {logs}", Line("get_log", lists="log")
+    yield f"POST {logs}", Line("create_log", made)
+    yield f"GET {logs}/{{log}}", Line("get_log")
+    yield f"PUT {logs}/{{log}}", Line("update_log", {"log": {"name": "new"}})
+    yield f"DELETE {logs}/{{log}}", Line("delete_log")
     templates, kind = f"{v2}/default-security-group-rules", "default_security_group_rule"
     flags = {"used_in_default_sg": False, "used_in_non_default_sg": True}
     yield f"GET {templates}", Line(f"get_{kind}", lists=kind, others=False)
@@ -692,6 +700,8 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     ids["metering_label_rule"] = admin.make(f"{v2}/metering/metering-label-rules", "metering_label_rule", **metering)[
         "id"
     ]
+    log = {"resource_type": "security_group", "project_id": ids["project"]}
+    ids["log"], ids["loggable"] = admin.make(f"{v2}/log/logs", "log", **log)["id"], "security_group"
     templates = admin.ask("GET", f"{v2}/default-security-group-rules").json["default_security_group_rules"]
     ids["default_security_group_rule"] = templates[0]["id"]
     kind = "security_groups_default_statefulness"

@@ -82,6 +82,8 @@ FILTERS: Final = (
     "trunks?name=none", "trunks?port_id={port}", "trunks?project_id={project}", "trunks?limit=10&marker={trunk}",
     "local_ips?name=none", "local_ips?local_port_id={port}", "local_ips?limit=10&marker={local_ip}",
     "local_ips/{local_ip}/port_associations?fixed_port_id={port}",
+    "log/logs?name=none", "log/logs?resource_id={security_group}", "log/logs?project_id={project}",
+    "log/logs?limit=10&marker={log}",
     "agents?host=aio", "agents?binary=neutron-dhcp-agent",
 )  # fmt: skip
 """How people look for things in the Network API."""
@@ -100,6 +102,7 @@ _PAGED: Final = {
         "subnetpools", "address-scopes", "address-groups", "rbac-policies", "qos/policies",
         "metering/metering-labels", "metering/metering-label-rules", "security-groups-default-statefulness", "trunks",
         "ndp_proxies", "local_ips",
+        "ndp_proxies", "log/logs",
     )),
     "GET /compute/v2.1/servers", "GET /compute/v2.1/servers/detail",
 }  # fmt: skip

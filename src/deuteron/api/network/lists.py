@@ -64,6 +64,7 @@ PROVIDERS: Final = Made(
 )
 BINDINGS: Final = Made("bindings", frozenset({"host", "vif_type", "vnic_type", "status"}), marker="host")
 POOLS: Final = Made("floatingip_pools", frozenset())
+LOGGABLE: Final = Made("loggable_resources", frozenset(), marker="type")
 AVAILABILITIES: Final = Made(
     "network_ip_availabilities",
     frozenset({"network_id", "network_name", "tenant_id", "project_id", "ip_version"}),

@@ -24,6 +24,7 @@ from deuteron.api.network.readable import Sight
 from deuteron.api.network.tags import Tags
 from deuteron.model.caller import Caller
 from deuteron.model.errors import ApiError, Forbidden
+from deuteron.model.network.logs import LOGGABLE
 from deuteron.model.network.rows import RouterRow, TrunkRow
 from deuteron.model.settings import Settings
 from deuteron.rules.network import (
@@ -86,6 +87,7 @@ class NetworkService:
             Route("GET", "/v2.0/network-ip-availabilities/{id}", agents.show_availability),
             Route("GET", "/v2.0/qos/rule-types", self.rule_types),
             Route("GET", "/v2.0/qos/rule-types/{type}", self.rule_type),
+            Route("GET", "/v2.0/log/loggable-resources", self.loggable_resources),
             Route("GET", "/v2.0/quotas", quotas.list_all),
             Route("GET", "/v2.0/quotas/tenant", quotas.show_own),
             Route("GET", "/v2.0/quotas/project", quotas.show_own),
@@ -173,6 +175,12 @@ class NetworkService:
         if not call.policy.check(call.caller, "get_rule_type") or not call.caller.is_admin:
             raise Forbidden("Not authorized.", type="NotAuthorized")
         return Reply(200, {"rule_type": qos.rule_type(call.params["type"])})
+
+    def loggable_resources(self, call: Call, tx: Tx) -> Reply:
+        """GET /log/loggable-resources: security groups."""
+        own = {"project_id": call.caller.project_id}
+        is_told = call.policy.check(call.caller, "get_loggable_resource", own)
+        return lists.answer(call, lists.LOGGABLE, [{"type": name} for name in LOGGABLE] if is_told else [])
 
     def add_router_interface(self, call: Call, tx: Tx) -> Reply:
         row = self._router(call, tx, "add_router_interface")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from deuteron.hub.projections import (
     address_group,
     group_member,
+    log,
     network,
     peer,
     port,
@@ -25,6 +26,7 @@ PROJECTIONS: dict[str, Projection] = {
         security_group.PROJECTION,
         group_member.PROJECTION,
         address_group.PROJECTION,
+        log.PROJECTION,
         port.PROJECTION,
         remote_port.PROJECTION,
         router.PROJECTION,

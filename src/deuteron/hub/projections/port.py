@@ -1,4 +1,5 @@
-"""Ports that are plugged in on a host: those with a slot there. They need their network, and the groups they use."""
+"""Ports that are plugged in on a host: those with a slot there. They need their network, the groups they use, and
+what is logged of them and of their project."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from sqlalchemy import select
 
 from deuteron.hub.projections.contract import Made, OnHost, Place, Reading, Touched, by_host, numbers, rows
 from deuteron.model.intent import AddressPair, DhcpOption, FixedIp, IntentPort
-from deuteron.rules.network import bindings, dns, local_addresses, trunk_ports
+from deuteron.rules.network import bindings, dns, local_addresses, logged, trunk_ports
 from deuteron.store.database import Tx
 from deuteron.store.hosts_tables import slots
 from deuteron.store.network_tables import ports
@@ -61,6 +62,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
     statement = select(*(ports.c[name] for name in _COLUMNS))
     trunks = trunk_ports.places(reading.tx, hosts)
     local_ips = local_addresses.of_ports(reading.tx, hosts)
+    logs = logged.logged_ports(reading.tx, hosts)
     for row in rows(reading.tx, lambda chunk: statement.where(ports.c["id"].in_(chunk)), hosts):
         groups = tuple(row.security_groups or ())
         mechanism, details = bindings.wired_by(row._mapping[ports.c["binding:vif_details"]])
@@ -90,13 +92,17 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
                 local_ips=local_ips.get(row.id, ()),
             )
             obeys = () if row.qos_policy_id is None else (("qos_policy", row.qos_policy_id),)
-            needs = (("network", row.network_id), *(("security_group", id) for id in groups), *obeys)
-            yield host, Made(item, needs=needs)
+            of_logs = [("log", scope) for scope in (row.project_id, row.id if row.id in logs else None) if scope]
+            needs = (("network", row.network_id), *(("security_group", id) for id in groups), *obeys, *of_logs)
+            # By these rows a log is known that goes.
+            yield host, Made(item, tuple(("log", id) for id in logs.get(row.id, ())), needs)
 
 
 def _dirty(touched: Touched) -> Set[str]:
     # What comes into a trunk or goes out of it is a change of its parent.
-    return touched.of("port") | trunk_ports.parents_of(touched.tx, touched.of("trunk"))
+    changed = touched.of("port") | trunk_ports.parents_of(touched.tx, touched.of("trunk"))
+    of_logs = touched.of("log")
+    return changed | logged.ports_of(touched.tx, of_logs) if of_logs else changed
 
 
 PROJECTION = OnHost("port", _dirty, _build, _present, _places)

@@ -1,5 +1,5 @@
-"""Security groups with their rules, where ports use them. They need the groups that they name as remote: of ports, each
-member, and of addresses."""
+"""Security groups with their rules, where ports use them. They need the groups that they name as remote, of ports, each
+member, and of addresses; and what is logged of them."""
 
 from __future__ import annotations
 
@@ -57,6 +57,7 @@ def _build(reading: Reading, ids: Collection[str]) -> Iterator[Made]:
             for rule in rules
             if rule.remote_address_group_id is not None
         ]
+        needs.append(("log", row.id))
         yield Made(
             IntentSecurityGroup(id=row.id, stateful=bool(row.stateful), rules=rules),
             rows=tuple(("security_group_rule", rule.id) for rule in rules),

@@ -21,6 +21,7 @@ from deuteron.model.network import (
     extensions,
     flavors,
     local_ips,
+    logs,
     metering,
     ndp_proxies,
     networks,
@@ -40,6 +41,7 @@ from deuteron.model.network.defaults import (
 )
 from deuteron.model.network.flavors import FLAVOR, SERVICE_PROFILE
 from deuteron.model.network.local_ips import LOCAL_IP, LOCAL_IP_ASSOCIATION, LOCAL_IP_OWNER
+from deuteron.model.network.logs import LOG
 from deuteron.model.network.metering import METERING_LABEL, METERING_LABEL_RULE
 from deuteron.model.network.ndp_proxies import NDP_PROXY
 from deuteron.model.network.networks import ADDRESS_SCOPE, SUBNET, SUBNETPOOL
@@ -99,6 +101,7 @@ RESOURCES: Final[tuple[Resource[Any], ...]] = (
     TRUNK,
     LOCAL_IP,
     LOCAL_IP_ASSOCIATION,
+    LOG,
 )
 
 QUOTA_DEFAULTS: Final[dict[str, int]] = {
@@ -122,6 +125,7 @@ EXTENSIONS: Final[dict[str, Extension]] = {
     **dns.EXTENSIONS,
     **trunks.EXTENSIONS,
     **local_ips.EXTENSIONS,
+    **logs.EXTENSIONS,
     "standard-attr-tag": Extension(
         f"Tag support for resources with standard attribute: {_TAGGED}", "Tags.", "2017-01-01T00:00:00-00:00"
     ),
@@ -144,6 +148,7 @@ __all__ = [
     "LOCAL_IP",
     "LOCAL_IP_ASSOCIATION",
     "LOCAL_IP_OWNER",
+    "LOG",
     "MAX_GROUP_ADDRESSES",
     "MAX_ROUTES",
     "METERING_LABEL",

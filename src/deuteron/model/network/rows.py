@@ -33,6 +33,7 @@ DefaultSecurityGroupRuleId = NewType("DefaultSecurityGroupRuleId", str)
 DscpMarkingRuleId = NewType("DscpMarkingRuleId", str)
 LocalIpAssociationId = NewType("LocalIpAssociationId", str)
 LocalIpId = NewType("LocalIpId", str)
+LogId = NewType("LogId", str)
 MeteringLabelId = NewType("MeteringLabelId", str)
 MeteringLabelRuleId = NewType("MeteringLabelRuleId", str)
 MinimumBandwidthRuleId = NewType("MinimumBandwidthRuleId", str)
@@ -452,3 +453,18 @@ class LocalIpAssociationRow(TypedDict):
     local_ip_address: ReadOnly[Ip]
     fixed_port_id: ReadOnly[PortId]
     fixed_ip: ReadOnly[Ip]
+
+
+class LogRow(TypedDict):
+    id: ReadOnly[LogId]
+    project_id: ReadOnly[ProjectId]
+    name: ReadOnly[str]
+    resource_type: ReadOnly[str]
+    resource_id: ReadOnly[str | None]
+    event: ReadOnly[Literal["ACCEPT", "DROP", "ALL"]]
+    target_id: ReadOnly[str | None]
+    enabled: ReadOnly[bool]
+    description: ReadOnly[str]
+    created_at: ReadOnly[str]
+    updated_at: ReadOnly[str]
+    revision_number: ReadOnly[int]

@@ -30,6 +30,7 @@ from deuteron.net.rows import (
     IpSet,
     IptablesTable,
     Link,
+    LoggedPort,
     MetadataListener,
     Meter,
     Namespace,
@@ -113,7 +114,9 @@ class FakeKernel:
                     return f'a bridge has the name of port "{name}"'
                 if row.type == "system" and not self._has_device(HOST, name):
                     return f'could not open network device "{name}" (No such device)'
-            case Flow(bridge=bridge) | Meter(bridge=bridge) if not self._find(OvsBridge, bridge):
+            case Flow(bridge=bridge) | Meter(bridge=bridge) | LoggedPort(bridge=bridge) if not self._find(
+                OvsBridge, bridge
+            ):
                 return f"no bridge {bridge}"
             case Placement(name=name):
                 port = self._find(OvsPort, name)

@@ -56,6 +56,8 @@ class OwnTable(NamedTuple):
 class Kernel:
     """What a host lends to the drivers of a mechanism. `tables` is filled once all of them are opened."""
 
+    state_dir: str
+    """The host's own folder."""
     namespaces: Namespaces
     sockets: NetlinkSockets
     tables: Mapping[str, Table]

@@ -7,6 +7,7 @@ objects arrived, and work linear in the size of the intent. Each module plans on
     wiring     taps and ports of instances, the flows that let a known port in
     trunks     trunk bridges, where one device carries several ports
     firewall   security groups by connection tracking (`openvswitch`)
+    logs       what of it the agent is shown
     hybrid     security groups by iptables on a Linux bridge (`iptables_hybrid`)
     qos        meters and marks
     local_ips  addresses that lead to a port of the sender's host
@@ -25,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from deuteron.model.intent import HostIntent, HostSettings
-from deuteron.net.plan import bridges, dhcp, firewall, hybrid, local_ips, qos, router, tunnels, wiring
+from deuteron.net.plan import bridges, dhcp, firewall, hybrid, local_ips, logs, qos, router, tunnels, wiring
 from deuteron.net.plan.draft import Draft, Site, TooManyBridges
 from deuteron.net.plan.parts import Planner
 from deuteron.net.rows import HostPlan
@@ -44,6 +45,7 @@ def plan_openvswitch(site: Site, draft: Draft) -> None:
         hybrid.plan_hybrid_firewall(site, draft)
     else:
         firewall.plan_firewall(site, draft)
+        logs.plan_logs(site, draft)
     tunnels.plan_tunnels(site, draft)
     qos.plan_qos(site, draft)
     local_ips.plan_local_ips(site, draft)

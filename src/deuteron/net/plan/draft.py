@@ -17,6 +17,7 @@ from deuteron.model.intent import (
     HostSettings,
     IntentAddressGroup,
     IntentGroupMember,
+    IntentLog,
     IntentNetwork,
     IntentPort,
     IntentQosPolicy,
@@ -60,6 +61,7 @@ class Phase(IntEnum):
     QOS = 11
     ADDRESSES = 12
     LOCAL_IP = 13
+    LOG = 14
 
 
 Fact = tuple[str, str]
@@ -138,6 +140,15 @@ class Site:
             found.setdefault(member.group_id, []).append(member)
         return found
 
+    @cached_property
+    def logs_of(self) -> dict[str, list[IntentLog]]:
+        """The logs of each scope, a port, a group or a project, in order of id."""
+        found: dict[str, list[IntentLog]] = {}
+        for log_id in sorted(self.intent.logs):
+            log = self.intent.logs[log_id]
+            found.setdefault(log.scope, []).append(log)
+        return found
+
     def addresses_of(self, remote_id: str) -> Iterator[str]:
         """The addresses and prefixes of a group that a rule names, of ports or of addresses."""
         for member in self.members_of_group.get(remote_id, ()):
@@ -203,6 +214,11 @@ class View:
     def address_group(self, id: str) -> IntentAddressGroup | None:
         self._reads.add(("address_group", id))
         return self._site.intent.address_groups.get(id)
+
+    def logs_of(self, scope: str) -> Sequence[IntentLog]:
+        """The logs of a port, a group or a project, in order of id."""
+        self._reads.add(("log of", scope))
+        return self._site.logs_of.get(scope, ())
 
     def ports_of(self, network_id: str) -> Sequence[IntentPort]:
         """The ports of a network that are plugged in here, in order of id."""

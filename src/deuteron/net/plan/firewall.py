@@ -47,8 +47,8 @@ CONNECTION_LIMIT = 32_768
 UNMARK = f"ct(commit,zone={CT_ZONE},exec(set_field:0->ct_mark))"
 """Takes the mark from a connection that a rule allows again."""
 
-_REMOTE_GROUP_PRIORITY = 70
-_PLAIN_PRIORITY = 74
+REMOTE_GROUP_PRIORITY = 70
+PLAIN_PRIORITY = 74
 
 _ICMP, _TCP, _UDP, _ICMP6, _SCTP = 1, 6, 17, 58, 132
 _PORT_PROTOCOLS = {_TCP: "tcp", _UDP: "udp", _SCTP: "sctp"}
@@ -93,7 +93,7 @@ def plan_firewall(site: Site, draft: Draft) -> None:
 
 
 def _plan_port(view: View, draft: Draft, port_id: str) -> None:
-    member_of = _filtered_port(view, port_id)
+    member_of = filtered_port(view, port_id)
     if member_of is not None:
         member_of.add_flows(draft, view)
         member_of.add_delivery(draft, member_of.port.mac_address)
@@ -105,19 +105,19 @@ def _plan_port(view: View, draft: Draft, port_id: str) -> None:
 
 
 def _plan_pairs(view: View, draft: Draft, port_id: str) -> None:
-    member_of = _filtered_port(view, port_id)
+    member_of = filtered_port(view, port_id)
     if member_of is not None:
         for mac in allowed_macs(member_of.port)[1:]:
             member_of.add_delivery(draft, mac)
 
 
-def _filtered_port(view: View, port_id: str) -> _FilteredPort | None:
+def filtered_port(view: View, port_id: str) -> FilteredPort | None:
     """None for a port without port security."""
     port = view.port(port_id)
     network = None if port is None else view.network(port.network_id)
     if port is None or port.ofport is None or network is None or not port.port_security_enabled:
         return None
-    return _FilteredPort(port, port.ofport, network.local_vlan, view.security_groups(port.security_groups))
+    return FilteredPort(port, port.ofport, network.local_vlan, view.security_groups(port.security_groups))
 
 
 def delivery(ofport: int, local_vlan: int) -> tuple[str, str]:
@@ -129,13 +129,14 @@ def delivery(ofport: int, local_vlan: int) -> tuple[str, str]:
     )
 
 
-class _FilteredPort:
+class FilteredPort:
     """One port with its groups, for as long as its flows are being written."""
 
     def __init__(self, port: IntentPort, ofport: int, local_vlan: int, groups: list[IntentSecurityGroup]) -> None:
         self.port = port
         self.ofport = ofport
         self.local_vlan = local_vlan
+        self.groups = groups
         self.rules = [rule for group in groups for rule in group.rules]
         self.is_stateful = all(group.stateful for group in groups)
         self.reg5 = f"reg5={ofport:#x}"
@@ -206,8 +207,8 @@ class _FilteredPort:
             draft.flow(INTEGRATION, BASE_EGRESS, priority, match, actions)
 
         for mac, address in four:
-            base(95, _joined("arp", own, f"dl_src={mac}", _field("arp_spa", address)), accept)
-            base(65, _joined("ip", own, f"dl_src={mac}", _field("nw_src", address)), to_rules)
+            base(95, joined("arp", own, f"dl_src={mac}", _field("arp_spa", address)), accept)
+            base(65, joined("ip", own, f"dl_src={mac}", _field("nw_src", address)), to_rules)
         for mac in allowed_macs(self.port):
             base(95, f"rarp,{own},dl_src={mac}", accept)
             for kind in _ND_FROM_UNSPECIFIED:
@@ -215,10 +216,10 @@ class _FilteredPort:
         for mac, address in six:
             source = _field("ipv6_src", address)
             for kind in _ND_FROM_GUEST:
-                base(95, _joined("icmp6", own, f"dl_src={mac}", source, f"icmp_type={kind}"), accept)
+                base(95, joined("icmp6", own, f"dl_src={mac}", source, f"icmp_type={kind}"), accept)
             target = _field("nd_target", address)
-            base(95, _joined("icmp6", own, f"dl_src={mac}", f"icmp_type={_NEIGHBOUR_ADVERTISEMENT}", target), accept)
-            base(65, _joined("ipv6", own, f"dl_src={mac}", source), to_rules)
+            base(95, joined("icmp6", own, f"dl_src={mac}", f"icmp_type={_NEIGHBOUR_ADVERTISEMENT}", target), accept)
+            base(65, joined("ipv6", own, f"dl_src={mac}", source), to_rules)
         self._add_dhcp_client(draft, own, four, six)
         for dhcp_server in ("udp,{},tp_src=67,tp_dst=68", "udp6,{},tp_src=547,tp_dst=546"):
             base(70, dhcp_server.format(own), f"resubmit(,{DROPPED})")
@@ -234,7 +235,7 @@ class _FilteredPort:
             ("udp6", "ipv6_src", six, "tp_src=546,tp_dst=547"),
         ):
             for mac, address in pairs:
-                match = _joined(word, own, f"dl_src={mac}", _field(name, address), ports)
+                match = joined(word, own, f"dl_src={mac}", _field(name, address), ports)
                 draft.flow(INTEGRATION, BASE_EGRESS, 80, match, f"resubmit(,{ACCEPT_OR_INGRESS})")
 
     def _add_base_ingress(self, draft: Draft) -> None:
@@ -272,21 +273,20 @@ class _FilteredPort:
     def _add_rule(self, draft: Draft, rule: IntentRule, view: View) -> None:
         table = RULES_EGRESS if rule.direction == "egress" else RULES_INGRESS
         if rule.remote_id is None:
-            priority = _PLAIN_PRIORITY + _priority_offset(rule)
-            for word, rest in _rule_matches(rule):
-                for ct_state, actions in self._verdicts(rule.direction):
-                    draft.flow(INTEGRATION, table, priority, _joined(ct_state, word, self.reg5, *rest), actions)
+            priority = PLAIN_PRIORITY + priority_offset(rule)
+            for word, rest in rule_matches(rule):
+                for ct_state, actions in self.verdicts(rule.direction):
+                    draft.flow(INTEGRATION, table, priority, joined(ct_state, word, self.reg5, *rest), actions)
             return
-        number = view.common(_COMMON, (rule.remote_id, rule.direction, rule.ethertype))
-        for word, rest in _rule_matches(rule):
-            match = _joined(word, self.reg5, *rest)
-            draft.conjunction(INTEGRATION, table, _REMOTE_GROUP_PRIORITY, match, (number, 2, 2))
-        family = "ip" if rule.ethertype == "IPv4" else "ipv6"
-        for ct_state, actions in self._verdicts(rule.direction):
-            match = _joined(f"conj_id={number}", ct_state, family, self.reg5)
-            draft.flow(INTEGRATION, table, _REMOTE_GROUP_PRIORITY, match, actions)
+        number = conjunction_of(view, rule)
+        for word, rest in rule_matches(rule):
+            match = joined(word, self.reg5, *rest)
+            draft.conjunction(INTEGRATION, table, REMOTE_GROUP_PRIORITY, match, (number, 2, 2))
+        for ct_state, actions in self.verdicts(rule.direction):
+            match = joined(f"conj_id={number}", ct_state, family_of(rule), self.reg5)
+            draft.flow(INTEGRATION, table, REMOTE_GROUP_PRIORITY, match, actions)
 
-    def _verdicts(self, direction: str) -> tuple[tuple[str, str], ...]:
+    def verdicts(self, direction: str) -> tuple[tuple[str, str], ...]:
         """What an accepted packet does: (connection state to match, actions), for known and for new connections.
 
         The last to accept a packet takes the mark from its connection: the receiver, or table 73 on the way out.
@@ -304,6 +304,12 @@ class _FilteredPort:
             (f"{known},ct_mark=0x1", f"{UNMARK},{self.output}"),
             (new, f"ct(commit,zone={CT_ZONE}),{self.output},resubmit(,{ACCEPTED_INGRESS})"),
         )
+
+
+def conjunction_of(view: View, rule: IntentRule) -> int:
+    """The number of the group, direction and ethertype of a rule with a remote group."""
+    number: int = view.common(_COMMON, (rule.remote_id, rule.direction, rule.ethertype))
+    return number
 
 
 def _plan_zone(view: View, draft: Draft, network_id: str) -> None:
@@ -326,12 +332,12 @@ def _plan_zone_groups(view: View, draft: Draft, network_id: str) -> None:
         draft.zones.append(rows.TrackedZone("datapath", network.local_vlan, groups=groups))
 
 
-def _stateful_ports(view: View, network_id: str) -> list[_FilteredPort]:
+def _stateful_ports(view: View, network_id: str) -> list[FilteredPort]:
     network = view.network(network_id)
     if network is None:
         return []
     found = (
-        _FilteredPort(port, port.ofport, network.local_vlan, view.security_groups(port.security_groups))
+        FilteredPort(port, port.ofport, network.local_vlan, view.security_groups(port.security_groups))
         for port in view.ports_of(network_id)
         if port.ofport is not None and port.port_security_enabled and not is_dead(port) and not is_of_network(port)
     )
@@ -360,8 +366,8 @@ def _add_remote(view: View, draft: Draft, group_id: str, addresses: Iterable[str
                 continue
             for address in addresses:
                 if version(address) == family:
-                    match = _joined(word, _field(name, address))
-                    draft.conjunction(INTEGRATION, table, _REMOTE_GROUP_PRIORITY, match, (number, 1, 2))
+                    match = joined(word, _field(name, address))
+                    draft.conjunction(INTEGRATION, table, REMOTE_GROUP_PRIORITY, match, (number, 1, 2))
 
 
 def _conjunction_numbers(site: Site, used: Iterable[str]) -> _Conjunctions:
@@ -389,7 +395,11 @@ def _conjunction_numbers(site: Site, used: Iterable[str]) -> _Conjunctions:
     return numbers
 
 
-def _priority_offset(rule: IntentRule) -> int:
+def family_of(rule: IntentRule) -> str:
+    return "ip" if rule.ethertype == "IPv4" else "ipv6"
+
+
+def priority_offset(rule: IntentRule) -> int:
     """Neutron's order among plain rules: any protocol, ICMP, ICMP with a type, everything else."""
     if rule.protocol in (None, 0):
         return 0
@@ -400,7 +410,7 @@ def _priority_offset(rule: IntentRule) -> int:
     return 3
 
 
-def _rule_matches(rule: IntentRule) -> Iterator[tuple[str, list[str]]]:
+def rule_matches(rule: IntentRule) -> Iterator[tuple[str, list[str]]]:
     """The rule as (protocol word, fields after reg5), one for each mask of a port range."""
     is_four = rule.ethertype == "IPv4"
     word = "ip" if is_four else "ipv6"
@@ -436,5 +446,5 @@ def _field(name: str, address: str) -> str:
     return "" if text is None else f"{name}={text}"
 
 
-def _joined(*fields: str) -> str:
+def joined(*fields: str) -> str:
     return ",".join(field for field in fields if field)

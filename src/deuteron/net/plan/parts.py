@@ -110,4 +110,6 @@ def changed_facts(before: HostIntent, after: HostIntent) -> set[Fact]:
             facts.update(
                 (f"{kind} of", objects[id].network_id) for objects in (left, right) for id in ids if id in objects
             )
+        if kind == "log":
+            facts.update(("log of", objects[id].scope) for objects in (left, right) for id in ids if id in objects)
     return facts

@@ -35,6 +35,7 @@ from deuteron.rules.network import (
     faults,
     forwarded,
     local_addresses,
+    logged,
     macs,
     port_filters,
     port_security,
@@ -179,6 +180,7 @@ def delete_port(tx: Tx, settings: Settings, port_id: PortId) -> None:
     slots.detach_port(tx, port_id)
     bindings.forget(tx, port_id)
     tx.run(_LEAVE_GROUPS, {"port": port_id})
+    logged.port_gone(tx, port_id)
     remove(tx, PORT, port_id)
 
 

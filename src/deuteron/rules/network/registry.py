@@ -12,6 +12,7 @@ from deuteron.rules.network import (
     floatingips,
     group_defaults,
     local_ips,
+    logs,
     metering,
     ndp_proxies,
     networks,
@@ -53,4 +54,5 @@ KINDS: Final[tuple[Kind[Any], ...]] = (
     trunks.KIND,
     local_ips.KIND,
     local_ips.ASSOCIATION_KIND,
+    logs.KIND,
 )

@@ -27,7 +27,7 @@ from deuteron.model.network.rows import DefaultSecurityGroupRuleRow, SecurityGro
 from deuteron.model.network.security import PROTOCOLS
 from deuteron.model.scalars import ProjectId, SecurityGroupId
 from deuteron.model.settings import Settings
-from deuteron.rules.network import faults, quotas, rbac, rule_values, sight
+from deuteron.rules.network import faults, logged, quotas, rbac, rule_values, sight
 from deuteron.rules.network.kinds import Kind, add, change, find, new_id, remove, touch
 from deuteron.store import query
 from deuteron.store.database import Tx
@@ -167,6 +167,7 @@ def delete_group(tx: Tx, settings: Settings, caller: Caller, row: SecurityGroupR
         remove(tx, DEFAULT_SECURITY_GROUP_RULE, template_id)
     tx.execute(delete(default_groups).where(default_groups.c.security_group_id == row["id"]))
     rbac.forget(tx, row["id"])
+    logged.group_gone(tx, row["id"])
     remove(tx, SECURITY_GROUP, row["id"])
 
 

@@ -16,13 +16,14 @@ from deuteron.net.kernel.links import Placement, PlacementDriver
 from deuteron.net.kernel.meters import MeterDriver
 from deuteron.net.kernel.openflow import FlowDriver
 from deuteron.net.kernel.ovsdb import OvsdbClient
+from deuteron.net.kernel.packetlog import PacketLogDriver
 from deuteron.net.kernel.switch import BridgeDriver, OvsPortDriver
 from deuteron.net.kernel.tracking import TrackingDriver
 from deuteron.net.kernel.unixctl import Sweeps, SwitchControl
 from deuteron.net.mechanisms.wiring import Drivers, Kernel, OwnTable
 from deuteron.net.pipeline import metered_ofport
 from deuteron.net.reconcile import port_concern
-from deuteron.net.rows import HOST, METER_TABLE, Meter, OvsPort, TrackedZone
+from deuteron.net.rows import HOST, LOGGED_PORT_TABLE, METER_TABLE, LoggedPort, Meter, OvsPort, TrackedZone
 
 
 def open_drivers(kernel: Kernel) -> Drivers:
@@ -32,6 +33,7 @@ def open_drivers(kernel: Kernel) -> Drivers:
     sweeps = Sweeps(SwitchControl())
     tracked = KernelConnections()
     ports = OvsPortDriver(ovsdb)
+    packets = PacketLogDriver(f"{kernel.state_dir}/network.log")
 
     def bridges() -> Iterable[str]:
         return kernel.tables["bridge"].delta.observed
@@ -45,11 +47,13 @@ def open_drivers(kernel: Kernel) -> Drivers:
         control.close()
         sweeps.close()
         tracked.close()
+        packets.close()
 
     drivers: dict[str, Driver[Any, Any]] = {
         "bridge": BridgeDriver(ovsdb),
         "datapath setting": DatapathDriver(control),
         "meter": MeterDriver(bridges),
+        LOGGED_PORT_TABLE: packets,
         "flow": FlowDriver(bridges),
         "zone": TrackingDriver(control, tracked, sweeps),
         "port": ports,
@@ -92,6 +96,10 @@ def _flow_concerns(row: Any) -> list[str]:
     return [f"ofport:{row.bridge}:{int(found[1], 0)}"] if found else [f"bridge:{row.bridge}"]
 
 
+def _logged_words(row: LoggedPort) -> str:
+    return f"packets of port {row.port_id} written down for logs {', '.join(sorted({*row.accepted, *row.dropped}))}"
+
+
 def _meter_concerns(row: Meter) -> list[str]:
     ofport = metered_ofport(row.number)
     return [f"bridge:{row.bridge}" if ofport is None else f"ofport:{row.bridge}:{ofport}"]
@@ -120,6 +128,15 @@ TABLES = (
         lambda plan: plan.own.get(METER_TABLE, ()),
         lambda row: f"meter {row.number} on {row.bridge}: {row.rate} {row.unit}, {row.burst} at once",
         _meter_concerns,
+        is_late=True,
+    ),
+    # No port waits for it: what cannot be written down passes all the same.
+    OwnTable(
+        LOGGED_PORT_TABLE,
+        "device",
+        lambda plan: plan.own.get(LOGGED_PORT_TABLE, ()),
+        _logged_words,
+        lambda row: [],
         is_late=True,
     ),
     # Before the devices: ovs-vswitchd looks at all of its ports anew for each device that comes, and answers meanwhile
