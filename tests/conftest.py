@@ -31,6 +31,7 @@ _ONE_CLOUD = ("hostile", "fuzz", "chaos")
 """Folders whose files share clouds."""
 _LONG = ("chaos", "fuzz", "tempest")
 _ORACLE = ("test_oracle.py", "test_beside.py")
+_PLUGIN = ("test_plugin.py",)
 _FIRST = ("chaos", "hostile", "fuzz", "tempest", "system", "unhappy", "clients", "kernel", "cli", "property")
 """The order in which groups are given to processes: those that take long first, so that none is left for the end."""
 
@@ -53,6 +54,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--oracle-minutes", type=float, default=20, metavar="M", help="when --oracle ends at the latest (default 20)"
     )
+    parser.addoption("--plugin", action="store_true", help="run Neutron's own tests of its API, which are installed")
     parser.addoption("--oracle-seed", type=int, default=None, metavar="S", help="the sequences of an earlier --oracle")
     parser.addoption(
         "--coverage-record", metavar="FILE", help="where tests write what they show, for `python -m tests.coverage`"
@@ -127,7 +129,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """What only a server does is tested with one, and what needs another service's packages when asked for."""
     is_other = collection_path.name in _OF_A_SERVER and stores.engine != "postgresql"
     is_oracle = collection_path.name in _ORACLE and not config.getoption("--oracle")
-    return True if is_other or is_oracle else None
+    is_plugin = collection_path.name in _PLUGIN and not config.getoption("--plugin")
+    return True if is_other or is_oracle or is_plugin else None
 
 
 @pytest.hookimpl(wrapper=True)

@@ -3,6 +3,7 @@
     .venv/bin/python -m tests.tempest                          the tests of the Network API, all of them
     .venv/bin/python -m tests.tempest --powered                what OpenStack Powered Compute asks for
     .venv/bin/python -m tests.tempest 'test_ports'             those whose names match
+    .venv/bin/python -m tests.tempest --plugin [NAMES]         Neutron's own tests of its API
 
 The cloud is that of `--state-dir`, else of DEUTERON_STATE_DIR. Exits with 1 when a test failed.
 """
@@ -21,15 +22,17 @@ from tests.tempest import suite
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.tempest", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("pattern", nargs="?", default=suite.NETWORK, help="a regular expression for names of tests")
+    parser.add_argument("pattern", nargs="?", help="a regular expression for names of tests")
     parser.add_argument("--powered", action="store_true", help="what OpenStack Powered Compute asks for")
+    parser.add_argument("--plugin", action="store_true", help="those of Neutron's plugin for tempest")
     parser.add_argument("--state-dir", type=Path, default=os.environ.get("DEUTERON_STATE_DIR"), help="of the cloud")
     asked = parser.parse_args()
     if asked.state_dir is None:
         parser.error("which cloud? name its --state-dir, or set DEUTERON_STATE_DIR")
-    tests = suite.powered() if asked.powered else suite.names(asked.pattern)
+    of = suite.PLUGIN if asked.plugin else suite.TEMPEST
+    tests = suite.powered() if asked.powered else suite.names(of, asked.pattern)
     begun = time.monotonic()
-    found = suite.run(Path(asked.state_dir) / "clouds.yaml", tests)
+    found = suite.run(of, Path(asked.state_dir) / "clouds.yaml", tests)
     for result in found:
         first, *rest = result.reason.splitlines() or [""]
         print(result.status, result.name, first)

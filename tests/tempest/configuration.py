@@ -34,18 +34,20 @@ _TOLD: Mapping[str, Mapping[str, str]] = {
     "image": {"endpoint_type": "public"},
     # Floating IPs lead to the sandbox's `outside`, and tempest runs out of it: guests are reached in tests/system.
     "validation": {"run_validation": "false"},
+    # Of Neutron's plugin: networks with policies for everybody are made in a cloud that is for nothing else.
+    "neutron_plugin_options": {"available_type_drivers": "flat,local,vlan,vxlan", "create_shared_resources": "true"},
 }
 
-_EARLIER_ALIASES = {"standard-attr-tag": "tag"}
-"""Aliases that Neutron lists no more, by that of what took their place: a test of tempest still asks for them."""
 
+def write(clouds: Path, folder: Path, earlier: Mapping[str, str]) -> Path:
+    """Write tempest.conf into `folder`, for the cloud "admin" of a clouds.yaml; its path comes back.
 
-def write(clouds: Path, folder: Path) -> Path:
-    """Write tempest.conf into `folder`, for the cloud "admin" of a clouds.yaml; its path comes back."""
+    `earlier` has aliases that Neutron lists no more, by that of what took their place: tests still ask for them.
+    """
     config = openstack.config.OpenStackConfig(config_files=[str(clouds)]).get_one("admin")
     connection = openstack.connection.Connection(config=config)
     sections = {name: dict(told) for name, told in _TOLD.items()}
-    for name, found in _found(config, connection).items():
+    for name, found in _found(config, connection, earlier).items():
         sections.setdefault(name, {}).update(found)
     sections["oslo_concurrency"] = {"lock_path": str(folder / "locks")}
     sections["DEFAULT"] |= {"log_dir": str(folder), "log_file": "tempest.log"}
@@ -58,14 +60,20 @@ def write(clouds: Path, folder: Path) -> Path:
     return path
 
 
-def _found(config: Any, connection: openstack.connection.Connection) -> dict[str, dict[str, str]]:
+def _found(
+    config: Any, connection: openstack.connection.Connection, earlier: Mapping[str, str]
+) -> dict[str, dict[str, str]]:
     """What the cloud says of itself."""
     login = config.config["auth"]
     catalog = connection.session.auth.get_access(connection.session).service_catalog
     types = {entry["type"] for entry in catalog.catalog}
     (outside,) = connection.network.networks(is_router_external=True)
     aliases = [each.alias for each in connection.network.extensions()]
-    aliases += [earlier for alias, earlier in _EARLIER_ALIASES.items() if alias in aliases]
+    agents = list(connection.network.agents())
+    physical = {name for agent in agents for name in agent.configuration.get("bridge_mappings", ())}
+    zones = {agent.availability_zone for agent in agents if agent.availability_zone}
+    modes = {agent.configuration["agent_mode"] for agent in agents if "agent_mode" in agent.configuration}
+    aliases += [name for alias, name in earlier.items() if alias in aliases]
     # Disks, and of all the smallest two.
     images = sorted((x for x in connection.image.images() if x.disk_format == "qcow2"), key=lambda x: (x.size, x.name))
     flavors = sorted(connection.compute.flavors(), key=lambda x: (x.ram, x.disk))
@@ -80,6 +88,11 @@ def _found(config: Any, connection: openstack.connection.Connection) -> dict[str
         "service_available": {name: str(kind in types).lower() for name, kind in _SERVICES.items()},
         "network": {"public_network_id": outside.id, "floating_network_name": outside.name},
         "network-feature-enabled": {"api_extensions": ",".join(aliases)},
+        "neutron_plugin_options": {
+            "provider_vlans": ",".join(sorted(physical - {outside.provider_physical_network})),
+            "agent_availability_zone": ",".join(zones),
+            "l3_agent_mode": ",".join(modes),
+        },
         "compute": {
             "image_ref": images[0].id,
             "image_ref_alt": images[1].id,

@@ -8,28 +8,47 @@ import re
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 import yaml
 
 from tests.tempest import configuration
+from tests.tempest.environment import PLUGIN as PLUGIN_LOCK
+from tests.tempest.environment import TEMPEST as TEMPEST_LOCK
 from tests.tempest.environment import environment
 from tests.tempest.results import Result, plain, results
 
 HERE = Path(__file__).parent
-NETWORK = r"^tempest\.api\.network\."
 PROCESSES = 2
-RUN_S = 600.0
-"""Until a run that does not end is ended: some five times what it takes on a busy machine."""
 
 
-def waiting() -> dict[str, str]:
-    """The tests of `waiting.yaml`, each with what it waits for."""
-    listed = yaml.safe_load((HERE / "waiting.yaml").read_text()) or {}
-    return {name: reason for reason, names in listed.items() for name in names}
+@dataclass(frozen=True)
+class Suite:
+    """Tests that come in one environment, and what is said of them here."""
+
+    lock_file: Path
+    pattern: str
+    """A regular expression for the names of those that run unless others are named."""
+    list_of_waiting: Path
+    run_s: float
+    """Until a run that does not end is ended: some five times what it takes on a busy machine."""
+    earlier_aliases: Mapping[str, str] = field(hash=False)
+    """Extensions that its tests ask for under a name that Neutron lists no more, by the name that it lists."""
+
+    @property
+    def waiting(self) -> dict[str, str]:
+        """The tests that do not pass yet, each with what it waits for."""
+        listed = yaml.safe_load(self.list_of_waiting.read_text()) or {}
+        return {name: reason for reason, names in listed.items() for name in names}
+
+
+TEMPEST = Suite(TEMPEST_LOCK, r"^tempest\.api\.network\.", HERE / "waiting.yaml", 600.0, {"standard-attr-tag": "tag"})
+PLUGIN = Suite(PLUGIN_LOCK, r"^neutron_tempest_plugin\.api\.", HERE / "plugin-waiting.yaml", 1800.0, {})
+"""Neutron's own tests of its API, which its plugin for tempest brings: what operators and drivers are judged by."""
 
 
 def powered(service: str = "") -> list[str]:
@@ -38,56 +57,57 @@ def powered(service: str = "") -> list[str]:
     return [line for line in lines if line.startswith(f"tempest.api.{service}")]
 
 
-def names(pattern: str) -> list[str]:
-    """The tests of tempest in whose names the regular expression is found, in tempest's order."""
-    return [plain(test_id) for test_id in _ids() if re.search(pattern, plain(test_id))]
+def names(of: Suite, pattern: str | None = None) -> list[str]:
+    """The tests in whose names the regular expression (else that of the suite) is found, in tempest's order."""
+    asked = of.pattern if pattern is None else pattern
+    return [plain(test_id) for test_id in _ids(of) if re.search(asked, plain(test_id))]
 
 
-def run(clouds: Path, tests: Sequence[str]) -> list[Result]:
+def run(of: Suite, clouds: Path, tests: Sequence[str]) -> list[Result]:
     """Run these tests, side by side by class, as the administrator of a clouds.yaml.
 
     Raises: AssertionError when there is no such test, or when they are not done in time.
     """
-    ids = {plain(test_id): test_id for test_id in _ids()}
+    ids = {plain(test_id): test_id for test_id in _ids(of)}
     unknown = [name for name in tests if name not in ids]
     assert not unknown, f"tempest has no test {unknown}"
-    with _workspace() as folder:
-        configuration.write(clouds, folder)
+    with _workspace(of) as folder:
+        configuration.write(clouds, folder, of.earlier_aliases)
         (folder / "list").write_text("\n".join(ids[test] for test in tests))
         words = ("--subunit", "--concurrency", str(PROCESSES), "--load-list", str(folder / "list"))
-        stream = _stestr(folder, "run", *words)
-    reader = [environment() / "bin" / "python", HERE / "subunit_to_json.py"]
+        stream = _stestr(of, folder, "run", *words)
+    reader = [environment(of.lock_file) / "bin" / "python", HERE / "subunit_to_json.py"]
     lines = subprocess.run(reader, input=stream, stdout=subprocess.PIPE, check=True, timeout=60).stdout
     return results(tests, [json.loads(line) for line in lines.splitlines()])
 
 
 @cache
-def _ids() -> tuple[str, ...]:
-    with _workspace() as folder:
-        lines = _stestr(folder, "list").decode().splitlines()
-    return tuple(line for line in lines if line.startswith("tempest."))
+def _ids(of: Suite) -> tuple[str, ...]:
+    with _workspace(of) as folder:
+        lines = _stestr(of, folder, "list").decode().splitlines()
+    return tuple(line for line in lines if line.startswith(("tempest.", "neutron_tempest_plugin.")))
 
 
 @contextmanager
-def _workspace() -> Iterator[Path]:
+def _workspace(of: Suite) -> Iterator[Path]:
     """A folder where stestr finds tempest's tests, and runs those of a class in one process."""
-    (package,) = (environment() / "lib").glob("python3.*/site-packages/tempest")
+    (package,) = (environment(of.lock_file) / "lib").glob("python3.*/site-packages/tempest")
     told = {"test_path": package / "test_discover", "top_dir": package, "group_regex": r"([^\.]*\.)*"}
     lines = [f"{name}={value}" for name, value in told.items()]
     with tempfile.TemporaryDirectory(prefix="deuteron-tempest-") as made:
         folder = Path(made)
         (folder / ".stestr.conf").write_text("\n".join(("[DEFAULT]", *lines, "")))
-        _stestr(folder, "init")
+        _stestr(of, folder, "init")
         yield folder
 
 
-def _stestr(folder: Path, *words: str) -> bytes:
+def _stestr(of: Suite, folder: Path, *words: str) -> bytes:
     """What stestr says on stdout.
 
     Raises: AssertionError when it fails and says nothing there (it fails too when a test does), or runs for too long.
     """
     started = subprocess.Popen(
-        [environment() / "bin" / "stestr", *words],
+        [environment(of.lock_file) / "bin" / "stestr", *words],
         cwd=folder,
         env={**os.environ, "TEMPEST_CONFIG_DIR": str(folder), "TEMPEST_CONFIG": "tempest.conf"},
         stdin=subprocess.DEVNULL,
@@ -96,10 +116,10 @@ def _stestr(folder: Path, *words: str) -> bytes:
         start_new_session=True,
     )
     try:
-        out, err = started.communicate(timeout=RUN_S)
+        out, err = started.communicate(timeout=of.run_s)
     except subprocess.TimeoutExpired:
         os.killpg(started.pid, signal.SIGKILL)  # its processes too
         started.communicate()
-        raise AssertionError(f"tempest is not done after {RUN_S:.0f} s") from None
+        raise AssertionError(f"tempest is not done after {of.run_s:.0f} s") from None
     assert out or not started.returncode, f"stestr {words[0]}: {started.returncode} {err.decode(errors='replace')}"
     return out

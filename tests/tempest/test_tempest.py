@@ -18,13 +18,13 @@ from tests.tempest.results import Result, differences
 @pytest.fixture(scope="module")
 def found() -> Iterator[list[Result]]:
     with running() as cloud:
-        yield suite.run(cloud.state / "clouds.yaml", suite.names(suite.NETWORK))
+        yield suite.run(suite.TEMPEST, cloud.state / "clouds.yaml", suite.names(suite.TEMPEST))
 
 
-@pytest.mark.timeout(2 * suite.RUN_S)  # with the cloud and the environment, which are made first
+@pytest.mark.timeout(2 * suite.TEMPEST.run_s)  # with the cloud and the environment, which are made first
 def test_of_the_tests_of_the_network_api_only_those_that_wait_do_not_pass(found: list[Result]) -> None:
     assert len(found) == 262
-    assert "\n".join(differences(found, suite.waiting())) == ""
+    assert "\n".join(differences(found, suite.TEMPEST.waiting)) == ""
 
 
 def test_what_openstack_powered_asks_of_networks_passes_whole(found: list[Result]) -> None:
