@@ -158,6 +158,8 @@ def _word(name: str, n: int) -> str:
     """A value that such an attribute may have."""
     if name in ("cidr", "remote_ip_prefix", "normalized_cidr"):
         return f"10.0.{n % 250}.0/24"
+    if name == "object_type":
+        return ("network", "qos_policy")[n % 2]
     return ("IPv4", "IPv6")[n % 2] if name == "ethertype" else str(n % 250 if name == "protocol" else n)
 
 
