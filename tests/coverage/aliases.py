@@ -15,12 +15,6 @@ _BEHAVES = f"{SHORT}test_extensions.py::test_a_behaviour_that_an_extension_promi
 
 WHY_NOT: Mapping[str, str] = {
     "data-plane-status": "nobody here watches a port's wires from outside",
-    "ip_allocation": "addresses are never deferred: there are no routed networks",
-    "l2_adjacency": "routed networks are not built",
-    "segment": "segments as objects are not built",
-    "segments-peer-subnet-host-routes": "segments as objects are not built",
-    "standard-attr-segment": "segments as objects are not built",
-    "subnet-segmentid-writable": "segments as objects are not built",
     "network-segment-range": "ranges of tunnel ids are the operator's settings",
     "port-hardware-offload-type": "no hardware offloads anything here",
     "port-hint-ovs-tx-steering": "hints for the switch change nothing here",

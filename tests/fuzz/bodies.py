@@ -176,12 +176,16 @@ _APPLICATION = {
         }
     }
 }
+_SEGMENTS = [
+    {"provider:network_type": "vxlan", "provider:physical_network": None, "provider:segmentation_id": 7},
+    {"provider:network_type": "vlan", "provider:physical_network": "physnet1", "provider:segmentation_id": 8},
+]
 _N, _C, _I, _G = "/v2.0", "/v2.1", "/v3", "/v2"
 BODIES: dict[tuple[str, str], list[Any]] = {
     ("POST", _N + "/networks"): [
         {"network": _NETWORK},
         {"networks": [_NETWORK, {"name": "y", "ha": True}]},
-        {"network": {"segments": [{"provider:network_type": "vxlan", "provider:segmentation_id": 7}]}},
+        {"network": {"segments": _SEGMENTS}},
     ],
     ("PUT", _N + "/networks/{id}"): [{"network": {"name": "y", "mtu": 1300, "shared": True, "admin_state_up": False}}],
     ("POST", _N + "/subnets"): [
@@ -439,6 +443,18 @@ BODIES: dict[tuple[str, str], list[Any]] = {
         {"sub_ports": [{"port_id": "$subport", "segmentation_type": "vlan", "segmentation_id": "6"}]}
     ],
     ("PUT", _N + "/trunks/{id}/remove_subports"): [{"sub_ports": [{"port_id": "$subport"}]}],
+    ("POST", _N + "/segments"): [
+        {"segment": {"network_id": "$network", "network_type": "vxlan", "name": "x", "description": "y"}},
+        {
+            "segment": {
+                "network_id": "$network",
+                "network_type": "vlan",
+                "physical_network": "physnet1",
+                "segmentation_id": 7,
+            }
+        },
+    ],
+    ("PUT", _N + "/segments/{id}"): [{"segment": {"name": "y", "description": "z"}}],
     ("POST", _N + "/ports/{id}/bindings"): [{"binding": {"host": "h1", "vnic_type": "normal", "profile": {}}}],
     ("PUT", _N + "/quotas/{project}"): [{"quota": {"network": 5, "port": -1, "security_group_rule": 9}}],
     ("PUT", _N + "/agents/{id}"): [{"agent": {"admin_state_up": True, "description": "x"}}],

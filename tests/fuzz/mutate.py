@@ -84,7 +84,7 @@ _ID_KINDS = (
     ("metering-label-rules", "metering_label_rule"), ("service_profiles", "service_profile"),
     ("port_forwardings", "port_forwarding"), ("conntrack_helpers", "conntrack_helper"),
     ("ndp_proxies", "ndp_proxy"), ("local_ips", "local_ip"), ("port_associations", "local_ip_association"),
-    ("metering-label-rules", "metering_label_rule"), ("trunks", "trunk"), ("logs", "log"),
+    ("metering-label-rules", "metering_label_rule"), ("trunks", "trunk"), ("logs", "log"), ("segments", "segment"),
 )  # fmt: skip
 KIND_OF = dict(_ID_KINDS)
 """A collection in a path to the kind of object that follows it."""

@@ -333,6 +333,9 @@ _FURNITURE: dict[str, tuple[str, str, Any]] = {
     "subport": (_N + "/ports/{}", _N + "/ports", {"port": {"network_id": "$network"}}),
     "trunk_parent": (_N + "/ports/{}", _N + "/ports", {"port": {"network_id": "$network"}}),
     "trunk": (_N + "/trunks/{}", _N + "/trunks", {"trunk": {"port_id": "$trunk_parent"}}),
+    "segment": (
+        _N + "/segments/{}", _N + "/segments", {"segment": {"network_id": "$pool_network", "network_type": "vxlan"}},
+    ),
     "router": (
         _N + "/routers/{}", _N + "/routers",
         {"router": {"name": "fuzzed-$made", "external_gateway_info": {"network_id": "$public"}}},

@@ -177,6 +177,8 @@ def possess(world: World, owner: Person) -> dict[str, str]:
     world.admin.expect("PUT", f"/network/v2.0/policies/{qos}/tags/t")
     for kind, values in QOS_RULES.items():
         ids[kind] = world.admin.create(f"/network/v2.0/qos/policies/{qos}/{kind}s", kind, **values)["id"]
+    of_net = {"network_id": net, "network_type": "vxlan", "name": "secret-segment"}
+    ids["segment"] = world.admin.create("/network/v2.0/segments", "segment", **of_net)["id"]
     label = {"name": "secret-label", "project_id": owner.project}
     ids["label"] = world.admin.create("/network/v2.0/metering/metering-labels", "metering_label", **label)["id"]
     counted = {"metering_label_id": ids["label"], "direction": "ingress", "remote_ip_prefix": "10.77.0.0/24"}
@@ -328,6 +330,13 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
         if kind not in WITHOUT_ALIAS:
             last.append(Attack("DELETE", alias, at=at))
         last.append(Attack("DELETE", f"{nested}/{{id}}", at=at))
+    segment, at = "/network/v2.0/segments/{id}", {"id": ids["segment"]}
+    yield Attack("GET", segment, at=at)
+    yield Attack("PUT", segment, {"segment": {"name": "mine"}}, at)
+    yield Attack(
+        "POST", "/network/v2.0/segments", {"segment": {"network_id": ids["networks"], "network_type": "vxlan"}}
+    )
+    last.append(Attack("DELETE", segment, at=at))
     for kind, name in (("label-rule", "metering-label-rules"), ("label", "metering-labels")):
         yield Attack("GET", f"/network/v2.0/metering/{name}/{{id}}", at={"id": ids[kind]})
         last.append(Attack("DELETE", f"/network/v2.0/metering/{name}/{{id}}", at={"id": ids[kind]}))

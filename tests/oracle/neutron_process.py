@@ -25,7 +25,7 @@ from pathlib import Path
 _NEUTRON = """
 [DEFAULT]
 core_plugin = ml2
-service_plugins = router,qos,metering,port_forwarding,conntrack_helper,ndp_proxy,trunk,local_ip,log
+service_plugins = router,qos,metering,port_forwarding,conntrack_helper,ndp_proxy,trunk,local_ip,log,segments
 auth_strategy = keystone
 transport_url = fake://
 dns_domain = cloud.example

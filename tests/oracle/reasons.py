@@ -57,6 +57,16 @@ RECORDED = (
     Reason("The recorded cloud had no logs of security groups", r"extensions\.logging", "extensions"),
     Reason("The recorded cloud had no trunks", r"extensions\.trunk[\w-]*|quota\.trunk", "extensions|quota.*"),
     Reason("The recorded cloud made no ports with tags", r"extensions\.tag-ports-during-bulk-creation", "extensions"),
+    Reason(
+        "The recorded cloud had no segments as objects",
+        r"extensions\.(segment[\w-]*|standard-attr-segment|subnet-segmentid-writable|ip_allocation|l2_adjacency)",
+        "extensions",
+    ),
+    Reason(
+        "The recorded cloud had no segments as objects",
+        r".*\b(segment_id|ip_allocation|l2_adjacency)",
+    ),
+    Reason("The recorded cloud had no segments as objects", r"ports\.\*", "uc1-port-list-page"),
     Reason("Neutron names what has tags in any order", r"extensions\.standard-attr-tag\.name", "extensions"),
     Reason(
         "An agent tells how its own process is set up; ours is one process, which does the metadata agent's work too",

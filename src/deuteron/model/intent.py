@@ -97,7 +97,10 @@ class IntentQosPolicy(_Object, frozen=True, tag_field="kind", tag="qos_policy"):
 
 
 class IntentNetwork(_Object, frozen=True, tag_field="kind", tag="network"):
-    """A network that is present on this host: a port is bound here, or DHCP or a router runs here."""
+    """A network that is present on this host: a port is bound here, or DHCP or a router runs here.
+
+    Of a network with several segments each is one of these, and a port's `network_id` is that of its segment.
+    """
 
     project_id: str
     name: str
@@ -116,6 +119,13 @@ class IntentNetwork(_Object, frozen=True, tag_field="kind", tag="network"):
     """A router with an interface on this network, when there is one: it serves metadata, DHCP does not."""
     dns_domain: str = "openstacklocal"
     qos_policy_id: str | None = None
+    segment_of: str | None = None
+    """The network that this is a further segment of, which is not known by the network's id."""
+
+    @property
+    def whole_id(self) -> str:
+        """The id of the network that the API knows."""
+        return self.segment_of or self.id
 
 
 class FixedIp(msgspec.Struct, frozen=True):
@@ -200,6 +210,8 @@ class IntentRemotePort(_Object, frozen=True, tag_field="kind", tag="remote_port"
     fixed_ips: tuple[FixedIp, ...] = ()
     tunnel_ip: str | None = None
     """Tunnel endpoint of the host where the port is bound, for L2 population."""
+    lan_id: str | None = None
+    """The segment of the network that it is plugged into, where it is not the first; `network_id` is the network."""
     serves_dhcp: bool = False
     """Whether it is a DHCP server's own port, which no DHCP server lists."""
     dns_name: str = ""

@@ -40,6 +40,7 @@ _HOMES = {
         "DhcpOption",
         "FixedIp",
         "Gateway",
+        "Lan",
         "Route",
         "SubPort",
     ),

@@ -36,5 +36,5 @@ slots = Table(
     Index("ix_host_slots_object", "object_id", "kind"),
     Index("ix_host_slots_parent", "parent_id", "host"),
 )
-"""`vlan`: the local VLAN of a network on a host; `port`: the OpenFlow port number of a port, its network as parent;
-`address`: the number of a floating IP, on no host."""
+"""`vlan`: the local VLAN of a network's segment on a host; `port`: the OpenFlow port number of a port, its segment as
+parent; `address`: the number of a floating IP, on no host. A network's first segment goes by the network's id."""

@@ -23,6 +23,7 @@ from deuteron.model.network import (
     ROUTER,
     SECURITY_GROUP,
     SECURITY_GROUP_RULE,
+    SEGMENT,
     SUBNET,
     SUBNETPOOL,
 )
@@ -72,15 +73,7 @@ ip_pools = Table(
 )
 """Allocation pools. Every address of the pool below `hint` is taken, so the lowest free one is found from there."""
 
-segments = Table(
-    "network_segments",
-    metadata,
-    Column("network_type", Text, primary_key=True),
-    Column("physical_network", Text, primary_key=True),
-    Column("segmentation_id", BigInteger, primary_key=True),
-    Column("network_id", Text, nullable=False, index=True),
-)
-"""Segments in use: VLAN tags, tunnel ids (physical network ""), flat networks (segmentation id 0)."""
+segments = table_of(SEGMENT)
 
 security_group_ports = Table(
     "network_security_group_ports",

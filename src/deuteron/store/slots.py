@@ -1,8 +1,9 @@
 """Numbers that must not change while an object is there: local VLANs and OpenFlow ports of a host, and floating IPs.
 
-A network is present on a host as long as one of its ports has a slot there; its local VLAN comes and
-goes with the first and the last of them. Both numbers are the lowest free ones, so they stay small and
-readable. Being rows, they survive agents and hosts, and plans can be pure.
+A segment of a network is present on a host as long as one of the network's ports has a slot there for it; its local
+VLAN comes and goes with the first and the last of them. A network's first segment goes by the network's id. Both
+numbers are the lowest free ones, so they stay small and readable. Being rows, they survive agents and hosts, and plans
+can be pure.
 
 A floating IP that is limited has a number in the whole cloud, as it goes from host to host with its router.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from sqlalchemy import bindparam, delete, insert, select
 
-from deuteron.model.scalars import FloatingIpId, NetworkId, PortId
+from deuteron.model.scalars import FloatingIpId, PortId
 from deuteron.store import lowest, usage
 from deuteron.store.database import Tx
 from deuteron.store.hosts_tables import slots
@@ -48,23 +49,30 @@ class HostFull(Exception):
     """The host has no number left."""
 
 
-def attach_port(tx: Tx, host: str, port_id: PortId, network_id: NetworkId) -> None:
-    """Give the port its number on `host`, and its network a local VLAN. Idempotent. Raises: HostFull."""
+def attach_port(tx: Tx, host: str, port_id: PortId, lan_id: str) -> None:
+    """Give the port its number on `host`, and its network's segment a local VLAN. Idempotent. Raises: HostFull."""
     if number_of(tx, host, "port", port_id) is not None:
         return
-    if number_of(tx, host, "vlan", network_id) is None:
-        _take(tx, host, "vlan", network_id, 1, LAST_VLAN, None)
-    _take(tx, host, "port", port_id, FIRST_OFPORT, LAST_OFPORT, network_id)
+    if number_of(tx, host, "vlan", lan_id) is None:
+        _take(tx, host, "vlan", lan_id, 1, LAST_VLAN, None)
+    _take(tx, host, "port", port_id, FIRST_OFPORT, LAST_OFPORT, lan_id)
     usage.add(tx, "host", host, {"ports": 1})
 
 
 def detach_port(tx: Tx, port_id: PortId) -> None:
     """Free the port's number wherever it has one, and its network's VLAN where it was the last."""
-    for host, network_id in tx.run(_PLACES, {"object": port_id}):
+    for host, lan_id in tx.run(_PLACES, {"object": port_id}):
         _give_back(tx, host, "port", port_id)
         usage.add(tx, "host", host, {"ports": -1})
-        if tx.run(_LEFT, {"on": host, "parent": network_id}).first() is None:
-            _give_back(tx, host, "vlan", network_id)
+        if tx.run(_LEFT, {"on": host, "parent": lan_id}).first() is None:
+            _give_back(tx, host, "vlan", lan_id)
+
+
+def are_on(tx: Tx, lan_id: str) -> bool:
+    """Whether a port is plugged into the segment anywhere."""
+    return (
+        tx.first(select(slots.c.number).where(slots.c.parent_id == lan_id, slots.c.kind == "port").limit(1)) is not None
+    )
 
 
 def number_address(tx: Tx, floating_id: FloatingIpId) -> None:

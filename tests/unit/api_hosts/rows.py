@@ -12,7 +12,8 @@ from sqlalchemy import delete, insert, select, update
 from deuteron.api.parts import Parts
 from deuteron.model.scalars import FloatingIpId
 from deuteron.model.settings import HostEntry, Settings
-from deuteron.store import slots
+from deuteron.rules.network import segments
+from deuteron.store import query, slots
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import (
@@ -68,6 +69,19 @@ class Rows:
         self.tx.execute(insert(networks), values)
         self.tx.changed("network", id)
 
+    def segment(self, id: str, network_id: str, vlan: int = 2000, kind: str = "vlan") -> None:
+        """A further segment of a network: hosts know it by its own id."""
+        row = query.row_by_id(self.tx, networks, network_id)
+        assert row is not None
+        index = len(segments.lans_of(row))
+        physical = "physnet2" if kind == "vlan" else None
+        lan = {"network_type": kind, "physical_network": physical, "segmentation_id": vlan}
+        of = {"id": id, "network_id": network_id, "segment_index": index, "place": physical or "", "number": vlan}
+        self.tx.execute(insert(TABLES["segment"]), {**of, **lan})
+        lans = [*segments.lans_of(row), {"id": id, "segment_id": id, **lan}]
+        self.tx.execute(update(networks).where(networks.c["id"] == network_id).values({"lans": lans}))
+        self.tx.changed("network", network_id)
+
     def set_mtu(self, id: str, mtu: int) -> None:
         self.tx.execute(update(networks).where(networks.c["id"] == id).values({"mtu": mtu}))
         self.tx.changed("network", id)
@@ -94,7 +108,9 @@ class Rows:
         groups: tuple[str, ...] = (),
         owner: str = "",
         device: str = "",
+        lan: str | None = None,
     ) -> None:
+        """`lan` is the segment that it is plugged into, where it is not the first of the network."""
         values: dict[str, Any] = {
             "id": id, "network_id": network_id, "project_id": "p", "mac_address": f"fa:16:3e:{_mac(id)}",
             "admin_state_up": True, "status": "DOWN", "device_owner": owner, "device_id": device,
@@ -106,15 +122,15 @@ class Rows:
         for group in groups:
             self.tx.insert(security_group_ports, {"security_group_id": group, "port_id": id})
         if host is not None:
-            slots.attach_port(self.tx, host, id, network_id)
+            slots.attach_port(self.tx, host, id, lan or network_id)
         self.tx.changed("port", id)
 
-    def bind(self, id: str, host: str | None) -> None:
+    def bind(self, id: str, host: str | None, lan: str | None = None) -> None:
         row = self.tx.first(select(ports).where(ports.c["id"] == id))
         assert row is not None
         slots.detach_port(self.tx, id)
         if host is not None:
-            slots.attach_port(self.tx, host, id, row.network_id)
+            slots.attach_port(self.tx, host, id, lan or row.network_id)
         self._port(id, {"binding:host_id": host or "", "status": "DOWN"})
 
     def set_groups(self, id: str, groups: tuple[str, ...]) -> None:

@@ -37,6 +37,7 @@ from deuteron.store.network_tables import (
     subnets,
     trunk_ports,
 )
+from deuteron.store.network_tables import segments as further
 from tests.unit.api_hosts.rows import Rows, address_groups, cloud, logs, metering_labels, qos_policies, trunks
 
 HOSTS = ("h1", "h2")
@@ -370,6 +371,30 @@ def test_a_router_of_another_project_advertises_itself_only_as_the_gateway(
     assert bool(router.interfaces[0].ra_subnets) is speaks
 
 
+def test_each_segment_of_a_network_is_a_network_of_its_own_where_ports_are_on_it(world: Parts) -> None:
+    def build(rows: Rows) -> None:
+        rows.network("net1", 1000)
+        rows.subnet("sub1", "net1")
+        rows.segment("seg2", "net1", 2000)
+        rows.port("a", "net1", host="h1", ips=(("sub1", "10.10.10.2"),))
+        rows.port("b", "net1", host="h2", ips=(("sub1", "10.10.10.3"),), lan="seg2")
+        rows.port("c", "net1", host="h1", ips=(("sub1", "10.10.10.4"),), lan="seg2")
+        rows.port("d", "net1", host="h2", owner="network:dhcp", device="d", lan="seg2")
+
+    write(world, build)
+    first, second = whole(world, "h1"), whole(world, "h2")
+    assert {id: (net.segmentation_id, net.physical_network, net.whole_id) for id, net in first.networks.items()} == {
+        "net1": (1000, "physnet1", "net1"),
+        "seg2": (2000, "physnet2", "net1"),
+    }
+    assert len({net.local_vlan for net in first.networks.values()}) == 2
+    assert (first.ports["a"].network_id, first.ports["c"].network_id) == ("net1", "seg2")
+    assert list(second.networks) == ["seg2"]
+    assert second.networks["seg2"].dhcp_port_id == "d"
+    assert [each.id for each in second.networks["seg2"].subnets] == ["sub1"]
+    assert {id: port.lan_id for id, port in second.remote_ports.items()} == {"a": None, "c": "seg2"}
+
+
 def test_a_router_that_is_not_the_gateway_takes_metadata_from_nobody(world: Parts) -> None:
     def build(rows: Rows) -> None:
         seed(rows)
@@ -416,8 +441,12 @@ def _operate(dice: random.Random, count: int, tx: Tx) -> None:
         owners += [("network:router_interface", router or ""), ("network:router_gateway", router or "")]
         owner, device = dice.choice(owners)
         choices += [lambda: rows.port(new, network, host=host, ips=ips, groups=groups, owner=owner, device=device)] * 4
+        choices.append(lambda: rows.segment(new, network, 2000 + count, dice.choice(("vlan", "vxlan"))))
     if port is not None:
         choices += [lambda: rows.bind(port, host), lambda: rows.delete_port(port)]
+        of = tx.scalar(select(ports.c["network_id"]).where(ports.c["id"] == port))
+        lan = some(further, further.c["network_id"] == of)
+        choices.append(lambda: rows.bind(port, host, lan))
         choices.append(lambda: rows.set_groups(port, (group,) if group is not None and dice.random() < 0.7 else ()))
         choices.append(lambda: rows.set_ips(port, ()))
         choices.append(lambda: rows.server(new, host, (port,)))
@@ -460,7 +489,7 @@ def _operate(dice: random.Random, count: int, tx: Tx) -> None:
     if named is not None:
         choices.append(lambda: rows.set_addresses(named, f"10.{count % 250}.0.0/16", "fd00::/8"))
     if group is not None and named is not None:
-        choices.append(lambda: rows.rule(new, group, addresses=named))
+        choices += [lambda: rows.rule(new, group, addresses=named)] * 3
     written, about = some(logs), dice.choice(("port", "group", "project"))
     choices.append(
         lambda: rows.log(
@@ -478,7 +507,7 @@ def _operate(dice: random.Random, count: int, tx: Tx) -> None:
     if group is not None:
         choices += [lambda: rows.rule(new, group, some(security_groups) if dice.random() < 0.8 else None)] * 2
     if rule is not None:
-        choices.append(lambda: rows.delete_rule(rule))
+        choices += [lambda: rows.delete_rule(rule)] * 3
     if router is not None:
         choices.append(lambda: rows.move_router(router, host))
     if floating is not None:
@@ -500,12 +529,17 @@ def _keys(tx: Tx, host: str) -> set[Key]:
     rules = tx.all(select(security_group_rules.c["security_group_id"], security_group_rules.c["remote_group_id"]))
     remote = {named for group, named in rules if group in groups}
     types = dict(tuple(row) for row in tx.all(select(networks.c["id"], networks.c["provider:network_type"])))
+    types |= dict(tuple(row) for row in tx.all(select(further.c["id"], further.c["network_type"])))
+    whole_of = dict(tuple(row) for row in tx.all(select(further.c["id"], further.c["network_id"])))
+    present = {whole_of.get(id, id): set[str]() for id in here}
+    for id in here:
+        present[whole_of.get(id, id)].add(types[id])
     found: set[Key] = {("network", id) for id in here} | {("port", id) for id in local}
     all_ports = tx.all(select(ports))
     served = {row.network_id for row in all_ports if row.id in local and row.device_owner == "network:dhcp"}
     for row in all_ports:
-        asks = types[row.network_id] == "vxlan" or row.network_id in served
-        if row.network_id in here and asks and row.id not in local:
+        asks = "vxlan" in present.get(row.network_id, ()) or row.network_id in served
+        if row.network_id in present and asks and row.id not in local:
             found.add(("remote_port", row.id))
     found |= {("security_group", id) for id in groups}
     found |= {("group_member", f"{group}/{port}") for group, port in member_rows if group in remote}
@@ -521,7 +555,7 @@ def _keys(tx: Tx, host: str) -> set[Key]:
     named_by = select(security_group_rules.c["security_group_id"], security_group_rules.c["remote_address_group_id"])
     found |= {("address_group", named) for group, named in tx.all(named_by) if group in groups and named is not None}
     found |= {("router", id) for id in tx.scalars(select(routers.c["id"]).where(routers.c.host == host))}
-    named = set(tx.scalars(select(networks.c["qos_policy_id"]).where(networks.c["id"].in_(here))))
+    named = set(tx.scalars(select(networks.c["qos_policy_id"]).where(networks.c["id"].in_(present))))
     named |= {row.qos_policy_id for row in all_ports if row.id in local}
     routed = {row.id: row for row in tx.all(select(routers).where(routers.c.host == host))}
     attached = {(row.id, row.device_id) for row in all_ports if row.device_owner.startswith("network:router_")}

@@ -18,8 +18,20 @@ HELD = {
     "`networks`": "spec/network-use-cases.yaml::a project network takes the first tunnel id of the pool",
     "flat, local, vlan, vxlan": "unit/api_network/test_coverage.py::test_networks_are_of_four_types",
     "provider attributes": "unit/api_network/test_rules.py::test_segments_come_from_the_pools_in_order_and_return",
-    "also as a list of one segment": "unit/api_network/test_small_attributes.py::"
-    "test_a_network_of_one_segment_says_it_as_provider_attributes",
+    "several segments": "unit/api_network/test_segments.py::test_a_network_is_made_of_several_segments",
+    "`segments`": "unit/api_network/test_segments.py::test_each_network_has_its_segment",
+    "each is a VLAN of its own on hosts": "unit/net/test_plan_segments.py::"
+    "test_each_segment_has_its_own_tag_on_its_own_physical_network",
+    "a port is plugged into the first that its host has": "unit/api_network/test_segments.py::"
+    "test_a_port_is_plugged_into_the_first_segment_that_its_host_has",
+    "with subnets on them a network is routed": "unit/api_network/test_routed.py::"
+    "test_a_network_is_routed_when_its_subnets_are_on_segments",
+    "a port gets addresses of the segment that its host is connected to": "unit/api_network/test_routed.py::"
+    "test_a_port_gets_addresses_of_the_segment_that_its_host_is_connected_to",
+    "DHCP serves each segment where it is": "unit/api_network/test_routed.py::"
+    "test_each_segment_has_a_dhcp_server_on_a_host_that_is_connected_to_it",
+    "subnets tell the way to those on other segments": "unit/api_network/test_routed.py::"
+    "test_subnets_tell_guests_the_way_to_those_on_other_segments",
     "external": "unit/api_network/test_external.py::test_a_gateway_waits_for_the_subnets_of_its_network",
     "shared": "unit/api_network/test_who_sees_what.py::test_a_shared_network_is_used_by_all_and_changed_by_its_owner",
     "mtu": "unit/api_network/test_rules.py::test_an_mtu_is_at_least_what_the_networks_subnets_speak",
@@ -143,7 +155,6 @@ HELD = {
 """What the chapter says is there, in its words, and the test that fails when it is not."""
 
 ABSENT = {
-    "segments": "segments",
     "BGP": "bgp-speakers",
     "VPN": "vpn/vpnservices",
     "firewall and load-balancer services": "fwaas/firewall_groups",

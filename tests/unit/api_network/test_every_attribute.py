@@ -246,7 +246,8 @@ def test_a_list_is_found_by_every_attribute_that_filters(cloud: Cloud, kind: str
             continue  # lists within have filters of their own; nobody asks for what is null
         found = cloud.get(f"{path}?{urlencode({name: value})}")[resource.plural]
         assert id in [name_of(resource, each) for each in found], (name, value)
-        assert {each[name] for each in found} == {value}, name
+        # A network of several segments is found by each, and says them in another place.
+        assert {each[name] for each in found if name in each or "segments" not in each} == {value}, name
 
 
 @pytest.mark.parametrize("kind", [name for name, resource in BY_NAME.items() if any(map(sorts, resource.attributes))])

@@ -83,6 +83,8 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "floating-ip-port-forwarding-port-ranges": {"port_forwarding": "external_port_range internal_port_range"},
     "l3-conntrack-helper": {"conntrack_helper": "id protocol port helper router_id project_id tenant_id"},
     "l3-ext-ndp-proxy": {"router": "enable_ndp_proxy"},
+    "ip_allocation": {"port": "ip_allocation"},
+    "l2_adjacency": {"network": "l2_adjacency"},
     "l3-ha": {"router": "ha"},
     "l3-ndp-proxy": {"ndp_proxy": "id name project_id tenant_id router_id port_id ip_address description"},
     "local_ip": {
@@ -144,6 +146,11 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "standard-attr-timestamp": dict.fromkeys(
         (*STANDARD, "address_group", "ndp_proxy", "local_ip", "log"), "created_at updated_at"
     ),
+    "segment": {
+        "segment": "id network_id name network_type physical_network segmentation_id project_id tenant_id",
+        "subnet": "segment_id",
+    },
+    "standard-attr-segment": {"segment": "description created_at updated_at revision_number"},
     "stateful-security-group": {"security_group": "stateful"},
     "subnet-dns-publish-fixed-ip": {"subnet": "dns_publish_fixed_ip"},
     "trunk": {"trunk": "id name project_id tenant_id admin_state_up status port_id sub_ports"},
@@ -253,6 +260,7 @@ ROUTES: dict[str, set[str]] = {
         "PUT /routers/{id}/add_router_interface",
         "PUT /routers/{id}/remove_router_interface",
     },
+    "segment": crud("segments"),
     "security-group": crud("security-groups", "security-group-rules") - {"PUT /security-group-rules/{id}"},
     "security-groups-default-rules": crud("default-security-group-rules") - {"PUT /default-security-group-rules/{id}"},
     "security-groups-default-statefulness": crud("security-groups-default-statefulness"),
@@ -335,6 +343,25 @@ def _interface(client: Client) -> bool:
     router = client.post("/v2.0/routers", {"router": {}}, "demo")["router"]["id"]
     port = client.put(f"/v2.0/routers/{router}/add_router_interface", {"subnet_id": subnet}, "demo")["port_id"]
     return _body(client, f"/v2.0/ports/{port}", {"port": {"fixed_ips": [{"ip_address": "10.0.0.9"}]}}) == 400
+
+
+def _routed(client: Client) -> tuple[str, dict[str, Any]]:
+    """A network and its subnet, which came to its segment."""
+    vlan = {"provider:network_type": "vlan", "provider:physical_network": "physnet1"}
+    network = client.network("admin", **vlan)["id"]
+    subnet = client.subnet(network, "10.0.0.0/24", "admin")["id"]
+    (only,) = client.get(f"/v2.0/segments?network_id={network}")["segments"]
+    body = {"subnet": {"segment_id": only["id"]}}
+    return network, client.put(f"/v2.0/subnets/{subnet}", body)["subnet"]
+
+
+def _peer_routes(client: Client) -> bool:
+    network, subnet = _routed(client)
+    wanted = {"network_id": network, "network_type": "vlan", "physical_network": "physnet1"}
+    other = client.post("/v2.0/segments", {"segment": wanted})["segment"]["id"]
+    client.subnet(network, "10.0.1.0/24", "admin", segment_id=other)
+    told = client.get(f"/v2.0/subnets/{subnet['id']}")["subnet"]["host_routes"]
+    return bool(told == [{"destination": "10.0.1.0/24", "nexthop": "10.0.0.1"}])
 
 
 def _mtu(client: Client) -> bool:
@@ -521,8 +548,10 @@ BEHAVIOURS: dict[str, Callable[[Client], bool]] = {
     "revision-if-match": _match,
     "router-admin-state-down-before-update": _down_first,
     "security-groups-shared-filtering": _shared("security_group"),
+    "segments-peer-subnet-host-routes": _peer_routes,
     "sorting": _sorted,
     "tag-ports-during-bulk-creation": _tagged,
+    "subnet-segmentid-writable": lambda client: _routed(client)[1]["segment_id"] is not None,
 }
 
 

@@ -39,6 +39,7 @@ from deuteron.model.network import (
     SECURITY_GROUP,
     SECURITY_GROUP_RULE,
     SECURITY_GROUPS_DEFAULT_STATEFULNESS,
+    SEGMENT,
     SERVICE_PROFILE,
     SUBNET,
     SUBNETPOOL,
@@ -65,6 +66,7 @@ TAKEN: dict[str, dict[str, tuple[Any, ...]]] = {
         "ipv6_ra_mode": (None,),
         "ipv6_address_mode": (None,),
         "service_types": ([], []),  # PUT: Neutron 500
+        "segment_id": (None, KEPT),
     },
     "port": {
         "mac_address": (GIVEN, GIVEN),
@@ -140,6 +142,7 @@ TAKEN: dict[str, dict[str, tuple[Any, ...]]] = {
     "local_ip": {"local_ip_address": (GIVEN,)},
     "local_ip_association": {"fixed_ip": (GIVEN,)},
     "log": {"resource_id": (None,), "target_id": (None,)},
+    "segment": {"name": (None, None)},
 }
 """What the answer shows after a null in a POST and in a PUT, of the two that the attribute may be in."""
 
@@ -465,6 +468,12 @@ def _local_ip_associations(client: Client) -> World:
     return lambda: {"fixed_port_id": client.port(network, "admin")["id"]}, lambda: None
 
 
+def _segments(client: Client) -> World:
+    network = client.network("admin")["id"]
+    wanted = {"network_id": network, "network_type": "vxlan", "name": "s", "description": "d"}
+    return lambda: wanted, lambda: client.post("/v2.0/segments", {"segment": wanted})["segment"]
+
+
 _WORLDS: dict[str, Callable[[Client], World]] = {
     NETWORK.name: _networks,
     SUBNET.name: _subnets,
@@ -499,4 +508,5 @@ _WORLDS: dict[str, Callable[[Client], World]] = {
     LOCAL_IP.name: _local_ips,
     LOCAL_IP_ASSOCIATION.name: _local_ip_associations,
     LOG.name: _plain(LOG, lambda: {"resource_type": "security_group", "name": "l"}),
+    SEGMENT.name: _segments,
 }

@@ -88,7 +88,6 @@ def test_a_network_of_one_segment_says_it_as_provider_attributes(client: Client)
         (5, {}, (400, "HTTPBadRequest")),
         (None, {}, (400, "HTTPBadRequest")),
         ([VXLAN, VXLAN], {}, (400, "SegmentsContainDuplicateEntry")),
-        ([VXLAN, {"provider:network_type": "vxlan"}], {}, (400, "InvalidInput")),  # which Neutron has, and shows
         ([{**VXLAN, "provider:segmentation_id": 2**24}], {}, (400, "InvalidInput")),
         ([VXLAN], {"provider:network_type": "vxlan"}, (400, "SegmentsSetInConjunctionWithProviders")),
     ],

@@ -179,6 +179,12 @@ def _network() -> Iterator[tuple[str, Line]]:
     for verb in ("add", "remove"):
         yield f"PUT {v2}/trunks/{{trunk}}/{verb}_subports", Line(f"{verb}_subports", {"sub_ports": []})
     yield f"GET {v2}/trunks/{{trunk}}/get_subports", Line("get_subports")
+    one, made = f"{v2}/segments/{{segment}}", {"network_id": "{network}", "network_type": "vxlan"}
+    yield f"GET {v2}/segments", Line("get_segment", lists="segment")
+    yield f"POST {v2}/segments", Line("create_segment", {"segment": made}, refused=(400, 403, 404))
+    yield f"GET {one}", Line("get_segment")
+    yield f"PUT {one}", Line("update_segment", {"segment": {"name": "new"}})
+    yield f"DELETE {one}", Line("delete_segment")
     policy = f"{v2}/qos/policies/{{qos_policy}}"
     yield f"GET {v2}/qos/policies", Line("get_policy", lists="qos_policy")
     made = {"policy": {"name": "new", "project_id": "{project}"}}
@@ -685,6 +691,8 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     make("address-groups", "address_group", name="addresses", addresses=["10.0.0.0/8"])
     shared = {"object_type": "security_group", "object_id": group, "action": "access_as_shared"}
     make("rbac-policies", "rbac_policy", target_tenant="9" * 32, **shared)
+    wanted = {"network_id": net, "network_type": "vxlan"}
+    ids["segment"] = admin.make(f"{v2}/segments", "segment", **wanted)["id"]
     # The owner is a member, and policies are for managers.
     policy = {"name": "qos", "project_id": ids["project"]}
     ids["qos_policy"] = admin.make(f"{v2}/qos/policies", "policy", **policy)["id"]

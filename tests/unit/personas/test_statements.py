@@ -84,6 +84,8 @@ FILTERS: Final = (
     "local_ips/{local_ip}/port_associations?fixed_port_id={port}",
     "log/logs?name=none", "log/logs?resource_id={security_group}", "log/logs?project_id={project}",
     "log/logs?limit=10&marker={log}",
+    "segments?network_id={network}", "segments?name=none", "segments?limit=10&marker={segment}",
+    "segments?physical_network=none", "subnets?segment_id={segment}",
     "agents?host=aio", "agents?binary=neutron-dhcp-agent",
 )  # fmt: skip
 """How people look for things in the Network API."""
@@ -101,8 +103,7 @@ _PAGED: Final = {
         "networks", "subnets", "ports", "routers", "floatingips", "security-groups", "security-group-rules",
         "subnetpools", "address-scopes", "address-groups", "rbac-policies", "qos/policies",
         "metering/metering-labels", "metering/metering-label-rules", "security-groups-default-statefulness", "trunks",
-        "ndp_proxies", "local_ips",
-        "ndp_proxies", "log/logs",
+        "ndp_proxies", "local_ips", "log/logs", "segments",
     )),
     "GET /compute/v2.1/servers", "GET /compute/v2.1/servers/detail",
 }  # fmt: skip

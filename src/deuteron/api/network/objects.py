@@ -377,7 +377,7 @@ class Objects:
             row = dict(row)
             self.kind.derive(tx, call.settings, call.caller, (row,), names)
         shown = {name: _read(row, name) for name in self._order_of(names)}
-        return _with_some(self.kind, shown) if created else _pruned(self.kind, shown, row)
+        return _with_some(self.kind, shown, row) if created else _pruned(self.kind, shown, row)
 
     def _order_of(self, names: frozenset[str]) -> list[str]:
         return [attribute.name for attribute in self.kind.resource.attributes if attribute.name in names]
@@ -455,14 +455,15 @@ def _pruned(kind: Kind, shown: Values, row: Values) -> Values:
         if shown is row:
             shown = dict(row)
         del shown["is_default"]
-    return _with_some(kind, shown)
+    return _with_some(kind, shown, row)
 
 
-def _with_some(kind: Kind, shown: Values) -> Values:
+def _with_some(kind: Kind, shown: Values, row: Values) -> Values:
     """Without those attributes that only some objects have and this one has not."""
     for name in kind.if_any:
-        if name in shown and shown[name] is None:
-            shown = {key: value for key, value in shown.items() if key != name}
+        hidden = (name,) if row.get(name) is None else kind.instead.get(name, ())
+        if hidden and any(each in shown for each in hidden):
+            shown = {key: value for key, value in shown.items() if key not in hidden}
     return shown
 
 

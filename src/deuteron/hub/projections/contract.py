@@ -162,13 +162,19 @@ def pairs(tx: Tx, key: Column[Any], value: Column[Any], ids: Iterable[str]) -> d
 
 def numbers(tx: Tx, kind: str, places: Collection[Place]) -> dict[Place, int]:
     """The slots of `places`, those that have one."""
+    return {place: number for place, (number, _) in held(tx, kind, places).items()}
+
+
+def held(tx: Tx, kind: str, places: Collection[Place]) -> dict[Place, tuple[int, str]]:
+    """The slots of `places`, those that have one: the number, and of a port the segment that it is plugged into."""
     hosts = {host for host, _ in places}
-    statement = select(slots.c.host, slots.c.object_id, slots.c.number).where(slots.c.kind == kind)
+    columns = (slots.c.host, slots.c.object_id, slots.c.number, slots.c.parent_id)
+    statement = select(*columns).where(slots.c.kind == kind)
     if len(hosts) == 1:
         # An object may have a number on very many hosts: the one is found by key.
         statement = statement.where(slots.c.host == next(iter(hosts)))
     found = rows(tx, lambda chunk: statement.where(slots.c.object_id.in_(chunk)), {id for _, id in places})
-    return {(host, id): number for host, id, number in found if host in hosts}
+    return {(host, id): (number, lan_id or "") for host, id, number, lan_id in found if host in hosts}
 
 
 def by_host(places: Collection[Place]) -> dict[str, list[str]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from deuteron.hub.projections.contract import Made, OnHost, Place, Reading, Touched, by_host, numbers, rows
+from deuteron.hub.projections.contract import Made, OnHost, Place, Reading, Touched, by_host, held, rows
 from deuteron.model.intent import AddressPair, DhcpOption, FixedIp, IntentPort
 from deuteron.rules.network import bindings, dns, local_addresses, logged, trunk_ports
 from deuteron.store.database import Tx
@@ -56,8 +56,8 @@ _COLUMNS = (
 
 
 def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, Made]]:
-    ofports = numbers(reading.tx, "port", places)
-    hosts = by_host(ofports)
+    plugged = held(reading.tx, "port", places)
+    hosts = by_host(plugged)
     named = dns.are_given(reading.settings)
     statement = select(*(ports.c[name] for name in _COLUMNS))
     trunks = trunk_ports.places(reading.tx, hosts)
@@ -67,12 +67,13 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
         groups = tuple(row.security_groups or ())
         mechanism, details = bindings.wired_by(row._mapping[ports.c["binding:vif_details"]])
         for host in hosts[row.id]:
+            ofport, lan_id = plugged[host, row.id]
             item = IntentPort(
                 id=row.id,
-                network_id=row.network_id,
+                network_id=lan_id,
                 project_id=row.project_id or "",
                 mac_address=row.mac_address,
-                ofport=ofports[host, row.id],
+                ofport=ofport,
                 fixed_ips=fixed_ips(row.fixed_ips),
                 device_owner=row.device_owner or "",
                 device_id=row.device_id or "",
@@ -93,7 +94,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
             )
             obeys = () if row.qos_policy_id is None else (("qos_policy", row.qos_policy_id),)
             of_logs = [("log", scope) for scope in (row.project_id, row.id if row.id in logs else None) if scope]
-            needs = (("network", row.network_id), *(("security_group", id) for id in groups), *obeys, *of_logs)
+            needs = (("network", lan_id), *(("security_group", id) for id in groups), *obeys, *of_logs)
             # By these rows a log is known that goes.
             yield host, Made(item, tuple(("log", id) for id in logs.get(row.id, ())), needs)
 

@@ -27,9 +27,11 @@ def _members(reading: Reading, scopes: Collection[str]) -> Iterable[tuple[str, s
 
 def _build(reading: Reading, ids: Collection[str]) -> Iterator[Made]:
     plugged: dict[str, list[str]] = defaultdict(list)
-    place = select(slots.c.object_id, slots.c.host).where(slots.c.kind == "port")
-    for id, host in rows(reading.tx, lambda chunk: place.where(slots.c.object_id.in_(chunk)), ids):
+    lans: dict[str, str] = {}
+    place = select(slots.c.object_id, slots.c.host, slots.c.parent_id).where(slots.c.kind == "port")
+    for id, host, lan_id in rows(reading.tx, lambda chunk: place.where(slots.c.object_id.in_(chunk)), ids):
         plugged[id].append(host)
+        lans[id] = lan_id
     named = dns.are_given(reading.settings)
     statement = select(*(ports.c[name] for name in _COLUMNS), _HOST.label("bound"))
     for row in rows(reading.tx, lambda chunk: statement.where(ports.c["id"].in_(chunk)), ids):
@@ -39,6 +41,7 @@ def _build(reading: Reading, ids: Collection[str]) -> Iterator[Made]:
             mac_address=row.mac_address,
             fixed_ips=fixed_ips(row.fixed_ips),
             tunnel_ip=reading.endpoints.get(row.bound or ""),
+            lan_id=None if lans.get(row.id) == row.network_id else lans.get(row.id),
             serves_dhcp=row.device_owner == DHCP,
             extra_dhcp_opts=dhcp_options(row.extra_dhcp_opts),
             dns_name=(row.dns_name or "") if named else "",

@@ -9,7 +9,7 @@ from typing import Literal, cast
 
 from sqlalchemy import select
 
-from deuteron.hub.projections.contract import Made, OnHost, Place, Reading, Touched, numbers, pairs, rows, whole
+from deuteron.hub.projections.contract import Made, OnHost, Place, Reading, Touched, held, numbers, pairs, rows, whole
 from deuteron.hub.projections.network import subnet as intent_subnet
 from deuteron.model.intent import (
     ConntrackHelper,
@@ -60,7 +60,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
     for port in whole(tx, ports, lambda chunk: owned.where(ports.c["device_id"].in_(chunk)), ids):
         attached[port["device_id"]].append(port)
     nets = {port["network_id"] for found in attached.values() for port in found}
-    around = _Around(reading, nets)
+    around = _Around(reading, nets, [port for found in attached.values() for port in found])
     within = select(subnets)
     prefixes = {
         row["id"]: row
@@ -219,14 +219,18 @@ def _metering_rule(row: MeteringLabelRuleRow) -> MeteringRule:
 class _Around:
     """What ports take from their networks."""
 
-    def __init__(self, reading: Reading, network_ids: Collection[str]) -> None:
-        columns = [networks.c[name] for name in ("id", "mtu", "ipv4_address_scope", "ipv6_address_scope")]
+    def __init__(self, reading: Reading, network_ids: Collection[str], attached: Sequence[PortRow]) -> None:
+        columns = [networks.c[name] for name in ("id", "mtu", "ipv4_address_scope", "ipv6_address_scope", "lans")]
         statement = select(*columns)
         found = list(rows(reading.tx, lambda chunk: statement.where(networks.c["id"].in_(chunk)), network_ids))
-        numbers = address_scopes.numbers(reading.tx, {scope for row in found for scope in row[2:] if scope})
-        self.mtus = {id: mtu or reading.settings.path_mtu for id, mtu, _, _ in found}
-        self._scopes = {id: (numbers.get(four, 0), numbers.get(six, 0)) for id, _, four, six in found}
+        numbers = address_scopes.numbers(reading.tx, {scope for row in found for scope in row[2:4] if scope})
+        self.mtus = {id: mtu or reading.settings.path_mtu for id, mtu, _, _, _ in found}
+        self._scopes = {id: (numbers.get(four, 0), numbers.get(six, 0)) for id, _, four, six, _ in found}
         self.path_mtu = reading.settings.path_mtu
+        several = {id for id, _, _, _, lans in found if lans is not None}
+        places = [(port["binding:host_id"], port["id"]) for port in attached if port["network_id"] in several]
+        self.lans = {id: lan_id for (_, id), (_, lan_id) in held(reading.tx, "port", places).items()} if places else {}
+        """Which segment a port is plugged into, of networks that have several."""
 
     def scopes_of(self, network_id: NetworkId | None) -> tuple[int, int]:
         """The numbers of its address scopes, of IPv4 and IPv6; 0 for none."""
@@ -237,7 +241,7 @@ def _router_port(around: _Around, port: PortRow, prefixes: Mapping[SubnetId, Sub
     reached = [prefixes[ip["subnet_id"]] for ip in port["fixed_ips"] or () if ip["subnet_id"] in prefixes]
     return RouterPort(
         port_id=port["id"],
-        network_id=port["network_id"],
+        network_id=around.lans.get(port["id"], port["network_id"]),
         mac_address=port["mac_address"],
         addresses=tuple(
             f"{ip['ip_address']}/{ipaddress.ip_network(prefixes[ip['subnet_id']]['cidr']).prefixlen}"

@@ -29,6 +29,7 @@ from deuteron.model.network import (
     ports,
     qos,
     routers,
+    segments,
     trunks,
 )
 from deuteron.model.network.address_groups import ADDRESS_GROUP
@@ -44,7 +45,7 @@ from deuteron.model.network.local_ips import LOCAL_IP, LOCAL_IP_ASSOCIATION, LOC
 from deuteron.model.network.logs import LOG
 from deuteron.model.network.metering import METERING_LABEL, METERING_LABEL_RULE
 from deuteron.model.network.ndp_proxies import NDP_PROXY
-from deuteron.model.network.networks import ADDRESS_SCOPE, SUBNET, SUBNETPOOL
+from deuteron.model.network.networks import ADDRESS_SCOPE, SUBNETPOOL
 from deuteron.model.network.port_forwardings import PORT_FORWARDING
 from deuteron.model.network.ports import (
     COMPUTE_PREFIX,
@@ -62,11 +63,13 @@ from deuteron.model.network.qos import (
     QOS_POLICY,
 )
 from deuteron.model.network.security import SECURITY_GROUP, SECURITY_GROUP_RULE
+from deuteron.model.network.segments import SEGMENT
 from deuteron.model.network.sharing import RBAC_POLICY
 from deuteron.model.network.trunks import SUBPORT_OWNER, TRUNK
 from deuteron.model.resource import Extension, Resource, extended
 
 NETWORK: Final = extended(networks.NETWORK, qos.EXTENSIONS.values())
+SUBNET: Final = extended(networks.SUBNET, segments.EXTENSIONS.values())
 PORT: Final = extended(ports.PORT, [*qos.EXTENSIONS.values(), *trunks.EXTENSIONS.values()])
 ROUTER: Final = extended(routers.ROUTER, [*conntrack_helpers.EXTENSIONS.values(), *ndp_proxies.EXTENSIONS.values()])
 FLOATINGIP: Final = extended(routers.FLOATINGIP, [*qos.EXTENSIONS.values(), *port_forwardings.EXTENSIONS.values()])
@@ -102,6 +105,7 @@ RESOURCES: Final[tuple[Resource[Any], ...]] = (
     LOCAL_IP,
     LOCAL_IP_ASSOCIATION,
     LOG,
+    SEGMENT,
 )
 
 QUOTA_DEFAULTS: Final[dict[str, int]] = {
@@ -126,6 +130,7 @@ EXTENSIONS: Final[dict[str, Extension]] = {
     **trunks.EXTENSIONS,
     **local_ips.EXTENSIONS,
     **logs.EXTENSIONS,
+    **segments.EXTENSIONS,
     "standard-attr-tag": Extension(
         f"Tag support for resources with standard attribute: {_TAGGED}", "Tags.", "2017-01-01T00:00:00-00:00"
     ),
@@ -171,6 +176,7 @@ __all__ = [
     "SECURITY_GROUP",
     "SECURITY_GROUPS_DEFAULT_STATEFULNESS",
     "SECURITY_GROUP_RULE",
+    "SEGMENT",
     "SERVICE_PROFILE",
     "SUBNET",
     "SUBNETPOOL",

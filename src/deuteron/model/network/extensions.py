@@ -99,7 +99,7 @@ EXTENSIONS: Final[dict[str, Extension]] = {
         "Floating IP Pools Extension", "Where floating IPs get their addresses.", "2018-03-21T10:00:00-00:00"
     ),
     "multi-provider": Extension(
-        "Multi Provider Network", "Provider attributes as a list of one segment.", "2013-06-27T10:00:00-00:00"
+        "Multi Provider Network", "A network of several segments.", "2013-06-27T10:00:00-00:00"
     ),
     "network_ha": Extension(
         "Network HA creation flag", "Networks for routers on several hosts.", "2023-04-27T10:00:00-00:00"

@@ -37,6 +37,8 @@ from deuteron.model.resource import REQUIRED, Attribute, Resource
 if TYPE_CHECKING:
     from deuteron.model.network.rows import AddressScopeRow, NetworkRow, SubnetPoolRow, SubnetRow
 
+MAX_SEGMENTS: Final = 64
+"""Of one network in one request. Neutron has no bound."""
 MAX_SCOPES = 0xFFFF - 0x400
 """How many address scopes there are at most: routers tell them by 16 bits, from 0x400 on, which is none."""
 
@@ -80,22 +82,28 @@ NETWORK: Resource[NetworkRow] = Resource(
                   update=True, filter=False, sort=False),
         Attribute("is_default", Boolean(), "Whether it is the default external network.", default=False, create=True,
                   update=True, create_rule=ADMIN, update_rule=ADMIN, sort=False),
+        Attribute("l2_adjacency", Boolean(), "Whether frames reach all its ports: its subnets are on no segments.",
+                  filter=False, sort=False),
         Attribute("ha", Boolean(), "Whether it is for the routers of a project that run on several hosts.",
                   default=False, create=True, read=False, filter=False, sort=False),
         *dns.OF_NETWORK,
         *STANDARD,
         Attribute("provider:network_type", Text(32), "flat, local, vlan, vxlan, gre or geneve.",
                   create=True, update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN,
-                  row_type="NetworkType", sort=False),
+                  row_type="NetworkType", nullable=True, sort=False),
         Attribute("provider:physical_network", Text(64), "Which physical network carries it.",
                   create=True, update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN, nullable=True,
                   sort=False),
         Attribute("provider:segmentation_id", Integer(), "VLAN tag or tunnel id.", create=True,
                   update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN, nullable=True,
                   sort=False),
-        Attribute("segments", ListOf(SEGMENT), "The provider attributes of its one segment: another way to say them.",
-                  create=True, update=True, create_rule=ADMIN, update_rule=ADMIN, read=False, stored=False,
-                  filter=False, sort=False),
+        Attribute("segments", ListOf(SEGMENT, MAX_SEGMENTS), "The provider attributes of each of its segments, where "
+                  "it has several; another way to say those of its only one.", create=True, update=True,
+                  create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN, stored=False, filter=False, sort=False),
+    ),
+    hidden=(
+        Attribute("lans", Anything(), "Its segments in their order; none where it has one, which its provider "
+                  "attributes say.", row_type="Sequence[Lan]", nullable=True),
     ),
     indexes=(("project_id",), ("name",), ("shared",), ("router:external", "id")),
     rules={

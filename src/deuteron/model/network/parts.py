@@ -7,6 +7,7 @@ from typing import Any, Literal, NotRequired, Required
 
 from typing_extensions import ReadOnly, TypedDict
 
+from deuteron.model.intent import NetworkType
 from deuteron.model.scalars import Cidr, Ip, Mac, NetworkId, PortId, ProjectId, RouterId, SubnetId
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "FixedIp",
     "Gateway",
     "Interface",
+    "Lan",
     "PortBinding",
     "Route",
     "SubPort",
@@ -71,6 +73,17 @@ class AllocationPool(TypedDict):
 
     start: ReadOnly[Ip]
     end: ReadOnly[Ip]
+
+
+class Lan(TypedDict):
+    """A segment of a network, as the network's row keeps it."""
+
+    id: ReadOnly[str]
+    """What hosts know it by: the network's first segment by the network's id, any other by its own."""
+    segment_id: ReadOnly[str]
+    network_type: ReadOnly[NetworkType]
+    physical_network: ReadOnly[str | None]
+    segmentation_id: ReadOnly[int | None]
 
 
 class Route(TypedDict):

@@ -94,6 +94,7 @@ PORT: Resource[PortRow] = Resource(
                   create=True, filter=False, sort=False),
         Attribute("numa_affinity_policy", OneOf((*NUMA_POLICIES, None)), "How near to its guest's memory it is to be.",
                   create=True, update=True, filter=False, sort=False),
+        Attribute("ip_allocation", Text(16), "When it got its addresses: immediate, deferred or none."),
         *dns.OF_PORT,
         *(replace(each, create=True, codec=TAGS) if each.name == "tags" else each for each in STANDARD),
     ),

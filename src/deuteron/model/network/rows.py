@@ -8,7 +8,7 @@ from typing import Any, Literal, NewType
 from typing_extensions import ReadOnly, TypedDict
 
 from deuteron.model.intent import NetworkType
-from deuteron.model.network.parts import AddressPair, AllocationPool, DhcpOption, FixedIp, Gateway, Route, SubPort
+from deuteron.model.network.parts import AddressPair, AllocationPool, DhcpOption, FixedIp, Gateway, Lan, Route, SubPort
 from deuteron.model.scalars import (
     AddressScopeId,
     Cidr,
@@ -44,6 +44,7 @@ PacketRateLimitRuleId = NewType("PacketRateLimitRuleId", str)
 PortForwardingId = NewType("PortForwardingId", str)
 QosPolicyId = NewType("QosPolicyId", str)
 SecurityGroupsDefaultStatefulnessId = NewType("SecurityGroupsDefaultStatefulnessId", str)
+SegmentId = NewType("SegmentId", str)
 ServiceProfileId = NewType("ServiceProfileId", str)
 TrunkId = NewType("TrunkId", str)
 
@@ -66,16 +67,18 @@ NetworkRow = TypedDict(
         "description": ReadOnly[str],
         "port_security_enabled": ReadOnly[bool],
         "is_default": ReadOnly[bool],
+        "l2_adjacency": ReadOnly[bool],
         "ha": ReadOnly[bool],
         "dns_domain": ReadOnly[str],
         "tags": ReadOnly[Sequence[str]],
         "created_at": ReadOnly[str],
         "updated_at": ReadOnly[str],
         "revision_number": ReadOnly[int],
-        "provider:network_type": ReadOnly[NetworkType],
+        "provider:network_type": ReadOnly[NetworkType | None],
         "provider:physical_network": ReadOnly[str | None],
         "provider:segmentation_id": ReadOnly[int | None],
         "qos_policy_id": ReadOnly[QosPolicyId | None],
+        "lans": ReadOnly[Sequence[Lan] | None],
     },
 )
 
@@ -105,6 +108,7 @@ SubnetRow = TypedDict(
         "created_at": ReadOnly[str],
         "updated_at": ReadOnly[str],
         "revision_number": ReadOnly[int],
+        "segment_id": ReadOnly[SegmentId | None],
     },
 )
 
@@ -134,6 +138,7 @@ PortRow = TypedDict(
         "port_security_enabled": ReadOnly[bool],
         "device_profile": ReadOnly[str | None],
         "numa_affinity_policy": ReadOnly[str | None],
+        "ip_allocation": ReadOnly[str],
         "dns_name": ReadOnly[str],
         "dns_domain": ReadOnly[str],
         "tags": ReadOnly[Sequence[str]],
@@ -468,3 +473,19 @@ class LogRow(TypedDict):
     created_at: ReadOnly[str]
     updated_at: ReadOnly[str]
     revision_number: ReadOnly[int]
+
+
+class SegmentRow(TypedDict):
+    id: ReadOnly[SegmentId]
+    network_id: ReadOnly[NetworkId]
+    name: ReadOnly[str | None]
+    network_type: ReadOnly[NetworkType]
+    physical_network: ReadOnly[str | None]
+    segmentation_id: ReadOnly[int | None]
+    description: ReadOnly[str | None]
+    created_at: ReadOnly[str]
+    updated_at: ReadOnly[str]
+    revision_number: ReadOnly[int]
+    segment_index: ReadOnly[int]
+    place: ReadOnly[str]
+    number: ReadOnly[int]

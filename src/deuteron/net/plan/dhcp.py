@@ -81,7 +81,10 @@ class _Service:
         self.port = port
         self.ofport = ofport
         self.subnets = sorted(subnets, key=lambda subnet: (subnet.ip_version, subnet.cidr, subnet.id))
-        ports: list[IntentPort | IntentRemotePort] = [*view.ports_of(network.id), *view.remote_ports_of(network.id)]
+        ports: list[IntentPort | IntentRemotePort] = [
+            *view.ports_of(network.id),
+            *view.remote_ports_of(network.whole_id),
+        ]
         self.ports = sorted(ports, key=lambda port: port.id)
         self.settings = view.settings
         self.namespace = names.dhcp_namespace(network.id)
@@ -129,10 +132,10 @@ class _Service:
                     break
         if is_isolated(self.network):
             draft.addresses.append(rows.Address(self.namespace, self.tap, METADATA_CIDR))
-            draft.metadata.append(dhcp_listener(self.namespace, self.network.id))
+            draft.metadata.append(dhcp_listener(self.namespace, self.network.whole_id))
             if is_asked_over_ipv6(self.network):
                 draft.addresses.append(rows.Address(self.namespace, self.tap, METADATA_CIDR6))
-                draft.metadata.append(dhcp_listener6(self.namespace, self.network.id, self.tap))
+                draft.metadata.append(dhcp_listener6(self.namespace, self.network.whole_id, self.tap))
 
     def _own_address(self, subnet: IntentSubnet) -> str | None:
         """The address of the DHCP port in a subnet."""

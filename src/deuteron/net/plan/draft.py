@@ -106,7 +106,10 @@ class Site:
 
     @cached_property
     def remote_ports_of_network(self) -> dict[str, list[IntentRemotePort]]:
-        """The ports of each network that this host was told of and are not plugged in here, in order of id."""
+        """The ports of each network that this host was told of and are not plugged in here, in order of id.
+
+        By the id of the network itself, also where several of its segments are here.
+        """
         return _by_network(self.intent, self.intent.remote_ports)
 
     @property
@@ -168,7 +171,8 @@ _Port = TypeVar("_Port", IntentPort, IntentRemotePort)
 
 
 def _by_network(intent: HostIntent, ports: Mapping[str, _Port]) -> dict[str, list[_Port]]:
-    found: dict[str, list[_Port]] = {network_id: [] for network_id in intent.networks}
+    found: dict[str, list[_Port]] = {network.whole_id: [] for network in intent.networks.values()}
+    found |= {network_id: [] for network_id in intent.networks}
     for id in sorted(ports):
         if ports[id].network_id in found:
             found[ports[id].network_id].append(ports[id])
@@ -226,7 +230,7 @@ class View:
         return self._site.ports_of_network.get(network_id, ())
 
     def remote_ports_of(self, network_id: str) -> Sequence[IntentRemotePort]:
-        """The ports of a network that this host was told of and are not plugged in here, in order of id."""
+        """The ports of a whole network that this host was told of and are not plugged in here, in order of id."""
         self._reads.add(("remote_port of", network_id))
         return self._site.remote_ports_of_network.get(network_id, ())
 
@@ -371,7 +375,7 @@ def ovs_port_facts(
     if port.device_owner.startswith("compute:") and port.device_id:
         external_ids.append(("vm-uuid", port.device_id))
     other_config = [
-        ("net_uuid", network.id),
+        ("net_uuid", network.whole_id),
         ("network_type", network.network_type),
         ("physical_network", str(network.physical_network)),
     ]

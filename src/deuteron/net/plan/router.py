@@ -173,7 +173,7 @@ class _Router:
             if network.id not in served:
                 draft.addresses.append(rows.Address(self.namespace, name, METADATA_CIDR6))
                 served.add(network.id)
-            draft.metadata.append(router_listener6(self.namespace, self.router.id, network.id, name))
+            draft.metadata.append(router_listener6(self.namespace, self.router.id, network.whole_id, name))
 
     def _add_gateway(self, draft: Draft, qg: str) -> None:
         assert self.gateway is not None

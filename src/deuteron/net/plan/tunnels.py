@@ -113,8 +113,8 @@ def _network_flows(view: View, draft: Draft, network: IntentNetwork, vni: int) -
         f"push_vlan:0x8100,set_field:{_VID_PRESENT | network.local_vlan}->vlan_vid,goto_table:{LEARN}",
     )
     flood: set[int] = set()
-    for port in view.remote_ports_of(network.id):
-        if port.tunnel_ip is None:
+    for port in view.remote_ports_of(network.whole_id):
+        if port.tunnel_ip is None or (port.lan_id or port.network_id) != network.id:
             continue
         ofport = view.common(_COMMON, (port.tunnel_ip, kind))
         if ofport is None:

@@ -19,7 +19,7 @@ from deuteron.model.scalars import NetworkId, PortId, ProjectId, SecurityGroupId
 from deuteron.model.settings import Settings
 from deuteron.rules.compute.placement import ZONE
 from deuteron.rules.hosts import registry
-from deuteron.rules.network import devices, dns, promises, sight
+from deuteron.rules.network import devices, dns, promises, routed, sight
 from deuteron.rules.network import ports as network_ports
 from deuteron.rules.network.devices import PluggedPort
 from deuteron.store.database import Tx
@@ -106,7 +106,8 @@ def _free_port(tx: Tx, caller: Caller, port_id: str) -> PortRow:
         raise BadRequest(f"Port id {port_id} could not be found.", type="PortNotFound")
     if port["device_id"] or devices.is_subport(tx, port["id"]):
         raise Conflict(f"Port {port_id} is still in use.", type="PortInUse")
-    if not port["fixed_ips"] and devices.has_subnet(tx, port["network_id"]):
+    waits = port["ip_allocation"] == routed.DEFERRED
+    if not port["fixed_ips"] and not waits and devices.has_subnet(tx, port["network_id"]):
         raise BadRequest(f"Port {port_id} requires a FixedIP in order to be used.", type="PortRequiresFixedIP")
     return port
 

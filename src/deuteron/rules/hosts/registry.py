@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import functools
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -239,14 +239,16 @@ def find_agent(tx: Tx, settings: Settings, agent_id: str) -> Agent | None:
     return None
 
 
-def network_host_for(tx: Tx, settings: Settings, object_id: str) -> str | None:
+def network_host_for(
+    tx: Tx, settings: Settings, object_id: str, able: Callable[[Mapping[str, str]], bool] = lambda bridges: True
+) -> str | None:
     """The host that runs DHCP or a router for a new object: a living network host with the fewest ports.
 
     Where none lives, the choice is made among the configured ones: what is placed there works as soon as
-    the host connects. None when no host is configured for the role. Ties go by name, so that the choice
-    can be repeated; `object_id` spreads objects over equally loaded hosts.
+    the host connects. None when no host is configured for the role, or `able` by its bridge mappings. Ties go by name,
+    so that the choice can be repeated; `object_id` spreads objects over equally loaded hosts.
     """
-    candidates = [host for host in all_hosts(tx, settings) if "network" in host.roles]
+    candidates = [host for host in all_hosts(tx, settings) if "network" in host.roles and able(host.bridge_mappings)]
     candidates = [host for host in candidates if host.alive] or candidates
     if not candidates:
         return None

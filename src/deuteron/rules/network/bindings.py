@@ -7,12 +7,14 @@ clients show whatever they find there. A bound port has its numbers on the host 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, select
 
 from deuteron.model.intent import MECHANISM, PortTrunk, VifDetails
+from deuteron.model.network import NETWORK
+from deuteron.model.network.parts import Lan
 from deuteron.model.network.rows import NetworkRow, PortRow
 from deuteron.model.scalars import PortId
 from deuteron.model.settings import Settings
@@ -21,6 +23,7 @@ from deuteron.net.mechanisms import (
     Mechanism,
     PortToBind,
     Refusal,
+    Segment,
     UnknownMechanism,
     bind_port,
     bound_by,
@@ -28,7 +31,8 @@ from deuteron.net.mechanisms import (
 )
 from deuteron.rules.hosts import registry
 from deuteron.rules.hosts.registry import Agent
-from deuteron.rules.network import segments
+from deuteron.rules.network import addresses, faults, segments
+from deuteron.rules.network.kinds import find
 from deuteron.store import query, slots
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import port_bindings, ports
@@ -88,11 +92,33 @@ def bind(
     answer = _ask(tx, settings, port, network, host, trunk)
     if isinstance(answer, Binding):
         try:
-            slots.attach_port(tx, host, port["id"], port["network_id"])
+            slots.attach_port(tx, host, port["id"], _lan(network, answer.segment)["id"])
         except slots.HostFull as error:
             answer = Refusal(str(error), code="port.host_full")
     forget(tx, port["id"], host)
     return _said(answer, port["id"], host)
+
+
+def rebind(
+    tx: Tx, settings: Settings, before: PortRow, after: PortRow, trunk: PortTrunk | None
+) -> Mapping[str, object]:
+    """The same after its addresses have changed, where they are on another segment that its host has; else nothing."""
+    segment_of = {each["id"]: each["segment_id"] for each in addresses.subnets_of(tx, after["network_id"])}
+    old, new = ({segment_of.get(item["subnet_id"]) for item in port["fixed_ips"]} - {None} for port in (before, after))
+    network = find(tx, NETWORK, after["network_id"])
+    if old == new or not new or network is None:
+        return {}
+    return bind(tx, settings, after, network, after["binding:host_id"], trunk)
+
+
+def refuse_numa_policy(row: PortRow, policy: str | None) -> None:
+    """Where a port is plugged, its NUMA policy has been decided by. Raises: Conflict, also for the policy it has."""
+    if row["binding:vif_type"] not in ("unbound", "binding_failed"):
+        raise faults.conflict(
+            "PortBoundNUMAAffinityPolicy",
+            f"Unable to complete operation on port {row['id']}, port is already bound to host "
+            f"{row['binding:host_id']}, numa_affinity_policy value given {policy}.",
+        )
 
 
 def _said(answer: Binding | Refusal, port_id: PortId, host: str) -> dict[str, object]:
@@ -182,4 +208,23 @@ def _ask(
         port_security_enabled=bool(port["port_security_enabled"]),
         trunk=trunk,
     )
-    return bind_port(mechanisms_of(settings), asked, (segments.segment_of(network),), facts)
+    wanted = [segments.segment_of(lan) for lan in _lans_for(tx, port, network)]
+    if not wanted:
+        return Refusal("its network has no segment", hint="add one with `openstack network segment create`")
+    return bind_port(mechanisms_of(settings), asked, wanted, facts)
+
+
+def _lans_for(tx: Tx, port: Mapping[str, Any], network: NetworkRow) -> Sequence[Lan]:
+    """The segments that the port may be plugged into: that of its addresses, where subnets are on segments."""
+    lans = segments.lans_of(network)
+    if network["l2_adjacency"] or not port["fixed_ips"]:
+        return lans
+    segment_of = {subnet["id"]: subnet["segment_id"] for subnet in addresses.subnets_of(tx, network["id"])}
+    named = {segment_of.get(item["subnet_id"]) for item in port["fixed_ips"]} - {None}
+    return [lan for lan in lans if lan["segment_id"] in named] if named else lans
+
+
+def _lan(network: NetworkRow, chosen: Segment) -> Lan:
+    """Which of the network's segments was chosen."""
+    lans = segments.lans_of(network)
+    return next((lan for lan in lans if segments.segment_of(lan) == chosen), lans[0])

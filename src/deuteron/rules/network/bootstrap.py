@@ -16,7 +16,6 @@ from deuteron.rules.network import addresses, group_defaults, segments, steps
 from deuteron.rules.network.kinds import ZONE, add, new_id
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import networks
-from deuteron.store.network_tables import segments as segments_table
 
 NETWORK_NAME = "public"
 SUBNET_NAME = "public-subnet"
@@ -34,15 +33,7 @@ def bootstrap(tx: Tx, settings: Settings) -> None:
     project_id = next(iter(ids_named(tx, "admin", DEFAULT_DOMAIN)), "")
     segment = Segment("flat", external.physical_network)
     network_id, subnet_id = NetworkId(new_id()), SubnetId(new_id())
-    tx.insert(
-        segments_table,
-        {
-            "network_type": "flat",
-            "physical_network": external.physical_network,
-            "segmentation_id": 0,
-            "network_id": network_id,
-        },
-    )
+    segments.put(tx, network_id, segment, 0, {})
     network = add(
         tx,
         NETWORK,
@@ -51,7 +42,7 @@ def bootstrap(tx: Tx, settings: Settings) -> None:
             "name": NETWORK_NAME,
             "project_id": project_id,
             "admin_state_up": True,
-            "mtu": segments.mtu_of(settings, segment),
+            "mtu": segments.mtu_of(settings, [segment]),
             "status": "ACTIVE",
             "subnets": [subnet_id],
             "shared": False,
@@ -62,6 +53,7 @@ def bootstrap(tx: Tx, settings: Settings) -> None:
             "port_security_enabled": True,
             "is_default": True,
             "ha": False,
+            "l2_adjacency": True,
             "dns_domain": "",
             "provider:network_type": "flat",
             "provider:physical_network": external.physical_network,

@@ -1,7 +1,8 @@
 """Which hosts serve a network's DHCP, and the ports that they have for it.
 
 Owns the table `dhcp_hosts`. A network is given a host with its first subnet that DHCP serves, and further ones, or
-others, by administrators. Each host has one port there, with an address on every subnet that DHCP serves. The port of
+others, by administrators. Each host has one port there, with an address on every subnet that DHCP serves; where subnets
+are on segments, one for each segment that it is connected to. The port of
 a host that no longer serves it is unplugged and kept: the next host takes it over, and guests find their server where
 it was.
 
@@ -10,17 +11,19 @@ Source: neutron/db/agentschedulers_db.py, `add_network_to_dhcp_agent`, `remove_n
 
 from __future__ import annotations
 
+import functools
 import uuid
+from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import ColumnElement, delete, select
 
 from deuteron.model.network import DHCP, NETWORK, PORT
 from deuteron.model.network.parts import WantedIp
-from deuteron.model.network.rows import NetworkRow
+from deuteron.model.network.rows import NetworkRow, PortRow, SubnetRow
 from deuteron.model.settings import Settings
 from deuteron.rules.hosts import registry
-from deuteron.rules.network import addresses, ports
+from deuteron.rules.network import addresses, ports, routed, segments
 from deuteron.rules.network.kinds import ZONE, change, find
 from deuteron.store import query
 from deuteron.store.database import Tx
@@ -39,16 +42,36 @@ def hosts_of(tx: Tx, network_id: str) -> list[str]:
 
 
 def serve(tx: Tx, settings: Settings, network: NetworkRow) -> None:
-    """Give the network's hosts an address on each subnet that DHCP serves; it has a host from the first one on."""
+    """Give the network's hosts an address on each subnet that DHCP serves; it has a host from the first one on.
+
+    Of a network whose subnets are on segments each such segment has a host that is connected to it, if there is one.
+    """
     hosts = hosts_of(tx, network["id"])
-    if not hosts:
-        host = registry.network_host_for(tx, settings, network["id"])
-        if host is None:
-            return
-        tx.insert(dhcp_hosts, {"network_id": network["id"], "host": host})
-        hosts = [host]
+    if network["l2_adjacency"]:
+        if not hosts:
+            hosts += _with_host(tx, network, registry.network_host_for(tx, settings, network["id"]))
+    else:
+        served = {subnet["segment_id"] for subnet in _served(tx, network)}
+        for lan in segments.lans_of(network):
+            if lan["segment_id"] in served and not any(lan in routed.lans_on(tx, settings, network, h) for h in hosts):
+                able = functools.partial(routed.reaches, lan=lan)
+                hosts += _with_host(tx, network, registry.network_host_for(tx, settings, network["id"], able))
     for host in hosts:
         _serve_on(tx, settings, network, host)
+
+
+def _with_host(tx: Tx, network: NetworkRow, host: str | None) -> list[str]:
+    if host is None:
+        return []
+    tx.insert(dhcp_hosts, {"network_id": network["id"], "host": host})
+    return [host]
+
+
+def leave_others(tx: Tx, settings: Settings, network: NetworkRow) -> None:
+    """The network has come to be routed: hosts that are connected to none of its segments serve it no longer."""
+    for host in hosts_of(tx, network["id"]):
+        if not routed.lans_on(tx, settings, network, host):
+            remove_host(tx, settings, network["id"], host)
 
 
 def add_host(tx: Tx, settings: Settings, network: NetworkRow, host: str) -> bool:
@@ -66,8 +89,7 @@ def remove_host(tx: Tx, settings: Settings, network_id: str, host: str) -> bool:
     mine = dhcp_hosts.c.network_id == network_id
     if tx.execute(delete(dhcp_hosts).where(mine, dhcp_hosts.c.host == host)).rowcount == 0:
         return False
-    port = query.first(tx, table, *_of(network_id), table.c["binding:host_id"] == host)
-    if port is not None:
+    for port in query.rows(tx, table, *_of(network_id), table.c["binding:host_id"] == host):
         ports.update_port(tx, settings, None, port, {"device_id": RESERVED, "binding:host_id": ""})
     network = find(tx, NETWORK, network_id)
     if network is not None and not hosts_of(tx, network_id):
@@ -80,17 +102,32 @@ def forget(tx: Tx, network_id: str) -> None:
     tx.execute(delete(dhcp_hosts).where(dhcp_hosts.c.network_id == network_id))
 
 
+def _served(tx: Tx, network: NetworkRow) -> list[SubnetRow]:
+    return [subnet for subnet in addresses.subnets_of(tx, network["id"]) if subnet["enable_dhcp"]]
+
+
 def _serve_on(tx: Tx, settings: Settings, network: NetworkRow, host: str) -> None:
-    served = [subnet for subnet in addresses.subnets_of(tx, network["id"]) if subnet["enable_dhcp"]]
+    served = _served(tx, network)
+    if network["l2_adjacency"]:
+        _serve_subnets(tx, settings, network, host, served, None)
+        return
+    for lan in routed.lans_on(tx, settings, network, host):
+        on_it = [subnet for subnet in served if subnet["segment_id"] == lan["segment_id"]]
+        _serve_subnets(tx, settings, network, host, on_it, lan["segmentation_id"])
+
+
+def _serve_subnets(
+    tx: Tx, settings: Settings, network: NetworkRow, host: str, served: Sequence[SubnetRow], tag: int | None
+) -> None:
+    """Give the host a port with an address on each of the subnets, which are on one segment."""
     if not served:
         return
-    of_host = {"device_id": f"dhcp{uuid.uuid5(uuid.NAMESPACE_DNS, host)}-{network['id']}", "binding:host_id": host}
+    device_id = f"dhcp{uuid.uuid5(uuid.NAMESPACE_DNS, host)}-{network['id']}" + (f"-{tag}" if tag else "")
+    of_host = {"device_id": device_id, "binding:host_id": host}
     # Who may not say where a port is plugged cannot make one that is taken for the host's.
-    port = query.first(tx, table, *_of(network["id"]), table.c["binding:host_id"] == host)
+    port = _port_of(tx, network, served, table.c["binding:host_id"] == host)
     if port is None:
-        port = query.first(
-            tx, table, *_of(network["id"]), table.c.device_id == RESERVED, table.c["binding:host_id"] == ""
-        )
+        port = _port_of(tx, network, served, table.c.device_id == RESERVED, table.c["binding:host_id"] == "")
         if port is not None:
             port = ports.update_port(tx, settings, None, port, of_host)
     if port is None:
@@ -109,6 +146,16 @@ def _serve_on(tx: Tx, settings: Settings, network: NetworkRow, host: str) -> Non
             wanted: WantedIp = {"subnet_id": subnet["id"]}
             items = addresses.allocate(tx, network["id"], port["id"], port["mac_address"], DHCP, [wanted], [subnet])
             port = change(tx, PORT, port, {"fixed_ips": [*port["fixed_ips"], *items]})
+
+
+def _port_of(tx: Tx, network: NetworkRow, served: Sequence[SubnetRow], *where: ColumnElement[bool]) -> PortRow | None:
+    """A DHCP port of the network; of one that is routed, a port with addresses on the segment."""
+    if network["l2_adjacency"]:
+        return query.first(tx, table, *_of(network["id"]), *where)
+    (segment_id,) = {subnet["segment_id"] for subnet in served}
+    beside = {each["id"] for each in addresses.subnets_of(tx, network["id"]) if each["segment_id"] == segment_id}
+    found = query.rows(tx, table, *_of(network["id"]), *where, order_by=(table.c.id,))
+    return next((port for port in found if any(item["subnet_id"] in beside for item in port["fixed_ips"])), None)
 
 
 def _of(network_id: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

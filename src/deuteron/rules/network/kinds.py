@@ -60,6 +60,8 @@ class Kind(Generic[RowT]):
     """Filters that are not a plain comparison of a column."""
     if_any: frozenset[str] = frozenset()
     """Attributes that only those show that have them."""
+    instead: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Of those, what one has that shows it does not show."""
     max_bulk: int = 100
     """Objects of one create request: all are made in one turn of the writer, at some 0.2 ms each. 0: no lists."""
     shows_rows_of: Table | None = None

@@ -15,10 +15,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, select
 
 from deuteron.model.caller import Caller
-from deuteron.model.codecs import Integer
+from deuteron.model.codecs import Integer, Invalid
 from deuteron.model.errors import NotFound
 from deuteron.model.network.sharing import ObjectType
 from deuteron.model.resource import Attribute
@@ -54,6 +54,23 @@ def _values(attribute: Attribute, test: Test) -> Sequence[Any]:
 
 _MARKERS_ARE_FOUND: Final = frozenset({"network", "port", "router"})
 """Kinds of which a marker that is not there is refused. Source: neutron_lib/db/utils.py `get_marker_obj`."""
+
+
+def by_another(
+    attribute: Attribute, column: ColumnElement[object], of: ColumnElement[str], id: ColumnElement[str]
+) -> Callable[[Caller, Sequence[str]], ColumnElement[bool]]:
+    """A filter of a kind's by an attribute that stands in another table, whose column `of` holds the kind's `id`."""
+
+    def condition(caller: Caller, texts: Sequence[str]) -> ColumnElement[bool]:
+        try:
+            values = _values(attribute, Test(attribute.name, "eq", tuple(texts)))
+        except Invalid as error:
+            raise faults.invalid_input(error.reason) from None
+        return id.in_(select(of).where(column.in_(values)))
+
+    return condition
+
+
 _ALIASES: Final = {"tenant_id": "project_id"}
 
 WORDS: Final = listing.Words(
@@ -123,10 +140,14 @@ def conditions(kind: Kind, caller: Caller, asked: Asked, may_compare: MayCompare
     seen = [] if visible is None else [query.by_parts(kind.table, visible)]
     if not asked.filters:
         return seen
-    special = {name: partial(choose, caller) for name, choose in kind.filters.items()}
+    attributes = kind.resource.by_name
+    special = {
+        name: partial(choose, caller)
+        for name, choose in kind.filters.items()
+        if name not in attributes or may_compare(attributes[name])
+    }
     if (tags := kind.resource.attribute("tags")) is not None and tags.filter:
         special |= {name: partial(_tagged, kind, name) for name in TAGS}
-    attributes = kind.resource.by_name
     found = filters.conditions(kind.table, attributes, asked.filters, FILTERS, special=special, may_compare=may_compare)
     return [*seen, *found]
 

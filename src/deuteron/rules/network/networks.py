@@ -8,7 +8,7 @@ from sqlalchemy import delete, select
 
 from deuteron.model.caller import Caller
 from deuteron.model.network import DHCP, NETWORK, ROUTER_GATEWAY, SUBNET
-from deuteron.model.network.rows import NetworkRow
+from deuteron.model.network.rows import NetworkRow, SegmentRow
 from deuteron.model.scalars import NetworkId
 from deuteron.model.settings import Settings
 from deuteron.net.mechanisms import Segment
@@ -17,6 +17,7 @@ from deuteron.rules.network import (
     dhcp,
     faults,
     floatingips,
+    listing,
     ports,
     promises,
     qos,
@@ -37,9 +38,10 @@ from deuteron.store.network_tables import (
     subnets,
 )
 from deuteron.store.network_tables import ports as ports_table
+from deuteron.store.network_tables import segments as segments_table
 from deuteron.store.query import Values
 
-_PROVIDER = ("provider:network_type", "provider:physical_network", "provider:segmentation_id")
+_PROVIDER = segments.PROVIDER
 
 
 def create_network(tx: Tx, settings: Settings, caller: Caller | None, values: Values) -> NetworkRow:
@@ -57,11 +59,14 @@ def create_network(tx: Tx, settings: Settings, caller: Caller | None, values: Va
     values = {**values, "qos_policy_id": policy_id or qos.default_of(tx, values["project_id"])}
     if values["project_id"]:
         security_groups.default_group(tx, values["project_id"])
-    _say_segment(values)
-    segment = segments.take(tx, settings, network_id, _wanted_segment(values))
-    largest = segments.mtu_of(settings, segment)
+    wanted = _wanted_segments(settings, values.pop("segments", None), values)
+    taken: list[SegmentRow] = []
+    for index, each in enumerate(wanted or (None,)):
+        found = segments.take(tx, settings, each)
+        taken.append(segments.put(tx, network_id, found, index, {}))
+    largest = segments.mtu_of(settings, [segments.segment_of_row(row) for row in taken])
     mtu = values.get("mtu") or largest
-    _check_mtu(mtu, largest)
+    segments.check_mtu(mtu, largest)
     row = add(
         tx,
         NETWORK,
@@ -69,13 +74,12 @@ def create_network(tx: Tx, settings: Settings, caller: Caller | None, values: Va
             **values,
             "id": network_id,
             "ha": bool(values.get("ha")),
+            "l2_adjacency": True,
             "mtu": mtu,
             "status": "ACTIVE",
             "subnets": [],
             "availability_zones": [],
-            "provider:network_type": segment.network_type,
-            "provider:physical_network": segment.physical_network,
-            "provider:segmentation_id": segment.segmentation_id,
+            **segments.say(taken),
         },
     )
     rbac.keep(tx, "network", row, {})
@@ -101,9 +105,9 @@ def update_network(tx: Tx, settings: Settings, caller: Caller | None, row: Netwo
         versions = tx.scalars(select(subnets.c.ip_version).where(subnets.c.network_id == row["id"]).distinct())
         # As given: for a network with subnets Neutron takes 0 for a number, not for the computed MTU.
         addresses.check_mtu(row["id"], values["mtu"], versions)
-        largest = segments.mtu_of(settings, segments.segment_of(query.with_values(row, values)))
+        largest = segments.mtu_of_network(settings, query.with_values(row, values))
         values["mtu"] = values["mtu"] or largest
-        _check_mtu(values["mtu"], largest)
+        segments.check_mtu(values["mtu"], largest)
     if values.get("router:external") is False and row["router:external"]:
         _refuse_unset_external(tx, row)
     if values.get("shared") is False and row["shared"]:
@@ -160,49 +164,39 @@ def _refuse_second_default(tx: Tx, network_id: NetworkId) -> None:
         raise faults.conflict("DefaultExternalNetworkExists", f"A default external network already exists: {other}.")
 
 
-def _wanted_segment(values: Values) -> Segment | None:
-    kind, physical, number = (values.get(name) for name in _PROVIDER)
-    if kind is None and physical is None and number is None:
-        return None
-    if kind is None:
-        raise faults.invalid_input("provider:network_type required")
-    return Segment(kind, physical, number)
+def _wanted_segments(settings: Settings, listed: Sequence[Values] | None, values: Values) -> list[Segment]:
+    """The segments that a body asks for, in its list or by provider attributes; none, where any will do.
 
-
-def _say_segment(values: Values) -> None:
-    """Say the one segment of `values` as provider attributes. Raises: BadRequest.
-
-    Source: neutron/plugins/ml2/managers.py, `_process_provider_create`.
+    Raises: BadRequest. Source: neutron/plugins/ml2/managers.py, `_process_provider_create`.
     """
-    wanted = values.pop("segments", None)
-    if not wanted:
-        return
     if any(values.get(name) is not None for name in _PROVIDER):
-        raise faults.refused(
-            "SegmentsSetInConjunctionWithProviders", "Segments and provider values cannot both be set."
-        )
-    if any(segment.get(_PROVIDER[0]) is None for segment in wanted):
-        raise faults.invalid_input("network_type required")
-    whole = [segment for segment in wanted if segment.get("provider:segmentation_id") is not None]
+        if listed:
+            raise faults.refused(
+                "SegmentsSetInConjunctionWithProviders", "Segments and provider values cannot both be set."
+            )
+        listed = (values,)
+    wanted = [_wanted_segment(settings, each) for each in listed or ()]
+    whole = [segment for segment in wanted if not segments.type_drivers(settings).is_partial(segment)]
     if any(segment in whole[:place] for place, segment in enumerate(whole)):
         raise faults.refused("SegmentsContainDuplicateEntry", "Duplicate segment entry in request.")
-    if len(wanted) > 1:
-        raise faults.invalid_input(f"segments holds {len(wanted)} items, and a network of this cloud has one segment")
-    values.update(wanted[0])
+    return wanted
+
+
+def _wanted_segment(settings: Settings, said: Values) -> Segment:
+    kind, physical, number = (said.get(name) for name in _PROVIDER)
+    if kind is None:
+        raise faults.invalid_input("network_type required")
+    segment = Segment(kind, physical, number)
+    segments.refuse_impossible(settings, segment)
+    return segment
 
 
 def _refuse_other_segments(row: NetworkRow, wanted: Sequence[Mapping[str, object]]) -> None:
     """Neutron takes any and changes nothing. Raises: BadRequest."""
     present: Mapping[str, object] = row
-    if wanted and [{name: segment.get(name) for name in _PROVIDER} for segment in wanted] != [
-        {name: present[name] for name in _PROVIDER}
-    ]:
+    shown = segments.shown(row["lans"]) or [{name: present[name] for name in _PROVIDER}]
+    if wanted and [{name: segment.get(name) for name in _PROVIDER} for segment in wanted] != shown:
         raise faults.invalid_input("the segments of a network cannot be changed; those that it has are accepted")
-
-
-def _check_mtu(mtu: int, largest: int) -> None:
-    if mtu > largest:
-        raise faults.invalid_input(f"Requested MTU is too big, maximum is {largest}")
 
 
 def _refuse_other_provider(changed: Sequence[str]) -> None:
@@ -215,22 +209,27 @@ def _refuse_other_provider(changed: Sequence[str]) -> None:
 
 
 def _move_segment(tx: Tx, settings: Settings, row: NetworkRow, values: Values) -> Values:
-    """The values, and the network on another VLAN; 0 asks for none. Raises: BadRequest for a network that is no VLAN;
-    Conflict for a VLAN that is taken, by itself too.
+    """The values, and the network on another VLAN; 0 asks for none. Raises: BadRequest for a network that is no VLAN,
+    or has several segments; Conflict for a VLAN that is taken, by itself too.
 
     Source: ml2/plugin.py, `_update_segmentation_id`; ml2/managers.py, `update_network_segment`.
     """
     number = values["provider:segmentation_id"]
     if number == 0:
         return {name: value for name, value in values.items() if name != "provider:segmentation_id"}
-    if row["provider:network_type"] != "vlan":
+    there = segments.rows_of(tx, row["id"])
+    if len(there) != 1:
         raise faults.invalid_input(
-            f"Only VLAN type networks can be updated, and network {row['id']} is of type {row['provider:network_type']}"
+            "Provider network attributes can be updated only in provider networks with a single segment."
         )
-    if number != row["provider:segmentation_id"]:
-        segments.release(tx, row["id"])
-    segments.take(tx, settings, row["id"], segments.segment_of(query.with_values(row, values)))
-    return values
+    held = there[0]
+    if held["network_type"] != "vlan":
+        raise faults.invalid_input(
+            f"Only VLAN type networks can be updated, and network {row['id']} is of type {held['network_type']}"
+        )
+    found = segments.take(tx, settings, Segment("vlan", held["physical_network"], number))
+    moved = segments.say([segments.renumber(tx, held, found)], is_routed=not row["l2_adjacency"])
+    return {**values, **moved}
 
 
 def _refuse_unset_external(tx: Tx, row: NetworkRow) -> None:
@@ -264,6 +263,14 @@ def _refuse_unshare(tx: Tx, row: NetworkRow) -> None:
         )
 
 
+def _show_others(tx: Tx, settings: Settings, caller: Caller, rows: Sequence[Values], names: frozenset[str]) -> None:
+    """What a network shows beyond its columns: whether it is shared with the caller, and its segments if several."""
+    sight.show_shared(tx, settings, caller, rows, names)
+    if not names.isdisjoint(("segments", *segments.PROVIDER)):
+        for row in rows:
+            row["segments"] = segments.shown(row["lans"])
+
+
 KIND = Kind(
     resource=NETWORK,
     create=create_network,
@@ -271,6 +278,20 @@ KIND = Kind(
     delete=delete_network,
     visible=sight.visible_networks,
     seen_as=seen_as,
-    derive=sight.show_shared,
-    filters={"shared": sight.by_shared(networks.c.id)},
+    derive=_show_others,
+    if_any=frozenset(("segments",)),
+    instead={"segments": segments.PROVIDER},
+    extra_columns=("lans",),
+    filters={
+        "shared": sight.by_shared(networks.c.id),
+        **{
+            name: listing.by_another(
+                NETWORK.by_name[name],
+                segments_table.c[name.removeprefix("provider:")],
+                segments_table.c.network_id,
+                networks.c.id,
+            )
+            for name in segments.PROVIDER
+        },
+    },
 )

@@ -43,6 +43,7 @@ from deuteron.rules.network import (
     proxied,
     qos,
     quotas,
+    routed,
     sight,
     steps,
     trunk_ports,
@@ -88,9 +89,13 @@ def create_port(tx: Tx, settings: Settings, caller: Caller | None, values: Value
     row = _defaults(values, network, port_id, project_id, owner, mac)
     row.update(dns.kept(settings, values))
     row["security_groups"] = port_security.groups_of_new(tx, caller, row, values)
-    available = None if sight.may_use(tx, caller, network) else ()
-    row["fixed_ips"] = addresses.allocate(tx, network["id"], port_id, mac, owner, values.get("fixed_ips"), available)
     host: str = values.get("binding:host_id") or ""
+    wanted = values.get("fixed_ips")
+    if sight.may_use(tx, caller, network):
+        found = routed.allocate(tx, settings, network["id"], port_id, mac, owner, host, wanted)
+    else:
+        found = addresses.allocate(tx, network["id"], port_id, mac, owner, wanted, ()), routed.IMMEDIATE
+    row["fixed_ips"], row["ip_allocation"] = found
     if host:
         row.update(bindings.bind(tx, settings, row, network, host))
     try:
@@ -125,7 +130,7 @@ def update_port(tx: Tx, settings: Settings, caller: Caller | None, row: PortRow,
             )
         macs.free(tx, row["network_id"], new["mac_address"])
     if "numa_affinity_policy" in new:
-        _refuse_bound(row, new["numa_affinity_policy"])
+        bindings.refuse_numa_policy(row, new["numa_affinity_policy"])
     if "qos_policy_id" in new:
         qos.change_policy(tx, caller, row["qos_policy_id"], new["qos_policy_id"])
         if new["qos_policy_id"] != row["qos_policy_id"]:
@@ -139,7 +144,7 @@ def update_port(tx: Tx, settings: Settings, caller: Caller | None, row: PortRow,
     if any(name in new for name in ("security_groups", "port_security_enabled", "allowed_address_pairs")):
         port_security.update_security(tx, caller, row, new)
     if "fixed_ips" in new:
-        new["fixed_ips"] = _replace_addresses(tx, caller, merged, row, new["fixed_ips"])
+        new["fixed_ips"] = _replace_addresses(tx, settings, caller, merged, row, new["fixed_ips"])
     host = new.pop("binding:host_id", None)
     trunk = None
     if host is not None and host != row["binding:host_id"]:
@@ -148,9 +153,14 @@ def update_port(tx: Tx, settings: Settings, caller: Caller | None, row: PortRow,
         if host:
             network = find(tx, NETWORK, row["network_id"])
             assert network is not None  # a port keeps its network
+            if not network["l2_adjacency"] and "fixed_ips" not in new:
+                new.update(routed.on_host(tx, settings, network, query.with_values(row, new), host))
             new.update(bindings.bind(tx, settings, query.with_values(row, new), network, host, trunk))
         else:
             new.update(bindings.unbind(tx, row["id"]))
+    elif row["binding:host_id"] and "fixed_ips" in new and new["fixed_ips"] != row["fixed_ips"]:
+        place = trunk_ports.place_of(tx, row["id"])
+        new.update(bindings.rebind(tx, settings, row, query.with_values(row, new), place))
     changed = change(tx, PORT, row, new)
     if trunk is not None:
         trunk_ports.follow(tx, settings, changed)
@@ -226,8 +236,9 @@ def bind_port(tx: Tx, settings: Settings, port_id: PortId, host: str) -> PortRow
     assert network is not None  # a port keeps its network
     trunk = trunk_ports.place_of(tx, port_id)
     trunk_ports.refuse_move(trunk, port_id)
-    plugged = bindings.bind(tx, settings, row, network, host, trunk)
-    bound = change(tx, PORT, row, {**plugged, **promises.release(tx, row)})
+    new = {} if network["l2_adjacency"] else routed.on_host(tx, settings, network, row, host)
+    new.update(bindings.bind(tx, settings, query.with_values(row, new), network, host, trunk))
+    bound = change(tx, PORT, row, {**new, **promises.release(tx, row)})
     trunk_ports.follow(tx, settings, bound)
     return bound
 
@@ -342,18 +353,8 @@ def _defaults(
     }
 
 
-def _refuse_bound(row: PortRow, policy: str | None) -> None:
-    """Where a port is plugged, its NUMA policy has been decided by. Raises: Conflict, also for the policy it has."""
-    if row["binding:vif_type"] not in ("unbound", "binding_failed"):
-        raise faults.conflict(
-            "PortBoundNUMAAffinityPolicy",
-            f"Unable to complete operation on port {row['id']}, port is already bound to host "
-            f"{row['binding:host_id']}, numa_affinity_policy value given {policy}.",
-        )
-
-
 def _replace_addresses(
-    tx: Tx, caller: Caller | None, merged: PortRow, row: PortRow, wanted: Sequence[WantedIp]
+    tx: Tx, settings: Settings, caller: Caller | None, merged: PortRow, row: PortRow, wanted: Sequence[WantedIp]
 ) -> list[FixedIp]:
     """The port's addresses after it asks for `wanted`: those it keeps stay what they are."""
     if caller is not None:
@@ -376,6 +377,8 @@ def _replace_addresses(
     addresses.release(tx, row["id"], held)
     if not asked:
         return kept
+    host, network_id = merged["binding:host_id"], row["network_id"]
+    available = routed.subnets_for(tx, settings, network_id, host, [*kept, *asked])
     taken = addresses.allocate(
         tx,
         row["network_id"],
@@ -383,6 +386,7 @@ def _replace_addresses(
         merged["mac_address"],
         merged["device_owner"],
         asked,
+        available,
         automatic_too=False,
     )
     return kept + taken

@@ -15,6 +15,7 @@ from deuteron.rules.network import (
     logs,
     metering,
     ndp_proxies,
+    network_segments,
     networks,
     port_forwardings,
     ports,
@@ -55,4 +56,5 @@ KINDS: Final[tuple[Kind[Any], ...]] = (
     local_ips.KIND,
     local_ips.ASSOCIATION_KIND,
     logs.KIND,
+    network_segments.KIND,
 )

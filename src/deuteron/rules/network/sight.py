@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, bindparam, or_, select
+from sqlalchemy import ColumnElement, Select, Table, bindparam, false, or_, select
 from typing_extensions import ReadOnly, TypedDict
 
 from deuteron.model.caller import Caller
@@ -70,6 +70,11 @@ def own(column: ColumnElement[Any]) -> Callable[[Caller], ColumnElement[bool] | 
         return None if caller.is_admin else column == caller.project_id
 
     return visible
+
+
+def for_admins(caller: Caller) -> ColumnElement[bool] | None:
+    """A `visible` function: everything for an admin, nothing for others."""
+    return None if caller.is_admin else false()
 
 
 def own_or_shared(table: Table) -> Callable[[Caller], ColumnElement[bool] | None]:

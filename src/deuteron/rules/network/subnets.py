@@ -29,7 +29,20 @@ from deuteron.model.network import (
 from deuteron.model.network.rows import NetworkRow, SubnetRow
 from deuteron.model.scalars import Cidr, SubnetId
 from deuteron.model.settings import Settings
-from deuteron.rules.network import address_scopes, addresses, dhcp, faults, ports, quotas, sight, steps, subnetpools
+from deuteron.rules.network import (
+    address_scopes,
+    addresses,
+    dhcp,
+    faults,
+    ports,
+    quotas,
+    routed,
+    segments,
+    sight,
+    steps,
+    subnet_segments,
+    subnetpools,
+)
 from deuteron.rules.network.addresses import Address, Prefix
 from deuteron.rules.network.kinds import ZONE, Kind, add, change, find, new_id, remove
 from deuteron.store import query
@@ -64,6 +77,9 @@ def create_subnet(tx: Tx, settings: Settings, caller: Caller | None, values: Val
     _refuse_overlap(tx, network, prefix)
     addresses.check_mtu(network["id"], network["mtu"], (prefix.version,))
     _check_lists(values, prefix.version)
+    segment_id = values.get("segment_id")
+    if segment_id is not None or not network["l2_adjacency"]:
+        subnet_segments.refuse_segment(tx, network, segment_id, values["service_types"])
     gateway = _gateway(values, prefix)
     pools = _pools(values.get("allocation_pools"), prefix, gateway)
     row = add(
@@ -83,7 +99,11 @@ def create_subnet(tx: Tx, settings: Settings, caller: Caller | None, values: Val
     joined: dict[str, object] = {"subnets": sorted([*network["subnets"], subnet_id]), "availability_zones": [ZONE]}
     if row["subnetpool_id"] is not None:
         joined |= address_scopes.follow(tx, network, row["ip_version"])
-    change(tx, NETWORK, network, joined)
+    if segment_id is not None:
+        joined |= {"l2_adjacency": False, **segments.say(segments.rows_of(tx, network["id"]), is_routed=True)}
+    network = change(tx, NETWORK, network, joined)
+    if not network["l2_adjacency"]:
+        row = subnet_segments.tell_peers(tx, network["id"]).get(subnet_id, row)
     if row["enable_dhcp"]:
         dhcp.serve(tx, settings, network)
     if addresses.is_automatic(row):
@@ -114,7 +134,17 @@ def update_subnet(tx: Tx, settings: Settings, caller: Caller | None, row: Subnet
         values["allocation_pools"] = [{"start": str(low), "end": str(high)} for low, high in pools]
         if values["allocation_pools"] != row["allocation_pools"]:
             addresses.set_pools(tx, row["id"], pools)
+    if "segment_id" in values:
+        subnet_segments.refuse_other_segment(tx, row, values["segment_id"])
+    has_moved = values.get("segment_id", row["segment_id"]) != row["segment_id"]
+    if row["segment_id"] is not None and values.keys() & {"host_routes", "gateway_ip"}:
+        wanted = query.with_values(row, values)
+        old_gateway = row["gateway_ip"] if wanted["gateway_ip"] != row["gateway_ip"] else None
+        there = addresses.subnets_of(tx, row["network_id"])
+        values["host_routes"] = routed.with_peers(wanted, there, old_gateway=old_gateway)
     changed = change(tx, SUBNET, row, values)
+    if has_moved:
+        subnet_segments.become_routed(tx, settings, changed)
     if changed["enable_dhcp"] != row["enable_dhcp"]:
         network = find(tx, NETWORK, row["network_id"])
         assert network is not None  # a subnet keeps its network
@@ -132,6 +162,9 @@ def delete_subnet(tx: Tx, settings: Settings, caller: Caller | None, row: Subnet
     for port in held:
         if port["device_owner"] != DHCP and not (automatic and port["device_owner"] not in addresses.ROUTER_OWNERS):
             raise faults.subnet_in_use(row["id"])
+        if automatic and row["segment_id"] is not None and len(port["fixed_ips"]) == 1:
+            # It would have no address left, and no other subnet that gives it one.
+            raise faults.subnet_in_use(row["id"])
     for port in held:
         ports.leave_subnet(tx, settings, port, row["id"])
     addresses.set_pools(tx, row["id"], ())
@@ -143,7 +176,11 @@ def delete_subnet(tx: Tx, settings: Settings, caller: Caller | None, row: Subnet
         left: dict[str, object] = {"subnets": [item for item in network["subnets"] if item != row["id"]]}
         if row["subnetpool_id"] is not None:
             left |= address_scopes.follow(tx, network, row["ip_version"])
+        if row["segment_id"] is not None and not routed.is_routed(addresses.subnets_of(tx, network["id"])):
+            left |= {"l2_adjacency": True, **segments.say(segments.rows_of(tx, network["id"]))}
         change(tx, NETWORK, network, left)
+        if row["segment_id"] is not None:
+            subnet_segments.tell_peers(tx, network["id"], gone=row["cidr"])
 
 
 def pool_size(row: SubnetRow) -> int:
@@ -373,13 +410,14 @@ def _end_dhcp(tx: Tx, settings: Settings, row: SubnetRow) -> None:
 def _join_automatic(tx: Tx, settings: Settings, row: SubnetRow) -> None:
     """Guests already there make themselves an address in a new automatic subnet: their ports get it."""
     skipped = (*addresses.ROUTER_OWNERS, DHCP, FLOATING)
+    segment_of = {each["id"]: each["segment_id"] for each in addresses.subnets_of(tx, row["network_id"])}
     for port in query.rows(
         tx,
         ports_table,
         ports_table.c.network_id == row["network_id"],
         ports_table.c.device_owner.not_in(skipped),
     ):
-        if port["fixed_ips"]:
+        if any(segment_of.get(item["subnet_id"]) == row["segment_id"] for item in port["fixed_ips"]):
             item = addresses.take_exact(tx, row, port["id"], addresses.eui64(row["cidr"], port["mac_address"]))
             change(tx, PORT, port, {"fixed_ips": [*port["fixed_ips"], item]})
 
@@ -399,7 +437,7 @@ def _join_gateways(tx: Tx, row: SubnetRow) -> None:
     for port in gateways:
         if any(ipaddress.ip_address(item["ip_address"]).version == row["ip_version"] for item in port["fixed_ips"]):
             continue
-        if not addresses.serves(row, ROUTER_GATEWAY):
+        if not addresses.serves(row, ROUTER_GATEWAY) or not subnet_segments.is_beside(tx, row, port):
             continue
         item = addresses.take_lowest(tx, row, port["id"], ROUTER_GATEWAY)
         if item is None:

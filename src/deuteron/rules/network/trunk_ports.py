@@ -25,7 +25,7 @@ from deuteron.model.network.parts import SubPort
 from deuteron.model.network.rows import PortRow, TrunkId, TrunkRow
 from deuteron.model.scalars import PortId
 from deuteron.model.settings import Settings
-from deuteron.rules.network import bindings, faults
+from deuteron.rules.network import bindings, faults, routed
 from deuteron.rules.network.kinds import change, find, remove
 from deuteron.store import query
 from deuteron.store.database import Tx
@@ -178,8 +178,9 @@ def bind(tx: Tx, settings: Settings, trunk: TrunkRow, host: str, subports: Seque
         if row is None or network is None:
             continue
         place = PortTrunk(trunk["id"], trunk["port_id"], each["segmentation_id"])
-        bound = bindings.bind(tx, settings, row, network, host, place)
-        changed = change(tx, PORT, row, {**bound, "device_owner": SUBPORT_OWNER})
+        new = {} if network["l2_adjacency"] else routed.on_host(tx, settings, network, row, host)
+        bound = bindings.bind(tx, settings, query.with_values(row, new), network, host, place)
+        changed = change(tx, PORT, row, {**new, **bound, "device_owner": SUBPORT_OWNER})
         is_bound = is_bound and changed["binding:vif_type"] != "binding_failed"
     return is_bound
 
