@@ -139,6 +139,8 @@ def test_what_is_wrong_by_itself_is_told_before_what_is_not_there(client: Client
         ({"ethertype": "IP"}, "SecurityGroupRuleInvalidEtherType"),
         ({"protocol": "nosuch"}, "SecurityGroupRuleInvalidProtocol"),
         ({"port_range_min": 65536}, "SecurityGroupInvalidPortValue"),
+        ({"remote_ip_prefix": ["a"]}, "InvalidCIDR"),
+        ({"remote_ip_prefix": {}}, "InvalidCIDR"),
     ):
         rule = {"security_group_rule": {"security_group_id": ZERO, "direction": "ingress", **values}}
         assert refusal(client, "POST", "/v2.0/security-group-rules", rule) == (400, told)

@@ -14,7 +14,7 @@ from deuteron.model.caller import Caller
 from deuteron.model.codecs import Integer, Invalid, TooMany, quoted
 from deuteron.model.errors import ApiError
 from deuteron.model.network import RESOURCES, Choice
-from deuteron.model.network.codecs import NO_ADDRESS, OwnerOrNone, PortNumber
+from deuteron.model.network.codecs import NO_ADDRESS, GivenText, OwnerOrNone, PortNumber
 from deuteron.model.network.dns import NOT_A_TEXT
 from deuteron.model.network.order import looked_at
 from deuteron.model.resource import Attribute, Resource, RowT, Words
@@ -68,6 +68,8 @@ def _refusal(attribute: Attribute, error: Invalid) -> ApiError:
         return too_many(attribute, error.limit)
     if attribute.name == "service_type":
         return faults.refused("InvalidServiceType", f"Invalid service type: {error.value}.")
+    if attribute.name == "remote_ip_prefix" and isinstance(attribute.codec, GivenText):
+        return faults.refused("InvalidCIDR", f"Invalid CIDR {quoted(error.value)} given as IP prefix.")
     if attribute.name == "protocol" and not rule_values.may_be_protocol(error.value):
         return faults.invalid_input(f"IP protocol '{quoted(error.value)}' is not supported; {error.reason}")
     if (
