@@ -165,6 +165,21 @@ GENERATED: tuple[Reason, ...] = (
         bodies=r'.*"profile": \{"a": 1\}.*',
     ),
     Reason(
+        "Neutron fails to take in the subnets of what is no id of a network",
+        "status",
+        r"PUT subnetpools/\{\}/onboard_network_subnets",
+        '"500 HTTPInternalServerError"',
+        '"404 NetworkNotFound"',
+        bodies=r'.*"network_id": [^"].*',
+    ),
+    Reason(
+        "Neutron fails where the port is not there that a local IP is to lead to",
+        "status",
+        r"POST local_ips/\{\}/port_associations",
+        '"500 HTTPInternalServerError"',
+        '"400 BadRequest"',
+    ),
+    Reason(
         "Neutron fails on a prefix that is no text",
         "status",
         "(POST|PUT) subnets.*",
