@@ -267,7 +267,7 @@ def _network() -> Iterator[tuple[str, Line]]:
     made = {"log": {"resource_type": "security_group", "project_id": "{project}"}}
     yield f"GET {v2}/log/loggable-resources", Line("get_loggable_resource", lists="loggable", others=False)
     yield f"GET {logs}", Line("get_log", lists="log")
-    yield f"POST {logs}", Line("create_log", made)
+    yield f"POST {logs}", Line("create_log", made, refused=(400, 403, 404))
     yield f"GET {logs}/{{log}}", Line("get_log")
     yield f"PUT {logs}/{{log}}", Line("update_log", {"log": {"name": "new"}})
     yield f"DELETE {logs}/{{log}}", Line("delete_log")
