@@ -73,6 +73,17 @@ REFUSED: list[tuple[str, str, str, Any, int, str]] = [
         400,
         "InvalidInput",
     ),
+    *(
+        (
+            "demo",
+            "POST",
+            "/v2.0/subnets",
+            {"subnet": {"network_id": ZERO, "ip_version": 4, "cidr": "10.0.0.0/24", "allocation_pools": pools}},
+            400,
+            "HTTPBadRequest",
+        )
+        for pools in ("x", {}, [1], [{"start": "10.0.0.9"}], [{"start": "10.0.0.9", "end": 1}])
+    ),
     (
         "demo",
         "POST",

@@ -10,6 +10,7 @@ import pytest
 
 from deuteron.model.codecs import Anything, Codec, Invalid, ListOf, Object
 from deuteron.model.network import RESOURCES, FixedIps, GatewayInfo, Keyed, Routes
+from deuteron.model.network.codecs import AddressPools
 from deuteron.model.network.trunks import SubPorts
 from deuteron.rules.network import dhcp_options
 from tests import needs
@@ -34,7 +35,7 @@ OBJECTS: dict[tuple[str, str], Any] = {
 def holds_objects(codec: Codec) -> bool:
     if isinstance(codec, ListOf):
         return holds_objects(codec.item)
-    return isinstance(codec, Anything | FixedIps | GatewayInfo | Keyed | Object | Routes | SubPorts)
+    return isinstance(codec, AddressPools | Anything | FixedIps | GatewayInfo | Keyed | Object | Routes | SubPorts)
 
 
 def test_the_table_has_every_attribute_that_holds_objects() -> None:

@@ -137,6 +137,31 @@ class Routes:
 
 
 @dataclass(frozen=True)
+class AddressPools:
+    """Ranges of addresses, each from `start` to `end`; null is what the rule says. Which there may be, it says too."""
+
+    max_items: int = MAX_ITEMS
+    column: str = "json"
+    row_type: ClassVar[str] = "Sequence[AllocationPool]"
+
+    def decode(self, raw: Any) -> Any:
+        if raw is None:
+            return None
+        if not isinstance(raw, list):
+            raise Invalid(f"Invalid data format for IP pool: '{quoted(raw)}'", raw)
+        return ListOf(_POOL, self.max_items).decode(raw)
+
+    def decode_filter(self, text: str) -> Any:
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return {**ListOf(_POOL, self.max_items).schema(), "type": ["array", "null"]}
+
+
+_POOL: Final = Keyed((("start", IpAddress()), ("end", IpAddress())))
+
+
+@dataclass(frozen=True)
 class ExactCidr:
     """A prefix without host bits."""
 
