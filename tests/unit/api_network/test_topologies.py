@@ -149,3 +149,11 @@ def test_what_is_not_there_and_could_not_be_made_is_not_deleted(client: Client) 
     assert said(client.call("DELETE", f"{PATH}/{DEMO}", user="reader")) == (403, "PolicyNotAuthorized")
     pools(client)
     assert client.call("DELETE", f"{PATH}/{DEMO}", user="demo").status == 204
+
+
+def test_of_what_is_made_to_be_deleted_the_default_group_of_its_project_stays(client: Client) -> None:
+    pools(client)
+    client.delete(f"{PATH}/{OTHER}", "admin")
+    groups = client.get("/v2.0/security-groups")["security_groups"]  # a filter by the project would make one
+    assert [each["name"] for each in groups if each["project_id"] == OTHER] == ["default"]
+    assert client.get("/v2.0/networks?name=auto_allocated_network")["networks"] == []

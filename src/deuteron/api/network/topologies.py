@@ -6,7 +6,7 @@ from deuteron.api.call import Call, Reply
 from deuteron.api.network import rights
 from deuteron.model.errors import Forbidden
 from deuteron.model.scalars import ProjectId
-from deuteron.rules.network import faults, topologies
+from deuteron.rules.network import faults, security_groups, topologies
 from deuteron.store.database import Tx
 from deuteron.store.query import Values
 
@@ -50,6 +50,7 @@ def delete(call: Call, tx: Tx) -> Reply:
     rights.require(call, "delete_auto_allocated_topology", _target(owner))
     if topologies.network_of(tx, owner) is None:
         topologies.check(tx, call.caller)  # Neutron looks for it as one who asks for it, and so makes it
+        security_groups.default_group(tx, owner)  # stays of what was made
     topologies.take_down(tx, call.settings, call.caller, owner)
     return Reply(204)
 
