@@ -335,21 +335,21 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ("PUT", _N + "/qos/policies/{id}"): [{"policy": {"name": "y", "description": "z"}}],
     ("POST", _N + "/qos/policies/{parent}/bandwidth_limit_rules"): [
         {"bandwidth_limit_rule": {"max_kbps": "$number", "max_burst_kbps": 5, "direction": "ingress"}},
-        {"bandwidth_limit_rules": [{"max_kbps": 5}, {"max_kbps": 6, "direction": "ingress"}]},
+        {"bandwidth_limit_rules": [{"max_kbps": 50}, {"max_kbps": 60, "direction": "ingress"}]},
     ],
     ("PUT", _N + "/qos/policies/{parent}/bandwidth_limit_rules/{id}"): [
-        {"bandwidth_limit_rule": {"max_kbps": 7, "direction": "egress"}}
+        {"bandwidth_limit_rule": {"max_kbps": 70, "direction": "egress"}}
     ],
-    ("PUT", _N + "/qos/alias_bandwidth_limit_rules/{id}"): [{"alias_bandwidth_limit_rule": {"max_kbps": 7}}],
+    ("PUT", _N + "/qos/alias_bandwidth_limit_rules/{id}"): [{"alias_bandwidth_limit_rule": {"max_kbps": 70}}],
     ("POST", _N + "/qos/policies/{parent}/dscp_marking_rules"): [{"dscp_marking_rule": {"dscp_mark": 26}}],
     ("PUT", _N + "/qos/policies/{parent}/dscp_marking_rules/{id}"): [{"dscp_marking_rule": {"dscp_mark": 8}}],
     ("PUT", _N + "/qos/alias_dscp_marking_rules/{id}"): [{"alias_dscp_marking_rule": {"dscp_mark": 8}}],
     ("POST", _N + "/qos/policies/{parent}/packet_rate_limit_rules"): [
         {"packet_rate_limit_rule": {"max_kpps": "$number", "max_burst_kpps": 5, "direction": "ingress"}},
-        {"packet_rate_limit_rules": [{"max_kpps": 5}, {"max_kpps": 6, "direction": "ingress"}]},
+        {"packet_rate_limit_rules": [{"max_kpps": 50}, {"max_kpps": 60, "direction": "ingress"}]},
     ],
     ("PUT", _N + "/qos/policies/{parent}/packet_rate_limit_rules/{id}"): [
-        {"packet_rate_limit_rule": {"max_kpps": 7, "direction": "egress"}}
+        {"packet_rate_limit_rule": {"max_kpps": 70, "direction": "egress"}}
     ],
     ("POST", _N + "/qos/policies/{parent}/minimum_bandwidth_rules"): [
         {"minimum_bandwidth_rule": {"min_kbps": "$number", "direction": "ingress"}},

@@ -27,6 +27,8 @@ CHOSEN = ("floatingip", "router_id", None)
 """Null asks for the router that the service chooses."""
 FOR_OUTSIDE = {("floatingip", "dns_name"), ("floatingip", "dns_domain")}
 """For a DNS service outside: as in Neutron without one, they are taken and not kept."""
+ONCE = {("network", "is_default")}
+"""Of a network that is not external it is said when it is made, and never again; as in Neutron."""
 BY_NAME = {resource.name: resource for resource in RESOURCES}
 
 
@@ -36,7 +38,8 @@ class Cloud:
 
     here: fuzzed.World
     runner: asyncio.Runner
-    asked: int = 0
+    asked: int = 1000
+    """Numbers of bodies go on from here: lower ones, VXLAN ids above all, are those of what is there."""
 
     def call(self, method: str, path: str, body: Any = None) -> fuzzed.Answer:
         path = f"{NET}{path}"
@@ -107,8 +110,8 @@ def test_what_a_body_says_is_kept(cloud: Cloud, kind: str) -> None:
                     if (kind, name) in FOR_OUTSIDE:
                         continue
                     stored = resource.by_name[name].codec.decode(said)  # in the one way of writing it
-                    kept_so = holds(again[name], said) or holds(again[name], stored)
-                    assert kept_so, (kind, method, name, said, again[name])
+                    found = shown[name] if (kind, name) in ONCE and name not in again else again[name]
+                    assert holds(found, said) or holds(found, stored), (kind, method, name, said, found)
                     kept += 1
             if method == "POST":
                 cloud.call("DELETE", one)
