@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from pathlib import Path
@@ -106,7 +106,11 @@ def until(what: str, holds: Callable[[], bool], timeout_s: float = 20.0) -> None
 def plug(world: World, hands: Hands, network: str, *, hybrid: bool, **values: Any) -> Guest:
     """A port bound on the host as a server's is, wired, with its tap open."""
     wanted = {"network_id": network, "device_owner": "compute:nova", "binding:host_id": "aio", **values}
-    port = world.admin.create(f"{NET}/ports", "port", **wanted)
+    return wired(world, hands, world.admin.create(f"{NET}/ports", "port", **wanted), hybrid=hybrid)
+
+
+def wired(world: World, hands: Hands, port: Mapping[str, Any], *, hybrid: bool) -> Guest:
+    """A port that was bound on the host of these hands, once it is wired there, with its tap open."""
     guest = Guest(hands, port["id"], port["mac_address"], tuple(item["ip_address"] for item in port["fixed_ips"]))
     name = f"{'qbr' if hybrid else 'tap'}{guest.id[:11]}"
     until(f"{name} is there", lambda: "does not exist" not in hands.run("ip", "link", "show", name))

@@ -4,6 +4,7 @@ Run by `deuteron exec HOST`, it is told what to do in lines of JSON and answers 
 virtual machine has: what is written here has crossed no filter yet, and what is read here has crossed all of them.
 
     {"open": "tap…", "bridge": null}     open the tap; on a bridge (hybrid), make it and put it there
+    {"open": "eth2", "wire": true}       hear and speak on an interface as it is, VLAN tags and all
     {"send": "tap…", "frames": ["…"]}    hexadecimal
     {"take": "tap…"}                     the frames that came since the last time
     {"run": ["ip", "neigh"]}             what a command prints
@@ -13,6 +14,7 @@ import errno
 import fcntl
 import json
 import os
+import socket
 import struct
 import subprocess
 import sys
@@ -20,9 +22,12 @@ import threading
 import time
 
 TUNSETIFF = 0x400454CA
+SOL_PACKET, PACKET_AUXDATA, PACKET_IGNORE_OUTGOING = 263, 8, 23
+ETH_P_ALL, TP_STATUS_VLAN_VALID = 3, 0x10
 IFF_TAP, IFF_NO_PI = 0x0002, 0x1000
 
 taps: dict[str, int] = {}
+wires: dict[str, socket.socket] = {}
 arrived: dict[str, list[str]] = {}
 lock = threading.Lock()
 
@@ -42,9 +47,28 @@ def attached(name: str) -> int:
             return tap
 
 
+def heard(wire: socket.socket) -> bytes:
+    """The next frame of an interface, with the VLAN tag that the kernel has put beside it."""
+    frame, beside, _, _ = wire.recvmsg(65536, 256)
+    for level, kind, data in beside:
+        if (level, kind) == (SOL_PACKET, PACKET_AUXDATA):
+            status, _, _, _, _, tci, tpid = struct.unpack("IIIHHHH", data[:20])
+            if status & TP_STATUS_VLAN_VALID:
+                return frame[:12] + struct.pack(">HH", tpid or 0x8100, tci) + frame[12:]
+    return frame
+
+
+def connected(name: str) -> socket.socket:
+    wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    wire.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+    wire.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+    wire.bind((name, ETH_P_ALL))
+    return wire
+
+
 def listen(name: str) -> None:
     while True:
-        frame = os.read(taps[name], 65536)
+        frame = heard(wires[name]) if name in wires else os.read(taps[name], 65536)
         with lock:
             arrived[name].append(frame.hex())
 
@@ -52,7 +76,11 @@ def listen(name: str) -> None:
 def act(order: dict[str, object]) -> object:
     if "open" in order:
         name = str(order["open"])
-        taps[name] = attached(name)
+        if order.get("wire"):
+            wires[name] = connected(name)
+            taps[name] = wires[name].fileno()
+        else:
+            taps[name] = attached(name)
         if order.get("bridge"):
             subprocess.run(["ip", "link", "set", name, "master", str(order["bridge"])], check=True)
         subprocess.run(["ip", "link", "set", name, "up"], check=True)

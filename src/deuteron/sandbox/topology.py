@@ -36,6 +36,8 @@ The file is TOML and speaks Kolla's inventory: five groups and the roles of a ho
     [hosts.aio]                             # only for what differs from the rules above
     tunnel_ip = "172.31.0.10"
     vlan_interface = "ens5"                 # the same physical network through another interface
+    physical_networks = ["physnet1"]        # of those above, the ones that this host is connected to: the others'
+                                            # interfaces stay idle
     mechanism_drivers = []                  # of those above, the ones that this host runs
     packet_rates = {any = 100}              # and bandwidths = {…}: instead of those above
 
@@ -51,13 +53,14 @@ import ipaddress
 import re
 import tomllib
 from collections.abc import Mapping
-from typing import Annotated, Literal, cast
+from typing import Literal, cast
 
 import msgspec
 
 from deuteron.model.intent import MECHANISM, TUNNEL_PROVIDER, Rates
 
 from .errors import TopologyError
+from .promises import Bandwidths, PacketRates, bandwidths, packet_rates
 
 GROUPS = ("control", "network", "compute", "storage", "monitoring")
 OUTSIDE = "outside"
@@ -94,6 +97,10 @@ class PhysicalNetworks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     vlan_interface: str = "physnet1"
     neutron_external_interface: str = "public"
 
+    @property
+    def names(self) -> tuple[str, str]:
+        return self.vlan_interface, self.neutron_external_interface
+
 
 class External(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The network beyond `neutron_external_interface`; `pool` is what floating IPs and router gateways come from."""
@@ -115,32 +122,6 @@ class Networks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tunnel: str = "172.31.0.0/16"
 
 
-_Amount = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
-
-
-class BothWays(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Kilobits a second as guests see it; None: nothing is promised."""
-
-    egress: _Amount | None = None
-    ingress: _Amount | None = None
-
-
-class Bandwidths(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What may be promised of each interface of a host."""
-
-    vlan_interface: BothWays | None = None
-    neutron_external_interface: BothWays | None = None
-    tunnel_interface: BothWays | None = None
-
-
-class PacketRates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Thousands of packets a second: in all, or each way."""
-
-    any: _Amount | None = None
-    egress: _Amount | None = None
-    ingress: _Amount | None = None
-
-
 class _HostTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     management_ip: str | None = None
     tunnel_ip: str | None = None
@@ -148,6 +129,7 @@ class _HostTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tunnel_interface: str | None = None
     vlan_interface: str | None = None
     neutron_external_interface: str | None = None
+    physical_networks: tuple[str, ...] | None = None
     mechanism_drivers: tuple[str, ...] | None = None
     bandwidths: Bandwidths | None = None
     packet_rates: PacketRates | None = None
@@ -175,6 +157,8 @@ class Host(msgspec.Struct, frozen=True):
     physical_networks: PhysicalNetworks
     management_ip: str
     tunnel_ip: str | None
+    connected_to: tuple[str, ...]
+    """Of the physical networks, those that the host has a bridge for."""
     mechanism_drivers: tuple[str, ...] = (MECHANISM,)
     bandwidths: dict[str, Rates] = {}
     """As the host's agent has them, by bridge."""
@@ -187,26 +171,28 @@ class Host(msgspec.Struct, frozen=True):
 
     @property
     def bridge_mappings(self) -> dict[str, str]:
-        return {
-            self.physical_networks.vlan_interface: f"br-{self.interfaces.vlan_interface}",
-            self.physical_networks.neutron_external_interface: PROVIDER_BRIDGE,
-        }
+        return {name: self._bridges[name] for name in self.connected_to}
 
     @property
     def physical_interfaces(self) -> dict[str, str]:
         """Physical network to the interface that is connected to it."""
         names = self.physical_networks
-        return {
+        interfaces = {
             names.vlan_interface: self.interfaces.vlan_interface,
             names.neutron_external_interface: self.interfaces.neutron_external_interface,
         }
+        return {name: interfaces[name] for name in self.connected_to}
 
     @property
     def bridge_ports(self) -> dict[str, str]:
+        physical = {self._bridges[name]: interface for name, interface in self.physical_interfaces.items()}
+        return {self.tunnel_bridge: self.interfaces.tunnel_interface, **physical}
+
+    @property
+    def _bridges(self) -> dict[str, str]:
         return {
-            self.tunnel_bridge: self.interfaces.tunnel_interface,
-            f"br-{self.interfaces.vlan_interface}": self.interfaces.vlan_interface,
-            PROVIDER_BRIDGE: self.interfaces.neutron_external_interface,
+            self.physical_networks.vlan_interface: f"br-{self.interfaces.vlan_interface}",
+            self.physical_networks.neutron_external_interface: PROVIDER_BRIDGE,
         }
 
     @property
@@ -340,6 +326,7 @@ def _host(name: str, number: int, file: _File, source: str) -> Host:
     for address, network in ((management_ip, file.networks.management), (tunnel_ip, file.networks.tunnel)):
         if address is not None:
             _refuse_stray_address(address, network, name, source)
+    connected_to = _connected_to(name, table, file.physical_networks, source)
     return Host(
         name=name,
         number=number,
@@ -348,34 +335,35 @@ def _host(name: str, number: int, file: _File, source: str) -> Host:
         physical_networks=file.physical_networks,
         management_ip=management_ip,
         tunnel_ip=tunnel_ip,
+        connected_to=connected_to,
         mechanism_drivers=_mechanisms(name, table, file, source),
-        bandwidths=_bandwidths(table.bandwidths or file.bandwidths, interfaces),
-        packet_rates=_packet_rates(name, table.packet_rates or file.packet_rates, source),
+        bandwidths=bandwidths(
+            name, table.bandwidths, file.bandwidths, _places(interfaces, file.physical_networks, connected_to), source
+        ),
+        packet_rates=packet_rates(name, table.packet_rates or file.packet_rates, source),
     )
 
 
-def _bandwidths(said: Bandwidths, interfaces: Interfaces) -> dict[str, Rates]:
-    places = {
-        f"br-{interfaces.vlan_interface}": said.vlan_interface,
-        PROVIDER_BRIDGE: said.neutron_external_interface,
-        TUNNEL_PROVIDER: said.tunnel_interface,
+def _connected_to(host: str, table: _HostTable, names: PhysicalNetworks, source: str) -> tuple[str, ...]:
+    """The physical networks that a host has a bridge for."""
+    chosen = names.names if table.physical_networks is None else table.physical_networks
+    for name in chosen:
+        if name not in names.names:
+            raise TopologyError(
+                f'host "{host}" of {source} cannot be connected to physical network "{name}"',
+                f"of {' and '.join(names.names)}, say those that it has a bridge for",
+            )
+    return tuple(name for name in names.names if name in chosen)
+
+
+def _places(interfaces: Interfaces, names: PhysicalNetworks, connected_to: tuple[str, ...]) -> dict[str, str]:
+    """What interfaces of a host are promised as, by their roles: those that are connected."""
+    bridges = {
+        "vlan_interface": (names.vlan_interface, f"br-{interfaces.vlan_interface}"),
+        "neutron_external_interface": (names.neutron_external_interface, PROVIDER_BRIDGE),
     }
-    return {place: _rates(rates) for place, rates in places.items() if rates is not None}
-
-
-def _packet_rates(host: str, said: PacketRates, source: str) -> Rates:
-    rates = _rates(said)
-    if "any" in rates and len(rates) > 1:
-        raise TopologyError(
-            f'packet_rates of host "{host}" in {source} cannot have "any" beside "egress" or "ingress"',
-            "packets are promised in all, any = 500, or each way, egress = 250 and ingress = 250",
-        )
-    return rates
-
-
-def _rates(said: BothWays | PacketRates) -> Rates:
-    found: dict[str, int | None] = msgspec.structs.asdict(said)
-    return cast("Rates", {direction: amount for direction, amount in found.items() if amount is not None})
+    connected = {role: bridge for role, (name, bridge) in bridges.items() if name in connected_to}
+    return {**connected, "tunnel_interface": TUNNEL_PROVIDER}
 
 
 def _mechanisms(host: str, table: _HostTable, file: _File, source: str) -> tuple[str, ...]:
@@ -413,7 +401,7 @@ def _checked_external(external: External, source: str) -> External:
 
 
 def _refuse_wrong_names(names: PhysicalNetworks, source: str) -> None:
-    for name in (names.vlan_interface, names.neutron_external_interface):
+    for name in names.names:
         if not _PHYSICAL_NETWORK_NAME.fullmatch(name):
             raise TopologyError(
                 f'cannot name a physical network "{name}" in {source}',

@@ -78,6 +78,21 @@ def test_the_trunk_interface_names_the_bridge_of_the_vlan_network() -> None:
     assert c2.bridge_ports["br-trunk0"] == "trunk0"
 
 
+def test_a_host_is_connected_to_all_physical_networks_unless_it_is_given_fewer() -> None:
+    c1, c2, c3 = parse_topology(
+        TWO_COMPUTE_HOSTS + 'physical_networks = ["public"]\n[hosts.c1]\nphysical_networks = ["physnet1"]\n'
+    ).agents
+    assert (c1.bridge_mappings, list(c1.bridge_ports)) == ({"physnet1": "br-trunk0"}, ["br-eth1", "br-trunk0"])
+    assert c2.bridge_mappings == {"physnet1": "br-trunk0", "public": "br-ex"}
+    assert (c3.bridge_mappings, c3.bridge_ports) == ({"public": "br-ex"}, {"br-eth1": "eth1", "br-ex": "eth3"})
+
+
+def test_a_host_promises_nothing_of_physical_networks_that_it_is_not_connected_to() -> None:
+    said = "[bandwidths]\nvlan_interface = {egress = 10}\ntunnel_interface = {egress = 5}\n"
+    (aio,) = parse_topology(said + '[hosts.aio]\nphysical_networks = ["public"]\n').agents
+    assert aio.bandwidths == {"rp_tunnelled": {"egress": 5}}
+
+
 def test_every_host_runs_the_clouds_mechanisms_in_their_order_unless_it_is_given_fewer() -> None:
     text = 'mechanism_drivers = ["pigeon", "openvswitch"]' + TWO_COMPUTE_HOSTS
     topology = parse_topology(text + '\n[hosts.c2]\nmechanism_drivers = ["openvswitch", "pigeon"]\n')
@@ -138,6 +153,14 @@ def test_a_host_may_choose_its_own_address() -> None:
         ('[networks]\ntunnel = "172.31.0.0/29"', "networks.tunnel"),
         ('[physical_networks]\nvlan_interface = "a b"', '"a b"'),
         ('[physical_networks]\nvlan_interface = "public"', 'the same physical network "public"'),
+        (
+            '[hosts.aio]\nphysical_networks = ["x"]',
+            'host "aio" of file.toml cannot be connected to physical network "x"',
+        ),
+        (
+            "[hosts.aio]\nphysical_networks = []\nbandwidths = {vlan_interface = {egress = 1}}",
+            'host "aio" of file.toml cannot promise bandwidths of "vlan_interface"',
+        ),
         ("[packet_rates]\nany = 5\negress = 5", 'packet_rates of host "aio"'),
         ("[bandwidths]\nvlan_interface = {egress = -1}", "egress"),
         ("[bandwidths]\nphysnet1 = {egress = 1}", "physnet1"),
