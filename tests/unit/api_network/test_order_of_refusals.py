@@ -234,11 +234,18 @@ def test_a_protocol_that_is_none_is_told_from_one_that_a_kind_does_not_know(
 
 @pytest.mark.parametrize(("port", "told"), [("x", "InvalidInput"), ([], "InvalidInput"), (0, "HTTPBadRequest")])
 def test_a_port_that_is_no_number_is_told_from_one_that_is_none(client: Client, port: object, told: str) -> None:
-    forwarding = {"protocol": "tcp", "internal_port_id": ZERO, "internal_ip_address": "10.0.0.5", "internal_port": 22}
-    body = {"port_forwarding": {**forwarding, "external_port": port}}
-    assert refusal(client, "POST", f"/v2.0/floatingips/{ZERO}/port_forwardings", body) == (400, told)
     helper = {"conntrack_helper": {"protocol": "tcp", "port": port, "helper": "ftp"}}
     assert refusal(client, "POST", f"/v2.0/routers/{ZERO}/conntrack_helpers", helper) == (400, told)
+
+
+@pytest.mark.parametrize("name", ["external_port", "internal_port"])
+@pytest.mark.parametrize("port", ["x", "", [], 0])
+def test_a_forwarded_port_need_not_be_and_so_is_looked_at_as_it_is(client: Client, name: str, port: object) -> None:
+    forwarding = {"protocol": "tcp", "internal_port_id": ZERO, "internal_ip_address": "10.0.0.5"}
+    body = {"port_forwarding": {**forwarding, "external_port": 2222, "internal_port": 22, name: port}}
+    path = f"/v2.0/floatingips/{ZERO}/port_forwardings"
+    assert refusal(client, "POST", path, body) == (400, "HTTPBadRequest")
+    assert refusal(client, "PUT", f"{path}/{ZERO}", {"port_forwarding": {name: port}}) == (400, "HTTPBadRequest")
 
 
 def test_a_number_that_is_none_finds_no_revision_and_no_forwarding(client: Client) -> None:

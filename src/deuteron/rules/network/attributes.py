@@ -14,7 +14,7 @@ from deuteron.model.caller import Caller
 from deuteron.model.codecs import Integer, Invalid, TooMany, quoted
 from deuteron.model.errors import ApiError
 from deuteron.model.network import RESOURCES, Choice
-from deuteron.model.network.codecs import NO_ADDRESS, GivenText, OwnerOrNone, PortNumber
+from deuteron.model.network.codecs import NO_ADDRESS, GivenText, OwnerOrNone
 from deuteron.model.network.dns import NOT_A_TEXT
 from deuteron.model.network.order import looked_at
 from deuteron.model.resource import Attribute, Resource, RowT, Words
@@ -75,7 +75,7 @@ def _refusal(attribute: Attribute, error: Invalid) -> ApiError:
     if (
         attribute.name in ("target_tenant", "object_type")
         or error.reason.endswith(("cannot be converted to boolean", NOT_A_TEXT, NO_ADDRESS))
-        or (isinstance(attribute.codec, Integer | Choice | PortNumber) and error.reason.endswith("is not an integer"))
+        or (isinstance(attribute.codec, Integer | Choice) and error.reason.endswith("is not an integer"))
     ):
         return faults.invalid_input(error.reason)
     return faults.invalid_value(attribute.name, error.reason)
