@@ -74,7 +74,9 @@ class Both:
         told = self.client.call(request.method, here[0], here[1], request.user)
         ours = Answer(told.status, told.body)
         self.compared += 1
-        self.said.append(f"{request.user}: {request.method} {sent[0]} {sent[1] or ''} -> {theirs.status}")
+        self.said.append(
+            f"{request.user}: {request.method} {sent[0]} {'' if sent[1] is None else sent[1]} -> {theirs.status}"
+        )
         order = [value for name, value in parse_qsl(urlsplit(sent[0]).query) if name == "sort_key"]
         found = differences(theirs, ours, self.twins, order)
         if theirs.status < 300 and ours.status < 300:
