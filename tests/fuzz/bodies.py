@@ -352,7 +352,7 @@ BODIES: dict[tuple[str, str], list[Any]] = {
         {"packet_rate_limit_rule": {"max_kpps": 70, "direction": "egress"}}
     ],
     ("POST", _N + "/qos/policies/{parent}/minimum_bandwidth_rules"): [
-        {"minimum_bandwidth_rule": {"min_kbps": "$number", "direction": "ingress"}},
+        {"minimum_bandwidth_rule": {"min_kbps": 4, "direction": "ingress"}},
         {"minimum_bandwidth_rules": [{"min_kbps": 5}, {"min_kbps": 6, "direction": "ingress"}]},
     ],
     ("PUT", _N + "/qos/policies/{parent}/minimum_bandwidth_rules/{id}"): [

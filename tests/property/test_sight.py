@@ -71,7 +71,8 @@ class Cloud:
             path = f"{NET}/{resource.path}".replace("{parent}", parent)
             answer = self.call("POST", path, named(template, names), user)
             if answer.status == 201 and resource.member_name in answer.json:
-                id: str = answer.json[resource.member_name]["id"]
+                named_by = "id" if resource.parent is None else resource.parent.named_by
+                id: str = answer.json[resource.member_name][named_by]
                 ids[resource.name] = id
                 if resource.name == "port":
                     ids["port_address"] = answer.json["port"]["fixed_ips"][0]["ip_address"]

@@ -171,6 +171,8 @@ def path_of(client: Client, resource: Resource) -> str:
         return path
     (parent,) = [each for each in RESOURCES if each.name == resource.parent.kind]
     query, body = "?name=parent", {"name": "parent"}
+    if parent.name == "local_ip":
+        body = {**body, "network_id": client.get("/v2.0/networks?name=net")["networks"][0]["id"]}
     if "name" not in parent.by_name:  # a floating IP
         query, body = "", {"floating_network_id": client.get("/v2.0/networks?name=public")["networks"][0]["id"]}
     found = client.get(f"/v2.0/{parent.path}{query}")[parent.plural]

@@ -43,7 +43,7 @@ SEGMENT: Resource[SegmentRow] = Resource(
         Attribute("place", Text(), "The physical network; its own id where it takes no number, else empty."),
         Attribute("number", Integer(0), "The segmentation id, or 0."),
     ),
-    indexes=(("network_id", "segment_index"),),
+    indexes=(("network_id", "segment_index"), ("name",), ("physical_network",)),
     unique=(("network_type", "place", "number"),),
     rules={"create": ADMIN, "get": ADMIN, "update": ADMIN, "delete": ADMIN},
     made_at_once=True,

@@ -27,6 +27,8 @@ def upgrade() -> None:
         " revision_number BIGINT, segment_index BIGINT NOT NULL, place TEXT NOT NULL, number BIGINT NOT NULL,"
         f" CONSTRAINT uq_{table}_network_type_place_number UNIQUE (network_type, place, number))",
         f"CREATE INDEX ix_{table}_network_id_segment_index ON {table} (network_id, segment_index)",
+        f"CREATE INDEX ix_{table}_name ON {table} (name)",
+        f"CREATE INDEX ix_{table}_physical_network ON {table} (physical_network)",
         "ALTER TABLE network_networks ADD COLUMN lans TEXT",
         "ALTER TABLE network_networks ADD COLUMN l2_adjacency BOOLEAN",
         "UPDATE network_networks SET l2_adjacency = true",
