@@ -50,8 +50,10 @@ from deuteron.model.intent import (
     Status,
     ToApi,
 )
+from deuteron.model.scalars import NetworkId
 from deuteron.model.settings import Settings
 from deuteron.rules.hosts import registry
+from deuteron.rules.network import dhcp
 from deuteron.store import database as store
 from deuteron.store.database import Database, Tx
 
@@ -255,6 +257,7 @@ class Hub:
                     link.ready = True
                     self._joining.add(link.host)
                     self._wake.set()
+                    self._spawn(self._serve_segments(link.host))
             elif not link.ready:
                 raise _ProtocolError("its first message is not Hello")
             elif isinstance(item, Report):
@@ -265,6 +268,16 @@ class Hub:
                 answered = link.asked.get(item.number)
                 if answered is not None and not answered.done():
                     answered.set_result(item)
+
+    async def _serve_segments(self, host: str) -> None:
+        """Give segments their DHCP that nobody could serve before this host was connected to them."""
+        assert self._loop is not None  # it has a connection
+        for network_id in await self._loop.run_in_executor(self._thread, self._unserved_on, host):
+            await self._write(functools.partial(dhcp.serve_late, settings=self._settings, network_id=network_id))
+
+    def _unserved_on(self, host: str) -> list[NetworkId]:
+        with self._database.read() as tx:
+            return dhcp.unserved_on(tx, self._settings, host)
 
     async def _report(self, link: Link, report: Report) -> None:
         link.realised = max(link.realised, report.realised_revision)

@@ -8,9 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from deuteron.model.intent import IntentNetwork, IntentObject
+from deuteron.model.scalars import NetworkId
 from deuteron.model.settings import HostEntry
+from deuteron.rules.network import dhcp
 from deuteron.store.hosts_tables import slots
+from tests.unit.api_hosts.agent import FakeAgent
 from tests.unit.api_network.harness import ZERO, Client, cloud_in
 from tests.unit.api_network.test_segments import provider, said, segment
 
@@ -64,6 +69,10 @@ def client(tmp_path: Path) -> Iterator[Client]:
 
 @pytest.fixture
 def routed(client: Client) -> World:
+    return routed_in(client)
+
+
+def routed_in(client: Client) -> World:
     wanted = [provider(network_type="vlan", physical_network=f"physnet{n}", segmentation_id=100 * n) for n in (1, 2)]
     network = client.network("admin", segments=wanted)["id"]
     one, two = (
@@ -261,3 +270,44 @@ def test_the_only_subnet_of_a_network_comes_to_its_only_segment(client: Client) 
     late = client.subnet(other, "10.2.0.0/24", "admin")["id"]
     refused = client.call("PUT", f"/v2.0/subnets/{late}", {"subnet": {"segment_id": second}})
     assert said(refused) == (400, "NoUpdateSubnetWhenMultipleSegmentsOnNetwork")
+
+
+def test_a_segment_gets_its_dhcp_when_a_host_comes_that_is_connected_to_it(tmp_path: Path) -> None:
+    ranges = {"physnet1": ((1000, 1999),), "physnet2": ()}
+    alone = {name: HOSTS[name] for name in ("h1", "h4")}
+    with cloud_in(tmp_path, hosts=alone, vlan_ranges=ranges) as client:
+        world = routed_in(client)
+        assert world.served() == {("h1", ("first",))}
+
+        async def comes(*physical: str, served: set[str]) -> None:
+            agent = FakeAgent(client.cloud, "h4")
+            agent.hello = replace(agent.hello, bridge_mappings={each: f"br-{each}" for each in physical})
+            await agent.connect()
+            try:
+                await agent.until(lambda: {item.id for item in agent.objects.values() if serves(item)} == served)
+            finally:
+                await agent.leave()
+
+        def unserved() -> list[NetworkId]:
+            with client.cloud.database.read() as tx:
+                return dhcp.unserved_on(tx, client.cloud.settings, "h4")
+
+        async def come_and_go() -> None:
+            client.cloud.hub.start(client.loop)
+            try:
+                await comes("physnet1", served=set())
+                assert unserved() == []
+                await comes("physnet2", served={world.two})
+            finally:
+                await client.cloud.hub.stop()
+
+        client.loop.run_until_complete(come_and_go())
+        assert world.served() == {("h1", ("first",)), ("h4", ("second",))}
+        # What an administrator takes away stays so when the host connects again.
+        client.cloud.database.write(lambda tx: dhcp.remove_host(tx, client.cloud.settings, world.network, "h4"))
+        assert world.served() == {("h1", ("first",)), ("", ("second",))}
+        assert unserved() == []
+
+
+def serves(item: IntentObject) -> bool:
+    return isinstance(item, IntentNetwork) and item.dhcp_port_id is not None

@@ -2,9 +2,9 @@
 
 Owns the table `dhcp_hosts`. A network is given a host with its first subnet that DHCP serves, and further ones, or
 others, by administrators. Each host has one port there, with an address on every subnet that DHCP serves; where subnets
-are on segments, one for each segment that it is connected to. The port of
-a host that no longer serves it is unplugged and kept: the next host takes it over, and guests find their server where
-it was.
+are on segments, one for each segment that it is connected to. A segment that no host was connected to is served from
+when one comes that is. The port of a host that no longer serves it is unplugged and kept: the next host takes it over,
+and guests find their server where it was.
 
 Source: neutron/db/agentschedulers_db.py, `add_network_to_dhcp_agent`, `remove_network_from_dhcp_agent`.
 """
@@ -21,14 +21,16 @@ from sqlalchemy import ColumnElement, delete, select
 from deuteron.model.network import DHCP, NETWORK, PORT
 from deuteron.model.network.parts import WantedIp
 from deuteron.model.network.rows import NetworkRow, PortRow, SubnetRow
+from deuteron.model.scalars import NetworkId
 from deuteron.model.settings import Settings
 from deuteron.rules.hosts import registry
 from deuteron.rules.network import addresses, ports, routed, segments
 from deuteron.rules.network.kinds import ZONE, change, find
 from deuteron.store import query
 from deuteron.store.database import Tx
-from deuteron.store.network_tables import dhcp_hosts
+from deuteron.store.network_tables import dhcp_hosts, ip_allocations, subnets
 from deuteron.store.network_tables import ports as table
+from deuteron.store.network_tables import segments as segment_table
 
 RESERVED: Final = "reserved_dhcp_port"
 """The device of a port that no host has. Source: neutron-lib, constants, `DEVICE_ID_RESERVED_DHCP_PORT`."""
@@ -72,6 +74,39 @@ def leave_others(tx: Tx, settings: Settings, network: NetworkRow) -> None:
     for host in hosts_of(tx, network["id"]):
         if not routed.lans_on(tx, settings, network, host):
             remove_host(tx, settings, network["id"], host)
+
+
+def unserved_on(tx: Tx, settings: Settings, host: str) -> list[NetworkId]:
+    """Networks that have a segment which the host is connected to, with subnets that DHCP was never served to.
+
+    Nobody was connected to it when they were made. What an administrator took from a host has its port still.
+    Source: neutron/db/agentschedulers_db.py, `auto_schedule_networks`, which a DHCP agent asks for at its start.
+    """
+    found = registry.find(tx, settings, host)
+    if found is None or "network" not in found.roles:
+        return []
+    beside = subnets.alias()
+    has_port = (
+        select(table.c.id)
+        .join(ip_allocations, ip_allocations.c.port_id == table.c.id)
+        .join(beside, beside.c.id == ip_allocations.c.subnet_id)
+        .where(beside.c.segment_id == subnets.c.segment_id, table.c.device_owner == DHCP)
+        .exists()
+    )
+    return tx.scalars(
+        select(subnets.c.network_id)
+        .distinct()
+        .join(segment_table, segment_table.c.id == subnets.c.segment_id)
+        .where(subnets.c.enable_dhcp, segment_table.c.physical_network.in_(sorted(found.bridge_mappings)), ~has_port)
+        .order_by(subnets.c.network_id)
+    )
+
+
+def serve_late(tx: Tx, settings: Settings, network_id: NetworkId) -> None:
+    """Serve what can be served now, of a network that may be gone meanwhile."""
+    network = find(tx, NETWORK, network_id)
+    if network is not None:
+        serve(tx, settings, network)
 
 
 def add_host(tx: Tx, settings: Settings, network: NetworkRow, host: str) -> bool:
