@@ -57,4 +57,5 @@ KINDS = {
     "conntrack_helper": Kind("routers/{}/conntrack_helpers", "conntrack_helper", "conntrack_helpers", "router"),
     "ndp_proxy": _plain("ndp_proxies", "ndp_proxy"),
     "local_ip": _plain("local_ips", "local_ip"),
+    "segment": _plain("segments", "segment"),
 }

@@ -160,7 +160,9 @@ def start(folder, is_large=False):
     admin = context.get_admin_context()
     for host, binary, agent_type, topic, configurations in _AGENTS:
         agent = {"binary": binary, "host": host, "topic": topic, "agent_type": agent_type}
-        agent |= {"configurations": configurations, "availability_zone": "nova"}
+        agent |= {"configurations": configurations}
+        if topic != "N/A":  # that of a switch tells none
+            agent["availability_zone"] = "nova"
         plugin.create_or_update_agent(admin, agent, timeutils.utcnow())
     for direction, ethertype, in_every in _DEFAULT_RULES:
         rule = {"direction": direction, "ethertype": ethertype, "protocol": None}

@@ -17,6 +17,11 @@ def _post(kind: str, user: str, *parents: Ref, **values: Any) -> Request:
     return Request("POST", f"/v2.0/{KINDS[kind].path}", {KINDS[kind].member: values}, user, parents, kind)
 
 
+def _vlan(number: int) -> dict[str, Any]:
+    place = {"provider:network_type": "vlan", "provider:physical_network": "physnet1"}
+    return {**place, "provider:segmentation_id": number}
+
+
 _INSIDE = (
     _post("network", "demo", name="inside"),
     _post("subnet", "demo", network_id=Ref("network"), ip_version=4, cidr="10.0.0.0/24"),
@@ -144,6 +149,40 @@ _LED = (
         (Ref("local_ip"),),
     ),
 )
+_ROUTED = (
+    _post("network", "admin", name="spine", project_id=DEMO, **_vlan(1001)),
+    _post(
+        "segment",
+        "admin",
+        network_id=Ref("network"),
+        network_type="vlan",
+        physical_network="physnet1",
+        segmentation_id=1002,
+    ),
+    _post(
+        "subnet",
+        "admin",
+        network_id=Ref("network"),
+        project_id=DEMO,
+        ip_version=4,
+        cidr="10.0.0.0/24",
+        segment_id=Ref("segment"),
+    ),
+)
+_SEGMENTED = (
+    _post("network", "admin", name="several", project_id=DEMO, segments=[_vlan(1003), _vlan(1004)]),
+    _post("subnet", "demo", network_id=Ref("network"), ip_version=4, cidr="10.0.0.0/24"),
+    _post("port", "demo", network_id=Ref("network"), name="vm", tags=["red"]),
+)
+_PROMISED = (
+    _post("qos_policy", "admin", name="promises", project_id=DEMO),
+    _post("minimum_bandwidth_rule", "admin", Ref("qos_policy"), min_kbps=1000, direction="egress"),
+    _post("minimum_packet_rate_rule", "admin", Ref("qos_policy"), min_kpps=5, direction="any"),
+    _post("packet_rate_limit_rule", "admin", Ref("qos_policy"), max_kpps=9),
+    _post("network", "admin", name="wide", project_id=DEMO, **_vlan(1005)),
+    _post("subnet", "demo", network_id=Ref("network"), ip_version=4, cidr="10.0.0.0/24"),
+    _post("port", "demo", network_id=Ref("network"), name="vm", qos_policy_id=Ref("qos_policy")),
+)
 _DEFAULTS = (
     _post("network", "admin", name="outside", is_default=True, **{"router:external": True}),
     _post("subnet", "admin", network_id=Ref("network"), ip_version=4, cidr="172.24.4.0/24", enable_dhcp=False),
@@ -181,6 +220,9 @@ PRELUDES = st.sampled_from(
         _HELPED,
         _ANSWERED,
         _LED,
+        _ROUTED,
+        _SEGMENTED,
+        _PROMISED,
         _DEFAULTS,
     ]
 )

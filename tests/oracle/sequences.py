@@ -299,6 +299,8 @@ def _made_lists() -> SearchStrategy[Request]:
             Request("GET", "/v2.0/qos/rule-types/dscp_marking", None, user),
             Request("GET", "/v2.0/default-security-group-rules?" + query, None, user),
             Request("GET", f"/v2.0/floatingip_pools?{query}", None, user),
+            Request("GET", f"/v2.0/log/loggable-resources?{query}", None, user),
+            Request("GET", "/v2.0/qos/rule-types/minimum_bandwidth", None, user),
         ][way]
 
     queries = [
@@ -311,7 +313,7 @@ def _made_lists() -> SearchStrategy[Request]:
         "resource=router",
         "fields=name",
     ]
-    return st.builds(request, st.integers(0, 7), refs("network"), st.sampled_from(queries), USERS)
+    return st.builds(request, st.integers(0, 9), refs("network"), st.sampled_from(queries), USERS)
 
 
 def _tags() -> SearchStrategy[Request]:

@@ -166,6 +166,14 @@ SUB_PORTS = st.lists(
     max_size=2,
 )
 _SINGLE_NODE = "neutron.services.l3_router.service_providers.single_node.SingleNodeDriver"
+_PROVIDED = {
+    "network_type": st.sampled_from(["vlan", "vlan", "vxlan", "flat", "local", "gre", "nosuch", ""]),
+    "physical_network": st.sampled_from(["physnet1", "physnet1", "public", "nosuch", ""]),
+    "segmentation_id": st.sampled_from([1001, 1002, 1003, 5, "7", 4095, 0, 5000]),
+}
+_SEGMENTS = st.lists(
+    st.fixed_dictionaries({}, optional={f"provider:{name}": values for name, values in _PROVIDED.items()}), max_size=3
+)
 ATTRIBUTES: dict[str, dict[str, SearchStrategy[Any]]] = {
     "network": {
         **_STANDARD,
@@ -177,6 +185,7 @@ ATTRIBUTES: dict[str, dict[str, SearchStrategy[Any]]] = {
         "provider:network_type": st.sampled_from(["vlan", "vxlan", "flat", "local", "gre", "nosuch", ""]),
         "provider:physical_network": st.sampled_from(["physnet1", "public", "nosuch", ""]),
         "provider:segmentation_id": st.sampled_from([1001, 5, "7", 4095, 0, 5000]),
+        "segments": _SEGMENTS,
         "availability_zone_hints": st.sampled_from([[], ["nova"], ["nosuch"]]),
         "is_default": BOOLEANS,
         "qos_policy_id": _POLICY,
@@ -201,6 +210,7 @@ ATTRIBUTES: dict[str, dict[str, SearchStrategy[Any]]] = {
         "prefixlen": st.sampled_from([24, 26, 30, 64, 8]),
         "use_default_subnetpool": BOOLEANS,
         "dns_publish_fixed_ip": BOOLEANS,
+        "segment_id": st.one_of(st.none(), refs("segment"), refs("segment")),
     },
     "subnetpool": {
         **_STANDARD,
@@ -245,6 +255,9 @@ ATTRIBUTES: dict[str, dict[str, SearchStrategy[Any]]] = {
         "dns_name": _DNS_NAMES,
         "dns_domain": _DNS_DOMAINS,
         "dns_assignment": st.just([]),
+        "tags": st.lists(TAGS, max_size=3),
+        "ip_allocation": st.just("immediate"),
+        "resource_request": st.just({}),
     },
     "router": {
         **_STANDARD,
@@ -430,6 +443,14 @@ ATTRIBUTES: dict[str, dict[str, SearchStrategy[Any]]] = {
         "ip_mode": st.sampled_from(["translate", "passthrough", "nosuch"]),
         "nosuch": st.just(1),
     },
+    "segment": {
+        "name": NAMES,
+        "description": NAMES,
+        "project_id": PROJECTS,
+        "network_id": refs("network"),
+        **_PROVIDED,
+        "nosuch": st.just(1),
+    },
 }
 ALWAYS = {
     "network": (),
@@ -452,7 +473,7 @@ ALWAYS = {
     "minimum_packet_rate_rule": ("min_kpps",),
     "metering_label": ("name",),
     "metering_label_rule": ("metering_label_id", "direction"),
-    "default_security_group_rule": ("direction",),
+    "default_security_group_rule": ("direction", "used_in_default_sg"),
     "flavor": ("service_type",),
     "service_profile": ("driver",),
     "log": ("resource_type",),
@@ -460,6 +481,7 @@ ALWAYS = {
     "conntrack_helper": ("protocol", "port", "helper"),
     "ndp_proxy": ("router_id", "port_id"),
     "local_ip": ("network_id",),
+    "segment": ("network_id", "network_type", "physical_network"),
 }
 
 FILTERS = {
@@ -517,4 +539,5 @@ FILTERS = {
     "conntrack_helper": ["protocol=tcp", "helper=ftp", "port=21", "port=x", "router_id=x"],
     "ndp_proxy": ["name=a", "router_id=x", "ip_address=fd00::5"],
     "local_ip": ["name=a", "local_port_id=x", "local_ip_address=10.0.0.5", "ip_mode=translate", "ip_mode=x"],
+    "segment": ["network_type=vlan", "physical_network=physnet1", "segmentation_id=1001", "network_id=x", "name=a"],
 }
