@@ -71,8 +71,7 @@ class Cloud:
             path = f"{NET}/{resource.path}".replace("{parent}", parent)
             answer = self.call("POST", path, named(template, names), user)
             if answer.status == 201 and resource.member_name in answer.json:
-                named_by = "id" if resource.parent is None else resource.parent.named_by
-                id: str = answer.json[resource.member_name][named_by]
+                id: str = answer.json[resource.member_name][_named_by(resource)]
                 ids[resource.name] = id
                 if resource.name == "port":
                     ids["port_address"] = answer.json["port"]["fixed_ips"][0]["ip_address"]
@@ -143,6 +142,11 @@ def paths(cloud: Cloud, template: str) -> Iterator[str]:
         yield NET + "/".join(filled)
 
 
+def _named_by(resource: Resource) -> str:
+    """The attribute by which paths and markers name its objects."""
+    return "id" if resource.parent is None else resource.parent.named_by
+
+
 def reads(cloud: Cloud) -> Iterator[Asked]:
     """Every GET that there is; of lists with every filter that would find what is hidden, and in every order."""
     for method, template in ROUTES:
@@ -153,7 +157,11 @@ def reads(cloud: Cloud) -> Iterator[Asked]:
         for path in dict.fromkeys(paths(cloud, f"/{resource.path}")):
             asked = [{name: value} for name, value in seen.items() if isinstance(value, str | int | bool)]
             asked += [{"sort_key": name, "sort_dir": way} for name in resource.by_name for way in ("asc", "desc")]
-            asked += [{"marker": seen["id"], "limit": 1}, {"limit": 1}, {"limit": 1, "page_reverse": True}]
+            asked += [
+                {"marker": seen[_named_by(resource)], "limit": 1},
+                {"limit": 1},
+                {"limit": 1, "page_reverse": True},
+            ]
             asked += [{name: "hidden"} for name in ("tags", "tags-any", "not-tags", "not-tags-any")]
             asked += [{"fields": "id", "project_id": cloud.here.owners["admin project"]}]
             yield from (("GET", f"{path}?{urlencode(each)}", "") for each in asked)
@@ -227,7 +235,9 @@ def test_what_is_hidden_of_ones_own_is_not_told_by_filters_or_order_either(cloud
         parent = "" if resource.parent is None else cloud.own[resource.parent.kind]
         path = f"{NET}/{resource.path}".replace("{parent}", parent)
         one = f"{path}/{cloud.own[resource.name]}"
-        whole, seen = (cloud.call("GET", one, user=user).json[resource.member_name] for user in ("admin", "member"))
+        whole = cloud.call("GET", one).json[resource.member_name]
+        # A kind may be hidden whole: a log is for managers.
+        seen = cloud.call("GET", one, user="member").json.get(resource.member_name, {})
         for name in whole.keys() - seen.keys():
             right = whole[name]
             if not isinstance(right, str | int | bool):
