@@ -49,6 +49,21 @@ REFUSED: list[tuple[str, str, str, Any, int, str]] = [
     ("demo", "GET", f"/v2.0/quotas/{ADMIN}/details", None, 403, "AdminRequired"),
     ("demo", "GET", "/v2.0/networks/$network?nosuch=1", None, 400, "HTTPBadRequest"),
     ("demo", "GET", f"/v2.0/ports/{ZERO}?nosuch=1", None, 400, "HTTPBadRequest"),
+    ("admin", "GET", f"/v2.0/ndp_proxies/{ZERO}?nosuch=1", None, 400, "HTTPBadRequest"),
+    ("admin", "GET", "/v2.0/ndp_proxies?sort_key=id&limit=-1", None, 400, "BadRequest"),
+    ("admin", "GET", f"/v2.0/local_ips/{ZERO}?limit=-1", None, 400, "BadRequest"),
+    *(
+        ("admin", "GET", f"/v2.0/qos/policies/{ZERO}/{rules}?sort_key=id&limit=-1", None, 400, "BadRequest")
+        for rules in ("minimum_packet_rate_rules", "packet_rate_limit_rules", f"packet_rate_limit_rules/{ZERO}")
+    ),
+    (
+        "demo",
+        "POST",
+        "/v2.0/subnetpools",
+        {"subnetpool": {"name": "p", "prefixes": ["fd00::/48", "fd00::/48"], "is_default": True}},
+        400,
+        "HTTPBadRequest",
+    ),
     ("demo", "POST", "/v2.0/subnetpools", {"subnetpool": {"name": " ", "prefixes": []}}, 400, "HTTPBadRequest"),
     ("demo", "PUT", "/v2.0/routers/$router/add_router_interface", {"nosuch": 1}, 400, "BadRequest"),
     ("demo", "PUT", "/v2.0/routers/$router/add_router_interface", {"port_id": None}, 400, "BadRequest"),

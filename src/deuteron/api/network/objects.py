@@ -106,9 +106,9 @@ class Objects:
         return Reply(201, {kind.collection: made})
 
     def show(self, call: Call, tx: Tx) -> Reply:
-        """GET of one. Filters of the core kinds are looked at as in a list, and decide nothing."""
+        """GET of one. Filters of some kinds are looked at as in a list, and decide nothing."""
         self._before_reading(call, tx)
-        if self.kind.is_core and call.query:
+        if self.kind.is_cut_by_plugin and call.query:
             refuse_what_cannot_be_asked(
                 self.kind,
                 call.caller,

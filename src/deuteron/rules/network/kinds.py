@@ -38,6 +38,9 @@ _FOLLOWED = frozenset(resource.name for resource in RESOURCES if resource.follow
 """Kinds that hosts hear of."""
 
 
+_CUT_BY_PLUGIN: Final = ("local_ip", "ndp_proxy", "minimum_packet_rate_rule", "packet_rate_limit_rule")
+
+
 @dataclass(frozen=True)
 class Kind(Generic[RowT]):
     """One kind of object with its rules; an operation that is None does not exist."""
@@ -99,8 +102,9 @@ class Kind(Generic[RowT]):
     @property
     def is_cut_by_plugin(self) -> bool:
         """Whether Neutron's plugin cuts its lists and picks its attributes itself, before anyone looks at what a query
-        sorts by: as its own plugin does, and that of local IPs."""
-        return self.is_core or self.name == "local_ip"
+        sorts by, and looks at the query of one as at that of a list: as its own plugin does, and those of the newer
+        kinds."""
+        return self.is_core or self.name in _CUT_BY_PLUGIN
 
     @property
     def rule(self) -> str:

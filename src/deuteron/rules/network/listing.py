@@ -128,7 +128,7 @@ def listed(
 def refuse_what_cannot_be_asked(kind: Kind, caller: Caller, asked: Asked, may_compare: MayCompare) -> None:
     """Raises: BadRequest as `listed`."""
     conditions(kind, caller, asked, may_compare)
-    if kind.is_core:
+    if kind.is_cut_by_plugin:
         listing.limit_of(asked, WORDS)
     _order(kind, asked, may_compare)
     listing.limit_of(asked, WORDS)
