@@ -494,7 +494,8 @@ def test_every_route_with_an_object_is_attacked(belongings: Belongings) -> None:
         and each != "GET /compute/v2.1/os-quota-sets/{id}/defaults"  # the same for every project
     ]
     assert missing == []
-    assert attacked <= set(routes_with_objects()), "an attack goes to a route that is not there"
+    with_an_object = {each for each in attacked if "{" in each}
+    assert with_an_object <= set(routes_with_objects()), "an attack goes to a route that is not there"
 
 
 def test_another_project_finds_nothing_to_read_change_or_delete(world: World, belongings: Belongings) -> None:
