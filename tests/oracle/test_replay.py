@@ -85,5 +85,6 @@ def test_lists_are_sets_whose_items_are_known_by_their_ids_unless_an_order_was_a
     assert differences(Answer(200, one), Answer(200, other), twins) == []
     (found,) = differences(Answer(200, one), Answer(200, other), twins, ["name"])
     assert found.place == "ports.* order"
+    assert differences(Answer(200, one), Answer(200, other), twins, ["network_id", "name"]) == []  # ids are any
     (found,) = differences(Answer(200, one), Answer(200, {"ports": other["ports"][:1]}), twins)
     assert (found.place, found.ours) == ("ports.*", MISSING)
