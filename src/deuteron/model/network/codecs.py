@@ -145,11 +145,7 @@ class AddressPools:
     row_type: ClassVar[str] = "Sequence[AllocationPool]"
 
     def decode(self, raw: Any) -> Any:
-        if raw is None:
-            return None
-        if not isinstance(raw, list):
-            raise Invalid(f"Invalid data format for IP pool: '{quoted(raw)}'", raw)
-        return ListOf(_POOL, self.max_items).decode(raw)
+        return None if raw is None else ListOf(_POOL, self.max_items).decode(raw)
 
     def decode_filter(self, text: str) -> Any:
         return text
