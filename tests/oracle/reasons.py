@@ -618,6 +618,14 @@ GENERATED: tuple[Reason, ...] = (
         "demo|manager|reader|other",
         r'.*"segment_id".*',
     ),
+    Reason(
+        "Neutron fails on the metainfo of a service profile that is no text",
+        "status",
+        r"(POST|PUT) service_profiles.*",
+        '"500 HTTPInternalServerError"',
+        '"400 HTTPBadRequest"',
+        bodies=r'.*"metainfo": [^"].*',
+    ),
     Reason("A port that could not be bound tells why", r".*binding:vif_details\.refusal"),
     Reason("Rules of groups have no PUT", "status", r"PUT security-group-rules/\{\}", here=r'"405 .*'),
     Reason(
