@@ -215,6 +215,18 @@ def test_ports_in_a_trunk_are_not_deleted(client: Client, ports: list[str]) -> N
         client.delete(f"/v2.0/ports/{port_id}")
 
 
+def test_an_interface_of_a_router_stays_while_it_is_in_a_trunk(client: Client) -> None:
+    network = client.network()["id"]
+    client.subnet(network, "10.0.0.0/24")
+    router = client.post("/v2.0/routers", {"router": {}}, "demo")["router"]["id"]
+    port = client.port(network)["id"]
+    trunk(client, port)
+    client.put(f"/v2.0/routers/{router}/add_router_interface", {"port_id": port}, "demo")
+    answer = client.call("PUT", f"/v2.0/routers/{router}/remove_router_interface", {"port_id": port}, "demo")
+    assert said(answer) == (409, "PortInUseAsTrunkParent")
+    assert client.get(f"/v2.0/ports/{port}")["port"]["device_id"] == router
+
+
 def test_who_may(client: Client, ports: list[str]) -> None:
     mine = trunk(client, ports[0])["id"]
     path = f"{TRUNKS}/{mine}"

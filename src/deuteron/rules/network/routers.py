@@ -34,6 +34,7 @@ from deuteron.rules.network import (
     reached,
     router_hosts,
     sight,
+    trunk_ports,
 )
 from deuteron.rules.network.kinds import ZONE, Kind, add, change, find, refuse_unknown_zones, remove, touch
 from deuteron.store import query
@@ -152,6 +153,7 @@ def remove_interface(tx: Tx, settings: Settings, caller: Caller, row: RouterRow,
     if partly and subnet_id is not None:
         ports.leave_subnet(tx, settings, port, subnet_id)
     else:
+        trunk_ports.refuse_deletion(tx, port["id"])
         ports.delete_port(tx, settings, port["id"])
     touch(tx, ROUTER, row["id"])
     return _interface_answer(row, port, leaving)
