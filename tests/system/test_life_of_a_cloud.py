@@ -114,10 +114,12 @@ def test_a_guest_gets_hostname_key_and_user_data_from_metadata_and_obeys_its_pow
     demo = cloud.connect()
     network, _ = make_network(demo, "metadata", "10.71.0.0/24")
     key = demo.compute.create_keypair(name="metadata-key")
-    script = '#!/bin/sh\necho "test: user data of $(hostname)" >/dev/console\n'
+    # It runs longer than the guest waits for it: its name stays.
+    script = '#!/bin/sh\necho "test: user data of $(hostname)" >/dev/console\nsleep 30\n'
     user_data = base64.b64encode(script.encode()).decode()
     server = boot(demo, "meta-guest", network, key_name="metadata-key", user_data=user_data)
     wait_for("user data ran", lambda: console(demo, server), lambda text: "test: user data of meta-guest" in text)
+    wait_for("the console is ready", lambda: console(demo, server), lambda text: "meta-guest login: ready" in text)
     demo.compute.stop_server(server)
     server = demo.compute.wait_for_server(server, status="SHUTOFF", wait=60, interval=0.2)
     assert "running" not in cloud.on("aio", "virsh list --all").split()
