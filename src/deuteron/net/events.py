@@ -21,9 +21,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deuteron.net.kernel.addresses import is_kernels
+from deuteron.net.kernel.conversation import Lost
 from deuteron.net.kernel.daemons import DnsmasqDriver, RadvdDriver
 from deuteron.net.kernel.driver import KernelError
-from deuteron.net.kernel.flowmonitor import FlowMonitor, Lost
+from deuteron.net.kernel.flowmonitor import FlowMonitor
 from deuteron.net.kernel.inotify import Inotify
 from deuteron.net.kernel.iptables import IptablesDriver
 from deuteron.net.kernel.multicast import Multicast, Told

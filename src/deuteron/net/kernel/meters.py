@@ -9,22 +9,20 @@ Source: OpenFlow Switch Specification 1.3, sections 7.3.4.4 (meter modification)
 
 from __future__ import annotations
 
-import socket
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 from deuteron.net.delta import Delta
+from deuteron.net.kernel import conversation
+from deuteron.net.kernel.conversation import Conversation, Lost, Message
 from deuteron.net.kernel.driver import Applied, KernelError, Scope, Unavailable
 from deuteron.net.rows import Meter
 
 MeterKey = tuple[str, int]
 
-_VERSION = 4  # OpenFlow 1.3
-_HEADER = struct.Struct("!BBHI")
-_HELLO, _ERROR, _ECHO_REQUEST, _ECHO_REPLY = 0, 1, 2, 3
-_MULTIPART_REQUEST, _MULTIPART_REPLY, _BARRIER_REQUEST, _BARRIER_REPLY, _METER_MOD = 18, 19, 20, 21, 29
+_MULTIPART_REQUEST, _MULTIPART_REPLY, _METER_MOD = 18, 19, 29
 _METER_CONFIG, _ALL_METERS, _MORE = 10, 0xFFFFFFFF, 1
 _PART = struct.Struct("!HH4x")  # type, flags
 _OF_METERS = struct.Struct("!I4x")
@@ -43,7 +41,6 @@ _REASONS = {
     7: "it has no meters of this burst",
     10: "it has no meters left",
 }
-_TIMEOUT_S = 10.0
 _AT_ONCE = 500
 """How many changes are sent before the switch is asked whether it has them: each may be answered with an error."""
 
@@ -113,7 +110,7 @@ class _Change(NamedTuple):
     command: int
     row: Meter
 
-    def message(self) -> bytes:
+    def body(self) -> bytes:
         bands, flags = b"", 0
         if self.command != _DELETE:
             flags = _UNITS[self.row.unit] | _BURST | _STATS
@@ -127,52 +124,54 @@ class _Talk:
     def __init__(self, bridge: str, run_dir: str) -> None:
         """Raises: Unavailable if the bridge is not there."""
         self._bridge = bridge
-        self._data = b""
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        self._socket.settimeout(_TIMEOUT_S)
         try:
-            self._socket.connect(f"{run_dir}/{bridge}.mgmt")
-            self._socket.sendall(_packed(_HELLO, 0))
+            self._talk = Conversation(bridge, conversation.V1_3, run_dir)
         except OSError as error:
-            self._socket.close()
             raise self._lost(error) from error
 
     def __enter__(self) -> _Talk:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._socket.close()
+        self._talk.close()
 
     def meters(self) -> list[Meter]:
         """All that the bridge has; one that is not as ours are has no rate. Raises: KernelError."""
         body = _PART.pack(_METER_CONFIG, 0) + _OF_METERS.pack(_ALL_METERS)
-        self._send(_packed(_MULTIPART_REQUEST, 1, body))
         rows: list[Meter] = []
-        while True:
-            kind, number, told = self._hear()
-            if kind == _ERROR:
+        for kind, number, told in self._answers(Message(_MULTIPART_REQUEST, 1, body)):
+            if kind == conversation.ERROR:
                 raise KernelError(f"cannot read the meters of bridge {self._bridge}: {_reason(*_failure(told))}")
             if kind == _MULTIPART_REPLY and number == 1:
                 rows += self._parsed(told[_PART.size :])
                 if not _PART.unpack_from(told)[1] & _MORE:
-                    return rows
+                    break
+        return rows
 
     def change(self, batch: Sequence[_Change]) -> dict[int, tuple[int, int]]:
         """Carry out the changes; returns the type and the code of the error for those that were refused, by place.
 
         Raises: KernelError when it is not known what became of them.
         """
-        messages = [_packed(_METER_MOD, number, change.message()) for number, change in enumerate(batch, start=1)]
-        self._send(b"".join(messages) + _packed(_BARRIER_REQUEST, 0))
+        asked = [Message(_METER_MOD, number, change.body()) for number, change in enumerate(batch, start=1)]
         refused: dict[int, tuple[int, int]] = {}
-        while True:
-            kind, number, told = self._hear()
-            if kind == _BARRIER_REPLY:
-                return refused
-            if kind == _ERROR:
+        for kind, number, told in self._answers(*asked, Message(conversation.BARRIER_REQUEST, 0)):
+            if kind == conversation.BARRIER_REPLY:
+                break
+            if kind == conversation.ERROR:
                 if not 1 <= number <= len(batch):
                     raise KernelError(f"cannot change the meters of bridge {self._bridge}: {_reason(*_failure(told))}")
                 refused[number - 1] = _failure(told)
+        return refused
+
+    def _answers(self, *asked: Message) -> Iterator[Message]:
+        """Ask; what the bridge says, without an end. Raises: Unavailable."""
+        try:
+            self._talk.send(*asked)
+            while True:
+                yield from self._talk.receive()
+        except Lost as error:
+            raise self._lost(error) from error
 
     def _parsed(self, body: bytes) -> Iterator[Meter]:
         at = 0
@@ -186,38 +185,8 @@ class _Talk:
             yield Meter(self._bridge, number, rate, burst, unit)
             at += max(length, _CONFIG.size)
 
-    def _hear(self) -> tuple[int, int, bytes]:
-        """The next message that is an answer: its type, its number, its body. Raises: Unavailable."""
-        while True:
-            while len(self._data) >= _HEADER.size:
-                _, kind, length, number = _HEADER.unpack_from(self._data)
-                if length < _HEADER.size or len(self._data) < length:
-                    break
-                body, self._data = self._data[_HEADER.size : length], self._data[length:]
-                if kind == _ECHO_REQUEST:
-                    self._send(_packed(_ECHO_REPLY, number, body))
-                elif kind != _HELLO:
-                    return kind, number, body
-            try:
-                chunk = self._socket.recv(1 << 18)
-            except OSError as error:
-                raise self._lost(error) from error
-            if not chunk:
-                raise Unavailable(f"bridge {self._bridge} closed the connection in which its meters were asked for")
-            self._data += chunk
-
-    def _send(self, data: bytes) -> None:
-        try:
-            self._socket.sendall(data)
-        except OSError as error:
-            raise self._lost(error) from error
-
     def _lost(self, error: OSError) -> Unavailable:
         return Unavailable(f"cannot speak with bridge {self._bridge} of its meters: {error.strerror or error}")
-
-
-def _packed(kind: int, number: int, body: bytes = b"") -> bytes:
-    return _HEADER.pack(_VERSION, kind, _HEADER.size + len(body), number) + body
 
 
 def _failure(body: bytes) -> tuple[int, int]:

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import os
 import select
-import socket
 import struct
 import threading
 import time
@@ -35,6 +34,8 @@ import structlog
 
 from deuteron.net.delta import Delta
 from deuteron.net.frames import describe
+from deuteron.net.kernel import conversation
+from deuteron.net.kernel.conversation import Conversation, Lost, Message
 from deuteron.net.kernel.driver import Applied, Scope, Unavailable
 from deuteron.net.pipeline import ACCEPTED_EGRESS, ACCEPTED_INGRESS, DROPPED
 from deuteron.net.rows import LoggedPort
@@ -47,10 +48,7 @@ LIMIT_BYTES: Final = 16 * 1024 * 1024
 MOST_A_SECOND: Final = 1000
 """Lines, of all ports of the host."""
 
-_VERSION = 4  # OpenFlow 1.3
-_HEADER = struct.Struct("!BBHI")
-_HELLO, _ECHO_REQUEST, _ECHO_REPLY, _SET_CONFIG, _PACKET_IN, _SET_ASYNC = 0, 2, 3, 9, 10, 28
-_BARRIER_REQUEST, _BARRIER_REPLY = 20, 21
+_SET_CONFIG, _PACKET_IN, _SET_ASYNC = 9, 10, 28
 _CONFIG = struct.Struct("!HH")  # flags, bytes of a packet that no flow matched
 _ASYNC = struct.Struct("!6I")  # packet-ins, port changes, flows removed: each as master and as slave
 _FOR_ACTION = 1 << 1
@@ -61,7 +59,6 @@ _FIELD = struct.Struct("!HBB")
 _REG5 = (0x0001, 5 << 1)  # Nicira's class, and the field without a mask
 _PADDING = 2
 _ACCEPTING: Final = frozenset({ACCEPTED_EGRESS, ACCEPTED_INGRESS})
-_TIMEOUT_S = 5.0
 
 
 class Shown(NamedTuple):
@@ -178,22 +175,25 @@ class _Listener(threading.Thread):
         super().__init__(name=f"packets of {bridge}", daemon=True)
         self._bridge = bridge
         self._heard = heard
-        self._data = b""
         self._is_heard = False
         self._stopping = os.eventfd(0, os.EFD_CLOEXEC)
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        self._socket.settimeout(_TIMEOUT_S)
         try:
-            self._socket.connect(f"{run_dir}/{bridge}.mgmt")
-            asked = _packed(_SET_ASYNC, 2, _ASYNC.pack(_FOR_ACTION, 0, 0, 0, 0, 0))
-            asked += _packed(_SET_CONFIG, 3, _CONFIG.pack(0, _SOME_BYTES))
-            self._socket.sendall(_packed(_HELLO, 1) + asked + _packed(_BARRIER_REQUEST, 4))
+            self._talk = Conversation(bridge, conversation.V1_3, run_dir)
+        except OSError as error:
+            os.close(self._stopping)
+            raise self._unavailable(error) from error
+        try:
+            self._talk.send(
+                Message(_SET_ASYNC, 1, _ASYNC.pack(_FOR_ACTION, 0, 0, 0, 0, 0)),
+                Message(_SET_CONFIG, 2, _CONFIG.pack(0, _SOME_BYTES)),
+                Message(conversation.BARRIER_REQUEST, 3),
+            )
             while not self._is_heard:  # from now on it is shown everything
                 self._take()
-        except OSError as error:
-            self._socket.close()
+        except Lost as error:
+            self._talk.close()
             os.close(self._stopping)
-            raise Unavailable(f"cannot be shown packets by bridge {bridge}: {error.strerror or error}") from error
+            raise self._unavailable(error) from error
 
     def stop(self) -> None:
         """Call once. What was heard before is written."""
@@ -204,37 +204,25 @@ class _Listener(threading.Thread):
     def run(self) -> None:
         waiting = select.poll()
         waiting.register(self._stopping, select.POLLIN)
-        waiting.register(self._socket, select.POLLIN)
+        waiting.register(self._talk, select.POLLIN)
         try:
             while not any(fd == self._stopping for fd, _ in waiting.poll()):
                 self._take()
-        except OSError as error:
+        except Lost as error:
             log.warning("packets are not shown any longer", bridge=self._bridge, reason=str(error))
         finally:
-            self._socket.close()
+            self._talk.close()
 
     def _take(self) -> None:
-        """Raises: OSError when the switch is gone."""
-        chunk = self._socket.recv(1 << 18)
-        if not chunk:
-            raise ConnectionResetError("the switch closed the connection")
-        self._data += chunk
-        at = 0
-        while at + _HEADER.size <= len(self._data):
-            _, kind, length, number = _HEADER.unpack_from(self._data, at)
-            if length < _HEADER.size:
-                raise OSError("the switch speaks another language")
-            if at + length > len(self._data):
-                break
-            body = self._data[at + _HEADER.size : at + length]
-            at += length
-            if kind == _BARRIER_REPLY:
+        """Raises: Lost."""
+        for kind, _, body in self._talk.receive():
+            if kind == conversation.BARRIER_REPLY:
                 self._is_heard = True
-            elif kind == _ECHO_REQUEST:
-                self._socket.sendall(_packed(_ECHO_REPLY, number, body))
             elif kind == _PACKET_IN and (shown := parse(body)) is not None:
                 self._heard(self._bridge, shown)
-        self._data = self._data[at:]
+
+    def _unavailable(self, error: OSError) -> Unavailable:
+        return Unavailable(f"cannot be shown packets by bridge {self._bridge}: {error.strerror or error}")
 
 
 def parse(body: bytes) -> Shown | None:
@@ -304,10 +292,6 @@ class _File:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-
-def _packed(kind: int, number: int, body: bytes = b"") -> bytes:
-    return _HEADER.pack(_VERSION, kind, _HEADER.size + len(body), number) + body
 
 
 def _now() -> str:
