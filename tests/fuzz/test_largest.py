@@ -95,8 +95,4 @@ async def _send(here: World, large: Large, number: int) -> tuple[Request, Answer
     )
     path = f"{PREFIXES[segments[0]]}/{'/'.join(made)}".encode()
     request = Request(large.method, path, large.query.encode(), headers, raw)
-    meter = here.cloud.meter
-    meter.reset()
-    answer = await here.send(request)
-    steps = {place: found.seconds for place, found in meter.longest.items() if place != "reader"}
-    return request, answer, {str(place): seconds for place, seconds in steps.items()}
+    return request, *await here.timed(request)

@@ -8,6 +8,7 @@ the test that sees it.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -113,6 +114,14 @@ class World:
         assert not any(character in value for value in headers.values() for character in "\r\n"), headers
         return Answer(sent[0]["status"], headers, content)
 
+    async def timed(self, request: Request) -> tuple[Answer, dict[str, float]]:
+        """The answer, and for how many seconds it held others up, by place; readers hold nobody."""
+        self.cloud.meter.reset()
+        answer = await self.send(request)
+        return answer, {
+            str(place): each.seconds for place, each in self.cloud.meter.longest.items() if place != "reader"
+        }
+
     async def call(self, method: str, path: str, body: Any = None, user: str = "admin", **headers: str) -> Answer:
         """A plain request of a person."""
         raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
@@ -192,8 +201,12 @@ async def world(state: Path, store: Database | None = None, *, alone: bool = Fal
         await furnish(here)
         if alone:
             await agent.leave()
+        # As the server itself does: a collection of all that the tests before this made would count as a long step.
+        gc.collect()
+        gc.freeze()
         yield here
     finally:
+        gc.unfreeze()
         if not alone:
             await agent.leave()
         await cloud.hub.stop()
