@@ -10,8 +10,7 @@ import pytest
 import yaml
 
 from tests.cli.test_help_and_errors import run
-from tests.hostile.client import by_password, login
-from tests.hostile.conftest import admin_of
+from tests.hostile.client import administrator, by_password, login
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +23,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def test_who_asks_is_counted_and_shown(state: Path) -> None:
-    port, auth = admin_of(state)
-    scope = {"project": {"name": "admin", "domain": {"id": "default"}}}
-    _, admin = login(port, by_password(auth["username"], auth["password"]), scope)
+    admin = administrator(state)
     for number in range(5):
         admin.create("/network/v2.0/networks", "network", name=str(number))
     usage = json.loads(run("top", "--json", state=state).stdout)
@@ -41,7 +38,7 @@ def test_who_asks_is_counted_and_shown(state: Path) -> None:
     assert answer.status == 401
     demo = yaml.safe_load((state / "clouds.yaml").read_text())["clouds"]["demo"]["auth"]
     scope = {"project": {"name": "demo", "domain": {"id": "default"}}}
-    _, member = login(port, by_password(demo["username"], demo["password"]), scope)
+    _, member = login(admin.port, by_password(demo["username"], demo["password"]), scope)
     assert member.call("GET", "/usage").status == 403
 
 
@@ -50,10 +47,7 @@ def test_limits_of_an_operator_count_from_the_next_start(state: Path) -> None:
     (state / "api" / "operator.toml").write_text("[limits]\nproject = {rate = 0.01, burst = 30}\n")
     done = run("up", state=state)
     assert done.returncode == 0, done.stderr
-    port, auth = admin_of(state)
-    demo = {"project": {"name": "demo", "domain": {"id": "default"}}}
-    _, person = login(port, by_password(auth["username"], auth["password"]), demo)
-    assert person.token, "the administrator has a role in the project demo"
+    person = administrator(state, "demo")
     statuses = {}
     for path in ("/network/v2.0/networks", "/compute/v2.1/servers", "/image/v2/images", "/identity/v3/auth/catalog"):
         answers = [person.call("GET", path) for _ in range(31)]

@@ -6,7 +6,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
 
 MICROVERSION = "compute 2.90"
 
@@ -99,6 +103,17 @@ def login(
         token.get("project", {}).get("id", ""),
         token["user"]["name"],
     )
+
+
+def administrator(state: Path, project: str = "") -> Person:
+    """The cloud's administrator as clouds.yaml has them, in the project of that name."""
+    auth = yaml.safe_load((state / "clouds.yaml").read_text())["clouds"]["admin"]["auth"]
+    port = urlsplit(auth["auth_url"]).port
+    assert port is not None
+    scope = {"project": {"name": project or auth["project_name"], "domain": {"id": "default"}}}
+    answer, admin = login(port, by_password(auth["username"], auth["password"]), scope)
+    assert answer.status == 201, answer.raw
+    return admin
 
 
 def by_password(user: str, password: str) -> dict[str, Any]:

@@ -6,14 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
-import yaml
 
 from tests.clouds import Cloud, running
-from tests.hostile.client import Person, by_password, in_project, login
+from tests.hostile.client import Person, administrator, by_password, in_project, login
 from tests.stores import up_options
 
 PASSWORD = "a password of the test"
@@ -88,32 +85,17 @@ class World:
         return found
 
 
-def admin_of(state: Path) -> tuple[int, Any]:
-    """The port of the cloud and its administrator's login, from clouds.yaml."""
-    auth = yaml.safe_load((state / "clouds.yaml").read_text())["clouds"]["admin"]["auth"]
-    port = urlsplit(auth["auth_url"]).port
-    assert port is not None
-    return port, auth
-
-
 @contextmanager
 def peopled(firewall: str) -> Iterator[World]:
     """A cloud with its people."""
     with running("--firewall", firewall, *up_options()) as cloud:
-        port, auth = admin_of(cloud.state)
-        domain = {"id": "default"}
-        answer, admin = login(
-            port,
-            by_password(auth["username"], auth["password"]),
-            {"project": {"name": auth["project_name"], "domain": domain}},
-        )
-        assert answer.status == 201, answer.raw
-        nobody = Person(port)
-        world = World(cloud, port, admin, nobody, nobody, nobody, nobody)
+        admin = administrator(cloud.state)
+        nobody = Person(admin.port)
+        world = World(cloud, admin.port, admin, nobody, nobody, nobody, nobody)
         hers, his = world.project("alice"), world.project("mallory")
         yield World(
             cloud,
-            port,
+            admin.port,
             admin,
             alice=world.user("alice", hers),
             rita=world.user("rita", hers, "reader"),

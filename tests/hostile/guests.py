@@ -12,21 +12,21 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
-from tests.clouds import PROGRAM
+from tests.clouds import PROGRAM, Cloud
 from tests.hostile import frames
-from tests.hostile.conftest import World
+from tests.hostile.client import Person
 
 NET = "/network/v2.0"
 INSIDE = Path(__file__).with_name("inside.py")
 
 
 class Hands:
-    """The process in the host's namespaces. Close it, or taps stay open."""
+    """The process in the host's namespaces; to be used with `with`, or taps stay open."""
 
-    def __init__(self, world: World, host: str = "aio") -> None:
+    def __init__(self, cloud: Cloud, host: str = "aio") -> None:
         self._process = subprocess.Popen(
             [*PROGRAM, "exec", host, "--", sys.executable, "-I", str(INSIDE)],
-            env=world.cloud.environment,
+            env=cloud.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -45,7 +45,10 @@ class Hands:
     def run(self, *command: str) -> str:
         return str(self.do(run=list(command)))
 
-    def close(self) -> None:
+    def __enter__(self) -> Hands:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(20)
@@ -103,19 +106,19 @@ def until(what: str, holds: Callable[[], bool], timeout_s: float = 20.0) -> None
         time.sleep(0.05)
 
 
-def plug(world: World, hands: Hands, network: str, *, hybrid: bool, **values: Any) -> Guest:
+def plug(admin: Person, hands: Hands, network: str, *, hybrid: bool, **values: Any) -> Guest:
     """A port bound on the host as a server's is, wired, with its tap open."""
     wanted = {"network_id": network, "device_owner": "compute:nova", "binding:host_id": "aio", **values}
-    return wired(world, hands, world.admin.create(f"{NET}/ports", "port", **wanted), hybrid=hybrid)
+    return wired(admin, hands, admin.create(f"{NET}/ports", "port", **wanted), hybrid=hybrid)
 
 
-def wired(world: World, hands: Hands, port: Mapping[str, Any], *, hybrid: bool) -> Guest:
+def wired(admin: Person, hands: Hands, port: Mapping[str, Any], *, hybrid: bool) -> Guest:
     """A port that was bound on the host of these hands, once it is wired there, with its tap open."""
     guest = Guest(hands, port["id"], port["mac_address"], tuple(item["ip_address"] for item in port["fixed_ips"]))
     name = f"{'qbr' if hybrid else 'tap'}{guest.id[:11]}"
     until(f"{name} is there", lambda: "does not exist" not in hands.run("ip", "link", "show", name))
     hands.do(open=guest.tap, bridge=name if hybrid else None)
-    until(f"port {guest.id} is wired", lambda: world.admin.get(f"{NET}/ports/{guest.id}")["port"]["status"] == "ACTIVE")
+    until(f"port {guest.id} is wired", lambda: admin.get(f"{NET}/ports/{guest.id}")["port"]["status"] == "ACTIVE")
     return guest
 
 

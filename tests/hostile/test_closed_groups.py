@@ -59,11 +59,8 @@ class Outcome:
 def outcome(request: pytest.FixtureRequest) -> Iterator[Outcome]:
     hybrid = request.param == "iptables_hybrid"
     world: World = request.getfixturevalue("hybrid_world" if hybrid else "world")
-    hands = Hands(world)
-    try:
+    with Hands(world.cloud) as hands:
         yield attack(world, hands, hybrid=hybrid)
-    finally:
-        hands.close()
 
 
 def attack(world: World, hands: Hands, *, hybrid: bool) -> Outcome:
@@ -75,8 +72,8 @@ def attack(world: World, hands: Hands, *, hybrid: bool) -> Outcome:
     for values in ({"ip_version": 4, "cidr": "10.21.0.0/24"}, six):
         subnet = admin.create(f"{NET}/subnets", "subnet", network_id=net, **values)["id"]
         admin.expect("PUT", f"{NET}/routers/{router}/add_router_interface", {"subnet_id": subnet})
-    evil, closed = (plug(world, hands, net, hybrid=hybrid, security_groups=[group]) for _ in range(2))
-    free = plug(world, hands, net, hybrid=hybrid, security_groups=[], port_security_enabled=False)
+    evil, closed = (plug(world.admin, hands, net, hybrid=hybrid, security_groups=[group]) for _ in range(2))
+    free = plug(world.admin, hands, net, hybrid=hybrid, security_groups=[], port_security_enabled=False)
     senders = {"evil": evil, "free": free}
     until("the router is there", lambda: "10.21.0.1" in hands.run("ip", "-n", f"qrouter-{router}", "-4", "address"))
 

@@ -39,7 +39,7 @@ class Scene:
 
     def guest(self, network: str, *groups: str, **values: Any) -> Guest:
         wanted = {"security_groups": list(groups or (self.open_group,)), **values}
-        return plug(self.world, self.hands, network, hybrid=self.hybrid, **wanted)
+        return plug(self.world.admin, self.hands, network, hybrid=self.hybrid, **wanted)
 
 
 @pytest.fixture(scope="module", params=["openvswitch", "iptables_hybrid"])
@@ -52,11 +52,8 @@ def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
     for family in ("IPv4", "IPv6"):
         rule = {"security_group_id": group, "direction": "ingress", "ethertype": family}
         world.admin.create(f"{NET}/security-group-rules", "security_group_rule", **rule)
-    hands = Hands(world)
-    try:
+    with Hands(world.cloud) as hands:
         yield Scene(world, hands, hybrid, group)
-    finally:
-        hands.close()
 
 
 def pass_on(source: Guest, target: Guest, packet: bytes) -> None:

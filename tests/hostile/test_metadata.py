@@ -120,8 +120,7 @@ class Machine:
 
 @pytest.fixture(scope="module")
 def scene(world: World) -> Iterator[Scene]:
-    hands = Hands(world)
-    try:
+    with Hands(world.cloud) as hands:
         alice, mallory = world.user("ada", world.project("ada")), world.user("mark", world.project("mark"))
         shared, _ = network_of(world.admin, "10.31.0.0/24", shared=True)
         six(world.admin, shared, "fd00:31::/64")
@@ -155,8 +154,6 @@ def scene(world: World) -> Iterator[Scene]:
             {"network": his[0], "router": his[1], "shared": shared, "user": "mark", "project": mallory.project},
             his[2], his[3],
         )  # fmt: skip
-    finally:
-        hands.close()
 
 
 @BOTH

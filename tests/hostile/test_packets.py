@@ -181,7 +181,7 @@ def build(world: World, hands: Hands, *, hybrid: bool) -> Scene:
         if any(item["ip_address"] == GATEWAY for item in port["fixed_ips"])
     ]
     evil, victim, stranger = (
-        plug(world, hands, network, hybrid=hybrid, security_groups=[group]) for network in (net, net, other["id"])
+        plug(world.admin, hands, network, hybrid=hybrid, security_groups=[group]) for network in (net, net, other["id"])
     )
     until("the router is there", lambda: GATEWAY in hands.run("ip", "-n", f"qrouter-{router}", "-4", "address"))
     port = f"{'qvo' if hybrid else 'tap'}{stranger.id[:11]}"
@@ -203,8 +203,7 @@ class Outcome:
 def outcome(request: pytest.FixtureRequest) -> Iterator[Outcome]:
     hybrid = request.param == "iptables_hybrid"
     world: World = request.getfixturevalue("hybrid_world" if hybrid else "world")
-    hands = Hands(world)
-    try:
+    with Hands(world.cloud) as hands:
         scene = build(world, hands, hybrid=hybrid)
         before = honest(scene, 1)
         for lie in LIES:
@@ -220,8 +219,6 @@ def outcome(request: pytest.FixtureRequest) -> Iterator[Outcome]:
         lines = [line for line in neighbours.splitlines() if scene.evil.mac in line]
         wrong = [line for line in lines if line.split()[0] not in (*scene.evil.addresses, scene.evil.own6)]
         yield Outcome(heard, before | after, "\n".join(wrong))
-    finally:
-        hands.close()
 
 
 def honest(scene: Scene, number: int) -> dict[str, bool]:

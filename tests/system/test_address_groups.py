@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from tests.clouds import Cloud, wait_for
 from tests.hostile import frames
-from tests.hostile.client import Person, by_password, login
-from tests.hostile.conftest import World, admin_of
+from tests.hostile.client import administrator
 from tests.hostile.guests import Guest, Hands, plug
 
 _BROADCAST = "ff:ff:ff:ff:ff:ff"
@@ -33,14 +32,9 @@ def arrives(sender: Guest, receiver: Guest) -> bool:
 
 
 def test_a_port_lets_in_what_is_in_the_group_and_only_as_long(cloud: Cloud, firewall: str) -> None:
-    number, auth = admin_of(cloud.state)
-    project = {"name": auth["project_name"], "domain": {"id": "default"}}
-    _, admin = login(number, by_password(auth["username"], auth["password"]), {"project": project})
-    nobody = Person(number)
-    world = World(cloud, number, admin, nobody, nobody, nobody, nobody)
-    hands = Hands(world)
+    admin = administrator(cloud.state)
     neutron = cloud.connect("admin").network
-    try:
+    with Hands(cloud) as hands:
         network = neutron.create_network(name="addresses")
         neutron.create_subnet(network_id=network.id, cidr="10.89.0.0/24", ip_version=4)
         listed = neutron.create_address_group(name="listed", addresses=["192.0.2.0/24"])
@@ -49,8 +43,8 @@ def test_a_port_lets_in_what_is_in_the_group_and_only_as_long(cloud: Cloud, fire
             security_group_id=guarded.id, direction="ingress", remote_address_group_id=listed.id
         )
         is_hybrid = firewall == "iptables_hybrid"
-        a = plug(world, hands, network.id, hybrid=is_hybrid)
-        b = plug(world, hands, network.id, hybrid=is_hybrid, security_groups=[guarded.id])
+        a = plug(admin, hands, network.id, hybrid=is_hybrid)
+        b = plug(admin, hands, network.id, hybrid=is_hybrid, security_groups=[guarded.id])
 
         def in_force() -> None:
             wait_for("all is there", lambda: cloud.run("diff", check=False).stdout, lambda said: "as it should" in said)
@@ -64,5 +58,3 @@ def test_a_port_lets_in_what_is_in_the_group_and_only_as_long(cloud: Cloud, fire
             wait_for("what left it does not", lambda: not arrives(a, b), timeout_s=20)
             in_force()
             assert not arrives(a, b), "not as a part of a connection either"
-    finally:
-        hands.close()

@@ -14,8 +14,7 @@ import pytest
 
 from tests.clouds import Cloud, running, wait_for
 from tests.hostile import frames
-from tests.hostile.client import Person, by_password, login
-from tests.hostile.conftest import World, admin_of
+from tests.hostile.client import Person, administrator
 from tests.hostile.guests import NET, Guest, Hands, plug
 
 TOPOLOGY = """\
@@ -49,13 +48,8 @@ class Scene:
 @pytest.fixture(scope="module")
 def scene(firewall: str) -> Iterator[Scene]:
     with running("--firewall", firewall, topology=TOPOLOGY) as cloud:
-        number, auth = admin_of(cloud.state)
-        project = {"name": auth["project_name"], "domain": {"id": "default"}}
-        _, admin = login(number, by_password(auth["username"], auth["password"]), {"project": project})
-        nobody = Person(number)
-        world = World(cloud, number, admin, nobody, nobody, nobody, nobody)
-        near, there = Hands(world, "c1"), Hands(world, "c2")
-        try:
+        admin = administrator(cloud.state)
+        with Hands(cloud, "c1") as near, Hands(cloud, "c2") as there:
             neutron = cloud.connect("admin").network
             network = neutron.create_network(name="local")
             neutron.create_subnet(network_id=network.id, cidr="10.93.0.0/24", ip_version=4)
@@ -64,16 +58,13 @@ def scene(firewall: str) -> Iterator[Scene]:
 
             def guest(hands: Hands, host: str, group: str) -> Guest:
                 values: dict[str, Any] = {"binding:host_id": host, "security_groups": [group]}
-                return plug(world, hands, network.id, hybrid=firewall == "iptables_hybrid", **values)
+                return plug(admin, hands, network.id, hybrid=firewall == "iptables_hybrid", **values)
 
             # Who asks has no rule that lets anything in: answers come in because it asked.
             guests = guest(near, "c1", opened), guest(near, "c1", closed), guest(near, "c1", opened)
             found = Scene(cloud, admin, network.id, *guests, guest(there, "c2", closed))
             found.settled()
             yield found
-        finally:
-            near.close()
-            there.close()
 
 
 def udp(

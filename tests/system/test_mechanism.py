@@ -23,8 +23,6 @@ import pytest
 
 from tests.clouds import Cloud, wait_for
 from tests.hostile import frames
-from tests.hostile.client import Person
-from tests.hostile.conftest import World, admin_of
 from tests.hostile.guests import Guest, Hands, until
 
 ROOT = Path(__file__).parents[2]
@@ -141,10 +139,7 @@ def test_two_ports_of_the_mechanism_reach_each_other_and_no_guest_chooses_its_vl
     bound = open_port(cloud, network, device_owner="compute:nova", binding_host_id="aio")
     admin = cloud.connect("admin").network
     wait_for("the port is wired", lambda: admin.get_port(bound.id).status, lambda status: status == "ACTIVE")
-    number, _ = admin_of(cloud.state)
-    nobody = Person(number)
-    hands = Hands(World(cloud, number, nobody, nobody, nobody, nobody, nobody))
-    try:
+    with Hands(cloud) as hands:
         guest = Guest(hands, bound.id, bound.mac_address, (bound.fixed_ips[0]["ip_address"],))
         hands.do(open=guest.tap, bridge=None)
 
@@ -164,8 +159,6 @@ def test_two_ports_of_the_mechanism_reach_each_other_and_no_guest_chooses_its_vl
         ask(None)
         guest.wait("it answers again, after the tagged frames", answers)
         assert int(cloud.on("aio", counted)) - before < 50
-    finally:
-        hands.close()
 
 
 def test_a_port_that_its_step_cannot_make_known_is_deleted_again_and_the_client_hears_why(

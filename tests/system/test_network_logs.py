@@ -16,8 +16,7 @@ import pytest
 from deuteron.net.plan.logs import BURST, RATE
 from tests.clouds import Cloud, running, wait_for
 from tests.hostile import frames
-from tests.hostile.client import Person, by_password, login
-from tests.hostile.conftest import World, admin_of
+from tests.hostile.client import Person, administrator
 from tests.hostile.guests import NET, Guest, Hands, plug
 
 OPEN, CLOSED = 7777, 8888
@@ -77,13 +76,8 @@ def _source(line: str) -> int:
 @pytest.fixture(scope="module")
 def place() -> Iterator[Place]:
     with running("--no-guest", "--firewall", "openvswitch") as cloud:
-        number, auth = admin_of(cloud.state)
-        project = {"name": auth["project_name"], "domain": {"id": "default"}}
-        _, admin = login(number, by_password(auth["username"], auth["password"]), {"project": project})
-        nobody = Person(number)
-        world = World(cloud, number, admin, nobody, nobody, nobody, nobody)
-        hands = Hands(world)
-        try:
+        admin = administrator(cloud.state)
+        with Hands(cloud) as hands:
             neutron = cloud.connect("admin").network
             network = neutron.create_network(name="logged")
             neutron.create_subnet(network_id=network.id, cidr="10.87.0.0/24", ip_version=4)
@@ -95,10 +89,8 @@ def place() -> Iterator[Place]:
                 port_range_min=OPEN,
                 port_range_max=OPEN,
             )
-            a, b = (plug(world, hands, network.id, hybrid=False, security_groups=[group.id]) for _ in range(2))
+            a, b = (plug(admin, hands, network.id, hybrid=False, security_groups=[group.id]) for _ in range(2))
             yield Place(cloud, admin, a, b, group.id)
-        finally:
-            hands.close()
 
 
 def new(place: Place, **values: Any) -> dict[str, Any]:

@@ -14,8 +14,7 @@ import pytest
 
 from tests.clouds import Cloud, wait_for
 from tests.hostile import frames
-from tests.hostile.client import Person, by_password, login
-from tests.hostile.conftest import World, admin_of
+from tests.hostile.client import administrator
 from tests.hostile.guests import Guest, Hands, plug
 
 SENT_KBPS, RECEIVED_KBPS, BURST_KBIT = 1000, 2000, 200
@@ -28,20 +27,13 @@ FRAME_BITS = (14 + 20 + 8 + len(PAYLOAD)) * 8
 @pytest.fixture(scope="module")
 def guests(cloud: Cloud, firewall: str) -> Iterator[tuple[Guest, Guest]]:
     """Two guests of one group, that may send to each other."""
-    number, auth = admin_of(cloud.state)
-    project = {"name": auth["project_name"], "domain": {"id": "default"}}
-    _, admin = login(number, by_password(auth["username"], auth["password"]), {"project": project})
-    nobody = Person(number)
-    world = World(cloud, number, admin, nobody, nobody, nobody, nobody)
-    hands = Hands(world)
-    try:
+    admin = administrator(cloud.state)
+    with Hands(cloud) as hands:
         neutron = cloud.connect("admin").network
         network = neutron.create_network(name="qos")
         neutron.create_subnet(network_id=network.id, cidr="10.88.0.0/24", ip_version=4)
         is_hybrid = firewall == "iptables_hybrid"
-        yield plug(world, hands, network.id, hybrid=is_hybrid), plug(world, hands, network.id, hybrid=is_hybrid)
-    finally:
-        hands.close()
+        yield plug(admin, hands, network.id, hybrid=is_hybrid), plug(admin, hands, network.id, hybrid=is_hybrid)
 
 
 def frame(sender: Guest, receiver: Guest, payload: bytes = PAYLOAD) -> bytes:

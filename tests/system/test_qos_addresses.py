@@ -12,8 +12,7 @@ import pytest
 
 from tests.clouds import Cloud, wait_for
 from tests.hostile import frames
-from tests.hostile.client import Person, by_password, login
-from tests.hostile.conftest import World, admin_of
+from tests.hostile.client import administrator
 from tests.hostile.guests import Guest, Hands, plug
 from tests.system.test_qos import BURST_KBIT, PAYLOAD, RECEIVED_KBPS, SENT_KBPS, in_force, rate_kbps
 
@@ -52,13 +51,8 @@ class Outside:
 
 @pytest.fixture(scope="module")
 def outside(cloud: Cloud, firewall: str) -> Iterator[Outside]:
-    number, auth = admin_of(cloud.state)
-    project = {"name": auth["project_name"], "domain": {"id": "default"}}
-    _, admin = login(number, by_password(auth["username"], auth["password"]), {"project": project})
-    nobody = Person(number)
-    world = World(cloud, number, admin, nobody, nobody, nobody, nobody)
-    hands = Hands(world)
-    try:
+    admin = administrator(cloud.state)
+    with Hands(cloud) as hands:
         neutron = cloud.connect("admin").network
         public = neutron.find_network("public")
         network = neutron.create_network(name="limited")
@@ -66,8 +60,8 @@ def outside(cloud: Cloud, firewall: str) -> Iterator[Outside]:
         router = neutron.create_router(name="limited", external_gateway_info={"network_id": public.id})
         neutron.add_interface_to_router(router, subnet_id=subnet.id)
         open_to_all = {"port_security_enabled": False, "hybrid": firewall == "iptables_hybrid"}
-        a, b = (plug(world, hands, network.id, **open_to_all) for _ in range(2))
-        somebody = plug(world, hands, public.id, **open_to_all)
+        a, b = (plug(admin, hands, network.id, **open_to_all) for _ in range(2))
+        somebody = plug(admin, hands, public.id, **open_to_all)
         floating = [neutron.create_ip(floating_network_id=public.id, port_id=each.id) for each in (a, b)]
         (gateway,) = neutron.ports(device_id=router.id, device_owner="network:router_gateway")
         (interface,) = neutron.ports(device_id=router.id, device_owner="network:router_interface")
@@ -80,8 +74,6 @@ def outside(cloud: Cloud, firewall: str) -> Iterator[Outside]:
             )
         addresses = (floating[0].floating_ip_address, floating[1].floating_ip_address)
         yield Outside(router.id, interface.mac_address, gateway.mac_address, (a, b), addresses, somebody)
-    finally:
-        hands.close()
 
 
 def test_a_limit_of_a_floating_ip_holds_both_ways_and_for_no_other(cloud: Cloud, outside: Outside) -> None:

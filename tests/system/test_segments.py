@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +16,7 @@ import pytest
 
 from tests.clouds import Cloud, running, wait_for
 from tests.hostile import frames
-from tests.hostile.client import Person, by_password, login
-from tests.hostile.conftest import World, admin_of
+from tests.hostile.client import Person, administrator
 from tests.hostile.guests import NET, Guest, Hands, wired
 
 TOPOLOGY = """\
@@ -105,27 +105,20 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def scene() -> Iterator[Scene]:
-    with running(topology=TOPOLOGY) as cloud:
-        number, auth = admin_of(cloud.state)
-        project = {"name": auth["project_name"], "domain": {"id": "default"}}
-        _, admin = login(number, by_password(auth["username"], auth["password"]), {"project": project})
-        nobody = Person(number)
-        world = World(cloud, number, admin, nobody, nobody, nobody, nobody)
-        hands = {host: Hands(world, host) for host in (*HOSTS, "outside")}
-        try:
-            network, group = furnish(admin)
-            made = {host: admin.create(f"{NET}/ports", "port", network_id=network, **group) for host in HOSTS}
-            guests = {}
-            for host in HOSTS:
-                bound = {"binding:host_id": host, "device_owner": "compute:nova"}
-                port = admin.expect("PUT", f"{NET}/ports/{made[host]['id']}", {"port": bound})["port"]
-                guests[host] = wired(world, hands[host], port, hybrid=False)
-            router = Router(hands["outside"])
-            router.open()
-            yield Scene(cloud, admin, guests, made, router)
-        finally:
-            for each in hands.values():
-                each.close()
+    with ExitStack() as stack:
+        cloud = stack.enter_context(running(topology=TOPOLOGY))
+        admin = administrator(cloud.state)
+        hands = {host: stack.enter_context(Hands(cloud, host)) for host in (*HOSTS, "outside")}
+        network, group = furnish(admin)
+        made = {host: admin.create(f"{NET}/ports", "port", network_id=network, **group) for host in HOSTS}
+        guests = {}
+        for host in HOSTS:
+            bound = {"binding:host_id": host, "device_owner": "compute:nova"}
+            port = admin.expect("PUT", f"{NET}/ports/{made[host]['id']}", {"port": bound})["port"]
+            guests[host] = wired(admin, hands[host], port, hybrid=False)
+        router = Router(hands["outside"])
+        router.open()
+        yield Scene(cloud, admin, guests, made, router)
 
 
 def furnish(admin: Person) -> tuple[str, dict[str, Any]]:

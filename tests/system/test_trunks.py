@@ -14,8 +14,7 @@ import pytest
 
 from tests.clouds import Cloud, wait_for
 from tests.hostile import frames
-from tests.hostile.client import Person, by_password, login
-from tests.hostile.conftest import World, admin_of
+from tests.hostile.client import Person, administrator
 from tests.hostile.guests import NET, Guest, Hands, plug, until
 
 TAG, OTHER_TAG = 100, 200
@@ -26,7 +25,8 @@ _marks = itertools.count()
 class Scene:
     """The guest's two ports (one device), and a guest on each of their networks."""
 
-    world: World
+    cloud: Cloud
+    admin: Person
     hands: Hands
     parent: Guest
     sub: Guest
@@ -36,15 +36,11 @@ class Scene:
     is_hybrid: bool
 
     @property
-    def cloud(self) -> Cloud:
-        return self.world.cloud
-
-    @property
     def bridge(self) -> str:
         return f"tbr-{self.trunk}"[:14]
 
     def status(self) -> str:
-        return str(self.world.admin.get(f"{NET}/trunks/{self.trunk}")["trunk"]["status"])
+        return str(self.admin.get(f"{NET}/trunks/{self.trunk}")["trunk"]["status"])
 
     def ports(self) -> list[str]:
         return sorted(self.cloud.on("aio", f"ovs-vsctl list-ports {self.bridge}").split())
@@ -56,14 +52,9 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def scene(cloud: Cloud, firewall: str) -> Iterator[Scene]:
-    number, auth = admin_of(cloud.state)
-    project = {"name": auth["project_name"], "domain": {"id": "default"}}
-    _, admin = login(number, by_password(auth["username"], auth["password"]), {"project": project})
-    nobody = Person(number)
-    world = World(cloud, number, admin, nobody, nobody, nobody, nobody)
-    hands = Hands(world)
+    admin = administrator(cloud.state)
     is_hybrid = firewall == "iptables_hybrid"
-    try:
+    with Hands(cloud) as hands:
         neutron = cloud.connect("admin").network
         networks = []
         for name, cidr in (("untagged", "10.91.0.0/24"), ("tagged", "10.92.0.0/24")):
@@ -73,12 +64,10 @@ def scene(cloud: Cloud, firewall: str) -> Iterator[Scene]:
         said = f"port={sub.id},segmentation-type=vlan,segmentation-id={TAG}"
         trunk = cloud.ask(f"network trunk create t1 --parent-port {parent.id} --subport {said}", "admin")
         assert trunk["status"] == "DOWN"
-        a, b = (plug(world, hands, network.id, hybrid=is_hybrid) for network in networks)
-        found = Scene(world, hands, parent, sub, a, b, trunk["id"], is_hybrid)
+        a, b = (plug(admin, hands, network.id, hybrid=is_hybrid) for network in networks)
+        found = Scene(cloud, admin, hands, parent, sub, a, b, trunk["id"], is_hybrid)
         plug_in(found)
         yield found
-    finally:
-        hands.close()
 
 
 def as_wanted(cloud: Cloud) -> None:
@@ -93,7 +82,7 @@ def plug_in(scene: Scene) -> None:
     """Bind the parent as a server's port is, and open its device."""
     parent = scene.parent
     values = {"binding:host_id": "aio", "device_owner": "compute:nova", "device_id": "a-guest"}
-    scene.world.admin.expect("PUT", f"{NET}/ports/{parent.id}", {"port": values})
+    scene.admin.expect("PUT", f"{NET}/ports/{parent.id}", {"port": values})
     name = f"{'qbr' if scene.is_hybrid else 'tap'}{parent.id[:11]}"
     until(f"{name} is there", lambda: "does not exist" not in scene.hands.run("ip", "link", "show", name))
     scene.hands.do(open=parent.tap, bridge=name if scene.is_hybrid else None)
@@ -188,7 +177,7 @@ def test_subports_come_and_go_while_the_guest_runs(scene: Scene) -> None:
     parent.send(*[frame(sub, b, gone, TAG)] * 3)
     reaches(parent, a)
     assert not tags_of(b.look() + b.seen, gone)
-    shown = scene.world.admin.get(f"{NET}/ports/{sub.id}")["port"]
+    shown = scene.admin.get(f"{NET}/ports/{sub.id}")["port"]
     assert (shown["status"], shown["binding:vif_type"]) == ("DOWN", "unbound")
 
     said = f"port={sub.id},segmentation-type=vlan,segmentation-id={OTHER_TAG}"
@@ -208,7 +197,7 @@ def test_subports_come_and_go_while_the_guest_runs(scene: Scene) -> None:
 def test_a_trunk_goes_when_its_parent_is_unplugged(scene: Scene) -> None:
     refused = scene.cloud.openstack("network trunk delete t1", "admin", check=False)
     assert refused.returncode != 0 and "currently in use" in refused.stderr
-    scene.world.admin.expect("PUT", f"{NET}/ports/{scene.parent.id}", {"port": {"binding:host_id": ""}})
+    scene.admin.expect("PUT", f"{NET}/ports/{scene.parent.id}", {"port": {"binding:host_id": ""}})
     bridges = "ovs-vsctl list-br"
     wait_for("no trunk bridge", lambda: scene.cloud.on("aio", bridges), lambda found: "tbr-" not in found)
     assert scene.status() == "DOWN"
@@ -217,4 +206,4 @@ def test_a_trunk_goes_when_its_parent_is_unplugged(scene: Scene) -> None:
     as_wanted(scene.cloud)
     scene.cloud.openstack("network trunk delete t1", "admin")
     for port_id in (scene.parent.id, scene.sub.id):
-        scene.world.admin.expect("DELETE", f"{NET}/ports/{port_id}")
+        scene.admin.expect("DELETE", f"{NET}/ports/{port_id}")
