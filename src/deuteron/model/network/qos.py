@@ -7,7 +7,8 @@ Source: neutron-lib, neutron_lib/api/definitions/qos*.py; neutron/conf/policies/
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
 from deuteron.model.codecs import Anything, Boolean, Integer, OneOf, Text, Uuid
 from deuteron.model.network.codecs import NAME_LENGTH, Choice
@@ -73,116 +74,71 @@ QOS_POLICY: Resource[QosPolicyRow] = Resource(
 
 _OF = Attribute("qos_policy_id", Uuid(), "Its policy.", read=False, filter=False, sort=False, refers_to="qos_policy")
 
-BANDWIDTH_LIMIT_RULE: Resource[BandwidthLimitRuleRow] = Resource(
-    service="network",
-    name="bandwidth_limit_rule",
-    collection="bandwidth_limit_rules",
-    missing=("QosRuleNotFound", "QoS rule {} for policy {} could not be found."),
-    table="network_qos_bandwidth_limit_rules",
-    description="How much a port may send, or receive.",
-    attributes=(
-        ID,
-        _OF,
-        Attribute("max_kbps", Integer(0, MAX_KBPS), "Kilobits a second, at most.", default=REQUIRED, create=True,
-                  update=True),
-        Attribute("max_burst_kbps", Integer(0, MAX_KBPS), "Kilobits at once; 0 is four fifths of a second's.",
-                  default=0, create=True, update=True),
-        Attribute("direction", OneOf(("egress", "ingress")), "From the port, or to it.", default="egress", create=True,
-                  update=True),
-    ),
-    parent=Parent("qos_policy", "qos/policies", "qos_policy_id", alias="qos/alias_bandwidth_limit_rules"),
-    rule="policy_bandwidth_limit_rule",
-    rules=_OF_RULES,
-    unique=(("qos_policy_id", "direction"),),
-    followed=False,
+_DIRECTION = Attribute("direction", OneOf(("egress", "ingress")), "From the port, or to it.", default="egress",
+                       create=True, update=True)
+
+
+def _rule_of_a_policy(name: str, description: str, *attributes: Attribute, alias: bool = True) -> Resource[Any]:
+    """One for each policy and direction; with `alias`, there is a path to it that does not name its policy."""
+    names = {each.name for each in attributes}
+    return Resource(
+        service="network",
+        name=name,
+        collection=f"{name}s",
+        missing=("QosRuleNotFound", "QoS rule {} for policy {} could not be found."),
+        table=f"network_qos_{name}s",
+        description=description,
+        attributes=(ID, _OF, *attributes),
+        parent=Parent("qos_policy", "qos/policies", "qos_policy_id", alias=f"qos/alias_{name}s" if alias else ""),
+        rule=f"policy_{name}",
+        rules=_OF_RULES,
+        unique=(("qos_policy_id", "direction") if "direction" in names else ("qos_policy_id",),),
+        followed=False,
+    )
+
+
+BANDWIDTH_LIMIT_RULE: Resource[BandwidthLimitRuleRow] = _rule_of_a_policy(
+    "bandwidth_limit_rule",
+    "How much a port may send, or receive.",
+    Attribute("max_kbps", Integer(0, MAX_KBPS), "Kilobits a second, at most.", default=REQUIRED, create=True,
+              update=True),
+    Attribute("max_burst_kbps", Integer(0, MAX_KBPS), "Kilobits at once; 0 is four fifths of a second's.", default=0,
+              create=True, update=True),
+    _DIRECTION,
 )
 
-PACKET_RATE_LIMIT_RULE: Resource[PacketRateLimitRuleRow] = Resource(
-    service="network",
-    name="packet_rate_limit_rule",
-    collection="packet_rate_limit_rules",
-    missing=("QosRuleNotFound", "QoS rule {} for policy {} could not be found."),
-    table="network_qos_packet_rate_limit_rules",
-    description="How many packets a port may send, or receive.",
-    attributes=(
-        ID,
-        _OF,
-        Attribute("max_kpps", Integer(0, MAX_KBPS), "Thousands of packets a second, at most.", default=REQUIRED,
-                  create=True, update=True),
-        Attribute("max_burst_kpps", Integer(0, MAX_KBPS), "Thousands at once; 0 is a second's.", default=0, create=True,
-                  update=True),
-        Attribute("direction", OneOf(("egress", "ingress")), "From the port, or to it.", default="egress", create=True,
-                  update=True),
-    ),
-    parent=Parent("qos_policy", "qos/policies", "qos_policy_id"),
-    rule="policy_packet_rate_limit_rule",
-    rules=_OF_RULES,
-    unique=(("qos_policy_id", "direction"),),
-    followed=False,
+PACKET_RATE_LIMIT_RULE: Resource[PacketRateLimitRuleRow] = _rule_of_a_policy(
+    "packet_rate_limit_rule",
+    "How many packets a port may send, or receive.",
+    Attribute("max_kpps", Integer(0, MAX_KBPS), "Thousands of packets a second, at most.", default=REQUIRED,
+              create=True, update=True),
+    Attribute("max_burst_kpps", Integer(0, MAX_KBPS), "Thousands at once; 0 is a second's.", default=0, create=True,
+              update=True),
+    _DIRECTION,
+    alias=False,
 )
 
-MINIMUM_BANDWIDTH_RULE: Resource[MinimumBandwidthRuleRow] = Resource(
-    service="network",
-    name="minimum_bandwidth_rule",
-    collection="minimum_bandwidth_rules",
-    missing=("QosRuleNotFound", "QoS rule {} for policy {} could not be found."),
-    table="network_qos_minimum_bandwidth_rules",
-    description="How much the host of a server promises to a port of it.",
-    attributes=(
-        ID,
-        _OF,
-        Attribute("min_kbps", Integer(0, MAX_KBPS), "Kilobits a second, at least.", default=REQUIRED, create=True,
-                  update=True),
-        Attribute("direction", OneOf(("egress", "ingress")), "From the port, or to it.", default="egress", create=True,
-                  update=True),
-    ),
-    parent=Parent("qos_policy", "qos/policies", "qos_policy_id", alias="qos/alias_minimum_bandwidth_rules"),
-    rule="policy_minimum_bandwidth_rule",
-    rules=_OF_RULES,
-    unique=(("qos_policy_id", "direction"),),
-    followed=False,
+MINIMUM_BANDWIDTH_RULE: Resource[MinimumBandwidthRuleRow] = _rule_of_a_policy(
+    "minimum_bandwidth_rule",
+    "How much the host of a server promises to a port of it.",
+    Attribute("min_kbps", Integer(0, MAX_KBPS), "Kilobits a second, at least.", default=REQUIRED, create=True,
+              update=True),
+    _DIRECTION,
 )
 
-MINIMUM_PACKET_RATE_RULE: Resource[MinimumPacketRateRuleRow] = Resource(
-    service="network",
-    name="minimum_packet_rate_rule",
-    collection="minimum_packet_rate_rules",
-    missing=("QosRuleNotFound", "QoS rule {} for policy {} could not be found."),
-    table="network_qos_minimum_packet_rate_rules",
-    description="How many packets the host of a server promises to carry for a port of it.",
-    attributes=(
-        ID,
-        _OF,
-        Attribute("min_kpps", Integer(0, MAX_KBPS), "Thousands of packets a second, at least.", default=REQUIRED,
-                  create=True, update=True),
-        Attribute("direction", OneOf(("any", "egress", "ingress")), "From the port, to it, or both together.",
-                  default="egress", create=True, update=True),
-    ),
-    parent=Parent("qos_policy", "qos/policies", "qos_policy_id", alias="qos/alias_minimum_packet_rate_rules"),
-    rule="policy_minimum_packet_rate_rule",
-    rules=_OF_RULES,
-    unique=(("qos_policy_id", "direction"),),
-    followed=False,
+MINIMUM_PACKET_RATE_RULE: Resource[MinimumPacketRateRuleRow] = _rule_of_a_policy(
+    "minimum_packet_rate_rule",
+    "How many packets the host of a server promises to carry for a port of it.",
+    Attribute("min_kpps", Integer(0, MAX_KBPS), "Thousands of packets a second, at least.", default=REQUIRED,
+              create=True, update=True),
+    replace(_DIRECTION, codec=OneOf(("any", "egress", "ingress")), description="From the port, to it, or both."),
 )
 
-DSCP_MARKING_RULE: Resource[DscpMarkingRuleRow] = Resource(
-    service="network",
-    name="dscp_marking_rule",
-    collection="dscp_marking_rules",
-    missing=("QosRuleNotFound", "QoS rule {} for policy {} could not be found."),
-    table="network_qos_dscp_marking_rules",
-    description="How the packets of a port are marked.",
-    attributes=(
-        ID,
-        _OF,
-        Attribute("dscp_mark", Choice(DSCP_MARKS), "The mark (RFC 2474), in decimal.", default=REQUIRED, create=True,
-                  update=True),
-    ),
-    parent=Parent("qos_policy", "qos/policies", "qos_policy_id", alias="qos/alias_dscp_marking_rules"),
-    rule="policy_dscp_marking_rule",
-    rules=_OF_RULES,
-    unique=(("qos_policy_id",),),
-    followed=False,
+DSCP_MARKING_RULE: Resource[DscpMarkingRuleRow] = _rule_of_a_policy(
+    "dscp_marking_rule",
+    "How the packets of a port are marked.",
+    Attribute("dscp_mark", Choice(DSCP_MARKS), "The mark (RFC 2474), in decimal.", default=REQUIRED, create=True,
+              update=True),
 )
 
 _NAMES_ONE = Attribute("qos_policy_id", Uuid(nullable=True), "The policy its traffic obeys.", create=True, update=True,
