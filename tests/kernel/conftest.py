@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 
 from tests import needs
+from tests.kernel import intents
+from tests.kernel.runner import Runner
 
 _CLONE_NEWNS, _CLONE_NEWNET = 0x00020000, 0x40000000
 _MS_REC, _MS_PRIVATE = 16384, 1 << 18
@@ -125,3 +127,11 @@ def wires(host: Path) -> Iterator[None]:
     yield
     for name in ("eth2", "eth3"):
         subprocess.run(["ip", "link", "del", name], check=True)
+
+
+@pytest.fixture
+def runner(switch: OpenVSwitch, wires: None, tmp_path: Path) -> Iterator[Runner]:
+    made = Runner(intents.settings(str(tmp_path)))
+    yield made
+    made.settle(None)
+    made.host.close()

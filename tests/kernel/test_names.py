@@ -18,8 +18,8 @@ import pytest
 from deuteron.model.intent import FixedIp, HostIntent, IntentRemotePort
 from deuteron.net.kernel.namespaces import Namespaces
 from tests.kernel import intents
-from tests.kernel.conftest import OpenVSwitch, wait_until
-from tests.kernel.test_reconcile import Runner
+from tests.kernel.conftest import wait_until
+from tests.kernel.runner import Runner
 
 DOMAIN = "cloud.example"
 SERVER, GUEST, FAR = "10.10.0.2", "10.10.1.1", "10.10.1.7"
@@ -31,14 +31,6 @@ DISCOVER, REQUEST, ACK = 1, 3, 5
 
 def do(command: str) -> None:
     subprocess.run(command.split(), check=True)
-
-
-@pytest.fixture
-def runner(switch: OpenVSwitch, wires: None, tmp_path: Path) -> Iterator[Runner]:
-    made = Runner(intents.settings(str(tmp_path)))
-    yield made
-    made.settle(None)
-    made.host.close()
 
 
 @pytest.fixture

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.kernel import intents
-from tests.kernel.conftest import OpenVSwitch, wait_until
+from tests.kernel.conftest import wait_until
 from tests.kernel.routers.world import PLACES, WORLD, Places, do, pings, routed
-from tests.kernel.test_reconcile import Runner
-
-
-@pytest.fixture
-def runner(switch: OpenVSwitch, wires: None, tmp_path: Path) -> Iterator[Runner]:
-    made = Runner(intents.settings(str(tmp_path)))
-    yield made
-    made.settle(None)
-    made.host.close()
+from tests.kernel.runner import Runner
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from deuteron.net.rows import MetadataListener
 from tests.kernel import intents
 from tests.kernel.conftest import wait_until
 from tests.kernel.routers.world import Places, do, pings, routed
-from tests.kernel.test_reconcile import ROUTER, Runner
+from tests.kernel.runner import ROUTER, Runner
 
 
 def advertised(revision: int = 1, is_up: bool = True, is_attached: bool = True) -> HostIntent:

@@ -8,7 +8,7 @@ from deuteron.model.intent import MeteringLabel, MeteringRule
 from deuteron.net.plan.metering import label_chain
 from tests.kernel import intents
 from tests.kernel.routers.world import WORLD, B, Places, do, pings, routed
-from tests.kernel.test_reconcile import ROUTER, Runner
+from tests.kernel.runner import ROUTER, Runner
 
 
 def _counted(label: MeteringLabel, family: int = 4) -> int:

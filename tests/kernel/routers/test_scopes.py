@@ -26,7 +26,7 @@ from tests.kernel.routers.world import (
     send_until,
     tracked,
 )
-from tests.kernel.test_reconcile import Runner
+from tests.kernel.runner import Runner
 
 OTHER, C = intents.uid(40), "10.20.1.1"
 

@@ -29,7 +29,7 @@ from tests.kernel.routers.world import (
     send_until,
     tracked,
 )
-from tests.kernel.test_reconcile import ROUTER, Runner
+from tests.kernel.runner import ROUTER, Runner
 
 
 def _echo(identifier: int, number: int) -> bytes:

@@ -18,7 +18,7 @@ import msgspec
 from deuteron.model.intent import FloatingIp, HostIntent, RouterGateway
 from deuteron.net.kernel.namespaces import Namespaces
 from tests.kernel import intents
-from tests.kernel.test_reconcile import ROUTER
+from tests.kernel.runner import ROUTER
 
 WORLD, FLOATING, GATEWAY, A, B = "172.24.4.1", "172.24.4.20", "172.24.4.10", "10.10.1.1", "10.10.1.2"
 PLACES = {"world": f"{WORLD}/24", "a": f"{A}/16", "b": f"{B}/16"}
