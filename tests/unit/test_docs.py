@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from deuteron.api import compute, identity, image, network
+from deuteron.api import compute, identity, image, network, volume
 from deuteron.api.compute import actions, versions
 from deuteron.cli import reference
 from deuteron.net import pipeline
@@ -32,7 +32,7 @@ def test_the_page_of_the_command_line_is_what_the_commands_say() -> None:
     assert (ROOT / "docs" / "cli.md").read_text() == reference.describe()
 
 
-@pytest.mark.parametrize("service", [identity, network, image, compute], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("service", [identity, network, image, volume, compute], ids=lambda module: module.__name__)
 def test_the_page_of_the_apis_names_every_resource_that_has_a_route(service: ModuleType) -> None:
     page = (ROOT / "docs" / "api-coverage.md").read_text()
     paths = [route.path.split("/") for route in service.SERVICE().routes()]
@@ -77,7 +77,13 @@ def test_the_page_of_the_apis_says_of_every_action_of_a_server_whether_it_is_the
 
 @pytest.mark.parametrize(
     ("service", "title"),
-    [(identity, "Identity v3"), (network, "Network v2.0"), (image, "Image v2"), (compute, "Compute v2.1")],
+    [
+        (identity, "Identity v3"),
+        (network, "Network v2.0"),
+        (image, "Image v2"),
+        (volume, "Block Storage v3"),
+        (compute, "Compute v2.1"),
+    ],
     ids=lambda item: getattr(item, "__name__", item),
 )
 def test_what_the_page_of_the_apis_says_is_there_has_a_route_and_is_asked_for_in_a_test(

@@ -40,8 +40,10 @@ from deuteron.model.intent import (
     RouterReport,
     ServerReport,
     Snapshot,
+    SnapshotReport,
     ToAgent,
     ToApi,
+    VolumeReport,
 )
 
 log = structlog.get_logger("deuteron.agent")
@@ -52,6 +54,9 @@ LONGEST_PAUSE_S = 2.0
 LONGEST_PAUSE_ABSENT_S = 0.3
 """While nobody listens at all: to ask costs next to nothing, and the API is about to start."""
 _MOST_PROBLEMS = 100
+_LASTING = frozenset({"volume", "volume_snapshot"})
+"""Kinds that nobody is to lose: that an API does not speak of one any more, as after a backup was restored, is no word
+for its end."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ class Findings:
     ports: dict[str, PortReport] = field(default_factory=dict)
     routers: dict[str, RouterReport] = field(default_factory=dict)
     servers: dict[str, ServerReport] = field(default_factory=dict)
+    volumes: dict[str, VolumeReport] = field(default_factory=dict)
+    snapshots: dict[str, SnapshotReport] = field(default_factory=dict)
     removed: frozenset[Key] = frozenset()
     kept: dict[Key, Kept] = field(default_factory=dict)
     problems: tuple[tuple[str, str], ...] = ()
@@ -168,7 +175,8 @@ class Connection:
                 task.add_done_callback(self._answers.discard)
             elif isinstance(message, Snapshot):
                 self._heard = fold(HostIntent(), message)
-                self._heard_gone |= (keys(self._intent) if self._intent is not None else set()) | set(message.gone)
+                before = keys(self._intent) if self._intent is not None else set()
+                self._heard_gone |= {key for key in before if key[0] not in _LASTING} | set(message.gone)
                 self._first_revision = -1
             elif self._heard is not None:
                 self._heard = fold(self._heard, message)
@@ -224,11 +232,15 @@ def difference(latest: Findings, said: Findings | None, removed: frozenset[Key])
         ports=tuple(item for id, item in latest.ports.items() if said is None or said.ports.get(id) != item),
         routers=tuple(item for id, item in latest.routers.items() if said is None or said.routers.get(id) != item),
         servers=tuple(item for id, item in latest.servers.items() if said is None or said.servers.get(id) != item),
+        volumes=tuple(item for id, item in latest.volumes.items() if said is None or said.volumes.get(id) != item),
+        snapshots=tuple(
+            item for id, item in latest.snapshots.items() if said is None or said.snapshots.get(id) != item
+        ),
         removed=tuple(sorted(removed)),
         kept=tuple(item for key, item in sorted(latest.kept.items()) if said is None or said.kept.get(key) != item),
         problems=latest.problems[:_MOST_PROBLEMS],
     )
-    has_news = report.ports or report.routers or report.servers or report.removed or report.kept
+    has_news = report.statuses or report.removed or report.kept
     if said is not None and not has_news and said.revision == latest.revision and said.problems == latest.problems:
         return None
     return report

@@ -26,6 +26,7 @@ from deuteron.agent.connection import Connection, Findings
 from deuteron.agent.intents import is_wanted
 from deuteron.agent.metadata import MetadataProxy
 from deuteron.agent.statuses import Patience, is_removed, port_reports, router_reports, unrealised, wired_ports
+from deuteron.agent.volumes import open_volumes
 from deuteron.agent.worker import Pass, Worker
 from deuteron.compute import ComputeDriver, ConsoleUnavailable, HostUse, NoHypervisor, open_compute
 from deuteron.model import logs
@@ -41,16 +42,21 @@ from deuteron.model.intent import (
     PortReport,
     RouterReport,
     ServerReport,
+    SnapshotReport,
+    VolumeReport,
 )
 from deuteron.net.host import Host, UnfitTable, real_host, simulated_host, table_names
 from deuteron.net.mechanisms import UnknownMechanism
 from deuteron.net.mechanisms.wiring import HostMechanism, host_mechanisms_by_name, plug_of
 from deuteron.net.plan import planner
+from deuteron.volume import VolumeKeeper
+from deuteron.volume.registry import UnknownDriver
 
 log = structlog.get_logger("deuteron.agent")
 
 _STOP_TIMEOUT_S = 1.0
 _MOST_PROBLEMS = 100
+_VOLUMES = ("volume", "volume_snapshot")
 
 
 class Agent:
@@ -62,11 +68,13 @@ class Agent:
         mechanisms: Sequence[HostMechanism],
         loop: asyncio.AbstractEventLoop,
         compute: ComputeDriver | None,
+        volumes: VolumeKeeper | None = None,
     ) -> None:
         self._settings = settings
         self._mechanisms = mechanisms
         self._loop = loop
         self._compute = compute
+        self._volumes = volumes
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
         self._intent: HostIntent | None = None
         self._last: Pass | None = None
@@ -74,6 +82,7 @@ class Agent:
         """Keys of which the API waits to hear that they are removed."""
         self._looked_for: frozenset[str] = frozenset()
         """The servers among them that compute was told to look for."""
+        self._looked_for_volumes: frozenset[Key] = frozenset()
         self._ports: Patience[PortReport] = Patience()
         self._routers: Patience[RouterReport] = Patience()
         self._proxy = MetadataProxy(loop, settings.api_socket, settings.token)
@@ -82,6 +91,8 @@ class Agent:
         self._connection = Connection(settings, self._hello, self._beat, self._take, self._answer)
         if compute is not None:
             compute.on_change = self._heard_compute
+        if volumes is not None:
+            volumes.on_change = self._heard_compute
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -98,6 +109,8 @@ class Agent:
         self._worker.join()
         if self._compute is not None:
             self._compute.close()
+        if self._volumes is not None:
+            self._volumes.close()
 
     def _open_host(self) -> Host:
         """In the worker's thread, which nobody would miss: without it, an agent is none."""
@@ -124,6 +137,7 @@ class Agent:
         if before is not None and (is_server_gone or before.servers != intent.servers or before.ports != intent.ports):
             # Servers that leave are stopped before their ports are taken away.
             self._sync_compute()
+        self._sync_volumes()
         self._worker.want(intent)
 
     def _sync_compute(self) -> None:
@@ -133,10 +147,16 @@ class Agent:
         self._looked_for = frozenset(id for kind, id in self._leaving if kind == "server")
         self._compute.sync(self._intent.servers, self._intent.ports, ready, self._looked_for)
 
+    def _sync_volumes(self) -> None:
+        """Nothing of them waits for what a pass makes."""
+        if self._volumes is not None and self._intent is not None:
+            self._looked_for_volumes = frozenset(key for key in self._leaving if key[0] in _VOLUMES)
+            self._volumes.sync(self._intent.volumes, self._intent.volume_snapshots, self._looked_for_volumes)
+
     # --- from the host to the API ------------------------------------------------------------------------------
 
     def _heard_compute(self) -> None:
-        """In a thread of the compute driver."""
+        """In a thread of the compute driver, or of the volumes."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._report)
 
@@ -162,6 +182,13 @@ class Agent:
         if self._compute is not None:
             servers = {report.id: report for report in self._compute.reports()}
             problems = self._compute.pending()
+        volumes: dict[str, VolumeReport] = {}
+        snapshots: dict[str, SnapshotReport] = {}
+        if self._volumes is not None:
+            of_volumes, of_snapshots = self._volumes.reports()
+            volumes = {report.id: report for report in of_volumes}
+            snapshots = {report.id: report for report in of_snapshots}
+            problems = (*problems, *self._volumes.pending())
         now_s = self._loop.time()
         ports, ports_again_s = self._ports.judge(
             port_reports(done.intent, done.plan, done.outcome, self._settings.mechanism_drivers), now_s
@@ -170,7 +197,7 @@ class Agent:
         for again_s in (ports_again_s, routers_again_s):
             if again_s is not None:
                 self._loop.call_at(again_s, self._report)
-        kept = self._kept_servers()
+        kept = {**self._kept_servers(), **self._kept_volumes()}
         removed = frozenset(key for key in self._leaving if key not in kept and self._is_removed(key, done))
         self._leaving -= removed
         self._connection.report(
@@ -179,6 +206,8 @@ class Agent:
                 ports=ports,
                 routers=routers,
                 servers=servers,
+                volumes=volumes,
+                snapshots=snapshots,
                 removed=removed,
                 kept=kept,
                 problems=(*problems[:_MOST_PROBLEMS], *done.outcome.pending[:_MOST_PROBLEMS]),
@@ -199,8 +228,21 @@ class Agent:
             if id in found or id not in self._looked_for
         }
 
+    def _kept_volumes(self) -> dict[Key, Kept]:
+        """The volumes and snapshots that are to leave and may still be here."""
+        leaving = [key for key in self._leaving if key[0] in _VOLUMES]
+        if self._volumes is None:
+            reason = "nobody can look for it: this host keeps no volumes"
+            return {key: Kept(*key, reason) for key in leaving} if "storage" in self._settings.roles else {}
+        found = self._volumes.kept()
+        return {
+            key: Kept(*key, found.get(key, "was not looked for yet"))
+            for key in leaving
+            if key in found or key not in self._looked_for_volumes
+        }
+
     def _is_removed(self, key: Key, done: Pass) -> bool:
-        if key[0] == "server":
+        if key[0] == "server" or key[0] in _VOLUMES:
             return True
         # Only a pass of an intent without the object can have removed it.
         return not is_wanted(done.intent, key) and is_removed(*key, done.outcome)
@@ -233,6 +275,8 @@ class Agent:
             bandwidths=settings.bandwidths,
             packet_rates=settings.packet_rates,
             started_at=self._started_at,
+            volume_driver=self._volumes.driver.name if self._volumes is not None else "",
+            volume_gib=self._volumes.figures().total_gib if self._volumes is not None else 0,
         )
 
     def _beat(self) -> Heartbeat:
@@ -244,6 +288,8 @@ class Agent:
             found = await asyncio.wrap_future(self._worker.ask_difference())
             pending = self._compute.pending() if self._compute is not None else ()
             found += [Difference("server", "differs", words, reason) for words, reason in pending]
+            lacking = self._volumes.pending() if self._volumes is not None else ()
+            found += [Difference("volume", "differs", words, reason) for words, reason in lacking]
             return "\n".join(msgspec.json.encode(difference).decode() for difference in found)
         if question.what == "console_log":
             if self._compute is None:
@@ -285,7 +331,13 @@ async def _run(settings: HostSettings, mechanisms: Sequence[HostMechanism]) -> N
             _remember_virt_type(settings, compute.facts().virt_type)
         except NoHypervisor as error:
             log.error("no servers can run on this host", reason=str(error))
-    agent = asyncio.create_task(Agent(settings, mechanisms, loop, compute).run())
+    volumes = None
+    if "storage" in settings.roles:
+        try:
+            volumes = await asyncio.to_thread(open_volumes, settings)
+        except (UnknownDriver, OSError) as error:
+            log.error("no volumes can be kept on this host", reason=str(error))
+    agent = asyncio.create_task(Agent(settings, mechanisms, loop, compute, volumes).run())
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.cancel)
     log.info("started", host=settings.host, dataplane=settings.dataplane, roles=",".join(settings.roles))

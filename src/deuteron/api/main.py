@@ -23,7 +23,7 @@ import uvicorn
 import uvloop
 from sqlalchemy.exc import DBAPIError
 
-from deuteron.api import compute, identity, image, network
+from deuteron.api import compute, identity, image, network, volume
 from deuteron.api.app import App
 from deuteron.api.hosts import internal
 from deuteron.api.parts import Parts
@@ -60,7 +60,8 @@ def build(settings: Settings, store: Database | None = None) -> tuple[Parts, App
     state = Path(settings.state_dir)
     database = store or Database(engine_of(state, settings.database, settings.database_password))
     policy = Policy(
-        {**identity.POLICIES, **network.POLICIES, **image.POLICIES, **compute.POLICIES}, state / "policy.yaml"
+        {**identity.POLICIES, **network.POLICIES, **image.POLICIES, **volume.POLICIES, **compute.POLICIES},
+        state / "policy.yaml",
     )
     tokens = Tokens(state / "fernet-keys", settings.token_expiration_s)
     hub = Hub(settings, database)
@@ -70,10 +71,11 @@ def build(settings: Settings, store: Database | None = None) -> tuple[Parts, App
         identity.bootstrap(tx, settings)
         network.bootstrap(tx, settings)
         image.bootstrap(tx, settings)
+        volume.bootstrap(tx, settings)
         compute.bootstrap(tx, settings)
 
     database.write(bootstrap)
-    services = (identity.SERVICE(), network.SERVICE(), image.SERVICE(), compute.SERVICE())
+    services = (identity.SERVICE(), network.SERVICE(), image.SERVICE(), volume.SERVICE(), compute.SERVICE())
     return parts, App(parts, (Root(services), *services, internal.SERVICE()), websockets={"internal": hub.websocket})
 
 

@@ -68,5 +68,11 @@ def _usage(call: Call, tx: Any) -> Reply:
 
 
 def _index(call: Call, tx: Any) -> Reply:
-    services = {"identity": "/identity/v3", "network": "/network", "compute": "/compute/v2.1", "image": "/image"}
+    services = {
+        "identity": "/identity/v3",
+        "network": "/network",
+        "compute": "/compute/v2.1",
+        "image": "/image",
+        "block-storage": "/volume/v3",
+    }
     return Reply(200, {"name": "deuteron", "services": {name: call.base_url + path for name, path in services.items()}})

@@ -47,8 +47,10 @@ from deuteron.model.intent import (
     Report,
     RouterReport,
     ServerReport,
+    SnapshotReport,
     Status,
     ToApi,
+    VolumeReport,
 )
 from deuteron.model.scalars import NetworkId
 from deuteron.model.settings import Settings
@@ -490,4 +492,6 @@ def _with(report: Report | None, more: Sequence[Status]) -> Report:
         ports=(*base.ports, *(item for item in more if isinstance(item, PortReport))),
         routers=(*base.routers, *(item for item in more if isinstance(item, RouterReport))),
         servers=(*base.servers, *(item for item in more if isinstance(item, ServerReport))),
+        volumes=(*base.volumes, *(item for item in more if isinstance(item, VolumeReport))),
+        snapshots=(*base.snapshots, *(item for item in more if isinstance(item, SnapshotReport))),
     )

@@ -1,4 +1,4 @@
-"""What agents report, written into the rows that users see: statuses of ports, routers and servers.
+"""What agents report, written into the rows that users see: statuses of ports, routers, servers and volumes.
 
 One report is one transaction. A report speaks only of objects of its own host: what was bound elsewhere in
 the meantime is left alone.
@@ -19,6 +19,7 @@ from deuteron.rules.compute import lifecycle
 from deuteron.rules.hosts import registry
 from deuteron.rules.network import kinds, trunk_ports
 from deuteron.rules.network import ports as network_ports
+from deuteron.rules.volume import reports as volume_reports
 from deuteron.store import query
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
@@ -44,6 +45,10 @@ def apply(tx: Tx, settings: Settings, host: str, report: Report, kept: Sequence[
         _router(tx, host, router)
     for server in report.servers:
         lifecycle.apply_report(tx, settings, host, server)
+    for volume in report.volumes:
+        volume_reports.of_volume(tx, host, volume)
+    for snapshot in report.snapshots:
+        volume_reports.of_snapshot(tx, host, snapshot)
     for kind, finish in _ENDS.items():
         finish(tx, settings, [id for removed, id in report.removed if removed == kind], host)
     if report.realised_revision >= 0:
@@ -65,7 +70,11 @@ def finish_deletions(tx: Tx, settings: Settings, ids: Iterable[str], host: str |
             lifecycle.finish_delete(tx, settings, row)
 
 
-_ENDS: Final = {"server": finish_deletions}
+_ENDS: Final = {
+    "server": finish_deletions,
+    "volume": volume_reports.finish_volumes,
+    "volume_snapshot": volume_reports.finish_snapshots,
+}
 """What waits for the host to say that nothing of it is left, by kind."""
 
 

@@ -36,6 +36,9 @@ VifDetails = tuple[tuple[str, str | int | bool], ...]
 MECHANISM = "openvswitch"
 """The mechanism of a host, a cloud and a port of which nothing else is said."""
 
+VOLUME_DRIVER = "file"
+"""The volume driver of a host of which nothing else is said."""
+
 Key = tuple[str, str]
 """Kind and id of an intent object."""
 
@@ -441,6 +444,34 @@ class IntentServer(_Object, frozen=True, tag_field="kind", tag="server"):
     """Whether each build makes a config drive, of `GET /internal/servers/<id>/config-drive`."""
 
 
+class VolumeUpload(msgspec.Struct, frozen=True):
+    """An image to make of a volume: `PUT /internal/volumes/<volume>/image` takes its data."""
+
+    image_id: str
+    disk_format: str
+    """As Glance calls it."""
+
+
+class IntentVolume(_Object, frozen=True, tag_field="kind", tag="volume"):
+    """A volume that belongs on this host, until it is deleted. At most one of the three says what it is made of."""
+
+    size_gib: int
+    image: ImageRef | None = None
+    snapshot_id: str | None = None
+    source_id: str | None = None
+    upload: VolumeUpload | None = None
+    is_made: bool = False
+    """Whether it was there already: if it is not any more, it is lost, and not made anew."""
+
+
+class IntentSnapshot(_Object, frozen=True, tag_field="kind", tag="volume_snapshot"):
+    """What a volume of this host held when the host first heard of it, until it is deleted."""
+
+    volume_id: str
+    is_made: bool = False
+    """As of volumes."""
+
+
 class TunnelPeer(_Object, frozen=True, tag_field="kind", tag="peer"):
     """Another host of the cloud with a tunnel endpoint; `id` is its name."""
 
@@ -460,6 +491,8 @@ IntentObject = (
     | IntentRemotePort
     | IntentRouter
     | IntentServer
+    | IntentVolume
+    | IntentSnapshot
 )
 
 
@@ -478,6 +511,8 @@ class HostIntent(msgspec.Struct, frozen=True):
     remote_ports: dict[str, IntentRemotePort] = {}
     routers: dict[str, IntentRouter] = {}
     servers: dict[str, IntentServer] = {}
+    volumes: dict[str, IntentVolume] = {}
+    volume_snapshots: dict[str, IntentSnapshot] = {}
 
 
 def key_of(item: IntentObject) -> Key:
@@ -518,7 +553,8 @@ class HostSettings(msgspec.Struct, frozen=True, omit_defaults=True):
 
     host: str
     state_dir: str
-    """The host's own folder: dnsmasq files in `dhcp/`, instances in `instances/`, images in `images/`."""
+    """The host's own folder: dnsmasq files in `dhcp/`, instances in `instances/`, images in `images/`, volumes in
+    `volumes/`."""
     api_socket: str
     """Path of the API's Unix socket."""
     token: str
@@ -532,9 +568,11 @@ class HostSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     datapath_type: Literal["netdev", "system"] = "netdev"
     dataplane: Literal["ovs", "none"] = "ovs"
     """"none": simulated drivers, for a cloud whose API works and whose packets do not exist."""
-    roles: tuple[Literal["network", "compute"], ...] = ("network", "compute")
+    roles: tuple[Literal["network", "compute", "storage"], ...] = ("network", "compute")
     mechanism_drivers: tuple[str, ...] = (MECHANISM,)
     """The mechanisms that wire ports here."""
+    volume_driver: str = VOLUME_DRIVER
+    """What keeps volumes here."""
     virt_type: Literal["auto", "kvm", "qemu"] = "auto"
     dns_servers: tuple[str, ...] = ()
     bandwidths: dict[str, Rates] = {}
@@ -568,6 +606,10 @@ class Hello(msgspec.Struct, frozen=True, tag_field="type", tag="hello"):
     packet_rates: Rates = {}
     started_at: str = ""
     """UTC, ISO 8601."""
+    volume_driver: str = ""
+    """What keeps volumes here; "" on a host that keeps none."""
+    volume_gib: int = 0
+    """Room for volumes in all."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, tag_field="type", tag="snapshot", omit_defaults=True):
@@ -625,9 +667,35 @@ class RouterReport(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str | None = None
 
 
-Status = PortReport | RouterReport | ServerReport
+class VolumeReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is true of one volume. `size_gib` is what it has now; `uploaded` the last image whose data were taken."""
 
-REPORTED: dict[str, type[Status]] = {"port": PortReport, "router": RouterReport, "server": ServerReport}
+    kind: ClassVar[str] = "volume"
+
+    id: str
+    state: Literal["making", "ready", "error"]
+    size_gib: int = 0
+    uploaded: str | None = None
+    fault: str | None = None
+
+
+class SnapshotReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    kind: ClassVar[str] = "volume_snapshot"
+
+    id: str
+    state: Literal["making", "ready", "error"]
+    fault: str | None = None
+
+
+Status = PortReport | RouterReport | ServerReport | VolumeReport | SnapshotReport
+
+REPORTED: dict[str, type[Status]] = {
+    "port": PortReport,
+    "router": RouterReport,
+    "server": ServerReport,
+    "volume": VolumeReport,
+    "volume_snapshot": SnapshotReport,
+}
 """Kinds of which a host says what became of its objects: their status, and when nothing is left of them."""
 
 
@@ -643,14 +711,17 @@ class Report(msgspec.Struct, frozen=True, tag_field="type", tag="report", omit_d
     """Agent to API, after each pass: the revision that is now realised, and what became of its objects.
 
     Of each `gone` key of a kind in `REPORTED` the host says at last that it is `removed`, also when it never had it,
-    and until then, for servers, why it is `kept`. Only what differs from the last report on this connection is listed;
-    the first report of a connection lists all. `problems` are pending rows for people: object in words, and why.
+    and until then, for servers and volumes, why it is `kept`. Only what differs from the last report on this
+    connection is listed; the first report of a connection lists all. `problems` are pending rows for people: object in
+    words, and why.
     """
 
     realised_revision: int
     ports: tuple[PortReport, ...] = ()
     routers: tuple[RouterReport, ...] = ()
     servers: tuple[ServerReport, ...] = ()
+    volumes: tuple[VolumeReport, ...] = ()
+    snapshots: tuple[SnapshotReport, ...] = ()
     removed: tuple[Key, ...] = ()
     """Keys of which nothing is left on the host: the last word on a deleted server or port."""
     kept: tuple[Kept, ...] = ()
@@ -658,7 +729,7 @@ class Report(msgspec.Struct, frozen=True, tag_field="type", tag="report", omit_d
 
     @property
     def statuses(self) -> tuple[Status, ...]:
-        return (*self.ports, *self.routers, *self.servers)
+        return (*self.ports, *self.routers, *self.servers, *self.volumes, *self.snapshots)
 
 
 class Heartbeat(msgspec.Struct, frozen=True, tag_field="type", tag="heartbeat"):

@@ -12,23 +12,25 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from deuteron.model import identity, image, network, scalars
+from deuteron.model import identity, image, network, scalars, volume
 from deuteron.model.resource import Attribute, Resource, is_nullable
 
 SERVICES: dict[str, tuple[Resource[Any], ...]] = {
     "network": network.RESOURCES,
     "identity": identity.STORED,
     "image": (image.IMAGE,),
+    "volume": volume.RESOURCES,
 }
 """The kinds of each service whose rows have types."""
 _MODULES = {
     "network": "deuteron.model.network.rows",
     "identity": "deuteron.model.identity_rows",
     "image": "deuteron.model.image_rows",
+    "volume": "deuteron.model.volume.rows",
 }
 
-_SPELLED = {"floatingip": "FloatingIp", "subnetpool": "SubnetPool"}
-"""Kinds of which OpenStack writes two words as one."""
+_SPELLED = {"floatingip": "FloatingIp", "subnetpool": "SubnetPool", "volume_snapshot": "Snapshot"}
+"""Kinds of which OpenStack writes two words as one, or one word for two."""
 _HOMES = {
     "collections.abc": ("Mapping", "Sequence"),
     "typing": ("Any", "Literal", "NewType"),

@@ -25,6 +25,14 @@ ApplicationCredentialId = NewType("ApplicationCredentialId", str)
 
 ImageId = NewType("ImageId", str)
 
+VolumeId = NewType("VolumeId", str)
+SnapshotId = NewType("SnapshotId", str)
+AttachmentId = NewType("AttachmentId", str)
+VolumeTypeId = NewType("VolumeTypeId", str)
+QosSpecsId = NewType("QosSpecsId", str)
+MessageId = NewType("MessageId", str)
+"""Of a message of the Block Storage service."""
+
 NetworkId = NewType("NetworkId", str)
 SubnetId = NewType("SubnetId", str)
 SubnetPoolId = NewType("SubnetPoolId", str)

@@ -66,7 +66,7 @@ GROUPS = ("control", "network", "compute", "storage", "monitoring")
 OUTSIDE = "outside"
 PROVIDER_BRIDGE = "br-ex"
 
-AgentRole = Literal["network", "compute"]
+AgentRole = Literal["network", "compute", "storage"]
 
 _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 _PHYSICAL_NETWORK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -167,7 +167,7 @@ class Host(msgspec.Struct, frozen=True):
     @property
     def roles(self) -> tuple[AgentRole, ...]:
         """What the host's agent does; empty for a host without an agent."""
-        return cast("tuple[AgentRole, ...]", tuple(g for g in ("network", "compute") if g in self.groups))
+        return cast("tuple[AgentRole, ...]", tuple(g for g in ("network", "compute", "storage") if g in self.groups))
 
     @property
     def bridge_mappings(self) -> dict[str, str]:

@@ -6,7 +6,7 @@ import importlib
 
 from deuteron.store.schema import metadata
 
-SERVICES = ("identity", "network", "image", "compute", "hosts")
+SERVICES = ("identity", "network", "image", "volume", "compute", "hosts")
 
 for _service in SERVICES:
     importlib.import_module(f"deuteron.store.{_service}_tables")

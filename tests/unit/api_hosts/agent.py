@@ -18,13 +18,17 @@ from deuteron.model.intent import (
     IntentPort,
     IntentRouter,
     IntentServer,
+    IntentSnapshot,
+    IntentVolume,
     Kept,
     PortReport,
     Report,
     RouterReport,
     ServerReport,
     Snapshot,
+    SnapshotReport,
     ToAgent,
+    VolumeReport,
     key_of,
 )
 
@@ -58,14 +62,17 @@ class FakeAgent:
         self.closed: int | None = None
         self.accepted = False
         self.faults: dict[str, tuple[str, str]] = {}
-        """Server id to the fault it is to have, with details."""
+        """Id of a server, volume or snapshot to the fault it is to have, with details."""
+        self.sizes: dict[str, int] = {}
+        """What volumes have, in GiB."""
         self.stuck: dict[str, str] = {}
         """Servers that it does not get rid of, and why."""
         self.answers: Callable[[Ask], Answer] = lambda ask: Answer(ask.number, f"{ask.what} of {ask.id}")
         self.hello = Hello(
-            host=host, roles=("network", "compute"), vcpus=vcpus, memory_mib=16384, disk_gib=100,
+            host=host, roles=("network", "compute", "storage"), vcpus=vcpus, memory_mib=16384, disk_gib=100,
             tunnel_ip=cloud.settings.hosts[host].tunnel_ip if host in cloud.settings.hosts else None,
             bridge_mappings={"physnet1": "br-eth2", "public": "br-ex"}, tunnel_types=("vxlan",),
+            volume_driver="file", volume_gib=100,
         )  # fmt: skip
         entry = cloud.settings.hosts.get(host)
         self.token = token if token is not None else entry.token if entry is not None else ""
@@ -114,6 +121,8 @@ class FakeAgent:
         """What an agent says after a pass that realised everything, but the end of what is stuck."""
         gone, self._gone = self._gone, ()
         ports, routers, servers = [], [], []
+        volumes: list[VolumeReport] = []
+        snapshots: list[SnapshotReport] = []
         for key, item in self.objects.items():
             said: Any = None
             if isinstance(item, IntentPort):
@@ -125,12 +134,25 @@ class FakeAgent:
             elif isinstance(item, IntentServer):
                 said = self._server(item)
                 servers += [said] if self._reported.get(key) != said else []
+            elif isinstance(item, IntentVolume):
+                fault = self.faults.get(item.id)
+                held = self.sizes.get(item.id, 0)
+                state = "ready" if fault is None else "error"
+                size = item.size_gib if fault is None else held
+                self.sizes[item.id] = size
+                said = VolumeReport(item.id, state, size, fault=fault[0] if fault else None)
+                volumes += [said] if self._reported.get(key) != said else []
+            elif isinstance(item, IntentSnapshot):
+                fault = self.faults.get(item.id)
+                said = SnapshotReport(item.id, "ready") if fault is None else SnapshotReport(item.id, "error", fault[0])
+                snapshots += [said] if self._reported.get(key) != said else []
             if said is not None:
                 self._reported[key] = said
         kept = tuple(Kept(kind, id, self.stuck[id]) for kind, id in gone if id in self.stuck)
         self._gone += tuple((item.kind, item.id) for item in kept)
         removed = tuple(key for key in gone if key[1] not in self.stuck)
-        await self.say(Report(self.revision, tuple(ports), tuple(routers), tuple(servers), removed, kept))
+        statuses = (tuple(ports), tuple(routers), tuple(servers), tuple(volumes), tuple(snapshots))
+        await self.say(Report(self.revision, *statuses, removed, kept))
 
     def _server(self, item: IntentServer) -> ServerReport:
         if item.id in self.faults:

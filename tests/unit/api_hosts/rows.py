@@ -28,6 +28,7 @@ from deuteron.store.network_tables import (
     subnets,
     trunk_ports,
 )
+from deuteron.store.volume_tables import snapshots, volumes
 from tests.stores import open_database
 
 address_groups, qos_policies, qos_limits = TABLES["address_group"], TABLES["qos_policy"], TABLES["bandwidth_limit_rule"]
@@ -332,6 +333,26 @@ class Rows:
     def delete_server(self, id: str) -> None:
         self.tx.execute(delete(servers).where(servers.c["id"] == id))
         self.tx.changed("server", id, deleted=True)
+
+    def volume(self, id: str, host: str | None) -> None:
+        values = {"id": id, "size": 1, "status": "creating", "task": "create", "host": host, "project_id": "p"}
+        self.tx.execute(insert(volumes), values)
+        self.tx.changed("volume", id)
+
+    def set_volume(self, id: str, **values: Any) -> None:
+        self.tx.execute(update(volumes).where(volumes.c.id == id).values(**values))
+        self.tx.changed("volume", id)
+
+    def snapshot(self, id: str, volume: str) -> None:
+        """Of a volume, on its host."""
+        host = self.tx.scalar(select(volumes.c.host).where(volumes.c.id == volume))
+        values = {"id": id, "volume_id": volume, "size": 1, "status": "creating", "task": "create", "host": host}
+        self.tx.execute(insert(snapshots), {**values, "project_id": "p"})
+        self.tx.changed("volume_snapshot", id)
+
+    def set_snapshot(self, id: str, **values: Any) -> None:
+        self.tx.execute(update(snapshots).where(snapshots.c.id == id).values(**values))
+        self.tx.changed("volume_snapshot", id)
 
 
 _numbers = itertools.count(1)

@@ -47,7 +47,10 @@ def test_the_catalog_names_each_service_as_the_caller_reached_it(kit: Kit) -> No
         "network": "neutron",
         "compute": "nova",
         "image": "glance",
+        "block-storage": "cinder",
+        "volumev3": "cinderv3",
     }
+    assert urls["volumev3"]["public"].endswith(f"/volume/v3/{kit.login().json['token']['project']['id']}")
 
 
 def test_a_token_without_a_catalog_is_had_by_asking(kit: Kit) -> None:

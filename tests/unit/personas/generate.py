@@ -1,7 +1,7 @@
 """Asks the real services who may do what, by their own rules and checks, and prints `defaults.json`.
 
-Run in an environment of its own that has keystone, neutron, nova and glance, with the names of the rules to ask about
-on standard input:
+Run in an environment of its own that has keystone, neutron, nova, glance and cinder, with the names of the rules to ask
+about on standard input:
 
     python -m tests.unit.personas.rules > names.json
     REAL/bin/python tests/unit/personas/generate.py < names.json > tests/unit/personas/defaults.json
@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 from tests.unit.personas import people
 
 
-def credentials(persona: people.Persona) -> dict[str, Any]:
-    """As the services' contexts give them to oslo.policy."""
+def credentials(persona: people.Persona, service: str) -> dict[str, Any]:
+    """As the services' contexts give them to oslo.policy. Cinder's says itself who is an administrator."""
     in_domain, in_project = persona.scope == "domain", persona.scope == "project" and persona.role != ""
     domain_id = people.DOMAIN if in_domain else None
     project_id = people.PROJECT if in_project else None
@@ -36,7 +36,7 @@ def credentials(persona: people.Persona) -> dict[str, Any]:
         "system_scope": "all" if persona.scope == "system" else None,
         "system": "all" if persona.scope == "system" else None,
         "roles": list(persona.roles),
-        "is_admin": False,
+        "is_admin": service == "volume" and "admin" in persona.roles,
         "service_roles": [],
         "token": {
             "domain": {"id": domain_id},
@@ -80,6 +80,7 @@ def main() -> None:
         ("identity", "keystone.common.policies"),
         ("compute", "nova.policies"),
         ("image", "glance.policies"),
+        ("volume", "cinder.policies"),
         ("network", "neutron.conf.policies"),  # last: its checks take the names of oslo.policy's own
     ):
         if service == "network":
@@ -88,12 +89,14 @@ def main() -> None:
         targets_of = people.identity_targets if service == "identity" else people.project_targets
         groups: dict[str, list[str]] = {}
         for rule in sorted(set(wanted[service])):
-            if rule not in made.registered_rules or not made.registered_rules[rule].scope_types:
-                continue  # a rule without scopes is there for others to refer to
+            if rule not in made.registered_rules:
+                continue
+            if not made.registered_rules[rule].scope_types and service != "volume":
+                continue  # a rule without scopes is there for others to refer to; Cinder has none with them
             allowed: dict[str, list[str]] = {}
             for persona in people.PERSONAS:
                 for variant, target in targets_of(persona).items():
-                    if made.enforce(rule, dict(target), credentials(persona)):
+                    if made.enforce(rule, dict(target), credentials(persona, service)):
                         allowed.setdefault(variant, []).append(persona.name)
             groups.setdefault(json.dumps(allowed), []).append(rule)
         name = module.partition(".")[0]

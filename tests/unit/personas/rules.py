@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from deuteron.api import compute, identity, image, network
+from deuteron.api import compute, identity, image, network, volume
 
-SERVICES = {"identity": identity, "network": network, "compute": compute, "image": image}
+SERVICES = {"identity": identity, "network": network, "compute": compute, "image": image, "volume": volume}
 
 
 def names() -> dict[str, list[str]]:

@@ -20,13 +20,15 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import update
 
-from deuteron.api import compute, identity, image, network
+from deuteron.api import compute, identity, image, network, volume
 from deuteron.api.app import App
 from deuteron.api.main import build
 from deuteron.api.parts import Parts
 from deuteron.model.intent import Hello
 from deuteron.model.settings import HostEntry, Settings
 from deuteron.rules.hosts import registry
+from deuteron.rules.volume import messages
+from deuteron.store import volume_tables
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Database, Tx
 from deuteron.store.network_tables import port_bindings, ports
@@ -34,7 +36,10 @@ from tests.unit.personas import people
 from tests.unit.personas.test_rules import differences, known, our_answers, real_answers
 
 T = TypeVar("T")
-SERVICES = {each.name: each for each in (identity.SERVICE(), network.SERVICE(), image.SERVICE(), compute.SERVICE())}
+SERVICES = {
+    each.name: each
+    for each in (identity.SERVICE(), network.SERVICE(), image.SERVICE(), volume.SERVICE(), compute.SERVICE())
+}
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJAiYwIbGvWbQmRFDqSRHOxQ4Tc0mnWmLqbQmW8kNkqL x@y"
 
 
@@ -61,6 +66,7 @@ def _table() -> Iterator[tuple[str, Line]]:
     yield from _identity()
     yield from _network()
     yield from _image()
+    yield from _volume()
     yield from _compute()
 
 
@@ -381,6 +387,85 @@ def _image() -> Iterator[tuple[str, Line]]:
     yield f"DELETE {one}", Line("delete_image")
 
 
+def _volume() -> Iterator[tuple[str, Line]]:
+    v3, extension = "/volume/v3", "volume_extension"
+    types, one = f"{v3}/types", f"{v3}/types/{{volume_type}}"
+    yield f"GET {types}", Line(f"{extension}:type_get_all", lists="volume_type", others=False)
+    yield f"POST {types}", Line(f"{extension}:type_create", {"volume_type": {"name": "new"}})
+    yield f"GET {one}", Line(f"{extension}:type_get", others=False)
+    yield f"PUT {one}", Line(f"{extension}:type_update", {"volume_type": {"description": "new"}})
+    yield f"DELETE {one}", Line(f"{extension}:type_delete")
+    access = f"{extension}:volume_type_access"
+    closed = f"{v3}/types/{{closed_type}}"
+    yield f"POST {closed}/action", Line(f"{access}:addProjectAccess", {"addProjectAccess": {"project": "7" * 32}})
+    yield f"GET {closed}/os-volume-type-access", Line(f"{access}:get_all_for_type")
+    specs, rule = f"{one}/extra_specs", f"{extension}:types_extra_specs"
+    yield f"GET {specs}", Line(f"{rule}:index", others=False)
+    yield f"POST {specs}", Line(f"{rule}:create", {"extra_specs": {"a": "b"}})
+    yield f"GET {specs}/{{visible_spec}}", Line(f"{rule}:show", others=False)
+    yield f"PUT {specs}/{{visible_spec}}", Line(f"{rule}:update", {"multiattach": "<is> False"})
+    yield f"DELETE {specs}/{{visible_spec}}", Line(f"{rule}:delete")
+    one, path = f"{v3}/volumes/{{volume}}", f"{v3}/volumes"
+    for tail in ("", "/detail"):
+        yield f"GET {path}{tail}", Line("volume:get_all", lists="volume", others=False)
+    yield f"GET {path}/summary", Line("volume:get_all", others=False)
+    yield f"POST {path}", Line("volume:create", {"volume": {"size": 1}}, others=False)
+    yield f"GET {one}", Line("volume:get")
+    yield f"PUT {one}", Line("volume:update", {"volume": {"name": "new"}})
+    yield f"DELETE {one}", Line("volume:delete", query="cascade=true")
+    yield f"POST {one}/action", Line("volume:extend", {"os-extend": {"new_size": 2}})
+    one, path = f"{v3}/snapshots/{{volume_snapshot}}", f"{v3}/snapshots"
+    for tail in ("", "/detail"):
+        yield f"GET {path}{tail}", Line("volume:get_all_snapshots", lists="volume_snapshot", others=False)
+    made = {"snapshot": {"volume_id": "{volume}"}}
+    yield f"POST {path}", Line("volume:create_snapshot", made)
+    yield f"GET {one}", Line("volume:get_snapshot")
+    yield f"PUT {one}", Line("volume:update_snapshot", {"snapshot": {"name": "new"}})
+    yield f"DELETE {one}", Line("volume:delete_snapshot")
+    action = "snapshot_extension:snapshot_actions:update_snapshot_status"
+    yield f"POST {one}/action", Line(action, {"os-update_snapshot_status": {"status": "available"}})
+    for one, kind, make in (
+        ("volumes/{volume}", "volume", "create"),
+        ("snapshots/{volume_snapshot}", "snapshot", "update"),
+    ):
+        base = f"{v3}/{one}/metadata"
+        yield f"GET {base}", Line(f"volume:get_{kind}_metadata")
+        yield f"POST {base}", Line(f"volume:{make}_{kind}_metadata", {"metadata": {"k": "v"}})
+        yield f"PUT {base}", Line(f"volume:update_{kind}_metadata", {"metadata": {"k": "v"}})
+        yield f"GET {base}/{{key}}", Line(f"volume:get_{kind}_metadata")
+        yield f"PUT {base}/{{key}}", Line(f"volume:update_{kind}_metadata", {"meta": {"k": "v"}})
+        yield f"DELETE {base}/{{key}}", Line(f"volume:delete_{kind}_metadata")
+    yield f"GET {v3}/os-availability-zone", Line(None)
+    yield f"GET {v3}/resource_filters", Line(None)
+    yield f"GET {v3}/os-services", Line(f"{extension}:services:index")
+    yield f"PUT {v3}/os-services/{{service_action}}", Line(f"{extension}:services:update", {"host": "aio"})
+    yield f"GET {v3}/scheduler-stats/get_pools", Line("scheduler_extension:scheduler_stats:get_pools")
+    rule, one = f"{extension}:qos_specs_manage", f"{v3}/qos-specs/{{qos_specs}}"
+    yield f"GET {v3}/qos-specs", Line(f"{rule}:get_all", lists="qos_specs")
+    yield f"POST {v3}/qos-specs", Line(f"{rule}:create", {"qos_specs": {"name": "new"}})
+    yield f"GET {one}", Line(f"{rule}:get")
+    yield f"PUT {one}", Line(f"{rule}:update", {"qos_specs": {"a": "b"}})
+    yield f"DELETE {one}", Line(f"{rule}:delete", query="force=true")
+    yield f"PUT {one}/delete_keys", Line(f"{rule}:delete", {"keys": []})
+    yield f"GET {one}/associations", Line(f"{rule}:get_all")
+    for verb in ("associate", "disassociate"):
+        yield f"GET {one}/{verb}", Line(f"{rule}:update", query="vol_type_id={volume_type}")
+    yield f"GET {one}/disassociate_all", Line(f"{rule}:update")
+    quotas = f"{v3}/os-quota-sets/{{project}}"
+    yield f"GET {quotas}", Line(f"{extension}:quotas:show")
+    yield f"PUT {quotas}", Line(f"{extension}:quotas:update", {"quota_set": {"volumes": 9}})
+    yield f"DELETE {quotas}", Line(f"{extension}:quotas:delete")
+    yield f"GET {quotas}/defaults", Line(f"{extension}:quotas:show")
+    classes = f"{v3}/os-quota-class-sets/{{quota_class}}"
+    yield f"GET {classes}", Line(f"{extension}:quota_classes:get")
+    yield f"PUT {classes}", Line(f"{extension}:quota_classes:update", {"quota_class_set": {"volumes": 9}})
+    for path in ("limits", "extensions", "extensions/{volume_extension}"):
+        yield f"GET {v3}/{path}", Line(None)
+    yield f"GET {v3}/messages", Line("message:get_all", lists="volume_message")
+    yield f"GET {v3}/messages/{{volume_message}}", Line("message:get")
+    yield f"DELETE {v3}/messages/{{volume_message}}", Line("message:delete")
+
+
 def _compute() -> Iterator[tuple[str, Line]]:
     v2 = "/compute/v2.1"
     flavor = f"{v2}/flavors/{{flavor}}"
@@ -564,7 +649,7 @@ class Person:
         raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         parts = urlsplit(path)
         names = {"host": "cloud.test:5000", "x-auth-token": self.token, "content-length": str(len(raw)),
-                 "openstack-api-version": "compute 2.90", **headers}  # fmt: skip
+                 "openstack-api-version": "compute 2.90, volume 3.71", **headers}  # fmt: skip
         if raw:
             names.setdefault("content-type", "application/json")
         scope = {
@@ -760,6 +845,30 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     assert owner.ask("PATCH", f"/image/v2/images/{ids['image']}", renamed, patch).status == 200
     owner.make(f"/image/v2/images/{ids['image']}/members", "", member=ids["image_member"])
 
+    cinder = "/volume/v3"
+    ids.update(quota_class="default", volume_extension="qos-specs", service_action="enable")
+    kind = admin.make(f"{cinder}/types", "volume_type", name=name, extra_specs={"multiattach": "<is> False"})
+    ids["volume_type"], ids["visible_spec"] = kind["id"], "multiattach"
+    closed = {"name": f"{name}, closed", "os-volume-type-access:is_public": False}
+    ids["closed_type"] = admin.make(f"{cinder}/types", "volume_type", **closed)["id"]
+    ids["qos_specs"] = admin.make(f"{cinder}/qos-specs", "qos_specs", name=name)["id"]
+    admin.put(f"{cinder}/os-quota-sets/{ids['project']}", {"quota_set": {"volumes": 20}})
+    admin.put(f"{cinder}/os-quota-class-sets/{name}", {"quota_class_set": {"volumes": 20}})
+    project = ids["project"]
+    admin.cloud.database.write(lambda tx: messages.tell(tx, project, messages.NO_BACKEND, project))
+    message, *_ = owner.ask("GET", f"{cinder}/messages").json["messages"]
+    ids["volume_message"] = message["id"]
+
+    ids["volume"] = owner.make(f"{cinder}/volumes", "volume", size=1, name="v", metadata={"k": "v"})["id"]
+
+    def keep(tx: Tx) -> None:
+        there = {"status": "available", "host": "aio", "task": None}
+        tx.execute(update(volume_tables.volumes).where(volume_tables.volumes.c.id == ids["volume"]).values(there))
+
+    admin.cloud.database.write(keep)
+    snapshot = owner.make(f"{cinder}/snapshots", "snapshot", volume_id=ids["volume"], metadata={"k": "v"})
+    ids["volume_snapshot"] = snapshot["id"]
+
     nova = "/compute/v2.1"
     # No host has such a disk: the server is in ERROR at once.
     ids["flavor"] = admin.make(f"{nova}/flavors", "flavor", name=name, ram=64, vcpus=1, disk=2**24)["id"]
@@ -803,7 +912,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         hosts={"aio": HostEntry(token="t")},
     )  # fmt: skip
     cloud, app = build(settings)
-    host = Hello(host="aio", roles=("network", "compute"), vcpus=4, memory_mib=4096, disk_gib=10)
+    host = Hello(
+        host="aio", roles=("network", "compute", "storage"), vcpus=4, memory_mib=4096, disk_gib=10,
+        volume_driver="file", volume_gib=10,
+    )  # fmt: skip
     cloud.database.write(lambda tx: registry.greet(tx, host))
     nobody = Person(app)
     name = {"user": {"name": "admin", "domain": {"id": "default"}, "password": "secret"}}
@@ -840,7 +952,7 @@ def _shape(path: str) -> str:
 
 
 def routes() -> list[str]:
-    """Every route that asks for a token; of compute's two roots with one set of handlers, one."""
+    """Every route that asks for a token; of two roots with one set of handlers, one."""
     return [
         f"{route.method} {service.prefix}{route.path}"
         for service in SERVICES.values()
@@ -850,7 +962,7 @@ def routes() -> list[str]:
 
 
 def _is_legacy(service: str, path: str) -> bool:
-    return service == "compute" and path.startswith("/v2/")
+    return path.startswith({"compute": "/v2/", "volume": "/v3/{project_id}"}.get(service, "none"))
 
 
 def test_every_route_has_a_line_and_every_line_a_route() -> None:

@@ -99,6 +99,12 @@ COMPUTE_FILTERS: Final = (
     "os-simple-tenant-usage/{project}?start=2020-01-01T00:00:00",
 )  # fmt: skip
 """The same in the Compute API."""
+VOLUME_FILTERS: Final = (
+    "volumes?limit=10&marker={volume}", "volumes/detail?limit=10&all_tenants=1", "volumes?limit=10&name=none",
+    "volumes/detail?limit=10&sort=name:asc", "volumes?limit=10&status=error", "snapshots?limit=10&volume_id={volume}",
+    "snapshots/detail?limit=10&all_tenants=1", "messages?resource_uuid={volume}",
+)  # fmt: skip
+"""The same in the Block Storage API."""
 _PAGED: Final = {
     *(f"GET /network/v2.0/{name}" for name in (
         "networks", "subnets", "ports", "routers", "floatingips", "security-groups", "security-group-rules",
@@ -106,7 +112,9 @@ _PAGED: Final = {
         "metering/metering-labels", "metering/metering-label-rules", "security-groups-default-statefulness", "trunks",
         "ndp_proxies", "local_ips", "log/logs", "segments",
     )),
-    "GET /compute/v2.1/servers", "GET /compute/v2.1/servers/detail",
+    "GET /compute/v2.1/servers", "GET /compute/v2.1/servers/detail", "GET /volume/v3/volumes",
+    "GET /volume/v3/volumes/detail", "GET /volume/v3/snapshots", "GET /volume/v3/snapshots/detail",
+    "GET /volume/v3/messages",
 }  # fmt: skip
 """Lists of which a page is asked for."""
 
@@ -126,7 +134,10 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crowd]:
         hosts={"aio": HostEntry(token="t")},
     )  # fmt: skip
     cloud, app = build(settings)
-    host = Hello(host="aio", roles=("network", "compute"), vcpus=4, memory_mib=4096, disk_gib=10)
+    host = Hello(
+        host="aio", roles=("network", "compute", "storage"), vcpus=4, memory_mib=4096, disk_gib=10,
+        volume_driver="file", volume_gib=10,
+    )  # fmt: skip
     cloud.database.write(lambda tx: registry.greet(tx, host))
     name = {"user": {"name": "admin", "domain": {"id": "default"}, "password": "secret"}}
     scope = {"project": {"name": "admin", "domain": {"id": "default"}}}
@@ -156,6 +167,7 @@ def test_every_table_grows_or_is_known_to_stay_small() -> None:
 def test_no_request_looks_through_a_table_that_grows(crowd: Crowd) -> None:
     filters = [f"GET /network/v2.0/{each}" for each in FILTERS]
     filters += [f"GET /compute/v2.1/{each}" for each in COMPUTE_FILTERS]
+    filters += [f"GET /volume/v3/{each}" for each in VOLUME_FILTERS]
     for request in (*TABLE, *filters):
         line = TABLE.get(request)
         method, _, path = request.partition(" ")

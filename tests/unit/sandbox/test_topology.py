@@ -25,7 +25,8 @@ tunnel_ip = "172.31.7.7"
 
 def test_the_default_is_one_host_that_does_everything_and_the_world_outside() -> None:
     topology = default_topology()
-    assert [(host.name, host.roles) for host in topology.hosts] == [("aio", ("network", "compute")), ("outside", ())]
+    roles = ("network", "compute", "storage")
+    assert [(host.name, host.roles) for host in topology.hosts] == [("aio", roles), ("outside", ())]
     aio = topology.hosts[0]
     assert (aio.management_ip, aio.tunnel_ip) == ("172.30.0.10", "172.31.0.10")
     assert aio.bridge_mappings == {"physnet1": "br-eth2", "public": "br-ex"}

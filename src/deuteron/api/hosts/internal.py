@@ -4,8 +4,8 @@ has carried out what is wanted of it.
 
 Every request carries a host's token, as the WebSocket does. Agents have their own; the owner reads it in `cloud.json`.
 The token of the host `outside`, which has no agent, opens the list of external networks and nothing else.
-A host is told what it needs for what runs on it and nothing else: the images and config drives of its own servers, and
-the metadata of guests behind its own routers and DHCP servers.
+A host is told what it needs for what runs on it and nothing else: the images of its own servers and volumes, its
+servers' config drives, and the metadata of guests behind its own routers and DHCP servers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import BinaryIO, Final
 import msgspec
 
 from deuteron.api.call import MAX_BODY_BYTES, Call, Mode, Reply, Route
-from deuteron.api.hosts import config_drive, external, metadata
+from deuteron.api.hosts import config_drive, external, metadata, volume_images
 from deuteron.hub import log
 from deuteron.hub.hub import authorized, host_of
 from deuteron.model.codecs import whole_number
@@ -26,6 +26,7 @@ from deuteron.model.errors import ApiError, BadRequest, NotFound, Unauthorized
 from deuteron.model.intent import Difference, Wiring
 from deuteron.rules.compute.residents import uses_image
 from deuteron.rules.image.data import open_image
+from deuteron.rules.volume import images
 
 _PIECE: Final = 1024 * 1024
 _DIFFERENCE_TIMEOUT_S: Final = 30.0
@@ -43,6 +44,7 @@ class SERVICE:  # the name `main` looks for
     def routes(self) -> tuple[Route, ...]:
         return (
             Route("GET", "/images/{id}/file", _image, Mode.ASYNC, auth=False),
+            Route("PUT", volume_images.PATH, volume_images.answer, Mode.ASYNC, auth=False),
             Route("GET", "/metadata/{rest...}", metadata.answer, auth=False),
             Route("GET", "/servers/{id}/config-drive", config_drive.answer, auth=False),
             Route("GET", external.PATH, external.answer, auth=False),
@@ -70,8 +72,8 @@ async def _image(call: Call) -> Reply:
     def find() -> tuple[BinaryIO, int, str]:
         host = host_of(call.settings, call.headers.get("authorization", "")) or ""
         with call.store.read() as tx:
-            if not uses_image(tx, host, call.params["id"]):
-                raise NotFound(f"no server of host {host} uses image {call.params['id']}")
+            if not uses_image(tx, host, call.params["id"]) and not images.uses_image(tx, host, call.params["id"]):
+                raise NotFound(f"nothing of host {host} uses image {call.params['id']}")
             path, size, sha256 = open_image(call.settings, tx, call.params["id"])
         return _opened(path, call.params["id"]), size, sha256
 

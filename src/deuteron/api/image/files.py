@@ -55,7 +55,15 @@ async def upload(call: Call) -> Reply:
     if media_type != "application/octet-stream":
         raise Unsupported(f"The media type {media_type!r} is not supported; accepted: application/octet-stream")
     image_id = call.params["id"]
-    declared = await _write(call, lambda tx: _begin(call, tx, image_id))
+    await take(call, await _write(call, lambda tx: _begin(call, tx, image_id)))
+    return Reply(204)
+
+
+async def take(call: Call, declared: Declared, also: Callable[[Tx], None] = lambda tx: None) -> None:
+    """Make the body of the request the data of an image whose upload has begun; `also` is done with it.
+
+    Raises: BadRequest; TooLarge when the disk is full; Gone when the image is deleted meanwhile.
+    """
     temporary = data.new_upload(call.settings, declared.id)
     is_done = False
     store = call.store
@@ -64,7 +72,9 @@ async def upload(call: Call) -> Reply:
         result = await asyncio.to_thread(_settle, temporary, declared, call.settings.operator.image)
         await asyncio.to_thread(_rename, temporary, data.path_of(call.settings, declared.id))
         # Shielded: once it is queued it happens, even if this task is cancelled.
-        await asyncio.shield(asyncio.wrap_future(store.submit(lambda tx: data.finish(tx, declared, received, result))))
+        await asyncio.shield(
+            asyncio.wrap_future(store.submit(lambda tx: _finish(tx, declared, received, result, also)))
+        )
         is_done = True
     except OSError as error:
         raise _storage_error(error) from error
@@ -74,7 +84,13 @@ async def upload(call: Call) -> Reply:
             temporary.unlink(missing_ok=True)
             given_back = store.submit(lambda tx: data.give_back(tx, call.settings, declared.id))
             await asyncio.shield(asyncio.wrap_future(given_back))
-    return Reply(204)
+
+
+def _finish(
+    tx: Tx, declared: Declared, received: Received, result: Inspection | None, also: Callable[[Tx], None]
+) -> None:
+    data.finish(tx, declared, received, result)
+    also(tx)
 
 
 async def download(call: Call) -> Reply:

@@ -14,6 +14,7 @@ from deuteron.hub.projections import (
     router,
     security_group,
     server,
+    volume,
 )
 from deuteron.hub.projections.contract import Projection
 
@@ -31,5 +32,7 @@ PROJECTIONS: dict[str, Projection] = {
         remote_port.PROJECTION,
         router.PROJECTION,
         server.PROJECTION,
+        volume.VOLUMES,
+        volume.SNAPSHOTS,
     )
 }

@@ -34,8 +34,10 @@ SERVICES: tuple[tuple[str, str, str], ...] = (
     ("network", "neutron", "/network"),
     ("compute", "nova", "/compute/v2.1"),
     ("image", "glance", "/image"),
+    ("block-storage", "cinder", "/volume/v3"),
+    ("volumev3", "cinderv3", "/volume/v3/$(project_id)s"),
 )
-"""Type, name, and path of each service of the catalog."""
+"""Type, name, and path of each service of the catalog. Block Storage has an older type that clients still look for."""
 
 
 def bootstrap(tx: Tx, settings: Settings) -> None:

@@ -1,0 +1,62 @@
+"""What the keeper of a host's volumes is given: its driver, the images it makes volumes of, the way back to the API.
+
+Images lie in the driver's folder while volumes stand on them, apart from those of servers, which are pruned by age.
+"""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from pathlib import Path
+
+from deuteron.compute.images import DiskFailure, ImageCache, UnixConnection
+from deuteron.model.intent import HostSettings, ImageRef
+from deuteron.volume import VolumeFailure, VolumeKeeper
+from deuteron.volume.contract import VolumeDriver
+from deuteron.volume.registry import open_driver
+from deuteron.volume.simulated import SimulatedDriver
+
+_TIMEOUT_S = 600.0
+
+
+def open_volumes(settings: HostSettings) -> VolumeKeeper:
+    """The keeper that the settings ask for. Raises: UnknownDriver; OSError."""
+    folder = Path(settings.state_dir) / "volumes"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    caches: dict[Path, ImageCache] = {}
+    guard = threading.Lock()
+
+    def fetch(image: ImageRef, into: Path) -> tuple[Path, str]:
+        with guard:
+            cache = caches.get(into) or ImageCache(into, settings.api_socket, settings.token)
+            caches[into] = cache
+        try:
+            return cache.base(image)
+        except DiskFailure as error:
+            raise VolumeFailure(str(error), error.details) from error
+
+    driver: VolumeDriver
+    if settings.dataplane == "none":
+        driver = SimulatedDriver()
+    else:
+        driver = open_driver(settings.volume_driver, folder, fetch)
+    return VolumeKeeper(driver, lambda *what: _deliver(settings, *what), folder)
+
+
+def _deliver(settings: HostSettings, volume_id: str, image_id: str, path: Path) -> None:
+    """Hand the data of a volume to the API as those of an image. Raises: VolumeFailure."""
+    attempt = f"cannot make image {image_id} of volume {volume_id}"
+    connection = UnixConnection(settings.api_socket, _TIMEOUT_S)
+    headers = {"Authorization": f"Bearer {settings.token}", "Content-Length": str(path.stat().st_size)}
+    try:
+        with path.open("rb") as file:
+            connection.request("PUT", f"/internal/volumes/{volume_id}/images/{image_id}", file, headers)
+            response = connection.getresponse()
+            words = response.read(300).decode(errors="replace")
+    except (OSError, http.client.HTTPException) as error:
+        raise VolumeFailure(f"{attempt}: {error or type(error).__name__}") from error
+    finally:
+        connection.close()
+    if response.status >= 300:
+        raise VolumeFailure(f"{attempt}: the API answered {response.status}: {words}")

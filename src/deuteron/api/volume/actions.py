@@ -1,0 +1,232 @@
+"""Actions of volumes and of snapshots: one path, whose body names what is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from deuteron.api.call import Call, Reply
+from deuteron.api.volume import access, bodies, snapshots, volumes
+from deuteron.model.codecs import OneOf, Text
+from deuteron.model.errors import BadRequest
+from deuteron.model.image import CONTAINER_FORMATS, VISIBILITIES
+from deuteron.model.volume.codecs import Flag, Pairs
+from deuteron.model.volume.rows import SnapshotRow, VolumeRow
+from deuteron.model.volume.volumes import SIZE, SNAPSHOT_STATUSES, STATUSES
+from deuteron.rules.volume import actions, faults, types
+from deuteron.rules.volume import snapshots as snapshot_rules
+from deuteron.rules.volume import volumes as volume_rules
+from deuteron.store.database import Tx
+
+Body = Mapping[str, Any]
+_X: Final = "volume_extension:"
+_DISK_FORMATS: Final = ("raw", "vmdk", "vdi", "qcow2", "vhd", "vhdx", "ploop")
+_KEY: Final = Text(255, min_length=1)
+_IMAGE_METADATA: Final = Pairs(max_length=65535)
+
+
+def act(call: Call, tx: Tx) -> Reply:
+    """POST /volumes/{id}/action."""
+    name = _named(call, {**ACTIONS, **NOT_BUILT})
+    if name in NOT_BUILT:
+        rule, what = NOT_BUILT[name]
+        volumes.find(call, tx, rule)
+        raise faults.not_built(what)
+    rule, handler = ACTIONS[name]
+    return handler(call, tx, volumes.find(call, tx, rule), _arguments(call, name))
+
+
+def act_on_snapshot(call: Call, tx: Tx) -> Reply:
+    """POST /snapshots/{id}/action."""
+    name = _named(call, SNAPSHOT_ACTIONS)
+    rule, handler = SNAPSHOT_ACTIONS[name]
+    return handler(call, tx, snapshots.find(call, tx, rule), _arguments(call, name))
+
+
+def _named(call: Call, known: Mapping[str, Any]) -> str:
+    """The one action of the body. Raises: BadRequest."""
+    body = bodies.document(call)
+    names = list(body)
+    if len(names) != 1 or names[0] not in known:
+        said = ", ".join(names)[:80] or "none"
+        raise BadRequest(
+            f"There is no such action: {said}. Verify the request body and Content-Type header and try again.",
+            type="HTTPBadRequest",
+        )
+    return names[0]
+
+
+def _arguments(call: Call, name: str) -> Body:
+    given = bodies.document(call)[name]
+    if given is None:
+        return {}
+    return bodies.wrapped(call, name)
+
+
+def _extend(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
+    bodies.refuse_others(body, ("new_size",), "os-extend")
+    size = bodies.value("new_size", SIZE, body.get("new_size"))
+    if size is None:
+        raise faults.invalid("os-extend", body, "'new_size' is a required property")
+    actions.extend(tx, call.request_id, row, size)
+    return Reply(202)
+
+
+def _upload(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
+    """Make an image of the volume; from 3.1 on a body may say who sees it."""
+    names = ("image_name", "force", "disk_format", "container_format")
+    more = ("visibility", "protected") if call.version >= 1 else ()
+    bodies.refuse_others(body, (*names, *more), "os-volume_upload_image")
+    bodies.value("force", Flag(), body.get("force", False))
+    image = {
+        "name": bodies.value("image_name", _KEY, body.get("image_name")),
+        "disk_format": bodies.value("disk_format", OneOf(_DISK_FORMATS), body.get("disk_format", "raw")),
+        "container_format": bodies.value(
+            "container_format", OneOf(CONTAINER_FORMATS), body.get("container_format") or "bare"
+        ),
+        "visibility": bodies.value("visibility", OneOf(VISIBILITIES), body.get("visibility", "private")),
+        "protected": bodies.value("protected", Flag(), body.get("protected", False)),
+    }
+    if image["visibility"] == "public":
+        access.require(call, f"{_X}volume_actions:upload_public", row["project_id"])
+    row, made = actions.upload(tx, call.settings, call.request_id, row, image)
+    kind = types.find(tx, call.caller, row["volume_type_id"] or "")
+    shown = {
+        "id": row["id"],
+        "updated_at": row["updated_at"],
+        "status": "uploading",
+        "display_description": row["description"],
+        "size": row["size"],
+        "volume_type": {name: kind[name] for name in ("id", "name", "is_public", "description", "extra_specs")},
+        "image_id": made["id"],
+        "image_name": image["name"],
+        "disk_format": image["disk_format"],
+        "container_format": image["container_format"],
+        **({name: image[name] for name in more}),
+    }
+    return Reply(202, {"os-volume_upload_image": shown})
+
+
+def _set_readonly(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
+    bodies.refuse_others(body, ("readonly",), "os-update_readonly_flag")
+    wanted = bodies.value("readonly", Flag(), body.get("readonly"))
+    if row["status"] != "available":
+        raise faults.invalid_volume(f"Volume {row['id']} status must be available to update readonly flag.")
+    volume_rules.change(tx, row, {"is_readonly": wanted})
+    return Reply(202)
+
+
+def _set_bootable(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
+    bodies.refuse_others(body, ("bootable",), "os-set_bootable")
+    volume_rules.change(tx, row, {"bootable": bodies.value("bootable", Flag(), body.get("bootable"))})
+    return Reply(200)
+
+
+def _set_image_metadata(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
+    bodies.refuse_others(body, ("metadata",), "os-set_image_metadata")
+    given = bodies.value("metadata", _IMAGE_METADATA, body.get("metadata"))
+    return Reply(200, {"metadata": actions.set_image_metadata(tx, row, given)})
+
+
+def _show_image_metadata(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
+    return Reply(200, {"metadata": dict(row["image_metadata"])})
+
+
+def _unset_image_metadata(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
+    bodies.refuse_others(body, ("key",), "os-unset_image_metadata")
+    actions.unset_image_metadata(tx, row, bodies.value("key", _KEY, body.get("key")))
+    return Reply(200)
+
+
+def _reset_status(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
+    bodies.refuse_others(body, ("status", "attach_status", "migration_status"), "os-reset_status")
+    status = body.get("status")
+    if body.get("attach_status") is not None or body.get("migration_status") not in (None, "none"):
+        raise faults.not_built("Resetting the state of attaching and migrating a volume")
+    if status is None and "migration_status" not in body:
+        raise BadRequest(
+            "Must specify 'status', 'attach_status' or 'migration_status' for update.", type="HTTPBadRequest"
+        )
+    if status is not None:
+        wanted = status.lower() if isinstance(status, str) else status
+        actions.reset_status(tx, row, bodies.value("status", OneOf(STATUSES), wanted))
+    return Reply(202)
+
+
+def _force_delete(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
+    volume_rules.remove(tx, call.request_id, row, cascade=False, forced=True)
+    return Reply(202)
+
+
+def _reset_snapshot_status(call: Call, tx: Tx, row: SnapshotRow, body: Body) -> Reply:
+    bodies.refuse_others(body, ("status",), "os-reset_status")
+    status = body.get("status")
+    wanted = status.lower() if isinstance(status, str) else status
+    actions.reset_snapshot_status(tx, row, bodies.value("status", OneOf(SNAPSHOT_STATUSES), wanted))
+    return Reply(202)
+
+
+def _update_snapshot_status(call: Call, tx: Tx, row: SnapshotRow, body: Body) -> Reply:
+    """What a compute service says of a snapshot that it makes or removes itself."""
+    bodies.refuse_others(body, ("status", "progress"), "os-update_snapshot_status")
+    allowed = {"creating": ("creating", "available", "error"), "deleting": ("deleting", "error_deleting")}
+    status = bodies.value("status", OneOf(SNAPSHOT_STATUSES), body.get("status"))
+    if status not in allowed.get(row["status"], ()):
+        raise BadRequest(
+            f"Snapshot status {row['status']} not allowed for update_snapshot_status to {status}",
+            type="HTTPBadRequest",
+        )
+    actions.reset_snapshot_status(tx, row, status)
+    return Reply(202)
+
+
+def _force_delete_snapshot(call: Call, tx: Tx, row: SnapshotRow, body: Body) -> Reply:
+    snapshot_rules.remove(tx, call.request_id, row, forced=True)
+    return Reply(202)
+
+
+ACTIONS: Final[Mapping[str, tuple[str, Callable[[Call, Tx, VolumeRow, Body], Reply]]]] = {
+    "os-extend": ("volume:extend", _extend),
+    "os-volume_upload_image": (f"{_X}volume_actions:upload_image", _upload),
+    "os-update_readonly_flag": ("volume:update_readonly_flag", _set_readonly),
+    "os-set_bootable": ("volume:update", _set_bootable),
+    "os-set_image_metadata": (f"{_X}volume_image_metadata:set", _set_image_metadata),
+    "os-show_image_metadata": (f"{_X}volume_image_metadata:show", _show_image_metadata),
+    "os-unset_image_metadata": (f"{_X}volume_image_metadata:remove", _unset_image_metadata),
+    "os-reset_status": (f"{_X}volume_admin_actions:reset_status", _reset_status),
+    "os-force_delete": (f"{_X}volume_admin_actions:force_delete", _force_delete),
+}
+"""Each action with the rule that it asks."""
+NOT_BUILT: Final[Mapping[str, tuple[str, str]]] = {
+    "os-attach": (f"{_X}volume_actions:attach", "Attaching a volume"),
+    "os-detach": (f"{_X}volume_actions:detach", "Detaching a volume"),
+    "os-reserve": (f"{_X}volume_actions:reserve", "Reserving a volume"),
+    "os-unreserve": (f"{_X}volume_actions:unreserve", "Reserving a volume"),
+    "os-begin_detaching": (f"{_X}volume_actions:begin_detaching", "Detaching a volume"),
+    "os-roll_detaching": (f"{_X}volume_actions:roll_detaching", "Detaching a volume"),
+    "os-initialize_connection": (f"{_X}volume_actions:initialize_connection", "Connecting a volume to a host"),
+    "os-terminate_connection": (f"{_X}volume_actions:terminate_connection", "Connecting a volume to a host"),
+    "os-force_detach": (f"{_X}volume_admin_actions:force_detach", "Detaching a volume"),
+    "os-migrate_volume": (f"{_X}volume_admin_actions:migrate_volume", "Migrating a volume"),
+    "os-migrate_volume_completion": (
+        f"{_X}volume_admin_actions:migrate_volume_completion",
+        "Migrating a volume",
+    ),
+    "os-extend_volume_completion": (
+        f"{_X}volume_admin_actions:extend_volume_completion",
+        "Extending an attached volume",
+    ),
+    "os-retype": ("volume:retype", "Giving a volume another type"),
+    "os-reimage": ("volume:reimage", "Making a volume anew from an image"),
+    "os-unmanage": (f"{_X}volume_unmanage", "Giving a volume out of the service's hands"),
+    "revert": ("volume:revert_to_snapshot", "Reverting a volume to a snapshot"),
+}
+"""What Cinder does and this cloud does not (yet), in words; it is refused to who might ask."""
+SNAPSHOT_ACTIONS: Final[Mapping[str, tuple[str, Callable[[Call, Tx, SnapshotRow, Body], Reply]]]] = {
+    "os-reset_status": (f"{_X}snapshot_admin_actions:reset_status", _reset_snapshot_status),
+    "os-update_snapshot_status": (
+        "snapshot_extension:snapshot_actions:update_snapshot_status",
+        _update_snapshot_status,
+    ),
+    "os-force_delete": (f"{_X}snapshot_admin_actions:force_delete", _force_delete_snapshot),
+}

@@ -1,0 +1,176 @@
+"""The Block Storage service: its routes, its version negotiation and the shape of its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from deuteron.api.call import PASTE_MAX_BODY_BYTES, Call, Mode, Reply, Route
+from deuteron.api.volume import (
+    actions,
+    extensions,
+    messages,
+    qos_specs,
+    quotas,
+    services,
+    snapshots,
+    types,
+    versions,
+    volumes,
+)
+from deuteron.api.volume.versions import Since
+from deuteron.model.errors import ApiError, BadRequest, NotAllowed, TooLarge, TooMany, Unsupported
+
+_FAULTS: Final = {
+    400: "badRequest",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "itemNotFound",
+    405: "badMethod",
+    409: "conflictingRequest",
+    413: "overLimit",
+    415: "badMediaType",
+    429: "overLimit",
+    501: "notImplemented",
+    503: "serviceUnavailable",
+}
+"""Names of error bodies by status: `{"itemNotFound": {"code": 404, "message": "Volume 1b… could not be found."}}`.
+
+Source: cinder/api/openstack/wsgi.py `Fault._fault_names`.
+"""
+_MEDIA_TYPES: Final = frozenset({"application/json", "application/vnd.openstack.volume+json", "text/plain"})
+
+READ, WRITE, ASYNC = Mode.READ, Mode.WRITE, Mode.ASYNC
+
+
+class VolumeService:
+    """Cinder's v3 dialect under /volume, with the project's id in the path and without."""
+
+    name = "volume"
+    prefix = "/volume"
+    max_body_bytes = PASTE_MAX_BODY_BYTES
+    exact_paths = False
+
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route("GET", "/", versions.index, auth=False),
+            Route("GET", "/v3", versions.show, auth=False),
+            *(
+                Route(method, root + path, handler if root == "/v3" else _OfProject(handler), mode)
+                for root in ("/v3", "/v3/{project_id}")
+                for method, path, handler, mode in _ROUTES
+            ),
+        )
+
+    def prepare(self, call: Call) -> None:
+        call.extra_headers["x-compute-request-id"] = call.request_id
+        media_type = call.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type and media_type not in _MEDIA_TYPES:
+            raise Unsupported("Unsupported Content-Type")
+        call.version = versions.MINIMUM
+        call.extra_headers.update(versions.headers(call.version))
+        call.version = versions.negotiate(call)
+        call.extra_headers.update(versions.headers(call.version))
+
+    def error(self, call: Call | None, error: ApiError) -> Reply:
+        if error.status == 401:
+            body = {"error": {"code": 401, "title": "Unauthorized", "message": error.message}}
+            return Reply(401, body, {"www-authenticate": 'Keystone uri="/identity"'})
+        message = error.message if error.hint is None else f"{error.message} ({error.hint})"
+        status = error.status
+        if isinstance(error, NotAllowed):
+            # Cinder's routes hold the method too: another one matches none of them.
+            status, message = 404, "The resource could not be found."
+        fault: dict[str, Any] = {"code": status, "message": message}
+        if isinstance(error, TooMany):
+            fault["retryAfter"] = str(error.retry_after_s)
+        elif isinstance(error, TooLarge):
+            fault["retryAfter"] = "0"
+        return Reply(status, {_FAULTS.get(status, "computeFault"): fault})
+
+
+@dataclass(frozen=True)
+class _OfProject:
+    """A handler below the project's id, which is that of the token. Raises: BadRequest for another."""
+
+    handler: Callable[..., Any]
+
+    def __call__(self, call: Call, *tx: Any) -> Any:
+        if call.params["project_id"] != call.caller.project_id:
+            raise BadRequest("Malformed request url", type="HTTPBadRequest")
+        return self.handler(call, *tx)
+
+
+_V = "/volumes/{id}"
+_S = "/snapshots/{id}"
+_T = "/types/{id}"
+_Q = "/qos-specs/{id}"
+_ROUTES: Final[tuple[tuple[str, str, Callable[..., Any], Mode], ...]] = (
+    ("GET", "/volumes", volumes.list_brief, READ),
+    ("POST", "/volumes", volumes.create, WRITE),
+    ("GET", "/volumes/detail", volumes.list_detail, READ),
+    ("GET", "/volumes/summary", Since(12, volumes.summary), READ),
+    ("GET", _V, volumes.show, READ),
+    ("PUT", _V, volumes.update, WRITE),
+    ("DELETE", _V, volumes.remove, WRITE),
+    ("POST", f"{_V}/action", actions.act, WRITE),
+    ("GET", f"{_V}/metadata", volumes.list_metadata, READ),
+    ("POST", f"{_V}/metadata", volumes.merge_metadata, WRITE),
+    ("PUT", f"{_V}/metadata", volumes.replace_metadata, WRITE),
+    ("GET", f"{_V}/metadata/{{key}}", volumes.show_metadata, READ),
+    ("PUT", f"{_V}/metadata/{{key}}", volumes.set_metadata, WRITE),
+    ("DELETE", f"{_V}/metadata/{{key}}", volumes.remove_metadata, WRITE),
+    ("GET", "/snapshots", snapshots.list_brief, READ),
+    ("POST", "/snapshots", snapshots.create, WRITE),
+    ("GET", "/snapshots/detail", snapshots.list_detail, READ),
+    ("GET", _S, snapshots.show, READ),
+    ("PUT", _S, snapshots.update, WRITE),
+    ("DELETE", _S, snapshots.remove, WRITE),
+    ("POST", f"{_S}/action", actions.act_on_snapshot, WRITE),
+    ("GET", f"{_S}/metadata", snapshots.list_metadata, READ),
+    ("POST", f"{_S}/metadata", snapshots.merge_metadata, WRITE),
+    ("PUT", f"{_S}/metadata", snapshots.replace_metadata, WRITE),
+    ("GET", f"{_S}/metadata/{{key}}", snapshots.show_metadata, READ),
+    ("PUT", f"{_S}/metadata/{{key}}", snapshots.set_metadata, WRITE),
+    ("DELETE", f"{_S}/metadata/{{key}}", snapshots.remove_metadata, WRITE),
+    ("GET", "/os-availability-zone", services.list_zones, READ),
+    ("GET", "/os-services", services.list_services, READ),
+    ("PUT", "/os-services/{action}", services.set_service, WRITE),
+    ("GET", "/scheduler-stats/get_pools", services.list_pools, READ),
+    ("GET", "/resource_filters", Since(33, services.list_filters), READ),
+    ("GET", "/types", types.list_all, READ),
+    ("POST", "/types", types.create, WRITE),
+    ("GET", _T, types.show, READ),
+    ("PUT", _T, types.update, WRITE),
+    ("DELETE", _T, types.remove, WRITE),
+    ("POST", f"{_T}/action", types.act, WRITE),
+    ("GET", f"{_T}/os-volume-type-access", types.list_access, READ),
+    ("GET", f"{_T}/extra_specs", types.list_specs, READ),
+    ("POST", f"{_T}/extra_specs", types.create_specs, WRITE),
+    ("GET", f"{_T}/extra_specs/{{key}}", types.show_spec, READ),
+    ("PUT", f"{_T}/extra_specs/{{key}}", types.update_spec, WRITE),
+    ("DELETE", f"{_T}/extra_specs/{{key}}", types.remove_spec, WRITE),
+    ("GET", "/qos-specs", qos_specs.list_all, READ),
+    ("POST", "/qos-specs", qos_specs.create, WRITE),
+    ("GET", _Q, qos_specs.show, READ),
+    ("PUT", _Q, qos_specs.update, WRITE),
+    ("DELETE", _Q, qos_specs.remove, WRITE),
+    ("PUT", f"{_Q}/delete_keys", qos_specs.remove_keys, WRITE),
+    ("GET", f"{_Q}/associations", qos_specs.list_associations, READ),
+    ("GET", f"{_Q}/associate", qos_specs.associate, WRITE),
+    ("GET", f"{_Q}/disassociate", qos_specs.disassociate, WRITE),
+    ("GET", f"{_Q}/disassociate_all", qos_specs.disassociate_all, WRITE),
+    ("GET", "/os-quota-sets/{id}", quotas.show, READ),
+    ("PUT", "/os-quota-sets/{id}", quotas.update, WRITE),
+    ("DELETE", "/os-quota-sets/{id}", quotas.reset, WRITE),
+    ("GET", "/os-quota-sets/{id}/defaults", quotas.show_defaults, READ),
+    ("GET", "/os-quota-class-sets/{id}", quotas.show_class, READ),
+    ("PUT", "/os-quota-class-sets/{id}", quotas.update_class, WRITE),
+    ("GET", "/limits", quotas.show_limits, READ),
+    ("GET", "/extensions", extensions.list_all, READ),
+    ("GET", "/extensions/{alias}", extensions.show, READ),
+    ("GET", "/messages", Since(3, messages.list_all), READ),
+    ("GET", "/messages/{id}", Since(3, messages.show), READ),
+    ("DELETE", "/messages/{id}", Since(3, messages.remove), WRITE),
+)

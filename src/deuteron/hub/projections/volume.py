@@ -1,0 +1,77 @@
+"""Volumes and snapshots, on the host that keeps them, until they are to be deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Set
+from typing import Any
+
+import msgspec
+from sqlalchemy import Table, select
+
+from deuteron.hub.projections.contract import Made, OnHost, Place, Reading, Touched, pairs, whole
+from deuteron.model.intent import ImageRef, IntentSnapshot, IntentVolume, VolumeUpload
+from deuteron.model.volume.rows import SnapshotRow, VolumeRow
+from deuteron.store.database import Tx
+from deuteron.store.volume_tables import snapshots, volumes
+
+
+def _present_in(table: Table) -> Any:
+    def present(tx: Tx, host: str) -> Iterable[str]:
+        return tx.scalars(select(table.c.id).where(table.c.host == host))
+
+    return present
+
+
+def _places_in(table: Table) -> Any:
+    def places(tx: Tx, ids: Collection[str]) -> Iterable[Place]:
+        return [(host, id) for id, host in pairs(tx, table.c.id, table.c.host, ids).items() if host]
+
+    return places
+
+
+def _touched(kind: str) -> Any:
+    def dirty(touched: Touched) -> Set[str]:
+        return touched.of(kind)
+
+    return dirty
+
+
+def _build_volumes(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, Made]]:
+    asked = set(places)
+    statement = select(volumes)
+    found = whole(reading.tx, volumes, lambda chunk: statement.where(volumes.c.id.in_(chunk)), {id for _, id in asked})
+    for row in found:
+        host = row["host"]
+        if host is not None and (host, row["id"]) in asked and row["task"] != "delete":
+            yield host, Made(_volume(row))
+
+
+def _volume(row: VolumeRow) -> IntentVolume:
+    upload = row["upload"]
+    return IntentVolume(
+        id=row["id"],
+        size_gib=row["new_size"] or row["size"],
+        image=None if row["image"] is None else msgspec.convert(row["image"], ImageRef),
+        snapshot_id=row["snapshot_id"],
+        source_id=row["source_volid"],
+        upload=None if upload is None else VolumeUpload(upload["image_id"], upload["disk_format"]),
+        is_made=row["task"] != "create",
+    )
+
+
+def _build_snapshots(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, Made]]:
+    asked = set(places)
+    statement = select(snapshots)
+    found: Iterator[SnapshotRow] = whole(
+        reading.tx, snapshots, lambda chunk: statement.where(snapshots.c.id.in_(chunk)), {id for _, id in asked}
+    )
+    for row in found:
+        host = row["host"]
+        if host is not None and (host, row["id"]) in asked and row["task"] != "delete":
+            yield host, Made(IntentSnapshot(row["id"], row["volume_id"], is_made=row["task"] != "create"))
+
+
+VOLUMES = OnHost("volume", _touched("volume"), _build_volumes, _present_in(volumes), _places_in(volumes))
+SNAPSHOTS = OnHost(
+    "volume_snapshot", _touched("volume_snapshot"), _build_snapshots, _present_in(snapshots), _places_in(snapshots)
+)

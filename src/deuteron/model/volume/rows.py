@@ -1,0 +1,92 @@
+"""Rows of the volume service, made from its declarations by `python -m deuteron.model.rows volume`; do not edit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from typing_extensions import ReadOnly, TypedDict
+
+from deuteron.model.scalars import MessageId, ProjectId, QosSpecsId, SnapshotId, VolumeId, VolumeTypeId
+
+
+class VolumeRow(TypedDict):
+    id: ReadOnly[VolumeId]
+    status: ReadOnly[str]
+    size: ReadOnly[int]
+    availability_zone: ReadOnly[str]
+    created_at: ReadOnly[str]
+    updated_at: ReadOnly[str | None]
+    name: ReadOnly[str | None]
+    description: ReadOnly[str | None]
+    snapshot_id: ReadOnly[SnapshotId | None]
+    source_volid: ReadOnly[VolumeId | None]
+    metadata: ReadOnly[Mapping[str, Any]]
+    user_id: ReadOnly[str]
+    bootable: ReadOnly[bool]
+    multiattach: ReadOnly[bool]
+    migration_status: ReadOnly[str | None]
+    volume_type_id: ReadOnly[VolumeTypeId | None]
+    project_id: ReadOnly[ProjectId]
+    host: ReadOnly[str | None]
+    image: ReadOnly[Any | None]
+    image_metadata: ReadOnly[Mapping[str, Any]]
+    is_readonly: ReadOnly[bool | None]
+    task: ReadOnly[str | None]
+    new_size: ReadOnly[int | None]
+    upload: ReadOnly[Any | None]
+    request_id: ReadOnly[str]
+
+
+class SnapshotRow(TypedDict):
+    id: ReadOnly[SnapshotId]
+    created_at: ReadOnly[str]
+    updated_at: ReadOnly[str | None]
+    name: ReadOnly[str | None]
+    description: ReadOnly[str | None]
+    volume_id: ReadOnly[VolumeId]
+    status: ReadOnly[str]
+    size: ReadOnly[int]
+    metadata: ReadOnly[Mapping[str, Any]]
+    user_id: ReadOnly[str]
+    project_id: ReadOnly[ProjectId]
+    host: ReadOnly[str | None]
+    volume_type_id: ReadOnly[VolumeTypeId | None]
+    bootable: ReadOnly[bool]
+    image_metadata: ReadOnly[Mapping[str, Any]]
+    task: ReadOnly[str | None]
+    request_id: ReadOnly[str]
+
+
+class VolumeTypeRow(TypedDict):
+    id: ReadOnly[VolumeTypeId]
+    name: ReadOnly[str]
+    description: ReadOnly[str | None]
+    is_public: ReadOnly[bool]
+    extra_specs: ReadOnly[Mapping[str, Any]]
+    qos_specs_id: ReadOnly[QosSpecsId | None]
+    projects: ReadOnly[Sequence[str]]
+    created_at: ReadOnly[str]
+    updated_at: ReadOnly[str | None]
+
+
+class QosSpecsRow(TypedDict):
+    id: ReadOnly[QosSpecsId]
+    name: ReadOnly[str]
+    consumer: ReadOnly[str]
+    specs: ReadOnly[Mapping[str, Any]]
+    created_at: ReadOnly[str]
+    updated_at: ReadOnly[str | None]
+
+
+class MessageRow(TypedDict):
+    id: ReadOnly[MessageId]
+    project_id: ReadOnly[ProjectId]
+    event_id: ReadOnly[str]
+    user_message: ReadOnly[str]
+    message_level: ReadOnly[str]
+    resource_type: ReadOnly[str]
+    resource_uuid: ReadOnly[str]
+    request_id: ReadOnly[str]
+    created_at: ReadOnly[str]
+    guaranteed_until: ReadOnly[str]

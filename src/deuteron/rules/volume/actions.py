@@ -1,0 +1,104 @@
+"""What is asked of volumes that are there: to grow, to become an image, to be called something else than they are.
+
+Source: cinder/volume/api.py; cinder/api/contrib/volume_actions.py, admin_actions.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from deuteron.model.errors import BadRequest, NotFound
+from deuteron.model.image import IMAGE
+from deuteron.model.image_rows import ImageRow
+from deuteron.model.settings import Settings
+from deuteron.model.volume import SNAPSHOT, VOLUME
+from deuteron.model.volume.rows import SnapshotRow, VolumeRow
+from deuteron.rules.image import images
+from deuteron.rules.volume import faults, kinds, loads
+from deuteron.store.database import Tx
+
+_TAKEN: Final = ("image_id", "image_name", "checksum", "size")
+"""What the image that a volume was made of says of itself, and not of what is made of the volume."""
+
+
+def extend(tx: Tx, request_id: str, row: VolumeRow, size: int) -> None:
+    """Raises: BadRequest for no larger size, and in no state for it; TooLarge for a quota."""
+    if row["status"] != "available":
+        raise faults.invalid_volume(
+            f"Volume {row['id']} status must be 'available' to extend, currently {row['status']}."
+        )
+    if size <= row["size"]:
+        raise faults.invalid_input(
+            f"New size for extend must be greater than current size. (current: {row['size']}, extended: {size})."
+        )
+    more = size - row["size"]
+    loads.check(tx, row["project_id"], row["volume_type_id"], "volumes", count=0, gib=more)
+    loads.count(tx, row["project_id"], row["volume_type_id"], "volumes", 0, more)
+    loads.count_on_host(tx, row["host"], more)
+    values = {"status": "extending", "task": "extend", "new_size": size, "request_id": request_id}
+    kinds.change(tx, VOLUME, row, values)
+
+
+def upload(
+    tx: Tx, settings: Settings, request_id: str, row: VolumeRow, image: Mapping[str, object]
+) -> tuple[VolumeRow, ImageRow]:
+    """Have an image made of the volume; `image` says its name, formats, visibility and whether it is protected.
+
+    Raises: BadRequest for a volume in no state for it; TooLarge for a limit of the image service.
+    """
+    if row["status"] != "available":
+        raise faults.invalid_volume(f"Volume {row['id']} status must be available, and is {row['status']}")
+    blank = {name: each.default for name, each in IMAGE.by_name.items() if each.create}
+    values = {**blank, **image, "owner": row["project_id"]}
+    properties = {key: value for key, value in row["image_metadata"].items() if key not in (*_TAKEN, *IMAGE.by_name)}
+    made = images.create(tx, settings.operator.image, values, properties)
+    asked = {"image_id": made["id"], "disk_format": values["disk_format"], "before": row["status"]}
+    row = kinds.change(
+        tx, VOLUME, row, {"status": "uploading", "task": "upload", "upload": asked, "request_id": request_id}
+    )
+    return row, made
+
+
+def reset_status(tx: Tx, row: VolumeRow, status: str) -> None:
+    """Call it what an administrator says. Raises: BadRequest."""
+    if status in ("deleting", "error_deleting", "detaching"):
+        raise BadRequest(f"Cannot reset-state to {status}", type="HTTPBadRequest")
+    if status == "in-use":
+        raise BadRequest(
+            "Cannot reset-state to in-use because volume does not have any attachments.", type="HTTPBadRequest"
+        )
+    kinds.change(tx, VOLUME, row, {"status": status, "task": None, "upload": None, **_as_large_as_it_is(tx, row)})
+
+
+def _as_large_as_it_is(tx: Tx, row: VolumeRow) -> dict[str, object]:
+    give_back(tx, row)
+    return {"new_size": None}
+
+
+def give_back(tx: Tx, row: VolumeRow) -> None:
+    """It will not grow to what it was asked to."""
+    if row["new_size"] is not None:
+        less = row["size"] - row["new_size"]
+        loads.count(tx, row["project_id"], row["volume_type_id"], "volumes", 0, less)
+        loads.count_on_host(tx, row["host"], less)
+
+
+def reset_snapshot_status(tx: Tx, row: SnapshotRow, status: str) -> None:
+    kinds.change(tx, SNAPSHOT, row, {"status": status, "task": None})
+
+
+def set_image_metadata(tx: Tx, row: VolumeRow, given: Mapping[str, str]) -> dict[str, str]:
+    merged = {**row["image_metadata"], **given}
+    kinds.change(tx, VOLUME, row, {"image_metadata": merged})
+    return merged
+
+
+def unset_image_metadata(tx: Tx, row: VolumeRow, key: str) -> None:
+    """Raises: NotFound."""
+    if key not in row["image_metadata"]:
+        raise NotFound(
+            f"Glance metadata for volume/snapshot {row['id']} cannot be found.", type="GlanceMetadataNotFound"
+        )
+    left = {name: value for name, value in row["image_metadata"].items() if name != key}
+    kinds.change(tx, VOLUME, row, {"image_metadata": left})

@@ -1,0 +1,206 @@
+"""Volumes: made, described and deleted.
+
+A request writes what should be and what is being done (`task`); the volume's host does it and says so (`reports`). What
+nobody could have asked differently is no refusal but a volume in error with a message: no back end has room.
+
+Source: cinder/volume/api.py; cinder/volume/flows/api/create_volume.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from deuteron.model.caller import Caller
+from deuteron.model.errors import BadRequest, NotFound
+from deuteron.model.image_rows import ImageRow
+from deuteron.model.scalars import CLOUD, ProjectId
+from deuteron.model.settings import Settings
+from deuteron.model.volume import SNAPSHOT, VOLUME
+from deuteron.model.volume.rows import SnapshotRow, VolumeRow
+from deuteron.model.volume.volumes import ZONE
+from deuteron.rules.volume import faults, images, kinds, loads, messages, placement, types
+from deuteron.store import query
+from deuteron.store.database import Tx
+from deuteron.store.volume_tables import snapshots
+
+DELETABLE: Final = ("available", "error", "error_restoring", "error_extending", "error_managing")
+
+
+@dataclass(frozen=True)
+class NewVolume:
+    """What a request asks for. At most one of the three says what it is made of."""
+
+    size: int | None
+    name: str | None = None
+    description: str | None = None
+    volume_type: str | None = None
+    zone: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    snapshot_id: str | None = None
+    source_id: str | None = None
+    image: str | None = None
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """What the new volume takes from what it is made of."""
+
+    size: int | None = None
+    host: str | None = None
+    type_id: str | None = None
+    bootable: bool = False
+    image_metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def find(tx: Tx, caller: Caller, volume_id: str) -> VolumeRow:
+    """The volume, if the caller may see it. Raises: NotFound."""
+    row = kinds.find(tx, VOLUME, volume_id)
+    if row["project_id"] != caller.project_id and not caller.is_admin:
+        raise faults.missing(VOLUME, volume_id)
+    return row
+
+
+def create(tx: Tx, settings: Settings, caller: Caller, request_id: str, new: NewVolume) -> VolumeRow:
+    """Raises: BadRequest, NotFound; TooLarge for a quota."""
+    given = [each for each in (new.snapshot_id, new.source_id, new.image) if each is not None]
+    if len(given) > 1:
+        raise faults.invalid_input("May specify only one of snapshot, source volume or image when creating a volume.")
+    origin = _origin(tx, caller, new)
+    size = new.size if new.size is not None else origin.size
+    if size is None:
+        raise BadRequest("the size of the volume is missing: at least 1 GiB is expected", type="HTTPBadRequest")
+    if origin.size is not None and size < origin.size:
+        raise faults.invalid_input(f"Volume size '{size}'GB cannot be smaller than the {origin.size}GB of its origin.")
+    if new.zone not in (None, ZONE):
+        raise faults.invalid_input(f"Availability zone '{new.zone}' is invalid.")
+    kind = types.wanted(tx, caller, new.volume_type)
+    if new.volume_type is None and origin.type_id is not None:
+        kind = types.find(tx, caller, origin.type_id)
+    image = None if new.image is None else images.usable(tx, caller, new.image, size)
+    project_id = caller.project_id or CLOUD
+    loads.check(tx, project_id, kind["id"], "volumes", count=1, gib=size)
+    host = origin.host if given and new.image is None else placement.choose(tx, settings, size)
+    loads.count(tx, project_id, kind["id"], "volumes", 1, size)
+    loads.count_on_host(tx, host, size)
+    row = kinds.add(
+        tx,
+        VOLUME,
+        {
+            "status": "creating" if host is not None else "error",
+            "size": size,
+            "availability_zone": ZONE,
+            "name": new.name,
+            "description": new.description,
+            "snapshot_id": new.snapshot_id,
+            "source_volid": new.source_id,
+            "metadata": dict(new.metadata),
+            "user_id": caller.user_id,
+            "bootable": origin.bootable,
+            "multiattach": False,
+            "volume_type_id": kind["id"],
+            "project_id": project_id,
+            "host": host,
+            "task": "create" if host is not None else None,
+            "request_id": request_id,
+            **_of_image(image, origin),
+        },
+    )
+    if host is None:
+        messages.tell(tx, project_id, messages.NO_BACKEND, row["id"], request_id=request_id)
+    return row
+
+
+def _of_image(image: ImageRow | None, origin: _Origin) -> dict[str, object]:
+    if image is None:
+        return {"image": None, "image_metadata": dict(origin.image_metadata)}
+    return {"image": msgspec.to_builtins(images.reference(image)), "image_metadata": images.description(image)}
+
+
+def _origin(tx: Tx, caller: Caller, new: NewVolume) -> _Origin:
+    """Raises: NotFound; BadRequest for what is in no state to be copied."""
+    if new.snapshot_id is not None:
+        snapshot = kinds.seen(tx, SNAPSHOT, new.snapshot_id)
+        if snapshot is None or not is_seen(caller, snapshot["project_id"]):
+            raise faults.missing(SNAPSHOT, new.snapshot_id)
+        if snapshot["status"] != "available":
+            raise faults.invalid_snapshot(
+                f"Originating snapshot status must be one of available values, and is {snapshot['status']}"
+            )
+        return _Origin(
+            snapshot["size"], snapshot["host"], snapshot["volume_type_id"], snapshot["bootable"],
+            snapshot["image_metadata"],
+        )  # fmt: skip
+    if new.source_id is not None:
+        source = find(tx, caller, new.source_id)
+        if source["status"] != "available":
+            raise faults.invalid_volume(
+                f"Unable to create a volume from an originating source volume that is {source['status']}: "
+                "it has to be available"
+            )
+        return _Origin(
+            source["size"], source["host"], source["volume_type_id"], source["bootable"], source["image_metadata"]
+        )
+    return _Origin()
+
+
+def is_seen(caller: Caller, project_id: ProjectId) -> bool:
+    return project_id == caller.project_id or caller.is_admin
+
+
+def change(tx: Tx, row: VolumeRow, values: Mapping[str, object]) -> VolumeRow:
+    """What people say of it."""
+    return kinds.change(tx, VOLUME, row, values)
+
+
+def snapshots_of(tx: Tx, row: VolumeRow) -> Sequence[SnapshotRow]:
+    return query.rows(tx, snapshots, snapshots.c.volume_id == row["id"])
+
+
+def remove(tx: Tx, request_id: str, row: VolumeRow, *, cascade: bool, forced: bool) -> None:
+    """Raises: BadRequest for a volume that is in no state for it, or (without `cascade`) has snapshots."""
+    below = snapshots_of(tx, row)
+    is_ready = row["status"] in DELETABLE or (forced and row["status"] != "in-use")
+    idle = all(each["status"] in ("available", "error") for each in below)
+    if not is_ready or (below and not (cascade and idle)):
+        raise faults.invalid_volume(
+            f"Volume {row['id']} is {row['status']} and has {len(below)} snapshots. Volume status must be available or "
+            "error or error_restoring or error_extending or error_managing and must not be migrating, attached, belong "
+            "to a group, have snapshots, awaiting a transfer, or be disassociated from snapshots after volume transfer."
+        )
+    for each in below:
+        remove_snapshot(tx, request_id, each)
+    if row["host"] is None:
+        finish_delete(tx, row)
+    else:
+        kinds.change(tx, VOLUME, row, {"status": "deleting", "task": "delete", "request_id": request_id})
+
+
+def finish_delete(tx: Tx, row: VolumeRow) -> None:
+    """Nothing is left of it."""
+    gib = row["new_size"] or row["size"]
+    loads.count(tx, row["project_id"], row["volume_type_id"], "volumes", -1, -gib)
+    loads.count_on_host(tx, row["host"], -gib)
+    kinds.remove(tx, VOLUME, row["id"])
+
+
+def remove_snapshot(tx: Tx, request_id: str, row: SnapshotRow) -> None:
+    if row["host"] is None:
+        finish_delete_snapshot(tx, row)
+    else:
+        kinds.change(tx, SNAPSHOT, row, {"status": "deleting", "task": "delete", "request_id": request_id})
+
+
+def finish_delete_snapshot(tx: Tx, row: SnapshotRow) -> None:
+    loads.count(tx, row["project_id"], row["volume_type_id"], "snapshots", -1, -row["size"])
+    kinds.remove(tx, SNAPSHOT, row["id"])
+
+
+def item(metadata: Mapping[str, str], key: str, what: str, object_id: str) -> str:
+    """One item of metadata. Raises: NotFound."""
+    if key not in metadata:
+        raise NotFound(f"{what} {object_id} has no metadata with key {key}.", type=f"{what}MetadataNotFound")
+    return metadata[key]

@@ -1,0 +1,320 @@
+"""Volumes as qcow2 files: copies at once, by files that stand on others.
+
+    volume-<id>       what a volume holds that nobody else does: guests write here
+    base-<id>         what several have in common; never written again
+    snapshot-<id>     another name of the base that a snapshot is; while it is there, the base stays
+    images/<id>       data of images that volumes stand on
+    .part-*           a file that is not whole, of a crash; removed when the driver opens
+
+A volume becomes a base without a copy: the base is another name of its file (a hard link), then a new file that stands
+on the base takes the volume's name. A copy of a volume, or a snapshot, is then another file on the same base. Files
+name what is below them relative to the folder, so a restored backup may lie elsewhere.
+
+Mark: the names above. A crash at any point leaves whole files under them: a base that is still the volume's own file
+(the next call makes the rest), or a base that nobody stands on (removed with the next deletion, or made of again).
+
+Invariants:
+- A file with more names than its own and its base's is in a guest's folder: it is neither copied nor removed.
+- QEMU is always told the format, here and in what stands on an image. A guest that writes a qcow2 header into its disk
+  writes it into a qcow2 file of ours, and gains nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Literal
+from uuid import UUID
+
+from deuteron.model.intent import ImageRef
+from deuteron.volume.contract import Fetch, Figures, Origin, VolumeFailure
+from deuteron.volume.file.qcow2 import Head, NotQcow2, read_head
+
+_GIB: Final = 1024**3
+_TOOL_TIMEOUT_S: Final = 3600.0
+_IMAGES: Final = "images"
+
+
+class FileDriver:
+    """`VolumeDriver` over a folder; see the module's text. One process has the folder."""
+
+    name = "file"
+    is_lasting = True
+
+    def __init__(self, folder: Path, fetch: Fetch) -> None:
+        self._folder = folder
+        self._fetch = fetch
+        self._lock = threading.RLock()
+        """Held while names change; not while data are read or written."""
+        self._arriving: list[str] = []
+        """Images of which a volume is being made; several may be of one."""
+        (folder / _IMAGES).mkdir(parents=True, exist_ok=True)
+        for part in folder.glob(".part-*"):
+            part.unlink()
+        self._below: dict[str, str | None] = {}
+        """What each volume and base stands on, by name."""
+        for path in folder.iterdir():
+            if path.name.startswith(("volume-", "base-")):
+                with contextlib.suppress(NotQcow2):
+                    self._below[path.name] = read_head(path).below
+
+    # --- looking ------------------------------------------------------------------------------------------------------
+
+    def size_gib(self, volume_id: str) -> int | None:
+        path = self._volume(volume_id)
+        try:
+            return read_head(path).size_bytes // _GIB
+        except (FileNotFoundError, NotQcow2):
+            return None
+
+    def has_snapshot(self, snapshot_id: str) -> bool:
+        return self._path("snapshot", snapshot_id).exists()
+
+    def figures(self) -> Figures:
+        usage = shutil.disk_usage(self._folder)
+        return Figures(usage.total // _GIB, usage.free // _GIB)
+
+    # --- making -------------------------------------------------------------------------------------------------------
+
+    def make(self, volume_id: str, size_gib: int, image: ImageRef | None = None) -> None:
+        path = self._volume(volume_id)
+        if path.exists():
+            return
+        if image is None:
+            with self._lock:
+                self._create(path, None, "", size_gib * _GIB)
+            return
+        with self._lock:
+            self._arriving.append(image.id)
+        try:
+            file, form = self._fetch(image, self._folder / _IMAGES)
+            held = _virtual_size(file, form)
+            if held > size_gib * _GIB:
+                raise VolumeFailure(
+                    f"cannot make volume {volume_id} of {size_gib} GiB from image {image.id}: it holds {held} bytes"
+                )
+            with self._lock:
+                self._create(path, f"{_IMAGES}/{file.name}", form, size_gib * _GIB)
+        finally:
+            with self._lock:
+                self._arriving.remove(image.id)
+
+    def clone(self, volume_id: str, size_gib: int, origin: Origin) -> None:
+        path = self._volume(volume_id)
+        with self._lock:
+            if path.exists():
+                return
+            if origin.kind == "snapshot":
+                if not self.has_snapshot(origin.id):
+                    raise VolumeFailure(f"cannot make volume {volume_id}: there is no snapshot {origin.id}")
+                below: str | None = f"base-{UUID(origin.id)}"
+                form = "qcow2"
+            else:
+                below, form = self._shared(origin.id, volume_id)
+            self._create(path, below, form, size_gib * _GIB)
+
+    def snapshot(self, snapshot_id: str, volume_id: str) -> None:
+        path = self._path("snapshot", snapshot_id)
+        base = self._path("base", snapshot_id)
+        with self._lock:
+            if path.exists():
+                return
+            volume = self._volume(volume_id)
+            if not base.exists() or base.samefile(volume):
+                head = self._head(volume)
+                if head.is_blank and not base.exists():
+                    self._refuse_guests(volume, 1)
+                    self._create(base, head.below, head.below_format, head.size_bytes)
+                else:
+                    self._freeze(volume, base, head)
+            base.chmod(0o444)
+            os.link(base, path)
+            self._sync()
+
+    def extend(self, volume_id: str, size_gib: int) -> None:
+        path = self._volume(volume_id)
+        with self._lock:
+            if self._head(path).size_bytes >= size_gib * _GIB:
+                return
+            self._refuse_guests(path, 1)
+            _run("qemu-img", "resize", "-q", "-f", "qcow2", str(path), str(size_gib * _GIB))
+
+    # --- giving -------------------------------------------------------------------------------------------------------
+
+    def read(self, volume_id: str, form: str, target: Path) -> None:
+        path = self._volume(volume_id)
+        self._head(path)
+        _run("qemu-img", "convert", "-U", "-f", "qcow2", "-O", form, str(path), str(target))
+
+    def export(self, volume_id: str, folder: Path) -> Path:
+        volume = self._volume(volume_id)
+        with self._lock:
+            self._head(volume)
+            target = folder / volume.name
+            if not target.exists():
+                self._refuse_guests(volume, 1)
+            folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+            name: str | None = volume.name
+            while name is not None:
+                self._show(name, folder)
+                if name != volume.name:
+                    (self._folder / name).chmod(0o444)
+                name = self._below.get(name)
+            return target
+
+    def withdraw(self, volume_id: str, folder: Path) -> None:
+        with self._lock:
+            (folder / f"volume-{UUID(volume_id)}").unlink(missing_ok=True)
+            if not folder.is_dir():
+                return
+            used: set[str] = set()
+            for path in folder.glob("volume-*"):
+                name: str | None = path.name
+                while name is not None:
+                    used.add(name)
+                    name = self._below.get(name)
+            for path in (*folder.glob("base-*"), *folder.glob(f"{_IMAGES}/*")):
+                if str(path.relative_to(folder)) not in used:
+                    path.unlink()
+
+    def delete(self, kind: Literal["volume", "snapshot"], object_id: str) -> None:
+        path = self._path(kind, object_id)
+        with self._lock:
+            if kind == "volume" and path.exists():
+                base = self._path("base", object_id)
+                self._refuse_guests(path, 2 if base.exists() and base.samefile(path) else 1)
+            path.unlink(missing_ok=True)
+            self._below.pop(path.name, None)
+            self._collect()
+            self._sync()
+
+    # --- files --------------------------------------------------------------------------------------------------------
+
+    def _volume(self, volume_id: str) -> Path:
+        return self._path("volume", volume_id)
+
+    def _path(self, kind: str, object_id: str) -> Path:
+        return self._folder / f"{kind}-{UUID(object_id)}"
+
+    def _head(self, path: Path) -> Head:
+        try:
+            return read_head(path)
+        except FileNotFoundError:
+            raise VolumeFailure(f"there is no {path.name} on this host") from None
+        except NotQcow2 as error:
+            raise VolumeFailure(f"{path.name} on this host is damaged: {error}") from error
+
+    def _shared(self, origin_id: str, for_id: str) -> tuple[str | None, str]:
+        """What another volume may stand on to hold the same as `origin_id` does now, and its format.
+
+        It is made, under a name that the other volume gives it, unless nothing was written since it was last made.
+        """
+        origin, base = self._volume(origin_id), self._path("base", for_id)
+        head = self._head(origin)
+        if base.exists() and not base.samefile(origin):
+            return base.name, "qcow2"
+        if head.is_blank and not base.exists():
+            self._refuse_guests(origin, 1)
+            return head.below, head.below_format
+        self._freeze(origin, base, head)
+        base.chmod(0o444)
+        return base.name, "qcow2"
+
+    def _freeze(self, volume: Path, base: Path, head: Head) -> None:
+        """Make the volume's file a base, and let the volume stand on it."""
+        if base.exists():
+            self._refuse_guests(volume, 2)
+        else:
+            self._refuse_guests(volume, 1)
+            os.link(volume, base)
+            self._below[base.name] = head.below
+        self._create(volume, base.name, "qcow2", head.size_bytes)
+
+    def _create(self, path: Path, below: str | None, form: str, size_bytes: int) -> None:
+        """A new file of nothing but what is below it, in place of what may be at `path`."""
+        with _part(self._folder) as part:
+            on = [] if below is None else ["-u", "-b", below, "-F", form]
+            _run("qemu-img", "create", "-q", "-f", "qcow2", *on, str(part), str(size_bytes))
+            part.chmod(0o600)
+            part.rename(path)
+        self._below[path.name] = below
+        self._sync()
+
+    def _refuse_guests(self, volume: Path, names: int) -> None:
+        """Raises: VolumeFailure for a file that has more names than these."""
+        if volume.exists() and volume.stat().st_nlink > names:
+            raise VolumeFailure(f"{volume.name} is attached: a guest may write to it")
+
+    def _show(self, name: str, folder: Path) -> None:
+        target = folder / name
+        if target.exists():
+            return
+        target.parent.mkdir(mode=0o755, exist_ok=True)
+        os.link(self._folder / name, target)
+
+    def _collect(self) -> None:
+        """Remove bases that nobody stands on, and that are no snapshot."""
+        while True:
+            used = {below for below in self._below.values() if below is not None}
+            idle = [
+                name
+                for name in self._below
+                if name.startswith("base-")
+                and name not in used
+                and not (self._folder / name.replace("base-", "snapshot-", 1)).exists()
+            ]
+            if not idle:
+                break
+            for name in idle:
+                (self._folder / name).unlink(missing_ok=True)
+                del self._below[name]
+        for path in (self._folder / _IMAGES).iterdir():
+            is_arriving = path.name.startswith(".") or path.name.partition(".")[0] in self._arriving
+            if not is_arriving and f"{_IMAGES}/{path.name}" not in used:
+                path.unlink()
+
+    def _sync(self) -> None:
+        """Names are on the disk when the API hears of them."""
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _virtual_size(path: Path, form: str) -> int:
+    if form == "raw":
+        return path.stat().st_size
+    try:
+        return read_head(path).size_bytes
+    except NotQcow2 as error:
+        raise VolumeFailure(f"cannot use image {path.name}: {error}") from error
+
+
+@contextlib.contextmanager
+def _part(folder: Path) -> Iterator[Path]:
+    """A new name for an unfinished file, which is gone at the end unless it was renamed."""
+    handle, name = tempfile.mkstemp(prefix=".part-", dir=folder)
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _run(*command: str) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TOOL_TIMEOUT_S)
+    except FileNotFoundError as error:
+        raise VolumeFailure(f"there is no {command[0]} on this host") from error
+    except subprocess.TimeoutExpired as error:
+        raise VolumeFailure(f"{' '.join(command[:2])} did not end in {_TOOL_TIMEOUT_S:.0f} s") from error
+    if done.returncode != 0:
+        raise VolumeFailure(f"{' '.join(command[:2])} failed: {done.stderr.strip()}", " ".join(command))

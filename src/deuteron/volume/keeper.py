@@ -1,0 +1,315 @@
+"""Makes the volumes and snapshots of a host what the API says they should be, through a driver.
+
+`sync` says what should be and returns at once; a few threads make it so, each object on its own: look, do what lacks,
+look again. No step depends on which came before, so an interruption anywhere is continued by doing it once more.
+
+What is not wanted is removed only when the API asked for its end (`leaving`): a volume that nobody speaks of any more,
+as after a backup of the API's rows was restored, stays where it is. What something wanted is still to be made of stays,
+too, until that is made.
+
+A failure of one object is its own: it is reported with its fault, stays pending, and is tried again after a pause that
+doubles from 1 s to 60 s.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Set
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from deuteron.model.intent import IntentSnapshot, IntentVolume, Key, SnapshotReport, VolumeReport, VolumeUpload
+from deuteron.volume.contract import Figures, Origin, VolumeDriver, VolumeFailure
+
+log = structlog.get_logger("deuteron.volume")
+
+Deliver = Callable[[str, str, Path], None]
+"""Hands the data of a volume to the API as an image: volume, image, file. Raises: VolumeFailure."""
+
+_FORMATS: Final = {"vhd": "vpc", "ploop": "parallels"}
+"""What `qemu-img` calls formats that Glance calls otherwise."""
+
+
+class KeeperOptions(msgspec.Struct, frozen=True):
+    """Times; tests shorten them."""
+
+    workers: int = 4
+    retry_first_s: float = 1.0
+    retry_most_s: float = 60.0
+
+
+class _Waiting(Exception):
+    """Something else has to be there first; the message says what."""
+
+
+class _Entry(msgspec.Struct):
+    """What is known of one object; all of it can be found out again."""
+
+    wanted: IntentVolume | IntentSnapshot | None = None
+    is_leaving: bool = False
+    is_working: bool = False
+    is_dirty: bool = False
+    failures: int = 0
+    not_before: float = 0.0
+    fault: str | None = None
+    waits_for: str | None = None
+    report: VolumeReport | SnapshotReport | None = None
+    uploaded: str | None = None
+
+
+class VolumeKeeper:
+    """The volumes of one host. `on_change` is called from any thread after `reports` would answer differently."""
+
+    def __init__(
+        self,
+        driver: VolumeDriver,
+        deliver: Deliver,
+        folder: Path,
+        options: KeeperOptions | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`folder` is for files on their way to become images."""
+        self.on_change: Callable[[], None] = lambda: None
+        self.driver = driver
+        self._deliver = deliver
+        self._folder = folder
+        self._options = options or KeeperOptions()
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._entries: dict[Key, _Entry] = {}
+        self._pool = ThreadPoolExecutor(self._options.workers, thread_name_prefix="volume")
+        self._closing = threading.Event()
+        self._wake = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="volume-watch", daemon=True)
+        self._watcher.start()
+
+    def figures(self) -> Figures:
+        return self.driver.figures()
+
+    def sync(
+        self,
+        volumes: Mapping[str, IntentVolume],
+        snapshots: Mapping[str, IntentSnapshot],
+        leaving: Set[Key] = frozenset(),
+    ) -> None:
+        """Make these, and end what is `leaving`; does not block. What is in neither is left alone."""
+        wanted: dict[Key, IntentVolume | IntentSnapshot] = {("volume", id): each for id, each in volumes.items()}
+        wanted |= {("volume_snapshot", id): each for id, each in snapshots.items()}
+        with self._lock:
+            for key in wanted.keys() | leaving | self._entries.keys():
+                entry = self._entries.setdefault(key, _Entry())
+                now, is_leaving = wanted.get(key), key in leaving
+                if entry.report is not None and (entry.wanted, entry.is_leaving) == (now, is_leaving):
+                    continue
+                if (entry.wanted, entry.is_leaving) != (now, is_leaving):
+                    # A new wish deserves a new try at once.
+                    entry.failures, entry.not_before, entry.fault = 0, 0.0, None
+                entry.wanted, entry.is_leaving = now, is_leaving
+                if now is None and not is_leaving:
+                    del self._entries[key]
+                    continue
+                self._schedule(key, entry)
+
+    def kept(self) -> Mapping[Key, str]:
+        """What is leaving and may still be there, each with the reason."""
+        with self._lock:
+            return {
+                key: entry.fault or entry.waits_for or "is being removed"
+                for key, entry in self._entries.items()
+                if entry.wanted is None
+            }
+
+    def reports(self) -> tuple[tuple[VolumeReport, ...], tuple[SnapshotReport, ...]]:
+        """One for each object that is wanted and was looked at."""
+        with self._lock:
+            said = [entry.report for entry in self._entries.values() if entry.wanted is not None]
+        return (
+            tuple(each for each in said if isinstance(each, VolumeReport)),
+            tuple(each for each in said if isinstance(each, SnapshotReport)),
+        )
+
+    def pending(self) -> tuple[tuple[str, str], ...]:
+        """What is not as it should be yet: the object in words, and why."""
+        with self._lock:
+            return tuple(
+                (f"{key[0].replace('_', ' ')} {key[1]}", why)
+                for key, entry in sorted(self._entries.items())
+                for why in (entry.fault or entry.waits_for,)
+                if why is not None
+            )
+
+    def close(self) -> None:
+        """End the threads. What is under way is done again by the next keeper."""
+        self._closing.set()
+        self._wake.set()
+        self._watcher.join()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    # --- jobs ---------------------------------------------------------------------------------------------------------
+
+    def _schedule(self, key: Key, entry: _Entry) -> None:
+        """Has the object looked at soon. The lock is held."""
+        entry.is_dirty = True
+        if not entry.is_working and not self._closing.is_set():
+            entry.is_working = True
+            self._pool.submit(self._work, key)
+
+    def _work(self, key: Key) -> None:
+        while True:
+            with self._lock:
+                entry = self._entries.get(key)
+                if entry is None:
+                    return
+                if not entry.is_dirty or self._closing.is_set() or self._clock() < entry.not_before:
+                    entry.is_working = False
+                    self._wake.set()
+                    return
+                entry.is_dirty = False
+                wanted, is_leaving = entry.wanted, entry.is_leaving
+            self._realise(key, entry, wanted, is_leaving)
+
+    def _realise(self, key: Key, entry: _Entry, wanted: IntentVolume | IntentSnapshot | None, is_leaving: bool) -> None:
+        fault = waits_for = None
+        self._say(key, entry, self._report(key, entry, wanted, None, "making"))
+        try:
+            if isinstance(wanted, IntentVolume):
+                self._volume(entry, wanted)
+            elif isinstance(wanted, IntentSnapshot):
+                self._snapshot(wanted)
+            elif is_leaving:
+                self._remove(key)
+        except _Waiting as error:
+            waits_for = str(error)
+        except (VolumeFailure, OSError) as error:
+            fault = str(error)
+            log.warning("volume failed on this host", kind=key[0], id=key[1], reason=fault)
+        with self._lock:
+            entry.waits_for = waits_for
+            entry.fault = fault
+            if fault is not None:
+                entry.failures += 1
+                pause_s = min(self._options.retry_first_s * 2 ** (entry.failures - 1), self._options.retry_most_s)
+                entry.not_before = self._clock() + pause_s
+                entry.is_dirty = True
+            else:
+                entry.failures, entry.not_before = 0, 0.0
+            is_gone = wanted is None and fault is None and waits_for is None and not entry.is_dirty
+            if is_gone:
+                self._entries.pop(key, None)
+            if fault is None and waits_for is None:
+                for other, each in self._entries.items():
+                    if each.waits_for is not None:
+                        self._schedule(other, each)
+        state = "error" if fault is not None else "making" if waits_for is not None else "ready"
+        self._say(key, entry, self._report(key, entry, wanted, fault, state))
+        if is_gone:
+            self.on_change()
+
+    def _report(
+        self, key: Key, entry: _Entry, wanted: IntentVolume | IntentSnapshot | None, fault: str | None, state: str
+    ) -> VolumeReport | SnapshotReport | None:
+        """What is true of a wanted object. One that is there is `making` only what its wish adds to it."""
+        if isinstance(wanted, IntentVolume):
+            size = self.driver.size_gib(wanted.id)
+            said = "ready" if state == "making" and entry.report is not None and size is not None else state
+            return VolumeReport(wanted.id, said, size or 0, entry.uploaded, fault)  # type: ignore[arg-type]  # a state
+        if isinstance(wanted, IntentSnapshot):
+            said = "ready" if state == "making" and self.driver.has_snapshot(wanted.id) else state
+            return SnapshotReport(wanted.id, said, fault)  # type: ignore[arg-type]  # one of its states
+        return None
+
+    def _say(self, key: Key, entry: _Entry, report: VolumeReport | SnapshotReport | None) -> None:
+        with self._lock:
+            changed = report is not None and entry.report != report
+            if report is not None:
+                entry.report = report
+        if changed:
+            self.on_change()
+
+    # --- steps --------------------------------------------------------------------------------------------------------
+
+    def _volume(self, entry: _Entry, wanted: IntentVolume) -> None:
+        size = self.driver.size_gib(wanted.id)
+        if size is None:
+            self._refuse_lost(wanted, f"volume {wanted.id}")
+            log.info("volume changed", id=wanted.id, step="make")
+            if wanted.snapshot_id is not None:
+                self._await(("volume_snapshot", wanted.snapshot_id))
+                self.driver.clone(wanted.id, wanted.size_gib, Origin("snapshot", wanted.snapshot_id))
+            elif wanted.source_id is not None:
+                self._await(("volume", wanted.source_id))
+                self.driver.clone(wanted.id, wanted.size_gib, Origin("volume", wanted.source_id))
+            else:
+                self.driver.make(wanted.id, wanted.size_gib, wanted.image)
+        elif size < wanted.size_gib:
+            log.info("volume changed", id=wanted.id, step="extend")
+            self.driver.extend(wanted.id, wanted.size_gib)
+        if wanted.upload is not None and entry.uploaded != wanted.upload.image_id:
+            self._upload(wanted, wanted.upload)
+            entry.uploaded = wanted.upload.image_id
+
+    def _snapshot(self, wanted: IntentSnapshot) -> None:
+        if not self.driver.has_snapshot(wanted.id):
+            self._refuse_lost(wanted, f"snapshot {wanted.id}")
+            self._await(("volume", wanted.volume_id))
+            log.info("volume changed", id=wanted.volume_id, step="snapshot")
+            self.driver.snapshot(wanted.id, wanted.volume_id)
+
+    def _refuse_lost(self, wanted: IntentVolume | IntentSnapshot, what: str) -> None:
+        """Raises: VolumeFailure for what was there once: an empty one in its place would be a lie."""
+        if wanted.is_made and self.driver.is_lasting:
+            raise VolumeFailure(f"the data of {what} are not there any more")
+
+    def _await(self, key: Key) -> None:
+        """Raises: _Waiting for what is wanted here too, and is not there yet."""
+        kind, object_id = key
+        if kind == "volume":
+            is_there = self.driver.size_gib(object_id) is not None
+        else:
+            is_there = self.driver.has_snapshot(object_id)
+        with self._lock:
+            entry = self._entries.get(key)
+            if not is_there and entry is not None and entry.wanted is not None:
+                raise _Waiting(f"waits for {kind.replace('_', ' ')} {object_id}")
+
+    def _remove(self, key: Key) -> None:
+        kind, object_id = key
+        with self._lock:
+            heirs = [
+                entry.wanted
+                for entry in self._entries.values()
+                if isinstance(entry.wanted, IntentVolume)
+                and not entry.wanted.is_made
+                and object_id in (entry.wanted.snapshot_id, entry.wanted.source_id)
+            ]
+        for heir in heirs:
+            if self.driver.size_gib(heir.id) is None:
+                raise _Waiting(f"waits until volume {heir.id} is made of it")
+        log.info("volume changed", id=object_id, step="delete")
+        self.driver.delete("volume" if kind == "volume" else "snapshot", object_id)
+
+    def _upload(self, wanted: IntentVolume, upload: VolumeUpload) -> None:
+        log.info("volume changed", id=wanted.id, step="upload")
+        with tempfile.TemporaryDirectory(prefix=".part-", dir=self._folder) as name:
+            target = Path(name) / "image"
+            self.driver.read(wanted.id, _FORMATS.get(upload.disk_format, upload.disk_format), target)
+            self._deliver(wanted.id, upload.image_id, target)
+
+    def _watch(self) -> None:
+        """Has what failed tried again when its pause is over."""
+        while not self._closing.is_set():
+            with self._lock:
+                due = [entry.not_before for entry in self._entries.values() if entry.is_dirty and not entry.is_working]
+            pause_s = min(due) - self._clock() if due else None
+            self._wake.wait(None if pause_s is None else max(0.0, pause_s))
+            self._wake.clear()
+            with self._lock:
+                for key, entry in self._entries.items():
+                    if entry.is_dirty and not entry.is_working and self._clock() >= entry.not_before:
+                        self._schedule(key, entry)

@@ -1,0 +1,102 @@
+"""Volumes that are only told about: for a cloud whose API works and whose data plane does not exist.
+
+They have a size and no data. Nothing is kept on disk: after a restart of the agent the intent says again what there is.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Literal
+
+from deuteron.model.intent import ImageRef
+from deuteron.volume.contract import Figures, Origin, VolumeFailure
+
+
+class SimulatedDriver:
+    """`VolumeDriver` without data."""
+
+    name = "simulated"
+    is_lasting = False
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sizes: dict[str, int] = {}
+        self._snapshots: dict[str, int] = {}
+        self._folders: dict[str, Path] = {}
+
+    def size_gib(self, volume_id: str) -> int | None:
+        return self._sizes.get(volume_id)
+
+    def has_snapshot(self, snapshot_id: str) -> bool:
+        return snapshot_id in self._snapshots
+
+    def make(self, volume_id: str, size_gib: int, image: ImageRef | None = None) -> None:
+        held = 0 if image is None else image.virtual_size_bytes or image.size_bytes
+        if held > size_gib << 30:
+            raise VolumeFailure(f"cannot make volume {volume_id} of {size_gib} GiB: the image holds {held} bytes")
+        with self._lock:
+            self._sizes.setdefault(volume_id, size_gib)
+
+    def clone(self, volume_id: str, size_gib: int, origin: Origin) -> None:
+        with self._lock:
+            if volume_id in self._sizes:
+                return
+            if origin.id not in (self._snapshots if origin.kind == "snapshot" else self._sizes):
+                raise VolumeFailure(f"cannot make volume {volume_id}: there is no {origin.kind} {origin.id}")
+            self._refuse_guests(origin.id)
+            self._sizes[volume_id] = size_gib
+
+    def snapshot(self, snapshot_id: str, volume_id: str) -> None:
+        with self._lock:
+            if snapshot_id in self._snapshots:
+                return
+            self._snapshots[snapshot_id] = self._size(volume_id)
+            try:
+                self._refuse_guests(volume_id)
+            except VolumeFailure:
+                del self._snapshots[snapshot_id]
+                raise
+
+    def extend(self, volume_id: str, size_gib: int) -> None:
+        with self._lock:
+            if self._size(volume_id) < size_gib:
+                self._refuse_guests(volume_id)
+                self._sizes[volume_id] = size_gib
+
+    def read(self, volume_id: str, form: str, target: Path) -> None:
+        with self._lock:
+            self._size(volume_id)
+        raise VolumeFailure(f"cannot read volume {volume_id}: this cloud has no data plane, and volumes no data")
+
+    def export(self, volume_id: str, folder: Path) -> Path:
+        with self._lock:
+            self._size(volume_id)
+            if self._folders.setdefault(volume_id, folder) != folder:
+                self._refuse_guests(volume_id)
+        return folder / f"volume-{volume_id}"
+
+    def withdraw(self, volume_id: str, folder: Path) -> None:
+        with self._lock:
+            if self._folders.get(volume_id) == folder:
+                del self._folders[volume_id]
+
+    def delete(self, kind: Literal["volume", "snapshot"], object_id: str) -> None:
+        with self._lock:
+            if kind == "volume":
+                self._refuse_guests(object_id)
+            (self._sizes if kind == "volume" else self._snapshots).pop(object_id, None)
+
+    def figures(self) -> Figures:
+        with self._lock:
+            return Figures(1024, max(0, 1024 - sum(self._sizes.values())))
+
+    def _size(self, volume_id: str) -> int:
+        size = self._sizes.get(volume_id)
+        if size is None:
+            raise VolumeFailure(f"there is no volume-{volume_id} on this host")
+        return size
+
+    def _refuse_guests(self, volume_id: str) -> None:
+        if volume_id in self._folders:
+            raise VolumeFailure(f"volume-{volume_id} is attached: a guest may write to it")

@@ -1,0 +1,303 @@
+"""What every volume driver does, with files and simulated; and what the files of `file` hold."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from deuteron.model.intent import ImageRef
+from deuteron.volume import VolumeDriver, VolumeFailure
+from deuteron.volume.contract import Origin
+from deuteron.volume.file import FileDriver
+from deuteron.volume.file.qcow2 import NotQcow2, read_head
+from deuteron.volume.registry import UnknownDriver, open_driver
+from deuteron.volume.simulated import SimulatedDriver
+from tests import needs
+
+pytestmark = needs.needs_program("qemu-img", "qemu-io")
+MIB = 1024 * 1024
+
+
+def ids() -> Iterator[str]:
+    while True:
+        yield str(uuid.uuid4())
+
+
+def fetch(image: ImageRef, folder: Path) -> tuple[Path, str]:
+    """An image of this many bytes, all of them `i`."""
+    path = folder / image.id
+    path.write_bytes(b"i" * image.size_bytes)
+    return path, "raw"
+
+
+def image_of(size_bytes: int = MIB) -> ImageRef:
+    return ImageRef(str(uuid.uuid4()), "raw", size_bytes, "", size_bytes)
+
+
+def file_driver(folder: Path) -> FileDriver:
+    return FileDriver(folder / "volumes", fetch)
+
+
+@pytest.fixture(params=[file_driver, lambda folder: SimulatedDriver()], ids=["file", "simulated"])
+def driver(request: pytest.FixtureRequest, tmp_path: Path) -> VolumeDriver:
+    make: Callable[[Path], VolumeDriver] = request.param
+    return make(tmp_path)
+
+
+def write(path: Path, letter: str, at: int = 0) -> None:
+    """What a guest does: 1 MiB of a letter."""
+    command = ["qemu-io", "-f", "qcow2", "-c", f"write -q -P {ord(letter)} {at} 1M", str(path)]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+
+
+def letter_in(path: Path, at: int = 0) -> str:
+    """The letter that 1 MiB of the disk is made of; "?" for a mixture."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out"
+        places = ["bs=1M", f"skip={at // MIB}", f"count={at // MIB + 1}", f"if={path}", f"of={out}"]
+        subprocess.run(["qemu-img", "dd", "-U", "-f", "qcow2", "-O", "raw", *places], check=True, timeout=60)
+        data = out.read_bytes()[:MIB]
+    return chr(data[0]) if data == data[:1] * MIB else "?"
+
+
+# --- the contract -----------------------------------------------------------------------------------------------------
+
+
+def test_volumes_come_grow_and_go_and_all_of_it_may_be_asked_for_twice(driver: VolumeDriver) -> None:
+    one, copy, of_snapshot, snapshot = (next(ids()) for _ in range(4))
+    assert driver.size_gib(one) is None and not driver.has_snapshot(snapshot)
+    for _ in range(2):
+        driver.make(one, 1)
+        driver.extend(one, 2)
+        driver.snapshot(snapshot, one)
+        driver.clone(copy, 2, Origin("volume", one))
+        driver.clone(of_snapshot, 3, Origin("snapshot", snapshot))
+    assert [driver.size_gib(each) for each in (one, copy, of_snapshot)] == [2, 2, 3]
+    assert driver.has_snapshot(snapshot)
+    for _ in range(2):
+        driver.delete("snapshot", snapshot)
+        driver.delete("volume", one)
+    assert not driver.has_snapshot(snapshot) and driver.size_gib(one) is None
+    assert [driver.size_gib(each) for each in (copy, of_snapshot)] == [2, 3]
+    figures = driver.figures()
+    assert 0 <= figures.free_gib <= figures.total_gib
+
+
+def test_what_is_not_there_is_neither_copied_nor_kept_nor_extended(driver: VolumeDriver, tmp_path: Path) -> None:
+    one, other = next(ids()), next(ids())
+    for attempt in (
+        lambda: driver.clone(one, 1, Origin("volume", other)),
+        lambda: driver.clone(one, 1, Origin("snapshot", other)),
+        lambda: driver.snapshot(one, other),
+        lambda: driver.extend(other, 2),
+        lambda: driver.read(other, "raw", tmp_path / "x"),
+        lambda: driver.export(other, tmp_path / "guest"),
+    ):
+        with pytest.raises(VolumeFailure):
+            attempt()
+    assert driver.size_gib(one) is None and not driver.has_snapshot(one)
+
+
+def test_a_volume_holds_its_image_or_is_refused(driver: VolumeDriver) -> None:
+    one, small = next(ids()), next(ids())
+    driver.make(one, 1, image_of())
+    assert driver.size_gib(one) == 1
+    larger = ImageRef(str(uuid.uuid4()), "raw", 1, "", 2**31) if isinstance(driver, SimulatedDriver) else None
+    if larger is not None:
+        with pytest.raises(VolumeFailure, match="holds"):
+            driver.make(small, 1, larger)
+
+
+def test_what_a_guest_has_is_left_alone(driver: VolumeDriver, tmp_path: Path) -> None:
+    one, other = next(ids()), next(ids())
+    driver.make(one, 1)
+    first = driver.export(one, tmp_path / "guest")
+    assert driver.export(one, tmp_path / "guest") == first
+    for attempt in (
+        lambda: driver.export(one, tmp_path / "another"),
+        lambda: driver.snapshot(other, one),
+        lambda: driver.clone(other, 1, Origin("volume", one)),
+        lambda: driver.extend(one, 2),
+        lambda: driver.delete("volume", one),
+    ):
+        with pytest.raises(VolumeFailure, match="attached"):
+            attempt()
+    driver.withdraw(one, tmp_path / "guest")
+    driver.withdraw(one, tmp_path / "guest")
+    driver.export(one, tmp_path / "another")
+    driver.withdraw(one, tmp_path / "another")
+    driver.delete("volume", one)
+    assert driver.size_gib(one) is None
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_copy_holds_what_its_origin_held_and_each_goes_its_own_way(tmp_path: Path) -> None:
+    driver = file_driver(tmp_path)
+    folder = tmp_path / "volumes"
+    one, copy, snapshot, back = (next(ids()) for _ in range(4))
+    driver.make(one, 1, image_of())
+    assert letter_in(folder / f"volume-{one}") == "i"
+    write(folder / f"volume-{one}", "a")
+    driver.snapshot(snapshot, one)
+    write(folder / f"volume-{one}", "b")
+    driver.clone(copy, 2, Origin("volume", one))
+    write(folder / f"volume-{one}", "c")
+    driver.clone(back, 1, Origin("snapshot", snapshot))
+    found = {
+        name: letter_in(folder / f"volume-{each}") for name, each in (("one", one), ("copy", copy), ("back", back))
+    }
+    assert found == {"one": "c", "copy": "b", "back": "a"}
+    driver.delete("snapshot", snapshot)
+    driver.delete("volume", one)
+    assert letter_in(folder / f"volume-{copy}") == "b" and letter_in(folder / f"volume-{back}") == "a"
+    assert letter_in(folder / f"volume-{copy}", at=MIB) == "\0", "what nobody wrote is zeros"
+
+
+def test_nothing_is_left_of_what_was_deleted(tmp_path: Path) -> None:
+    driver = file_driver(tmp_path)
+    one, copy, snapshot, again = (next(ids()) for _ in range(4))
+    driver.make(one, 1, image_of())
+    write(tmp_path / "volumes" / f"volume-{one}", "a")
+    driver.snapshot(snapshot, one)
+    driver.clone(copy, 1, Origin("volume", one))
+    driver.clone(again, 1, Origin("snapshot", snapshot))
+    for volume in (one, copy, again):
+        driver.delete("volume", volume)
+    names = sorted(path.name for path in (tmp_path / "volumes").iterdir())
+    assert names == [f"base-{snapshot}", "images", f"snapshot-{snapshot}"]
+    driver.delete("snapshot", snapshot)
+    assert [path.name for path in (tmp_path / "volumes").rglob("*")] == ["images"]
+
+
+def test_copies_of_one_volume_do_not_pile_up_below_it(tmp_path: Path) -> None:
+    driver = file_driver(tmp_path)
+    one = next(ids())
+    driver.make(one, 1)
+    write(tmp_path / "volumes" / f"volume-{one}", "a")
+    copies = [next(ids()) for _ in range(5)]
+    for each in copies:
+        driver.clone(each, 1, Origin("volume", one))
+    bases = list((tmp_path / "volumes").glob("base-*"))
+    assert len(bases) == 1
+    assert {read_head(tmp_path / "volumes" / f"volume-{each}").below for each in (one, *copies)} == {bases[0].name}
+
+
+@pytest.mark.parametrize("size_gib", [1, 1024])
+def test_a_copy_takes_no_longer_for_a_large_volume(tmp_path: Path, size_gib: int) -> None:
+    driver = file_driver(tmp_path)
+    one = next(ids())
+    driver.make(one, size_gib)
+    write(tmp_path / "volumes" / f"volume-{one}", "a")
+    taken = []
+    for _ in range(5):
+        begun = time.monotonic()
+        driver.clone(next(ids()), size_gib, Origin("volume", one))
+        taken.append(time.monotonic() - begun)
+    assert min(taken) < 1.0, taken
+    size = sum(path.lstat().st_blocks * 512 for path in (tmp_path / "volumes").rglob("*"))
+    assert size < 64 * MIB
+
+
+STEPS = {"link": "os.link", "create": "subprocess.run", "rename": "pathlib.Path.rename"}
+
+
+class Crash(BaseException):
+    """Not an error of ours: the process is gone."""
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("what", ["snapshot", "clone"])
+def test_a_crash_at_any_step_is_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, step: str
+) -> None:
+    driver = file_driver(tmp_path)
+    folder = tmp_path / "volumes"
+    one, made = next(ids()), next(ids())
+    driver.make(one, 1)
+    write(folder / f"volume-{one}", "a")
+
+    def act(on: FileDriver) -> None:
+        if what == "snapshot":
+            on.snapshot(made, one)
+        else:
+            on.clone(made, 1, Origin("volume", one))
+
+    def crash(*_: object, **__: object) -> None:
+        raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr(STEPS[step], crash)
+        with pytest.raises(Crash):
+            act(driver)
+    after = file_driver(tmp_path)
+    assert letter_in(folder / f"volume-{one}") == "a"
+    act(after)
+    write(folder / f"volume-{one}", "b")
+    if what == "snapshot":
+        back = next(ids())
+        after.clone(back, 1, Origin("snapshot", made))
+        made = back
+    assert letter_in(folder / f"volume-{made}") == "a" and letter_in(folder / f"volume-{one}") == "b"
+    assert not list(folder.glob(".part-*"))
+
+
+def test_a_guest_sees_its_own_volume_and_what_is_below_it(tmp_path: Path) -> None:
+    driver = file_driver(tmp_path)
+    one, two = next(ids()), next(ids())
+    driver.make(one, 1, image_of())
+    write(tmp_path / "volumes" / f"volume-{one}", "a", at=MIB)
+    driver.clone(two, 1, Origin("volume", one))
+    guest = tmp_path / "instances" / "guest" / "volumes"
+    path = driver.export(two, guest)
+    assert letter_in(path) == "i" and letter_in(path, at=MIB) == "a"
+    write(path, "b")
+    shown = sorted(str(each.relative_to(guest)) for each in guest.rglob("*") if each.is_file())
+    assert len(shown) == 3 and f"volume-{two}" in shown and f"volume-{one}" not in shown
+    assert all(each.stat().st_mode & 0o777 == 0o444 for each in guest.rglob("*") if each.is_file() and each != path)
+    driver.withdraw(two, guest)
+    assert not [each for each in guest.rglob("*") if each.is_file()]
+    assert letter_in(tmp_path / "volumes" / f"volume-{two}") == "b"
+
+
+def test_what_a_volume_holds_becomes_an_image(tmp_path: Path) -> None:
+    driver = file_driver(tmp_path)
+    one = next(ids())
+    driver.make(one, 1)
+    write(tmp_path / "volumes" / f"volume-{one}", "a")
+    driver.read(one, "raw", tmp_path / "raw")
+    with (tmp_path / "raw").open("rb") as file:
+        assert file.read(MIB) == b"a" * MIB and file.read(MIB) == b"\0" * MIB
+    assert (tmp_path / "raw").stat().st_size == 1024 * MIB
+    driver.read(one, "qcow2", tmp_path / "qcow2")
+    assert read_head(tmp_path / "qcow2").below is None and letter_in(tmp_path / "qcow2") == "a"
+
+
+def test_a_damaged_file_is_no_volume(tmp_path: Path) -> None:
+    driver = file_driver(tmp_path)
+    one = next(ids())
+    path = tmp_path / "volumes" / f"volume-{one}"
+    for content in (b"", b"QFI\xfb", b"x" * 4096):
+        path.write_bytes(content)
+        with pytest.raises(NotQcow2):
+            read_head(path)
+        assert driver.size_gib(one) is None
+        with pytest.raises(VolumeFailure, match="damaged"):
+            driver.extend(one, 2)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    driver.make(one, 1)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == digest, "what is there is not overwritten"
+
+
+def test_a_driver_is_found_by_its_name(tmp_path: Path) -> None:
+    assert isinstance(open_driver("file", tmp_path, fetch), FileDriver)
+    with pytest.raises(UnknownDriver, match="known: file"):
+        open_driver("floppy", tmp_path, fetch)

@@ -1,0 +1,176 @@
+"""What a host makes of the volumes it should have: in any order, after failures, and after its agent was killed."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deuteron.model.intent import ImageRef, IntentSnapshot, IntentVolume, VolumeUpload
+from deuteron.volume import VolumeFailure, VolumeKeeper
+from deuteron.volume.contract import Origin
+from deuteron.volume.file import FileDriver
+from deuteron.volume.keeper import KeeperOptions
+from deuteron.volume.simulated import SimulatedDriver
+from tests import needs
+
+FAST = KeeperOptions(retry_first_s=0.01, retry_most_s=0.05)
+ONE, TWO, THREE, SNAPSHOT, IMAGE = (str(uuid.UUID(int=number)) for number in range(1, 6))
+
+
+def no_delivery(volume_id: str, image_id: str, path: Path) -> None:
+    raise AssertionError("nothing was to be delivered")
+
+
+class Flawed(SimulatedDriver):
+    """Fails to make volumes as often as it is told."""
+
+    def __init__(self, failures: int = 0) -> None:
+        super().__init__()
+        self.failures = failures
+        self.attempts = 0
+
+    def make(self, volume_id: str, size_gib: int, image: ImageRef | None = None) -> None:
+        self.attempts += 1
+        if self.failures:
+            self.failures -= 1
+            raise VolumeFailure("no space is left")
+        super().make(volume_id, size_gib, image)
+
+
+@contextmanager
+def keeping(
+    driver: SimulatedDriver | FileDriver,
+    folder: Path,
+    deliver: Callable[[str, str, Path], None] = no_delivery,
+) -> Iterator[VolumeKeeper]:
+    keeper = VolumeKeeper(driver, deliver, folder, FAST)
+    try:
+        yield keeper
+    finally:
+        keeper.close()
+
+
+def until(condition: Callable[[], object], what: str, timeout_s: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"after {timeout_s} s still not: {what}"
+        time.sleep(0.005)
+
+
+def states(keeper: VolumeKeeper) -> dict[str, str]:
+    volumes, snapshots = keeper.reports()
+    return {each.id: each.state for each in (*volumes, *snapshots)}
+
+
+def settled(keeper: VolumeKeeper, *ids: str) -> Callable[[], bool]:
+    return lambda: states(keeper) == dict.fromkeys(ids, "ready") and not keeper.pending()
+
+
+def wanted(*volumes: IntentVolume) -> dict[str, IntentVolume]:
+    return {each.id: each for each in volumes}
+
+
+def test_what_is_made_of_others_waits_for_them(tmp_path: Path) -> None:
+    driver = SimulatedDriver()
+    with keeping(driver, tmp_path) as keeper:
+        of_snapshot = IntentVolume(THREE, 2, snapshot_id=SNAPSHOT)
+        keeper.sync(wanted(IntentVolume(TWO, 1, source_id=ONE)), {})
+        until(lambda: states(keeper).get(TWO) == "error", "a volume of one that nobody wants fails")
+        assert "there is no volume" in dict(keeper.pending())[f"volume {TWO}"]
+        snapshots = {SNAPSHOT: IntentSnapshot(SNAPSHOT, ONE)}
+        keeper.sync(wanted(of_snapshot, IntentVolume(TWO, 1, source_id=ONE), IntentVolume(ONE, 1)), snapshots)
+        until(settled(keeper, ONE, TWO, THREE, SNAPSHOT), "all of it is there")
+        assert [driver.size_gib(each) for each in (ONE, TWO, THREE)] == [1, 1, 2]
+        keeper.sync(wanted(IntentVolume(ONE, 3)), snapshots)
+        until(lambda: driver.size_gib(ONE) == 3, "it grows")
+
+
+def test_a_failure_is_told_and_tried_again(tmp_path: Path) -> None:
+    driver = Flawed(failures=3)
+    changes: list[dict[str, str]] = []
+    with keeping(driver, tmp_path) as keeper:
+        keeper.on_change = lambda: changes.append(states(keeper))
+        keeper.sync(wanted(IntentVolume(ONE, 1)), {})
+        until(settled(keeper, ONE), "it is there after all")
+        assert driver.attempts == 4
+        assert {"making", "error", "ready"} == {each[ONE] for each in changes if ONE in each}
+
+
+def test_nothing_is_removed_but_what_the_api_asked_the_end_of(tmp_path: Path) -> None:
+    driver = SimulatedDriver()
+    driver.make(ONE, 1)
+    driver.make(TWO, 1)
+    with keeping(driver, tmp_path) as keeper:
+        keeper.sync({}, {}, {("volume", TWO), ("volume_snapshot", SNAPSHOT)})
+        until(lambda: driver.size_gib(TWO) is None and not keeper.kept(), "it is gone")
+        assert driver.size_gib(ONE) == 1, "nobody spoke of it"
+        keeper.sync({}, {})
+        assert keeper.reports() == ((), ()) and driver.size_gib(ONE) == 1
+
+
+def test_what_something_is_still_to_be_made_of_stays_until_then(tmp_path: Path) -> None:
+    class Held(SimulatedDriver):
+        held = True
+
+        def clone(self, volume_id: str, size_gib: int, origin: Origin) -> None:
+            if self.held:
+                raise VolumeFailure("not yet")
+            super().clone(volume_id, size_gib, origin)
+
+    driver = Held()
+    driver.make(ONE, 1)
+    with keeping(driver, tmp_path) as keeper:
+        keeper.sync(wanted(IntentVolume(TWO, 1, source_id=ONE)), {}, {("volume", ONE)})
+        until(lambda: "is made of it" in keeper.kept().get(("volume", ONE), ""), "it waits")
+        assert driver.size_gib(ONE) == 1
+        driver.held = False
+        until(lambda: driver.size_gib(TWO) == 1 and driver.size_gib(ONE) is None, "first the copy, then the end")
+        until(lambda: not keeper.kept(), "and it is said")
+
+
+@needs.needs_program("qemu-img")
+def test_a_volume_that_is_lost_is_not_made_anew(tmp_path: Path) -> None:
+    driver = FileDriver(tmp_path / "volumes", lambda image, folder: (folder / image.id, "raw"))
+    with keeping(driver, tmp_path) as keeper:
+        keeper.sync(wanted(IntentVolume(ONE, 1, is_made=True)), {SNAPSHOT: IntentSnapshot(SNAPSHOT, ONE, is_made=True)})
+        until(lambda: set(states(keeper).values()) == {"error"} and len(states(keeper)) == 2, "both are told")
+        assert {why for _, why in keeper.pending()} == {
+            f"the data of volume {ONE} are not there any more",
+            f"the data of snapshot {SNAPSHOT} are not there any more",
+        }
+        assert driver.size_gib(ONE) is None
+
+
+@needs.needs_program("qemu-img")
+def test_another_keeper_goes_on_where_the_last_ended(tmp_path: Path) -> None:
+    volumes = wanted(IntentVolume(ONE, 2), IntentVolume(TWO, 2, snapshot_id=SNAPSHOT))
+    snapshots = {SNAPSHOT: IntentSnapshot(SNAPSHOT, ONE)}
+    for _ in range(2):
+        driver = FileDriver(tmp_path / "volumes", lambda image, folder: (folder / image.id, "raw"))
+        with keeping(driver, tmp_path) as keeper:
+            keeper.sync(volumes, snapshots)
+            until(settled(keeper, ONE, TWO, SNAPSHOT), "all of it is there")
+        files = sorted(path.name for path in (tmp_path / "volumes").iterdir())
+        assert len(files) == 5, files
+
+
+@needs.needs_program("qemu-img")
+def test_a_volume_is_delivered_once_as_an_image(tmp_path: Path) -> None:
+    delivered: list[tuple[str, str, int]] = []
+
+    def deliver(volume_id: str, image_id: str, path: Path) -> None:
+        delivered.append((volume_id, image_id, path.stat().st_size))
+
+    driver = FileDriver(tmp_path / "volumes", lambda image, folder: (folder / image.id, "raw"))
+    with keeping(driver, tmp_path, deliver) as keeper:
+        asked = IntentVolume(ONE, 1, upload=VolumeUpload(IMAGE, "raw"))
+        keeper.sync(wanted(asked), {})
+        until(lambda: any(each.uploaded == IMAGE for each in keeper.reports()[0]), "it was delivered")
+        assert delivered == [(ONE, IMAGE, 1 << 30)]
+        keeper.sync(wanted(asked, IntentVolume(TWO, 1)), {})
+        until(settled(keeper, ONE, TWO), "the other is there")
+        assert len(delivered) == 1
+        assert not list(tmp_path.glob(".part-*"))
