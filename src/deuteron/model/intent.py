@@ -668,7 +668,10 @@ class RouterReport(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class VolumeReport(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is true of one volume. `size_gib` is what it has now; `uploaded` the last image whose data were taken."""
+    """What is true of one volume. `size_gib` is what it has now.
+
+    `uploaded` is the last image whose data the API took, `not_uploaded` one of which they cannot be had for now.
+    """
 
     kind: ClassVar[str] = "volume"
 
@@ -676,6 +679,7 @@ class VolumeReport(msgspec.Struct, frozen=True, omit_defaults=True):
     state: Literal["making", "ready", "error"]
     size_gib: int = 0
     uploaded: str | None = None
+    not_uploaded: str | None = None
     fault: str | None = None
 
 

@@ -48,6 +48,14 @@ class _Waiting(Exception):
     """Something else has to be there first; the message says what."""
 
 
+class _NotUploaded(Exception):
+    """The volume is well, and no image could be made of it."""
+
+    def __init__(self, image_id: str, message: str) -> None:
+        super().__init__(message)
+        self.image_id = image_id
+
+
 class _Entry(msgspec.Struct):
     """What is known of one object; all of it can be found out again."""
 
@@ -61,6 +69,7 @@ class _Entry(msgspec.Struct):
     waits_for: str | None = None
     report: VolumeReport | SnapshotReport | None = None
     uploaded: str | None = None
+    not_uploaded: str | None = None
 
 
 class VolumeKeeper:
@@ -175,7 +184,7 @@ class VolumeKeeper:
             self._realise(key, entry, wanted, is_leaving)
 
     def _realise(self, key: Key, entry: _Entry, wanted: IntentVolume | IntentSnapshot | None, is_leaving: bool) -> None:
-        fault = waits_for = None
+        fault = waits_for = not_uploaded = None
         self._say(key, entry, self._report(key, entry, wanted, None, "making"))
         try:
             if isinstance(wanted, IntentVolume):
@@ -186,6 +195,9 @@ class VolumeKeeper:
                 self._remove(key)
         except _Waiting as error:
             waits_for = str(error)
+        except _NotUploaded as error:
+            not_uploaded, fault = error.image_id, str(error)
+            log.warning("volume not uploaded", id=key[1], image=not_uploaded, reason=fault)
         except (VolumeFailure, OSError) as error:
             fault = str(error)
             log.warning("volume failed on this host", kind=key[0], id=key[1], reason=fault)
@@ -206,7 +218,9 @@ class VolumeKeeper:
                 for other, each in self._entries.items():
                     if each.waits_for is not None:
                         self._schedule(other, each)
-        state = "error" if fault is not None else "making" if waits_for is not None else "ready"
+        entry.not_uploaded = not_uploaded
+        is_well = fault is None or not_uploaded is not None
+        state = "error" if not is_well else "making" if waits_for is not None else "ready"
         self._say(key, entry, self._report(key, entry, wanted, fault, state))
         if is_gone:
             self.on_change()
@@ -218,7 +232,8 @@ class VolumeKeeper:
         if isinstance(wanted, IntentVolume):
             size = self.driver.size_gib(wanted.id)
             said = "ready" if state == "making" and entry.report is not None and size is not None else state
-            return VolumeReport(wanted.id, said, size or 0, entry.uploaded, fault)  # type: ignore[arg-type]  # a state
+            told = (size or 0, entry.uploaded, entry.not_uploaded, fault)
+            return VolumeReport(wanted.id, said, *told)  # type: ignore[arg-type]  # one of its states
         if isinstance(wanted, IntentSnapshot):
             said = "ready" if state == "making" and self.driver.has_snapshot(wanted.id) else state
             return SnapshotReport(wanted.id, said, fault)  # type: ignore[arg-type]  # one of its states
@@ -251,7 +266,10 @@ class VolumeKeeper:
             log.info("volume changed", id=wanted.id, step="extend")
             self.driver.extend(wanted.id, wanted.size_gib)
         if wanted.upload is not None and entry.uploaded != wanted.upload.image_id:
-            self._upload(wanted, wanted.upload)
+            try:
+                self._upload(wanted, wanted.upload)
+            except (VolumeFailure, OSError) as error:
+                raise _NotUploaded(wanted.upload.image_id, str(error)) from error
             entry.uploaded = wanted.upload.image_id
 
     def _snapshot(self, wanted: IntentSnapshot) -> None:

@@ -140,7 +140,10 @@ class FakeAgent:
                 state = "ready" if fault is None else "error"
                 size = item.size_gib if fault is None else held
                 self.sizes[item.id] = size
-                said = VolumeReport(item.id, state, size, fault=fault[0] if fault else None)
+                if item.upload is not None and item.upload.image_id in self.faults:
+                    said = VolumeReport(item.id, "ready", size, not_uploaded=item.upload.image_id)
+                else:
+                    said = VolumeReport(item.id, state, size, fault=fault[0] if fault else None)
                 volumes += [said] if self._reported.get(key) != said else []
             elif isinstance(item, IntentSnapshot):
                 fault = self.faults.get(item.id)

@@ -453,13 +453,12 @@ def test_a_volume_becomes_an_image_by_its_host(tmp_path: Path) -> None:
             )  # fmt: skip
             assert (await demo.get(path))["volume"]["status"] == "available"
             assert await deliver("token-h1") == 404, "nobody asks for it any more"
-            # The host is to have said that the volume is well, before it fails.
-            await agent.until(
-                lambda: all(each.upload is None for each in agent.objects.values() if isinstance(each, IntentVolume))
-            )
-            agent.faults[one["id"]] = ("cannot be read", "")
-            await demo.post(f"{path}/action", ask)
-            await demo.until(path, lambda found: found["status"] != "uploading")
+            agent.obedient = False
+            again = (await demo.post(f"{path}/action", ask))["os-volume_upload_image"]["image_id"]
+            agent.faults[again] = ("cannot be read", "")
+            await agent.until(lambda: any(getattr(each, "upload", None) for each in agent.objects.values()))
+            await agent.report()
+            await demo.until(path, status("available"))
             (message,) = (await demo.get("/messages"))["messages"]
             assert message["event_id"] == "VOLUME_VOLUME_003_004"
 

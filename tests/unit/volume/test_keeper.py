@@ -158,18 +158,25 @@ def test_another_keeper_goes_on_where_the_last_ended(tmp_path: Path) -> None:
 
 
 @needs.needs_program("qemu-img")
-def test_a_volume_is_delivered_once_as_an_image(tmp_path: Path) -> None:
+def test_a_volume_is_delivered_as_an_image_until_it_was_taken_once(tmp_path: Path) -> None:
     delivered: list[tuple[str, str, int]] = []
 
+    refusals = [VolumeFailure("the API is away")] * 2
+
     def deliver(volume_id: str, image_id: str, path: Path) -> None:
+        if refusals:
+            raise refusals.pop()
         delivered.append((volume_id, image_id, path.stat().st_size))
 
     driver = FileDriver(tmp_path / "volumes", lambda image, folder: (folder / image.id, "raw"))
     with keeping(driver, tmp_path, deliver) as keeper:
         asked = IntentVolume(ONE, 1, upload=VolumeUpload(IMAGE, "raw"))
+        said: list[tuple[str, str | None]] = []
+        keeper.on_change = lambda: said.extend((each.state, each.not_uploaded) for each in keeper.reports()[0])
         keeper.sync(wanted(asked), {})
         until(lambda: any(each.uploaded == IMAGE for each in keeper.reports()[0]), "it was delivered")
         assert delivered == [(ONE, IMAGE, 1 << 30)]
+        assert ("ready", IMAGE) in said and "error" not in dict(said), "the volume itself is well"
         keeper.sync(wanted(asked, IntentVolume(TWO, 1)), {})
         until(settled(keeper, ONE, TWO), "the other is there")
         assert len(delivered) == 1

@@ -31,7 +31,7 @@ def of_volume(tx: Tx, host: str, report: VolumeReport) -> None:
         _created(tx, row, report)
     elif row["task"] == "extend":
         _extended(tx, row, report)
-    elif row["task"] == "upload" and report.state == "error":
+    elif row["task"] == "upload" and report.not_uploaded == (row["upload"] or {}).get("image_id"):
         end_upload(tx, row)
         _tell(tx, row, messages.NOT_UPLOADED)
 
