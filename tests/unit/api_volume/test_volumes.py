@@ -136,7 +136,10 @@ def test_without_a_host_that_has_room_a_volume_is_in_error_and_says_why(tmp_path
             await admin.put("/os-services/enable", {"host": "h1@file"})
             assert (await demo.error("PUT", "/os-services/enable", {"host": "h1"}))[0] == 403
             assert (await admin.error("PUT", "/os-services/enable", {"host": "nowhere"}))[0] == 404
-            assert (await admin.error("PUT", "/os-services/freeze", {"host": "h1"}))[0] == 404
+            assert (await admin.error("PUT", "/os-services/melt", {"host": "h1"}))[0] == 404
+            assert (await admin.error("PUT", "/os-services/freeze", {"host": "h1"}))[0] == 501
+            assert (await admin.error("PUT", "/os-services/freeze", {"host": "nowhere"}))[0] == 400
+            assert (await demo.error("GET", "/volumes/"))[0] == 404, "is no list"
             await volume(demo)
             pools = (await admin.get("/scheduler-stats/get_pools?detail=true"))["pools"]
             assert [(each["name"], each["capabilities"]["allocated_capacity_gb"]) for each in pools] == [
@@ -318,7 +321,7 @@ def test_small_actions_change_what_a_volume_says_of_itself(tmp_path: Path) -> No
             assert gone[:2] == (404, "itemNotFound")
             for body in ({"os-nothing": {}}, {}, {"os-extend": 5}, {"os-extend": {}, "os-set_bootable": {}}):
                 assert (await demo.error("POST", f"{path}/action", body))[0] == 400, body
-            missing = await demo.error("POST", f"{path}/action", {"os-retype": {"new_type": "x"}})
+            missing = await demo.error("POST", f"{path}/action", {"os-reimage": {"image_id": "x"}})
             assert missing[:2] == (501, "notImplemented") and "not available in this cloud" in missing[2]
             await admin_action(w, path, {"os-reset_status": {"status": "error"}})
             assert (await demo.get(path))["volume"]["status"] == "error"
@@ -461,6 +464,41 @@ def test_a_volume_becomes_an_image_by_its_host(tmp_path: Path) -> None:
             await demo.until(path, status("available"))
             (message,) = (await demo.get("/messages"))["messages"]
             assert message["event_id"] == "VOLUME_VOLUME_003_004"
+
+    run(test())
+
+
+def test_a_volume_takes_another_type_with_its_quotas(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            await w.agent()
+            demo, admin = Volumes(w.demo), Volumes(w.admin)
+            for name in ("fast", "full"):
+                await admin.post("/types", {"volume_type": {"name": name}})
+            quota = {"quota_set": {"volumes_full": 0, "gigabytes_fast": 3}}
+            await admin.put(f"/os-quota-sets/{w.demo.project_id}", quota)
+            one = await volume(demo, size=2)
+            path = f"/volumes/{one['id']}"
+
+            async def used(kind: str) -> tuple[int, int]:
+                found = (await demo.get(f"/os-quota-sets/{w.demo.project_id}?usage=true"))["quota_set"]
+                return found[f"volumes_{kind}"]["in_use"], found[f"gigabytes_{kind}"]["in_use"]
+
+            assert await used("__DEFAULT__") == (1, 2)
+            await demo.post(f"{path}/action", {"os-retype": {"new_type": "fast", "migration_policy": "never"}})
+            assert (await demo.get(path))["volume"]["volume_type"] == "fast"
+            assert (await used("__DEFAULT__"), await used("fast")) == ((0, 0), (1, 2))
+            for body, code in (
+                ({"new_type": "fast"}, 400), ({"new_type": "none"}, 404), ({"new_type": "full"}, 413), ({}, 400),
+                ({"new_type": "full", "migration_policy": "perhaps"}, 400),
+            ):  # fmt: skip
+                assert (await demo.error("POST", f"{path}/action", {"os-retype": body}))[0] == code, body
+            assert (await demo.error("POST", f"{path}/action", {"os-extend": {"new_size": 4}}))[0] == 413
+            fast = next(each for each in (await admin.get("/types"))["volume_types"] if each["name"] == "fast")
+            assert (await admin.error("DELETE", f"/types/{fast['id']}"))[0] == 400, "a volume has it"
+            assert await demo.delete(path) == 202
+            await demo.until_gone(path)
+            assert await used("fast") == (0, 0)
 
     run(test())
 

@@ -138,6 +138,14 @@ def _unset_image_metadata(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Rep
     return Reply(200)
 
 
+def _retype(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
+    """Whatever the policy of migrating says: no type is of another back end."""
+    bodies.refuse_others(body, ("new_type", "migration_policy"), "os-retype")
+    bodies.value("migration_policy", OneOf(("on-demand", "never", None)), body.get("migration_policy"))
+    actions.retype(tx, row, types.wanted(tx, call.caller, bodies.value("new_type", _KEY, body.get("new_type"))))
+    return Reply(202)
+
+
 def _reset_status(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
     bodies.refuse_others(body, ("status", "attach_status", "migration_status"), "os-reset_status")
     status = body.get("status")
@@ -193,6 +201,7 @@ ACTIONS: Final[Mapping[str, tuple[str, Callable[[Call, Tx, VolumeRow, Body], Rep
     "os-set_image_metadata": (f"{_X}volume_image_metadata:set", _set_image_metadata),
     "os-show_image_metadata": (f"{_X}volume_image_metadata:show", _show_image_metadata),
     "os-unset_image_metadata": (f"{_X}volume_image_metadata:remove", _unset_image_metadata),
+    "os-retype": ("volume:retype", _retype),
     "os-reset_status": (f"{_X}volume_admin_actions:reset_status", _reset_status),
     "os-force_delete": (f"{_X}volume_admin_actions:force_delete", _force_delete),
 }
@@ -216,7 +225,6 @@ NOT_BUILT: Final[Mapping[str, tuple[str, str]]] = {
         f"{_X}volume_admin_actions:extend_volume_completion",
         "Extending an attached volume",
     ),
-    "os-retype": ("volume:retype", "Giving a volume another type"),
     "os-reimage": ("volume:reimage", "Making a volume anew from an image"),
     "os-unmanage": (f"{_X}volume_unmanage", "Giving a volume out of the service's hands"),
     "revert": ("volume:revert_to_snapshot", "Reverting a volume to a snapshot"),

@@ -50,7 +50,7 @@ class VolumeService:
     name = "volume"
     prefix = "/volume"
     max_body_bytes = PASTE_MAX_BODY_BYTES
-    exact_paths = False
+    exact_paths = True
 
     def routes(self) -> tuple[Route, ...]:
         return (

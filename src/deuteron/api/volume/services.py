@@ -15,6 +15,7 @@ from deuteron.model.volume.volumes import ZONE
 from deuteron.rules.hosts import registry
 from deuteron.rules.hosts.registry import Host
 from deuteron.rules.volume import placement
+from deuteron.rules.volume.faults import not_built
 from deuteron.rules.volume.placement import BINARY
 from deuteron.store.database import Tx
 
@@ -23,6 +24,7 @@ CONTROLLER: Final = "controller"
 """Where the scheduler is: in the API itself."""
 _REASON: Final = Text(255, min_length=1)
 _ACTIONS: Final = ("enable", "disable", "disable-log-reason")
+_NOT_BUILT: Final = ("freeze", "thaw", "failover_host", "failover", "get-log", "set-log")
 
 
 def list_zones(call: Call, tx: Tx) -> Reply:
@@ -47,9 +49,9 @@ def set_service(call: Call, tx: Tx) -> Reply:
     """Enable or disable a service, by its host."""
     action = call.params["action"]
     access.require(call, "volume_extension:services:update")
-    if action not in _ACTIONS:
+    if action not in (*_ACTIONS, *_NOT_BUILT):
         raise NotFound("The resource could not be found.", type="HTTPNotFound")
-    body = bodies.document(call, ("host", "binary", "service", "disabled_reason"))
+    body = bodies.document(call, ("host", "binary", "service", "disabled_reason") if action in _ACTIONS else None)
     host, binary = (body.get("host"), body.get("binary") or body.get("service") or BINARY)
     if not isinstance(host, str) or not host:
         raise BadRequest("Invalid input received: Host field is missing.")
@@ -59,7 +61,12 @@ def set_service(call: Call, tx: Tx) -> Reply:
     if (host, binary) == (CONTROLLER, SCHEDULER):
         raise BadRequest(f"{SCHEDULER} is a part of the API, and is neither disabled nor enabled")
     found = registry.find(tx, call.settings, host.partition("@")[0])
-    if found is None or "storage" not in found.roles or found.hello is None or binary != BINARY:
+    is_there = found is not None and "storage" in found.roles and found.hello is not None
+    if action in _NOT_BUILT:
+        if not is_there:
+            raise BadRequest(f"Invalid input received: Service {BINARY} could not be found on host {host}.")
+        raise not_built(f"The action {action} of a volume service")
+    if found is None or not is_there or binary != BINARY:
         raise NotFound(f"Service {binary} could not be found on host {host}.", type="ServiceNotFound")
     registry.disable_service(tx, found.name, BINARY, None if action == "enable" else reason or "")
     is_disabled = action != "enable"

@@ -13,7 +13,7 @@ from deuteron.model.image import IMAGE
 from deuteron.model.image_rows import ImageRow
 from deuteron.model.settings import Settings
 from deuteron.model.volume import SNAPSHOT, VOLUME
-from deuteron.model.volume.rows import SnapshotRow, VolumeRow
+from deuteron.model.volume.rows import SnapshotRow, VolumeRow, VolumeTypeRow
 from deuteron.rules.image import images
 from deuteron.rules.volume import faults, kinds, loads
 from deuteron.store.database import Tx
@@ -58,6 +58,24 @@ def upload(
         tx, VOLUME, row, {"status": "uploading", "task": "upload", "upload": asked, "request_id": request_id}
     )
     return row, made
+
+
+def retype(tx: Tx, row: VolumeRow, kind: VolumeTypeRow) -> None:
+    """Give it another type. The driver does the same with every type, so it stays where it is.
+
+    Raises: BadRequest for the type that it has, and in no state for it; TooLarge for a quota of the type.
+    """
+    if row["status"] != "available":
+        raise faults.invalid_volume(
+            f"Unable to update type due to incorrect status: '{row['status']}' on volume: {row['id']}. Volume status "
+            "must be available."
+        )
+    if kind["id"] == row["volume_type_id"]:
+        raise faults.invalid_input(f"New volume type is the one that volume {row['id']} has: {kind['name']}")
+    loads.check_type(tx, row["project_id"], kind["id"], count=1, gib=row["size"])
+    loads.count_type(tx, row["project_id"], row["volume_type_id"], -1, -row["size"])
+    loads.count_type(tx, row["project_id"], kind["id"], 1, row["size"])
+    kinds.change(tx, VOLUME, row, {"volume_type_id": kind["id"]})
 
 
 def reset_status(tx: Tx, row: VolumeRow, status: str) -> None:

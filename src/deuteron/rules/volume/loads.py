@@ -5,6 +5,8 @@ A volume counts from its first row to its last, with the size that it was last a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from deuteron.rules.volume import faults, quotas
 from deuteron.store import usage
 from deuteron.store.database import Tx
@@ -15,12 +17,27 @@ def check(tx: Tx, project_id: str, type_id: str | None, what: str, *, count: int
 
     Raises: TooLarge.
     """
+    own = {"gigabytes": gib, what: count}
+    _check(tx, project_id, what, own)
+    check_type(tx, project_id, type_id, count=count, gib=gib, what=what)
+    largest = quotas.limits(tx, project_id)["per_volume_gigabytes"]
+    if what == "volumes" and count and 0 <= largest < gib:
+        raise faults.over_quota(
+            f"VolumeSizeExceedsLimit: Requested volume size {gib}G is larger than maximum allowed limit {largest}G."
+        )
+
+
+def check_type(tx: Tx, project_id: str, type_id: str | None, *, count: int, gib: int, what: str = "volumes") -> None:
+    """The same of what is counted for the type alone. Raises: TooLarge."""
+    name = quotas.type_name(tx, type_id)
+    if name is not None:
+        _check(tx, project_id, what, {f"gigabytes_{name}": gib, f"{what}_{name}": count})
+
+
+def _check(tx: Tx, project_id: str, what: str, asked: Mapping[str, int]) -> None:
     limits = quotas.limits(tx, project_id)
-    type_name = quotas.type_name(tx, type_id)
-    own = [("gigabytes", gib), (what, count)]
-    asked = [*own, *((f"{name}_{type_name}", more) for name, more in own if type_name is not None)]
-    have = quotas.used(tx, project_id, [name for name, _ in asked])
-    for name, more in asked:
+    have = quotas.used(tx, project_id, list(asked))
+    for name, more in asked.items():
         limit = limits.get(name, -1)
         if more and 0 <= limit < have[name] + more:
             if name.startswith("gigabytes"):
@@ -30,20 +47,19 @@ def check(tx: Tx, project_id: str, type_id: str | None, what: str, *, count: int
                 )
             kind = "VolumeLimitExceeded" if what == "volumes" else "SnapshotLimitExceeded"
             raise faults.over_quota(f"{kind}: Maximum number of {what} allowed ({limit}) exceeded for quota '{name}'.")
-    largest = limits["per_volume_gigabytes"]
-    if what == "volumes" and count and 0 <= largest < gib:
-        raise faults.over_quota(
-            f"VolumeSizeExceedsLimit: Requested volume size {gib}G is larger than maximum allowed limit {largest}G."
-        )
 
 
 def count(tx: Tx, project_id: str, type_id: str | None, what: str, number: int, gib: int) -> None:
     """So many more of `what` ("volumes", "snapshots"), of so many GiB more together; negative ones went."""
-    own = {what: number, "gigabytes": gib}
-    counted = {quotas.counted(name): more for name, more in own.items()}
+    usage.add(tx, "project", project_id, {quotas.counted(what): number, quotas.counted("gigabytes"): gib})
+    count_type(tx, project_id, type_id, number, gib, what)
+
+
+def count_type(tx: Tx, project_id: str, type_id: str | None, number: int, gib: int, what: str = "volumes") -> None:
+    """The same of what is counted for the type alone."""
     if type_id is not None:
-        counted |= {quotas.counted(name, type_id): more for name, more in own.items()}
-    usage.add(tx, "project", project_id, counted)
+        own = {quotas.counted(what, type_id): number, quotas.counted("gigabytes", type_id): gib}
+        usage.add(tx, "project", project_id, own)
 
 
 def count_on_host(tx: Tx, host: str | None, gib: int) -> None:
