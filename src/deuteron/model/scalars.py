@@ -27,7 +27,7 @@ ImageId = NewType("ImageId", str)
 
 VolumeId = NewType("VolumeId", str)
 SnapshotId = NewType("SnapshotId", str)
-AttachmentId = NewType("AttachmentId", str)
+TransferId = NewType("TransferId", str)
 VolumeTypeId = NewType("VolumeTypeId", str)
 QosSpecsId = NewType("QosSpecsId", str)
 MessageId = NewType("MessageId", str)

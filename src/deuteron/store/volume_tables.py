@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Column, Integer, Table, Text
 
 from deuteron.model.resource import Resource, RowT
-from deuteron.model.volume import MESSAGE, QOS_SPECS, RESOURCES, SNAPSHOT, VOLUME, VOLUME_TYPE
+from deuteron.model.volume import MESSAGE, QOS_SPECS, RESOURCES, SNAPSHOT, TRANSFER, VOLUME, VOLUME_TYPE
 from deuteron.store.schema import TableOf, metadata, table_for
 
 TABLES: dict[str, TableOf[Any]] = {resource.name: table_for(resource) for resource in RESOURCES}
@@ -20,6 +20,7 @@ def table_of(resource: Resource[RowT]) -> TableOf[RowT]:
 
 volumes = table_of(VOLUME)
 snapshots = table_of(SNAPSHOT)
+transfers = table_of(TRANSFER)
 volume_types = table_of(VOLUME_TYPE)
 qos_specs = table_of(QOS_SPECS)
 messages = table_of(MESSAGE)

@@ -503,6 +503,61 @@ def test_a_volume_takes_another_type_with_its_quotas(tmp_path: Path) -> None:
     run(test())
 
 
+def test_a_volume_goes_to_another_project_that_has_the_key(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            await w.agent()
+            demo, admin = Volumes(w.demo), Volumes(w.admin)
+            one = await volume(demo, size=2)
+            kept = await snapshot(demo, one["id"])
+            body = {"transfer": {"volume_id": one["id"], "name": " t "}}
+            made = (await demo.post("/os-volume-transfer", body))["transfer"]
+            path = f"/os-volume-transfer/{made['id']}"
+            assert (made["name"], made["volume_id"], len(made["auth_key"])) == ("t", one["id"], 16)
+            assert (await demo.get(f"/volumes/{one['id']}"))["volume"]["status"] == "awaiting-transfer"
+            assert (await demo.error("POST", "/os-volume-transfer", body))[0] == 400, "it is on its way"
+            assert (await demo.error("DELETE", f"/volumes/{one['id']}"))[0] == 400
+            shown = (await demo.get(path))["transfer"]
+            assert "auth_key" not in shown and shown["created_at"] == made["created_at"]
+            assert [each["id"] for each in (await demo.get("/os-volume-transfer"))["transfers"]] == [made["id"]]
+            newest = (await demo.get("/volume-transfers/detail", "3.57"))["transfers"]
+            assert [(each["source_project_id"], each["accepted"]) for each in newest] == [(w.demo.project_id, False)]
+            assert (await demo.error("GET", "/volume-transfers", version="3.54"))[0] == 404
+            assert (await admin.get("/os-volume-transfer"))["transfers"] == []
+            wrong = {"accept": {"auth_key": "0" * 16}}
+            assert (await admin.error("POST", f"{path}/accept", wrong))[:2] == (400, "badRequest")
+            assert (await admin.error("POST", f"{path}/accept", {"accept": {}}))[0] == 400
+            await admin.put(f"/os-quota-sets/{w.admin.project_id}", {"quota_set": {"gigabytes": 1}})
+            key = {"accept": {"auth_key": made["auth_key"]}}
+            assert (await admin.error("POST", f"{path}/accept", key))[0] == 413
+            await admin.put(f"/os-quota-sets/{w.admin.project_id}", {"quota_set": {"gigabytes": 10}})
+            taken = (await admin.post(f"{path}/accept", key))["transfer"]
+            assert taken["volume_id"] == one["id"]
+            found = (await admin.get(f"/volumes/{one['id']}"))["volume"]
+            assert (found["status"], found["os-vol-tenant-attr:tenant_id"]) == ("available", w.admin.project_id)
+            assert (await demo.error("GET", f"/volumes/{one['id']}"))[0] == 404
+            assert (await demo.error("GET", f"/snapshots/{kept['id']}"))[0] == 404
+            assert (await admin.error("POST", f"{path}/accept", key))[0] == 404, "it was accepted"
+            sums = [(await client.get("/limits"))["limits"]["absolute"] for client in (demo, admin)]
+            assert [(each["totalVolumesUsed"], each["totalGigabytesUsed"]) for each in sums] == [(0, 0), (1, 4)]
+            body = {"transfer": {"volume_id": one["id"], "no_snapshots": True}}
+            assert (await admin.error("POST", "/volume-transfers", body, "3.54"))[0] in (400, 404)
+            again = (await admin.post("/volume-transfers", body, "3.55"))["transfer"]
+            assert again["no_snapshots"] is True
+            await demo.post(
+                f"/volume-transfers/{again['id']}/accept", {"accept": {"auth_key": again["auth_key"]}}, "3.55"
+            )
+            assert (await admin.get(f"/snapshots/{kept['id']}"))["snapshot"]["status"] == "available"
+            refused = await demo.request("DELETE", f"/volumes/{one['id']}?cascade=true")
+            assert refused.status == 400, "another project's snapshot is not taken along"
+            third = (await demo.post("/os-volume-transfer", {"transfer": {"volume_id": one["id"]}}))["transfer"]
+            assert await demo.delete(f"/os-volume-transfer/{third['id']}") == 202
+            assert (await demo.get(f"/volumes/{one['id']}"))["volume"]["status"] == "available"
+            rows.check(w.cloud.database)
+
+    run(test())
+
+
 def test_a_volume_that_vanished_from_its_host_is_in_error(tmp_path: Path) -> None:
     async def test() -> None:
         async with world(tmp_path) as w:

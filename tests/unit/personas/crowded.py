@@ -118,6 +118,7 @@ GROWING: Final[dict[str, dict[str, str]]] = {
     "network_subnetpools": {},
     "network_trunk_ports": {"port_id": _id("network_ports"), "trunk_id": _id("network_trunks")},
     "network_trunks": {"port_id": _id("network_ports")},
+    "volume_transfers": {"source_project_id": _PROJECT, "volume_id": _id("volume_volumes")},
     "volume_snapshots": {"volume_id": _id("volume_volumes"), "volume_type_id": "NULL"},
     "volume_volumes": {"snapshot_id": "NULL", "source_volid": "NULL", "volume_type_id": "printf('%032x', i)"},
     "volume_messages": {"resource_uuid": _id("volume_volumes"), "guaranteed_until": _TIME},

@@ -435,6 +435,14 @@ def _volume() -> Iterator[tuple[str, Line]]:
         yield f"GET {base}/{{key}}", Line(f"volume:get_{kind}_metadata")
         yield f"PUT {base}/{{key}}", Line(f"volume:update_{kind}_metadata", {"meta": {"k": "v"}})
         yield f"DELETE {base}/{{key}}", Line(f"volume:delete_{kind}_metadata")
+    for path in (f"{v3}/os-volume-transfer", f"{v3}/volume-transfers"):
+        one = f"{path}/{{volume_transfer}}"
+        for tail in ("", "/detail"):
+            yield f"GET {path}{tail}", Line("volume:get_all_transfers", lists="volume_transfer", others=False)
+        yield f"POST {path}", Line("volume:create_transfer", {"transfer": {"volume_id": "{volume}"}})
+        yield f"GET {one}", Line("volume:get_transfer")
+        yield f"DELETE {one}", Line("volume:delete_transfer")
+        yield f"POST {one}/accept", Line("volume:accept_transfer", {"accept": {"auth_key": "none"}}, others=False)
     yield f"GET {v3}/os-availability-zone", Line(None)
     yield f"GET {v3}/resource_filters", Line(None)
     yield f"GET {v3}/os-services", Line(f"{extension}:services:index")
@@ -860,14 +868,17 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     ids["volume_message"] = message["id"]
 
     ids["volume"] = owner.make(f"{cinder}/volumes", "volume", size=1, name="v", metadata={"k": "v"})["id"]
+    offered = owner.make(f"{cinder}/volumes", "volume", size=1)["id"]
 
     def keep(tx: Tx) -> None:
         there = {"status": "available", "host": "aio", "task": None}
-        tx.execute(update(volume_tables.volumes).where(volume_tables.volumes.c.id == ids["volume"]).values(there))
+        made = volume_tables.volumes.c.id.in_((ids["volume"], offered))
+        tx.execute(update(volume_tables.volumes).where(made).values(there))
 
     admin.cloud.database.write(keep)
     snapshot = owner.make(f"{cinder}/snapshots", "snapshot", volume_id=ids["volume"], metadata={"k": "v"})
     ids["volume_snapshot"] = snapshot["id"]
+    ids["volume_transfer"] = owner.make(f"{cinder}/os-volume-transfer", "transfer", volume_id=offered)["id"]
 
     nova = "/compute/v2.1"
     # No host has such a disk: the server is in ERROR at once.

@@ -25,6 +25,7 @@ EXTENSIONS: Final[Mapping[str, tuple[str, str, str]]] = {
     "os-vol-mig-status-attr": ("VolumeMigStatusAttribute", "Status of migrations.", "2013-08-08T00:00:00+00:00"),
     "os-vol-tenant-attr": ("VolumeTenantAttribute", "Whose a volume is.", "2011-11-03T00:00:00+00:00"),
     "os-volume-actions": ("VolumeActions", "Actions of volumes.", "2012-05-31T00:00:00+00:00"),
+    "os-volume-transfer": ("VolumeTransfer", "Volumes go to other projects.", "2013-05-29T00:00:00+00:00"),
     "scheduler-stats": ("Scheduler_stats", "Pools of back ends.", "2014-09-07T00:00:00+00:00"),
     "os-quota-class-sets": ("QuotaClasses", "Quotas of classes.", "2012-03-12T00:00:00+00:00"),
     "os-quota-sets": ("Quotas", "Quotas of projects.", "2011-08-08T00:00:00+00:00"),

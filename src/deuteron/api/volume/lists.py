@@ -93,12 +93,12 @@ def page(
     return rows, _further(call, Part(rows, found.more), links_name or resource.plural, path)
 
 
-def of_projects(call: Call, table: Table) -> list[ColumnElement[bool]]:
+def of_projects(call: Call, table: Table, owner: str = "project_id") -> list[ColumnElement[bool]]:
     """Whose a list shows: the caller's project's, or for an administrator who says so everybody's."""
     if call.caller.is_admin and _is_true(call.get("all_tenants")):
         wanted = call.get("project_id")
-        return [] if wanted is None else [table.c.project_id == wanted]
-    return [table.c.project_id == call.caller.project_id]
+        return [] if wanted is None else [table.c[owner] == wanted]
+    return [table.c[owner] == call.caller.project_id]
 
 
 def counted(

@@ -15,6 +15,7 @@ from deuteron.api.volume import (
     quotas,
     services,
     snapshots,
+    transfers,
     types,
     versions,
     volumes,
@@ -134,6 +135,18 @@ _ROUTES: Final[tuple[tuple[str, str, Callable[..., Any], Mode], ...]] = (
     ("GET", f"{_S}/metadata/{{key}}", snapshots.show_metadata, READ),
     ("PUT", f"{_S}/metadata/{{key}}", snapshots.set_metadata, WRITE),
     ("DELETE", f"{_S}/metadata/{{key}}", snapshots.remove_metadata, WRITE),
+    *(
+        route
+        for root, since in (("/os-volume-transfer", 0), ("/volume-transfers", 55))
+        for route in (
+            ("GET", root, Since(since, transfers.list_brief), READ),
+            ("POST", root, Since(since, transfers.create), WRITE),
+            ("GET", f"{root}/detail", Since(since, transfers.list_detail), READ),
+            ("GET", f"{root}/{{id}}", Since(since, transfers.show), READ),
+            ("DELETE", f"{root}/{{id}}", Since(since, transfers.remove), WRITE),
+            ("POST", f"{root}/{{id}}/accept", Since(since, transfers.accept), WRITE),
+        )
+    ),
     ("GET", "/os-availability-zone", services.list_zones, READ),
     ("GET", "/os-services", services.list_services, READ),
     ("PUT", "/os-services/{action}", services.set_service, WRITE),

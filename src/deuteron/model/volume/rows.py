@@ -7,7 +7,7 @@ from typing import Any
 
 from typing_extensions import ReadOnly, TypedDict
 
-from deuteron.model.scalars import MessageId, ProjectId, QosSpecsId, SnapshotId, VolumeId, VolumeTypeId
+from deuteron.model.scalars import MessageId, ProjectId, QosSpecsId, SnapshotId, TransferId, VolumeId, VolumeTypeId
 
 
 class VolumeRow(TypedDict):
@@ -56,6 +56,17 @@ class SnapshotRow(TypedDict):
     image_metadata: ReadOnly[Mapping[str, Any]]
     task: ReadOnly[str | None]
     request_id: ReadOnly[str]
+
+
+class TransferRow(TypedDict):
+    id: ReadOnly[TransferId]
+    created_at: ReadOnly[str]
+    name: ReadOnly[str | None]
+    volume_id: ReadOnly[VolumeId]
+    no_snapshots: ReadOnly[bool]
+    source_project_id: ReadOnly[ProjectId]
+    updated_at: ReadOnly[str | None]
+    key_hash: ReadOnly[str]
 
 
 class VolumeTypeRow(TypedDict):

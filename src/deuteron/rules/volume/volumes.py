@@ -19,13 +19,13 @@ from deuteron.model.errors import BadRequest, NotFound
 from deuteron.model.image_rows import ImageRow
 from deuteron.model.scalars import CLOUD, ProjectId
 from deuteron.model.settings import Settings
-from deuteron.model.volume import SNAPSHOT, VOLUME
+from deuteron.model.volume import SNAPSHOT, TRANSFER, VOLUME
 from deuteron.model.volume.rows import SnapshotRow, VolumeRow
 from deuteron.model.volume.volumes import ZONE
 from deuteron.rules.volume import faults, images, kinds, loads, messages, placement, types
 from deuteron.store import query
 from deuteron.store.database import Tx
-from deuteron.store.volume_tables import snapshots
+from deuteron.store.volume_tables import snapshots, transfers
 
 DELETABLE: Final = ("available", "error", "error_restoring", "error_extending", "error_managing")
 
@@ -164,7 +164,7 @@ def remove(tx: Tx, request_id: str, row: VolumeRow, *, cascade: bool, forced: bo
     """Raises: BadRequest for a volume that is in no state for it, or (without `cascade`) has snapshots."""
     below = snapshots_of(tx, row)
     is_ready = row["status"] in DELETABLE or (forced and row["status"] != "in-use")
-    idle = all(each["status"] in ("available", "error") for each in below)
+    idle = all(each["status"] in ("available", "error") and each["project_id"] == row["project_id"] for each in below)
     if not is_ready or (below and not (cascade and idle)):
         raise faults.invalid_volume(
             f"Volume {row['id']} is {row['status']} and has {len(below)} snapshots. Volume status must be available or "
@@ -184,6 +184,8 @@ def finish_delete(tx: Tx, row: VolumeRow) -> None:
     gib = row["new_size"] or row["size"]
     loads.count(tx, row["project_id"], row["volume_type_id"], "volumes", -1, -gib)
     loads.count_on_host(tx, row["host"], -gib)
+    for transfer in query.rows(tx, transfers, transfers.c.volume_id == row["id"]):
+        kinds.remove(tx, TRANSFER, transfer["id"])
     kinds.remove(tx, VOLUME, row["id"])
 
 
