@@ -78,6 +78,11 @@ def _nova(request: Request, answer: Answer) -> str | None:
     return _says(error["message"]) if error["code"] == answer.status else "another code than the status"
 
 
+def _cinder(request: Request, answer: Answer) -> str | None:
+    # Like Nova's, but of what is too much.
+    return _nova(request, answer)
+
+
 def _glance(request: Request, answer: Answer) -> str | None:
     if answer.status == 401:
         return _keystone(request, answer)
@@ -100,4 +105,4 @@ def _says(message: Any) -> str | None:
     return None if isinstance(message, str) and message.strip() else "without a message"
 
 
-_SHAPES = {"identity": _keystone, "network": _neutron, "compute": _nova, "image": _glance}
+_SHAPES = {"identity": _keystone, "network": _neutron, "compute": _nova, "image": _glance, "volume": _cinder}

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.fuzz import volumes
 from tests.fuzz.bodies import BODIES
 from tests.fuzz.judge import complaint
 from tests.fuzz.mutate import STRANGE, known_id, named
@@ -24,8 +25,8 @@ STEP = int(os.environ.get("DEUTERON_FUZZ_STEP", "3"))
 PREFIXES = {"v2.0": "/network", "v2.1": "/compute", "v3": "/identity", "v2": "/image"}
 GONE = object()
 BATCH = 16
-VERSIONS = (1, 60, 96)
-"""Microversions of Nova: the oldest, one in between, the newest."""
+VERSIONS = (b"compute 2.1, volume 3.0", b"compute 2.60, volume 3.50", b"compute 2.96, volume 3.71")
+"""Microversions: the oldest, some in between, the newest."""
 
 
 def test_no_value_of_a_body_breaks_the_api(tmp_path: Path) -> None:
@@ -43,6 +44,8 @@ async def _play(state: Path) -> tuple[int, list[str], float]:
             if number % STEP == SEED % STEP:
                 batch.append((number, *item))
             if len(batch) == BATCH:
+                if batch[-1][2].startswith("/volume/"):
+                    await volumes.furnish(here, number)
                 problems += [found for found in await asyncio.gather(*(_one(here, *one) for one in batch)) if found]
                 sent += len(batch)
                 batch.clear()
@@ -57,7 +60,7 @@ async def _play(state: Path) -> tuple[int, list[str], float]:
 
 def _bodies() -> Iterator[tuple[str, str, Any]]:
     """Method, path and body of all requests, one changed value in each."""
-    for (method, path), bodies in BODIES.items():
+    for (method, path), bodies in {**BODIES, **volumes.BODIES}.items():
         if path.endswith(("/auth/tokens", "/password")):
             continue  # a password takes longer to check than a hundred other requests
         for body in bodies:
@@ -84,20 +87,24 @@ def _trails(value: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...
 
 async def _one(here: World, number: int, method: str, path: str, body: Any) -> str | None:
     segments = path.strip("/").split("/")
-    made = [
-        known_id(here, segments, place) or "x" if segment.startswith("{") else segment
-        for place, segment in enumerate(segments)
-    ]
+    if segments[0] == "volume":
+        target = volumes.made(here, path)
+    else:
+        made = [
+            known_id(here, segments, place) or "x" if segment.startswith("{") else segment
+            for place, segment in enumerate(segments)
+        ]
+        target = f"{PREFIXES[segments[0]]}/{'/'.join(made)}"
     raw = json.dumps(named(body, here.names(number))).encode("utf-8", "surrogatepass")
     is_patch = method == "PATCH" and segments[0] == "v2"
     headers = (
         (b"x-auth-token", here.tokens["admin"].encode()),
         (b"accept", b"application/json"),
-        (b"openstack-api-version", b"compute 2.%d" % VERSIONS[number % len(VERSIONS)]),
+        (b"openstack-api-version", VERSIONS[number // STEP % len(VERSIONS)]),
         (b"content-type", b"application/openstack-images-v2.1-json-patch" if is_patch else b"application/json"),
         (b"content-length", str(len(raw)).encode()),
     )
-    request = Request(method, f"{PREFIXES[segments[0]]}/{'/'.join(made)}".encode(), b"", headers, raw)
+    request = Request(method, target.encode(), b"", headers, raw)
     try:
         found = complaint(request, await here.send(request))
     except Exception as error:  # whatever the application lets out is what is looked for
