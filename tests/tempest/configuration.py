@@ -89,6 +89,7 @@ def _found(
     zones = {agent.availability_zone for agent in agents if agent.availability_zone}
     modes = {agent.configuration["agent_mode"] for agent in agents if "agent_mode" in agent.configuration}
     aliases += [name for alias, name in earlier.items() if alias in aliases]
+    figures = next(connection.block_storage.backend_pools(details=True)).capabilities
     # Disks, and of all the smallest two.
     images = sorted((x for x in connection.image.images() if x.disk_format == "qcow2"), key=lambda x: (x.size, x.name))
     flavors = sorted(connection.compute.flavors(), key=lambda x: (x.ram, x.disk))
@@ -108,6 +109,7 @@ def _found(
             "agent_availability_zone": ",".join(zones),
             "l3_agent_mode": ",".join(modes),
         },
+        "volume": {"vendor_name": figures["vendor_name"], "storage_protocol": figures["storage_protocol"]},
         "volume-feature-enabled": {
             "api_extensions": ",".join(each.alias for each in connection.block_storage.extensions())
         },

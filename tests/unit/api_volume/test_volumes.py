@@ -252,7 +252,16 @@ def test_a_snapshot_keeps_its_volume_and_goes_with_it_when_asked(tmp_path: Path)
             assert (await demo.get(path))["snapshot"]["status"] == "error"
             body = {"os-update_snapshot_status": {"status": "available"}}
             assert (await demo.error("POST", f"{path}/action", body))[0] == 400
+            await admin_action(w, path, {"os-reset_status": {"status": "creating"}})
+            progress = "os-extended-snapshot-attributes:progress"
+            for wrong in ("x", "101%", "5", 7):
+                body = {"os-update_snapshot_status": {"status": "error", "progress": wrong}}
+                assert (await Volumes(w.admin).error("POST", f"{path}/action", body))[0] == 400, wrong
+            await admin_action(w, path, {"os-update_snapshot_status": {"status": "error", "progress": "80%"}})
+            shown = (await demo.get(path))["snapshot"]
+            assert (shown["status"], shown[progress]) == ("error", "80%")
             assert (await demo.error("POST", "/snapshots", {"snapshot": {"volume_id": "x"}}))[0] == 400
+            assert (await demo.error("POST", "/snapshots", {"snapshot": {"volume_id": None}}))[0] == 404
             assert (await demo.error("POST", "/snapshots", {"snapshot": {"name": "x"}}))[0] == 400
             wrong = {"snapshot": {"volume_id": one["id"], "force": False}}
             assert (await demo.error("POST", "/snapshots", wrong, "3.66"))[0] == 400
@@ -499,6 +508,33 @@ def test_a_volume_takes_another_type_with_its_quotas(tmp_path: Path) -> None:
             assert await demo.delete(path) == 202
             await demo.until_gone(path)
             assert await used("fast") == (0, 0)
+
+    run(test())
+
+
+def test_a_volume_is_where_its_type_says_or_nowhere(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            await w.agent()
+            demo, admin = Volumes(w.demo, "3.5"), Volumes(w.admin)
+            for name, specs in (("ours", {"volume_backend_name": "file"}), ("theirs", {"vendor_name": "IBM"})):
+                await admin.post("/types", {"volume_type": {"name": name, "extra_specs": specs}})
+            one = await volume(demo, volume_type="ours")
+            path = f"/volumes/{one['id']}"
+            body = {"volume": {"size": 1, "volume_type": "theirs"}}
+            for origin in ({}, {"source_volid": one["id"]}):
+                made = (await demo.post("/volumes", {"volume": {**body["volume"], **origin}}))["volume"]
+                assert made["status"] == "error"
+                told = (await demo.get("/messages"))["messages"]
+                assert told[0]["resource_uuid"] == made["id"]
+            assert (await demo.post(f"{path}/action", {"os-retype": {"new_type": "theirs"}})) is None
+            assert (await demo.get(path))["volume"]["volume_type"] == "ours"
+            assert (await demo.get("/messages"))["messages"][0]["resource_uuid"] == one["id"]
+            shown = await admin.get("/capabilities/h1@file")
+            assert (shown["volume_backend_name"], shown["namespace"]) == ("file", "OS::Storage::Capabilities::h1@file")
+            assert (await admin.get("/capabilities/h1@file#file")) == shown
+            assert (await admin.error("GET", "/capabilities/h1@lvm"))[0] == 404
+            assert (await demo.error("GET", "/capabilities/h1@file"))[0] == 403
 
     run(test())
 

@@ -448,6 +448,7 @@ def _volume() -> Iterator[tuple[str, Line]]:
     yield f"GET {v3}/os-services", Line(f"{extension}:services:index")
     yield f"PUT {v3}/os-services/{{service_action}}", Line(f"{extension}:services:update", {"host": "aio"})
     yield f"GET {v3}/scheduler-stats/get_pools", Line("scheduler_extension:scheduler_stats:get_pools")
+    yield f"GET {v3}/capabilities/{{backend}}", Line(f"{extension}:capabilities")
     rule, one = f"{extension}:qos_specs_manage", f"{v3}/qos-specs/{{qos_specs}}"
     yield f"GET {v3}/qos-specs", Line(f"{rule}:get_all", lists="qos_specs")
     yield f"POST {v3}/qos-specs", Line(f"{rule}:create", {"qos_specs": {"name": "new"}})
@@ -854,7 +855,7 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     owner.make(f"/image/v2/images/{ids['image']}/members", "", member=ids["image_member"])
 
     cinder = "/volume/v3"
-    ids.update(quota_class="default", volume_extension="qos-specs", service_action="enable")
+    ids.update(backend="aio@file", quota_class="default", volume_extension="qos-specs", service_action="enable")
     kind = admin.make(f"{cinder}/types", "volume_type", name=name, extra_specs={"multiattach": "<is> False"})
     ids["volume_type"], ids["visible_spec"] = kind["id"], "multiattach"
     closed = {"name": f"{name}, closed", "os-volume-type-access:is_public": False}

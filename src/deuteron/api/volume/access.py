@@ -98,6 +98,7 @@ POLICIES: Final[dict[str, str]] = {
     f"{_X}services:index": _ADMIN,
     f"{_X}services:update": _ADMIN,
     "scheduler_extension:scheduler_stats:get_pools": _ADMIN,
+    f"{_X}capabilities": _ADMIN,
     "message:get_all": _READ,
     "message:get": _READ,
     "message:delete": _WRITE,

@@ -22,6 +22,7 @@ Body = Mapping[str, Any]
 _X: Final = "volume_extension:"
 _DISK_FORMATS: Final = ("raw", "vmdk", "vdi", "qcow2", "vhd", "vhdx", "ploop")
 _KEY: Final = Text(255, min_length=1)
+_PROGRESS: Final = Text(4, pattern=r"(?:(?:[0-9]|[1-9][0-9]|100)%)?", nullable=True)
 _IMAGE_METADATA: Final = Pairs(max_length=65535)
 
 
@@ -139,10 +140,11 @@ def _unset_image_metadata(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Rep
 
 
 def _retype(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
-    """Whatever the policy of migrating says: no type is of another back end."""
+    """Whatever the policy of migrating says: no volume goes to another host for its type."""
     bodies.refuse_others(body, ("new_type", "migration_policy"), "os-retype")
     bodies.value("migration_policy", OneOf(("on-demand", "never", None)), body.get("migration_policy"))
-    actions.retype(tx, row, types.wanted(tx, call.caller, bodies.value("new_type", _KEY, body.get("new_type"))))
+    kind = types.wanted(tx, call.caller, bodies.value("new_type", _KEY, body.get("new_type")))
+    actions.retype(tx, call.settings, call.request_id, row, kind)
     return Reply(202)
 
 
@@ -184,7 +186,8 @@ def _update_snapshot_status(call: Call, tx: Tx, row: SnapshotRow, body: Body) ->
             f"Snapshot status {row['status']} not allowed for update_snapshot_status to {status}",
             type="HTTPBadRequest",
         )
-    actions.reset_snapshot_status(tx, row, status)
+    progress = bodies.value("progress", _PROGRESS, body.get("progress"))
+    actions.reset_snapshot_status(tx, row, status, progress)
     return Reply(202)
 
 

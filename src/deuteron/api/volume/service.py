@@ -151,6 +151,7 @@ _ROUTES: Final[tuple[tuple[str, str, Callable[..., Any], Mode], ...]] = (
     ("GET", "/os-services", services.list_services, READ),
     ("PUT", "/os-services/{action}", services.set_service, WRITE),
     ("GET", "/scheduler-stats/get_pools", services.list_pools, READ),
+    ("GET", "/capabilities/{name}", services.show_capabilities, READ),
     ("GET", "/resource_filters", Since(33, services.list_filters), READ),
     ("GET", "/types", types.list_all, READ),
     ("POST", "/types", types.create, WRITE),

@@ -8,7 +8,7 @@ from typing import Any, Final
 from deuteron.api.call import Call, Reply
 from deuteron.api.volume import access, bodies
 from deuteron.api.volume.filters import KNOWN
-from deuteron.model.codecs import Text
+from deuteron.model.codecs import Text, quoted
 from deuteron.model.errors import BadRequest, NotFound
 from deuteron.model.intent import VOLUME_DRIVER
 from deuteron.model.volume.volumes import ZONE
@@ -24,6 +24,13 @@ CONTROLLER: Final = "controller"
 """Where the scheduler is: in the API itself."""
 _REASON: Final = Text(255, min_length=1)
 _ACTIONS: Final = ("enable", "disable", "disable-log-reason")
+_PROPERTIES: Final = {
+    "thin_provisioning": {
+        "title": "Thin Provisioning",
+        "description": "Sets thin provisioning.",
+        "type": "boolean",
+    },
+}
 _NOT_BUILT: Final = ("freeze", "thaw", "failover_host", "failover", "get-log", "set-log")
 
 
@@ -94,25 +101,34 @@ def list_pools(call: Call, tx: Tx) -> Reply:
             continue
         pool: dict[str, Any] = {"name": placement.shown(host.name, host.hello.volume_driver or VOLUME_DRIVER)}
         if detailed:
-            pool["capabilities"] = {
-                "volume_backend_name": host.hello.volume_driver,
-                "driver_version": "1",
-                "storage_protocol": "file",
-                "vendor_name": "Deuteron",
-                "total_capacity_gb": host.hello.volume_gib,
-                "free_capacity_gb": max(0, host.hello.volume_gib - taken.get(host.name, 0)),
-                "allocated_capacity_gb": taken.get(host.name, 0),
-                "provisioned_capacity_gb": taken.get(host.name, 0),
-                "max_over_subscription_ratio": str(placement.RATIO),
-                "reserved_percentage": 0,
-                "thin_provisioning_support": True,
-                "thick_provisioning_support": False,
-                "QoS_support": False,
-                "multiattach": False,
-                "timestamp": _plain(host.last_heard),
-            }
+            figures = placement.figures(host, taken.get(host.name, 0))
+            pool["capabilities"] = {**figures, "timestamp": _plain(host.last_heard)}
         shown.append(pool)
     return Reply(200, {"pools": shown})
+
+
+def show_capabilities(call: Call, tx: Tx) -> Reply:
+    """What a back end can do that types may ask for."""
+    access.require(call, "volume_extension:capabilities")
+    name = call.params["name"]
+    for host in placement.backends(tx, call.settings):
+        driver = host.hello.volume_driver if host.hello is not None else ""
+        place = f"{host.name}@{driver}"
+        if host.alive and driver and name in (place, f"{place}#{driver}"):
+            figures = placement.figures(host, 0)
+            told = ("vendor_name", "volume_backend_name", "driver_version", "storage_protocol")
+            shown = {
+                "namespace": f"OS::Storage::Capabilities::{place}",
+                **{each: figures[each] for each in told},
+                "pool_name": None,
+                "display_name": None,
+                "description": None,
+                "visibility": None,
+                "replication_targets": [],
+                "properties": _PROPERTIES,
+            }
+            return Reply(200, shown)
+    raise NotFound(f"Can't find service: {quoted(name)}", type="NotFound")
 
 
 def _scheduler(call: Call, tx: Tx) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from deuteron.api.call import Call, Reply
 from deuteron.api.volume import access, bodies, filters, lists, views
 from deuteron.api.volume.volumes import METADATA, one_item
 from deuteron.model.errors import BadRequest
-from deuteron.model.volume import SNAPSHOT
+from deuteron.model.volume import SNAPSHOT, VOLUME
 from deuteron.model.volume.rows import SnapshotRow
 from deuteron.rules.volume import faults, snapshots, volumes
 from deuteron.store import volume_tables
@@ -32,7 +32,10 @@ def show(call: Call, tx: Tx) -> Reply:
 
 def create(call: Call, tx: Tx) -> Reply:
     access.require(call, "volume:create_snapshot")
-    values = bodies.created(SNAPSHOT, bodies.wrapped(call, "snapshot"))
+    body = bodies.wrapped(call, "snapshot")
+    if body.get("volume_id", "") is None:
+        raise faults.missing(VOLUME, "None")
+    values = bodies.created(SNAPSHOT, body)
     forced, older = values.pop("force"), values.pop("display_name")
     if call.version >= 66 and forced is False:
         raise BadRequest(

@@ -67,7 +67,8 @@ def snapshot(call: Call, row: SnapshotRow | Rows, *, whole: bool = True) -> dict
     shown = _of(call, SNAPSHOT, {**row, "group_snapshot_id": None, "consumes_quota": True})
     if whole and access.allowed(call, f"{_X}extended_snapshot_attributes", row["project_id"]):
         shown["os-extended-snapshot-attributes:project_id"] = row["project_id"]
-        shown["os-extended-snapshot-attributes:progress"] = "0%" if row["task"] == "create" else "100%"
+        progress = row["progress"] or ("0%" if row["task"] == "create" else "100%")
+        shown["os-extended-snapshot-attributes:progress"] = progress
     return shown
 
 

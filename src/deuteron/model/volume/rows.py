@@ -54,6 +54,7 @@ class SnapshotRow(TypedDict):
     volume_type_id: ReadOnly[VolumeTypeId | None]
     bootable: ReadOnly[bool]
     image_metadata: ReadOnly[Mapping[str, Any]]
+    progress: ReadOnly[str | None]
     task: ReadOnly[str | None]
     request_id: ReadOnly[str]
 

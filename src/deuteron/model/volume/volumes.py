@@ -160,6 +160,7 @@ SNAPSHOT: Resource[SnapshotRow] = Resource(
         _kept("volume_type_id", Text(nullable=True), "The type of the volume.", refers_to="volume_type"),
         _kept("bootable", Boolean(), "Whether what is made of it is."),
         _kept("image_metadata", Pairs(nullable=True), "As of the volume."),
+        _kept("progress", Text(nullable=True), "How far it is, where an administrator said so."),
         _kept("task", Text(nullable=True), "What its host is asked to do: create or delete."),
         _kept("request_id", Text(), "The request that asked for the task."),
     ),

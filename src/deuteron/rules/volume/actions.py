@@ -15,7 +15,7 @@ from deuteron.model.settings import Settings
 from deuteron.model.volume import SNAPSHOT, VOLUME
 from deuteron.model.volume.rows import SnapshotRow, VolumeRow, VolumeTypeRow
 from deuteron.rules.image import images
-from deuteron.rules.volume import faults, kinds, loads
+from deuteron.rules.volume import faults, kinds, loads, messages, placement
 from deuteron.store.database import Tx
 
 _TAKEN: Final = ("image_id", "image_name", "checksum", "size")
@@ -60,8 +60,10 @@ def upload(
     return row, made
 
 
-def retype(tx: Tx, row: VolumeRow, kind: VolumeTypeRow) -> None:
+def retype(tx: Tx, settings: Settings, request_id: str, row: VolumeRow, kind: VolumeTypeRow) -> None:
     """Give it another type. The driver does the same with every type, so it stays where it is.
+
+    Where that is not what the type demands, the volume keeps its type, and a message says so.
 
     Raises: BadRequest for the type that it has, and in no state for it; TooLarge for a quota of the type.
     """
@@ -73,6 +75,9 @@ def retype(tx: Tx, row: VolumeRow, kind: VolumeTypeRow) -> None:
     if kind["id"] == row["volume_type_id"]:
         raise faults.invalid_input(f"New volume type is the one that volume {row['id']} has: {kind['name']}")
     loads.check_type(tx, row["project_id"], kind["id"], count=1, gib=row["size"])
+    if not placement.suits(tx, settings, row["host"], kind["extra_specs"]):
+        messages.tell(tx, row["project_id"], messages.NO_BACKEND, row["id"], request_id=request_id)
+        return
     loads.count_type(tx, row["project_id"], row["volume_type_id"], -1, -row["size"])
     loads.count_type(tx, row["project_id"], kind["id"], 1, row["size"])
     kinds.change(tx, VOLUME, row, {"volume_type_id": kind["id"]})
@@ -102,8 +107,8 @@ def give_back(tx: Tx, row: VolumeRow) -> None:
         loads.count_on_host(tx, row["host"], less)
 
 
-def reset_snapshot_status(tx: Tx, row: SnapshotRow, status: str) -> None:
-    kinds.change(tx, SNAPSHOT, row, {"status": status, "task": None})
+def reset_snapshot_status(tx: Tx, row: SnapshotRow, status: str, progress: str | None = None) -> None:
+    kinds.change(tx, SNAPSHOT, row, {"status": status, "task": None, "progress": progress or row["progress"]})
 
 
 def set_image_metadata(tx: Tx, row: VolumeRow, given: Mapping[str, str]) -> dict[str, str]:

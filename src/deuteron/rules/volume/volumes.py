@@ -83,7 +83,7 @@ def create(tx: Tx, settings: Settings, caller: Caller, request_id: str, new: New
     image = None if new.image is None else images.usable(tx, caller, new.image, size)
     project_id = caller.project_id or CLOUD
     loads.check(tx, project_id, kind["id"], "volumes", count=1, gib=size)
-    host = origin.host if given and new.image is None else placement.choose(tx, settings, size)
+    host = _place(tx, settings, origin, size, kind["extra_specs"])
     loads.count(tx, project_id, kind["id"], "volumes", 1, size)
     loads.count_on_host(tx, host, size)
     row = kinds.add(
@@ -112,6 +112,13 @@ def create(tx: Tx, settings: Settings, caller: Caller, request_id: str, new: New
     if host is None:
         messages.tell(tx, project_id, messages.NO_BACKEND, row["id"], request_id=request_id)
     return row
+
+
+def _place(tx: Tx, settings: Settings, origin: _Origin, size: int, specs: Mapping[str, object]) -> str | None:
+    """Where it is made: a copy stands on what it is a copy of, and is where that is."""
+    if origin.size is None:
+        return placement.choose(tx, settings, size, specs)
+    return origin.host if placement.suits(tx, settings, origin.host, specs) else None
 
 
 def _of_image(image: ImageRow | None, origin: _Origin) -> dict[str, object]:

@@ -18,7 +18,8 @@ def upgrade() -> None:
         " task TEXT, new_size BIGINT, upload TEXT, request_id TEXT)",
         f"CREATE TABLE {snapshots} (id TEXT NOT NULL PRIMARY KEY, created_at TEXT, updated_at TEXT, name TEXT,"
         " description TEXT, volume_id TEXT, status TEXT, size BIGINT, metadata TEXT, user_id TEXT, project_id TEXT,"
-        " host TEXT, volume_type_id TEXT, bootable BOOLEAN, image_metadata TEXT, task TEXT, request_id TEXT)",
+        " host TEXT, volume_type_id TEXT, bootable BOOLEAN, image_metadata TEXT, progress TEXT, task TEXT,"
+        " request_id TEXT)",
         *(f"CREATE INDEX ix_{table}_project_id_created_at_id ON {table} (project_id, created_at, id)"
           for table in (volumes, snapshots)),
         *(f"CREATE INDEX ix_{table}_created_at_id ON {table} (created_at, id)" for table in (volumes, snapshots)),
