@@ -20,12 +20,13 @@ from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
 from deuteron.store.hosts_tables import hosts
 from deuteron.store.network_tables import TABLES
+from deuteron.store.volume_tables import snapshots, volumes
 from tests.unit.api_hosts.agent import FakeAgent
 from tests.unit.api_hosts.test_hub import port_status, run, running, until, write
 from tests.unit.api_hosts.test_views import _operate, seed
 
 ALL = {resource.name: TABLES[resource.name] for resource in RESOURCES if resource.followed}
-ALL |= {"server": servers, "host": hosts}
+ALL |= {"server": servers, "host": hosts, "volume": volumes, "volume_snapshot": snapshots}
 KEYS = {kind: table.c["name" if kind == "host" else "id"] for kind, table in ALL.items()}
 
 
