@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from deuteron.api.call import Route, Service
+from tests.fuzz import volumes
+
 _KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAaQ34mPI08pmY0wkHd0KHq638Gb6dpC8Lk01EEBCcIk"
 _PORT = {
     "network_id": "$network",
@@ -602,3 +605,23 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ],
     ("PATCH", _I + "/credentials/{id}"): [{"credential": {"blob": "y", "type": "totp"}}],
 }
+BODIES |= volumes.BODIES
+
+_PREFIXES = {"v2.0": "/network", "v2.1": "/compute", "v3": "/identity", "v2": "/image", "volume": ""}
+
+
+def path_of(service: Service, route: Route) -> str:
+    """The route's path as `BODIES` has it.
+
+    Nova's first API has the routes of its second, and Block Storage has the same below a project's id.
+    """
+    if service.name == "compute":
+        return route.path.replace("/v2/", "/v2.1/", 1)
+    if service.name == "volume":
+        return service.prefix + route.path.replace("/v3/{project_id}/", "/v3/", 1)
+    return route.path
+
+
+def with_prefix(path: str) -> str:
+    """A path of `BODIES` with the prefix of its service, which those of Block Storage have already."""
+    return _PREFIXES[path.split("/")[1]] + path

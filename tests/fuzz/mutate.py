@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from deuteron.api.call import Route, Service
+from tests.fuzz.bodies import path_of
 from tests.fuzz.people import HOMES, plain, somebody, token_of
 from tests.fuzz.world import SEED, Answer, Request, World
 
@@ -85,6 +86,9 @@ _ID_KINDS = (
     ("port_forwardings", "port_forwarding"), ("conntrack_helpers", "conntrack_helper"),
     ("ndp_proxies", "ndp_proxy"), ("local_ips", "local_ip"), ("port_associations", "local_ip_association"),
     ("metering-label-rules", "metering_label_rule"), ("trunks", "trunk"), ("logs", "log"), ("segments", "segment"),
+    ("volumes", "volume"), ("snapshots", "volume_snapshot"), ("types", "volume_type"), ("qos-specs", "qos_specs"),
+    ("os-volume-transfer", "volume_transfer"), ("volume-transfers", "volume_transfer"),
+    ("os-quota-class-sets", "project"),
 )  # fmt: skip
 KIND_OF = dict(_ID_KINDS)
 """A collection in a path to the kind of object that follows it."""
@@ -140,6 +144,8 @@ class Mutator:
             headers.append((b"accept", b"application/json"))
         if service.name == "compute" and rng.random() < 0.6:
             headers.append((b"openstack-api-version", b"compute 2.%d" % rng.randint(1, 96)))
+        if service.name == "volume" and rng.random() < 0.6:
+            headers.append((b"openstack-api-version", b"volume 3.%d" % rng.randint(0, 71)))
         if route.method == "PATCH" and service.name == "image" and rng.random() < 0.9:
             headers.append((b"content-type", b"application/openstack-images-v2.1-json-patch"))
         elif route.path.endswith("/file") and rng.random() < 0.8:
@@ -173,6 +179,8 @@ class Mutator:
                 made.append(segment)
                 continue
             known = known_id(self._world, segments, place, names)
+            if segment == "{project_id}" and prefix == "/volume":
+                known = self._world.owners.get(f"{HOMES.get(who, 'admin')} project", "")
             others = self._made.get((HOMES.get(who, ""), KIND_OF.get(segments[place - 1], "")))
             if known and rng.random() < known_share:
                 made.append(rng.choice(others) if others and rng.random() < 0.4 else known)
@@ -185,9 +193,8 @@ class Mutator:
         return ("/" + "/".join(made) + "/" * (rng.random() < 0.03)).encode()
 
     def _templates(self, service: Service, route: Route) -> list[Any]:
-        """Good bodies of such a request. Nova's first API has the routes of its second."""
-        path = route.path.replace("/v2/", "/v2.1/", 1) if service.name == "compute" else route.path
-        return self._bodies.get((route.method, path)) or []
+        """Good bodies of such a request."""
+        return self._bodies.get((route.method, path_of(service, route))) or []
 
     def _body(
         self, rng: random.Random, service: Service, route: Route, who: str, names: dict[str, Any], is_good: bool

@@ -37,7 +37,10 @@ LISTS = (
 ), (
     "/identity/v3/{}".format, ("users", "projects", "domains", "groups", "roles", "regions", "services", "endpoints",
                                "credentials", "role_assignments?include_names", "auth/catalog"),
-), ("/image/v2/{}".format, ("images",))  # fmt: skip
+), ("/image/v2/{}".format, ("images",)), (
+    "/volume/v3/{}".format, ("volumes/detail", "snapshots/detail", "types", "qos-specs", "os-volume-transfer/detail",
+                             "os-services", "limits"),
+)  # fmt: skip
 
 
 @pytest.mark.timeout(7200)  # of a long run; a request that hangs fails by itself

@@ -15,18 +15,19 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from deuteron.api import compute, identity, image, network
+from deuteron.api import compute, identity, image, network, volume
 from deuteron.api.meter import LONG_STEP_S
 from tests.fuzz import largest
+from tests.fuzz.bodies import with_prefix
 from tests.fuzz.judge import complaint
-from tests.fuzz.largest import PREFIXES, Large, encoded
+from tests.fuzz.largest import Large, encoded
 from tests.fuzz.mutate import known_id, named
 from tests.fuzz.world import SEED, Answer, Request, World, furnish, log_in, world
 
 STEP = int(os.environ.get("DEUTERON_FUZZ_STEP", "8"))
 MOST_ANSWERED = 16 * 1024
 """Bytes of a refusal, headers of a query that is given back not counted."""
-VERSIONS = (1, 60, 96)
+VERSIONS = (b"compute 2.1, volume 3.0", b"compute 2.60, volume 3.50", b"compute 2.96, volume 3.71")
 
 
 def test_the_largest_requests_hold_neither_loop_nor_writer(tmp_path: Path) -> None:
@@ -71,7 +72,7 @@ async def _play(state: Path) -> tuple[int, list[str], dict[str, tuple[float, str
 
 
 def _all() -> Iterator[Large]:
-    services = (identity.SERVICE(), network.SERVICE(), image.SERVICE(), compute.SERVICE())
+    services = (identity.SERVICE(), network.SERVICE(), image.SERVICE(), volume.SERVICE(), compute.SERVICE())
     yield from largest.bodies()
     yield from largest.texts()
     yield from largest.queries(services)
@@ -89,10 +90,10 @@ async def _send(here: World, large: Large, number: int) -> tuple[Request, Answer
     headers = (
         (b"x-auth-token", here.tokens["admin"].encode()),
         (b"accept", b"application/json"),
-        (b"openstack-api-version", b"compute 2.%d" % VERSIONS[number % len(VERSIONS)]),
+        (b"openstack-api-version", VERSIONS[number % len(VERSIONS)]),
         (b"content-type", b"application/openstack-images-v2.1-json-patch" if is_patch else b"application/json"),
         (b"content-length", str(len(raw)).encode()),
     )
-    path = f"{PREFIXES[segments[0]]}/{'/'.join(made)}".encode()
+    path = with_prefix(f"/{'/'.join(made)}").encode()
     request = Request(large.method, path, large.query.encode(), headers, raw)
     return request, *await here.timed(request)

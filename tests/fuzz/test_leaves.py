@@ -14,15 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.fuzz import volumes
-from tests.fuzz.bodies import BODIES
+from tests.fuzz.bodies import BODIES, with_prefix
 from tests.fuzz.judge import complaint
 from tests.fuzz.mutate import STRANGE, known_id, named
 from tests.fuzz.test_bytes import look_around
-from tests.fuzz.world import SEED, Request, World, world
+from tests.fuzz.world import SEED, Request, World, furnish, world
 
 STEP = int(os.environ.get("DEUTERON_FUZZ_STEP", "3"))
-PREFIXES = {"v2.0": "/network", "v2.1": "/compute", "v3": "/identity", "v2": "/image"}
 GONE = object()
 BATCH = 16
 VERSIONS = (b"compute 2.1, volume 3.0", b"compute 2.60, volume 3.50", b"compute 2.96, volume 3.71")
@@ -45,7 +43,7 @@ async def _play(state: Path) -> tuple[int, list[str], float]:
                 batch.append((number, *item))
             if len(batch) == BATCH:
                 if batch[-1][2].startswith("/volume/"):
-                    await volumes.furnish(here, number)
+                    await furnish(here, patient=True)
                 problems += [found for found in await asyncio.gather(*(_one(here, *one) for one in batch)) if found]
                 sent += len(batch)
                 batch.clear()
@@ -60,7 +58,7 @@ async def _play(state: Path) -> tuple[int, list[str], float]:
 
 def _bodies() -> Iterator[tuple[str, str, Any]]:
     """Method, path and body of all requests, one changed value in each."""
-    for (method, path), bodies in {**BODIES, **volumes.BODIES}.items():
+    for (method, path), bodies in BODIES.items():
         if path.endswith(("/auth/tokens", "/password")):
             continue  # a password takes longer to check than a hundred other requests
         for body in bodies:
@@ -87,14 +85,11 @@ def _trails(value: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...
 
 async def _one(here: World, number: int, method: str, path: str, body: Any) -> str | None:
     segments = path.strip("/").split("/")
-    if segments[0] == "volume":
-        target = volumes.made(here, path)
-    else:
-        made = [
-            known_id(here, segments, place) or "x" if segment.startswith("{") else segment
-            for place, segment in enumerate(segments)
-        ]
-        target = f"{PREFIXES[segments[0]]}/{'/'.join(made)}"
+    made = [
+        known_id(here, segments, place) or "x" if segment.startswith("{") else segment
+        for place, segment in enumerate(segments)
+    ]
+    target = with_prefix(f"/{'/'.join(made)}")
     raw = json.dumps(named(body, here.names(number))).encode("utf-8", "surrogatepass")
     is_patch = method == "PATCH" and segments[0] == "v2"
     headers = (

@@ -137,6 +137,8 @@ def _request(case: Any, here: World, rng: random.Random) -> Request:
         known = names.get(KIND_OF.get(before, ""))
         if segment.startswith("{") and known is not None and rng.random() < 0.8:
             case.path_parameters[segment.strip("{}")] = known
+    if segments[:3] == ["volume", "v3", "{project_id}"] and rng.random() < 0.8:
+        case.path_parameters["project_id"] = here.owners[f"{HOMES.get(who, 'admin')} project"]
     if rng.random() < 0.6:
         case.body = _pointed(case.body, names)
     token = token_of(rng, here, who, damage)
@@ -148,6 +150,8 @@ def _request(case: Any, here: World, rng: random.Random) -> Request:
     if not isinstance(body, bytes):
         body = body.encode() if isinstance(body, str) else b"".join(body)
     headers = [(_bytes(name), _bytes(value)) for name, value in prepared.headers.items() if name != "X-Auth-Token"]
+    if segments[0] == "volume" and rng.random() < 0.6:
+        headers.append((b"openstack-api-version", b"volume 3.%d" % rng.randint(0, 71)))
     if token:  # a damaged one holds bytes that `requests` would not send
         headers.append((b"x-auth-token", token))
     return Request(prepared.method or "GET", parts.path.encode(), parts.query.encode(), tuple(headers), body, who)

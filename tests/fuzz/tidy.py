@@ -8,10 +8,12 @@ from deuteron.model.network import RESOURCES
 from tests.fuzz.people import welcome
 from tests.fuzz.world import World, furnish, is_furniture
 
-_I, _N, _C, _G = "/identity/v3", "/network/v2.0", "/compute/v2.1", "/image/v2"
+_I, _N, _C, _G, _V = "/identity/v3", "/network/v2.0", "/compute/v2.1", "/image/v2", "/volume/v3"
 _PLACES = (
     (_C + "/servers", "all_tenants=1"), (_C + "/os-server-groups", "all_projects=1"), (_C + "/os-keypairs", ""),
     (_C + "/flavors", "is_public=none"), (_G + "/images", "limit=1000"),
+    *((f"{_V}/{name}", "all_tenants=1") for name in ("os-volume-transfer", "snapshots", "volumes")),
+    (_V + "/types", "is_public=None"), (_V + "/qos-specs", ""),
     *((f"{_N}/{kind.path}", "") for kind in reversed(RESOURCES) if kind.parent is None),
     *((f"{_I}/{name}", "") for name in (
         "users/{admin}/application_credentials", "credentials", "endpoints", "services", "groups", "users", "roles",

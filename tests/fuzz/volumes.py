@@ -1,13 +1,11 @@
-"""Block Storage for the fuzzers: good bodies of its routes, and objects to which they are sent.
+"""Good bodies of the routes of Block Storage; see `bodies` for `$kind`, `$unique` and `$uuid`.
 
-The paths begin with the service's prefix: `/v3` alone is Identity's. See `bodies` for `$kind`, `$unique` and `$uuid`.
+The paths begin with the service's prefix: `/v3` alone is Identity's.
 """
 
 from __future__ import annotations
 
 from typing import Any
-
-from tests.fuzz.world import World
 
 _V = "/volume/v3"
 _VOLUME = {
@@ -76,12 +74,13 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ("PUT", _V + "/snapshots/{id}/metadata/{key}"): [{"meta": {"x": "v"}}],
     ("POST", _V + "/os-volume-transfer"): [_TRANSFER],
     ("POST", _V + "/volume-transfers"): [_TRANSFER],
+    ("POST", _V + "/os-volume-transfer/{id}/accept"): [{"accept": {"auth_key": "0123456789abcdef"}}],
     ("POST", _V + "/volume-transfers/{id}/accept"): [{"accept": {"auth_key": "0123456789abcdef"}}],
-    ("PUT", _V + "/os-services/enable"): [{"host": "h1@file", "binary": "cinder-volume"}],
-    ("PUT", _V + "/os-services/disable-log-reason"): [
-        {"host": "h1@file", "binary": "cinder-volume", "disabled_reason": "x"}
+    ("PUT", _V + "/os-services/{action}"): [
+        {"host": "h1@file", "binary": "cinder-volume"},
+        {"host": "h1@file", "binary": "cinder-volume", "disabled_reason": "x"},
+        {"binary": "*", "server": "h1", "prefix": "x", "level": "DEBUG"},
     ],
-    ("PUT", _V + "/os-services/set-log"): [{"binary": "*", "server": "h1", "prefix": "x", "level": "DEBUG"}],
     ("POST", _V + "/types"): [{"volume_type": _TYPE}],
     ("PUT", _V + "/types/{id}"): [{"volume_type": {"name": "$unique", "description": "z", "is_public": True}}],
     ("POST", _V + "/types/{id}/action"): [
@@ -96,57 +95,3 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ("PUT", _V + "/os-quota-sets/{id}"): [{"quota_set": {"volumes": -1, "gigabytes": -1, "snapshots": -1}}],
     ("PUT", _V + "/os-quota-class-sets/{id}"): [{"quota_class_set": {"volumes": -1, "gigabytes": -1}}],
 }
-
-_FURNITURE: dict[str, tuple[str, Any]] = {
-    "volume_type": ("types", {"volume_type": {"name": "$unique"}}),
-    "unused_type": ("types", {"volume_type": {"name": "$unique", "os-volume-type-access:is_public": False}}),
-    "qos_specs": ("qos-specs", {"qos_specs": {"name": "$unique"}}),
-    "volume": ("volumes", {"volume": {"size": 1, "name": "$unique"}}),
-    "volume_snapshot": ("snapshots", {"snapshot": {"volume_id": "$volume", "force": True}}),
-}
-_KIND_OF = {"volumes": "volume", "snapshots": "volume_snapshot", "types": "unused_type", "qos-specs": "qos_specs"}
-_PROJECTS = frozenset({"os-quota-sets", "os-quota-class-sets"})
-
-
-async def furnish(here: World, number: int) -> None:
-    """One volume, snapshot, type and QoS specs, where none is left; and quotas that leave room for more."""
-    boundless = {"quota_set": dict.fromkeys(("volumes", "gigabytes", "snapshots"), -1)}
-    await here.call("PUT", f"{_V}/os-quota-sets/{here.owners['admin project']}", boundless)
-    for kind, (path, body) in _FURNITURE.items():
-        if kind in here.ids:
-            found = await here.call("GET", f"{_V}/{path}/{here.ids[kind]}")
-            if found.status == 200:
-                (item,) = (value for name, value in found.json.items() if name != "links")
-                if item.get("status", "available") != "available":
-                    await _reset(here, path, here.ids[kind])
-                continue
-        names = {**here.names(number), "unique": f"{kind}-{number}"}
-        answer = await here.call("POST", f"{_V}/{path}", _filled(body, names))
-        assert answer.status in (200, 202), (path, answer.status, answer.body)
-        (item,) = (value for name, value in answer.json.items() if name != "links")
-        here.ids[kind] = item["id"]
-        if "status" in item:
-            await _reset(here, path, here.ids[kind])
-
-
-async def _reset(here: World, path: str, known: str) -> None:
-    await here.call("POST", f"{_V}/{path}/{known}/action", {"os-reset_status": {"status": "available"}})
-
-
-def made(here: World, path: str) -> str:
-    """The path, with what is there in it."""
-    segments = path.split("/")
-    for place, segment in enumerate(segments):
-        if segment.startswith("{"):
-            kind = "project" if segments[place - 1] in _PROJECTS else _KIND_OF.get(segments[place - 1], "")
-            segments[place] = here.ids.get(kind) or "x"
-    return "/".join(segments)
-
-
-def _filled(value: Any, names: dict[str, Any]) -> Any:
-    if isinstance(value, dict):
-        return {key: _filled(item, names) for key, item in value.items()}
-    return names[value[1:]] if isinstance(value, str) and value.startswith("$") else value
-
-
-__all__ = ["BODIES", "furnish", "made"]

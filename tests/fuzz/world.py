@@ -135,6 +135,8 @@ class World:
         answer = await self.call("POST", path, body, **headers)
         assert answer.status in (200, 201, 202), (path, answer.status, answer.body)
         found = answer.json
+        if len(found) > 1 and "id" not in found:
+            found.pop("links", None)  # which Cinder writes beside QoS specs
         while "id" not in found and len(found) == 1:
             (found,) = found.values()
         self.ids[kind] = str(found.get("id") or found.get("name") or found["fixed_port_id"])
@@ -249,6 +251,7 @@ async def furnish(here: World, *, patient: bool = False) -> None:
         if kind in here.ids:
             answer = await here.call("GET", filled(show, here.ids).format(here.ids[kind]))
             if answer.status == 200 and (kind != "image" or answer.json["status"] == "active"):
+                await _mend(here, kind)
                 continue
         here.made += 1
         names = {**here.owners, **here.ids, "made": str(here.made)}
@@ -262,6 +265,13 @@ async def furnish(here: World, *, patient: bool = False) -> None:
             await here.call(
                 "PUT", f"/image/v2/images/{here.ids[kind]}/file", b"disk", content_type="application/octet-stream"
             )
+
+
+async def _mend(here: World, kind: str) -> None:
+    """Call what requests left in another state as it was."""
+    if kind in _RESET:
+        path = f"{_FURNITURE[kind][1]}/{here.ids[kind]}/action"
+        await here.call("POST", path, _AVAILABLE)
 
 
 async def prepare(here: World, kind: str, ids: Mapping[str, str]) -> None:
@@ -304,12 +314,13 @@ def filled(text: str, names: Mapping[str, str]) -> str:
     return text
 
 
-_I, _N, _C, _G = "/identity/v3", "/network/v2.0", "/compute/v2.1", "/image/v2"
+_I, _N, _C, _G, _V = "/identity/v3", "/network/v2.0", "/compute/v2.1", "/image/v2", "/volume/v3"
 _QUOTAS: tuple[tuple[str, Any], ...] = (
     (_N + "/quotas/{}", {"quota": dict.fromkeys(("network", "subnet", "port", "router", "floatingip", "security_group",
                                                  "security_group_rule", "rbac_policy", "subnetpool"), -1)}),
     (_C + "/os-quota-sets/{}", {"quota_set": dict.fromkeys(("instances", "cores", "ram", "key_pairs",
     "server_groups"), -1)}),
+    (_V + "/os-quota-sets/{}", {"quota_set": dict.fromkeys(("volumes", "gigabytes", "snapshots"), -1)}),
 )  # fmt: skip
 _LATER = {"openstack_api_version": "compute 2.60"}
 _FOUND = (
@@ -321,6 +332,14 @@ _FOUND = (
 )
 """What every cloud has: its kind, and the list to look it up in."""
 _FURNITURE: dict[str, tuple[str, str, Any]] = {
+    "volume_type": (_V + "/types/{}", _V + "/types", {"volume_type": {"name": "fuzzed-$made"}}),
+    "qos_specs": (_V + "/qos-specs/{}", _V + "/qos-specs", {"qos_specs": {"name": "fuzzed-$made"}}),
+    "volume": (_V + "/volumes/{}", _V + "/volumes", {"volume": {"size": 1, "name": "fuzzed-$made"}}),
+    "volume_snapshot": (_V + "/snapshots/{}", _V + "/snapshots", {"snapshot": {"volume_id": "$volume"}}),
+    "offered_volume": (_V + "/volumes/{}", _V + "/volumes", {"volume": {"size": 1}}),
+    "volume_transfer": (
+        _V + "/os-volume-transfer/{}", _V + "/os-volume-transfer", {"transfer": {"volume_id": "$offered_volume"}},
+    ),
     "project": (_I + "/projects/{}", _I + "/projects", {"project": {"name": "fuzzed-$made"}}),
     "user": (_I + "/users/{}", _I + "/users", {"user": {"name": "fuzzed-$made", "default_project_id": "$project"}}),
     "group": (_I + "/groups/{}", _I + "/groups", {"group": {"name": "fuzzed-$made"}}),
@@ -497,7 +516,11 @@ _FURNITURE: dict[str, tuple[str, str, Any]] = {
 """Kind: where one is shown, where it is made, and of what."""
 _USED_UP = ("trunk_parent",)
 """Kinds of which each is for one other object alone."""
+_RESET = frozenset({"volume", "volume_snapshot"})
+_AVAILABLE = {"os-reset_status": {"status": "available"}}
 _FIRST: dict[str, tuple[tuple[str, str, Any], ...]] = {
+    "volume_snapshot": (("POST", _V + "/volumes/$volume/action", _AVAILABLE),),
+    "volume_transfer": (("POST", _V + "/volumes/$offered_volume/action", _AVAILABLE),),
     "port_forwarding": (
         ("PUT", _N + "/routers/$router", {"router": {"external_gateway_info": {"network_id": "$public"}}}),
         ("PUT", _N + "/routers/$router/add_router_interface", {"subnet_id": "$subnet"}),

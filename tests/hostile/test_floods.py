@@ -16,11 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from deuteron.api import compute, identity, image, network
+from deuteron.api import compute, identity, image, network, volume
 from deuteron.api.wire import HEAD_TIMEOUT_S, MAX_IDLE
 from deuteron.model.logs import MAX_LINE_BYTES
 from tests.fuzz import largest
-from tests.fuzz.largest import PREFIXES, encoded
+from tests.fuzz.bodies import with_prefix
+from tests.fuzz.largest import encoded
 from tests.fuzz.mutate import named
 from tests.hostile.client import Person
 from tests.hostile.conftest import World
@@ -194,7 +195,7 @@ def test_the_largest_requests_keep_nobody_waiting(world: World) -> None:
 
 def flood(flooder: Person, seconds: float) -> Counter[int]:
     """The answers to as many of the largest requests as this time has room for, in any order."""
-    services = (identity.SERVICE(), network.SERVICE(), image.SERVICE(), compute.SERVICE())
+    services = (identity.SERVICE(), network.SERVICE(), image.SERVICE(), volume.SERVICE(), compute.SERVICE())
     requests = [*largest.bodies(), *largest.queries(services)]
     random.Random(0).shuffle(requests)
     statuses: Counter[int] = Counter()
@@ -202,7 +203,7 @@ def flood(flooder: Person, seconds: float) -> Counter[int]:
     for each in requests:
         if time.monotonic() > deadline:
             break
-        path = PREFIXES[each.path.split("/")[1]] + each.path.replace("{id}", "x")
+        path = with_prefix(each.path.replace("{id}", "x"))
         path = f"{path}?{each.query}" if each.query else path
         body = None if each.body is None else encoded(named(each.body, {"n": "1.1"}))
         try:

@@ -15,13 +15,16 @@ from typing import Any
 
 import pytest
 
-from deuteron.api import compute, identity, image, network
+from deuteron.api import compute, identity, image, network, volume
 from tests.hostile.client import Answer, Person
 from tests.hostile.conftest import World
+from tests.hostile.guests import until
 
 SERVICES = {
-    service.prefix: tuple(route for route in service.routes() if not route.path.startswith("/v2/servers"))
-    for service in (identity.SERVICE(), network.SERVICE(), image.SERVICE(), compute.SERVICE())
+    service.prefix: tuple(
+        route for route in service.routes() if not route.path.startswith(("/v2/servers", "/v3/{project_id}/"))
+    )
+    for service in (identity.SERVICE(), network.SERVICE(), image.SERVICE(), volume.SERVICE(), compute.SERVICE())
 }
 
 OPEN_TO_ALL = re.compile(
@@ -30,6 +33,7 @@ OPEN_TO_ALL = re.compile(
     | /network/v2.0/flavors | GET\ /network/v2.0/default-security-group-rules
     | /compute/v2(.1)?/(extensions|flavors|os-availability-zone|limits) | /identity/v3/regions
     | /image/v2/(schemas|info)
+    | GET\ /volume/v3/(types/\{id\}/extra_specs|extensions|os-availability-zone|resource_filters) | /volume/v3/limits
     """,
     re.VERBOSE,
 )
@@ -45,6 +49,8 @@ ADMINS_ONLY = re.compile(
     | /compute/v2.1/flavors/\{id\}/(os-flavor-access|action) | /image/v2/tasks
     | /identity/v3/(domains|roles|role_inferences|services|endpoints|groups|system|OS-INHERIT)
     | /identity/v3/projects/\{target_id\} | /identity/v3/role_assignments
+    | /volume/v3/(os-services|scheduler-stats|capabilities|qos-specs|os-quota-class-sets)
+    | (PUT|POST|DELETE)\ /volume/v3/types/\{id\} | /volume/v3/types/\{id\}/os-volume-type-access
     """,
     re.VERBOSE,
 )
@@ -92,6 +98,7 @@ class Belongings:
         return tuple(self.ids.values())
 
 
+VOLUME = "/volume/v3"
 FORWARDED = "10.77.0.200"
 QOS_RULES = {
     "bandwidth_limit_rule": {"max_kbps": 1000}, "dscp_marking_rule": {"dscp_mark": 10},
@@ -212,6 +219,7 @@ def possess(world: World, owner: Person) -> dict[str, str]:
         metadata={"k": "secret"},
         tags=["t"],
     )["id"]
+    _keep(world, owner, ids)
     ids["credential"] = owner.create(
         "/identity/v3/credentials", "credential", user_id=owner.user, type="ec2", blob='{"access":"a","secret":"b"}',
         project_id=owner.project,
@@ -220,6 +228,47 @@ def possess(world: World, owner: Person) -> dict[str, str]:
         f"/identity/v3/users/{owner.user}/application_credentials", "application_credential", name="secret-cred"
     )["id"]
     return ids
+
+
+def _keep(world: World, owner: Person, ids: dict[str, str]) -> None:
+    """Volumes and what belongs to them, as soon as their host has made them."""
+    closed = {"name": f"secret-type-{owner.name}", "os-volume-type-access:is_public": False}
+    ids["types"] = world.admin.create(f"{VOLUME}/types", "volume_type", **closed)["id"]
+    granted = {"addProjectAccess": {"project": owner.project}}
+    assert world.admin.call("POST", f"{VOLUME}/types/{ids['types']}/action", granted).status == 202
+    metadata = {"k": "secret"}
+    volume = {"size": 1, "name": "secret-volume", "metadata": metadata}
+    ids["volumes"] = owner.create(f"{VOLUME}/volumes", "volume", volume_type=ids["types"], **volume)["id"]
+    ids["offered"] = owner.create(f"{VOLUME}/volumes", "volume", **volume)["id"]
+    for name in ("volumes", "offered"):
+        _await_available(owner, f"{VOLUME}/volumes/{ids[name]}", "volume")
+    snapshot = {"volume_id": ids["volumes"], "name": "secret-snapshot", "metadata": metadata}
+    ids["snapshots"] = owner.create(f"{VOLUME}/snapshots", "snapshot", **snapshot)["id"]
+    _await_available(owner, f"{VOLUME}/snapshots/{ids['snapshots']}", "snapshot")
+    offer = {"volume_id": ids["offered"], "name": "secret-transfer"}
+    transfer = owner.create(f"{VOLUME}/volume-transfers", "transfer", **offer)
+    ids["volume-transfers"], ids["auth_key"] = transfer["id"], transfer["auth_key"]
+    # Of a type that no host is, so that its project is told.
+    demands = {"name": f"nowhere-{owner.name}", "extra_specs": {"volume_backend_name": "nowhere"}}
+    nowhere = world.admin.create(f"{VOLUME}/types", "volume_type", **demands)["id"]
+    lost = owner.create(f"{VOLUME}/volumes", "volume", volume_type=nowhere, **volume)["id"]
+    (told,) = owner.get(f"{VOLUME}/messages")["messages"]
+    assert told["resource_uuid"] == lost
+    ids["messages"] = told["id"]
+
+
+def _await_available(owner: Person, path: str, kind: str) -> None:
+    until(f"{path} is available", lambda: owner.get(path)[kind]["status"] == "available")
+
+
+def _await_settled(owner: Person, collection: str, object_id: str) -> None:
+    """Until the host did what was asked last."""
+
+    def is_settled() -> bool:
+        answer = owner.call("GET", f"{VOLUME}/{collection}/{object_id}")
+        return answer.status == 404 or not next(iter(answer.body.values()))["status"].endswith("ing")
+
+    until(f"{collection} {object_id} is settled", is_settled)
 
 
 CHANGES: dict[str, Any] = {
@@ -434,6 +483,7 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
     last.append(Attack("DELETE", "/image/v2/images/{id}", at=image))
     last.append(Attack("DELETE", "/compute/v2.1/images/{id}", at=image))
 
+    yield from _attacks_on_volumes(ids, last)
     user = {"id": ids["user"], "user_id": ids["user"]}
     yield Attack("GET", "/identity/v3/users/{id}", at=user)
     yield Attack("PATCH", "/identity/v3/users/{id}", {"user": {"description": "mine"}}, user)
@@ -465,6 +515,53 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
     last.append(Attack("DELETE", base, at=project))
     last.append(Attack("DELETE", "/identity/v3/users/{id}", at=user))
     yield from last
+
+
+VOLUME_ACTIONS: tuple[dict[str, Any], ...] = (
+    {"os-extend": {"new_size": 2}}, {"os-set_bootable": {"bootable": True}}, {"os-force_delete": {}},
+    {"os-update_readonly_flag": {"readonly": True}}, {"os-set_image_metadata": {"metadata": {"k": "mine"}}},
+    {"os-show_image_metadata": None}, {"os-unset_image_metadata": {"key": "k"}},
+    {"os-reset_status": {"status": "available"}},
+    {"os-retype": {"new_type": "__DEFAULT__", "migration_policy": "never"}},
+    {"os-volume_upload_image": {"image_name": "mine"}},
+)  # fmt: skip
+
+
+def _attacks_on_volumes(ids: dict[str, str], last: list[Attack]) -> Iterator[Attack]:
+    for collection, kind, actions in (
+        ("snapshots", "snapshot", ({"os-reset_status": {"status": "available"}}, {"os-force_delete": {}})),
+        ("volumes", "volume", VOLUME_ACTIONS),
+    ):
+        base, at = f"{VOLUME}/{collection}/{{id}}", {"id": ids[collection], "key": "k"}
+        yield Attack("GET", base, at=at)
+        yield Attack("PUT", base, {kind: {"name": "mine"}}, at)
+        for action in actions:
+            attack = Attack("POST", f"{base}/action", action, at)
+            if "os-force_delete" in action:
+                last.append(attack)
+            else:
+                yield attack
+        yield Attack("GET", f"{base}/metadata", at=at)
+        yield Attack("GET", f"{base}/metadata/{{key}}", at=at)
+        for method in ("POST", "PUT"):
+            yield Attack(method, f"{base}/metadata", {"metadata": {"k": "mine"}}, at)
+        yield Attack("PUT", f"{base}/metadata/{{key}}", {"meta": {"k": "mine"}}, at)
+        last.append(Attack("DELETE", f"{base}/metadata/{{key}}", at=at))
+        last.append(Attack("DELETE", base, at=at))
+    for collection in ("os-volume-transfer", "volume-transfers"):
+        base, at = f"{VOLUME}/{collection}/{{id}}", {"id": ids["volume-transfers"]}
+        yield Attack("GET", base, at=at)
+        yield Attack("POST", f"{base}/accept", {"accept": {"auth_key": "guess"}}, at, refused=(400, 403))
+        last.append(Attack("DELETE", base, at=at))
+    message = {"id": ids["messages"]}
+    yield Attack("GET", f"{VOLUME}/messages/{{id}}", at=message)
+    last.append(Attack("DELETE", f"{VOLUME}/messages/{{id}}", at=message))
+    yield Attack("GET", f"{VOLUME}/types/{{id}}", at={"id": ids["types"]})
+    quotas, project = f"{VOLUME}/os-quota-sets/{{id}}", {"id": ids["project"]}
+    yield Attack("GET", quotas, at=project)
+    yield Attack("GET", f"{quotas}/defaults", at=project)
+    yield Attack("PUT", quotas, {"quota_set": {"volumes": 9}}, project)
+    yield Attack("DELETE", quotas, at=project)
 
 
 @pytest.fixture(scope="module")
@@ -521,6 +618,8 @@ def test_what_is_not_there_and_what_is_not_ones_own_look_the_same(world: World, 
     of_nobody = {f"{each}{each.body}": each for each in attacks_on(unknown, belongings.ids["images"])}
     failures: list[str] = []
     for attack in belongings.attacks:
+        if attack.path.endswith("/accept"):
+            continue  # an offer is for whoever was told its id and its key: as Cinder, it tells which of them is wrong
         body = str(attack.body)
         for name, value in belongings.ids.items():
             if name != "images":
@@ -550,7 +649,8 @@ def test_a_reader_changes_nothing_of_its_own_project(world: World, belongings: B
     before = everything_of(world.alice)
     failures: list[str] = []
     for attack in belongings.attacks:
-        if attack.method == "GET" or attack.path.startswith("/identity"):
+        is_read = attack.method == "GET" or attack.body == {"os-show_image_metadata": None}
+        if is_read or attack.path.startswith("/identity"):
             continue
         answer = attack.by(world.rita)
         if answer.status not in (403, 404, 501):
@@ -575,6 +675,9 @@ def test_a_reader_changes_nothing_of_its_own_project(world: World, belongings: B
         ("/compute/v2.1/servers",
          {"server": {"name": "r", "imageRef": belongings.ids["images"], "flavorRef": flavor["id"],
                      "networks": [{"uuid": net}]}}),
+        (f"{VOLUME}/volumes", {"volume": {"size": 1}}),
+        (f"{VOLUME}/snapshots", {"snapshot": {"volume_id": belongings.ids["volumes"]}}),
+        (f"{VOLUME}/volume-transfers", {"transfer": {"volume_id": belongings.ids["volumes"]}}),
         ("/compute/v2.1/os-server-groups", {"server_group": {"name": "r", "policy": "affinity"}}),
         ("/compute/v2.1/os-security-groups", {"security_group": {"name": "r", "description": ""}}),
     ):  # fmt: skip
@@ -588,6 +691,7 @@ def test_a_reader_changes_nothing_of_its_own_project(world: World, belongings: B
 def everything_of(person: Person) -> dict[str, Any]:
     """All that the person's lists show."""
     paths = [f"/network/v2.0/{collection}" for collection in OBJECTS]
+    paths += [f"{VOLUME}/volumes/detail", f"{VOLUME}/snapshots/detail", f"{VOLUME}/os-volume-transfer/detail"]
     paths += ["/image/v2/images", "/compute/v2.1/servers/detail", "/compute/v2.1/os-keypairs"]
     paths += ["/compute/v2.1/os-server-groups", f"/identity/v3/users/{person.user}/application_credentials"]
     return {path: person.get(path) for path in paths}
@@ -645,11 +749,18 @@ def test_numbers_used_do_not_grow_with_other_projects(world: World) -> None:
 
 NOT_TWICE = {
     "POST /identity/v3/users/{id}/password",  # the guess is wrong for the owner too
+    "POST /volume/v3/os-volume-transfer/{id}/accept",
+    "POST /volume/v3/volume-transfers/{id}/accept",
     # An earlier attack has taken the object away, or it never had what the attack is for.
     "DELETE /network/v2.0/qos/policies/{parent}/bandwidth_limit_rules/{id}",
     "DELETE /network/v2.0/qos/policies/{parent}/dscp_marking_rules/{id}",
     "DELETE /network/v2.0/qos/policies/{parent}/minimum_bandwidth_rules/{id}",
     "DELETE /network/v2.0/qos/policies/{parent}/minimum_packet_rate_rules/{id}",
+    "DELETE /volume/v3/volumes/{id}",
+    "DELETE /volume/v3/volumes/{id}/metadata/{key}",
+    "DELETE /volume/v3/snapshots/{id}",
+    "DELETE /volume/v3/snapshots/{id}/metadata/{key}",
+    "DELETE /volume/v3/volume-transfers/{id}",
     "DELETE /compute/v2.1/images/{id}",
     "DELETE /compute/v2.1/servers/{id}",
     "DELETE /compute/v2.1/os-security-groups/{id}",
@@ -668,6 +779,8 @@ def test_the_owner_may_do_what_was_refused_to_others(world: World) -> None:
     ids = possess(world, owner)
     failures: list[str] = []
     for attack in attacks_on(ids, ids["images"]):
+        if attack.path.startswith((f"{VOLUME}/volumes", f"{VOLUME}/snapshots")):
+            _await_settled(owner, attack.path.split("/")[3], attack.at["id"])
         for who in (owner, world.admin):
             answer = attack.by(who)
             if answer.status not in attack.refused and answer.status != 401:

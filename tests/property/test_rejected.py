@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 from sqlalchemy import select
 
-from deuteron.api import compute, identity, image, network
+from deuteron.api import compute, identity, image, network, volume
 from deuteron.store.prepared import Prepared
 from deuteron.store.tables import metadata
 from tests.fuzz.bodies import BODIES
@@ -24,7 +24,7 @@ from tests.fuzz.mutate import Mutator
 from tests.fuzz.world import World, furnish, world
 
 STEPS = 120
-SERVICES = (identity.SERVICE(), network.SERVICE(), image.SERVICE(), compute.SERVICE())
+SERVICES = (identity.SERVICE(), network.SERVICE(), image.SERVICE(), volume.SERVICE(), compute.SERVICE())
 BY_THEMSELVES = {"hosts": "when a host was last heard"}
 """Tables that change without a request, and what of them."""
 

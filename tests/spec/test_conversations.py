@@ -1,4 +1,4 @@
-"""Plays the conversations of `identity-*.yaml`, `image-*.yaml` and `compute-*.yaml` to a whole fresh cloud each.
+"""Plays the conversations of `identity-*.yaml`, `image-*.yaml`, `volume-*.yaml`, `compute-*.yaml`, a whole cloud each.
 
 `steps.py` says what a step may hold. Here a path begins with its service, and who asks is `admin` or `demo`, who are
 logged in, or whoever's token a step saved (`token: $name`, `save_header: {name: x-subject-token}`). `version` is
@@ -7,7 +7,8 @@ until its answer is as expected: the host h1 does at once what it is told, but n
 `$admin`, `$demo` are projects, `$admin_user`, `$demo_user` users, `$host` the host.
 
 What is expected comes from the references of the services (docs.openstack.org/api-ref: identity/v3, image/v2,
-compute), not from what is answered here; where this cloud refuses what Nova has, the name of the step says so.
+block-storage/v3, compute), not from what is answered here; where this cloud refuses what Nova has, the name of the
+step says so.
 """
 
 from __future__ import annotations
@@ -23,14 +24,13 @@ from deuteron.store.database import Database
 from tests.spec.steps import check, filled, saved
 from tests.unit.api_compute.harness import Answer, Client, World, world
 
-STORIES = [
-    path for service in ("identity", "image", "compute") for path in sorted(Path(__file__).parent.glob(f"{service}-*"))
-]
+SERVICES = ("identity", "image", "volume", "compute")
+STORIES = [path for service in SERVICES for path in sorted(Path(__file__).parent.glob(f"{service}-*"))]
 UNTIL_S = 10.0
 
 
 def test_every_service_has_a_story() -> None:
-    assert {path.name.split("-")[0] for path in STORIES} == {"identity", "image", "compute"}
+    assert {path.name.split("-")[0] for path in STORIES} == set(SERVICES)
 
 
 @pytest.mark.parametrize("path", STORIES, ids=lambda path: path.stem)

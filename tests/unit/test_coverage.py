@@ -9,7 +9,10 @@ import pytest
 
 from tests.coverage.words import paragraph, unheld
 
-PEOPLE, IMAGES, SERVERS = (f"spec/{service}-use-cases.yaml::" for service in ("identity", "image", "compute"))
+PEOPLE, IMAGES, DISKS, SERVERS = (
+    f"spec/{service}-use-cases.yaml::" for service in ("identity", "image", "volume", "compute")
+)
+VOLUMES, TYPES = "unit/api_volume/test_volumes.py::", "unit/api_volume/test_types.py::"
 BOOT, API = "unit/api_compute/test_boot.py::", "unit/api_compute/test_api.py::"
 
 IDENTITY = {
@@ -73,6 +76,47 @@ IMAGE = {
     ),
 }
 
+VOLUME = {
+    "`volumes` (empty": DISKS + "a volume is asked for",
+    "from an image": VOLUMES + "test_volumes_are_made_of_images_snapshots_and_volumes: imageRef",
+    "a snapshot": DISKS + "of what was kept a larger one is made: snapshot_id",
+    "a volume": VOLUMES + "test_volumes_are_made_of_images_snapshots_and_volumes: source_volid",
+    "`metadata` with ETags": VOLUMES + "test_metadata_of_a_volume_is_changed_by_who_saw_it_last: metadata",
+    "`summary`": VOLUMES + "test_lists_are_filtered_sorted_paged_and_counted",
+    "extend": DISKS + "which grows: os-extend",
+    "retype": VOLUMES + "test_a_volume_takes_another_type_with_its_quotas: os-retype",
+    "to an image": VOLUMES + "test_a_volume_becomes_an_image_by_its_host: os-volume_upload_image",
+    "read-only flag": VOLUMES + "test_small_actions_change_what_a_volume_says_of_itself: os-update_readonly_flag",
+    "bootable": VOLUMES + "test_small_actions_change_what_a_volume_says_of_itself: os-set_bootable",
+    "image metadata": VOLUMES + "test_small_actions_change_what_a_volume_says_of_itself: os-set_image_metadata",
+    "delete with its snapshots": DISKS + "a volume goes with what was kept of it: cascade",
+    "delete by force": VOLUMES + "test_a_volume_that_its_host_cannot_make_is_in_error_until_it_can: os-force_delete",
+    "reset)": VOLUMES + "test_small_actions_change_what_a_volume_says_of_itself: os-reset_status",
+    "`snapshots` with `metadata`": VOLUMES + "test_a_snapshot_keeps_its_volume_and_goes_with_it_when_asked",
+    "`os-volume-transfer`": DISKS + "it is offered to another project",
+    "`volume-transfers` (to another project, with its snapshots or without)": VOLUMES
+    + "test_a_volume_goes_to_another_project_that_has_the_key: volume-transfers no_snapshots",
+    "`types` with `extra_specs`": TYPES + "test_extra_specs_come_and_go_and_few_of_them_are_everybodys",
+    "`action` (a project may use one, or not any more)": TYPES
+    + "test_a_project_sees_public_types_and_those_it_was_let_to_use: addProjectAccess removeProjectAccess",
+    "`os-volume-type-access`": TYPES + "test_a_project_sees_public_types_and_those_it_was_let_to_use",
+    "`qos-specs` (`delete_keys`, `associate`, `disassociate`, `disassociate_all`, `associations`)": TYPES
+    + "test_qos_specs_are_for_types",
+    "`os-quota-sets` with `defaults`, `os-quota-class-sets`": TYPES
+    + "test_quotas_are_those_of_the_class_until_a_project_has_its_own",
+    "`limits`": DISKS + "what is used counts",
+    "also of each type": VOLUMES + "test_a_volume_takes_another_type_with_its_quotas: volumes_",
+    "`messages` of what failed on its way": DISKS + "and a message says why",
+    "`os-services` (enable, disable)": VOLUMES
+    + "test_without_a_host_that_has_room_a_volume_is_in_error_and_says_why: os-services",
+    "`os-availability-zone`, `scheduler-stats` (`get_pools`), `capabilities`": VOLUMES
+    + "test_without_a_host_that_has_room_a_volume_is_in_error_and_says_why",
+    "`resource_filters`": VOLUMES + "test_lists_are_filtered_sorted_paged_and_counted",
+    "`extensions`": TYPES + "test_what_is_listed_of_extensions_is_there",
+    "Each path is there with the project's id (`{project_id}`) and without": TYPES
+    + "test_the_project_may_stand_in_the_path_or_not_and_is_the_tokens",
+}
+
 COMPUTE = {
     "`servers` (networks or ports": BOOT + "test_a_given_port_is_taken_and_given_back: port",
     "several at once": SERVERS + "two are asked for in one request: min_count max_count",
@@ -127,8 +171,8 @@ COMPUTE = {
 
 @pytest.mark.parametrize(
     ("title", "held"),
-    [("Identity v3", IDENTITY), ("Image v2", IMAGE), ("Compute v2.1", COMPUTE)],
-    ids=["identity", "image", "compute"],
+    [("Identity v3", IDENTITY), ("Image v2", IMAGE), ("Block Storage v3", VOLUME), ("Compute v2.1", COMPUTE)],
+    ids=["identity", "image", "volume", "compute"],
 )
 def test_all_that_is_there_is_held_by_a_test_that_is_there(title: str, held: dict[str, str]) -> None:
     assert unheld(paragraph(title, "There:"), held) == []

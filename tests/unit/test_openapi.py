@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from deuteron.api import compute, identity, image, network, openapi
+from deuteron.api import compute, identity, image, network, openapi, volume
 from deuteron.api.root import Root
 
-SERVICES = (identity.SERVICE(), network.SERVICE(), image.SERVICE(), compute.SERVICE())
+SERVICES = (identity.SERVICE(), network.SERVICE(), image.SERVICE(), volume.SERVICE(), compute.SERVICE())
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from deuteron.api.call import Route, Service
-from deuteron.model import identity, network
+from deuteron.model import identity, network, volume
 from deuteron.model.image import IMAGE
 from deuteron.model.resource import REQUIRED, Attribute, Resource
 
@@ -28,12 +28,18 @@ DECLARED: Final[Mapping[str, tuple[Resource[Any], ...]]] = {
         identity.SERVICE, identity.ENDPOINT, identity.CREDENTIAL,
     ),
     "image": (IMAGE,),
+    "volume": (volume.VOLUME, volume.SNAPSHOT, volume.VOLUME_TYPE, volume.TRANSFER, volume.MESSAGE),
 }  # fmt: skip
 """The resources whose bodies follow their declaration."""
 
 _BARE: Final = frozenset({"image"})
 """Services whose bodies are the object itself, not an object under the resource's name."""
 
+_MADE: Final[Mapping[str, HTTPStatus]] = {
+    "volume.volume_type": HTTPStatus.OK,
+    **dict.fromkeys(("volume.volume", "volume.volume_snapshot", "volume.transfer"), HTTPStatus.ACCEPTED),
+}
+"""What is answered to who makes one, where that is not 201."""
 _JSON: Final = "application/json"
 _ERRORS: Final[Mapping[str, Any]] = {
     "network": {"NeutronError": {"type": "string", "message": "string", "detail": "string"}},
@@ -89,7 +95,7 @@ def _operation(service: Service, route: Route) -> dict[str, Any]:
         elif route.method != "DELETE":
             schema = _wrapped(service.name, resource, "")
         if route.method == "POST":
-            success = HTTPStatus.CREATED
+            success = _MADE.get(f"{service.name}.{resource.name}", HTTPStatus.CREATED)
     if route.method in ("POST", "PUT", "PATCH"):
         operation["requestBody"] = {"required": True, "content": _request(service.name, route, found)}
     if route.method != "DELETE":

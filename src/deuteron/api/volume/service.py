@@ -52,6 +52,7 @@ class VolumeService:
     prefix = "/volume"
     max_body_bytes = PASTE_MAX_BODY_BYTES
     exact_paths = True
+    same_words = False
 
     def routes(self) -> tuple[Route, ...]:
         return (

@@ -20,7 +20,7 @@ CONSUMERS: Final = ("back-end", "front-end", "both")
 SPECS: Final = Pairs(r"[a-zA-Z0-9\-_:.]{1,255}", null_values=True)
 """Extra specs as their own path takes them; with a type they may have blanks and slashes in their keys."""
 QOS_PAIRS: Final = Pairs(null_values=True)
-NAME: Final = Text(255, min_length=1, pattern=r"(?s).*\S.*")
+NAME: Final = Text(255, min_length=1, pattern=r"[\s\S]*\S[\s\S]*")
 
 
 def _a(name: str, codec: Codec, description: str, **more: Any) -> Attribute:
