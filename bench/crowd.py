@@ -258,7 +258,7 @@ class _Part:
             life.said.add(key)
         gone = tuple(key for part in parts for key in part.gone)
         life.said.difference_update(gone)
-        report = Report(message.revision, tuple(ports), tuple(routers), tuple(servers), gone)
+        report = Report(message.revision, tuple(ports), tuple(routers), tuple(servers), removed=gone)
         await life.socket.send(self._text(report))
         done_s = time.monotonic()
         if parts[0].type == "snapshot":
