@@ -224,9 +224,11 @@ def possess(world: World, owner: Person) -> dict[str, str]:
         "/identity/v3/credentials", "credential", user_id=owner.user, type="ec2", blob='{"access":"a","secret":"b"}',
         project_id=owner.project,
     )["id"]  # fmt: skip
-    ids["application-credential"] = owner.create(
-        f"/identity/v3/users/{owner.user}/application_credentials", "application_credential", name="secret-cred"
-    )["id"]
+    made = owner.create(
+        f"/identity/v3/users/{owner.user}/application_credentials", "application_credential", name="secret-cred",
+        access_rules=[{"service": "compute", "method": "GET", "path": "/secret/**"}],
+    )  # fmt: skip
+    ids["application-credential"], ids["access-rule"] = made["id"], made["access_rules"][0]["id"]
     return ids
 
 
@@ -490,6 +492,8 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
     yield Attack("GET", "/identity/v3/users/{id}/projects", at=user)
     yield Attack("GET", "/identity/v3/users/{id}/groups", at=user)
     yield Attack("GET", "/identity/v3/users/{user_id}/access_rules", at=user)
+    rule = {**user, "id": ids["access-rule"]}
+    yield Attack("GET", "/identity/v3/users/{user_id}/access_rules/{id}", at=rule)
     wrong = {"user": {"original_password": "guess", "password": "mine"}}
     yield Attack("POST", "/identity/v3/users/{id}/password", wrong, user, (401,))
     own = {**user, "id": ids["application-credential"]}
@@ -498,6 +502,7 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
     yield Attack("POST", "/identity/v3/users/{user_id}/application_credentials", named, own)
     yield Attack("GET", "/identity/v3/users/{user_id}/application_credentials/{id}", at=own)
     last.append(Attack("DELETE", "/identity/v3/users/{user_id}/application_credentials/{id}", at=own))
+    last.append(Attack("DELETE", "/identity/v3/users/{user_id}/access_rules/{id}", at=rule))
     credential = {"id": ids["credential"]}
     yield Attack("GET", "/identity/v3/credentials/{id}", at=credential)
     yield Attack("PATCH", "/identity/v3/credentials/{id}", {"credential": {"blob": "mine"}}, credential)

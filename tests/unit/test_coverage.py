@@ -45,6 +45,8 @@ IDENTITY = {
     "`endpoints`": PEOPLE + "an endpoint",
     "`credentials`": PEOPLE + "and listed by their user",
     "application credentials below `users`": PEOPLE + "a key for a program: users application_credentials",
+    "with access rules, which every service enforces": "unit/api_identity/test_access_rules.py::"
+    "test_a_program_does_what_its_rules_say_and_nothing_else: access_rules",
     "The roles admin, manager, member, reader and service are made at every start where they are missing": (
         "unit/api_identity/test_roles.py::test_a_cloud_of_before_gets_the_roles_and_what_they_imply_at_its_next_start"
     ),

@@ -24,7 +24,7 @@ from deuteron.api.encoding import encoded
 from deuteron.api.limits import Buckets
 from deuteron.api.meter import LONG_STEP_S, Place, Spent
 from deuteron.api.parts import Parts
-from deuteron.model.errors import ApiError, BadRequest, NotFound, TooMany, TooSlow, Unauthorized
+from deuteron.model.errors import ApiError, BadRequest, NotFound, TooMany, TooSlow
 
 log = structlog.get_logger("deuteron.api")
 
@@ -171,7 +171,7 @@ class App:
             if "x-auth-token" not in call.headers:
                 service.prepare(call)
             raise
-        call.route = route.path
+        call.route, call.service, call.prefix = route.path, service.name, service.prefix
         call.receive = _pieces(receive)
         if route.mode is Mode.ASYNC:
             service.prepare(call)
@@ -189,7 +189,7 @@ class App:
             if route.is_short is not None and self.parts.database.is_embedded:
                 with call.spent.step("loop"), self.parts.database.read() as tx:
                     if route.auth and call._caller is None:
-                        call._caller = self.parts.tokens.caller(tx, _token(call))
+                        call.prove(tx)
                     if route.is_short(call, tx):
                         return self._run(route, call, tx)
             answer: Reply = await self._read(functools.partial(self._step, "reader", route, call))
@@ -225,10 +225,9 @@ class App:
 
         Raises: Unauthorized; TooMany when its project has had its share.
         """
-        token = _token(call)
-        call._caller = await self._look(call, lambda tx: self.parts.tokens.caller(tx, token))
-        if self._projects is not None and call._caller.project_id is not None:
-            self._projects.take(call._caller.project_id)
+        caller = await self._look(call, call.prove)
+        if self._projects is not None and caller.project_id is not None:
+            self._projects.take(caller.project_id)
 
     async def _prepare(self, route: Route, call: Call) -> None:
         """Read the body, before the writer's turn. What takes long does so in a thread, for it holds nobody there."""
@@ -243,7 +242,7 @@ class App:
 
     def _run(self, route: Route, call: Call, tx: Any) -> Reply:
         if route.auth and call._caller is None:
-            call._caller = self.parts.tokens.caller(tx, _token(call))
+            call.prove(tx)
         reply: Reply = route.handler(call, tx)
         call.due = tuple(tx.due)
         if reply.body is not None and not isinstance(reply.body, bytes):
@@ -312,13 +311,6 @@ def _call(parts: Parts, scope: Scope, request_id: str, rest: str, spent: Spent, 
         spent=spent,
         max_body_bytes=max_body_bytes,
     )
-
-
-def _token(call: Call) -> str:
-    token = call.headers.get("x-auth-token")
-    if not token:
-        raise Unauthorized("The request you have made requires authentication.")
-    return token
 
 
 async def _pieces(receive: Receive) -> AsyncIterator[bytes]:

@@ -20,9 +20,10 @@ from deuteron.api.parts import Parts
 from deuteron.api.policy import Policy
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import whole_number
-from deuteron.model.errors import ApiError, BadRequest, NotAllowed, NotFound, TooLarge, TooSlow
+from deuteron.model.errors import ApiError, BadRequest, NotAllowed, NotFound, TooLarge, TooSlow, Unauthorized
 from deuteron.model.settings import Settings
-from deuteron.store.database import Database
+from deuteron.rules.identity.access_rules import Request, refuse_beyond
+from deuteron.store.database import Database, Tx
 
 MAX_BODY_BYTES = 512 * 1024
 """Of a body that is read whole, where the service has no smaller bound: JSON of so many bytes is read in some 20 ms."""
@@ -80,6 +81,10 @@ class Call:
     """What the request has held so far."""
     route: str = ""
     """The path of its route: `/v2.0/ports/{id}`."""
+    service: str = ""
+    """The name of the service that it is for."""
+    prefix: str = ""
+    """Where that is mounted: `/network`."""
     due: tuple[Any, ...] = ()
     """What its transaction left to be done after the commit."""
     _document: tuple[Any] | BadRequest | None = None
@@ -104,6 +109,20 @@ class Call:
         if self._caller is None:
             raise RuntimeError("the route has no authenticated caller")
         return self._caller
+
+    def prove(self, tx: Tx) -> Caller:
+        """The caller that the token proves in this transaction, kept for the handler.
+
+        Raises: Unauthorized, also for a request that the token's application credential is not for.
+        """
+        token = self.headers.get("x-auth-token")
+        if not token:
+            raise Unauthorized("The request you have made requires authentication.")
+        caller = self.parts.tokens.caller(tx, token)
+        if caller.access_rules is not None:
+            refuse_beyond(caller.access_rules, Request(self.service, self.method, self.path, self.prefix))
+        self._caller = caller
+        return caller
 
     async def read_body(self) -> None:
         """Read the whole body into `raw`. Raises: TooLarge, TooSlow; BadRequest when the client went away."""

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from deuteron.model.scalars import ProjectId
+
+
+class AccessRule(NamedTuple):
+    """A kind of request that an application credential is limited to."""
+
+    service: str
+    """The type in the catalog: `compute`."""
+    method: str
+    path: str
+    """What the path looks like: see `rules.identity.access_rules`."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,8 @@ class Caller:
     audit_ids: tuple[str, ...] = ()
     expires_at: str = ""
     token: str = field(default="", repr=False)
+    access_rules: tuple[AccessRule, ...] | None = None
+    """The requests that it may make at all; None is no limit."""
 
     @property
     def scope(self) -> str:

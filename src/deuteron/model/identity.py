@@ -32,6 +32,7 @@ from deuteron.model.scalars import DomainId
 
 if TYPE_CHECKING:
     from deuteron.model.identity_rows import (
+        AccessRuleRow,
         ApplicationCredentialRow,
         CredentialRow,
         EndpointRow,
@@ -309,6 +310,27 @@ CREDENTIAL: Resource[CredentialRow] = Resource(
     indexes=(("user_id",), ("project_id",)),
 )
 
+MAX_ACCESS_RULES: Final = 100
+"""Of one application credential."""
+_SERVICE_TYPE = Text(min_length=1, max_length=64, pattern=r"[a-zA-Z0-9-]+")
+_RULE_PATH = Text(min_length=1, max_length=225, pattern=r"/.*")
+_RULE_METHOD = OneOf(("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"))
+
+ACCESS_RULE: Resource[AccessRuleRow] = Resource(
+    service="identity",
+    name="access_rule",
+    collection="access_rules",
+    description="A kind of request that application credentials of its owner may be limited to.",
+    attributes=(
+        _id(),
+        Attribute("path", _RULE_PATH, "the path, with `*`, `**` and `{names}` for what may stand there"),
+        Attribute("method", _RULE_METHOD, "the method"),
+        Attribute("service", _SERVICE_TYPE, "the type of the service: `compute`"),
+    ),
+    hidden=(Attribute("user_id", _ID, "whose it is", refers_to="user"),),
+    indexes=(("user_id",),),
+)
+
 APPLICATION_CREDENTIAL: Resource[ApplicationCredentialRow] = Resource(
     service="identity",
     name="application_credential",
@@ -331,6 +353,19 @@ APPLICATION_CREDENTIAL: Resource[ApplicationCredentialRow] = Resource(
             sort=False,
             row_type="Sequence[RoleId]",
         ),
+        Attribute(
+            "access_rules",
+            ListOf(
+                Object({"id": _SERVICE_TYPE, "service": _SERVICE_TYPE, "path": _RULE_PATH, "method": _RULE_METHOD}),
+                max_items=MAX_ACCESS_RULES,
+                nullable=True,
+            ),
+            "the requests that it is for; every request without them",
+            create=True,
+            filter=False,
+            sort=False,
+            row_type="Sequence[AccessRuleId]",
+        ),
         Attribute("secret", Text(nullable=True), "the secret", create=True, read=False, stored=False),
     ),
     hidden=(
@@ -350,5 +385,6 @@ STORED: Final[tuple[Resource[Any], ...]] = (
     ENDPOINT,
     CREDENTIAL,
     APPLICATION_CREDENTIAL,
+    ACCESS_RULE,
 )
 """Those with a table of their own."""

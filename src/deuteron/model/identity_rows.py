@@ -8,6 +8,7 @@ from typing import Any
 from typing_extensions import ReadOnly, TypedDict
 
 from deuteron.model.scalars import (
+    AccessRuleId,
     ApplicationCredentialId,
     CredentialId,
     DomainId,
@@ -110,5 +111,14 @@ class ApplicationCredentialRow(TypedDict):
     expires_at: ReadOnly[str | None]
     unrestricted: ReadOnly[bool]
     roles: ReadOnly[Sequence[RoleId]]
+    access_rules: ReadOnly[Sequence[AccessRuleId] | None]
     secret_hash: ReadOnly[str]
     extra: ReadOnly[Mapping[str, Any] | None]
+
+
+class AccessRuleRow(TypedDict):
+    id: ReadOnly[AccessRuleId]
+    path: ReadOnly[str]
+    method: ReadOnly[str]
+    service: ReadOnly[str]
+    user_id: ReadOnly[UserId]

@@ -22,6 +22,7 @@ ServiceId = NewType("ServiceId", str)
 EndpointId = NewType("EndpointId", str)
 CredentialId = NewType("CredentialId", str)
 ApplicationCredentialId = NewType("ApplicationCredentialId", str)
+AccessRuleId = NewType("AccessRuleId", str)
 
 ImageId = NewType("ImageId", str)
 

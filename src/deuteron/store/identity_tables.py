@@ -22,6 +22,7 @@ services = table_for(identity.SERVICE)
 endpoints = table_for(identity.ENDPOINT)
 credentials = table_for(identity.CREDENTIAL)
 application_credentials = table_for(identity.APPLICATION_CREDENTIAL)
+access_rules = table_for(identity.ACCESS_RULE)
 
 memberships = Table(
     "identity_memberships",

@@ -16,15 +16,6 @@ CHAPTER = PAGE.split("## Identity v3")[1].split("\n## ")[0]
 
 ME = "{me}"
 MISSING: dict[str, tuple[tuple[str, str, Any, int], ...]] = {
-    "access rules of application credentials": (
-        (
-            "POST",
-            f"/users/{ME}/application_credentials",
-            {"application_credential": {"name": "c", "access_rules": [{"path": "/", "method": "GET"}]}},
-            400,
-        ),
-        ("GET", f"/users/{ME}/access_rules/x", None, 404),
-    ),
     "trusts": (("GET", "/OS-TRUST/trusts", None, 404), ("POST", "/OS-TRUST/trusts", {"trust": {}}, 404)),
     "federation": (
         ("GET", "/OS-FEDERATION/identity_providers", None, 404),

@@ -65,6 +65,7 @@ GROWING: Final[dict[str, dict[str, str]]] = {
     "host_slots": {"object_id": _id("network_ports"), "number": "16 + i / 1000",
                    "parent_id": _id("network_networks", 100)},
     "hosts": {"name": "printf('far%04d', i)", "id": _id("hosts")},
+    "identity_access_rules": {},
     "identity_application_credentials": {},
     "identity_assignments": {"actor_id": _USER, "target_id": _PROJECT, "role_id": "printf('%032x', i % 10)"},
     "identity_credentials": {},

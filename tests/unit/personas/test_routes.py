@@ -109,6 +109,8 @@ def _identity() -> Iterator[tuple[str, Line]]:
     yield f"GET {user}/projects", Line("list_user_projects")
     yield f"GET {user}/groups", Line("list_groups_for_user")
     yield f"GET {user}/access_rules", Line("list_access_rules")
+    for method, verb in (("GET", "get"), ("DELETE", "delete")):
+        yield f"{method} {user}/access_rules/{{access_rule}}", Line(f"{verb}_access_rule")
     own = f"{user}/application_credentials"
     yield f"GET {own}", Line("list_application_credentials")
     yield f"POST {own}", Line("create_application_credential", {"application_credential": {"name": "new"}})
@@ -758,6 +760,11 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     ids["credential"] = owner.make(f"{v3}/credentials", "credential", type="cert", blob="x", user_id=ids["user"])["id"]
     own = f"{v3}/users/{ids['user']}/application_credentials"
     ids["application_credential"] = owner.make(own, "application_credential", name="c")["id"]
+    # A rule that nothing names, so that it may go.
+    rules = [{"service": "compute", "method": "GET", "path": "/v2.1/servers"}]
+    bound = owner.make(own, "application_credential", name="bound", access_rules=rules)
+    ids["access_rule"] = bound["access_rules"][0]["id"]
+    assert owner.ask("DELETE", f"{own}/{bound['id']}").status == 204
 
     v2 = "/network/v2.0"
     (public,) = admin.ask("GET", f"{v2}/networks?name=public").json["networks"]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.identity.bodies import page, read_create, root
+from deuteron.api.identity.bodies import page, read_create, root, shown
 from deuteron.api.identity.policies import about_user, require
 from deuteron.api.identity.queries import asked
 from deuteron.model.errors import BadRequest
-from deuteron.model.identity import APPLICATION_CREDENTIAL
-from deuteron.model.identity_rows import ApplicationCredentialRow
-from deuteron.rules.identity import application_credentials
+from deuteron.model.identity import ACCESS_RULE, APPLICATION_CREDENTIAL
+from deuteron.model.identity_rows import AccessRuleRow, ApplicationCredentialRow
+from deuteron.rules.identity import access_rules, application_credentials
+from deuteron.rules.identity.access_rules import brief
 from deuteron.rules.identity.passwords import Workers, hash_password
 from deuteron.rules.identity.users import find_user
 from deuteron.store.database import Tx
@@ -38,9 +40,6 @@ async def create_credential(call: Call, workers: Workers) -> Reply:
     if call.caller.project_id is None:
         raise BadRequest("An application credential is made with a token of a project.", type="ValidationError")
     values = read_create(APPLICATION_CREDENTIAL, body)
-    if values["extra"].pop("access_rules", None):
-        # To ignore them would make a credential that may do more than its maker wanted.
-        raise BadRequest("Access rules of application credentials are not available in this cloud.")
     secret = values.pop("secret") or secrets.token_urlsafe(64)
     values["expires_at"] = application_credentials.expiry(values["expires_at"])
     values["secret_hash"] = await workers.run(lambda: hash_password(secret))
@@ -60,10 +59,30 @@ def delete_credential(call: Call, tx: Tx) -> Reply:
 
 
 def list_access_rules(call: Call, tx: Tx) -> Reply:
-    """Access rules cannot be made here; the list is empty."""
+    """Those that the user's application credentials name, or named."""
     require(call, "list_access_rules", about_user(tx, call.params["user_id"]))
-    find_user(tx, call.params["user_id"])
-    return page(call, "access_rules", [])
+    user = find_user(tx, call.params["user_id"])
+    rows, truncated = access_rules.listed_rules(tx, asked(call), user["id"])
+    return page(call, "access_rules", [_rule(call, row) for row in rows], truncated)
+
+
+def show_access_rule(call: Call, tx: Tx) -> Reply:
+    return Reply(200, {"access_rule": _rule(call, _find_rule(call, tx, "get_access_rule"))})
+
+
+def delete_access_rule(call: Call, tx: Tx) -> Reply:
+    access_rules.remove_rule(tx, _find_rule(call, tx, "delete_access_rule"))
+    return Reply(204)
+
+
+def _find_rule(call: Call, tx: Tx, action: str) -> AccessRuleRow:
+    """The access rule of the path. Raises: Forbidden, NotFound."""
+    require(call, action, about_user(tx, call.params["user_id"]))
+    return access_rules.find_rule(tx, call.params["user_id"], call.params["id"])
+
+
+def _rule(call: Call, row: Mapping[str, object]) -> dict[str, Any]:
+    return shown(call, ACCESS_RULE, row, f"users/{call.params['user_id']}/access_rules")
 
 
 def _find(call: Call, tx: Tx, action: str) -> ApplicationCredentialRow:
@@ -73,7 +92,9 @@ def _find(call: Call, tx: Tx, action: str) -> ApplicationCredentialRow:
 
 
 def _shown(call: Call, tx: Tx, row: application_credentials.Shown) -> dict[str, Any]:
+    rules = [] if row["access_rules"] is None else access_rules.with_ids(tx, row["access_rules"])
     return {
+        **({"access_rules": brief(rules)} if rules else {}),
         "id": row["id"],
         "name": row["name"],
         "description": row["description"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from deuteron.api.call import Call, Reply
@@ -10,6 +11,7 @@ from deuteron.api.identity.policies import require
 from deuteron.model.errors import BadRequest, NotFound, Unauthorized
 from deuteron.model.identity import DOMAIN, PROJECT
 from deuteron.rules.identity import logins, projects
+from deuteron.rules.identity.access_rules import brief, with_ids
 from deuteron.rules.identity.catalog import catalog
 from deuteron.rules.identity.effective import SYSTEM, roles_on, targets_of
 from deuteron.rules.identity.logins import Login
@@ -49,6 +51,9 @@ def check_token(call: Call, tx: Tx) -> Reply:
     proof = _subject(call, tx)
     rule = "check_token" if call.method == "HEAD" else "validate_token"
     require(call, rule, {"target.token.user_id": proof.user.id})
+    if proof.caller.access_rules is not None and not _understands_access_rules(call):
+        # Whoever asks would let the token do everything.
+        raise NotFound("Failed to validate token", type="TokenNotFound")
     body = token_body(call, tx, proof, with_catalog=call.get("nocatalog") is None)
     return Reply(200, {"token": body}, _token_headers(_subject_text(call)))
 
@@ -120,6 +125,8 @@ def token_body(call: Call, tx: Tx, proof: Proof, *, with_catalog: bool) -> dict[
             "name": proof.credential_name,
             "restricted": not proof.credential_unrestricted,
         }
+        if proof.caller.access_rules is not None:
+            body["application_credential"]["access_rules"] = brief(with_ids(tx, proof.access_rule_ids))
     return body
 
 
@@ -156,6 +163,12 @@ def _issue(call: Call, auth: dict[str, Any], methods: tuple[str, ...], proven: t
 
 def _catalog(call: Call, tx: Tx, user_id: str, project_id: str | None) -> list[dict[str, Any]]:
     return catalog(tx, call.settings.endpoint, call.base_url, user_id, project_id)
+
+
+def _understands_access_rules(call: Call) -> bool:
+    """Whether the client says that it looks at them, as services' middleware does."""
+    said = call.headers.get("openstack-identity-access-rules", "")
+    return re.fullmatch(r"[1-9]\d{0,8}(\.\d{0,9})?", said) is not None
 
 
 def _subject(call: Call, tx: Tx) -> Proof:

@@ -153,6 +153,8 @@ _RULES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "create_application_credential": (_OWNER, ("project",)),
     "delete_application_credential": (f"{_ADMIN} or {_OWNER}", _CLOUD),
     "list_access_rules": (f"(role:reader and system_scope:all) or {_SELF}", _CLOUD),
+    "get_access_rule": (f"(role:reader and system_scope:all) or {_SELF}", _CLOUD),
+    "delete_access_rule": (f"(role:admin and system_scope:all) or {_SELF}", _CLOUD),
 }
 
 POLICIES: Mapping[str, str | Rule] = {

@@ -161,6 +161,8 @@ class IdentityService:
             Route("GET", mine + "/{id}", application_credentials.show_credential),
             Route("DELETE", mine + "/{id}", application_credentials.delete_credential, write),
             Route("GET", "/v3/users/{user_id}/access_rules", application_credentials.list_access_rules),
+            Route("GET", "/v3/users/{user_id}/access_rules/{id}", application_credentials.show_access_rule),
+            Route("DELETE", "/v3/users/{user_id}/access_rules/{id}", application_credentials.delete_access_rule, write),
         ]
         return tuple(result)
 

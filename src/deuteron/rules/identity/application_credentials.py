@@ -16,8 +16,9 @@ from typing_extensions import ReadOnly, TypedDict
 from deuteron.model.errors import BadRequest, Conflict, Forbidden
 from deuteron.model.identity import APPLICATION_CREDENTIAL
 from deuteron.model.identity_rows import ApplicationCredentialRow
-from deuteron.model.scalars import ApplicationCredentialId, ProjectId, RoleId, UserId
+from deuteron.model.scalars import AccessRuleId, ApplicationCredentialId, ProjectId, RoleId, UserId
 from deuteron.model.settings import IdentityOptions
+from deuteron.rules.identity import access_rules
 from deuteron.rules.identity.effective import roles_on
 from deuteron.rules.identity.listing import listed
 from deuteron.rules.identity.rows import find, new_id, refuse_more
@@ -42,12 +43,17 @@ class Shown(TypedDict):
     expires_at: ReadOnly[str | None]
     unrestricted: ReadOnly[bool]
     roles: ReadOnly[Sequence[RoleId]]
+    access_rules: ReadOnly[Sequence[AccessRuleId] | None]
 
 
 def listed_credentials(tx: Tx, asked: Asked, user_id: str) -> tuple[list[Shown], bool]:
     """Those of the user that are asked for, and whether there are more."""
     rows, more = listed(tx, APPLICATION_CREDENTIAL, _TABLE, asked, [_TABLE.c.user_id == user_id])
-    return [cast("Shown", {**row, "roles": msgspec.json.decode(row["roles"])}) for row in rows], more
+    nested = ("roles", "access_rules")
+    return [
+        cast("Shown", {**row, **{name: row[name] and msgspec.json.decode(row[name]) for name in nested}})
+        for row in rows
+    ], more
 
 
 def find_credential(tx: Tx, user_id: str, id: str) -> ApplicationCredentialRow:
@@ -72,6 +78,7 @@ def create_credential(tx: Tx, options: IdentityOptions, proof: Proof, values: Va
         )
     row = {**values, "id": new_id(), "user_id": user_id, "project_id": project_id}
     row["roles"] = _role_ids(values["roles"], proof.roles)
+    row["access_rules"] = access_rules.ids_for(tx, user_id, values["access_rules"])
     query.add(tx, _TABLE, row)
     return find_credential(tx, user_id, row["id"])
 

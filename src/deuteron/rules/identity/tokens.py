@@ -38,6 +38,7 @@ from deuteron.model.caller import Caller
 from deuteron.model.errors import NotFound, Unauthorized
 from deuteron.model.scalars import ProjectId
 from deuteron.rules.identity import keys
+from deuteron.rules.identity.access_rules import rules_of
 from deuteron.rules.identity.effective import SYSTEM, expand, roles_on
 from deuteron.rules.identity.payloads import KINDS, METHODS, UNSCOPED, Payload, Scope, pack
 from deuteron.store.database import Tx
@@ -84,6 +85,7 @@ class Proof:
     """When it proves nothing any more: at its own end, or at that of its application credential."""
     credential_unrestricted: bool = False
     credential_name: str | None = None
+    access_rule_ids: tuple[str, ...] = ()
 
 
 class Tokens:
@@ -214,6 +216,7 @@ class Tokens:
         roles: dict[str, str] = {}
         unrestricted = False
         credential_name = None
+        rule_ids: tuple[str, ...] = ()
         ends_s: float = payload.expires_s
         if scope.kind != "unscoped":
             roles = roles_on(tx, user.id, scope.kind, scope.id)
@@ -224,6 +227,7 @@ class Tokens:
             if credential is None or is_past(credential.expires_at, self._clock()):
                 raise _bad()
             unrestricted, credential_name = bool(credential.unrestricted), credential.name
+            rule_ids = tuple(credential.access_rules or ())
             if credential.expires_at is not None:
                 ends_s = min(ends_s, _seconds(credential.expires_at))
             granted = expand(tx, credential.roles)
@@ -243,8 +247,11 @@ class Tokens:
             audit_ids=payload.audit_ids,
             expires_at=timestamp(payload.expires_s),
             token=token,
+            access_rules=rules_of(tx, rule_ids) if rule_ids else None,
         )
-        return Proof(payload, who, scope, target, is_domain, roles, caller, ends_s, unrestricted, credential_name)
+        return Proof(
+            payload, who, scope, target, is_domain, roles, caller, ends_s, unrestricted, credential_name, rule_ids
+        )
 
     def _decode(self, token: str) -> Payload:
         if not token or len(token) > MAX_TOKEN_LENGTH or not token.isascii():

@@ -16,6 +16,7 @@ from deuteron.rules.identity.tokens import REFUSED, live_project
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import (
+    access_rules,
     application_credentials,
     assignments,
     credentials,
@@ -109,6 +110,7 @@ def replace_password(tx: Tx, user_id: str, old: str, new: str) -> None:
 def remove_user(tx: Tx, user_id: str) -> None:
     """Delete a user with all that hangs on it."""
     tx.execute(delete(application_credentials).where(application_credentials.c.user_id == user_id))
+    tx.execute(delete(access_rules).where(access_rules.c.user_id == user_id))
     tx.execute(delete(credentials).where(credentials.c.user_id == user_id))
     tx.execute(delete(memberships).where(memberships.c.user_id == user_id))
     tx.execute(delete(assignments).where(assignments.c.actor_kind == "user", assignments.c.actor_id == user_id))
