@@ -582,6 +582,21 @@ BODIES: dict[tuple[str, str], list[Any]] = {
             }
         }
     ],
+    ("POST", _I + "/OS-TRUST/trusts"): [
+        {
+            "trust": {
+                "trustor_user_id": "$user",
+                "trustee_user_id": "$user",
+                "project_id": "$project",
+                "impersonation": True,
+                "remaining_uses": 3,
+                "expires_at": "2030-01-01T00:00:00Z",
+                "allow_redelegation": False,
+                "redelegation_count": 0,
+                "roles": [{"name": "member"}],
+            }
+        }
+    ],
     ("POST", _I + "/projects"): [{"project": _PROJECT}],
     ("PATCH", _I + "/projects/{id}"): [{"project": {"name": "y", "description": "z", "options": {}, "tags": ["a"]}}],
     ("PUT", _I + "/projects/{id}/tags"): [{"tags": ["a", "b"]}],

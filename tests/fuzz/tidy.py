@@ -16,8 +16,8 @@ _PLACES = (
     (_V + "/types", "is_public=None"), (_V + "/qos-specs", ""),
     *((f"{_N}/{kind.path}", "") for kind in reversed(RESOURCES) if kind.parent is None),
     *((f"{_I}/{name}", "") for name in (
-        "users/{admin}/application_credentials", "users/{admin}/access_rules", "credentials", "endpoints", "services",
-        "groups", "users", "roles",
+        "OS-TRUST/trusts", "users/{admin}/application_credentials", "users/{admin}/access_rules", "credentials",
+        "endpoints", "services", "groups", "users", "roles",
         "domains", "projects", "regions",
     )),
 )  # fmt: skip

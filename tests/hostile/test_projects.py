@@ -229,6 +229,10 @@ def possess(world: World, owner: Person) -> dict[str, str]:
         access_rules=[{"service": "compute", "method": "GET", "path": "/secret/**"}],
     )  # fmt: skip
     ids["application-credential"], ids["access-rule"] = made["id"], made["access_rules"][0]["id"]
+    ids["trust"] = owner.create(
+        "/identity/v3/OS-TRUST/trusts", "trust", trustor_user_id=owner.user, trustee_user_id=owner.user,
+        impersonation=True, project_id=owner.project, roles=[{"name": "member"}],
+    )["id"]  # fmt: skip
     return ids
 
 
@@ -494,6 +498,16 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
     yield Attack("GET", "/identity/v3/users/{user_id}/access_rules", at=user)
     rule = {**user, "id": ids["access-rule"]}
     yield Attack("GET", "/identity/v3/users/{user_id}/access_rules/{id}", at=rule)
+    trust = {"id": ids["trust"], "role_id": "none"}
+    trusts = "/identity/v3/OS-TRUST/trusts"
+    given = {"trustor_user_id": ids["user"], "trustee_user_id": ids["user"], "project_id": ids["project"]}
+    yield Attack("POST", trusts, {"trust": {**given, "impersonation": True, "roles": [{"name": "member"}]}})
+    yield Attack("GET", f"{trusts}?trustor_user_id={ids['user']}")
+    yield Attack("GET", f"{trusts}?trustee_user_id={ids['user']}")
+    yield Attack("GET", f"{trusts}/{{id}}", at=trust)
+    yield Attack("GET", f"{trusts}/{{id}}/roles", at=trust)
+    yield Attack("GET", f"{trusts}/{{id}}/roles/{{role_id}}", at=trust)
+    last.append(Attack("DELETE", f"{trusts}/{{id}}", at=trust))
     wrong = {"user": {"original_password": "guess", "password": "mine"}}
     yield Attack("POST", "/identity/v3/users/{id}/password", wrong, user, (401,))
     own = {**user, "id": ids["application-credential"]}
@@ -756,6 +770,7 @@ NOT_TWICE = {
     "POST /identity/v3/users/{id}/password",  # the guess is wrong for the owner too
     "POST /volume/v3/os-volume-transfer/{id}/accept",
     "POST /volume/v3/volume-transfers/{id}/accept",
+    "GET /identity/v3/OS-TRUST/trusts/{id}/roles/{role_id}",  # the trust does not give that role
     # An earlier attack has taken the object away, or it never had what the attack is for.
     "DELETE /network/v2.0/qos/policies/{parent}/bandwidth_limit_rules/{id}",
     "DELETE /network/v2.0/qos/policies/{parent}/dscp_marking_rules/{id}",

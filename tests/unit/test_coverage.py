@@ -47,6 +47,12 @@ IDENTITY = {
     "application credentials below `users`": PEOPLE + "a key for a program: users application_credentials",
     "with access rules, which every service enforces": "unit/api_identity/test_access_rules.py::"
     "test_a_program_does_what_its_rules_say_and_nothing_else: access_rules",
+    "trusts (`OS-TRUST`) with impersonation": "unit/api_identity/test_trusts.py::"
+    "test_a_trustee_acts_with_the_roles_that_it_was_given: OS-TRUST",
+    "so many uses": "unit/api_identity/test_trusts.py::test_a_trust_gives_so_many_tokens: remaining_uses",
+    "an end": "unit/api_identity/test_trusts.py::test_with_a_trust_end_its_tokens: expires_at",
+    "redelegation": "unit/api_identity/test_trusts.py::"
+    "test_a_trust_is_handed_on_as_often_as_it_says: redelegation_count",
     "The roles admin, manager, member, reader and service are made at every start where they are missing": (
         "unit/api_identity/test_roles.py::test_a_cloud_of_before_gets_the_roles_and_what_they_imply_at_its_next_start"
     ),

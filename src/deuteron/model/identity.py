@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         RegionRow,
         RoleRow,
         ServiceRow,
+        TrustRow,
         UserRow,
     )
 
@@ -375,6 +376,58 @@ APPLICATION_CREDENTIAL: Resource[ApplicationCredentialRow] = Resource(
     indexes=(("user_id", "name"), ("project_id",)),
 )
 
+MAX_TRUST_ROLES: Final = 100
+"""Of one trust."""
+
+TRUST: Resource[TrustRow] = Resource(
+    service="identity",
+    name="trust",
+    collection="trusts",
+    description="A user lets another act on a project with some of its roles.",
+    attributes=(
+        _id(),
+        Attribute("trustor_user_id", _ID, "who trusts", default=REQUIRED, create=True, refers_to="user"),
+        Attribute("trustee_user_id", _ID, "who is trusted", default=REQUIRED, create=True, refers_to="user"),
+        Attribute("impersonation", _STRICT, "whether tokens are in the trustor's name", default=REQUIRED, create=True),
+        Attribute("project_id", _OPTIONAL_ID, "where", create=True, refers_to="project", nullable=False),
+        Attribute(
+            "remaining_uses",
+            Integer(minimum=1, maximum=2**31 - 1, nullable=True, strict=True),
+            "how many tokens may still be made; null for any number",
+            create=True,
+        ),
+        Attribute("expires_at", Text(nullable=True), "when it ends", create=True),
+        Attribute(
+            "allow_redelegation",
+            Boolean(strict=True, nullable=True),
+            "whether the trustee may trust another in turn",
+            default=False,
+            create=True,
+            read=False,
+            stored=False,
+        ),
+        Attribute(
+            "redelegation_count",
+            Integer(minimum=0, maximum=2**31 - 1, nullable=True, strict=True),
+            "how often it may be handed on",
+            create=True,
+            nullable=False,
+        ),
+        Attribute("redelegated_trust_id", _OPTIONAL_ID, "the trust that it was made from", refers_to="trust"),
+        Attribute(
+            "roles",
+            ListOf(Object({"id": _ID, "name": _NAME}), max_items=MAX_TRUST_ROLES),
+            "the trustor's roles that it gives",
+            default=[],
+            create=True,
+            filter=False,
+            sort=False,
+            row_type="Sequence[RoleId]",
+        ),
+    ),
+    indexes=(("trustor_user_id",), ("trustee_user_id",), ("project_id",), ("redelegated_trust_id",)),
+)
+
 STORED: Final[tuple[Resource[Any], ...]] = (
     PROJECT,
     USER,
@@ -386,5 +439,6 @@ STORED: Final[tuple[Resource[Any], ...]] = (
     CREDENTIAL,
     APPLICATION_CREDENTIAL,
     ACCESS_RULE,
+    TRUST,
 )
 """Those with a table of their own."""

@@ -18,6 +18,7 @@ from deuteron.model.scalars import (
     RegionId,
     RoleId,
     ServiceId,
+    TrustId,
     UserId,
 )
 
@@ -122,3 +123,16 @@ class AccessRuleRow(TypedDict):
     method: ReadOnly[str]
     service: ReadOnly[str]
     user_id: ReadOnly[UserId]
+
+
+class TrustRow(TypedDict):
+    id: ReadOnly[TrustId]
+    trustor_user_id: ReadOnly[UserId]
+    trustee_user_id: ReadOnly[UserId]
+    impersonation: ReadOnly[bool]
+    project_id: ReadOnly[ProjectId]
+    remaining_uses: ReadOnly[int | None]
+    expires_at: ReadOnly[str | None]
+    redelegation_count: ReadOnly[int]
+    redelegated_trust_id: ReadOnly[TrustId | None]
+    roles: ReadOnly[Sequence[RoleId]]

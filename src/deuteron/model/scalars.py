@@ -23,6 +23,7 @@ EndpointId = NewType("EndpointId", str)
 CredentialId = NewType("CredentialId", str)
 ApplicationCredentialId = NewType("ApplicationCredentialId", str)
 AccessRuleId = NewType("AccessRuleId", str)
+TrustId = NewType("TrustId", str)
 
 ImageId = NewType("ImageId", str)
 

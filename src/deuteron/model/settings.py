@@ -29,6 +29,10 @@ class IdentityOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     credential_user_limit: Annotated[int, msgspec.Meta(ge=-1)] = 200
     application_credential_user_limit: Annotated[int, msgspec.Meta(ge=-1)] = 200
+    trust_user_limit: Annotated[int, msgspec.Meta(ge=-1)] = 200
+    """Of trusts that a user makes. Keystone has no such limit."""
+    max_redelegation_count: Annotated[int, msgspec.Meta(ge=0, le=100)] = 3
+    """How often a trust may be handed on. Keystone's `[trust]`."""
 
 
 class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

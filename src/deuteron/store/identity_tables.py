@@ -23,6 +23,7 @@ endpoints = table_for(identity.ENDPOINT)
 credentials = table_for(identity.CREDENTIAL)
 application_credentials = table_for(identity.APPLICATION_CREDENTIAL)
 access_rules = table_for(identity.ACCESS_RULE)
+trusts = table_for(identity.TRUST)
 
 memberships = Table(
     "identity_memberships",

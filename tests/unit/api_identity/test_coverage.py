@@ -16,7 +16,6 @@ CHAPTER = PAGE.split("## Identity v3")[1].split("\n## ")[0]
 
 ME = "{me}"
 MISSING: dict[str, tuple[tuple[str, str, Any, int], ...]] = {
-    "trusts": (("GET", "/OS-TRUST/trusts", None, 404), ("POST", "/OS-TRUST/trusts", {"trust": {}}, 404)),
     "federation": (
         ("GET", "/OS-FEDERATION/identity_providers", None, 404),
         ("GET", "/OS-FEDERATION/mappings", None, 404),

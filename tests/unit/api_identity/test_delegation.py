@@ -16,6 +16,7 @@ from tests.unit.api_identity.harness import Answer, Kit
 LOGINS = re.compile(r"credentials|auth/tokens|trust|oauth|ec2|s3tokens", re.IGNORECASE)
 OWN = "/users/{user_id}/application_credentials"
 NEW = {"application_credential": {"name": "child"}}
+TRUST = {"trust": {"trustor_user_id": "{me}", "trustee_user_id": "{me}", "impersonation": True, "roles": []}}
 SECRET = {"credential": {"type": "cert", "blob": "x"}}
 
 ALLOWED: dict[str, tuple[Any, bool, bool]] = {
@@ -27,6 +28,12 @@ ALLOWED: dict[str, tuple[Any, bool, bool]] = {
     "POST /credentials": (SECRET, False, False),
     "PATCH /credentials/{id}": ({"credential": {"blob": "y"}}, False, False),
     "DELETE /credentials/{id}": (None, False, False),
+    "GET /OS-TRUST/trusts": (None, False, False),
+    "POST /OS-TRUST/trusts": (TRUST, False, False),
+    "GET /OS-TRUST/trusts/{id}": (None, False, False),
+    "DELETE /OS-TRUST/trusts/{id}": (None, False, False),
+    "GET /OS-TRUST/trusts/{id}/roles": (None, False, False),
+    "GET /OS-TRUST/trusts/{id}/roles/{role_id}": (None, False, False),
     "GET /auth/tokens": (None, True, True),
     "DELETE /auth/tokens": (None, True, True),
 }
@@ -67,9 +74,18 @@ def test_an_application_credential_manages_what_keystone_lets_it(
     if path.startswith("/credentials"):
         secret = {"credential": {**SECRET["credential"], "user_id": user_id}}
         id = person.request("POST", "/identity/v3/credentials", secret).json["credential"]["id"]
+    role_id = "none"
+    if path.startswith("/OS-TRUST"):
+        project = kit.login(who, project=who).json["token"]["project"]["id"]
+        trust = {**TRUST["trust"], "trustor_user_id": user_id, "trustee_user_id": user_id, "project_id": project}
+        trust["roles"] = [{"name": "member"}]
+        given = person.request("POST", "/identity/v3/OS-TRUST/trusts", {"trust": trust}).json["trust"]
+        id, role_id = given["id"], given["roles"][0]["id"]
+        body = body and {"trust": trust}
+        path += f"?trustor_user_id={user_id}" if path.endswith("/trusts") and method == "GET" else ""
     headers = {"x-subject-token": holder.token or ""}
 
-    target = "/identity/v3" + path.format(user_id=user_id, id=id)
+    target = "/identity/v3" + path.format(user_id=user_id, id=id, role_id=role_id)
     answer = holder.request(method, target, body, headers=headers)
 
     assert (answer.status < 300) == (free if unrestricted else bound), answer.text

@@ -73,6 +73,7 @@ GROWING: Final[dict[str, dict[str, str]]] = {
     "identity_memberships": {"group_id": _GROUP, "user_id": "printf('%032x', i)"},
     "identity_projects": {"id": "printf('%032x', i)", "domain_id": _DOMAIN, "parent_id": _DOMAIN},
     "identity_revocations": {"audit_id": "printf('%032x', i)", "expires_at": "4000000000 + i"},
+    "identity_trusts": {"trustor_user_id": _USER, "trustee_user_id": _USER},
     "identity_users": {"id": "printf('%032x', i)", "domain_id": _DOMAIN, "default_project_id": "NULL"},
     "image_images": {},
     "image_members": {},

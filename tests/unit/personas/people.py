@@ -65,6 +65,8 @@ def _about(user: str, domain: str, project: str, role: str, role_domain: str | N
         "target.role.domain_id": role_domain,
         "target.token.user_id": user,
         "target.credential.user_id": user,
+        "target.trust.trustor_user_id": user,
+        "target.trust.trustee_user_id": user,
     }
 
 

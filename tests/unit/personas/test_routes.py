@@ -116,6 +116,14 @@ def _identity() -> Iterator[tuple[str, Line]]:
     yield f"POST {own}", Line("create_application_credential", {"application_credential": {"name": "new"}})
     yield f"GET {own}/{{application_credential}}", Line("get_application_credential")
     yield f"DELETE {own}/{{application_credential}}", Line("delete_application_credential")
+    trusts = f"{v3}/OS-TRUST/trusts"
+    given = {"trustor_user_id": "{user}", "trustee_user_id": "{user}", "project_id": "{project}"}
+    yield f"GET {trusts}", Line("list_trusts")
+    yield f"POST {trusts}", Line("create_trust", {"trust": {**given, "impersonation": True, "roles": []}})
+    yield f"GET {trusts}/{{trust}}", Line("get_trust")
+    yield f"DELETE {trusts}/{{trust}}", Line("delete_trust")
+    yield f"GET {trusts}/{{trust}}/roles", Line("list_roles_for_trust")
+    yield f"GET {trusts}/{{trust}}/roles/{{member}}", Line("get_role_for_trust")
     members = f"{v3}/groups/{{group}}/users"
     yield f"GET {members}", Line("list_users_in_group")
     yield f"PUT {members}/{{user}}", Line("add_user_to_group")
@@ -760,6 +768,10 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     ids["credential"] = owner.make(f"{v3}/credentials", "credential", type="cert", blob="x", user_id=ids["user"])["id"]
     own = f"{v3}/users/{ids['user']}/application_credentials"
     ids["application_credential"] = owner.make(own, "application_credential", name="c")["id"]
+    ids["trust"] = owner.make(
+        f"{v3}/OS-TRUST/trusts", "trust", trustor_user_id=ids["user"], trustee_user_id=ids["user"], impersonation=False,
+        project_id=ids["project"], roles=[{"name": "member"}],
+    )["id"]  # fmt: skip
     # A rule that nothing names, so that it may go.
     rules = [{"service": "compute", "method": "GET", "path": "/v2.1/servers"}]
     bound = owner.make(own, "application_credential", name="bound", access_rules=rules)

@@ -23,6 +23,7 @@ from deuteron.store.database import Tx
 
 def list_credentials(call: Call, tx: Tx) -> Reply:
     require(call, "list_application_credentials", about_user(tx, call.params["user_id"]))
+    _refuse_trusts(call, tx)
     user = find_user(tx, call.params["user_id"])
     rows, truncated = application_credentials.listed_credentials(tx, asked(call), user["id"])
     return page(call, "application_credentials", [_shown(call, tx, row) for row in rows], truncated)
@@ -45,6 +46,7 @@ async def create_credential(call: Call, workers: Workers) -> Reply:
     values["secret_hash"] = await workers.run(lambda: hash_password(secret))
 
     def store(tx: Tx) -> Reply:
+        _refuse_trusts(call, tx)
         proof = call.parts.tokens.prove(tx, call.caller.token)
         row = application_credentials.create_credential(tx, call.settings.operator.identity, proof, values)
         return Reply(201, {"application_credential": {**_shown(call, tx, row), "secret": secret}})
@@ -61,6 +63,7 @@ def delete_credential(call: Call, tx: Tx) -> Reply:
 def list_access_rules(call: Call, tx: Tx) -> Reply:
     """Those that the user's application credentials name, or named."""
     require(call, "list_access_rules", about_user(tx, call.params["user_id"]))
+    _refuse_trusts(call, tx)
     user = find_user(tx, call.params["user_id"])
     rows, truncated = access_rules.listed_rules(tx, asked(call), user["id"])
     return page(call, "access_rules", [_rule(call, row) for row in rows], truncated)
@@ -78,6 +81,7 @@ def delete_access_rule(call: Call, tx: Tx) -> Reply:
 def _find_rule(call: Call, tx: Tx, action: str) -> AccessRuleRow:
     """The access rule of the path. Raises: Forbidden, NotFound."""
     require(call, action, about_user(tx, call.params["user_id"]))
+    _refuse_trusts(call, tx)
     return access_rules.find_rule(tx, call.params["user_id"], call.params["id"])
 
 
@@ -85,9 +89,14 @@ def _rule(call: Call, row: Mapping[str, object]) -> dict[str, Any]:
     return shown(call, ACCESS_RULE, row, f"users/{call.params['user_id']}/access_rules")
 
 
+def _refuse_trusts(call: Call, tx: Tx) -> None:
+    application_credentials.refuse_trusts(call.parts.tokens.prove(tx, call.caller.token))
+
+
 def _find(call: Call, tx: Tx, action: str) -> ApplicationCredentialRow:
     """The credential of the path. Raises: Forbidden, NotFound."""
     require(call, action, about_user(tx, call.params["user_id"]))
+    _refuse_trusts(call, tx)
     return application_credentials.find_credential(tx, call.params["user_id"], call.params["id"])
 
 

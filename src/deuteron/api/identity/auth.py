@@ -16,7 +16,8 @@ from deuteron.rules.identity.catalog import catalog
 from deuteron.rules.identity.effective import SYSTEM, roles_on, targets_of
 from deuteron.rules.identity.logins import Login
 from deuteron.rules.identity.passwords import Workers, verify_password
-from deuteron.rules.identity.tokens import REFUSED, Proof, timestamp
+from deuteron.rules.identity.times import timestamp
+from deuteron.rules.identity.tokens import REFUSED, Proof
 from deuteron.store.database import Tx
 
 MAX_METHODS = 8
@@ -110,6 +111,14 @@ def token_body(call: Call, tx: Tx, proof: Proof, *, with_catalog: bool) -> dict[
             "name": proof.target.name,
         }
         body["is_domain"] = proof.is_domain
+        if proof.trust is not None:
+            trust = proof.trust.trust
+            body["OS-TRUST:trust"] = {
+                "id": trust["id"],
+                "trustor_user": {"id": trust["trustor_user_id"]},
+                "trustee_user": {"id": trust["trustee_user_id"]},
+                "impersonation": trust["impersonation"],
+            }
     elif proof.scope.kind == "domain" and proof.target is not None:
         body["domain"] = {"id": proof.target.id, "name": proof.target.name}
     elif proof.scope.kind == "system":
@@ -155,10 +164,16 @@ def _compare(call: Call, identity: dict[str, Any], methods: tuple[str, ...]) -> 
 
 def _issue(call: Call, auth: dict[str, Any], methods: tuple[str, ...], proven: tuple[Login, ...]) -> Reply:
     """The token. Raises: what `logins.issue` does."""
-    with call.store.read() as tx:
+
+    def issue(tx: Tx) -> Reply:
         text, proof = logins.issue(tx, call.parts.tokens, auth, methods, proven)
         body = token_body(call, tx, proof, with_catalog=call.get("nocatalog") is None)
-    return Reply(201, {"token": body}, _token_headers(text))
+        return Reply(201, {"token": body}, _token_headers(text))
+
+    if logins.writes(auth):
+        return call.store.write(issue)
+    with call.store.read() as reading:
+        return issue(reading)
 
 
 def _catalog(call: Call, tx: Tx, user_id: str, project_id: str | None) -> list[dict[str, Any]]:

@@ -14,9 +14,9 @@ from deuteron.store.database import Tx
 
 
 def list_credentials(call: Call, tx: Tx) -> Reply:
-    """All for an administrator; everybody else sees their own, and an application credential none."""
+    """All for an administrator; everybody else sees their own, and an application credential or a trust none."""
     require(call, "list_credentials", about_credential(call.caller.user_id))
-    if _proof(call, tx).payload.is_delegated:
+    if _proof(call, tx).payload.is_narrowed:
         return page(call, "credentials", [])
     sees_all = call.policy.check(call.caller, "identity:get_credential", about_credential(None))
     rows, truncated = credentials.listed_credentials(tx, asked(call), None if sees_all else call.caller.user_id)

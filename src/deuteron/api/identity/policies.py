@@ -28,6 +28,8 @@ _READER = f"{_ADMIN} or (role:reader and system_scope:all)"
 _SELF = "user_id:%(target.user.id)s"
 _OWNER = "user_id:%(user_id)s"
 _CREDENTIAL_OWNER = "user_id:%(target.credential.user_id)s"
+_TRUSTOR = "user_id:%(target.trust.trustor_user_id)s"
+_TRUSTEE = "user_id:%(target.trust.trustee_user_id)s"
 _TOKEN_SUBJECT = "user_id:%(target.token.user_id)s"
 
 _CLOUD = ("system", "project")
@@ -152,6 +154,14 @@ _RULES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "list_application_credentials": (_GET_APPLICATION_CREDENTIAL, _CLOUD),
     "create_application_credential": (_OWNER, ("project",)),
     "delete_application_credential": (f"{_ADMIN} or {_OWNER}", _CLOUD),
+    "create_trust": (_TRUSTOR, ("project",)),
+    "list_trusts": (_READER, _CLOUD),
+    "list_trusts_for_trustor": (f"{_READER} or {_TRUSTOR}", _CLOUD),
+    "list_trusts_for_trustee": (f"{_READER} or {_TRUSTEE}", _CLOUD),
+    "list_roles_for_trust": (f"{_READER} or {_TRUSTOR} or {_TRUSTEE}", _CLOUD),
+    "get_role_for_trust": (f"{_READER} or {_TRUSTOR} or {_TRUSTEE}", _CLOUD),
+    "get_trust": (f"{_READER} or {_TRUSTOR} or {_TRUSTEE}", _CLOUD),
+    "delete_trust": (f"{_ADMIN} or {_TRUSTOR}", _CLOUD),
     "list_access_rules": (f"(role:reader and system_scope:all) or {_SELF}", _CLOUD),
     "get_access_rule": (f"(role:reader and system_scope:all) or {_SELF}", _CLOUD),
     "delete_access_rule": (f"(role:admin and system_scope:all) or {_SELF}", _CLOUD),
@@ -166,10 +176,15 @@ POLICIES: Mapping[str, str | Rule] = {
 }
 
 
+def allowed(call: Call, action: str, target: Mapping[str, Any] | None = None) -> bool:
+    """Whether the rule `identity:<action>` lets the caller."""
+    return call.policy.check(call.caller, f"identity:{action}", target)
+
+
 def require(call: Call, action: str, target: Mapping[str, Any] | None = None) -> None:
     """Raises: Forbidden in Keystone's words unless the rule `identity:<action>` lets the caller."""
     rule = f"identity:{action}"
-    if not call.policy.check(call.caller, rule, target):
+    if not allowed(call, action, target):
         raise Forbidden(f"You are not authorized to perform the requested action: {rule}.", type="Forbidden")
 
 

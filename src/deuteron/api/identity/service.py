@@ -17,6 +17,7 @@ from deuteron.api.identity import (
     groups,
     projects,
     roles,
+    trusts,
     users,
 )
 from deuteron.api.identity.bodies import root
@@ -129,6 +130,12 @@ class IdentityService:
                 endpoints.delete_region,
             ),
             Route("PUT", "/v3/regions/{id}", endpoints.create_region, write),
+            Route("GET", "/v3/OS-TRUST/trusts", trusts.list_trusts),
+            Route("POST", "/v3/OS-TRUST/trusts", trusts.create_trust, write),
+            Route("GET", "/v3/OS-TRUST/trusts/{id}", trusts.show_trust),
+            Route("DELETE", "/v3/OS-TRUST/trusts/{id}", trusts.delete_trust, write),
+            Route("GET", "/v3/OS-TRUST/trusts/{id}/roles", trusts.list_roles),
+            Route("GET", "/v3/OS-TRUST/trusts/{id}/roles/{role_id}", trusts.show_role),
             *_crud(
                 "/v3/credentials",
                 credentials.list_credentials,

@@ -22,7 +22,8 @@ from deuteron.rules.identity import access_rules
 from deuteron.rules.identity.effective import roles_on
 from deuteron.rules.identity.listing import listed
 from deuteron.rules.identity.rows import find, new_id, refuse_more
-from deuteron.rules.identity.tokens import Proof, is_past
+from deuteron.rules.identity.times import future
+from deuteron.rules.identity.tokens import Proof
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import application_credentials, roles, tokens_may_change
@@ -102,14 +103,15 @@ def expiry(text: str | None) -> str | None:
     """An end as it is stored, in UTC. Raises: BadRequest for a text that is no time, or one of the past."""
     if text is None:
         return None
-    try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:
-        raise BadRequest(f"Invalid input for field 'expires_at': {text!r} is not a time of ISO 8601") from None
-    if is_past(text, datetime.now(UTC).timestamp()):
-        raise BadRequest("The expiration of an application credential must lie in the future.", type="ValidationError")
-    utc = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return utc.strftime("%Y-%m-%dT%H:%M:%S.%f")
+    moment_s = future(text, "an application credential", datetime.now(UTC).timestamp())
+    return datetime.fromtimestamp(moment_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
+
+
+def refuse_trusts(proof: Proof) -> None:
+    """Raises: Forbidden for a token of a trust, or of an EC2 credential: what it made would outlive it."""
+    payload = proof.payload
+    if "application_credential" not in payload.method_names and payload.is_narrowed:
+        raise Forbidden("Cannot manage application credentials with a token issued via delegation.", type="Forbidden")
 
 
 def _refuse_restricted(proof: Proof, verb: str) -> None:

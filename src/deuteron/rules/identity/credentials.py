@@ -35,8 +35,8 @@ def owner_of(tx: Tx, id: str) -> str | None:
 
 
 def refuse_delegated(proof: Proof) -> None:
-    """Raises: Forbidden for a token of an application credential: it would make, or learn, more than it was given."""
-    if proof.payload.is_delegated:
+    """Raises: Forbidden for a token of an application credential or a trust: it would make more of itself."""
+    if proof.payload.is_narrowed:
         raise Forbidden(
             "You are not authorized to perform the requested action: "
             "Delegated tokens cannot access credentials directly.",

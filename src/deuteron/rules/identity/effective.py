@@ -33,8 +33,11 @@ def ancestors(tx: Tx, project_id: str) -> list[str]:
     return result
 
 
-def roles_on(tx: Tx, user_id: str, target_kind: str, target_id: str) -> dict[str, str]:
-    """Id to name of every global role the user has on the target, implied ones included; empty if none."""
+def roles_on(tx: Tx, user_id: str, target_kind: str, target_id: str, *, of_domains: bool = False) -> dict[str, str]:
+    """Id to name of every global role the user has on the target, implied ones included; empty if none.
+
+    Roles of domains are among them only when asked for.
+    """
     actors = _actors(tx, user_id)
     here = and_(
         assignments.c.target_kind == target_kind,
@@ -47,7 +50,8 @@ def roles_on(tx: Tx, user_id: str, target_kind: str, target_id: str) -> dict[str
         if above:
             places.append(and_(assignments.c.target_id.in_(above), assignments.c.inherited.is_(True)))
     found = tx.scalars(select(assignments.c.role_id).where(or_(*actors), or_(*places)))
-    return global_only(tx, expand(tx, found))
+    all = expand(tx, found)
+    return all if of_domains else global_only(tx, all)
 
 
 def global_only(tx: Tx, found: dict[str, str]) -> dict[str, str]:

@@ -11,19 +11,23 @@ What is given are the objects of the request's `auth`, as JSON has them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Row, select
 
 from deuteron.model.codecs import quoted
 from deuteron.model.errors import BadRequest, Forbidden, NotFound, Unauthorized
+from deuteron.rules.identity.delegations import Delegation, delegation, use
 from deuteron.rules.identity.effective import SYSTEM, roles_on
 from deuteron.rules.identity.tokens import REFUSED, UNSCOPED, Proof, Scope, Tokens, live_project
 from deuteron.rules.identity.users import generation
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import application_credentials, projects, users
+
+TRUST: Final = "OS-TRUST:trust"
+"""The scope of a trust."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,11 @@ def issue(
     user_id = user_ids.pop()
     if parent is not None:
         _refuse_exchange(parent, auth.get("scope"))
-    scope = _scope(tx, auth.get("scope"), user_id, credential)
+    trust = _trusted(tx, auth, user_id, credential)
+    if trust is None:
+        scope = _scope(tx, auth.get("scope"), user_id, credential)
+    else:
+        scope = Scope("project", trust.trust["project_id"])
     text, _ = tokens.issue(
         user_id,
         methods if parent is None else (*parent.payload.method_names, *methods),
@@ -79,6 +87,7 @@ def issue(
         expires_s=parent.payload.expires_s if parent is not None else None,
         chain=parent.payload.audit_ids[-1] if parent is not None else None,
         credential_id=credential.credential_id if credential is not None else None,
+        trust=trust,
     )
     try:
         # Whatever else it stands on, it is worth nothing if that is not so in this transaction.
@@ -87,9 +96,20 @@ def issue(
         raise Unauthorized(REFUSED) from None
 
 
+def writes(auth: Mapping[str, object]) -> bool:
+    """Whether making the token changes something: a trust may have so many uses."""
+    scope = auth.get("scope")
+    return isinstance(scope, dict) and TRUST in scope
+
+
 def _refuse_exchange(parent: Proof, scope: Any) -> None:
     """Raises: Forbidden for a token that may not be exchanged for another, as Keystone."""
     about = "You are not authorized to perform the requested action: "
+    if parent.payload.trust is not None:
+        raise Forbidden(
+            f"{about}Using trust-scoped token to create another token. Create a new trust-scoped token instead.",
+            type="Forbidden",
+        )
     if parent.payload.is_delegated:
         raise Forbidden(f"{about}Using a delegated token to create another token is not allowed.", type="Forbidden")
     if parent.scope.kind == "system" and isinstance(scope, dict) and ("project" in scope or "domain" in scope):
@@ -97,6 +117,28 @@ def _refuse_exchange(parent: Proof, scope: Any) -> None:
             f"{about}Using a system-scoped token to create a project-scoped or domain-scoped token is not allowed.",
             type="Forbidden",
         )
+
+
+def _trusted(tx: Tx, auth: Mapping[str, object], user_id: str, credential: Login | None) -> Delegation | None:
+    """The trust that is asked for, used once more; None when none is.
+
+    Raises: BadRequest for its form; Unauthorized for one that is not there or used up, and beside an application
+    credential; Forbidden for one of others, or one that broke.
+    """
+    scope = auth.get("scope")
+    if not isinstance(scope, dict) or not writes(auth):
+        return None
+    given = scope[TRUST]
+    if len(scope) != 1 or not isinstance(given, dict) or not isinstance(given.get("id"), str):
+        raise BadRequest("Expecting to find trust_id in trust.", type="ValidationError")
+    if credential is not None:
+        raise Unauthorized(REFUSED)
+    try:
+        found = delegation(tx, given["id"], user_id, tx.now.timestamp())
+        use(tx, found.trust)
+    except NotFound:
+        raise Unauthorized(REFUSED) from None
+    return found
 
 
 def _still_holds(tx: Tx, login: Login) -> bool:

@@ -21,7 +21,7 @@ class Scope:
 
 UNSCOPED = Scope()
 KINDS = ("unscoped", "project", "domain", "system")
-METHODS = ("password", "token", "application_credential", "external", "totp")
+METHODS = ("password", "token", "application_credential", "external", "totp", "ec2credential")
 
 
 class Payload(msgspec.Struct, frozen=True, array_like=True):
@@ -38,6 +38,10 @@ class Payload(msgspec.Struct, frozen=True, array_like=True):
     credential: bytes | None = None
     generation: int | None = None
     """The user's `tokens_valid_after_us`; tokens of before this was written down go by their time."""
+    trust: bytes | None = None
+    """Then `user` is the trustee."""
+    trustor_generation: int | None = None
+    """The same of the trustor."""
 
     @property
     def user_id(self) -> str:
@@ -58,6 +62,15 @@ class Payload(msgspec.Struct, frozen=True, array_like=True):
         Source: keystone, api/_shared/delegation.py: what is not known to prove the user does not.
         """
         return not set(self.method_names) <= {"password", "token", "external", "totp"} or not self.methods
+
+    @property
+    def trust_id(self) -> str | None:
+        return None if self.trust is None else unpack(self.trust)
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether it stands for less than the user may: delegated, or of a trust."""
+        return self.is_delegated or self.trust is not None
 
     @property
     def audit_ids(self) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from deuteron.store.identity_tables import (
     projects,
     roles,
     tokens_may_change,
+    trusts,
     users,
 )
 from deuteron.store.listing import Asked
@@ -276,6 +277,7 @@ def _change(tx: Tx, row: ProjectRow, values: Values) -> ProjectRow:
 def _remove(tx: Tx, project_id: str) -> None:
     tx.execute(delete(application_credentials).where(application_credentials.c.project_id == project_id))
     tx.execute(delete(credentials).where(credentials.c.project_id == project_id))
+    tx.execute(delete(trusts).where(trusts.c.project_id == project_id))
     tx.execute(delete(assignments).where(assignments.c.target_kind == "project", assignments.c.target_id == project_id))
     tx.execute(update(users).where(users.c.default_project_id == project_id).values(default_project_id=None))
     query.remove(tx, projects, project_id)

@@ -54,9 +54,9 @@ def refuse_in_domain(tx: Tx, kind: str, table: Table, name: str, domain_id: str,
     refuse_duplicate(tx, kind, name, here, table=table, own_id=own_id, place=f" at domain ID {domain_id}")
 
 
-def refuse_more(tx: Tx, table: Table, user_id: str, limit: int, what: str) -> None:
+def refuse_more(tx: Tx, table: Table, user_id: str, limit: int, what: str, column: str = "user_id") -> None:
     """Raises: Forbidden when the user has as many as one may have; a limit of -1 is none."""
-    if limit >= 0 and query.count(tx, table, table.c.user_id == user_id) >= limit:
+    if limit >= 0 and query.count(tx, table, table.c[column] == user_id) >= limit:
         kind = "".join(word.title() for word in what.removesuffix("s").split())
         raise Forbidden(
             f"Unable to create additional {what}, maximum of {limit} already exceeded for user.",

@@ -27,7 +27,6 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -35,12 +34,14 @@ from cryptography.fernet import InvalidToken
 from sqlalchemy import delete, select
 
 from deuteron.model.caller import Caller
-from deuteron.model.errors import NotFound, Unauthorized
+from deuteron.model.errors import Forbidden, NotFound, Unauthorized
 from deuteron.model.scalars import ProjectId
 from deuteron.rules.identity import keys
 from deuteron.rules.identity.access_rules import rules_of
+from deuteron.rules.identity.delegations import Delegation, delegation
 from deuteron.rules.identity.effective import SYSTEM, expand, roles_on
 from deuteron.rules.identity.payloads import KINDS, METHODS, UNSCOPED, Payload, Scope, pack
+from deuteron.rules.identity.times import is_past, seconds, timestamp
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import (
     application_credentials,
@@ -86,6 +87,7 @@ class Proof:
     credential_unrestricted: bool = False
     credential_name: str | None = None
     access_rule_ids: tuple[str, ...] = ()
+    trust: Delegation | None = None
 
 
 class Tokens:
@@ -144,6 +146,7 @@ class Tokens:
         expires_s: int | None = None,
         chain: str | None = None,
         credential_id: str | None = None,
+        trust: Delegation | None = None,
     ) -> tuple[str, Payload]:
         """A new token. `chain` is the first audit id of the token it was made with; `expires_s` caps its end.
 
@@ -155,6 +158,8 @@ class Tokens:
         if chain is not None:
             audits.append(base64.urlsafe_b64decode(chain + "=="))
         end = int(now) + self._expiration_s
+        if trust is not None and trust.trust["expires_at"] is not None:
+            end = min(end, int(seconds(trust.trust["expires_at"])))
         payload = Payload(
             version=1,
             user=pack(user_id),
@@ -166,6 +171,8 @@ class Tokens:
             audits=tuple(audits),
             credential=None if credential_id is None else pack(credential_id),
             generation=generation,
+            trust=None if trust is None else pack(trust.trust["id"]),
+            trustor_generation=None if trust is None else trust.trustor_generation,
         )
         data = msgspec.msgpack.encode(payload)
         return self._fernet.encrypt_at_time(data, int(now)).rstrip(b"=").decode(), payload
@@ -185,22 +192,16 @@ class Tokens:
         revoked = tx.first(select(revocations.c.audit_id).where(revocations.c.audit_id == payload.audit_ids[0]))
         if revoked is not None:
             raise _bad()
-        user = tx.first(
-            select(users.c.id, users.c.name, users.c.domain_id, users.c.enabled, users.c.tokens_valid_after_us).where(
-                users.c.id == payload.user_id
-            )
-        )
-        if user is None or not user.enabled:
-            raise _bad()
-        if payload.generation is None:
-            if payload.issued_us < user.tokens_valid_after_us:
+        who = self._live_user(tx, payload)
+        trust: Delegation | None = None
+        if payload.trust_id is not None:
+            try:
+                trust = delegation(tx, payload.trust_id, payload.user_id, self._clock())
+            except (NotFound, Forbidden):
+                raise _bad() from None
+            if trust.trustor_generation != payload.trustor_generation:
                 raise _bad()
-        elif payload.generation != user.tokens_valid_after_us:
-            raise _bad()
-        domain = live_project(tx, user.domain_id)
-        if domain is None:
-            raise _bad()
-        who = Named(user.id, user.name, domain.id, domain.name)
+            who = _named(tx, trust.speaks_as) or who
         scope = payload.scope
         target: Named | None = None
         is_domain = False
@@ -219,7 +220,7 @@ class Tokens:
         rule_ids: tuple[str, ...] = ()
         ends_s: float = payload.expires_s
         if scope.kind != "unscoped":
-            roles = roles_on(tx, user.id, scope.kind, scope.id)
+            roles = roles_on(tx, who.id, scope.kind, scope.id) if trust is None else dict(trust.roles)
         if payload.credential_id is not None:
             credential = tx.first(
                 select(application_credentials).where(application_credentials.c.id == payload.credential_id)
@@ -229,15 +230,15 @@ class Tokens:
             unrestricted, credential_name = bool(credential.unrestricted), credential.name
             rule_ids = tuple(credential.access_rules or ())
             if credential.expires_at is not None:
-                ends_s = min(ends_s, _seconds(credential.expires_at))
+                ends_s = min(ends_s, seconds(credential.expires_at))
             granted = expand(tx, credential.roles)
             roles = {id: name for id, name in roles.items() if id in granted}
         if scope.kind != "unscoped" and not roles:
             raise _bad()
         caller = Caller(
-            user_id=user.id,
-            user_name=user.name,
-            user_domain_id=domain.id,
+            user_id=who.id,
+            user_name=who.name,
+            user_domain_id=who.domain_id or "",
             roles=frozenset(name.lower() for name in roles.values()),
             project_id=ProjectId(scope.id) if scope.kind == "project" else None,
             project_name=target.name if target is not None and scope.kind == "project" else None,
@@ -249,9 +250,41 @@ class Tokens:
             token=token,
             access_rules=rules_of(tx, rule_ids) if rule_ids else None,
         )
+        if trust is not None and trust.trust["expires_at"] is not None:
+            ends_s = min(ends_s, seconds(trust.trust["expires_at"]))
         return Proof(
-            payload, who, scope, target, is_domain, roles, caller, ends_s, unrestricted, credential_name, rule_ids
+            payload,
+            who,
+            scope,
+            target,
+            is_domain,
+            roles,
+            caller,
+            ends_s,
+            unrestricted,
+            credential_name,
+            rule_ids,
+            trust,
         )
+
+    def _live_user(self, tx: Tx, payload: Payload) -> Named:
+        """Whom the token was made for. Raises: NotFound when it is gone or disabled, or its tokens have ended."""
+        user = tx.first(
+            select(users.c.id, users.c.name, users.c.domain_id, users.c.enabled, users.c.tokens_valid_after_us).where(
+                users.c.id == payload.user_id
+            )
+        )
+        if user is None or not user.enabled:
+            raise _bad()
+        if payload.generation is None:
+            if payload.issued_us < user.tokens_valid_after_us:
+                raise _bad()
+        elif payload.generation != user.tokens_valid_after_us:
+            raise _bad()
+        domain = live_project(tx, user.domain_id)
+        if domain is None:
+            raise _bad()
+        return Named(user.id, user.name, domain.id, domain.name)
 
     def _decode(self, token: str) -> Payload:
         if not token or len(token) > MAX_TOKEN_LENGTH or not token.isascii():
@@ -311,22 +344,10 @@ class _ProjectRow:
     is_domain: bool
 
 
-def is_past(moment: str | None, now_s: float) -> bool:
-    """Whether an ISO time (UTC when it does not say) lies before `now_s`; None never does."""
-    if moment is None:
-        return False
-    return _seconds(moment) <= now_s
-
-
-def _seconds(moment: str) -> float:
-    """An ISO time, UTC when it does not say, in seconds since 1970."""
-    when = datetime.fromisoformat(moment.replace("Z", "+00:00"))
-    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
-
-
-def timestamp(seconds: float) -> str:
-    """A time as Keystone writes it: `2026-01-31T12:00:00.000000Z`."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def _named(tx: Tx, user_id: str) -> Named | None:
+    row = tx.first(select(users.c.id, users.c.name, users.c.domain_id).where(users.c.id == user_id))
+    domain = None if row is None else live_project(tx, row.domain_id)
+    return None if row is None or domain is None else Named(row.id, row.name, domain.id, domain.name)
 
 
 def _bad() -> NotFound:
@@ -341,7 +362,5 @@ __all__ = [
     "Proof",
     "Scope",
     "Tokens",
-    "is_past",
     "live_project",
-    "timestamp",
 ]

@@ -23,6 +23,7 @@ from deuteron.store.identity_tables import (
     memberships,
     projects,
     tokens_may_change,
+    trusts,
     users,
 )
 from deuteron.store.listing import Asked
@@ -110,6 +111,8 @@ def replace_password(tx: Tx, user_id: str, old: str, new: str) -> None:
 def remove_user(tx: Tx, user_id: str) -> None:
     """Delete a user with all that hangs on it."""
     tx.execute(delete(application_credentials).where(application_credentials.c.user_id == user_id))
+    for column in (trusts.c.trustor_user_id, trusts.c.trustee_user_id):
+        tx.execute(delete(trusts).where(column == user_id))
     tx.execute(delete(access_rules).where(access_rules.c.user_id == user_id))
     tx.execute(delete(credentials).where(credentials.c.user_id == user_id))
     tx.execute(delete(memberships).where(memberships.c.user_id == user_id))
