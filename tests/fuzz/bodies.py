@@ -582,6 +582,22 @@ BODIES: dict[tuple[str, str], list[Any]] = {
             }
         }
     ],
+    ("POST", _I + "/users/{user_id}/credentials/OS-EC2"): [{"tenant_id": "$project"}],
+    ("POST", _I + "/ec2tokens"): [
+        {
+            "credentials": {
+                "access": "x",
+                "signature": "y",
+                "host": "h:80",
+                "verb": "GET",
+                "path": "/",
+                "params": {"SignatureVersion": "2", "Timestamp": "2030-01-01T00:00:00Z"},
+                "headers": {},
+                "body_hash": "z",
+            }
+        }
+    ],
+    ("POST", _I + "/s3tokens"): [{"credentials": {"access": "x", "signature": "y", "token": "QVdTNA=="}}],
     ("POST", _I + "/OS-TRUST/trusts"): [
         {
             "trust": {

@@ -221,14 +221,16 @@ def possess(world: World, owner: Person) -> dict[str, str]:
     )["id"]
     _keep(world, owner, ids)
     ids["credential"] = owner.create(
-        "/identity/v3/credentials", "credential", user_id=owner.user, type="ec2", blob='{"access":"a","secret":"b"}',
-        project_id=owner.project,
+        "/identity/v3/credentials", "credential", user_id=owner.user, project_id=owner.project, type="ec2",
+        blob=json.dumps({"access": owner.user, "secret": "b"}),
     )["id"]  # fmt: skip
     made = owner.create(
         f"/identity/v3/users/{owner.user}/application_credentials", "application_credential", name="secret-cred",
         access_rules=[{"service": "compute", "method": "GET", "path": "/secret/**"}],
     )  # fmt: skip
     ids["application-credential"], ids["access-rule"] = made["id"], made["access_rules"][0]["id"]
+    keys = owner.post(f"/identity/v3/users/{owner.user}/credentials/OS-EC2", {"tenant_id": owner.project})
+    ids["ec2-key"] = keys["credential"]["access"]
     ids["trust"] = owner.create(
         "/identity/v3/OS-TRUST/trusts", "trust", trustor_user_id=owner.user, trustee_user_id=owner.user,
         impersonation=True, project_id=owner.project, roles=[{"name": "member"}],
@@ -498,6 +500,11 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
     yield Attack("GET", "/identity/v3/users/{user_id}/access_rules", at=user)
     rule = {**user, "id": ids["access-rule"]}
     yield Attack("GET", "/identity/v3/users/{user_id}/access_rules/{id}", at=rule)
+    keys, key = "/identity/v3/users/{user_id}/credentials/OS-EC2", {**user, "access": ids["ec2-key"]}
+    yield Attack("GET", keys, at=key)
+    yield Attack("POST", keys, {"tenant_id": ids["project"]}, key)
+    yield Attack("GET", f"{keys}/{{access}}", at=key)
+    last.append(Attack("DELETE", f"{keys}/{{access}}", at=key))
     trust = {"id": ids["trust"], "role_id": "none"}
     trusts = "/identity/v3/OS-TRUST/trusts"
     given = {"trustor_user_id": ids["user"], "trustee_user_id": ids["user"], "project_id": ids["project"]}

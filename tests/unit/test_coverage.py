@@ -47,6 +47,9 @@ IDENTITY = {
     "application credentials below `users`": PEOPLE + "a key for a program: users application_credentials",
     "with access rules, which every service enforces": "unit/api_identity/test_access_rules.py::"
     "test_a_program_does_what_its_rules_say_and_nothing_else: access_rules",
+    "EC2 credentials (`OS-EC2`)": "unit/api_identity/test_ec2.py::test_keys_are_made_shown_listed_and_deleted: OS-EC2",
+    "what is signed with them (`ec2tokens`, `s3tokens`)": "unit/api_identity/test_ec2.py::"
+    "test_what_the_client_signs_is_a_token: ec2tokens",
     "trusts (`OS-TRUST`) with impersonation": "unit/api_identity/test_trusts.py::"
     "test_a_trustee_acts_with_the_roles_that_it_was_given: OS-TRUST",
     "so many uses": "unit/api_identity/test_trusts.py::test_a_trust_gives_so_many_tokens: remaining_uses",

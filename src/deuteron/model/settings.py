@@ -29,6 +29,8 @@ class IdentityOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     credential_user_limit: Annotated[int, msgspec.Meta(ge=-1)] = 200
     application_credential_user_limit: Annotated[int, msgspec.Meta(ge=-1)] = 200
+    credential_auth_ttl: Annotated[int, msgspec.Meta(ge=1, le=525_600)] = 15
+    """Minutes for which what was signed with an EC2 credential is good. Keystone's `[credential] auth_ttl`."""
     trust_user_limit: Annotated[int, msgspec.Meta(ge=-1)] = 200
     """Of trusts that a user makes. Keystone has no such limit."""
     max_redelegation_count: Annotated[int, msgspec.Meta(ge=0, le=100)] = 3

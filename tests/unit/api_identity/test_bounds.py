@@ -24,7 +24,7 @@ def limited(folder: Path, most: int) -> Kit:
 
 
 def make(kit: Kit, number: int, **values: Any) -> tuple[int, dict[str, Any]]:
-    body = {"credential": {"type": "ec2", "blob": f"b{number}", **values}}
+    body = {"credential": {"type": "cert", "blob": f"b{number}", **values}}
     sent = json.dumps(body, ensure_ascii=False).encode()  # escaped, it would be too long for any body
     answer = kit.request("POST", CREDENTIALS, sent, headers={"content-type": "application/json"})
     return answer.status, answer.json

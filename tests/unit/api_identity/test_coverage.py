@@ -21,11 +21,6 @@ MISSING: dict[str, tuple[tuple[str, str, Any, int], ...]] = {
         ("GET", "/OS-FEDERATION/mappings", None, 404),
     ),
     "OAuth": (("GET", "/OS-OAUTH1/consumers", None, 404), ("POST", "/OS-OAUTH2/token", {}, 404)),
-    "EC2 authentication": (
-        ("POST", "/ec2tokens", {"credentials": {}}, 404),
-        ("POST", "/s3tokens", {"credentials": {}}, 404),
-        ("GET", f"/users/{ME}/credentials/OS-EC2", None, 404),
-    ),
     "multi-factor rules and one-time passwords": (
         ("POST", "/auth/tokens", {"auth": {"identity": {"methods": ["totp"], "totp": {"user": {}}}}}, 401),
     ),
@@ -63,13 +58,11 @@ def test_what_is_not_there_is_refused(kit: Kit, what: str) -> None:
         assert admin.request(method, place, body).status == status, f"{method} {path}"
 
 
-def test_nothing_logs_in_with_what_is_kept_as_credentials(kit: Kit) -> None:
+def test_nothing_logs_in_with_a_one_time_password(kit: Kit) -> None:
     admin = kit.as_user()
-    secret = {"credential": {"type": "ec2", "blob": '{"access": "a", "secret": "s"}'}}
-    assert admin.request("POST", f"{V3}/credentials", secret).status == 201
-    for method in ("ec2credential", "totp"):
-        auth = {"identity": {"methods": [method], method: {"access": "a", "user": {}}}}
-        assert kit.request("POST", f"{V3}/auth/tokens", {"auth": auth}).status == 401
+    assert admin.request("POST", f"{V3}/credentials", {"credential": {"type": "totp", "blob": "x"}}).status == 201
+    auth = {"identity": {"methods": ["totp"], "totp": {"user": {}}}}
+    assert kit.request("POST", f"{V3}/auth/tokens", {"auth": auth}).status == 401
 
 
 def test_options_of_users_are_kept_and_change_nothing(kit: Kit) -> None:

@@ -28,6 +28,10 @@ ALLOWED: dict[str, tuple[Any, bool, bool]] = {
     "POST /credentials": (SECRET, False, False),
     "PATCH /credentials/{id}": ({"credential": {"blob": "y"}}, False, False),
     "DELETE /credentials/{id}": (None, False, False),
+    "GET /users/{user_id}/credentials/OS-EC2": (None, False, False),
+    "POST /users/{user_id}/credentials/OS-EC2": ({"tenant_id": "x"}, False, False),
+    "GET /users/{user_id}/credentials/OS-EC2/{access}": (None, False, False),
+    "DELETE /users/{user_id}/credentials/OS-EC2/{access}": (None, False, False),
     "GET /OS-TRUST/trusts": (None, False, False),
     "POST /OS-TRUST/trusts": (TRUST, False, False),
     "GET /OS-TRUST/trusts/{id}": (None, False, False),
@@ -46,7 +50,8 @@ def test_every_route_that_has_to_do_with_logging_in_is_here() -> None:
         for route in identity.SERVICE().routes()
         if LOGINS.search(route.path)
     }
-    assert there == {*ALLOWED, "GET /credentials", "POST /auth/tokens"}
+    # What is signed is looked at for administrators and services, and makes tokens of others.
+    assert there == {*ALLOWED, "GET /credentials", "POST /auth/tokens", "POST /ec2tokens", "POST /s3tokens"}
 
 
 def login_with(kit: Kit, person: Kit, user_id: str, **values: Any) -> tuple[dict[str, Any], Kit]:
@@ -74,7 +79,11 @@ def test_an_application_credential_manages_what_keystone_lets_it(
     if path.startswith("/credentials"):
         secret = {"credential": {**SECRET["credential"], "user_id": user_id}}
         id = person.request("POST", "/identity/v3/credentials", secret).json["credential"]["id"]
-    role_id = "none"
+    role_id = access = "none"
+    if "OS-EC2" in path:
+        project = kit.login(who, project=who).json["token"]["project"]["id"]
+        base = f"/identity/v3/users/{user_id}/credentials/OS-EC2"
+        access = person.request("POST", base, {"tenant_id": project}).json["credential"]["access"]
     if path.startswith("/OS-TRUST"):
         project = kit.login(who, project=who).json["token"]["project"]["id"]
         trust = {**TRUST["trust"], "trustor_user_id": user_id, "trustee_user_id": user_id, "project_id": project}
@@ -85,7 +94,7 @@ def test_an_application_credential_manages_what_keystone_lets_it(
         path += f"?trustor_user_id={user_id}" if path.endswith("/trusts") and method == "GET" else ""
     headers = {"x-subject-token": holder.token or ""}
 
-    target = "/identity/v3" + path.format(user_id=user_id, id=id, role_id=role_id)
+    target = "/identity/v3" + path.format(user_id=user_id, id=id, role_id=role_id, access=access)
     answer = holder.request(method, target, body, headers=headers)
 
     assert (answer.status < 300) == (free if unrestricted else bound), answer.text

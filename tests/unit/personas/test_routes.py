@@ -116,6 +116,14 @@ def _identity() -> Iterator[tuple[str, Line]]:
     yield f"POST {own}", Line("create_application_credential", {"application_credential": {"name": "new"}})
     yield f"GET {own}/{{application_credential}}", Line("get_application_credential")
     yield f"DELETE {own}/{{application_credential}}", Line("delete_application_credential")
+    keys = f"{user}/credentials/OS-EC2"
+    yield f"GET {keys}", Line("ec2_list_credentials")
+    yield f"POST {keys}", Line("ec2_create_credential", {"tenant_id": "{project}"})
+    yield f"GET {keys}/{{ec2_key}}", Line("ec2_get_credential")
+    yield f"DELETE {keys}/{{ec2_key}}", Line("ec2_delete_credential")
+    for name in ("ec2tokens", "s3tokens"):
+        # That nothing has the key, who may ask is told.
+        yield f"POST {v3}/{name}", Line(f"{name}_validate", {"credentials": {"access": "none"}}, refused=(403,))
     trusts = f"{v3}/OS-TRUST/trusts"
     given = {"trustor_user_id": "{user}", "trustee_user_id": "{user}", "project_id": "{project}"}
     yield f"GET {trusts}", Line("list_trusts")
@@ -768,6 +776,8 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     ids["credential"] = owner.make(f"{v3}/credentials", "credential", type="cert", blob="x", user_id=ids["user"])["id"]
     own = f"{v3}/users/{ids['user']}/application_credentials"
     ids["application_credential"] = owner.make(own, "application_credential", name="c")["id"]
+    keys = f"{v3}/users/{ids['user']}/credentials/OS-EC2"
+    ids["ec2_key"] = owner.ask("POST", keys, {"tenant_id": ids["project"]}).json["credential"]["access"]
     ids["trust"] = owner.make(
         f"{v3}/OS-TRUST/trusts", "trust", trustor_user_id=ids["user"], trustee_user_id=ids["user"], impersonation=False,
         project_id=ids["project"], roles=[{"name": "member"}],

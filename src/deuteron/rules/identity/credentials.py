@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
-from deuteron.model.errors import Forbidden
+from deuteron.model.errors import BadRequest, Conflict, Forbidden
 from deuteron.model.identity import CREDENTIAL
 from deuteron.model.identity_rows import CredentialRow
 from deuteron.model.settings import IdentityOptions
+from deuteron.rules.identity import ec2
 from deuteron.rules.identity.listing import listed
 from deuteron.rules.identity.rows import change, find, new_id, refuse_more
 from deuteron.rules.identity.tokens import Proof
@@ -45,16 +46,24 @@ def refuse_delegated(proof: Proof) -> None:
 
 
 def create_credential(tx: Tx, options: IdentityOptions, values: Values) -> CredentialRow:
-    """Raises: NotFound for its user; Forbidden when the user has too many."""
+    """Raises: NotFound for its user; Forbidden when the user has too many; BadRequest and Conflict for an EC2 key."""
     find(tx, users, "user", values["user_id"])
     _refuse_more(tx, options, values["user_id"])
     row = {**values, "id": new_id()}
+    if values["type"].lower() == ec2.TYPE:
+        row["id"] = ec2.id_of(ec2.access_in(values["blob"]))
+        if query.row_by_id(tx, credentials, row["id"]) is not None:
+            raise Conflict("Conflict occurred attempting to store credential - Duplicate entry.", type="Conflict")
     query.add(tx, credentials, row)
     return find_credential(tx, row["id"])
 
 
 def change_credential(tx: Tx, options: IdentityOptions, row: CredentialRow, values: Values) -> CredentialRow:
-    """Raises: NotFound for its new user; Forbidden when that has too many."""
+    """Raises: NotFound for its new user; Forbidden when that has too many; BadRequest for another EC2 key."""
+    kind, blob = values.get("type", row["type"]), values.get("blob", row["blob"])
+    if kind.lower() == ec2.TYPE and {"type", "blob"} & values.keys() and ec2.id_of(ec2.access_in(blob)) != row["id"]:
+        # It is found by its key: with another one it would be lost.
+        raise BadRequest("access can not be updated for credential", type="ValidationError")
     if "user_id" in values:
         find(tx, users, "user", values["user_id"])
         if values["user_id"] != row["user_id"]:
