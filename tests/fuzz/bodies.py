@@ -563,6 +563,9 @@ BODIES: dict[tuple[str, str], list[Any]] = {
         [{"op": "replace", "path": "/visibility", "value": "shared"}],
         [{"op": "replace", "path": "/min_ram", "value": 5}],
     ],
+    ("POST", _G + "/images/{id}/import"): [
+        {"method": {"name": "glance-direct"}, "all_stores": False, "all_stores_must_succeed": True},
+    ],
     ("POST", _G + "/images/{id}/members"): [{"member": "$project"}],
     ("PUT", _G + "/images/{id}/members/{member_id}"): [{"status": "accepted"}],
     ("POST", _I + "/auth/tokens"): [_AUTH, _TOKEN, _APPLICATION],

@@ -73,11 +73,19 @@ IMAGE = {
     "tags": IMAGES + "tags find images: tag=small",
     "members (sharing)": IMAGES + "and has it in her list: images",
     "visibility": IMAGES + "who does: /visibility",
+    "hidden ones (os_hidden)": IMAGES + "hidden ones are listed when asked for: os_hidden",
     "upload and download with checksums": IMAGES + "with them it is active, with sums of both kinds: checksum",
     "deactivation": IMAGES + "nobody downloads it then: file",
     "`schemas`": IMAGES + "schemas tell what an image is",
-    "`info` (empty: no import method, one store)": IMAGES + "there is no import",
-    "`tasks` (empty)": IMAGES + "and no task",
+    "staging and `import` (glance-direct)": IMAGES + "the staged data are imported: import",
+    "`tasks` with what became of each import": IMAGES + "an administrator sees what was done: tasks",
+    "also of one image": "unit/api_image/test_imports.py::"
+    "test_administrators_list_tasks_and_projects_see_those_of_their_images: tasks",
+    "`info` (import methods": IMAGES + "what can be imported: info",
+    "usage)": IMAGES + "what a project uses of its limits: usage",
+    "limits of a project on images, their data, what is staged and what is under way": (
+        "unit/api_image/test_imports.py::test_what_a_project_stages_and_imports_is_limited: image_stage_total"
+    ),
     "Formats raw, qcow2, vmdk, vdi, vhd, vhdx, iso, aki, ari, ami are inspected before they are taken:": (
         "unit/api_image/test_inspect.py::test_an_honest_image_is_accepted_with_its_virtual_size: "
         "raw qcow2 vmdk vdi vhd vhdx iso ami aki ari"

@@ -138,6 +138,7 @@ async def _serve(settings: Settings, parts: Parts, app: App) -> None:
     if parts.steps is not None:
         await parts.steps.stop()
     await parts.hub.stop()
+    await asyncio.to_thread(parts.stop_jobs)
     parts.database.close()
     log.info("stopped")
 

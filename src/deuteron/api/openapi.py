@@ -122,7 +122,7 @@ def _resource(service: str, path: str) -> tuple[Resource, bool] | None:
 
 
 def _request(service: str, route: Route, found: tuple[Resource, bool] | None) -> dict[str, Any]:
-    if route.path.endswith("/file"):
+    if route.path.endswith(("/file", "/stage")):
         return {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
     if service == "image" and route.method == "PATCH":
         change = {

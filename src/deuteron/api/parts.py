@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from deuteron.api.jobs import Jobs
 from deuteron.api.meter import Meter
 from deuteron.api.policy import Policy
 from deuteron.hub.hub import Hub
@@ -23,3 +24,12 @@ class Parts:
     meter: Meter = field(default_factory=Meter)
     steps: Steps | None = None
     """Of mechanisms, after commits; None in a process that makes nothing."""
+    imports: Jobs = field(default_factory=lambda: Jobs("import", 2))
+    """Of images: data that are here already."""
+    downloads: Jobs = field(default_factory=lambda: Jobs("download", 8))
+    """Of images: data that others send, as slowly as they like."""
+
+    def stop_jobs(self) -> None:
+        """Before the database closes: what they have done is written by then, or never will be."""
+        self.imports.stop()
+        self.downloads.stop()

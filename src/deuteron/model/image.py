@@ -12,7 +12,7 @@ from deuteron.model.codecs import Boolean, Integer, Invalid, ListOf, Object, One
 from deuteron.model.resource import Attribute, Resource
 
 if TYPE_CHECKING:
-    from deuteron.model.image_rows import ImageRow
+    from deuteron.model.image_rows import ImageRow, TaskRow
 
 VISIBILITIES = ("community", "public", "private", "shared")
 STATUSES = (
@@ -26,6 +26,8 @@ STATUSES = (
     "pending_delete",
     "deactivated",
 )
+TASK_STATUSES = ("pending", "processing", "success", "failure")
+TASK_TYPES = ("import", "api_image_import")
 MEMBER_STATUSES = ("pending", "accepted", "rejected")
 DISK_FORMATS = ("ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop", "gpt")
 CONTAINER_FORMATS = ("ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compressed")
@@ -153,4 +155,30 @@ IMAGE: Resource[ImageRow] = Resource(
         ),
     ),
     indexes=(("owner",), ("visibility",)),
+)
+
+TASK: Resource[TaskRow] = Resource(
+    service="image",
+    name="task",
+    collection="tasks",
+    description="What is done for an image after the request was answered, and what became of it.",
+    attributes=(
+        Attribute("id", ImageId(), "An identifier for the task"),
+        Attribute("type", OneOf(TASK_TYPES), "The type of task represented by this content"),
+        Attribute("status", OneOf(TASK_STATUSES), "The current status of this task"),
+        Attribute("owner", Text(nullable=True), "An identifier for the owner of this task", refers_to="project"),
+        Attribute("input", Object({}, open=True), "The parameters required by task, JSON blob", filter=False),
+        Attribute(
+            "result", Object({}, open=True, nullable=True), "The result of current task, JSON blob", filter=False
+        ),
+        Attribute("message", Text(max_length=None), "Human-readable informative message", filter=False),
+        Attribute("image_id", Text(nullable=True), "Image associated with the task", refers_to="image"),
+        Attribute("request_id", Text(nullable=True), "Human-readable informative request-id"),
+        Attribute("user_id", Text(nullable=True), "User associated with the task", refers_to="user"),
+        Attribute("expires_at", Text(nullable=True), "Datetime when this resource would be subject to removal"),
+        Attribute("created_at", Text(), "Datetime when this resource was created"),
+        Attribute("updated_at", Text(), "Datetime when this resource was updated"),
+    ),
+    indexes=(("image_id",), ("created_at",), ("expires_at",)),
+    followed=False,
 )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from typing_extensions import ReadOnly, TypedDict
 
-from deuteron.model.scalars import ImageId, ProjectId
+from deuteron.model.scalars import ImageId, ProjectId, TaskId, UserId
 
 
 class ImageRow(TypedDict):
@@ -32,3 +33,19 @@ class ImageRow(TypedDict):
     properties: ReadOnly[Mapping[str, str]]
     sha256: ReadOnly[str | None]
     is_inspected: ReadOnly[bool]
+
+
+class TaskRow(TypedDict):
+    id: ReadOnly[TaskId]
+    type: ReadOnly[str]
+    status: ReadOnly[str]
+    owner: ReadOnly[ProjectId | None]
+    input: ReadOnly[Mapping[str, Any]]
+    result: ReadOnly[Mapping[str, Any] | None]
+    message: ReadOnly[str]
+    image_id: ReadOnly[ImageId | None]
+    request_id: ReadOnly[str | None]
+    user_id: ReadOnly[UserId | None]
+    expires_at: ReadOnly[str | None]
+    created_at: ReadOnly[str]
+    updated_at: ReadOnly[str]

@@ -18,7 +18,7 @@ from deuteron.model.resource import Attribute, Resource, is_nullable
 SERVICES: dict[str, tuple[Resource[Any], ...]] = {
     "network": network.RESOURCES,
     "identity": identity.STORED,
-    "image": (image.IMAGE,),
+    "image": (image.IMAGE, image.TASK),
     "volume": volume.RESOURCES,
 }
 """The kinds of each service whose rows have types."""

@@ -26,6 +26,7 @@ AccessRuleId = NewType("AccessRuleId", str)
 TrustId = NewType("TrustId", str)
 
 ImageId = NewType("ImageId", str)
+TaskId = NewType("TaskId", str)
 
 VolumeId = NewType("VolumeId", str)
 SnapshotId = NewType("SnapshotId", str)

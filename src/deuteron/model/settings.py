@@ -5,7 +5,7 @@ Frozen values, passed to whoever needs them; `api/settings.py` reads them.
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -22,6 +22,9 @@ class ImageOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many uploads may be under way at once."""
     image_size_total: int = 100 * 1024
     """MiB of data. It is looked at before an upload: the last one may go beyond, as with Glance."""
+    image_stage_total: int = 100 * 1024
+    """MiB of data that are staged, and not imported yet."""
+    enabled_import_methods: tuple[Literal["glance-direct"], ...] = ("glance-direct",)
 
 
 class IdentityOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,6 +8,7 @@ from deuteron.model import image
 from deuteron.store.schema import metadata, table_for
 
 images = table_for(image.IMAGE)
+tasks = table_for(image.TASK)
 
 members = Table(
     "image_members",

@@ -139,7 +139,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(kit: Kit, demo: Kit) -> None:
 
 def test_a_full_disk_is_413_and_leaves_nothing(kit: Kit, demo: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
     image = make(demo)
-    monkeypatch.setattr("deuteron.api.image.files.RESERVE_BYTES", 1 << 62)
+    monkeypatch.setattr("deuteron.api.image.sink.RESERVE_BYTES", 1 << 62)
 
     answer = upload(demo, image["id"], b"x" * 100)
 
@@ -434,7 +434,13 @@ def test_schemas_and_discovery_say_what_is_there(demo: Kit) -> None:
     assert schema["additionalProperties"] == {"type": "string"}
     assert demo.request("GET", "/image/v2/schemas/images").json["name"] == "images"
     assert demo.request("GET", "/image/v2/schemas/members").status == 200
-    assert demo.request("GET", "/image/v2/info/import").json["import-methods"]["value"] == []
+    offered = demo.request("GET", "/image/v2/info/import").json["import-methods"]["value"]
+    made = demo.request("POST", "/image/v2/images", {"name": "i"})
+    assert {name.lower(): text for name, text in made.headers.items()}["openstack-image-import-methods"] == ",".join(
+        offered
+    )
+    assert demo.request("GET", "/image/v2/schemas/task").json["properties"]["input"]["type"]
+    assert "input" not in str(demo.request("GET", "/image/v2/schemas/tasks").json)
     assert demo.request("GET", "/image/v2/info/stores").status == 404
 
 

@@ -77,6 +77,7 @@ GROWING: Final[dict[str, dict[str, str]]] = {
     "identity_users": {"id": "printf('%032x', i)", "domain_id": _DOMAIN, "default_project_id": "NULL"},
     "image_images": {},
     "image_members": {},
+    "image_tasks": {},
     "network_address_groups": {},
     "network_address_scopes": {"number": "i + 1000"},
     "network_auto_allocated_topologies": {"project_id": "printf('%032x', i)"},

@@ -387,6 +387,10 @@ def _image() -> Iterator[tuple[str, Line]]:
     yield f"PATCH {one}", Line("modify_image", renamed, headers=patch)
     yield f"GET {one}/file", Line("download_image")
     yield f"PUT {one}/file", Line("upload_image", b"new", headers={"content-type": "application/octet-stream"})
+    octets = {"content-type": "application/octet-stream"}
+    yield f"PUT {one}/stage", Line("modify_image", b"new", headers=octets)
+    yield f"POST {one}/import", Line("modify_image", {"method": {"name": "glance-direct"}})
+    yield f"GET {one}/tasks", Line("get_image")
     for action in ("deactivate", "reactivate"):
         yield f"POST {one}/actions/{action}", Line(action)
     for method in ("PUT", "DELETE"):
@@ -396,11 +400,14 @@ def _image() -> Iterator[tuple[str, Line]]:
     yield f"GET {one}/members/{{image_member}}", Line("get_member")
     yield f"PUT {one}/members/{{image_member}}", Line("modify_member", {"status": "accepted"})
     yield f"DELETE {one}/members/{{image_member}}", Line("delete_member")
-    for name in ("image", "images", "member", "members"):
+    for name in ("image", "images", "member", "members", "task", "tasks"):
         yield f"GET {v2}/schemas/{name}", Line(None)
     yield f"GET {v2}/info/import", Line(None)
     yield f"GET {v2}/info/stores", Line(None, refused=(403,))
+    yield f"GET {v2}/info/usage", Line(None)
     yield f"GET {v2}/tasks", Line("tasks_api_access")
+    yield f"GET {v2}/tasks/{{task}}", Line("tasks_api_access")
+    yield f"DELETE {v2}/tasks/{{task}}", Line("tasks_api_access")
     # Last: the data go with it, outside of the transaction.
     yield f"DELETE {one}", Line("delete_image")
 
@@ -882,6 +889,11 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     patch = {"content-type": "application/openstack-images-v2.1-json-patch"}
     assert owner.ask("PATCH", f"/image/v2/images/{ids['image']}", renamed, patch).status == 200
     owner.make(f"/image/v2/images/{ids['image']}/members", "", member=ids["image_member"])
+    staged = owner.make("/image/v2/images", "", name="staged", disk_format="raw", container_format="bare")["id"]
+    assert owner.ask("PUT", f"/image/v2/images/{staged}/stage", b"data", data).status == 204
+    direct = {"method": {"name": "glance-direct"}}
+    assert owner.ask("POST", f"/image/v2/images/{staged}/import", direct).status == 202
+    ids["task"] = owner.ask("GET", f"/image/v2/images/{staged}/tasks").json["tasks"][0]["id"]
 
     cinder = "/volume/v3"
     ids.update(backend="aio@file", quota_class="default", volume_extension="qos-specs", service_action="enable")

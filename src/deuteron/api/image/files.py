@@ -9,40 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import hashlib
-import os
-import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from deuteron.api.call import Call, Reply
+from deuteron.api.image import sink
 from deuteron.api.image.policies import require, target
 from deuteron.model.codecs import whole_number
-from deuteron.model.errors import (
-    ApiError,
-    BadRequest,
-    BeyondEnd,
-    Forbidden,
-    NotFound,
-    TooLarge,
-    Unavailable,
-    Unsupported,
-)
+from deuteron.model.errors import BeyondEnd, Forbidden, NotFound, Unsupported
 from deuteron.model.image_rows import ImageRow
-from deuteron.model.settings import ImageOptions
 from deuteron.rules.image import data
 from deuteron.rules.image.data import Declared, Received
 from deuteron.rules.image.images import find_visible, remove
-from deuteron.rules.image.inspect import Inspection, Refused, inspect_image, is_accepted_as
+from deuteron.rules.image.inspect import Inspection
 from deuteron.store.database import Tx
 
 T = TypeVar("T")
-
-CHUNK_BYTES = 1024 * 1024
-MAX_IMAGE_BYTES = 1024**4
-RESERVE_BYTES = 128 * 1024**2
-"""Room that uploads leave on the disk: the database lies there too, and must be able to commit."""
 
 
 async def upload(call: Call) -> Reply:
@@ -51,11 +34,9 @@ async def upload(call: Call) -> Reply:
     Raises: Unsupported, NotFound, Forbidden, Conflict, BadRequest; TooLarge when the disk is full; Gone when the
     image is deleted meanwhile.
     """
-    media_type = call.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/octet-stream":
-        raise Unsupported(f"The media type {media_type!r} is not supported; accepted: application/octet-stream")
+    refuse_other_type(call)
     image_id = call.params["id"]
-    await take(call, await _write(call, lambda tx: _begin(call, tx, image_id)))
+    await take(call, await write(call, lambda tx: _begin(call, tx, image_id)))
     return Reply(204)
 
 
@@ -68,16 +49,16 @@ async def take(call: Call, declared: Declared, also: Callable[[Tx], None] = lamb
     is_done = False
     store = call.store
     try:
-        received = await _receive(call, temporary)
-        result = await asyncio.to_thread(_settle, temporary, declared, call.settings.operator.image)
-        await asyncio.to_thread(_rename, temporary, data.path_of(call.settings, declared.id))
+        received = await sink.receive(call, temporary)
+        result = await asyncio.to_thread(sink.settle, temporary, declared, call.settings.operator.image)
+        await asyncio.to_thread(sink.rename, temporary, data.path_of(call.settings, declared.id))
         # Shielded: once it is queued it happens, even if this task is cancelled.
         await asyncio.shield(
             asyncio.wrap_future(store.submit(lambda tx: _finish(tx, declared, received, result, also)))
         )
         is_done = True
     except OSError as error:
-        raise _storage_error(error) from error
+        raise sink.storage_error(error) from error
     finally:
         if not is_done:
             # Also when this task is cancelled. Queued behind `finish`, if that was reached.
@@ -131,119 +112,34 @@ async def download(call: Call) -> Reply:
 
 async def delete(call: Call) -> Reply:
     """DELETE /v2/images/{id}: the row first; the file once nothing refers to it any more."""
-    path = await _write(call, lambda tx: _remove(call, tx, call.params["id"]))
-    await asyncio.to_thread(lambda: path.unlink(missing_ok=True))
+    paths = await write(call, lambda tx: _remove(call, tx, call.params["id"]))
+
+    def unlink() -> None:
+        for path in paths:
+            path.unlink(missing_ok=True)
+
+    await asyncio.to_thread(unlink)
     return Reply(204)
 
 
-def _remove(call: Call, tx: Tx, image_id: str) -> Path:
+def refuse_other_type(call: Call) -> None:
+    """Raises: Unsupported unless the body is bytes."""
+    media_type = call.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/octet-stream":
+        raise Unsupported(f"The media type {media_type!r} is not supported; accepted: application/octet-stream")
+
+
+def _remove(call: Call, tx: Tx, image_id: str) -> tuple[Path, ...]:
     row = find_visible(tx, call.caller, image_id)
     require(call, "delete_image", target(call.caller, row))
     remove(tx, row)
-    return data.path_of(call.settings, row["id"])
-
-
-class _Sink:
-    """Writes and hashes; its methods block, and run in a thread. The lock keeps `close` from a write under way."""
-
-    def __init__(self, path: Path) -> None:
-        self._lock = threading.Lock()
-        self._is_open = True
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        self._size = 0
-        # MD5 is what the API calls `checksum`; nothing relies on it for safety.
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        self._sha256 = hashlib.sha256()
-        self._sha512 = hashlib.sha512()
-
-    def write(self, data: bytes) -> None:
-        """Raises: TooLarge, OSError."""
-        with self._lock:
-            if self._is_open:
-                self._write(data)
-
-    def _write(self, data: bytes) -> None:
-        self._size += len(data)
-        if self._size > MAX_IMAGE_BYTES:
-            raise TooLarge(f"The incoming image is too large: at most {MAX_IMAGE_BYTES} bytes are accepted")
-        space = os.fstatvfs(self._descriptor)
-        if space.f_bavail * space.f_frsize < RESERVE_BYTES + len(data):
-            raise OSError(errno.ENOSPC, "no space is left for images")
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._descriptor, view) :]
-        self._md5.update(data)
-        self._sha256.update(data)
-        self._sha512.update(data)
-
-    def finish(self) -> Received:
-        with self._lock:
-            if self._is_open:
-                os.fsync(self._descriptor)
-        return Received(self._size, self._md5.hexdigest(), self._sha256.hexdigest(), self._sha512.hexdigest())
-
-    def close(self) -> None:
-        with self._lock:
-            self._is_open = False
-            os.close(self._descriptor)
-
-
-async def _receive(call: Call, path: Path) -> Received:
-    sink = await asyncio.to_thread(_Sink, path)
-    try:
-        buffer = bytearray()
-        if call.receive is not None:
-            async for piece in call.receive:
-                buffer += piece
-                if len(buffer) >= CHUNK_BYTES:
-                    await asyncio.to_thread(sink.write, bytes(buffer))
-                    buffer.clear()
-        await asyncio.to_thread(sink.write, bytes(buffer))
-        received = await asyncio.to_thread(sink.finish)
-    finally:
-        sink.close()
-    promised = call.headers.get("x-openstack-image-size")
-    if promised is not None and promised != str(received.size):
-        raise BadRequest(f"The image has {received.size} bytes, x-openstack-image-size promises {promised}")
-    return received
+    return data.path_of(call.settings, row["id"]), data.staged_path(call.settings, row["id"])
 
 
 def _begin(call: Call, tx: Tx, image_id: str) -> Declared:
     row = find_visible(tx, call.caller, image_id)
     require(call, "upload_image", target(call.caller, row))
     return data.begin(tx, call.settings.operator.image, row)
-
-
-def _settle(path: Path, declared: Declared, options: ImageOptions) -> Inspection | None:
-    """Inspect the file; None for a container that is not looked into, or a format that need not be the declared one.
-
-    Raises: Unsupported.
-    """
-    if declared.container_format not in data.PLAIN_CONTAINERS:
-        return None
-    try:
-        with path.open("rb") as file:
-            if options.require_image_format_match:
-                return inspect_image(file, declared.disk_format)
-            found = inspect_image(file, None)
-            return found if is_accepted_as(found.format, declared.disk_format) else None
-    except Refused as error:
-        raise Unsupported(f"Image {declared.id} is refused: {error}") from None
-
-
-def _rename(temporary: Path, final: Path) -> None:
-    os.rename(temporary, final)
-    folder = os.open(final.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _storage_error(error: OSError) -> ApiError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return TooLarge(f"Image storage media is full: {error.strerror}")
-    return Unavailable(f"Image storage cannot be written: {error.strerror}")
 
 
 def _range(text: str | None, size: int) -> tuple[int, int] | None:
@@ -263,7 +159,7 @@ async def _pieces(file: BinaryIO, first: int, length: int) -> AsyncIterator[byte
     try:
         await asyncio.to_thread(file.seek, first)
         while length > 0:
-            piece = await asyncio.to_thread(file.read, min(CHUNK_BYTES, length))
+            piece = await asyncio.to_thread(file.read, min(sink.CHUNK_BYTES, length))
             if not piece:
                 raise OSError(errno.EIO, f"{file.name} is shorter than its image says")
             length -= len(piece)
@@ -272,5 +168,6 @@ async def _pieces(file: BinaryIO, first: int, length: int) -> AsyncIterator[byte
         file.close()
 
 
-async def _write(call: Call, function: Callable[[Tx], T]) -> T:
+async def write(call: Call, function: Callable[[Tx], T]) -> T:
+    """What the function returns, once its commit is durable."""
     return await asyncio.wrap_future(call.store.submit(function))

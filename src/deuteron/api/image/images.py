@@ -55,7 +55,11 @@ def create_image(call: Call, tx: Tx) -> Reply:
     require(call, "add_image", {"project_id": owner, "owner": owner})
     _require_visibility(call, values["visibility"], {"project_id": owner})
     row = images.create(tx, call.settings.operator.image, values, properties)
-    return Reply(201, _shown(row), {"Location": f"{call.base_url}/image/v2/images/{row['id']}"})
+    headers = {"Location": f"{call.base_url}/image/v2/images/{row['id']}"}
+    methods = ",".join(call.settings.operator.image.enabled_import_methods)
+    if methods:
+        headers["OpenStack-image-import-methods"] = methods
+    return Reply(201, _shown(row), headers)
 
 
 def patch_image(call: Call, tx: Tx) -> Reply:

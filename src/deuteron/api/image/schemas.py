@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deuteron.model.image import IMAGE, MEMBER_STATUSES
+from deuteron.model.image import IMAGE, MEMBER_STATUSES, TASK
 
 _LINKS = [
     {"rel": "self", "href": "{self}"},
@@ -58,6 +58,18 @@ def member_schema() -> dict[str, Any]:
             "schema": {"type": "string", "readOnly": True},
         },
     }
+
+
+def task_schema(but: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Without the attributes `but`, which a list does not show."""
+    properties: dict[str, Any] = {
+        attribute.name: {**attribute.codec.schema(), "description": attribute.description}
+        for attribute in TASK.attributes
+        if attribute.name not in but
+    }
+    for name in ("self", "schema"):
+        properties[name] = {"type": "string", "readOnly": True}
+    return {"name": "task", "properties": properties}
 
 
 def collection_schema(name: str, item: dict[str, Any]) -> dict[str, Any]:

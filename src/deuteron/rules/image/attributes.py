@@ -57,9 +57,10 @@ def refuse_kept(name: str) -> None:
 
 
 def refuse_many_properties(properties: Mapping[str, str]) -> None:
-    """Raises: TooLarge."""
-    if len(properties) > MAX_PROPERTIES:
-        raise _too_many("properties", len(properties), MAX_PROPERTIES)
+    """Raises: TooLarge. The server's own notes do not count."""
+    count = sum(not name.startswith(_RESERVED_PREFIX) for name in properties)
+    if count > MAX_PROPERTIES:
+        raise _too_many("properties", count, MAX_PROPERTIES)
 
 
 def refuse_many_tags(tags: list[Any]) -> None:

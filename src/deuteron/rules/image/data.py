@@ -1,13 +1,17 @@
 """The data of images: files in the API's folder, one for each image, named by its id; and the states on the way there.
 
     images/<id>                 the data of an active or deactivated image; never written again
-    images/.upload-<id>-<n>     an upload under way
+    images/.upload-<id>-<n>     an upload or a download under way
+    images/.staged-<id>         data that were staged whole, until they are imported
 
     queued --begin--> saving --finish--> active
        ^----give_back---'
 
-What a crash leaves, `bootstrap` removes at the next start: temporary files, files without an image, and the status
-`saving`. This supposes one API process for the folder.
+    queued --imports.begin_stage--> uploading --imports.begin--> importing --finish--> active
+       ^---------------------------------------------imports.fail----'
+
+What a crash leaves, `bootstrap` removes at the next start: temporary files, files without an image, and states of what
+is no longer under way. What was staged whole can be imported again. This supposes one API process for the folder.
 """
 
 from __future__ import annotations
@@ -24,13 +28,17 @@ from deuteron.model.image import ImageId
 from deuteron.model.image_rows import ImageRow
 from deuteron.model.settings import ImageOptions, Settings
 from deuteron.rules.image import images as descriptions
-from deuteron.rules.image import limits
+from deuteron.rules.image import limits, tasks
 from deuteron.rules.image.images import moment
 from deuteron.rules.image.inspect import Inspection
 from deuteron.store.database import Tx
 from deuteron.store.image_tables import images
 
 WITH_DATA: Final = ("active", "deactivated")
+UNDER_WAY: Final = ("saving", "uploading", "importing")
+TASK_PROPERTY: Final = "os_glance_import_task"
+IMPORTING_PROPERTY: Final = "os_glance_importing_to_stores"
+FAILED_PROPERTY: Final = "os_glance_failed_import"
 PLAIN_CONTAINERS: Final = ("bare", "aki", "ari", "ami")
 """Containers that hold the disk as it is; what others hold is not looked into, and cannot be booted."""
 
@@ -63,6 +71,11 @@ def path_of(settings: Settings, image_id: str) -> Path:
     return folder(settings) / image_id
 
 
+def staged_path(settings: Settings, image_id: str) -> Path:
+    """Where the data of an image wait for their import, once they are staged whole."""
+    return folder(settings) / f".staged-{image_id}"
+
+
 def new_upload(settings: Settings, image_id: str) -> Path:
     """A name that no other upload has."""
     return folder(settings) / f".upload-{image_id}-{secrets.token_hex(4)}"
@@ -72,13 +85,27 @@ def bootstrap(tx: Tx, settings: Settings) -> None:
     """Make the folder, and remove what a crash left in it. Run at every start, before requests are served."""
     place = folder(settings)
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for id in tx.scalars(select(images.c.id).where(images.c.status == "saving")):
-        tx.execute(update(images).where(images.c.id == id).values(status="queued"))
-        tx.changed("image", id)
     wanted = set(tx.scalars(select(images.c.id).where(images.c.status.in_(WITH_DATA))))
+    for row in tx.all(select(images.c.id, images.c.size).where(images.c.status.in_(UNDER_WAY))):
+        staged = staged_path(settings, row.id)
+        is_staged = row.size is not None and staged.exists()
+        if is_staged:
+            wanted.add(staged.name)
+        forget_import(tx, row.id, status="uploading" if is_staged else "queued", size=row.size if is_staged else None)
+    tasks.fail_unfinished(tx, "The image service was stopped while the task was under way.")
     for entry in place.iterdir():
         if entry.is_file() and entry.name not in wanted:
             entry.unlink()
+
+
+def forget_import(tx: Tx, image_id: str, *, status: str, size: int | None) -> None:
+    """The image is no longer being imported, or uploaded: its status, and the size of what is staged."""
+    properties = dict(descriptions.find(tx, image_id)["properties"])
+    if properties.pop(TASK_PROPERTY, None) is not None:
+        properties[IMPORTING_PROPERTY] = ""
+    values = {"status": status, "size": size, "properties": properties, "updated_at": moment(tx)}
+    tx.execute(update(images).where(images.c.id == image_id).values(values))
+    tx.changed("image", image_id)
 
 
 def open_image(settings: Settings, tx: Tx, image_id: str) -> tuple[Path, int, str]:
@@ -110,11 +137,11 @@ def begin(tx: Tx, options: ImageOptions, row: ImageRow) -> Declared:
     return Declared(row["id"], row["disk_format"], row["container_format"])
 
 
-def finish(tx: Tx, declared: Declared, received: Received, result: Inspection | None) -> None:
+def finish(tx: Tx, declared: Declared, received: Received, result: Inspection | None, before: str = "saving") -> None:
     """The data are in place. Raises: Gone when the image was deleted meanwhile."""
     done = tx.execute(
         update(images)
-        .where(images.c.id == declared.id, images.c.status == "saving")
+        .where(images.c.id == declared.id, images.c.status == before)
         .values(
             status="active",
             size=received.size,

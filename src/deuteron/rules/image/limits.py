@@ -5,27 +5,77 @@ Source: glance/quota/keystone.py: a limit counts against the owner whoever asks;
 
 from __future__ import annotations
 
-from sqlalchemy import func, select
+from typing import Final
+
+from sqlalchemy import ColumnElement, func, select
 
 from deuteron.model.errors import TooLarge
 from deuteron.model.settings import ImageOptions
+from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.image_tables import images
+
+MIB: Final = 2**20
+_STAGED: Final = ("uploading", "importing")
+"""Images whose data, if there are any, wait to be imported."""
 
 
 def check_count(tx: Tx, options: ImageOptions, owner: str | None) -> None:
     """Before an image is made. Raises: TooLarge."""
-    count = tx.scalar(select(func.count()).select_from(images).where(images.c.owner == owner))
-    _refuse_beyond(owner, "image_count_total", options.image_count_total, int(count or 0), 1)
+    _refuse_beyond(owner, "image_count_total", options.image_count_total, _count(tx, owner), 1)
 
 
 def check_upload(tx: Tx, options: ImageOptions, owner: str | None) -> None:
     """Before data are taken. Raises: TooLarge when an upload too many is under way, or no room is left."""
-    busy = select(func.count()).select_from(images).where(images.c.owner == owner, images.c.status == "saving")
-    _refuse_beyond(owner, "image_count_uploading", options.image_count_uploading, int(tx.scalar(busy) or 0), 1)
-    used = tx.scalar(select(func.sum(images.c.size)).where(images.c.owner == owner))
+    check_uploading(tx, options, owner)
     # Counted up, so that the first byte beyond a whole MiB counts as one.
-    _refuse_beyond(owner, "image_size_total", options.image_size_total, -(-int(used or 0) // 2**20), 1)
+    _refuse_beyond(owner, "image_size_total", options.image_size_total, -(-size_total(tx, owner) // MIB), 1)
+
+
+def check_uploading(tx: Tx, options: ImageOptions, owner: str | None) -> None:
+    """Before an upload begins, or an import that stages data. Raises: TooLarge."""
+    _refuse_beyond(owner, "image_count_uploading", options.image_count_uploading, _uploading(tx, owner), 1)
+
+
+def check_stage(tx: Tx, options: ImageOptions, owner: str | None, size: int) -> None:
+    """Before `size` bytes are staged, as far as that is known. Raises: TooLarge."""
+    _refuse_beyond(owner, "image_stage_total", options.image_stage_total, _staged(tx, owner) // MIB, size // MIB)
+
+
+def check_size(tx: Tx, options: ImageOptions, owner: str | None, size: int) -> None:
+    """Before `size` bytes that were staged become an image's. Raises: TooLarge."""
+    _refuse_beyond(owner, "image_size_total", options.image_size_total, size_total(tx, owner) // MIB, size // MIB)
+
+
+def size_total(tx: Tx, owner: str | None) -> int:
+    """Bytes of data of the project's images; those that are staged are none yet."""
+    return _bytes(tx, owner, images.c.status.not_in(_STAGED))
+
+
+def usage(tx: Tx, options: ImageOptions, owner: str | None) -> dict[str, tuple[int, int]]:
+    """What the project uses of each limit, and the limit; sizes in whole MiB."""
+    return {
+        "image_size_total": (size_total(tx, owner) // MIB, options.image_size_total),
+        "image_stage_total": (_staged(tx, owner) // MIB, options.image_stage_total),
+        "image_count_total": (_count(tx, owner), options.image_count_total),
+        "image_count_uploading": (_uploading(tx, owner), options.image_count_uploading),
+    }
+
+
+def _count(tx: Tx, owner: str | None, *conditions: ColumnElement[bool]) -> int:
+    return query.count(tx, images, images.c.owner == owner, *conditions)
+
+
+def _uploading(tx: Tx, owner: str | None) -> int:
+    return _count(tx, owner, images.c.status.in_(("saving", *_STAGED)))
+
+
+def _staged(tx: Tx, owner: str | None) -> int:
+    return _bytes(tx, owner, images.c.status.in_(_STAGED))
+
+
+def _bytes(tx: Tx, owner: str | None, condition: ColumnElement[bool]) -> int:
+    return int(tx.scalar(select(func.sum(images.c.size)).where(images.c.owner == owner, condition)) or 0)
 
 
 def _refuse_beyond(owner: str | None, name: str, limit: int, used: int, more: int) -> None:
