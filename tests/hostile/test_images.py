@@ -275,3 +275,17 @@ def test_a_raw_disk_stays_raw_on_the_host_whatever_its_guest_writes(world: World
     out = tmp_path / "seen"
     qemu_img("convert", "-f", "qcow2", "-O", "raw", str(overlay), str(out))
     assert SECRET.encode() not in out.read_bytes()
+
+
+def test_an_import_reaches_no_address_of_the_machine_and_of_the_cloud(world: World) -> None:
+    image = world.alice.image(None)
+    for uri in (
+        f"http://127.0.0.1:{world.alice.port}/identity/v3", f"http://localhost:{world.alice.port}/", "http://127.1/",
+        "http://[::1]/", "http://[::ffff:127.0.0.1]/", "http://169.254.169.254/latest/meta-data/", "http://172.24.4.1/",
+        "http://10.0.0.1/", "file:///etc/passwd", "http://0.0.0.0/",
+    ):  # fmt: skip
+        body = {"method": {"name": "web-download", "uri": uri}}
+        answer = world.alice.call("POST", f"/image/v2/images/{image}/import", body)
+        assert (answer.status, b"does not pass filtering" in answer.raw) == (400, True), (uri, answer)
+    assert world.alice.get(f"/image/v2/images/{image}")["status"] == "queued"
+    assert world.alice.get(f"/image/v2/images/{image}/tasks")["tasks"] == []

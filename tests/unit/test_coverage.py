@@ -77,7 +77,12 @@ IMAGE = {
     "upload and download with checksums": IMAGES + "with them it is active, with sums of both kinds: checksum",
     "deactivation": IMAGES + "nobody downloads it then: file",
     "`schemas`": IMAGES + "schemas tell what an image is",
-    "staging and `import` (glance-direct)": IMAGES + "the staged data are imported: import",
+    "staging and `import` (glance-direct": IMAGES + "the staged data are imported: import",
+    "web-download": "unit/api_image/test_web_download.py::"
+    "test_an_image_is_downloaded_from_where_its_operator_allows_it: web-download",
+    "which reaches no internal address)": (
+        "unit/api_image/test_web_download.py::test_what_is_internal_is_not_reached: does not pass filtering"
+    ),
     "`tasks` with what became of each import": IMAGES + "an administrator sees what was done: tasks",
     "also of one image": "unit/api_image/test_imports.py::"
     "test_administrators_list_tasks_and_projects_see_those_of_their_images: tasks",

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 import structlog
 
 log = structlog.get_logger("deuteron.api")
+
+T = TypeVar("T")
 
 
 class Interrupted(Exception):
@@ -42,6 +45,10 @@ class Jobs:
                 log.exception("a job failed")
 
         self._pool.submit(run)
+
+    def ask(self, function: Callable[[], T]) -> Future[T]:
+        """What it returns, or raises."""
+        return self._pool.submit(function)
 
     def go_on(self) -> None:
         """What a job asks between two steps. Raises: Interrupted."""

@@ -28,8 +28,11 @@ class Parts:
     """Of images: data that are here already."""
     downloads: Jobs = field(default_factory=lambda: Jobs("download", 8))
     """Of images: data that others send, as slowly as they like."""
+    names: Jobs = field(default_factory=lambda: Jobs("resolve", 4))
+    """Of hosts, which a name server somewhere may be slow to tell."""
 
     def stop_jobs(self) -> None:
         """Before the database closes: what they have done is written by then, or never will be."""
+        self.names.stop()
         self.imports.stop()
         self.downloads.stop()

@@ -12,6 +12,17 @@ import msgspec
 from deuteron.model.intent import MECHANISM
 
 
+class ImportFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where images are downloaded from; Glance's options of the same names."""
+
+    allowed_schemes: tuple[Literal["http", "https"], ...] = ("http", "https")
+    allowed_hosts: tuple[str, ...] = ()
+    """Names or addresses: no others are reached, and these also where their addresses are internal; none is all."""
+    disallowed_hosts: tuple[str, ...] = ()
+    """Where no hosts are allowed by name."""
+    allowed_ports: tuple[Annotated[int, msgspec.Meta(ge=1, le=65535)], ...] = (80, 443)
+
+
 class ImageOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Limits are for each project that owns images."""
 
@@ -24,7 +35,10 @@ class ImageOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """MiB of data. It is looked at before an upload: the last one may go beyond, as with Glance."""
     image_stage_total: int = 100 * 1024
     """MiB of data that are staged, and not imported yet."""
-    enabled_import_methods: tuple[Literal["glance-direct"], ...] = ("glance-direct",)
+    enabled_import_methods: tuple[Literal["glance-direct", "web-download"], ...] = ("glance-direct", "web-download")
+    import_filtering_opts: ImportFilter = ImportFilter()
+    web_download_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 3600.0
+    """For the whole of a download."""
 
 
 class IdentityOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -32,7 +32,7 @@ class Begun:
     """What an import is about: the image as it was declared, and how many bytes there is room for."""
 
     declared: Declared
-    most_bytes: int | None
+    most_bytes: int
 
 
 def begin_stage(tx: Tx, options: ImageOptions, row: ImageRow, size: int) -> None:
@@ -75,11 +75,10 @@ def begin(
 
     Raises: Conflict for an image that is not in the state for it, or without formats; TooLarge.
     """
+    refuse(row, method)
     limits.check_size(tx, options, row["owner"], 0)
-    _refuse_state(row, method)
-    for name in ("container_format", "disk_format"):
-        if not row.get(name):
-            raise Conflict(f"'{name}' needs to be set before import")
+    if method == "web-download":
+        limits.check_uploading(tx, options, row["owner"])
     given = {"image_id": row["id"], "import_req": dict(request), "backend": [None]}
     task = tasks.make(tx, caller, "api_image_import", given, row["id"], request_id)
     notes = {data.TASK_PROPERTY: task["id"], data.IMPORTING_PROPERTY: "", data.FAILED_PROPERTY: ""}
@@ -87,12 +86,17 @@ def begin(
     return task
 
 
-def _refuse_state(row: ImageRow, method: str) -> None:
-    """Raises: Conflict."""
+def refuse(row: ImageRow, method: str) -> None:
+    """Raises: Conflict for an image that is not in the state for the method, or without formats."""
     if row["status"] == "active":
         raise Conflict("Image with status active cannot be target for import")
+    if method == "web-download" and row["status"] != "queued":
+        raise Conflict(f"Image needs to be in 'queued' state to use '{method}' method")
     if method == "glance-direct" and (row["status"] != "uploading" or row["size"] is None):
         raise Conflict("Image needs to be staged before 'glance-direct' method can be used")
+    for name in ("container_format", "disk_format"):
+        if not row.get(name):
+            raise Conflict(f"'{name}' needs to be set before import")
 
 
 def start(tx: Tx, options: ImageOptions, task_id: str, image_id: str) -> Begun:
@@ -105,9 +109,8 @@ def start(tx: Tx, options: ImageOptions, task_id: str, image_id: str) -> Begun:
     size = row["size"]
     if size is not None:
         limits.check_size(tx, options, row["owner"], size)
-    room = options.image_size_total * limits.MIB - limits.size_total(tx, row["owner"])
     declared = Declared(row["id"], row["disk_format"], row["container_format"])
-    return Begun(declared, None if options.image_size_total < 0 else max(0, room))
+    return Begun(declared, limits.room(tx, options, row["owner"]))
 
 
 def finish(tx: Tx, task_id: str, declared: Declared, received: Received, result: Inspection | None) -> None:

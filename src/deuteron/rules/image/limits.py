@@ -5,6 +5,7 @@ Source: glance/quota/keystone.py: a limit counts against the owner whoever asks;
 
 from __future__ import annotations
 
+import sys
 from typing import Final
 
 from sqlalchemy import ColumnElement, func, select
@@ -50,6 +51,13 @@ def check_size(tx: Tx, options: ImageOptions, owner: str | None, size: int) -> N
 def size_total(tx: Tx, owner: str | None) -> int:
     """Bytes of data of the project's images; those that are staged are none yet."""
     return _bytes(tx, owner, images.c.status.not_in(_STAGED))
+
+
+def room(tx: Tx, options: ImageOptions, owner: str | None) -> int:
+    """How many bytes the project's images may still take."""
+    if options.image_size_total < 0:
+        return sys.maxsize
+    return max(0, options.image_size_total * MIB - size_total(tx, owner))
 
 
 def usage(tx: Tx, options: ImageOptions, owner: str | None) -> dict[str, tuple[int, int]]:
