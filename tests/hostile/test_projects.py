@@ -552,7 +552,7 @@ VOLUME_ACTIONS: tuple[dict[str, Any], ...] = (
     {"os-show_image_metadata": None}, {"os-unset_image_metadata": {"key": "k"}},
     {"os-reset_status": {"status": "available"}},
     {"os-retype": {"new_type": "__DEFAULT__", "migration_policy": "never"}},
-    {"os-volume_upload_image": {"image_name": "mine"}},
+    {"os-volume_upload_image": {"image_name": "mine", "disk_format": "qcow2"}},
 )  # fmt: skip
 
 
