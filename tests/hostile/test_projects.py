@@ -512,8 +512,6 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
     trusts = "/identity/v3/OS-TRUST/trusts"
     given = {"trustor_user_id": ids["user"], "trustee_user_id": ids["user"], "project_id": ids["project"]}
     yield Attack("POST", trusts, {"trust": {**given, "impersonation": True, "roles": [{"name": "member"}]}})
-    yield Attack("GET", f"{trusts}?trustor_user_id={ids['user']}")
-    yield Attack("GET", f"{trusts}?trustee_user_id={ids['user']}")
     yield Attack("GET", f"{trusts}/{{id}}", at=trust)
     yield Attack("GET", f"{trusts}/{{id}}/roles", at=trust)
     yield Attack("GET", f"{trusts}/{{id}}/roles/{{role_id}}", at=trust)
@@ -730,7 +728,8 @@ QUERIES = (
     "", "?project_id={project}", "?tenant_id={project}", "?all_tenants=1", "?id={id}", "?name=secret-{kind}",
     "?fields=id&fields=name", "?sort_key=name&sort_dir=desc", "?sort_key=project_id", "?marker={id}",
     "?limit=1&marker={id}",
-    "?owner={project}", "?visibility=all", "?user_id={user}", "?uuid={id}", "?device_id={server}", "?tags=t",
+    "?owner={project}", "?visibility=all", "?user_id={user}", "?trustor_user_id={user}",
+    "?trustee_user_id={user}", "?uuid={id}", "?device_id={server}", "?tags=t",
     "?tags-any=t,x", "?not-tags=x", "?network_id={networks}", "?status=ERROR", "?member_status=all", "?deleted=1",
     "?security_groups={security-groups}", "?fixed_ips=ip_address=10.77.0.2", "?changes-since=2000-01-01T00:00:00Z",
 )  # fmt: skip

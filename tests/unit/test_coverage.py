@@ -13,6 +13,7 @@ PEOPLE, IMAGES, DISKS, SERVERS = (
     f"spec/{service}-use-cases.yaml::" for service in ("identity", "image", "volume", "compute")
 )
 VOLUMES, TYPES = "unit/api_volume/test_volumes.py::", "unit/api_volume/test_types.py::"
+ACCOUNTS = "unit/api_identity/test_compliance.py::"
 BOOT, API = "unit/api_compute/test_boot.py::", "unit/api_compute/test_api.py::"
 
 IDENTITY = {
@@ -56,6 +57,16 @@ IDENTITY = {
     "an end": "unit/api_identity/test_trusts.py::test_with_a_trust_end_its_tokens: expires_at",
     "redelegation": "unit/api_identity/test_trusts.py::"
     "test_a_trust_is_handed_on_as_often_as_it_says: redelegation_count",
+    "security compliance ([operations.md](operations.md#what-an-operator-may-set)): lock-out": ACCOUNTS
+    + "test_so_many_wrong_passwords_lock_a_user_out_for_a_while: lockout_failure_attempts",
+    "expiry": ACCOUNTS + "test_a_password_ends: password_expires_days",
+    "history": ACCOUNTS + "test_the_last_passwords_are_not_taken_again: unique_last_password_count",
+    "minimum age": ACCOUNTS + "test_a_password_is_kept_for_a_while: minimum_password_age",
+    "expression of passwords": ACCOUNTS + "test_a_password_matches_what_the_operator_wants: password_regex",
+    "first use": ACCOUNTS + "test_a_password_that_was_given_is_changed_first: change_password_upon_first_use",
+    "inactive users": ACCOUNTS + "test_who_is_away_for_long_is_disabled: disable_user_account_days_inactive",
+    "the options of users that exempt from them": ACCOUNTS
+    + "test_a_user_may_be_exempt_from_being_locked_out: ignore_lockout_failure_attempts",
     "The roles admin, manager, member, reader and service are made at every start where they are missing": (
         "unit/api_identity/test_roles.py::test_a_cloud_of_before_gets_the_roles_and_what_they_imply_at_its_next_start"
     ),

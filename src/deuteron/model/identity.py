@@ -29,6 +29,7 @@ from deuteron.model.codecs import (
 )
 from deuteron.model.resource import REQUIRED, Attribute, Resource
 from deuteron.model.scalars import DomainId
+from deuteron.model.user_options import USER_OPTIONS
 
 if TYPE_CHECKING:
     from deuteron.model.identity_rows import (
@@ -181,8 +182,17 @@ USER: Resource[UserRow] = Resource(
             update=True,
             refers_to="project",
         ),
-        Attribute("password_expires_at", Text(nullable=True), "when the password must be changed"),
-        _options(),
+        Attribute("password_expires_at", Text(nullable=True), "when the password must be changed", filter=False),
+        Attribute(
+            "options",
+            USER_OPTIONS,
+            "resource options",
+            create=True,
+            update=True,
+            filter=False,
+            sort=False,
+            nullable=True,
+        ),
         Attribute(
             "password",
             Text(max_length=1024, nullable=True),
@@ -196,6 +206,12 @@ USER: Resource[UserRow] = Resource(
     hidden=(
         Attribute("password_hash", Text(nullable=True), "what a password is compared with"),
         Attribute("tokens_valid_after_us", Integer(), "tokens that were made for another value have ended"),
+        Attribute("failed_logins", Integer(nullable=True), "wrong passwords since the last right one"),
+        Attribute("failed_at_s", Integer(nullable=True), "when the last of them was"),
+        Attribute("password_set_s", Integer(nullable=True), "since when the password is this one"),
+        Attribute("password_is_own", Boolean(nullable=True), "whether the user chose the password"),
+        Attribute("password_history", ListOf(Text(), nullable=True), "hashes of those before, the last at the end"),
+        Attribute("active_day", Text(nullable=True), "when it last logged in, or was made or enabled"),
         _EXTRA,
     ),
     indexes=(("domain_id", "name"), ("default_project_id",)),

@@ -48,6 +48,12 @@ class UserRow(TypedDict):
     options: ReadOnly[Mapping[str, Any] | None]
     password_hash: ReadOnly[str | None]
     tokens_valid_after_us: ReadOnly[int]
+    failed_logins: ReadOnly[int | None]
+    failed_at_s: ReadOnly[int | None]
+    password_set_s: ReadOnly[int | None]
+    password_is_own: ReadOnly[bool | None]
+    password_history: ReadOnly[Sequence[str] | None]
+    active_day: ReadOnly[str | None]
     extra: ReadOnly[Mapping[str, Any] | None]
 
 

@@ -5,6 +5,7 @@ Frozen values, passed to whoever needs them; `api/settings.py` reads them.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -54,6 +55,35 @@ class IdentityOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How often a trust may be handed on. Keystone's `[trust]`."""
 
 
+class SecurityCompliance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Keystone's `[security_compliance]`, by its names. Nothing of it holds unless it is set."""
+
+    lockout_failure_attempts: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """So many wrong passwords lock a user out."""
+    lockout_duration: Annotated[int, msgspec.Meta(ge=1)] = 1800
+    """For so many seconds."""
+    disable_user_account_days_inactive: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """A user that has not logged in for so many days is disabled."""
+    password_expires_days: Annotated[int, msgspec.Meta(ge=1, le=36500)] | None = None
+    unique_last_password_count: Annotated[int, msgspec.Meta(ge=0, le=24)] = 0
+    """A user may not take one of so many passwords before again."""
+    minimum_password_age: Annotated[int, msgspec.Meta(ge=0, le=36500)] = 0
+    """Days before a user may change a password that it chose itself."""
+    password_regex: str | None = None
+    """What a password has to match, from its beginning."""
+    password_regex_description: str = ""
+    """The same in words, for who is refused."""
+    change_password_upon_first_use: bool = False
+    """Whether a password that an administrator gave has to be changed before it lets anybody in."""
+
+    def __post_init__(self) -> None:
+        """Raises: ValueError for an expression that is none."""
+        try:
+            re.compile(self.password_regex or "")
+        except re.error as error:
+            raise ValueError(f"password_regex is not a regular expression: {error}") from None
+
+
 class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Requests a second over time, and how many may come at once."""
 
@@ -87,6 +117,7 @@ class NetworkOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     image: ImageOptions = ImageOptions()
     identity: IdentityOptions = IdentityOptions()
+    security_compliance: SecurityCompliance = SecurityCompliance()
     network: NetworkOptions = NetworkOptions()
     limits: LimitOptions = LimitOptions()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any
 
@@ -10,7 +11,7 @@ from deuteron.api.identity.bodies import page, root, shown
 from deuteron.api.identity.policies import require
 from deuteron.model.errors import BadRequest, NotFound, Unauthorized
 from deuteron.model.identity import DOMAIN, PROJECT
-from deuteron.rules.identity import logins, projects
+from deuteron.rules.identity import accounts, logins, projects
 from deuteron.rules.identity.access_rules import brief, with_ids
 from deuteron.rules.identity.catalog import catalog
 from deuteron.rules.identity.effective import SYSTEM, roles_on, targets_of
@@ -18,6 +19,7 @@ from deuteron.rules.identity.logins import Login
 from deuteron.rules.identity.passwords import Workers, verify_password
 from deuteron.rules.identity.times import timestamp
 from deuteron.rules.identity.tokens import REFUSED, Proof
+from deuteron.rules.identity.users import password_end
 from deuteron.store.database import Tx
 
 MAX_METHODS = 8
@@ -98,7 +100,7 @@ def token_body(call: Call, tx: Tx, proof: Proof, *, with_catalog: bool) -> dict[
             "domain": {"id": proof.user.domain_id, "name": proof.user.domain_name},
             "id": proof.user.id,
             "name": proof.user.name,
-            "password_expires_at": None,
+            "password_expires_at": password_end(tx, proof.user.id),
         },
         "audit_ids": list(payload.audit_ids),
         "expires_at": timestamp(payload.expires_s),
@@ -141,6 +143,7 @@ def token_body(call: Call, tx: Tx, proof: Proof, *, with_catalog: bool) -> dict[
 
 def _compare(call: Call, identity: dict[str, Any], methods: tuple[str, ...]) -> tuple[Login, ...]:
     """Who gave the right secrets. Raises: BadRequest; Unauthorized, after all were compared."""
+    asked = call.settings.operator.security_compliance
     found: list[Login] = []
     failed = False
     for method in methods:
@@ -152,11 +155,13 @@ def _compare(call: Call, identity: dict[str, Any], methods: tuple[str, ...]) -> 
                 raise BadRequest("Invalid input for field 'identity/token': 'id' is a required property")
             continue
         with call.store.read() as tx:
-            login = logins.login(tx, method, given)
+            login = logins.login(tx, asked, method, given)
         if verify_password(login.secret, login.stored_hash):
             found.append(login)
         else:
             failed = True
+            if asked.lockout_failure_attempts is not None and login.user_id is not None and method == "password":
+                call.store.write(functools.partial(accounts.fail, user_id=login.user_id, asked=asked))
     if failed:
         raise Unauthorized(REFUSED)
     return tuple(found)
@@ -165,12 +170,14 @@ def _compare(call: Call, identity: dict[str, Any], methods: tuple[str, ...]) -> 
 def _issue(call: Call, auth: dict[str, Any], methods: tuple[str, ...], proven: tuple[Login, ...]) -> Reply:
     """The token. Raises: what `logins.issue` does."""
 
+    asked = call.settings.operator.security_compliance
+
     def issue(tx: Tx) -> Reply:
-        text, proof = logins.issue(tx, call.parts.tokens, auth, methods, proven)
+        text, proof = logins.issue(tx, call.parts.tokens, asked, auth, methods, proven)
         body = token_body(call, tx, proof, with_catalog=call.get("nocatalog") is None)
         return Reply(201, {"token": body}, _token_headers(text))
 
-    if logins.writes(auth):
+    if logins.writes(auth, proven):
         return call.store.write(issue)
     with call.store.read() as reading:
         return issue(reading)

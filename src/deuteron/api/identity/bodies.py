@@ -14,10 +14,11 @@ from deuteron.api.call import Call, Reply
 from deuteron.api.links import page_from
 from deuteron.model.codecs import Invalid, quoted, refuse_large
 from deuteron.model.errors import BadRequest
+from deuteron.model.identity import USER
 from deuteron.model.resource import Resource, decode_create, decode_update
 from deuteron.rules.identity.attributes import WORDS
 
-_NEVER = frozenset({"id", "links", "extra", "password_hash", "secret_hash", "tokens_valid_after_us"})
+_NEVER = frozenset({"id", "links", "extra", "password_hash", "secret_hash"} | {each.name for each in USER.hidden})
 """Names that a body cannot set, known to Keystone or columns of ours; they are passed over."""
 
 MAX_ATTRIBUTES = 200

@@ -60,7 +60,8 @@ def _token(call: Call, tx: Tx, rule: str, *, is_s3: bool) -> Reply:
         found = found or (body.get(name) if isinstance(body, dict) else None)
     if not isinstance(found, dict):
         raise BadRequest("Expecting to find credentials in request body.", type="ValidationError")
-    text, proof = ec2.log_in(tx, call.parts.tokens, call.settings.operator.identity, found, is_s3=is_s3)
+    operator = call.settings.operator
+    text, proof = ec2.log_in(tx, call.parts.tokens, operator.identity, operator.security_compliance, found, is_s3=is_s3)
     return Reply(200, {"token": token_body(call, tx, proof, with_catalog=True)}, {"X-Subject-Token": text})
 
 

@@ -9,7 +9,7 @@ from deuteron.api.identity.bodies import page, read_create, read_update, shown
 from deuteron.api.identity.policies import about_group, about_user, domain_in, own_domain, require
 from deuteron.api.identity.projects import caller_domain
 from deuteron.api.identity.queries import asked
-from deuteron.api.identity.users import shown_user
+from deuteron.api.identity.users import asked_expiry, shown_users
 from deuteron.model.identity import GROUP
 from deuteron.model.identity_rows import GroupRow
 from deuteron.rules.identity import groups
@@ -55,8 +55,10 @@ def delete_group(call: Call, tx: Tx) -> Reply:
 
 def list_members(call: Call, tx: Tx) -> Reply:
     group = _find(call, tx, "list_users_in_group")
-    rows, truncated = listed_users(tx, asked(call), call.caller.domain_id, group_id=group["id"])
-    return page(call, "users", [shown_user(call, row) for row in rows], truncated)
+    rows, truncated = listed_users(
+        tx, asked(call), call.caller.domain_id, group_id=group["id"], expiring=asked_expiry(call)
+    )
+    return page(call, "users", shown_users(call, tx, rows), truncated)
 
 
 def add_member(call: Call, tx: Tx) -> Reply:

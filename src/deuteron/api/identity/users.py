@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deuteron.api.call import Call, Reply
@@ -13,23 +13,27 @@ from deuteron.api.identity.policies import about_user, domain_in, own_domain, re
 from deuteron.api.identity.projects import caller_domain
 from deuteron.api.identity.queries import asked
 from deuteron.model.codecs import quoted
-from deuteron.model.errors import BadRequest
+from deuteron.model.errors import BadRequest, Unauthorized
 from deuteron.model.identity import USER
-from deuteron.rules.identity import users
-from deuteron.rules.identity.passwords import Workers, hash_password
+from deuteron.model.settings import SecurityCompliance
+from deuteron.rules.identity import accounts, users
+from deuteron.rules.identity.passwords import Workers, hash_password, verify_password
+from deuteron.rules.identity.tokens import REFUSED
 from deuteron.store.database import Tx
 
 
 def list_users(call: Call, tx: Tx) -> Reply:
     require(call, "list_users", own_domain(call, "target.domain_id"))
-    nobody = _asks_for_nobody(call)
-    rows, truncated = users.listed_users(tx, asked(call), call.caller.domain_id, nobody=nobody)
-    return page(call, "users", [shown_user(call, row) for row in rows], truncated)
+    nobody = any(call.get(name) is not None for name in ("idp_id", "protocol_id", "unique_id"))
+    expiring = asked_expiry(call)
+    rows, truncated = users.listed_users(tx, asked(call), call.caller.domain_id, nobody=nobody, expiring=expiring)
+    return page(call, "users", shown_users(call, tx, rows), truncated)
 
 
 def show_user(call: Call, tx: Tx) -> Reply:
     require(call, "get_user", about_user(tx, call.params["id"]))
-    return Reply(200, {"user": shown_user(call, users.find_user(tx, call.params["id"]))})
+    row = users.find_user(tx, call.params["id"])
+    return Reply(200, {"user": shown_users(call, tx, [row])[0]})
 
 
 async def create_user(call: Call, workers: Workers) -> Reply:
@@ -38,11 +42,14 @@ async def create_user(call: Call, workers: Workers) -> Reply:
     require(call, "create_user", domain_in(body, "target.user.domain_id"))
     values = read_create(USER, body)
     password = values.pop("password", None)
-    values["password_hash"] = None if password is None else await workers.run(lambda: hash_password(password))
+    asked_for = call.settings.operator.security_compliance
+    hashed = None if password is None else await workers.run(lambda: _hashed(password, asked_for))
     values["domain_id"] = values["domain_id"] or caller_domain(call)
 
     def store(tx: Tx) -> Reply:
-        return Reply(201, {"user": shown_user(call, users.create_user(tx, values))})
+        columns = accounts.with_password(None, hashed, asked_for, tx.now, values["options"], is_own=False)
+        given = values if hashed is None else {**values, **columns}
+        return Reply(201, {"user": shown_user(call, users.create_user(tx, given))})
 
     return await asyncio.wrap_future(call.store.submit(store))
 
@@ -55,14 +62,16 @@ async def update_user(call: Call, workers: Workers) -> Reply:
     password = body.get("password")
     if password is not None and not isinstance(password, str):
         raise BadRequest(f"Invalid input for field 'password': {quoted(password)} is not of type 'string'")
-    hashed = None if password is None else await workers.run(lambda: hash_password(password))
+    asked_for = call.settings.operator.security_compliance
+    hashed = None if password is None else await workers.run(lambda: _hashed(password, asked_for))
 
     def store(tx: Tx) -> Reply:
         row = users.find_user(tx, call.params["id"])
         values = read_update(USER, body, row)
         values.pop("password", None)
         if hashed is not None:
-            values["password_hash"] = hashed
+            options = values.get("options", row["options"])
+            values |= accounts.with_password(row, hashed, asked_for, tx.now, options, is_own=False)
         return Reply(200, {"user": shown_user(call, users.change_user(tx, row, values))})
 
     return await asyncio.wrap_future(call.store.submit(store))
@@ -80,20 +89,37 @@ async def change_password(call: Call, workers: Workers) -> Reply:
         missing = "original_password" if not isinstance(original, str) else "password"
         raise BadRequest(f"'{missing}' is a required property", type="ValidationError")
     user_id = call.params["id"]
+    asked_for = call.settings.operator.security_compliance
 
-    def compare() -> tuple[str, str]:
+    def compare() -> tuple[str, str, list[str]]:
         with call.store.read() as tx:
-            stored = users.stored_password(tx, user_id)
-        return users.rehash(stored, original, password)
+            row, now_s = users.any_user(tx, user_id), tx.now.timestamp()
+            stored = None if row is None else row["password_hash"]
+        if not verify_password(original, stored) or row is None or stored is None:
+            call.store.write(lambda tx: accounts.fail(tx, user_id, asked_for))
+            raise Unauthorized(REFUSED)
+        with call.store.read() as tx:
+            users.refuse_unable(tx, row, asked_for)
+        accounts.refuse_weak(password, asked_for)
+        before = accounts.passwords_of(row)
+        accounts.refuse_own_change(row, asked_for, now_s)
+        accounts.refuse_used(password, before, asked_for)
+        return stored, hash_password(password), before
 
-    old, new = await workers.run(compare)
+    old, new, before = await workers.run(compare)
 
     def store(tx: Tx) -> Reply:
         # Somebody may have changed it since it was compared, or disabled the user.
-        users.replace_password(tx, user_id, old, new)
+        users.replace_password(tx, asked_for, user_id, old, new, before)
         return Reply(204)
 
     return await asyncio.wrap_future(call.store.submit(store))
+
+
+def _hashed(password: str, asked_for: SecurityCompliance) -> str:
+    """Raises: BadRequest for a weak one."""
+    accounts.refuse_weak(password, asked_for)
+    return hash_password(password)
 
 
 def delete_user(call: Call, tx: Tx) -> Reply:
@@ -110,17 +136,23 @@ def shown_user(call: Call, row: Mapping[str, object]) -> dict[str, Any]:
     return body
 
 
-def _asks_for_nobody(call: Call) -> bool:
-    """Whether a filter is there that no user here meets: none comes from another cloud, and no password expires.
+def shown_users(call: Call, tx: Tx, rows: Sequence[Mapping[str, object]]) -> list[dict[str, Any]]:
+    """The same of several, where those that were away for too long are disabled."""
+    away = users.inactive_among(tx, [str(row["id"]) for row in rows], call.settings.operator.security_compliance)
+    bodies = [shown_user(call, row) for row in rows]
+    return [{**body, "enabled": body["enabled"] and body["id"] not in away} for body in bodies]
 
-    Raises: BadRequest.
-    """
+
+def asked_expiry(call: Call) -> tuple[str, str] | None:
+    """How a list compares when passwords end: an operator and a time. Raises: BadRequest."""
     text = call.get("password_expires_at")
-    if text is not None and re.fullmatch(r"(lt|lte|gt|gte|eq|neq):\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", text) is None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"(lt|lte|gt|gte|eq|neq):(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)", text)
+    if found is None:
         raise BadRequest(
             f"Invalid input for field 'password_expires_at': {text!r} is not an operator (lt, lte, gt, gte, eq, neq) "
             "and a time, as in lt:2026-01-31T12:00:00Z",
             type="ValidationError",
         )
-    names = ("idp_id", "protocol_id", "unique_id", "password_expires_at")
-    return any(call.get(name) is not None for name in names)
+    return found[1], found[2]

@@ -16,14 +16,14 @@ from typing import Final
 
 from deuteron.model.errors import BadRequest, NotFound, Unauthorized
 from deuteron.model.identity_rows import CredentialRow
-from deuteron.model.settings import IdentityOptions
+from deuteron.model.settings import IdentityOptions, SecurityCompliance
 from deuteron.rules.identity import signatures
 from deuteron.rules.identity.effective import roles_on
 from deuteron.rules.identity.payloads import Scope
 from deuteron.rules.identity.rows import find, refuse_more
 from deuteron.rules.identity.times import seconds
 from deuteron.rules.identity.tokens import REFUSED, Proof, Tokens
-from deuteron.rules.identity.users import generation
+from deuteron.rules.identity.users import generation, inactive_among
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import credentials, projects, users
@@ -108,7 +108,13 @@ def remove_key(tx: Tx, key: Key) -> None:
 
 
 def log_in(
-    tx: Tx, tokens: Tokens, options: IdentityOptions, given: Mapping[str, object], *, is_s3: bool
+    tx: Tx,
+    tokens: Tokens,
+    options: IdentityOptions,
+    compliance: SecurityCompliance,
+    given: Mapping[str, object],
+    *,
+    is_s3: bool,
 ) -> tuple[str, Proof]:
     """A token for whoever signed the request, and what it is worth.
 
@@ -130,6 +136,8 @@ def log_in(
         _refuse_old(signatures.said_time(request), options, tx.now.timestamp())
     if key.project_id is None or not roles_on(tx, key.user_id, "project", key.project_id):
         raise Unauthorized("User not valid for project.")
+    if inactive_among(tx, [key.user_id], compliance):
+        raise Unauthorized(REFUSED)
     scope = Scope("project", key.project_id)
     text, _ = tokens.issue(key.user_id, ("ec2credential",), scope, generation=generation(tx, key.user_id))
     try:

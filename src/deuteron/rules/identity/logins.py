@@ -19,10 +19,14 @@ from sqlalchemy import Row, select
 
 from deuteron.model.codecs import quoted
 from deuteron.model.errors import BadRequest, Forbidden, NotFound, Unauthorized
+from deuteron.model.settings import SecurityCompliance
+from deuteron.rules.identity import accounts
 from deuteron.rules.identity.delegations import Delegation, delegation, use
 from deuteron.rules.identity.effective import SYSTEM, roles_on
+from deuteron.rules.identity.rows import find
 from deuteron.rules.identity.tokens import REFUSED, UNSCOPED, Proof, Scope, Tokens, live_project
-from deuteron.rules.identity.users import generation
+from deuteron.rules.identity.users import generation, inactive_among
+from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import application_credentials, projects, users
 
@@ -38,22 +42,29 @@ class Login:
     stored_hash: str | None = None
     secret: str = ""
     credential_id: str | None = None
+    is_to_be_told: bool = False
+    """Whether the row of the user changes with the login."""
 
 
-def login(tx: Tx, method: str, given: Any) -> Login:
+def login(tx: Tx, asked: SecurityCompliance, method: str, given: Any) -> Login:
     """Whose secret is given, by `password` or `application_credential`.
 
     Raises: BadRequest for its form; Unauthorized for another method.
     """
     if method == "password":
-        return _password_login(tx, given)
+        return _password_login(tx, asked, given)
     if method == "application_credential":
         return _credential_login(tx, given)
     raise Unauthorized(REFUSED)
 
 
 def issue(
-    tx: Tx, tokens: Tokens, auth: dict[str, Any], methods: tuple[str, ...], logins: Sequence[Login]
+    tx: Tx,
+    tokens: Tokens,
+    asked: SecurityCompliance,
+    auth: dict[str, Any],
+    methods: tuple[str, ...],
+    logins: Sequence[Login],
 ) -> tuple[str, Proof]:
     """A new token and what it is worth. All methods that are named must hold now, for one and the same user.
 
@@ -66,12 +77,16 @@ def issue(
     for each in logins:
         if not _still_holds(tx, each):
             raise Unauthorized(REFUSED)
+        if each.credential_id is None:
+            _refuse_account(tx, asked, each)
         user_ids.add(each.user_id or "")
         if each.credential_id is not None:
             credential = each
     if len(user_ids) != 1:
         raise Unauthorized(REFUSED)
     user_id = user_ids.pop()
+    if inactive_among(tx, [user_id], asked):
+        raise Unauthorized(REFUSED)
     if parent is not None:
         _refuse_exchange(parent, auth.get("scope"))
     trust = _trusted(tx, auth, user_id, credential)
@@ -96,10 +111,10 @@ def issue(
         raise Unauthorized(REFUSED) from None
 
 
-def writes(auth: Mapping[str, object]) -> bool:
-    """Whether making the token changes something: a trust may have so many uses."""
+def writes(auth: Mapping[str, object], logins: Sequence[Login] = ()) -> bool:
+    """Whether making the token changes something: a trust may have so many uses, a user wrong passwords behind it."""
     scope = auth.get("scope")
-    return isinstance(scope, dict) and TRUST in scope
+    return (isinstance(scope, dict) and TRUST in scope) or any(each.is_to_be_told for each in logins)
 
 
 def _refuse_exchange(parent: Proof, scope: Any) -> None:
@@ -126,7 +141,7 @@ def _trusted(tx: Tx, auth: Mapping[str, object], user_id: str, credential: Login
     credential; Forbidden for one of others, or one that broke.
     """
     scope = auth.get("scope")
-    if not isinstance(scope, dict) or not writes(auth):
+    if not isinstance(scope, dict) or TRUST not in scope:
         return None
     given = scope[TRUST]
     if len(scope) != 1 or not isinstance(given, dict) or not isinstance(given.get("id"), str):
@@ -141,6 +156,20 @@ def _trusted(tx: Tx, auth: Mapping[str, object], user_id: str, credential: Login
     return found
 
 
+def _refuse_account(tx: Tx, asked: SecurityCompliance, login: Login) -> None:
+    """What is looked at of whoever gave its password. It is noted where the transaction may.
+
+    Raises: Unauthorized when it is locked out or its password has ended.
+    """
+    row = find(tx, users, "user", login.user_id or "")
+    if accounts.is_locked(row, asked, tx.now.timestamp()):
+        raise Unauthorized(REFUSED)
+    if row["enabled"]:
+        accounts.refuse_expired(row, tx.now.timestamp())
+    if tx.writable and not inactive_among(tx, [row["id"]], asked):
+        accounts.succeed(tx, row, asked)
+
+
 def _still_holds(tx: Tx, login: Login) -> bool:
     """Whether the hash that was compared is still the user's, or the application credential's."""
     if login.credential_id is None:
@@ -151,7 +180,7 @@ def _still_holds(tx: Tx, login: Login) -> bool:
     return found is not None and found == login.stored_hash
 
 
-def _password_login(tx: Tx, given: dict[str, Any]) -> Login:
+def _password_login(tx: Tx, asked: SecurityCompliance, given: dict[str, Any]) -> Login:
     user = given.get("user")
     if not isinstance(user, dict):
         raise BadRequest("Expecting to find user in password.", type="ValidationError")
@@ -161,7 +190,8 @@ def _password_login(tx: Tx, given: dict[str, Any]) -> Login:
     row = _find_user(tx, user)
     if row is None:
         return Login(secret=password)
-    return Login(row.id, row.password_hash, password)
+    is_to_be_told = accounts.is_to_be_told(query.row_by_id(tx, users, row.id), asked, tx.now.date())
+    return Login(row.id, row.password_hash, password, is_to_be_told=is_to_be_told)
 
 
 def _find_user(tx: Tx, given: dict[str, Any]) -> Row[Any] | None:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, delete, false, select
 
-from deuteron.model.errors import BadRequest, Unauthorized
+from deuteron.model.errors import Unauthorized
 from deuteron.model.identity import USER
 from deuteron.model.identity_rows import UserRow
+from deuteron.model.settings import SecurityCompliance
+from deuteron.rules.identity.accounts import (
+    enabled_anew,
+    is_inactive,
+    is_locked,
+    passwords_of,
+    refuse_own_change,
+    with_password,
+)
 from deuteron.rules.identity.listing import listed
-from deuteron.rules.identity.passwords import hash_password, verify_password
 from deuteron.rules.identity.rows import change, find, new_id, refuse_in_domain
 from deuteron.rules.identity.tokens import REFUSED, live_project
 from deuteron.store import query
 from deuteron.store.database import Tx
+from deuteron.store.filters import OPERATORS
 from deuteron.store.identity_tables import (
     access_rules,
     application_credentials,
@@ -30,20 +39,25 @@ from deuteron.store.listing import Asked
 from deuteron.store.query import Values
 
 
-@dataclass(frozen=True)
-class Stored:
-    """Whose password is compared, and with what."""
-
-    hash: str | None
-    is_live: bool
-    """Whether the user and its domain are there and enabled."""
-
-
 def listed_users(
-    tx: Tx, asked: Asked, domain_id: str | None, *, group_id: str | None = None, nobody: bool = False
+    tx: Tx,
+    asked: Asked,
+    domain_id: str | None,
+    *,
+    group_id: str | None = None,
+    nobody: bool = False,
+    expiring: tuple[str, str] | None = None,
 ) -> tuple[list[Values], bool]:
-    """The users that are asked for, of one domain, in one group; and whether there are more. `nobody` is none."""
+    """The users that are asked for, of one domain, in one group; and whether there are more. `nobody` is none.
+
+    `expiring` compares when their passwords end: an operator, as `lt`, and a time.
+    """
     where: list[ColumnElement[bool]] = [false()] if nobody else []
+    if expiring is not None:
+        compare, moment = expiring
+        # Who has none is none of them, as in SQL; times are kept with so many digits.
+        ends = users.c.password_expires_at
+        where += [ends.is_not(None), OPERATORS[compare](ends, [f"{moment.removesuffix('Z')}.000000"])]
     if domain_id is not None:
         where.append(users.c.domain_id == domain_id)
     if group_id is not None:
@@ -56,18 +70,33 @@ def find_user(tx: Tx, id: str) -> UserRow:
     return find(tx, users, "user", id)
 
 
+def any_user(tx: Tx, id: str) -> UserRow | None:
+    """The user, which may not be there: whoever asks must not learn it sooner."""
+    return query.row_by_id(tx, users, id)
+
+
+def inactive_among(tx: Tx, ids: Sequence[str], asked: SecurityCompliance) -> set[str]:
+    """Those of the users that were away for so long that they are disabled."""
+    if asked.disable_user_account_days_inactive is None:
+        return set()
+    rows = query.rows(tx, users, query.any_of(users.c.id, ids))
+    return {row["id"] for row in rows if is_inactive(row, asked, tx.now.date())}
+
+
 def create_user(tx: Tx, values: Values) -> UserRow:
     """A new user, `password_hash` among its columns. Raises: NotFound for the domain; Conflict for the name."""
     find(tx, projects, "domain", values["domain_id"], projects.c.is_domain.is_(True))
     refuse_in_domain(tx, "user", users, values["name"], values["domain_id"])
-    row = {**values, "id": new_id(), "tokens_valid_after_us": 0}
-    query.add(tx, users, row)
-    tx.changed("user", row["id"])
-    return find_user(tx, row["id"])
+    id = new_id()
+    query.add(tx, users, {**values, **enabled_anew(tx.now), "id": id, "tokens_valid_after_us": 0})
+    tx.changed("user", id)
+    return find_user(tx, id)
 
 
 def change_user(tx: Tx, row: UserRow, values: Values) -> UserRow:
-    """With another password, or disabled, all its tokens end. Raises: Conflict."""
+    """With another password, or disabled, all its tokens end. Enabled, it is as new. Raises: Conflict."""
+    if values.get("enabled") is True:
+        values = {**values, **enabled_anew(tx.now)}
     if "name" in values:
         refuse_in_domain(tx, "user", users, values["name"], row["domain_id"], own_id=row["id"])
     if "password_hash" in values or values.get("enabled") is False:
@@ -78,34 +107,26 @@ def change_user(tx: Tx, row: UserRow, values: Values) -> UserRow:
     return change(tx, users, row, values)
 
 
-def stored_password(tx: Tx, user_id: str) -> Stored:
-    """Of a user that may not be there: whoever asks must not learn it sooner."""
-    row = query.row_by_id(tx, users, user_id)
-    if row is None:
-        return Stored(None, is_live=False)
-    return Stored(row["password_hash"], is_live=row["enabled"] and live_project(tx, row["domain_id"]) is not None)
+def replace_password(
+    tx: Tx, asked: SecurityCompliance, user_id: str, original: str, hashed: str, before: Sequence[str]
+) -> None:
+    """The user chose another password; every token it holds ends. `original` is the hash that was compared.
 
-
-def rehash(stored: Stored, original: str, password: str) -> tuple[str, str]:
-    """The hash that `original` fits, and one of the new password. It takes long: not for a transaction.
-
-    Raises: Unauthorized when the original is wrong; BadRequest for the same password again.
+    Raises: Unauthorized when that is not its hash any more, or it may not log in; BadRequest when it may not change it.
     """
-    if not verify_password(original, stored.hash) or not stored.is_live or stored.hash is None:
+    row = query.row_by_id(tx, users, user_id)
+    if row is None or row["password_hash"] != original or passwords_of(row) != list(before):
         raise Unauthorized(REFUSED)
-    if original == password:
-        raise BadRequest(
-            "The new password cannot be identical to a previous password.", type="PasswordRequirementsValidationError"
-        )
-    return stored.hash, hash_password(password)
+    refuse_unable(tx, row, asked)
+    refuse_own_change(row, asked, tx.now.timestamp())
+    change_user(tx, row, with_password(row, hashed, asked, tx.now, row["options"], is_own=True))
 
 
-def replace_password(tx: Tx, user_id: str, old: str, new: str) -> None:
-    """Every token the user holds ends. Raises: Unauthorized when `old` is not its hash any more, or it is disabled."""
-    row = query.first(tx, users, users.c.id == user_id, users.c.password_hash == old, users.c.enabled)
-    if row is None or live_project(tx, row["domain_id"]) is None:
+def refuse_unable(tx: Tx, row: UserRow, asked: SecurityCompliance) -> None:
+    """Raises: Unauthorized for a user that may not log in, whatever its password: disabled, inactive or locked out."""
+    is_live = row["enabled"] and live_project(tx, row["domain_id"]) is not None
+    if not is_live or is_inactive(row, asked, tx.now.date()) or is_locked(row, asked, tx.now.timestamp()):
         raise Unauthorized(REFUSED)
-    change_user(tx, row, {"password_hash": new})
 
 
 def remove_user(tx: Tx, user_id: str) -> None:
@@ -124,6 +145,12 @@ def remove_user(tx: Tx, user_id: str) -> None:
 
 def user_named(tx: Tx, name: str, domain_id: str) -> UserRow | None:
     return query.first(tx, users, users.c.name == name, users.c.domain_id == domain_id)
+
+
+def password_end(tx: Tx, user_id: str) -> str | None:
+    """When the user's password has to be changed."""
+    end: str | None = tx.scalar(select(users.c.password_expires_at).where(users.c.id == user_id))
+    return end
 
 
 def generation(tx: Tx, user_id: str) -> int:
