@@ -18,7 +18,10 @@ BOOT, API = "unit/api_compute/test_boot.py::", "unit/api_compute/test_api.py::"
 
 IDENTITY = {
     "`auth` (password": PEOPLE + "now she logs in to the project",
-    "token, application credential; scopes": PEOPLE + "the program logs in: auth application_credential",
+    "token, application credential": PEOPLE + "the program logs in: auth application_credential",
+    "one-time password": "unit/api_identity/test_factors.py::test_a_code_logs_in_in_its_half_minute_and_the_next: totp",
+    "several factors with receipts; scopes": "unit/api_identity/test_factors.py::"
+    "test_who_proves_less_gets_a_receipt_and_goes_on_with_it: multi_factor_auth_rules",
     "project": PEOPLE + "a token leads to another of another scope: project",
     "domain": PEOPLE + "has each of them by itself: domain",
     "system": PEOPLE + "an administrator of a domain's and the system's scope: system",

@@ -49,6 +49,10 @@ class IdentityOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     application_credential_user_limit: Annotated[int, msgspec.Meta(ge=-1)] = 200
     credential_auth_ttl: Annotated[int, msgspec.Meta(ge=1, le=525_600)] = 15
     """Minutes for which what was signed with an EC2 credential is good. Keystone's `[credential] auth_ttl`."""
+    totp_included_previous_windows: Annotated[int, msgspec.Meta(ge=0, le=10)] = 1
+    """Half minutes for which a one-time password is good after its own. Keystone's `[totp]`."""
+    receipt_expiration: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 300
+    """Seconds in which the next factor has to be given. Keystone's `[receipt] expiration`."""
     trust_user_limit: Annotated[int, msgspec.Meta(ge=-1)] = 200
     """Of trusts that a user makes. Keystone has no such limit."""
     max_redelegation_count: Annotated[int, msgspec.Meta(ge=0, le=100)] = 3

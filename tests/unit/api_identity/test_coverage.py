@@ -21,9 +21,6 @@ MISSING: dict[str, tuple[tuple[str, str, Any, int], ...]] = {
         ("GET", "/OS-FEDERATION/mappings", None, 404),
     ),
     "OAuth": (("GET", "/OS-OAUTH1/consumers", None, 404), ("POST", "/OS-OAUTH2/token", {}, 404)),
-    "multi-factor rules and one-time passwords": (
-        ("POST", "/auth/tokens", {"auth": {"identity": {"methods": ["totp"], "totp": {"user": {}}}}}, 401),
-    ),
     "unified limits": (
         ("GET", "/limits", None, 404),
         ("GET", "/registered_limits", None, 404),
@@ -56,19 +53,3 @@ def test_what_is_not_there_is_refused(kit: Kit, what: str) -> None:
     for method, path, body, status in MISSING[what]:
         place = V3 + path.format(me=token["user"]["id"], project=token["project"]["id"])
         assert admin.request(method, place, body).status == status, f"{method} {path}"
-
-
-def test_nothing_logs_in_with_a_one_time_password(kit: Kit) -> None:
-    admin = kit.as_user()
-    assert admin.request("POST", f"{V3}/credentials", {"credential": {"type": "totp", "blob": "x"}}).status == 201
-    auth = {"identity": {"methods": ["totp"], "totp": {"user": {}}}}
-    assert kit.request("POST", f"{V3}/auth/tokens", {"auth": auth}).status == 401
-
-
-def test_rules_of_several_factors_are_kept_and_change_nothing(kit: Kit) -> None:
-    admin = kit.as_user()
-    options = {"multi_factor_auth_rules": [["password", "totp"]], "multi_factor_auth_enabled": True}
-    made = {"user": {"name": "u", "password": "p", "options": options}}
-    user = admin.request("POST", f"{V3}/users", made).json["user"]
-    assert user["options"] == options
-    assert kit.login("u", "p", project=None).status == 201

@@ -15,11 +15,12 @@ from deuteron.rules.identity import accounts, logins, projects
 from deuteron.rules.identity.access_rules import brief, with_ids
 from deuteron.rules.identity.catalog import catalog
 from deuteron.rules.identity.effective import SYSTEM, roles_on, targets_of
+from deuteron.rules.identity.factors import Insufficient, seal
 from deuteron.rules.identity.logins import Login
 from deuteron.rules.identity.passwords import Workers, verify_password
 from deuteron.rules.identity.times import timestamp
 from deuteron.rules.identity.tokens import REFUSED, Proof
-from deuteron.rules.identity.users import password_end
+from deuteron.rules.identity.users import password_end, user_shown
 from deuteron.store.database import Tx
 
 MAX_METHODS = 8
@@ -155,8 +156,8 @@ def _compare(call: Call, identity: dict[str, Any], methods: tuple[str, ...]) -> 
                 raise BadRequest("Invalid input for field 'identity/token': 'id' is a required property")
             continue
         with call.store.read() as tx:
-            login = logins.login(tx, asked, method, given)
-        if verify_password(login.secret, login.stored_hash):
+            login = logins.login(tx, call.settings.operator, method, given)
+        if login.code_of is not None or (method != "totp" and verify_password(login.secret, login.stored_hash)):
             found.append(login)
         else:
             failed = True
@@ -172,8 +173,13 @@ def _issue(call: Call, auth: dict[str, Any], methods: tuple[str, ...], proven: t
 
     asked = call.settings.operator.security_compliance
 
+    receipt = call.headers.get("openstack-auth-receipt")
+
     def issue(tx: Tx) -> Reply:
-        text, proof = logins.issue(tx, call.parts.tokens, asked, auth, methods, proven)
+        try:
+            text, proof = logins.issue(tx, call.parts.tokens, asked, auth, methods, proven, receipt)
+        except Insufficient as found:
+            return _receipt(call, tx, found)
         body = token_body(call, tx, proof, with_catalog=call.get("nocatalog") is None)
         return Reply(201, {"token": body}, _token_headers(text))
 
@@ -181,6 +187,19 @@ def _issue(call: Call, auth: dict[str, Any], methods: tuple[str, ...], proven: t
         return call.store.write(issue)
     with call.store.read() as reading:
         return issue(reading)
+
+
+def _receipt(call: Call, tx: Tx, found: Insufficient) -> Reply:
+    """The answer to who has to prove more: what it proved, and by which methods it may go on."""
+    expiration = call.settings.operator.identity.receipt_expiration
+    text, made = seal(call.parts.tokens, found, tx.now.timestamp(), expiration)
+    body = {
+        "methods": list(made.methods),
+        "user": user_shown(tx, made.user_id),
+        "expires_at": timestamp(made.expires_s),
+        "issued_at": timestamp(made.issued_s),
+    }
+    return Reply(401, {"receipt": body, "required_auth_methods": found.rules}, {"Openstack-Auth-Receipt": text})
 
 
 def _catalog(call: Call, tx: Tx, user_id: str, project_id: str | None) -> list[dict[str, Any]]:

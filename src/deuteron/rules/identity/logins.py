@@ -19,16 +19,17 @@ from sqlalchemy import Row, select
 
 from deuteron.model.codecs import quoted
 from deuteron.model.errors import BadRequest, Forbidden, NotFound, Unauthorized
-from deuteron.model.settings import SecurityCompliance
-from deuteron.rules.identity import accounts
+from deuteron.model.settings import IdentityOptions, Operator, SecurityCompliance
+from deuteron.rules.identity import accounts, totp
 from deuteron.rules.identity.delegations import Delegation, delegation, use
 from deuteron.rules.identity.effective import SYSTEM, roles_on
-from deuteron.rules.identity.rows import find
+from deuteron.rules.identity.factors import proven_before, refuse_insufficient
+from deuteron.rules.identity.rows import Secret, find
 from deuteron.rules.identity.tokens import REFUSED, UNSCOPED, Proof, Scope, Tokens, live_project
 from deuteron.rules.identity.users import generation, inactive_among
 from deuteron.store import query
 from deuteron.store.database import Tx
-from deuteron.store.identity_tables import application_credentials, projects, users
+from deuteron.store.identity_tables import application_credentials, credentials, projects, users
 
 TRUST: Final = "OS-TRUST:trust"
 """The scope of a trust."""
@@ -42,19 +43,23 @@ class Login:
     stored_hash: str | None = None
     secret: str = ""
     credential_id: str | None = None
+    code_of: Secret | None = None
+    """The credential whose one-time password was given: then nothing is left to compare."""
     is_to_be_told: bool = False
     """Whether the row of the user changes with the login."""
 
 
-def login(tx: Tx, asked: SecurityCompliance, method: str, given: Any) -> Login:
-    """Whose secret is given, by `password` or `application_credential`.
+def login(tx: Tx, operator: Operator, method: str, given: Any) -> Login:
+    """Whose secret is given, by `password`, `application_credential` or `totp`.
 
     Raises: BadRequest for its form; Unauthorized for another method.
     """
     if method == "password":
-        return _password_login(tx, asked, given)
+        return _password_login(tx, operator.security_compliance, given)
     if method == "application_credential":
         return _credential_login(tx, given)
+    if method == "totp":
+        return _code_login(tx, operator.identity, given)
     raise Unauthorized(REFUSED)
 
 
@@ -65,11 +70,12 @@ def issue(
     auth: dict[str, Any],
     methods: tuple[str, ...],
     logins: Sequence[Login],
+    receipt: str | None = None,
 ) -> tuple[str, Proof]:
     """A new token and what it is worth. All methods that are named must hold now, for one and the same user.
 
-    Raises: Unauthorized; BadRequest for the scope's form; NotFound for a bad token in the token method; Forbidden for
-    one that may not be exchanged.
+    Raises: Insufficient when the user has to prove more; Unauthorized; BadRequest for the scope's form; NotFound for a
+    bad token in the token method, and for a bad receipt; Forbidden for one that may not be exchanged.
     """
     parent = tokens.prove(tx, auth["identity"]["token"]["id"]) if "token" in methods else None
     credential: Login | None = None
@@ -77,7 +83,7 @@ def issue(
     for each in logins:
         if not _still_holds(tx, each):
             raise Unauthorized(REFUSED)
-        if each.credential_id is None:
+        if each.credential_id is None and each.code_of is None:
             _refuse_account(tx, asked, each)
         user_ids.add(each.user_id or "")
         if each.credential_id is not None:
@@ -89,6 +95,12 @@ def issue(
         raise Unauthorized(REFUSED)
     if parent is not None:
         _refuse_exchange(parent, auth.get("scope"))
+        methods = (*parent.payload.method_names, *methods)
+    number = generation(tx, user_id)
+    if receipt is not None:
+        methods = (*proven_before(tokens, receipt, user_id, number, tx.now.timestamp()), *methods)
+    options = tx.scalar(select(users.c.options).where(users.c.id == user_id))
+    refuse_insufficient(options, user_id, methods, number)
     trust = _trusted(tx, auth, user_id, credential)
     if trust is None:
         scope = _scope(tx, auth.get("scope"), user_id, credential)
@@ -96,9 +108,9 @@ def issue(
         scope = Scope("project", trust.trust["project_id"])
     text, _ = tokens.issue(
         user_id,
-        methods if parent is None else (*parent.payload.method_names, *methods),
+        methods,
         scope,
-        generation=generation(tx, user_id),
+        generation=number,
         expires_s=parent.payload.expires_s if parent is not None else None,
         chain=parent.payload.audit_ids[-1] if parent is not None else None,
         credential_id=credential.credential_id if credential is not None else None,
@@ -172,6 +184,9 @@ def _refuse_account(tx: Tx, asked: SecurityCompliance, login: Login) -> None:
 
 def _still_holds(tx: Tx, login: Login) -> bool:
     """Whether the hash that was compared is still the user's, or the application credential's."""
+    if login.code_of is not None:
+        found = tx.scalar(select(credentials.c.blob).where(credentials.c.id == login.code_of.id))
+        return found is not None and found == login.code_of.text
     if login.credential_id is None:
         found = tx.scalar(select(users.c.password_hash).where(users.c.id == login.user_id))
     else:
@@ -192,6 +207,19 @@ def _password_login(tx: Tx, asked: SecurityCompliance, given: dict[str, Any]) ->
         return Login(secret=password)
     is_to_be_told = accounts.is_to_be_told(query.row_by_id(tx, users, row.id), asked, tx.now.date())
     return Login(row.id, row.password_hash, password, is_to_be_told=is_to_be_told)
+
+
+def _code_login(tx: Tx, options: IdentityOptions, given: dict[str, Any]) -> Login:
+    user = given.get("user")
+    if not isinstance(user, dict):
+        raise BadRequest("Expecting to find user in totp.", type="ValidationError")
+    code = user.get("passcode")
+    if not isinstance(code, str):
+        raise BadRequest("Expecting to find passcode in user.", type="ValidationError")
+    row = _find_user(tx, user)
+    if row is None:
+        return Login()
+    return Login(row.id, code_of=totp.proving(tx, row.id, code, options.totp_included_previous_windows))
 
 
 def _find_user(tx: Tx, given: dict[str, Any]) -> Row[Any] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Table, select
 
@@ -12,6 +13,14 @@ from deuteron.model.resource import RowT
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.schema import TableOf
+
+
+@dataclass(frozen=True)
+class Secret:
+    """What something was compared with: a credential and what it held."""
+
+    id: str
+    text: str
 
 
 def new_id() -> str:

@@ -174,8 +174,7 @@ class Tokens:
             trust=None if trust is None else pack(trust.trust["id"]),
             trustor_generation=None if trust is None else trust.trustor_generation,
         )
-        data = msgspec.msgpack.encode(payload)
-        return self._fernet.encrypt_at_time(data, int(now)).rstrip(b"=").decode(), payload
+        return self.seal(msgspec.msgpack.encode(payload), now), payload
 
     def revoke(self, tx: Tx, proof: Proof) -> None:
         """From the end of this transaction on, the token proves nothing."""
@@ -286,20 +285,30 @@ class Tokens:
             raise _bad()
         return Named(user.id, user.name, domain.id, domain.name)
 
-    def _decode(self, token: str) -> Payload:
-        if not token or len(token) > MAX_TOKEN_LENGTH or not token.isascii():
-            raise _bad()
-        data = token.encode() + b"=" * (-len(token) % 4)
+    def seal(self, data: bytes, now_s: float) -> str:
+        """A text that only this cloud can make, and open."""
+        return self._fernet.encrypt_at_time(data, int(now_s)).rstrip(b"=").decode()
+
+    def unseal(self, text: str) -> bytes:
+        """What was sealed. Raises: ValueError for a text that was not sealed here."""
+        if not text or len(text) > MAX_TOKEN_LENGTH or not text.isascii():
+            raise ValueError("no sealed text")
+        data = text.encode() + b"=" * (-len(text) % 4)
         try:
             try:
-                raw = self._fernet.decrypt(data)
+                return self._fernet.decrypt(data)
             except InvalidToken:
                 # Another server of this cloud may have rotated the keys.
                 if not self._reload_keys():
                     raise
-                raw = self._fernet.decrypt(data)
-            return msgspec.msgpack.decode(raw, type=Payload)
-        except (InvalidToken, msgspec.DecodeError, ValueError):
+                return self._fernet.decrypt(data)
+        except InvalidToken:
+            raise ValueError("no sealed text") from None
+
+    def _decode(self, token: str) -> Payload:
+        try:
+            return msgspec.msgpack.decode(self.unseal(token), type=Payload)
+        except (msgspec.DecodeError, ValueError):
             raise _bad() from None
 
     def _keep_keys_fresh(self, now: float) -> None:

@@ -147,6 +147,13 @@ def user_named(tx: Tx, name: str, domain_id: str) -> UserRow | None:
     return query.first(tx, users, users.c.name == name, users.c.domain_id == domain_id)
 
 
+def user_shown(tx: Tx, user_id: str) -> dict[str, object]:
+    """Id, name and domain of a user that is there."""
+    row = find_user(tx, user_id)
+    domain = find(tx, projects, "domain", row["domain_id"])
+    return {"id": row["id"], "name": row["name"], "domain": {"id": domain["id"], "name": domain["name"]}}
+
+
 def password_end(tx: Tx, user_id: str) -> str | None:
     """When the user's password has to be changed."""
     end: str | None = tx.scalar(select(users.c.password_expires_at).where(users.c.id == user_id))
