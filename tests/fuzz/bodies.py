@@ -133,6 +133,7 @@ _ACTIONS: list[Any] = [
     {"os-resetState": {"state": "active"}},
     {"resize": {"flavorRef": "1"}},
     {"createImage": {"name": "x", "metadata": {}}},
+    {"createBackup": {"name": "x", "backup_type": "daily", "rotation": 1, "metadata": {}}},
     {"changePassword": {"adminPass": "x"}},
     {"addFloatingIp": {"address": "1.2.3.4"}},
     {"forceDelete": None},

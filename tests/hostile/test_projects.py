@@ -299,7 +299,8 @@ ACTIONS: tuple[dict[str, Any], ...] = (
     {"suspend": None}, {"resume": None}, {"lock": None}, {"unlock": None},
     {"os-getConsoleOutput": {}}, {"addSecurityGroup": {"name": "default"}},
     {"removeSecurityGroup": {"name": "default"}},
-    {"os-resetState": {"state": "active"}}, {"createImage": {"name": "mine"}}, {"resize": {"flavorRef": "1"}},
+    {"os-resetState": {"state": "active"}}, {"createImage": {"name": "mine"}},
+    {"createBackup": {"name": "mine", "backup_type": "daily", "rotation": 1}}, {"resize": {"flavorRef": "1"}},
 )  # fmt: skip
 
 

@@ -120,6 +120,32 @@ def test_tiny_tools_has_what_public_suites_call(guests: tuple[Cloud, dict[str, A
         assert seen.strip().splitlines()[-1:] == [answer], seen
 
 
+def test_an_image_of_a_running_guest_boots_with_what_was_written_to_it(
+    guests: tuple[Cloud, dict[str, Any], dict[str, Shell]],
+) -> None:
+    cloud, addresses, shells = guests
+    shells["tiny"]("echo kept > ~/kept; sync")
+    demo = cloud.connect()
+    server = demo.compute.find_server("guest-tiny", ignore_missing=False)
+    made = demo.compute.create_server_image(server, "copy", wait=True, timeout=60)
+    assert (made.status, made.disk_format) == ("active", "qcow2")
+    assert shells["tiny"]("hostname") == "guest-tiny\n"
+    assert demo.compute.get_server(server).task_state is None
+
+    copy = demo.compute.create_server(
+        name="copy",
+        image_id=made.id,
+        flavor_id=demo.compute.find_flavor("m1.nano", ignore_missing=False).id,
+        networks=[{"uuid": addresses["network"]}],
+        security_groups=[{"name": "guests"}],
+        key_name="guests",
+    )
+    copy = demo.compute.wait_for_server(copy, wait=90, interval=0.2)
+    shell = _shell(cloud, addresses["network"], copy.addresses["guests"][0]["addr"])
+    wait_for("what was written is there", lambda: shell("cat ~/kept; hostname"), lambda seen: seen == "kept\ncopy\n")
+    demo.compute.delete_server(copy)
+
+
 def test_dhcp_requests_carry_the_guests_name(guests: tuple[Cloud, dict[str, Any], dict[str, Shell]]) -> None:
     _, addresses, shells = guests
     command = shells["tiny"]("ps -o args | grep '[u]dhcpc'")

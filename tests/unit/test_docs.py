@@ -50,11 +50,12 @@ ACTIONS = {
     "os-stop": "stop", "os-start": "start", "reboot": "reboot soft and hard", "pause": "pause", "unpause": "pause",
     "suspend": "suspend", "resume": "suspend", "lock": "lock", "unlock": "lock", "rebuild": "rebuild",
     "os-resetState": "reset state", "forceDelete": "force delete", "addSecurityGroup": "security groups",
-    "removeSecurityGroup": "security groups",
+    "removeSecurityGroup": "security groups", "createImage": "images and backups of servers",
+    "createBackup": "images and backups of servers",
 }  # fmt: skip
 """What the page calls each action of a server that is there."""
 NOT_BUILT = {
-    "createImage": "images and backups of servers", "createBackup": "images and backups of servers", "resize": "resize",
+    "resize": "resize",
     "confirmResize": "resize", "revertResize": "resize", "migrate": "migration", "os-migrateLive": "live migration",
     "evacuate": "evacuation", "rescue": "rescue", "unrescue": "rescue", "shelve": "shelving",
     "shelveOffload": "shelving", "unshelve": "shelving", "restore": "restoring", "changePassword": "setting passwords",

@@ -19,7 +19,6 @@ after a pause that doubles from 1 s to 60 s.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Set
@@ -35,14 +34,14 @@ from deuteron.compute import domain as domains
 from deuteron.compute.config_drive import ConfigDrives
 from deuteron.compute.contract import ConsoleUnavailable, HostFacts, HostUse
 from deuteron.compute.images import DiskFailure, ImageCache, InstanceFiles
-from deuteron.compute.libvirtd import Libvirtd, ServerFailure, details_of, is_away, switch_off, unless
+from deuteron.compute.libvirtd import Libvirtd, ServerFailure, details_of, is_away
+from deuteron.compute.operations import Operations
 from deuteron.compute.steps import ObservedServer, Step, next_step
 from deuteron.model.intent import HostSettings, IntentPort, IntentServer, ServerReport
 
 log = structlog.get_logger("deuteron.compute")
 
 _MAX_STEPS = 20
-_BOTH = libvirt.VIR_DOMAIN_AFFECT_LIVE | libvirt.VIR_DOMAIN_AFFECT_CONFIG
 
 
 class ComputeOptions(msgspec.Struct, frozen=True):
@@ -60,6 +59,8 @@ class ComputeOptions(msgspec.Struct, frozen=True):
 
 _AWAY_FAILURES = 20
 """How often libvirtd may be found away, a second apart, before that is a server's fault."""
+_IMAGE_FAILURES = 3
+"""How often an image of a server is tried before it is given up."""
 
 
 class _Server(msgspec.Struct):
@@ -78,6 +79,9 @@ class _Server(msgspec.Struct):
     failures: int = 0
     not_before: float = 0.0
     report: ServerReport | None = None
+    imaged: str | None = None
+    """The last image of its disk that the API took; forgotten by a restart, and then the API says so again."""
+    image_fault: str | None = None
 
 
 class LibvirtCompute:
@@ -99,7 +103,6 @@ class LibvirtCompute:
         self._clock = clock
         state_dir = Path(settings.state_dir)
         self._images = ImageCache(state_dir / "images", settings.api_socket, settings.token)
-        self._image_dir = state_dir / "images"
         drives = ConfigDrives(settings.api_socket, settings.token)
         self._files = InstanceFiles(state_dir / "instances", self._images, drives.make)
         self._lock = threading.Lock()
@@ -108,6 +111,18 @@ class LibvirtCompute:
         self._libvirtd = Libvirtd(self._options.uri)
         self._pool = ThreadPoolExecutor(self._options.workers, thread_name_prefix="compute")
         self._closing = threading.Event()
+        self._operations = Operations(
+            self._libvirtd,
+            self._files,
+            self._images,
+            state_dir / "images",
+            wiring,
+            lambda server_id: self._servers[server_id].wanted if server_id in self._servers else None,
+            clock,
+            self._closing,
+            shutdown_timeout_s=self._options.shutdown_timeout_s,
+            detach_timeout_s=self._options.detach_timeout_s,
+        )
         self._wake = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="compute-watch", daemon=True)
         self._watcher.start()
@@ -143,7 +158,7 @@ class LibvirtCompute:
                     continue
                 if entry.wanted != wanted:
                     # A new wish deserves a new try at once.
-                    entry.failures, entry.not_before = 0, 0.0
+                    entry.failures, entry.not_before, entry.image_fault = 0, 0.0, None
                 if entry.wanted is not None and wanted is not None and entry.wanted.power != wanted.power:
                     entry.is_power_new = True
                 entry.wanted, entry.ports_ready = wanted, ready
@@ -169,6 +184,8 @@ class LibvirtCompute:
             for server_id, entry in sorted(self._servers.items()):
                 if entry.fault is not None:
                     found.append((f"server {server_id}", entry.fault))
+                elif entry.image_fault is not None:
+                    found.append((f"server {server_id}", entry.image_fault))
                 elif entry.step is Step.WAIT_FOR_PORTS:
                     found.append((f"server {server_id}", "waits until its ports are wired"))
             return tuple(found)
@@ -227,13 +244,28 @@ class LibvirtCompute:
                     return
                 # The only place where anything about a server is changed: a log without it is proof that nothing was.
                 log.info("server changed", server=server_id, step=step.value)
-                self._take(step, server_id, wanted, observed)
-                if step is Step.START:
-                    entry.is_power_new = False
+                self._operations.take(step, server_id, wanted, observed)
+                self._taken(step, entry, wanted)
             except (libvirt.libvirtError, ServerFailure, DiskFailure, OSError) as error:
                 self._failed(server_id, entry, error)
                 return
         self._failed(server_id, entry, ServerFailure(f"server {server_id} does not settle", f"last step: {step.value}"))
+
+    def _taken(self, step: Step, entry: _Server, wanted: IntentServer | None) -> None:
+        if step is Step.START:
+            entry.is_power_new = False
+        elif step is Step.IMAGE and wanted is not None:
+            entry.imaged = wanted.snapshot
+        elif step is Step.REMOVE:
+            with self._lock:
+                used = {
+                    image.id
+                    for other in self._servers.values()
+                    if other.wanted
+                    for image in (other.wanted.image, other.wanted.kernel, other.wanted.ramdisk)
+                    if image is not None
+                }
+            self._images.prune(used)
 
     def _succeeded(self, server_id: str, entry: _Server, observed: ObservedServer, step: Step) -> None:
         with self._lock:
@@ -258,6 +290,10 @@ class LibvirtCompute:
                 # libvirtd is starting, or coming back: the server waits for it.
                 entry.fault = entry.fault_details = None
                 entry.not_before = self._clock() + self._options.retry_first_s
+            elif entry.step is Step.IMAGE:
+                # The server itself is well.
+                why = f"{entry.step.value} on host {self._host} failed: {error}"
+                entry.image_fault = why if entry.failures >= _IMAGE_FAILURES else None
             else:
                 step = "look at the server" if entry.step is Step.NOTHING else entry.step.value
                 entry.fault = f"{step} on host {self._host} failed: {error}"
@@ -284,6 +320,8 @@ class LibvirtCompute:
             fault=entry.fault,
             fault_details=entry.fault_details,
             instance_name=domains.instance_name(server_id),
+            snapshot=entry.wanted.snapshot if step is Step.IMAGE and entry.wanted is not None else None,
+            snapshot_fault=entry.image_fault if step is Step.IMAGE else None,
         )
         with self._lock:
             entry.step = step
@@ -292,178 +330,11 @@ class LibvirtCompute:
         if changed:
             self.on_change()
 
-    # --- steps -----------------------------------------------------------------------------------------------
-
-    def _take(self, step: Step, server_id: str, wanted: IntentServer | None, observed: ObservedServer) -> None:
-        if step is Step.REMOVE:
-            self._remove(server_id)
-            return
-        assert wanted is not None  # every other step is for a wanted server
-        if step is Step.BUILD:
-            self._remove_domain(server_id)
-            self._files.build(wanted)
-        elif step is Step.DEFINE:
-            self._define(wanted)
-        elif step in (Step.START, Step.DISCARD_SUSPENDED):
-            self._start(wanted, observed, discard=step is Step.DISCARD_SUSPENDED)
-        elif step is Step.RESTART_HARD:
-            switch_off(self._libvirtd.domain(server_id))
-            self._start(wanted, observed, discard=True)
-        elif step is Step.RESTART_SOFT:
-            if observed.state == "running":
-                self._shut_down(server_id, lambda: self._wants_soft_reboot(server_id))
-            self._start(wanted, observed, discard=False)
-        elif step is Step.SHUT_DOWN:
-            if observed.state == "running":
-                self._shut_down(server_id, lambda: self._wants_power(server_id, "shutdown"))
-            if self._wants_power(server_id, "shutdown"):
-                switch_off(self._libvirtd.domain(server_id))
-                self._record(wanted)
-        elif step is Step.PAUSE:
-            self._libvirtd.domain(server_id).suspend()
-            self._record(wanted)
-        elif step is Step.RESUME:
-            self._libvirtd.domain(server_id).resume()
-            self._record(wanted)
-        elif step is Step.SUSPEND:
-            self._libvirtd.domain(server_id).managedSave()
-            self._record(wanted)
-        elif step is Step.REWIRE:
-            self._rewire(wanted, observed)
-        elif step is Step.RECORD:
-            self._record(wanted)
-
-    def _start(self, wanted: IntentServer, observed: ObservedServer, discard: bool) -> None:
-        if observed.state == "suspended" and not discard:
-            self._record(wanted)
-            dom = self._libvirtd.domain(wanted.id)
-            # What was suspended before this host had cells is described in its file, and resumes in one all the same.
-            other = domains.with_emulator(dom.managedSaveGetXMLDesc(0), self._wiring.emulator)
-            if other is not None:
-                dom.managedSaveDefineXML(other)
-            dom.create()
-            return
-        dom = self._libvirtd.domain(wanted.id) if observed.state != "absent" else None
-        if dom is not None and dom.hasManagedSaveImage():
-            dom.managedSaveRemove()
-        dom = self._define(wanted)
-        if discard and wanted.power == "shutdown":
-            return
-        self._files.ensure_boot_images(wanted)
-        log = self._files.path(wanted.id) / "console.log"
-        log.touch(mode=0o640)
-        try:
-            dom.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED if wanted.power == "paused" else 0)
-        except libvirt.libvirtError as error:
-            raise ServerFailure(
-                error.get_error_message() or "libvirt gave no reason", consoles.qemu_log(wanted.id)
-            ) from error
-
-    def _define(self, wanted: IntentServer) -> libvirt.virDomain:
-        folder = self._files.path(wanted.id)
-        row = domains.domain_row(wanted, self._wiring, str(folder), str(self._image_dir))
-        xml = domains.domain_xml(row)
-        (folder / "libvirt.xml").write_text(xml)
-        return self._libvirtd.connect().defineXML(xml)
-
-    def _remove(self, server_id: str) -> None:
-        self._remove_domain(server_id)
-        if self._files.exists(server_id):
-            self._files.remove(server_id)
-        with self._lock:
-            used = {
-                image.id
-                for entry in self._servers.values()
-                if entry.wanted
-                for image in (entry.wanted.image, entry.wanted.kernel, entry.wanted.ramdisk)
-                if image is not None
-            }
-        self._images.prune(used)
-
-    def _remove_domain(self, server_id: str) -> None:
-        dom = self._libvirtd.find(server_id)
-        if dom is None:
-            return
-        switch_off(dom)
-        flags = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
-        with unless(libvirt.VIR_ERR_NO_DOMAIN):
-            dom.undefineFlags(flags | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA)
-        with contextlib.suppress(OSError):
-            consoles.qemu_log_path(server_id).unlink()
-
-    def _shut_down(self, server_id: str, still_wanted: Callable[[], bool]) -> None:
-        """Presses the power button and waits until the guest is off; switches it off when the time is over.
-
-        Pressed again every few seconds, because a guest that is still booting does not notice the first time.
-        """
-        deadline = self._clock() + self._options.shutdown_timeout_s
-        pressed_at = -1e9
-        while still_wanted() and not self._closing.is_set():
-            dom = self._libvirtd.domain(server_id)
-            if not dom.isActive():
-                return
-            now = self._clock()
-            if now >= deadline:
-                switch_off(dom)
-                return
-            if now - pressed_at >= 3.0:
-                with unless(libvirt.VIR_ERR_OPERATION_INVALID):
-                    dom.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
-                pressed_at = now
-            self._closing.wait(0.1)
-
-    def _wants_power(self, server_id: str, power: str) -> bool:
-        entry = self._servers.get(server_id)
-        return entry is not None and entry.wanted is not None and entry.wanted.power == power
-
-    def _wants_soft_reboot(self, server_id: str) -> bool:
-        entry = self._servers.get(server_id)
-        return entry is not None and entry.wanted is not None and entry.wanted.reboot_kind == "SOFT"
-
-    def _rewire(self, wanted: IntentServer, observed: ObservedServer) -> None:
-        dom = self._libvirtd.domain(wanted.id)
-        flags = _BOTH if dom.isActive() else libvirt.VIR_DOMAIN_AFFECT_CONFIG
-        rows = {row.tap: row for row in (domains.interface_row(port, self._wiring) for port in wanted.ports)}
-        present = domains.interface_taps(dom.XMLDesc(0))
-        for tap in sorted(present.keys() - rows.keys()):
-            xml = domains.present_interface(dom.XMLDesc(0), tap)
-            if xml is None:
-                continue
-            with unless(libvirt.VIR_ERR_DEVICE_MISSING, libvirt.VIR_ERR_OPERATION_FAILED):
-                dom.detachDeviceFlags(xml, flags)
-        self._wait_detached(dom, rows.keys())
-        for tap in sorted(rows.keys() - present.keys()):
-            dom.attachDeviceFlags(domains.interface_xml(rows[tap]), flags)
-        row = domains.domain_row(wanted, self._wiring, str(self._files.path(wanted.id)), str(self._image_dir))
-        (self._files.path(wanted.id) / "libvirt.xml").write_text(domains.domain_xml(row))
-
-    def _wait_detached(self, dom: libvirt.virDomain, keep: Set[str]) -> None:
-        """Waits until the guest has let go of the interfaces it should not have."""
-        deadline = self._clock() + self._options.detach_timeout_s
-        while left := domains.interface_taps(dom.XMLDesc(0)).keys() - keep:
-            if self._clock() > deadline:
-                raise ServerFailure(f"the guest does not let go of {', '.join(sorted(left))}")
-            if self._closing.wait(0.1):
-                return
-
-    def _record(self, wanted: IntentServer) -> None:
-        """Writes into the domain what is applied to it now."""
-        dom = self._libvirtd.domain(wanted.id)
-        mark = domains.Mark(wanted.id, wanted.power, wanted.reboot_generation, wanted.build_generation)
-        flags = _BOTH if dom.isActive() else libvirt.VIR_DOMAIN_AFFECT_CONFIG
-        dom.setMetadata(
-            libvirt.VIR_DOMAIN_METADATA_ELEMENT,
-            domains.mark_xml(mark),
-            domains.MARK_PREFIX,
-            domains.MARK_NAMESPACE,
-            flags,
-        )
-
-    # --- observing -------------------------------------------------------------------------------------------
-
     def _observe(self, server_id: str) -> ObservedServer:
         built, has_files = self._files.build_generation(server_id), self._files.exists(server_id)
-        return self._libvirtd.observe(server_id, built, has_files)
+        observed = self._libvirtd.observe(server_id, built, has_files)
+        entry = self._servers.get(server_id)
+        return msgspec.structs.replace(observed, imaged=entry.imaged if entry is not None else None)
 
     def _watch(self) -> None:
         """Looks at everything each second: what died, what should be tried again, what nobody wants."""

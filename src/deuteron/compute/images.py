@@ -118,6 +118,30 @@ class ImageCache:
                 if path.stat().st_mtime < oldest:
                     path.unlink()
 
+    def give(self, image_id: str, path: Path) -> None:
+        """Send the file to the API as the data of an image; nothing when the API does not want it any more.
+
+        Raises: DiskFailure if the API refuses or the connection breaks.
+        """
+        attempt = f"cannot give image {image_id} to the API"
+        connection = UnixConnection(self._api_socket, _TOOL_TIMEOUT_S)
+        headers = {
+            "Authorization": f"Bearer {self._token}",
+            "Content-Length": str(path.stat().st_size),
+            "Content-Type": "application/octet-stream",
+        }
+        try:
+            with path.open("rb") as data:
+                connection.request("PUT", f"/internal/images/{image_id}/file", body=data, headers=headers)
+                response = connection.getresponse()
+            words = response.read(300).decode(errors="replace")
+        except (OSError, http.client.HTTPException) as error:
+            raise DiskFailure(f"{attempt}: {error or type(error).__name__}") from error
+        finally:
+            connection.close()
+        if response.status not in (204, 404, 410):
+            raise DiskFailure(f"{attempt}: it answered {response.status}", words)
+
     def _download(self, image: ImageRef, part: Path) -> None:
         attempt = f"cannot fetch image {image.id} from the API"
         connection = UnixConnection(self._api_socket)

@@ -18,6 +18,8 @@ SIMULATED_CONSOLE = (
     "The server exists in the API only: no virtual machine was started, and there is no console to show.\n"
 )
 
+NO_DISK = "cannot make an image of a server's disk: this cloud runs without a data plane, so the server has none"
+
 
 class SimulatedCompute:
     """`ComputeDriver` without virtual machines."""
@@ -70,6 +72,8 @@ class SimulatedCompute:
                     reboot_generation=server.reboot_generation,
                     build_generation=server.build_generation,
                     instance_name=instance_name(server.id),
+                    snapshot=server.snapshot,
+                    snapshot_fault=None if server.snapshot is None else NO_DISK,
                 )
                 for server in self._servers.values()
             )

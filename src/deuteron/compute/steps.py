@@ -32,6 +32,7 @@ class Step(Enum):
     DISCARD_SUSPENDED = "discard the memory of the suspended server"
     REWIRE = "attach and detach interfaces"
     RECORD = "record what was applied"
+    IMAGE = "make an image of its disk"
 
 
 class ObservedServer(msgspec.Struct, frozen=True):
@@ -48,6 +49,8 @@ class ObservedServer(msgspec.Struct, frozen=True):
     """Off because the guest shut itself down, as far as libvirt remembers."""
     taps: frozenset[str] = frozenset()
     has_files: bool = False
+    imaged: str | None = None
+    """The last image of its disk that the API has taken."""
 
 
 def next_step(wanted: IntentServer | None, observed: ObservedServer, taps: frozenset[str], ports_ready: bool) -> Step:
@@ -74,7 +77,7 @@ def next_step(wanted: IntentServer | None, observed: ObservedServer, taps: froze
     if observed.state in ("absent", "shutdown", "crashed", "suspended"):
         if observed.state == "shutdown" and observed.ended_by_guest and observed.power_applied == wanted.power:
             # As in Nova, a guest that powers itself off stays off; the API learns it and changes its mind.
-            return Step.NOTHING
+            return _imaged(wanted, observed)
         return Step.START if ports_ready else Step.WAIT_FOR_PORTS
     if observed.state == "running" and wanted.power == "paused":
         return Step.PAUSE
@@ -91,4 +94,9 @@ def _settled(wanted: IntentServer, observed: ObservedServer, taps: frozenset[str
         return Step.REWIRE
     if observed.power_applied != wanted.power or observed.reboot_generation < wanted.reboot_generation:
         return Step.RECORD
-    return Step.NOTHING
+    return _imaged(wanted, observed)
+
+
+def _imaged(wanted: IntentServer, observed: ObservedServer) -> Step:
+    """Nothing about the server itself is to be done; what remains is the image that is wanted of it."""
+    return Step.NOTHING if wanted.snapshot is None or observed.imaged == wanted.snapshot else Step.IMAGE

@@ -16,6 +16,7 @@ from deuteron.model.intent import Kept, Report, RouterReport
 from deuteron.model.network import FLOATINGIP, ROUTER
 from deuteron.model.settings import Settings
 from deuteron.rules.compute import lifecycle
+from deuteron.rules.compute import reports as server_reports
 from deuteron.rules.hosts import registry
 from deuteron.rules.network import kinds, trunk_ports
 from deuteron.rules.network import ports as network_ports
@@ -44,7 +45,7 @@ def apply(tx: Tx, settings: Settings, host: str, report: Report, kept: Sequence[
     for router in report.routers:
         _router(tx, host, router)
     for server in report.servers:
-        lifecycle.apply_report(tx, settings, host, server)
+        server_reports.apply_report(tx, settings, host, server)
     for volume in report.volumes:
         volume_reports.of_volume(tx, host, volume)
     for snapshot in report.snapshots:

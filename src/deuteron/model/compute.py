@@ -65,6 +65,24 @@ class Injected(msgspec.Struct, frozen=True, omit_defaults=True):
     admin_pass: str | None = None
 
 
+class Inherited(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an image that is made of a server has of the server's own image, and of who made the server."""
+
+    min_ram: int = 0
+    min_disk: int = 0
+    container_format: str = "bare"
+    properties: dict[str, str] = {}
+
+
+class PendingImage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An image that the server's host is to make of its disk; none other is begun before it is done."""
+
+    image_id: str
+    backup_type: str | None = None
+    rotation: int | None = None
+    """How many backups of the type are kept; None for an image that is no backup."""
+
+
 def _a(name: str, codec: Codec, description: str, **more: Any) -> Attribute:
     return Attribute(name, codec, description, **more)
 
@@ -171,6 +189,8 @@ SERVER: Final = Resource(
         _a("injected", Anything(), "What only its config drive holds, until that is made: `Injected`."),
         _a("key_type", Text(nullable=True), "`ssh` or `x509`: what its key pair is."),
         _a("state_reset", Boolean(), "Whether an administrator set its state, and nothing was asked of it since."),
+        _a("inherited", Anything(), "What images made of it have of its own: `Inherited`."),
+        _a("snapshot", Anything(), "The image that its host is to make of it: `PendingImage`."),
     ),
     indexes=(
         ("project_id", "created", "number", "id"),

@@ -442,6 +442,8 @@ class IntentServer(_Object, frozen=True, tag_field="kind", tag="server"):
     machine_type: str | None = None
     config_drive: bool = False
     """Whether each build makes a config drive, of `GET /internal/servers/<id>/config-drive`."""
+    snapshot: str | None = None
+    """The image to make of its disk, which goes to `PUT /internal/images/<id>/file`; gone once the API has it whole."""
 
 
 class VolumeUpload(msgspec.Struct, frozen=True):
@@ -649,6 +651,10 @@ class ServerReport(msgspec.Struct, frozen=True, omit_defaults=True):
     fault: str | None = None
     fault_details: str | None = None
     instance_name: str | None = None
+    snapshot: str | None = None
+    """The image that is being made of its disk."""
+    snapshot_fault: str | None = None
+    """Why that image cannot be made."""
 
 
 class PortReport(msgspec.Struct, frozen=True, omit_defaults=True):

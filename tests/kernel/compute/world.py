@@ -181,7 +181,7 @@ class World:
         threading.Thread(target=server.serve_forever, daemon=True).start()
 
     def _serve_images(self) -> None:
-        images, config_drives = self.images, self.config_drives
+        world, images, config_drives = self, self.images, self.config_drives
 
         class Images(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -200,6 +200,12 @@ class World:
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)
+
+            def do_PUT(self) -> None:
+                path = world.folder / f"given-{self.path.split('/')[-2]}"
+                path.write_bytes(self.rfile.read(int(self.headers["Content-Length"])))
+                self.send_response(204)
+                self.end_headers()
 
             def address_string(self) -> str:
                 return "unix"

@@ -28,6 +28,8 @@ POLICIES: Final[dict[str, str]] = {
     f"{_P}servers:create": _WRITE,
     f"{_P}servers:create:forced_host": _ADMIN,
     f"{_P}servers:create:attach_network": _WRITE,
+    f"{_P}servers:create_image": _WRITE,
+    f"{_P}os-create-backup": _WRITE,
     f"{_P}servers:update": _WRITE,
     f"{_P}servers:delete": _WRITE,
     f"{_P}servers:reboot": _WRITE,

@@ -18,10 +18,11 @@ from deuteron.api.compute import access, drives, shapes, views
 from deuteron.api.compute.bodies import Body
 from deuteron.api.compute.servers import MAX_USER_DATA, hostname
 from deuteron.model.errors import BadRequest, Conflict, NotFound, Unavailable
-from deuteron.rules.compute import actions, servers
+from deuteron.rules.compute import actions, images, servers, snapshots
 from deuteron.rules.compute.actions import STEPS, Rebuild, Step
 from deuteron.rules.compute.faults import invalid, not_built
 from deuteron.rules.compute.lifecycle import ServerRow
+from deuteron.rules.compute.states import require_unlocked
 from deuteron.store.database import Tx
 
 Action = Callable[[Call, Tx, ServerRow, Any], Reply]
@@ -183,6 +184,38 @@ def _set_group(call: Call, tx: Tx, row: ServerRow, body: Body, *, adds: bool) ->
     return Reply(202)
 
 
+def _create_image(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
+    wanted = Body("createImage", body)
+    name, metadata = wanted.name(), _image_metadata(call, tx, wanted)
+    image_id = snapshots.create_image(tx, call.settings, call.caller, call.request_id, row, name, metadata)
+    return _image_reply(call, image_id, f"{call.base_url}/image/images/{image_id}")
+
+
+def _create_backup(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
+    require_unlocked(call.caller, row)
+    wanted = Body("createBackup", body)
+    name, metadata = wanted.name(), _image_metadata(call, tx, wanted)
+    kind, rotation = wanted.text("backup_type") or "", wanted.integer("rotation", least=0)
+    asked = (tx, call.settings, call.caller, call.request_id)
+    image_id = snapshots.create_backup(*asked, row, name, metadata, kind, rotation)
+    return _image_reply(call, image_id, f"{call.base_url}/compute/v2.1/images/{image_id}" if rotation else None)
+
+
+def _image_metadata(call: Call, tx: Tx, wanted: Body) -> dict[str, str]:
+    """Properties for an image of a server. Raises: BadRequest; Forbidden for more than the quota, until 2.38."""
+    metadata = wanted.metadata()
+    if call.version < 39:
+        images.check_metadata(tx, call.caller, metadata)
+    images.refuse_attributes(metadata)
+    return metadata
+
+
+def _image_reply(call: Call, image_id: str, location: str | None) -> Reply:
+    if call.version >= 45:
+        return Reply(202, {"image_id": image_id})
+    return Reply(202, None, {} if location is None else {"location": location})
+
+
 ACTIONS: Final[Mapping[str, Action]] = {
     "os-stop": _step(STEPS["stop"]),
     "os-start": _step(STEPS["start"]),
@@ -198,6 +231,8 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "forceDelete": _force_delete,
     "addSecurityGroup": _add_group,
     "removeSecurityGroup": _remove_group,
+    "createImage": _create_image,
+    "createBackup": _create_backup,
 }
 _RULES: Final = {
     "os-stop": "servers:stop",
@@ -214,10 +249,10 @@ _RULES: Final = {
     "forceDelete": "servers:delete",
     "addSecurityGroup": "os-security-groups:add",
     "removeSecurityGroup": "os-security-groups:remove",
+    "createImage": "servers:create_image",
+    "createBackup": "os-create-backup",
 }
 NOT_BUILT: Final[Mapping[str, tuple[str, str]]] = {
-    "createImage": ("Making an image of a server", ""),
-    "createBackup": ("A backup of a server", ""),
     "resize": ("Resizing", "Make a new server of the other flavor."),
     "confirmResize": ("Resizing", ""),
     "revertResize": ("Resizing", ""),

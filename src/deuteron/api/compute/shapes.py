@@ -90,6 +90,13 @@ ACTIONS: Final[Mapping[str, Shape]] = {
     "addSecurityGroup": {"name": _REQUIRED},
     "removeSecurityGroup": {"name": _REQUIRED},
     "os-getConsoleOutput": {"length": Field(null=True)},
+    "createImage": {"name": _REQUIRED, "metadata": Field(kind="object")},
+    "createBackup": {
+        "name": _REQUIRED,
+        "backup_type": _REQUIRED,
+        "rotation": _REQUIRED,
+        "metadata": Field(kind="object"),
+    },
 }
 """Actions whose argument is an object. `lock` takes one or null from 2.73 on, and anything before."""
 LOCK: Final[Shape] = {"locked_reason": Field(73)}

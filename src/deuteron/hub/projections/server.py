@@ -82,6 +82,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
             build_generation=row.build_generation,
             machine_type=row.machine_type,
             config_drive=bool(row.config_drive),
+            snapshot=row.snapshot["image_id"] if row.snapshot else None,
         )
         networks_used = {port.network_id for port in found}
         made_of = (*(("port", nic.port_id) for nic in nics[row.id]), *(("network", id) for id in networks_used))

@@ -2,7 +2,7 @@
 
 Files of `personality`, which microversions before 2.57 take, and the administrator's password reach the guest on its
 config drive and nowhere else. So a server that is given files gets a drive, as one does whose image demands it. What
-was given is kept until the drive is made, which is when the server's task ends (`lifecycle.apply_report`).
+was given is kept until the drive is made, which is when the server's task ends (`reports.apply_report`).
 
 Source: nova/virt/configdrive.py `required_by`, `update_instance`; nova/compute/api.py `_check_injected_file_quota`.
 """

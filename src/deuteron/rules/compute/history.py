@@ -27,6 +27,8 @@ EVENTS = {
     "resume": "compute_resume_instance",
     "attach_interface": "compute_attach_interface",
     "detach_interface": "compute_detach_interface",
+    "createImage": "compute_snapshot_instance",
+    "createBackup": "compute_backup_instance",
 }
 """Nova's name for the step that a host carries out."""
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import is_uuid
-from deuteron.model.compute import Flavor
-from deuteron.model.errors import BadRequest, Forbidden
+from deuteron.model.compute import Flavor, Inherited, PendingImage
+from deuteron.model.errors import BadRequest, Forbidden, NotFound
 from deuteron.model.image import IMAGE
 from deuteron.model.image_rows import ImageRow
 from deuteron.model.intent import ImageRef
 from deuteron.rules.compute import quotas
 from deuteron.rules.image import images as image_rules
+from deuteron.rules.image.data import WITH_DATA
 from deuteron.store.database import Tx
 
 GIB = 1024**3
@@ -32,6 +33,7 @@ class Bootable:
     kernel_args: str
     machine_type: str | None
     demands_config_drive: bool = False
+    inherited: Inherited = field(default_factory=Inherited)
 
     def columns(self) -> dict[str, Any]:
         """As columns of a server's row."""
@@ -42,6 +44,7 @@ class Bootable:
             "ramdisk": None if self.ramdisk is None else msgspec.to_builtins(self.ramdisk),
             "kernel_args": self.kernel_args,
             "machine_type": self.machine_type,
+            "inherited": msgspec.to_builtins(self.inherited),
         }
 
 
@@ -84,6 +87,12 @@ def bootable(tx: Tx, caller: Caller, image_id: Any, flavor: Flavor) -> Bootable:
         str(properties.get("os_command_line") or ""),
         properties.get("hw_machine_type"),
         _demands_config_drive(properties),
+        Inherited(
+            row["min_ram"],
+            max(row["min_disk"], flavor.disk),
+            row["container_format"] or "bare",
+            {**properties, "base_image_ref": row["id"], **_made_by(caller)},
+        ),
     )
 
 
@@ -97,9 +106,26 @@ def check_metadata(tx: Tx, caller: Caller, properties: Mapping[str, str]) -> Non
     hard = quotas.limit(tx, caller.project_id or "", "metadata_items")
     if 0 <= hard < len(properties):
         raise Forbidden("Image metadata limit exceeded", type="HTTPForbidden")
+    refuse_attributes(properties)
+
+
+def refuse_attributes(properties: Mapping[str, str]) -> None:
+    """Raises: BadRequest for a property that would be one of the image's attributes."""
     for name in properties:
         if name in IMAGE.by_name:
             raise BadRequest(f"'{name}' is an attribute of images and no metadata", type="HTTPBadRequest")
+
+
+def drop_pending(tx: Tx, stored: Any) -> None:
+    """The image that was to be made of a server, its row's `snapshot`, is wanted no more; one that is whole stays."""
+    if stored is None:
+        return
+    try:
+        image = image_rules.find(tx, msgspec.convert(stored, PendingImage).image_id)
+    except NotFound:
+        return
+    if image["status"] not in WITH_DATA:
+        image_rules.remove(tx, image_rules.change(tx, image, {"protected": False}))
 
 
 def _demands_config_drive(properties: Mapping[str, str]) -> bool:
@@ -108,6 +134,15 @@ def _demands_config_drive(properties: Mapping[str, str]) -> bool:
     if wish not in ("optional", "mandatory"):
         raise BadRequest(f"Image's config drive option '{wish}' is invalid", type="InvalidImageConfigDrive")
     return bool(wish == "mandatory")
+
+
+def _made_by(caller: Caller) -> dict[str, str]:
+    """Who made the server, as Nova writes it into images of it. Source: nova/compute/api.py `create`."""
+    return {
+        "owner_user_name": caller.user_name,
+        "owner_project_name": caller.project_name or "",
+        "boot_roles": ",".join(sorted(caller.roles)),
+    }
 
 
 def _usable(tx: Tx, caller: Caller, image_id: Any, what: str) -> ImageRow:

@@ -1,15 +1,6 @@
-"""What a server is and what is being done to it, from request to report.
+"""What becomes of a server's row: its columns set, a host left, a build given up, a deletion ended.
 
-A request writes what should be (`power`, `reboot_generation`, `build_generation`) and the task in Nova's
-words; the host's report ends the task. `apply_report` is the only place where a report changes a server.
-
-    vm_state    building -> active <-> stopped, paused, suspended;   any -> error;   any -> (row gone)
-    task_state  scheduling, networking, spawning, powering-off, powering-on, rebooting[_hard], pausing, …, deleting
-
-Invariants:
-- Applying the same report twice changes nothing the second time.
-- A state that an administrator set (`state_reset`) stays until somebody asks for something else. Reports bring the
-  power state, and as in Nova a server that is called active and is off becomes stopped.
+What hosts report is written into it by `reports`.
 """
 
 from __future__ import annotations
@@ -20,18 +11,10 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Row, delete, select, update
 
-from deuteron.model.compute import (
-    POWER_CRASHED,
-    POWER_NOSTATE,
-    POWER_PAUSED,
-    POWER_RUNNING,
-    POWER_SHUTDOWN,
-    Nic,
-)
-from deuteron.model.intent import ServerReport
+from deuteron.model.compute import POWER_NOSTATE, Nic
 from deuteron.model.network import PORT
 from deuteron.model.settings import Settings
-from deuteron.rules.compute import history, loads
+from deuteron.rules.compute import history, images, loads
 from deuteron.rules.network import devices
 from deuteron.rules.network import ports as network_ports
 from deuteron.rules.network.kinds import find as find_network_row
@@ -39,15 +22,6 @@ from deuteron.store.compute_tables import deleted_servers, servers
 from deuteron.store.database import Tx
 
 ServerRow = Row[*tuple[Any, ...]]
-
-_SETTLED: Final = {
-    "running": ("active", POWER_RUNNING),
-    "shutdown": ("stopped", POWER_SHUTDOWN),
-    "paused": ("paused", POWER_PAUSED),
-    # libvirt's saved domain is off; Nova shows the same.
-    "suspended": ("suspended", POWER_SHUTDOWN),
-}
-"""What a server is once its domain is as it should be."""
 
 
 def set_server(tx: Tx, server_id: str, **values: Any) -> None:
@@ -90,69 +64,6 @@ def abort_build(tx: Tx, settings: Settings, server_id: str, why: str) -> bool:
     return True
 
 
-def apply_report(tx: Tx, settings: Settings, host: str, report: ServerReport) -> None:
-    """Record what is true of a server on `host`. A server that is not there any more is left alone."""
-    row = tx.first(select(servers).where(servers.c["id"] == report.id, servers.c["host"] == host))
-    if row is None:
-        return
-    if row.task_state == "deleting":
-        # That no domain is there says little: its files may be, or nobody could look. The host says `removed` at last.
-        return
-    if row.state_reset:
-        _after_reset(tx, row, report)
-        return
-    current = report.build_generation >= row.build_generation and report.reboot_generation >= row.reboot_generation
-    if report.state == "error" or (report.fault is not None and report.state != row.power):
-        message = report.fault or "the host could not say why"
-        if row.vm_state != "error" or (row.fault or {}).get("message") != message[:255]:
-            fail(tx, row.id, message, report.fault_details)
-    elif report.state == row.power and current:
-        vm_state, power_state = _SETTLED[report.state]
-        if (row.vm_state, row.task_state, row.power_state) != (vm_state, None, power_state):
-            launched = {} if row.launched_at else {"launched_at": history.moment(tx.now)}
-            set_server(
-                tx,
-                row.id,
-                vm_state=vm_state,
-                task_state=None,
-                power_state=power_state,
-                fault=None,
-                injected=None,  # what was on the config drive alone is on it now
-                **launched,
-            )
-            history.finish(tx, row.id)
-    elif report.state == "building":
-        if row.vm_state == "building" and row.task_state != "spawning":
-            set_server(tx, row.id, task_state="spawning")
-    elif row.task_state is None and row.vm_state == "active" and row.power == "running":
-        _went_by_itself(tx, row, report)
-
-
-def _after_reset(tx: Tx, row: ServerRow, report: ServerReport) -> None:
-    """An administrator said what the server is. Source: nova/compute/manager.py _sync_instance_power_state."""
-    if report.state in ("building", "error", "absent"):
-        return
-    power_state = POWER_CRASHED if report.state == "crashed" else _SETTLED[report.state][1]
-    if row.vm_state == "active" and report.state in ("shutdown", "crashed"):
-        set_server(tx, row.id, vm_state="stopped", power="shutdown", power_state=power_state, state_reset=False)
-    elif row.power_state != power_state:
-        set_server(tx, row.id, power_state=power_state)
-
-
-def _went_by_itself(tx: Tx, row: ServerRow, report: ServerReport) -> None:
-    """Nobody asked for it: the guest powered itself off or crashed.
-
-    As Nova's power synchronisation does, a guest that powered itself off is stopped, so that its host
-    does not start it again. Source: nova/compute/manager.py _sync_instance_power_state.
-    """
-    if report.state == "shutdown" and row.power_state == POWER_RUNNING:
-        set_server(tx, row.id, vm_state="stopped", power="shutdown", power_state=POWER_SHUTDOWN)
-    elif report.state == "crashed" and row.power_state != POWER_CRASHED:
-        set_server(tx, row.id, power_state=POWER_CRASHED)
-    elif report.state == "absent" and row.power_state != POWER_NOSTATE:
-        set_server(tx, row.id, power_state=POWER_NOSTATE)
-
-
 def finish_delete(tx: Tx, settings: Settings, row: ServerRow) -> None:
     """The instance is gone: its own ports are deleted, given ones unbound, and its row is laid aside.
 
@@ -160,6 +71,7 @@ def finish_delete(tx: Tx, settings: Settings, row: ServerRow) -> None:
     """
     for nic in nics(row):
         release_port(tx, settings, row.id, nic)
+    images.drop_pending(tx, row.snapshot)
     history.finish(tx, row.id)
     now = history.stamp(tx.now)
     last: dict[str, Any] = {
@@ -168,6 +80,7 @@ def finish_delete(tx: Tx, settings: Settings, row: ServerRow) -> None:
         "power_state": POWER_NOSTATE,
         "nics": [],
         "injected": None,
+        "snapshot": None,
     }
     # A given id is unique, and a row that a restored backup brought back may be laid aside before.
     tx.execute(delete(deleted_servers).where(deleted_servers.c["id"] == row.id))

@@ -21,6 +21,7 @@ from deuteron.model.settings import ImageOptions
 from deuteron.rules.image import attributes, limits
 from deuteron.store import query
 from deuteron.store.database import Tx
+from deuteron.store.expressions import text_field
 from deuteron.store.image_tables import images, members
 
 
@@ -51,6 +52,12 @@ def seen(tx: Tx, caller: Caller, image_id: str) -> ImageRow | None:
         if row["visibility"] == "shared" and _is_member(tx, image_id, caller.project_id):
             return row
     return None
+
+
+def with_properties(tx: Tx, owner: str | None, properties: Mapping[str, str]) -> list[ImageRow]:
+    """The images of the owner that have these properties, the newest first."""
+    same = [text_field(images.c.properties, name) == value for name, value in properties.items()]
+    return query.rows(tx, images, images.c.owner == owner, *same, order_by=(images.c.created_at.desc(),))
 
 
 def refuse_foreign_owner(caller: Caller, owner: str | None) -> None:

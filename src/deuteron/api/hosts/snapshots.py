@@ -1,0 +1,36 @@
+"""Images that hosts make of their servers, on their way into the Image service."""
+
+from __future__ import annotations
+
+import asyncio
+
+from deuteron.api.call import Call, Reply
+from deuteron.api.image import files
+from deuteron.hub.hub import host_of
+from deuteron.rules.compute import snapshots
+from deuteron.rules.image import data
+from deuteron.store.database import Tx
+
+
+async def take(call: Call) -> Reply:
+    """PUT /internal/images/{id}/file: the disk of a server of the host; 204 also when nobody wants the image any more.
+
+    Raises: NotFound when no server of the host is to become it; Conflict while another upload of it is under way; what
+    `files.take` raises.
+    """
+    host = host_of(call.settings, call.headers.get("authorization", "")) or ""
+    image_id = call.params["id"]
+    declared = await asyncio.wrap_future(
+        call.store.submit(lambda tx: snapshots.begin(tx, call.settings, host, image_id))
+    )
+    if declared is None:
+        return Reply(204)
+    rotated: list[str] = []
+
+    def then(tx: Tx) -> None:
+        rotated[:] = snapshots.finish(tx, host, image_id)
+
+    await files.take(call, declared, then)
+    for gone in rotated:
+        await asyncio.to_thread(data.path_of(call.settings, gone).unlink, missing_ok=True)
+    return Reply(204)

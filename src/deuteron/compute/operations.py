@@ -1,0 +1,233 @@
+"""What each step of `steps` does: to the domains of libvirt, and to the files of servers.
+
+No step remembers anything: what it did is seen by the next look at the server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Set
+from pathlib import Path
+
+import libvirt
+
+from deuteron.compute import consoles
+from deuteron.compute import domain as domains
+from deuteron.compute.copies import disk_copy
+from deuteron.compute.images import ImageCache, InstanceFiles
+from deuteron.compute.libvirtd import Libvirtd, ServerFailure, switch_off, unless
+from deuteron.compute.steps import ObservedServer, Step
+from deuteron.model.intent import IntentServer
+
+_BOTH = libvirt.VIR_DOMAIN_AFFECT_LIVE | libvirt.VIR_DOMAIN_AFFECT_CONFIG
+
+
+class Operations:
+    """Takes steps; any thread may, for one server one at a time."""
+
+    def __init__(
+        self,
+        libvirtd: Libvirtd,
+        files: InstanceFiles,
+        images: ImageCache,
+        image_dir: Path,
+        wiring: domains.HostWiring,
+        wanted: Callable[[str], IntentServer | None],
+        clock: Callable[[], float],
+        closing: threading.Event,
+        *,
+        shutdown_timeout_s: float,
+        detach_timeout_s: float,
+    ) -> None:
+        """`wanted` says what should be of a server by now: who waits for a guest looks whether it is still wanted."""
+        self._libvirtd = libvirtd
+        self._files = files
+        self._images = images
+        self._image_dir = image_dir
+        self._wiring = wiring
+        self._wanted = wanted
+        self._clock = clock
+        self._closing = closing
+        self._shutdown_timeout_s = shutdown_timeout_s
+        self._detach_timeout_s = detach_timeout_s
+
+    def take(self, step: Step, server_id: str, wanted: IntentServer | None, observed: ObservedServer) -> None:
+        """Raises: ServerFailure, DiskFailure, libvirtError, OSError."""
+        if step is Step.REMOVE:
+            self._remove(server_id)
+            return
+        assert wanted is not None  # every other step is for a wanted server
+        if step is Step.BUILD:
+            self._remove_domain(server_id)
+            self._files.build(wanted)
+        elif step is Step.DEFINE:
+            self._define(wanted)
+        elif step in (Step.START, Step.DISCARD_SUSPENDED):
+            self._start(wanted, observed, discard=step is Step.DISCARD_SUSPENDED)
+        elif step is Step.RESTART_HARD:
+            switch_off(self._libvirtd.domain(server_id))
+            self._start(wanted, observed, discard=True)
+        elif step is Step.RESTART_SOFT:
+            if observed.state == "running":
+                self._shut_down(server_id, lambda: self._wants_soft_reboot(server_id))
+            self._start(wanted, observed, discard=False)
+        elif step is Step.SHUT_DOWN:
+            if observed.state == "running":
+                self._shut_down(server_id, lambda: self._wants_power(server_id, "shutdown"))
+            if self._wants_power(server_id, "shutdown"):
+                switch_off(self._libvirtd.domain(server_id))
+                self._record(wanted)
+        elif step is Step.PAUSE:
+            self._libvirtd.domain(server_id).suspend()
+            self._record(wanted)
+        elif step is Step.RESUME:
+            self._libvirtd.domain(server_id).resume()
+            self._record(wanted)
+        elif step is Step.SUSPEND:
+            self._libvirtd.domain(server_id).managedSave()
+            self._record(wanted)
+        elif step is Step.REWIRE:
+            self._rewire(wanted, observed)
+        elif step is Step.RECORD:
+            self._record(wanted)
+        elif step is Step.IMAGE:
+            self._make_image(wanted, observed)
+
+    def _make_image(self, wanted: IntentServer, observed: ObservedServer) -> None:
+        """Copies the disk and gives the copy to the API.
+
+        A guest that runs is paused while its disk is copied, which writes everything that QEMU holds back into the
+        file. Whoever dies in between leaves a paused guest, which is resumed because it should run.
+        """
+        assert wanted.snapshot is not None
+        with disk_copy(self._files.path(wanted.id) / "disk") as copy:
+            if observed.state == "running":
+                dom = self._libvirtd.domain(wanted.id)
+                dom.suspend()
+                try:
+                    copy.take()
+                finally:
+                    dom.resume()
+            else:
+                copy.take()
+            self._images.give(wanted.snapshot, copy.flattened())
+
+    def _start(self, wanted: IntentServer, observed: ObservedServer, discard: bool) -> None:
+        if observed.state == "suspended" and not discard:
+            self._record(wanted)
+            dom = self._libvirtd.domain(wanted.id)
+            # What was suspended before this host had cells is described in its file, and resumes in one all the same.
+            other = domains.with_emulator(dom.managedSaveGetXMLDesc(0), self._wiring.emulator)
+            if other is not None:
+                dom.managedSaveDefineXML(other)
+            dom.create()
+            return
+        dom = self._libvirtd.domain(wanted.id) if observed.state != "absent" else None
+        if dom is not None and dom.hasManagedSaveImage():
+            dom.managedSaveRemove()
+        dom = self._define(wanted)
+        if discard and wanted.power == "shutdown":
+            return
+        self._files.ensure_boot_images(wanted)
+        log = self._files.path(wanted.id) / "console.log"
+        log.touch(mode=0o640)
+        try:
+            dom.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED if wanted.power == "paused" else 0)
+        except libvirt.libvirtError as error:
+            raise ServerFailure(
+                error.get_error_message() or "libvirt gave no reason", consoles.qemu_log(wanted.id)
+            ) from error
+
+    def _define(self, wanted: IntentServer) -> libvirt.virDomain:
+        folder = self._files.path(wanted.id)
+        row = domains.domain_row(wanted, self._wiring, str(folder), str(self._image_dir))
+        xml = domains.domain_xml(row)
+        (folder / "libvirt.xml").write_text(xml)
+        return self._libvirtd.connect().defineXML(xml)
+
+    def _remove(self, server_id: str) -> None:
+        self._remove_domain(server_id)
+        if self._files.exists(server_id):
+            self._files.remove(server_id)
+
+    def _remove_domain(self, server_id: str) -> None:
+        dom = self._libvirtd.find(server_id)
+        if dom is None:
+            return
+        switch_off(dom)
+        flags = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+        with unless(libvirt.VIR_ERR_NO_DOMAIN):
+            dom.undefineFlags(flags | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA)
+        with contextlib.suppress(OSError):
+            consoles.qemu_log_path(server_id).unlink()
+
+    def _shut_down(self, server_id: str, still_wanted: Callable[[], bool]) -> None:
+        """Presses the power button and waits until the guest is off; switches it off when the time is over.
+
+        Pressed again every few seconds, because a guest that is still booting does not notice the first time.
+        """
+        deadline = self._clock() + self._shutdown_timeout_s
+        pressed_at = -1e9
+        while still_wanted() and not self._closing.is_set():
+            dom = self._libvirtd.domain(server_id)
+            if not dom.isActive():
+                return
+            now = self._clock()
+            if now >= deadline:
+                switch_off(dom)
+                return
+            if now - pressed_at >= 3.0:
+                with unless(libvirt.VIR_ERR_OPERATION_INVALID):
+                    dom.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
+                pressed_at = now
+            self._closing.wait(0.1)
+
+    def _wants_power(self, server_id: str, power: str) -> bool:
+        wanted = self._wanted(server_id)
+        return wanted is not None and wanted.power == power
+
+    def _wants_soft_reboot(self, server_id: str) -> bool:
+        wanted = self._wanted(server_id)
+        return wanted is not None and wanted.reboot_kind == "SOFT"
+
+    def _rewire(self, wanted: IntentServer, observed: ObservedServer) -> None:
+        dom = self._libvirtd.domain(wanted.id)
+        flags = _BOTH if dom.isActive() else libvirt.VIR_DOMAIN_AFFECT_CONFIG
+        rows = {row.tap: row for row in (domains.interface_row(port, self._wiring) for port in wanted.ports)}
+        present = domains.interface_taps(dom.XMLDesc(0))
+        for tap in sorted(present.keys() - rows.keys()):
+            xml = domains.present_interface(dom.XMLDesc(0), tap)
+            if xml is None:
+                continue
+            with unless(libvirt.VIR_ERR_DEVICE_MISSING, libvirt.VIR_ERR_OPERATION_FAILED):
+                dom.detachDeviceFlags(xml, flags)
+        self._wait_detached(dom, rows.keys())
+        for tap in sorted(rows.keys() - present.keys()):
+            dom.attachDeviceFlags(domains.interface_xml(rows[tap]), flags)
+        row = domains.domain_row(wanted, self._wiring, str(self._files.path(wanted.id)), str(self._image_dir))
+        (self._files.path(wanted.id) / "libvirt.xml").write_text(domains.domain_xml(row))
+
+    def _wait_detached(self, dom: libvirt.virDomain, keep: Set[str]) -> None:
+        """Waits until the guest has let go of the interfaces it should not have."""
+        deadline = self._clock() + self._detach_timeout_s
+        while left := domains.interface_taps(dom.XMLDesc(0)).keys() - keep:
+            if self._clock() > deadline:
+                raise ServerFailure(f"the guest does not let go of {', '.join(sorted(left))}")
+            if self._closing.wait(0.1):
+                return
+
+    def _record(self, wanted: IntentServer) -> None:
+        """Writes into the domain what is applied to it now."""
+        dom = self._libvirtd.domain(wanted.id)
+        mark = domains.Mark(wanted.id, wanted.power, wanted.reboot_generation, wanted.build_generation)
+        flags = _BOTH if dom.isActive() else libvirt.VIR_DOMAIN_AFFECT_CONFIG
+        dom.setMetadata(
+            libvirt.VIR_DOMAIN_METADATA_ELEMENT,
+            domains.mark_xml(mark),
+            domains.MARK_PREFIX,
+            domains.MARK_NAMESPACE,
+            flags,
+        )
+
+    # --- observing -------------------------------------------------------------------------------------------
