@@ -301,6 +301,7 @@ ACTIONS: tuple[dict[str, Any], ...] = (
     {"removeSecurityGroup": {"name": "default"}},
     {"os-resetState": {"state": "active"}}, {"createImage": {"name": "mine"}},
     {"createBackup": {"name": "mine", "backup_type": "daily", "rotation": 1}}, {"resize": {"flavorRef": "1"}},
+    {"confirmResize": None}, {"revertResize": None}, {"rescue": None}, {"unrescue": None},
 )  # fmt: skip
 
 

@@ -51,13 +51,13 @@ ACTIONS = {
     "suspend": "suspend", "resume": "suspend", "lock": "lock", "unlock": "lock", "rebuild": "rebuild",
     "os-resetState": "reset state", "forceDelete": "force delete", "addSecurityGroup": "security groups",
     "removeSecurityGroup": "security groups", "createImage": "images and backups of servers",
-    "createBackup": "images and backups of servers",
+    "createBackup": "images and backups of servers", "rescue": "rescue", "unrescue": "rescue", "resize": "resize",
+    "confirmResize": "resize", "revertResize": "resize",
 }  # fmt: skip
 """What the page calls each action of a server that is there."""
 NOT_BUILT = {
-    "resize": "resize",
-    "confirmResize": "resize", "revertResize": "resize", "migrate": "migration", "os-migrateLive": "live migration",
-    "evacuate": "evacuation", "rescue": "rescue", "unrescue": "rescue", "shelve": "shelving",
+    "migrate": "migration", "os-migrateLive": "live migration",
+    "evacuate": "evacuation", "shelve": "shelving",
     "shelveOffload": "shelving", "unshelve": "shelving", "restore": "restoring", "changePassword": "setting passwords",
     "trigger_crash_dump": "crash dumps", "os-getVNCConsole": "VNC", "os-getSPICEConsole": "SPICE",
     "os-getRDPConsole": "RDP", "os-getSerialConsole": "serial consoles", "addFloatingIp": "floating IPs",

@@ -18,7 +18,8 @@ from typing import Final
 
 import msgspec
 
-from deuteron.compute.images import DiskFailure, UnixConnection, run_tool
+from deuteron.compute.images import UnixConnection
+from deuteron.compute.tools import DiskFailure, run_tool
 
 LABEL: Final = "config-2"
 TOOL: Final = "genisoimage"

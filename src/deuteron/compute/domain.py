@@ -45,6 +45,7 @@ class Mark(msgspec.Struct, frozen=True):
     power: str = "running"
     reboot_generation: int = 0
     build_generation: int = 0
+    shape_generation: int = 0
 
 
 class InterfaceRow(msgspec.Struct, frozen=True):
@@ -65,6 +66,8 @@ class DiskRow(msgspec.Struct, frozen=True):
     serial: str = ""
     device: Literal["disk", "cdrom"] = "disk"
     bus: Literal["virtio", "ide", "sata"] = "virtio"
+    boots: bool = False
+    """Whether the guest starts from it, wherever it stands among the others."""
 
 
 class DomainRow(msgspec.Struct, frozen=True):
@@ -106,22 +109,18 @@ def interface_row(port: ServerPort, wiring: HostWiring) -> InterfaceRow:
 
 def domain_row(server: IntentServer, wiring: HostWiring, instance_dir: str, image_dir: str) -> DomainRow:
     """What libvirt should be told about `server`, whose files are in `instance_dir`."""
-    disks = []
-    if server.image is not None or server.root_disk_gib:
-        disks.append(DiskRow(f"{instance_dir}/disk", "vda", serial=server.id[:20]))
-    if server.ephemeral_disk_gib:
-        disks.append(DiskRow(f"{instance_dir}/disk.eph0", "vdb"))
-    if server.swap_mib:
-        disks.append(DiskRow(f"{instance_dir}/disk.swap", "vdc" if server.ephemeral_disk_gib else "vdb"))
+    disks = _disk_rows(server, instance_dir)
+    boot = server if server.rescue is None else server.rescue
     machine = server.machine_type or "pc"
     if server.config_drive:
         # A CD-ROM at the end of its bus, as Nova attaches it; the newer of QEMU's machines has no IDE.
         # Source: nova/virt/libvirt/blockinfo.py get_disk_bus_for_device_type, get_config_drive_type.
         bus: Literal["ide", "sata"] = "sata" if "q35" in machine else "ide"
         last = "sdd" if bus == "sata" else "hdd"
-        disks.append(DiskRow(f"{instance_dir}/disk.config", last, "raw", device="cdrom", bus=bus))
+        drive = "disk.config" if server.rescue is None else "disk.config.rescue"
+        disks.append(DiskRow(f"{instance_dir}/{drive}", last, "raw", device="cdrom", bus=bus))
     return DomainRow(
-        mark=Mark(server.id, server.power, server.reboot_generation, server.build_generation),
+        mark=mark_of(server),
         instance_name=instance_name(server.id),
         server_name=server.name,
         vcpus=server.vcpus,
@@ -132,11 +131,43 @@ def domain_row(server: IntentServer, wiring: HostWiring, instance_dir: str, imag
         console_log=f"{instance_dir}/console.log",
         interfaces=tuple(interface_row(port, wiring) for port in server.ports),
         disks=tuple(disks),
-        kernel=f"{image_dir}/{server.kernel.id}" if server.kernel else None,
-        ramdisk=f"{image_dir}/{server.ramdisk.id}" if server.ramdisk else None,
-        kernel_args=server.kernel_args,
+        kernel=f"{image_dir}/{boot.kernel.id}" if boot.kernel else None,
+        ramdisk=f"{image_dir}/{boot.ramdisk.id}" if boot.ramdisk else None,
+        kernel_args=boot.kernel_args,
         version=wiring.version,
     )
+
+
+def mark_of(server: IntentServer) -> Mark:
+    """What is recorded once the domain is as the server should be."""
+    generations = (server.reboot_generation, server.build_generation, server.shape_generation)
+    return Mark(server.id, server.power, *generations)
+
+
+def _disk_rows(server: IntentServer, instance_dir: str) -> list[DiskRow]:
+    """The server's disks; while it is rescued the one that it starts from, and those beside it.
+
+    Source: nova/virt/libvirt/blockinfo.py `get_disk_mapping`: a rescued server has its own root disk as the second, and
+    no others, unless the rescue image says what device it is to be.
+    """
+    rescue = server.rescue
+    own = []
+    if server.image is not None or server.root_disk_gib:
+        own.append(DiskRow(f"{instance_dir}/disk", "vda", serial=server.id[:20]))
+    if rescue is not None and rescue.device is None:
+        return [
+            DiskRow(f"{instance_dir}/disk.rescue", "vda", boots=True),
+            *(msgspec.structs.replace(disk, target="vdb") for disk in own),
+        ]
+    if server.ephemeral_disk_gib:
+        own.append(DiskRow(f"{instance_dir}/disk.eph0", "vdb"))
+    if server.swap_mib:
+        own.append(DiskRow(f"{instance_dir}/disk.swap", "vdc" if server.ephemeral_disk_gib else "vdb"))
+    if rescue is not None and rescue.device is not None:
+        # The virtio disks are numbered one after the other; the other buses hold nothing but the config drive's end.
+        target = {"virtio": f"vd{'abcd'[len(own)]}", "ide": "hda", "sata": "sda"}[rescue.bus]
+        own.append(DiskRow(f"{instance_dir}/disk.rescue", target, device=rescue.device, bus=rescue.bus, boots=True))
+    return own
 
 
 def domain_xml(row: DomainRow) -> str:
@@ -192,6 +223,7 @@ def read_mark(xml: str) -> Mark | None:
         power=element.attrib.get("power", "running"),
         reboot_generation=int(element.attrib.get("reboot_generation", "0")),
         build_generation=int(element.attrib.get("build_generation", "0")),
+        shape_generation=int(element.attrib.get("shape_generation", "0")),
     )
 
 
@@ -234,6 +266,7 @@ def _mark_attributes(mark: Mark) -> dict[str, str]:
         "power": mark.power,
         "reboot_generation": str(mark.reboot_generation),
         "build_generation": str(mark.build_generation),
+        "shape_generation": str(mark.shape_generation),
     }
 
 
@@ -250,7 +283,7 @@ def _append_os(root: ElementTree.Element, row: DomainRow) -> None:
         if row.ramdisk:
             _text(element, "initrd", row.ramdisk)
         _text(element, "cmdline", row.kernel_args or "console=ttyS0 root=/dev/vda")
-    else:
+    elif not any(disk.boots for disk in row.disks):
         ElementTree.SubElement(element, "boot", dev="hd")
     ElementTree.SubElement(element, "smbios", mode="sysinfo")
 
@@ -285,6 +318,8 @@ def _append_devices(root: ElementTree.Element, row: DomainRow) -> None:
         ElementTree.SubElement(element, "target", dev=disk.target, bus=disk.bus)
         if disk.device == "cdrom":
             ElementTree.SubElement(element, "readonly")
+        if disk.boots and not row.kernel:
+            ElementTree.SubElement(element, "boot", order="1")
         if disk.serial:
             _text(element, "serial", disk.serial)
     for interface in row.interfaces:

@@ -33,11 +33,12 @@ from deuteron.compute import consoles
 from deuteron.compute import domain as domains
 from deuteron.compute.config_drive import ConfigDrives
 from deuteron.compute.contract import ConsoleUnavailable, HostFacts, HostUse
-from deuteron.compute.images import DiskFailure, ImageCache, InstanceFiles
+from deuteron.compute.images import ImageCache, InstanceFiles
 from deuteron.compute.libvirtd import Libvirtd, ServerFailure, details_of, is_away
 from deuteron.compute.operations import Operations
 from deuteron.compute.steps import ObservedServer, Step, next_step
-from deuteron.model.intent import HostSettings, IntentPort, IntentServer, ServerReport
+from deuteron.compute.tools import DiskFailure
+from deuteron.model.intent import HostSettings, ImageRef, IntentPort, IntentServer, ServerReport
 
 log = structlog.get_logger("deuteron.compute")
 
@@ -82,6 +83,14 @@ class _Server(msgspec.Struct):
     imaged: str | None = None
     """The last image of its disk that the API took; forgotten by a restart, and then the API says so again."""
     image_fault: str | None = None
+
+
+def _images_of(server: IntentServer) -> list[ImageRef]:
+    """All that it is made of, or rescued with."""
+    found = [server.image, server.kernel, server.ramdisk]
+    if server.rescue is not None:
+        found += [server.rescue.image, server.rescue.kernel, server.rescue.ramdisk]
+    return [image for image in found if image is not None]
 
 
 class LibvirtCompute:
@@ -259,11 +268,7 @@ class LibvirtCompute:
         elif step is Step.REMOVE:
             with self._lock:
                 used = {
-                    image.id
-                    for other in self._servers.values()
-                    if other.wanted
-                    for image in (other.wanted.image, other.wanted.kernel, other.wanted.ramdisk)
-                    if image is not None
+                    image.id for other in self._servers.values() if other.wanted for image in _images_of(other.wanted)
                 }
             self._images.prune(used)
 
@@ -317,6 +322,7 @@ class LibvirtCompute:
             state=state,  # type: ignore[arg-type]  # a DomainState, "building" or "error": all are in the literal
             reboot_generation=observed.reboot_generation,
             build_generation=observed.build_generation or 0,
+            shape_generation=observed.shape_generation,
             fault=entry.fault,
             fault_details=entry.fault_details,
             instance_name=domains.instance_name(server_id),
@@ -332,7 +338,7 @@ class LibvirtCompute:
 
     def _observe(self, server_id: str) -> ObservedServer:
         built, has_files = self._files.build_generation(server_id), self._files.exists(server_id)
-        observed = self._libvirtd.observe(server_id, built, has_files)
+        observed = self._libvirtd.observe(server_id, built, has_files, self._files.kept(server_id))
         entry = self._servers.get(server_id)
         return msgspec.structs.replace(observed, imaged=entry.imaged if entry is not None else None)
 

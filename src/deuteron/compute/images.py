@@ -2,7 +2,8 @@
 
     images/<image id>             exactly what the API has, verified by SHA-256
     images/<image id>.qcow2       the same converted, for formats that QEMU cannot put an overlay on
-    instances/<server id>/        disk, disk.eph0, disk.swap, disk.config, console.log, libvirt.xml, built
+    instances/<server id>/        disk, disk.eph0, disk.swap, disk.config, disk.rescue, disk.config.rescue,
+                                  console.log, libvirt.xml, built; copies of disks as `copies` names them
 
 Names below `images/` are image ids and nothing else, so no name from outside becomes a path. A file appears
 under its name only when it is whole: it is written as `.part-*` beside it and renamed. `built` is written last
@@ -22,7 +23,6 @@ import os
 import shutil
 import socket
 import struct
-import subprocess
 import tempfile
 import threading
 import time
@@ -30,24 +30,17 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from uuid import UUID
 
+from deuteron.compute import copies
+from deuteron.compute.tools import TOOL_TIMEOUT_S, DiskFailure, run_tool
 from deuteron.model.intent import ImageRef, IntentServer
 
 _CHUNK_BYTES = 1 << 20
-_TOOL_TIMEOUT_S = 600.0
 _UNUSED_KEEP_S = 24 * 3600.0
 """How long an image that no server uses stays. Source: nova.conf remove_unused_original_minimum_age_seconds."""
 
 _OVERLAY_FORMATS = {"qcow2": "qcow2", "raw": "raw", "ami": "raw", "iso": "raw"}
 _CONVERTED_FORMATS = {"vmdk": "vmdk", "vdi": "vdi", "vhd": "vpc", "vhdx": "vhdx", "ploop": "parallels"}
 _PLAIN_FORMATS = ("aki", "ari")
-
-
-class DiskFailure(Exception):
-    """An image or disk could not be made; the message says what was attempted and why it failed."""
-
-    def __init__(self, message: str, details: str = "") -> None:
-        super().__init__(message)
-        self.details = details
 
 
 class ImageCache:
@@ -124,7 +117,7 @@ class ImageCache:
         Raises: DiskFailure if the API refuses or the connection breaks.
         """
         attempt = f"cannot give image {image_id} to the API"
-        connection = UnixConnection(self._api_socket, _TOOL_TIMEOUT_S)
+        connection = UnixConnection(self._api_socket, TOOL_TIMEOUT_S)
         headers = {
             "Authorization": f"Bearer {self._token}",
             "Content-Length": str(path.stat().st_size),
@@ -235,9 +228,54 @@ class InstanceFiles:
 
     def ensure_boot_images(self, server: IntentServer) -> None:
         """Fetches kernel and RAM disk again if the cache lost them. Raises: DiskFailure."""
-        for plain in (server.kernel, server.ramdisk):
+        boot = server if server.rescue is None else server.rescue
+        for plain in (boot.kernel, boot.ramdisk):
             if plain is not None:
                 self._images.fetch(plain)
+
+    def reshape(self, server: IntentServer) -> None:
+        """Makes the disks fit the server's shape. Its guest is off, and each part may have been done before.
+
+        Raises: DiskFailure.
+        """
+        folder = self.path(server.id)
+        if server.restore is not None:
+            copies.put_back(folder, server.restore)
+        if server.keep is not None:
+            copies.keep(folder, server.keep)
+        if server.root_disk_gib and (folder / "disk").exists():
+            _grow(folder / "disk", server.root_disk_gib << 30)
+        self._reshape_others(server, folder)
+        rescue_disk = folder / "disk.rescue"
+        if server.rescue is None:
+            rescue_disk.unlink(missing_ok=True)
+            (folder / "disk.config.rescue").unlink(missing_ok=True)
+            return
+        base, form = self._images.base(server.rescue.image)
+        _make_overlay(rescue_disk, base, form, 0)
+        if server.config_drive:
+            self._make_config_drive(server.id, folder / "disk.config.rescue")
+
+    def _reshape_others(self, server: IntentServer, folder: Path) -> None:
+        """The ephemeral disk grows, and goes when the server has none any more; swap holds nothing worth keeping."""
+        ephemeral, swap = folder / "disk.eph0", folder / "disk.swap"
+        if not server.ephemeral_disk_gib:
+            ephemeral.unlink(missing_ok=True)
+        elif ephemeral.exists():
+            _grow(ephemeral, server.ephemeral_disk_gib << 30)
+        else:
+            _make_empty(ephemeral, server.ephemeral_disk_gib << 30)
+        swap.unlink(missing_ok=True)
+        if server.swap_mib:
+            _make_swap(swap, server.swap_mib << 20)
+
+    def kept(self, server_id: str) -> frozenset[int]:
+        """The shape generations before which copies of the disks were made."""
+        return copies.kept(self.path(server_id))
+
+    def drop_kept(self, server: IntentServer) -> None:
+        """Removes copies of disks from before a resize that is over."""
+        copies.drop(self.path(server.id), server.keep)
 
     def remove(self, server_id: str) -> None:
         """Removes the server's folder with everything in it."""
@@ -282,6 +320,13 @@ def swap_header(size_bytes: int) -> bytes:
     return bytes(header)
 
 
+def _grow(disk: Path, size_bytes: int) -> None:
+    """Nothing when it is as large already. Raises: DiskFailure."""
+    shown = json.loads(run_tool(["qemu-img", "info", "--output=json", "-f", "qcow2", str(disk)]))
+    if int(shown["virtual-size"]) < size_bytes:
+        run_tool(["qemu-img", "resize", "-q", "-f", "qcow2", str(disk), str(size_bytes)])
+
+
 def _make_overlay(disk: Path, base: Path, form: str, root_disk_gib: int) -> None:
     image_bytes = virtual_size_bytes(base, form)
     wanted_bytes = root_disk_gib << 30 if root_disk_gib else image_bytes
@@ -322,19 +367,6 @@ def _part_file(folder: Path) -> Iterator[Path]:
         yield part
     finally:
         part.unlink(missing_ok=True)
-
-
-def run_tool(command: list[str]) -> str:
-    """What the tool says. Raises: DiskFailure when it is not there, fails, or takes too long."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TOOL_TIMEOUT_S)
-    except FileNotFoundError as error:
-        raise DiskFailure(f"there is no {command[0]} on this host") from error
-    except subprocess.TimeoutExpired as error:
-        raise DiskFailure(f"{' '.join(command[:2])} did not end in {_TOOL_TIMEOUT_S:.0f} s") from error
-    if done.returncode != 0:
-        raise DiskFailure(f"{' '.join(command[:2])} failed: {done.stderr.strip()}", " ".join(command))
-    return done.stdout
 
 
 class UnixConnection(http.client.HTTPConnection):

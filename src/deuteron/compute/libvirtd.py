@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import libvirt
 
 from deuteron.compute import domain as domains
-from deuteron.compute.images import DiskFailure
 from deuteron.compute.steps import DomainState, ObservedServer
+from deuteron.compute.tools import DiskFailure
 
 _STATES: dict[int, DomainState] = {
     libvirt.VIR_DOMAIN_NOSTATE: "running",
@@ -89,21 +89,23 @@ class Libvirtd:
                     raise
         return found
 
-    def observe(self, server_id: str, built: int | None, has_files: bool) -> ObservedServer:
-        """What is there of the server; `built` and `has_files` are of its folder.
+    def observe(
+        self, server_id: str, built: int | None, has_files: bool, kept: frozenset[int] = frozenset()
+    ) -> ObservedServer:
+        """What is there of the server; `built`, `has_files` and `kept` are of its folder.
 
         Raises: ServerFailure, libvirtError.
         """
         dom = self.find(server_id)
         if dom is None:
-            return ObservedServer(server_id, "absent", build_generation=built, has_files=has_files)
+            return ObservedServer(server_id, "absent", build_generation=built, has_files=has_files, kept=kept)
         try:
             xml = dom.XMLDesc(0)
             number, reason = dom.state()
             saved = bool(dom.hasManagedSaveImage()) if not dom.isActive() else False
         except libvirt.libvirtError as error:
             if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-                return ObservedServer(server_id, "absent", build_generation=built, has_files=has_files)
+                return ObservedServer(server_id, "absent", build_generation=built, has_files=has_files, kept=kept)
             raise
         mark = domains.read_mark(xml)
         if mark is None:
@@ -114,10 +116,12 @@ class Libvirtd:
             "suspended" if saved else state,
             power_applied=mark.power,
             reboot_generation=mark.reboot_generation,
+            shape_generation=mark.shape_generation,
             build_generation=built,
             ended_by_guest=state == "shutdown" and reason == libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN,
             taps=frozenset(domains.interface_taps(xml)),
             has_files=has_files,
+            kept=kept,
         )
 
 

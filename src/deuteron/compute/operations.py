@@ -11,6 +11,7 @@ from collections.abc import Callable, Set
 from pathlib import Path
 
 import libvirt
+import msgspec
 
 from deuteron.compute import consoles
 from deuteron.compute import domain as domains
@@ -91,8 +92,33 @@ class Operations:
             self._rewire(wanted, observed)
         elif step is Step.RECORD:
             self._record(wanted)
+        elif step is Step.RESHAPE:
+            self._reshape(wanted, observed)
+        elif step is Step.DROP_KEPT:
+            self._files.drop_kept(wanted)
         elif step is Step.IMAGE:
             self._make_image(wanted, observed)
+
+    def _reshape(self, wanted: IntentServer, observed: ObservedServer) -> None:
+        """Ends the guest, makes the disks fit, and defines it in its new shape, off.
+
+        The domain says that it was switched off, whatever ended it, so that the next step starts it if it should run.
+        """
+        if observed.state == "running":
+            self._shut_down(wanted.id, lambda: self._wants_shape(wanted))
+            if not self._wants_shape(wanted):
+                return
+        if observed.state != "absent":
+            dom = self._libvirtd.domain(wanted.id)
+            switch_off(dom)
+            if dom.hasManagedSaveImage():
+                dom.managedSaveRemove()
+        self._files.reshape(wanted)
+        self._define(msgspec.structs.replace(wanted, power="shutdown"))
+
+    def _wants_shape(self, wanted: IntentServer) -> bool:
+        now = self._wanted(wanted.id)
+        return now is not None and now.shape_generation == wanted.shape_generation
 
     def _make_image(self, wanted: IntentServer, observed: ObservedServer) -> None:
         """Copies the disk and gives the copy to the API.
@@ -220,7 +246,7 @@ class Operations:
     def _record(self, wanted: IntentServer) -> None:
         """Writes into the domain what is applied to it now."""
         dom = self._libvirtd.domain(wanted.id)
-        mark = domains.Mark(wanted.id, wanted.power, wanted.reboot_generation, wanted.build_generation)
+        mark = domains.mark_of(wanted)
         flags = _BOTH if dom.isActive() else libvirt.VIR_DOMAIN_AFFECT_CONFIG
         dom.setMetadata(
             libvirt.VIR_DOMAIN_METADATA_ELEMENT,

@@ -71,6 +71,7 @@ class SimulatedCompute:
                     state="building" if server.id in self._waiting else server.power,
                     reboot_generation=server.reboot_generation,
                     build_generation=server.build_generation,
+                    shape_generation=server.shape_generation,
                     instance_name=instance_name(server.id),
                     snapshot=server.snapshot,
                     snapshot_fault=None if server.snapshot is None else NO_DISK,

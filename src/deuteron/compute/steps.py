@@ -31,6 +31,8 @@ class Step(Enum):
     SUSPEND = "suspend"
     DISCARD_SUSPENDED = "discard the memory of the suspended server"
     REWIRE = "attach and detach interfaces"
+    RESHAPE = "end it and give it its new shape"
+    DROP_KEPT = "remove the disks of before its resize"
     RECORD = "record what was applied"
     IMAGE = "make an image of its disk"
 
@@ -43,12 +45,15 @@ class ObservedServer(msgspec.Struct, frozen=True):
     power_applied: str = "running"
     """The power that was wanted when it was last applied; tells a guest's own shutdown from one we asked for."""
     reboot_generation: int = 0
+    shape_generation: int = 0
     build_generation: int | None = None
     """Of the disks, from the file beside them; None when there are none, or not whole ones."""
     ended_by_guest: bool = False
     """Off because the guest shut itself down, as far as libvirt remembers."""
     taps: frozenset[str] = frozenset()
     has_files: bool = False
+    kept: frozenset[int] = frozenset()
+    """The shape generations before which copies of the disks were made that are still there."""
     imaged: str | None = None
     """The last image of its disk that the API has taken."""
 
@@ -59,6 +64,8 @@ def next_step(wanted: IntentServer | None, observed: ObservedServer, taps: froze
         return Step.NOTHING if observed.state == "absent" and not observed.has_files else Step.REMOVE
     if observed.build_generation != wanted.build_generation:
         return Step.BUILD
+    if observed.shape_generation != wanted.shape_generation:
+        return Step.RESHAPE
     if wanted.power == "shutdown":
         if observed.state in ("running", "paused", "crashed"):
             return Step.SHUT_DOWN
@@ -94,6 +101,8 @@ def _settled(wanted: IntentServer, observed: ObservedServer, taps: frozenset[str
         return Step.REWIRE
     if observed.power_applied != wanted.power or observed.reboot_generation < wanted.reboot_generation:
         return Step.RECORD
+    if observed.kept - {wanted.keep}:
+        return Step.DROP_KEPT
     return _imaged(wanted, observed)
 
 

@@ -14,7 +14,7 @@ from deuteron.model.codecs import Anything, Boolean, Codec, Integer, Text, Uuid
 from deuteron.model.resource import REQUIRED, Attribute, Resource
 from deuteron.model.scalars import PortId
 
-VmState = Literal["building", "active", "stopped", "paused", "suspended", "error", "deleted"]
+VmState = Literal["building", "active", "stopped", "paused", "suspended", "rescued", "resized", "error", "deleted"]
 
 POWER_NOSTATE: Final = 0
 POWER_RUNNING: Final = 1
@@ -72,6 +72,29 @@ class Inherited(msgspec.Struct, frozen=True, omit_defaults=True):
     min_disk: int = 0
     container_format: str = "bare"
     properties: dict[str, str] = {}
+
+
+class Rescue(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a server is rescued with: images as the host fetches them."""
+
+    image_id: str
+    image: Any
+    kernel_id: str | None = None
+    kernel: Any = None
+    ramdisk_id: str | None = None
+    ramdisk: Any = None
+    kernel_args: str = ""
+    device: str | None = None
+    """`disk` or `cdrom` where the image says what it is to be (`hw_rescue_device`): a disk beside all the others."""
+    bus: str | None = None
+
+
+class Resize(msgspec.Struct, frozen=True):
+    """What a server was before it was resized."""
+
+    flavor: Flavor
+    generation: int
+    """The shape generation of the resize; until it is confirmed its host keeps the disk of the one before."""
 
 
 class PendingImage(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -191,6 +214,10 @@ SERVER: Final = Resource(
         _a("state_reset", Boolean(), "Whether an administrator set its state, and nothing was asked of it since."),
         _a("inherited", Anything(), "What images made of it have of its own: `Inherited`."),
         _a("snapshot", Anything(), "The image that its host is to make of it: `PendingImage`."),
+        _a("shape_generation", Integer(), "Counts rescues, resizes and the ways back."),
+        _a("rescue", Anything(), "What it is rescued with, while it is: `Rescue`."),
+        _a("resize", Anything(), "What it was before it was resized, until that is confirmed or reverted: `Resize`."),
+        _a("restore", Integer(nullable=True), "The resize that was reverted last: its shape generation."),
     ),
     indexes=(
         ("project_id", "created", "number", "id"),

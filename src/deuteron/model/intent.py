@@ -401,6 +401,18 @@ class ServerPort(msgspec.Struct, frozen=True, omit_defaults=True):
     """As in `IntentPort`."""
 
 
+class RescueDisk(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a server boots from while it is rescued."""
+
+    image: ImageRef
+    kernel: ImageRef | None = None
+    ramdisk: ImageRef | None = None
+    kernel_args: str = ""
+    device: Literal["disk", "cdrom"] | None = None
+    """Beside all the server's own disks, as such a device; None is in place of the first, which becomes the second."""
+    bus: Literal["virtio", "ide", "sata"] = "virtio"
+
+
 class Plug(msgspec.Struct, frozen=True):
     """What a server's network card is connected to on its host: `HostMechanism.plug` says so, compute makes it so."""
 
@@ -416,7 +428,8 @@ class IntentServer(_Object, frozen=True, tag_field="kind", tag="server"):
     """A virtual machine that belongs on this host, until it is deleted.
 
     `power` is what should be; each increase of `reboot_generation` asks for one reboot
-    (`reboot_kind`); each increase of `build_generation` asks for a disk made anew from the image.
+    (`reboot_kind`); each increase of `build_generation` asks for a disk made anew from the image; each of
+    `shape_generation` for the guest to end and to start with the size, and the rescue disk or none, that are here.
     """
 
     name: str
@@ -442,6 +455,12 @@ class IntentServer(_Object, frozen=True, tag_field="kind", tag="server"):
     machine_type: str | None = None
     config_drive: bool = False
     """Whether each build makes a config drive, of `GET /internal/servers/<id>/config-drive`."""
+    shape_generation: int = 0
+    rescue: RescueDisk | None = None
+    keep: int | None = None
+    """The shape generation that a resize brought: copies of the disks before it are kept."""
+    restore: int | None = None
+    """The shape generation before which the disks are to be again what they were, if copies are still kept."""
     snapshot: str | None = None
     """The image to make of its disk, which goes to `PUT /internal/images/<id>/file`; gone once the API has it whole."""
 
@@ -648,6 +667,7 @@ class ServerReport(msgspec.Struct, frozen=True, omit_defaults=True):
     state: Literal["running", "shutdown", "paused", "crashed", "suspended", "building", "absent", "error"]
     reboot_generation: int = 0
     build_generation: int = 0
+    shape_generation: int = 0
     fault: str | None = None
     fault_details: str | None = None
     instance_name: str | None = None

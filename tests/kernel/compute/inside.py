@@ -19,7 +19,7 @@ from deuteron.compute import domain as domains
 from deuteron.compute.domain import instance_name
 from deuteron.compute.driver import LibvirtCompute
 from deuteron.guest import build
-from deuteron.model.intent import IntentServer
+from deuteron.model.intent import IntentServer, RescueDisk
 from tests.kernel.compute.world import World, report_of, taps_of, wait_until
 
 pytestmark = pytest.mark.kernel
@@ -181,6 +181,57 @@ def test_a_guest_that_powers_itself_off_stays_off(world: World, compute: Libvirt
     # The user data ran once for this instance, and does not run again.
     want(compute, server)
     wait_for_login(compute, server)
+
+
+def test_a_server_is_resized_and_goes_back_and_is_rescued(world: World, compute: LibvirtCompute) -> None:
+    key = world.folder / "key"
+    if not key.exists():
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    world.keys = {"mine": key.with_suffix(".pub").read_text()}
+    disk = world.folder / "instances"
+    server = world.server()
+
+    def become(logins: int, **changes: object) -> IntentServer:
+        shape = msgspec.structs.replace(server, **changes)
+        want(compute, shape)
+        wait_until("its shape", lambda: report_of(compute, server.id).shape_generation == shape.shape_generation, 40)
+        wait_for_state(compute, shape, "running")
+        wait_for_login(compute, shape, logins)
+        return shape
+
+    def size_gib() -> int:
+        shown = ["qemu-img", "info", "-U", "--output=json", str(disk / server.id / "disk")]
+        return int(json.loads(subprocess.run(shown, capture_output=True, check=True).stdout)["virtual-size"]) >> 30
+
+    def kept() -> set[str]:
+        return {path.name for path in (disk / server.id).glob("kept-*")}
+
+    become(1)
+    ssh(world, server, "root", "echo before > ~/word; sync")
+    larger = become(2, shape_generation=1, keep=1, memory_mib=192, root_disk_gib=2)
+    assert (size_gib(), kept()) == (2, {"kept-1-disk"})
+    assert int(ssh(world, server, "root", "awk '/MemTotal/ {print $2}' /proc/meminfo")) > 140 * 1024
+    assert ssh(world, server, "root", "cat ~/word; echo after > ~/word; sync") == "before\n"
+
+    # A new agent takes the wish for what it is, and one that is killed on the way back goes on.
+    again = world.compute()
+    want(again, larger)
+    wait_for_state(again, larger, "running")
+    assert kept() == {"kept-1-disk"}
+    again.close()
+    become(3, shape_generation=2, restore=1)
+    assert (size_gib(), kept()) == (1, set())
+    assert ssh(world, server, "root", "cat ~/word") == "before\n"
+
+    assert server.image is not None
+    with_disk = RescueDisk(server.image, server.kernel, server.ramdisk, server.kernel_args)
+    become(4, shape_generation=3, restore=1, rescue=with_disk)
+    assert ssh(world, server, "root", "ls ~/word /dev/vdb 2>/dev/null") == "/dev/vdb\n"
+    become(5, shape_generation=4, restore=1, snapshot=str(uuid.uuid4()))
+    assert ssh(world, server, "root", "cat ~/word") == "before\n"
+    given = wait_until("the image is given", lambda: any(world.folder.glob("given-*")), 20)
+    print(f"image after {given:.2f} s")
+    assert not (disk / server.id / "disk.rescue").exists()
 
 
 def test_interfaces_come_and_go_while_the_server_runs(world: World, compute: LibvirtCompute) -> None:

@@ -179,7 +179,7 @@ def test_an_action_in_the_wrong_state_is_refused_in_novas_words(tmp_path: Path) 
             assert (answer.status, answer.message) == (409, f"Instance {server} is locked")
             assert (await w.demo.action(server, "unlock")).status == 202
             assert (await w.demo.action(server, "frobnicate")).message == "There is no such action: frobnicate"
-            answer = await w.demo.action(server, "resize", {"flavorRef": "1"})
+            answer = await w.demo.action(server, "restore")
             assert answer.status == 501 and "not available in this cloud" in answer.message
 
     run(test())

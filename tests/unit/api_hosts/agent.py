@@ -161,7 +161,7 @@ class FakeAgent:
         if item.id in self.faults:
             fault, details = self.faults[item.id]
             return ServerReport(item.id, "error", fault=fault, fault_details=details)
-        return ServerReport(item.id, item.power, item.reboot_generation, item.build_generation)
+        return ServerReport(item.id, item.power, item.reboot_generation, item.build_generation, item.shape_generation)
 
     async def _take(self, message: dict[str, Any]) -> None:
         """What the hub sends."""

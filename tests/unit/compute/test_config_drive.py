@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deuteron.compute import config_drive
-from deuteron.compute.images import DiskFailure
+from deuteron.compute.tools import DiskFailure
 from tests import needs
 
 FILES = {"openstack/latest/meta_data.json": b"{}", "openstack/content/0000": bytes(range(256))}

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from deuteron.compute.consoles import trim_log
-from deuteron.compute.images import DiskFailure, ImageCache, InstanceFiles, swap_header
+from deuteron.compute.images import ImageCache, InstanceFiles, swap_header
+from deuteron.compute.tools import DiskFailure
 from deuteron.model.intent import ImageRef, IntentServer
 from tests import needs
 

@@ -44,6 +44,21 @@ CASES = {
     "built": (WANTED, seen(ABSENT, build_generation=0), Step.START),
     "running as wanted": (WANTED, RUNNING, Step.NOTHING),
     "rebuild asked": (wanted(build_generation=1), RUNNING, Step.BUILD),
+    "another shape": (wanted(shape_generation=1), RUNNING, Step.RESHAPE),
+    "another shape of one that is off": (wanted(shape_generation=1, power="shutdown"), OFF, Step.RESHAPE),
+    "a shape whose domain is lost": (wanted(shape_generation=1), seen(ABSENT, build_generation=0), Step.RESHAPE),
+    "in its new shape, off": (
+        wanted(shape_generation=1),
+        seen(OFF, shape_generation=1, power_applied="shutdown", ended_by_guest=True),
+        Step.START,
+    ),
+    "resized": (wanted(shape_generation=1, keep=1), seen(RUNNING, shape_generation=1, kept={1}), Step.NOTHING),
+    "a resize is confirmed": (wanted(shape_generation=1), seen(RUNNING, shape_generation=1, kept={1}), Step.DROP_KEPT),
+    "resized once more at once": (
+        wanted(shape_generation=2, keep=2),
+        seen(RUNNING, shape_generation=2, kept={1, 2}),
+        Step.DROP_KEPT,
+    ),
     "an image is wanted": (wanted(snapshot="i"), RUNNING, Step.IMAGE),
     "an image of one that is off": (
         wanted(snapshot="i", power="shutdown"),
@@ -108,6 +123,9 @@ def _after(step: Step, server: IntentServer | None, observed: ObservedServer) ->
         case Step.START | Step.RESTART_HARD | Step.RESTART_SOFT:
             state = "paused" if server.power == "paused" else "running"
             return seen(observed, state=state, taps=TAPS, ended_by_guest=False, **applied)
+        case Step.RESHAPE:
+            off = {"power_applied": "shutdown", "shape_generation": server.shape_generation, "has_files": True}
+            return seen(observed, state="shutdown", taps=TAPS, reboot_generation=server.reboot_generation, **off)
         case Step.SHUT_DOWN | Step.DEFINE | Step.DISCARD_SUSPENDED:
             return seen(observed, state="shutdown", taps=TAPS, **applied)
         case Step.PAUSE:
@@ -127,10 +145,11 @@ def test_from_every_state_every_wish_is_reached_and_then_left_alone() -> None:
     wishes = [
         None,
         *(
-            wanted(power=power, reboot_generation=r, build_generation=b)
+            wanted(power=power, reboot_generation=r, build_generation=b, shape_generation=s)
             for power in ("running", "shutdown", "paused", "suspended")
             for r in (0, 1)
             for b in (0, 1)
+            for s in (0, 1)
         ),
     ]
     for state, wish, taps, files in itertools.product(states, wishes, (TAPS, frozenset()), (None, 0)):

@@ -16,9 +16,10 @@ from typing import Any, Final
 from deuteron.api.call import Call, Reply
 from deuteron.api.compute import access, drives, shapes, views
 from deuteron.api.compute.bodies import Body
-from deuteron.api.compute.servers import MAX_USER_DATA, hostname
+from deuteron.api.compute.servers import MAX_USER_DATA, flavor_reference, hostname
 from deuteron.model.errors import BadRequest, Conflict, NotFound, Unavailable
 from deuteron.rules.compute import actions, images, servers, snapshots
+from deuteron.rules.compute import shapes as server_shapes
 from deuteron.rules.compute.actions import STEPS, Rebuild, Step
 from deuteron.rules.compute.faults import invalid, not_built
 from deuteron.rules.compute.lifecycle import ServerRow
@@ -201,6 +202,38 @@ def _create_backup(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
     return _image_reply(call, image_id, f"{call.base_url}/compute/v2.1/images/{image_id}" if rotation else None)
 
 
+def _rescue(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
+    wanted = Body("rescue", {} if body is None else body)
+    password = wanted.text("adminPass") or servers.make_password()
+    image_id = wanted.uuid("rescue_image_ref") if "rescue_image_ref" in wanted else None
+    server_shapes.rescue(tx, call.caller, call.request_id, row, image_id, password)
+    return Reply(200, {"adminPass": password})
+
+
+def _unrescue(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
+    server_shapes.unrescue(tx, call.caller, call.request_id, row)
+    return Reply(202)
+
+
+def _resize(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
+    wanted = Body("resize", body)
+    if "OS-DCF:diskConfig" in wanted:
+        wanted.choice("OS-DCF:diskConfig", ("AUTO", "MANUAL"), "MANUAL")
+    flavor_id = flavor_reference(wanted.raw["flavorRef"])
+    server_shapes.resize(tx, call.settings, call.caller, call.request_id, row, flavor_id)
+    return Reply(202)
+
+
+def _confirm_resize(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
+    server_shapes.confirm(tx, call.caller, call.request_id, row)
+    return Reply(204)
+
+
+def _revert_resize(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
+    server_shapes.revert(tx, call.caller, call.request_id, row)
+    return Reply(202)
+
+
 def _image_metadata(call: Call, tx: Tx, wanted: Body) -> dict[str, str]:
     """Properties for an image of a server. Raises: BadRequest; Forbidden for more than the quota, until 2.38."""
     metadata = wanted.metadata()
@@ -233,6 +266,11 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "removeSecurityGroup": _remove_group,
     "createImage": _create_image,
     "createBackup": _create_backup,
+    "rescue": _rescue,
+    "unrescue": _unrescue,
+    "resize": _resize,
+    "confirmResize": _confirm_resize,
+    "revertResize": _revert_resize,
 }
 _RULES: Final = {
     "os-stop": "servers:stop",
@@ -251,16 +289,16 @@ _RULES: Final = {
     "removeSecurityGroup": "os-security-groups:remove",
     "createImage": "servers:create_image",
     "createBackup": "os-create-backup",
+    "rescue": "os-rescue",
+    "unrescue": "os-unrescue",
+    "resize": "servers:resize",
+    "confirmResize": "servers:confirm_resize",
+    "revertResize": "servers:revert_resize",
 }
 NOT_BUILT: Final[Mapping[str, tuple[str, str]]] = {
-    "resize": ("Resizing", "Make a new server of the other flavor."),
-    "confirmResize": ("Resizing", ""),
-    "revertResize": ("Resizing", ""),
     "migrate": ("Migration", ""),
     "os-migrateLive": ("Live migration", ""),
     "evacuate": ("Evacuation", ""),
-    "rescue": ("Rescue mode", ""),
-    "unrescue": ("Rescue mode", ""),
     "shelve": ("Shelving", ""),
     "shelveOffload": ("Shelving", ""),
     "unshelve": ("Shelving", ""),

@@ -45,7 +45,7 @@ def create(call: Call, tx: Tx) -> Reply:
 def _read(call: Call, body: Body) -> NewServers:
     """What the body asks for. Raises: BadRequest, and Forbidden for a host that the caller may not name."""
     _refuse_not_built(body)
-    name, flavor = body.name(), _flavor(body.raw["flavorRef"])
+    name, flavor = body.name(), flavor_reference(body.raw["flavorRef"])
     if not body.raw.get("imageRef"):
         raise BadRequest(
             "Invalid imageRef provided: without an image a server boots from a volume, and volumes are not available "
@@ -131,7 +131,8 @@ def _refuse_not_built(body: Body) -> None:
         )
 
 
-def _flavor(reference: Any) -> str:
+def flavor_reference(reference: Any) -> str:
+    """The id of the flavor that a body names. Raises: BadRequest."""
     if not isinstance(reference, str | int) or isinstance(reference, bool) or reference == "":
         raise invalid("flavorRef", reference, f"{quoted(reference)} is not of type 'string'")
     # Older clients give the whole address of the flavor.

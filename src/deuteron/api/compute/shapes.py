@@ -90,6 +90,8 @@ ACTIONS: Final[Mapping[str, Shape]] = {
     "addSecurityGroup": {"name": _REQUIRED},
     "removeSecurityGroup": {"name": _REQUIRED},
     "os-getConsoleOutput": {"length": Field(null=True)},
+    "rescue": {"adminPass": _PLAIN, "rescue_image_ref": _PLAIN},
+    "resize": {"flavorRef": _REQUIRED, "OS-DCF:diskConfig": _PLAIN},
     "createImage": {"name": _REQUIRED, "metadata": Field(kind="object")},
     "createBackup": {
         "name": _REQUIRED,
@@ -99,6 +101,7 @@ ACTIONS: Final[Mapping[str, Shape]] = {
     },
 }
 """Actions whose argument is an object. `lock` takes one or null from 2.73 on, and anything before."""
+_MAY_BE_NULL: Final = ("rescue",)
 LOCK: Final[Shape] = {"locked_reason": Field(73)}
 
 FLAVOR: Final[Shape] = {
@@ -146,6 +149,8 @@ def check(body: Body, shape: Shape, version: int) -> Body:
 
 def check_action(name: str, argument: Any, version: int) -> None:
     """As `check`, for the argument of an action of a server. Raises: BadRequest."""
+    if name in _MAY_BE_NULL and argument is None:
+        return
     if name in ACTIONS:
         check(Body(name, argument), ACTIONS[name], version)
     elif name == "lock" and version >= 73 and argument is not None:

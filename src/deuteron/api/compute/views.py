@@ -28,9 +28,15 @@ from deuteron.rules.network import devices
 from deuteron.store.database import Tx
 
 _STATUS: Final[dict[str, dict[str | None, str]]] = {
-    "active": {"rebooting": "REBOOT", "rebooting_hard": "HARD_REBOOT", "rebuilding": "REBUILD"},
+    "active": {
+        "rebooting": "REBOOT",
+        "rebooting_hard": "HARD_REBOOT",
+        "rebuilding": "REBUILD",
+        "resize_migrating": "RESIZE",
+    },
     "building": {},
-    "stopped": {"rebuilding": "REBUILD", "rebooting_hard": "HARD_REBOOT"},
+    "stopped": {"rebuilding": "REBUILD", "rebooting_hard": "HARD_REBOOT", "resize_migrating": "RESIZE"},
+    "resized": {"resize_reverting": "REVERT_RESIZE"},
     "paused": {"rebooting_hard": "HARD_REBOOT"},
     "suspended": {"rebooting_hard": "HARD_REBOOT"},
     "error": {"rebuilding": "REBUILD", "rebooting": "REBOOT", "rebooting_hard": "HARD_REBOOT"},
@@ -41,6 +47,8 @@ _PLAIN: Final = {
     "stopped": "SHUTOFF",
     "paused": "PAUSED",
     "suspended": "SUSPENDED",
+    "rescued": "RESCUE",
+    "resized": "VERIFY_RESIZE",
     "error": "ERROR",
     "deleted": "DELETED",
 }
@@ -56,8 +64,7 @@ _SHORT_ADDRESS: Final = ("version", "addr")
 shorter than the answer to a look."""
 
 _NEVER: Final = (
-    "PASSWORD", "MIGRATING", "RESIZE", "VERIFY_RESIZE", "REVERT_RESIZE", "RESCUE", "SOFT_DELETED", "SHELVED",
-    "SHELVED_OFFLOADED",
+    "PASSWORD", "MIGRATING", "SOFT_DELETED", "SHELVED", "SHELVED_OFFLOADED",
 )  # fmt: skip
 """Statuses of Nova that no server has here."""
 

@@ -9,8 +9,8 @@ import msgspec
 from sqlalchemy import select
 
 from deuteron.hub.projections.contract import Made, OnHost, Place, Reading, Touched, pairs, rows
-from deuteron.model.compute import Flavor, Nic
-from deuteron.model.intent import ImageRef, IntentServer, ServerPort
+from deuteron.model.compute import Flavor, Nic, Resize
+from deuteron.model.intent import ImageRef, IntentServer, RescueDisk, ServerPort
 from deuteron.model.network import COMPUTE_PREFIX
 from deuteron.rules.network import bindings
 from deuteron.store.compute_tables import servers
@@ -82,11 +82,19 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
             build_generation=row.build_generation,
             machine_type=row.machine_type,
             config_drive=bool(row.config_drive),
+            shape_generation=row.shape_generation or 0,
+            rescue=_rescue(row.rescue),
+            keep=None if row.resize is None else msgspec.convert(row.resize, Resize).generation,
+            restore=row.restore,
             snapshot=row.snapshot["image_id"] if row.snapshot else None,
         )
         networks_used = {port.network_id for port in found}
         made_of = (*(("port", nic.port_id) for nic in nics[row.id]), *(("network", id) for id in networks_used))
         yield row.host, Made(item, rows=made_of)
+
+
+def _rescue(stored: Any) -> RescueDisk | None:
+    return None if stored is None else msgspec.convert(stored, RescueDisk)
 
 
 def _image(stored: Any) -> ImageRef | None:

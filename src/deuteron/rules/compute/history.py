@@ -27,6 +27,11 @@ EVENTS = {
     "resume": "compute_resume_instance",
     "attach_interface": "compute_attach_interface",
     "detach_interface": "compute_detach_interface",
+    "rescue": "compute_rescue_instance",
+    "unrescue": "compute_unrescue_instance",
+    "resize": "compute_resize_instance",
+    "confirmResize": "compute_confirm_resize",
+    "revertResize": "compute_revert_resize",
     "createImage": "compute_snapshot_instance",
     "createBackup": "compute_backup_instance",
 }

@@ -81,6 +81,8 @@ def finish_delete(tx: Tx, settings: Settings, row: ServerRow) -> None:
         "nics": [],
         "injected": None,
         "snapshot": None,
+        "rescue": None,
+        "resize": None,
     }
     # A given id is unique, and a row that a restored backup brought back may be laid aside before.
     tx.execute(delete(deleted_servers).where(deleted_servers.c["id"] == row.id))
@@ -89,6 +91,8 @@ def finish_delete(tx: Tx, settings: Settings, row: ServerRow) -> None:
     loads.count_in_project(tx, row.project_id, row.flavor, -1)
     if row.host is not None:
         loads.count_on_host(tx, row.host, row.flavor, -1)
+        if row.resize is not None:
+            loads.count_on_host(tx, row.host, row.resize["flavor"], -1)
     tx.changed("server", row.id, deleted=True)
     _forget_old(tx)
 

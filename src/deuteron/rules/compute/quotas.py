@@ -87,6 +87,15 @@ def check_servers(tx: Tx, project_id: str, flavor: Flavor, least: int, most: int
     return allowed
 
 
+def check_growth(tx: Tx, project_id: str, old: Flavor, new: Flavor) -> None:
+    """Whether a server of the project may become as large as `new`. Raises: Forbidden."""
+    have = used(tx, project_id)
+    for name, more in (("cores", new.vcpus - old.vcpus), ("ram", new.ram - old.ram)):
+        hard = limit(tx, project_id, name)
+        if more > 0 and 0 <= hard < have[name] + more:
+            raise over_quota(name, more, have[name], hard)
+
+
 def check_group(tx: Tx, project_id: str, user_id: str, group_id: str, many: int) -> None:
     """Whether the user may put so many more servers into the group. Raises: Forbidden."""
     members = select(func.count()).select_from(servers)

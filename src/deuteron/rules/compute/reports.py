@@ -3,7 +3,7 @@
 A request writes what should be (`power`, `reboot_generation`, `build_generation`) and the task in Nova's
 words; the host's report ends the task. `apply_report` is the only place where a report changes a server.
 
-    vm_state    building -> active <-> stopped, paused, suspended;   any -> error;   any -> (row gone)
+    vm_state    building -> active <-> stopped, paused, suspended, rescued, resized;   any -> error, (row gone)
     task_state  scheduling, networking, spawning, powering-off, powering-on, rebooting[_hard], pausing, …, deleting
 
 Invariants:
@@ -49,13 +49,18 @@ def apply_report(tx: Tx, settings: Settings, host: str, report: ServerReport) ->
         return
     if row.snapshot is not None and _while_imaged(tx, row, report):
         return
-    current = report.build_generation >= row.build_generation and report.reboot_generation >= row.reboot_generation
+    current = (
+        report.build_generation >= row.build_generation
+        and report.reboot_generation >= row.reboot_generation
+        and report.shape_generation >= (row.shape_generation or 0)
+    )
     if report.state == "error" or (report.fault is not None and report.state != row.power):
         message = report.fault or "the host could not say why"
         if row.vm_state != "error" or (row.fault or {}).get("message") != message[:255]:
             fail(tx, row.id, message, report.fault_details)
     elif report.state == row.power and current:
         vm_state, power_state = _SETTLED[report.state]
+        vm_state = "rescued" if row.rescue is not None else "resized" if row.resize is not None else vm_state
         if (row.vm_state, row.task_state, row.power_state) != (vm_state, None, power_state):
             launched = {} if row.launched_at else {"launched_at": history.moment(tx.now)}
             set_server(

@@ -267,6 +267,7 @@ def _insert(tx: Tx, values: dict[str, Any], host: str | None) -> None:
         "reboot_generation": 0,
         "reboot_kind": "HARD",
         "build_generation": 0,
+        "shape_generation": 0,
         "host": host,
         "nics": [],
         "locked": False,
