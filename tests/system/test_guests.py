@@ -143,6 +143,15 @@ def test_an_image_of_a_running_guest_boots_with_what_was_written_to_it(
     copy = demo.compute.wait_for_server(copy, wait=90, interval=0.2)
     shell = _shell(cloud, addresses["network"], copy.addresses["guests"][0]["addr"])
     wait_for("what was written is there", lambda: shell("cat ~/kept; hostname"), lambda seen: seen == "kept\ncopy\n")
+
+    # Shelved, it is an image and nothing else, and comes back from it.
+    demo.compute.shelve_server(copy)
+    copy = demo.compute.wait_for_server(copy, "SHELVED_OFFLOADED", wait=60, interval=0.2)
+    folder = cloud.state / "hosts" / "aio" / "instances" / copy.id
+    wait_for("its host has nothing of it", lambda: not folder.exists())
+    demo.compute.unshelve_server(copy)
+    demo.compute.wait_for_server(copy, wait=90, interval=0.2)
+    wait_for("what was written is there", lambda: shell("cat ~/kept; hostname"), lambda seen: seen == "kept\ncopy\n")
     demo.compute.delete_server(copy)
 
 

@@ -75,6 +75,7 @@ def build(settings: Settings, store: Database | None = None) -> tuple[Parts, App
         compute.bootstrap(tx, settings)
 
     database.write(bootstrap)
+    database.subscribe(image.Leftovers(settings).heard)
     services = (identity.SERVICE(), network.SERVICE(), image.SERVICE(), volume.SERVICE(), compute.SERVICE())
     return parts, App(parts, (Root(services), *services, internal.SERVICE()), websockets={"internal": hub.websocket})
 

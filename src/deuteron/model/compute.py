@@ -14,7 +14,18 @@ from deuteron.model.codecs import Anything, Boolean, Codec, Integer, Text, Uuid
 from deuteron.model.resource import REQUIRED, Attribute, Resource
 from deuteron.model.scalars import PortId
 
-VmState = Literal["building", "active", "stopped", "paused", "suspended", "rescued", "resized", "error", "deleted"]
+VmState = Literal[
+    "building",
+    "active",
+    "stopped",
+    "paused",
+    "suspended",
+    "rescued",
+    "resized",
+    "shelved_offloaded",
+    "error",
+    "deleted",
+]
 
 POWER_NOSTATE: Final = 0
 POWER_RUNNING: Final = 1
@@ -87,6 +98,14 @@ class Rescue(msgspec.Struct, frozen=True, omit_defaults=True):
     device: str | None = None
     """`disk` or `cdrom` where the image says what it is to be (`hw_rescue_device`): a disk beside all the others."""
     bus: str | None = None
+
+
+class Shelved(msgspec.Struct, frozen=True):
+    """Where the disk of a shelved server is."""
+
+    image_id: str
+    power: str
+    """What its domain should have been before."""
 
 
 class Resize(msgspec.Struct, frozen=True):
@@ -217,6 +236,7 @@ SERVER: Final = Resource(
         _a("shape_generation", Integer(), "Counts rescues, resizes and the ways back."),
         _a("rescue", Anything(), "What it is rescued with, while it is: `Rescue`."),
         _a("resize", Anything(), "What it was before it was resized, until that is confirmed or reverted: `Resize`."),
+        _a("shelved", Anything(), "The image that its disk is while it is shelved: `Shelved`."),
         _a("restore", Integer(nullable=True), "The resize that was reverted last: its shape generation."),
     ),
     indexes=(

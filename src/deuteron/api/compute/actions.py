@@ -18,11 +18,12 @@ from deuteron.api.compute import access, drives, shapes, views
 from deuteron.api.compute.bodies import Body
 from deuteron.api.compute.servers import MAX_USER_DATA, flavor_reference, hostname
 from deuteron.model.errors import BadRequest, Conflict, NotFound, Unavailable
-from deuteron.rules.compute import actions, images, servers, snapshots
+from deuteron.rules.compute import actions, images, servers, shelves, snapshots
 from deuteron.rules.compute import shapes as server_shapes
 from deuteron.rules.compute.actions import STEPS, Rebuild, Step
 from deuteron.rules.compute.faults import invalid, not_built
 from deuteron.rules.compute.lifecycle import ServerRow
+from deuteron.rules.compute.moves import NotBound
 from deuteron.rules.compute.states import require_unlocked
 from deuteron.store.database import Tx
 
@@ -234,6 +235,41 @@ def _revert_resize(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
     return Reply(202)
 
 
+def _shelve(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
+    shelves.shelve(tx, call.settings, call.caller, call.request_id, row)
+    return Reply(202)
+
+
+def _shelve_offload(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
+    shelves.offload(call.caller, row)
+    return Reply(202)
+
+
+def _unshelve(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
+    host, zone = None, None
+    if call.version >= 77 and body is not None:
+        wanted = Body("unshelve", body)
+        names = ("availability_zone", "host") if call.version >= 91 else ("availability_zone",)
+        if not wanted.only(names, names[:1] if call.version < 91 else ()).raw:
+            raise invalid("unshelve", {}, "{} does not have enough properties")
+        if "availability_zone" in wanted:
+            zone = {"availability_zone": wanted.text("availability_zone", least=1)}
+        host = wanted.text("host", least=1)
+        if row.vm_state != "shelved_offloaded":
+            raise Conflict(
+                f"Specifying an availability zone or a host when unshelving server {row.id} with status "
+                f'"{row.vm_state.upper()}" is not supported. The server status must be SHELVED_OFFLOADED.',
+                type="UnshelveInstanceInvalidState",
+            )
+        if host is not None:
+            access.require(call, "os-shelve:unshelve_to_host", project_id=row.project_id)
+    try:
+        shelves.unshelve(tx, call.settings, call.caller, call.request_id, row, host, zone)
+    except NotBound as error:
+        raise Conflict(str(error), type="PortBindingFailed") from None
+    return Reply(202)
+
+
 def _image_metadata(call: Call, tx: Tx, wanted: Body) -> dict[str, str]:
     """Properties for an image of a server. Raises: BadRequest; Forbidden for more than the quota, until 2.38."""
     metadata = wanted.metadata()
@@ -271,6 +307,9 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "resize": _resize,
     "confirmResize": _confirm_resize,
     "revertResize": _revert_resize,
+    "shelve": _shelve,
+    "shelveOffload": _shelve_offload,
+    "unshelve": _unshelve,
 }
 _RULES: Final = {
     "os-stop": "servers:stop",
@@ -294,14 +333,14 @@ _RULES: Final = {
     "resize": "servers:resize",
     "confirmResize": "servers:confirm_resize",
     "revertResize": "servers:revert_resize",
+    "shelve": "os-shelve:shelve",
+    "shelveOffload": "os-shelve:shelve_offload",
+    "unshelve": "os-shelve:unshelve",
 }
 NOT_BUILT: Final[Mapping[str, tuple[str, str]]] = {
     "migrate": ("Migration", ""),
     "os-migrateLive": ("Live migration", ""),
     "evacuate": ("Evacuation", ""),
-    "shelve": ("Shelving", ""),
-    "shelveOffload": ("Shelving", ""),
-    "unshelve": ("Shelving", ""),
     "restore": ("Restoring a deleted server", ""),
     "changePassword": ("Setting a password from outside", "Use a key pair."),
     "trigger_crash_dump": ("A crash dump", ""),

@@ -49,6 +49,7 @@ _PLAIN: Final = {
     "suspended": "SUSPENDED",
     "rescued": "RESCUE",
     "resized": "VERIFY_RESIZE",
+    "shelved_offloaded": "SHELVED_OFFLOADED",
     "error": "ERROR",
     "deleted": "DELETED",
 }
@@ -64,7 +65,7 @@ _SHORT_ADDRESS: Final = ("version", "addr")
 shorter than the answer to a look."""
 
 _NEVER: Final = (
-    "PASSWORD", "MIGRATING", "SOFT_DELETED", "SHELVED", "SHELVED_OFFLOADED",
+    "PASSWORD", "MIGRATING", "SOFT_DELETED", "SHELVED",
 )  # fmt: skip
 """Statuses of Nova that no server has here."""
 

@@ -28,7 +28,7 @@ async def take(call: Call) -> Reply:
     rotated: list[str] = []
 
     def then(tx: Tx) -> None:
-        rotated[:] = snapshots.finish(tx, host, image_id)
+        rotated[:] = snapshots.finish(tx, call.settings, host, image_id)
 
     await files.take(call, declared, then)
     for gone in rotated:

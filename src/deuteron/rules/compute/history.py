@@ -29,6 +29,8 @@ EVENTS = {
     "detach_interface": "compute_detach_interface",
     "rescue": "compute_rescue_instance",
     "unrescue": "compute_unrescue_instance",
+    "shelve": "compute_shelve_instance",
+    "unshelve": "compute_unshelve_instance",
     "resize": "compute_resize_instance",
     "confirmResize": "compute_confirm_resize",
     "revertResize": "compute_revert_resize",

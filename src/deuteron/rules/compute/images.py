@@ -116,6 +116,23 @@ def refuse_attributes(properties: Mapping[str, str]) -> None:
             raise BadRequest(f"'{name}' is an attribute of images and no metadata", type="HTTPBadRequest")
 
 
+def reference(tx: Tx, image_id: str) -> ImageRef:
+    """The image as a host fetches it, whoever may see it. Raises: NotFound."""
+    row = image_rules.find(tx, image_id)
+    if row["status"] != "active":
+        raise NotFound(f"image {image_id} has no data")
+    return _reference(row)
+
+
+def drop(tx: Tx, image_id: str) -> None:
+    """Delete the image, whatever its state; nothing when it is gone."""
+    try:
+        image = image_rules.find(tx, image_id)
+    except NotFound:
+        return
+    image_rules.remove(tx, image_rules.change(tx, image, {"protected": False}))
+
+
 def drop_pending(tx: Tx, stored: Any) -> None:
     """The image that was to be made of a server, its row's `snapshot`, is wanted no more; one that is whole stays."""
     if stored is None:

@@ -72,6 +72,8 @@ def finish_delete(tx: Tx, settings: Settings, row: ServerRow) -> None:
     for nic in nics(row):
         release_port(tx, settings, row.id, nic)
     images.drop_pending(tx, row.snapshot)
+    if row.shelved is not None:
+        images.drop(tx, row.shelved["image_id"])
     history.finish(tx, row.id)
     now = history.stamp(tx.now)
     last: dict[str, Any] = {
@@ -83,6 +85,7 @@ def finish_delete(tx: Tx, settings: Settings, row: ServerRow) -> None:
         "snapshot": None,
         "rescue": None,
         "resize": None,
+        "shelved": None,
     }
     # A given id is unique, and a row that a restored backup brought back may be laid aside before.
     tx.execute(delete(deleted_servers).where(deleted_servers.c["id"] == row.id))

@@ -21,7 +21,7 @@ from sqlalchemy import select
 from deuteron.model.compute import POWER_CRASHED, POWER_NOSTATE, POWER_PAUSED, POWER_RUNNING, POWER_SHUTDOWN
 from deuteron.model.intent import ServerReport
 from deuteron.model.settings import Settings
-from deuteron.rules.compute import history, snapshots
+from deuteron.rules.compute import history, shelves, snapshots
 from deuteron.rules.compute.lifecycle import ServerRow, fail, set_server
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
@@ -62,6 +62,8 @@ def apply_report(tx: Tx, settings: Settings, host: str, report: ServerReport) ->
         vm_state, power_state = _SETTLED[report.state]
         vm_state = "rescued" if row.rescue is not None else "resized" if row.resize is not None else vm_state
         if (row.vm_state, row.task_state, row.power_state) != (vm_state, None, power_state):
+            if row.shelved is not None:
+                shelves.is_back(tx, row)
             launched = {} if row.launched_at else {"launched_at": history.moment(tx.now)}
             set_server(
                 tx,

@@ -179,7 +179,7 @@ def _refuse_misfit(row: ServerRow, old: Flavor, new: Flavor) -> None:
 def _own(row: ServerRow) -> Rescue:
     """The server's own image, as it was when the server was made."""
     return Rescue(
-        row.image_id,
+        row.image["id"],
         row.image,
         None if row.kernel is None else row.kernel["id"],
         row.kernel,

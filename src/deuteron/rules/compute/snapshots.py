@@ -20,11 +20,11 @@ import msgspec
 from sqlalchemy import select
 
 from deuteron.model.caller import Caller
-from deuteron.model.compute import Inherited, PendingImage
+from deuteron.model.compute import POWER_NOSTATE, Inherited, PendingImage
 from deuteron.model.errors import ApiError, BadRequest, Forbidden, NotFound, TooLarge
 from deuteron.model.intent import ImageRef
 from deuteron.model.settings import Settings
-from deuteron.rules.compute import history, images, lifecycle
+from deuteron.rules.compute import history, images, lifecycle, moves
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.rules.compute.states import require_state
 from deuteron.rules.image import attributes, data, members
@@ -33,7 +33,7 @@ from deuteron.rules.image.data import Declared
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
 
-TASKS: Final = ("image_snapshot_pending", "image_snapshot", "image_backup", "image_uploading")
+TASKS: Final = ("image_snapshot_pending", "image_snapshot", "image_backup", "image_uploading", "shelving")
 """What is being done to a server while an image is made of it. No report of its power ends them."""
 _STATES: Final = ("active", "stopped", "paused", "suspended")
 _NOT_INHERITED: Final = frozenset({
@@ -71,6 +71,11 @@ def create_backup(
     return image_id
 
 
+def image_to_shelve(tx: Tx, settings: Settings, caller: Caller, row: ServerRow) -> str:
+    """The id of an image that will be the server's disk. Raises: Forbidden, BadRequest."""
+    return _image_row(tx, settings, caller, row, f"{row.name[:240]}-shelved", "snapshot", {})
+
+
 def begin(tx: Tx, settings: Settings, host: str, image_id: str) -> Declared | None:
     """The host is about to send the image; None when nobody wants it any more.
 
@@ -96,7 +101,7 @@ def begin(tx: Tx, settings: Settings, host: str, image_id: str) -> Declared | No
     inherited = _inherited(row)
     formats = {"disk_format": "qcow2", "container_format": inherited.container_format}
     image = image_rules.change(tx, image, {**formats, "properties": properties})
-    if row.task_state in TASKS and row.task_state != "image_uploading":
+    if row.task_state in TASKS and row.task_state not in ("image_uploading", "shelving"):
         lifecycle.set_server(tx, row.id, task_state="image_uploading")
     try:
         return data.begin(tx, settings.operator.image, image)
@@ -105,13 +110,17 @@ def begin(tx: Tx, settings: Settings, host: str, image_id: str) -> Declared | No
         return None
 
 
-def finish(tx: Tx, host: str, image_id: str) -> list[str]:
+def finish(tx: Tx, settings: Settings, host: str, image_id: str) -> list[str]:
     """The image is whole; ids of the backups that made room for it, whose files may go once this is durable."""
     row = _server_of(tx, host, image_id)
     if row is None:
         return []
     pending = _pending(row)
     _end(tx, row, None)
+    if row.shelved is not None and row.shelved["image_id"] == image_id:
+        moves.leave(tx, settings, row)
+        lifecycle.set_server(tx, row.id, vm_state="shelved_offloaded", power_state=POWER_NOSTATE)
+        return []
     return [] if pending.rotation is None else _rotate(tx, row.id, pending, pending.rotation)
 
 
@@ -193,8 +202,11 @@ def _server_of(tx: Tx, host: str, image_id: str) -> ServerRow | None:
 
 
 def _end(tx: Tx, row: ServerRow, failure: str | None) -> None:
-    task = {"task_state": None} if row.task_state in TASKS else {}
-    lifecycle.set_server(tx, row.id, snapshot=None, **task)
+    values: dict[str, object] = {"task_state": None} if row.task_state in TASKS else {}
+    if failure is not None and row.shelved is not None and row.host is not None:
+        # It could not be shelved, and goes on as before.
+        values |= {"shelved": None, "power": row.shelved["power"]}
+    lifecycle.set_server(tx, row.id, snapshot=None, **values)
     history.finish(tx, row.id, failure)
 
 

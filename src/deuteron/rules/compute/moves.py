@@ -1,0 +1,49 @@
+"""Servers that come to a host and leave it, with their ports and what they take of it.
+
+The host that a server left removes what is there of it: the server is not in its intent any more.
+"""
+
+from __future__ import annotations
+
+from deuteron.model.errors import ApiError
+from deuteron.model.network import PORT
+from deuteron.model.settings import Settings
+from deuteron.rules.compute import lifecycle, loads
+from deuteron.rules.compute.lifecycle import ServerRow
+from deuteron.rules.network import ports as network_ports
+from deuteron.rules.network.kinds import find as find_network_row
+from deuteron.store.database import Tx
+
+
+class NotBound(Exception):
+    """A port of the server cannot be wired on the host, and why."""
+
+
+def leave(tx: Tx, settings: Settings, row: ServerRow) -> None:
+    """The server has no host; its ports keep their addresses and are plugged in nowhere."""
+    for nic in lifecycle.nics(row):
+        port = find_network_row(tx, PORT, nic.port_id)
+        if port is not None and port["device_id"] == row.id:
+            network_ports.unbind_port(tx, settings, nic.port_id)
+    lifecycle.leave_host(tx, row.id)
+
+
+def come(tx: Tx, settings: Settings, row: ServerRow, host: str) -> None:
+    """The server is on the host, where its ports are plugged in. `row` is as it was before, on a host or on none.
+
+    Raises: NotBound; what was written then has to be written again.
+    """
+    for nic in lifecycle.nics(row):
+        port = find_network_row(tx, PORT, nic.port_id)
+        if port is None or port["device_id"] != row.id:
+            continue
+        try:
+            bound = network_ports.update_port(tx, settings, None, port, {"binding:host_id": host})
+        except ApiError as error:
+            raise NotBound(f"Binding failed for port {nic.port_id}: {error.message}") from None
+        if bound["binding:vif_type"] == "binding_failed":
+            raise NotBound(f"Binding failed for port {nic.port_id}: {bound['binding_refusal'] or ''}")
+    if row.host is not None:
+        loads.count_on_host(tx, row.host, row.flavor, -1)
+    loads.count_on_host(tx, host, row.flavor, 1)
+    lifecycle.set_server(tx, row.id, host=host)
