@@ -9,7 +9,8 @@ import http.client
 import threading
 from pathlib import Path
 
-from deuteron.compute.images import DiskFailure, ImageCache, UnixConnection
+from deuteron.compute.images import ImageCache, UnixConnection
+from deuteron.compute.tools import DiskFailure
 from deuteron.model.intent import HostSettings, ImageRef
 from deuteron.volume import VolumeFailure, VolumeKeeper
 from deuteron.volume.contract import VolumeDriver
