@@ -594,6 +594,36 @@ BODIES: dict[tuple[str, str], list[Any]] = {
             }
         }
     ],
+    ("POST", _I + "/registered_limits"): [
+        {
+            "registered_limits": [
+                {
+                    "service_id": "$service",
+                    "region_id": "RegionOne",
+                    "resource_name": "$unique",
+                    "default_limit": 5,
+                    "description": "d",
+                }
+            ]
+        }
+    ],
+    ("PATCH", _I + "/registered_limits/{id}"): [{"registered_limit": {"default_limit": 6, "description": "e"}}],
+    ("POST", _I + "/limits"): [
+        {
+            "limits": [
+                {
+                    "service_id": "$service",
+                    "region_id": None,
+                    "resource_name": "fuzzed",
+                    "resource_limit": 5,
+                    "project_id": "$project",
+                    "domain_id": None,
+                    "description": "d",
+                }
+            ]
+        }
+    ],
+    ("PATCH", _I + "/limits/{id}"): [{"limit": {"resource_limit": 6, "description": "e"}}],
     ("POST", _I + "/users/{user_id}/credentials/OS-EC2"): [{"tenant_id": "$project"}],
     ("POST", _I + "/ec2tokens"): [
         {

@@ -32,6 +32,7 @@ OPEN_TO_ALL = re.compile(
     /network/v2.0/extensions | /network/v2.0/availability_zones | /network/v2.0/service-providers
     | /network/v2.0/flavors | GET\ /network/v2.0/default-security-group-rules
     | /compute/v2(.1)?/(extensions|flavors|os-availability-zone|limits) | /identity/v3/regions
+    | GET\ /identity/v3/(registered_limits|limits/model)
     | /image/v2/(schemas|info)
     | GET\ /volume/v3/(types/\{id\}/extra_specs|extensions|os-availability-zone|resource_filters) | /volume/v3/limits
     """,
@@ -47,7 +48,7 @@ ADMINS_ONLY = re.compile(
     | /network/v2.0/ports/\{id\}/bindings
     | /compute/v2.1/(os-services|os-hypervisors|os-aggregates|os-migrations|os-quota-class-sets)
     | /compute/v2.1/flavors/\{id\}/(os-flavor-access|action) | /image/v2/tasks
-    | /identity/v3/(domains|roles|role_inferences|services|endpoints|groups|system|OS-INHERIT)
+    | /identity/v3/(registered_limits|domains|roles|role_inferences|services|endpoints|groups|system|OS-INHERIT)
     | /identity/v3/projects/\{target_id\} | /identity/v3/role_assignments
     | /volume/v3/(os-services|scheduler-stats|capabilities|qos-specs|os-quota-class-sets)
     | (PUT|POST|DELETE)\ /volume/v3/types/\{id\} | /volume/v3/types/\{id\}/os-volume-type-access
@@ -229,6 +230,11 @@ def possess(world: World, owner: Person) -> dict[str, str]:
         access_rules=[{"service": "compute", "method": "GET", "path": "/secret/**"}],
     )  # fmt: skip
     ids["application-credential"], ids["access-rule"] = made["id"], made["access_rules"][0]["id"]
+    (service,) = world.admin.get("/identity/v3/services?type=image")["services"]
+    limited = {"service_id": service["id"], "resource_name": f"thing-{owner.name}"}
+    world.admin.post("/identity/v3/registered_limits", {"registered_limits": [{**limited, "default_limit": 5}]})
+    told = {"limits": [{**limited, "resource_limit": 7, "project_id": owner.project, "description": "secret"}]}
+    ids["limit"] = world.admin.post("/identity/v3/limits", told)["limits"][0]["id"]
     keys = owner.post(f"/identity/v3/users/{owner.user}/credentials/OS-EC2", {"tenant_id": owner.project})
     ids["ec2-key"] = keys["credential"]["access"]
     ids["trust"] = owner.create(
@@ -506,6 +512,10 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
     yield Attack("GET", "/identity/v3/users/{user_id}/access_rules", at=user)
     rule = {**user, "id": ids["access-rule"]}
     yield Attack("GET", "/identity/v3/users/{user_id}/access_rules/{id}", at=rule)
+    limit = {"id": ids["limit"]}
+    yield Attack("GET", "/identity/v3/limits/{id}", at=limit)
+    yield Attack("PATCH", "/identity/v3/limits/{id}", {"limit": {"resource_limit": 9}}, limit)
+    last.append(Attack("DELETE", "/identity/v3/limits/{id}", at=limit))
     keys, key = "/identity/v3/users/{user_id}/credentials/OS-EC2", {**user, "access": ids["ec2-key"]}
     yield Attack("GET", keys, at=key)
     yield Attack("POST", keys, {"tenant_id": ids["project"]}, key)

@@ -70,6 +70,13 @@ IDENTITY = {
     "inactive users": ACCOUNTS + "test_who_is_away_for_long_is_disabled: disable_user_account_days_inactive",
     "the options of users that exempt from them": ACCOUNTS
     + "test_a_user_may_be_exempt_from_being_locked_out: ignore_lockout_failure_attempts",
+    "unified limits (`registered_limits`": "unit/api_identity/test_limits.py::"
+    "test_registered_limits_are_made_changed_and_deleted: registered_limits",
+    "`limits`": "unit/api_identity/test_limits.py::test_a_limit_is_instead_of_a_registered_one: limits",
+    "flat and strict two level)": "unit/api_identity/test_limits.py::"
+    "test_with_two_levels_a_project_has_no_more_than_its_domain: strict_two_level",
+    "which Image obeys": "unit/api_identity/test_limits.py::"
+    "test_images_are_counted_against_the_limits: image_count_total",
     "The roles admin, manager, member, reader and service are made at every start where they are missing": (
         "unit/api_identity/test_roles.py::test_a_cloud_of_before_gets_the_roles_and_what_they_imply_at_its_next_start"
     ),

@@ -27,6 +27,7 @@ from deuteron.model.codecs import (
     quoted,
     refuse_large,
 )
+from deuteron.model.identity_limits import LIMIT, REGISTERED_LIMIT
 from deuteron.model.resource import REQUIRED, Attribute, Resource
 from deuteron.model.scalars import DomainId
 from deuteron.model.user_options import USER_OPTIONS
@@ -456,5 +457,7 @@ STORED: Final[tuple[Resource[Any], ...]] = (
     APPLICATION_CREDENTIAL,
     ACCESS_RULE,
     TRUST,
+    REGISTERED_LIMIT,
+    LIMIT,
 )
 """Those with a table of their own."""

@@ -14,8 +14,10 @@ from deuteron.model.scalars import (
     DomainId,
     EndpointId,
     GroupId,
+    LimitId,
     ProjectId,
     RegionId,
+    RegisteredLimitId,
     RoleId,
     ServiceId,
     TrustId,
@@ -142,3 +144,24 @@ class TrustRow(TypedDict):
     redelegation_count: ReadOnly[int]
     redelegated_trust_id: ReadOnly[TrustId | None]
     roles: ReadOnly[Sequence[RoleId]]
+
+
+class RegisteredLimitRow(TypedDict):
+    id: ReadOnly[RegisteredLimitId]
+    service_id: ReadOnly[ServiceId]
+    region_id: ReadOnly[RegionId | None]
+    resource_name: ReadOnly[str]
+    default_limit: ReadOnly[int]
+    description: ReadOnly[str | None]
+
+
+class LimitRow(TypedDict):
+    id: ReadOnly[LimitId]
+    project_id: ReadOnly[ProjectId | None]
+    domain_id: ReadOnly[DomainId | None]
+    service_id: ReadOnly[ServiceId]
+    region_id: ReadOnly[RegionId | None]
+    resource_name: ReadOnly[str]
+    resource_limit: ReadOnly[int]
+    description: ReadOnly[str | None]
+    registered_limit_id: ReadOnly[RegisteredLimitId]

@@ -24,6 +24,8 @@ CredentialId = NewType("CredentialId", str)
 ApplicationCredentialId = NewType("ApplicationCredentialId", str)
 AccessRuleId = NewType("AccessRuleId", str)
 TrustId = NewType("TrustId", str)
+RegisteredLimitId = NewType("RegisteredLimitId", str)
+LimitId = NewType("LimitId", str)
 
 ImageId = NewType("ImageId", str)
 TaskId = NewType("TaskId", str)

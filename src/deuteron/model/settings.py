@@ -53,6 +53,8 @@ class IdentityOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Half minutes for which a one-time password is good after its own. Keystone's `[totp]`."""
     receipt_expiration: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 300
     """Seconds in which the next factor has to be given. Keystone's `[receipt] expiration`."""
+    unified_limit_enforcement_model: Literal["flat", "strict_two_level"] = "flat"
+    """Keystone's `[unified_limit] enforcement_model`."""
     trust_user_limit: Annotated[int, msgspec.Meta(ge=-1)] = 200
     """Of trusts that a user makes. Keystone has no such limit."""
     max_redelegation_count: Annotated[int, msgspec.Meta(ge=0, le=100)] = 3

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, Table, Text, UniqueConstraint, select, update
 
-from deuteron.model import identity
+from deuteron.model import identity, identity_limits
 from deuteron.store.database import Tx
 from deuteron.store.prepared import Prepared
 from deuteron.store.schema import metadata, table_for
@@ -24,6 +24,8 @@ credentials = table_for(identity.CREDENTIAL)
 application_credentials = table_for(identity.APPLICATION_CREDENTIAL)
 access_rules = table_for(identity.ACCESS_RULE)
 trusts = table_for(identity.TRUST)
+registered_limits = table_for(identity_limits.REGISTERED_LIMIT)
+limits = table_for(identity_limits.LIMIT)
 
 memberships = Table(
     "identity_memberships",

@@ -199,9 +199,7 @@ def test_a_project_shows_of_its_tree_what_the_caller_has_a_role_on(world: World)
     assert "parents" not in shown("parents_as_list=0") and "subtree" not in shown("subtree_as_ids=false")
 
 
-@pytest.mark.parametrize(
-    "query", ["parents_as_list&parents_as_ids", "subtree_as_list&subtree_as_ids", "parents_as_list&include_limits"]
-)
+@pytest.mark.parametrize("query", ["parents_as_list&parents_as_ids", "subtree_as_list&subtree_as_ids"])
 def test_views_of_a_project_that_cannot_be_given_are_refused(world: World, query: str) -> None:
     assert world.ask("GET", f"projects/{world.middle}?{query}").status == 400
 

@@ -21,11 +21,6 @@ MISSING: dict[str, tuple[tuple[str, str, Any, int], ...]] = {
         ("GET", "/OS-FEDERATION/mappings", None, 404),
     ),
     "OAuth": (("GET", "/OS-OAUTH1/consumers", None, 404), ("POST", "/OS-OAUTH2/token", {}, 404)),
-    "unified limits": (
-        ("GET", "/limits", None, 404),
-        ("GET", "/registered_limits", None, 404),
-        ("GET", "/projects/{project}?include_limits", None, 400),
-    ),
     "configuration of domains": (("GET", "/domains/default/config", None, 404),),
     "policies": (("GET", "/policies", None, 404),),
     "project endpoint filters": (("GET", "/OS-EP-FILTER/endpoint_groups", None, 404),),

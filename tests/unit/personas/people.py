@@ -65,6 +65,9 @@ def _about(user: str, domain: str, project: str, role: str, role_domain: str | N
         "target.role.domain_id": role_domain,
         "target.token.user_id": user,
         "target.credential.user_id": user,
+        "target.limit.project_id": project,
+        "target.limit.project.domain_id": domain,
+        "target.limit.domain.id": domain,
         "target.trust.trustor_user_id": user,
         "target.trust.trustee_user_id": user,
     }

@@ -116,6 +116,18 @@ def _identity() -> Iterator[tuple[str, Line]]:
     yield f"POST {own}", Line("create_application_credential", {"application_credential": {"name": "new"}})
     yield f"GET {own}/{{application_credential}}", Line("get_application_credential")
     yield f"DELETE {own}/{{application_credential}}", Line("delete_application_credential")
+    registered = {"service_id": "{service}", "resource_name": "new", "default_limit": 1}
+    told = {"service_id": "{service}", "resource_name": "thing", "resource_limit": 1, "domain_id": "{domain}"}
+    for kind, made, change in (("registered_limit", registered, "default_limit"), ("limit", told, "resource_limit")):
+        base, key = f"{v3}/{kind}s", "unused_limit" if kind == "registered_limit" else kind
+        lists = "limit" if kind == "limit" else None
+        # A service lists all of them, and is shown none: others are not looked at.
+        yield f"GET {base}", Line("get_limit" if lists else f"list_{kind}s", lists=lists, others=not lists)
+        yield f"POST {base}", Line(f"create_{kind}s", {f"{kind}s": [made]})
+        yield f"GET {base}/{{{key}}}", Line(f"get_{kind}")
+        yield f"PATCH {base}/{{{key}}}", Line(f"update_{kind}", {kind: {change: 2}})
+        yield f"DELETE {base}/{{{key}}}", Line(f"delete_{kind}")
+    yield f"GET {v3}/limits/model", Line("get_limit_model")
     keys = f"{user}/credentials/OS-EC2"
     yield f"GET {keys}", Line("ec2_list_credentials")
     yield f"POST {keys}", Line("ec2_create_credential", {"tenant_id": "{project}"})
@@ -783,6 +795,12 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     ids["credential"] = owner.make(f"{v3}/credentials", "credential", type="cert", blob="x", user_id=ids["user"])["id"]
     own = f"{v3}/users/{ids['user']}/application_credentials"
     ids["application_credential"] = owner.make(own, "application_credential", name="c")["id"]
+    thing = {"service_id": ids["service"], "resource_name": "thing"}
+    named = [{**thing, "default_limit": 5}, {**thing, "resource_name": "other", "default_limit": 5}]
+    made = admin.ask("POST", f"{v3}/registered_limits", {"registered_limits": named}).json["registered_limits"]
+    ids["unused_limit"] = made[1]["id"]
+    told = [{**thing, "resource_limit": 7, "project_id": ids["project"]}]
+    ids["limit"] = admin.ask("POST", f"{v3}/limits", {"limits": told}).json["limits"][0]["id"]
     keys = f"{v3}/users/{ids['user']}/credentials/OS-EC2"
     ids["ec2_key"] = owner.ask("POST", keys, {"tenant_id": ids["project"]}).json["credential"]["access"]
     ids["trust"] = owner.make(

@@ -36,8 +36,9 @@ ALLOWED: Final = {
     r"FROM hosts$": "hosts are a thousand, and who chooses among them looks at all",
     r"FROM hosts WHERE ((?!LIMIT).)*ORDER BY (hosts.name|anon_1.name ASC, anon_1.id ASC)$": "a list of all services or "
     "hypervisors, which Nova does not page",
-    r"FROM identity_(users|projects|groups|credentials|assignments|trusts)( WHERE identity_projects.is_domain IS \?)?"
-    r"( ORDER BY .*)?$": "an administrator's list of everything, which Keystone does not page",
+    r"FROM identity_(users|projects|groups|credentials|assignments|trusts|limits)"
+    r"( WHERE identity_projects.is_domain IS \?)?( ORDER BY .*)?$": "an administrator's list of everything, "
+    "which Keystone does not page",
     r"FROM image_images WHERE .* ORDER BY image_images.created_at DESC": "a list of images is sorted by time",
     r"FROM network_networks ORDER BY network_networks.id$": "a list of everything, which Nova does not page",
     r"FROM network_quotas ORDER BY": "a list of all quotas, which Neutron does not page",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from deuteron.api.call import Call, Reply
@@ -11,8 +11,9 @@ from deuteron.api.identity.policies import about_project, about_user, own_domain
 from deuteron.api.identity.queries import asked, is_true
 from deuteron.model.errors import BadRequest
 from deuteron.model.identity import DEFAULT_DOMAIN, DOMAIN, PROJECT
+from deuteron.model.identity_limits import LIMIT
 from deuteron.model.identity_rows import ProjectRow
-from deuteron.rules.identity import projects
+from deuteron.rules.identity import limits, projects
 from deuteron.rules.identity.effective import ancestors, targets_of
 from deuteron.rules.identity.projects import Which
 from deuteron.rules.identity.users import find_user
@@ -83,8 +84,7 @@ def show_project(call: Call, tx: Tx) -> Reply:
             raise BadRequest(
                 f"Cannot use {what}_as_list and {what}_as_ids query params at the same time.", type="ValidationError"
             )
-    if is_true(call, "include_limits"):
-        raise BadRequest("This cloud has no unified limits: include_limits cannot be answered.", type="ValidationError")
+    with_limits = is_true(call, "include_limits")
     # Lists are of what the caller has a role on: a project is no window to those above it.
     own = frozenset(targets_of(tx, call.caller.user_id, "project"))
     if is_true(call, "parents_as_ids"):
@@ -95,9 +95,9 @@ def show_project(call: Call, tx: Tx) -> Reply:
     if is_true(call, "subtree_as_ids"):
         body["subtree"] = projects.ids_below(tx, row["id"])
     if is_true(call, "parents_as_list"):
-        body["parents"] = _listed(call, projects.above(tx, row), own)
+        body["parents"] = _listed(call, tx, projects.above(tx, row), own, with_limits)
     if is_true(call, "subtree_as_list"):
-        body["subtree"] = _listed(call, projects.below(tx, row), own)
+        body["subtree"] = _listed(call, tx, projects.below(tx, row), own, with_limits)
     return Reply(200, {"project": body})
 
 
@@ -105,7 +105,9 @@ def create_project(call: Call, tx: Tx) -> Reply:
     body = call.wrapped("project")
     named = body.get("domain_id")
     require(call, "create_project", {"target.project.domain_id": named} if isinstance(named, str) else {})
-    row = projects.create_project(tx, read_create(PROJECT, body), caller_domain(call))
+    values = read_create(PROJECT, body)
+    limits.refuse_deep(tx, call.settings.operator.identity.unified_limit_enforcement_model, values["parent_id"])
+    row = projects.create_project(tx, values, caller_domain(call))
     return Reply(201, {"project": shown(call, PROJECT, row)})
 
 
@@ -165,8 +167,17 @@ def _find(call: Call, tx: Tx, action: str) -> ProjectRow:
     return projects.find_project(tx, call.params["id"])
 
 
-def _listed(call: Call, rows: Sequence[Mapping[str, object]], own: frozenset[str]) -> list[dict[str, Any]]:
-    return [{"project": shown(call, PROJECT, row)} for row in rows if row["id"] in own]
+def _listed(
+    call: Call, tx: Tx, rows: Sequence[ProjectRow], own: frozenset[str], with_limits: bool
+) -> list[dict[str, Any]]:
+    mine = [row for row in rows if row["id"] in own]
+    bodies = {str(row["id"]): shown(call, PROJECT, row) for row in mine}
+    if with_limits:
+        for body in bodies.values():
+            body["limits"] = []
+        for each in limits.limits_on(tx, [*bodies]):
+            bodies[str(each["project_id"])]["limits"].append(shown(call, LIMIT, each))
+    return [{"project": body} for body in bodies.values()]
 
 
 def _tags_of(call: Call, row: ProjectRow) -> Reply:

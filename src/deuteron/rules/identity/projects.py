@@ -27,6 +27,7 @@ from deuteron.store.identity_tables import (
     assignments,
     credentials,
     groups,
+    limits,
     projects,
     roles,
     tokens_may_change,
@@ -139,6 +140,7 @@ def remove_domain(tx: Tx, row: ProjectRow) -> None:
     for project_id in tx.scalars(select(projects.c.id).where(projects.c.domain_id == id)):
         _remove(tx, project_id)
     tx.execute(delete(roles).where(roles.c.domain_id == id))
+    tx.execute(delete(limits).where(limits.c.domain_id == id))
     tx.execute(delete(assignments).where(assignments.c.target_id == id))
     query.remove(tx, projects, id)
     tokens_may_change(tx)
@@ -278,6 +280,7 @@ def _remove(tx: Tx, project_id: str) -> None:
     tx.execute(delete(application_credentials).where(application_credentials.c.project_id == project_id))
     tx.execute(delete(credentials).where(credentials.c.project_id == project_id))
     tx.execute(delete(trusts).where(trusts.c.project_id == project_id))
+    tx.execute(delete(limits).where(limits.c.project_id == project_id))
     tx.execute(delete(assignments).where(assignments.c.target_kind == "project", assignments.c.target_id == project_id))
     tx.execute(update(users).where(users.c.default_project_id == project_id).values(default_project_id=None))
     query.remove(tx, projects, project_id)
