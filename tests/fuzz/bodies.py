@@ -594,6 +594,12 @@ BODIES: dict[tuple[str, str], list[Any]] = {
             }
         }
     ],
+    ("POST", _I + "/OS-EP-FILTER/endpoint_groups"): [
+        {"endpoint_group": {"name": "$unique", "description": "d", "filters": {"interface": "public"}}}
+    ],
+    ("PATCH", _I + "/OS-EP-FILTER/endpoint_groups/{id}"): [
+        {"endpoint_group": {"name": "$unique", "filters": {"region_id": "RegionOne", "service_id": "$service"}}}
+    ],
     ("POST", _I + "/registered_limits"): [
         {
             "registered_limits": [

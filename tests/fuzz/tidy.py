@@ -16,9 +16,9 @@ _PLACES = (
     (_V + "/types", "is_public=None"), (_V + "/qos-specs", ""),
     *((f"{_N}/{kind.path}", "") for kind in reversed(RESOURCES) if kind.parent is None),
     *((f"{_I}/{name}", "") for name in (
-        "limits", "registered_limits", "OS-TRUST/trusts", "users/{admin}/application_credentials",
-        "users/{admin}/access_rules", "credentials", "endpoints", "services", "groups", "users", "roles", "domains",
-        "projects", "regions",
+        "OS-EP-FILTER/endpoint_groups", "limits", "registered_limits", "OS-TRUST/trusts",
+        "users/{admin}/application_credentials", "users/{admin}/access_rules", "credentials", "endpoints", "services",
+        "groups", "users", "roles", "domains", "projects", "regions",
     )),
 )  # fmt: skip
 """Where the lists are, in an order in which most of what is in use goes after its user."""

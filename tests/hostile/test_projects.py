@@ -48,7 +48,8 @@ ADMINS_ONLY = re.compile(
     | /network/v2.0/ports/\{id\}/bindings
     | /compute/v2.1/(os-services|os-hypervisors|os-aggregates|os-migrations|os-quota-class-sets)
     | /compute/v2.1/flavors/\{id\}/(os-flavor-access|action) | /image/v2/tasks
-    | /identity/v3/(registered_limits|domains|roles|role_inferences|services|endpoints|groups|system|OS-INHERIT)
+    | /identity/v3/(OS-EP-FILTER|registered_limits)
+    | /identity/v3/(domains|roles|role_inferences|services|endpoints|groups|system|OS-INHERIT)
     | /identity/v3/projects/\{target_id\} | /identity/v3/role_assignments
     | /volume/v3/(os-services|scheduler-stats|capabilities|qos-specs|os-quota-class-sets)
     | (PUT|POST|DELETE)\ /volume/v3/types/\{id\} | /volume/v3/types/\{id\}/os-volume-type-access

@@ -77,6 +77,10 @@ IDENTITY = {
     "test_with_two_levels_a_project_has_no_more_than_its_domain: strict_two_level",
     "which Image obeys": "unit/api_identity/test_limits.py::"
     "test_images_are_counted_against_the_limits: image_count_total",
+    "endpoint filters (`OS-EP-FILTER`), one by one": "unit/api_identity/test_endpoint_filters.py::"
+    "test_a_project_is_shown_the_endpoints_that_are_named_for_it: OS-EP-FILTER",
+    "by `endpoint_groups`, which the catalog obeys": "unit/api_identity/test_endpoint_filters.py::"
+    "test_a_project_is_shown_the_endpoints_of_its_groups: endpoint_groups",
     "The roles admin, manager, member, reader and service are made at every start where they are missing": (
         "unit/api_identity/test_roles.py::test_a_cloud_of_before_gets_the_roles_and_what_they_imply_at_its_next_start"
     ),

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         AccessRuleRow,
         ApplicationCredentialRow,
         CredentialRow,
+        EndpointGroupRow,
         EndpointRow,
         GroupRow,
         ProjectRow,
@@ -304,6 +305,34 @@ ENDPOINT: Resource[EndpointRow] = Resource(
     indexes=(("service_id",),),
 )
 
+ENDPOINT_GROUP: Resource[EndpointGroupRow] = Resource(
+    service="identity",
+    name="endpoint_group",
+    collection="endpoint_groups",
+    description="The endpoints of a service, a region or an interface, for projects to be shown.",
+    attributes=(
+        _id(),
+        _name(),
+        _description(None),
+        Attribute(
+            "filters",
+            Object(
+                {
+                    "service_id": _ID,
+                    "region_id": Text(min_length=1, max_length=255),
+                    "interface": OneOf(("public", "internal", "admin")),
+                }
+            ),
+            "what its endpoints have",
+            default=REQUIRED,
+            create=True,
+            update=True,
+            filter=False,
+            sort=False,
+        ),
+    ),
+)
+
 CREDENTIAL: Resource[CredentialRow] = Resource(
     service="identity",
     name="credential",
@@ -459,5 +488,6 @@ STORED: Final[tuple[Resource[Any], ...]] = (
     TRUST,
     REGISTERED_LIMIT,
     LIMIT,
+    ENDPOINT_GROUP,
 )
 """Those with a table of their own."""

@@ -12,6 +12,7 @@ from deuteron.model.scalars import (
     ApplicationCredentialId,
     CredentialId,
     DomainId,
+    EndpointGroupId,
     EndpointId,
     GroupId,
     LimitId,
@@ -165,3 +166,10 @@ class LimitRow(TypedDict):
     resource_limit: ReadOnly[int]
     description: ReadOnly[str | None]
     registered_limit_id: ReadOnly[RegisteredLimitId]
+
+
+class EndpointGroupRow(TypedDict):
+    id: ReadOnly[EndpointGroupId]
+    name: ReadOnly[str]
+    description: ReadOnly[str | None]
+    filters: ReadOnly[Mapping[str, Any]]

@@ -26,6 +26,7 @@ AccessRuleId = NewType("AccessRuleId", str)
 TrustId = NewType("TrustId", str)
 RegisteredLimitId = NewType("RegisteredLimitId", str)
 LimitId = NewType("LimitId", str)
+EndpointGroupId = NewType("EndpointGroupId", str)
 
 ImageId = NewType("ImageId", str)
 TaskId = NewType("TaskId", str)

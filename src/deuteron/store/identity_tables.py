@@ -27,6 +27,23 @@ trusts = table_for(identity.TRUST)
 registered_limits = table_for(identity_limits.REGISTERED_LIMIT)
 limits = table_for(identity_limits.LIMIT)
 
+endpoint_groups = table_for(identity.ENDPOINT_GROUP)
+
+endpoint_projects = Table(
+    "identity_endpoint_projects",
+    metadata,
+    Column("project_id", Text, primary_key=True),
+    Column("endpoint_id", Text, primary_key=True),
+)
+"""Which endpoints a project is shown; all where none is named, and no group."""
+
+endpoint_group_projects = Table(
+    "identity_endpoint_group_projects",
+    metadata,
+    Column("project_id", Text, primary_key=True),
+    Column("endpoint_group_id", Text, primary_key=True),
+)
+
 memberships = Table(
     "identity_memberships",
     metadata,

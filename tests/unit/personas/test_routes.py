@@ -118,6 +118,28 @@ def _identity() -> Iterator[tuple[str, Line]]:
     yield f"DELETE {own}/{{application_credential}}", Line("delete_application_credential")
     registered = {"service_id": "{service}", "resource_name": "new", "default_limit": 1}
     told = {"service_id": "{service}", "resource_name": "thing", "resource_limit": 1, "domain_id": "{domain}"}
+    filters = f"{v3}/OS-EP-FILTER"
+    group, chosen = f"{filters}/endpoint_groups", f"{filters}/projects/{{project}}/endpoints/{{endpoint}}"
+    yield f"GET {group}", Line("list_endpoint_groups")
+    made = {"endpoint_group": {"name": "new", "filters": {"interface": "public"}}}
+    yield f"POST {group}", Line("create_endpoint_group", made)
+    group += "/{endpoint_group}"
+    of_project = f"{group}/projects/{{project}}"
+    yield f"GET {group}", Line("get_endpoint_group")
+    yield f"PATCH {group}", Line("update_endpoint_group", {"endpoint_group": {"name": "new"}})
+    yield f"DELETE {group}", Line("delete_endpoint_group")
+    yield f"GET {group}/projects", Line("list_projects_associated_with_endpoint_group")
+    yield f"GET {group}/endpoints", Line("list_endpoints_associated_with_endpoint_group")
+    # Both are there already: who may make one is told so.
+    yield f"GET {of_project}", Line("get_endpoint_group_in_project")
+    yield f"PUT {of_project}", Line("add_endpoint_group_to_project")
+    yield f"DELETE {of_project}", Line("remove_endpoint_group_from_project")
+    yield f"GET {filters}/projects/{{project}}/endpoint_groups", Line("list_endpoint_groups_for_project")
+    yield f"GET {filters}/projects/{{project}}/endpoints", Line("list_endpoints_for_project")
+    yield f"GET {filters}/endpoints/{{endpoint}}/projects", Line("list_projects_for_endpoint")
+    yield f"GET {chosen}", Line("check_endpoint_in_project")
+    yield f"PUT {chosen}", Line("add_endpoint_to_project")
+    yield f"DELETE {chosen}", Line("remove_endpoint_from_project")
     for kind, made, change in (("registered_limit", registered, "default_limit"), ("limit", told, "resource_limit")):
         base, key = f"{v3}/{kind}s", "unused_limit" if kind == "registered_limit" else kind
         lists = "limit" if kind == "limit" else None
@@ -795,6 +817,10 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     ids["credential"] = owner.make(f"{v3}/credentials", "credential", type="cert", blob="x", user_id=ids["user"])["id"]
     own = f"{v3}/users/{ids['user']}/application_credentials"
     ids["application_credential"] = owner.make(own, "application_credential", name="c")["id"]
+    group = {"name": name, "filters": {"service_id": ids["service"]}}
+    ids["endpoint_group"] = admin.make(f"{v3}/OS-EP-FILTER/endpoint_groups", "endpoint_group", **group)["id"]
+    admin.put(f"{v3}/OS-EP-FILTER/endpoint_groups/{ids['endpoint_group']}/projects/{ids['project']}")
+    admin.put(f"{v3}/OS-EP-FILTER/projects/{ids['project']}/endpoints/{ids['endpoint']}")
     thing = {"service_id": ids["service"], "resource_name": "thing"}
     named = [{**thing, "default_limit": 5}, {**thing, "resource_name": "other", "default_limit": 5}]
     made = admin.ask("POST", f"{v3}/registered_limits", {"registered_limits": named}).json["registered_limits"]

@@ -85,25 +85,25 @@ def delete_service(call: Call, tx: Tx) -> Reply:
 def list_endpoints(call: Call, tx: Tx) -> Reply:
     require(call, "list_endpoints")
     rows, truncated = endpoints.listed_of(tx, ENDPOINT, asked(call))
-    return page(call, "endpoints", [_endpoint(call, row) for row in rows], truncated)
+    return page(call, "endpoints", [endpoint_shown(call, row) for row in rows], truncated)
 
 
 def show_endpoint(call: Call, tx: Tx) -> Reply:
     require(call, "get_endpoint")
-    return Reply(200, {"endpoint": _endpoint(call, endpoints.find_endpoint(tx, call.params["id"]))})
+    return Reply(200, {"endpoint": endpoint_shown(call, endpoints.find_endpoint(tx, call.params["id"]))})
 
 
 def create_endpoint(call: Call, tx: Tx) -> Reply:
     require(call, "create_endpoint")
     values = read_create(ENDPOINT, _with_region(tx, call.wrapped("endpoint")))
-    return Reply(201, {"endpoint": _endpoint(call, endpoints.create_endpoint(tx, values))})
+    return Reply(201, {"endpoint": endpoint_shown(call, endpoints.create_endpoint(tx, values))})
 
 
 def update_endpoint(call: Call, tx: Tx) -> Reply:
     require(call, "update_endpoint")
     row = endpoints.find_endpoint(tx, call.params["id"])
     values = read_update(ENDPOINT, _with_region(tx, call.wrapped("endpoint")), row)
-    return Reply(200, {"endpoint": _endpoint(call, endpoints.change_endpoint(tx, row, values))})
+    return Reply(200, {"endpoint": endpoint_shown(call, endpoints.change_endpoint(tx, row, values))})
 
 
 def delete_endpoint(call: Call, tx: Tx) -> Reply:
@@ -112,7 +112,7 @@ def delete_endpoint(call: Call, tx: Tx) -> Reply:
     return Reply(204)
 
 
-def _endpoint(call: Call, row: Mapping[str, object]) -> dict[str, Any]:
+def endpoint_shown(call: Call, row: Mapping[str, object]) -> dict[str, Any]:
     body = shown(call, ENDPOINT, row)
     return {**body, "region": body["region_id"]}
 

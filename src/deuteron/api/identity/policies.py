@@ -160,6 +160,27 @@ _RULES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "ec2_delete_credential": (f"{_ADMIN} or (role:member and {_CREDENTIAL_OWNER})", _CLOUD),
     "ec2tokens_validate": (f"{_ADMIN} or role:service", _ALL),
     "s3tokens_validate": (f"{_ADMIN} or role:service", _ALL),
+    **{
+        name: (_READER if name.startswith(("list", "get", "check")) else _ADMIN, _CLOUD)
+        for name in (
+            "create_endpoint_group",
+            "list_endpoint_groups",
+            "get_endpoint_group",
+            "update_endpoint_group",
+            "delete_endpoint_group",
+            "list_projects_associated_with_endpoint_group",
+            "list_endpoints_associated_with_endpoint_group",
+            "get_endpoint_group_in_project",
+            "list_endpoint_groups_for_project",
+            "add_endpoint_group_to_project",
+            "remove_endpoint_group_from_project",
+            "list_projects_for_endpoint",
+            "add_endpoint_to_project",
+            "check_endpoint_in_project",
+            "list_endpoints_for_project",
+            "remove_endpoint_from_project",
+        )
+    },
     "get_limit_model": ("@", _ALL),
     "get_limit": (
         f"{_READER} or domain_id:%(target.limit.domain.id)s or domain_id:%(target.limit.project.domain_id)s"

@@ -13,6 +13,7 @@ from deuteron.api.identity import (
     auth,
     credentials,
     ec2,
+    endpoint_filters,
     endpoints,
     grants,
     groups,
@@ -186,6 +187,29 @@ class IdentityService:
                     Route("GET", one, grants.check_grant),
                     Route("DELETE", one, grants.delete_grant, write),
                 ]
+        filters, of_group = "/v3/OS-EP-FILTER", "/v3/OS-EP-FILTER/endpoint_groups/{id}"
+        one = f"{filters}/projects/{{project_id}}/endpoints/{{endpoint_id}}"
+        result += [
+            *_crud(
+                f"{filters}/endpoint_groups",
+                endpoint_filters.list_groups,
+                endpoint_filters.create_group,
+                endpoint_filters.show_group,
+                endpoint_filters.update_group,
+                endpoint_filters.delete_group,
+            ),
+            Route("GET", f"{of_group}/endpoints", endpoint_filters.list_endpoints_of_group),
+            Route("GET", f"{of_group}/projects", endpoint_filters.list_projects_of_group),
+            Route("GET", f"{of_group}/projects/{{project_id}}", endpoint_filters.show_group_of_project),
+            Route("PUT", f"{of_group}/projects/{{project_id}}", endpoint_filters.add_group, write),
+            Route("DELETE", f"{of_group}/projects/{{project_id}}", endpoint_filters.remove_group, write),
+            Route("GET", f"{filters}/projects/{{project_id}}/endpoint_groups", endpoint_filters.list_groups_of_project),
+            Route("GET", f"{filters}/projects/{{project_id}}/endpoints", endpoint_filters.list_endpoints_of_project),
+            Route("GET", f"{filters}/endpoints/{{endpoint_id}}/projects", endpoint_filters.list_projects_of_endpoint),
+            Route("GET", one, endpoint_filters.check_endpoint),
+            Route("PUT", one, endpoint_filters.add_endpoint, write),
+            Route("DELETE", one, endpoint_filters.remove_endpoint, write),
+        ]
         mine = "/v3/users/{user_id}/application_credentials"
         result += [
             Route("GET", mine, application_credentials.list_credentials),

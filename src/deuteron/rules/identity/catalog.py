@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from deuteron.rules.identity.endpoint_filters import shown_to
 from deuteron.store.database import Tx
 from deuteron.store.identity_tables import endpoints, services
 
@@ -32,13 +33,16 @@ _ENTRIES = (
 
 
 def catalog(tx: Tx, own: str, base_url: str, user_id: str, project_id: str | None) -> list[dict[str, Any]]:
-    """Every enabled service with its endpoints, addresses filled in for the project.
+    """Every enabled service with its endpoints, addresses filled in for the project; what is filtered for it, alone.
 
     `own` is where the cloud listens, `base_url` where the caller reached it.
     """
     names = {"project_id": project_id, "tenant_id": project_id, "user_id": user_id}
+    only = None if project_id is None else shown_to(tx, project_id)
     result: dict[str, dict[str, Any]] = {}
     for row in tx.all(_ENTRIES):
+        if only is not None and row.id not in only:
+            continue
         entry = result.setdefault(
             row.service_id, {"id": row.service_id, "type": row.type, "name": row.name or "", "endpoints": []}
         )
@@ -58,7 +62,7 @@ def catalog(tx: Tx, own: str, base_url: str, user_id: str, project_id: str | Non
                 "url": url,
             }
         )
-    return list(result.values())
+    return [entry for entry in result.values() if only is None or entry["endpoints"]]
 
 
 def _filled(url: str, names: Mapping[str, str | None]) -> str | None:

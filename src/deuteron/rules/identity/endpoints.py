@@ -13,7 +13,7 @@ from deuteron.rules.identity.listing import listed
 from deuteron.rules.identity.rows import change, find, new_id
 from deuteron.store import query
 from deuteron.store.database import Tx
-from deuteron.store.identity_tables import endpoints, regions, services
+from deuteron.store.identity_tables import endpoint_projects, endpoints, regions, services
 from deuteron.store.listing import Asked
 from deuteron.store.query import Values
 from deuteron.store.schema import TableOf
@@ -84,6 +84,8 @@ def change_service(tx: Tx, row: ServiceRow, values: Values) -> ServiceRow:
 
 def remove_service(tx: Tx, row: ServiceRow) -> None:
     """With its endpoints."""
+    gone = select(endpoints.c.id).where(endpoints.c.service_id == row["id"])
+    tx.execute(delete(endpoint_projects).where(endpoint_projects.c.endpoint_id.in_(gone)))
     tx.execute(delete(endpoints).where(endpoints.c.service_id == row["id"]))
     query.remove(tx, services, row["id"])
     tx.changed("service", row["id"], deleted=True)
@@ -110,6 +112,7 @@ def change_endpoint(tx: Tx, row: EndpointRow, values: Values) -> EndpointRow:
 
 
 def remove_endpoint(tx: Tx, row: EndpointRow) -> None:
+    tx.execute(delete(endpoint_projects).where(endpoint_projects.c.endpoint_id == row["id"]))
     query.remove(tx, endpoints, row["id"])
     tx.changed("endpoint", row["id"], deleted=True)
 

@@ -26,6 +26,8 @@ from deuteron.store.identity_tables import (
     application_credentials,
     assignments,
     credentials,
+    endpoint_group_projects,
+    endpoint_projects,
     groups,
     limits,
     projects,
@@ -280,7 +282,8 @@ def _remove(tx: Tx, project_id: str) -> None:
     tx.execute(delete(application_credentials).where(application_credentials.c.project_id == project_id))
     tx.execute(delete(credentials).where(credentials.c.project_id == project_id))
     tx.execute(delete(trusts).where(trusts.c.project_id == project_id))
-    tx.execute(delete(limits).where(limits.c.project_id == project_id))
+    for table in (limits, endpoint_projects, endpoint_group_projects):
+        tx.execute(delete(table).where(table.c.project_id == project_id))
     tx.execute(delete(assignments).where(assignments.c.target_kind == "project", assignments.c.target_id == project_id))
     tx.execute(update(users).where(users.c.default_project_id == project_id).values(default_project_id=None))
     query.remove(tx, projects, project_id)
