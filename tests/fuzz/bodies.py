@@ -192,6 +192,27 @@ _SEGMENTS = [
     {"provider:network_type": "vlan", "provider:physical_network": "physnet1", "provider:segmentation_id": 8},
 ]
 _N, _C, _I, _G = "/v2.0", "/v2.1", "/v3", "/v2"
+_METADEF: dict[str, Any] = {
+    "namespace": "$unique",
+    "display_name": "x",
+    "description": "y",
+    "visibility": "public",
+    "protected": False,
+    "owner": "$project",
+    "properties": {
+        "p": {
+            "title": "t", "type": "string", "description": "d", "operators": ["<or>"], "required": ["a"], "minimum": 0,
+            "maximum": 9, "maxLength": 9, "minLength": 0, "pattern": "^x", "enum": ["a"], "readonly": False,
+            "default": 5, "items": {"type": "string", "enum": ["a"]}, "maxItems": 5, "minItems": 0, "uniqueItems": True,
+            "additionalItems": False,
+        }
+    },
+    "objects": [
+        {"name": "o", "description": "d", "required": ["q"], "properties": {"q": {"title": "t", "type": "array"}}}
+    ],
+    "tags": [{"name": "t"}],
+    "resource_type_associations": [{"name": "OS::Nova::Server", "prefix": "x:", "properties_target": "metadata"}],
+}  # fmt: skip
 BODIES: dict[tuple[str, str], list[Any]] = {
     ("POST", _N + "/networks"): [
         {"network": _NETWORK},
@@ -575,6 +596,17 @@ BODIES: dict[tuple[str, str], list[Any]] = {
         {"method": {"name": "glance-direct"}, "all_stores": False, "all_stores_must_succeed": True},
         {"method": {"name": "web-download", "uri": "http://127.0.0.1/disk"}},
     ],
+    ("POST", _G + "/metadefs/namespaces"): [_METADEF],
+    ("PUT", _G + "/metadefs/namespaces/{namespace}"): [
+        {"namespace": "$unique", "visibility": "public", "protected": False},
+    ],
+    ("POST", _G + "/metadefs/namespaces/{namespace}/objects"): _METADEF["objects"],
+    ("PUT", _G + "/metadefs/namespaces/{namespace}/objects/{name}"): _METADEF["objects"],
+    ("POST", _G + "/metadefs/namespaces/{namespace}/properties"): [{"name": "p", **_METADEF["properties"]["p"]}],
+    ("PUT", _G + "/metadefs/namespaces/{namespace}/properties/{name}"): [{"name": "p", "title": "t", "type": "array"}],
+    ("POST", _G + "/metadefs/namespaces/{namespace}/tags"): [{"tags": [{"name": "t"}]}],
+    ("PUT", _G + "/metadefs/namespaces/{namespace}/tags/{name}"): [{"name": "u"}],
+    ("POST", _G + "/metadefs/namespaces/{namespace}/resource_types"): _METADEF["resource_type_associations"],
     ("POST", _G + "/images/{id}/members"): [{"member": "$project"}],
     ("PUT", _G + "/images/{id}/members/{member_id}"): [{"status": "accepted"}],
     ("POST", _I + "/auth/tokens"): [_AUTH, _TOKEN, _APPLICATION],

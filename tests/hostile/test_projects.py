@@ -201,6 +201,10 @@ def possess(world: World, owner: Person) -> dict[str, str]:
     )["id"]
     for collection in TAGGED:
         owner.expect("PUT", f"/network/v2.0/{collection}/{ids[collection]}/tags/t")
+    ids["words"] = f"words-{owner.project}"
+    words = {"objects": [{"name": "m"}], "tags": [{"name": "m"}], "resource_type_associations": [{"name": "m"}]}
+    own = {"owner": owner.project, "properties": {"m": {"title": "secret", "type": "string"}}}
+    world.admin.post("/image/v2/metadefs/namespaces", {"namespace": ids["words"], **own, **words})
     ids["images"] = owner.image(b"secret data" * 1000, name="secret-image", visibility="shared")
     owner.post(f"/image/v2/images/{ids['images']}/members", {"member": "f" * 32})
     ids["keypair"] = f"secret-key-{owner.name}"
@@ -311,6 +315,30 @@ ACTIONS: tuple[dict[str, Any], ...] = (
     {"confirmResize": None}, {"revertResize": None}, {"rescue": None}, {"unrescue": None},
     {"shelve": None}, {"shelveOffload": None}, {"unshelve": None},
 )  # fmt: skip
+
+
+def _attacks_on_words(namespace: str) -> Iterator[Attack]:
+    """A namespace of metadata definitions, which administrators make for a project."""
+    at = {"namespace": namespace, "name": "m"}
+    one = "/image/v2/metadefs/namespaces/{namespace}"
+    prop = {"name": "m", "title": "mine", "type": "string"}
+    yield Attack("GET", one, at=at)
+    yield Attack("PUT", one, {"namespace": namespace, "description": "mine"}, at)
+    for part in ("objects", "properties", "tags"):
+        yield Attack("GET", f"{one}/{part}", at=at)
+        yield Attack("GET", f"{one}/{part}/{{name}}", at=at)
+        yield Attack("PUT", f"{one}/{part}/{{name}}", prop if part == "properties" else {"name": "m"}, at)
+        yield Attack("DELETE", f"{one}/{part}/{{name}}", at=at)
+    yield Attack("GET", f"{one}/resource_types", at=at)
+    yield Attack("DELETE", f"{one}/resource_types/{{name}}", at=at)
+    yield Attack("POST", f"{one}/objects", {"name": "m"}, at)
+    yield Attack("POST", f"{one}/properties", prop, at)
+    yield Attack("POST", f"{one}/tags", {"tags": [{"name": "mine"}]}, at)
+    yield Attack("POST", f"{one}/tags/{{name}}", at=at)
+    yield Attack("POST", f"{one}/resource_types", {"name": "m"}, at)
+    for part in ("objects", "properties", "tags"):
+        yield Attack("DELETE", f"{one}/{part}", at=at)
+    yield Attack("DELETE", one, at=at)
 
 
 def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
@@ -443,6 +471,7 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
     yield Attack("POST", f"{base}/actions/deactivate", at=image)
     yield Attack("POST", f"{base}/actions/reactivate", at=image)
     last.append(Attack("DELETE", f"{base}/tags/{{tag}}", at=image))
+    yield from _attacks_on_words(ids["words"])
     last.append(Attack("DELETE", f"{base}/members/{{member_id}}", at=image))
 
     server = {

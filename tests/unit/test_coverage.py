@@ -14,6 +14,7 @@ PEOPLE, IMAGES, DISKS, SERVERS = (
 )
 VOLUMES, TYPES = "unit/api_volume/test_volumes.py::", "unit/api_volume/test_types.py::"
 ACCOUNTS = "unit/api_identity/test_compliance.py::"
+METADEFS = "unit/api_image/test_metadefs.py::"
 BOOT, API = "unit/api_compute/test_boot.py::", "unit/api_compute/test_api.py::"
 
 IDENTITY = {
@@ -111,6 +112,13 @@ IMAGE = {
     "`tasks` with what became of each import": IMAGES + "an administrator sees what was done: tasks",
     "also of one image": "unit/api_image/test_imports.py::"
     "test_administrators_list_tasks_and_projects_see_those_of_their_images: tasks",
+    "metadata definitions (`metadefs`: `namespaces`": METADEFS + "test_a_namespace_from_creation_to_deletion",
+    "`objects`": METADEFS + "test_objects_come_and_go",
+    "`properties`": METADEFS + "test_properties_come_and_go",
+    "`tags`": METADEFS + "test_tags_come_and_go",
+    "`resource_types`) with OpenStack's standard namespaces": (
+        METADEFS + "test_namespaces_are_associated_with_types_of_resources: OS::Glance::Image"
+    ),
     "`info` (import methods": IMAGES + "what can be imported: info",
     "usage)": IMAGES + "what a project uses of its limits: usage",
     "limits of a project on images, their data, what is staged and what is under way": (

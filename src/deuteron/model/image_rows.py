@@ -7,7 +7,7 @@ from typing import Any
 
 from typing_extensions import ReadOnly, TypedDict
 
-from deuteron.model.scalars import ImageId, ProjectId, TaskId, UserId
+from deuteron.model.scalars import ImageId, MetadefNamespaceId, MetadefPartId, ProjectId, TaskId, UserId
 
 
 class ImageRow(TypedDict):
@@ -47,5 +47,27 @@ class TaskRow(TypedDict):
     request_id: ReadOnly[str | None]
     user_id: ReadOnly[UserId | None]
     expires_at: ReadOnly[str | None]
+    created_at: ReadOnly[str]
+    updated_at: ReadOnly[str]
+
+
+class MetadefNamespaceRow(TypedDict):
+    id: ReadOnly[MetadefNamespaceId]
+    namespace: ReadOnly[str]
+    display_name: ReadOnly[str | None]
+    description: ReadOnly[str | None]
+    visibility: ReadOnly[str]
+    protected: ReadOnly[bool]
+    owner: ReadOnly[ProjectId | None]
+    created_at: ReadOnly[str]
+    updated_at: ReadOnly[str]
+
+
+class MetadefPartRow(TypedDict):
+    id: ReadOnly[MetadefPartId]
+    namespace_id: ReadOnly[str]
+    kind: ReadOnly[str]
+    name: ReadOnly[str]
+    body: ReadOnly[Mapping[str, Any]]
     created_at: ReadOnly[str]
     updated_at: ReadOnly[str]

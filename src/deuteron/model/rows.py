@@ -12,13 +12,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from deuteron.model import identity, image, network, scalars, volume
+from deuteron.model import identity, image, metadefs, network, scalars, volume
 from deuteron.model.resource import Attribute, Resource, is_nullable
 
 SERVICES: dict[str, tuple[Resource[Any], ...]] = {
     "network": network.RESOURCES,
     "identity": identity.STORED,
-    "image": (image.IMAGE, image.TASK),
+    "image": (image.IMAGE, image.TASK, metadefs.METADEF_NAMESPACE, metadefs.METADEF_PART),
     "volume": volume.RESOURCES,
 }
 """The kinds of each service whose rows have types."""

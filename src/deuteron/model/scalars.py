@@ -30,6 +30,8 @@ EndpointGroupId = NewType("EndpointGroupId", str)
 
 ImageId = NewType("ImageId", str)
 TaskId = NewType("TaskId", str)
+MetadefNamespaceId = NewType("MetadefNamespaceId", str)
+MetadefPartId = NewType("MetadefPartId", str)
 
 VolumeId = NewType("VolumeId", str)
 SnapshotId = NewType("SnapshotId", str)

@@ -134,6 +134,9 @@ GROWING: Final[dict[str, dict[str, str]]] = {
 """The tables that grow with the cloud, and what further differs from copy to copy."""
 
 SMALL: Final = {
+    "image_metadef_namespaces": "an administrator makes them",
+    "image_metadef_parts": "an administrator makes them",
+    "image_metadef_resource_types": "an administrator makes them",
     "compute_flavors": "an administrator makes them",
     "network_flavors": "an administrator makes them",
     "network_service_profiles": "an administrator makes them",

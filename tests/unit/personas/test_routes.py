@@ -436,12 +436,18 @@ def _image() -> Iterator[tuple[str, Line]]:
     yield f"DELETE {one}/members/{{image_member}}", Line("delete_member")
     for name in ("image", "images", "member", "members", "task", "tasks"):
         yield f"GET {v2}/schemas/{name}", Line(None)
+    for name in ("namespace", "object", "resource_type", "tag"):
+        yield f"GET {v2}/schemas/metadefs/{name}", Line(None)
+        yield f"GET {v2}/schemas/metadefs/{name}s", Line(None)
+    for name in ("property", "properties"):
+        yield f"GET {v2}/schemas/metadefs/{name}", Line(None)
     yield f"GET {v2}/info/import", Line(None)
     yield f"GET {v2}/info/stores", Line(None, refused=(403,))
     yield f"GET {v2}/info/usage", Line(None)
     yield f"GET {v2}/tasks", Line("tasks_api_access")
     yield f"GET {v2}/tasks/{{task}}", Line("tasks_api_access")
     yield f"DELETE {v2}/tasks/{{task}}", Line("tasks_api_access")
+    yield from _metadefs(f"{v2}/metadefs")
     # Last: the data go with it, outside of the transaction.
     yield f"DELETE {one}", Line("delete_image")
 
@@ -532,6 +538,39 @@ def _volume() -> Iterator[tuple[str, Line]]:
     yield f"GET {v3}/messages", Line("message:get_all", lists="volume_message")
     yield f"GET {v3}/messages/{{volume_message}}", Line("message:get")
     yield f"DELETE {v3}/messages/{{volume_message}}", Line("message:delete")
+
+
+def _metadefs(base: str) -> Iterator[tuple[str, Line]]:
+    spaces, one = f"{base}/namespaces", f"{base}/namespaces/{{namespace}}"
+    prop = {"name": "new", "title": "t", "type": "string"}
+    yield f"GET {base}/resource_types", Line("get_metadef_namespaces", others=False)
+    yield f"GET {spaces}", Line("get_metadef_namespace", lists="namespace", query="limit=1000")
+    yield f"POST {spaces}", Line("add_metadef_namespace", {"namespace": "new"})
+    yield f"GET {one}", Line("get_metadef_namespace")
+    yield f"PUT {one}", Line("modify_metadef_namespace", {"namespace": "{namespace}", "description": "new"})
+    yield f"GET {one}/objects", Line("get_metadef_objects")
+    yield f"POST {one}/objects", Line("add_metadef_object", {"name": "new"})
+    yield f"GET {one}/objects/{{metadef}}", Line("get_metadef_object")
+    yield f"PUT {one}/objects/{{metadef}}", Line("modify_metadef_object", {"name": "new"})
+    yield f"DELETE {one}/objects/{{metadef}}", Line("delete_metadef_object")
+    yield f"DELETE {one}/objects", Line("delete_metadef_namespace")
+    yield f"GET {one}/properties", Line("get_metadef_properties")
+    yield f"POST {one}/properties", Line("add_metadef_property", prop)
+    yield f"GET {one}/properties/{{metadef}}", Line("get_metadef_property")
+    yield f"PUT {one}/properties/{{metadef}}", Line("modify_metadef_property", prop)
+    yield f"DELETE {one}/properties/{{metadef}}", Line("remove_metadef_property")
+    yield f"DELETE {one}/properties", Line("delete_metadef_namespace")
+    yield f"GET {one}/tags", Line("get_metadef_tags")
+    yield f"POST {one}/tags", Line("add_metadef_tags", {"tags": [{"name": "new"}]})
+    yield f"GET {one}/tags/{{metadef}}", Line("get_metadef_tag")
+    yield f"POST {one}/tags/{{property}}", Line("add_metadef_tag")
+    yield f"PUT {one}/tags/{{metadef}}", Line("modify_metadef_tag", {"name": "new"})
+    yield f"DELETE {one}/tags/{{metadef}}", Line("delete_metadef_tag")
+    yield f"DELETE {one}/tags", Line("delete_metadef_tags")
+    yield f"GET {one}/resource_types", Line("list_metadef_resource_types")
+    yield f"POST {one}/resource_types", Line("add_metadef_resource_type_association", {"name": "new"})
+    yield f"DELETE {one}/resource_types/{{metadef}}", Line("remove_metadef_resource_type_association")
+    yield f"DELETE {one}", Line("delete_metadef_namespace")
 
 
 def _compute() -> Iterator[tuple[str, Line]]:
@@ -937,6 +976,12 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     assert owner.ask("PUT", f"/image/v2/images/{staged}/stage", b"data", data).status == 204
     direct = {"method": {"name": "glance-direct"}}
     assert owner.ask("POST", f"/image/v2/images/{staged}/import", direct).status == 202
+    ids["metadef"], ids["namespace"] = "m", f"words-of-{name}"
+    admin.make(
+        "/image/v2/metadefs/namespaces", "", namespace=ids["namespace"], owner=ids["project"], visibility="private",
+        objects=[{"name": "m"}], tags=[{"name": "m"}], properties={"m": {"title": "m", "type": "string"}},
+        resource_type_associations=[{"name": "m"}],
+    )  # fmt: skip
     ids["task"] = owner.ask("GET", f"/image/v2/images/{staged}/tasks").json["tasks"][0]["id"]
 
     cinder = "/volume/v3"

@@ -1,6 +1,6 @@
 """The image service's default policy, with Glance's rule names.
 
-Source: glance 33.0.0, glance/policies/{base,image}.py; tests/unit/personas/ compares each rule with it.
+Source: glance 33.0.0, glance/policies/{base,image,metadef,tasks}.py; tests/unit/personas/ compares each rule with it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,27 @@ POLICIES: Mapping[str, str] = {
     "modify_member": "role:admin or (role:member and project_id:%(member_id)s)",
     "tasks_api_access": "role:admin",
     "stores_info_detail": "role:admin or role:service",
-}
+    "metadef_admin": "role:admin",
+    "get_metadef_namespaces": "role:admin or (role:reader and project_id:%(project_id)s)",
+    **dict.fromkeys(
+        (
+            "get_metadef_namespace", "get_metadef_object", "get_metadef_objects", "list_metadef_resource_types",
+            "get_metadef_resource_type", "get_metadef_property", "get_metadef_properties", "get_metadef_tag",
+            "get_metadef_tags",
+        ),
+        "role:admin or (role:reader and (project_id:%(project_id)s or 'public':%(visibility)s))",
+    ),
+    **dict.fromkeys(
+        (
+            "add_metadef_namespace", "modify_metadef_namespace", "delete_metadef_namespace", "add_metadef_object",
+            "modify_metadef_object", "delete_metadef_object", "add_metadef_resource_type_association",
+            "remove_metadef_resource_type_association", "add_metadef_property", "modify_metadef_property",
+            "remove_metadef_property", "add_metadef_tag", "add_metadef_tags", "modify_metadef_tag",
+            "delete_metadef_tag", "delete_metadef_tags",
+        ),
+        "rule:metadef_admin",
+    ),
+}  # fmt: skip
 
 
 def require(call: Call, rule: str, target: Mapping[str, Any]) -> None:

@@ -12,7 +12,18 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from deuteron.api.call import MAX_BODY_BYTES, Call, Mode, Reply, Route
-from deuteron.api.image import files, images, info, members, schemas, staging, tasks
+from deuteron.api.image import (
+    files,
+    images,
+    info,
+    members,
+    metadef_parts,
+    metadef_schemas,
+    metadefs,
+    schemas,
+    staging,
+    tasks,
+)
 from deuteron.model.errors import ApiError
 
 _VERSIONS = ("v2.9", "v2.7", "v2.6", "v2.5", "v2.4", "v2.3", "v2.2", "v2.1", "v2.0")
@@ -53,13 +64,20 @@ class ImageService:
             Route("GET", image + "/members/{member_id}", members.show_member),
             Route("PUT", image + "/members/{member_id}", members.update_member, write),
             Route("DELETE", image + "/members/{member_id}", members.remove_member, write),
-            *(_schema(name, of) for name, of in _SCHEMAS.items()),
+            *(_schema(name, of) for name, of in {**_SCHEMAS, **metadef_schemas.SCHEMAS}.items()),
             Route("GET", "/v2/info/import", info.import_methods),
             Route("GET", "/v2/info/stores", info.stores),
             Route("GET", "/v2/info/usage", info.usage),
             Route("GET", "/v2/tasks", tasks.list_tasks),
             Route("GET", "/v2/tasks/{task_id}", tasks.show_task),
             Route("DELETE", "/v2/tasks/{task_id}", tasks.delete_task),
+            Route("GET", metadefs.PATH, metadefs.list_namespaces),
+            Route("POST", metadefs.PATH, metadefs.create_namespace, write),
+            Route("GET", metadefs.PATH + "/{namespace}", metadefs.show_namespace),
+            Route("PUT", metadefs.PATH + "/{namespace}", metadefs.update_namespace, write),
+            Route("DELETE", metadefs.PATH + "/{namespace}", metadefs.delete_namespace, write),
+            Route("GET", "/v2/metadefs/resource_types", metadefs.list_resource_types),
+            *metadef_parts.routes(),
         )
 
     def prepare(self, call: Call) -> None:
