@@ -596,6 +596,12 @@ BODIES: dict[tuple[str, str], list[Any]] = {
         {"method": {"name": "glance-direct"}, "all_stores": False, "all_stores_must_succeed": True},
         {"method": {"name": "web-download", "uri": "http://127.0.0.1/disk"}},
     ],
+    ("POST", _G + "/tasks"): [
+        {
+            "type": "import",
+            "input": {"import_from": "http://127.0.0.1/", "import_from_format": "qcow2", "image_properties": {}},
+        }
+    ],
     ("POST", _G + "/metadefs/namespaces"): [_METADEF],
     ("PUT", _G + "/metadefs/namespaces/{namespace}"): [
         {"namespace": "$unique", "visibility": "public", "protected": False},

@@ -110,6 +110,9 @@ IMAGE = {
         "unit/api_image/test_web_download.py::test_what_is_internal_is_not_reached: does not pass filtering"
     ),
     "`tasks` with what became of each import": IMAGES + "an administrator sees what was done: tasks",
+    "and of type import as well": (
+        "unit/api_image/test_web_download.py::test_a_task_makes_an_image_of_what_lies_elsewhere: import"
+    ),
     "also of one image": "unit/api_image/test_imports.py::"
     "test_administrators_list_tasks_and_projects_see_those_of_their_images: tasks",
     "metadata definitions (`metadefs`: `namespaces`": METADEFS + "test_a_namespace_from_creation_to_deletion",

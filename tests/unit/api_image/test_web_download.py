@@ -244,6 +244,7 @@ def test_the_end_of_the_service_ends_a_download_and_its_next_start_forgets_it(tm
         image = make(demo)
         download(demo, image["id"], web.uri("/never"))
         assert download(demo, image["id"], web.uri("/never")).status == 409
+        whole = task(kit.as_user(), web.uri("/never"), disk_format="raw", container_format="bare").json
         while not web.asked:
             assert show(demo, image["id"])["status"] == "importing"
 
@@ -253,6 +254,8 @@ def test_the_end_of_the_service_ends_a_download_and_its_next_start_forgets_it(tm
     demo = again.as_user("demo", "demo")
     assert show(demo, image["id"])["status"] == "queued"
     assert (tasks_of(demo, image["id"])[0]["status"], files(again)) == ("failure", [])
+    assert again.as_user().request("GET", f"/image/v2/tasks/{whole['id']}").json["status"] == "failure"
+    assert again.as_user().request("GET", f"/image/v2/images/{whole['image_id']}").status == 404
     again.cloud.database.close()
 
 
@@ -268,3 +271,44 @@ def test_an_image_that_is_deleted_meanwhile_takes_no_data(tmp_path: Path, web: W
         wait_for("a task that failed", lambda: admin.request("GET", path).json["tasks"][0]["status"] == "failure")
         kit.cloud.stop_jobs()
         assert files(kit) == []
+
+
+def task(client: Kit, uri: str, **properties: Any) -> Answer:
+    given = {"import_from": uri, "import_from_format": "raw", "image_properties": properties}
+    return client.request("POST", "/image/v2/tasks", {"type": "import", "input": given})
+
+
+def test_a_task_makes_an_image_of_what_lies_elsewhere(tmp_path: Path, web: Web) -> None:
+    web.pages["/disk"] = (200, {}, DATA)
+    web.pages["/missing"] = (404, {}, b"")
+    formats = {"disk_format": "raw", "container_format": "bare"}
+    with kit_with(tmp_path, web.allowed) as kit:
+        admin, demo = kit.as_user(), kit.as_user("demo", "demo")
+
+        made = task(admin, web.uri("/disk"), name="n", visibility="public", **formats)
+
+        assert (made.status, made.json["type"], made.json["image_id"]) == (201, "import", made.json["image_id"])
+        assert made.headers["location"].endswith(f"/image/v2/tasks/{made.json['id']}")
+        ended = done(admin, made.json["image_id"])
+        assert (ended["status"], ended["result"]) == ("success", {"image_id": made.json["image_id"]})
+        shown = show(demo, made.json["image_id"])
+        assert (shown["name"], shown["status"], shown["size"]) == ("n", "active", len(DATA))
+        lost = task(admin, web.uri("/missing"), protected=True, **formats).json
+        path = f"/image/v2/tasks/{lost['id']}"
+        wait_for("a task that failed", lambda: admin.request("GET", path).json["status"] == "failure")
+        assert admin.request("GET", f"/image/v2/images/{lost['image_id']}").status == 404
+        assert task(demo, web.uri("/disk"), **formats).status == 403
+        assert task(admin, web.uri("/disk"), disk_format="qcow2", container_format="bare").status == 400
+        assert task(admin, web.uri("/disk"), colour=5, **formats).status == 400
+        refused = task(admin, "http://169.254.169.254/", **formats)
+        assert (refused.status, "legacy import task does not pass filtering" in refused.text) == (400, True)
+        given = made.json["input"]
+        for body in (
+            [], {}, {"type": "import"}, {"type": "import", "input": []}, {"type": "location_import", "input": given},
+            {"type": "import", "input": given, "x": 1}, {"type": "import", "input": {**given, "x": 1}},
+            {"type": "import", "input": {"import_from": web.uri("/disk")}},
+            {"type": "import", "input": {**given, "image_properties": []}},
+        ):  # fmt: skip
+            assert admin.request("POST", "/image/v2/tasks", body).status == 400, body
+        kit.cloud.stop_jobs()
+        assert files(kit) == [made.json["image_id"]]

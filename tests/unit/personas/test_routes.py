@@ -445,6 +445,8 @@ def _image() -> Iterator[tuple[str, Line]]:
     yield f"GET {v2}/info/stores", Line(None, refused=(403,))
     yield f"GET {v2}/info/usage", Line(None)
     yield f"GET {v2}/tasks", Line("tasks_api_access")
+    task = {"import_from": "http://127.0.0.1/", "import_from_format": "raw", "image_properties": made}
+    yield f"POST {v2}/tasks", Line("tasks_api_access", {"type": "import", "input": task}, others=False)
     yield f"GET {v2}/tasks/{{task}}", Line("tasks_api_access")
     yield f"DELETE {v2}/tasks/{{task}}", Line("tasks_api_access")
     yield from _metadefs(f"{v2}/metadefs")

@@ -47,6 +47,16 @@ def create_image(call: Call, tx: Tx) -> Reply:
     body = call.json()
     if not isinstance(body, dict):
         raise BadRequest("The request body is not a JSON object")
+    row = make_image(call, tx, body)
+    headers = {"Location": f"{call.base_url}/image/v2/images/{row['id']}"}
+    methods = ",".join(call.settings.operator.image.enabled_import_methods)
+    if methods:
+        headers["OpenStack-image-import-methods"] = methods
+    return Reply(201, _shown(row), headers)
+
+
+def make_image(call: Call, tx: Tx, body: Mapping[str, Any]) -> ImageRow:
+    """An image as the body says, without data. Raises: BadRequest, Forbidden, Conflict, TooLarge."""
     values, properties = attributes.decode_create(body)
     owner = values.get("owner")
     if owner is None:
@@ -54,12 +64,7 @@ def create_image(call: Call, tx: Tx) -> Reply:
     images.refuse_foreign_owner(call.caller, owner)
     require(call, "add_image", {"project_id": owner, "owner": owner})
     _require_visibility(call, values["visibility"], {"project_id": owner})
-    row = images.create(tx, call.settings.operator.image, values, properties)
-    headers = {"Location": f"{call.base_url}/image/v2/images/{row['id']}"}
-    methods = ",".join(call.settings.operator.image.enabled_import_methods)
-    if methods:
-        headers["OpenStack-image-import-methods"] = methods
-    return Reply(201, _shown(row), headers)
+    return images.create(tx, call.settings.operator.image, values, properties)
 
 
 def patch_image(call: Call, tx: Tx) -> Reply:

@@ -69,6 +69,7 @@ class ImageService:
             Route("GET", "/v2/info/stores", info.stores),
             Route("GET", "/v2/info/usage", info.usage),
             Route("GET", "/v2/tasks", tasks.list_tasks),
+            Route("POST", "/v2/tasks", tasks.create_task, stream),
             Route("GET", "/v2/tasks/{task_id}", tasks.show_task),
             Route("DELETE", "/v2/tasks/{task_id}", tasks.delete_task),
             Route("GET", metadefs.PATH, metadefs.list_namespaces),

@@ -87,8 +87,15 @@ async def import_image(call: Call) -> Reply:
         await asyncio.to_thread(_look, call, request)
         place = await resolved(call, request["method"].get("uri"), "web-download")
         task = await files.write(call, lambda tx: _begin_import(call, tx, request))
-        parts.downloads.start(partial(_run, parts, task["id"], image_id, partial(_downloaded, parts, image_id, place)))
+        start_download(parts, task, place)
     return Reply(202)
+
+
+def start_download(parts: Parts, task: TaskRow, place: fetch.Place) -> None:
+    """Have the task bring the data of its image from there."""
+    image_id = task["image_id"]
+    assert image_id is not None
+    parts.downloads.start(partial(_run, parts, task["id"], image_id, partial(_downloaded, parts, image_id, place)))
 
 
 async def resolved(call: Call, uri: object, what: str) -> fetch.Place:

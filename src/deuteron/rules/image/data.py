@@ -31,6 +31,7 @@ from deuteron.rules.image import images as descriptions
 from deuteron.rules.image import limits, tasks
 from deuteron.rules.image.images import moment
 from deuteron.rules.image.inspect import Inspection
+from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.image_tables import images
 
@@ -87,6 +88,10 @@ def bootstrap(tx: Tx, settings: Settings) -> None:
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     wanted = set(tx.scalars(select(images.c.id).where(images.c.status.in_(WITH_DATA))))
     for row in tx.all(select(images.c.id, images.c.size).where(images.c.status.in_(UNDER_WAY))):
+        image = descriptions.find(tx, row.id)
+        if tasks.makes_images(tx, image["properties"].get(TASK_PROPERTY, "")):
+            descriptions.remove(tx, query.with_values(image, {"protected": False}))
+            continue
         staged = staged_path(settings, row.id)
         is_staged = row.size is not None and staged.exists()
         if is_staged:

@@ -75,12 +75,32 @@ def begin(
 
     Raises: Conflict for an image that is not in the state for it, or without formats; TooLarge.
     """
+    given = {"image_id": row["id"], "import_req": dict(request), "backend": [None]}
+    return _begin(tx, caller, options, row, method, "api_image_import", given, request_id)
+
+
+def begin_whole(
+    tx: Tx, caller: Caller, options: ImageOptions, row: ImageRow, given: Mapping[str, object], request_id: str
+) -> TaskRow:
+    """A task made the image, and downloads its data. Raises: what `begin` does."""
+    return _begin(tx, caller, options, row, "web-download", "import", given, request_id)
+
+
+def _begin(
+    tx: Tx,
+    caller: Caller,
+    options: ImageOptions,
+    row: ImageRow,
+    method: str,
+    type: str,
+    given: Mapping[str, object],
+    request_id: str,
+) -> TaskRow:
     refuse(row, method)
     limits.check_size(tx, options, row["owner"], 0)
     if method == "web-download":
         limits.check_uploading(tx, options, row["owner"])
-    given = {"image_id": row["id"], "import_req": dict(request), "backend": [None]}
-    task = tasks.make(tx, caller, "api_image_import", given, row["id"], request_id)
+    task = tasks.make(tx, caller, type, given, row["id"], request_id)
     notes = {data.TASK_PROPERTY: task["id"], data.IMPORTING_PROPERTY: "", data.FAILED_PROPERTY: ""}
     images.change(tx, row, {"status": "importing", "properties": {**row["properties"], **notes}})
     return task
@@ -125,14 +145,19 @@ def finish(tx: Tx, task_id: str, declared: Declared, received: Received, result:
 
 
 def fail(tx: Tx, settings: Settings, task_id: str, image_id: str, error: ApiError) -> None:
-    """The import has failed: its image is queued again, without data, unless somebody else has it."""
+    """The import has failed: its image is queued again, without data, unless somebody else has it.
+
+    One that the task itself made goes.
+    """
     tasks.fail(tx, task_id, error.message)
     row = query.row_by_id(tx, table, image_id)
     if row is not None and row["properties"].get(data.TASK_PROPERTY) != task_id:
         return
     data.path_of(settings, image_id).unlink(missing_ok=True)
     data.staged_path(settings, image_id).unlink(missing_ok=True)
-    if row is not None:
+    if row is not None and tasks.makes_images(tx, task_id):
+        images.remove(tx, query.with_values(row, {"protected": False}))
+    elif row is not None:
         data.forget_import(tx, image_id, status="queued", size=None)
 
 

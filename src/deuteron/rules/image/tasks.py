@@ -74,6 +74,11 @@ def fail(tx: Tx, task_id: str, message: str) -> None:
     _end(tx, tasks.c.id == task_id, status="failure", message=message[:MAX_MESSAGE_LENGTH])
 
 
+def makes_images(tx: Tx, task_id: str) -> bool:
+    """Whether the image of the task is its own, and goes when it fails."""
+    return query.first(tx, tasks, tasks.c.id == task_id, tasks.c.type == "import") is not None
+
+
 def fail_unfinished(tx: Tx, message: str) -> None:
     _end(tx, tasks.c.status.in_(UNFINISHED), status="failure", message=message)
 
