@@ -26,9 +26,9 @@ class Parts:
     """Of mechanisms, after commits; None in a process that makes nothing."""
     imports: Jobs = field(default_factory=lambda: Jobs("import", 2))
     """Of images: data that are here already."""
-    downloads: Jobs = field(default_factory=lambda: Jobs("download", 8))
+    downloads: Jobs = field(default_factory=lambda: Jobs("download", 32))
     """Of images: data that others send, as slowly as they like."""
-    names: Jobs = field(default_factory=lambda: Jobs("resolve", 4))
+    names: Jobs = field(default_factory=lambda: Jobs("resolve", 16))
     """Of hosts, which a name server somewhere may be slow to tell."""
 
     def stop_jobs(self) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from deuteron.model.errors import Forbidden
+from deuteron.rules.image import images as rules
 from deuteron.store import query
 from deuteron.store.image_tables import images, tasks
 from tests.clouds import wait_for
@@ -286,3 +288,22 @@ def test_a_method_that_an_operator_switched_off_is_not_there(tmp_path: Path) -> 
         assert stage(demo, answer.json["id"], b"x").status == 404
         assert bring(demo, answer.json["id"]).status == 400
         assert demo.request("GET", "/image/v2/info/import").json["import-methods"]["value"] == []
+
+
+def test_whoever_sets_all_properties_leaves_the_notes_of_an_import(kit: Kit, demo: Kit) -> None:
+    """The Compute API does, for clients of old microversions."""
+    image = make(demo, a="1")
+    notes = {"os_glance_import_task": "t", "os_glance_failed_import": ""}
+    kit.write(lambda tx: query.change(tx, images, image["id"], {"properties": {"a": "1", **notes}}))
+
+    def set_all(properties: dict[str, str]) -> None:
+        kit.write(lambda tx: rules.set_properties(tx, rules.find(tx, image["id"]), properties))
+
+    set_all({"b": "2"})
+    set_all({"c": "3", "os_glance_import_task": "t"})
+    for wrong in ({"os_glance_import_task": "other"}, {"os_glance_anything": "x"}):
+        with pytest.raises(Forbidden, match="is reserved"):
+            set_all(wrong)
+
+    shown = show(demo, image["id"])
+    assert {name: shown.get(name) for name in ("a", "b", "c", *notes)} == {"a": None, "b": None, "c": "3", **notes}

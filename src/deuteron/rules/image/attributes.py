@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from deuteron.model import resource
 from deuteron.model.codecs import Invalid, quoted
@@ -19,7 +19,7 @@ _SET_BY_SERVER = frozenset(
 )  # fmt: skip
 _OF_LISTS = frozenset({"first", "next"})
 _RESERVED = frozenset({"deleted", "deleted_at", "is_public", "location", "locations", "stores"})
-_RESERVED_PREFIX = "os_glance_"
+RESERVED_PREFIX: Final = "os_glance_"
 """Glance keeps its own notes in properties of such names."""
 _MISMATCH = "Provided object does not match schema 'image'"
 _NULLABLE = ("kernel_id", "ramdisk_id")
@@ -52,13 +52,13 @@ def refuse_kept(name: str) -> None:
     """Raises: Forbidden for a name that the server keeps to itself."""
     if name in _SET_BY_SERVER:
         raise _read_only(name)
-    if name in _RESERVED or name.startswith(_RESERVED_PREFIX):
+    if name in _RESERVED or name.startswith(RESERVED_PREFIX):
         raise Forbidden(f"Attribute '{name}' is reserved.", type="Forbidden")
 
 
 def refuse_many_properties(properties: Mapping[str, str]) -> None:
     """Raises: TooLarge. The server's own notes do not count."""
-    count = sum(not name.startswith(_RESERVED_PREFIX) for name in properties)
+    count = sum(not name.startswith(RESERVED_PREFIX) for name in properties)
     if count > MAX_PROPERTIES:
         raise _too_many("properties", count, MAX_PROPERTIES)
 

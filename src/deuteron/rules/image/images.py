@@ -101,9 +101,17 @@ def change(tx: Tx, row: ImageRow, values: Mapping[str, object]) -> ImageRow:
 
 
 def set_properties(tx: Tx, row: ImageRow, properties: Mapping[str, str]) -> ImageRow:
-    """Make `properties` all that the image has. Raises: TooLarge."""
+    """Make `properties` all that the image has, beside the server's own notes, which stay.
+
+    Raises: TooLarge; Forbidden for notes that are not so.
+    """
     attributes.refuse_many_properties(properties)
-    return change(tx, row, {"properties": dict(properties)})
+    present = row["properties"]
+    notes = {name: value for name, value in present.items() if name.startswith(attributes.RESERVED_PREFIX)}
+    for name, value in properties.items():
+        if name.startswith(attributes.RESERVED_PREFIX) and notes.get(name) != value:
+            attributes.refuse_kept(name)
+    return change(tx, row, {"properties": {**properties, **notes}})
 
 
 def remove(tx: Tx, row: ImageRow) -> None:

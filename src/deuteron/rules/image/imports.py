@@ -151,7 +151,7 @@ def fail(tx: Tx, settings: Settings, task_id: str, image_id: str, error: ApiErro
     """
     tasks.fail(tx, task_id, error.message)
     row = query.row_by_id(tx, table, image_id)
-    if row is not None and row["properties"].get(data.TASK_PROPERTY) != task_id:
+    if row is not None and (row["status"] != "importing" or row["properties"].get(data.TASK_PROPERTY) != task_id):
         return
     data.path_of(settings, image_id).unlink(missing_ok=True)
     data.staged_path(settings, image_id).unlink(missing_ok=True)
