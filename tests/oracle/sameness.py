@@ -26,6 +26,7 @@ _MADE_UP = re.compile(
     r"|(?P<host>\bhost(?:-[0-9a-f]*)+)"
     r"|(?P<address>\b\d{1,3}(?:\.\d{1,3}){3}\b(?!/)|\b[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7}(?![\w:./]))"
 )
+_ID = re.compile(rf"{_UUID}|[0-9a-f]{{32}}")
 _TEXTS = re.compile(r"NeutronError\.(message|detail)|error\.message|extensions?\..*description|extension\.description")
 _MARKER = re.compile(r"\bmarker=[^&]*")
 MISSING = "(not there)"
@@ -215,8 +216,10 @@ def _may_be(one: Any, other: Any, twins: Twins) -> bool:
     )
 
 
-def _distance(one: Any, other: Any, twins: Twins) -> int:
-    return len(list(_compare("", one, other, twins.copy())))
+def _distance(one: Any, other: Any, twins: Twins) -> tuple[int, int]:
+    """How many differ of the ids that it holds, which say more, and of all places."""
+    found = list(_compare("", one, other, twins.copy()))
+    return sum(isinstance(each.theirs, str) and bool(_ID.fullmatch(each.theirs)) for each in found), len(found)
 
 
 def _same_text(theirs: str, ours: str, twins: Twins) -> bool:

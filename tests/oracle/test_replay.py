@@ -88,3 +88,20 @@ def test_lists_are_sets_whose_items_are_known_by_their_ids_unless_an_order_was_a
     assert differences(Answer(200, one), Answer(200, other), twins, ["network_id", "name"]) == []  # ids are any
     (found,) = differences(Answer(200, one), Answer(200, {"ports": other["ports"][:1]}), twins)
     assert (found.place, found.ours) == ("ports.*", MISSING)
+
+
+def test_of_items_that_nobody_knew_those_belong_together_that_name_the_same() -> None:
+    twins = Twins()
+    twins.pair(THERE, HERE)
+    twins.pair(OTHER_THERE, OTHER_HERE)
+    # What each service drew by chance happens to be the same for the wrong one.
+    one = [
+        {"id": f"{'a' * 8}{THERE[8:]}", "of": THERE, "tag": 5},
+        {"id": f"{'b' * 8}{THERE[8:]}", "of": OTHER_THERE, "tag": 7},
+    ]
+    other = [
+        {"id": f"{'c' * 8}{THERE[8:]}", "of": HERE, "tag": 7},
+        {"id": f"{'d' * 8}{THERE[8:]}", "of": OTHER_HERE, "tag": 5},
+    ]
+    found = differences(Answer(200, {"segments": one}), Answer(200, {"segments": other}), twins)
+    assert {each.place for each in found} == {"segments.*.tag"}
