@@ -243,7 +243,11 @@ class App:
     def _run(self, route: Route, call: Call, tx: Any) -> Reply:
         if route.auth and call._caller is None:
             call.prove(tx)
-        reply: Reply = route.handler(call, tx)
+        try:
+            reply: Reply = route.handler(call, tx)
+        except StopIteration as error:
+            # No future holds one: the request would never be answered.
+            raise RuntimeError("a handler read beyond the end of an iterator") from error
         call.due = tuple(tx.due)
         if reply.body is not None and not isinstance(reply.body, bytes):
             # Encoded here, in the worker thread: a long list must not hold up the event loop.

@@ -272,3 +272,13 @@ def test_what_leads_to_a_port_ends_with_it(world: World) -> None:
     world.client.delete(f"/v2.0/ports/{world.port['id']}")
     assert world.leads_to(made) == []
     world.client.delete(f"{LOCAL_IPS}/{made['id']}", "demo")
+
+
+def test_where_a_port_gets_its_address_from_its_host_there_is_none_for_a_local_ip(client: Client) -> None:
+    network = client.network("admin", **{"provider:network_type": "vlan", "provider:physical_network": "physnet1"})[
+        "id"
+    ]
+    (segment,) = client.get(f"/v2.0/segments?network_id={network}")["segments"]
+    client.subnet(network, "10.0.0.0/24", "admin", segment_id=segment["id"])
+    answer = client.call("POST", "/v2.0/local_ips", {"local_ip": {"network_id": network}})
+    assert (answer.status, answer.error["type"]) == (400, "BadRequest")

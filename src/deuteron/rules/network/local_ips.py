@@ -45,7 +45,12 @@ def create_local_ip(tx: Tx, settings: Settings, caller: Caller, values: Values) 
         address = _address(port, asked)
     elif values.get("network_id") is not None:
         port = _new_port(tx, settings, caller, local_ip_id, values)
-        address = asked or next(item["ip_address"] for item in port["fixed_ips"] if "." in item["ip_address"])
+        given = next((item["ip_address"] for item in port["fixed_ips"] if "." in item["ip_address"]), None)
+        if given is None:
+            raise faults.bad_request(
+                _RESOURCE, f"Network {port['network_id']} gives a port no IPv4 address before it is on a host"
+            )
+        address = asked or given
     else:
         raise faults.refused(
             "LocalIPPortOrNetworkRequired", "Either Port ID or Network ID must be specified for Local IP create."
