@@ -166,3 +166,20 @@ def test_an_empty_filter_finds_what_is_empty_and_a_number_out_of_range_nothing(c
     assert client.get("/v2.0/subnets?subnetpool_id=")["subnets"] == []
     assert len(client.get("/v2.0/subnets?name=")["subnets"]) == 1
     assert client.get("/v2.0/subnetpools?default_quota=-1")["subnetpools"] == []
+
+
+def test_a_subnet_of_another_project_is_not_seen_on_an_own_network_that_nobody_shares(client: Client) -> None:
+    network = client.network()["id"]
+    router = client.post("/v2.0/routers", {"router": {}}, "demo")["router"]["id"]
+    subnet = client.subnet(network, "10.0.0.0/24", "admin")["id"]
+    assert client.get(f"/v2.0/subnets?network_id={network}", "demo") == {"subnets": []}
+    body = {"subnet_id": subnet}
+    for method, path, sent in (
+        ("GET", f"/v2.0/subnets/{subnet}", None),
+        ("PUT", f"/v2.0/routers/{router}/add_router_interface", body),
+    ):
+        answer = client.call(method, path, sent, "demo")
+        assert (answer.status, answer.error["type"]) == (404, "SubnetNotFound")
+    assert client.get(f"/v2.0/networks/{network}", "demo")["network"]["subnets"] == [subnet]
+    client.put(f"/v2.0/networks/{network}", {"network": {"shared": True}})
+    assert client.get(f"/v2.0/subnets?network_id={network}&fields=id", "demo") == {"subnets": [{"id": subnet}]}

@@ -15,7 +15,6 @@ from sqlalchemy import select
 
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import is_uuid, quoted
-from deuteron.model.errors import NotFound
 from deuteron.model.network import MAX_ROUTES, PORT, ROUTER, ROUTER_GATEWAY, ROUTER_INTERFACE, SUBNET
 from deuteron.model.network.parts import Gateway, Interface, Route, WantedGateway
 from deuteron.model.network.rows import PortRow, RouterRow, SubnetRow
@@ -373,12 +372,8 @@ def _refuse_unpooled(caller: Caller, port: PortRow, subnet: SubnetRow) -> None:
 
 
 def _is_seen(tx: Tx, caller: Caller, subnet: SubnetRow) -> bool:
-    """Whether the caller may know of the subnet: it does when it knows of the network."""
-    try:
-        sight.network_for(tx, caller, subnet["network_id"])
-    except NotFound:
-        return False
-    return True
+    condition = sight.visible_subnets(caller)
+    return condition is None or query.row_by_id(tx, subnets_table, subnet["id"], condition) is not None
 
 
 def _may_be_gateway(tx: Tx, caller: Caller, subnet: SubnetRow) -> bool:

@@ -21,7 +21,7 @@ from deuteron.rules.network import faults
 from deuteron.rules.network.kinds import Kind
 from deuteron.store import query
 from deuteron.store.database import Tx
-from deuteron.store.network_tables import networks, rbac_policies
+from deuteron.store.network_tables import networks, rbac_policies, subnets
 from deuteron.store.prepared import Prepared
 from deuteron.store.query import Values
 
@@ -116,6 +116,23 @@ def visible_networks(caller: Caller) -> ColumnElement[bool] | None:
         networks.c.shared,
         networks.c.id.in_(shared_with(caller)),
         networks.c.id.in_(shared_with(caller, "access_as_external")),
+    )
+
+
+def visible_subnets(caller: Caller) -> ColumnElement[bool] | None:
+    """Its own, and all on networks that others share with it, or that are external: not on a network because it is its
+    own, where an administrator may have made one for another project.
+
+    Source: neutron/db/models_v2.py, `Subnet.rbac_entries`.
+    """
+    if caller.is_admin or caller.is_service:
+        return None
+    column = subnets.c.network_id
+    return or_(
+        subnets.c.project_id == caller.project_id,
+        column.in_(select(networks.c.id).where(networks.c.shared)),
+        column.in_(shared_with(caller)),
+        column.in_(shared_with(caller, "access_as_external")),
     )
 
 

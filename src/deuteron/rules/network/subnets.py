@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, delete, or_, select
+from sqlalchemy import bindparam, delete, select
 
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import quoted
@@ -47,7 +47,7 @@ from deuteron.rules.network.addresses import Address, Prefix
 from deuteron.rules.network.kinds import ZONE, Kind, add, change, find, new_id, remove
 from deuteron.store import query
 from deuteron.store.database import Tx
-from deuteron.store.network_tables import ip_allocations, networks
+from deuteron.store.network_tables import ip_allocations
 from deuteron.store.network_tables import ports as ports_table
 from deuteron.store.network_tables import subnets as table
 from deuteron.store.prepared import Prepared
@@ -438,17 +438,10 @@ def _join_gateways(tx: Tx, row: SubnetRow) -> None:
         ports.set_addresses(tx, port, [*port["fixed_ips"], item])
 
 
-def _visible(caller: Caller) -> ColumnElement[bool] | None:
-    seen = sight.visible_networks(caller)
-    if seen is None:
-        return None
-    return or_(table.c.project_id == caller.project_id, table.c.network_id.in_(select(networks.c.id).where(seen)))
-
-
 def _seen_as(caller: Caller, row: Mapping[str, object]) -> Mapping[str, object]:
     if row.get("project_id") == caller.project_id or caller.is_admin:
         return {}
-    # Visible and not its own: then its network is external, the caller's, or shared with it.
+    # Visible and not its own: then its network is external, or shared with it.
     return {"shared": not row.get("router:external")}
 
 
@@ -459,7 +452,7 @@ KIND = Kind(
     update=update_subnet,
     refuse=_refuse_service_types,
     delete=delete_subnet,
-    visible=_visible,
+    visible=sight.visible_subnets,
     target=sight.network_target,
     seen_as=_seen_as,
     filters={"shared": sight.by_shared(table.c.network_id)},
