@@ -54,6 +54,9 @@ class Attribute:
     create_rule: str | None = None
     update_rule: str | None = None
     read_rule: str | None = None
+    judged_late: tuple[type, ...] = ()
+    """Of a value of these types, what is wrong is told after everything else, who may say one too: until then a decoded
+    body holds it as `Refused`."""
     column: str | None = None
     """Column name where it differs ("shared")."""
     refers_to: str | None = None
@@ -62,6 +65,20 @@ class Attribute:
     """What rows hold of it, as Python writes the type, where its codec does not say."""
     nullable: bool | None = None
     """Whether a row may have no value, where that is not whether a body may say null."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A value that is to be refused, in a decoded body."""
+
+    error: Exception
+
+
+def refuse_late(values: Mapping[str, Any]) -> None:
+    """Raises: the error of the first value that was refused."""
+    for value in values.values():
+        if isinstance(value, Refused):
+            raise value.error
 
 
 def is_nullable(attribute: Attribute) -> bool:
@@ -250,7 +267,7 @@ def decode_create(
             continue
         default = attribute.default
         if attribute.name in body:
-            result[attribute.name] = decode_value(attribute, body[attribute.name], words)
+            result[attribute.name] = _decoded(attribute, body[attribute.name], words)
         elif default is REQUIRED:
             raise words.missing(attribute.name)
         elif default is not None or not words.keeps_silence:
@@ -267,7 +284,16 @@ def decode_update(
     if read_only:
         raise words.read_only("update", read_only)
     names = body if order is None else [each.name for each in order if each.name in body]
-    return {name: decode_value(resource.by_name[name], body[name], words) for name in names}
+    return {name: _decoded(resource.by_name[name], body[name], words) for name in names}
+
+
+def _decoded(attribute: Attribute, raw: Any, words: Words) -> Any:
+    if not isinstance(raw, attribute.judged_late):
+        return decode_value(attribute, raw, words)
+    try:
+        return attribute.codec.decode(raw)
+    except Invalid as error:
+        return Refused(words.invalid(attribute, error))
 
 
 def decode_value(attribute: Attribute, raw: Any, words: Words) -> Any:

@@ -95,9 +95,16 @@ REFUSED: list[tuple[str, str, str, Any, int, str]] = [
             "/v2.0/subnets",
             {"subnet": {"network_id": ZERO, "ip_version": 4, "cidr": "10.0.0.0/24", "allocation_pools": pools}},
             400,
-            "HTTPBadRequest",
+            told,
         )
-        for pools in ("x", {}, [1], [{"start": "10.0.0.9"}], [{"start": "10.0.0.9", "end": 1}])
+        for pools, told in (
+            ("x", "InvalidInput"),
+            (7, "InvalidInput"),
+            ({"a": 1}, "InvalidInput"),
+            ([1], "InvalidInput"),
+            ([{"start": "10.0.0.9"}], "HTTPBadRequest"),
+            ([{"start": "10.0.0.9", "end": 1}], "HTTPBadRequest"),
+        )
     ),
     (
         "demo",

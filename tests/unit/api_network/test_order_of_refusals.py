@@ -140,7 +140,8 @@ def test_what_is_wrong_by_itself_is_told_before_what_is_not_there(client: Client
         ({"protocol": "nosuch"}, "SecurityGroupRuleInvalidProtocol"),
         ({"port_range_min": 65536}, "SecurityGroupInvalidPortValue"),
         ({"remote_ip_prefix": ["a"]}, "InvalidCIDR"),
-        ({"remote_ip_prefix": {}}, "InvalidCIDR"),
+        ({"remote_ip_prefix": "abc"}, "InvalidCIDR"),
+        ({"remote_ip_prefix": -1}, "InvalidCIDR"),
     ):
         rule = {"security_group_rule": {"security_group_id": ZERO, "direction": "ingress", **values}}
         assert refusal(client, "POST", "/v2.0/security-group-rules", rule) == (400, told)
@@ -292,3 +293,227 @@ def test_a_route_that_is_added_twice_at_once_is_one(client: Client) -> None:
     path = f"/v2.0/routers/{router}/add_extraroutes"
     for _ in range(2):
         assert client.put(path, {"router": {"routes": [route, route]}}, "demo")["router"]["routes"] == [route]
+
+
+@pytest.mark.parametrize("nothing", ["", [], {}, 0, False, None])
+def test_nothing_of_any_kind_is_no_prefix_of_a_rule(client: Client, nothing: object) -> None:
+    group = client.post("/v2.0/security-groups", {"security_group": {"name": "g"}})["security_group"]
+    rule = {"security_group_id": group["id"], "direction": "ingress", "remote_ip_prefix": nothing}
+    made = client.post("/v2.0/security-group-rules", {"security_group_rule": rule})["security_group_rule"]
+    assert made["remote_ip_prefix"] is None
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"protocol": "tcp", "port_range_max": 22}, "SecurityGroupInvalidPortRange"),
+        ({"port_range_min": 22, "port_range_max": 22}, "SecurityGroupProtocolRequiredWithPorts"),
+        ({"protocol": "icmp", "port_range_max": 2}, "SecurityGroupMissingIcmpType"),
+        ({"remote_ip_prefix": "fd00::/64"}, "SecurityGroupRuleParameterConflict"),
+        ({}, "SecurityGroupNotFound"),
+    ],
+)
+def test_an_administrator_is_told_what_is_wrong_with_a_rule_before_that_there_is_no_group(
+    client: Client, values: dict[str, Any], told: str
+) -> None:
+    rule = {"security_group_rule": {"security_group_id": ZERO, "direction": "ingress", **values}}
+    assert refusal(client, "POST", "/v2.0/security-group-rules", rule)[1] == told
+    assert refusal(client, "POST", "/v2.0/security-group-rules", rule, "demo") == (404, "SecurityGroupNotFound")
+
+
+@pytest.mark.parametrize("cidr", ["abc", "", "10", "10.0/16", "10.0.0.0/33", " 10.0.0.0/24", "x" * 256])
+def test_what_is_no_prefix_is_told_before_the_network_and_what_comes_after_it(client: Client, cidr: str) -> None:
+    network = client.network("admin")["id"]
+    subnet = {"ip_version": 4, "cidr": cidr, "gateway_ip": "x", "dns_nameservers": ["x"]}
+    for network_id in (network, ZERO):
+        for user in ("demo", "reader", "admin"):
+            body = {"subnet": {**subnet, "network_id": network_id}}
+            assert refusal(client, "POST", "/v2.0/subnets", body, user) == (400, "InvalidInput")
+
+
+def test_nothing_of_another_kind_is_no_servers_and_the_pools_that_a_subnet_has_by_itself(client: Client) -> None:
+    network = client.network()["id"]
+    nothing = [("dns_nameservers", {}), ("dns_nameservers", "")]
+    nothing += [("allocation_pools", each) for each in ({}, "", [], None)]
+    for number, (name, value) in enumerate(nothing):
+        made = client.subnet(network, f"10.0.{number}.0/24", **{name: value})
+        assert made["dns_nameservers"] == []
+        assert made["allocation_pools"] == [{"start": f"10.0.{number}.2", "end": f"10.0.{number}.254"}]
+        if name == "allocation_pools":
+            changed = client.put(f"/v2.0/subnets/{made['id']}", {"subnet": {name: value}})["subnet"]
+            assert changed[name] == []
+
+
+PAIRS = [
+    ("x", "HTTPBadRequest"),
+    (["x"], "HTTPBadRequest"),
+    ([{"ip_address": "x"}], "HTTPBadRequest"),
+    ([{"ip_address": "224.0.0.1"}], "HTTPBadRequest"),
+    ([{"ip_address": "10.0.0.9", "mac_address": "x"}], "HTTPBadRequest"),
+    ([{"ip_address": "10.0.0.9", "nosuch": 1}], "HTTPBadRequest"),
+    ([{}], "AllowedAddressPairsMissingIP"),
+    ([{"ip_address": "10.0.0.9"}, {"ip_address": "10.0.0.9"}], "DuplicateAddressPairInRequest"),
+]
+OPTIONS = [
+    "x",
+    ["x"],
+    [{"opt_name": "mtu"}],
+    [{"opt_name": "", "opt_value": "a"}],
+    [{"opt_name": "mtu", "opt_value": " "}],
+    [{"opt_name": "mtu", "opt_value": 3}],
+    [{"opt_name": "mtu", "opt_value": "1500", "ip_version": 5}],
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        *(("allowed_address_pairs", pairs, told) for pairs, told in PAIRS),
+        *(("extra_dhcp_opts", options, "InvalidInput") for options in OPTIONS),
+    ],
+)
+def test_what_a_port_may_send_and_is_told_is_looked_at_before_where_it_is(
+    client: Client, name: str, value: object, told: str
+) -> None:
+    network = client.network("admin")["id"]
+    for network_id, user in ((network, "admin"), (ZERO, "admin"), (network, "demo"), (ZERO, "reader")):
+        port = {"port": {"network_id": network_id, name: value}}
+        assert refusal(client, "POST", "/v2.0/ports", port, user) == (400, told)
+    assert refusal(client, "PUT", f"/v2.0/ports/{ZERO}", {"port": {name: value}}) == (400, told)
+
+
+def test_a_router_among_the_options_of_dhcp_may_be_none(client: Client) -> None:
+    options = [{"opt_name": "router", "opt_value": "", "ip_version": 4}]
+    assert client.port(client.network()["id"], extra_dhcp_opts=options)["extra_dhcp_opts"] == options
+
+
+def test_who_may_not_say_a_profile_is_told_so_before_what_is_in_it(client: Client) -> None:
+    network = client.network()["id"]
+    port = client.port(network)["id"]
+    body = {"port": {"network_id": network, "binding:profile": {"a": 1}}}
+    change = {"port": {"binding:profile": {"a": 1}}}
+    for user in ("demo", "reader", "manager", "admin"):
+        assert refusal(client, "POST", "/v2.0/ports", body, user) == (403, "PolicyNotAuthorized")
+        assert refusal(client, "PUT", f"/v2.0/ports/{port}", change, user) == (403, "PolicyNotAuthorized")
+    assert refusal(client, "POST", "/v2.0/ports", body, "service") == (400, "HTTPBadRequest")
+    assert refusal(client, "PUT", f"/v2.0/ports/{port}", change, "service") == (400, "HTTPBadRequest")
+    body["port"]["binding:profile"] = "abc"  # type: ignore[assignment]  # what is no object at all is told first
+    assert refusal(client, "POST", "/v2.0/ports", body, "demo") == (400, "HTTPBadRequest")
+
+
+@pytest.mark.parametrize("prefix", ["abc", {"a": 1}, [], True, 7])
+def test_who_may_make_no_metering_rule_is_told_so_before_what_is_no_prefix(client: Client, prefix: object) -> None:
+    rule = {"metering_label_id": ZERO, "direction": "egress", "source_ip_prefix": prefix}
+    body = {"metering_label_rule": rule}
+    assert refusal(client, "POST", "/v2.0/metering/metering-label-rules", body, "demo") == (403, "PolicyNotAuthorized")
+    assert refusal(client, "POST", "/v2.0/metering/metering-label-rules", body) == (400, "HTTPBadRequest")
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"helper": "nosuch"}, "ConntrackHelperNotAllowed"),
+        ({"helper": 1}, "ConntrackHelperNotAllowed"),
+        ({"helper": []}, "ConntrackHelperNotAllowed"),
+        ({"protocol": "udp"}, "InvalidProtocolForHelper"),
+    ],
+)
+def test_what_helps_with_nothing_is_told_to_who_may_ask_for_it(
+    client: Client, values: dict[str, Any], told: str
+) -> None:
+    router = client.post("/v2.0/routers", {"router": {}}, "demo")["router"]["id"]
+    body = {"conntrack_helper": {"protocol": "tcp", "port": 21, "helper": "ftp", **values}}
+    path = "/v2.0/routers/{}/conntrack_helpers"
+    assert refusal(client, "POST", path.format(router), body, "demo") == (400, told)
+    assert refusal(client, "POST", path.format(router), body, "reader") == (403, "PolicyNotAuthorized")
+    assert refusal(client, "POST", path.format(ZERO), body, "demo") == (404, "RouterNotFound")
+    assert refusal(client, "POST", path.format(ZERO), body) == (400, told)
+    assert refusal(client, "PUT", f"{path.format(router)}/{ZERO}", body, "demo") == (404, "ConntrackHelperNotFound")
+
+
+@pytest.mark.parametrize("port", ["x", "", [], {}, [None], "true"])
+@pytest.mark.parametrize("name", ["port_range_min", "port_range_max"])
+def test_what_is_no_port_of_a_rule_has_a_name_of_its_own(client: Client, name: str, port: object) -> None:
+    said = {"direction": "ingress", name: port}
+    rule = {"security_group_rule": {"security_group_id": ZERO, **said}}
+    template = {"default_security_group_rule": {"used_in_default_sg": True, "used_in_non_default_sg": True, **said}}
+    for path, body in (("security-group-rules", rule), ("default-security-group-rules", template)):
+        assert refusal(client, "POST", f"/v2.0/{path}", body, "demo") == (400, "SecurityGroupInvalidPortValue")
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"ipv6_ra_mode": "slaac"}, "InvalidInput"),
+        ({"gateway_ip": "fd00::1"}, "InvalidInput"),
+        ({"gateway_ip": "10.0.0.0"}, "InvalidInput"),
+        ({"dns_nameservers": ["fd00::1"]}, "InvalidInput"),
+        ({"cidr": "10.0.0.0/31"}, "InvalidInput"),
+        ({"prefixlen": 24}, "BadRequest"),
+        ({"use_default_subnetpool": True}, "BadRequest"),
+        ({}, "NetworkNotFound"),
+    ],
+)
+def test_what_is_wrong_with_a_subnet_by_itself_is_told_before_its_network_and_its_pool(
+    client: Client, values: dict[str, Any], told: str
+) -> None:
+    subnet = {"ip_version": 4, "cidr": "10.0.0.0/24", "subnetpool_id": ZERO, **values}
+    assert refusal(client, "POST", "/v2.0/subnets", {"subnet": {**subnet, "network_id": ZERO}})[1] == told
+    here = {**subnet, "network_id": client.network()["id"]}
+    told = told if values else "SubnetPoolNotFound"
+    assert refusal(client, "POST", "/v2.0/subnets", {"subnet": here}, "demo")[1] == told
+
+
+def test_the_pools_of_a_subnet_are_looked_at_before_its_neighbours_and_where_they_come_from(client: Client) -> None:
+    network = client.network()["id"]
+    client.subnet(network, "10.0.0.0/24")
+    scope = {"name": "p", "prefixes": ["10.0.0.0/16"], "default_prefixlen": 26}
+    pool = client.post("/v2.0/subnetpools", {"subnetpool": scope}, "demo")["subnetpool"]["id"]
+    crossed = [{"start": "10.0.0.20", "end": "10.0.0.10"}]
+    subnet = {"network_id": network, "ip_version": 4, "cidr": "10.0.0.0/25", "allocation_pools": crossed}
+    assert refusal(client, "POST", "/v2.0/subnets", {"subnet": subnet}, "demo") == (400, "InvalidAllocationPool")
+    subnet["subnetpool_id"] = pool
+    assert refusal(client, "POST", "/v2.0/subnets", {"subnet": subnet}, "demo") == (400, "InvalidAllocationPool")
+    del subnet["allocation_pools"]
+    assert refusal(client, "POST", "/v2.0/subnets", {"subnet": subnet}, "demo") == (400, "InvalidInput")
+    subnet["cidr"] = "10.0.1.0/24"
+    told = "NetworkSubnetPoolAffinityError"
+    assert refusal(client, "POST", "/v2.0/subnets", {"subnet": subnet}, "demo") == (400, told)
+    del subnet["cidr"]
+    body = {"subnet": {**subnet, "network_id": client.network()["id"], "gateway_ip": "10.0.0.0"}}
+    assert refusal(client, "POST", "/v2.0/subnets", body, "demo") == (409, "IpamValueInvalid")
+    for pools in ([], None, crossed):
+        body = {"subnet": {**subnet, "allocation_pools": pools}}
+        assert refusal(client, "POST", "/v2.0/subnets", body, "demo") == (400, "BadRequest")
+
+
+def test_of_several_wrongs_of_a_rule_the_protocol_ports_and_ethertype_are_told_before_the_prefix(
+    client: Client,
+) -> None:
+    wrongs = [
+        ("protocol", "nosuch", "SecurityGroupRuleInvalidProtocol"),
+        ("port_range_min", "x", "SecurityGroupInvalidPortValue"),
+        ("port_range_max", 65536, "SecurityGroupInvalidPortValue"),
+        ("ethertype", "IP", "SecurityGroupRuleInvalidEtherType"),
+        ("remote_ip_prefix", "x", "InvalidCIDR"),
+    ]
+    for first in range(len(wrongs)):
+        values = {name: value for name, value, _ in wrongs[first:]}
+        rule = {"security_group_id": ZERO, "direction": "ingress", **values}
+        template = {"direction": "ingress", "used_in_default_sg": True, "used_in_non_default_sg": True, **values}
+        for path, body in (
+            ("security-group-rules", {"security_group_rule": rule}),
+            ("default-security-group-rules", {"default_security_group_rule": template}),
+        ):
+            assert refusal(client, "POST", f"/v2.0/{path}", body, "reader") == (400, wrongs[first][2])
+
+
+def test_no_tag_in_a_list_of_segments_is_any_and_a_word_is_none(client: Client) -> None:
+    vlan = {"provider:network_type": "vlan", "provider:physical_network": "physnet1"}
+    made = client.network("admin", segments=[{**vlan, "provider:segmentation_id": 0}])
+    assert made["provider:segmentation_id"] > 0
+    for user in ("admin", "demo"):
+        body = {"network": {"segments": [{**vlan, "provider:segmentation_id": "x"}]}}
+        assert refusal(client, "POST", "/v2.0/networks", body, user) == (400, "InvalidInput")
+    body = {"network": {**vlan, "provider:segmentation_id": 0}}
+    assert refusal(client, "POST", "/v2.0/networks", body) == (400, "InvalidInput")

@@ -10,7 +10,8 @@ import pytest
 
 from deuteron.model.codecs import Anything, Codec, Invalid, ListOf, Object
 from deuteron.model.network import RESOURCES, FixedIps, GatewayInfo, Keyed, Routes
-from deuteron.model.network.codecs import AddressPools
+from deuteron.model.network.port_codecs import AddressPairs, DhcpOptions
+from deuteron.model.network.subnet_codecs import AddressPools
 from deuteron.model.network.trunks import SubPorts
 from deuteron.rules.network import dhcp_options
 from tests import needs
@@ -35,7 +36,8 @@ OBJECTS: dict[tuple[str, str], Any] = {
 def holds_objects(codec: Codec) -> bool:
     if isinstance(codec, ListOf):
         return holds_objects(codec.item)
-    return isinstance(codec, AddressPools | Anything | FixedIps | GatewayInfo | Keyed | Object | Routes | SubPorts)
+    simple = AddressPairs | AddressPools | Anything | DhcpOptions | FixedIps
+    return isinstance(codec, simple | GatewayInfo | Keyed | Object | Routes | SubPorts)
 
 
 def test_the_table_has_every_attribute_that_holds_objects() -> None:

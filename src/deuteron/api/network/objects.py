@@ -21,7 +21,7 @@ from deuteron.api.policy import Policy
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import whole_number
 from deuteron.model.errors import BadRequest, Forbidden, NotFound
-from deuteron.model.resource import REQUIRED, Attribute
+from deuteron.model.resource import REQUIRED, Attribute, refuse_late
 from deuteron.model.scalars import ProjectId
 from deuteron.rules.network import attributes, faults, security_groups, sight
 from deuteron.rules.network.kinds import Kind
@@ -135,6 +135,7 @@ class Objects:
         self._require_of(call, "update", target, list(values), row, within)
         if isinstance(given, BadRequest):
             raise given
+        refuse_late(values)
         _check_revision(call, row)
         row = kind.update(tx, call.settings, call.caller, row, values)
         return Reply(200, {self._member(call): self._shown(call, tx, row, within=within)})
@@ -254,6 +255,8 @@ class Objects:
             own = {"project_id": call.caller.project_id, "tenant_id": call.caller.project_id}
             if not call.policy.check(call.caller, f"create_{kind.rule}", {**own, **sight.parent_target(own)}):
                 raise faults.not_authorized([f"create_{kind.rule}"]) from None
+            if call.caller.is_admin:
+                kind.judge(values)
             raise
         if within is not None and kind.resource.parent is not None:
             values = {**values, kind.resource.parent.attribute: within["id"]}
@@ -270,6 +273,7 @@ class Objects:
             elif isinstance(group_id := values.get("security_group_id"), str):
                 sight.find_visible(tx, call.caller, security_groups.KIND, group_id)
             raise
+        refuse_late(values)
         row = kind.create(tx, call.settings, call.caller, values)
         return self._shown(call, tx, row, created=True, within=within)
 

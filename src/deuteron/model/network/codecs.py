@@ -29,10 +29,8 @@ from deuteron.model.codecs import (
 )
 
 NAME_LENGTH: Final = 255
-MAX_DNS_NAMESERVERS: Final = 5
 MAX_HOST_ROUTES: Final = 20
 MAX_ROUTES: Final = 30
-MAX_ADDRESS_PAIRS: Final = 10
 MAX_FIXED_IPS: Final = 64
 MAX_PREFIXES: Final = 256
 MAX_GROUP_ADDRESSES: Final = 500
@@ -40,6 +38,14 @@ MAX_PORT: Final = 65535
 """Of one address group, whose change is one change of the switch. Neutron has no bound."""
 MAX_PROFILE_BYTES: Final = 4095
 """Of `binding:profile` as JSON. Source: neutron/plugins/ml2/models.py, BINDING_PROFILE_LEN."""
+
+
+class Named(Invalid):
+    """A value whose refusal is of a type of its own, `name`, and says no more than `reason`."""
+
+    def __init__(self, name: str, reason: str, value: object = None) -> None:
+        super().__init__(reason, value)
+        self.name = name
 
 
 @dataclass(frozen=True)
@@ -81,35 +87,6 @@ class Keyed:
 
 
 @dataclass(frozen=True)
-class NameServers:
-    """Addresses of DNS servers, none twice; null is no servers."""
-
-    max_items: int = MAX_DNS_NAMESERVERS
-    column: str = "json"
-    row_type: ClassVar[str] = "Sequence[Ip]"
-
-    def decode(self, raw: Any) -> Any:
-        found: list[str] = []
-        for address in [] if raw is None else listed(raw, self.max_items):
-            try:
-                text = str(ipaddress.ip_address(address if isinstance(address, str) else ""))
-            except ValueError:
-                reason = f"'{quoted(address)}' is not a valid nameserver. '{quoted(address)}' is not a valid IP address"
-                raise Invalid(reason, raw) from None
-            if text in found:
-                raise Invalid(f"Duplicate nameserver '{address}'", raw)
-            found.append(text)
-        return found
-
-    def decode_filter(self, text: str) -> Any:
-        return text
-
-    def schema(self) -> dict[str, Any]:
-        items = {"type": "string", "format": "ip"}
-        return {"type": ["array", "null"], "items": items, "uniqueItems": True, "maxItems": self.max_items}
-
-
-@dataclass(frozen=True)
 class Routes:
     """Routes as pairs of destination and next hop, none twice; null is no routes."""
 
@@ -134,27 +111,6 @@ class Routes:
     def schema(self) -> dict[str, Any]:
         item = Keyed((("destination", ExactCidr()), ("nexthop", IpAddress())))
         return {**ListOf(item, self.max_items).schema(), "type": ["array", "null"]}
-
-
-@dataclass(frozen=True)
-class AddressPools:
-    """Ranges of addresses, each from `start` to `end`; null is what the rule says. Which there may be, it says too."""
-
-    max_items: int = MAX_ITEMS
-    column: str = "json"
-    row_type: ClassVar[str] = "Sequence[AllocationPool]"
-
-    def decode(self, raw: Any) -> Any:
-        return None if raw is None else ListOf(_POOL, self.max_items).decode(raw)
-
-    def decode_filter(self, text: str) -> Any:
-        return text
-
-    def schema(self) -> dict[str, Any]:
-        return {**ListOf(_POOL, self.max_items).schema(), "type": ["array", "null"]}
-
-
-_POOL: Final = Keyed((("start", IpAddress()), ("end", IpAddress())))
 
 
 @dataclass(frozen=True)
@@ -408,8 +364,6 @@ class GivenText:
 
     nullable: bool = True
     column: str = "text"
-    is_prefix: bool = False
-    """Whether filters are prefixes, whatever the rule says of bodies."""
     row_type: ClassVar[str] = "str"
 
     def decode(self, raw: Any) -> Any:
@@ -420,10 +374,35 @@ class GivenText:
         return Text(max_length=NAME_LENGTH).decode(str(raw))
 
     def decode_filter(self, text: str) -> Any:
-        return Cidr().decode(text) if self.is_prefix else text
+        return text
 
     def schema(self) -> dict[str, Any]:
         return {"type": ["string", "integer", "null"]}
+
+
+@dataclass(frozen=True)
+class RemotePrefix:
+    """The addresses on the other side of a rule, as they are written; nothing of any kind is none."""
+
+    column: str = "text"
+    row_type: ClassVar[str] = "str"
+
+    def decode(self, raw: Any) -> Any:
+        if not raw:
+            return None
+        try:
+            if not isinstance(raw, str) or "%" in raw:
+                raise ValueError
+            ipaddress.ip_interface(raw)
+        except ValueError:
+            raise Named("InvalidCIDR", f"Invalid CIDR {quoted(raw)} given as IP prefix.", raw) from None
+        return raw
+
+    def decode_filter(self, text: str) -> Any:
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": ["string", "null"], "format": "cidr"}
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ neutron/conf/policies/l3_conntrack_helper.py.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from deuteron.model.codecs import Anything, Integer, OneOf, Text, Uuid
+from deuteron.model.codecs import Anything, Integer, OneOf, Text, Uuid, quoted
 from deuteron.model.network.shared import ID, PROJECT_ID, TENANT_ID
 from deuteron.model.resource import REQUIRED, Attribute, Extension, Parent, Resource
 
@@ -18,6 +18,24 @@ if TYPE_CHECKING:
 
 _MEMBER: Final = "rule:admin_only or (role:member and rule:ext_parent_owner)"
 _READER: Final = "rule:admin_only or (role:reader and rule:ext_parent_owner)"
+
+
+@dataclass(frozen=True)
+class _AnyWord:
+    """What is no name is a name that nothing has: the rule refuses it as such."""
+
+    column: str = "text"
+    row_type: ClassVar[str] = "str"
+
+    def decode(self, raw: Any) -> Any:
+        return Text(64).decode(raw if raw is None or isinstance(raw, str) else quoted(raw)[:64])
+
+    def decode_filter(self, text: str) -> Any:
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return Text(64).schema()
+
 
 # fmt: off
 CONNTRACK_HELPER: Resource[ConntrackHelperRow] = Resource(
@@ -32,7 +50,7 @@ CONNTRACK_HELPER: Resource[ConntrackHelperRow] = Resource(
                   default=REQUIRED, create=True, update=True),
         Attribute("port", Integer(1, 65535), "The port that it is served on.", default=REQUIRED, create=True,
                   update=True),
-        Attribute("helper", Text(64), "Its name, as the kernel's modules have it.", default=REQUIRED, create=True,
+        Attribute("helper", _AnyWord(), "Its name, as the kernel's modules have it.", default=REQUIRED, create=True,
                   update=True),
         Attribute("router_id", Uuid(), "Its router.", read=False, filter=False, sort=False, refers_to="router"),
         replace(PROJECT_ID, read=False, stored=False, filter=False, sort=False),

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from deuteron.model.codecs import Boolean, Integer, OneOf, Text
-from deuteron.model.network.codecs import GivenText, OwnerOrNone
+from deuteron.model.network.codecs import GivenText, OwnerOrNone, RemotePrefix
 from deuteron.model.network.shared import ADMIN, ID, OWN_MANAGER, PROJECT_ID, READ, TENANT_ID
 from deuteron.model.resource import REQUIRED, Attribute, Extension, Resource
 
@@ -29,12 +29,16 @@ DEFAULT_SECURITY_GROUP_RULE: Resource[DefaultSecurityGroupRuleRow] = Resource(
     description="A rule that new security groups begin with.",
     attributes=(
         ID,
-        Attribute("ethertype", GivenText(), "IPv4 or IPv6.", default="IPv4", create=True, nullable=False),
+        Attribute("ethertype", GivenText(), "IPv4 or IPv6.", default="IPv4", create=True, nullable=False,
+                  judged_late=(object,)),
         Attribute("direction", OneOf(("ingress", "egress")), "ingress or egress.", default=REQUIRED, create=True),
-        Attribute("protocol", GivenText(), "Name or number; null is any.", create=True),
-        Attribute("port_range_min", Integer(nullable=True), "First port, or ICMP type.", create=True),
-        Attribute("port_range_max", Integer(nullable=True), "Last port, or ICMP code.", create=True),
-        Attribute("remote_ip_prefix", GivenText(), "Addresses on the other side.", create=True),
+        Attribute("protocol", GivenText(), "Name or number; null is any.", create=True, judged_late=(object,)),
+        Attribute("port_range_min", Integer(nullable=True), "First port, or ICMP type.", create=True,
+                  judged_late=(object,)),
+        Attribute("port_range_max", Integer(nullable=True), "Last port, or ICMP code.", create=True,
+                  judged_late=(object,)),
+        Attribute("remote_ip_prefix", RemotePrefix(), "Addresses on the other side.", create=True,
+                  judged_late=(object,)),
         Attribute("remote_address_group_id", GivenText(), "An address group on the other side.", create=True,
                   refers_to="address_group", row_type="AddressGroupId"),
         Attribute("remote_group_id", GivenText(), "A group on the other side; PARENT is the new group.", create=True,

@@ -10,10 +10,7 @@ from deuteron.model.network.codecs import (
     MAX_HOST_ROUTES,
     MAX_PREFIXES,
     NAME_LENGTH,
-    AddressPools,
     Choice,
-    GivenText,
-    NameServers,
     Routes,
     ServiceTypes,
 )
@@ -33,6 +30,7 @@ from deuteron.model.network.shared import (
     ZONE_HINTS,
     ZONES,
 )
+from deuteron.model.network.subnet_codecs import AddressPools, NameServers, SubnetPrefix
 from deuteron.model.resource import REQUIRED, Attribute, Resource
 
 if TYPE_CHECKING:
@@ -139,8 +137,7 @@ SUBNET: Resource[SubnetRow] = Resource(
                   "How guests get their addresses.", create=True),
         Attribute("gateway_ip", IpAddress(nullable=True), "The gateway; the first address unless told.", create=True,
                   update=True),
-        Attribute("cidr", GivenText(is_prefix=True), "Its prefix; host bits are cut off.", create=True, row_type="Cidr",
-                  nullable=False),
+        Attribute("cidr", SubnetPrefix(), "Its prefix; host bits are cut off.", create=True, nullable=False),
         Attribute("allocation_pools", AddressPools(), "Ranges that addresses are taken from.", create=True, update=True,
                   filter=False, sort=False, nullable=False),
         Attribute("host_routes", Routes(MAX_HOST_ROUTES), "Routes that DHCP announces.", default=[], create=True,

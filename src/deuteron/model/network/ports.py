@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from deuteron.model.codecs import Anything, Boolean, ListOf, MacAddress, Object, OneOf, Text, Uuid
+from deuteron.model.codecs import Boolean, ListOf, MacAddress, Object, OneOf, Text, Uuid
 from deuteron.model.network import dns
-from deuteron.model.network.codecs import MAX_ADDRESS_PAIRS, Choice, FixedIps, Keyed
+from deuteron.model.network.codecs import FixedIps
+from deuteron.model.network.port_codecs import AddressPairs, DhcpOptions
 from deuteron.model.network.shared import (
     ADMIN_OR_SERVICE,
     ADMIN_STATE,
@@ -30,16 +31,6 @@ if TYPE_CHECKING:
     from deuteron.model.network.rows import PortRow
 
 # fmt: off
-ALLOWED_PAIR: Final = Keyed((("mac_address", MacAddress()), ("ip_address", Anything())), optional=("mac_address",))
-DHCP_OPTION: Final = Keyed(
-    (
-        ("opt_name", Text(64, min_length=1, pattern=r"[A-Za-z0-9_+-]+")),
-        ("opt_value", Text(255, nullable=True, pattern=r"[^\x00-\x1f\x7f]*")),
-        ("ip_version", Choice((4, 6))),
-    ),
-    optional=("ip_version",),
-)
-"""Both become words of a line that dnsmasq reads: a line break in them would be another line (CVE-2021-40085)."""
 VNIC_TYPES: Final = ("normal", "direct", "direct-physical", "macvtap", "baremetal", "virtio-forwarder", "vdpa",
                      "smart-nic", "remote-managed", "accelerator-direct", "accelerator-direct-physical")
 NUMA_POLICIES: Final = ("required", "preferred", "legacy", "socket")
@@ -66,11 +57,11 @@ PORT: Resource[PortRow] = Resource(
         Attribute("device_owner", Text(255), "What kind of thing is plugged in.", default="", create=True,
                   update=True),
         Attribute("fixed_ips", FixedIps(), "Its addresses.", create=True, update=True, sort=False),
-        Attribute("allowed_address_pairs", Anything(MAX_ADDRESS_PAIRS), "Further addresses it may send from.",
+        Attribute("allowed_address_pairs", AddressPairs(), "Further addresses it may send from.",
                   default=[], create=True, update=True, create_rule=PORT_WIRING, update_rule=PORT_WIRING,
-                  filter=False, sort=False, row_type="Sequence[AddressPair]", nullable=False),
-        Attribute("extra_dhcp_opts", ListOf(DHCP_OPTION, nullable=True), "Options DHCP adds for it.", default=[],
-                  create=True, update=True, filter=False, sort=False, row_type="Sequence[DhcpOption]", nullable=False),
+                  filter=False, sort=False, nullable=False),
+        Attribute("extra_dhcp_opts", DhcpOptions(), "Options DHCP adds for it.", default=[],
+                  create=True, update=True, filter=False, sort=False, nullable=False),
         Attribute("security_groups", ListOf(Uuid(), unique=True, nullable=True),
                   "Its groups; the default group unless told.", create=True, update=True, sort=False,
                   refers_to="security_group", nullable=False),
@@ -78,7 +69,7 @@ PORT: Resource[PortRow] = Resource(
         Attribute("binding:vnic_type", OneOf(VNIC_TYPES), "How it is to be plugged.", default="normal", create=True,
                   update=True, filter=False, sort=False),
         Attribute("binding:profile", Object({}, nullable=True), "Words for the mechanism; who promises it what.",
-                  default={}, create=True, update=True, create_rule=SERVICE, update_rule=SERVICE,
+                  judged_late=(dict,), default={}, create=True, update=True, create_rule=SERVICE, update_rule=SERVICE,
                   read_rule=ADMIN_OR_SERVICE,
                   filter=False, sort=False, nullable=False),
         Attribute("binding:host_id", Text(255, nullable=True), "The host where it is plugged.", default="",

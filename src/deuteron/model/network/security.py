@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from deuteron.model.codecs import Anything, Boolean, Cidr, Integer, OneOf, Text
-from deuteron.model.network.codecs import GivenText
+from deuteron.model.network.codecs import GivenText, RemotePrefix
 from deuteron.model.network.shared import DESCRIPTION, ID, NAME, PROJECT_ID, READ, STANDARD, TENANT_ID, WRITE
 from deuteron.model.resource import REQUIRED, Attribute, Resource
 
@@ -86,12 +86,16 @@ SECURITY_GROUP_RULE: Resource[SecurityGroupRuleRow] = Resource(
         PROJECT_ID,
         Attribute("security_group_id", Text(36), "Its group.", default=REQUIRED, create=True,
                   refers_to="security_group"),
-        Attribute("ethertype", GivenText(), "IPv4 or IPv6.", default="IPv4", create=True, nullable=False),
+        Attribute("ethertype", GivenText(), "IPv4 or IPv6.", default="IPv4", create=True, nullable=False,
+                  judged_late=(object,)),
         Attribute("direction", OneOf(("ingress", "egress")), "ingress or egress.", default=REQUIRED, create=True),
-        Attribute("protocol", GivenText(), "Name or number; null is any.", create=True),
-        Attribute("port_range_min", Integer(nullable=True), "First port, or ICMP type.", create=True),
-        Attribute("port_range_max", Integer(nullable=True), "Last port, or ICMP code.", create=True),
-        Attribute("remote_ip_prefix", GivenText(), "Addresses on the other side.", create=True),
+        Attribute("protocol", GivenText(), "Name or number; null is any.", create=True, judged_late=(object,)),
+        Attribute("port_range_min", Integer(nullable=True), "First port, or ICMP type.", create=True,
+                  judged_late=(object,)),
+        Attribute("port_range_max", Integer(nullable=True), "Last port, or ICMP code.", create=True,
+                  judged_late=(object,)),
+        Attribute("remote_ip_prefix", RemotePrefix(), "Addresses on the other side.", create=True,
+                  judged_late=(object,)),
         Attribute("remote_address_group_id", GivenText(), "An address group on the other side.", create=True,
                   refers_to="address_group"),
         Attribute("normalized_cidr", Cidr(nullable=True), "remote_ip_prefix without host bits."),

@@ -71,6 +71,11 @@ def delete_helper(tx: Tx, settings: Settings, caller: Caller, row: ConntrackHelp
     touch(tx, ROUTER, row["router_id"])
 
 
+def refuse_unknown(values: Mapping[str, object]) -> None:
+    """Raises: BadRequest for a helper that there is not, or not over the protocol."""
+    _refuse_unknown(str(values["helper"]), str(values["protocol"]))
+
+
 def _refuse_unknown(helper: str, protocol: str) -> None:
     if helper not in _ALLOWED:
         raise faults.refused("ConntrackHelperNotAllowed", f"Conntrack Helper {helper} is not allowed.")
@@ -101,5 +106,6 @@ KIND = Kind(
     visible=lambda caller: None,
     parent=routers.KIND,
     looks_for_parent=False,
+    judge=refuse_unknown,
     filters={"protocol": partial(rule_values.by_protocol, helpers.c.protocol)},
 )

@@ -59,6 +59,8 @@ class Kind(Generic[RowT]):
     """Fills in attributes that are not stored, of rows about to be shown."""
     refuse: Callable[[Mapping[str, object]], None] = lambda values: None
     """Raises: BadRequest for values that are wrong by themselves, before anything is looked for or anyone asked."""
+    judge: Callable[[Mapping[str, object]], None] = lambda values: None
+    """The same, once it was asked who may: of an administrator, before a parent is looked for."""
     filters: Mapping[str, Callable[[Caller, Sequence[str]], ColumnElement[bool]]] = field(default_factory=dict)
     """Filters that are not a plain comparison of a column."""
     if_any: frozenset[str] = frozenset()

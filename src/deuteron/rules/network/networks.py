@@ -169,21 +169,24 @@ def _wanted_segments(settings: Settings, listed: Sequence[Values] | None, values
 
     Raises: BadRequest. Source: neutron/plugins/ml2/managers.py, `_process_provider_create`.
     """
-    if any(values.get(name) is not None for name in _PROVIDER):
+    is_listed = all(values.get(name) is None for name in _PROVIDER)
+    if not is_listed:
         if listed:
             raise faults.refused(
                 "SegmentsSetInConjunctionWithProviders", "Segments and provider values cannot both be set."
             )
         listed = (values,)
-    wanted = [_wanted_segment(settings, each) for each in listed or ()]
+    wanted = [_wanted_segment(settings, each, is_listed=is_listed) for each in listed or ()]
     whole = [segment for segment in wanted if not segments.type_drivers(settings).is_partial(segment)]
     if any(segment in whole[:place] for place, segment in enumerate(whole)):
         raise faults.refused("SegmentsContainDuplicateEntry", "Duplicate segment entry in request.")
     return wanted
 
 
-def _wanted_segment(settings: Settings, said: Values) -> Segment:
+def _wanted_segment(settings: Settings, said: Values, *, is_listed: bool) -> Segment:
     kind, physical, number = (said.get(name) for name in _PROVIDER)
+    if is_listed and number == 0:
+        number = None  # as Neutron reads a list, and not provider attributes
     if kind is None:
         raise faults.invalid_input("network_type required")
     segment = Segment(kind, physical, number)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from deuteron.model.caller import Caller
-from deuteron.model.codecs import Invalid, MacAddress, quoted
 from deuteron.model.network.parts import AddressPair
 from deuteron.model.network.rows import PortRow
 from deuteron.model.scalars import Mac, SecurityGroupId
 from deuteron.rules.network import (
-    attributes,
     faults,
     security_groups,
 )
@@ -21,41 +17,16 @@ from deuteron.store.database import Tx
 from deuteron.store.query import Values
 
 
-def address_pairs(raw: Any, mac: Mac) -> list[AddressPair]:
-    """Allowed address pairs as they are stored. Raises: BadRequest."""
-    if raw is None:
-        return []
-    if not isinstance(raw, list):
-        raise faults.refused("HTTPBadRequest", "Allowed address pairs must be a list.")
+def address_pairs(wanted: Sequence[Mapping[str, str]] | None, mac: Mac) -> list[AddressPair]:
+    """Allowed address pairs as they are stored: with `mac`, the port's, where they say none. Raises: BadRequest."""
     result: list[AddressPair] = []
-    for pair in raw:
-        if not isinstance(pair, dict):
-            raise faults.http_bad_request(
-                f"Invalid input for allowed_address_pairs. Reason: '{quoted(pair)}' is not a pair."
-            )
-        attributes.refuse_others(pair, ("ip_address", "mac_address"))
-        if pair.get("ip_address") is None:
-            raise faults.refused("AllowedAddressPairsMissingIP", "AllowedAddressPair must contain ip_address")
-        try:
-            address = pair["ip_address"]
-            parsed = ipaddress.ip_network(address if isinstance(address, str) else "", strict=False)
-            owner = MacAddress().decode(pair["mac_address"]) if "mac_address" in pair else mac
-        except Invalid as error:
-            raise faults.invalid_value("allowed_address_pairs", error.reason) from None
-        except ValueError:
-            raise faults.invalid_value(
-                "allowed_address_pairs", f"'{quoted(pair['ip_address'])}' is not a valid IP address or IP subnet"
-            ) from None
-        if parsed.is_multicast:
-            raise faults.invalid_value(
-                "allowed_address_pairs", f"'{quoted(pair['ip_address'])}' is a multicast address"
-            )
-        text = str(parsed) if "/" in pair["ip_address"] else str(parsed.network_address)
-        item: AddressPair = {"mac_address": owner, "ip_address": text}
+    for pair in wanted or ():
+        item: AddressPair = {"mac_address": Mac(pair.get("mac_address", mac)), "ip_address": pair["ip_address"]}
         if item in result:
             raise faults.refused(
                 "DuplicateAddressPairInRequest",
-                f"Request contains duplicate address pair: mac_address {owner} ip_address {text}.",
+                f"Request contains duplicate address pair: mac_address {item['mac_address']} ip_address "
+                f"{item['ip_address']}.",
             )
         result.append(item)
     return result

@@ -10,12 +10,14 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Final
 
 from sqlalchemy import ColumnElement, FromClause, false, or_
 
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import whole_number
 from deuteron.model.network.security import PROTOCOLS
+from deuteron.model.resource import Refused
 from deuteron.rules.network import faults
 from deuteron.store import query
 
@@ -35,14 +37,13 @@ def of_rules(table: FromClause) -> Mapping[str, Filter]:
 
 
 def refuse_values(values: Mapping[str, object]) -> None:
-    """Of a new rule. Raises: BadRequest for a protocol, port or ethertype that is none."""
-    if (protocol := values.get("protocol")) is not None:
-        _protocol(str(protocol).lower())
-    for name in ("port_range_min", "port_range_max"):
-        if (port := values.get(name)) is not None:
-            _port(str(port))
-    if "ethertype" in values:
-        _ethertype(str(values["ethertype"]))
+    """Of a new rule. Raises: BadRequest for what no rule has, in the order in which Neutron looks."""
+    for name, read in _READ.items():
+        value = values.get(name)
+        if isinstance(value, Refused):
+            raise value.error
+        if value is not None:
+            read(str(value).lower())
 
 
 def by_protocol(column: ColumnElement[object], caller: Caller, texts: Sequence[str]) -> ColumnElement[bool]:
@@ -106,3 +107,12 @@ def _port(text: str) -> int:
     if number is None or number > 65535:
         raise faults.refused("SecurityGroupInvalidPortValue", f"Invalid value for port {text}")
     return number
+
+
+_READ: Final[Mapping[str, Callable[[str], object]]] = {
+    "protocol": _protocol,
+    "port_range_min": _port,
+    "port_range_max": _port,
+    "ethertype": _ethertype,
+    "remote_ip_prefix": _prefix,
+}

@@ -173,10 +173,10 @@ def delete_group(tx: Tx, settings: Settings, caller: Caller, row: SecurityGroupR
 
 def create_rule(tx: Tx, settings: Settings, caller: Caller, values: Values) -> SecurityGroupRuleRow:
     """A new rule. Raises: BadRequest, NotFound, Conflict."""
+    decoded = decoded_rule(values)
     group = find(tx, SECURITY_GROUP, values["security_group_id"])
     if group is None or not (caller.is_admin or group["project_id"] == caller.project_id):
         raise faults.not_found("security_group", values["security_group_id"])
-    decoded = decoded_rule(values)
     remote = decoded.get("remote_group_id")
     if remote is not None:
         other = group if remote == group["id"] else find(tx, SECURITY_GROUP, remote)

@@ -105,7 +105,6 @@ def take(
     tx: Tx,
     caller: Caller | None,
     pool_id: SubnetPoolId,
-    network: NetworkRow,
     project_id: ProjectId,
     version: int,
     prefix: Prefix | None,
@@ -117,7 +116,6 @@ def take(
         raise faults.not_found("subnetpool", pool_id)
     if pool["ip_version"] != version:
         raise faults.bad_request("subnets", "ip_version of the subnet and of its subnetpool differ")
-    refuse_other_pool(tx, network, version, pool)
     held = tx.all(select(subnets.c.cidr, subnets.c.project_id).where(subnets.c.subnetpool_id == pool_id))
     taken = [ipaddress.ip_network(cidr) for cidr, _ in held]
     wanted = length if length is not None else pool["default_prefixlen"] if prefix is None else prefix.prefixlen
@@ -147,11 +145,12 @@ def take(
     return found
 
 
-def refuse_other_pool(tx: Tx, network: NetworkRow, version: int, pool: SubnetPoolRow | None) -> None:
+def refuse_other_pool(tx: Tx, network: NetworkRow, version: int, pool_id: SubnetPoolId | None) -> None:
     """All subnets of one family on a network come from the same pool, or from pools of one address scope, or from none.
 
     Raises: BadRequest.
     """
+    pool = None if pool_id is None else find(tx, SUBNETPOOL, pool_id)
     scope_id = network[address_scopes.ON_NETWORKS[version]]
     if pool is not None and scope_id is not None:
         if pool["address_scope_id"] != scope_id:

@@ -67,21 +67,29 @@ def create_subnet(tx: Tx, settings: Settings, caller: Caller | None, values: Val
 
     Raises: NotFound for the network; BadRequest for a prefix, gateway or pool that cannot be; Conflict.
     """
-    network = sight.network_for(tx, caller, values["network_id"])
     quotas.check(tx, "subnet", values["project_id"])
     subnet_id = SubnetId(new_id())
     values = dict(values)
-    prefix = _prefix(tx, caller, values, network)
-    _check_modes(values, prefix)
-    _check_prefix(prefix, values["enable_dhcp"])
+    length = values.pop("prefixlen", None)
+    wanted = _wanted(tx, values, length)
+    version: int = values["ip_version"]
+    if wanted is not None:
+        _check_prefix(wanted, values["enable_dhcp"])
+    if values.get("gateway_ip") is not None:
+        _check_gateway(ipaddress.ip_address(values["gateway_ip"]), version, wanted)
+    _check_lists(values, version)
+    _check_modes(values, version, wanted)
+    network = sight.network_for(tx, caller, values["network_id"])
+    addresses.check_mtu(network["id"], network["mtu"], (version,))
+    prefix = _prefix(tx, caller, values, wanted, length)
+    gateway = _gateway(values, prefix)
+    # Of a new subnet no pools are as good as none said; one that is there may be left without any.
+    pools = _pools(values.get("allocation_pools") or None, prefix, gateway)
     _refuse_overlap(tx, network, prefix)
-    addresses.check_mtu(network["id"], network["mtu"], (prefix.version,))
-    _check_lists(values, prefix.version)
+    subnetpools.refuse_other_pool(tx, network, version, values.get("subnetpool_id"))
     segment_id = values.get("segment_id")
     if segment_id is not None or not network["l2_adjacency"]:
         subnet_segments.refuse_segment(tx, network, segment_id, values["service_types"])
-    gateway = _gateway(values, prefix)
-    pools = _pools(values.get("allocation_pools"), prefix, gateway)
     row = add(
         tx,
         SUBNET,
@@ -124,7 +132,7 @@ def update_subnet(tx: Tx, settings: Settings, caller: Caller | None, row: Subnet
         _refuse_gateway_change(tx, row)
         text = values["gateway_ip"]
         if text is not None:
-            _check_gateway(ipaddress.ip_address(text), prefix)
+            _check_gateway(ipaddress.ip_address(text), prefix.version, prefix)
     if "gateway_ip" in values or "allocation_pools" in values:
         text = values.get("gateway_ip", row["gateway_ip"])
         gateway = None if text is None else ipaddress.ip_address(text)
@@ -209,40 +217,57 @@ def default_pools(prefix: Prefix, gateway: Address | None) -> Pools:
     ]
 
 
-def _prefix(tx: Tx, caller: Caller | None, values: Values, network: NetworkRow) -> Prefix:
+def _wanted(tx: Tx, values: Values, length: int | None) -> Prefix | None:
+    """The prefix that is asked for; None where it is to be a pool's choice, which is in `values` then.
+
+    Raises: BadRequest for what is not said together.
+    """
     text = values.get("cidr")
-    pool_id = values.get("subnetpool_id")
-    version: int = values["ip_version"]
-    length = values.pop("prefixlen", None)
-    if values.pop("use_default_subnetpool", False):
-        if pool_id is not None:
-            raise faults.bad_request("subnets", "subnetpool_id and use_default_subnetpool cannot both be specified")
-        pool_id = values["subnetpool_id"] = subnetpools.default_pool(tx, version)
     if text is not None and length is not None:
         raise faults.bad_request("subnets", "cidr and prefixlen must not be supplied together")
     prefix: Prefix | None = None
     if text is not None:
-        try:
-            if "/" not in text:
-                raise ValueError
-            prefix = ipaddress.ip_network(text, strict=False)
-        except ValueError:
-            raise faults.invalid_input(f"{text} is not in a CIDR format") from None
-        if prefix.version != version:
-            raise faults.invalid_input(f"cidr '{text}' does not match the ip_version '{version}'")
-    if pool_id is not None:
-        return subnetpools.take(tx, caller, pool_id, network, values["project_id"], version, prefix, length)
+        if "/" not in text:
+            raise faults.invalid_input(f"{text} is not in a CIDR format")
+        prefix = ipaddress.ip_network(text, strict=False)
+    if values.pop("use_default_subnetpool", False):
+        if values.get("subnetpool_id") is not None:
+            raise faults.bad_request("subnets", "subnetpool_id and use_default_subnetpool cannot both be specified")
+        version: int = values["ip_version"] if prefix is None else prefix.version
+        values["subnetpool_id"] = subnetpools.default_pool(tx, version)
     if prefix is None:
-        raise faults.bad_request("subnets", "a subnetpool must be specified in the absence of a cidr")
-    subnetpools.refuse_other_pool(tx, network, version, None)
+        if values.get("subnetpool_id") is None:
+            raise faults.bad_request("subnets", "a subnetpool must be specified in the absence of a cidr")
+        if "allocation_pools" in values:
+            raise faults.bad_request("subnets", "allocation_pools allowed only for specific subnet requests")
+    elif prefix.version != values["ip_version"]:
+        raise faults.invalid_input(f"cidr '{text}' does not match the ip_version '{values['ip_version']}'")
     return prefix
 
 
-def _check_modes(values: Values, prefix: Prefix) -> None:
+def _prefix(tx: Tx, caller: Caller | None, values: Values, wanted: Prefix | None, length: int | None) -> Prefix:
+    pool_id, version = values.get("subnetpool_id"), values["ip_version"]
+    if pool_id is None:
+        assert wanted is not None  # else it was refused
+        return wanted
+    prefix = subnetpools.take(tx, caller, pool_id, values["project_id"], version, wanted, length)
+    if wanted is None and version == 4 and values.get("gateway_ip") is not None:
+        gateway = ipaddress.ip_address(values["gateway_ip"])
+        if prefix.prefixlen < 31 and gateway in (prefix.network_address, prefix.broadcast_address):
+            # Nobody could know before: Neutron's address management says so, of a clash.
+            raise faults.conflict(
+                "IpamValueInvalid", f"Gateway IP {gateway} cannot be the network or broadcast IP address {prefix}"
+            )
+    _check_modes(values, version, prefix)
+    _check_prefix(prefix, values["enable_dhcp"])
+    return prefix
+
+
+def _check_modes(values: Values, version: int, prefix: Prefix | None) -> None:
     ra, address = values.get("ipv6_ra_mode"), values.get("ipv6_address_mode")
     if ra is None and address is None:
         return
-    if prefix.version == 4:
+    if version == 4:
         name = "ipv6_ra_mode" if ra is not None else "ipv6_address_mode"
         raise faults.invalid_input(f"{name} is not valid when ip_version is 4")
     if ra is not None and address is not None and ra != address:
@@ -252,7 +277,7 @@ def _check_modes(values: Values, prefix: Prefix) -> None:
         )
     if not values["enable_dhcp"]:
         raise faults.invalid_input("ipv6_ra_mode or ipv6_address_mode cannot be set when enable_dhcp is set to False")
-    if address in addresses.AUTO_MODES and prefix.prefixlen != 64:
+    if address in addresses.AUTO_MODES and prefix is not None and prefix.prefixlen != 64:
         raise faults.invalid_input(
             f"Invalid CIDR {prefix} for IPv6 address mode. OpenStack uses the EUI-64 address format, "
             "which requires the prefix to be /64"
@@ -329,15 +354,17 @@ def _gateway(values: Values, prefix: Prefix) -> Address | None:
     if values["gateway_ip"] is None:
         return None
     gateway = ipaddress.ip_address(values["gateway_ip"])
-    _check_gateway(gateway, prefix)
+    _check_gateway(gateway, prefix.version, prefix)
     return gateway
 
 
-def _check_gateway(gateway: Address, prefix: Prefix) -> None:
+def _check_gateway(gateway: Address, version: int, prefix: Prefix | None) -> None:
     """A gateway outside the prefix is allowed (it may be on the link), its network and broadcast address are not."""
-    if gateway.version != prefix.version:
-        raise faults.invalid_input(f"gateway_ip '{gateway}' does not match the ip_version '{prefix.version}'")
-    if prefix.version == 4 and prefix.prefixlen < 31 and gateway in (prefix.network_address, prefix.broadcast_address):
+    if gateway.version != version:
+        raise faults.invalid_input(f"gateway_ip '{gateway}' does not match the ip_version '{version}'")
+    if prefix is None or prefix.version == 6 or prefix.prefixlen >= 31:
+        return
+    if gateway in (prefix.network_address, prefix.broadcast_address):
         raise faults.invalid_input("Gateway is not valid on subnet")
 
 
