@@ -190,3 +190,37 @@ def test_a_subnet_of_another_project_is_not_seen_on_an_own_network_that_nobody_s
     assert client.get(f"/v2.0/networks/{network}", "demo")["network"]["subnets"] == [subnet]
     client.put(f"/v2.0/networks/{network}", {"network": {"shared": True}})
     assert client.get(f"/v2.0/subnets?network_id={network}&fields=id", "demo") == {"subnets": [{"id": subnet}]}
+
+
+def test_the_project_of_an_interface_is_that_of_its_port(client: Client) -> None:
+    subnet = client.subnet(client.network()["id"], "10.0.0.0/24")
+    router = client.post("/v2.0/routers", {"router": {}})["router"]["id"]
+    port = client.port(subnet["network_id"])["id"]
+    for action in ("add_router_interface", "remove_router_interface"):
+        answer = client.put(f"/v2.0/routers/{router}/{action}", {"port_id": port})
+        assert answer["project_id"] == DEMO, action
+    for action in ("add_router_interface", "remove_router_interface"):
+        answer = client.put(f"/v2.0/routers/{router}/{action}", {"subnet_id": subnet["id"]})
+        assert answer["project_id"] == ADMIN, action
+
+
+def test_a_port_that_somebody_makes_for_a_floating_ip_is_plugged_nowhere_as_any_other(client: Client) -> None:
+    port = client.port(client.network()["id"], "admin", device_owner="network:floatingip")
+    assert port["status"] == "DOWN"
+
+
+@pytest.mark.parametrize("query", ["fields=name", "fields=type", "fields="])
+def test_what_can_be_logged_is_told_whatever_fields_are_asked_for(client: Client, query: str) -> None:
+    found = client.get(f"/v2.0/log/loggable-resources?{query}")
+    assert found == {"loggable_resources": [{"type": "security_group"}]}
+
+
+def test_who_shares_what_is_there_already_has_the_policy_but_of_networks(client: Client) -> None:
+    scope = client.post("/v2.0/address-scopes", {"address_scope": {"name": "s", "ip_version": 4}}, "demo")
+    client.put(f"/v2.0/address-scopes/{scope['address_scope']['id']}", {"address_scope": {"shared": True}})
+    policy = client.post("/v2.0/qos/policies", {"policy": {"name": "q", "project_id": DEMO}})
+    client.put(f"/v2.0/qos/policies/{policy['policy']['id']}", {"policy": {"shared": True}})
+    client.put(f"/v2.0/networks/{client.network()['id']}", {"network": {"shared": True}})
+    found = client.get("/v2.0/rbac-policies?action=access_as_shared")["rbac_policies"]
+    owners = {each["object_type"]: each["project_id"] for each in found}
+    assert owners == {"address_scope": ADMIN, "qos_policy": ADMIN, "network": DEMO}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.api_network.harness import ZERO, Client
+from tests.unit.api_network.harness import OTHER, ZERO, Client
 
 LONG_TAG = "x" * 256
 
@@ -431,6 +431,38 @@ def test_what_helps_with_nothing_is_told_to_who_may_ask_for_it(
     assert refusal(client, "PUT", f"{path.format(router)}/{ZERO}", body, "demo") == (404, "ConntrackHelperNotFound")
 
 
+def test_kinds_that_plugins_cut_are_looked_for_before_a_body_without_one_is_refused(client: Client) -> None:
+    rules = f"qos/policies/{ZERO}"
+    for path, told in (
+        ("local_ips", "LocalIPNotFound"),
+        ("ndp_proxies", "NDPProxyNotFound"),
+        (f"{rules}/minimum_packet_rate_rules", "QosPolicyNotFound"),
+        (f"{rules}/packet_rate_limit_rules", "QosPolicyNotFound"),
+    ):
+        assert refusal(client, "PUT", f"/v2.0/{path}/{ZERO}", {"nosuch": 1}) == (404, told)
+
+
+def test_another_project_is_told_before_who_may_plug_ports_in(client: Client) -> None:
+    body = {"binding": {"host": "far", "project_id": OTHER}}
+    assert refusal(client, "POST", f"/v2.0/ports/{ZERO}/bindings", body, "reader") == (400, "HTTPBadRequest")
+    assert refusal(client, "POST", f"/v2.0/ports/{ZERO}/bindings", body) == (403, "PolicyNotAuthorized")
+
+
+@pytest.mark.parametrize(
+    "collection", ["networks", "subnets", "subnetpools", "address-scopes", "qos/policies", "security-groups"]
+)
+def test_every_value_of_a_filter_by_sharing_is_one(client: Client, collection: str) -> None:
+    for query in ("shared=x", "shared=true&shared=x", "shared=x&shared=true"):
+        assert refusal(client, "GET", f"/v2.0/{collection}?{query}") == (400, "InvalidInput")
+
+
+@pytest.mark.parametrize(("query", "told"), [("x=1", "HTTPBadRequest"), ("limit=x", "BadRequest"), ("fields=id", "")])
+def test_a_query_of_a_rule_by_its_alias_is_looked_at_as_that_of_a_list(client: Client, query: str, told: str) -> None:
+    path = f"/v2.0/qos/alias_bandwidth_limit_rules/{ZERO}?{query}"
+    expected = (400, told) if told else (404, "QosRuleNotFound")
+    assert refusal(client, "GET", path) == refusal(client, "GET", path, None, "reader") == expected
+
+
 @pytest.mark.parametrize("port", ["x", "", [], {}, [None], "true"])
 @pytest.mark.parametrize("name", ["port_range_min", "port_range_max"])
 def test_what_is_no_port_of_a_rule_has_a_name_of_its_own(client: Client, name: str, port: object) -> None:
@@ -439,6 +471,18 @@ def test_what_is_no_port_of_a_rule_has_a_name_of_its_own(client: Client, name: s
     template = {"default_security_group_rule": {"used_in_default_sg": True, "used_in_non_default_sg": True, **said}}
     for path, body in (("security-group-rules", rule), ("default-security-group-rules", template)):
         assert refusal(client, "POST", f"/v2.0/{path}", body, "demo") == (400, "SecurityGroupInvalidPortValue")
+
+
+@pytest.mark.parametrize("kind", ["network", "security_group", "subnetpool"])
+def test_how_something_is_shared_is_asked_once_it_is_the_callers_to_share(client: Client, kind: str) -> None:
+    own = client.network()["id"] if kind == "network" else ZERO
+    policy = {"object_type": kind, "object_id": own, "action": "nosuch", "target_tenant": OTHER}
+    told = "InvalidActionForType" if kind == "network" else "RbacPolicyNotFound"
+    assert refusal(client, "POST", "/v2.0/rbac-policies", {"rbac_policy": policy}, "demo")[1] == told
+    told = "InvalidActionForType" if kind != "subnetpool" else "RbacPolicyNotFound"
+    assert refusal(client, "POST", "/v2.0/rbac-policies", {"rbac_policy": policy})[1] == told
+    policy["object_id"] = client.network("other")["id"] if kind == "network" else ZERO
+    assert refusal(client, "POST", "/v2.0/rbac-policies", {"rbac_policy": policy}, "demo")[1] == "RbacPolicyNotFound"
 
 
 @pytest.mark.parametrize(

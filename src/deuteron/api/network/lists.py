@@ -64,7 +64,7 @@ PROVIDERS: Final = Made(
 )
 BINDINGS: Final = Made("bindings", frozenset({"host", "vif_type", "vnic_type", "status"}), marker="host")
 POOLS: Final = Made("floatingip_pools", frozenset())
-LOGGABLE: Final = Made("loggable_resources", frozenset(), marker="type")
+LOGGABLE: Final = Made("loggable_resources", frozenset(), marker="type", has_fields=False)
 AVAILABILITIES: Final = Made(
     "network_ip_availabilities",
     frozenset({"network_id", "network_name", "tenant_id", "project_id", "ip_version"}),
@@ -83,13 +83,17 @@ def answer(call: Call, made: Made, items: Sequence[Values]) -> Reply:
     asked = listing.read(call.query, WORDS, backwards=backwards)
     found = _matching(made, asked.filters, items)
     if made.marker is None:
-        return Reply(200, {made.collection: [fields(call, item) for item in found] if made.has_fields else found})
+        return Reply(200, {made.collection: _shown(call, made, found)})
     order = listing.order_of(asked, WORDS, made.collection, lambda key: key if key in made.sorts else None)
     page = listing.of_items(found, asked, WORDS, order, made.marker)
-    body: dict[str, Any] = {made.collection: [fields(call, item) for item in page.rows]}
+    body: dict[str, Any] = {made.collection: _shown(call, made, page.rows)}
     if listing.limit_of(asked, WORDS) is not None:
         body[f"{made.collection}_links"] = links(call, page, backwards=backwards, marker=made.marker)
     return Reply(200, body)
+
+
+def _shown(call: Call, made: Made, items: Sequence[Values]) -> Sequence[Values]:
+    return [fields(call, item) for item in items] if made.has_fields else items
 
 
 def fields(call: Call, item: Values) -> Values:

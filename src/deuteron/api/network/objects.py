@@ -34,8 +34,6 @@ from deuteron.store.query import Values
 _BY_ID = frozenset({"fields", "limit", "marker", "page_reverse"})
 """What a query may hold that asks for a page in the order of ids."""
 _WITH_DEFAULT_GROUP = frozenset({"security_group", "security_group_rule"})
-_FOUND_FIRST = frozenset({"network", "subnet", "port", "ndp_proxy"})
-"""Kinds whose objects Neutron looks for before it refuses a body without the object."""
 _ABOUT_PARENTS = frozenset({"subnet", "port", "security_group_rule"})
 """Kinds whose rule of creating looks at the network or group that they are made in."""
 MAX_LISTED = 800
@@ -106,9 +104,9 @@ class Objects:
         return Reply(201, {kind.collection: made})
 
     def show(self, call: Call, tx: Tx) -> Reply:
-        """GET of one. Filters of some kinds are looked at as in a list, and decide nothing."""
+        """GET of one. Filters of some kinds, and by an alias, are looked at as in a list, and decide nothing."""
         self._before_reading(call, tx)
-        if self.kind.is_cut_by_plugin and call.query:
+        if (self.kind.is_cut_by_plugin or self._by_alias(call)) and call.query:
             refuse_what_cannot_be_asked(
                 self.kind,
                 call.caller,
@@ -236,7 +234,7 @@ class Objects:
     def _read_update(self, call: Call) -> Values | BadRequest:
         """Decoded; of a body without the object, what some kinds say when they have looked for the object."""
         member = self._member(call)
-        if self.kind.name in _FOUND_FIRST or self._by_alias(call):
+        if self.kind.is_cut_by_plugin or self._by_alias(call):
             body = bodies.parse(call, member) if call.raw else {}
             if member not in body and self.kind.collection not in body:
                 return bodies.lacks(member)

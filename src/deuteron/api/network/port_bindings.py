@@ -43,6 +43,7 @@ def create(call: Call, tx: Tx) -> Reply:
     if "bindings" in body:
         raise faults.http_bad_request("Bulk operation not supported")
     body = bodies.one(call, "binding")
+    attributes.refuse_foreign_owner(body, call.caller)
     attributes.refuse_others(body, _KNOWN)
     for name in _READ_ONLY:
         if name in body:

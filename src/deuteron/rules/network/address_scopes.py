@@ -71,7 +71,7 @@ def update_scope(tx: Tx, settings: Settings, caller: Caller, row: AddressScopeRo
             f"Unable to update address scope {row['id']} : Shared address scope can't be unshared.",
         )
     changed = change(tx, ADDRESS_SCOPE, row, values)
-    rbac.keep(tx, "address_scope", changed, row)
+    rbac.keep(tx, "address_scope", changed, row, project_id=caller.project_id)
     return changed
 
 

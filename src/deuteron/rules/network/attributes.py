@@ -117,6 +117,11 @@ WORDS = Words(
 """Neutron's."""
 
 
+def refuse_foreign_owner(body: Mapping[str, Any], caller: Caller) -> None:
+    """Raises: BadRequest for another project than the caller's, for who may not speak for others."""
+    _with_owner(body, caller)
+
+
 def _with_owner(body: Mapping[str, Any], caller: Caller, *, may_be_none: bool = False) -> Values:
     """The body with `project_id` set, from `tenant_id` or the caller. Raises: BadRequest."""
     values = dict(body)

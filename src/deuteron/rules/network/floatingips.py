@@ -67,6 +67,7 @@ def create_floatingip(tx: Tx, settings: Settings, caller: Caller, values: Values
             "network_id": network_id,
             "project_id": "",
             "device_owner": FLOATING,
+            "status": "N/A",
             "device_id": floating_id,
             "fixed_ips": wanted,
         },

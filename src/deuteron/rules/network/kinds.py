@@ -104,8 +104,8 @@ class Kind(Generic[RowT]):
     @property
     def is_cut_by_plugin(self) -> bool:
         """Whether Neutron's plugin cuts its lists and picks its attributes itself, before anyone looks at what a query
-        sorts by, and looks at the query of one as at that of a list: as its own plugin does, and those of the newer
-        kinds."""
+        sorts by, looks at the query of one as at that of a list, and for the object before it refuses a body without
+        one: as its own plugin does, and those of the newer kinds."""
         return self.is_core or self.name in _CUT_BY_PLUGIN
 
     @property

@@ -178,6 +178,7 @@ def _new_port(tx: Tx, settings: Settings, caller: Caller, local_ip_id: LocalIpId
         "network_id": network["id"],
         "project_id": values["project_id"],
         "device_owner": LOCAL_IP_OWNER,
+        "status": "N/A",
         "device_id": local_ip_id,
     }
     if asked is not None:

@@ -349,7 +349,7 @@ def _defaults(
         "dns_domain": "",
         "tags": sorted(values.get("tags") or ()),
         **bindings.UNBOUND,
-        "status": "N/A" if owner in (FLOATING, LOCAL_IP_OWNER) else "DOWN",
+        "status": values.get("status", "DOWN"),
     }
 
 

@@ -78,7 +78,7 @@ def update_policy(tx: Tx, settings: Settings, caller: Caller, row: QosPolicyRow,
     if row["shared"] and values.get("shared") is False:
         rbac.refuse_to_hide(tx, "qos_policy", row)
     changed = change(tx, QOS_POLICY, row, values)
-    rbac.keep(tx, "qos_policy", changed, row)
+    rbac.keep(tx, "qos_policy", changed, row, project_id=caller.project_id)
     return changed
 
 

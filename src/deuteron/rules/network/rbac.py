@@ -22,7 +22,7 @@ from deuteron.model.caller import Caller
 from deuteron.model.network import ADDRESS_SCOPE, RBAC_POLICY, RESOURCES, ROUTER_GATEWAY
 from deuteron.model.network.rows import RbacPolicyRow, SubnetPoolRow
 from deuteron.model.resource import Resource
-from deuteron.model.scalars import NetworkId
+from deuteron.model.scalars import NetworkId, ProjectId
 from deuteron.model.settings import Settings
 from deuteron.rules.network import faults, quotas, sight
 from deuteron.rules.network.kinds import Kind, add, change, find, remove
@@ -44,11 +44,8 @@ ACTIONS: Final = {kind: (SHARED, EXTERNAL) if kind == "network" else (SHARED,) f
 def create_policy(tx: Tx, settings: Settings, caller: Caller, values: Values) -> RbacPolicyRow:
     """Share an object. Raises: BadRequest, NotFound, Conflict."""
     kind, action = values["object_type"], values["action"]
-    if action not in ACTIONS[kind]:
-        raise faults.refused(
-            "InvalidActionForType",
-            f"Invalid action '{action}' for object type '{kind}'. Valid actions: {', '.join(ACTIONS[kind])}",
-        )
+    if caller.is_admin and kind != "subnetpool":
+        _refuse_action(kind, action)
     row = _shared(tx, kind, values["object_id"])
     is_own = row is not None and (caller.is_admin or row["project_id"] == caller.project_id)
     if row is None or not (is_own or sight.is_shared(tx, caller, row)):
@@ -57,12 +54,22 @@ def create_policy(tx: Tx, settings: Settings, caller: Caller, values: Values) ->
         )
     if not is_own:
         raise faults.invalid_input(f"{kind} {row['id']} is another project's, which alone may share it further")
+    _refuse_action(kind, action)
     if kind == "subnetpool":
         refuse_closed_scope(tx, cast("SubnetPoolRow", row), values["target_tenant"])
     quotas.check(tx, "rbac_policy", values["project_id"])
     policy = _add(tx, values)
     _carry(tx, kind, row)
     return policy
+
+
+def _refuse_action(kind: str, action: str) -> None:
+    """Raises: BadRequest. Neutron asks it of what is the caller's: of an administrator first, but for pools."""
+    if action not in ACTIONS[kind]:
+        raise faults.refused(
+            "InvalidActionForType",
+            f"Invalid action '{action}' for object type '{kind}'. Valid actions: {', '.join(ACTIONS[kind])}",
+        )
 
 
 def update_policy(tx: Tx, settings: Settings, caller: Caller, row: RbacPolicyRow, values: Values) -> RbacPolicyRow:
@@ -93,10 +100,11 @@ def delete_policy(tx: Tx, settings: Settings, caller: Caller, row: RbacPolicyRow
         _carry(tx, row["object_type"], shared)
 
 
-def keep(tx: Tx, kind: str, row: Shared, before: Mapping[str, object]) -> None:
+def keep(tx: Tx, kind: str, row: Shared, before: Mapping[str, object], *, project_id: ProjectId | None = None) -> None:
     """Make the policies say what `row` says that `before` did not: shared with everybody or no longer, external or not.
 
-    A network that ceases to be external is external for nobody.
+    A network that ceases to be external is external for nobody. A new policy is the object's project's, unless told:
+    of who shares what is there already, as Neutron has it of all but networks.
     """
     for name, action in (("shared", SHARED), ("router:external", EXTERNAL)):
         is_so = bool(row.get(name))
@@ -107,7 +115,7 @@ def keep(tx: Tx, kind: str, row: Shared, before: Mapping[str, object]) -> None:
             found.append(rbac_policies.c.target_tenant == EVERYBODY)
         _remove_all(tx, *found)
         if is_so:
-            names = {"project_id": row["project_id"], "object_type": kind, "object_id": row["id"]}
+            names = {"project_id": project_id or row["project_id"], "object_type": kind, "object_id": row["id"]}
             _add(tx, {**names, "target_tenant": EVERYBODY, "action": action})
         if action == EXTERNAL:
             _show_on_subnets(tx, NetworkId(row["id"]), is_so)

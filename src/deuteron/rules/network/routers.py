@@ -424,7 +424,8 @@ def _refuse_overlap(tx: Tx, row: RouterRow, subnet: SubnetRow) -> None:
 def _interface_answer(row: RouterRow, port: PortRow, subnet_ids: Sequence[SubnetId]) -> Interface:
     return {
         "id": row["id"],
-        "project_id": row["project_id"],
+        # The port's, which may be another's: as Neutron tells it.
+        "project_id": port["project_id"],
         "port_id": port["id"],
         "network_id": port["network_id"],
         "subnet_id": subnet_ids[0] if subnet_ids else None,

@@ -139,12 +139,13 @@ def visible_subnets(caller: Caller) -> ColumnElement[bool] | None:
 def by_shared(column: ColumnElement[Any]) -> Callable[[Caller, Sequence[str]], ColumnElement[bool]]:
     """A `shared` filter by what `column` names, an object or its network: whether another project shares it.
 
-    Of several values the first counts. Source: neutron-lib, neutron_lib/db/model_query.py `apply_filters`.
+    Of several values the first counts, and each has to be one. Source: neutron-lib, neutron_lib/db/model_query.py
+    `apply_filters`.
     """
 
     def condition(caller: Caller, texts: Sequence[str]) -> ColumnElement[bool]:
         try:
-            wanted = Boolean().decode(texts[0])
+            wanted, *_ = [Boolean().decode(text) for text in texts]
         except Invalid as error:
             raise faults.invalid_input(error.reason) from None
         shared = column.in_(shared_with(caller))
