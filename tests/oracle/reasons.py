@@ -19,6 +19,8 @@ class Reason:
     bodies: str = ".*"
     """Of what was sent to Neutron, as JSON."""
     queries: str = ".*"
+    ends: bool = False
+    """Whether the two are not the same from there on, so that nothing can be compared any more."""
 
     def explains(
         self,
@@ -106,7 +108,7 @@ RECORDED = (
 
 _NO_WHOLE_NUMBER = (
     r'.*"(mtu|provider:segmentation_id|ip_version|prefixlen|\w+_prefixlen|default_quota|port_range_m(in|ax)|dscp_mark'
-    r'|max_kbps|max_burst_kbps|(in|ex)ternal_port|port)": (1\.5|true|false).*'
+    r'|(max|min|max_burst)_k[bp]ps|(in|ex)ternal_port|port)": (1\.5|true|false).*'
 )
 
 GENERATED: tuple[Reason, ...] = (
@@ -147,11 +149,11 @@ GENERATED: tuple[Reason, ...] = (
         '"400 (HTTP)?BadRequest"',
     ),
     Reason(
-        "Neutron fails to refuse a metering rule without one prefix",
+        "Neutron fails to refuse a metering rule without one prefix, or with what is no prefix",
         "status",
         "POST metering/metering-label-rules",
-        '"500 Invalid"',
-        '"400 Invalid"',
+        '"500 (Invalid|HTTPInternalServerError)"',
+        '"400 (Invalid|HTTPBadRequest)"',
     ),
     Reason(
         "Neutron fails to ask who may delete a metering rule, or see some fields of it",
@@ -159,6 +161,61 @@ GENERATED: tuple[Reason, ...] = (
         r"(GET|DELETE) metering/metering-label-rules/\{\}",
         '"500 PolicyCheckError"',
         '"404 MeteringLabelRuleNotFound"',
+    ),
+    Reason(
+        "Neutron fails to ask who may change a metering rule",
+        "status",
+        r"PUT metering/metering-label-rules/\{\}",
+        '"500 PolicyCheckError"',
+        '"405 HTTPMethodNotAllowed"',
+        "demo|manager|reader|other",
+    ),
+    Reason(
+        "Neutron fails to ask whether a manager may see what can be logged",
+        "status",
+        "GET log/loggable-resources",
+        '"500 PolicyCheckError"',
+        '"200"',
+        "manager",
+    ),
+    Reason(
+        "Neutron fails to show fields of pools of floating IPs to who is no administrator",
+        "status",
+        "GET floatingip_pools",
+        '"500"',
+        '"200"',
+        "demo|manager|reader|other",
+        queries=r".*\bfields=.*",
+    ),
+    Reason(
+        "Neutron fails on a filter by several tags together with one by any of some",
+        "status",
+        r"GET .*",
+        '"500 HTTPInternalServerError"',
+        '"200"',
+        queries=r"(?=(.*&)?tags=)(.*&)?tags-any=.*",
+    ),
+    Reason(
+        "Neutron lists this quota and counts nothing for it",
+        r"quota\.router_route\.used",
+        r"GET quotas/\w+/details",
+        "0",
+    ),
+    Reason(
+        "Of a port in a trunk of another project Neutron's database says that it is taken",
+        r"NeutronError\.type",
+        "POST trunks",
+        '"NeutronDbObjectDuplicateEntry"',
+        '"ParentPortInUse"',
+        "demo|manager|other",
+    ),
+    Reason(
+        "Neutron takes other segments for a network that is there, and changes nothing",
+        "status",
+        r"PUT networks/\{\}",
+        '"200"',
+        '"400 InvalidInput"',
+        bodies=r'.*"segments": \[\{.*',
     ),
     Reason(
         "Neutron fails to show metering rules to who may not see some fields of one",
@@ -269,7 +326,8 @@ GENERATED: tuple[Reason, ...] = (
     Reason(
         "What the caller must not know of is told as what is not there; Neutron's words of the two differ",
         r"NeutronError\.type",
-        r"\w+ (service_profiles/\{\}|routers/\{\}/conntrack_helpers/\{\}|network-ip-availabilities/\{\}|segments/\{\})",
+        r"\w+ (service_profiles/\{\}|routers/\{\}/conntrack_helpers/\{\}|network-ip-availabilities/\{\}|segments/\{\}"
+        r"|log/logs/\{\})",
         '"HTTPNotFound"',
         r'"\w+NotFound"',
         "demo|manager|reader|other",
@@ -333,6 +391,14 @@ GENERATED: tuple[Reason, ...] = (
         r"(POST|PUT) floatingips/\{\}/port_forwardings(/\{\})?",
         here='"(400 )?HTTPBadRequest"',
         bodies=r'.*"protocol": "icmp".*',
+    ),
+    Reason(
+        "Profiles of a flavor are associated one by one: Neutron takes some in its body, and does nothing with them",
+        "status",
+        r"(POST|PUT) flavors(/\{\})?",
+        '"20[01]"',
+        '"400 HTTPBadRequest"',
+        bodies=r'.*"service_profiles": \["[0-9a-f-]{36}".*',
     ),
     Reason(
         "Neutron fails on a type of service that is no text",
@@ -403,7 +469,7 @@ GENERATED: tuple[Reason, ...] = (
     ),
     Reason(
         "Lists of policies have an order and pages for each type of object there, and no markers",
-        r"status|rbac_policies(_links)?\.\*.*",
+        r"status|rbac_policies_links|rbac_policies(_links)?\.\*.*",
         "GET rbac-policies",
         queries=r".*\b(limit|marker|sort_key|page_reverse)=.*",
     ),
@@ -436,9 +502,9 @@ GENERATED: tuple[Reason, ...] = (
     ),
     Reason(
         "Neutron looks at no subport after one that inherits",
-        "status",
+        r"status|NeutronError\.type",
         r"(PUT trunks/\{\}/(add|remove)_subports|POST trunks)",
-        here='"400 (InvalidInput|HTTPBadRequest)"',
+        here='"(400 )?(InvalidInput|HTTPBadRequest)"',
         bodies=r'.*"inherit".*',
     ),
     Reason(
@@ -515,6 +581,80 @@ GENERATED: tuple[Reason, ...] = (
         r'"400 BadRequest"',
     ),
     Reason(
+        "Neutron fails to refuse a prefix that the pool of a subnet does not have",
+        "status",
+        "POST subnets( several)?",
+        '"500 SubnetAllocationError"',
+        '"400 SubnetAllocationError"',
+    ),
+    Reason(
+        "No physical network has no name: Neutron looks for what is free on one, and says that nothing is",
+        "status",
+        "POST (networks|segments)",
+        '"503 NoNetworkAvailable"',
+        '"400 InvalidInput"',
+        bodies=r'.*physical_network": "".*',
+    ),
+    Reason(
+        "A tunnel has an id from 1 on: Neutron takes any number for one, once",
+        "status",
+        "POST (networks|segments)",
+        '"(201|409 TunnelIdInUse)"',
+        '"400 InvalidInput"',
+        bodies=r'.*segmentation_id": (0|-1)\b.*',
+    ),
+    Reason(
+        "Neutron keeps of a further segment what was said of its physical network, and not which one it is on",
+        r"segments?\.(\*\.)?physical_network",
+        r"(GET|POST) segments(/\{\})?",
+        '(null|"")',
+    ),
+    Reason(
+        "Neutron first makes a network for a router that is to run on several hosts, and keeps it without the router",
+        "status",
+        "POST routers",
+        '"409 Conflict"',
+        '"404 AvailabilityZoneNotFound"',
+        bodies=r'.*"ha": (true|"true"|1).*',
+        ends=True,
+    ),
+    Reason(
+        "Which free address a port gets is each service's own choice, and so what is found by one",
+        r"ports\.\*",
+        "GET ports",
+        r".*\(not there\)|\{.*|\".*",
+        queries=r".*\bfixed_ips=ip_address.*",
+    ),
+    Reason(
+        "Rules that a group begins with have no description there, and an empty one here",
+        r"security_group_rules\.\*",
+        "GET security-group-rules",
+        r"\(not there\)",
+        queries=r"(.*&)?description=(&.*)?",
+    ),
+    Reason(
+        "Neutron fails on a MAC address that is no text",
+        "status",
+        "(POST|PUT) ports.*",
+        '"500 HTTPInternalServerError"',
+        r'"40[0-4] \w+"',
+        bodies=r'.*"mac_address": [^"].*',
+    ),
+    Reason(
+        "Neutron leaves out who bound a port in the answer to a change of one that has a second binding",
+        r"port\.binding:vif_details\.bound_drivers",
+        r"PUT ports/\{\}",
+        r"\(not there\)",
+    ),
+    Reason(
+        "Neutron fails to make a local IP where a port gets its address from its host",
+        "status",
+        "POST local_ips",
+        '"500 HTTPInternalServerError"',
+        '"400 BadRequest"',
+        bodies=r'.*"network_id": .*',
+    ),
+    Reason(
         "A floating IP's router without a port is refused: Neutron takes it and does nothing",
         "status",
         r"(POST|PUT) floatingips.*",
@@ -536,17 +676,11 @@ GENERATED: tuple[Reason, ...] = (
     Reason(
         "Neutron takes an address from any of several subnets that would do",
         r"ports?\.(\*\.)?fixed_ips\.\*\.subnet_id",
-        r"(GET|POST|PUT) ports.*",
+        r"POST ports.*",
         r'"\(id\)"',
         r'"\(id\)"',
-    ),
-    Reason(
-        "Who may only read is told so before what is wrong with a pair of addresses",
-        "status",
-        "POST ports.*",
-        r'"400 AllowedAddressPairs\w+"',
-        '"403 PolicyNotAuthorized"',
-        "reader",
+        bodies=r'(?!.*"subnet_id").*',
+        ends=True,
     ),
     Reason(
         "A filter by what the caller may not see is not read",
@@ -558,12 +692,12 @@ GENERATED: tuple[Reason, ...] = (
         queries=r".*\bprovider:segmentation_id=.*",
     ),
     Reason(
-        "Neutron looks for a conntrack helper before it sees that what is to help is no text",
-        "status",
-        r"PUT routers/\{\}/conntrack_helpers/\{\}",
-        r'"404 \w+NotFound"',
-        '"400 HTTPBadRequest"',
-        bodies=r'.*"helper": [^"n].*',
+        "A filter by what the caller may not see is not read",
+        r"ports\.\*",
+        "GET ports",
+        here=r"\(not there\)",
+        users="demo|manager|reader|other",
+        queries=r".*\bbinding:host_id=.*",
     ),
     Reason(
         "Neutron fails to refuse several address scopes at once",
@@ -571,13 +705,6 @@ GENERATED: tuple[Reason, ...] = (
         "POST address-scopes several",
         '"500 HTTPInternalServerError"',
         '"201"',
-    ),
-    Reason(
-        "Neutron looks for the policy of a rule of packets before the body",
-        "status",
-        r"PUT qos/policies/\{\}/(minimum_packet_rate|packet_rate_limit)_rules/\{\}",
-        '"404 QosPolicyNotFound"',
-        '"400 HTTPBadRequest"',
     ),
     Reason(
         "Neutron fails to refuse a second association of a local IP with a port",
@@ -613,7 +740,7 @@ GENERATED: tuple[Reason, ...] = (
         "Who may not say the segment of a subnet is told so before what else is wrong",
         "status",
         "POST subnets.*",
-        '"400 BadRequest"',
+        r'"(400|404|409) \w+"',
         '"403 PolicyNotAuthorized"',
         "demo|manager|reader|other",
         r'.*"segment_id".*',
@@ -685,7 +812,7 @@ GENERATED: tuple[Reason, ...] = (
         "Metering labels and their rules have no PUT; Neutron looks at the body first, then for the object",
         "status",
         "PUT metering/.*",
-        r'"(400|404|501) .*',
+        r'"(400|404|501)( .*)?"',
         r'"405 .*',
     ),
     Reason(
