@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from deuteron.compute import domain as domains
-from deuteron.model.intent import FirewallDriver, HostSettings, ImageRef, IntentServer, ServerPort
+from deuteron.model.intent import FirewallDriver, HostSettings, ImageRef, IntentServer, RescueDisk, ServerPort
 from deuteron.net.mechanisms.openvswitch.host import openvswitch
 from deuteron.net.mechanisms.wiring import plug_of
 
@@ -152,3 +152,40 @@ def test_a_config_drive_is_a_read_only_cdrom_on_a_bus_the_machine_has(
     assert attributes(drive, "target") == {"dev": target, "bus": bus}
     assert attributes(drive, "source") == {"file": "/i/disk.config"}
     assert len(parsed(SERVER).findall("devices/disk")) == 1
+
+
+def test_a_rescued_server_starts_from_its_rescue_disk_with_its_own_as_the_second() -> None:
+    kernel = ImageRef("22222222-2222-4222-8222-222222222222", "aki", 1, "00")
+    rescue = RescueDisk(IMAGE, kernel, None, "quiet")
+    root = parsed(msgspec.structs.replace(SERVER, ephemeral_disk_gib=1, swap_mib=8, config_drive=True, rescue=rescue))
+
+    assert [(source.attrib["file"], target.attrib["dev"]) for source, target in _disks(root)] == [
+        ("/i/disk.rescue", "vda"),
+        ("/i/disk", "vdb"),
+        ("/i/disk.config.rescue", "hdd"),
+    ]
+    assert (root.findtext("os/kernel"), root.findtext("os/cmdline")) == (f"/m/{kernel.id}", "quiet")
+    plain = parsed(msgspec.structs.replace(SERVER, rescue=RescueDisk(IMAGE)))
+    assert plain.find("os/boot") is None and attributes(plain, "devices/disk/boot") == {"order": "1"}
+
+
+@pytest.mark.parametrize(
+    ("device", "bus", "target"), [("disk", "virtio", "vdd"), ("cdrom", "ide", "hda"), ("cdrom", "sata", "sda")]
+)
+def test_a_rescue_disk_that_says_what_it_is_comes_beside_all_the_others(device: str, bus: str, target: str) -> None:
+    rescue = RescueDisk(IMAGE, device=device, bus=bus)  # type: ignore[arg-type]  # both are among the words
+    root = parsed(msgspec.structs.replace(SERVER, ephemeral_disk_gib=1, swap_mib=8, rescue=rescue))
+
+    assert [place.attrib["dev"] for _, place in _disks(root)] == ["vda", "vdb", "vdc", target]
+    last = root.findall("devices/disk")[-1]
+    assert (last.attrib["device"], last.find("boot") is not None) == (device, True)
+    assert [disk.find("boot") is not None for disk in root.findall("devices/disk")][:3] == [False] * 3
+
+
+def _disks(root: ElementTree.Element) -> list[tuple[ElementTree.Element, ElementTree.Element]]:
+    found = []
+    for disk in root.findall("devices/disk"):
+        source, target = disk.find("source"), disk.find("target")
+        assert source is not None and target is not None
+        found.append((source, target))
+    return found

@@ -11,12 +11,13 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from deuteron.compute.consoles import trim_log
 from deuteron.compute.images import ImageCache, InstanceFiles, swap_header
 from deuteron.compute.tools import DiskFailure
-from deuteron.model.intent import ImageRef, IntentServer
+from deuteron.model.intent import ImageRef, IntentServer, RescueDisk
 from tests import needs
 
 IMAGE_ID = "11111111-1111-4111-8111-111111111111"
@@ -170,3 +171,69 @@ def test_a_long_console_log_keeps_its_newer_half(tmp_path: Path) -> None:
     assert len(text) <= 500 and text.startswith("line ") and text.endswith("line 999\n")
     trim_log(log, limit_bytes=1000)
     assert log.read_text() == text
+
+
+def _written(disk: Path, word: str) -> None:
+    """Something that a guest wrote to the disk."""
+    command = ["qemu-io", "-f", "qcow2", "-c", f"write -q -s {disk.parent / word} 0 512", str(disk)]
+    (disk.parent / word).write_bytes(word.encode().ljust(512))
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def _read(disk: Path) -> str:
+    whole = disk.parent / "whole"
+    subprocess.run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", str(disk), str(whole)], check=True)
+    with whole.open("rb") as file:
+        return file.read(512).decode().strip()
+
+
+def _size_gib(disk: Path) -> int:
+    shown = subprocess.run(["qemu-img", "info", "--output=json", str(disk)], check=True, capture_output=True)
+    return int(json.loads(shown.stdout)["virtual-size"]) >> 30
+
+
+def test_a_resize_keeps_the_disks_of_before_and_goes_back_to_them_however_often_it_is_begun(
+    tmp_path: Path, api: str
+) -> None:
+    images = ImageCache(tmp_path / "images", api, "secret")
+    files = InstanceFiles(tmp_path / "instances", images, lambda id, path: None)
+    small = server(reference())
+    files.build(small)
+    disk = files.path(SERVER_ID) / "disk"
+    _written(disk, "before")
+
+    large = msgspec.structs.replace(small, root_disk_gib=2, ephemeral_disk_gib=1, shape_generation=1, keep=1)
+    files.reshape(large)
+    _written(disk, "after")
+    files.reshape(large)
+    assert (_size_gib(disk), _read(disk), files.kept(SERVER_ID)) == (2, "after", {1})
+    assert (disk.parent / "disk.eph0").exists()
+
+    back = msgspec.structs.replace(small, shape_generation=2, restore=1)
+    for _ in range(2):
+        files.reshape(back)
+        assert (_size_gib(disk), _read(disk), files.kept(SERVER_ID)) == (1, "before", frozenset())
+    assert not (disk.parent / "disk.eph0").exists()
+
+    again = msgspec.structs.replace(large, shape_generation=3, keep=3, restore=None)
+    files.reshape(again)
+    files.drop_kept(again)
+    assert files.kept(SERVER_ID) == {3}
+    files.drop_kept(msgspec.structs.replace(again, keep=None))
+    assert (_size_gib(disk), files.kept(SERVER_ID)) == (2, frozenset())
+
+
+def test_a_rescue_disk_comes_and_goes_and_the_servers_own_stays(tmp_path: Path, api: str) -> None:
+    images = ImageCache(tmp_path / "images", api, "secret")
+    drives: list[Path] = []
+    files = InstanceFiles(tmp_path / "instances", images, lambda id, path: drives.append(path))
+    plain = msgspec.structs.replace(server(reference()), config_drive=True)
+    files.build(plain)
+    folder = files.path(SERVER_ID)
+    _written(folder / "disk", "mine")
+
+    files.reshape(msgspec.structs.replace(plain, shape_generation=1, rescue=RescueDisk(reference())))
+    assert (folder / "disk.rescue").exists()
+    assert drives == [folder / "disk.config", folder / "disk.config.rescue"]
+    files.reshape(msgspec.structs.replace(plain, shape_generation=2))
+    assert not (folder / "disk.rescue").exists() and _read(folder / "disk") == "mine"

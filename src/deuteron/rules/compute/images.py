@@ -133,7 +133,7 @@ def drop(tx: Tx, image_id: str) -> None:
     image_rules.remove(tx, image_rules.change(tx, image, {"protected": False}))
 
 
-def drop_pending(tx: Tx, stored: Any) -> None:
+def drop_pending(tx: Tx, stored: object) -> None:
     """The image that was to be made of a server, its row's `snapshot`, is wanted no more; one that is whole stays."""
     if stored is None:
         return

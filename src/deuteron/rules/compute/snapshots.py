@@ -14,7 +14,7 @@ Source: nova/compute/api.py `snapshot`, `backup`; nova/compute/utils.py `create_
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from sqlalchemy import select
@@ -155,7 +155,7 @@ def _image_row(
     for key, stored in (("kernel_id", row.kernel), ("ramdisk_id", row.ramdisk)):
         if stored is not None:
             properties[key] = msgspec.convert(stored, ImageRef).id
-    values: dict[str, Any] = {
+    values: dict[str, object] = {
         "id": None,
         "name": name,
         "owner": caller.project_id,
