@@ -140,6 +140,7 @@ _ACTIONS: list[Any] = [
     {"os-migrateLive": {"host": None, "block_migration": "auto"}},
     {"shelve": None},
     {"shelveOffload": None},
+    {"evacuate": {"host": "h1", "onSharedStorage": False, "adminPass": "x"}},
     {"unshelve": None},
     {"unshelve": {"availability_zone": "nova", "host": "h1"}},
     {"rescue": {"adminPass": "x"}},

@@ -313,7 +313,7 @@ ACTIONS: tuple[dict[str, Any], ...] = (
     {"os-resetState": {"state": "active"}}, {"createImage": {"name": "mine"}},
     {"createBackup": {"name": "mine", "backup_type": "daily", "rotation": 1}}, {"resize": {"flavorRef": "1"}},
     {"confirmResize": None}, {"revertResize": None}, {"rescue": None}, {"unrescue": None},
-    {"shelve": None}, {"shelveOffload": None}, {"unshelve": None},
+    {"evacuate": {"onSharedStorage": False}}, {"shelve": None}, {"shelveOffload": None}, {"unshelve": None},
 )  # fmt: skip
 
 

@@ -53,12 +53,12 @@ ACTIONS = {
     "removeSecurityGroup": "security groups", "createImage": "images and backups of servers",
     "createBackup": "images and backups of servers", "rescue": "rescue", "unrescue": "rescue", "resize": "resize",
     "confirmResize": "resize", "revertResize": "resize", "shelve": "shelving", "shelveOffload": "shelving",
-    "unshelve": "shelving",
+    "unshelve": "shelving", "evacuate": "evacuation",
 }  # fmt: skip
 """What the page calls each action of a server that is there."""
 NOT_BUILT = {
     "migrate": "migration", "os-migrateLive": "live migration",
-    "evacuate": "evacuation", "restore": "restoring", "changePassword": "setting passwords",
+    "restore": "restoring", "changePassword": "setting passwords",
     "trigger_crash_dump": "crash dumps", "os-getVNCConsole": "VNC", "os-getSPICEConsole": "SPICE",
     "os-getRDPConsole": "RDP", "os-getSerialConsole": "serial consoles", "addFloatingIp": "floating IPs",
     "removeFloatingIp": "floating IPs", "addFixedIp": "addresses", "removeFixedIp": "addresses",

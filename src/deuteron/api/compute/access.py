@@ -32,6 +32,7 @@ POLICIES: Final[dict[str, str]] = {
     f"{_P}os-create-backup": _WRITE,
     f"{_P}os-rescue": _WRITE,
     f"{_P}os-unrescue": _WRITE,
+    f"{_P}os-evacuate": _ADMIN,
     f"{_P}os-shelve:shelve": _WRITE,
     f"{_P}os-shelve:shelve_offload": _ADMIN,
     f"{_P}os-shelve:unshelve": _WRITE,

@@ -18,7 +18,7 @@ from deuteron.api.compute import access, drives, shapes, views
 from deuteron.api.compute.bodies import Body
 from deuteron.api.compute.servers import MAX_USER_DATA, flavor_reference, hostname
 from deuteron.model.errors import BadRequest, Conflict, NotFound, Unavailable
-from deuteron.rules.compute import actions, images, servers, shelves, snapshots
+from deuteron.rules.compute import actions, evacuations, images, servers, shelves, snapshots
 from deuteron.rules.compute import shapes as server_shapes
 from deuteron.rules.compute.actions import STEPS, Rebuild, Step
 from deuteron.rules.compute.faults import invalid, not_built
@@ -270,6 +270,22 @@ def _unshelve(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
     return Reply(202)
 
 
+def _evacuate(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
+    wanted = Body("evacuate", body)
+    host = wanted.text("host", least=1)
+    if wanted.boolean("onSharedStorage"):
+        raise BadRequest("Disks are not on a storage that hosts share in this cloud.", type="HTTPBadRequest")
+    if wanted.boolean("force"):
+        raise BadRequest("Placing without asking whether there is room is not done here.", type="HTTPBadRequest")
+    password = wanted.text("adminPass") or servers.make_password()
+    asked = (tx, call.settings, call.caller, call.request_id)
+    try:
+        evacuations.evacuate(*asked, row, host, password, stays_off=call.version >= 95)
+    except NotBound as error:
+        raise Conflict(str(error), type="PortBindingFailed") from None
+    return Reply(200, None if call.version >= 14 else {"adminPass": password})
+
+
 def _image_metadata(call: Call, tx: Tx, wanted: Body) -> dict[str, str]:
     """Properties for an image of a server. Raises: BadRequest; Forbidden for more than the quota, until 2.38."""
     metadata = wanted.metadata()
@@ -307,6 +323,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "resize": _resize,
     "confirmResize": _confirm_resize,
     "revertResize": _revert_resize,
+    "evacuate": _evacuate,
     "shelve": _shelve,
     "shelveOffload": _shelve_offload,
     "unshelve": _unshelve,
@@ -333,6 +350,7 @@ _RULES: Final = {
     "resize": "servers:resize",
     "confirmResize": "servers:confirm_resize",
     "revertResize": "servers:revert_resize",
+    "evacuate": "os-evacuate",
     "shelve": "os-shelve:shelve",
     "shelveOffload": "os-shelve:shelve_offload",
     "unshelve": "os-shelve:unshelve",
@@ -340,7 +358,6 @@ _RULES: Final = {
 NOT_BUILT: Final[Mapping[str, tuple[str, str]]] = {
     "migrate": ("Migration", ""),
     "os-migrateLive": ("Live migration", ""),
-    "evacuate": ("Evacuation", ""),
     "restore": ("Restoring a deleted server", ""),
     "changePassword": ("Setting a password from outside", "Use a key pair."),
     "trigger_crash_dump": ("A crash dump", ""),

@@ -90,6 +90,12 @@ ACTIONS: Final[Mapping[str, Shape]] = {
     "addSecurityGroup": {"name": _REQUIRED},
     "removeSecurityGroup": {"name": _REQUIRED},
     "os-getConsoleOutput": {"length": Field(null=True)},
+    "evacuate": {
+        "host": Field(null=True),
+        "adminPass": _PLAIN,
+        "onSharedStorage": Field(last=13, required=1),
+        "force": Field(29, last=67),
+    },
     "rescue": {"adminPass": _PLAIN, "rescue_image_ref": _PLAIN},
     "resize": {"flavorRef": _REQUIRED, "OS-DCF:diskConfig": _PLAIN},
     "createImage": {"name": _REQUIRED, "metadata": Field(kind="object")},

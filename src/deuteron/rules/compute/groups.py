@@ -70,6 +70,11 @@ def members(tx: Tx, group_ids: Collection[str]) -> dict[str, list[str]]:
     return found
 
 
+def row_of(tx: Tx, group_id: str) -> ServerRow | None:
+    """The group, whoever may see it; None when it is gone."""
+    return tx.first(select(server_groups).where(server_groups.c["id"] == group_id))
+
+
 def is_there(tx: Tx, group_id: str) -> bool:
     return query.count(tx, server_groups, server_groups.c["id"] == group_id) > 0
 

@@ -29,6 +29,7 @@ EVENTS = {
     "detach_interface": "compute_detach_interface",
     "rescue": "compute_rescue_instance",
     "unrescue": "compute_unrescue_instance",
+    "evacuate": "compute_rebuild_instance",
     "shelve": "compute_shelve_instance",
     "unshelve": "compute_unshelve_instance",
     "resize": "compute_resize_instance",

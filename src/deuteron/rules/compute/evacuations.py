@@ -1,0 +1,88 @@
+"""Evacuation: a server whose host is down is built anew on another, from its image.
+
+Its disk stays where nobody reaches it. The host that comes back removes what it has of the server, which is not in its
+intent any more; one that was only called down (`forced_down`) does so at once.
+
+Source: nova/compute/api.py `evacuate`; nova/conductor/manager.py `rebuild_instance`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+
+from deuteron.model.caller import Caller
+from deuteron.model.compute import Flavor
+from deuteron.model.errors import BadRequest, NotFound
+from deuteron.model.settings import Settings
+from deuteron.rules.compute import drives, groups, history, images, lifecycle, loads, moves, placement
+from deuteron.rules.compute.faults import never_active, wrong_state
+from deuteron.rules.compute.lifecycle import ServerRow
+from deuteron.rules.compute.placement import NoHost, Wish
+from deuteron.rules.compute.states import require_unlocked
+from deuteron.rules.hosts import registry
+from deuteron.store.database import Tx
+
+_STATES = ("active", "stopped", "error")
+
+
+def evacuate(
+    tx: Tx,
+    settings: Settings,
+    caller: Caller,
+    request_id: str,
+    row: ServerRow,
+    host: str | None,
+    password: str,
+    *,
+    stays_off: bool,
+) -> None:
+    """Build the server on `host`, or on any other that has room; with `stays_off` nobody starts it there.
+
+    Raises: Conflict in a state in which it cannot be; BadRequest while its host is up; NotFound for a host that is not
+    there; NotBound.
+    """
+    require_unlocked(caller, row)
+    if row.vm_state not in _STATES:
+        raise wrong_state("evacuate", row.id, "vm_state", row.vm_state)
+    if row.launched_at is None:
+        raise never_active("evacuate", row.id)
+    wish = _wish(tx, settings, row, host)
+    flavor = msgspec.convert(row.flavor, Flavor)
+    history.begin(tx, caller, request_id, row.id, "evacuate", row.host)
+    chosen = placement.choose(placement.candidates(tx, settings), loads.loads(tx, row.group_id), flavor, wish)
+    if isinstance(chosen, NoHost):
+        lifecycle.fail(tx, row.id, chosen.message, "; ".join(chosen.reasons))
+        return
+    moves.come(tx, settings, row, chosen)
+    images.drop_pending(tx, row.snapshot)
+    lifecycle.set_server(
+        tx,
+        row.id,
+        **drives.columns(bool(row.config_drive), False, (), password),
+        build_generation=row.build_generation + 1,
+        power="shutdown" if stays_off else "running" if row.vm_state == "error" else row.power,
+        snapshot=None,
+        shelved=None,
+        fault=None,
+        task_state="rebuilding",
+        state_reset=False,
+    )
+
+
+def _wish(tx: Tx, settings: Settings, row: ServerRow, host: str | None) -> Wish:
+    """Raises: BadRequest, NotFound."""
+    down = None if row.host is None else registry.find(tx, settings, row.host)
+    if down is not None and down.compute_up:
+        raise BadRequest(f"Compute service of {row.host} is still in use.", type="ComputeServiceInUse")
+    if host is not None and registry.find(tx, settings, host) is None:
+        raise NotFound(f"Compute host {host} could not be found.", type="ComputeHostNotFound")
+    if host is not None and host == row.host:
+        raise BadRequest("The target host can't be the same one.", type="HTTPBadRequest")
+    wish = Wish(host, not_on=frozenset(() if row.host is None else (row.host,)))
+    group = None if row.group_id is None else groups.row_of(tx, row.group_id)
+    if group is None:
+        return wish
+    most = int((group.rules or {}).get("max_server_per_host", 1))
+    return replace(wish, group_id=group.id, policy=group.policy, most_per_host=most)
