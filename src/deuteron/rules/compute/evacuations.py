@@ -56,6 +56,9 @@ def evacuate(
         lifecycle.fail(tx, row.id, chosen.message, "; ".join(chosen.reasons))
         return
     moves.come(tx, settings, row, chosen)
+    if row.host is not None and row.resize is not None:
+        # The disk to go back to is lost with the host.
+        loads.count_on_host(tx, row.host, row.resize["flavor"], -1)
     images.drop_pending(tx, row.snapshot)
     lifecycle.set_server(
         tx,
@@ -65,6 +68,9 @@ def evacuate(
         power="shutdown" if stays_off else "running" if row.vm_state == "error" else row.power,
         snapshot=None,
         shelved=None,
+        rescue=None,
+        resize=None,
+        restore=None,
         fault=None,
         task_state="rebuilding",
         state_reset=False,
