@@ -31,6 +31,7 @@ _TOLD: Mapping[str, Mapping[str, str]] = {
     "network": {"endpoint_type": "public", "build_interval": "1", "build_timeout": "60"},
     "network-feature-enabled": {"ipv6": "true", "ipv6_subnet_attributes": "true", "port_security": "true"},
     "compute": {"endpoint_type": "public", "build_interval": "1", "max_microversion": "latest"},
+    "compute-feature-enabled": {"resize": "true", "cold_migration": "false", "live_migration": "false"},
     "image": {"endpoint_type": "public"},
     "volume": {
         "catalog_type": "block-storage",
