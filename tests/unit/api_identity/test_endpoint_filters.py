@@ -79,6 +79,8 @@ def test_a_project_is_shown_the_endpoints_of_its_groups(filters: Filters) -> Non
     assert filters.shown() == {kind: {"internal"} for kind in every}
     mine = filters.admin.request("GET", f"{FILTERS}/projects/{filters.project}/endpoint_groups").json
     assert [each["id"] for each in mine["endpoint_groups"]] == [group]
+    (listed,) = filters.admin.request("GET", GROUPS).json["endpoint_groups"]
+    assert listed == filters.admin.request("GET", f"{GROUPS}/{group}").json["endpoint_group"]
     assert len(filters.admin.request("GET", f"{GROUPS}/{group}/endpoints").json["endpoints"]) == len(every)
     assert len(filters.admin.request("GET", f"{GROUPS}/{group}/projects").json["projects"]) == 1
     image = filters.endpoints["image"]["service_id"]

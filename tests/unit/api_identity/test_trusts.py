@@ -177,6 +177,8 @@ def test_what_a_trust_may_not_be(people: People) -> None:
         ({"trustee_user_id": "x"}, 404),
         ({"project_id": None}, 400),
         ({"impersonation": "yes"}, 400),
+        ({"expires_at": "9999-12-31T23:59:59-23:59"}, 400),
+        ({"expires_at": "9999-12-31T23:59:59"}, 201),
         ({"remaining_uses": 0}, 400),
         ({"remaining_uses": True}, 400),
         ({"allow_redelegation": True, "remaining_uses": 1}, 400),

@@ -32,7 +32,8 @@ def future(text: str, what: str, now_s: float) -> float:
     """
     try:
         moment_s = seconds(text)
-    except (ValueError, OverflowError):
+        datetime.fromtimestamp(moment_s, UTC)  # in the zone of the text the year 9999 may be over
+    except (ValueError, OverflowError, OSError):
         raise BadRequest(f"Invalid input for field 'expires_at': {text[:100]!r} is not a time of ISO 8601") from None
     if moment_s <= now_s:
         raise BadRequest(f"The expiration of {what} must lie in the future.", type="ValidationError")
