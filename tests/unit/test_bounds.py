@@ -75,7 +75,7 @@ def test_the_document_tells_the_bound_of_every_list_and_every_text_of_a_body() -
 
 WITHOUT_BODY = re.compile(
     r"/(tags/\{tag\}|users/\{user_id\}|implies/\{implied_id\}|roles/\{role_id\}(/inherited_to_projects)?"
-    r"|bindings/\{host\}/activate)$"
+    r"|bindings/\{host\}/activate|projects/\{project_id\}(/endpoints/\{endpoint_id\})?)$"
 )
 """What the path says whole."""
 
