@@ -46,7 +46,7 @@ ADMINS_ONLY = re.compile(
     | /network/v2.0/routers/\{id\}/l3-agents | /network/v2.0/service_profiles
     | DELETE\ /network/v2.0/default-security-group-rules
     | /network/v2.0/ports/\{id\}/bindings
-    | /compute/v2.1/(os-services|os-hypervisors|os-aggregates|os-migrations|os-quota-class-sets)
+    | /compute/v2.1/(os-services|os-hosts|os-hypervisors|os-aggregates|os-migrations|os-quota-class-sets)
     | /compute/v2.1/flavors/\{id\}/(os-flavor-access|action) | /image/v2/tasks
     | /identity/v3/(OS-EP-FILTER|registered_limits)
     | /identity/v3/(domains|roles|role_inferences|services|endpoints|groups|system|OS-INHERIT)

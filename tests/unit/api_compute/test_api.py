@@ -410,7 +410,7 @@ def test_what_is_said_to_be_empty_or_not_there_is_so(tmp_path: Path) -> None:
         async with world(tmp_path) as w:
             assert (await w.admin.get(f"{C}/os-aggregates"))["aggregates"] == []
             assert (await w.admin.get(f"{C}/os-migrations"))["migrations"] == []
-            for path in ("os-hosts", "os-cells", "os-server-external-events"):
+            for path in ("os-cells", "os-server-external-events"):
                 assert (await w.admin.request("GET", f"{C}/{path}")).status == 404, path
             classes = (await w.admin.get(f"{C}/os-quota-class-sets/default"))["quota_class_set"]
             defaults = (await w.demo.get(f"{C}/os-quota-sets/{w.demo.project_id}/defaults"))["quota_set"]

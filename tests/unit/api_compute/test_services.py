@@ -102,3 +102,28 @@ def test_what_a_service_refuses(
             }  # fmt: skip
 
     run(test())
+
+
+def test_the_oldest_path_of_hosts_says_what_is_taken_by_whom(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            await w.agent("h1")
+            path = "/compute/v2.1/os-hosts"
+            server = await w.demo.boot(imageRef=await w.demo.image(), networks=[{"uuid": await w.demo.network()}])
+            await w.demo.until_status(server, "ACTIVE")
+            found = (await w.admin.get(path, "2.42"))["hosts"]
+            assert {"host_name": "h1", "service": "compute", "zone": "nova"} in found
+            assert (await w.admin.get(f"{path}?zone=nosuch", "2.42"))["hosts"] == []
+            rows = [each["resource"] for each in (await w.admin.get(f"{path}/h1", "2.42"))["host"]]
+            told = [(row["project"], row["cpu"], row["memory_mb"], row["disk_gb"]) for row in rows]
+            assert told == [
+                ("(total)", 8, 16384, 100), ("(used_now)", 1, 640, 1), ("(used_max)", 1, 128, 1),
+                (w.demo.project_id, 1, 128, 1),
+            ]  # fmt: skip
+            assert (await w.admin.request("GET", f"{path}/nosuch", version="2.42")).status == 404
+            changed = await w.admin.request("PUT", f"{path}/h1", {"status": "disable"}, version="2.42")
+            assert changed.status == 501
+            assert (await w.demo.request("GET", path, version="2.42")).status == 403
+            assert (await w.admin.request("GET", path, version="2.43")).status == 404
+
+    run(test())

@@ -640,6 +640,12 @@ def _compute() -> Iterator[tuple[str, Line]]:
     old = {"openstack-api-version": "compute 2.80"}
     yield f"GET {hypervisors}/statistics", Line("os-hypervisors:statistics", headers=old)
     yield f"GET {hypervisors}/{{hypervisor}}/uptime", Line("os-hypervisors:uptime", headers=old)
+    oldest = {"openstack-api-version": "compute 2.42"}
+    yield f"GET {v2}/os-hosts", Line("os-hosts:list", headers=oldest)
+    yield f"GET {v2}/os-hosts/{{compute_host}}", Line("os-hosts:show", headers=oldest)
+    yield f"PUT {v2}/os-hosts/{{compute_host}}", Line("os-hosts:update", {"status": "enable"}, headers=oldest)
+    for tail, rule in (("startup", "start"), ("shutdown", "shutdown"), ("reboot", "reboot")):
+        yield f"GET {v2}/os-hosts/{{compute_host}}/{tail}", Line(f"os-hosts:{rule}", headers=oldest)
     yield f"GET {v2}/os-aggregates", Line("os-aggregates:index")
     yield f"GET {v2}/limits", Line("limits")
     quota = f"{v2}/os-quota-sets/{{project}}"
@@ -1045,6 +1051,7 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     ids["host_service"] = service["id"]
     hypervisors = admin.ask("GET", f"{nova}/os-hypervisors").json["hypervisors"]
     ids["hypervisor"] = hypervisors[0]["id"] if hypervisors else "none"
+    ids["compute_host"] = hypervisors[0]["hypervisor_hostname"] if hypervisors else "none"
     return ids, roles
 
 

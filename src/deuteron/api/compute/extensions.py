@@ -29,8 +29,10 @@ EXTENSIONS: Final[Mapping[str, tuple[str, str]]] = {
     "os-availability-zone": ("AvailabilityZone", "The availability zone, and the hosts in it."),
     "os-config-drive": ("ConfigDrive", "config_drive of servers."),
     "os-console-output": ("ConsoleOutput", "The console log."),
+    "os-create-backup": ("CreateBackup", "createBackup."),
     "os-create-server-ext": ("Createserverext", "Networks and security groups of a new server."),
     "os-deferred-delete": ("DeferredDelete", "forceDelete."),
+    "os-evacuate": ("Evacuate", "evacuate."),
     "os-extended-hypervisors": ("ExtendedHypervisors", "Details of hypervisors."),
     "os-extended-quotas": ("ExtendedQuotas", "Going back to the default quotas; force."),
     "os-extended-services": ("ExtendedServices", "Why a service is disabled."),
@@ -40,6 +42,7 @@ EXTENSIONS: Final[Mapping[str, tuple[str, str]]] = {
     "os-flavor-manage": ("FlavorManage", "Making and deleting flavors."),
     "os-flavor-rxtx": ("FlavorRxtx", "rxtx_factor of flavors."),
     "os-flavor-swap": ("FlavorSwap", "Swap of flavors."),
+    "os-hosts": ("Hosts", "Hosts, before 2.43."),
     "os-hypervisor-status": ("HypervisorStatus", "State and status of hypervisors."),
     "os-hypervisors": ("Hypervisors", "Hypervisors."),
     "os-instance-actions": ("InstanceActions", "What was asked of servers."),
@@ -51,6 +54,7 @@ EXTENSIONS: Final[Mapping[str, tuple[str, str]]] = {
     "os-personality": ("Personality", "Files on the config drive, before 2.57."),
     "os-quota-class-sets": ("QuotaClasses", "The default quotas."),
     "os-quota-sets": ("Quotas", "Quotas of projects."),
+    "os-rescue": ("Rescue", "rescue and unrescue."),
     "os-security-groups": ("SecurityGroups", "Security groups of servers."),
     "os-server-group-quotas": ("ServerGroupQuotas", "Quotas of server groups and their members."),
     "os-server-groups": ("ServerGroups", "Server groups."),
@@ -58,6 +62,7 @@ EXTENSIONS: Final[Mapping[str, tuple[str, str]]] = {
     "os-server-sort-keys": ("ServerSortKeys", "sort_key and sort_dir of servers."),
     "os-server-start-stop": ("ServerStartStop", "os-start and os-stop."),
     "os-services": ("Services", "Services of hosts."),
+    "os-shelve": ("Shelve", "shelve, shelveOffload and unshelve."),
     "os-simple-tenant-usage": ("SimpleTenantUsage", "Hours that servers ran."),
     "os-suspend-server": ("SuspendServer", "suspend and resume."),
     "os-tenant-networks": ("OSTenantNetworks", "Networks of the project, before 2.36."),
@@ -85,7 +90,7 @@ def show(call: Call, tx: Tx) -> Reply:
 
 
 def list_migrations(call: Call, tx: Tx) -> Reply:
-    """Servers do not move in this cloud, so whatever is asked for, the list is empty. Raises: BadRequest."""
+    """No record is kept of resizes and evacuations, so whatever is asked for, the list is empty. Raises: BadRequest."""
     access.require(call, "os-migrations:index")
     paging.moments(call)
     return Reply(200, {"migrations": []})

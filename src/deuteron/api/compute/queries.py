@@ -51,6 +51,7 @@ QUERIES: Final[Mapping[tuple[str, str], Query]] = {
     ("GET", "/os-keypairs"): Query({"user_id": 10, "limit": 35, "marker": 35}, 75),
     ("GET", "/os-keypairs/{name}"): _KEYPAIR,
     ("DELETE", "/os-keypairs/{name}"): _KEYPAIR,
+    ("GET", "/os-hosts"): Query({"zone": 1}),
     ("GET", "/os-services"): Query({"host": 1, "binary": 1}, 75),
     ("GET", "/os-hypervisors"): _HYPERVISORS,
     ("GET", "/os-hypervisors/detail"): _HYPERVISORS,

@@ -52,6 +52,17 @@ def loads(tx: Tx, group_id: str | None = None) -> dict[str, Load]:
     return result
 
 
+def of_projects_on(tx: Tx, host: str) -> dict[str, tuple[int, int, int]]:
+    """Processors, memory in MiB and disk in GiB of the servers on the host, by project, the first server's first."""
+    found: dict[str, tuple[int, int, int]] = {}
+    on_host = select(servers.c["project_id"], servers.c["flavor"]).where(servers.c["host"] == host)
+    for project_id, stored in tx.all(on_host.order_by(servers.c["number"])):
+        flavor = msgspec.convert(stored, Flavor)
+        vcpus, memory_mib, disk_gib = found.get(project_id, (0, 0, 0))
+        found[project_id] = (vcpus + flavor.vcpus, memory_mib + flavor.ram, disk_gib + flavor.disk + flavor.ephemeral)
+    return found
+
+
 def count_in_project(tx: Tx, project_id: str, flavor: Any, sign: Literal[1, -1]) -> None:
     """A server of the flavor, a struct or as it is stored, came to the project or left it."""
     size = flavor if isinstance(flavor, Flavor) else msgspec.convert(flavor, Flavor)
