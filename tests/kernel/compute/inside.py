@@ -191,10 +191,14 @@ def test_a_server_is_resized_and_goes_back_and_is_rescued(world: World, compute:
     disk = world.folder / "instances"
     server = world.server()
 
+    def has_shape(generation: int) -> bool:
+        report = report_of(compute, server.id)
+        return report is not None and report.shape_generation == generation
+
     def become(logins: int, **changes: object) -> IntentServer:
         shape = msgspec.structs.replace(server, **changes)
         want(compute, shape)
-        wait_until("its shape", lambda: report_of(compute, server.id).shape_generation == shape.shape_generation, 40)
+        wait_until("its shape", lambda: has_shape(shape.shape_generation), 40, lambda: report_of(compute, server.id))
         wait_for_state(compute, shape, "running")
         wait_for_login(compute, shape, logins)
         return shape
@@ -226,7 +230,7 @@ def test_a_server_is_resized_and_goes_back_and_is_rescued(world: World, compute:
     assert server.image is not None
     with_disk = RescueDisk(server.image, server.kernel, server.ramdisk, server.kernel_args)
     become(4, shape_generation=3, restore=1, rescue=with_disk)
-    assert ssh(world, server, "root", "ls ~/word /dev/vdb 2>/dev/null") == "/dev/vdb\n"
+    assert ssh(world, server, "root", "ls ~/word /dev/vdb 2>/dev/null; true") == "/dev/vdb\n"
     become(5, shape_generation=4, restore=1, snapshot=str(uuid.uuid4()))
     assert ssh(world, server, "root", "cat ~/word") == "before\n"
     given = wait_until("the image is given", lambda: any(world.folder.glob("given-*")), 20)
