@@ -89,7 +89,7 @@ def _rule_of_a_policy(name: str, description: str, *attributes: Attribute, alias
         table=f"network_qos_{name}s",
         description=description,
         attributes=(ID, _OF, *attributes),
-        parent=Parent("qos_policy", "qos/policies", "qos_policy_id", alias=f"qos/alias_{name}s" if alias else ""),
+        parent=Parent("qos_policy", "qos/policies", "qos_policy_id", alias=f"qos/alias_{name}s" if alias else None),
         rule=f"policy_{name}",
         rules=_OF_RULES,
         unique=(("qos_policy_id", "direction") if "direction" in names else ("qos_policy_id",),),
