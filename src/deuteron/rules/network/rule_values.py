@@ -43,7 +43,7 @@ def refuse_values(values: Mapping[str, object]) -> None:
         if isinstance(value, Refused):
             raise value.error
         if value is not None:
-            read(str(value).lower())
+            read(str(value).lower() if name == "protocol" else str(value))
 
 
 def by_protocol(column: ColumnElement[object], caller: Caller, texts: Sequence[str]) -> ColumnElement[bool]:
