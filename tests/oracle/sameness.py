@@ -157,7 +157,8 @@ def _compare(place: str, theirs: Any, ours: Any, twins: Twins) -> Iterator[Diffe
     elif isinstance(theirs, list) and isinstance(ours, list):
         yield from _lists(place, theirs, ours, twins)
     elif isinstance(theirs, str) and isinstance(ours, str):
-        if not _same_text(theirs, ours, twins):
+        # The gateway of a subnet follows from its prefix: no service chooses it.
+        if not _same_text(theirs, ours, twins) or (place.endswith("gateway_ip") and theirs != ours):
             yield Difference(place, theirs, ours)
     elif type(theirs) is not type(ours) or theirs != ours:
         yield Difference(place, theirs, ours)

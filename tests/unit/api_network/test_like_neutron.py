@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -224,3 +225,24 @@ def test_who_shares_what_is_there_already_has_the_policy_but_of_networks(client:
     found = client.get("/v2.0/rbac-policies?action=access_as_shared")["rbac_policies"]
     owners = {each["object_type"]: each["project_id"] for each in found}
     assert owners == {"address_scope": ADMIN, "qos_policy": ADMIN, "network": DEMO}
+
+
+@pytest.mark.parametrize(
+    ("cidr", "gateway"),
+    [("fd00::/64", "fd00::"), ("fd00::/126", "fd00::"), ("fd00::/127", "fd00::"), ("10.0.0.0/24", "10.0.0.1")],
+)
+def test_the_gateway_of_a_subnet_that_names_none_follows_from_its_prefix(
+    client: Client, cidr: str, gateway: str
+) -> None:
+    subnet = client.subnet(client.network()["id"], cidr, enable_dhcp=False)
+    assert subnet["gateway_ip"] == gateway
+    (pool,) = subnet["allocation_pools"]
+    assert int(ip_address(pool["start"])) == int(ip_address(gateway)) + 1
+
+
+@pytest.mark.parametrize("nothing", [0, "", False, [], {}, None])
+def test_nothing_of_any_kind_is_no_way_outside(client: Client, nothing: object) -> None:
+    router = client.post("/v2.0/routers", {"router": {"external_gateway_info": nothing}}, "demo")["router"]
+    assert router["external_gateway_info"] is None
+    changed = client.put(f"/v2.0/routers/{router['id']}", {"router": {"external_gateway_info": nothing}}, "demo")
+    assert changed["router"]["external_gateway_info"] is None

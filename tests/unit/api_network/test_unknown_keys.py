@@ -124,7 +124,7 @@ def test_the_installed_server_knows_the_dhcp_options(version: int, topic: str) -
     ("raw", "reason"),
     [
         ("x", "'x' is not a dictionary"),
-        (0, "'0' is not a dictionary"),
+        (7, "'7' is not a dictionary"),
         ([{}], "'[{}]' is not a dictionary"),
         ({"network_id": ZERO, "colour": None}, "Unexpected keys supplied: colour"),
     ],

@@ -282,14 +282,14 @@ class FixedIps:
 
 @dataclass(frozen=True)
 class GatewayInfo:
-    """A router's way outside; null and an empty object are none. What is not built has no key here."""
+    """A router's way outside; nothing of any kind is none. What is not built has no key here."""
 
     max_items: int = MAX_ITEMS
     column: str = "json"
     row_type: ClassVar[str] = "Gateway"
 
     def decode(self, raw: Any) -> Any:
-        if not raw and not isinstance(raw, str | bool | int):
+        if not raw:
             return None
         if not isinstance(raw, dict):
             raise Invalid(f"'{quoted(raw)}' is not a dictionary", raw)

@@ -342,11 +342,8 @@ def _refuse_service_types(values: Mapping[str, Any]) -> None:
 
 def _gateway(values: Values, prefix: Prefix) -> Address | None:
     if "gateway_ip" not in values:
-        has_mode = values.get("ipv6_ra_mode") is not None or values.get("ipv6_address_mode") is not None
-        if prefix.version == 6 and prefix.prefixlen == 64 and has_mode:
-            # As Neutron: the subnet-router anycast address (RFC 4291 section 2.6.1) where routers advertise.
-            return prefix.network_address
-        if prefix.prefixlen == prefix.max_prefixlen:
+        if prefix.version == 6 or prefix.prefixlen == prefix.max_prefixlen:
+            # As Neutron: the subnet-router anycast address (RFC 4291 section 2.6.1).
             return prefix.network_address
         return addresses.address_of(
             int(prefix.network_address) + (0 if prefix.prefixlen == prefix.max_prefixlen - 1 else 1), prefix.version
