@@ -647,6 +647,23 @@ GENERATED: tuple[Reason, ...] = (
         r"\(not there\)",
     ),
     Reason(
+        "Neutron looks for a router before it sees that nothing is asked of an address outside",
+        "status",
+        r"PUT routers/\{\}",
+        '"404 RouterNotFound"',
+        '"400 InvalidInput"',
+        bodies=r'.*"external_fixed_ips": \[.*\{\}.*',
+    ),
+    Reason(
+        "Nothing is sorted by what the caller may not see",
+        "status",
+        "GET subnets",
+        '"200"',
+        '"400 HTTPBadRequest"',
+        "demo|manager|reader|other",
+        queries=r".*\bsort_key=segment_id\b.*",
+    ),
+    Reason(
         "Neutron fails to make a local IP where a port gets its address from its host",
         "status",
         "POST local_ips",

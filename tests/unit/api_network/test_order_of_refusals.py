@@ -561,3 +561,22 @@ def test_no_tag_in_a_list_of_segments_is_any_and_a_word_is_none(client: Client) 
         assert refusal(client, "POST", "/v2.0/networks", body, user) == (400, "InvalidInput")
     body = {"network": {**vlan, "provider:segmentation_id": 0}}
     assert refusal(client, "POST", "/v2.0/networks", body) == (400, "InvalidInput")
+
+
+@pytest.mark.parametrize(
+    ("collection", "told"), [("subnetpools", "BadRequest"), ("address-scopes", "BadRequest"), ("networks", "")]
+)
+def test_some_kinds_are_not_sorted_by_who_shares_them(client: Client, collection: str, told: str) -> None:
+    expected = (400, told) if told else (200, "")
+    assert refusal(client, "GET", f"/v2.0/{collection}?sort_key=shared&sort_dir=asc") == expected
+
+
+def test_a_port_of_the_cloud_keeps_its_mac_address(client: Client) -> None:
+    port = client.port(client.network()["id"], "admin")
+    moved = {"mac_address": "fa:16:3e:00:00:01"}
+    for changed in ({**moved, "device_owner": "network:floatingip"}, {**moved, "device_owner": "network:dhcp"}):
+        told = refusal(client, "PUT", f"/v2.0/ports/{port['id']}", {"port": changed})
+        assert told == (409, "UnsupportedPortDeviceOwner")
+    same = {"mac_address": port["mac_address"], "device_owner": "network:floatingip"}
+    assert client.put(f"/v2.0/ports/{port['id']}", {"port": same})["port"]["mac_address"] == port["mac_address"]
+    assert refusal(client, "PUT", f"/v2.0/ports/{port['id']}", {"port": moved}) == (409, "UnsupportedPortDeviceOwner")

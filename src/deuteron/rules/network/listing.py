@@ -56,6 +56,10 @@ _MARKERS_ARE_FOUND: Final = frozenset({"network", "port", "router"})
 """Kinds of which a marker that is not there is refused. Source: neutron_lib/db/utils.py `get_marker_obj`."""
 
 
+_NOT_IN_ORDER_OF_SHARING: Final = frozenset({"subnetpool", "address_scope"})
+"""Kinds whose plugins find only then that they cannot sort by what their definitions say."""
+
+
 def by_another(
     attribute: Attribute, column: ColumnElement[object], of: ColumnElement[str], id: ColumnElement[str]
 ) -> Callable[[Caller, Sequence[str]], ColumnElement[bool]]:
@@ -165,6 +169,8 @@ def _order(kind: Kind, asked: Asked, may_compare: MayCompare) -> list[Order]:
     declared = listing.sorted_by(kind.resource)
 
     def column(key: str) -> str | None:
+        if key == "shared" and kind.name in _NOT_IN_ORDER_OF_SHARING:
+            raise faults.bad_request(kind.collection, f"'{key}' is an invalid attribute for sort key")
         name = declared(_ALIASES.get(key, key))
         return name if name is not None and may_compare(kind.resource.by_name[name]) else None
 

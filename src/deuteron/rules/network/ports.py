@@ -128,6 +128,12 @@ def update_port(tx: Tx, settings: Settings, caller: Caller | None, row: PortRow,
                 f"Unable to complete operation on port {row['id']}, port is already bound, "
                 f"port type: {row['binding:vif_type']}, old_mac {row['mac_address']}, new_mac {new['mac_address']}.",
             )
+        if caller is not None and merged["device_owner"].startswith("network:"):
+            raise faults.conflict(
+                "UnsupportedPortDeviceOwner",
+                f"Operation mac address update is not supported for device_owner {merged['device_owner']} on port "
+                f"{row['id']}.",
+            )
         macs.free(tx, row["network_id"], new["mac_address"])
     if "numa_affinity_policy" in new:
         bindings.refuse_numa_policy(row, new["numa_affinity_policy"])
