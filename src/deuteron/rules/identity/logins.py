@@ -129,7 +129,7 @@ def writes(auth: Mapping[str, object], logins: Sequence[Login] = ()) -> bool:
     return (isinstance(scope, dict) and TRUST in scope) or any(each.is_to_be_told for each in logins)
 
 
-def _refuse_exchange(parent: Proof, scope: Any) -> None:
+def _refuse_exchange(parent: Proof, scope: object) -> None:
     """Raises: Forbidden for a token that may not be exchanged for another, as Keystone."""
     about = "You are not authorized to perform the requested action: "
     if parent.payload.trust is not None:
@@ -209,7 +209,7 @@ def _password_login(tx: Tx, asked: SecurityCompliance, given: dict[str, Any]) ->
     return Login(row.id, row.password_hash, password, is_to_be_told=is_to_be_told)
 
 
-def _code_login(tx: Tx, options: IdentityOptions, given: dict[str, Any]) -> Login:
+def _code_login(tx: Tx, options: IdentityOptions, given: Mapping[str, object]) -> Login:
     user = given.get("user")
     if not isinstance(user, dict):
         raise BadRequest("Expecting to find user in totp.", type="ValidationError")
