@@ -570,7 +570,8 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
     last.append(Attack("DELETE", "/identity/v3/users/{user_id}/access_rules/{id}", at=rule))
     credential = {"id": ids["credential"]}
     yield Attack("GET", "/identity/v3/credentials/{id}", at=credential)
-    yield Attack("PATCH", "/identity/v3/credentials/{id}", {"credential": {"blob": "mine"}}, credential)
+    blob = json.dumps({"access": ids["user"], "secret": "mine"})
+    yield Attack("PATCH", "/identity/v3/credentials/{id}", {"credential": {"blob": blob}}, credential)
     last.append(Attack("DELETE", "/identity/v3/credentials/{id}", at=credential))
     project = {"id": ids["project"], "tag": "t"}
     base = "/identity/v3/projects/{id}"
