@@ -137,7 +137,8 @@ def _read(call: Call) -> Mapping[str, Any]:
             raise BadRequest(f"'{key}' must be boolean value only")
     if body.get("all_stores_must_succeed", True) is False:
         raise BadRequest("All_stores_must_succeed can only be set with enabled_backends")
-    if body.get("stores") or body.get("all_stores") or "x-image-meta-store" in call.headers:
+    # All stores are the one that there is.
+    if body.get("stores") or "x-image-meta-store" in call.headers:
         raise BadRequest("Stores cannot be chosen: multi backend is not supported at this site.")
     return body
 
