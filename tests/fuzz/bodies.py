@@ -557,6 +557,7 @@ BODIES: dict[tuple[str, str], list[Any]] = {
         {"status": "disabled", "disabled_reason": "x", "forced_down": False},
         {"host": "h1", "binary": "nova-compute"},
     ],
+    ("PUT", _C + "/os-hosts/{id}"): [{"status": "disable"}],
     ("PUT", _C + "/os-quota-sets/{id}"): [{"quota_set": {"instances": 5, "cores": -1, "force": True}}],
     ("POST", _C + "/os-security-groups"): [{"security_group": {"name": "x", "description": "y"}}],
     ("PUT", _C + "/os-security-groups/{id}"): [{"security_group": {"name": "x", "description": "y"}}],

@@ -15,6 +15,7 @@ PEOPLE, IMAGES, DISKS, SERVERS = (
 VOLUMES, TYPES = "unit/api_volume/test_volumes.py::", "unit/api_volume/test_types.py::"
 ACCOUNTS = "unit/api_identity/test_compliance.py::"
 METADEFS = "unit/api_image/test_metadefs.py::"
+SHAPES, SHELVES = "unit/api_compute/test_shapes.py::", "unit/api_compute/test_shelves.py::"
 BOOT, API = "unit/api_compute/test_boot.py::", "unit/api_compute/test_api.py::"
 
 IDENTITY = {
@@ -203,7 +204,19 @@ COMPUTE = {
     "reset state": "unit/api_compute/test_reset_state.py::"
     "test_an_error_that_an_administrator_set_stays_until_something_is_asked_for: os-resetState",
     "console log": SERVERS + "what it said while it booted: os-getConsoleOutput",
-    "interfaces, security groups)": BOOT + "test_security_groups_are_added_and_removed_by_name: addSecurityGroup",
+    "interfaces, security groups": BOOT + "test_security_groups_are_added_and_removed_by_name: addSecurityGroup",
+    "images and backups": "unit/api_compute/test_snapshots.py::"
+    "test_the_newest_backups_of_a_type_are_kept: createBackup",
+    "rescue with its own image or another": SHAPES + "test_a_server_is_rescued_with_an_image_and_goes_back: rescue",
+    "resize on its host with confirm": SHAPES + "test_a_resize_is_confirmed: confirmResize",
+    "revert": SHAPES + "test_a_resize_of_one_that_is_off_is_reverted: revertResize",
+    "shelve": SHELVES + "test_a_server_that_cannot_be_shelved_goes_on: shelve",
+    "shelve offload": SHELVES
+    + "test_a_shelved_server_is_on_no_host_and_comes_back_from_its_image_on_another: shelveOffload",
+    "unshelve onto any host": SHELVES
+    + "test_a_shelved_server_is_on_no_host_and_comes_back_from_its_image_on_another: unshelve",
+    "evacuation from a host that is down)": "unit/api_compute/test_evacuations.py::"
+    "test_a_server_of_a_host_that_is_down_is_built_on_another: evacuate",
     "`flavors` with extra specs and access": SERVERS + "gives it to a project: flavors addTenantAccess",
     "`os-keypairs` (ssh and x509)": "unit/api_compute/test_keys_and_flavors.py::"
     "test_certificates_are_made_until_2_91_and_imported_since: os-keypairs x509",
@@ -211,6 +224,8 @@ COMPUTE = {
     "soft ones)": SERVERS + "or that would rather be together: os-server-groups soft-affinity",
     "`os-services` (disable, force down)": "unit/api_compute/test_services.py::"
     "test_a_service_that_is_forced_down_shows_down_everywhere_and_takes_no_server: os-services forced_down disabled",
+    "`os-hosts` (until 2.42, listed and shown)": "unit/api_compute/test_services.py::"
+    "test_the_oldest_path_of_hosts_says_what_is_taken_by_whom: os-hosts",
     "`os-hypervisors`": SERVERS + "there is one",
     "`os-availability-zone`": SERVERS + "and a zone",
     "`limits`": SERVERS + "what it uses counts",

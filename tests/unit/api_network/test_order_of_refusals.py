@@ -541,7 +541,7 @@ def test_of_several_wrongs_of_a_rule_the_protocol_ports_and_ethertype_are_told_b
         ("ethertype", "IP", "SecurityGroupRuleInvalidEtherType"),
         ("remote_ip_prefix", "x", "InvalidCIDR"),
     ]
-    for first in range(len(wrongs)):
+    for first, (_, _, named) in enumerate(wrongs):
         values = {name: value for name, value, _ in wrongs[first:]}
         rule = {"security_group_id": ZERO, "direction": "ingress", **values}
         template = {"direction": "ingress", "used_in_default_sg": True, "used_in_non_default_sg": True, **values}
@@ -549,7 +549,7 @@ def test_of_several_wrongs_of_a_rule_the_protocol_ports_and_ethertype_are_told_b
             ("security-group-rules", {"security_group_rule": rule}),
             ("default-security-group-rules", {"default_security_group_rule": template}),
         ):
-            assert refusal(client, "POST", f"/v2.0/{path}", body, "reader") == (400, wrongs[first][2])
+            assert refusal(client, "POST", f"/v2.0/{path}", body, "reader") == (400, named)
 
 
 def test_no_tag_in_a_list_of_segments_is_any_and_a_word_is_none(client: Client) -> None:

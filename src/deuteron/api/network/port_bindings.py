@@ -43,7 +43,8 @@ def create(call: Call, tx: Tx) -> Reply:
     if "bindings" in body:
         raise faults.http_bad_request("Bulk operation not supported")
     body = bodies.one(call, "binding")
-    attributes.refuse_foreign_owner(body, call.caller)
+    if body.keys() & {"project_id", "tenant_id"}:
+        attributes.refuse_foreign_owner(body, call.caller)
     attributes.refuse_others(body, _KNOWN)
     for name in _READ_ONLY:
         if name in body:
