@@ -159,7 +159,8 @@ def create_limits(tx: Tx, model: str, all: Sequence[Mapping[str, object]]) -> li
                 "Unable to create a limit that has no corresponding registered limit.", type="NoLimitReference"
             )
         whose = [limits.c[name] == values[name] for name in ("project_id", "domain_id") if values[name] is not None]
-        if query.count(tx, limits, limits.c.registered_limit_id == registered["id"], *whose):
+        # Found by whose they are: of one registered limit there may be one for each project.
+        if any(row["registered_limit_id"] == registered["id"] for row in query.rows(tx, limits, *whose)):
             raise Conflict("Conflict occurred attempting to store limit - Duplicate entry.", type="Conflict")
         id = new_id()
         query.add(tx, limits, {**values, "id": id, "registered_limit_id": registered["id"]})
