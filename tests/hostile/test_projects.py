@@ -201,7 +201,7 @@ def possess(world: World, owner: Person) -> dict[str, str]:
     )["id"]
     for collection in TAGGED:
         owner.expect("PUT", f"/network/v2.0/{collection}/{ids[collection]}/tags/t")
-    ids["words"] = f"words-{owner.project}"
+    ids["words"] = f"words-{uuid.uuid4().hex}"
     words = {"objects": [{"name": "m"}], "tags": [{"name": "m"}], "resource_type_associations": [{"name": "m"}]}
     own = {"owner": owner.project, "properties": {"m": {"title": "secret", "type": "string"}}}
     world.admin.post("/image/v2/metadefs/namespaces", {"namespace": ids["words"], **own, **words})
@@ -313,7 +313,7 @@ ACTIONS: tuple[dict[str, Any], ...] = (
     {"os-resetState": {"state": "active"}}, {"createImage": {"name": "mine"}},
     {"createBackup": {"name": "mine", "backup_type": "daily", "rotation": 1}}, {"resize": {"flavorRef": "1"}},
     {"confirmResize": None}, {"revertResize": None}, {"rescue": None}, {"unrescue": None},
-    {"evacuate": {"onSharedStorage": False}}, {"shelve": None}, {"shelveOffload": None}, {"unshelve": None},
+    {"evacuate": {}}, {"shelve": None}, {"shelveOffload": None}, {"unshelve": None},
 )  # fmt: skip
 
 
