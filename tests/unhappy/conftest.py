@@ -73,7 +73,13 @@ class Machine:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [*CLI, *arguments], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*CLI, *arguments],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # A shell ignores it for what it starts in the background, as it may have started the tests.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
 
     def processes(self) -> list[str]:
@@ -122,9 +128,10 @@ def machine() -> Iterator[Machine]:
         yield made
     finally:
         made.run("down", "--delete")
-        left = made.processes()
-        shutil.rmtree(folder, ignore_errors=True)
-        assert left == []
+        try:
+            made.wait_for_quiet()
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
