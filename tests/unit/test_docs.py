@@ -50,10 +50,10 @@ ACTIONS = {
     "os-stop": "stop", "os-start": "start", "reboot": "reboot soft and hard", "pause": "pause", "unpause": "pause",
     "suspend": "suspend", "resume": "suspend", "lock": "lock", "unlock": "lock", "rebuild": "rebuild",
     "os-resetState": "reset state", "forceDelete": "force delete", "addSecurityGroup": "security groups",
-    "removeSecurityGroup": "security groups", "createImage": "images and backups of servers",
-    "createBackup": "images and backups of servers", "rescue": "rescue", "unrescue": "rescue", "resize": "resize",
-    "confirmResize": "resize", "revertResize": "resize", "shelve": "shelving", "shelveOffload": "shelving",
-    "unshelve": "shelving", "evacuate": "evacuation",
+    "removeSecurityGroup": "security groups", "createImage": "images and backups",
+    "createBackup": "images and backups", "rescue": "rescue", "unrescue": "rescue", "resize": "resize",
+    "confirmResize": "resize", "revertResize": "resize", "shelve": "shelve", "shelveOffload": "shelve",
+    "unshelve": "shelve", "evacuate": "evacuation",
 }  # fmt: skip
 """What the page calls each action of a server that is there."""
 NOT_BUILT = {

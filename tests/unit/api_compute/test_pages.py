@@ -162,7 +162,7 @@ def test_no_read_of_the_compute_api_writes(tmp_path: Path) -> None:
                 path = route.path.replace("{id}", id).replace("{", "").replace("}", "")
                 for version in ("2.1", "2.96"):
                     answer = await client.request("GET", f"/compute{path}", version=version)
-                    assert answer.status < 500, path
+                    assert answer.status < 500 or (answer.status == 501 and "/os-hosts/" in path), path
                     asked += 1
             assert asked > 100
             assert everything(w.cloud.database) == before

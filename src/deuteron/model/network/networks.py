@@ -193,7 +193,7 @@ SUBNETPOOL: Resource[SubnetPoolRow] = Resource(
         Attribute("address_scope_id", Uuid(nullable=True), "Its address scope.", create=True, update=True,
                   refers_to="address_scope"),
         Attribute("shared", Boolean(), "Whether every project may use it.", default=False, create=True,
-                  create_rule=ADMIN),
+                  create_rule=ADMIN, sort=False),
         Attribute("is_default", Boolean(), "Whether it is used when a subnet asks for the default.", default=False,
                   create=True, update=True, create_rule=ADMIN, update_rule=ADMIN),
         DESCRIPTION,
@@ -223,7 +223,7 @@ ADDRESS_SCOPE: Resource[AddressScopeRow] = Resource(
         PROJECT_ID,
         TENANT_ID,
         Attribute("shared", Boolean(), "Whether every project may use it.", default=False, create=True, update=True,
-                  create_rule=ADMIN, update_rule=ADMIN),
+                  create_rule=ADMIN, update_rule=ADMIN, sort=False),
         Attribute("ip_version", Choice((4, 6)), "4 or 6.", default=REQUIRED, create=True),
     ),
     hidden=(

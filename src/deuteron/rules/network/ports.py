@@ -122,18 +122,7 @@ def update_port(tx: Tx, settings: Settings, caller: Caller | None, row: PortRow,
         _refuse_foreign_router(tx, caller, merged["device_owner"], merged["device_id"])
         _refuse_to_take_from_the_cloud(tx, caller, row, merged)
     if "mac_address" in new and new["mac_address"] != row["mac_address"]:
-        if row["binding:vif_type"] not in ("unbound", "binding_failed"):
-            raise faults.conflict(
-                "PortBound",
-                f"Unable to complete operation on port {row['id']}, port is already bound, "
-                f"port type: {row['binding:vif_type']}, old_mac {row['mac_address']}, new_mac {new['mac_address']}.",
-            )
-        if caller is not None and merged["device_owner"].startswith("network:"):
-            raise faults.conflict(
-                "UnsupportedPortDeviceOwner",
-                f"Operation mac address update is not supported for device_owner {merged['device_owner']} on port "
-                f"{row['id']}.",
-            )
+        macs.refuse_change(row, new["mac_address"], None if caller is None else merged["device_owner"])
         macs.free(tx, row["network_id"], new["mac_address"])
     if "numa_affinity_policy" in new:
         bindings.refuse_numa_policy(row, new["numa_affinity_policy"])
