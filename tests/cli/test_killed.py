@@ -7,12 +7,13 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
 from deuteron.sandbox import control
-from deuteron.sandbox.claims import claim_port
+from deuteron.sandbox.claims import FIRST_PORT, claim_port
 from deuteron.sandbox.cloud import State, read_cloud
 from deuteron.sandbox.errors import StateError
 from tests.cli.test_help_and_errors import run
@@ -21,7 +22,12 @@ from tests.cli.test_help_and_errors import run
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
     folder = tmp_path_factory.mktemp("killed") / "cloud"
-    done = run("up", "--dataplane", "none", "--no-guest", state=folder)
+    with ExitStack() as claims:
+        for port in range(FIRST_PORT, FIRST_PORT + 500):
+            with suppress(StateError):  # then it is another cloud's already
+                claims.enter_context(claim_port(port, port))
+        # Far from the ports of clouds that start beside it: they take what a killed supervisor leaves.
+        done = run("up", "--dataplane", "none", "--no-guest", state=folder)
     assert done.returncode == 0, done.stderr
     yield State(folder)
     run("down", "--delete", state=folder)

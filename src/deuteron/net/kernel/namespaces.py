@@ -85,7 +85,7 @@ class Namespaces:
             return os.fstat(self._host).st_ino
         try:
             info = os.stat(self.path(name))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # the latter of a name with a slash
             return None
         return info.st_ino if info.st_dev == self._nsfs_device else None
 
