@@ -8,8 +8,6 @@ from deuteron.api.call import Call, Reply
 from deuteron.api.image import files
 from deuteron.hub.hub import host_of
 from deuteron.rules.compute import snapshots
-from deuteron.rules.image import data
-from deuteron.store.database import Tx
 
 
 async def take(call: Call) -> Reply:
@@ -25,12 +23,5 @@ async def take(call: Call) -> Reply:
     )
     if declared is None:
         return Reply(204)
-    rotated: list[str] = []
-
-    def then(tx: Tx) -> None:
-        rotated[:] = snapshots.finish(tx, call.settings, host, image_id)
-
-    await files.take(call, declared, then)
-    for gone in rotated:
-        await asyncio.to_thread(data.path_of(call.settings, gone).unlink, missing_ok=True)
+    await files.take(call, declared, lambda tx: snapshots.finish(tx, call.settings, host, image_id))
     return Reply(204)

@@ -110,18 +110,18 @@ def begin(tx: Tx, settings: Settings, host: str, image_id: str) -> Declared | No
         return None
 
 
-def finish(tx: Tx, settings: Settings, host: str, image_id: str) -> list[str]:
-    """The image is whole; ids of the backups that made room for it, whose files may go once this is durable."""
+def finish(tx: Tx, settings: Settings, host: str, image_id: str) -> None:
+    """The image is whole; old backups make room for it."""
     row = _server_of(tx, host, image_id)
     if row is None:
-        return []
+        return
     pending = _pending(row)
     _end(tx, row, None)
     if row.shelved is not None and row.shelved["image_id"] == image_id:
         moves.leave(tx, settings, row)
         lifecycle.set_server(tx, row.id, vm_state="shelved_offloaded", power_state=POWER_NOSTATE)
-        return []
-    return [] if pending.rotation is None else _rotate(tx, row.id, pending, pending.rotation)
+    elif pending.rotation is not None:
+        _rotate(tx, row.id, pending, pending.rotation)
 
 
 def give_up(tx: Tx, row: ServerRow, why: str) -> None:
@@ -180,16 +180,13 @@ def _image_row(
     return image["id"]
 
 
-def _rotate(tx: Tx, server_id: str, pending: PendingImage, rotation: int) -> list[str]:
+def _rotate(tx: Tx, server_id: str, pending: PendingImage, rotation: int) -> None:
     """Delete the oldest backups of the type; a protected one stays, as in Nova."""
     owner = image_rules.find(tx, pending.image_id)["owner"]
     same = {"instance_uuid": server_id, "image_type": "backup", "backup_type": pending.backup_type or ""}
-    gone: list[str] = []
     for image in image_rules.with_properties(tx, owner, same)[rotation:]:
         if not image["protected"]:
             image_rules.remove(tx, image)
-            gone.append(image["id"])
-    return gone
 
 
 def _server_of(tx: Tx, host: str, image_id: str) -> ServerRow | None:
