@@ -5,19 +5,16 @@ Images lie in the driver's folder while volumes stand on them, apart from those 
 
 from __future__ import annotations
 
-import http.client
 import threading
 from pathlib import Path
 
-from deuteron.compute.images import ImageCache, UnixConnection
+from deuteron.compute.images import ImageCache, send_file
 from deuteron.compute.tools import DiskFailure
 from deuteron.model.intent import HostSettings, ImageRef
 from deuteron.volume import VolumeFailure, VolumeKeeper
 from deuteron.volume.contract import VolumeDriver
 from deuteron.volume.registry import open_driver
 from deuteron.volume.simulated import SimulatedDriver
-
-_TIMEOUT_S = 600.0
 
 
 def open_volumes(settings: HostSettings) -> VolumeKeeper:
@@ -48,16 +45,8 @@ def open_volumes(settings: HostSettings) -> VolumeKeeper:
 def _deliver(settings: HostSettings, volume_id: str, image_id: str, path: Path) -> None:
     """Hand the data of a volume to the API as those of an image. Raises: VolumeFailure."""
     attempt = f"cannot make image {image_id} of volume {volume_id}"
-    connection = UnixConnection(settings.api_socket, _TIMEOUT_S)
-    headers = {"Authorization": f"Bearer {settings.token}", "Content-Length": str(path.stat().st_size)}
+    target = f"/internal/volumes/{volume_id}/images/{image_id}"
     try:
-        with path.open("rb") as file:
-            connection.request("PUT", f"/internal/volumes/{volume_id}/images/{image_id}", file, headers)
-            response = connection.getresponse()
-            words = response.read(300).decode(errors="replace")
-    except (OSError, http.client.HTTPException) as error:
-        raise VolumeFailure(f"{attempt}: {error or type(error).__name__}") from error
-    finally:
-        connection.close()
-    if response.status >= 300:
-        raise VolumeFailure(f"{attempt}: the API answered {response.status}: {words}")
+        send_file(settings.api_socket, settings.token, target, path, attempt)
+    except DiskFailure as error:
+        raise VolumeFailure(str(error), error.details) from error

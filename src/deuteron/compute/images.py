@@ -117,23 +117,9 @@ class ImageCache:
         Raises: DiskFailure if the API refuses or the connection breaks.
         """
         attempt = f"cannot give image {image_id} to the API"
-        connection = UnixConnection(self._api_socket, TOOL_TIMEOUT_S)
-        headers = {
-            "Authorization": f"Bearer {self._token}",
-            "Content-Length": str(path.stat().st_size),
-            "Content-Type": "application/octet-stream",
-        }
-        try:
-            with path.open("rb") as data:
-                connection.request("PUT", f"/internal/images/{image_id}/file", body=data, headers=headers)
-                response = connection.getresponse()
-            words = response.read(300).decode(errors="replace")
-        except (OSError, http.client.HTTPException) as error:
-            raise DiskFailure(f"{attempt}: {error or type(error).__name__}") from error
-        finally:
-            connection.close()
-        if response.status not in (204, 404, 410):
-            raise DiskFailure(f"{attempt}: it answered {response.status}", words)
+        send_file(
+            self._api_socket, self._token, f"/internal/images/{image_id}/file", path, attempt, unwanted=(404, 410)
+        )
 
     def _download(self, image: ImageRef, part: Path) -> None:
         attempt = f"cannot fetch image {image.id} from the API"
@@ -367,6 +353,32 @@ def _part_file(folder: Path) -> Iterator[Path]:
         yield part
     finally:
         part.unlink(missing_ok=True)
+
+
+def send_file(
+    api_socket: str, token: str, target: str, path: Path, attempt: str, unwanted: tuple[int, ...] = ()
+) -> None:
+    """PUT the file to a path of the API; answers that say that nobody wants it are as good.
+
+    Raises: DiskFailure, which begins with `attempt`, if the API refuses or the connection breaks.
+    """
+    connection = UnixConnection(api_socket, TOOL_TIMEOUT_S)
+    headers = {
+        "Authorization": f"Bearer {token}",
+        "Content-Length": str(path.stat().st_size),
+        "Content-Type": "application/octet-stream",
+    }
+    try:
+        with path.open("rb") as data:
+            connection.request("PUT", target, body=data, headers=headers)
+            response = connection.getresponse()
+        words = response.read(300).decode(errors="replace")
+    except (OSError, http.client.HTTPException) as error:
+        raise DiskFailure(f"{attempt}: {error or type(error).__name__}") from error
+    finally:
+        connection.close()
+    if response.status >= 300 and response.status not in unwanted:
+        raise DiskFailure(f"{attempt}: it answered {response.status}", words)
 
 
 class UnixConnection(http.client.HTTPConnection):
