@@ -81,10 +81,17 @@ class Datapath:
         ]
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
             wire.bind(("p0-far", 0))
-            for packet in packets:
-                kind = frames.IPV6 if packet[0] >> 4 == 6 else frames.IPV4
-                wire.send(frames.ethernet("02:00:00:00:00:01", "02:00:00:00:00:02", kind, packet))
-        wait_until(lambda: len(self.held()) == 2 * len(packets), "all are tracked")
+
+            def sent_and_tracked() -> bool:
+                # Sent again until all are there: the switch drops what matches a datapath flow from before the
+                # OpenFlow rule until it has looked at that flow anew, and a connection tracked twice is one.
+                for packet in packets:
+                    kind = frames.IPV6 if packet[0] >> 4 == 6 else frames.IPV4
+                    wire.send(frames.ethernet("02:00:00:00:00:01", "02:00:00:00:00:02", kind, packet))
+                time.sleep(0.1)
+                return len(self.held()) == 2 * len(packets)
+
+            wait_until(sent_and_tracked, "all are tracked")
 
     def held(self) -> list[tuple[int, int, str]]:
         control = SwitchControl()
