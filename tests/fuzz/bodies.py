@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from deuteron.api.call import Route, Service
-from tests.fuzz import volumes
+from tests.fuzz import placements, volumes
 
 _KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAaQ34mPI08pmY0wkHd0KHq638Gb6dpC8Lk01EEBCcIk"
 _PORT = {
@@ -112,7 +112,19 @@ _SERVER = {
             "destination_type": "local",
             "boot_index": 0,
             "delete_on_termination": True,
-        }
+        },
+        {
+            "source_type": "blank",
+            "destination_type": "volume",
+            "boot_index": -1,
+            "volume_size": 1,
+            "device_name": "/dev/vdb",
+            "disk_bus": "virtio",
+            "device_type": "disk",
+            "volume_type": "__DEFAULT__",
+            "tag": "t",
+            "delete_on_termination": True,
+        },
     ],
 }
 _ACTIONS: list[Any] = [
@@ -137,6 +149,7 @@ _ACTIONS: list[Any] = [
     {"changePassword": {"adminPass": "x"}},
     {"addFloatingIp": {"address": "1.2.3.4"}},
     {"forceDelete": None},
+    {"migrate": {"host": "h1"}},
     {"os-migrateLive": {"host": None, "block_migration": "auto"}},
     {"shelve": None},
     {"shelveOffload": None},
@@ -519,7 +532,13 @@ BODIES: dict[tuple[str, str], list[Any]] = {
         {"interfaceAttachment": {"port_id": "$port"}},
         {"interfaceAttachment": {}},
     ],
-    ("POST", _C + "/servers/{id}/os-volume_attachments"): [{"volumeAttachment": {"volumeId": "x"}}],
+    ("POST", _C + "/servers/{id}/os-volume_attachments"): [
+        {"volumeAttachment": {"volumeId": "$volume", "device": "/dev/vdb", "tag": "t", "delete_on_termination": True}}
+    ],
+    ("PUT", _C + "/servers/{id}/os-volume_attachments/{volume}"): [
+        {"volumeAttachment": {"volumeId": "$volume", "delete_on_termination": False}}
+    ],
+    ("POST", _C + "/servers/{id}/migrations/{migration}/action"): [{"force_complete": None}],
     ("POST", _C + "/servers/{id}/remote-consoles"): [{"remote_console": {"protocol": "vnc", "type": "novnc"}}],
     ("POST", _C + "/flavors"): [
         {
@@ -548,6 +567,9 @@ BODIES: dict[tuple[str, str], list[Any]] = {
         {"keypair": {"name": "$unique", "type": "ssh", "user_id": "$user", "public_key": _KEY}},
         {"keypair": {"name": "$unique"}},
     ],
+    ("POST", _C + "/os-server-external-events"): [
+        {"events": [{"name": "network-vif-deleted", "server_uuid": "$server", "status": "completed", "tag": "x"}]}
+    ],
     ("POST", _C + "/os-server-groups"): [
         {"server_group": {"name": "x", "policies": ["affinity"]}},
         {"server_group": {"name": "x", "policy": "anti-affinity", "rules": {"max_server_per_host": 1}}},
@@ -559,6 +581,10 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ],
     ("PUT", _C + "/os-hosts/{id}"): [{"status": "disable"}],
     ("PUT", _C + "/os-quota-sets/{id}"): [{"quota_set": {"instances": 5, "cores": -1, "force": True}}],
+    ("POST", _C + "/os-volumes"): [
+        {"volume": {"size": 1, "display_name": "x", "metadata": {"a": "b"}, "availability_zone": "nova"}}
+    ],
+    ("POST", _C + "/os-snapshots"): [{"snapshot": {"volume_id": "$volume", "force": True, "display_name": "x"}}],
     ("POST", _C + "/os-security-groups"): [{"security_group": {"name": "x", "description": "y"}}],
     ("PUT", _C + "/os-security-groups/{id}"): [{"security_group": {"name": "x", "description": "y"}}],
     ("POST", _C + "/os-security-group-rules"): [
@@ -724,9 +750,9 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ],
     ("PATCH", _I + "/credentials/{id}"): [{"credential": {"blob": "y", "type": "totp"}}],
 }
-BODIES |= volumes.BODIES
+BODIES |= volumes.BODIES | placements.BODIES
 
-_PREFIXES = {"v2.0": "/network", "v2.1": "/compute", "v3": "/identity", "v2": "/image", "volume": ""}
+_PREFIXES = {"v2.0": "/network", "v2.1": "/compute", "v3": "/identity", "v2": "/image", "volume": "", "placement": ""}
 
 
 def path_of(service: Service, route: Route) -> str:
@@ -736,11 +762,13 @@ def path_of(service: Service, route: Route) -> str:
     """
     if service.name == "compute":
         return route.path.replace("/v2/", "/v2.1/", 1)
+    if service.name == "placement":
+        return service.prefix + route.path
     if service.name == "volume":
         return service.prefix + route.path.replace("/v3/{project_id}/", "/v3/", 1)
     return route.path
 
 
 def with_prefix(path: str) -> str:
-    """A path of `BODIES` with the prefix of its service, which those of Block Storage have already."""
+    """A path of `BODIES` with the prefix of its service, which those of Block Storage and Placement have already."""
     return _PREFIXES[path.split("/")[1]] + path

@@ -22,6 +22,8 @@ def complaint(request: Request, answer: Answer) -> str | None:
             return f"the body shows our insides: {answer.body[:400]!r}"
     if answer.status == 501 and b"not available in this cloud" in answer.body:
         return None  # what Nova can do and this cloud says it cannot
+    if answer.status == 503 and b"is not connected, so nobody can answer for it" in answer.body:
+        return None  # where the cloud is alone, it has no host to ask how a guest does
     if answer.status >= 500:
         return f"status {answer.status}: {answer.body[:400]!r}"
     if answer.status < 400:
@@ -83,6 +85,15 @@ def _cinder(request: Request, answer: Answer) -> str | None:
     return _nova(request, answer)
 
 
+def _placement(request: Request, answer: Answer) -> str | None:
+    if answer.status == 401:
+        return _keystone(request, answer)
+    (error,) = answer.json["errors"]
+    if error["status"] != answer.status or not error["title"]:
+        return "not the shape of Placement's errors"
+    return _says(error["detail"])
+
+
 def _glance(request: Request, answer: Answer) -> str | None:
     if answer.status == 401:
         return _keystone(request, answer)
@@ -105,4 +116,11 @@ def _says(message: Any) -> str | None:
     return None if isinstance(message, str) and message.strip() else "without a message"
 
 
-_SHAPES = {"identity": _keystone, "network": _neutron, "compute": _nova, "image": _glance, "volume": _cinder}
+_SHAPES = {
+    "identity": _keystone,
+    "network": _neutron,
+    "compute": _nova,
+    "image": _glance,
+    "volume": _cinder,
+    "placement": _placement,
+}

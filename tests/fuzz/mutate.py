@@ -19,6 +19,7 @@ from urllib.parse import quote
 from deuteron.api.call import Route, Service
 from tests.fuzz.bodies import path_of
 from tests.fuzz.people import HOMES, plain, somebody, token_of
+from tests.fuzz.placements import QUERIES
 from tests.fuzz.world import SEED, Answer, Request, World
 
 STRANGE: tuple[Any, ...] = (
@@ -86,9 +87,11 @@ _ID_KINDS = (
     ("port_forwardings", "port_forwarding"), ("conntrack_helpers", "conntrack_helper"),
     ("ndp_proxies", "ndp_proxy"), ("local_ips", "local_ip"), ("port_associations", "local_ip_association"),
     ("metering-label-rules", "metering_label_rule"), ("trunks", "trunk"), ("logs", "log"), ("segments", "segment"),
-    ("volumes", "volume"), ("snapshots", "volume_snapshot"), ("types", "volume_type"), ("qos-specs", "qos_specs"),
+    ("volumes", "volume"), ("snapshots", "volume_snapshot"), ("backups", "backup"), ("group_types", "group_type"),
+    ("groups", "volume_group"), ("types", "volume_type"),
+    ("qos-specs", "qos_specs"),
     ("os-volume-transfer", "volume_transfer"), ("volume-transfers", "volume_transfer"),
-    ("os-quota-class-sets", "project"),
+    ("os-quota-class-sets", "project"), ("attachments", "volume_attachment"), ("os-volume_attachments", "volume"),
 )  # fmt: skip
 KIND_OF = dict(_ID_KINDS)
 """A collection in a path to the kind of object that follows it."""
@@ -146,6 +149,8 @@ class Mutator:
             headers.append((b"openstack-api-version", b"compute 2.%d" % rng.randint(1, 96)))
         if service.name == "volume" and rng.random() < 0.6:
             headers.append((b"openstack-api-version", b"volume 3.%d" % rng.randint(0, 71)))
+        if service.name == "placement" and rng.random() < 0.9:
+            headers.append((b"openstack-api-version", b"placement 1.%d" % rng.randint(0, 39)))
         if route.method == "PATCH" and service.name == "image" and rng.random() < 0.9:
             headers.append((b"content-type", b"application/openstack-images-v2.1-json-patch"))
         elif route.path.endswith("/file") and rng.random() < 0.8:
@@ -153,6 +158,9 @@ class Mutator:
         elif body:
             headers.append((b"content-type", b"application/json"))
         method, query = route.method, b""
+        if method == "GET" and (good := QUERIES.get(path_of(service, route))):
+            query = rng.choice(good).encode()
+            query = query if is_good else damage(rng, query)
         if is_good:
             return Request(method, path, query, tuple(headers), body, who)
         if rng.random() < 0.25:

@@ -22,7 +22,7 @@ _MAKERS = ("demo", "stranger")
 _ROOM = (
     "network", "subnet", "port", "subport", "trunk_parent", "trunk", "router", "floatingip", "security_group",
     "security_group_rule", "address_scope", "subnetpool", "address_group", "keypair", "server_group", "image", "server",
-    "volume", "volume_snapshot", "offered_volume", "volume_transfer",
+    "volume", "volume_snapshot", "backup", "offered_volume", "volume_transfer",
 )  # fmt: skip
 _IMAGE = "/image/v2/images/{}/file"
 

@@ -9,7 +9,7 @@ from deuteron.api.meter import LONG_STEP_S
 from tests.fuzz.world import Answer, Request, World
 
 LEAST_DONE = {
-    "identity": 0.15, "network": 0.15, "compute": 0.15, "image": 0.15, "volume": 0.15,
+    "identity": 0.15, "network": 0.15, "compute": 0.15, "image": 0.15, "volume": 0.15, "placement": 0.02,
     "admin": 0.2, "demo": 0.1, "manager": 0.05, "reader": 0.05, "stranger": 0.05,
 }  # fmt: skip
 """Which part of the answers of each service, and to each person, has to be a success."""
@@ -37,7 +37,9 @@ class Tally:
 
     def count(self, request: Request, answer: Answer, seconds: float) -> None:
         service = request.path.lstrip(b"/").partition(b"/")[0].decode("latin-1")
-        service = service if service in ("identity", "network", "compute", "image", "volume") else "elsewhere"
+        service = (
+            service if service in ("identity", "network", "compute", "image", "volume", "placement") else "elsewhere"
+        )
         for name in ("all", service, request.who):
             self.statuses.setdefault(name, Counter())[answer.status] += 1
         self.slowest = max(self.slowest, (seconds, _brief(request)))

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from deuteron.api import compute, identity, image, network, volume
+from deuteron.api import compute, identity, image, network, placement, volume
 from deuteron.api.meter import LONG_STEP_S
 from tests.fuzz import largest
 from tests.fuzz.bodies import with_prefix
@@ -27,7 +27,11 @@ from tests.fuzz.world import SEED, Answer, Request, World, furnish, log_in, worl
 STEP = int(os.environ.get("DEUTERON_FUZZ_STEP", "8"))
 MOST_ANSWERED = 16 * 1024
 """Bytes of a refusal, headers of a query that is given back not counted."""
-VERSIONS = (b"compute 2.1, volume 3.0", b"compute 2.60, volume 3.50", b"compute 2.96, volume 3.71")
+VERSIONS = (
+    b"compute 2.1, volume 3.0, placement 1.0",
+    b"compute 2.60, volume 3.50, placement 1.20",
+    b"compute 2.96, volume 3.71, placement 1.39",
+)
 
 
 def test_the_largest_requests_hold_neither_loop_nor_writer(tmp_path: Path) -> None:
@@ -72,7 +76,14 @@ async def _play(state: Path) -> tuple[int, list[str], dict[str, tuple[float, str
 
 
 def _all() -> Iterator[Large]:
-    services = (identity.SERVICE(), network.SERVICE(), image.SERVICE(), volume.SERVICE(), compute.SERVICE())
+    services = (
+        identity.SERVICE(),
+        network.SERVICE(),
+        image.SERVICE(),
+        volume.SERVICE(),
+        compute.SERVICE(),
+        placement.SERVICE(),
+    )
     yield from largest.bodies()
     yield from largest.texts()
     yield from largest.queries(services)

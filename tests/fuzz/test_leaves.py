@@ -23,7 +23,11 @@ from tests.fuzz.world import SEED, Request, World, furnish, world
 STEP = int(os.environ.get("DEUTERON_FUZZ_STEP", "3"))
 GONE = object()
 BATCH = 16
-VERSIONS = (b"compute 2.1, volume 3.0", b"compute 2.60, volume 3.50", b"compute 2.96, volume 3.71")
+VERSIONS = (
+    b"compute 2.1, volume 3.0, placement 1.0",
+    b"compute 2.60, volume 3.50, placement 1.20",
+    b"compute 2.96, volume 3.71, placement 1.39",
+)
 """Microversions: the oldest, some in between, the newest."""
 
 

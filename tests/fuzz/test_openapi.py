@@ -152,6 +152,8 @@ def _request(case: Any, here: World, rng: random.Random) -> Request:
     headers = [(_bytes(name), _bytes(value)) for name, value in prepared.headers.items() if name != "X-Auth-Token"]
     if segments[0] == "volume" and rng.random() < 0.6:
         headers.append((b"openstack-api-version", b"volume 3.%d" % rng.randint(0, 71)))
+    if segments[0] == "placement" and rng.random() < 0.9:
+        headers.append((b"openstack-api-version", b"placement 1.%d" % rng.randint(0, 39)))
     if token:  # a damaged one holds bytes that `requests` would not send
         headers.append((b"x-auth-token", token))
     return Request(prepared.method or "GET", parts.path.encode(), parts.query.encode(), tuple(headers), body, who)

@@ -6,13 +6,15 @@ from typing import Any
 
 from deuteron.model.network import RESOURCES
 from tests.fuzz.people import welcome
-from tests.fuzz.world import World, furnish, is_furniture
+from tests.fuzz.world import LATER, World, furnish, is_furniture
 
 _I, _N, _C, _G, _V = "/identity/v3", "/network/v2.0", "/compute/v2.1", "/image/v2", "/volume/v3"
 _PLACES = (
     (_C + "/servers", "all_tenants=1"), (_C + "/os-server-groups", "all_projects=1"), (_C + "/os-keypairs", ""),
     (_C + "/flavors", "is_public=none"), (_G + "/images", "limit=1000"),
-    *((f"{_V}/{name}", "all_tenants=1") for name in ("os-volume-transfer", "snapshots", "volumes")),
+    *((f"{_V}/{name}", "all_tenants=1") for name in (
+        "os-volume-transfer", "backups", "group_snapshots", "groups", "snapshots", "volumes",
+    )),
     (_V + "/types", "is_public=None"), (_V + "/qos-specs", ""),
     *((f"{_N}/{kind.path}", "") for kind in reversed(RESOURCES) if kind.parent is None),
     *((f"{_I}/{name}", "") for name in (
@@ -70,7 +72,11 @@ class Tidy:
             await self._here.call("PATCH", where, change, content_type=kind)
         elif place.endswith("/roles") and item.get("options", {}).get("immutable"):
             await self._here.call("PATCH", where, {"role": {"options": {"immutable": False}}})
-        return (await self._here.call("DELETE", where)).status < 300
+        if place == f"{_V}/groups":
+            goes = {"delete": {"delete-volumes": True}}
+            return (await self._here.call("POST", f"{where}/action", goes, **LATER)).status < 300
+        more = LATER if place.startswith(_V) else {}
+        return (await self._here.call("DELETE", where, **more)).status < 300
 
     async def _loosen(self) -> None:
         """Take what goes away off its routers, and routers off what stays."""
@@ -86,7 +92,7 @@ class Tidy:
                 await self._here.call("PUT", path, {"port_id": port["id"]})
 
     async def _list(self, place: str, query: str) -> list[Any]:
-        answer = await self._here.call("GET", f"{self._at(place)}?{query}")
+        answer = await self._here.call("GET", f"{self._at(place)}?{query}", **(LATER if place.startswith(_V) else {}))
         assert answer.status == 200, (place, answer.body)
         found: list[Any] = next(value for value in answer.json.values() if isinstance(value, list))
         return found

@@ -5,9 +5,15 @@ The paths begin with the service's prefix: `/v3` alone is Identity's.
 
 from __future__ import annotations
 
+import base64
+import json
+import uuid
 from typing import Any
 
 _V = "/volume/v3"
+_RECORD = base64.b64encode(
+    json.dumps({"id": str(uuid.UUID(int=1)), "size": 1, "host": "h1", "container": "c"}).encode()
+).decode()
 _VOLUME = {
     "size": 1,
     "name": "x",
@@ -39,9 +45,35 @@ _VOLUME_ACTIONS: list[Any] = [
     {"os-retype": {"new_type": "$volume_type", "migration_policy": "never"}},
     {"os-reset_status": {"status": "available", "attach_status": "detached", "migration_status": "none"}},
     {"os-force_delete": {}},
-    {"os-attach": {"instance_uuid": "$uuid", "mountpoint": "/dev/vdb"}},
+    {"os-attach": {"instance_uuid": "$uuid", "mountpoint": "/dev/vdb", "host_name": "h1", "mode": "rw"}},
+    {"os-detach": {"attachment_id": "$uuid"}},
+    {"os-force_detach": {"attachment_id": "$uuid", "connector": {"host": "h1"}}},
+    {"os-reserve": None},
+    {"os-unreserve": None},
+    {"os-begin_detaching": None},
+    {"os-roll_detaching": None},
+    {"os-initialize_connection": {"connector": {"host": "h1"}}},
+    {"os-terminate_connection": {"connector": {"host": "h1"}}},
     {"os-migrate_volume": {"host": "h1"}},
 ]
+_ATTACHMENT = {
+    "volume_uuid": "$volume",
+    "instance_uuid": "$uuid",
+    "connector": {"host": "h1", "mountpoint": "/dev/vdb", "mode": "rw"},
+    "mode": "rw",
+}
+_BACKUP = {
+    "volume_id": "$volume",
+    "name": "x",
+    "description": "y",
+    "container": "c",
+    "incremental": True,
+    "force": True,
+    "snapshot_id": "$volume_snapshot",
+    "metadata": {"k": "v"},
+    "availability_zone": "nova",
+}
+_GROUP_TYPE = {"name": "$unique", "description": "y", "is_public": True, "group_specs": {"k": "v"}}
 _TRANSFER = {"transfer": {"volume_id": "$volume", "name": "x", "no_snapshots": True}}
 _TYPE = {
     "name": "$unique",
@@ -55,6 +87,8 @@ BODIES: dict[tuple[str, str], list[Any]] = {
         {"volume": {"size": 1, "imageRef": "$image"}},
         {"volume": {"snapshot_id": "$volume_snapshot", "size": 2}},
         {"volume": {"source_volid": "$volume"}},
+        {"volume": {"backup_id": "$backup"}},
+        {"volume": {"size": 1, "volume_type": "$volume_type", "group_id": "$volume_group"}},
         {"volume": {"size": 1}, "OS-SCH-HNT:scheduler_hints": {"same_host": ["$volume"]}},
     ],
     ("PUT", _V + "/volumes/{id}"): [{"volume": {"name": "y", "description": "z", "metadata": {"k": "v"}}}],
@@ -72,6 +106,36 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ("POST", _V + "/snapshots/{id}/metadata"): [{"metadata": {"k": "v"}}],
     ("PUT", _V + "/snapshots/{id}/metadata"): [{"metadata": {"k": "v"}}],
     ("PUT", _V + "/snapshots/{id}/metadata/{key}"): [{"meta": {"x": "v"}}],
+    ("POST", _V + "/attachments"): [{"attachment": _ATTACHMENT}, {"attachment": {"volume_uuid": "$volume"}}],
+    ("PUT", _V + "/attachments/{id}"): [{"attachment": {"connector": {"host": "h1"}}}],
+    ("POST", _V + "/attachments/{id}/action"): [{"os-complete": {}}],
+    ("POST", _V + "/backups"): [{"backup": _BACKUP}, {"backup": {"volume_id": "$volume"}}],
+    ("PUT", _V + "/backups/{id}"): [{"backup": {"name": "y", "description": "z", "metadata": {"k": "v"}}}],
+    ("POST", _V + "/backups/{id}/restore"): [{"restore": {"name": "x"}}, {"restore": {"volume_id": "$volume"}}],
+    ("POST", _V + "/backups/{id}/action"): [{"os-reset_status": {"status": "available"}}, {"os-force_delete": {}}],
+    ("POST", _V + "/backups/import_record"): [
+        # An object without anything, and one of the right shape, in JSON in base 64.
+        {"backup-record": {"backup_service": "cinder.backup.drivers.deuteron", "backup_url": "e30="}},
+        {"backup-record": {"backup_service": "cinder.backup.drivers.deuteron", "backup_url": _RECORD}},
+    ],
+    ("POST", _V + "/group_types"): [{"group_type": _GROUP_TYPE}],
+    ("PUT", _V + "/group_types/{id}"): [{"group_type": {"name": "$unique", "description": "z", "is_public": True}}],
+    ("POST", _V + "/group_types/{id}/group_specs"): [{"group_specs": {"k": "v"}}],
+    ("PUT", _V + "/group_types/{id}/group_specs/{key}"): [{"x": "v"}],
+    ("POST", _V + "/groups"): [{"group": {"group_type": "$group_type", "volume_types": ["$volume_type"], "name": "x"}}],
+    ("POST", _V + "/groups/action"): [
+        {"create-from-src": {"source_group_id": "$volume_group", "name": "x", "description": "y"}},
+        {"create-from-src": {"group_snapshot_id": "$uuid"}},
+    ],
+    ("PUT", _V + "/groups/{id}"): [{"group": {"name": "y", "add_volumes": "$volume", "remove_volumes": "$uuid"}}],
+    ("POST", _V + "/groups/{id}/action"): [
+        {"delete": {"delete-volumes": True}},
+        {"reset_status": {"status": "available"}},
+        {"enable_replication": {}},
+        {"failover_replication": {"allow_attached_volume": True, "secondary_backend_id": "x"}},
+    ],
+    ("POST", _V + "/group_snapshots"): [{"group_snapshot": {"group_id": "$volume_group", "name": "x"}}],
+    ("POST", _V + "/group_snapshots/{id}/action"): [{"reset_status": {"status": "available"}}],
     ("POST", _V + "/os-volume-transfer"): [_TRANSFER],
     ("POST", _V + "/volume-transfers"): [_TRANSFER],
     ("POST", _V + "/os-volume-transfer/{id}/accept"): [{"accept": {"auth_key": "0123456789abcdef"}}],

@@ -25,6 +25,7 @@ from deuteron.api.app import App
 from deuteron.api.call import Service
 from deuteron.api.main import build
 from deuteron.api.parts import Parts
+from deuteron.model import intent
 from deuteron.model.settings import HostEntry, Settings
 from deuteron.store.database import Database
 from deuteron.store.tables import metadata
@@ -197,6 +198,7 @@ async def world(state: Path, store: Database | None = None, *, alone: bool = Fal
     before = structlog.get_config()
     structlog.configure(processors=[keep], cache_logger_on_first_use=False)
     agent = await FakeAgent(cloud, HOST, keeps=50).connect()
+    agent.answers = lambda ask: intent.Answer(ask.number, _SAID.get(ask.what, f"{ask.what} of {ask.id}"))
     try:
         for user in ("admin", "demo"):
             await log_in(here, user)
@@ -246,10 +248,10 @@ async def furnish(here: World, *, patient: bool = False) -> None:
             answer = await here.call("PUT", path.format(here.owners[project]), body)
             assert answer.status == 200, answer.body
     for kind, path, collection in _FOUND:
-        (here.ids[kind], *_) = [item["id"] for item in (await here.call("GET", path, **_LATER)).json[collection]]
+        (here.ids[kind], *_) = [item["id"] for item in (await here.call("GET", path, **LATER)).json[collection]]
     for kind, (show, path, body) in _FURNITURE.items():
         if kind in here.ids:
-            answer = await here.call("GET", filled(show, here.ids).format(here.ids[kind]))
+            answer = await here.call("GET", filled(show, here.ids).format(here.ids[kind]), **LATER)
             if answer.status == 200 and (kind != "image" or answer.json["status"] == "active"):
                 await _mend(here, kind)
                 continue
@@ -257,7 +259,7 @@ async def furnish(here: World, *, patient: bool = False) -> None:
         names = {**here.owners, **here.ids, "made": str(here.made)}
         await prepare(here, kind, here.ids)
         try:
-            await here.make(kind, filled(path, names), json.loads(filled(json.dumps(body), names)))
+            await here.make(kind, filled(path, names), json.loads(filled(json.dumps(body), names)), **LATER)
         except AssertionError:
             if kind not in _FIRST and not patient:
                 raise
@@ -320,9 +322,14 @@ _QUOTAS: tuple[tuple[str, Any], ...] = (
                                                  "security_group_rule", "rbac_policy", "subnetpool"), -1)}),
     (_C + "/os-quota-sets/{}", {"quota_set": dict.fromkeys(("instances", "cores", "ram", "key_pairs",
     "server_groups"), -1)}),
-    (_V + "/os-quota-sets/{}", {"quota_set": dict.fromkeys(("volumes", "gigabytes", "snapshots"), -1)}),
+    (_V + "/os-quota-sets/{}", {"quota_set": dict.fromkeys(("volumes", "gigabytes", "snapshots", "backups",
+    "backup_gigabytes", "groups"), -1)}),
 )  # fmt: skip
-_LATER = {"openstack_api_version": "compute 2.60"}
+LATER = {"openstack_api_version": "compute 2.60, volume 3.60"}
+_SAID = {
+    "diagnostics": json.dumps({"virt_type": "qemu", "memory_kib": 262144, "memory_used_kib": 1024, "cpu_times_ns": [1]})
+}
+"""What a host answers that is asked something whose answer has a form."""
 _FOUND = (
     ("public", _N + "/networks?name=public", "networks"),
     ("public_subnet", _N + "/subnets?name=public-subnet", "subnets"),
@@ -336,7 +343,12 @@ _FURNITURE: dict[str, tuple[str, str, Any]] = {
     "qos_specs": (_V + "/qos-specs/{}", _V + "/qos-specs", {"qos_specs": {"name": "fuzzed-$made"}}),
     "volume": (_V + "/volumes/{}", _V + "/volumes", {"volume": {"size": 1, "name": "fuzzed-$made"}}),
     "volume_snapshot": (_V + "/snapshots/{}", _V + "/snapshots", {"snapshot": {"volume_id": "$volume"}}),
+    "backup": (_V + "/backups/{}", _V + "/backups", {"backup": {"volume_id": "$volume"}}),
     "offered_volume": (_V + "/volumes/{}", _V + "/volumes", {"volume": {"size": 1}}),
+    "held_volume": (_V + "/volumes/{}", _V + "/volumes", {"volume": {"size": 1}}),
+    "volume_attachment": (
+        _V + "/attachments/{}", _V + "/attachments", {"attachment": {"volume_uuid": "$held_volume"}},
+    ),
     "volume_transfer": (
         _V + "/os-volume-transfer/{}", _V + "/os-volume-transfer", {"transfer": {"volume_id": "$offered_volume"}},
     ),
@@ -520,6 +532,8 @@ _RESET = frozenset({"volume", "volume_snapshot"})
 _AVAILABLE = {"os-reset_status": {"status": "available"}}
 _FIRST: dict[str, tuple[tuple[str, str, Any], ...]] = {
     "volume_snapshot": (("POST", _V + "/volumes/$volume/action", _AVAILABLE),),
+    "volume_attachment": (("POST", _V + "/volumes/$held_volume/action", _AVAILABLE),),
+    "backup": (("POST", _V + "/volumes/$volume/action", _AVAILABLE),),
     "volume_transfer": (("POST", _V + "/volumes/$offered_volume/action", _AVAILABLE),),
     "port_forwarding": (
         ("PUT", _N + "/routers/$router", {"router": {"external_gateway_info": {"network_id": "$public"}}}),

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-MICROVERSION = "compute 2.90, volume 3.71"
+MICROVERSION = "compute 2.90, volume 3.71, placement 1.39"
 
 
 @dataclass(frozen=True)

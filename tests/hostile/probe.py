@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from deuteron.compute import cell
 from deuteron.sandbox import namespaces as ns
 
 KINDS = (("user", ns.CLONE_NEWUSER), ("net", ns.CLONE_NEWNET), ("ipc", ns.CLONE_NEWIPC), ("mnt", ns.CLONE_NEWNS))
+_NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY
 
 
 def inner_id(pid: int, outer: int) -> int:
@@ -22,8 +24,11 @@ def inner_id(pid: int, outer: int) -> int:
     raise AssertionError(f"{outer} has no name in the user namespace of {pid}")
 
 
-def tried_as(pid: int, opened: list[str], connected: list[str], addresses: list[tuple[str, int]]) -> dict[str, str]:
-    """What becomes of opening files, connecting to sockets and addresses, and signalling from the place of `pid`.
+def tried_as(
+    pid: int, opened: list[str], connected: list[str], addresses: list[tuple[str, int]], made: Sequence[str] = ()
+) -> dict[str, str]:
+    """What becomes of opening and making files, connecting to sockets and addresses, and signalling from the place of
+    `pid`.
 
     The answer to each is "ok" or the name of the error. Files are opened for writing where that works, else reading.
     """
@@ -38,6 +43,7 @@ def tried_as(pid: int, opened: list[str], connected: list[str], addresses: list[
                     ns.setns(fd, flag)
             cell.give_up_rights(identity)
             answers = {f"open {path}": _said(lambda path=path: os.close(_open(path))) for path in opened}
+            answers |= {f"make {path}": _said(lambda path=path: os.close(os.open(path, _NEW))) for path in made}
             answers |= {
                 f"connect {path}": _said(lambda path=path: _connect(socket.AF_UNIX, path)) for path in connected
             }

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from deuteron.api import compute, identity, image, network, volume
+from deuteron.api import compute, identity, image, network, placement, volume
 from deuteron.api.wire import HEAD_TIMEOUT_S, MAX_IDLE
 from deuteron.model.logs import MAX_LINE_BYTES
 from tests.fuzz import largest
@@ -195,7 +195,14 @@ def test_the_largest_requests_keep_nobody_waiting(world: World) -> None:
 
 def flood(flooder: Person, seconds: float) -> Counter[int]:
     """The answers to as many of the largest requests as this time has room for, in any order."""
-    services = (identity.SERVICE(), network.SERVICE(), image.SERVICE(), volume.SERVICE(), compute.SERVICE())
+    services = (
+        identity.SERVICE(),
+        network.SERVICE(),
+        image.SERVICE(),
+        volume.SERVICE(),
+        compute.SERVICE(),
+        placement.SERVICE(),
+    )
     requests = [*largest.bodies(), *largest.queries(services)]
     random.Random(0).shuffle(requests)
     statuses: Counter[int] = Counter()

@@ -390,20 +390,23 @@ def test_a_virtual_machine_sees_its_own_files_and_nothing_else(world: World, mac
             ["images", "instances"],
         )
         (folder,) = Path(f"{root}{host}/instances").iterdir()
-        assert folder.name == server and [path.name for path in folder.iterdir()] == ["disk"]
+        assert folder.name == server and sorted(path.name for path in folder.iterdir()) == ["disk", "volumes"]
         other = next(each for each in machines if each != server)
         forbidden = [
             "/etc/shadow", "/etc/passwd", "/proc/1/environ", "/proc/self/status", "/sys/kernel", "/bin/sh",
             "/usr/bin/env", "/dev/net/tun", "/dev/mem", "/dev/vda", "/dev/sda", "/run", "/root", "/home",
             f"{host}/instances/{other}/disk", f"{host}/instances/{server}/libvirt.xml", f"{host}/agent.json",
             f"{world.state}/cloud.json", f"{world.state}/clouds.yaml", f"{world.state}/api/cloud.db",
-            f"{host}/ovs/conf.db", f"{host}/instances/{server}/console.log",
+            f"{host}/ovs/conf.db", f"{host}/instances/{server}/console.log", f"{host}/instances/{server}/volumes",
         ]  # fmt: skip
         sockets = ["/run/openvswitch/db.sock", "/run/libvirt/libvirt-sock", f"{world.state}/api/api.sock",
                    f"{world.state}/run/supervisor.sock"]  # fmt: skip
         own = f"{host}/instances/{server}/disk"
 
-        said = tried_as(pid, [own, "/dev/null", *forbidden], sockets, [("127.0.0.1", world.port), ("10.254.0.1", 22)])
+        addresses = [("127.0.0.1", world.port), ("10.254.0.1", 22)]
+        places = [f"{folder_of}/new" for folder_of in (f"{host}/instances/{server}/volumes", f"{host}/images", "/dev")]
+
+        said = tried_as(pid, [own, "/dev/null", *forbidden], sockets, addresses, places)
 
         assert said.pop(f"open {own}") == "ok" and said.pop("open /dev/null") == "ok", "the probe opens what it may"
         said.pop("list /")
@@ -418,5 +421,6 @@ def test_what_a_virtual_machine_reads_it_cannot_write(world: World, machines: di
         lines = Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
         writable = {line.split()[4] for line in lines if "rw" in line.split()[5].split(",")}
         named = {path for path in writable if not path.startswith("/dev/")}
-        assert {Path(path).name for path in named} == {"disk"}, named
+        # Volumes come and go by name in a folder in which the machine itself makes, lists and removes nothing.
+        assert {Path(path).name for path in named} == {"disk", "volumes"}, named
         assert not [line for line in lines if "nosuid" not in line.split()[5]]

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from deuteron.api import compute, identity, image, network, volume
+from deuteron.api import compute, identity, image, network, placement, volume
 from tests.hostile.client import Answer, Person
 from tests.hostile.conftest import World
 from tests.hostile.guests import until
@@ -24,7 +24,14 @@ SERVICES = {
     service.prefix: tuple(
         route for route in service.routes() if not route.path.startswith(("/v2/servers", "/v3/{project_id}/"))
     )
-    for service in (identity.SERVICE(), network.SERVICE(), image.SERVICE(), volume.SERVICE(), compute.SERVICE())
+    for service in (
+        identity.SERVICE(),
+        network.SERVICE(),
+        image.SERVICE(),
+        volume.SERVICE(),
+        compute.SERVICE(),
+        placement.SERVICE(),
+    )
 }
 
 OPEN_TO_ALL = re.compile(
@@ -35,6 +42,7 @@ OPEN_TO_ALL = re.compile(
     | GET\ /identity/v3/(registered_limits|limits/model)
     | /image/v2/(schemas|info)
     | GET\ /volume/v3/(types/\{id\}/extra_specs|extensions|os-availability-zone|resource_filters) | /volume/v3/limits
+    | GET\ /volume/v3/group_types/\{id\}$
     """,
     re.VERBOSE,
 )
@@ -47,18 +55,23 @@ ADMINS_ONLY = re.compile(
     | DELETE\ /network/v2.0/default-security-group-rules
     | /network/v2.0/ports/\{id\}/bindings
     | /compute/v2.1/(os-services|os-hosts|os-hypervisors|os-aggregates|os-migrations|os-quota-class-sets)
+    | /compute/v2.1/(os-instance_usage_audit_log|os-server-external-events|servers/\{id\}/(diagnostics|migrations))
     | /compute/v2.1/flavors/\{id\}/(os-flavor-access|action) | /image/v2/tasks
     | /identity/v3/(OS-EP-FILTER|registered_limits)
     | /identity/v3/(domains|roles|role_inferences|services|endpoints|groups|system|OS-INHERIT)
     | /identity/v3/projects/\{target_id\} | /identity/v3/role_assignments
+    | /placement/(resource_providers|resource_classes|traits|allocation|reshaper) | /placement/(usages)?$
     | /volume/v3/(os-services|scheduler-stats|capabilities|qos-specs|os-quota-class-sets)
+    | /volume/v3/group_types/\{id\}/group_specs | (PUT|DELETE)\ /volume/v3/group_types/\{id\}
     | (PUT|POST|DELETE)\ /volume/v3/types/\{id\} | /volume/v3/types/\{id\}/os-volume-type-access
     """,
     re.VERBOSE,
 )
 
 
-PROXIES = re.compile(r"/compute/v2(\.1)?/(images|os-networks|os-tenant-networks|os-security-group)")
+PROXIES = re.compile(
+    r"/compute/v2(\.1)?/(images|os-networks|os-tenant-networks|os-security-group|os-volumes|os-snapshots)"
+)
 """What Nova passes on to other services, for clients of old microversions only."""
 
 
@@ -258,15 +271,30 @@ def _keep(world: World, owner: Person, ids: dict[str, str]) -> None:
     metadata = {"k": "secret"}
     volume = {"size": 1, "name": "secret-volume", "metadata": metadata}
     ids["volumes"] = owner.create(f"{VOLUME}/volumes", "volume", volume_type=ids["types"], **volume)["id"]
-    ids["offered"] = owner.create(f"{VOLUME}/volumes", "volume", **volume)["id"]
-    for name in ("volumes", "offered"):
+    for name in ("offered", "held"):
+        ids[name] = owner.create(f"{VOLUME}/volumes", "volume", **volume)["id"]
+    for name in ("volumes", "offered", "held"):
         _await_available(owner, f"{VOLUME}/volumes/{ids[name]}", "volume")
     snapshot = {"volume_id": ids["volumes"], "name": "secret-snapshot", "metadata": metadata}
     ids["snapshots"] = owner.create(f"{VOLUME}/snapshots", "snapshot", **snapshot)["id"]
     _await_available(owner, f"{VOLUME}/snapshots/{ids['snapshots']}", "snapshot")
+    of = world.admin.create(f"{VOLUME}/group_types", "group_type", name=f"group-{owner.name}")["id"]
+    group = {"group_type": of, "volume_types": [ids["types"]], "name": "secret-group"}
+    ids["groups"] = owner.create(f"{VOLUME}/groups", "group", **group)["id"]
+    inside = {"size": 1, "volume_type": ids["types"], "group_id": ids["groups"]}
+    _await_available(owner, f"{VOLUME}/volumes/{owner.create(f'{VOLUME}/volumes', 'volume', **inside)['id']}", "volume")
+    whole = {"group_id": ids["groups"], "name": "secret-group-snapshot"}
+    ids["group_snapshots"] = owner.create(f"{VOLUME}/group_snapshots", "group_snapshot", **whole)["id"]
+    _await_available(owner, f"{VOLUME}/group_snapshots/{ids['group_snapshots']}", "group_snapshot")
+    saved = {"volume_id": ids["volumes"], "name": "secret-backup"}
+    ids["backups"] = owner.create(f"{VOLUME}/backups", "backup", **saved)["id"]
+    _await_available(owner, f"{VOLUME}/backups/{ids['backups']}", "backup")
+    _await_available(owner, f"{VOLUME}/volumes/{ids['volumes']}", "volume")
     offer = {"volume_id": ids["offered"], "name": "secret-transfer"}
     transfer = owner.create(f"{VOLUME}/volume-transfers", "transfer", **offer)
     ids["volume-transfers"], ids["auth_key"] = transfer["id"], transfer["auth_key"]
+    attachment = owner.create(f"{VOLUME}/attachments", "attachment", volume_uuid=ids["held"])
+    ids["attachments"] = attachment["id"]
     # Of a type that no host is, so that its project is told.
     demands = {"name": f"nowhere-{owner.name}", "extra_specs": {"volume_backend_name": "nowhere"}}
     nowhere = world.admin.create(f"{VOLUME}/types", "volume_type", **demands)["id"]
@@ -313,7 +341,7 @@ ACTIONS: tuple[dict[str, Any], ...] = (
     {"os-resetState": {"state": "active"}}, {"createImage": {"name": "mine"}},
     {"createBackup": {"name": "mine", "backup_type": "daily", "rotation": 1}}, {"resize": {"flavorRef": "1"}},
     {"confirmResize": None}, {"revertResize": None}, {"rescue": None}, {"unrescue": None},
-    {"evacuate": {}}, {"shelve": None}, {"shelveOffload": None}, {"unshelve": None},
+    {"evacuate": {}}, {"migrate": None}, {"shelve": None}, {"shelveOffload": None}, {"unshelve": None},
 )  # fmt: skip
 
 
@@ -480,6 +508,7 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
         "tag": "t",
         "network": "secret-net",
         "port": ids["ports"],
+        "volume": ids["volumes"],
         "request": "x",
     }
     base = "/compute/v2.1/servers/{id}"
@@ -488,7 +517,8 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
     for action in (*ACTIONS, {"rebuild": {"imageRef": image_id}}):
         yield Attack("POST", f"{base}/action", action, server)
     for part in ("metadata", "metadata/{key}", "tags", "tags/{tag}", "ips", "ips/{network}", "os-security-groups",
-                 "os-interface", "os-interface/{port}", "os-volume_attachments", "os-instance-actions",
+                 "os-interface", "os-interface/{port}", "os-volume_attachments",
+                 "os-volume_attachments/{volume}", "os-server-password", "os-instance-actions",
                  "os-instance-actions/{request}"):  # fmt: skip
         yield Attack("GET", f"{base}/{part}", at=server)
     for method in ("POST", "PUT"):
@@ -497,7 +527,11 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
     yield Attack("PUT", f"{base}/tags", {"tags": ["mine", "t"]}, server)
     yield Attack("PUT", f"{base}/tags/{{tag}}", at=server)
     yield Attack("POST", f"{base}/os-interface", {"interfaceAttachment": {"port_id": ids["ports"]}}, server)
-    yield Attack("POST", f"{base}/os-volume_attachments", {"volumeAttachment": {"volumeId": image_id}}, server)
+    wanted = {"volumeAttachment": {"volumeId": ids["volumes"]}}
+    yield Attack("POST", f"{base}/os-volume_attachments", wanted, server)
+    yield Attack("PUT", f"{base}/os-volume_attachments/{{volume}}", wanted, server)
+    last.append(Attack("DELETE", f"{base}/os-volume_attachments/{{volume}}", at=server))
+    last.append(Attack("DELETE", f"{base}/os-server-password", at=server))
     console = {"remote_console": {"protocol": "vnc", "type": "novnc"}}
     yield Attack("POST", f"{base}/remote-consoles", console, server)
     last.append(Attack("DELETE", f"{base}/metadata/{{key}}", at=server))
@@ -534,6 +568,9 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
     last.append(Attack("DELETE", "/compute/v2.1/images/{id}", at=image))
 
     yield from _attacks_on_volumes(ids, last)
+    for collection in ("snapshots", "volumes"):
+        yield Attack("GET", f"/compute/v2.1/os-{collection}/{{id}}", at={"id": ids[collection]})
+        last.append(Attack("DELETE", f"/compute/v2.1/os-{collection}/{{id}}", at={"id": ids[collection]}))
     user = {"id": ids["user"], "user_id": ids["user"]}
     yield Attack("GET", "/identity/v3/users/{id}", at=user)
     yield Attack("PATCH", "/identity/v3/users/{id}", {"user": {"description": "mine"}}, user)
@@ -624,6 +661,28 @@ def _attacks_on_volumes(ids: dict[str, str], last: list[Attack]) -> Iterator[Att
         yield Attack("GET", base, at=at)
         yield Attack("POST", f"{base}/accept", {"accept": {"auth_key": "guess"}}, at, refused=(400, 403))
         last.append(Attack("DELETE", base, at=at))
+    base, at = f"{VOLUME}/attachments/{{id}}", {"id": ids["attachments"]}
+    yield Attack("GET", base, at=at)
+    yield Attack("PUT", base, {"attachment": {"connector": {"host": "aio"}}}, at)
+    yield Attack("POST", f"{base}/action", {"os-complete": None}, at)
+    last.append(Attack("DELETE", base, at=at))
+    base, at = f"{VOLUME}/group_snapshots/{{id}}", {"id": ids["group_snapshots"]}
+    yield Attack("GET", base, at=at)
+    yield Attack("POST", f"{base}/action", {"reset_status": {"status": "available"}}, at)
+    last.append(Attack("DELETE", base, at=at))
+    base, at = f"{VOLUME}/groups/{{id}}", {"id": ids["groups"]}
+    yield Attack("GET", base, at=at)
+    yield Attack("PUT", base, {"group": {"name": "mine"}}, at)
+    yield Attack("POST", f"{base}/action", {"reset_status": {"status": "available"}}, at)
+    last.append(Attack("POST", f"{base}/action", {"delete": {"delete-volumes": True}}, at))
+    base, at = f"{VOLUME}/backups/{{id}}", {"id": ids["backups"]}
+    yield Attack("GET", base, at=at)
+    yield Attack("PUT", base, {"backup": {"name": "mine"}}, at)
+    yield Attack("GET", f"{base}/export_record", at=at)
+    yield Attack("POST", f"{base}/action", {"os-reset_status": {"status": "available"}}, at)
+    yield Attack("POST", f"{base}/restore", {"restore": {"name": "mine"}}, at)
+    last.append(Attack("POST", f"{base}/action", {"os-force_delete": {}}, at))
+    last.append(Attack("DELETE", base, at=at))
     message = {"id": ids["messages"]}
     yield Attack("GET", f"{VOLUME}/messages/{{id}}", at=message)
     last.append(Attack("DELETE", f"{VOLUME}/messages/{{id}}", at=message))
@@ -748,6 +807,12 @@ def test_a_reader_changes_nothing_of_its_own_project(world: World, belongings: B
                      "networks": [{"uuid": net}]}}),
         (f"{VOLUME}/volumes", {"volume": {"size": 1}}),
         (f"{VOLUME}/snapshots", {"snapshot": {"volume_id": belongings.ids["volumes"]}}),
+        (f"{VOLUME}/attachments", {"attachment": {"volume_uuid": belongings.ids["volumes"]}}),
+        (f"{VOLUME}/groups/action", {"create-from-src": {"source_group_id": belongings.ids["groups"]}}),
+        (f"{VOLUME}/group_snapshots", {"group_snapshot": {"group_id": belongings.ids["groups"]}}),
+        (f"{VOLUME}/backups", {"backup": {"volume_id": belongings.ids["volumes"]}}),
+        ("/compute/v2.1/os-volumes", {"volume": {"size": 1}}),
+        ("/compute/v2.1/os-snapshots", {"snapshot": {"volume_id": belongings.ids["volumes"]}}),
         (f"{VOLUME}/volume-transfers", {"transfer": {"volume_id": belongings.ids["volumes"]}}),
         ("/compute/v2.1/os-server-groups", {"server_group": {"name": "r", "policy": "affinity"}}),
         ("/compute/v2.1/os-security-groups", {"security_group": {"name": "r", "description": ""}}),
@@ -762,7 +827,18 @@ def test_a_reader_changes_nothing_of_its_own_project(world: World, belongings: B
 def everything_of(person: Person) -> dict[str, Any]:
     """All that the person's lists show."""
     paths = [f"/network/v2.0/{collection}" for collection in OBJECTS]
-    paths += [f"{VOLUME}/volumes/detail", f"{VOLUME}/snapshots/detail", f"{VOLUME}/os-volume-transfer/detail"]
+    paths += [
+        f"{VOLUME}/{name}/detail"
+        for name in (
+            "volumes",
+            "snapshots",
+            "attachments",
+            "backups",
+            "groups",
+            "group_snapshots",
+            "os-volume-transfer",
+        )
+    ]
     paths += ["/image/v2/images", "/compute/v2.1/servers/detail", "/compute/v2.1/os-keypairs"]
     paths += ["/compute/v2.1/os-server-groups", f"/identity/v3/users/{person.user}/application_credentials"]
     return {path: person.get(path) for path in paths}
@@ -831,6 +907,8 @@ NOT_TWICE = {
     "DELETE /network/v2.0/qos/policies/{parent}/minimum_packet_rate_rules/{id}",
     "DELETE /volume/v3/volumes/{id}",
     "DELETE /volume/v3/volumes/{id}/metadata/{key}",
+    "DELETE /volume/v3/backups/{id}",
+    "POST /volume/v3/groups/{id}/action",  # a snapshot of it may still be on its way out
     "DELETE /volume/v3/snapshots/{id}",
     "DELETE /volume/v3/snapshots/{id}/metadata/{key}",
     "DELETE /volume/v3/volume-transfers/{id}",
@@ -838,6 +916,11 @@ NOT_TWICE = {
     "DELETE /compute/v2.1/servers/{id}",
     "DELETE /compute/v2.1/os-security-groups/{id}",
     "DELETE /compute/v2.1/os-security-group-rules/{id}",
+    "DELETE /compute/v2.1/os-snapshots/{id}",
+    "DELETE /compute/v2.1/os-volumes/{id}",
+    "GET /compute/v2.1/servers/{id}/os-volume_attachments/{volume}",
+    "PUT /compute/v2.1/servers/{id}/os-volume_attachments/{volume}",
+    "DELETE /compute/v2.1/servers/{id}/os-volume_attachments/{volume}",
     "GET /compute/v2.1/servers/{id}/os-interface/{port}",
     "DELETE /compute/v2.1/servers/{id}/os-interface/{port}",
     "GET /compute/v2.1/servers/{id}/os-instance-actions/{request}",
@@ -852,7 +935,7 @@ def test_the_owner_may_do_what_was_refused_to_others(world: World) -> None:
     ids = possess(world, owner)
     failures: list[str] = []
     for attack in attacks_on(ids, ids["images"]):
-        if attack.path.startswith((f"{VOLUME}/volumes", f"{VOLUME}/snapshots")):
+        if attack.path.startswith((f"{VOLUME}/volumes", f"{VOLUME}/snapshots", f"{VOLUME}/backups", f"{VOLUME}/group")):
             _await_settled(owner, attack.path.split("/")[3], attack.at["id"])
         for who in (owner, world.admin):
             answer = attack.by(who)

@@ -6,6 +6,7 @@ administrators set, and writes what would be another line in a file on a host.
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -101,7 +102,16 @@ def test_a_server_is_made_of_ones_own(world: World, mallory: Person, his: dict[s
     good = {"name": "x", "imageRef": his["images"], "flavorRef": "42", "networks": [{"uuid": his["networks"]}]}
     kernel = mallory.image(b"data" * 300, kernel_id=hers["images"])
     ramdisk = mallory.image(b"data" * 300, ramdisk_id=hers["images"])
+    root = {"boot_index": 0, "destination_type": "volume", "volume_size": 1}
+    stolen = [{**root, "source_type": "snapshot", "snapshot_id": hers["snapshots"]}]
+    brings = mallory.image(b"data" * 300, block_device_mapping=json.dumps(stolen), bdm_v2="true")
+    devices = [
+        {"block_device_mapping_v2": [{**root, "source_type": source, "uuid": hers[of]}], "imageRef": ""}
+        for source, of in (("volume", "volumes"), ("snapshot", "snapshots"), ("image", "images"))
+    ]
+    older = {"device_name": "vda", "volume_id": hers["volumes"]}
     for change in (
+        *devices, {"block_device_mapping": [older], "imageRef": ""}, {"imageRef": brings},
         {"imageRef": hers["images"]}, {"imageRef": kernel}, {"imageRef": ramdisk}, {"key_name": hers["keypair"]},
         {"networks": [{"uuid": hers["networks"]}]}, {"networks": [{"port": hers["ports"]}]},
         {"security_groups": [{"name": hers["security-groups"]}]}, {"host": "aio"}, {"hypervisor_hostname": "aio"},

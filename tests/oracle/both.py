@@ -89,6 +89,10 @@ class Both:
             self.diverged = request.method != "GET"
         reasons = [self._reason(request, each, *sent) for each in found]
         self.diverged = self.diverged or any(reason is not None and reason.ends for reason in reasons)
+        if "auto-allocated-topology" in request.path and request.method == "DELETE" and theirs.status == 403:
+            self.diverged = True  # it looked for what is to go as one who asks for it, and so made it
+        if request.step == "POST networks" and theirs.status >= 404:
+            self.diverged = True  # what is refused so late leaves the default group of the project that it was for
         if request.step == "POST routers" and re.search(_ON_SEVERAL_HOSTS, json.dumps(sent[1])):
             self.diverged = True
         return [(each, reason and reason.why) for each, reason in zip(found, reasons, strict=True)]

@@ -166,6 +166,7 @@ def _compare(place: str, theirs: Any, ours: Any, twins: Twins) -> Iterator[Diffe
 
 def _lists(place: str, theirs: Sequence[Any], ours: Sequence[Any], twins: Twins) -> Iterator[Difference]:
     left, lost = list(ours), []
+    doubtful: set[int] = set()  # those that more than one may be
     for one in theirs:
         found = next((number for number, other in enumerate(left) if _is_twin(one, other, twins)), None)
         if found is None:
@@ -178,7 +179,9 @@ def _lists(place: str, theirs: Sequence[Any], ours: Sequence[Any], twins: Twins)
             (_distance(one, other, twins), number) for number, other in enumerate(left) if _may_be(one, other, twins)
         )
         if near:
-            is_sure = len(near) == 1 or near[0][0] < near[1][0]
+            alike = [id(left[number]) for distance, number in near if distance == near[0][0]]
+            is_sure = len(alike) == 1 and alike[0] not in doubtful
+            doubtful.update(alike if len(alike) > 1 else ())
             other = left.pop(near[0][1])
             yield from _compare(_item(place, one), one, other, twins if is_sure else twins.copy())
         else:

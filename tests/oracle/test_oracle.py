@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from tests.oracle.both import Request
 from tests.oracle.neutron import Neutron, running
 from tests.oracle.play import Tally, play
+from tests.oracle.questions import questions
 from tests.oracle.sequences import sequences
 
 
@@ -25,6 +26,14 @@ from tests.oracle.sequences import sequences
 def neutron() -> Iterator[Neutron]:
     with running() as made:
         yield made
+
+
+@pytest.mark.timeout(0)
+def test_every_list_takes_the_filters_orders_and_fields_that_neutron_takes(neutron: Neutron) -> None:
+    whole = Tally()
+    play(neutron, list(questions()), whole)
+    assert whole.compared > 2000
+    assert whole.unexplained == {}
 
 
 @pytest.mark.timeout(0)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 from sqlalchemy import select
 
-from deuteron.api import compute, identity, image, network, volume
+from deuteron.api import compute, identity, image, network, placement, volume
 from deuteron.store.prepared import Prepared
 from deuteron.store.tables import metadata
 from tests.fuzz.bodies import BODIES
@@ -24,7 +24,14 @@ from tests.fuzz.mutate import Mutator
 from tests.fuzz.world import World, furnish, world
 
 STEPS = 120
-SERVICES = (identity.SERVICE(), network.SERVICE(), image.SERVICE(), volume.SERVICE(), compute.SERVICE())
+SERVICES = (
+    identity.SERVICE(),
+    network.SERVICE(),
+    image.SERVICE(),
+    volume.SERVICE(),
+    compute.SERVICE(),
+    placement.SERVICE(),
+)
 BY_THEMSELVES = {"hosts": "when a host was last heard"}
 """Tables that change without a request, and what of them."""
 
@@ -75,7 +82,7 @@ def test_a_request_that_is_refused_changes_nothing(patience: int) -> None:
     run_state_machine_as_test(
         Refusals,
         settings=settings(
-            max_examples=2 * patience,
+            max_examples=patience,
             stateful_step_count=STEPS,
             deadline=None,
             phases=(Phase.explicit, Phase.generate, Phase.shrink),

@@ -113,6 +113,26 @@ def test_tunnels_carry_again_after_the_switch_was_killed(hosts: Cloud, guests: d
     wait_for("it answers again", lambda: _pings(hosts, "vxlan", address), timeout_s=20)
 
 
+def test_a_guest_that_migrates_keeps_its_disk_and_its_addresses(hosts: Cloud, guests: dict[str, Any]) -> None:
+    compute, guest = hosts.connect("admin").compute, guests["c1"]
+
+    def host_key() -> str:
+        text = str(compute.get_server_console_output(guest, length=400)["output"])
+        return text.rpartition("host key ")[2].split()[0] if "host key " in text else ""
+
+    before = wait_for("it made a key", host_key)
+    compute.migrate_server(guest)
+    compute.wait_for_server(guest, status="VERIFY_RESIZE", wait=90, interval=0.2)
+    assert compute.get_server(guest).compute_host == "c2"
+    assert wait_for("it speaks on its new host", host_key, timeout_s=60) == before, "the key is on its disk"
+    compute.confirm_server_resize(guest)
+    compute.wait_for_server(guest, wait=30, interval=0.2)
+    for kind in KINDS:
+        wait_for(f"it answers over {kind}", lambda k=kind: _pings(hosts, k, _address(guest, k)), timeout_s=60)
+    folder = f"{hosts.state}/hosts/c1/instances"
+    wait_for("nothing is left", lambda: guest.id not in hosts.on("net1", f"ls {folder}", check=False))
+
+
 def _address(server: Any, kind: str) -> str:
     return str(server.addresses[kind][0]["addr"])
 

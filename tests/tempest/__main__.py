@@ -1,7 +1,8 @@
 """Runs tempest against a cloud that is up, and says which tests passed, failed and were skipped, and why.
 
     .venv/bin/python -m tests.tempest                          the tests of the Network API, all of them
-    .venv/bin/python -m tests.tempest --powered                what OpenStack Powered Compute asks for
+    .venv/bin/python -m tests.tempest --powered                what OpenStack Powered Compute asks for, of a cloud
+                                                               with the operator's settings of `suite.POWERED_OPERATOR`
     .venv/bin/python -m tests.tempest 'test_ports'             those whose names match
     .venv/bin/python -m tests.tempest --plugin [NAMES]         Neutron's own tests of its API
 
@@ -29,7 +30,7 @@ def main() -> int:
     asked = parser.parse_args()
     if asked.state_dir is None:
         parser.error("which cloud? name its --state-dir, or set DEUTERON_STATE_DIR")
-    of = suite.PLUGIN if asked.plugin else suite.TEMPEST
+    of = suite.PLUGIN if asked.plugin else suite.POWERED if asked.powered else suite.TEMPEST
     tests = suite.powered() if asked.powered else suite.names(of, asked.pattern)
     begun = time.monotonic()
     found = suite.run(of, Path(asked.state_dir) / "clouds.yaml", tests)

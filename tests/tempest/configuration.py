@@ -31,7 +31,12 @@ _TOLD: Mapping[str, Mapping[str, str]] = {
     "network": {"endpoint_type": "public", "build_interval": "1", "build_timeout": "60"},
     "network-feature-enabled": {"ipv6": "true", "ipv6_subnet_attributes": "true", "port_security": "true"},
     "compute": {"endpoint_type": "public", "build_interval": "1", "max_microversion": "latest"},
-    "compute-feature-enabled": {"resize": "true", "cold_migration": "false", "live_migration": "false"},
+    "compute-feature-enabled": {
+        "resize": "true",
+        "cold_migration": "false",
+        "live_migration": "false",
+        "stable_rescue": "true",
+    },
     "image": {"endpoint_type": "public"},
     "volume": {
         "catalog_type": "block-storage",
@@ -43,10 +48,10 @@ _TOLD: Mapping[str, Mapping[str, str]] = {
     },
     # What of Block Storage is not there says docs/api-coverage.md.
     "volume-feature-enabled": {
-        "backup": "false",
+        "backup": "true",
         "manage_volume": "false",
         "manage_snapshot": "false",
-        "extend_attached_volume": "false",
+        "extend_attached_volume": "true",
     },
     # Floating IPs lead to the sandbox's `outside`, and tempest runs out of it: guests are reached in tests/system.
     "validation": {"run_validation": "false"},
@@ -55,15 +60,18 @@ _TOLD: Mapping[str, Mapping[str, str]] = {
 }
 
 
-def write(clouds: Path, folder: Path, earlier: Mapping[str, str]) -> Path:
+def write(
+    clouds: Path, folder: Path, earlier: Mapping[str, str], more: Mapping[str, Mapping[str, str]] | None = None
+) -> Path:
     """Write tempest.conf into `folder`, for the cloud "admin" of a clouds.yaml; its path comes back.
 
     `earlier` has aliases that Neutron lists no more, by that of what took their place: tests still ask for them.
+    `more` is what the operator of the cloud has set.
     """
     config = openstack.config.OpenStackConfig(config_files=[str(clouds)]).get_one("admin")
     connection = openstack.connection.Connection(config=config)
     sections = {name: dict(told) for name, told in _TOLD.items()}
-    for name, found in _found(config, connection, earlier).items():
+    for name, found in (*_found(config, connection, earlier).items(), *(more or {}).items()):
         sections.setdefault(name, {}).update(found)
     sections["oslo_concurrency"] = {"lock_path": str(folder / "locks")}
     sections["DEFAULT"] |= {"log_dir": str(folder), "log_file": "tempest.log"}

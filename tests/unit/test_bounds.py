@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy.dialects import sqlite
 
-from deuteron.api import compute, identity, image, network, volume
+from deuteron.api import compute, identity, image, network, placement, volume
 from deuteron.api.network.service import KINDS
 from deuteron.api.openapi import DECLARED, document
 from deuteron.model.caller import Caller
@@ -67,7 +67,14 @@ def _schemas(value: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]
 
 
 def test_the_document_tells_the_bound_of_every_list_and_every_text_of_a_body() -> None:
-    services = (identity.SERVICE(), network.SERVICE(), image.SERVICE(), volume.SERVICE(), compute.SERVICE())
+    services = (
+        identity.SERVICE(),
+        network.SERVICE(),
+        image.SERVICE(),
+        volume.SERVICE(),
+        compute.SERVICE(),
+        placement.SERVICE(),
+    )
     schemas = document(services, "http://x")["components"]["schemas"]
     bodies = {name: schema for name, schema in schemas.items() if name.endswith((".create", ".update"))}
     assert len(bodies) > 30
@@ -84,7 +91,14 @@ WITHOUT_BODY = re.compile(
 
 def test_every_body_is_met_by_the_largest_requests() -> None:
     """A new route whose body has no example in the fuzzer would not be measured."""
-    services = (identity.SERVICE(), network.SERVICE(), image.SERVICE(), volume.SERVICE(), compute.SERVICE())
+    services = (
+        identity.SERVICE(),
+        network.SERVICE(),
+        image.SERVICE(),
+        volume.SERVICE(),
+        compute.SERVICE(),
+        placement.SERVICE(),
+    )
     routes = {(route.method, path_of(service, route)) for service in services for route in service.routes()}
     examples = {**BODIES, **TAGS}
     assert not [key for key in examples if key not in routes], "examples of routes that are not there"

@@ -12,9 +12,12 @@ from tests.coverage.words import paragraph, unheld
 PEOPLE, IMAGES, DISKS, SERVERS = (
     f"spec/{service}-use-cases.yaml::" for service in ("identity", "image", "volume", "compute")
 )
+GROUPS = "unit/api_volume/test_groups.py::"
+BACKUPS = "unit/api_volume/test_backups.py::"
 VOLUMES, TYPES = "unit/api_volume/test_volumes.py::", "unit/api_volume/test_types.py::"
 ACCOUNTS = "unit/api_identity/test_compliance.py::"
 METADEFS = "unit/api_image/test_metadefs.py::"
+ROOTS = "unit/api_compute/test_root_volumes.py::"
 SHAPES, SHELVES = "unit/api_compute/test_shapes.py::", "unit/api_compute/test_shelves.py::"
 BOOT, API = "unit/api_compute/test_boot.py::", "unit/api_compute/test_api.py::"
 
@@ -154,6 +157,22 @@ VOLUME = {
     "delete by force": VOLUMES + "test_a_volume_that_its_host_cannot_make_is_in_error_until_it_can: os-force_delete",
     "reset)": VOLUMES + "test_small_actions_change_what_a_volume_says_of_itself: os-reset_status",
     "`snapshots` with `metadata`": VOLUMES + "test_a_snapshot_keeps_its_volume_and_goes_with_it_when_asked",
+    "`attachments` (reserve, connect, complete, let go": "unit/api_volume/test_attachments.py::"
+    "test_an_attachment_reserves_connects_completes_and_ends",
+    "actions of volumes for older clients)": "unit/api_volume/test_attachments.py::"
+    "test_older_clients_attach_by_actions: os-attach os-detach os-initialize_connection",
+    "`backups` (whole": BACKUPS + "test_a_backup_is_made_shown_changed_restored_and_deleted",
+    "incremental, of a snapshot": BACKUPS
+    + "test_an_incremental_backup_needs_the_one_it_differs_from: incremental snapshot_id",
+    "`restore` to a new volume or a given one": BACKUPS
+    + "test_a_backup_is_made_shown_changed_restored_and_deleted: restore",
+    "`export_record`, `import_record`": BACKUPS + "test_a_record_of_a_backup_makes_another_of_the_same_data",
+    "`group_types` with `group_specs`": GROUPS + "test_group_types_have_specs_that_administrators_see",
+    "`groups` (of copies of another, too": GROUPS
+    + "test_a_snapshot_of_a_group_is_all_of_it_or_nothing: create-from-src",
+    "add and remove volumes, delete with them)": GROUPS
+    + "test_a_group_has_volumes_that_go_together: add_volumes remove_volumes delete-volumes",
+    "`group_snapshots` (all of them or none)": GROUPS + "test_a_snapshot_of_a_group_is_all_of_it_or_nothing",
     "`os-volume-transfer`": DISKS + "it is offered to another project",
     "`volume-transfers` (to another project, with its snapshots or without)": VOLUMES
     + "test_a_volume_goes_to_another_project_that_has_the_key: volume-transfers no_snapshots",
@@ -208,8 +227,9 @@ COMPUTE = {
     "images and backups": "unit/api_compute/test_snapshots.py::"
     "test_the_newest_backups_of_a_type_are_kept: createBackup",
     "rescue with its own image or another": SHAPES + "test_a_server_is_rescued_with_an_image_and_goes_back: rescue",
-    "resize on its host with confirm": SHAPES + "test_a_resize_is_confirmed: confirmResize",
+    "resize on its host or another with confirm": SHAPES + "test_a_resize_is_confirmed: confirmResize",
     "revert": SHAPES + "test_a_resize_of_one_that_is_off_is_reverted: revertResize",
+    "cold migration": "unit/api_compute/test_cold_moves.py::test_a_server_migrates_and_stays_or_goes_back: migrate",
     "shelve": SHELVES + "test_a_server_that_cannot_be_shelved_goes_on: shelve",
     "shelve offload": SHELVES
     + "test_a_shelved_server_is_on_no_host_and_comes_back_from_its_image_on_another: shelveOffload",
@@ -233,21 +253,72 @@ COMPUTE = {
     "`os-quota-class-sets`": API + "test_limits_and_quotas_count_what_is_there",
     "`os-simple-tenant-usage`": "unit/api_compute/test_queries.py::"
     "test_usage_counts_servers_that_are_gone_until_they_went",
+    "diagnostics": "unit/api_compute/test_diagnostics.py::"
+    "test_how_a_guest_does_is_asked_of_its_host_where_it_runs: diagnostics",
+    "passwords that guests give": "unit/api_compute/test_passwords.py::"
+    "test_a_guest_gives_its_password_once_until_its_owner_clears_it: os-server-password",
+    "`os-migrations` (resizes, cold migrations and evacuations)": "unit/api_compute/test_migrations_listed.py::"
+    "test_resizes_and_evacuations_are_listed_with_how_far_they_are: os-migrations",
+    "`os-server-external-events`": "unit/api_compute/test_external_events.py::"
+    "test_each_event_has_its_code_and_one_takes_an_interface_away: os-server-external-events",
+    "`os-instance_usage_audit_log` (no host has noted anything)": "unit/api_compute/test_diagnostics.py::"
+    "test_no_host_has_noted_what_servers_used: os-instance_usage_audit_log",
     "instance actions (servers that are gone stay known to lists, actions and usage for 30 days)": (
         SERVERS + "its actions stay known: os-instance-actions"
     ),
+    "`os-volume_attachments` (attach, detach": "unit/api_compute/test_volumes.py::"
+    "test_a_volume_comes_and_goes_as_its_host_says",
+    "delete on termination)": "unit/api_compute/test_volumes.py::"
+    "test_volumes_are_free_when_their_server_is_gone_or_go_with_it: delete_on_termination",
+    "disks of new servers from images, volumes": ROOTS + "test_a_server_boots_from_volumes_that_are_made_for_it",
+    "snapshots": ROOTS + "test_a_server_boots_from_what_there_is: snapshot",
+    "nothing (block device mappings": ROOTS
+    + "test_a_server_boots_from_volumes_that_are_made_for_it: block_device_mapping_v2 blank",
+    "the older form of them": ROOTS + "test_a_server_boots_from_what_there_is: block_device_mapping",
+    "devices that an image brings)": ROOTS + "test_an_image_brings_its_own_devices: block_device_mapping",
     "`extensions`": "unit/api_compute/test_keys_and_flavors.py::test_the_extensions_are_those_that_work",
     "proxies of old microversions `images` (with metadata)": "unit/api_compute/test_image_metadata.py::"
     "test_metadata_of_images_is_read_written_and_deleted_until_2_38",
     "`os-networks`, `os-tenant-networks`": API + "test_networks_by_the_old_proxies",
     "`os-security-groups`, `os-security-group-rules`": API + "test_security_groups_by_the_old_proxy",
+    "`os-volumes`, `os-snapshots`": "unit/api_compute/test_volumes.py::test_volumes_and_snapshots_by_the_old_proxies",
+}
+
+
+_OF = "unit/api_placement/test_placement.py::"
+_CHOSEN = "unit/api_placement/test_candidates.py::"
+PLACEMENT = {
+    "`resource_providers`, also in trees": _OF + "test_providers_are_trees: parent_provider_uuid",
+    "with `inventories`": _OF + "test_what_is_taken_is_bounded_and_generations_are_kept: inventories",
+    "`usages`, `aggregates`": _OF + "test_names_of_clients_stand_beside_the_standard_ones: aggregates",
+    "`traits` and `allocations`": _OF + "test_several_consumers_change_together_or_not_at_all: allocations",
+    "`resource_classes` and `traits`, OpenStack's standard ones": _OF
+    + "test_names_of_clients_stand_beside_the_standard_ones: resource_classes",
+    "those that clients make": _OF + "test_names_of_clients_stand_beside_the_standard_ones: CUSTOM_MAGIC",
+    "`allocations` of one consumer": _OF + "test_what_is_taken_is_bounded_and_generations_are_kept: allocations",
+    "of several at once": _OF + "test_several_consumers_change_together_or_not_at_all",
+    "`usages` of projects by user and type of consumer": _OF
+    + "test_what_is_taken_is_bounded_and_generations_are_kept: consumer_count",
+    "`reshaper`": _OF + "test_what_moves_to_a_child_stays_taken: reshaper",
+    "generations of providers and consumers": _OF
+    + "test_what_is_taken_is_bounded_and_generations_are_kept: consumer_generation",
+    "`allocation_candidates` with groups, traits, aggregates, trees": _CHOSEN
+    + "test_groups_traits_and_aggregates_choose_in_a_tree: resources_A",
+    "`same_subtree`": _CHOSEN + "test_groups_traits_and_aggregates_choose_in_a_tree: same_subtree",
+    "providers that share": _CHOSEN + "test_what_is_shared_in_an_aggregate_is_given_to_other_trees: SHARES",
 }
 
 
 @pytest.mark.parametrize(
     ("title", "held"),
-    [("Identity v3", IDENTITY), ("Image v2", IMAGE), ("Block Storage v3", VOLUME), ("Compute v2.1", COMPUTE)],
-    ids=["identity", "image", "volume", "compute"],
+    [
+        ("Identity v3", IDENTITY),
+        ("Image v2", IMAGE),
+        ("Block Storage v3", VOLUME),
+        ("Placement", PLACEMENT),
+        ("Compute v2.1", COMPUTE),
+    ],
+    ids=["identity", "image", "volume", "placement", "compute"],
 )
 def test_all_that_is_there_is_held_by_a_test_that_is_there(title: str, held: dict[str, str]) -> None:
     assert unheld(paragraph(title, "There:"), held) == []

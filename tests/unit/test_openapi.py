@@ -8,10 +8,17 @@ from typing import Any
 
 import pytest
 
-from deuteron.api import compute, identity, image, network, openapi, volume
+from deuteron.api import compute, identity, image, network, openapi, placement, volume
 from deuteron.api.root import Root
 
-SERVICES = (identity.SERVICE(), network.SERVICE(), image.SERVICE(), volume.SERVICE(), compute.SERVICE())
+SERVICES = (
+    identity.SERVICE(),
+    network.SERVICE(),
+    image.SERVICE(),
+    volume.SERVICE(),
+    compute.SERVICE(),
+    placement.SERVICE(),
+)
 
 
 @pytest.fixture(scope="module")

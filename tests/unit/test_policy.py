@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deuteron.api import compute, identity, image, network, volume
+from deuteron.api import compute, identity, image, network, placement, volume
 from deuteron.api.policy import Policy
 from deuteron.api.settings import BadOperatorFile
 from deuteron.model.caller import Caller
@@ -48,12 +48,17 @@ TARGETS = (
 )
 
 
-@pytest.mark.parametrize("service", ["identity", "network", "image", "volume", "compute"])
+@pytest.mark.parametrize("service", ["identity", "network", "image", "volume", "compute", "placement"])
 def test_a_rule_decides_as_oslo_policy_does(service: str) -> None:
     policy = Policy(ALL)
-    rules = {"identity": identity, "network": network, "image": image, "volume": volume, "compute": compute}[
-        service
-    ].POLICIES
+    rules = {
+        "identity": identity,
+        "network": network,
+        "image": image,
+        "volume": volume,
+        "compute": compute,
+        "placement": placement,
+    }[service].POLICIES
     decided = {True: 0, False: 0}
 
     for name in rules:

@@ -28,6 +28,7 @@ from deuteron.model.intent import (
     REPORTED,
     Answer,
     Ask,
+    BackupReport,
     Change,
     Heartbeat,
     Hello,
@@ -54,7 +55,7 @@ LONGEST_PAUSE_S = 2.0
 LONGEST_PAUSE_ABSENT_S = 0.3
 """While nobody listens at all: to ask costs next to nothing, and the API is about to start."""
 _MOST_PROBLEMS = 100
-_LASTING = frozenset({"volume", "volume_snapshot"})
+_LASTING = frozenset({"volume", "volume_snapshot", "backup"})
 """Kinds that nobody is to lose: that an API does not speak of one any more, as after a backup was restored, is no word
 for its end."""
 
@@ -69,6 +70,7 @@ class Findings:
     servers: dict[str, ServerReport] = field(default_factory=dict)
     volumes: dict[str, VolumeReport] = field(default_factory=dict)
     snapshots: dict[str, SnapshotReport] = field(default_factory=dict)
+    backups: dict[str, BackupReport] = field(default_factory=dict)
     removed: frozenset[Key] = frozenset()
     kept: dict[Key, Kept] = field(default_factory=dict)
     problems: tuple[tuple[str, str], ...] = ()
@@ -236,6 +238,7 @@ def difference(latest: Findings, said: Findings | None, removed: frozenset[Key])
         snapshots=tuple(
             item for id, item in latest.snapshots.items() if said is None or said.snapshots.get(id) != item
         ),
+        backups=tuple(item for id, item in latest.backups.items() if said is None or said.backups.get(id) != item),
         removed=tuple(sorted(removed)),
         kept=tuple(item for key, item in sorted(latest.kept.items()) if said is None or said.kept.get(key) != item),
         problems=latest.problems[:_MOST_PROBLEMS],

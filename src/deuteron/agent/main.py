@@ -26,12 +26,13 @@ from deuteron.agent.connection import Connection, Findings
 from deuteron.agent.intents import is_wanted
 from deuteron.agent.metadata import MetadataProxy
 from deuteron.agent.statuses import Patience, is_removed, port_reports, router_reports, unrealised, wired_ports
-from deuteron.agent.volumes import open_volumes
+from deuteron.agent.volumes import Exports, open_volumes
 from deuteron.agent.worker import Pass, Worker
-from deuteron.compute import ComputeDriver, ConsoleUnavailable, HostUse, NoHypervisor, open_compute
+from deuteron.compute import ComputeDriver, ConsoleUnavailable, HostUse, NoHypervisor, NotRunning, open_compute
 from deuteron.model import logs
 from deuteron.model.intent import (
     Ask,
+    BackupReport,
     Difference,
     Heartbeat,
     Hello,
@@ -56,7 +57,7 @@ log = structlog.get_logger("deuteron.agent")
 
 _STOP_TIMEOUT_S = 1.0
 _MOST_PROBLEMS = 100
-_VOLUMES = ("volume", "volume_snapshot")
+_VOLUMES = ("volume", "volume_snapshot", "backup")
 
 
 class Agent:
@@ -92,7 +93,9 @@ class Agent:
         if compute is not None:
             compute.on_change = self._heard_compute
         if volumes is not None:
-            volumes.on_change = self._heard_compute
+            volumes.on_change = self._heard_volumes
+            if compute is not None:
+                volumes.guests = compute
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -145,19 +148,29 @@ class Agent:
             return
         ready = wired_ports(self._last.intent, self._last.plan, self._last.outcome)
         self._looked_for = frozenset(id for kind, id in self._leaving if kind == "server")
-        self._compute.sync(self._intent.servers, self._intent.ports, ready, self._looked_for)
+        there = frozenset[str]()
+        if self._volumes is not None:
+            there = frozenset(report.id for report in self._volumes.reports()[0] if report.state == "ready")
+        self._compute.sync(self._intent.servers, self._intent.ports, ready, self._looked_for, there)
 
     def _sync_volumes(self) -> None:
         """Nothing of them waits for what a pass makes."""
         if self._volumes is not None and self._intent is not None:
             self._looked_for_volumes = frozenset(key for key in self._leaving if key[0] in _VOLUMES)
-            self._volumes.sync(self._intent.volumes, self._intent.volume_snapshots, self._looked_for_volumes)
+            intent = self._intent
+            self._volumes.sync(intent.volumes, intent.volume_snapshots, self._looked_for_volumes, intent.backups)
 
     # --- from the host to the API ------------------------------------------------------------------------------
 
     def _heard_compute(self) -> None:
-        """In a thread of the compute driver, or of the volumes."""
+        """In a thread of the compute driver."""
         if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._report)
+
+    def _heard_volumes(self) -> None:
+        """In a thread of theirs: servers may wait for them."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._sync_compute)
             self._loop.call_soon_threadsafe(self._report)
 
     def _passed(self, done: Pass) -> None:
@@ -184,10 +197,12 @@ class Agent:
             problems = self._compute.pending()
         volumes: dict[str, VolumeReport] = {}
         snapshots: dict[str, SnapshotReport] = {}
+        backups: dict[str, BackupReport] = {}
         if self._volumes is not None:
-            of_volumes, of_snapshots = self._volumes.reports()
+            of_volumes, of_snapshots, of_backups = self._volumes.reports()
             volumes = {report.id: report for report in of_volumes}
             snapshots = {report.id: report for report in of_snapshots}
+            backups = {report.id: report for report in of_backups}
             problems = (*problems, *self._volumes.pending())
         now_s = self._loop.time()
         ports, ports_again_s = self._ports.judge(
@@ -208,6 +223,7 @@ class Agent:
                 servers=servers,
                 volumes=volumes,
                 snapshots=snapshots,
+                backups=backups,
                 removed=removed,
                 kept=kept,
                 problems=(*problems[:_MOST_PROBLEMS], *done.outcome.pending[:_MOST_PROBLEMS]),
@@ -229,7 +245,7 @@ class Agent:
         }
 
     def _kept_volumes(self) -> dict[Key, Kept]:
-        """The volumes and snapshots that are to leave and may still be here."""
+        """The volumes, snapshots and backups that are to leave and may still be here."""
         leaving = [key for key in self._leaving if key[0] in _VOLUMES]
         if self._volumes is None:
             reason = "nobody can look for it: this host keeps no volumes"
@@ -295,6 +311,11 @@ class Agent:
             if self._compute is None:
                 raise ConsoleUnavailable(f"host {self._settings.host} runs no servers")
             return await asyncio.to_thread(self._compute.console_log, question.id, question.argument)
+        if question.what == "diagnostics":
+            if self._compute is None:
+                raise NotRunning(f"host {self._settings.host} runs no servers")
+            figures = await asyncio.to_thread(self._compute.diagnostics, question.id)
+            return msgspec.json.encode(figures).decode()
         raise ValueError(f'the question "{question.what}" is not known on this host')
 
 
@@ -323,20 +344,21 @@ def main(path: Path, debug: bool) -> None:
 
 async def _run(settings: HostSettings, mechanisms: Sequence[HostMechanism]) -> None:
     loop = asyncio.get_running_loop()
-    compute = None
-    if "compute" in settings.roles:
-        try:
-            plug = plug_of(mechanisms, settings)
-            compute = await asyncio.to_thread(open_compute, _with_known_virt_type(settings), plug)
-            _remember_virt_type(settings, compute.facts().virt_type)
-        except NoHypervisor as error:
-            log.error("no servers can run on this host", reason=str(error))
     volumes = None
     if "storage" in settings.roles:
         try:
             volumes = await asyncio.to_thread(open_volumes, settings)
         except (UnknownDriver, OSError) as error:
             log.error("no volumes can be kept on this host", reason=str(error))
+    compute = None
+    if "compute" in settings.roles:
+        try:
+            plug = plug_of(mechanisms, settings)
+            source = None if volumes is None else Exports(volumes.driver)
+            compute = await asyncio.to_thread(open_compute, _with_known_virt_type(settings), plug, source)
+            _remember_virt_type(settings, compute.facts().virt_type)
+        except NoHypervisor as error:
+            log.error("no servers can run on this host", reason=str(error))
     agent = asyncio.create_task(Agent(settings, mechanisms, loop, compute, volumes).run())
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.cancel)

@@ -12,6 +12,7 @@ from deuteron.compute.images import ImageCache, send_file
 from deuteron.compute.tools import DiskFailure
 from deuteron.model.intent import HostSettings, ImageRef
 from deuteron.volume import VolumeFailure, VolumeKeeper
+from deuteron.volume.backups import BackupStore
 from deuteron.volume.contract import VolumeDriver
 from deuteron.volume.registry import open_driver
 from deuteron.volume.simulated import SimulatedDriver
@@ -39,7 +40,29 @@ def open_volumes(settings: HostSettings) -> VolumeKeeper:
         driver = SimulatedDriver()
     else:
         driver = open_driver(settings.volume_driver, folder, fetch)
-    return VolumeKeeper(driver, lambda *what: _deliver(settings, *what), folder)
+    backups = BackupStore(Path(settings.state_dir) / "backups")
+    return VolumeKeeper(driver, lambda *what: _deliver(settings, *what), folder, backups)
+
+
+class Exports:
+    """The volumes of a driver as servers of the host need them (`deuteron.compute.contract.VolumeSource`)."""
+
+    def __init__(self, driver: VolumeDriver) -> None:
+        self._driver = driver
+
+    def export(self, volume_id: str, folder: Path) -> Path:
+        """Raises: DiskFailure."""
+        try:
+            return self._driver.export(volume_id, folder)
+        except VolumeFailure as error:
+            raise DiskFailure(str(error), error.details) from error
+
+    def withdraw(self, volume_id: str, folder: Path) -> None:
+        """Raises: DiskFailure."""
+        try:
+            self._driver.withdraw(volume_id, folder)
+        except VolumeFailure as error:
+            raise DiskFailure(str(error), error.details) from error
 
 
 def _deliver(settings: HostSettings, volume_id: str, image_id: str, path: Path) -> None:

@@ -23,9 +23,10 @@ import uvicorn
 import uvloop
 from sqlalchemy.exc import DBAPIError
 
-from deuteron.api import compute, identity, image, network, volume
+from deuteron.api import compute, identity, image, network, placement, volume
 from deuteron.api.app import App
 from deuteron.api.hosts import internal
+from deuteron.api.hosts.moves import Parcels
 from deuteron.api.parts import Parts
 from deuteron.api.policy import Policy
 from deuteron.api.root import Root
@@ -60,7 +61,11 @@ def build(settings: Settings, store: Database | None = None) -> tuple[Parts, App
     state = Path(settings.state_dir)
     database = store or Database(engine_of(state, settings.database, settings.database_password))
     policy = Policy(
-        {**identity.POLICIES, **network.POLICIES, **image.POLICIES, **volume.POLICIES, **compute.POLICIES},
+        {
+            name: rule
+            for service in (identity, network, image, volume, compute, placement)
+            for name, rule in service.POLICIES.items()
+        },
         state / "policy.yaml",
     )
     tokens = Tokens(state / "fernet-keys", settings.token_expiration_s)
@@ -76,7 +81,9 @@ def build(settings: Settings, store: Database | None = None) -> tuple[Parts, App
 
     database.write(bootstrap)
     database.subscribe(image.Leftovers(settings).heard)
-    services = (identity.SERVICE(), network.SERVICE(), image.SERVICE(), volume.SERVICE(), compute.SERVICE())
+    database.subscribe(Parcels(settings).heard)
+    known = (identity, network, image, volume, compute, placement)
+    services = tuple(service.SERVICE() for service in known)
     return parts, App(parts, (Root(services), *services, internal.SERVICE()), websockets={"internal": hub.websocket})
 
 

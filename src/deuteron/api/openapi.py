@@ -28,7 +28,8 @@ DECLARED: Final[Mapping[str, tuple[Resource[Any], ...]]] = {
         identity.SERVICE, identity.ENDPOINT, identity.CREDENTIAL,
     ),
     "image": (IMAGE,),
-    "volume": (volume.VOLUME, volume.SNAPSHOT, volume.VOLUME_TYPE, volume.TRANSFER, volume.MESSAGE),
+    "volume": (volume.VOLUME, volume.SNAPSHOT, volume.VOLUME_TYPE, volume.BACKUP, volume.GROUP,
+        volume.GROUP_SNAPSHOT, volume.GROUP_TYPE, volume.TRANSFER, volume.MESSAGE),
 }  # fmt: skip
 """The resources whose bodies follow their declaration."""
 
@@ -37,7 +38,18 @@ _BARE: Final = frozenset({"image"})
 
 _MADE: Final[Mapping[str, HTTPStatus]] = {
     "volume.volume_type": HTTPStatus.OK,
-    **dict.fromkeys(("volume.volume", "volume.volume_snapshot", "volume.transfer"), HTTPStatus.ACCEPTED),
+    **dict.fromkeys(
+        (
+            "volume.volume",
+            "volume.volume_snapshot",
+            "volume.backup",
+            "volume.transfer",
+            "volume.volume_group",
+            "volume.group_snapshot",
+            "volume.group_type",
+        ),
+        HTTPStatus.ACCEPTED,
+    ),
 }
 """What is answered to who makes one, where that is not 201."""
 _JSON: Final = "application/json"

@@ -74,5 +74,6 @@ def _index(call: Call, tx: Any) -> Reply:
         "compute": "/compute/v2.1",
         "image": "/image",
         "block-storage": "/volume/v3",
+        "placement": "/placement",
     }
     return Reply(200, {"name": "deuteron", "services": {name: call.base_url + path for name, path in services.items()}})

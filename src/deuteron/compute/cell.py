@@ -6,17 +6,19 @@ becomes the QEMU that libvirt asked for, with the arguments libvirt gave:
 
     /usr/lib, /usr/share/qemu, ...   read-only, what QEMU and its firmware are
     each file the arguments name     disks for writing; images, kernels, RAM disks for reading
+    the guest's folder of volumes    with names that come and go while it runs, and that QEMU cannot list
     /dev/null, urandom, pts, ...     and /dev/kvm where there is one
     no /proc, no /sys, no network    taps, the monitor and the console log are open files that libvirt passes
 
-What libvirt gives a running QEMU later it gives as open files as well (taps, the file of a suspended guest). A disk
-that is attached by its name to a running guest would not be found.
+What libvirt gives a running QEMU later it gives as open files as well (taps, the file of a suspended guest), but for
+volumes, which are found by name in the guest's own folder.
 
 Invariant: it fails closed. Where any step is refused, no QEMU starts; the reason is the last line of its log.
 A crash leaves nothing: namespaces end with QEMU, and the claim on the identity is a lock on an open file.
 
 The program runs without our other modules and without site packages (`python -I -S`), because it runs at each start
-of a guest: it takes some 30 ms. Run it as `cell.py QEMU ARGUMENT...`.
+of a guest: it takes some 30 ms. Run it as `cell.py INSTANCES QEMU ARGUMENT...`; below INSTANCES each guest has its
+folder.
 
 Source: mount_namespaces(7), pivot_root(2), mount_setattr(2), capabilities(7), qemu(1).
 """
@@ -124,8 +126,11 @@ def claim_identity(guest: str, folder: str) -> int:
     raise OSError(errno.EUSERS, f"all identities from {FIRST_ID} to {LAST_ID} are taken")
 
 
-def make_root(root: str, qemu: str, needs: Needs, identity: int) -> None:
-    """Lay the root folder of the cell out at `root`, in a mount namespace of our own."""
+def make_root(root: str, qemu: str, needs: Needs, identity: int, volumes: str = "") -> None:
+    """Lay the root folder of the cell out at `root`, in a mount namespace of our own.
+
+    `volumes` is the guest's folder of volumes, where it has one.
+    """
     _mount("tmpfs", root, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0755,size=1m")
     for folder in (*PROGRAM_FOLDERS, "/lib", "/lib32", "/lib64"):
         if os.path.islink(folder):
@@ -142,15 +147,24 @@ def make_root(root: str, qemu: str, needs: Needs, identity: int) -> None:
         if os.path.exists(f"/dev/{name}") and stat.S_ISCHR(os.stat(f"/dev/{name}").st_mode):
             _bind(f"/dev/{name}", _new_file(root, f"/dev/{name}"), _MS_NOSUID | _MS_NOEXEC)
     _show_terminals(root)
+    if volumes:
+        os.makedirs(root + volumes)
+        _bind(volumes, root + volumes, _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
     for path in sorted(needs.written):
         fd = _open_file(path)
         os.fchown(fd, identity, identity)
+        if volumes and path.startswith(f"{volumes}/"):
+            os.close(fd)
+            continue
         _bind(f"/proc/self/fd/{fd}", _new_file(root, path), _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
         os.close(fd)
     for path in sorted(needs.read):
         fd = _open_file(path)
         # It lies in a folder that only root of the host enters; here it is to be read by whoever QEMU is.
         os.fchmod(fd, os.fstat(fd).st_mode | 0o444)
+        if volumes and path.startswith(f"{volumes}/"):
+            os.close(fd)
+            continue
         flags = _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
         _bind(f"/proc/self/fd/{fd}", _new_file(root, path), flags)
         os.close(fd)
@@ -206,7 +220,7 @@ def give_up_rights(identity: int) -> None:
     _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0), "no_new_privs")
 
 
-def main(qemu: str, arguments: list[str]) -> None:
+def main(instances: str, qemu: str, arguments: list[str]) -> None:
     """Become QEMU in a cell. Returns never, or raises OSError or ValueError."""
     needs = needs_of(arguments)
     identity = claim_identity(needs.guest, f"{RUN}/identities")
@@ -215,7 +229,8 @@ def main(qemu: str, arguments: list[str]) -> None:
     _check(_libc.unshare(_CLONE_NEWNS | _CLONE_NEWNET | _CLONE_NEWIPC), "unshare")
     _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
     os.umask(0o022)
-    make_root(root, qemu, needs, identity)
+    volumes = os.path.join(instances, needs.guest, "volumes") if needs.guest else ""
+    make_root(root, qemu, needs, identity, volumes if os.path.isdir(volumes) else "")
     os.umask(0o077)
     change_root(root)
     give_up_rights(identity)
@@ -261,7 +276,7 @@ def _check(result: int, what: str) -> None:
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1], sys.argv[2:])
+        main(sys.argv[1], sys.argv[2], sys.argv[3:])
     except (OSError, ValueError, KeyError) as error:
-        print(f"cannot make a cell for {sys.argv[1]}: {error}", file=sys.stderr)
+        print(f"cannot make a cell for {sys.argv[2]}: {error}", file=sys.stderr)
         sys.exit(1)

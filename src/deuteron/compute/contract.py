@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
-from deuteron.model.intent import IntentPort, IntentServer, ServerReport
+from deuteron.model.intent import GuestFigures, IntentPort, IntentServer, ServerReport
 
 
 class HostFacts(msgspec.Struct, frozen=True):
@@ -33,8 +35,27 @@ class HostUse(msgspec.Struct, frozen=True):
     running_vms: int
 
 
+class VolumeSource(Protocol):
+    """What keeps the volumes of this host, as far as servers need it. Sizes are in GiB.
+
+    Raises: DiskFailure of `images` for what cannot be had.
+    """
+
+    def export(self, volume_id: str, folder: Path) -> Path:
+        """Let a server have the volume, which finds its files in the folder; the file to open, a qcow2."""
+        ...
+
+    def withdraw(self, volume_id: str, folder: Path) -> None:
+        """Take it out of the folder again."""
+        ...
+
+
 class ConsoleUnavailable(Exception):
     """There is no console log for the server on this host."""
+
+
+class NotRunning(Exception):
+    """There is no running guest of the server on this host."""
 
 
 class ComputeDriver(Protocol):
@@ -53,13 +74,15 @@ class ComputeDriver(Protocol):
         ports: Mapping[str, IntentPort],
         taps_ready: Set[str],
         leaving: Set[str] = frozenset(),
+        volumes_ready: Set[str] = frozenset(),
     ) -> None:
         """Makes `servers`, and only them, exist; does not block.
 
         `servers` is complete: what is not in it is removed, with its files. `taps_ready` holds the ids of
         the ports whose device (tap, or qbr bridge) is there and wired; a server starts when all of its
-        ports are in it, so call again when that changes. `leaving` holds servers of which somebody waits to
-        hear that they are gone: they are looked for, also when this driver knows nothing of them.
+        ports are in it, and its volumes in `volumes_ready`, so call again when that changes. `leaving` holds
+        servers of which somebody waits to hear that they are gone: they are looked for, also when this driver
+        knows nothing of them.
         """
         ...
 
@@ -84,6 +107,24 @@ class ComputeDriver(Protocol):
 
         Raises: ConsoleUnavailable if there is no such server here.
         """
+        ...
+
+    def diagnostics(self, server_id: str) -> GuestFigures:
+        """How the guest does now. Asks libvirt, which may take some ms.
+
+        Raises: NotRunning.
+        """
+        ...
+
+    def quiet(self, volume_id: str) -> AbstractContextManager[None]:
+        """While it lasts, the server that has the volume writes nothing to it: it stands still, or stays off.
+
+        Raises: OSError if it cannot be had to.
+        """
+        ...
+
+    def grow(self, volume_id: str, size_gib: int) -> bool:
+        """Let the server that runs with the volume see it larger; False where none runs with it. Raises: OSError."""
         ...
 
     def close(self) -> None:

@@ -9,13 +9,15 @@ generation), so that the driver needs no memory of its own.
 
 from __future__ import annotations
 
+import string
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import msgspec
 
-from deuteron.model.intent import IntentServer, Plug, ServerPort
+from deuteron.model.codecs import is_uuid
+from deuteron.model.intent import IntentServer, Plug, ServerPort, ServerVolume
 
 MARK_NAMESPACE = "urn:deuteron:server:1"
 MARK_PREFIX = "deuteron"
@@ -64,6 +66,7 @@ class DiskRow(msgspec.Struct, frozen=True):
     target: str
     format: Literal["qcow2", "raw"] = "qcow2"
     serial: str = ""
+    is_readonly: bool = False
     device: Literal["disk", "cdrom"] = "disk"
     bus: Literal["virtio", "ide", "sata"] = "virtio"
     boots: bool = False
@@ -107,9 +110,31 @@ def interface_row(port: ServerPort, wiring: HostWiring) -> InterfaceRow:
     )
 
 
-def domain_row(server: IntentServer, wiring: HostWiring, instance_dir: str, image_dir: str) -> DomainRow:
-    """What libvirt should be told about `server`, whose files are in `instance_dir`."""
+def volume_row(volume: ServerVolume, path: str) -> DiskRow:
+    return DiskRow(path, volume.target, serial=volume.volume_id, is_readonly=volume.is_readonly)
+
+
+def domain_row(
+    server: IntentServer,
+    wiring: HostWiring,
+    instance_dir: str,
+    image_dir: str,
+    volumes: Mapping[str, str] | None = None,
+) -> DomainRow:
+    """What libvirt should be told about `server`, whose files are in `instance_dir`.
+
+    `volumes` are the paths of those of its volumes that it is to have now, by id; a rescued server has none of them,
+    unless the rescue disk stands beside all others.
+    """
     disks = _disk_rows(server, instance_dir)
+    if server.rescue is None or server.rescue.device is not None:
+        paths = volumes or {}
+        plugged = [volume_row(each, paths[each.volume_id]) for each in server.volumes if each.volume_id in paths]
+        disks = [
+            *(row for row in plugged if row.target == "vda"),
+            *disks,
+            *(row for row in plugged if row.target != "vda"),
+        ]
     boot = server if server.rescue is None else server.rescue
     machine = server.machine_type or "pc"
     if server.config_drive:
@@ -165,7 +190,9 @@ def _disk_rows(server: IntentServer, instance_dir: str) -> list[DiskRow]:
         own.append(DiskRow(f"{instance_dir}/disk.swap", "vdc" if server.ephemeral_disk_gib else "vdb"))
     if rescue is not None and rescue.device is not None:
         # The virtio disks are numbered one after the other; the other buses hold nothing but the config drive's end.
-        target = {"virtio": f"vd{'abcd'[len(own)]}", "ide": "hda", "sata": "sda"}[rescue.bus]
+        taken = {row.target for row in own} | {volume.target for volume in server.volumes}
+        free = next((letter for letter in string.ascii_lowercase if f"vd{letter}" not in taken), "")
+        target = {"virtio": f"vd{free}", "ide": "hda", "sata": "sda"}[rescue.bus]
         own.append(DiskRow(f"{instance_dir}/disk.rescue", target, device=rescue.device, bus=rescue.bus, boots=True))
     return own
 
@@ -246,6 +273,24 @@ def present_interface(xml: str, tap: str) -> str | None:
     return None
 
 
+def volume_disks(xml: str) -> dict[str, str]:
+    """Names in the guest of the volumes in a domain's XML, by id: disks of ours have shorter serials."""
+    found = {}
+    for element in ElementTree.fromstring(xml).iterfind("devices/disk"):
+        serial, target = element.findtext("serial", ""), element.find("target")
+        if target is not None and is_uuid(serial):
+            found[serial] = target.attrib.get("dev", "")
+    return found
+
+
+def present_disk(xml: str, volume_id: str) -> str | None:
+    """The element of a volume as the domain has it now, as libvirt wants it for detaching; None without one."""
+    for element in ElementTree.fromstring(xml).iterfind("devices/disk"):
+        if element.findtext("serial") == volume_id:
+            return ElementTree.tostring(element, encoding="unicode")
+    return None
+
+
 def with_emulator(xml: str, emulator: str) -> str | None:
     """A domain's XML with another emulator; None if it has that one already."""
     root = ElementTree.fromstring(xml)
@@ -310,18 +355,7 @@ def _append_devices(root: ElementTree.Element, row: DomainRow) -> None:
     devices = ElementTree.SubElement(root, "devices")
     _text(devices, "emulator", row.emulator)
     for disk in row.disks:
-        element = ElementTree.SubElement(devices, "disk", type="file", device=disk.device)
-        driver = ElementTree.SubElement(element, "driver", name="qemu", type=disk.format, cache="writeback")
-        if disk.device == "disk":
-            driver.set("discard", "unmap")
-        ElementTree.SubElement(element, "source", file=disk.path)
-        ElementTree.SubElement(element, "target", dev=disk.target, bus=disk.bus)
-        if disk.device == "cdrom":
-            ElementTree.SubElement(element, "readonly")
-        if disk.boots and not row.kernel:
-            ElementTree.SubElement(element, "boot", order="1")
-        if disk.serial:
-            _text(element, "serial", disk.serial)
+        devices.append(disk_element(disk, boots=disk.boots and not row.kernel))
     for interface in row.interfaces:
         devices.append(_interface_element(interface))
     # A terminal for people (`virsh console`), and everything that was written to it in a file. The file is opened
@@ -334,6 +368,23 @@ def _append_devices(root: ElementTree.Element, row: DomainRow) -> None:
     # What libvirt would add by itself and no server asks for; each device costs boot time.
     ElementTree.SubElement(devices, "controller", type="usb", model="none")
     ElementTree.SubElement(devices, "memballoon", model="none")
+
+
+def disk_element(disk: DiskRow, *, boots: bool = False) -> ElementTree.Element:
+    """One disk, as libvirt reads it; `boots`, the guest starts from it."""
+    element = ElementTree.Element("disk", type="file", device=disk.device)
+    driver = ElementTree.SubElement(element, "driver", name="qemu", type=disk.format, cache="writeback")
+    if disk.device == "disk":
+        driver.set("discard", "unmap")
+    ElementTree.SubElement(element, "source", file=disk.path)
+    ElementTree.SubElement(element, "target", dev=disk.target, bus=disk.bus)
+    if disk.device == "cdrom" or disk.is_readonly:
+        ElementTree.SubElement(element, "readonly")
+    if boots:
+        ElementTree.SubElement(element, "boot", order="1")
+    if disk.serial:
+        _text(element, "serial", disk.serial)
+    return element
 
 
 def _interface_element(row: InterfaceRow) -> ElementTree.Element:

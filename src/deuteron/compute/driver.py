@@ -21,8 +21,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import libvirt
@@ -32,13 +33,15 @@ import structlog
 from deuteron.compute import consoles
 from deuteron.compute import domain as domains
 from deuteron.compute.config_drive import ConfigDrives
-from deuteron.compute.contract import ConsoleUnavailable, HostFacts, HostUse
+from deuteron.compute.contract import ConsoleUnavailable, HostFacts, HostUse, NotRunning, VolumeSource
+from deuteron.compute.figures import figures_of
 from deuteron.compute.images import ImageCache, InstanceFiles
 from deuteron.compute.libvirtd import Libvirtd, ServerFailure, details_of, is_away
 from deuteron.compute.operations import Operations
 from deuteron.compute.steps import ObservedServer, Step, next_step
 from deuteron.compute.tools import DiskFailure
-from deuteron.model.intent import HostSettings, ImageRef, IntentPort, IntentServer, ServerReport
+from deuteron.compute.volumes import ServerVolumes
+from deuteron.model.intent import GuestFigures, HostSettings, ImageRef, IntentPort, IntentServer, ServerReport
 
 log = structlog.get_logger("deuteron.compute")
 
@@ -54,6 +57,8 @@ class ComputeOptions(msgspec.Struct, frozen=True):
     shutdown_timeout_s: float = 30.0
     """How long a guest may take to shut itself down before it is switched off."""
     detach_timeout_s: float = 15.0
+    quiet_timeout_s: float = 60.0
+    """How long a server may be busy before who wants it to stand still gives up, and tries again later."""
     retry_first_s: float = 1.0
     retry_most_s: float = 60.0
 
@@ -69,6 +74,8 @@ class _Server(msgspec.Struct):
 
     wanted: IntentServer | None = None
     ports_ready: bool = False
+    volumes_ready: frozenset[str] = frozenset()
+    """Those of its volumes that are there."""
     is_working: bool = False
     is_dirty: bool = False
     is_power_new: bool = False
@@ -83,6 +90,16 @@ class _Server(msgspec.Struct):
     imaged: str | None = None
     """The last image of its disk that the API took; forgotten by a restart, and then the API says so again."""
     image_fault: str | None = None
+    given: str | None = None
+    """The last move for which the API took its disks, as above."""
+    move_fault: str | None = None
+
+
+def _has(entry: _Server, volume_id: str) -> bool:
+    """Whether the server has the volume, or may get it."""
+    wanted = () if entry.wanted is None else tuple(each.volume_id for each in entry.wanted.volumes)
+    held = () if entry.report is None else entry.report.held
+    return volume_id in wanted or volume_id in held
 
 
 def _images_of(server: IntentServer) -> list[ImageRef]:
@@ -103,6 +120,7 @@ class LibvirtCompute:
         facts: HostFacts,
         options: ComputeOptions | None = None,
         clock: Callable[[], float] = time.monotonic,
+        volumes: VolumeSource | None = None,
     ) -> None:
         self.on_change: Callable[[], None] = lambda: None
         self._host = settings.host
@@ -114,6 +132,7 @@ class LibvirtCompute:
         self._images = ImageCache(state_dir / "images", settings.api_socket, settings.token)
         drives = ConfigDrives(settings.api_socket, settings.token)
         self._files = InstanceFiles(state_dir / "instances", self._images, drives.make)
+        self._volumes = ServerVolumes(self._files, volumes)
         self._lock = threading.Lock()
         self._servers: dict[str, _Server] = {}
         self._is_synced = False
@@ -124,6 +143,7 @@ class LibvirtCompute:
             self._libvirtd,
             self._files,
             self._images,
+            self._volumes,
             state_dir / "images",
             wiring,
             lambda server_id: self._servers[server_id].wanted if server_id in self._servers else None,
@@ -156,21 +176,28 @@ class LibvirtCompute:
         ports: Mapping[str, IntentPort],
         taps_ready: Set[str],
         leaving: Set[str] = frozenset(),
+        volumes_ready: Set[str] = frozenset(),
     ) -> None:
         with self._lock:
             self._is_synced = True
             for server_id in servers.keys() | self._servers.keys() | leaving:
                 wanted = servers.get(server_id)
                 ready = wanted is not None and all(port.port_id in taps_ready for port in wanted.ports)
+                volumes = (
+                    frozenset(each.volume_id for each in wanted.volumes) & volumes_ready if wanted else frozenset()
+                )
+                ready = ready and wanted is not None and len(volumes) == len(wanted.volumes)
                 entry = self._servers.setdefault(server_id, _Server())
-                if entry.report is not None and entry.wanted == wanted and entry.ports_ready == ready:
+                now = (wanted, ready, volumes)
+                if entry.report is not None and (entry.wanted, entry.ports_ready, entry.volumes_ready) == now:
                     continue
+                self._volumes.expect(server_id, volumes, anew=entry.wanted != wanted)
                 if entry.wanted != wanted:
                     # A new wish deserves a new try at once.
-                    entry.failures, entry.not_before, entry.image_fault = 0, 0.0, None
+                    entry.failures, entry.not_before, entry.image_fault, entry.move_fault = 0, 0.0, None, None
                 if entry.wanted is not None and wanted is not None and entry.wanted.power != wanted.power:
                     entry.is_power_new = True
-                entry.wanted, entry.ports_ready = wanted, ready
+                entry.wanted, entry.ports_ready, entry.volumes_ready = now
                 self._schedule(server_id, entry)
         self._wake.set()
 
@@ -193,10 +220,10 @@ class LibvirtCompute:
             for server_id, entry in sorted(self._servers.items()):
                 if entry.fault is not None:
                     found.append((f"server {server_id}", entry.fault))
-                elif entry.image_fault is not None:
-                    found.append((f"server {server_id}", entry.image_fault))
+                elif entry.image_fault is not None or entry.move_fault is not None:
+                    found.append((f"server {server_id}", entry.image_fault or entry.move_fault or ""))
                 elif entry.step is Step.WAIT_FOR_PORTS:
-                    found.append((f"server {server_id}", "waits until its ports are wired"))
+                    found.append((f"server {server_id}", "waits until its ports are wired and its volumes are there"))
             return tuple(found)
 
     def console_log(self, server_id: str, lines: int = -1) -> str:
@@ -209,12 +236,59 @@ class LibvirtCompute:
             return text
         return "".join(text.splitlines(keepends=True)[-lines:]) if lines else ""
 
+    def diagnostics(self, server_id: str) -> GuestFigures:
+        try:
+            dom = self._libvirtd.find(server_id)
+            found = None if dom is None else figures_of(dom, self._facts.virt_type)
+        except libvirt.libvirtError as error:
+            raise NotRunning(f"server {server_id} cannot be looked at on host {self._host}: {error}") from error
+        if found is None:
+            raise NotRunning(f"server {server_id} does not run on host {self._host}")
+        return found
+
+    @contextmanager
+    def quiet(self, volume_id: str) -> Iterator[None]:
+        with self._alone(volume_id) as server_id:
+            with self._operations.still(server_id) if server_id is not None else nullcontext():
+                yield
+
+    def grow(self, volume_id: str, size_gib: int) -> bool:
+        with self._alone(volume_id) as server_id:
+            return server_id is not None and self._operations.grow(server_id, volume_id, size_gib)
+
     def close(self) -> None:
         self._closing.set()
         self._wake.set()
         self._watcher.join()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._libvirtd.close()
+
+    @contextmanager
+    def _alone(self, volume_id: str) -> Iterator[str | None]:
+        """The server that has the volume, for which no job runs while this lasts; None where none has it.
+
+        Raises: TimeoutError for a server that is busy for too long.
+        """
+        deadline = self._clock() + self._options.quiet_timeout_s
+        server_id: str | None = None
+        while True:
+            with self._lock:
+                server_id = next((id for id, entry in self._servers.items() if _has(entry, volume_id)), None)
+                if server_id is None:
+                    break
+                if not self._servers[server_id].is_working:
+                    self._servers[server_id].is_working = True
+                    break
+            if self._clock() > deadline or self._closing.wait(0.02):
+                raise TimeoutError(f"server {server_id} has volume {volume_id}, and is busy")
+        try:
+            yield server_id
+        finally:
+            with self._lock:
+                entry = None if server_id is None else self._servers.get(server_id)
+                if server_id is not None and entry is not None:
+                    entry.is_working = False
+                    self._schedule(server_id, entry)
 
     # --- jobs ------------------------------------------------------------------------------------------------
 
@@ -246,7 +320,7 @@ class LibvirtCompute:
                 if entry.is_power_new:
                     observed = msgspec.structs.replace(observed, ended_by_guest=False)
                 taps = frozenset(self._wiring.plug(port).device for port in wanted.ports) if wanted else frozenset()
-                step = next_step(wanted, observed, taps, ready)
+                step = next_step(wanted, observed, taps, ready, self._volumes.allowed(wanted, observed.volumes))
                 self._publish(server_id, entry, observed, step)
                 if step in (Step.NOTHING, Step.WAIT_FOR_PORTS):
                     self._succeeded(server_id, entry, observed, step)
@@ -265,6 +339,8 @@ class LibvirtCompute:
             entry.is_power_new = False
         elif step is Step.IMAGE and wanted is not None:
             entry.imaged = wanted.snapshot
+        elif step is Step.GIVE and wanted is not None:
+            entry.given = wanted.give
         elif step is Step.REMOVE:
             with self._lock:
                 used = {
@@ -277,6 +353,7 @@ class LibvirtCompute:
             if step is Step.NOTHING and entry.wanted is None:
                 if not entry.is_dirty:
                     del self._servers[server_id]
+                    self._volumes.forget(server_id)
             elif step is Step.NOTHING:
                 entry.failures, entry.not_before = 0, 0.0
         if entry.fault is not None:
@@ -299,6 +376,9 @@ class LibvirtCompute:
                 # The server itself is well.
                 why = f"{entry.step.value} on host {self._host} failed: {error}"
                 entry.image_fault = why if entry.failures >= _IMAGE_FAILURES else None
+            elif entry.step is Step.GIVE:
+                why = f"{entry.step.value} on host {self._host} failed: {error}"
+                entry.move_fault = why if entry.failures >= _IMAGE_FAILURES else None
             else:
                 step = "look at the server" if entry.step is Step.NOTHING else entry.step.value
                 entry.fault = f"{step} on host {self._host} failed: {error}"
@@ -328,6 +408,10 @@ class LibvirtCompute:
             instance_name=domains.instance_name(server_id),
             snapshot=entry.wanted.snapshot if step is Step.IMAGE and entry.wanted is not None else None,
             snapshot_fault=entry.image_fault if step is Step.IMAGE else None,
+            move_fault=entry.move_fault if step is Step.GIVE else None,
+            volumes=tuple(sorted(observed.volumes)),
+            held=tuple(sorted(observed.held | observed.volumes)),
+            refused=tuple(sorted(self._volumes.refused(server_id).items())),
         )
         with self._lock:
             entry.step = step
@@ -340,7 +424,8 @@ class LibvirtCompute:
         built, has_files = self._files.build_generation(server_id), self._files.exists(server_id)
         observed = self._libvirtd.observe(server_id, built, has_files, self._files.kept(server_id))
         entry = self._servers.get(server_id)
-        return msgspec.structs.replace(observed, imaged=entry.imaged if entry is not None else None)
+        imaged, given = (None, None) if entry is None else (entry.imaged, entry.given)
+        return msgspec.structs.replace(observed, imaged=imaged, given=given, held=self._volumes.held(server_id))
 
     def _watch(self) -> None:
         """Looks at everything each second: what died, what should be tried again, what nobody wants."""

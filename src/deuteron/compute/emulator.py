@@ -28,7 +28,7 @@ def install_emulator(folder: Path, python: str = sys.executable) -> str:
     if qemu is None:
         raise FileNotFoundError(f"there is no {QEMU} on this host")
     changed = os.stat(qemu).st_ctime_ns
-    words = shlex.join([python, "-I", "-S", os.path.abspath(cell.__file__), qemu])
+    words = shlex.join([python, "-I", "-S", os.path.abspath(cell.__file__), str(folder / "instances"), qemu])
     text = f'#!/bin/sh\n# {qemu}, changed at {changed}\nexec {words} "$@"\n'
     if os.statvfs(folder).f_flag & os.ST_NOEXEC:
         folder = _FALLBACK

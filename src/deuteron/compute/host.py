@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from deuteron.compute.contract import ComputeDriver, HostFacts
+from deuteron.compute.contract import ComputeDriver, HostFacts, VolumeSource
 from deuteron.compute.domain import HostWiring, VirtType
 from deuteron.compute.emulator import install_emulator
 from deuteron.compute.probe import QEMU, KvmProbe, probe_kvm
@@ -21,10 +21,12 @@ class NoHypervisor(Exception):
     """The host cannot run servers as its settings demand."""
 
 
-def open_compute(settings: HostSettings, plug: Callable[[ServerPort], Plug]) -> ComputeDriver:
+def open_compute(
+    settings: HostSettings, plug: Callable[[ServerPort], Plug], volumes: VolumeSource | None = None
+) -> ComputeDriver:
     """The compute driver that the settings ask for. Runs the KVM probe (up to 2 s); does not wait for libvirtd.
 
-    `plug` says what a server's network card is connected to.
+    `plug` says what a server's network card is connected to; from `volumes` come the volumes of servers.
 
     Raises: NoHypervisor if `virt_type` is "kvm" and KVM does not run here; or if there is no QEMU.
     """
@@ -39,7 +41,8 @@ def open_compute(settings: HostSettings, plug: Callable[[ServerPort], Plug]) -> 
         plug=plug,
         emulator=_emulator(settings),
     )
-    return LibvirtCompute(settings, wiring, host_facts(settings.state_dir, virt_type, hypervisor_version()))
+    facts = host_facts(settings.state_dir, virt_type, hypervisor_version())
+    return LibvirtCompute(settings, wiring, facts, volumes=volumes)
 
 
 def _emulator(settings: HostSettings) -> str:

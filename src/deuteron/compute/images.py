@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from uuid import UUID
 
-from deuteron.compute import copies
+from deuteron.compute import copies, parcels
 from deuteron.compute.tools import TOOL_TIMEOUT_S, DiskFailure, run_tool
 from deuteron.model.intent import ImageRef, IntentServer
 
@@ -121,6 +121,33 @@ class ImageCache:
             self._api_socket, self._token, f"/internal/images/{image_id}/file", path, attempt, unwanted=(404, 410)
         )
 
+    def give_parcel(self, move_id: str, parcel: Path) -> None:
+        """Send a server's disks to the API; nothing when it does not want them any more. Raises: DiskFailure."""
+        attempt = f"cannot give the disks of move {move_id} to the API"
+        send_file(self._api_socket, self._token, f"/internal/moves/{move_id}", parcel, attempt, unwanted=(404,))
+
+    def fetch_parcel(self, move_id: str, part: Path) -> None:
+        """A server's disks from the API. Raises: DiskFailure."""
+        attempt = f"cannot fetch the disks of move {move_id} from the API"
+        connection = UnixConnection(self._api_socket)
+        try:
+            connection.request("GET", f"/internal/moves/{move_id}", headers={"Authorization": f"Bearer {self._token}"})
+            response = connection.getresponse()
+            if response.status != 200:
+                words = response.read(300).decode(errors="replace")
+                raise DiskFailure(f"{attempt}: it answered {response.status}", words)
+            promised, size = int(response.headers["Content-Length"]), 0
+            with part.open("wb") as out:
+                while chunk := response.read(_CHUNK_BYTES):
+                    out.write(chunk)
+                    size += len(chunk)
+        except (OSError, http.client.HTTPException) as error:
+            raise DiskFailure(f"{attempt}: {error or type(error).__name__}") from error
+        finally:
+            connection.close()
+        if size != promised:
+            raise DiskFailure(f"{attempt}: it has {size} bytes, expected {promised}")
+
     def _download(self, image: ImageRef, part: Path) -> None:
         attempt = f"cannot fetch image {image.id} from the API"
         connection = UnixConnection(self._api_socket)
@@ -197,6 +224,27 @@ class InstanceFiles:
         for plain in (server.kernel, server.ramdisk):
             if plain is not None:
                 self._images.fetch(plain)
+        if server.take is not None:
+            self._take_over(server.take, folder)
+            if server.config_drive and not (folder / "disk.config").exists():
+                self._make_config_drive(server.id, folder / "disk.config")
+        else:
+            self._make_disks(server, folder)
+        if server.swap_mib:
+            _make_swap(folder / "disk.swap", server.swap_mib << 20)
+        (folder / ".built").write_text(f"{server.build_generation}\n")
+        (folder / ".built").rename(marker)
+
+    def _take_over(self, move_id: str, folder: Path) -> None:
+        """The disks that the server has on the host that it comes from. Raises: DiskFailure."""
+        for left in folder.glob(".part-*"):
+            left.unlink(missing_ok=True)
+        with _part_file(folder) as part:
+            self._images.fetch_parcel(move_id, part)
+            parcels.unpack(part, folder, lambda disk: virtual_size_bytes(disk, "qcow2"))
+
+    def _make_disks(self, server: IntentServer, folder: Path) -> None:
+        """Raises: DiskFailure."""
         disk = folder / "disk"
         if server.image is not None and server.image.disk_format not in _PLAIN_FORMATS:
             base, form = self._images.base(server.image)
@@ -205,12 +253,8 @@ class InstanceFiles:
             _make_empty(disk, server.root_disk_gib << 30)
         if server.ephemeral_disk_gib:
             _make_empty(folder / "disk.eph0", server.ephemeral_disk_gib << 30)
-        if server.swap_mib:
-            _make_swap(folder / "disk.swap", server.swap_mib << 20)
         if server.config_drive:
             self._make_config_drive(server.id, folder / "disk.config")
-        (folder / ".built").write_text(f"{server.build_generation}\n")
-        (folder / ".built").rename(marker)
 
     def ensure_boot_images(self, server: IntentServer) -> None:
         """Fetches kernel and RAM disk again if the cache lost them. Raises: DiskFailure."""
@@ -263,6 +307,14 @@ class InstanceFiles:
         """Removes copies of disks from before a resize that is over."""
         copies.drop(self.path(server.id), server.keep)
 
+    def give(self, server_id: str, move_id: str) -> None:
+        """Sends the server's disks to the API; its guest is off. Raises: DiskFailure, OSError."""
+        folder = self.path(server_id)
+        try:
+            self._images.give_parcel(move_id, parcels.pack(folder))
+        finally:
+            parcels.discard(folder)
+
     def remove(self, server_id: str) -> None:
         """Removes the server's folder with everything in it."""
         shutil.rmtree(self.path(server_id), ignore_errors=False)
@@ -271,6 +323,8 @@ class InstanceFiles:
         """Bytes that images and instances take on the disk."""
         total = 0
         for path in (*self._folder.rglob("*"), *self._images._folder.iterdir()):
+            if path.parent.name == "volumes" or path.parent.parent.name == "volumes":
+                continue  # they are there anyway
             with contextlib.suppress(FileNotFoundError):
                 total += path.lstat().st_blocks * 512
         return total

@@ -120,6 +120,7 @@ class Libvirtd:
             build_generation=built,
             ended_by_guest=state == "shutdown" and reason == libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN,
             taps=frozenset(domains.interface_taps(xml)),
+            volumes=frozenset(domains.volume_disks(xml)),
             has_files=has_files,
             kept=kept,
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import libvirt
@@ -16,9 +16,11 @@ import msgspec
 from deuteron.compute import consoles
 from deuteron.compute import domain as domains
 from deuteron.compute.copies import disk_copy
+from deuteron.compute.hotplug import Hotplug
 from deuteron.compute.images import ImageCache, InstanceFiles
 from deuteron.compute.libvirtd import Libvirtd, ServerFailure, switch_off, unless
 from deuteron.compute.steps import ObservedServer, Step
+from deuteron.compute.volumes import ServerVolumes
 from deuteron.model.intent import IntentServer
 
 _BOTH = libvirt.VIR_DOMAIN_AFFECT_LIVE | libvirt.VIR_DOMAIN_AFFECT_CONFIG
@@ -32,6 +34,7 @@ class Operations:
         libvirtd: Libvirtd,
         files: InstanceFiles,
         images: ImageCache,
+        volumes: ServerVolumes,
         image_dir: Path,
         wiring: domains.HostWiring,
         wanted: Callable[[str], IntentServer | None],
@@ -45,13 +48,14 @@ class Operations:
         self._libvirtd = libvirtd
         self._files = files
         self._images = images
+        self._volumes = volumes
         self._image_dir = image_dir
         self._wiring = wiring
         self._wanted = wanted
         self._clock = clock
         self._closing = closing
         self._shutdown_timeout_s = shutdown_timeout_s
-        self._detach_timeout_s = detach_timeout_s
+        self._hotplug = Hotplug(volumes, closing, detach_timeout_s, clock)
 
     def take(self, step: Step, server_id: str, wanted: IntentServer | None, observed: ObservedServer) -> None:
         """Raises: ServerFailure, DiskFailure, libvirtError, OSError."""
@@ -89,7 +93,9 @@ class Operations:
             self._libvirtd.domain(server_id).managedSave()
             self._record(wanted)
         elif step is Step.REWIRE:
-            self._rewire(wanted, observed)
+            self._rewire(wanted)
+        elif step is Step.REPLUG:
+            self._replug(wanted, observed)
         elif step is Step.RECORD:
             self._record(wanted)
         elif step is Step.RESHAPE:
@@ -98,6 +104,43 @@ class Operations:
             self._files.drop_kept(wanted)
         elif step is Step.IMAGE:
             self._make_image(wanted, observed)
+        elif step is Step.GIVE:
+            assert wanted.give is not None
+            self._files.give(server_id, wanted.give)
+
+    @contextlib.contextmanager
+    def still(self, server_id: str) -> Iterator[None]:
+        """While it lasts the guest, if it runs, stands still, and all that it wrote is in its files.
+
+        Whoever dies in between leaves a paused guest, which is resumed because it should run. Raises: OSError.
+        """
+        try:
+            dom = self._libvirtd.find(server_id)
+            runs = dom is not None and dom.isActive() and dom.state()[0] == libvirt.VIR_DOMAIN_RUNNING
+            if dom is not None and runs:
+                dom.suspend()
+        except libvirt.libvirtError as error:
+            raise OSError(f"server {server_id} does not stand still: {error}") from error
+        try:
+            yield
+        finally:
+            if dom is not None and runs:
+                with contextlib.suppress(libvirt.libvirtError):
+                    dom.resume()
+
+    def grow(self, server_id: str, volume_id: str, size_gib: int) -> bool:
+        """Make a volume of a guest that runs larger, which sees it; False where it is off. Raises: OSError."""
+        try:
+            dom = self._libvirtd.find(server_id)
+            if dom is None or not dom.isActive():
+                return False
+            target = domains.volume_disks(dom.XMLDesc(0)).get(volume_id)
+            if target is None:
+                return False
+            dom.blockResize(target, size_gib << 30, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+        except libvirt.libvirtError as error:
+            raise OSError(f"server {server_id} does not take volume {volume_id} larger: {error}") from error
+        return True
 
     def _reshape(self, wanted: IntentServer, observed: ObservedServer) -> None:
         """Ends the guest, makes the disks fit, and defines it in its new shape, off.
@@ -167,13 +210,16 @@ class Operations:
 
     def _define(self, wanted: IntentServer) -> libvirt.virDomain:
         folder = self._files.path(wanted.id)
-        row = domains.domain_row(wanted, self._wiring, str(folder), str(self._image_dir))
+        self._volumes.prepare(wanted.id)
+        paths = self._volumes.bring(wanted, self._volumes.allowed(wanted, self._volumes.held(wanted.id)))
+        row = domains.domain_row(wanted, self._wiring, str(folder), str(self._image_dir), paths)
         xml = domains.domain_xml(row)
         (folder / "libvirt.xml").write_text(xml)
         return self._libvirtd.connect().defineXML(xml)
 
     def _remove(self, server_id: str) -> None:
         self._remove_domain(server_id)
+        self._volumes.let_go(server_id)
         if self._files.exists(server_id):
             self._files.remove(server_id)
 
@@ -217,31 +263,22 @@ class Operations:
         wanted = self._wanted(server_id)
         return wanted is not None and wanted.reboot_kind == "SOFT"
 
-    def _rewire(self, wanted: IntentServer, observed: ObservedServer) -> None:
-        dom = self._libvirtd.domain(wanted.id)
-        flags = _BOTH if dom.isActive() else libvirt.VIR_DOMAIN_AFFECT_CONFIG
+    def _rewire(self, wanted: IntentServer) -> None:
         rows = {row.tap: row for row in (domains.interface_row(port, self._wiring) for port in wanted.ports)}
-        present = domains.interface_taps(dom.XMLDesc(0))
-        for tap in sorted(present.keys() - rows.keys()):
-            xml = domains.present_interface(dom.XMLDesc(0), tap)
-            if xml is None:
-                continue
-            with unless(libvirt.VIR_ERR_DEVICE_MISSING, libvirt.VIR_ERR_OPERATION_FAILED):
-                dom.detachDeviceFlags(xml, flags)
-        self._wait_detached(dom, rows.keys())
-        for tap in sorted(rows.keys() - present.keys()):
-            dom.attachDeviceFlags(domains.interface_xml(rows[tap]), flags)
-        row = domains.domain_row(wanted, self._wiring, str(self._files.path(wanted.id)), str(self._image_dir))
-        (self._files.path(wanted.id) / "libvirt.xml").write_text(domains.domain_xml(row))
+        dom = self._libvirtd.domain(wanted.id)
+        if dom.isActive():
+            self._hotplug.rewire(dom, rows)
+        self._define(wanted)
 
-    def _wait_detached(self, dom: libvirt.virDomain, keep: Set[str]) -> None:
-        """Waits until the guest has let go of the interfaces it should not have."""
-        deadline = self._clock() + self._detach_timeout_s
-        while left := domains.interface_taps(dom.XMLDesc(0)).keys() - keep:
-            if self._clock() > deadline:
-                raise ServerFailure(f"the guest does not let go of {', '.join(sorted(left))}")
-            if self._closing.wait(0.1):
-                return
+    def _replug(self, wanted: IntentServer, observed: ObservedServer) -> None:
+        """Gives the guest the volumes that it lacks, and takes those that it should not have."""
+        dom = self._libvirtd.domain(wanted.id)
+        kept = {each.volume_id for each in wanted.volumes}
+        if dom.isActive():
+            self._hotplug.unplug(dom, observed.volumes - kept)
+            self._hotplug.plug(dom, wanted, self._volumes.allowed(wanted) - observed.volumes)
+        self._define(wanted)
+        self._volumes.let_go(wanted.id, kept - self._volumes.refused(wanted.id).keys())
 
     def _record(self, wanted: IntentServer) -> None:
         """Writes into the domain what is applied to it now."""

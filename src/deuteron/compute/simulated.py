@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Set
+from contextlib import AbstractContextManager, nullcontext
 
-from deuteron.compute.contract import ConsoleUnavailable, HostFacts, HostUse
+from deuteron.compute.contract import ConsoleUnavailable, HostFacts, HostUse, NotRunning
 from deuteron.compute.domain import instance_name
-from deuteron.model.intent import HostSettings, IntentPort, IntentServer, ServerReport
+from deuteron.model.intent import GuestFigures, HostSettings, IntentPort, IntentServer, ServerReport
 
 SIMULATED_CONSOLE = (
     "This cloud runs without a data plane (deuteron up --dataplane none).\n"
     "The server exists in the API only: no virtual machine was started, and there is no console to show.\n"
 )
 
-NO_DISK = "cannot make an image of a server's disk: this cloud runs without a data plane, so the server has none"
+NO_DISK = "cannot copy a server's disk: this cloud runs without a data plane, so the server has none"
 
 
 class SimulatedCompute:
@@ -31,6 +32,7 @@ class SimulatedCompute:
         self._lock = threading.Lock()
         self._servers: dict[str, IntentServer] = {}
         self._waiting: frozenset[str] = frozenset()
+        self._volumes_ready: frozenset[str] = frozenset()
 
     def facts(self) -> HostFacts:
         return self._facts
@@ -47,16 +49,22 @@ class SimulatedCompute:
         ports: Mapping[str, IntentPort],
         taps_ready: Set[str],
         leaving: Set[str] = frozenset(),
+        volumes_ready: Set[str] = frozenset(),
     ) -> None:
         with self._lock:
-            before = (self._servers, self._waiting)
-            self._servers = dict(servers)
+            before = (self._servers, self._waiting, self._volumes_ready)
+            known, self._servers = self._servers, dict(servers)
+            self._volumes_ready = frozenset(volumes_ready)
             self._waiting = frozenset(
                 server.id
                 for server in servers.values()
-                if server.power != "shutdown" and not all(port.port_id in taps_ready for port in server.ports)
+                if server.power != "shutdown"
+                and not (
+                    all(port.port_id in taps_ready for port in server.ports)
+                    and (server.id in known or all(each.volume_id in volumes_ready for each in server.volumes))
+                )
             )
-            changed = before != (self._servers, self._waiting)
+            changed = before != (self._servers, self._waiting, self._volumes_ready)
         if changed:
             self.on_change()
 
@@ -73,8 +81,10 @@ class SimulatedCompute:
                     build_generation=server.build_generation,
                     shape_generation=server.shape_generation,
                     instance_name=instance_name(server.id),
+                    volumes=tuple(each.volume_id for each in server.volumes if each.volume_id in self._volumes_ready),
                     snapshot=server.snapshot,
                     snapshot_fault=None if server.snapshot is None else NO_DISK,
+                    move_fault=None if server.give is None else NO_DISK,
                 )
                 for server in self._servers.values()
             )
@@ -82,7 +92,8 @@ class SimulatedCompute:
     def pending(self) -> tuple[tuple[str, str], ...]:
         with self._lock:
             return tuple(
-                (f"server {server_id}", "waits until its ports are wired") for server_id in sorted(self._waiting)
+                (f"server {server_id}", "waits until its ports are wired and its volumes are there")
+                for server_id in sorted(self._waiting)
             )
 
     def console_log(self, server_id: str, lines: int = -1) -> str:
@@ -94,6 +105,15 @@ class SimulatedCompute:
             if lines >= 0
             else SIMULATED_CONSOLE
         )
+
+    def diagnostics(self, server_id: str) -> GuestFigures:
+        raise NotRunning("this cloud runs without a data plane, so no guest runs that could be looked at")
+
+    def quiet(self, volume_id: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def grow(self, volume_id: str, size_gib: int) -> bool:
+        return False
 
     def close(self) -> None:
         pass

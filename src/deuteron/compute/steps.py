@@ -31,10 +31,12 @@ class Step(Enum):
     SUSPEND = "suspend"
     DISCARD_SUSPENDED = "discard the memory of the suspended server"
     REWIRE = "attach and detach interfaces"
+    REPLUG = "attach and detach volumes"
     RESHAPE = "end it and give it its new shape"
     DROP_KEPT = "remove the disks of before its resize"
     RECORD = "record what was applied"
     IMAGE = "make an image of its disk"
+    GIVE = "give its disks away"
 
 
 class ObservedServer(msgspec.Struct, frozen=True):
@@ -56,10 +58,26 @@ class ObservedServer(msgspec.Struct, frozen=True):
     """The shape generations before which copies of the disks were made that are still there."""
     imaged: str | None = None
     """The last image of its disk that the API has taken."""
+    given: str | None = None
+    """The last move for which the API has taken its disks."""
+    volumes: frozenset[str] = frozenset()
+    """Ids of the volumes that the domain has."""
+    held: frozenset[str] = frozenset()
+    """Ids of the volumes that lie in its folder."""
 
 
-def next_step(wanted: IntentServer | None, observed: ObservedServer, taps: frozenset[str], ports_ready: bool) -> Step:
-    """What to do next. `taps` are the names the wanted interfaces have; `ports_ready`: all of them are wired."""
+def next_step(
+    wanted: IntentServer | None,
+    observed: ObservedServer,
+    taps: frozenset[str],
+    ports_ready: bool,
+    volumes: frozenset[str] = frozenset(),
+) -> Step:
+    """What to do next.
+
+    `taps` are the names the wanted interfaces have; `ports_ready`: all of them are wired, and all volumes are there.
+    `volumes` are those that the server may have now.
+    """
     if wanted is None:
         return Step.NOTHING if observed.state == "absent" and not observed.has_files else Step.REMOVE
     if observed.build_generation != wanted.build_generation:
@@ -73,9 +91,9 @@ def next_step(wanted: IntentServer | None, observed: ObservedServer, taps: froze
             return Step.DISCARD_SUSPENDED
         if observed.state == "absent":
             return Step.DEFINE
-        return _settled(wanted, observed, taps)
+        return _settled(wanted, observed, taps, volumes)
     if wanted.power == "suspended" and observed.state == "suspended":
-        return _settled(wanted, observed, frozenset(observed.taps))
+        return _settled(wanted, observed, observed.taps, observed.volumes)
     if wanted.reboot_generation > observed.reboot_generation and observed.state != "absent":
         if not ports_ready:
             return Step.WAIT_FOR_PORTS
@@ -92,13 +110,17 @@ def next_step(wanted: IntentServer | None, observed: ObservedServer, taps: froze
         return Step.RESUME
     if wanted.power == "suspended":
         return Step.SUSPEND
-    return _settled(wanted, observed, taps)
+    return _settled(wanted, observed, taps, volumes)
 
 
-def _settled(wanted: IntentServer, observed: ObservedServer, taps: frozenset[str]) -> Step:
-    """The server is in the state it should be in; what remains is its interfaces and the record."""
+def _settled(wanted: IntentServer, observed: ObservedServer, taps: frozenset[str], volumes: frozenset[str]) -> Step:
+    """The server is in the state it should be in; what remains is its interfaces, its volumes and the record."""
     if observed.state != "absent" and observed.state != "suspended" and observed.taps != taps:
         return Step.REWIRE
+    is_plugged = observed.volumes == volumes and not observed.held - volumes
+    has_volumes = wanted.rescue is None or wanted.rescue.device is not None
+    if has_volumes and observed.state not in ("absent", "suspended") and not is_plugged:
+        return Step.REPLUG
     if observed.power_applied != wanted.power or observed.reboot_generation < wanted.reboot_generation:
         return Step.RECORD
     if observed.kept - {wanted.keep}:
@@ -107,5 +129,7 @@ def _settled(wanted: IntentServer, observed: ObservedServer, taps: frozenset[str
 
 
 def _imaged(wanted: IntentServer, observed: ObservedServer) -> Step:
-    """Nothing about the server itself is to be done; what remains is the image that is wanted of it."""
+    """Nothing about the server itself is to be done; what remains is what the API wants of its disks."""
+    if wanted.give is not None and observed.given != wanted.give:
+        return Step.GIVE
     return Step.NOTHING if wanted.snapshot is None or observed.imaged == wanted.snapshot else Step.IMAGE

@@ -39,6 +39,7 @@ from deuteron.model.intent import (
     REPORTED,
     Answer,
     Ask,
+    BackupReport,
     Heartbeat,
     Hello,
     Kept,
@@ -494,4 +495,5 @@ def _with(report: Report | None, more: Sequence[Status]) -> Report:
         servers=(*base.servers, *(item for item in more if isinstance(item, ServerReport))),
         volumes=(*base.volumes, *(item for item in more if isinstance(item, VolumeReport))),
         snapshots=(*base.snapshots, *(item for item in more if isinstance(item, SnapshotReport))),
+        backups=(*base.backups, *(item for item in more if isinstance(item, BackupReport))),
     )

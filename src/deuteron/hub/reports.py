@@ -15,11 +15,12 @@ from sqlalchemy import select
 from deuteron.model.intent import Kept, Report, RouterReport
 from deuteron.model.network import FLOATINGIP, ROUTER
 from deuteron.model.settings import Settings
-from deuteron.rules.compute import lifecycle
+from deuteron.rules.compute import boots, lifecycle
 from deuteron.rules.compute import reports as server_reports
 from deuteron.rules.hosts import registry
 from deuteron.rules.network import kinds, trunk_ports
 from deuteron.rules.network import ports as network_ports
+from deuteron.rules.volume import backup_reports
 from deuteron.rules.volume import reports as volume_reports
 from deuteron.store import query
 from deuteron.store.compute_tables import servers
@@ -48,8 +49,12 @@ def apply(tx: Tx, settings: Settings, host: str, report: Report, kept: Sequence[
         server_reports.apply_report(tx, settings, host, server)
     for volume in report.volumes:
         volume_reports.of_volume(tx, host, volume)
+        if volume.state == "error":
+            boots.volume_failed(tx, settings, volume.id)
     for snapshot in report.snapshots:
         volume_reports.of_snapshot(tx, host, snapshot)
+    for backup in report.backups:
+        backup_reports.of_backup(tx, host, backup)
     for kind, finish in _ENDS.items():
         finish(tx, settings, [id for removed, id in report.removed if removed == kind], host)
     if report.realised_revision >= 0:
@@ -75,6 +80,7 @@ _ENDS: Final = {
     "server": finish_deletions,
     "volume": volume_reports.finish_volumes,
     "volume_snapshot": volume_reports.finish_snapshots,
+    "backup": backup_reports.finish_backups,
 }
 """What waits for the host to say that nothing of it is left, by kind."""
 

@@ -144,7 +144,8 @@ class Steps:
     def _undo(self, item: Due, error: ApiError, tx: Tx) -> tuple[bool, list[Due]]:
         device = undo(tx, self._settings, item.step)
         # Who asked for a server is told by the server, which is in error.
-        told = device is not None and lifecycle.abort_build(tx, self._settings, device, error.message)
+        why = f"Build of instance {device} aborted: Failed to allocate the network(s): {error.message}"
+        told = device is not None and lifecycle.abort_build(tx, self._settings, device, why)
         rules.done(tx, (item.number,))
         # Before somebody else can find them.
         self._taken.update(each.number for each in tx.due)

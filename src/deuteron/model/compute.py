@@ -35,6 +35,15 @@ POWER_CRASHED: Final = 6
 POWER_SUSPENDED: Final = 7
 """Power states as Nova numbers them. Source: nova/compute/power_state.py."""
 
+POWER_NAMES: Final = {
+    POWER_NOSTATE: "pending",
+    POWER_RUNNING: "running",
+    POWER_PAUSED: "paused",
+    POWER_SHUTDOWN: "shutdown",
+    POWER_CRASHED: "crashed",
+    POWER_SUSPENDED: "suspended",
+}
+
 NAME: Final = Text(max_length=255, min_length=1)
 """A name; Nova strips blanks at both ends and refuses an empty rest."""
 
@@ -103,7 +112,8 @@ class Rescue(msgspec.Struct, frozen=True, omit_defaults=True):
 class Shelved(msgspec.Struct, frozen=True):
     """Where the disk of a shelved server is."""
 
-    image_id: str
+    image_id: str | None
+    """None where it is a volume."""
     power: str
     """What its domain should have been before."""
 
@@ -114,6 +124,19 @@ class Resize(msgspec.Struct, frozen=True):
     flavor: Flavor
     generation: int
     """The shape generation of the resize; until it is confirmed its host keeps the disk of the one before."""
+
+
+class Move(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A server that is on its way from a host to another, or came and may go back."""
+
+    id: str
+    """Names its disks while the API has them."""
+    source: str
+    dest: str
+    is_given: bool = False
+    """Whether the API has the disks; from then on the server's host is `dest`."""
+    is_taken: bool = False
+    """Whether `dest` has made its own of them."""
 
 
 class PendingImage(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -238,15 +261,40 @@ SERVER: Final = Resource(
         _a("resize", Anything(), "What it was before it was resized, until that is confirmed or reverted: `Resize`."),
         _a("shelved", Anything(), "The image that its disk is while it is shelved: `Shelved`."),
         _a("restore", Integer(nullable=True), "The resize that was reverted last: its shape generation."),
+        _a("move", Anything(), "Its move to another host, until that is confirmed or reverted: `Move`."),
+        _a("other_host", Text(nullable=True), "The host at the other end of its move."),
+        _a("password", Text(nullable=True), "What the guest gave as its password, encrypted for its key pair."),
     ),
     indexes=(
         ("project_id", "created", "number", "id"),
         ("created", "number", "id"),
         ("host",),
+        ("other_host",),
         ("number",),
         ("group_id",),
         ("task_state",),
     ),
+)
+
+BLOCK_DEVICE: Final = Resource(
+    "compute",
+    "block_device",
+    "block_devices",
+    "A volume that a server has, or is to have.",
+    (
+        _a("id", Uuid(), "Its id."),
+        _a("server_id", Uuid(), "The server."),
+        _a("volume_id", Uuid(), "The volume."),
+        _a("attachment_id", Uuid(), "What Block Storage knows it by."),
+        _a("device", Text(), "What the server calls it: /dev/vdb."),
+        _a("tag", Text(nullable=True), "A word to find it by inside the server."),
+        _a("delete_on_termination", Boolean(), "Whether the volume goes with the server."),
+        _a("is_root", Boolean(), "Whether the server boots from it."),
+        _a("is_readonly", Boolean(), "Whether the server may only read it."),
+        _a("state", Text(), "attaching, attached or detaching."),
+        _a("number", Integer(), "Its place among those of the server."),
+    ),
+    indexes=(("server_id", "number"), ("volume_id",)),
 )
 
 DELETED_SERVER: Final = Resource(
@@ -276,6 +324,27 @@ ACTION: Final = Resource(
         _a("events", Anything(), "Its steps: event, start_time, finish_time, result, host, details."),
     ),
     indexes=(("server_id",),),
+)
+
+MIGRATION: Final = Resource(
+    "compute",
+    "migration",
+    "migrations",
+    "A server that changed its host or its size, or is about to.",
+    (
+        _a("id", Uuid(), "Its id."),
+        _a("number", Integer(), "The integer that answers show as id."),
+        _a("server_id", Text(), "The server."),
+        _a("type", Text(), "resize, migration, live-migration or evacuation."),
+        _a("status", Text(), "How far it is, in Nova's words."),
+        _a("source", Text(nullable=True), "The host that the server leaves."),
+        _a("dest", Text(nullable=True), "The host that it comes to; the same when it is resized where it is."),
+        _a("project_id", Text(), "The project of who asked."),
+        _a("user_id", Text(), "Who asked."),
+        _a("created_at", Text(), "When, UTC."),
+        _a("updated_at", Text(nullable=True), "The last change of its status."),
+    ),
+    indexes=(("server_id", "number"), ("number",), ("created_at", "number", "id"), ("project_id", "number")),
 )
 
 GROUP: Final = Resource(

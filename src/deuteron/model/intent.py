@@ -424,6 +424,15 @@ class Plug(msgspec.Struct, frozen=True):
     """Whether checksums and segments may be left to the host; not where a packet socket reads the tap."""
 
 
+class ServerVolume(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A volume that a server has; it is kept on the same host."""
+
+    volume_id: str
+    target: str
+    """What the guest calls its device: vdb."""
+    is_readonly: bool = False
+
+
 class IntentServer(_Object, frozen=True, tag_field="kind", tag="server"):
     """A virtual machine that belongs on this host, until it is deleted.
 
@@ -453,6 +462,8 @@ class IntentServer(_Object, frozen=True, tag_field="kind", tag="server"):
     reboot_kind: Literal["SOFT", "HARD"] = "HARD"
     build_generation: int = 0
     machine_type: str | None = None
+    volumes: tuple[ServerVolume, ...] = ()
+    """In the order in which they came; one whose target is vda is booted from."""
     config_drive: bool = False
     """Whether each build makes a config drive, of `GET /internal/servers/<id>/config-drive`."""
     shape_generation: int = 0
@@ -463,6 +474,10 @@ class IntentServer(_Object, frozen=True, tag_field="kind", tag="server"):
     """The shape generation before which the disks are to be again what they were, if copies are still kept."""
     snapshot: str | None = None
     """The image to make of its disk, which goes to `PUT /internal/images/<id>/file`; gone once the API has it whole."""
+    give: str | None = None
+    """The move for which its disks go to `PUT /internal/moves/<id>` once it is off; gone once the API has them."""
+    take: str | None = None
+    """The move that it comes with: its disks are those of `GET /internal/moves/<id>`, and not made of its image."""
 
 
 class VolumeUpload(msgspec.Struct, frozen=True):
@@ -473,6 +488,14 @@ class VolumeUpload(msgspec.Struct, frozen=True):
     """As Glance calls it."""
 
 
+class VolumeRestore(msgspec.Struct, frozen=True):
+    """A backup of the host whose data are to take the place of those of a volume."""
+
+    id: str
+    """Another each time it is asked for."""
+    backup_id: str
+
+
 class IntentVolume(_Object, frozen=True, tag_field="kind", tag="volume"):
     """A volume that belongs on this host, until it is deleted. At most one of the three says what it is made of."""
 
@@ -481,6 +504,7 @@ class IntentVolume(_Object, frozen=True, tag_field="kind", tag="volume"):
     snapshot_id: str | None = None
     source_id: str | None = None
     upload: VolumeUpload | None = None
+    restore: VolumeRestore | None = None
     is_made: bool = False
     """Whether it was there already: if it is not any more, it is lost, and not made anew."""
 
@@ -489,6 +513,19 @@ class IntentSnapshot(_Object, frozen=True, tag_field="kind", tag="volume_snapsho
     """What a volume of this host held when the host first heard of it, until it is deleted."""
 
     volume_id: str
+    is_made: bool = False
+    """As of volumes."""
+
+
+class IntentBackup(_Object, frozen=True, tag_field="kind", tag="backup"):
+    """What a volume of this host, or a snapshot of it, held when the host first heard of it, until it is deleted."""
+
+    volume_id: str
+    snapshot_id: str | None = None
+    parent_id: str | None = None
+    """The backup from which it says what differs."""
+    copy_of: str | None = None
+    """The backup whose data it has; nothing is saved then."""
     is_made: bool = False
     """As of volumes."""
 
@@ -514,6 +551,7 @@ IntentObject = (
     | IntentServer
     | IntentVolume
     | IntentSnapshot
+    | IntentBackup
 )
 
 
@@ -534,6 +572,7 @@ class HostIntent(msgspec.Struct, frozen=True):
     servers: dict[str, IntentServer] = {}
     volumes: dict[str, IntentVolume] = {}
     volume_snapshots: dict[str, IntentSnapshot] = {}
+    backups: dict[str, IntentBackup] = {}
 
 
 def key_of(item: IntentObject) -> Key:
@@ -575,7 +614,7 @@ class HostSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     host: str
     state_dir: str
     """The host's own folder: dnsmasq files in `dhcp/`, instances in `instances/`, images in `images/`, volumes in
-    `volumes/`."""
+    `volumes/`, backups of them in `backups/`."""
     api_socket: str
     """Path of the API's Unix socket."""
     token: str
@@ -675,6 +714,14 @@ class ServerReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """The image that is being made of its disk."""
     snapshot_fault: str | None = None
     """Why that image cannot be made."""
+    volumes: tuple[str, ...] = ()
+    """Volumes that its domain has."""
+    held: tuple[str, ...] = ()
+    """Volumes that are not to be given to anybody else yet, those that its domain has among them."""
+    refused: tuple[tuple[str, str], ...] = ()
+    """Volumes that could not be attached while it ran, and why."""
+    move_fault: str | None = None
+    """Why its disks cannot be given to the API."""
 
 
 class PortReport(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -696,7 +743,8 @@ class RouterReport(msgspec.Struct, frozen=True, omit_defaults=True):
 class VolumeReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is true of one volume. `size_gib` is what it has now.
 
-    `uploaded` is the last image whose data the API took, `not_uploaded` one of which they cannot be had for now.
+    `uploaded` is the last image whose data the API took, `not_uploaded` one of which they cannot be had for now;
+    `restored` and `not_restored` say the same of what was to be restored.
     """
 
     kind: ClassVar[str] = "volume"
@@ -707,6 +755,8 @@ class VolumeReport(msgspec.Struct, frozen=True, omit_defaults=True):
     uploaded: str | None = None
     not_uploaded: str | None = None
     fault: str | None = None
+    restored: str | None = None
+    not_restored: str | None = None
 
 
 class SnapshotReport(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -717,7 +767,15 @@ class SnapshotReport(msgspec.Struct, frozen=True, omit_defaults=True):
     fault: str | None = None
 
 
-Status = PortReport | RouterReport | ServerReport | VolumeReport | SnapshotReport
+class BackupReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    kind: ClassVar[str] = "backup"
+
+    id: str
+    state: Literal["making", "ready", "error"]
+    fault: str | None = None
+
+
+Status = PortReport | RouterReport | ServerReport | VolumeReport | SnapshotReport | BackupReport
 
 REPORTED: dict[str, type[Status]] = {
     "port": PortReport,
@@ -725,6 +783,7 @@ REPORTED: dict[str, type[Status]] = {
     "server": ServerReport,
     "volume": VolumeReport,
     "volume_snapshot": SnapshotReport,
+    "backup": BackupReport,
 }
 """Kinds of which a host says what became of its objects: their status, and when nothing is left of them."""
 
@@ -752,6 +811,7 @@ class Report(msgspec.Struct, frozen=True, tag_field="type", tag="report", omit_d
     servers: tuple[ServerReport, ...] = ()
     volumes: tuple[VolumeReport, ...] = ()
     snapshots: tuple[SnapshotReport, ...] = ()
+    backups: tuple[BackupReport, ...] = ()
     removed: tuple[Key, ...] = ()
     """Keys of which nothing is left on the host: the last word on a deleted server or port."""
     kept: tuple[Kept, ...] = ()
@@ -759,7 +819,7 @@ class Report(msgspec.Struct, frozen=True, tag_field="type", tag="report", omit_d
 
     @property
     def statuses(self) -> tuple[Status, ...]:
-        return (*self.ports, *self.routers, *self.servers, *self.volumes, *self.snapshots)
+        return (*self.ports, *self.routers, *self.servers, *self.volumes, *self.snapshots, *self.backups)
 
 
 class Heartbeat(msgspec.Struct, frozen=True, tag_field="type", tag="heartbeat"):
@@ -797,8 +857,49 @@ class Wiring(msgspec.Struct, frozen=True):
     is_realised: bool
 
 
+class DiskFigures(msgspec.Struct, frozen=True):
+    """What went over a disk of a guest since the guest started."""
+
+    device: str
+    read_requests: int
+    read_bytes: int
+    write_requests: int
+    write_bytes: int
+    errors: int
+    """-1 where QEMU does not count them."""
+
+
+class NicFigures(msgspec.Struct, frozen=True):
+    """What went over an interface of a guest since its device was made, as the guest sees it."""
+
+    device: str
+    mac_address: str
+    rx_bytes: int
+    rx_packets: int
+    rx_errors: int
+    rx_drop: int
+    tx_bytes: int
+    tx_packets: int
+    tx_errors: int
+    tx_drop: int
+
+
+class GuestFigures(msgspec.Struct, frozen=True):
+    """How a running guest does: the answer to the question `diagnostics`."""
+
+    virt_type: str
+    memory_kib: int
+    memory_used_kib: int
+    cpu_times_ns: tuple[int, ...]
+    memory: dict[str, int] = {}
+    """What libvirt says of its memory, by libvirt's names."""
+    disks: tuple[DiskFigures, ...] = ()
+    nics: tuple[NicFigures, ...] = ()
+
+
 class Ask(msgspec.Struct, frozen=True, tag_field="type", tag="ask"):
-    """API to agent: a question about reality. `what` is `console_log` (argument: lines, -1 for all) or `diff`."""
+    """API to agent: a question about reality. `what` is `console_log` (argument: lines, -1 for all), `diagnostics`
+    (answered with `GuestFigures`) or `diff`."""
 
     number: int
     what: str

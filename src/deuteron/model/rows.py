@@ -29,7 +29,12 @@ _MODULES = {
     "volume": "deuteron.model.volume.rows",
 }
 
-_SPELLED = {"floatingip": "FloatingIp", "subnetpool": "SubnetPool", "volume_snapshot": "Snapshot"}
+_SPELLED = {
+    "floatingip": "FloatingIp",
+    "subnetpool": "SubnetPool",
+    "volume_snapshot": "Snapshot",
+    "volume_group": "Group",
+}
 """Kinds of which OpenStack writes two words as one, or one word for two."""
 _HOMES = {
     "collections.abc": ("Mapping", "Sequence"),

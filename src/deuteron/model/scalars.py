@@ -36,8 +36,13 @@ MetadefPartId = NewType("MetadefPartId", str)
 VolumeId = NewType("VolumeId", str)
 SnapshotId = NewType("SnapshotId", str)
 TransferId = NewType("TransferId", str)
+BackupId = NewType("BackupId", str)
+GroupTypeId = NewType("GroupTypeId", str)
+VolumeGroupId = NewType("VolumeGroupId", str)
+GroupSnapshotId = NewType("GroupSnapshotId", str)
 VolumeTypeId = NewType("VolumeTypeId", str)
 QosSpecsId = NewType("QosSpecsId", str)
+VolumeAttachmentId = NewType("VolumeAttachmentId", str)
 MessageId = NewType("MessageId", str)
 """Of a message of the Block Storage service."""
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Integer, Table, Text
 
-from deuteron.model.compute import ACTION, DELETED_SERVER, FLAVOR, GROUP, KEYPAIR, SERVER
+from deuteron.model.compute import ACTION, BLOCK_DEVICE, DELETED_SERVER, FLAVOR, GROUP, KEYPAIR, MIGRATION, SERVER
 from deuteron.store.schema import metadata, table_for
 
 flavors = table_for(FLAVOR)
 keypairs = table_for(KEYPAIR)
 servers = table_for(SERVER)
 deleted_servers = table_for(DELETED_SERVER)
+block_devices = table_for(BLOCK_DEVICE)
 actions = table_for(ACTION)
 server_groups = table_for(GROUP)
+migrations = table_for(MIGRATION)
 
 quotas = Table(
     "compute_quotas",

@@ -6,7 +6,7 @@ import importlib
 
 from deuteron.store.schema import metadata
 
-SERVICES = ("identity", "network", "image", "volume", "compute", "hosts")
+SERVICES = ("identity", "network", "image", "volume", "compute", "hosts", "placement")
 
 for _service in SERVICES:
     importlib.import_module(f"deuteron.store.{_service}_tables")

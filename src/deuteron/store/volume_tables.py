@@ -7,7 +7,20 @@ from typing import Any
 from sqlalchemy import Column, Integer, Table, Text
 
 from deuteron.model.resource import Resource, RowT
-from deuteron.model.volume import MESSAGE, QOS_SPECS, RESOURCES, SNAPSHOT, TRANSFER, VOLUME, VOLUME_TYPE
+from deuteron.model.volume import (
+    ATTACHMENT,
+    BACKUP,
+    GROUP,
+    GROUP_SNAPSHOT,
+    GROUP_TYPE,
+    MESSAGE,
+    QOS_SPECS,
+    RESOURCES,
+    SNAPSHOT,
+    TRANSFER,
+    VOLUME,
+    VOLUME_TYPE,
+)
 from deuteron.store.schema import TableOf, metadata, table_for
 
 TABLES: dict[str, TableOf[Any]] = {resource.name: table_for(resource) for resource in RESOURCES}
@@ -20,6 +33,11 @@ def table_of(resource: Resource[RowT]) -> TableOf[RowT]:
 
 volumes = table_of(VOLUME)
 snapshots = table_of(SNAPSHOT)
+attachments = table_of(ATTACHMENT)
+backups = table_of(BACKUP)
+groups = table_of(GROUP)
+group_snapshots = table_of(GROUP_SNAPSHOT)
+group_types = table_of(GROUP_TYPE)
 transfers = table_of(TRANSFER)
 volume_types = table_of(VOLUME_TYPE)
 qos_specs = table_of(QOS_SPECS)

@@ -10,6 +10,7 @@ A driver is a package with an entry point in the group `deuteron.volume_drivers`
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
@@ -30,7 +31,7 @@ class VolumeFailure(Exception):
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """What a new volume is a copy of."""
+    """What a copy is made of."""
 
     kind: Literal["volume", "snapshot"]
     id: str
@@ -41,6 +42,28 @@ class Figures(msgspec.Struct, frozen=True):
 
     total_gib: int
     free_gib: int
+
+
+class Guests(Protocol):
+    """The guests of this host, as far as they have volumes. Raises: OSError for what a guest does not do."""
+
+    def quiet(self, volume_id: str) -> AbstractContextManager[None]:
+        """While it lasts, no guest of this host writes to the volume: one that has it stands still, or stays off."""
+        ...
+
+    def grow(self, volume_id: str, size_gib: int) -> bool:
+        """Let the guest that runs with the volume see it larger, which makes it so; False where none runs with it."""
+        ...
+
+
+class NoGuests:
+    """Of a host that runs none."""
+
+    def quiet(self, volume_id: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def grow(self, volume_id: str, size_gib: int) -> bool:
+        return False
 
 
 @runtime_checkable
@@ -65,16 +88,37 @@ class VolumeDriver(Protocol):
         """Make a volume that holds what its origin holds now; no data are copied. Raises: VolumeFailure."""
         ...
 
-    def snapshot(self, snapshot_id: str, volume_id: str) -> None:
-        """Keep what the volume holds now. Raises: VolumeFailure, also for a volume that a guest writes to."""
+    def snapshot(self, snapshot_id: str, volume_id: str, *, is_quiet: bool = False) -> None:
+        """Keep what the volume holds now; `is_quiet`, the guest that has it writes nothing meanwhile.
+
+        Raises: VolumeFailure, also for a volume that a guest has and that is not quiet.
+        """
         ...
 
-    def extend(self, volume_id: str, size_gib: int) -> None:
-        """Make the volume larger; it is never made smaller. Raises: VolumeFailure."""
+    def extend(self, volume_id: str, size_gib: int, *, is_quiet: bool = False) -> None:
+        """Make the volume larger; it is never made smaller. `is_quiet`, the guest that has it is off.
+
+        Raises: VolumeFailure, also for a volume that a guest has and that is not quiet.
+        """
         ...
 
     def read(self, volume_id: str, form: str, target: Path) -> None:
         """Write what the volume holds into a file of this format, as `qemu-img` calls it. Raises: VolumeFailure."""
+        ...
+
+    def save(self, origin: Origin, target: Path, below: Path | None, *, is_quiet: bool = False) -> None:
+        """Write what a volume or snapshot holds into a qcow2 file: all of it, or what differs from `below`, a qcow2
+        file beside it on which it then stands. `is_quiet`, the guest that has it writes nothing meanwhile.
+
+        Raises: VolumeFailure, also for a volume that a guest has and that is not quiet.
+        """
+        ...
+
+    def load(self, volume_id: str, source: Path) -> None:
+        """Let the volume hold what a qcow2 file does, and nothing behind its end; all of it or none.
+
+        Raises: VolumeFailure, also for a file that is larger, and for a volume that a guest has.
+        """
         ...
 
     def export(self, volume_id: str, folder: Path) -> Path:

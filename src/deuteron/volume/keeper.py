@@ -1,4 +1,4 @@
-"""Makes the volumes and snapshots of a host what the API says they should be, through a driver.
+"""Makes the volumes, snapshots and backups of a host what the API says they should be, through a driver.
 
 `sync` says what should be and returns at once; a few threads make it so, each object on its own: look, do what lacks,
 look again. No step depends on which came before, so an interruption anywhere is continued by doing it once more.
@@ -18,14 +18,26 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import structlog
 
-from deuteron.model.intent import IntentSnapshot, IntentVolume, Key, SnapshotReport, VolumeReport, VolumeUpload
-from deuteron.volume.contract import Figures, Origin, VolumeDriver, VolumeFailure
+from deuteron.model.intent import (
+    BackupReport,
+    IntentBackup,
+    IntentSnapshot,
+    IntentVolume,
+    Key,
+    SnapshotReport,
+    VolumeReport,
+    VolumeUpload,
+)
+from deuteron.volume.backups import BackupStore
+from deuteron.volume.contract import Figures, Guests, NoGuests, Origin, VolumeDriver, VolumeFailure
 
 log = structlog.get_logger("deuteron.volume")
 
@@ -48,18 +60,30 @@ class _Waiting(Exception):
     """Something else has to be there first; the message says what."""
 
 
-class _NotUploaded(Exception):
-    """The volume is well, and no image could be made of it."""
+Wanted = IntentVolume | IntentSnapshot | IntentBackup
+Said = VolumeReport | SnapshotReport | BackupReport
 
-    def __init__(self, image_id: str, message: str) -> None:
+
+class _NotDone(Exception):
+    """The volume is well, and something else that was asked of it could not be done: `number` says what."""
+
+    def __init__(self, number: str, message: str) -> None:
         super().__init__(message)
-        self.image_id = image_id
+        self.number = number
+
+
+class _NotUploaded(_NotDone):
+    """No image could be made of it."""
+
+
+class _NotRestored(_NotDone):
+    """It could not be given the data of a backup."""
 
 
 class _Entry(msgspec.Struct):
     """What is known of one object; all of it can be found out again."""
 
-    wanted: IntentVolume | IntentSnapshot | None = None
+    wanted: Wanted | None = None
     is_leaving: bool = False
     is_working: bool = False
     is_dirty: bool = False
@@ -67,9 +91,11 @@ class _Entry(msgspec.Struct):
     not_before: float = 0.0
     fault: str | None = None
     waits_for: str | None = None
-    report: VolumeReport | SnapshotReport | None = None
+    report: Said | None = None
     uploaded: str | None = None
     not_uploaded: str | None = None
+    restored: str | None = None
+    not_restored: str | None = None
 
 
 class VolumeKeeper:
@@ -80,18 +106,24 @@ class VolumeKeeper:
         driver: VolumeDriver,
         deliver: Deliver,
         folder: Path,
+        backups: BackupStore,
         options: KeeperOptions | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`folder` is for files on their way to become images."""
         self.on_change: Callable[[], None] = lambda: None
+        self.guests: Guests = NoGuests()
+        """Who may have the volumes; the agent sets it before the first sync."""
         self.driver = driver
         self._deliver = deliver
         self._folder = folder
+        self._backups = backups
         self._options = options or KeeperOptions()
         self._clock = clock
         self._lock = threading.Lock()
         self._entries: dict[Key, _Entry] = {}
+        self._ends = 0
+        """How often something came to be as it should, for what was looked at meanwhile and found it lacking."""
         self._pool = ThreadPoolExecutor(self._options.workers, thread_name_prefix="volume")
         self._closing = threading.Event()
         self._wake = threading.Event()
@@ -106,10 +138,12 @@ class VolumeKeeper:
         volumes: Mapping[str, IntentVolume],
         snapshots: Mapping[str, IntentSnapshot],
         leaving: Set[Key] = frozenset(),
+        backups: Mapping[str, IntentBackup] | None = None,
     ) -> None:
         """Make these, and end what is `leaving`; does not block. What is in neither is left alone."""
-        wanted: dict[Key, IntentVolume | IntentSnapshot] = {("volume", id): each for id, each in volumes.items()}
+        wanted: dict[Key, Wanted] = {("volume", id): each for id, each in volumes.items()}
         wanted |= {("volume_snapshot", id): each for id, each in snapshots.items()}
+        wanted |= {("backup", id): each for id, each in (backups or {}).items()}
         with self._lock:
             for key in wanted.keys() | leaving | self._entries.keys():
                 entry = self._entries.setdefault(key, _Entry())
@@ -134,13 +168,14 @@ class VolumeKeeper:
                 if entry.wanted is None
             }
 
-    def reports(self) -> tuple[tuple[VolumeReport, ...], tuple[SnapshotReport, ...]]:
+    def reports(self) -> tuple[tuple[VolumeReport, ...], tuple[SnapshotReport, ...], tuple[BackupReport, ...]]:
         """One for each object that is wanted and was looked at."""
         with self._lock:
             said = [entry.report for entry in self._entries.values() if entry.wanted is not None]
         return (
             tuple(each for each in said if isinstance(each, VolumeReport)),
             tuple(each for each in said if isinstance(each, SnapshotReport)),
+            tuple(each for each in said if isinstance(each, BackupReport)),
         )
 
     def pending(self) -> tuple[tuple[str, str], ...]:
@@ -183,21 +218,28 @@ class VolumeKeeper:
                 wanted, is_leaving = entry.wanted, entry.is_leaving
             self._realise(key, entry, wanted, is_leaving)
 
-    def _realise(self, key: Key, entry: _Entry, wanted: IntentVolume | IntentSnapshot | None, is_leaving: bool) -> None:
-        fault = waits_for = not_uploaded = None
+    def _realise(self, key: Key, entry: _Entry, wanted: Wanted | None, is_leaving: bool) -> None:
+        fault = waits_for = not_uploaded = not_restored = None
+        with self._lock:
+            ends = self._ends
         self._say(key, entry, self._report(key, entry, wanted, None, "making"))
         try:
             if isinstance(wanted, IntentVolume):
                 self._volume(entry, wanted)
             elif isinstance(wanted, IntentSnapshot):
                 self._snapshot(wanted)
+            elif isinstance(wanted, IntentBackup):
+                self._backup(wanted)
             elif is_leaving:
                 self._remove(key)
         except _Waiting as error:
             waits_for = str(error)
         except _NotUploaded as error:
-            not_uploaded, fault = error.image_id, str(error)
+            not_uploaded, fault = error.number, str(error)
             log.warning("volume not uploaded", id=key[1], image=not_uploaded, reason=fault)
+        except _NotRestored as error:
+            not_restored, fault = error.number, str(error)
+            log.warning("volume not restored", id=key[1], reason=fault)
         except (VolumeFailure, OSError) as error:
             fault = str(error)
             log.warning("volume failed on this host", kind=key[0], id=key[1], reason=fault)
@@ -214,32 +256,37 @@ class VolumeKeeper:
             is_gone = wanted is None and fault is None and waits_for is None and not entry.is_dirty
             if is_gone:
                 self._entries.pop(key, None)
+            if waits_for is not None and ends != self._ends:
+                # What it waits for may have come after it looked, and nobody would wake it.
+                entry.is_dirty = True
             if fault is None and waits_for is None:
+                self._ends += 1
                 for other, each in self._entries.items():
                     if each.waits_for is not None:
                         self._schedule(other, each)
-        entry.not_uploaded = not_uploaded
-        is_well = fault is None or not_uploaded is not None
+        entry.not_uploaded, entry.not_restored = not_uploaded, not_restored
+        is_well = fault is None or not_uploaded is not None or not_restored is not None
         state = "error" if not is_well else "making" if waits_for is not None else "ready"
         self._say(key, entry, self._report(key, entry, wanted, fault, state))
         if is_gone:
             self.on_change()
 
-    def _report(
-        self, key: Key, entry: _Entry, wanted: IntentVolume | IntentSnapshot | None, fault: str | None, state: str
-    ) -> VolumeReport | SnapshotReport | None:
+    def _report(self, key: Key, entry: _Entry, wanted: Wanted | None, fault: str | None, state: str) -> Said | None:
         """What is true of a wanted object. One that is there is `making` only what its wish adds to it."""
         if isinstance(wanted, IntentVolume):
             size = self.driver.size_gib(wanted.id)
             said = "ready" if state == "making" and entry.report is not None and size is not None else state
-            told = (size or 0, entry.uploaded, entry.not_uploaded, fault)
+            told = (size or 0, entry.uploaded, entry.not_uploaded, fault, entry.restored, entry.not_restored)
             return VolumeReport(wanted.id, said, *told)  # type: ignore[arg-type]  # one of its states
         if isinstance(wanted, IntentSnapshot):
             said = "ready" if state == "making" and self.driver.has_snapshot(wanted.id) else state
             return SnapshotReport(wanted.id, said, fault)  # type: ignore[arg-type]  # one of its states
+        if isinstance(wanted, IntentBackup):
+            said = "ready" if state == "making" and self._backups.has(wanted.id) else state
+            return BackupReport(wanted.id, said, fault)  # type: ignore[arg-type]  # one of its states
         return None
 
-    def _say(self, key: Key, entry: _Entry, report: VolumeReport | SnapshotReport | None) -> None:
+    def _say(self, key: Key, entry: _Entry, report: Said | None) -> None:
         with self._lock:
             changed = report is not None and entry.report != report
             if report is not None:
@@ -264,7 +311,17 @@ class VolumeKeeper:
                 self.driver.make(wanted.id, wanted.size_gib, wanted.image)
         elif size < wanted.size_gib:
             log.info("volume changed", id=wanted.id, step="extend")
-            self.driver.extend(wanted.id, wanted.size_gib)
+            if not self.guests.grow(wanted.id, wanted.size_gib):
+                with self.guests.quiet(wanted.id):
+                    self.driver.extend(wanted.id, wanted.size_gib, is_quiet=True)
+        if wanted.restore is not None and entry.restored != wanted.restore.id:
+            try:
+                self._await(("backup", wanted.restore.backup_id))
+                log.info("volume changed", id=wanted.id, step="restore")
+                self.driver.load(wanted.id, self._backups.path(wanted.restore.backup_id))
+            except (VolumeFailure, OSError) as error:
+                raise _NotRestored(wanted.restore.id, str(error)) from error
+            entry.restored = wanted.restore.id
         if wanted.upload is not None and entry.uploaded != wanted.upload.image_id:
             try:
                 self._upload(wanted, wanted.upload)
@@ -277,7 +334,30 @@ class VolumeKeeper:
             self._refuse_lost(wanted, f"snapshot {wanted.id}")
             self._await(("volume", wanted.volume_id))
             log.info("volume changed", id=wanted.volume_id, step="snapshot")
-            self.driver.snapshot(wanted.id, wanted.volume_id)
+            with self.guests.quiet(wanted.volume_id):
+                self.driver.snapshot(wanted.id, wanted.volume_id, is_quiet=True)
+
+    def _backup(self, wanted: IntentBackup) -> None:
+        if self._backups.has(wanted.id):
+            return
+        if wanted.is_made:
+            raise VolumeFailure(f"the data of backup {wanted.id} are not there any more")
+        log.info("volume changed", id=wanted.volume_id, step="backup")
+        if wanted.copy_of is not None:
+            self._backups.adopt(wanted.id, wanted.copy_of)
+            return
+        if wanted.snapshot_id is None:
+            key, origin = ("volume", wanted.volume_id), Origin("volume", wanted.volume_id)
+            still: AbstractContextManager[None] = self.guests.quiet(wanted.volume_id)
+        else:
+            key, origin = ("volume_snapshot", wanted.snapshot_id), Origin("snapshot", wanted.snapshot_id)
+            still = nullcontext()
+        self._await(key)
+        if wanted.parent_id is not None:
+            self._await(("backup", wanted.parent_id))
+        with still:
+            save = partial(self.driver.save, origin, is_quiet=True)
+            self._backups.keep(wanted.id, wanted.parent_id, save)
 
     def _refuse_lost(self, wanted: IntentVolume | IntentSnapshot, what: str) -> None:
         """Raises: VolumeFailure for what was there once: an empty one in its place would be a lie."""
@@ -289,6 +369,8 @@ class VolumeKeeper:
         kind, object_id = key
         if kind == "volume":
             is_there = self.driver.size_gib(object_id) is not None
+        elif kind == "backup":
+            is_there = self._backups.has(object_id)
         else:
             is_there = self.driver.has_snapshot(object_id)
         with self._lock:
@@ -306,11 +388,24 @@ class VolumeKeeper:
                 and not entry.wanted.is_made
                 and object_id in (entry.wanted.snapshot_id, entry.wanted.source_id)
             ]
+            saved = [
+                entry.wanted.id
+                for entry in self._entries.values()
+                if isinstance(entry.wanted, IntentBackup)
+                and not entry.wanted.is_made
+                and object_id in (entry.wanted.snapshot_id, entry.wanted.volume_id, entry.wanted.parent_id)
+            ]
         for heir in heirs:
             if self.driver.size_gib(heir.id) is None:
                 raise _Waiting(f"waits until volume {heir.id} is made of it")
+        for backup_id in saved:
+            if not self._backups.has(backup_id):
+                raise _Waiting(f"waits until backup {backup_id} is made of it")
         log.info("volume changed", id=object_id, step="delete")
-        self.driver.delete("volume" if kind == "volume" else "snapshot", object_id)
+        if kind == "backup":
+            self._backups.remove(object_id)
+        else:
+            self.driver.delete("volume" if kind == "volume" else "snapshot", object_id)
 
     def _upload(self, wanted: IntentVolume, upload: VolumeUpload) -> None:
         log.info("volume changed", id=wanted.id, step="upload")

@@ -47,27 +47,46 @@ class SimulatedDriver:
             self._refuse_guests(origin.id)
             self._sizes[volume_id] = size_gib
 
-    def snapshot(self, snapshot_id: str, volume_id: str) -> None:
+    def snapshot(self, snapshot_id: str, volume_id: str, *, is_quiet: bool = False) -> None:
         with self._lock:
             if snapshot_id in self._snapshots:
                 return
-            self._snapshots[snapshot_id] = self._size(volume_id)
-            try:
+            size = self._size(volume_id)
+            if not is_quiet:
                 self._refuse_guests(volume_id)
-            except VolumeFailure:
-                del self._snapshots[snapshot_id]
-                raise
+            self._snapshots[snapshot_id] = size
 
-    def extend(self, volume_id: str, size_gib: int) -> None:
+    def extend(self, volume_id: str, size_gib: int, *, is_quiet: bool = False) -> None:
         with self._lock:
             if self._size(volume_id) < size_gib:
-                self._refuse_guests(volume_id)
+                if not is_quiet:
+                    self._refuse_guests(volume_id)
                 self._sizes[volume_id] = size_gib
 
     def read(self, volume_id: str, form: str, target: Path) -> None:
         with self._lock:
             self._size(volume_id)
         raise VolumeFailure(f"cannot read volume {volume_id}: this cloud has no data plane, and volumes no data")
+
+    def save(self, origin: Origin, target: Path, below: Path | None, *, is_quiet: bool = False) -> None:
+        with self._lock:
+            if origin.kind == "volume":
+                size = self._size(origin.id)
+                if not is_quiet:
+                    self._refuse_guests(origin.id)
+            elif origin.id in self._snapshots:
+                size = self._snapshots[origin.id]
+            else:
+                raise VolumeFailure(f"there is no snapshot-{origin.id} on this host")
+        target.write_text(str(size))
+
+    def load(self, volume_id: str, source: Path) -> None:
+        with self._lock:
+            if not source.exists():
+                raise VolumeFailure(f"cannot restore volume {volume_id}: there is no {source.name}")
+            if int(source.read_text()) > self._size(volume_id):
+                raise VolumeFailure(f"cannot restore volume {volume_id}: {source.name} is larger than it")
+            self._refuse_guests(volume_id)
 
     def export(self, volume_id: str, folder: Path) -> Path:
         with self._lock:

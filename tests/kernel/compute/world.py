@@ -23,6 +23,7 @@ from uuid import uuid4
 
 import libvirt
 
+from deuteron.agent.volumes import Exports
 from deuteron.compute.contract import HostFacts
 from deuteron.compute.domain import HostWiring
 from deuteron.compute.driver import ComputeOptions, LibvirtCompute
@@ -32,6 +33,8 @@ from deuteron.model.intent import HostSettings, ImageRef, IntentServer, ServerPo
 from deuteron.net.mechanisms.openvswitch.host import openvswitch
 from deuteron.net.mechanisms.wiring import plug_of
 from deuteron.sandbox import hosts
+from deuteron.volume import VolumeFailure
+from deuteron.volume.file.driver import FileDriver
 
 QEMU_CONF = """
 user = "root"
@@ -66,6 +69,8 @@ class World:
         self._processes: list[subprocess.Popen[bytes]] = []
         self._leases: dict[str, str] = {}
         self.settings = HostSettings("h1", str(folder), str(folder / "api.sock"), "secret")
+        (folder / "volumes").mkdir()
+        self.volumes = FileDriver(folder / "volumes", _no_image)
         _private_folders(folder)
         _run("ip link set lo up")
         _run("ip link add br0 type bridge")
@@ -86,7 +91,7 @@ class World:
         wiring = HostWiring("qemu", plug_of([openvswitch()], self.settings), emulator=install_emulator(self.folder))
         facts = HostFacts(2, 4096, 100, "QEMU", 0, "qemu")
         options = ComputeOptions(watch_interval_s=0.3, retry_first_s=0.3, shutdown_timeout_s=10)
-        return LibvirtCompute(self.settings, wiring, facts, options)
+        return LibvirtCompute(self.settings, wiring, facts, options, volumes=Exports(self.volumes))
 
     def image(self, path: Path, disk_format: str) -> ImageRef:
         image_id = str(uuid4())
@@ -218,6 +223,10 @@ class World:
 
         server = Server(self.settings.api_socket, Images)
         threading.Thread(target=server.serve_forever, daemon=True).start()
+
+
+def _no_image(image: ImageRef, into: Path) -> tuple[Path, str]:
+    raise VolumeFailure(f"no image is fetched here: {image.id}")
 
 
 def taps_of(servers: Mapping[str, IntentServer]) -> frozenset[str]:

@@ -48,6 +48,7 @@ class Guests:
         ports: Mapping[str, IntentPort],
         taps_ready: Set[str],
         leaving: Set[str] = frozenset(),
+        volumes_ready: Set[str] = frozenset(),
     ) -> None:
         self._wanted = frozenset(servers)
         self._looked_for |= leaving | self._wanted

@@ -83,7 +83,7 @@ def test_the_extensions_are_those_that_work(tmp_path: Path) -> None:
         async with world(tmp_path) as w:
             listed = (await w.demo.get(f"{C}/extensions"))["extensions"]
             assert [item["alias"] for item in listed] == list(extensions.EXTENSIONS)
-            for name in ("os-volumes", "os-migrate-server", "os-floating-ips",
+            for name in ("os-assisted-volume-snapshots", "os-migrate-server", "os-floating-ips",
                          "os-aggregates", "os-used-quotas", "os-server-tags"):  # fmt: skip
                 assert (await w.demo.request("GET", f"{C}/extensions/{name}")).status == 404, name
             one = (await w.demo.get(f"{C}/extensions/os-quota-sets"))["extension"]
@@ -99,7 +99,8 @@ _PARTS = {
     "os-config-drive", "os-console-output", "os-create-server-ext", "os-deferred-delete", "os-extended-hypervisors",
     "os-extended-quotas", "os-extended-services", "os-extended-status", "os-flavor-extra-specs", "os-flavor-manage",
     "os-flavor-rxtx", "os-flavor-swap", "os-hypervisor-status", "os-lock-server", "os-multiple-create",
-    "os-pause-server", "os-personality", "os-server-group-quotas", "os-server-list-multi-status",
+    "os-pause-server", "os-personality", "os-server-diagnostics", "os-server-group-quotas",
+    "os-server-list-multi-status",
     "os-server-sort-keys", "os-server-start-stop", "os-suspend-server", "os-used-limits", "os-used-limits-for-admin",
-    "os-user-data",
+    "os-extended-volumes", "os-user-data", "os-volumes",
 }  # fmt: skip

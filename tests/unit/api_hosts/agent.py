@@ -12,8 +12,10 @@ from deuteron.api.parts import Parts
 from deuteron.model.intent import (
     Answer,
     Ask,
+    BackupReport,
     Change,
     Hello,
+    IntentBackup,
     IntentObject,
     IntentPort,
     IntentRouter,
@@ -62,9 +64,11 @@ class FakeAgent:
         self.closed: int | None = None
         self.accepted = False
         self.faults: dict[str, tuple[str, str]] = {}
-        """Id of a server, volume or snapshot to the fault it is to have, with details."""
+        """Id of a server, volume, snapshot or backup, or "backup of <volume>", to the fault it is to have."""
         self.sizes: dict[str, int] = {}
         """What volumes have, in GiB."""
+        self.unplugged: dict[str, str] = {}
+        """Volumes that it does not plug in, and why."""
         self.stuck: dict[str, str] = {}
         """Servers that it does not get rid of, and why."""
         self.answers: Callable[[Ask], Answer] = lambda ask: Answer(ask.number, f"{ask.what} of {ask.id}")
@@ -123,6 +127,7 @@ class FakeAgent:
         ports, routers, servers = [], [], []
         volumes: list[VolumeReport] = []
         snapshots: list[SnapshotReport] = []
+        backups: list[BackupReport] = []
         for key, item in self.objects.items():
             said: Any = None
             if isinstance(item, IntentPort):
@@ -140,7 +145,11 @@ class FakeAgent:
                 state = "ready" if fault is None else "error"
                 size = item.size_gib if fault is None else held
                 self.sizes[item.id] = size
-                if item.upload is not None and item.upload.image_id in self.faults:
+                if item.restore is not None:
+                    is_had = item.restore.backup_id not in self.faults
+                    which = {"restored" if is_had else "not_restored": item.restore.id}
+                    said = VolumeReport(item.id, state, size, fault=fault[0] if fault else None, **which)
+                elif item.upload is not None and item.upload.image_id in self.faults:
                     said = VolumeReport(item.id, "ready", size, not_uploaded=item.upload.image_id)
                 else:
                     said = VolumeReport(item.id, state, size, fault=fault[0] if fault else None)
@@ -149,19 +158,26 @@ class FakeAgent:
                 fault = self.faults.get(item.id)
                 said = SnapshotReport(item.id, "ready") if fault is None else SnapshotReport(item.id, "error", fault[0])
                 snapshots += [said] if self._reported.get(key) != said else []
+            elif isinstance(item, IntentBackup):
+                fault = self.faults.get(item.id) or self.faults.get(f"backup of {item.volume_id}")
+                said = BackupReport(item.id, "ready") if fault is None else BackupReport(item.id, "error", fault[0])
+                backups += [said] if self._reported.get(key) != said else []
             if said is not None:
                 self._reported[key] = said
         kept = tuple(Kept(kind, id, self.stuck[id]) for kind, id in gone if id in self.stuck)
         self._gone += tuple((item.kind, item.id) for item in kept)
         removed = tuple(key for key in gone if key[1] not in self.stuck)
-        statuses = (tuple(ports), tuple(routers), tuple(servers), tuple(volumes), tuple(snapshots))
+        statuses = (tuple(ports), tuple(routers), tuple(servers), tuple(volumes), tuple(snapshots), tuple(backups))
         await self.say(Report(self.revision, *statuses, removed, kept))
 
     def _server(self, item: IntentServer) -> ServerReport:
         if item.id in self.faults:
             fault, details = self.faults[item.id]
             return ServerReport(item.id, "error", fault=fault, fault_details=details)
-        return ServerReport(item.id, item.power, item.reboot_generation, item.build_generation, item.shape_generation)
+        there = tuple(each.volume_id for each in item.volumes if each.volume_id not in self.unplugged)
+        generations = (item.reboot_generation, item.build_generation, item.shape_generation)
+        refused = tuple(self.unplugged.items())
+        return ServerReport(item.id, item.power, *generations, volumes=there, refused=refused)
 
     async def _take(self, message: dict[str, Any]) -> None:
         """What the hub sends."""

@@ -28,7 +28,7 @@ from deuteron.store.network_tables import (
     subnets,
     trunk_ports,
 )
-from deuteron.store.volume_tables import snapshots, volumes
+from deuteron.store.volume_tables import backups, snapshots, volumes
 from tests.stores import open_database
 
 address_groups, qos_policies, qos_limits = TABLES["address_group"], TABLES["qos_policy"], TABLES["bandwidth_limit_rule"]
@@ -342,6 +342,17 @@ class Rows:
     def set_volume(self, id: str, **values: Any) -> None:
         self.tx.execute(update(volumes).where(volumes.c.id == id).values(**values))
         self.tx.changed("volume", id)
+
+    def backup(self, id: str, volume: str) -> None:
+        """Of a volume, on its host."""
+        host = self.tx.scalar(select(volumes.c.host).where(volumes.c.id == volume))
+        values = {"id": id, "volume_id": volume, "size": 1, "status": "creating", "task": "create", "host": host}
+        self.tx.execute(insert(backups), values)
+        self.tx.changed("backup", id)
+
+    def set_backup(self, id: str, **values: Any) -> None:
+        self.tx.execute(update(backups).where(backups.c.id == id).values(**values))
+        self.tx.changed("backup", id)
 
     def snapshot(self, id: str, volume: str) -> None:
         """Of a volume, on its host."""

@@ -38,7 +38,7 @@ from deuteron.store.network_tables import (
     trunk_ports,
 )
 from deuteron.store.network_tables import segments as further
-from deuteron.store.volume_tables import snapshots, volumes
+from deuteron.store.volume_tables import backups, snapshots, volumes
 from tests.unit.api_hosts.rows import Rows, address_groups, cloud, logs, metering_labels, qos_policies, trunks
 
 HOSTS = ("h1", "h2")
@@ -423,7 +423,7 @@ def _operate(dice: random.Random, count: int, tx: Tx) -> None:
     host = dice.choice((*HOSTS, None))
     network, port, group = some(networks), some(ports), some(security_groups)
     rule, router, floating, server = (some(t) for t in (security_group_rules, routers, floatingips, servers))
-    volume, snapshot = some(volumes), some(snapshots)
+    volume, snapshot, backup = some(volumes), some(snapshots), some(backups)
     # A subnet that gives a port an address is not deleted: the API refuses.
     used = {item["subnet_id"] for ips in tx.scalars(select(ports.c["fixed_ips"])) for item in ips}
     subnet = some(subnets, subnets.c["id"].not_in(used))
@@ -519,7 +519,10 @@ def _operate(dice: random.Random, count: int, tx: Tx) -> None:
     choices.append(lambda: rows.volume(new, host))
     if volume is not None:
         choices.append(lambda: rows.snapshot(new, volume))
+        choices.append(lambda: rows.backup(new, volume))
         choices.append(lambda: rows.set_volume(volume, task=dice.choice((None, "create", "extend", "delete"))))
+    if backup is not None:
+        choices.append(lambda: rows.set_backup(backup, task=dice.choice((None, "delete"))))
     if snapshot is not None:
         choices.append(lambda: rows.set_snapshot(snapshot, task=dice.choice((None, "delete"))))
     if server is not None:
@@ -576,7 +579,7 @@ def _keys(tx: Tx, host: str) -> set[Key]:
         servers.c["host"] == host, servers.c["task_state"].is_distinct_from("deleting")
     )
     found |= {("server", id) for id in tx.scalars(kept)}
-    for kind, table in (("volume", volumes), ("volume_snapshot", snapshots)):
+    for kind, table in (("volume", volumes), ("volume_snapshot", snapshots), ("backup", backups)):
         stays = select(table.c.id).where(table.c.host == host, table.c.task.is_distinct_from("delete"))
         found |= {(kind, id) for id in tx.scalars(stays)}
     return found | {("peer", other) for other in HOSTS if other != host}

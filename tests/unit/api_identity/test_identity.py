@@ -48,6 +48,7 @@ def test_the_catalog_names_each_service_as_the_caller_reached_it(kit: Kit) -> No
         "compute": "nova",
         "image": "glance",
         "block-storage": "cinder",
+        "placement": "placement",
         "volumev3": "cinderv3",
     }
     assert urls["volumev3"]["public"].endswith(f"/volume/v3/{kit.login().json['token']['project']['id']}")

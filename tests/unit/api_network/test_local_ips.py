@@ -134,7 +134,7 @@ def test_what_no_local_ip_can_be_made_of_is_refused(world: World) -> None:
         ),
         ({"network_id": empty}, "BadRequest", f"Network {empty} does not contain any IPv4 subnet"),
         ({"network_id": world.network, "ip_mode": "other"}, "HTTPBadRequest", "Invalid input for ip_mode"),
-        ({"network_id": world.network, "local_ip_address": "fd00::5"}, "BadRequest", "fd00::5 is no IPv4 address"),
+        ({"network_id": world.network, "local_ip_address": "fd00::5"}, "InvalidIpForNetwork", "fd00::5"),
     ):
         answer = world.ask(**values)
         assert said(answer) == (400, type_), values

@@ -280,8 +280,72 @@ def test_fields_of_types_of_rules_are_those_that_are_asked_for(client: Client) -
 
 def test_an_address_that_says_neither_subnet_nor_address_is_refused_as_input(client: Client) -> None:
     network = client.network()["id"]
+    client.subnet(network, "10.0.0.0/24")
     wanted = {"network_id": network, "fixed_ips": [{}]}
     assert refusal(client, "POST", "/v2.0/ports", {"port": wanted}) == (400, "InvalidInput")
+    wanted["network_id"] = ZERO
+    assert refusal(client, "POST", "/v2.0/ports", {"port": wanted}) == (404, "NetworkNotFound")
+    port = client.post("/v2.0/ports", {"port": {"network_id": network}})["port"]["id"]
+    assert refusal(client, "PUT", f"/v2.0/ports/{port}", {"port": {"fixed_ips": [{}]}}) == (400, "InvalidInput")
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"protocol": "x" * 256}, "SecurityGroupRuleInvalidProtocol"),
+        ({"ethertype": "x" * 256}, "SecurityGroupRuleInvalidEtherType"),
+        ({"ethertype": [None]}, "SecurityGroupRuleInvalidEtherType"),
+    ],
+)
+def test_what_is_no_text_to_read_is_refused_as_what_it_should_be(
+    client: Client, values: dict[str, Any], told: str
+) -> None:
+    group = client.post("/v2.0/security-groups", {"security_group": {"name": "g"}})["security_group"]["id"]
+    rule = {"security_group_rule": {"security_group_id": group, "direction": "ingress", **values}}
+    assert refusal(client, "POST", "/v2.0/security-group-rules", rule) == (400, told)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v2.0/routers", {"router": {"flavor_id": {"a": 1}, "distributed": False}}),
+        ("/v2.0/service_profiles", {"service_profile": {"metainfo": {"a": 1}}}),
+    ],
+)
+def test_who_may_not_is_told_so_before_what_is_wrong_with_a_value_that_nothing_looks_at(
+    client: Client, path: str, body: dict[str, Any]
+) -> None:
+    assert refusal(client, "POST", path, body, "demo") == (403, "PolicyNotAuthorized")
+    assert refusal(client, "POST", path, body) == (400, "HTTPBadRequest")
+
+
+def test_who_asks_for_the_groups_of_another_project_makes_none(client: Client) -> None:
+    client.get("/v2.0/security-groups?project_id=x", "demo")
+    client.get("/v2.0/security-group-rules?tenant_id=x", "demo")
+    assert len(client.get("/v2.0/security-groups?name=default")["security_groups"]) == 1  # the administrator's
+
+
+def test_a_project_has_its_default_group_from_its_first_port_on_whoever_made_it(client: Client) -> None:
+    network = client.network()["id"]
+    subnet = client.subnet(network, "10.0.0.0/24")["id"]
+    router = client.post("/v2.0/routers", {"router": {}}, "other")["router"]["id"]
+    client.put(f"/v2.0/routers/{router}/add_router_interface", {"subnet_id": subnet})
+    found = client.get("/v2.0/security-groups?name=default")["security_groups"]
+    assert OTHER in {group["project_id"] for group in found}
+
+
+def test_who_would_change_the_provider_is_told_so_before_that_there_is_no_policy(client: Client) -> None:
+    network = client.network()["id"]
+    wanted = {"provider:physical_network": "nosuch", "qos_policy_id": ZERO}
+    assert refusal(client, "PUT", f"/v2.0/networks/{network}", {"network": wanted}) == (400, "InvalidInput")
+
+
+def test_no_segments_beside_provider_attributes_are_a_list_of_segments(client: Client) -> None:
+    wanted = {"provider:network_type": "vlan", "segments": []}
+    assert refusal(client, "POST", "/v2.0/networks", {"network": wanted}) == (
+        400,
+        "SegmentsSetInConjunctionWithProviders",
+    )
 
 
 def test_a_route_that_is_added_twice_at_once_is_one(client: Client) -> None:

@@ -59,6 +59,11 @@ def other_than(host: str) -> str:
     return next(name for name in HOSTS if name != host)
 
 
+def test_no_host_serves_a_network_that_is_not_there_and_a_router_is_looked_for(client: Client) -> None:
+    assert hosts_of(client, f"networks/{ZERO}/dhcp-agents") == []
+    assert client.call("GET", f"/v2.0/routers/{ZERO}/l3-agents", None).status == 404
+
+
 def test_dhcp_moves_with_the_port_and_its_addresses(client: Client) -> None:
     network = client.network()["id"]
     client.subnet(network, "10.0.0.0/24")

@@ -128,7 +128,8 @@ def test_without_a_host_that_has_room_a_volume_is_in_error_and_says_why(tmp_path
                 ("h1@file", "disabled", "up")
             ]
             assert (await demo.post("/volumes", {"volume": {"size": 1}}))["volume"]["status"] == "error"
-            assert len((await admin.get("/os-services?host=h1"))["services"]) == 1
+            of_host = (await admin.get("/os-services?host=h1"))["services"]
+            assert [each["binary"] for each in of_host] == ["cinder-volume", "cinder-backup"]
             for wrong in ({"host": "h1"}, {"host": "h1", "disabled_reason": ""}, {"disabled_reason": "x"}):
                 assert (await admin.error("PUT", "/os-services/disable-log-reason", wrong))[0] == 400, wrong
             of_the_api = {"host": "controller", "binary": "cinder-scheduler"}

@@ -62,7 +62,16 @@ def test_no_two_that_live_have_one_identity_and_it_is_free_again_afterwards(tmp_
 
 
 def test_arguments_that_are_not_understood_start_no_qemu() -> None:
-    command = [sys.executable, "-I", "-S", cell.__file__, "/bin/true", "-blockdev", "driver=file,filename=/etc/shadow"]
+    command = [
+        sys.executable,
+        "-I",
+        "-S",
+        cell.__file__,
+        "/nowhere",
+        "/bin/true",
+        "-blockdev",
+        "driver=file,filename=/etc/shadow",
+    ]
 
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 

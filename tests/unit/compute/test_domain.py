@@ -9,7 +9,15 @@ import msgspec
 import pytest
 
 from deuteron.compute import domain as domains
-from deuteron.model.intent import FirewallDriver, HostSettings, ImageRef, IntentServer, RescueDisk, ServerPort
+from deuteron.model.intent import (
+    FirewallDriver,
+    HostSettings,
+    ImageRef,
+    IntentServer,
+    RescueDisk,
+    ServerPort,
+    ServerVolume,
+)
 from deuteron.net.mechanisms.openvswitch.host import openvswitch
 from deuteron.net.mechanisms.wiring import plug_of
 
@@ -123,6 +131,22 @@ def test_extra_disks_follow_the_root_disk() -> None:
     assert files == ["/i/disk", "/i/disk.eph0", "/i/disk.swap"]
 
 
+def test_volumes_are_disks_that_are_found_by_their_ids() -> None:
+    root, data, absent = (f"{n}1111111-1111-4111-8111-111111111111" for n in (2, 3, 4))
+    volumes = (ServerVolume(data, "vdc", is_readonly=True), ServerVolume(absent, "vdd"), ServerVolume(root, "vda"))
+    server = msgspec.structs.replace(SERVER, image=None, root_disk_gib=0, ephemeral_disk_gib=1, volumes=volumes)
+    row = domains.domain_row(server, OVS, "/i", "/m", {root: "/v/r", data: "/v/d"})
+
+    xml = domains.domain_xml(row)
+
+    disks = ElementTree.fromstring(xml).findall("devices/disk")
+    assert [attributes(disk, "target")["dev"] for disk in disks] == ["vda", "vdb", "vdc"]
+    assert attributes(disks[0], "source") == {"file": "/v/r"} and disks[0].findtext("serial") == root
+    assert [disk.find("readonly") is not None for disk in disks] == [False, False, True]
+    assert domains.volume_disks(xml) == {root: "vda", data: "vdc"}
+    assert "/v/d" in (domains.present_disk(xml, data) or "") and domains.present_disk(xml, absent) is None
+
+
 def test_nothing_is_added_that_nobody_asked_for() -> None:
     root = parsed(SERVER)
 
@@ -167,6 +191,19 @@ def test_a_rescued_server_starts_from_its_rescue_disk_with_its_own_as_the_second
     assert (root.findtext("os/kernel"), root.findtext("os/cmdline")) == (f"/m/{kernel.id}", "quiet")
     plain = parsed(msgspec.structs.replace(SERVER, rescue=RescueDisk(IMAGE)))
     assert plain.find("os/boot") is None and attributes(plain, "devices/disk/boot") == {"order": "1"}
+
+
+def test_a_rescue_disk_comes_beside_volumes_too() -> None:
+    one, other = "0b0c0d0e-1111-4111-8111-111111111111", "0b0c0d0e-2222-4222-8222-222222222222"
+    volumes = (ServerVolume(one, "vda"), ServerVolume(other, "vdb"))
+    wanted = msgspec.structs.replace(
+        SERVER, image=None, root_disk_gib=0, volumes=volumes, rescue=RescueDisk(IMAGE, device="disk", bus="virtio")
+    )
+    paths = {each.volume_id: f"/v/{each.target}" for each in volumes}
+    row = domains.domain_row(wanted, OVS, "/i", "/images", paths)
+    assert [(disk.path, disk.target, disk.boots) for disk in row.disks] == [
+        ("/v/vda", "vda", False), ("/i/disk.rescue", "vdc", True), ("/v/vdb", "vdb", False),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

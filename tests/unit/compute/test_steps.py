@@ -67,6 +67,18 @@ CASES = {
     ),
     "an image of one that went off": (wanted(snapshot="i"), seen(OFF, ended_by_guest=True), Step.IMAGE),
     "an image of one that does not run yet": (wanted(snapshot="i"), OFF, Step.START),
+    "its disks are to be given, it runs": (wanted(give="m", power="shutdown"), RUNNING, Step.SHUT_DOWN),
+    "its disks are to be given": (
+        wanted(give="m", power="shutdown"),
+        seen(OFF, power_applied="shutdown"),
+        Step.GIVE,
+    ),
+    "its disks were given": (
+        wanted(give="m", power="shutdown"),
+        seen(OFF, power_applied="shutdown", given="m"),
+        Step.NOTHING,
+    ),
+    "it comes with its disks": (wanted(take="m"), ABSENT, Step.BUILD),
     "the image was taken": (wanted(snapshot="i"), seen(RUNNING, imaged="i"), Step.NOTHING),
     "died": (WANTED, OFF, Step.START),
     "crashed": (WANTED, seen(RUNNING, state="crashed"), Step.START),
@@ -110,6 +122,25 @@ def test_nothing_starts_before_its_ports_are_wired(name: str) -> None:
     step = next_step(server, observed, TAPS if server else frozenset(), ports_ready=False)
 
     assert step not in (Step.START, Step.RESTART_HARD, Step.RESTART_SOFT)
+
+
+VOLUMES = frozenset({"v"})
+PLUGS = {
+    "a volume too few": (RUNNING, VOLUMES, Step.REPLUG),
+    "a volume too many": (seen(RUNNING, volumes=VOLUMES), frozenset(), Step.REPLUG),
+    "a volume that the guest let go": (seen(RUNNING, held=VOLUMES), frozenset(), Step.REPLUG),
+    "the volume that it has": (seen(RUNNING, volumes=VOLUMES, held=VOLUMES), VOLUMES, Step.NOTHING),
+    "a volume while it is off": (seen(OFF, power_applied="shutdown"), VOLUMES, Step.REPLUG),
+    "a volume of a suspended one": (seen(RUNNING, state="suspended", power_applied="suspended"), VOLUMES, Step.NOTHING),
+}
+
+
+@pytest.mark.parametrize("name", PLUGS)
+def test_volumes_come_and_go_as_they_are_wanted(name: str) -> None:
+    observed, volumes, step = PLUGS[name]
+    power = {"running": "running", "shutdown": "shutdown", "suspended": "suspended"}[observed.state]
+
+    assert next_step(wanted(power=power), observed, TAPS, ports_ready=True, volumes=volumes) is step
 
 
 def _after(step: Step, server: IntentServer | None, observed: ObservedServer) -> ObservedServer:

@@ -1,7 +1,7 @@
 """Asks the real services who may do what, by their own rules and checks, and prints `defaults.json`.
 
-Run in an environment of its own that has keystone, neutron, nova, glance and cinder, with the names of the rules to ask
-about on standard input:
+Run in an environment of its own that has keystone, neutron, nova, glance, cinder and placement, with the names of the
+rules to ask about on standard input:
 
     python -m tests.unit.personas.rules > names.json
     REAL/bin/python tests/unit/personas/generate.py < names.json > tests/unit/personas/defaults.json
@@ -81,6 +81,7 @@ def main() -> None:
         ("compute", "nova.policies"),
         ("image", "glance.policies"),
         ("volume", "cinder.policies"),
+        ("placement", "placement.policies"),
         ("network", "neutron.conf.policies"),  # last: its checks take the names of oslo.policy's own
     ):
         if service == "network":
@@ -101,7 +102,7 @@ def main() -> None:
             groups.setdefault(json.dumps(allowed), []).append(rule)
         name = module.partition(".")[0]
         result[service] = {
-            "release": f"{name} {version(name)}",
+            "release": f"{name} {version('openstack-placement' if name == 'placement' else name)}",
             "rules": [
                 {"rules": rules, "allowed": {variant: " ".join(names) for variant, names in json.loads(text).items()}}
                 for text, rules in groups.items()

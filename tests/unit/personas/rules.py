@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import json
 
-from deuteron.api import compute, identity, image, network, volume
+from deuteron.api import compute, identity, image, network, placement, volume
 
-SERVICES = {"identity": identity, "network": network, "compute": compute, "image": image, "volume": volume}
+SERVICES = {
+    "identity": identity,
+    "network": network,
+    "compute": compute,
+    "image": image,
+    "volume": volume,
+    "placement": placement,
+}
 
 
 def names() -> dict[str, list[str]]:

@@ -18,8 +18,13 @@ T = TypeVar("T")
 _WRITE = ("/associate", "/disassociate", "/disassociate_all")
 """Cinder lets these be asked for with GET, and writes."""
 READS = [line for line in TABLE if line.startswith("GET ") and not line.endswith(_WRITE)]
-_NEVER_THERE = ("/image/v2/info/stores", "/network/v2.0/auto-allocated-topology/{project}")
-"""There is one store of images, and Glance says so with 404; and no default pool to make a topology of."""
+_NEVER_THERE = (
+    "/image/v2/info/stores",
+    "/network/v2.0/auto-allocated-topology/{project}",
+    "/compute/v2.1/servers/{server}/diagnostics",
+)
+"""There is one store of images, and Glance says so with 404; no default pool to make a topology of; no host that runs
+the server."""
 MAKE_FIRST = {
     f"GET {service.prefix}{_shape(route.path)}"
     for service in SERVICES.values()

@@ -16,18 +16,22 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import update
 
-from deuteron.api import compute, identity, image, network, volume
+from deuteron.api import compute, identity, image, network, placement, volume
 from deuteron.api.app import App
 from deuteron.api.main import build
 from deuteron.api.parts import Parts
+from deuteron.model.caller import Caller
 from deuteron.model.intent import Hello
 from deuteron.model.settings import HostEntry, Settings
+from deuteron.model.volume import VOLUME
+from deuteron.rules.compute import block_devices, migrations
 from deuteron.rules.hosts import registry
-from deuteron.rules.volume import messages
+from deuteron.rules.volume import attachments, kinds, messages
 from deuteron.store import volume_tables
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Database, Tx
@@ -38,7 +42,14 @@ from tests.unit.personas.test_rules import differences, known, our_answers, real
 T = TypeVar("T")
 SERVICES = {
     each.name: each
-    for each in (identity.SERVICE(), network.SERVICE(), image.SERVICE(), volume.SERVICE(), compute.SERVICE())
+    for each in (
+        identity.SERVICE(),
+        network.SERVICE(),
+        image.SERVICE(),
+        volume.SERVICE(),
+        compute.SERVICE(),
+        placement.SERVICE(),
+    )
 }
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJAiYwIbGvWbQmRFDqSRHOxQ4Tc0mnWmLqbQmW8kNkqL x@y"
 
@@ -68,6 +79,7 @@ def _table() -> Iterator[tuple[str, Line]]:
     yield from _image()
     yield from _volume()
     yield from _compute()
+    yield from _placement()
 
 
 def _identity() -> Iterator[tuple[str, Line]]:
@@ -386,7 +398,7 @@ def _network() -> Iterator[tuple[str, Line]]:
     yield f"GET {v2}/networks/{{network}}/dhcp-agents", Line("get_dhcp-agents")
     yield f"GET {router}/l3-agents", Line("get_l3-agents")
     yield f"GET {v2}/availability_zones", Line("get_availability_zone", lists="zone")
-    yield f"GET {v2}/service-providers", Line("get_service_provider", lists="provider")
+    yield f"GET {v2}/service-providers", Line("get_service_provider", lists="service_provider")
     yield f"GET {v2}/network-ip-availabilities", Line("get_network_ip_availability", lists="network")
     yield f"GET {v2}/network-ip-availabilities/{{network}}", Line("get_network_ip_availability")
     # Neutron asks about the caller's project whatever project is meant, so that managers read all: not here.
@@ -454,6 +466,54 @@ def _image() -> Iterator[tuple[str, Line]]:
     yield f"DELETE {one}", Line("delete_image")
 
 
+def _placement() -> Iterator[tuple[str, Line]]:
+    root, rule = "/placement", "placement:resource_providers"
+    one = f"{root}/resource_providers/{{provider}}"
+    at = {"resource_provider_generation": 0}
+    yield f"GET {root}/resource_providers", Line(f"{rule}:list", others=False)
+    yield f"POST {root}/resource_providers", Line(f"{rule}:create", {"name": "another"}, others=False)
+    yield f"GET {one}", Line(f"{rule}:show", others=False)
+    yield f"PUT {one}", Line(f"{rule}:update", {"name": "renamed"}, others=False)
+    yield f"DELETE {one}", Line(f"{rule}:delete", others=False)
+    for method, verb, body in (
+        ("GET", "list", None), ("POST", "create", {"resource_class": "VCPU", "total": 1}),
+        ("PUT", "update", {**at, "inventories": {}}), ("DELETE", "delete", None),
+    ):  # fmt: skip
+        yield f"{method} {one}/inventories", Line(f"{rule}:inventories:{verb}", body, others=False)
+    for method, verb, body in (
+        ("GET", "show", None),
+        ("PUT", "update", {**at, "total": 1}),
+        ("DELETE", "delete", None),
+    ):
+        yield f"{method} {one}/inventories/{{stock}}", Line(f"{rule}:inventories:{verb}", body, others=False)
+    yield f"GET {one}/usages", Line(f"{rule}:usages", others=False)
+    yield f"GET {one}/allocations", Line(f"{rule}:allocations:list", others=False)
+    yield f"GET {one}/aggregates", Line(f"{rule}:aggregates:list", others=False)
+    yield f"PUT {one}/aggregates", Line(f"{rule}:aggregates:update", {**at, "aggregates": []}, others=False)
+    yield f"GET {one}/traits", Line(f"{rule}:traits:list", others=False)
+    yield f"PUT {one}/traits", Line(f"{rule}:traits:update", {**at, "traits": []}, others=False)
+    yield f"DELETE {one}/traits", Line(f"{rule}:traits:delete", others=False)
+    for kind, name in (("resource_classes", "custom_class"), ("traits", "custom_trait")):
+        yield f"GET {root}/{kind}", Line(f"placement:{kind}:list", others=False)
+        for method, verb in (("GET", "show"), ("PUT", "update"), ("DELETE", "delete")):
+            yield f"{method} {root}/{kind}/{{{name}}}", Line(f"placement:{kind}:{verb}", others=False)
+    made = {"name": "CUSTOM_ANOTHER"}
+    yield f"POST {root}/resource_classes", Line("placement:resource_classes:create", made, others=False)
+    taken = {"allocations": {}, "project_id": "{project}", "user_id": "u", "consumer_generation": None,
+             "consumer_type": "TEST"}  # fmt: skip
+    yield f"POST {root}/allocations", Line("placement:allocations:manage", {"{nobody}": taken}, others=False)
+    for method, verb, body in (("GET", "list", None), ("PUT", "update", taken), ("DELETE", "delete", None)):
+        # Who may delete what nobody has taken is told that there is nothing.
+        path = "{consumer}" if method == "DELETE" else "{nobody}"
+        yield f"{method} {root}/allocations/{path}", Line(f"placement:allocations:{verb}", body, others=False)
+    wish = "resources=VCPU:1"
+    yield f"GET {root}/allocation_candidates", Line("placement:allocation_candidates:list", query=wish, others=False)
+    yield f"GET {root}/usages", Line("placement:usages", query="project_id={project}")
+    stock = {"{provider}": {**at, "inventories": {}}}
+    body = {"inventories": stock, "allocations": {}}
+    yield f"POST {root}/reshaper", Line("placement:reshaper:reshape", body, others=False)
+
+
 def _volume() -> Iterator[tuple[str, Line]]:
     v3, extension = "/volume/v3", "volume_extension"
     types, one = f"{v3}/types", f"{v3}/types/{{volume_type}}"
@@ -502,6 +562,57 @@ def _volume() -> Iterator[tuple[str, Line]]:
         yield f"GET {base}/{{key}}", Line(f"volume:get_{kind}_metadata")
         yield f"PUT {base}/{{key}}", Line(f"volume:update_{kind}_metadata", {"meta": {"k": "v"}})
         yield f"DELETE {base}/{{key}}", Line(f"volume:delete_{kind}_metadata")
+    one, path = f"{v3}/attachments/{{volume_attachment}}", f"{v3}/attachments"
+    for tail in ("", "/detail"):
+        yield f"GET {path}{tail}", Line("volume:get_all", lists="volume_attachment", others=False, also=IN_PROJECT)
+    yield f"POST {path}", Line("volume:attachment_create", {"attachment": {"volume_uuid": "{volume}"}})
+    yield f"GET {one}", Line("volume:get", also=IN_PROJECT)
+    connector = {"connector": {"host": "aio"}}
+    yield f"PUT {one}", Line("volume:attachment_update", {"attachment": connector})
+    yield f"DELETE {one}", Line("volume:attachment_delete")
+    yield f"POST {one}/action", Line("volume:attachment_complete", {"os-complete": None})
+    one, path = f"{v3}/backups/{{backup}}", f"{v3}/backups"
+    for tail in ("", "/detail"):
+        yield f"GET {path}{tail}", Line("backup:get_all", lists="backup", others=False)
+    yield f"POST {path}", Line("backup:create", {"backup": {"volume_id": "{saved_volume}"}})
+    record = {"backup-record": {"backup_service": "x", "backup_url": "e30="}}
+    yield f"POST {path}/import_record", Line("backup:backup-import", record, others=False)
+    yield f"GET {one}", Line("backup:get")
+    yield f"PUT {one}", Line("backup:update", {"backup": {"name": "new"}})
+    yield f"DELETE {one}", Line("backup:delete")
+    yield f"POST {one}/restore", Line("backup:restore", {"restore": {}})
+    yield f"GET {one}/export_record", Line("backup:export-import")
+    action = f"{extension}:backup_admin_actions:reset_status"
+    yield f"POST {one}/action", Line(action, {"os-reset_status": {"status": "error"}})
+    one, path = f"{v3}/groups/{{volume_group}}", f"{v3}/groups"
+    for tail in ("", "/detail"):
+        yield f"GET {path}{tail}", Line("group:get_all", lists="volume_group", others=False)
+    made: dict[str, Any] = {"group": {"group_type": "{group_type}", "volume_types": ["{volume_type}"]}}
+    yield f"POST {path}", Line("group:create", made, others=False)
+    yield f"POST {path}/action", Line("group:create", {"create-from-src": {"source_group_id": "{volume_group}"}})
+    yield f"GET {one}", Line("group:get")
+    yield f"PUT {one}", Line("group:update", {"group": {"name": "new"}})
+    yield f"POST {one}/action", Line("group:delete", {"delete": {"delete-volumes": True}})
+    one, path = f"{v3}/group_snapshots/{{group_snapshot}}", f"{v3}/group_snapshots"
+    for tail in ("", "/detail"):
+        yield f"GET {path}{tail}", Line("group:get_all_group_snapshots", lists="group_snapshot", others=False)
+    yield f"POST {path}", Line("group:create_group_snapshot", {"group_snapshot": {"group_id": "{volume_group}"}})
+    yield f"GET {one}", Line("group:get_group_snapshot")
+    yield f"DELETE {one}", Line("group:delete_group_snapshot")
+    action = {"reset_status": {"status": "error"}}
+    yield f"POST {one}/action", Line("group:reset_group_snapshot_status", action)
+    one, rule = f"{v3}/group_types/{{closed_group_type}}", "group:group_types"
+    yield f"GET {v3}/group_types", Line(None)
+    yield f"GET {v3}/group_types/{{group_type}}", Line(None)
+    yield f"POST {v3}/group_types", Line(f"{rule}:create", {"group_type": {"name": "new"}})
+    yield f"PUT {one}", Line(f"{rule}:update", {"group_type": {"description": "new"}})
+    yield f"DELETE {one}", Line(f"{rule}:delete")
+    specs = f"{one}/group_specs"
+    yield f"GET {specs}", Line(f"{rule}_specs:get_all")
+    yield f"POST {specs}", Line(f"{rule}_specs:create", {"group_specs": {"a": "b"}})
+    yield f"GET {specs}/{{key}}", Line(f"{rule}_specs:get")
+    yield f"PUT {specs}/{{key}}", Line(f"{rule}_specs:update", {"k": "w"})
+    yield f"DELETE {specs}/{{key}}", Line(f"{rule}_specs:delete")
     for path in (f"{v3}/os-volume-transfer", f"{v3}/volume-transfers"):
         one = f"{path}/{{volume_transfer}}"
         for tail in ("", "/detail"):
@@ -625,8 +736,23 @@ def _compute() -> Iterator[tuple[str, Line]]:
     yield f"GET {one}/os-interface/{{server_port}}", Line("os-attach-interfaces:show")
     yield f"DELETE {one}/os-interface/{{server_port}}", Line("os-attach-interfaces:delete")
     yield f"GET {one}/os-volume_attachments", Line("os-volumes-attachments:index")
-    yield f"POST {one}/os-volume_attachments", Line("os-volumes-attachments:create", {})
+    yield (
+        f"POST {one}/os-volume_attachments",
+        Line("os-volumes-attachments:create", {"volumeAttachment": {"volumeId": "{volume}"}}),
+    )
+    held = f"{one}/os-volume_attachments/{{held_volume}}"
+    yield f"GET {held}", Line("os-volumes-attachments:show")
+    yield f"PUT {held}", Line("os-volumes-attachments:update", {"volumeAttachment": {"volumeId": "{held_volume}"}})
+    yield f"DELETE {held}", Line("os-volumes-attachments:delete")
     yield f"POST {one}/remote-consoles", Line("os-remote-consoles", {})
+    live = f"{one}/migrations"
+    yield f"GET {live}", Line("servers:migrations:index")
+    yield f"GET {live}/{{live_migration}}", Line("servers:migrations:show")
+    yield f"DELETE {live}/{{live_migration}}", Line("servers:migrations:delete")
+    yield f"POST {live}/{{live_migration}}/action", Line("servers:migrations:force_complete", {"force_complete": None})
+    yield f"GET {one}/diagnostics", Line("os-server-diagnostics")
+    yield f"GET {one}/os-server-password", Line("os-server-password:show")
+    yield f"DELETE {one}/os-server-password", Line("os-server-password:clear")
     yield f"GET {one}/os-instance-actions", Line("os-instance-actions:list")
     yield f"GET {one}/os-instance-actions/{{request}}", Line("os-instance-actions:show")
     yield f"GET {v2}/os-availability-zone", Line("os-availability-zone:list")
@@ -658,16 +784,30 @@ def _compute() -> Iterator[tuple[str, Line]]:
     usage = f"{v2}/os-simple-tenant-usage"
     yield f"GET {usage}", Line("os-simple-tenant-usage:list")
     yield f"GET {usage}/{{project}}", Line("os-simple-tenant-usage:show")
+    audits = f"{v2}/os-instance_usage_audit_log"
+    yield f"GET {audits}", Line("os-instance-usage-audit-log:list")
+    yield f"GET {audits}/{{moment}}", Line("os-instance-usage-audit-log:show")
+    event = {"events": [{"name": "network-changed", "server_uuid": "{server}"}]}
+    yield f"POST {v2}/os-server-external-events", Line("os-server-external-events:create", event)
     groups = f"{v2}/os-server-groups"
     yield f"GET {groups}", Line("os-server-groups:index", lists="server_group", others=False)
     group = {"server_group": {"name": "new", "policy": "affinity"}}
     yield f"POST {groups}", Line("os-server-groups:create", group, others=False)
     yield f"GET {groups}/{{server_group}}", Line("os-server-groups:show")
     yield f"DELETE {groups}/{{server_group}}", Line("os-server-groups:delete")
-    yield f"GET {v2}/os-migrations", Line("os-migrations:index", others=False)
+    paged = {"openstack-api-version": "compute 2.80"}
+    yield f"GET {v2}/os-migrations", Line("os-migrations:index:all_projects", headers=paged, others=False)
     yield f"GET {v2}/extensions", Line("extensions")
     yield f"GET {v2}/extensions/{{compute_extension}}", Line("extensions")
     first = {"openstack-api-version": "compute 2.1"}
+    for path, prefix, kind in (("os-volumes", "", "volume"), ("os-snapshots", "snapshots:", "volume_snapshot")):
+        rule = f"os-volumes:{prefix}"
+        yield f"GET {v2}/{path}", Line(f"{rule}list", headers=first, lists=kind, others=False)
+        yield f"GET {v2}/{path}/detail", Line(f"{rule}detail", headers=first, lists=kind, others=False)
+        body = {"volume": {"size": 1}} if kind == "volume" else {"snapshot": {"volume_id": "{volume}", "force": True}}
+        yield f"POST {v2}/{path}", Line(f"{rule}create", body, headers=first, others=False)
+        yield f"GET {v2}/{path}/{{{kind}}}", Line(f"{rule}show", headers=first)
+        yield f"DELETE {v2}/{path}/{{{kind}}}", Line(f"{rule}delete", headers=first)
     for path in ("/images", "/images/detail"):
         yield f"GET {v2}{path}", Line("@get_images", headers=first, others=False)
     yield f"GET {v2}/images/{{image}}", Line("@get_image", headers=first)
@@ -764,7 +904,7 @@ class Person:
         raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         parts = urlsplit(path)
         names = {"host": "cloud.test:5000", "x-auth-token": self.token, "content-length": str(len(raw)),
-                 "openstack-api-version": "compute 2.90, volume 3.71", **headers}  # fmt: skip
+                 "openstack-api-version": "compute 2.90, volume 3.71, placement 1.39", **headers}  # fmt: skip
         if raw:
             names.setdefault("content-type", "application/json")
         scope = {
@@ -945,7 +1085,7 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     for key, of in (("dhcp_agent", "DHCP agent"), ("l3_agent", "L3 agent")):
         ids[key] = next(each["id"] for each in agents if each["agent_type"] == of)
     ids["unserved_network"] = admin.make(f"{v2}/networks", "network", name="unserved")["id"]
-    ids.update(agent=agents[0]["id"], zone="nova", provider="single_node")
+    ids.update(agent=agents[0]["id"], zone="nova", service_provider="single_node")
     owner.put(f"{v2}/routers/{router}/add_router_interface", {"subnet_id": subnet})
     port = owner.ask("GET", f"{v2}/ports/{ids['port']}").json["port"]
     ids["port_address"] = port["fixed_ips"][0]["ip_address"]
@@ -992,6 +1132,21 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     )  # fmt: skip
     ids["task"] = owner.ask("GET", f"/image/v2/images/{staged}/tasks").json["tasks"][0]["id"]
 
+    ids.update(
+        custom_class="CUSTOM_CLASS", custom_trait="CUSTOM_TRAIT", nobody=str(uuid4()), consumer=str(uuid4()),
+        stock="DISK_GB",
+    )  # fmt: skip
+    admin.put(f"/placement/resource_classes/{ids['custom_class']}")
+    admin.put(f"/placement/traits/{ids['custom_trait']}")
+    ids["provider"] = admin.make("/placement/resource_providers", "", name=name)["uuid"]
+    stock = {"resource_class": ids["stock"], "total": 9}
+    admin.make(f"/placement/resource_providers/{ids['provider']}/inventories", "", **stock)
+    shared = admin.make("/placement/resource_providers", "", name=f"{name}, taken")["uuid"]
+    admin.make(f"/placement/resource_providers/{shared}/inventories", "", resource_class="DISK_GB", total=9)
+    taken = {"allocations": {shared: {"resources": {"DISK_GB": 1}}}, "project_id": ids["project"], "user_id": "u"}
+    admin.put(f"/placement/allocations/{ids['consumer']}",
+              {**taken, "consumer_generation": None, "consumer_type": "TEST"})  # fmt: skip
+
     cinder = "/volume/v3"
     ids.update(backend="aio@file", quota_class="default", volume_extension="qos-specs", service_action="enable")
     kind = admin.make(f"{cinder}/types", "volume_type", name=name, extra_specs={"multiattach": "<is> False"})
@@ -1007,17 +1162,53 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     ids["volume_message"] = message["id"]
 
     ids["volume"] = owner.make(f"{cinder}/volumes", "volume", size=1, name="v", metadata={"k": "v"})["id"]
-    offered = owner.make(f"{cinder}/volumes", "volume", size=1)["id"]
+    offered, held, taken, saved = (owner.make(f"{cinder}/volumes", "volume", size=1)["id"] for _ in range(4))
+    ids["saved_volume"] = saved
 
     def keep(tx: Tx) -> None:
         there = {"status": "available", "host": "aio", "task": None}
-        made = volume_tables.volumes.c.id.in_((ids["volume"], offered))
+        made = volume_tables.volumes.c.id.in_((ids["volume"], offered, held, taken, saved))
         tx.execute(update(volume_tables.volumes).where(made).values(there))
 
     admin.cloud.database.write(keep)
     snapshot = owner.make(f"{cinder}/snapshots", "snapshot", volume_id=ids["volume"], metadata={"k": "v"})
     ids["volume_snapshot"] = snapshot["id"]
+    specs = {"group_specs": {"k": "v"}}
+    for kind, is_public in (("group_type", True), ("closed_group_type", False)):
+        named = {"name": f"{name} {kind}", "is_public": is_public, **(specs if not is_public else {})}
+        ids[kind] = admin.make(f"{cinder}/group_types", "group_type", **named)["id"]
+    of_types = {"group_type": ids["group_type"], "volume_types": [ids["volume_type"]]}
+    ids["volume_group"] = owner.make(f"{cinder}/groups", "group", **of_types)["id"]
+    groups = volume_tables.groups
+    is_made = update(groups).where(groups.c.id == ids["volume_group"]).values(status="available", host="aio")
+    admin.cloud.database.write(lambda tx: tx.execute(is_made))
+    inside = {"size": 1, "volume_type": ids["volume_type"], "group_id": ids["volume_group"]}
+    ids["grouped_volume"] = owner.make(f"{cinder}/volumes", "volume", **inside)["id"]
+    grouped_table = volume_tables.volumes
+    there = {"status": "available", "host": "aio", "task": None}
+    admin.cloud.database.write(
+        lambda tx: tx.execute(update(grouped_table).where(grouped_table.c.id == ids["grouped_volume"]).values(there))
+    )
+    of_group = {"group_id": ids["volume_group"]}
+    ids["group_snapshot"] = owner.make(f"{cinder}/group_snapshots", "group_snapshot", **of_group)["id"]
+    saved_groups = volume_tables.group_snapshots
+    admin.cloud.database.write(
+        lambda tx: tx.execute(
+            update(saved_groups).where(saved_groups.c.id == ids["group_snapshot"]).values(status="available")
+        )
+    )
+    ids["backup"] = owner.make(f"{cinder}/backups", "backup", volume_id=ids["saved_volume"])["id"]
+
+    def save(tx: Tx) -> None:
+        for table in (volume_tables.volumes, volume_tables.backups):
+            made = table.c.id.in_((ids["saved_volume"], ids["backup"]))
+            tx.execute(update(table).where(made).values(status="available", task=None))
+
+    admin.cloud.database.write(save)
     ids["volume_transfer"] = owner.make(f"{cinder}/os-volume-transfer", "transfer", volume_id=offered)["id"]
+
+    attachment = owner.make(f"{cinder}/attachments", "attachment", volume_uuid=taken)
+    ids["volume_attachment"], ids["held_volume"] = attachment["id"], held
 
     nova = "/compute/v2.1"
     # No host has such a disk: the server is in ERROR at once.
@@ -1034,7 +1225,7 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     )["id"]  # fmt: skip
     actions = owner.ask("GET", f"{nova}/servers/{ids['server']}/os-instance-actions").json["instanceActions"]
     ids["request"] = actions[0]["request_id"]
-    # It has no host, and so no interface: it is given one.
+    # It has no host, and so neither interface nor volume: it is given them.
     ids["server_port"] = owner.make(f"{v2}/ports", "port", network_id=net)["id"]
 
     def plug(tx: Tx) -> None:
@@ -1045,12 +1236,20 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
         waiting = {"vnic_type": "normal", "profile": {}, "vif_type": "ovs", "vif_details": {}}
         tx.insert(port_bindings, {"port_id": ids["server_port"], "host": "aio", **waiting})
         ids["binding"] = "aio"
+        asked = Caller("nobody", "nobody", "default", frozenset(), project_id="nobody")
+        migrations.begin(tx, asked, ids["server"], migrations.LIVE, "aio", "aio", "running")
+        live = migrations.newest(tx, ids["server"])
+        ids["live_migration"] = "none" if live is None else str(live.number)
+        volume = kinds.find(tx, VOLUME, held)
+        kept = attachments.reserve(tx, volume, ids["server"])
+        block_devices.add(tx, ids["server"], volume, kept["id"], "/dev/vdb")
 
     admin.cloud.database.write(plug)
     (service, *_) = admin.ask("GET", f"{nova}/os-services").json["services"]
     ids["host_service"] = service["id"]
     hypervisors = admin.ask("GET", f"{nova}/os-hypervisors").json["hypervisors"]
     ids["hypervisor"] = hypervisors[0]["id"] if hypervisors else "none"
+    ids["moment"] = "2026-01-01 00:00:00"
     ids["compute_host"] = hypervisors[0]["hypervisor_hostname"] if hypervisors else "none"
     return ids, roles
 
@@ -1155,7 +1354,7 @@ def filled(value: Any, ids: dict[str, str]) -> Any:
     if isinstance(value, str):
         return re.sub(r"\{(\w+)\}", lambda found: ids[found[1]], value)
     if isinstance(value, dict):
-        return {name: filled(item, ids) for name, item in value.items()}
+        return {filled(name, ids): filled(item, ids) for name, item in value.items()}
     if isinstance(value, list):
         return [filled(item, ids) for item in value]
     return value

@@ -104,9 +104,13 @@ VOLUME_FILTERS: Final = (
     "volumes?limit=10&marker={volume}", "volumes/detail?limit=10&all_tenants=1", "volumes?limit=10&name=none",
     "volumes/detail?limit=10&sort=name:asc", "volumes?limit=10&status=error", "snapshots?limit=10&volume_id={volume}",
     "snapshots/detail?limit=10&all_tenants=1", "messages?resource_uuid={volume}",
+    "backups?limit=10&volume_id={volume}", "backups/detail?limit=10&all_tenants=1", "backups?limit=10&marker={backup}",
+    "volumes?limit=10&group_id={volume_group}", "group_snapshots/detail?limit=10&group_id={volume_group}",
+    "groups?limit=10&marker={volume_group}",
 )  # fmt: skip
 """The same in the Block Storage API."""
 _PAGED: Final = {
+    "GET /compute/v2.1/os-migrations",
     *(f"GET /network/v2.0/{name}" for name in (
         "networks", "subnets", "ports", "routers", "floatingips", "security-groups", "security-group-rules",
         "subnetpools", "address-scopes", "address-groups", "rbac-policies", "qos/policies",
@@ -115,7 +119,8 @@ _PAGED: Final = {
     )),
     "GET /compute/v2.1/servers", "GET /compute/v2.1/servers/detail", "GET /volume/v3/volumes",
     "GET /volume/v3/volumes/detail", "GET /volume/v3/snapshots", "GET /volume/v3/snapshots/detail",
-    "GET /volume/v3/messages",
+    "GET /volume/v3/messages", "GET /volume/v3/backups", "GET /volume/v3/backups/detail",
+    *(f"GET /volume/v3/{name}{tail}" for name in ("groups", "group_snapshots") for tail in ("", "/detail")),
 }  # fmt: skip
 """Lists of which a page is asked for."""
 

@@ -14,6 +14,7 @@ import pytest
 
 from deuteron.model.intent import ImageRef
 from deuteron.volume import VolumeDriver, VolumeFailure
+from deuteron.volume.backups import BackupStore
 from deuteron.volume.contract import Origin
 from deuteron.volume.file import FileDriver
 from deuteron.volume.file.qcow2 import NotQcow2, read_head
@@ -135,6 +136,29 @@ def test_what_a_guest_has_is_left_alone(driver: VolumeDriver, tmp_path: Path) ->
     driver.withdraw(one, tmp_path / "another")
     driver.delete("volume", one)
     assert driver.size_gib(one) is None
+
+
+def test_what_a_quiet_guest_has_is_kept_and_made_larger(driver: VolumeDriver, tmp_path: Path) -> None:
+    one, kept, again, copy = (next(ids()) for _ in range(4))
+    driver.make(one, 1)
+    path = driver.export(one, tmp_path / "guest")
+    if isinstance(driver, FileDriver):
+        write(path, "a")
+    driver.snapshot(kept, one, is_quiet=True)
+    driver.snapshot(kept, one, is_quiet=True)
+    if isinstance(driver, FileDriver):
+        write(path, "b")
+    driver.snapshot(again, one, is_quiet=True)
+    driver.extend(one, 2, is_quiet=True)
+    driver.clone(copy, 1, Origin("snapshot", kept))
+    assert driver.size_gib(one) == 2 and driver.has_snapshot(kept) and driver.has_snapshot(again)
+    if isinstance(driver, FileDriver):
+        assert (letter_in(path), letter_in(tmp_path / "volumes" / f"volume-{copy}")) == ("b", "a")
+    driver.withdraw(one, tmp_path / "guest")
+    for kind, each in (("snapshot", kept), ("snapshot", again), ("volume", copy), ("volume", one)):
+        driver.delete(kind, each)
+    if isinstance(driver, FileDriver):
+        assert [path.name for path in (tmp_path / "volumes").rglob("*")] == ["images"]
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -301,3 +325,73 @@ def test_a_driver_is_found_by_its_name(tmp_path: Path) -> None:
     assert isinstance(open_driver("file", tmp_path, fetch), FileDriver)
     with pytest.raises(UnknownDriver, match="known: file"):
         open_driver("floppy", tmp_path, fetch)
+
+
+def test_a_volume_is_given_back_what_was_saved_of_it(driver: VolumeDriver, tmp_path: Path) -> None:
+    volume, other, small, snapshot = (str(uuid.uuid4()) for _ in range(4))
+    driver.make(volume, 1)
+    driver.snapshot(snapshot, volume)
+    for origin in (Origin("volume", volume), Origin("snapshot", snapshot)):
+        target = tmp_path / origin.kind
+        driver.save(origin, target, None)
+        driver.load(volume, target)
+        driver.load(volume, target)
+    driver.make(other, 2)
+    driver.load(other, target)
+    assert (driver.size_gib(volume), driver.size_gib(other)) == (1, 2)
+    driver.extend(volume, 2)
+    larger = tmp_path / "larger"
+    driver.save(Origin("volume", volume), larger, None)
+    driver.make(small, 1)
+    driver.export(volume, tmp_path / "guest")
+    refused: tuple[Callable[[], None], ...] = (
+        lambda: driver.load(small, larger),
+        lambda: driver.load(small, tmp_path / "nothing"),
+        lambda: driver.save(Origin("snapshot", other), tmp_path / "none", None),
+        lambda: driver.save(Origin("volume", volume), tmp_path / "attached", None),
+        lambda: driver.load(volume, larger),
+    )
+    for attempt in refused:
+        with pytest.raises(VolumeFailure):
+            attempt()
+    driver.save(Origin("volume", volume), tmp_path / "quiet", None, is_quiet=True)
+
+
+def test_a_backup_is_a_copy_and_a_later_one_only_what_differs(tmp_path: Path) -> None:
+    driver, store = file_driver(tmp_path), BackupStore(tmp_path / "backups")
+    volume, first, second, copy, target, still = (str(uuid.uuid4()) for _ in range(6))
+    driver.make(volume, 1)
+    path = tmp_path / "volumes" / f"volume-{volume}"
+    for megabyte in range(8):
+        write(path, "a", megabyte * MIB)
+    origin = Origin("volume", volume)
+    store.keep(first, None, lambda part, below: driver.save(origin, part, below))
+    write(path, "b", 2 * MIB)
+    write(path, "a", 3 * MIB)
+    driver.extend(volume, 2)
+    write(path, "c", 1500 * MIB)
+    store.keep(second, first, lambda part, below: driver.save(origin, part, below))
+    sizes = [store.path(each).stat().st_blocks * 512 for each in (first, second)]
+    assert 8 * MIB <= sizes[0] < 9 * MIB and 2 * MIB <= sizes[1] < 3 * MIB
+    store.adopt(copy, second)
+    store.remove(second)
+    driver.delete("volume", volume)
+    driver.make(target, 3)
+    driver.load(target, store.path(copy))
+    given = tmp_path / "volumes" / f"volume-{target}"
+    found = {at: letter_in(given, at * MIB) for at in (0, 2, 3, 7, 1500, 2500)}
+    assert found == {0: "a", 2: "b", 3: "a", 7: "a", 1500: "c", 2500: "\0"}
+    driver.load(target, store.path(first))
+    assert [letter_in(given, at * MIB) for at in (2, 1500)] == ["a", "\0"] and driver.size_gib(target) == 3
+    assert read_head(given).below is None
+    (tmp_path / "guest").mkdir(exist_ok=True)
+    driver.export(target, tmp_path / "guest")
+    store.keep(still, first, lambda part, below: driver.save(Origin("volume", target), part, below, is_quiet=True))
+    assert letter_in(store.path(still), 7 * MIB) == "a"
+    assert not list((tmp_path / "volumes").glob(".part-*"))
+    with pytest.raises(VolumeFailure):
+        store.keep(volume, second, lambda part, below: driver.save(Origin("volume", target), part, below))
+    with pytest.raises(VolumeFailure):
+        store.adopt(volume, second)
+    (tmp_path / "backups" / ".part-of-a-crash").touch()
+    assert BackupStore(tmp_path / "backups").has(copy) and not list((tmp_path / "backups").glob(".part-*"))

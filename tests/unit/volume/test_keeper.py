@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deuteron.model.intent import ImageRef, IntentSnapshot, IntentVolume, VolumeUpload
+from deuteron.model.intent import ImageRef, IntentBackup, IntentSnapshot, IntentVolume, VolumeRestore, VolumeUpload
 from deuteron.volume import VolumeFailure, VolumeKeeper
+from deuteron.volume.backups import BackupStore
 from deuteron.volume.contract import Origin
 from deuteron.volume.file import FileDriver
 from deuteron.volume.keeper import KeeperOptions
@@ -46,7 +48,7 @@ def keeping(
     folder: Path,
     deliver: Callable[[str, str, Path], None] = no_delivery,
 ) -> Iterator[VolumeKeeper]:
-    keeper = VolumeKeeper(driver, deliver, folder, FAST)
+    keeper = VolumeKeeper(driver, deliver, folder, BackupStore(folder / "backups"), FAST)
     try:
         yield keeper
     finally:
@@ -61,8 +63,8 @@ def until(condition: Callable[[], object], what: str, timeout_s: float = 20.0) -
 
 
 def states(keeper: VolumeKeeper) -> dict[str, str]:
-    volumes, snapshots = keeper.reports()
-    return {each.id: each.state for each in (*volumes, *snapshots)}
+    volumes, snapshots, backups = keeper.reports()
+    return {each.id: each.state for each in (*volumes, *snapshots, *backups)}
 
 
 def settled(keeper: VolumeKeeper, *ids: str) -> Callable[[], bool]:
@@ -108,7 +110,7 @@ def test_nothing_is_removed_but_what_the_api_asked_the_end_of(tmp_path: Path) ->
         until(lambda: driver.size_gib(TWO) is None and not keeper.kept(), "it is gone")
         assert driver.size_gib(ONE) == 1, "nobody spoke of it"
         keeper.sync({}, {})
-        assert keeper.reports() == ((), ()) and driver.size_gib(ONE) == 1
+        assert keeper.reports() == ((), (), ()) and driver.size_gib(ONE) == 1
 
 
 def test_what_something_is_still_to_be_made_of_stays_until_then(tmp_path: Path) -> None:
@@ -181,3 +183,65 @@ def test_a_volume_is_delivered_as_an_image_until_it_was_taken_once(tmp_path: Pat
         until(settled(keeper, ONE, TWO), "the other is there")
         assert len(delivered) == 1
         assert not list(tmp_path.glob(".part-*"))
+
+
+def test_a_backup_is_saved_once_restored_once_for_each_wish_and_outlives_its_volume(tmp_path: Path) -> None:
+    saved: list[str] = []
+
+    class Counting(SimulatedDriver):
+        def save(self, origin: Origin, target: Path, below: Path | None, *, is_quiet: bool = False) -> None:
+            saved.append("save" if below is None else "difference")
+            super().save(origin, target, below, is_quiet=is_quiet)
+
+        def load(self, volume_id: str, source: Path) -> None:
+            saved.append("load")
+            super().load(volume_id, source)
+
+    driver = Counting()
+    first, second = IntentBackup(THREE, ONE), IntentBackup(IMAGE, ONE, parent_id=THREE)
+    with keeping(driver, tmp_path) as keeper:
+        keeper.sync(wanted(IntentVolume(ONE, 1)), {}, backups={IMAGE: second, THREE: first})
+        until(settled(keeper, ONE, THREE, IMAGE), "both are saved, the first one first")
+        assert saved == ["save", "difference"]
+        keeper.sync({}, {}, {("volume", ONE)}, {THREE: first, IMAGE: second})
+        until(lambda: driver.size_gib(ONE) is None, "the volume is gone")
+        new = IntentVolume(TWO, 2, restore=VolumeRestore("1", IMAGE))
+        keeper.sync(wanted(new), {}, backups={THREE: first, IMAGE: second})
+        until(lambda: any(each.restored == "1" for each in keeper.reports()[0]), "it has the data of the second")
+        keeper.sync(wanted(IntentVolume(TWO, 2, restore=VolumeRestore("2", IMAGE), is_made=True)), {})
+        until(lambda: any(each.restored == "2" for each in keeper.reports()[0]), "it has them again")
+        small = IntentVolume(ONE, 1, restore=VolumeRestore("3", SNAPSHOT))
+        keeper.sync(wanted(small), {})
+        until(lambda: any(each.not_restored == "3" for each in keeper.reports()[0]), "there is no such backup")
+        assert keeper.reports()[0][0].state == "ready" and saved == ["save", "difference", "load", "load", "load"]
+        keeper.sync({}, {}, {("backup", IMAGE), ("backup", THREE)})
+        until(lambda: not list((tmp_path / "backups").iterdir()), "nothing is left of them")
+    with keeping(driver, tmp_path) as keeper:
+        keeper.sync({}, {}, backups={THREE: IntentBackup(THREE, ONE, is_made=True)})
+        until(lambda: states(keeper) == {THREE: "error"}, "what was saved once is not saved anew")
+
+
+def test_what_comes_while_another_looks_for_it_is_not_missed(tmp_path: Path) -> None:
+    """The snapshot is there just after the copy of it found it lacking, and before the copy is known to wait."""
+    keepers: list[VolumeKeeper] = []
+
+    class Late(SimulatedDriver):
+        def has_snapshot(self, snapshot_id: str) -> bool:
+            found = super().has_snapshot(snapshot_id)
+            if not found and threading.current_thread() is lookers.get("copy"):
+                until(lambda: states(keepers[0]).get(SNAPSHOT) == "ready", "the snapshot is made meanwhile")
+            return found
+
+        def size_gib(self, volume_id: str) -> int | None:
+            if volume_id == TWO:
+                lookers.setdefault("copy", threading.current_thread())
+            return super().size_gib(volume_id)
+
+    lookers: dict[str, threading.Thread] = {}
+    driver = Late()
+    driver.make(ONE, 1)
+    with keeping(driver, tmp_path) as keeper:
+        keepers.append(keeper)
+        copy = IntentVolume(TWO, 1, snapshot_id=SNAPSHOT)
+        keeper.sync(wanted(copy, IntentVolume(ONE, 1, is_made=True)), {SNAPSHOT: IntentSnapshot(SNAPSHOT, ONE)})
+        until(lambda: SimulatedDriver.size_gib(driver, TWO) == 1, "the copy is made")

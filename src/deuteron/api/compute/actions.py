@@ -18,7 +18,7 @@ from deuteron.api.compute import access, drives, shapes, views
 from deuteron.api.compute.bodies import Body
 from deuteron.api.compute.servers import MAX_USER_DATA, flavor_reference, hostname
 from deuteron.model.errors import BadRequest, Conflict, NotFound, Unavailable
-from deuteron.rules.compute import actions, evacuations, images, servers, shelves, snapshots
+from deuteron.rules.compute import actions, block_devices, evacuations, images, servers, shelves, snapshots
 from deuteron.rules.compute import shapes as server_shapes
 from deuteron.rules.compute.actions import STEPS, Rebuild, Step
 from deuteron.rules.compute.faults import invalid, not_built
@@ -153,6 +153,7 @@ def _read_rebuild(call: Call, wanted: Body) -> Rebuild:
     return Rebuild(
         image=wanted.raw["imageRef"],
         password=wanted.text("adminPass") or servers.make_password(),
+        may_reimage=call.version >= 93,
         files=drives.files_of(call, wanted),
         metadata=wanted.metadata() if "metadata" in wanted else None,
         has_key="key_name" in wanted,
@@ -189,6 +190,8 @@ def _set_group(call: Call, tx: Tx, row: ServerRow, body: Body, *, adds: bool) ->
 def _create_image(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
     wanted = Body("createImage", body)
     name, metadata = wanted.name(), _image_metadata(call, tx, wanted)
+    if block_devices.root_of(tx, row.id) is not None:
+        access.require(call, "servers:create_image:allow_volume_backed", project_id=row.project_id)
     image_id = snapshots.create_image(tx, call.settings, call.caller, call.request_id, row, name, metadata)
     return _image_reply(call, image_id, f"{call.base_url}/image/images/{image_id}")
 
@@ -207,7 +210,8 @@ def _rescue(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
     wanted = Body("rescue", {} if body is None else body)
     password = wanted.text("adminPass") or servers.make_password()
     image_id = wanted.uuid("rescue_image_ref") if "rescue_image_ref" in wanted else None
-    server_shapes.rescue(tx, call.caller, call.request_id, row, image_id, password)
+    asked = (tx, call.caller, call.request_id, row, image_id, password)
+    server_shapes.rescue(*asked, with_root_volume=call.version >= 87)
     return Reply(200, {"adminPass": password})
 
 
@@ -231,7 +235,20 @@ def _confirm_resize(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
 
 
 def _revert_resize(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
-    server_shapes.revert(tx, call.caller, call.request_id, row)
+    try:
+        server_shapes.revert(tx, call.settings, call.caller, call.request_id, row)
+    except NotBound as error:
+        raise Conflict(str(error), type="PortBindingFailed") from None
+    return Reply(202)
+
+
+def _migrate(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
+    host = None
+    if call.version >= 56 and body is not None:
+        host = Body("migrate", body).only(("host",)).text("host", least=1)
+    if host is not None:
+        access.require(call, "os-migrate-server:migrate:host", project_id=row.project_id)
+    server_shapes.migrate(tx, call.settings, call.caller, call.request_id, row, host)
     return Reply(202)
 
 
@@ -323,6 +340,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "resize": _resize,
     "confirmResize": _confirm_resize,
     "revertResize": _revert_resize,
+    "migrate": _migrate,
     "evacuate": _evacuate,
     "shelve": _shelve,
     "shelveOffload": _shelve_offload,
@@ -350,13 +368,13 @@ _RULES: Final = {
     "resize": "servers:resize",
     "confirmResize": "servers:confirm_resize",
     "revertResize": "servers:revert_resize",
+    "migrate": "os-migrate-server:migrate",
     "evacuate": "os-evacuate",
     "shelve": "os-shelve:shelve",
     "shelveOffload": "os-shelve:shelve_offload",
     "unshelve": "os-shelve:unshelve",
 }
 NOT_BUILT: Final[Mapping[str, tuple[str, str]]] = {
-    "migrate": ("Migration", ""),
     "os-migrateLive": ("Live migration", ""),
     "restore": ("Restoring a deleted server", ""),
     "changePassword": ("Setting a password from outside", "Use a key pair."),

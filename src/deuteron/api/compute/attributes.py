@@ -1,4 +1,4 @@
-"""What hangs on a server: metadata, tags, addresses, security groups, interfaces, volumes, recorded actions."""
+"""What hangs on a server: metadata, tags, addresses, security groups, interfaces, recorded actions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from deuteron.api.compute import access, bodies, interfaces, paging, views
 from deuteron.api.compute.bodies import Body, wrapped
 from deuteron.api.compute.versions import only_from
 from deuteron.model.errors import BadRequest, NotFound
-from deuteron.rules.compute import attachments, attributes, history
+from deuteron.rules.compute import attachments, attributes, history, passwords
 from deuteron.rules.compute.attachments import Attachment
 from deuteron.rules.compute.faults import invalid
 from deuteron.rules.compute.interfaces import Wanted, plugged
@@ -204,12 +204,16 @@ def _interface(call: Call, found: Attachment) -> dict[str, Any]:
     return {**shown, "tag": found.tag} if call.version >= 70 else shown
 
 
-# --- volumes ----------------------------------------------------------------------------------------------------------
+# --- password ---------------------------------------------------------------------------------------------------------
 
 
-def list_volumes(call: Call, tx: Tx) -> Reply:
-    access.server_for(call, tx, "os-volumes-attachments:index")
-    return Reply(200, {"volumeAttachments": []})
+def show_password(call: Call, tx: Tx) -> Reply:
+    return Reply(200, {"password": access.server_for(call, tx, "os-server-password:show").password or ""})
+
+
+def clear_password(call: Call, tx: Tx) -> Reply:
+    passwords.clear(tx, access.server_for(call, tx, "os-server-password:clear"))
+    return Reply(204)
 
 
 # --- recorded actions -------------------------------------------------------------------------------------------------

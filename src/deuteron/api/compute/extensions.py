@@ -1,4 +1,4 @@
-"""What is listed for clients that look for it: extensions, migrations; and refusals that say what is missing."""
+"""What is listed for clients that look for it: extensions; and refusals that say what is missing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.compute import access, paging
+from deuteron.api.compute import access
 from deuteron.model.errors import NotFound
 from deuteron.rules.compute.faults import not_built
 from deuteron.store.database import Tx
@@ -37,6 +37,7 @@ EXTENSIONS: Final[Mapping[str, tuple[str, str]]] = {
     "os-extended-quotas": ("ExtendedQuotas", "Going back to the default quotas; force."),
     "os-extended-services": ("ExtendedServices", "Why a service is disabled."),
     "os-extended-status": ("ExtendedStatus", "Status of hypervisors."),
+    "os-extended-volumes": ("ExtendedVolumes", "Which volumes servers have."),
     "os-flavor-access": ("FlavorAccess", "Which projects see a flavor."),
     "os-flavor-extra-specs": ("FlavorExtraSpecs", "Keys and values of flavors."),
     "os-flavor-manage": ("FlavorManage", "Making and deleting flavors."),
@@ -46,19 +47,24 @@ EXTENSIONS: Final[Mapping[str, tuple[str, str]]] = {
     "os-hypervisor-status": ("HypervisorStatus", "State and status of hypervisors."),
     "os-hypervisors": ("Hypervisors", "Hypervisors."),
     "os-instance-actions": ("InstanceActions", "What was asked of servers."),
+    "os-instance_usage_audit_log": ("OSInstanceUsageAuditLog", "Hosts that noted what was used: none."),
     "os-keypairs": ("Keypairs", "Key pairs."),
     "os-lock-server": ("LockServer", "lock and unlock."),
     "os-multiple-create": ("MultipleCreate", "Several servers at once."),
     "os-networks": ("Networks", "Networks, before 2.36."),
     "os-pause-server": ("PauseServer", "pause and unpause."),
     "os-personality": ("Personality", "Files on the config drive, before 2.57."),
+    "os-migrations": ("Migrations", "Resizes, migrations and evacuations."),
     "os-quota-class-sets": ("QuotaClasses", "The default quotas."),
     "os-quota-sets": ("Quotas", "Quotas of projects."),
     "os-rescue": ("Rescue", "rescue and unrescue."),
     "os-security-groups": ("SecurityGroups", "Security groups of servers."),
+    "os-server-diagnostics": ("ServerDiagnostics", "How the guest of a server does."),
+    "os-server-external-events": ("ServerExternalEvents", "What other services say of servers."),
     "os-server-group-quotas": ("ServerGroupQuotas", "Quotas of server groups and their members."),
     "os-server-groups": ("ServerGroups", "Server groups."),
     "os-server-list-multi-status": ("ServerListMultiStatus", "Several statuses as a filter."),
+    "os-server-password": ("ServerPassword", "The password that a guest gave."),
     "os-server-sort-keys": ("ServerSortKeys", "sort_key and sort_dir of servers."),
     "os-server-start-stop": ("ServerStartStop", "os-start and os-stop."),
     "os-services": ("Services", "Services of hosts."),
@@ -69,6 +75,7 @@ EXTENSIONS: Final[Mapping[str, tuple[str, str]]] = {
     "os-used-limits": ("UsedLimits", "What is used of the limits."),
     "os-used-limits-for-admin": ("UsedLimitsForAdmin", "The same of another project."),
     "os-user-data": ("UserData", "user_data of servers."),
+    "os-volumes": ("Volumes", "Volumes of servers."),
 }
 """Alias to Nova's name and a word on what is built here. From v2.1 on extensions are history; clients still look.
 
@@ -87,18 +94,6 @@ def show(call: Call, tx: Tx) -> Reply:
     if alias not in EXTENSIONS:
         raise NotFound("The resource could not be found.", type="HTTPNotFound")
     return Reply(200, {"extension": _view(alias)})
-
-
-def list_migrations(call: Call, tx: Tx) -> Reply:
-    """No record is kept of resizes and evacuations, so whatever is asked for, the list is empty. Raises: BadRequest."""
-    access.require(call, "os-migrations:index")
-    paging.moments(call)
-    return Reply(200, {"migrations": []})
-
-
-def refuse_volume(call: Call, tx: Tx) -> Reply:
-    access.server_for(call, tx, "os-volumes-attachments:create")
-    raise not_built("Attaching a volume", "Volumes are not built yet.")
 
 
 def refuse_console(call: Call, tx: Tx) -> Reply:

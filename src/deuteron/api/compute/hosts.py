@@ -17,9 +17,10 @@ from deuteron.model.errors import BadRequest, Conflict, NotFound
 from deuteron.rules.compute import hosts, loads
 from deuteron.rules.compute.hosts import COMPUTE, CONTROL, CONTROLLER
 from deuteron.rules.compute.loads import Load
-from deuteron.rules.compute.placement import RESERVED_MIB, ZONE
+from deuteron.rules.compute.placement import ZONE
 from deuteron.rules.hosts import registry
 from deuteron.rules.hosts.registry import Host
+from deuteron.rules.placement.hosts import RESERVED_MIB
 from deuteron.store import listing
 from deuteron.store.database import Tx
 
@@ -141,7 +142,7 @@ def show_hypervisor(call: Call, tx: Tx) -> Reply:
     access.require(call, "os-hypervisors:show")
     wanted = call.params["id"]
     host = _find(call, tx, wanted) or _missing(wanted)
-    shown = _hypervisor(call, host, _numbers_of(call, tx), loads.loads(tx).get(host.name, Load()))
+    shown = _hypervisor(call, host, _numbers_of(call, tx), loads.loads(tx).get(host.id, Load()))
     if _with_servers(call):
         shown["servers"] = _servers_on(tx, [host])[host.name]
     return Reply(200, {"hypervisor": shown})
@@ -177,7 +178,7 @@ def statistics(call: Call, tx: Tx) -> Reply:
     taken = loads.loads(tx)
     total: dict[str, int] = {}
     for host in hosts.listed(tx, call.settings):
-        shown = _numbers(host, taken.get(host.name, Load()))
+        shown = _numbers(host, taken.get(host.id, Load()))
         for key, value in shown.items():
             total[key] = total.get(key, 0) + value
         total["count"] = total.get("count", 0) + 1
@@ -237,7 +238,7 @@ def _hypervisors(call: Call, tx: Tx, *, detail: bool) -> Reply:
     numbers = _numbers_of(call, tx)
     shown = []
     for host in found:
-        load = taken.get(host.name, Load())
+        load = taken.get(host.id, Load())
         item = _hypervisor(call, host, numbers, load) if detail else _brief(call, host, numbers)
         shown.append({**item, "servers": on_each[host.name]} if with_servers else item)
     return Reply(200, {"hypervisors": shown, **links})

@@ -17,7 +17,8 @@ from deuteron.rules.compute import hosts, loads
 from deuteron.rules.compute.faults import not_built
 from deuteron.rules.compute.hosts import COMPUTE, CONTROL, CONTROLLER
 from deuteron.rules.compute.loads import Load
-from deuteron.rules.compute.placement import RESERVED_MIB, ZONE
+from deuteron.rules.compute.placement import ZONE
+from deuteron.rules.placement.hosts import RESERVED_MIB
 from deuteron.store.database import Tx
 
 _LAST: Final = 42
@@ -46,7 +47,7 @@ def show(call: Call, tx: Tx) -> Reply:
     host = next(iter(hosts.listed(tx, call.settings, name=name)), None)
     if host is None or host.hello is None:
         raise NotFound(f"Compute host {name} could not be found.", type="ComputeHostNotFound")
-    used = loads.loads(tx).get(name, Load())
+    used = loads.loads(tx).get(host.id, Load())
     rows = [
         ("(total)", host.hello.vcpus, host.hello.memory_mib, host.hello.disk_gib),
         ("(used_now)", used.vcpus, RESERVED_MIB + used.memory_mib, used.disk_gib),

@@ -37,6 +37,7 @@ _FLAVORS: Final = Query(dict.fromkeys(("is_public", "minDisk", "minRam", "sort_d
 _KEYPAIR: Final = Query({"user_id": 10}, 75)
 _HYPERVISORS: Final = Query({"limit": 33, "marker": 33, "hypervisor_hostname_pattern": 53, "with_servers": 53}, 53)
 _QUOTAS: Final = Query({"user_id": 1}, 75)
+_OFFSETS: Final = Query({"limit": 1, "offset": 1})
 _MIGRATIONS: Final = dict.fromkeys(("hidden", "host", "instance_uuid", "migration_type", "source_compute", "status"), 1)
 
 QUERIES: Final[Mapping[tuple[str, str], Query]] = {
@@ -46,6 +47,10 @@ QUERIES: Final[Mapping[tuple[str, str], Query]] = {
         {"limit": 58, "marker": 58, "changes-since": 58, "changes-before": 66}, 58
     ),
     ("GET", "/servers/{id}/os-volume_attachments"): Query({"limit": 1, "offset": 1}, 75),
+    ("GET", "/os-volumes"): _OFFSETS,
+    ("GET", "/os-volumes/detail"): _OFFSETS,
+    ("GET", "/os-snapshots"): _OFFSETS,
+    ("GET", "/os-snapshots/detail"): _OFFSETS,
     ("GET", "/flavors"): _FLAVORS,
     ("GET", "/flavors/detail"): _FLAVORS,
     ("GET", "/os-keypairs"): Query({"user_id": 10, "limit": 35, "marker": 35}, 75),

@@ -9,7 +9,7 @@ import re
 from typing import Any, Final
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.compute import access, bodies, drives, interfaces, paging, shapes, views
+from deuteron.api.compute import access, bodies, devices, drives, interfaces, paging, shapes, views
 from deuteron.api.compute.bodies import Body, wrapped
 from deuteron.model.codecs import is_uuid, quoted
 from deuteron.model.errors import BadRequest
@@ -22,7 +22,6 @@ from deuteron.store.database import Tx
 MAX_USER_DATA: Final = 65535
 MAX_AT_ONCE: Final = 100
 MAX_GROUPS: Final = 100
-MAX_DEVICES: Final = 255
 
 
 def create(call: Call, tx: Tx) -> Reply:
@@ -46,17 +45,14 @@ def _read(call: Call, body: Body) -> NewServers:
     """What the body asks for. Raises: BadRequest, and Forbidden for a host that the caller may not name."""
     _refuse_not_built(body)
     name, flavor = body.name(), flavor_reference(body.raw["flavorRef"])
-    if not body.raw.get("imageRef"):
-        raise BadRequest(
-            "Invalid imageRef provided: without an image a server boots from a volume, and volumes are not available "
-            "in this cloud.",
-            type="HTTPBadRequest",
-        )
+    named, is_legacy = devices.requested(call, body)
+    if not body.raw.get("imageRef") and not named:
+        raise BadRequest("Missing imageRef attribute", type="HTTPBadRequest")
     least, most = _counts(body)
     return NewServers(
         name=name,
         flavor=flavor,
-        image=body.raw["imageRef"],
+        image=body.raw.get("imageRef"),
         networks=interfaces.requested(call, body),
         key_name=body.text("key_name", least=1),
         metadata=body.metadata(),
@@ -74,6 +70,8 @@ def _read(call: Call, body: Body) -> NewServers:
         config_drive=body.boolean("config_drive"),
         password=body.text("adminPass") or servers.make_password(),
         files=drives.files_of(call, body),
+        devices=named,
+        devices_are_legacy=is_legacy,
         may_ask=call.version >= 72,
     )
 
@@ -115,20 +113,6 @@ def _refuse_not_built(body: Body) -> None:
     """Refuse what this cloud cannot do, by name, rather than ignore it."""
     if body.raw.get("trusted_image_certificates"):
         raise BadRequest("Certified images are not available in this cloud.", type="HTTPBadRequest")
-    if body.raw.get("block_device_mapping"):
-        raise BadRequest("Block Device Mapping is Invalid: volumes are not available in this cloud.", type="InvalidBDM")
-    for device in body.objects("block_device_mapping_v2", MAX_DEVICES):
-        raw = device.raw
-        source, target = raw.get("source_type"), raw.get("destination_type", "local")
-        # The openstack client names the image twice: here as the local root disk, and as imageRef.
-        if source == "image" and target == "local" and raw.get("uuid") == body.raw.get("imageRef"):
-            continue
-        raise BadRequest(
-            f"Block Device Mapping is Invalid: source_type {quoted(source)} to destination_type {quoted(target)} needs "
-            "volumes or further disks, which are not available in this cloud; the image as local root disk is "
-            "accepted.",
-            type="InvalidBDM",
-        )
 
 
 def flavor_reference(reference: Any) -> str:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from deuteron.api.call import PASTE_MAX_BODY_BYTES, Call, Mode, Reply, Route
 from deuteron.api.compute import (
     actions,
     attributes,
+    audits,
+    diagnostics,
     extensions,
+    external_events,
     flavors,
     groups,
     hosts,
     image_metadata,
     keypairs,
     listing,
+    migrations,
     old_hosts,
     proxies,
     queries,
@@ -23,26 +27,11 @@ from deuteron.api.compute import (
     servers,
     usage,
     versions,
+    volume_proxies,
+    volumes,
 )
-from deuteron.model.errors import ApiError, NotAllowed, TooMany, Unsupported
-
-_FAULTS: Final = {
-    400: "badRequest",
-    401: "unauthorized",
-    403: "forbidden",
-    404: "itemNotFound",
-    405: "badMethod",
-    409: "conflictingRequest",
-    413: "overLimit",
-    415: "badMediaType",
-    429: "overLimit",
-    501: "notImplemented",
-    503: "serviceUnavailable",
-}
-"""Names of error bodies by status: `{"itemNotFound": {"code": 404, "message": "Instance 1b… could not be found."}}`.
-
-Source: nova/api/openstack/wsgi.py `Fault._fault_names`.
-"""
+from deuteron.api.microversions import fault
+from deuteron.model.errors import ApiError, TooMany, Unsupported
 
 READ, WRITE, ASYNC = Mode.READ, Mode.WRITE, Mode.ASYNC
 
@@ -93,15 +82,8 @@ class ComputeService:
         if error.status == 401:
             body = {"error": {"code": 401, "title": "Unauthorized", "message": error.message}}
             return Reply(401, body, {"www-authenticate": 'Keystone uri="/identity"'})
-        message = error.message if error.hint is None else f"{error.message} ({error.hint})"
-        status = error.status
-        if isinstance(error, NotAllowed):
-            # Nova's routes hold the method too: another one matches none of them.
-            status, message = 404, "The resource could not be found."
-        fault: dict[str, Any] = {"code": status, "message": message}
-        if isinstance(error, TooMany):
-            fault["retryAfter"] = str(error.retry_after_s)
-        return Reply(status, {_FAULTS.get(status, "computeFault"): fault})
+        more = {"retryAfter": str(error.retry_after_s)} if isinstance(error, TooMany) else {}
+        return Reply(*fault(error, **more))
 
 
 _MEDIA_TYPES = frozenset({"application/json", "application/vnd.openstack.compute+json", "text/plain"})
@@ -153,9 +135,19 @@ _ROUTES = (
     ("POST", f"{_S}/os-interface", attributes.attach_interface, WRITE),
     ("GET", f"{_S}/os-interface/{{port}}", attributes.show_interface, READ),
     ("DELETE", f"{_S}/os-interface/{{port}}", attributes.detach_interface, WRITE),
-    ("GET", f"{_S}/os-volume_attachments", attributes.list_volumes, READ),
-    ("POST", f"{_S}/os-volume_attachments", extensions.refuse_volume, READ),
+    ("GET", f"{_S}/os-volume_attachments", volumes.list_all, READ),
+    ("POST", f"{_S}/os-volume_attachments", volumes.attach, WRITE),
+    ("GET", f"{_S}/os-volume_attachments/{{volume}}", volumes.show, READ),
+    ("PUT", f"{_S}/os-volume_attachments/{{volume}}", volumes.update, WRITE),
+    ("DELETE", f"{_S}/os-volume_attachments/{{volume}}", volumes.detach, WRITE),
     ("POST", f"{_S}/remote-consoles", extensions.refuse_console, READ),
+    ("GET", f"{_S}/migrations", migrations.list_of_server, READ),
+    ("GET", f"{_S}/migrations/{{migration}}", migrations.show_of_server, READ),
+    ("DELETE", f"{_S}/migrations/{{migration}}", migrations.abort, READ),
+    ("POST", f"{_S}/migrations/{{migration}}/action", migrations.force_complete, READ),
+    ("GET", f"{_S}/diagnostics", diagnostics.show, ASYNC),
+    ("GET", f"{_S}/os-server-password", attributes.show_password, READ),
+    ("DELETE", f"{_S}/os-server-password", attributes.clear_password, WRITE),
     ("GET", f"{_S}/os-instance-actions", attributes.list_actions, READ),
     ("GET", f"{_S}/os-instance-actions/{{request}}", attributes.show_action, READ),
     ("GET", "/os-availability-zone", hosts.list_zones, READ),
@@ -184,11 +176,14 @@ _ROUTES = (
     ("GET", "/os-quota-class-sets/{id}", quotas.show_class, READ),
     ("GET", "/os-simple-tenant-usage", usage.list_all, READ),
     ("GET", "/os-simple-tenant-usage/{id}", usage.show, READ),
+    ("GET", "/os-instance_usage_audit_log", audits.list_all, READ),
+    ("GET", "/os-instance_usage_audit_log/{id}", audits.show, READ),
+    ("POST", "/os-server-external-events", external_events.create, WRITE),
     ("GET", "/os-server-groups", groups.list_all, READ),
     ("POST", "/os-server-groups", groups.create, WRITE),
     ("GET", "/os-server-groups/{id}", groups.show, READ),
     ("DELETE", "/os-server-groups/{id}", groups.remove, WRITE),
-    ("GET", "/os-migrations", extensions.list_migrations, READ),
+    ("GET", "/os-migrations", migrations.list_all, READ),
     ("GET", "/extensions", extensions.list_all, READ),
     ("GET", "/extensions/{alias}", extensions.show, READ),
     ("GET", "/images", proxies.list_images, READ),
@@ -208,6 +203,16 @@ _ROUTES = (
     ("DELETE", "/os-security-groups/{id}", proxies.remove_group, WRITE),
     ("POST", "/os-security-group-rules", proxies.create_rule, WRITE),
     ("DELETE", "/os-security-group-rules/{id}", proxies.remove_rule, WRITE),
+    ("GET", "/os-volumes", volume_proxies.list_volumes, READ),
+    ("GET", "/os-volumes/detail", volume_proxies.list_volumes_detail, READ),
+    ("POST", "/os-volumes", volume_proxies.create_volume, WRITE),
+    ("GET", "/os-volumes/{id}", volume_proxies.show_volume, READ),
+    ("DELETE", "/os-volumes/{id}", volume_proxies.remove_volume, WRITE),
+    ("GET", "/os-snapshots", volume_proxies.list_snapshots, READ),
+    ("GET", "/os-snapshots/detail", volume_proxies.list_snapshots_detail, READ),
+    ("POST", "/os-snapshots", volume_proxies.create_snapshot, WRITE),
+    ("GET", "/os-snapshots/{id}", volume_proxies.show_snapshot, READ),
+    ("DELETE", "/os-snapshots/{id}", volume_proxies.remove_snapshot, WRITE),
     ("GET", "/os-networks", proxies.list_networks, READ),
     ("GET", "/os-tenant-networks", proxies.list_tenant_networks, READ),
 )

@@ -9,43 +9,17 @@ Source: nova/api/openstack/api_version_request.py; nova/api/openstack/compute/re
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 from deuteron.api.call import Call, Reply
-from deuteron.model.errors import BadRequest, NotAcceptable, NotFound
+from deuteron.api.microversions import Microversions
+from deuteron.model.errors import NotFound
 
 MINIMUM: Final = 1
 MAXIMUM: Final = 96
 """Of the minor number: 2.1 to 2.96."""
-
-
-def negotiate(call: Call) -> int:
-    """The minor version that the request asks for, 1 without one. Raises: BadRequest, NotAcceptable."""
-    asked = None
-    for item in call.headers.get("openstack-api-version", "").split(","):
-        service, _, version = item.strip().partition(" ")
-        if service.lower() == "compute":
-            asked = version.strip()
-    if asked is None:
-        asked = call.headers.get("x-openstack-nova-api-version")
-    if asked is None:
-        return MINIMUM
-    if asked.lower() == "latest":
-        return MAXIMUM
-    match = re.fullmatch(r"([1-9][0-9]{0,5})\.([1-9][0-9]{0,5}|0)", asked)
-    if match is None:
-        raise BadRequest(
-            f"API Version String {asked[:80]} is of invalid format. Must be of format MajorNum.MinorNum.",
-            type="InvalidAPIVersionString",
-        )
-    major, minor = int(match[1]), int(match[2])
-    if major != 2 or not MINIMUM <= minor <= MAXIMUM:
-        raise NotAcceptable(
-            f"Version {asked} is not supported by the API. Minimum is 2.{MINIMUM} and maximum is 2.{MAXIMUM}.",
-            type="InvalidGlobalAPIVersion",
-        )
-    return minor
+_SPOKEN: Final = Microversions(2, MINIMUM, MAXIMUM, ("compute",), "x-openstack-nova-api-version")
+negotiate = _SPOKEN.negotiate
 
 
 def headers(minor: int) -> dict[str, str]:

@@ -17,8 +17,8 @@ from deuteron.api.compute import access, paging
 from deuteron.model.compute import Flavor
 from deuteron.model.network.rows import SecurityGroupRow, SecurityGroupRuleRow
 from deuteron.model.scalars import SecurityGroupId
+from deuteron.rules.compute import block_devices, interfaces
 from deuteron.rules.compute import groups as server_groups
-from deuteron.rules.compute import interfaces
 from deuteron.rules.compute.interfaces import Plugged
 from deuteron.rules.compute.lifecycle import ServerRow, nics
 from deuteron.rules.compute.placement import ZONE
@@ -123,7 +123,8 @@ def details(call: Call, tx: Tx, rows: Sequence[ServerRow], *, single: bool = Fal
         host = registry.find(tx, call.settings, name)
         if host is not None:
             hosts[name] = host_status(host)
-    shown = [_detail(call, row, found, seen, hosts) for row in rows]
+    volumes = block_devices.of_servers(tx, [row.id for row in rows])
+    shown = [_detail(call, row, found, seen, hosts, volumes.get(row.id, ())) for row in rows]
     if single and call.version >= 71:
         for row, item in zip(rows, shown, strict=True):
             known = row.group_id is not None and server_groups.is_there(tx, row.group_id)
@@ -175,7 +176,9 @@ def flavor(call: Call, row: ServerRow, seen: Rights) -> dict[str, Any]:
     return {**shown, "extra_specs": kept.extra_specs} if seen.extra_specs else shown
 
 
-def _detail(call: Call, row: ServerRow, found: Plugged, seen: Rights, hosts: dict[str, str]) -> dict[str, Any]:
+def _detail(
+    call: Call, row: ServerRow, found: Plugged, seen: Rights, hosts: dict[str, str], volumes: Sequence[Any]
+) -> dict[str, Any]:
     version: int = call.version
     word = status(row)
     deleted_at = row._mapping.get("deleted_at")  # only lists hold servers that are gone
@@ -203,7 +206,7 @@ def _detail(call: Call, row: ServerRow, found: Plugged, seen: Rights, hosts: dic
         "OS-EXT-STS:task_state": row.task_state,
         "OS-EXT-STS:vm_state": row.vm_state,
         "OS-EXT-STS:power_state": row.power_state,
-        "os-extended-volumes:volumes_attached": [],
+        "os-extended-volumes:volumes_attached": [_volume(call, each) for each in volumes],
     }
     if word in _WITH_PROGRESS:
         shown["progress"] = row.progress or 0
@@ -246,6 +249,11 @@ def _detail(call: Call, row: ServerRow, found: Plugged, seen: Rights, hosts: dic
     if version >= 96:
         shown["pinned_availability_zone"] = row.availability_zone
     return shown
+
+
+def _volume(call: Call, held: Any) -> dict[str, Any]:
+    shown = {"id": held.volume_id}
+    return {**shown, "delete_on_termination": bool(held.delete_on_termination)} if call.version >= 3 else shown
 
 
 def instance_name(server_id: str) -> str:

@@ -5,8 +5,8 @@ has carried out what is wanted of it.
 Every request carries a host's token, as the WebSocket does. Agents have their own; the owner reads it in `cloud.json`.
 The token of the host `outside`, which has no agent, opens the list of external networks and nothing else.
 A host is told what it needs for what runs on it and nothing else: the images of its own servers and volumes, its
-servers' config drives, and the metadata of guests behind its own routers and DHCP servers. It gives the images that are
-to be made of its servers and volumes.
+servers' config drives, the disks of servers that come to it, and the metadata of guests behind its own routers and DHCP
+servers. It gives the images that are to be made of its servers and volumes, and the disks of servers that leave it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import BinaryIO, Final
 import msgspec
 
 from deuteron.api.call import MAX_BODY_BYTES, Call, Mode, Reply, Route
-from deuteron.api.hosts import config_drive, external, metadata, snapshots, volume_images
+from deuteron.api.hosts import config_drive, external, metadata, moves, snapshots, volume_images
 from deuteron.hub import log
 from deuteron.hub.hub import authorized, host_of
 from deuteron.model.codecs import whole_number
@@ -46,8 +46,11 @@ class SERVICE:  # the name `main` looks for
         return (
             Route("GET", "/images/{id}/file", _image, Mode.ASYNC, auth=False),
             Route("PUT", volume_images.PATH, volume_images.answer, Mode.ASYNC, auth=False),
+            Route("PUT", moves.PATH, moves.take, Mode.ASYNC, auth=False),
+            Route("GET", moves.PATH, moves.give, Mode.ASYNC, auth=False),
             Route("PUT", "/images/{id}/file", snapshots.take, Mode.ASYNC, auth=False),
             Route("GET", "/metadata/{rest...}", metadata.answer, auth=False),
+            Route("POST", "/metadata/{rest...}", metadata.take_password, Mode.WRITE, auth=False),
             Route("GET", "/servers/{id}/config-drive", config_drive.answer, auth=False),
             Route("GET", external.PATH, external.answer, auth=False),
             Route("GET", "/hosts/{host}/diff", _difference, Mode.ASYNC, auth=False),

@@ -23,7 +23,7 @@ from typing import Any, Final
 from deuteron.api.call import Call, Reply
 from deuteron.hub.hub import host_of
 from deuteron.model.errors import BadRequest, NotFound
-from deuteron.rules.compute import metadata
+from deuteron.rules.compute import metadata, passwords
 from deuteron.rules.compute.metadata import Subject
 from deuteron.rules.network import guests
 from deuteron.store.database import Tx
@@ -48,6 +48,22 @@ def answer(call: Call, tx: Tx) -> Reply:
     if subject.user_data is not None:
         node["user-data"] = subject.user_data
     return _walk(node, path[1:], path)
+
+
+def take_password(call: Call, tx: Tx) -> Reply:
+    """POST /internal/metadata/openstack/{version}/password: what the guest chose.
+
+    Raises: NotFound, Conflict, BadRequest.
+
+    Every other path is read only, whatever the method, as in Nova.
+    """
+    path = [part for part in call.params["rest"].split("/") if part]
+    if len(path) != 3 or path[0] != "openstack" or path[2] != "password":
+        return answer(call, tx)
+    if path[1] not in (*metadata.OPENSTACK_VERSIONS, "latest"):
+        raise _unknown(path)
+    passwords.give(tx, _subject(call, tx).row, call.raw)
+    return Reply(200)
 
 
 def _subject(call: Call, tx: Tx) -> Subject:

@@ -88,6 +88,8 @@ async def download(call: Call) -> Reply:
         try:
             return row, data.path_of(call.settings, row["id"]).open("rb")
         except FileNotFoundError:
+            if row["size"] == 0:
+                return None
             raise NotFound(f"Image data of {row['id']} could not be found") from None
 
     found = await asyncio.to_thread(prepare)

@@ -20,7 +20,7 @@ from deuteron.api.network.readable import Sight
 from deuteron.api.policy import Policy
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import whole_number
-from deuteron.model.errors import BadRequest, Forbidden, NotFound
+from deuteron.model.errors import ApiError, BadRequest, Forbidden, NotFound
 from deuteron.model.resource import REQUIRED, Attribute, refuse_late
 from deuteron.model.scalars import ProjectId
 from deuteron.rules.network import attributes, faults, security_groups, sight
@@ -264,14 +264,14 @@ class Objects:
             target.update(kind.target(tx, call.caller, values))
         try:
             self._require(call, f"create_{kind.rule}", target, explicit)
-        except Forbidden:
+            refuse_late(values)
+        except ApiError as error:
             # A parent that the caller does not see is not there for it, whatever it wanted to do.
-            if isinstance(network_id := values.get("network_id"), str):
+            if isinstance(error, Forbidden) and isinstance(network_id := values.get("network_id"), str):
                 sight.network_for(tx, call.caller, network_id)
             elif isinstance(group_id := values.get("security_group_id"), str):
                 sight.find_visible(tx, call.caller, security_groups.KIND, group_id)
             raise
-        refuse_late(values)
         row = kind.create(tx, call.settings, call.caller, values)
         return self._shown(call, tx, row, created=True, within=within)
 
@@ -306,10 +306,15 @@ class Objects:
     # --- reading --------------------------------------------------------------------------------------------------
 
     def _group_owner(self, call: Call) -> ProjectId | None:
-        """A project sees its default security group from the first look on, and an administrator who asks for it."""
+        """A project sees its default security group from the first look on, and an administrator who asks for it.
+
+        Who asks for another project's makes none.
+        """
         caller = call.caller
         asked = None if "id" in call.params else call.get("project_id") or call.get("tenant_id")
-        return ProjectId(asked) if asked and caller.is_admin else caller.project_id
+        if not asked or asked == caller.project_id:
+            return caller.project_id
+        return ProjectId(asked) if caller.is_admin else None
 
     def _lacks_default_group(self, call: Call, tx: Tx) -> bool:
         project_id = self._group_owner(call)

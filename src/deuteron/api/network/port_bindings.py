@@ -46,6 +46,8 @@ def create(call: Call, tx: Tx) -> Reply:
     if body.keys() & {"project_id", "tenant_id"}:
         attributes.refuse_foreign_owner(body, call.caller)
     attributes.refuse_others(body, _KNOWN)
+    for name in body.keys() & {"project_id", "tenant_id"}:
+        attributes.decode(PORT.by_name[name], body[name])
     for name in _READ_ONLY:
         if name in body:
             raise faults.http_bad_request(f"Attribute '{name}' not allowed in POST")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from deuteron.api.volume.access import POLICIES
 from deuteron.api.volume.service import VolumeService as SERVICE  # the name `main` looks for
 from deuteron.model.settings import Settings
-from deuteron.rules.volume import types
+from deuteron.rules.volume import group_types, types
 from deuteron.store.database import Tx
 
 
 def bootstrap(tx: Tx, settings: Settings) -> None:
-    """The type of volumes that name none."""
+    """The type of volumes that name none, and that of groups of an older API."""
     types.bootstrap(tx)
+    group_types.bootstrap(tx)
 
 
 __all__ = ["POLICIES", "SERVICE", "bootstrap"]

@@ -7,13 +7,15 @@ from typing import Any, Final
 
 from deuteron.api.call import Call, Reply
 from deuteron.api.volume import access, bodies, snapshots, volumes
-from deuteron.model.codecs import OneOf, Text
+from deuteron.model.codecs import OneOf, Text, Uuid
 from deuteron.model.errors import BadRequest
 from deuteron.model.image import CONTAINER_FORMATS, VISIBILITIES
+from deuteron.model.volume import ATTACHMENT
+from deuteron.model.volume.attachments import MODES
 from deuteron.model.volume.codecs import Flag, Pairs
 from deuteron.model.volume.rows import SnapshotRow, VolumeRow
-from deuteron.model.volume.volumes import SIZE, SNAPSHOT_STATUSES, STATUSES
-from deuteron.rules.volume import actions, faults, types
+from deuteron.model.volume.volumes import ATTACH_STATUSES, SIZE, SNAPSHOT_STATUSES, STATUSES
+from deuteron.rules.volume import actions, attachments, connections, faults, kinds, types
 from deuteron.rules.volume import snapshots as snapshot_rules
 from deuteron.rules.volume import volumes as volume_rules
 from deuteron.store.database import Tx
@@ -69,7 +71,7 @@ def _extend(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
     size = bodies.value("new_size", SIZE, body.get("new_size"))
     if size is None:
         raise faults.invalid("os-extend", body, "'new_size' is a required property")
-    actions.extend(tx, call.request_id, row, size)
+    actions.extend(tx, call.request_id, row, size, while_attached=call.version >= 42)
     return Reply(202)
 
 
@@ -151,16 +153,99 @@ def _retype(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
 def _reset_status(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
     bodies.refuse_others(body, ("status", "attach_status", "migration_status"), "os-reset_status")
     status = body.get("status")
-    if body.get("attach_status") is not None or body.get("migration_status") not in (None, "none"):
-        raise faults.not_built("Resetting the state of attaching and migrating a volume")
-    if status is None and "migration_status" not in body:
+    if body.get("migration_status") not in (None, "none"):
+        raise faults.not_built("Resetting the state of migrating a volume")
+    held = body.get("attach_status")
+    if held is not None:
+        held = bodies.value("attach_status", OneOf(ATTACH_STATUSES), held.lower() if isinstance(held, str) else held)
+    if status is None and held is None and "migration_status" not in body:
         raise BadRequest(
             "Must specify 'status', 'attach_status' or 'migration_status' for update.", type="HTTPBadRequest"
         )
     if status is not None:
         wanted = status.lower() if isinstance(status, str) else status
-        actions.reset_status(tx, row, bodies.value("status", OneOf(STATUSES), wanted))
+        row = actions.reset_status(tx, row, bodies.value("status", OneOf(STATUSES), wanted))
+    if held == "detached":
+        for each in attachments.of_volume(tx, row["id"]):
+            connections.refuse_if_served(each)
+            kinds.remove(tx, ATTACHMENT, each["id"])
     return Reply(202)
+
+
+def _reserve(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
+    if row["status"] != "available":
+        raise faults.invalid_volume(f"Volume status must be available to reserve, but the status is {row['status']}.")
+    volume_rules.change(tx, row, {"status": "attaching"})
+    return Reply(202)
+
+
+def _unreserve(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
+    if row["status"] == "attaching":
+        volume_rules.change(tx, row, {"status": attachments.status_by(tx, row["id"])})
+    return Reply(202)
+
+
+def _begin_detaching(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
+    _refuse_served(tx, row)
+    attachments.begin_detaching(tx, row)
+    return Reply(202)
+
+
+def _roll_detaching(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
+    _refuse_served(tx, row)
+    attachments.roll_detaching(tx, row)
+    return Reply(202)
+
+
+def _attach(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
+    """Somebody has the volume who attached it by hand."""
+    bodies.refuse_others(body, ("instance_uuid", "mountpoint", "host_name", "mode"), "os-attach")
+    if "mountpoint" not in body:
+        raise faults.invalid("os-attach", body, "'mountpoint' is a required property")
+    device = bodies.value("mountpoint", _KEY, body["mountpoint"])
+    instance = bodies.value("instance_uuid", Uuid(), body["instance_uuid"]) if "instance_uuid" in body else None
+    host = bodies.value("host_name", _KEY, body["host_name"]) if "host_name" in body else None
+    mode = bodies.value("mode", OneOf(MODES), body.get("mode", "rw"))
+    if instance is None and host is None:
+        raise faults.invalid("os-attach", body, "'instance_uuid' or 'host_name' is required")
+    if row["is_readonly"] and mode != "ro":
+        raise faults.invalid_volume(f"Invalid attaching mode '{mode}' for volume {row['id']}.")
+    if row["status"] == "attaching" and not attachments.of_volume(tx, row["id"]):
+        row = volume_rules.change(tx, row, {"status": "available"})
+    made = attachments.reserve(tx, row, instance, mode=mode, served=False)
+    attachments.attached(tx, made["id"], host, device)
+    return Reply(202)
+
+
+def _detach(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
+    bodies.refuse_others(body, ("attachment_id", "connector"), "os-detach")
+    wanted = body.get("attachment_id")
+    connections.end(tx, row, None if wanted is None else bodies.value("attachment_id", Uuid(), wanted))
+    return Reply(202)
+
+
+def _initialize(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
+    told = connections.told_of(row, _connector(body))
+    return Reply(200, {"connection_info": {**told, "enforce_multipath": False}})
+
+
+def _terminate(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
+    """Nothing was made for the connection, so that nothing is to be ended."""
+    connections.told_of(row, _connector(body))
+    return Reply(202)
+
+
+def _connector(body: Body) -> Mapping[str, Any]:
+    bodies.refuse_others(body, ("connector",), "body")
+    found = body.get("connector")
+    if not isinstance(found, dict):
+        raise faults.invalid("connector", found, "an object is expected that tells of a host")
+    return connections.checked(found)
+
+
+def _refuse_served(tx: Tx, row: VolumeRow) -> None:
+    for each in attachments.of_volume(tx, row["id"]):
+        connections.refuse_if_served(each)
 
 
 def _force_delete(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
@@ -207,18 +292,18 @@ ACTIONS: Final[Mapping[str, tuple[str, Callable[[Call, Tx, VolumeRow, Body], Rep
     "os-retype": ("volume:retype", _retype),
     "os-reset_status": (f"{_X}volume_admin_actions:reset_status", _reset_status),
     "os-force_delete": (f"{_X}volume_admin_actions:force_delete", _force_delete),
+    "os-reserve": (f"{_X}volume_actions:reserve", _reserve),
+    "os-unreserve": (f"{_X}volume_actions:unreserve", _unreserve),
+    "os-begin_detaching": (f"{_X}volume_actions:begin_detaching", _begin_detaching),
+    "os-roll_detaching": (f"{_X}volume_actions:roll_detaching", _roll_detaching),
+    "os-attach": (f"{_X}volume_actions:attach", _attach),
+    "os-detach": (f"{_X}volume_actions:detach", _detach),
+    "os-force_detach": (f"{_X}volume_admin_actions:force_detach", _detach),
+    "os-initialize_connection": (f"{_X}volume_actions:initialize_connection", _initialize),
+    "os-terminate_connection": (f"{_X}volume_actions:terminate_connection", _terminate),
 }
 """Each action with the rule that it asks."""
 NOT_BUILT: Final[Mapping[str, tuple[str, str]]] = {
-    "os-attach": (f"{_X}volume_actions:attach", "Attaching a volume"),
-    "os-detach": (f"{_X}volume_actions:detach", "Detaching a volume"),
-    "os-reserve": (f"{_X}volume_actions:reserve", "Reserving a volume"),
-    "os-unreserve": (f"{_X}volume_actions:unreserve", "Reserving a volume"),
-    "os-begin_detaching": (f"{_X}volume_actions:begin_detaching", "Detaching a volume"),
-    "os-roll_detaching": (f"{_X}volume_actions:roll_detaching", "Detaching a volume"),
-    "os-initialize_connection": (f"{_X}volume_actions:initialize_connection", "Connecting a volume to a host"),
-    "os-terminate_connection": (f"{_X}volume_actions:terminate_connection", "Connecting a volume to a host"),
-    "os-force_detach": (f"{_X}volume_admin_actions:force_detach", "Detaching a volume"),
     "os-migrate_volume": (f"{_X}volume_admin_actions:migrate_volume", "Migrating a volume"),
     "os-migrate_volume_completion": (
         f"{_X}volume_admin_actions:migrate_volume_completion",

@@ -10,6 +10,7 @@ from deuteron.model.errors import NotFound
 from deuteron.store.database import Tx
 
 EXTENSIONS: Final[Mapping[str, tuple[str, str, str]]] = {
+    "backups": ("Backups", "Backups of volumes.", "2012-12-12T00:00:00+00:00"),
     "capabilities": ("Capabilities", "What back ends can do.", "2015-08-31T00:00:00+00:00"),
     "os-admin-actions": ("AdminActions", "Resetting states, deleting by force.", "2012-08-25T00:00:00+00:00"),
     "os-availability-zone": ("AvailabilityZones", "The availability zone.", "2013-06-27T00:00:00+00:00"),

@@ -34,10 +34,18 @@ KNOWN: Final[Mapping[str, Mapping[str, int]]] = {
     "volume_snapshot": {
         "name": 0, "status": 0, "volume_id": 0, "metadata": 22, "consumes_quota": 65,
     },
+    "volume_attachment": {"volume_id": 27, "status": 27, "instance_id": 27, "attach_status": 27},
+    "backup": {"name": 0, "status": 0, "volume_id": 0},
+    "volume_group": {"name": 0},
+    "group_snapshot": {"name": 0, "status": 0, "group_id": 0},
 }  # fmt: skip
 """Names, and the microversion in which each came."""
 _ADMINISTRATORS: Final = ("host", "user_id", "project_id", "id", "snapshot_id", "source_volid", "volume_type_id")
-_CONTROLS: Final = frozenset({"limit", "marker", "offset", "sort", "sort_key", "sort_dir", "all_tenants", "with_count"})
+NEVER: Final = 1000
+"""A microversion that never comes."""
+_CONTROLS: Final = frozenset(
+    {"limit", "marker", "offset", "sort", "sort_key", "sort_dir", "all_tenants", "with_count", "list_volume"}
+)
 _TRUE: Final = ("true", "t", "1", "yes", "y", "on")
 _FALSE: Final = ("false", "f", "0", "no", "n", "off")
 _COMPARED: Final = ("gt", "gte", "lt", "lte", "eq", "neq")
@@ -66,18 +74,22 @@ def special(call: Call, resource: Resource[Any]) -> Special:
         return and_(true(), *(has_item(table.c.metadata, key, value) for key, value in pairs.items()))
 
     found: dict[str, Callable[[Sequence[str]], Condition]] = {}
-    if call.version >= KNOWN[resource.name]["metadata"]:
+    if call.version >= KNOWN[resource.name].get("metadata", NEVER):
         found["metadata"] = metadata
     if call.version >= 34:
         for name in ("name", "description", "status"):
-            found[f"{name}~"] = partial(_holding, table.c[name])
-    if call.version >= 65:
+            if name in table.c:
+                found[f"{name}~"] = partial(_holding, table.c[name])
+    if call.version >= KNOWN[resource.name].get("consumes_quota", NEVER):
         found["consumes_quota"] = lambda texts: true() if _boolean("consumes_quota", texts[0]) else false()
+    if resource.name == "volume_attachment":
+        found["instance_id"] = lambda texts: table.c.instance == texts[0]
+        found["attach_status"] = lambda texts: table.c.status == texts[0]
     if resource.name == "volume":
         found["bootable"] = lambda texts: table.c.bootable == _bootable(call, texts[0])
         found["size"] = lambda texts: table.c.size == _number("size", texts[0])
         if call.version >= 10:
-            found["group_id"] = lambda texts: false()
+            found["group_id"] = lambda texts: table.c.group_id == texts[0]
         if call.version >= 60:
             for name in ("created_at", "updated_at"):
                 found[name] = partial(_times, name, table.c[name])

@@ -93,6 +93,13 @@ def page(
     return rows, _further(call, Part(rows, found.more), links_name or resource.plural, path)
 
 
+def own(call: Call, tx: Tx, resource: Resource[Any]) -> list[Values]:
+    """The caller's project's, the newest first, as many as the longest page has, whatever the query says."""
+    table = table_of(resource)
+    mine = [table.c.project_id == call.caller.project_id]
+    return page(replace(call, query=()), tx, resource, resource.plural, mine)[0]
+
+
 def of_projects(call: Call, table: Table, owner: str = "project_id") -> list[ColumnElement[bool]]:
     """Whose a list shows: the caller's project's, or for an administrator who says so everybody's."""
     if call.caller.is_admin and _is_true(call.get("all_tenants")):

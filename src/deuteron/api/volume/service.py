@@ -7,9 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from deuteron.api.call import PASTE_MAX_BODY_BYTES, Call, Mode, Reply, Route
+from deuteron.api.microversions import Since, fault
 from deuteron.api.volume import (
     actions,
+    attachments,
+    backups,
     extensions,
+    group_types,
+    groups,
     messages,
     qos_specs,
     quotas,
@@ -20,26 +25,8 @@ from deuteron.api.volume import (
     versions,
     volumes,
 )
-from deuteron.api.volume.versions import Since
-from deuteron.model.errors import ApiError, BadRequest, NotAllowed, TooLarge, TooMany, Unsupported
+from deuteron.model.errors import ApiError, BadRequest, TooLarge, TooMany, Unsupported
 
-_FAULTS: Final = {
-    400: "badRequest",
-    401: "unauthorized",
-    403: "forbidden",
-    404: "itemNotFound",
-    405: "badMethod",
-    409: "conflictingRequest",
-    413: "overLimit",
-    415: "badMediaType",
-    429: "overLimit",
-    501: "notImplemented",
-    503: "serviceUnavailable",
-}
-"""Names of error bodies by status: `{"itemNotFound": {"code": 404, "message": "Volume 1b… could not be found."}}`.
-
-Source: cinder/api/openstack/wsgi.py `Fault._fault_names`.
-"""
 _MEDIA_TYPES: Final = frozenset({"application/json", "application/vnd.openstack.volume+json", "text/plain"})
 
 READ, WRITE, ASYNC = Mode.READ, Mode.WRITE, Mode.ASYNC
@@ -79,17 +66,10 @@ class VolumeService:
         if error.status == 401:
             body = {"error": {"code": 401, "title": "Unauthorized", "message": error.message}}
             return Reply(401, body, {"www-authenticate": 'Keystone uri="/identity"'})
-        message = error.message if error.hint is None else f"{error.message} ({error.hint})"
-        status = error.status
-        if isinstance(error, NotAllowed):
-            # Cinder's routes hold the method too: another one matches none of them.
-            status, message = 404, "The resource could not be found."
-        fault: dict[str, Any] = {"code": status, "message": message}
+        more = {"retryAfter": "0"} if isinstance(error, TooLarge) else {}
         if isinstance(error, TooMany):
-            fault["retryAfter"] = str(error.retry_after_s)
-        elif isinstance(error, TooLarge):
-            fault["retryAfter"] = "0"
-        return Reply(status, {_FAULTS.get(status, "computeFault"): fault})
+            more["retryAfter"] = str(error.retry_after_s)
+        return Reply(*fault(error, **more))
 
 
 @dataclass(frozen=True)
@@ -107,6 +87,10 @@ class _OfProject:
 _V = "/volumes/{id}"
 _S = "/snapshots/{id}"
 _T = "/types/{id}"
+_B = "/backups/{id}"
+_G = "/groups/{id}"
+_GS = "/group_snapshots/{id}"
+_GT = "/group_types/{id}"
 _Q = "/qos-specs/{id}"
 _ROUTES: Final[tuple[tuple[str, str, Callable[..., Any], Mode], ...]] = (
     ("GET", "/volumes", volumes.list_brief, READ),
@@ -136,6 +120,46 @@ _ROUTES: Final[tuple[tuple[str, str, Callable[..., Any], Mode], ...]] = (
     ("GET", f"{_S}/metadata/{{key}}", snapshots.show_metadata, READ),
     ("PUT", f"{_S}/metadata/{{key}}", snapshots.set_metadata, WRITE),
     ("DELETE", f"{_S}/metadata/{{key}}", snapshots.remove_metadata, WRITE),
+    ("GET", "/attachments", Since(27, attachments.list_brief), READ),
+    ("POST", "/attachments", Since(27, attachments.create), WRITE),
+    ("GET", "/attachments/detail", Since(27, attachments.list_detail), READ),
+    ("GET", "/attachments/{id}", Since(27, attachments.show), READ),
+    ("PUT", "/attachments/{id}", Since(27, attachments.update), WRITE),
+    ("DELETE", "/attachments/{id}", Since(27, attachments.remove), WRITE),
+    ("POST", "/attachments/{id}/action", Since(44, attachments.act), WRITE),
+    ("GET", "/backups", backups.list_brief, READ),
+    ("POST", "/backups", backups.create, WRITE),
+    ("GET", "/backups/detail", backups.list_detail, READ),
+    ("POST", "/backups/import_record", backups.import_record, WRITE),
+    ("GET", _B, backups.show, READ),
+    ("PUT", _B, Since(9, backups.update), WRITE),
+    ("DELETE", _B, backups.remove, WRITE),
+    ("POST", f"{_B}/restore", backups.restore, WRITE),
+    ("GET", f"{_B}/export_record", backups.export_record, READ),
+    ("POST", f"{_B}/action", backups.act, WRITE),
+    ("GET", "/group_types", Since(11, group_types.list_all), READ),
+    ("POST", "/group_types", Since(11, group_types.create), WRITE),
+    ("GET", _GT, Since(11, group_types.show), READ),
+    ("PUT", _GT, Since(11, group_types.update), WRITE),
+    ("DELETE", _GT, Since(11, group_types.remove), WRITE),
+    ("GET", f"{_GT}/group_specs", Since(11, group_types.list_specs), READ),
+    ("POST", f"{_GT}/group_specs", Since(11, group_types.create_specs), WRITE),
+    ("GET", f"{_GT}/group_specs/{{key}}", Since(11, group_types.show_spec), READ),
+    ("PUT", f"{_GT}/group_specs/{{key}}", Since(11, group_types.update_spec), WRITE),
+    ("DELETE", f"{_GT}/group_specs/{{key}}", Since(11, group_types.remove_spec), WRITE),
+    ("GET", "/groups", Since(13, groups.list_brief), READ),
+    ("POST", "/groups", Since(13, groups.create), WRITE),
+    ("GET", "/groups/detail", Since(13, groups.list_detail), READ),
+    ("POST", "/groups/action", Since(14, groups.create_from), WRITE),
+    ("GET", _G, Since(13, groups.show), READ),
+    ("PUT", _G, Since(13, groups.update), WRITE),
+    ("POST", f"{_G}/action", Since(13, groups.act), WRITE),
+    ("GET", "/group_snapshots", Since(14, groups.list_snapshots), READ),
+    ("POST", "/group_snapshots", Since(14, groups.create_snapshot), WRITE),
+    ("GET", "/group_snapshots/detail", Since(14, groups.list_snapshots_detail), READ),
+    ("GET", _GS, Since(14, groups.show_snapshot), READ),
+    ("DELETE", _GS, Since(14, groups.remove_snapshot), WRITE),
+    ("POST", f"{_GS}/action", Since(19, groups.act_on_snapshot), WRITE),
     *(
         route
         for root, since in (("/os-volume-transfer", 0), ("/volume-transfers", 55))

@@ -16,7 +16,7 @@ from deuteron.rules.hosts import registry
 from deuteron.rules.hosts.registry import Host
 from deuteron.rules.volume import placement
 from deuteron.rules.volume.faults import not_built
-from deuteron.rules.volume.placement import BINARY
+from deuteron.rules.volume.placement import BACKUPS, BINARY
 from deuteron.store.database import Tx
 
 SCHEDULER: Final = "cinder-scheduler"
@@ -31,6 +31,8 @@ _PROPERTIES: Final = {
         "type": "boolean",
     },
 }
+_FILTERED: Final = {"volume_snapshot": "snapshot", "volume_attachment": "attachment", "volume_group": "group"}
+"""What Cinder calls resources whose filters are told."""
 _NOT_BUILT: Final = ("freeze", "thaw", "failover_host", "failover", "get-log", "set-log")
 
 
@@ -42,7 +44,8 @@ def list_zones(call: Call, tx: Tx) -> Reply:
 def list_services(call: Call, tx: Tx) -> Reply:
     access.require(call, "volume_extension:services:index")
     shown = [_scheduler(call, tx)]
-    shown += [_service(call, host) for host in placement.backends(tx, call.settings) if host.hello is not None]
+    hosts = [host for host in placement.backends(tx, call.settings) if host.hello is not None]
+    shown += [*(_service(call, host) for host in hosts), *(_backups(call, host) for host in hosts)]
     host, binary = call.get("host"), call.get("binary")
     if host is not None:
         # By its name with or without the back end, as in Cinder.
@@ -73,9 +76,9 @@ def set_service(call: Call, tx: Tx) -> Reply:
         if not is_there:
             raise BadRequest(f"Invalid input received: Service {BINARY} could not be found on host {host}.")
         raise not_built(f"The action {action} of a volume service")
-    if found is None or not is_there or binary != BINARY:
+    if found is None or not is_there or binary not in (BINARY, BACKUPS):
         raise NotFound(f"Service {binary} could not be found on host {host}.", type="ServiceNotFound")
-    registry.disable_service(tx, found.name, BINARY, None if action == "enable" else reason or "")
+    registry.disable_service(tx, found.name, binary, None if action == "enable" else reason or "")
     is_disabled = action != "enable"
     shown = {"host": host, "service": body.get("service", ""), "binary": binary, "disabled": is_disabled}
     shown["status"] = "disabled" if is_disabled else "enabled"
@@ -85,7 +88,7 @@ def set_service(call: Call, tx: Tx) -> Reply:
 def list_filters(call: Call, tx: Tx) -> Reply:
     """What lists are filtered by, as Cinder's operators may set and ours may not."""
     wanted = call.get("resource")
-    found = {"volume": KNOWN["volume"], "snapshot": KNOWN["volume_snapshot"]}
+    found = {_FILTERED.get(kind, kind): names for kind, names in KNOWN.items()}
     shown = [{"resource": name, "filters": list(names)} for name, names in found.items() if wanted in (None, name)]
     return Reply(200, {"resource_filters": shown})
 
@@ -145,6 +148,13 @@ def _service(call: Call, host: Host) -> dict[str, Any]:
     if call.version >= 49:
         shown["backend_state"] = "up" if host.alive and driver else "down"
     return shown
+
+
+def _backups(call: Call, host: Host) -> dict[str, Any]:
+    is_alive = host.alive and host.hello is not None and bool(host.hello.volume_driver)
+    reason = host.disabled_services.get(BACKUPS)
+    shown = _shown(call, BACKUPS, host.name, reason, alive=is_alive, at=_plain(host.last_heard))
+    return {**shown, "backend_state": None} if call.version >= 49 else shown
 
 
 def _shown(call: Call, binary: str, host: str, reason: str | None, *, alive: bool, at: str | None) -> dict[str, Any]:

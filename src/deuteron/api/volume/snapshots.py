@@ -45,7 +45,8 @@ def create(call: Call, tx: Tx) -> Reply:
     access.require(call, "volume:create_snapshot", volume["project_id"])
     values["name"] = _stripped(values["name"] if values["name"] is not None else older)
     values["description"] = _stripped(values["description"])
-    row = snapshots.create(tx, call.caller, call.request_id, volume, values)
+    forced = bool(forced) or call.version >= 66
+    row = snapshots.create(tx, call.caller, call.request_id, volume, values, forced=forced)
     return Reply(202, {"snapshot": views.snapshot(call, row, whole=False)})
 
 

@@ -10,7 +10,7 @@ from deuteron.api.volume import access, lists
 from deuteron.model.intent import VOLUME_DRIVER
 from deuteron.model.resource import Resource
 from deuteron.model.volume import SNAPSHOT, VOLUME
-from deuteron.model.volume.rows import SnapshotRow, VolumeRow
+from deuteron.model.volume.rows import SnapshotRow, VolumeAttachmentRow, VolumeRow
 from deuteron.model.volume.volumes import ADMINISTRATORS, SINCE
 from deuteron.rules.hosts import registry
 from deuteron.rules.volume import placement
@@ -23,12 +23,20 @@ def brief(call: Call, row: Rows) -> dict[str, Any]:
     return {"id": row["id"], "name": row["name"], "links": lists.links(call, f"volumes/{row['id']}")}
 
 
-def volume(call: Call, row: VolumeRow | Rows, type_name: str | None, *, whole: bool = True) -> dict[str, Any]:
+def volume(
+    call: Call,
+    row: VolumeRow | Rows,
+    type_name: str | None,
+    attachments: Sequence[VolumeAttachmentRow] = (),
+    *,
+    whole: bool = True,
+) -> dict[str, Any]:
     """All of a volume; not `whole` as it is answered to who made or changed it."""
     values: dict[str, Any] = {**row, **_derived(call, row, type_name)}
     shown = _of(call, VOLUME, values)
     shown["bootable"] = str(bool(row["bootable"])).lower()
     shown["links"] = lists.links(call, f"volumes/{row['id']}")
+    shown["attachments"] = [_attachment(call, each) for each in attachments if each["status"] == "attached"]
     if row["is_readonly"] is not None:
         shown["metadata"] = {**row["metadata"], "readonly": str(bool(row["is_readonly"]))}
     if not whole:
@@ -45,6 +53,18 @@ def volume(call: Call, row: VolumeRow | Rows, type_name: str | None, *, whole: b
     return shown
 
 
+def _attachment(call: Call, row: VolumeAttachmentRow) -> dict[str, Any]:
+    return {
+        "id": row["volume_id"],
+        "attachment_id": row["id"],
+        "volume_id": row["volume_id"],
+        "server_id": row["instance"],
+        "host_name": row["attached_host"] if call.caller.is_admin else None,
+        "device": row["mountpoint"],
+        "attached_at": row["attached_at"],
+    }
+
+
 def _derived(call: Call, row: Rows | VolumeRow, type_name: str | None) -> dict[str, Any]:
     """What is not in the row."""
     return {
@@ -53,7 +73,6 @@ def _derived(call: Call, row: Rows | VolumeRow, type_name: str | None) -> dict[s
         "replication_status": None,
         "consistencygroup_id": None,
         "attachments": [],
-        "group_id": None,
         "provider_id": None,
         # Before 3.69 nobody knew "no answer".
         "shared_targets": False,
@@ -64,7 +83,7 @@ def _derived(call: Call, row: Rows | VolumeRow, type_name: str | None) -> dict[s
 
 
 def snapshot(call: Call, row: SnapshotRow | Rows, *, whole: bool = True) -> dict[str, Any]:
-    shown = _of(call, SNAPSHOT, {**row, "group_snapshot_id": None, "consumes_quota": True})
+    shown = _of(call, SNAPSHOT, {**row, "consumes_quota": True})
     if whole and access.allowed(call, f"{_X}extended_snapshot_attributes", row["project_id"]):
         shown["os-extended-snapshot-attributes:project_id"] = row["project_id"]
         progress = row["progress"] or ("0%" if row["task"] == "create" else "100%")

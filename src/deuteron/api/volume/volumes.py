@@ -15,7 +15,7 @@ from deuteron.model.errors import BadRequest
 from deuteron.model.volume import VOLUME
 from deuteron.model.volume.codecs import Flag, Pairs
 from deuteron.model.volume.rows import VolumeRow
-from deuteron.rules.volume import faults, types, volumes
+from deuteron.rules.volume import attachments, faults, groups, types, volumes
 from deuteron.rules.volume.volumes import NewVolume
 from deuteron.store import filters as store_filters
 from deuteron.store import volume_tables
@@ -33,7 +33,8 @@ def list_brief(call: Call, tx: Tx) -> Reply:
 def list_detail(call: Call, tx: Tx) -> Reply:
     rows, more = _list(call, tx, "volumes/detail")
     names = types.names(tx)
-    shown = [views.volume(call, row, names.get(row["volume_type_id"] or "")) for row in rows]
+    held = attachments.of_volumes(tx, [row["id"] for row in rows])
+    shown = [views.volume(call, row, names.get(row["volume_type_id"] or ""), held.get(row["id"], ())) for row in rows]
     return Reply(200, {"volumes": shown, **more})
 
 
@@ -70,9 +71,16 @@ def create(call: Call, tx: Tx) -> Reply:
     values = bodies.created(VOLUME, body)
     if values["multiattach"]:
         raise BadRequest("multiattach of a volume is said by its type, and no type of this cloud has it")
-    for name in ("consistencygroup_id", "group_id", "backup_id"):
-        if values[name] is not None:
-            raise BadRequest(f"'{values[name]}' is not there: this cloud has neither groups nor backups of volumes")
+    if values["consistencygroup_id"] is not None:
+        asked = values["consistencygroup_id"]
+        raise BadRequest(f"'{asked}' is not there: volumes are put into groups by group_id, from microversion 3.13 on")
+    group = None
+    if values["group_id"] is not None:
+        if call.version < 13:
+            raise BadRequest(f"'{values['group_id']}': volumes are put into groups from microversion 3.13 on")
+        group = groups.require_for(tx, call.caller, values["group_id"], values["volume_type"])
+    if values["backup_id"] is not None and call.version < 47:
+        raise BadRequest("A volume is made of a backup from microversion 3.47 on, or by restoring the backup.")
     image = values["imageRef"] or values["image_id"]
     if image is not None:
         access.require(call, "volume:create_from_image")
@@ -86,6 +94,8 @@ def create(call: Call, tx: Tx) -> Reply:
         snapshot_id=values["snapshot_id"],
         source_id=values["source_volid"],
         image=image,
+        backup_id=values["backup_id"],
+        group=group,
     )
     row = volumes.create(tx, call.settings, call.caller, call.request_id, new)
     return _answer(call, tx, 202, row, whole=False)
@@ -198,7 +208,8 @@ def _wanted(call: Call) -> list[ColumnElement[bool]]:
 
 def _answer(call: Call, tx: Tx, status: int, row: VolumeRow, *, whole: bool) -> Reply:
     name = types.names(tx).get(row["volume_type_id"] or "")
-    return Reply(status, {"volume": views.volume(call, row, name, whole=whole)})
+    held = attachments.of_volume(tx, row["id"])
+    return Reply(status, {"volume": views.volume(call, row, name, held, whole=whole)})
 
 
 def _stripped(text: str | None) -> str | None:

@@ -34,5 +34,6 @@ PROJECTIONS: dict[str, Projection] = {
         server.PROJECTION,
         volume.VOLUMES,
         volume.SNAPSHOTS,
+        volume.BACKUPS,
     )
 }

@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterable, Iterator, Set
 from typing import Any
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
-from deuteron.hub.projections.contract import Made, OnHost, Place, Reading, Touched, pairs, rows
-from deuteron.model.compute import Flavor, Nic, Resize
-from deuteron.model.intent import ImageRef, IntentServer, RescueDisk, ServerPort
+from deuteron.hub.projections.contract import AnyRow, Made, OnHost, Place, Reading, Touched, rows
+from deuteron.model.compute import Flavor, Move, Nic, Resize
+from deuteron.model.intent import ImageRef, IntentServer, RescueDisk, ServerPort, ServerVolume
 from deuteron.model.network import COMPUTE_PREFIX
+from deuteron.rules.compute import block_devices
 from deuteron.rules.network import bindings
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
@@ -19,11 +20,13 @@ from deuteron.store.network_tables import networks, ports
 
 
 def _present(tx: Tx, host: str) -> Iterable[str]:
-    return tx.scalars(select(servers.c["id"]).where(servers.c["host"] == host))
+    return tx.scalars(select(servers.c["id"]).where(or_(servers.c["host"] == host, servers.c["other_host"] == host)))
 
 
 def _places(tx: Tx, ids: Collection[str]) -> Iterable[Place]:
-    return [(host, id) for id, host in pairs(tx, servers.c["id"], servers.c["host"], ids).items() if host]
+    columns = (servers.c["id"], servers.c["host"], servers.c["other_host"])
+    found = rows(tx, lambda chunk: select(*columns).where(servers.c["id"].in_(chunk)), ids)
+    return [(host, row.id) for row in found for host in (row.host, row.other_host) if host]
 
 
 def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, Made]]:
@@ -32,7 +35,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
     mine = [
         row
         for row in rows(reading.tx, lambda chunk: statement.where(servers.c["id"].in_(chunk)), {id for _, id in asked})
-        if (row.host, row.id) in asked and row.task_state != "deleting"
+        if ((row.host, row.id) in asked or (row.other_host, row.id) in asked) and row.task_state != "deleting"
     ]
     nics = {row.id: msgspec.convert(row.nics or [], list[Nic]) for row in mine}
     wanted = {nic.port_id for held in nics.values() for nic in held}
@@ -46,7 +49,9 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
     )
     joined = select(*columns).join(networks, networks.c["id"] == ports.c["network_id"])
     plugged = {port.id: port for port in rows(reading.tx, lambda chunk: joined.where(ports.c["id"].in_(chunk)), wanted)}
+    volumes = block_devices.of_servers(reading.tx, [row.id for row in mine])
     for row in mine:
+        held = [each for each in volumes.get(row.id, ()) if each.state != "detaching"]
         flavor = msgspec.convert(row.flavor, Flavor)
         found = [plugged[nic.port_id] for nic in nics[row.id] if nic.port_id in plugged]
         item = IntentServer(
@@ -58,7 +63,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
             flavor_name=flavor.name,
             vcpus=flavor.vcpus,
             memory_mib=flavor.ram,
-            root_disk_gib=flavor.disk,
+            root_disk_gib=0 if any(each.is_root for each in held) else flavor.disk,
             image=_image(row.image),
             kernel=_image(row.kernel),
             ramdisk=_image(row.ramdisk),
@@ -81,6 +86,9 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
             reboot_kind=row.reboot_kind,
             build_generation=row.build_generation,
             machine_type=row.machine_type,
+            volumes=tuple(
+                ServerVolume(each.volume_id, each.device.removeprefix("/dev/"), bool(each.is_readonly)) for each in held
+            ),
             config_drive=bool(row.config_drive),
             shape_generation=row.shape_generation or 0,
             rescue=_rescue(row.rescue),
@@ -89,8 +97,36 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
             snapshot=row.snapshot["image_id"] if row.snapshot else None,
         )
         networks_used = {port.network_id for port in found}
+        move = None if row.move is None else msgspec.convert(row.move, Move)
+        if move is not None:
+            item = msgspec.structs.replace(item, keep=None, take=None if move.is_taken else move.id)
         made_of = (*(("port", nic.port_id) for nic in nics[row.id]), *(("network", id) for id in networks_used))
-        yield row.host, Made(item, rows=made_of)
+        if (row.host, row.id) in asked:
+            leaves = move is not None and not move.is_given
+            yield row.host, Made(_before(row, move, item) if move is not None and leaves else item, rows=made_of)
+        if move is not None and move.is_given and (row.other_host, row.id) in asked:
+            yield row.other_host, Made(_before(row, move, item), rows=made_of)
+
+
+def _before(row: AnyRow, move: Move, item: IntentServer) -> IntentServer:
+    """The server on the host that it leaves, or has left and may come back to: off, and as it was."""
+    resize = msgspec.convert(row.resize, Resize)
+    return msgspec.structs.replace(
+        item,
+        flavor_name=resize.flavor.name,
+        vcpus=resize.flavor.vcpus,
+        memory_mib=resize.flavor.ram,
+        root_disk_gib=resize.flavor.disk,
+        ephemeral_disk_gib=resize.flavor.ephemeral,
+        swap_mib=resize.flavor.swap,
+        shape_generation=resize.generation - 1,
+        power="shutdown",
+        # What is plugged in elsewhere has no device here.
+        ports=() if move.is_given else item.ports,
+        volumes=() if move.is_given else item.volumes,
+        take=None,
+        give=None if move.is_given else move.id,
+    )
 
 
 def _rescue(stored: Any) -> RescueDisk | None:

@@ -1,4 +1,4 @@
-"""Volumes and snapshots, on the host that keeps them, until they are to be deleted."""
+"""Volumes, snapshots and backups, on the host that keeps them, until they are to be deleted."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import msgspec
 from sqlalchemy import Table, select
 
 from deuteron.hub.projections.contract import Made, OnHost, Place, Reading, Touched, pairs, whole
-from deuteron.model.intent import ImageRef, IntentSnapshot, IntentVolume, VolumeUpload
-from deuteron.model.volume.rows import SnapshotRow, VolumeRow
+from deuteron.model.intent import ImageRef, IntentBackup, IntentSnapshot, IntentVolume, VolumeRestore, VolumeUpload
+from deuteron.model.volume.rows import BackupRow, SnapshotRow, VolumeRow
 from deuteron.store.database import Tx
-from deuteron.store.volume_tables import snapshots, volumes
+from deuteron.store.volume_tables import backups, snapshots, volumes
 
 
 def _present_in(table: Table) -> Any:
@@ -55,8 +55,14 @@ def _volume(row: VolumeRow) -> IntentVolume:
         snapshot_id=row["snapshot_id"],
         source_id=row["source_volid"],
         upload=None if upload is None else VolumeUpload(upload["image_id"], upload["disk_format"]),
-        is_made=row["task"] != "create",
+        restore=_restore(row),
+        is_made=row["task"] != "create" and not (row["restore"] or {}).get("is_new", False),
     )
+
+
+def _restore(row: VolumeRow) -> VolumeRestore | None:
+    asked = row["restore"]
+    return None if asked is None else VolumeRestore(asked["id"], asked["backup_id"])
 
 
 def _build_snapshots(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, Made]]:
@@ -71,7 +77,21 @@ def _build_snapshots(reading: Reading, places: Collection[Place]) -> Iterator[tu
             yield host, Made(IntentSnapshot(row["id"], row["volume_id"], is_made=row["task"] != "create"))
 
 
+def _build_backups(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, Made]]:
+    asked = set(places)
+    statement = select(backups)
+    found: Iterator[BackupRow] = whole(
+        reading.tx, backups, lambda chunk: statement.where(backups.c.id.in_(chunk)), {id for _, id in asked}
+    )
+    for row in found:
+        host = row["host"]
+        if host is not None and (host, row["id"]) in asked and row["task"] != "delete":
+            origin = (row["volume_id"], row["snapshot_id"], row["parent_id"], row["copy_of"])
+            yield host, Made(IntentBackup(row["id"], *origin, is_made=row["task"] != "create"))
+
+
 VOLUMES = OnHost("volume", _touched("volume"), _build_volumes, _present_in(volumes), _places_in(volumes))
 SNAPSHOTS = OnHost(
     "volume_snapshot", _touched("volume_snapshot"), _build_snapshots, _present_in(snapshots), _places_in(snapshots)
 )
+BACKUPS = OnHost("backup", _touched("backup"), _build_backups, _present_in(backups), _places_in(backups))

@@ -236,9 +236,6 @@ class PortRange:
         return {"type": ["string", "integer", "null"], "pattern": "^[0-9]{1,5}(:[0-9]{1,5})?$"}
 
 
-NO_ADDRESS: Final = "IP allocation requires subnet_id or ip_address"
-
-
 @dataclass(frozen=True)
 class FixedIps:
     """What a client asks of a port's addresses: each names a subnet, an address, or both."""
@@ -263,8 +260,6 @@ class FixedIps:
                     wanted[name] = Uuid().decode(value)
                 else:
                     raise Invalid(f"Invalid data format for fixed IP: '{quoted(item)}'", raw)
-            if not wanted:
-                raise Invalid(NO_ADDRESS, raw)
             address = wanted.get("ip_address")
             if address is not None:
                 if address in seen:

@@ -64,7 +64,7 @@ SERVICE_PROFILE: Resource[ServiceProfileRow] = Resource(
         _DESCRIPTION,
         Attribute("driver", Text(_LONG), "The provider's, as Neutron names it.", default="", create=True, update=True),
         Attribute("metainfo", Text(_MAX_METAINFO, nullable=True), "Words for the driver: none reads any.", default="",
-                  create=True, update=True, filter=False),
+                  create=True, update=True, filter=False, judged_late=(object,)),
         _ENABLED,
     ),
     rules=dict.fromkeys(("create", "get", "update", "delete"), ADMIN),

@@ -33,7 +33,7 @@ LOCAL_IP: Resource[LocalIpRow] = Resource(
     attributes=(
         ID,
         NAME,
-        replace(DESCRIPTION, sort=True),
+        DESCRIPTION,
         PROJECT_ID,
         TENANT_ID,
         Attribute("local_port_id", Uuid(), "The port that owns the address; by default a new one on the network.",

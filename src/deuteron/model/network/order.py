@@ -27,7 +27,7 @@ _ORDERS: Final[Mapping[str, str]] = {
     "port": """
         name network_id admin_state_up mac_address fixed_ips device_id device_owner project_id allowed_address_pairs
         extra_dhcp_opts device_profile numa_affinity_policy binding:vnic_type binding:host_id binding:profile
-        port_security_enabled qos_policy_id dns_name dns_domain description security_groups
+        port_security_enabled qos_policy_id tags dns_name dns_domain description security_groups
     """,
     "router": """
         name admin_state_up project_id external_gateway_info ha enable_ndp_proxy flavor_id availability_zone_hints
@@ -79,6 +79,9 @@ _ORDERS: Final[Mapping[str, str]] = {
     "default_security_group_rule": """
         project_id description remote_group_id remote_address_group_id direction protocol port_range_min port_range_max
         ethertype remote_ip_prefix used_in_default_sg used_in_non_default_sg
+    """,
+    "segment": """
+        description project_id network_id physical_network network_type segmentation_id name
     """,
     "service_profile": """
         description driver metainfo enabled

@@ -104,7 +104,7 @@ BANDWIDTH_LIMIT_RULE: Resource[BandwidthLimitRuleRow] = _rule_of_a_policy(
               update=True),
     Attribute("max_burst_kbps", Integer(0, MAX_KBPS), "Kilobits at once; 0 is four fifths of a second's.", default=0,
               create=True, update=True),
-    _DIRECTION,
+    replace(_DIRECTION, filter=False, sort=False),
 )
 
 PACKET_RATE_LIMIT_RULE: Resource[PacketRateLimitRuleRow] = _rule_of_a_policy(

@@ -55,7 +55,8 @@ ROUTER: Resource[RouterRow] = Resource(
                   sort=False),
         replace(ZONE_HINTS, sort=False),
         Attribute("routes", Routes(MAX_ROUTES), "Further routes.", default=[], update=True, filter=False, sort=False),
-        Attribute("flavor_id", GivenText(), "Its flavor.", create=True, filter=False, refers_to="network_flavor"),
+        Attribute("flavor_id", GivenText(), "Its flavor.", create=True, filter=False, refers_to="network_flavor",
+                  judged_late=(object,)),
         *STANDARD,
     ),
     hidden=(

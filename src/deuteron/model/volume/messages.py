@@ -5,17 +5,14 @@ Source: Cinder API v3, api-ref "Messages"; cinder/message/message_field.py.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from deuteron.model.codecs import Codec, Text, Uuid
-from deuteron.model.resource import Attribute, Resource
+from deuteron.model.codecs import Text, Uuid
+from deuteron.model.resource import Resource
+from deuteron.model.volume.attributes import shown as _a
 
 if TYPE_CHECKING:
     from deuteron.model.volume.rows import MessageRow
-
-
-def _a(name: str, codec: Codec, description: str, **more: Any) -> Attribute:
-    return Attribute(name, codec, description, **more)
 
 
 MESSAGE: Resource[MessageRow] = Resource(

@@ -7,7 +7,20 @@ from typing import Any
 
 from typing_extensions import ReadOnly, TypedDict
 
-from deuteron.model.scalars import MessageId, ProjectId, QosSpecsId, SnapshotId, TransferId, VolumeId, VolumeTypeId
+from deuteron.model.scalars import (
+    BackupId,
+    GroupId,
+    GroupSnapshotId,
+    GroupTypeId,
+    MessageId,
+    ProjectId,
+    QosSpecsId,
+    SnapshotId,
+    TransferId,
+    VolumeAttachmentId,
+    VolumeId,
+    VolumeTypeId,
+)
 
 
 class VolumeRow(TypedDict):
@@ -26,6 +39,7 @@ class VolumeRow(TypedDict):
     bootable: ReadOnly[bool]
     multiattach: ReadOnly[bool]
     migration_status: ReadOnly[str | None]
+    group_id: ReadOnly[GroupId | None]
     volume_type_id: ReadOnly[VolumeTypeId | None]
     project_id: ReadOnly[ProjectId]
     host: ReadOnly[str | None]
@@ -35,6 +49,7 @@ class VolumeRow(TypedDict):
     task: ReadOnly[str | None]
     new_size: ReadOnly[int | None]
     upload: ReadOnly[Any | None]
+    restore: ReadOnly[Any | None]
     request_id: ReadOnly[str]
 
 
@@ -48,6 +63,7 @@ class SnapshotRow(TypedDict):
     status: ReadOnly[str]
     size: ReadOnly[int]
     metadata: ReadOnly[Mapping[str, Any]]
+    group_snapshot_id: ReadOnly[GroupSnapshotId | None]
     user_id: ReadOnly[str]
     project_id: ReadOnly[ProjectId]
     host: ReadOnly[str | None]
@@ -57,6 +73,90 @@ class SnapshotRow(TypedDict):
     progress: ReadOnly[str | None]
     task: ReadOnly[str | None]
     request_id: ReadOnly[str]
+
+
+class VolumeAttachmentRow(TypedDict):
+    id: ReadOnly[VolumeAttachmentId]
+    status: ReadOnly[str]
+    instance: ReadOnly[str | None]
+    volume_id: ReadOnly[VolumeId]
+    attached_at: ReadOnly[str | None]
+    attach_mode: ReadOnly[str | None]
+    connection_info: ReadOnly[Any | None]
+    project_id: ReadOnly[ProjectId]
+    connector: ReadOnly[Any | None]
+    attached_host: ReadOnly[str | None]
+    mountpoint: ReadOnly[str | None]
+    is_served: ReadOnly[bool]
+    created_at: ReadOnly[str]
+    updated_at: ReadOnly[str | None]
+
+
+class BackupRow(TypedDict):
+    id: ReadOnly[BackupId]
+    status: ReadOnly[str]
+    size: ReadOnly[int]
+    object_count: ReadOnly[int]
+    availability_zone: ReadOnly[str | None]
+    container: ReadOnly[str | None]
+    created_at: ReadOnly[str]
+    updated_at: ReadOnly[str | None]
+    name: ReadOnly[str | None]
+    description: ReadOnly[str | None]
+    fail_reason: ReadOnly[str | None]
+    volume_id: ReadOnly[str]
+    snapshot_id: ReadOnly[str | None]
+    data_timestamp: ReadOnly[str]
+    metadata: ReadOnly[Mapping[str, Any]]
+    user_id: ReadOnly[str]
+    project_id: ReadOnly[ProjectId]
+    host: ReadOnly[str | None]
+    parent_id: ReadOnly[str | None]
+    copy_of: ReadOnly[str | None]
+    volume_facts: ReadOnly[Any | None]
+    task: ReadOnly[str | None]
+    previous_status: ReadOnly[str | None]
+    request_id: ReadOnly[str]
+
+
+class GroupRow(TypedDict):
+    id: ReadOnly[GroupId]
+    status: ReadOnly[str]
+    availability_zone: ReadOnly[str | None]
+    created_at: ReadOnly[str]
+    name: ReadOnly[str | None]
+    description: ReadOnly[str | None]
+    group_type: ReadOnly[GroupTypeId]
+    volume_types: ReadOnly[Sequence[str]]
+    group_snapshot_id: ReadOnly[str | None]
+    source_group_id: ReadOnly[str | None]
+    project_id: ReadOnly[ProjectId]
+    updated_at: ReadOnly[str | None]
+    user_id: ReadOnly[str]
+    host: ReadOnly[str | None]
+
+
+class GroupSnapshotRow(TypedDict):
+    id: ReadOnly[GroupSnapshotId]
+    group_id: ReadOnly[GroupId]
+    group_type_id: ReadOnly[str]
+    status: ReadOnly[str]
+    created_at: ReadOnly[str]
+    name: ReadOnly[str | None]
+    description: ReadOnly[str | None]
+    project_id: ReadOnly[ProjectId]
+    updated_at: ReadOnly[str | None]
+    user_id: ReadOnly[str]
+
+
+class GroupTypeRow(TypedDict):
+    id: ReadOnly[GroupTypeId]
+    name: ReadOnly[str]
+    description: ReadOnly[str | None]
+    is_public: ReadOnly[bool]
+    group_specs: ReadOnly[Mapping[str, Any]]
+    created_at: ReadOnly[str]
+    updated_at: ReadOnly[str | None]
 
 
 class TransferRow(TypedDict):

@@ -5,18 +5,15 @@ Source: Cinder API v3, api-ref "Volume transfers"; cinder/api/views/transfers.py
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from deuteron.model.codecs import Boolean, Codec, Text, Uuid
+from deuteron.model.codecs import Boolean, Text, Uuid
 from deuteron.model.resource import REQUIRED, Attribute, Resource
+from deuteron.model.volume.attributes import shown as _a
 from deuteron.model.volume.codecs import Flag
 
 if TYPE_CHECKING:
     from deuteron.model.volume.rows import TransferRow
-
-
-def _a(name: str, codec: Codec, description: str, **more: Any) -> Attribute:
-    return Attribute(name, codec, description, **more)
 
 
 TRANSFER: Resource[TransferRow] = Resource(

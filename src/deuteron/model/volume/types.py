@@ -5,10 +5,11 @@ Source: Cinder API v3, api-ref "Volume types", "QoS specs".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from deuteron.model.codecs import Codec, ListOf, Text, Uuid
-from deuteron.model.resource import REQUIRED, Attribute, Resource
+from deuteron.model.codecs import ListOf, Text, Uuid
+from deuteron.model.resource import REQUIRED, Resource
+from deuteron.model.volume.attributes import shown as _a
 from deuteron.model.volume.codecs import Flag, Pairs
 
 if TYPE_CHECKING:
@@ -21,10 +22,6 @@ SPECS: Final = Pairs(r"[a-zA-Z0-9\-_:.]{1,255}", null_values=True)
 """Extra specs as their own path takes them; with a type they may have blanks and slashes in their keys."""
 QOS_PAIRS: Final = Pairs(null_values=True)
 NAME: Final = Text(255, min_length=1, pattern=r"[\s\S]*\S[\s\S]*")
-
-
-def _a(name: str, codec: Codec, description: str, **more: Any) -> Attribute:
-    return Attribute(name, codec, description, **more)
 
 
 VOLUME_TYPE: Resource[VolumeTypeRow] = Resource(

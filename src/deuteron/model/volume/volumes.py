@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from deuteron.model.codecs import Anything, Boolean, Codec, Integer, Invalid, Text, Uuid
 from deuteron.model.resource import REQUIRED, Attribute, Resource
+from deuteron.model.volume.attributes import kept as _kept
+from deuteron.model.volume.attributes import shown as _a
 from deuteron.model.volume.codecs import Flag, Pairs
 
 if TYPE_CHECKING:
@@ -60,15 +62,6 @@ class _Size:
 SIZE: Final = _Size()
 
 
-def _a(name: str, codec: Codec, description: str, **more: Any) -> Attribute:
-    return Attribute(name, codec, description, **more)
-
-
-def _kept(name: str, codec: Codec, description: str, **more: Any) -> Attribute:
-    """A column that no answer shows under this name."""
-    return Attribute(name, codec, description, read=False, **more)
-
-
 def _said(name: str, codec: Codec, description: str, *, create: bool = True, update: bool = False) -> Attribute:
     """What bodies alone know."""
     return Attribute(
@@ -100,11 +93,11 @@ VOLUME: Resource[VolumeRow] = Resource(
         _a("bootable", Boolean(), "Whether a server may boot from it."),
         _a("encrypted", Boolean(), "Never: there are no keys.", stored=False),
         _a("replication_status", Text(nullable=True), "Nothing: no back end replicates.", stored=False),
-        _a("consistencygroup_id", Text(nullable=True), "Nothing: there are no groups.", stored=False, create=True),
+        _a("consistencygroup_id", Text(nullable=True), "Nothing: groups have another API.", stored=False, create=True),
         _a("multiattach", Flag(), "Whether several servers may have it at once.", create=True, default=False),
         _a("attachments", Anything(), "Which servers have it.", stored=False),
         _a("migration_status", Text(nullable=True), "Where it is on its way.", sort=False),
-        _a("group_id", Text(255, nullable=True), "Nothing: there are no groups.", stored=False, create=True),
+        _a("group_id", Text(255, nullable=True), "The group that it is in.", create=True, refers_to="volume_group"),
         _a("provider_id", Text(nullable=True), "What the back end calls it: as we do.", stored=False),
         _a("service_uuid", Text(nullable=True), "The service that keeps it.", stored=False),
         _a("shared_targets", Boolean(nullable=True), "Whether its way to a host is one for several.", stored=False),
@@ -121,14 +114,15 @@ VOLUME: Resource[VolumeRow] = Resource(
         _kept("image", Anything(), "The image whose data it gets, as the host fetches it."),
         _kept("image_metadata", Pairs(nullable=True), "What the image said of itself, and what was said since."),
         _kept("is_readonly", Boolean(nullable=True), "Whether guests may only read it."),
-        _kept("task", Text(nullable=True), "What its host is asked to do: create, extend, upload or delete."),
+        _kept("task", Text(nullable=True), "What its host is asked to do: create, extend, upload, restore or delete."),
         _kept("new_size", Integer(nullable=True), "What it is to grow to."),
         _kept("upload", Anything(), "The image that is made of it, and what it was before."),
+        _kept("restore", Anything(), "The backup whose data it gets."),
         _kept("request_id", Text(), "The request that asked for the task."),
     ),
     indexes=(
         ("project_id", "created_at", "id"), ("created_at", "id"), ("host",), ("snapshot_id",), ("source_volid",),
-        ("volume_type_id",), ("name",),
+        ("volume_type_id",), ("name",), ("group_id",),
     ),
     missing=("VolumeNotFound", "Volume {} could not be found."),
     table="volume_volumes",
@@ -149,7 +143,8 @@ SNAPSHOT: Resource[SnapshotRow] = Resource(
         _a("status", Text(), "What it is, or what is being done to it."),
         _a("size", Integer(), "In GiB, of the volume then."),
         _a("metadata", Pairs(nullable=True), "Free keys and values.", create=True, default={}),
-        _a("group_snapshot_id", Text(nullable=True), "Nothing: there are no groups.", stored=False),
+        _a("group_snapshot_id", Text(nullable=True), "The snapshot of a group that it is a part of.",
+           refers_to="group_snapshot"),
         _a("user_id", Text(), "Who asked for it."),
         _a("consumes_quota", Boolean(), "Whether it counts.", stored=False),
         _said("display_name", NAME, "The older name of `name`.", update=True),
@@ -164,7 +159,8 @@ SNAPSHOT: Resource[SnapshotRow] = Resource(
         _kept("task", Text(nullable=True), "What its host is asked to do: create or delete."),
         _kept("request_id", Text(), "The request that asked for the task."),
     ),
-    indexes=(("project_id", "created_at", "id"), ("created_at", "id"), ("volume_id",), ("host",), ("name",)),
+    indexes=(("project_id", "created_at", "id"), ("created_at", "id"), ("volume_id",), ("host",), ("name",),
+             ("group_snapshot_id",)),
     member="snapshot",
     missing=("SnapshotNotFound", "Snapshot {} could not be found."),
     table="volume_snapshots",

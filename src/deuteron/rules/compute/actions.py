@@ -6,7 +6,7 @@ Source: nova/compute/api.py (`check_instance_state`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import msgspec
@@ -16,7 +16,20 @@ from deuteron.model.compute import File, Flavor
 from deuteron.model.errors import BadRequest, NotFound
 from deuteron.model.network import PORT
 from deuteron.model.settings import Settings
-from deuteron.rules.compute import drives, history, images, interfaces, keypairs, lifecycle, quotas, servers
+from deuteron.model.volume.rows import VolumeRow
+from deuteron.rules.compute import (
+    block_devices,
+    drives,
+    history,
+    images,
+    interfaces,
+    keypairs,
+    lifecycle,
+    quotas,
+    servers,
+)
+from deuteron.rules.compute.faults import not_built
+from deuteron.rules.compute.images import Bootable
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.rules.compute.states import require_state, require_unlocked
 from deuteron.rules.network import ports as network_ports
@@ -50,6 +63,8 @@ class Rebuild:
 
     image: Any
     password: str
+    may_reimage: bool = False
+    """Whether another image may be asked for where the root disk is a volume: since 2.93."""
     files: tuple[File, ...] = ()
     metadata: Mapping[str, str] | None = None
     has_key: bool = False
@@ -106,7 +121,11 @@ def rebuild(tx: Tx, caller: Caller, request_id: str, row: ServerRow, wanted: Reb
     """The server with what it is to be made of. Raises: Conflict, BadRequest, Forbidden, NotFound for a key."""
     require_unlocked(caller, row)
     require_state(row, "rebuild", ("active", "stopped", "error"))
-    image = images.bootable(tx, caller, wanted.image, msgspec.convert(row.flavor, Flavor))
+    root = block_devices.root_of(tx, row.id)
+    if root is None:
+        image = images.bootable(tx, caller, wanted.image, msgspec.convert(row.flavor, Flavor))
+    else:
+        image = _kept(tx, caller, row, root, wanted)
     drives.check_files(tx, row.project_id, wanted.files)
     values: dict[str, Any] = {
         **image.columns(),
@@ -127,6 +146,17 @@ def rebuild(tx: Tx, caller: Caller, request_id: str, row: ServerRow, wanted: Reb
     power = {} if row.vm_state != "error" else {"power": "running"}
     _ask(tx, caller, request_id, row, "rebuild", task_state="rebuilding", fault=None, **power, **values)
     return servers.find(tx, row.id)
+
+
+def _kept(tx: Tx, caller: Caller, row: ServerRow, root: VolumeRow, wanted: Rebuild) -> Bootable:
+    """What a server boots whose root volume stays as it is. Raises: BadRequest, NotBuilt."""
+    described = root["image_metadata"]
+    if wanted.image != described.get("image_id"):
+        if wanted.may_reimage:
+            raise not_built("Writing another image into the volume that a server boots from", "Boot another server.")
+        raise BadRequest("Unable to rebuild with a different image for a volume-backed server.", type="HTTPBadRequest")
+    made = images.of_volume(tx, caller, described, msgspec.convert(row.flavor, Flavor), root["size"])
+    return replace(made, image_id=row.image_id)
 
 
 def reset_state(tx: Tx, caller: Caller, request_id: str, row: ServerRow, state: str) -> None:

@@ -8,16 +8,24 @@ Source: nova/compute/api.py `evacuate`; nova/conductor/manager.py `rebuild_insta
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
 
 from deuteron.model.caller import Caller
 from deuteron.model.compute import Flavor
 from deuteron.model.errors import BadRequest, NotFound
 from deuteron.model.settings import Settings
-from deuteron.rules.compute import drives, groups, history, images, lifecycle, loads, moves, placement
-from deuteron.rules.compute.faults import never_active, wrong_state
+from deuteron.rules.compute import (
+    block_devices,
+    drives,
+    history,
+    images,
+    lifecycle,
+    loads,
+    migrations,
+    moves,
+    placement,
+)
+from deuteron.rules.compute.faults import never_active, not_built, wrong_state
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.rules.compute.placement import NoHost, Wish
 from deuteron.rules.compute.states import require_unlocked
@@ -48,6 +56,8 @@ def evacuate(
         raise wrong_state("evacuate", row.id, "vm_state", row.vm_state)
     if row.launched_at is None:
         raise never_active("evacuate", row.id)
+    if block_devices.of_server(tx, row.id):
+        raise not_built("Evacuating a server that has volumes", "They are on the host that is down.")
     wish = _wish(tx, settings, row, host)
     flavor = msgspec.convert(row.flavor, Flavor)
     history.begin(tx, caller, request_id, row.id, "evacuate", row.host)
@@ -55,10 +65,10 @@ def evacuate(
     if isinstance(chosen, NoHost):
         lifecycle.fail(tx, row.id, chosen.message, "; ".join(chosen.reasons))
         return
+    migrations.end(tx, row.id)  # a resize, which is over
+    migrations.begin(tx, caller, row.id, migrations.EVACUATION, row.host, chosen, "accepted")
     moves.come(tx, settings, row, chosen)
-    if row.host is not None and row.resize is not None:
-        # The disk to go back to is lost with the host.
-        loads.count_on_host(tx, row.host, row.resize["flavor"], -1)
+    lifecycle.end_move(tx, row)
     images.drop_pending(tx, row.snapshot)
     lifecycle.set_server(
         tx,
@@ -69,8 +79,11 @@ def evacuate(
         snapshot=None,
         shelved=None,
         rescue=None,
+        # The disk to go back to is lost with the host, or nobody goes back to it.
         resize=None,
         restore=None,
+        move=None,
+        other_host=None,
         fault=None,
         task_state="rebuilding",
         state_reset=False,
@@ -86,9 +99,4 @@ def _wish(tx: Tx, settings: Settings, row: ServerRow, host: str | None) -> Wish:
         raise NotFound(f"Compute host {host} could not be found.", type="ComputeHostNotFound")
     if host is not None and host == row.host:
         raise BadRequest("The target host can't be the same one.", type="HTTPBadRequest")
-    wish = Wish(host, not_on=frozenset(() if row.host is None else (row.host,)))
-    group = None if row.group_id is None else groups.row_of(tx, row.group_id)
-    if group is None:
-        return wish
-    most = int((group.rules or {}).get("max_server_per_host", 1))
-    return replace(wish, group_id=group.id, policy=group.policy, most_per_host=most)
+    return placement.in_group(tx, row, Wish(host, not_on=frozenset(() if row.host is None else (row.host,))))

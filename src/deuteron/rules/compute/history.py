@@ -14,6 +14,8 @@ from deuteron.model.caller import Caller
 from deuteron.store.compute_tables import actions
 from deuteron.store.database import Tx
 
+ActionRow = Row[*tuple[Any, ...]]
+
 EVENTS = {
     "create": "compute__do_build_and_run_instance",
     "delete": "compute_terminate_instance",
@@ -27,12 +29,15 @@ EVENTS = {
     "resume": "compute_resume_instance",
     "attach_interface": "compute_attach_interface",
     "detach_interface": "compute_detach_interface",
+    "attach_volume": "compute_attach_volume",
+    "detach_volume": "compute_detach_volume",
     "rescue": "compute_rescue_instance",
     "unrescue": "compute_unrescue_instance",
     "evacuate": "compute_rebuild_instance",
     "shelve": "compute_shelve_instance",
     "unshelve": "compute_unshelve_instance",
     "resize": "compute_resize_instance",
+    "migrate": "compute_resize_instance",
     "confirmResize": "compute_confirm_resize",
     "revertResize": "compute_revert_resize",
     "createImage": "compute_snapshot_instance",
@@ -93,7 +98,7 @@ def newest(tx: Tx, server_id: str) -> str | None:
     return found
 
 
-def find(tx: Tx, server_id: str, request_id: str) -> Row[*tuple[Any, ...]] | None:
+def find(tx: Tx, server_id: str, request_id: str) -> ActionRow | None:
     """What the request asked of the server."""
     return tx.first(select(actions).where(actions.c["id"] == f"{server_id}/{request_id}"))
 

@@ -16,6 +16,7 @@ from deuteron.model.errors import BadRequest, NotFound
 from deuteron.model.settings import Settings
 from deuteron.rules.hosts import registry
 from deuteron.rules.hosts.registry import Host
+from deuteron.rules.placement import hosts as places
 from deuteron.store import query
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
@@ -80,11 +81,13 @@ def on_host(tx: Tx, settings: Settings, name: str, binary: str) -> Host:
 
 def enable(tx: Tx, host: Host) -> None:
     registry.disable_service(tx, host.name, COMPUTE, None)
+    places.disable(tx, host.id, disabled=False)
 
 
 def disable(tx: Tx, host: Host, reason: str) -> None:
     """Place no new servers there unless its host is named; `reason` may be empty."""
     registry.disable_service(tx, host.name, COMPUTE, reason)
+    places.disable(tx, host.id, disabled=True)
 
 
 def force_down(tx: Tx, host: Host, down: bool) -> None:

@@ -21,25 +21,39 @@ from deuteron.rules.image.data import WITH_DATA
 from deuteron.store.database import Tx
 
 GIB = 1024**3
+_NO_PROPERTIES = (
+    "checksum",
+    "container_format",
+    "disk_format",
+    "min_disk",
+    "min_ram",
+    "size",
+    "image_id",
+    "image_name",
+)
+"""What is kept with a volume of its image beside the image's properties."""
 
 
 @dataclass(frozen=True)
 class Bootable:
     """What a server keeps of its image."""
 
-    image: ImageRef
+    image: ImageRef | None
+    """None where the server's root disk is a volume."""
     kernel: ImageRef | None
     ramdisk: ImageRef | None
     kernel_args: str
     machine_type: str | None
     demands_config_drive: bool = False
     inherited: Inherited = field(default_factory=Inherited)
+    image_id: str | None = None
+    """What the server shows as its image although its root disk is a volume."""
 
     def columns(self) -> dict[str, Any]:
         """As columns of a server's row."""
         return {
-            "image_id": self.image.id,
-            "image": msgspec.to_builtins(self.image),
+            "image_id": self.image_id if self.image is None else self.image.id,
+            "image": None if self.image is None else msgspec.to_builtins(self.image),
             "kernel": None if self.kernel is None else msgspec.to_builtins(self.kernel),
             "ramdisk": None if self.ramdisk is None else msgspec.to_builtins(self.ramdisk),
             "kernel_args": self.kernel_args,
@@ -76,24 +90,62 @@ def bootable(tx: Tx, caller: Caller, image_id: Any, flavor: Flavor) -> Bootable:
             f"Image {row['id']} is unacceptable: its data are not a plain disk that passed inspection.",
             type="ImageUnacceptable",
         )
+    return _with_parts(
+        tx, caller, row["id"], _reference(row), properties, row["min_ram"], max(row["min_disk"], flavor.disk),
+        row["container_format"],
+    )  # fmt: skip
+
+
+def of_volume(tx: Tx, caller: Caller, described: Mapping[str, str], flavor: Flavor, size_gib: int) -> Bootable:
+    """What a server that boots from a volume has of the image that is in it; `described` is what is kept of that.
+
+    Raises: BadRequest for what does not fit the flavor, or the size of a volume that is to be made.
+    """
+    min_ram, min_disk = _number(described, "min_ram"), _number(described, "min_disk")
+    if min_ram > flavor.ram:
+        raise BadRequest("Flavor's memory is too small for requested image.", type="FlavorMemoryTooSmall")
+    if min_disk > size_gib:
+        raise BadRequest(
+            f"Volume is smaller than the minimum size specified in image metadata. Volume size is {size_gib * GIB} "
+            f"bytes, minimum size is {min_disk * GIB} bytes.",
+            type="VolumeSmallerThanMinDisk",
+        )
+    properties = {key: value for key, value in described.items() if key not in _NO_PROPERTIES}
+    return _with_parts(
+        tx, caller, described.get("image_id"), None, properties, min_ram, min_disk, described.get("container_format")
+    )
+
+
+def _with_parts(
+    tx: Tx,
+    caller: Caller,
+    image_id: str | None,
+    image: ImageRef | None,
+    properties: Mapping[str, str],
+    min_ram: int,
+    min_disk: int,
+    container_format: str | None,
+) -> Bootable:
+    """The image, or the volume of it, with what else it names. Raises: BadRequest."""
     parts: dict[str, ImageRef | None] = {"kernel_id": None, "ramdisk_id": None}
     for name in parts:
         if properties.get(name):
-            parts[name] = _reference(_usable(tx, caller, properties[name], f"Image {row['id']} names as {name}"))
+            parts[name] = _reference(_usable(tx, caller, properties[name], f"Image {image_id} names as {name}"))
+    base = {} if image_id is None else {"base_image_ref": image_id}
     return Bootable(
-        _reference(row),
+        image,
         parts["kernel_id"],
         parts["ramdisk_id"],
         str(properties.get("os_command_line") or ""),
         properties.get("hw_machine_type"),
         _demands_config_drive(properties),
-        Inherited(
-            row["min_ram"],
-            max(row["min_disk"], flavor.disk),
-            row["container_format"] or "bare",
-            {**properties, "base_image_ref": row["id"], **_made_by(caller)},
-        ),
+        Inherited(min_ram, min_disk, container_format or "bare", {**properties, **base, **_made_by(caller)}),
     )
+
+
+def _number(described: Mapping[str, str], name: str) -> int:
+    value = described.get(name, "0")
+    return int(value) if value.isdecimal() else 0
 
 
 def find(tx: Tx, caller: Caller, image_id: str) -> ImageRow | None:

@@ -11,10 +11,10 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Row, delete, select, update
 
-from deuteron.model.compute import POWER_NOSTATE, Nic
+from deuteron.model.compute import POWER_NOSTATE, Move, Nic
 from deuteron.model.network import PORT
 from deuteron.model.settings import Settings
-from deuteron.rules.compute import history, images, loads
+from deuteron.rules.compute import block_devices, claims, history, images, loads, migrations
 from deuteron.rules.network import devices
 from deuteron.rules.network import ports as network_ports
 from deuteron.rules.network.kinds import find as find_network_row
@@ -25,17 +25,25 @@ ServerRow = Row[*tuple[Any, ...]]
 
 
 def set_server(tx: Tx, server_id: str, **values: Any) -> None:
-    """Write columns of a server, with its time of change, and let its host and watchers know."""
+    """Write columns of a server, with its time of change, and let its host and watchers know.
+
+    What it takes of a host is written with them.
+    """
+    before = tx.scalar(select(servers.c["host"]).where(servers.c["id"] == server_id)) if "host" in values else None
     tx.execute(update(servers).where(servers.c["id"] == server_id).values(**values, updated=history.stamp(tx.now)))
+    if claims.COLUMNS & values.keys():
+        claims.settle(tx, server_id)
+    if "host" in values:
+        claims.moved(tx, before, values["host"])
     tx.changed("server", server_id)
 
 
 def leave_host(tx: Tx, server_id: str) -> None:
     """The server has no host any more, and none will ever make its config drive."""
-    row = tx.first(select(servers.c["host"], servers.c["flavor"]).where(servers.c["id"] == server_id))
-    if row is not None and row.host is not None:
-        loads.count_on_host(tx, row.host, row.flavor, -1)
-    set_server(tx, server_id, host=None, injected=None)
+    row = tx.first(select(servers).where(servers.c["id"] == server_id))
+    if row is not None:
+        end_move(tx, row)
+    set_server(tx, server_id, host=None, injected=None, move=None, other_host=None, resize=None)
 
 
 def nics(row: ServerRow) -> list[Nic]:
@@ -46,11 +54,12 @@ def fail(tx: Tx, server_id: str, message: str, details: str | None = None, code:
     """The server is in error: `message` for everybody, `details` for administrators."""
     fault = {"code": code, "created": history.stamp(tx.now), "message": message[:255], "details": details or ""}
     set_server(tx, server_id, vm_state="error", task_state=None, fault=fault)
+    migrations.failed(tx, server_id)
     history.finish(tx, server_id, message)
 
 
 def abort_build(tx: Tx, settings: Settings, server_id: str, why: str) -> bool:
-    """A port that was made with the server cannot be had: no host runs it, and it is in error; it keeps no port.
+    """What the server needs cannot be had: no host runs it, and it is in error, which says `why`; it keeps no port.
 
     False when there is no such server, or something else was asked of it since: then it stays as it is.
     """
@@ -59,8 +68,9 @@ def abort_build(tx: Tx, settings: Settings, server_id: str, why: str) -> bool:
         return False
     for nic in nics(row):
         release_port(tx, settings, server_id, nic)
-    set_server(tx, server_id, host=None, injected=None, nics=[])
-    fail(tx, server_id, f"Build of instance {server_id} aborted: Failed to allocate the network(s): {why}")
+    leave_host(tx, server_id)
+    set_server(tx, server_id, nics=[])
+    fail(tx, server_id, why)
     return True
 
 
@@ -71,10 +81,12 @@ def finish_delete(tx: Tx, settings: Settings, row: ServerRow) -> None:
     """
     for nic in nics(row):
         release_port(tx, settings, row.id, nic)
+    block_devices.release_all(tx, row.id)
     images.drop_pending(tx, row.snapshot)
-    if row.shelved is not None:
+    if row.shelved is not None and row.shelved["image_id"] is not None:
         images.drop(tx, row.shelved["image_id"])
     history.finish(tx, row.id)
+    migrations.end(tx, row.id)
     now = history.stamp(tx.now)
     last: dict[str, Any] = {
         "vm_state": "deleted",
@@ -86,18 +98,25 @@ def finish_delete(tx: Tx, settings: Settings, row: ServerRow) -> None:
         "rescue": None,
         "resize": None,
         "shelved": None,
+        "move": None,
+        "other_host": None,
     }
     # A given id is unique, and a row that a restored backup brought back may be laid aside before.
     tx.execute(delete(deleted_servers).where(deleted_servers.c["id"] == row.id))
     tx.insert(deleted_servers, {**row._mapping, **last, "host": row.host, "updated": now, "deleted_at": now})
     tx.execute(delete(servers).where(servers.c["id"] == row.id))
     loads.count_in_project(tx, row.project_id, row.flavor, -1)
-    if row.host is not None:
-        loads.count_on_host(tx, row.host, row.flavor, -1)
-        if row.resize is not None:
-            loads.count_on_host(tx, row.host, row.resize["flavor"], -1)
+    claims.end(tx, row.id)
+    claims.moved(tx, row.host, None)
+    end_move(tx, row)
     tx.changed("server", row.id, deleted=True)
     _forget_old(tx)
+
+
+def end_move(tx: Tx, row: ServerRow) -> None:
+    """Nobody fetches the disks of its move any more; whoever keeps them hears of it by the change log."""
+    if row.move is not None:
+        tx.changed("move", msgspec.convert(row.move, Move).id, deleted=True)
 
 
 KEEP_DELETED: Final = timedelta(days=30)
@@ -112,6 +131,7 @@ def _forget_old(tx: Tx) -> None:
     for server_id in tx.scalars(oldest.limit(_FORGET_AT_ONCE)):
         tx.execute(delete(deleted_servers).where(deleted_servers.c["id"] == server_id))
         history.forget(tx, server_id)
+        migrations.forget(tx, server_id)
 
 
 def release_port(tx: Tx, settings: Settings, server_id: str, nic: Nic) -> None:

@@ -1,6 +1,6 @@
-"""What servers take: of their projects' quotas and of their hosts, as sums that are kept (`store.usage`).
+"""What is left of hosts, as Placement counts it, and what servers take of their projects' quotas (`store.usage`).
 
-A server counts from its first row to its last. Whoever gives it a host or takes it away calls `count` here.
+A server counts from its first row to its last; what it takes of its host is written in `claims`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,10 @@ import msgspec
 from sqlalchemy import func, select
 
 from deuteron.model.compute import Flavor
+from deuteron.rules.compute import claims
+from deuteron.rules.hosts import registry
+from deuteron.rules.placement import hosts as places
+from deuteron.rules.placement.inventories import Kept
 from deuteron.store import usage
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
@@ -20,35 +24,56 @@ from deuteron.store.database import Tx
 
 @dataclass
 class Load:
-    """What servers on one host have taken."""
+    """What is there of a host, and what is taken of it: its inventories, and what was added to them since."""
 
-    vcpus: int = 0
-    memory_mib: int = 0
-    disk_gib: int = 0
+    stock: dict[str, Kept] = field(default_factory=dict)
+    """By resource class."""
     servers: int = 0
     groups: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     """Members of the server groups that were asked for."""
+    more: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     def add(self, flavor: Flavor, group_id: str | None) -> None:
-        self.vcpus += flavor.vcpus
-        self.memory_mib += flavor.ram
-        self.disk_gib += flavor.disk + flavor.ephemeral
+        for name, amount in claims.needs(flavor).items():
+            self.more[name] += amount
         self.servers += 1
         if group_id is not None:
             self.groups[group_id] += 1
 
+    def used(self, name: str) -> int:
+        """Of a resource class."""
+        kept = self.stock.get(name)
+        return (0 if kept is None else kept.used) + self.more.get(name, 0)
+
+    def free(self, name: str) -> float:
+        kept = self.stock.get(name)
+        return 0 if kept is None else kept.inventory.capacity - self.used(name)
+
+    @property
+    def vcpus(self) -> int:
+        return self.used(places.VCPU)
+
+    @property
+    def memory_mib(self) -> int:
+        return self.used(places.MEMORY)
+
+    @property
+    def disk_gib(self) -> int:
+        return self.used(places.DISK)
+
 
 def loads(tx: Tx, group_id: str | None = None) -> dict[str, Load]:
-    """What is taken on each host, and how many members of the group are there."""
+    """What is taken of each host, by the host's id, and how many members of the group are there."""
     result: dict[str, Load] = defaultdict(Load)
-    for name in ("vcpus", "memory_mib", "disk_gib", "servers"):
-        for host, amount in usage.amounts(tx, "host", name).items():
-            setattr(result[host], name, amount)
+    for provider_id, stock in places.stock(tx).items():
+        result[provider_id].stock = stock
+    for host, amount in usage.amounts(tx, "host", "servers").items():
+        result[registry.host_id(host)].servers = amount
     if group_id is not None:
         counted = select(servers.c["host"], func.count()).where(servers.c["group_id"] == group_id)
         for host, members in tx.all(counted.group_by(servers.c["host"])):
             if host is not None:
-                result[host].groups[group_id] = members
+                result[registry.host_id(host)].groups[group_id] = members
     return result
 
 
@@ -67,12 +92,3 @@ def count_in_project(tx: Tx, project_id: str, flavor: Any, sign: Literal[1, -1])
     """A server of the flavor, a struct or as it is stored, came to the project or left it."""
     size = flavor if isinstance(flavor, Flavor) else msgspec.convert(flavor, Flavor)
     usage.add(tx, "project", project_id, {"instances": sign, "cores": sign * size.vcpus, "ram": sign * size.ram})
-
-
-def count_on_host(tx: Tx, host: str, flavor: Any, sign: Literal[1, -1]) -> None:
-    """A server of the flavor came to the host or left it."""
-    size = flavor if isinstance(flavor, Flavor) else msgspec.convert(flavor, Flavor)
-    taken = {
-        "vcpus": size.vcpus, "memory_mib": size.ram, "disk_gib": size.disk + size.ephemeral, "servers": 1,
-    }  # fmt: skip
-    usage.add(tx, "host", host, {name: sign * amount for name, amount in taken.items()})

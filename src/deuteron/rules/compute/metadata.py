@@ -144,7 +144,7 @@ def document(tx: Tx, subject: Subject, name: str, more: dict[str, Any] | None = 
         return msgspec.json.encode(_network_data(tx, subject))
     if name == "user_data":
         return subject.user_data or b""
-    return b"" if name == "password" else b"{}"
+    return (subject.row.password or "").encode() if name == "password" else b"{}"
 
 
 def _meta_data(tx: Tx, subject: Subject) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from deuteron.model.errors import ApiError
 from deuteron.model.network import PORT
 from deuteron.model.settings import Settings
-from deuteron.rules.compute import lifecycle, loads
+from deuteron.rules.compute import lifecycle
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.rules.network import ports as network_ports
 from deuteron.rules.network.kinds import find as find_network_row
@@ -33,6 +33,12 @@ def come(tx: Tx, settings: Settings, row: ServerRow, host: str) -> None:
 
     Raises: NotBound; what was written then has to be written again.
     """
+    bind(tx, settings, row, host)
+    lifecycle.set_server(tx, row.id, host=host)
+
+
+def bind(tx: Tx, settings: Settings, row: ServerRow, host: str) -> None:
+    """Plug the server's ports in on the host, wherever they were. Raises: NotBound, as `come`."""
     for nic in lifecycle.nics(row):
         port = find_network_row(tx, PORT, nic.port_id)
         if port is None or port["device_id"] != row.id:
@@ -43,7 +49,3 @@ def come(tx: Tx, settings: Settings, row: ServerRow, host: str) -> None:
             raise NotBound(f"Binding failed for port {nic.port_id}: {error.message}") from None
         if bound["binding:vif_type"] == "binding_failed":
             raise NotBound(f"Binding failed for port {nic.port_id}: {bound['binding_refusal'] or ''}")
-    if row.host is not None:
-        loads.count_on_host(tx, row.host, row.flavor, -1)
-    loads.count_on_host(tx, host, row.flavor, 1)
-    lifecycle.set_server(tx, row.id, host=host)

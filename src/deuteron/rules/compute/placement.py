@@ -1,31 +1,30 @@
 """Placement: which host takes a server, and why the others do not.
 
-A host takes a server when it is awaited, not disabled, and has room: processors 16 times over, memory 1.5
-times over, disk once; and has left to promise what the server's ports ask for (`rules.network.promises`). Among those
-that can, the one with the most free memory takes it.
-
-Source: nova.conf cpu_allocation_ratio, ram_allocation_ratio, disk_allocation_ratio as of Queens.
+A host takes a server when it is awaited, not disabled, and has room by its inventories in Placement, where everything
+that is taken of hosts is counted (`claims`); and has left to promise what the server's ports ask for
+(`rules.network.promises`). Among those that can, the one with the most free memory takes it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from deuteron.model.compute import Flavor
 from deuteron.model.settings import Settings
+from deuteron.rules.compute import claims, groups
+from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.rules.compute.loads import Load
 from deuteron.rules.hosts import registry
 from deuteron.rules.hosts.registry import Host
+from deuteron.rules.placement import hosts as places
 from deuteron.store.database import Tx
 
-CPU_RATIO: Final = 16.0
-RAM_RATIO: Final = 1.5
-DISK_RATIO: Final = 1.0
-RESERVED_MIB: Final = 512
 ZONE: Final = "nova"
 """The one availability zone."""
+_WORDS: Final = {places.VCPU: ("processors", ""), places.MEMORY: ("memory", " MiB"), places.DISK: ("disk", " GiB")}
+"""Of resource classes, in the sentences that say why a host does not fit."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,8 @@ class Wish:
     """The hosts that the hint `same_host` leaves; None for all."""
     not_on: frozenset[str] = frozenset()
     """The hosts that the hint `different_host` takes away."""
+    beside: frozenset[str] | None = None
+    """The hosts that keep the server's volumes, or may; None for any."""
     lacks: Mapping[str, str] = field(default_factory=dict)
     """By host, what it lacks to promise what the server's ports ask for."""
 
@@ -67,7 +68,7 @@ def choose(hosts: Sequence[Host], taken: Mapping[str, Load], flavor: Flavor, wis
     for host in hosts:
         if wish.host is not None and host.name != wish.host:
             continue
-        load = taken.get(host.name, Load())
+        load = taken.get(host.id, Load())
         reason = _reason(host, load, flavor, wish)
         if reason is not None:
             reasons.append(f"{host.name}: {reason}")
@@ -75,8 +76,7 @@ def choose(hosts: Sequence[Host], taken: Mapping[str, Load], flavor: Flavor, wis
             # Soft affinity weighs before free memory, and free memory before the name.
             members = load.groups.get(wish.group_id or "", 0)
             soft = {"soft-affinity": members, "soft-anti-affinity": -members}.get(wish.policy or "", 0)
-            free = host.hello.memory_mib * RAM_RATIO - load.memory_mib
-            fitting.append((-(soft * 1e9 + free), host.name))
+            fitting.append((-(soft * 1e9 + load.free(places.MEMORY)), host.name))
     if fitting:
         return min(fitting)[1]
     if wish.host is not None and not reasons:
@@ -84,6 +84,15 @@ def choose(hosts: Sequence[Host], taken: Mapping[str, Load], flavor: Flavor, wis
     if not hosts:
         reasons.append("there is no compute host")
     return NoHost(tuple(reasons))
+
+
+def in_group(tx: Tx, row: ServerRow, wish: Wish) -> Wish:
+    """The wish of a server that is there already, with what its group asks."""
+    group = None if row.group_id is None else groups.row_of(tx, row.group_id)
+    if group is None:
+        return wish
+    most = int((group.rules or {}).get("max_server_per_host", 1))
+    return replace(wish, group_id=group.id, policy=group.policy, most_per_host=most)
 
 
 def _reason(host: Host, load: Load, flavor: Flavor, wish: Wish) -> str | None:
@@ -95,16 +104,20 @@ def _reason(host: Host, load: Load, flavor: Flavor, wish: Wish) -> str | None:
         return f"not alive, last heard {host.last_heard}"
     if "nova-compute" in host.disabled_services and wish.host is None:
         return "disabled"
-    total = host.hello
-    for word, unit, wanted, used, room in (
-        ("processors", "", flavor.vcpus, load.vcpus, total.vcpus * CPU_RATIO),
-        ("memory", " MiB", flavor.ram, load.memory_mib, max(0, total.memory_mib - RESERVED_MIB) * RAM_RATIO),
-        ("disk", " GiB", flavor.disk + flavor.ephemeral, load.disk_gib, total.disk_gib * DISK_RATIO),
-    ):
-        if wanted > room - used:
-            return f"{wanted}{unit} of {word} wanted, {max(0, int(room - used))}{unit} free"
+    for name, wanted in claims.needs(flavor).items():
+        word, unit = _WORDS.get(name, (name, ""))
+        if wanted > load.free(name):
+            return f"{wanted}{unit} of {word} wanted, {max(0, int(load.free(name)))}{unit} free"
+        inventory = load.stock[name].inventory
+        if not inventory.is_step(wanted):
+            return (
+                f"{wanted}{unit} of {word} wanted, {inventory.min_unit} to {inventory.max_unit}{unit} in steps of "
+                f"{inventory.step_size} are given"
+            )
     if host.name in wish.lacks:
         return wish.lacks[host.name]
+    if wish.beside is not None and host.name not in wish.beside:
+        return "the server's volumes are not kept there"
     if wish.only is not None and host.name not in wish.only:
         return "none of the servers of same_host is there"
     if host.name in wish.not_on:

@@ -21,7 +21,7 @@ from sqlalchemy import select
 from deuteron.model.compute import POWER_CRASHED, POWER_NOSTATE, POWER_PAUSED, POWER_RUNNING, POWER_SHUTDOWN
 from deuteron.model.intent import ServerReport
 from deuteron.model.settings import Settings
-from deuteron.rules.compute import history, shelves, snapshots
+from deuteron.rules.compute import block_devices, cold_moves, history, migrations, shelves, snapshots
 from deuteron.rules.compute.lifecycle import ServerRow, fail, set_server
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
@@ -36,6 +36,10 @@ _SETTLED: Final = {
 """What a server is once its domain is as it should be."""
 
 
+_MOVING: Final = ("resize_migrating", "resize_finish", "resize_reverting", "rebuilding")
+"""Tasks at whose end a migration is over, or its next part begins."""
+
+
 def apply_report(tx: Tx, settings: Settings, host: str, report: ServerReport) -> None:
     """Record what is true of a server on `host`. A server that is not there any more is left alone."""
     row = tx.first(select(servers).where(servers.c["id"] == report.id, servers.c["host"] == host))
@@ -44,10 +48,17 @@ def apply_report(tx: Tx, settings: Settings, host: str, report: ServerReport) ->
     if row.task_state == "deleting":
         # That no domain is there says little: its files may be, or nobody could look. The host says `removed` at last.
         return
+    block_devices.apply_report(tx, row, report)
     if row.state_reset:
         _after_reset(tx, row, report)
         return
     if row.snapshot is not None and _while_imaged(tx, row, report):
+        return
+    move = cold_moves.move_of(row)
+    if move is not None and not move.is_given and report.state != "error":
+        # What it was ends; what it will be is elsewhere.
+        if report.move_fault is not None:
+            cold_moves.give_up(tx, row, report.move_fault)
         return
     current = (
         report.build_generation >= row.build_generation
@@ -58,6 +69,8 @@ def apply_report(tx: Tx, settings: Settings, host: str, report: ServerReport) ->
         message = report.fault or "the host could not say why"
         if row.vm_state != "error" or (row.fault or {}).get("message") != message[:255]:
             fail(tx, row.id, message, report.fault_details)
+    elif report.state == row.power and current and shelves.is_leaving(row):
+        shelves.leave(tx, settings, row)
     elif report.state == row.power and current:
         vm_state, power_state = _SETTLED[report.state]
         vm_state = "rescued" if row.rescue is not None else "resized" if row.resize is not None else vm_state
@@ -76,6 +89,9 @@ def apply_report(tx: Tx, settings: Settings, host: str, report: ServerReport) ->
                 **launched,
             )
             history.finish(tx, row.id)
+            if row.task_state in _MOVING:
+                migrations.settled(tx, row.id)
+                cold_moves.taken(tx, row)
     elif report.state == "building":
         if row.vm_state == "building" and row.task_state != "spawning":
             set_server(tx, row.id, task_state="spawning")

@@ -14,7 +14,8 @@ import secrets
 import string
 import unicodedata
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping as Pairs
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -22,11 +23,14 @@ import msgspec
 from sqlalchemy import func, insert, select
 
 from deuteron.model.caller import Caller
+from deuteron.model.codecs import is_uuid
 from deuteron.model.compute import File, Flavor, Nic
 from deuteron.model.errors import BadRequest, NotFound
 from deuteron.model.scalars import CLOUD
 from deuteron.model.settings import Settings
 from deuteron.rules.compute import (
+    boots,
+    claims,
     drives,
     flavors,
     groups,
@@ -36,12 +40,16 @@ from deuteron.rules.compute import (
     keypairs,
     lifecycle,
     loads,
+    mappings,
     placement,
     quotas,
 )
+from deuteron.rules.compute.boots import Survey
 from deuteron.rules.compute.faults import no_server
+from deuteron.rules.compute.images import Bootable
 from deuteron.rules.compute.interfaces import MayChoose, Request, Socket, Unbound, Unpromised, Wanted
 from deuteron.rules.compute.lifecycle import ServerRow
+from deuteron.rules.compute.mappings import Mapping
 from deuteron.rules.compute.placement import NoHost, Wish
 from deuteron.rules.hosts import registry
 from deuteron.rules.network import promises
@@ -79,7 +87,7 @@ class NewServers:
     image: Any
     networks: Request
     key_name: str | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Pairs[str, str] = field(default_factory=dict)
     groups: tuple[str, ...] = ()
     """Security groups by name or id; none is the project's default."""
     where: Where = Where()
@@ -95,6 +103,9 @@ class NewServers:
     config_drive: bool = False
     password: str = ""
     files: tuple[File, ...] = ()
+    devices: tuple[Mapping, ...] = ()
+    """What its disks are made of, as far as the request says."""
+    devices_are_legacy: bool = False
     may_ask: bool = True
     """Whether its ports may ask their host for promises: since microversion 2.72."""
 
@@ -125,7 +136,7 @@ def create(
     """New servers of the caller's project; some of them may be in ERROR. Raises: BadRequest, Forbidden, Conflict."""
     project_id = caller.project_id or CLOUD
     flavor = _flavor(tx, caller, new.flavor)
-    image = images.bootable(tx, caller, new.image, flavor)
+    image, found = _disks(tx, settings, caller, new, flavor)
     key = _key(tx, caller, new.key_name)
     quotas.check_metadata(tx, project_id, new.metadata)
     wanted = interfaces.resolve(tx, caller, new.networks)
@@ -138,7 +149,8 @@ def create(
         )
     group_ids = interfaces.groups_for(tx, project_id, new.groups) if new.groups else None
     wish = _wish(tx, settings, caller, new.where)
-    many = _count(tx, caller, new, flavor, wanted, wish)
+    wish = replace(wish, beside=found.hosts)
+    many = _count(tx, caller, new, flavor, wanted, wish, found)
     drives.check_files(tx, project_id, new.files)
     reservation_id = "r-" + "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))
     common: dict[str, Any] = {
@@ -179,10 +191,18 @@ def create(
         if isinstance(chosen, NoHost):
             lifecycle.set_server(tx, server_id, injected=None)  # no host will ever make its drive of it
             lifecycle.fail(tx, server_id, chosen.message, "; ".join(chosen.reasons))
+            boots.give(tx, settings, caller, request_id, server_id, found, None)
         else:
-            taken.setdefault(chosen, loads.Load()).add(flavor, wish.group_id)
+            taken.setdefault(registry.host_id(chosen), loads.Load()).add(flavor, wish.group_id)
             socket = Socket(server_id, project_id, chosen, hostname, group_ids)
+            why = boots.give(tx, settings, caller, request_id, server_id, found, chosen)
+            if why is not None:
+                lifecycle.leave_host(tx, server_id)
+                lifecycle.fail(tx, server_id, why)
+                continue
             _plug_all(tx, settings, caller, socket, wanted, may_choose)
+            if found.mappings and any(each.source != "volume" for each in found.mappings):
+                boots.say_that_it_waits(tx, server_id)
     return Created(made[0], reservation_id, tuple(common["security_groups"]))
 
 
@@ -210,7 +230,29 @@ def hostname_of(name: str, server_id: str) -> str:
     return text or f"server-{server_id}"
 
 
-def _count(tx: Tx, caller: Caller, new: NewServers, flavor: Flavor, wanted: Sequence[Wanted], wish: Wish) -> int:
+def _disks(tx: Tx, settings: Settings, caller: Caller, new: NewServers, flavor: Flavor) -> tuple[Bootable, Survey]:
+    """What the servers boot, and their volumes. Raises: BadRequest, Forbidden."""
+    seen = images.find(tx, caller, new.image) if isinstance(new.image, str) and is_uuid(new.image) else None
+    of_image = () if seen is None else mappings.of_image(seen["properties"] or {})
+    if not new.devices and not of_image:
+        return images.bootable(tx, caller, new.image, flavor), Survey()
+    named = new.image or None
+    if named is not None and seen is None:
+        images.bootable(tx, caller, named, flavor)  # which says why not
+    legacy = new.devices_are_legacy
+    merged = mappings.merged(named, of_image, new.devices, flavor, is_legacy=legacy, count=new.most)
+    found = boots.survey(tx, settings, caller, merged, flavor)
+    if found.root is not None:
+        return replace(found.root, image_id=named), found
+    root = next(each for each in merged if each.is_root)
+    if root.source != "image" or root.id != named:
+        raise mappings.malformed(f"the root disk is made of the image that imageRef names, and not of {root.id}")
+    return images.bootable(tx, caller, new.image, flavor), found
+
+
+def _count(
+    tx: Tx, caller: Caller, new: NewServers, flavor: Flavor, wanted: Sequence[Wanted], wish: Wish, found: Survey
+) -> int:
     """How many servers are made of those asked for. Raises: BadRequest, Forbidden."""
     if new.most > 1 and any(want.port_id or want.fixed_ip for want in wanted):
         raise BadRequest(
@@ -226,6 +268,12 @@ def _count(tx: Tx, caller: Caller, new: NewServers, flavor: Flavor, wanted: Sequ
         raise BadRequest(
             f"{many} servers on {len(wanted)} networks need {many * len(wanted)} ports, at most {MAX_PORTS_AT_ONCE} "
             "are made in one request",
+            type="HTTPBadRequest",
+        )
+    if many * len(found.mappings) > boots.MAX_AT_ONCE:
+        raise BadRequest(
+            f"{many} servers with {len(found.mappings)} volumes need {many * len(found.mappings)} volumes, at most "
+            f"{boots.MAX_AT_ONCE} are made in one request",
             type="HTTPBadRequest",
         )
     return many
@@ -281,7 +329,7 @@ def _insert(tx: Tx, values: dict[str, Any], host: str | None) -> None:
     tx.execute(insert(servers), row)
     loads.count_in_project(tx, row["project_id"], row["flavor"], 1)
     if host is not None:
-        loads.count_on_host(tx, host, row["flavor"], 1)
+        claims.begin(tx, row)
     tx.changed("server", row["id"])
 
 

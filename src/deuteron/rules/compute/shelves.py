@@ -4,7 +4,8 @@
 
 The host ends the guest, makes an image of its disk (`snapshots`) and forgets the server as soon as the API has the
 image whole: Nova's default `shelved_offload_time` of 0, so no server stays `shelved` on its host. Back from there it is
-built from that image on a host that has room; the image goes once it runs.
+built from that image on a host that has room; the image goes once it runs. Where its root is a volume no image is made:
+it ends, and comes back to the host that keeps its volumes.
 
 Source: nova/compute/api.py `shelve`, `unshelve`; nova/compute/manager.py `_shelve_instance`, `_unshelve_instance`.
 """
@@ -16,10 +17,10 @@ from typing import Final
 import msgspec
 
 from deuteron.model.caller import Caller
-from deuteron.model.compute import Flavor, PendingImage, Shelved
+from deuteron.model.compute import POWER_NOSTATE, Flavor, PendingImage, Shelved
 from deuteron.model.errors import BadRequest, Conflict, NotFound
 from deuteron.model.settings import Settings
-from deuteron.rules.compute import history, images, lifecycle, loads, moves, placement, snapshots
+from deuteron.rules.compute import block_devices, history, images, lifecycle, loads, moves, placement, snapshots
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.rules.compute.placement import NoHost, Wish
 from deuteron.rules.compute.states import require_state, require_unlocked
@@ -34,6 +35,9 @@ def shelve(tx: Tx, settings: Settings, caller: Caller, request_id: str, row: Ser
     """Raises: Conflict, Forbidden, BadRequest."""
     require_unlocked(caller, row)
     require_state(row, "shelve", _STATES)
+    if block_devices.root_of(tx, row.id) is not None:
+        _shelve_volumes(tx, settings, caller, request_id, row)
+        return
     image_id = snapshots.image_to_shelve(tx, settings, caller, row)
     history.begin(tx, caller, request_id, row.id, "shelve", row.host)
     lifecycle.set_server(
@@ -45,6 +49,27 @@ def shelve(tx: Tx, settings: Settings, caller: Caller, request_id: str, row: Ser
         task_state="shelving",
         state_reset=False,
     )
+
+
+def _shelve_volumes(tx: Tx, settings: Settings, caller: Caller, request_id: str, row: ServerRow) -> None:
+    """Its root is a volume, of which no image is made: once its guest has ended, no host has it."""
+    history.begin(tx, caller, request_id, row.id, "shelve", row.host)
+    shelved = msgspec.to_builtins(Shelved(None, row.power))
+    lifecycle.set_server(tx, row.id, shelved=shelved, power="shutdown", task_state="shelving", state_reset=False)
+    if row.power == "shutdown":
+        leave(tx, settings, row)
+
+
+def leave(tx: Tx, settings: Settings, row: ServerRow) -> None:
+    """Its guest has ended, and what it had is kept elsewhere: it is on no host."""
+    moves.leave(tx, settings, row)
+    lifecycle.set_server(tx, row.id, vm_state="shelved_offloaded", power_state=POWER_NOSTATE, task_state=None)
+    history.finish(tx, row.id)
+
+
+def is_leaving(row: ServerRow) -> bool:
+    """Whether it is on no host as soon as its guest has ended."""
+    return row.task_state == "shelving" and row.shelved is not None and row.shelved["image_id"] is None
 
 
 def offload(caller: Caller, row: ServerRow) -> None:
@@ -77,11 +102,14 @@ def unshelve(
     if host is not None and registry.find(tx, settings, host) is None:
         raise BadRequest(f"Compute host {host} could not be found.", type="ComputeHostNotFound")
     flavor = msgspec.convert(row.flavor, Flavor)
-    try:
-        image = images.reference(tx, msgspec.convert(row.shelved, Shelved).image_id)
-    except NotFound:
-        raise Conflict(f"The image of shelved instance {row.id} is gone", type="UnshelveException") from None
-    chosen = placement.choose(placement.candidates(tx, settings), loads.loads(tx), flavor, Wish(host))
+    image_id = msgspec.convert(row.shelved, Shelved).image_id
+    if image_id is not None:
+        try:
+            values["image"] = msgspec.to_builtins(images.reference(tx, image_id))
+        except NotFound:
+            raise Conflict(f"The image of shelved instance {row.id} is gone", type="UnshelveException") from None
+    wish = Wish(host, beside=block_devices.hosts_of(tx, row.id))
+    chosen = placement.choose(placement.candidates(tx, settings), loads.loads(tx), flavor, wish)
     history.begin(tx, caller, request_id, row.id, "unshelve", None)
     if isinstance(chosen, NoHost):
         history.finish(tx, row.id, chosen.message)
@@ -90,7 +118,6 @@ def unshelve(
     lifecycle.set_server(
         tx,
         row.id,
-        image=msgspec.to_builtins(image),
         build_generation=row.build_generation + 1,
         power="running",
         task_state="unshelving",
@@ -101,5 +128,7 @@ def unshelve(
 
 def is_back(tx: Tx, row: ServerRow) -> None:
     """It runs again: the image is not needed any more. Its disk stands on the copy that its host has."""
-    images.drop(tx, msgspec.convert(row.shelved, Shelved).image_id)
+    image_id = msgspec.convert(row.shelved, Shelved).image_id
+    if image_id is not None:
+        images.drop(tx, image_id)
     lifecycle.set_server(tx, row.id, shelved=None)

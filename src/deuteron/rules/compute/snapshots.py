@@ -24,7 +24,7 @@ from deuteron.model.compute import POWER_NOSTATE, Inherited, PendingImage
 from deuteron.model.errors import ApiError, BadRequest, Forbidden, NotFound, TooLarge
 from deuteron.model.intent import ImageRef
 from deuteron.model.settings import Settings
-from deuteron.rules.compute import history, images, lifecycle, moves
+from deuteron.rules.compute import block_devices, history, images, lifecycle, moves, volume_images
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.rules.compute.states import require_state
 from deuteron.rules.image import attributes, data, members
@@ -49,6 +49,11 @@ def create_image(
     """The id of the image that will be made of the server. Raises: Conflict, Forbidden, BadRequest."""
     require_state(row, "createImage", _STATES)
     image_id = _image_row(tx, settings, caller, row, name, "snapshot", extra)
+    if block_devices.root_of(tx, row.id) is not None:
+        history.begin(tx, caller, request_id, row.id, "createImage", row.host)
+        volume_images.fill(tx, settings, caller, request_id, row, image_id)
+        history.finish(tx, row.id)
+        return image_id
     _ask(tx, caller, request_id, row, "createImage", PendingImage(image_id), "image_snapshot_pending")
     return image_id
 
@@ -66,6 +71,8 @@ def create_backup(
 ) -> str:
     """As `create_image`; of the backups of this type the newest `rotation` are kept. Raises: Conflict, …"""
     require_state(row, "createBackup", _STATES)
+    if block_devices.root_of(tx, row.id) is not None:
+        raise BadRequest("Backup is not supported for volume-backed instances.", type="InvalidRequest")
     image_id = _image_row(tx, settings, caller, row, name, "backup", {**extra, "backup_type": backup_type})
     _ask(tx, caller, request_id, row, "createBackup", PendingImage(image_id, backup_type, rotation), "image_backup")
     return image_id

@@ -30,6 +30,7 @@ from sqlalchemy import ColumnElement, Text, bindparam, select, type_coerce, upda
 from deuteron.model.intent import Heartbeat, Hello, TunnelPeer
 from deuteron.model.settings import HostEntry, Settings
 from deuteron.net.mechanisms import AgentKind, HostFacts, Mechanism, mechanisms_by_name
+from deuteron.rules.placement import hosts as placement
 from deuteron.store import query, usage
 from deuteron.store.database import Tx
 from deuteron.store.expressions import contains, text_field
@@ -284,7 +285,8 @@ def peers(tx: Tx, settings: Settings, names: Collection[str] | None = None) -> l
 
 
 def greet(tx: Tx, hello: Hello) -> None:
-    """Record that the host's agent connected and what it is. Its peers hear of it when an address changed."""
+    """Record that the host's agent connected and what it is. Its peers hear of it when an address changed, Placement
+    of what it has."""
     row = tx.first(select(hosts).where(hosts.c.name == hello.host))
     said = msgspec.to_builtins(hello)
     values = {"connected": True, "last_heard": _text(tx.now), "started_at": hello.started_at or None, "hello": said}
@@ -305,6 +307,7 @@ def greet(tx: Tx, hello: Hello) -> None:
         tx.execute(update(hosts).where(hosts.c.name == hello.host).values(**values, problems=[]))
     if row is None or any(row.hello.get(key) != said.get(key) for key in ("tunnel_ip", "tunnel_types")):
         tx.changed("host", hello.host)
+    placement.report(tx, host_id(hello.host), hello)
 
 
 def heard(tx: Tx, name: str, used: Heartbeat | None = None) -> None:

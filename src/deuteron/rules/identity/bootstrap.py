@@ -34,6 +34,7 @@ SERVICES: tuple[tuple[str, str, str], ...] = (
     ("network", "neutron", "/network"),
     ("compute", "nova", "/compute/v2.1"),
     ("image", "glance", "/image"),
+    ("placement", "placement", "/placement"),
     ("block-storage", "cinder", "/volume/v3"),
     ("volumev3", "cinderv3", "/volume/v3/$(project_id)s"),
 )

@@ -183,6 +183,12 @@ def allocate(
     return taken
 
 
+def refuse_empty(wanted: Sequence[WantedIp] | None) -> None:
+    """Raises: BadRequest for an item that names neither subnet nor address. Neutron looks for the network first."""
+    if wanted is not None and not all(wanted):
+        raise faults.invalid_input("IP allocation requires subnet_id or ip_address")
+
+
 def take_lowest(tx: Tx, subnet: SubnetRow, port_id: PortId, device_owner: str = "") -> FixedIp | None:
     """Take the lowest free address of the subnet's pools; for a DHCP port the second lowest. None when full.
 
@@ -249,6 +255,17 @@ def fits(cidr: Cidr, address: Address, device_owner: str = "") -> bool:
     return prefix.prefixlen >= 127 or address != prefix.network_address or device_owner in ROUTER_OWNERS
 
 
+def subnet_with(among: Sequence[SubnetRow], address: Address, device_owner: str = "") -> SubnetRow:
+    """The first in which a port may have the address. Raises: BadRequest when it is in none."""
+    for subnet in among:
+        if fits(subnet["cidr"], address, device_owner):
+            return subnet
+    raise faults.refused(
+        "InvalidIpForNetwork",
+        f"IP address {address} is not a valid IP for any of the subnets on the specified network.",
+    )
+
+
 def _take_wanted(
     tx: Tx,
     network_id: NetworkId,
@@ -276,14 +293,8 @@ def _take_wanted(
                 "InvalidIpForSubnet", f"IP address {address} is not a valid IP for the specified subnet."
             )
     else:
-        assert address is not None  # the codec asks for one of the two
-        found = next((s for s in all_subnets if fits(s["cidr"], address, device_owner)), None)
-        if found is None:
-            raise faults.refused(
-                "InvalidIpForNetwork",
-                f"IP address {address} is not a valid IP for any of the subnets on the specified network.",
-            )
-        subnet = found
+        assert address is not None  # `refuse_empty` asks for one of the two
+        subnet = subnet_with(all_subnets, address, device_owner)
     if is_automatic(subnet) and not is_router:
         derived = eui64(subnet["cidr"], mac)
         if address is not None and address != derived:

@@ -14,7 +14,7 @@ from deuteron.model.caller import Caller
 from deuteron.model.codecs import Integer, Invalid, TooMany, quoted
 from deuteron.model.errors import ApiError
 from deuteron.model.network import RESOURCES, Choice
-from deuteron.model.network.codecs import NO_ADDRESS, Named, OwnerOrNone
+from deuteron.model.network.codecs import GivenText, Named, OwnerOrNone
 from deuteron.model.network.dns import NOT_A_TEXT
 from deuteron.model.network.order import looked_at
 from deuteron.model.resource import Attribute, Resource, RowT, Words
@@ -73,12 +73,14 @@ def _refusal(attribute: Attribute, error: Invalid) -> ApiError:
     if isinstance(error, Named):
         is_input = error.name == "InvalidInput"
         return faults.invalid_input(error.reason) if is_input else faults.refused(error.name, error.reason)
+    if isinstance(attribute.codec, GivenText) and (told := rule_values.refusal(attribute.name, error.value)):
+        return told
     if attribute.name == "protocol" and not rule_values.may_be_protocol(error.value):
         return faults.invalid_input(f"IP protocol '{quoted(error.value)}' is not supported; {error.reason}")
     if (
         attribute.name in ("target_tenant", "object_type")
         or (attribute.name == "segments" and error.reason.endswith("is not an integer"))
-        or error.reason.endswith(("cannot be converted to boolean", NOT_A_TEXT, NO_ADDRESS))
+        or error.reason.endswith(("cannot be converted to boolean", NOT_A_TEXT))
         or (isinstance(attribute.codec, Integer | Choice) and error.reason.endswith("is not an integer"))
     ):
         return faults.invalid_input(error.reason)

@@ -56,8 +56,10 @@ _MARKERS_ARE_FOUND: Final = frozenset({"network", "port", "router"})
 """Kinds of which a marker that is not there is refused. Source: neutron_lib/db/utils.py `get_marker_obj`."""
 
 
-_NOT_IN_ORDER_OF_SHARING: Final = frozenset({"subnetpool", "address_scope"})
-"""Kinds whose plugins find only then that they cannot sort by what their definitions say."""
+_NO_ORDER: Final = frozenset(
+    {("subnetpool", "shared"), ("address_scope", "shared"), ("security_group_rule", "normalized_cidr")}
+)
+"""Of kinds, attributes by which their definitions say that one may sort, and their plugins find that they cannot."""
 
 
 def by_another(
@@ -169,7 +171,7 @@ def _order(kind: Kind, asked: Asked, may_compare: MayCompare) -> list[Order]:
     declared = listing.sorted_by(kind.resource)
 
     def column(key: str) -> str | None:
-        if key == "shared" and kind.name in _NOT_IN_ORDER_OF_SHARING:
+        if (kind.name, key) in _NO_ORDER:
             raise faults.bad_request(kind.collection, f"'{key}' is an invalid attribute for sort key")
         name = declared(_ALIASES.get(key, key))
         return name if name is not None and may_compare(kind.resource.by_name[name]) else None

@@ -165,10 +165,12 @@ def _address(port: PortRow, asked: Ip | None) -> Ip:
 def _new_port(tx: Tx, settings: Settings, caller: Caller, local_ip_id: LocalIpId, values: Values) -> PortRow:
     """A port that holds the address that is asked for, or a free one. Raises: NotFound, BadRequest, Conflict."""
     network = sight.network_for(tx, caller, values["network_id"])
-    if all(subnet["ip_version"] != 4 for subnet in addresses.subnets_of(tx, network["id"])):
+    there = addresses.subnets_of(tx, network["id"])
+    if all(subnet["ip_version"] != 4 for subnet in there):
         raise faults.bad_request(_RESOURCE, f"Network {network['id']} does not contain any IPv4 subnet")
     asked: Ip | None = values.get("local_ip_address")
     if asked is not None:
+        addresses.subnet_with(there, ipaddress.ip_address(asked), LOCAL_IP_OWNER)
         _refuse_six(_RESOURCE, asked)
         if not _is_own(caller, network):
             _refuse_outside(tx, network, asked)

@@ -89,16 +89,16 @@ def create_network(tx: Tx, settings: Settings, caller: Caller | None, values: Va
 
 def update_network(tx: Tx, settings: Settings, caller: Caller | None, row: NetworkRow, values: Values) -> NetworkRow:
     """The network with `values` set. Raises: BadRequest, NotFound, Conflict."""
+    present: Mapping[str, object] = row
+    _refuse_other_provider([name for name in _PROVIDER if name in values and values[name] != present[name]])
     if "qos_policy_id" in values:
         qos.change_policy(tx, caller, row["qos_policy_id"], values["qos_policy_id"])
         promises.follow_network(tx, settings, row["id"], row["qos_policy_id"], values["qos_policy_id"])
     if values.get("is_default"):
         _refuse_second_default(tx, row["id"])
-    present: Mapping[str, object] = row
     if "segments" in values:
         _refuse_other_segments(row, values["segments"])
         values = {name: value for name, value in values.items() if name != "segments"}
-    _refuse_other_provider([name for name in _PROVIDER if name in values and values[name] != present[name]])
     if "provider:segmentation_id" in values:
         values = _move_segment(tx, settings, row, values)
     if "mtu" in values:
@@ -171,7 +171,7 @@ def _wanted_segments(settings: Settings, listed: Sequence[Values] | None, values
     """
     is_listed = all(values.get(name) is None for name in _PROVIDER)
     if not is_listed:
-        if listed:
+        if listed is not None:
             raise faults.refused(
                 "SegmentsSetInConjunctionWithProviders", "Segments and provider values cannot both be set."
             )

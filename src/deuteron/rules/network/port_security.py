@@ -33,10 +33,11 @@ def address_pairs(wanted: Sequence[Mapping[str, str]] | None, mac: Mac) -> list[
 
 
 def groups_of_new(tx: Tx, caller: Caller | None, port: Values, values: Values) -> Sequence[SecurityGroupId]:
-    """The groups of a new port: those that `values` ask for, or the project's own.
+    """The groups of a new port: those that `values` ask for, or the project's own, which it has from its first port on.
 
     Raises: BadRequest, NotFound, Conflict.
     """
+    own = security_groups.default_group(tx, port["project_id"]) if port["project_id"] else None
     # A null is a list of none; the default group is for a body that does not name them.
     wanted = values["security_groups"] or [] if "security_groups" in values else None
     if not port["port_security_enabled"]:
@@ -45,9 +46,7 @@ def groups_of_new(tx: Tx, caller: Caller | None, port: Values, values: Values) -
     if wanted is not None:
         security_groups.require(tx, caller, wanted, port["project_id"])
         return list(wanted)
-    if port["device_owner"].startswith("network:") or not port["project_id"]:
-        return []
-    return [security_groups.default_group(tx, port["project_id"])]
+    return [] if own is None or port["device_owner"].startswith("network:") else [own]
 
 
 def update_security(tx: Tx, caller: Caller | None, row: PortRow, new: Values) -> None:

@@ -91,6 +91,7 @@ def create_port(tx: Tx, settings: Settings, caller: Caller | None, values: Value
     row["security_groups"] = port_security.groups_of_new(tx, caller, row, values)
     host: str = values.get("binding:host_id") or ""
     wanted = values.get("fixed_ips")
+    addresses.refuse_empty(wanted)
     if sight.may_use(tx, caller, network):
         found = routed.allocate(tx, settings, network["id"], port_id, mac, owner, host, wanted)
     else:
@@ -354,6 +355,7 @@ def _replace_addresses(
     """The port's addresses after it asks for `wanted`: those it keeps stay what they are."""
     if caller is not None:
         _refuse_needed(tx, row, wanted)
+    addresses.refuse_empty(wanted)
     held = list(row["fixed_ips"])
     kept: list[FixedIp] = []
     asked: list[WantedIp] = []

@@ -15,7 +15,8 @@ from typing import Final
 from sqlalchemy import ColumnElement, FromClause, false, or_
 
 from deuteron.model.caller import Caller
-from deuteron.model.codecs import whole_number
+from deuteron.model.codecs import quoted, whole_number
+from deuteron.model.errors import ApiError
 from deuteron.model.network.security import PROTOCOLS
 from deuteron.model.resource import Refused
 from deuteron.rules.network import faults
@@ -57,6 +58,13 @@ def by_protocol(column: ColumnElement[object], caller: Caller, texts: Sequence[s
     return query.any_of(column, texts)
 
 
+def refusal(name: str, value: object) -> ApiError | None:
+    """What is told of a value that is no text to read: its type is wrong, or it is too long."""
+    if name == "ethertype":
+        return _no_ethertype(quoted(value))
+    return _no_protocol(quoted(value)) if name == "protocol" and isinstance(value, str) else None
+
+
 def may_be_protocol(raw: object) -> bool:
     """Whether a body may say so of a protocol, of which a kind may know fewer. Null is said, and refused as a value."""
     return raw is None or (isinstance(raw, str) and _is_protocol(raw))
@@ -83,16 +91,24 @@ def _protocol(text: str) -> str | None:
         return None
     if _is_protocol(text):
         return text.lower()
-    raise faults.refused("SecurityGroupRuleInvalidProtocol", f"Security group rule protocol {text} not supported.")
+    raise _no_protocol(text)
+
+
+def _no_protocol(text: str) -> ApiError:
+    return faults.refused("SecurityGroupRuleInvalidProtocol", f"Security group rule protocol {text} not supported.")
 
 
 def _ethertype(text: str) -> str:
     if text.lower() not in _ETHERTYPES:
-        raise faults.refused(
-            "SecurityGroupRuleInvalidEtherType",
-            f"Security group rule for ethertype '{text}' not supported. Allowed values are ['IPv4', 'IPv6'].",
-        )
+        raise _no_ethertype(text)
     return _ETHERTYPES[text.lower()]
+
+
+def _no_ethertype(text: str) -> ApiError:
+    return faults.refused(
+        "SecurityGroupRuleInvalidEtherType",
+        f"Security group rule for ethertype '{text}' not supported. Allowed values are ['IPv4', 'IPv6'].",
+    )
 
 
 def _prefix(text: str) -> str | None:

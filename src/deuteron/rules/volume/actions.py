@@ -15,16 +15,19 @@ from deuteron.model.settings import Settings
 from deuteron.model.volume import SNAPSHOT, VOLUME
 from deuteron.model.volume.rows import SnapshotRow, VolumeRow, VolumeTypeRow
 from deuteron.rules.image import images
-from deuteron.rules.volume import faults, kinds, loads, messages, placement
+from deuteron.rules.volume import attachments, connections, faults, kinds, loads, messages, placement, volumes
 from deuteron.store.database import Tx
 
 _TAKEN: Final = ("image_id", "image_name", "checksum", "size")
 """What the image that a volume was made of says of itself, and not of what is made of the volume."""
 
 
-def extend(tx: Tx, request_id: str, row: VolumeRow, size: int) -> None:
-    """Raises: BadRequest for no larger size, and in no state for it; TooLarge for a quota."""
-    if row["status"] != "available":
+def extend(tx: Tx, request_id: str, row: VolumeRow, size: int, *, while_attached: bool = False) -> None:
+    """`while_attached`, also where a server has it, which sees it larger at once.
+
+    Raises: BadRequest for no larger size, and in no state for it; TooLarge for a quota.
+    """
+    if row["status"] != "available" and not (while_attached and row["status"] == "in-use"):
         raise faults.invalid_volume(
             f"Volume {row['id']} status must be 'available' to extend, currently {row['status']}."
         )
@@ -72,6 +75,8 @@ def retype(tx: Tx, settings: Settings, request_id: str, row: VolumeRow, kind: Vo
             f"Unable to update type due to incorrect status: '{row['status']}' on volume: {row['id']}. Volume status "
             "must be available."
         )
+    if row["group_id"] is not None:
+        raise faults.invalid_volume(f"Volume {row['id']} must not be part of a group to take another type.")
     if kind["id"] == row["volume_type_id"]:
         raise faults.invalid_input(f"New volume type is the one that volume {row['id']} has: {kind['name']}")
     loads.check_type(tx, row["project_id"], kind["id"], count=1, gib=row["size"])
@@ -83,19 +88,25 @@ def retype(tx: Tx, settings: Settings, request_id: str, row: VolumeRow, kind: Vo
     kinds.change(tx, VOLUME, row, {"volume_type_id": kind["id"]})
 
 
-def reset_status(tx: Tx, row: VolumeRow, status: str) -> None:
-    """Call it what an administrator says. Raises: BadRequest."""
+def reset_status(tx: Tx, row: VolumeRow, status: str) -> VolumeRow:
+    """Call it what an administrator says; what a server has stays in use. Raises: BadRequest, Conflict."""
     if status in ("deleting", "error_deleting", "detaching"):
         raise BadRequest(f"Cannot reset-state to {status}", type="HTTPBadRequest")
-    if status == "in-use":
+    held = attachments.of_volume(tx, row["id"])
+    if status in ("available", "reserved", "attaching"):
+        for each in held:
+            connections.refuse_if_served(each)
+    if status == "in-use" and not held:
         raise BadRequest(
             "Cannot reset-state to in-use because volume does not have any attachments.", type="HTTPBadRequest"
         )
-    kinds.change(tx, VOLUME, row, {"status": status, "task": None, "upload": None, **_as_large_as_it_is(tx, row)})
+    values = {"status": status, "task": None, "upload": None, "restore": None, **_as_large_as_it_is(tx, row)}
+    return kinds.change(tx, VOLUME, row, values)
 
 
 def _as_large_as_it_is(tx: Tx, row: VolumeRow) -> dict[str, object]:
     give_back(tx, row)
+    volumes.let_go_of_backup(tx, row)
     return {"new_size": None}
 
 

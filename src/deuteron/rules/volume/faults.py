@@ -46,5 +46,9 @@ def invalid_volume(why: str) -> BadRequest:
     return BadRequest(f"Invalid volume: {why}", type="InvalidVolume")
 
 
+def invalid_backup(why: str) -> BadRequest:
+    return BadRequest(f"Invalid backup: {why}", type="InvalidBackup")
+
+
 def invalid_snapshot(why: str) -> BadRequest:
     return BadRequest(f"Invalid snapshot: {why}", type="InvalidSnapshot")

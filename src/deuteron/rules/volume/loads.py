@@ -62,6 +62,36 @@ def count_type(tx: Tx, project_id: str, type_id: str | None, number: int, gib: i
         usage.add(tx, "project", project_id, own)
 
 
+def check_backup(tx: Tx, project_id: str, gib: int) -> None:
+    """Whether the project may have one more backup, of so many GiB. Raises: TooLarge."""
+    limits = quotas.limits(tx, project_id)
+    have = quotas.used(tx, project_id, ["backups", "backup_gigabytes"])
+    if 0 <= limits["backup_gigabytes"] < have["backup_gigabytes"] + gib:
+        raise faults.over_quota(
+            "VolumeBackupSizeExceedsAvailableQuota: Requested backup exceeds allowed Backup gigabytes quota. Requested "
+            f"{gib}G, quota is {limits['backup_gigabytes']}G and {have['backup_gigabytes']}G has been consumed."
+        )
+    if 0 <= limits["backups"] < have["backups"] + 1:
+        raise faults.over_quota(
+            f"BackupLimitExceeded: Maximum number of backups allowed ({limits['backups']}) exceeded"
+        )
+
+
+def count_backup(tx: Tx, project_id: str, number: int, gib: int) -> None:
+    usage.add(tx, "project", project_id, {quotas.counted("backups"): number, quotas.counted("backup_gigabytes"): gib})
+
+
+def check_groups(tx: Tx, project_id: str) -> None:
+    """Whether the project may have one more group. Raises: TooLarge."""
+    limit = quotas.limits(tx, project_id)["groups"]
+    if 0 <= limit < quotas.used(tx, project_id, ["groups"])["groups"] + 1:
+        raise faults.over_quota(f"GroupLimitExceeded: Maximum number of groups allowed ({limit}) exceeded")
+
+
+def count_groups(tx: Tx, project_id: str, number: int) -> None:
+    usage.add(tx, "project", project_id, {quotas.counted("groups"): number})
+
+
 def count_on_host(tx: Tx, host: str | None, gib: int) -> None:
     if host is not None:
         usage.add(tx, "host", host, {_ON_HOST: gib})

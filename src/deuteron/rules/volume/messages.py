@@ -31,6 +31,11 @@ NO_BACKEND: Final = Event("001", "schedule allocate volume", "003", "Could not f
 NOT_CREATED: Final = Event("008", "create volume from backend storage", "012", "Driver failed to create the volume.")
 NOT_EXTENDED: Final = Event("007", "extend volume", "010", "Volume Driver failed to extend volume.")
 NOT_UPLOADED: Final = Event("003", "copy volume to image", "004", "Failed to upload volume to image at backend.")
+NO_BACKUP_SERVICE: Final = Event(
+    "013", "create backup", "024", "Backup failed to schedule. Service not found for creating backup."
+)
+NOT_BACKED_UP: Final = Event("013", "create backup", "020", "Backup driver failed to create backup.")
+NOT_RESTORED: Final = Event("015", "restore backup", "026", "Backup driver failed to restore backup.")
 NO_SNAPSHOT: Final = Event("009", "create snapshot", "013", "Snapshot failed to create.")
 UNKNOWN: Final = Event("008", "create volume from backend storage", "001", "An unknown error occurred.")
 

@@ -19,6 +19,7 @@ from deuteron.store.database import Tx
 
 RATIO: Final = 20
 BINARY: Final = "cinder-volume"
+BACKUPS: Final = "cinder-backup"
 
 
 def backends(tx: Tx, settings: Settings) -> Sequence[Host]:
@@ -26,11 +27,18 @@ def backends(tx: Tx, settings: Settings) -> Sequence[Host]:
     return [host for host in registry.all_hosts(tx, settings) if "storage" in host.roles]
 
 
-def choose(tx: Tx, settings: Settings, size_gib: int, specs: Mapping[str, object]) -> str | None:
-    """The host that keeps a new volume of this size and of a type with these extra specs; None when none can."""
+def choose(
+    tx: Tx, settings: Settings, size_gib: int, specs: Mapping[str, object], only: str | None = None
+) -> str | None:
+    """The host that keeps a new volume of this size and of a type with these extra specs; None when none can.
+
+    With `only`, no other than this.
+    """
     given = loads.on_hosts(tx)
     fitting: list[tuple[int, str]] = []
     for host in backends(tx, settings):
+        if only is not None and host.name != only:
+            continue
         if host.hello is None or not host.awaited or BINARY in host.disabled_services or not host.hello.volume_driver:
             continue
         used = given.get(host.name, 0)
@@ -44,6 +52,12 @@ def suits(tx: Tx, settings: Settings, host: str | None, specs: Mapping[str, obje
     """Whether the host, where a volume must be, is what the extra specs demand."""
     found = None if host is None else registry.find(tx, settings, host)
     return found is not None and demands.are_met(figures(found, loads.on_hosts(tx).get(found.name, 0)), specs)
+
+
+def is_backed_up(tx: Tx, settings: Settings, host: str | None) -> bool:
+    """Whether the host saves volumes and gives them back; one that is away does when it comes back."""
+    found = None if host is None else registry.find(tx, settings, host)
+    return found is not None and found.hello is not None and BACKUPS not in found.disabled_services
 
 
 def figures(host: Host, used: int) -> dict[str, object]:
@@ -65,6 +79,7 @@ def figures(host: Host, used: int) -> dict[str, object]:
         "thick_provisioning_support": False,
         "QoS_support": False,
         "multiattach": False,
+        "consistent_group_snapshot_enabled": False,
     }
 
 

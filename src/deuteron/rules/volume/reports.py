@@ -13,7 +13,7 @@ from deuteron.model.intent import SnapshotReport, VolumeReport
 from deuteron.model.settings import Settings
 from deuteron.model.volume import SNAPSHOT, VOLUME
 from deuteron.model.volume.rows import VolumeRow
-from deuteron.rules.volume import actions, kinds, messages, volumes
+from deuteron.rules.volume import actions, attachments, backup_reports, kinds, membership, messages, volumes
 from deuteron.rules.volume.messages import Event
 from deuteron.store.database import Tx
 
@@ -31,6 +31,8 @@ def of_volume(tx: Tx, host: str, report: VolumeReport) -> None:
         _created(tx, row, report)
     elif row["task"] == "extend":
         _extended(tx, row, report)
+    elif row["task"] == "restore":
+        backup_reports.of_restore(tx, row, report)
     elif row["task"] == "upload" and report.not_uploaded == (row["upload"] or {}).get("image_id"):
         end_upload(tx, row)
         _tell(tx, row, messages.NOT_UPLOADED)
@@ -39,11 +41,14 @@ def of_volume(tx: Tx, host: str, report: VolumeReport) -> None:
 def _created(tx: Tx, row: VolumeRow, report: VolumeReport) -> None:
     if report.state == "ready":
         is_bootable = row["bootable"] or row["image"] is not None
-        kinds.change(tx, VOLUME, row, {"status": "available", "task": None, "bootable": is_bootable})
+        status = attachments.status_by(tx, row["id"])
+        made = kinds.change(tx, VOLUME, row, {"status": status, "task": None, "bootable": is_bootable})
+        membership.volume_settled(tx, made)
     elif report.state == "error":
         if row["status"] != "error":
-            kinds.change(tx, VOLUME, row, {"status": "error"})
+            lost = kinds.change(tx, VOLUME, row, {"status": "error"})
             _tell(tx, row, messages.NOT_CREATED)
+            membership.volume_settled(tx, lost)
     elif row["image"] is not None and row["status"] == "creating":
         kinds.change(tx, VOLUME, row, {"status": "downloading"})
 
@@ -51,7 +56,8 @@ def _created(tx: Tx, row: VolumeRow, report: VolumeReport) -> None:
 def _extended(tx: Tx, row: VolumeRow, report: VolumeReport) -> None:
     wanted = row["new_size"] or row["size"]
     if report.size_gib >= wanted:
-        kinds.change(tx, VOLUME, row, {"status": "available", "task": None, "size": wanted, "new_size": None})
+        status = attachments.status_by(tx, row["id"])
+        kinds.change(tx, VOLUME, row, {"status": status, "task": None, "size": wanted, "new_size": None})
     elif report.state == "error":
         actions.give_back(tx, row)
         kinds.change(tx, VOLUME, row, {"status": "error_extending", "task": None, "new_size": None})
@@ -69,9 +75,11 @@ def of_snapshot(tx: Tx, host: str, report: SnapshotReport) -> None:
     if row is None or row["host"] != host or row["task"] != "create":
         return
     if report.state == "ready":
-        kinds.change(tx, SNAPSHOT, row, {"status": "available", "task": None})
+        made = kinds.change(tx, SNAPSHOT, row, {"status": "available", "task": None})
+        membership.snapshot_settled(tx, made)
     elif report.state == "error" and row["status"] != "error":
-        kinds.change(tx, SNAPSHOT, row, {"status": "error"})
+        lost = kinds.change(tx, SNAPSHOT, row, {"status": "error"})
+        membership.snapshot_settled(tx, lost)
         messages.tell(
             tx, row["project_id"], messages.NO_SNAPSHOT, row["id"], request_id=row["request_id"], of="VOLUME_SNAPSHOT"
         )

@@ -23,9 +23,14 @@ def find(tx: Tx, caller: Caller, snapshot_id: str) -> SnapshotRow:
     return row
 
 
-def create(tx: Tx, caller: Caller, request_id: str, volume: VolumeRow, values: Mapping[str, object]) -> SnapshotRow:
-    """Raises: BadRequest for a volume that is in no state for it; TooLarge for a quota."""
-    if volume["status"] != "available":
+def create(
+    tx: Tx, caller: Caller, request_id: str, volume: VolumeRow, values: Mapping[str, object], *, forced: bool = False
+) -> SnapshotRow:
+    """`forced`, also of a volume that a server has, which stands still meanwhile.
+
+    Raises: BadRequest for a volume that is in no state for it; TooLarge for a quota.
+    """
+    if volume["status"] != "available" and not (forced and volume["status"] == "in-use"):
         raise faults.invalid_volume(
             f"The snapshot cannot be created when the volume is in {volume['status']} status: it has to be available."
         )
@@ -58,7 +63,8 @@ def change(tx: Tx, row: SnapshotRow, values: Mapping[str, object]) -> SnapshotRo
 
 def remove(tx: Tx, request_id: str, row: SnapshotRow, *, forced: bool = False) -> None:
     """Raises: BadRequest for one that is in no state for it."""
-    if row["status"] not in ("available", "error") and not forced:
+    is_part = row["group_snapshot_id"] is not None
+    if is_part or (row["status"] not in ("available", "error") and not forced):
         raise faults.invalid_snapshot(
             f"Snapshot {row['id']} is {row['status']}. Snapshot status must be available or error and must not be part "
             "of a group."

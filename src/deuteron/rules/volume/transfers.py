@@ -30,6 +30,8 @@ def find(tx: Tx, caller: Caller, transfer_id: str) -> TransferRow:
 
 def create(tx: Tx, volume: VolumeRow, name: str | None, *, no_snapshots: bool) -> tuple[TransferRow, str]:
     """The offer, and its key. Raises: BadRequest for a volume or a snapshot in no state for it."""
+    if volume["group_id"] is not None:
+        raise faults.invalid_volume(f"Volume {volume['id']} is in group {volume['group_id']}, which stays")
     if volume["status"] != "available":
         raise faults.invalid_volume(f"status must be available, and is {volume['status']}")
     for each in () if no_snapshots else volumes.snapshots_of(tx, volume):

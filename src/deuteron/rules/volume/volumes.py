@@ -8,6 +8,7 @@ Source: cinder/volume/api.py; cinder/volume/flows/api/create_volume.py.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,10 +20,10 @@ from deuteron.model.errors import BadRequest, NotFound
 from deuteron.model.image_rows import ImageRow
 from deuteron.model.scalars import CLOUD, ProjectId
 from deuteron.model.settings import Settings
-from deuteron.model.volume import SNAPSHOT, TRANSFER, VOLUME
-from deuteron.model.volume.rows import SnapshotRow, VolumeRow
+from deuteron.model.volume import BACKUP, SNAPSHOT, TRANSFER, VOLUME
+from deuteron.model.volume.rows import BackupRow, GroupRow, SnapshotRow, VolumeRow
 from deuteron.model.volume.volumes import ZONE
-from deuteron.rules.volume import faults, images, kinds, loads, messages, placement, types
+from deuteron.rules.volume import attachments, faults, images, kinds, loads, membership, messages, placement, types
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.volume_tables import snapshots, transfers
@@ -30,9 +31,16 @@ from deuteron.store.volume_tables import snapshots, transfers
 DELETABLE: Final = ("available", "error", "error_restoring", "error_extending", "error_managing")
 
 
+_NOT_DELETED: Final = (
+    "Volume {} is {} and has {} snapshots. Volume status must be available or error or error_restoring or "
+    "error_extending or error_managing and must not be migrating, attached, belong to a group, have snapshots, "
+    "awaiting a transfer, or be disassociated from snapshots after volume transfer."
+)
+
+
 @dataclass(frozen=True)
 class NewVolume:
-    """What a request asks for. At most one of the three says what it is made of."""
+    """What a request asks for. At most one of the four says what it is made of."""
 
     size: int | None
     name: str | None = None
@@ -43,6 +51,10 @@ class NewVolume:
     snapshot_id: str | None = None
     source_id: str | None = None
     image: str | None = None
+    host: str | None = None
+    """Where it has to be, for the server that it is made for."""
+    backup_id: str | None = None
+    group: GroupRow | None = None
 
 
 @dataclass(frozen=True)
@@ -66,9 +78,11 @@ def find(tx: Tx, caller: Caller, volume_id: str) -> VolumeRow:
 
 def create(tx: Tx, settings: Settings, caller: Caller, request_id: str, new: NewVolume) -> VolumeRow:
     """Raises: BadRequest, NotFound; TooLarge for a quota."""
-    given = [each for each in (new.snapshot_id, new.source_id, new.image) if each is not None]
+    given = [each for each in (new.snapshot_id, new.source_id, new.image, new.backup_id) if each is not None]
     if len(given) > 1:
-        raise faults.invalid_input("May specify only one of snapshot, source volume or image when creating a volume.")
+        raise faults.invalid_input(
+            "May specify only one of snapshot, source volume, image or backup when creating a volume."
+        )
     origin = _origin(tx, caller, new)
     size = new.size if new.size is not None else origin.size
     if size is None:
@@ -83,7 +97,9 @@ def create(tx: Tx, settings: Settings, caller: Caller, request_id: str, new: New
     image = None if new.image is None else images.usable(tx, caller, new.image, size)
     project_id = caller.project_id or CLOUD
     loads.check(tx, project_id, kind["id"], "volumes", count=1, gib=size)
-    host = _place(tx, settings, origin, size, kind["extra_specs"])
+    host = _place(tx, settings, origin, size, kind["extra_specs"], new.host)
+    if new.group is not None:
+        host = _in_group(tx, settings, origin, host, new.group)
     loads.count(tx, project_id, kind["id"], "volumes", 1, size)
     loads.count_on_host(tx, host, size)
     row = kinds.add(
@@ -97,6 +113,7 @@ def create(tx: Tx, settings: Settings, caller: Caller, request_id: str, new: New
             "description": new.description,
             "snapshot_id": new.snapshot_id,
             "source_volid": new.source_id,
+            "group_id": None if new.group is None else new.group["id"],
             "metadata": dict(new.metadata),
             "user_id": caller.user_id,
             "bootable": origin.bootable,
@@ -111,14 +128,42 @@ def create(tx: Tx, settings: Settings, caller: Caller, request_id: str, new: New
     )
     if host is None:
         messages.tell(tx, project_id, messages.NO_BACKEND, row["id"], request_id=request_id)
+    elif new.backup_id is not None:
+        row = restore(tx, request_id, row, new.backup_id, is_new=True)
     return row
 
 
-def _place(tx: Tx, settings: Settings, origin: _Origin, size: int, specs: Mapping[str, object]) -> str | None:
+def restore(tx: Tx, request_id: str, row: VolumeRow, backup_id: str, *, is_new: bool) -> VolumeRow:
+    """Have the volume, also one that its host has yet to make, get the data of a backup."""
+    asked = {"id": str(uuid.uuid4()), "backup_id": backup_id, "is_new": is_new}
+    kinds.change(tx, BACKUP, kinds.find(tx, BACKUP, backup_id), {"status": "restoring"})
+    status = row["status"] if is_new else "restoring-backup"
+    return kinds.change(
+        tx, VOLUME, row, {"status": status, "task": "restore", "restore": asked, "request_id": request_id}
+    )
+
+
+def let_go_of_backup(tx: Tx, row: VolumeRow) -> BackupRow | None:
+    """The volume has the data of its backup, or will not get them: the backup, if it is there, is what it was."""
+    found = None if row["restore"] is None else kinds.seen(tx, BACKUP, row["restore"]["backup_id"])
+    if found is not None and found["status"] == "restoring":
+        return kinds.change(tx, BACKUP, found, {"status": "available"})
+    return found
+
+
+def _place(
+    tx: Tx, settings: Settings, origin: _Origin, size: int, specs: Mapping[str, object], host: str | None
+) -> str | None:
     """Where it is made: a copy stands on what it is a copy of, and is where that is."""
     if origin.size is None:
-        return placement.choose(tx, settings, size, specs)
+        return placement.choose(tx, settings, size, specs, host)
     return origin.host if placement.suits(tx, settings, origin.host, specs) else None
+
+
+def _in_group(tx: Tx, settings: Settings, origin: _Origin, host: str | None, group: GroupRow) -> str | None:
+    """All volumes of a group are on its host, which is what its types demand."""
+    is_there = origin.size is None or host == group["host"]
+    return group["host"] if is_there else None
 
 
 def _of_image(image: ImageRow | None, origin: _Origin) -> dict[str, object]:
@@ -151,6 +196,13 @@ def _origin(tx: Tx, caller: Caller, new: NewVolume) -> _Origin:
         return _Origin(
             source["size"], source["host"], source["volume_type_id"], source["bootable"], source["image_metadata"]
         )
+    if new.backup_id is not None:
+        backup = kinds.seen(tx, BACKUP, new.backup_id)
+        if backup is None or not is_seen(caller, backup["project_id"]):
+            raise faults.missing(BACKUP, new.backup_id)
+        if backup["status"] != "available":
+            raise faults.invalid_backup(f"Backup status must be available, and is {backup['status']}")
+        return _Origin(backup["size"], backup["host"])
     return _Origin()
 
 
@@ -171,15 +223,24 @@ def remove(tx: Tx, request_id: str, row: VolumeRow, *, cascade: bool, forced: bo
     """Raises: BadRequest for a volume that is in no state for it, or (without `cascade`) has snapshots."""
     below = snapshots_of(tx, row)
     is_ready = row["status"] in DELETABLE or (forced and row["status"] != "in-use")
-    idle = all(each["status"] in ("available", "error") and each["project_id"] == row["project_id"] for each in below)
+    is_ready = is_ready and not attachments.of_volume(tx, row["id"])
+    if row["group_id"] is not None:
+        raise faults.invalid_volume(_NOT_DELETED.format(row["id"], row["status"], len(below)))
+    idle = all(
+        each["group_snapshot_id"] is None
+        and each["status"] in ("available", "error")
+        and each["project_id"] == row["project_id"]
+        for each in below
+    )
     if not is_ready or (below and not (cascade and idle)):
-        raise faults.invalid_volume(
-            f"Volume {row['id']} is {row['status']} and has {len(below)} snapshots. Volume status must be available or "
-            "error or error_restoring or error_extending or error_managing and must not be migrating, attached, belong "
-            "to a group, have snapshots, awaiting a transfer, or be disassociated from snapshots after volume transfer."
-        )
+        raise faults.invalid_volume(_NOT_DELETED.format(row["id"], row["status"], len(below)))
     for each in below:
         remove_snapshot(tx, request_id, each)
+    end(tx, request_id, row)
+
+
+def end(tx: Tx, request_id: str, row: VolumeRow) -> None:
+    """Have nothing left of it, in whatever state it is."""
     if row["host"] is None:
         finish_delete(tx, row)
     else:
@@ -188,12 +249,14 @@ def remove(tx: Tx, request_id: str, row: VolumeRow, *, cascade: bool, forced: bo
 
 def finish_delete(tx: Tx, row: VolumeRow) -> None:
     """Nothing is left of it."""
+    let_go_of_backup(tx, row)
     gib = row["new_size"] or row["size"]
     loads.count(tx, row["project_id"], row["volume_type_id"], "volumes", -1, -gib)
     loads.count_on_host(tx, row["host"], -gib)
     for transfer in query.rows(tx, transfers, transfers.c.volume_id == row["id"]):
         kinds.remove(tx, TRANSFER, transfer["id"])
     kinds.remove(tx, VOLUME, row["id"])
+    membership.volume_gone(tx, row)
 
 
 def remove_snapshot(tx: Tx, request_id: str, row: SnapshotRow) -> None:
@@ -206,6 +269,7 @@ def remove_snapshot(tx: Tx, request_id: str, row: SnapshotRow) -> None:
 def finish_delete_snapshot(tx: Tx, row: SnapshotRow) -> None:
     loads.count(tx, row["project_id"], row["volume_type_id"], "snapshots", -1, -row["size"])
     kinds.remove(tx, SNAPSHOT, row["id"])
+    membership.snapshot_gone(tx, row)
 
 
 def item(metadata: Mapping[str, str], key: str, what: str, object_id: str) -> str:

@@ -14,7 +14,8 @@ Mark: the names above. A crash at any point leaves whole files under them: a bas
 (the next call makes the rest), or a base that nobody stands on (removed with the next deletion, or made of again).
 
 Invariants:
-- A file with more names than its own and its base's is in a guest's folder: it is neither copied nor removed.
+- A file with more names than its own and its base's is in a guest's folder: it is not removed, and nothing but a whole
+  copy of it, taken while its guest stands still, becomes a base.
 - QEMU is always told the format, here and in what stands on an image. A guest that writes a qcow2 header into its disk
   writes it into a qcow2 file of ours, and gains nothing.
 """
@@ -119,13 +120,15 @@ class FileDriver:
                 below, form = self._shared(origin.id, volume_id)
             self._create(path, below, form, size_gib * _GIB)
 
-    def snapshot(self, snapshot_id: str, volume_id: str) -> None:
+    def snapshot(self, snapshot_id: str, volume_id: str, *, is_quiet: bool = False) -> None:
         path = self._path("snapshot", snapshot_id)
         base = self._path("base", snapshot_id)
+        volume = self._volume(volume_id)
+        if is_quiet and not path.exists() and not base.exists() and self._has_guest(volume):
+            self._copy(volume, base)
         with self._lock:
             if path.exists():
                 return
-            volume = self._volume(volume_id)
             if not base.exists() or base.samefile(volume):
                 head = self._head(volume)
                 if head.is_blank and not base.exists():
@@ -137,12 +140,13 @@ class FileDriver:
             os.link(base, path)
             self._sync()
 
-    def extend(self, volume_id: str, size_gib: int) -> None:
+    def extend(self, volume_id: str, size_gib: int, *, is_quiet: bool = False) -> None:
         path = self._volume(volume_id)
         with self._lock:
             if self._head(path).size_bytes >= size_gib * _GIB:
                 return
-            self._refuse_guests(path, 1)
+            if not is_quiet:
+                self._refuse_guests(path, 1)
             _run("qemu-img", "resize", "-q", "-f", "qcow2", str(path), str(size_gib * _GIB))
 
     # --- giving -------------------------------------------------------------------------------------------------------
@@ -152,6 +156,46 @@ class FileDriver:
         self._head(path)
         _run("qemu-img", "convert", "-U", "-f", "qcow2", "-O", form, str(path), str(target))
 
+    def save(self, origin: Origin, target: Path, below: Path | None, *, is_quiet: bool = False) -> None:
+        path = self._path(origin.kind, origin.id)
+        with self._lock:
+            head = self._head(path)
+            has_guest = origin.kind == "volume" and path.stat().st_nlink > self._own_names(path, origin.id)
+            if has_guest and not is_quiet:
+                self._refuse_guests(path, self._own_names(path, origin.id))
+        # A guest that stands still has the file open all the same, and locked.
+        with self._copied(path) if has_guest else contextlib.nullcontext(path) as source:
+            if below is None:
+                _run("qemu-img", "convert", "-f", "qcow2", "-O", "qcow2", str(source), str(target))
+                return
+            # First it stands on the volume, then on the other backup: that writes into it where the two are not the
+            # same.
+            on = ["-b", str(source), "-F", "qcow2"]
+            _run("qemu-img", "create", "-q", "-f", "qcow2", *on, str(target), str(head.size_bytes))
+            _run("qemu-img", "rebase", "-q", "-f", "qcow2", "-b", below.name, "-F", "qcow2", str(target))
+
+    def load(self, volume_id: str, source: Path) -> None:
+        path = self._volume(volume_id)
+        with self._lock:
+            size_bytes = self._head(path).size_bytes
+        try:
+            held = self._head(source).size_bytes
+        except VolumeFailure as error:
+            raise VolumeFailure(f"cannot restore volume {volume_id}: {error}") from error
+        if held > size_bytes:
+            raise VolumeFailure(f"cannot restore volume {volume_id} of {size_bytes} bytes: {source.name} holds {held}")
+        with _part(self._folder) as part:
+            _run("qemu-img", "convert", "-f", "qcow2", "-O", "qcow2", str(source), str(part))
+            if held < size_bytes:
+                _run("qemu-img", "resize", "-q", "-f", "qcow2", str(part), str(size_bytes))
+            part.chmod(0o600)
+            with self._lock:
+                self._refuse_guests(path, self._own_names(path, volume_id))
+                part.rename(path)
+                self._below[path.name] = None
+                self._collect()
+                self._sync()
+
     def export(self, volume_id: str, folder: Path) -> Path:
         volume = self._volume(volume_id)
         with self._lock:
@@ -159,7 +203,7 @@ class FileDriver:
             target = folder / volume.name
             if not target.exists():
                 self._refuse_guests(volume, 1)
-            folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o711, parents=True, exist_ok=True)
             name: str | None = volume.name
             while name is not None:
                 self._show(name, folder)
@@ -187,8 +231,7 @@ class FileDriver:
         path = self._path(kind, object_id)
         with self._lock:
             if kind == "volume" and path.exists():
-                base = self._path("base", object_id)
-                self._refuse_guests(path, 2 if base.exists() and base.samefile(path) else 1)
+                self._refuse_guests(path, self._own_names(path, object_id))
             path.unlink(missing_ok=True)
             self._below.pop(path.name, None)
             self._collect()
@@ -236,6 +279,25 @@ class FileDriver:
             self._below[base.name] = head.below
         self._create(volume, base.name, "qcow2", head.size_bytes)
 
+    def _has_guest(self, volume: Path) -> bool:
+        return volume.exists() and volume.stat().st_nlink > 1
+
+    def _copy(self, volume: Path, base: Path) -> None:
+        """Make a base of what the volume alone holds, which stays as it is: its guest goes on with the same file."""
+        head = self._head(volume)
+        with self._copied(volume) as part:
+            part.chmod(0o444)
+            with self._lock:
+                part.rename(base)
+                self._below[base.name] = head.below
+
+    @contextlib.contextmanager
+    def _copied(self, volume: Path) -> Iterator[Path]:
+        """A copy of what the volume alone holds, beside it; gone at the end unless it was renamed."""
+        with _part(self._folder) as part:
+            _run("cp", "--reflink=auto", "--sparse=always", "--", str(volume), str(part))
+            yield part
+
     def _create(self, path: Path, below: str | None, form: str, size_bytes: int) -> None:
         """A new file of nothing but what is below it, in place of what may be at `path`."""
         with _part(self._folder) as part:
@@ -250,6 +312,11 @@ class FileDriver:
         """Raises: VolumeFailure for a file that has more names than these."""
         if volume.exists() and volume.stat().st_nlink > names:
             raise VolumeFailure(f"{volume.name} is attached: a guest may write to it")
+
+    def _own_names(self, path: Path, volume_id: str) -> int:
+        """How many names the file of a volume has that no guest has it by."""
+        base = self._path("base", volume_id)
+        return 2 if base.exists() and base.samefile(path) else 1
 
     def _show(self, name: str, folder: Path) -> None:
         target = folder / name

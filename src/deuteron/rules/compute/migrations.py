@@ -1,0 +1,110 @@
+"""What is kept of each resize, migration and evacuation: from where to where, and how far it is, in Nova's words.
+
+    resize, migration   migrating -> finished -> confirmed;  reverting -> reverted
+    evacuation          accepted -> done -> completed, once the host that is back has removed what it had
+    any                 -> error
+
+A server has at most one that is not over: the newest. It is written by those who move servers, in their transaction,
+and is forgotten with the server.
+
+Source: nova/compute/manager.py, nova/conductor/tasks/migrate.py: where `migration.status` is set.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import uuid4
+
+from sqlalchemy import delete, func, select, update
+
+from deuteron.model.caller import Caller
+from deuteron.rules.compute import history
+from deuteron.rules.compute.history import ActionRow
+from deuteron.store.compute_tables import migrations
+from deuteron.store.database import Tx
+
+MigrationRow = ActionRow
+
+RESIZE: Final = "resize"
+COLD: Final = "migration"
+LIVE: Final = "live-migration"
+EVACUATION: Final = "evacuation"
+
+IN_PROGRESS: Final = ("queued", "preparing", "running", "post-migrating")
+"""Of a live migration."""
+_UNDER_WAY: Final = ("accepted", "migrating", "post-migrating", "reverting", *IN_PROGRESS)
+_OPEN: Final = (*_UNDER_WAY, "finished", "done")
+_SETTLED: Final = {"migrating": "finished", "post-migrating": "finished", "reverting": "reverted", "accepted": "done"}
+"""What one is once its server is as it should be."""
+
+
+def begin(
+    tx: Tx, caller: Caller, server_id: str, type: str, source: str | None, dest: str | None, status: str = "migrating"
+) -> str:
+    """Record that it was asked for. Its id."""
+    made = str(uuid4())
+    tx.insert(
+        migrations,
+        {
+            "id": made,
+            "number": (tx.scalar(select(func.max(migrations.c["number"]))) or 0) + 1,
+            "server_id": server_id,
+            "type": type,
+            "status": status,
+            "source": source,
+            "dest": dest,
+            "project_id": caller.project_id or "",
+            "user_id": caller.user_id,
+            "created_at": history.moment(tx.now),
+            "updated_at": None,
+        },
+    )
+    return made
+
+
+def newest(tx: Tx, server_id: str) -> MigrationRow | None:
+    """The last one of a server, over or not."""
+    of_server = select(migrations).where(migrations.c["server_id"] == server_id)
+    return tx.first(of_server.order_by(migrations.c["number"].desc()).limit(1))
+
+
+def find(tx: Tx, server_id: str, number: int) -> MigrationRow | None:
+    return tx.first(select(migrations).where(migrations.c["server_id"] == server_id, migrations.c["number"] == number))
+
+
+def set_status(tx: Tx, server_id: str, status: str) -> None:
+    """How far the newest is; nothing when that is over."""
+    row = newest(tx, server_id)
+    if row is not None and row.status in _OPEN:
+        _write(tx, row, status)
+
+
+def settled(tx: Tx, server_id: str) -> None:
+    """The server is as it should be."""
+    row = newest(tx, server_id)
+    if row is not None and row.status in _SETTLED:
+        _write(tx, row, _SETTLED[row.status])
+
+
+def failed(tx: Tx, server_id: str) -> None:
+    """The server is in error; what was not under way any more is left as it was."""
+    row = newest(tx, server_id)
+    if row is not None and row.status in _UNDER_WAY:
+        _write(tx, row, "error")
+
+
+def end(tx: Tx, server_id: str) -> None:
+    """The server is gone. As in Nova its resize is confirmed by that."""
+    row = newest(tx, server_id)
+    if row is not None and row.status in _OPEN:
+        over = {"finished": "confirmed", "done": "completed"}
+        _write(tx, row, over.get(row.status, "error"))
+
+
+def forget(tx: Tx, server_id: str) -> None:
+    tx.execute(delete(migrations).where(migrations.c["server_id"] == server_id))
+
+
+def _write(tx: Tx, row: MigrationRow, status: str) -> None:
+    values = {"status": status, "updated_at": history.moment(tx.now)}
+    tx.execute(update(migrations).where(migrations.c["id"] == row.id).values(values))

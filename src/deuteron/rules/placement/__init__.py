@@ -1,0 +1,1 @@
+"""The laws of Placement: providers of resources, what they have, and who takes it."""
