@@ -167,21 +167,28 @@ def _compare(place: str, theirs: Any, ours: Any, twins: Twins) -> Iterator[Diffe
 def _lists(place: str, theirs: Sequence[Any], ours: Sequence[Any], twins: Twins) -> Iterator[Difference]:
     left, lost = list(ours), []
     doubtful: set[int] = set()  # those that more than one may be
+    settled: set[int] = set()
     for one in theirs:
         found = next((number for number, other in enumerate(left) if _is_twin(one, other, twins)), None)
         if found is None:
             lost.append(one)
         else:
             yield from _compare(_item(place, one), one, left.pop(found), twins)
-    # What nobody knew before: each to the one that it is most like; of two that are as like it, to none for good.
-    for one in lost:
+    # What nobody knew before: each to the one that it is most like; of two that are as like it, to none for good, and
+    # when the others, which may tell what it leads to, have theirs.
+    for one, is_last in (*((one, False) for one in lost), *((one, True) for one in lost)):
+        if id(one) in settled:
+            continue
         near = sorted(
             (_distance(one, other, twins), number) for number, other in enumerate(left) if _may_be(one, other, twins)
         )
+        alike = [id(left[number]) for distance, number in near if distance == near[0][0]]
+        if len(alike) > 1 and not is_last:
+            doubtful.update(alike)
+            continue
+        settled.add(id(one))
         if near:
-            alike = [id(left[number]) for distance, number in near if distance == near[0][0]]
-            is_sure = len(alike) == 1 and alike[0] not in doubtful
-            doubtful.update(alike if len(alike) > 1 else ())
+            is_sure = len(alike) == 1 and (is_last or alike[0] not in doubtful)
             other = left.pop(near[0][1])
             yield from _compare(_item(place, one), one, other, twins if is_sure else twins.copy())
         else:

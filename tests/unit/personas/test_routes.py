@@ -237,8 +237,7 @@ def _network() -> Iterator[tuple[str, Line]]:
         yield f"DELETE {one}", Line(f"delete_{kind}")
         if kind not in ("address_scope", "address_group", "rbac_policy"):
             # A rule of a group is changed by who may delete it: it has no rule of changing.
-            write = f"update_{kind}" if changed else f"delete_{kind}"
-            yield from _tags(one, f"get_{kind}", write)
+            yield from _tags(one, kind, None if changed else f"delete_{kind}")
     for verb in ("add", "remove"):
         one = f"{v2}/address-groups/{{address_group}}/{verb}_addresses"
         yield f"PUT {one}", Line(f"{verb}_addresses", {"addresses": []})
@@ -262,7 +261,7 @@ def _network() -> Iterator[tuple[str, Line]]:
     yield f"GET {policy}", Line("get_policy")
     yield f"PUT {policy}", Line("update_policy", {"policy": {"name": "new"}})
     yield f"DELETE {policy}", Line("delete_policy")
-    yield from _tags(f"{v2}/policies/{{qos_policy}}", "get_policy", "update_policy")
+    yield from _tags(f"{v2}/policies/{{qos_policy}}", "policy")
     for kind, made in (
         ("bandwidth_limit_rule", {"max_kbps": 9, "direction": "ingress"}), ("dscp_marking_rule", {"dscp_mark": 10}),
         ("packet_rate_limit_rule", {"max_kpps": 9, "direction": "ingress"}),
@@ -411,14 +410,19 @@ def _network() -> Iterator[tuple[str, Line]]:
     yield f"DELETE {v2}/quotas/{{project}}", Line("delete_quota")
 
 
-def _tags(one: str, read: str, write: str) -> Iterator[tuple[str, Line]]:
+def _tags(one: str, kind: str, write: str | None = None) -> Iterator[tuple[str, Line]]:
+    """By the rules of the tags of a kind; where there are none, by `write` and that of reading the kind itself."""
+    read, make, change, drop = (
+        f"get_{kind}" if write and verb == "get" else write or f"{verb}_{kind}:tags"
+        for verb in ("get", "create", "update", "delete")
+    )
     yield f"GET {one}/tags", Line(read)
     yield f"GET {one}/tags/{{tag}}", Line(read)
-    yield f"PUT {one}/tags", Line(write, {"tags": ["t"]})
-    yield f"POST {one}/tags", Line(write, {"tags": ["t"]})
-    yield f"PUT {one}/tags/{{tag}}", Line(write)
-    yield f"DELETE {one}/tags", Line(write)
-    yield f"DELETE {one}/tags/{{tag}}", Line(write)
+    yield f"PUT {one}/tags", Line(change, {"tags": ["t"]})
+    yield f"POST {one}/tags", Line(make, {"tags": ["t"]})
+    yield f"PUT {one}/tags/{{tag}}", Line(change)
+    yield f"DELETE {one}/tags", Line(drop)
+    yield f"DELETE {one}/tags/{{tag}}", Line(drop)
 
 
 def _image() -> Iterator[tuple[str, Line]]:

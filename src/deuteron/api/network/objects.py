@@ -267,9 +267,10 @@ class Objects:
             refuse_late(values)
         except ApiError as error:
             # A parent that the caller does not see is not there for it, whatever it wanted to do.
-            if isinstance(error, Forbidden) and isinstance(network_id := values.get("network_id"), str):
+            network_id, group_id = values.get("network_id"), values.get("security_group_id")
+            if isinstance(error, Forbidden) and kind.name != "local_ip" and isinstance(network_id, str):
                 sight.network_for(tx, call.caller, network_id)
-            elif isinstance(group_id := values.get("security_group_id"), str):
+            elif isinstance(group_id, str):
                 sight.find_visible(tx, call.caller, security_groups.KIND, group_id)
             raise
         row = kind.create(tx, call.settings, call.caller, values)

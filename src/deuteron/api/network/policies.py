@@ -101,3 +101,8 @@ POLICIES: dict[str, str] = {
 
 for _resource in RESOURCES:
     POLICIES |= policies_of(_resource)
+
+# Neutron names rules of the tags of these only; tags of others are written by who changes what has them.
+for _name in ["floatingip", "network", "policy", "port", "router", "security_group", "subnet", "subnetpool", "trunk"]:
+    for _verb, _as in (("create", "update"), ("get", "get"), ("update", "update"), ("delete", "update")):
+        POLICIES.setdefault(f"{_verb}_{_name}:tags", f"rule:{_as}_{_name}")

@@ -7,6 +7,7 @@ from typing import Any
 
 from deuteron.api.call import Call, Mode, Reply, Route
 from deuteron.api.network import bodies
+from deuteron.api.network.policies import POLICIES
 from deuteron.model.codecs import Invalid, Text
 from deuteron.model.network.shared import MAX_TAGS
 from deuteron.rules.network import faults, sight
@@ -42,18 +43,18 @@ class Tags:
     def replace(self, call: Call, tx: Tx) -> Reply:
         """The tags become those of the body."""
         wanted = _decoded(bodies.parse(call, "tags"))
-        self._set(tx, self._writable(call, tx), wanted)
+        self._set(tx, self._writable(call, tx, "update"), wanted)
         return Reply(200, {"tags": wanted})
 
     def extend(self, call: Call, tx: Tx) -> Reply:
         """The tags of the body are added."""
         wanted = _decoded(bodies.parse(call, "tags"))
-        row = self._writable(call, tx)
+        row = self._writable(call, tx, "create")
         self._set(tx, row, [*row["tags"], *wanted])
         return Reply(200, {"tags": wanted})
 
     def clear(self, call: Call, tx: Tx) -> Reply:
-        self._set(tx, self._writable(call, tx), [])
+        self._set(tx, self._writable(call, tx, "delete"), [])
         return Reply(204)
 
     def has(self, call: Call, tx: Tx) -> Reply:
@@ -63,13 +64,13 @@ class Tags:
 
     def add(self, call: Call, tx: Tx) -> Reply:
         wanted = _decoded({"tags": [call.params["tag"]]})
-        row = self._writable(call, tx)
+        row = self._writable(call, tx, "update")
         self._set(tx, row, [*row["tags"], *wanted])
         return Reply(201)
 
     def drop(self, call: Call, tx: Tx) -> Reply:
         _decoded({"tags": [call.params["tag"]]})
-        row = self._writable(call, tx)
+        row = self._writable(call, tx, "delete")
         self._require(row, call.params["tag"])
         self._set(tx, row, [tag for tag in row["tags"] if tag != call.params["tag"]])
         return Reply(204)
@@ -82,17 +83,22 @@ class Tags:
             **self._kind.target(tx, call.caller, row),
             **self._kind.seen_as(call.caller, row),
         }
-        if not call.policy.check(call.caller, f"get_{self._kind.rule}", target):
+        if not call.policy.check(call.caller, self._rule("get"), target):
             raise faults.not_found(self._kind.name, row["id"])
         return row
 
-    def _writable(self, call: Call, tx: Tx) -> Values:
+    def _writable(self, call: Call, tx: Tx, verb: str) -> Values:
         row = self._row(call, tx)
-        rule = f"update_{self._kind.rule}"
         target = {**sight.row_target(row), **self._kind.target(tx, call.caller, row)}
-        if not call.policy.check(call.caller, rule, target):
-            raise faults.not_authorized([f"{rule}:tags"])
+        if not call.policy.check(call.caller, self._rule(verb), target):
+            raise faults.not_authorized([f"{verb}_{self._kind.rule}:tags"])
         return row
+
+    def _rule(self, verb: str) -> str:
+        named = f"{verb}_{self._kind.rule}:tags"
+        if named in POLICIES:
+            return named
+        return f"{'get' if verb == 'get' else 'update'}_{self._kind.rule}"
 
     def _set(self, tx: Tx, row: Values, tags: Sequence[str]) -> None:
         found = sorted(set(tags))

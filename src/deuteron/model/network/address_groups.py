@@ -5,9 +5,10 @@ Source: neutron-lib, neutron_lib/api/definitions/address_group.py; neutron/conf/
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from deuteron.model.codecs import Boolean
+from deuteron.model.codecs import Boolean, Text
 from deuteron.model.network.codecs import GroupAddresses
 from deuteron.model.network.shared import DESCRIPTION, ID, NAME, PROJECT_ID, READ, STANDARD, TENANT_ID, WRITE
 from deuteron.model.resource import Attribute, Extension, Resource
@@ -32,7 +33,7 @@ ADDRESS_GROUP: Resource[AddressGroupRow] = Resource(
                   default=[], create=True, filter=False, sort=False),
         Attribute("shared", Boolean(), "Whether every project may use it.", default=False, read=False, filter=False,
                   sort=False),
-        DESCRIPTION,
+        replace(DESCRIPTION, codec=Text(1024)),
         *(each for each in STANDARD if each.name != "tags"),
         TENANT_ID,
     ),

@@ -376,6 +376,35 @@ class GivenText:
 
 
 @dataclass(frozen=True)
+class Scalar:
+    """Text, or a number or truth value in Python's words: as Neutron keeps what nothing of it judges, ids among it."""
+
+    max_length: int | None = None
+    column: str = "text"
+    row_type: ClassVar[str] = "str"
+
+    def decode(self, raw: Any) -> Any:
+        if raw is None:
+            return None
+        return Text(self.max_length).decode(str(raw) if isinstance(raw, int | float) else raw)
+
+    def decode_filter(self, text: str) -> Any:
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        schema = Text(self.max_length).schema()
+        return {**schema, "type": ["string", "number", "boolean", "null"]}
+
+
+@dataclass(frozen=True)
+class ScalarOrNothing(Scalar):
+    """A scalar; what is nothing of any type, zero and an empty list among it, is no text."""
+
+    def decode(self, raw: Any) -> Any:
+        return None if raw is None else super().decode(raw or "")
+
+
+@dataclass(frozen=True)
 class RemotePrefix:
     """The addresses on the other side of a rule, as they are written; nothing of any kind is none."""
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from deuteron.model.codecs import Boolean, Integer, OneOf, Text
-from deuteron.model.network.codecs import GivenText, OwnerOrNone, RemotePrefix
+from deuteron.model.network.codecs import GivenText, OwnerOrNone, RemotePrefix, Scalar
 from deuteron.model.network.shared import ADMIN, ID, OWN_MANAGER, PROJECT_ID, READ, TENANT_ID
 from deuteron.model.resource import REQUIRED, Attribute, Extension, Resource
 
@@ -39,16 +39,16 @@ DEFAULT_SECURITY_GROUP_RULE: Resource[DefaultSecurityGroupRuleRow] = Resource(
                   judged_late=(object,)),
         Attribute("remote_ip_prefix", RemotePrefix(), "Addresses on the other side.", create=True,
                   judged_late=(object,)),
-        Attribute("remote_address_group_id", GivenText(), "An address group on the other side.", create=True,
+        Attribute("remote_address_group_id", Scalar(), "An address group on the other side.", create=True,
                   refers_to="address_group", row_type="AddressGroupId",
                   judged_late=(object,)),
-        Attribute("remote_group_id", GivenText(), "A group on the other side; PARENT is the new group.", create=True,
+        Attribute("remote_group_id", Scalar(), "A group on the other side; PARENT is the new group.", create=True,
                   row_type="str", judged_late=(object,)),
         Attribute("description", Text(1024), "Words for people.", default="", create=True, sort=False, nullable=True),
         Attribute("used_in_default_sg", Boolean(), "Whether default groups begin with it.", default=REQUIRED,
-                  create=True, sort=False),
+                  create=True, sort=False, judged_late=(object,)),
         Attribute("used_in_non_default_sg", Boolean(), "Whether other groups begin with it.", default=REQUIRED,
-                  create=True, sort=False),
+                  create=True, sort=False, judged_late=(object,)),
         replace(PROJECT_ID, stored=False, read=False, filter=False, sort=False),
         replace(TENANT_ID, read=False, filter=False, sort=False),
     ),

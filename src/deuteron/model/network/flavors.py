@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from deuteron.model.codecs import Boolean, ListOf, OneOf, Text, Uuid
+from deuteron.model.network.codecs import ScalarOrNothing
 from deuteron.model.network.shared import ADMIN, ID, NAME
 from deuteron.model.resource import REQUIRED, Attribute, Extension, Resource
 
@@ -63,7 +64,7 @@ SERVICE_PROFILE: Resource[ServiceProfileRow] = Resource(
         ID,
         _DESCRIPTION,
         Attribute("driver", Text(_LONG), "The provider's, as Neutron names it.", default="", create=True, update=True),
-        Attribute("metainfo", Text(_MAX_METAINFO, nullable=True), "Words for the driver: none reads any.", default="",
+        Attribute("metainfo", ScalarOrNothing(_MAX_METAINFO), "Words for the driver: none reads any.", default="",
                   create=True, update=True, filter=False, judged_late=(object,)),
         _ENABLED,
     ),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from deuteron.model.codecs import Boolean, IpAddress, Text, Uuid
+from deuteron.model.codecs import Boolean, IpAddress, Uuid
 from deuteron.model.network.shared import DESCRIPTION, ID, NAME, PROJECT_ID, READ, STANDARD, TENANT_ID, WRITE
 from deuteron.model.resource import REQUIRED, Attribute, Extension, Resource
 
@@ -34,7 +34,7 @@ NDP_PROXY: Resource[NdpProxyRow] = Resource(
                   refers_to="port"),
         Attribute("ip_address", IpAddress(nullable=True), "Its address; by default one that the router reaches.",
                   create=True, filter=False, nullable=False),
-        replace(DESCRIPTION, codec=Text(1024)),
+        DESCRIPTION,
         *(each for each in STANDARD if each.name != "tags"),
     ),
     indexes=(("project_id",), ("name",), ("router_id",), ("port_id",)),

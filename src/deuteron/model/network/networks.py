@@ -108,6 +108,7 @@ NETWORK: Resource[NetworkRow] = Resource(
     rules={
         "create": WRITE,
         "get": f"{READ} or rule:service_api or rule:shared or rule:external or rule:context_is_advsvc",
+        "get:tags": f"{READ} or rule:shared or rule:external or rule:context_is_advsvc",
         "update": WRITE,
         "delete": WRITE,
     },
@@ -162,6 +163,7 @@ SUBNET: Resource[SubnetRow] = Resource(
         "get": (
         f"{READ} or rule:shared or rule:external_network or rule:admin_or_net_owner_reader or rule:service_api"
     ),
+        "get:tags": f"{READ} or rule:shared or rule:external_network or rule:admin_or_net_owner_reader",
         "update": f"{WRITE} or rule:admin_or_net_owner_member",
         "delete": f"{WRITE} or rule:admin_or_net_owner_member",
     },

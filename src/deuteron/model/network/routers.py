@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from deuteron.model.codecs import Anything, Boolean, IpAddress, Text, Uuid
 from deuteron.model.network import dns
-from deuteron.model.network.codecs import MAX_ROUTES, GatewayInfo, GivenText, Routes
+from deuteron.model.network.codecs import MAX_ROUTES, GatewayInfo, Routes, Scalar
 from deuteron.model.network.shared import (
     ADMIN,
     ADMIN_STATE,
@@ -55,7 +55,7 @@ ROUTER: Resource[RouterRow] = Resource(
                   sort=False),
         replace(ZONE_HINTS, sort=False),
         Attribute("routes", Routes(MAX_ROUTES), "Further routes.", default=[], update=True, filter=False, sort=False),
-        Attribute("flavor_id", GivenText(), "Its flavor.", create=True, filter=False, refers_to="network_flavor",
+        Attribute("flavor_id", Scalar(), "Its flavor.", create=True, filter=False, refers_to="network_flavor",
                   judged_late=(object,)),
         *STANDARD,
     ),

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from deuteron.model.codecs import Anything, Boolean, Cidr, Integer, OneOf, Text
-from deuteron.model.network.codecs import GivenText, RemotePrefix
+from deuteron.model.network.codecs import GivenText, RemotePrefix, Scalar
 from deuteron.model.network.shared import DESCRIPTION, ID, NAME, PROJECT_ID, READ, STANDARD, TENANT_ID, WRITE
 from deuteron.model.resource import REQUIRED, Attribute, Resource
 
@@ -96,10 +96,10 @@ SECURITY_GROUP_RULE: Resource[SecurityGroupRuleRow] = Resource(
                   judged_late=(object,)),
         Attribute("remote_ip_prefix", RemotePrefix(), "Addresses on the other side.", create=True,
                   judged_late=(object,)),
-        Attribute("remote_address_group_id", GivenText(), "An address group on the other side.", create=True,
+        Attribute("remote_address_group_id", Scalar(), "An address group on the other side.", create=True,
                   refers_to="address_group", judged_late=(object,)),
         Attribute("normalized_cidr", Cidr(nullable=True), "remote_ip_prefix without host bits.", sort=False),
-        Attribute("remote_group_id", GivenText(), "A security group on the other side.", create=True,
+        Attribute("remote_group_id", Scalar(), "A security group on the other side.", create=True,
                   refers_to="security_group", judged_late=(object,)),
         Attribute("belongs_to_default_sg", Boolean(), "Whether its group is the project's default.", sort=False),
         Attribute("description", Text(255), "Words for people.", default="", create=True, sort=False),

@@ -152,7 +152,7 @@ def delete_network(tx: Tx, settings: Settings, caller: Caller | None, row: Netwo
 
 
 def seen_as(caller: Caller, row: Mapping[str, object]) -> Mapping[str, object]:
-    if row.get("project_id") == caller.project_id or caller.is_admin:
+    if row.get("project_id") == caller.project_id or caller.is_admin or caller.is_service:
         return {}
     # Visible and not its own: then it is external, shared with everybody, or with this project.
     return {"shared": bool(row.get("shared")) or not row.get("router:external")}

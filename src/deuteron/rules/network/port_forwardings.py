@@ -8,7 +8,7 @@ Source: neutron/services/portforwarding/pf_plugin.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final, Literal, NamedTuple
 
@@ -62,7 +62,7 @@ def create_forwarding(tx: Tx, settings: Settings, caller: Caller, values: Values
         "internal_first": inside.first,
         "internal_last": inside.last,
     }
-    _refuse_uneven(new)
+    _refuse_uneven(*(_ports(new, side) for side in _SIDES))
     port = _visible_port(tx, caller, new)
     _refuse_taken(tx, new, None)
     _refuse_other_ways(tx, new, floating)
@@ -85,7 +85,7 @@ def update_forwarding(
         if (said := _said(values, side)) is not None:
             given[f"{side}_first"], given[f"{side}_last"] = said
     new = query.with_values(row, given)
-    _refuse_uneven(new)
+    _refuse_uneven(*(_ports(new, side) for side in _SIDES))
     if new["internal_port_id"] != row["internal_port_id"]:
         port = _visible_port(tx, caller, new)
         if "internal_ip_address" not in values:
@@ -150,9 +150,15 @@ def _ports(row: PortForwardingRow, side: _Side) -> _Ports:
     return _Ports(row["internal_first"], row["internal_last"])
 
 
-def _refuse_uneven(new: PortForwardingRow) -> None:
-    inside, outside = (ports_.last - ports_.first for ports_ in (_ports(new, side) for side in _SIDES))
-    if inside > 0 and inside != outside:
+def refuse_uneven(values: Mapping[str, object]) -> None:
+    """Of a body. Raises: BadRequest for several ports inside that are not as many outside."""
+    inside, outside = (_said(dict(values), side) for side in _SIDES)
+    if inside is not None and outside is not None:
+        _refuse_uneven(inside, outside)
+
+
+def _refuse_uneven(inside: _Ports, outside: _Ports) -> None:
+    if inside.last > inside.first and inside.last - inside.first != outside.last - outside.first:
         raise _refused(_NOT_SO_MANY)
 
 
@@ -286,6 +292,7 @@ KIND = Kind(
     delete=delete_forwarding,
     visible=lambda caller: None,
     parent=floatingips.KIND,
+    judge=refuse_uneven,
     derive=_show_ports,
     extra_columns=tuple(f"{side}_{end}" for side in _SIDES for end in ("first", "last")),
     filters={

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from deuteron.model.caller import Caller
+from deuteron.model.network import LOCAL_IP_OWNER
 from deuteron.model.network.parts import AddressPair
 from deuteron.model.network.rows import PortRow
 from deuteron.model.scalars import Mac, SecurityGroupId
@@ -37,7 +38,9 @@ def groups_of_new(tx: Tx, caller: Caller | None, port: Values, values: Values) -
 
     Raises: BadRequest, NotFound, Conflict.
     """
-    own = security_groups.default_group(tx, port["project_id"]) if port["project_id"] else None
+    # Neutron makes the port of a local IP for nobody, and gives it to the project afterwards.
+    has_own = port["project_id"] and port["device_owner"] != LOCAL_IP_OWNER
+    own = security_groups.default_group(tx, port["project_id"]) if has_own else None
     # A null is a list of none; the default group is for a body that does not name them.
     wanted = values["security_groups"] or [] if "security_groups" in values else None
     if not port["port_security_enabled"]:

@@ -63,7 +63,9 @@ _PROMISED: Final = ("minimum_bandwidth_rule", "minimum_packet_rate_rule")
 
 
 def create_policy(tx: Tx, settings: Settings, caller: Caller, values: Values) -> QosPolicyRow:
-    """A policy without rules. Raises: Conflict for a second default of the project."""
+    """A policy without rules. Raises: BadRequest for one of nobody; Conflict for a second default of the project."""
+    if not values["project_id"]:
+        raise faults.bad_request("QoS policy", "a policy belongs to a project, and project_id is empty")
     if values.get("is_default"):
         _refuse_second_default(tx, values["project_id"], None)
     row = add(tx, QOS_POLICY, values)

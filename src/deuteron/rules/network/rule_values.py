@@ -43,8 +43,13 @@ def refuse_values(values: Mapping[str, object]) -> None:
         value = values.get(name)
         if isinstance(value, Refused):
             raise value.error
+        if value is None and name == "ethertype" and name in values:
+            raise _no_ethertype("None")
         if value is not None:
             read(str(value).lower() if name == "protocol" else str(value))
+    for name in ("used_in_default_sg", "used_in_non_default_sg"):
+        if isinstance(value := values.get(name), Refused):
+            raise value.error
 
 
 def by_protocol(column: ColumnElement[object], caller: Caller, texts: Sequence[str]) -> ColumnElement[bool]:

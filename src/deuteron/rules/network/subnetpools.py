@@ -175,18 +175,15 @@ def _version(prefixes: list[Cidr]) -> int:
 
 def _grown(row: SubnetPoolRow, wanted: list[Cidr]) -> list[Cidr]:
     """The prefixes of a pool that may only grow: what is taken from it must stay inside. Raises: BadRequest."""
-    if wanted:
-        _version(wanted)
-    prefixes = _compact(wanted)
-    parsed = [ipaddress.ip_network(prefix) for prefix in prefixes]
-    whole = _Whole(parsed)
-    if {prefix.version for prefix in parsed} != {row["ip_version"]} or not all(
-        whole.contains(ipaddress.ip_network(held)) for held in row["prefixes"]
-    ):
+    of_family = [text for text in wanted if ipaddress.ip_network(text).version == row["ip_version"]]
+    prefixes = _compact(of_family)
+    whole = _Whole([ipaddress.ip_network(prefix) for prefix in prefixes])
+    if not all(whole.contains(ipaddress.ip_network(held)) for held in row["prefixes"]):
         raise faults.refused(
             "IllegalSubnetPoolPrefixUpdate",
             "Illegal update to prefixes: Existing prefixes must be a subset of the new prefixes.",
         )
+    _version(wanted)
     return prefixes
 
 

@@ -463,7 +463,7 @@ def _join_gateways(tx: Tx, row: SubnetRow) -> None:
 
 
 def _seen_as(caller: Caller, row: Mapping[str, object]) -> Mapping[str, object]:
-    if row.get("project_id") == caller.project_id or caller.is_admin:
+    if row.get("project_id") == caller.project_id or caller.is_admin or caller.is_service:
         return {}
     # Visible and not its own: then its network is external, or shared with it.
     return {"shared": not row.get("router:external")}
