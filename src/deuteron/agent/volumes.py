@@ -10,10 +10,11 @@ from pathlib import Path
 
 from deuteron.compute.images import ImageCache, send_file
 from deuteron.compute.tools import DiskFailure
+from deuteron.model.connections import Connection
 from deuteron.model.intent import HostSettings, ImageRef
 from deuteron.volume import VolumeFailure, VolumeKeeper
 from deuteron.volume.backups import BackupStore
-from deuteron.volume.contract import VolumeDriver
+from deuteron.volume.contract import Place, VolumeDriver
 from deuteron.volume.registry import open_driver
 from deuteron.volume.simulated import SimulatedDriver
 
@@ -39,7 +40,7 @@ def open_volumes(settings: HostSettings) -> VolumeKeeper:
     if settings.dataplane == "none":
         driver = SimulatedDriver()
     else:
-        driver = open_driver(settings.volume_driver, folder, fetch)
+        driver = open_driver(settings.volume_driver, Place(settings.volume_driver, settings.host, folder, fetch), {})
     backups = BackupStore(Path(settings.state_dir) / "backups")
     return VolumeKeeper(driver, lambda *what: _deliver(settings, *what), folder, backups)
 
@@ -50,7 +51,7 @@ class Exports:
     def __init__(self, driver: VolumeDriver) -> None:
         self._driver = driver
 
-    def export(self, volume_id: str, folder: Path) -> Path:
+    def export(self, volume_id: str, folder: Path) -> Connection:
         """Raises: DiskFailure."""
         try:
             return self._driver.export(volume_id, folder)

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import msgspec
 
+from deuteron.model.connections import Connection
 from deuteron.model.intent import GuestFigures, IntentPort, IntentServer, ServerReport
 
 
@@ -41,8 +42,8 @@ class VolumeSource(Protocol):
     Raises: DiskFailure of `images` for what cannot be had.
     """
 
-    def export(self, volume_id: str, folder: Path) -> Path:
-        """Let a server have the volume, which finds its files in the folder; the file to open, a qcow2."""
+    def export(self, volume_id: str, folder: Path) -> Connection:
+        """Let a server have the volume, which finds its files in the folder."""
         ...
 
     def withdraw(self, volume_id: str, folder: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Literal
 import msgspec
 
 from deuteron.model.codecs import is_uuid
+from deuteron.model.connections import FileConnection
 from deuteron.model.intent import IntentServer, Plug, ServerPort, ServerVolume
 
 MARK_NAMESPACE = "urn:deuteron:server:1"
@@ -110,8 +111,8 @@ def interface_row(port: ServerPort, wiring: HostWiring) -> InterfaceRow:
     )
 
 
-def volume_row(volume: ServerVolume, path: str) -> DiskRow:
-    return DiskRow(path, volume.target, serial=volume.volume_id, is_readonly=volume.is_readonly)
+def volume_row(volume: ServerVolume, file: FileConnection) -> DiskRow:
+    return DiskRow(file.path, volume.target, file.format, serial=volume.volume_id, is_readonly=volume.is_readonly)
 
 
 def domain_row(
@@ -119,17 +120,17 @@ def domain_row(
     wiring: HostWiring,
     instance_dir: str,
     image_dir: str,
-    volumes: Mapping[str, str] | None = None,
+    volumes: Mapping[str, FileConnection] | None = None,
 ) -> DomainRow:
     """What libvirt should be told about `server`, whose files are in `instance_dir`.
 
-    `volumes` are the paths of those of its volumes that it is to have now, by id; a rescued server has none of them,
+    `volumes` are the files of those of its volumes that it is to have now, by id; a rescued server has none of them,
     unless the rescue disk stands beside all others.
     """
     disks = _disk_rows(server, instance_dir)
     if server.rescue is None or server.rescue.device is not None:
-        paths = volumes or {}
-        plugged = [volume_row(each, paths[each.volume_id]) for each in server.volumes if each.volume_id in paths]
+        files = volumes or {}
+        plugged = [volume_row(each, files[each.volume_id]) for each in server.volumes if each.volume_id in files]
         disks = [
             *(row for row in plugged if row.target == "vda"),
             *disks,

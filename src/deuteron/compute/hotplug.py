@@ -62,8 +62,8 @@ class Hotplug:
             if each.volume_id not in volume_ids:
                 continue
             try:
-                paths = self._volumes.bring(wanted, (each.volume_id,))
-                self._volumes.plug(dom, domains.volume_row(each, paths[each.volume_id]))
+                files = self._volumes.bring(wanted, (each.volume_id,))
+                self._volumes.plug(dom, domains.volume_row(each, files[each.volume_id]))
             except (libvirt.libvirtError, DiskFailure, OSError) as error:
                 if is_away(error):
                     raise

@@ -25,6 +25,7 @@ from deuteron.compute.contract import VolumeSource
 from deuteron.compute.domain import DiskRow
 from deuteron.compute.images import InstanceFiles
 from deuteron.compute.tools import DiskFailure
+from deuteron.model.connections import FileConnection
 from deuteron.model.intent import IntentServer
 
 _HELD: Final = ".held-"
@@ -81,11 +82,11 @@ class ServerVolumes:
             return frozenset()
         return frozenset(path.name.removeprefix(_HELD) for path in folder.glob(f"{_HELD}*"))
 
-    def bring(self, server: IntentServer, ids: Iterable[str]) -> dict[str, str]:
-        """Paths of these volumes of the server, by id, each in its folder now. Raises: DiskFailure."""
+    def bring(self, server: IntentServer, ids: Iterable[str]) -> dict[str, FileConnection]:
+        """The files of these volumes of the server, by id, each in its folder now. Raises: DiskFailure."""
         wanted = set(ids)
         return {
-            each.volume_id: str(self._bring(server.id, each.volume_id))
+            each.volume_id: self._bring(server.id, each.volume_id)
             for each in server.volumes
             if each.volume_id in wanted
         }
@@ -110,13 +111,16 @@ class ServerVolumes:
         if xml is not None:
             dom.detachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
-    def _bring(self, server_id: str, volume_id: str) -> Path:
+    def _bring(self, server_id: str, volume_id: str) -> FileConnection:
         if self._source is None:
             raise DiskFailure(f"cannot attach volume {volume_id}: this host keeps no volumes")
         self.prepare(server_id)
         folder = self._folder(server_id)
         (folder / f"{_HELD}{volume_id}").touch()
-        return self._source.export(volume_id, folder)
+        found = self._source.export(volume_id, folder)
+        if not isinstance(found, FileConnection):
+            raise DiskFailure(f"cannot attach volume {volume_id}: this host attaches files, and it is none")
+        return found
 
     def _folder(self, server_id: str) -> Path:
         return self._files.path(server_id) / "volumes"

@@ -4,7 +4,10 @@ A driver holds no policy and no memory that it could lose: what there is it find
 called again after a crash at any point of it, with the same arguments, and then does what is left to do; of what is
 done already it does nothing. Calls come from several threads, at most one at a time for each id.
 
-A driver is a package with an entry point in the group `deuteron.volume_drivers`, found by its name (`registry`).
+A driver is a package with an entry point in the group `deuteron.volume_drivers`, whose name is what `driver` of a table
+`[volume.backends.NAME]` says (`registry`). It names a class, of which each host that carries the back end makes an
+object of its own (`DriverClass`): with its place on the host, and with what the table says beside what every back end
+has.
 """
 
 from __future__ import annotations
@@ -12,10 +15,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import msgspec
 
+from deuteron.model.connections import Connection
 from deuteron.model.intent import ImageRef
 
 Fetch = Callable[[ImageRef, Path], tuple[Path, str]]
@@ -28,6 +32,44 @@ class VolumeFailure(Exception):
     def __init__(self, message: str, details: str = "") -> None:
         super().__init__(message)
         self.details = details
+
+
+class BackendAway(VolumeFailure):
+    """The back end cannot be reached now, so that nothing is known of what it keeps: it is asked again later.
+
+    No volume is called lost or broken for it; the service of the back end is down meanwhile.
+    """
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a driver works."""
+
+    backend: str
+    """The name of the back end, as in `[volume.backends.NAME]`."""
+    host: str
+    """The host that carries it. Several may carry one back end, each with a driver of its own."""
+    folder: Path
+    """For files of the back end on this host, of nobody else; it is there."""
+    fetch: Fetch
+
+
+class Capabilities(msgspec.Struct, frozen=True):
+    """What a back end is, for as long as it is open: told by Cinder's names, which types may ask for."""
+
+    vendor_name: str
+    storage_protocol: str
+    """"file", "iSCSI": as Cinder has it."""
+    driver_version: str = "1"
+    pool: str = ""
+    """What `HOST@BACKEND#POOL` says; "" is the back end's own name (`volume_backend_name`)."""
+    is_networked: bool = False
+    """Whether every host that carries the back end reaches what another of them made: guests there may have it."""
+    multiattach: bool = False
+    """Whether several guests may have a volume at once (`VolumeDriver.share`)."""
+    thin_provisioning_support: bool = True
+    thick_provisioning_support: bool = False
+    more: dict[str, str | bool | int | float] = {}
+    """Others, by the names that extra specs have them by, as `compression`; none of them replaces one of Cinder's."""
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -68,11 +110,13 @@ class NoGuests:
 
 @runtime_checkable
 class VolumeDriver(Protocol):
-    """One back end. Sizes are in GiB; ids are UUIDs in their usual form."""
+    """One back end. Sizes are in GiB; ids are UUIDs in their usual form. All raises BackendAway for one that is."""
 
     name: str
+    """The driver's, as the entry point has it."""
     is_lasting: bool
     """Whether what it made is there after its process ended."""
+    capabilities: Capabilities
 
     def size_gib(self, volume_id: str) -> int | None:
         """How large the volume is; None when there is none, or not a whole one."""
@@ -85,7 +129,20 @@ class VolumeDriver(Protocol):
         ...
 
     def clone(self, volume_id: str, size_gib: int, origin: Origin) -> None:
-        """Make a volume that holds what its origin holds now; no data are copied. Raises: VolumeFailure."""
+        """Make a volume that holds what its origin of this back end holds now. Raises: VolumeFailure.
+
+        No data are copied where the back end can do without; of a volume that is shared they may be.
+        """
+        ...
+
+    def share(self, volume_id: str, *, is_shared: bool) -> None:
+        """Let several guests have the volume at once, or again only one; it is only one's when it is made.
+
+        It is asked of each volume each time the keeper looks at it. Data may be copied where that changes something.
+
+        Raises: VolumeFailure where the back end is not able to (`Capabilities.multiattach`), and for a volume that a
+        guest has while it is what it is not to be.
+        """
         ...
 
     def snapshot(self, snapshot_id: str, volume_id: str, *, is_quiet: bool = False) -> None:
@@ -121,10 +178,15 @@ class VolumeDriver(Protocol):
         """
         ...
 
-    def export(self, volume_id: str, folder: Path) -> Path:
-        """Let a guest have the volume that finds its files in `folder`: the file to open, whose format is qcow2.
+    def export(self, volume_id: str, folder: Path) -> Connection:
+        """Let the guest of this host have the volume that finds its files in `folder`, and no other guest.
 
-        Raises: VolumeFailure, also when another folder has it.
+        What the guest opens is a file in the folder, or a logical unit that the host reaches by iSCSI.
+
+        The folder is the guest's for as long as it has volumes, also when its host or agent starts again, and differs
+        from that of each other guest of the host. Asked again it answers the same.
+
+        Raises: VolumeFailure, also when another folder has it, of this host or another, and it is not shared.
         """
         ...
 
@@ -136,4 +198,23 @@ class VolumeDriver(Protocol):
         """Remove it; what was made of it stays whole. Raises: VolumeFailure while a guest has the volume."""
         ...
 
-    def figures(self) -> Figures: ...
+    def figures(self) -> Figures:
+        """Asked from time to time: while it fails, the back end's service is down. Raises: VolumeFailure, OSError."""
+        ...
+
+
+class DriverClass(Protocol):
+    """What the entry point names."""
+
+    Options: ClassVar[type[msgspec.Struct]]
+    """What a table `[volume.backends.NAME]` may say for this driver, by the names of its fields: a frozen struct with
+    `forbid_unknown_fields`. A field without a default is needed; types and `msgspec.Meta` say what is accepted, and a
+    `ValueError` of `__post_init__` what is not. `deuteron up` refuses the rest. No message of it quotes a secret: of
+    the file's lines it shows the keys alone. Names of `registry.COMMON` are taken."""
+
+    def __call__(self, place: Place, options: Any) -> VolumeDriver:
+        """Open it; `options` are of the class's. What cannot be opened is tried again while the agent lives.
+
+        Raises: VolumeFailure; OSError.
+        """
+        ...

@@ -9,8 +9,9 @@ import threading
 from pathlib import Path
 from typing import Literal
 
+from deuteron.model.connections import Connection, FileConnection
 from deuteron.model.intent import ImageRef
-from deuteron.volume.contract import Figures, Origin, VolumeFailure
+from deuteron.volume.contract import Capabilities, Figures, Origin, VolumeFailure
 
 
 class SimulatedDriver:
@@ -18,12 +19,15 @@ class SimulatedDriver:
 
     name = "simulated"
     is_lasting = False
+    capabilities = Capabilities("Deuteron", "file", multiattach=True)
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sizes: dict[str, int] = {}
         self._snapshots: dict[str, int] = {}
-        self._folders: dict[str, Path] = {}
+        self._folders: dict[str, set[Path]] = {}
+        """Who has a volume."""
+        self._shared: set[str] = set()
 
     def size_gib(self, volume_id: str) -> int | None:
         return self._sizes.get(volume_id)
@@ -88,23 +92,32 @@ class SimulatedDriver:
                 raise VolumeFailure(f"cannot restore volume {volume_id}: {source.name} is larger than it")
             self._refuse_guests(volume_id)
 
-    def export(self, volume_id: str, folder: Path) -> Path:
+    def share(self, volume_id: str, *, is_shared: bool) -> None:
         with self._lock:
             self._size(volume_id)
-            if self._folders.setdefault(volume_id, folder) != folder:
+            if is_shared is (volume_id in self._shared):
+                return
+            self._refuse_guests(volume_id)
+            (self._shared.add if is_shared else self._shared.discard)(volume_id)
+
+    def export(self, volume_id: str, folder: Path) -> Connection:
+        with self._lock:
+            self._size(volume_id)
+            if folder not in self._folders.get(volume_id, ()) and volume_id not in self._shared:
                 self._refuse_guests(volume_id)
-        return folder / f"volume-{volume_id}"
+            self._folders.setdefault(volume_id, set()).add(folder)
+        return FileConnection(str(folder / f"volume-{volume_id}"), "raw" if volume_id in self._shared else "qcow2")
 
     def withdraw(self, volume_id: str, folder: Path) -> None:
         with self._lock:
-            if self._folders.get(volume_id) == folder:
-                del self._folders[volume_id]
+            self._folders.get(volume_id, set()).discard(folder)
 
     def delete(self, kind: Literal["volume", "snapshot"], object_id: str) -> None:
         with self._lock:
             if kind == "volume":
                 self._refuse_guests(object_id)
             (self._sizes if kind == "volume" else self._snapshots).pop(object_id, None)
+            self._shared.discard(object_id)
 
     def figures(self) -> Figures:
         with self._lock:
@@ -117,5 +130,5 @@ class SimulatedDriver:
         return size
 
     def _refuse_guests(self, volume_id: str) -> None:
-        if volume_id in self._folders:
+        if self._folders.get(volume_id):
             raise VolumeFailure(f"volume-{volume_id} is attached: a guest may write to it")

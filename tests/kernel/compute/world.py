@@ -34,7 +34,8 @@ from deuteron.net.mechanisms.openvswitch.host import openvswitch
 from deuteron.net.mechanisms.wiring import plug_of
 from deuteron.sandbox import hosts
 from deuteron.volume import VolumeFailure
-from deuteron.volume.file.driver import FileDriver
+from deuteron.volume.contract import Place
+from deuteron.volume.file import FileDriver, FileOptions
 
 QEMU_CONF = """
 user = "root"
@@ -70,7 +71,7 @@ class World:
         self._leases: dict[str, str] = {}
         self.settings = HostSettings("h1", str(folder), str(folder / "api.sock"), "secret")
         (folder / "volumes").mkdir()
-        self.volumes = FileDriver(folder / "volumes", _no_image)
+        self.volumes = FileDriver(Place("file", "h1", folder / "volumes", _no_image), FileOptions())
         _private_folders(folder)
         _run("ip link set lo up")
         _run("ip link add br0 type bridge")

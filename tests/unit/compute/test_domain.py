@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from deuteron.compute import domain as domains
+from deuteron.model.connections import FileConnection
 from deuteron.model.intent import (
     FirewallDriver,
     HostSettings,
@@ -135,7 +136,9 @@ def test_volumes_are_disks_that_are_found_by_their_ids() -> None:
     root, data, absent = (f"{n}1111111-1111-4111-8111-111111111111" for n in (2, 3, 4))
     volumes = (ServerVolume(data, "vdc", is_readonly=True), ServerVolume(absent, "vdd"), ServerVolume(root, "vda"))
     server = msgspec.structs.replace(SERVER, image=None, root_disk_gib=0, ephemeral_disk_gib=1, volumes=volumes)
-    row = domains.domain_row(server, OVS, "/i", "/m", {root: "/v/r", data: "/v/d"})
+    row = domains.domain_row(
+        server, OVS, "/i", "/m", {root: FileConnection("/v/r"), data: FileConnection("/v/d", "raw")}
+    )
 
     xml = domains.domain_xml(row)
 
@@ -143,6 +146,7 @@ def test_volumes_are_disks_that_are_found_by_their_ids() -> None:
     assert [attributes(disk, "target")["dev"] for disk in disks] == ["vda", "vdb", "vdc"]
     assert attributes(disks[0], "source") == {"file": "/v/r"} and disks[0].findtext("serial") == root
     assert [disk.find("readonly") is not None for disk in disks] == [False, False, True]
+    assert [attributes(disk, "driver")["type"] for disk in disks] == ["qcow2", "qcow2", "raw"]
     assert domains.volume_disks(xml) == {root: "vda", data: "vdc"}
     assert "/v/d" in (domains.present_disk(xml, data) or "") and domains.present_disk(xml, absent) is None
 
@@ -199,7 +203,7 @@ def test_a_rescue_disk_comes_beside_volumes_too() -> None:
     wanted = msgspec.structs.replace(
         SERVER, image=None, root_disk_gib=0, volumes=volumes, rescue=RescueDisk(IMAGE, device="disk", bus="virtio")
     )
-    paths = {each.volume_id: f"/v/{each.target}" for each in volumes}
+    paths = {each.volume_id: FileConnection(f"/v/{each.target}") for each in volumes}
     row = domains.domain_row(wanted, OVS, "/i", "/images", paths)
     assert [(disk.path, disk.target, disk.boots) for disk in row.disks] == [
         ("/v/vda", "vda", False), ("/i/disk.rescue", "vdc", True), ("/v/vdb", "vdb", False),

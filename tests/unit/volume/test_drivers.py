@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from deuteron.model.connections import FileConnection
 from deuteron.model.intent import ImageRef
 from deuteron.volume import VolumeDriver, VolumeFailure
 from deuteron.volume.backups import BackupStore
-from deuteron.volume.contract import Origin
-from deuteron.volume.file import FileDriver
+from deuteron.volume.contract import Origin, Place
+from deuteron.volume.file import FileDriver, FileOptions
 from deuteron.volume.file.qcow2 import NotQcow2, read_head
-from deuteron.volume.registry import UnknownDriver, open_driver
+from deuteron.volume.registry import UnknownDriver, WrongOptions, open_driver
 from deuteron.volume.simulated import SimulatedDriver
 from tests import needs
 
@@ -43,7 +44,15 @@ def image_of(size_bytes: int = MIB) -> ImageRef:
 
 
 def file_driver(folder: Path) -> FileDriver:
-    return FileDriver(folder / "volumes", fetch)
+    (folder / "volumes").mkdir(exist_ok=True)
+    return FileDriver(Place("file", "h1", folder / "volumes", fetch), FileOptions())
+
+
+def exported(driver: VolumeDriver, volume_id: str, folder: Path) -> Path:
+    """The file that a guest has."""
+    found = driver.export(volume_id, folder)
+    assert isinstance(found, FileConnection)
+    return Path(found.path)
 
 
 @pytest.fixture(params=[file_driver, lambda folder: SimulatedDriver()], ids=["file", "simulated"])
@@ -141,7 +150,7 @@ def test_what_a_guest_has_is_left_alone(driver: VolumeDriver, tmp_path: Path) ->
 def test_what_a_quiet_guest_has_is_kept_and_made_larger(driver: VolumeDriver, tmp_path: Path) -> None:
     one, kept, again, copy = (next(ids()) for _ in range(4))
     driver.make(one, 1)
-    path = driver.export(one, tmp_path / "guest")
+    path = exported(driver, one, tmp_path / "guest")
     if isinstance(driver, FileDriver):
         write(path, "a")
     driver.snapshot(kept, one, is_quiet=True)
@@ -281,7 +290,7 @@ def test_a_guest_sees_its_own_volume_and_what_is_below_it(tmp_path: Path) -> Non
     write(tmp_path / "volumes" / f"volume-{one}", "a", at=MIB)
     driver.clone(two, 1, Origin("volume", one))
     guest = tmp_path / "instances" / "guest" / "volumes"
-    path = driver.export(two, guest)
+    path = exported(driver, two, guest)
     assert letter_in(path) == "i" and letter_in(path, at=MIB) == "a"
     write(path, "b")
     shown = sorted(str(each.relative_to(guest)) for each in guest.rglob("*") if each.is_file())
@@ -322,9 +331,20 @@ def test_a_damaged_file_is_no_volume(tmp_path: Path) -> None:
 
 
 def test_a_driver_is_found_by_its_name(tmp_path: Path) -> None:
-    assert isinstance(open_driver("file", tmp_path, fetch), FileDriver)
+    place = Place("fast", "h1", tmp_path, fetch)
+    assert isinstance(open_driver("file", place, {}), FileDriver)
     with pytest.raises(UnknownDriver, match="known: file"):
-        open_driver("floppy", tmp_path, fetch)
+        open_driver("floppy", place, {})
+
+
+def test_a_driver_says_what_its_back_ends_may_be_told(tmp_path: Path) -> None:
+    place = Place("fast", "h1", tmp_path, fetch)
+    small = open_driver("file", place, {"capacity_gib": 1})
+    assert small.figures().total_gib <= 1
+    for said, why in (({"capacity_gib": 0}, ">= 1"), ({"capacity_gib": "much"}, "int"), ({"colour": 1}, "colour")):
+        with pytest.raises(WrongOptions, match=why) as refused:
+            open_driver("file", place, said)
+        assert refused.value.accepted == ("capacity_gib",)
 
 
 def test_a_volume_is_given_back_what_was_saved_of_it(driver: VolumeDriver, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 from deuteron.model.intent import ImageRef, IntentBackup, IntentSnapshot, IntentVolume, VolumeRestore, VolumeUpload
 from deuteron.volume import VolumeFailure, VolumeKeeper
 from deuteron.volume.backups import BackupStore
-from deuteron.volume.contract import Origin
-from deuteron.volume.file import FileDriver
+from deuteron.volume.contract import Origin, Place
+from deuteron.volume.file import FileDriver, FileOptions
 from deuteron.volume.keeper import KeeperOptions
 from deuteron.volume.simulated import SimulatedDriver
 from tests import needs
@@ -40,6 +40,12 @@ class Flawed(SimulatedDriver):
             self.failures -= 1
             raise VolumeFailure("no space is left")
         super().make(volume_id, size_gib, image)
+
+
+def file_driver(folder: Path) -> FileDriver:
+    (folder / "volumes").mkdir(exist_ok=True)
+    place = Place("file", "h1", folder / "volumes", lambda image, into: (into / image.id, "raw"))
+    return FileDriver(place, FileOptions())
 
 
 @contextmanager
@@ -135,7 +141,7 @@ def test_what_something_is_still_to_be_made_of_stays_until_then(tmp_path: Path) 
 
 @needs.needs_program("qemu-img")
 def test_a_volume_that_is_lost_is_not_made_anew(tmp_path: Path) -> None:
-    driver = FileDriver(tmp_path / "volumes", lambda image, folder: (folder / image.id, "raw"))
+    driver = file_driver(tmp_path)
     with keeping(driver, tmp_path) as keeper:
         keeper.sync(wanted(IntentVolume(ONE, 1, is_made=True)), {SNAPSHOT: IntentSnapshot(SNAPSHOT, ONE, is_made=True)})
         until(lambda: set(states(keeper).values()) == {"error"} and len(states(keeper)) == 2, "both are told")
@@ -151,7 +157,7 @@ def test_another_keeper_goes_on_where_the_last_ended(tmp_path: Path) -> None:
     volumes = wanted(IntentVolume(ONE, 2), IntentVolume(TWO, 2, snapshot_id=SNAPSHOT))
     snapshots = {SNAPSHOT: IntentSnapshot(SNAPSHOT, ONE)}
     for _ in range(2):
-        driver = FileDriver(tmp_path / "volumes", lambda image, folder: (folder / image.id, "raw"))
+        driver = file_driver(tmp_path)
         with keeping(driver, tmp_path) as keeper:
             keeper.sync(volumes, snapshots)
             until(settled(keeper, ONE, TWO, SNAPSHOT), "all of it is there")
@@ -170,7 +176,7 @@ def test_a_volume_is_delivered_as_an_image_until_it_was_taken_once(tmp_path: Pat
             raise refusals.pop()
         delivered.append((volume_id, image_id, path.stat().st_size))
 
-    driver = FileDriver(tmp_path / "volumes", lambda image, folder: (folder / image.id, "raw"))
+    driver = file_driver(tmp_path)
     with keeping(driver, tmp_path, deliver) as keeper:
         asked = IntentVolume(ONE, 1, upload=VolumeUpload(IMAGE, "raw"))
         said: list[tuple[str, str | None]] = []

@@ -30,11 +30,14 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
+import msgspec
+
+from deuteron.model.connections import Connection, FileConnection
 from deuteron.model.intent import ImageRef
-from deuteron.volume.contract import Fetch, Figures, Origin, VolumeFailure
+from deuteron.volume.contract import Capabilities, Figures, Origin, Place, VolumeFailure
 from deuteron.volume.file.qcow2 import Head, NotQcow2, read_head
 
 _GIB: Final = 1024**3
@@ -42,15 +45,26 @@ _TOOL_TIMEOUT_S: Final = 3600.0
 _IMAGES: Final = "images"
 
 
+class FileOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `[volume.backends.NAME]` may say for it."""
+
+    capacity_gib: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] | None = None
+    """At most so much is told to be there; nothing: what the disk has."""
+
+
 class FileDriver:
     """`VolumeDriver` over a folder; see the module's text. One process has the folder."""
 
+    Options = FileOptions
     name = "file"
     is_lasting = True
+    capabilities = Capabilities("Deuteron", "file")
 
-    def __init__(self, folder: Path, fetch: Fetch) -> None:
+    def __init__(self, place: Place, options: FileOptions) -> None:
+        folder = place.folder
         self._folder = folder
-        self._fetch = fetch
+        self._fetch = place.fetch
+        self._capacity_gib = options.capacity_gib
         self._lock = threading.RLock()
         """Held while names change; not while data are read or written."""
         self._arriving: list[str] = []
@@ -79,7 +93,10 @@ class FileDriver:
 
     def figures(self) -> Figures:
         usage = shutil.disk_usage(self._folder)
-        return Figures(usage.total // _GIB, usage.free // _GIB)
+        total = usage.total // _GIB
+        if self._capacity_gib is not None:
+            total = min(total, self._capacity_gib)
+        return Figures(total, min(total, usage.free // _GIB))
 
     # --- making -------------------------------------------------------------------------------------------------------
 
@@ -196,7 +213,11 @@ class FileDriver:
                 self._collect()
                 self._sync()
 
-    def export(self, volume_id: str, folder: Path) -> Path:
+    def share(self, volume_id: str, *, is_shared: bool) -> None:
+        if is_shared:
+            raise VolumeFailure(f"volume {volume_id} is a qcow2 file, which one guest at most may have")
+
+    def export(self, volume_id: str, folder: Path) -> Connection:
         volume = self._volume(volume_id)
         with self._lock:
             self._head(volume)
@@ -210,7 +231,7 @@ class FileDriver:
                 if name != volume.name:
                     (self._folder / name).chmod(0o444)
                 name = self._below.get(name)
-            return target
+            return FileConnection(str(target))
 
     def withdraw(self, volume_id: str, folder: Path) -> None:
         with self._lock:

@@ -1,0 +1,35 @@
+"""How a guest of a host gets at the data of a volume: what a volume driver answers, and what a hypervisor opens."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class FileConnection(msgspec.Struct, frozen=True, tag_field="kind", tag="file"):
+    """The guest opens a file, which lies in its folder."""
+
+    path: str
+    format: Literal["qcow2", "raw"] = "qcow2"
+
+
+class IscsiConnection(msgspec.Struct, frozen=True, tag_field="kind", tag="iscsi"):
+    """The host opens a logical unit, by QEMU's own initiator, and hands it to the guest."""
+
+    portal: str
+    """Address and port: "192.0.2.7:3260"."""
+    target: str
+    """The target's IQN."""
+    lun: int
+    initiator: str
+    """The IQN that the host says it is."""
+    user: str = ""
+    password: str = ""
+    """For CHAP; "" for none."""
+
+    def __repr__(self) -> str:
+        return f"IscsiConnection({self.portal}, {self.target}, lun={self.lun})"
+
+
+Connection = FileConnection | IscsiConnection
