@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "guest": {"model"},
     "agent": {"model", "net", "compute", "volume"},
     "sandbox": {"model"},
-    "cli": {"model", "sandbox", "guest", "compute.probe", "net", "store.engine", "store.postgresql"},
+    "cli": {"model", "sandbox", "guest", "compute.probe", "net", "volume.registry", "store.engine", "store.postgresql"},
 }
 """Each layer and what of ours it may import, besides itself."""
 

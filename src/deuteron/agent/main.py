@@ -51,7 +51,6 @@ from deuteron.net.mechanisms import UnknownMechanism
 from deuteron.net.mechanisms.wiring import HostMechanism, host_mechanisms_by_name, plug_of
 from deuteron.net.plan import planner
 from deuteron.volume import VolumeKeeper
-from deuteron.volume.registry import UnknownDriver
 
 log = structlog.get_logger("deuteron.agent")
 
@@ -151,6 +150,9 @@ class Agent:
         there = frozenset[str]()
         if self._volumes is not None:
             there = frozenset(report.id for report in self._volumes.reports()[0] if report.state == "ready")
+            present = {each.name for each in self._volumes.drivers.told() if each.fault is None}
+            named = (each for server in self._intent.servers.values() for each in server.volumes)
+            there |= {each.volume_id for each in named if each.is_elsewhere and each.backend in present}
         self._compute.sync(self._intent.servers, self._intent.ports, ready, self._looked_for, there)
 
     def _sync_volumes(self) -> None:
@@ -291,13 +293,13 @@ class Agent:
             bandwidths=settings.bandwidths,
             packet_rates=settings.packet_rates,
             started_at=self._started_at,
-            volume_driver=self._volumes.driver.name if self._volumes is not None else "",
-            volume_gib=self._volumes.figures().total_gib if self._volumes is not None else 0,
+            volume_backends=self._volumes.drivers.told() if self._volumes is not None else (),
         )
 
     def _beat(self) -> Heartbeat:
         use = self._compute.use() if self._compute is not None else HostUse(0, 0, 0)
-        return Heartbeat(use.memory_used_mib, use.disk_used_gib, use.running_vms)
+        backends = self._volumes.drivers.told() if self._volumes is not None else ()
+        return Heartbeat(use.memory_used_mib, use.disk_used_gib, use.running_vms, backends)
 
     async def _answer(self, question: Ask) -> str:
         if question.what == "diff":
@@ -348,13 +350,13 @@ async def _run(settings: HostSettings, mechanisms: Sequence[HostMechanism]) -> N
     if "storage" in settings.roles:
         try:
             volumes = await asyncio.to_thread(open_volumes, settings)
-        except (UnknownDriver, OSError) as error:
+        except OSError as error:
             log.error("no volumes can be kept on this host", reason=str(error))
     compute = None
     if "compute" in settings.roles:
         try:
             plug = plug_of(mechanisms, settings)
-            source = None if volumes is None else Exports(volumes.driver)
+            source = None if volumes is None else Exports(volumes.drivers)
             compute = await asyncio.to_thread(open_compute, _with_known_virt_type(settings), plug, source)
             _remember_virt_type(settings, compute.facts().virt_type)
         except NoHypervisor as error:

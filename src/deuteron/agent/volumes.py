@@ -1,6 +1,11 @@
-"""What the keeper of a host's volumes is given: its driver, the images it makes volumes of, the way back to the API.
+"""What the keeper of a host's volumes is given: its drivers, the images it makes volumes of, the way back to the API.
 
-Images lie in the driver's folder while volumes stand on them, apart from those of servers, which are pruned by age.
+    STATE/volumes/             of the back end that is there where nothing is said of any, and what is on its way
+    STATE/backends/NAME/       of each other back end
+    STATE/backups/             backups of all of them
+
+Images lie in the folder of a back end while volumes stand on them, apart from those of servers, which are pruned by
+age.
 """
 
 from __future__ import annotations
@@ -11,8 +16,9 @@ from pathlib import Path
 from deuteron.compute.images import ImageCache, send_file
 from deuteron.compute.tools import DiskFailure
 from deuteron.model.connections import Connection
-from deuteron.model.intent import HostSettings, ImageRef
+from deuteron.model.intent import VOLUME_DRIVER, BackendSettings, HostSettings, ImageRef
 from deuteron.volume import VolumeFailure, VolumeKeeper
+from deuteron.volume.backends import Backends, Drivers
 from deuteron.volume.backups import BackupStore
 from deuteron.volume.contract import Place, VolumeDriver
 from deuteron.volume.registry import open_driver
@@ -20,9 +26,10 @@ from deuteron.volume.simulated import SimulatedDriver
 
 
 def open_volumes(settings: HostSettings) -> VolumeKeeper:
-    """The keeper that the settings ask for. Raises: UnknownDriver; OSError."""
-    folder = Path(settings.state_dir) / "volumes"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """The keeper that the settings ask for. Raises: OSError."""
+    state = Path(settings.state_dir)
+    coming = state / "volumes"
+    coming.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     caches: dict[Path, ImageCache] = {}
     guard = threading.Lock()
@@ -36,32 +43,34 @@ def open_volumes(settings: HostSettings) -> VolumeKeeper:
         except DiskFailure as error:
             raise VolumeFailure(str(error), error.details) from error
 
-    driver: VolumeDriver
-    if settings.dataplane == "none":
-        driver = SimulatedDriver()
-    else:
-        driver = open_driver(settings.volume_driver, Place(settings.volume_driver, settings.host, folder, fetch), {})
-    backups = BackupStore(Path(settings.state_dir) / "backups")
-    return VolumeKeeper(driver, lambda *what: _deliver(settings, *what), folder, backups)
+    def open_one(backend: BackendSettings) -> VolumeDriver:
+        if settings.dataplane == "none":
+            return SimulatedDriver()
+        folder = coming if backend.name == VOLUME_DRIVER else state / "backends" / backend.name
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return open_driver(backend.driver, Place(backend.name, settings.host, folder, fetch), backend.options)
+
+    drivers = Backends(settings.host, settings.volume_backends, open_one)
+    return VolumeKeeper(drivers, lambda *what: _deliver(settings, *what), coming, BackupStore(state / "backups"))
 
 
 class Exports:
-    """The volumes of a driver as servers of the host need them (`deuteron.compute.contract.VolumeSource`)."""
+    """The volumes of a host's back ends as servers of it need them (`deuteron.compute.contract.VolumeSource`)."""
 
-    def __init__(self, driver: VolumeDriver) -> None:
-        self._driver = driver
+    def __init__(self, drivers: Drivers) -> None:
+        self._drivers = drivers
 
-    def export(self, volume_id: str, folder: Path) -> Connection:
+    def export(self, backend: str, volume_id: str, folder: Path) -> Connection:
         """Raises: DiskFailure."""
         try:
-            return self._driver.export(volume_id, folder)
+            return self._drivers.driver(backend).export(volume_id, folder)
         except VolumeFailure as error:
             raise DiskFailure(str(error), error.details) from error
 
-    def withdraw(self, volume_id: str, folder: Path) -> None:
+    def withdraw(self, backend: str, volume_id: str, folder: Path) -> None:
         """Raises: DiskFailure."""
         try:
-            self._driver.withdraw(volume_id, folder)
+            self._drivers.driver(backend).withdraw(volume_id, folder)
         except VolumeFailure as error:
             raise DiskFailure(str(error), error.details) from error
 

@@ -25,10 +25,10 @@ from deuteron.cli.client import Client, NotAnswering, Refusal
 from deuteron.cli.database import has_rows, settle
 from deuteron.cli.hostline import HostRefusal, listens, wiring_of
 from deuteron.cli.options import Refused, as_typed, state_option, tell_waiting
+from deuteron.cli.plugins import refuse_unknown_mechanisms, refuse_wrong_backends
 from deuteron.cli.progress import Progress
 from deuteron.cli.starter import own_cache_dir, upload_guest, write_clouds_yaml
 from deuteron.model.intent import FirewallDriver
-from deuteron.net.mechanisms import UnknownMechanism, mechanisms_by_name
 from deuteron.sandbox import control
 from deuteron.sandbox.claims import PortClaim, claim_port
 from deuteron.sandbox.cloud import (
@@ -214,7 +214,8 @@ def _start(
     else:
         text = DEFAULT_TEXT
     topology = parse_topology(text, str(topology_file or state.topology))
-    _refuse_unknown_mechanisms(topology)
+    refuse_unknown_mechanisms(topology)
+    refuse_wrong_backends(topology, text, str(topology_file or state.topology))
     with progress.step("machine") as busy:
         wanted = dataplane or (old.dataplane if old is not None else None)
         checks.load_modules()
@@ -271,19 +272,6 @@ def _settle_dataplane(wanted: Dataplane | None, busy: Callable[[str], None]) -> 
         err=True,
     )
     return "none"
-
-
-def _refuse_unknown_mechanisms(topology: Topology) -> None:
-    """Here already, although the API and each agent refuse them too: their words would be in logs."""
-    # Only `up` needs what runs on hosts, and it takes a moment to load.
-    from deuteron.net.mechanisms.wiring import host_mechanisms_by_name
-
-    try:
-        mechanisms_by_name(topology.mechanism_drivers)
-        host_mechanisms_by_name(topology.mechanism_drivers)
-    except UnknownMechanism as error:
-        hint = f"install the package that offers it: {sys.executable} -m pip install --no-deps FOLDER"
-        raise Refused(str(error), hint) from error
 
 
 def _refuse_open_bridges() -> None:

@@ -42,11 +42,11 @@ class VolumeSource(Protocol):
     Raises: DiskFailure of `images` for what cannot be had.
     """
 
-    def export(self, volume_id: str, folder: Path) -> Connection:
+    def export(self, backend: str, volume_id: str, folder: Path) -> Connection:
         """Let a server have the volume, which finds its files in the folder."""
         ...
 
-    def withdraw(self, volume_id: str, folder: Path) -> None:
+    def withdraw(self, backend: str, volume_id: str, folder: Path) -> None:
         """Take it out of the folder again."""
         ...
 

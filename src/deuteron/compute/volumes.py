@@ -5,8 +5,8 @@
 
 A guest finds its volumes by name, those that come while it runs as well.
 
-Mark: `.held-ID`, written before the export and removed after the withdrawal. A crash in between leaves a volume that is
-held, and that is withdrawn when nobody wants it.
+Mark: `.held-ID`, which names the back end that keeps the volume, written before the export and removed after the
+withdrawal. A crash in between leaves a volume that is held, and that is withdrawn when nobody wants it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from deuteron.compute.domain import DiskRow
 from deuteron.compute.images import InstanceFiles
 from deuteron.compute.tools import DiskFailure
 from deuteron.model.connections import FileConnection
-from deuteron.model.intent import IntentServer
+from deuteron.model.intent import VOLUME_DRIVER, IntentServer, ServerVolume
 
 _HELD: Final = ".held-"
 _PIDS: Final = Path("/run/libvirt/qemu")
@@ -85,18 +85,15 @@ class ServerVolumes:
     def bring(self, server: IntentServer, ids: Iterable[str]) -> dict[str, FileConnection]:
         """The files of these volumes of the server, by id, each in its folder now. Raises: DiskFailure."""
         wanted = set(ids)
-        return {
-            each.volume_id: self._bring(server.id, each.volume_id)
-            for each in server.volumes
-            if each.volume_id in wanted
-        }
+        return {each.volume_id: self._bring(server.id, each) for each in server.volumes if each.volume_id in wanted}
 
     def let_go(self, server_id: str, keep: Iterable[str] = ()) -> None:
         """Give back all but these. Raises: DiskFailure."""
         for volume_id in sorted(self.held(server_id) - set(keep)):
+            mark = self._folder(server_id) / f"{_HELD}{volume_id}"
             if self._source is not None:
-                self._source.withdraw(volume_id, self._folder(server_id))
-            (self._folder(server_id) / f"{_HELD}{volume_id}").unlink(missing_ok=True)
+                self._source.withdraw(_backend(mark), volume_id, self._folder(server_id))
+            mark.unlink(missing_ok=True)
 
     def plug(self, dom: libvirt.virDomain, row: DiskRow) -> None:
         """Give a running guest a disk. Raises: libvirtError; OSError; DiskFailure."""
@@ -111,19 +108,29 @@ class ServerVolumes:
         if xml is not None:
             dom.detachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
-    def _bring(self, server_id: str, volume_id: str) -> FileConnection:
+    def _bring(self, server_id: str, volume: ServerVolume) -> FileConnection:
+        volume_id = volume.volume_id
         if self._source is None:
             raise DiskFailure(f"cannot attach volume {volume_id}: this host keeps no volumes")
         self.prepare(server_id)
         folder = self._folder(server_id)
-        (folder / f"{_HELD}{volume_id}").touch()
-        found = self._source.export(volume_id, folder)
+        mark = folder / f"{_HELD}{volume_id}"
+        if not mark.exists():
+            new = folder / f".new-{volume_id}"
+            new.write_text(volume.backend, encoding="ascii")
+            new.rename(mark)
+        found = self._source.export(volume.backend, volume_id, folder)
         if not isinstance(found, FileConnection):
             raise DiskFailure(f"cannot attach volume {volume_id}: this host attaches files, and it is none")
         return found
 
     def _folder(self, server_id: str) -> Path:
         return self._files.path(server_id) / "volumes"
+
+
+def _backend(mark: Path) -> str:
+    """What keeps a volume that is held. Marks of before there were several back ends are empty."""
+    return mark.read_text(encoding="ascii") or VOLUME_DRIVER
 
 
 def _identity_of(dom: libvirt.virDomain) -> int:

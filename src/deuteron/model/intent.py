@@ -37,7 +37,10 @@ MECHANISM = "openvswitch"
 """The mechanism of a host, a cloud and a port of which nothing else is said."""
 
 VOLUME_DRIVER = "file"
-"""The volume driver of a host of which nothing else is said."""
+"""The volume driver, and the back end, of a host of which nothing else is said."""
+OVERSUBSCRIPTION: Final = 20.0
+"""How often room for volumes is given away: what nobody wrote takes none. Source: cinder.conf
+max_over_subscription_ratio."""
 
 Key = tuple[str, str]
 """Kind and id of an intent object."""
@@ -425,12 +428,18 @@ class Plug(msgspec.Struct, frozen=True):
 
 
 class ServerVolume(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A volume that a server has; it is kept on the same host."""
+    """A volume that a server has, of a back end that its host carries."""
 
     volume_id: str
     target: str
     """What the guest calls its device: vdb."""
     is_readonly: bool = False
+    backend: str = VOLUME_DRIVER
+    """What keeps it."""
+    is_shared: bool = False
+    """Whether other servers may have it, too."""
+    is_elsewhere: bool = False
+    """Whether another host made it, which carries the same back end."""
 
 
 class IntentServer(_Object, frozen=True, tag_field="kind", tag="server"):
@@ -505,6 +514,9 @@ class IntentVolume(_Object, frozen=True, tag_field="kind", tag="volume"):
     source_id: str | None = None
     upload: VolumeUpload | None = None
     restore: VolumeRestore | None = None
+    backend: str = VOLUME_DRIVER
+    is_shared: bool = False
+    """Whether several servers may have it at once."""
     is_made: bool = False
     """Whether it was there already: if it is not any more, it is lost, and not made anew."""
 
@@ -513,6 +525,7 @@ class IntentSnapshot(_Object, frozen=True, tag_field="kind", tag="volume_snapsho
     """What a volume of this host held when the host first heard of it, until it is deleted."""
 
     volume_id: str
+    backend: str = VOLUME_DRIVER
     is_made: bool = False
     """As of volumes."""
 
@@ -526,6 +539,8 @@ class IntentBackup(_Object, frozen=True, tag_field="kind", tag="backup"):
     """The backup from which it says what differs."""
     copy_of: str | None = None
     """The backup whose data it has; nothing is saved then."""
+    backend: str = VOLUME_DRIVER
+    """What keeps the volume."""
     is_made: bool = False
     """As of volumes."""
 
@@ -603,6 +618,22 @@ Rates = dict[Literal["egress", "ingress", "any"], int]
 """A second, by direction as a guest sees it; of a direction that is missing nothing is promised."""
 
 
+class BackendSettings(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A back end for volumes: a table `[volume.backends.NAME]` of the topology."""
+
+    name: str
+    driver: str
+    volume_backend_name: str
+    """What volume types ask for; several back ends may have one."""
+    options: dict[str, Any] = {}
+    """What else the table says, for the driver: secrets may be among it."""
+    max_over_subscription_ratio: float = OVERSUBSCRIPTION
+    reserved_percentage: int = 0
+
+    def __repr__(self) -> str:
+        return f"BackendSettings({self.name}, driver={self.driver})"
+
+
 class HostSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a host is, fixed when its agent starts: from the topology, not from the API.
 
@@ -631,8 +662,8 @@ class HostSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     roles: tuple[Literal["network", "compute", "storage"], ...] = ("network", "compute")
     mechanism_drivers: tuple[str, ...] = (MECHANISM,)
     """The mechanisms that wire ports here."""
-    volume_driver: str = VOLUME_DRIVER
-    """What keeps volumes here."""
+    volume_backends: tuple[BackendSettings, ...] = (BackendSettings(VOLUME_DRIVER, VOLUME_DRIVER, VOLUME_DRIVER),)
+    """What keeps volumes here, where the host has the role for it."""
     virt_type: Literal["auto", "kvm", "qemu"] = "auto"
     dns_servers: tuple[str, ...] = ()
     bandwidths: dict[str, Rates] = {}
@@ -642,6 +673,30 @@ class HostSettings(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 # --- messages, JSON text frames over one WebSocket at /internal/hosts/<host> ---------------------------------------
+
+
+class Backend(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a host tells of a back end for volumes that it carries."""
+
+    name: str
+    driver: str
+    volume_backend_name: str
+    pool: str = ""
+    """As the driver calls it; "" before it was opened."""
+    total_gib: int = 0
+    free_gib: int = 0
+    max_over_subscription_ratio: float = OVERSUBSCRIPTION
+    reserved_percentage: int = 0
+    is_networked: bool = False
+    """Whether every host that carries it reaches its volumes."""
+    capabilities: dict[str, str | bool | int | float] = {}
+    """What else it is, by Cinder's names."""
+    fault: str | None = None
+    """Why it is away."""
+
+    @property
+    def pool_name(self) -> str:
+        return self.pool or self.volume_backend_name
 
 
 class Hello(msgspec.Struct, frozen=True, tag_field="type", tag="hello"):
@@ -666,10 +721,8 @@ class Hello(msgspec.Struct, frozen=True, tag_field="type", tag="hello"):
     packet_rates: Rates = {}
     started_at: str = ""
     """UTC, ISO 8601."""
-    volume_driver: str = ""
-    """What keeps volumes here; "" on a host that keeps none."""
-    volume_gib: int = 0
-    """Room for volumes in all."""
+    volume_backends: tuple[Backend, ...] = ()
+    """What keeps volumes here."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, tag_field="type", tag="snapshot", omit_defaults=True):
@@ -828,6 +881,8 @@ class Heartbeat(msgspec.Struct, frozen=True, tag_field="type", tag="heartbeat"):
     memory_used_mib: int = 0
     disk_used_gib: int = 0
     running_vms: int = 0
+    volume_backends: tuple[Backend, ...] = ()
+    """As they are now."""
 
 
 class Difference(msgspec.Struct, frozen=True, omit_defaults=True):

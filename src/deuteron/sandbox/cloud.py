@@ -308,6 +308,7 @@ def write_settings(state: State, cloud: Cloud, topology: Topology, virt_type: Li
             virt_type=virt_type,
             bandwidths=host.bandwidths,
             packet_rates=host.packet_rates,
+            volume_backends=host.volume_backends,
         )
         folder = state.host(host.name)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

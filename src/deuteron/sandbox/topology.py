@@ -33,6 +33,14 @@ The file is TOML and speaks Kolla's inventory: five groups and the roles of a ho
     gateway = "172.24.4.1"                  # the address of the host `outside`
     pool = ["172.24.4.10", "172.24.4.250"]
 
+    [volume.backends.fast]      # what keeps volumes; without such a table there is one of driver "file", called so
+    driver = "file"
+    volume_backend_name = "fast"            # what volume types ask for; its own name, where nothing is said
+    hosts = ["aio"]                         # hosts or groups that carry it; all of group storage
+    max_over_subscription_ratio = 20.0      # how often its room is given away
+    reserved_percentage = 0                 # of its room, nobody gets this
+    capacity_gib = 100                      # of this driver: what it says of its size at most
+
     [hosts.aio]                             # only for what differs from the rules above
     tunnel_ip = "172.31.0.10"
     vlan_interface = "ens5"                 # the same physical network through another interface
@@ -57,9 +65,11 @@ from typing import Literal, cast
 
 import msgspec
 
-from deuteron.model.intent import MECHANISM, TUNNEL_PROVIDER, Rates
+from deuteron.model.intent import MECHANISM, TUNNEL_PROVIDER, BackendSettings, Rates
 
+from .backends import Volume, backends_of_hosts
 from .errors import TopologyError
+from .lines import line_about
 from .promises import Bandwidths, PacketRates, bandwidths, packet_rates
 
 GROUPS = ("control", "network", "compute", "storage", "monitoring")
@@ -144,6 +154,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     external: External = External()
     bandwidths: Bandwidths = Bandwidths()
     packet_rates: PacketRates = PacketRates()
+    volume: Volume = Volume()
     hosts: dict[str, _HostTable] = {}
 
 
@@ -163,6 +174,7 @@ class Host(msgspec.Struct, frozen=True):
     bandwidths: dict[str, Rates] = {}
     """As the host's agent has them, by bridge."""
     packet_rates: Rates = {}
+    volume_backends: tuple[BackendSettings, ...] = ()
 
     @property
     def roles(self) -> tuple[AgentRole, ...]:
@@ -237,7 +249,7 @@ def parse_topology(text: str, source: str = "the topology") -> Topology:
     try:
         return _parsed(text, source)
     except TopologyError as error:
-        raise TopologyError(error.message + _line(text, error.message), error.hint) from error
+        raise TopologyError(error.message + line_about(text, error.message), error.hint) from error
 
 
 def _parsed(text: str, source: str) -> Topology:
@@ -259,7 +271,11 @@ def _parsed(text: str, source: str) -> Topology:
     external = _checked_external(file.external, source)
     _refuse_wrong_names(file.physical_networks, source)
     names = _host_names(file, source)
-    hosts = tuple(_host(name, number, file, source) for number, name in enumerate(names))
+    backends = backends_of_hosts(file.volume, _groups(file), source)
+    hosts = tuple(
+        msgspec.structs.replace(_host(name, number, file, source), volume_backends=backends.get(name, ()))
+        for number, name in enumerate(names)
+    )
     _refuse_doubled_addresses(hosts, source)
     return Topology(
         hosts=hosts,
@@ -274,9 +290,13 @@ def default_topology() -> Topology:
     return parse_topology(DEFAULT_TEXT, "the default topology")
 
 
+def _groups(file: _File) -> Mapping[str, tuple[str, ...]]:
+    return file.groups or dict.fromkeys(GROUPS, ("aio",))
+
+
 def _host_names(file: _File, source: str) -> list[str]:
     """Host names in the order of their first mention, `outside` last."""
-    groups: Mapping[str, tuple[str, ...]] = file.groups or dict.fromkeys(GROUPS, ("aio",))
+    groups = _groups(file)
     names = list(dict.fromkeys(name for group in GROUPS for name in groups.get(group, ())))
     for name in names:
         if not _HOST_NAME.fullmatch(name):
@@ -317,7 +337,7 @@ def _host(name: str, number: int, file: _File, source: str) -> Host:
             f'two roles of host "{name}" have the same interface "{twice}" in {source}',
             f"each of {', '.join(Interfaces.__struct_fields__)} is another one",
         )
-    groups = file.groups or dict.fromkeys(GROUPS, ("aio",))
+    groups = _groups(file)
     # .1 to .9 stay free for gateways and for people; host n has n + 10 in both networks.
     management_ip = table.management_ip or _nth(file.networks.management, number + 10, "networks.management", source)
     tunnel_ip: str | None = None
@@ -457,24 +477,13 @@ def _accepted(complaint: str) -> str:
         "$.external": External.__struct_fields__,
         "$.bandwidths": Bandwidths.__struct_fields__,
         "$.packet_rates": PacketRates.__struct_fields__,
+        "$.volume": ("backends",),
         "$.hosts": _HostTable.__struct_fields__,
     }
     found = next((names for path, names in keys.items() if path in complaint), None)
     if found is None:
         return (
-            "known tables are groups, interfaces, physical_networks, networks, external, bandwidths, packet_rates and "
-            "hosts.NAME"
+            "known tables are groups, interfaces, physical_networks, networks, external, bandwidths, packet_rates, "
+            "volume.backends.NAME and hosts.NAME"
         )
     return f"known here are {', '.join(found)}"
-
-
-def _line(text: str, message: str) -> str:
-    """Which line of the file the message is about, by what it quotes of it; "" when no line says that."""
-    lines = text.splitlines()
-    path = re.search(r"\$\.([\w.]+)", message)
-    quoted = re.findall(r"[\"'`]([^\"'`]+)[\"'`]", message)
-    for word in (*reversed(quoted), *(reversed(path[1].split(".")) if path else ())):
-        for number, line in enumerate(lines, 1):
-            if re.search(rf"(?<!\w){re.escape(word)}(?![\w.])", line.partition("#")[0]):
-                return f" (line {number}: {line.strip()})"
-    return ""

@@ -1,7 +1,8 @@
-"""Makes the volumes, snapshots and backups of a host what the API says they should be, through a driver.
+"""Makes the volumes, snapshots and backups of a host what the API says they should be, through its drivers.
 
-`sync` says what should be and returns at once; a few threads make it so, each object on its own: look, do what lacks,
-look again. No step depends on which came before, so an interruption anywhere is continued by doing it once more.
+`sync` says what should be and returns at once; a few threads of each back end make it so, each object on its own: look,
+do what lacks, look again. No step depends on which came before, so an interruption anywhere is continued by doing it
+once more. What is of a back end that is away waits for it, and nothing is said to be wrong with it.
 
 What is not wanted is removed only when the API asked for its end (`leaving`): a volume that nobody speaks of any more,
 as after a backup of the API's rows was restored, stays where it is. What something wanted is still to be made of stays,
@@ -21,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 import structlog
@@ -36,8 +37,9 @@ from deuteron.model.intent import (
     VolumeReport,
     VolumeUpload,
 )
+from deuteron.volume.backends import Drivers
 from deuteron.volume.backups import BackupStore
-from deuteron.volume.contract import Figures, Guests, NoGuests, Origin, VolumeDriver, VolumeFailure
+from deuteron.volume.contract import BackendAway, Guests, NoGuests, Origin, VolumeDriver, VolumeFailure
 
 log = structlog.get_logger("deuteron.volume")
 
@@ -52,6 +54,7 @@ class KeeperOptions(msgspec.Struct, frozen=True):
     """Times; tests shorten them."""
 
     workers: int = 4
+    """Of each back end."""
     retry_first_s: float = 1.0
     retry_most_s: float = 60.0
 
@@ -83,6 +86,8 @@ class _NotRestored(_NotDone):
 class _Entry(msgspec.Struct):
     """What is known of one object; all of it can be found out again."""
 
+    backend: str = ""
+    """What keeps it, where that is known."""
     wanted: Wanted | None = None
     is_leaving: bool = False
     is_working: bool = False
@@ -91,6 +96,8 @@ class _Entry(msgspec.Struct):
     not_before: float = 0.0
     fault: str | None = None
     waits_for: str | None = None
+    is_away: bool = False
+    """Whether it waits for its back end."""
     report: Said | None = None
     uploaded: str | None = None
     not_uploaded: str | None = None
@@ -103,7 +110,7 @@ class VolumeKeeper:
 
     def __init__(
         self,
-        driver: VolumeDriver,
+        drivers: Drivers,
         deliver: Deliver,
         folder: Path,
         backups: BackupStore,
@@ -114,7 +121,7 @@ class VolumeKeeper:
         self.on_change: Callable[[], None] = lambda: None
         self.guests: Guests = NoGuests()
         """Who may have the volumes; the agent sets it before the first sync."""
-        self.driver = driver
+        self.drivers = drivers
         self._deliver = deliver
         self._folder = folder
         self._backups = backups
@@ -124,14 +131,12 @@ class VolumeKeeper:
         self._entries: dict[Key, _Entry] = {}
         self._ends = 0
         """How often something came to be as it should, for what was looked at meanwhile and found it lacking."""
-        self._pool = ThreadPoolExecutor(self._options.workers, thread_name_prefix="volume")
+        self._pools: dict[str, ThreadPoolExecutor] = {}
         self._closing = threading.Event()
         self._wake = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="volume-watch", daemon=True)
         self._watcher.start()
-
-    def figures(self) -> Figures:
-        return self.driver.figures()
+        drivers.on_change = self._look_again
 
     def sync(
         self,
@@ -154,6 +159,7 @@ class VolumeKeeper:
                     # A new wish deserves a new try at once.
                     entry.failures, entry.not_before, entry.fault = 0, 0.0, None
                 entry.wanted, entry.is_leaving = now, is_leaving
+                entry.backend = entry.backend if now is None else now.backend
                 if now is None and not is_leaving:
                     del self._entries[key]
                     continue
@@ -193,7 +199,9 @@ class VolumeKeeper:
         self._closing.set()
         self._wake.set()
         self._watcher.join()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self.drivers.close()
+        for pool in list(self._pools.values()):
+            pool.shutdown(wait=True, cancel_futures=True)
 
     # --- jobs ---------------------------------------------------------------------------------------------------------
 
@@ -202,7 +210,18 @@ class VolumeKeeper:
         entry.is_dirty = True
         if not entry.is_working and not self._closing.is_set():
             entry.is_working = True
-            self._pool.submit(self._work, key)
+            if entry.backend not in self._pools:
+                self._pools[entry.backend] = ThreadPoolExecutor(self._options.workers, thread_name_prefix="volume")
+            self._pools[entry.backend].submit(self._work, key)
+
+    def _look_again(self) -> None:
+        """A back end went away or came back: what waits for it need not wait for the end of its pause."""
+        with self._lock:
+            for key, entry in self._entries.items():
+                if entry.is_away:
+                    entry.failures, entry.not_before = 0, 0.0
+                    self._schedule(key, entry)
+        self.on_change()
 
     def _work(self, key: Key) -> None:
         while True:
@@ -220,6 +239,7 @@ class VolumeKeeper:
 
     def _realise(self, key: Key, entry: _Entry, wanted: Wanted | None, is_leaving: bool) -> None:
         fault = waits_for = not_uploaded = not_restored = None
+        is_away = False
         with self._lock:
             ends = self._ends
         self._say(key, entry, self._report(key, entry, wanted, None, "making"))
@@ -231,7 +251,7 @@ class VolumeKeeper:
             elif isinstance(wanted, IntentBackup):
                 self._backup(wanted)
             elif is_leaving:
-                self._remove(key)
+                self._remove(key, entry.backend)
         except _Waiting as error:
             waits_for = str(error)
         except _NotUploaded as error:
@@ -240,13 +260,16 @@ class VolumeKeeper:
         except _NotRestored as error:
             not_restored, fault = error.number, str(error)
             log.warning("volume not restored", id=key[1], reason=fault)
+        except BackendAway as error:
+            waits_for, is_away = str(error), True
         except (VolumeFailure, OSError) as error:
             fault = str(error)
             log.warning("volume failed on this host", kind=key[0], id=key[1], reason=fault)
         with self._lock:
             entry.waits_for = waits_for
             entry.fault = fault
-            if fault is not None:
+            entry.is_away = is_away
+            if fault is not None or is_away:
                 entry.failures += 1
                 pause_s = min(self._options.retry_first_s * 2 ** (entry.failures - 1), self._options.retry_most_s)
                 entry.not_before = self._clock() + pause_s
@@ -274,17 +297,27 @@ class VolumeKeeper:
     def _report(self, key: Key, entry: _Entry, wanted: Wanted | None, fault: str | None, state: str) -> Said | None:
         """What is true of a wanted object. One that is there is `making` only what its wish adds to it."""
         if isinstance(wanted, IntentVolume):
-            size = self.driver.size_gib(wanted.id)
-            said = "ready" if state == "making" and entry.report is not None and size is not None else state
+            try:
+                size = self.drivers.driver(wanted.backend).size_gib(wanted.id)
+                said = "ready" if state == "making" and entry.report is not None and size is not None else state
+            except VolumeFailure:
+                # Nobody can look: it has what it had when somebody could.
+                size, said = entry.report.size_gib if isinstance(entry.report, VolumeReport) else None, state
             told = (size or 0, entry.uploaded, entry.not_uploaded, fault, entry.restored, entry.not_restored)
             return VolumeReport(wanted.id, said, *told)  # type: ignore[arg-type]  # one of its states
         if isinstance(wanted, IntentSnapshot):
-            said = "ready" if state == "making" and self.driver.has_snapshot(wanted.id) else state
+            said = "ready" if state == "making" and self._has_snapshot(wanted) else state
             return SnapshotReport(wanted.id, said, fault)  # type: ignore[arg-type]  # one of its states
         if isinstance(wanted, IntentBackup):
             said = "ready" if state == "making" and self._backups.has(wanted.id) else state
             return BackupReport(wanted.id, said, fault)  # type: ignore[arg-type]  # one of its states
         return None
+
+    def _has_snapshot(self, wanted: IntentSnapshot) -> bool:
+        try:
+            return self.drivers.driver(wanted.backend).has_snapshot(wanted.id)
+        except VolumeFailure:
+            return False
 
     def _say(self, key: Key, entry: _Entry, report: Said | None) -> None:
         with self._lock:
@@ -297,45 +330,51 @@ class VolumeKeeper:
     # --- steps --------------------------------------------------------------------------------------------------------
 
     def _volume(self, entry: _Entry, wanted: IntentVolume) -> None:
-        size = self.driver.size_gib(wanted.id)
+        driver = self.drivers.driver(wanted.backend)
+        size = driver.size_gib(wanted.id)
         if size is None:
-            self._refuse_lost(wanted, f"volume {wanted.id}")
+            _refuse_lost(driver, wanted, f"volume {wanted.id}")
             log.info("volume changed", id=wanted.id, step="make")
             if wanted.snapshot_id is not None:
-                self._await(("volume_snapshot", wanted.snapshot_id))
-                self.driver.clone(wanted.id, wanted.size_gib, Origin("snapshot", wanted.snapshot_id))
+                self._await(("volume_snapshot", wanted.snapshot_id), driver)
+                driver.clone(wanted.id, wanted.size_gib, Origin("snapshot", wanted.snapshot_id))
             elif wanted.source_id is not None:
-                self._await(("volume", wanted.source_id))
-                self.driver.clone(wanted.id, wanted.size_gib, Origin("volume", wanted.source_id))
+                self._await(("volume", wanted.source_id), driver)
+                driver.clone(wanted.id, wanted.size_gib, Origin("volume", wanted.source_id))
             else:
-                self.driver.make(wanted.id, wanted.size_gib, wanted.image)
+                driver.make(wanted.id, wanted.size_gib, wanted.image)
         elif size < wanted.size_gib:
             log.info("volume changed", id=wanted.id, step="extend")
             if not self.guests.grow(wanted.id, wanted.size_gib):
                 with self.guests.quiet(wanted.id):
-                    self.driver.extend(wanted.id, wanted.size_gib, is_quiet=True)
+                    driver.extend(wanted.id, wanted.size_gib, is_quiet=True)
         if wanted.restore is not None and entry.restored != wanted.restore.id:
             try:
-                self._await(("backup", wanted.restore.backup_id))
+                self._await(("backup", wanted.restore.backup_id), driver)
                 log.info("volume changed", id=wanted.id, step="restore")
-                self.driver.load(wanted.id, self._backups.path(wanted.restore.backup_id))
+                driver.load(wanted.id, self._backups.path(wanted.restore.backup_id))
+            except BackendAway:
+                raise
             except (VolumeFailure, OSError) as error:
                 raise _NotRestored(wanted.restore.id, str(error)) from error
             entry.restored = wanted.restore.id
         if wanted.upload is not None and entry.uploaded != wanted.upload.image_id:
             try:
-                self._upload(wanted, wanted.upload)
+                self._upload(driver, wanted, wanted.upload)
+            except BackendAway:
+                raise
             except (VolumeFailure, OSError) as error:
                 raise _NotUploaded(wanted.upload.image_id, str(error)) from error
             entry.uploaded = wanted.upload.image_id
 
     def _snapshot(self, wanted: IntentSnapshot) -> None:
-        if not self.driver.has_snapshot(wanted.id):
-            self._refuse_lost(wanted, f"snapshot {wanted.id}")
-            self._await(("volume", wanted.volume_id))
+        driver = self.drivers.driver(wanted.backend)
+        if not driver.has_snapshot(wanted.id):
+            _refuse_lost(driver, wanted, f"snapshot {wanted.id}")
+            self._await(("volume", wanted.volume_id), driver)
             log.info("volume changed", id=wanted.volume_id, step="snapshot")
             with self.guests.quiet(wanted.volume_id):
-                self.driver.snapshot(wanted.id, wanted.volume_id, is_quiet=True)
+                driver.snapshot(wanted.id, wanted.volume_id, is_quiet=True)
 
     def _backup(self, wanted: IntentBackup) -> None:
         if self._backups.has(wanted.id):
@@ -346,39 +385,35 @@ class VolumeKeeper:
         if wanted.copy_of is not None:
             self._backups.adopt(wanted.id, wanted.copy_of)
             return
+        driver = self.drivers.driver(wanted.backend)
         if wanted.snapshot_id is None:
             key, origin = ("volume", wanted.volume_id), Origin("volume", wanted.volume_id)
             still: AbstractContextManager[None] = self.guests.quiet(wanted.volume_id)
         else:
             key, origin = ("volume_snapshot", wanted.snapshot_id), Origin("snapshot", wanted.snapshot_id)
             still = nullcontext()
-        self._await(key)
+        self._await(key, driver)
         if wanted.parent_id is not None:
-            self._await(("backup", wanted.parent_id))
+            self._await(("backup", wanted.parent_id), driver)
         with still:
-            save = partial(self.driver.save, origin, is_quiet=True)
+            save = partial(driver.save, origin, is_quiet=True)
             self._backups.keep(wanted.id, wanted.parent_id, save)
 
-    def _refuse_lost(self, wanted: IntentVolume | IntentSnapshot, what: str) -> None:
-        """Raises: VolumeFailure for what was there once: an empty one in its place would be a lie."""
-        if wanted.is_made and self.driver.is_lasting:
-            raise VolumeFailure(f"the data of {what} are not there any more")
-
-    def _await(self, key: Key) -> None:
+    def _await(self, key: Key, driver: VolumeDriver) -> None:
         """Raises: _Waiting for what is wanted here too, and is not there yet."""
         kind, object_id = key
         if kind == "volume":
-            is_there = self.driver.size_gib(object_id) is not None
+            is_there = driver.size_gib(object_id) is not None
         elif kind == "backup":
             is_there = self._backups.has(object_id)
         else:
-            is_there = self.driver.has_snapshot(object_id)
+            is_there = driver.has_snapshot(object_id)
         with self._lock:
             entry = self._entries.get(key)
             if not is_there and entry is not None and entry.wanted is not None:
                 raise _Waiting(f"waits for {kind.replace('_', ' ')} {object_id}")
 
-    def _remove(self, key: Key) -> None:
+    def _remove(self, key: Key, backend: str) -> None:
         kind, object_id = key
         with self._lock:
             heirs = [
@@ -396,7 +431,7 @@ class VolumeKeeper:
                 and object_id in (entry.wanted.snapshot_id, entry.wanted.volume_id, entry.wanted.parent_id)
             ]
         for heir in heirs:
-            if self.driver.size_gib(heir.id) is None:
+            if self.drivers.driver(heir.backend).size_gib(heir.id) is None:
                 raise _Waiting(f"waits until volume {heir.id} is made of it")
         for backup_id in saved:
             if not self._backups.has(backup_id):
@@ -405,13 +440,34 @@ class VolumeKeeper:
         if kind == "backup":
             self._backups.remove(object_id)
         else:
-            self.driver.delete("volume" if kind == "volume" else "snapshot", object_id)
+            self._delete("volume" if kind == "volume" else "snapshot", object_id, backend)
 
-    def _upload(self, wanted: IntentVolume, upload: VolumeUpload) -> None:
+    def _delete(self, kind: Literal["volume", "snapshot"], object_id: str, backend: str) -> None:
+        """Where nobody knows which back end has it, each is asked.
+
+        Raises: BackendAway when one that is may have it; VolumeFailure.
+        """
+        away: BackendAway | None = None
+        for name in (backend,) if backend else self.drivers.names():
+            try:
+                driver = self.drivers.driver(name)
+                was_there = (
+                    (driver.size_gib(object_id) is not None) if kind == "volume" else driver.has_snapshot(object_id)
+                )
+                driver.delete(kind, object_id)
+            except BackendAway as error:
+                away = error
+                continue
+            if was_there:
+                return
+        if away is not None:
+            raise away
+
+    def _upload(self, driver: VolumeDriver, wanted: IntentVolume, upload: VolumeUpload) -> None:
         log.info("volume changed", id=wanted.id, step="upload")
         with tempfile.TemporaryDirectory(prefix=".part-", dir=self._folder) as name:
             target = Path(name) / "image"
-            self.driver.read(wanted.id, _FORMATS.get(upload.disk_format, upload.disk_format), target)
+            driver.read(wanted.id, _FORMATS.get(upload.disk_format, upload.disk_format), target)
             self._deliver(wanted.id, upload.image_id, target)
 
     def _watch(self) -> None:
@@ -426,3 +482,9 @@ class VolumeKeeper:
                 for key, entry in self._entries.items():
                     if entry.is_dirty and not entry.is_working and self._clock() >= entry.not_before:
                         self._schedule(key, entry)
+
+
+def _refuse_lost(driver: VolumeDriver, wanted: IntentVolume | IntentSnapshot, what: str) -> None:
+    """Raises: VolumeFailure for what was there once: an empty one in its place would be a lie."""
+    if wanted.is_made and driver.is_lasting:
+        raise VolumeFailure(f"the data of {what} are not there any more")

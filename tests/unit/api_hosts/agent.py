@@ -12,6 +12,7 @@ from deuteron.api.parts import Parts
 from deuteron.model.intent import (
     Answer,
     Ask,
+    Backend,
     BackupReport,
     Change,
     Hello,
@@ -38,6 +39,16 @@ _DECODER = msgspec.json.Decoder(ToAgent)
 _STATES = {"running": "running", "shutdown": "shutdown", "paused": "paused", "suspended": "suspended"}
 
 
+def backend(name: str = "file", total_gib: int = 100, *, called: str | None = None, **more: Any) -> Backend:
+    """A back end for volumes as an agent tells of it."""
+    capabilities = {
+        "vendor_name": "Deuteron", "storage_protocol": "file", "driver_version": "1", "multiattach": True,
+        "thin_provisioning_support": True, "thick_provisioning_support": False,
+    }  # fmt: skip
+    told = {"total_gib": total_gib, "free_gib": total_gib, "capabilities": capabilities, **more}
+    return Backend(name, "file", called or name, **told)
+
+
 class FakeAgent:
     """One connection. With `obedient`, everything asked for is realised at once and reported.
 
@@ -53,6 +64,7 @@ class FakeAgent:
         obedient: bool = True,
         vcpus: int = 8,
         keeps: int | None = None,
+        backends: tuple[Backend, ...] | None = None,
     ) -> None:
         self.cloud = cloud
         self.host = host
@@ -76,7 +88,7 @@ class FakeAgent:
             host=host, roles=("network", "compute", "storage"), vcpus=vcpus, memory_mib=16384, disk_gib=100,
             tunnel_ip=cloud.settings.hosts[host].tunnel_ip if host in cloud.settings.hosts else None,
             bridge_mappings={"physnet1": "br-eth2", "public": "br-ex"}, tunnel_types=("vxlan",),
-            volume_driver="file", volume_gib=100,
+            volume_backends=(backend(),) if backends is None else backends,
         )  # fmt: skip
         entry = cloud.settings.hosts.get(host)
         self.token = token if token is not None else entry.token if entry is not None else ""

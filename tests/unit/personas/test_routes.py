@@ -36,6 +36,7 @@ from deuteron.store import volume_tables
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Database, Tx
 from deuteron.store.network_tables import port_bindings, ports
+from tests.unit.api_hosts.agent import backend
 from tests.unit.personas import people
 from tests.unit.personas.test_rules import differences, known, our_answers, real_answers
 
@@ -1268,7 +1269,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     cloud, app = build(settings)
     host = Hello(
         host="aio", roles=("network", "compute", "storage"), vcpus=4, memory_mib=4096, disk_gib=10,
-        volume_driver="file", volume_gib=10,
+        volume_backends=(backend(total_gib=10),),
     )  # fmt: skip
     cloud.database.write(lambda tx: registry.greet(tx, host))
     nobody = Person(app)

@@ -25,6 +25,7 @@ from deuteron.model.settings import HostEntry, Settings
 from deuteron.rules.hosts import registry
 from deuteron.store.database import Database
 from deuteron.store.schema import metadata
+from tests.unit.api_hosts.agent import backend
 from tests.unit.personas.crowded import GROWING, SMALL, Cost, Watching, grow, plan_of
 from tests.unit.personas.test_routes import SERVICES, TABLE, Forgetting, Person, filled, possess
 
@@ -142,7 +143,7 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crowd]:
     cloud, app = build(settings)
     host = Hello(
         host="aio", roles=("network", "compute", "storage"), vcpus=4, memory_mib=4096, disk_gib=10,
-        volume_driver="file", volume_gib=10,
+        volume_backends=(backend(total_gib=10),),
     )  # fmt: skip
     cloud.database.write(lambda tx: registry.greet(tx, host))
     name = {"user": {"name": "admin", "domain": {"id": "default"}, "password": "secret"}}

@@ -17,6 +17,7 @@ from deuteron.volume.file import FileDriver, FileOptions
 from deuteron.volume.keeper import KeeperOptions
 from deuteron.volume.simulated import SimulatedDriver
 from tests import needs
+from tests.unit.volume.fixed import FixedDrivers
 
 FAST = KeeperOptions(retry_first_s=0.01, retry_most_s=0.05)
 ONE, TWO, THREE, SNAPSHOT, IMAGE = (str(uuid.UUID(int=number)) for number in range(1, 6))
@@ -50,11 +51,12 @@ def file_driver(folder: Path) -> FileDriver:
 
 @contextmanager
 def keeping(
-    driver: SimulatedDriver | FileDriver,
+    driver: SimulatedDriver | FileDriver | FixedDrivers,
     folder: Path,
     deliver: Callable[[str, str, Path], None] = no_delivery,
 ) -> Iterator[VolumeKeeper]:
-    keeper = VolumeKeeper(driver, deliver, folder, BackupStore(folder / "backups"), FAST)
+    drivers = driver if isinstance(driver, FixedDrivers) else FixedDrivers({"file": driver})
+    keeper = VolumeKeeper(drivers, deliver, folder, BackupStore(folder / "backups"), FAST)
     try:
         yield keeper
     finally:
@@ -251,3 +253,37 @@ def test_what_comes_while_another_looks_for_it_is_not_missed(tmp_path: Path) -> 
         copy = IntentVolume(TWO, 1, snapshot_id=SNAPSHOT)
         keeper.sync(wanted(copy, IntentVolume(ONE, 1, is_made=True)), {SNAPSHOT: IntentSnapshot(SNAPSHOT, ONE)})
         until(lambda: SimulatedDriver.size_gib(driver, TWO) == 1, "the copy is made")
+
+
+def test_what_a_back_end_keeps_waits_while_it_is_away_and_the_others_go_on(tmp_path: Path) -> None:
+    fast, slow = SimulatedDriver(), SimulatedDriver()
+    drivers = FixedDrivers({"fast": fast, "slow": slow})
+    on_fast, on_slow = IntentVolume(ONE, 1, backend="fast"), IntentVolume(TWO, 1, backend="slow")
+    with keeping(drivers, tmp_path) as keeper:
+        drivers.take_away("fast")
+        keeper.sync(wanted(on_fast, on_slow), {SNAPSHOT: IntentSnapshot(SNAPSHOT, TWO, "slow")})
+        until(lambda: states(keeper) == {ONE: "making", TWO: "ready", SNAPSHOT: "ready"}, "the other has its volume")
+        until(lambda: "away" in dict(keeper.pending()).get(f"volume {ONE}", ""), "it is said why")
+        drivers.bring_back("fast")
+        until(settled(keeper, ONE, TWO, SNAPSHOT), "it is made when its back end is there")
+        assert fast.size_gib(ONE) == 1 and fast.size_gib(TWO) is None and slow.size_gib(TWO) == 1
+        # One that is there already is not called broken.
+        drivers.take_away("fast")
+        keeper.sync(wanted(IntentVolume(ONE, 2, backend="fast"), on_slow), {})
+        told = {(ONE, "making", 1), (TWO, "ready", 1)}
+        until(lambda: {(each.id, each.state, each.size_gib) for each in keeper.reports()[0]} == told, "it waits")
+        drivers.bring_back("fast")
+        until(lambda: fast.size_gib(ONE) == 2, "it grows")
+
+
+def test_what_leaves_is_looked_for_on_every_back_end_by_who_does_not_know_which_has_it(tmp_path: Path) -> None:
+    fast, slow = SimulatedDriver(), SimulatedDriver()
+    drivers = FixedDrivers({"fast": fast, "slow": slow})
+    slow.make(ONE, 1)
+    with keeping(drivers, tmp_path) as keeper:
+        drivers.take_away("fast")
+        keeper.sync({}, {}, {("volume", ONE), ("volume", TWO)})
+        until(lambda: slow.size_gib(ONE) is None, "it is found")
+        until(lambda: list(keeper.kept()) == [("volume", TWO)], "of the other nobody can say that it is gone")
+        drivers.bring_back("fast")
+        until(lambda: not keeper.kept(), "now somebody can")

@@ -50,6 +50,7 @@ def attach(call: Call, tx: Tx) -> Reply:
     require_state(row, "attach_volume", _STATES)
     made = block_devices.attach(
         tx,
+        call.settings,
         call.caller,
         call.request_id,
         row,

@@ -10,13 +10,12 @@ from deuteron.api.volume import access, bodies
 from deuteron.api.volume.filters import KNOWN
 from deuteron.model.codecs import Text, quoted
 from deuteron.model.errors import BadRequest, NotFound
-from deuteron.model.intent import VOLUME_DRIVER
 from deuteron.model.volume.volumes import ZONE
 from deuteron.rules.hosts import registry
 from deuteron.rules.hosts.registry import Host
 from deuteron.rules.volume import placement
 from deuteron.rules.volume.faults import not_built
-from deuteron.rules.volume.placement import BACKUPS, BINARY
+from deuteron.rules.volume.placement import BACKUPS, BINARY, Service
 from deuteron.store.database import Tx
 
 SCHEDULER: Final = "cinder-scheduler"
@@ -37,15 +36,16 @@ _NOT_BUILT: Final = ("freeze", "thaw", "failover_host", "failover", "get-log", "
 
 
 def list_zones(call: Call, tx: Tx) -> Reply:
-    is_there = any(host.alive for host in placement.backends(tx, call.settings))
+    is_there = any(host.alive for host in placement.hosts(tx, call.settings))
     return Reply(200, {"availabilityZoneInfo": [{"zoneName": ZONE, "zoneState": {"available": is_there}}]})
 
 
 def list_services(call: Call, tx: Tx) -> Reply:
     access.require(call, "volume_extension:services:index")
     shown = [_scheduler(call, tx)]
-    hosts = [host for host in placement.backends(tx, call.settings) if host.hello is not None]
-    shown += [*(_service(call, host) for host in hosts), *(_backups(call, host) for host in hosts)]
+    hosts = [host for host in placement.hosts(tx, call.settings) if host.hello is not None]
+    shown += [_service(call, each) for each in placement.services(tx, call.settings)]
+    shown += [_backups(call, host) for host in hosts]
     host, binary = call.get("host"), call.get("binary")
     if host is not None:
         # By its name with or without the back end, as in Cinder.
@@ -76,9 +76,10 @@ def set_service(call: Call, tx: Tx) -> Reply:
         if not is_there:
             raise BadRequest(f"Invalid input received: Service {BINARY} could not be found on host {host}.")
         raise not_built(f"The action {action} of a volume service")
-    if found is None or not is_there or binary not in (BINARY, BACKUPS):
+    key = _key(found, binary, host) if found is not None and is_there else None
+    if found is None or key is None:
         raise NotFound(f"Service {binary} could not be found on host {host}.", type="ServiceNotFound")
-    registry.disable_service(tx, found.name, binary, None if action == "enable" else reason or "")
+    registry.disable_service(tx, found.name, key, None if action == "enable" else reason or "")
     is_disabled = action != "enable"
     shown = {"host": host, "service": body.get("service", ""), "binary": binary, "disabled": is_disabled}
     shown["status"] = "disabled" if is_disabled else "enabled"
@@ -99,13 +100,13 @@ def list_pools(call: Call, tx: Tx) -> Reply:
     taken = placement.taken(tx)
     detailed = call.get("detail") is not None and (call.get("detail") or "").lower() == "true"
     shown: list[dict[str, Any]] = []
-    for host in placement.backends(tx, call.settings):
-        if host.hello is None or not host.alive:
+    for each in placement.services(tx, call.settings):
+        if not each.is_up:
             continue
-        pool: dict[str, Any] = {"name": placement.shown(host.name, host.hello.volume_driver or VOLUME_DRIVER)}
+        pool: dict[str, Any] = {"name": each.pool}
         if detailed:
-            figures = placement.figures(host, taken.get(host.name, 0))
-            pool["capabilities"] = {**figures, "timestamp": _plain(host.last_heard)}
+            figures = placement.figures(each, taken.get(each.name, 0))
+            pool["capabilities"] = {**figures, "timestamp": _plain(each.host.last_heard)}
         shown.append(pool)
     return Reply(200, {"pools": shown})
 
@@ -114,15 +115,13 @@ def show_capabilities(call: Call, tx: Tx) -> Reply:
     """What a back end can do that types may ask for."""
     access.require(call, "volume_extension:capabilities")
     name = call.params["name"]
-    for host in placement.backends(tx, call.settings):
-        driver = host.hello.volume_driver if host.hello is not None else ""
-        place = f"{host.name}@{driver}"
-        if host.alive and driver and name in (place, f"{place}#{driver}"):
-            figures = placement.figures(host, 0)
+    for each in placement.services(tx, call.settings):
+        if each.is_up and name in (each.name, each.pool):
+            figures = placement.figures(each, 0)
             told = ("vendor_name", "volume_backend_name", "driver_version", "storage_protocol")
             shown = {
-                "namespace": f"OS::Storage::Capabilities::{place}",
-                **{each: figures[each] for each in told},
+                "namespace": f"OS::Storage::Capabilities::{each.name}",
+                **{key: figures.get(key) for key in told},
                 "pool_name": None,
                 "display_name": None,
                 "description": None,
@@ -139,19 +138,28 @@ def _scheduler(call: Call, tx: Tx) -> dict[str, Any]:
     return _shown(call, SCHEDULER, CONTROLLER, None, alive=True, at=now)
 
 
-def _service(call: Call, host: Host) -> dict[str, Any]:
-    reason = host.disabled_services.get(BINARY)
-    driver = host.hello.volume_driver if host.hello is not None else ""
-    name = f"{host.name}@{driver or VOLUME_DRIVER}"
-    shown = _shown(call, BINARY, name, reason, alive=host.alive and bool(driver), at=_plain(host.last_heard))
+def _key(host: Host, binary: str, named: str) -> str | None:
+    """Under which a service of the host is disabled; None for one that it has not. A back end may be left out: then
+    it is the first one, as in Cinder."""
+    backend = named.partition("@")[2]
+    if binary == BACKUPS:
+        return BACKUPS if not backend else None
+    names = sorted(each.name for each in host.volume_backends if backend in ("", each.name))
+    return placement.service_key(names[0]) if binary == BINARY and names else None
+
+
+def _service(call: Call, service: Service) -> dict[str, Any]:
+    host = service.host
+    reason = host.disabled_services.get(service.key)
+    shown = _shown(call, BINARY, service.name, reason, alive=service.is_up, at=_plain(host.last_heard))
     shown |= {"replication_status": "not-capable", "active_backend_id": None, "frozen": False}
     if call.version >= 49:
-        shown["backend_state"] = "up" if host.alive and driver else "down"
+        shown["backend_state"] = "up" if service.is_up else "down"
     return shown
 
 
 def _backups(call: Call, host: Host) -> dict[str, Any]:
-    is_alive = host.alive and host.hello is not None and bool(host.hello.volume_driver)
+    is_alive = host.alive and bool(host.volume_backends)
     reason = host.disabled_services.get(BACKUPS)
     shown = _shown(call, BACKUPS, host.name, reason, alive=is_alive, at=_plain(host.last_heard))
     return {**shown, "backend_state": None} if call.version >= 49 else shown

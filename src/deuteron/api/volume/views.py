@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from deuteron.api.call import Call
 from deuteron.api.volume import access, lists
-from deuteron.model.intent import VOLUME_DRIVER
 from deuteron.model.resource import Resource
 from deuteron.model.volume import SNAPSHOT, VOLUME
 from deuteron.model.volume.rows import SnapshotRow, VolumeAttachmentRow, VolumeRow
@@ -47,7 +46,7 @@ def volume(
     if access.allowed(call, f"{_X}volume_mig_status_attribute", project_id):
         shown |= {"os-vol-mig-status-attr:migstat": None, "os-vol-mig-status-attr:name_id": None}
     if access.allowed(call, f"{_X}volume_host_attribute", project_id):
-        shown["os-vol-host-attr:host"] = placement.shown(row["host"], VOLUME_DRIVER)
+        shown["os-vol-host-attr:host"] = placement.shown(row["host"], row["backend"], row["pool"])
     if row["image_metadata"] and access.allowed(call, f"{_X}volume_image_metadata:show", project_id):
         shown["volume_image_metadata"] = dict(row["image_metadata"])
     return shown
@@ -76,10 +75,16 @@ def _derived(call: Call, row: Rows | VolumeRow, type_name: str | None) -> dict[s
         "provider_id": None,
         # Before 3.69 nobody knew "no answer".
         "shared_targets": False,
-        "service_uuid": None if row["host"] is None else registry.host_id(row["host"], placement.BINARY),
+        "service_uuid": None
+        if row["host"] is None
+        else registry.host_id(row["host"], placement.service_key(row["backend"])),
         "cluster_name": None,
         "consumes_quota": True,
     }
+
+
+def _service_id(row: Rows | VolumeRow) -> str | None:
+    return None if row["host"] is None else registry.host_id(row["host"], placement.service_key(row["backend"]))
 
 
 def snapshot(call: Call, row: SnapshotRow | Rows, *, whole: bool = True) -> dict[str, Any]:

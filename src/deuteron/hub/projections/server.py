@@ -10,13 +10,14 @@ from sqlalchemy import or_, select
 
 from deuteron.hub.projections.contract import AnyRow, Made, OnHost, Place, Reading, Touched, rows
 from deuteron.model.compute import Flavor, Move, Nic, Resize
-from deuteron.model.intent import ImageRef, IntentServer, RescueDisk, ServerPort, ServerVolume
+from deuteron.model.intent import VOLUME_DRIVER, ImageRef, IntentServer, RescueDisk, ServerPort, ServerVolume
 from deuteron.model.network import COMPUTE_PREFIX
 from deuteron.rules.compute import block_devices
 from deuteron.rules.network import bindings
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import networks, ports
+from deuteron.store.volume_tables import volumes as volumes_table
 
 
 def _present(tx: Tx, host: str) -> Iterable[str]:
@@ -50,6 +51,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
     joined = select(*columns).join(networks, networks.c["id"] == ports.c["network_id"])
     plugged = {port.id: port for port in rows(reading.tx, lambda chunk: joined.where(ports.c["id"].in_(chunk)), wanted)}
     volumes = block_devices.of_servers(reading.tx, [row.id for row in mine])
+    kept = _kept(reading.tx, {each.volume_id for held in volumes.values() for each in held})
     for row in mine:
         held = [each for each in volumes.get(row.id, ()) if each.state != "detaching"]
         flavor = msgspec.convert(row.flavor, Flavor)
@@ -86,9 +88,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
             reboot_kind=row.reboot_kind,
             build_generation=row.build_generation,
             machine_type=row.machine_type,
-            volumes=tuple(
-                ServerVolume(each.volume_id, each.device.removeprefix("/dev/"), bool(each.is_readonly)) for each in held
-            ),
+            volumes=tuple(_volume(each, kept.get(each.volume_id), row.host) for each in held),
             config_drive=bool(row.config_drive),
             shape_generation=row.shape_generation or 0,
             rescue=_rescue(row.rescue),
@@ -106,6 +106,24 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
             yield row.host, Made(_before(row, move, item) if move is not None and leaves else item, rows=made_of)
         if move is not None and move.is_given and (row.other_host, row.id) in asked:
             yield row.other_host, Made(_before(row, move, item), rows=made_of)
+
+
+def _kept(tx: Tx, ids: Collection[str]) -> dict[str, AnyRow]:
+    """What says where volumes are, by id."""
+    columns = (volumes_table.c.id, volumes_table.c.host, volumes_table.c.backend, volumes_table.c.multiattach)
+    return {row.id: row for row in rows(tx, lambda chunk: select(*columns).where(volumes_table.c.id.in_(chunk)), ids)}
+
+
+def _volume(device: AnyRow, volume: AnyRow | None, host: str | None) -> ServerVolume:
+    found = ServerVolume(device.volume_id, device.device.removeprefix("/dev/"), bool(device.is_readonly))
+    if volume is None:
+        return found
+    return msgspec.structs.replace(
+        found,
+        backend=volume.backend or VOLUME_DRIVER,
+        is_shared=bool(volume.multiattach),
+        is_elsewhere=volume.host != host,
+    )
 
 
 def _before(row: AnyRow, move: Move, item: IntentServer) -> IntentServer:

@@ -9,7 +9,15 @@ import msgspec
 from sqlalchemy import Table, select
 
 from deuteron.hub.projections.contract import Made, OnHost, Place, Reading, Touched, pairs, whole
-from deuteron.model.intent import ImageRef, IntentBackup, IntentSnapshot, IntentVolume, VolumeRestore, VolumeUpload
+from deuteron.model.intent import (
+    VOLUME_DRIVER,
+    ImageRef,
+    IntentBackup,
+    IntentSnapshot,
+    IntentVolume,
+    VolumeRestore,
+    VolumeUpload,
+)
 from deuteron.model.volume.rows import BackupRow, SnapshotRow, VolumeRow
 from deuteron.store.database import Tx
 from deuteron.store.volume_tables import backups, snapshots, volumes
@@ -56,6 +64,8 @@ def _volume(row: VolumeRow) -> IntentVolume:
         source_id=row["source_volid"],
         upload=None if upload is None else VolumeUpload(upload["image_id"], upload["disk_format"]),
         restore=_restore(row),
+        backend=row["backend"] or VOLUME_DRIVER,
+        is_shared=bool(row["multiattach"]),
         is_made=row["task"] != "create" and not (row["restore"] or {}).get("is_new", False),
     )
 
@@ -74,7 +84,11 @@ def _build_snapshots(reading: Reading, places: Collection[Place]) -> Iterator[tu
     for row in found:
         host = row["host"]
         if host is not None and (host, row["id"]) in asked and row["task"] != "delete":
-            yield host, Made(IntentSnapshot(row["id"], row["volume_id"], is_made=row["task"] != "create"))
+            yield host, Made(_snapshot(row))
+
+
+def _snapshot(row: SnapshotRow) -> IntentSnapshot:
+    return IntentSnapshot(row["id"], row["volume_id"], row["backend"] or VOLUME_DRIVER, row["task"] != "create")
 
 
 def _build_backups(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, Made]]:
@@ -87,7 +101,8 @@ def _build_backups(reading: Reading, places: Collection[Place]) -> Iterator[tupl
         host = row["host"]
         if host is not None and (host, row["id"]) in asked and row["task"] != "delete":
             origin = (row["volume_id"], row["snapshot_id"], row["parent_id"], row["copy_of"])
-            yield host, Made(IntentBackup(row["id"], *origin, is_made=row["task"] != "create"))
+            kept_by = row["backend"] or VOLUME_DRIVER
+            yield host, Made(IntentBackup(row["id"], *origin, backend=kept_by, is_made=row["task"] != "create"))
 
 
 VOLUMES = OnHost("volume", _touched("volume"), _build_volumes, _present_in(volumes), _places_in(volumes))

@@ -55,6 +55,7 @@ BACKUP: Resource[BackupRow] = Resource(
         _kept("user_id", Text(), "Who asked for it."),
         _kept("project_id", Text(), "Whose it is.", refers_to="project"),
         _kept("host", Text(nullable=True), "Where its data are; nothing when there are none."),
+        _kept("backend", Text(nullable=True), "Which back end of the host keeps what it is saved from."),
         _kept("parent_id", Text(nullable=True), "The backup it differs from."),
         _kept("copy_of", Text(nullable=True), "Of an imported one, the backup whose data it has."),
         _kept("volume_facts", Anything(), "What the volume said of itself, for the one that is made of it."),

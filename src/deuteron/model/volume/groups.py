@@ -70,6 +70,8 @@ GROUP: Resource[GroupRow] = Resource(
         _kept("updated_at", Text(nullable=True), "Its last change."),
         _kept("user_id", Text(), "Who asked for it."),
         _kept("host", Text(nullable=True), "Where its volumes are; nothing when no host is what its types demand."),
+        _kept("backend", Text(nullable=True), "Which back end of the host keeps them."),
+        _kept("pool", Text(nullable=True), "Of which pool of it."),
     ),
     indexes=(
         ("project_id", "created_at", "id"), ("created_at", "id"), ("group_type",), ("group_snapshot_id",), ("name",)

@@ -43,6 +43,8 @@ class VolumeRow(TypedDict):
     volume_type_id: ReadOnly[VolumeTypeId | None]
     project_id: ReadOnly[ProjectId]
     host: ReadOnly[str | None]
+    backend: ReadOnly[str | None]
+    pool: ReadOnly[str | None]
     image: ReadOnly[Any | None]
     image_metadata: ReadOnly[Mapping[str, Any]]
     is_readonly: ReadOnly[bool | None]
@@ -67,6 +69,8 @@ class SnapshotRow(TypedDict):
     user_id: ReadOnly[str]
     project_id: ReadOnly[ProjectId]
     host: ReadOnly[str | None]
+    backend: ReadOnly[str | None]
+    pool: ReadOnly[str | None]
     volume_type_id: ReadOnly[VolumeTypeId | None]
     bootable: ReadOnly[bool]
     image_metadata: ReadOnly[Mapping[str, Any]]
@@ -111,6 +115,7 @@ class BackupRow(TypedDict):
     user_id: ReadOnly[str]
     project_id: ReadOnly[ProjectId]
     host: ReadOnly[str | None]
+    backend: ReadOnly[str | None]
     parent_id: ReadOnly[str | None]
     copy_of: ReadOnly[str | None]
     volume_facts: ReadOnly[Any | None]
@@ -134,6 +139,8 @@ class GroupRow(TypedDict):
     updated_at: ReadOnly[str | None]
     user_id: ReadOnly[str]
     host: ReadOnly[str | None]
+    backend: ReadOnly[str | None]
+    pool: ReadOnly[str | None]
 
 
 class GroupSnapshotRow(TypedDict):

@@ -1,7 +1,7 @@
 """Volumes of servers: attached, told of, detached, and let go with their server.
 
 A row says what should be (`state`), its attachment in Block Storage who has the volume; the host plugs and unplugs, and
-its report ends it. A volume is on the host of its server, since what keeps it there reaches no other.
+its report ends it. A volume is on the host of its server, or of a back end that this host reaches.
 
     attaching -> attached -> detaching -> (row gone)
 
@@ -25,10 +25,11 @@ from deuteron.model.caller import Caller
 from deuteron.model.compute import Flavor
 from deuteron.model.errors import BadRequest, Conflict, Forbidden, NotFound
 from deuteron.model.intent import ServerReport
+from deuteron.model.settings import Settings
 from deuteron.model.volume import VOLUME
 from deuteron.model.volume.rows import VolumeRow
 from deuteron.rules.compute import history
-from deuteron.rules.volume import attachments, kinds, volumes
+from deuteron.rules.volume import attachments, kinds, placement, volumes
 from deuteron.store import query
 from deuteron.store.compute_tables import block_devices
 from deuteron.store.database import Tx
@@ -66,6 +67,7 @@ def find(tx: Tx, server_id: str, volume_id: str) -> ServerRow:
 
 def attach(
     tx: Tx,
+    settings: Settings,
     caller: Caller,
     request_id: str,
     server: ServerRow,
@@ -82,7 +84,7 @@ def attach(
         raise BadRequest(
             f"Invalid volume: volume {volume_id} already attached to instance {server.id}", type="InvalidVolume"
         )
-    _require_beside(tx, volume, server)
+    _require_beside(tx, settings, volume, server)
     if device is not None and device.removeprefix("/dev/") in {row.device.removeprefix("/dev/") for row in held}:
         raise Conflict(f"The supplied device path ({device}) is in use.", type="DevicePathInUse")
     history.begin(tx, caller, request_id, server.id, "attach_volume", server.host)
@@ -151,15 +153,23 @@ def _set(tx: Tx, row: ServerRow, **values: object) -> None:
     tx.changed("server", row.server_id)
 
 
-def _require_beside(tx: Tx, volume: VolumeRow, server: ServerRow) -> None:
-    """Raises: BadRequest for a volume that is on another host than the server, or than its other volumes."""
-    hosts = hosts_of(tx, server.id) if server.host is None else {server.host}
-    if volume["host"] is not None and hosts is not None and volume["host"] not in hosts:
+def _require_beside(tx: Tx, settings: Settings, volume: VolumeRow, server: ServerRow) -> None:
+    """Raises: BadRequest for a volume that the server's host does not reach, or not where its other volumes are."""
+    hosts = hosts_of(tx, settings, server.id) if server.host is None else {server.host}
+    reaching = _reaching(tx, settings, volume)
+    if reaching is not None and hosts is not None and not reaching & hosts:
         raise BadRequest(
-            f"Invalid volume: volume {volume['id']} is kept on host {volume['host']}, and only servers of that host "
-            "reach it",
+            f"Invalid volume: volume {volume['id']} is kept on host {volume['host']}, and only servers of "
+            f"{', '.join(sorted(reaching))} reach it",
             type="InvalidVolume",
         )
+
+
+def _reaching(tx: Tx, settings: Settings, volume: VolumeRow) -> frozenset[str] | None:
+    """The hosts whose servers may have the volume; None for any, while it is nowhere."""
+    if volume["host"] is None:
+        return None
+    return placement.reaching(tx, settings, volume["host"], volume["backend"])
 
 
 def free_device(flavor: object, has_local_root: bool, taken: Iterable[str]) -> str:
@@ -238,10 +248,11 @@ def root_of(tx: Tx, server_id: str) -> VolumeRow | None:
     return None
 
 
-def hosts_of(tx: Tx, server_id: str) -> frozenset[str] | None:
-    """The hosts where the server can be, since its volumes are there; None for any."""
+def hosts_of(tx: Tx, settings: Settings, server_id: str) -> frozenset[str] | None:
+    """The hosts where the server can be, since they reach its volumes; None for any."""
     found = [kinds.seen(tx, VOLUME, row.volume_id) for row in of_server(tx, server_id)]
-    hosts = {volume["host"] for volume in found if volume is not None and volume["host"] is not None}
     if not found:
         return None
-    return frozenset(hosts) if len(hosts) == 1 else frozenset()
+    reached = [_reaching(tx, settings, volume) for volume in found if volume is not None]
+    hosts = [each for each in reached if each is not None]
+    return frozenset.intersection(*hosts) if hosts else frozenset()

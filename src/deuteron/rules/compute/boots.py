@@ -28,7 +28,7 @@ from deuteron.rules.image import images as image_rules
 from deuteron.rules.volume import attachments, kinds, types, volumes
 from deuteron.rules.volume import images as volume_images
 from deuteron.rules.volume import placement as volume_placement
-from deuteron.rules.volume.volumes import NewVolume
+from deuteron.rules.volume.volumes import NOWHERE, NewVolume, Place
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
 
@@ -53,16 +53,12 @@ def survey(tx: Tx, settings: Settings, caller: Caller, found: Sequence[Mapping],
     wanted = tuple(each for each in found if each.is_volume)
     if not wanted:
         return Survey()
-    hosts = frozenset(
-        host.name
-        for host in volume_placement.backends(tx, settings)
-        if host.hello is not None and host.hello.volume_driver
-    )
+    hosts = frozenset(each.host.name for each in volume_placement.services(tx, settings))
     root: Bootable | None = None
     for each in wanted:
-        described, size, host = _origin(tx, caller, each)
-        if host is not None:
-            hosts &= {host}
+        described, size, place = _origin(tx, caller, each)
+        if place.host is not None:
+            hosts &= volume_placement.reaching(tx, settings, place.host, place.backend)
         if each.volume_type is not None:
             _require_type(tx, caller, each.volume_type)
         if each.is_root:
@@ -70,8 +66,8 @@ def survey(tx: Tx, settings: Settings, caller: Caller, found: Sequence[Mapping],
     return Survey(wanted, hosts, root)
 
 
-def _origin(tx: Tx, caller: Caller, each: Mapping) -> tuple[Pairs[str, str], int, str | None]:
-    """What is kept of the image that the device comes from, its size in GiB, and the host that has it."""
+def _origin(tx: Tx, caller: Caller, each: Mapping) -> tuple[Pairs[str, str], int, Place]:
+    """What is kept of the image that the device comes from, its size in GiB, and where it is."""
     if each.source == "volume":
         try:
             volume = volumes.find(tx, caller, each.id or "")
@@ -79,20 +75,20 @@ def _origin(tx: Tx, caller: Caller, each: Mapping) -> tuple[Pairs[str, str], int
             raise _lost("volume", each.id) from None
         if each.is_root and not volume["bootable"]:
             raise _not_bootable(volume["id"])
-        return volume["image_metadata"], volume["size"], volume["host"]
+        return volume["image_metadata"], volume["size"], volumes.place_of(volume)
     if each.source == "snapshot":
         snapshot: SnapshotRow | None = kinds.seen(tx, SNAPSHOT, each.id or "")
         if snapshot is None or not volumes.is_seen(caller, snapshot["project_id"]):
             raise _lost("snapshot", each.id)
         if each.is_root and not snapshot["bootable"]:
             raise _not_bootable(snapshot["volume_id"])
-        return snapshot["image_metadata"], snapshot["size"], snapshot["host"]
+        return snapshot["image_metadata"], snapshot["size"], volumes.place_of(snapshot)
     if each.source == "image":
         image = image_rules.seen(tx, caller, each.id or "")
         if image is None or image["status"] != "active":
             raise _lost("image", each.id)
-        return volume_images.description(image), each.size or 0, None
-    return {}, each.size or 0, None
+        return volume_images.description(image), each.size or 0, NOWHERE
+    return {}, each.size or 0, NOWHERE
 
 
 def _lost(what: str, object_id: str | None) -> BadRequest:

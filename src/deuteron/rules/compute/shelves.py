@@ -108,7 +108,7 @@ def unshelve(
             values["image"] = msgspec.to_builtins(images.reference(tx, image_id))
         except NotFound:
             raise Conflict(f"The image of shelved instance {row.id} is gone", type="UnshelveException") from None
-    wish = Wish(host, beside=block_devices.hosts_of(tx, row.id))
+    wish = Wish(host, beside=block_devices.hosts_of(tx, settings, row.id))
     chosen = placement.choose(placement.candidates(tx, settings), loads.loads(tx), flavor, wish)
     history.begin(tx, caller, request_id, row.id, "unshelve", None)
     if isinstance(chosen, NoHost):

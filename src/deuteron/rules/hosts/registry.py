@@ -27,7 +27,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import ColumnElement, Text, bindparam, select, type_coerce, update
 
-from deuteron.model.intent import Heartbeat, Hello, TunnelPeer
+from deuteron.model.intent import Backend, Heartbeat, Hello, TunnelPeer
 from deuteron.model.settings import HostEntry, Settings
 from deuteron.net.mechanisms import AgentKind, HostFacts, Mechanism, mechanisms_by_name
 from deuteron.rules.placement import hosts as placement
@@ -59,6 +59,9 @@ _COLUMNS: Final = tuple(c.name for c in hosts.c)
 ALIVE_S: Final = 15.0
 """A host that said nothing for so long is taken for dead; agents send a heartbeat every 5 s."""
 
+_BACKENDS: Final = "volume_backends"
+"""What heartbeats say of back ends, among the usage of a host."""
+
 _NAMES_AT_ONCE: Final = 500
 
 _NAMESPACE: Final = uuid.UUID("6f0c1dd0-0f59-5b0b-9d7c-2f6f2b6d4e52")
@@ -89,6 +92,14 @@ class Host:
     forced_down: bool = False
     agent_descriptions: Mapping[str, str | None] = field(default_factory=dict)
     """What administrators say of its agents, by their binaries."""
+
+    @property
+    def volume_backends(self) -> tuple[Backend, ...]:
+        """What keeps volumes there, as it last said."""
+        said = self.usage.get(_BACKENDS)
+        if said is not None:
+            return msgspec.convert(said, tuple[Backend, ...])
+        return () if self.hello is None else self.hello.volume_backends
 
     @property
     def compute_up(self) -> bool:
@@ -304,7 +315,8 @@ def greet(tx: Tx, hello: Hello) -> None:
             },
         )
     else:
-        tx.execute(update(hosts).where(hosts.c.name == hello.host).values(**values, problems=[]))
+        used = {key: value for key, value in row.usage.items() if key != _BACKENDS}
+        tx.execute(update(hosts).where(hosts.c.name == hello.host).values(**values, usage=used, problems=[]))
     if row is None or any(row.hello.get(key) != said.get(key) for key in ("tunnel_ip", "tunnel_types")):
         tx.changed("host", hello.host)
     placement.report(tx, host_id(hello.host), hello)
@@ -317,6 +329,7 @@ def heard(tx: Tx, name: str, used: Heartbeat | None = None) -> None:
         return
     said = {
         "memory_used_mib": used.memory_used_mib, "disk_used_gib": used.disk_used_gib, "running_vms": used.running_vms,
+        _BACKENDS: msgspec.to_builtins(used.volume_backends),
     }  # fmt: skip
     tx.run(_BEAT, {"host": name, "now": _text(tx.now), "said": said})
 

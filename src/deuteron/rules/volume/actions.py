@@ -38,7 +38,7 @@ def extend(tx: Tx, request_id: str, row: VolumeRow, size: int, *, while_attached
     more = size - row["size"]
     loads.check(tx, row["project_id"], row["volume_type_id"], "volumes", count=0, gib=more)
     loads.count(tx, row["project_id"], row["volume_type_id"], "volumes", 0, more)
-    loads.count_on_host(tx, row["host"], more)
+    loads.count_on_service(tx, row["host"], row["backend"], more)
     values = {"status": "extending", "task": "extend", "new_size": size, "request_id": request_id}
     kinds.change(tx, VOLUME, row, values)
 
@@ -80,7 +80,7 @@ def retype(tx: Tx, settings: Settings, request_id: str, row: VolumeRow, kind: Vo
     if kind["id"] == row["volume_type_id"]:
         raise faults.invalid_input(f"New volume type is the one that volume {row['id']} has: {kind['name']}")
     loads.check_type(tx, row["project_id"], kind["id"], count=1, gib=row["size"])
-    if not placement.suits(tx, settings, row["host"], kind["extra_specs"]):
+    if not placement.suits(tx, settings, row["host"], row["backend"], kind["extra_specs"]):
         messages.tell(tx, row["project_id"], messages.NO_BACKEND, row["id"], request_id=request_id)
         return
     loads.count_type(tx, row["project_id"], row["volume_type_id"], -1, -row["size"])
@@ -115,7 +115,7 @@ def give_back(tx: Tx, row: VolumeRow) -> None:
     if row["new_size"] is not None:
         less = row["size"] - row["new_size"]
         loads.count(tx, row["project_id"], row["volume_type_id"], "volumes", 0, less)
-        loads.count_on_host(tx, row["host"], less)
+        loads.count_on_service(tx, row["host"], row["backend"], less)
 
 
 def reset_snapshot_status(tx: Tx, row: SnapshotRow, status: str, progress: str | None = None) -> None:

@@ -83,6 +83,7 @@ def create(
             "user_id": caller.user_id,
             "project_id": project_id,
             "host": volume["host"] if is_served else None,
+            "backend": volume["backend"],
             "parent_id": None if parent is None else parent["id"],
             "volume_facts": _facts(volume),
             "task": "create" if is_served else None,
@@ -267,7 +268,7 @@ def take_record(tx: Tx, settings: Settings, caller: Caller, request_id: str, ser
     backup_id, size, data, parent_id = said["id"], said["size"], said["service_metadata"], said.get("parent_id")
     if kinds.seen(tx, BACKUP, str(backup_id)) is not None:
         raise faults.invalid_backup("Backup already exists in database.")
-    known = {host.name for host in placement.backends(tx, settings) if host.hello is not None}
+    known = {host.name for host in placement.hosts(tx, settings) if host.hello is not None}
     if said.get("host") not in known:
         raise faults.invalid_input(f"the record names host '{str(said.get('host'))[:80]}', which keeps no backups here")
     assert isinstance(size, int)

@@ -60,17 +60,19 @@ def create(tx: Tx, settings: Settings, caller: Caller, values: Mapping[str, obje
     specs: dict[str, object] = dict(kind["group_specs"])
     for each in allowed:
         specs |= each["extra_specs"]
-    host = placement.choose(tx, settings, 0, specs)
+    chosen = placement.choose(tx, settings, 0, specs)
     return _add(
         tx,
         caller,
         {
             "name": values["name"],
             "description": values["description"],
-            "status": "available" if host is not None else "error",
+            "status": "available" if chosen is not None else "error",
             "group_type": kind["id"],
             "volume_types": list(dict.fromkeys(each["id"] for each in allowed)),
-            "host": host,
+            "host": None if chosen is None else chosen.host.name,
+            "backend": None if chosen is None else chosen.backend.name,
+            "pool": None if chosen is None else chosen.backend.pool_name,
         },
     )
 
@@ -109,6 +111,8 @@ def create_from(
             "group_type": source["group_type"],
             "volume_types": list(source["volume_types"]),
             "host": source["host"],
+            "backend": source["backend"],
+            "pool": source["pool"],
             "group_snapshot_id": None if snapshot is None else snapshot["id"],
             "source_group_id": source["id"] if snapshot is None else None,
         },
@@ -181,8 +185,8 @@ def _addable(tx: Tx, caller: Caller, row: GroupRow, volume_id: str) -> VolumeRow
         raise faults.invalid_volume(f"{attempt} volume type {found['volume_type_id']} is not supported by the group.")
     if found["status"] not in _ADDABLE:
         raise faults.invalid_volume(f"{attempt} it is {found['status']}, and has to be one of {', '.join(_ADDABLE)}.")
-    if found["host"] != row["host"]:
-        raise faults.invalid_volume(f"{attempt} it is on another host.")
+    if (found["host"], found["backend"]) != (row["host"], row["backend"]):
+        raise faults.invalid_volume(f"{attempt} it is on another host, or kept by another back end of it.")
     return found
 
 

@@ -92,14 +92,15 @@ def count_groups(tx: Tx, project_id: str, number: int) -> None:
     usage.add(tx, "project", project_id, {quotas.counted("groups"): number})
 
 
-def count_on_host(tx: Tx, host: str | None, gib: int) -> None:
+def count_on_service(tx: Tx, host: str | None, backend: str | None, gib: int) -> None:
+    """So many GiB more that a back end of a host was asked to keep; nothing for what is nowhere."""
     if host is not None:
-        usage.add(tx, "host", host, {_ON_HOST: gib})
+        usage.add(tx, "host", f"{host}@{backend}", {_ON_SERVICE: gib})
 
 
-def on_hosts(tx: Tx) -> dict[str, int]:
-    """GiB that each host was asked to keep."""
-    return usage.amounts(tx, "host", _ON_HOST)
+def on_services(tx: Tx) -> dict[str, int]:
+    """GiB that each back end was asked to keep, as HOST@BACKEND."""
+    return usage.amounts(tx, "host", _ON_SERVICE)
 
 
-_ON_HOST = "volume gigabytes"
+_ON_SERVICE = "volume gigabytes"

@@ -1,57 +1,128 @@
-"""Which host keeps a new volume, and why the others do not.
+"""Which back end keeps a new volume, on which host, and why the others do not.
 
-A host keeps volumes when it is awaited, its service is not disabled, it is what the type demands, and it has room: 20
-times over, since what nobody wrote takes none. Among those that can, the one with the most room does.
+A back end on a host is a service of its own. It keeps volumes when its host is awaited, it is not away, its service is
+not disabled, it is what the type demands, and it has room: 20 times over unless its settings say otherwise, since what
+nobody wrote takes none. Among those that can, the one with the most room does.
 
-Source: cinder.conf max_over_subscription_ratio.
+Source: cinder.conf max_over_subscription_ratio, reserved_percentage; cinder/scheduler/filters/capacity_filter.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
+from deuteron.model.intent import Backend
 from deuteron.model.settings import Settings
 from deuteron.rules.hosts import registry
 from deuteron.rules.hosts.registry import Host
 from deuteron.rules.volume import demands, loads
 from deuteron.store.database import Tx
 
-RATIO: Final = 20
 BINARY: Final = "cinder-volume"
 BACKUPS: Final = "cinder-backup"
 
 
-def backends(tx: Tx, settings: Settings) -> Sequence[Host]:
+@dataclass(frozen=True)
+class Service:
+    """A back end on a host that carries it."""
+
+    host: Host
+    backend: Backend
+
+    @property
+    def name(self) -> str:
+        """As services are named."""
+        return f"{self.host.name}@{self.backend.name}"
+
+    @property
+    def pool(self) -> str:
+        """As pools are named."""
+        return f"{self.name}#{self.backend.pool_name}"
+
+    @property
+    def key(self) -> str:
+        """Under which the host's row says that the service is disabled."""
+        return service_key(self.backend.name)
+
+    @property
+    def is_up(self) -> bool:
+        return self.host.alive and self.backend.fault is None
+
+    @property
+    def is_disabled(self) -> bool:
+        return self.key in self.host.disabled_services
+
+    @property
+    def is_taking(self) -> bool:
+        """Whether it takes new volumes; a host that may be back any moment does."""
+        return self.host.awaited and self.backend.fault is None and not self.is_disabled
+
+    def room_gib(self, used: int) -> float:
+        """What may still be asked of it, of which `used` GiB were."""
+        told = self.backend
+        usable = told.total_gib * (100 - told.reserved_percentage) / 100
+        free = told.free_gib - told.total_gib * told.reserved_percentage / 100
+        return min(usable * told.max_over_subscription_ratio - used, free * told.max_over_subscription_ratio)
+
+
+def hosts(tx: Tx, settings: Settings) -> Sequence[Host]:
     """Every host that plays the storage role, living or not."""
     return [host for host in registry.all_hosts(tx, settings) if "storage" in host.roles]
 
 
-def choose(
-    tx: Tx, settings: Settings, size_gib: int, specs: Mapping[str, object], only: str | None = None
-) -> str | None:
-    """The host that keeps a new volume of this size and of a type with these extra specs; None when none can.
-
-    With `only`, no other than this.
-    """
-    given = loads.on_hosts(tx)
-    fitting: list[tuple[int, str]] = []
-    for host in backends(tx, settings):
-        if only is not None and host.name != only:
-            continue
-        if host.hello is None or not host.awaited or BINARY in host.disabled_services or not host.hello.volume_driver:
-            continue
-        used = given.get(host.name, 0)
-        room = host.hello.volume_gib * RATIO - used
-        if size_gib <= room and demands.are_met(figures(host, used), specs):
-            fitting.append((-room, host.name))
-    return min(fitting)[1] if fitting else None
+def services(tx: Tx, settings: Settings) -> list[Service]:
+    """Every back end of every host that ever connected, living or not, by host and name."""
+    return [
+        Service(host, each)
+        for host in hosts(tx, settings)
+        for each in sorted(host.volume_backends, key=lambda each: each.name)
+    ]
 
 
-def suits(tx: Tx, settings: Settings, host: str | None, specs: Mapping[str, object]) -> bool:
-    """Whether the host, where a volume must be, is what the extra specs demand."""
+def find(tx: Tx, settings: Settings, host: str | None, backend: str | None) -> Service | None:
+    """The service that keeps what is said to be there; None for one that was taken away, or nowhere."""
     found = None if host is None else registry.find(tx, settings, host)
-    return found is not None and demands.are_met(figures(found, loads.on_hosts(tx).get(found.name, 0)), specs)
+    told = () if found is None else found.volume_backends
+    return next((Service(found, each) for each in told if found is not None and each.name == backend), None)
+
+
+def choose(
+    tx: Tx,
+    settings: Settings,
+    size_gib: int,
+    specs: Mapping[str, object],
+    only: str | None = None,
+) -> Service | None:
+    """What keeps a new volume of this size and of a type with these extra specs; None when nothing can.
+
+    With `only`, so that servers of this host reach it.
+    """
+    given = loads.on_services(tx)
+    fitting: list[tuple[float, str, Service]] = []
+    for each in services(tx, settings):
+        if only is not None and each.host.name != only:
+            continue
+        used = given.get(each.name, 0)
+        room = each.room_gib(used)
+        if each.is_taking and size_gib <= room and demands.are_met(figures(each, used), specs):
+            fitting.append((-room, each.name, each))
+    return min(fitting, key=lambda each: each[:2])[2] if fitting else None
+
+
+def suits(tx: Tx, settings: Settings, host: str | None, backend: str | None, specs: Mapping[str, object]) -> bool:
+    """Whether the back end, where a volume must be, is what the extra specs demand."""
+    found = find(tx, settings, host, backend)
+    return found is not None and demands.are_met(figures(found, loads.on_services(tx).get(found.name, 0)), specs)
+
+
+def reaching(tx: Tx, settings: Settings, host: str, backend: str | None) -> frozenset[str]:
+    """The hosts whose servers may have what is kept there: that host, or all that carry a back end of the network."""
+    found = find(tx, settings, host, backend)
+    if found is None or not found.backend.is_networked:
+        return frozenset({host})
+    return frozenset(each.host.name for each in services(tx, settings) if each.backend.name == backend) | {host}
 
 
 def is_backed_up(tx: Tx, settings: Settings, host: str | None) -> bool:
@@ -60,34 +131,33 @@ def is_backed_up(tx: Tx, settings: Settings, host: str | None) -> bool:
     return found is not None and found.hello is not None and BACKUPS not in found.disabled_services
 
 
-def figures(host: Host, used: int) -> dict[str, object]:
-    """What the host's back end tells of itself, in Cinder's words; `used` GiB were asked of it."""
-    size = host.hello.volume_gib if host.hello is not None else 0
-    driver = host.hello.volume_driver if host.hello is not None else ""
+def figures(service: Service, used: int) -> dict[str, object]:
+    """What the back end tells of itself, in Cinder's words; `used` GiB were asked of it."""
+    told = service.backend
     return {
-        "volume_backend_name": driver,
-        "driver_version": "1",
-        "storage_protocol": driver,
-        "vendor_name": "Deuteron",
-        "total_capacity_gb": size,
-        "free_capacity_gb": max(0, size - used),
+        "QoS_support": False,
+        "consistent_group_snapshot_enabled": False,
+        **told.capabilities,
+        "volume_backend_name": told.volume_backend_name,
+        "pool_name": told.pool_name,
+        "total_capacity_gb": told.total_gib,
+        "free_capacity_gb": told.free_gib,
         "allocated_capacity_gb": used,
         "provisioned_capacity_gb": used,
-        "max_over_subscription_ratio": str(RATIO),
-        "reserved_percentage": 0,
-        "thin_provisioning_support": True,
-        "thick_provisioning_support": False,
-        "QoS_support": False,
-        "multiattach": False,
-        "consistent_group_snapshot_enabled": False,
+        "max_over_subscription_ratio": f"{told.max_over_subscription_ratio:g}",
+        "reserved_percentage": told.reserved_percentage,
     }
 
 
 def taken(tx: Tx) -> Mapping[str, int]:
-    """GiB that each host was asked to keep."""
-    return loads.on_hosts(tx)
+    """GiB that each service was asked to keep, by its name."""
+    return loads.on_services(tx)
 
 
-def shown(host: str | None, driver: str) -> str | None:
-    """A host as Cinder names it: with its back end and its pool."""
-    return None if host is None else f"{host}@{driver}#{driver}"
+def shown(host: str | None, backend: str | None, pool: str | None) -> str | None:
+    """Where a volume is, as Cinder names it: the host, its back end and its pool."""
+    return None if host is None else f"{host}@{backend}#{pool}"
+
+
+def service_key(backend: str | None) -> str:
+    return f"{BINARY}@{backend}"

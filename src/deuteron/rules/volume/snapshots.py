@@ -48,6 +48,8 @@ def create(
             "user_id": caller.user_id,
             "project_id": project_id,
             "host": volume["host"],
+            "backend": volume["backend"],
+            "pool": volume["pool"],
             "volume_type_id": volume["volume_type_id"],
             "bootable": volume["bootable"],
             "image_metadata": dict(volume["image_metadata"]),

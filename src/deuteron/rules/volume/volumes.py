@@ -11,7 +11,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -57,12 +57,23 @@ class NewVolume:
     group: GroupRow | None = None
 
 
+class Place(NamedTuple):
+    """Where a volume is: the columns of its row."""
+
+    host: str | None = None
+    backend: str | None = None
+    pool: str | None = None
+
+
+NOWHERE: Final = Place()
+
+
 @dataclass(frozen=True)
 class _Origin:
     """What the new volume takes from what it is made of."""
 
     size: int | None = None
-    host: str | None = None
+    place: Place = NOWHERE
     type_id: str | None = None
     bootable: bool = False
     image_metadata: Mapping[str, str] = field(default_factory=dict)
@@ -97,11 +108,10 @@ def create(tx: Tx, settings: Settings, caller: Caller, request_id: str, new: New
     image = None if new.image is None else images.usable(tx, caller, new.image, size)
     project_id = caller.project_id or CLOUD
     loads.check(tx, project_id, kind["id"], "volumes", count=1, gib=size)
-    host = _place(tx, settings, origin, size, kind["extra_specs"], new.host)
-    if new.group is not None:
-        host = _in_group(tx, settings, origin, host, new.group)
+    place = _place(tx, settings, origin, size, kind["extra_specs"], new)
+    host = place.host
     loads.count(tx, project_id, kind["id"], "volumes", 1, size)
-    loads.count_on_host(tx, host, size)
+    loads.count_on_service(tx, host, place.backend, size)
     row = kinds.add(
         tx,
         VOLUME,
@@ -120,7 +130,7 @@ def create(tx: Tx, settings: Settings, caller: Caller, request_id: str, new: New
             "multiattach": False,
             "volume_type_id": kind["id"],
             "project_id": project_id,
-            "host": host,
+            **place._asdict(),
             "task": "create" if host is not None else None,
             "request_id": request_id,
             **_of_image(image, origin),
@@ -152,18 +162,23 @@ def let_go_of_backup(tx: Tx, row: VolumeRow) -> BackupRow | None:
 
 
 def _place(
-    tx: Tx, settings: Settings, origin: _Origin, size: int, specs: Mapping[str, object], host: str | None
-) -> str | None:
-    """Where it is made: a copy stands on what it is a copy of, and is where that is."""
-    if origin.size is None:
-        return placement.choose(tx, settings, size, specs, host)
-    return origin.host if placement.suits(tx, settings, origin.host, specs) else None
+    tx: Tx, settings: Settings, origin: _Origin, size: int, specs: Mapping[str, object], new: NewVolume
+) -> Place:
+    """Where it is made: a copy stands on what it is a copy of, and is where that is. All volumes of a group are where
+    it is, which is what its types demand; the data of a backup are on its host, for any back end there.
+    """
+    place = NOWHERE if new.group is None else Place(new.group["host"], new.group["backend"], new.group["pool"])
+    if origin.place.backend is not None:
+        place = origin.place if new.group is None or origin.place == place else NOWHERE
+        return place if placement.suits(tx, settings, place.host, place.backend, specs) else NOWHERE
+    if new.group is not None:
+        return place
+    chosen = placement.choose(tx, settings, size, specs, new.host or origin.place.host)
+    return NOWHERE if chosen is None else Place(chosen.host.name, chosen.backend.name, chosen.backend.pool_name)
 
 
-def _in_group(tx: Tx, settings: Settings, origin: _Origin, host: str | None, group: GroupRow) -> str | None:
-    """All volumes of a group are on its host, which is what its types demand."""
-    is_there = origin.size is None or host == group["host"]
-    return group["host"] if is_there else None
+def place_of(row: VolumeRow | SnapshotRow) -> Place:
+    return Place(row["host"], row["backend"], row["pool"])
 
 
 def _of_image(image: ImageRow | None, origin: _Origin) -> dict[str, object]:
@@ -183,7 +198,7 @@ def _origin(tx: Tx, caller: Caller, new: NewVolume) -> _Origin:
                 f"Originating snapshot status must be one of available values, and is {snapshot['status']}"
             )
         return _Origin(
-            snapshot["size"], snapshot["host"], snapshot["volume_type_id"], snapshot["bootable"],
+            snapshot["size"], place_of(snapshot), snapshot["volume_type_id"], snapshot["bootable"],
             snapshot["image_metadata"],
         )  # fmt: skip
     if new.source_id is not None:
@@ -194,7 +209,7 @@ def _origin(tx: Tx, caller: Caller, new: NewVolume) -> _Origin:
                 "it has to be available"
             )
         return _Origin(
-            source["size"], source["host"], source["volume_type_id"], source["bootable"], source["image_metadata"]
+            source["size"], place_of(source), source["volume_type_id"], source["bootable"], source["image_metadata"]
         )
     if new.backup_id is not None:
         backup = kinds.seen(tx, BACKUP, new.backup_id)
@@ -202,7 +217,7 @@ def _origin(tx: Tx, caller: Caller, new: NewVolume) -> _Origin:
             raise faults.missing(BACKUP, new.backup_id)
         if backup["status"] != "available":
             raise faults.invalid_backup(f"Backup status must be available, and is {backup['status']}")
-        return _Origin(backup["size"], backup["host"])
+        return _Origin(backup["size"], Place(backup["host"]))
     return _Origin()
 
 
@@ -252,7 +267,7 @@ def finish_delete(tx: Tx, row: VolumeRow) -> None:
     let_go_of_backup(tx, row)
     gib = row["new_size"] or row["size"]
     loads.count(tx, row["project_id"], row["volume_type_id"], "volumes", -1, -gib)
-    loads.count_on_host(tx, row["host"], -gib)
+    loads.count_on_service(tx, row["host"], row["backend"], -gib)
     for transfer in query.rows(tx, transfers, transfers.c.volume_id == row["id"]):
         kinds.remove(tx, TRANSFER, transfer["id"])
     kinds.remove(tx, VOLUME, row["id"])
