@@ -91,7 +91,8 @@ _ID_KINDS = (
     ("groups", "volume_group"), ("types", "volume_type"),
     ("qos-specs", "qos_specs"),
     ("os-volume-transfer", "volume_transfer"), ("volume-transfers", "volume_transfer"),
-    ("os-quota-class-sets", "project"), ("attachments", "volume_attachment"), ("os-volume_attachments", "volume"),
+    ("os-quota-class-sets", "project"), ("default-types", "project"),
+    ("attachments", "volume_attachment"), ("os-volume_attachments", "volume"),
 )  # fmt: skip
 KIND_OF = dict(_ID_KINDS)
 """A collection in a path to the kind of object that follows it."""

@@ -153,6 +153,7 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ],
     ("POST", _V + "/types/{id}/extra_specs"): [{"extra_specs": {"k": "v"}}],
     ("PUT", _V + "/types/{id}/extra_specs/{key}"): [{"x": "v"}],
+    ("PUT", _V + "/default-types/{id}"): [{"default_type": {"volume_type": "$volume_type"}}],
     ("POST", _V + "/qos-specs"): [{"qos_specs": {"name": "$unique", "consumer": "front-end", "total_iops_sec": "100"}}],
     ("PUT", _V + "/qos-specs/{id}"): [{"qos_specs": {"consumer": "both", "k": "v"}}],
     ("PUT", _V + "/qos-specs/{id}/delete_keys"): [{"keys": ["k"]}],

@@ -52,6 +52,14 @@ quotas = Table(
 )
 """Limits that an administrator set for a project; what has no row has its default. -1 is unlimited."""
 
+default_types = Table(
+    "volume_default_types",
+    metadata,
+    Column("project_id", Text, primary_key=True),
+    Column("volume_type_id", Text, nullable=False),
+)
+"""The type of volumes of a project that name none, where an administrator set one."""
+
 quota_classes = Table(
     "volume_quota_classes",
     metadata,

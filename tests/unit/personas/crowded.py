@@ -166,6 +166,7 @@ SMALL: Final = {
     "placement_providers": "one of each host, and what administrators make",
     "placement_resource_classes": "an administrator makes them",
     "placement_traits": "an administrator makes them",
+    "volume_default_types": "an administrator sets them",
     "volume_group_types": "an administrator makes them",
     "volume_qos_specs": "an administrator makes them",
     "volume_quota_classes": "an administrator makes them",

@@ -648,6 +648,11 @@ def _volume() -> Iterator[tuple[str, Line]]:
     yield f"PUT {quotas}", Line(f"{extension}:quotas:update", {"quota_set": {"volumes": 9}})
     yield f"DELETE {quotas}", Line(f"{extension}:quotas:delete")
     yield f"GET {quotas}/defaults", Line(f"{extension}:quotas:show")
+    rule, one = f"{extension}:default", f"{v3}/default-types/{{project}}"
+    yield f"GET {v3}/default-types", Line(f"{rule}_get_all")
+    yield f"GET {one}", Line(f"{rule}_get")
+    yield f"PUT {one}", Line(f"{rule}_set_or_update", {"default_type": {"volume_type": "{volume_type}"}})
+    yield f"DELETE {one}", Line(f"{rule}_unset")
     classes = f"{v3}/os-quota-class-sets/{{quota_class}}"
     yield f"GET {classes}", Line(f"{extension}:quota_classes:get")
     yield f"PUT {classes}", Line(f"{extension}:quota_classes:update", {"quota_class_set": {"volumes": 9}})
@@ -1161,6 +1166,7 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     ids["qos_specs"] = admin.make(f"{cinder}/qos-specs", "qos_specs", name=name)["id"]
     admin.put(f"{cinder}/os-quota-sets/{ids['project']}", {"quota_set": {"volumes": 20}})
     admin.put(f"{cinder}/os-quota-class-sets/{name}", {"quota_class_set": {"volumes": 20}})
+    admin.put(f"{cinder}/default-types/{ids['project']}", {"default_type": {"volume_type": kind["id"]}})
     project = ids["project"]
     admin.cloud.database.write(lambda tx: messages.tell(tx, project, messages.NO_BACKEND, project))
     message, *_ = owner.ask("GET", f"{cinder}/messages").json["messages"]

@@ -40,7 +40,7 @@ def show(call: Call, tx: Tx) -> Reply:
     """One by its id, or the one called `default`."""
     wanted = call.params["id"]
     access.require(call, f"{_X}type_get")
-    row = types.default(tx) if wanted == "default" else types.find(tx, call.caller, wanted)
+    row = types.default(tx, call.caller) if wanted == "default" else types.find(tx, call.caller, wanted)
     return Reply(200, {"volume_type": _shown(call, row, "show" if wanted != "default" else "default")})
 
 

@@ -16,7 +16,7 @@ from deuteron.model.volume import VOLUME_TYPE
 from deuteron.model.volume.codecs import without_nulls
 from deuteron.model.volume.rows import VolumeTypeRow
 from deuteron.model.volume.types import DEFAULT_TYPE
-from deuteron.rules.volume import faults, kinds
+from deuteron.rules.volume import default_types, faults, kinds
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.expressions import has_word
@@ -56,8 +56,14 @@ def names(tx: Tx) -> dict[str, str]:
     return {row.id: row.name for row in tx.all(select(volume_types.c.id, volume_types.c.name))}
 
 
-def default(tx: Tx) -> VolumeTypeRow:
-    """Raises: NotFound when an administrator renamed it."""
+def default(tx: Tx, caller: Caller) -> VolumeTypeRow:
+    """The one of the caller's project, or else of all.
+
+    Raises: NotFound when an administrator renamed that, or the project may not use the one that was set for it.
+    """
+    own = default_types.of_project(tx, caller.project_id)
+    if own is not None:
+        return find(tx, caller, own)
     row = named(tx, DEFAULT_TYPE)
     if row is None:
         raise NotFound("Default volume type can not be found.", type="VolumeTypeNotFound")
@@ -67,7 +73,7 @@ def default(tx: Tx) -> VolumeTypeRow:
 def wanted(tx: Tx, caller: Caller, asked: str | None) -> VolumeTypeRow:
     """The type that a request names by id or name, the default one for none. Raises: NotFound."""
     if not asked:
-        return default(tx)
+        return default(tx, caller)
     row = kinds.seen(tx, VOLUME_TYPE, asked) or named(tx, asked)
     if row is None or not (caller.is_admin or row["is_public"] or caller.project_id in row["projects"]):
         raise NotFound(f"Volume type with name {asked} could not be found.", type="VolumeTypeNotFoundByName")
@@ -96,8 +102,8 @@ def update(tx: Tx, row: VolumeTypeRow, values: Mapping[str, object]) -> VolumeTy
 
 
 def remove(tx: Tx, row: VolumeTypeRow) -> None:
-    """Raises: BadRequest for the default type, and for one that volumes have."""
-    if row["name"] == DEFAULT_TYPE:
+    """Raises: BadRequest for the default type, of a project too, and for one that volumes have."""
+    if row["name"] == DEFAULT_TYPE or default_types.is_any(tx, row["id"]):
         raise BadRequest(
             f"The volume type {row['id']} is a default volume type and cannot be deleted.",
             type="VolumeTypeDefaultDeletionError",

@@ -1,4 +1,4 @@
-"""Volumes of several back ends of a host."""
+"""Volumes of several back ends of a host; types that projects' volumes have by default."""
 
 from __future__ import annotations
 
@@ -24,9 +24,13 @@ def upgrade() -> None:
             )
     run(f"UPDATE usage SET owner = owner || '@file' WHERE {_OWNED}")
     _rename(_SERVICE, _KEY)
+    run(
+        "CREATE TABLE volume_default_types (project_id TEXT NOT NULL PRIMARY KEY, volume_type_id TEXT NOT NULL)",
+    )
 
 
 def downgrade() -> None:
+    run("DROP TABLE volume_default_types")
     _rename(_KEY, _SERVICE)
     run(f"DELETE FROM usage WHERE {_OWNED} AND substr(owner, length(owner) - 4) <> '@file'")
     run(f"UPDATE usage SET owner = substr(owner, 1, length(owner) - 5) WHERE {_OWNED}")
