@@ -180,6 +180,8 @@ VOLUME = {
     "`action` (a project may use one, or not any more)": TYPES
     + "test_a_project_sees_public_types_and_those_it_was_let_to_use: addProjectAccess removeProjectAccess",
     "`os-volume-type-access`": TYPES + "test_a_project_sees_public_types_and_those_it_was_let_to_use",
+    "`default-types` (of a project)": "unit/api_volume/test_default_types.py::"
+    "test_volumes_that_name_no_type_have_that_of_their_project",
     "`qos-specs` (`delete_keys`, `associate`, `disassociate`, `disassociate_all`, `associations`)": TYPES
     + "test_qos_specs_are_for_types",
     "`os-quota-sets` with `defaults`, `os-quota-class-sets`": TYPES

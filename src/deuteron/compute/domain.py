@@ -72,6 +72,8 @@ class DiskRow(msgspec.Struct, frozen=True):
     bus: Literal["virtio", "ide", "sata"] = "virtio"
     boots: bool = False
     """Whether the guest starts from it, wherever it stands among the others."""
+    is_shared: bool = False
+    """Whether other guests may write to it, too."""
 
 
 class DomainRow(msgspec.Struct, frozen=True):
@@ -112,7 +114,14 @@ def interface_row(port: ServerPort, wiring: HostWiring) -> InterfaceRow:
 
 
 def volume_row(volume: ServerVolume, file: FileConnection) -> DiskRow:
-    return DiskRow(file.path, volume.target, file.format, serial=volume.volume_id, is_readonly=volume.is_readonly)
+    return DiskRow(
+        file.path,
+        volume.target,
+        file.format,
+        serial=volume.volume_id,
+        is_readonly=volume.is_readonly,
+        is_shared=volume.is_shared,
+    )
 
 
 def domain_row(
@@ -374,13 +383,18 @@ def _append_devices(root: ElementTree.Element, row: DomainRow) -> None:
 def disk_element(disk: DiskRow, *, boots: bool = False) -> ElementTree.Element:
     """One disk, as libvirt reads it; `boots`, the guest starts from it."""
     element = ElementTree.Element("disk", type="file", device=disk.device)
-    driver = ElementTree.SubElement(element, "driver", name="qemu", type=disk.format, cache="writeback")
+    # What one guest wrote, another one reads at once, and no QEMU keeps it back.
+    cache = "writethrough" if disk.is_shared else "writeback"
+    driver = ElementTree.SubElement(element, "driver", name="qemu", type=disk.format, cache=cache)
     if disk.device == "disk":
         driver.set("discard", "unmap")
     ElementTree.SubElement(element, "source", file=disk.path)
     ElementTree.SubElement(element, "target", dev=disk.target, bus=disk.bus)
     if disk.device == "cdrom" or disk.is_readonly:
         ElementTree.SubElement(element, "readonly")
+    if disk.is_shared:
+        # QEMU lets others have the file open for writing.
+        ElementTree.SubElement(element, "shareable")
     if boots:
         ElementTree.SubElement(element, "boot", order="1")
     if disk.serial:

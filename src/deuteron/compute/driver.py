@@ -21,9 +21,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import libvirt
@@ -248,13 +248,16 @@ class LibvirtCompute:
 
     @contextmanager
     def quiet(self, volume_id: str) -> Iterator[None]:
-        with self._alone(volume_id) as server_id:
-            with self._operations.still(server_id) if server_id is not None else nullcontext():
-                yield
+        with self._alone(volume_id) as server_ids, ExitStack() as held:
+            for server_id in server_ids:
+                held.enter_context(self._operations.still(server_id))
+            yield
 
     def grow(self, volume_id: str, size_gib: int) -> bool:
-        with self._alone(volume_id) as server_id:
-            return server_id is not None and self._operations.grow(server_id, volume_id, size_gib)
+        with self._alone(volume_id) as server_ids:
+            # Each has to see it; the first makes it so.
+            grown = [self._operations.grow(server_id, volume_id, size_gib) for server_id in server_ids]
+            return any(grown)
 
     def close(self) -> None:
         self._closing.set()
@@ -264,31 +267,32 @@ class LibvirtCompute:
         self._libvirtd.close()
 
     @contextmanager
-    def _alone(self, volume_id: str) -> Iterator[str | None]:
-        """The server that has the volume, for which no job runs while this lasts; None where none has it.
+    def _alone(self, volume_id: str) -> Iterator[Sequence[str]]:
+        """The servers that have the volume, for which no job runs while this lasts; several only where it is shared.
 
-        Raises: TimeoutError for a server that is busy for too long.
+        All of them at once or none: whoever holds one of them waits for nobody. Raises: TimeoutError for a server that
+        is busy for too long.
         """
         deadline = self._clock() + self._options.quiet_timeout_s
-        server_id: str | None = None
         while True:
             with self._lock:
-                server_id = next((id for id, entry in self._servers.items() if _has(entry, volume_id)), None)
-                if server_id is None:
-                    break
-                if not self._servers[server_id].is_working:
-                    self._servers[server_id].is_working = True
+                server_ids = [id for id, entry in self._servers.items() if _has(entry, volume_id)]
+                busy = [id for id in server_ids if self._servers[id].is_working]
+                if not busy:
+                    for server_id in server_ids:
+                        self._servers[server_id].is_working = True
                     break
             if self._clock() > deadline or self._closing.wait(0.02):
-                raise TimeoutError(f"server {server_id} has volume {volume_id}, and is busy")
+                raise TimeoutError(f"server {busy[0]} has volume {volume_id}, and is busy")
         try:
-            yield server_id
+            yield server_ids
         finally:
             with self._lock:
-                entry = None if server_id is None else self._servers.get(server_id)
-                if server_id is not None and entry is not None:
-                    entry.is_working = False
-                    self._schedule(server_id, entry)
+                for server_id in server_ids:
+                    entry = self._servers.get(server_id)
+                    if entry is not None:
+                        entry.is_working = False
+                        self._schedule(server_id, entry)
 
     # --- jobs ------------------------------------------------------------------------------------------------
 

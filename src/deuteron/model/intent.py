@@ -810,6 +810,8 @@ class VolumeReport(msgspec.Struct, frozen=True, omit_defaults=True):
     fault: str | None = None
     restored: str | None = None
     not_restored: str | None = None
+    is_shared: bool = False
+    """Whether several servers may have it at once."""
 
 
 class SnapshotReport(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -103,6 +103,8 @@ class _Entry(msgspec.Struct):
     not_uploaded: str | None = None
     restored: str | None = None
     not_restored: str | None = None
+    is_shared: bool | None = None
+    """Whether several guests may have it; nothing before somebody looked."""
 
 
 class VolumeKeeper:
@@ -299,11 +301,13 @@ class VolumeKeeper:
         if isinstance(wanted, IntentVolume):
             try:
                 size = self.drivers.driver(wanted.backend).size_gib(wanted.id)
-                said = "ready" if state == "making" and entry.report is not None and size is not None else state
+                is_known = entry.report is not None and entry.is_shared is wanted.is_shared
+                said = "ready" if state == "making" and is_known and size is not None else state
             except VolumeFailure:
                 # Nobody can look: it has what it had when somebody could.
                 size, said = entry.report.size_gib if isinstance(entry.report, VolumeReport) else None, state
-            told = (size or 0, entry.uploaded, entry.not_uploaded, fault, entry.restored, entry.not_restored)
+            done = (entry.uploaded, entry.not_uploaded, fault, entry.restored, entry.not_restored)
+            told = (size or 0, *done, entry.is_shared is True)
             return VolumeReport(wanted.id, said, *told)  # type: ignore[arg-type]  # one of its states
         if isinstance(wanted, IntentSnapshot):
             said = "ready" if state == "making" and self._has_snapshot(wanted) else state
@@ -348,6 +352,8 @@ class VolumeKeeper:
             if not self.guests.grow(wanted.id, wanted.size_gib):
                 with self.guests.quiet(wanted.id):
                     driver.extend(wanted.id, wanted.size_gib, is_quiet=True)
+        driver.share(wanted.id, is_shared=wanted.is_shared)
+        entry.is_shared = wanted.is_shared
         if wanted.restore is not None and entry.restored != wanted.restore.id:
             try:
                 self._await(("backup", wanted.restore.backup_id), driver)

@@ -317,6 +317,44 @@ def test_volumes_come_and_go_while_the_server_runs(world: World, compute: Libvir
     assert read_block(world, volume.volume_id, 8).startswith(b"written by the guest")
 
 
+def test_two_servers_write_one_volume(world: World, compute: LibvirtCompute) -> None:
+    make_key(world)
+    shared = ServerVolume(str(uuid.uuid4()), "vdb", is_shared=True)
+    world.volumes.make(shared.volume_id, 1)
+    world.volumes.share(shared.volume_id, is_shared=True)
+    one, other = (msgspec.structs.replace(world.server(), name=name, hostname=name, volumes=(shared,)) for name in "ab")
+    want(compute, one, other)
+    for server in (one, other):
+        wait_for_state(compute, server, "running")
+        wait_for_login(compute, server)
+        wait_until("it has the volume", lambda: shared.volume_id in report_of(compute, server.id).volumes, 90)  # type: ignore[union-attr]  # noqa: B023  # it is there
+    words = ("from the first", "from the second")
+    for seek, (writer, reader) in enumerate(((one, other), (other, one))):
+        said = f"echo {words[seek]} | dd of=/dev/vdb bs=512 seek={seek} conv=fsync 2>/dev/null"
+        ssh(world, writer, "root", said)
+        # A guest that read it before has it in its memory.
+        found = ssh(
+            world, reader, "root", f"echo 3 >/proc/sys/vm/drop_caches; dd if=/dev/vdb bs=512 skip={seek} count=1"
+        )
+        assert found.startswith(words[seek])
+    connection = libvirt.open("qemu:///system")
+    with compute.quiet(shared.volume_id):
+        assert {dom.state()[0] for dom in connection.listAllDomains()} == {libvirt.VIR_DOMAIN_PAUSED}
+        kept, copy = str(uuid.uuid4()), str(uuid.uuid4())
+        world.volumes.snapshot(kept, shared.volume_id, is_quiet=True)
+    assert {dom.state()[0] for dom in connection.listAllDomains()} == {libvirt.VIR_DOMAIN_RUNNING}
+    world.volumes.clone(copy, 1, Origin("snapshot", kept))
+    assert read_block(world, copy, 1).startswith(b"from the second")
+    assert compute.grow(shared.volume_id, 2)
+    for server in (one, other):
+        wait_until("it is larger", lambda: str(2 * 2**20) in ssh(world, server, "root", "cat /proc/partitions"), 90)  # noqa: B023  # it is waited for
+    want(compute, one, msgspec.structs.replace(other, volumes=()))
+    wait_until("one let it go", lambda: not report_of(compute, other.id).held, 90)  # type: ignore[union-attr]  # it is there
+    assert ssh(world, one, "root", "dd if=/dev/vdb bs=512 count=1 2>/dev/null").startswith("from the first")
+    with pytest.raises(VolumeFailure, match="attached"):
+        world.volumes.delete("volume", shared.volume_id)
+
+
 def read_block(world: World, volume_id: str, block: int) -> bytes:
     """512 bytes of a volume."""
     found = subprocess.run(

@@ -36,6 +36,7 @@ from deuteron.sandbox import hosts
 from deuteron.volume import VolumeFailure
 from deuteron.volume.contract import Place
 from deuteron.volume.file import FileDriver, FileOptions
+from tests.unit.volume.fixed import FixedDrivers
 
 QEMU_CONF = """
 user = "root"
@@ -92,7 +93,9 @@ class World:
         wiring = HostWiring("qemu", plug_of([openvswitch()], self.settings), emulator=install_emulator(self.folder))
         facts = HostFacts(2, 4096, 100, "QEMU", 0, "qemu")
         options = ComputeOptions(watch_interval_s=0.3, retry_first_s=0.3, shutdown_timeout_s=10)
-        return LibvirtCompute(self.settings, wiring, facts, options, volumes=Exports(self.volumes))
+        return LibvirtCompute(
+            self.settings, wiring, facts, options, volumes=Exports(FixedDrivers({"file": self.volumes}))
+        )
 
     def image(self, path: Path, disk_format: str) -> ImageRef:
         image_id = str(uuid4())

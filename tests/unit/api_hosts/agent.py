@@ -164,7 +164,8 @@ class FakeAgent:
                 elif item.upload is not None and item.upload.image_id in self.faults:
                     said = VolumeReport(item.id, "ready", size, not_uploaded=item.upload.image_id)
                 else:
-                    said = VolumeReport(item.id, state, size, fault=fault[0] if fault else None)
+                    shared = item.is_shared and fault is None
+                    said = VolumeReport(item.id, state, size, fault=fault[0] if fault else None, is_shared=shared)
                 volumes += [said] if self._reported.get(key) != said else []
             elif isinstance(item, IntentSnapshot):
                 fault = self.faults.get(item.id)

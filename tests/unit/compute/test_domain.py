@@ -151,6 +151,18 @@ def test_volumes_are_disks_that_are_found_by_their_ids() -> None:
     assert "/v/d" in (domains.present_disk(xml, data) or "") and domains.present_disk(xml, absent) is None
 
 
+def test_a_volume_that_others_have_too_is_shared_and_not_kept_back() -> None:
+    shared, own = "21111111-1111-4111-8111-111111111111", "31111111-1111-4111-8111-111111111111"
+    volumes = (ServerVolume(shared, "vdb", is_shared=True), ServerVolume(own, "vdc"))
+    files = {shared: FileConnection("/v/raw", "raw"), own: FileConnection("/v/own")}
+    server = msgspec.structs.replace(SERVER, volumes=volumes)
+    root = ElementTree.fromstring(domains.domain_xml(domains.domain_row(server, OVS, "/i", "/m", files)))
+    disks = {disk.findtext("serial"): disk for disk in root.findall("devices/disk")}
+    assert [attributes(disks[each], "driver")["type"] for each in (shared, own)] == ["raw", "qcow2"]
+    assert [attributes(disks[each], "driver")["cache"] for each in (shared, own)] == ["writethrough", "writeback"]
+    assert [disks[each].find("shareable") is not None for each in (shared, own)] == [True, False]
+
+
 def test_nothing_is_added_that_nobody_asked_for() -> None:
     root = parsed(SERVER)
 

@@ -415,3 +415,159 @@ def test_a_backup_is_a_copy_and_a_later_one_only_what_differs(tmp_path: Path) ->
         store.adopt(volume, second)
     (tmp_path / "backups" / ".part-of-a-crash").touch()
     assert BackupStore(tmp_path / "backups").has(copy) and not list((tmp_path / "backups").glob(".part-*"))
+
+
+# --- volumes that several guests may have -----------------------------------------------------------------------------
+
+
+def test_several_guests_have_a_volume_that_is_shared_and_no_other(driver: VolumeDriver, tmp_path: Path) -> None:
+    one, kept, copy, of_snapshot = (next(ids()) for _ in range(4))
+    driver.make(one, 1)
+    for is_shared in (False, True, True):
+        driver.share(one, is_shared=is_shared)
+    guests = [tmp_path / name for name in ("a", "b")]
+    found = [driver.export(one, guest) for guest in guests]
+    assert {type(each) for each in found} == {FileConnection} and len(set(found)) == 2
+    assert [each.format for each in found if isinstance(each, FileConnection)] == ["raw", "raw"]
+    driver.share(one, is_shared=True)
+    for attempt in (
+        lambda: driver.share(one, is_shared=False),
+        lambda: driver.clone(copy, 1, Origin("volume", one)),
+        lambda: driver.snapshot(kept, one),
+        lambda: driver.extend(one, 2),
+        lambda: driver.delete("volume", one),
+    ):
+        with pytest.raises(VolumeFailure, match="attached"):
+            attempt()
+    driver.snapshot(kept, one, is_quiet=True)
+    driver.extend(one, 2, is_quiet=True)
+    driver.withdraw(one, guests[0])
+    with pytest.raises(VolumeFailure, match="attached"):
+        driver.delete("volume", one)
+    driver.withdraw(one, guests[1])
+    for _ in range(2):
+        driver.clone(copy, 3, Origin("volume", one))
+        driver.clone(of_snapshot, 1, Origin("snapshot", kept))
+        driver.share(one, is_shared=False)
+    assert [driver.size_gib(each) for each in (one, copy, of_snapshot)] == [2, 3, 1]
+    driver.export(one, guests[0])
+    with pytest.raises(VolumeFailure, match="attached"):
+        driver.export(one, guests[1])
+    driver.withdraw(one, guests[0])
+    driver.delete("volume", one)
+    assert driver.size_gib(one) is None
+    with pytest.raises(VolumeFailure):
+        driver.share(one, is_shared=True)
+
+
+def raw_volume(driver: FileDriver, size_gib: int = 1) -> str:
+    volume = next(ids())
+    driver.make(volume, size_gib)
+    driver.share(volume, is_shared=True)
+    return volume
+
+
+def write_raw(path: Path, letter: str, at: int = 0) -> None:
+    """What a guest does to a volume that others have open too."""
+    options = f"driver=raw,file.driver=file,file.filename={path},file.locking=off"
+    command = ["qemu-io", "--image-opts", "-c", f"write -q -P {ord(letter)} {at} 1M", options]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+
+
+def test_what_one_guest_writes_the_other_reads_and_copies_keep(tmp_path: Path) -> None:
+    driver = file_driver(tmp_path)
+    volume, copy, kept, of_snapshot = next(ids()), next(ids()), next(ids()), next(ids())
+    driver.make(volume, 1)
+    plain = exported(driver, volume, tmp_path / "a")
+    write(plain, "p")
+    driver.withdraw(volume, tmp_path / "a")
+    driver.share(volume, is_shared=True)
+    assert not (tmp_path / "volumes" / f"volume-{volume}").exists()
+    one, other = (exported(driver, volume, tmp_path / name) for name in "ab")
+    assert one.read_bytes()[:4] == b"pppp" and one.stat().st_blocks * 512 < 64 * MIB, "it is sparse"
+    write_raw(one, "x", MIB)
+    write_raw(other, "y", 2 * MIB)
+    for path, at, letter in ((other, MIB, b"x"), (one, 2 * MIB, b"y")):
+        with path.open("rb") as file:
+            file.seek(at)
+            assert file.read(MIB) == letter * MIB
+    driver.snapshot(kept, volume, is_quiet=True)
+    write_raw(one, "z", MIB)
+    driver.read(volume, "qcow2", tmp_path / "image")
+    assert letter_in(tmp_path / "image", MIB) == "z"
+    for name in "ab":
+        driver.withdraw(volume, tmp_path / name)
+    driver.clone(copy, 2, Origin("volume", volume))
+    driver.clone(of_snapshot, 1, Origin("snapshot", kept))
+    driver.share(volume, is_shared=False)
+    for each, letter in ((copy, "z"), (of_snapshot, "x"), (volume, "z")):
+        path = exported(driver, each, tmp_path / each)
+        assert (letter_in(path), letter_in(path, MIB), letter_in(path, 2 * MIB)) == ("p", letter, "y")
+
+
+def test_what_is_shared_is_saved_whole_and_by_what_differs_and_given_back(tmp_path: Path) -> None:
+    driver = file_driver(tmp_path)
+    store = BackupStore(tmp_path / "backups")
+    volume, whole, more = raw_volume(driver), next(ids()), next(ids())
+    path = exported(driver, volume, tmp_path / "a")
+    write_raw(path, "1")
+    save = lambda target, below: driver.save(Origin("volume", volume), target, below, is_quiet=True)  # noqa: E731
+    store.keep(whole, None, save)
+    write_raw(path, "2", MIB)
+    store.keep(more, whole, save)
+    write_raw(path, "3")
+    assert store.path(more).stat().st_size < 4 * MIB and letter_in(store.path(more), MIB) == "2"
+    driver.withdraw(volume, tmp_path / "a")
+    driver.load(volume, store.path(more))
+    again = exported(driver, volume, tmp_path / "a")
+    data = again.read_bytes()[: 2 * MIB]
+    assert data == b"1" * MIB + b"2" * MIB and again.stat().st_size == 1 << 30
+
+
+def test_a_header_that_a_guest_wrote_into_a_raw_volume_is_data(tmp_path: Path) -> None:
+    driver = file_driver(tmp_path)
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"s" * MIB)
+    volume, copy, kept = raw_volume(driver), next(ids()), next(ids())
+    path = exported(driver, volume, tmp_path / "a")
+    evil = tmp_path / "evil"
+    subprocess.run(
+        ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(secret), "-F", "raw", str(evil), "1M"],
+        check=True,
+        timeout=60,
+    )
+    with path.open("r+b") as file:
+        file.write(evil.read_bytes())
+    driver.snapshot(kept, volume, is_quiet=True)
+    driver.withdraw(volume, tmp_path / "a")
+    driver.clone(copy, 1, Origin("volume", volume))
+    again = file_driver(tmp_path)
+    assert again.size_gib(volume) == 1
+    again.share(volume, is_shared=False)
+    for each in (volume, copy):
+        target = tmp_path / f"{each}.raw"
+        again.read(each, "raw", target)
+        assert target.read_bytes()[:4] == b"QFI\xfb" and b"ssss" not in target.read_bytes()[: 4 * MIB]
+
+
+def test_a_crash_while_a_volume_becomes_shared_leaves_it_whole(tmp_path: Path) -> None:
+    driver = file_driver(tmp_path)
+    volume = raw_volume(driver)
+    path = exported(driver, volume, tmp_path / "a")
+    write_raw(path, "r")
+    driver.withdraw(volume, tmp_path / "a")
+    # The file that it was before is still there.
+    stale = tmp_path / "volumes" / f"volume-{volume}"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(stale), "1G"], check=True, timeout=60)
+    again = file_driver(tmp_path)
+    again.share(volume, is_shared=True)
+    assert not stale.exists() and exported(again, volume, tmp_path / "a").read_bytes()[:1] == b"r"
+    again.withdraw(volume, tmp_path / "a")
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(stale), "1G"], check=True, timeout=60)
+    third = file_driver(tmp_path)
+    third.share(volume, is_shared=False)
+    assert not (tmp_path / "volumes" / f"raw-{volume}").exists()
+    assert letter_in(exported(third, volume, tmp_path / "a")) == "r"
+    third.withdraw(volume, tmp_path / "a")
+    third.delete("volume", volume)
+    assert sorted(each.name for each in (tmp_path / "volumes").iterdir()) == ["images"]

@@ -73,6 +73,7 @@ def _read(call: Call, body: Body) -> NewServers:
         devices=named,
         devices_are_legacy=is_legacy,
         may_ask=call.version >= 72,
+        may_share=call.version >= 60,
     )
 
 

@@ -58,6 +58,7 @@ def attach(call: Call, tx: Tx) -> Reply:
         device=device,
         tag=tag,
         delete_on_termination=body.boolean("delete_on_termination"),
+        may_share=call.version >= 60,
     )
     return Reply(200, {"volumeAttachment": _shown(call, made)})
 

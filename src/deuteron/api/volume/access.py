@@ -68,6 +68,7 @@ POLICIES: Final[dict[str, str]] = {
     "volume:attachment_update": _WRITE,
     "volume:attachment_delete": _WRITE,
     "volume:attachment_complete": _WRITE,
+    "volume:multiattach": _WRITE,
     "volume:multiattach_bootable_volume": _WRITE,
     "volume:accept_transfer": _WRITE,
     "volume:delete_transfer": _WRITE,

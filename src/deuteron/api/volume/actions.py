@@ -146,6 +146,8 @@ def _retype(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
     bodies.refuse_others(body, ("new_type", "migration_policy"), "os-retype")
     bodies.value("migration_policy", OneOf(("on-demand", "never", None)), body.get("migration_policy"))
     kind = types.wanted(tx, call.caller, bodies.value("new_type", _KEY, body.get("new_type")))
+    if types.is_multiattach(kind) and not row["multiattach"]:
+        access.require(call, "volume:multiattach", row["project_id"])
     actions.retype(tx, call.settings, call.request_id, row, kind)
     return Reply(202)
 
@@ -225,13 +227,13 @@ def _detach(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
 
 
 def _initialize(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
-    told = connections.told_of(row, _connector(body))
+    told = connections.told_of(tx, call.settings, row, _connector(body))
     return Reply(200, {"connection_info": {**told, "enforce_multipath": False}})
 
 
 def _terminate(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
     """Nothing was made for the connection, so that nothing is to be ended."""
-    connections.told_of(row, _connector(body))
+    connections.told_of(tx, call.settings, row, _connector(body))
     return Reply(202)
 
 

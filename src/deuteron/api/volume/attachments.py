@@ -51,9 +51,11 @@ def create(call: Call, tx: Tx) -> Reply:
         connector = _connector(connector)
     volume = volumes.find(tx, call.caller, volume_id)
     access.require(call, "volume:attachment_create", volume["project_id"])
+    if volume["multiattach"] and volume["bootable"] and volume["status"] == "in-use":
+        access.require(call, "volume:multiattach_bootable_volume", volume["project_id"])
     row = attachments.reserve(tx, volume, instance, mode=mode, served=False)
     if connector:
-        row = connections.connect(tx, row, connector)
+        row = connections.connect(tx, call.settings, row, connector)
     return Reply(200, {"attachment": _whole(row)})
 
 
@@ -63,7 +65,9 @@ def update(call: Call, tx: Tx) -> Reply:
     bodies.refuse_others(body, ("connector",), "attachment")
     if not body.get("connector"):
         raise faults.invalid("connector", body.get("connector"), "an object is expected that tells of a host")
-    return Reply(200, {"attachment": _whole(connections.connect(tx, row, _connector(body["connector"])))})
+    return Reply(
+        200, {"attachment": _whole(connections.connect(tx, call.settings, row, _connector(body["connector"])))}
+    )
 
 
 def remove(call: Call, tx: Tx) -> Reply:

@@ -70,7 +70,12 @@ def create(call: Call, tx: Tx) -> Reply:
         body = {name: raw for name, raw in body.items() if name in VOLUME.by_name and VOLUME.by_name[name].create}
     values = bodies.created(VOLUME, body)
     if values["multiattach"]:
-        raise BadRequest("multiattach of a volume is said by its type, and no type of this cloud has it")
+        raise BadRequest(
+            "multiattach parameter has been removed. The default behavior is to use multiattach enabled volume types. "
+            "Contact your administrator to create a multiattach enabled volume type and use it to create multiattach "
+            "volumes.",
+            type="HTTPBadRequest",
+        )
     if values["consistencygroup_id"] is not None:
         asked = values["consistencygroup_id"]
         raise BadRequest(f"'{asked}' is not there: volumes are put into groups by group_id, from microversion 3.13 on")
@@ -98,6 +103,8 @@ def create(call: Call, tx: Tx) -> Reply:
         group=group,
     )
     row = volumes.create(tx, call.settings, call.caller, call.request_id, new)
+    if row["multiattach"]:
+        access.require(call, "volume:multiattach", row["project_id"])
     return _answer(call, tx, 202, row, whole=False)
 
 

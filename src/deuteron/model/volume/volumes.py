@@ -116,7 +116,7 @@ VOLUME: Resource[VolumeRow] = Resource(
         _kept("image", Anything(), "The image whose data it gets, as the host fetches it."),
         _kept("image_metadata", Pairs(nullable=True), "What the image said of itself, and what was said since."),
         _kept("is_readonly", Boolean(nullable=True), "Whether guests may only read it."),
-        _kept("task", Text(nullable=True), "What its host is asked to do: create, extend, upload, restore or delete."),
+        _kept("task", Text(nullable=True), "What its host is asked to do: create, extend, upload, and so on."),
         _kept("new_size", Integer(nullable=True), "What it is to grow to."),
         _kept("upload", Anything(), "The image that is made of it, and what it was before."),
         _kept("restore", Anything(), "The backup whose data it gets."),

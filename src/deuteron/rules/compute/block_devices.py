@@ -76,9 +76,19 @@ def attach(
     device: str | None = None,
     tag: str | None = None,
     delete_on_termination: bool = False,
+    may_share: bool = True,
 ) -> ServerRow:
-    """Have the server get a volume. Raises: NotFound, BadRequest, Conflict, Forbidden."""
+    """Have the server get a volume; with `may_share`, also one that several servers may have.
+
+    Raises: NotFound, BadRequest, Conflict, Forbidden.
+    """
     volume = volumes.find(tx, caller, volume_id)
+    refuse_shared(volume, may_share=may_share)
+    if volume["multiattach"] and server.host is None:
+        raise BadRequest(
+            "Attaching multiattach volumes is not supported for shelved-offloaded instances.",
+            type="MultiattachToShelvedNotSupported",
+        )
     held = of_server(tx, server.id)
     if any(row.volume_id == volume_id for row in held):
         raise BadRequest(
@@ -97,6 +107,15 @@ def attach(
         _set(tx, row, state="attached")
         history.finish(tx, server.id)
     return row
+
+
+def refuse_shared(volume: VolumeRow, *, may_share: bool) -> None:
+    """Raises: BadRequest for a volume that several servers may have, which clients before 2.60 do not know."""
+    if volume["multiattach"] and not may_share:
+        raise BadRequest(
+            "Multiattach volumes are only supported starting with compute API version 2.60.",
+            type="MultiattachNotSupportedOldMicroversion",
+        )
 
 
 def add(

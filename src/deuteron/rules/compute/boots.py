@@ -48,15 +48,19 @@ class Survey:
     """What the root volume is made of; None where the root disk is no volume."""
 
 
-def survey(tx: Tx, settings: Settings, caller: Caller, found: Sequence[Mapping], flavor: Flavor) -> Survey:
-    """Raises: BadRequest for a volume, snapshot, image or type that there is not."""
+def survey(
+    tx: Tx, settings: Settings, caller: Caller, found: Sequence[Mapping], flavor: Flavor, *, may_share: bool = True
+) -> Survey:
+    """Raises: BadRequest for a volume, snapshot, image or type that there is not, and without `may_share` for a volume
+    that several servers may have.
+    """
     wanted = tuple(each for each in found if each.is_volume)
     if not wanted:
         return Survey()
     hosts = frozenset(each.host.name for each in volume_placement.services(tx, settings))
     root: Bootable | None = None
     for each in wanted:
-        described, size, place = _origin(tx, caller, each)
+        described, size, place = _origin(tx, caller, each, may_share=may_share)
         if place.host is not None:
             hosts &= volume_placement.reaching(tx, settings, place.host, place.backend)
         if each.volume_type is not None:
@@ -66,13 +70,14 @@ def survey(tx: Tx, settings: Settings, caller: Caller, found: Sequence[Mapping],
     return Survey(wanted, hosts, root)
 
 
-def _origin(tx: Tx, caller: Caller, each: Mapping) -> tuple[Pairs[str, str], int, Place]:
+def _origin(tx: Tx, caller: Caller, each: Mapping, *, may_share: bool) -> tuple[Pairs[str, str], int, Place]:
     """What is kept of the image that the device comes from, its size in GiB, and where it is."""
     if each.source == "volume":
         try:
             volume = volumes.find(tx, caller, each.id or "")
         except NotFound:
             raise _lost("volume", each.id) from None
+        block_devices.refuse_shared(volume, may_share=may_share)
         if each.is_root and not volume["bootable"]:
             raise _not_bootable(volume["id"])
         return volume["image_metadata"], volume["size"], volumes.place_of(volume)

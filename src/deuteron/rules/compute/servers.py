@@ -108,6 +108,8 @@ class NewServers:
     devices_are_legacy: bool = False
     may_ask: bool = True
     """Whether its ports may ask their host for promises: since microversion 2.72."""
+    may_share: bool = True
+    """Whether it may have volumes that other servers have, too: since microversion 2.60."""
 
 
 @dataclass(frozen=True)
@@ -241,7 +243,7 @@ def _disks(tx: Tx, settings: Settings, caller: Caller, new: NewServers, flavor: 
         images.bootable(tx, caller, named, flavor)  # which says why not
     legacy = new.devices_are_legacy
     merged = mappings.merged(named, of_image, new.devices, flavor, is_legacy=legacy, count=new.most)
-    found = boots.survey(tx, settings, caller, merged, flavor)
+    found = boots.survey(tx, settings, caller, merged, flavor, may_share=new.may_share)
     if found.root is not None:
         return replace(found.root, image_id=named), found
     root = next(each for each in merged if each.is_root)

@@ -15,7 +15,7 @@ from deuteron.model.settings import Settings
 from deuteron.model.volume import SNAPSHOT, VOLUME
 from deuteron.model.volume.rows import SnapshotRow, VolumeRow, VolumeTypeRow
 from deuteron.rules.image import images
-from deuteron.rules.volume import attachments, connections, faults, kinds, loads, messages, placement, volumes
+from deuteron.rules.volume import attachments, connections, faults, kinds, loads, messages, placement, types, volumes
 from deuteron.store.database import Tx
 
 _TAKEN: Final = ("image_id", "image_name", "checksum", "size")
@@ -64,12 +64,19 @@ def upload(
 
 
 def retype(tx: Tx, settings: Settings, request_id: str, row: VolumeRow, kind: VolumeTypeRow) -> None:
-    """Give it another type. The driver does the same with every type, so it stays where it is.
+    """Give it another type. It stays where it is, also when it might go elsewhere (`migration_policy`).
 
-    Where that is not what the type demands, the volume keeps its type, and a message says so.
+    Where that is not what the type demands, the volume keeps its type, and a message says so. Whether several servers
+    may have it changes its data: its host says when that is done.
 
     Raises: BadRequest for the type that it has, and in no state for it; TooLarge for a quota of the type.
     """
+    is_shared = types.is_multiattach(kind)
+    if is_shared != row["multiattach"] and row["status"] != "available":
+        raise faults.invalid_input(
+            "Invalid volume_type passed, retypes affecting multiattach are only allowed on available volumes, the "
+            f"specified volume however currently has a status of: {row['status']}."
+        )
     if row["status"] != "available":
         raise faults.invalid_volume(
             f"Unable to update type due to incorrect status: '{row['status']}' on volume: {row['id']}. Volume status "
@@ -85,7 +92,10 @@ def retype(tx: Tx, settings: Settings, request_id: str, row: VolumeRow, kind: Vo
         return
     loads.count_type(tx, row["project_id"], row["volume_type_id"], -1, -row["size"])
     loads.count_type(tx, row["project_id"], kind["id"], 1, row["size"])
-    kinds.change(tx, VOLUME, row, {"volume_type_id": kind["id"]})
+    values: dict[str, object] = {"volume_type_id": kind["id"]}
+    if is_shared != row["multiattach"]:
+        values |= {"multiattach": is_shared, "status": "retyping", "task": "retype", "request_id": request_id}
+    kinds.change(tx, VOLUME, row, values)
 
 
 def reset_status(tx: Tx, row: VolumeRow, status: str) -> VolumeRow:

@@ -1,6 +1,8 @@
 """Attachments: who has a volume, and what its status says of that.
 
     available -> reserved | attaching -> in-use -> detaching -> available
+                         ^                                  -> in-use, of one that several may have, and others have
+                         +---------------- in-use, of one that several may have
 
 A volume that is still being made may be reserved already: it becomes `reserved` when it is there.
 
@@ -39,7 +41,9 @@ def reserve(
 ) -> VolumeAttachmentRow:
     """Keep a volume for a server of this cloud, or for somebody else when not `served`.
 
-    `unmade`, also one that is still being made. Raises: BadRequest.
+    `unmade`, also one that is still being made. One that others have is kept when several may have it.
+
+    Raises: BadRequest.
     """
     if "error" in row["status"]:
         raise faults.invalid_volume(
@@ -48,12 +52,12 @@ def reserve(
         )
     if unmade and row["task"] == "create" and not of_volume(tx, row["id"]):
         pass
-    elif row["status"] == "available":
+    elif row["status"] == "available" or (row["multiattach"] and row["status"] == "in-use"):
         kinds.change(tx, VOLUME, row, {"status": "reserved"})
     else:
+        expected = "available, in-use or downloading" if row["multiattach"] else "available or downloading"
         raise faults.invalid_volume(
-            f"Volume {row['id']} status must be available or downloading to reserve, but the current status is "
-            f"{row['status']}."
+            f"Volume {row['id']} status must be {expected} to reserve, but the current status is {row['status']}."
         )
     values: dict[str, object] = {
         "volume_id": row["id"],

@@ -15,9 +15,10 @@ import msgspec
 
 from deuteron.model.codecs import quoted
 from deuteron.model.errors import Conflict
+from deuteron.model.settings import Settings
 from deuteron.model.volume import ATTACHMENT, VOLUME
 from deuteron.model.volume.rows import VolumeAttachmentRow, VolumeRow
-from deuteron.rules.volume import attachments, faults, kinds
+from deuteron.rules.volume import attachments, faults, kinds, placement
 from deuteron.store.database import Tx
 
 MAX_BYTES: Final = 4096
@@ -39,7 +40,9 @@ def checked(connector: Mapping[str, object]) -> Mapping[str, object]:
     return connector
 
 
-def connect(tx: Tx, row: VolumeAttachmentRow, connector: Mapping[str, object]) -> VolumeAttachmentRow:
+def connect(
+    tx: Tx, settings: Settings, row: VolumeAttachmentRow, connector: Mapping[str, object]
+) -> VolumeAttachmentRow:
     """Tell how the host reaches the volume. Raises: BadRequest for a host that does not, NotFound, Conflict."""
     refuse_if_served(row)
     volume = kinds.find(tx, VOLUME, row["volume_id"])
@@ -49,7 +52,7 @@ def connect(tx: Tx, row: VolumeAttachmentRow, connector: Mapping[str, object]) -
             f"{volume['id']} currently has a status of: {volume['status']}",
             type="ResourceConflict",
         )
-    told = told_of(volume, connector)
+    told = told_of(tx, settings, volume, connector)
     values: dict[str, object] = {
         "status": row["status"] if row["status"] == "attached" else "attaching",
         "connector": dict(connector),
@@ -63,9 +66,12 @@ def connect(tx: Tx, row: VolumeAttachmentRow, connector: Mapping[str, object]) -
     return kinds.change(tx, ATTACHMENT, row, values)
 
 
-def told_of(volume: VolumeRow, connector: Mapping[str, object]) -> dict[str, object]:
+def told_of(tx: Tx, settings: Settings, volume: VolumeRow, connector: Mapping[str, object]) -> dict[str, object]:
     """How the host that says so of itself reaches the volume. Raises: BadRequest."""
     host = connector.get("host")
+    service = placement.find(tx, settings, volume["host"], volume["backend"])
+    if service is not None and service.backend.is_networked:
+        raise faults.invalid_input(f"volume {volume['id']} is reached by servers of this cloud alone")
     if host != volume["host"]:
         raise faults.invalid_input(
             f"volume {volume['id']} is reached from the host that keeps it alone, which is not '{quoted(host)}'"
@@ -78,8 +84,14 @@ def told_of(volume: VolumeRow, connector: Mapping[str, object]) -> dict[str, obj
         "encrypted": False,
         "qos_specs": None,
         "discard": True,
-        "data": {"name": f"volume-{volume['id']}", "format": "qcow2", "access_mode": mode},
+        "data": {**_file(volume), "access_mode": mode},
     }
+
+
+def _file(volume: VolumeRow) -> dict[str, str]:
+    """As the driver `file` keeps it."""
+    kind, form = ("raw", "raw") if volume["multiattach"] else ("volume", "qcow2")
+    return {"name": f"{kind}-{volume['id']}", "format": form}
 
 
 def refuse_if_served(row: VolumeAttachmentRow) -> None:

@@ -31,6 +31,8 @@ def of_volume(tx: Tx, host: str, report: VolumeReport) -> None:
         _created(tx, row, report)
     elif row["task"] == "extend":
         _extended(tx, row, report)
+    elif row["task"] == "retype":
+        _retyped(tx, row, report)
     elif row["task"] == "restore":
         backup_reports.of_restore(tx, row, report)
     elif row["task"] == "upload" and report.not_uploaded == (row["upload"] or {}).get("image_id"):
@@ -62,6 +64,15 @@ def _extended(tx: Tx, row: VolumeRow, report: VolumeReport) -> None:
         actions.give_back(tx, row)
         kinds.change(tx, VOLUME, row, {"status": "error_extending", "task": None, "new_size": None})
         _tell(tx, row, messages.NOT_EXTENDED)
+
+
+def _retyped(tx: Tx, row: VolumeRow, report: VolumeReport) -> None:
+    """What several servers may have at once is kept in another way; a host that could not goes on trying."""
+    if report.state == "ready" and report.is_shared == bool(row["multiattach"]):
+        kinds.change(tx, VOLUME, row, {"status": "available", "task": None})
+    elif report.state == "error" and row["status"] != "error":
+        kinds.change(tx, VOLUME, row, {"status": "error"})
+        _tell(tx, row, messages.UNKNOWN)
 
 
 def end_upload(tx: Tx, row: VolumeRow) -> None:

@@ -22,6 +22,10 @@ from deuteron.store.database import Tx
 from deuteron.store.expressions import has_word
 from deuteron.store.volume_tables import volume_types, volumes
 
+MULTIATTACH: Final = "<is> True"
+"""What the extra spec `multiattach` says of a type whose volumes several servers may have at once.
+
+Source: cinder/volume/api.py `_is_multiattach`."""
 VISIBLE_SPECS: Final = ("RESKEY:availability_zones", "multiattach", "replication_enabled")
 """What everybody may read. Source: cinder/policies/type_extra_specs.py USER_VISIBLE_EXTRA_SPECS."""
 
@@ -78,6 +82,10 @@ def wanted(tx: Tx, caller: Caller, asked: str | None) -> VolumeTypeRow:
     if row is None or not (caller.is_admin or row["is_public"] or caller.project_id in row["projects"]):
         raise NotFound(f"Volume type with name {asked} could not be found.", type="VolumeTypeNotFoundByName")
     return row
+
+
+def is_multiattach(row: VolumeTypeRow) -> bool:
+    return row["extra_specs"].get("multiattach") == MULTIATTACH
 
 
 def create(tx: Tx, values: Mapping[str, object]) -> VolumeTypeRow:

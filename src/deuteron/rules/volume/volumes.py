@@ -76,6 +76,7 @@ class _Origin:
     place: Place = NOWHERE
     type_id: str | None = None
     bootable: bool = False
+    is_multiattach: bool = False
     image_metadata: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -127,7 +128,7 @@ def create(tx: Tx, settings: Settings, caller: Caller, request_id: str, new: New
             "metadata": dict(new.metadata),
             "user_id": caller.user_id,
             "bootable": origin.bootable,
-            "multiattach": False,
+            "multiattach": types.is_multiattach(kind) or origin.is_multiattach,
             "volume_type_id": kind["id"],
             "project_id": project_id,
             **place._asdict(),
@@ -199,7 +200,7 @@ def _origin(tx: Tx, caller: Caller, new: NewVolume) -> _Origin:
             )
         return _Origin(
             snapshot["size"], place_of(snapshot), snapshot["volume_type_id"], snapshot["bootable"],
-            snapshot["image_metadata"],
+            image_metadata=snapshot["image_metadata"],
         )  # fmt: skip
     if new.source_id is not None:
         source = find(tx, caller, new.source_id)
@@ -209,7 +210,12 @@ def _origin(tx: Tx, caller: Caller, new: NewVolume) -> _Origin:
                 "it has to be available"
             )
         return _Origin(
-            source["size"], place_of(source), source["volume_type_id"], source["bootable"], source["image_metadata"]
+            source["size"],
+            place_of(source),
+            source["volume_type_id"],
+            source["bootable"],
+            source["multiattach"],
+            source["image_metadata"],
         )
     if new.backup_id is not None:
         backup = kinds.seen(tx, BACKUP, new.backup_id)

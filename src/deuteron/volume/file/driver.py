@@ -1,6 +1,8 @@
 """Volumes as qcow2 files: copies at once, by files that stand on others.
 
-    volume-<id>       what a volume holds that nobody else does: guests write here
+    volume-<id>       what a volume holds that nobody else does: a guest writes here
+    raw-<id>          all that a volume holds which several guests may have at once, since two QEMUs cannot write one
+                      qcow2 file. It is sparse, and while it is there it is the volume, whatever lies beside it
     base-<id>         what several have in common; never written again
     snapshot-<id>     another name of the base that a snapshot is; while it is there, the base stays
     images/<id>       data of images that volumes stand on
@@ -10,14 +12,16 @@ A volume becomes a base without a copy: the base is another name of its file (a 
 on the base takes the volume's name. A copy of a volume, or a snapshot, is then another file on the same base. Files
 name what is below them relative to the folder, so a restored backup may lie elsewhere.
 
+Of what is raw, copies and snapshots are copies of data: nothing can stand on a file that goes on being written.
+
 Mark: the names above. A crash at any point leaves whole files under them: a base that is still the volume's own file
 (the next call makes the rest), or a base that nobody stands on (removed with the next deletion, or made of again).
 
 Invariants:
 - A file with more names than its own and its base's is in a guest's folder: it is not removed, and nothing but a whole
   copy of it, taken while its guest stands still, becomes a base.
-- QEMU is always told the format, here and in what stands on an image. A guest that writes a qcow2 header into its disk
-  writes it into a qcow2 file of ours, and gains nothing.
+- The format of a file is in its name and never in its data, and QEMU is always told it, here and in what stands on an
+  image. A guest that writes a qcow2 header into its disk gains nothing.
 """
 
 from __future__ import annotations
@@ -25,8 +29,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import subprocess
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,10 +40,10 @@ import msgspec
 from deuteron.model.connections import Connection, FileConnection
 from deuteron.model.intent import ImageRef
 from deuteron.volume.contract import Capabilities, Figures, Origin, Place, VolumeFailure
+from deuteron.volume.file import tools
 from deuteron.volume.file.qcow2 import Head, NotQcow2, read_head
 
 _GIB: Final = 1024**3
-_TOOL_TIMEOUT_S: Final = 3600.0
 _IMAGES: Final = "images"
 
 
@@ -58,7 +60,7 @@ class FileDriver:
     Options = FileOptions
     name = "file"
     is_lasting = True
-    capabilities = Capabilities("Deuteron", "file")
+    capabilities = Capabilities("Deuteron", "file", multiattach=True)
 
     def __init__(self, place: Place, options: FileOptions) -> None:
         folder = place.folder
@@ -84,7 +86,7 @@ class FileDriver:
     def size_gib(self, volume_id: str) -> int | None:
         path = self._volume(volume_id)
         try:
-            return read_head(path).size_bytes // _GIB
+            return (path.stat().st_size if tools.form(path) == "raw" else read_head(path).size_bytes) // _GIB
         except (FileNotFoundError, NotQcow2):
             return None
 
@@ -112,7 +114,7 @@ class FileDriver:
             self._arriving.append(image.id)
         try:
             file, form = self._fetch(image, self._folder / _IMAGES)
-            held = _virtual_size(file, form)
+            held = tools.virtual_size(file, form)
             if held > size_gib * _GIB:
                 raise VolumeFailure(
                     f"cannot make volume {volume_id} of {size_gib} GiB from image {image.id}: it holds {held} bytes"
@@ -125,6 +127,9 @@ class FileDriver:
 
     def clone(self, volume_id: str, size_gib: int, origin: Origin) -> None:
         path = self._volume(volume_id)
+        if origin.kind == "volume" and not path.exists() and tools.form(self._volume(origin.id)) == "raw":
+            self._copy_raw(self._volume(origin.id), path, size_bytes=size_gib * _GIB)
+            return
         with self._lock:
             if path.exists():
                 return
@@ -141,7 +146,9 @@ class FileDriver:
         path = self._path("snapshot", snapshot_id)
         base = self._path("base", snapshot_id)
         volume = self._volume(volume_id)
-        if is_quiet and not path.exists() and not base.exists() and self._has_guest(volume):
+        if tools.form(volume) == "raw" and not path.exists() and not base.exists():
+            self._copy_raw(volume, base, is_quiet=is_quiet)
+        elif is_quiet and not path.exists() and not base.exists() and self._has_guest(volume):
             self._copy(volume, base)
         with self._lock:
             if path.exists():
@@ -164,17 +171,40 @@ class FileDriver:
                 return
             if not is_quiet:
                 self._refuse_guests(path, 1)
-            _run("qemu-img", "resize", "-q", "-f", "qcow2", str(path), str(size_gib * _GIB))
+            tools.run("qemu-img", "resize", "-q", "-f", tools.form(path), str(path), str(size_gib * _GIB))
+
+    def share(self, volume_id: str, *, is_shared: bool) -> None:
+        raw, plain = self._path("raw", volume_id), self._path("volume", volume_id)
+        path, form = (raw, "raw") if is_shared else (plain, "qcow2")
+        with self._lock:
+            now = self._volume(volume_id)
+            self._head(now)
+            if now == path:
+                if is_shared:
+                    self._drop(plain)
+                return
+            self._refuse_guests(now, self._own_names(now, volume_id))
+        written_ns = now.stat().st_mtime_ns
+        with tools.part(self._folder) as part:
+            tools.run("qemu-img", "convert", "-f", tools.form(now), "-O", form, str(now), str(part))
+            tools.settle(part)
+            with self._lock:
+                self._refuse_guests(now, self._own_names(now, volume_id))
+                tools.refuse_written(now, written_ns)
+                part.rename(path)
+                if not is_shared:
+                    self._below[plain.name] = None
+                self._drop(now)
 
     # --- giving -------------------------------------------------------------------------------------------------------
 
     def read(self, volume_id: str, form: str, target: Path) -> None:
         path = self._volume(volume_id)
         self._head(path)
-        _run("qemu-img", "convert", "-U", "-f", "qcow2", "-O", form, str(path), str(target))
+        tools.run("qemu-img", "convert", "-U", "-f", tools.form(path), "-O", form, str(path), str(target))
 
     def save(self, origin: Origin, target: Path, below: Path | None, *, is_quiet: bool = False) -> None:
-        path = self._path(origin.kind, origin.id)
+        path = self._volume(origin.id) if origin.kind == "volume" else self._path("snapshot", origin.id)
         with self._lock:
             head = self._head(path)
             has_guest = origin.kind == "volume" and path.stat().st_nlink > self._own_names(path, origin.id)
@@ -183,13 +213,13 @@ class FileDriver:
         # A guest that stands still has the file open all the same, and locked.
         with self._copied(path) if has_guest else contextlib.nullcontext(path) as source:
             if below is None:
-                _run("qemu-img", "convert", "-f", "qcow2", "-O", "qcow2", str(source), str(target))
+                tools.run("qemu-img", "convert", "-f", tools.form(path), "-O", "qcow2", str(source), str(target))
                 return
             # First it stands on the volume, then on the other backup: that writes into it where the two are not the
             # same.
-            on = ["-b", str(source), "-F", "qcow2"]
-            _run("qemu-img", "create", "-q", "-f", "qcow2", *on, str(target), str(head.size_bytes))
-            _run("qemu-img", "rebase", "-q", "-f", "qcow2", "-b", below.name, "-F", "qcow2", str(target))
+            on = ["-b", str(source), "-F", tools.form(path)]
+            tools.run("qemu-img", "create", "-q", "-f", "qcow2", *on, str(target), str(head.size_bytes))
+            tools.run("qemu-img", "rebase", "-q", "-f", "qcow2", "-b", below.name, "-F", "qcow2", str(target))
 
     def load(self, volume_id: str, source: Path) -> None:
         path = self._volume(volume_id)
@@ -201,28 +231,30 @@ class FileDriver:
             raise VolumeFailure(f"cannot restore volume {volume_id}: {error}") from error
         if held > size_bytes:
             raise VolumeFailure(f"cannot restore volume {volume_id} of {size_bytes} bytes: {source.name} holds {held}")
-        with _part(self._folder) as part:
-            _run("qemu-img", "convert", "-f", "qcow2", "-O", "qcow2", str(source), str(part))
+        with tools.part(self._folder) as part:
+            form = tools.form(path)
+            tools.run("qemu-img", "convert", "-f", "qcow2", "-O", form, str(source), str(part))
             if held < size_bytes:
-                _run("qemu-img", "resize", "-q", "-f", "qcow2", str(part), str(size_bytes))
+                tools.run("qemu-img", "resize", "-q", "-f", form, str(part), str(size_bytes))
             part.chmod(0o600)
             with self._lock:
                 self._refuse_guests(path, self._own_names(path, volume_id))
                 part.rename(path)
-                self._below[path.name] = None
+                if form == "qcow2":
+                    self._below[path.name] = None
                 self._collect()
                 self._sync()
-
-    def share(self, volume_id: str, *, is_shared: bool) -> None:
-        if is_shared:
-            raise VolumeFailure(f"volume {volume_id} is a qcow2 file, which one guest at most may have")
 
     def export(self, volume_id: str, folder: Path) -> Connection:
         volume = self._volume(volume_id)
         with self._lock:
             self._head(volume)
             target = folder / volume.name
-            if not target.exists():
+            form = tools.form(volume)
+            if form == "raw":
+                # Its guests run as different users of this host, in cells that show no other guest's folder.
+                volume.chmod(0o666)
+            elif not target.exists():
                 self._refuse_guests(volume, 1)
             folder.mkdir(mode=0o711, parents=True, exist_ok=True)
             name: str | None = volume.name
@@ -231,11 +263,12 @@ class FileDriver:
                 if name != volume.name:
                     (self._folder / name).chmod(0o444)
                 name = self._below.get(name)
-            return FileConnection(str(target))
+            return FileConnection(str(target), form)
 
     def withdraw(self, volume_id: str, folder: Path) -> None:
         with self._lock:
-            (folder / f"volume-{UUID(volume_id)}").unlink(missing_ok=True)
+            for kind in ("volume", "raw"):
+                (folder / f"{kind}-{UUID(volume_id)}").unlink(missing_ok=True)
             if not folder.is_dir():
                 return
             used: set[str] = set()
@@ -251,8 +284,10 @@ class FileDriver:
     def delete(self, kind: Literal["volume", "snapshot"], object_id: str) -> None:
         path = self._path(kind, object_id)
         with self._lock:
-            if kind == "volume" and path.exists():
-                self._refuse_guests(path, self._own_names(path, object_id))
+            if kind == "volume" and self._volume(object_id).exists():
+                now = self._volume(object_id)
+                self._refuse_guests(now, self._own_names(now, object_id))
+                self._path("raw", object_id).unlink(missing_ok=True)
             path.unlink(missing_ok=True)
             self._below.pop(path.name, None)
             self._collect()
@@ -261,13 +296,17 @@ class FileDriver:
     # --- files --------------------------------------------------------------------------------------------------------
 
     def _volume(self, volume_id: str) -> Path:
-        return self._path("volume", volume_id)
+        """Its file: the raw one, if there is one."""
+        raw = self._path("raw", volume_id)
+        return raw if raw.exists() else self._path("volume", volume_id)
 
     def _path(self, kind: str, object_id: str) -> Path:
         return self._folder / f"{kind}-{UUID(object_id)}"
 
     def _head(self, path: Path) -> Head:
         try:
+            if tools.form(path) == "raw":
+                return Head(path.stat().st_size, None, "", is_blank=False)
             return read_head(path)
         except FileNotFoundError:
             raise VolumeFailure(f"there is no {path.name} on this host") from None
@@ -300,6 +339,32 @@ class FileDriver:
             self._below[base.name] = head.below
         self._create(volume, base.name, "qcow2", head.size_bytes)
 
+    def _drop(self, path: Path) -> None:
+        """Remove a file that a volume is not any more. The lock is held."""
+        path.unlink(missing_ok=True)
+        self._below.pop(path.name, None)
+        self._collect()
+        self._sync()
+
+    def _copy_raw(self, volume: Path, target: Path, *, size_bytes: int = 0, is_quiet: bool = False) -> None:
+        """A qcow2 file of what a raw volume holds, and of this size at least. `is_quiet`, its guests write nothing."""
+        self._head(volume)
+        if not is_quiet:
+            self._refuse_guests(volume, 1)
+        written_ns = volume.stat().st_mtime_ns
+        with tools.part(self._folder) as part:
+            tools.run("qemu-img", "convert", "-U", "-f", "raw", "-O", "qcow2", str(volume), str(part))
+            if volume.stat().st_size < size_bytes:
+                tools.run("qemu-img", "resize", "-q", "-f", "qcow2", str(part), str(size_bytes))
+            tools.settle(part)
+            with self._lock:
+                if not is_quiet:
+                    self._refuse_guests(volume, 1)
+                tools.refuse_written(volume, written_ns)
+                part.rename(target)
+                self._below[target.name] = None
+                self._sync()
+
     def _has_guest(self, volume: Path) -> bool:
         return volume.exists() and volume.stat().st_nlink > 1
 
@@ -315,15 +380,15 @@ class FileDriver:
     @contextlib.contextmanager
     def _copied(self, volume: Path) -> Iterator[Path]:
         """A copy of what the volume alone holds, beside it; gone at the end unless it was renamed."""
-        with _part(self._folder) as part:
-            _run("cp", "--reflink=auto", "--sparse=always", "--", str(volume), str(part))
+        with tools.part(self._folder) as part:
+            tools.run("cp", "--reflink=auto", "--sparse=always", "--", str(volume), str(part))
             yield part
 
     def _create(self, path: Path, below: str | None, form: str, size_bytes: int) -> None:
         """A new file of nothing but what is below it, in place of what may be at `path`."""
-        with _part(self._folder) as part:
+        with tools.part(self._folder) as part:
             on = [] if below is None else ["-u", "-b", below, "-F", form]
-            _run("qemu-img", "create", "-q", "-f", "qcow2", *on, str(part), str(size_bytes))
+            tools.run("qemu-img", "create", "-q", "-f", "qcow2", *on, str(part), str(size_bytes))
             part.chmod(0o600)
             part.rename(path)
         self._below[path.name] = below
@@ -374,35 +439,3 @@ class FileDriver:
             os.fsync(folder)
         finally:
             os.close(folder)
-
-
-def _virtual_size(path: Path, form: str) -> int:
-    if form == "raw":
-        return path.stat().st_size
-    try:
-        return read_head(path).size_bytes
-    except NotQcow2 as error:
-        raise VolumeFailure(f"cannot use image {path.name}: {error}") from error
-
-
-@contextlib.contextmanager
-def _part(folder: Path) -> Iterator[Path]:
-    """A new name for an unfinished file, which is gone at the end unless it was renamed."""
-    handle, name = tempfile.mkstemp(prefix=".part-", dir=folder)
-    os.close(handle)
-    part = Path(name)
-    try:
-        yield part
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _run(*command: str) -> None:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TOOL_TIMEOUT_S)
-    except FileNotFoundError as error:
-        raise VolumeFailure(f"there is no {command[0]} on this host") from error
-    except subprocess.TimeoutExpired as error:
-        raise VolumeFailure(f"{' '.join(command[:2])} did not end in {_TOOL_TIMEOUT_S:.0f} s") from error
-    if done.returncode != 0:
-        raise VolumeFailure(f"{' '.join(command[:2])} failed: {done.stderr.strip()}", " ".join(command))
