@@ -123,6 +123,18 @@ def test_a_mechanism_that_is_not_installed_is_refused_before_anything_starts(tmp
     assert not (tmp_path / "s" / "cloud.json").exists()
 
 
+def test_a_back_end_that_its_driver_refuses_is_told_with_its_line_and_without_its_values(tmp_path: Path) -> None:
+    file = tmp_path / "topology.toml"
+    file.write_text('[volume.backends.fast]\ndriver = "file"\npassword = "s3cret"\n')
+    done = run("up", "--dataplane", "none", "--topology", str(file), state=tmp_path / "s")
+    assert done.returncode == 1 and "s3cret" not in done.stdout + done.stderr
+    refused, hint = done.stderr.splitlines()[-2:]
+    assert refused.startswith(f"cannot use [volume.backends.fast] of {file}: Object contains unknown field `password`")
+    assert refused.endswith("(line 3: password = …)")
+    assert hint.startswith("hint: driver file has capacity_gib; every back end has driver, volume_backend_name, hosts,")
+    assert not (tmp_path / "s" / "cloud.json").exists()
+
+
 def test_a_topology_that_does_not_fit_is_refused_before_anything_starts(tmp_path: Path) -> None:
     file = tmp_path / "t.toml"
     file.write_text('[groups]\ncooking = ["a"]\n')
