@@ -341,7 +341,9 @@ ACTIONS: tuple[dict[str, Any], ...] = (
     {"os-resetState": {"state": "active"}}, {"createImage": {"name": "mine"}},
     {"createBackup": {"name": "mine", "backup_type": "daily", "rotation": 1}}, {"resize": {"flavorRef": "1"}},
     {"confirmResize": None}, {"revertResize": None}, {"rescue": None}, {"unrescue": None},
-    {"evacuate": {}}, {"migrate": None}, {"shelve": None}, {"shelveOffload": None}, {"unshelve": None},
+    {"evacuate": {}}, {"migrate": None},
+    {"os-migrateLive": {"host": None, "block_migration": True, "disk_over_commit": False}},
+    {"shelve": None}, {"shelveOffload": None}, {"unshelve": None},
 )  # fmt: skip
 
 

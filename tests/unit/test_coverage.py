@@ -19,6 +19,7 @@ ACCOUNTS = "unit/api_identity/test_compliance.py::"
 METADEFS = "unit/api_image/test_metadefs.py::"
 ROOTS = "unit/api_compute/test_root_volumes.py::"
 SHAPES, SHELVES = "unit/api_compute/test_shapes.py::", "unit/api_compute/test_shelves.py::"
+LIVE = "unit/api_compute/test_live_moves.py::"
 BOOT, API = "unit/api_compute/test_boot.py::", "unit/api_compute/test_api.py::"
 
 IDENTITY = {
@@ -232,6 +233,10 @@ COMPUTE = {
     "resize on its host or another with confirm": SHAPES + "test_a_resize_is_confirmed: confirmResize",
     "revert": SHAPES + "test_a_resize_of_one_that_is_off_is_reverted: revertResize",
     "cold migration": "unit/api_compute/test_cold_moves.py::test_a_server_migrates_and_stays_or_goes_back: migrate",
+    "live migration with its disks": LIVE
+    + "test_a_server_goes_on_at_the_other_host_when_both_have_said_that_all_of_it_is_there: os-migrateLive",
+    "abort": LIVE + "test_a_move_is_aborted_and_forced: DELETE",
+    "force complete": LIVE + "test_a_move_is_aborted_and_forced: force_complete",
     "shelve": SHELVES + "test_a_server_that_cannot_be_shelved_goes_on: shelve",
     "shelve offload": SHELVES
     + "test_a_shelved_server_is_on_no_host_and_comes_back_from_its_image_on_another: shelveOffload",
@@ -259,7 +264,9 @@ COMPUTE = {
     "test_how_a_guest_does_is_asked_of_its_host_where_it_runs: diagnostics",
     "passwords that guests give": "unit/api_compute/test_passwords.py::"
     "test_a_guest_gives_its_password_once_until_its_owner_clears_it: os-server-password",
-    "`os-migrations` (resizes, cold migrations and evacuations)": "unit/api_compute/test_migrations_listed.py::"
+    "live migrations of a server": LIVE
+    + "test_a_server_goes_on_at_the_other_host_when_both_have_said_that_all_of_it_is_there: memory_remaining_bytes",
+    "`os-migrations` (resizes, migrations and evacuations)": "unit/api_compute/test_migrations_listed.py::"
     "test_resizes_and_evacuations_are_listed_with_how_far_they_are: os-migrations",
     "`os-server-external-events`": "unit/api_compute/test_external_events.py::"
     "test_each_event_has_its_code_and_one_takes_an_interface_away: os-server-external-events",

@@ -54,10 +54,10 @@ ACTIONS = {
     "createBackup": "images and backups", "rescue": "rescue", "unrescue": "rescue", "resize": "resize",
     "confirmResize": "resize", "revertResize": "resize", "shelve": "shelve", "shelveOffload": "shelve",
     "unshelve": "shelve", "evacuate": "evacuation", "migrate": "cold migration",
+    "os-migrateLive": "live migration",
 }  # fmt: skip
 """What the page calls each action of a server that is there."""
 NOT_BUILT = {
-    "os-migrateLive": "live migration",
     "restore": "restoring", "changePassword": "setting passwords",
     "trigger_crash_dump": "crash dumps", "os-getVNCConsole": "VNC", "os-getSPICEConsole": "SPICE",
     "os-getRDPConsole": "RDP", "os-getSerialConsole": "serial consoles", "addFloatingIp": "floating IPs",

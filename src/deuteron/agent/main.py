@@ -146,6 +146,9 @@ class Agent:
         if self._compute is None or self._intent is None or self._last is None:
             return
         ready = wired_ports(self._last.intent, self._last.plan, self._last.outcome)
+        # A guest that came to a port that carried nothing yet goes on when it does.
+        before, now = self._last.intent.ports, self._intent.ports
+        ready -= {id for id in ready & now.keys() if now[id].admin_state_up and not before[id].admin_state_up}
         self._looked_for = frozenset(id for kind, id in self._leaving if kind == "server")
         there = frozenset[str]()
         if self._volumes is not None:

@@ -27,12 +27,13 @@ from deuteron.api import compute, identity, image, network, placement, volume
 from deuteron.api.app import App
 from deuteron.api.hosts import internal
 from deuteron.api.hosts.moves import Parcels
+from deuteron.api.hosts.streams import Streams
 from deuteron.api.parts import Parts
 from deuteron.api.policy import Policy
 from deuteron.api.root import Root
 from deuteron.api.settings import BadOperatorFile, load_settings
 from deuteron.api.wire import BoundedHttp, Idle, Watched
-from deuteron.hub.hub import Hub
+from deuteron.hub.hub import Hub, Receive, Scope, Send
 from deuteron.hub.steps import Steps
 from deuteron.model import logs
 from deuteron.model.errors import ApiError
@@ -84,7 +85,13 @@ def build(settings: Settings, store: Database | None = None) -> tuple[Parts, App
     database.subscribe(Parcels(settings).heard)
     known = (identity, network, image, volume, compute, placement)
     services = tuple(service.SERVICE() for service in known)
-    return parts, App(parts, (Root(services), *services, internal.SERVICE()), websockets={"internal": hub.websocket})
+    streams = Streams(settings, database)
+
+    async def agents(scope: Scope, receive: Receive, send: Send) -> None:
+        is_stream = scope["path"].startswith("/internal/moves/")
+        await (streams.websocket if is_stream else hub.websocket)(scope, receive, send)
+
+    return parts, App(parts, (Root(services), *services, internal.SERVICE()), websockets={"internal": agents})
 
 
 @click.command()

@@ -136,7 +136,7 @@ def domain_row(
     `volumes` are the files of those of its volumes that it is to have now, by id; a rescued server has none of them,
     unless the rescue disk stands beside all others.
     """
-    disks = _disk_rows(server, instance_dir)
+    disks = disk_rows(server, instance_dir)
     if server.rescue is None or server.rescue.device is not None:
         files = volumes or {}
         plugged = [volume_row(each, files[each.volume_id]) for each in server.volumes if each.volume_id in files]
@@ -179,7 +179,7 @@ def mark_of(server: IntentServer) -> Mark:
     return Mark(server.id, server.power, *generations)
 
 
-def _disk_rows(server: IntentServer, instance_dir: str) -> list[DiskRow]:
+def disk_rows(server: IntentServer, instance_dir: str) -> list[DiskRow]:
     """The server's disks; while it is rescued the one that it starts from, and those beside it.
 
     Source: nova/virt/libvirt/blockinfo.py `get_disk_mapping`: a rescued server has its own root disk as the second, and
@@ -290,6 +290,16 @@ def volume_disks(xml: str) -> dict[str, str]:
         serial, target = element.findtext("serial", ""), element.find("target")
         if target is not None and is_uuid(serial):
             found[serial] = target.attrib.get("dev", "")
+    return found
+
+
+def disk_aliases(xml: str) -> dict[str, str]:
+    """Of the disks that a guest that runs writes to, what libvirt calls them, by their names in the guest."""
+    found = {}
+    for element in ElementTree.fromstring(xml).iterfind("devices/disk"):
+        target, alias = element.find("target"), element.find("alias")
+        if element.find("readonly") is None and target is not None and alias is not None:
+            found[target.attrib.get("dev", "")] = alias.attrib.get("name", "")
     return found
 
 

@@ -39,9 +39,18 @@ from deuteron.compute.images import ImageCache, InstanceFiles
 from deuteron.compute.libvirtd import Libvirtd, ServerFailure, details_of, is_away
 from deuteron.compute.operations import Operations
 from deuteron.compute.steps import ObservedServer, Step, next_step
+from deuteron.compute.streams import Streams
 from deuteron.compute.tools import DiskFailure
 from deuteron.compute.volumes import ServerVolumes
-from deuteron.model.intent import GuestFigures, HostSettings, ImageRef, IntentPort, IntentServer, ServerReport
+from deuteron.model.intent import (
+    GuestFigures,
+    HostSettings,
+    ImageRef,
+    IntentPort,
+    IntentServer,
+    LiveReport,
+    ServerReport,
+)
 
 log = structlog.get_logger("deuteron.compute")
 
@@ -151,6 +160,8 @@ class LibvirtCompute:
             self._closing,
             shutdown_timeout_s=self._options.shutdown_timeout_s,
             detach_timeout_s=self._options.detach_timeout_s,
+            streams=Streams(settings.api_socket, settings.token),
+            heard=self._look_again,
         )
         self._wake = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="compute-watch", daemon=True)
@@ -263,6 +274,7 @@ class LibvirtCompute:
         self._closing.set()
         self._wake.set()
         self._watcher.join()
+        self._operations.live.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._libvirtd.close()
 
@@ -302,6 +314,12 @@ class LibvirtCompute:
         if not entry.is_working and not self._closing.is_set():
             entry.is_working = True
             self._pool.submit(self._work, server_id)
+
+    def _look_again(self, server_id: str) -> None:
+        with self._lock:
+            entry = self._servers.get(server_id)
+            if entry is not None:
+                self._schedule(server_id, entry)
 
     def _work(self, server_id: str) -> None:
         """The one job of a server: steps until there is nothing to do, or something to wait for."""
@@ -416,6 +434,7 @@ class LibvirtCompute:
             volumes=tuple(sorted(observed.volumes)),
             held=tuple(sorted(observed.held | observed.volumes)),
             refused=tuple(sorted(self._volumes.refused(server_id).items())),
+            live=self._live_report(server_id),
         )
         with self._lock:
             entry.step = step
@@ -424,12 +443,26 @@ class LibvirtCompute:
         if changed:
             self.on_change()
 
+    def _live_report(self, server_id: str) -> LiveReport | None:
+        try:
+            return self._operations.live.report(server_id)
+        except libvirt.libvirtError:
+            return None  # libvirtd is away, and says it later
+
     def _observe(self, server_id: str) -> ObservedServer:
         built, has_files = self._files.build_generation(server_id), self._files.exists(server_id)
         observed = self._libvirtd.observe(server_id, built, has_files, self._files.kept(server_id))
         entry = self._servers.get(server_id)
         imaged, given = (None, None) if entry is None else (entry.imaged, entry.given)
-        return msgspec.structs.replace(observed, imaged=imaged, given=given, held=self._volumes.held(server_id))
+        live = self._operations.live
+        return msgspec.structs.replace(
+            observed,
+            imaged=imaged,
+            given=given,
+            held=self._volumes.held(server_id),
+            leaving=live.leaving(server_id),
+            coming=live.coming(server_id),
+        )
 
     def _watch(self) -> None:
         """Looks at everything each second: what died, what should be tried again, what nobody wants."""

@@ -232,8 +232,13 @@ class InstanceFiles:
             self._make_disks(server, folder)
         if server.swap_mib:
             _make_swap(folder / "disk.swap", server.swap_mib << 20)
+        self.finish(server)
+
+    def finish(self, server: IntentServer) -> None:
+        """All that the server is made of is here."""
+        folder = self.path(server.id)
         (folder / ".built").write_text(f"{server.build_generation}\n")
-        (folder / ".built").rename(marker)
+        (folder / ".built").rename(folder / "built")
 
     def _take_over(self, move_id: str, folder: Path) -> None:
         """The disks that the server has on the host that it comes from. Raises: DiskFailure."""

@@ -15,11 +15,15 @@ import msgspec
 
 from deuteron.compute import consoles
 from deuteron.compute import domain as domains
+from deuteron.compute.arrivals import Arrivals
 from deuteron.compute.copies import disk_copy
+from deuteron.compute.departures import Departures
 from deuteron.compute.hotplug import Hotplug
 from deuteron.compute.images import ImageCache, InstanceFiles
 from deuteron.compute.libvirtd import Libvirtd, ServerFailure, switch_off, unless
+from deuteron.compute.live import LiveMoves
 from deuteron.compute.steps import ObservedServer, Step
+from deuteron.compute.streams import Streams
 from deuteron.compute.volumes import ServerVolumes
 from deuteron.model.intent import IntentServer
 
@@ -43,8 +47,13 @@ class Operations:
         *,
         shutdown_timeout_s: float,
         detach_timeout_s: float,
+        streams: Streams,
+        heard: Callable[[str], None],
     ) -> None:
-        """`wanted` says what should be of a server by now: who waits for a guest looks whether it is still wanted."""
+        """`wanted` says what should be of a server by now: who waits for a guest looks whether it is still wanted.
+
+        `heard` is called with the id of a server of which a live move got further.
+        """
         self._libvirtd = libvirtd
         self._files = files
         self._images = images
@@ -56,6 +65,13 @@ class Operations:
         self._closing = closing
         self._shutdown_timeout_s = shutdown_timeout_s
         self._hotplug = Hotplug(volumes, closing, detach_timeout_s, clock)
+        departures = Departures(libvirtd, files, wanted)
+        arrivals = Arrivals(libvirtd, files, self._define)
+        self._live = LiveMoves(files, streams, departures, arrivals, self._clear, heard)
+
+    @property
+    def live(self) -> LiveMoves:
+        return self._live
 
     def take(self, step: Step, server_id: str, wanted: IntentServer | None, observed: ObservedServer) -> None:
         """Raises: ServerFailure, DiskFailure, libvirtError, OSError."""
@@ -64,7 +80,9 @@ class Operations:
             return
         assert wanted is not None  # every other step is for a wanted server
         if step is Step.BUILD:
+            self._live.end(server_id)
             self._remove_domain(server_id)
+            self._live.forget(server_id)
             self._files.build(wanted)
         elif step is Step.DEFINE:
             self._define(wanted)
@@ -107,6 +125,14 @@ class Operations:
         elif step is Step.GIVE:
             assert wanted.give is not None
             self._files.give(server_id, wanted.give)
+        elif step is Step.LEAVE:
+            self._live.leave(wanted)
+        elif step is Step.STAY:
+            self._live.stay(wanted)
+        elif step is Step.COME:
+            self._live.come(wanted)
+        elif step is Step.ARRIVE:
+            self._live.arrive(wanted)
 
     @contextlib.contextmanager
     def still(self, server_id: str) -> Iterator[None]:
@@ -218,6 +244,10 @@ class Operations:
         return self._libvirtd.connect().defineXML(xml)
 
     def _remove(self, server_id: str) -> None:
+        self._live.end(server_id)
+        self._clear(server_id)
+
+    def _clear(self, server_id: str) -> None:
         self._remove_domain(server_id)
         self._volumes.let_go(server_id)
         if self._files.exists(server_id):

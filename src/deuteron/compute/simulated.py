@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from deuteron.compute.contract import ConsoleUnavailable, HostFacts, HostUse, NotRunning
 from deuteron.compute.domain import instance_name
-from deuteron.model.intent import GuestFigures, HostSettings, IntentPort, IntentServer, ServerReport
+from deuteron.model.intent import GuestFigures, HostSettings, IntentPort, IntentServer, LiveReport, ServerReport
 
 SIMULATED_CONSOLE = (
     "This cloud runs without a data plane (deuteron up --dataplane none).\n"
@@ -85,6 +85,7 @@ class SimulatedCompute:
                     snapshot=server.snapshot,
                     snapshot_fault=None if server.snapshot is None else NO_DISK,
                     move_fault=None if server.give is None else NO_DISK,
+                    live=_live(server),
                 )
                 for server in self._servers.values()
             )
@@ -117,3 +118,10 @@ class SimulatedCompute:
 
     def close(self) -> None:
         pass
+
+
+def _live(server: IntentServer) -> LiveReport | None:
+    """There is nothing to send, so all of it is there at once."""
+    if server.leave is not None:
+        return LiveReport(server.leave, "sent")
+    return None if server.come is None else LiveReport(server.come, "loaded")

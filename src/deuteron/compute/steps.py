@@ -37,6 +37,10 @@ class Step(Enum):
     RECORD = "record what was applied"
     IMAGE = "make an image of its disk"
     GIVE = "give its disks away"
+    LEAVE = "send its guest to another host"
+    STAY = "let its guest go on here"
+    COME = "take its guest from another host"
+    ARRIVE = "let its guest go on that came from another host"
 
 
 class ObservedServer(msgspec.Struct, frozen=True):
@@ -62,6 +66,10 @@ class ObservedServer(msgspec.Struct, frozen=True):
     """The last move for which the API has taken its disks."""
     volumes: frozenset[str] = frozenset()
     """Ids of the volumes that the domain has."""
+    leaving: str | None = None
+    """The live move by which its guest was to leave, and has not left."""
+    coming: str | None = None
+    """The live move by which there is something of it that is not yet the server."""
     held: frozenset[str] = frozenset()
     """Ids of the volumes that lie in its folder."""
 
@@ -80,6 +88,19 @@ def next_step(
     """
     if wanted is None:
         return Step.NOTHING if observed.state == "absent" and not observed.has_files else Step.REMOVE
+    if wanted.come is not None:
+        if observed.coming == wanted.come:
+            return Step.NOTHING
+        return Step.COME if ports_ready else Step.WAIT_FOR_PORTS
+    if observed.coming is not None:
+        if observed.coming == wanted.arrive and observed.build_generation == wanted.build_generation:
+            return Step.ARRIVE if ports_ready else Step.WAIT_FOR_PORTS
+        # What is left of a move that is off is not the server.
+        return Step.BUILD
+    if observed.leaving != wanted.leave and observed.leaving is not None:
+        return Step.STAY
+    if wanted.leave is not None:
+        return Step.NOTHING if observed.leaving == wanted.leave else Step.LEAVE
     if observed.build_generation != wanted.build_generation:
         return Step.BUILD
     if observed.shape_generation != wanted.shape_generation:

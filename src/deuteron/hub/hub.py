@@ -431,11 +431,9 @@ class Hub:
                     log.warning("host fell silent", host=link.host, silent_s=round(self._now() - link.heard_at, 1))
                     await self._close(link, _CLOSE_SILENT)
             with self._database.read() as tx:
-                waiting = reports.deletions_on_dead_hosts(tx)
-            if waiting:
-                await self._write(
-                    lambda tx: reports.finish_deletions(tx, self._settings, reports.deletions_on_dead_hosts(tx))
-                )
+                is_overdue = reports.is_overdue(tx)
+            if is_overdue:
+                await self._write(lambda tx: reports.finish_overdue(tx, self._settings))
 
     async def _close(self, link: Link, code: int) -> None:
         link.closed = True

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from deuteron.model.intent import Kept, Report, RouterReport
 from deuteron.model.network import FLOATINGIP, ROUTER
 from deuteron.model.settings import Settings
-from deuteron.rules.compute import boots, lifecycle
+from deuteron.rules.compute import boots, lifecycle, live_moves
 from deuteron.rules.compute import reports as server_reports
 from deuteron.rules.hosts import registry
 from deuteron.rules.network import kinds, trunk_ports
@@ -62,8 +62,20 @@ def apply(tx: Tx, settings: Settings, host: str, report: Report, kept: Sequence[
         registry.realised(tx, host, report.realised_revision, (*words, *report.problems))
 
 
-def deletions_on_dead_hosts(tx: Tx) -> list[str]:
-    """Servers that wait for a dead host to say that they are gone; it removes them when it comes back."""
+def is_overdue(tx: Tx) -> bool:
+    """Whether something waits for what a dead host would say."""
+    return bool(_deletions_on_dead_hosts(tx) or live_moves.stranded(tx))
+
+
+def finish_overdue(tx: Tx, settings: Settings) -> None:
+    """Wait no more: servers are gone, and those on their way stay where they are. A host that comes back removes what
+    it should not have."""
+    finish_deletions(tx, settings, _deletions_on_dead_hosts(tx))
+    live_moves.give_up_stranded(tx, settings)
+
+
+def _deletions_on_dead_hosts(tx: Tx) -> list[str]:
+    """Servers that wait for a dead host to say that they are gone."""
     rows = tx.all(select(servers.c["id"], servers.c["host"]).where(servers.c["task_state"] == "deleting"))
     return [row.id for row in rows if row.host is None or not registry.is_awaited(tx, row.host)]
 

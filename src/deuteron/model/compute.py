@@ -139,6 +139,23 @@ class Move(msgspec.Struct, frozen=True, omit_defaults=True):
     """Whether `dest` has made its own of them."""
 
 
+class LiveMove(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A server that goes to another host while its guest runs."""
+
+    id: str
+    """That of its migration; names what the hosts send each other."""
+    source: str
+    dest: str
+    is_forced: bool = False
+    """Whether its guest is to stand still, so that its memory goes over for sure."""
+    is_sent: bool = False
+    """Whether `source` has given all of it, and goes on only when it is told to."""
+    is_loaded: bool = False
+    """Whether `dest` has all of it, and goes on only when it is told to."""
+    is_done: bool = False
+    """Whether the server is `dest`'s, which has not yet said that it runs."""
+
+
 class PendingImage(msgspec.Struct, frozen=True, omit_defaults=True):
     """An image that the server's host is to make of its disk; none other is begun before it is done."""
 
@@ -263,6 +280,7 @@ SERVER: Final = Resource(
         _a("restore", Integer(nullable=True), "The resize that was reverted last: its shape generation."),
         _a("move", Anything(), "Its move to another host, until that is confirmed or reverted: `Move`."),
         _a("other_host", Text(nullable=True), "The host at the other end of its move."),
+        _a("live", Anything(), "Its move to another host while its guest runs, until it runs there: `LiveMove`."),
         _a("password", Text(nullable=True), "What the guest gave as its password, encrypted for its key pair."),
     ),
     indexes=(
@@ -343,6 +361,7 @@ MIGRATION: Final = Resource(
         _a("user_id", Text(), "Who asked."),
         _a("created_at", Text(), "When, UTC."),
         _a("updated_at", Text(nullable=True), "The last change of its status."),
+        _a("figures", Anything(), "How much of a live one has gone over, in bytes: `LiveFigures`."),
     ),
     indexes=(("server_id", "number"), ("number",), ("created_at", "number", "id"), ("project_id", "number")),
 )

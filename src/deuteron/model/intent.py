@@ -487,6 +487,14 @@ class IntentServer(_Object, frozen=True, tag_field="kind", tag="server"):
     """The move for which its disks go to `PUT /internal/moves/<id>` once it is off; gone once the API has them."""
     take: str | None = None
     """The move that it comes with: its disks are those of `GET /internal/moves/<id>`, and not made of its image."""
+    leave: str | None = None
+    """The live move by which its guest goes to another host; nothing else is done to it meanwhile."""
+    is_leaving_still: bool = False
+    """Whether the guest of a server that leaves is to stand still meanwhile."""
+    come: str | None = None
+    """The live move by which its guest comes here. It does not go on here before `arrive` says so."""
+    arrive: str | None = None
+    """The live move by which its guest has come here and is at no other place any more."""
 
 
 class VolumeUpload(msgspec.Struct, frozen=True):
@@ -750,6 +758,28 @@ class Change(msgspec.Struct, frozen=True, tag_field="type", tag="change", omit_d
     more: bool = False
 
 
+class LiveFigures(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How much of a guest has gone to another host, in bytes; what it writes again goes again."""
+
+    memory_total: int = 0
+    memory_processed: int = 0
+    memory_remaining: int = 0
+    disk_total: int = 0
+    disk_processed: int = 0
+    disk_remaining: int = 0
+
+
+class LiveReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How far a live move of a server is, as one of its two hosts sees it."""
+
+    move: str
+    state: Literal["working", "sent", "loaded", "failed"]
+    """`sent`, of the host that it leaves, and `loaded`, of the one that it comes to, are said of a guest that goes on
+    at neither place before the API decides at which."""
+    fault: str | None = None
+    figures: LiveFigures = LiveFigures()
+
+
 class ServerReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is true of one server. `state` is libvirt's word, `absent` when there is no domain."""
 
@@ -775,6 +805,8 @@ class ServerReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """Volumes that could not be attached while it ran, and why."""
     move_fault: str | None = None
     """Why its disks cannot be given to the API."""
+    live: LiveReport | None = None
+    """Its move to or from this host while its guest runs."""
 
 
 class PortReport(msgspec.Struct, frozen=True, omit_defaults=True):

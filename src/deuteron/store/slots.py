@@ -59,9 +59,14 @@ def attach_port(tx: Tx, host: str, port_id: PortId, lan_id: str) -> None:
     usage.add(tx, "host", host, {"ports": 1})
 
 
-def detach_port(tx: Tx, port_id: PortId) -> None:
-    """Free the port's number wherever it has one, and its network's VLAN where it was the last."""
+def detach_port(tx: Tx, port_id: PortId, *, on: str | None = None, keep: tuple[str, str] | None = None) -> None:
+    """Free the port's number wherever it has one, or on one host, and its network's VLAN where it was the last.
+
+    `keep` is a host and a segment: where the port is plugged into this one there it keeps its number.
+    """
     for host, lan_id in tx.run(_PLACES, {"object": port_id}):
+        if (host, lan_id) == keep or on not in (None, host):
+            continue
         _give_back(tx, host, "port", port_id)
         usage.add(tx, "host", host, {"ports": -1})
         if tx.run(_LEFT, {"on": host, "parent": lan_id}).first() is None:

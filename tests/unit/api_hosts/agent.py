@@ -24,6 +24,7 @@ from deuteron.model.intent import (
     IntentSnapshot,
     IntentVolume,
     Kept,
+    LiveReport,
     PortReport,
     Report,
     RouterReport,
@@ -84,6 +85,7 @@ class FakeAgent:
         self.stuck: dict[str, str] = {}
         """Servers that it does not get rid of, and why."""
         self.answers: Callable[[Ask], Answer] = lambda ask: Answer(ask.number, f"{ask.what} of {ask.id}")
+        self.live: Callable[[IntentServer], LiveReport | None] = self._moved
         self.hello = Hello(
             host=host, roles=("network", "compute", "storage"), vcpus=vcpus, memory_mib=16384, disk_gib=100,
             tunnel_ip=cloud.settings.hosts[host].tunnel_ip if host in cloud.settings.hosts else None,
@@ -190,7 +192,14 @@ class FakeAgent:
         there = tuple(each.volume_id for each in item.volumes if each.volume_id not in self.unplugged)
         generations = (item.reboot_generation, item.build_generation, item.shape_generation)
         refused = tuple(self.unplugged.items())
-        return ServerReport(item.id, item.power, *generations, volumes=there, refused=refused)
+        state = "paused" if item.come is not None else item.power
+        return ServerReport(item.id, state, *generations, volumes=there, refused=refused, live=self.live(item))
+
+    def _moved(self, item: IntentServer) -> LiveReport | None:
+        """Of a server that goes to another host or comes from one: all of it is sent, and there, at once."""
+        if item.leave is not None:
+            return LiveReport(item.leave, "sent")
+        return None if item.come is None else LiveReport(item.come, "loaded")
 
     async def _take(self, message: dict[str, Any]) -> None:
         """What the hub sends."""

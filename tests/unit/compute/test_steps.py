@@ -36,7 +36,32 @@ def seen(base: ObservedServer, **changes: object) -> ObservedServer:
     return msgspec.structs.replace(base, **changes)
 
 
+LEFT = {"leaving": "m"}
+HERE = {"state": "paused", "coming": "m"}
+MOVES = {
+    "its guest is to leave": (wanted(leave="m"), RUNNING, Step.LEAVE),
+    "it is on its way": (wanted(leave="m"), seen(RUNNING, **LEFT), Step.NOTHING),
+    "all of it was sent": (wanted(leave="m"), seen(RUNNING, state="paused", **LEFT), Step.NOTHING),
+    "it ended on its way": (wanted(leave="m"), seen(OFF, **LEFT), Step.NOTHING),
+    "it stays after all": (WANTED, seen(RUNNING, state="paused", **LEFT), Step.STAY),
+    "it is to leave once more": (wanted(leave="n"), seen(RUNNING, **LEFT), Step.STAY),
+    "it stayed, and stands still": (WANTED, seen(RUNNING, state="paused"), Step.RESUME),
+    "it left": (None, seen(RUNNING, state="paused", **LEFT), Step.REMOVE),
+    "a guest is to come": (wanted(come="m"), ABSENT, Step.COME),
+    "something of it is left": (wanted(come="n"), seen(RUNNING, **HERE), Step.COME),
+    "it comes": (wanted(come="m"), seen(ABSENT, coming="m", has_files=True), Step.NOTHING),
+    "all of it has come": (wanted(come="m"), seen(RUNNING, **HERE), Step.NOTHING),
+    "it goes on here": (wanted(arrive="m"), seen(RUNNING, **HERE), Step.ARRIVE),
+    "its QEMU died before": (wanted(arrive="m"), seen(OFF, coming="m"), Step.ARRIVE),
+    "not all of it has come": (wanted(arrive="m"), seen(ABSENT, coming="m", has_files=True), Step.BUILD),
+    "it came by a move that is off": (WANTED, seen(RUNNING, **HERE), Step.BUILD),
+    "it came by another move": (wanted(arrive="n"), seen(RUNNING, **HERE), Step.BUILD),
+    "it has gone on": (wanted(arrive="m"), RUNNING, Step.NOTHING),
+    "it is not wanted here": (None, seen(RUNNING, **HERE), Step.REMOVE),
+}
+"""Servers that move to another host while their guests run."""
 CASES = {
+    **MOVES,
     "nothing wanted, nothing there": (None, ABSENT, Step.NOTHING),
     "nothing wanted, a domain": (None, RUNNING, Step.REMOVE),
     "nothing wanted, only files": (None, seen(ABSENT, has_files=True), Step.REMOVE),

@@ -146,6 +146,8 @@ POLICIES: Final[dict[str, str]] = {
     f"{_P}os-aggregates:index": _ADMIN,
     f"{_P}os-migrate-server:migrate": _MANAGER,
     f"{_P}os-migrate-server:migrate:host": _ADMIN,
+    f"{_P}os-migrate-server:migrate_live": _MANAGER,
+    f"{_P}os-migrate-server:migrate_live:host": _ADMIN,
     f"{_P}os-migrations:index": _MANAGER,
     f"{_P}os-migrations:index:all_projects": _ADMIN,
     f"{_P}os-migrations:index:host": _ADMIN,

@@ -18,11 +18,12 @@ from deuteron.api.compute import access, drives, shapes, views
 from deuteron.api.compute.bodies import Body
 from deuteron.api.compute.servers import MAX_USER_DATA, flavor_reference, hostname
 from deuteron.model.errors import BadRequest, Conflict, NotFound, Unavailable
-from deuteron.rules.compute import actions, block_devices, evacuations, images, servers, shelves, snapshots
+from deuteron.rules.compute import actions, block_devices, evacuations, images, live_moves, servers, shelves, snapshots
 from deuteron.rules.compute import shapes as server_shapes
 from deuteron.rules.compute.actions import STEPS, Rebuild, Step
 from deuteron.rules.compute.faults import invalid, not_built
 from deuteron.rules.compute.lifecycle import ServerRow
+from deuteron.rules.compute.live_moves import Asked
 from deuteron.rules.compute.moves import NotBound
 from deuteron.rules.compute.states import require_unlocked
 from deuteron.store.database import Tx
@@ -164,7 +165,7 @@ def _read_rebuild(call: Call, wanted: Body) -> Rebuild:
 
 def _reset_state(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
     state = Body("os-resetState", body).only((), ("state",)).choice("state", ("active", "error"), "error")
-    actions.reset_state(tx, call.caller, call.request_id, row, state)
+    actions.reset_state(tx, call.settings, call.caller, call.request_id, row, state)
     return Reply(202)
 
 
@@ -249,6 +250,23 @@ def _migrate(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
     if host is not None:
         access.require(call, "os-migrate-server:migrate:host", project_id=row.project_id)
     server_shapes.migrate(tx, call.settings, call.caller, call.request_id, row, host)
+    return Reply(202)
+
+
+def _migrate_live(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
+    wanted = Body("os-migrateLive", body)
+    host = None if wanted.raw["host"] is None else wanted.text("host", least=1)
+    if call.version >= 25 and wanted.raw["block_migration"] == "auto":
+        copies_disks = True
+    else:
+        copies_disks = wanted.boolean("block_migration")
+    is_forced = wanted.boolean("force")
+    if is_forced and host is None:
+        raise BadRequest("Can't force to a non-provided destination", type="HTTPBadRequest")
+    if host is not None:
+        access.require(call, "os-migrate-server:migrate_live:host", project_id=row.project_id)
+    asked = Asked(host, copies_disks, is_forced, wanted.boolean("disk_over_commit"), is_late=call.version >= 34)
+    live_moves.migrate(tx, call.settings, call.caller, call.request_id, row, asked)
     return Reply(202)
 
 
@@ -341,6 +359,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "confirmResize": _confirm_resize,
     "revertResize": _revert_resize,
     "migrate": _migrate,
+    "os-migrateLive": _migrate_live,
     "evacuate": _evacuate,
     "shelve": _shelve,
     "shelveOffload": _shelve_offload,
@@ -369,13 +388,13 @@ _RULES: Final = {
     "confirmResize": "servers:confirm_resize",
     "revertResize": "servers:revert_resize",
     "migrate": "os-migrate-server:migrate",
+    "os-migrateLive": "os-migrate-server:migrate_live",
     "evacuate": "os-evacuate",
     "shelve": "os-shelve:shelve",
     "shelveOffload": "os-shelve:shelve_offload",
     "unshelve": "os-shelve:unshelve",
 }
 NOT_BUILT: Final[Mapping[str, tuple[str, str]]] = {
-    "os-migrateLive": ("Live migration", ""),
     "restore": ("Restoring a deleted server", ""),
     "changePassword": ("Setting a password from outside", "Use a key pair."),
     "trigger_crash_dump": ("A crash dump", ""),

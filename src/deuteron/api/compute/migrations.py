@@ -6,7 +6,7 @@ Source: nova/api/openstack/compute/migrations.py, server_migrations.py; nova/db/
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any
 
 from sqlalchemy import false, or_
 
@@ -16,7 +16,7 @@ from deuteron.api.compute.bodies import Body
 from deuteron.api.compute.versions import only_from
 from deuteron.model.codecs import quoted, whole_number
 from deuteron.model.errors import BadRequest, NotFound
-from deuteron.rules.compute import history, migrations
+from deuteron.rules.compute import history, live_moves, migrations
 from deuteron.rules.compute.faults import invalid, wrong_state
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.rules.compute.migrations import MigrationRow
@@ -74,33 +74,38 @@ def show_of_server(call: Call, tx: Tx) -> Reply:
     return Reply(200, {"migration": _under_way(call, tx, found, with_hosts=True)})
 
 
-def abort(call: Call, tx: Tx) -> NoReturn:
-    """DELETE, from 2.24 on: no server here migrates live, so there is none to be ended. Raises: NotFound, Conflict."""
+def abort(call: Call, tx: Tx) -> Reply:
+    """DELETE, from 2.24 on. Raises: NotFound, Conflict, BadRequest."""
     only_from(call, 24)
     row = access.server_for(call, tx, "servers:migrations:delete")
     require_unlocked(call.caller, row)
-    raise wrong_state("abort live migration", row.id, "task_state", row.task_state)
+    if row.task_state != "migrating":
+        raise wrong_state("abort live migration", row.id, "task_state", row.task_state)
+    found = _of_server(call, tx, row)
+    if found is None:
+        raise _missing(f"Migration {call.params['migration']} not found for instance {row.id}")
+    if call.version < 65 and found.status in ("queued", "preparing"):
+        raise live_moves.not_now("abort", row, found)
+    live_moves.abort(tx, call.settings, call.caller, call.request_id, row, found)
+    return Reply(202)
 
 
-def force_complete(call: Call, tx: Tx) -> NoReturn:
-    """POST of the action `force_complete`, from 2.22 on, as above. Raises: NotFound, Conflict, BadRequest."""
+def force_complete(call: Call, tx: Tx) -> Reply:
+    """POST of the action `force_complete`, from 2.22 on. Raises: NotFound, Conflict, BadRequest."""
     only_from(call, 22)
     given = Body("body", call.json()).only((), ("force_complete",)).raw["force_complete"]
     if given is not None:
         raise invalid("force_complete", given, f"{quoted(given)} is not of type 'null'")
     row = access.server_for(call, tx, "servers:migrations:force_complete")
     require_unlocked(call.caller, row)
-    require_state(row, "force_complete", ("active",))
+    require_state(row, "force_complete", ("active",), ("migrating", None))
     found = _of_server(call, tx, row)
     if found is None:
         raise BadRequest(
             f"Migration {call.params['migration']} not found for instance {row.id}", type="MigrationNotFoundForInstance"
         )
-    raise BadRequest(
-        f"Migration {found.number} state of instance {row.id} is {found.status}. Cannot force_complete while the "
-        "migration is in this state.",
-        type="InvalidMigrationState",
-    )
+    live_moves.force_complete(tx, call.caller, call.request_id, row, found)
+    return Reply(202)
 
 
 def _of_server(call: Call, tx: Tx, row: ServerRow) -> MigrationRow | None:
@@ -178,8 +183,11 @@ def _shown(call: Call, tx: Tx, row: MigrationRow, *, with_hosts: bool) -> dict[s
 
 
 def _under_way(call: Call, tx: Tx, row: MigrationRow, *, with_hosts: bool) -> dict[str, Any]:
+    known = row.figures or {}
     figures = {
-        f"{what}_{part}_bytes": None for what in ("memory", "disk") for part in ("total", "processed", "remaining")
+        f"{what}_{part}_bytes": known.get(f"{what}_{part}", 0) if row.figures is not None else None
+        for what in ("memory", "disk")
+        for part in ("total", "processed", "remaining")
     }
     return {
         "id": row.number,

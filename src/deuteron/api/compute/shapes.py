@@ -96,6 +96,12 @@ ACTIONS: Final[Mapping[str, Shape]] = {
         "onSharedStorage": Field(last=13, required=1),
         "force": Field(29, last=67),
     },
+    "os-migrateLive": {
+        "host": Field(required=1, null=True),
+        "block_migration": _REQUIRED,
+        "disk_over_commit": Field(last=24, required=1),
+        "force": Field(30, last=67),
+    },
     "rescue": {"adminPass": _PLAIN, "rescue_image_ref": _PLAIN},
     "resize": {"flavorRef": _REQUIRED, "OS-DCF:diskConfig": _PLAIN},
     "createImage": {"name": _REQUIRED, "metadata": Field(kind="object")},

@@ -33,11 +33,12 @@ _STATUS: Final[dict[str, dict[str | None, str]]] = {
         "rebooting_hard": "HARD_REBOOT",
         "rebuilding": "REBUILD",
         "resize_migrating": "RESIZE",
+        "migrating": "MIGRATING",
     },
     "building": {},
     "stopped": {"rebuilding": "REBUILD", "rebooting_hard": "HARD_REBOOT", "resize_migrating": "RESIZE"},
     "resized": {"resize_reverting": "REVERT_RESIZE"},
-    "paused": {"rebooting_hard": "HARD_REBOOT"},
+    "paused": {"rebooting_hard": "HARD_REBOOT", "migrating": "MIGRATING"},
     "suspended": {"rebooting_hard": "HARD_REBOOT"},
     "error": {"rebuilding": "REBUILD", "rebooting": "REBOOT", "rebooting_hard": "HARD_REBOOT"},
 }
@@ -65,7 +66,7 @@ _SHORT_ADDRESS: Final = ("version", "addr")
 shorter than the answer to a look."""
 
 _NEVER: Final = (
-    "PASSWORD", "MIGRATING", "SOFT_DELETED", "SHELVED",
+    "PASSWORD", "SOFT_DELETED", "SHELVED",
 )  # fmt: skip
 """Statuses of Nova that no server has here."""
 

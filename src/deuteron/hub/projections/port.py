@@ -59,7 +59,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
     plugged = held(reading.tx, "port", places)
     hosts = by_host(plugged)
     named = dns.are_given(reading.settings)
-    statement = select(*(ports.c[name] for name in _COLUMNS))
+    statement = select(*(ports.c[name] for name in _COLUMNS), ports.c["binding:host_id"].label("bound"))
     trunks = trunk_ports.places(reading.tx, hosts)
     local_ips = local_addresses.of_ports(reading.tx, hosts)
     logs = logged.logged_ports(reading.tx, hosts)
@@ -77,7 +77,8 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
                 fixed_ips=fixed_ips(row.fixed_ips),
                 device_owner=row.device_owner or "",
                 device_id=row.device_id or "",
-                admin_state_up=bool(row.admin_state_up),
+                # Where its guest is awaited it has its device, and carries nothing before it is bound there.
+                admin_state_up=bool(row.admin_state_up) and host == row.bound,
                 port_security_enabled=bool(row.port_security_enabled),
                 security_groups=groups,
                 allowed_address_pairs=tuple(

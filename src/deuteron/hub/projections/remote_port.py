@@ -46,7 +46,8 @@ def _build(reading: Reading, ids: Collection[str]) -> Iterator[Made]:
             extra_dhcp_opts=dhcp_options(row.extra_dhcp_opts),
             dns_name=(row.dns_name or "") if named else "",
         )
-        yield Made(item, scope=row.network_id, not_on=tuple(sorted(plugged[row.id])))
+        # A host that awaits its guest sends what is for it to where it is.
+        yield Made(item, scope=row.network_id, not_on=tuple(host for host in plugged[row.id] if host == row.bound))
 
 
 def _dirty(touched: Touched) -> Set[str]:

@@ -9,8 +9,8 @@ import msgspec
 from sqlalchemy import or_, select
 
 from deuteron.hub.projections.contract import AnyRow, Made, OnHost, Place, Reading, Touched, rows
-from deuteron.model.compute import Flavor, Move, Nic, Resize
-from deuteron.model.intent import VOLUME_DRIVER, ImageRef, IntentServer, RescueDisk, ServerPort, ServerVolume
+from deuteron.model.compute import Flavor, LiveMove, Move, Nic, Resize
+from deuteron.model.intent import VOLUME_DRIVER, ImageRef, IntentServer, Key, RescueDisk, ServerPort, ServerVolume
 from deuteron.model.network import COMPUTE_PREFIX
 from deuteron.rules.compute import block_devices
 from deuteron.rules.network import bindings
@@ -97,10 +97,14 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
             snapshot=row.snapshot["image_id"] if row.snapshot else None,
         )
         networks_used = {port.network_id for port in found}
+        live = None if row.live is None else msgspec.convert(row.live, LiveMove)
+        made_of = (*(("port", nic.port_id) for nic in nics[row.id]), *(("network", id) for id in networks_used))
+        if live is not None:
+            yield from _on_its_way(row, live, item, made_of, asked)
+            continue
         move = None if row.move is None else msgspec.convert(row.move, Move)
         if move is not None:
             item = msgspec.structs.replace(item, keep=None, take=None if move.is_taken else move.id)
-        made_of = (*(("port", nic.port_id) for nic in nics[row.id]), *(("network", id) for id in networks_used))
         if (row.host, row.id) in asked:
             leaves = move is not None and not move.is_given
             yield row.host, Made(_before(row, move, item) if move is not None and leaves else item, rows=made_of)
@@ -124,6 +128,23 @@ def _volume(device: AnyRow, volume: AnyRow | None, host: str | None) -> ServerVo
         is_shared=bool(volume.multiattach),
         is_elsewhere=volume.host != host,
     )
+
+
+def _on_its_way(
+    row: AnyRow, live: LiveMove, item: IntentServer, made_of: tuple[Key, ...], asked: Set[Place]
+) -> Iterator[tuple[str, Made]]:
+    """The server on both hosts of its move, of which it is at one."""
+    to = msgspec.structs.replace
+    if live.is_done:
+        on = {row.host: to(item, arrive=live.id)}
+    else:
+        on = {
+            live.source: to(item, leave=live.id, is_leaving_still=live.is_forced),
+            live.dest: to(item, come=live.id),
+        }
+    for host, made in on.items():
+        if (host, row.id) in asked:
+            yield host, Made(made, rows=made_of)
 
 
 def _before(row: AnyRow, move: Move, item: IntentServer) -> IntentServer:

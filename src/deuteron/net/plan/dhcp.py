@@ -81,11 +81,13 @@ class _Service:
         self.port = port
         self.ofport = ofport
         self.subnets = sorted(subnets, key=lambda subnet: (subnet.ip_version, subnet.cidr, subnet.id))
-        ports: list[IntentPort | IntentRemotePort] = [
-            *view.ports_of(network.id),
+        # One whose guest is awaited here is both plugged in and elsewhere.
+        there: list[IntentPort | IntentRemotePort] = [
             *view.remote_ports_of(network.whole_id),
+            *view.ports_of(network.id),
         ]
-        self.ports = sorted(ports, key=lambda port: port.id)
+        ports = {port.id: port for port in there}
+        self.ports = [ports[id] for id in sorted(ports)]
         self.settings = view.settings
         self.namespace = names.dhcp_namespace(network.id)
         self.tap = names.tap_name(port.id)

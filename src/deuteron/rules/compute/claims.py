@@ -26,7 +26,7 @@ from deuteron.store.database import Tx
 
 SERVER: Final = "INSTANCE"
 HELD: Final = "MIGRATION"
-COLUMNS: Final = frozenset({"host", "flavor", "resize", "move"})
+COLUMNS: Final = frozenset({"host", "flavor", "resize", "move", "live"})
 """Of a server's row, those that say what it takes and where."""
 _HELD_IDS: Final = UUID("5c1a1d5e-9f7f-5d5c-8a34-0c7f0a3b6e21")
 _ROW: Final = select(
@@ -61,6 +61,8 @@ def settle(tx: Tx, server_id: str) -> None:
         before = row.resize["flavor"] if row.resize else None
         # Of one that moves both hosts have to have room: the new one for what it is, the old one for what it was.
         now, then = (row.move["dest"], row.move["source"]) if row.move else (row.host, row.host)
+        if row.live and not row.live.get("is_done"):
+            now, then, before = row.live["dest"], row.live["source"], row.flavor
         for kind, id, host, flavor in ((SERVER, row.id, now, row.flavor), (HELD, held_id(row.id), then, before)):
             _settle(tx, Consumer(id, row.project_id, row.user_id, kind, 0), host, flavor)
 

@@ -20,6 +20,7 @@ from deuteron.rules.compute import (
     history,
     images,
     lifecycle,
+    live_moves,
     loads,
     migrations,
     moves,
@@ -65,6 +66,7 @@ def evacuate(
     if isinstance(chosen, NoHost):
         lifecycle.fail(tx, row.id, chosen.message, "; ".join(chosen.reasons))
         return
+    live_moves.drop(tx, settings, row)
     migrations.end(tx, row.id)  # a resize, which is over
     migrations.begin(tx, caller, row.id, migrations.EVACUATION, row.host, chosen, "accepted")
     moves.come(tx, settings, row, chosen)
@@ -84,6 +86,7 @@ def evacuate(
         restore=None,
         move=None,
         other_host=None,
+        live=None,
         fault=None,
         task_state="rebuilding",
         state_reset=False,

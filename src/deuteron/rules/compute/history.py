@@ -38,6 +38,7 @@ EVENTS = {
     "unshelve": "compute_unshelve_instance",
     "resize": "compute_resize_instance",
     "migrate": "compute_resize_instance",
+    "live-migration": "compute_live_migration",
     "confirmResize": "compute_confirm_resize",
     "revertResize": "compute_revert_resize",
     "createImage": "compute_snapshot_instance",
@@ -68,6 +69,17 @@ def begin(tx: Tx, caller: Caller, request_id: str, server_id: str, action: str, 
             "events": events,
         },
     )
+
+
+def record(tx: Tx, caller: Caller, request_id: str, server_id: str, action: str, host: str | None = None) -> None:
+    """Record what the caller asked for, and what was done at once; an action that is open stays the newest one."""
+    before = select(actions.c["start_time"]).where(actions.c["server_id"] == server_id)
+    newest = tx.scalar(before.order_by(actions.c["start_time"].desc()).limit(1))
+    begin(tx, caller, request_id, server_id, action, host)
+    if newest is not None:
+        # By its time it comes before the one that it is about, which is still to be finished.
+        asked = actions.c["id"] == f"{server_id}/{request_id}"
+        tx.execute(update(actions).where(asked).values(start_time=newest))
 
 
 def finish(tx: Tx, server_id: str, failure: str | None = None) -> None:

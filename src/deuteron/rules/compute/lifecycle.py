@@ -43,7 +43,7 @@ def leave_host(tx: Tx, server_id: str) -> None:
     row = tx.first(select(servers).where(servers.c["id"] == server_id))
     if row is not None:
         end_move(tx, row)
-    set_server(tx, server_id, host=None, injected=None, move=None, other_host=None, resize=None)
+    set_server(tx, server_id, host=None, injected=None, move=None, other_host=None, resize=None, live=None)
 
 
 def nics(row: ServerRow) -> list[Nic]:
@@ -100,6 +100,7 @@ def finish_delete(tx: Tx, settings: Settings, row: ServerRow) -> None:
         "shelved": None,
         "move": None,
         "other_host": None,
+        "live": None,
     }
     # A given id is unique, and a row that a restored backup brought back may be laid aside before.
     tx.execute(delete(deleted_servers).where(deleted_servers.c["id"] == row.id))

@@ -1,6 +1,7 @@
 """What is kept of each resize, migration and evacuation: from where to where, and how far it is, in Nova's words.
 
     resize, migration   migrating -> finished -> confirmed;  reverting -> reverted
+    live migration      preparing -> running -> completed, cancelled
     evacuation          accepted -> done -> completed, once the host that is back has removed what it had
     any                 -> error
 
@@ -15,9 +16,11 @@ from __future__ import annotations
 from typing import Final
 from uuid import uuid4
 
+import msgspec
 from sqlalchemy import delete, func, select, update
 
 from deuteron.model.caller import Caller
+from deuteron.model.intent import LiveFigures
 from deuteron.rules.compute import history
 from deuteron.rules.compute.history import ActionRow
 from deuteron.store.compute_tables import migrations
@@ -34,7 +37,14 @@ IN_PROGRESS: Final = ("queued", "preparing", "running", "post-migrating")
 """Of a live migration."""
 _UNDER_WAY: Final = ("accepted", "migrating", "post-migrating", "reverting", *IN_PROGRESS)
 _OPEN: Final = (*_UNDER_WAY, "finished", "done")
-_SETTLED: Final = {"migrating": "finished", "post-migrating": "finished", "reverting": "reverted", "accepted": "done"}
+_SETTLED: Final = {
+    "migrating": "finished",
+    "post-migrating": "finished",
+    "reverting": "reverted",
+    "accepted": "done",
+    "preparing": "completed",
+    "running": "completed",
+}
 """What one is once its server is as it should be."""
 
 
@@ -77,6 +87,16 @@ def set_status(tx: Tx, server_id: str, status: str) -> None:
     row = newest(tx, server_id)
     if row is not None and row.status in _OPEN:
         _write(tx, row, status)
+
+
+def set_figures(tx: Tx, migration_id: str, figures: LiveFigures, status: str) -> None:
+    """How far a live one is; `status`, where it had not begun."""
+    row = tx.first(select(migrations).where(migrations.c["id"] == migration_id))
+    said = msgspec.to_builtins(figures)
+    if row is None or row.status not in _OPEN or (row.figures == said and row.status == status):
+        return
+    values = {"status": status, "figures": said, "updated_at": history.moment(tx.now)}
+    tx.execute(update(migrations).where(migrations.c["id"] == migration_id).values(values))
 
 
 def settled(tx: Tx, server_id: str) -> None:

@@ -16,12 +16,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from deuteron.model.compute import POWER_CRASHED, POWER_NOSTATE, POWER_PAUSED, POWER_RUNNING, POWER_SHUTDOWN
 from deuteron.model.intent import ServerReport
 from deuteron.model.settings import Settings
-from deuteron.rules.compute import block_devices, cold_moves, history, migrations, shelves, snapshots
+from deuteron.rules.compute import block_devices, cold_moves, history, live_moves, migrations, shelves, snapshots
 from deuteron.rules.compute.lifecycle import ServerRow, fail, set_server
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
@@ -36,14 +36,22 @@ _SETTLED: Final = {
 """What a server is once its domain is as it should be."""
 
 
-_MOVING: Final = ("resize_migrating", "resize_finish", "resize_reverting", "rebuilding")
+_MOVING: Final = ("resize_migrating", "resize_finish", "resize_reverting", "rebuilding", "migrating")
 """Tasks at whose end a migration is over, or its next part begins."""
 
 
 def apply_report(tx: Tx, settings: Settings, host: str, report: ServerReport) -> None:
     """Record what is true of a server on `host`. A server that is not there any more is left alone."""
-    row = tx.first(select(servers).where(servers.c["id"] == report.id, servers.c["host"] == host))
+    here = or_(servers.c["host"] == host, servers.c["other_host"] == host)
+    row = tx.first(select(servers).where(servers.c["id"] == report.id, here))
     if row is None:
+        return
+    if row.live is not None and row.task_state != "deleting":
+        live_moves.apply_report(tx, settings, host, row, report)
+        if row.other_host is not None or report.live is not None:
+            # The guest goes on where it was or where it comes to, and nothing else is said of it before.
+            return
+    if row.host != host:
         return
     if row.task_state == "deleting":
         # That no domain is there says little: its files may be, or nobody could look. The host says `removed` at last.
@@ -92,6 +100,8 @@ def apply_report(tx: Tx, settings: Settings, host: str, report: ServerReport) ->
             if row.task_state in _MOVING:
                 migrations.settled(tx, row.id)
                 cold_moves.taken(tx, row)
+            if row.live is not None:
+                live_moves.arrived(tx, row)
     elif report.state == "building":
         if row.vm_state == "building" and row.task_state != "spawning":
             set_server(tx, row.id, task_state="spawning")

@@ -10,8 +10,12 @@ from deuteron.store.expressions import text_field
 
 
 def uses_image(tx: Tx, host: str, image_id: str) -> bool:
-    """Whether a server of the host is made of the image, as its disk, kernel or RAM disk, or rescued with it."""
+    """Whether a server of the host is made of the image, as its disk, kernel or RAM disk, or rescued with it.
+
+    A server that is on its way to the host, or may come back to it, is one of them.
+    """
     parts = [text_field(servers.c[name], "id") for name in ("image", "kernel", "ramdisk")]
     parts += [text_field(servers.c["rescue"], name) for name in ("image_id", "kernel_id", "ramdisk_id")]
-    found = select(servers.c["id"]).where(servers.c["host"] == host, or_(*(part == image_id for part in parts)))
+    here = or_(servers.c["host"] == host, servers.c["other_host"] == host)
+    found = select(servers.c["id"]).where(here, or_(*(part == image_id for part in parts)))
     return tx.first(found.limit(1)) is not None

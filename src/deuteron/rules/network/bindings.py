@@ -45,6 +45,7 @@ __all__ = [
     "bind",
     "forget",
     "mechanisms_of",
+    "prepare",
     "unbind",
     "wired_by",
     "wired_ports",
@@ -85,14 +86,15 @@ def bind(
 
     `trunk` is the one that the port is in.
 
-    The port's numbers on another host are freed. Whether the host is alive does not matter: what is bound
-    there works as soon as it connects.
+    The port's numbers on another host are freed; one that it has on this host already, because its guest was awaited
+    there, stays. Whether the host is alive does not matter: what is bound there works as soon as it connects.
     """
-    slots.detach_port(tx, port["id"])
     answer = _ask(tx, settings, port, network, host, trunk)
+    lan_id = _lan(network, answer.segment)["id"] if isinstance(answer, Binding) else ""
+    slots.detach_port(tx, port["id"], keep=(host, lan_id))
     if isinstance(answer, Binding):
         try:
-            slots.attach_port(tx, host, port["id"], _lan(network, answer.segment)["id"])
+            slots.attach_port(tx, host, port["id"], lan_id)
         except slots.HostFull as error:
             answer = Refusal(str(error), code="port.host_full")
     forget(tx, port["id"], host)
@@ -146,6 +148,25 @@ def would_bind(
     """How the port would be plugged in on `host`, or why it cannot be: it gets no number there, and keeps its own."""
     answer = _ask(tx, settings, port, network, host, trunk)
     return _told(answer, port["id"], host) if isinstance(answer, Refusal) else answer
+
+
+def prepare(
+    tx: Tx, settings: Settings, port: PortRow, network: NetworkRow, host: str, trunk: PortTrunk | None
+) -> str | None:
+    """Give the port its number on `host`, where nothing goes to it or comes from it before it is bound there.
+
+    Why that cannot be; None when it is done. The same mechanism has to wire it as where it is.
+    """
+    answer = _ask(tx, settings, port, network, host, trunk)
+    if isinstance(answer, Refusal):
+        return _told(answer, port["id"], host)
+    if wired_by(answer.vif_details) != wired_by(port["binding:vif_details"]):
+        return f"port {port['id']} would be wired in another way on host {host} than where it is"
+    try:
+        slots.attach_port(tx, host, port["id"], _lan(network, answer.segment)["id"])
+    except slots.HostFull as error:
+        return str(error)
+    return None
 
 
 def _told(refusal: Refusal, port_id: PortId, host: str) -> str:

@@ -2,9 +2,10 @@
 
 The active binding is the port's own (`bindings`); the others are rows of the table `port_bindings`. They say how the
 port would be plugged in there, and nothing is: it has no number on such a host, and the host hears nothing of it, as
-Neutron's agent does nothing for a port without an active binding. To activate one is to bind the port there, and what
-was active becomes a row that is unbound. A port that is plugged in nowhere has its active binding on the host ""; one
-without any, which Neutron has when the active one is deleted, is the same here.
+Neutron's agent does nothing for a port without an active binding. Where Compute awaits a guest that moves while it runs
+(`await_guest`) the port has its number and its device, which carries nothing. To activate one is to bind the port
+there, and what was active becomes a row that is unbound. A port that is plugged in nowhere has its active binding on
+the host ""; one without any, which Neutron has when the active one is deleted, is the same here.
 
 Source: neutron/plugins/ml2/plugin.py (`create_port_binding`, `activate`); what Neutron 29 answers.
 """
@@ -17,13 +18,14 @@ from typing import Final
 from sqlalchemy import select
 
 from deuteron.model.errors import BadRequest
-from deuteron.model.network import COMPUTE_PREFIX, NETWORK
+from deuteron.model.network import COMPUTE_PREFIX, NETWORK, PORT
 from deuteron.model.network.parts import PortBinding
 from deuteron.model.network.rows import PortRow
+from deuteron.model.scalars import PortId
 from deuteron.model.settings import Settings
 from deuteron.rules.network import bindings, faults, ports, trunk_ports
 from deuteron.rules.network.kinds import find
-from deuteron.store import query
+from deuteron.store import query, slots
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import port_bindings as table
 
@@ -97,6 +99,35 @@ def activate(tx: Tx, settings: Settings, port: PortRow, host: str) -> PortBindin
     if before["host"]:
         _write(tx, port, query.with_values(before, {"vif_type": "unbound", "vif_details": {}}))
     return _active(changed)
+
+
+def await_guest(tx: Tx, settings: Settings, port: PortRow, host: str) -> str | None:
+    """Let the port have its device on the host, where its guest is about to come; why that cannot be.
+
+    It has an inactive binding there, and nothing goes to it or comes from it before that is activated. Idempotent.
+    Raises: as `create_binding`.
+    """
+    if trunk_ports.place_of(tx, port["id"]) is not None:
+        return f"port {port['id']} is in a trunk, whose ports do not move while their guest runs"
+    network = find(tx, NETWORK, port["network_id"])
+    assert network is not None  # a port keeps its network
+    why = bindings.prepare(tx, settings, port, network, host, None)
+    if why is not None:
+        return why
+    if not any(each["host"] == host for each in bindings_of(tx, port)):
+        create_binding(tx, settings, port, host, port["binding:vnic_type"], dict(port["binding:profile"]))
+    tx.changed("port", port["id"])
+    return None
+
+
+def await_no_more(tx: Tx, port_id: PortId, host: str) -> None:
+    """No guest comes to the host: the port has no device there, and no inactive binding."""
+    port = find(tx, PORT, port_id)
+    if port is not None and port["binding:host_id"] == host:
+        return
+    slots.detach_port(tx, port_id, on=host)
+    bindings.forget(tx, port_id, host)
+    tx.changed("port", port_id)
 
 
 def delete_binding(tx: Tx, settings: Settings, port: PortRow, host: str) -> None:

@@ -1,0 +1,249 @@
+"""Servers that go to another host while their guests run: what of their packets, their disks and themselves survives.
+
+net1 (network)        c1 (compute)          c2 (compute)
+qdhcp: pings,         guest   ------------> guest
+a TCP stream            │                     │
+   ├── VLAN ────────────┼─────────────────────┤
+   └── VXLAN ───────────┴─────────────────────┘
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deuteron.sandbox import control
+from deuteron.sandbox.cloud import State
+from tests.chaos import processes
+from tests.clouds import PROGRAM, Cloud, running, wait_for
+
+TOPOLOGY = """\
+[groups]
+control = ["net1"]
+network = ["net1"]
+compute = ["c1", "c2"]
+"""
+KINDS = ("vlan", "vxlan")
+PREFIX = {"vlan": "10.80.0", "vxlan": "10.81.0"}
+PERIOD_S = 0.02
+MOST_S = 45
+"""What runs beside a migration ends by itself then."""
+COUNTING = """#!/bin/sh
+while true; do
+    (n=0; while true; do n=$((n+1)); echo $n; sleep 0.05; done) | nc -l -p 9000
+done >/dev/null 2>&1 &
+while true; do date +%s >> /root/times; sync; sleep 0.2; done >/dev/null 2>&1 &
+"""
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[Cloud]:
+    with running(topology=TOPOLOGY) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def guest(cloud: Cloud) -> Any:
+    """A guest that counts to whoever connects, and writes to its disk all the time."""
+    admin = cloud.connect("admin")
+    group = next(iter(admin.network.security_groups(name="default", project_id=admin.current_project_id)))
+    for protocol in ("icmp", "tcp"):
+        admin.network.create_security_group_rule(
+            security_group_id=group.id, direction="ingress", protocol=protocol, ethertype="IPv4"
+        )
+    networks = []
+    for kind in KINDS:
+        network = admin.network.create_network(name=kind, provider_network_type=kind)
+        admin.network.create_subnet(network_id=network.id, name=kind, cidr=f"{PREFIX[kind]}.0/24", ip_version=4)
+        networks.append({"uuid": network.id})
+    made = admin.compute.create_server(
+        name="traveller",
+        image_id=admin.image.find_image("tiny", ignore_missing=False).id,
+        flavor_id=admin.compute.find_flavor("m1.nano", ignore_missing=False).id,
+        networks=networks,
+        availability_zone="nova:c1",
+        user_data=base64.b64encode(COUNTING.encode()).decode(),
+        config_drive=True,
+    )
+    found = admin.compute.wait_for_server(made, wait=90, interval=0.2)
+    for kind in KINDS:
+        wait_for(f"it answers over {kind}", lambda k=kind: "1 received" in ping_once(cloud, k, address(found, k)))
+    return found
+
+
+def address(server: Any, kind: str) -> str:
+    return str(server.addresses[kind][0]["addr"])
+
+
+def inside(cloud: Cloud, kind: str) -> str:
+    """The namespace of DHCP of the network of this kind, on the network host."""
+    script = f"""for n in $(ip netns list | cut -d" " -f1); do
+        ip netns exec $n ip -4 address | grep -q "{PREFIX[kind]}." && echo $n; done"""
+    return cloud.on("net1", script, check=False).strip()
+
+
+def ping_once(cloud: Cloud, kind: str, to: str) -> str:
+    namespace = inside(cloud, kind)
+    return cloud.on("net1", f"ip netns exec {namespace} ping -c 1 -W 1 {to}", check=False) if namespace else ""
+
+
+@contextmanager
+def going_on(cloud: Cloud, command: str, into: Path) -> Iterator[Path]:
+    """A command on the network host that runs meanwhile, and what it says."""
+    with into.open("wb") as out:
+        words = [*PROGRAM, "exec", "net1", "--", "sh", "-c", command]
+        process = subprocess.Popen(words, env=cloud.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+    try:
+        yield into
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def migrate(cloud: Cloud, server: Any, host: str | None) -> float:
+    """Seconds until it runs on another host."""
+    compute = cloud.connect("admin").compute
+    assert compute.get_server(server).compute_host != host
+    before, began = compute.get_server(server).compute_host, time.monotonic()
+    compute.live_migrate_server(server, host=host, block_migration="auto")
+    wait_for("it moves or stays", lambda: compute.get_server(server).task_state, lambda task: task is None)
+    taken = time.monotonic() - began
+    found = compute.get_server(server)
+    actions = list(compute.server_actions(server))
+    assert found.compute_host != before and found.status == "ACTIVE", (found.compute_host, found.status, actions[:1])
+    return taken
+
+
+def lost(said: str) -> list[int]:
+    """Which of the pings had no answer, of those up to the last that had one."""
+    answered = {int(number) for number in re.findall(r"icmp_seq=(\d+) ttl", said)}
+    return [number for number in range(1, max(answered, default=0) + 1) if number not in answered]
+
+
+def test_a_guest_moves_with_its_connections_its_disk_and_its_memory(cloud: Cloud, guest: Any, tmp_path: Path) -> None:
+    spaces = {kind: inside(cloud, kind) for kind in KINDS}
+    receive = f"exec cat </dev/tcp/{address(guest, 'vxlan')}/9000"
+    stream = f"exec timeout {MOST_S} ip netns exec {spaces['vxlan']} bash -c '{receive}'"
+    ping = f"exec timeout {MOST_S} ip netns exec %s ping -i {PERIOD_S} %s"
+    pings = {kind: ping % (spaces[kind], address(guest, kind)) for kind in KINDS}
+    with (
+        going_on(cloud, pings["vlan"], tmp_path / "vlan") as of_vlan,
+        going_on(cloud, pings["vxlan"], tmp_path / "vxlan") as of_vxlan,
+        going_on(cloud, stream, tmp_path / "stream") as counted,
+    ):
+        wait_for("it counts", lambda: counted.read_text().count("\n"), lambda lines: lines > 5)
+        taken = migrate(cloud, guest, None)
+        before = counted.read_text().count("\n")
+        wait_for("it counts on", lambda: counted.read_text().count("\n"), lambda lines: lines > before + 20)
+        for told in (of_vlan, of_vxlan):
+            seen = told.read_text().count("ttl")
+            wait_for(f"{told.name} answers", told.read_text, lambda text, s=seen: text.count("ttl") > s + 10)
+    print(f"\nlive migration: {taken:.1f} s")
+    for told in (of_vlan, of_vxlan):
+        missing = lost(told.read_text())
+        sent = told.read_text().count("ttl") + len(missing)
+        print(f"{told.name}: {len(missing)} of {sent} pings lost, {len(missing) * PERIOD_S:.2f} s")
+        assert len(missing) * PERIOD_S < 5, told.name
+    numbers = [int(line) for line in counted.read_text().split()]
+    assert numbers == list(range(1, len(numbers) + 1)), "one connection, and nothing of it lost"
+
+
+def runs_on(cloud: Cloud, server: Any) -> list[str]:
+    """The hosts on which a QEMU of the server runs, or something of it lies."""
+    found = []
+    for host in ("c1", "c2"):
+        folder = f"{cloud.state}/hosts/{host}/instances/{server.id}"
+        domains = cloud.on(host, "virsh list --all --uuid", check=False)
+        if server.id in domains or cloud.on(host, f"ls -d {folder} 2>/dev/null", check=False).strip():
+            found.append(host)
+    return found
+
+
+def boots(cloud: Cloud, server: Any, host: str) -> int:
+    log = f"{cloud.state}/hosts/{host}/instances/{server.id}/console.log"
+    return int(cloud.on(host, f"grep -c 'kernel ready' {log}", check=False).strip() or 0)
+
+
+def test_the_clients_list_show_abort_and_force_a_move(cloud: Cloud, guest: Any) -> None:
+    compute = cloud.connect("admin").compute
+    here = compute.get_server(guest).compute_host
+    answers = []
+    for ending in ("server migration abort", "server migration force complete"):
+        cloud.openstack(f"--os-compute-api-version 2.80 server migrate --live-migration {guest.id}", "admin")
+        for _ in range(200):
+            listed = cloud.ask(f"--os-compute-api-version 2.80 server migration list --server {guest.id}", "admin")
+            running = [each for each in listed if each["Status"] == "running"]
+            if running or not [each for each in listed if each["Status"] == "preparing"]:
+                break
+        done = cloud.openstack(
+            f"--os-compute-api-version 2.80 {ending} {guest.id} {listed[0]['Id']}", "admin", check=False
+        )
+        answers.append((ending, done.returncode, done.stderr.strip()))
+        wait_for("it is over", lambda: compute.get_server(guest).task_state, lambda task: task is None)
+        wait_for("it is at one place", lambda: runs_on(cloud, guest), lambda hosts: len(hosts) == 1)
+    print(answers)
+    statuses = [each.status for each in compute.migrations(instance_uuid=guest.id)]
+    assert set(statuses) <= {"completed", "cancelled"}, (statuses, here)
+    for kind in KINDS:
+        wait_for(f"it answers over {kind}", lambda k=kind: "1 received" in ping_once(cloud, k, address(guest, k)))
+
+
+VICTIMS = ("the agent it leaves", "the agent it comes to", "the QEMU it comes to", "the API")
+
+
+@pytest.mark.parametrize("after_s", [0.4, 2.2], ids=["early", "late"])
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_whatever_dies_on_the_way_the_guest_runs_at_one_place(
+    cloud: Cloud, guest: Any, victim: str, after_s: float
+) -> None:
+    compute = cloud.connect("admin").compute
+    here = str(compute.get_server(guest).compute_host)
+    there = "c1" if here == "c2" else "c2"
+    compute.live_migrate_server(guest, host=there, block_migration="auto")
+    began = time.monotonic()
+    wait_for("it is time", lambda: time.monotonic() - began, lambda passed: passed > after_s)
+    for one in victims(cloud, guest, victim, here, there):
+        one.kill()
+
+    def state() -> tuple[Any, ...]:
+        try:
+            found = compute.get_server(guest)
+        except Exception as error:  # the API is about to come back
+            return (repr(error),)
+        return found.status, found.task_state, found.compute_host
+
+    host = wait_for("it is over", state, lambda seen: seen[:2] == ("ACTIVE", None))[2]
+    wait_for("it is at one place", lambda: runs_on(cloud, guest), lambda hosts: hosts == [host])
+    for kind in KINDS:
+        wait_for(f"it answers over {kind}", lambda k=kind: "1 received" in ping_once(cloud, k, address(guest, k)))
+    last = next(iter(compute.migrations(instance_uuid=guest.id)))
+    print(f"\n{victim}, after {after_s} s: {last.status}, on {host} (from {here} to {there})")
+    assert (last.status == "completed") == (host == there), "the record says where it is"
+    wait_for("hosts are as they should be", lambda: cloud.run("diff", check=False).returncode, lambda code: code == 0)
+
+
+def victims(cloud: Cloud, server: Any, victim: str, here: str, there: str) -> list[Any]:
+    state = State(cloud.state)
+    if victim == "the API":
+        return processes.find(state, "api")
+    if victim == "the QEMU it comes to":
+        marked = f"/hosts/{there}/"
+        return [one for one in processes.find(state, "qemu") if marked in Path(f"/proc/{one.pid}/cmdline").read_text()]
+    host = here if victim == "the agent it leaves" else there
+    reply = control.ask(state, control.Ask(do="status"), timeout_s=5)
+    assert reply is not None
+    pid = reply.outer_pids[f"{host}-agent"]
+    return [processes.Victim("agent", pid, os.pidfd_open(pid))]
