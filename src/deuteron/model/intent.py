@@ -513,6 +513,16 @@ class VolumeRestore(msgspec.Struct, frozen=True):
     backup_id: str
 
 
+class VolumeMove(msgspec.Struct, frozen=True):
+    """Another back end of the host, which is to have the data of a volume."""
+
+    id: str
+    """Another each time it is asked for."""
+    backend: str
+    is_shared: bool = False
+    """As of volumes, there."""
+
+
 class IntentVolume(_Object, frozen=True, tag_field="kind", tag="volume"):
     """A volume that belongs on this host, until it is deleted. At most one of the three says what it is made of."""
 
@@ -525,6 +535,9 @@ class IntentVolume(_Object, frozen=True, tag_field="kind", tag="volume"):
     backend: str = VOLUME_DRIVER
     is_shared: bool = False
     """Whether several servers may have it at once."""
+    move: VolumeMove | None = None
+    left: str | None = None
+    """The back end that it was moved from, where nothing is to be left of it."""
     is_made: bool = False
     """Whether it was there already: if it is not any more, it is lost, and not made anew."""
 
@@ -829,7 +842,7 @@ class VolumeReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is true of one volume. `size_gib` is what it has now.
 
     `uploaded` is the last image whose data the API took, `not_uploaded` one of which they cannot be had for now;
-    `restored` and `not_restored` say the same of what was to be restored.
+    `restored` and `not_restored` say the same of what was to be restored, `moved` and `not_moved` of a move.
     """
 
     kind: ClassVar[str] = "volume"
@@ -844,6 +857,11 @@ class VolumeReport(msgspec.Struct, frozen=True, omit_defaults=True):
     not_restored: str | None = None
     is_shared: bool = False
     """Whether several servers may have it at once."""
+    moved: str | None = None
+    """The move after which another back end has its data, too."""
+    not_moved: str | None = None
+    left: str | None = None
+    """The back end that has none of it any more."""
 
 
 class SnapshotReport(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -14,15 +14,11 @@ doubles from 1 s to 60 s.
 
 from __future__ import annotations
 
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from pathlib import Path
-from typing import Final, Literal
 
 import msgspec
 import structlog
@@ -35,19 +31,13 @@ from deuteron.model.intent import (
     Key,
     SnapshotReport,
     VolumeReport,
-    VolumeUpload,
 )
 from deuteron.volume.backends import Drivers
 from deuteron.volume.backups import BackupStore
-from deuteron.volume.contract import BackendAway, Guests, NoGuests, Origin, VolumeDriver, VolumeFailure
+from deuteron.volume.contract import BackendAway, Guests, NoGuests, VolumeFailure
+from deuteron.volume.steps import Deliver, Done, NotLeft, NotMoved, NotRestored, NotUploaded, Steps, Waiting
 
 log = structlog.get_logger("deuteron.volume")
-
-Deliver = Callable[[str, str, Path], None]
-"""Hands the data of a volume to the API as an image: volume, image, file. Raises: VolumeFailure."""
-
-_FORMATS: Final = {"vhd": "vpc", "ploop": "parallels"}
-"""What `qemu-img` calls formats that Glance calls otherwise."""
 
 
 class KeeperOptions(msgspec.Struct, frozen=True):
@@ -59,28 +49,8 @@ class KeeperOptions(msgspec.Struct, frozen=True):
     retry_most_s: float = 60.0
 
 
-class _Waiting(Exception):
-    """Something else has to be there first; the message says what."""
-
-
 Wanted = IntentVolume | IntentSnapshot | IntentBackup
 Said = VolumeReport | SnapshotReport | BackupReport
-
-
-class _NotDone(Exception):
-    """The volume is well, and something else that was asked of it could not be done: `number` says what."""
-
-    def __init__(self, number: str, message: str) -> None:
-        super().__init__(message)
-        self.number = number
-
-
-class _NotUploaded(_NotDone):
-    """No image could be made of it."""
-
-
-class _NotRestored(_NotDone):
-    """It could not be given the data of a backup."""
 
 
 class _Entry(msgspec.Struct):
@@ -99,12 +69,10 @@ class _Entry(msgspec.Struct):
     is_away: bool = False
     """Whether it waits for its back end."""
     report: Said | None = None
-    uploaded: str | None = None
     not_uploaded: str | None = None
-    restored: str | None = None
     not_restored: str | None = None
-    is_shared: bool | None = None
-    """Whether several guests may have it; nothing before somebody looked."""
+    not_moved: str | None = None
+    done: Done = msgspec.field(default_factory=Done)
 
 
 class VolumeKeeper:
@@ -124,9 +92,8 @@ class VolumeKeeper:
         self.guests: Guests = NoGuests()
         """Who may have the volumes; the agent sets it before the first sync."""
         self.drivers = drivers
-        self._deliver = deliver
-        self._folder = folder
         self._backups = backups
+        self._steps = Steps(drivers, backups, deliver, folder, lambda: self.guests, self._is_wanted)
         self._options = options or KeeperOptions()
         self._clock = clock
         self._lock = threading.Lock()
@@ -160,8 +127,8 @@ class VolumeKeeper:
                 if (entry.wanted, entry.is_leaving) != (now, is_leaving):
                     # A new wish deserves a new try at once.
                     entry.failures, entry.not_before, entry.fault = 0, 0.0, None
+                entry.backend = _backend(entry, now)
                 entry.wanted, entry.is_leaving = now, is_leaving
-                entry.backend = entry.backend if now is None else now.backend
                 if now is None and not is_leaving:
                     del self._entries[key]
                     continue
@@ -240,28 +207,33 @@ class VolumeKeeper:
             self._realise(key, entry, wanted, is_leaving)
 
     def _realise(self, key: Key, entry: _Entry, wanted: Wanted | None, is_leaving: bool) -> None:
-        fault = waits_for = not_uploaded = not_restored = None
-        is_away = False
+        fault = waits_for = not_uploaded = not_restored = not_moved = None
+        is_away = is_left_over = False
         with self._lock:
             ends = self._ends
         self._say(key, entry, self._report(key, entry, wanted, None, "making"))
         try:
             if isinstance(wanted, IntentVolume):
-                self._volume(entry, wanted)
+                self._steps.volume(entry.done, wanted)
             elif isinstance(wanted, IntentSnapshot):
-                self._snapshot(wanted)
+                self._steps.snapshot(wanted)
             elif isinstance(wanted, IntentBackup):
-                self._backup(wanted)
+                self._steps.backup(wanted)
             elif is_leaving:
                 self._remove(key, entry.backend)
-        except _Waiting as error:
+        except Waiting as error:
             waits_for = str(error)
-        except _NotUploaded as error:
+        except NotUploaded as error:
             not_uploaded, fault = error.number, str(error)
             log.warning("volume not uploaded", id=key[1], image=not_uploaded, reason=fault)
-        except _NotRestored as error:
+        except NotRestored as error:
             not_restored, fault = error.number, str(error)
             log.warning("volume not restored", id=key[1], reason=fault)
+        except NotMoved as error:
+            not_moved, fault = error.number, str(error)
+            log.warning("volume not moved", id=key[1], reason=fault)
+        except NotLeft as error:
+            is_left_over, fault = True, str(error)
         except BackendAway as error:
             waits_for, is_away = str(error), True
         except (VolumeFailure, OSError) as error:
@@ -289,8 +261,8 @@ class VolumeKeeper:
                 for other, each in self._entries.items():
                     if each.waits_for is not None:
                         self._schedule(other, each)
-        entry.not_uploaded, entry.not_restored = not_uploaded, not_restored
-        is_well = fault is None or not_uploaded is not None or not_restored is not None
+        entry.not_uploaded, entry.not_restored, entry.not_moved = not_uploaded, not_restored, not_moved
+        is_well = fault is None or is_left_over or any((not_uploaded, not_restored, not_moved))
         state = "error" if not is_well else "making" if waits_for is not None else "ready"
         self._say(key, entry, self._report(key, entry, wanted, fault, state))
         if is_gone:
@@ -301,14 +273,26 @@ class VolumeKeeper:
         if isinstance(wanted, IntentVolume):
             try:
                 size = self.drivers.driver(wanted.backend).size_gib(wanted.id)
-                is_known = entry.report is not None and entry.is_shared is wanted.is_shared
+                is_known = entry.report is not None and entry.done.is_shared is wanted.is_shared
                 said = "ready" if state == "making" and is_known and size is not None else state
             except VolumeFailure:
                 # Nobody can look: it has what it had when somebody could.
                 size, said = entry.report.size_gib if isinstance(entry.report, VolumeReport) else None, state
-            done = (entry.uploaded, entry.not_uploaded, fault, entry.restored, entry.not_restored)
-            told = (size or 0, *done, entry.is_shared is True)
-            return VolumeReport(wanted.id, said, *told)  # type: ignore[arg-type]  # one of its states
+            done = entry.done
+            return VolumeReport(
+                wanted.id,
+                said,  # type: ignore[arg-type]  # one of its states
+                size or 0,
+                uploaded=done.uploaded,
+                not_uploaded=entry.not_uploaded,
+                fault=fault,
+                restored=done.restored,
+                not_restored=entry.not_restored,
+                is_shared=done.is_shared is True,
+                moved=done.moved,
+                not_moved=entry.not_moved,
+                left=done.left,
+            )
         if isinstance(wanted, IntentSnapshot):
             said = "ready" if state == "making" and self._has_snapshot(wanted) else state
             return SnapshotReport(wanted.id, said, fault)  # type: ignore[arg-type]  # one of its states
@@ -333,91 +317,10 @@ class VolumeKeeper:
 
     # --- steps --------------------------------------------------------------------------------------------------------
 
-    def _volume(self, entry: _Entry, wanted: IntentVolume) -> None:
-        driver = self.drivers.driver(wanted.backend)
-        size = driver.size_gib(wanted.id)
-        if size is None:
-            _refuse_lost(driver, wanted, f"volume {wanted.id}")
-            log.info("volume changed", id=wanted.id, step="make")
-            if wanted.snapshot_id is not None:
-                self._await(("volume_snapshot", wanted.snapshot_id), driver)
-                driver.clone(wanted.id, wanted.size_gib, Origin("snapshot", wanted.snapshot_id))
-            elif wanted.source_id is not None:
-                self._await(("volume", wanted.source_id), driver)
-                driver.clone(wanted.id, wanted.size_gib, Origin("volume", wanted.source_id))
-            else:
-                driver.make(wanted.id, wanted.size_gib, wanted.image)
-        elif size < wanted.size_gib:
-            log.info("volume changed", id=wanted.id, step="extend")
-            if not self.guests.grow(wanted.id, wanted.size_gib):
-                with self.guests.quiet(wanted.id):
-                    driver.extend(wanted.id, wanted.size_gib, is_quiet=True)
-        driver.share(wanted.id, is_shared=wanted.is_shared)
-        entry.is_shared = wanted.is_shared
-        if wanted.restore is not None and entry.restored != wanted.restore.id:
-            try:
-                self._await(("backup", wanted.restore.backup_id), driver)
-                log.info("volume changed", id=wanted.id, step="restore")
-                driver.load(wanted.id, self._backups.path(wanted.restore.backup_id))
-            except BackendAway:
-                raise
-            except (VolumeFailure, OSError) as error:
-                raise _NotRestored(wanted.restore.id, str(error)) from error
-            entry.restored = wanted.restore.id
-        if wanted.upload is not None and entry.uploaded != wanted.upload.image_id:
-            try:
-                self._upload(driver, wanted, wanted.upload)
-            except BackendAway:
-                raise
-            except (VolumeFailure, OSError) as error:
-                raise _NotUploaded(wanted.upload.image_id, str(error)) from error
-            entry.uploaded = wanted.upload.image_id
-
-    def _snapshot(self, wanted: IntentSnapshot) -> None:
-        driver = self.drivers.driver(wanted.backend)
-        if not driver.has_snapshot(wanted.id):
-            _refuse_lost(driver, wanted, f"snapshot {wanted.id}")
-            self._await(("volume", wanted.volume_id), driver)
-            log.info("volume changed", id=wanted.volume_id, step="snapshot")
-            with self.guests.quiet(wanted.volume_id):
-                driver.snapshot(wanted.id, wanted.volume_id, is_quiet=True)
-
-    def _backup(self, wanted: IntentBackup) -> None:
-        if self._backups.has(wanted.id):
-            return
-        if wanted.is_made:
-            raise VolumeFailure(f"the data of backup {wanted.id} are not there any more")
-        log.info("volume changed", id=wanted.volume_id, step="backup")
-        if wanted.copy_of is not None:
-            self._backups.adopt(wanted.id, wanted.copy_of)
-            return
-        driver = self.drivers.driver(wanted.backend)
-        if wanted.snapshot_id is None:
-            key, origin = ("volume", wanted.volume_id), Origin("volume", wanted.volume_id)
-            still: AbstractContextManager[None] = self.guests.quiet(wanted.volume_id)
-        else:
-            key, origin = ("volume_snapshot", wanted.snapshot_id), Origin("snapshot", wanted.snapshot_id)
-            still = nullcontext()
-        self._await(key, driver)
-        if wanted.parent_id is not None:
-            self._await(("backup", wanted.parent_id), driver)
-        with still:
-            save = partial(driver.save, origin, is_quiet=True)
-            self._backups.keep(wanted.id, wanted.parent_id, save)
-
-    def _await(self, key: Key, driver: VolumeDriver) -> None:
-        """Raises: _Waiting for what is wanted here too, and is not there yet."""
-        kind, object_id = key
-        if kind == "volume":
-            is_there = driver.size_gib(object_id) is not None
-        elif kind == "backup":
-            is_there = self._backups.has(object_id)
-        else:
-            is_there = driver.has_snapshot(object_id)
+    def _is_wanted(self, key: Key) -> bool:
         with self._lock:
             entry = self._entries.get(key)
-            if not is_there and entry is not None and entry.wanted is not None:
-                raise _Waiting(f"waits for {kind.replace('_', ' ')} {object_id}")
+            return entry is not None and entry.wanted is not None
 
     def _remove(self, key: Key, backend: str) -> None:
         kind, object_id = key
@@ -438,43 +341,15 @@ class VolumeKeeper:
             ]
         for heir in heirs:
             if self.drivers.driver(heir.backend).size_gib(heir.id) is None:
-                raise _Waiting(f"waits until volume {heir.id} is made of it")
+                raise Waiting(f"waits until volume {heir.id} is made of it")
         for backup_id in saved:
             if not self._backups.has(backup_id):
-                raise _Waiting(f"waits until backup {backup_id} is made of it")
+                raise Waiting(f"waits until backup {backup_id} is made of it")
         log.info("volume changed", id=object_id, step="delete")
         if kind == "backup":
             self._backups.remove(object_id)
         else:
-            self._delete("volume" if kind == "volume" else "snapshot", object_id, backend)
-
-    def _delete(self, kind: Literal["volume", "snapshot"], object_id: str, backend: str) -> None:
-        """Where nobody knows which back end has it, each is asked.
-
-        Raises: BackendAway when one that is may have it; VolumeFailure.
-        """
-        away: BackendAway | None = None
-        for name in (backend,) if backend else self.drivers.names():
-            try:
-                driver = self.drivers.driver(name)
-                was_there = (
-                    (driver.size_gib(object_id) is not None) if kind == "volume" else driver.has_snapshot(object_id)
-                )
-                driver.delete(kind, object_id)
-            except BackendAway as error:
-                away = error
-                continue
-            if was_there:
-                return
-        if away is not None:
-            raise away
-
-    def _upload(self, driver: VolumeDriver, wanted: IntentVolume, upload: VolumeUpload) -> None:
-        log.info("volume changed", id=wanted.id, step="upload")
-        with tempfile.TemporaryDirectory(prefix=".part-", dir=self._folder) as name:
-            target = Path(name) / "image"
-            driver.read(wanted.id, _FORMATS.get(upload.disk_format, upload.disk_format), target)
-            self._deliver(wanted.id, upload.image_id, target)
+            self._steps.delete("volume" if kind == "volume" else "snapshot", object_id, backend)
 
     def _watch(self) -> None:
         """Has what failed tried again when its pause is over."""
@@ -490,7 +365,10 @@ class VolumeKeeper:
                         self._schedule(key, entry)
 
 
-def _refuse_lost(driver: VolumeDriver, wanted: IntentVolume | IntentSnapshot, what: str) -> None:
-    """Raises: VolumeFailure for what was there once: an empty one in its place would be a lie."""
-    if wanted.is_made and driver.is_lasting:
-        raise VolumeFailure(f"the data of {what} are not there any more")
+def _backend(entry: _Entry, now: Wanted | None) -> str:
+    """What keeps the object; "" for one that leaves and may be in two places, since it was on its way."""
+    if now is not None:
+        return now.backend
+    before = entry.wanted
+    is_moving = isinstance(before, IntentVolume) and (before.move is not None or before.left is not None)
+    return "" if is_moving else entry.backend

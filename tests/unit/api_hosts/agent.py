@@ -168,6 +168,10 @@ class FakeAgent:
                 else:
                     shared = item.is_shared and fault is None
                     said = VolumeReport(item.id, state, size, fault=fault[0] if fault else None, is_shared=shared)
+                    if item.move is not None:
+                        which = "not_moved" if item.move.backend in self.faults else "moved"
+                        said = msgspec.structs.replace(said, **{which: item.move.id})
+                    said = msgspec.structs.replace(said, left=item.left)
                 volumes += [said] if self._reported.get(key) != said else []
             elif isinstance(item, IntentSnapshot):
                 fault = self.faults.get(item.id)

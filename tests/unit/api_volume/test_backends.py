@@ -161,3 +161,60 @@ def test_room_is_given_away_as_often_as_a_back_end_says(tmp_path: Path) -> None:
             assert (await demo.post("/volumes", {"volume": {"size": 1}}))["volume"]["status"] == "error"
 
     run(test())
+
+
+def test_a_type_of_another_back_end_moves_the_data_where_that_is_asked_or_nothing_changes(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            agent = await w.agent(backends=(backend("fast", 10), backend("slow", 100)))
+            demo, admin = Volumes(w.demo, "3.5"), Volumes(w.admin)
+            shared = {"volume_backend_name": "slow", "multiattach": "<is> True"}
+            await types(
+                admin,
+                fast={"volume_backend_name": "fast"},
+                slow=shared,
+                far={"volume_backend_name": "far"},
+                none={"a": "b"},
+            )
+            one = await volume(demo, volume_type="fast")
+            path, act = f"/volumes/{one['id']}", f"/volumes/{one['id']}/action"
+            for body in ({"new_type": "slow"}, {"new_type": "slow", "migration_policy": "never"}, {
+                "new_type": "none", "migration_policy": "on-demand",
+            }):  # fmt: skip
+                await demo.post(act, {"os-retype": body})
+                found = (await demo.get(path))["volume"]
+                assert (found["status"], found["volume_type"]) == ("available", "fast")
+                assert (await demo.get("/messages"))["messages"][0]["resource_uuid"] == one["id"]
+            wanted = {"os-retype": {"new_type": "slow", "migration_policy": "on-demand"}}
+            kept = await snapshot(demo, one["id"])
+            assert "must not have snapshots" in (await demo.error("POST", act, wanted))[2]
+            assert await demo.delete(f"/snapshots/{kept['id']}") == 202
+            await demo.until_gone(f"/snapshots/{kept['id']}")
+
+            agent.faults["slow"] = ("it is full", "")
+            await demo.post(act, wanted)
+            found = await demo.until(path, status("available"))
+            assert found["volume_type"] == "fast" and await place(admin, one["id"]) == "h1@fast#fast"
+            assert (await admin.get(path))["volume"]["os-vol-mig-status-attr:migstat"] == "error"
+            del agent.faults["slow"]
+            agent.obedient = False
+            await demo.post(act, wanted)
+            found = (await demo.get(path))["volume"]
+            assert (found["status"], found["volume_type"], found["multiattach"]) == ("retyping", "fast", False)
+            assert (await demo.error("DELETE", path))[0] == 400, "it is on its way"
+            await agent.until(lambda: any(getattr(each, "move", None) for each in agent.objects.values()))
+            agent.obedient = True
+            await agent.report()
+            found = await demo.until(path, status("available"))
+            assert (found["volume_type"], found["multiattach"]) == ("slow", True)
+            assert await place(admin, one["id"]) == "h1@slow#slow"
+            (intent,) = (each for each in agent.objects.values() if isinstance(each, IntentVolume))
+            await agent.until(lambda: not any(getattr(each, "left", None) for each in agent.objects.values()))
+            assert (intent.backend, intent.is_shared) == ("slow", True)
+            rows.check(w.cloud.database)
+
+            await w.agent("h2", backends=(backend("far", 100),))
+            code, _, words = await demo.error("POST", act, {"os-retype": {**wanted["os-retype"], "new_type": "far"}})
+            assert code == 501 and "another host" in words
+
+    run(test())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 import uuid
@@ -9,7 +10,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deuteron.model.intent import ImageRef, IntentBackup, IntentSnapshot, IntentVolume, VolumeRestore, VolumeUpload
+import msgspec
+
+from deuteron.model.intent import (
+    ImageRef,
+    IntentBackup,
+    IntentSnapshot,
+    IntentVolume,
+    VolumeMove,
+    VolumeRestore,
+    VolumeUpload,
+)
 from deuteron.volume import VolumeFailure, VolumeKeeper
 from deuteron.volume.backups import BackupStore
 from deuteron.volume.contract import Origin, Place
@@ -287,3 +298,42 @@ def test_what_leaves_is_looked_for_on_every_back_end_by_who_does_not_know_which_
         until(lambda: list(keeper.kept()) == [("volume", TWO)], "of the other nobody can say that it is gone")
         drivers.bring_back("fast")
         until(lambda: not keeper.kept(), "now somebody can")
+
+
+def test_a_volume_goes_to_another_back_end_whole_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    fast, slow = file_driver(tmp_path / "a"), file_driver(tmp_path / "b")
+    drivers = FixedDrivers({"fast": fast, "slow": slow})
+    fast.make(ONE, 1)
+    file = str(tmp_path / "a" / "volumes" / f"volume-{ONE}")
+    subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -q -P 120 0 1M", file], check=True, timeout=60)
+    slow.make(ONE, 1)  # what is left of an attempt that was cut short
+    here = IntentVolume(ONE, 1, backend="fast", is_made=True)
+    moving = msgspec.structs.replace(here, move=VolumeMove(TWO, "slow", is_shared=True))
+    with keeping(drivers, tmp_path) as keeper:
+        keeper.sync(wanted(moving), {})
+        until(lambda: [each.moved for each in keeper.reports()[0]] == [TWO], "the other has it")
+        assert fast.size_gib(ONE) == 1, "the old one has it until the API knows"
+        there = IntentVolume(ONE, 1, backend="slow", is_shared=True, left="fast", is_made=True)
+        keeper.sync(wanted(there), {})
+        until(lambda: [each.left for each in keeper.reports()[0]] == ["fast"], "the old one has nothing of it")
+        assert fast.size_gib(ONE) is None
+        with (tmp_path / "b" / "volumes" / f"raw-{ONE}").open("rb") as data:
+            assert data.read(1 << 20) == b"x" * (1 << 20)
+        assert states(keeper) == {ONE: "ready"} and not keeper.pending()
+
+
+def test_a_volume_that_cannot_be_moved_stays_well_and_one_that_leaves_on_its_way_leaves_nothing(tmp_path: Path) -> None:
+    fast, slow = SimulatedDriver(), Flawed(failures=1_000)
+    drivers = FixedDrivers({"fast": fast, "slow": slow})
+    fast.make(ONE, 1)
+    moving = IntentVolume(ONE, 1, backend="fast", is_made=True, move=VolumeMove(TWO, "slow"))
+    with keeping(drivers, tmp_path) as keeper:
+        keeper.sync(wanted(moving), {})
+        until(lambda: [(each.state, each.not_moved) for each in keeper.reports()[0]] == [("ready", TWO)], "it is told")
+        slow.failures = 0
+        until(lambda: [each.moved for each in keeper.reports()[0]] == [TWO], "it is tried again")
+        keeper.sync({}, {}, {("volume", ONE)})
+        until(lambda: not keeper.kept(), "it is gone")
+        assert fast.size_gib(ONE) is None and slow.size_gib(ONE) is None

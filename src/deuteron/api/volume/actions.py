@@ -142,13 +142,12 @@ def _unset_image_metadata(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Rep
 
 
 def _retype(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
-    """Whatever the policy of migrating says: no volume goes to another host for its type."""
     bodies.refuse_others(body, ("new_type", "migration_policy"), "os-retype")
-    bodies.value("migration_policy", OneOf(("on-demand", "never", None)), body.get("migration_policy"))
+    policy = bodies.value("migration_policy", OneOf(("on-demand", "never", None)), body.get("migration_policy"))
     kind = types.wanted(tx, call.caller, bodies.value("new_type", _KEY, body.get("new_type")))
     if types.is_multiattach(kind) and not row["multiattach"]:
         access.require(call, "volume:multiattach", row["project_id"])
-    actions.retype(tx, call.settings, call.request_id, row, kind)
+    actions.retype(tx, call.settings, call.request_id, row, kind, may_move=policy == "on-demand")
     return Reply(202)
 
 

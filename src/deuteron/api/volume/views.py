@@ -44,7 +44,7 @@ def volume(
     if access.allowed(call, f"{_X}volume_tenant_attribute", project_id):
         shown["os-vol-tenant-attr:tenant_id"] = project_id
     if access.allowed(call, f"{_X}volume_mig_status_attribute", project_id):
-        shown |= {"os-vol-mig-status-attr:migstat": None, "os-vol-mig-status-attr:name_id": None}
+        shown |= {"os-vol-mig-status-attr:migstat": row["migration_status"], "os-vol-mig-status-attr:name_id": None}
     if access.allowed(call, f"{_X}volume_host_attribute", project_id):
         shown["os-vol-host-attr:host"] = placement.shown(row["host"], row["backend"], row["pool"])
     if row["image_metadata"] and access.allowed(call, f"{_X}volume_image_metadata:show", project_id):

@@ -15,6 +15,7 @@ from deuteron.model.intent import (
     IntentBackup,
     IntentSnapshot,
     IntentVolume,
+    VolumeMove,
     VolumeRestore,
     VolumeUpload,
 )
@@ -66,6 +67,8 @@ def _volume(row: VolumeRow) -> IntentVolume:
         restore=_restore(row),
         backend=row["backend"] or VOLUME_DRIVER,
         is_shared=bool(row["multiattach"]),
+        move=_move(row),
+        left=(row["move"] or {}).get("left"),
         is_made=row["task"] != "create" and not (row["restore"] or {}).get("is_new", False),
     )
 
@@ -73,6 +76,11 @@ def _volume(row: VolumeRow) -> IntentVolume:
 def _restore(row: VolumeRow) -> VolumeRestore | None:
     asked = row["restore"]
     return None if asked is None else VolumeRestore(asked["id"], asked["backup_id"])
+
+
+def _move(row: VolumeRow) -> VolumeMove | None:
+    asked = row["move"]
+    return None if asked is None or "to" not in asked else VolumeMove(asked["id"], asked["to"], asked["is_shared"])
 
 
 def _build_snapshots(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, Made]]:

@@ -52,6 +52,7 @@ class VolumeRow(TypedDict):
     new_size: ReadOnly[int | None]
     upload: ReadOnly[Any | None]
     restore: ReadOnly[Any | None]
+    move: ReadOnly[Any | None]
     request_id: ReadOnly[str]
 
 

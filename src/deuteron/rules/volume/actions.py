@@ -5,6 +5,7 @@ Source: cinder/volume/api.py; cinder/api/contrib/volume_actions.py, admin_action
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from typing import Final
 
@@ -16,7 +17,9 @@ from deuteron.model.volume import SNAPSHOT, VOLUME
 from deuteron.model.volume.rows import SnapshotRow, VolumeRow, VolumeTypeRow
 from deuteron.rules.image import images
 from deuteron.rules.volume import attachments, connections, faults, kinds, loads, messages, placement, types, volumes
+from deuteron.store import query
 from deuteron.store.database import Tx
+from deuteron.store.volume_tables import volumes as volumes_table
 
 _TAKEN: Final = ("image_id", "image_name", "checksum", "size")
 """What the image that a volume was made of says of itself, and not of what is made of the volume."""
@@ -63,13 +66,17 @@ def upload(
     return row, made
 
 
-def retype(tx: Tx, settings: Settings, request_id: str, row: VolumeRow, kind: VolumeTypeRow) -> None:
-    """Give it another type. It stays where it is, also when it might go elsewhere (`migration_policy`).
+def retype(
+    tx: Tx, settings: Settings, request_id: str, row: VolumeRow, kind: VolumeTypeRow, *, may_move: bool = False
+) -> None:
+    """Give it another type. It stays where it is, unless that is not what the type demands, and it `may_move` to
+    another back end of its host that is.
 
-    Where that is not what the type demands, the volume keeps its type, and a message says so. Whether several servers
-    may have it changes its data: its host says when that is done.
+    Where nothing is, the volume keeps its type, and a message says so. Whether several servers may have it changes its
+    data: its host says when that is done.
 
-    Raises: BadRequest for the type that it has, and in no state for it; TooLarge for a quota of the type.
+    Raises: BadRequest for the type that it has, and in no state for it; TooLarge for a quota of the type; NotBuilt for
+    a back end of another host.
     """
     is_shared = types.is_multiattach(kind)
     if is_shared != row["multiattach"] and row["status"] != "available":
@@ -88,7 +95,8 @@ def retype(tx: Tx, settings: Settings, request_id: str, row: VolumeRow, kind: Vo
         raise faults.invalid_input(f"New volume type is the one that volume {row['id']} has: {kind['name']}")
     loads.check_type(tx, row["project_id"], kind["id"], count=1, gib=row["size"])
     if not placement.suits(tx, settings, row["host"], row["backend"], kind["extra_specs"]):
-        messages.tell(tx, row["project_id"], messages.NO_BACKEND, row["id"], request_id=request_id)
+        if not may_move or not _move(tx, settings, request_id, row, kind):
+            messages.tell(tx, row["project_id"], messages.NO_BACKEND, row["id"], request_id=request_id)
         return
     loads.count_type(tx, row["project_id"], row["volume_type_id"], -1, -row["size"])
     loads.count_type(tx, row["project_id"], kind["id"], 1, row["size"])
@@ -96,6 +104,58 @@ def retype(tx: Tx, settings: Settings, request_id: str, row: VolumeRow, kind: Vo
     if is_shared != row["multiattach"]:
         values |= {"multiattach": is_shared, "status": "retyping", "task": "retype", "request_id": request_id}
     kinds.change(tx, VOLUME, row, values)
+
+
+def _move(tx: Tx, settings: Settings, request_id: str, row: VolumeRow, kind: VolumeTypeRow) -> bool:
+    """Have another back end keep it, which is what the type demands; False where none is.
+
+    Raises: BadRequest for one that something else needs where it is; NotBuilt for a back end of another host.
+    """
+    chosen = placement.choose(tx, settings, row["size"], kind["extra_specs"], row["host"])
+    if chosen is None:
+        if placement.choose(tx, settings, row["size"], kind["extra_specs"]) is not None:
+            raise faults.not_built(
+                "Moving a volume to another host for its type", "Its data go to back ends of its host."
+            )
+        return False
+    if volumes.snapshots_of(tx, row):
+        raise faults.invalid_volume("Volume must not have snapshots.")
+    if query.first(tx, volumes_table, volumes_table.c.source_volid == row["id"], volumes_table.c.task == "create"):
+        raise faults.invalid_volume(f"volume {row['id']} is being copied, and stays where it is until that is done")
+    if row["move"] is not None:
+        raise faults.invalid_volume(f"volume {row['id']} was moved, and something of it is still to be removed")
+    place = {"id": str(uuid.uuid4()), "to": chosen.backend.name, "pool": chosen.backend.pool_name}
+    asked = {**place, "type_id": kind["id"], "is_shared": types.is_multiattach(kind)}
+    values = {"status": "retyping", "migration_status": "migrating", "task": "move", "move": asked}
+    kinds.change(tx, VOLUME, row, {**values, "request_id": request_id})
+    return True
+
+
+def moved(tx: Tx, row: VolumeRow) -> None:
+    """Another back end has its data: it is there now, and of the other type."""
+    asked = row["move"] or {}
+    loads.count_type(tx, row["project_id"], row["volume_type_id"], -1, -row["size"])
+    loads.count_type(tx, row["project_id"], asked["type_id"], 1, row["size"])
+    loads.count_on_service(tx, row["host"], row["backend"], -row["size"])
+    loads.count_on_service(tx, row["host"], asked["to"], row["size"])
+    values = {
+        "status": "available",
+        "migration_status": "success",
+        "task": None,
+        "backend": asked["to"],
+        "pool": asked["pool"],
+        "volume_type_id": asked["type_id"],
+        "multiattach": asked["is_shared"],
+        "move": {"left": row["backend"]},
+    }
+    kinds.change(tx, VOLUME, row, values)
+
+
+def not_moved(tx: Tx, row: VolumeRow) -> None:
+    """It stays what and where it is."""
+    values = {"status": "available", "migration_status": "error", "task": None, "move": None}
+    kinds.change(tx, VOLUME, row, values)
+    messages.tell(tx, row["project_id"], messages.UNKNOWN, row["id"], request_id=row["request_id"])
 
 
 def reset_status(tx: Tx, row: VolumeRow, status: str) -> VolumeRow:
@@ -111,6 +171,8 @@ def reset_status(tx: Tx, row: VolumeRow, status: str) -> VolumeRow:
             "Cannot reset-state to in-use because volume does not have any attachments.", type="HTTPBadRequest"
         )
     values = {"status": status, "task": None, "upload": None, "restore": None, **_as_large_as_it_is(tx, row)}
+    if row["task"] == "move":
+        values |= {"move": None, "migration_status": "error"}
     return kinds.change(tx, VOLUME, row, values)
 
 

@@ -23,6 +23,9 @@ def of_volume(tx: Tx, host: str, report: VolumeReport) -> None:
     row = kinds.seen(tx, VOLUME, report.id)
     if row is None or row["host"] != host:
         return
+    left = (row["move"] or {}).get("left")
+    if left is not None and report.left == left:
+        row = kinds.change(tx, VOLUME, row, {"move": None})
     if row["task"] is None:
         if report.state == "error" and row["status"] == "available":
             kinds.change(tx, VOLUME, row, {"status": "error"})
@@ -31,6 +34,12 @@ def of_volume(tx: Tx, host: str, report: VolumeReport) -> None:
         _created(tx, row, report)
     elif row["task"] == "extend":
         _extended(tx, row, report)
+    elif row["task"] == "move":
+        asked = row["move"] or {"id": ""}
+        if report.moved == asked["id"]:
+            actions.moved(tx, row)
+        elif report.not_moved == asked["id"] or report.state == "error":
+            actions.not_moved(tx, row)
     elif row["task"] == "retype":
         _retyped(tx, row, report)
     elif row["task"] == "restore":

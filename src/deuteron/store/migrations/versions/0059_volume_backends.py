@@ -25,12 +25,13 @@ def upgrade() -> None:
     run(f"UPDATE usage SET owner = owner || '@file' WHERE {_OWNED}")
     _rename(_SERVICE, _KEY)
     run(
+        "ALTER TABLE volume_volumes ADD COLUMN move TEXT",
         "CREATE TABLE volume_default_types (project_id TEXT NOT NULL PRIMARY KEY, volume_type_id TEXT NOT NULL)",
     )
 
 
 def downgrade() -> None:
-    run("DROP TABLE volume_default_types")
+    run("DROP TABLE volume_default_types", "ALTER TABLE volume_volumes DROP COLUMN move")
     _rename(_KEY, _SERVICE)
     run(f"DELETE FROM usage WHERE {_OWNED} AND substr(owner, length(owner) - 4) <> '@file'")
     run(f"UPDATE usage SET owner = substr(owner, 1, length(owner) - 5) WHERE {_OWNED}")

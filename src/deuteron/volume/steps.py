@@ -1,0 +1,235 @@
+"""What is done for one object of a host, through the driver of its back end: look, do what lacks, look again.
+
+No step depends on which came before, so an interruption anywhere is continued by doing it once more.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+import structlog
+
+from deuteron.model.intent import IntentBackup, IntentSnapshot, IntentVolume, Key, VolumeMove, VolumeUpload
+from deuteron.volume.backends import Drivers
+from deuteron.volume.backups import BackupStore
+from deuteron.volume.contract import BackendAway, Guests, Origin, VolumeDriver, VolumeFailure
+
+log = structlog.get_logger("deuteron.volume")
+
+Deliver = Callable[[str, str, Path], None]
+"""Hands the data of a volume to the API as an image: volume, image, file. Raises: VolumeFailure."""
+
+_FORMATS: Final = {"vhd": "vpc", "ploop": "parallels"}
+"""What `qemu-img` calls formats that Glance calls otherwise."""
+
+
+class Waiting(Exception):
+    """Something else has to be there first; the message says what."""
+
+
+class NotDone(Exception):
+    """The volume is well, and something else that was asked of it could not be done: `number` says what."""
+
+    def __init__(self, number: str, message: str) -> None:
+        super().__init__(message)
+        self.number = number
+
+
+class NotUploaded(NotDone):
+    """No image could be made of it."""
+
+
+class NotRestored(NotDone):
+    """It could not be given the data of a backup."""
+
+
+class NotMoved(NotDone):
+    """Another back end could not be given its data."""
+
+
+class NotLeft(NotDone):
+    """The back end that it was moved from still has it."""
+
+
+class Done(msgspec.Struct):
+    """What of a volume's wishes was fulfilled; all of it can be done again."""
+
+    uploaded: str | None = None
+    restored: str | None = None
+    moved: str | None = None
+    left: str | None = None
+    is_shared: bool | None = None
+
+
+class Steps:
+    """`guests` says who may have the volumes; `is_wanted`, whether an object is to be there."""
+
+    def __init__(
+        self,
+        drivers: Drivers,
+        backups: BackupStore,
+        deliver: Deliver,
+        folder: Path,
+        guests: Callable[[], Guests],
+        is_wanted: Callable[[Key], bool],
+    ) -> None:
+        self._drivers = drivers
+        self._backups = backups
+        self._deliver = deliver
+        self._folder = folder
+        self._guests = guests
+        self._is_wanted = is_wanted
+
+    def volume(self, done: Done, wanted: IntentVolume) -> None:
+        driver = self._drivers.driver(wanted.backend)
+        size = driver.size_gib(wanted.id)
+        if size is None:
+            _refuse_lost(driver, wanted, f"volume {wanted.id}")
+            log.info("volume changed", id=wanted.id, step="make")
+            if wanted.snapshot_id is not None:
+                self._wait(("volume_snapshot", wanted.snapshot_id), driver)
+                driver.clone(wanted.id, wanted.size_gib, Origin("snapshot", wanted.snapshot_id))
+            elif wanted.source_id is not None:
+                self._wait(("volume", wanted.source_id), driver)
+                driver.clone(wanted.id, wanted.size_gib, Origin("volume", wanted.source_id))
+            else:
+                driver.make(wanted.id, wanted.size_gib, wanted.image)
+        elif size < wanted.size_gib:
+            log.info("volume changed", id=wanted.id, step="extend")
+            if not self._guests().grow(wanted.id, wanted.size_gib):
+                with self._guests().quiet(wanted.id):
+                    driver.extend(wanted.id, wanted.size_gib, is_quiet=True)
+        driver.share(wanted.id, is_shared=wanted.is_shared)
+        done.is_shared = wanted.is_shared
+        if wanted.move is not None and done.moved != wanted.move.id:
+            try:
+                self._move(driver, wanted, wanted.move)
+            except BackendAway:
+                raise
+            except (VolumeFailure, OSError) as error:
+                raise NotMoved(wanted.move.id, str(error)) from error
+            done.moved = wanted.move.id
+        if wanted.restore is not None and done.restored != wanted.restore.id:
+            try:
+                self._wait(("backup", wanted.restore.backup_id), driver)
+                log.info("volume changed", id=wanted.id, step="restore")
+                driver.load(wanted.id, self._backups.path(wanted.restore.backup_id))
+            except BackendAway:
+                raise
+            except (VolumeFailure, OSError) as error:
+                raise NotRestored(wanted.restore.id, str(error)) from error
+            done.restored = wanted.restore.id
+        if wanted.upload is not None and done.uploaded != wanted.upload.image_id:
+            try:
+                self._upload(driver, wanted, wanted.upload)
+            except BackendAway:
+                raise
+            except (VolumeFailure, OSError) as error:
+                raise NotUploaded(wanted.upload.image_id, str(error)) from error
+            done.uploaded = wanted.upload.image_id
+        if wanted.left is not None and done.left != wanted.left:
+            try:
+                self._drivers.driver(wanted.left).delete("volume", wanted.id)
+            except (VolumeFailure, OSError) as error:
+                raise NotLeft(wanted.left, str(error)) from error
+            done.left = wanted.left
+
+    def snapshot(self, wanted: IntentSnapshot) -> None:
+        driver = self._drivers.driver(wanted.backend)
+        if not driver.has_snapshot(wanted.id):
+            _refuse_lost(driver, wanted, f"snapshot {wanted.id}")
+            self._wait(("volume", wanted.volume_id), driver)
+            log.info("volume changed", id=wanted.volume_id, step="snapshot")
+            with self._guests().quiet(wanted.volume_id):
+                driver.snapshot(wanted.id, wanted.volume_id, is_quiet=True)
+
+    def backup(self, wanted: IntentBackup) -> None:
+        if self._backups.has(wanted.id):
+            return
+        if wanted.is_made:
+            raise VolumeFailure(f"the data of backup {wanted.id} are not there any more")
+        log.info("volume changed", id=wanted.volume_id, step="backup")
+        if wanted.copy_of is not None:
+            self._backups.adopt(wanted.id, wanted.copy_of)
+            return
+        driver = self._drivers.driver(wanted.backend)
+        if wanted.snapshot_id is None:
+            key, origin = ("volume", wanted.volume_id), Origin("volume", wanted.volume_id)
+            still: AbstractContextManager[None] = self._guests().quiet(wanted.volume_id)
+        else:
+            key, origin = ("volume_snapshot", wanted.snapshot_id), Origin("snapshot", wanted.snapshot_id)
+            still = nullcontext()
+        self._wait(key, driver)
+        if wanted.parent_id is not None:
+            self._wait(("backup", wanted.parent_id), driver)
+        with still:
+            save = partial(driver.save, origin, is_quiet=True)
+            self._backups.keep(wanted.id, wanted.parent_id, save)
+
+    def delete(self, kind: Literal["volume", "snapshot"], object_id: str, backend: str) -> None:
+        """Where nobody knows which back end has it, each is asked.
+
+        Raises: BackendAway when one that is may have it; VolumeFailure.
+        """
+        away: BackendAway | None = None
+        is_found = False
+        for name in (backend,) if backend else self._drivers.names():
+            try:
+                driver = self._drivers.driver(name)
+                was_there = (
+                    (driver.size_gib(object_id) is not None) if kind == "volume" else driver.has_snapshot(object_id)
+                )
+                driver.delete(kind, object_id)
+            except BackendAway as error:
+                away = error
+                continue
+            is_found = is_found or was_there
+        if away is not None and not is_found:
+            raise away
+
+    def _move(self, driver: VolumeDriver, wanted: IntentVolume, move: VolumeMove) -> None:
+        """Let another back end have the data, too; what it has of an attempt that was cut short is not whole."""
+        log.info("volume changed", id=wanted.id, step="move")
+        other = self._drivers.driver(move.backend)
+        other.delete("volume", wanted.id)
+        try:
+            with tempfile.TemporaryDirectory(prefix=".part-", dir=self._folder) as name:
+                data = Path(name) / "data"
+                driver.save(Origin("volume", wanted.id), data, None)
+                other.make(wanted.id, wanted.size_gib)
+                other.load(wanted.id, data)
+            other.share(wanted.id, is_shared=move.is_shared)
+        except (VolumeFailure, OSError):
+            other.delete("volume", wanted.id)
+            raise
+
+    def _upload(self, driver: VolumeDriver, wanted: IntentVolume, upload: VolumeUpload) -> None:
+        log.info("volume changed", id=wanted.id, step="upload")
+        with tempfile.TemporaryDirectory(prefix=".part-", dir=self._folder) as name:
+            target = Path(name) / "image"
+            driver.read(wanted.id, _FORMATS.get(upload.disk_format, upload.disk_format), target)
+            self._deliver(wanted.id, upload.image_id, target)
+
+    def _wait(self, key: Key, driver: VolumeDriver) -> None:
+        """Raises: Waiting for what is wanted here too, and is not there yet."""
+        kind, object_id = key
+        if kind == "volume":
+            is_there = driver.size_gib(object_id) is not None
+        elif kind == "backup":
+            is_there = self._backups.has(object_id)
+        else:
+            is_there = driver.has_snapshot(object_id)
+        if not is_there and self._is_wanted(key):
+            raise Waiting(f"waits for {kind.replace('_', ' ')} {object_id}")
+
+
+def _refuse_lost(driver: VolumeDriver, wanted: IntentVolume | IntentSnapshot, what: str) -> None:
+    """Raises: VolumeFailure for what was there once: an empty one in its place would be a lie."""
+    if wanted.is_made and driver.is_lasting:
+        raise VolumeFailure(f"the data of {what} are not there any more")
