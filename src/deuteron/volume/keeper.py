@@ -154,9 +154,10 @@ class VolumeKeeper:
         )
 
     def pending(self) -> tuple[tuple[str, str], ...]:
-        """What is not as it should be yet: the object in words, and why."""
+        """What is not as it should be yet: the back end or the object in words, and why."""
+        away = tuple((f"back end {each.name}", each.fault) for each in self.drivers.told() if each.fault is not None)
         with self._lock:
-            return tuple(
+            return away + tuple(
                 (f"{key[0].replace('_', ' ')} {key[1]}", why)
                 for key, entry in sorted(self._entries.items())
                 for why in (entry.fault or entry.waits_for,)

@@ -20,7 +20,7 @@ from deuteron.model.compute import Flavor
 from deuteron.model.errors import ApiError, BadRequest, NotFound
 from deuteron.model.settings import Settings
 from deuteron.model.volume import SNAPSHOT, VOLUME
-from deuteron.model.volume.rows import SnapshotRow
+from deuteron.model.volume.rows import SnapshotRow, VolumeTypeRow
 from deuteron.rules.compute import block_devices, images, lifecycle
 from deuteron.rules.compute.images import Bootable
 from deuteron.rules.compute.mappings import Mapping
@@ -63,8 +63,11 @@ def survey(
         described, size, place = _origin(tx, caller, each, may_share=may_share)
         if place.host is not None:
             hosts &= volume_placement.reaching(tx, settings, place.host, place.backend)
-        if each.volume_type is not None:
-            _require_type(tx, caller, each.volume_type)
+        kind = None if each.volume_type is None else _type(tx, caller, each.volume_type)
+        if place.host is None and each.source != "volume":
+            specs = (kind or types.default(tx, caller))["extra_specs"]
+            # Where none is able, the volume itself says so.
+            hosts = hosts & volume_placement.able(tx, settings, each.size or size, specs) or hosts
         if each.is_root:
             root = images.of_volume(tx, caller, described, flavor, each.size or size)
     return Survey(wanted, hosts, root)
@@ -106,9 +109,9 @@ def _not_bootable(volume_id: str) -> BadRequest:
     return BadRequest(f"Block Device {volume_id} is not bootable.", type="InvalidBDMVolumeNotBootable")
 
 
-def _require_type(tx: Tx, caller: Caller, name: str) -> None:
+def _type(tx: Tx, caller: Caller, name: str) -> VolumeTypeRow:
     try:
-        types.wanted(tx, caller, name)
+        return types.wanted(tx, caller, name)
     except NotFound:
         raise BadRequest(f"Volume type {name} could not be found.", type="VolumeTypeNotFound") from None
 

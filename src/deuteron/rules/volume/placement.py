@@ -9,7 +9,7 @@ Source: cinder.conf max_over_subscription_ratio, reserved_percentage; cinder/sch
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -99,16 +99,23 @@ def choose(
 
     With `only`, so that servers of this host reach it.
     """
+    fitting = [each for each in _fitting(tx, settings, size_gib, specs) if only in (None, each[1].host.name)]
+    return min(fitting, key=lambda each: (-each[0], each[1].name))[1] if fitting else None
+
+
+def able(tx: Tx, settings: Settings, size_gib: int, specs: Mapping[str, object]) -> frozenset[str]:
+    """The hosts with a back end that could keep such a volume."""
+    return frozenset(each.host.name for _, each in _fitting(tx, settings, size_gib, specs))
+
+
+def _fitting(tx: Tx, settings: Settings, size_gib: int, specs: Mapping[str, object]) -> Iterator[tuple[float, Service]]:
+    """What could keep it, with the room that there is before it does."""
     given = loads.on_services(tx)
-    fitting: list[tuple[float, str, Service]] = []
     for each in services(tx, settings):
-        if only is not None and each.host.name != only:
-            continue
         used = given.get(each.name, 0)
         room = each.room_gib(used)
         if each.is_taking and size_gib <= room and demands.are_met(figures(each, used), specs):
-            fitting.append((-room, each.name, each))
-    return min(fitting, key=lambda each: each[:2])[2] if fitting else None
+            yield room, each
 
 
 def suits(tx: Tx, settings: Settings, host: str | None, backend: str | None, specs: Mapping[str, object]) -> bool:
