@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -144,5 +145,40 @@ def test_the_rows_of_an_older_database_are_what_the_newest_schema_means(tmp_path
     with changing(engine) as connection:
         migrate.run_migrations(connection, FIRST)
     assert new.scalars(text(_RULES)).all() == old
+    session.close()
+    engine.close()
+
+
+_ONE_BACK_END = (
+    "INSERT INTO volume_volumes (id, host) VALUES ('v', 'aio'), ('lost', NULL)",
+    "INSERT INTO volume_snapshots (id, volume_id, host) VALUES ('s', 'v', 'aio')",
+    "INSERT INTO volume_groups (id, host) VALUES ('g', 'aio')",
+    "INSERT INTO volume_backups (id, host) VALUES ('b', 'aio')",
+    "INSERT INTO usage (scope, resource, owner, amount) VALUES ('host', 'volume gigabytes', 'aio', 7),"
+    " ('host', 'ports', 'aio', 3)",
+    "INSERT INTO hosts (name, id, connected, realised_revision, hello, usage, problems, disabled_services) VALUES"
+    """ ('aio', '1', false, 0, '{}', '{}', '[]', '{"cinder-volume": "tired", "nova-compute": ""}')""",
+)
+
+
+def test_what_the_one_back_end_of_hosts_kept_is_kept_by_the_first_of_several(tmp_path: Path) -> None:
+    engine = older_engine(tmp_path, *_ONE_BACK_END, schema="0058")
+    engine.upgrade()
+    session = engine.connect()
+    new = session.connection
+    for table in ("volume_volumes", "volume_snapshots", "volume_groups"):
+        found = new.execute(text(f"SELECT host, backend, pool FROM {table} ORDER BY id DESC")).all()
+        assert tuple(found[0]) == ("aio", "file", "file"), table
+    lost = new.execute(text("SELECT backend, pool FROM volume_volumes WHERE id = 'lost'")).one()
+    assert tuple(lost) == (None, None)
+    assert new.scalars(text("SELECT backend FROM volume_backups")).all() == ["file"]
+    amounts = "SELECT owner, amount FROM usage WHERE scope = 'host' ORDER BY owner"
+    assert [tuple(row) for row in new.execute(text(amounts))] == [("aio", 3), ("aio@file", 7)]
+    services = "SELECT disabled_services FROM hosts"
+    assert json.loads(new.scalar(text(services)) or "") == {"cinder-volume@file": "tired", "nova-compute": ""}
+    with changing(engine) as connection:
+        migrate.run_migrations(connection, "0058")
+    assert [tuple(row) for row in new.execute(text(amounts))] == [("aio", 3), ("aio", 7)]
+    assert json.loads(new.scalar(text(services)) or "") == {"cinder-volume": "tired", "nova-compute": ""}
     session.close()
     engine.close()
