@@ -132,7 +132,20 @@ def test_a_back_end_that_is_away_takes_no_volumes_and_the_other_goes_on(tmp_path
             demo, admin = Volumes(w.demo, "3.5"), Volumes(w.admin)
             await types(admin, slow={"volume_backend_name": "slow"})
             away = backend("slow", 100, fault="nobody answers")
+            kept = await volume(demo, volume_type="slow")
+            server = await w.demo.boot(imageRef=await w.demo.image(), networks=[{"uuid": await w.demo.network()}])
+            await w.demo.until_status(server, "ACTIVE")
             await beat(w, agent, fast, away)
+            # Nothing is wrong with what it keeps, and nobody can have it, or a copy of it.
+            assert (await demo.get(f"/volumes/{kept['id']}"))["volume"]["status"] == "available"
+            path = f"/compute/v2.1/servers/{server}/os-volume_attachments"
+            answer = await w.demo.request("POST", path, {"volumeAttachment": {"volumeId": kept["id"]}})
+            assert answer.status == 400 and "kept by h1@slow, which is away" in answer.message
+            by_hand = {"connector": {"host": "h1"}}
+            refusal = await demo.error("POST", f"/volumes/{kept['id']}/action", {"os-initialize_connection": by_hand})
+            assert refusal[0] == 400 and "away" in refusal[2]
+            copied = (await demo.post("/volumes", {"volume": {"source_volid": kept["id"]}}))["volume"]
+            assert copied["status"] == "error"
             assert await services(admin) == {"h1@fast": ("enabled", "up"), "h1@slow": ("enabled", "down")}
             assert await place(admin, (await volume(demo))["id"]) == "h1@fast#fast"
             lost = (await demo.post("/volumes", {"volume": {"size": 1, "volume_type": "slow"}}))["volume"]

@@ -174,6 +174,7 @@ def _set(tx: Tx, row: ServerRow, **values: object) -> None:
 
 def _require_beside(tx: Tx, settings: Settings, volume: VolumeRow, server: ServerRow) -> None:
     """Raises: BadRequest for a volume that the server's host does not reach, or not where its other volumes are."""
+    placement.refuse_away(tx, settings, volume)
     hosts = hosts_of(tx, settings, server.id) if server.host is None else {server.host}
     reaching = _reaching(tx, settings, volume)
     if reaching is not None and hosts is not None and not reaching & hosts:

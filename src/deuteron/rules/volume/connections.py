@@ -69,6 +69,7 @@ def connect(
 def told_of(tx: Tx, settings: Settings, volume: VolumeRow, connector: Mapping[str, object]) -> dict[str, object]:
     """How the host that says so of itself reaches the volume. Raises: BadRequest."""
     host = connector.get("host")
+    placement.refuse_away(tx, settings, volume)
     service = placement.find(tx, settings, volume["host"], volume["backend"])
     if service is not None and service.backend.is_networked:
         raise faults.invalid_input(f"volume {volume['id']} is reached by servers of this cloud alone")

@@ -15,9 +15,10 @@ from typing import Final
 
 from deuteron.model.intent import Backend
 from deuteron.model.settings import Settings
+from deuteron.model.volume.rows import VolumeRow
 from deuteron.rules.hosts import registry
 from deuteron.rules.hosts.registry import Host
-from deuteron.rules.volume import demands, loads
+from deuteron.rules.volume import demands, faults, loads
 from deuteron.store.database import Tx
 
 BINARY: Final = "cinder-volume"
@@ -119,9 +120,13 @@ def _fitting(tx: Tx, settings: Settings, size_gib: int, specs: Mapping[str, obje
 
 
 def suits(tx: Tx, settings: Settings, host: str | None, backend: str | None, specs: Mapping[str, object]) -> bool:
-    """Whether the back end, where a volume must be, is what the extra specs demand."""
+    """Whether the back end, where a volume must be, is what the extra specs demand, and not away."""
     found = find(tx, settings, host, backend)
-    return found is not None and demands.are_met(figures(found, loads.on_services(tx).get(found.name, 0)), specs)
+    return (
+        found is not None
+        and found.backend.fault is None
+        and demands.are_met(figures(found, loads.on_services(tx).get(found.name, 0)), specs)
+    )
 
 
 def reaching(tx: Tx, settings: Settings, host: str, backend: str | None) -> frozenset[str]:
@@ -130,6 +135,13 @@ def reaching(tx: Tx, settings: Settings, host: str, backend: str | None) -> froz
     if found is None or not found.backend.is_networked:
         return frozenset({host})
     return frozenset(each.host.name for each in services(tx, settings) if each.backend.name == backend) | {host}
+
+
+def refuse_away(tx: Tx, settings: Settings, row: VolumeRow) -> None:
+    """Raises: BadRequest for a volume whose back end is away: nobody could give it to a server now."""
+    found = find(tx, settings, row["host"], row["backend"])
+    if found is not None and found.host.alive and found.backend.fault is not None:
+        raise faults.invalid_volume(f"volume {row['id']} is kept by {found.name}, which is away. Try again later.")
 
 
 def is_backed_up(tx: Tx, settings: Settings, host: str | None) -> bool:
