@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 
 import pytest
 
@@ -69,6 +70,16 @@ def needs_program(*names: str) -> pytest.MarkDecorator:
     """The same for a whole test."""
     missing = [name for name in names if shutil.which(name) is None]
     return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
+
+
+def needs_iscsi() -> pytest.MarkDecorator:
+    """A whole test whose QEMU is to reach disks by iSCSI."""
+    why = "not installed: qemu-img"
+    if shutil.which("qemu-img"):
+        asked = ["qemu-img", "info", "--image-opts", "driver=iscsi"]
+        told = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=60).stderr
+        why = "not installed: qemu-block-extra" if "nknown" in told else ""
+    return pytest.mark.skipif(bool(why), reason=why or "is installed")
 
 
 def lacking(what: str) -> None:

@@ -1,4 +1,4 @@
-"""What every volume driver does, with files and simulated; and what the files of `file` hold."""
+"""What every volume driver does, with files, simulated and on an appliance; and what the files of `file` hold."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from deuteron.volume.file import FileDriver, FileOptions
 from deuteron.volume.file.qcow2 import NotQcow2, read_head
 from deuteron.volume.registry import UnknownDriver, WrongOptions, open_driver
 from deuteron.volume.simulated import SimulatedDriver
-from tests import needs
+from tests import appliances, needs
 
 pytestmark = needs.needs_program("qemu-img", "qemu-io")
 MIB = 1024 * 1024
@@ -55,10 +55,16 @@ def exported(driver: VolumeDriver, volume_id: str, folder: Path) -> Path:
     return Path(found.path)
 
 
-@pytest.fixture(params=[file_driver, lambda folder: SimulatedDriver()], ids=["file", "simulated"])
-def driver(request: pytest.FixtureRequest, tmp_path: Path) -> VolumeDriver:
-    make: Callable[[Path], VolumeDriver] = request.param
-    return make(tmp_path)
+@pytest.fixture(params=["file", "simulated", pytest.param("zfssa", marks=needs.needs_iscsi())])
+def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VolumeDriver]:
+    if request.param == "file":
+        yield file_driver(tmp_path)
+    elif request.param == "simulated":
+        yield SimulatedDriver()
+    else:
+        with appliances.running(tmp_path / "appliance", "--pool-size-gib", "64") as appliance:
+            (tmp_path / "volumes").mkdir()
+            yield open_driver("zfssa", Place("zfssa", "h1", tmp_path / "volumes", fetch), appliance.options())
 
 
 def write(path: Path, letter: str, at: int = 0) -> None:
@@ -150,7 +156,8 @@ def test_what_a_guest_has_is_left_alone(driver: VolumeDriver, tmp_path: Path) ->
 def test_what_a_quiet_guest_has_is_kept_and_made_larger(driver: VolumeDriver, tmp_path: Path) -> None:
     one, kept, again, copy = (next(ids()) for _ in range(4))
     driver.make(one, 1)
-    path = exported(driver, one, tmp_path / "guest")
+    driver.export(one, tmp_path / "guest")
+    path = tmp_path / "guest" / f"volume-{one}"
     if isinstance(driver, FileDriver):
         write(path, "a")
     driver.snapshot(kept, one, is_quiet=True)

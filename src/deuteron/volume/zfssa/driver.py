@@ -1,0 +1,417 @@
+"""Volumes as LUNs of an appliance: copies at once, by its snapshots and clones.
+
+    volume-<id>      the LUN of a volume          snapshot-<id>   a snapshot of its LUN
+    part-<id>        one that gets its data; whole only when it is called volume-<id>
+    old-<id>         what a volume held before data of a backup; its part is whole, and takes its place
+    clone-<id>       the snapshot that the volume <id> was cloned of
+    save-<id>        a snapshot with its clone, from which a backup is read
+    gone-*           a LUN or snapshot that was deleted and of which clones are left: it goes with the last of them
+
+Marks: the names above, in a project that belongs to one back end, and the custom property `deuteron_guest` of a LUN,
+which says who has it. A volume that nobody has is seen by no initiator but while this driver copies data.
+
+A crash at any point leaves these names; each function goes on from them. What is left over of a copy is found by its
+name and made anew, or goes with the next deletion.
+
+Invariants:
+- A LUN is deleted only when nothing was cloned of it: the appliance would take clones along. Ours have `nodestroy`.
+- Nothing but the time limits of `client` and `copying` is waited for, and nothing is tried twice: the keeper does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Literal
+from uuid import UUID
+
+import structlog
+
+from deuteron.model.connections import Connection, IscsiConnection
+from deuteron.model.intent import ImageRef
+from deuteron.volume.contract import Capabilities, Figures, Origin, Place, VolumeFailure
+from deuteron.volume.zfssa import copying
+from deuteron.volume.zfssa.client import Refusal, ZfssaClient, tls_of
+from deuteron.volume.zfssa.options import ZfssaOptions
+from deuteron.volume.zfssa.project import MARK, MASK_ALL, Lun, Project
+
+log = structlog.get_logger("deuteron.volume.zfssa")
+
+_GIB: Final = 1024**3
+_PASSING: Final = ("clone-", "gone-", "save-")
+"""Beginnings of the names of snapshots that are there for their clones only."""
+
+
+class ZfssaDriver:
+    """`VolumeDriver` over an appliance; see the module's text."""
+
+    Options = ZfssaOptions
+    name = "zfssa"
+    is_lasting = True
+
+    def __init__(self, place: Place, options: ZfssaOptions) -> None:
+        """Raises: VolumeFailure; OSError."""
+        copying.refuse_without_iscsi()
+        self.capabilities = Capabilities(
+            vendor_name="Oracle",
+            storage_protocol="iSCSI",
+            is_networked=True,
+            thin_provisioning_support=options.zfssa_lun_sparse,
+            thick_provisioning_support=not options.zfssa_lun_sparse,
+        )
+        self._place = place
+        self._options = options
+        tls = tls_of(verify=options.driver_ssl_cert_verify, path=options.driver_ssl_cert_path)
+        client = ZfssaClient(options.address, options.user, options.password, options.zfssa_rest_timeout, tls)
+        self._project = Project(client, options)
+        self._target = self._project.prepare()
+        self._lock = threading.RLock()
+        """Held while names, marks and groups change; not while data are copied."""
+        self._copying: dict[str, int] = {}
+        """LUNs whose data this driver copies now, and how often."""
+        self._images = place.folder / "images"
+        self._images.mkdir(exist_ok=True)
+        self._arriving = 0
+
+    # --- looking ------------------------------------------------------------------------------------------------------
+
+    def size_gib(self, volume_id: str) -> int | None:
+        found = self._find(volume_id)
+        return None if found is None else found.size_bytes // _GIB
+
+    def has_snapshot(self, snapshot_id: str) -> bool:
+        return self._home_of(snapshot_id) is not None
+
+    def figures(self) -> Figures:
+        total, free = self._project.room()
+        return Figures(total // _GIB, free // _GIB)
+
+    # --- making -------------------------------------------------------------------------------------------------------
+
+    def make(self, volume_id: str, size_gib: int, image: ImageRef | None = None) -> None:
+        name = _volume(volume_id)
+        if self._find(volume_id) is not None:
+            return
+        if image is None:
+            with self._refusing(f"make volume {volume_id}"):
+                self._create(name, size_gib * _GIB)
+            return
+        with self._fetched(image) as (path, form):
+            held = copying.size_of(path, form)
+            if held > size_gib * _GIB:
+                raise VolumeFailure(
+                    f"cannot make volume {volume_id} of {size_gib} GiB from image {image.id}: it holds {held} bytes"
+                )
+            with self._refusing(f"make volume {volume_id}"):
+                self._fill(volume_id, size_gib * _GIB, path, form)
+                self._project.change(f"part-{UUID(volume_id)}", {"name": name})
+
+    def clone(self, volume_id: str, size_gib: int, origin: Origin) -> None:
+        name = _volume(volume_id)
+        with self._lock, self._refusing(f"make volume {volume_id}"):
+            found = self._find(volume_id)
+            if found is not None:
+                if found.size_bytes < size_gib * _GIB:
+                    self._project.change(name, {"volsize": size_gib * _GIB, "initiatorgroup": MASK_ALL})
+                return
+            if origin.kind == "snapshot":
+                lun, snapshot = self._home_of(origin.id), f"snapshot-{UUID(origin.id)}"
+                if lun is None:
+                    raise VolumeFailure(f"cannot make volume {volume_id}: there is no snapshot {origin.id}")
+            else:
+                source = self._lun(origin.id)
+                self._refuse_guests(origin.id, source)
+                lun, snapshot = source.name, f"clone-{UUID(volume_id)}"
+                self._keep_anew(lun, snapshot)
+            self._project.clone(lun, snapshot, name)
+            self._project.change(name, {"volsize": size_gib * _GIB, "initiatorgroup": MASK_ALL})
+
+    def share(self, volume_id: str, *, is_shared: bool) -> None:
+        if is_shared:
+            raise VolumeFailure(f"volume {volume_id} is a LUN that one guest at most may have")
+
+    def snapshot(self, snapshot_id: str, volume_id: str, *, is_quiet: bool = False) -> None:
+        name = f"snapshot-{UUID(snapshot_id)}"
+        with self._lock, self._refusing(f"make snapshot {snapshot_id}"):
+            lun = self._lun(volume_id)
+            if self._project.snapshot(lun.name, name) is not None:
+                return
+            if not is_quiet:
+                self._refuse_guests(volume_id, lun)
+            self._project.keep(lun.name, name)
+
+    def extend(self, volume_id: str, size_gib: int, *, is_quiet: bool = False) -> None:
+        with self._lock, self._refusing(f"extend volume {volume_id}"):
+            lun = self._lun(volume_id)
+            if lun.size_bytes >= size_gib * _GIB:
+                return
+            if not is_quiet:
+                self._refuse_guests(volume_id, lun)
+            self._project.change(lun.name, {"volsize": size_gib * _GIB})
+
+    # --- giving -------------------------------------------------------------------------------------------------------
+
+    def read(self, volume_id: str, form: str, target: Path) -> None:
+        with self._connected(self._lun(volume_id).name) as at:
+            copying.read(at, target, form)
+
+    def save(self, origin: Origin, target: Path, below: Path | None, *, is_quiet: bool = False) -> None:
+        passing = f"save-{UUID(origin.id)}"
+        with self._lock, self._refusing(f"save {origin.kind} {origin.id}"):
+            if origin.kind == "snapshot":
+                home, snapshot = self._home_of(origin.id), f"snapshot-{UUID(origin.id)}"
+                if home is None:
+                    raise VolumeFailure(f"there is no snapshot-{origin.id}")
+                self._drop(passing)
+            else:
+                lun = self._lun(origin.id)
+                if not is_quiet:
+                    self._refuse_guests(origin.id, lun)
+                home, snapshot = lun.name, passing
+                self._drop(passing)
+                self._keep_anew(home, snapshot)
+            self._project.clone(home, snapshot, passing)
+            self._project.change(passing, {"initiatorgroup": MASK_ALL})
+        try:
+            with self._connected(passing) as at:
+                if below is None:
+                    copying.read(at, target, "qcow2")
+                else:
+                    found = self._project.lun(passing)
+                    size = 0 if found is None else found.size_bytes
+                    copying.read_difference(at, target, below, size)
+        finally:
+            with self._lock, self._refusing(f"end the copy of {origin.kind} {origin.id}"):
+                self._drop(passing)
+
+    def load(self, volume_id: str, source: Path) -> None:
+        name, old, part = _volume(volume_id), f"old-{UUID(volume_id)}", f"part-{UUID(volume_id)}"
+        lun = self._lun(volume_id)
+        if not source.exists():
+            raise VolumeFailure(f"cannot restore volume {volume_id}: there is no {source.name}")
+        held = copying.size_of(source, "qcow2")
+        if held > lun.size_bytes:
+            raise VolumeFailure(
+                f"cannot restore volume {volume_id} of {lun.size_bytes} bytes: {source.name} holds {held}"
+            )
+        self._refuse_guests(volume_id, lun)
+        with self._refusing(f"restore volume {volume_id}"):
+            self._fill(volume_id, lun.size_bytes, source, "qcow2")
+            with self._lock:
+                self._refuse_guests(volume_id, self._lun(volume_id))
+                self._discard(old)
+                self._project.change(name, {"name": old})
+                self._project.change(part, {"name": name})
+                self._discard(old)
+
+    def export(self, volume_id: str, folder: Path) -> Connection:
+        mark = self._mark(volume_id, folder)
+        with self._lock, self._refusing(f"attach volume {volume_id}"):
+            lun = self._lun(volume_id)
+            if _holder(volume_id, lun) not in ("", mark):
+                self._refuse_guests(volume_id, lun)
+            group = self._options.zfssa_initiator_group
+            if (lun.mark, lun.group) != (mark, group):
+                lun = self._project.change(lun.name, {f"custom:{MARK}": mark, "initiatorgroup": group})
+            return self._connection(lun)
+
+    def withdraw(self, volume_id: str, folder: Path) -> None:
+        with self._lock, self._refusing(f"detach volume {volume_id}"):
+            lun = self._find(volume_id)
+            if lun is not None and lun.mark == self._mark(volume_id, folder):
+                self._project.change(lun.name, {f"custom:{MARK}": "", **self._hidden(lun.name)})
+
+    def delete(self, kind: Literal["volume", "snapshot"], object_id: str) -> None:
+        with self._lock, self._refusing(f"delete {kind} {object_id}"):
+            if kind == "volume":
+                lun = self._find(object_id)
+                if lun is not None:
+                    self._refuse_guests(object_id, lun)
+                    self._discard(lun.name)
+                self._discard(f"old-{UUID(object_id)}")
+                self._drop(f"part-{UUID(object_id)}")
+            else:
+                name = f"snapshot-{UUID(object_id)}"
+                home = self._home_of(object_id)
+                if home is not None:
+                    # Clones may be made of it until it has another name.
+                    self._project.rename_snapshot(home, name, f"gone-{secrets.token_hex(6)}")
+            self._collect()
+
+    # --- the appliance ------------------------------------------------------------------------------------------------
+
+    def _find(self, volume_id: str) -> Lun | None:
+        name = _volume(volume_id)
+        found = self._project.lun(name)
+        if found is not None:
+            return found
+        # Between the two new names of `load` a crash leaves none.
+        with self._lock:
+            old, part = f"old-{UUID(volume_id)}", f"part-{UUID(volume_id)}"
+            if self._project.lun(old) is None:
+                return None
+            if self._project.lun(name) is None:
+                self._project.change(part if self._project.lun(part) is not None else old, {"name": name})
+            return self._project.lun(name)
+
+    def _lun(self, volume_id: str) -> Lun:
+        found = self._find(volume_id)
+        if found is None:
+            raise VolumeFailure(f"there is no volume-{volume_id} on the appliance")
+        return found
+
+    def _home_of(self, snapshot_id: str) -> str | None:
+        """The LUN that the snapshot is of."""
+        name = f"snapshot-{UUID(snapshot_id)}"
+        return next((each.lun for each in self._project.snapshots() if each.name == name), None)
+
+    def _create(self, name: str, size_bytes: int) -> None:
+        try:
+            self._project.create(name, size_bytes)
+        except Refusal as refusal:
+            if refusal.status != 409:
+                raise
+
+    def _fill(self, volume_id: str, size_bytes: int, source: Path, form: str) -> None:
+        """The part of a volume, with all its data."""
+        part = f"part-{UUID(volume_id)}"
+        with self._lock:
+            self._drop(part)
+            self._create(part, size_bytes)
+        with self._connected(part) as at:
+            copying.write(at, source, form)
+
+    def _keep_anew(self, lun: str, name: str) -> None:
+        """A snapshot of now, in place of one that a crash left without its clone."""
+        if self._project.snapshot(lun, name) is not None:
+            self._project.delete_snapshot(lun, name)
+        self._project.keep(lun, name)
+
+    def _drop(self, name: str) -> None:
+        """Delete a LUN of which nothing was cloned, with the snapshot that it alone is of."""
+        lun = self._project.lun(name)
+        if lun is None:
+            return
+        if lun.nodestroy:
+            self._project.change(name, {"nodestroy": False})
+        self._project.delete(name)
+        if lun.origin is not None and lun.origin[1].startswith(_PASSING):
+            snapshot = self._project.snapshot(*lun.origin)
+            if snapshot is not None and not snapshot.clones:
+                self._project.delete_snapshot(*lun.origin)
+
+    def _discard(self, name: str) -> None:
+        """Delete a LUN that may be there, at once or when nothing stands on its snapshots any more."""
+        if any(each.lun == name for each in self._project.snapshots()):
+            gone = f"gone-{secrets.token_hex(6)}"
+            self._project.change(name, {"name": gone, "initiatorgroup": MASK_ALL, f"custom:{MARK}": ""})
+        else:
+            self._drop(name)
+
+    def _collect(self) -> None:
+        """Let go what was deleted and had clones, and what a crash left over. A failure is the next deletion's."""
+        try:
+            while self._collect_once():
+                pass
+        except Refusal as refusal:
+            log.warning("remains on the appliance", reason=str(refusal))
+
+    def _collect_once(self) -> bool:
+        snapshots = self._project.snapshots()
+        idle = [each for each in snapshots if each.name.startswith(_PASSING) and not each.clones]
+        for each in idle:
+            self._project.delete_snapshot(each.lun, each.name)
+        bearing = {each.lun for each in snapshots if each not in idle}
+        free = [lun.name for lun in self._project.luns() if self._is_done(lun) and lun.name not in bearing]
+        for name in free:
+            self._drop(name)
+        return bool(free)
+
+    def _is_done(self, lun: Lun) -> bool:
+        """Whether nobody needs it but what stands on its snapshots."""
+        if lun.name.startswith("save-"):
+            return lun.group == MASK_ALL and lun.name not in self._copying
+        return lun.name.startswith("gone-")
+
+    # --- who sees what ------------------------------------------------------------------------------------------------
+
+    def _mark(self, volume_id: str, folder: Path) -> str:
+        return f"{UUID(volume_id)} {self._place.host} {folder}"
+
+    def _refuse_guests(self, volume_id: str, lun: Lun) -> None:
+        """Raises: VolumeFailure for a volume that a guest has."""
+        if _holder(volume_id, lun):
+            raise VolumeFailure(f"volume-{volume_id} is attached: a guest may write to it")
+
+    def _connection(self, lun: Lun) -> IscsiConnection:
+        options = self._options
+        return IscsiConnection(
+            portal=options.portal,
+            target=self._target,
+            lun=lun.number,
+            initiator=options.initiator(self._place.host),
+            user=options.zfssa_initiator_user,
+            password=options.zfssa_initiator_password,
+        )
+
+    @contextlib.contextmanager
+    def _connected(self, name: str) -> Iterator[IscsiConnection]:
+        """The LUN as this host's QEMU reaches it, for as long as it takes. Raises: VolumeFailure."""
+        with self._lock:
+            self._copying[name] = self._copying.get(name, 0) + 1
+            try:
+                lun = self._project.change(name, {"initiatorgroup": self._options.zfssa_initiator_group})
+            except BaseException:
+                self._let(name)
+                raise
+        try:
+            yield self._connection(lun)
+        finally:
+            with self._lock:
+                self._let(name)
+                now = self._project.lun(name)
+                if now is not None and not now.mark and name not in self._copying:
+                    self._project.change(name, {"initiatorgroup": MASK_ALL})
+
+    def _let(self, name: str) -> None:
+        self._copying[name] -= 1
+        if not self._copying[name]:
+            del self._copying[name]
+
+    def _hidden(self, name: str) -> dict[str, str]:
+        """What hides a LUN again that no guest has, unless its data are being copied."""
+        return {} if name in self._copying else {"initiatorgroup": MASK_ALL}
+
+    @contextlib.contextmanager
+    def _refusing(self, attempt: str) -> Iterator[None]:
+        """What the appliance refuses is told with what was attempted."""
+        try:
+            yield
+        except Refusal as refusal:
+            raise VolumeFailure(f"cannot {attempt}: {refusal}", refusal.details) from refusal
+
+    @contextlib.contextmanager
+    def _fetched(self, image: ImageRef) -> Iterator[tuple[Path, str]]:
+        """An image while a volume is made of it: afterwards its data are on the appliance."""
+        with self._lock:
+            self._arriving += 1
+        try:
+            yield self._place.fetch(image, self._images)
+        finally:
+            with self._lock:
+                self._arriving -= 1
+                if not self._arriving:
+                    for path in self._images.iterdir():
+                        path.unlink()
+
+
+def _volume(volume_id: str) -> str:
+    return f"volume-{UUID(volume_id)}"
+
+
+def _holder(volume_id: str, lun: Lun) -> str:
+    """The mark of the guest that has the volume, or "": a clone may have inherited that of its origin."""
+    return lun.mark if lun.mark.startswith(f"{UUID(volume_id)} ") else ""
