@@ -7,6 +7,7 @@ becomes the QEMU that libvirt asked for, with the arguments libvirt gave:
     /usr/lib, /usr/share/qemu, ...   read-only, what QEMU and its firmware are
     each file the arguments name     disks for writing; images, kernels, RAM disks for reading
     the guest's folder of volumes    with names that come and go while it runs, and that QEMU cannot list
+    its folder of sockets            the same, of processes that hold volumes for it (`units`)
     /dev/null, urandom, pts, ...     and /dev/kvm where there is one
     no /proc, no /sys, no network    taps, the monitor and the console log are open files that libvirt passes
 
@@ -35,6 +36,7 @@ import stat
 import sys
 
 RUN = "/run/deuteron"
+UNITS = f"{RUN}/units"
 FIRST_ID = 20000
 LAST_ID = 59999
 """Identities of QEMUs, as numbers of the sandbox: accounts of the distribution are below, libvirt's own is 64055."""
@@ -66,6 +68,8 @@ class Needs:
     def __init__(self) -> None:
         self.written: set[str] = set()
         self.read: set[str] = set()
+        self.sockets: set[str] = set()
+        """In the guest's folder of sockets, and to be QEMU's."""
         self.secrets: set[str] = set()
         """Small files that are copied: only QEMU is to read them."""
         self.folders: set[str] = set()
@@ -86,7 +90,9 @@ def needs_of(arguments: list[str]) -> Needs:
             node = json.loads(value)
             if "filename" in node:
                 files[str(node["node-name"])] = str(node["filename"])
-            elif not node.get("read-only", False):
+            elif node.get("server", {}).get("type") == "unix":
+                needs.sockets.add(str(node["server"]["path"]))
+            elif "file" in node and not node.get("read-only", False):
                 writers.add(str(node["file"]))
         elif option == "-object" and value.startswith("{"):
             made = json.loads(value)
@@ -126,10 +132,10 @@ def claim_identity(guest: str, folder: str) -> int:
     raise OSError(errno.EUSERS, f"all identities from {FIRST_ID} to {LAST_ID} are taken")
 
 
-def make_root(root: str, qemu: str, needs: Needs, identity: int, volumes: str = "") -> None:
+def make_root(root: str, qemu: str, needs: Needs, identity: int, volumes: str = "", units: str = "") -> None:
     """Lay the root folder of the cell out at `root`, in a mount namespace of our own.
 
-    `volumes` is the guest's folder of volumes, where it has one.
+    `volumes` is the guest's folder of volumes, `units` that of sockets, where it has one.
     """
     _mount("tmpfs", root, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0755,size=1m")
     for folder in (*PROGRAM_FOLDERS, "/lib", "/lib32", "/lib64"):
@@ -147,9 +153,14 @@ def make_root(root: str, qemu: str, needs: Needs, identity: int, volumes: str = 
         if os.path.exists(f"/dev/{name}") and stat.S_ISCHR(os.stat(f"/dev/{name}").st_mode):
             _bind(f"/dev/{name}", _new_file(root, f"/dev/{name}"), _MS_NOSUID | _MS_NOEXEC)
     _show_terminals(root)
-    if volumes:
-        os.makedirs(root + volumes)
-        _bind(volumes, root + volumes, _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+    for folder in (volumes, units):
+        if folder:
+            os.makedirs(root + folder)
+            _bind(folder, root + folder, _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+    for path in sorted(needs.sockets):
+        if not units or os.path.dirname(path) != units or not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise ValueError(f"{path} is no socket of this guest")
+        os.chown(path, identity, identity, follow_symlinks=False)
     for path in sorted(needs.written):
         fd = _open_file(path)
         os.fchown(fd, identity, identity)
@@ -230,7 +241,9 @@ def main(instances: str, qemu: str, arguments: list[str]) -> None:
     _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
     os.umask(0o022)
     volumes = os.path.join(instances, needs.guest, "volumes") if needs.guest else ""
-    make_root(root, qemu, needs, identity, volumes if os.path.isdir(volumes) else "")
+    units = os.path.join(UNITS, needs.guest) if needs.guest else ""
+    shown = [folder if os.path.isdir(folder) else "" for folder in (volumes, units)]
+    make_root(root, qemu, needs, identity, *shown)
     os.umask(0o077)
     change_root(root)
     give_up_rights(identity)

@@ -17,8 +17,11 @@ from typing import Literal
 import msgspec
 
 from deuteron.model.codecs import is_uuid
-from deuteron.model.connections import FileConnection
+from deuteron.model.connections import FileConnection, GuestConnection
 from deuteron.model.intent import IntentServer, Plug, ServerPort, ServerVolume
+
+_RECONNECT_S = 120
+"""How long a guest waits for the process that holds its disk."""
 
 MARK_NAMESPACE = "urn:deuteron:server:1"
 MARK_PREFIX = "deuteron"
@@ -74,6 +77,8 @@ class DiskRow(msgspec.Struct, frozen=True):
     """Whether the guest starts from it, wherever it stands among the others."""
     is_shared: bool = False
     """Whether other guests may write to it, too."""
+    is_socket: bool = False
+    """Whether NBD is spoken at the path, to the process that holds the disk (`units`)."""
 
 
 class DomainRow(msgspec.Struct, frozen=True):
@@ -113,14 +118,15 @@ def interface_row(port: ServerPort, wiring: HostWiring) -> InterfaceRow:
     )
 
 
-def volume_row(volume: ServerVolume, file: FileConnection) -> DiskRow:
+def volume_row(volume: ServerVolume, at: GuestConnection) -> DiskRow:
     return DiskRow(
-        file.path,
+        at.path,
         volume.target,
-        file.format,
+        at.format if isinstance(at, FileConnection) else "raw",
         serial=volume.volume_id,
         is_readonly=volume.is_readonly,
         is_shared=volume.is_shared,
+        is_socket=not isinstance(at, FileConnection),
     )
 
 
@@ -129,7 +135,7 @@ def domain_row(
     wiring: HostWiring,
     instance_dir: str,
     image_dir: str,
-    volumes: Mapping[str, FileConnection] | None = None,
+    volumes: Mapping[str, GuestConnection] | None = None,
 ) -> DomainRow:
     """What libvirt should be told about `server`, whose files are in `instance_dir`.
 
@@ -392,13 +398,18 @@ def _append_devices(root: ElementTree.Element, row: DomainRow) -> None:
 
 def disk_element(disk: DiskRow, *, boots: bool = False) -> ElementTree.Element:
     """One disk, as libvirt reads it; `boots`, the guest starts from it."""
-    element = ElementTree.Element("disk", type="file", device=disk.device)
+    element = ElementTree.Element("disk", type="network" if disk.is_socket else "file", device=disk.device)
     # What one guest wrote, another one reads at once, and no QEMU keeps it back.
     cache = "writethrough" if disk.is_shared else "writeback"
     driver = ElementTree.SubElement(element, "driver", name="qemu", type=disk.format, cache=cache)
     if disk.device == "disk":
         driver.set("discard", "unmap")
-    ElementTree.SubElement(element, "source", file=disk.path)
+    if disk.is_socket:
+        source = ElementTree.SubElement(element, "source", protocol="nbd")
+        ElementTree.SubElement(source, "host", transport="unix", socket=disk.path)
+        ElementTree.SubElement(source, "reconnect", delay=str(_RECONNECT_S))
+    else:
+        ElementTree.SubElement(element, "source", file=disk.path)
     ElementTree.SubElement(element, "target", dev=disk.target, bus=disk.bus)
     if disk.device == "cdrom" or disk.is_readonly:
         ElementTree.SubElement(element, "readonly")

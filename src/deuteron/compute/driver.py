@@ -277,6 +277,7 @@ class LibvirtCompute:
         self._operations.live.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._libvirtd.close()
+        self._volumes.close()
 
     @contextmanager
     def _alone(self, volume_id: str) -> Iterator[Sequence[str]]:

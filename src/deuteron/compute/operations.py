@@ -211,6 +211,8 @@ class Operations:
     def _start(self, wanted: IntentServer, observed: ObservedServer, discard: bool) -> None:
         if observed.state == "suspended" and not discard:
             self._record(wanted)
+            # Those that processes of this host held are not held any more where it was started again.
+            self._volumes.bring(wanted, self._volumes.held(wanted.id))
             dom = self._libvirtd.domain(wanted.id)
             # What was suspended before this host had cells is described in its file, and resumes in one all the same.
             other = domains.with_emulator(dom.managedSaveGetXMLDesc(0), self._wiring.emulator)
@@ -249,7 +251,7 @@ class Operations:
 
     def _clear(self, server_id: str) -> None:
         self._remove_domain(server_id)
-        self._volumes.let_go(server_id)
+        self._volumes.remove(server_id)
         if self._files.exists(server_id):
             self._files.remove(server_id)
 

@@ -3,7 +3,8 @@
     instances/<server>/volumes/   what is exported to the server; its cell shows this folder and no other (`cell`)
     …/volumes/.held-ID            the volume of this id is exported, or was on its way when this process ended
 
-A guest finds its volumes by name, those that come while it runs as well.
+A guest finds its volumes by name, those that come while it runs as well. One that is no file but a logical unit of
+iSCSI is held for it by a process of the host (`units`).
 
 Mark: `.held-ID`, which names the back end that keeps the volume, written before the export and removed after the
 withdrawal. A crash in between leaves a volume that is held, and that is withdrawn when nobody wants it.
@@ -25,7 +26,8 @@ from deuteron.compute.contract import VolumeSource
 from deuteron.compute.domain import DiskRow
 from deuteron.compute.images import InstanceFiles
 from deuteron.compute.tools import DiskFailure
-from deuteron.model.connections import FileConnection
+from deuteron.compute.units import Units
+from deuteron.model.connections import FileConnection, GuestConnection
 from deuteron.model.intent import VOLUME_DRIVER, IntentServer, ServerVolume
 
 _HELD: Final = ".held-"
@@ -38,8 +40,13 @@ class ServerVolumes:
     def __init__(self, files: InstanceFiles, source: VolumeSource | None) -> None:
         self._files = files
         self._source = source
+        self._units = Units()
         self._ready: dict[str, frozenset[str]] = {}
         self._refused: dict[str, dict[str, str]] = {}
+
+    def close(self) -> None:
+        """End what runs beside the guests; they go on."""
+        self._units.close()
 
     # --- what is known of a server while this process runs; all of it can be found out again -------------------------
 
@@ -74,6 +81,7 @@ class ServerVolumes:
         folder = self._folder(server_id)
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o711)
+        self._units.prepare(server_id)
 
     def held(self, server_id: str) -> frozenset[str]:
         """Ids of the volumes that a server's folder has."""
@@ -82,8 +90,8 @@ class ServerVolumes:
             return frozenset()
         return frozenset(path.name.removeprefix(_HELD) for path in folder.glob(f"{_HELD}*"))
 
-    def bring(self, server: IntentServer, ids: Iterable[str]) -> dict[str, FileConnection]:
-        """The files of these volumes of the server, by id, each in its folder now. Raises: DiskFailure."""
+    def bring(self, server: IntentServer, ids: Iterable[str]) -> dict[str, GuestConnection]:
+        """Where the server finds these volumes of it, by id. Raises: DiskFailure."""
         wanted = set(ids)
         return {each.volume_id: self._bring(server.id, each) for each in server.volumes if each.volume_id in wanted}
 
@@ -91,9 +99,15 @@ class ServerVolumes:
         """Give back all but these. Raises: DiskFailure."""
         for volume_id in sorted(self.held(server_id) - set(keep)):
             mark = self._folder(server_id) / f"{_HELD}{volume_id}"
+            self._units.close_unit(server_id, volume_id)
             if self._source is not None:
                 self._source.withdraw(_backend(mark), volume_id, self._folder(server_id))
             mark.unlink(missing_ok=True)
+
+    def remove(self, server_id: str) -> None:
+        """Give back all, of a server that is no more. Raises: DiskFailure."""
+        self.let_go(server_id)
+        self._units.forget(server_id)
 
     def plug(self, dom: libvirt.virDomain, row: DiskRow) -> None:
         """Give a running guest a disk. Raises: libvirtError; OSError; DiskFailure."""
@@ -108,7 +122,7 @@ class ServerVolumes:
         if xml is not None:
             dom.detachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
-    def _bring(self, server_id: str, volume: ServerVolume) -> FileConnection:
+    def _bring(self, server_id: str, volume: ServerVolume) -> GuestConnection:
         volume_id = volume.volume_id
         if self._source is None:
             raise DiskFailure(f"cannot attach volume {volume_id}: this host keeps no volumes")
@@ -120,9 +134,7 @@ class ServerVolumes:
             new.write_text(volume.backend, encoding="ascii")
             new.rename(mark)
         found = self._source.export(volume.backend, volume_id, folder)
-        if not isinstance(found, FileConnection):
-            raise DiskFailure(f"cannot attach volume {volume_id}: this host attaches files, and it is none")
-        return found
+        return found if isinstance(found, FileConnection) else self._units.open(server_id, volume_id, found)
 
     def _folder(self, server_id: str) -> Path:
         return self._files.path(server_id) / "volumes"

@@ -32,4 +32,14 @@ class IscsiConnection(msgspec.Struct, frozen=True, tag_field="kind", tag="iscsi"
         return f"IscsiConnection({self.portal}, {self.target}, lun={self.lun})"
 
 
+class SocketConnection(msgspec.Struct, frozen=True, tag_field="kind", tag="socket"):
+    """The guest opens a raw disk at a socket of the host, where NBD is spoken: what a host makes of iSCSI for it."""
+
+    path: str
+
+
 Connection = FileConnection | IscsiConnection
+"""What a driver answers."""
+
+GuestConnection = FileConnection | SocketConnection
+"""What a guest's hypervisor opens."""

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from deuteron.compute import domain as domains
-from deuteron.model.connections import FileConnection
+from deuteron.model.connections import FileConnection, SocketConnection
 from deuteron.model.intent import (
     FirewallDriver,
     HostSettings,
@@ -242,3 +242,15 @@ def _disks(root: ElementTree.Element) -> list[tuple[ElementTree.Element, Element
         assert source is not None and target is not None
         found.append((source, target))
     return found
+
+
+def test_a_volume_that_a_process_holds_is_opened_at_its_socket() -> None:
+    volume = ServerVolume(SERVER.id, "vdb")
+    row = domains.volume_row(volume, SocketConnection("/run/deuteron/units/a/b"))
+    element = domains.disk_element(row)
+    assert (element.get("type"), row.format) == ("network", "raw")
+    source, host = element.find("source"), element.find("source/host")
+    assert source is not None and host is not None
+    assert (source.get("protocol"), source.get("file")) == ("nbd", None)
+    assert host.attrib == {"transport": "unix", "socket": "/run/deuteron/units/a/b"}
+    assert element.findtext("serial") == SERVER.id

@@ -1,0 +1,188 @@
+"""Logical units of iSCSI for guests: a process of the host holds each, and the guest has a socket to it.
+
+    /run/deuteron/units/<server>/       what the server's cell shows of it, beside its folder of volumes
+      <volume>                          the socket, where NBD is spoken; it belongs to the guest's QEMU
+      <volume>.json                     what is behind it, for this host's root alone: it may name a password
+      <volume>.pid                      the process, `qemu-nbd`
+
+A guest's QEMU has no network (`cell`), and is to have none: who breaks out of a guest would reach the storage network
+and every unit that its host may see. So the initiator, QEMU's own, runs on the host, one for each unit; it needs no
+device and no right. A kernel's initiator would need both.
+
+Mark: the names above. /run ends with the host, and so do the processes and guests. A process that ends before is
+started again within two seconds; the guest's QEMU waits for it, and for an appliance that is away, up to its limits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from deuteron.compute.cell import UNITS
+from deuteron.compute.tools import DiskFailure, run_tool
+from deuteron.model.connections import IscsiConnection, SocketConnection
+
+log = structlog.get_logger("deuteron.compute")
+
+_HINT: Final = "QEMU on this host has no iSCSI: install the package qemu-block-extra (on Fedora qemu-block-iscsi)"
+_LOOK_S: Final = 2.0
+_END_S: Final = 5.0
+_COMMAND_S: Final = 120
+"""How long a unit has for a command, while it is connected to again and again."""
+
+
+class Units:
+    """The units of all guests of a host."""
+
+    def __init__(self, folder: Path = Path(UNITS)) -> None:
+        self._folder = folder
+        self._lock = threading.RLock()
+        self._closing = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="units", daemon=True)
+        self._watcher.start()
+
+    def prepare(self, server_id: str) -> None:
+        """Make the folder that the server's cell shows."""
+        folder = self._folder / server_id
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o711)
+
+    def open(self, server_id: str, volume_id: str, at: IscsiConnection) -> SocketConnection:
+        """Hold the unit; asked again, it is what it was. Raises: DiskFailure."""
+        self.prepare(server_id)
+        socket = self._folder / server_id / volume_id
+        record = socket.with_suffix(".json")
+        with self._lock:
+            known = _read(record)
+            if known != at:
+                self._end(socket)
+                part = socket.with_suffix(".part")
+                part.touch(0o600)
+                part.write_bytes(msgspec.json.encode(at))
+                part.rename(record)
+            self._hold(socket, at)
+        return SocketConnection(str(socket))
+
+    def close_unit(self, server_id: str, volume_id: str) -> None:
+        """Let it go; one that is not held is no error."""
+        socket = self._folder / server_id / volume_id
+        with self._lock:
+            socket.with_suffix(".json").unlink(missing_ok=True)
+            self._end(socket)
+
+    def forget(self, server_id: str) -> None:
+        """There is no such server any more, and it has no unit."""
+        with contextlib.suppress(OSError):
+            (self._folder / server_id).rmdir()
+
+    def close(self) -> None:
+        """End the thread. The units are held on, as the guests go on."""
+        self._closing.set()
+        self._watcher.join()
+
+    def _hold(self, socket: Path, at: IscsiConnection) -> None:
+        if _is_held(socket):
+            return
+        owner = socket.stat() if socket.exists() else None
+        self._end(socket)
+        with _secret(at.password) as secret:
+            command = ["qemu-nbd", "--fork", "--persistent", "--shared=8", "--discard=unmap"]
+            command += ["--socket", str(socket), "--pid-file", str(socket.with_suffix(".pid"))]
+            if secret:
+                command += ["--object", f"secret,id=chap,file={secret}"]
+            try:
+                run_tool([*command, "--image-opts", _words(at)])
+            except DiskFailure as failure:
+                if "nknown driver" in str(failure) or "nknown protocol" in str(failure):
+                    raise DiskFailure(_HINT) from failure
+                raise
+        if owner is not None:
+            os.chown(socket, owner.st_uid, owner.st_gid)
+
+    def _end(self, socket: Path) -> None:
+        """No process for this socket any more, nor the socket."""
+        pid = _pid(socket)
+        if pid is not None:
+            deadline = time.monotonic() + _END_S
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+                while _pid(socket) is not None:
+                    if time.monotonic() > deadline:
+                        os.kill(pid, signal.SIGKILL)
+                    time.sleep(0.01)
+        for path in (socket, socket.with_suffix(".pid")):
+            path.unlink(missing_ok=True)
+
+    def _watch(self) -> None:
+        while not self._closing.wait(_LOOK_S):
+            for record in self._folder.glob("*/*.json"):
+                with self._lock:
+                    at = _read(record)
+                    socket = record.with_suffix("")
+                    if at is None or _is_held(socket):
+                        continue
+                    try:
+                        self._hold(socket, at)
+                        log.warning("process of a unit was started again", volume=socket.name)
+                    except (DiskFailure, OSError) as error:
+                        log.warning("unit cannot be held", volume=socket.name, reason=str(error))
+
+
+def _read(record: Path) -> IscsiConnection | None:
+    try:
+        return msgspec.json.decode(record.read_bytes(), type=IscsiConnection)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _is_held(socket: Path) -> bool:
+    return _pid(socket) is not None and socket.exists()
+
+
+def _pid(socket: Path) -> int | None:
+    """The process that holds the socket, if it lives: pids are used again."""
+    try:
+        pid = int(socket.with_suffix(".pid").read_text())
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return None
+    return pid if str(socket).encode() in command.split(b"\0") else None
+
+
+@contextlib.contextmanager
+def _secret(password: str) -> Iterator[str]:
+    """A file of a password that only this user reads, for as long as QEMU starts; "" for none."""
+    if not password:
+        yield ""
+        return
+    with tempfile.TemporaryDirectory(prefix="deuteron-") as folder:
+        path = Path(folder) / "secret"
+        path.touch(0o600)
+        path.write_text(password)
+        yield str(path)
+
+
+def _words(at: IscsiConnection) -> str:
+    """The unit, as QEMU's programs want it on their command line."""
+    said = {
+        "transport": "tcp",
+        "portal": at.portal,
+        "target": at.target,
+        "lun": str(at.lun),
+        "initiator-name": at.initiator,
+        "timeout": str(_COMMAND_S),
+    }
+    if at.user:
+        said |= {"user": at.user, "password-secret": "chap"}
+    words = (f"file.{key}={value.replace(',', ',,')}" for key, value in said.items())
+    return ",".join(["driver=raw", "file.driver=iscsi", *words])
