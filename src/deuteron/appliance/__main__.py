@@ -59,7 +59,8 @@ def main(arguments: list[str]) -> int:
     if document is None:
         document = Document(asn=f"{secrets.token_hex(4)}-deuteron-simulator", pools=[])
     document.pools = list(dict.fromkeys([*document.pools, *(options.pool or ["default"])]))
-    size = options.pool_size_gib << 30 if options.pool_size_gib else shutil.disk_usage(state).total
+    document.pool_bytes = document.pool_bytes or shutil.disk_usage(state).free
+    size = options.pool_size_gib << 30 if options.pool_size_gib else document.pool_bytes
     appliance = Appliance(state, document, size, options.name)
     san = San(appliance, tuple(options.interface or ["e1000g0"]))
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -90,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--user", default="root", help="who may use REST (default: %(default)s)")
     parser.add_argument("--password-file", type=Path, required=True, help="the user's password")
     parser.add_argument("--pool", action="append", help="a pool; may be given again (default: default)")
-    parser.add_argument("--pool-size-gib", type=int, help="of each pool (default: what the disk has)")
+    parser.add_argument("--pool-size-gib", type=int, help="of each pool (default: what is free at the first start)")
     parser.add_argument("--interface", action="append", help="of targets; may be given again (default: e1000g0)")
     parser.add_argument("--name", default="zfssa", help="the appliance's own name (default: %(default)s)")
     parser.add_argument("--session-s", type=float, default=900.0, help="an idle session ends (default: %(default)s)")

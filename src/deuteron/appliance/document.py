@@ -89,6 +89,8 @@ class Property(msgspec.Struct):
 class Document(msgspec.Struct):
     asn: str
     pools: list[str]
+    pool_bytes: int = 0
+    """Of each pool, where nobody says so: what was free when it was made."""
     projects: list[Project] = []
     luns: list[Lun] = []
     layers: dict[str, tuple[str, str | None]] = {}

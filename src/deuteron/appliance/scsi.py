@@ -7,6 +7,7 @@ Source: SPC-4 and SBC-3 (T10), the commands named at each function.
 
 from __future__ import annotations
 
+import errno
 import struct
 from typing import Final
 
@@ -80,8 +81,8 @@ def execute(cdb: bytes, data: bytes | bytearray, lun: Lun, disk: Disk) -> bytes:
         raise Sense(0x07, 0x27, 0x07) from None
     except DiskGone:
         raise Sense(0x02, 0x3A) from None
-    except OSError:
-        raise Sense(0x03, 0x0C) from None
+    except OSError as error:
+        raise (Sense(0x07, 0x27, 0x07) if error.errno == errno.ENOSPC else Sense(0x03, 0x0C)) from None
 
 
 def report_luns(cdb: bytes, numbers: list[int]) -> bytes:

@@ -268,6 +268,23 @@ def _ovs_module() -> Check:
     return Check("openvswitch module", present, False, words)
 
 
+def iscsi() -> Check:
+    """Whether QEMU reaches disks by iSCSI itself, which volumes on an appliance need."""
+    command = ["qemu-img", "info", "--image-opts", "driver=iscsi"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": SYSTEM_PATH}).stderr
+    except FileNotFoundError:
+        told = "Unknown driver"
+    present = "nknown driver" not in told and "nknown protocol" not in told
+    return Check(
+        "iSCSI",
+        present,
+        False,
+        "QEMU has it" if present else "QEMU of this machine has no iSCSI",
+        "sudo apt-get install --no-install-recommends qemu-block-extra",
+    )
+
+
 def bridge_filter() -> Check:
     """Whether frames that cross a Linux bridge are shown to iptables."""
     present = os.path.exists("/proc/sys/net/bridge/bridge-nf-call-iptables")

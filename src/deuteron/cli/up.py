@@ -23,6 +23,7 @@ import msgspec
 from deuteron.cli import checks
 from deuteron.cli.client import Client, NotAnswering, Refusal
 from deuteron.cli.database import has_rows, settle
+from deuteron.cli.extras import has_extras, refuse_missing_iscsi, with_extras
 from deuteron.cli.hostline import HostRefusal, listens, wiring_of
 from deuteron.cli.options import Refused, as_typed, state_option, tell_waiting
 from deuteron.cli.plugins import refuse_unknown_mechanisms, refuse_wrong_backends
@@ -87,6 +88,13 @@ _POLL_S = 0.05
     help="Keep the rows in PostgreSQL: postgresql://USER@HOST/NAME, its password in PGPASSWORD or ~/.pgpass."
     "  [default: a file in the state folder]",
 )
+@click.option(
+    "--with",
+    "extras",
+    type=click.Choice(["zfssa"]),
+    multiple=True,
+    help="A new cloud keeps its volumes on a simulated ZFS Storage Appliance.",
+)
 @click.option("--name", help="What the cloud is called.  [default: the state folder's name]")
 @click.option("--no-guest", is_flag=True, help="Do not build and upload the tiny guest.")
 def up(
@@ -95,6 +103,7 @@ def up(
     dataplane: Dataplane | None,
     firewall: FirewallDriver | None,
     database: str | None,
+    extras: tuple[str, ...],
     name: str | None,
     no_guest: bool,
 ) -> None:
@@ -115,11 +124,12 @@ def up(
             _refuse_small_disk(state, no_guest)
         with _undone_on_failure(state, old is None, running is None):
             if old is not None and running is not None:
-                _refuse_changes(state, old, topology_file, dataplane, firewall, name)
+                _refuse_changes(state, old, topology_file, dataplane, firewall, name, extras)
                 cloud, topology = old, stored_topology(state)
             else:
                 claim = claims.enter_context(_port_for(old))
-                cloud, topology = _start(state, old, claim, topology_file, dataplane, firewall, kept, name, progress)
+                wishes = (topology_file, dataplane, firewall, kept, name, extras)
+                cloud, topology = _start(state, old, claim, *wishes, progress)
             try:
                 _wait_until_ready(state, cloud, topology, progress)
                 write_clouds_yaml(state, cloud)
@@ -201,6 +211,7 @@ def _start(
     firewall: FirewallDriver | None,
     database: tuple[str, str],
     name: str | None,
+    extras: tuple[str, ...],
     progress: Progress,
 ) -> tuple[Cloud, Topology]:
     """Settle what the cloud is, write it down, and start its supervisor."""
@@ -214,6 +225,8 @@ def _start(
     else:
         text = DEFAULT_TEXT
     topology = parse_topology(text, str(topology_file or state.topology))
+    text = with_extras(text, topology, extras, old)
+    topology = parse_topology(text, str(topology_file or state.topology))
     refuse_unknown_mechanisms(topology)
     refuse_wrong_backends(topology, text, str(topology_file or state.topology))
     with progress.step("machine") as busy:
@@ -223,6 +236,7 @@ def _start(
         kvm = settled == "ovs" and _kvm_is_usable()
         if settled == "ovs":
             busy("KVM" if kvm else "software emulation")
+        refuse_missing_iscsi(topology, extras, settled)
     if old is None:
         made = new_cloud(name or state.folder.name, settled, firewall or "openvswitch", claim.port)
         cloud = msgspec.structs.replace(made, database=database[0], database_password=database[1])
@@ -288,8 +302,11 @@ def _refuse_changes(
     dataplane: Dataplane | None,
     firewall: FirewallDriver | None,
     name: str | None,
+    extras: tuple[str, ...],
 ) -> None:
     changed: list[str] = []
+    if not has_extras(stored_topology(state), extras):
+        changed.append("--with")
     if topology_file is not None and topology_file.read_text() != state.topology.read_text():
         changed.append("--topology")
     for option, new, old in (

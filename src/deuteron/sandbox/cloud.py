@@ -129,6 +129,13 @@ class State(msgspec.Struct, frozen=True):
     def agent_settings(self, name: str) -> Path:
         return self.host(name) / "agent.json"
 
+    def appliance(self, host: str) -> Path:
+        """What a simulated appliance keeps."""
+        return self.host(host) / "appliance"
+
+    def appliance_password(self, host: str) -> Path:
+        return self.host(host) / "appliance.password"
+
     @property
     def outside_settings(self) -> Path:
         return self.host(OUTSIDE) / "outside.json"
@@ -313,7 +320,10 @@ def write_settings(state: State, cloud: Cloud, topology: Topology, virt_type: Li
         folder = state.host(host.name)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folders = ("dhcp", "instances", "images", "run", "ovs")
-        _write_as(cloud.host_ids, folder, {state.agent_settings(host.name).name: _pretty(settings)}, folders)
+        files = {state.agent_settings(host.name).name: _pretty(settings)}
+        if host.appliance is not None:
+            files[state.appliance_password(host.name).name] = host.appliance.password.encode()
+        _write_as(cloud.host_ids, folder, files, folders)
 
 
 def _write_as(uid: int | None, folder: Path, files: Mapping[str, bytes], folders: tuple[str, ...] = ()) -> None:

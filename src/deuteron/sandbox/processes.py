@@ -3,6 +3,7 @@
     outside of the sandbox     api
     on every host              ovsdb-server -> ovs-setup (once) -> ovs-vswitchd -> agent
     on compute hosts           libvirtd
+    on the host of [appliance] appliance
     on the host outside        outside-gateways
 
 An agent waits for its switch, so that its first look at the host is not an error; everything else
@@ -110,6 +111,10 @@ def host_processes(host: Host, cloud: Cloud, state: State, python: str, source: 
     ]
     if "compute" in host.roles:
         processes.append(child("libvirtd", "libvirtd"))
+    if host.appliance is not None:
+        folder, password = str(state.appliance(host.name)), str(state.appliance_password(host.name))
+        told = host.appliance.arguments(host.management_ip, folder, password)
+        processes.append(child("appliance", python, "-m", "deuteron.appliance", *told))
     processes.append(_agent(host, state, env, python, after=(f"{host.name}-ovs-vswitchd",)))
     return tuple(processes)
 

@@ -41,6 +41,10 @@ The file is TOML and speaks Kolla's inventory: five groups and the roles of a ho
     reserved_percentage = 0                 # of its room, nobody gets this
     capacity_gib = 100                      # of this driver: what it says of its size at most
 
+    [appliance]                 # a simulated ZFS Storage Appliance (`appliance`), for back ends of driver "zfssa"
+    host = "aio"                            # which host runs it
+    password = "…"                          # of its user root
+
     [hosts.aio]                             # only for what differs from the rules above
     tunnel_ip = "172.31.0.10"
     vlan_interface = "ens5"                 # the same physical network through another interface
@@ -67,6 +71,7 @@ import msgspec
 
 from deuteron.model.intent import MECHANISM, TUNNEL_PROVIDER, BackendSettings, Rates
 
+from .appliance import Appliance, appliances_of_hosts
 from .backends import Volume, backends_of_hosts
 from .errors import TopologyError
 from .lines import line_about
@@ -155,6 +160,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bandwidths: Bandwidths = Bandwidths()
     packet_rates: PacketRates = PacketRates()
     volume: Volume = Volume()
+    appliance: Appliance | None = None
     hosts: dict[str, _HostTable] = {}
 
 
@@ -175,6 +181,7 @@ class Host(msgspec.Struct, frozen=True):
     """As the host's agent has them, by bridge."""
     packet_rates: Rates = {}
     volume_backends: tuple[BackendSettings, ...] = ()
+    appliance: Appliance | None = None
 
     @property
     def roles(self) -> tuple[AgentRole, ...]:
@@ -272,8 +279,11 @@ def _parsed(text: str, source: str) -> Topology:
     _refuse_wrong_names(file.physical_networks, source)
     names = _host_names(file, source)
     backends = backends_of_hosts(file.volume, _groups(file), source)
+    appliances = appliances_of_hosts(file.appliance, _groups(file), source)
     hosts = tuple(
-        msgspec.structs.replace(_host(name, number, file, source), volume_backends=backends.get(name, ()))
+        msgspec.structs.replace(
+            _host(name, number, file, source), volume_backends=backends.get(name, ()), appliance=appliances.get(name)
+        )
         for number, name in enumerate(names)
     )
     _refuse_doubled_addresses(hosts, source)
@@ -478,12 +488,13 @@ def _accepted(complaint: str) -> str:
         "$.bandwidths": Bandwidths.__struct_fields__,
         "$.packet_rates": PacketRates.__struct_fields__,
         "$.volume": ("backends",),
+        "$.appliance": Appliance.__struct_fields__,
         "$.hosts": _HostTable.__struct_fields__,
     }
     found = next((names for path, names in keys.items() if path in complaint), None)
     if found is None:
         return (
             "known tables are groups, interfaces, physical_networks, networks, external, bandwidths, packet_rates, "
-            "volume.backends.NAME and hosts.NAME"
+            "volume.backends.NAME, appliance and hosts.NAME"
         )
     return f"known here are {', '.join(found)}"
