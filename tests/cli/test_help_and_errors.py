@@ -144,6 +144,13 @@ def test_a_topology_that_does_not_fit_is_refused_before_anything_starts(tmp_path
     assert done.stderr.splitlines()[1].startswith("hint: ")
 
 
+def test_an_appliance_is_not_simulated_where_hosts_are(tmp_path: Path) -> None:
+    done = run("up", "--with", "zfssa", "--dataplane", "none", "--no-guest", state=tmp_path / "s")
+    assert done.returncode == 1 and not (tmp_path / "s").exists()
+    assert "cannot simulate an appliance where hosts are simulated" in done.stderr
+    assert "hint: leave out --with or --dataplane none" in done.stderr
+
+
 def test_a_damaged_record_is_told_in_two_lines(tmp_path: Path) -> None:
     (tmp_path / "cloud.json").write_text("{")
     done = run("status", state=tmp_path)

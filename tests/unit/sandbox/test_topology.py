@@ -6,8 +6,11 @@ import re
 
 import pytest
 
+from deuteron.sandbox.appliance import with_appliance
 from deuteron.sandbox.errors import TopologyError
-from deuteron.sandbox.topology import default_topology, parse_topology
+from deuteron.sandbox.topology import DEFAULT_TEXT, default_topology, parse_topology
+from deuteron.volume.registry import checked_options
+from deuteron.volume.zfssa import ZfssaOptions
 
 TWO_COMPUTE_HOSTS = """
 [groups]
@@ -179,3 +182,49 @@ def test_what_does_not_fit_together_is_refused_with_the_offending_value(text: st
     assert refusal.value.hint, "what would be accepted"
     is_about_what_is_not_there = message in ('group "compute"', "cannot read")
     assert is_about_what_is_not_there or re.search(r"\(line \d: .+\)$", refusal.value.message)
+
+
+APPLIANCE = """
+[appliance]
+host = "aio"
+password = "long enough"
+"""
+
+
+def test_an_appliance_runs_on_the_host_that_is_named() -> None:
+    topology = parse_topology(DEFAULT_TEXT + APPLIANCE)
+    found = {host.name: host.appliance for host in topology.hosts}
+    assert found["aio"] is not None and found["outside"] is None
+    arguments = found["aio"].arguments("172.30.0.10", "/state", "/password")
+    assert "long enough" not in arguments, "what processes are told is seen by everybody"
+    assert arguments[arguments.index("--port") :][:2] == ("--port", "215")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ('"aio"\npass', '"outside"\npass', 'host "outside" of [appliance]'),
+        ('"aio"\npass', '"c9"\npass', 'host "c9" of [appliance]'),
+        ('"long enough"', '"short"', "appliance"),
+        ('password = "long enough"', "", "password"),
+        ("[appliance]", "[appliance]\ncolour = 1", "colour"),
+        ("[appliance]", "[appliance]\npool_size_gib = 0", "pool_size_gib"),
+        ("[appliance]", "[appliance]\npools = []", "pools"),
+    ],
+)
+def test_an_appliance_that_cannot_be_is_refused(old: str, new: str, why: str) -> None:
+    with pytest.raises(TopologyError) as refused:
+        parse_topology(DEFAULT_TEXT + APPLIANCE.replace(old, new))
+    assert why in str(refused.value) and "long enough" not in str(refused.value)
+
+
+def test_what_with_zfssa_writes_is_a_topology_that_the_driver_takes() -> None:
+    text = with_appliance(DEFAULT_TEXT, "aio", "172.30.0.10", "a password of it")
+    host = parse_topology(text).host("aio")
+    assert host is not None and host.appliance is not None
+    (backend,) = host.volume_backends
+    assert (backend.name, backend.driver) == ("zfssa", "zfssa")
+    options = checked_options(backend.driver, backend.options)
+    assert isinstance(options, ZfssaOptions)
+    assert options.password == host.appliance.password and options.address == (host.management_ip, 215)
+    assert options.zfssa_pool in host.appliance.pools and set(options.interfaces) <= set(host.appliance.interfaces)
