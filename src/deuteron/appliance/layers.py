@@ -24,6 +24,8 @@ from typing import Final
 CLUSTER: Final = 65536
 _PUNCH_HOLE_KEEP_SIZE: Final = 0x03
 _ANY_BIT: Final = re.compile(rb"[^\0]")
+_PAGE: Final = 4096
+_EMPTY: Final = bytes(_PAGE)
 _LONGEST_LOOK: Final = 16384
 """Clusters that are looked at for one answer: 1 GiB."""
 
@@ -46,7 +48,10 @@ class Layer:
         self._fd = self._data.fileno()
         with self._paths[1].open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), 0)
-        self.clusters = int.from_bytes(self._map[:], "little").bit_count()
+        self.clusters = sum(
+            int.from_bytes(self._map[start : start + _PAGE], "little").bit_count()
+            for start in _pages_with_bits(self._map)
+        )
         """How many are here."""
 
     @staticmethod
@@ -151,10 +156,8 @@ class Layer:
     def take(self, other: Layer, *, only_missing: bool) -> int:
         """Copy the clusters of another layer here, all or those not here; how many came to be here."""
         before = self.clusters
-        for start in range(0, len(other._map), 4096):
-            if not any(other._map[start : start + 4096]):
-                continue
-            for cluster in range(start * 8, min(start + 4096, len(other._map)) * 8):
+        for start in _pages_with_bits(other._map):
+            for cluster in range(start * 8, min(start + _PAGE, len(other._map)) * 8):
                 if other.has(cluster) and not (only_missing and self.has(cluster)):
                     _pwrite(self._fd, other.read(cluster * CLUSTER, CLUSTER), cluster * CLUSTER)
                     if not self.has(cluster):
@@ -176,9 +179,12 @@ class Layer:
         nearest = 1 << 62
         layer: Layer | None = self
         while layer is not None:
-            found = _ANY_BIT.search(layer._map, byte)
-            if found is not None:
-                nearest = min(nearest, found.start())
+            # Nobody needs to look beyond what another layer has.
+            for start in _pages_with_bits(layer._map, byte, nearest):
+                found = _ANY_BIT.search(layer._map, max(byte, start), start + _PAGE)
+                if found is not None:
+                    nearest = min(nearest, found.start())
+                    break
             layer = layer.parent
         return nearest
 
@@ -206,6 +212,14 @@ class Layer:
             current = layer
             at = (at // CLUSTER + 1) * CLUSTER
         yield current, start, end - start
+
+
+def _pages_with_bits(bits: mmap.mmap, first: int = 0, end: int = 1 << 62) -> Iterator[int]:
+    """Where the pages of a map begin that are not empty, from that of byte `first` on."""
+    for start in range(first // _PAGE * _PAGE, min(len(bits), end), _PAGE):
+        page = bits[start : start + _PAGE]
+        if page != _EMPTY[: len(page)]:
+            yield start
 
 
 class Room:

@@ -105,6 +105,7 @@ def all_checks(folder: Path) -> Iterator[Check]:
     yield _kvm()
     yield _ovs_module()
     yield bridge_filter()
+    yield iscsi()
     yield _memory()
     yield _disk(folder)
     yield _port()

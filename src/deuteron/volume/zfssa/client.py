@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import http.client
 import json
+import select
 import ssl
 import threading
+import time
 from typing import Any, Final
 from urllib.parse import quote
 
 from deuteron.volume.contract import BackendAway, VolumeFailure
 
 _MOST_BYTES: Final = 64 << 20
+_IDLE_S: Final = 20.0
+"""So long a connection is used again: shorter than any appliance keeps it."""
 _ACCESS: Final = "/api/access/v1"
 
 Body = dict[str, Any]
@@ -42,6 +46,7 @@ class ZfssaClient:
         self._tls = tls
         self._lock = threading.Lock()
         self._session = ""
+        self._mine = _Mine()
 
     def get(self, path: str) -> Body:
         """Raises: Refusal; BackendAway."""
@@ -100,14 +105,15 @@ class ZfssaClient:
             return given
 
     def _send(self, method: str, path: str, body: Body | None, headers: dict[str, str]) -> tuple[int, Body, str]:
-        host, port = self._address
-        connection = http.client.HTTPSConnection(host, port, timeout=self._timeout_s, context=self._tls)
+        connection = self._connection()
         raw = None if body is None else json.dumps(body).encode()
         headers = headers | {"Accept": "application/json", "Content-Type": "application/json"}
         try:
             connection.request(method, path, raw, headers)
             response = connection.getresponse()
             data = response.read(_MOST_BYTES)
+            if not response.will_close:
+                self._mine.connection, self._mine.used_at = connection, time.monotonic()
         except ssl.SSLCertVerificationError as error:
             raise VolumeFailure(
                 f"the certificate of {self._place} is not to be trusted: {error.verify_message}"
@@ -117,13 +123,27 @@ class ZfssaClient:
         except (OSError, http.client.HTTPException) as error:
             raise BackendAway(f"{self._place} cannot be reached: {error or type(error).__name__}") from error
         finally:
-            connection.close()
+            if self._mine.connection is not connection:
+                connection.close()
         try:
             answer = json.loads(data) if data.strip() else {}
         except ValueError:
             answer = {}
         given = response.getheader("X-Auth-Session") or ""
         return response.status, answer if isinstance(answer, dict) else {}, given
+
+    def _connection(self) -> http.client.HTTPSConnection:
+        """The last one of this thread, which another request may break: so it is nobody's until it was answered.
+
+        One that was idle for long, or on which something was said since, as that it ends, is not used again.
+        """
+        kept, self._mine.connection = self._mine.connection, None
+        if kept is not None and time.monotonic() - self._mine.used_at < _IDLE_S and not _is_readable(kept):
+            return kept
+        if kept is not None:
+            kept.close()
+        host, port = self._address
+        return http.client.HTTPSConnection(host, port, timeout=self._timeout_s, context=self._tls)
 
     def _refusal(self, attempt: str, status: int, answer: Body) -> VolumeFailure:
         fault = answer.get("fault")
@@ -135,6 +155,17 @@ class ZfssaClient:
     def _place(self) -> str:
         host, port = self._address
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class _Mine(threading.local):
+    """What a thread keeps for its next request."""
+
+    connection: http.client.HTTPSConnection | None = None
+    used_at: float = 0.0
+
+
+def _is_readable(connection: http.client.HTTPSConnection) -> bool:
+    return connection.sock is None or bool(select.select([connection.sock], [], [], 0)[0])
 
 
 def path_of(*names: str) -> str:

@@ -286,9 +286,13 @@ class ZfssaDriver:
 
     def _keep_anew(self, lun: str, name: str) -> None:
         """A snapshot of now, in place of one that a crash left without its clone."""
-        if self._project.snapshot(lun, name) is not None:
+        try:
+            self._project.keep(lun, name)
+        except Refusal as refusal:
+            if refusal.status != 409:
+                raise
             self._project.delete_snapshot(lun, name)
-        self._project.keep(lun, name)
+            self._project.keep(lun, name)
 
     def _drop(self, name: str) -> None:
         """Delete a LUN of which nothing was cloned, with the snapshot that it alone is of."""
