@@ -86,6 +86,12 @@ def test_the_chapter_step_by_step() -> None:
         wait_for("another process", lambda: _pid(cloud) not in (None, pid))
         cloud.openstack(f"server reboot --hard {SERVERS[1]}")
         wait_for("the guest", lambda: cloud.ask(f"server show {SERVERS[1]}")["status"] == "ACTIVE", timeout_s=120)
+        cloud.openstack("--os-volume-api-version 3.71 volume set --size 6 my-volume-1")
+        wait_for("6 GiB", lambda: volumes(cloud)["my-volume-1"]["Size"] == 6)
+        cloud.openstack("--os-volume-api-version 3.71 volume snapshot create --volume my-volume-1 then")
+        wait_for("it", lambda: [each["Status"] for each in cloud.ask("volume snapshot list")] == ["available"])
+        cloud.openstack("volume snapshot delete then")
+        wait_for("it to go", lambda: not cloud.ask("volume snapshot list"))
         cloud.openstack(f"server remove volume {SERVERS[0]} my-volume-1")
         is_available(cloud, "my-volume-1")
 

@@ -309,6 +309,12 @@ def disk_aliases(xml: str) -> dict[str, str]:
     return found
 
 
+def is_held(xml: str, volume_id: str) -> bool:
+    """Whether a process of the host holds the volume for the domain (`units`)."""
+    disks = ElementTree.fromstring(xml).iterfind("devices/disk")
+    return any(disk.get("type") == "network" and disk.findtext("serial") == volume_id for disk in disks)
+
+
 def present_disk(xml: str, volume_id: str) -> str | None:
     """The element of a volume as the domain has it now, as libvirt wants it for detaching; None without one."""
     for element in ElementTree.fromstring(xml).iterfind("devices/disk"):

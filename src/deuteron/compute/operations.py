@@ -160,8 +160,10 @@ class Operations:
             dom = self._libvirtd.find(server_id)
             if dom is None or not dom.isActive():
                 return False
-            target = domains.volume_disks(dom.XMLDesc(0)).get(volume_id)
-            if target is None:
+            xml = dom.XMLDesc(0)
+            target = domains.volume_disks(xml).get(volume_id)
+            # QEMU does not hear of a new size from who holds the disk: the guest finds it when it starts again.
+            if target is None or domains.is_held(xml, volume_id):
                 return False
             dom.blockResize(target, size_gib << 30, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
         except libvirt.libvirtError as error:

@@ -254,3 +254,5 @@ def test_a_volume_that_a_process_holds_is_opened_at_its_socket() -> None:
     assert (source.get("protocol"), source.get("file")) == ("nbd", None)
     assert host.attrib == {"transport": "unix", "socket": "/run/deuteron/units/a/b"}
     assert element.findtext("serial") == SERVER.id
+    shown = f"<domain><devices>{ElementTree.tostring(element, encoding='unicode')}</devices></domain>"
+    assert domains.is_held(shown, SERVER.id) and not domains.is_held(shown, "another")
