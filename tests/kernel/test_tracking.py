@@ -88,7 +88,6 @@ class Datapath:
                 for packet in packets:
                     kind = frames.IPV6 if packet[0] >> 4 == 6 else frames.IPV4
                     wire.send(frames.ethernet("02:00:00:00:00:01", "02:00:00:00:00:02", kind, packet))
-                time.sleep(0.1)
                 return len(self.held()) == 2 * len(packets)
 
             wait_until(sent_and_tracked, "all are tracked")
