@@ -275,6 +275,7 @@ def test_what_a_back_end_keeps_waits_while_it_is_away_and_the_others_go_on(tmp_p
         keeper.sync(wanted(on_fast, on_slow), {SNAPSHOT: IntentSnapshot(SNAPSHOT, TWO, "slow")})
         until(lambda: states(keeper) == {ONE: "making", TWO: "ready", SNAPSHOT: "ready"}, "the other has its volume")
         until(lambda: "away" in dict(keeper.pending()).get(f"volume {ONE}", ""), "it is said why")
+        assert dict(keeper.pending())["back end fast"] == "away"
         drivers.bring_back("fast")
         until(settled(keeper, ONE, TWO, SNAPSHOT), "it is made when its back end is there")
         assert fast.size_gib(ONE) == 1 and fast.size_gib(TWO) is None and slow.size_gib(TWO) == 1
