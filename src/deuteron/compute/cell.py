@@ -153,10 +153,11 @@ def make_root(root: str, qemu: str, needs: Needs, identity: int, volumes: str = 
         if os.path.exists(f"/dev/{name}") and stat.S_ISCHR(os.stat(f"/dev/{name}").st_mode):
             _bind(f"/dev/{name}", _new_file(root, f"/dev/{name}"), _MS_NOSUID | _MS_NOEXEC)
     _show_terminals(root)
-    for folder in (volumes, units):
+    # A socket is connected to where nothing can be written, too.
+    for folder, flag in ((volumes, 0), (units, _MS_RDONLY)):
         if folder:
             os.makedirs(root + folder)
-            _bind(folder, root + folder, _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+            _bind(folder, root + folder, flag | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
     for path in sorted(needs.sockets):
         if not units or os.path.dirname(path) != units or not stat.S_ISSOCK(os.lstat(path).st_mode):
             raise ValueError(f"{path} is no socket of this guest")
