@@ -177,31 +177,73 @@ def boots(cloud: Cloud, server: Any, host: str) -> int:
     return int(cloud.on(host, f"grep -c 'kernel ready' {log}", check=False).strip() or 0)
 
 
-def test_the_clients_list_show_abort_and_force_a_move(cloud: Cloud, guest: Any) -> None:
-    compute = cloud.connect("admin").compute
-    here = compute.get_server(guest).compute_host
-    answers = []
-    for ending in ("server migration abort", "server migration force complete"):
-        cloud.openstack(f"--os-compute-api-version 2.80 server migrate --live-migration {guest.id}", "admin")
-        for _ in range(200):
-            listed = cloud.ask(f"--os-compute-api-version 2.80 server migration list --server {guest.id}", "admin")
-            running = [each for each in listed if each["Status"] == "running"]
-            if running or not [each for each in listed if each["Status"] == "preparing"]:
-                break
-        done = cloud.openstack(
-            f"--os-compute-api-version 2.80 {ending} {guest.id} {listed[0]['Id']}", "admin", check=False
-        )
-        answers.append((ending, done.returncode, done.stderr.strip()))
-        wait_for("it is over", lambda: compute.get_server(guest).task_state, lambda task: task is None)
-        wait_for("it is at one place", lambda: runs_on(cloud, guest), lambda hosts: len(hosts) == 1)
-    print(answers)
-    statuses = [each.status for each in compute.migrations(instance_uuid=guest.id)]
-    assert set(statuses) <= {"completed", "cancelled"}, (statuses, here)
+def test_a_guest_moves_with_a_card_that_came_later_and_standing_still(cloud: Cloud, guest: Any) -> None:
+    admin = cloud.connect("admin")
+
+    def cards(host: str) -> int:
+        return int(cloud.on(host, f"virsh dumpxml {guest.id} | grep -c '<interface'", check=False).strip() or 0)
+
+    def where() -> tuple[str, str]:
+        found = admin.compute.get_server(guest)
+        return str(found.compute_host), str(found.status)
+
+    here = where()[0]
+    there = "c1" if here == "c2" else "c2"
+    network = admin.network.create_network(name="third")
+    admin.network.create_subnet(network_id=network.id, name="third", cidr="10.82.0.0/24", ip_version=4)
+    card = admin.compute.create_server_interface(guest, net_id=network.id)
+    wait_for("it has three cards", lambda: cards(here), lambda count: count == 3)
+    migrate(cloud, guest, there)
+    assert cards(there) == 3
+    admin.compute.delete_server_interface(card, server=guest)
+    wait_for("the guest lets it go", lambda: cards(there), lambda count: count == 2)
+    admin.compute.pause_server(guest)
+    wait_for("it stands still", where, lambda seen: seen == (there, "PAUSED"))
+    admin.compute.live_migrate_server(guest, host=here, block_migration="auto")
+    wait_for("it has moved", where, lambda seen: seen == (here, "PAUSED"))
+    admin.compute.unpause_server(guest)
+    for kind in KINDS:
+        wait_for(f"it answers over {kind}", lambda k=kind: "1 received" in ping_once(cloud, k, address(guest, k)))
+    admin.compute.reboot_server(guest, "HARD")
+    wait_for("it boots from its disk", lambda: boots(cloud, guest, here), lambda count: count > 0)
     for kind in KINDS:
         wait_for(f"it answers over {kind}", lambda k=kind: "1 received" in ping_once(cloud, k, address(guest, k)))
 
 
-VICTIMS = ("the agent it leaves", "the agent it comes to", "the QEMU it comes to", "the API")
+@pytest.mark.parametrize("ending", ["abort", "force complete"])
+def test_the_clients_list_show_and_end_a_move(cloud: Cloud, guest: Any, ending: str) -> None:
+    compute = cloud.connect("admin").compute
+    here = str(compute.get_server(guest).compute_host)
+    there = "c1" if here == "c2" else "c2"
+    before = boots(cloud, guest, here)
+    compute.live_migrate_server(guest, host=None, block_migration="auto")
+    (other,) = wait_for("it is awaited", lambda: victims(cloud, guest, "the QEMU it comes to", here, there))
+    version = "--os-compute-api-version 2.80"
+    # Nothing arrives meanwhile, however slow the client is.
+    signal.pidfd_send_signal(other.handle, signal.SIGSTOP)
+    try:
+        (found,) = cloud.ask(f"{version} server migration list --server {guest.id} --status running", "admin")
+        assert (found["Source Compute"], found["Dest Compute"]) == (here, there)
+        shown = compute.get_server_migration(found["Id"], guest)
+        assert shown.status == "running"
+        cloud.openstack(f"{version} server migration {ending} {guest.id} {found['Id']}", "admin")
+    finally:
+        signal.pidfd_send_signal(other.handle, signal.SIGCONT)
+        os.close(other.handle)
+    wait_for("it is over", lambda: compute.get_server(guest).task_state, lambda task: task is None)
+    (last, *_) = cloud.ask(f"{version} server migration list --server {guest.id}", "admin")
+    assert (last["Id"], last["Type"]) == (found["Id"], "live-migration")
+    if ending == "abort":
+        assert last["Status"] == "cancelled" and boots(cloud, guest, here) == before
+    else:
+        assert last["Status"] == "completed"
+    host = here if ending == "abort" else there
+    wait_for("it is at one place", lambda: runs_on(cloud, guest), lambda hosts: hosts == [host])
+    for kind in KINDS:
+        wait_for(f"it answers over {kind}", lambda k=kind: "1 received" in ping_once(cloud, k, address(guest, k)))
+
+
+VICTIMS = ("the agent it leaves", "the agent it comes to", "the QEMU it leaves", "the QEMU it comes to", "the API")
 
 
 @pytest.mark.parametrize("after_s", [0.4, 2.2], ids=["early", "late"])
@@ -212,6 +254,7 @@ def test_whatever_dies_on_the_way_the_guest_runs_at_one_place(
     compute = cloud.connect("admin").compute
     here = str(compute.get_server(guest).compute_host)
     there = "c1" if here == "c2" else "c2"
+    before = boots(cloud, guest, here)
     compute.live_migrate_server(guest, host=there, block_migration="auto")
     began = time.monotonic()
     wait_for("it is time", lambda: time.monotonic() - began, lambda passed: passed > after_s)
@@ -232,6 +275,9 @@ def test_whatever_dies_on_the_way_the_guest_runs_at_one_place(
     last = next(iter(compute.migrations(instance_uuid=guest.id)))
     print(f"\n{victim}, after {after_s} s: {last.status}, on {host} (from {here} to {there})")
     assert (last.status == "completed") == (host == there), "the record says where it is"
+    if host == here:
+        booted = boots(cloud, guest, here) - before
+        assert booted == (1 if victim == "the QEMU it leaves" else 0), "it went on as it was"
     wait_for("hosts are as they should be", lambda: cloud.run("diff", check=False).returncode, lambda code: code == 0)
 
 
@@ -239,8 +285,8 @@ def victims(cloud: Cloud, server: Any, victim: str, here: str, there: str) -> li
     state = State(cloud.state)
     if victim == "the API":
         return processes.find(state, "api")
-    if victim == "the QEMU it comes to":
-        marked = f"/hosts/{there}/"
+    if "QEMU" in victim:
+        marked = f"/hosts/{here if 'leaves' in victim else there}/"
         return [one for one in processes.find(state, "qemu") if marked in Path(f"/proc/{one.pid}/cmdline").read_text()]
     host = here if victim == "the agent it leaves" else there
     reply = control.ask(state, control.Ask(do="status"), timeout_s=5)

@@ -39,6 +39,7 @@ from deuteron.model.intent import IntentServer
 MARK: Final = ".coming"
 _ANNOUNCE: Final = {"initial": 50, "max": 550, "rounds": 5, "step": 100}
 """When the guest's cards say where they are, in ms. Source: QEMU's own defaults."""
+_LAST_WORDS: Final = 500
 _LAYOUT_TIMEOUT_S: Final = 60.0
 _MOST_DRIVE_BYTES: Final = 64 << 20
 _MOST_ROOT_GIB: Final = 16 * 1024
@@ -77,10 +78,16 @@ class Arrivals:
         if server.config_drive:
             self._take_drive(control, layout, folder / "disk.config")
         dom = self._start(server, layout)
-        with self._disks_taken(session, dom, layout):
-            self._await_memory(session, dom, control)
-            # Nobody writes to the disks from outside once the guest may go on here.
-            qmp.ask(dom, "nbd-server-stop")
+        try:
+            with self._disks_taken(session, dom, layout):
+                self._await_memory(session, dom, control)
+                # Nobody writes to the disks from outside once the guest may go on here.
+                qmp.ask(dom, "nbd-server-stop")
+        except libvirt.libvirtError as error:
+            if dom.isActive():
+                raise
+            # QEMU says why it ends to its log, and to nobody else.
+            raise ServerFailure(f"QEMU ended: {consoles.qemu_log(server.id).strip()[-_LAST_WORDS:]}") from error
         self._files.finish(server)
         session.say("loaded")
         # The line stays until the other host has seen that all was sent.

@@ -416,6 +416,8 @@ class LibvirtCompute:
         state: str = observed.state
         on_its_way = step in (Step.BUILD, Step.DEFINE, Step.START, Step.WAIT_FOR_PORTS)
         is_off = observed.state in ("absent", "shutdown")
+        if observed.leaving is not None and not observed.ended_by_guest:
+            on_its_way = True  # one whose QEMU died while it was to leave is started again when it is to stay
         if on_its_way and is_off and entry.wanted is not None and entry.wanted.power != "shutdown":
             state = "building"
         if entry.fault is not None and observed.state != "running":

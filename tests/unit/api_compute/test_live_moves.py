@@ -194,6 +194,25 @@ def test_what_else_becomes_of_a_server_on_its_way(tmp_path: Path, way: str) -> N
     run(test())
 
 
+def test_a_server_that_has_gone_over_is_not_made_anew_by_a_reset(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            first, second, server = await under_way(w)
+            move = str(first.servers()[0].leave)
+            await said(first, LiveReport(move, "sent"))
+            await said(second, LiveReport(move, "loaded"))
+            await second.until(lambda: second.servers()[0].arrive == move)
+            for state in ("error", "active"):
+                assert (await w.admin.action(server, "os-resetState", {"state": state})).status == 202
+            await w.demo.get(f"{C}/servers/{server}")
+            assert second.servers()[0].arrive == move, "else its host takes the guest for rubbish"
+            await said(second, None)
+            await second.until(lambda: second.servers()[0].arrive is None)
+            assert await place(w, server) == ("h2", "h2")
+
+    run(test())
+
+
 def test_a_host_that_dies_on_the_way_is_not_waited_for(tmp_path: Path) -> None:
     async def test() -> None:
         async with world(tmp_path) as w:

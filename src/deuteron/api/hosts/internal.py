@@ -6,7 +6,8 @@ Every request carries a host's token, as the WebSocket does. Agents have their o
 The token of the host `outside`, which has no agent, opens the list of external networks and nothing else.
 A host is told what it needs for what runs on it and nothing else: the images of its own servers and volumes, its
 servers' config drives, the disks of servers that come to it, and the metadata of guests behind its own routers and DHCP
-servers. It gives the images that are to be made of its servers and volumes, and the disks of servers that leave it.
+servers. It gives the images that are to be made of its servers and volumes, and the disks of servers that leave it. Of
+a guest that moves while it runs two hosts tell each other over WebSockets (`streams`).
 """
 
 from __future__ import annotations

@@ -162,8 +162,7 @@ def _kept(tx: Tx, caller: Caller, row: ServerRow, root: VolumeRow, wanted: Rebui
 
 def reset_state(tx: Tx, settings: Settings, caller: Caller, request_id: str, row: ServerRow, state: str) -> None:
     """Say that the server is `active` or in `error`, whatever its host says; it does not go on to another host."""
-    if row.live is not None and row.task_state != "deleting":
-        live_moves.give_up(tx, settings, row, "its state was reset")
+    row = live_moves.call_off(tx, settings, row, "its state was reset")
     history.begin(tx, caller, request_id, row.id, "reset_state", row.host)
     history.finish(tx, row.id)
     # As in Nova a deletion under way is undone in name only: the host goes on with it, and its report ends it.

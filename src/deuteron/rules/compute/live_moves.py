@@ -150,8 +150,22 @@ def apply_report(tx: Tx, settings: Settings, host: str, row: ServerRow, said: Se
 
 
 def arrived(tx: Tx, row: ServerRow) -> None:
-    """The new host has the server as it should be."""
+    """The new host speaks of the server as of any other: nothing of the move is left there."""
     lifecycle.set_server(tx, row.id, live=None)
+
+
+def call_off(tx: Tx, settings: Settings, row: ServerRow, why: str, status: str = "error") -> ServerRow:
+    """Something else is asked of the server, which stays where it is; what its row says then.
+
+    One that is the new host's already stays that one's, which needs to hear that until it has said that it runs there.
+    """
+    move = move_of(row)
+    if move is None or move.is_done:
+        return row
+    give_up(tx, settings, row, why, status)
+    found = tx.first(select(servers).where(servers.c["id"] == row.id))
+    assert found is not None  # it was there a moment ago
+    return found
 
 
 def give_up(tx: Tx, settings: Settings, row: ServerRow, why: str, status: str = "error") -> None:

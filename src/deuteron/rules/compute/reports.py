@@ -51,6 +51,8 @@ def apply_report(tx: Tx, settings: Settings, host: str, report: ServerReport) ->
         if row.other_host is not None or report.live is not None:
             # The guest goes on where it was or where it comes to, and nothing else is said of it before.
             return
+        if row.host == host:
+            live_moves.arrived(tx, row)
     if row.host != host:
         return
     if row.task_state == "deleting":
@@ -100,8 +102,6 @@ def apply_report(tx: Tx, settings: Settings, host: str, report: ServerReport) ->
             if row.task_state in _MOVING:
                 migrations.settled(tx, row.id)
                 cold_moves.taken(tx, row)
-            if row.live is not None:
-                live_moves.arrived(tx, row)
     elif report.state == "building":
         if row.vm_state == "building" and row.task_state != "spawning":
             set_server(tx, row.id, task_state="spawning")

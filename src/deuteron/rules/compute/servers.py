@@ -214,9 +214,7 @@ def remove(tx: Tx, settings: Settings, caller: Caller, request_id: str, row: Ser
 
     A host that is away for long removes the instance when it comes back: it is not in the intent any more.
     """
-    if row.live is not None:
-        live_moves.give_up(tx, settings, row, "it is deleted", "cancelled")
-        row = find(tx, row.id)
+    row = live_moves.call_off(tx, settings, row, "it is deleted", "cancelled")
     history.begin(tx, caller, request_id, row.id, "delete", row.host)
     if row.host is None or not registry.is_awaited(tx, row.host):
         lifecycle.finish_delete(tx, settings, row)
