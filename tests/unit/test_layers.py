@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "compute": {"model"},
     "volume": {"model"},
     "guest": {"model"},
-    "appliance": set(),
+    "appliance": {"model"},
     "agent": {"model", "net", "compute", "volume"},
     "sandbox": {"model"},
     "cli": {"model", "sandbox", "guest", "compute.probe", "net", "volume.registry", "store.engine", "store.postgresql"},

@@ -1,7 +1,8 @@
 """A simulator of the Oracle ZFS Storage Appliance: its REST interface over TLS, and its LUNs over iSCSI.
 
 A program of its own (`python -m deuteron.appliance`) for clouds, tests and people that have no such machine. Nothing of
-the cloud imports it, and it imports nothing of the cloud: what a driver and it agree on is the appliance's protocol.
+the cloud imports it, and it imports nothing of the cloud but how logs are written: what a driver and it agree on is the
+appliance's protocol.
 
     __main__.py   options, processes' end
     rest.py       HTTP, log in, sessions, routes

@@ -27,6 +27,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from deuteron.model import logs
+
 from . import document as documents
 from .document import Document
 from .iscsi import Portal
@@ -38,6 +40,8 @@ from .trouble import Troubles
 
 def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
+    # Standard output is for who waits until it is ready, and may be read no further.
+    logs.configure(sys.stderr, debug=False)
     state: Path = options.state
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     held = (state / "lock").open("w")
