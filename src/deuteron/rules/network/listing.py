@@ -172,11 +172,15 @@ def _order(kind: Kind, asked: Asked, may_compare: MayCompare) -> list[Order]:
 
     def column(key: str) -> str | None:
         if (kind.name, key) in _NO_ORDER:
-            raise faults.bad_request(kind.collection, f"'{key}' is an invalid attribute for sort key")
+            return "id"
         name = declared(_ALIASES.get(key, key))
         return name if name is not None and may_compare(kind.resource.by_name[name]) else None
 
-    return listing.order_of(asked, WORDS, kind.collection, column)
+    found = listing.order_of(asked, WORDS, kind.collection, column)
+    for key in asked.keys:
+        if (kind.name, key) in _NO_ORDER:
+            raise faults.bad_request(kind.collection, f"'{key}' is an invalid attribute for sort key")
+    return found
 
 
 def _place(tx: Tx, kind: Kind, caller: Caller, parent_id: str | None, marker: str) -> Mapping[str, Any] | None:
