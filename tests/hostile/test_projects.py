@@ -342,7 +342,7 @@ ACTIONS: tuple[dict[str, Any], ...] = (
     {"createBackup": {"name": "mine", "backup_type": "daily", "rotation": 1}}, {"resize": {"flavorRef": "1"}},
     {"confirmResize": None}, {"revertResize": None}, {"rescue": None}, {"unrescue": None},
     {"evacuate": {}}, {"migrate": None},
-    {"os-migrateLive": {"host": None, "block_migration": True, "disk_over_commit": False}},
+    {"os-migrateLive": {"host": None, "block_migration": "auto"}},
     {"shelve": None}, {"shelveOffload": None}, {"unshelve": None},
 )  # fmt: skip
 
