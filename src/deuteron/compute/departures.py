@@ -45,6 +45,7 @@ _TIMEOUT_S_PER_GIB: Final = 800.0
 """How long it may take for each GiB of memory and disk. Source: nova.conf `live_migration_completion_timeout`."""
 _FIGURES_S: Final = 2.0
 _GONE_S: Final = 2.0
+_TAIL_TIMEOUT_S: Final = 30.0
 _UNDER_WAY: Final = ("setup", "active", "device", "pre-switchover", "cancelling", "wait-unplug")
 
 
@@ -80,8 +81,11 @@ class Departures:
             self._mirror(session, dom, target, node)
         while not self._are_mirrored(dom, figures):
             session.pause(0.1)
-        self._send_memory(session, dom)
+        memory = self._send_memory(session, dom)
         self._follow(session, dom, control, figures)
+        # QEMU is done when it has written the last of it, which is not yet with the other host then.
+        if not memory.is_sent(_TAIL_TIMEOUT_S):
+            raise StreamBroken("the last of the memory could not be sent")
         session.say("sent", figures.now)
 
     def call_off(self, server_id: str, *, runs: bool) -> None:
@@ -143,13 +147,15 @@ class Departures:
         figures.of_disks(jobs)
         return all(job["ready"] for job in jobs)
 
-    def _send_memory(self, session: Session, dom: libvirt.virDomain) -> None:
+    def _send_memory(self, session: Session, dom: libvirt.virDomain) -> Stream:
         chosen = {"pause-before-switchover": True, "auto-converge": True, "events": True}
         capabilities = [{"capability": name, "state": state} for name, state in chosen.items()]
         qmp.ask(dom, "migrate-set-capabilities", capabilities=capabilities)
-        with joined(session.open("memory")) as end:
+        stream = session.open("memory")
+        with joined(stream) as end:
             qmp.give(dom, f"{_NODE}memory", end.fileno())
         qmp.ask(dom, "migrate", uri=f"fd:{_NODE}memory")
+        return stream
 
     def _follow(self, session: Session, dom: libvirt.virDomain, control: Stream, figures: _Figures) -> None:
         is_still = False

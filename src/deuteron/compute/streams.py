@@ -37,6 +37,7 @@ class Streams:
     def open(self, move_id: str, name: str) -> Stream:
         """This host's end of the stream. Raises: StreamBroken."""
         try:
+            # Entered here and left by `close`: newer versions connect no sooner.
             connection = unix_connect(
                 self._api_socket,
                 f"ws://localhost/internal/moves/{move_id}/{name}",
@@ -48,7 +49,7 @@ class Streams:
                 ping_interval=None,
                 proxy=None,
                 logger=_QUIET,
-            )
+            ).__enter__()
         except (OSError, TimeoutError, WebSocketException) as error:
             raise StreamBroken(f"cannot open the stream {name} of move {move_id}: {error}") from error
         return Stream(connection, name)
@@ -60,6 +61,7 @@ class Stream:
     def __init__(self, connection: ClientConnection, name: str) -> None:
         self._connection = connection
         self.name = name
+        self._sent = threading.Event()
 
     def send(self, data: bytes | str) -> None:
         """Raises: StreamBroken."""
@@ -86,6 +88,10 @@ class Stream:
         for work in (self._to_socket, self._from_socket):
             threading.Thread(target=work, args=(end,), name=f"stream-{self.name}", daemon=True).start()
 
+    def is_sent(self, timeout_s: float) -> bool:
+        """Whether all that the joined socket gave before its end was sent, within this time."""
+        return self._sent.wait(timeout_s)
+
     def _to_socket(self, end: socket.socket) -> None:
         try:
             while True:
@@ -99,6 +105,7 @@ class Stream:
         try:
             while data := end.recv(_PIECE):
                 self.send(data)
+            self._sent.set()
         except (OSError, StreamBroken):
             pass
         self.close()
