@@ -35,7 +35,7 @@ from deuteron.compute import domain as domains
 from deuteron.compute.config_drive import ConfigDrives
 from deuteron.compute.contract import ConsoleUnavailable, HostFacts, HostUse, NotRunning, VolumeSource
 from deuteron.compute.figures import figures_of
-from deuteron.compute.images import ImageCache, InstanceFiles
+from deuteron.compute.images import ImageCache, InstanceFiles, images_of
 from deuteron.compute.libvirtd import Libvirtd, ServerFailure, details_of, is_away
 from deuteron.compute.operations import Operations
 from deuteron.compute.steps import ObservedServer, Step, next_step
@@ -45,7 +45,6 @@ from deuteron.compute.volumes import ServerVolumes
 from deuteron.model.intent import (
     GuestFigures,
     HostSettings,
-    ImageRef,
     IntentPort,
     IntentServer,
     LiveReport,
@@ -109,14 +108,6 @@ def _has(entry: _Server, volume_id: str) -> bool:
     wanted = () if entry.wanted is None else tuple(each.volume_id for each in entry.wanted.volumes)
     held = () if entry.report is None else entry.report.held
     return volume_id in wanted or volume_id in held
-
-
-def _images_of(server: IntentServer) -> list[ImageRef]:
-    """All that it is made of, or rescued with."""
-    found = [server.image, server.kernel, server.ramdisk]
-    if server.rescue is not None:
-        found += [server.rescue.image, server.rescue.kernel, server.rescue.ramdisk]
-    return [image for image in found if image is not None]
 
 
 class LibvirtCompute:
@@ -367,7 +358,7 @@ class LibvirtCompute:
         elif step is Step.REMOVE:
             with self._lock:
                 used = {
-                    image.id for other in self._servers.values() if other.wanted for image in _images_of(other.wanted)
+                    image.id for other in self._servers.values() if other.wanted for image in images_of(other.wanted)
                 }
             self._images.prune(used)
 

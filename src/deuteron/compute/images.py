@@ -43,6 +43,14 @@ _CONVERTED_FORMATS = {"vmdk": "vmdk", "vdi": "vdi", "vhd": "vpc", "vhdx": "vhdx"
 _PLAIN_FORMATS = ("aki", "ari")
 
 
+def images_of(server: IntentServer) -> list[ImageRef]:
+    """All that it is made of, or rescued with."""
+    found = [server.image, server.kernel, server.ramdisk]
+    if server.rescue is not None:
+        found += [server.rescue.image, server.rescue.kernel, server.rescue.ramdisk]
+    return [image for image in found if image is not None]
+
+
 class ImageCache:
     """Images on this host. Methods may be called from several threads; one image is fetched once at a time."""
 
