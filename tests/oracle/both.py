@@ -91,7 +91,9 @@ class Both:
         self.diverged = self.diverged or any(reason is not None and reason.ends for reason in reasons)
         if "auto-allocated-topology" in request.path and request.method == "DELETE" and theirs.status == 403:
             self.diverged = True  # it looked for what is to go as one who asks for it, and so made it
-        if request.step == "POST networks" and theirs.status >= 404:
+        if request.step == "POST networks" and (
+            theirs.status >= 404 or (theirs.status == 400 and '"mtu"' in json.dumps(sent))
+        ):
             self.diverged = True  # what is refused so late leaves the default group of the project that it was for
         if request.step == "POST routers" and re.search(_ON_SEVERAL_HOSTS, json.dumps(sent[1])):
             self.diverged = True

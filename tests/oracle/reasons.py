@@ -884,10 +884,10 @@ GENERATED: tuple[Reason, ...] = (
         bodies=r'.*"service_types": (0|""|\{\}|false).*',
     ),
     Reason(
-        "Neutron's links keep what was said twice about going backwards",
+        "Neutron's links keep what was said twice of a page, a marker or the way back",
         r".*_links\.\*\.href",
         "GET .*",
-        queries=r".*page_reverse=.*page_reverse=.*",
+        queries=r".*(page_reverse|marker)=.*\b(page_reverse|marker)=.*",
     ),
     Reason(
         "Neutron lists no groups to a project that has no room for its default group",
@@ -895,6 +895,14 @@ GENERATED: tuple[Reason, ...] = (
         "GET security-group(s|-rules)",
         '"409 OverQuota"',
         '"200"',
+    ),
+    Reason(
+        "Neutron fails to look for a MAC address that is none",
+        "status",
+        r"GET ports(/\{\})?",
+        '"500 HTTPInternalServerError"',
+        '"400 HTTPBadRequest"',
+        queries=r".*\bmac_address=.*",
     ),
     Reason(
         "Neutron fails on a metering rule without a prefix, of several at once",

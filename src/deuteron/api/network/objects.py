@@ -78,7 +78,7 @@ class Objects:
         makes = self._lacks_default_group if self.kind.name in _WITH_DEFAULT_GROUP else None
         found = [
             Route("GET", base, self.list_all, is_short=self._is_short, writes_if=makes),
-            Route("GET", f"{base}/{{id}}", self.show, is_short=self._is_short_one, writes_if=makes),
+            Route("GET", f"{base}/{{id}}", self.show, is_short=self._is_short_one),
         ]
         if self.kind.create is not None:
             found.append(Route("POST", base, self.create, Mode.WRITE, before=self._read_create))
@@ -105,7 +105,6 @@ class Objects:
 
     def show(self, call: Call, tx: Tx) -> Reply:
         """GET of one. Filters of some kinds, and by an alias, are looked at as in a list, and decide nothing."""
-        self._before_reading(call, tx)
         if (self.kind.is_cut_by_plugin or self._by_alias(call)) and call.query:
             refuse_what_cannot_be_asked(
                 self.kind,
@@ -307,12 +306,12 @@ class Objects:
     # --- reading --------------------------------------------------------------------------------------------------
 
     def _group_owner(self, call: Call) -> ProjectId | None:
-        """A project sees its default security group from the first look on, and an administrator who asks for it.
+        """A project sees its default security group from its first list on, and an administrator who asks for it.
 
         Who asks for another project's makes none.
         """
         caller = call.caller
-        asked = None if "id" in call.params else call.get("project_id") or call.get("tenant_id")
+        asked = call.get("project_id") or call.get("tenant_id")
         if not asked or asked == caller.project_id:
             return caller.project_id
         return ProjectId(asked) if caller.is_admin else None

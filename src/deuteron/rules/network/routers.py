@@ -26,6 +26,7 @@ from deuteron.rules.network import (
     faults,
     flavors,
     helped,
+    local_addresses,
     ports,
     proxied,
     qos,
@@ -152,6 +153,7 @@ def remove_interface(tx: Tx, settings: Settings, caller: Caller, row: RouterRow,
     if partly and subnet_id is not None:
         ports.leave_subnet(tx, settings, port, subnet_id)
     else:
+        local_addresses.refuse_deletion(tx, port["id"])
         trunk_ports.refuse_deletion(tx, port["id"])
         ports.delete_port(tx, settings, port["id"])
     touch(tx, ROUTER, row["id"])
