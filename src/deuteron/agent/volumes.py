@@ -50,7 +50,12 @@ def open_volumes(settings: HostSettings) -> VolumeKeeper:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return open_driver(backend.driver, Place(backend.name, settings.host, folder, fetch), backend.options)
 
-    drivers = Backends(settings.host, settings.volume_backends, open_one)
+    there = {backend.name for backend in settings.volume_backends}
+    kept = sorted(each.name for each in (state / "backends").glob("*") if each.is_dir())
+    if any(coming.glob("*-????????-*")):
+        kept.insert(0, VOLUME_DRIVER)
+    former = [name for name in kept if name not in there]
+    drivers = Backends(settings.host, settings.volume_backends, open_one, former=former)
     return VolumeKeeper(drivers, lambda *what: _deliver(settings, *what), coming, BackupStore(state / "backups"))
 
 

@@ -31,7 +31,9 @@ class Drivers(Protocol):
     on_change: Callable[[], None]
     """Called from any thread, after a back end went away or came back."""
 
-    def names(self) -> Sequence[str]: ...
+    def names(self) -> Sequence[str]:
+        """Of all that may keep something on this host: also of those that the settings name no more."""
+        ...
 
     def driver(self, name: str) -> VolumeDriver:
         """Raises: BackendAway, also for a name that no back end of this host has."""
@@ -55,11 +57,19 @@ class BackendTimes(msgspec.Struct, frozen=True):
 
 
 class Backends:
-    """`Drivers` of these settings."""
+    """`Drivers` of these settings. `former` are names that they had, whose back ends may keep something still."""
 
-    def __init__(self, host: str, settings: Sequence[BackendSettings], open: Open, times: BackendTimes | None = None):
+    def __init__(
+        self,
+        host: str,
+        settings: Sequence[BackendSettings],
+        open: Open,
+        times: BackendTimes | None = None,
+        former: Sequence[str] = (),
+    ) -> None:
         self.on_change: Callable[[], None] = lambda: None
         self._host = host
+        self._former = tuple(former)
         self._times = times or BackendTimes()
         self._closing = threading.Event()
         self._all: Mapping[str, _Backend] = {
@@ -71,7 +81,7 @@ class Backends:
             each.tried.wait(self._times.open_s)
 
     def names(self) -> Sequence[str]:
-        return list(self._all)
+        return [*self._all, *self._former]
 
     def driver(self, name: str) -> VolumeDriver:
         found = self._all.get(name)

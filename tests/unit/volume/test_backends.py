@@ -14,6 +14,7 @@ from deuteron.compute.tools import DiskFailure
 from deuteron.model.intent import BackendSettings, HostSettings
 from deuteron.volume.backends import Backends, BackendTimes
 from deuteron.volume.contract import BackendAway, Figures, VolumeDriver, VolumeFailure
+from deuteron.volume.keeper import VolumeKeeper
 from deuteron.volume.simulated import SimulatedDriver
 from tests.unit.volume.test_keeper import ONE, until
 
@@ -103,3 +104,31 @@ def test_back_ends_of_files_have_a_folder_each_and_the_first_one_has_what_was_th
         assert (tmp_path / "backends" / "fast").stat().st_mode & 0o77 == 0
     finally:
         keeper.close()
+
+
+def test_what_a_back_end_keeps_whose_table_is_gone_is_not_called_removed(tmp_path: Path) -> None:
+    def opened(*names: str) -> VolumeKeeper:
+        settings = tuple(BackendSettings(name, "file", name) for name in names)
+        return open_volumes(HostSettings("h1", str(tmp_path), "/none", "secret", volume_backends=settings))
+
+    for name in ("file", "fast"):
+        keeper = opened("file", "fast")
+        keeper.drivers.driver(name).make(ONE, 1)
+        keeper.close()
+        # Started anew, the host knows no more of what leaves than its id.
+        keeper = opened(*({"file", "fast"} - {name}))
+        try:
+            keeper.sync({}, {}, {("volume", ONE)})
+            until(
+                lambda keeper=keeper, name=name: f'"{name}"' in keeper.kept()[("volume", ONE)],
+                "it waits for its back end",
+            )
+        finally:
+            keeper.close()
+        keeper = opened("file", "fast")
+        try:
+            keeper.sync({}, {}, {("volume", ONE)})
+            until(lambda keeper=keeper: not keeper.kept(), "it is removed")
+            assert keeper.drivers.driver(name).size_gib(ONE) is None
+        finally:
+            keeper.close()
