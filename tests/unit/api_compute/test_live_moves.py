@@ -213,6 +213,24 @@ def test_a_server_that_has_gone_over_is_not_made_anew_by_a_reset(tmp_path: Path)
     run(test())
 
 
+def test_a_guest_that_dies_as_it_arrives_has_moved_all_the_same(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            first, second, server = await under_way(w)
+            move = str(first.servers()[0].leave)
+            await said(first, LiveReport(move, "sent"))
+            await said(second, LiveReport(move, "loaded"))
+            await second.until(lambda: second.servers()[0].arrive == move)
+            report = ServerReport(server, "error", 0, 0, 0, "its QEMU ended")
+            await second.say(Report(second.revision, (), (), (report,)))
+            await w.demo.until_status(server, "ERROR")
+            await said(second, None)
+            await ends(w, server)
+            assert await place(w, server) == ("h2", "h2") and await status(w) == "completed"
+
+    run(test())
+
+
 def test_a_host_that_dies_on_the_way_is_not_waited_for(tmp_path: Path) -> None:
     async def test() -> None:
         async with world(tmp_path) as w:

@@ -150,8 +150,9 @@ def apply_report(tx: Tx, settings: Settings, host: str, row: ServerRow, said: Se
 
 
 def arrived(tx: Tx, row: ServerRow) -> None:
-    """The new host speaks of the server as of any other: nothing of the move is left there."""
+    """The new host speaks of the server as of any other: nothing of the move is left there, whatever else it says."""
     lifecycle.set_server(tx, row.id, live=None)
+    migrations.settled(tx, row.id)
 
 
 def call_off(tx: Tx, settings: Settings, row: ServerRow, why: str, status: str = "error") -> ServerRow:
