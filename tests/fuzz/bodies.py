@@ -579,6 +579,16 @@ BODIES: dict[tuple[str, str], list[Any]] = {
         {"status": "disabled", "disabled_reason": "x", "forced_down": False},
         {"host": "h1", "binary": "nova-compute"},
     ],
+    ("POST", _C + "/os-aggregates"): [{"aggregate": {"name": "$unique", "availability_zone": "$unique"}}],
+    ("PUT", _C + "/os-aggregates/{id}"): [
+        {"aggregate": {"name": "$unique"}},
+        {"aggregate": {"availability_zone": "z"}},
+    ],
+    ("POST", _C + "/os-aggregates/{id}/action"): [
+        {"add_host": {"host": "h1"}},
+        {"remove_host": {"host": "h1"}},
+        {"set_metadata": {"metadata": {"a": "b", "c": None}}},
+    ],
     ("PUT", _C + "/os-hosts/{id}"): [{"status": "disable"}],
     ("PUT", _C + "/os-quota-sets/{id}"): [{"quota_set": {"instances": 5, "cores": -1, "force": True}}],
     ("POST", _C + "/os-volumes"): [

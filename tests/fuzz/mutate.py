@@ -71,6 +71,7 @@ _ID_KINDS = (
     ("os-server-groups", "server_group"), ("images", "image"), ("users", "user"), ("groups", "group"),
     ("projects", "project"), ("domains", "domain"), ("roles", "role"), ("regions", "region"), ("services", "service"),
     ("endpoints", "endpoint"), ("agents", "agent"), ("os-services", "compute_service"),
+    ("os-aggregates", "aggregate"),
     ("os-hypervisors", "hypervisor"), ("credentials", "credential"), ("os-interface", "port"), ("quotas", "project"),
     ("os-quota-sets", "project"), ("members", "project"), ("application_credentials", "credential"), ("implies",
     "role"), ("policies", "qos_policy"),

@@ -511,6 +511,7 @@ _FURNITURE: dict[str, tuple[str, str, Any]] = {
         {"flavor": {"name": "fuzzed-$made", "ram": 64, "vcpus": 1, "disk": 1, "id": "fuzzed-$made"}},
     ),
     "keypair": (_C + "/os-keypairs/{}", _C + "/os-keypairs", {"keypair": {"name": "fuzzed-$made"}}),
+    "aggregate": (_C + "/os-aggregates/{}", _C + "/os-aggregates", {"aggregate": {"name": "fuzzed-$made"}}),
     "server_group": (
         _C + "/os-server-groups/{}", _C + "/os-server-groups",
         {"server_group": {"name": "fuzzed-$made", "policies": ["affinity"]}},

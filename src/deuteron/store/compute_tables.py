@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Integer, Table, Text
+from sqlalchemy import Column, Index, Integer, Table, Text
 
 from deuteron.model.compute import ACTION, BLOCK_DEVICE, DELETED_SERVER, FLAVOR, GROUP, KEYPAIR, MIGRATION, SERVER
-from deuteron.store.schema import metadata, table_for
+from deuteron.store.schema import Json, metadata, table_for
 
 flavors = table_for(FLAVOR)
 keypairs = table_for(KEYPAIR)
@@ -24,3 +24,23 @@ quotas = Table(
     Column("hard_limit", Integer, nullable=False),
 )
 """Limits that an administrator set; what has no row has its default. -1 is unlimited."""
+
+aggregates = Table(
+    "compute_aggregates",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("uuid", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("metadata", Json, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("updated_at", Text),
+    Index("uq_compute_aggregates_name", "name", unique=True),
+)
+
+aggregate_hosts = Table(
+    "compute_aggregate_hosts",
+    metadata,
+    Column("aggregate_id", Integer, primary_key=True, autoincrement=False),
+    Column("host", Text, primary_key=True),
+    Index("ix_compute_aggregate_hosts_host", "host"),
+)

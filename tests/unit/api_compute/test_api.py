@@ -408,7 +408,6 @@ def test_networks_by_the_old_proxies(tmp_path: Path) -> None:
 def test_what_is_said_to_be_empty_or_not_there_is_so(tmp_path: Path) -> None:
     async def test() -> None:
         async with world(tmp_path) as w:
-            assert (await w.admin.get(f"{C}/os-aggregates"))["aggregates"] == []
             assert (await w.admin.get(f"{C}/os-migrations"))["migrations"] == []
             assert (await w.admin.request("GET", f"{C}/os-cells")).status == 404
             classes = (await w.admin.get(f"{C}/os-quota-class-sets/default"))["quota_class_set"]

@@ -84,7 +84,7 @@ def test_the_extensions_are_those_that_work(tmp_path: Path) -> None:
             listed = (await w.demo.get(f"{C}/extensions"))["extensions"]
             assert [item["alias"] for item in listed] == list(extensions.EXTENSIONS)
             for name in ("os-assisted-volume-snapshots", "os-migrate-server", "os-floating-ips",
-                         "os-aggregates", "os-used-quotas", "os-server-tags"):  # fmt: skip
+                         "os-used-quotas", "os-server-tags"):  # fmt: skip
                 assert (await w.demo.request("GET", f"{C}/extensions/{name}")).status == 404, name
             one = (await w.demo.get(f"{C}/extensions/os-quota-sets"))["extension"]
             assert (one["alias"], one["name"]) == ("os-quota-sets", "Quotas")

@@ -147,6 +147,8 @@ SMALL: Final = {
     "image_metadef_namespaces": "an administrator makes them",
     "image_metadef_parts": "an administrator makes them",
     "image_metadef_resource_types": "an administrator makes them",
+    "compute_aggregates": "an administrator makes them",
+    "compute_aggregate_hosts": "a few of each host",
     "compute_flavors": "an administrator makes them",
     "network_flavors": "an administrator makes them",
     "network_service_profiles": "an administrator makes them",

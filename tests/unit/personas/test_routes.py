@@ -782,7 +782,16 @@ def _compute() -> Iterator[tuple[str, Line]]:
     yield f"PUT {v2}/os-hosts/{{compute_host}}", Line("os-hosts:update", {"status": "enable"}, headers=oldest)
     for tail, rule in (("startup", "start"), ("shutdown", "shutdown"), ("reboot", "reboot")):
         yield f"GET {v2}/os-hosts/{{compute_host}}/{tail}", Line(f"os-hosts:{rule}", headers=oldest)
-    yield f"GET {v2}/os-aggregates", Line("os-aggregates:index")
+    aggregates = f"{v2}/os-aggregates"
+    yield f"GET {aggregates}", Line("os-aggregates:index")
+    yield f"POST {aggregates}", Line("os-aggregates:create", {"aggregate": {"name": "new"}})
+    yield f"GET {aggregates}/{{aggregate}}", Line("os-aggregates:show")
+    yield f"PUT {aggregates}/{{aggregate}}", Line("os-aggregates:update", {"aggregate": {"name": "new"}})
+    yield f"DELETE {aggregates}/{{aggregate}}", Line("os-aggregates:delete")
+    yield (
+        f"POST {aggregates}/{{aggregate}}/action",
+        Line("os-aggregates:set_metadata", {"set_metadata": {"metadata": {}}}),
+    )
     yield f"GET {v2}/limits", Line("limits")
     quota = f"{v2}/os-quota-sets/{{project}}"
     yield f"GET {quota}", Line("os-quota-sets:show")
@@ -1261,6 +1270,8 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     hypervisors = admin.ask("GET", f"{nova}/os-hypervisors").json["hypervisors"]
     ids["hypervisor"] = hypervisors[0]["id"] if hypervisors else "none"
     ids["moment"] = "2026-01-01 00:00:00"
+    aggregate = admin.ask("POST", f"{nova}/os-aggregates", {"aggregate": {"name": f"of {name}"}}).json["aggregate"]
+    ids["aggregate"] = str(aggregate["id"])
     ids["compute_host"] = hypervisors[0]["hypervisor_hostname"] if hypervisors else "none"
     return ids, roles
 

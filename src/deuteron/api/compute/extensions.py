@@ -25,6 +25,7 @@ EXTENSIONS: Final[Mapping[str, tuple[str, str]]] = {
     "OS-SRV-USG": ("ServerUsage", "When servers were launched and terminated."),
     "os-access-ips": ("AccessIPs", "accessIPv4 and accessIPv6 of servers."),
     "os-admin-actions": ("AdminActions", "os-resetState."),
+    "os-aggregates": ("Aggregates", "Aggregates of hosts, which make availability zones."),
     "os-attach-interfaces": ("AttachInterfaces", "Interfaces of servers."),
     "os-availability-zone": ("AvailabilityZone", "The availability zone, and the hosts in it."),
     "os-config-drive": ("ConfigDrive", "config_drive of servers."),

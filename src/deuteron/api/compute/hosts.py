@@ -14,10 +14,9 @@ from deuteron.api.compute.bodies import Body
 from deuteron.api.compute.versions import only_until
 from deuteron.model.codecs import is_uuid, whole_number
 from deuteron.model.errors import BadRequest, Conflict, NotFound
-from deuteron.rules.compute import hosts, loads
+from deuteron.rules.compute import aggregates, hosts, loads
 from deuteron.rules.compute.hosts import COMPUTE, CONTROL, CONTROLLER
 from deuteron.rules.compute.loads import Load
-from deuteron.rules.compute.placement import ZONE
 from deuteron.rules.hosts import registry
 from deuteron.rules.hosts.registry import Host
 from deuteron.rules.placement.hosts import RESERVED_MIB
@@ -31,7 +30,7 @@ def list_services(call: Call, tx: Tx) -> Reply:
     shown = []
     if binary in (None, COMPUTE):
         numbers = _numbers_of(call, tx)
-        shown = [_service(call, host, numbers) for host in hosts.listed(tx, call.settings, name=name)]
+        shown = [_service(call, tx, host, numbers) for host in hosts.listed(tx, call.settings, name=name)]
     for place, control in enumerate(CONTROL):
         if binary in (None, control) and name in (None, CONTROLLER):
             shown.append(_control(call, tx, control, 1000 + place))
@@ -75,7 +74,7 @@ def update_service(call: Call, tx: Tx) -> Reply:
             hosts.disable(tx, host, reason or "")
     if "forced_down" in body:
         hosts.force_down(tx, host, body.boolean("forced_down"))
-    return Reply(200, {"service": _service(call, registry.find(tx, call.settings, host.name) or host, {})})
+    return Reply(200, {"service": _service(call, tx, registry.find(tx, call.settings, host.name) or host, {})})
 
 
 def set_service(call: Call, tx: Tx) -> Reply:
@@ -189,36 +188,39 @@ def statistics(call: Call, tx: Tx) -> Reply:
 
 def list_zones(call: Call, tx: Tx) -> Reply:
     access.require(call, "os-availability-zone:list")
-    any_up = any(host.compute_up for host in hosts.listed(tx, call.settings))
-    zone = {"zoneName": ZONE, "zoneState": {"available": any_up}, "hosts": None}
-    return Reply(200, {"availabilityZoneInfo": [zone]})
+    shown = [{**zone, "hosts": None} for zone, _ in _zones(call, tx)]
+    return Reply(200, {"availabilityZoneInfo": shown})
+
+
+def _zones(call: Call, tx: Tx) -> list[tuple[dict[str, Any], list[Host]]]:
+    """Each availability zone that has hosts, with them, by its name; `nova` where there is no host at all."""
+    found: dict[str, list[Host]] = {}
+    for host in hosts.listed(tx, call.settings):
+        found.setdefault(aggregates.zone_of(tx, host.name), []).append(host)
+    return [
+        ({"zoneName": name, "zoneState": {"available": any(host.compute_up for host in there)}}, there)
+        for name, there in sorted(found.items() if found else [(aggregates.ZONE, [])])
+    ]
 
 
 def list_zones_detail(call: Call, tx: Tx) -> Reply:
     access.require(call, "os-availability-zone:detail")
-    found = hosts.listed(tx, call.settings)
     now = tx.now.replace(tzinfo=None).isoformat(timespec="microseconds")
     inner = {CONTROLLER: {name: {"active": True, "available": True, "updated_at": now} for name in CONTROL}}
-    outer = {
-        host.name: {
-            COMPUTE: {
-                "active": COMPUTE not in host.disabled_services,
-                "available": host.compute_up,
-                "updated_at": _plain(host.last_heard),
+    zones = [{"zoneName": "internal", "zoneState": {"available": True}, "hosts": inner}]
+    for zone, there in _zones(call, tx):
+        outer = {
+            host.name: {
+                COMPUTE: {
+                    "active": COMPUTE not in host.disabled_services,
+                    "available": host.compute_up,
+                    "updated_at": _plain(host.last_heard),
+                }
             }
+            for host in there
         }
-        for host in found
-    }
-    zones = [
-        {"zoneName": "internal", "zoneState": {"available": True}, "hosts": inner},
-        {"zoneName": ZONE, "zoneState": {"available": any(host.compute_up for host in found)}, "hosts": outer},
-    ]
+        zones.append({**zone, "hosts": outer})
     return Reply(200, {"availabilityZoneInfo": zones})
-
-
-def list_aggregates(call: Call, tx: Tx) -> Reply:
-    access.require(call, "os-aggregates:index")
-    return Reply(200, {"aggregates": []})
 
 
 def _hypervisors(call: Call, tx: Tx, *, detail: bool) -> Reply:
@@ -331,13 +333,13 @@ def _servers_on(tx: Tx, found: Sequence[Host]) -> dict[str, list[dict[str, str]]
     }
 
 
-def _service(call: Call, host: Host, numbers: Mapping[str, int]) -> dict[str, Any]:
+def _service(call: Call, tx: Tx, host: Host, numbers: Mapping[str, int]) -> dict[str, Any]:
     reason = host.disabled_services.get(COMPUTE)
     shown: dict[str, Any] = {
         "id": _service_id(call, COMPUTE, host.name, numbers.get(host.name, 0)),
         "binary": COMPUTE,
         "host": host.name,
-        "zone": ZONE,
+        "zone": aggregates.zone_of(tx, host.name),
         "status": "enabled" if reason is None else "disabled",
         "state": "up" if host.compute_up else "down",
         "updated_at": _plain(host.last_heard),

@@ -35,11 +35,11 @@ from sqlalchemy import (
 from deuteron.api.call import Call, Reply
 from deuteron.api.compute import access, paging, views
 from deuteron.model.errors import BadRequest, Forbidden
-from deuteron.rules.compute import history, interfaces, lifecycle
+from deuteron.rules.compute import aggregates, history, interfaces, lifecycle
 from deuteron.rules.compute.faults import invalid
 from deuteron.rules.compute.lifecycle import ServerRow
-from deuteron.rules.compute.placement import ZONE
 from deuteron.store import listing
+from deuteron.store import query as store_query
 from deuteron.store.compute_tables import deleted_servers, servers
 from deuteron.store.database import Tx
 from deuteron.store.expressions import contains_any, text_field
@@ -152,7 +152,7 @@ def _list(call: Call, tx: Tx, path: str) -> tuple[Sequence[ServerRow], dict[str,
     project = _project(call, query)
     found: list[Select[Any]] = []
     for table in _tables(call, query):
-        fields = _fields(table)
+        fields = _fields(tx, table)
         conditions = _conditions(call, tx, query, fields, project)
         if conditions is not None:
             columns = [column.label(name) for name, column in fields.items()]
@@ -200,7 +200,7 @@ def _tables(call: Call, query: Mapping[str, list[str]]) -> tuple[Table, ...]:
     return (servers, deleted_servers) if both else (servers,)
 
 
-def _fields(table: Table) -> Fields:
+def _fields(tx: Tx, table: Table) -> Fields:
     """Columns of a server's row, whichever table it is in, and what Nova has as columns and we do not."""
     found: dict[str, ColumnElement[Any]] = {column.key: column for column in servers.c}
     if table is deleted_servers:
@@ -209,7 +209,7 @@ def _fields(table: Table) -> Fields:
     return {
         **found,
         "deleted_at": type_coerce(gone, Text),
-        "zone": case((found["host"].is_not(None), literal(ZONE)), else_=func.coalesce(found["availability_zone"], "")),
+        "zone": _zone(tx, found),
         "drive": case((found["config_drive"], literal("True")), else_=literal("")),
         "auto_disk": case((found["disk_config"] == "AUTO", literal("1")), else_=literal("0")),
         "root_device": type_coerce(literal("/dev/vda"), Text),
@@ -217,6 +217,18 @@ def _fields(table: Table) -> Fields:
         "ramdisk_id": func.coalesce(text_field(found["ramdisk"], "id"), ""),
         "flavor_id": text_field(found["flavor"], "flavorid"),
     }
+
+
+def _zone(tx: Tx, found: Fields) -> ColumnElement[Any]:
+    """The zone of the host that a server is on; until it is on one, that which it asked for."""
+    on: dict[str, list[str]] = {}
+    for host, zone in sorted(aggregates.zones(tx).items()):
+        on.setdefault(zone, []).append(host)
+    return case(
+        *((store_query.any_of(found["host"], there), literal(zone)) for zone, there in on.items()),
+        (found["host"].is_not(None), literal(aggregates.ZONE)),
+        else_=func.coalesce(found["availability_zone"], ""),
+    )
 
 
 def _conditions(

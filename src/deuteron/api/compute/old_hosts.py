@@ -13,11 +13,10 @@ from deuteron.api.call import Call, Reply
 from deuteron.api.compute import access
 from deuteron.api.compute.versions import only_until
 from deuteron.model.errors import NotFound
-from deuteron.rules.compute import hosts, loads
+from deuteron.rules.compute import aggregates, hosts, loads
 from deuteron.rules.compute.faults import not_built
 from deuteron.rules.compute.hosts import COMPUTE, CONTROL, CONTROLLER
 from deuteron.rules.compute.loads import Load
-from deuteron.rules.compute.placement import ZONE
 from deuteron.rules.placement.hosts import RESERVED_MIB
 from deuteron.store.database import Tx
 
@@ -31,7 +30,7 @@ def list_all(call: Call, tx: Tx) -> Reply:
     access.require(call, "os-hosts:list")
     shown = [{"host_name": CONTROLLER, "service": name.removeprefix("nova-"), "zone": _INTERNAL} for name in CONTROL]
     shown += [
-        {"host_name": host.name, "service": COMPUTE.removeprefix("nova-"), "zone": ZONE}
+        {"host_name": host.name, "service": COMPUTE.removeprefix("nova-"), "zone": aggregates.zone_of(tx, host.name)}
         for host in hosts.listed(tx, call.settings)
         if COMPUTE not in host.disabled_services
     ]

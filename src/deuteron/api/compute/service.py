@@ -8,6 +8,7 @@ from typing import Any
 from deuteron.api.call import PASTE_MAX_BODY_BYTES, Call, Mode, Reply, Route
 from deuteron.api.compute import (
     actions,
+    aggregates,
     attributes,
     audits,
     diagnostics,
@@ -166,7 +167,12 @@ _ROUTES = (
     ("GET", "/os-hypervisors/statistics", hosts.statistics, READ),
     ("GET", "/os-hypervisors/{id}", hosts.show_hypervisor, READ),
     ("GET", "/os-hypervisors/{id}/uptime", hosts.hypervisor_uptime, READ),
-    ("GET", "/os-aggregates", hosts.list_aggregates, READ),
+    ("GET", "/os-aggregates", aggregates.list_all, READ),
+    ("POST", "/os-aggregates", aggregates.create, WRITE),
+    ("GET", "/os-aggregates/{id}", aggregates.show, READ),
+    ("PUT", "/os-aggregates/{id}", aggregates.update, WRITE),
+    ("DELETE", "/os-aggregates/{id}", aggregates.remove, WRITE),
+    ("POST", "/os-aggregates/{id}/action", aggregates.act, WRITE),
     ("GET", "/limits", quotas.show_limits, READ),
     ("GET", "/os-quota-sets/{id}", quotas.show, READ),
     ("GET", "/os-quota-sets/{id}/detail", quotas.show_detail, READ),

@@ -136,6 +136,13 @@ SERVICE: Final[Shape] = {
     "forced_down": Field(11),
     "status": Field(53),
 }
+AGGREGATE: Final[Shape] = {"name": _REQUIRED, "availability_zone": Field(null=True)}
+AGGREGATE_CHANGE: Final[Shape] = {"name": _PLAIN, "availability_zone": Field(null=True)}
+AGGREGATE_ACTIONS: Final[Mapping[str, Shape]] = {
+    "add_host": {"host": _REQUIRED},
+    "remove_host": {"host": _REQUIRED},
+    "set_metadata": {"metadata": Field(required=1, kind="object")},
+}
 KEYPAIR: Final[Shape] = {"name": _REQUIRED, "public_key": Field(required=92), "type": Field(2), "user_id": Field(10)}
 GROUP: Final[Shape] = {
     "name": _REQUIRED,

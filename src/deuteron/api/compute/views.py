@@ -17,11 +17,10 @@ from deuteron.api.compute import access, paging
 from deuteron.model.compute import Flavor
 from deuteron.model.network.rows import SecurityGroupRow, SecurityGroupRuleRow
 from deuteron.model.scalars import SecurityGroupId
-from deuteron.rules.compute import block_devices, interfaces
+from deuteron.rules.compute import aggregates, block_devices, interfaces
 from deuteron.rules.compute import groups as server_groups
 from deuteron.rules.compute.interfaces import Plugged
 from deuteron.rules.compute.lifecycle import ServerRow, nics
-from deuteron.rules.compute.placement import ZONE
 from deuteron.rules.hosts import registry
 from deuteron.rules.hosts.registry import Host
 from deuteron.rules.network import devices
@@ -125,7 +124,14 @@ def details(call: Call, tx: Tx, rows: Sequence[ServerRow], *, single: bool = Fal
         if host is not None:
             hosts[name] = host_status(host)
     volumes = block_devices.of_servers(tx, [row.id for row in rows])
-    shown = [_detail(call, row, found, seen, hosts, volumes.get(row.id, ())) for row in rows]
+    zones = aggregates.zones(tx) if any(row.host for row in rows) else {}
+    shown = [
+        _detail(
+            call, row, found, seen, hosts, volumes.get(row.id, ()),
+            zones.get(row.host, aggregates.ZONE) if row.host else row.availability_zone or "",
+        )
+        for row in rows
+    ]  # fmt: skip
     if single and call.version >= 71:
         for row, item in zip(rows, shown, strict=True):
             known = row.group_id is not None and server_groups.is_there(tx, row.group_id)
@@ -178,7 +184,7 @@ def flavor(call: Call, row: ServerRow, seen: Rights) -> dict[str, Any]:
 
 
 def _detail(
-    call: Call, row: ServerRow, found: Plugged, seen: Rights, hosts: dict[str, str], volumes: Sequence[Any]
+    call: Call, row: ServerRow, found: Plugged, seen: Rights, hosts: dict[str, str], volumes: Sequence[Any], zone: str
 ) -> dict[str, Any]:
     version: int = call.version
     word = status(row)
@@ -199,7 +205,7 @@ def _detail(
         "accessIPv4": row.access_ipv4,
         "accessIPv6": row.access_ipv6,
         "OS-DCF:diskConfig": row.disk_config,
-        "OS-EXT-AZ:availability_zone": ZONE if row.host else row.availability_zone or "",
+        "OS-EXT-AZ:availability_zone": zone,
         "config_drive": "True" if row.config_drive else "",
         "key_name": row.key_name,
         "OS-SRV-USG:launched_at": row.launched_at,

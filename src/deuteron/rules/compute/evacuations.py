@@ -102,4 +102,4 @@ def _wish(tx: Tx, settings: Settings, row: ServerRow, host: str | None) -> Wish:
         raise NotFound(f"Compute host {host} could not be found.", type="ComputeHostNotFound")
     if host is not None and host == row.host:
         raise BadRequest("The target host can't be the same one.", type="HTTPBadRequest")
-    return placement.in_group(tx, row, Wish(host, not_on=frozenset(() if row.host is None else (row.host,))))
+    return placement.of_server(tx, settings, row, Wish(host, not_on=frozenset(() if row.host is None else (row.host,))))

@@ -9,23 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from deuteron.model.caller import Caller
 from deuteron.model.compute import Nic
 from deuteron.model.errors import ApiError, BadRequest, Conflict, Forbidden, NotFound
+from deuteron.model.network import COMPUTE_PREFIX
 from deuteron.model.network.rows import PortRow
 from deuteron.model.scalars import NetworkId, PortId, ProjectId, SecurityGroupId
 from deuteron.model.settings import Settings
-from deuteron.rules.compute.placement import ZONE
+from deuteron.rules.compute import aggregates
 from deuteron.rules.hosts import registry
 from deuteron.rules.network import devices, dns, promises, routed, sight
 from deuteron.rules.network import ports as network_ports
 from deuteron.rules.network.devices import PluggedPort
 from deuteron.store.database import Tx
 from deuteron.store.query import Values
-
-OWNER: Final = f"compute:{ZONE}"
 
 MayChoose = Callable[[str | None], bool]
 """Whether policy lets the caller choose an address on a network of this project."""
@@ -133,7 +132,9 @@ def plug(tx: Tx, settings: Settings, caller: Caller, socket: Socket, want: Wante
         name = dns.name_of_host(settings, socket.hostname)
     except BadRequest:
         raise BadRequest(f"Instance hostname {socket.hostname} is not a valid DNS name", type="InvalidInput") from None
-    values: Values = {"device_id": socket.server_id, "device_owner": OWNER, "binding:host_id": socket.host or ""}
+    zone = aggregates.zone_of(tx, socket.host) if socket.host else aggregates.ZONE
+    owner = f"{COMPUTE_PREFIX}{zone}"
+    values: Values = {"device_id": socket.server_id, "device_owner": owner, "binding:host_id": socket.host or ""}
     values["dns_name"] = name
     if want.port_id is not None:
         port = _free_port(tx, caller, want.port_id)

@@ -222,7 +222,7 @@ def _destination(tx: Tx, settings: Settings, row: ServerRow, asked: Asked) -> st
         flavor = msgspec.structs.replace(flavor, disk=0, ephemeral=0)
     wish = Wish(asked.host, not_on=frozenset((row.host or "",)))
     if not asked.is_forced:
-        wish = placement.in_group(tx, row, wish)
+        wish = placement.of_server(tx, settings, row, wish)
     hosts, taken = placement.candidates(tx, settings), loads.loads(tx, row.group_id)
     reasons: list[str] = []
     while True:

@@ -18,6 +18,8 @@ from sqlalchemy import Row, select
 from deuteron.model.compute import Flavor, Nic
 from deuteron.model.network.rows import PortRow, SubnetRow
 from deuteron.model.settings import Settings
+from deuteron.rules.compute import aggregates
+from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.rules.network import guests
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
@@ -30,7 +32,6 @@ OPENSTACK_VERSIONS: Final = (
     "2012-08-10", "2013-04-04", "2013-10-17", "2015-10-15", "2016-06-30", "2016-10-06", "2017-02-22", "2018-08-27",
     "2020-10-14",
 )  # fmt: skip
-ZONE: Final = "nova"
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def ec2_tree(tx: Tx, subject: Subject) -> dict[str, Any]:
         "local-hostname": subject.fqdn,
         "local-ipv4": fixed[0] if fixed else "",
         "mac": subject.ports[0]["mac_address"] if subject.ports else "",
-        "placement": {"availability-zone": ZONE},
+        "placement": {"availability-zone": _zone(tx, row)},
         "public-hostname": subject.fqdn,
         "public-ipv4": public or "",
         "reservation-id": row.reservation_id,
@@ -120,6 +121,10 @@ def ec2_tree(tx: Tx, subject: Subject) -> dict[str, Any]:
     if row.ramdisk:
         tree["ramdisk-id"] = _short("ari", row.ramdisk["id"])
     return tree
+
+
+def _zone(tx: Tx, row: ServerRow) -> str:
+    return aggregates.ZONE if row.host is None else aggregates.zone_of(tx, row.host)
 
 
 def _short(prefix: str, id: str | None) -> str:
@@ -154,7 +159,7 @@ def _meta_data(tx: Tx, subject: Subject) -> dict[str, Any]:
         "name": row.name,
         "hostname": subject.fqdn,
         "launch_index": row.launch_index,
-        "availability_zone": ZONE,
+        "availability_zone": _zone(tx, row),
         "project_id": row.project_id,
         "devices": [],
         "dedicated_cpus": [],

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from deuteron.model.compute import Flavor
+from deuteron.model.errors import BadRequest
 from deuteron.model.settings import Settings
-from deuteron.rules.compute import claims, groups
+from deuteron.rules.compute import aggregates, claims, groups
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.rules.compute.loads import Load
 from deuteron.rules.hosts import registry
@@ -21,8 +22,6 @@ from deuteron.rules.hosts.registry import Host
 from deuteron.rules.placement import hosts as places
 from deuteron.store.database import Tx
 
-ZONE: Final = "nova"
-"""The one availability zone."""
 _WORDS: Final = {places.VCPU: ("processors", ""), places.MEMORY: ("memory", " MiB"), places.DISK: ("disk", " GiB")}
 """Of resource classes, in the sentences that say why a host does not fit."""
 
@@ -41,6 +40,10 @@ class Wish:
     """The hosts that the hint `different_host` takes away."""
     beside: frozenset[str] | None = None
     """The hosts that keep the server's volumes, or may; None for any."""
+    zone: str | None = None
+    """The availability zone that the server asked for."""
+    in_zone: frozenset[str] | None = None
+    """The hosts in it; None for any."""
     lacks: Mapping[str, str] = field(default_factory=dict)
     """By host, what it lacks to promise what the server's ports ask for."""
 
@@ -86,8 +89,21 @@ def choose(hosts: Sequence[Host], taken: Mapping[str, Load], flavor: Flavor, wis
     return NoHost(tuple(reasons))
 
 
-def in_group(tx: Tx, row: ServerRow, wish: Wish) -> Wish:
-    """The wish of a server that is there already, with what its group asks."""
+def zoned(tx: Tx, settings: Settings, wish: Wish, zone: str | None) -> Wish:
+    """The wish of a server that asked for the availability zone, or for none. Raises: BadRequest."""
+    if not zone:
+        return wish
+    there = candidates(tx, settings)
+    if not aggregates.is_zone(tx, zone, [host.name for host in there]):
+        raise BadRequest("The requested availability zone is not available", type="AvailabilityZoneNotAvailable")
+    return replace(wish, zone=zone, in_zone=aggregates.only_in(tx, zone, there))
+
+
+def of_server(tx: Tx, settings: Settings, row: ServerRow, wish: Wish) -> Wish:
+    """The wish of a server that is there already, with its zone and with what its group asks."""
+    if row.availability_zone:
+        there = aggregates.only_in(tx, row.availability_zone, candidates(tx, settings))
+        wish = replace(wish, zone=row.availability_zone, in_zone=there)
     group = None if row.group_id is None else groups.row_of(tx, row.group_id)
     if group is None:
         return wish
@@ -118,6 +134,8 @@ def _reason(host: Host, load: Load, flavor: Flavor, wish: Wish) -> str | None:
         return wish.lacks[host.name]
     if wish.beside is not None and host.name not in wish.beside:
         return "the server's volumes are not kept there"
+    if wish.in_zone is not None and host.name not in wish.in_zone:
+        return f"not in availability zone {wish.zone}"
     if wish.only is not None and host.name not in wish.only:
         return "none of the servers of same_host is there"
     if host.name in wish.not_on:

@@ -356,13 +356,12 @@ def _key(tx: Tx, caller: Caller, name: str | None) -> ServerRow | None:
 def _wish(tx: Tx, settings: Settings, caller: Caller, where: Where) -> Wish:
     """What the placement has to respect. Raises: BadRequest."""
     host = where.host
-    if where.zone not in (None, "", placement.ZONE):
-        raise BadRequest("The requested availability zone is not available", type="AvailabilityZoneNotAvailable")
+    in_zone = placement.zoned(tx, settings, Wish(), where.zone)
     for named in where.named_hosts:
         if registry.find(tx, settings, named) is None:
             raise BadRequest(f"Compute host {named} could not be found.", type="ComputeHostNotFound")
         host = named
-    wish = Wish(host, only=_hosts_of(tx, caller, where.same_host))
+    wish = replace(in_zone, host=host, only=_hosts_of(tx, caller, where.same_host))
     wish = replace(wish, not_on=_hosts_of(tx, caller, where.different_host) or frozenset())
     if where.group is None:
         return wish

@@ -153,7 +153,7 @@ def _change(
     hosts, taken = placement.candidates(tx, settings), loads.loads(tx, row.group_id)
     reasons: list[str] = []
     for wish in wishes:
-        wanted = wish if wish.host == row.host else placement.in_group(tx, row, wish)
+        wanted = wish if wish.host == row.host else placement.of_server(tx, settings, row, wish)
         chosen = placement.choose([each for each in hosts if wish.host in (None, each.name)], taken, new, wanted)
         if not isinstance(chosen, NoHost):
             break

@@ -96,8 +96,6 @@ def unshelve(
     values: dict[str, object] = {}
     if zone is not None:
         pinned = zone["availability_zone"]
-        if pinned not in (None, placement.ZONE):
-            raise BadRequest("The requested availability zone is not available", type="HTTPBadRequest")
         values["availability_zone"] = pinned
     if host is not None and registry.find(tx, settings, host) is None:
         raise BadRequest(f"Compute host {host} could not be found.", type="ComputeHostNotFound")
@@ -109,6 +107,7 @@ def unshelve(
         except NotFound:
             raise Conflict(f"The image of shelved instance {row.id} is gone", type="UnshelveException") from None
     wish = Wish(host, beside=block_devices.hosts_of(tx, settings, row.id))
+    wish = placement.zoned(tx, settings, wish, row.availability_zone if zone is None else zone["availability_zone"])
     chosen = placement.choose(placement.candidates(tx, settings), loads.loads(tx), flavor, wish)
     history.begin(tx, caller, request_id, row.id, "unshelve", None)
     if isinstance(chosen, NoHost):
