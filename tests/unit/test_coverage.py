@@ -255,6 +255,7 @@ COMPUTE = {
     "test_the_oldest_path_of_hosts_says_what_is_taken_by_whom: os-hosts",
     "`os-hypervisors`": SERVERS + "there is one",
     "`os-availability-zone`": SERVERS + "and a zone",
+    "`os-aggregates`": "unit/api_compute/test_aggregates.py::test_an_aggregate_is_made_changed_and_removed",
     "`limits`": SERVERS + "what it uses counts",
     "`os-quota-sets`": SERVERS + "more than the quota",
     "`os-quota-class-sets`": API + "test_limits_and_quotas_count_what_is_there",
