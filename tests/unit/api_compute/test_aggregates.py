@@ -86,6 +86,8 @@ def test_an_aggregate_is_made_changed_and_removed(tmp_path: Path) -> None:
         ("POST", "/{}/action", {"remove_host": {"host": "h2"}}, 404),
         ("POST", "/{}/action", {"remove_host": {}}, 400),
         ("POST", "/{}/action", {"set_metadata": {"metadata": {"a": 1}}}, 400),
+        ("POST", "/{}/action", {"set_metadata": {"metadata": "a"}}, 400),
+        ("POST", "/{}/action", {"set_metadata": {"metadata": 7}}, 400),
         ("POST", "/{}/action", {"set_metadata": {"metadata": {"a/b": "c"}}}, 400),
         ("POST", "/{}/action", {"set_metadata": {"metadata": {"availability_zone": None}}}, 400),
         ("POST", "/{}/action", {"set_metadata": {"metadata": {"availability_zone": "other"}}}, 400),

@@ -93,6 +93,8 @@ def _zone(body: Body) -> str | None:
 
 def _metadata(raw: Any) -> dict[str, str | None]:
     """Raises: BadRequest."""
+    if not isinstance(raw, dict):
+        raise invalid("metadata", raw, f"{quoted(raw)} is not of type 'object'")
     kept = metadata("metadata", {key: value for key, value in raw.items() if value is not None})
     metadata("metadata", dict.fromkeys(raw, ""))  # the keys of what goes
     if ":" in kept.get(KEY, ""):
