@@ -38,16 +38,16 @@ def create(call: Call, tx: Tx) -> Reply:
 def update(call: Call, tx: Tx) -> Reply:
     body = shapes.check(wrapped(call, "aggregate"), shapes.AGGREGATE_CHANGE, call.version)
     if not body.raw:
-        raise invalid("aggregate", {}, "{} is not valid under any of the given schemas")
+        raise invalid("aggregate", {}, f"it has to hold name or {KEY}")
     name = (body.text("name", least=1) or "").strip() if "name" in body else None
     if name == "":
-        raise invalid("name", body.raw["name"], "it is empty")
+        raise invalid("name", body.raw["name"], "it has to hold more than blanks")
     zone = _zone(body)
     found = _find(call, tx, "update")
     if name is not None:
         found = aggregates.rename(tx, found, name)
     if KEY in body:
-        found = aggregates.set_metadata(tx, call.settings, found, {KEY: zone}, "update")
+        found = aggregates.set_metadata(tx, found, {KEY: zone}, "update")
     return Reply(200, {"aggregate": _view(call, found)})
 
 
@@ -62,13 +62,14 @@ def act(call: Call, tx: Tx) -> Reply:
     named = [name for name in shapes.AGGREGATE_ACTIONS if isinstance(whole, dict) and name in whole]
     if len(named) != 1:
         action = next(iter(whole), "") if isinstance(whole, dict) else ""
-        raise BadRequest(f"There is no such action: {quoted(action)}", type="HTTPBadRequest")
+        known = ", ".join(shapes.AGGREGATE_ACTIONS)
+        raise BadRequest(f"There is no such action: {quoted(action)}; one of {known} is", type="HTTPBadRequest")
     action = named[0]
     body = shapes.check(wrapped(call, action), shapes.AGGREGATE_ACTIONS[action], call.version)
     if action == "set_metadata":
         wanted = _metadata(body.raw["metadata"])
         found = _find(call, tx, action)
-        found = aggregates.set_metadata(tx, call.settings, found, wanted, "update metadata of")
+        found = aggregates.set_metadata(tx, found, wanted, "update metadata of")
         return Reply(200, {"aggregate": _view(call, found)})
     host = body.text("host", least=1)
     if host is None:
@@ -87,18 +88,16 @@ def _zone(body: Body) -> str | None:
         return None
     zone = body.name(KEY)
     if ":" in zone:
-        raise invalid(KEY, zone, "it holds a colon")
+        raise invalid(KEY, zone, "it must not hold a colon, behind which a host would be named")
     return zone
 
 
-def _metadata(raw: Any) -> dict[str, str | None]:
+def _metadata(raw: dict[str, Any]) -> dict[str, str | None]:
     """Raises: BadRequest."""
-    if not isinstance(raw, dict):
-        raise invalid("metadata", raw, f"{quoted(raw)} is not of type 'object'")
     kept = metadata("metadata", {key: value for key, value in raw.items() if value is not None})
     metadata("metadata", dict.fromkeys(raw, ""))  # the keys of what goes
     if ":" in kept.get(KEY, ""):
-        raise invalid(KEY, kept[KEY], "it holds a colon")
+        raise invalid(KEY, kept[KEY], "it must not hold a colon, behind which a host would be named")
     return {key: kept.get(key) for key in raw}
 
 

@@ -180,9 +180,9 @@ def _check_kind(name: str, value: Any, field: Field) -> None:
     if value is None:
         if not field.null:
             raise invalid(name, value, "None is not of a type that is expected here; leave it out")
+    elif field.kind == "object" and not isinstance(value, dict):
+        raise invalid(name, value, f"{quoted(value)} is not of type 'object'")
     elif isinstance(value, dict) and field.kind != "object":
         raise invalid(name, value, f"{quoted(value)} is not of type '{'array' if field.kind == 'array' else 'string'}'")
     elif isinstance(value, list) and field.kind != "array":
-        raise invalid(
-            name, value, f"{quoted(value)} is not of type '{'object' if field.kind == 'object' else 'string'}'"
-        )
+        raise invalid(name, value, f"{quoted(value)} is not of type 'string'")

@@ -99,9 +99,7 @@ def rename(tx: Tx, aggregate: Aggregate, name: str) -> Aggregate:
     return _write(tx, aggregate, name=name)
 
 
-def set_metadata(
-    tx: Tx, settings: Settings, aggregate: Aggregate, wanted: Mapping[str, str | None], action: str
-) -> Aggregate:
+def set_metadata(tx: Tx, aggregate: Aggregate, wanted: Mapping[str, str | None], action: str) -> Aggregate:
     """Keys that are null go, the others are as they are said; `action` is what Nova calls it in a refusal.
 
     Raises: BadRequest for a zone that its hosts cannot be in.
@@ -142,7 +140,9 @@ def add_host(tx: Tx, settings: Settings, aggregate_id: int, name: str) -> Aggreg
 def remove_host(tx: Tx, settings: Settings, aggregate: Aggregate, name: str) -> Aggregate:
     """Raises: NotFound for a host that is not in it; Conflict for one whose servers would change their zone."""
     if name not in aggregate.hosts:
-        raise NotFound(f"Cannot remove host {name} in aggregate {aggregate.id}", type="AggregateHostNotFound")
+        raise NotFound(
+            f"Cannot remove host {name} in aggregate {aggregate.id}: it is not in it", type="AggregateHostNotFound"
+        )
     others = _zones_of(tx, [name], aside=aggregate.id)
     if aggregate.zone is not None and not others and (count := _servers_on(tx, [name])):
         raise _refused("remove host from", aggregate, _keeps(name, aggregate.zone, None, count), Conflict)
