@@ -168,6 +168,7 @@ def _lists(place: str, theirs: Sequence[Any], ours: Sequence[Any], twins: Twins)
     left, lost = list(ours), []
     doubtful: set[int] = set()  # those that more than one may be
     settled: set[int] = set()
+    guessed: set[int] = set()  # those of which one went to one that may be another's
     for one in theirs:
         found = next((number for number, other in enumerate(left) if _is_twin(one, other, twins)), None)
         if found is None:
@@ -188,7 +189,9 @@ def _lists(place: str, theirs: Sequence[Any], ours: Sequence[Any], twins: Twins)
             continue
         settled.add(id(one))
         if near:
-            is_sure = len(alike) == 1 and (is_last or alike[0] not in doubtful)
+            if len(alike) > 1:
+                guessed.update(alike)
+            is_sure = not guessed & set(alike) and (is_last or not doubtful & set(alike))
             other = left.pop(near[0][1])
             yield from _compare(_item(place, one), one, other, twins if is_sure else twins.copy())
         else:

@@ -105,3 +105,12 @@ def test_of_items_that_nobody_knew_those_belong_together_that_name_the_same() ->
     ]
     found = differences(Answer(200, {"segments": one}), Answer(200, {"segments": other}), twins)
     assert {each.place for each in found} == {"segments.*.tag"}
+
+
+def test_a_list_of_nothing_but_ids_tells_nothing_of_which_is_which() -> None:
+    twins = Twins()
+    theirs, ours = ([{"id": f"{digit * 8}{THERE[8:]}"} for digit in digits] for digits in ("abc", "def"))
+    assert differences(Answer(200, {"rules": theirs}), Answer(200, {"rules": ours}), twins) == []
+    one = [each | {"name": name} for each, name in zip(theirs, "xyz", strict=True)]
+    other = [each | {"name": name} for each, name in zip(ours, "zxy", strict=True)]
+    assert differences(Answer(200, {"rules": one}), Answer(200, {"rules": other}), twins) == []

@@ -183,6 +183,12 @@ def test_what_no_packet_could_follow_is_refused(world: World, change: Mapping[st
     assert world.listed() == [] and world.shown()["router_id"] is None
 
 
+def test_the_floating_ip_is_looked_for_before_two_answers_to_one_question(world: World) -> None:
+    body = {"port_forwarding": world.body(external_port_range="7:8")}
+    asked = world.client.call("POST", f"/v2.0/floatingips/{ZERO}/port_forwardings", body, "demo")
+    assert said(asked) == (404, "FloatingIPNotFound")
+
+
 def test_ports_lead_to_one_place_and_are_led_to_by_one(world: World) -> None:
     world.forward()
     world.forward(**RANGES, external_port_range="100:110", internal_port_range="200:210")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from sqlalchemy import ColumnElement, Text, and_, cast
 
@@ -138,9 +138,15 @@ def _said(values: Values, side: _Side) -> _Ports | None:
     one, several = values.get(f"{side}_port"), values.get(f"{side}_port_range")
     if one is not None and several is not None and several != forwarded.ports_text(one, one):
         raise _refused(f"{side}_port {one} and {side}_port_range {several} are not the same; one of them is enough")
-    if several is not None:
+    return _range(values, side)
+
+
+def _range(values: Mapping[str, Any], side: _Side) -> _Ports | None:
+    """The ports of one side, by their range where a body says both; None where it says none."""
+    if (several := values.get(f"{side}_port_range")) is not None:
         first, _, last = several.partition(":")
         return _Ports(int(first), int(last))
+    one = values.get(f"{side}_port")
     return None if one is None else _Ports(one, one)
 
 
@@ -151,8 +157,11 @@ def _ports(row: PortForwardingRow, side: _Side) -> _Ports:
 
 
 def refuse_uneven(values: Mapping[str, object]) -> None:
-    """Of a body. Raises: BadRequest for several ports inside that are not as many outside."""
-    inside, outside = (_said(dict(values), side) for side in _SIDES)
+    """Of a body. Raises: BadRequest for several ports inside that are not as many outside.
+
+    That a port and a range say the same is looked at later, as by Neutron: when the floating IP is there.
+    """
+    inside, outside = (_range(values, side) for side in _SIDES)
     if inside is not None and outside is not None:
         _refuse_uneven(inside, outside)
 
