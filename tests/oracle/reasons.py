@@ -832,7 +832,7 @@ GENERATED: tuple[Reason, ...] = (
         "A trunk is of the project that its port is of: Neutron gives one to who owns the port's network, too",
         "status",
         "POST trunks( several)?",
-        '"201"',
+        '"(201|409 ParentPortInUse)"',
         '"404 PortNotFound"',
         "demo|manager",
     ),

@@ -323,16 +323,21 @@ class MacAddress:
             return None
         if not isinstance(raw, str) or not re.fullmatch(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}", raw):
             raise Invalid(f"'{quoted(raw)}' is not a valid MAC address", raw)
-        mac = raw.lower().replace("-", ":")
+        mac = canonical_mac(raw)
         if mac in ("00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff"):
             raise Invalid(f"'{mac}' is not a valid MAC address: nothing can have it", raw)
         return mac
 
     def decode_filter(self, text: str) -> Any:
-        return text.lower().replace("-", ":")
+        return canonical_mac(text)
 
     def schema(self) -> dict[str, Any]:
         return {"type": ["string", "null"] if self.nullable else "string", "format": "mac"}
+
+
+def canonical_mac(text: str) -> str:
+    """A MAC address as the kernel and the switch write it: small letters, colons."""
+    return text.lower().replace("-", ":")
 
 
 MAX_ITEMS = 100

@@ -139,6 +139,12 @@ def test_a_name_fits_together_with_the_domain(client: Client, named: Client) -> 
         assert client.port(client.network()["id"], dns_name=name)["dns_name"] == "", "there is no domain to fit with"
 
 
+def test_a_name_that_does_not_fit_is_told_before_what_the_caller_may_not_say(named: Client) -> None:
+    body = {"network_id": named.network()["id"], "dns_name": "a.elsewhere.", "binding:profile": {}}
+    assert said(named.call("POST", PORT, {"port": body})) == (400, "HTTPBadRequest")
+    assert said(named.call("POST", PORT, {"port": {**body, "dns_name": "a"}})) == (403, "PolicyNotAuthorized")
+
+
 def test_with_the_default_domain_names_of_ports_are_taken_and_not_kept(client: Client) -> None:
     place = subnet(client)
     told = ("", [("10.0.0.5", "host-10-0-0-5", "host-10-0-0-5.openstacklocal.")])

@@ -340,6 +340,13 @@ def test_who_would_change_the_provider_is_told_so_before_that_there_is_no_policy
     assert refusal(client, "PUT", f"/v2.0/networks/{network}", {"network": wanted}) == (400, "InvalidInput")
 
 
+def test_zones_are_looked_for_when_a_network_has_its_segments(client: Client) -> None:
+    body = {"availability_zone_hints": ["nosuch"], "segments": [{}, {}]}
+    assert refusal(client, "POST", "/v2.0/networks", {"network": body}) == (400, "InvalidInput")
+    del body["segments"]
+    assert refusal(client, "POST", "/v2.0/networks", {"network": body}) == (404, "AvailabilityZoneNotFound")
+
+
 def test_no_segments_beside_provider_attributes_are_a_list_of_segments(client: Client) -> None:
     wanted = {"provider:network_type": "vlan", "segments": []}
     assert refusal(client, "POST", "/v2.0/networks", {"network": wanted}) == (

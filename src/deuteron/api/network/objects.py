@@ -226,7 +226,7 @@ class Objects:
     def _read_one(self, call: Call, item: Mapping[str, Any], *, is_alone: bool) -> _New:
         declared = self.kind.resource.by_name
         values = attributes.decode_create(self.kind.resource, item, call.caller)
-        self.kind.refuse(values)
+        self.kind.refuse(call.settings, values)
         explicit = [name for name in item if name in values and not _is_default(declared[name], values[name])]
         return _New(values, explicit, is_alone)
 
@@ -238,7 +238,7 @@ class Objects:
             if member not in body and self.kind.collection not in body:
                 return bodies.lacks(member)
         values = attributes.decode_update(self.kind.resource, bodies.one(call, member))
-        self.kind.refuse(values)
+        self.kind.refuse(call.settings, values)
         return values
 
     def _create(self, call: Call, tx: Tx, new: _New) -> Values:

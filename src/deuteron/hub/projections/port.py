@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import select
 
 from deuteron.hub.projections.contract import Made, OnHost, Place, Reading, Touched, by_host, held, rows
+from deuteron.model.codecs import canonical_mac
 from deuteron.model.intent import AddressPair, DhcpOption, FixedIp, IntentPort
 from deuteron.rules.network import bindings, dns, local_addresses, logged, trunk_ports
 from deuteron.store.database import Tx
@@ -82,7 +83,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
                 port_security_enabled=bool(row.port_security_enabled),
                 security_groups=groups,
                 allowed_address_pairs=tuple(
-                    AddressPair(pair["ip_address"], pair.get("mac_address") or row.mac_address)
+                    AddressPair(pair["ip_address"], canonical_mac(pair.get("mac_address") or row.mac_address))
                     for pair in row.allowed_address_pairs or ()
                 ),
                 extra_dhcp_opts=dhcp_options(row.extra_dhcp_opts),

@@ -66,7 +66,8 @@ def _pair(raw: Any) -> dict[str, str]:
         raise Invalid(f"'{quoted(raw)}' is not a pair", raw)
     found = {}
     if "mac_address" in raw:
-        found["mac_address"] = MacAddress().decode(raw["mac_address"])
+        MacAddress().decode(raw["mac_address"])
+        found["mac_address"] = raw["mac_address"]  # Neutron tells it as it was written
     if "ip_address" not in raw:
         raise Named("AllowedAddressPairsMissingIP", "AllowedAddressPair must contain ip_address", raw)
     unknown = [name for name in raw if name not in ("mac_address", "ip_address")]

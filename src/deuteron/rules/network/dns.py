@@ -33,13 +33,16 @@ def are_given(settings: Settings) -> bool:
 
 
 def kept(settings: Settings, values: Mapping[str, object]) -> dict[str, str]:
-    """Those of `NAMES` that are in `values` and that a port keeps. Raises: BadRequest for one that does not fit."""
+    """Those of `NAMES` that are in `values` and that a port keeps."""
     if not are_given(settings):
         return {}
-    found = {name: str(values[name]) for name in NAMES if name in values}
-    if found.get("dns_name"):
-        _refuse_misfit(settings, found["dns_name"])
-    return found
+    return {name: str(values[name]) for name in NAMES if name in values}
+
+
+def refuse_name(settings: Settings, values: Mapping[str, object]) -> None:
+    """Of the body of a port. Raises: BadRequest for a name that does not fit the domain."""
+    if are_given(settings) and values.get("dns_name"):
+        _refuse_misfit(settings, str(values["dns_name"]))
 
 
 def name_of_host(settings: Settings, hostname: str) -> str:

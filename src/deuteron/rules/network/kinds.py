@@ -57,7 +57,7 @@ class Kind(Generic[RowT]):
     """The same for a row that the caller sees, without a query."""
     derive: Callable[[Tx, Settings, Caller, Sequence[Values], frozenset[str]], None] | None = None
     """Fills in attributes that are not stored, of rows about to be shown."""
-    refuse: Callable[[Mapping[str, object]], None] = lambda values: None
+    refuse: Callable[[Settings, Mapping[str, object]], None] = lambda settings, values: None
     """Raises: BadRequest for values that are wrong by themselves, before anything is looked for or anyone asked."""
     judge: Callable[[Mapping[str, object]], None] = lambda values: None
     """The same, once it was asked who may: of an administrator, before a parent is looked for."""

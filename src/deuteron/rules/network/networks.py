@@ -51,7 +51,6 @@ def create_network(tx: Tx, settings: Settings, caller: Caller | None, values: Va
     quota that is full.
     """
     network_id = NetworkId(new_id())
-    refuse_unknown_zones(values.get("availability_zone_hints") or ())
     if values.get("is_default"):
         _refuse_second_default(tx, network_id)
     quotas.check(tx, "network", values["project_id"])
@@ -67,6 +66,7 @@ def create_network(tx: Tx, settings: Settings, caller: Caller | None, values: Va
     largest = segments.mtu_of(settings, [segments.segment_of_row(row) for row in taken])
     mtu = values.get("mtu") or largest
     segments.check_mtu(mtu, largest)
+    refuse_unknown_zones(values.get("availability_zone_hints") or ())
     row = add(
         tx,
         NETWORK,

@@ -486,6 +486,7 @@ KIND = Kind(
     update=update_port,
     delete=delete_by_user,
     visible=_visible,
+    refuse=dns.refuse_name,
     extra_columns=("network_id", "fixed_ips", "dns_name", "qos_policy_id", "binding:vnic_type"),
     target=sight.network_target,
     seen_as=_seen_as,

@@ -19,6 +19,7 @@ from deuteron.model.codecs import quoted, whole_number
 from deuteron.model.errors import ApiError
 from deuteron.model.network.security import PROTOCOLS
 from deuteron.model.resource import Refused
+from deuteron.model.settings import Settings
 from deuteron.rules.network import faults
 from deuteron.store import query
 
@@ -37,7 +38,7 @@ def of_rules(table: FromClause) -> Mapping[str, Filter]:
     }
 
 
-def refuse_values(values: Mapping[str, object]) -> None:
+def refuse_values(settings: Settings, values: Mapping[str, object]) -> None:
     """Of a new rule. Raises: BadRequest for what no rule has, in the order in which Neutron looks."""
     for name, read in _READ.items():
         value = values.get(name)

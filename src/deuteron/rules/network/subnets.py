@@ -325,7 +325,7 @@ def _check_lists(values: Values, version: int) -> None:
                 raise faults.invalid_input(f"{name} '{route[name]}' does not match the ip_version '{version}'")
 
 
-def _refuse_service_types(values: Mapping[str, Any]) -> None:
+def _refuse_service_types(settings: Settings, values: Mapping[str, Any]) -> None:
     """Raises: BadRequest for what owns no port.
 
     As Neutron: it adds the letters of `compute:` to the prefixes one by one, so that a word which begins with any of
