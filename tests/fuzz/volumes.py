@@ -45,6 +45,7 @@ _VOLUME_ACTIONS: list[Any] = [
     {"os-retype": {"new_type": "$volume_type", "migration_policy": "never"}},
     {"os-reset_status": {"status": "available", "attach_status": "detached", "migration_status": "none"}},
     {"os-force_delete": {}},
+    {"os-unmanage": None},
     {"os-attach": {"instance_uuid": "$uuid", "mountpoint": "/dev/vdb", "host_name": "h1", "mode": "rw"}},
     {"os-detach": {"attachment_id": "$uuid"}},
     {"os-force_detach": {"attachment_id": "$uuid", "connector": {"host": "h1"}}},
@@ -74,6 +75,16 @@ _BACKUP = {
     "availability_zone": "nova",
 }
 _GROUP_TYPE = {"name": "$unique", "description": "y", "is_public": True, "group_specs": {"k": "v"}}
+_MANAGED = {
+    "host": "h1@file",
+    "ref": {"source-name": "x.qcow2"},
+    "name": "x",
+    "description": "y",
+    "volume_type": "$volume_type",
+    "availability_zone": "nova",
+    "bootable": True,
+    "metadata": {"k": "v"},
+}
 _TRANSFER = {"transfer": {"volume_id": "$volume", "name": "x", "no_snapshots": True}}
 _TYPE = {
     "name": "$unique",
@@ -102,6 +113,7 @@ BODIES: dict[tuple[str, str], list[Any]] = {
         {"os-reset_status": {"status": "creating"}},
         {"os-update_snapshot_status": {"status": "creating", "progress": "80%"}},
         {"os-force_delete": {}},
+        {"os-unmanage": {}},
     ],
     ("POST", _V + "/snapshots/{id}/metadata"): [{"metadata": {"k": "v"}}],
     ("PUT", _V + "/snapshots/{id}/metadata"): [{"metadata": {"k": "v"}}],
@@ -140,6 +152,16 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ("POST", _V + "/volume-transfers"): [_TRANSFER],
     ("POST", _V + "/os-volume-transfer/{id}/accept"): [{"accept": {"auth_key": "0123456789abcdef"}}],
     ("POST", _V + "/volume-transfers/{id}/accept"): [{"accept": {"auth_key": "0123456789abcdef"}}],
+    **{
+        ("POST", f"{_V}/{path}"): [{"volume": _MANAGED}, {"volume": {"host": "h1@file", "ref": {"source-name": "x"}}}]
+        for path in ("os-volume-manage", "manageable_volumes")
+    },
+    **{
+        ("POST", f"{_V}/{path}"): [
+            {"snapshot": {"volume_id": "$volume", "ref": {"source-name": "x"}, "name": "x", "metadata": {"k": "v"}}}
+        ]
+        for path in ("os-snapshot-manage", "manageable_snapshots")
+    },
     ("PUT", _V + "/os-services/{action}"): [
         {"host": "h1@file", "binary": "cinder-volume"},
         {"host": "h1@file", "binary": "cinder-volume", "disabled_reason": "x"},

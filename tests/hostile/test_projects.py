@@ -61,6 +61,7 @@ ADMINS_ONLY = re.compile(
     | /identity/v3/(domains|roles|role_inferences|services|endpoints|groups|system|OS-INHERIT)
     | /identity/v3/projects/\{target_id\} | /identity/v3/role_assignments
     | /placement/(resource_providers|resource_classes|traits|allocation|reshaper) | /placement/(usages)?$
+    | /volume/v3/(os-(volume|snapshot)-manage|manageable_(volumes|snapshots))
     | /volume/v3/(os-services|scheduler-stats|capabilities|qos-specs|os-quota-class-sets|default-types)
     | /volume/v3/group_types/\{id\}/group_specs | (PUT|DELETE)\ /volume/v3/group_types/\{id\}
     | (PUT|POST|DELETE)\ /volume/v3/types/\{id\} | /volume/v3/types/\{id\}/os-volume-type-access

@@ -14,6 +14,7 @@ PEOPLE, IMAGES, DISKS, SERVERS = (
 )
 GROUPS = "unit/api_volume/test_groups.py::"
 BACKUPS = "unit/api_volume/test_backups.py::"
+MANAGED = "unit/api_volume/test_manage.py::"
 VOLUMES, TYPES = "unit/api_volume/test_volumes.py::", "unit/api_volume/test_types.py::"
 ACCOUNTS = "unit/api_identity/test_compliance.py::"
 METADEFS = "unit/api_image/test_metadefs.py::"
@@ -156,7 +157,12 @@ VOLUME = {
     "image metadata": VOLUMES + "test_small_actions_change_what_a_volume_says_of_itself: os-set_image_metadata",
     "delete with its snapshots": DISKS + "a volume goes with what was kept of it: cascade",
     "delete by force": VOLUMES + "test_a_volume_that_its_host_cannot_make_is_in_error_until_it_can: os-force_delete",
-    "reset)": VOLUMES + "test_small_actions_change_what_a_volume_says_of_itself: os-reset_status",
+    "`manageable_volumes` and `manageable_snapshots`": MANAGED
+    + "test_a_disk_of_nobody_is_listed_managed_and_let_go_again: manageable_volumes manageable_snapshots",
+    "also as `os-volume-manage` and `os-snapshot-manage`": MANAGED
+    + "test_a_disk_of_nobody_is_listed_managed_and_let_go_again: os-volume-manage",
+    "unmanage)": MANAGED + "test_a_disk_of_nobody_is_listed_managed_and_let_go_again: os-unmanage",
+    "reset": VOLUMES + "test_small_actions_change_what_a_volume_says_of_itself: os-reset_status",
     "`snapshots` with `metadata`": VOLUMES + "test_a_snapshot_keeps_its_volume_and_goes_with_it_when_asked",
     "`attachments` (reserve, connect, complete, let go": "unit/api_volume/test_attachments.py::"
     "test_an_attachment_reserves_connects_completes_and_ends",

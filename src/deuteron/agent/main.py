@@ -26,7 +26,7 @@ from deuteron.agent.connection import Connection, Findings
 from deuteron.agent.intents import is_wanted
 from deuteron.agent.metadata import MetadataProxy
 from deuteron.agent.statuses import Patience, is_removed, port_reports, router_reports, unrealised, wired_ports
-from deuteron.agent.volumes import Exports, open_volumes
+from deuteron.agent.volumes import Exports, NoVolumes, open_volumes, unmanaged
 from deuteron.agent.worker import Pass, Worker
 from deuteron.compute import ComputeDriver, ConsoleUnavailable, HostUse, NoHypervisor, NotRunning, open_compute
 from deuteron.model import logs
@@ -321,6 +321,11 @@ class Agent:
                 raise NotRunning(f"host {self._settings.host} runs no servers")
             figures = await asyncio.to_thread(self._compute.diagnostics, question.id)
             return msgspec.json.encode(figures).decode()
+        if question.what == "unmanaged":
+            if self._volumes is None:
+                raise NoVolumes(f"host {self._settings.host} keeps no volumes")
+            idle = await asyncio.to_thread(unmanaged, self._volumes.drivers, question.id)
+            return msgspec.json.encode(idle).decode()
         raise ValueError(f'the question "{question.what}" is not known on this host')
 
 

@@ -12,17 +12,21 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Final
 
 from deuteron.compute.images import ImageCache, send_file
 from deuteron.compute.tools import DiskFailure
 from deuteron.model.connections import Connection
-from deuteron.model.intent import VOLUME_DRIVER, BackendSettings, HostSettings, ImageRef
+from deuteron.model.intent import VOLUME_DRIVER, BackendSettings, HostSettings, ImageRef, Unmanaged
 from deuteron.volume import VolumeFailure, VolumeKeeper
 from deuteron.volume.backends import Backends, Drivers
 from deuteron.volume.backups import BackupStore
 from deuteron.volume.contract import Place, VolumeDriver
 from deuteron.volume.registry import open_driver
 from deuteron.volume.simulated import SimulatedDriver
+
+_MOST_UNMANAGED: Final = 4096
+"""So many are told of: an answer is one message."""
 
 
 def open_volumes(settings: HostSettings) -> VolumeKeeper:
@@ -57,6 +61,18 @@ def open_volumes(settings: HostSettings) -> VolumeKeeper:
     former = [name for name in kept if name not in there]
     drivers = Backends(settings.host, settings.volume_backends, open_one, former=former)
     return VolumeKeeper(drivers, lambda *what: _deliver(settings, *what), coming, BackupStore(state / "backups"))
+
+
+class NoVolumes(Exception):
+    """Nobody can say what a back end has."""
+
+
+def unmanaged(drivers: Drivers, backend: str) -> list[Unmanaged]:
+    """What the back end has that is nobody's; of very many, the first. Raises: NoVolumes."""
+    try:
+        return list(drivers.driver(backend).unmanaged())[:_MOST_UNMANAGED]
+    except (VolumeFailure, OSError) as error:
+        raise NoVolumes(str(error)) from error
 
 
 class Exports:

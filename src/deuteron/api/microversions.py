@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from deuteron.api.call import Call, Reply
+from deuteron.api.call import Call
 from deuteron.model.errors import ApiError, BadRequest, NotAcceptable, NotAllowed, NotFound
 
 _NAMES: Final = {
@@ -78,14 +78,15 @@ class Since:
     """A handler that is there from a microversion on. Raises, when called before: NotFound or NotAllowed."""
 
     minor: int
-    handler: Callable[[Call, Any], Reply]
+    handler: Callable[..., Any]
+    """Of a transaction, or asynchronous and of none."""
     is_other_method: bool = False
     """Whether the path has been there before, with other methods."""
 
-    def __call__(self, call: Call, tx: Any) -> Reply:
+    def __call__(self, call: Call, *tx: Any) -> Any:
         if call.version < self.minor:
             raise NotAllowed("") if self.is_other_method else NotFound(NO_ROUTE, type="HTTPNotFound")
-        return self.handler(call, tx)
+        return self.handler(call, *tx)
 
 
 def fault(error: ApiError, **more: str) -> tuple[int, dict[str, Any]]:

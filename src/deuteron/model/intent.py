@@ -538,6 +538,10 @@ class IntentVolume(_Object, frozen=True, tag_field="kind", tag="volume"):
     move: VolumeMove | None = None
     left: str | None = None
     """The back end that it was moved from, where nothing is to be left of it."""
+    manage: str | None = None
+    """What the back end calls the disk that becomes this volume (`Unmanaged.name`); it is not made then."""
+    is_let_go: bool = False
+    """Whether it is to be given out of hand: its disk stays under a name that is nobody's, and it is no volume."""
     is_made: bool = False
     """Whether it was there already: if it is not any more, it is lost, and not made anew."""
 
@@ -549,6 +553,9 @@ class IntentSnapshot(_Object, frozen=True, tag_field="kind", tag="volume_snapsho
     backend: str = VOLUME_DRIVER
     is_made: bool = False
     """As of volumes."""
+    manage: str | None = None
+    is_let_go: bool = False
+    """Both as of volumes."""
 
 
 class IntentBackup(_Object, frozen=True, tag_field="kind", tag="backup"):
@@ -720,6 +727,20 @@ class Backend(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.pool or self.volume_backend_name
 
 
+class Unmanaged(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A disk that a back end has and that is no volume, or a snapshot of one that is none of the service."""
+
+    kind: Literal["volume", "snapshot"]
+    name: str
+    """What the back end calls it."""
+    size_gib: int
+    """Rounded up: so large it becomes when it is managed."""
+    reason: str | None = None
+    """Why it cannot be managed; None for what can."""
+    source: str | None = None
+    """Of a snapshot: what the back end calls the disk that it is of."""
+
+
 class Hello(msgspec.Struct, frozen=True, tag_field="type", tag="hello"):
     """Agent to API, first: who speaks and what the host can do."""
 
@@ -862,6 +883,8 @@ class VolumeReport(msgspec.Struct, frozen=True, omit_defaults=True):
     not_moved: str | None = None
     left: str | None = None
     """The back end that has none of it any more."""
+    is_let_go: bool = False
+    """Whether it is out of hand: what was its disk is nobody's."""
 
 
 class SnapshotReport(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -870,6 +893,8 @@ class SnapshotReport(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str
     state: Literal["making", "ready", "error"]
     fault: str | None = None
+    is_let_go: bool = False
+    """As of volumes."""
 
 
 class BackupReport(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -1006,7 +1031,7 @@ class GuestFigures(msgspec.Struct, frozen=True):
 
 class Ask(msgspec.Struct, frozen=True, tag_field="type", tag="ask"):
     """API to agent: a question about reality. `what` is `console_log` (argument: lines, -1 for all), `diagnostics`
-    (answered with `GuestFigures`) or `diff`."""
+    (answered with `GuestFigures`), `unmanaged` (of the back end `id`: a list of `Unmanaged`) or `diff`."""
 
     number: int
     what: str

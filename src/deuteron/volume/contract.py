@@ -12,7 +12,7 @@ has.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 import msgspec
 
 from deuteron.model.connections import Connection
-from deuteron.model.intent import ImageRef
+from deuteron.model.intent import ImageRef, Unmanaged
 
 Fetch = Callable[[ImageRef, Path], tuple[Path, str]]
 """Brings an image into a folder: where it is then, and the format of its data. Raises: VolumeFailure."""
@@ -196,6 +196,29 @@ class VolumeDriver(Protocol):
 
     def delete(self, kind: Literal["volume", "snapshot"], object_id: str) -> None:
         """Remove it; what was made of it stays whole. Raises: VolumeFailure while a guest has the volume."""
+        ...
+
+    def unmanaged(self) -> Sequence[Unmanaged]:
+        """The disks and snapshots that are there and nobody's: those given out of hand, and those that others put
+        there. Raises: VolumeFailure, OSError."""
+        ...
+
+    def adopt(self, kind: Literal["volume", "snapshot"], object_id: str, name: str, volume_id: str) -> None:
+        """Let what is `unmanaged` under this name be the volume, or the snapshot of the volume `volume_id`.
+
+        It holds what it held, behind its end nothing up to the next whole GiB. It is one of the two, whatever happens.
+
+        Raises: VolumeFailure for a name that is not there, or is of what cannot be managed.
+        """
+        ...
+
+    def let_go(self, kind: Literal["volume", "snapshot"], object_id: str, volume_id: str) -> None:
+        """Let the volume, or the snapshot of the volume `volume_id`, be nobody's: it stays, as one of `unmanaged`.
+
+        It is called so by its id, and from then on no other function knows it. What is not there is no error.
+
+        Raises: VolumeFailure while a guest has the volume.
+        """
         ...
 
     def figures(self) -> Figures:

@@ -214,10 +214,12 @@ class VolumeKeeper:
             ends = self._ends
         self._say(key, entry, self._report(key, entry, wanted, None, "making"))
         try:
+            if isinstance(wanted, IntentVolume | IntentSnapshot) and wanted.is_let_go:
+                self._wait_for_heirs(key[1])
             if isinstance(wanted, IntentVolume):
                 self._steps.volume(entry.done, wanted)
             elif isinstance(wanted, IntentSnapshot):
-                self._steps.snapshot(wanted)
+                self._steps.snapshot(entry.done, wanted)
             elif isinstance(wanted, IntentBackup):
                 self._steps.backup(wanted)
             elif is_leaving:
@@ -293,10 +295,12 @@ class VolumeKeeper:
                 moved=done.moved,
                 not_moved=entry.not_moved,
                 left=done.left,
+                is_let_go=wanted.is_let_go and done.is_let_go,
             )
         if isinstance(wanted, IntentSnapshot):
             said = "ready" if state == "making" and self._has_snapshot(wanted) else state
-            return SnapshotReport(wanted.id, said, fault)  # type: ignore[arg-type]  # one of its states
+            is_let_go = wanted.is_let_go and entry.done.is_let_go
+            return SnapshotReport(wanted.id, said, fault, is_let_go)  # type: ignore[arg-type]  # one of its states
         if isinstance(wanted, IntentBackup):
             said = "ready" if state == "making" and self._backups.has(wanted.id) else state
             return BackupReport(wanted.id, said, fault)  # type: ignore[arg-type]  # one of its states
@@ -325,6 +329,15 @@ class VolumeKeeper:
 
     def _remove(self, key: Key, backend: str) -> None:
         kind, object_id = key
+        self._wait_for_heirs(object_id)
+        log.info("volume changed", id=object_id, step="delete")
+        if kind == "backup":
+            self._backups.remove(object_id)
+        else:
+            self._steps.delete("volume" if kind == "volume" else "snapshot", object_id, backend)
+
+    def _wait_for_heirs(self, object_id: str) -> None:
+        """Raises: Waiting while something is still to be made of it."""
         with self._lock:
             heirs = [
                 entry.wanted
@@ -346,11 +359,6 @@ class VolumeKeeper:
         for backup_id in saved:
             if not self._backups.has(backup_id):
                 raise Waiting(f"waits until backup {backup_id} is made of it")
-        log.info("volume changed", id=object_id, step="delete")
-        if kind == "backup":
-            self._backups.remove(object_id)
-        else:
-            self._steps.delete("volume" if kind == "volume" else "snapshot", object_id, backend)
 
     def _watch(self) -> None:
         """Has what failed tried again when its pause is over."""

@@ -6,11 +6,12 @@ They have a size and no data. Nothing is kept on disk: after a restart of the ag
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from deuteron.model.connections import Connection, FileConnection
-from deuteron.model.intent import ImageRef
+from deuteron.model.intent import ImageRef, Unmanaged
 from deuteron.volume.contract import Capabilities, Figures, Origin, VolumeFailure
 
 
@@ -28,6 +29,8 @@ class SimulatedDriver:
         self._folders: dict[str, set[Path]] = {}
         """Who has a volume."""
         self._shared: set[str] = set()
+        self._idle: dict[str, Unmanaged] = {}
+        """What is nobody's, by name."""
 
     def size_gib(self, volume_id: str) -> int | None:
         return self._sizes.get(volume_id)
@@ -118,6 +121,33 @@ class SimulatedDriver:
                 self._refuse_guests(object_id)
             (self._sizes if kind == "volume" else self._snapshots).pop(object_id, None)
             self._shared.discard(object_id)
+
+    def unmanaged(self) -> Sequence[Unmanaged]:
+        with self._lock:
+            return list(self._idle.values())
+
+    def adopt(self, kind: Literal["volume", "snapshot"], object_id: str, name: str, volume_id: str) -> None:
+        with self._lock:
+            there = self._sizes if kind == "volume" else self._snapshots
+            if object_id in there:
+                return
+            found = self._idle.get(name)
+            if found is None or found.kind != kind or (kind == "snapshot" and found.source != f"volume-{volume_id}"):
+                raise VolumeFailure(f'cannot manage {kind} "{name}": there is none of that name on this host')
+            there[object_id] = found.size_gib
+            del self._idle[name]
+
+    def let_go(self, kind: Literal["volume", "snapshot"], object_id: str, volume_id: str) -> None:
+        with self._lock:
+            if kind == "volume":
+                self._refuse_guests(object_id)
+                size, source = self._sizes.pop(object_id, None), None
+                self._shared.discard(object_id)
+            else:
+                size, source = self._snapshots.pop(object_id, None), f"volume-{volume_id}"
+            if size is not None:
+                name = f"unmanaged-{object_id}"
+                self._idle[name] = Unmanaged(kind, name, size, source=source)
 
     def figures(self) -> Figures:
         with self._lock:

@@ -65,6 +65,7 @@ class Done(msgspec.Struct):
     moved: str | None = None
     left: str | None = None
     is_shared: bool | None = None
+    is_let_go: bool = False
 
 
 class Steps:
@@ -88,8 +89,16 @@ class Steps:
 
     def volume(self, done: Done, wanted: IntentVolume) -> None:
         driver = self._drivers.driver(wanted.backend)
+        if wanted.is_let_go:
+            log.info("volume changed", id=wanted.id, step="let go")
+            driver.let_go("volume", wanted.id, wanted.id)
+            done.is_let_go = True
+            return
         size = driver.size_gib(wanted.id)
-        if size is None:
+        if size is None and wanted.manage is not None:
+            log.info("volume changed", id=wanted.id, step="manage")
+            driver.adopt("volume", wanted.id, wanted.manage, wanted.id)
+        elif size is None:
             _refuse_lost(driver, wanted, f"volume {wanted.id}")
             log.info("volume changed", id=wanted.id, step="make")
             if wanted.snapshot_id is not None:
@@ -140,9 +149,16 @@ class Steps:
                 raise NotLeft(wanted.left, str(error)) from error
             done.left = wanted.left
 
-    def snapshot(self, wanted: IntentSnapshot) -> None:
+    def snapshot(self, done: Done, wanted: IntentSnapshot) -> None:
         driver = self._drivers.driver(wanted.backend)
-        if not driver.has_snapshot(wanted.id):
+        if wanted.is_let_go:
+            log.info("volume changed", id=wanted.volume_id, step="let snapshot go")
+            driver.let_go("snapshot", wanted.id, wanted.volume_id)
+            done.is_let_go = True
+        elif wanted.manage is not None:
+            log.info("volume changed", id=wanted.volume_id, step="manage snapshot")
+            driver.adopt("snapshot", wanted.id, wanted.manage, wanted.volume_id)
+        elif not driver.has_snapshot(wanted.id):
             _refuse_lost(driver, wanted, f"snapshot {wanted.id}")
             self._wait(("volume", wanted.volume_id), driver)
             log.info("volume changed", id=wanted.volume_id, step="snapshot")

@@ -32,6 +32,7 @@ from deuteron.model.intent import (
     Snapshot,
     SnapshotReport,
     ToAgent,
+    Unmanaged,
     VolumeReport,
     key_of,
 )
@@ -84,7 +85,9 @@ class FakeAgent:
         """Volumes that it does not plug in, and why."""
         self.stuck: dict[str, str] = {}
         """Servers that it does not get rid of, and why."""
-        self.answers: Callable[[Ask], Answer] = lambda ask: Answer(ask.number, f"{ask.what} of {ask.id}")
+        self.idle: dict[str, Unmanaged] = {}
+        """Disks and snapshots of nobody, by name."""
+        self.answers: Callable[[Ask], Answer] = self._answered
         self.live: Callable[[IntentServer], LiveReport | None] = self._moved
         self.hello = Hello(
             host=host, roles=("network", "compute", "storage"), vcpus=vcpus, memory_mib=16384, disk_gib=100,
@@ -153,6 +156,10 @@ class FakeAgent:
             elif isinstance(item, IntentServer):
                 said = self._server(item)
                 servers += [said] if self._reported.get(key) != said else []
+            elif isinstance(item, IntentVolume) and (said := self._volume(item)) is not None:
+                volumes += [said] if self._reported.get(key) != said else []
+            elif isinstance(item, IntentSnapshot) and (said := self._snapshot(item)) is not None:
+                snapshots += [said] if self._reported.get(key) != said else []
             elif isinstance(item, IntentVolume):
                 fault = self.faults.get(item.id)
                 held = self.sizes.get(item.id, 0)
@@ -204,6 +211,39 @@ class FakeAgent:
         if item.leave is not None:
             return LiveReport(item.leave, "sent")
         return None if item.come is None else LiveReport(item.come, "loaded")
+
+    def _answered(self, ask: Ask) -> Answer:
+        if ask.what == "unmanaged":
+            return Answer(ask.number, msgspec.json.encode(list(self.idle.values())).decode())
+        return Answer(ask.number, f"{ask.what} of {ask.id}")
+
+    def _volume(self, item: IntentVolume) -> VolumeReport | None:
+        """Of one that is taken in hand, or given out of it; None for another."""
+        if item.is_let_go:
+            if item.id in self.sizes:
+                name = f"unmanaged-{item.id}"
+                self.idle[name] = Unmanaged("volume", name, self.sizes.pop(item.id))
+            return VolumeReport(item.id, "ready", 0, is_let_go=True)
+        if item.manage is None:
+            return None
+        found = self.idle.pop(item.manage, None)
+        if found is not None:
+            self.sizes[item.id] = found.size_gib
+        size = self.sizes.get(item.id)
+        return VolumeReport(item.id, "error", 0, fault="no such disk") if size is None else VolumeReport(
+            item.id, "ready", size, is_shared=item.is_shared
+        )  # fmt: skip
+
+    def _snapshot(self, item: IntentSnapshot) -> SnapshotReport | None:
+        """The same of a snapshot."""
+        name = f"unmanaged-{item.id}"
+        if item.is_let_go:
+            self.idle[name] = Unmanaged("snapshot", name, 1, source=f"volume-{item.volume_id}")
+            return SnapshotReport(item.id, "ready", is_let_go=True)
+        if item.manage is None:
+            return None
+        found = self.idle.pop(item.manage, None)
+        return SnapshotReport(item.id, "ready") if found is not None else SnapshotReport(item.id, "error", "none")
 
     async def _take(self, message: dict[str, Any]) -> None:
         """What the hub sends."""

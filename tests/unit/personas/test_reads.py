@@ -22,9 +22,14 @@ _NEVER_THERE = (
     "/image/v2/info/stores",
     "/network/v2.0/auto-allocated-topology/{project}",
     "/compute/v2.1/servers/{server}/diagnostics",
+    *(
+        f"/volume/v3/{kind}{tail}"
+        for kind in ("os-volume-manage", "manageable_volumes", "os-snapshot-manage", "manageable_snapshots")
+        for tail in ("", "/detail")
+    ),
 )
 """There is one store of images, and Glance says so with 404; no default pool to make a topology of; no host that runs
-the server."""
+the server, or says what its back end has."""
 MAKE_FIRST = {
     f"GET {service.prefix}{_shape(route.path)}"
     for service in SERVICES.values()

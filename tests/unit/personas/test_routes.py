@@ -626,6 +626,18 @@ def _volume() -> Iterator[tuple[str, Line]]:
         yield f"GET {one}", Line("volume:get_transfer")
         yield f"DELETE {one}", Line("volume:delete_transfer")
         yield f"POST {one}/accept", Line("volume:accept_transfer", {"accept": {"auth_key": "none"}}, others=False)
+    # Of a host that is not there: no other answers here.
+    there: dict[str, Any] = {"query": "host=nowhere@file", "refused": (403,)}
+    for path in ("os-volume-manage", "manageable_volumes"):
+        for tail in ("", "/detail"):
+            yield f"GET {v3}/{path}{tail}", Line(f"{extension}:list_manageable", **there)
+        asked = {"volume": {"host": "nowhere@file", "ref": {"source-name": "x.raw"}}}
+        yield f"POST {v3}/{path}", Line(f"{extension}:volume_manage", asked, refused=(403,))
+    for path in ("os-snapshot-manage", "manageable_snapshots"):
+        for tail in ("", "/detail"):
+            yield f"GET {v3}/{path}{tail}", Line("snapshot_extension:list_manageable", **there)
+        asked = {"snapshot": {"volume_id": "7" * 32, "ref": {"source-name": "x.raw"}}}
+        yield f"POST {v3}/{path}", Line("snapshot_extension:snapshot_manage", asked, refused=(403,))
     yield f"GET {v3}/os-availability-zone", Line(None)
     yield f"GET {v3}/resource_filters", Line(None)
     yield f"GET {v3}/os-services", Line(f"{extension}:services:index")

@@ -177,6 +177,40 @@ def test_what_a_quiet_guest_has_is_kept_and_made_larger(driver: VolumeDriver, tm
         assert [path.name for path in (tmp_path / "volumes").rglob("*")] == ["images"]
 
 
+def test_what_is_let_go_stays_and_may_be_managed_again(driver: VolumeDriver, tmp_path: Path) -> None:
+    one, snapshot, other, again = (next(ids()) for _ in range(4))
+    driver.make(one, 1)
+    driver.snapshot(snapshot, one)
+    for _ in range(2):
+        driver.let_go("snapshot", snapshot, one)
+    assert not driver.has_snapshot(snapshot)
+    (idle,) = driver.unmanaged()
+    assert (idle.kind, idle.size_gib, idle.source, idle.reason) == ("snapshot", 1, f"volume-{one}", None)
+    driver.delete("snapshot", snapshot)
+    assert driver.unmanaged() == [idle], "to delete what it was does not touch it"
+    for _ in range(2):
+        driver.adopt("snapshot", again, idle.name, one)
+    assert driver.has_snapshot(again) and driver.unmanaged() == []
+    driver.delete("snapshot", again)
+    driver.export(one, tmp_path / "guest")
+    with pytest.raises(VolumeFailure, match="attached"):
+        driver.let_go("volume", one, one)
+    driver.withdraw(one, tmp_path / "guest")
+    for _ in range(2):
+        driver.let_go("volume", one, one)
+    driver.delete("volume", one)
+    (idle,) = driver.unmanaged()
+    assert (idle.kind, idle.size_gib, driver.size_gib(one)) == ("volume", 1, None)
+    for wrong in ("nothing", f"volume-{one}", "../x.raw", "/etc/x.raw"):
+        with pytest.raises(VolumeFailure):
+            driver.adopt("volume", other, wrong, other)
+    for _ in range(2):
+        driver.adopt("volume", other, idle.name, other)
+    assert (driver.size_gib(other), driver.unmanaged()) == (1, [])
+    driver.extend(other, 2)
+    driver.delete("volume", other)
+
+
 # --- files ------------------------------------------------------------------------------------------------------------
 
 

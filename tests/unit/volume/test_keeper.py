@@ -338,3 +338,39 @@ def test_a_volume_that_cannot_be_moved_stays_well_and_one_that_leaves_on_its_way
         keeper.sync({}, {}, {("volume", ONE)})
         until(lambda: not keeper.kept(), "it is gone")
         assert fast.size_gib(ONE) is None and slow.size_gib(ONE) is None
+
+
+def test_what_is_let_go_stays_on_the_back_end_whatever_ends_the_host_in_between(tmp_path: Path) -> None:
+    driver = file_driver(tmp_path)
+    folder = tmp_path / "volumes"
+    driver.make(ONE, 1)
+    driver.make(TWO, 1)
+    driver.snapshot(SNAPSHOT, TWO)
+    kept = IntentSnapshot(SNAPSHOT, TWO, is_made=True, is_let_go=True)
+    leaving = IntentVolume(ONE, 1, is_made=True, is_let_go=True)
+    for _ in range(2):
+        with keeping(file_driver(tmp_path), tmp_path) as keeper:
+            keeper.sync(wanted(leaving, IntentVolume(TWO, 1, is_made=True)), {SNAPSHOT: kept})
+            until(lambda: [each.is_let_go for each in keeper.reports()[1]] == [True], "the snapshot is nobody's")
+            until(lambda: {each.id: each.is_let_go for each in keeper.reports()[0]}[ONE], "the volume is nobody's")
+            assert states(keeper) == {ONE: "ready", TWO: "ready", SNAPSHOT: "ready"} and not keeper.pending()
+    with keeping(file_driver(tmp_path), tmp_path) as keeper:
+        keeper.sync(wanted(IntentVolume(TWO, 1, is_made=True)), {}, {("volume", ONE), ("volume_snapshot", SNAPSHOT)})
+        until(lambda: not keeper.kept(), "their rows are gone")
+        idle = {path.name for path in folder.glob("unmanaged-*")}
+        assert idle == {f"unmanaged-{ONE}", f"unmanaged-snapshot-{SNAPSHOT}-of-{TWO}"}
+        again = IntentVolume(THREE, 1, manage=f"unmanaged-{ONE}")
+        none = IntentVolume(IMAGE, 1, manage="nothing.raw")
+        keeper.sync(wanted(again, none, IntentVolume(TWO, 1, is_made=True)), {})
+        until(lambda: states(keeper) == {THREE: "ready", IMAGE: "error", TWO: "ready"}, "one was there")
+        assert "there is no nothing.raw" in dict(keeper.pending())[f"volume {IMAGE}"]
+        assert driver.size_gib(THREE) == 1 and driver.size_gib(IMAGE) is None
+
+
+def test_what_something_is_to_be_made_of_is_let_go_afterwards(tmp_path: Path) -> None:
+    driver = Flawed()
+    driver.make(ONE, 1)
+    with keeping(driver, tmp_path) as keeper:
+        going = IntentVolume(ONE, 1, is_made=True, is_let_go=True)
+        keeper.sync(wanted(going, IntentVolume(TWO, 1, source_id=ONE)), {})
+        until(lambda: driver.size_gib(TWO) == 1 and driver.size_gib(ONE) is None, "the copy, then the end")

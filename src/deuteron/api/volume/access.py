@@ -95,7 +95,12 @@ POLICIES: Final[dict[str, str]] = {
                      "initialize_connection", "terminate_connection")
     },
     f"{_X}volume_actions:upload_public": _ADMIN,
+    f"{_X}volume_manage": _ADMIN,
     f"{_X}volume_unmanage": _ADMIN,
+    f"{_X}list_manageable": _ADMIN,
+    "snapshot_extension:snapshot_manage": _ADMIN,
+    "snapshot_extension:snapshot_unmanage": _ADMIN,
+    "snapshot_extension:list_manageable": _ADMIN,
     f"{_X}volume_image_metadata:show": _READ,
     f"{_X}volume_image_metadata:set": _WRITE,
     f"{_X}volume_image_metadata:remove": _WRITE,

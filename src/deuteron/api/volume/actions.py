@@ -15,7 +15,7 @@ from deuteron.model.volume.attachments import MODES
 from deuteron.model.volume.codecs import Flag, Pairs
 from deuteron.model.volume.rows import SnapshotRow, VolumeRow
 from deuteron.model.volume.volumes import ATTACH_STATUSES, SIZE, SNAPSHOT_STATUSES, STATUSES
-from deuteron.rules.volume import actions, attachments, connections, faults, kinds, types
+from deuteron.rules.volume import actions, attachments, connections, faults, kinds, manage, types
 from deuteron.rules.volume import snapshots as snapshot_rules
 from deuteron.rules.volume import volumes as volume_rules
 from deuteron.store.database import Tx
@@ -249,6 +249,20 @@ def _refuse_served(tx: Tx, row: VolumeRow) -> None:
         connections.refuse_if_served(each)
 
 
+def _unmanage(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
+    bodies.refuse_others(body, (), "os-unmanage")
+    access.require(call, "volume:delete", row["project_id"])
+    manage.let_volume_go(tx, call.request_id, row)
+    return Reply(202)
+
+
+def _unmanage_snapshot(call: Call, tx: Tx, row: SnapshotRow, body: Body) -> Reply:
+    bodies.refuse_others(body, (), "os-unmanage")
+    access.require(call, "volume:delete_snapshot", row["project_id"])
+    manage.let_snapshot_go(tx, call.request_id, row)
+    return Reply(202)
+
+
 def _force_delete(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
     volume_rules.remove(tx, call.request_id, row, cascade=False, forced=True)
     return Reply(202)
@@ -293,6 +307,7 @@ ACTIONS: Final[Mapping[str, tuple[str, Callable[[Call, Tx, VolumeRow, Body], Rep
     "os-retype": ("volume:retype", _retype),
     "os-reset_status": (f"{_X}volume_admin_actions:reset_status", _reset_status),
     "os-force_delete": (f"{_X}volume_admin_actions:force_delete", _force_delete),
+    "os-unmanage": (f"{_X}volume_unmanage", _unmanage),
     "os-reserve": (f"{_X}volume_actions:reserve", _reserve),
     "os-unreserve": (f"{_X}volume_actions:unreserve", _unreserve),
     "os-begin_detaching": (f"{_X}volume_actions:begin_detaching", _begin_detaching),
@@ -315,7 +330,6 @@ NOT_BUILT: Final[Mapping[str, tuple[str, str]]] = {
         "Extending an attached volume",
     ),
     "os-reimage": ("volume:reimage", "Making a volume anew from an image"),
-    "os-unmanage": (f"{_X}volume_unmanage", "Giving a volume out of the service's hands"),
     "revert": ("volume:revert_to_snapshot", "Reverting a volume to a snapshot"),
 }
 """What Cinder does and this cloud does not (yet), in words; it is refused to who might ask."""
@@ -326,4 +340,5 @@ SNAPSHOT_ACTIONS: Final[Mapping[str, tuple[str, Callable[[Call, Tx, SnapshotRow,
         _update_snapshot_status,
     ),
     "os-force_delete": (f"{_X}snapshot_admin_actions:force_delete", _force_delete_snapshot),
+    "os-unmanage": ("snapshot_extension:snapshot_unmanage", _unmanage_snapshot),
 }

@@ -93,6 +93,13 @@ def page(
     return rows, _further(call, Part(rows, found.more), links_name or resource.plural, path)
 
 
+def asked_of(call: Call, resource: Resource[Any]) -> tuple[Asked, int]:
+    """What the query asks of a list that is made by hand, and how long a page of it is. Raises: BadRequest."""
+    words = _words(resource)
+    asked = _asked(call, words)
+    return asked, listing.limit_of(asked, words) or 0
+
+
 def own(call: Call, tx: Tx, resource: Resource[Any]) -> list[Values]:
     """The caller's project's, the newest first, as many as the longest page has, whatever the query says."""
     table = table_of(resource)

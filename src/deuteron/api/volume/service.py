@@ -16,6 +16,7 @@ from deuteron.api.volume import (
     extensions,
     group_types,
     groups,
+    manage,
     messages,
     qos_specs,
     quotas,
@@ -171,6 +172,24 @@ _ROUTES: Final[tuple[tuple[str, str, Callable[..., Any], Mode], ...]] = (
             ("GET", f"{root}/{{id}}", Since(since, transfers.show), READ),
             ("DELETE", f"{root}/{{id}}", Since(since, transfers.remove), WRITE),
             ("POST", f"{root}/{{id}}/accept", Since(since, transfers.accept), WRITE),
+        )
+    ),
+    *(
+        route
+        for kind, since in (("os-volume-manage", 0), ("manageable_volumes", 8))
+        for route in (
+            ("GET", f"/{kind}", Since(since, manage.list_volumes), ASYNC),
+            ("GET", f"/{kind}/detail", Since(since, manage.list_volumes_detail), ASYNC),
+            ("POST", f"/{kind}", Since(since, manage.create_volume), ASYNC),
+        )
+    ),
+    *(
+        route
+        for kind, since in (("os-snapshot-manage", 0), ("manageable_snapshots", 8))
+        for route in (
+            ("GET", f"/{kind}", Since(since, manage.list_snapshots), ASYNC),
+            ("GET", f"/{kind}/detail", Since(since, manage.list_snapshots_detail), ASYNC),
+            ("POST", f"/{kind}", Since(since, manage.create_snapshot), WRITE),
         )
     ),
     ("GET", "/os-availability-zone", services.list_zones, READ),

@@ -20,6 +20,7 @@ from deuteron.model.intent import (
     VolumeUpload,
 )
 from deuteron.model.volume.rows import BackupRow, SnapshotRow, VolumeRow
+from deuteron.rules.volume import manage
 from deuteron.store.database import Tx
 from deuteron.store.volume_tables import backups, snapshots, volumes
 
@@ -69,7 +70,9 @@ def _volume(row: VolumeRow) -> IntentVolume:
         is_shared=bool(row["multiattach"]),
         move=_move(row),
         left=(row["move"] or {}).get("left"),
-        is_made=row["task"] != "create" and not (row["restore"] or {}).get("is_new", False),
+        manage=row["manage"],
+        is_let_go=manage.is_let_go(row),
+        is_made=row["task"] not in ("create", "manage") and not (row["restore"] or {}).get("is_new", False),
     )
 
 
@@ -96,7 +99,10 @@ def _build_snapshots(reading: Reading, places: Collection[Place]) -> Iterator[tu
 
 
 def _snapshot(row: SnapshotRow) -> IntentSnapshot:
-    return IntentSnapshot(row["id"], row["volume_id"], row["backend"] or VOLUME_DRIVER, row["task"] != "create")
+    is_made = row["task"] not in ("create", "manage")
+    return IntentSnapshot(
+        row["id"], row["volume_id"], row["backend"] or VOLUME_DRIVER, is_made, row["manage"], manage.is_let_go(row)
+    )
 
 
 def _build_backups(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, Made]]:

@@ -53,6 +53,7 @@ class VolumeRow(TypedDict):
     upload: ReadOnly[Any | None]
     restore: ReadOnly[Any | None]
     move: ReadOnly[Any | None]
+    manage: ReadOnly[str | None]
     request_id: ReadOnly[str]
 
 
@@ -77,6 +78,7 @@ class SnapshotRow(TypedDict):
     image_metadata: ReadOnly[Mapping[str, Any]]
     progress: ReadOnly[str | None]
     task: ReadOnly[str | None]
+    manage: ReadOnly[str | None]
     request_id: ReadOnly[str]
 
 

@@ -121,6 +121,7 @@ VOLUME: Resource[VolumeRow] = Resource(
         _kept("upload", Anything(), "The image that is made of it, and what it was before."),
         _kept("restore", Anything(), "The backup whose data it gets."),
         _kept("move", Anything(), "Which back end of its host it goes to, for which type; or which one it has left."),
+        _kept("manage", Text(nullable=True), "What its back end calls the disk that it is to be, or could not be."),
         _kept("request_id", Text(), "The request that asked for the task."),
     ),
     indexes=(
@@ -162,6 +163,7 @@ SNAPSHOT: Resource[SnapshotRow] = Resource(
         _kept("image_metadata", Pairs(nullable=True), "As of the volume."),
         _kept("progress", Text(nullable=True), "How far it is, where an administrator said so."),
         _kept("task", Text(nullable=True), "What its host is asked to do: create or delete."),
+        _kept("manage", Text(nullable=True), "As of the volume."),
         _kept("request_id", Text(), "The request that asked for the task."),
     ),
     indexes=(("project_id", "created_at", "id"), ("created_at", "id"), ("volume_id",), ("host",), ("name",),

@@ -162,6 +162,8 @@ def reset_status(tx: Tx, row: VolumeRow, status: str) -> VolumeRow:
     """Call it what an administrator says; what a server has stays in use. Raises: BadRequest, Conflict."""
     if status in ("deleting", "error_deleting", "detaching"):
         raise BadRequest(f"Cannot reset-state to {status}", type="HTTPBadRequest")
+    if row["task"] in ("manage", "unmanage"):
+        raise faults.invalid_volume(f"Volume {row['id']} is {row['status']}, which has to end first.")
     held = attachments.of_volume(tx, row["id"])
     if status in ("available", "reserved", "attaching"):
         for each in held:
@@ -191,6 +193,9 @@ def give_back(tx: Tx, row: VolumeRow) -> None:
 
 
 def reset_snapshot_status(tx: Tx, row: SnapshotRow, status: str, progress: str | None = None) -> None:
+    """Raises: BadRequest while it is taken in hand or given out of it."""
+    if row["task"] in ("manage", "unmanage"):
+        raise faults.invalid_snapshot(f"Snapshot {row['id']} is {row['status']}, which has to end first.")
     kinds.change(tx, SNAPSHOT, row, {"status": status, "task": None, "progress": progress or row["progress"]})
 
 

@@ -52,3 +52,8 @@ def invalid_backup(why: str) -> BadRequest:
 
 def invalid_snapshot(why: str) -> BadRequest:
     return BadRequest(f"Invalid snapshot: {why}", type="InvalidSnapshot")
+
+
+def no_cluster(name: object) -> NotFound:
+    """Services here are in no clusters."""
+    return NotFound(f"Cluster {quoted(name)} could not be found.", type="ClusterNotFound")

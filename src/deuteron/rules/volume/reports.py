@@ -13,7 +13,7 @@ from deuteron.model.intent import SnapshotReport, VolumeReport
 from deuteron.model.settings import Settings
 from deuteron.model.volume import SNAPSHOT, VOLUME
 from deuteron.model.volume.rows import VolumeRow
-from deuteron.rules.volume import actions, attachments, backup_reports, kinds, membership, messages, volumes
+from deuteron.rules.volume import actions, attachments, backup_reports, kinds, manage, membership, messages, volumes
 from deuteron.rules.volume.messages import Event
 from deuteron.store.database import Tx
 
@@ -26,7 +26,9 @@ def of_volume(tx: Tx, host: str, report: VolumeReport) -> None:
     left = (row["move"] or {}).get("left")
     if left is not None and report.left == left:
         row = kinds.change(tx, VOLUME, row, {"move": None})
-    if row["task"] is None:
+    if row["task"] in ("manage", "unmanage"):
+        manage.of_volume(tx, row, report)
+    elif row["task"] is None:
         if report.state == "error" and row["status"] == "available":
             kinds.change(tx, VOLUME, row, {"status": "error"})
             messages.tell(tx, row["project_id"], messages.UNKNOWN, row["id"])
@@ -92,7 +94,11 @@ def end_upload(tx: Tx, row: VolumeRow) -> None:
 
 def of_snapshot(tx: Tx, host: str, report: SnapshotReport) -> None:
     row = kinds.seen(tx, SNAPSHOT, report.id)
-    if row is None or row["host"] != host or row["task"] != "create":
+    if row is None or row["host"] != host:
+        return
+    if row["task"] in ("manage", "unmanage"):
+        manage.of_snapshot(tx, row, report)
+    if row["task"] != "create":
         return
     if report.state == "ready":
         made = kinds.change(tx, SNAPSHOT, row, {"status": "available", "task": None})

@@ -261,9 +261,13 @@ def remove(tx: Tx, request_id: str, row: VolumeRow, *, cascade: bool, forced: bo
 
 
 def end(tx: Tx, request_id: str, row: VolumeRow) -> None:
-    """Have nothing left of it, in whatever state it is."""
+    """Have nothing left of it, in whatever state it is; the disk of one that is not managed yet, or not any more, is
+    not its own."""
     if row["host"] is None:
         finish_delete(tx, row)
+    elif row["manage"] is not None or row["task"] == "unmanage":
+        values = {"status": "error_managing_deleting", "task": "unmanage", "request_id": request_id}
+        kinds.change(tx, VOLUME, row, values)
     else:
         kinds.change(tx, VOLUME, row, {"status": "deleting", "task": "delete", "request_id": request_id})
 
@@ -283,6 +287,8 @@ def finish_delete(tx: Tx, row: VolumeRow) -> None:
 def remove_snapshot(tx: Tx, request_id: str, row: SnapshotRow) -> None:
     if row["host"] is None:
         finish_delete_snapshot(tx, row)
+    elif row["manage"] is not None or row["task"] == "unmanage":
+        kinds.change(tx, SNAPSHOT, row, {"status": "deleting", "task": "unmanage", "request_id": request_id})
     else:
         kinds.change(tx, SNAPSHOT, row, {"status": "deleting", "task": "delete", "request_id": request_id})
 

@@ -18,6 +18,9 @@ _HEAD: Final = struct.Struct(">4sIQIIQIIQ")
 L1."""
 _FORMAT: Final = 0xE2792ACA
 """The header extension that names the format of the backing file."""
+_CORRUPT: Final = 1 << 1
+_DATA_FILE: Final = 1 << 2
+"""Incompatible features."""
 _MOST_L1: Final = 32 * 1024 * 1024
 
 
@@ -32,6 +35,8 @@ class Head(msgspec.Struct, frozen=True):
     below_format: str
     is_blank: bool
     """Whether nothing was written: all that it holds is below it."""
+    needs: str = ""
+    """What else than the file below it is needed to read it, in words."""
 
 
 def read_head(path: Path) -> Head:
@@ -40,13 +45,20 @@ def read_head(path: Path) -> Head:
         raw = file.read(65536)
         if len(raw) < 104:
             raise NotQcow2(f"{path.name} has {len(raw)} bytes")
-        magic, version, name_at, name_length, _, size, _, l1_entries, l1_at = _HEAD.unpack_from(raw)
+        magic, version, name_at, name_length, _, size, method, l1_entries, l1_at = _HEAD.unpack_from(raw)
         if magic != b"QFI\xfb" or version not in (2, 3) or l1_entries * 8 > _MOST_L1:
             raise NotQcow2(f"{path.name} does not begin like a qcow2 file of version 2 or 3")
         below = raw[name_at : name_at + name_length].decode() if name_at and name_length else None
         file.seek(l1_at)
         table = file.read(l1_entries * 8)
-    return Head(size, below, _below_format(raw, version), not any(table))
+    return Head(size, below, _below_format(raw, version), not any(table), _needs(raw, version, method))
+
+
+def _needs(raw: bytes, version: int, method: int) -> str:
+    features = struct.unpack_from(">Q", raw, 72)[0] if version == 3 else 0
+    if method:
+        return "a key"
+    return "a file for its data" if features & _DATA_FILE else "to be repaired" if features & _CORRUPT else ""
 
 
 def _below_format(raw: bytes, version: int) -> str:

@@ -5,6 +5,7 @@
     old-<id>         what a volume held before data of a backup; its part is whole, and takes its place
     clone-<id>       the snapshot that the volume <id> was cloned of
     save-<id>        a snapshot with its clone, from which a backup is read
+    unmanaged-<id>   a LUN or snapshot that was given out of hand; any other name is of nobody's, too
     gone-*           a LUN or snapshot that was deleted and of which clones are left: it goes with the last of them
 
 Marks: the names above, in a project that belongs to one back end, and the custom property `deuteron_guest` of a LUN,
@@ -23,7 +24,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal
 from uuid import UUID
@@ -31,7 +32,7 @@ from uuid import UUID
 import structlog
 
 from deuteron.model.connections import Connection, IscsiConnection
-from deuteron.model.intent import ImageRef
+from deuteron.model.intent import ImageRef, Unmanaged
 from deuteron.volume.contract import Capabilities, Figures, Origin, Place, VolumeFailure
 from deuteron.volume.zfssa import copying
 from deuteron.volume.zfssa.client import Refusal, ZfssaClient, tls_of
@@ -43,6 +44,8 @@ log = structlog.get_logger("deuteron.volume.zfssa")
 _GIB: Final = 1024**3
 _PASSING: Final = ("clone-", "gone-", "save-")
 """Beginnings of the names of snapshots that are there for their clones only."""
+_OURS: Final = ("volume-", "snapshot-", "part-", "old-", "clone-", "gone-", "save-")
+"""Beginnings of all names that are not nobody's."""
 
 
 class ZfssaDriver:
@@ -240,6 +243,53 @@ class ZfssaDriver:
                     # Clones may be made of it until it has another name.
                     self._project.rename_snapshot(home, name, f"gone-{secrets.token_hex(6)}")
             self._collect()
+
+    # --- what is nobody's ---------------------------------------------------------------------------------------------
+
+    def unmanaged(self) -> Sequence[Unmanaged]:
+        sizes = {lun.name: -(-lun.size_bytes // _GIB) for lun in self._project.luns()}
+        told = [Unmanaged("volume", name, size) for name, size in sorted(sizes.items()) if not name.startswith(_OURS)]
+        told += [
+            Unmanaged("snapshot", each.name, sizes.get(each.lun, 0), source=each.lun)
+            for each in sorted(self._project.snapshots(), key=lambda each: (each.name, each.lun))
+            if not each.name.startswith(_OURS)
+        ]
+        return told
+
+    def adopt(self, kind: Literal["volume", "snapshot"], object_id: str, name: str, volume_id: str) -> None:
+        with self._lock, self._refusing(f'manage {kind} "{name}"'):
+            if kind == "snapshot":
+                lun = self._lun(volume_id)
+                wanted = f"snapshot-{UUID(object_id)}"
+                if self._project.snapshot(lun.name, wanted) is not None:
+                    return
+                if name.startswith(_OURS) or self._project.snapshot(lun.name, name) is None:
+                    raise VolumeFailure(f'cannot manage snapshot "{name}": volume {volume_id} has none of that name')
+                self._project.rename_snapshot(lun.name, name, wanted)
+            elif self._find(object_id) is None:
+                found = None if name.startswith(_OURS) else self._project.lun(name)
+                if found is None:
+                    raise VolumeFailure(f'cannot manage volume "{name}": the appliance has none of that name')
+                whole = -(-found.size_bytes // _GIB) * _GIB
+                if found.size_bytes < whole:
+                    self._project.change(name, {"volsize": whole})
+                # In one request it is ours and nobody sees it.
+                self._project.change(
+                    name, {"name": _volume(object_id), "initiatorgroup": MASK_ALL, f"custom:{MARK}": ""}
+                )
+
+    def let_go(self, kind: Literal["volume", "snapshot"], object_id: str, volume_id: str) -> None:
+        name = f"unmanaged-{UUID(object_id)}"
+        with self._lock, self._refusing(f"let {kind} {object_id} go"):
+            if kind == "snapshot":
+                home = self._home_of(object_id)
+                if home is not None:
+                    self._project.rename_snapshot(home, f"snapshot-{UUID(object_id)}", name)
+                return
+            lun = self._find(object_id)
+            if lun is not None:
+                self._refuse_guests(object_id, lun)
+                self._project.change(lun.name, {"name": name})
 
     # --- the appliance ------------------------------------------------------------------------------------------------
 
