@@ -46,6 +46,7 @@ _VOLUME_ACTIONS: list[Any] = [
     {"os-reset_status": {"status": "available", "attach_status": "detached", "migration_status": "none"}},
     {"os-force_delete": {}},
     {"os-unmanage": None},
+    {"revert": {"snapshot_id": "$volume_snapshot"}},
     {"os-attach": {"instance_uuid": "$uuid", "mountpoint": "/dev/vdb", "host_name": "h1", "mode": "rw"}},
     {"os-detach": {"attachment_id": "$uuid"}},
     {"os-force_detach": {"attachment_id": "$uuid", "connector": {"host": "h1"}}},

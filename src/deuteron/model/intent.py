@@ -513,6 +513,14 @@ class VolumeRestore(msgspec.Struct, frozen=True):
     backup_id: str
 
 
+class VolumeRevert(msgspec.Struct, frozen=True):
+    """A snapshot of a volume, which is to hold again what it held then."""
+
+    id: str
+    """Another each time it is asked for."""
+    snapshot_id: str
+
+
 class VolumeMove(msgspec.Struct, frozen=True):
     """Another back end of the host, which is to have the data of a volume."""
 
@@ -532,6 +540,7 @@ class IntentVolume(_Object, frozen=True, tag_field="kind", tag="volume"):
     source_id: str | None = None
     upload: VolumeUpload | None = None
     restore: VolumeRestore | None = None
+    revert: VolumeRevert | None = None
     backend: str = VOLUME_DRIVER
     is_shared: bool = False
     """Whether several servers may have it at once."""
@@ -863,7 +872,8 @@ class VolumeReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is true of one volume. `size_gib` is what it has now.
 
     `uploaded` is the last image whose data the API took, `not_uploaded` one of which they cannot be had for now;
-    `restored` and `not_restored` say the same of what was to be restored, `moved` and `not_moved` of a move.
+    `restored` and `not_restored` say the same of what was to be restored, `reverted` and `not_reverted` of what was to
+    be as in a snapshot, `moved` and `not_moved` of a move.
     """
 
     kind: ClassVar[str] = "volume"
@@ -876,6 +886,8 @@ class VolumeReport(msgspec.Struct, frozen=True, omit_defaults=True):
     fault: str | None = None
     restored: str | None = None
     not_restored: str | None = None
+    reverted: str | None = None
+    not_reverted: str | None = None
     is_shared: bool = False
     """Whether several servers may have it at once."""
     moved: str | None = None

@@ -178,6 +178,13 @@ class VolumeDriver(Protocol):
         """
         ...
 
+    def revert(self, volume_id: str, snapshot_id: str) -> None:
+        """Let the volume hold what it held when the snapshot of it was made; all of it or none. It stays as large.
+
+        Raises: VolumeFailure, also for a volume that a guest has.
+        """
+        ...
+
     def export(self, volume_id: str, folder: Path) -> Connection:
         """Let the guest of this host have the volume that finds its files in `folder`, and no other guest.
 

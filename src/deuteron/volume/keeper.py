@@ -35,7 +35,17 @@ from deuteron.model.intent import (
 from deuteron.volume.backends import Drivers
 from deuteron.volume.backups import BackupStore
 from deuteron.volume.contract import BackendAway, Guests, NoGuests, VolumeFailure
-from deuteron.volume.steps import Deliver, Done, NotLeft, NotMoved, NotRestored, NotUploaded, Steps, Waiting
+from deuteron.volume.steps import (
+    Deliver,
+    Done,
+    NotLeft,
+    NotMoved,
+    NotRestored,
+    NotReverted,
+    NotUploaded,
+    Steps,
+    Waiting,
+)
 
 log = structlog.get_logger("deuteron.volume")
 
@@ -71,6 +81,7 @@ class _Entry(msgspec.Struct):
     report: Said | None = None
     not_uploaded: str | None = None
     not_restored: str | None = None
+    not_reverted: str | None = None
     not_moved: str | None = None
     done: Done = msgspec.field(default_factory=Done)
 
@@ -208,7 +219,7 @@ class VolumeKeeper:
             self._realise(key, entry, wanted, is_leaving)
 
     def _realise(self, key: Key, entry: _Entry, wanted: Wanted | None, is_leaving: bool) -> None:
-        fault = waits_for = not_uploaded = not_restored = not_moved = None
+        fault = waits_for = not_uploaded = not_restored = not_reverted = not_moved = None
         is_away = is_left_over = False
         with self._lock:
             ends = self._ends
@@ -232,6 +243,9 @@ class VolumeKeeper:
         except NotRestored as error:
             not_restored, fault = error.number, str(error)
             log.warning("volume not restored", id=key[1], reason=fault)
+        except NotReverted as error:
+            not_reverted, fault = error.number, str(error)
+            log.warning("volume not reverted", id=key[1], reason=fault)
         except NotMoved as error:
             not_moved, fault = error.number, str(error)
             log.warning("volume not moved", id=key[1], reason=fault)
@@ -264,8 +278,9 @@ class VolumeKeeper:
                 for other, each in self._entries.items():
                     if each.waits_for is not None:
                         self._schedule(other, each)
-        entry.not_uploaded, entry.not_restored, entry.not_moved = not_uploaded, not_restored, not_moved
-        is_well = fault is None or is_left_over or any((not_uploaded, not_restored, not_moved))
+        entry.not_uploaded, entry.not_restored = not_uploaded, not_restored
+        entry.not_reverted, entry.not_moved = not_reverted, not_moved
+        is_well = fault is None or is_left_over or any((not_uploaded, not_restored, not_reverted, not_moved))
         state = "error" if not is_well else "making" if waits_for is not None else "ready"
         self._say(key, entry, self._report(key, entry, wanted, fault, state))
         if is_gone:
@@ -291,6 +306,8 @@ class VolumeKeeper:
                 fault=fault,
                 restored=done.restored,
                 not_restored=entry.not_restored,
+                reverted=done.reverted,
+                not_reverted=entry.not_reverted,
                 is_shared=done.is_shared is True,
                 moved=done.moved,
                 not_moved=entry.not_moved,

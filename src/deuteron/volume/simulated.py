@@ -95,6 +95,13 @@ class SimulatedDriver:
                 raise VolumeFailure(f"cannot restore volume {volume_id}: {source.name} is larger than it")
             self._refuse_guests(volume_id)
 
+    def revert(self, volume_id: str, snapshot_id: str) -> None:
+        with self._lock:
+            self._size(volume_id)
+            if snapshot_id not in self._snapshots:
+                raise VolumeFailure(f"cannot revert volume {volume_id}: there is no snapshot {snapshot_id}")
+            self._refuse_guests(volume_id)
+
     def share(self, volume_id: str, *, is_shared: bool) -> None:
         with self._lock:
             self._size(volume_id)

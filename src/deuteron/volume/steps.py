@@ -49,6 +49,10 @@ class NotRestored(NotDone):
     """It could not be given the data of a backup."""
 
 
+class NotReverted(NotDone):
+    """It could not be made what it was in a snapshot."""
+
+
 class NotMoved(NotDone):
     """Another back end could not be given its data."""
 
@@ -62,6 +66,7 @@ class Done(msgspec.Struct):
 
     uploaded: str | None = None
     restored: str | None = None
+    reverted: str | None = None
     moved: str | None = None
     left: str | None = None
     is_shared: bool | None = None
@@ -134,6 +139,15 @@ class Steps:
             except (VolumeFailure, OSError) as error:
                 raise NotRestored(wanted.restore.id, str(error)) from error
             done.restored = wanted.restore.id
+        if wanted.revert is not None and done.reverted != wanted.revert.id:
+            try:
+                log.info("volume changed", id=wanted.id, step="revert")
+                driver.revert(wanted.id, wanted.revert.snapshot_id)
+            except BackendAway:
+                raise
+            except (VolumeFailure, OSError) as error:
+                raise NotReverted(wanted.revert.id, str(error)) from error
+            done.reverted = wanted.revert.id
         if wanted.upload is not None and done.uploaded != wanted.upload.image_id:
             try:
                 self._upload(driver, wanted, wanted.upload)

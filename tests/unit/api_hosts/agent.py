@@ -178,6 +178,9 @@ class FakeAgent:
                     if item.move is not None:
                         which = "not_moved" if item.move.backend in self.faults else "moved"
                         said = msgspec.structs.replace(said, **{which: item.move.id})
+                    if item.revert is not None:
+                        which = "not_reverted" if item.revert.snapshot_id in self.faults else "reverted"
+                        said = msgspec.structs.replace(said, **{which: item.revert.id})
                     said = msgspec.structs.replace(said, left=item.left)
                 volumes += [said] if self._reported.get(key) != said else []
             elif isinstance(item, IntentSnapshot):

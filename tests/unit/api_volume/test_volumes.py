@@ -606,3 +606,49 @@ def test_a_volume_that_vanished_from_its_host_is_in_error(tmp_path: Path) -> Non
             assert len((await demo.get("/messages"))["messages"]) == 1
 
     run(test())
+
+
+def test_a_volume_becomes_again_what_its_latest_snapshot_kept(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            agent = await w.agent()
+            demo, admin = Volumes(w.demo, "3.40"), Volumes(w.admin)
+            one = await volume(demo)
+            path, act = f"/volumes/{one['id']}", f"/volumes/{one['id']}/action"
+            assert "any snapshots" in (await demo.error("POST", act, {"revert": {"snapshot_id": None}}))[2]
+            first = await snapshot(demo, one["id"])
+            last = await snapshot(demo, one["id"])
+            wanted = {"revert": {"snapshot_id": last["id"]}}
+            assert (await demo.error("POST", act, wanted, "3.39"))[0] == 404
+            for wrong, code in (({"snapshot_id": first["id"]}, 400), ({}, 400), ({"snapshot_id": 5}, 400)):
+                assert (await demo.error("POST", act, {"revert": wrong}))[0] == code, wrong
+
+            agent.obedient = False
+            await demo.post(act, wanted)
+            below = f"/snapshots/{last['id']}"
+            assert (await demo.get(path))["volume"]["status"] == "reverting"
+            assert (await demo.get(below))["snapshot"]["status"] == "restoring"
+            assert (await demo.error("POST", act, wanted))[0] == 409
+            assert (await demo.error("DELETE", below))[0] == 400
+            await admin.post(act, {"os-reset_status": {"status": "available"}})
+            assert (await demo.get(below))["snapshot"]["status"] == "available"
+            await demo.post(act, wanted)
+            intents = agent.objects.values()
+            await agent.until(lambda: any(getattr(each, "revert", None) for each in intents))
+            agent.obedient = True
+            await agent.report()
+            await demo.until(path, status("available"))
+            assert (await demo.get(below))["snapshot"]["status"] == "available"
+            assert not any(getattr(each, "revert", None) for each in agent.objects.values())
+
+            agent.faults[last["id"]] = ("it is not there", "")
+            await demo.post(act, wanted)
+            await demo.until(path, status("error"))
+            assert (await demo.get(below))["snapshot"]["status"] == "available"
+            await admin.post(act, {"os-reset_status": {"status": "available"}})
+            await demo.post(act, {"os-extend": {"new_size": 2}})
+            await demo.until(path, status("available"))
+            assert "must be equal" in (await demo.error("POST", act, wanted))[2]
+            rows.check(w.cloud.database)
+
+    run(test())

@@ -211,6 +211,44 @@ def test_what_is_let_go_stays_and_may_be_managed_again(driver: VolumeDriver, tmp
     driver.delete("volume", other)
 
 
+def test_a_volume_goes_back_to_a_snapshot_and_on_from_there(driver: VolumeDriver, tmp_path: Path) -> None:
+    one, snapshot, copy, shared = (next(ids()) for _ in range(4))
+    path = tmp_path / "volumes" / f"volume-{one}"
+    is_file = isinstance(driver, FileDriver)
+    driver.make(one, 1)
+    if is_file:
+        write(path, "a")
+    driver.snapshot(snapshot, one)
+    if is_file:
+        write(path, "b")
+    driver.clone(copy, 1, Origin("volume", one))
+    for _ in range(2):
+        driver.revert(one, snapshot)
+    if is_file:
+        assert (letter_in(path), letter_in(tmp_path / "volumes" / f"volume-{copy}")) == ("a", "b")
+        write(path, "c")
+        driver.revert(one, snapshot)
+        assert letter_in(path) == "a"
+        driver.share(one, is_shared=True)
+        raw = tmp_path / "volumes" / f"raw-{one}"
+        with raw.open("r+b") as data:
+            data.write(b"d" * MIB)
+        driver.revert(one, snapshot)
+        assert raw.read_bytes()[:MIB] == b"a" * MIB and raw.stat().st_size == 1 << 30
+        driver.share(one, is_shared=False)
+    assert (driver.size_gib(one), driver.has_snapshot(snapshot)) == (1, True)
+    with pytest.raises(VolumeFailure, match="no snapshot"):
+        driver.revert(one, shared)
+    driver.export(one, tmp_path / "guest")
+    with pytest.raises(VolumeFailure, match="attached"):
+        driver.revert(one, snapshot)
+    driver.withdraw(one, tmp_path / "guest")
+    for kind, each in (("snapshot", snapshot), ("volume", copy), ("volume", one)):
+        driver.delete(kind, each)  # type: ignore[arg-type]  # one of the two
+    if is_file:
+        assert [path.name for path in (tmp_path / "volumes").rglob("*")] == ["images"]
+
+
 # --- files ------------------------------------------------------------------------------------------------------------
 
 

@@ -176,6 +176,35 @@ def test_the_appliance_may_die_at_any_request_and_what_was_asked_is_continued(
     assert names(appliance) == []
 
 
+@pytest.mark.parametrize("die", ["before", "after"])
+@pytest.mark.parametrize("request_of", ["PUT .*/clone", "PUT .*/volume-.*", "PUT .*/part-.*"])
+def test_a_volume_goes_back_to_a_snapshot_and_the_appliance_may_die_in_it(
+    appliance: Simulator, request_of: str, die: Any
+) -> None:
+    driver = opened(appliance)
+    one, snapshot = an_id(), an_id()
+    driver.make(one, 1)
+    write(driver, one, "a")
+    driver.snapshot(snapshot, one)
+    write(driver, one, "b")
+    appliance.trouble(Trouble(match=request_of, die=die, times=1))
+    with pytest.raises(VolumeFailure):
+        driver.revert(one, snapshot)
+    appliance.wait()
+    appliance.trouble()
+    appliance.start()
+    driver = opened(appliance)
+    assert driver.size_gib(one) == 1 and (holds(driver, one, "a") or holds(driver, one, "b"))
+    driver.revert(one, snapshot)
+    assert holds(driver, one, "a") and driver.has_snapshot(snapshot)
+    write(driver, one, "c")
+    driver.revert(one, snapshot)
+    assert holds(driver, one, "a")
+    driver.delete("snapshot", snapshot)
+    driver.delete("volume", one)
+    assert names(appliance) == []
+
+
 def test_what_was_written_is_there_after_the_appliance_was_killed(appliance: Simulator) -> None:
     driver = opened(appliance)
     one, copy = an_id(), an_id()

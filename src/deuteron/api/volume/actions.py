@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from deuteron.api.call import Call, Reply
+from deuteron.api.microversions import NO_ROUTE
 from deuteron.api.volume import access, bodies, snapshots, volumes
 from deuteron.model.codecs import OneOf, Text, Uuid
-from deuteron.model.errors import BadRequest
+from deuteron.model.errors import BadRequest, NotFound
 from deuteron.model.image import CONTAINER_FORMATS, VISIBILITIES
 from deuteron.model.volume import ATTACHMENT
 from deuteron.model.volume.attachments import MODES
@@ -249,6 +250,17 @@ def _refuse_served(tx: Tx, row: VolumeRow) -> None:
         connections.refuse_if_served(each)
 
 
+def _revert(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
+    """From 3.40 on."""
+    if call.version < 40:
+        raise NotFound(NO_ROUTE, type="HTTPNotFound")
+    wanted = body.get("snapshot_id")
+    if wanted is not None and not isinstance(wanted, str):
+        raise faults.invalid("revert.snapshot_id", wanted, "a text or null is expected")
+    actions.revert(tx, call.request_id, row, wanted)
+    return Reply(202)
+
+
 def _unmanage(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
     bodies.refuse_others(body, (), "os-unmanage")
     access.require(call, "volume:delete", row["project_id"])
@@ -308,6 +320,7 @@ ACTIONS: Final[Mapping[str, tuple[str, Callable[[Call, Tx, VolumeRow, Body], Rep
     "os-reset_status": (f"{_X}volume_admin_actions:reset_status", _reset_status),
     "os-force_delete": (f"{_X}volume_admin_actions:force_delete", _force_delete),
     "os-unmanage": (f"{_X}volume_unmanage", _unmanage),
+    "revert": ("volume:revert_to_snapshot", _revert),
     "os-reserve": (f"{_X}volume_actions:reserve", _reserve),
     "os-unreserve": (f"{_X}volume_actions:unreserve", _unreserve),
     "os-begin_detaching": (f"{_X}volume_actions:begin_detaching", _begin_detaching),
@@ -330,7 +343,6 @@ NOT_BUILT: Final[Mapping[str, tuple[str, str]]] = {
         "Extending an attached volume",
     ),
     "os-reimage": ("volume:reimage", "Making a volume anew from an image"),
-    "revert": ("volume:revert_to_snapshot", "Reverting a volume to a snapshot"),
 }
 """What Cinder does and this cloud does not (yet), in words; it is refused to who might ask."""
 SNAPSHOT_ACTIONS: Final[Mapping[str, tuple[str, Callable[[Call, Tx, SnapshotRow, Body], Reply]]]] = {

@@ -17,6 +17,7 @@ from deuteron.model.intent import (
     IntentVolume,
     VolumeMove,
     VolumeRestore,
+    VolumeRevert,
     VolumeUpload,
 )
 from deuteron.model.volume.rows import BackupRow, SnapshotRow, VolumeRow
@@ -66,6 +67,7 @@ def _volume(row: VolumeRow) -> IntentVolume:
         source_id=row["source_volid"],
         upload=None if upload is None else VolumeUpload(upload["image_id"], upload["disk_format"]),
         restore=_restore(row),
+        revert=None if row["revert"] is None else VolumeRevert(row["revert"]["id"], row["revert"]["snapshot_id"]),
         backend=row["backend"] or VOLUME_DRIVER,
         is_shared=bool(row["multiattach"]),
         move=_move(row),

@@ -52,6 +52,7 @@ class VolumeRow(TypedDict):
     new_size: ReadOnly[int | None]
     upload: ReadOnly[Any | None]
     restore: ReadOnly[Any | None]
+    revert: ReadOnly[Any | None]
     move: ReadOnly[Any | None]
     manage: ReadOnly[str | None]
     request_id: ReadOnly[str]

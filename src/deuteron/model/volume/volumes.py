@@ -120,6 +120,7 @@ VOLUME: Resource[VolumeRow] = Resource(
         _kept("new_size", Integer(nullable=True), "What it is to grow to."),
         _kept("upload", Anything(), "The image that is made of it, and what it was before."),
         _kept("restore", Anything(), "The backup whose data it gets."),
+        _kept("revert", Anything(), "The snapshot that it is to be as."),
         _kept("move", Anything(), "Which back end of its host it goes to, for which type; or which one it has left."),
         _kept("manage", Text(nullable=True), "What its back end calls the disk that it is to be, or could not be."),
         _kept("request_id", Text(), "The request that asked for the task."),

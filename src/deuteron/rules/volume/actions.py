@@ -9,9 +9,11 @@ import uuid
 from collections.abc import Mapping
 from typing import Final
 
-from deuteron.model.errors import BadRequest, NotFound
+from deuteron.model.codecs import quoted
+from deuteron.model.errors import BadRequest, Conflict, NotFound
 from deuteron.model.image import IMAGE
 from deuteron.model.image_rows import ImageRow
+from deuteron.model.intent import VolumeReport
 from deuteron.model.settings import Settings
 from deuteron.model.volume import SNAPSHOT, VOLUME
 from deuteron.model.volume.rows import SnapshotRow, VolumeRow, VolumeTypeRow
@@ -158,6 +160,56 @@ def not_moved(tx: Tx, row: VolumeRow) -> None:
     messages.tell(tx, row["project_id"], messages.UNKNOWN, row["id"], request_id=row["request_id"])
 
 
+def revert(tx: Tx, request_id: str, row: VolumeRow, snapshot_id: str | None) -> None:
+    """Have the volume hold again what it held when its latest snapshot was made.
+
+    Raises: BadRequest for another snapshot, or of another size; Conflict where one of the two is in no state for it.
+    """
+    below = sorted(volumes.snapshots_of(tx, row), key=lambda each: (each["created_at"], each["id"]))
+    if not below:
+        raise BadRequest(f"Volume {row['id']} doesn't have any snapshots.", type="HTTPBadRequest")
+    latest = below[-1]
+    if snapshot_id != latest["id"]:
+        raise BadRequest(
+            f"Specified snapshot {quoted(snapshot_id)} is None or not the latest one of volume {row['id']}.",
+            type="HTTPBadRequest",
+        )
+    if row["size"] != latest["size"]:
+        raise BadRequest(
+            f"Can't revert volume {row['id']} to its latest snapshot {latest['id']}. The volume size must be equal to "
+            "the snapshot size.",
+            type="HTTPBadRequest",
+        )
+    attempt = f"Can't revert volume {row['id']} to its latest snapshot {latest['id']}."
+    if row["status"] != "available":
+        raise Conflict(f"Invalid volume: {attempt} Volume's status must be 'available'.", type="HTTPConflict")
+    if latest["status"] != "available":
+        raise Conflict(f"Invalid snapshot: {attempt} Snapshot's status must be 'available'.", type="HTTPConflict")
+    kinds.change(tx, SNAPSHOT, latest, {"status": "restoring"})
+    asked = {"id": str(uuid.uuid4()), "snapshot_id": latest["id"]}
+    values = {"status": "reverting", "task": "revert", "revert": asked, "request_id": request_id}
+    kinds.change(tx, VOLUME, row, values)
+
+
+def reverted(tx: Tx, row: VolumeRow, report: VolumeReport) -> None:
+    """Its host did it, or could not; what it then holds is what it held."""
+    asked = (row["revert"] or {"id": ""})["id"]
+    is_lost = report.not_reverted == asked or report.state == "error"
+    if report.reverted != asked and not is_lost:
+        return
+    _let_go_of_snapshot(tx, row)
+    status = "available" if report.reverted == asked else "error"
+    kinds.change(tx, VOLUME, row, {"status": status, "task": None, "revert": None})
+    if status == "error":
+        messages.tell(tx, row["project_id"], messages.UNKNOWN, row["id"], request_id=row["request_id"])
+
+
+def _let_go_of_snapshot(tx: Tx, row: VolumeRow) -> None:
+    found = None if row["revert"] is None else kinds.seen(tx, SNAPSHOT, row["revert"]["snapshot_id"])
+    if found is not None and found["status"] == "restoring":
+        kinds.change(tx, SNAPSHOT, found, {"status": "available"})
+
+
 def reset_status(tx: Tx, row: VolumeRow, status: str) -> VolumeRow:
     """Call it what an administrator says; what a server has stays in use. Raises: BadRequest, Conflict."""
     if status in ("deleting", "error_deleting", "detaching"):
@@ -181,7 +233,8 @@ def reset_status(tx: Tx, row: VolumeRow, status: str) -> VolumeRow:
 def _as_large_as_it_is(tx: Tx, row: VolumeRow) -> dict[str, object]:
     give_back(tx, row)
     volumes.let_go_of_backup(tx, row)
-    return {"new_size": None}
+    _let_go_of_snapshot(tx, row)
+    return {"new_size": None, "revert": None}
 
 
 def give_back(tx: Tx, row: VolumeRow) -> None:

@@ -42,6 +42,8 @@ def of_volume(tx: Tx, host: str, report: VolumeReport) -> None:
             actions.moved(tx, row)
         elif report.not_moved == asked["id"] or report.state == "error":
             actions.not_moved(tx, row)
+    elif row["task"] == "revert":
+        actions.reverted(tx, row, report)
     elif row["task"] == "retype":
         _retyped(tx, row, report)
     elif row["task"] == "restore":

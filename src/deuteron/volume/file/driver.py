@@ -233,6 +233,27 @@ class FileDriver:
                 self._files.collect()
                 self._files.sync()
 
+    def revert(self, volume_id: str, snapshot_id: str) -> None:
+        path, base = self._files.volume(volume_id), self._files.path("base", snapshot_id)
+        if not self.has_snapshot(snapshot_id):
+            raise VolumeFailure(f"cannot revert volume {volume_id}: there is no snapshot {snapshot_id}")
+        with self._files.lock:
+            size_bytes = self._files.head(path).size_bytes
+            self._files.refuse_guests(path, self._files.own_names(path, volume_id))
+            if tools.form(path) == "qcow2":
+                self._files.create(path, base.name, "qcow2", size_bytes)
+                self._files.collect()
+                self._files.sync()
+                return
+        with tools.part(self._folder) as part:
+            tools.run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", str(base), str(part))
+            os.truncate(part, size_bytes)
+            tools.settle(part)
+            with self._files.lock:
+                self._files.refuse_guests(path, self._files.own_names(path, volume_id))
+                part.rename(path)
+                self._files.sync()
+
     def export(self, volume_id: str, folder: Path) -> Connection:
         volume = self._files.volume(volume_id)
         with self._files.lock:

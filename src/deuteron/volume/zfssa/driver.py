@@ -2,7 +2,7 @@
 
     volume-<id>      the LUN of a volume          snapshot-<id>   a snapshot of its LUN
     part-<id>        one that gets its data; whole only when it is called volume-<id>
-    old-<id>         what a volume held before data of a backup; its part is whole, and takes its place
+    old-<id>         what a volume held before data of a backup or a snapshot; its part is whole, and takes its place
     clone-<id>       the snapshot that the volume <id> was cloned of
     save-<id>        a snapshot with its clone, from which a backup is read
     unmanaged-<id>   a LUN or snapshot that was given out of hand; any other name is of nobody's, too
@@ -191,7 +191,6 @@ class ZfssaDriver:
                 self._drop(passing)
 
     def load(self, volume_id: str, source: Path) -> None:
-        name, old, part = _volume(volume_id), f"old-{UUID(volume_id)}", f"part-{UUID(volume_id)}"
         lun = self._lun(volume_id)
         if not source.exists():
             raise VolumeFailure(f"cannot restore volume {volume_id}: there is no {source.name}")
@@ -203,12 +202,30 @@ class ZfssaDriver:
         self._refuse_guests(volume_id, lun)
         with self._refusing(f"restore volume {volume_id}"):
             self._fill(volume_id, lun.size_bytes, source, "qcow2")
-            with self._lock:
-                self._refuse_guests(volume_id, self._lun(volume_id))
-                self._discard(old)
-                self._project.change(name, {"name": old})
-                self._project.change(part, {"name": name})
-                self._discard(old)
+            self._replace(volume_id)
+
+    def revert(self, volume_id: str, snapshot_id: str) -> None:
+        """By a clone: the appliance's own way back would take along what else was kept of the LUN since."""
+        part, snapshot = f"part-{UUID(volume_id)}", f"snapshot-{UUID(snapshot_id)}"
+        with self._lock, self._refusing(f"revert volume {volume_id}"):
+            lun, home = self._lun(volume_id), self._home_of(snapshot_id)
+            if home is None:
+                raise VolumeFailure(f"cannot revert volume {volume_id}: there is no snapshot {snapshot_id}")
+            self._refuse_guests(volume_id, lun)
+            self._drop(part)
+            self._project.clone(home, snapshot, part)
+            self._project.change(part, {"volsize": lun.size_bytes, "initiatorgroup": MASK_ALL, f"custom:{MARK}": ""})
+            self._replace(volume_id)
+
+    def _replace(self, volume_id: str) -> None:
+        """Let the volume hold what its part does, which is whole."""
+        name, old, part = _volume(volume_id), f"old-{UUID(volume_id)}", f"part-{UUID(volume_id)}"
+        with self._lock:
+            self._refuse_guests(volume_id, self._lun(volume_id))
+            self._discard(old)
+            self._project.change(name, {"name": old})
+            self._project.change(part, {"name": name})
+            self._discard(old)
 
     def export(self, volume_id: str, folder: Path) -> Connection:
         mark = self._mark(volume_id, folder)
