@@ -161,7 +161,9 @@ VOLUME = {
     + "test_a_disk_of_nobody_is_listed_managed_and_let_go_again: manageable_volumes manageable_snapshots",
     "also as `os-volume-manage` and `os-snapshot-manage`": MANAGED
     + "test_a_disk_of_nobody_is_listed_managed_and_let_go_again: os-volume-manage",
-    "revert to the latest snapshot)": VOLUMES + "test_a_volume_becomes_again_what_its_latest_snapshot_kept: revert",
+    "migrate)": "unit/api_volume/test_moves.py::"
+    "test_a_volume_goes_to_another_host_and_nothing_is_left_behind: os-migrate_volume",
+    "revert to the latest snapshot": VOLUMES + "test_a_volume_becomes_again_what_its_latest_snapshot_kept: revert",
     "unmanage": MANAGED + "test_a_disk_of_nobody_is_listed_managed_and_let_go_again: os-unmanage",
     "reset": VOLUMES + "test_small_actions_change_what_a_volume_says_of_itself: os-reset_status",
     "`snapshots` with `metadata`": VOLUMES + "test_a_snapshot_keeps_its_volume_and_goes_with_it_when_asked",

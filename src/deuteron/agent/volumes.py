@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from deuteron.compute.images import ImageCache, send_file
+from deuteron.compute.images import ImageCache, fetch_file, send_file
 from deuteron.compute.tools import DiskFailure
 from deuteron.model.connections import Connection
 from deuteron.model.intent import VOLUME_DRIVER, BackendSettings, HostSettings, ImageRef, Unmanaged
@@ -22,6 +22,7 @@ from deuteron.volume import VolumeFailure, VolumeKeeper
 from deuteron.volume.backends import Backends, Drivers
 from deuteron.volume.backups import BackupStore
 from deuteron.volume.contract import Place, VolumeDriver
+from deuteron.volume.file.qcow2 import NotQcow2, read_head
 from deuteron.volume.registry import open_driver
 from deuteron.volume.simulated import SimulatedDriver
 
@@ -60,7 +61,39 @@ def open_volumes(settings: HostSettings) -> VolumeKeeper:
         kept.insert(0, VOLUME_DRIVER)
     former = [name for name in kept if name not in there]
     drivers = Backends(settings.host, settings.volume_backends, open_one, former=former)
-    return VolumeKeeper(drivers, lambda *what: _deliver(settings, *what), coming, BackupStore(state / "backups"))
+    backups = BackupStore(state / "backups")
+    parcels = ApiParcels(settings)
+    return VolumeKeeper(drivers, lambda *what: _deliver(settings, *what), coming, backups, parcels=parcels)
+
+
+class ApiParcels:
+    """`deuteron.volume.steps.Parcels` by way of the API."""
+
+    def __init__(self, settings: HostSettings) -> None:
+        self._settings = settings
+
+    def give(self, move_id: str, path: Path) -> None:
+        attempt = f"cannot give the volume of move {move_id} to the API"
+        try:
+            send_file(*self._way(move_id), path, attempt, unwanted=(404,))
+        except DiskFailure as error:
+            raise VolumeFailure(str(error), error.details) from error
+
+    def take(self, move_id: str, path: Path) -> None:
+        """Another host made the file, which may be in others' hands: one that needs any other is not opened."""
+        try:
+            fetch_file(*self._way(move_id), path, f"cannot fetch the volume of move {move_id} from the API")
+            head = read_head(path) if self._settings.dataplane != "none" else None
+        except DiskFailure as error:
+            raise VolumeFailure(str(error), error.details) from error
+        except NotQcow2 as error:
+            raise VolumeFailure(f"the volume of move {move_id} cannot be used: {error}") from error
+        if head is not None and (head.below is not None or head.needs):
+            why = head.needs or "the file below it"
+            raise VolumeFailure(f"the volume of move {move_id} cannot be used: it needs {why}")
+
+    def _way(self, move_id: str) -> tuple[str, str, str]:
+        return self._settings.api_socket, self._settings.token, f"/internal/volume-moves/{move_id}"
 
 
 class NoVolumes(Exception):

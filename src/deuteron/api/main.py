@@ -28,6 +28,7 @@ from deuteron.api.app import App
 from deuteron.api.hosts import internal
 from deuteron.api.hosts.moves import Parcels
 from deuteron.api.hosts.streams import Streams
+from deuteron.api.hosts.volume_moves import VolumeParcels
 from deuteron.api.parts import Parts
 from deuteron.api.policy import Policy
 from deuteron.api.root import Root
@@ -83,6 +84,7 @@ def build(settings: Settings, store: Database | None = None) -> tuple[Parts, App
     database.write(bootstrap)
     database.subscribe(image.Leftovers(settings).heard)
     database.subscribe(Parcels(settings).heard)
+    database.subscribe(VolumeParcels(settings).heard)
     known = (identity, network, image, volume, compute, placement)
     services = tuple(service.SERVICE() for service in known)
     streams = Streams(settings, database)

@@ -137,24 +137,7 @@ class ImageCache:
     def fetch_parcel(self, move_id: str, part: Path) -> None:
         """A server's disks from the API. Raises: DiskFailure."""
         attempt = f"cannot fetch the disks of move {move_id} from the API"
-        connection = UnixConnection(self._api_socket)
-        try:
-            connection.request("GET", f"/internal/moves/{move_id}", headers={"Authorization": f"Bearer {self._token}"})
-            response = connection.getresponse()
-            if response.status != 200:
-                words = response.read(300).decode(errors="replace")
-                raise DiskFailure(f"{attempt}: it answered {response.status}", words)
-            promised, size = int(response.headers["Content-Length"]), 0
-            with part.open("wb") as out:
-                while chunk := response.read(_CHUNK_BYTES):
-                    out.write(chunk)
-                    size += len(chunk)
-        except (OSError, http.client.HTTPException) as error:
-            raise DiskFailure(f"{attempt}: {error or type(error).__name__}") from error
-        finally:
-            connection.close()
-        if size != promised:
-            raise DiskFailure(f"{attempt}: it has {size} bytes, expected {promised}")
+        fetch_file(self._api_socket, self._token, f"/internal/moves/{move_id}", part, attempt)
 
     def _download(self, image: ImageRef, part: Path) -> None:
         attempt = f"cannot fetch image {image.id} from the API"
@@ -446,6 +429,28 @@ def send_file(
         connection.close()
     if response.status >= 300 and response.status not in unwanted:
         raise DiskFailure(f"{attempt}: it answered {response.status}", words)
+
+
+def fetch_file(api_socket: str, token: str, target: str, part: Path, attempt: str) -> None:
+    """GET a path of the API into a file. Raises: DiskFailure, as above, also for less than was promised."""
+    connection = UnixConnection(api_socket)
+    try:
+        connection.request("GET", target, headers={"Authorization": f"Bearer {token}"})
+        response = connection.getresponse()
+        if response.status != 200:
+            words = response.read(300).decode(errors="replace")
+            raise DiskFailure(f"{attempt}: it answered {response.status}", words)
+        promised, size = int(response.headers["Content-Length"]), 0
+        with part.open("wb") as out:
+            while chunk := response.read(_CHUNK_BYTES):
+                out.write(chunk)
+                size += len(chunk)
+    except (OSError, http.client.HTTPException) as error:
+        raise DiskFailure(f"{attempt}: {error or type(error).__name__}") from error
+    finally:
+        connection.close()
+    if size != promised:
+        raise DiskFailure(f"{attempt}: it has {size} bytes, expected {promised}")
 
 
 class UnixConnection(http.client.HTTPConnection):

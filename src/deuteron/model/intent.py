@@ -547,6 +547,12 @@ class IntentVolume(_Object, frozen=True, tag_field="kind", tag="volume"):
     move: VolumeMove | None = None
     left: str | None = None
     """The back end that it was moved from, where nothing is to be left of it."""
+    give: str | None = None
+    """The move by which it goes to another host: its data go to `PUT /internal/volume-moves/<id>`, and stay."""
+    take: str | None = None
+    """The move by which it comes here: its data are those of `GET /internal/volume-moves/<id>`."""
+    is_elsewhere: bool = False
+    """Whether it is on another host, and nothing is to be left of it on this back end (which is told as `left`)."""
     manage: str | None = None
     """What the back end calls the disk that becomes this volume (`Unmanaged.name`); it is not made then."""
     is_let_go: bool = False
@@ -893,6 +899,10 @@ class VolumeReport(msgspec.Struct, frozen=True, omit_defaults=True):
     moved: str | None = None
     """The move after which another back end has its data, too."""
     not_moved: str | None = None
+    not_given: str | None = None
+    taken: str | None = None
+    not_taken: str | None = None
+    """The same of a move to another host, and of one from there."""
     left: str | None = None
     """The back end that has none of it any more."""
     is_let_go: bool = False

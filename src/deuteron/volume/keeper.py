@@ -38,11 +38,15 @@ from deuteron.volume.contract import BackendAway, Guests, NoGuests, VolumeFailur
 from deuteron.volume.steps import (
     Deliver,
     Done,
-    NotLeft,
+    NoParcels,
+    NotDone,
+    NotGiven,
     NotMoved,
     NotRestored,
     NotReverted,
+    NotTaken,
     NotUploaded,
+    Parcels,
     Steps,
     Waiting,
 )
@@ -79,10 +83,7 @@ class _Entry(msgspec.Struct):
     is_away: bool = False
     """Whether it waits for its back end."""
     report: Said | None = None
-    not_uploaded: str | None = None
-    not_restored: str | None = None
-    not_reverted: str | None = None
-    not_moved: str | None = None
+    not_done: NotDone | None = None
     done: Done = msgspec.field(default_factory=Done)
 
 
@@ -97,6 +98,7 @@ class VolumeKeeper:
         backups: BackupStore,
         options: KeeperOptions | None = None,
         clock: Callable[[], float] = time.monotonic,
+        parcels: Parcels | None = None,
     ) -> None:
         """`folder` is for files on their way to become images."""
         self.on_change: Callable[[], None] = lambda: None
@@ -104,7 +106,8 @@ class VolumeKeeper:
         """Who may have the volumes; the agent sets it before the first sync."""
         self.drivers = drivers
         self._backups = backups
-        self._steps = Steps(drivers, backups, deliver, folder, lambda: self.guests, self._is_wanted)
+        ways = parcels or NoParcels()
+        self._steps = Steps(drivers, backups, deliver, folder, lambda: self.guests, self._is_wanted, ways)
         self._options = options or KeeperOptions()
         self._clock = clock
         self._lock = threading.Lock()
@@ -219,8 +222,8 @@ class VolumeKeeper:
             self._realise(key, entry, wanted, is_leaving)
 
     def _realise(self, key: Key, entry: _Entry, wanted: Wanted | None, is_leaving: bool) -> None:
-        fault = waits_for = not_uploaded = not_restored = not_reverted = not_moved = None
-        is_away = is_left_over = False
+        fault = waits_for = not_done = None
+        is_away = False
         with self._lock:
             ends = self._ends
         self._say(key, entry, self._report(key, entry, wanted, None, "making"))
@@ -237,20 +240,9 @@ class VolumeKeeper:
                 self._remove(key, entry.backend)
         except Waiting as error:
             waits_for = str(error)
-        except NotUploaded as error:
-            not_uploaded, fault = error.number, str(error)
-            log.warning("volume not uploaded", id=key[1], image=not_uploaded, reason=fault)
-        except NotRestored as error:
-            not_restored, fault = error.number, str(error)
-            log.warning("volume not restored", id=key[1], reason=fault)
-        except NotReverted as error:
-            not_reverted, fault = error.number, str(error)
-            log.warning("volume not reverted", id=key[1], reason=fault)
-        except NotMoved as error:
-            not_moved, fault = error.number, str(error)
-            log.warning("volume not moved", id=key[1], reason=fault)
-        except NotLeft as error:
-            is_left_over, fault = True, str(error)
+        except NotDone as error:
+            not_done, fault = error, str(error)
+            log.warning("volume not as asked", id=key[1], what=type(error).__name__, reason=fault)
         except BackendAway as error:
             waits_for, is_away = str(error), True
         except (VolumeFailure, OSError) as error:
@@ -278,9 +270,8 @@ class VolumeKeeper:
                 for other, each in self._entries.items():
                     if each.waits_for is not None:
                         self._schedule(other, each)
-        entry.not_uploaded, entry.not_restored = not_uploaded, not_restored
-        entry.not_reverted, entry.not_moved = not_reverted, not_moved
-        is_well = fault is None or is_left_over or any((not_uploaded, not_restored, not_reverted, not_moved))
+        entry.not_done = not_done
+        is_well = fault is None or not_done is not None
         state = "error" if not is_well else "making" if waits_for is not None else "ready"
         self._say(key, entry, self._report(key, entry, wanted, fault, state))
         if is_gone:
@@ -296,21 +287,24 @@ class VolumeKeeper:
             except VolumeFailure:
                 # Nobody can look: it has what it had when somebody could.
                 size, said = entry.report.size_gib if isinstance(entry.report, VolumeReport) else None, state
-            done = entry.done
+            done, lacks = entry.done, entry.not_done
             return VolumeReport(
                 wanted.id,
                 said,  # type: ignore[arg-type]  # one of its states
                 size or 0,
                 uploaded=done.uploaded,
-                not_uploaded=entry.not_uploaded,
+                not_uploaded=lacks.number if isinstance(lacks, NotUploaded) else None,
                 fault=fault,
                 restored=done.restored,
-                not_restored=entry.not_restored,
+                not_restored=lacks.number if isinstance(lacks, NotRestored) else None,
                 reverted=done.reverted,
-                not_reverted=entry.not_reverted,
+                not_reverted=lacks.number if isinstance(lacks, NotReverted) else None,
                 is_shared=done.is_shared is True,
                 moved=done.moved,
-                not_moved=entry.not_moved,
+                not_moved=lacks.number if isinstance(lacks, NotMoved) else None,
+                not_given=lacks.number if isinstance(lacks, NotGiven) else None,
+                taken=done.taken,
+                not_taken=lacks.number if isinstance(lacks, NotTaken) else None,
                 left=done.left,
                 is_let_go=wanted.is_let_go and done.is_let_go,
             )

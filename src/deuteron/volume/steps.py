@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import msgspec
 import structlog
@@ -24,6 +24,29 @@ log = structlog.get_logger("deuteron.volume")
 
 Deliver = Callable[[str, str, Path], None]
 """Hands the data of a volume to the API as an image: volume, image, file. Raises: VolumeFailure."""
+
+
+class Parcels(Protocol):
+    """The way of volumes to other hosts, and from them: each in a qcow2 file."""
+
+    def give(self, move_id: str, path: Path) -> None:
+        """Hand it to the API; nothing when nobody wants it any more. Raises: VolumeFailure."""
+        ...
+
+    def take(self, move_id: str, path: Path) -> None:
+        """What the API was given, in a new file. Raises: VolumeFailure."""
+        ...
+
+
+class NoParcels:
+    """Of a host that is alone."""
+
+    def give(self, move_id: str, path: Path) -> None:
+        raise VolumeFailure("there is no way to another host")
+
+    def take(self, move_id: str, path: Path) -> None:
+        raise VolumeFailure("there is no way from another host")
+
 
 _FORMATS: Final = {"vhd": "vpc", "ploop": "parallels"}
 """What `qemu-img` calls formats that Glance calls otherwise."""
@@ -57,6 +80,14 @@ class NotMoved(NotDone):
     """Another back end could not be given its data."""
 
 
+class NotGiven(NotDone):
+    """Its data could not be given to the API, for another host."""
+
+
+class NotTaken(NotDone):
+    """It could not be made of what the API was given of it."""
+
+
 class NotLeft(NotDone):
     """The back end that it was moved from still has it."""
 
@@ -68,6 +99,8 @@ class Done(msgspec.Struct):
     restored: str | None = None
     reverted: str | None = None
     moved: str | None = None
+    given: str | None = None
+    taken: str | None = None
     left: str | None = None
     is_shared: bool | None = None
     is_let_go: bool = False
@@ -84,6 +117,7 @@ class Steps:
         folder: Path,
         guests: Callable[[], Guests],
         is_wanted: Callable[[Key], bool],
+        parcels: Parcels,
     ) -> None:
         self._drivers = drivers
         self._backups = backups
@@ -91,6 +125,7 @@ class Steps:
         self._folder = folder
         self._guests = guests
         self._is_wanted = is_wanted
+        self._parcels = parcels
 
     def volume(self, done: Done, wanted: IntentVolume) -> None:
         driver = self._drivers.driver(wanted.backend)
@@ -98,6 +133,16 @@ class Steps:
             log.info("volume changed", id=wanted.id, step="let go")
             driver.let_go("volume", wanted.id, wanted.id)
             done.is_let_go = True
+            return
+        if wanted.is_elsewhere:
+            log.info("volume changed", id=wanted.id, step="leave")
+            driver.delete("volume", wanted.id)
+            done.left = wanted.backend
+            return
+        if wanted.take is not None:
+            if done.taken != wanted.take:
+                self._take(driver, wanted, wanted.take)
+                done.taken = wanted.take
             return
         size = driver.size_gib(wanted.id)
         if size is None and wanted.manage is not None:
@@ -129,6 +174,14 @@ class Steps:
             except (VolumeFailure, OSError) as error:
                 raise NotMoved(wanted.move.id, str(error)) from error
             done.moved = wanted.move.id
+        if wanted.give is not None and done.given != wanted.give:
+            try:
+                self._give(driver, wanted, wanted.give)
+            except BackendAway:
+                raise
+            except (VolumeFailure, OSError) as error:
+                raise NotGiven(wanted.give, str(error)) from error
+            done.given = wanted.give
         if wanted.restore is not None and done.restored != wanted.restore.id:
             try:
                 self._wait(("backup", wanted.restore.backup_id), driver)
@@ -238,6 +291,33 @@ class Steps:
         except (VolumeFailure, OSError):
             other.delete("volume", wanted.id)
             raise
+
+    def _give(self, driver: VolumeDriver, wanted: IntentVolume, move_id: str) -> None:
+        log.info("volume changed", id=wanted.id, step="give")
+        with tempfile.TemporaryDirectory(prefix=".part-", dir=self._folder) as name:
+            data = Path(name) / "data"
+            driver.save(Origin("volume", wanted.id), data, None)
+            self._parcels.give(move_id, data)
+
+    def _take(self, driver: VolumeDriver, wanted: IntentVolume, move_id: str) -> None:
+        """What is here of an attempt that was cut short is not whole."""
+        log.info("volume changed", id=wanted.id, step="take")
+        try:
+            driver.delete("volume", wanted.id)
+            try:
+                with tempfile.TemporaryDirectory(prefix=".part-", dir=self._folder) as name:
+                    data = Path(name) / "data"
+                    self._parcels.take(move_id, data)
+                    driver.make(wanted.id, wanted.size_gib)
+                    driver.load(wanted.id, data)
+                driver.share(wanted.id, is_shared=wanted.is_shared)
+            except (VolumeFailure, OSError):
+                driver.delete("volume", wanted.id)
+                raise
+        except BackendAway:
+            raise
+        except (VolumeFailure, OSError) as error:
+            raise NotTaken(move_id, str(error)) from error
 
     def _upload(self, driver: VolumeDriver, wanted: IntentVolume, upload: VolumeUpload) -> None:
         log.info("volume changed", id=wanted.id, step="upload")

@@ -227,6 +227,16 @@ class FakeAgent:
                 name = f"unmanaged-{item.id}"
                 self.idle[name] = Unmanaged("volume", name, self.sizes.pop(item.id))
             return VolumeReport(item.id, "ready", 0, is_let_go=True)
+        if item.is_elsewhere:
+            self.sizes.pop(item.id, None)
+            return VolumeReport(item.id, "ready", 0, left=item.backend)
+        if item.take is not None:
+            if item.backend in self.faults:
+                return VolumeReport(item.id, "ready", 0, not_taken=item.take)
+            self.sizes[item.id] = item.size_gib
+            return VolumeReport(item.id, "ready", item.size_gib, is_shared=item.is_shared, taken=item.take)
+        if item.give is not None and "give" in self.faults:
+            return VolumeReport(item.id, "ready", self.sizes[item.id], not_given=item.give)
         if item.manage is None:
             return None
         found = self.idle.pop(item.manage, None)

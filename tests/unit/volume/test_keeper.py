@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -374,3 +374,74 @@ def test_what_something_is_to_be_made_of_is_let_go_afterwards(tmp_path: Path) ->
         going = IntentVolume(ONE, 1, is_made=True, is_let_go=True)
         keeper.sync(wanted(going, IntentVolume(TWO, 1, source_id=ONE)), {})
         until(lambda: driver.size_gib(TWO) == 1 and driver.size_gib(ONE) is None, "the copy, then the end")
+
+
+class Way:
+    """Between two hosts; `is_cut`, nothing comes through."""
+
+    def __init__(self) -> None:
+        self.data: dict[str, bytes] = {}
+        self.given = self.taken = 0
+        self.is_cut = False
+
+    def give(self, move_id: str, path: Path) -> None:
+        self._refuse()
+        self.given += 1
+        self.data[move_id] = path.read_bytes()
+
+    def take(self, move_id: str, path: Path) -> None:
+        self._refuse()
+        self.taken += 1
+        path.write_bytes(self.data[move_id])
+
+    def _refuse(self) -> None:
+        if self.is_cut:
+            raise VolumeFailure("nobody answers")
+
+
+def test_a_volume_goes_to_another_host_whole_and_leaves_one_back_end_alone(tmp_path: Path) -> None:
+    for name in ("old", "shared", "new"):
+        (tmp_path / name).mkdir()
+    old, shared, new = (file_driver(tmp_path / name) for name in ("old", "shared", "new"))
+    # A back end of the network that both hosts carry, by which the volume is reached where it comes to.
+    first, second = FixedDrivers({"old": old, "net": new}), FixedDrivers({"net": new, "shared": shared})
+    old.make(ONE, 1)
+    file = str(tmp_path / "old" / "volumes" / f"volume-{ONE}")
+    subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -q -P 120 0 1M", file], check=True, timeout=60)
+    way = Way()
+    way.is_cut = True
+    here = IntentVolume(ONE, 1, backend="old", is_made=True)
+    giving = msgspec.structs.replace(here, give=TWO)
+    taking = IntentVolume(ONE, 1, backend="net", take=TWO)
+
+    def keeper(drivers: FixedDrivers, folder: str) -> VolumeKeeper:
+        place = tmp_path / folder
+        place.mkdir(exist_ok=True)
+        return VolumeKeeper(drivers, no_delivery, place, BackupStore(place / "backups"), FAST, parcels=way)
+
+    with closing(keeper(first, "h1")) as one, closing(keeper(second, "h2")) as two:
+        one.sync(wanted(giving), {})
+        until(lambda: [each.not_given for each in one.reports()[0]] == [TWO], "it is told")
+        way.is_cut = False
+        until(lambda: TWO in way.data, "it is tried again")
+        until(lambda: states(one) == {ONE: "ready"} and not one.pending(), "it is well")
+        new.make(ONE, 1)  # what is left of an attempt that was cut short
+        way.is_cut = True
+        two.sync(wanted(taking), {})
+        until(lambda: [each.not_taken for each in two.reports()[0]] == [TWO], "it is told")
+        assert new.size_gib(ONE) is None, "nothing that is not whole is called a volume"
+        way.is_cut = False
+        until(lambda: [each.taken for each in two.reports()[0]] == [TWO], "it is made of what was given")
+        assert old.size_gib(ONE) == 1, "the old one has it until the API knows"
+    # Both hosts begin anew when it has gone over.
+    with closing(keeper(first, "h1")) as one, closing(keeper(second, "h2")) as two:
+        two.sync(wanted(IntentVolume(ONE, 1, backend="net", is_made=True)), {})
+        one.sync(wanted(IntentVolume(ONE, 1, backend="old", is_elsewhere=True)), {})
+        until(lambda: [each.left for each in one.reports()[0]] == ["old"], "the old one has nothing of it")
+        one.sync({}, {}, {("volume", ONE)})
+        until(lambda: not one.kept(), "and is told so for good")
+        assert old.size_gib(ONE) is None and new.size_gib(ONE) == 1, "by the other name it is a volume still"
+        until(lambda: states(two) == {ONE: "ready"}, "it is there")
+    moved = str(tmp_path / "new" / "volumes" / f"volume-{ONE}")
+    done = subprocess.run(["qemu-io", "-f", "qcow2", "-c", "read -q -P 120 0 1M", moved], check=True, timeout=60)
+    assert done.returncode == 0 and (way.given, way.taken) == (1, 1)

@@ -20,7 +20,7 @@ from typing import BinaryIO, Final
 import msgspec
 
 from deuteron.api.call import MAX_BODY_BYTES, Call, Mode, Reply, Route
-from deuteron.api.hosts import config_drive, external, metadata, moves, snapshots, volume_images
+from deuteron.api.hosts import config_drive, external, metadata, moves, snapshots, volume_images, volume_moves
 from deuteron.hub import log
 from deuteron.hub.hub import authorized, host_of
 from deuteron.model.codecs import whole_number
@@ -49,6 +49,8 @@ class SERVICE:  # the name `main` looks for
             Route("PUT", volume_images.PATH, volume_images.answer, Mode.ASYNC, auth=False),
             Route("PUT", moves.PATH, moves.take, Mode.ASYNC, auth=False),
             Route("GET", moves.PATH, moves.give, Mode.ASYNC, auth=False),
+            Route("PUT", volume_moves.PATH, volume_moves.take, Mode.ASYNC, auth=False),
+            Route("GET", volume_moves.PATH, volume_moves.give, Mode.ASYNC, auth=False),
             Route("PUT", "/images/{id}/file", snapshots.take, Mode.ASYNC, auth=False),
             Route("GET", "/metadata/{rest...}", metadata.answer, auth=False),
             Route("POST", "/metadata/{rest...}", metadata.take_password, Mode.WRITE, auth=False),

@@ -79,7 +79,7 @@ async def give(call: Call) -> Reply:
             raise NotFound(f"the disks of move {move_id} are not there") from None
 
     file, size = await asyncio.to_thread(find)
-    return Reply(200, None, {"content-length": str(size)}, "application/octet-stream", _pieces(file))
+    return Reply(200, None, {"content-length": str(size)}, "application/octet-stream", pieces(file))
 
 
 class Parcels:
@@ -99,7 +99,8 @@ def _host(call: Call) -> str:
     return host_of(call.settings, call.headers.get("authorization", "")) or ""
 
 
-async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:
+async def pieces(file: BinaryIO) -> AsyncIterator[bytes]:
+    """What the file holds; it is closed at the end."""
     try:
         while piece := await asyncio.to_thread(file.read, _PIECE):
             yield piece

@@ -15,8 +15,8 @@ from deuteron.model.volume import ATTACHMENT
 from deuteron.model.volume.attachments import MODES
 from deuteron.model.volume.codecs import Flag, Pairs
 from deuteron.model.volume.rows import SnapshotRow, VolumeRow
-from deuteron.model.volume.volumes import ATTACH_STATUSES, SIZE, SNAPSHOT_STATUSES, STATUSES
-from deuteron.rules.volume import actions, attachments, connections, faults, kinds, manage, types
+from deuteron.model.volume.volumes import ATTACH_STATUSES, MIGRATION_STATUSES, SIZE, SNAPSHOT_STATUSES, STATUSES
+from deuteron.rules.volume import actions, attachments, connections, faults, kinds, manage, moves, types
 from deuteron.rules.volume import snapshots as snapshot_rules
 from deuteron.rules.volume import volumes as volume_rules
 from deuteron.store.database import Tx
@@ -24,6 +24,7 @@ from deuteron.store.database import Tx
 Body = Mapping[str, Any]
 _X: Final = "volume_extension:"
 _DISK_FORMATS: Final = ("raw", "vmdk", "vdi", "qcow2", "vhd", "vhdx", "ploop")
+_PLACE: Final = Text(255, nullable=True)
 _KEY: Final = Text(255, min_length=1)
 _PROGRESS: Final = Text(4, pattern=r"(?:(?:[0-9]|[1-9][0-9]|100)%)?", nullable=True)
 _IMAGE_METADATA: Final = Pairs(max_length=65535)
@@ -154,9 +155,10 @@ def _retype(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
 
 def _reset_status(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
     bodies.refuse_others(body, ("status", "attach_status", "migration_status"), "os-reset_status")
-    status = body.get("status")
-    if body.get("migration_status") not in (None, "none"):
-        raise faults.not_built("Resetting the state of migrating a volume")
+    status, moving = body.get("status"), body.get("migration_status")
+    if moving is not None:
+        moving = moving.lower() if isinstance(moving, str) else moving
+        moving = bodies.value("migration_status", OneOf(MIGRATION_STATUSES), moving)
     held = body.get("attach_status")
     if held is not None:
         held = bodies.value("attach_status", OneOf(ATTACH_STATUSES), held.lower() if isinstance(held, str) else held)
@@ -167,6 +169,8 @@ def _reset_status(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
     if status is not None:
         wanted = status.lower() if isinstance(status, str) else status
         row = actions.reset_status(tx, row, bodies.value("status", OneOf(STATUSES), wanted))
+    if moving is not None:
+        row = actions.reset_migration(tx, row, None if moving == "none" else moving)
     if held == "detached":
         for each in attachments.of_volume(tx, row["id"]):
             connections.refuse_if_served(each)
@@ -250,6 +254,31 @@ def _refuse_served(tx: Tx, row: VolumeRow) -> None:
         connections.refuse_if_served(each)
 
 
+def _migrate(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
+    """A volume is locked on its way whatever `lock_volume` says, and copied whatever `force_host_copy` does."""
+    names = ("host", "force_host_copy", "lock_volume", *(("cluster",) if call.version >= 16 else ()))
+    bodies.refuse_others(body, names, "os-migrate_volume")
+    for name in ("force_host_copy", "lock_volume"):
+        bodies.value(name, Flag(), body.get(name, False))
+    host, cluster = (bodies.value(name, _PLACE, body.get(name)) for name in ("host", "cluster"))
+    if bool(host) == bool(cluster):
+        why = "One and only one of cluster and host must be set." if call.version >= 16 else "Host field is missing."
+        raise faults.invalid_input(why)
+    moves.migrate(tx, call.settings, call.request_id, row, host or cluster)
+    return Reply(202)
+
+
+def _complete_migration(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
+    bodies.refuse_others(body, ("new_volume", "error"), "os-migrate_volume_completion")
+    if "new_volume" not in body:
+        raise faults.invalid("os-migrate_volume_completion", body, "'new_volume' is a required property")
+    error = body.get("error")
+    if error is not None and not isinstance(error, str | bool):
+        raise faults.invalid("error", error, "a text, a boolean or null is expected")
+    other = volume_rules.find(tx, call.caller, bodies.value("new_volume", Uuid(), body["new_volume"]))
+    return Reply(200, {"save_volume_id": moves.complete(tx, row, other)})
+
+
 def _revert(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
     """From 3.40 on."""
     if call.version < 40:
@@ -321,6 +350,8 @@ ACTIONS: Final[Mapping[str, tuple[str, Callable[[Call, Tx, VolumeRow, Body], Rep
     "os-force_delete": (f"{_X}volume_admin_actions:force_delete", _force_delete),
     "os-unmanage": (f"{_X}volume_unmanage", _unmanage),
     "revert": ("volume:revert_to_snapshot", _revert),
+    "os-migrate_volume": (f"{_X}volume_admin_actions:migrate_volume", _migrate),
+    "os-migrate_volume_completion": (f"{_X}volume_admin_actions:migrate_volume_completion", _complete_migration),
     "os-reserve": (f"{_X}volume_actions:reserve", _reserve),
     "os-unreserve": (f"{_X}volume_actions:unreserve", _unreserve),
     "os-begin_detaching": (f"{_X}volume_actions:begin_detaching", _begin_detaching),
@@ -333,11 +364,6 @@ ACTIONS: Final[Mapping[str, tuple[str, Callable[[Call, Tx, VolumeRow, Body], Rep
 }
 """Each action with the rule that it asks."""
 NOT_BUILT: Final[Mapping[str, tuple[str, str]]] = {
-    "os-migrate_volume": (f"{_X}volume_admin_actions:migrate_volume", "Migrating a volume"),
-    "os-migrate_volume_completion": (
-        f"{_X}volume_admin_actions:migrate_volume_completion",
-        "Migrating a volume",
-    ),
     "os-extend_volume_completion": (
         f"{_X}volume_admin_actions:extend_volume_completion",
         "Extending an attached volume",

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Set
 from typing import Any
 
 import msgspec
-from sqlalchemy import Table, select
+from sqlalchemy import Table, or_, select
 
 from deuteron.hub.projections.contract import Made, OnHost, Place, Reading, Touched, pairs, whole
 from deuteron.model.intent import (
@@ -21,7 +21,7 @@ from deuteron.model.intent import (
     VolumeUpload,
 )
 from deuteron.model.volume.rows import BackupRow, SnapshotRow, VolumeRow
-from deuteron.rules.volume import manage
+from deuteron.rules.volume import manage, moves
 from deuteron.store.database import Tx
 from deuteron.store.volume_tables import backups, snapshots, volumes
 
@@ -52,9 +52,33 @@ def _build_volumes(reading: Reading, places: Collection[Place]) -> Iterator[tupl
     statement = select(volumes)
     found = whole(reading.tx, volumes, lambda chunk: statement.where(volumes.c.id.in_(chunk)), {id for _, id in asked})
     for row in found:
-        host = row["host"]
-        if host is not None and (host, row["id"]) in asked and row["task"] != "delete":
+        host, other = row["host"], row["other_host"]
+        if row["task"] == "delete":
+            continue
+        if host is not None and (host, row["id"]) in asked:
             yield host, Made(_volume(row))
+        if other is not None and (other, row["id"]) in asked:
+            yield other, Made(_elsewhere(row))
+
+
+def _elsewhere(row: VolumeRow) -> IntentVolume:
+    """On the host that it comes to, or that it left."""
+    asked = row["move"] or {}
+    if moves.is_coming(row):
+        there = (asked.get("to", VOLUME_DRIVER), bool(asked.get("is_shared")))
+        return IntentVolume(row["id"], row["size"], backend=there[0], is_shared=there[1], take=asked.get("id"))
+    return IntentVolume(row["id"], row["size"], backend=asked.get("left", VOLUME_DRIVER), is_elsewhere=True)
+
+
+def _present_volumes(tx: Tx, host: str) -> Iterable[str]:
+    return tx.scalars(select(volumes.c.id).where(or_(volumes.c.host == host, volumes.c.other_host == host)))
+
+
+def _places_of_volumes(tx: Tx, ids: Collection[str]) -> Iterable[Place]:
+    for column in (volumes.c.host, volumes.c.other_host):
+        for id, host in pairs(tx, volumes.c.id, column, ids).items():
+            if host:
+                yield host, id
 
 
 def _volume(row: VolumeRow) -> IntentVolume:
@@ -71,7 +95,8 @@ def _volume(row: VolumeRow) -> IntentVolume:
         backend=row["backend"] or VOLUME_DRIVER,
         is_shared=bool(row["multiattach"]),
         move=_move(row),
-        left=(row["move"] or {}).get("left"),
+        left=None if "left_host" in (row["move"] or {}) else (row["move"] or {}).get("left"),
+        give=_give(row),
         manage=row["manage"],
         is_let_go=manage.is_let_go(row),
         is_made=row["task"] not in ("create", "manage") and not (row["restore"] or {}).get("is_new", False),
@@ -84,8 +109,15 @@ def _restore(row: VolumeRow) -> VolumeRestore | None:
 
 
 def _move(row: VolumeRow) -> VolumeMove | None:
-    asked = row["move"]
-    return None if asked is None or "to" not in asked else VolumeMove(asked["id"], asked["to"], asked["is_shared"])
+    asked = row["move"] or {}
+    is_near = "to" in asked and "to_host" not in asked
+    return VolumeMove(asked["id"], asked["to"], asked["is_shared"]) if is_near else None
+
+
+def _give(row: VolumeRow) -> str | None:
+    """The move by which it goes to another host, as long as that has to wait for it."""
+    asked = row["move"] or {}
+    return asked["id"] if "to_host" in asked and row["other_host"] is None else None
 
 
 def _build_snapshots(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, Made]]:
@@ -121,7 +153,7 @@ def _build_backups(reading: Reading, places: Collection[Place]) -> Iterator[tupl
             yield host, Made(IntentBackup(row["id"], *origin, backend=kept_by, is_made=row["task"] != "create"))
 
 
-VOLUMES = OnHost("volume", _touched("volume"), _build_volumes, _present_in(volumes), _places_in(volumes))
+VOLUMES = OnHost("volume", _touched("volume"), _build_volumes, _present_volumes, _places_of_volumes)
 SNAPSHOTS = OnHost(
     "volume_snapshot", _touched("volume_snapshot"), _build_snapshots, _present_in(snapshots), _places_in(snapshots)
 )

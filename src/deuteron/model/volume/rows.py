@@ -54,6 +54,7 @@ class VolumeRow(TypedDict):
     restore: ReadOnly[Any | None]
     revert: ReadOnly[Any | None]
     move: ReadOnly[Any | None]
+    other_host: ReadOnly[str | None]
     manage: ReadOnly[str | None]
     request_id: ReadOnly[str]
 

@@ -27,6 +27,7 @@ STATUSES: Final = (
 """Source: cinder/objects/fields.py VolumeStatus, cinder/api/validation/validators.py."""
 SNAPSHOT_STATUSES: Final = ("creating", "available", "deleting", "error", "error_deleting", "updating", "deleted",
                             "unmanaging", "backing-up", "restoring")  # fmt: skip
+MIGRATION_STATUSES: Final = ("migrating", "error", "success", "completing", "none", "starting")
 ATTACH_STATUSES: Final = ("attached", "detached")
 MAX_GIB: Final = 2**31 - 1
 NAME: Final = Text(255, nullable=True)
@@ -121,13 +122,14 @@ VOLUME: Resource[VolumeRow] = Resource(
         _kept("upload", Anything(), "The image that is made of it, and what it was before."),
         _kept("restore", Anything(), "The backup whose data it gets."),
         _kept("revert", Anything(), "The snapshot that it is to be as."),
-        _kept("move", Anything(), "Which back end of its host it goes to, for which type; or which one it has left."),
+        _kept("move", Anything(), "Which back end it goes to, of which host, of which type; or which it has left."),
+        _kept("other_host", Text(nullable=True), "The host that makes it of what another had; or that it has left."),
         _kept("manage", Text(nullable=True), "What its back end calls the disk that it is to be, or could not be."),
         _kept("request_id", Text(), "The request that asked for the task."),
     ),
     indexes=(
         ("project_id", "created_at", "id"), ("created_at", "id"), ("host",), ("snapshot_id",), ("source_volid",),
-        ("volume_type_id",), ("name",), ("group_id",),
+        ("volume_type_id",), ("name",), ("group_id",), ("other_host",),
     ),
     missing=("VolumeNotFound", "Volume {} could not be found."),
     table="volume_volumes",

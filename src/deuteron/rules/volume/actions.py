@@ -18,10 +18,19 @@ from deuteron.model.settings import Settings
 from deuteron.model.volume import SNAPSHOT, VOLUME
 from deuteron.model.volume.rows import SnapshotRow, VolumeRow, VolumeTypeRow
 from deuteron.rules.image import images
-from deuteron.rules.volume import attachments, connections, faults, kinds, loads, messages, placement, types, volumes
-from deuteron.store import query
+from deuteron.rules.volume import (
+    attachments,
+    connections,
+    faults,
+    kinds,
+    loads,
+    messages,
+    moves,
+    placement,
+    types,
+    volumes,
+)
 from deuteron.store.database import Tx
-from deuteron.store.volume_tables import volumes as volumes_table
 
 _TAKEN: Final = ("image_id", "image_name", "checksum", "size")
 """What the image that a volume was made of says of itself, and not of what is made of the volume."""
@@ -72,13 +81,12 @@ def retype(
     tx: Tx, settings: Settings, request_id: str, row: VolumeRow, kind: VolumeTypeRow, *, may_move: bool = False
 ) -> None:
     """Give it another type. It stays where it is, unless that is not what the type demands, and it `may_move` to
-    another back end of its host that is.
+    another back end that is, of its host or else of another.
 
     Where nothing is, the volume keeps its type, and a message says so. Whether several servers may have it changes its
     data: its host says when that is done.
 
-    Raises: BadRequest for the type that it has, and in no state for it; TooLarge for a quota of the type; NotBuilt for
-    a back end of another host.
+    Raises: BadRequest for the type that it has, and in no state for it; TooLarge for a quota of the type.
     """
     is_shared = types.is_multiattach(kind)
     if is_shared != row["multiattach"] and row["status"] != "available":
@@ -97,7 +105,7 @@ def retype(
         raise faults.invalid_input(f"New volume type is the one that volume {row['id']} has: {kind['name']}")
     loads.check_type(tx, row["project_id"], kind["id"], count=1, gib=row["size"])
     if not placement.suits(tx, settings, row["host"], row["backend"], kind["extra_specs"]):
-        if not may_move or not _move(tx, settings, request_id, row, kind):
+        if not may_move or not moves.retype(tx, settings, request_id, row, kind):
             messages.tell(tx, row["project_id"], messages.NO_BACKEND, row["id"], request_id=request_id)
         return
     loads.count_type(tx, row["project_id"], row["volume_type_id"], -1, -row["size"])
@@ -106,58 +114,6 @@ def retype(
     if is_shared != row["multiattach"]:
         values |= {"multiattach": is_shared, "status": "retyping", "task": "retype", "request_id": request_id}
     kinds.change(tx, VOLUME, row, values)
-
-
-def _move(tx: Tx, settings: Settings, request_id: str, row: VolumeRow, kind: VolumeTypeRow) -> bool:
-    """Have another back end keep it, which is what the type demands; False where none is.
-
-    Raises: BadRequest for one that something else needs where it is; NotBuilt for a back end of another host.
-    """
-    chosen = placement.choose(tx, settings, row["size"], kind["extra_specs"], row["host"])
-    if chosen is None:
-        if placement.choose(tx, settings, row["size"], kind["extra_specs"]) is not None:
-            raise faults.not_built(
-                "Moving a volume to another host for its type", "Its data go to back ends of its host."
-            )
-        return False
-    if volumes.snapshots_of(tx, row):
-        raise faults.invalid_volume("Volume must not have snapshots.")
-    if query.first(tx, volumes_table, volumes_table.c.source_volid == row["id"], volumes_table.c.task == "create"):
-        raise faults.invalid_volume(f"volume {row['id']} is being copied, and stays where it is until that is done")
-    if row["move"] is not None:
-        raise faults.invalid_volume(f"volume {row['id']} was moved, and something of it is still to be removed")
-    place = {"id": str(uuid.uuid4()), "to": chosen.backend.name, "pool": chosen.backend.pool_name}
-    asked = {**place, "type_id": kind["id"], "is_shared": types.is_multiattach(kind)}
-    values = {"status": "retyping", "migration_status": "migrating", "task": "move", "move": asked}
-    kinds.change(tx, VOLUME, row, {**values, "request_id": request_id})
-    return True
-
-
-def moved(tx: Tx, row: VolumeRow) -> None:
-    """Another back end has its data: it is there now, and of the other type."""
-    asked = row["move"] or {}
-    loads.count_type(tx, row["project_id"], row["volume_type_id"], -1, -row["size"])
-    loads.count_type(tx, row["project_id"], asked["type_id"], 1, row["size"])
-    loads.count_on_service(tx, row["host"], row["backend"], -row["size"])
-    loads.count_on_service(tx, row["host"], asked["to"], row["size"])
-    values = {
-        "status": "available",
-        "migration_status": "success",
-        "task": None,
-        "backend": asked["to"],
-        "pool": asked["pool"],
-        "volume_type_id": asked["type_id"],
-        "multiattach": asked["is_shared"],
-        "move": {"left": row["backend"]},
-    }
-    kinds.change(tx, VOLUME, row, values)
-
-
-def not_moved(tx: Tx, row: VolumeRow) -> None:
-    """It stays what and where it is."""
-    values = {"status": "available", "migration_status": "error", "task": None, "move": None}
-    kinds.change(tx, VOLUME, row, values)
-    messages.tell(tx, row["project_id"], messages.UNKNOWN, row["id"], request_id=row["request_id"])
 
 
 def revert(tx: Tx, request_id: str, row: VolumeRow, snapshot_id: str | None) -> None:
@@ -226,8 +182,15 @@ def reset_status(tx: Tx, row: VolumeRow, status: str) -> VolumeRow:
         )
     values = {"status": status, "task": None, "upload": None, "restore": None, **_as_large_as_it_is(tx, row)}
     if row["task"] == "move":
-        values |= {"move": None, "migration_status": "error"}
+        values |= moves.given_up(tx, row)
     return kinds.change(tx, VOLUME, row, values)
+
+
+def reset_migration(tx: Tx, row: VolumeRow, status: str | None) -> VolumeRow:
+    """Call its migration what an administrator says. Raises: BadRequest while it is on its way."""
+    if row["task"] == "move":
+        raise faults.invalid_volume(f"Volume {row['id']} is on its way: its status is to be reset as well")
+    return kinds.change(tx, VOLUME, row, {"migration_status": status})
 
 
 def _as_large_as_it_is(tx: Tx, row: VolumeRow) -> dict[str, object]:

@@ -62,7 +62,7 @@ def create(
     project_id = caller.project_id or CLOUD
     size = volume["size"] if snapshot is None else snapshot["size"]
     loads.check_backup(tx, project_id, size)
-    parent = _latest(tx, project_id, volume["id"], snapshot) if incremental else None
+    parent = _latest(tx, project_id, volume, snapshot) if incremental else None
     loads.count_backup(tx, project_id, 1, size)
     zone = values.get("availability_zone")
     is_served = zone in (None, ZONE) and placement.is_backed_up(tx, settings, volume["host"])
@@ -118,9 +118,14 @@ def _refuse_busy(volume: VolumeRow, snapshot: SnapshotRow | None, *, force: bool
         raise faults.invalid_volume("Backing up an in-use volume must use the force flag.")
 
 
-def _latest(tx: Tx, project_id: str, volume_id: str, snapshot: SnapshotRow | None) -> BackupRow:
-    """What a new backup may say its difference from. Raises: BadRequest."""
-    mine = (backups.c.volume_id == volume_id, backups.c.project_id == project_id, backups.c.status == "available")
+def _latest(tx: Tx, project_id: str, volume: VolumeRow, snapshot: SnapshotRow | None) -> BackupRow:
+    """What a new backup may say its difference from, where the volume is by now. Raises: BadRequest."""
+    mine = (
+        backups.c.volume_id == volume["id"],
+        backups.c.project_id == project_id,
+        backups.c.status == "available",
+        backups.c.host == volume["host"],
+    )
     found = [
         each
         for each in query.rows(tx, backups, *mine)

@@ -119,6 +119,11 @@ def _fitting(tx: Tx, settings: Settings, size_gib: int, specs: Mapping[str, obje
             yield room, each
 
 
+def fits(tx: Tx, settings: Settings, service: Service, size_gib: int, specs: Mapping[str, object]) -> bool:
+    """Whether this one could keep such a volume."""
+    return any(each.name == service.name for _, each in _fitting(tx, settings, size_gib, specs))
+
+
 def suits(tx: Tx, settings: Settings, host: str | None, backend: str | None, specs: Mapping[str, object]) -> bool:
     """Whether the back end, where a volume must be, is what the extra specs demand, and not away."""
     found = find(tx, settings, host, backend)

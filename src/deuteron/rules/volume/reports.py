@@ -13,7 +13,17 @@ from deuteron.model.intent import SnapshotReport, VolumeReport
 from deuteron.model.settings import Settings
 from deuteron.model.volume import SNAPSHOT, VOLUME
 from deuteron.model.volume.rows import VolumeRow
-from deuteron.rules.volume import actions, attachments, backup_reports, kinds, manage, membership, messages, volumes
+from deuteron.rules.volume import (
+    actions,
+    attachments,
+    backup_reports,
+    kinds,
+    manage,
+    membership,
+    messages,
+    moves,
+    volumes,
+)
 from deuteron.rules.volume.messages import Event
 from deuteron.store.database import Tx
 
@@ -21,11 +31,12 @@ from deuteron.store.database import Tx
 def of_volume(tx: Tx, host: str, report: VolumeReport) -> None:
     """Record what is true of a volume on `host`; of one that is not there any more, nothing."""
     row = kinds.seen(tx, VOLUME, report.id)
-    if row is None or row["host"] != host:
+    if row is None or host not in (row["host"], row["other_host"]):
         return
-    left = (row["move"] or {}).get("left")
-    if left is not None and report.left == left:
-        row = kinds.change(tx, VOLUME, row, {"move": None})
+    if moves.is_left(row, host, report):
+        row = kinds.change(tx, VOLUME, row, {"move": None, "other_host": None})
+    if row["host"] != host and row["task"] != "move":
+        return
     if row["task"] in ("manage", "unmanage"):
         manage.of_volume(tx, row, report)
     elif row["task"] is None:
@@ -37,11 +48,7 @@ def of_volume(tx: Tx, host: str, report: VolumeReport) -> None:
     elif row["task"] == "extend":
         _extended(tx, row, report)
     elif row["task"] == "move":
-        asked = row["move"] or {"id": ""}
-        if report.moved == asked["id"]:
-            actions.moved(tx, row)
-        elif report.not_moved == asked["id"] or report.state == "error":
-            actions.not_moved(tx, row)
+        moves.of_report(tx, row, host, report)
     elif row["task"] == "revert":
         actions.reverted(tx, row, report)
     elif row["task"] == "retype":
@@ -117,6 +124,8 @@ def finish_volumes(tx: Tx, settings: Settings, ids: Iterable[str], host: str | N
     """Nothing is left of these on their host: their rows go. Others are left alone."""
     for id in ids:
         row = kinds.seen(tx, VOLUME, id)
+        if row is not None and row["task"] == "delete" and host is not None and moves.is_at_two(tx, row, host):
+            continue
         if row is not None and row["task"] == "delete" and row["host"] == host:
             volumes.finish_delete(tx, row)
 

@@ -88,6 +88,12 @@ def is_multiattach(row: VolumeTypeRow) -> bool:
     return row["extra_specs"].get("multiattach") == MULTIATTACH
 
 
+def specs_of(tx: Tx, type_id: str | None) -> Mapping[str, object]:
+    """What a type demands; nothing for one that is none."""
+    row = None if type_id is None else kinds.seen(tx, VOLUME_TYPE, type_id)
+    return {} if row is None else row["extra_specs"]
+
+
 def create(tx: Tx, values: Mapping[str, object]) -> VolumeTypeRow:
     """Raises: Conflict for a name that is taken."""
     _refuse_taken(tx, str(values["name"]))
