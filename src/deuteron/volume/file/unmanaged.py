@@ -11,6 +11,7 @@ file: a qcow2 file that names one, whatever it is, would give its guest what the
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Final
@@ -75,6 +76,8 @@ def size_bytes(path: Path, form: str) -> int:
         raise VolumeFailure(f"{path.name} is no plain file")
     if status.st_nlink > 1:
         raise VolumeFailure(f"{path.name} has other names, by which somebody may write to it")
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise VolumeFailure(f"{path.name} may not be written by the agent of this host")
     if form == "raw":
         size = status.st_size
     else:
