@@ -30,7 +30,21 @@ def run(*arguments: str, state: Path | None = None, program: str = "deuteron") -
 
 
 def test_the_commands_are_those_of_the_manual() -> None:
-    names = ["up", "down", "status", "top", "diff", "exec", "shell", "logs", "env", "doctor", "openstack", "demo"]
+    names = [
+        "up",
+        "down",
+        "status",
+        "top",
+        "diff",
+        "exec",
+        "shell",
+        "logs",
+        "env",
+        "doctor",
+        "openstack",
+        "demo",
+        "trace",
+    ]
     assert sorted(names) == COMMANDS
 
 

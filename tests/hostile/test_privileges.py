@@ -164,7 +164,8 @@ def test_what_is_for_hosts_is_not_there_for_users(world: World) -> None:
     (image, *_) = [each["id"] for each in world.admin.get("/image/v2/images")["images"]]
     for path in (
         f"/internal/images/{image}/file", "/internal/metadata/", "/internal/metadata/latest/user-data",
-        "/internal/hosts/aio", "/internal/hosts/aio/diff", "//internal/metadata/", "/./internal/metadata/",
+        "/internal/hosts/aio", "/internal/hosts/aio/diff", "/internal/hosts/aio/intent",
+        "//internal/metadata/", "/./internal/metadata/",
         "/%69nternal/metadata/", "/internal%2fmetadata/", "/network/../internal/metadata/",
         "/network/v2.0/../../internal/metadata/", "/INTERNAL/metadata/", "/internal;/metadata/",
         "///internal///metadata",
@@ -182,7 +183,12 @@ def test_what_is_for_hosts_is_not_there_for_users(world: World) -> None:
 
 def test_the_socket_asks_for_the_hosts_token(world: World) -> None:
     (image, *_) = [each["id"] for each in world.admin.get("/image/v2/images")["images"]]
-    for path in (f"/internal/images/{image}/file", "/internal/metadata/", "/internal/hosts/aio/diff"):
+    for path in (
+        f"/internal/images/{image}/file",
+        "/internal/metadata/",
+        "/internal/hosts/aio/diff",
+        "/internal/hosts/aio/intent",
+    ):
         for headers in (
             {}, {"authorization": "Bearer "}, {"authorization": "Bearer x"}, {"authorization": host_token(world)},
             {"authorization": "Basic " + host_token(world)}, {"x_auth_token": world.admin.token},

@@ -25,9 +25,13 @@ MAY_IMPORT = {
     "guest": {"model"},
     "appliance": {"model"},
     "agent": {"model", "net", "compute", "volume"},
+    "trace": {"model", "net"},
     "sandbox": {"model"},
-    "cli": {"model", "sandbox", "guest", "compute.probe", "net", "volume.registry", "store.engine", "store.postgresql"},
-}
+    "cli": {
+        "model", "sandbox", "guest", "compute.probe", "net", "trace", "volume.registry", "store.engine",
+        "store.postgresql",
+    },
+}  # fmt: skip
 """Each layer and what of ours it may import, besides itself."""
 
 MAY_ASK = {
@@ -41,7 +45,16 @@ MAY_ASK = {
 }
 """Each service and whose rules its own may call: one direction, from what is built to what it is built of."""
 
-PURE = ("net/plan", "net/mechanisms", "net/rows.py", "net/pipeline.py", "net/delta.py", "compute/domain.py", "model")
+PURE = (
+    "net/plan",
+    "net/mechanisms",
+    "net/rows.py",
+    "net/pipeline.py",
+    "net/delta.py",
+    "compute/domain.py",
+    "trace",
+    "model",
+)
 IO_MODULES = {"os", "socket", "subprocess", "sqlite3", "asyncio", "threading", "shutil", "pathlib", "libvirt"}
 
 

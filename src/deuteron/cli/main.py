@@ -25,6 +25,7 @@ from deuteron.cli.enter import exec_command, shell
 from deuteron.cli.options import Refused, client_environment, existing_cloud, refused, state_option
 from deuteron.cli.show import env, logs, status
 from deuteron.cli.top import top
+from deuteron.cli.trace import trace
 from deuteron.cli.up import up
 from deuteron.sandbox import control
 from deuteron.sandbox.cloud import State, default_state_dir, lower
@@ -92,7 +93,7 @@ def openstack(state: State, arguments: tuple[str, ...]) -> None:
     os.execve(program, [str(program), *arguments], environment)
 
 
-for command in (demo, up, status, env, openstack, exec_command, shell, logs, top, diff, doctor, down):
+for command in (demo, up, status, env, openstack, exec_command, shell, logs, top, diff, trace, doctor, down):
     deuteron.add_command(command)
 
 

@@ -36,7 +36,7 @@ from .custody import own_tree, own_way, read_own
 from .errors import NamespaceError, StateError
 from .identities import RANGE_LENGTH, acting_as, free_range, give_hosts
 from .namespaces import user_id_maps
-from .topology import OUTSIDE, Topology
+from .topology import OUTSIDE, Host, Topology
 
 FORMAT = 1
 _LONGEST_SOCKET_PATH = 107  # sun_path of unix(7) holds 108 bytes with the closing zero
@@ -297,26 +297,8 @@ def write_settings(state: State, cloud: Cloud, topology: Topology, virt_type: Li
         folder = state.host(OUTSIDE)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write_as(cloud.host_ids, folder, {state.outside_settings.name: _pretty(told)})
-    tunnel_length = topology.networks.tunnel.rpartition("/")[2]
     for host in topology.agents:
-        settings = HostSettings(
-            host=host.name,
-            state_dir=str(state.host(host.name)),
-            api_socket=str(state.api_socket),
-            token=cloud.tokens[host.name],
-            bridge_mappings=host.bridge_mappings,
-            bridge_ports=host.bridge_ports,
-            bridge_addresses={host.tunnel_bridge: f"{host.tunnel_ip}/{tunnel_length}"} if host.tunnel_ip else {},
-            tunnel_ip=host.tunnel_ip,
-            firewall_driver=cloud.firewall,
-            dataplane=cloud.dataplane,
-            roles=host.roles,
-            mechanism_drivers=host.mechanism_drivers,
-            virt_type=virt_type,
-            bandwidths=host.bandwidths,
-            packet_rates=host.packet_rates,
-            volume_backends=host.volume_backends,
-        )
+        settings = host_settings(state, cloud, topology, host, virt_type)
         folder = state.host(host.name)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folders = ("dhcp", "instances", "images", "run", "ovs")
@@ -324,6 +306,31 @@ def write_settings(state: State, cloud: Cloud, topology: Topology, virt_type: Li
         if host.appliance is not None:
             files[state.appliance_password(host.name).name] = host.appliance.password.encode()
         _write_as(cloud.host_ids, folder, files, folders)
+
+
+def host_settings(
+    state: State, cloud: Cloud, topology: Topology, host: Host, virt_type: Literal["auto", "kvm", "qemu"] = "auto"
+) -> HostSettings:
+    """What the agent of a host is told at its start."""
+    tunnel_length = topology.networks.tunnel.rpartition("/")[2]
+    return HostSettings(
+        host=host.name,
+        state_dir=str(state.host(host.name)),
+        api_socket=str(state.api_socket),
+        token=cloud.tokens[host.name],
+        bridge_mappings=host.bridge_mappings,
+        bridge_ports=host.bridge_ports,
+        bridge_addresses={host.tunnel_bridge: f"{host.tunnel_ip}/{tunnel_length}"} if host.tunnel_ip else {},
+        tunnel_ip=host.tunnel_ip,
+        firewall_driver=cloud.firewall,
+        dataplane=cloud.dataplane,
+        roles=host.roles,
+        mechanism_drivers=host.mechanism_drivers,
+        virt_type=virt_type,
+        bandwidths=host.bandwidths,
+        packet_rates=host.packet_rates,
+        volume_backends=host.volume_backends,
+    )
 
 
 def _write_as(uid: int | None, folder: Path, files: Mapping[str, bytes], folders: tuple[str, ...] = ()) -> None:

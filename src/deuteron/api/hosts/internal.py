@@ -1,6 +1,6 @@
 """What is served over HTTP on the Unix socket only: to agents, image data, the answers of the metadata service and what
-is on config drives; to the cloud's owner, how a host differs from what it should be (`deuteron diff`), and whether it
-has carried out what is wanted of it.
+is on config drives; to the cloud's owner, how a host differs from what it should be (`deuteron diff`), whether it has
+carried out what is wanted of it, and what that is (`deuteron trace`).
 
 Every request carries a host's token, as the WebSocket does. Agents have their own; the owner reads it in `cloud.json`.
 The token of the host `outside`, which has no agent, opens the list of external networks and nothing else.
@@ -23,6 +23,7 @@ from deuteron.api.call import MAX_BODY_BYTES, Call, Mode, Reply, Route
 from deuteron.api.hosts import config_drive, external, metadata, moves, snapshots, volume_images, volume_moves
 from deuteron.hub import log
 from deuteron.hub.hub import authorized, host_of
+from deuteron.hub.whole import whole_intent
 from deuteron.model.codecs import whole_number
 from deuteron.model.errors import ApiError, BadRequest, NotFound, Unauthorized
 from deuteron.model.intent import Difference, Wiring
@@ -58,6 +59,7 @@ class SERVICE:  # the name `main` looks for
             Route("GET", external.PATH, external.answer, auth=False),
             Route("GET", "/hosts/{host}/diff", _difference, Mode.ASYNC, auth=False),
             Route("GET", "/hosts/{host}/wiring", _wiring, Mode.ASYNC, auth=False),
+            Route("GET", "/hosts/{host}/intent", _intent, Mode.ASYNC, auth=False),
         )
 
     def prepare(self, call: Call) -> None:
@@ -112,6 +114,20 @@ async def _wiring(call: Call) -> Reply:
         raise BadRequest(f'cannot look at revision "{asked}": a whole number is expected')
     hub = call.parts.hub
     return Reply(200, Wiring(revision, hub.realised_revision(host), hub.realised(host, revision)))
+
+
+async def _intent(call: Call) -> Reply:
+    """What the host should have now, as it hears it, volumes left out: a `Snapshot`.
+
+    Raises: Unauthorized for the token of another host.
+    """
+    host = _own_host(call)
+
+    def make() -> bytes:
+        with call.store.read() as tx:
+            return msgspec.json.encode(whole_intent(tx, call.settings, host))
+
+    return Reply(200, await asyncio.to_thread(make), {}, "application/json")
 
 
 def _current_revision(call: Call) -> int:

@@ -1,0 +1,158 @@
+"""What a trace starts from: the intents of all hosts with their plans, what is beyond them, and what is down.
+
+A `Machine` is one host with the indexes that a walk needs. It is made once and never changes, so many traces share it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Literal
+
+import msgspec
+
+from deuteron.model.intent import TABLES, HostIntent, HostSettings, IntentNetwork, IntentObject, IntentPort, key_of
+from deuteron.model.outside import ExternalNetwork
+from deuteron.net import rows
+from deuteron.net.plan import plan
+from deuteron.trace.flowtable import FlowTables
+from deuteron.trace.iptables import Tables
+from deuteron.trace.matches import Work
+
+Object = tuple[str, str]
+"""A kind of the cloud's objects and an id."""
+
+
+class Machine:
+    """One host, as it is planned."""
+
+    def __init__(self, intent: HostIntent, settings: HostSettings, is_running: bool = True) -> None:
+        self.name = settings.host
+        self.intent = intent
+        self.settings = settings
+        self.is_running = is_running
+        self.plan = plan(intent, settings)
+        self.ports = {port.name: port for port in self.plan.ovs_ports}
+        self.links = {link.key: link for link in self.plan.links}
+        self.bridges: dict[str, dict[int, rows.OvsPort]] = {bridge.name: {} for bridge in self.plan.bridges}
+        for port in self.plan.ovs_ports:
+            self.bridges.setdefault(port.bridge, {})[port.ofport_request] = port
+        self.by_ofport = {port.ofport: port for port in intent.ports.values()}
+        self.by_vlan = {network.local_vlan: network for network in intent.networks.values()}
+        self.sets = {(row.namespace, row.name): row.members for row in self.plan.ipsets}
+
+    @cached_property
+    def flows(self) -> dict[str, FlowTables]:
+        """The tables of each bridge."""
+        found: dict[str, list[rows.Flow]] = defaultdict(list)
+        for flow in self.plan.flows:
+            found[flow.bridge].append(flow)
+        return {bridge: FlowTables(found[bridge]) for bridge in self.bridges}
+
+    @cached_property
+    def sysctls(self) -> dict[tuple[str, str], str]:
+        return {row.key: row.value for row in self.plan.sysctls}
+
+    @cached_property
+    def _iptables(self) -> dict[tuple[str, int], dict[str, rows.IptablesTable]]:
+        found: dict[tuple[str, int], dict[str, rows.IptablesTable]] = defaultdict(dict)
+        for table in self.plan.iptables:
+            found[table.namespace, table.family][table.table] = table
+        return found
+
+    def tables(self, namespace: str, family: Literal[4, 6]) -> Tables:
+        return Tables(self._iptables.get((namespace, family), {}))
+
+    def sets_in(self, namespace: str) -> dict[str, tuple[str, ...]]:
+        return {name: members for (where, name), members in self.sets.items() if where == namespace}
+
+    @cached_property
+    def addresses(self) -> dict[str, dict[str, list[str]]]:
+        """By namespace and device."""
+        found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+        for row in self.plan.addresses:
+            found[row.namespace][row.link].append(row.interface)
+        return found
+
+    @cached_property
+    def routes(self) -> dict[str, list[rows.Route]]:
+        found: dict[str, list[rows.Route]] = defaultdict(list)
+        for row in self.plan.routes:
+            found[row.namespace].append(row)
+        return found
+
+    @cached_property
+    def proxied(self) -> frozenset[tuple[str, str, str]]:
+        return frozenset((row.namespace, row.link, row.address) for row in self.plan.neighbours)
+
+    @cached_property
+    def internal(self) -> dict[str, list[rows.OvsPort]]:
+        """The devices of each namespace."""
+        found: dict[str, list[rows.OvsPort]] = defaultdict(list)
+        for port in self.plan.ovs_ports:
+            if port.type == "internal" and port.namespace != rows.HOST:
+                found[port.namespace].append(port)
+        return found
+
+    @cached_property
+    def physical(self) -> dict[str, str]:
+        """Bridge by the interface that it has on a wire."""
+        return {interface: bridge for bridge, interface in self.settings.bridge_ports.items()}
+
+    def wires(self, bridge: str) -> list[str]:
+        """The physical networks of a bridge."""
+        return sorted(name for name, mapped in self.settings.bridge_mappings.items() if mapped == bridge)
+
+    def about(self, bridge: str, work: Work) -> Object | None:
+        """Whose an entry of a bridge is that a packet meets: a port's, or a network's."""
+        if bridge == "br-int":
+            port = self.by_ofport.get(work.registers.get(5, 0)) or self.by_ofport.get(work.in_port)
+            if port is not None:
+                return "port", port.id
+        network = self.by_vlan.get(work.packet.vlan)
+        return None if network is None else ("network", network.whole_id)
+
+    def network_of(self, port: IntentPort) -> IntentNetwork | None:
+        return self.intent.networks.get(port.network_id)
+
+
+def gathered(revision: int, objects: Iterable[IntentObject]) -> HostIntent:
+    """The intent that consists of these objects."""
+    found: dict[str, dict[str, IntentObject]] = defaultdict(dict)
+    for item in objects:
+        kind, id = key_of(item)
+        found[TABLES[kind]][id] = item
+    return HostIntent(revision=revision, **found)  # type: ignore[arg-type]  # each table has its kind
+
+
+class Guest(msgspec.Struct, frozen=True):
+    """What is known of a guest besides its ports."""
+
+    state: str = "ACTIVE"
+    """Of its server, as Compute says."""
+
+
+class World(msgspec.Struct, frozen=True):
+    """Everything that a trace looks at."""
+
+    machines: Mapping[str, Machine]
+    external: tuple[ExternalNetwork, ...] = ()
+    """What `outside` answers for; of none, nobody is known beyond the cloud."""
+    outside_wires: frozenset[str] = frozenset()
+    """Physical networks that `outside` is on."""
+    guests: Mapping[str, Guest] = {}
+    """By the id of the server; a port of no server is taken for somebody's."""
+    silent: frozenset[str] = frozenset()
+    """Hosts whose agents do not answer."""
+    cut: frozenset[tuple[str, str]] = frozenset()
+    """Host and interface of links that carry nothing."""
+
+    def place_of(self, port_id: str) -> tuple[Machine, IntentPort] | None:
+        """Where a port is plugged in and carries frames, or else where it is awaited."""
+        there = [
+            (machine, port)
+            for machine in self.machines.values()
+            if (port := machine.intent.ports.get(port_id)) is not None
+        ]
+        return next((each for each in there if each[1].admin_state_up), there[0] if there else None)
