@@ -60,9 +60,12 @@ class Catalog:
 
     @cached_property
     def ports_by_address(self) -> Mapping[tuple[str, str], Row]:
-        """By network and address."""
+        """By network and address; what only keeps the address of a floating IP is no port that answers."""
         return {
-            (row["network_id"], item["ip_address"]): row for row in self.all("port") for item in row["fixed_ips"] or ()
+            (row["network_id"], item["ip_address"]): row
+            for row in self.all("port")
+            if row["device_owner"] != "network:floatingip"
+            for item in row["fixed_ips"] or ()
         }
 
     def port_at(self, network_id: str, address: str) -> Row | None:

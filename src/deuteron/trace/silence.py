@@ -76,9 +76,20 @@ class Silence:
     def _silent(self, row: Row, dropped: Dropped) -> Cause:
         """A port has the address and does not answer."""
         id = str(row["id"])
+        if id == dropped.port_id:
+            return Cause(
+                "own-next-hop",
+                f"the way to {dropped.packet.destination} leads by {dropped.rule}, which is an address of who sends: "
+                f"{self.objects.port(id)}",
+                "another next hop of that route",
+                ("port", id),
+            )
         down = self.objects.down(id)
         if down is not None:
             return down
+        off = self._dhcp_off(row)
+        if off is not None:
+            return off
         at = next((each for each in dropped.within if each.port_id == id), None)
         if at is not None and at.why != "neighbour" and self._deep < _GUARD:
             self._deep += 1
@@ -102,6 +113,20 @@ class Silence:
             )
         return Cause(
             "silent", f"{self.objects.port(id)} on host {host} does not answer for {dropped.rule}", "", ("port", id)
+        )
+
+    def _dhcp_off(self, row: Row) -> Cause | None:
+        if row["device_owner"] != "network:dhcp":
+            return None
+        there = self.objects.catalog.get("network", row["network_id"])
+        if there is None or there["admin_state_up"]:
+            return None
+        return Cause(
+            "network-down",
+            f"{self.objects.catalog.called('network', there['id'])} is down (admin_state_up is false), so nobody "
+            "serves its DHCP",
+            f"openstack network set --enable {there['id']}",
+            ("network", str(there["id"])),
         )
 
     def _floating(self, given: Row) -> Cause:
@@ -138,6 +163,15 @@ class Silence:
                     ("subnet", str(subnet["id"])),
                 )
         row = self.objects.catalog.get("port", dropped.port_id)
+        told = next((s for id in there for s in self.objects.catalog.subnets_of(id) if _is_next_hop(s, hop)), None)
+        if told is not None:
+            return Cause(
+                "no-next-hop",
+                f"nobody has {hop}, by which a host route of {self.objects.catalog.called('subnet', told['id'])} leads "
+                f"to {dropped.packet.destination}",
+                f"openstack subnet unset --host-route destination=…,gateway={hop} {told['id']}",
+                ("subnet", str(told["id"])),
+            )
         ids = {item["subnet_id"] for item in (row or {}).get("fixed_ips") or ()}
         right = [s["gateway_ip"] for s in self.objects.catalog.all("subnet") if s["id"] in ids and s["gateway_ip"]]
         return Cause(
@@ -157,3 +191,7 @@ class Silence:
                     for pair in row.get("allowed_address_pairs") or ())
         ]  # fmt: skip
         return " and ".join(found)
+
+
+def _is_next_hop(subnet: Row, address: str) -> bool:
+    return any(route["nexthop"] == address for route in subnet["host_routes"] or ())

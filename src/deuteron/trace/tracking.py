@@ -7,7 +7,7 @@ packet is `new`; what comes back is established and in the other direction.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from deuteron.trace.packet import ECHO, Packet
 
@@ -15,8 +15,11 @@ Zone = tuple[str, int]
 """A switch ("") or a namespace (its mark), and the number."""
 
 
+_OTHER_KIND: Final = {kind: other for pair in ECHO.values() for kind, other in (pair, pair[::-1])}
+
+
 class Flow(NamedTuple):
-    """One direction of a connection. Of an echo the ports say nothing: a request and its answer are one."""
+    """One direction of a connection. Of ICMP the ports are type and code, of the request or of its answer."""
 
     protocol: int
     source: str
@@ -26,7 +29,14 @@ class Flow(NamedTuple):
 
     @property
     def back(self) -> Flow:
+        if self.protocol in ECHO:
+            kind = _OTHER_KIND.get(self.sport, self.sport)
+            return Flow(self.protocol, self.destination, self.source, kind, self.dport)
         return Flow(self.protocol, self.destination, self.source, self.dport, self.sport)
+
+    def leads_to(self, other: Flow) -> bool:
+        """Whether it goes to where the other comes from."""
+        return self.destination == other.source and (self.protocol in ECHO or self.dport == other.sport)
 
 
 @dataclass
@@ -40,11 +50,11 @@ class Connection:
 
     @property
     def is_dnat(self) -> bool:
-        return (self.back.source, self.back.sport) != (self.there.destination, self.there.dport)
+        return not self.there.leads_to(self.back)
 
     @property
     def is_snat(self) -> bool:
-        return (self.back.destination, self.back.dport) != (self.there.source, self.there.sport)
+        return not self.back.leads_to(self.there)
 
 
 class Known(NamedTuple):
@@ -73,8 +83,6 @@ class Tracker:
 
 
 def flow_of(packet: Packet) -> Flow:
-    if packet.protocol in ECHO:
-        return Flow(packet.protocol, packet.source, packet.destination, 0, 0)
     return Flow(packet.protocol, packet.source, packet.destination, packet.sport, packet.dport)
 
 

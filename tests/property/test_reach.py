@@ -1,0 +1,129 @@
+"""What a trace says of a packet is what the objects of the cloud mean: thousands of pairs of random clouds.
+
+`reachable` knows no plan, and a trace nothing of what the objects mean. Where they disagree, one of them is wrong, or
+the plan is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from deuteron.model.intent import FirewallDriver
+from deuteron.trace.causes import cause
+from deuteron.trace.packet import ICMP, TCP, UDP
+from deuteron.trace.reach import OUTSIDE, reachable
+from deuteron.trace.walk import Asked, End, NoSuchEnd, Walked, walk
+from tests.property.clouds import Made, cloud
+
+CLOUDS: Final = int(os.environ.get("DEUTERON_CLOUDS", "25"))
+"""For each firewall; more of them at night."""
+ASKED: Final = (Asked(ICMP), Asked(TCP, 22), Asked(TCP, 80), Asked(UDP, 53))
+
+SAME: Final = {
+    "no rule lets it egress": {"security-group-egress"},
+    "no rule lets it ingress": {"security-group-ingress"},
+    "it may not send from that address": {"anti-spoofing"},
+    "it is down": {"port-down", "port-unbound", "router-down"},
+    "it is plugged in nowhere": {"port-unbound", "port-down"},
+    "its DHCP is off": {"network-down"},
+    "its guests have no way there": {"no-route"},
+    "outside knows no way there": {"no-floating-ip", "no-route"},
+    "no router on the way is on it": {"no-interface"},
+    "it has no way there": {"no-interface", "no-gateway"},
+    "its networks are in different address scopes": {"address-scope"},
+    "nobody has it": {"no-interface", "no-such-address", "no-floating-ip", "no-next-hop", "router-down", "port-down"},
+    "nobody else has the address": {"own-next-hop"},
+    "it goes round in circles": {"loop"},
+    "it has not the address": {"no-such-address", "no-router"},
+    "outside has not the address": {"no-such-address"},
+    "its own ports are closed": {"router-rule"},
+}
+"""What the objects say stops a packet, and the kinds of causes that a trace gives it."""
+
+
+def pairs(made: Made, dice: random.Random) -> Iterator[tuple[End, End]]:
+    """Every guest's port and the world outside, to every address that there is and some that there is not."""
+    rows = list(made.catalog.all("port"))
+    guests = [row for row in rows if not row["device_owner"].startswith("network:")]
+    sources = [End(row["id"], port_id=row["id"]) for row in guests if row["fixed_ips"]]
+    sources.append(End(OUTSIDE, is_outside=True))
+    addresses = {item["ip_address"] for row in rows for item in row["fixed_ips"]}
+    addresses |= {row["floating_ip_address"] for row in made.catalog.all("floatingip")}
+    addresses |= {"8.8.8.8", "172.24.4.1", "10.0.0.200", "10.77.0.1"}
+    for source in sources:
+        for address in dice.sample(sorted(addresses), min(12, len(addresses))):
+            yield source, End(address, address=address)
+
+
+def place(made: Made, walked: Walked) -> str | None:
+    """Where a trace ends, as `reachable` names it: a guest's port, a namespace, or outside."""
+    arrived = walked.there.arrived if walked.there.dropped is None else None
+    return arrived if arrived is None else arrived.removeprefix("guest ")
+
+
+def meant(made: Made, at: str) -> str:
+    row = made.catalog.get("port", at)
+    if row is None or not row["device_owner"].startswith("network:"):
+        return at
+    return f"qdhcp-{row['network_id']}" if row["device_owner"] == "network:dhcp" else f"qrouter-{row['device_id']}"
+
+
+def disagreements(made: Made, dice: random.Random, verdicts: Counter[str]) -> Iterator[str]:
+    for source, destination in pairs(made, dice):
+        asked = dice.choice(ASKED)
+        assert destination.address is not None
+        sender = OUTSIDE if source.is_outside else str(source.port_id)
+        said = reachable(made.catalog, sender, destination.address, asked.protocol, asked.port)
+        try:
+            walked = walk(made.world, source, destination, asked)
+        except NoSuchEnd as refusal:
+            walked = None
+            traced, told = None, str(refusal)
+        else:
+            traced = place(made, walked)
+            found = cause(made.world, made.catalog, walked, source, destination)
+            told = found.text if found is not None else "arrives"
+            verdicts[found.kind if found is not None else "arrives"] += 1
+            if walked.there.dropped and found and not said.arrives and found.kind not in SAME[said.why]:
+                yield f"{sender} to {destination.address} {asked}: objects say {said}; the trace says {told}"
+        if traced != (meant(made, said.at) if said.arrives else None):
+            yield f"{sender} to {destination.address} {asked}: objects say {said}; the trace says {traced}: {told}"
+
+
+@pytest.mark.parametrize("firewall", ["openvswitch", "iptables_hybrid"])
+def test_a_trace_says_what_the_objects_mean(firewall: FirewallDriver) -> None:
+    verdicts: Counter[str] = Counter()
+
+    async def one(seed: int) -> None:
+        dice = random.Random(seed)
+        with tempfile.TemporaryDirectory() as folder:
+            async with cloud(Path(folder), firewall) as it:
+                await it.fill(dice)
+                made = await it.seen()
+        wrong = list(disagreements(made, dice, verdicts))
+        assert not wrong, f"seed {seed}, {firewall}:\n" + "\n".join(wrong[:8])
+
+    @settings(
+        max_examples=CLOUDS,
+        deadline=None,
+        phases=(Phase.explicit, Phase.reuse, Phase.generate),  # a smaller seed is no smaller cloud
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    @given(seed=st.integers(0, 2**32))
+    def holds(seed: int) -> None:
+        asyncio.run(asyncio.wait_for(one(seed), 60))
+
+    holds()
+    assert verdicts.total() > CLOUDS * 20, "hardly anything was asked"
+    assert 0.1 < verdicts["arrives"] / verdicts.total() < 0.9, verdicts

@@ -1,0 +1,115 @@
+"""What the objects of a cloud mean for a packet, said without a plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deuteron.trace.catalog import Catalog
+from deuteron.trace.packet import TCP, UDP
+from deuteron.trace.reach import OUTSIDE, Reach, reachable
+from deuteron.trace.unknown import Unknown
+
+
+def port(id: str, network: str, address: str, owner: str = "compute:nova", **more: Any) -> dict[str, Any]:
+    return {
+        "id": id, "network_id": network, "device_owner": owner, "device_id": "", "admin_state_up": True,
+        "fixed_ips": [{"subnet_id": f"{network}-s", "ip_address": address}], "port_security_enabled": True,
+        "security_groups": ["g"], "allowed_address_pairs": [], "binding:host_id": "h1", "binding:vif_type": "ovs",
+        "binding:vif_details": {}, "project_id": "p", **more,
+    }  # fmt: skip
+
+
+def rule(direction: str, **more: Any) -> dict[str, Any]:
+    nothing = dict.fromkeys(
+        (
+            "protocol",
+            "port_range_min",
+            "port_range_max",
+            "remote_ip_prefix",
+            "remote_group_id",
+            "remote_address_group_id",
+        )
+    )
+    return {**nothing, "direction": direction, "ethertype": "IPv4", **more}
+
+
+def state(*ports: dict[str, Any], rules: tuple[dict[str, Any], ...] = (), **router: Any) -> Catalog:
+    """Networks a and b with a router between, and an external one beyond it, where 172.24.4.20 leads to port 1."""
+    networks = [{"id": id, "router:external": id == "ext", "admin_state_up": True} for id in ("a", "b", "ext")]
+    cidrs = {"a": "10.0.0.0/24", "b": "10.1.0.0/24", "ext": "172.24.4.0/24"}
+    subnets = [
+        {"id": f"{id}-s", "network_id": id, "cidr": cidr, "gateway_ip": cidr.replace("0/24", "1"), "ip_version": 4,
+         "enable_dhcp": True, "host_routes": [], "ipv6_ra_mode": None, "project_id": "p"}
+        for id, cidr in cidrs.items()
+    ]  # fmt: skip
+    owned = [
+        port("ra", "a", "10.0.0.1", "network:router_interface", device_id="r"),
+        port("rb", "b", "10.1.0.1", "network:router_interface", device_id="r"),
+        port("rg", "ext", "172.24.4.10", "network:router_gateway", device_id="r"),
+    ]
+    info = {"enable_snat": True}
+    groups = [{"id": "g", "security_group_rules": [rule("egress"), *rules]}]
+    return Catalog(
+        {
+            "network": networks, "subnet": subnets, "port": [*owned, *ports], "security_group": groups,
+            "router": [{"id": "r", "admin_state_up": True, "external_gateway_info": info, "routes": [], **router}],
+            "floatingip": [
+                {"id": "f", "floating_ip_address": "172.24.4.20", "fixed_ip_address": "10.0.0.5", "router_id": "r",
+                 "port_id": "1", "floating_network_id": "ext"}
+            ],
+        }
+    )  # fmt: skip
+
+
+ONE, TWO = port("1", "a", "10.0.0.5"), port("2", "b", "10.1.0.5")
+SSH = rule("ingress", protocol="tcp", port_range_min=22, port_range_max=22)
+
+
+def test_a_rule_lets_in_its_port_and_no_other() -> None:
+    cloud = state(ONE, TWO, rules=(SSH,))
+    assert reachable(cloud, "1", "10.1.0.5", TCP, 22) == Reach(True, at="2")
+    refused = reachable(cloud, "1", "10.1.0.5", TCP, 23)
+    assert (refused.arrives, refused.stopped_by) == (False, ("security_group", "g"))
+    assert not reachable(cloud, "1", "10.1.0.5", UDP, 22).arrives
+
+
+def test_members_of_a_remote_group_are_seen_by_their_own_addresses() -> None:
+    cloud = state(ONE, TWO, rules=(rule("ingress", remote_group_id="g"),))
+    assert reachable(cloud, "1", "10.1.0.5").arrives
+    assert not reachable(cloud, OUTSIDE, "172.24.4.20").arrives, "who comes from outside is no member"
+
+
+def test_a_floating_ip_leads_in_and_its_router_leads_out() -> None:
+    cloud = state(ONE, TWO, rules=(SSH,))
+    assert reachable(cloud, OUTSIDE, "172.24.4.20", TCP, 22).at == "1"
+    assert reachable(cloud, "2", "8.8.8.8").at == OUTSIDE
+    assert reachable(cloud, OUTSIDE, "10.0.0.5").stopped_by == ("floatingip", "")
+
+
+@pytest.mark.parametrize(
+    ("changed", "object"),
+    [
+        ({"admin_state_up": False}, ("port", "1")),
+        ({"binding:host_id": "", "binding:vif_type": "unbound"}, ("port", "1")),
+        ({"security_groups": []}, ("security_group", "")),
+    ],
+)
+def test_what_stops_it_is_named(changed: dict[str, Any], object: tuple[str, str]) -> None:
+    assert reachable(state({**ONE, **changed}, TWO), "1", "10.1.0.5").stopped_by == object
+
+
+def test_a_router_that_is_down_stops_it() -> None:
+    assert reachable(state(ONE, TWO, admin_state_up=False), "1", "10.1.0.5").stopped_by == ("router", "r")
+
+
+def test_another_that_has_the_address_is_not_who_was_meant() -> None:
+    cloud = state(ONE, TWO, rules=(rule("ingress"),))
+    assert reachable(cloud, "1", "10.1.0.5", expected="2").arrives
+    assert not reachable(cloud, "1", "10.1.0.5", expected="3").arrives
+
+
+def test_what_it_does_not_know_of_it_refuses() -> None:
+    with pytest.raises(Unknown):
+        reachable(state({**ONE, "trunk_details": {"trunk_id": "t"}}, TWO), "1", "10.1.0.5")
