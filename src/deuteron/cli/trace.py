@@ -1,7 +1,7 @@
 """`deuteron trace`: where a packet would pass and where it would end, from the plans of all hosts.
 
-What each host should have comes from the API, over its Unix socket; the names, from its Network and Compute APIs. No
-packet is sent and no host is asked.
+What each host should have comes from the API, over its Unix socket; the names, from its Network and Compute APIs. Of
+the hosts themselves it looks at nothing but whether their links carry (`links`). No packet is sent.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import msgspec
 
 from deuteron.cli.client import Client, NotAnswering, Refusal
 from deuteron.cli.hostline import HostRefusal, ask_host, listens
+from deuteron.cli.links import closed_links
 from deuteron.cli.options import Refused, existing_cloud, state_option
 from deuteron.cli.up import stored_topology
 from deuteron.model.intent import Snapshot
@@ -115,12 +116,22 @@ def _world(state: State, cloud: Cloud, catalog: Catalog) -> World:
         for host in topology.agents
     }
     outside = topology.host(OUTSIDE)
+    wires = outside.physical_interfaces if outside is not None else {}
+    closed = (
+        closed_links(
+            state,
+            {host.name: host.bridge_ports.values() for host in topology.agents} | {OUTSIDE: wires.values()},
+        )
+        if cloud.dataplane == "ovs"
+        else frozenset()
+    )
     return World(
         machines,
         external_networks(catalog),
-        frozenset(outside.physical_interfaces) if outside is not None else frozenset(),
+        frozenset(wires),
         {str(row["id"]): Guest(str(row["status"])) for row in catalog.all("server")},
         frozenset(str(row["host"]) for row in catalog.all("agent") if not row["alive"] and row["host"] in machines),
+        closed | {(OUTSIDE, wire) for wire, interface in wires.items() if (OUTSIDE, interface) in closed},
     )
 
 

@@ -279,9 +279,8 @@ class _Causes:
 
     def _host(self, dropped: Dropped) -> Cause:
         if dropped.rule == "link":
-            return Cause(
-                "link-down", f"the link {dropped.device} of host {dropped.host} carries nothing", "connect it again"
-            )
+            to = f"to physical network {dropped.device}" if dropped.host == "outside" else dropped.device
+            return Cause("link-down", f"the link of host {dropped.host} {to} carries nothing", "connect it again")
         return Cause("host-down", f"host {dropped.host} does not run", "start it")
 
     def _guest(self, dropped: Dropped) -> Cause:

@@ -12,6 +12,7 @@ from typing import Final, Literal
 from deuteron.model.intent import IntentPort
 from deuteron.net import rows
 from deuteron.net.plan import names
+from deuteron.net.plan.addresses import link_local
 from deuteron.trace import kernel
 from deuteron.trace.hops import Dropped, Ending, Hop, Step
 from deuteron.trace.iptables import Passing
@@ -88,6 +89,8 @@ class Fabric:
         return found
 
     def _emit(self, stack: Stack, device: Device, packet: Packet, step: Step) -> list[Ending]:
+        if stack.sort == "outside" and ("outside", device.wire) in self.world.cut:
+            return [Dropped(step, "host", "outside", packet, device=device.wire, rule="link")]
         if stack.sort == "outside":
             return self._wire(device.wire, "outside", packet.but(vlan=device.vlan), step)
         machine = self.world.machines[stack.host]
@@ -132,8 +135,10 @@ class Fabric:
         found: list[Ending] = []
         for each in ended:
             found.append(self._ended(machine, port.bridge, each.met, each.packet, step))
+        onward, met = step, None
         for output in outputs:
-            onward = self._steps(machine, port.bridge, output.met, step)
+            if output.met is not met:  # what is flooded met the same
+                onward, met = self._steps(machine, port.bridge, output.met, step), output.met
             found += self._leave(machine, output.port, output.packet, onward)
         return found
 
@@ -265,7 +270,9 @@ class Fabric:
             else:
                 onward = step.then(Hop(machine.name, interface, "", _frame("from the wire", packet)))
                 found += self._into(machine, machine.ports[interface], packet, onward)
-        if sender != "outside" and wire in self.world.outside_wires:
+        if sender != "outside" and wire in self.world.outside_wires and ("outside", wire) in self.world.cut:
+            found.append(Dropped(step, "host", "outside", packet, device=wire, rule="link"))
+        elif sender != "outside" and wire in self.world.outside_wires:
             for device in self.outside.devices.values():
                 if (device.wire, device.vlan) == (wire, packet.vlan):
                     found += self._deliver(self.outside, device, packet.but(vlan=0), step)
@@ -280,6 +287,10 @@ class Fabric:
             step = step.then(Hop(machine.name, port.name, "", does))
             if not peer.is_running:
                 return [Dropped(step, "host", peer.name, packet, device=port.name)]
+            for each in (machine, peer):
+                for interface in each.tunnel_interfaces:
+                    if (each.name, interface) in self.world.cut:
+                        return [Dropped(step, "host", each.name, packet, device=interface, rule="link")]
             for other in peer.bridges.get("br-tun", {}).values():
                 if other.type == port.type and dict(other.options)["remote_ip"] == options["local_ip"]:
                     return self._into(peer, other, packet, step.then(Hop(peer.name, other.name, "", "from the tunnel")))
@@ -287,6 +298,8 @@ class Fabric:
         return [Dropped(step, "tunnel", machine.name, packet, device=port.name)]
 
     def _to_guest(self, machine: Machine, port: IntentPort, packet: Packet, step: Step) -> list[Ending]:
+        if is_multicast(packet.dst_mac) and not self._concerns(machine, port, packet):
+            return []
         stack = self.guest(machine, port)
         for device in stack.devices.values():
             mine = device.port_id == port.id
@@ -294,6 +307,19 @@ class Fabric:
                 tap = Hop(machine.name, names.tap_name(port.id), "", "to the guest", ("port", device.port_id or ""))
                 return self._deliver(stack, device, packet.but(vlan=0), step.then(tap))
         return []
+
+    def _concerns(self, machine: Machine, port: IntentPort, packet: Packet) -> bool:
+        """Whether a question that all hear is about an address of this guest; of most it is not."""
+        if not packet.is_resolution:
+            return False
+        if (machine.name, guest_name(port)) in self.stacks:
+            return True
+        wanted = packet.destination if packet.kind == "arp" else packet.nd_target
+        subports = port.trunk.subports if port.trunk is not None else ()
+        devices = [port, *(machine.intent.ports[id] for id in subports if id in machine.intent.ports)]
+        return any(
+            wanted in (*(item.ip_address for item in each.fixed_ips), link_local(each.mac_address)) for each in devices
+        )
 
     @staticmethod
     def _is_in_trunk(machine: Machine, port_id: str | None, parent: IntentPort) -> bool:

@@ -35,6 +35,9 @@ class Silence:
             self._deep += 1
             return self._again(own)
         there = self._networks_of(dropped)
+        link = self._closed_link(dropped, there)
+        if link is not None:
+            return self._again(link)
         row = next((found for id in there if (found := self.objects.catalog.port_at(id, hop)) is not None), None)
         if row is not None:
             return self._silent(row, dropped)
@@ -65,6 +68,17 @@ class Silence:
             and each.port_id == dropped.port_id
             and each.table in (*SPOOF_TABLES, 0, 60)
         )
+
+    def _closed_link(self, dropped: Dropped, there: list[str]) -> Dropped | None:
+        """A link that carries nothing, of the host that asks or of the one that should answer."""
+        row = next((found for id in there if (found := self.objects.catalog.port_at(id, dropped.rule))), None)
+        placed = self.objects.placed(str(row["id"])) if row is not None else None
+        gateways = {text.split("/")[0] for each in self.objects.world.external for text in each.gateways}
+        owner = placed[0].name if placed is not None else "outside" if dropped.rule in gateways else None
+        if owner == dropped.host:
+            return None
+        ends = {dropped.host, owner} if owner is not None else {dropped.host}
+        return next((each for each in dropped.within if each.rule == "link" and each.host in ends), None)
 
     def _networks_of(self, dropped: Dropped) -> list[str]:
         """The network of the device that asked."""

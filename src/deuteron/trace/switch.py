@@ -192,8 +192,9 @@ class _Run:
             self.ended.append(Ended(here(), packet))
         if len(places) == 1:
             says.append(f"out by {places[0][0].name}")
+        met = here()
         for port, tag in places:
-            self.outputs.append(Output(port, packet.but(vlan=tag), here()))
+            self.outputs.append(Output(port, packet.but(vlan=tag), met))
 
     def set_field(self, argument: str, work: Work, says: list[str], _here: Callable[[], tuple[Met, ...]]) -> None:
         value, _, name = argument.partition("->")

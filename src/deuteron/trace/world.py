@@ -100,6 +100,12 @@ class Machine:
         """Bridge by the interface that it has on a wire."""
         return {interface: bridge for bridge, interface in self.settings.bridge_ports.items()}
 
+    @property
+    def tunnel_interfaces(self) -> list[str]:
+        """By which its tunnels leave."""
+        settings = self.settings
+        return [settings.bridge_ports[name] for name in settings.bridge_addresses if name in settings.bridge_ports]
+
     def wires(self, bridge: str) -> list[str]:
         """The physical networks of a bridge."""
         return sorted(name for name, mapped in self.settings.bridge_mappings.items() if mapped == bridge)
@@ -146,7 +152,7 @@ class World(msgspec.Struct, frozen=True):
     silent: frozenset[str] = frozenset()
     """Hosts whose agents do not answer."""
     cut: frozenset[tuple[str, str]] = frozenset()
-    """Host and interface of links that carry nothing."""
+    """Host and interface of links that carry nothing; of `outside`, the physical network."""
 
     def place_of(self, port_id: str) -> tuple[Machine, IntentPort] | None:
         """Where a port is plugged in and carries frames, or else where it is awaited."""
