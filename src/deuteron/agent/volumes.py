@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from deuteron.compute.images import ImageCache, fetch_file, send_file
-from deuteron.compute.tools import DiskFailure
+from deuteron.compute.tools import ApiAway, DiskFailure
 from deuteron.model.connections import Connection
 from deuteron.model.intent import VOLUME_DRIVER, BackendSettings, HostSettings, ImageRef, Unmanaged
 from deuteron.volume import VolumeFailure, VolumeKeeper
@@ -46,7 +46,7 @@ def open_volumes(settings: HostSettings) -> VolumeKeeper:
         try:
             return cache.base(image)
         except DiskFailure as error:
-            raise VolumeFailure(str(error), error.details) from error
+            raise _failure(error) from error
 
     def open_one(backend: BackendSettings) -> VolumeDriver:
         if settings.dataplane == "none":
@@ -77,7 +77,7 @@ class ApiParcels:
         try:
             send_file(*self._way(move_id), path, attempt, unwanted=(404,))
         except DiskFailure as error:
-            raise VolumeFailure(str(error), error.details) from error
+            raise _failure(error) from error
 
     def take(self, move_id: str, path: Path) -> None:
         """Another host made the file, which may be in others' hands: one that needs any other is not opened."""
@@ -85,7 +85,7 @@ class ApiParcels:
             fetch_file(*self._way(move_id), path, f"cannot fetch the volume of move {move_id} from the API")
             head = read_head(path) if self._settings.dataplane != "none" else None
         except DiskFailure as error:
-            raise VolumeFailure(str(error), error.details) from error
+            raise _failure(error) from error
         except NotQcow2 as error:
             raise VolumeFailure(f"the volume of move {move_id} cannot be used: {error}") from error
         if head is not None and (head.below is not None or head.needs):
@@ -130,10 +130,15 @@ class Exports:
 
 
 def _deliver(settings: HostSettings, volume_id: str, image_id: str, path: Path) -> None:
-    """Hand the data of a volume to the API as those of an image. Raises: VolumeFailure."""
+    """Hand the data of a volume to the API as those of an image. Raises: VolumeFailure; TimeoutError, as below."""
     attempt = f"cannot make image {image_id} of volume {volume_id}"
     target = f"/internal/volumes/{volume_id}/images/{image_id}"
     try:
         send_file(settings.api_socket, settings.token, target, path, attempt)
     except DiskFailure as error:
-        raise VolumeFailure(str(error), error.details) from error
+        raise _failure(error) from error
+
+
+def _failure(error: DiskFailure) -> Exception:
+    """What the keeper hears of it: an API that is away is waited for, as a busy guest is."""
+    return TimeoutError(str(error)) if isinstance(error, ApiAway) else VolumeFailure(str(error), error.details)

@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from deuteron.compute.images import UnixConnection
-from deuteron.compute.tools import DiskFailure, run_tool
+from deuteron.compute.tools import DiskFailure, refused, run_tool, unheard
 
 LABEL: Final = "config-2"
 TOOL: Final = "genisoimage"
@@ -48,11 +48,11 @@ class ConfigDrives:
             response = connection.getresponse()
             body = response.read()
         except (OSError, http.client.HTTPException) as error:
-            raise DiskFailure(f"{attempt}: {error or type(error).__name__}") from error
+            raise unheard(attempt, error) from error
         finally:
             connection.close()
         if response.status != 200:
-            raise DiskFailure(f"{attempt}: it answered {response.status}", body[:300].decode(errors="replace"))
+            raise refused(attempt, response.status, body[:300].decode(errors="replace"))
         try:
             named = msgspec.json.decode(body, type=dict[str, str])
             return {path: base64.b64decode(content, validate=True) for path, content in named.items()}

@@ -40,7 +40,7 @@ from deuteron.compute.libvirtd import Libvirtd, ServerFailure, details_of, is_aw
 from deuteron.compute.operations import Operations
 from deuteron.compute.steps import ObservedServer, Step, next_step
 from deuteron.compute.streams import Streams
-from deuteron.compute.tools import DiskFailure
+from deuteron.compute.tools import ApiAway, DiskFailure
 from deuteron.compute.volumes import ServerVolumes
 from deuteron.model.intent import (
     GuestFigures,
@@ -275,19 +275,22 @@ class LibvirtCompute:
         """The servers that have the volume, for which no job runs while this lasts; several only where it is shared.
 
         All of them at once or none: whoever holds one of them waits for nobody. Raises: TimeoutError for a server that
-        is busy for too long.
+        is busy for too long, and while nobody knows yet which servers there are.
         """
         deadline = self._clock() + self._options.quiet_timeout_s
         while True:
+            # A guest of before this process started has what lies in its folder, whatever is known of it by now.
+            holding = {id for id in self._files.servers() if volume_id in self._volumes.held(id)}
             with self._lock:
-                server_ids = [id for id, entry in self._servers.items() if _has(entry, volume_id)]
-                busy = [id for id in server_ids if self._servers[id].is_working]
-                if not busy:
+                server_ids = sorted(holding | {id for id, entry in self._servers.items() if _has(entry, volume_id)})
+                busy = [id for id in server_ids if id not in self._servers or self._servers[id].is_working]
+                if self._is_synced and not busy:
                     for server_id in server_ids:
                         self._servers[server_id].is_working = True
                     break
             if self._clock() > deadline or self._closing.wait(0.02):
-                raise TimeoutError(f"server {busy[0]} has volume {volume_id}, and is busy")
+                who = f"server {busy[0]} has it, and is busy" if self._is_synced else "its servers are not known yet"
+                raise TimeoutError(f"host {self._host} cannot say who writes to volume {volume_id}: {who}")
         try:
             yield server_ids
         finally:
@@ -382,7 +385,11 @@ class LibvirtCompute:
             pause_s = min(self._options.retry_first_s * 2 ** (entry.failures - 1), self._options.retry_most_s)
             entry.not_before = self._clock() + pause_s
             entry.is_dirty = True
-            if is_away(error) and entry.failures <= _AWAY_FAILURES:
+            if isinstance(error, ApiAway):
+                # However long that lasts, it says nothing of the server.
+                entry.failures -= 1
+                entry.not_before = self._clock() + self._options.retry_first_s
+            elif is_away(error) and entry.failures <= _AWAY_FAILURES:
                 # libvirtd is starting, or coming back: the server waits for it.
                 entry.fault = entry.fault_details = None
                 entry.not_before = self._clock() + self._options.retry_first_s

@@ -31,7 +31,7 @@ from pathlib import Path
 from uuid import UUID
 
 from deuteron.compute import copies, parcels
-from deuteron.compute.tools import TOOL_TIMEOUT_S, DiskFailure, run_tool
+from deuteron.compute.tools import TOOL_TIMEOUT_S, ApiAway, DiskFailure, refused, run_tool, unheard
 from deuteron.model.intent import ImageRef, IntentServer
 
 _CHUNK_BYTES = 1 << 20
@@ -150,7 +150,7 @@ class ImageCache:
             response = connection.getresponse()
             if response.status != 200:
                 words = response.read(300).decode(errors="replace")
-                raise DiskFailure(f"{attempt}: it answered {response.status}", words)
+                raise refused(attempt, response.status, words)
             with part.open("wb") as out:
                 while chunk := response.read(_CHUNK_BYTES):
                     digest.update(chunk)
@@ -159,11 +159,13 @@ class ImageCache:
                         break
                     out.write(chunk)
         except (OSError, http.client.HTTPException) as error:
-            raise DiskFailure(f"{attempt}: {error or type(error).__name__}") from error
+            raise unheard(attempt, error) from error
         finally:
             connection.close()
         if size != image.size_bytes:
-            raise DiskFailure(f"{attempt}: it has {size} bytes, expected {image.size_bytes}")
+            raise (ApiAway if size < image.size_bytes else DiskFailure)(
+                f"{attempt}: it has {size} bytes, expected {image.size_bytes}"
+            )
         if image.sha256 and digest.hexdigest() != image.sha256:
             raise DiskFailure(f"{attempt}: SHA-256 is {digest.hexdigest()}, expected {image.sha256}")
 
@@ -424,11 +426,11 @@ def send_file(
             response = connection.getresponse()
         words = response.read(300).decode(errors="replace")
     except (OSError, http.client.HTTPException) as error:
-        raise DiskFailure(f"{attempt}: {error or type(error).__name__}") from error
+        raise unheard(attempt, error) from error
     finally:
         connection.close()
     if response.status >= 300 and response.status not in unwanted:
-        raise DiskFailure(f"{attempt}: it answered {response.status}", words)
+        raise refused(attempt, response.status, words)
 
 
 def fetch_file(api_socket: str, token: str, target: str, part: Path, attempt: str) -> None:
@@ -439,18 +441,18 @@ def fetch_file(api_socket: str, token: str, target: str, part: Path, attempt: st
         response = connection.getresponse()
         if response.status != 200:
             words = response.read(300).decode(errors="replace")
-            raise DiskFailure(f"{attempt}: it answered {response.status}", words)
+            raise refused(attempt, response.status, words)
         promised, size = int(response.headers["Content-Length"]), 0
         with part.open("wb") as out:
             while chunk := response.read(_CHUNK_BYTES):
                 out.write(chunk)
                 size += len(chunk)
     except (OSError, http.client.HTTPException) as error:
-        raise DiskFailure(f"{attempt}: {error or type(error).__name__}") from error
+        raise unheard(attempt, error) from error
     finally:
         connection.close()
     if size != promised:
-        raise DiskFailure(f"{attempt}: it has {size} bytes, expected {promised}")
+        raise ApiAway(f"{attempt}: it has {size} bytes, expected {promised}")
 
 
 class UnixConnection(http.client.HTTPConnection):

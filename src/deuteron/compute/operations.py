@@ -20,7 +20,7 @@ from deuteron.compute.copies import disk_copy
 from deuteron.compute.departures import Departures
 from deuteron.compute.hotplug import Hotplug
 from deuteron.compute.images import ImageCache, InstanceFiles
-from deuteron.compute.libvirtd import Libvirtd, ServerFailure, switch_off, unless
+from deuteron.compute.libvirtd import Libvirtd, ServerFailure, is_away, switch_off, unless
 from deuteron.compute.live import LiveMoves
 from deuteron.compute.steps import ObservedServer, Step
 from deuteron.compute.streams import Streams
@@ -138,7 +138,8 @@ class Operations:
     def still(self, server_id: str) -> Iterator[None]:
         """While it lasts the guest, if it runs, stands still, and all that it wrote is in its files.
 
-        Whoever dies in between leaves a paused guest, which is resumed because it should run. Raises: OSError.
+        Whoever dies in between leaves a paused guest, which is resumed because it should run. Raises: OSError;
+        TimeoutError while libvirtd is away, and for a guest that ends meanwhile.
         """
         try:
             dom = self._libvirtd.find(server_id)
@@ -146,7 +147,7 @@ class Operations:
             if dom is not None and runs:
                 dom.suspend()
         except libvirt.libvirtError as error:
-            raise OSError(f"server {server_id} does not stand still: {error}") from error
+            raise self._unasked(server_id, error, f"server {server_id} does not stand still") from error
         try:
             yield
         finally:
@@ -155,7 +156,7 @@ class Operations:
                     dom.resume()
 
     def grow(self, server_id: str, volume_id: str, size_gib: int) -> bool:
-        """Make a volume of a guest that runs larger, which sees it; False where it is off. Raises: OSError."""
+        """Make a volume of a guest that runs larger, which sees it; False where it is off. Raises: as `still`."""
         try:
             dom = self._libvirtd.find(server_id)
             if dom is None or not dom.isActive():
@@ -167,8 +168,18 @@ class Operations:
                 return False
             dom.blockResize(target, size_gib << 30, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
         except libvirt.libvirtError as error:
-            raise OSError(f"server {server_id} does not take volume {volume_id} larger: {error}") from error
+            what = f"server {server_id} does not take volume {volume_id} larger"
+            raise self._unasked(server_id, error, what) from error
         return True
+
+    def _unasked(self, server_id: str, error: libvirt.libvirtError, what: str) -> OSError:
+        """A guest that ended meanwhile can be asked again, and nothing is wrong with what it has."""
+        try:
+            dom = self._libvirtd.find(server_id)
+            is_gone = is_away(error) or dom is None or not dom.isActive()
+        except libvirt.libvirtError:
+            is_gone = True
+        return TimeoutError(f"{what} yet: {error}") if is_gone else OSError(f"{what}: {error}")
 
     def _reshape(self, wanted: IntentServer, observed: ObservedServer) -> None:
         """Ends the guest, makes the disks fit, and defines it in its new shape, off.

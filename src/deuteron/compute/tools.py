@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import subprocess
 from typing import Final
 
 TOOL_TIMEOUT_S: Final = 600.0
+_AWAY: Final = (502, 503, 504)
+"""Statuses of an API that cannot answer now, such as one whose database is away."""
 
 
 class DiskFailure(Exception):
@@ -14,6 +17,22 @@ class DiskFailure(Exception):
     def __init__(self, message: str, details: str = "") -> None:
         super().__init__(message)
         self.details = details
+
+
+class ApiAway(DiskFailure):
+    """The API could not be reached, or went away in the middle. Nothing is wrong with what was attempted."""
+
+
+def unheard(attempt: str, error: Exception) -> DiskFailure:
+    """What became of an attempt that ended with this error of a connection to the API."""
+    is_unreached = isinstance(error, FileNotFoundError) and error.filename is None  # of the socket, which has no name
+    is_away = is_unreached or isinstance(error, ConnectionError | TimeoutError | http.client.HTTPException)
+    return (ApiAway if is_away else DiskFailure)(f"{attempt}: {error or type(error).__name__}")
+
+
+def refused(attempt: str, status: int, words: str) -> DiskFailure:
+    """What became of an attempt that the API answered with this status, and these words."""
+    return (ApiAway if status in _AWAY else DiskFailure)(f"{attempt}: it answered {status}", words)
 
 
 def run_tool(command: list[str]) -> str:

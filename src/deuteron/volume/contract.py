@@ -41,6 +41,10 @@ class BackendAway(VolumeFailure):
     """
 
 
+class ToolKilled(VolumeFailure):
+    """A program that worked on a volume was killed in the middle: what was asked may be asked once more."""
+
+
 class Place(msgspec.Struct, frozen=True):
     """Where a driver works."""
 
@@ -87,7 +91,11 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 class Guests(Protocol):
-    """The guests of this host, as far as they have volumes. Raises: OSError for what a guest does not do."""
+    """The guests of this host, as far as they have volumes.
+
+    Raises: TimeoutError while they cannot be asked: nobody knows yet who has what, or a guest is busy, or whoever runs
+    them is away; what needs them waits. OSError for what a guest does not do.
+    """
 
     def quiet(self, volume_id: str) -> AbstractContextManager[None]:
         """While it lasts, no guest of this host writes to the volume: one that has it stands still, or stays off."""

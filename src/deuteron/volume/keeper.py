@@ -34,7 +34,7 @@ from deuteron.model.intent import (
 )
 from deuteron.volume.backends import Drivers
 from deuteron.volume.backups import BackupStore
-from deuteron.volume.contract import BackendAway, Guests, NoGuests, VolumeFailure
+from deuteron.volume.contract import BackendAway, Guests, NoGuests, ToolKilled, VolumeFailure
 from deuteron.volume.steps import (
     Deliver,
     Done,
@@ -52,6 +52,9 @@ from deuteron.volume.steps import (
 )
 
 log = structlog.get_logger("deuteron.volume")
+
+_KILLED_MOST = 3
+"""How often a program that is killed is started again before that is the volume's fault."""
 
 
 class KeeperOptions(msgspec.Struct, frozen=True):
@@ -81,7 +84,7 @@ class _Entry(msgspec.Struct):
     fault: str | None = None
     waits_for: str | None = None
     is_away: bool = False
-    """Whether it waits for its back end."""
+    """Whether it waits for its back end, or for the guests, or to be tried again."""
     report: Said | None = None
     not_done: NotDone | None = None
     done: Done = msgspec.field(default_factory=Done)
@@ -243,8 +246,12 @@ class VolumeKeeper:
         except NotDone as error:
             not_done, fault = error, str(error)
             log.warning("volume not as asked", id=key[1], what=type(error).__name__, reason=fault)
-        except BackendAway as error:
+        except (BackendAway, TimeoutError) as error:
             waits_for, is_away = str(error), True
+        except ToolKilled as error:
+            log.warning("volume not done", kind=key[0], id=key[1], reason=str(error))
+            is_away = entry.failures < _KILLED_MOST
+            waits_for, fault = (str(error), None) if is_away else (None, str(error))
         except (VolumeFailure, OSError) as error:
             fault = str(error)
             log.warning("volume failed on this host", kind=key[0], id=key[1], reason=fault)

@@ -169,7 +169,7 @@ class Steps:
         if wanted.move is not None and done.moved != wanted.move.id:
             try:
                 self._move(driver, wanted, wanted.move)
-            except BackendAway:
+            except (BackendAway, TimeoutError):
                 raise
             except (VolumeFailure, OSError) as error:
                 raise NotMoved(wanted.move.id, str(error)) from error
@@ -177,7 +177,7 @@ class Steps:
         if wanted.give is not None and done.given != wanted.give:
             try:
                 self._give(driver, wanted, wanted.give)
-            except BackendAway:
+            except (BackendAway, TimeoutError):
                 raise
             except (VolumeFailure, OSError) as error:
                 raise NotGiven(wanted.give, str(error)) from error
@@ -187,7 +187,7 @@ class Steps:
                 self._wait(("backup", wanted.restore.backup_id), driver)
                 log.info("volume changed", id=wanted.id, step="restore")
                 driver.load(wanted.id, self._backups.path(wanted.restore.backup_id))
-            except BackendAway:
+            except (BackendAway, TimeoutError):
                 raise
             except (VolumeFailure, OSError) as error:
                 raise NotRestored(wanted.restore.id, str(error)) from error
@@ -196,7 +196,7 @@ class Steps:
             try:
                 log.info("volume changed", id=wanted.id, step="revert")
                 driver.revert(wanted.id, wanted.revert.snapshot_id)
-            except BackendAway:
+            except (BackendAway, TimeoutError):
                 raise
             except (VolumeFailure, OSError) as error:
                 raise NotReverted(wanted.revert.id, str(error)) from error
@@ -204,7 +204,7 @@ class Steps:
         if wanted.upload is not None and done.uploaded != wanted.upload.image_id:
             try:
                 self._upload(driver, wanted, wanted.upload)
-            except BackendAway:
+            except (BackendAway, TimeoutError):
                 raise
             except (VolumeFailure, OSError) as error:
                 raise NotUploaded(wanted.upload.image_id, str(error)) from error
@@ -314,7 +314,7 @@ class Steps:
             except (VolumeFailure, OSError):
                 driver.delete("volume", wanted.id)
                 raise
-        except BackendAway:
+        except (BackendAway, TimeoutError):
             raise
         except (VolumeFailure, OSError) as error:
             raise NotTaken(move_id, str(error)) from error

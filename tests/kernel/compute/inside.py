@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -244,6 +245,33 @@ def test_a_server_is_resized_and_goes_back_and_is_rescued(world: World, compute:
     assert not (disk / server.id / "disk.rescue").exists()
 
 
+def test_an_image_and_a_new_server_wait_for_an_api_that_is_away(world: World, compute: LibvirtCompute) -> None:
+    server = world.server()
+    want(compute, server)
+    wait_for_state(compute, server, "running")
+    socket, away = Path(world.settings.api_socket), Path(f"{world.settings.api_socket}.away")
+    before = set(world.folder.glob("given-*"))
+    other = world.server()
+    imaged = msgspec.structs.replace(server, snapshot=str(uuid.uuid4()))
+    socket.rename(away)
+    try:
+        began = time.monotonic()
+        want(compute, imaged, other)
+        # Longer than what fails so often would be tried again.
+        while time.monotonic() < began + 4:
+            for each in (imaged, other):
+                report = report_of(compute, each.id)
+                assert report is None or (report.state, report.snapshot_fault, report.fault) in (
+                    ("running", None, None),
+                    ("building", None, None),
+                ), report
+            threading.Event().wait(0.1)
+    finally:
+        away.rename(socket)
+    wait_until("the image is given", lambda: set(world.folder.glob("given-*")) - before, 90)
+    wait_for_state(compute, other, "running")
+
+
 def test_interfaces_come_and_go_while_the_server_runs(world: World, compute: LibvirtCompute) -> None:
     server = world.server()
     want(compute, server)
@@ -315,6 +343,27 @@ def test_volumes_come_and_go_while_the_server_runs(world: World, compute: Libvir
     assert "vdb" not in ssh(world, server, "root", "cat /proc/partitions")
     world.volumes.snapshot(str(uuid.uuid4()), volume.volume_id)
     assert read_block(world, volume.volume_id, 8).startswith(b"written by the guest")
+
+
+def test_who_begins_anew_does_not_say_that_nobody_has_a_volume(world: World, compute: LibvirtCompute) -> None:
+    volume = ServerVolume(str(uuid.uuid4()), "vdb")
+    world.volumes.make(volume.volume_id, 1)
+    server = msgspec.structs.replace(world.server(), volumes=(volume,))
+    want(compute, server)
+    wait_for_state(compute, server, "running")
+    again = world.compute(quiet_timeout_s=0.5)
+    try:
+        with pytest.raises(TimeoutError, match="not known yet"), again.quiet(volume.volume_id):
+            pytest.fail("a guest writes to it")
+        with pytest.raises(TimeoutError, match="not known yet"):
+            again.grow(volume.volume_id, 2)
+        want(again, server)
+        wait_for_state(again, server, "running")
+        with again.quiet(volume.volume_id):
+            (dom,) = libvirt.open("qemu:///system").listAllDomains()
+            assert dom.state()[0] == libvirt.VIR_DOMAIN_PAUSED
+    finally:
+        again.close()
 
 
 def test_two_servers_write_one_volume(world: World, compute: LibvirtCompute) -> None:

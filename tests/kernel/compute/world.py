@@ -89,10 +89,12 @@ class World:
         libvirt.registerErrorHandler(lambda context, error: None, None)
         wait_until("libvirtd answers", _libvirtd_answers, 30)
 
-    def compute(self) -> LibvirtCompute:
+    def compute(self, quiet_timeout_s: float = 60.0) -> LibvirtCompute:
         wiring = HostWiring("qemu", plug_of([openvswitch()], self.settings), emulator=install_emulator(self.folder))
         facts = HostFacts(2, 4096, 100, "QEMU", 0, "qemu")
-        options = ComputeOptions(watch_interval_s=0.3, retry_first_s=0.3, shutdown_timeout_s=10)
+        options = ComputeOptions(
+            watch_interval_s=0.3, retry_first_s=0.3, shutdown_timeout_s=10, quiet_timeout_s=quiet_timeout_s
+        )
         return LibvirtCompute(
             self.settings, wiring, facts, options, volumes=Exports(FixedDrivers({"file": self.volumes}))
         )

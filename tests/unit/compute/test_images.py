@@ -16,7 +16,7 @@ import pytest
 
 from deuteron.compute.consoles import trim_log
 from deuteron.compute.images import ImageCache, InstanceFiles, swap_header
-from deuteron.compute.tools import DiskFailure
+from deuteron.compute.tools import ApiAway, DiskFailure
 from deuteron.model.intent import ImageRef, IntentServer, RescueDisk
 from tests import needs
 
@@ -237,3 +237,52 @@ def test_a_rescue_disk_comes_and_goes_and_the_servers_own_stays(tmp_path: Path, 
     assert drives == [folder / "disk.config", folder / "disk.config.rescue"]
     files.reshape(msgspec.structs.replace(plain, shape_generation=2))
     assert not (folder / "disk.rescue").exists() and _read(folder / "disk") == "mine"
+
+
+class Breaking(Api):
+    """Ends in the middle of what it promised."""
+
+    content = CONTENT
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.content)))
+        self.end_headers()
+        self.wfile.write(self.content[:10])
+
+    def do_PUT(self) -> None:
+        self.connection.close()
+
+
+class Overloaded(Api):
+    def do_GET(self) -> None:
+        self.send_error(503)
+
+    do_PUT = do_GET
+
+
+@pytest.mark.parametrize("answers", [None, Breaking, Overloaded])
+def test_an_api_that_is_away_is_told_from_one_that_refuses(tmp_path: Path, answers: type[Api] | None) -> None:
+    path = str(tmp_path / "socket")
+    server = None
+    if answers is not None:
+        server = socketserver.ThreadingUnixStreamServer(path, answers)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    (tmp_path / "file").write_bytes(CONTENT)
+    cache = ImageCache(tmp_path / "images", path, "secret")
+    try:
+        with pytest.raises(ApiAway, match="cannot fetch image"):
+            cache.fetch(reference())
+        with pytest.raises(ApiAway, match="cannot give image"):
+            cache.give(IMAGE_ID, tmp_path / "file")
+    finally:
+        if server is not None:
+            server.shutdown()
+            server.server_close()
+
+
+def test_what_the_api_refuses_or_a_file_that_is_not_there_is_not_its_absence(tmp_path: Path, api: str) -> None:
+    cache = ImageCache(tmp_path / "images", api, "wrong")
+    with pytest.raises(DiskFailure, match="401") as refusal:
+        cache.fetch(reference())
+    assert not isinstance(refusal.value, ApiAway)

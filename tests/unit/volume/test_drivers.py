@@ -16,8 +16,8 @@ from deuteron.model.connections import FileConnection
 from deuteron.model.intent import ImageRef
 from deuteron.volume import VolumeDriver, VolumeFailure
 from deuteron.volume.backups import BackupStore
-from deuteron.volume.contract import Origin, Place
-from deuteron.volume.file import FileDriver, FileOptions
+from deuteron.volume.contract import Origin, Place, ToolKilled
+from deuteron.volume.file import FileDriver, FileOptions, tools
 from deuteron.volume.file.qcow2 import NotQcow2, read_head
 from deuteron.volume.registry import UnknownDriver, WrongOptions, open_driver
 from deuteron.volume.simulated import SimulatedDriver
@@ -655,3 +655,11 @@ def test_a_crash_while_a_volume_becomes_shared_leaves_it_whole(tmp_path: Path) -
     third.withdraw(volume, tmp_path / "a")
     third.delete("volume", volume)
     assert sorted(each.name for each in (tmp_path / "volumes").iterdir()) == ["images"]
+
+
+def test_a_program_that_is_killed_is_told_from_one_that_fails() -> None:
+    with pytest.raises(ToolKilled, match="was killed by signal 9"):
+        tools.run("sh", "-c", "kill -9 $$")
+    with pytest.raises(VolumeFailure, match="failed") as failure:
+        tools.run("false")
+    assert not isinstance(failure.value, ToolKilled)

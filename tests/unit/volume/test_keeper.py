@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -23,7 +23,7 @@ from deuteron.model.intent import (
 )
 from deuteron.volume import VolumeFailure, VolumeKeeper
 from deuteron.volume.backups import BackupStore
-from deuteron.volume.contract import Origin, Place
+from deuteron.volume.contract import NoGuests, Origin, Place, ToolKilled
 from deuteron.volume.file import FileDriver, FileOptions
 from deuteron.volume.keeper import KeeperOptions
 from deuteron.volume.simulated import SimulatedDriver
@@ -118,6 +118,42 @@ def test_a_failure_is_told_and_tried_again(tmp_path: Path) -> None:
         until(settled(keeper, ONE), "it is there after all")
         assert driver.attempts == 4
         assert {"making", "error", "ready"} == {each[ONE] for each in changes if ONE in each}
+
+
+def test_guests_that_cannot_be_asked_and_a_killed_program_are_no_fault_of_a_volume(tmp_path: Path) -> None:
+    class Killed(SimulatedDriver):
+        kills = 2
+
+        def extend(self, volume_id: str, size_gib: int, *, is_quiet: bool = False) -> None:
+            if self.kills:
+                self.kills -= 1
+                raise ToolKilled("qemu-img resize was killed")
+            super().extend(volume_id, size_gib, is_quiet=is_quiet)
+
+    class Busy(NoGuests):
+        is_known = False
+
+        def quiet(self, volume_id: str) -> AbstractContextManager[None]:
+            if not self.is_known:
+                raise TimeoutError("its servers are not known yet")
+            return super().quiet(volume_id)
+
+    driver, guests = Killed(), Busy()
+    driver.make(ONE, 1)
+    changes: list[dict[str, str]] = []
+    with keeping(driver, tmp_path) as keeper:
+        keeper.guests = guests
+        keeper.on_change = lambda: changes.append(states(keeper))
+        keeper.sync(wanted(IntentVolume(ONE, 2, is_made=True)), {SNAPSHOT: IntentSnapshot(SNAPSHOT, ONE)})
+        until(lambda: len(keeper.pending()) == 2, "both wait")
+        assert (driver.size_gib(ONE), driver.has_snapshot(SNAPSHOT)) == (1, False)
+        guests.is_known = True
+        until(settled(keeper, ONE, SNAPSHOT), "it is larger, and there is a snapshot")
+        assert driver.size_gib(ONE) == 2
+        assert not any("error" in each.values() for each in changes)
+        driver.kills = 100
+        keeper.sync(wanted(IntentVolume(ONE, 3, is_made=True)), {})
+        until(lambda: states(keeper)[ONE] == "error", "what is killed again and again is a fault")
 
 
 def test_nothing_is_removed_but_what_the_api_asked_the_end_of(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal
 
-from deuteron.volume.contract import VolumeFailure
+from deuteron.volume.contract import ToolKilled, VolumeFailure
 from deuteron.volume.file.qcow2 import NotQcow2, read_head
 
 _TOOL_TIMEOUT_S: Final = 3600.0
@@ -65,5 +65,7 @@ def run(*command: str) -> None:
         raise VolumeFailure(f"there is no {command[0]} on this host") from error
     except subprocess.TimeoutExpired as error:
         raise VolumeFailure(f"{' '.join(command[:2])} did not end in {_TOOL_TIMEOUT_S:.0f} s") from error
+    if done.returncode < 0:
+        raise ToolKilled(f"{' '.join(command[:2])} was killed by signal {-done.returncode}", " ".join(command))
     if done.returncode != 0:
         raise VolumeFailure(f"{' '.join(command[:2])} failed: {done.stderr.strip()}", " ".join(command))
