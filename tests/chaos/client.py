@@ -6,6 +6,7 @@ import http.client
 import json
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -24,9 +25,13 @@ class Unexpected(AssertionError):
 class Client:
     """One connection at a time, as `admin`. Belongs to one thread; `stop` ends its waiting."""
 
-    def __init__(self, cloud: Cloud, stop: threading.Event) -> None:
+    def __init__(
+        self, cloud: Cloud, stop: threading.Event, versions: Mapping[str, Mapping[str, str]] | None = None
+    ) -> None:
+        """`versions` are headers of requests for paths that begin so."""
         self._cloud = cloud
         self._stop = stop
+        self._versions = versions or {}
         self._connection: http.client.HTTPConnection | None = None
         self._token = ""
 
@@ -73,6 +78,9 @@ class Client:
 
     def _send(self, method: str, path: str, body: Any = None) -> tuple[int, http.client.HTTPMessage, Any]:
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        for beginning, more in self._versions.items():
+            if path.startswith(beginning):
+                headers |= more
         if self._token:
             headers["X-Auth-Token"] = self._token
         data = None if body is None else msgspec.json.encode(body)

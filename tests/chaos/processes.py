@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
+import threading
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from deuteron.sandbox import control
 from deuteron.sandbox.cloud import State
 from deuteron.sandbox.errors import SupervisorError
+from tests.clouds import Cloud
+
+COMES_BACK_S = 60.0
 
 KINDS = {
     "agent": 18, "dnsmasq": 22, "gateways": 2, "api": 18, "ovs-vswitchd": 12, "ovsdb-server": 10, "libvirtd": 6,
@@ -18,7 +25,13 @@ KINDS = {
 }  # fmt: skip
 """What dies, and how often of a hundred times. What takes all guests along dies rarely: they run in emulation."""
 
-_SCANNED = {"dnsmasq": "dnsmasq", "qemu": "qemu-system"}
+OF_MACHINES = {
+    "agent": 24, "api": 18, "qemu": 22, "libvirtd": 14, "qemu-img": 10, "ovs-vswitchd": 4, "sandbox": 5,
+    "supervisor": 3,
+}  # fmt: skip
+"""The same where servers and volumes are what changes."""
+
+_SCANNED = {"dnsmasq": "dnsmasq", "qemu": "qemu-system", "qemu-img": "qemu-img"}
 
 
 @dataclass(frozen=True)
@@ -69,3 +82,26 @@ def _scan(state: State, program: str) -> list[int]:
             if os.path.basename(arguments[0]).startswith(program) and any(str(state.folder) in a for a in arguments):
                 found.append(int(entry))
     return found
+
+
+def kill(cloud: Cloud, shares: Mapping[str, int], kind: str, dice: random.Random) -> str:
+    """Kill one process of this kind; of the next kind that lives when none does, for the dead cannot be killed."""
+    kinds = list(shares)
+    at = kinds.index(kind)
+    deadline = time.monotonic() + COMES_BACK_S
+    while True:
+        for candidate in (*kinds[at:], *kinds[:at]):
+            if candidate != kind and candidate in ("sandbox", "supervisor"):
+                continue
+            victims = find(State(cloud.state), candidate)
+            if victims:
+                chosen = dice.choice(victims)
+                for victim in victims:
+                    if victim is not chosen:
+                        os.close(victim.handle)
+                chosen.kill()
+                if candidate == "supervisor":
+                    cloud.run("up")
+                return candidate
+        assert time.monotonic() < deadline, f"nothing lives in the cloud for {COMES_BACK_S:g} s"
+        threading.Event().wait(0.02)

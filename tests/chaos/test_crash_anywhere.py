@@ -14,16 +14,24 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from deuteron.sandbox.cloud import State, read_cloud
 from tests.chaos.client import Client
-from tests.chaos.processes import KINDS, find
+from tests.chaos.processes import KINDS, kill
 from tests.chaos.stream import PATHS, Settings, Stream
-from tests.chaos.world import HOST, difference, everything, leaks, lost_or_invented, unlike_what_was_asked, unreachable
+from tests.chaos.world import (
+    HOST,
+    difference,
+    everything,
+    leaks,
+    lost_or_invented,
+    unlike_what_was_asked,
+    unreachable,
+    until,
+)
 from tests.clouds import Cloud
 
 KILLS = int(os.environ.get("DEUTERON_CHAOS_KILLS", "200"))
@@ -54,7 +62,7 @@ def test_two_hundred_kills_lose_nothing_and_leak_nothing(cloud: Cloud) -> None:
                         break
                     stop.wait(dice.uniform(0.0, LONGEST_PAUSE_S))
                     kind = dice.choices(list(KINDS), list(KINDS.values()))[0]
-                    killed[_kill(cloud, kind, dice)] += 1
+                    killed[kill(cloud, KINDS, kind, dice)] += 1
             finally:
                 stop.set()
             for future in running:
@@ -70,7 +78,7 @@ def test_two_hundred_kills_lose_nothing_and_leak_nothing(cloud: Cloud) -> None:
 
     _remove_everything(streams)
     _until_nothing_is_wrong(cloud, watcher, streams)
-    _until(lambda: _unlike(first_state, cloud.host_state()), "the host is as it was before the first network", 30)
+    until(lambda: _unlike(first_state, cloud.host_state()), "the host is as it was before the first network", 30)
 
 
 def _streams(cloud: Cloud, dice: random.Random, stop: threading.Event) -> list[Stream]:
@@ -95,29 +103,6 @@ def _streams(cloud: Cloud, dice: random.Random, stop: threading.Event) -> list[S
     return streams
 
 
-def _kill(cloud: Cloud, kind: str, dice: random.Random) -> str:
-    """Kill one process of this kind; of the next kind that lives when none does, for the dead cannot be killed."""
-    kinds = list(KINDS)
-    at = kinds.index(kind)
-    deadline = time.monotonic() + COMES_BACK_S
-    while True:
-        for candidate in (*kinds[at:], *kinds[:at]):
-            if candidate != kind and candidate in ("sandbox", "supervisor"):
-                continue
-            victims = find(State(cloud.state), candidate)
-            if victims:
-                chosen = dice.choice(victims)
-                for victim in victims:
-                    if victim is not chosen:
-                        os.close(victim.handle)
-                chosen.kill()
-                if candidate == "supervisor":
-                    cloud.run("up")
-                return candidate
-        assert time.monotonic() < deadline, f"nothing lives in the cloud for {COMES_BACK_S:g} s"
-        threading.Event().wait(0.02)
-
-
 def _until_nothing_is_wrong(cloud: Cloud, client: Client, streams: list[Stream]) -> None:
     def look() -> list[str]:
         lists = everything(client)
@@ -126,15 +111,7 @@ def _until_nothing_is_wrong(cloud: Cloud, client: Client, streams: list[Stream])
             wrong = difference(cloud) or leaks(cloud, lists) or unreachable(cloud, lists)
         return wrong
 
-    _until(look, "the cloud is as it was asked to be", COMES_BACK_S)
-
-
-def _until(wrong: Callable[[], list[str]], what: str, timeout_s: float) -> None:
-    deadline = time.monotonic() + timeout_s
-    while found := wrong():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"after {timeout_s:g} s still not so: {what}\n" + "\n".join(found[:60]))
-        threading.Event().wait(0.3)
+    until(look, "the cloud is as it was asked to be", COMES_BACK_S)
 
 
 def _unlike(before: dict[str, list[str]], after: dict[str, list[str]]) -> list[str]:
@@ -164,7 +141,7 @@ def _remove_everything(streams: list[Stream]) -> None:
             for thing in stream.of(kind):
                 stream.remove(thing)
     for stream in streams:
-        _until(lambda stream=stream: _left(stream), "deleted servers are gone", 60)
+        until(lambda stream=stream: _left(stream), "deleted servers are gone", 60)
         for network in stream.of("network"):
             stream.remove(network)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tests.chaos.client import Client
@@ -213,3 +215,11 @@ def _unlike(what: str, actual: Sequence[str], wanted: set[str]) -> list[str]:
     lines += [f"{what}: missing: {name}" for name in sorted(wanted - set(actual))]
     lines += [f"{what}: {actual.count(name)} times: {name}" for name in sorted(set(actual)) if actual.count(name) > 1]
     return lines
+
+
+def until(wrong: Callable[[], list[str]], what: str, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while found := wrong():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"after {timeout_s:g} s still not so: {what}\n" + "\n".join(found[:60]))
+        threading.Event().wait(0.3)
