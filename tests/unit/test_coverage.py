@@ -251,8 +251,10 @@ COMPUTE = {
     + "test_a_shelved_server_is_on_no_host_and_comes_back_from_its_image_on_another: shelveOffload",
     "unshelve onto any host": SHELVES
     + "test_a_shelved_server_is_on_no_host_and_comes_back_from_its_image_on_another: unshelve",
-    "evacuation from a host that is down)": "unit/api_compute/test_evacuations.py::"
+    "evacuation from a host that is down": "unit/api_compute/test_evacuations.py::"
     "test_a_server_of_a_host_that_is_down_is_built_on_another: evacuate",
+    "going to another host with volumes that it reaches)": "unit/api_compute/test_moving_volumes.py::"
+    "test_volumes_are_let_go_before_another_host_takes_them: migrate",
     "`flavors` with extra specs and access": SERVERS + "gives it to a project: flavors addTenantAccess",
     "`os-keypairs` (ssh and x509)": "unit/api_compute/test_keys_and_flavors.py::"
     "test_certificates_are_made_until_2_91_and_imported_since: os-keypairs x509",

@@ -153,6 +153,8 @@ class Agent:
         there = frozenset[str]()
         if self._volumes is not None:
             there = frozenset(report.id for report in self._volumes.reports()[0] if report.state == "ready")
+            # One that comes from another host is nobody's before the API has heard that it is whole.
+            there -= {each.id for each in self._intent.volumes.values() if each.take is not None or each.is_elsewhere}
             present = {each.name for each in self._volumes.drivers.told() if each.fault is None}
             named = (each for server in self._intent.servers.values() for each in server.volumes)
             there |= {each.volume_id for each in named if each.is_elsewhere and each.backend in present}

@@ -17,11 +17,11 @@ from typing import Final
 from deuteron.compute.images import ImageCache, fetch_file, send_file
 from deuteron.compute.tools import ApiAway, DiskFailure
 from deuteron.model.connections import Connection
-from deuteron.model.intent import VOLUME_DRIVER, BackendSettings, HostSettings, ImageRef, Unmanaged
+from deuteron.model.intent import VOLUME_DRIVER, BackendSettings, HostSettings, ImageRef, ServerVolume, Unmanaged
 from deuteron.volume import VolumeFailure, VolumeKeeper
 from deuteron.volume.backends import Backends, Drivers
 from deuteron.volume.backups import BackupStore
-from deuteron.volume.contract import Place, VolumeDriver
+from deuteron.volume.contract import Handover, Place, VolumeDriver
 from deuteron.volume.file.qcow2 import NotQcow2, read_head
 from deuteron.volume.registry import open_driver
 from deuteron.volume.simulated import SimulatedDriver
@@ -114,10 +114,11 @@ class Exports:
     def __init__(self, drivers: Drivers) -> None:
         self._drivers = drivers
 
-    def export(self, backend: str, volume_id: str, folder: Path) -> Connection:
+    def export(self, volume: ServerVolume, folder: Path) -> Connection:
         """Raises: DiskFailure."""
+        handover = Handover(volume.beside, volume.after)
         try:
-            return self._drivers.driver(backend).export(volume_id, folder)
+            return self._drivers.driver(volume.backend).export(volume.volume_id, folder, handover)
         except VolumeFailure as error:
             raise DiskFailure(str(error), error.details) from error
 

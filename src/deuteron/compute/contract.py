@@ -14,7 +14,7 @@ from typing import Protocol
 import msgspec
 
 from deuteron.model.connections import Connection
-from deuteron.model.intent import GuestFigures, IntentPort, IntentServer, ServerReport
+from deuteron.model.intent import GuestFigures, IntentPort, IntentServer, ServerReport, ServerVolume
 
 
 class HostFacts(msgspec.Struct, frozen=True):
@@ -42,7 +42,7 @@ class VolumeSource(Protocol):
     Raises: DiskFailure of `images` for what cannot be had.
     """
 
-    def export(self, backend: str, volume_id: str, folder: Path) -> Connection:
+    def export(self, volume: ServerVolume, folder: Path) -> Connection:
         """Let a server have the volume, which finds its files in the folder."""
         ...
 

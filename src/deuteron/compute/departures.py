@@ -1,7 +1,8 @@
 """A guest leaves this host while it runs: its disks and its memory go to the other one.
 
     say where its devices are      control    the other host makes disks and a QEMU that waits, and says so
-    copy the disks                 disk-vda…  and everything that the guest writes meanwhile (`blockdev-mirror`)
+    copy the disks                 disk-vda…  and everything that the guest writes meanwhile (`blockdev-mirror`);
+                                              its volumes stay where they are, and both hosts reach them
     copy the memory                memory     and what the guest writes, again and again, until little is left
     the guest stands still: the disks' copies are complete, what is left of the memory and the devices' state goes
 
@@ -111,7 +112,10 @@ class Departures:
         """Say what the guest is made of. The nodes and sizes of its disks, by target."""
         xml = dom.XMLDesc(0)
         by_alias = qmp.block_nodes(dom)
-        nodes = {target: by_alias[alias] for target, alias in domains.disk_aliases(xml).items()}
+        # Volumes are not copied: the other host reaches them.
+        volumes = set(domains.volume_disks(xml).values())
+        own = {target: alias for target, alias in domains.disk_aliases(xml).items() if target not in volumes}
+        nodes = {target: by_alias[alias] for target, alias in own.items()}
         drive = self._files.path(server_id) / "disk.config"
         drive_bytes = drive.stat().st_size if drive.exists() else 0
         layout = layout_of(xml, {target: size for target, (_, size) in nodes.items()}, drive_bytes)

@@ -181,6 +181,9 @@ def _words(at: IscsiConnection) -> str:
         "lun": str(at.lun),
         "initiator-name": at.initiator,
         "timeout": str(_COMMAND_S),
+        # Else the initiator remembers which blocks are empty, which may not be so any more when a guest comes from
+        # another host, where it went on writing.
+        "cache.direct": "on",
     }
     if at.user:
         said |= {"user": at.user, "password-secret": "chap"}

@@ -133,7 +133,7 @@ class ServerVolumes:
             new = folder / f".new-{volume_id}"
             new.write_text(volume.backend, encoding="ascii")
             new.rename(mark)
-        found = self._source.export(volume.backend, volume_id, folder)
+        found = self._source.export(volume, folder)
         return found if isinstance(found, FileConnection) else self._units.open(server_id, volume_id, found)
 
     def _folder(self, server_id: str) -> Path:

@@ -137,6 +137,8 @@ class Move(msgspec.Struct, frozen=True, omit_defaults=True):
     """Whether the API has the disks; from then on the server's host is `dest`."""
     is_taken: bool = False
     """Whether `dest` has made its own of them."""
+    is_reverting: bool = False
+    """Whether it goes back as soon as `dest` has ended it and let its volumes go."""
 
 
 class LiveMove(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -440,6 +440,10 @@ class ServerVolume(msgspec.Struct, frozen=True, omit_defaults=True):
     """Whether other servers may have it, too."""
     is_elsewhere: bool = False
     """Whether another host made it, which carries the same back end."""
+    beside: str = ""
+    """The host that the guest is on its way from, which may have it at the same time."""
+    after: tuple[str, ...] = ()
+    """Hosts that had it and are lost: what they still seem to have is not theirs any more."""
 
 
 class IntentServer(_Object, frozen=True, tag_field="kind", tag="server"):

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Final, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -88,6 +88,18 @@ class Figures(msgspec.Struct, frozen=True):
 
     total_gib: int
     free_gib: int
+
+
+class Handover(msgspec.Struct, frozen=True):
+    """What becomes of a volume that another host has, when the guest goes from there to here."""
+
+    beside: str = ""
+    """The host that may have it at the same time: the guest comes from there while it runs, and writes at one place."""
+    after: tuple[str, ...] = ()
+    """Hosts that have it no more, whatever they said last: they are lost."""
+
+
+ALONE: Final = Handover()
 
 
 class Guests(Protocol):
@@ -193,15 +205,17 @@ class VolumeDriver(Protocol):
         """
         ...
 
-    def export(self, volume_id: str, folder: Path) -> Connection:
-        """Let the guest of this host have the volume that finds its files in `folder`, and no other guest.
+    def export(self, volume_id: str, folder: Path, handover: Handover = ALONE) -> Connection:
+        """Let the guest of this host have the volume that finds its files in `folder`, and no other guest, but for
+        what `handover` says of other hosts.
 
         What the guest opens is a file in the folder, or a logical unit that the host reaches by iSCSI.
 
         The folder is the guest's for as long as it has volumes, also when its host or agent starts again, and differs
         from that of each other guest of the host. Asked again it answers the same.
 
-        Raises: VolumeFailure, also when another folder has it, of this host or another, and it is not shared.
+        Raises: VolumeFailure, also when another folder has it, of this host or another, and it is not shared. A back
+        end that is not `is_networked` gives it to one host, whatever is said of others.
         """
         ...
 

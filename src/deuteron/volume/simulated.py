@@ -12,7 +12,7 @@ from typing import Literal
 
 from deuteron.model.connections import Connection, FileConnection
 from deuteron.model.intent import ImageRef, Unmanaged
-from deuteron.volume.contract import Capabilities, Figures, Origin, VolumeFailure
+from deuteron.volume.contract import ALONE, Capabilities, Figures, Handover, Origin, VolumeFailure
 
 
 class SimulatedDriver:
@@ -110,7 +110,7 @@ class SimulatedDriver:
             self._refuse_guests(volume_id)
             (self._shared.add if is_shared else self._shared.discard)(volume_id)
 
-    def export(self, volume_id: str, folder: Path) -> Connection:
+    def export(self, volume_id: str, folder: Path, handover: Handover = ALONE) -> Connection:
         with self._lock:
             self._size(volume_id)
             if folder not in self._folders.get(volume_id, ()) and volume_id not in self._shared:

@@ -207,7 +207,8 @@ class FakeAgent:
         generations = (item.reboot_generation, item.build_generation, item.shape_generation)
         refused = tuple(self.unplugged.items())
         state = "paused" if item.come is not None else item.power
-        return ServerReport(item.id, state, *generations, volumes=there, refused=refused, live=self.live(item))
+        more = {"volumes": there, "held": there, "refused": refused, "live": self.live(item)}
+        return ServerReport(item.id, state, *generations, **more)
 
     def _moved(self, item: IntentServer) -> LiveReport | None:
         """Of a server that goes to another host or comes from one: all of it is sent, and there, at once."""

@@ -11,7 +11,7 @@ import pytest
 
 from deuteron.agent.volumes import Exports, open_volumes
 from deuteron.compute.tools import DiskFailure
-from deuteron.model.intent import BackendSettings, HostSettings
+from deuteron.model.intent import BackendSettings, HostSettings, ServerVolume
 from deuteron.volume.backends import Backends, BackendTimes
 from deuteron.volume.contract import BackendAway, Figures, VolumeDriver, VolumeFailure
 from deuteron.volume.keeper import VolumeKeeper
@@ -87,10 +87,12 @@ def test_a_server_is_refused_a_volume_of_a_back_end_that_is_away(tmp_path: Path)
     with opened(Appliance()) as backends:
         exports = Exports(backends)
         backends.driver("good").make(ONE, 1)
-        assert exports.export("good", ONE, tmp_path) == exports.export("good", ONE, tmp_path)
+        assert exports.export(ServerVolume(ONE, "vdb", backend="good"), tmp_path) == exports.export(
+            ServerVolume(ONE, "vdb", backend="good"), tmp_path
+        )
         exports.withdraw("good", ONE, tmp_path)
         with pytest.raises(DiskFailure, match='back end "bad" of host h1 is away'):
-            exports.export("bad", ONE, tmp_path)
+            exports.export(ServerVolume(ONE, "vdb", backend="bad"), tmp_path)
 
 
 def test_back_ends_of_files_have_a_folder_each_and_the_first_one_has_what_was_there(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from deuteron.model.connections import IscsiConnection
 from deuteron.model.intent import ImageRef
 from deuteron.volume import VolumeFailure
 from deuteron.volume.backups import BackupStore
-from deuteron.volume.contract import BackendAway, Origin, Place
+from deuteron.volume.contract import BackendAway, Handover, Origin, Place
 from deuteron.volume.registry import WrongOptions, checked_options, open_driver
 from deuteron.volume.zfssa import ZfssaDriver, ZfssaOptions
 from deuteron.volume.zfssa.copying import Unit
@@ -487,3 +487,33 @@ def test_a_setting_that_would_do_nothing_is_refused(more: dict[str, Any], why: s
     with pytest.raises(WrongOptions, match=why) as refused:
         checked_options("zfssa", GOOD | more)
     assert "secret" not in str(refused.value)
+
+
+def test_two_hosts_have_a_volume_only_while_a_guest_goes_from_one_to_the_other(appliance: Simulator) -> None:
+    hosts = {host: opened(appliance, host) for host in ("h1", "h2", "h3")}
+    one, folder = an_id(), Path("/guests/one")
+    hosts["h1"].make(one, 1)
+    here = hosts["h1"].export(one, folder)
+    for stranger in (Handover(), Handover(beside="h3"), Handover(after=("h3",))):
+        with pytest.raises(VolumeFailure, match="attached"):
+            hosts["h2"].export(one, folder, stranger)
+    there = hosts["h2"].export(one, folder, Handover(beside="h1"))
+    assert isinstance(here, IscsiConnection) and isinstance(there, IscsiConnection)
+    assert qemu_io(here, "write -q -P 7 0 4k", "flush").returncode == 0
+    assert qemu_io(there, "read -q -P 7 0 4k").returncode == 0
+    assert (hosts["h1"].export(one, folder), hosts["h2"].export(one, folder)) == (here, there), "asked again"
+    with pytest.raises(VolumeFailure, match="attached"):
+        hosts["h3"].export(one, folder, Handover(beside="h1"))
+    hosts["h2"].withdraw(one, folder)
+    assert qemu_io(here, "read -q -P 7 0 4k").returncode == 0, "it stays after all"
+    hosts["h2"].export(one, folder, Handover(beside="h1"))
+    hosts["h1"].withdraw(one, folder)
+    assert qemu_io(there, "read -q -P 7 0 4k").returncode == 0, "it is here"
+    last = hosts["h3"].export(one, folder, Handover(after=("h2",)))
+    hosts["h2"].withdraw(one, folder)
+    assert isinstance(last, IscsiConnection) and qemu_io(last, "read -q -P 7 0 4k").returncode == 0
+    with pytest.raises(VolumeFailure, match="attached"):
+        hosts["h1"].delete("volume", one)
+    hosts["h3"].withdraw(one, folder)
+    assert qemu_io(last, "read -q 0 512").returncode != 0
+    hosts["h1"].delete("volume", one)

@@ -24,7 +24,7 @@ from deuteron.rules.compute.actions import STEPS, Rebuild, Step
 from deuteron.rules.compute.faults import invalid, not_built
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.rules.compute.live_moves import Asked
-from deuteron.rules.compute.moves import NotBound
+from deuteron.rules.compute.moving_volumes import NotBound
 from deuteron.rules.compute.states import require_unlocked
 from deuteron.store.database import Tx
 
@@ -256,16 +256,15 @@ def _migrate(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
 def _migrate_live(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
     wanted = Body("os-migrateLive", body)
     host = None if wanted.raw["host"] is None else wanted.text("host", least=1)
-    if call.version >= 25 and wanted.raw["block_migration"] == "auto":
-        copies_disks = True
-    else:
-        copies_disks = wanted.boolean("block_migration")
+    is_open = call.version >= 25 and wanted.raw["block_migration"] == "auto"
+    copies_disks = is_open or wanted.boolean("block_migration")
     is_forced = wanted.boolean("force")
     if is_forced and host is None:
         raise BadRequest("Can't force to a non-provided destination", type="HTTPBadRequest")
     if host is not None:
         access.require(call, "os-migrate-server:migrate_live:host", project_id=row.project_id)
-    asked = Asked(host, copies_disks, is_forced, wanted.boolean("disk_over_commit"), is_late=call.version >= 34)
+    over_commit = wanted.boolean("disk_over_commit")
+    asked = Asked(host, copies_disks, is_open, is_forced, over_commit, is_late=call.version >= 34)
     live_moves.migrate(tx, call.settings, call.caller, call.request_id, row, asked)
     return Reply(202)
 

@@ -15,7 +15,7 @@ from deuteron.model.codecs import is_uuid
 from deuteron.model.errors import NotFound
 from deuteron.model.settings import Settings
 from deuteron.rules.compute import cold_moves
-from deuteron.rules.compute.moves import NotBound
+from deuteron.rules.compute.moving_volumes import NotBound
 from deuteron.store import database
 from deuteron.store.database import Tx
 

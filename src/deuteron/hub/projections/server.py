@@ -12,8 +12,9 @@ from deuteron.hub.projections.contract import AnyRow, Made, OnHost, Place, Readi
 from deuteron.model.compute import Flavor, LiveMove, Move, Nic, Resize
 from deuteron.model.intent import VOLUME_DRIVER, ImageRef, IntentServer, Key, RescueDisk, ServerPort, ServerVolume
 from deuteron.model.network import COMPUTE_PREFIX
-from deuteron.rules.compute import block_devices
+from deuteron.rules.compute import block_devices, migrations
 from deuteron.rules.network import bindings
+from deuteron.rules.volume import travels
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import networks, ports
@@ -52,8 +53,10 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
     plugged = {port.id: port for port in rows(reading.tx, lambda chunk: joined.where(ports.c["id"].in_(chunk)), wanted)}
     volumes = block_devices.of_servers(reading.tx, [row.id for row in mine])
     kept = _kept(reading.tx, {each.volume_id for held in volumes.values() for each in held})
+    lost = migrations.evacuated_from(reading.tx, volumes.keys())
     for row in mine:
         held = [each for each in volumes.get(row.id, ()) if each.state != "detaching"]
+        has_disk = not any(each.is_root for each in held)
         flavor = msgspec.convert(row.flavor, Flavor)
         found = [plugged[nic.port_id] for nic in nics[row.id] if nic.port_id in plugged]
         item = IntentServer(
@@ -65,7 +68,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
             flavor_name=flavor.name,
             vcpus=flavor.vcpus,
             memory_mib=flavor.ram,
-            root_disk_gib=0 if any(each.is_root for each in held) else flavor.disk,
+            root_disk_gib=flavor.disk if has_disk else 0,
             image=_image(row.image),
             kernel=_image(row.kernel),
             ramdisk=_image(row.ramdisk),
@@ -83,12 +86,16 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
                 for port in found
                 if port.device_id == row.id
             ),
-            power=row.power,
+            power="shutdown" if _goes_back(row) else row.power,
             reboot_generation=row.reboot_generation,
             reboot_kind=row.reboot_kind,
             build_generation=row.build_generation,
             machine_type=row.machine_type,
-            volumes=tuple(_volume(each, kept.get(each.volume_id), row.host) for each in held),
+            volumes=tuple(
+                _volume(each, kept.get(each.volume_id), row.host, lost.get(row.id, frozenset()))
+                for each in held
+                if not _lets_go(row)
+            ),
             config_drive=bool(row.config_drive),
             shape_generation=row.shape_generation or 0,
             rescue=_rescue(row.rescue),
@@ -107,18 +114,34 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
             item = msgspec.structs.replace(item, keep=None, take=None if move.is_taken else move.id)
         if (row.host, row.id) in asked:
             leaves = move is not None and not move.is_given
-            yield row.host, Made(_before(row, move, item) if move is not None and leaves else item, rows=made_of)
+            yield (
+                row.host,
+                Made(
+                    _before(row, move, item, has_disk=has_disk) if move is not None and leaves else item, rows=made_of
+                ),
+            )
         if move is not None and move.is_given and (row.other_host, row.id) in asked:
-            yield row.other_host, Made(_before(row, move, item), rows=made_of)
+            yield row.other_host, Made(_before(row, move, item, has_disk=has_disk), rows=made_of)
 
 
 def _kept(tx: Tx, ids: Collection[str]) -> dict[str, AnyRow]:
     """What says where volumes are, by id."""
-    columns = (volumes_table.c.id, volumes_table.c.host, volumes_table.c.backend, volumes_table.c.multiattach)
+    names = ("id", "host", "backend", "multiattach", "task")
+    columns = tuple(volumes_table.c[name] for name in names)
     return {row.id: row for row in rows(tx, lambda chunk: select(*columns).where(volumes_table.c.id.in_(chunk)), ids)}
 
 
-def _volume(device: AnyRow, volume: AnyRow | None, host: str | None) -> ServerVolume:
+def _lets_go(row: AnyRow) -> bool:
+    """Whether it is to be on no host, or on the one that it came from, as soon as its guest has let its volumes go."""
+    return row.task_state == "shelving" or _goes_back(row)
+
+
+def _goes_back(row: AnyRow) -> bool:
+    """Whether it ends where it is, to be where it was before."""
+    return row.move is not None and msgspec.convert(row.move, Move).is_reverting
+
+
+def _volume(device: AnyRow, volume: AnyRow | None, host: str | None, lost: Set[str]) -> ServerVolume:
     found = ServerVolume(device.volume_id, device.device.removeprefix("/dev/"), bool(device.is_readonly))
     if volume is None:
         return found
@@ -126,7 +149,9 @@ def _volume(device: AnyRow, volume: AnyRow | None, host: str | None) -> ServerVo
         found,
         backend=volume.backend or VOLUME_DRIVER,
         is_shared=bool(volume.multiattach),
-        is_elsewhere=volume.host != host,
+        # One that is on its way to this host is not there before it is this host's.
+        is_elsewhere=volume.host != host and volume.task != travels.TASK,
+        after=tuple(sorted(lost - {host})),
     )
 
 
@@ -140,29 +165,37 @@ def _on_its_way(
     else:
         on = {
             live.source: to(item, leave=live.id, is_leaving_still=live.is_forced),
-            live.dest: to(item, come=live.id),
+            live.dest: to(item, come=live.id, volumes=tuple(_beside(each, live.source) for each in item.volumes)),
         }
     for host, made in on.items():
         if (host, row.id) in asked:
             yield host, Made(made, rows=made_of)
 
 
-def _before(row: AnyRow, move: Move, item: IntentServer) -> IntentServer:
-    """The server on the host that it leaves, or has left and may come back to: off, and as it was."""
+def _beside(volume: ServerVolume, source: str) -> ServerVolume:
+    """A volume that the other host still has. Only one that more than one host reaches is there."""
+    return msgspec.structs.replace(volume, is_elsewhere=True, beside=source)
+
+
+def _before(row: AnyRow, move: Move, item: IntentServer, *, has_disk: bool) -> IntentServer:
+    """The server on the host that it leaves, or has left and may come back to: off, and as it was.
+
+    It lets its volumes go before its disks are given away, so nobody has them when the other host takes it.
+    """
     resize = msgspec.convert(row.resize, Resize)
     return msgspec.structs.replace(
         item,
         flavor_name=resize.flavor.name,
         vcpus=resize.flavor.vcpus,
         memory_mib=resize.flavor.ram,
-        root_disk_gib=resize.flavor.disk,
+        root_disk_gib=resize.flavor.disk if has_disk else 0,
         ephemeral_disk_gib=resize.flavor.ephemeral,
         swap_mib=resize.flavor.swap,
         shape_generation=resize.generation - 1,
         power="shutdown",
         # What is plugged in elsewhere has no device here.
         ports=() if move.is_given else item.ports,
-        volumes=() if move.is_given else item.volumes,
+        volumes=(),
         take=None,
         give=None if move.is_given else move.id,
     )

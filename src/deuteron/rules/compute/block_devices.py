@@ -163,6 +163,13 @@ def detach(tx: Tx, caller: Caller, request_id: str, server: ServerRow, volume_id
         _set(tx, row, state="detaching")
 
 
+def moved(tx: Tx, server_id: str, host: str | None) -> None:
+    """The server is on another host, or on none, and what it has goes along."""
+    for row in of_server(tx, server_id):
+        if row.state == "attached":
+            attachments.attached(tx, row.attachment_id, host, row.device)
+
+
 def set_delete_on_termination(tx: Tx, row: ServerRow, wanted: bool) -> None:
     _set(tx, row, delete_on_termination=wanted)
 

@@ -1,12 +1,12 @@
 """Cold migration, and a resize that does not fit where the server is: the server goes to another host, off.
 
     asked      -> row: `move`, `other_host` is the new host; task resize_migrating
-    old host   -> ends the guest, packs its disks, gives them to the API (`begin`, `given`)
+    old host   -> ends the guest, lets its volumes go, packs its disks, gives them to the API (`begin`, `given`)
     `given`    -> the ports are plugged in on the new host, which is the row's host now; task resize_finish
     new host   -> takes the disks from the API, grows them, starts the guest; it is `resized`
     confirm    -> the old host removes what it has
     revert     -> the old host, whose disks nobody touched, is the row's host again and starts the guest; the new one
-                  removes what it has
+                  removes what it has. Volumes are let go there before: until then the row is the new host's
 
 The row says all the way what should be of both hosts (`hub.projections.server`), so a crash of either or of the API is
 one more beginning. A host that dies on the way leaves a server that can be evacuated.
@@ -23,6 +23,7 @@ import msgspec
 from sqlalchemy import select
 
 from deuteron.model.compute import Flavor, Move, Resize
+from deuteron.model.intent import ServerReport
 from deuteron.model.settings import Settings
 from deuteron.rules.compute import history, lifecycle, loads, migrations, moves
 from deuteron.rules.compute.lifecycle import ServerRow
@@ -131,6 +132,12 @@ def taken(tx: Tx, row: ServerRow) -> None:
     if move is not None and not move.is_taken:
         lifecycle.end_move(tx, row)
         lifecycle.set_server(tx, row.id, move=msgspec.to_builtins(msgspec.structs.replace(move, is_taken=True)))
+
+
+def has_let_go(row: ServerRow, report: ServerReport) -> bool:
+    """Whether the guest of a server that is to go back has ended, and its host has none of its volumes any more."""
+    is_off = report.state in ("shutdown", "absent") and report.shape_generation >= row.shape_generation
+    return is_off and not (report.volumes or report.held)
 
 
 def back(tx: Tx, settings: Settings, row: ServerRow) -> dict[str, object]:

@@ -1,7 +1,9 @@
 """Evacuation: a server whose host is down is built anew on another, from its image.
 
-Its disk stays where nobody reaches it. The host that comes back removes what it has of the server, which is not in its
-intent any more; one that was only called down (`forced_down`) does so at once.
+Its disk stays where nobody reaches it; volumes of a back end that other hosts reach, the root among them, go along,
+and those that the lost host keeps forbid it. The host that comes back removes what it has of the server, which is not
+in its intent any more; one that was only called down (`forced_down`) does so at once. Who calls a host down sees to it
+that it writes no more, as with Nova.
 
 Source: nova/compute/api.py `evacuate`; nova/conductor/manager.py `rebuild_instance`.
 """
@@ -15,7 +17,6 @@ from deuteron.model.compute import Flavor
 from deuteron.model.errors import BadRequest, NotFound
 from deuteron.model.settings import Settings
 from deuteron.rules.compute import (
-    block_devices,
     drives,
     history,
     images,
@@ -24,9 +25,10 @@ from deuteron.rules.compute import (
     loads,
     migrations,
     moves,
+    moving_volumes,
     placement,
 )
-from deuteron.rules.compute.faults import never_active, not_built, wrong_state
+from deuteron.rules.compute.faults import never_active, wrong_state
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.rules.compute.placement import NoHost, Wish
 from deuteron.rules.compute.states import require_unlocked
@@ -49,16 +51,14 @@ def evacuate(
 ) -> None:
     """Build the server on `host`, or on any other that has room; with `stays_off` nobody starts it there.
 
-    Raises: Conflict in a state in which it cannot be; BadRequest while its host is up; NotFound for a host that is not
-    there; NotBound.
+    Raises: Conflict in a state in which it cannot be; BadRequest while its host is up, and for volumes that no other
+    host reaches; NotFound for a host that is not there; NotBound.
     """
     require_unlocked(caller, row)
     if row.vm_state not in _STATES:
         raise wrong_state("evacuate", row.id, "vm_state", row.vm_state)
     if row.launched_at is None:
         raise never_active("evacuate", row.id)
-    if block_devices.of_server(tx, row.id):
-        raise not_built("Evacuating a server that has volumes", "They are on the host that is down.")
     wish = _wish(tx, settings, row, host)
     flavor = msgspec.convert(row.flavor, Flavor)
     history.begin(tx, caller, request_id, row.id, "evacuate", row.host)
@@ -102,4 +102,6 @@ def _wish(tx: Tx, settings: Settings, row: ServerRow, host: str | None) -> Wish:
         raise NotFound(f"Compute host {host} could not be found.", type="ComputeHostNotFound")
     if host is not None and host == row.host:
         raise BadRequest("The target host can't be the same one.", type="HTTPBadRequest")
-    return placement.of_server(tx, settings, row, Wish(host, not_on=frozenset(() if row.host is None else (row.host,))))
+    beside = moving_volumes.hosts_to_go_to(tx, settings, row)
+    wish = Wish(host, not_on=frozenset(() if row.host is None else (row.host,)), beside=beside)
+    return placement.of_server(tx, settings, row, wish)

@@ -1,7 +1,8 @@
 """Live migration: a server goes to another host while its guest runs.
 
     asked      -> row: `live`, `other_host` is the new host; task migrating. The ports have their devices on both hosts
-    new host   -> makes disks, and a QEMU that waits;  old host -> sends disks and memory (`api.hosts.streams`)
+    new host   -> makes disks, and a QEMU that waits;  old host -> sends disks and memory (`api.hosts.streams`).
+                  Volumes are reached by both hosts, and the guest writes to them at one
     old host   -> `sent`: the guest stands still, and all of it has gone;  new host -> `loaded`: all of it is there
     both said  -> the ports are plugged in on the new host, which is the row's host now: the guest goes on there
     new host   -> runs it, and the move is over; the old host removes what it has: it is not in its intent any more
@@ -29,7 +30,16 @@ from deuteron.model.intent import ServerReport
 from deuteron.model.network import PORT
 from deuteron.model.scalars import PortId
 from deuteron.model.settings import Settings
-from deuteron.rules.compute import block_devices, history, lifecycle, loads, migrations, moves, placement
+from deuteron.rules.compute import (
+    block_devices,
+    history,
+    lifecycle,
+    loads,
+    migrations,
+    moves,
+    moving_volumes,
+    placement,
+)
 from deuteron.rules.compute.faults import wrong_state
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.rules.compute.migrations import MigrationRow
@@ -51,6 +61,8 @@ class Asked:
     host: str | None
     copies_disks: bool
     """Whether disks that hosts do not share may be copied."""
+    is_open: bool = False
+    """Whether that is left to the cloud."""
     is_forced: bool = False
     """Whether only the room on the host counts, and no policy of a server group."""
     over_commit: bool = False
@@ -206,6 +218,7 @@ def give_up_stranded(tx: Tx, settings: Settings) -> None:
 def _destination(tx: Tx, settings: Settings, row: ServerRow, asked: Asked) -> str:
     """The host that awaits the guest now, with devices for its ports. Raises: BadRequest."""
     _refuse_unmovable(tx, row, asked)
+    beside = _beside(tx, settings, row)
     source = registry.find(tx, settings, row.host or "")
     if source is None or not source.compute_up:
         raise _unavailable(row.host or "")
@@ -220,7 +233,7 @@ def _destination(tx: Tx, settings: Settings, row: ServerRow, asked: Asked) -> st
     flavor = msgspec.convert(row.flavor, Flavor)
     if asked.over_commit:
         flavor = msgspec.structs.replace(flavor, disk=0, ephemeral=0)
-    wish = Wish(asked.host, not_on=frozenset((row.host or "",)))
+    wish = Wish(asked.host, not_on=frozenset((row.host or "",)), beside=beside)
     if not asked.is_forced:
         wish = placement.of_server(tx, settings, row, wish)
     hosts, taken = placement.candidates(tx, settings), loads.loads(tx, row.group_id)
@@ -259,20 +272,35 @@ def _await_on(tx: Tx, settings: Settings, row: ServerRow, host: str) -> str | No
 
 def _refuse_unmovable(tx: Tx, row: ServerRow, asked: Asked) -> None:
     """Raises: BadRequest for a server that has what cannot be copied."""
-    if not asked.copies_disks:
+    has_disks = _has_disks(tx, row)
+    if not asked.copies_disks and has_disks:
         raise BadRequest(
             f"{row.host} is not on shared storage: Shared storage live-migration requires either shared storage or "
             "boot-from-volume with no local disks.",
             type="InvalidSharedStorage",
         )
-    if block_devices.of_server(tx, row.id):
+    if asked.copies_disks and not asked.is_open and not has_disks:
         raise BadRequest(
-            "Migration pre-check error: the server has volumes, which are files of its host and cannot follow it; "
-            "detach them first.",
-            type="MigrationPreCheckError",
+            f"{row.host} is not on local storage: Block migration can not be used with shared storage.",
+            type="InvalidLocalStorage",
         )
     if row.snapshot is not None:
         raise BadRequest("Migration pre-check error: an image is made of the server.", type="MigrationPreCheckError")
+
+
+def _has_disks(tx: Tx, row: ServerRow) -> bool:
+    """Whether it has disks beside its volumes, or a config drive, which are files of its host."""
+    flavor = msgspec.convert(row.flavor, Flavor)
+    is_local = block_devices.root_of(tx, row.id) is None or flavor.ephemeral or flavor.swap
+    return bool(is_local or row.config_drive)
+
+
+def _beside(tx: Tx, settings: Settings, row: ServerRow) -> frozenset[str] | None:
+    """The hosts that reach its volumes; None for any. Raises: BadRequest."""
+    try:
+        return moving_volumes.hosts_to_go_to(tx, settings, row, runs=True)
+    except BadRequest as error:
+        raise BadRequest(f"Migration pre-check error: {error.message}", type="MigrationPreCheckError") from None
 
 
 def _unavailable(host: str) -> BadRequest:

@@ -13,6 +13,7 @@ Source: nova/compute/manager.py, nova/conductor/tasks/migrate.py: where `migrati
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 from uuid import uuid4
 
@@ -23,6 +24,7 @@ from deuteron.model.caller import Caller
 from deuteron.model.intent import LiveFigures
 from deuteron.rules.compute import history
 from deuteron.rules.compute.history import ActionRow
+from deuteron.store import query
 from deuteron.store.compute_tables import migrations
 from deuteron.store.database import Tx
 
@@ -76,6 +78,20 @@ def newest(tx: Tx, server_id: str) -> MigrationRow | None:
     """The last one of a server, over or not."""
     of_server = select(migrations).where(migrations.c["server_id"] == server_id)
     return tx.first(of_server.order_by(migrations.c["number"].desc()).limit(1))
+
+
+def evacuated_from(tx: Tx, server_ids: Iterable[str]) -> dict[str, frozenset[str]]:
+    """By server, the hosts that it was evacuated from: what they had of it, they have no more."""
+    found: dict[str, set[str]] = {}
+    ids = list(server_ids)
+    if ids:
+        asked = select(migrations.c["server_id"], migrations.c["source"]).where(
+            query.any_of(migrations.c["server_id"], ids), migrations.c["type"] == EVACUATION
+        )
+        for row in tx.all(asked):
+            if row.source is not None:
+                found.setdefault(row.server_id, set()).add(row.source)
+    return {server_id: frozenset(hosts) for server_id, hosts in found.items()}
 
 
 def find(tx: Tx, server_id: str, number: int) -> MigrationRow | None:

@@ -16,13 +16,25 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
 from sqlalchemy import or_, select
 
-from deuteron.model.compute import POWER_CRASHED, POWER_NOSTATE, POWER_PAUSED, POWER_RUNNING, POWER_SHUTDOWN
+from deuteron.model.compute import POWER_CRASHED, POWER_NOSTATE, POWER_PAUSED, POWER_RUNNING, POWER_SHUTDOWN, Move
 from deuteron.model.intent import ServerReport
 from deuteron.model.settings import Settings
-from deuteron.rules.compute import block_devices, cold_moves, history, live_moves, migrations, shelves, snapshots
+from deuteron.rules.compute import (
+    block_devices,
+    cold_moves,
+    history,
+    live_moves,
+    migrations,
+    moves,
+    shapes,
+    shelves,
+    snapshots,
+)
 from deuteron.rules.compute.lifecycle import ServerRow, fail, set_server
+from deuteron.rules.compute.moving_volumes import NotBound
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
 
@@ -59,12 +71,17 @@ def apply_report(tx: Tx, settings: Settings, host: str, report: ServerReport) ->
         # That no domain is there says little: its files may be, or nobody could look. The host says `removed` at last.
         return
     block_devices.apply_report(tx, row, report)
+    move = cold_moves.move_of(row)
+    if move is not None and move.is_reverting and report.state != "error":
+        # It ends here, whatever it is called.
+        if cold_moves.has_let_go(row, report):
+            _go_back(tx, settings, row, move)
+        return
     if row.state_reset:
         _after_reset(tx, row, report)
         return
     if row.snapshot is not None and _while_imaged(tx, row, report):
         return
-    move = cold_moves.move_of(row)
     if move is not None and not move.is_given and report.state != "error":
         # What it was ends; what it will be is elsewhere.
         if report.move_fault is not None:
@@ -80,7 +97,8 @@ def apply_report(tx: Tx, settings: Settings, host: str, report: ServerReport) ->
         if row.vm_state != "error" or (row.fault or {}).get("message") != message[:255]:
             fail(tx, row.id, message, report.fault_details)
     elif report.state == row.power and current and shelves.is_leaving(row):
-        shelves.leave(tx, settings, row)
+        if not (report.volumes or report.held):
+            shelves.leave(tx, settings, row)
     elif report.state == row.power and current:
         vm_state, power_state = _SETTLED[report.state]
         vm_state = "rescued" if row.rescue is not None else "resized" if row.resize is not None else vm_state
@@ -107,6 +125,18 @@ def apply_report(tx: Tx, settings: Settings, host: str, report: ServerReport) ->
             set_server(tx, row.id, task_state="spawning")
     elif row.task_state is None and row.vm_state == "active" and row.power == "running":
         _went_by_itself(tx, row, report)
+
+
+def _go_back(tx: Tx, settings: Settings, row: ServerRow, move: Move) -> None:
+    """It ended where it had gone to, and is where it was before; where it cannot be wired there, it stays."""
+    try:
+        shapes.go_back(tx, settings, row)
+    except NotBound as error:
+        moves.bind(tx, settings, row, move.dest)
+        stays = msgspec.structs.replace(move, is_reverting=False)
+        set_server(tx, row.id, move=msgspec.to_builtins(stays), task_state="resize_finish")
+        migrations.set_status(tx, row.id, "error")
+        history.finish(tx, row.id, str(error))
 
 
 def _while_imaged(tx: Tx, row: ServerRow, report: ServerReport) -> bool:

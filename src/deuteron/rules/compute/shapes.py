@@ -16,6 +16,7 @@ Source: nova/compute/api.py `resize`, `confirm_resize`, `revert_resize`, `rescue
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -34,10 +35,11 @@ from deuteron.rules.compute import (
     lifecycle,
     loads,
     migrations,
+    moving_volumes,
     placement,
     quotas,
 )
-from deuteron.rules.compute.faults import not_built, wrong_state
+from deuteron.rules.compute.faults import wrong_state
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.rules.compute.placement import NoHost, Wish
 from deuteron.rules.compute.states import require_state, require_unlocked
@@ -113,8 +115,11 @@ def resize(tx: Tx, settings: Settings, caller: Caller, request_id: str, row: Ser
         raise BadRequest(error.message, type=error.type) from None
     _refuse_misfit(row, old, new, has_disk=block_devices.root_of(tx, row.id) is None)
     quotas.check_growth(tx, row.project_id, old, new)
-    here, elsewhere = Wish(row.host), Wish(not_on=frozenset((row.host or "",)))
-    wishes = (here,) if block_devices.of_server(tx, row.id) else (here, elsewhere)
+    wishes = [Wish(row.host)]
+    # Where its volumes keep it on its host, only that is asked.
+    with contextlib.suppress(BadRequest):
+        beside = moving_volumes.hosts_to_go_to(tx, settings, row)
+        wishes.append(Wish(not_on=frozenset((row.host or "",)), beside=beside))
     _change(tx, settings, caller, request_id, row, new, wishes)
 
 
@@ -126,9 +131,8 @@ def migrate(tx: Tx, settings: Settings, caller: Caller, request_id: str, row: Se
         raise BadRequest(f"Compute host {host} could not be found.", type="ComputeHostNotFound")
     if host is not None and host == row.host:
         raise BadRequest("Cannot migrate to the host where the server exists.", type="CannotMigrateToSameHost")
-    if block_devices.of_server(tx, row.id):
-        raise not_built("Migrating a server that has volumes", "Detach them first.")
-    wish = Wish(host, not_on=frozenset((row.host or "",)))
+    beside = moving_volumes.hosts_to_go_to(tx, settings, row)
+    wish = Wish(host, not_on=frozenset((row.host or "",)), beside=beside)
     _change(tx, settings, caller, request_id, row, msgspec.convert(row.flavor, Flavor), (wish,))
 
 
@@ -203,24 +207,39 @@ def revert(tx: Tx, settings: Settings, caller: Caller, request_id: str, row: Ser
     require_unlocked(caller, row)
     require_state(row, "revertResize", ("resized",))
     _refuse_none(row)
-    if row.move is not None and block_devices.of_server(tx, row.id):
-        raise not_built("Going back to another host with volumes", "Detach them first.")
     before, now = msgspec.convert(row.resize, Resize), msgspec.convert(row.flavor, Flavor)
     quotas.check_growth(tx, row.project_id, now, before.flavor)
+    migrations.set_status(tx, row.id, "reverting")
+    history.begin(tx, caller, request_id, row.id, "revertResize", row.host)
+    move = cold_moves.move_of(row)
+    if move is not None and block_devices.of_server(tx, row.id):
+        lifecycle.set_server(
+            tx,
+            row.id,
+            shape_generation=row.shape_generation + 1,
+            move=msgspec.to_builtins(msgspec.structs.replace(move, is_reverting=True)),
+            task_state="resize_reverting",
+            state_reset=False,
+        )
+        return
+    go_back(tx, settings, row)
+
+
+def go_back(tx: Tx, settings: Settings, row: ServerRow) -> None:
+    """What the server was before it is again, and where it was. Raises: NotBound."""
+    before, now = msgspec.convert(row.resize, Resize), msgspec.convert(row.flavor, Flavor)
+    back = cold_moves.back(tx, settings, row)
     loads.count_in_project(tx, row.project_id, now, -1)
     loads.count_in_project(tx, row.project_id, before.flavor, 1)
-    migrations.set_status(tx, row.id, "reverting")
-    back = cold_moves.back(tx, settings, row)
-    _reshape(
+    lifecycle.set_server(
         tx,
-        caller,
-        request_id,
-        row,
-        "revertResize",
+        row.id,
+        shape_generation=(row.shape_generation or 0) + 1,
         flavor=msgspec.to_builtins(before.flavor),
         resize=None,
         restore=None if back else before.generation,
         task_state="resize_reverting",
+        state_reset=False,
         **back,
     )
 

@@ -5,13 +5,15 @@
 The host ends the guest, makes an image of its disk (`snapshots`) and forgets the server as soon as the API has the
 image whole: Nova's default `shelved_offload_time` of 0, so no server stays `shelved` on its host. Back from there it is
 built from that image on a host that has room; the image goes once it runs. Where its root is a volume no image is made:
-it ends, and comes back to the host that keeps its volumes.
+it ends, lets its volumes go, and comes back to a host that reaches them.
 
 Source: nova/compute/api.py `shelve`, `unshelve`; nova/compute/manager.py `_shelve_instance`, `_unshelve_instance`.
 """
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -20,7 +22,17 @@ from deuteron.model.caller import Caller
 from deuteron.model.compute import POWER_NOSTATE, Flavor, PendingImage, Shelved
 from deuteron.model.errors import BadRequest, Conflict, NotFound
 from deuteron.model.settings import Settings
-from deuteron.rules.compute import block_devices, history, images, lifecycle, loads, moves, placement, snapshots
+from deuteron.rules.compute import (
+    block_devices,
+    history,
+    images,
+    lifecycle,
+    loads,
+    moves,
+    moving_volumes,
+    placement,
+    snapshots,
+)
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.rules.compute.placement import NoHost, Wish
 from deuteron.rules.compute.states import require_state, require_unlocked
@@ -36,7 +48,7 @@ def shelve(tx: Tx, settings: Settings, caller: Caller, request_id: str, row: Ser
     require_unlocked(caller, row)
     require_state(row, "shelve", _STATES)
     if block_devices.root_of(tx, row.id) is not None:
-        _shelve_volumes(tx, settings, caller, request_id, row)
+        _shelve_volumes(tx, caller, request_id, row)
         return
     image_id = snapshots.image_to_shelve(tx, settings, caller, row)
     history.begin(tx, caller, request_id, row.id, "shelve", row.host)
@@ -51,17 +63,25 @@ def shelve(tx: Tx, settings: Settings, caller: Caller, request_id: str, row: Ser
     )
 
 
-def _shelve_volumes(tx: Tx, settings: Settings, caller: Caller, request_id: str, row: ServerRow) -> None:
-    """Its root is a volume, of which no image is made: once its guest has ended, no host has it."""
+def _shelve_volumes(tx: Tx, caller: Caller, request_id: str, row: ServerRow) -> None:
+    """Its root is a volume, of which no image is made: once its guest has ended, no host has it.
+
+    Its shape counts on, so that its host says that it has ended also where it was off already.
+    """
     history.begin(tx, caller, request_id, row.id, "shelve", row.host)
-    shelved = msgspec.to_builtins(Shelved(None, row.power))
-    lifecycle.set_server(tx, row.id, shelved=shelved, power="shutdown", task_state="shelving", state_reset=False)
-    if row.power == "shutdown":
-        leave(tx, settings, row)
+    lifecycle.set_server(
+        tx,
+        row.id,
+        shelved=msgspec.to_builtins(Shelved(None, row.power)),
+        power="shutdown",
+        shape_generation=(row.shape_generation or 0) + 1,
+        task_state="shelving",
+        state_reset=False,
+    )
 
 
 def leave(tx: Tx, settings: Settings, row: ServerRow) -> None:
-    """Its guest has ended, and what it had is kept elsewhere: it is on no host."""
+    """Its guest has ended and let its volumes go, and what it had is kept elsewhere: it is on no host."""
     moves.leave(tx, settings, row)
     lifecycle.set_server(tx, row.id, vm_state="shelved_offloaded", power_state=POWER_NOSTATE, task_state=None)
     history.finish(tx, row.id)
@@ -109,6 +129,11 @@ def unshelve(
     wish = Wish(host, beside=block_devices.hosts_of(tx, settings, row.id))
     wish = placement.zoned(tx, settings, wish, row.availability_zone if zone is None else zone["availability_zone"])
     chosen = placement.choose(placement.candidates(tx, settings), loads.loads(tx), flavor, wish)
+    if isinstance(chosen, NoHost):
+        # Not where its volumes are: where they can follow.
+        with contextlib.suppress(BadRequest):
+            wish = replace(wish, beside=moving_volumes.hosts_to_go_to(tx, settings, row))
+            chosen = placement.choose(placement.candidates(tx, settings), loads.loads(tx), flavor, wish)
     history.begin(tx, caller, request_id, row.id, "unshelve", None)
     if isinstance(chosen, NoHost):
         history.finish(tx, row.id, chosen.message)

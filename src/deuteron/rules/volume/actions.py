@@ -41,6 +41,7 @@ def extend(tx: Tx, request_id: str, row: VolumeRow, size: int, *, while_attached
 
     Raises: BadRequest for no larger size, and in no state for it; TooLarge for a quota.
     """
+    faults.refuse_on_its_way(row)
     if row["status"] != "available" and not (while_attached and row["status"] == "in-use"):
         raise faults.invalid_volume(
             f"Volume {row['id']} status must be 'available' to extend, currently {row['status']}."
@@ -64,6 +65,7 @@ def upload(
 
     Raises: BadRequest for a volume in no state for it; TooLarge for a limit of the image service.
     """
+    faults.refuse_on_its_way(row)
     if row["status"] != "available":
         raise faults.invalid_volume(f"Volume {row['id']} status must be available, and is {row['status']}")
     blank = {name: each.default for name, each in IMAGE.by_name.items() if each.create}
@@ -88,6 +90,7 @@ def retype(
 
     Raises: BadRequest for the type that it has, and in no state for it; TooLarge for a quota of the type.
     """
+    faults.refuse_on_its_way(row)
     is_shared = types.is_multiattach(kind)
     if is_shared != row["multiattach"] and row["status"] != "available":
         raise faults.invalid_input(
@@ -168,6 +171,7 @@ def _let_go_of_snapshot(tx: Tx, row: VolumeRow) -> None:
 
 def reset_status(tx: Tx, row: VolumeRow, status: str) -> VolumeRow:
     """Call it what an administrator says; what a server has stays in use. Raises: BadRequest, Conflict."""
+    faults.refuse_on_its_way(row)
     if status in ("deleting", "error_deleting", "detaching"):
         raise BadRequest(f"Cannot reset-state to {status}", type="HTTPBadRequest")
     if row["task"] in ("manage", "unmanage"):

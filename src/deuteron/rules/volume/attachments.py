@@ -45,6 +45,7 @@ def reserve(
 
     Raises: BadRequest.
     """
+    faults.refuse_on_its_way(row)
     if "error" in row["status"]:
         raise faults.invalid_volume(
             "Volume attachments can not be created if the volume is in an error state. The Volume "

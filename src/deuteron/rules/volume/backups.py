@@ -110,7 +110,10 @@ def _refuse_busy(volume: VolumeRow, snapshot: SnapshotRow | None, *, force: bool
             raise faults.invalid_snapshot(
                 f'Snapshot to be backed up must be available, but the current status is "{snapshot["status"]}".'
             )
-    elif volume["status"] not in ("available", "in-use"):
+    faults.refuse_on_its_way(volume)
+    if snapshot is not None:
+        return
+    if volume["status"] not in ("available", "in-use"):
         raise faults.invalid_volume(
             f'Volume to be backed up must be available or in-use, but the current status is "{volume["status"]}".'
         )

@@ -5,9 +5,15 @@ Source: cinder/exception.py.
 
 from __future__ import annotations
 
+from typing import Final
+
 from deuteron.model.codecs import quoted
 from deuteron.model.errors import ApiError, BadRequest, NotFound, TooLarge
 from deuteron.model.resource import Resource, RowT
+from deuteron.model.volume.rows import VolumeRow
+
+TRAVEL: Final = "travel"
+"""The task of a volume that goes to another host (`travels`)."""
 
 
 class NotBuilt(ApiError):
@@ -15,6 +21,12 @@ class NotBuilt(ApiError):
 
     status = 501
     default_type = "NotImplemented"
+
+
+def refuse_on_its_way(row: VolumeRow) -> None:
+    """Raises: BadRequest for a volume that goes to another host with its server."""
+    if row["task"] == TRAVEL:
+        raise invalid_volume(f"volume {row['id']} is on its way to another host. Try again when it is there.")
 
 
 def not_built(what: str, instead: str = "") -> NotBuilt:

@@ -5,7 +5,7 @@ On one host, it copies the data from the one back end to the other and says so. 
     asked       -> row: task move, `move` says where to
     old host    -> packs the volume, gives it to the API; it stays as it was
     `given`     -> `other_host` is the new host, which takes it from the API, and says so
-    `_moved`    -> in one transaction the volume is the new host's, and `other_host` the one that it left
+    `arrived`   -> in one transaction the volume is the new host's, and `other_host` the one that it left
     other host  -> ends what the one back end has, and says so: there is no other host any more
 
 What cannot be had, or not be made there, is given up: the volume stays what and where it is, and the new host is the
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import uuid
 from pathlib import Path
+from typing import Final
 
 from sqlalchemy import select
 
@@ -36,6 +37,8 @@ from deuteron.store.database import Tx
 from deuteron.store.volume_tables import volumes as volumes_table
 
 LOCKED = "maintenance"
+TASKS: Final = ("move", faults.TRAVEL)
+"""Of a volume that goes by itself, and of one that goes after its server (`travels`)."""
 
 
 def folder(settings: Settings) -> Path:
@@ -47,7 +50,7 @@ def bootstrap(tx: Tx, settings: Settings) -> None:
     """Make the folder, and remove what a crash left in it. Run at every start, before requests are served."""
     place = folder(settings)
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    moving = tx.scalars(select(volumes_table.c.move).where(volumes_table.c.task == "move"))
+    moving = tx.scalars(select(volumes_table.c.move).where(volumes_table.c.task.in_(TASKS)))
     wanted = {move["id"] for move in moving if move is not None and "to_host" in move}
     for entry in place.iterdir():
         if entry.name not in wanted:
@@ -123,11 +126,11 @@ def of_report(tx: Tx, row: VolumeRow, host: str, report: VolumeReport) -> None:
     asked = row["move"] or {"id": ""}
     if host == row["host"]:
         if report.moved == asked["id"]:
-            _moved(tx, row)
+            arrived(tx, row)
         elif asked["id"] in (report.not_moved, report.not_given) or report.state == "error":
             give_up(tx, row)
     elif report.taken == asked["id"]:
-        _moved(tx, row)
+        arrived(tx, row)
     elif report.not_taken == asked["id"]:
         give_up(tx, row)
 
@@ -140,13 +143,13 @@ def is_left(row: VolumeRow, host: str, report: VolumeReport) -> bool:
 
 def giving(tx: Tx, host: str, move_id: str) -> VolumeRow | None:
     """The volume that the host gives away by this move."""
-    rows = query.rows(tx, volumes_table, volumes_table.c.host == host, volumes_table.c.task == "move")
+    rows = query.rows(tx, volumes_table, volumes_table.c.host == host, volumes_table.c.task.in_(TASKS))
     return next((row for row in rows if _is(row, move_id)), None)
 
 
 def is_taking(tx: Tx, host: str, move_id: str) -> bool:
     """Whether the host makes a volume of what the API was given by this move."""
-    rows = query.rows(tx, volumes_table, volumes_table.c.other_host == host, volumes_table.c.task == "move")
+    rows = query.rows(tx, volumes_table, volumes_table.c.other_host == host, volumes_table.c.task.in_(TASKS))
     return any(_is(row, move_id) for row in rows)
 
 
@@ -178,7 +181,7 @@ def given_up(tx: Tx, row: VolumeRow) -> dict[str, object]:
 
 def is_coming(row: VolumeRow) -> bool:
     """Whether the other host is to make it of what the API was given; or else, whether it is to have nothing of it."""
-    return row["task"] == "move"
+    return row["task"] in TASKS
 
 
 def is_at_two(tx: Tx, row: VolumeRow, host: str) -> bool:
@@ -219,7 +222,7 @@ def _begin(
     kinds.change(tx, VOLUME, row, {**values, "request_id": request_id})
 
 
-def _moved(tx: Tx, row: VolumeRow) -> None:
+def arrived(tx: Tx, row: VolumeRow) -> None:
     """The other back end has its data: it is there now, and of the type that was asked for."""
     asked = row["move"] or {}
     host = asked.get("to_host", row["host"])
@@ -232,7 +235,8 @@ def _moved(tx: Tx, row: VolumeRow) -> None:
     if is_far:
         tx.changed("volume_move", asked["id"], deleted=True)
     values = {
-        "status": "available",
+        # One that goes after its server stays in use.
+        "status": "available" if row["task"] == "move" else row["status"],
         "migration_status": "success",
         "task": None,
         "host": host,

@@ -30,6 +30,7 @@ def create(
 
     Raises: BadRequest for a volume that is in no state for it; TooLarge for a quota.
     """
+    faults.refuse_on_its_way(volume)
     if volume["status"] != "available" and not (forced and volume["status"] == "in-use"):
         raise faults.invalid_volume(
             f"The snapshot cannot be created when the volume is in {volume['status']} status: it has to be available."

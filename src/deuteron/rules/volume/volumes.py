@@ -204,6 +204,7 @@ def _origin(tx: Tx, caller: Caller, new: NewVolume) -> _Origin:
         )  # fmt: skip
     if new.source_id is not None:
         source = find(tx, caller, new.source_id)
+        faults.refuse_on_its_way(source)
         if source["status"] != "available":
             raise faults.invalid_volume(
                 f"Unable to create a volume from an originating source volume that is {source['status']}: "

@@ -39,7 +39,7 @@ import msgspec
 
 from deuteron.model.connections import Connection, FileConnection
 from deuteron.model.intent import ImageRef, Unmanaged
-from deuteron.volume.contract import Capabilities, Figures, Origin, Place, VolumeFailure
+from deuteron.volume.contract import ALONE, Capabilities, Figures, Handover, Origin, Place, VolumeFailure
 from deuteron.volume.file import tools, unmanaged
 from deuteron.volume.file.files import IMAGES, Files
 from deuteron.volume.file.qcow2 import Head, NotQcow2, read_head
@@ -254,7 +254,7 @@ class FileDriver:
                 part.rename(path)
                 self._files.sync()
 
-    def export(self, volume_id: str, folder: Path) -> Connection:
+    def export(self, volume_id: str, folder: Path, handover: Handover = ALONE) -> Connection:
         volume = self._files.volume(volume_id)
         with self._files.lock:
             self._files.head(volume)

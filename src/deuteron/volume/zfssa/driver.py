@@ -33,7 +33,7 @@ import structlog
 
 from deuteron.model.connections import Connection, IscsiConnection
 from deuteron.model.intent import ImageRef, Unmanaged
-from deuteron.volume.contract import Capabilities, Figures, Origin, Place, VolumeFailure
+from deuteron.volume.contract import ALONE, Capabilities, Figures, Handover, Origin, Place, VolumeFailure
 from deuteron.volume.zfssa import copying
 from deuteron.volume.zfssa.client import Refusal, ZfssaClient, tls_of
 from deuteron.volume.zfssa.options import ZfssaOptions
@@ -227,13 +227,16 @@ class ZfssaDriver:
             self._project.change(part, {"name": name})
             self._discard(old)
 
-    def export(self, volume_id: str, folder: Path) -> Connection:
-        mark = self._mark(volume_id, folder)
+    def export(self, volume_id: str, folder: Path, handover: Handover = ALONE) -> Connection:
+        own = f"{self._place.host} {folder}"
         with self._lock, self._refusing(f"attach volume {volume_id}"):
             lun = self._lun(volume_id)
-            if _holder(volume_id, lun) not in ("", mark):
-                self._refuse_guests(volume_id, lun)
-            group = self._options.zfssa_initiator_group
+            held = [each for each in _holders(volume_id, lun) if _host(each) not in handover.after or each == own]
+            if own not in held:
+                if any(_host(each) != handover.beside for each in held):
+                    self._refuse_guests(volume_id, lun)
+                held.append(own)
+            mark, group = _mark(volume_id, held), self._options.zfssa_initiator_group
             if (lun.mark, lun.group) != (mark, group):
                 lun = self._project.change(lun.name, {f"custom:{MARK}": mark, "initiatorgroup": group})
             return self._connection(lun)
@@ -241,8 +244,12 @@ class ZfssaDriver:
     def withdraw(self, volume_id: str, folder: Path) -> None:
         with self._lock, self._refusing(f"detach volume {volume_id}"):
             lun = self._find(volume_id)
-            if lun is not None and lun.mark == self._mark(volume_id, folder):
-                self._project.change(lun.name, {f"custom:{MARK}": "", **self._hidden(lun.name)})
+            own = f"{self._place.host} {folder}"
+            held = () if lun is None else _holders(volume_id, lun)
+            if lun is not None and own in held:
+                left = [each for each in held if each != own]
+                hidden = {} if left else self._hidden(lun.name)
+                self._project.change(lun.name, {f"custom:{MARK}": _mark(volume_id, left), **hidden})
 
     def delete(self, kind: Literal["volume", "snapshot"], object_id: str) -> None:
         with self._lock, self._refusing(f"delete {kind} {object_id}"):
@@ -409,12 +416,9 @@ class ZfssaDriver:
 
     # --- who sees what ------------------------------------------------------------------------------------------------
 
-    def _mark(self, volume_id: str, folder: Path) -> str:
-        return f"{UUID(volume_id)} {self._place.host} {folder}"
-
     def _refuse_guests(self, volume_id: str, lun: Lun) -> None:
         """Raises: VolumeFailure for a volume that a guest has."""
-        if _holder(volume_id, lun):
+        if _holders(volume_id, lun):
             raise VolumeFailure(f"volume-{volume_id} is attached: a guest may write to it")
 
     def _connection(self, lun: Lun) -> IscsiConnection:
@@ -483,6 +487,18 @@ def _volume(volume_id: str) -> str:
     return f"volume-{UUID(volume_id)}"
 
 
-def _holder(volume_id: str, lun: Lun) -> str:
-    """The mark of the guest that has the volume, or "": a clone may have inherited that of its origin."""
-    return lun.mark if lun.mark.startswith(f"{UUID(volume_id)} ") else ""
+def _holders(volume_id: str, lun: Lun) -> list[str]:
+    """Who has the volume, each a host and a folder of it; two while a guest goes from one host to another.
+
+    A clone may have inherited the mark of its origin, which names that.
+    """
+    before, *held = f" {lun.mark}".split(f" {UUID(volume_id)} ")
+    return [] if before else held
+
+
+def _mark(volume_id: str, held: list[str]) -> str:
+    return " ".join(f"{UUID(volume_id)} {each}" for each in held)
+
+
+def _host(holder: str) -> str:
+    return holder.partition(" ")[0]

@@ -17,7 +17,8 @@ from deuteron.volume.zfssa.options import DEFAULT_GROUP, ZfssaOptions
 MASK_ALL: Final = "com.sun.ms.vss.hg.maskAll"
 """The group of initiators that nobody is in."""
 MARK: Final = "deuteron_guest"
-"""The custom property that says which guest has a LUN: the volume's id, then the host and folder of the guest."""
+"""The custom property that says which guest has a LUN: the volume's id, then the host and folder of the guest. All of
+it twice while the guest is on its way between two hosts."""
 _SAN: Final = "/api/san/v1/iscsi"
 
 

@@ -1,0 +1,112 @@
+"""Volumes go to another host, where one host alone reaches what it keeps.
+
+They go as a volume does that is migrated by itself (`moves`), with task travel: nobody has the volume, or its server is
+off and has let it go. It stays in use, and what cannot be had is not given up: it is tried again, as its server waits.
+
+Source: cinder/volume/api.py `migrate_volume`, for what may not go.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Final
+
+from deuteron.model.errors import BadRequest
+from deuteron.model.intent import VolumeReport
+from deuteron.model.settings import Settings
+from deuteron.model.volume import VOLUME, VOLUME_TYPE
+from deuteron.model.volume.rows import VolumeRow
+from deuteron.rules.volume import attachments, faults, kinds, messages, moves, placement, volumes
+from deuteron.store import query
+from deuteron.store.database import Tx
+from deuteron.store.volume_tables import backups
+from deuteron.store.volume_tables import volumes as table
+
+TASK: Final = faults.TRAVEL
+
+
+def why_not(tx: Tx, row: VolumeRow) -> str | None:
+    """Why the volume cannot go to another host; None when it can."""
+    if row["task"] not in (None, TASK):
+        return f"it is {row['status']}"
+    if "error" in row["status"]:
+        return f"it is in {row['status']}"
+    if len(attachments.of_volume(tx, row["id"])) > 1:
+        return "several servers have it"
+    if volumes.snapshots_of(tx, row):
+        return "it has snapshots"
+    if query.first(tx, backups, backups.c.volume_id == row["id"]) is not None:
+        return "it has backups, which its host keeps"
+    if row["group_id"] is not None:
+        return "it is in a group"
+    if query.first(tx, table, table.c.source_volid == row["id"], table.c.task == "create") is not None:
+        return "it is being copied"
+    if row["move"] is not None and row["task"] != TASK:
+        return "it was moved, and something of it is still to be removed"
+    return None
+
+
+def hosts(tx: Tx, settings: Settings, row: VolumeRow) -> frozenset[str]:
+    """The hosts with a back end that could keep it, which is what its type demands."""
+    return placement.able(tx, settings, row["size"], _specs(tx, row))
+
+
+def begin(tx: Tx, settings: Settings, row: VolumeRow, host: str) -> None:
+    """Have the host keep it, which is one of `hosts`, or keeps it already. Raises: BadRequest where it cannot."""
+    if row["host"] == host:
+        _stay(tx, row)
+        return
+    why = why_not(tx, row)
+    chosen = placement.choose(tx, settings, row["size"], _specs(tx, row), host)
+    if chosen is None:
+        why = why or "no back end there has room for it"
+    if why is not None or chosen is None:
+        raise BadRequest(
+            f"Invalid volume: volume {row['id']} cannot go to host {host}: {why}",
+            type="InvalidVolume",
+        )
+    if row["task"] == TASK:
+        # What the host has that it was to go to is no volume of its any more, and goes.
+        tx.changed("volume_move", _asked(row)["id"], deleted=True)
+    asked = {
+        "id": str(uuid.uuid4()),
+        "to_host": host,
+        "to": chosen.backend.name,
+        "pool": chosen.backend.pool_name,
+        "type_id": row["volume_type_id"],
+        "is_shared": row["multiattach"],
+    }
+    values = {"task": TASK, "migration_status": "migrating", "move": asked, "other_host": None}
+    kinds.change(tx, VOLUME, row, values)
+
+
+def _specs(tx: Tx, row: VolumeRow) -> Mapping[str, object]:
+    """What its type demands of a back end."""
+    kind = None if row["volume_type_id"] is None else kinds.seen(tx, VOLUME_TYPE, row["volume_type_id"])
+    return {} if kind is None else kind["extra_specs"]
+
+
+def _stay(tx: Tx, row: VolumeRow) -> None:
+    """It was to go elsewhere, where nothing is to be left of it."""
+    if row["task"] == TASK:
+        kinds.change(tx, VOLUME, row, {"task": None, **moves.given_up(tx, row), "migration_status": None})
+
+
+def apply_report(tx: Tx, host: str, row: VolumeRow, report: VolumeReport) -> str | None:
+    """What one of the two hosts says of the volume; why it cannot go, if it says so."""
+    if row["task"] != TASK or host not in (row["host"], row["other_host"]):
+        return None
+    move_id = _asked(row)["id"]
+    if move_id == (report.not_given if host == row["host"] else report.not_taken):
+        if row["migration_status"] != "error":
+            kinds.change(tx, VOLUME, row, {"migration_status": "error"})
+            messages.tell(tx, row["project_id"], messages.UNKNOWN, row["id"], request_id=row["request_id"])
+        return f"volume {row['id']} cannot come along: {report.fault or 'its host could not say why'}"
+    if host == row["other_host"] and report.taken == move_id:
+        moves.arrived(tx, row)
+    return None
+
+
+def _asked(row: VolumeRow) -> Mapping[str, str]:
+    return row["move"] or {}
