@@ -13,9 +13,9 @@ from deuteron.api.call import Call, Reply
 from deuteron.api.compute import access, bodies
 from deuteron.api.compute.bodies import Body
 from deuteron.model.codecs import quoted, whole_number
-from deuteron.model.errors import BadRequest
+from deuteron.model.errors import BadRequest, Conflict
 from deuteron.rules.compute import block_devices
-from deuteron.rules.compute.faults import invalid, not_built
+from deuteron.rules.compute.faults import invalid
 from deuteron.rules.compute.states import require_state, require_unlocked
 from deuteron.store.database import Tx
 
@@ -64,17 +64,25 @@ def attach(call: Call, tx: Tx) -> Reply:
 
 
 def update(call: Call, tx: Tx) -> Reply:
-    """Whether the volume goes with the server, since 2.85; another volume in its place is not to be had."""
-    row = access.server_for(call, tx, "os-volumes-attachments:update")
+    """Whether the volume goes with the server, since 2.85.
+
+    Another volume in its place is for Block Storage to ask alone, as in Nova, while it takes data from the one to the
+    other; ours does that without Compute, so that nobody may.
+    """
     body = bodies.wrapped(call, "volumeAttachment")
     more = ["device", "tag", "serverId", "id", "delete_on_termination"] if call.version >= 85 else []
     body.only(more, ("volumeId",))
-    volume_id = body.uuid("volumeId")
+    is_other = body.uuid("volumeId") != call.params["volume"] or call.version < 85
+    row = access.server_for(call, tx, f"os-volumes-attachments:{'swap' if is_other else 'update'}")
     held = block_devices.find(tx, row.id, call.params["volume"])
-    if volume_id != held.volume_id or call.version < 85:
-        access.require(call, "os-volumes-attachments:swap")
-        raise not_built("Putting another volume in place of one that a server has", "Detach it, and attach the other.")
-    _refuse_changes(body, held)
+    if call.version >= 85:
+        _refuse_changes(body, held)
+    if is_other:
+        raise Conflict(
+            f"volume {held.volume_id} is not migrating; this API should only be called by Cinder. Detach the volume, "
+            "and attach the other.",
+            type="HTTPConflict",
+        )
     if "delete_on_termination" in body:
         block_devices.set_delete_on_termination(tx, held, body.boolean("delete_on_termination"))
     return Reply(202)
