@@ -15,7 +15,7 @@ from sqlalchemy import select
 from deuteron.model.intent import Kept, Report, RouterReport
 from deuteron.model.network import FLOATINGIP, ROUTER
 from deuteron.model.settings import Settings
-from deuteron.rules.compute import boots, lifecycle, live_moves, moving_volumes
+from deuteron.rules.compute import boots, lifecycle, live_moves, moving_volumes, root_reimages
 from deuteron.rules.compute import reports as server_reports
 from deuteron.rules.hosts import registry
 from deuteron.rules.network import kinds, trunk_ports
@@ -49,6 +49,7 @@ def apply(tx: Tx, settings: Settings, host: str, report: Report, kept: Sequence[
         server_reports.apply_report(tx, settings, host, server)
     for volume in report.volumes:
         moving_volumes.heard(tx, host, volume)
+        root_reimages.heard(tx, host, volume)
         volume_reports.of_volume(tx, host, volume)
         if volume.state == "error":
             boots.volume_failed(tx, settings, volume.id)

@@ -535,6 +535,14 @@ class VolumeMove(msgspec.Struct, frozen=True):
     """As of volumes, there."""
 
 
+class VolumeReimage(msgspec.Struct, frozen=True):
+    """An image of which a volume is made anew; nobody has the volume meanwhile."""
+
+    id: str
+    """Another each time it is asked for."""
+    image: ImageRef
+
+
 class IntentVolume(_Object, frozen=True, tag_field="kind", tag="volume"):
     """A volume that belongs on this host, until it is deleted. At most one of the three says what it is made of."""
 
@@ -551,6 +559,7 @@ class IntentVolume(_Object, frozen=True, tag_field="kind", tag="volume"):
     move: VolumeMove | None = None
     left: str | None = None
     """The back end that it was moved from, where nothing is to be left of it."""
+    reimage: VolumeReimage | None = None
     give: str | None = None
     """The move by which it goes to another host: its data go to `PUT /internal/volume-moves/<id>`, and stay."""
     take: str | None = None
@@ -911,6 +920,9 @@ class VolumeReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """The back end that has none of it any more."""
     is_let_go: bool = False
     """Whether it is out of hand: what was its disk is nobody's."""
+    reimaged: str | None = None
+    """What it was last made anew of."""
+    not_reimaged: str | None = None
 
 
 class SnapshotReport(msgspec.Struct, frozen=True, omit_defaults=True):

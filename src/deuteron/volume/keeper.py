@@ -42,6 +42,7 @@ from deuteron.volume.steps import (
     NotDone,
     NotGiven,
     NotMoved,
+    NotReimaged,
     NotRestored,
     NotReverted,
     NotTaken,
@@ -278,7 +279,7 @@ class VolumeKeeper:
                     if each.waits_for is not None:
                         self._schedule(other, each)
         entry.not_done = not_done
-        is_well = fault is None or not_done is not None
+        is_well = fault is None or (not_done is not None and not_done.is_whole)
         state = "error" if not is_well else "making" if waits_for is not None else "ready"
         self._say(key, entry, self._report(key, entry, wanted, fault, state))
         if is_gone:
@@ -310,6 +311,8 @@ class VolumeKeeper:
                 moved=done.moved,
                 not_moved=lacks.number if isinstance(lacks, NotMoved) else None,
                 not_given=lacks.number if isinstance(lacks, NotGiven) else None,
+                reimaged=done.reimaged,
+                not_reimaged=lacks.number if isinstance(lacks, NotReimaged) else None,
                 taken=done.taken,
                 not_taken=lacks.number if isinstance(lacks, NotTaken) else None,
                 left=done.left,

@@ -10,12 +10,20 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import ClassVar, Final, Literal, Protocol
 
 import msgspec
 import structlog
 
-from deuteron.model.intent import IntentBackup, IntentSnapshot, IntentVolume, Key, VolumeMove, VolumeUpload
+from deuteron.model.intent import (
+    IntentBackup,
+    IntentSnapshot,
+    IntentVolume,
+    Key,
+    VolumeMove,
+    VolumeReimage,
+    VolumeUpload,
+)
 from deuteron.volume.backends import Drivers
 from deuteron.volume.backups import BackupStore
 from deuteron.volume.contract import BackendAway, Guests, Origin, VolumeDriver, VolumeFailure
@@ -59,6 +67,9 @@ class Waiting(Exception):
 class NotDone(Exception):
     """The volume is well, and something else that was asked of it could not be done: `number` says what."""
 
+    is_whole: ClassVar[bool] = True
+    """Whether it is well indeed."""
+
     def __init__(self, number: str, message: str) -> None:
         super().__init__(message)
         self.number = number
@@ -88,6 +99,12 @@ class NotTaken(NotDone):
     """It could not be made of what the API was given of it."""
 
 
+class NotReimaged(NotDone):
+    """It could not be made anew, and holds nothing."""
+
+    is_whole = False
+
+
 class NotLeft(NotDone):
     """The back end that it was moved from still has it."""
 
@@ -99,6 +116,7 @@ class Done(msgspec.Struct):
     restored: str | None = None
     reverted: str | None = None
     moved: str | None = None
+    reimaged: str | None = None
     given: str | None = None
     taken: str | None = None
     left: str | None = None
@@ -144,6 +162,9 @@ class Steps:
                 self._take(driver, wanted, wanted.take)
                 done.taken = wanted.take
             return
+        if wanted.reimage is not None and done.reimaged != wanted.reimage.id:
+            self._reimage(driver, wanted, wanted.reimage)
+            done.reimaged = wanted.reimage.id
         size = driver.size_gib(wanted.id)
         if size is None and wanted.manage is not None:
             log.info("volume changed", id=wanted.id, step="manage")
@@ -318,6 +339,17 @@ class Steps:
             raise
         except (VolumeFailure, OSError) as error:
             raise NotTaken(move_id, str(error)) from error
+
+    def _reimage(self, driver: VolumeDriver, wanted: IntentVolume, reimage: VolumeReimage) -> None:
+        """Raises: NotReimaged, BackendAway."""
+        log.info("volume changed", id=wanted.id, step="reimage")
+        try:
+            driver.delete("volume", wanted.id)
+            driver.make(wanted.id, wanted.size_gib, reimage.image)
+        except (BackendAway, TimeoutError):
+            raise
+        except (VolumeFailure, OSError) as error:
+            raise NotReimaged(reimage.id, str(error)) from error
 
     def _upload(self, driver: VolumeDriver, wanted: IntentVolume, upload: VolumeUpload) -> None:
         log.info("volume changed", id=wanted.id, step="upload")

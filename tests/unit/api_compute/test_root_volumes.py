@@ -6,9 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from deuteron.model.intent import IntentServer, ServerVolume
+import msgspec
+
+from deuteron.model.intent import IntentServer, IntentVolume, Report, ServerReport, ServerVolume
 from tests import rows
 from tests.unit.api_compute.harness import World, run, world
+from tests.unit.api_hosts.agent import FakeAgent
 from tests.unit.api_volume.harness import Volumes
 from tests.unit.api_volume.test_volumes import snapshot, status, volume
 
@@ -218,7 +221,6 @@ def test_a_server_that_boots_from_a_volume_is_rescued_built_anew_and_resized(tmp
             await w.demo.until_status(server, "ACTIVE")
             answer = await w.demo.action(server, "rebuild", {"imageRef": other})
             assert (answer.status, "different image" in answer.message) == (400, True)
-            assert (await w.demo.action(server, "rebuild", {"imageRef": other}, "2.93")).status == 501
             same = one["volume_image_metadata"]["image_id"]
             assert (await w.demo.action(server, "rebuild", {"imageRef": same})).status == 202
             await agent.until(lambda: agent.servers()[0].build_generation == 1)
@@ -320,3 +322,71 @@ def test_a_server_that_boots_from_a_volume_is_shelved_without_an_image_and_comes
             rows.check(w.cloud.database)
 
     run(test())
+
+
+def test_a_root_volume_is_made_anew_of_another_image_once_its_guest_has_let_it_go(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            agent, demo = await w.agent("h1"), Volumes(w.demo)
+            one = await bootable(w)
+            server = await boot(w, mapping("volume", one["id"]))
+            await w.demo.until_status(server, "ACTIVE")
+            other = await w.demo.image(os_command_line="quiet", min_disk=1)
+            large = await w.demo.image(min_disk=9)
+            for image, words in ((large, "minDisk"), (STRANGE, "Invalid image identifier")):
+                answer = await w.demo.action(server, "rebuild", {"imageRef": image}, "2.93")
+                assert answer.status == 400 and words in answer.message
+            agent.obedient = False
+            assert (await w.demo.action(server, "rebuild", {"imageRef": other}, "2.93")).status == 202
+            await agent.until(lambda: agent.servers()[0].build_generation == 1)
+            intent = agent.servers()[0]
+            assert (intent.power, intent.volumes, intent.root_disk_gib) == ("shutdown", (), 0)
+            assert kept(agent).reimage is None, "its guest may still write to it"
+            assert (await demo.get(f"/volumes/{one['id']}"))["volume"]["status"] == "downloading"
+            held = ServerReport(server, "shutdown", 0, 1, 0, held=(one["id"],))
+            await agent.say(Report(agent.revision, (), (), (held,)))
+            await agent.say(Report(agent.revision, (), (), (msgspec.structs.replace(held, held=()),)))
+            await agent.until(lambda: kept(agent).reimage is not None)
+            assert kept(agent).reimage.image.id == other and not kept(agent).is_made
+            assert (await w.demo.server(server))["OS-EXT-STS:task_state"] == "rebuilding"
+            agent.obedient = True
+            await agent.report()
+            await w.demo.until_status(server, "ACTIVE")
+            intent = agent.servers()[0]
+            assert (intent.power, [each.volume_id for each in intent.volumes]) == ("running", [one["id"]])
+            assert intent.kernel_args == "quiet" and kept(agent).is_made
+            found = await demo.until(f"/volumes/{one['id']}", status("in-use"))
+            assert found["volume_image_metadata"]["image_id"] == other and found["size"] == one["size"]
+
+            # One that cannot be had is the server's fault, and another one mends it.
+            back = one["volume_image_metadata"]["image_id"]
+            agent.faults[back] = ("no space is left", "")
+            assert (await w.demo.action(server, "rebuild", {"imageRef": back}, "2.93")).status == 202
+            await w.demo.until(server, lambda shown: shown["status"] == "ERROR")
+            assert "anew from an image" in (await w.demo.server(server))["fault"]["message"]
+            assert (await demo.get(f"/volumes/{one['id']}"))["volume"]["status"] == "error"
+            await agent.until(lambda: kept(agent).reimage is None and kept(agent).is_made)
+            assert agent.servers()[0].volumes == (), "nobody starts from nothing"
+            agent.faults.clear()
+            assert (await w.demo.action(server, "rebuild", {"imageRef": back}, "2.93")).status == 202
+            await w.demo.until_status(server, "ACTIVE")
+            await demo.until(f"/volumes/{one['id']}", status("in-use"))
+
+            # A server that goes meanwhile leaves a volume that is made all the same.
+            agent.obedient = False
+            assert (await w.demo.action(server, "rebuild", {"imageRef": other}, "2.93")).status == 202
+            assert (await w.demo.request("DELETE", f"{SERVERS}/{server}")).status == 204
+            agent.obedient = True
+            await agent.report()
+            await w.demo.until_gone(f"{SERVERS}/{server}")
+            found = await demo.until(f"/volumes/{one['id']}", status("available"))
+            assert found["volume_image_metadata"]["image_id"] == other
+            rows.check(w.cloud.database)
+
+    run(test())
+
+
+def kept(agent: FakeAgent) -> Any:
+    """The one volume that the host keeps."""
+    (found,) = (item for item in agent.objects.values() if isinstance(item, IntentVolume))
+    return found

@@ -182,6 +182,9 @@ class FakeAgent:
                         which = "not_reverted" if item.revert.snapshot_id in self.faults else "reverted"
                         said = msgspec.structs.replace(said, **{which: item.revert.id})
                     said = msgspec.structs.replace(said, left=item.left)
+                    if item.reimage is not None:
+                        which = "not_reimaged" if item.reimage.image.id in self.faults else "reimaged"
+                        said = msgspec.structs.replace(said, **{which: item.reimage.id})
                 volumes += [said] if self._reported.get(key) != said else []
             elif isinstance(item, IntentSnapshot):
                 fault = self.faults.get(item.id)

@@ -331,7 +331,7 @@ def test_small_actions_change_what_a_volume_says_of_itself(tmp_path: Path) -> No
             assert gone[:2] == (404, "itemNotFound")
             for body in ({"os-nothing": {}}, {}, {"os-extend": 5}, {"os-extend": {}, "os-set_bootable": {}}):
                 assert (await demo.error("POST", f"{path}/action", body))[0] == 400, body
-            missing = await demo.error("POST", f"{path}/action", {"os-reimage": {"image_id": "x"}})
+            missing = await demo.error("POST", f"{path}/action", {"revert": {"snapshot_id": "x"}}, "3.40")
             assert missing[:2] == (501, "notImplemented") and "not available in this cloud" in missing[2]
             await admin_action(w, path, {"os-reset_status": {"status": "error"}})
             assert (await demo.get(path))["volume"]["status"] == "error"
@@ -650,5 +650,42 @@ def test_a_volume_becomes_again_what_its_latest_snapshot_kept(tmp_path: Path) ->
             await demo.until(path, status("available"))
             assert "must be equal" in (await demo.error("POST", act, wanted))[2]
             rows.check(w.cloud.database)
+
+    run(test())
+
+
+def test_a_volume_is_made_anew_of_an_image(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            agent, demo = await w.agent("h1"), Volumes(w.demo)
+            made = await volume(demo)
+            path, image = f"/volumes/{made['id']}", await w.demo.image(os_type="linux")
+
+            async def refused(version: str = "3.68", **body: Any) -> tuple[int, str]:
+                said = await demo.error("POST", f"{path}/action", {"os-reimage": body}, version)
+                return said[0], said[2]
+
+            assert (await refused("3.67", image_id=image))[0] == 400
+            odd = {"image_id": image, "reimage_reserved": 5}
+            for body in ({}, {"image_id": "x"}, {"image_id": image, "more": 1}, odd, {"image_id": made["id"]}):
+                assert (await refused(**body))[0] == 400, body
+            await demo.post(f"{path}/action", {"os-reimage": {"image_id": image}}, "3.68")
+            found = await demo.until(path, status("available"))
+            assert (found["bootable"], found["volume_image_metadata"]["os_type"]) == ("true", "linux")
+            attachment = await demo.post("/attachments", {"attachment": {"volume_uuid": made["id"]}}, "3.54")
+            assert "reimage_reserved" in (await refused(image_id=image))[1]
+            body = {"os-reimage": {"image_id": image, "reimage_reserved": True}}
+            await demo.post(f"{path}/action", body, "3.68")
+            await demo.until(path, status("reserved"))
+            path_of_it = f"/attachments/{attachment['attachment']['id']}"
+            assert (await demo.request("DELETE", path_of_it, None, "3.54")).status == 200
+            await demo.until(path, status("available"))
+            agent.faults[image] = ("no space is left", "")
+            await demo.post(f"{path}/action", {"os-reimage": {"image_id": image}}, "3.68")
+            await demo.until(path, status("error"))
+            assert (await refused("3.68", image_id=made["id"]))[0] == 400
+            del agent.faults[image]
+            await demo.post(f"{path}/action", {"os-reimage": {"image_id": image}}, "3.68")
+            await demo.until(path, status("available"))
 
     run(test())

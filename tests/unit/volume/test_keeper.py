@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import threading
 import time
@@ -18,6 +19,8 @@ from deuteron.model.intent import (
     IntentSnapshot,
     IntentVolume,
     VolumeMove,
+    VolumeReimage,
+    VolumeReport,
     VolumeRestore,
     VolumeUpload,
 )
@@ -481,3 +484,45 @@ def test_a_volume_goes_to_another_host_whole_and_leaves_one_back_end_alone(tmp_p
     moved = str(tmp_path / "new" / "volumes" / f"volume-{ONE}")
     done = subprocess.run(["qemu-io", "-f", "qcow2", "-c", "read -q -P 120 0 1M", moved], check=True, timeout=60)
     assert done.returncode == 0 and (way.given, way.taken) == (1, 1)
+
+
+def qemu_io(folder: Path, name: str, *commands: str) -> None:
+    words = [word for command in commands for word in ("-c", command)]
+    done = subprocess.run(
+        ["qemu-io", "-f", "qcow2", *words, str(folder / "volumes" / name)],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0 and "fail" not in done.stdout, done.stdout + done.stderr
+
+
+def sync(keeper: VolumeKeeper, volume: IntentVolume) -> None:
+    keeper.sync({volume.id: volume}, {})
+
+
+def report(keeper: VolumeKeeper, volume_id: str) -> VolumeReport:
+    return next((each for each in keeper.reports()[0] if each.id == volume_id), VolumeReport(volume_id, "making"))
+
+
+@needs.needs_program("qemu-img", "qemu-io")
+def test_a_volume_is_made_anew_of_an_image_and_again_after_a_failure(tmp_path: Path) -> None:
+    def fetch(image: ImageRef, into: Path) -> tuple[Path, str]:
+        return Path(shutil.copy(tmp_path / "image", into / image.id)), "raw"
+
+    (tmp_path / "volumes").mkdir()
+    driver = FileDriver(Place("file", "h1", tmp_path / "volumes", fetch), FileOptions())
+    image = ImageRef(IMAGE, "raw", 1 << 20, "", 1 << 20)
+    wanted = IntentVolume(ONE, size_gib=1, is_made=True)
+    with keeping(driver, tmp_path) as keeper:
+        sync(keeper, msgspec.structs.replace(wanted, is_made=False))
+        until(lambda: report(keeper, ONE).state == "ready", "it is there")
+        qemu_io(tmp_path, f"volume-{ONE}", "write -q -P 7 0 2M")
+        anew = msgspec.structs.replace(wanted, is_made=False, reimage=VolumeReimage("first", image))
+        sync(keeper, anew)
+        until(lambda: report(keeper, ONE).not_reimaged == "first", "there is no such image")
+        assert report(keeper, ONE).state == "error" and report(keeper, ONE).reimaged is None
+        (tmp_path / "image").write_bytes(b"\5" * (1 << 20))
+        until(lambda: report(keeper, ONE).reimaged == "first", "it is made anew")
+        sync(keeper, wanted)
+        until(lambda: report(keeper, ONE).state == "ready", "it is there")
+        qemu_io(tmp_path, f"volume-{ONE}", "read -q -P 5 0 1M", "read -q -P 0 1M 1M")
+        assert driver.size_gib(ONE) == 1

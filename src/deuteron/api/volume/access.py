@@ -55,6 +55,7 @@ POLICIES: Final[dict[str, str]] = {
     "volume:extend": _WRITE,
     "volume:retype": _WRITE,
     "volume:reimage": _WRITE,
+    "volume:reimage_reserved": _WRITE,
     "volume:revert_to_snapshot": _WRITE,
     "volume:update_readonly_flag": _WRITE,
     "volume:get_volume_metadata": _READ,

@@ -16,7 +16,18 @@ from deuteron.model.volume.attachments import MODES
 from deuteron.model.volume.codecs import Flag, Pairs
 from deuteron.model.volume.rows import SnapshotRow, VolumeRow
 from deuteron.model.volume.volumes import ATTACH_STATUSES, MIGRATION_STATUSES, SIZE, SNAPSHOT_STATUSES, STATUSES
-from deuteron.rules.volume import actions, attachments, connections, faults, kinds, manage, moves, types
+from deuteron.rules.volume import (
+    actions,
+    attachments,
+    connections,
+    faults,
+    images,
+    kinds,
+    manage,
+    moves,
+    reimages,
+    types,
+)
 from deuteron.rules.volume import snapshots as snapshot_rules
 from deuteron.rules.volume import volumes as volume_rules
 from deuteron.store.database import Tx
@@ -26,6 +37,7 @@ _X: Final = "volume_extension:"
 _DISK_FORMATS: Final = ("raw", "vmdk", "vdi", "qcow2", "vhd", "vhdx", "ploop")
 _PLACE: Final = Text(255, nullable=True)
 _KEY: Final = Text(255, min_length=1)
+_REIMAGES: Final = 68
 _PROGRESS: Final = Text(4, pattern=r"(?:(?:[0-9]|[1-9][0-9]|100)%)?", nullable=True)
 _IMAGE_METADATA: Final = Pairs(max_length=65535)
 
@@ -175,6 +187,25 @@ def _reset_status(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
         for each in attachments.of_volume(tx, row["id"]):
             connections.refuse_if_served(each)
             kinds.remove(tx, ATTACHMENT, each["id"])
+    return Reply(202)
+
+
+def _reimage(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
+    """From 3.68 on. Raises: BadRequest."""
+    if call.version < _REIMAGES:
+        raise BadRequest(
+            "There is no such action: os-reimage. Verify the request body and Content-Type header and try again.",
+            type="HTTPBadRequest",
+        )
+    bodies.refuse_others(body, ("image_id", "reimage_reserved"), "os-reimage")
+    if "image_id" not in body:
+        raise faults.invalid("os-reimage", body, "'image_id' is a required property")
+    image_id = bodies.value("image_id", Uuid(), body["image_id"])
+    reserved = bodies.value("reimage_reserved", Flag(), body.get("reimage_reserved", False))
+    if reserved and row["status"] == "reserved":
+        access.require(call, "volume:reimage_reserved", row["project_id"])
+    reimages.refuse(row, reserved=reserved)
+    reimages.begin(tx, call.request_id, row, images.usable(tx, call.caller, image_id, row["size"]))
     return Reply(202)
 
 
@@ -346,6 +377,7 @@ ACTIONS: Final[Mapping[str, tuple[str, Callable[[Call, Tx, VolumeRow, Body], Rep
     "os-show_image_metadata": (f"{_X}volume_image_metadata:show", _show_image_metadata),
     "os-unset_image_metadata": (f"{_X}volume_image_metadata:remove", _unset_image_metadata),
     "os-retype": ("volume:retype", _retype),
+    "os-reimage": ("volume:reimage", _reimage),
     "os-reset_status": (f"{_X}volume_admin_actions:reset_status", _reset_status),
     "os-force_delete": (f"{_X}volume_admin_actions:force_delete", _force_delete),
     "os-unmanage": (f"{_X}volume_unmanage", _unmanage),
@@ -368,7 +400,6 @@ NOT_BUILT: Final[Mapping[str, tuple[str, str]]] = {
         f"{_X}volume_admin_actions:extend_volume_completion",
         "Extending an attached volume",
     ),
-    "os-reimage": ("volume:reimage", "Making a volume anew from an image"),
 }
 """What Cinder does and this cloud does not (yet), in words; it is refused to who might ask."""
 SNAPSHOT_ACTIONS: Final[Mapping[str, tuple[str, Callable[[Call, Tx, SnapshotRow, Body], Reply]]]] = {

@@ -14,7 +14,7 @@ from deuteron.model.intent import VOLUME_DRIVER, ImageRef, IntentServer, Key, Re
 from deuteron.model.network import COMPUTE_PREFIX
 from deuteron.rules.compute import block_devices, migrations
 from deuteron.rules.network import bindings
-from deuteron.rules.volume import travels
+from deuteron.rules.volume import reimages, travels
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import networks, ports
@@ -56,6 +56,8 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
     lost = migrations.evacuated_from(reading.tx, volumes.keys())
     for row in mine:
         held = [each for each in volumes.get(row.id, ()) if each.state != "detaching"]
+        # Its root volume is made anew, before which it cannot start.
+        is_waiting = any(each.is_root and _is_made_anew(kept.get(each.volume_id)) for each in held)
         has_disk = not any(each.is_root for each in held)
         flavor = msgspec.convert(row.flavor, Flavor)
         found = [plugged[nic.port_id] for nic in nics[row.id] if nic.port_id in plugged]
@@ -86,7 +88,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
                 for port in found
                 if port.device_id == row.id
             ),
-            power="shutdown" if _goes_back(row) else row.power,
+            power="shutdown" if _goes_back(row) or is_waiting else row.power,
             reboot_generation=row.reboot_generation,
             reboot_kind=row.reboot_kind,
             build_generation=row.build_generation,
@@ -94,7 +96,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
             volumes=tuple(
                 _volume(each, kept.get(each.volume_id), row.host, lost.get(row.id, frozenset()))
                 for each in held
-                if not _lets_go(row)
+                if not _lets_go(row) and not _is_made_anew(kept.get(each.volume_id))
             ),
             config_drive=bool(row.config_drive),
             shape_generation=row.shape_generation or 0,
@@ -129,6 +131,10 @@ def _kept(tx: Tx, ids: Collection[str]) -> dict[str, AnyRow]:
     names = ("id", "host", "backend", "multiattach", "task")
     columns = tuple(volumes_table.c[name] for name in names)
     return {row.id: row for row in rows(tx, lambda chunk: select(*columns).where(volumes_table.c.id.in_(chunk)), ids)}
+
+
+def _is_made_anew(volume: AnyRow | None) -> bool:
+    return volume is not None and volume.task == reimages.TASK
 
 
 def _lets_go(row: AnyRow) -> bool:

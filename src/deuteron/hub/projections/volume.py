@@ -16,12 +16,13 @@ from deuteron.model.intent import (
     IntentSnapshot,
     IntentVolume,
     VolumeMove,
+    VolumeReimage,
     VolumeRestore,
     VolumeRevert,
     VolumeUpload,
 )
 from deuteron.model.volume.rows import BackupRow, SnapshotRow, VolumeRow
-from deuteron.rules.volume import manage, moves
+from deuteron.rules.volume import manage, moves, reimages
 from deuteron.store.database import Tx
 from deuteron.store.volume_tables import backups, snapshots, volumes
 
@@ -82,7 +83,7 @@ def _places_of_volumes(tx: Tx, ids: Collection[str]) -> Iterable[Place]:
 
 
 def _volume(row: VolumeRow) -> IntentVolume:
-    upload = row["upload"]
+    upload, reimage = row["upload"], _reimage(row)
     return IntentVolume(
         id=row["id"],
         size_gib=row["new_size"] or row["size"],
@@ -99,13 +100,25 @@ def _volume(row: VolumeRow) -> IntentVolume:
         give=_give(row),
         manage=row["manage"],
         is_let_go=manage.is_let_go(row),
-        is_made=row["task"] not in ("create", "manage") and not (row["restore"] or {}).get("is_new", False),
+        reimage=reimage,
+        is_made=_is_made(row) and reimage is None,
     )
+
+
+def _is_made(row: VolumeRow) -> bool:
+    return row["task"] not in ("create", "manage") and not (row["restore"] or {}).get("is_new", False)
 
 
 def _restore(row: VolumeRow) -> VolumeRestore | None:
     asked = row["restore"]
     return None if asked is None else VolumeRestore(asked["id"], asked["backup_id"])
+
+
+def _reimage(row: VolumeRow) -> VolumeReimage | None:
+    asked = row["reimage"]
+    if asked is None or reimages.is_waiting(row) or reimages.has_failed(row):
+        return None
+    return VolumeReimage(asked["id"], msgspec.convert(asked["image"], ImageRef))
 
 
 def _move(row: VolumeRow) -> VolumeMove | None:

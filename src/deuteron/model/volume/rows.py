@@ -56,6 +56,7 @@ class VolumeRow(TypedDict):
     move: ReadOnly[Any | None]
     other_host: ReadOnly[str | None]
     manage: ReadOnly[str | None]
+    reimage: ReadOnly[Any | None]
     request_id: ReadOnly[str]
 
 

@@ -125,6 +125,7 @@ VOLUME: Resource[VolumeRow] = Resource(
         _kept("move", Anything(), "Which back end it goes to, of which host, of which type; or which it has left."),
         _kept("other_host", Text(nullable=True), "The host that makes it of what another had; or that it has left."),
         _kept("manage", Text(nullable=True), "What its back end calls the disk that it is to be, or could not be."),
+        _kept("reimage", Anything(), "The image that it is made anew of."),
         _kept("request_id", Text(), "The request that asked for the task."),
     ),
     indexes=(

@@ -27,9 +27,9 @@ from deuteron.rules.compute import (
     lifecycle,
     live_moves,
     quotas,
+    root_reimages,
     servers,
 )
-from deuteron.rules.compute.faults import not_built
 from deuteron.rules.compute.images import Bootable
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.rules.compute.states import require_state, require_unlocked
@@ -126,7 +126,7 @@ def rebuild(tx: Tx, caller: Caller, request_id: str, row: ServerRow, wanted: Reb
     if root is None:
         image = images.bootable(tx, caller, wanted.image, msgspec.convert(row.flavor, Flavor))
     else:
-        image = _kept(tx, caller, row, root, wanted)
+        image = _of_root(tx, caller, request_id, row, root, wanted)
     drives.check_files(tx, row.project_id, wanted.files)
     values: dict[str, Any] = {
         **image.columns(),
@@ -149,14 +149,15 @@ def rebuild(tx: Tx, caller: Caller, request_id: str, row: ServerRow, wanted: Reb
     return servers.find(tx, row.id)
 
 
-def _kept(tx: Tx, caller: Caller, row: ServerRow, root: VolumeRow, wanted: Rebuild) -> Bootable:
-    """What a server boots whose root volume stays as it is. Raises: BadRequest, NotBuilt."""
-    described = root["image_metadata"]
-    if wanted.image != described.get("image_id"):
-        if wanted.may_reimage:
-            raise not_built("Writing another image into the volume that a server boots from", "Boot another server.")
+def _of_root(tx: Tx, caller: Caller, request_id: str, row: ServerRow, root: VolumeRow, wanted: Rebuild) -> Bootable:
+    """What a server boots whose root volume stays as it is, or is made of another image. Raises: BadRequest."""
+    described, flavor = root["image_metadata"], msgspec.convert(row.flavor, Flavor)
+    if wanted.image == described.get("image_id"):
+        made = images.of_volume(tx, caller, described, flavor, root["size"])
+    elif wanted.may_reimage:
+        made = root_reimages.begin(tx, caller, request_id, root, flavor, wanted.image)
+    else:
         raise BadRequest("Unable to rebuild with a different image for a volume-backed server.", type="HTTPBadRequest")
-    made = images.of_volume(tx, caller, described, msgspec.convert(row.flavor, Flavor), root["size"])
     return replace(made, image_id=row.image_id)
 
 

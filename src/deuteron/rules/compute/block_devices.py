@@ -29,7 +29,7 @@ from deuteron.model.settings import Settings
 from deuteron.model.volume import VOLUME
 from deuteron.model.volume.rows import VolumeRow
 from deuteron.rules.compute import history
-from deuteron.rules.volume import attachments, kinds, placement, volumes
+from deuteron.rules.volume import attachments, kinds, placement, reimages, volumes
 from deuteron.store import query
 from deuteron.store.compute_tables import block_devices
 from deuteron.store.database import Tx
@@ -246,7 +246,10 @@ def release(tx: Tx, row: ServerRow) -> VolumeRow | None:
     """The server has it no more; the volume as it is then."""
     tx.execute(delete(block_devices).where(block_devices.c["id"] == row.id))
     tx.changed("server", row.server_id)
-    return attachments.detached(tx, row.attachment_id)
+    volume = attachments.detached(tx, row.attachment_id)
+    if volume is not None:
+        reimages.free(tx, volume)
+    return volume
 
 
 def release_all(tx: Tx, server_id: str) -> None:

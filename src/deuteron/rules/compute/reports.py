@@ -29,6 +29,7 @@ from deuteron.rules.compute import (
     live_moves,
     migrations,
     moves,
+    root_reimages,
     shapes,
     shelves,
     snapshots,
@@ -76,6 +77,8 @@ def apply_report(tx: Tx, settings: Settings, host: str, report: ServerReport) ->
         # It ends here, whatever it is called.
         if cold_moves.has_let_go(row, report):
             _go_back(tx, settings, row, move)
+        return
+    if root_reimages.is_under_way(tx, row, report):
         return
     if row.state_reset:
         _after_reset(tx, row, report)

@@ -184,7 +184,14 @@ def reset_status(tx: Tx, row: VolumeRow, status: str) -> VolumeRow:
         raise BadRequest(
             "Cannot reset-state to in-use because volume does not have any attachments.", type="HTTPBadRequest"
         )
-    values = {"status": status, "task": None, "upload": None, "restore": None, **_as_large_as_it_is(tx, row)}
+    values = {
+        "status": status,
+        "task": None,
+        "upload": None,
+        "restore": None,
+        "reimage": None,
+        **_as_large_as_it_is(tx, row),
+    }
     if row["task"] == "move":
         values |= moves.given_up(tx, row)
     return kinds.change(tx, VOLUME, row, values)

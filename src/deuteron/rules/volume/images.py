@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import is_uuid
@@ -59,8 +59,8 @@ def description(row: ImageRow) -> dict[str, str]:
 
 
 def uses_image(tx: Tx, host: str, image_id: str) -> bool:
-    """Whether a volume of the host is to be made of the image."""
-    found = select(volumes.c.id).where(
-        volumes.c.host == host, volumes.c.task == "create", text_field(volumes.c.image, "id") == image_id
-    )
+    """Whether a volume of the host is to be made of the image, or anew of it."""
+    is_new = and_(volumes.c.task == "create", text_field(volumes.c.image, "id") == image_id)
+    is_anew = text_field(volumes.c.reimage, "image_id") == image_id
+    found = select(volumes.c.id).where(volumes.c.host == host, or_(is_new, is_anew))
     return tx.first(found.limit(1)) is not None

@@ -37,6 +37,7 @@ NO_BACKUP_SERVICE: Final = Event(
 NOT_BACKED_UP: Final = Event("013", "create backup", "020", "Backup driver failed to create backup.")
 NOT_RESTORED: Final = Event("015", "restore backup", "026", "Backup driver failed to restore backup.")
 NO_SNAPSHOT: Final = Event("009", "create snapshot", "013", "Snapshot failed to create.")
+NOT_REIMAGED: Final = Event("016", "reimage volume", "001", "An unknown error occurred.")
 UNKNOWN: Final = Event("008", "create volume from backend storage", "001", "An unknown error occurred.")
 
 _FORGET_AT_ONCE: Final = 20

@@ -22,6 +22,7 @@ from deuteron.rules.volume import (
     membership,
     messages,
     moves,
+    reimages,
     travels,
     volumes,
 )
@@ -36,7 +37,7 @@ def of_volume(tx: Tx, host: str, report: VolumeReport) -> None:
         return
     if moves.is_left(row, host, report):
         row = kinds.change(tx, VOLUME, row, {"move": None, "other_host": None})
-    if (row["host"] != host and row["task"] != "move") or row["task"] == travels.TASK:
+    if (row["host"] != host and row["task"] != "move") or row["task"] in (travels.TASK, reimages.TASK):
         return
     if row["task"] in ("manage", "unmanage"):
         manage.of_volume(tx, row, report)

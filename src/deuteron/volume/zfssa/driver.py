@@ -34,7 +34,7 @@ import structlog
 from deuteron.model.connections import Connection, IscsiConnection
 from deuteron.model.intent import ImageRef, Unmanaged
 from deuteron.volume.contract import ALONE, Capabilities, Figures, Handover, Origin, Place, VolumeFailure
-from deuteron.volume.zfssa import copying
+from deuteron.volume.zfssa import copying, marks
 from deuteron.volume.zfssa.client import Refusal, ZfssaClient, tls_of
 from deuteron.volume.zfssa.options import ZfssaOptions
 from deuteron.volume.zfssa.project import MARK, MASK_ALL, Lun, Project
@@ -231,12 +231,16 @@ class ZfssaDriver:
         own = f"{self._place.host} {folder}"
         with self._lock, self._refusing(f"attach volume {volume_id}"):
             lun = self._lun(volume_id)
-            held = [each for each in _holders(volume_id, lun) if _host(each) not in handover.after or each == own]
+            held = [
+                each
+                for each in marks.held_by(volume_id, lun.mark)
+                if marks.host_of(each) not in handover.after or each == own
+            ]
             if own not in held:
-                if any(_host(each) != handover.beside for each in held):
+                if any(marks.host_of(each) != handover.beside for each in held):
                     self._refuse_guests(volume_id, lun)
                 held.append(own)
-            mark, group = _mark(volume_id, held), self._options.zfssa_initiator_group
+            mark, group = marks.marking(volume_id, held), self._options.zfssa_initiator_group
             if (lun.mark, lun.group) != (mark, group):
                 lun = self._project.change(lun.name, {f"custom:{MARK}": mark, "initiatorgroup": group})
             return self._connection(lun)
@@ -245,11 +249,11 @@ class ZfssaDriver:
         with self._lock, self._refusing(f"detach volume {volume_id}"):
             lun = self._find(volume_id)
             own = f"{self._place.host} {folder}"
-            held = () if lun is None else _holders(volume_id, lun)
+            held = () if lun is None else marks.held_by(volume_id, lun.mark)
             if lun is not None and own in held:
                 left = [each for each in held if each != own]
                 hidden = {} if left else self._hidden(lun.name)
-                self._project.change(lun.name, {f"custom:{MARK}": _mark(volume_id, left), **hidden})
+                self._project.change(lun.name, {f"custom:{MARK}": marks.marking(volume_id, left), **hidden})
 
     def delete(self, kind: Literal["volume", "snapshot"], object_id: str) -> None:
         with self._lock, self._refusing(f"delete {kind} {object_id}"):
@@ -418,7 +422,7 @@ class ZfssaDriver:
 
     def _refuse_guests(self, volume_id: str, lun: Lun) -> None:
         """Raises: VolumeFailure for a volume that a guest has."""
-        if _holders(volume_id, lun):
+        if marks.held_by(volume_id, lun.mark):
             raise VolumeFailure(f"volume-{volume_id} is attached: a guest may write to it")
 
     def _connection(self, lun: Lun) -> IscsiConnection:
@@ -485,20 +489,3 @@ class ZfssaDriver:
 
 def _volume(volume_id: str) -> str:
     return f"volume-{UUID(volume_id)}"
-
-
-def _holders(volume_id: str, lun: Lun) -> list[str]:
-    """Who has the volume, each a host and a folder of it; two while a guest goes from one host to another.
-
-    A clone may have inherited the mark of its origin, which names that.
-    """
-    before, *held = f" {lun.mark}".split(f" {UUID(volume_id)} ")
-    return [] if before else held
-
-
-def _mark(volume_id: str, held: list[str]) -> str:
-    return " ".join(f"{UUID(volume_id)} {each}" for each in held)
-
-
-def _host(holder: str) -> str:
-    return holder.partition(" ")[0]

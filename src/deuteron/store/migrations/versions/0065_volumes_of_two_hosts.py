@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from deuteron.store.migrations.steps import run
 
-revision = "0066"
-down_revision = "0065"
+revision = "0065"
+down_revision = "0064"
 
 
 def upgrade() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from deuteron.store.migrations.steps import run
 
-revision = "0065"
-down_revision = "0064"
+revision = "0064"
+down_revision = "0063"
 
 
 def upgrade() -> None:

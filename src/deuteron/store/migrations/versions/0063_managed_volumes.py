@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from deuteron.store.migrations.steps import run
 
-revision = "0064"
-down_revision = "0061"
+revision = "0063"
+down_revision = "0062"
 
 _TABLES = ("volume_volumes", "volume_snapshots")
 
