@@ -390,3 +390,30 @@ def kept(agent: FakeAgent) -> Any:
     """The one volume that the host keeps."""
     (found,) = (item for item in agent.objects.values() if isinstance(item, IntentVolume))
     return found
+
+
+def test_a_volume_that_is_being_detached_while_its_server_is_shelved_is_free_after(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            agent, demo = await w.agent("h1"), Volumes(w.demo)
+            root, data = await bootable(w), await volume(demo)
+            server = await boot(w, mapping("volume", root["id"]))
+            await w.demo.until_status(server, "ACTIVE")
+            path = f"{SERVERS}/{server}/os-volume_attachments"
+            await w.demo.post(path, {"volumeAttachment": {"volumeId": data["id"]}}, status=200)
+            await demo.until(f"/volumes/{data['id']}", status("in-use"))
+            assert (await w.demo.action(server, "os-stop")).status == 202
+            await w.demo.until_status(server, "SHUTOFF")
+            agent.obedient = False
+            assert (await w.demo.request("DELETE", f"{path}/{data['id']}")).status == 202
+            assert (await w.demo.action(server, "shelve")).status == 202
+            shown = await w.demo.server(server)
+            assert (shown["status"], shown["OS-EXT-STS:task_state"]) == ("SHUTOFF", "shelving"), "its host has it"
+            agent.obedient = True
+            await agent.report()
+            await w.demo.until_status(server, "SHELVED_OFFLOADED")
+            await demo.until(f"/volumes/{data['id']}", status("available"))
+            assert (await demo.get(f"/volumes/{root['id']}"))["volume"]["status"] == "in-use"
+            rows.check(w.cloud.database)
+
+    run(test())

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from deuteron.model.intent import Report, ServerReport
+from tests import rows
 from tests.unit.api_compute.harness import Client, World, run, world
 from tests.unit.api_image.test_inspect import qcow2
+from tests.unit.api_volume.harness import Volumes
+from tests.unit.api_volume.test_volumes import status, volume
 
 
 async def started(w: World) -> str:
@@ -106,5 +109,27 @@ def test_a_shelved_server_is_deleted_with_its_image_and_counted_until_then(tmp_p
             assert (await w.demo.request("DELETE", f"/compute/v2.1/servers/{server}")).status == 204
             await w.demo.until_gone(f"/compute/v2.1/servers/{server}")
             assert (await w.demo.request("GET", f"/image/v2/images/{image}")).status == 404
+
+    run(test())
+
+
+def test_what_its_host_was_to_do_of_its_volumes_is_done_when_a_server_is_shelved(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            agent, demo = await w.agent("h1"), Volumes(w.demo)
+            server = await started(w)
+            path = f"/compute/v2.1/servers/{server}/os-volume_attachments"
+            going, coming = await volume(demo), await volume(demo)
+            await w.demo.post(path, {"volumeAttachment": {"volumeId": going["id"]}}, status=200)
+            await demo.until(f"/volumes/{going['id']}", status("in-use"))
+            # The host says nothing more of the server before the API has its image.
+            agent.obedient = False
+            assert (await w.demo.request("DELETE", f"{path}/{going['id']}")).status == 202
+            await w.demo.post(path, {"volumeAttachment": {"volumeId": coming["id"]}}, status=200)
+            await shelve(w, server)
+            assert (await demo.get(f"/volumes/{going['id']}"))["volume"]["status"] == "available"
+            kept = (await demo.get(f"/volumes/{coming['id']}"))["volume"]
+            assert (kept["status"], [each["server_id"] for each in kept["attachments"]]) == ("in-use", [server])
+            rows.check(w.cloud.database)
 
     run(test())

@@ -237,6 +237,16 @@ def apply_report(tx: Tx, server: ServerRow, report: ServerReport) -> None:
             _finish(tx, server.id, "detach_volume")
 
 
+def stay_without_host(tx: Tx, server_id: str) -> None:
+    """No host has the server any more: what one was to take from it is free, and it has what one was to give it."""
+    for row in of_server(tx, server_id):
+        if row.state == "detaching":
+            release(tx, row)
+        elif row.state == "attaching":
+            attachments.attached(tx, row.attachment_id, None, row.device)
+            _set(tx, row, state="attached")
+
+
 def _finish(tx: Tx, server_id: str, action: str, failure: str | None = None) -> None:
     if history.newest(tx, server_id) == action:
         history.finish(tx, server_id, failure)

@@ -23,6 +23,7 @@ def leave(tx: Tx, settings: Settings, row: ServerRow) -> None:
         port = find_network_row(tx, PORT, nic.port_id)
         if port is not None and port["device_id"] == row.id:
             network_ports.unbind_port(tx, settings, nic.port_id)
+    block_devices.stay_without_host(tx, row.id)
     block_devices.moved(tx, row.id, None)
     lifecycle.leave_host(tx, row.id)
 

@@ -88,7 +88,7 @@ def leave(tx: Tx, settings: Settings, row: ServerRow) -> None:
 
 
 def is_leaving(row: ServerRow) -> bool:
-    """Whether it is on no host as soon as its guest has ended."""
+    """Whether it is on no host as soon as its guest has ended, and the host has nothing to do of its volumes."""
     return row.task_state == "shelving" and row.shelved is not None and row.shelved["image_id"] is None
 
 
