@@ -328,7 +328,10 @@ class Machines:
     # --- deleting -----------------------------------------------------------------------------------------------------
 
     def _delete_server(self, seen: dict[str, list[Any]]) -> str | None:
-        server = self._pick(seen["server"], lambda each: self.dice.random() < 0.1)
+        if self.dice.random() > 0.2:
+            return None
+        # An image that is not made yet goes with its server, as in Nova.
+        server = self._pick(seen["server"], lambda each: "image" not in str(each["OS-EXT-STS:task_state"]))
         return None if server is None else self.remove("server", server["id"])
 
     def _delete(self, kind: str) -> Callable[[dict[str, list[Any]]], str | None]:
