@@ -71,6 +71,7 @@ def _shell(cloud: Cloud, network: str, address: str) -> Shell:
         ("sudo -n sh -c 'echo $0 $1' 'one two' three", "one two three"),
         ("sudo A='b  c' sh -c 'echo \"$A\"'", "b  c"),
         ("sudo -u tiny sudo -u tiny id -un", "tiny"),
+        ("lsblk -dno NAME", "vda"),
         ("sudo touch /root/of-root; sudo stat -c %U /root/of-root", "root"),
         ("/sbin/ip -4 -o address show eth0 | grep -c 'inet {own}/24'", "1"),
         ("ls -l /sbin/ip /bin/ip >/dev/null && echo there", "there"),

@@ -84,6 +84,17 @@ def write(
     return path
 
 
+def outside(clouds: Path) -> list[str]:
+    """The networks of floating IPs."""
+    config = openstack.config.OpenStackConfig(config_files=[str(clouds)]).get_one("admin")
+    network = openstack.connection.Connection(config=config).network
+    return [
+        subnet.cidr
+        for each in network.networks(is_router_external=True)
+        for subnet in network.subnets(network_id=each.id, ip_version=4)
+    ]
+
+
 def _found(
     config: Any, connection: openstack.connection.Connection, earlier: Mapping[str, str]
 ) -> dict[str, dict[str, str]]:

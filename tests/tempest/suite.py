@@ -16,6 +16,7 @@ from pathlib import Path
 
 import yaml
 
+from tests.clouds import PROGRAM
 from tests.tempest import configuration
 from tests.tempest.environment import PLUGIN as PLUGIN_LOCK
 from tests.tempest.environment import TEMPEST as TEMPEST_LOCK
@@ -59,6 +60,15 @@ lockout_duration = 5
 unique_last_password_count = 2
 """
 """What the tests of POWERED take for granted of a cloud: images of any bytes, and rules for passwords."""
+_GUESTS = {
+    "run_validation": "true",
+    "connect_method": "floating",
+    "auth_method": "keypair",
+    "image_ssh_user": "tiny",
+    "image_alt_ssh_user": "tiny",
+    "ssh_timeout": "120",
+}
+"""How tests log in to guests, by the way that `way/sitecustomize.py` makes."""
 POWERED = Suite(
     TEMPEST_LOCK,
     r"^tempest\.api\.",
@@ -73,6 +83,7 @@ POWERED = Suite(
             "user_lockout_duration": "5",
             "user_unique_last_password_count": "2",
         },
+        "validation": _GUESTS,
     },
 )
 """What OpenStack Powered Compute asks for (`powered`): whole servers among it, which take their time."""
@@ -105,7 +116,7 @@ def run(of: Suite, clouds: Path, tests: Sequence[str]) -> list[Result]:
         assert not unknown, f"tempest has no test {unknown}"
         (folder / "list").write_text("\n".join(ids[test] for test in tests))
         words = ("--subunit", "--concurrency", str(PROCESSES), "--load-list", str(folder / "list"))
-        stream = _stestr(of, folder, "run", *words)
+        stream = _stestr(of, folder, "run", *words, more=_way(clouds))
     reader = [environment(of.lock_file) / "bin" / "python", HERE / "subunit_to_json.py"]
     lines = subprocess.run(reader, input=stream, stdout=subprocess.PIPE, check=True, timeout=60).stdout
     return results(tests, [json.loads(line) for line in lines.splitlines()])
@@ -135,15 +146,25 @@ def _workspace(of: Suite) -> Iterator[Path]:
         yield folder
 
 
-def _stestr(of: Suite, folder: Path, *words: str) -> bytes:
-    """What stestr says on stdout.
+_RELAY = "exec 3<>/dev/tcp/$0/$1 || exit; cat <&3 & cat >&3"
+
+
+def _way(clouds: Path) -> dict[str, str]:
+    """What has tempest's processes reach addresses outside of the sandbox (`way/sitecustomize.py`)."""
+    command = [*PROGRAM, "exec", "--state-dir", str(clouds.parent), "outside", "--", "bash", "-c", _RELAY]
+    way = {"networks": configuration.outside(clouds), "command": command}
+    return {"PYTHONPATH": str(HERE / "way"), "DEUTERON_TEMPEST_WAY": json.dumps(way)}
+
+
+def _stestr(of: Suite, folder: Path, *words: str, more: Mapping[str, str] | None = None) -> bytes:
+    """What stestr says on stdout; `more` is of its environment.
 
     Raises: AssertionError when it fails and says nothing there (it fails too when a test does), or runs for too long.
     """
     started = subprocess.Popen(
         [environment(of.lock_file) / "bin" / "stestr", *words],
         cwd=folder,
-        env={**os.environ, "TEMPEST_CONFIG_DIR": str(folder), "TEMPEST_CONFIG": "tempest.conf"},
+        env={**os.environ, **(more or {}), "TEMPEST_CONFIG_DIR": str(folder), "TEMPEST_CONFIG": "tempest.conf"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from deuteron.guest import elf
 
-TOOLS: Mapping[str, str] = {"curl": "usr/bin/curl", "nc": "bin/nc.openbsd"}
-"""What every guest finds in `/tools`: command, and where its package has it."""
+TOOLS: Mapping[str, str] = {"curl": "usr/bin/curl", "nc": "bin/nc.openbsd", "lsblk": "bin/lsblk"}
+"""What every guest finds in `/tools`: command, and where its package has it, there or below `usr`."""
 
 MORE_TOOLS: Mapping[str, str] = {
     **TOOLS,
@@ -25,7 +25,7 @@ MORE_TOOLS: Mapping[str, str] = {
 }
 """The same of `tiny-tools`."""
 
-TOOL_PACKAGES = ("curl", "netcat-openbsd")
+TOOL_PACKAGES = ("curl", "netcat-openbsd", "util-linux")
 MORE_TOOL_PACKAGES = (*TOOL_PACKAGES, "bash", "ncat", "tcpdump", "iperf3", "python3")
 
 _NOT_NEEDED_OF_PYTHON = (
@@ -77,6 +77,8 @@ def collect(tools: Mapping[str, str], tree: Path, target: Path, present: Iterabl
     for command, source in tools.items():
         # `python3` is a link to the release that the distribution has.
         real = (tree / source).resolve()
+        if not real.exists():
+            real = (tree / "usr" / source).resolve()
         shutil.copyfile(real, target / "bin" / command)
         (target / "bin" / command).chmod(0o755)
         loaded.append(real.read_bytes())

@@ -4,9 +4,9 @@ A cloud needs something to boot in its first minute, in places where nothing can
 distribution's own packages. So the guest is the distribution's cloud kernel, busybox (static) and dropbear with
 their libraries, and the few scripts in `files/`. Nothing is installed and nothing needs root.
 
-What is not needed to boot is not in the RAM disk, which the kernel unpacks before anything else: curl and netcat
-lie on a partition of the disk, which the guest mounts read-only on `/tools` while DHCP waits. The disk of `tiny-tools`
-has more there (bash, python3, ncat, tcpdump, iperf3), and the same kernel and RAM disk.
+What is not needed to boot is not in the RAM disk, which the kernel unpacks before anything else: curl, netcat and
+lsblk lie on a partition of the disk, which the guest mounts read-only on `/tools` while DHCP waits. The disk of
+`tiny-tools` has more there (bash, python3, ncat, tcpdump, iperf3), and the same kernel and RAM disk.
 
 Owned: `<cache_dir>/guest-<recipe>/` (the finished guest) and `<cache_dir>/.guest-*` (unfinished ones). A
 finished folder appears by one rename, so a crash leaves only dot folders, which the next build removes.
