@@ -125,14 +125,14 @@ def guest_stack(
         default[family] = Route("::/0" if family == 6 else "0.0.0.0/0", gateway, by)
         if not any(within(gateway, text) for text in devices[by].addresses):
             routes.append(Route(f"{gateway}/{128 if family == 6 else 32}", None, by))
-    server = machine.intent.servers.get(port.device_id)
+    is_servers = port.device_owner.startswith("compute:") and bool(port.device_id)
     return Stack(
         name=guest_name(port),
         host=machine.name,
         sort="guest",
         devices=devices,
         routes=(*connected(devices), *routes, *default.values()),
-        about=("server", server.id) if server is not None else ("port", port.id),
+        about=("server", port.device_id) if is_servers else ("port", port.id),
     )
 
 

@@ -80,9 +80,13 @@ def test_a_packet_that_is_too_large_ends_at_the_device_that_is_too_small(world: 
 
 
 def test_a_server_that_does_not_run_neither_sends_nor_answers(world: World) -> None:
-    # The ports of this cloud are of guests that no host has as servers, so none is known to be off.
     off = msgspec.structs.replace(world, guests={uid("vma"): Guest("SHUTOFF")})
-    assert passes(walk(off, A, B, Asked(TCP, 22)))
+    walked = walk(off, A, B, Asked(TCP, 22))
+    assert walked.there.dropped is not None
+    assert [(each.why, each.rule) for each in walked.there.dropped.within] == [("guest", "SHUTOFF")]
+    walked = walk(off, End("b", port_id=uid("b")), End("a", address="10.10.10.2"), Asked(TCP, 22))
+    assert walked.there.dropped is not None
+    assert [each.why for each in walked.there.dropped.within if each.port_id == uid("a")] == ["guest"]
 
 
 def test_the_filter_of_the_firewall_is_on_the_way(world: World) -> None:
