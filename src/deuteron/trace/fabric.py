@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 from deuteron.model.intent import IntentPort
 from deuteron.net import rows
+from deuteron.net.pipeline import TABLES, BridgeKind
 from deuteron.net.plan import names
 from deuteron.net.plan.addresses import link_local
 from deuteron.trace import kernel
@@ -25,6 +26,7 @@ from deuteron.trace.unknown import Unknown
 from deuteron.trace.world import Machine, World
 
 _TUNNELS: Final = ("vxlan", "gre", "geneve")
+_TABLE_NAMES: Final = {(table.bridge, table.number): table.name for table in TABLES}
 _DEEPEST: Final = 200
 """Frames within frames, before a circle of bridges is a circle."""
 
@@ -144,7 +146,7 @@ class Fabric:
 
     def _steps(self, machine: Machine, bridge: str, met: tuple[Met, ...], step: Step) -> Step:
         for each in met:
-            place = f"{bridge} table {each.table}"
+            place = f"{bridge} table {each.table} {_TABLE_NAMES.get((_kind(bridge), each.table), '')}".strip()
             rule = "" if each.flow is None else flow_text(each.flow)
             step = step.then(Hop(machine.name, place, rule, ", ".join(each.says), machine.about(bridge, each.work)))
         return step
@@ -335,6 +337,14 @@ class Fabric:
         if packet.vlan:
             return []
         return kernel.receive(self, stack, device, packet, step, self._sent or packet)
+
+
+def _kind(bridge: str) -> BridgeKind:
+    if bridge == "br-int":
+        return "integration"
+    if bridge == "br-tun":
+        return "tunnel"
+    return "trunk" if bridge.startswith("tbr-") else "physical"
 
 
 def flow_text(flow: rows.Flow) -> str:

@@ -133,8 +133,9 @@ def _hops(hops: Sequence[Hop], catalog: Catalog) -> Iterator[str]:
             about = hop.about
             whose = f"  [{catalog.called(*hop.about)}]"
         does = f"  {hop.does}" if hop.does else ""
-        yield f"  {hop.host:<{width}}  {_called(hop.place, catalog)}{does}{whose}"
-        if hop.rule:
+        beside = f"  {hop.rule}" if hop.rule and not hop.does else ""
+        yield f"  {hop.host:<{width}}  {_called(hop.place, catalog)}{does}{beside}{whose}"
+        if hop.rule and hop.does:
             yield f"  {'':<{width}}    {hop.rule}"
 
 

@@ -9,6 +9,7 @@ from deuteron.trace.catalog import Row
 from deuteron.trace.hops import Dropped
 from deuteron.trace.objects import Cause, Objects
 from deuteron.trace.packet import network, within
+from deuteron.trace.walk import refuse_others
 
 _GUARD: Final = 4
 SPOOF_TABLES: Final = (71, 24, 25)
@@ -98,6 +99,7 @@ class Silence:
                 "another next hop of that route",
                 ("port", id),
             )
+        refuse_others(self.objects.world, id)
         down = self.objects.down(id)
         if down is not None:
             return down

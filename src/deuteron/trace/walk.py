@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 import msgspec
 
+from deuteron.model.intent import MECHANISM
 from deuteron.trace.fabric import Fabric
 from deuteron.trace.hops import Arrived, Dropped, Ending, Hop, Step
 from deuteron.trace.packet import CLIENT_PORT, ECHO, ICMP, ICMP6, SMALL_BYTES, Packet, answer, within
 from deuteron.trace.stack import Stack
+from deuteron.trace.unknown import Unknown
 from deuteron.trace.world import World
 
 
@@ -66,6 +68,8 @@ def walk(world: World, source: End, destination: End, asked: Asked) -> Walked:
     Raises: Unknown for what cannot be followed; NoSuchEnd.
     """
     fabric = Fabric(world)
+    for end in (source, destination):
+        refuse_others(world, end.port_id)
     stack = _stack(fabric, source)
     assert destination.address is not None  # whoever names an end says where packets to it go
     family = 6 if ":" in destination.address else 4
@@ -94,6 +98,13 @@ def walk(world: World, source: End, destination: End, asked: Asked) -> Walked:
         at = _stack_named(fabric, arrived.stack)
         back, _ = _way(fabric, at, answer(arrived.packet))
     return Walked(packet, there, back)
+
+
+def refuse_others(world: World, port_id: str | None) -> None:
+    """Raises: Unknown for a port that another mechanism wires than ours, by rows that are not known here."""
+    place = world.place_of(port_id or "")
+    if place is not None and place[1].mechanism != MECHANISM and not place[1].device_owner.startswith("network:"):
+        raise Unknown(f"the mechanism {place[1].mechanism}", f"port {port_id}")
 
 
 def _is_elsewhere(fabric: Fabric, arrived: Arrived, destination: End) -> bool:

@@ -20,9 +20,10 @@ from tests.unit.net.plancloud import (
     whole_cloud,
 )
 
-from deuteron.model.intent import IntentRouter, PortForwarding, TunnelPeer
+from deuteron.model.intent import IntentPort, IntentRouter, PortForwarding, TunnelPeer
 from deuteron.model.outside import ExternalNetwork
 from deuteron.trace.packet import ICMP, TCP
+from deuteron.trace.unknown import Unknown
 from deuteron.trace.walk import Asked, End, Walked, walk
 from deuteron.trace.world import Machine, World
 
@@ -136,3 +137,16 @@ def test_a_host_that_does_not_run_is_not_reached() -> None:
     walked = walk(dead, End("a", port_id=uid("a")), End("b", address="10.10.10.4"), Asked(ICMP))
     assert walked.there.dropped is not None
     assert ("host", "c1") in [(each.why, each.host) for each in walked.there.dropped.within]
+
+
+def test_a_port_that_another_mechanism_wires_is_not_guessed() -> None:
+    objects = whole_cloud()
+    other = next(item for item in objects if isinstance(item, IntentPort) and item.id == uid("b"))
+    objects[objects.index(other)] = msgspec.structs.replace(other, mechanism="plainbridge")
+    cloud = world(*objects)
+    for source, destination in (("a", "b"), ("b", "a")):
+        with pytest.raises(Unknown, match="the mechanism plainbridge"):
+            walk(
+                cloud, End(source, port_id=uid(source)),
+                End(destination, port_id=uid(destination), address="10.10.10.4"), Asked(),
+            )  # fmt: skip
