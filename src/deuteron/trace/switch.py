@@ -147,6 +147,7 @@ class _Run:
                     del self.ended[ended:]  # it was output already
             elif name == "ct":
                 self._track(argument, work, here, says, flow)
+                self.ct_clear("", work, says, here)  # what follows in the list is not tracked any more
             else:
                 does = _DOES.get(name)
                 if does is None:
