@@ -19,7 +19,7 @@ from deuteron.trace.hops import Dropped, Ending, Hop, Step
 from deuteron.trace.iptables import Passing
 from deuteron.trace.packet import Packet, is_multicast
 from deuteron.trace.stack import Device, Stack
-from deuteron.trace.stacks import advertisers, guest_name, guest_stack, namespace_stack, outside_stack
+from deuteron.trace.stacks import Besides, advertisers, guest_name, guest_stack, namespace_stack, outside_stack
 from deuteron.trace.switch import Met, Switch
 from deuteron.trace.tracking import Tracker, begun
 from deuteron.trace.unknown import Unknown
@@ -52,11 +52,12 @@ class Fabric:
         self, machine: Machine, port: IntentPort, more: tuple[str, ...] = (), gateway: str | None = None
     ) -> Stack:
         """The guest of a port; what it has besides is said the first time."""
+        own = port
         if port.trunk is not None and port.trunk.segmentation_id:
             port = machine.intent.ports.get(port.trunk.parent_id, port)
         key = (machine.name, guest_name(port))
         if key not in self.stacks:
-            self.stacks[key] = guest_stack(machine, port, self._advertised, more, gateway)
+            self.stacks[key] = guest_stack(machine, port, self._advertised, Besides(own.id, more, gateway))
         return self.stacks[key]
 
     @cached_property

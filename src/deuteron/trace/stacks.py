@@ -7,6 +7,7 @@ advertisements tell it; its default route is by the first of its devices that ha
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from deuteron.model.intent import IntentNetwork, IntentPort, IntentSubnet
 from deuteron.net.plan.addresses import link_local
@@ -89,17 +90,18 @@ def ports_of_guest(machine: Machine, port: IntentPort) -> list[IntentPort]:
     return found
 
 
-def guest_stack(
-    machine: Machine,
-    port: IntentPort,
-    advertised: Mapping[str, str],
-    more: tuple[str, ...] = (),
-    gateway: str | None = None,
-) -> Stack:
+class Besides(NamedTuple):
+    """What a guest has on one of its ports otherwise than it was told: more addresses, another gateway."""
+
+    port_id: str
+    addresses: tuple[str, ...] = ()
+    gateway: str | None = None
+
+
+def guest_stack(machine: Machine, port: IntentPort, advertised: Mapping[str, str], besides: Besides) -> Stack:
     """The guest that has a port.
 
-    `advertised` says, by subnet, which router tells of itself there (`advertisers`). `more` are addresses that the
-    guest has besides, on that port; `gateway` is what it takes for its gateway instead of what it was told.
+    `advertised` says, by subnet, which router tells of itself there (`advertisers`).
     """
     devices: dict[str, Device] = {}
     routes: list[Route] = []
@@ -111,7 +113,7 @@ def guest_stack(
         vlan = each.trunk.segmentation_id if each.trunk is not None else 0
         label = f"eth{place}.{vlan}" if vlan else f"eth{place}"
         told = [*_addresses(each, there), f"{link_local(each.mac_address)}/64"]
-        extra = [f"{text}/{128 if ':' in text else 32}" for text in more if each.id == port.id]
+        extra = [f"{text}/{128 if ':' in text else 32}" for text in besides.addresses if each.id == besides.port_id]
         devices[label] = Device(label, each.mac_address, there.mtu_bytes, (*told, *extra), each.id, vlan)
         for route in _routes(advertised, each, there, label):
             family = 6 if ":" in route.destination else 4
@@ -119,12 +121,12 @@ def guest_stack(
                 default.setdefault(family, route)
             else:
                 routes.append(route)
-    if gateway is not None:
-        family = 6 if ":" in gateway else 4
-        by = next((d.name for d in devices.values() if d.port_id == port.id), "")
-        default[family] = Route("::/0" if family == 6 else "0.0.0.0/0", gateway, by)
-        if not any(within(gateway, text) for text in devices[by].addresses):
-            routes.append(Route(f"{gateway}/{128 if family == 6 else 32}", None, by))
+    if besides.gateway is not None:
+        family = 6 if ":" in besides.gateway else 4
+        by = next(device for device in devices.values() if device.port_id == besides.port_id)
+        default[family] = Route("::/0" if family == 6 else "0.0.0.0/0", besides.gateway, by.name)
+        if not any(within(besides.gateway, text) for text in by.addresses):
+            routes.append(Route(f"{besides.gateway}/{128 if family == 6 else 32}", None, by.name))
     is_servers = port.device_owner.startswith("compute:") and bool(port.device_id)
     return Stack(
         name=guest_name(port),

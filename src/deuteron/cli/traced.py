@@ -1,0 +1,136 @@
+"""A trace of the running cloud: what it starts from is asked here, and what it refuses becomes a message.
+
+What each host should have comes from the API, over its Unix socket; the names, from its Network and Compute APIs. Of
+the hosts themselves it looks at nothing but whether their links carry (`links`). No packet is sent.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+
+import click
+import msgspec
+
+from deuteron.cli.client import Client, NotAnswering, Refusal
+from deuteron.cli.hostline import HostRefusal, ask_host, listens
+from deuteron.cli.links import closed_links
+from deuteron.cli.options import Refused, existing_cloud
+from deuteron.cli.up import stored_topology
+from deuteron.model.intent import Snapshot
+from deuteron.sandbox.cloud import Cloud, State, host_settings
+from deuteron.sandbox.topology import OUTSIDE, Topology
+from deuteron.trace.catalog import COLLECTIONS, Catalog
+from deuteron.trace.ends import AmbiguousEnd, ends, external_networks
+from deuteron.trace.packet import ICMP, SCTP, TCP, UDP
+from deuteron.trace.report import Report, lines, report
+from deuteron.trace.unknown import Unknown
+from deuteron.trace.walk import Asked, NoSuchEnd
+from deuteron.trace.world import Guest, Machine, World, gathered
+
+_PROTOCOLS = {"icmp": ICMP, "tcp": TCP, "udp": UDP, "sctp": SCTP}
+_ATTEMPTS = 3
+_NO_CLOUD = ("the cloud is not running, so nobody can be asked", "deuteron up")
+
+
+def traced(
+    state: State, source: str, destination: str, protocol: str, size: int, address: str | None, gateway: str | None
+) -> tuple[Report, Sequence[str]]:
+    """The trace, as data and as text.
+
+    Raises: Refused; BadParameter for a protocol that is none; StateError if there is no cloud.
+    """
+    asked = _asked(protocol, size)
+    for option, given in (("--address", address), ("--gateway", gateway)):
+        _refuse_no_address(option, given)
+    cloud = existing_cloud(state)
+    if not listens(state):
+        raise Refused(*_NO_CLOUD)
+    try:
+        catalog = _catalog(Client(cloud.port, cloud.admin_password))
+        world = _world(state, cloud, catalog)
+        sender, receiver = ends(world, catalog, source, destination)
+        if gateway is not None and (sender.is_outside or sender.namespace is not None):
+            raise Refused(f"{sender.words} takes no other gateway: it is no guest", "--gateway is what a guest takes")
+        if address is not None and (":" in address) is not (":" in (receiver.address or "")):
+            raise Refused(f"{receiver.address} is not reached from {address}: they are of different IP versions")
+        if address is not None or gateway is not None:
+            sender = msgspec.structs.replace(sender, address=address or sender.address, gateway=gateway)
+        told = report(world, catalog, sender, receiver, asked)
+        return told, tuple(lines(told, catalog))
+    except NotAnswering:
+        raise Refused(*_NO_CLOUD) from None
+    except (Refusal, HostRefusal) as error:
+        raise Refused(f"the API did not answer: {error}", "deuteron logs api") from None
+    except AmbiguousEnd as error:
+        raise Refused(str(error), "say which by its id") from None
+    except NoSuchEnd as error:
+        hint = "an end is a server, port, router, floating IP, address, NETWORK/ADDRESS or outside"
+        raise Refused(str(error), hint) from None
+    except Unknown as error:
+        raise Refused(str(error), "what this cannot follow it does not guess; it is worth an issue") from None
+
+
+def _asked(text: str, size: int) -> Asked:
+    found = re.fullmatch(r"(icmp)|(tcp|udp|sctp)/(\d{1,5})", text)
+    if found is None or (found[3] and not 1 <= int(found[3]) <= 65535):
+        raise click.BadParameter(f'"{text}" is none: icmp, tcp/22, udp/53 or sctp/5000', param_hint="PROTOCOL")
+    return Asked(_PROTOCOLS[found[1] or found[2]], int(found[3] or 0), size)
+
+
+def _refuse_no_address(option: str, given: str | None) -> None:
+    if given is not None:
+        try:
+            ipaddress.ip_address(given)
+        except ValueError:
+            raise click.BadParameter(f'"{given}" is no address', param_hint=option) from None
+
+
+def _catalog(client: Client) -> Catalog:
+    rows = {}
+    for kind, collection in COLLECTIONS.items():
+        if kind == "server":
+            rows[kind] = client.get("/compute/v2.1/servers/detail?all_tenants=1")["servers"]
+        else:
+            rows[kind] = client.get(f"/network/v2.0/{collection.replace('_', '-')}")[collection]
+    return Catalog(rows)
+
+
+def _world(state: State, cloud: Cloud, catalog: Catalog) -> World:
+    topology = stored_topology(state)
+    told = _intents(state, cloud, topology)
+    machines = {
+        host.name: Machine(
+            gathered(told[host.name].revision, told[host.name].objects), host_settings(state, cloud, topology, host)
+        )
+        for host in topology.agents
+    }
+    outside = topology.host(OUTSIDE)
+    wires = outside.physical_interfaces if outside is not None else {}
+    closed = (
+        closed_links(
+            state,
+            {host.name: host.bridge_ports.values() for host in topology.agents} | {OUTSIDE: wires.values()},
+        )
+        if cloud.dataplane == "ovs"
+        else frozenset()
+    )
+    return World(
+        machines,
+        external_networks(catalog),
+        frozenset(wires),
+        {str(row["id"]): Guest(str(row["status"])) for row in catalog.all("server")},
+        frozenset(str(row["host"]) for row in catalog.all("agent") if not row["alive"] and row["host"] in machines),
+        closed | {(OUTSIDE, wire) for wire, interface in wires.items() if (OUTSIDE, interface) in closed},
+    )
+
+
+def _intents(state: State, cloud: Cloud, topology: Topology) -> dict[str, Snapshot]:
+    """What all hosts should have at one revision; of a cloud that changes all the time, as near as it can be had."""
+    told: dict[str, Snapshot] = {}
+    for _ in range(_ATTEMPTS):
+        told = {host.name: ask_host(state, cloud, host.name, "intent", Snapshot) for host in topology.agents}
+        if len({each.revision for each in told.values()}) == 1:
+            break
+    return told
