@@ -147,7 +147,8 @@ _ACTIONS: list[Any] = [
     {"createImage": {"name": "x", "metadata": {}}},
     {"createBackup": {"name": "x", "backup_type": "daily", "rotation": 1, "metadata": {}}},
     {"changePassword": {"adminPass": "x"}},
-    {"addFloatingIp": {"address": "1.2.3.4"}},
+    {"addFloatingIp": {"address": "1.2.3.4", "fixed_address": "10.0.0.2"}},
+    {"removeFloatingIp": {"address": "1.2.3.4"}},
     {"forceDelete": None},
     {"migrate": {"host": "h1"}},
     {"os-migrateLive": {"host": None, "block_migration": "auto"}},
@@ -594,6 +595,7 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ("POST", _C + "/os-volumes"): [
         {"volume": {"size": 1, "display_name": "x", "metadata": {"a": "b"}, "availability_zone": "nova"}}
     ],
+    ("POST", _C + "/os-floating-ips"): [{"pool": "public"}, {}],
     ("POST", _C + "/os-snapshots"): [{"snapshot": {"volume_id": "$volume", "force": True, "display_name": "x"}}],
     ("POST", _C + "/os-security-groups"): [{"security_group": {"name": "x", "description": "y"}}],
     ("PUT", _C + "/os-security-groups/{id}"): [{"security_group": {"name": "x", "description": "y"}}],

@@ -20,10 +20,10 @@ from tests.hostile.client import Answer, Person
 from tests.hostile.conftest import World
 from tests.hostile.guests import until
 
+SAME = ("/v2/servers", "/v3/{project_id}/", "/v2.1/os-volumes_boot", "/v2/os-volumes_boot")
+"""Other paths of what is attacked under its own."""
 SERVICES = {
-    service.prefix: tuple(
-        route for route in service.routes() if not route.path.startswith(("/v2/servers", "/v3/{project_id}/"))
-    )
+    service.prefix: tuple(route for route in service.routes() if not route.path.startswith(SAME))
     for service in (
         identity.SERVICE(),
         network.SERVICE(),
@@ -71,7 +71,7 @@ ADMINS_ONLY = re.compile(
 
 
 PROXIES = re.compile(
-    r"/compute/v2(\.1)?/(images|os-networks|os-tenant-networks|os-security-group|os-volumes|os-snapshots)"
+    r"/compute/v2(\.1)?/(images|os-networks|os-tenant-networks|os-security-group|os-volumes(?!_boot)|os-snapshots|os-floating)"
 )
 """What Nova passes on to other services, for clients of old microversions only."""
 
@@ -708,7 +708,7 @@ def routes_with_objects() -> list[str]:
         f"{route.method} {prefix}{route.path}"
         for prefix, routes in SERVICES.items()
         for route in routes
-        if "{" in route.path and not route.path.startswith("/v2/servers")
+        if "{" in route.path and not route.path.startswith(SAME)
     ]
 
 

@@ -19,6 +19,7 @@ VOLUMES, TYPES = "unit/api_volume/test_volumes.py::", "unit/api_volume/test_type
 ACCOUNTS = "unit/api_identity/test_compliance.py::"
 METADEFS = "unit/api_image/test_metadefs.py::"
 ROOTS = "unit/api_compute/test_root_volumes.py::"
+FLOATING = "unit/api_compute/test_floating_ips.py::"
 SHAPES, SHELVES = "unit/api_compute/test_shapes.py::", "unit/api_compute/test_shelves.py::"
 LIVE = "unit/api_compute/test_live_moves.py::"
 BOOT, API = "unit/api_compute/test_boot.py::", "unit/api_compute/test_api.py::"
@@ -303,6 +304,11 @@ COMPUTE = {
     "`os-networks`, `os-tenant-networks`": API + "test_networks_by_the_old_proxies",
     "`os-security-groups`, `os-security-group-rules`": API + "test_security_groups_by_the_old_proxy",
     "`os-volumes`, `os-snapshots`": "unit/api_compute/test_volumes.py::test_volumes_and_snapshots_by_the_old_proxies",
+    "`os-floating-ips` and `os-floating-ip-pools`": FLOATING
+    + "test_floating_ips_are_made_given_to_servers_and_taken: floating_ip_pools",
+    "floating IPs given to servers and taken by actions until 2.43": FLOATING
+    + "test_what_is_refused_of_floating_ips_and_to_whom: 2.43",
+    "`os-volumes_boot`, which is `servers`": FLOATING + "test_servers_are_also_where_they_booted_from_volumes_once",
 }
 
 

@@ -54,14 +54,14 @@ ACTIONS = {
     "createBackup": "images and backups", "rescue": "rescue", "unrescue": "rescue", "resize": "resize",
     "confirmResize": "resize", "revertResize": "resize", "shelve": "shelve", "shelveOffload": "shelve",
     "unshelve": "shelve", "evacuate": "evacuation", "migrate": "cold migration",
-    "os-migrateLive": "live migration",
+    "os-migrateLive": "live migration", "addFloatingIp": "floating IPs", "removeFloatingIp": "floating IPs",
 }  # fmt: skip
 """What the page calls each action of a server that is there."""
 NOT_BUILT = {
     "restore": "restoring", "changePassword": "setting passwords",
     "trigger_crash_dump": "crash dumps", "os-getVNCConsole": "VNC", "os-getSPICEConsole": "SPICE",
-    "os-getRDPConsole": "RDP", "os-getSerialConsole": "serial consoles", "addFloatingIp": "floating IPs",
-    "removeFloatingIp": "floating IPs", "addFixedIp": "addresses", "removeFixedIp": "addresses",
+    "os-getRDPConsole": "RDP", "os-getSerialConsole": "serial consoles",
+    "addFixedIp": "addresses", "removeFixedIp": "addresses",
 }  # fmt: skip
 """What the page calls each that is refused."""
 

@@ -864,6 +864,12 @@ def _compute() -> Iterator[tuple[str, Line]]:
     yield f"DELETE {rules}/{{security_group_rule}}", Line("os-security-groups:rule:delete", headers=first)
     for name in ("os-networks", "os-tenant-networks"):
         yield f"GET {v2}/{name}", Line(f"{name}:list", headers=first, others=False)
+    floating = f"{v2}/os-floating-ips"
+    yield f"GET {floating}", Line("os-floating-ips:list", headers=first, lists="floatingip", others=False)
+    yield f"POST {floating}", Line("os-floating-ips:create", {"pool": "public"}, headers=first, others=False)
+    yield f"GET {floating}/{{floatingip}}", Line("os-floating-ips:show", headers=first)
+    yield f"DELETE {floating}/{{floatingip}}", Line("os-floating-ips:delete", headers=first)
+    yield f"GET {v2}/os-floating-ip-pools", Line("os-floating-ip-pools", headers=first, others=False)
 
 
 TABLE = dict(_table())
@@ -1346,7 +1352,8 @@ def routes() -> list[str]:
 
 
 def _is_legacy(service: str, path: str) -> bool:
-    return path.startswith({"compute": "/v2/", "volume": "/v3/{project_id}"}.get(service, "none"))
+    same = {"compute": ("/v2/", "/v2.1/os-volumes_boot"), "volume": ("/v3/{project_id}",)}
+    return path.startswith(same.get(service, ()))
 
 
 def test_every_route_has_a_line_and_every_line_a_route() -> None:

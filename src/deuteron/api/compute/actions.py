@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.compute import access, drives, shapes, views
+from deuteron.api.compute import access, drives, floating_ips, shapes, views
 from deuteron.api.compute.bodies import Body
 from deuteron.api.compute.servers import MAX_USER_DATA, flavor_reference, hostname
 from deuteron.model.errors import BadRequest, Conflict, NotFound, Unavailable
@@ -350,6 +350,8 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "forceDelete": _force_delete,
     "addSecurityGroup": _add_group,
     "removeSecurityGroup": _remove_group,
+    "addFloatingIp": floating_ips.add,
+    "removeFloatingIp": floating_ips.take,
     "createImage": _create_image,
     "createBackup": _create_backup,
     "rescue": _rescue,
@@ -379,6 +381,8 @@ _RULES: Final = {
     "forceDelete": "servers:delete",
     "addSecurityGroup": "os-security-groups:add",
     "removeSecurityGroup": "os-security-groups:remove",
+    "addFloatingIp": "os-floating-ips:add",
+    "removeFloatingIp": "os-floating-ips:remove",
     "createImage": "servers:create_image",
     "createBackup": "os-create-backup",
     "rescue": "os-rescue",
@@ -401,8 +405,6 @@ NOT_BUILT: Final[Mapping[str, tuple[str, str]]] = {
     "os-getSPICEConsole": ("A SPICE console", "Use the console log, or ssh through a floating IP."),
     "os-getSerialConsole": ("A serial console", "Use the console log, or ssh through a floating IP."),
     "os-getRDPConsole": ("An RDP console", ""),
-    "addFloatingIp": ("Associating a floating IP here", "Use PUT /v2.0/floatingips/{id} of the network service."),
-    "removeFloatingIp": ("Dissociating a floating IP here", "Use PUT /v2.0/floatingips/{id} of the network service."),
     "addFixedIp": ("Adding an address here", "Use PUT /v2.0/ports/{id} of the network service."),
     "removeFixedIp": ("Removing an address here", "Use PUT /v2.0/ports/{id} of the network service."),
 }
