@@ -190,7 +190,7 @@ def test_what_one_host_keeps_follows_its_server(tmp_path: Path, way: str) -> Non
             await w.demo.until_status(server, "ACTIVE")
             here = "h2" if way == "confirmResize" else "h1"
             assert await place(w, server) == (here, here) and await hosts(w, [held]) == {here}
-            assert list((tmp_path / "moves").iterdir()) == []
+            assert [*(tmp_path / "moves").iterdir(), *(tmp_path / "volume-moves").iterdir()] == []
             rows.check(w.cloud.database)
 
     run(test())
@@ -223,7 +223,7 @@ async def follows(w: World, source: FakeAgent, dest: FakeAgent, server: str, hel
     source.obedient = False
     dest.obedient = True
     await dest.report()
-    await source.until(lambda: [each.is_gone for each in volumes_of(source)] == [True])
+    await source.until(lambda: [each.is_elsewhere for each in volumes_of(source)] == [True])
     await shown.until(f"/volumes/{held}", lambda seen: seen["os-vol-host-attr:host"] == f"{dest.host}@file#file")
     await dest.until(lambda: [each.take for each in volumes_of(dest)] == [None])
     source.obedient = True
@@ -254,7 +254,7 @@ def test_a_volume_that_cannot_be_had_is_the_servers_fault_until_it_is(tmp_path: 
             assert (await parcel(w, "h1", "PUT", move, DISKS)).status == 204
             await first.until(lambda: volumes_of(first)[0].give is not None)
             give = str(volumes_of(first)[0].give)
-            failed = VolumeReport(held, "ready", 1, fault="no space is left", not_moved=give)
+            failed = VolumeReport(held, "ready", 1, fault="no space is left", not_given=give)
             await first.say(Report(first.revision, (), (), (), (failed,)))
             await w.demo.until(server, lambda shown: shown["status"] == "ERROR")
             fault = (await w.demo.server(server))["fault"]["message"]
