@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement
-
 from deuteron.api.call import Call, Reply
 from deuteron.api.compute import access
 from deuteron.api.compute.bodies import Body
@@ -24,12 +22,9 @@ from deuteron.model.scalars import CLOUD
 from deuteron.rules.compute import lifecycle
 from deuteron.rules.compute.faults import invalid
 from deuteron.rules.compute.lifecycle import ServerRow
-from deuteron.rules.network import devices, floatingips, sight
+from deuteron.rules.network import devices, floatingips
 from deuteron.rules.network.kinds import find
-from deuteron.store import query
 from deuteron.store.database import Tx
-from deuteron.store.network_tables import floatingips as table
-from deuteron.store.network_tables import networks
 
 _LAST: Final = 35
 _LAST_ACTION: Final = 43
@@ -38,8 +33,7 @@ _LAST_ACTION: Final = 43
 def list_all(call: Call, tx: Tx) -> Reply:
     only_until(call, _LAST)
     access.require(call, "os-floating-ips:list")
-    own = table.c["project_id"] == (call.caller.project_id or CLOUD)
-    rows = query.rows(tx, table, own, order_by=(table.c["id"],))
+    rows = devices.floatings_of(tx, call.caller.project_id or CLOUD)
     return Reply(200, {"floating_ips": [_view(tx, row) for row in rows]})
 
 
@@ -85,7 +79,8 @@ def list_pools(call: Call, tx: Tx) -> Reply:
     """The external networks, by name."""
     only_until(call, _LAST)
     access.require(call, "os-floating-ip-pools")
-    return Reply(200, {"floating_ip_pools": [{"name": name or network_id} for network_id, name in _pools(call, tx)]})
+    pools = devices.external_networks(tx, call.caller)
+    return Reply(200, {"floating_ip_pools": [{"name": name or network_id} for network_id, name in pools]})
 
 
 def add(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
@@ -137,10 +132,7 @@ def _find(call: Call, tx: Tx) -> FloatingIpRow:
 
 def _by_address(call: Call, tx: Tx, address: str) -> FloatingIpRow | None:
     """Raises: Conflict for an administrator who means one of several."""
-    mine: tuple[ColumnElement[bool], ...] = (table.c["floating_ip_address"] == address,)
-    if not call.caller.is_admin:
-        mine += (table.c["project_id"] == call.caller.project_id,)
-    found = query.rows(tx, table, *mine)
+    found = devices.floatings_at(tx, address, None if call.caller.is_admin else call.caller.project_id or CLOUD)
     if len(found) > 1:
         raise Conflict(
             f"Multiple floating IPs are found for address {address}.", type="FloatingIpMultipleFoundForAddress"
@@ -167,17 +159,9 @@ def _inside(tx: Tx, row: ServerRow, address: str, asked: str | None) -> tuple[Po
     )
 
 
-def _pools(call: Call, tx: Tx) -> list[tuple[str, str]]:
-    """Id and name of each external network that the caller may see."""
-    seen = sight.visible_networks(call.caller)
-    external = networks.c["router:external"].is_(True)
-    found = query.rows(tx, networks, external, *(() if seen is None else (seen,)), order_by=(networks.c["id"],))
-    return [(row["id"], row["name"]) for row in found]
-
-
 def _pool(call: Call, tx: Tx, pool: str | None) -> str:
     """Raises: NotFound; BadRequest for a name that several have."""
-    pools = _pools(call, tx)
+    pools = devices.external_networks(tx, call.caller)
     named = [network_id for network_id, name in pools if pool in (None, network_id, name)]
     if not named:
         raise NotFound("Floating IP pool not found.", type="FloatingIpPoolNotFound")

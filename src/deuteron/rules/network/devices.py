@@ -17,7 +17,7 @@ from typing_extensions import ReadOnly, TypedDict
 from deuteron.model.caller import Caller
 from deuteron.model.network import PORT
 from deuteron.model.network.parts import FixedIp
-from deuteron.model.network.rows import PortRow, SecurityGroupRow, SecurityGroupRuleRow
+from deuteron.model.network.rows import FloatingIpRow, PortRow, SecurityGroupRow, SecurityGroupRuleRow
 from deuteron.model.scalars import Mac, NetworkId, PortId, ProjectId, SecurityGroupId
 from deuteron.model.settings import Settings
 from deuteron.rules.network import bindings, faults, promises, sight, trunk_ports
@@ -168,6 +168,25 @@ def visible_networks(tx: Tx, caller: Caller) -> list[tuple[str, str]]:
     condition = sight.visible_networks(caller)
     statement = select(networks.c["id"], networks.c["name"]).order_by(networks.c["id"])
     return [(row[0], row[1]) for row in tx.all(statement if condition is None else statement.where(condition))]
+
+
+def external_networks(tx: Tx, caller: Caller) -> list[tuple[str, str]]:
+    """Id and name of each network with floating IPs that the caller may see."""
+    condition = sight.visible_networks(caller)
+    statement = select(networks.c["id"], networks.c["name"]).where(networks.c["router:external"].is_(True))
+    statement = statement if condition is None else statement.where(condition)
+    return [(row[0], row[1]) for row in tx.all(statement.order_by(networks.c["id"]))]
+
+
+def floatings_of(tx: Tx, project_id: ProjectId) -> list[FloatingIpRow]:
+    """The project's floating IPs."""
+    return query.rows(tx, floatingips, floatingips.c["project_id"] == project_id, order_by=(floatingips.c["id"],))
+
+
+def floatings_at(tx: Tx, address: str, project_id: ProjectId | None) -> list[FloatingIpRow]:
+    """The floating IPs of this address, the project's or anybody's: networks apart may have the same."""
+    whose = () if project_id is None else (floatingips.c["project_id"] == project_id,)
+    return query.rows(tx, floatingips, floatingips.c["floating_ip_address"] == address, *whose)
 
 
 def _names(tx: Tx, kind: str, ids: Iterable[str]) -> dict[str, str]:
