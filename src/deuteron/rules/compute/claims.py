@@ -15,9 +15,10 @@ from uuid import UUID, uuid5
 import msgspec
 from sqlalchemy import select
 
+from deuteron.model.codecs import whole_number
 from deuteron.model.compute import Flavor
 from deuteron.rules.hosts import registry
-from deuteron.rules.placement import allocations
+from deuteron.rules.placement import allocations, inventories
 from deuteron.rules.placement import hosts as places
 from deuteron.rules.placement.allocations import Consumer
 from deuteron.store import usage
@@ -28,6 +29,9 @@ SERVER: Final = "INSTANCE"
 HELD: Final = "MIGRATION"
 COLUMNS: Final = frozenset({"host", "flavor", "resize", "move", "live"})
 """Of a server's row, those that say what it takes and where."""
+_RESOURCES: Final = "resources:"
+"""Before the name of a class, in extra specs of flavors."""
+_MOST: Final = 2**31 - 1
 _HELD_IDS: Final = UUID("5c1a1d5e-9f7f-5d5c-8a34-0c7f0a3b6e21")
 _ROW: Final = select(
     servers.c["id"], servers.c["project_id"], servers.c["user_id"], *(servers.c[name] for name in sorted(COLUMNS))
@@ -35,8 +39,15 @@ _ROW: Final = select(
 
 
 def needs(flavor: Flavor) -> dict[str, int]:
-    """What a server of the flavor takes, by resource class."""
+    """What a server of the flavor takes, by resource class: its sizes, or what its extra specs say in place of them.
+
+    What is no amount is left out, as Nova does. Source: nova/scheduler/utils.py `ResourceRequest`.
+    """
     sizes = {places.VCPU: flavor.vcpus, places.MEMORY: flavor.ram, places.DISK: flavor.disk + flavor.ephemeral}
+    for key, value in flavor.extra_specs.items():
+        amount = whole_number(value) if key.startswith(_RESOURCES) else None
+        if amount is not None and amount <= _MOST:
+            sizes[key.removeprefix(_RESOURCES)] = amount
     return places.needs(sizes)
 
 
@@ -83,5 +94,14 @@ def moved(tx: Tx, before: str | None, after: str | None) -> None:
 def _settle(tx: Tx, who: Consumer, host: str | None, flavor: object) -> None:
     taken = {}
     if host is not None and flavor is not None:
-        taken = {registry.host_id(host): needs(msgspec.convert(flavor, Flavor))}
+        taken = {registry.host_id(host): _counted(tx, host, msgspec.convert(flavor, Flavor))}
     allocations.settle(tx, who, taken)
+
+
+def _counted(tx: Tx, host: str, flavor: Flavor) -> dict[str, int]:
+    """What it takes of what the host has: one that was placed before extra specs chose may ask for more kinds."""
+    wanted = needs(flavor)
+    if not any(key.startswith(_RESOURCES) for key in flavor.extra_specs):
+        return wanted
+    there = inventories.of(tx, registry.host_id(host))
+    return {name: amount for name, amount in wanted.items() if name in there}

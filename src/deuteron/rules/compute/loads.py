@@ -6,7 +6,9 @@ A server counts from its first row to its last; what it takes of its host is wri
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
@@ -16,6 +18,7 @@ from deuteron.model.compute import Flavor
 from deuteron.rules.compute import claims
 from deuteron.rules.hosts import registry
 from deuteron.rules.placement import hosts as places
+from deuteron.rules.placement import providers
 from deuteron.rules.placement.inventories import Kept
 from deuteron.store import usage
 from deuteron.store.compute_tables import servers
@@ -32,6 +35,8 @@ class Load:
     groups: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     """Members of the server groups that were asked for."""
     more: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    traits: Callable[[], frozenset[str]] = frozenset
+    """What its provider is said to be; looked up when it is asked for."""
 
     def add(self, flavor: Flavor, group_id: str | None) -> None:
         for name, amount in claims.needs(flavor).items():
@@ -65,8 +70,10 @@ class Load:
 def loads(tx: Tx, group_id: str | None = None) -> dict[str, Load]:
     """What is taken of each host, by the host's id, and how many members of the group are there."""
     result: dict[str, Load] = defaultdict(Load)
+    known = _Traits(tx)
     for provider_id, stock in places.stock(tx).items():
         result[provider_id].stock = stock
+        result[provider_id].traits = partial(known.of, provider_id)
     for host, amount in usage.amounts(tx, "host", "servers").items():
         result[registry.host_id(host)].servers = amount
     if group_id is not None:
@@ -75,6 +82,19 @@ def loads(tx: Tx, group_id: str | None = None) -> dict[str, Load]:
             if host is not None:
                 result[registry.host_id(host)].groups[group_id] = members
     return result
+
+
+class _Traits:
+    """Those of all providers, in one query, and that only if somebody asks."""
+
+    def __init__(self, tx: Tx) -> None:
+        self._tx = tx
+        self._found: dict[str, frozenset[str]] | None = None
+
+    def of(self, provider_id: str) -> frozenset[str]:
+        if self._found is None:
+            self._found = providers.all_traits(self._tx)
+        return self._found.get(provider_id, frozenset())
 
 
 def of_projects_on(tx: Tx, host: str) -> dict[str, tuple[int, int, int]]:

@@ -1,12 +1,14 @@
 """Placement: which host takes a server, and why the others do not.
 
-A host takes a server when it is awaited, not disabled, and has room by its inventories in Placement, where everything
-that is taken of hosts is counted (`claims`); and has left to promise what the server's ports ask for
-(`rules.network.promises`). Among those that can, the one with the most free memory takes it.
+A host takes a server when it is awaited, not disabled, has room by its inventories in Placement, where everything
+that is taken of hosts is counted (`claims`), and the traits there that the server's flavor asks for; and has left to
+promise what the server's ports ask for (`rules.network.promises`). Among those that can, the one with the most free
+memory takes it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -22,6 +24,8 @@ from deuteron.rules.hosts.registry import Host
 from deuteron.rules.placement import hosts as places
 from deuteron.store.database import Tx
 
+_CHOOSING: Final = re.compile(r"(?:resources|trait)[A-Za-z0-9_-]{0,64}")
+"""Beginnings of extra specs that choose a host; with a suffix they are of a group of resources."""
 _WORDS: Final = {places.VCPU: ("processors", ""), places.MEMORY: ("memory", " MiB"), places.DISK: ("disk", " GiB")}
 """Of resource classes, in the sentences that say why a host does not fit."""
 
@@ -89,6 +93,24 @@ def choose(hosts: Sequence[Host], taken: Mapping[str, Load], flavor: Flavor, wis
     return NoHost(tuple(reasons))
 
 
+def _unlike(load: Load, flavor: Flavor) -> str | None:
+    """Why the host is not what the flavor's extra specs ask it to be; None when it is.
+
+    Source: nova/scheduler/utils.py `ResourceRequest`.
+    """
+    for key, value in sorted(flavor.extra_specs.items()):
+        kind, colon, name = key.partition(":")
+        if not colon or not _CHOOSING.fullmatch(kind):
+            continue
+        if kind not in ("resources", "trait"):
+            return f'the flavor asks "{key}", and resources in groups are not given here'
+        if kind == "trait" and value == "required" and name not in load.traits():
+            return f"it has not the trait {name}"
+        if kind == "trait" and value == "forbidden" and name in load.traits():
+            return f"it has the trait {name}"
+    return None
+
+
 def zoned(tx: Tx, settings: Settings, wish: Wish, zone: str | None) -> Wish:
     """The wish of a server that asked for the availability zone, or for none. Raises: BadRequest."""
     if not zone:
@@ -130,6 +152,9 @@ def _reason(host: Host, load: Load, flavor: Flavor, wish: Wish) -> str | None:
                 f"{wanted}{unit} of {word} wanted, {inventory.min_unit} to {inventory.max_unit}{unit} in steps of "
                 f"{inventory.step_size} are given"
             )
+    unlike = _unlike(load, flavor)
+    if unlike is not None:
+        return unlike
     if host.name in wish.lacks:
         return wish.lacks[host.name]
     if wish.beside is not None and host.name not in wish.beside:

@@ -156,6 +156,14 @@ def traits_of(tx: Tx, provider_id: str) -> list[str]:
     return tx.scalars(select(of.trait).where(of.provider_id == provider_id).order_by(of.trait))
 
 
+def all_traits(tx: Tx) -> dict[str, frozenset[str]]:
+    """By provider."""
+    found: dict[str, set[str]] = {}
+    for provider_id, trait in tx.all(select(provider_traits.c.provider_id, provider_traits.c.trait)):
+        found.setdefault(provider_id, set()).add(trait)
+    return {provider_id: frozenset(traits) for provider_id, traits in found.items()}
+
+
 def set_traits(tx: Tx, provider_id: str, wanted: Collection[str]) -> bool:
     """Whether that changed anything."""
     had = {*traits_of(tx, provider_id)}
