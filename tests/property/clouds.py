@@ -81,6 +81,10 @@ class RandomCloud:
         """Make random objects."""
         await _Filling(self._admin, dice).fill()
 
+    async def dress(self, dice: random.Random) -> int:
+        """Add what else changes plans: limits, logs, trunks, local IPs, forwarded ports and so on; how many."""
+        return await _Dressing(self._admin, dice).dress()
+
     async def seen(self) -> Made:
         rows: dict[str, list[Any]] = {}
         for kind, collection in COLLECTIONS.items():
@@ -281,3 +285,80 @@ class _Filling:
             prefix = dice.choice(("10.0.0.0/24", "10.9.9.9", "0.0.0.0/0"))
             values["allowed_address_pairs"] = [{"ip_address": prefix}]
         return await self.make("ports", **values)
+
+
+class _Dressing:
+    """Of every kind some; what the cloud refuses is left out."""
+
+    def __init__(self, admin: Client, dice: random.Random) -> None:
+        self._admin = admin
+        self._dice = dice
+        self._made = 0
+
+    async def ask(self, method: str, path: str, one: str, **values: Any) -> dict[str, Any]:
+        answer = await self._admin.request(method, f"{NET}/{path}", {one: values})
+        assert answer.status < 500, answer.body
+        if answer.status >= 300:
+            return {}
+        self._made += 1
+        made: dict[str, Any] = answer.json.get(one, {})
+        return made
+
+    async def rows(self, collection: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = (await self._admin.get(f"{NET}/{collection}"))[collection.replace("-", "_")]
+        return found
+
+    async def dress(self) -> int:
+        dice = self._dice
+        networks = await self.rows("networks")
+        inner = [row for row in networks if not row["router:external"]]
+        public = next(row for row in networks if row["router:external"])
+        guests = [row for row in await self.rows("ports") if row["device_owner"] == "compute:nova"]
+        routers = await self.rows("routers")
+        policy = await self.ask("POST", "qos/policies", "policy", name="slow")
+        if policy:
+            rules = f"qos/policies/{policy['id']}"
+            for direction in ("egress", "ingress"):
+                await self.ask(
+                    "POST", f"{rules}/bandwidth_limit_rules", "bandwidth_limit_rule", max_kbps=1000, direction=direction
+                )
+                few = {"max_kpps": 1, "direction": direction}
+                await self.ask("POST", f"{rules}/packet_rate_limit_rules", "packet_rate_limit_rule", **few)
+            await self.ask("POST", f"{rules}/dscp_marking_rules", "dscp_marking_rule", dscp_mark=26)
+            for row in dice.sample(guests, min(2, len(guests))):
+                await self.ask("PUT", f"ports/{row['id']}", "port", qos_policy_id=policy["id"])
+        await self.ask("POST", "log/logs", "log", resource_type="security_group", name="all")
+        await self._translated(public, guests)
+        for router in routers:
+            body = {"protocol": "tcp", "helper": "ftp", "port": 21}
+            await self.ask("POST", f"routers/{router['id']}/conntrack_helpers", "conntrack_helper", **body)
+        label = await self.ask("POST", "metering/metering-labels", "metering_label", name="count")
+        if label:
+            rule = {"metering_label_id": label["id"], "direction": "egress", "source_ip_prefix": "10.0.0.0/8"}
+            await self.ask("POST", "metering/metering-label-rules", "metering_label_rule", **rule)
+        await self._trunk(inner)
+        for row in dice.sample(guests, min(2, len(guests))):
+            local = await self.ask("POST", "local_ips", "local_ip", network_id=row["network_id"], name="local")
+            if local:
+                path = f"local_ips/{local['id']}/port_associations"
+                await self.ask("POST", path, "port_association", fixed_port_id=row["id"])
+        return self._made
+
+    async def _translated(self, public: dict[str, Any], guests: list[dict[str, Any]]) -> None:
+        given = await self.ask("POST", "floatingips", "floatingip", floating_network_id=public["id"])
+        for row in guests if given else ():
+            ip = next((item["ip_address"] for item in row["fixed_ips"] if ":" not in item["ip_address"]), None)
+            if ip is not None:
+                body = {"protocol": "tcp", "internal_port_id": row["id"], "internal_ip_address": ip}
+                numbers = {"internal_port": 22, "external_port": self._dice.randint(2000, 3000)}
+                await self.ask(
+                    "POST", f"floatingips/{given['id']}/port_forwardings", "port_forwarding", **body, **numbers
+                )
+
+    async def _trunk(self, inner: list[dict[str, Any]]) -> None:
+        made = [await self.ask("POST", "ports", "port", network_id=self._dice.choice(inner)["id"]) for _ in range(2)]
+        if inner and all(made):
+            subport = {"port_id": made[1]["id"], "segmentation_type": "vlan", "segmentation_id": 101}
+            await self.ask("POST", "trunks", "trunk", port_id=made[0]["id"], sub_ports=[subport])
+            bound = {"binding:host_id": "h1", "device_owner": "compute:nova"}
+            await self.ask("PUT", f"ports/{made[0]['id']}", "port", **bound)

@@ -127,3 +127,29 @@ def test_a_trace_says_what_the_objects_mean(firewall: FirewallDriver) -> None:
     holds()
     assert verdicts.total() > CLOUDS * 20, "hardly anything was asked"
     assert 0.1 < verdicts["arrives"] / verdicts.total() < 0.9, verdicts
+
+
+@pytest.mark.parametrize("firewall", ["openvswitch", "iptables_hybrid"])
+def test_whatever_a_plan_contains_is_followed(firewall: FirewallDriver) -> None:
+    """Limits, logs, trunks, local IPs, forwarded ports, helpers and counters: nothing of them is unknown to a trace."""
+    arrived: Counter[bool] = Counter()
+
+    async def one(seed: int) -> None:
+        dice = random.Random(seed)
+        with tempfile.TemporaryDirectory() as folder:
+            async with cloud(Path(folder), firewall) as it:
+                await it.fill(dice)
+                assert await it.dress(dice) > 10, "nearly everything was refused"
+                made = await it.seen()
+        for source, destination in pairs(made, dice):
+            try:
+                walked = walk(made.world, source, destination, dice.choice(ASKED))
+            except NoSuchEnd:
+                continue
+            found = cause(made.world, made.catalog, walked, source, destination)
+            assert (found is None) is (walked.back is not None and walked.back.dropped is None)
+            arrived[walked.there.dropped is None] += 1
+
+    for seed in range(max(1, CLOUDS // 5)):
+        asyncio.run(asyncio.wait_for(one(seed), 60))
+    assert arrived[True] > 10 and arrived[False] > 10, arrived

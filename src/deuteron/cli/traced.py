@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import click
 import msgspec
@@ -91,10 +92,21 @@ def _catalog(client: Client) -> Catalog:
     rows = {}
     for kind, collection in COLLECTIONS.items():
         if kind == "server":
-            rows[kind] = client.get("/compute/v2.1/servers/detail?all_tenants=1")["servers"]
+            rows[kind] = _servers(client)
         else:
             rows[kind] = client.get(f"/network/v2.0/{collection.replace('_', '-')}")[collection]
     return Catalog(rows)
+
+
+def _servers(client: Client) -> list[dict[str, Any]]:
+    """All of them: Compute tells a thousand at once."""
+    found: list[dict[str, Any]] = []
+    path = "/compute/v2.1/servers/detail?all_tenants=1"
+    while True:
+        told = client.get(path if not found else f"{path}&marker={found[-1]['id']}")
+        found += told["servers"]
+        if not told.get("servers_links"):
+            return found
 
 
 def _world(state: State, cloud: Cloud, catalog: Catalog) -> World:
