@@ -163,6 +163,22 @@ BODIES: dict[tuple[str, str], list[Any]] = {
         ]
         for path in ("os-snapshot-manage", "manageable_snapshots")
     },
+    ("PUT", _V + "/os-hosts/{name}"): [{"status": "enable"}],
+    ("PUT", _V + "/clusters/{id}"): [{"name": "c", "binary": "cinder-volume", "disabled_reason": "x"}, {"name": "c"}],
+    ("POST", _V + "/workers/cleanup"): [
+        {"resource_type": "Volume", "is_up": True, "disabled": False, "host": "h1@file", "binary": "cinder-volume"},
+        {"resource_id": "$volume", "service_id": "x", "cluster_name": "c"},
+    ],
+    ("POST", _V + "/types/{id}/encryption"): [
+        {
+            "encryption": {
+                "provider": "luks",
+                "cipher": "aes-xts-plain64",
+                "key_size": 256,
+                "control_location": "front-end",
+            }
+        }
+    ],
     ("PUT", _V + "/os-services/{action}"): [
         {"host": "h1@file", "binary": "cinder-volume"},
         {"host": "h1@file", "binary": "cinder-volume", "disabled_reason": "x"},

@@ -62,6 +62,7 @@ ADMINS_ONLY = re.compile(
     | /identity/v3/projects/\{target_id\} | /identity/v3/role_assignments
     | /placement/(resource_providers|resource_classes|traits|allocation|reshaper) | /placement/(usages)?$
     | /volume/v3/(os-(volume|snapshot)-manage|manageable_(volumes|snapshots))
+    | /volume/v3/(os-hosts|clusters|workers|types/\{id\}/encryption)
     | /volume/v3/(os-services|scheduler-stats|capabilities|qos-specs|os-quota-class-sets|default-types)
     | /volume/v3/group_types/\{id\}/group_specs | (PUT|DELETE)\ /volume/v3/group_types/\{id\}
     | (PUT|POST|DELETE)\ /volume/v3/types/\{id\} | /volume/v3/types/\{id\}/os-volume-type-access

@@ -14,6 +14,7 @@ PEOPLE, IMAGES, DISKS, SERVERS = (
 )
 GROUPS = "unit/api_volume/test_groups.py::"
 BACKUPS = "unit/api_volume/test_backups.py::"
+OPERATIONS = "unit/api_volume/test_operations.py::"
 MANAGED = "unit/api_volume/test_manage.py::"
 VOLUMES, TYPES = "unit/api_volume/test_volumes.py::", "unit/api_volume/test_types.py::"
 ACCOUNTS = "unit/api_identity/test_compliance.py::"
@@ -200,7 +201,13 @@ VOLUME = {
     "`limits`": DISKS + "what is used counts",
     "also of each type": VOLUMES + "test_a_volume_takes_another_type_with_its_quotas: volumes_",
     "`messages` of what failed on its way": DISKS + "and a message says why",
-    "`os-services` (enable, disable)": VOLUMES
+    "freeze, thaw)": OPERATIONS + "test_a_frozen_back_end_deletes_nothing_and_none_is_failed_over: freeze thaw",
+    "`os-hosts`": OPERATIONS + "test_hosts_tell_what_they_keep_and_are_disabled: os-hosts",
+    "`clusters`": OPERATIONS + "test_services_are_in_no_clusters: clusters",
+    "work for `workers` to clean up": OPERATIONS + "test_a_cleanup_tells_who_is_at_something_and_who_will_be: cleanup",
+    "of which there is none": OPERATIONS + "test_services_are_in_no_clusters: clusters",
+    "`encryption` of volumes and types": OPERATIONS + "test_nothing_is_encrypted_and_no_type_says_so: encryption",
+    "`os-services` (enable, disable": VOLUMES
     + "test_without_a_host_that_has_room_a_volume_is_in_error_and_says_why: os-services",
     "`os-availability-zone`, `scheduler-stats` (`get_pools`), `capabilities`": VOLUMES
     + "test_without_a_host_that_has_room_a_volume_is_in_error_and_says_why",

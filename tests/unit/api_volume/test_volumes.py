@@ -138,7 +138,7 @@ def test_without_a_host_that_has_room_a_volume_is_in_error_and_says_why(tmp_path
             assert (await demo.error("PUT", "/os-services/enable", {"host": "h1"}))[0] == 403
             assert (await admin.error("PUT", "/os-services/enable", {"host": "nowhere"}))[0] == 404
             assert (await admin.error("PUT", "/os-services/melt", {"host": "h1"}))[0] == 404
-            assert (await admin.error("PUT", "/os-services/freeze", {"host": "h1"}))[0] == 501
+            assert (await admin.error("PUT", "/os-services/get-log", {"host": "h1"}))[0] == 501
             assert (await admin.error("PUT", "/os-services/freeze", {"host": "nowhere"}))[0] == 400
             assert (await demo.error("GET", "/volumes/"))[0] == 404, "is no list"
             await volume(demo)

@@ -27,9 +27,12 @@ _NEVER_THERE = (
         for kind in ("os-volume-manage", "manageable_volumes", "os-snapshot-manage", "manageable_snapshots")
         for tail in ("", "/detail")
     ),
+    "/volume/v3/clusters/{key}",
+    "/volume/v3/types/{volume_type}/encryption/{key}",
 )
 """There is one store of images, and Glance says so with 404; no default pool to make a topology of; no host that runs
-the server, or says what its back end has."""
+the server, or says what its back end has; no cluster, and no
+encryption."""
 MAKE_FIRST = {
     f"GET {service.prefix}{_shape(route.path)}"
     for service in SERVICES.values()

@@ -642,6 +642,20 @@ def _volume() -> Iterator[tuple[str, Line]]:
     yield f"GET {v3}/resource_filters", Line(None)
     yield f"GET {v3}/os-services", Line(f"{extension}:services:index")
     yield f"PUT {v3}/os-services/{{service_action}}", Line(f"{extension}:services:update", {"host": "aio"})
+    yield f"GET {v3}/os-hosts", Line(f"{extension}:hosts")
+    yield f"GET {v3}/os-hosts/{{service_host}}", Line(f"{extension}:hosts", refused=(403,))
+    yield f"PUT {v3}/os-hosts/{{service_host}}", Line(f"{extension}:hosts", {"status": "enable"}, refused=(403,))
+    for tail in ("", "/detail"):
+        yield f"GET {v3}/clusters{tail}", Line("clusters:get_all")
+    yield f"GET {v3}/clusters/{{key}}", Line("clusters:get", refused=(403,))
+    yield f"PUT {v3}/clusters/{{cluster_action}}", Line("clusters:update", {"name": "c"}, refused=(403,))
+    yield f"POST {v3}/workers/cleanup", Line("workers:cleanup", {})
+    yield f"GET {v3}/volumes/{{volume}}/encryption", Line(f"{extension}:volume_encryption_metadata")
+    rule, one = f"{extension}:volume_type_encryption", f"{types}/{{volume_type}}/encryption"
+    yield f"GET {one}", Line(f"{rule}:get")
+    yield f"POST {one}", Line(f"{rule}:create", {"encryption": {"provider": "luks"}})
+    for verb, name in (("GET", "get"), ("DELETE", "delete")):
+        yield f"{verb} {one}/{{key}}", Line(f"{rule}:{name}", refused=(403,))
     yield f"GET {v3}/scheduler-stats/get_pools", Line("scheduler_extension:scheduler_stats:get_pools")
     yield f"GET {v3}/capabilities/{{backend}}", Line(f"{extension}:capabilities")
     rule, one = f"{extension}:qos_specs_manage", f"{v3}/qos-specs/{{qos_specs}}"
@@ -1185,7 +1199,14 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
               {**taken, "consumer_generation": None, "consumer_type": "TEST"})  # fmt: skip
 
     cinder = "/volume/v3"
-    ids.update(backend="aio@file", quota_class="default", volume_extension="qos-specs", service_action="enable")
+    ids.update(
+        backend="aio@file",
+        quota_class="default",
+        volume_extension="qos-specs",
+        service_action="enable",
+        cluster_action="enable",
+        service_host="aio@file",
+    )
     kind = admin.make(f"{cinder}/types", "volume_type", name=name, extra_specs={"multiattach": "<is> False"})
     ids["volume_type"], ids["visible_spec"] = kind["id"], "multiattach"
     closed = {"name": f"{name}, closed", "os-volume-type-access:is_public": False}

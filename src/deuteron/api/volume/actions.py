@@ -25,6 +25,7 @@ from deuteron.rules.volume import (
     kinds,
     manage,
     moves,
+    placement,
     reimages,
     types,
 )
@@ -336,6 +337,7 @@ def _unmanage_snapshot(call: Call, tx: Tx, row: SnapshotRow, body: Body) -> Repl
 
 
 def _force_delete(call: Call, tx: Tx, row: VolumeRow, body: Body) -> Reply:
+    placement.refuse_frozen(tx, call.settings, row)
     volume_rules.remove(tx, call.request_id, row, cascade=False, forced=True)
     return Reply(202)
 
@@ -364,6 +366,7 @@ def _update_snapshot_status(call: Call, tx: Tx, row: SnapshotRow, body: Body) ->
 
 
 def _force_delete_snapshot(call: Call, tx: Tx, row: SnapshotRow, body: Body) -> Reply:
+    placement.refuse_frozen(tx, call.settings, row)
     snapshot_rules.remove(tx, call.request_id, row, forced=True)
     return Reply(202)
 

@@ -14,13 +14,14 @@ from deuteron.model.volume.volumes import ZONE
 from deuteron.rules.hosts import registry
 from deuteron.rules.hosts.registry import Host
 from deuteron.rules.volume import placement
-from deuteron.rules.volume.faults import not_built
+from deuteron.rules.volume.faults import invalid_input, not_built
 from deuteron.rules.volume.placement import BACKUPS, BINARY, Service
 from deuteron.store.database import Tx
 
 SCHEDULER: Final = "cinder-scheduler"
 CONTROLLER: Final = "controller"
 """Where the scheduler is: in the API itself."""
+_PLACE: Final = Text(255, nullable=True)
 _REASON: Final = Text(255, min_length=1)
 _ACTIONS: Final = ("enable", "disable", "disable-log-reason")
 _PROPERTIES: Final = {
@@ -32,7 +33,9 @@ _PROPERTIES: Final = {
 }
 _FILTERED: Final = {"volume_snapshot": "snapshot", "volume_attachment": "attachment", "volume_group": "group"}
 """What Cinder calls resources whose filters are told."""
-_NOT_BUILT: Final = ("freeze", "thaw", "failover_host", "failover", "get-log", "set-log")
+_REPLICATED: Final = {"freeze": 0, "thaw": 0, "failover_host": 0, "failover": 26}
+"""What is for back ends that replicate, and since when."""
+_NOT_BUILT: Final = ("get-log", "set-log")
 
 
 def list_zones(call: Call, tx: Tx) -> Reply:
@@ -59,6 +62,8 @@ def set_service(call: Call, tx: Tx) -> Reply:
     """Enable or disable a service, by its host."""
     action = call.params["action"]
     access.require(call, "volume_extension:services:update")
+    if action in _REPLICATED and call.version >= _REPLICATED[action]:
+        return _replicate(call, tx, action)
     if action not in (*_ACTIONS, *_NOT_BUILT):
         raise NotFound("The resource could not be found.", type="HTTPNotFound")
     body = bodies.document(call, ("host", "binary", "service", "disabled_reason") if action in _ACTIONS else None)
@@ -86,6 +91,35 @@ def set_service(call: Call, tx: Tx) -> Reply:
     return Reply(200, {**shown, "disabled_reason": reason} if action == "disable-log-reason" else shown)
 
 
+def _replicate(call: Call, tx: Tx, action: str) -> Reply:
+    """Freeze a back end, which then takes no snapshots and deletes nothing, or thaw it; none can be failed over, since
+    none replicates. Raises: BadRequest; NotFound for a cluster."""
+    is_failover = action.startswith("failover")
+    body = bodies.document(call, ("host", "cluster", *(("backend_id",) if is_failover else ())))
+    for name in ("host", "cluster", "backend_id"):
+        bodies.value(name, _PLACE, body.get(name))
+    host, cluster = body.get("host"), body.get("cluster") if call.version >= 26 else None
+    if bool(host) == bool(cluster):
+        why = "One and only one of cluster and host must be set." if call.version >= 26 else "Host field is missing."
+        raise invalid_input(why)
+    access.require(call, f"volume:{'failover_host' if is_failover else f'{action}_host'}")
+    found = next((each for each in placement.services(tx, call.settings) if each.name == host), None)
+    if found is None:
+        where = f"host={quoted(host)}" if host else f"cluster={quoted(cluster)}"
+        raise invalid_input(f"No service found with {where}")
+    if is_failover:
+        raise invalid_input(
+            f"No service could be changed: replication_status in ['{found.name}'] must be ['enabled', 'failed-over'] "
+            "and must be up to failover."
+        )
+    if found.is_frozen is (action == "freeze"):
+        raise invalid_input(
+            f"No service could be changed: frozen in ['{found.name}'] must be {action != 'freeze'} to failover."
+        )
+    registry.disable_service(tx, found.host.name, found.frozen_key, "" if action == "freeze" else None)
+    return Reply(200)
+
+
 def list_filters(call: Call, tx: Tx) -> Reply:
     """What lists are filtered by, as Cinder's operators may set and ours may not."""
     wanted = call.get("resource")
@@ -106,7 +140,7 @@ def list_pools(call: Call, tx: Tx) -> Reply:
         pool: dict[str, Any] = {"name": each.pool}
         if detailed:
             figures = placement.figures(each, taken.get(each.name, 0))
-            pool["capabilities"] = {**figures, "timestamp": _plain(each.host.last_heard)}
+            pool["capabilities"] = {**figures, "timestamp": plain(each.host.last_heard)}
         shown.append(pool)
     return Reply(200, {"pools": shown})
 
@@ -151,8 +185,8 @@ def _key(host: Host, binary: str, named: str) -> str | None:
 def _service(call: Call, service: Service) -> dict[str, Any]:
     host = service.host
     reason = host.disabled_services.get(service.key)
-    shown = _shown(call, BINARY, service.name, reason, alive=service.is_up, at=_plain(host.last_heard))
-    shown |= {"replication_status": "not-capable", "active_backend_id": None, "frozen": False}
+    shown = _shown(call, BINARY, service.name, reason, alive=service.is_up, at=plain(host.last_heard))
+    shown |= {"replication_status": "not-capable", "active_backend_id": None, "frozen": service.is_frozen}
     if call.version >= 49:
         shown["backend_state"] = "up" if service.is_up else "down"
     return shown
@@ -161,7 +195,7 @@ def _service(call: Call, service: Service) -> dict[str, Any]:
 def _backups(call: Call, host: Host) -> dict[str, Any]:
     is_alive = host.alive and bool(host.volume_backends)
     reason = host.disabled_services.get(BACKUPS)
-    shown = _shown(call, BACKUPS, host.name, reason, alive=is_alive, at=_plain(host.last_heard))
+    shown = _shown(call, BACKUPS, host.name, reason, alive=is_alive, at=plain(host.last_heard))
     return {**shown, "backend_state": None} if call.version >= 49 else shown
 
 
@@ -178,7 +212,8 @@ def _shown(call: Call, binary: str, host: str, reason: str | None, *, alive: boo
     return {**shown, "cluster": None} if call.version >= 7 else shown
 
 
-def _plain(moment: str | None) -> str | None:
+def plain(moment: str | None) -> str | None:
+    """A time as Cinder writes it."""
     if moment is None:
         return None
     return datetime.fromisoformat(moment).replace(tzinfo=None).isoformat(timespec="microseconds")

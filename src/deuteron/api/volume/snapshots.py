@@ -11,7 +11,7 @@ from deuteron.api.volume.volumes import METADATA, one_item
 from deuteron.model.errors import BadRequest
 from deuteron.model.volume import SNAPSHOT, VOLUME
 from deuteron.model.volume.rows import SnapshotRow
-from deuteron.rules.volume import faults, snapshots, volumes
+from deuteron.rules.volume import faults, placement, snapshots, volumes
 from deuteron.store import volume_tables
 from deuteron.store.database import Tx
 
@@ -45,6 +45,7 @@ def create(call: Call, tx: Tx) -> Reply:
     access.require(call, "volume:create_snapshot", volume["project_id"])
     values["name"] = _stripped(values["name"] if values["name"] is not None else older)
     values["description"] = _stripped(values["description"])
+    placement.refuse_frozen(tx, call.settings, volume)
     forced = bool(forced) or call.version >= 66
     row = snapshots.create(tx, call.caller, call.request_id, volume, values, forced=forced)
     return Reply(202, {"snapshot": views.snapshot(call, row, whole=False)})
@@ -65,7 +66,9 @@ def update(call: Call, tx: Tx) -> Reply:
 
 
 def remove(call: Call, tx: Tx) -> Reply:
-    snapshots.remove(tx, call.request_id, find(call, tx, "volume:delete_snapshot"))
+    row = find(call, tx, "volume:delete_snapshot")
+    placement.refuse_frozen(tx, call.settings, row)
+    snapshots.remove(tx, call.request_id, row)
     return Reply(202)
 
 

@@ -10,11 +10,11 @@ from sqlalchemy import ColumnElement, and_, false, true
 from deuteron.api.call import Call, Reply
 from deuteron.api.volume import access, bodies, lists
 from deuteron.model.codecs import Text
-from deuteron.model.errors import BadRequest
+from deuteron.model.errors import BadRequest, NotFound
 from deuteron.model.volume import VOLUME_TYPE
 from deuteron.model.volume.rows import VolumeTypeRow
 from deuteron.model.volume.types import SPECS
-from deuteron.rules.volume import kinds, types
+from deuteron.rules.volume import faults, kinds, types
 from deuteron.store.database import Tx
 from deuteron.store.expressions import has_item
 from deuteron.store.volume_tables import volume_types
@@ -123,6 +123,28 @@ def remove_spec(call: Call, tx: Tx) -> Reply:
     access.require(call, f"{_X}types_extra_specs:delete")
     types.remove_spec(tx, kinds.find(tx, VOLUME_TYPE, call.params["id"]), call.params["key"])
     return Reply(202)
+
+
+def show_encryption(call: Call, tx: Tx) -> Reply:
+    """How volumes of the type are encrypted: none are."""
+    access.require(call, f"{_X}volume_type_encryption:get")
+    kinds.find(tx, VOLUME_TYPE, call.params["id"])
+    return Reply(200, {})
+
+
+def create_encryption(call: Call, tx: Tx) -> Reply:
+    """Refused: a type that says its volumes are encrypted, and whose volumes are not, would be worse than none."""
+    access.require(call, f"{_X}volume_type_encryption:create")
+    bodies.wrapped(call, "encryption")
+    kinds.find(tx, VOLUME_TYPE, call.params["id"])
+    raise faults.not_built("Encrypting volumes")
+
+
+def no_encryption(call: Call, tx: Tx) -> Reply:
+    """GET and DELETE of one of what a type says of its encryption. Raises: NotFound."""
+    access.require(call, f"{_X}volume_type_encryption:{'get' if call.method in ('GET', 'HEAD') else 'delete'}")
+    row = kinds.find(tx, VOLUME_TYPE, call.params["id"])
+    raise NotFound(f"Volume type encryption for type {row['id']} does not exist.", type="VolumeTypeEncryptionNotFound")
 
 
 def _special(call: Call) -> Mapping[str, Callable[[Sequence[str]], ColumnElement[bool]]]:

@@ -15,7 +15,7 @@ from deuteron.model.errors import BadRequest
 from deuteron.model.volume import VOLUME
 from deuteron.model.volume.codecs import Flag, Pairs
 from deuteron.model.volume.rows import VolumeRow
-from deuteron.rules.volume import attachments, faults, groups, types, volumes
+from deuteron.rules.volume import attachments, faults, groups, placement, types, volumes
 from deuteron.rules.volume.volumes import NewVolume
 from deuteron.store import filters as store_filters
 from deuteron.store import volume_tables
@@ -130,8 +130,15 @@ def remove(call: Call, tx: Tx) -> Reply:
     forced = call.version >= 23 and bodies.value("force", Flag(), call.get("force", "false"))
     if forced:
         access.require(call, "volume:force_delete", row["project_id"])
+    placement.refuse_frozen(tx, call.settings, row)
     volumes.remove(tx, call.request_id, row, cascade=cascade, forced=forced)
     return Reply(202)
+
+
+def show_encryption(call: Call, tx: Tx) -> Reply:
+    """As Cinder says of a volume that is not encrypted."""
+    find(call, tx, "volume_extension:volume_encryption_metadata")
+    return Reply(200, {"encryption_key_id": None})
 
 
 def list_metadata(call: Call, tx: Tx) -> Reply:

@@ -130,7 +130,7 @@ VOLUME: Resource[VolumeRow] = Resource(
     ),
     indexes=(
         ("project_id", "created_at", "id"), ("created_at", "id"), ("host",), ("snapshot_id",), ("source_volid",),
-        ("volume_type_id",), ("name",), ("group_id",), ("other_host",),
+        ("volume_type_id",), ("name",), ("group_id",), ("other_host",), ("task",),
     ),
     missing=("VolumeNotFound", "Volume {} could not be found."),
     table="volume_volumes",
@@ -171,7 +171,7 @@ SNAPSHOT: Resource[SnapshotRow] = Resource(
         _kept("request_id", Text(), "The request that asked for the task."),
     ),
     indexes=(("project_id", "created_at", "id"), ("created_at", "id"), ("volume_id",), ("host",), ("name",),
-             ("group_snapshot_id",)),
+             ("group_snapshot_id",), ("task",)),
     member="snapshot",
     missing=("SnapshotNotFound", "Snapshot {} could not be found."),
     table="volume_snapshots",

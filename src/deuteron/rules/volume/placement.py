@@ -15,7 +15,7 @@ from typing import Final
 
 from deuteron.model.intent import Backend
 from deuteron.model.settings import Settings
-from deuteron.model.volume.rows import VolumeRow
+from deuteron.model.volume.rows import SnapshotRow, VolumeRow
 from deuteron.rules.hosts import registry
 from deuteron.rules.hosts.registry import Host
 from deuteron.rules.volume import demands, faults, loads
@@ -46,6 +46,16 @@ class Service:
     def key(self) -> str:
         """Under which the host's row says that the service is disabled."""
         return service_key(self.backend.name)
+
+    @property
+    def frozen_key(self) -> str:
+        """Under which the host's row says that it is frozen."""
+        return f"{self.key} is frozen"
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether nothing that it keeps is deleted, and no snapshots made."""
+        return self.frozen_key in self.host.disabled_services
 
     @property
     def is_up(self) -> bool:
@@ -147,6 +157,13 @@ def refuse_away(tx: Tx, settings: Settings, row: VolumeRow) -> None:
     found = find(tx, settings, row["host"], row["backend"])
     if found is not None and found.host.alive and found.backend.fault is not None:
         raise faults.invalid_volume(f"volume {row['id']} is kept by {found.name}, which is away. Try again later.")
+
+
+def refuse_frozen(tx: Tx, settings: Settings, row: VolumeRow | SnapshotRow) -> None:
+    """Raises: BadRequest for what a frozen back end keeps. Source: cinder/objects/base.py `assert_not_frozen`."""
+    found = find(tx, settings, row["host"], row["backend"])
+    if found is not None and found.is_frozen:
+        raise faults.invalid_input("Modification operations are not allowed on frozen storage backends.")
 
 
 def is_backed_up(tx: Tx, settings: Settings, host: str | None) -> bool:
