@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from deuteron.store.migrations.steps import run
 
-revision = "0067"
-down_revision = "0066"
+revision = "0066"
+down_revision = "0065"
 
 _TABLES = ("volume_volumes", "volume_snapshots")
 
