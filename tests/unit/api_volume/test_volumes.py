@@ -331,7 +331,8 @@ def test_small_actions_change_what_a_volume_says_of_itself(tmp_path: Path) -> No
             assert gone[:2] == (404, "itemNotFound")
             for body in ({"os-nothing": {}}, {}, {"os-extend": 5}, {"os-extend": {}, "os-set_bootable": {}}):
                 assert (await demo.error("POST", f"{path}/action", body))[0] == 400, body
-            missing = await demo.error("POST", f"{path}/action", {"revert": {"snapshot_id": "x"}}, "3.40")
+            ended = {"os-extend_volume_completion": {"error": False}}
+            missing = await Volumes(w.admin).error("POST", f"{path}/action", ended, "3.71")
             assert missing[:2] == (501, "notImplemented") and "not available in this cloud" in missing[2]
             await admin_action(w, path, {"os-reset_status": {"status": "error"}})
             assert (await demo.get(path))["volume"]["status"] == "error"

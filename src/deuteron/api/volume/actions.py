@@ -401,7 +401,7 @@ ACTIONS: Final[Mapping[str, tuple[str, Callable[[Call, Tx, VolumeRow, Body], Rep
 NOT_BUILT: Final[Mapping[str, tuple[str, str]]] = {
     "os-extend_volume_completion": (
         f"{_X}volume_admin_actions:extend_volume_completion",
-        "Extending an attached volume",
+        "Ending the extension of a volume by another service, for none has a part in it,",
     ),
 }
 """What Cinder does and this cloud does not (yet), in words; it is refused to who might ask."""
