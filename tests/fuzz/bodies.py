@@ -150,6 +150,7 @@ _ACTIONS: list[Any] = [
     {"addFloatingIp": {"address": "1.2.3.4", "fixed_address": "10.0.0.2"}},
     {"removeFloatingIp": {"address": "1.2.3.4"}},
     {"forceDelete": None},
+    {"restore": None},
     {"migrate": {"host": "h1"}},
     {"os-migrateLive": {"host": None, "block_migration": "auto"}},
     {"shelve": None},

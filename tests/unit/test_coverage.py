@@ -233,6 +233,8 @@ COMPUTE = {
     ),
     "delete": SERVERS + "delete: DELETE",
     "force delete": SERVERS + "force delete: forceDelete",
+    "restore (no deletion is deferred, so none is undone: 409)": BOOT
+    + "test_an_action_in_the_wrong_state_is_refused_in_novas_words: restore",
     "stop": SERVERS + "stop: os-stop",
     "start": SERVERS + "start: os-start",
     "reboot soft and hard": BOOT + "test_stop_start_reboot_pause_and_suspend_walk_through_novas_states: SOFT HARD",
@@ -272,7 +274,8 @@ COMPUTE = {
     "test_a_service_that_is_forced_down_shows_down_everywhere_and_takes_no_server: os-services forced_down disabled",
     "`os-hosts` (until 2.42, listed and shown)": "unit/api_compute/test_services.py::"
     "test_the_oldest_path_of_hosts_says_what_is_taken_by_whom: os-hosts",
-    "`os-hypervisors`": SERVERS + "there is one",
+    "`os-hypervisors` (with `search` and `servers` until 2.52)": API
+    + "test_hosts_are_shown_as_services_hypervisors_and_a_zone: os-hypervisors search servers",
     "`os-availability-zone`": SERVERS + "and a zone",
     "`os-aggregates`": "unit/api_compute/test_aggregates.py::test_an_aggregate_is_made_changed_and_removed",
     "`limits`": SERVERS + "what it uses counts",

@@ -55,10 +55,11 @@ ACTIONS = {
     "confirmResize": "resize", "revertResize": "resize", "shelve": "shelve", "shelveOffload": "shelve",
     "unshelve": "shelve", "evacuate": "evacuation", "migrate": "cold migration",
     "os-migrateLive": "live migration", "addFloatingIp": "floating IPs", "removeFloatingIp": "floating IPs",
+    "restore": "restore",
 }  # fmt: skip
 """What the page calls each action of a server that is there."""
 NOT_BUILT = {
-    "restore": "restoring", "changePassword": "setting passwords",
+    "changePassword": "setting passwords",
     "trigger_crash_dump": "crash dumps", "os-getVNCConsole": "VNC", "os-getSPICEConsole": "SPICE",
     "os-getRDPConsole": "RDP", "os-getSerialConsole": "serial consoles",
     "addFixedIp": "addresses", "removeFixedIp": "addresses",

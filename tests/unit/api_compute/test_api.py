@@ -250,6 +250,12 @@ def test_hosts_are_shown_as_services_hypervisors_and_a_zone(tmp_path: Path) -> N
             ]  # fmt: skip
             assert "vcpus" not in (await w.admin.get(f"{C}/os-hypervisors/detail", "2.88"))["hypervisors"][0]
             assert (await w.admin.get(f"{C}/os-hypervisors/statistics"))["hypervisor_statistics"]["count"] == 2
+            searched = (await w.admin.get(f"{C}/os-hypervisors/h1/search"))["hypervisors"]
+            assert [each["hypervisor_hostname"] for each in searched] == ["h1"]
+            with_servers = (await w.admin.get(f"{C}/os-hypervisors/h/servers"))["hypervisors"]
+            assert [each["hypervisor_hostname"] for each in with_servers] == ["h1", "h2"]
+            for path, version in (("nosuch/search", "2.1"), ("nosuch/servers", "2.52"), ("h1/search", "2.53")):
+                assert (await w.admin.request("GET", f"{C}/os-hypervisors/{path}", version=version)).status == 404
             zones = (await w.demo.get(f"{C}/os-availability-zone"))["availabilityZoneInfo"]
             assert zones == [{"zoneName": "nova", "zoneState": {"available": True}, "hosts": None}]
             assert (await w.demo.request("GET", f"{C}/os-services")).status == 403

@@ -803,6 +803,8 @@ def _compute() -> Iterator[tuple[str, Line]]:
     yield f"GET {hypervisors}/statistics", Line("os-hypervisors:statistics", headers=old)
     yield f"GET {hypervisors}/{{hypervisor}}/uptime", Line("os-hypervisors:uptime", headers=old)
     oldest = {"openstack-api-version": "compute 2.42"}
+    for tail in ("search", "servers"):
+        yield f"GET {hypervisors}/{{compute_host}}/{tail}", Line(f"os-hypervisors:{tail}", headers=oldest)
     yield f"GET {v2}/os-hosts", Line("os-hosts:list", headers=oldest)
     yield f"GET {v2}/os-hosts/{{compute_host}}", Line("os-hosts:show", headers=oldest)
     yield f"PUT {v2}/os-hosts/{{compute_host}}", Line("os-hosts:update", {"status": "enable"}, headers=oldest)

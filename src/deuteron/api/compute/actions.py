@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from deuteron.api.call import Call, Reply
 from deuteron.api.compute import access, drives, floating_ips, shapes, views
@@ -21,7 +21,7 @@ from deuteron.model.errors import BadRequest, Conflict, NotFound, Unavailable
 from deuteron.rules.compute import actions, block_devices, evacuations, images, live_moves, servers, shelves, snapshots
 from deuteron.rules.compute import shapes as server_shapes
 from deuteron.rules.compute.actions import STEPS, Rebuild, Step
-from deuteron.rules.compute.faults import invalid, not_built
+from deuteron.rules.compute.faults import invalid, not_built, wrong_state
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.rules.compute.live_moves import Asked
 from deuteron.rules.compute.moving_volumes import NotBound
@@ -172,6 +172,11 @@ def _reset_state(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
 def _force_delete(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
     servers.remove(tx, call.settings, call.caller, call.request_id, row)
     return Reply(202)
+
+
+def _restore(call: Call, tx: Tx, row: ServerRow, body: Any) -> NoReturn:
+    """No deletion is deferred here, which is Nova's default (`reclaim_instance_interval` 0): there is none to undo."""
+    raise wrong_state("restore", row.id, "vm_state", row.vm_state)
 
 
 def _add_group(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
@@ -348,6 +353,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "rebuild": _rebuild,
     "os-resetState": _reset_state,
     "forceDelete": _force_delete,
+    "restore": _restore,
     "addSecurityGroup": _add_group,
     "removeSecurityGroup": _remove_group,
     "addFloatingIp": floating_ips.add,
@@ -379,6 +385,7 @@ _RULES: Final = {
     "rebuild": "servers:rebuild",
     "os-resetState": "os-admin-actions:reset_state",
     "forceDelete": "servers:delete",
+    "restore": "os-deferred-delete:restore",
     "addSecurityGroup": "os-security-groups:add",
     "removeSecurityGroup": "os-security-groups:remove",
     "addFloatingIp": "os-floating-ips:add",
@@ -398,7 +405,6 @@ _RULES: Final = {
     "unshelve": "os-shelve:unshelve",
 }
 NOT_BUILT: Final[Mapping[str, tuple[str, str]]] = {
-    "restore": ("Restoring a deleted server", ""),
     "changePassword": ("Setting a password from outside", "Use a key pair."),
     "trigger_crash_dump": ("A crash dump", ""),
     "os-getVNCConsole": ("A VNC console", "Use the console log, or ssh through a floating IP."),

@@ -103,10 +103,10 @@ def _metadata(raw: dict[str, Any]) -> dict[str, str | None]:
 
 def _number(call: Call) -> int:
     text = call.params["id"]
-    number = whole_number(text)
+    number = whole_number(text.removeprefix("-"))
     if number is None:
         raise BadRequest(f"Invalid input received: id must be an integer, not {quoted(text)}", type="InvalidInput")
-    return number
+    return -number if text.startswith("-") else number
 
 
 def _find(call: Call, tx: Tx, rule: str) -> Aggregate:

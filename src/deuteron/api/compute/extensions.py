@@ -32,7 +32,7 @@ EXTENSIONS: Final[Mapping[str, tuple[str, str]]] = {
     "os-console-output": ("ConsoleOutput", "The console log."),
     "os-create-backup": ("CreateBackup", "createBackup."),
     "os-create-server-ext": ("Createserverext", "Networks and security groups of a new server."),
-    "os-deferred-delete": ("DeferredDelete", "forceDelete."),
+    "os-deferred-delete": ("DeferredDelete", "forceDelete, restore."),
     "os-evacuate": ("Evacuate", "evacuate."),
     "os-extended-hypervisors": ("ExtendedHypervisors", "Details of hypervisors."),
     "os-extended-quotas": ("ExtendedQuotas", "Going back to the default quotas; force."),

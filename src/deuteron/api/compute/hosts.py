@@ -157,6 +157,36 @@ def hypervisor_uptime(call: Call, tx: Tx) -> Reply:
     return Reply(200, {"hypervisor": {**shown, "uptime": _uptime(tx, host)}})
 
 
+def search_hypervisors(call: Call, tx: Tx) -> Reply:
+    """Until 2.52: those with the text in their name."""
+    only_until(call, 52)
+    access.require(call, "os-hypervisors:search")
+    numbers = _numbers_of(call, tx)
+    return Reply(200, {"hypervisors": [_brief(call, host, numbers) for host in _matching(call, tx)]})
+
+
+def hypervisor_servers(call: Call, tx: Tx) -> Reply:
+    """Until 2.52: the same with the servers on them; one without any says nothing of servers, as in Nova."""
+    only_until(call, 52)
+    access.require(call, "os-hypervisors:servers")
+    found, numbers = _matching(call, tx), _numbers_of(call, tx)
+    on_each = _servers_on(tx, found)
+    shown = [
+        {**_brief(call, host, numbers), **({"servers": on_each[host.name]} if on_each[host.name] else {})}
+        for host in found
+    ]
+    return Reply(200, {"hypervisors": shown})
+
+
+def _matching(call: Call, tx: Tx) -> Sequence[Host]:
+    """Raises: NotFound."""
+    part = call.params["id"]
+    found = hosts.listed(tx, call.settings, part=part)
+    if not found:
+        raise NotFound(f"No hypervisor matching '{part}' could be found.", type="HypervisorNotFound")
+    return found
+
+
 def _find(call: Call, tx: Tx, wanted: str) -> Host | None:
     """The hypervisor of an id, before 2.53 of a number or name."""
     if call.version >= 53:

@@ -168,6 +168,8 @@ _ROUTES = (
     ("GET", "/os-hypervisors/statistics", hosts.statistics, READ),
     ("GET", "/os-hypervisors/{id}", hosts.show_hypervisor, READ),
     ("GET", "/os-hypervisors/{id}/uptime", hosts.hypervisor_uptime, READ),
+    ("GET", "/os-hypervisors/{id}/search", hosts.search_hypervisors, READ),
+    ("GET", "/os-hypervisors/{id}/servers", hosts.hypervisor_servers, READ),
     ("GET", "/os-aggregates", aggregates.list_all, READ),
     ("POST", "/os-aggregates", aggregates.create, WRITE),
     ("GET", "/os-aggregates/{id}", aggregates.show, READ),

@@ -70,7 +70,7 @@ def all_of(tx: Tx, *only: int) -> list[Aggregate]:
 
 def find(tx: Tx, aggregate_id: int) -> Aggregate:
     """Raises: NotFound."""
-    found = all_of(tx, aggregate_id) if aggregate_id <= _LARGEST else []
+    found = all_of(tx, aggregate_id) if 0 <= aggregate_id <= _LARGEST else []
     if not found:
         raise NotFound(f"Aggregate {aggregate_id} could not be found.", type="AggregateNotFound")
     return found[0]
