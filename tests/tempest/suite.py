@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from tests.tempest.results import Result, plain, results
 
 HERE = Path(__file__).parent
 PROCESSES = 2
+_BETWEEN_HOSTS = re.compile(r"\.admin\.test_(live_migration|migrations|servers_on_multinodes)")
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,38 @@ POWERED = Suite(
     },
 )
 """What OpenStack Powered Compute asks for (`powered`): whole servers among it, which take their time."""
+MORE = replace(
+    POWERED,
+    list_of_waiting=HERE / "more-waiting.yaml",
+    run_s=4800.0,
+    more={
+        **POWERED.more,
+        "identity-feature-enabled": {"security_compliance": "true", "trust": "true"},
+        "compute-feature-enabled": {"volume_multiattach": "true"},
+    },
+)
+"""What tempest has of each service beyond that (`more`)."""
+TWO_HOSTS = """
+[groups]
+control = ["c1"]
+network = ["c1"]
+compute = ["c1", "c2"]
+storage = ["c1", "c2"]
+"""
+MOVES = replace(
+    MORE,
+    more={
+        **MORE.more,
+        "compute": {"min_compute_nodes": "2"},
+        "compute-feature-enabled": {
+            "cold_migration": "true",
+            "live_migration": "true",
+            "block_migration_for_live_migration": "true",
+            "live_migrate_back_and_forth": "true",
+        },
+    },
+)
+"""Those of MORE that take two hosts for granted, between which servers go."""
 PLUGIN = Suite(PLUGIN_LOCK, r"^neutron_tempest_plugin\.api\.", HERE / "plugin-waiting.yaml", 1800.0, {})
 """Neutron's own tests of its API, which its plugin for tempest brings: what operators and drivers are judged by."""
 
@@ -95,6 +128,12 @@ def powered(service: str = "") -> list[str]:
     """The tests that OpenStack Powered Compute asks for; of one service ("network") or of all."""
     lines = (HERE / "powered-compute.txt").read_text().splitlines()
     return [line for line in lines if line.startswith(f"tempest.api.{service}")]
+
+
+def more(*, between_hosts: bool) -> list[str]:
+    """Tests of tempest that OpenStack Powered Compute does not ask for: those of several hosts, or the others."""
+    lines = [line for line in (HERE / "more.txt").read_text().splitlines() if not line.startswith("#")]
+    return [line for line in lines if bool(_BETWEEN_HOSTS.search(line)) is between_hosts]
 
 
 def names(of: Suite, pattern: str | None = None) -> list[str]:

@@ -364,6 +364,22 @@ def test_server_groups_keep_servers_apart(tmp_path: Path) -> None:
     run(test())
 
 
+def test_servers_of_one_request_in_an_affinity_group_are_on_one_host(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            for host in ("h1", "h2"):
+                await w.agent(host)
+            body = {"server_group": {"name": "beside", "policy": "affinity"}}
+            group = (await w.demo.post(f"{C}/os-server-groups", body, "2.64"))["server_group"]
+            server = {"name": "vm", "flavorRef": "42", "imageRef": await w.demo.image(), "networks": "none"}
+            asked = {"server": {**server, "min_count": 2}, "os:scheduler_hints": {"group": group["id"]}}
+            await w.demo.post(SERVERS, asked, "2.37")
+            shown = (await w.admin.get(f"{SERVERS}/detail?all_tenants=1"))["servers"]
+            assert len(shown) == 2 and len({each["OS-EXT-SRV-ATTR:host"] for each in shown}) == 1
+
+    run(test())
+
+
 def test_hints_place_servers_beside_or_apart_from_others(tmp_path: Path) -> None:
     async def test() -> None:
         async with world(tmp_path) as w:

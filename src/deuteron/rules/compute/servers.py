@@ -197,6 +197,8 @@ def create(
             boots.give(tx, settings, caller, request_id, server_id, found, None)
         else:
             taken.setdefault(registry.host_id(chosen), loads.Load()).add(flavor, wish.group_id)
+            if wish.policy == "affinity":
+                wish = replace(wish, host=chosen)  # the others of the request belong beside it
             socket = Socket(server_id, project_id, chosen, hostname, group_ids)
             why = boots.give(tx, settings, caller, request_id, server_id, found, chosen)
             if why is not None:
