@@ -233,8 +233,11 @@ def test_an_interface_is_attached_and_detached_while_the_server_runs(tmp_path: P
     async def test() -> None:
         async with world(tmp_path) as w:
             server = await started(w)
-            other = await w.demo.network("net2", "20.20.20.0/24")
             path = f"/compute/v2.1/servers/{server}/os-interface"
+            again = (await w.demo.post(path, {"interfaceAttachment": {}}))["interfaceAttachment"]
+            assert again["net_id"] == (await w.demo.get(path))["interfaceAttachments"][0]["net_id"], "there is one"
+            assert (await w.demo.request("DELETE", f"{path}/{again['port_id']}")).status == 202
+            other = await w.demo.network("net2", "20.20.20.0/24")
             made = (await w.demo.post(path, {"interfaceAttachment": {"net_id": other}}))["interfaceAttachment"]
             assert made["fixed_ips"][0]["ip_address"] == "20.20.20.2"
             found = await w.demo.server(server)

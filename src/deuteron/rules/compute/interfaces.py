@@ -71,8 +71,9 @@ def requests(tx: Tx, wanted: Sequence[Wanted]) -> list[promises.Request]:
 
 
 def resolve_another(tx: Tx, caller: Caller, taken: Sequence[str], tag: str | None) -> Wanted:
-    """An interface on the one network of the project that is not `taken`. Raises: Conflict."""
-    left = [network_id for network_id in devices.networks_for(tx, caller) if network_id not in taken]
+    """An interface on the project's one network, or of several on the one that is not `taken`. Raises: Conflict."""
+    found = devices.networks_for(tx, caller)
+    left = found if len(found) == 1 else [network_id for network_id in found if network_id not in taken]
     if len(left) != 1:
         raise _ambiguous()
     return Wanted(network_id=left[0], tag=tag)
