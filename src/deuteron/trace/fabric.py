@@ -66,10 +66,7 @@ class Fabric:
 
     @cached_property
     def _advertised(self) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for machine in self.world.machines.values():
-            found |= advertisers(machine)
-        return found
+        return advertisers(self.world.machines.values())
 
     # --- one packet ---------------------------------------------------------------------------------------------------
 

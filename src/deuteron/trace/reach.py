@@ -165,10 +165,13 @@ class _Reach:
             yield "0.0.0.0/0", gateway
 
     def _advertiser(self, subnet: Row) -> str | None:
-        """The id of a router's port that advertises itself on a subnet: in the place of a next hop."""
+        """The id of a router's port that advertises itself on a subnet: in the place of a next hop.
+
+        Of several, the lowest.
+        """
         if not subnet["ipv6_ra_mode"]:
             return None
-        for row in self._owned(_INTERFACE):
+        for row in sorted(self._owned(_INTERFACE), key=lambda row: str(row["id"])):
             mine = [item for item in row["fixed_ips"] if item["subnet_id"] == subnet["id"]]
             router = self._state.get("router", row["device_id"])
             if mine and router is not None and router["admin_state_up"]:

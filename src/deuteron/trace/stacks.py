@@ -6,10 +6,10 @@ advertisements tell it; its default route is by the first of its devices that ha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from deuteron.model.intent import IntentNetwork, IntentPort, IntentSubnet
+from deuteron.model.intent import IntentNetwork, IntentPort, IntentSubnet, RouterPort
 from deuteron.net.plan.addresses import link_local
 from deuteron.trace.packet import network, within
 from deuteron.trace.stack import Device, Route, Stack, connected
@@ -178,15 +178,20 @@ def _told(subnet: IntentSubnet, there: IntentNetwork, device: str) -> Iterator[R
         yield Route("0.0.0.0/0", gateway, device)
 
 
-def advertisers(machine: Machine) -> dict[str, str]:
-    """Link-local address of the router that advertises each subnet on this host."""
-    found: dict[str, str] = {}
-    for router in machine.intent.routers.values():
-        if router.admin_state_up:
-            for interface in router.interfaces:
+def advertisers(machines: Iterable[Machine]) -> dict[str, str]:
+    """Link-local address of the router that advertises each subnet.
+
+    Of several, a guest may use any; here it is the one whose port has the lowest id.
+    """
+    found: dict[str, RouterPort] = {}
+    for machine in machines:
+        for router in machine.intent.routers.values():
+            for interface in router.interfaces if router.admin_state_up else ():
                 for subnet in interface.ra_subnets:
-                    found.setdefault(subnet.id, link_local(interface.mac_address))
-    return found
+                    other = found.get(subnet.id)
+                    if other is None or interface.port_id < other.port_id:
+                        found[subnet.id] = interface
+    return {subnet_id: link_local(interface.mac_address) for subnet_id, interface in found.items()}
 
 
 def outside_stack(world: World) -> Stack:
