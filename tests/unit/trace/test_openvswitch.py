@@ -7,15 +7,15 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from tests import needs
-from tests.unit.net.plancloud import PEERS, hybrid, logs, mac, planned, whole_cloud
-from tests.unit.net.plancloud import Switch as OpenVSwitch
 
 from deuteron.net.rows import HostPlan
 from deuteron.trace.flowtable import FlowTables
 from deuteron.trace.packet import ICMP, TCP, UDP, Packet
 from deuteron.trace.switch import Switch
 from deuteron.trace.tracking import Known, Tracker, Zone, begun
+from tests import needs
+from tests.unit.net.plancloud import PEERS, hybrid, logs, mac, planned, whole_cloud
+from tests.unit.net.plancloud import Switch as OpenVSwitch
 
 PACKETS = 60
 ADDRESSES = (

@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.unit.net.plancloud import PEERS, SETTINGS, intent, mac, uid, whole_cloud
 
 from deuteron.model.outside import ExternalNetwork
 from deuteron.trace.catalog import Catalog
@@ -16,6 +15,7 @@ from deuteron.trace.packet import TCP
 from deuteron.trace.report import Report, lines, report
 from deuteron.trace.walk import Asked, NoSuchEnd
 from deuteron.trace.world import Guest, Machine, World
+from tests.unit.net.plancloud import PEERS, SETTINGS, intent, mac, uid, whole_cloud
 
 P = uid("p")
 

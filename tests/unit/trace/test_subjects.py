@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+
+from deuteron.model.intent import IntentPort, IntentRouter, PortForwarding, TunnelPeer
+from deuteron.model.outside import ExternalNetwork
+from deuteron.trace.packet import ICMP, TCP
+from deuteron.trace.unknown import Unknown
+from deuteron.trace.walk import Asked, End, Walked, walk
+from deuteron.trace.world import Machine, World
 from tests.unit.net.plancloud import (
     PEERS,
     SETTINGS,
@@ -19,13 +26,6 @@ from tests.unit.net.plancloud import (
     vxlan_network,
     whole_cloud,
 )
-
-from deuteron.model.intent import IntentPort, IntentRouter, PortForwarding, TunnelPeer
-from deuteron.model.outside import ExternalNetwork
-from deuteron.trace.packet import ICMP, TCP
-from deuteron.trace.unknown import Unknown
-from deuteron.trace.walk import Asked, End, Walked, walk
-from deuteron.trace.world import Machine, World
 
 OUTSIDE = End("outside", is_outside=True)
 EXTERNAL = (ExternalNetwork("public", None, ("172.24.4.1/24",)),)

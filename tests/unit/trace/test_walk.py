@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from tests.unit.net.plancloud import PEERS, SETTINGS, hybrid, intent, uid, whole_cloud
 
 from deuteron.model.outside import ExternalNetwork
 from deuteron.trace.packet import ICMP, TCP
 from deuteron.trace.stack import Device, Route, Stack
 from deuteron.trace.walk import Asked, End, NoSuchEnd, Walked, walk
 from deuteron.trace.world import Guest, Machine, World
+from tests.unit.net.plancloud import PEERS, SETTINGS, hybrid, intent, uid, whole_cloud
 
 A, B, C = End("a", port_id=uid("a")), End("b", address="10.10.10.4"), End("c", address="20.20.20.2")
 OUTSIDE = End("outside", is_outside=True)
