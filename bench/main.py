@@ -18,11 +18,11 @@ from pathlib import Path
 import click
 import msgspec
 
-from bench import api, beside, clouds, footprint, host, neighbours, scale, server, throughput, wire
+from bench import api, beside, clouds, footprint, host, neighbours, scale, server, throughput, volumes, wire
 from bench.client import Refused
 from bench.figures import HEAD, Book, Figure, row
 
-PARTS = ("up", "footprint", "api", "neighbours", "wire", "restart", "server", "throughput", "host")
+PARTS = ("up", "footprint", "api", "neighbours", "wire", "restart", "server", "throughput", "volumes", "host")
 ON_REQUEST = ("scale", "beside")
 """Parts that take long, and run only when they are asked for."""
 
@@ -60,7 +60,8 @@ def main(
     up and footprint: `up` of a cloud that was there before; memory and processor time when idle. api: one request and
     lists, hosts simulated. neighbours: what one client's largest requests cost another. wire: from a request to the
     packet. restart: the agent's start. server: a server beside the same guest by hand. throughput: TCP through the
-    pipeline beside a bare patch. host: one more port, an idle agent, and starts, on a host that is full.
+    pipeline beside a bare patch. volumes: made, copied, attached. host: one more port, an idle agent, and starts, on a
+    host that is full.
     scale, only when asked for: requests in a cloud of 100,000 ports and 1,000 simulated
     hosts beside one of 1,000 ports and 1 host; filling it takes some minutes.
     beside, only when asked for: the same requests to us and to a real Neutron 29, which is installed for it; some ten
@@ -88,7 +89,7 @@ def main(
 
 
 def _run(book: Book, wanted: set[str], short: bool, most_ports: int, host_size: tuple[int, int, int]) -> None:
-    if {"up", "footprint", "server", "throughput"} & wanted:
+    if {"up", "footprint", "server", "throughput", "volumes"} & wanted:
         with _fresh(book) as cloud:
             if "up" in wanted:
                 _warm_up(book, cloud, 2 if short else 5)
@@ -98,6 +99,8 @@ def _run(book: Book, wanted: set[str], short: bool, most_ports: int, host_size: 
                 server.run(book, cloud, 1 if short else 5)
             if "throughput" in wanted:
                 throughput.run(book, cloud, 2 if short else 5, 1 if short else 3)
+            if "volumes" in wanted:
+                volumes.run(book, cloud, 4 if short else 20)
     if "api" in wanted:
         with _fresh(book, "--dataplane", "none", "--no-guest") as cloud:
             api.run(book, cloud, 20 if short else 200, most_ports)
