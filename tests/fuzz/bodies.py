@@ -771,10 +771,11 @@ _PREFIXES = {"v2.0": "/network", "v2.1": "/compute", "v3": "/identity", "v2": "/
 def path_of(service: Service, route: Route) -> str:
     """The route's path as `BODIES` has it.
 
-    Nova's first API has the routes of its second, and Block Storage has the same below a project's id.
+    Nova's first API has the routes of its second, which has servers under a second path, and Block Storage has the same
+    below a project's id.
     """
     if service.name == "compute":
-        return route.path.replace("/v2/", "/v2.1/", 1)
+        return route.path.replace("/v2/", "/v2.1/", 1).replace("/os-volumes_boot", "/servers", 1)
     if service.name == "placement":
         return service.prefix + route.path
     if service.name == "volume":
