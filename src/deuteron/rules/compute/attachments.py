@@ -60,7 +60,7 @@ def attach(
     want: Wanted,
     may_choose: MayChoose,
 ) -> Attachment:
-    """Plug one more interface in; without port and network it is the project's one network, or the one that it lacks.
+    """Plug one more interface in; without port and network on the project's one, or on the one that the server lacks.
 
     Raises: NotFound, BadRequest, Forbidden, Conflict.
     """
