@@ -653,6 +653,8 @@ def _attacks_on_volumes(ids: dict[str, str], last: list[Attack]) -> Iterator[Att
                 last.append(attack)
             else:
                 yield attack
+        if collection == "volumes":
+            yield Attack("GET", f"{base}/encryption", at=at)
         yield Attack("GET", f"{base}/metadata", at=at)
         yield Attack("GET", f"{base}/metadata/{{key}}", at=at)
         for method in ("POST", "PUT"):

@@ -27,6 +27,8 @@ def test_a_disk_that_an_operator_put_there_becomes_a_volume_unless_it_needs_anot
 
     disk("good.qcow2")
     disk("below.qcow2", "-b", str(secret), "-F", "raw")
+    false = f"unmanaged-{next(ids())}"
+    disk(false, "-b", str(secret), "-F", "raw")
     disk("data.qcow2", "-o", f"data_file={tmp_path / 'elsewhere'}")
     (folder / "plain.img").write_bytes(b"p" * MIB)
     (folder / "notes.txt").write_text("no disk")
@@ -36,7 +38,7 @@ def test_a_disk_that_an_operator_put_there_becomes_a_volume_unless_it_needs_anot
     found = {each.name: (each.size_gib, each.reason) for each in driver.unmanaged()}
     assert {name for name, (_, reason) in found.items() if reason is None} == {"good.qcow2", "plain.img"}
     assert (found["good.qcow2"][0], found["plain.img"][0]) == (2, 1) and "notes.txt" not in found
-    for name in ("below.qcow2", "data.qcow2", "link.raw", "twice.raw", "broken.qcow2", "notes.txt", "images"):
+    for name in (false, "below.qcow2", "data.qcow2", "link.raw", "twice.raw", "broken.qcow2", "notes.txt", "images"):
         with pytest.raises(VolumeFailure):
             driver.adopt("volume", next(ids()), name, "")
         assert (folder / name).exists()

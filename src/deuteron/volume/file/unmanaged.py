@@ -6,7 +6,8 @@
     NAME.qcow2, NAME.raw, NAME.img        what an operator put there
 
 As of volumes, the format of a file is in its name. What somebody else made may become a volume when it needs no other
-file: a qcow2 file that names one, whatever it is, would give its guest what the host has there.
+file, what was a volume when it needs none but bases and images of this folder: a qcow2 file that names any other would
+give its guest what the host has there.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ GIB: Final = 1024**3
 _UUID: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _SNAPSHOT: Final = re.compile(rf"unmanaged-snapshot-({_UUID})-of-({_UUID})")
 _OURS: Final = re.compile(rf"unmanaged-(raw-)?({_UUID})")
+_BELOW: Final = re.compile(rf"base-{_UUID}|images/[^/]+")
+"""What a volume stands on."""
 _FORMATS: Final = {".qcow2": "qcow2", ".raw": "raw", ".img": "raw"}
 _TAKEN: Final = (".", "volume-", "raw-", "base-", "snapshot-", "unmanaged-")
 
@@ -85,7 +88,8 @@ def size_bytes(path: Path, form: str) -> int:
             head = read_head(path)
         except NotQcow2 as error:
             raise VolumeFailure(f"{path.name} cannot be used: {error}") from error
-        if former_id(path.name) is None and (head.below is not None or head.needs):
+        is_ours = former_id(path.name) is not None and head.below is not None and _BELOW.fullmatch(head.below)
+        if head.needs or (head.below is not None and not is_ours):
             raise VolumeFailure(f"{path.name} cannot be used: it needs {head.needs or 'the file below it'}")
         size = head.size_bytes
     if size <= 0:
