@@ -22,7 +22,7 @@ from deuteron.hub.whole import whole_intent
 from deuteron.model.intent import FirewallDriver, HostSettings
 from deuteron.model.settings import External, HostEntry, Settings
 from deuteron.trace.catalog import COLLECTIONS, Catalog
-from deuteron.trace.ends import external_networks
+from deuteron.trace.ends import external_networks, prefixes
 from deuteron.trace.world import Machine, World, gathered
 from tests.stores import address_of
 from tests.unit.api_compute.harness import Client, _login
@@ -101,7 +101,7 @@ class RandomCloud:
                     firewall_driver=self._firewall,
                 )  # fmt: skip
                 machines[host] = Machine(gathered(told.revision, told.objects), settings)
-        return Made(World(machines, external_networks(catalog), frozenset(MAPPINGS)), catalog)
+        return Made(World(machines, external_networks(catalog), frozenset(MAPPINGS), prefixes(catalog)), catalog)
 
 
 class _Filling:

@@ -23,7 +23,7 @@ from deuteron.model.intent import Snapshot
 from deuteron.sandbox.cloud import Cloud, State, host_settings
 from deuteron.sandbox.topology import OUTSIDE, Topology
 from deuteron.trace.catalog import COLLECTIONS, Catalog
-from deuteron.trace.ends import AmbiguousEnd, ends, external_networks
+from deuteron.trace.ends import AmbiguousEnd, ends, external_networks, prefixes
 from deuteron.trace.packet import ICMP, SCTP, TCP, UDP
 from deuteron.trace.report import Report, lines, report
 from deuteron.trace.unknown import Unknown
@@ -132,6 +132,7 @@ def _world(state: State, cloud: Cloud, catalog: Catalog) -> World:
         machines,
         external_networks(catalog),
         frozenset(wires),
+        prefixes(catalog),
         {str(row["id"]): Guest(str(row["status"])) for row in catalog.all("server")},
         frozenset(str(row["host"]) for row in catalog.all("agent") if not row["alive"] and row["host"] in machines),
         closed | {(OUTSIDE, wire) for wire, interface in wires.items() if (OUTSIDE, interface) in closed},

@@ -252,9 +252,15 @@ def _address(word: str) -> str | None:
 
 def is_inside(catalog: Catalog, address: str) -> Row | None:
     """The subnet of the cloud, not an external one, that an address is in."""
+    return next((row for row in _inside(catalog) if within(address, row["cidr"])), None)
+
+
+def prefixes(catalog: Catalog) -> tuple[str, ...]:
+    """Those of these subnets (`World.prefixes`)."""
+    return tuple(row["cidr"] for row in _inside(catalog))
+
+
+def _inside(catalog: Catalog) -> Iterator[Row]:
     for row in catalog.all("subnet"):
-        if within(address, row["cidr"]) and not (catalog.get("network", row["network_id"]) or {}).get(
-            "router:external"
-        ):
-            return row
-    return None
+        if not (catalog.get("network", row["network_id"]) or {}).get("router:external"):
+            yield row

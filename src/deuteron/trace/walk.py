@@ -122,14 +122,8 @@ def _is_elsewhere(fabric: Fabric, arrived: Arrived, destination: End) -> bool:
 
 
 def _is_inside(world: World, address: str) -> bool:
-    """Whether an address is of a network of the cloud that is not external, as far as hosts know."""
-    return any(
-        within(address, subnet.cidr)
-        for machine in world.machines.values()
-        for there in machine.intent.networks.values()
-        if not there.external
-        for subnet in there.subnets
-    )
+    """Whether an address is of a network of the cloud that is not external."""
+    return any(within(address, prefix) for prefix in world.prefixes)
 
 
 def _way(fabric: Fabric, stack: Stack, packet: Packet) -> tuple[Way, Arrived | None]:

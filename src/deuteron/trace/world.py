@@ -147,6 +147,8 @@ class World(msgspec.Struct, frozen=True):
     """What `outside` answers for; of none, nobody is known beyond the cloud."""
     outside_wires: frozenset[str] = frozenset()
     """Physical networks that `outside` is on."""
+    prefixes: tuple[str, ...] = ()
+    """Of the cloud's networks that are not external, also of those that no host knows: nobody outside is in them."""
     guests: Mapping[str, Guest] = {}
     """By the id of the server; a port of no server is taken for somebody's."""
     silent: frozenset[str] = frozenset()
