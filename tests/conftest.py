@@ -27,8 +27,6 @@ os.environ["PATH"] = os.pathsep.join(
 
 _HERE = Path(__file__).parent
 _OF_A_SERVER = ("test_postgresql.py", "test_database.py")
-_ONE_CLOUD = ("hostile", "fuzz", "chaos")
-"""Folders whose files share clouds."""
 _LONG = ("chaos", "fuzz", "tempest")
 _ORACLE = ("test_oracle.py", "test_beside.py")
 _PLUGIN = ("test_plugin.py", "test_more.py")
@@ -141,12 +139,20 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
         stores.forget(folder)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | None:
+    """For `--dist loadgroup`. Imported here, as a run in one process needs none of it."""
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from tests.groups import Grouped
+
+    return Grouped(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     is_named = config.args_source is pytest.Config.ArgsSource.ARGS
     for item in items:
-        folder, *rest = item.path.relative_to(_HERE).parts
-        item.add_marker(pytest.mark.xdist_group(folder if folder in _ONE_CLOUD else "/".join((folder, *rest))))
-        if folder in _LONG:
+        if item.path.relative_to(_HERE).parts[0] in _LONG:
             item.add_marker(pytest.mark.long)
     items.sort(key=lambda item: _place(item.path.relative_to(_HERE).parts[0]))
     if not is_named and not config.getoption("--all"):
