@@ -327,7 +327,10 @@ _QUOTAS: tuple[tuple[str, Any], ...] = (
 )  # fmt: skip
 LATER = {"openstack_api_version": "compute 2.60, volume 3.60"}
 _SAID = {
-    "diagnostics": json.dumps({"virt_type": "qemu", "memory_kib": 262144, "memory_used_kib": 1024, "cpu_times_ns": [1]})
+    "unmanaged": "[]",
+    "diagnostics": json.dumps(
+        {"virt_type": "qemu", "memory_kib": 262144, "memory_used_kib": 1024, "cpu_times_ns": [1]}
+    ),
 }
 """What a host answers that is asked something whose answer has a form."""
 _FOUND = (

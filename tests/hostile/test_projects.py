@@ -561,6 +561,8 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
     renamed = {"security_group": {"name": "mine", "description": ""}}
     yield Attack("PUT", "/compute/v2.1/os-security-groups/{id}", renamed, {"id": ids["security-groups"]})
     last.append(Attack("DELETE", "/compute/v2.1/os-security-groups/{id}", at={"id": ids["security-groups"]}))
+    yield Attack("GET", "/compute/v2.1/os-floating-ips/{id}", at={"id": ids["floatingips"]})
+    last.append(Attack("DELETE", "/compute/v2.1/os-floating-ips/{id}", at={"id": ids["floatingips"]}))
     rule = {"id": ids["security-group-rules"]}
     last.append(Attack("DELETE", "/compute/v2.1/os-security-group-rules/{id}", at=rule))
     for part in ("", "/detail"):
@@ -922,6 +924,7 @@ NOT_TWICE = {
     "DELETE /compute/v2.1/servers/{id}",
     "DELETE /compute/v2.1/os-security-groups/{id}",
     "DELETE /compute/v2.1/os-security-group-rules/{id}",
+    "DELETE /compute/v2.1/os-floating-ips/{id}",
     "DELETE /compute/v2.1/os-snapshots/{id}",
     "DELETE /compute/v2.1/os-volumes/{id}",
     "GET /compute/v2.1/servers/{id}/os-volume_attachments/{volume}",
