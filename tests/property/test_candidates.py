@@ -222,7 +222,7 @@ def test_candidates_are_all_that_there_are() -> None:
         has_some[bool(expected)] += 1
 
     compare()
-    assert has_some[True] > 20, "nothing was compared with nothing"
+    assert has_some[True] > 5, "nothing was compared with nothing"
 
 
 @pytest.mark.parametrize(
