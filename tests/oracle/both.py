@@ -92,7 +92,7 @@ class Both:
         if "auto-allocated-topology" in request.path and request.method == "DELETE" and theirs.status == 403:
             self.diverged = True  # it looked for what is to go as one who asks for it, and so made it
         if request.step == "POST networks" and (
-            theirs.status >= 404 or (theirs.status == 400 and '"mtu"' in json.dumps(sent))
+            theirs.status >= 404 or (theirs.status == 400 and ('"mtu"' in json.dumps(sent) or _is_late(theirs)))
         ):
             self.diverged = True  # what is refused so late leaves the default group of the project that it was for
         if request.step == "POST routers" and re.search(_ON_SEVERAL_HOSTS, json.dumps(sent[1])):
@@ -139,3 +139,9 @@ class Both:
         if isinstance(value, dict):
             return {name: self._body(item, side) for name, item in value.items()}
         return [self._body(item, side) for item in value] if isinstance(value, list) else value
+
+
+def _is_late(answer: Answer) -> bool:
+    """Whether what is refused is what types of networks say of segments, after everything else was looked at."""
+    error = answer.body.get("NeutronError") if isinstance(answer.body, dict) else None
+    return isinstance(error, dict) and error["type"] != "HTTPBadRequest"
