@@ -26,9 +26,8 @@ from sqlalchemy.exc import DBAPIError
 from deuteron.api import compute, identity, image, network, placement, volume
 from deuteron.api.app import App
 from deuteron.api.hosts import internal
-from deuteron.api.hosts.moves import Parcels
+from deuteron.api.hosts.parcels import Parcels
 from deuteron.api.hosts.streams import Streams
-from deuteron.api.hosts.volume_moves import VolumeParcels
 from deuteron.api.parts import Parts
 from deuteron.api.policy import Policy
 from deuteron.api.root import Root
@@ -39,8 +38,10 @@ from deuteron.hub.steps import Steps
 from deuteron.model import logs
 from deuteron.model.errors import ApiError
 from deuteron.model.settings import Settings
+from deuteron.rules.compute import cold_moves
 from deuteron.rules.identity.tokens import Tokens
 from deuteron.rules.network.bindings import UnknownMechanism, mechanisms_of
+from deuteron.rules.volume import moves as volume_moves
 from deuteron.store.database import Database, Tx
 from deuteron.store.engine import UnusableDatabase
 from deuteron.store.engines import engine_of
@@ -83,8 +84,8 @@ def build(settings: Settings, store: Database | None = None) -> tuple[Parts, App
 
     database.write(bootstrap)
     database.subscribe(image.Leftovers(settings).heard)
-    database.subscribe(Parcels(settings).heard)
-    database.subscribe(VolumeParcels(settings).heard)
+    database.subscribe(Parcels(cold_moves.folder(settings), "move").heard)
+    database.subscribe(Parcels(volume_moves.folder(settings), "volume_move").heard)
     known = (identity, network, image, volume, compute, placement)
     services = tuple(service.SERVICE() for service in known)
     streams = Streams(settings, database)

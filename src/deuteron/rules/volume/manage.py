@@ -27,7 +27,7 @@ from deuteron.model.settings import Settings
 from deuteron.model.volume import SNAPSHOT, VOLUME
 from deuteron.model.volume.rows import SnapshotRow, VolumeRow, VolumeTypeRow
 from deuteron.model.volume.volumes import ZONE
-from deuteron.rules.volume import attachments, faults, kinds, loads, messages, placement, types, volumes
+from deuteron.rules.volume import attachments, faults, kinds, loads, messages, placement, snapshots, types, volumes
 from deuteron.rules.volume.placement import Service
 from deuteron.store import query
 from deuteron.store.database import Tx
@@ -134,36 +134,14 @@ def snapshot(
     found = placement.find(tx, settings, volume["host"], volume["backend"])
     if found is None or found.is_disabled or not found.is_up:
         raise Unavailable("Service is unavailable at this time.")
-    if volume["status"] not in ("available", "in-use"):
-        raise faults.invalid_volume(
-            f"The snapshot cannot be created when the volume is in {volume['status']} status: it has to be available."
-        )
-    project_id = caller.project_id or CLOUD
-    loads.check(tx, project_id, volume["volume_type_id"], "snapshots", count=1, gib=volume["size"])
-    loads.count(tx, project_id, volume["volume_type_id"], "snapshots", 1, volume["size"])
-    return kinds.add(
-        tx,
-        SNAPSHOT,
-        {
-            "name": new.title,
-            "description": new.description,
-            "metadata": dict(new.metadata),
-            "volume_id": volume["id"],
-            "status": "creating",
-            "size": volume["size"],
-            "user_id": caller.user_id,
-            "project_id": project_id,
-            "host": volume["host"],
-            "backend": volume["backend"],
-            "pool": volume["pool"],
-            "volume_type_id": volume["volume_type_id"],
-            "bootable": volume["bootable"],
-            "image_metadata": dict(volume["image_metadata"]),
-            "manage": new.name or "",
-            "task": "manage",
-            "request_id": request_id,
-        },
-    )
+    values = {
+        "name": new.title,
+        "description": new.description,
+        "metadata": dict(new.metadata),
+        "manage": new.name or "",
+        "task": "manage",
+    }
+    return snapshots.add(tx, caller, request_id, volume, values, is_lenient=True)
 
 
 def let_volume_go(tx: Tx, request_id: str, row: VolumeRow) -> None:

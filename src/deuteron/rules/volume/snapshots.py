@@ -30,8 +30,18 @@ def create(
 
     Raises: BadRequest for a volume that is in no state for it; TooLarge for a quota.
     """
+    return add(tx, caller, request_id, volume, {**values, "task": "create"}, is_lenient=forced)
+
+
+def add(
+    tx: Tx, caller: Caller, request_id: str, volume: VolumeRow, values: Mapping[str, object], *, is_lenient: bool
+) -> SnapshotRow:
+    """A row for a snapshot that its host makes, or takes in hand; with `is_lenient`, also of a volume that is in use.
+
+    Raises: as `create`.
+    """
     faults.refuse_on_its_way(volume)
-    if volume["status"] != "available" and not (forced and volume["status"] == "in-use"):
+    if volume["status"] != "available" and not (is_lenient and volume["status"] == "in-use"):
         raise faults.invalid_volume(
             f"The snapshot cannot be created when the volume is in {volume['status']} status: it has to be available."
         )
@@ -54,7 +64,6 @@ def create(
             "volume_type_id": volume["volume_type_id"],
             "bootable": volume["bootable"],
             "image_metadata": dict(volume["image_metadata"]),
-            "task": "create",
             "request_id": request_id,
         },
     )

@@ -15,9 +15,9 @@ from typing import Final
 from deuteron.model.errors import BadRequest
 from deuteron.model.intent import VolumeReport
 from deuteron.model.settings import Settings
-from deuteron.model.volume import VOLUME, VOLUME_TYPE
+from deuteron.model.volume import VOLUME
 from deuteron.model.volume.rows import VolumeRow
-from deuteron.rules.volume import attachments, faults, kinds, messages, moves, placement, volumes
+from deuteron.rules.volume import attachments, faults, kinds, messages, moves, placement, types, volumes
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.volume_tables import backups
@@ -49,7 +49,7 @@ def why_not(tx: Tx, row: VolumeRow) -> str | None:
 
 def hosts(tx: Tx, settings: Settings, row: VolumeRow) -> frozenset[str]:
     """The hosts with a back end that could keep it, which is what its type demands."""
-    return placement.able(tx, settings, row["size"], _specs(tx, row))
+    return placement.able(tx, settings, row["size"], types.specs_of(tx, row["volume_type_id"]))
 
 
 def begin(tx: Tx, settings: Settings, row: VolumeRow, host: str) -> None:
@@ -58,7 +58,7 @@ def begin(tx: Tx, settings: Settings, row: VolumeRow, host: str) -> None:
         _stay(tx, row)
         return
     why = why_not(tx, row)
-    chosen = placement.choose(tx, settings, row["size"], _specs(tx, row), host)
+    chosen = placement.choose(tx, settings, row["size"], types.specs_of(tx, row["volume_type_id"]), host)
     if chosen is None:
         why = why or "no back end there has room for it"
     if why is not None or chosen is None:
@@ -79,12 +79,6 @@ def begin(tx: Tx, settings: Settings, row: VolumeRow, host: str) -> None:
     }
     values = {"task": TASK, "migration_status": "migrating", "move": asked, "other_host": None}
     kinds.change(tx, VOLUME, row, values)
-
-
-def _specs(tx: Tx, row: VolumeRow) -> Mapping[str, object]:
-    """What its type demands of a back end."""
-    kind = None if row["volume_type_id"] is None else kinds.seen(tx, VOLUME_TYPE, row["volume_type_id"])
-    return {} if kind is None else kind["extra_specs"]
 
 
 def _stay(tx: Tx, row: VolumeRow) -> None:
