@@ -390,9 +390,9 @@ def test_what_is_let_go_stays_on_the_back_end_whatever_ends_the_host_in_between(
     for _ in range(2):
         with keeping(file_driver(tmp_path), tmp_path) as keeper:
             keeper.sync(wanted(leaving, IntentVolume(TWO, 1, is_made=True)), {SNAPSHOT: kept})
-            until(lambda: [each.is_let_go for each in keeper.reports()[1]] == [True], "the snapshot is nobody's")
-            until(lambda: {each.id: each.is_let_go for each in keeper.reports()[0]}[ONE], "the volume is nobody's")
-            assert states(keeper) == {ONE: "ready", TWO: "ready", SNAPSHOT: "ready"} and not keeper.pending()
+            until(lambda: {each.id for each in keeper.reports()[1] if each.is_let_go} == {SNAPSHOT}, "it is nobody's")
+            until(lambda: {each.id for each in keeper.reports()[0] if each.is_let_go} == {ONE}, "it is nobody's")
+            until(settled(keeper, ONE, TWO, SNAPSHOT), "the other volume is there")
     with keeping(file_driver(tmp_path), tmp_path) as keeper:
         keeper.sync(wanted(IntentVolume(TWO, 1, is_made=True)), {}, {("volume", ONE), ("volume_snapshot", SNAPSHOT)})
         until(lambda: not keeper.kept(), "their rows are gone")
