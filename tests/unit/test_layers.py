@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import subprocess
 import sys
 import tomllib
@@ -267,6 +268,25 @@ def test_the_api_loads_of_mechanisms_only_what_it_asks() -> None:
     assert "deuteron.net.mechanisms.openvswitch.binding" in loaded
     halves = {f"deuteron.net.mechanisms.{name}" for name in ("wiring", "openvswitch.host", "openvswitch.tables")}
     assert not {name for name in loaded if name.startswith(ON_HOSTS_ONLY) or name in halves}
+
+
+def test_the_api_loads_no_library_that_it_does_not_use() -> None:
+    """Each costs every cloud megabytes: libraries load them for what is refused here, or for other ways to use them."""
+    program = (
+        "import sys, deuteron.api.main\n"
+        "from deuteron.api.policy import Policy\n"
+        "assert str(Policy({'get_network': 'role:admin'}).rules['get_network']) == 'role:admin'\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert not {"requests", "sqlalchemy.orm", "alembic"} & set(done.stdout.split())
+
+
+def test_modules_that_hosts_cannot_compile_are_compiled() -> None:
+    """libvirt's binding is linked into the environment, which hosts see read-only: a start would compile it again."""
+    specification = importlib.util.find_spec("libvirt")
+    assert specification is not None and specification.cached is not None
+    assert Path(specification.cached).exists()
 
 
 def test_what_a_clone_says_of_its_entry_points_is_what_a_wheel_says() -> None:

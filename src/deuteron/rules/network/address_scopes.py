@@ -16,7 +16,6 @@ from itertools import pairwise
 from typing import Final, Literal
 
 from sqlalchemy import bindparam, func, select, update
-from sqlalchemy.orm import aliased
 
 from deuteron.model.caller import Caller
 from deuteron.model.errors import BadRequest
@@ -153,7 +152,7 @@ def affinity_error() -> BadRequest:
 
 def _refuse_others_beside(tx: Tx, pool: SubnetPoolRow) -> None:
     """Raises: BadRequest when a network has subnets of the pool and others of its IP version."""
-    other = aliased(subnets)
+    other = subnets.alias()
     beside = (
         select(other.c.id)
         .select_from(subnets.join(other, subnets.c.network_id == other.c.network_id))
