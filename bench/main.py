@@ -60,8 +60,8 @@ def main(
     up and footprint: `up` of a cloud that was there before; memory and processor time when idle. api: one request and
     lists, hosts simulated. neighbours: what one client's largest requests cost another. wire: from a request to the
     packet. restart: the agent's start. server: a server beside the same guest by hand. throughput: TCP through the
-    pipeline beside a bare patch. volumes: made, copied, attached. host: one more port, an idle agent, and starts, on a
-    host that is full.
+    pipeline beside a bare patch. volumes: made, copied, attached, of files and on the simulated appliance. host: one
+    more port, an idle agent, and starts, on a host that is full.
     scale, only when asked for: requests in a cloud of 100,000 ports and 1,000 simulated
     hosts beside one of 1,000 ports and 1 host; filling it takes some minutes.
     beside, only when asked for: the same requests to us and to a real Neutron 29, which is installed for it; some ten
@@ -101,6 +101,11 @@ def _run(book: Book, wanted: set[str], short: bool, most_ports: int, host_size: 
                 throughput.run(book, cloud, 2 if short else 5, 1 if short else 3)
             if "volumes" in wanted:
                 volumes.run(book, cloud, 4 if short else 20)
+    if "volumes" in wanted:
+        with _fresh(book, "--with", "zfssa") as cloud:
+            volumes.room_for_large_ones(cloud)
+            book.meter.roots.add(cloud.pids()["supervisor"])
+            volumes.run(book, cloud, 4 if short else 20, ", on the appliance")
     if "api" in wanted:
         with _fresh(book, "--dataplane", "none", "--no-guest") as cloud:
             api.run(book, cloud, 20 if short else 200, most_ports)

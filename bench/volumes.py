@@ -19,7 +19,8 @@ _LOOK_S = 0.004
 SIZES = {"1 GiB": 1, "1 TiB": 1024}
 
 
-def run(book: Book, cloud: Cloud, times: int) -> None:
+def run(book: Book, cloud: Cloud, times: int, where: str = "") -> None:
+    """`where` follows the names of figures, for a cloud that keeps volumes elsewhere than in files."""
     credentials = cloud.log_in()
     cinder = Client(credentials, "/volume/v3")
     nova = Client(credentials, "/compute/v2.1")
@@ -37,19 +38,33 @@ def run(book: Book, cloud: Cloud, times: int) -> None:
             shown.append(cinder.ms("GET", f"/volumes/{volume}"))
             for each in (volume, copy):
                 _gone(cinder, each)
-        book.add(f"volume of {name}: POST", created)
-        book.add(f"volume of {name}: POST to available", made)
-        book.add(f"copy of {name}: POST to available", copied)
+        book.add(f"volume of {name}: POST{where}", created)
+        book.add(f"volume of {name}: POST to available{where}", made)
+        book.add(f"copy of {name}: POST to available{where}", copied)
         _gone(cinder, origin)
-    book.add("volume: GET", shown)
+    book.add(f"volume: GET{where}", shown)
     volumes = [_volume(cinder, {"size": 1})[0] for _ in range(20)]
-    book.add("volumes: GET list of 20, detailed", [cinder.ms("GET", "/volumes/detail") for _ in range(times)])
+    book.add(f"volumes: GET list of 20, detailed{where}", [cinder.ms("GET", "/volumes/detail") for _ in range(times)])
     for each in volumes[1:]:
         _gone(cinder, each)
     attached, detached = _attach(nova, cinder, volumes[0], times)
-    book.add("volume: attach to a running guest", attached)
-    book.add("volume: detach from a running guest", detached)
+    book.add(f"volume: attach to a running guest{where}", attached)
+    book.add(f"volume: detach from a running guest{where}", detached)
     _gone(cinder, volumes[0])
+
+
+def room_for_large_ones(cloud: Cloud) -> None:
+    """Give the simulated appliance a pool of 16 TiB, whose LUNs take what was written to them."""
+    text = (cloud.folder / "topology.toml").read_text()
+    for table, setting in (
+        ("[appliance]", "pool_size_gib = 16384"),
+        ("[volume.backends.zfssa]", "zfssa_lun_sparse = true"),
+    ):
+        text = text.replace(f"{table}\n", f"{table}\n{setting}\n")
+    wanted = cloud.folder.parent / "large.toml"
+    wanted.write_text(text)
+    cloud.deuteron("down")
+    cloud.up("--topology", str(wanted))
 
 
 def _attach(nova: Client, cinder: Client, volume: str, times: int) -> tuple[list[float], list[float]]:
