@@ -78,6 +78,8 @@ def test_a_cloud_lives_in_its_database_and_leaves_it_empty(state: Path) -> None:
     assert "a cloud keeps the database that it was made with" in up(state, "postgresql://u@h/other").stderr
     other = up(state.with_name("other"), shown, PASSWORD)
     assert other.returncode == 1 and "it is not empty" in other.stderr, other.stderr
+    kept = deuteron(state, "snapshot", "s1")
+    assert kept.returncode == 1 and "its rows are not in the state folder" in kept.stderr, kept.stderr
     gone = deuteron(state, "down", "--delete")
     assert gone.returncode == 0 and "tables removed from" in gone.stderr, gone.stderr
     assert tables(address) == 0 and not state.exists()

@@ -56,7 +56,7 @@ def _in_postgresql(state: State) -> Cloud | None:
 
 def _refuse_foreign_folder(state: State) -> None:
     """Never remove a folder that no cloud made, whatever --state-dir says: it may have an `api` folder, too."""
-    ours = {"cloud.json", "clouds.yaml", "topology.toml", "lock", "api", "hosts", "log", "run"}
+    ours = {"cloud.json", "clouds.yaml", "topology.toml", "lock", "api", "hosts", "log", "run", "snapshots"}
     there = {entry.name for entry in state.folder.iterdir()} if state.folder.is_dir() else {state.folder.name}
     is_half_made = state.lock.name in there and not there - ours
     if there and state.record.name not in there and not is_half_made:

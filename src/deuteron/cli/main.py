@@ -24,6 +24,7 @@ from deuteron.cli.down import down
 from deuteron.cli.enter import exec_command, shell
 from deuteron.cli.options import Refused, client_environment, existing_cloud, refused, state_option
 from deuteron.cli.show import env, logs, status
+from deuteron.cli.snapshots import fork, rollback, snapshot, snapshots
 from deuteron.cli.top import top
 from deuteron.cli.trace import trace
 from deuteron.cli.up import up
@@ -93,7 +94,23 @@ def openstack(state: State, arguments: tuple[str, ...]) -> None:
     os.execve(program, [str(program), *arguments], environment)
 
 
-for command in (demo, up, status, env, openstack, exec_command, shell, logs, top, diff, trace, doctor, down):
+_SNAPSHOTS = (snapshot, snapshots, rollback, fork)
+for command in (
+    demo,
+    up,
+    status,
+    env,
+    openstack,
+    exec_command,
+    shell,
+    logs,
+    top,
+    diff,
+    trace,
+    *_SNAPSHOTS,
+    doctor,
+    down,
+):
     deuteron.add_command(command)
 
 

@@ -47,7 +47,9 @@ def as_typed(text: str) -> str:
     def typed(found: re.Match[str]) -> str:
         return f"{program} {found[1]}{'' if found[1] == 'doctor' else option}"
 
-    return re.sub(r"\bdeuteron (up|down|status|env|exec|shell|logs|diff|trace|openstack|doctor)\b", typed, text)
+    return re.sub(
+        r"\bdeuteron (up|down|status|env|exec|shell|logs|diff|trace|snapshots|openstack|doctor)\b", typed, text
+    )
 
 
 def state_option(command: Callable[..., R]) -> Callable[..., R]:

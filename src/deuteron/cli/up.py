@@ -48,6 +48,7 @@ from deuteron.sandbox.cloud import (
 )
 from deuteron.sandbox.custody import read_own
 from deuteron.sandbox.errors import SandboxError, StateError, SupervisorError, TopologyError
+from deuteron.sandbox.snapshots import finish as finish_rollback
 from deuteron.sandbox.topology import DEFAULT_TEXT, Topology, parse_topology
 
 SANDBOX_TIMEOUT_S = 30.0
@@ -115,6 +116,8 @@ def up(
     """
     progress = Progress()
     with locked(state, tell_waiting), contextlib.ExitStack() as claims:
+        if finish_rollback(state):
+            click.echo("a rollback was interrupted: it is finished", err=True)
         old = read_cloud(state)
         kept = settle(old, database)
         running = control.ask(state, control.Ask(do="status"))

@@ -32,7 +32,7 @@ SETTLED_AFTER_S = 3.0
 POLL_S = 0.02
 _DROPPED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP, signal.SIGPIPE)
 
-ChildState = Literal["waiting", "starting", "running", "done", "backoff", "stopped"]
+ChildState = Literal["waiting", "starting", "running", "done", "backoff", "held", "stopped"]
 
 
 class ChildSpec(msgspec.Struct, frozen=True):
@@ -74,6 +74,7 @@ class _Child:
         self.due_at = 0.0
         self.since = time.time()
         self.last_exit: str | None = None
+        self.is_held = False
 
     def become(self, state: ChildState) -> None:
         self.state = state
@@ -141,6 +142,8 @@ class Family:
         self.changed = True
         if self._stopping:
             child.become("stopped")
+        elif child.is_held:
+            child.become("held")
         elif child.spec.once and status == 0:
             child.become("done")
         else:
@@ -159,6 +162,18 @@ class Family:
             return False
         os.kill(child.pid, signal.SIGTERM)
         return True
+
+    def hold(self, suffix: str = "") -> None:
+        """End every child whose name ends with `suffix`, and start it no more."""
+        for child in self._children.values():
+            if not child.spec.name.endswith(suffix):
+                continue
+            child.is_held = True
+            if child.pid is None:
+                child.become("held")
+            else:
+                os.kill(child.pid, signal.SIGTERM)
+            self.changed = True
 
     def begin_stop(self) -> None:
         """Start nothing any more."""

@@ -7,6 +7,7 @@
     api/            owned by the API's identity: cloud.db, keys, images, api.sock, api.json
     hosts/<host>/   owned by root of the hosts: agent.json, ovs/, dhcp/, instances/, images/, libvirt/, run/
     log/            one file for each process, written by the supervisor
+    snapshots/      copies of all of the above but logs and run/, by name; see `snapshots`
     run/            supervisor.sock, supervisor.lock; nothing in it outlives a boot
 
 Invariant: everything in the folder is the cloud's own, and closed to others (`refuse_strangers`, `custody`).
@@ -66,6 +67,9 @@ class Cloud(msgspec.Struct, frozen=True):
     database: str = ""
     """The URI of the PostgreSQL database that keeps its rows, without the password; "": SQLite in the API's folder."""
     database_password: str = ""
+    origins: tuple[str, ...] = ()
+    """Of a fork: the state folders of the clouds before it. Files of its hosts name each other by these paths, and its
+    hosts find them there."""
     format: int = FORMAT
 
 
@@ -105,6 +109,10 @@ class State(msgspec.Struct, frozen=True):
     @property
     def api_socket(self) -> Path:
         return self.api / "api.sock"
+
+    @property
+    def snapshots(self) -> Path:
+        return self.folder / "snapshots"
 
     @property
     def logs(self) -> Path:
@@ -246,7 +254,7 @@ def write_settings(state: State, cloud: Cloud, topology: Topology, virt_type: Li
     write_private(state.record, _pretty(cloud))
     state.api.mkdir(mode=0o700, exist_ok=True)
     if cloud.api_uid is not None:
-        _give_to(state.api, cloud.api_uid)
+        give_to(state.api, cloud.api_uid)
         # Agents pass it to the socket, as members of the API's group.
         state.api.chmod(0o710)
     trunk = topology.physical_networks.vlan_interface
@@ -431,7 +439,7 @@ def _not_a_folder(state: State) -> StateError:
     )
 
 
-def _give_to(folder: Path, uid: int) -> None:
+def give_to(folder: Path, uid: int) -> None:
     """Make `folder` and all in it belong to `uid`. Links are not followed."""
     if folder.stat().st_uid == uid:
         return

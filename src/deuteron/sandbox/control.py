@@ -25,7 +25,8 @@ NAMESPACE_KINDS = ("user", "pid", "ipc", "mnt", "net", "uts")
 
 
 class Ask(msgspec.Struct, omit_defaults=True):
-    do: Literal["status", "enter", "restart", "stop"]
+    do: Literal["status", "enter", "restart", "hold", "stop"]
+    """`hold`: the API and the agents end and stay so until the cloud starts anew, and guests go on."""
     name: str = ""
 
 

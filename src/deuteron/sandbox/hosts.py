@@ -113,11 +113,12 @@ def make_networks() -> None:
     _ip(lines)
 
 
-def make_hosts(topology: Topology, state: State, kvm: bool) -> dict[str, HostNamespaces]:
+def make_hosts(topology: Topology, state: State, kvm: bool, origins: tuple[str, ...] = ()) -> dict[str, HostNamespaces]:
     """Make the namespaces of all hosts, side by side, and connect them.
 
     Called by the sandbox's init, whose pid in the sandbox is 1. `kvm` is False where the device is no use:
-    it is hidden then, since libvirtd would spend seconds to find that out on each start.
+    it is hidden then, since libvirtd would spend seconds to find that out on each start. `origins` are paths at which
+    the hosts find the state folder, too.
 
     Raises: NamespaceError naming the host and the step that failed.
     """
@@ -131,7 +132,7 @@ def make_hosts(topology: Topology, state: State, kvm: bool) -> dict[str, HostNam
         if pid == 0:
             os.close(done_read)
             os.close(go_write)
-            _become_host(host, topology, state, kvm, done_write, go_read)
+            _become_host(host, topology, (state, kvm, origins), done_write, go_read)
         os.close(done_write)
         os.close(go_read)
         started.append((host, pid, done_read, go_write))
@@ -180,7 +181,7 @@ def prepare_state(host: Host, state: State, hosts_file: str) -> None:
         _run("ovsdb-tool", "convert", str(database), OVS_SCHEMA)
 
 
-def _become_host(host: Host, topology: Topology, state: State, kvm: bool, done: int, go: int) -> None:
+def _become_host(host: Host, topology: Topology, view: tuple[State, bool, tuple[str, ...]], done: int, go: int) -> None:
     """In a child of init: make the namespaces, say so, and stay until init holds them. Never returns."""
     status = 1
     try:
@@ -188,7 +189,7 @@ def _become_host(host: Host, topology: Topology, state: State, kvm: bool, done: 
         ns.make_mounts_private()
         ns.set_hostname(host.name)
         _make_links(links_of(host, topology))
-        _make_view(state.host(host.name), state, kvm)
+        _make_view(host.name, *view)
         os.write(done, b"ok")
         os.read(go, 1)
         status = 0
@@ -216,8 +217,9 @@ def _make_links(links: Iterable[Link]) -> None:
     _without_offloads(link.inside for link in links if link.bridge != "mgmt")
 
 
-def _make_view(folder: Path, state: State, kvm: bool) -> None:
+def _make_view(host: str, state: State, kvm: bool, origins: tuple[str, ...]) -> None:
     """Give the host its own file system view. What lies under a folder that gets hidden is brought back."""
+    folder = state.host(host)
     kept = os.open(state.folder, os.O_PATH | os.O_CLOEXEC)
     with contextlib.suppress(OSError):
         # Needs a sysfs that is fully visible outside, which some containers do not have; then the old one stays,
@@ -241,6 +243,9 @@ def _make_view(folder: Path, state: State, kvm: bool) -> None:
     if not state.folder.exists():
         state.folder.mkdir(parents=True)
         ns.bind(f"/proc/self/fd/{kept}", str(state.folder))
+    for origin in origins:
+        _make_mount_point(origin)
+        ns.bind(f"/proc/self/fd/{kept}", origin)
     os.close(kept)
     ns.bind(str(folder / "run" / "hosts"), "/etc/hosts")
     _make_users(folder / "run")
@@ -272,13 +277,18 @@ def _make_users(folder: Path) -> None:
 def _make_mount_point(target: str) -> None:
     """Make sure folder `target` exists without touching the disk.
 
-    Where it does not, its parent is covered with a tmpfs that shows everything the parent shows.
+    Where it does not, the nearest folder above it is covered with a tmpfs that shows everything that one shows.
     """
     if os.path.isdir(target):
         return
     parent = os.path.dirname(target)
+    while not os.path.isdir(parent):
+        parent = os.path.dirname(parent)
     below = os.open(parent, os.O_PATH | os.O_CLOEXEC)
-    entries = sorted(os.scandir(f"/proc/self/fd/{below}"), key=lambda entry: entry.name)
+    try:
+        entries = sorted(os.scandir(f"/proc/self/fd/{below}"), key=lambda entry: entry.name)
+    except PermissionError:
+        entries = []  # closed to this host, which sees nothing of it either way
     ns.mount("tmpfs", parent, "tmpfs", ns.MS_NOSUID, "mode=0755")
     for entry in entries:
         new = os.path.join(parent, entry.name)
@@ -291,7 +301,7 @@ def _make_mount_point(target: str) -> None:
             os.close(os.open(new, os.O_CREAT | os.O_WRONLY, 0o600))
         ns.bind(f"/proc/self/fd/{below}/{entry.name}", new)
     os.close(below)
-    os.mkdir(target, 0o755)
+    os.makedirs(target, 0o755)
 
 
 def _peer(host: Host, inside: str, number: int) -> str:

@@ -11,7 +11,7 @@ It talks to the supervisor outside over a socket pair, one JSON object per packe
                          {"failed": MESSAGE, "hint": HINT}                       and then ends
                          {"log": NAME} with the end of a pipe                    what process NAME says comes out of it
                          {"children": [ChildStatus, ...]}                        whenever one changed
-    supervisor to init   {"stop": true}, {"restart": NAME}
+    supervisor to init   {"stop": true}, {"restart": NAME}, {"hold": true}             agents end, and stay so
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class Message(msgspec.Struct, omit_defaults=True):
     children: list[ChildStatus] | None = None
     stop: bool = False
     restart: str | None = None
+    hold: bool = False
 
 
 def run_init(
@@ -74,7 +75,7 @@ def run_init(
             ns.mount("proc", "/proc", "proc", ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC)
             ns.set_hostname(cloud.name[:63])
             make_networks()
-            namespaces = make_hosts(topology, state, kvm)
+            namespaces = make_hosts(topology, state, kvm, cloud.origins)
         except (OSError, SandboxError) as error:
             traceback.print_exc()
             _send(link, Message(failed=f"cannot make the sandbox: {error}", hint=getattr(error, "hint", None)))
@@ -154,6 +155,8 @@ def _keep(family: Family, link: socket.socket) -> None:
             message = msgspec.json.decode(packet, type=Message) if packet else Message(stop=True)
             if message.restart is not None:
                 family.restart(message.restart)
+            if message.hold:
+                family.hold("-agent")
             if message.stop:
                 _stop(family)
                 return

@@ -325,6 +325,11 @@ class Supervisor:
             elif self._sandbox is not None:
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its end is heard soon
                     self._sandbox.link.send(msgspec.json.encode(Message(restart=question.name)))
+        elif question.do == "hold":
+            self._family.hold()
+            if self._sandbox is not None:
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    self._sandbox.link.send(msgspec.json.encode(Message(hold=True)))
         elif question.do == "enter":
             self._lend_namespaces(question.name, reply, files)
         return reply
