@@ -224,7 +224,7 @@ def _copy(paths: list[Path], target: Path) -> None:
 
 def _has_strangers(path: Path) -> bool:
     own = os.getuid()
-    return any(os.lstat(each).st_uid != own for each in _walk(path))
+    return os.path.lexists(path) and any(os.lstat(each).st_uid != own for each in _walk(path))
 
 
 def _size_bytes(folder: Path) -> int:
