@@ -82,6 +82,17 @@ def needs_iscsi() -> pytest.MarkDecorator:
     return pytest.mark.skipif(bool(why), reason=why or "is installed")
 
 
+def needs_ceph() -> pytest.MarkDecorator:
+    """A whole test with a Ceph cluster of its own, which QEMU is to reach."""
+    programs = ("ceph-mon", "ceph-osd", "ceph-mgr", "ceph", "rbd", "monmaptool", "qemu-img", "qemu-io", "qemu-nbd")
+    missing = [name for name in programs if shutil.which(name) is None]
+    if not missing:
+        asked = ["qemu-img", "info", "--image-opts", "driver=rbd"]
+        told = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=60).stderr
+        missing = ["qemu-block-extra"] if "nknown" in told else []
+    return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
+
+
 def lacking(what: str) -> None:
     """Skip the rest, for a reason that the machine gives."""
     pytest.skip(what)

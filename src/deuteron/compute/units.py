@@ -1,16 +1,17 @@
-"""Logical units of iSCSI for guests: a process of the host holds each, and the guest has a socket to it.
+"""Disks of the network for guests: a process of the host holds each, and the guest has a socket to it.
 
     /run/deuteron/units/<server>/       what the server's cell shows of it, beside its folder of volumes
       <volume>                          the socket, where NBD is spoken; it belongs to the guest's QEMU
       <volume>.json                     what is behind it, for this host's root alone: it may name a password
       <volume>.pid                      the process, `qemu-nbd`
 
-A guest's QEMU has no network (`cell`), and is to have none: who breaks out of a guest would reach the storage network
-and every unit that its host may see. So the initiator, QEMU's own, runs on the host, one for each unit; it needs no
-device and no right. A kernel's initiator would need both.
+Such a unit is a logical unit of iSCSI, or an image of a Ceph cluster. A guest's QEMU has no network (`cell`), and is to
+have none: who breaks out of a guest would reach the storage network and every unit that its host may see, and read the
+host's password. So the client, QEMU's own, runs on the host, one for each unit; it needs no device and no right. A
+kernel's client would need both.
 
 Mark: the names above. /run ends with the host, and so do the processes and guests. A process that ends before is
-started again within two seconds; the guest's QEMU waits for it, and for an appliance that is away, up to its limits.
+started again within two seconds; the guest's QEMU waits for it, and for storage that is away, up to its limits.
 """
 
 from __future__ import annotations
@@ -30,11 +31,15 @@ import structlog
 
 from deuteron.compute.cell import UNITS
 from deuteron.compute.tools import DiskFailure, run_tool
-from deuteron.model.connections import IscsiConnection, SocketConnection
+from deuteron.model.connections import HeldConnection, IscsiConnection, RbdConnection, SocketConnection
 
 log = structlog.get_logger("deuteron.compute")
 
-_HINT: Final = "QEMU on this host has no iSCSI: install the package qemu-block-extra (on Fedora qemu-block-iscsi)"
+_HINTS: Final = {
+    IscsiConnection: "QEMU on this host has no iSCSI: install qemu-block-extra (on Fedora qemu-block-iscsi)",
+    RbdConnection: "QEMU on this host has no RBD: install qemu-block-extra (on Fedora qemu-block-rbd)",
+}
+_SECRET: Final = "password"
 _LOOK_S: Final = 2.0
 _END_S: Final = 5.0
 _COMMAND_S: Final = 120
@@ -57,7 +62,7 @@ class Units:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o711)
 
-    def open(self, server_id: str, volume_id: str, at: IscsiConnection) -> SocketConnection:
+    def open(self, server_id: str, volume_id: str, at: HeldConnection) -> SocketConnection:
         """Hold the unit; asked again, it is what it was. Raises: DiskFailure."""
         self.prepare(server_id)
         socket = self._folder / server_id / volume_id
@@ -90,21 +95,19 @@ class Units:
         self._closing.set()
         self._watcher.join()
 
-    def _hold(self, socket: Path, at: IscsiConnection) -> None:
+    def _hold(self, socket: Path, at: HeldConnection) -> None:
         if _is_held(socket):
             return
         owner = socket.stat() if socket.exists() else None
         self._end(socket)
-        with _secret(at.password) as secret:
+        with _secret(at) as objects:
             command = ["qemu-nbd", "--fork", "--persistent", "--shared=8", "--discard=unmap"]
             command += ["--socket", str(socket), "--pid-file", str(socket.with_suffix(".pid"))]
-            if secret:
-                command += ["--object", f"secret,id=chap,file={secret}"]
             try:
-                run_tool([*command, "--image-opts", _words(at)])
+                run_tool([*command, *objects, "--image-opts", _words(at)])
             except DiskFailure as failure:
                 if "nknown driver" in str(failure) or "nknown protocol" in str(failure):
-                    raise DiskFailure(_HINT) from failure
+                    raise DiskFailure(_HINTS[type(at)]) from failure
                 raise
         if owner is not None:
             os.chown(socket, owner.st_uid, owner.st_gid)
@@ -138,11 +141,12 @@ class Units:
                         log.warning("unit cannot be held", volume=socket.name, reason=str(error))
 
 
-def _read(record: Path) -> IscsiConnection | None:
+def _read(record: Path) -> HeldConnection | None:
     try:
-        return msgspec.json.decode(record.read_bytes(), type=IscsiConnection)
+        found: HeldConnection = msgspec.json.decode(record.read_bytes(), type=HeldConnection)
     except (OSError, msgspec.DecodeError):
         return None
+    return found
 
 
 def _is_held(socket: Path) -> bool:
@@ -160,32 +164,39 @@ def _pid(socket: Path) -> int | None:
 
 
 @contextlib.contextmanager
-def _secret(password: str) -> Iterator[str]:
-    """A file of a password that only this user reads, for as long as QEMU starts; "" for none."""
+def _secret(at: HeldConnection) -> Iterator[tuple[str, ...]]:
+    """The password, if there is one, in a file that only this user reads, for as long as QEMU starts."""
+    password, form = (at.password, "raw") if isinstance(at, IscsiConnection) else (at.key, "base64")
     if not password:
-        yield ""
+        yield ()
         return
     with tempfile.TemporaryDirectory(prefix="deuteron-") as folder:
         path = Path(folder) / "secret"
         path.touch(0o600)
         path.write_text(password)
-        yield str(path)
+        yield ("--object", f"secret,id={_SECRET},file={path},format={form}")
 
 
-def _words(at: IscsiConnection) -> str:
+def _words(at: HeldConnection) -> str:
     """The unit, as QEMU's programs want it on their command line."""
-    said = {
-        "transport": "tcp",
-        "portal": at.portal,
-        "target": at.target,
-        "lun": str(at.lun),
-        "initiator-name": at.initiator,
-        "timeout": str(_COMMAND_S),
-        # Else the initiator remembers which blocks are empty, which may not be so any more when a guest comes from
-        # another host, where it went on writing.
-        "cache.direct": "on",
-    }
-    if at.user:
-        said |= {"user": at.user, "password-secret": "chap"}
+    if isinstance(at, RbdConnection):
+        said = {key: str(value) for key, value in at.node.items()}
+        if at.key:
+            said |= {"key-secret": _SECRET}
+    else:
+        said = {
+            "driver": "iscsi",
+            "transport": "tcp",
+            "portal": at.portal,
+            "target": at.target,
+            "lun": str(at.lun),
+            "initiator-name": at.initiator,
+            "timeout": str(_COMMAND_S),
+        }
+        if at.user:
+            said |= {"user": at.user, "password-secret": _SECRET}
+    # Else the client remembers which blocks are empty, or what is in them, which may not be so any more when a guest
+    # comes from another host, where it went on writing.
+    said |= {"cache.direct": "on"}
     words = (f"file.{key}={value.replace(',', ',,')}" for key, value in said.items())
-    return ",".join(["driver=raw", "file.driver=iscsi", *words])
+    return ",".join(["driver=raw", *words])

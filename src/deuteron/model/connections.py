@@ -32,13 +32,37 @@ class IscsiConnection(msgspec.Struct, frozen=True, tag_field="kind", tag="iscsi"
         return f"IscsiConnection({self.portal}, {self.target}, lun={self.lun})"
 
 
+class RbdConnection(msgspec.Struct, frozen=True, tag_field="kind", tag="rbd"):
+    """The host opens an image of a Ceph cluster, by QEMU's own client, and hands it to the guest."""
+
+    conf: str
+    """The file that says where the monitors are."""
+    user: str
+    """Without `client.`."""
+    pool: str
+    image: str
+    key: str = ""
+    """The user's; "" for one that the file says where to find."""
+
+    def __repr__(self) -> str:
+        return f"RbdConnection({self.pool}/{self.image}, user={self.user})"
+
+    @property
+    def node(self) -> dict[str, object]:
+        """The disk as QEMU's block driver has it, but for its key."""
+        return {"driver": "rbd", "pool": self.pool, "image": self.image, "conf": self.conf, "user": self.user}
+
+
 class SocketConnection(msgspec.Struct, frozen=True, tag_field="kind", tag="socket"):
-    """The guest opens a raw disk at a socket of the host, where NBD is spoken: what a host makes of iSCSI for it."""
+    """The guest opens a raw disk at a socket of the host, where NBD is spoken: what a host makes of what it holds."""
 
     path: str
 
 
-Connection = FileConnection | IscsiConnection
+HeldConnection = IscsiConnection | RbdConnection
+"""What a process of the host opens for the guest."""
+
+Connection = FileConnection | HeldConnection
 """What a driver answers."""
 
 GuestConnection = FileConnection | SocketConnection

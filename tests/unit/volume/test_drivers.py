@@ -1,4 +1,4 @@
-"""What every volume driver does, with files, simulated and on an appliance; and what the files of `file` hold."""
+"""What every volume driver does: with files, simulated, on an appliance, in Ceph; and what the files of `file` hold."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from deuteron.volume.file.qcow2 import NotQcow2, read_head
 from deuteron.volume.registry import UnknownDriver, WrongOptions, open_driver
 from deuteron.volume.simulated import SimulatedDriver
 from tests import appliances, needs
+from tests.ceph import Ceph
 
 pytestmark = needs.needs_program("qemu-img", "qemu-io")
 MIB = 1024 * 1024
@@ -55,12 +56,23 @@ def exported(driver: VolumeDriver, volume_id: str, folder: Path) -> Path:
     return Path(found.path)
 
 
-@pytest.fixture(params=["file", "simulated", pytest.param("zfssa", marks=needs.needs_iscsi())])
+@pytest.fixture(
+    params=[
+        *("file", "simulated"),
+        pytest.param("zfssa", marks=needs.needs_iscsi()),
+        pytest.param("rbd", marks=needs.needs_ceph()),
+    ]
+)
 def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VolumeDriver]:
     if request.param == "file":
         yield file_driver(tmp_path)
     elif request.param == "simulated":
         yield SimulatedDriver()
+    elif request.param == "rbd":
+        cluster: Ceph = request.getfixturevalue("ceph")
+        (tmp_path / "volumes").mkdir()
+        yield open_driver("rbd", Place("rbd", "h1", tmp_path / "volumes", fetch), cluster.options())
+        cluster.clear()
     else:
         with appliances.running(tmp_path / "appliance", "--pool-size-gib", "64") as appliance:
             (tmp_path / "volumes").mkdir()
@@ -511,8 +523,9 @@ def test_several_guests_have_a_volume_that_is_shared_and_no_other(driver: Volume
         driver.share(one, is_shared=is_shared)
     guests = [tmp_path / name for name in ("a", "b")]
     found = [driver.export(one, guest) for guest in guests]
-    assert {type(each) for each in found} == {FileConnection} and len(set(found)) == 2
-    assert [each.format for each in found if isinstance(each, FileConnection)] == ["raw", "raw"]
+    if driver.capabilities.storage_protocol == "file":
+        assert {type(each) for each in found} == {FileConnection} and len(set(found)) == 2
+        assert [each.format for each in found if isinstance(each, FileConnection)] == ["raw", "raw"]
     driver.share(one, is_shared=True)
     for attempt in (
         lambda: driver.share(one, is_shared=False),

@@ -21,7 +21,7 @@ from deuteron.volume.backups import BackupStore
 from deuteron.volume.contract import BackendAway, Handover, Origin, Place
 from deuteron.volume.registry import WrongOptions, checked_options, open_driver
 from deuteron.volume.zfssa import ZfssaDriver, ZfssaOptions
-from deuteron.volume.zfssa.copying import Unit
+from deuteron.volume.zfssa.copying import unit
 from tests import appliances, needs
 from tests.appliances import Simulator
 
@@ -61,8 +61,9 @@ def opened(appliance: Simulator, host: str = "h1", **more: Any) -> ZfssaDriver:
 
 def qemu_io(at: IscsiConnection, *commands: str) -> subprocess.CompletedProcess[str]:
     words = [word for command in commands for word in ("-c", command)]
-    line = ["qemu-io", *words, "--image-opts", Unit(at, [], False).words]
-    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)
+    with unit(msgspec.structs.replace(at, user="")) as disk:
+        line = ["qemu-io", *words, "--image-opts", disk.words]
+        return subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)
 
 
 def attached(driver: ZfssaDriver, volume: str) -> IscsiConnection:

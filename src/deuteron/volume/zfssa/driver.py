@@ -16,7 +16,7 @@ name and made anew, or goes with the next deletion.
 
 Invariants:
 - A LUN is deleted only when nothing was cloned of it: the appliance would take clones along. Ours have `nodestroy`.
-- Nothing but the time limits of `client` and `copying` is waited for, and nothing is tried twice: the keeper does.
+- Nothing but the time limits of `client` and `disks` is waited for, and nothing is tried twice: the keeper does.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ import structlog
 
 from deuteron.model.connections import Connection, IscsiConnection
 from deuteron.model.intent import ImageRef, Unmanaged
+from deuteron.volume import disks
 from deuteron.volume.contract import ALONE, Capabilities, Figures, Handover, Origin, Place, VolumeFailure
+from deuteron.volume.disks import Disk
 from deuteron.volume.zfssa import copying, marks
 from deuteron.volume.zfssa.client import Refusal, ZfssaClient, tls_of
 from deuteron.volume.zfssa.options import ZfssaOptions
@@ -103,7 +105,7 @@ class ZfssaDriver:
                 self._create(name, size_gib * _GIB)
             return
         with self._fetched(image) as (path, form):
-            held = copying.size_of(path, form)
+            held = disks.size_of(path, form)
             if held > size_gib * _GIB:
                 raise VolumeFailure(
                     f"cannot make volume {volume_id} of {size_gib} GiB from image {image.id}: it holds {held} bytes"
@@ -158,8 +160,8 @@ class ZfssaDriver:
     # --- giving -------------------------------------------------------------------------------------------------------
 
     def read(self, volume_id: str, form: str, target: Path) -> None:
-        with self._connected(self._lun(volume_id).name) as at:
-            copying.read(at, target, form)
+        with self._connected(self._lun(volume_id).name) as disk:
+            disks.read(disk, target, form)
 
     def save(self, origin: Origin, target: Path, below: Path | None, *, is_quiet: bool = False) -> None:
         passing = f"save-{UUID(origin.id)}"
@@ -179,13 +181,13 @@ class ZfssaDriver:
             self._project.clone(home, snapshot, passing)
             self._project.change(passing, {"initiatorgroup": MASK_ALL})
         try:
-            with self._connected(passing) as at:
+            with self._connected(passing) as disk:
                 if below is None:
-                    copying.read(at, target, "qcow2")
+                    disks.read(disk, target, "qcow2")
                 else:
                     found = self._project.lun(passing)
                     size = 0 if found is None else found.size_bytes
-                    copying.read_difference(at, target, below, size)
+                    disks.read_difference(disk, target, below, size)
         finally:
             with self._lock, self._refusing(f"end the copy of {origin.kind} {origin.id}"):
                 self._drop(passing)
@@ -194,7 +196,7 @@ class ZfssaDriver:
         lun = self._lun(volume_id)
         if not source.exists():
             raise VolumeFailure(f"cannot restore volume {volume_id}: there is no {source.name}")
-        held = copying.size_of(source, "qcow2")
+        held = disks.size_of(source, "qcow2")
         if held > lun.size_bytes:
             raise VolumeFailure(
                 f"cannot restore volume {volume_id} of {lun.size_bytes} bytes: {source.name} holds {held}"
@@ -359,8 +361,8 @@ class ZfssaDriver:
         with self._lock:
             self._drop(part)
             self._create(part, size_bytes)
-        with self._connected(part) as at:
-            copying.write(at, source, form)
+        with self._connected(part) as disk:
+            disks.write(disk, source, form)
 
     def _keep_anew(self, lun: str, name: str) -> None:
         """A snapshot of now, in place of one that a crash left without its clone."""
@@ -437,7 +439,7 @@ class ZfssaDriver:
         )
 
     @contextlib.contextmanager
-    def _connected(self, name: str) -> Iterator[IscsiConnection]:
+    def _connected(self, name: str) -> Iterator[Disk]:
         """The LUN as this host's QEMU reaches it, for as long as it takes. Raises: VolumeFailure."""
         with self._lock:
             self._copying[name] = self._copying.get(name, 0) + 1
@@ -447,7 +449,8 @@ class ZfssaDriver:
                 self._let(name)
                 raise
         try:
-            yield self._connection(lun)
+            with copying.unit(self._connection(lun)) as disk:
+                yield disk
         finally:
             with self._lock:
                 self._let(name)
