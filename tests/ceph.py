@@ -38,7 +38,7 @@ class Ceph:
         self.conf = folder / "ceph.conf"
         self._daemons = folder / "daemons"
         self._address = address
-        self._within = within
+        self.within = list(within)
         self._fsid, self._osd = str(uuid.uuid4()), str(uuid.uuid4())
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._first, self._monitor = True, _free_port() if address == "127.0.0.1" else 3300
@@ -115,11 +115,11 @@ class Ceph:
 
     def _spawn(self, program: str, name: str) -> None:
         with (self._daemons / f"{program}.out").open("ab") as log:
-            command = [*self._within, program, "-i", name, "-c", str(self.conf), "-f"]
+            command = [*self.within, program, "-i", name, "-c", str(self.conf), "-f"]
             self._running[program] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def _tool(self, program: str, *arguments: str) -> str:
-        command = [*self._within, program, "-c", str(self.conf), *arguments]
+        command = [*self.within, program, "-c", str(self.conf), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}{self._told()}"
         return done.stdout

@@ -6,6 +6,7 @@ a limit of what the cloud will be able to do.
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import platform
@@ -106,6 +107,7 @@ def all_checks(folder: Path) -> Iterator[Check]:
     yield _ovs_module()
     yield bridge_filter()
     yield iscsi()
+    yield rbd()
     yield _memory()
     yield _disk(folder)
     yield _port()
@@ -271,12 +273,7 @@ def _ovs_module() -> Check:
 
 def iscsi() -> Check:
     """Whether QEMU reaches disks by iSCSI itself, which volumes on an appliance need."""
-    command = ["qemu-img", "info", "--image-opts", "driver=iscsi"]
-    try:
-        told = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": SYSTEM_PATH}).stderr
-    except FileNotFoundError:
-        told = "Unknown driver"
-    present = "nknown driver" not in told and "nknown protocol" not in told
+    present = _qemu_has("iscsi")
     return Check(
         "iSCSI",
         present,
@@ -284,6 +281,33 @@ def iscsi() -> Check:
         "QEMU has it" if present else "QEMU of this machine has no iSCSI",
         "sudo apt-get install --no-install-recommends qemu-block-extra",
     )
+
+
+def rbd() -> Check:
+    """Whether QEMU reaches images of a Ceph cluster itself, and an agent does: the driver `rbd` needs both."""
+    missing = None if _qemu_has("rbd") else "QEMU of this machine has no RBD"
+    for library in ("librados.so.2", "librbd.so.1"):
+        try:
+            ctypes.CDLL(library)
+        except OSError:
+            missing = missing or f"this machine has no {library}"
+    return Check(
+        "Ceph",
+        missing is None,
+        False,
+        missing or "QEMU has RBD, and librbd is there",
+        "sudo apt-get install --no-install-recommends qemu-block-extra librados2 librbd1",
+    )
+
+
+def _qemu_has(driver: str) -> bool:
+    """Whether QEMU has this block driver."""
+    command = ["qemu-img", "info", "--image-opts", f"driver={driver}"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": SYSTEM_PATH}).stderr
+    except FileNotFoundError:
+        return False
+    return "nknown driver" not in told and "nknown protocol" not in told
 
 
 def bridge_filter() -> Check:

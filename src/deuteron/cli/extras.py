@@ -33,14 +33,17 @@ def with_extras(text: str, topology: Topology, extras: Collection[str], old: Clo
     return with_appliance(text, host.name, host.management_ip, secrets.token_urlsafe(15))
 
 
-def refuse_missing_iscsi(topology: Topology, extras: Collection[str], dataplane: Dataplane) -> None:
-    """A back end on an appliance needs QEMU's own initiator; hosts would say so in logs. Raises: Refused."""
+def refuse_missing_clients(topology: Topology, extras: Collection[str], dataplane: Dataplane) -> None:
+    """A back end of the network needs QEMU's own client of it; hosts would say so in logs. Raises: Refused."""
     if dataplane == "none":
         if extras:
             hint = "leave out --with or --dataplane none"
             raise Refused("cannot simulate an appliance where hosts are simulated", hint)
         return
-    if any(backend.driver == "zfssa" for host in topology.hosts for backend in host.volume_backends):
-        check = checks.iscsi()
-        if not check.present:
-            raise Refused(f"cannot keep volumes on an appliance: {check.summary}", check.advice)
+    drivers = {backend.driver for host in topology.hosts for backend in host.volume_backends}
+    for driver, where, look in (
+        ("zfssa", "on an appliance", checks.iscsi),
+        ("rbd", "in a Ceph cluster", checks.rbd),
+    ):
+        if driver in drivers and not (check := look()).present:
+            raise Refused(f"cannot keep volumes {where}: {check.summary}", check.advice)

@@ -23,7 +23,7 @@ import msgspec
 from deuteron.cli import checks
 from deuteron.cli.client import Client, NotAnswering, Refusal
 from deuteron.cli.database import has_rows, settle
-from deuteron.cli.extras import has_extras, refuse_missing_iscsi, with_extras
+from deuteron.cli.extras import has_extras, refuse_missing_clients, with_extras
 from deuteron.cli.hostline import HostRefusal, listens, wiring_of
 from deuteron.cli.options import Refused, as_typed, state_option, tell_waiting
 from deuteron.cli.plugins import refuse_unknown_mechanisms, refuse_wrong_backends
@@ -239,7 +239,7 @@ def _start(
         kvm = settled == "ovs" and _kvm_is_usable()
         if settled == "ovs":
             busy("KVM" if kvm else "software emulation")
-        refuse_missing_iscsi(topology, extras, settled)
+        refuse_missing_clients(topology, extras, settled)
     if old is None:
         made = new_cloud(name or state.folder.name, settled, firewall or "openvswitch", claim.port)
         cloud = msgspec.structs.replace(made, database=database[0], database_password=database[1])

@@ -16,8 +16,8 @@ A crash at any point leaves these names; each function goes on from them. What w
 the last clone of it, or when the driver is opened the next time.
 
 Invariants:
-- An image is removed only when it has no snapshots, and a snapshot only when nothing was cloned of it: the cluster
-  refuses both, so it is asked. Clones are of Ceph's first format, which every cluster and client knows.
+- An image is removed only when it has no snapshots, and a snapshot only when nothing was cloned of it (`trees`). Clones
+  are of Ceph's first format, which every cluster and client knows.
 - Nothing but the time limits of `cluster` and `disks` is waited for, and nothing is tried twice: the keeper does.
 """
 
@@ -34,7 +34,6 @@ from typing import Final, Literal
 from uuid import UUID
 
 import msgspec
-import structlog
 
 from deuteron.model.connections import Connection, RbdConnection
 from deuteron.model.intent import ImageRef, Unmanaged
@@ -42,16 +41,13 @@ from deuteron.volume import disks
 from deuteron.volume.contract import ALONE, Capabilities, Figures, Handover, Origin, Place, VolumeFailure
 from deuteron.volume.disks import Disk
 from deuteron.volume.rbd.cluster import Cluster
-from deuteron.volume.rbd.images import Image, Images, Parent
+from deuteron.volume.rbd.images import Image, Images
 from deuteron.volume.rbd.library import CephError, Library
 from deuteron.volume.rbd.options import RbdOptions
 from deuteron.volume.rbd.records import Held, Holder, Records
-
-log = structlog.get_logger("deuteron.volume.rbd")
+from deuteron.volume.rbd.trees import Trees
 
 _GIB: Final = 1024**3
-_PASSING: Final = ("clone-", "gone-", "save-")
-"""Beginnings of the names of snapshots that are there for their clones only."""
 _OURS: Final = ("volume-", "snapshot-", "part-", "old-", "clone-", "gone-", "save-")
 """Beginnings of all names that are not nobody's."""
 _HINT: Final = "QEMU on this host has no RBD: install the package qemu-block-extra (on Fedora qemu-block-rbd)"
@@ -72,13 +68,14 @@ class RbdDriver:
         self._options = options
         self._cluster = Cluster(Library(), options)
         self._images = Images(self._cluster, options.order)
+        self._trees = Trees(self._images, options.rbd_pool)
         self._records = Records(self._cluster)
         self._lock = threading.RLock()
         """Held while a volume's image is replaced by another, which takes two names."""
         self._folder = place.folder / "images"
         self._folder.mkdir(exist_ok=True)
         self._arriving = 0
-        threading.Thread(target=self._collect, name="rbd-collect", daemon=True).start()
+        threading.Thread(target=self._trees.collect, name="rbd-collect", daemon=True).start()
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
@@ -131,9 +128,9 @@ class RbdDriver:
         with self._refusing(f"make volume {volume_id}"):
             found = self._find(volume_id)
             if found is not None:
-                self._enlarge(name, size_gib * _GIB)
+                self._trees.enlarge(name, size_gib * _GIB)
                 return
-            self._drop(part)
+            self._trees.drop(part)
             if origin.kind == "snapshot":
                 is_whole, snapshot = self._options.rbd_flatten_volume_from_snapshot, f"snapshot-{UUID(origin.id)}"
                 with self._home_of(origin.id, writing=True) as image:
@@ -146,14 +143,15 @@ class RbdDriver:
                 self._refuse_guests(origin.id)
                 source, snapshot = _volume(origin.id), f"clone-{UUID(volume_id)}"
                 with self._images.opened(source, writing=True) as image:
-                    is_whole = self._depth(image) >= self._options.rbd_max_clone_depth
+                    most = self._options.rbd_max_clone_depth
+                    is_whole = self._trees.depth(image, most) >= most
                     if image.has(snapshot):
                         # Of a crash, without its clone.
                         image.drop(snapshot)
                     image.keep(snapshot)
                     image.protect(snapshot)
             self._images.clone(source, snapshot, part if is_whole else name)
-            self._enlarge(part if is_whole else name, size_gib * _GIB)
+            self._trees.enlarge(part if is_whole else name, size_gib * _GIB)
             if is_whole:
                 self._make_whole(volume_id)
 
@@ -196,7 +194,7 @@ class RbdDriver:
                 return
             if not is_quiet:
                 self._refuse_guests(volume_id)
-            self._enlarge(_volume(volume_id), size_gib * _GIB)
+            self._trees.enlarge(_volume(volume_id), size_gib * _GIB)
 
     # --- giving -------------------------------------------------------------------------------------------------------
 
@@ -247,14 +245,14 @@ class RbdDriver:
         with self._refusing(f"revert volume {volume_id}"):
             size = self._size(volume_id)
             self._refuse_guests(volume_id)
-            self._drop(part)
+            self._trees.drop(part)
             with self._home_of(snapshot_id, writing=True) as image:
                 if image is None:
                     raise VolumeFailure(f"cannot revert volume {volume_id}: there is no snapshot {snapshot_id}")
                 image.protect(snapshot)
                 home = image.name
             self._images.clone(home, snapshot, part)
-            self._enlarge(part, size)
+            self._trees.enlarge(part, size)
             self._replace(volume_id)
 
     def export(self, volume_id: str, folder: Path, handover: Handover = ALONE) -> Connection:
@@ -285,9 +283,9 @@ class RbdDriver:
             if kind == "volume":
                 self._refuse_guests(object_id)
                 if self._find(object_id) is not None:
-                    self._discard(_volume(object_id))
-                self._discard(f"old-{UUID(object_id)}")
-                self._drop(_part(object_id))
+                    self._trees.discard(_volume(object_id))
+                self._trees.discard(f"old-{UUID(object_id)}")
+                self._trees.drop(_part(object_id))
                 self._records.change_held(object_id, lambda held: held if held.by else Held())
                 return
             name, image_name = f"snapshot-{UUID(object_id)}", ""
@@ -298,7 +296,7 @@ class RbdDriver:
                         image.rename_snapshot(name, f"gone-{secrets.token_hex(6)}")
             self._records.set_home(object_id, None)
             if image_name.startswith("gone-"):
-                self._drop(image_name)
+                self._trees.drop(image_name)
 
     # --- what is nobody's ---------------------------------------------------------------------------------------------
 
@@ -343,7 +341,7 @@ class RbdDriver:
                     if image.watchers:
                         raise VolumeFailure(f'cannot manage volume "{name}": somebody has the image open')
                     size = image.size_bytes
-                self._enlarge(name, -(-size // _GIB) * _GIB)
+                self._trees.enlarge(name, -(-size // _GIB) * _GIB)
                 self._images.rename(name, _volume(object_id))
 
     def let_go(self, kind: Literal["volume", "snapshot"], object_id: str, volume_id: str) -> None:
@@ -397,26 +395,10 @@ class RbdDriver:
                         raise
             yield image if image is not None and image.has(f"snapshot-{UUID(snapshot_id)}") else None
 
-    def _depth(self, image: Image) -> int:
-        """On how many images it stands."""
-        parent, depth = image.parent, 0
-        while parent is not None and depth <= self._options.rbd_max_clone_depth:
-            depth += 1
-            if parent.pool != self._options.rbd_pool:
-                break
-            with self._images.opened_by_id(parent.image_id) as below:
-                parent = below.parent
-        return depth
-
-    def _enlarge(self, name: str, size_bytes: int) -> None:
-        if (self._images.size_bytes(name) or 0) < size_bytes:
-            with self._images.opened(name, writing=True) as image:
-                image.resize(size_bytes)
-
     def _fill(self, volume_id: str, size_bytes: int, source: Path, form: str) -> None:
         """The part of a volume, with all its data."""
         part = _part(volume_id)
-        self._drop(part)
+        self._trees.drop(part)
         self._images.create(part, size_bytes)
         with self._disk(part) as disk:
             disks.write(disk, source, form)
@@ -428,60 +410,17 @@ class RbdDriver:
             image.flatten()
         self._images.rename(_part(volume_id), _volume(volume_id))
         if parent is not None:
-            self._reap(parent)
+            self._trees.reap(parent)
 
     def _replace(self, volume_id: str) -> None:
         """Let the volume hold what its part does, which is whole."""
         name, old, part = _volume(volume_id), f"old-{UUID(volume_id)}", _part(volume_id)
-        self._discard(old)
+        self._trees.discard(old)
         with self._lock:
             self._refuse_guests(volume_id)
             self._images.rename(name, old)
             self._images.rename(part, name)
-        self._discard(old)
-
-    def _discard(self, name: str) -> None:
-        """Remove an image that may be there, at once or when nothing stands on its snapshots any more."""
-        if not self._drop(name):
-            self._images.rename(name, f"gone-{secrets.token_hex(6)}")
-
-    def _drop(self, name: str) -> bool:
-        """Remove an image that may be there, and what it alone stood on; False where it has snapshots that stay."""
-        if self._images.id_of(name) is None:
-            return True
-        with self._images.opened(name, writing=True) as image:
-            parent, kept = image.parent, image.snapshots()
-            left = [each for each in kept if not each.name.startswith(_PASSING) or not image.drop(each.name)]
-        if left:
-            return False
-        self._images.remove(name)
-        if parent is not None:
-            self._reap(parent)
-        return True
-
-    def _reap(self, parent: Parent) -> None:
-        """Something that stood on this does not any more."""
-        if parent.pool != self._options.rbd_pool or not parent.snapshot.startswith(_PASSING):
-            return
-        try:
-            with self._images.opened_by_id(parent.image_id, writing=True) as image:
-                image.drop(parent.snapshot)
-                name = image.name
-        except CephError as error:
-            if error.number != errno.ENOENT:
-                raise
-            return
-        if name.startswith("gone-"):
-            self._drop(name)
-
-    def _collect(self) -> None:
-        """Let go what was deleted and had clones, and whose last one went while nobody was there for it."""
-        try:
-            for name in self._images.names():
-                if name.startswith("gone-"):
-                    self._drop(name)
-        except VolumeFailure as failure:
-            log.warning("remains in the pool", backend=self._place.backend, reason=str(failure))
+        self._trees.discard(old)
 
     # --- data ---------------------------------------------------------------------------------------------------------
 
