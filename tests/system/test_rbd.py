@@ -112,9 +112,9 @@ def look_at(cloud: Cloud, cluster: Ceph) -> None:
 
     # It lets one go, and has it again: what it wrote is there.
     compute.delete_volume_attachment(guest, data)
-    storage.wait_for_status(data, "available", interval=0.2, wait=60)
+    wait_for("it is let go", lambda: storage.get_volume(data).status == "available")
     compute.create_volume_attachment(guest, volume_id=data.id)
-    storage.wait_for_status(data, "in-use", interval=0.2, wait=60)
+    wait_for("it has it", lambda: storage.get_volume(data).status == "in-use")
     again = wait_for("it is there", lambda: numbers(cloud, guest, "c2"), lambda found: len(found) >= len(seen))
     assert again[: len(seen)] == seen
     back = storage.create_volume(name="back", size=2, snapshot_id=kept.id)
@@ -123,9 +123,10 @@ def look_at(cloud: Cloud, cluster: Ceph) -> None:
     compute.delete_server(guest)
     compute.wait_for_delete(guest, interval=0.2, wait=60)
     storage.delete_snapshot(kept)
+    wait_for("the snapshot to go", lambda: not list(storage.snapshots()))
     for each in (data, back, *copies):
         storage.delete_volume(each)
-    wait_for("all to go", lambda: [*storage.volumes(), *storage.snapshots()] == [])
+    wait_for("all to go", lambda: not list(storage.volumes()))
     assert cluster.left() == [], "nothing is left in the pool"
     for host in ("c1", "c2"):
         assert cloud.on(host, "ls /run/deuteron/units; pgrep -x qemu-nbd", check=False) == ""
