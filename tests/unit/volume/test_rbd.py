@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -264,6 +265,30 @@ def test_a_cluster_that_is_away_is_told_as_such_and_all_is_there_again(ceph: Cep
         except BackendAway:
             assert time.monotonic() < deadline
     assert holds(driver, one, "a") and holds(driver, copy, "a") and holds(driver, copy, "b", at=5 * MIB)
+
+
+ENDING = """
+import pathlib, sys, threading
+from deuteron.volume.contract import Place
+from deuteron.volume.registry import open_driver
+folder, conf = sys.argv[1:]
+options = {{"rbd_pool": "{pool}", "rbd_user": "{user}", "rbd_ceph_conf": conf}}
+driver = open_driver("rbd", Place("big", "h1", pathlib.Path(folder), None), options)
+begun = threading.Event()
+def ask():
+    while True:
+        driver.figures()
+        begun.set()
+for _ in range(3):
+    threading.Thread(target=ask, daemon=True).start()
+begun.wait(30)
+"""
+
+
+def test_a_process_ends_well_while_its_threads_ask(ceph: Ceph, tmp_path: Path) -> None:
+    line = [sys.executable, "-c", ENDING.format(pool=POOL, user=USER), str(tmp_path), str(ceph.conf)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_backup_is_a_copy_and_a_later_one_only_what_differs(ceph: Ceph, opened: Open, tmp_path: Path) -> None:

@@ -134,7 +134,8 @@ class Cluster:
                 words = f'the cluster has no pool "{options.rbd_pool}" (rbd_pool): make it there, or name another'
                 raise VolumeFailure(words) from error
             raise
-        weakref.finalize(self, library.call, "rados_shutdown", rados)
+        # Not when the process ends: a thread may be asking still, and to shut down below it aborts.
+        weakref.finalize(self, library.call, "rados_shutdown", rados).atexit = False
         return _Handles(rados, pool, objects)
 
     def _connect(self, rados: c_void_p) -> None:
