@@ -423,6 +423,27 @@ def test_two_hosts_have_a_volume_only_while_a_guest_goes_from_one_to_the_other(o
     hosts["h2"].delete("volume", one)
 
 
+def test_a_host_that_is_lost_and_lives_writes_no_more_when_another_has_the_volume(opened: Open) -> None:
+    lost, other = opened("h1"), opened("h2")
+    one = an_id()
+    lost.make(one, 1)
+    at = attached(lost, one)
+    line = ["qemu-io", "--image-opts", Disk(at.node).words]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as guest:
+        assert guest.stdin is not None and guest.stdout is not None
+        for number, is_written in ((1, True), (2, False)):
+            guest.stdin.write(f"write -P {number} 0 1M\n")
+            guest.stdin.flush()
+            assert ("wrote" in guest.stdout.readline()) is is_written
+            if number == 1:
+                other.export(one, GUEST, Handover(after=("h1",)))
+                assert holds(other, one, "\1")
+        guest.kill()
+    other.export(one, GUEST)
+    other.withdraw(one, GUEST)
+    assert lost.size_gib(one) == 1, "its agent is let in: it is another client"
+
+
 def test_what_one_guest_writes_to_a_shared_volume_the_other_reads(ceph: Ceph, opened: Open) -> None:
     hosts = [opened("h1"), opened("h2")]
     one, snapshot, copy = (an_id() for _ in range(3))

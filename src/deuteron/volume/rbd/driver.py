@@ -50,6 +50,7 @@ from deuteron.volume.rbd.trees import Trees
 _GIB: Final = 1024**3
 _OURS: Final = ("volume-", "snapshot-", "part-", "old-", "clone-", "gone-", "save-")
 """Beginnings of all names that are not nobody's."""
+_SHUT_OUT_S: Final = 86400.0
 _HINT: Final = "QEMU on this host has no RBD: install the package qemu-block-extra (on Fedora qemu-block-rbd)"
 
 
@@ -268,6 +269,9 @@ class RbdDriver:
 
         with self._refusing(f"attach volume {volume_id}"):
             self._size(volume_id)
+            held = self._records.held(volume_id)
+            if not held.is_shared and any(each.host in handover.after and each != own for each in held.by):
+                self._shut_out(volume_id)
             self._records.change_held(volume_id, change)
         return self._connection(_volume(volume_id))
 
@@ -449,6 +453,12 @@ class RbdDriver:
     def _connection(self, name: str) -> RbdConnection:
         options = self._options
         return RbdConnection(options.rbd_ceph_conf, options.rbd_user, options.rbd_pool, name, options.rbd_key)
+
+    def _shut_out(self, volume_id: str) -> None:
+        """Let nobody write any more who has the image open: a host that is lost may live and not know of it."""
+        with self._images.opened(_volume(volume_id)) as image:
+            for address in image.watchers:
+                self._cluster.told(prefix="osd blocklist", blocklistop="add", addr=address, expire=_SHUT_OUT_S)
 
     def _refuse_guests(self, volume_id: str) -> None:
         """Raises: VolumeFailure for a volume that a guest has."""

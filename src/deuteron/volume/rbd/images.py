@@ -89,8 +89,8 @@ class Image:
             self._library.call("rbd_snap_spec_cleanup", byref(snapshot))
 
     @property
-    def watchers(self) -> int:
-        """How many clients have it open for writing: this one may be among them."""
+    def watchers(self) -> list[str]:
+        """The addresses of the clients that have it open for writing: not this one, which reads."""
         room = c_size_t(64)
         while True:
             found = (Watcher * room.value)()
@@ -100,8 +100,9 @@ class Image:
                 if error.number == errno.ERANGE:
                     continue
                 raise
+            told = [each.addr.decode() for each in found[: room.value]]
             self._library.call("rbd_watchers_list_cleanup", found, room)
-            return room.value
+            return told
 
     @property
     def is_for_one(self) -> bool:
