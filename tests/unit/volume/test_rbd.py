@@ -11,6 +11,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -421,6 +422,33 @@ def test_two_hosts_have_a_volume_only_while_a_guest_goes_from_one_to_the_other(o
     hosts["h1"].extend(one, 2)
     assert hosts["h2"].size_gib(one) == 2
     hosts["h2"].delete("volume", one)
+
+
+def test_of_two_hosts_that_want_a_volume_at_once_one_gets_it(opened: Open) -> None:
+    hosts = [opened(host) for host in ("h1", "h2", "h3")]
+    one, shared = an_id(), an_id()
+    for each in (one, shared):
+        hosts[0].make(each, 1)
+    hosts[0].share(shared, is_shared=True)
+
+    def has(host: RbdDriver, volume: str) -> bool:
+        try:
+            host.export(volume, GUEST)
+        except VolumeFailure as failure:
+            assert "attached" in str(failure)
+            return False
+        return True
+
+    with ThreadPoolExecutor(3) as pool:
+        for _ in range(10):
+            got = list(pool.map(has, hosts, [one] * 3))
+            assert got.count(True) == 1, got
+            assert all(pool.map(has, hosts, [shared] * 3))
+            for volume in (one, shared):
+                list(pool.map(lambda host, volume=volume: host.withdraw(volume, GUEST), hosts))
+            hosts[1].share(shared, is_shared=True)
+    for each in (one, shared):
+        hosts[2].delete("volume", each)
 
 
 def test_a_host_that_is_lost_and_lives_writes_no_more_when_another_has_the_volume(opened: Open) -> None:
