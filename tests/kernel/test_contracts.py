@@ -23,9 +23,11 @@ from deuteron.net.kernel.daemons import DnsmasqDriver, RadvdDriver
 from deuteron.net.kernel.datapath import DatapathDriver
 from deuteron.net.kernel.driver import Applied, Driver
 from deuteron.net.kernel.fake import FakeDriver, FakeKernel
+from deuteron.net.kernel.fdb import FdbDriver
+from deuteron.net.kernel.guard import GuardDriver
 from deuteron.net.kernel.ipset import IpSetDriver
 from deuteron.net.kernel.iptables import IptablesDriver
-from deuteron.net.kernel.links import LinkDriver, Placement, PlacementDriver
+from deuteron.net.kernel.links import GROUP, LinkDriver
 from deuteron.net.kernel.metadata import ListenerDriver
 from deuteron.net.kernel.meters import MeterDriver
 from deuteron.net.kernel.namespaces import NamespaceDriver, Namespaces
@@ -33,6 +35,7 @@ from deuteron.net.kernel.neighbours import NeighbourDriver
 from deuteron.net.kernel.openflow import FlowDriver
 from deuteron.net.kernel.ovsdb import OvsdbClient
 from deuteron.net.kernel.packetlog import PacketLogDriver
+from deuteron.net.kernel.placements import Placement, PlacementDriver
 from deuteron.net.kernel.routes import RouteDriver
 from deuteron.net.kernel.rtnetlink import NETFILTER, NetlinkSockets
 from deuteron.net.kernel.switch import BridgeDriver, OvsPortDriver
@@ -41,12 +44,15 @@ from deuteron.net.kernel.tracking import TrackingDriver
 from deuteron.net.kernel.unixctl import SwitchControl
 from deuteron.net.rows import (
     HOST,
+    NOBODY_KNOWN,
     Address,
     Allowance,
     Connections,
     DatapathSetting,
     Dnsmasq,
+    FdbEntry,
     Flow,
+    FrameGuard,
     IpSet,
     IptablesChain,
     IptablesTable,
@@ -182,13 +188,59 @@ CASES = (
                 Link(HOST, "tapaaaaaaaa-aa", "tap", mac="fe:16:3e:00:00:02", mtu_bytes=1400),
                 Link(HOST, "qbrbbbbbbbb-bb", "bridge", mtu_bytes=1450),
                 Link(HOST, "qvbbbbbbbbb-bb", "veth", mtu_bytes=1450, master="qbrbbbbbbbb-bb", peer="qvobbbbbbbb-bb"),
+                Link(HOST, "vxlan-13", "vxlan", mtu_bytes=1450, master="qbrbbbbbbbb-bb", vni=13, local_ip="127.0.0.1"),
             ),
-            (Link(HOST, "qbrbbbbbbbb-bb", "bridge", mtu_bytes=1400, up=False),),
+            (
+                Link(HOST, "qbrbbbbbbbb-bb", "bridge", mtu_bytes=1400, up=False, learns=True),
+                Link(HOST, "vxlan-13", "vxlan", mtu_bytes=1400, vni=13, local_ip="::1"),
+            ),
         ),
         foreign=("ip link add tapcccccccc-cc type veth peer name theirs",),
         still_there="ip link show tapcccccccc-cc",
         clean=("ip link del theirs",),
         foreign_rows=(Link(HOST, "tapcccccccc-cc", "veth", peer="theirs"),),
+    ),
+    Case(
+        "forwarding entries",
+        lambda site: FdbDriver(site.sockets),
+        (
+            (FdbEntry("vxlan-7", NOBODY_KNOWN, "192.0.2.1"), FdbEntry("vxlan-7", "fa:16:3e:00:00:01", "192.0.2.1")),
+            (
+                FdbEntry("vxlan-7", NOBODY_KNOWN, "192.0.2.1"),
+                FdbEntry("vxlan-7", NOBODY_KNOWN, "192.0.2.2"),
+                FdbEntry("vxlan-7", "fa:16:3e:00:00:01", "192.0.2.2"),
+                FdbEntry("vxlan-7", "fa:16:3e:00:00:02", "192.0.2.2"),
+            ),
+            (FdbEntry("vxlan-7", "fa:16:3e:00:00:02", "192.0.2.1"),),
+        ),
+        foreign=("bridge fdb append fa:16:3e:00:00:09 dev vxlan-7 dst 192.0.2.9 dynamic",),
+        still_there="bridge fdb get fa:16:3e:00:00:09 dev vxlan-7 self",
+        prepare=(
+            f"ip link add vxlan-7 up group {GROUP} type vxlan id 7 dstport 4789 local 127.0.0.1",
+        ),
+        clean=("ip link del vxlan-7",),
+        foreign_rows=(Link(HOST, "vxlan-7", "vxlan", vni=7, local_ip="127.0.0.1"),),
+    ),
+    Case(
+        "frame guards",
+        lambda site: GuardDriver(),
+        (
+            (FrameGuard("eth3"), FrameGuard("tapaaaaaaaa-aa", ("fa:16:3e:00:00:01",), ("10.0.0.1",))),
+            (
+                FrameGuard("eth3"),
+                FrameGuard(
+                    "tapaaaaaaaa-aa",
+                    ("fa:16:3e:00:00:01", "fa:16:3e:00:00:02"),
+                    ("10.0.0.1", "10.1.0.0/20", "fd00::/61", "fd00::1", "fe80::/10", "fd00::/64"),
+                ),
+                FrameGuard("tapbbbbbbbb-bb", ("fa:16:3e:00:00:01",), ("0.0.0.0/0", "::/0")),
+                FrameGuard("tapcccccccc-cc", ("fa:16:3e:00:00:01",)),
+            ),
+            (FrameGuard("tapaaaaaaaa-aa"),),
+        ),
+        foreign=("nft add table bridge theirs",),
+        still_there="nft list table bridge theirs",
+        clean=("nft delete table bridge theirs",),
     ),
     Case(
         "link states",
@@ -546,8 +598,14 @@ REFUSALS = (
             "a pair whose far end is somebody else's": Link(HOST, "qvbdddddddd-dd", "veth", peer="theirs"),
             "a bridge of a name that somebody else's device has": Link(HOST, "theirs", "bridge"),
             "a VLAN device on a device that is not there": Link(HOST, "v1", "vlan", vlan_id=1, parent="none"),
+            "a VXLAN device without a number": Link(HOST, "vxlan-1", "vxlan", local_ip="127.0.0.1"),
         },
         Link(HOST, "tapeeeeeeee-ee", "tap"),
+    ),
+    Refusal(
+        "forwarding entries",
+        {"of a device that is not there": FdbEntry("vxlan-8", "fa:16:3e:00:00:02", "192.0.2.1")},
+        FdbEntry("vxlan-7", "fa:16:3e:00:00:02", "192.0.2.1"),
     ),
     Refusal(
         "link states",

@@ -83,10 +83,50 @@ class Link(Row, frozen=True):
     peer: str | None = None
     vlan_id: int | None = None
     parent: str | None = None
+    learns: bool = False
+    """Of a bridge: whether it notes who is where. One with two ports need not; one of many would send all to all."""
+    vni: int | None = None
+    """Of a VXLAN device: its number, 1 to 2**24 - 1."""
+    local_ip: str | None = None
+    """Of a VXLAN device: the address of its own end."""
 
     @property
     def key(self) -> tuple[str, str]:
         return (self.namespace, self.name)
+
+
+FDB_TABLE = "forwarding entry"
+NOBODY_KNOWN = "00:00:00:00:00:00"
+"""In place of a MAC: where a VXLAN device sends what is to many, or to a MAC that it does not know."""
+
+
+class FdbEntry(Row, frozen=True):
+    """Behind which tunnel endpoint a MAC is, as a VXLAN device of the host knows it (`bridge fdb show`)."""
+
+    device: str
+    mac: str
+    tunnel_ip: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return (self.device, self.mac, self.tunnel_ip)
+
+
+GUARD_TABLE = "frame guard"
+
+
+class FrameGuard(Row, frozen=True):
+    """What may enter a Linux bridge by a device: no tagged frames, and of a filtered port only its own addresses."""
+
+    device: str
+    macs: tuple[str, ...] = ()
+    """From which frames may come, sorted; () for any, which is not filtered further."""
+    addresses: tuple[str, ...] = ()
+    """The addresses and prefixes, of both families, that ARP and neighbour advertisements may claim, sorted."""
+
+    @property
+    def key(self) -> str:
+        return self.device
 
 
 class Address(Row, frozen=True):

@@ -20,12 +20,13 @@ from typing import Any, Generic, TypeVar
 
 from deuteron.net.delta import Delta
 from deuteron.net.kernel.driver import Applied, Scope, Unavailable
-from deuteron.net.kernel.links import Placement
+from deuteron.net.kernel.placements import Placement
 from deuteron.net.rows import (
     HOST,
     Address,
     Connections,
     Dnsmasq,
+    FdbEntry,
     Flow,
     IpSet,
     IptablesTable,
@@ -126,6 +127,8 @@ class FakeKernel:
                 _, _, device = address.partition("%")
                 if device and not self._has_device(namespace, device):
                     return f'no device "{device}" in namespace "{namespace}" to listen on'
+            case FdbEntry(device=device) if not self._has_device(HOST, device):
+                return f'no device "{device}" to send by'
             case Connections() | Dnsmasq() | Radvd():
                 return None
         return None
@@ -188,6 +191,8 @@ class FakeKernel:
                 return f'device "{name}" exists in {where} and is not ours'
         if row.master is not None and not self._has_device(row.namespace, row.master):
             return f'no device "{row.master}" to be the master of "{row.name}"'
+        if row.kind == "vxlan" and (row.vni is None or row.local_ip is None):
+            return f'VXLAN device "{row.name}" needs a number and an address of its own end'
         if row.kind == "vlan" and not self._has_device(row.namespace, row.parent or ""):
             return f'no device "{row.parent}" to carry VLAN device "{row.name}"'
         return None

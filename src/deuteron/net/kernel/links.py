@@ -1,4 +1,4 @@
-"""Devices: Linux bridges, veth pairs, persistent taps, VLAN devices; and where Open vSwitch's own devices live.
+"""Devices: Linux bridges, veth pairs, persistent taps, VLAN and VXLAN devices.
 
 Mark: link group 56839 (0xde07, shown by `ip -d link`), given in the message that creates the
 device, for devices we make. A device of kind "existing" is made by another table; only its wanted
@@ -6,17 +6,6 @@ attributes are ours. Devices libvirt makes (the tap of a hybrid port) carry no m
 
 Crash: a tap is persistent only after its group is set, so a crash between leaves nothing. A veth or
 bridge exists with the mark from its first moment; its attributes are differences, and mended.
-
-Placements: an internal Open vSwitch port of the userspace datapath is a tap device of ovs-vswitchd.
-When that daemon is killed, its devices stay where they were, dead; when it starts again it makes new
-ones in the host, under the same names. So a device counts as placed only while the host has none of
-its name, and moving one replaces the dead one. A dead device whose port is gone is found as an
-unwanted tap in our namespaces, or as a persistent, unmarked tap without carrier in the host.
-
-The daemon must hear of the move: for a device that it takes for one of its own namespace, and never saw up, it drops
-what it should send there (netdev-linux.c, `netdev_linux_tap_batch_send`). When many devices change at once, its
-netlink buffer may overflow, and it does not ask for the state of taps again. So a device that it goes on to believe in
-the host is not placed, and is made anew.
 """
 
 from __future__ import annotations
@@ -24,13 +13,12 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import ipaddress
 import os
-import re
 import socket
 import struct
-import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -38,7 +26,7 @@ from deuteron.net.delta import Delta
 from deuteron.net.kernel import rtnetlink as nl
 from deuteron.net.kernel.driver import Applied, KernelError, Scope
 from deuteron.net.kernel.namespaces import Namespaces
-from deuteron.net.rows import HOST, Link, Row
+from deuteron.net.rows import HOST, Link
 
 GROUP = 0xDE07
 DOOMED_GROUP = 0xDE08
@@ -52,12 +40,13 @@ _IFF_TAP, _IFF_NO_PI = 0x0002, 0x1000
 _SIOCETHTOOL = 0x8946
 _ETHTOOL_STXCSUM = 0x17
 _VETH_INFO_PEER = 1
-_IFLA_BR_FORWARD_DELAY, _IFLA_BR_AGEING_TIME, _IFLA_BR_MCAST_SNOOPING = 1, 4, 23
+_IFLA_BR_FORWARD_DELAY, _IFLA_BR_MCAST_SNOOPING = 1, 23
 _IFLA_VLAN_ID = 1
+_VXLAN_PORT = 4789
+"""IANA's, which Open vSwitch uses; the kernel's default is an older one (RFC 7348 section 8)."""
+_AGEING_CENTISECONDS = 30_000
+"""The kernel's default: a station is forgotten after 300 s."""
 _FEW_DEVICES = 50
-_HEARS_WITHIN_S = 3.0
-"""Open vSwitch tells its database within some 100 ms of what it has heard of a device, later under load."""
-_PORT_NAME = re.compile(r"^(tap|qr-|qg-)[0-9a-f]{8}-[0-9a-f]{2}$")
 
 LinkKey = tuple[str, str]
 
@@ -122,7 +111,7 @@ class LinkDriver:
                     names = {
                         name for item in there for name in (item.name, item.peer, item.master, item.parent) if name
                     }
-                    present[row.namespace] = _named(self._sockets.to(row.namespace), names)
+                    present[row.namespace] = named(self._sockets.to(row.namespace), names)
                 self._put(row, present[row.namespace])
             except (KernelError, OSError) as error:
                 present.pop(row.namespace, None)
@@ -142,6 +131,10 @@ class LinkDriver:
                 return False
             if row.mtu_bytes is not None and peer.mtu_bytes != row.mtu_bytes:
                 return False
+        if row.kind == "bridge" and row.learns != state.learns:
+            return False
+        if row.kind == "vxlan" and state.tunnel != (row.vni, row.local_ip):
+            return False
         master = by_index[state.master].name if state.master in by_index else None
         return (
             (row.mac is None or row.mac == state.mac)
@@ -158,7 +151,7 @@ class LinkDriver:
         in it, where they are still known as ours.
         """
         netlink = self._sockets.to(namespace)
-        found = list(_named(netlink, names).values())
+        found = list(named(netlink, names).values())
         if not found:
             return
         for state in found:
@@ -181,6 +174,10 @@ class LinkDriver:
         if state is not None and row.kind != "existing" and _KINDS.get(state.kind) != row.kind:
             if state.group not in (GROUP, DOOMED_GROUP):
                 raise KernelError(f'device "{row.name}" exists as {state.kind or "hardware"} and is not ours')
+            netlink.change(nl.DELLINK, 0, nl.link_message(state.index))
+            self.writes["link deleted"] += 1
+            state = None
+        if state is not None and row.kind == "vxlan" and state.tunnel != (row.vni, row.local_ip):
             netlink.change(nl.DELLINK, 0, nl.link_message(state.index))
             self.writes["link deleted"] += 1
             state = None
@@ -225,6 +222,9 @@ class LinkDriver:
             body += nl.number(nl.IFLA_MTU, row.mtu_bytes)
         if row.kind != "existing" and state.group != GROUP:
             body += nl.number(nl.IFLA_GROUP, GROUP)
+        if row.kind == "bridge" and state.learns != row.learns:
+            data = nl.attribute(nl.IFLA_INFO_DATA, _ageing(row))
+            body += nl.attribute(nl.IFLA_LINKINFO, nl.text(nl.IFLA_INFO_KIND, "bridge") + data)
         if master is not None:
             if master not in states:
                 raise KernelError(f'no device "{master}" to be the master of "{row.name}"')
@@ -235,7 +235,9 @@ class LinkDriver:
         if body or state.is_up != row.up:
             flags = nl.IFF_UP if row.up else 0
             changed = nl.IFF_UP if state.is_up != row.up else 0
-            netlink.change(nl.SETLINK, 0, nl.link_message(state.index, flags, changed) + body)
+            # What a bridge alone has is not taken by SETLINK.
+            kind = nl.NEWLINK if row.kind == "bridge" else nl.SETLINK
+            netlink.change(kind, 0, nl.link_message(state.index, flags, changed) + body)
             states[state.name] = replace(state, is_up=row.up, master=states[master].index if master else state.master)
             self.writes["link set"] += 1
 
@@ -258,18 +260,18 @@ class LinkDriver:
                     peer += nl.number(nl.IFLA_MTU, row.mtu_bytes)
                 info += nl.attribute(nl.IFLA_INFO_DATA, nl.attribute(_VETH_INFO_PEER, peer))
             elif row.kind == "bridge":
-                # A bridge between one guest and one veth: forward at once, learn nothing, filter no multicast.
+                # Forward at once, filter no multicast.
                 info += nl.attribute(
                     nl.IFLA_INFO_DATA,
-                    nl.number(_IFLA_BR_FORWARD_DELAY, 0)
-                    + nl.number(_IFLA_BR_AGEING_TIME, 0)
-                    + nl.attribute(_IFLA_BR_MCAST_SNOOPING, b"\0"),
+                    nl.number(_IFLA_BR_FORWARD_DELAY, 0) + _ageing(row) + nl.attribute(_IFLA_BR_MCAST_SNOOPING, b"\0"),
                 )
             elif row.kind == "vlan":
                 if row.parent is None or row.vlan_id is None or row.parent not in states:
                     raise KernelError(f'no device "{row.parent}" to carry VLAN device "{row.name}"')
                 body += nl.number(nl.IFLA_LINK, states[row.parent].index)
                 info += nl.attribute(nl.IFLA_INFO_DATA, nl.attribute(_IFLA_VLAN_ID, struct.pack("=H", row.vlan_id)))
+            elif row.kind == "vxlan":
+                info += nl.attribute(nl.IFLA_INFO_DATA, _tunnel(row))
             else:
                 raise KernelError(f'cannot make a device of kind "{row.kind}"')
             message = nl.link_message(0) + body + nl.attribute(nl.IFLA_LINKINFO, info)
@@ -302,125 +304,17 @@ class LinkDriver:
             os.close(tun)
 
 
-class Placement(Row, frozen=True):
-    """The device of an internal Open vSwitch port, and the namespace it belongs in."""
-
-    name: str
-    namespace: str
-
-    @property
-    def key(self) -> str:
-        return self.name
+def _ageing(row: Link) -> bytes:
+    return nl.number(nl.IFLA_BR_AGEING_TIME, _AGEING_CENTISECONDS if row.learns else 0)
 
 
-class PlacementDriver:
-    mark = "a tap in a namespace of ours; in the host: tap-, qr- or qg- name, persistent, without carrier and group"
-
-    def __init__(
-        self,
-        namespaces: Namespaces,
-        sockets: nl.NetlinkSockets,
-        remake: Callable[[Iterable[str]], object] = lambda names: None,
-        believed_here: Callable[[], Collection[str]] = tuple,
-        now_s: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """`remake` has Open vSwitch make the devices of some ports anew: they were destroyed with their namespace, or
-        are among `believed_here`, those that it takes for devices of the host, though they have long been moved.
-        """
-        self.writes: Counter[str] = Counter()
-        self._namespaces = namespaces
-        self._sockets = sockets
-        self._remake = remake
-        self._believed_here = believed_here
-        self._now_s = now_s
-        self._unheard: dict[str, float] = {}
-        """Devices that were moved and that Open vSwitch believes in the host, and since when that is known."""
-
-    def observe(self, wanted: Mapping[str, Placement], scope: Scope = None) -> dict[str, Placement]:
-        rows: dict[str, Placement] = {}
-        believed = frozenset(self._believed_here()) if wanted else frozenset()
-        now_s = self._now_s()
-        unheard: dict[str, float] = {}
-        on_host = {state.name: state for state in self._sockets.to(HOST).links()}
-        for namespace in {*self._namespaces.named(), *(row.namespace for row in wanted.values())}:
-            if namespace == HOST or self._namespaces.inode(namespace) is None:
-                continue
-            for state in self._sockets.to(namespace).links():
-                row = wanted.get(state.name)
-                if row is not None and row.namespace == namespace:
-                    if state.kind == "tun" and state.name in believed:
-                        unheard[state.name] = self._unheard.get(state.name, now_s)
-                    if state.name not in on_host and now_s - unheard.get(state.name, now_s) < _HEARS_WITHIN_S:
-                        rows[state.name] = row
-                elif state.kind == "tun" and state.group != GROUP:
-                    rows.setdefault(state.name, Placement(state.name, namespace))
-        for name, state in on_host.items():
-            is_dead = state.kind == "tun" and state.is_persistent and not state.has_carrier and state.group != GROUP
-            if is_dead and name not in wanted and _PORT_NAME.match(name):
-                rows.setdefault(name, Placement(name, HOST))
-        self._unheard = unheard
-        return rows
-
-    def apply(self, delta: Delta[str, Placement]) -> Applied[str]:
-        applied: Applied[str] = Applied()
-        here = self._sockets.to(HOST)
-        for name, row in delta.remove.items():
-            try:
-                self._delete(row.namespace, name)
-            except KernelError as error:
-                applied.failed[name] = str(error)
-            else:
-                applied.done.add(name)
-        states = _named(here, delta.put)
-        lost = [
-            name for name, row in delta.put.items()
-            if name not in states and (name in self._unheard or not self._is_at(name, row.namespace))
-        ]  # fmt: skip
-        if lost:
-            self._remake(lost)
-            for name in lost:
-                self._unheard.pop(name, None)
-            states = _named(here, delta.put)
-        for name, row in delta.put.items():
-            try:
-                before = delta.before.get(name)
-                if before is not None and before.namespace != HOST:
-                    self._delete(before.namespace, name)
-                if name in states:
-                    self._delete(row.namespace, name)
-                    self._move(here, states[name].index, row)
-                elif _find(self._sockets.to(row.namespace), name) is None:
-                    raise KernelError(f'no device "{name}" on the host to move into namespace "{row.namespace}"')
-            except KernelError as error:
-                applied.failed[name] = str(error)
-            else:
-                applied.done.add(name)
-        return applied
-
-    def _is_at(self, name: str, namespace: str) -> bool:
-        return self._namespaces.inode(namespace) is not None and _find(self._sockets.to(namespace), name) is not None
-
-    def _delete(self, namespace: str, name: str) -> None:
-        if self._namespaces.inode(namespace) is None:
-            return
-        netlink = self._sockets.to(namespace)
-        state = _find(netlink, name)
-        if state is None or state.kind != "tun":
-            return
-        try:
-            netlink.change(nl.DELLINK, 0, nl.link_message(state.index))
-        except nl.NetlinkError as error:
-            if error.number != errno.ENODEV:
-                raise
-        self.writes["link deleted"] += 1
-
-    def _move(self, here: nl.Netlink, index: int, row: Placement) -> None:
-        target = self._namespaces.open(row.namespace)
-        try:
-            here.change(nl.SETLINK, 0, nl.link_message(index) + nl.number(nl.IFLA_NET_NS_FD, target))
-        finally:
-            os.close(target)
-        self.writes["link moved"] += 1
+def _tunnel(row: Link) -> bytes:
+    if row.vni is None or row.local_ip is None:
+        raise KernelError(f'VXLAN device "{row.name}" needs a number and an address of its own end')
+    local = ipaddress.ip_address(row.local_ip)
+    kind = nl.IFLA_VXLAN_LOCAL if local.version == 4 else nl.IFLA_VXLAN_LOCAL6
+    port = nl.attribute(nl.IFLA_VXLAN_PORT, struct.pack("!H", _VXLAN_PORT))
+    return nl.number(nl.IFLA_VXLAN_ID, row.vni) + nl.attribute(kind, local.packed) + port
 
 
 def switch_off_checksum_offload(name: str) -> None:
@@ -438,15 +332,16 @@ def switch_off_checksum_offload(name: str) -> None:
             raise KernelError(f'cannot switch off checksum offload on "{name}": {error.strerror}') from error
 
 
-def _named(netlink: nl.Netlink, names: Collection[str]) -> dict[str, nl.LinkState]:
+def named(netlink: nl.Netlink, names: Collection[str]) -> dict[str, nl.LinkState]:
     """The devices with these names that are there. A host has thousands, and a change is about few of them."""
     if len(names) > _FEW_DEVICES:
         return {state.name: state for state in netlink.links() if state.name in names}
-    found = ((name, _find(netlink, name)) for name in names)
+    found = ((name, find(netlink, name)) for name in names)
     return {name: state for name, state in found if state is not None}
 
 
-def _find(netlink: nl.Netlink, name: str) -> nl.LinkState | None:
+def find(netlink: nl.Netlink, name: str) -> nl.LinkState | None:
+    """The device with this name; None when there is none."""
     try:
         return netlink.link(name)
     except nl.NetlinkError as error:
@@ -467,6 +362,9 @@ def _row(key: LinkKey, state: nl.LinkState, by_index: Mapping[int, nl.LinkState]
         up=state.is_up,
         master=master.name if master else None,
         peer=peer.name if peer and state.kind == "veth" else None,
+        learns=state.learns,
+        vni=state.tunnel[0] if state.tunnel else None,
+        local_ip=state.tunnel[1] if state.tunnel else None,
     )
 
 

@@ -32,7 +32,7 @@ NEWROUTE, DELROUTE, GETROUTE = 24, 25, 26
 NEWNEIGH, DELNEIGH, GETNEIGH = 28, 29, 30
 
 REQUEST, ACK, DUMP = 0x1, 0x4, 0x300
-REPLACE, EXCL, CREATE = 0x100, 0x200, 0x400
+REPLACE, EXCL, CREATE, APPEND = 0x100, 0x200, 0x400, 0x800
 
 IFF_UP = 0x1
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
@@ -40,6 +40,8 @@ IFLA_LINKINFO, IFLA_GROUP, IFLA_NET_NS_FD, IFLA_EXT_MASK = 18, 27, 28, 29
 IFLA_CARRIER = 33
 IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
 IFLA_TUN_PERSIST = 6
+IFLA_BR_AGEING_TIME = 4
+IFLA_VXLAN_ID, IFLA_VXLAN_LOCAL, IFLA_VXLAN_PORT, IFLA_VXLAN_LOCAL6 = 1, 4, 15, 17
 _SKIP_STATISTICS = 1 << 3
 
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 4, 8
@@ -91,6 +93,10 @@ class LinkState:
     has_carrier: bool
     is_persistent: bool
     """Whether a tap outlives the process that made it; False for other devices."""
+    learns: bool = False
+    """Whether a bridge notes who is where; False for other devices."""
+    tunnel: tuple[int, str] | None = None
+    """VNI and own address of a VXLAN device."""
 
 
 @dataclass(frozen=True)
@@ -236,6 +242,20 @@ def route_message(family: int, prefix_length: int, scope: int) -> bytes:
     return _ROUTE.pack(family, prefix_length, 0, 0, RT_TABLE_MAIN, RTPROT_STATIC, scope, RTN_UNICAST, 0)
 
 
+def knows_kind(netlink: Netlink, kind: str) -> bool:
+    """Whether the kernel makes devices of a kind (or has a module for it). Makes none: it is asked for too little.
+
+    Source: Linux, net/core/rtnetlink.c, `rtnl_newlink_create`: EOPNOTSUPP for an unknown kind, EINVAL for one that
+    lacks its number or the device that it stands on.
+    """
+    body = link_message(0) + attribute(IFLA_LINKINFO, text(IFLA_INFO_KIND, kind))
+    try:
+        netlink.change(NEWLINK, CREATE | EXCL, body)
+    except NetlinkError as error:
+        return error.number != errno.EOPNOTSUPP
+    raise KernelError(f'the kernel made a device of kind "{kind}" of nothing')
+
+
 class NetlinkSockets:
     """An open socket of one protocol for each namespace in use; made anew when one was replaced under its name.
 
@@ -302,20 +322,28 @@ def link_state(payload: bytes) -> LinkState:
     _, _, index, flags, _ = _LINK.unpack_from(payload)
     a = attributes(payload[_LINK.size :])
     info = attributes(a[IFLA_LINKINFO]) if IFLA_LINKINFO in a else {}
-    data = attributes(info.get(IFLA_INFO_DATA, b"")) if _string(info.get(IFLA_INFO_KIND, b"")) == "tun" else {}
+    kind = _string(info.get(IFLA_INFO_KIND, b""))
+    data = attributes(info.get(IFLA_INFO_DATA, b"")) if kind in ("tun", "bridge", "vxlan") else {}
     return LinkState(
         index=index,
         name=_string(a[IFLA_IFNAME]),
         mac=a.get(IFLA_ADDRESS, b"").hex(":"),
         mtu_bytes=_number(a, IFLA_MTU),
         is_up=bool(flags & IFF_UP),
-        kind=_string(info.get(IFLA_INFO_KIND, b"")),
+        kind=kind,
         group=_number(a, IFLA_GROUP),
         master=_number(a, IFLA_MASTER),
         parent=_number(a, IFLA_LINK),
         has_carrier=a.get(IFLA_CARRIER) != b"\0",
-        is_persistent=data.get(IFLA_TUN_PERSIST) == b"\1",
+        is_persistent=kind == "tun" and data.get(IFLA_TUN_PERSIST) == b"\1",
+        learns=kind == "bridge" and _number(data, IFLA_BR_AGEING_TIME) > 0,
+        tunnel=_tunnel(data) if kind == "vxlan" else None,
     )
+
+
+def _tunnel(data: dict[int, bytes]) -> tuple[int, str]:
+    local = data.get(IFLA_VXLAN_LOCAL) or data.get(IFLA_VXLAN_LOCAL6)
+    return _number(data, IFLA_VXLAN_ID), str(ip_address(local)) if local else ""
 
 
 def _string(value: bytes) -> str:

@@ -12,11 +12,11 @@ from typing import Any
 from deuteron.net.kernel.conntrack import KernelConnections
 from deuteron.net.kernel.datapath import DatapathDriver
 from deuteron.net.kernel.driver import Driver
-from deuteron.net.kernel.links import Placement, PlacementDriver
 from deuteron.net.kernel.meters import MeterDriver
 from deuteron.net.kernel.openflow import FlowDriver
 from deuteron.net.kernel.ovsdb import OvsdbClient
 from deuteron.net.kernel.packetlog import PacketLogDriver
+from deuteron.net.kernel.placements import Placement, PlacementDriver
 from deuteron.net.kernel.switch import BridgeDriver, OvsPortDriver
 from deuteron.net.kernel.tracking import TrackingDriver
 from deuteron.net.kernel.unixctl import Sweeps, SwitchControl
