@@ -8,9 +8,15 @@ neutron/agent/linux/iptables_manager.py (`get_chain_name`), neutron/agent/linux/
 from __future__ import annotations
 
 import hashlib
+from typing import Literal
+
+FirewallAgent = Literal["openvswi", "linuxbri"]
+"""The agent that writes chains, as Neutron cuts its name."""
 
 _DEVICE_LENGTH = 14
 _INTERFACE_LENGTH = 15
+_LONGEST_TAG = len(".4094")
+_DIGEST_LENGTH = 6
 
 
 def tap_name(port_id: str) -> str:
@@ -60,13 +66,39 @@ def patch_name(prefix: str, bridge: str) -> str:
     name = prefix + bridge
     if len(name) <= _INTERFACE_LENGTH:
         return name
-    digest = hashlib.sha1(bridge.encode(), usedforsecurity=False).hexdigest()[:6]
-    return prefix + bridge[: _INTERFACE_LENGTH - len(prefix) - len(digest)] + digest
+    return prefix + _cut(bridge, _INTERFACE_LENGTH - len(prefix))
 
 
-def port_chain(direction: str, port_id: str) -> str:
-    """The hybrid chain of a port: direction `i`, `o` or `s` and the first ten characters of its id."""
-    return f"neutron-openvswi-{(direction + port_id)[:11]}"
+def brq_name(network_id: str) -> str:
+    """The Linux bridge of a network."""
+    return ("brq" + network_id)[:_DEVICE_LENGTH]
+
+
+def vlan_device(interface: str, segmentation_id: int) -> str:
+    """`eth2.1000`: the device of a VLAN on an interface; of one that would not fit its name is cut and hashed.
+
+    Source: openstack/neutron, linuxbridge_neutron_agent.py, `get_subinterface_name`.
+    """
+    name = f"{interface}.{segmentation_id}"
+    if len(name) <= _INTERFACE_LENGTH:
+        return name
+    return f"{_cut(interface, _INTERFACE_LENGTH - _LONGEST_TAG)}.{segmentation_id}"
+
+
+def vxlan_device(vni: int) -> str:
+    return f"vxlan-{vni}"
+
+
+def _cut(name: str, length: int) -> str:
+    if len(name) <= length:
+        return name
+    digest = hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:_DIGEST_LENGTH]
+    return name[: length - len(digest)] + digest
+
+
+def port_chain(direction: str, port_id: str, agent: FirewallAgent = "openvswi") -> str:
+    """The chain of a port behind a Linux bridge: direction `i`, `o` or `s` and the first ten characters of its id."""
+    return f"neutron-{agent}-{(direction + port_id)[:11]}"
 
 
 def ipset_name(ethertype: str, group_id: str) -> str:
