@@ -31,6 +31,7 @@ from deuteron.agent.worker import Pass, Worker
 from deuteron.compute import ComputeDriver, ConsoleUnavailable, HostUse, NoHypervisor, NotRunning, open_compute
 from deuteron.model import logs
 from deuteron.model.intent import (
+    LINUX_BRIDGE,
     Ask,
     BackupReport,
     Difference,
@@ -47,6 +48,7 @@ from deuteron.model.intent import (
     VolumeReport,
 )
 from deuteron.net.host import Host, UnfitTable, real_host, simulated_host, table_names
+from deuteron.net.kernel.rtnetlink import known_kinds
 from deuteron.net.mechanisms import UnknownMechanism
 from deuteron.net.mechanisms.wiring import HostMechanism, host_mechanisms_by_name, plug_of
 from deuteron.net.plan import planner
@@ -295,6 +297,8 @@ class Agent:
             datapath_type=settings.datapath_type,
             dataplane=settings.dataplane,
             mechanism_drivers=settings.mechanism_drivers,
+            device_kinds=settings.device_kinds,
+            interface_mappings=settings.interface_mappings,
             bandwidths=settings.bandwidths,
             packet_rates=settings.packet_rates,
             started_at=self._started_at,
@@ -347,11 +351,22 @@ def main(path: Path, debug: bool) -> None:
     except (UnknownMechanism, UnfitTable) as error:
         log.error("cannot wire ports", exc_info=error)
         raise click.ClickException(str(error)) from None
-    asyncio.run(_run(settings, mechanisms))
+    asyncio.run(_run(_with_device_kinds(settings), mechanisms))
     # Threads that wait for libvirt or the switch must not keep a told-to-stop agent alive.
     log.info("stopped", host=settings.host)
     sys.stderr.flush()
     os._exit(0)
+
+
+def _with_device_kinds(settings: HostSettings) -> HostSettings:
+    """The settings, with what the kernel of this host says that it makes."""
+    if settings.dataplane == "none":
+        return settings
+    kinds = known_kinds(settings.device_kinds)
+    lacking = sorted(set(settings.device_kinds) - set(kinds))
+    if lacking and LINUX_BRIDGE in settings.mechanism_drivers:
+        log.warning("the kernel makes no devices of some kinds", kinds=",".join(lacking))
+    return msgspec.structs.replace(settings, device_kinds=kinds)
 
 
 async def _run(settings: HostSettings, mechanisms: Sequence[HostMechanism]) -> None:

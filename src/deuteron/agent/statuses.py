@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Generic, TypeVar
 
 from deuteron.model.intent import MECHANISM, HostIntent, IntentPort, PortReport, RouterReport
-from deuteron.net.reconcile import Outcome, device_id, port_concern
+from deuteron.net.reconcile import Outcome, device_id, is_filtered_tap, port_concern
 from deuteron.net.rows import HOST, HostPlan, Link, OvsPort, PartedPlan
 
 R = TypeVar("R", PortReport, RouterReport)
@@ -155,6 +155,7 @@ def _concerns(port: IntentPort, rows: Iterable[OvsPort | Link]) -> list[str]:
     for row in rows:
         if isinstance(row, Link):
             concerns += [port_concern(row.master)] if row.master is not None else []
+            concerns += ["hybrid"] if is_filtered_tap(row) else []
             continue
         concerns += [f"bridge:{row.bridge}", f"ofport:{row.bridge}:{row.ofport_request}"]
         if row.namespace != HOST:

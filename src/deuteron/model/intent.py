@@ -28,13 +28,23 @@ from typing import Any, ClassVar, Final, Literal, get_args, get_origin, get_type
 import msgspec
 
 NetworkType = Literal["flat", "local", "vlan", "vxlan", "gre", "geneve"]
+TunnelType = Literal["vxlan", "gre", "geneve"]
 FirewallDriver = Literal["openvswitch", "iptables_hybrid"]
+
+TUNNEL_TYPES: tuple[TunnelType, ...] = ("vxlan",)
+"""The kinds of tunnels of a cloud of which nothing else is said."""
 
 VifDetails = tuple[tuple[str, str | int | bool], ...]
 """What `binding:vif_details` says, by name and in its order; without what is nested there."""
 
 MECHANISM = "openvswitch"
 """The mechanism of a host, a cloud and a port of which nothing else is said."""
+LINUX_BRIDGE = "linuxbridge"
+"""Our other one, which takes a host's interfaces for itself as well: a host runs one of them."""
+
+DeviceKind = Literal["vlan", "vxlan"]
+DEVICE_KINDS: tuple[DeviceKind, ...] = ("vlan", "vxlan")
+"""Kinds of network devices that not every kernel makes."""
 
 VOLUME_DRIVER = "file"
 """The volume driver, and the back end, of a host of which nothing else is said."""
@@ -710,7 +720,7 @@ class HostSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     bridge_ports: dict[str, str] = {}
     bridge_addresses: dict[str, str] = {}
     tunnel_ip: str | None = None
-    tunnel_types: tuple[NetworkType, ...] = ("vxlan",)
+    tunnel_types: tuple[NetworkType, ...] = TUNNEL_TYPES
     firewall_driver: FirewallDriver = "openvswitch"
     datapath_type: Literal["netdev", "system"] = "netdev"
     dataplane: Literal["ovs", "none"] = "ovs"
@@ -718,6 +728,8 @@ class HostSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     roles: tuple[Literal["network", "compute", "storage"], ...] = ("network", "compute")
     mechanism_drivers: tuple[str, ...] = (MECHANISM,)
     """The mechanisms that wire ports here."""
+    device_kinds: tuple[DeviceKind, ...] = DEVICE_KINDS
+    """Those that this kernel makes: the agent asks it when it starts."""
     volume_backends: tuple[BackendSettings, ...] = (BackendSettings(VOLUME_DRIVER, VOLUME_DRIVER, VOLUME_DRIVER),)
     """What keeps volumes here, where the host has the role for it."""
     virt_type: Literal["auto", "kvm", "qemu"] = "auto"
@@ -726,6 +738,12 @@ class HostSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     """Kilobits that may be promised to ports, by bridge or `TUNNEL_PROVIDER`."""
     packet_rates: Rates = {}
     """Thousands of packets that may be promised."""
+
+    @property
+    def interface_mappings(self) -> dict[str, str]:
+        """Physical network to the interface that is connected to it."""
+        mapped = ((name, self.bridge_ports.get(bridge)) for name, bridge in self.bridge_mappings.items())
+        return {name: interface for name, interface in mapped if interface is not None}
 
 
 # --- messages, JSON text frames over one WebSocket at /internal/hosts/<host> ---------------------------------------
@@ -787,6 +805,9 @@ class Hello(msgspec.Struct, frozen=True, tag_field="type", tag="hello"):
     datapath_type: str = "netdev"
     dataplane: str = "ovs"
     mechanism_drivers: tuple[str, ...] = (MECHANISM,)
+    device_kinds: tuple[DeviceKind, ...] = DEVICE_KINDS
+    interface_mappings: dict[str, str] = {}
+    """Physical network to the interface that is connected to it."""
     bandwidths: dict[str, Rates] = {}
     packet_rates: Rates = {}
     started_at: str = ""

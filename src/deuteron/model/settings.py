@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from deuteron.model.intent import MECHANISM
+from deuteron.model.intent import MECHANISM, TUNNEL_TYPES, TunnelType
 
 
 class ImportFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -169,6 +169,8 @@ class Settings(msgspec.Struct, frozen=True):
     """Physical network to first and last of the VLANs that projects get; none, where only an administrator gives them.
     """
     flat_networks: tuple[str, ...] = ("public",)
+    tunnel_types: tuple[TunnelType, ...] = TUNNEL_TYPES
+    """The kinds of tunnels that networks may be; each has the numbers of `vni_range` for itself."""
     vni_range: tuple[int, int] = (1, 65535)
     tenant_network_types: tuple[str, ...] = ("vxlan", "vlan")
     mechanism_drivers: tuple[str, ...] = (MECHANISM,)

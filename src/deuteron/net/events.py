@@ -33,7 +33,7 @@ from deuteron.net.kernel.openflow import FlowDriver
 from deuteron.net.kernel.rtnetlink import LinkState
 from deuteron.net.kernel.sysctl import SysctlDriver
 from deuteron.net.reconcile import Reconciler, Turn
-from deuteron.net.rows import HOST
+from deuteron.net.rows import FDB_TABLE, HOST
 
 _LINK_TABLES = ("device", "interface", "device state")
 _ABOUT = {
@@ -178,7 +178,7 @@ class Events:
             looks.setdefault(item.namespace, set()).update(_ABOUT_LOST_LINK if is_lost_link else _ABOUT[item.kind])
             if is_lost_link:
                 # With its port, of which the switch may tell later: what is missing is said of the port then.
-                tables |= {"port", "placement"}
+                tables |= {"port", "placement", FDB_TABLE}
                 if item.namespace != HOST:
                     tables |= {"dnsmasq", "radvd"}
                 tables &= self._tables.keys()

@@ -32,7 +32,7 @@ from deuteron.net.kernel.routes import RouteDriver
 from deuteron.net.kernel.rtnetlink import NETFILTER, NetlinkSockets
 from deuteron.net.kernel.sysctl import SysctlDriver
 from deuteron.net.mechanisms.wiring import Drivers, HostMechanism, Kernel, host_mechanisms_by_name
-from deuteron.net.reconcile import Reconciler, Table, namespace_concern, port_concern
+from deuteron.net.reconcile import Reconciler, Table, is_filtered_tap, namespace_concern, port_concern
 from deuteron.net.rows import HOST, HostPlan, IptablesTable, Link, MetadataListener, Sysctl
 
 log = structlog.get_logger("deuteron.agent")
@@ -219,9 +219,9 @@ def tables_of(
     )  # fmt: skip
     table(
         "device", lambda plan: (row for row in plan.links if row.kind != "existing"),
-        lambda row: f"{row.kind} {row.name}{_in(row)}", lambda row: [port_concern(row.name), *by_namespace(row)],
+        lambda row: f"{row.kind} {row.name}{_in(row)}", _device_concerns,
         # What secures a device is in earlier tables of its mechanism, and concerns the same port.
-        waits_for=lambda row: [port_concern(row.name)],
+        waits_for=lambda row: [port_concern(row.name), *(["hybrid"] if is_filtered_tap(row) else [])],
     )  # fmt: skip
     table(
         "interface", lambda plan: (row for row in plan.links if row.kind == "existing" and row.namespace == HOST),
@@ -292,6 +292,13 @@ CORE_TABLES = (
 
 def _or_ours(mechanisms: Sequence[HostMechanism] | None) -> Sequence[HostMechanism]:
     return host_mechanisms_by_name((MECHANISM,)) if mechanisms is None else mechanisms
+
+
+def _device_concerns(row: Link) -> list[str]:
+    """The port or network of its name; by what a bridge leads on, all that are in the bridge."""
+    own = [port_concern(row.name), *namespace_concern(row.namespace)]
+    leads_on = row.master is not None and row.kind in ("veth", "vlan", "vxlan")
+    return [*own, port_concern(row.master)] if leads_on and row.master is not None else own
 
 
 def _in(row: Any) -> str:

@@ -36,7 +36,7 @@ from deuteron.model.intent import Difference
 from deuteron.net.delta import DeltaTable
 from deuteron.net.kernel.driver import Driver, KernelError, Sliced
 from deuteron.net.merge import Shares
-from deuteron.net.rows import HOST, HostPlan, PartedPlan, PartKey
+from deuteron.net.rows import HOST, HostPlan, Link, PartedPlan, PartKey
 
 Rows = Callable[[HostPlan], Iterable[Any]]
 
@@ -464,6 +464,11 @@ def device_id(device: str) -> str:
 
 
 _TRUNK_PATCHES = ("tpt-", "tpi-", "spt-", "spi-")
+
+
+def is_filtered_tap(row: Link) -> bool:
+    """Whether a device is a port's on the Linux bridge of a network, where iptables filters it."""
+    return row.kind == "tap" and row.master is not None and row.master.startswith("brq")
 
 
 def namespace_concern(namespace: str) -> list[str]:

@@ -284,7 +284,8 @@ def write_settings(state: State, cloud: Cloud, topology: Topology, virt_type: Li
         # As Kolla has it: beyond the external interface are flat networks and VLANs, which an administrator gives.
         "vlan_ranges": {trunk: [[1000, 2999]], provider: []},
         "flat_networks": [provider],
-        "tenant_network_types": ["vxlan", "vlan"],
+        "tunnel_types": topology.tunnel_types,
+        "tenant_network_types": [*topology.tunnel_types, "vlan"],
         "mechanism_drivers": topology.mechanism_drivers,
         "external": {
             "physical_network": provider,
@@ -330,6 +331,7 @@ def host_settings(
         bridge_ports=host.bridge_ports,
         bridge_addresses={host.tunnel_bridge: f"{host.tunnel_ip}/{tunnel_length}"} if host.tunnel_ip else {},
         tunnel_ip=host.tunnel_ip,
+        tunnel_types=topology.tunnel_types,
         firewall_driver=cloud.firewall,
         dataplane=cloud.dataplane,
         roles=host.roles,

@@ -2,7 +2,9 @@
 
 The file is TOML and speaks Kolla's inventory: five groups and the roles of a host's interfaces.
 
-    mechanism_drivers = ["openvswitch"]     # who is asked to bind a port, in this order; each host runs all of them
+    mechanism_drivers = ["openvswitch"]     # who is asked to bind a port, in this order; each host runs all of them,
+                                            # but of openvswitch and linuxbridge the one that [hosts.NAME] says
+    tunnel_types = ["vxlan"]                # the tunnels that networks may be: vxlan, gre, geneve
 
     [groups]
     control = ["aio"]           # accepted and recorded; the API runs beside the sandbox
@@ -69,12 +71,13 @@ from typing import Literal, cast
 
 import msgspec
 
-from deuteron.model.intent import MECHANISM, TUNNEL_PROVIDER, BackendSettings, Rates
+from deuteron.model.intent import MECHANISM, TUNNEL_PROVIDER, TUNNEL_TYPES, BackendSettings, Rates, TunnelType
 
 from .appliance import Appliance, appliances_of_hosts
 from .backends import Volume, backends_of_hosts
 from .errors import TopologyError
 from .lines import line_about
+from .mechanisms import mechanisms_of
 from .promises import Bandwidths, PacketRates, bandwidths, packet_rates
 
 GROUPS = ("control", "network", "compute", "storage", "monitoring")
@@ -152,6 +155,7 @@ class _HostTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mechanism_drivers: tuple[str, ...] = (MECHANISM,)
+    tunnel_types: tuple[TunnelType, ...] = TUNNEL_TYPES
     groups: dict[str, tuple[str, ...]] = {}
     interfaces: Interfaces = Interfaces()
     physical_networks: PhysicalNetworks = PhysicalNetworks()
@@ -226,6 +230,7 @@ class Topology(msgspec.Struct, frozen=True):
     networks: Networks
     physical_networks: PhysicalNetworks
     mechanism_drivers: tuple[str, ...] = (MECHANISM,)
+    tunnel_types: tuple[TunnelType, ...] = TUNNEL_TYPES
 
     def host(self, name: str) -> Host | None:
         return next((host for host in self.hosts if host.name == name), None)
@@ -293,6 +298,7 @@ def _parsed(text: str, source: str) -> Topology:
         networks=file.networks,
         physical_networks=file.physical_networks,
         mechanism_drivers=file.mechanism_drivers,
+        tunnel_types=tuple(dict.fromkeys(file.tunnel_types)),
     )
 
 
@@ -348,6 +354,7 @@ def _host(name: str, number: int, file: _File, source: str) -> Host:
             f"each of {', '.join(Interfaces.__struct_fields__)} is another one",
         )
     groups = _groups(file)
+    mine = tuple(group for group in GROUPS if name in groups.get(group, ()))
     # .1 to .9 stay free for gateways and for people; host n has n + 10 in both networks.
     management_ip = table.management_ip or _nth(file.networks.management, number + 10, "networks.management", source)
     tunnel_ip: str | None = None
@@ -360,13 +367,13 @@ def _host(name: str, number: int, file: _File, source: str) -> Host:
     return Host(
         name=name,
         number=number,
-        groups=tuple(group for group in GROUPS if name in groups.get(group, ())),
+        groups=mine,
         interfaces=interfaces,
         physical_networks=file.physical_networks,
         management_ip=management_ip,
         tunnel_ip=tunnel_ip,
         connected_to=connected_to,
-        mechanism_drivers=_mechanisms(name, table, file, source),
+        mechanism_drivers=mechanisms_of(name, mine, table.mechanism_drivers, file.mechanism_drivers, source),
         bandwidths=bandwidths(
             name, table.bandwidths, file.bandwidths, _places(interfaces, file.physical_networks, connected_to), source
         ),
@@ -394,19 +401,6 @@ def _places(interfaces: Interfaces, names: PhysicalNetworks, connected_to: tuple
     }
     connected = {role: bridge for role, (name, bridge) in bridges.items() if name in connected_to}
     return {**connected, "tunnel_interface": TUNNEL_PROVIDER}
-
-
-def _mechanisms(host: str, table: _HostTable, file: _File, source: str) -> tuple[str, ...]:
-    """The mechanisms of a host, in the order in which they are asked."""
-    chosen = file.mechanism_drivers if table.mechanism_drivers is None else table.mechanism_drivers
-    asked = ", ".join(file.mechanism_drivers) or "none"
-    for mechanism in chosen:
-        if mechanism not in file.mechanism_drivers:
-            raise TopologyError(
-                f'host "{host}" of {source} cannot run mechanism "{mechanism}": the cloud asks {asked}',
-                f'add it to mechanism_drivers at the top of the file: mechanism_drivers = ["{mechanism}"]',
-            )
-    return tuple(mechanism for mechanism in file.mechanism_drivers if mechanism in chosen)
 
 
 def _checked_external(external: External, source: str) -> External:

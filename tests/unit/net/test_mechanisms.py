@@ -144,11 +144,14 @@ def test_a_refusal_says_what_stands_in_the_way(
 
 
 def test_mechanisms_are_found_by_name_in_the_api_and_on_the_host() -> None:
-    (asked,) = mechanisms_by_name(["openvswitch"])
-    (wiring,) = host_mechanisms_by_name(["openvswitch"])
-    assert isinstance(asked, Mechanism) and isinstance(wiring, HostMechanism)
+    for name in ("openvswitch", "linuxbridge"):
+        (asked,) = mechanisms_by_name([name])
+        (wiring,) = host_mechanisms_by_name([name])
+        assert isinstance(asked, Mechanism) and isinstance(wiring, HostMechanism)
     for find in (mechanisms_by_name, host_mechanisms_by_name):
-        with pytest.raises(UnknownMechanism, match=r'unknown mechanism "carrier-pigeon" .*\(known: openvswitch\)'):
+        with pytest.raises(
+            UnknownMechanism, match=r'unknown mechanism "carrier-pigeon" .*\(known: linuxbridge, openvswitch\)'
+        ):
             find(["openvswitch", "carrier-pigeon"])
 
 

@@ -107,6 +107,16 @@ def test_every_host_runs_the_clouds_mechanisms_in_their_order_unless_it_is_given
     assert default_topology().mechanism_drivers == ("openvswitch",)
 
 
+def test_hosts_of_one_cloud_run_different_mechanisms() -> None:
+    text = 'mechanism_drivers = ["openvswitch", "linuxbridge"]\ntunnel_types = ["gre", "vxlan", "gre"]\n'
+    text += '[groups]\nnetwork = ["c1"]\ncompute = ["c2", "c3"]\nmonitoring = ["c4"]\n'
+    for host, mechanism in (("c1", "openvswitch"), ("c2", "openvswitch"), ("c3", "linuxbridge")):
+        text += f'[hosts.{host}]\nmechanism_drivers = ["{mechanism}"]\n'
+    topology = parse_topology(text)
+    assert [host.mechanism_drivers for host in topology.agents] == [("openvswitch",)] * 2 + [("linuxbridge",)]
+    assert topology.tunnel_types == ("gre", "vxlan") and default_topology().tunnel_types == ("vxlan",)
+
+
 def test_hosts_have_what_the_file_says_to_promise_by_bridge_unless_they_say_so_themselves() -> None:
     text = """
 [bandwidths]
@@ -171,6 +181,12 @@ def test_a_host_may_choose_its_own_address() -> None:
         ('[physical_networks]\nvlan = "default"', "`vlan`"),
         ("[physical_networks]\nvlan_interface = 7", "vlan_interface"),
         ('mechanism_drivers = "openvswitch"', "mechanism_drivers"),
+        (
+            'mechanism_drivers = ["openvswitch", "linuxbridge"]',
+            'host "aio" of file.toml cannot run both "openvswitch" and "linuxbridge"',
+        ),
+        ('mechanism_drivers = ["linuxbridge"]', 'host "aio" of file.toml cannot run "linuxbridge": it wires no DHCP'),
+        ('tunnel_types = ["stt"]', "stt"),
         ('[hosts.aio]\nmechanism_drivers = ["pigeon"]', 'cannot run mechanism "pigeon": the cloud asks openvswitch'),
     ],
 )

@@ -16,12 +16,15 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import TypeVar
 
 from deuteron.net.kernel.driver import KernelError
 from deuteron.net.kernel.namespaces import Namespaces
+
+_K = TypeVar("_K", bound=str)
 
 ROUTE, NETFILTER = socket.NETLINK_ROUTE, 12
 """Protocols of netlink(7). What connections.py says to netfilter has the same form."""
@@ -242,12 +245,18 @@ def route_message(family: int, prefix_length: int, scope: int) -> bytes:
     return _ROUTE.pack(family, prefix_length, 0, 0, RT_TABLE_MAIN, RTPROT_STATIC, scope, RTN_UNICAST, 0)
 
 
-def knows_kind(netlink: Netlink, kind: str) -> bool:
-    """Whether the kernel makes devices of a kind (or has a module for it). Makes none: it is asked for too little.
+def known_kinds(kinds: Iterable[_K]) -> tuple[_K, ...]:
+    """Those of these kinds of devices that the kernel makes, or has a module for; in the caller's namespace.
 
-    Source: Linux, net/core/rtnetlink.c, `rtnl_newlink_create`: EOPNOTSUPP for an unknown kind, EINVAL for one that
-    lacks its number or the device that it stands on.
+    None is made: the kernel is asked for one that lacks its number, or the device that it stands on.
+    Source: Linux, net/core/rtnetlink.c, `__rtnl_newlink`: EOPNOTSUPP of a kind that it does not know.
     """
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, ROUTE) as opened:
+        netlink = Netlink(opened)
+        return tuple(kind for kind in kinds if _knows_kind(netlink, kind))
+
+
+def _knows_kind(netlink: Netlink, kind: str) -> bool:
     body = link_message(0) + attribute(IFLA_LINKINFO, text(IFLA_INFO_KIND, kind))
     try:
         netlink.change(NEWLINK, CREATE | EXCL, body)

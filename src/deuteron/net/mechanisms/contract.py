@@ -19,7 +19,15 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
-from deuteron.model.intent import MECHANISM, FirewallDriver, NetworkType, PortTrunk, Rates
+from deuteron.model.intent import (
+    DEVICE_KINDS,
+    MECHANISM,
+    DeviceKind,
+    FirewallDriver,
+    NetworkType,
+    PortTrunk,
+    Rates,
+)
 
 VifDetails: TypeAlias = dict[str, object]
 
@@ -54,6 +62,10 @@ class HostFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     datapath_type: str = "netdev"
     mechanism_drivers: tuple[str, ...] = (MECHANISM,)
     """The mechanisms whose other half runs there."""
+    device_kinds: tuple[DeviceKind, ...] = DEVICE_KINDS
+    """Kinds of devices that its kernel makes, of those that not every kernel does."""
+    interface_mappings: dict[str, str] = {}
+    """Physical network to interface; empty before its agent first connected."""
     is_alive: bool = True
     bandwidths: dict[str, Rates] = {}
     """Kilobits a second that it may promise to ports, by bridge or `rp_tunnelled`."""
@@ -68,6 +80,8 @@ class PortToBind(msgspec.Struct, frozen=True, omit_defaults=True):
     vnic_type: str = "normal"
     device_owner: str = ""
     port_security_enabled: bool = True
+    has_qos_policy: bool = False
+    """Whether it, or its network, names one."""
     trunk: PortTrunk | None = None
     """The trunk that it is in. Only a mechanism is asked that `WiresTrunks`."""
 

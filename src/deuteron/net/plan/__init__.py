@@ -8,7 +8,8 @@ objects arrived, and work linear in the size of the intent. Each module plans on
     trunks     trunk bridges, where one device carries several ports
     firewall   security groups by connection tracking (`openvswitch`)
     logs       what of it the agent is shown
-    hybrid     security groups by iptables on a Linux bridge (`iptables_hybrid`)
+    hybrid     security groups by iptables on a Linux bridge (`iptables_hybrid`), the chains being `bridge_firewall`'s
+    linuxbridge    in place of all of these on a host that runs `linuxbridge`: Linux bridges, their firewall, VXLAN
     qos        meters and marks
     local_ips  addresses that lead to a port of the sender's host
     tunnels    br-tun: tunnel ports, decapsulation, L2 population

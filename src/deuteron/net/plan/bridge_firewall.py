@@ -19,7 +19,7 @@ Source: openstack/neutron, neutron/agent/linux/iptables_firewall.py.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from deuteron.model.intent import IntentPort, IntentRule, IntentSecurityGroup
@@ -130,6 +130,10 @@ class FilteredPort:
     def _rules(self, family: Family, direction: str) -> list[str]:
         mine = [rule for rule in self.rules if rule.direction == direction and rule.ethertype == ETHERTYPES[family]]
         lines = dict.fromkeys(line for line in (_rule_line(rule) for rule in mine) if line is not None)
+        fallback = comment_rule("", "Send unmatched traffic to the fallback chain.", f"{prefix(self.agent)}sg-fallback")
+        if not self.is_stateful and self.agent == "linuxbri":
+            # What it says to a stateful port of its bridge is tracked for that one: it must not pass for that here.
+            return [*lines, fallback]
         return [
             comment_rule(
                 "-m state --state RELATED,ESTABLISHED",
@@ -144,7 +148,7 @@ class FilteredPort:
                 "entry in conntrack.",
                 "DROP",
             ),
-            comment_rule("", "Send unmatched traffic to the fallback chain.", f"{prefix(self.agent)}sg-fallback"),
+            fallback,
         ]
 
 
@@ -194,7 +198,7 @@ class Bridged(NamedTuple):
     filtered: Sequence[FilteredPort]
     open_taps: Sequence[str]
     """Those without port security."""
-    tracking: dict[Family, Sequence[str]]
+    tracking: Mapping[Family, Sequence[str]]
     """The rules of table raw: in which zone of connection tracking a packet is."""
 
 

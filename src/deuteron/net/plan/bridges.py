@@ -33,7 +33,7 @@ from deuteron.net.plan.draft import Draft, Phase, Site, View
 INTEGRATION = "br-int"
 TUNNEL = "br-tun"
 
-_PHYSICAL_OFPORT = 1
+PHYSICAL_OFPORT = 1
 _PHY_OFPORT = 2
 _VID_PRESENT = 0x1000
 
@@ -45,22 +45,22 @@ small MTU send. Source: ovs, lib/ipf.c, IPF_V4_FRAG_SIZE_LBOUND."""
 
 def plan_bridges(site: Site, draft: Draft) -> None:
     """Adds every bridge with its patches and own rules, and the tag rewriting of each flat or VLAN network."""
-    _bridge(site, draft, INTEGRATION, "integration")
+    add_bridge(site, draft, INTEGRATION, "integration")
     for bridge in site.physical_bridges:
-        _bridge(site, draft, bridge, "physical")
+        add_bridge(site, draft, bridge, "physical")
         ours, theirs = names.patch_name("int-", bridge), names.patch_name("phy-", bridge)
         _patch(draft, INTEGRATION, ours, theirs, site.patch_ofports[ours])
         _patch(draft, bridge, theirs, ours, _PHY_OFPORT)
-        _physical_interface(site, draft, bridge)
+        add_physical_interface(site, draft, bridge)
         draft.flow(INTEGRATION, 0, 2, f"in_port={site.patch_ofports[ours]}", "drop")
         draft.flow(bridge, 0, 2, f"in_port={_PHY_OFPORT}", "drop")
     if site.has_tunnel_bridge:
-        _bridge(site, draft, TUNNEL, "tunnel")
+        add_bridge(site, draft, TUNNEL, "tunnel")
         _patch(draft, INTEGRATION, "patch-tun", "patch-int", site.patch_ofports["patch-tun"])
         _patch(draft, TUNNEL, "patch-int", "patch-tun", PATCH_INT_OFPORT)
     for bridge in sorted(set(site.settings.bridge_ports) - set(site.physical_bridges)):
-        _bridge(site, draft, bridge, "physical")
-        _physical_interface(site, draft, bridge)
+        add_bridge(site, draft, bridge, "physical")
+        add_physical_interface(site, draft, bridge)
     for bridge, address in sorted(site.settings.bridge_addresses.items()):
         draft.links.append(rows.Link(namespace=rows.HOST, name=bridge, kind="existing"))
         draft.addresses.append(rows.Address(rows.HOST, bridge, address))
@@ -94,7 +94,8 @@ def _subnet_broadcasts(draft: Draft, network: IntentNetwork) -> None:
             draft.flow(INTEGRATION, ACCEPTED_EGRESS_NORMAL, 3, match, "NORMAL")
 
 
-def _bridge(site: Site, draft: Draft, name: str, kind: BridgeKind) -> None:
+def add_bridge(site: Site, draft: Draft, name: str, kind: BridgeKind) -> None:
+    """Adds a bridge of the switch with what its tables do with whatever nothing else is said of."""
     draft.bridges.append(rows.OvsBridge(name=name, datapath_type=site.settings.datapath_type))
     for table in tables_of(kind):
         for miss in table.misses:
@@ -114,7 +115,8 @@ def _patch(draft: Draft, bridge: str, name: str, peer: str, ofport: int) -> None
     )
 
 
-def _physical_interface(site: Site, draft: Draft, bridge: str) -> None:
+def add_physical_interface(site: Site, draft: Draft, bridge: str) -> None:
+    """Adds the interface that carries a bridge."""
     interface = site.settings.bridge_ports.get(bridge)
     if interface is None:
         return
@@ -123,7 +125,7 @@ def _physical_interface(site: Site, draft: Draft, bridge: str) -> None:
             bridge=bridge,
             name=interface,
             type="system",
-            ofport_request=_PHYSICAL_OFPORT,
+            ofport_request=PHYSICAL_OFPORT,
             external_ids=(("deuteron-id", bridge),),
         )
     )

@@ -85,6 +85,11 @@ def vlan_device(interface: str, segmentation_id: int) -> str:
     return f"{_cut(interface, _INTERFACE_LENGTH - _LONGEST_TAG)}.{segmentation_id}"
 
 
+def switched_name(network_id: str) -> str:
+    """What the switch has of a network's Linux bridge: a name of ours, Neutron has no such device."""
+    return ("lbo" + network_id)[:_DEVICE_LENGTH]
+
+
 def vxlan_device(vni: int) -> str:
     return f"vxlan-{vni}"
 

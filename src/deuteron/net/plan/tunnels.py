@@ -8,9 +8,10 @@ broadcasts go only to hosts where the network has a port.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterator
 from typing import Literal
 
-from deuteron.model.intent import IntentNetwork, TunnelPeer
+from deuteron.model.intent import IntentNetwork, IntentRemotePort, TunnelPeer
 from deuteron.net import rows
 from deuteron.net.pipeline import (
     FLOOD_TO_TUNNELS,
@@ -39,11 +40,25 @@ def plan_tunnels(site: Site, draft: Draft) -> None:
     for (tunnel_ip, kind), ofport in sorted(ofports.items()):
         _tunnel_port(site, draft, tunnel_ip, kind, ofport)
         draft.flow(TUNNEL, LOCAL_SWITCHING, 1, f"in_port={ofport}", f"goto_table:{TUNNEL_TABLE[kind]}")
-    draft.publish(site, _COMMON, ofports)
+    publish_tunnels(site, draft)
     for network_id in sorted(site.intent.networks):
         network = site.intent.networks[network_id]
         if network.network_type in TUNNEL_TABLE and network.segmentation_id is not None:
             draft.part(site, Phase.TUNNEL, network_id, _plan_network)
+
+
+def publish_tunnels(site: Site, draft: Draft) -> None:
+    """Let parts ask `stations`."""
+    draft.publish(site, _COMMON, _tunnel_ofports(site))
+
+
+def stations(view: View, network: IntentNetwork) -> Iterator[tuple[IntentRemotePort, str, int]]:
+    """The ports of a network that tunnels lead to: each with the endpoint, and the number of its port on br-tun."""
+    for port in view.remote_ports_of(network.whole_id):
+        if port.tunnel_ip is not None and (port.lan_id or port.network_id) == network.id:
+            ofport = view.common(_COMMON, (port.tunnel_ip, network.network_type))
+            if ofport is not None:
+                yield port, port.tunnel_ip, ofport
 
 
 def _plan_network(view: View, draft: Draft, network_id: str) -> None:
@@ -113,12 +128,7 @@ def _network_flows(view: View, draft: Draft, network: IntentNetwork, vni: int) -
         f"push_vlan:0x8100,set_field:{_VID_PRESENT | network.local_vlan}->vlan_vid,goto_table:{LEARN}",
     )
     flood: set[int] = set()
-    for port in view.remote_ports_of(network.whole_id):
-        if port.tunnel_ip is None or (port.lan_id or port.network_id) != network.id:
-            continue
-        ofport = view.common(_COMMON, (port.tunnel_ip, kind))
-        if ofport is None:
-            continue
+    for port, _, ofport in stations(view, network):
         flood.add(ofport)
         draft.flow(
             TUNNEL,

@@ -66,7 +66,7 @@ def _devices(
     if trunk is not None and trunk.segmentation_id:
         if not is_hybrid:
             return trunks.plan_subport(draft, port, trunk, external_ids)
-        _keep_host_out(draft, trunks.plan_hybrid_subport(draft, port, trunk, network.mtu_bytes, external_ids))
+        keep_host_out(draft, trunks.plan_hybrid_subport(draft, port, trunk, network.mtu_bytes, external_ids))
     device = _hybrid_devices(draft, port, network) if is_hybrid else _native_devices(draft, port, network)
     if trunk is None or trunk.segmentation_id:
         return device
@@ -100,14 +100,16 @@ def refuse_port(draft: Draft, ofport: int) -> None:
 
 
 def _native_devices(draft: Draft, port: IntentPort, network: IntentNetwork) -> str:
+    return add_tap(draft, port, network.mtu_bytes)
+
+
+def add_tap(draft: Draft, port: IntentPort, mtu_bytes: int, master: str | None = None, *, is_up: bool = True) -> str:
+    """Adds the tap of a port, on a bridge with `master`; its name."""
     tap = names.tap_name(port.id)
     # The guest has the port's MAC; the host's end must differ, and libvirt's habit is the first byte fe.
-    draft.links.append(
-        rows.Link(
-            namespace=rows.HOST, name=tap, kind="tap", mac="fe" + port.mac_address[2:], mtu_bytes=network.mtu_bytes
-        )
-    )
-    _keep_host_out(draft, tap)
+    mac = "fe" + port.mac_address[2:]
+    draft.links.append(rows.Link(rows.HOST, tap, kind="tap", mac=mac, mtu_bytes=mtu_bytes, up=is_up, master=master))
+    keep_host_out(draft, tap)
     return tap
 
 
@@ -117,18 +119,20 @@ def _hybrid_devices(draft: Draft, port: IntentPort, network: IntentNetwork) -> s
     draft.links.append(rows.Link(namespace=rows.HOST, name=qbr, kind="bridge", mtu_bytes=mtu))
     draft.links.append(rows.Link(namespace=rows.HOST, name=qvb, kind="veth", mtu_bytes=mtu, master=qbr, peer=qvo))
     draft.links.append(rows.Link(namespace=rows.HOST, name=qvo, kind="existing", mtu_bytes=mtu))
-    _keep_host_out(draft, qbr)
-    _keep_host_out(draft, qvo)
+    keep_host_out(draft, qbr)
+    keep_host_out(draft, qvo)
     draft.sysctl(rows.HOST, [(f"net.ipv6.conf.{qvb}.disable_ipv6", "1")])
     return qvo
 
 
-def _keep_host_out(draft: Draft, device: str) -> None:
+def keep_host_out(draft: Draft, device: str) -> None:
+    """Keeps the host's own stack off a device that frames of guests come by."""
+    name = device.replace(".", "/")  # as sysctl(8) has it: a dot would end the name
     draft.sysctl(
         rows.HOST,
         [
-            (f"net.ipv4.conf.{device}.arp_ignore", "8"),
-            (f"net.ipv4.conf.{device}.rp_filter", "1"),
-            (f"net.ipv6.conf.{device}.disable_ipv6", "1"),
+            (f"net.ipv4.conf.{name}.arp_ignore", "8"),
+            (f"net.ipv4.conf.{name}.rp_filter", "1"),
+            (f"net.ipv6.conf.{name}.disable_ipv6", "1"),
         ],
     )

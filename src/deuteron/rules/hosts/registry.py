@@ -27,7 +27,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import ColumnElement, Text, bindparam, select, type_coerce, update
 
-from deuteron.model.intent import Backend, Heartbeat, Hello, TunnelPeer
+from deuteron.model.intent import DEVICE_KINDS, Backend, Heartbeat, Hello, TunnelPeer
 from deuteron.model.settings import HostEntry, Settings
 from deuteron.net.mechanisms import AgentKind, HostFacts, Mechanism, mechanisms_by_name
 from deuteron.rules.placement import hosts as placement
@@ -200,6 +200,8 @@ def facts(host: Host) -> HostFacts:
         firewall_driver=hello.firewall_driver if hello is not None else "openvswitch",
         datapath_type=hello.datapath_type if hello is not None else "netdev",
         mechanism_drivers=host.mechanism_drivers,
+        device_kinds=hello.device_kinds if hello is not None else DEVICE_KINDS,
+        interface_mappings=hello.interface_mappings if hello is not None else {},
         bandwidths=hello.bandwidths if hello is not None else {},
         packet_rates=hello.packet_rates if hello is not None else {},
     )

@@ -227,6 +227,7 @@ def _ask(
         vnic_type=port["binding:vnic_type"],
         device_owner=port["device_owner"],
         port_security_enabled=bool(port["port_security_enabled"]),
+        has_qos_policy=(port.get("qos_policy_id") or network["qos_policy_id"]) is not None,
         trunk=trunk,
     )
     wanted = [segments.segment_of(lan) for lan in _lans_for(tx, port, network)]

@@ -43,9 +43,9 @@ def type_drivers(settings: Settings) -> TypeDrivers:
         TypeSettings(
             flat_networks=settings.flat_networks,
             vlan_ranges=settings.vlan_ranges,
-            tunnel_ranges={"vxlan": (settings.vni_range,)},
+            tunnel_ranges=dict.fromkeys(settings.tunnel_types, (settings.vni_range,)),
             tenant_network_types=settings.tenant_network_types,
-            enabled=("flat", "local", "vlan", "vxlan"),
+            enabled=("flat", "local", "vlan", *settings.tunnel_types),
         )
     )
 
