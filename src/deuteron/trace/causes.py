@@ -14,6 +14,7 @@ from deuteron.net.plan.addresses import allowed_macs, allowed_pairs
 from deuteron.trace.catalog import Catalog
 from deuteron.trace.ends import is_inside
 from deuteron.trace.hops import Dropped
+from deuteron.trace.linuxbridge import GUARD_CHAINS
 from deuteron.trace.objects import Cause, Objects
 from deuteron.trace.packet import Packet, within
 from deuteron.trace.silence import SPOOF_TABLES, Silence
@@ -150,8 +151,10 @@ class _Causes:
 
     def _rule(self, dropped: Dropped) -> Cause:
         port_id = dropped.port_id
-        if dropped.stack.startswith("qbr") and port_id is not None:
-            if dropped.table == names.port_chain("s", port_id):
+        if dropped.stack.startswith(("qbr", "brq")) and port_id is not None:
+            chain = str(dropped.table)
+            of_sources = {names.port_chain("s", port_id, agent) for agent in names.FIREWALL_AGENTS}
+            if chain in of_sources or chain.startswith(GUARD_CHAINS):
                 return self._spoofed(dropped.packet, port_id)
             if "Spoofing" in dropped.rule or "Router Advts" in dropped.rule:
                 return self._spoofed(dropped.packet, port_id)

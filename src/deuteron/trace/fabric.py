@@ -14,7 +14,7 @@ from deuteron.net import rows
 from deuteron.net.pipeline import TABLES, BridgeKind
 from deuteron.net.plan import names
 from deuteron.net.plan.addresses import link_local
-from deuteron.trace import kernel
+from deuteron.trace import kernel, linuxbridge
 from deuteron.trace.hops import Dropped, Ending, Hop, Step
 from deuteron.trace.iptables import Passing
 from deuteron.trace.packet import Packet, is_multicast
@@ -23,7 +23,7 @@ from deuteron.trace.stacks import Besides, advertisers, guest_name, guest_stack,
 from deuteron.trace.switch import Met, Switch
 from deuteron.trace.tracking import Tracker, begun
 from deuteron.trace.unknown import Unknown
-from deuteron.trace.world import Machine, World
+from deuteron.trace.world import Machine, Object, World
 
 _TUNNELS: Final = ("vxlan", "gre", "geneve")
 _TABLE_NAMES: Final = {(table.bridge, table.number): table.name for table in TABLES}
@@ -92,7 +92,7 @@ class Fabric:
         if stack.sort == "outside" and ("outside", device.wire) in self.world.cut:
             return [Dropped(step, "host", "outside", packet, device=device.wire, rule="link")]
         if stack.sort == "outside":
-            return self._wire(device.wire, "outside", packet.but(vlan=device.vlan), step)
+            return self.wire(device.wire, "outside", packet.but(vlan=device.vlan), step)
         machine = self.world.machines[stack.host]
         if not machine.is_running:
             return [Dropped(step, "host", stack.host, packet, device.port_id, "egress", stack=stack.name)]
@@ -116,11 +116,14 @@ class Fabric:
 
     def _from_guest(self, machine: Machine, port: IntentPort, packet: Packet, step: Step) -> list[Ending]:
         tap, qvo = names.tap_name(port.id), names.qvo_name(port.id)
-        step = step.then(Hop(machine.name, tap, "", _frame("the guest sends", packet), ("port", port.id)))
+        step = step.then(Hop(machine.name, tap, "", frame_words("the guest sends", packet), ("port", port.id)))
         if tap in machine.ports:
             return self._into(machine, machine.ports[tap], packet, step)
         if qvo in machine.ports:
             return self._qbr(machine, port, packet, step, tap, names.qvb_name(port.id))
+        bridge = linuxbridge.bridge_of(machine, tap)
+        if bridge is not None:
+            return linuxbridge.through(self, machine, bridge, tap, packet, step)
         return [Dropped(step, "bridge", machine.name, packet, port.id, "egress", device=tap)]
 
     # --- bridges ------------------------------------------------------------------------------------------------------
@@ -179,7 +182,8 @@ class Fabric:
             stack = self.namespace(machine, port.namespace)
             return self._deliver(stack, stack.devices[port.name], packet, step)
         if port.type in _TUNNELS:
-            return self._tunnel(machine, port, packet, step)
+            options = dict(port.options)
+            return self.tunnel(machine, port.name, port.type, options["local_ip"], options["remote_ip"], packet, step)
         bridge = machine.physical.get(port.name)
         if bridge == port.bridge:
             if (machine.name, port.name) in self.world.cut:
@@ -187,9 +191,9 @@ class Fabric:
             found: list[Ending] = []
             for wire in machine.wires(bridge):
                 onward = step.then(
-                    Hop(machine.name, port.name, "", _frame(f"on the wire of physical network {wire}", packet))
+                    Hop(machine.name, port.name, "", frame_words(f"on the wire of physical network {wire}", packet))
                 )
-                found += self._wire(wire, machine.name, packet, onward)
+                found += self.wire(wire, machine.name, packet, onward)
             return found
         return self._to_device(machine, port, packet, step)
 
@@ -199,7 +203,7 @@ class Fabric:
             raise Unknown("a port of nobody", port.name)
         tap, qvb = names.tap_name(owner.id), names.qvb_name(owner.id)
         if port.name == tap:
-            return self._to_guest(machine, owner, packet, step)
+            return self.to_guest(machine, owner, packet, step)
         if port.name == names.qvo_name(owner.id):
             return self._qbr(machine, owner, packet, step, qvb, tap)
         if port.name == names.trunk_side(owner.id, is_parent=False):
@@ -221,15 +225,32 @@ class Fabric:
         subport = machine.ports.get(names.trunk_side(port.id, is_parent=False))
         if subport is not None:
             return self._into(machine, subport, packet, step)
-        return self._to_guest(machine, port, packet, step)
+        return self.to_guest(machine, port, packet, step)
 
     def _filtered(
         self, machine: Machine, port: IntentPort, packet: Packet, step: Step, qbr: str, came: str, to: str
     ) -> Dropped | Step:
+        direction: Literal["egress", "ingress"] = "egress" if to == names.qvb_name(port.id) else "ingress"
+        return self.filtered(machine, packet, step, (qbr, came, to), lambda *_: (port.id, direction), ("port", port.id))
+
+    def filtered(
+        self,
+        machine: Machine,
+        packet: Packet,
+        step: Step,
+        way: tuple[str, str, str],
+        whose: linuxbridge.Whose,
+        about: Object | None,
+    ) -> Dropped | Step:
+        """What iptables says of a packet on its way: a Linux bridge, by which device it came, and to which it goes.
+
+        `whose` says by the ruling that drops it, and those before, at which port it ends.
+        """
+        bridge, came, to = way
         tables = machine.tables(rows.HOST, packet.family)
-        passing = Passing(packet, in_device=qbr, out_device=qbr, physical_in=came, sets=machine.sets_in(rows.HOST))
-        about = ("port", port.id)
-        is_out = to == names.qvb_name(port.id)
+        passing = Passing(
+            packet, in_device=bridge, out_device=bridge, physical_in=came, sets=machine.sets_in(rows.HOST)
+        )
         tracker = self._trackers.setdefault(machine.name, Tracker())
         _, met = tables.ask("raw", "PREROUTING", passing)
         zone = ("kernel", passing.zone)
@@ -242,11 +263,11 @@ class Fabric:
         ruling, more = tables.ask("filter", "FORWARD", passing)
         for each in (*met, *more):
             does = {"CT": "sets the zone", "RETURN": "accepts", "ACCEPT": "accepts", "DROP": "drops"}[each.verdict]
-            step = step.then(Hop(machine.name, f"{qbr} iptables", each.text, does, about))
+            step = step.then(Hop(machine.name, f"{bridge} iptables", each.text, does, about))
         if ruling.verdict == "DROP":
-            direction: Literal["egress", "ingress"] = "egress" if is_out else "ingress"
+            port_id, direction = whose(ruling, more)
             return Dropped(
-                step, "rule", machine.name, packet, port.id, direction, ruling.chain, stack=qbr, device=came,
+                step, "rule", machine.name, packet, port_id, direction, ruling.chain, stack=bridge, device=came,
                 rule=ruling.text,
             )  # fmt: skip
         if known is None and passing.state == "NEW":
@@ -255,21 +276,26 @@ class Fabric:
 
     # --- between hosts ------------------------------------------------------------------------------------------------
 
-    def _wire(self, wire: str, sender: str, packet: Packet, step: Step) -> list[Ending]:
+    def wire(self, wire: str, sender: str, packet: Packet, step: Step) -> list[Ending]:
         """Everybody on a physical network hears what one sends."""
         found: list[Ending] = []
         for machine in self.world.machines.values():
             bridge = machine.settings.bridge_mappings.get(wire)
             interface = machine.settings.bridge_ports.get(bridge or "")
-            if machine.name == sender or interface is None or interface not in machine.ports:
+            if machine.name == sender or interface is None:
+                continue
+            if interface not in machine.ports and not machine.has_linux_bridges:
                 continue
             if not machine.is_running:
                 found.append(Dropped(step, "host", machine.name, packet, device=interface))
             elif (machine.name, interface) in self.world.cut:
                 found.append(Dropped(step, "host", machine.name, packet, device=interface, rule="link"))
             else:
-                onward = step.then(Hop(machine.name, interface, "", _frame("from the wire", packet)))
-                found += self._into(machine, machine.ports[interface], packet, onward)
+                onward = step.then(Hop(machine.name, interface, "", frame_words("from the wire", packet)))
+                if machine.has_linux_bridges:
+                    found += linuxbridge.from_wire(self, machine, interface, packet, onward)
+                else:
+                    found += self._into(machine, machine.ports[interface], packet, onward)
         if sender != "outside" and wire in self.world.outside_wires and ("outside", wire) in self.world.cut:
             found.append(Dropped(step, "host", "outside", packet, device=wire, rule="link"))
         elif sender != "outside" and wire in self.world.outside_wires:
@@ -278,27 +304,33 @@ class Fabric:
                     found += self._deliver(self.outside, device, packet.but(vlan=0), step)
         return found
 
-    def _tunnel(self, machine: Machine, port: rows.OvsPort, packet: Packet, step: Step) -> list[Ending]:
-        options = dict(port.options)
+    def tunnel(
+        self, machine: Machine, name: str, kind: str, local_ip: str, remote_ip: str, packet: Packet, step: Step
+    ) -> list[Ending]:
+        """A frame leaves by a tunnel, with its number."""
         for peer in self.world.machines.values():
-            if peer.settings.tunnel_ip != options["remote_ip"]:
+            if peer.settings.tunnel_ip != remote_ip:
                 continue
-            does = f"{port.type} with VNI {packet.tun_id} from {options['local_ip']} to {options['remote_ip']}"
-            step = step.then(Hop(machine.name, port.name, "", does))
+            step = step.then(
+                Hop(machine.name, name, "", f"{kind} with VNI {packet.tun_id} from {local_ip} to {remote_ip}")
+            )
             if not peer.is_running:
-                return [Dropped(step, "host", peer.name, packet, device=port.name)]
+                return [Dropped(step, "host", peer.name, packet, device=name)]
             for each in (machine, peer):
                 for interface in each.tunnel_interfaces:
                     if (each.name, interface) in self.world.cut:
                         return [Dropped(step, "host", each.name, packet, device=interface, rule="link")]
+            device = linuxbridge.tunnel_end(peer, kind, packet.tun_id)
+            if device is not None:
+                return linuxbridge.from_tunnel(self, peer, device, packet, step)
             for other in peer.bridges.get("br-tun", {}).values():
-                if other.type == port.type and dict(other.options)["remote_ip"] == options["local_ip"]:
+                if other.type == kind and dict(other.options)["remote_ip"] == local_ip:
                     return self._into(peer, other, packet, step.then(Hop(peer.name, other.name, "", "from the tunnel")))
-            return [Dropped(step, "tunnel", peer.name, packet, device=port.name)]
-        return [Dropped(step, "tunnel", machine.name, packet, device=port.name)]
+            return [Dropped(step, "tunnel", peer.name, packet, device=name)]
+        return [Dropped(step, "tunnel", machine.name, packet, device=name)]
 
-    def _to_guest(self, machine: Machine, port: IntentPort, packet: Packet, step: Step) -> list[Ending]:
-        if is_multicast(packet.dst_mac) and not self._concerns(machine, port, packet):
+    def to_guest(self, machine: Machine, port: IntentPort, packet: Packet, step: Step) -> list[Ending]:
+        if is_multicast(packet.dst_mac) and not self.concerns(machine, port, packet):
             return []
         stack = self.guest(machine, port)
         for device in stack.devices.values():
@@ -308,7 +340,7 @@ class Fabric:
                 return self._deliver(stack, device, packet.but(vlan=0), step.then(tap))
         return []
 
-    def _concerns(self, machine: Machine, port: IntentPort, packet: Packet) -> bool:
+    def concerns(self, machine: Machine, port: IntentPort, packet: Packet) -> bool:
         """Whether a question that all hear is about an address of this guest; of most it is not."""
         if not packet.is_resolution:
             return False
@@ -351,5 +383,5 @@ def flow_text(flow: rows.Flow) -> str:
     return f"table={flow.table},priority={flow.priority}{match} actions={flow.actions}"
 
 
-def _frame(words: str, packet: Packet) -> str:
+def frame_words(words: str, packet: Packet) -> str:
     return f"{words}, tag {packet.vlan}" if packet.vlan else words

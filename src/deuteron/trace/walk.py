@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 import msgspec
 
-from deuteron.model.intent import MECHANISM
+from deuteron.model.intent import LINUX_BRIDGE, MECHANISM
 from deuteron.trace.fabric import Fabric
 from deuteron.trace.hops import Arrived, Dropped, Ending, Hop, Step
 from deuteron.trace.packet import CLIENT_PORT, ECHO, ICMP, ICMP6, SMALL_BYTES, Packet, answer, within
 from deuteron.trace.stack import Stack
 from deuteron.trace.unknown import Unknown
 from deuteron.trace.world import World
+
+_KNOWN = (MECHANISM, LINUX_BRIDGE)
 
 
 class End(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -101,9 +103,9 @@ def walk(world: World, source: End, destination: End, asked: Asked) -> Walked:
 
 
 def refuse_others(world: World, port_id: str | None) -> None:
-    """Raises: Unknown for a port that another mechanism wires than ours, by rows that are not known here."""
+    """Raises: Unknown for a port that another mechanism wires than ours two, by rows that are not known here."""
     place = world.place_of(port_id or "")
-    if place is not None and place[1].mechanism != MECHANISM and not place[1].device_owner.startswith("network:"):
+    if place is not None and place[1].mechanism not in _KNOWN and not place[1].device_owner.startswith("network:"):
         raise Unknown(f"the mechanism {place[1].mechanism}", f"port {port_id}")
 
 

@@ -12,10 +12,20 @@ from typing import Literal
 
 import msgspec
 
-from deuteron.model.intent import TABLES, HostIntent, HostSettings, IntentNetwork, IntentObject, IntentPort, key_of
+from deuteron.model.intent import (
+    LINUX_BRIDGE,
+    TABLES,
+    HostIntent,
+    HostSettings,
+    IntentNetwork,
+    IntentObject,
+    IntentPort,
+    key_of,
+)
 from deuteron.model.outside import ExternalNetwork
 from deuteron.net import rows
-from deuteron.net.plan import plan
+from deuteron.net.plan import plan, plan_openvswitch
+from deuteron.net.plan.linuxbridge import plan_linuxbridge
 from deuteron.trace.flowtable import FlowTables
 from deuteron.trace.iptables import Tables
 from deuteron.trace.matches import Work
@@ -32,7 +42,9 @@ class Machine:
         self.intent = intent
         self.settings = settings
         self.is_running = is_running
-        self.plan = plan(intent, settings)
+        self.has_linux_bridges = LINUX_BRIDGE in settings.mechanism_drivers
+        """Whether it runs `linuxbridge`, and so not `openvswitch`."""
+        self.plan = plan(intent, settings, (plan_linuxbridge if self.has_linux_bridges else plan_openvswitch,))
         self.ports = {port.name: port for port in self.plan.ovs_ports}
         self.links = {link.key: link for link in self.plan.links}
         self.bridges: dict[str, dict[int, rows.OvsPort]] = {bridge.name: {} for bridge in self.plan.bridges}
@@ -99,6 +111,28 @@ class Machine:
     def physical(self) -> dict[str, str]:
         """Bridge by the interface that it has on a wire."""
         return {interface: bridge for bridge, interface in self.settings.bridge_ports.items()}
+
+    @cached_property
+    def members(self) -> dict[str, list[rows.Link]]:
+        """The devices in each Linux bridge of a network, by its name."""
+        found: dict[str, list[rows.Link]] = defaultdict(list)
+        for link in self.plan.links:
+            if link.master is not None:
+                found[link.master].append(link)
+        return found
+
+    @cached_property
+    def guards(self) -> dict[str, rows.FrameGuard]:
+        """By device."""
+        return {row.device: row for row in self.plan.own.get(rows.GUARD_TABLE, ())}
+
+    @cached_property
+    def endpoints(self) -> dict[tuple[str, str], list[str]]:
+        """Where a VXLAN device sends, by its name and a MAC."""
+        found: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for row in self.plan.own.get(rows.FDB_TABLE, ()):
+            found[row.device, row.mac].append(row.tunnel_ip)
+        return found
 
     @property
     def tunnel_interfaces(self) -> list[str]:

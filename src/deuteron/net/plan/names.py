@@ -12,6 +12,7 @@ from typing import Literal
 
 FirewallAgent = Literal["openvswi", "linuxbri"]
 """The agent that writes chains, as Neutron cuts its name."""
+FIREWALL_AGENTS: tuple[FirewallAgent, ...] = ("openvswi", "linuxbri")
 
 _DEVICE_LENGTH = 14
 _INTERFACE_LENGTH = 15
