@@ -13,13 +13,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from deuteron.api.main import build
 from deuteron.hub.whole import whole_intent
-from deuteron.model.intent import FirewallDriver, HostSettings
+from deuteron.model.intent import LINUX_BRIDGE, MECHANISM, FirewallDriver, HostSettings
 from deuteron.model.settings import External, HostEntry, Settings
 from deuteron.trace.catalog import COLLECTIONS, Catalog
 from deuteron.trace.ends import external_networks, prefixes
@@ -30,6 +30,7 @@ from tests.unit.api_hosts.agent import FakeAgent
 
 NET = "/network/v2.0"
 HOSTS = {"h1": "10.0.1.1", "h2": "10.0.1.2"}
+Firewall = FirewallDriver | Literal["linuxbridge"]
 MAPPINGS = {"physnet1": "br-eth2", "public": "br-ex"}
 
 
@@ -42,8 +43,11 @@ class Made:
 
 
 @asynccontextmanager
-async def cloud(folder: Path, firewall: FirewallDriver) -> AsyncIterator[RandomCloud]:
-    """An empty cloud with its external network, and agents that do what they are told."""
+async def cloud(folder: Path, firewall: Firewall) -> AsyncIterator[RandomCloud]:
+    """An empty cloud with its external network, and agents that do what they are told.
+
+    With the firewall `linuxbridge`, the second host runs that mechanism, and no DHCP and routers.
+    """
     settings = Settings(
         state_dir=str(folder),
         port=5000,
@@ -52,8 +56,10 @@ async def cloud(folder: Path, firewall: FirewallDriver) -> AsyncIterator[RandomC
         demo_password="demo-secret",
         database=address_of(folder),
         hosts={
-            name: HostEntry(token=f"token-{name}", tunnel_ip=ip, bridge_mappings=MAPPINGS) for name, ip in HOSTS.items()
+            name: HostEntry(token=f"token-{name}", tunnel_ip=ip, bridge_mappings=MAPPINGS, **_runs(name, firewall))
+            for name, ip in HOSTS.items()
         },
+        mechanism_drivers=(MECHANISM, LINUX_BRIDGE),
         flat_networks=("public",),
         external=External("public", "172.24.4.0/24", "172.24.4.1", ("172.24.4.10", "172.24.4.250")),
     )
@@ -62,7 +68,8 @@ async def cloud(folder: Path, firewall: FirewallDriver) -> AsyncIterator[RandomC
     try:
         for host in HOSTS:
             agent = FakeAgent(parts, host)
-            agent.hello = msgspec.structs.replace(agent.hello, firewall_driver=firewall)
+            driver = "openvswitch" if firewall == LINUX_BRIDGE else firewall
+            agent.hello = msgspec.structs.replace(agent.hello, firewall_driver=driver, **_runs(host, firewall))
             await agent.connect()
         yield RandomCloud(await _login(app, "admin"), parts, firewall)
     finally:
@@ -71,8 +78,15 @@ async def cloud(folder: Path, firewall: FirewallDriver) -> AsyncIterator[RandomC
         parts.database.close()
 
 
+def _runs(host: str, firewall: Firewall) -> dict[str, Any]:
+    """What a host of the cloud runs, as its entry, its hello and its settings say it."""
+    if firewall == LINUX_BRIDGE and host == "h2":
+        return {"mechanism_drivers": (LINUX_BRIDGE,), "roles": ("compute",)}
+    return {"mechanism_drivers": (MECHANISM,)}
+
+
 class RandomCloud:
-    def __init__(self, admin: Client, parts: Any, firewall: FirewallDriver) -> None:
+    def __init__(self, admin: Client, parts: Any, firewall: Firewall) -> None:
         self._admin = admin
         self._parts = parts
         self._firewall = firewall
@@ -98,7 +112,8 @@ class RandomCloud:
                 settings = HostSettings(
                     host=host, state_dir="/state", api_socket="/api.sock", token="", bridge_mappings=MAPPINGS,
                     bridge_ports={"br-eth2": "eth2", "br-ex": "eth3"}, tunnel_ip=tunnel_ip,
-                    firewall_driver=self._firewall,
+                    firewall_driver="openvswitch" if self._firewall == LINUX_BRIDGE else self._firewall,
+                    **_runs(host, self._firewall),
                 )  # fmt: skip
                 machines[host] = Machine(gathered(told.revision, told.objects), settings)
         return Made(World(machines, external_networks(catalog), frozenset(MAPPINGS), prefixes(catalog)), catalog)

@@ -19,12 +19,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from deuteron.model.intent import FirewallDriver
 from deuteron.trace.causes import cause
 from deuteron.trace.packet import ICMP, TCP, UDP
 from deuteron.trace.reach import OUTSIDE, reachable
 from deuteron.trace.walk import Asked, End, NoSuchEnd, Walked, walk
-from tests.property.clouds import Made, cloud
+from tests.property.clouds import Firewall, Made, cloud
 
 CLOUDS: Final = int(os.environ.get("DEUTERON_CLOUDS", "25"))
 """For each firewall; more of them at night."""
@@ -101,8 +100,8 @@ def disagreements(made: Made, dice: random.Random, verdicts: Counter[str]) -> It
             yield f"{sender} to {destination.address} {asked}: objects say {said}; the trace says {traced}: {told}"
 
 
-@pytest.mark.parametrize("firewall", ["openvswitch", "iptables_hybrid"])
-def test_a_trace_says_what_the_objects_mean(firewall: FirewallDriver) -> None:
+@pytest.mark.parametrize("firewall", ["openvswitch", "iptables_hybrid", "linuxbridge"])
+def test_a_trace_says_what_the_objects_mean(firewall: Firewall) -> None:
     verdicts: Counter[str] = Counter()
 
     async def one(seed: int) -> None:
@@ -131,8 +130,8 @@ def test_a_trace_says_what_the_objects_mean(firewall: FirewallDriver) -> None:
     assert 0.1 < verdicts["arrives"] / verdicts.total() < 0.9, verdicts
 
 
-@pytest.mark.parametrize("firewall", ["openvswitch", "iptables_hybrid"])
-def test_whatever_a_plan_contains_is_followed(firewall: FirewallDriver) -> None:
+@pytest.mark.parametrize("firewall", ["openvswitch", "iptables_hybrid", "linuxbridge"])
+def test_whatever_a_plan_contains_is_followed(firewall: Firewall) -> None:
     """Limits, logs, trunks, local IPs, forwarded ports, helpers and counters: nothing of them is unknown to a trace."""
     arrived: Counter[bool] = Counter()
 

@@ -176,15 +176,13 @@ def _passed(fabric: Fabric, machine: Machine, way: tuple[str, str, str], packet:
     sender, receiver = _port(machine, came), _port(machine, to)
 
     def whose(ruling: Ruling, met: list[Ruling]) -> tuple[str, Direction]:
-        """The chains of ports are asked in the order of their ids; of those before, one has accepted."""
+        """The sender's chain is asked before the receiver's."""
         passed = {each.chain for each in met if each.verdict == "RETURN"}
-        asked: list[tuple[str, Direction, str]] = []
-        if sender is not None and sender.port_security_enabled:
-            asked.append((sender.id, "egress", names.port_chain("o", sender.id, "linuxbri")))
-        if receiver is not None and receiver.port_security_enabled:
-            asked.append((receiver.id, "ingress", names.port_chain("i", receiver.id, "linuxbri")))
-        port_id, direction, _ = next(each for each in sorted(asked) if each[2] not in passed)
-        return port_id, direction
+        is_filtered = sender is not None and sender.port_security_enabled
+        if sender is not None and is_filtered and names.port_chain("o", sender.id, "linuxbri") not in passed:
+            return sender.id, "egress"
+        assert receiver is not None  # only chains of the two drop
+        return receiver.id, "ingress"
 
     return fabric.filtered(machine, packet, step, way, whose, _about(receiver or sender))
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from deuteron.trace.catalog import Row
 from deuteron.trace.hops import Dropped
+from deuteron.trace.linuxbridge import GUARD_CHAINS
 from deuteron.trace.objects import Cause, Objects
 from deuteron.trace.packet import network, within
 from deuteron.trace.walk import refuse_others
@@ -67,7 +68,7 @@ class Silence:
             each.direction == "egress"
             and each.port_id is not None
             and each.port_id == dropped.port_id
-            and each.table in (*SPOOF_TABLES, 0, 60)
+            and (each.table in (*SPOOF_TABLES, 0, 60) or str(each.table).startswith(GUARD_CHAINS))
         )
 
     def _closed_link(self, dropped: Dropped, there: list[str]) -> Dropped | None:

@@ -140,8 +140,8 @@ def test_the_chains_are_neutron_s_under_this_agent_s_name() -> None:
     assert any(line.startswith(f"-m set --match-set NIPv4{uid('g')[:24]}") for line in chain(made, i))
     tap = names.tap_name(A.id)
     assert [line.split(" -m comment")[0] for line in chain(made, "neutron-linuxbri-sg-chain")] == [
-        f"-m physdev --physdev-out {tap} --physdev-is-bridged",
         f"-m physdev --physdev-in {tap} --physdev-is-bridged",
+        f"-m physdev --physdev-out {tap} --physdev-is-bridged",
         "-j ACCEPT",
     ]
     assert [row.name for row in made.ipsets] == [names.ipset_name(kind, uid("g")) for kind in ("IPv4",)]

@@ -7,7 +7,7 @@ and address.
     FORWARD ── sg-chain ─┬─ i… ── rules ── sg-fallback (drop)
                          └─ o… ── DHCP, s…, rules ── sg-fallback (drop)
 
-RETURN means accepted: sg-chain ends in ACCEPT. A packet between two ports of one bridge passes `o…` of the one and
+RETURN means accepted: sg-chain ends in ACCEPT. A packet between two ports of one bridge passes `o…` of the one and then
 `i…` of the other. ARP is not seen by iptables.
 
 Chains begin with the agent's name, as Neutron cuts it: `neutron-openvswi-` with `iptables_hybrid`, where each port has
@@ -225,7 +225,8 @@ def _filter_table(
     top = "neutron-filter-top"
     forward: list[str] = []
     incoming: list[str] = []
-    sg_chain: list[str] = []
+    to_guests: list[str] = []
+    from_guests: list[str] = []
     chains: dict[str, list[str]] = {
         top: [f"-j {own}local"],
         f"{own}local": [],
@@ -237,8 +238,8 @@ def _filter_table(
         from_guest = f"-m physdev --physdev-in {member_of.tap} --physdev-is-bridged"
         comment = "Direct traffic from the VM interface to the security group chain."
         forward += [comment_rule(to_guest, comment, sg_name), comment_rule(from_guest, comment, sg_name)]
-        sg_chain.append(comment_rule(to_guest, "Jump to the VM specific chain.", member_of.chain("i")))
-        sg_chain.append(comment_rule(from_guest, "Jump to the VM specific chain.", member_of.chain("o")))
+        to_guests.append(comment_rule(to_guest, "Jump to the VM specific chain.", member_of.chain("i")))
+        from_guests.append(comment_rule(from_guest, "Jump to the VM specific chain.", member_of.chain("o")))
         comment = "Direct incoming traffic from VM to the security group chain."
         incoming.append(comment_rule(from_guest, comment, member_of.chain("o")))
         chains[member_of.chain("i")] = member_of.ingress(family)
@@ -251,7 +252,7 @@ def _filter_table(
         incoming.append(comment_rule(f"-m physdev --physdev-in {tap} --physdev-is-bridged", comment, "ACCEPT"))
     chains[f"{own}FORWARD"] = forward
     chains[f"{own}INPUT"] = incoming
-    chains[sg_name] = [*sg_chain, "-j ACCEPT"]
+    chains[sg_name] = [*from_guests, *to_guests, "-j ACCEPT"]
     return rows.IptablesTable(
         namespace=rows.HOST,
         family=family,
