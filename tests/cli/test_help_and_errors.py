@@ -132,7 +132,7 @@ def test_a_mechanism_that_is_not_installed_is_refused_before_anything_starts(tmp
     done = run("up", "--dataplane", "none", "--topology", str(file), state=tmp_path / "s")
     assert done.returncode == 1
     refused, hint = done.stderr.splitlines()[-2:]
-    assert refused == 'unknown mechanism "carrier-pigeon" in mechanism_drivers (known: openvswitch)'
+    assert refused == 'unknown mechanism "carrier-pigeon" in mechanism_drivers (known: linuxbridge, openvswitch)'
     assert hint.startswith("hint: install the package that offers it: ")
     assert not (tmp_path / "s" / "cloud.json").exists()
 

@@ -204,6 +204,13 @@ def test_guests_of_a_network_reach_each_other_whoever_wires_them(mixed: Mixed, k
     assert said == {pair: ["True", str(guests[pair[1]].mtu - 40 - TIMESTAMPS_BYTES)] for pair in PAIRS[kind]}
 
 
+def test_a_trace_follows_a_packet_from_one_kind_of_host_to_the_other(mixed: Mixed) -> None:
+    ends = [str(mixed.guests[name].port.id) for name in ("vxlan-c2", "vxlan-c1")]
+    told = mixed.cloud.run("trace", *ends, "tcp/5001").stdout
+    brq = f"brq{mixed.guests['vxlan-c2'].port.network_id[:11]}"
+    assert f"{brq} iptables" in told and "from 172.31.0.12 to 172.31.0.11" in told and "from the tunnel" in told
+
+
 def test_two_on_one_bridge_reach_each_other_and_a_closed_one_is_opened_by_a_rule(mixed: Mixed) -> None:
     assert mixed.answers("beside", "vxlan-c2") and mixed.answers("vxlan-c2", "beside")
     assert mixed.answers("closed", "vxlan-c1") is False, "its source is in no group that others let in"

@@ -30,7 +30,7 @@ DISK_MIB = 2048
 MODULES = (
     "tun", "bridge", "br_netfilter", "veth", "ip_tables", "iptable_filter", "iptable_mangle", "iptable_nat",
     "iptable_raw", "ip6_tables", "ip6table_filter", "ip6table_mangle", "ip6table_raw", "arp_tables", "ebtables",
-    "ip_set", "ip_set_hash_net", "nf_conntrack_netlink", "nf_tables", "nft_compat", "nft_chain_nat",
+    "ip_set", "ip_set_hash_net", "nf_conntrack_netlink", "nf_tables", "nft_compat", "nft_chain_nat", "8021q", "vxlan",
 )  # fmt: skip
 _TUNGETFEATURES = 0x800454CF  # include/uapi/linux/if_tun.h
 
@@ -61,6 +61,7 @@ PROGRAMS = (
     _Program("iptables-restore", "iptables", "address translation and security groups"),
     _Program("conntrack", "conntrack", "looking at tracked connections"),
     _Program("ipset", "ipset", "security groups with iptables_hybrid"),
+    _Program("nft", "nftables", "guards of bridges with the mechanism linuxbridge", required=False),
     _Program("libvirtd", "libvirt-daemon", "virtual machines"),
     _Program("qemu-system-x86_64", "qemu-system-x86", "virtual machines"),
     _Program("qemu-img", "qemu-utils", "disks of virtual machines"),
@@ -106,6 +107,7 @@ def all_checks(folder: Path) -> Iterator[Check]:
     yield _kvm()
     yield _ovs_module()
     yield bridge_filter()
+    yield from _devices()
     yield iscsi()
     yield rbd()
     yield _memory()
@@ -320,6 +322,23 @@ def bridge_filter() -> Check:
         "present" if present else "br_netfilter is not loaded, so that iptables does not see what crosses a bridge",
         "sudo modprobe br_netfilter",
     )
+
+
+def _devices() -> Iterator[Check]:
+    """What hosts with the mechanism linuxbridge ask of the kernel: it is asked in a network of its own."""
+    without = {"vlan": "Open vSwitch puts the tags on", "vxlan": "no port of a VXLAN network is bound there"}
+    for kind, instead in without.items():
+        command = ["unshare", "--user", "--map-root-user", "--net", "ip", "link", "add", "type", kind]
+        try:
+            told = subprocess.run(
+                command, capture_output=True, text=True, check=False, env={"PATH": SYSTEM_PATH}
+            ).stderr
+        except FileNotFoundError:
+            told = "Unknown device type"
+        present = "Unknown device type" not in told
+        words = f"none in this kernel; with the mechanism linuxbridge {instead}"
+        advice = f"sudo modprobe {'8021q' if kind == 'vlan' else kind}, where the kernel has it"
+        yield Check(f"{kind} devices", present, False, "present" if present else words, advice)
 
 
 def _memory() -> Check:

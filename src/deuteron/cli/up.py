@@ -29,7 +29,7 @@ from deuteron.cli.options import Refused, as_typed, state_option, tell_waiting
 from deuteron.cli.plugins import refuse_unknown_mechanisms, refuse_wrong_backends
 from deuteron.cli.progress import Progress
 from deuteron.cli.starter import own_cache_dir, upload_guest, write_clouds_yaml
-from deuteron.model.intent import FirewallDriver
+from deuteron.model.intent import LINUX_BRIDGE, FirewallDriver
 from deuteron.sandbox import control
 from deuteron.sandbox.claims import PortClaim, claim_port
 from deuteron.sandbox.cloud import (
@@ -248,7 +248,9 @@ def _start(
             msgspec.structs.replace(old, name=name or old.name, dataplane=settled, firewall=firewall or old.firewall)
         )
     if settled == "ovs" and cloud.firewall == "iptables_hybrid":
-        _refuse_open_bridges()
+        _refuse_open_bridges("--firewall iptables_hybrid")
+    if settled == "ovs" and any(LINUX_BRIDGE in host.mechanism_drivers for host in topology.agents):
+        _refuse_open_bridges(f"mechanism {LINUX_BRIDGE}")
     cloud = with_tokens(cloud, topology)
     virt_type: Literal["kvm", "qemu"] = "kvm" if kvm else "qemu"
     # The topology first: an `up` that is killed between the two is continued with the same hosts.
@@ -291,11 +293,11 @@ def _settle_dataplane(wanted: Dataplane | None, busy: Callable[[str], None]) -> 
     return "none"
 
 
-def _refuse_open_bridges() -> None:
-    """With iptables_hybrid, a kernel that does not show bridged frames to iptables would let everything pass."""
+def _refuse_open_bridges(what: str) -> None:
+    """With Linux bridges, a kernel that does not show bridged frames to iptables would let everything pass."""
     check = checks.bridge_filter()
     if not check.present:
-        raise Refused(f"cannot use --firewall iptables_hybrid: {check.summary}", check.advice)
+        raise Refused(f"cannot use {what}: {check.summary}", check.advice)
 
 
 def _refuse_changes(
