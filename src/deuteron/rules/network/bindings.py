@@ -16,7 +16,7 @@ from deuteron.model.intent import MECHANISM, PortTrunk, VifDetails
 from deuteron.model.network import NETWORK
 from deuteron.model.network.parts import Lan
 from deuteron.model.network.rows import NetworkRow, PortRow
-from deuteron.model.scalars import PortId
+from deuteron.model.scalars import NetworkId, PortId
 from deuteron.model.settings import Settings
 from deuteron.net.mechanisms import (
     Binding,
@@ -46,6 +46,7 @@ __all__ = [
     "forget",
     "mechanisms_of",
     "prepare",
+    "refuse_policy",
     "unbind",
     "wired_by",
     "wired_ports",
@@ -121,6 +122,41 @@ def refuse_numa_policy(row: PortRow, policy: str | None) -> None:
             f"Unable to complete operation on port {row['id']}, port is already bound to host "
             f"{row['binding:host_id']}, numa_affinity_policy value given {policy}.",
         )
+
+
+def refuse_policy(
+    tx: Tx, settings: Settings, network_id: NetworkId, policy_id: str | None, bound: Sequence[PortRow] | None = None
+) -> None:
+    """Raises: Conflict where a port is bound by a mechanism that would not take it with a QoS policy.
+
+    Without `bound`, the ports of the network are meant. Source: neutron, services/qos/qos_plugin.py,
+    `_validate_policy_with_port`; it names a rule of the policy.
+    """
+    if policy_id is None or settings.mechanism_drivers == (MECHANISM,):
+        return
+    network = find(tx, NETWORK, network_id)
+    if network is None:
+        return
+    if bound is None:
+        bound = query.rows(tx, ports, ports.c["network_id"] == network_id, ports.c["binding:host_id"] != "")
+    asked: set[tuple[str, str]] = set()
+    for port in bound:
+        mechanism, host = bound_by(port["binding:vif_details"]), port["binding:host_id"]
+        if mechanism == MECHANISM or port["binding:vif_type"] in ("unbound", "binding_failed"):
+            continue
+        if (mechanism, host) in asked:  # it says the same of the next
+            continue
+        asked.add((mechanism, host))
+        answers = [
+            _ask(tx, settings, query.with_values(port, {"qos_policy_id": each}), network, host, None)
+            for each in (None, policy_id)
+        ]
+        if isinstance(answers[1], Refusal) and not isinstance(answers[0], Refusal):
+            raise faults.conflict(
+                "QosRuleNotSupported",
+                f"QoS policy {policy_id} is not supported by port {port['id']} on host {host}: {answers[1].reason}.",
+                answers[1].hint,
+            )
 
 
 def _said(answer: Binding | Refusal, port_id: PortId, host: str) -> dict[str, object]:

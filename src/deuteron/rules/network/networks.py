@@ -14,6 +14,7 @@ from deuteron.model.settings import Settings
 from deuteron.net.mechanisms import Segment
 from deuteron.rules.network import (
     addresses,
+    bindings,
     dhcp,
     faults,
     floatingips,
@@ -93,6 +94,7 @@ def update_network(tx: Tx, settings: Settings, caller: Caller | None, row: Netwo
     _refuse_other_provider([name for name in _PROVIDER if name in values and values[name] != present[name]])
     if "qos_policy_id" in values:
         qos.change_policy(tx, caller, row["qos_policy_id"], values["qos_policy_id"])
+        bindings.refuse_policy(tx, settings, row["id"], values["qos_policy_id"])
         promises.follow_network(tx, settings, row["id"], row["qos_policy_id"], values["qos_policy_id"])
     if values.get("is_default"):
         _refuse_second_default(tx, row["id"])

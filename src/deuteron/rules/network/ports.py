@@ -130,6 +130,7 @@ def update_port(tx: Tx, settings: Settings, caller: Caller | None, row: PortRow,
     if "qos_policy_id" in new:
         qos.change_policy(tx, caller, row["qos_policy_id"], new["qos_policy_id"])
         if new["qos_policy_id"] != row["qos_policy_id"]:
+            bindings.refuse_policy(tx, settings, row["network_id"], new["qos_policy_id"], [row])
             new.update(promises.follow_policy(tx, settings, merged, new["qos_policy_id"]))
     if "extra_dhcp_opts" in new:
         new["extra_dhcp_opts"] = dhcp_options.merged(row["extra_dhcp_opts"] or [], new["extra_dhcp_opts"] or [])
