@@ -158,6 +158,25 @@ def test_a_topology_that_does_not_fit_is_refused_before_anything_starts(tmp_path
     assert done.stderr.splitlines()[1].startswith("hint: ")
 
 
+def test_a_topology_that_is_not_there_is_refused_with_the_names_that_are(tmp_path: Path) -> None:
+    done = run("up", "--topology", "seed-f", state=tmp_path / "s")
+    assert done.returncode == 1 and not (tmp_path / "s").exists()
+    refused, hint = done.stderr.splitlines()
+    assert refused == 'cannot find topology "seed-f": no such file or directory'
+    assert hint == "hint: it is one of all-in-one, seed-e, osad, routed, or a file"
+
+
+def test_compute_hosts_are_counted_for_a_topology_that_takes_a_number(tmp_path: Path) -> None:
+    for wrong in (
+        ("--compute", "3"),
+        ("--topology", "osad", "--compute", "3"),
+        ("--topology", "seed-e", "--compute", "0"),
+    ):
+        done = run("up", *wrong, state=tmp_path / "s")
+        assert done.returncode == 1 and not (tmp_path / "s").exists()
+        assert [line[:5] for line in done.stderr.splitlines()] == ["canno", "hint:"]
+
+
 def test_an_appliance_is_not_simulated_where_hosts_are(tmp_path: Path) -> None:
     done = run("up", "--with", "zfssa", "--dataplane", "none", "--no-guest", state=tmp_path / "s")
     assert done.returncode == 1 and not (tmp_path / "s").exists()

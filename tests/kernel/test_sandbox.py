@@ -21,7 +21,7 @@ from deuteron.cli.checks import what_prevents_a_sandbox
 from deuteron.sandbox import control
 from deuteron.sandbox.cloud import State, new_cloud, open_state, with_tokens, write_settings
 from deuteron.sandbox.control import Ask, Reply
-from deuteron.sandbox.topology import parse_topology
+from deuteron.sandbox.topology_file import parse_topology
 from tests import needs
 
 pytestmark = pytest.mark.kernel

@@ -14,7 +14,7 @@ import msgspec
 from deuteron.cli.client import NotAnswering
 from deuteron.cli.hostline import HostRefusal, ask_host
 from deuteron.cli.options import Refused, existing_cloud, state_option
-from deuteron.cli.up import stored_topology
+from deuteron.cli.topologies import stored_topology
 from deuteron.model.intent import Difference
 from deuteron.sandbox.cloud import Cloud, State
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from deuteron.cli.options import Refused, existing_cloud, state_option
-from deuteron.cli.up import stored_topology
+from deuteron.cli.topologies import stored_topology
 from deuteron.sandbox import control, processes
 from deuteron.sandbox import namespaces as ns
 from deuteron.sandbox.cloud import State

@@ -15,7 +15,8 @@ import msgspec
 
 from deuteron.cli.client import Client, NotAnswering, Refusal
 from deuteron.cli.options import Refused, as_typed, existing_cloud, state_option
-from deuteron.cli.up import missing_agents, stored_topology, unwired_hosts
+from deuteron.cli.topologies import stored_topology
+from deuteron.cli.up import missing_agents, unwired_hosts
 from deuteron.sandbox import control
 from deuteron.sandbox.cloud import Cloud, State
 from deuteron.sandbox.topology import Topology

@@ -18,7 +18,7 @@ from deuteron.cli.client import Client, NotAnswering, Refusal
 from deuteron.cli.hostline import HostRefusal, ask_host, listens
 from deuteron.cli.links import closed_links
 from deuteron.cli.options import Refused, existing_cloud
-from deuteron.cli.up import stored_topology
+from deuteron.cli.topologies import stored_topology
 from deuteron.model.intent import Snapshot
 from deuteron.sandbox.cloud import Cloud, State, host_settings
 from deuteron.sandbox.topology import OUTSIDE, Topology

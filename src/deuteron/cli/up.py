@@ -29,6 +29,7 @@ from deuteron.cli.options import Refused, as_typed, state_option, tell_waiting
 from deuteron.cli.plugins import refuse_unknown_mechanisms, refuse_wrong_backends
 from deuteron.cli.progress import Progress
 from deuteron.cli.starter import own_cache_dir, upload_guest, write_clouds_yaml
+from deuteron.cli.topologies import Given, chosen, stored_topology
 from deuteron.model.intent import LINUX_BRIDGE, FirewallDriver
 from deuteron.sandbox import control
 from deuteron.sandbox.claims import PortClaim, claim_port
@@ -47,9 +48,11 @@ from deuteron.sandbox.cloud import (
     write_settings,
 )
 from deuteron.sandbox.custody import read_own
-from deuteron.sandbox.errors import SandboxError, StateError, SupervisorError, TopologyError
+from deuteron.sandbox.errors import SandboxError, StateError, SupervisorError
+from deuteron.sandbox.named_topologies import ALL_IN_ONE, NAMES
 from deuteron.sandbox.snapshots import finish as finish_rollback
-from deuteron.sandbox.topology import DEFAULT_TEXT, Topology, parse_topology
+from deuteron.sandbox.topology import Topology
+from deuteron.sandbox.topology_file import parse_topology
 
 SANDBOX_TIMEOUT_S = 30.0
 API_TIMEOUT_S = 60.0
@@ -68,11 +71,11 @@ _POLL_S = 0.05
 @state_option
 @click.option(
     "--topology",
-    "topology_file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Hosts and their roles, in TOML.  [default: one host that does everything]",
+    "wanted",
+    metavar="NAME|FILE",
+    help=f"Hosts and their roles: {', '.join(NAMES)}, or a file in TOML.  [default: all-in-one]",
 )
+@click.option("--compute", type=int, metavar="N", help="With --topology seed-e: so many compute hosts.  [default: 2]")
 @click.option(
     "--dataplane",
     type=click.Choice(["ovs", "none"]),
@@ -100,7 +103,8 @@ _POLL_S = 0.05
 @click.option("--no-guest", is_flag=True, help="Do not build and upload the tiny guest.")
 def up(
     state: State,
-    topology_file: Path | None,
+    wanted: str | None,
+    compute: int | None,
     dataplane: Dataplane | None,
     firewall: FirewallDriver | None,
     database: str | None,
@@ -115,6 +119,7 @@ def up(
     --dataplane and --firewall may be changed while the cloud is down.
     """
     progress = Progress()
+    given = chosen(wanted, compute)
     with locked(state, tell_waiting), contextlib.ExitStack() as claims:
         if finish_rollback(state):
             click.echo("a rollback was interrupted: it is finished", err=True)
@@ -127,11 +132,11 @@ def up(
             _refuse_small_disk(state, no_guest)
         with _undone_on_failure(state, old is None, running is None):
             if old is not None and running is not None:
-                _refuse_changes(state, old, topology_file, dataplane, firewall, name, extras)
+                _refuse_changes(state, old, given, dataplane, firewall, name, extras)
                 cloud, topology = old, stored_topology(state)
             else:
                 claim = claims.enter_context(_port_for(old))
-                wishes = (topology_file, dataplane, firewall, kept, name, extras)
+                wishes = (given, dataplane, firewall, kept, name, extras)
                 cloud, topology = _start(state, old, claim, *wishes, progress)
             try:
                 _wait_until_ready(state, cloud, topology, progress)
@@ -194,22 +199,11 @@ def _port_for(old: Cloud | None) -> PortClaim:
         time.sleep(_POLL_S)
 
 
-def stored_topology(state: State) -> Topology:
-    """The topology the cloud in `state` was started with.
-
-    Raises: TopologyError if it is damaged.
-    """
-    try:
-        return parse_topology(read_own(state.topology).decode(), str(state.topology))
-    except FileNotFoundError as error:
-        raise TopologyError(f"cannot find {state.topology}", "deuteron up --topology FILE") from error
-
-
 def _start(
     state: State,
     old: Cloud | None,
     claim: PortClaim,
-    topology_file: Path | None,
+    given: Given | None,
     dataplane: Dataplane | None,
     firewall: FirewallDriver | None,
     database: tuple[str, str],
@@ -218,20 +212,14 @@ def _start(
     progress: Progress,
 ) -> tuple[Cloud, Topology]:
     """Settle what the cloud is, write it down, and start its supervisor."""
-    if topology_file is not None:
-        try:
-            text = topology_file.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise TopologyError(f"cannot read {topology_file}: {error}") from error
-    elif state.topology.exists():
-        text = read_own(state.topology).decode()
-    else:
-        text = DEFAULT_TEXT
-    topology = parse_topology(text, str(topology_file or state.topology))
-    text = with_extras(text, topology, extras, old)
-    topology = parse_topology(text, str(topology_file or state.topology))
+    if given is None:
+        kept_text = read_own(state.topology).decode() if state.topology.exists() else ALL_IN_ONE
+        given = Given(kept_text, str(state.topology))
+    topology = parse_topology(given.text, given.source)
+    text = with_extras(given.text, topology, extras, old)
+    topology = parse_topology(text, given.source)
     refuse_unknown_mechanisms(topology)
-    refuse_wrong_backends(topology, text, str(topology_file or state.topology))
+    refuse_wrong_backends(topology, text, given.source)
     with progress.step("machine") as busy:
         wanted = dataplane or (old.dataplane if old is not None else None)
         checks.load_modules()
@@ -303,7 +291,7 @@ def _refuse_open_bridges(what: str) -> None:
 def _refuse_changes(
     state: State,
     cloud: Cloud,
-    topology_file: Path | None,
+    given: Given | None,
     dataplane: Dataplane | None,
     firewall: FirewallDriver | None,
     name: str | None,
@@ -312,7 +300,7 @@ def _refuse_changes(
     changed: list[str] = []
     if not has_extras(stored_topology(state), extras):
         changed.append("--with")
-    if topology_file is not None and topology_file.read_text() != state.topology.read_text():
+    if given is not None and given.text != state.topology.read_text():
         changed.append("--topology")
     for option, new, old in (
         ("--dataplane", dataplane, cloud.dataplane),

@@ -37,7 +37,7 @@ from .custody import own_tree, own_way, read_own
 from .errors import NamespaceError, StateError
 from .identities import RANGE_LENGTH, acting_as, free_range, give_hosts
 from .namespaces import user_id_maps
-from .topology import OUTSIDE, Host, Topology
+from .topology import OUTSIDE, PROVIDER_BRIDGE, Host, Topology
 
 FORMAT = 1
 _LONGEST_SOCKET_PATH = 107  # sun_path of unix(7) holds 108 bytes with the closing zero
@@ -292,7 +292,9 @@ def write_settings(state: State, cloud: Cloud, topology: Topology, virt_type: Li
             "cidr": topology.external.cidr,
             "gateway": topology.external.gateway,
             "pool": list(topology.external.pool),
-        },
+        }
+        if topology.external.create_network
+        else None,
         "global_physnet_mtu": 1500,
         "dataplane": cloud.dataplane,
         "firewall_driver": cloud.firewall,
@@ -322,6 +324,9 @@ def host_settings(
 ) -> HostSettings:
     """What the agent of a host is told at its start."""
     tunnel_length = topology.networks.tunnel.rpartition("/")[2]
+    addresses = {host.tunnel_bridge: f"{host.tunnel_ip}/{tunnel_length}"} if host.tunnel_ip else {}
+    if host.external_ip is not None:
+        addresses[PROVIDER_BRIDGE] = f"{host.external_ip}/{topology.external.cidr.rpartition('/')[2]}"
     return HostSettings(
         host=host.name,
         state_dir=str(state.host(host.name)),
@@ -329,7 +334,7 @@ def host_settings(
         token=cloud.tokens[host.name],
         bridge_mappings=host.bridge_mappings,
         bridge_ports=host.bridge_ports,
-        bridge_addresses={host.tunnel_bridge: f"{host.tunnel_ip}/{tunnel_length}"} if host.tunnel_ip else {},
+        bridge_addresses=addresses,
         tunnel_ip=host.tunnel_ip,
         tunnel_types=topology.tunnel_types,
         firewall_driver=cloud.firewall,

@@ -17,6 +17,7 @@ import contextlib
 import os
 import subprocess
 import traceback
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -80,7 +81,7 @@ class HostNamespaces(NamedTuple):
 
 
 def links_of(host: Host, topology: Topology) -> tuple[Link, ...]:
-    """The cables of `host`; `outside` has only those to physical networks."""
+    """The cables of `host`; `outside` has only those to physical networks, a host without an agent only the others."""
     if host.name == OUTSIDE:
         trunk, provider = host.interfaces.vlan_interface, host.interfaces.neutron_external_interface
         return (
@@ -94,10 +95,11 @@ def links_of(host: Host, topology: Topology) -> tuple[Link, ...]:
         None,
         None,
     )
-    return tuple(
+    cables = tuple(
         Link(inside, _peer(host, inside, number), bridge, address)
         for number, (inside, bridge, address) in enumerate(zip(host.interfaces.names, BRIDGES, addresses, strict=True))
     )
+    return cables if host.roles else cables[:2]
 
 
 def make_networks() -> None:
@@ -189,6 +191,9 @@ def _become_host(host: Host, topology: Topology, view: tuple[State, bool, tuple[
         ns.make_mounts_private()
         ns.set_hostname(host.name)
         _make_links(links_of(host, topology))
+        if host.name == OUTSIDE and topology.external.routed:
+            _sysctl("net.ipv4.ip_forward", "1")
+            _sysctl("net.ipv6.conf.all.forwarding", "1")
         _make_view(host.name, *view)
         os.write(done, b"ok")
         os.read(go, 1)
@@ -307,7 +312,8 @@ def _make_mount_point(target: str) -> None:
 def _peer(host: Host, inside: str, number: int) -> str:
     """The name of a cable's end on the bridge: `aio-eth2` where the kernel's 15 bytes allow it."""
     name = f"{host.name}-{inside}"
-    return name if len(name) <= 15 else f"h{host.number}-{number}"
+    # Made from the name alone: a host keeps its cables when others come and go.
+    return name if len(name) <= 15 else f"h{zlib.crc32(host.name.encode()):08x}-{number}"
 
 
 def _length(network: str) -> str:

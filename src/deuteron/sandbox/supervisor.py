@@ -40,7 +40,8 @@ from .identities import RANGE_LENGTH
 from .init import SANDBOX_FLAGS, STAGE_S, Message, reap, run_init, wake_on_signals
 from .logs import Logs
 from .processes import api_process, host_processes, simulated_agent
-from .topology import Topology, parse_topology
+from .topology import Topology
+from .topology_file import parse_topology
 
 _FIRST_DELAY_S = 1.0
 _LONGEST_DELAY_S = 30.0

@@ -138,7 +138,8 @@ class Machine:
     def tunnel_interfaces(self) -> list[str]:
         """By which its tunnels leave."""
         settings = self.settings
-        return [settings.bridge_ports[name] for name in settings.bridge_addresses if name in settings.bridge_ports]
+        ports = set(settings.bridge_addresses) & set(settings.bridge_ports) - set(settings.bridge_mappings.values())
+        return [settings.bridge_ports[name] for name in sorted(ports)]
 
     def wires(self, bridge: str) -> list[str]:
         """The physical networks of a bridge."""

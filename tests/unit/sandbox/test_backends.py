@@ -8,7 +8,7 @@ from deuteron.cli.plugins import refuse_wrong_backends
 from deuteron.model.intent import BackendSettings
 from deuteron.sandbox.backends import DEFAULT, Common
 from deuteron.sandbox.errors import TopologyError
-from deuteron.sandbox.topology import parse_topology
+from deuteron.sandbox.topology_file import parse_topology
 from deuteron.volume import registry
 
 HOSTS = """

@@ -23,7 +23,7 @@ from deuteron.sandbox.cloud import (
     write_settings,
 )
 from deuteron.sandbox.errors import StateError
-from deuteron.sandbox.topology import default_topology, parse_topology
+from deuteron.sandbox.topology_file import default_topology, parse_topology
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from deuteron.sandbox.cloud import new_cloud, open_state, with_identities, with_tokens, write_settings
 from deuteron.sandbox.errors import StateError
 from deuteron.sandbox.identities import RANGE_LENGTH, acting_as, free_range, give_hosts
-from deuteron.sandbox.topology import default_topology
+from deuteron.sandbox.topology_file import default_topology
 
 
 def owners(folder: Path) -> set[int]:

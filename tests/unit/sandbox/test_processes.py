@@ -7,7 +7,7 @@ from pathlib import Path
 from deuteron.sandbox.cloud import State, new_cloud
 from deuteron.sandbox.hosts import links_of
 from deuteron.sandbox.processes import api_process, host_processes
-from deuteron.sandbox.topology import default_topology, parse_topology
+from deuteron.sandbox.topology_file import default_topology, parse_topology
 
 STATE = State(Path("/s"))
 CLOUD = new_cloud("c", "ovs", "openvswitch")

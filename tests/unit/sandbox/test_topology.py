@@ -8,7 +8,8 @@ import pytest
 
 from deuteron.sandbox.appliance import with_appliance
 from deuteron.sandbox.errors import TopologyError
-from deuteron.sandbox.topology import DEFAULT_TEXT, default_topology, parse_topology
+from deuteron.sandbox.named_topologies import ALL_IN_ONE
+from deuteron.sandbox.topology_file import default_topology, parse_topology
 from deuteron.volume.registry import checked_options
 from deuteron.volume.zfssa import ZfssaOptions
 
@@ -208,7 +209,7 @@ password = "long enough"
 
 
 def test_an_appliance_runs_on_the_host_that_is_named() -> None:
-    topology = parse_topology(DEFAULT_TEXT + APPLIANCE)
+    topology = parse_topology(ALL_IN_ONE + APPLIANCE)
     found = {host.name: host.appliance for host in topology.hosts}
     assert found["aio"] is not None and found["outside"] is None
     arguments = found["aio"].arguments("172.30.0.10", "/state", "/password")
@@ -230,12 +231,12 @@ def test_an_appliance_runs_on_the_host_that_is_named() -> None:
 )
 def test_an_appliance_that_cannot_be_is_refused(old: str, new: str, why: str) -> None:
     with pytest.raises(TopologyError) as refused:
-        parse_topology(DEFAULT_TEXT + APPLIANCE.replace(old, new))
+        parse_topology(ALL_IN_ONE + APPLIANCE.replace(old, new))
     assert why in str(refused.value) and "long enough" not in str(refused.value)
 
 
 def test_what_with_zfssa_writes_is_a_topology_that_the_driver_takes() -> None:
-    text = with_appliance(DEFAULT_TEXT, "aio", "172.30.0.10", "a password of it")
+    text = with_appliance(ALL_IN_ONE, "aio", "172.30.0.10", "a password of it")
     host = parse_topology(text).host("aio")
     assert host is not None and host.appliance is not None
     (backend,) = host.volume_backends
@@ -244,3 +245,12 @@ def test_what_with_zfssa_writes_is_a_topology_that_the_driver_takes() -> None:
     assert isinstance(options, ZfssaOptions)
     assert options.password == host.appliance.password and options.address == (host.management_ip, 215)
     assert options.zfssa_pool in host.appliance.pools and set(options.interfaces) <= set(host.appliance.interfaces)
+
+
+def test_a_host_has_an_address_of_its_own_in_the_external_network_where_it_is_connected_to_it() -> None:
+    topology = parse_topology('[hosts.aio]\nexternal_ip = "172.24.4.2"\n')
+    assert topology.hosts[0].external_ip == "172.24.4.2"
+    with pytest.raises(TopologyError, match=r'"172.24.5.2" of host "aio" in .* is not in "172.24.4.0/24" \(line 1: '):
+        parse_topology('[hosts.aio]\nexternal_ip = "172.24.5.2"\n')
+    with pytest.raises(TopologyError, match="is not connected to the external network"):
+        parse_topology('[hosts.aio]\nexternal_ip = "172.24.4.2"\nphysical_networks = ["physnet1"]\n')
