@@ -44,6 +44,8 @@ def test_the_commands_are_those_of_the_manual() -> None:
         "openstack",
         "demo",
         "trace",
+        "host",
+        "link",
     ]
     assert sorted(names) == COMMANDS
 
@@ -51,11 +53,13 @@ def test_the_commands_are_those_of_the_manual() -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_and_option_says_what_it_does(name: str) -> None:
     command = deuteron.commands[name]
-    assert command.help
-    assert command.help.splitlines()[0].endswith((".", ";", ","))
-    for parameter in command.params:
-        if isinstance(parameter, click.Option):
-            assert parameter.help, parameter.name
+    inner = command.commands.values() if isinstance(command, click.Group) else ()
+    for each in (command, *inner):
+        assert each.help
+        assert each.help.splitlines()[0].endswith((".", ";", ","))
+        for parameter in each.params:
+            if isinstance(parameter, click.Option):
+                assert parameter.help, parameter.name
 
 
 def test_the_version_is_that_of_the_project() -> None:

@@ -165,6 +165,7 @@ def test_what_is_for_hosts_is_not_there_for_users(world: World) -> None:
     for path in (
         f"/internal/images/{image}/file", "/internal/metadata/", "/internal/metadata/latest/user-data",
         "/internal/hosts/aio", "/internal/hosts/aio/diff", "/internal/hosts/aio/intent",
+        "/internal/hosts/aio/carried",
         "//internal/metadata/", "/./internal/metadata/",
         "/%69nternal/metadata/", "/internal%2fmetadata/", "/network/../internal/metadata/",
         "/network/v2.0/../../internal/metadata/", "/INTERNAL/metadata/", "/internal;/metadata/",
@@ -188,6 +189,7 @@ def test_the_socket_asks_for_the_hosts_token(world: World) -> None:
         "/internal/metadata/",
         "/internal/hosts/aio/diff",
         "/internal/hosts/aio/intent",
+        "/internal/hosts/aio/carried",
     ):
         for headers in (
             {}, {"authorization": "Bearer "}, {"authorization": "Bearer x"}, {"authorization": host_token(world)},

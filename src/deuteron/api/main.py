@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 
 import click
+import msgspec
 import structlog
 import uvicorn
 import uvloop
@@ -110,7 +111,7 @@ def main(settings_path: Path, debug: bool) -> None:
         # What the start has made stays: a collection of garbage that went through it would hold everybody up for 60 ms.
         gc.collect()
         gc.freeze()
-        uvloop.run(_serve(settings, parts, app))
+        uvloop.run(_serve(settings, settings_path, parts, app))
     except (UnknownMechanism, NewerSchema, UnusableDatabase, ApiError, BadOperatorFile, OSError, DBAPIError) as error:
         # The last line of the log is what `deuteron up` shows; who wants the place in the program has the traceback.
         log.error("cannot serve", exc_info=error)
@@ -125,7 +126,7 @@ def _in_words(error: Exception) -> str:
     return str(error)
 
 
-async def _serve(settings: Settings, parts: Parts, app: App) -> None:
+async def _serve(settings: Settings, path: Path, parts: Parts, app: App) -> None:
     # With the protocol named, asyncio switches Nagle's algorithm off; else every answer takes 40 ms longer.
     users = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     users.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -151,6 +152,7 @@ async def _serve(settings: Settings, parts: Parts, app: App) -> None:
         parts.steps.start()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, lambda: setattr(server, "should_exit", True))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _take_hosts, settings, path)
     log.info("serving", endpoint=settings.endpoint, socket=settings.socket)
     await server.serve(sockets=[users, agents])
     if parts.steps is not None:
@@ -159,6 +161,16 @@ async def _serve(settings: Settings, parts: Parts, app: App) -> None:
     await asyncio.to_thread(parts.stop_jobs)
     parts.database.close()
     log.info("stopped")
+
+
+def _take_hosts(settings: Settings, path: Path) -> None:
+    """Hosts came or left: `api.json` says which there are now. The rest of it is for the next start."""
+    try:
+        came, left = settings.take_hosts(load_settings(path).hosts)
+    except (OSError, msgspec.DecodeError, BadOperatorFile) as error:
+        log.error("hosts stay as they are", reason=str(error))
+        return
+    log.info("hosts changed", came=",".join(sorted(came)), left=",".join(sorted(left)))
 
 
 def _unix_socket(path: Path) -> socket.socket:

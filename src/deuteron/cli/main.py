@@ -22,6 +22,8 @@ from deuteron.cli.diff import diff
 from deuteron.cli.doctor import doctor
 from deuteron.cli.down import down
 from deuteron.cli.enter import exec_command, shell
+from deuteron.cli.host import host
+from deuteron.cli.link import link
 from deuteron.cli.options import Refused, client_environment, existing_cloud, refused, state_option
 from deuteron.cli.show import env, logs, status
 from deuteron.cli.snapshots import fork, rollback, snapshot, snapshots
@@ -94,11 +96,12 @@ def openstack(state: State, arguments: tuple[str, ...]) -> None:
     os.execve(program, [str(program), *arguments], environment)
 
 
-_SNAPSHOTS = (snapshot, snapshots, rollback, fork)
 for command in (
     demo,
     up,
     status,
+    host,
+    link,
     env,
     openstack,
     exec_command,
@@ -107,7 +110,10 @@ for command in (
     top,
     diff,
     trace,
-    *_SNAPSHOTS,
+    snapshot,
+    snapshots,
+    rollback,
+    fork,
     doctor,
     down,
 ):

@@ -17,6 +17,7 @@ from deuteron.sandbox.cloud import Cloud, State, default_state_dir, open_state, 
 from deuteron.sandbox.errors import SandboxError, StateError
 
 R = TypeVar("R")
+_COMMANDS = r"up|down|status|host \w+|link \w+|env|exec|shell|logs|diff|trace|openstack|doctor"
 
 
 class Refused(click.ClickException):
@@ -48,7 +49,9 @@ def as_typed(text: str) -> str:
         return f"{program} {found[1]}{'' if found[1] == 'doctor' else option}"
 
     return re.sub(
-        r"\bdeuteron (up|down|status|env|exec|shell|logs|diff|trace|snapshots|openstack|doctor)\b", typed, text
+        r"\bdeuteron (up|down|status|host|link|env|exec|shell|logs|diff|trace|snapshots|openstack|doctor)\b",
+        typed,
+        text,
     )
 
 

@@ -25,11 +25,17 @@ def describe() -> str:
     ]
     for name, command in deuteron.commands.items():
         parts += [f"## {name}", f"    {_usage(name, command)}", *_paragraphs(command), _options(command)]
+        if isinstance(command, click.Group):
+            for inner, part in command.commands.items():
+                words = f"{name} {inner}"
+                parts += [f"### {words}", f"    {_usage(words, part)}", *_paragraphs(part), _options(part)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _usage(name: str, command: click.Command) -> str:
     words = ["deuteron", name]
+    if isinstance(command, click.Group):
+        return " ".join([*words, "COMMAND"])
     if any(isinstance(parameter, click.Option) for parameter in command.params):
         words.append("[OPTIONS]")
     for parameter in command.params:

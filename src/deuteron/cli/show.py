@@ -16,7 +16,7 @@ import msgspec
 from deuteron.cli.client import Client, NotAnswering, Refusal
 from deuteron.cli.options import Refused, as_typed, existing_cloud, state_option
 from deuteron.cli.topologies import stored_topology
-from deuteron.cli.up import missing_agents, unwired_hosts
+from deuteron.cli.up import missing_agents, unwired_hosts, without_stopped
 from deuteron.sandbox import control
 from deuteron.sandbox.cloud import Cloud, State
 from deuteron.sandbox.topology import Topology
@@ -47,6 +47,9 @@ class Status(msgspec.Struct, frozen=True):
     firewall: str
     endpoint: str
     hosts: tuple[str, ...]
+    stopped: tuple[str, ...]
+    """Those of them that are switched off, which the cloud can be ready without."""
+    links_down: dict[str, tuple[str, ...]]
     missing: tuple[str, ...]
     """Hosts whose agents are not alive or that are not wired yet, or what else keeps the cloud from being ready."""
     processes: tuple[Process, ...]
@@ -80,9 +83,10 @@ def _status(state: State, cloud: Cloud) -> Status:
         if reply.sandbox not in ("ready", "none"):
             missing.append(f"sandbox ({reply.error or reply.sandbox})")
         try:
-            missing += missing_agents(Client(cloud.port, cloud.admin_password), topology)
+            running = without_stopped(topology, cloud)
+            missing += missing_agents(Client(cloud.port, cloud.admin_password), running)
             if not missing:
-                missing += _unwired(state, cloud, topology)
+                missing += _unwired(state, cloud, running)
         except (NotAnswering, Refusal) as error:
             missing.append(f"API ({error})")
     pids = reply.outer_pids if reply is not None else {}
@@ -110,6 +114,8 @@ def _status(state: State, cloud: Cloud) -> Status:
         firewall=cloud.firewall,
         endpoint=f"http://127.0.0.1:{cloud.port}/identity",
         hosts=tuple(host.name for host in topology.hosts),
+        stopped=cloud.stopped,
+        links_down=cloud.links_down,
         missing=tuple(missing),
         processes=processes,
     )
@@ -131,7 +137,10 @@ def _print(found: Status) -> None:
     click.echo(f'cloud "{found.name}" is {word}: {found.endpoint}')
     click.echo(f"state folder  {found.state_dir}")
     click.echo(f"data plane    {found.dataplane}, firewall {found.firewall}")
-    click.echo(f"hosts         {', '.join(found.hosts)}")
+    hosts = [f"{name} (stopped)" if name in found.stopped else name for name in found.hosts]
+    click.echo(f"hosts         {', '.join(hosts)}")
+    for name, interfaces in found.links_down.items():
+        click.echo(f"links down    {name}: {', '.join(interfaces)}")
     if found.running and found.missing:
         click.echo(f"missing       {', '.join(found.missing)}")
     if not found.running:

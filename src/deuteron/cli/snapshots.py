@@ -21,7 +21,8 @@ import msgspec
 
 from deuteron.cli.options import Refused, existing_cloud, state_option, tell_waiting
 from deuteron.cli.progress import Progress
-from deuteron.cli.up import stored_topology, up
+from deuteron.cli.topologies import stored_topology
+from deuteron.cli.up import up
 from deuteron.sandbox import control, identities
 from deuteron.sandbox import snapshots as kept
 from deuteron.sandbox.claims import claim_port, free_uid

@@ -56,3 +56,22 @@ def stored_topology(state: State) -> Topology:
         return parse_topology(read_own(state.topology).decode(), str(state.topology))
     except FileNotFoundError as error:
         raise TopologyError(f"cannot find {state.topology}", "deuteron up --topology FILE") from error
+
+
+def refuse_abandoned(state: State, given: Given) -> None:
+    """Who takes a host out of the topology is told first that what it carries stays behind.
+
+    Also for a host that loses a group. A cloud that is down cannot be asked what that is.
+
+    Raises: TopologyError.
+    """
+    new = {host.name: host for host in parse_topology(given.text, given.source).hosts}
+    for host in stored_topology(state).agents:
+        lost = set(host.roles) - set(new[host.name].roles if host.name in new else ())
+        if lost:
+            what = "is not in" if host.name not in new else f"is not in group {' and '.join(sorted(lost))} of"
+            raise TopologyError(
+                f'host "{host.name}" of the cloud {what} {given.source}: servers, routers, DHCP and volumes '
+                "that it has would stand still",
+                f"deuteron up, then deuteron host remove {host.name} moves them; --abandon leaves them behind",
+            )

@@ -29,7 +29,7 @@ from deuteron.cli.options import Refused, as_typed, state_option, tell_waiting
 from deuteron.cli.plugins import refuse_unknown_mechanisms, refuse_wrong_backends
 from deuteron.cli.progress import Progress
 from deuteron.cli.starter import own_cache_dir, upload_guest, write_clouds_yaml
-from deuteron.cli.topologies import Given, chosen, stored_topology
+from deuteron.cli.topologies import Given, chosen, refuse_abandoned, stored_topology
 from deuteron.model.intent import LINUX_BRIDGE, FirewallDriver
 from deuteron.sandbox import control
 from deuteron.sandbox.claims import PortClaim, claim_port
@@ -100,6 +100,7 @@ _POLL_S = 0.05
     help="A new cloud keeps its volumes on a simulated ZFS Storage Appliance.",
 )
 @click.option("--name", help="What the cloud is called.  [default: the state folder's name]")
+@click.option("--abandon", is_flag=True, help="Go on although --topology lacks hosts that the cloud has.")
 @click.option("--no-guest", is_flag=True, help="Do not build and upload the tiny guest.")
 def up(
     state: State,
@@ -110,6 +111,7 @@ def up(
     database: str | None,
     extras: tuple[str, ...],
     name: str | None,
+    abandon: bool,
     no_guest: bool,
 ) -> None:
     """Start the cloud, and wait until it is ready to use.
@@ -135,11 +137,13 @@ def up(
                 _refuse_changes(state, old, given, dataplane, firewall, name, extras)
                 cloud, topology = old, stored_topology(state)
             else:
+                if given is not None and old is not None and not abandon:
+                    refuse_abandoned(state, given)
                 claim = claims.enter_context(_port_for(old))
                 wishes = (given, dataplane, firewall, kept, name, extras)
                 cloud, topology = _start(state, old, claim, *wishes, progress)
             try:
-                _wait_until_ready(state, cloud, topology, progress)
+                _wait_until_ready(state, cloud, without_stopped(topology, cloud), progress)
                 write_clouds_yaml(state, cloud)
                 if not no_guest:
                     upload_guest(Client(cloud.port, cloud.admin_password), cloud.dataplane, progress)
@@ -224,7 +228,7 @@ def _start(
         wanted = dataplane or (old.dataplane if old is not None else None)
         checks.load_modules()
         settled = _settle_dataplane(wanted, busy)
-        kvm = settled == "ovs" and _kvm_is_usable()
+        kvm = settled == "ovs" and kvm_is_usable()
         if settled == "ovs":
             busy("KVM" if kvm else "software emulation")
         refuse_missing_clients(topology, extras, settled)
@@ -244,7 +248,7 @@ def _start(
     # The topology first: an `up` that is killed between the two is continued with the same hosts.
     write_private(state.topology, text.encode())
     write_settings(state, cloud, topology, virt_type)
-    names = ", ".join(host.name for host in topology.hosts)
+    names = ", ".join(host.name for host in without_stopped(topology, cloud).hosts)
     with progress.step("sandbox" if settled == "ovs" else "simulated hosts") as busy:
         _start_supervisor(state, kvm, claim)
         busy(names)
@@ -382,7 +386,7 @@ def _wait_until_ready(state: State, cloud: Cloud, topology: Topology, progress: 
             return not missing
 
         try:
-            _wait(state, all_alive, AGENTS_TIMEOUT_S, "agents are not alive", f"{topology.agents[0].name}-agent")
+            _wait(state, all_alive, AGENTS_TIMEOUT_S, "agents are not alive", _log_of(topology))
         except SupervisorError as error:
             raise SupervisorError(f"{error.message}: {', '.join(missing)}", error.hint) from error
 
@@ -396,7 +400,7 @@ def _wait_until_ready(state: State, cloud: Cloud, topology: Topology, progress: 
             return not late
 
         try:
-            _wait(state, all_wired, WIRING_TIMEOUT_S, "hosts are not wired", f"{topology.agents[0].name}-agent")
+            _wait(state, all_wired, WIRING_TIMEOUT_S, "hosts are not wired", _log_of(topology))
         except SupervisorError as error:
             raise SupervisorError(f"{error.message}: {', '.join(late)}", error.hint) from error
 
@@ -432,6 +436,13 @@ def _refuse_dead_api(state: State) -> Literal[False]:
     return False
 
 
+def without_stopped(topology: Topology, cloud: Cloud) -> Topology:
+    """The topology without hosts that are switched off, which nobody waits for."""
+    return msgspec.structs.replace(
+        topology, hosts=tuple(host for host in topology.hosts if host.name not in cloud.stopped)
+    )
+
+
 def missing_agents(client: Client, topology: Topology) -> list[str]:
     """Hosts of `topology` whose network agent or compute service is not alive.
 
@@ -459,6 +470,11 @@ def _wait(state: State, is_there: Callable[[], bool], timeout_s: float, problem:
         time.sleep(_POLL_S)
 
 
+def _log_of(topology: Topology) -> str:
+    """Of the first agent."""
+    return f"{topology.agents[0].name}-agent" if topology.agents else "supervisor"
+
+
 def _last_line(state: State, log: str) -> str:
     """The last line of a log, as the end of a message."""
     try:
@@ -468,7 +484,7 @@ def _last_line(state: State, log: str) -> str:
     return f"; its log ends with: {lines[-1]}" if lines else ""
 
 
-def _kvm_is_usable() -> bool:
+def kvm_is_usable() -> bool:
     """Whether guests really run on KVM here. The probe takes a second, so its answer is kept until the next boot."""
     from deuteron.compute.probe import probe_kvm
 

@@ -480,7 +480,7 @@ def authorized(header: bytes, token: str) -> bool:
 def host_of(settings: Settings, authorization: str) -> str | None:
     """The host whose token an `Authorization` header carries; None when it is nobody's."""
     given = authorization.encode("latin-1", "replace")
-    return next((name for name, entry in settings.hosts.items() if authorized(given, entry.token)), None)
+    return next((name for name, entry in settings.hosts.copy().items() if authorized(given, entry.token)), None)
 
 
 def _with(report: Report | None, more: Sequence[Status]) -> Report:

@@ -6,6 +6,7 @@ Frozen values, passed to whoever needs them; `api/settings.py` reads them.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -161,6 +162,7 @@ class Settings(msgspec.Struct, frozen=True):
     host: str = "127.0.0.1"
     region: str = "RegionOne"
     hosts: dict[str, HostEntry] = {}
+    """The one part that changes while the API runs, by `take_hosts`: whoever goes over it takes a copy first."""
     outside_token: str = ""
     """The secret of the host `outside`, which has no agent; "" where there is none."""
     vlan_ranges: dict[str, tuple[tuple[int, int], ...]] = msgspec.field(
@@ -187,6 +189,18 @@ class Settings(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Settings(state_dir={self.state_dir!r}, port={self.port})"
+
+    def take_hosts(self, wanted: Mapping[str, HostEntry]) -> tuple[set[str], set[str]]:
+        """Have these hosts from now on, everywhere where these settings are held: names of who came, and of who left.
+
+        Other threads read meanwhile: a host that stays is there at every moment.
+        """
+        came, left = wanted.keys() - self.hosts.keys(), self.hosts.keys() - wanted.keys()
+        for name, entry in wanted.items():
+            self.hosts[name] = entry
+        for name in left:
+            del self.hosts[name]
+        return came, left
 
     @property
     def dns_domain(self) -> str:

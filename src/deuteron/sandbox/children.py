@@ -99,6 +99,11 @@ class Family:
     def add(self, spec: ChildSpec, enter: Callable[[], None]) -> None:
         self._children[spec.name] = _Child(spec, enter)
 
+    def remove(self, host: str) -> None:
+        """Forget the children of a host: they are not started again. Who asks for it ends those that run."""
+        self._children = {name: child for name, child in self._children.items() if child.spec.host != host}
+        self.changed = True
+
     def statuses(self) -> list[ChildStatus]:
         return [
             ChildStatus(c.spec.name, c.spec.host, c.state, c.pid, c.restarts, c.since, c.last_exit)
@@ -157,10 +162,14 @@ class Family:
 
     def restart(self, name: str) -> bool:
         """Ask child `name` to end, so that it is started again; False if there is no such running child."""
+        return self.tell(name, signal.SIGTERM)
+
+    def tell(self, name: str, number: int) -> bool:
+        """Send signal `number` to child `name`; False if there is no such running child."""
         child = self._children.get(name)
         if child is None or child.pid is None:
             return False
-        os.kill(child.pid, signal.SIGTERM)
+        os.kill(child.pid, number)
         return True
 
     def hold(self, suffix: str = "") -> None:

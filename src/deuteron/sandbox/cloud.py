@@ -70,6 +70,10 @@ class Cloud(msgspec.Struct, frozen=True):
     origins: tuple[str, ...] = ()
     """Of a fork: the state folders of the clouds before it. Files of its hosts name each other by these paths, and its
     hosts find them there."""
+    stopped: tuple[str, ...] = ()
+    """Hosts that are switched off."""
+    links_down: dict[str, tuple[str, ...]] = {}
+    """The interfaces of hosts whose cables are out."""
     format: int = FORMAT
 
 

@@ -25,8 +25,11 @@ NAMESPACE_KINDS = ("user", "pid", "ipc", "mnt", "net", "uts")
 
 
 class Ask(msgspec.Struct, omit_defaults=True):
-    do: Literal["status", "enter", "restart", "hold", "stop"]
-    """`hold`: the API and the agents end and stay so until the cloud starts anew, and guests go on."""
+    do: Literal["status", "enter", "restart", "hold", "stop", "apply"]
+    """`hold`: the API and the agents end and stay so until the cloud starts anew, and guests go on.
+
+    `apply`: make the hosts as the state folder says now; `status` tells when they are, by the serial number.
+    """
     name: str = ""
 
 
@@ -41,6 +44,13 @@ class Reply(msgspec.Struct, omit_defaults=True):
     """Process ids as seen outside of the sandbox, by name of the process."""
     kinds: tuple[str, ...] = ()
     """For `enter`: which namespace each of the files that come with the reply is."""
+    hosts: tuple[str, ...] = ()
+    """Those that are there."""
+    serial: int = 0
+    """Of what was asked last to be applied."""
+    applied: int = 0
+    """Of what is carried out, or was refused: then with `refused`."""
+    refused: str | None = None
     error: str | None = None
     hint: str | None = None
 

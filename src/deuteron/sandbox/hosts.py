@@ -15,24 +15,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
+import signal
+import socket
 import traceback
-import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from . import namespaces as ns
+from .cables import links_of, make_links, plug, run, sysctl, without_offloads
 from .cloud import State
 from .errors import NamespaceError
-from .processes import OVS_SCHEMA, SYSTEM_PATH
+from .processes import OVS_SCHEMA
 from .topology import OUTSIDE, Host, Topology
 
 HOST_FLAGS = ns.CLONE_NEWNS | ns.CLONE_NEWNET | ns.CLONE_NEWUTS
-BRIDGES = ("mgmt", "tunnel", "trunk", "provider")
-# The userspace datapath reads these links through AF_PACKET and sees frames as the sender left them:
-# unfinished checksums and segments larger than the MTU would be forwarded as they are.
-_OFFLOADS = ("rx", "tx", "sg", "tso", "gso", "gro", "rxvlan", "txvlan")
 
 LIBVIRTD_CONF = """\
 auth_unix_ro = "none"
@@ -57,15 +54,6 @@ LIBVIRT_USER = ("libvirt-qemu:x:64055:64055:Libvirt Qemu:/nonexistent:/usr/sbin/
 LIBVIRT_GROUPS = ("libvirt-qemu:x:64055:", "kvm:x:64056:")
 
 
-class Link(NamedTuple):
-    """One cable: `inside` on the host, `outside` on a bridge of the sandbox."""
-
-    inside: str
-    outside: str
-    bridge: str
-    address: str | None
-
-
 class HostNamespaces(NamedTuple):
     """Open files that keep a host's namespaces alive."""
 
@@ -79,87 +67,76 @@ class HostNamespaces(NamedTuple):
         ns.setns(self.uts, ns.CLONE_NEWUTS)
         ns.setns(self.mnt, ns.CLONE_NEWNS)
 
+    def close(self) -> None:
+        """The kernel removes them when the last process in them is gone."""
+        for fd in self:
+            os.close(fd)
 
-def links_of(host: Host, topology: Topology) -> tuple[Link, ...]:
-    """The cables of `host`; `outside` has only those to physical networks, a host without an agent only the others."""
-    if host.name == OUTSIDE:
-        trunk, provider = host.interfaces.vlan_interface, host.interfaces.neutron_external_interface
-        return (
-            Link(trunk, _peer(host, trunk, 2), "trunk", None),
-            Link(provider, _peer(host, provider, 3), "provider", topology.external.outside_address),
-        )
-    addresses = (
-        f"{host.management_ip}/{_length(topology.networks.management)}",
-        # With an agent, the address is that of the bridge which the agent puts the interface in.
-        None if host.roles else f"{host.tunnel_ip}/{_length(topology.networks.tunnel)}",
-        None,
-        None,
-    )
-    cables = tuple(
-        Link(inside, _peer(host, inside, number), bridge, address)
-        for number, (inside, bridge, address) in enumerate(zip(host.interfaces.names, BRIDGES, addresses, strict=True))
-    )
-    return cables if host.roles else cables[:2]
+    def processes(self) -> list[int]:
+        """The processes of the host, whatever started them: they may have other namespaces, but are called as it is."""
+        own = os.fstat(self.uts).st_ino
+        found = []
+        for entry in os.listdir("/proc"):
+            # Some end meanwhile; one that nobody may look into is init's own child, before its exec.
+            with contextlib.suppress(OSError):
+                if entry.isdigit() and os.stat(f"/proc/{entry}/ns/uts").st_ino == own:
+                    found.append(int(entry))
+        return found
 
 
-def make_networks() -> None:
-    """Lay the sandbox's bridges, in the calling process's network namespace."""
-    lines = ["link set lo up"]
-    for bridge in BRIDGES:
-        # Without multicast snooping neighbour discovery and every tunnel's flood reach all ports from the first packet.
-        lines.append(f"link add {bridge} type bridge forward_delay 0 stp_state 0 mcast_snooping 0")
-    _sysctl("net.ipv6.conf.default.disable_ipv6", "1")
-    for name in ("iptables", "ip6tables", "arptables"):
-        _sysctl(f"net.bridge.bridge-nf-call-{name}", "0")
-    lines += [f"link set {bridge} up" for bridge in BRIDGES]
-    _ip(lines)
-
-
-def make_hosts(topology: Topology, state: State, kvm: bool, origins: tuple[str, ...] = ()) -> dict[str, HostNamespaces]:
-    """Make the namespaces of all hosts, side by side, and connect them.
+def make_hosts(
+    hosts: Sequence[Host], topology: Topology, state: State, kvm: bool, origins: tuple[str, ...] = ()
+) -> dict[str, HostNamespaces]:
+    """Make the namespaces of `hosts`, side by side, and connect them to the others of the topology.
 
     Called by the sandbox's init, whose pid in the sandbox is 1. `kvm` is False where the device is no use:
     it is hidden then, since libvirtd would spend seconds to find that out on each start. `origins` are paths at which
     the hosts find the state folder, too.
 
-    Raises: NamespaceError naming the host and the step that failed.
+    Raises: NamespaceError naming the host and the step that failed; none of them is left then.
     """
-    hosts_file = "".join(f"{h.management_ip} {h.name}\n" for h in topology.hosts if h.name != OUTSIDE)
-    started: list[tuple[Host, int, int, int]] = []
-    for host in topology.hosts:
-        prepare_state(host, state, f"127.0.0.1 localhost\n::1 localhost\n{hosts_file}")
-        done_read, done_write = os.pipe()
-        go_read, go_write = os.pipe()
+    started: list[tuple[Host, int, socket.socket]] = []
+    for host in hosts:
+        prepare_state(host, state, _hosts_file(topology))
+        ours, theirs = socket.socketpair()
         pid = os.fork()
         if pid == 0:
-            os.close(done_read)
-            os.close(go_write)
-            _become_host(host, topology, (state, kvm, origins), done_write, go_read)
-        os.close(done_write)
-        os.close(go_read)
-        started.append((host, pid, done_read, go_write))
+            signal.set_wakeup_fd(-1)
+            ours.close()
+            _become_host(host, topology, (state, kvm, origins), theirs)
+        theirs.close()
+        started.append((host, pid, ours))
     made: dict[str, HostNamespaces] = {}
     problems: list[str] = []
-    for host, pid, done_read, _ in started:
-        word = os.read(done_read, 65536).decode()
-        if word == "ok":
-            made[host.name] = HostNamespaces(
-                *(os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in ("mnt", "net", "uts"))
-            )
-        else:
-            problems.append(f'cannot make host "{host.name}": {word.strip() or "its first process ended"}')
-    # All at once: a later child holds copies of the earlier ones' pipes.
-    for _, _, done_read, go_write in started:
-        os.close(go_write)
-        os.close(done_read)
-    for _, pid, _, _ in started:
+    for host, pid, line in started:
+        # Each sends its own files: init may not look into a process that has its memory.
+        word, files, _, _ = socket.recv_fds(line, 65536, 3, socket.MSG_CMSG_CLOEXEC)
+        line.close()
         os.waitpid(pid, 0)
+        if word == b"ok" and len(files) == 3:
+            made[host.name] = HostNamespaces(*files)
+        else:
+            problems.append(f'cannot make host "{host.name}": {word.decode().strip() or "its first process ended"}')
     if problems:
+        for namespaces in made.values():
+            namespaces.close()
         raise NamespaceError(problems[0], "deuteron doctor")
-    cables = [link for host in topology.hosts for link in links_of(host, topology)]
-    _ip([f"link set {link.outside} master {link.bridge} up" for link in cables])
-    _without_offloads(link.outside for link in cables if link.bridge != "mgmt")
+    cables = [link for host in hosts for link in links_of(host, topology)]
+    plug(cables)
+    without_offloads(link.outside for link in cables if link.bridge != "mgmt")
     return made
+
+
+def name_hosts(names: Iterable[str], topology: Topology, state: State) -> None:
+    """Let the hosts of these names, which are there already, know all others by name."""
+    for name in names:
+        # In place: the file is what they have as /etc/hosts.
+        (state.host(name) / "run" / "hosts").write_text(_hosts_file(topology))
+
+
+def _hosts_file(topology: Topology) -> str:
+    known = "".join(f"{host.management_ip} {host.name}\n" for host in topology.hosts if host.name != OUTSIDE)
+    return f"127.0.0.1 localhost\n::1 localhost\n{known}"
 
 
 def prepare_state(host: Host, state: State, hosts_file: str) -> None:
@@ -177,49 +154,34 @@ def prepare_state(host: Host, state: State, hosts_file: str) -> None:
         # Under another name first: a half-written database must not be found by the next start.
         new = folder / "ovs" / "conf.db.new"
         new.unlink(missing_ok=True)
-        _run("ovsdb-tool", "create", str(new), OVS_SCHEMA)
+        run("ovsdb-tool", "create", str(new), OVS_SCHEMA)
         new.rename(database)
-    elif _run("ovsdb-tool", "needs-conversion", str(database), OVS_SCHEMA).strip() == "yes":
-        _run("ovsdb-tool", "convert", str(database), OVS_SCHEMA)
+    elif run("ovsdb-tool", "needs-conversion", str(database), OVS_SCHEMA).strip() == "yes":
+        run("ovsdb-tool", "convert", str(database), OVS_SCHEMA)
 
 
-def _become_host(host: Host, topology: Topology, view: tuple[State, bool, tuple[str, ...]], done: int, go: int) -> None:
-    """In a child of init: make the namespaces, say so, and stay until init holds them. Never returns."""
+def _become_host(
+    host: Host, topology: Topology, view: tuple[State, bool, tuple[str, ...]], line: socket.socket
+) -> None:
+    """In a child of init: make the namespaces and send them as open files. Never returns."""
     status = 1
     try:
         ns.unshare(HOST_FLAGS)
         ns.make_mounts_private()
         ns.set_hostname(host.name)
-        _make_links(links_of(host, topology))
+        make_links(links_of(host, topology))
         if host.name == OUTSIDE and topology.external.routed:
-            _sysctl("net.ipv4.ip_forward", "1")
-            _sysctl("net.ipv6.conf.all.forwarding", "1")
+            sysctl("net.ipv4.ip_forward", "1")
+            sysctl("net.ipv6.conf.all.forwarding", "1")
         _make_view(host.name, *view)
-        os.write(done, b"ok")
-        os.read(go, 1)
+        files = [os.open(f"/proc/self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in ("mnt", "net", "uts")]
+        socket.send_fds(line, [b"ok"], files)
         status = 0
     except (OSError, NamespaceError) as error:
-        os.write(done, str(error).encode()[:4000])
+        line.send(str(error).encode()[:4000])
         traceback.print_exc()
     finally:
         os._exit(status)
-
-
-def _make_links(links: Iterable[Link]) -> None:
-    links = tuple(links)
-    lines = ["link set lo up"]
-    for link in links:
-        lines.append(f"link add {link.inside} type veth peer name {link.outside} netns 1")
-    _ip(lines)
-    lines = []
-    for link in links:
-        if link.address is not None:
-            lines.append(f"addr add {link.address} dev {link.inside}")
-        else:
-            _sysctl(f"net.ipv6.conf.{link.inside.replace('.', '/')}.disable_ipv6", "1")
-        lines.append(f"link set {link.inside} up")
-    _ip(lines)
-    _without_offloads(link.inside for link in links if link.bridge != "mgmt")
 
 
 def _make_view(host: str, state: State, kvm: bool, origins: tuple[str, ...]) -> None:
@@ -307,44 +269,3 @@ def _make_mount_point(target: str) -> None:
         ns.bind(f"/proc/self/fd/{below}/{entry.name}", new)
     os.close(below)
     os.makedirs(target, 0o755)
-
-
-def _peer(host: Host, inside: str, number: int) -> str:
-    """The name of a cable's end on the bridge: `aio-eth2` where the kernel's 15 bytes allow it."""
-    name = f"{host.name}-{inside}"
-    # Made from the name alone: a host keeps its cables when others come and go.
-    return name if len(name) <= 15 else f"h{zlib.crc32(host.name.encode()):08x}-{number}"
-
-
-def _length(network: str) -> str:
-    return network.rpartition("/")[2]
-
-
-def _sysctl(name: str, value: str) -> None:
-    """Set a kernel setting of the own network namespace; one that this kernel does not have is let be."""
-    with contextlib.suppress(OSError):
-        Path("/proc/sys", *(part.replace("/", ".") for part in name.split("."))).write_text(value)
-
-
-def _without_offloads(interfaces: Iterable[str]) -> None:
-    arguments = [word for offload in _OFFLOADS for word in (offload, "off")]
-    for interface in interfaces:
-        subprocess.run(
-            ["ethtool", "-K", interface, *arguments], env={"PATH": SYSTEM_PATH}, capture_output=True, check=False
-        )
-
-
-def _ip(lines: list[str]) -> None:
-    _run("ip", "-batch", "-", given="\n".join(lines) + "\n")
-
-
-def _run(*arguments: str, given: str = "") -> str:
-    try:
-        done = subprocess.run(
-            arguments, input=given, env={"PATH": SYSTEM_PATH}, capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError as error:
-        raise NamespaceError(f"cannot find the program {arguments[0]}", "deuteron doctor") from error
-    if done.returncode:
-        raise NamespaceError(f"{' '.join(arguments)}: {done.stderr.strip()}", "deuteron doctor")
-    return done.stdout

@@ -6,12 +6,15 @@ left of a whole one.
 
 It talks to the supervisor outside over a socket pair, one JSON object per packet:
 
-    init to supervisor   {"host": NAME} with the host's three namespace files   once per host
+    init to supervisor   {"host": NAME} with the host's three namespace files   for each host that is made
+                         {"gone": NAME}                                          that host has ended
                          {"ready": true}                                         all hosts are there
+                         {"serial": N, "failed": MESSAGE}                        hosts are as wanted, or cannot be
                          {"failed": MESSAGE, "hint": HINT}                       and then ends
                          {"log": NAME} with the end of a pipe                    what process NAME says comes out of it
                          {"children": [ChildStatus, ...]}                        whenever one changed
-    supervisor to init   {"stop": true}, {"restart": NAME}, {"hold": true}             agents end, and stay so
+    supervisor to init   {"stop": true}, {"restart": NAME}, {"serial": N, "wanted": Wanted}
+                         {"hold": true}                                          agents end, and stay so
 """
 
 from __future__ import annotations
@@ -30,12 +33,12 @@ from pathlib import Path
 import msgspec
 
 from . import namespaces as ns
+from .cables import make_networks
 from .children import ChildStatus, Family
 from .cloud import Cloud, State
 from .errors import SandboxError
-from .hosts import make_hosts, make_networks
-from .processes import host_processes
-from .topology import Topology
+from .fleet import Fleet, Wanted
+from .hosts import HostNamespaces
 
 SANDBOX_FLAGS = ns.CLONE_NEWNS | ns.CLONE_NEWNET | ns.CLONE_NEWPID | ns.CLONE_NEWUTS | ns.CLONE_NEWIPC
 STAGE_S = 4.0
@@ -46,6 +49,7 @@ class Message(msgspec.Struct, omit_defaults=True):
     """Any packet between init and supervisor; see the module's docstring."""
 
     host: str | None = None
+    gone: str | None = None
     log: str | None = None
     ready: bool = False
     failed: str | None = None
@@ -54,10 +58,12 @@ class Message(msgspec.Struct, omit_defaults=True):
     stop: bool = False
     restart: str | None = None
     hold: bool = False
+    serial: int | None = None
+    wanted: Wanted | None = None
 
 
 def run_init(
-    cloud: Cloud, topology: Topology, state: State, kvm: bool, python: str, source: Path, link: socket.socket
+    cloud: Cloud, wanted: Wanted, state: State, kvm: bool, program: tuple[str, Path], link: socket.socket
 ) -> None:
     """Be the sandbox's init. Never returns."""
     status = 1
@@ -75,7 +81,16 @@ def run_init(
             ns.mount("proc", "/proc", "proc", ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC)
             ns.set_hostname(cloud.name[:63])
             make_networks()
-            namespaces = make_hosts(topology, state, kvm, cloud.origins)
+            family = Family(lambda name: _open_log(link, name))
+
+            def arrived(name: str, namespaces: HostNamespaces) -> None:
+                socket.send_fds(link, [msgspec.json.encode(Message(host=name))], list(namespaces))
+
+            def gone(name: str) -> None:
+                _send(link, Message(gone=name))
+
+            fleet = Fleet(cloud, state, kvm, program, family, arrived, gone, reap)
+            fleet.become(wanted)
         except (OSError, SandboxError) as error:
             traceback.print_exc()
             _send(link, Message(failed=f"cannot make the sandbox: {error}", hint=getattr(error, "hint", None)))
@@ -83,14 +98,8 @@ def run_init(
         if cloud.host_ids is not None:
             # It has in memory what the supervisor had: passwords that no host should find.
             ns.be_readable(False)
-        for name, files in namespaces.items():
-            socket.send_fds(link, [msgspec.json.encode(Message(host=name))], list(files))
-        family = Family(lambda name: _open_log(link, name))
-        for host in topology.hosts:
-            for spec in host_processes(host, cloud, state, python, source):
-                family.add(spec, namespaces[host.name].enter)
         _send(link, Message(ready=True))
-        _keep(family, link)
+        _keep(family, fleet, link)
         status = 0
     except BaseException:
         traceback.print_exc()
@@ -138,7 +147,7 @@ def _open_log(link: socket.socket, name: str) -> int:
     return writing
 
 
-def _keep(family: Family, link: socket.socket) -> None:
+def _keep(family: Family, fleet: Fleet, link: socket.socket) -> None:
     """Keep the family alive until we are asked to stop or the supervisor is gone."""
     wake = wake_on_signals()
     while True:
@@ -151,15 +160,26 @@ def _keep(family: Family, link: socket.socket) -> None:
         if wake in readable:
             wake.recv(4096)
         if link in readable:
-            packet = link.recv(65536)
+            packet = link.recv(1 << 20)
             message = msgspec.json.decode(packet, type=Message) if packet else Message(stop=True)
             if message.restart is not None:
                 family.restart(message.restart)
             if message.hold:
                 family.hold("-agent")
+            if message.wanted is not None:
+                _send(link, _carried_out(fleet, message.wanted, message.serial or 0))
             if message.stop:
                 _stop(family)
                 return
+
+
+def _carried_out(fleet: Fleet, wanted: Wanted, serial: int) -> Message:
+    try:
+        fleet.become(wanted)
+    except (OSError, SandboxError) as error:
+        traceback.print_exc()
+        return Message(serial=serial, failed=str(error), hint=getattr(error, "hint", None))
+    return Message(serial=serial)
 
 
 def _stop(family: Family) -> None:

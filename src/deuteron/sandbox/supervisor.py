@@ -22,7 +22,6 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -35,12 +34,13 @@ from .cloud import Cloud, Failure, State, open_state, read_cloud, write_private
 from .confine import confine, open_devices, open_ways
 from .control import NAMESPACE_KINDS, Ask, Phase, Reply
 from .custody import read_own
+from .enclosure import Sandbox, start_sandbox
 from .errors import NamespaceError, SandboxError, SupervisorError
+from .fleet import Wanted
 from .identities import RANGE_LENGTH
-from .init import SANDBOX_FLAGS, STAGE_S, Message, reap, run_init, wake_on_signals
+from .init import STAGE_S, Message, reap, run_init, wake_on_signals
 from .logs import Logs
 from .processes import api_process, host_processes, simulated_agent
-from .topology import Topology
 from .topology_file import parse_topology
 
 _FIRST_DELAY_S = 1.0
@@ -71,8 +71,7 @@ def main() -> int:
         cloud = read_cloud(state)
         if cloud is None:
             raise SupervisorError(f"there is no cloud in {state.folder}", "deuteron up")
-        topology = parse_topology(read_own(state.topology).decode(), str(state.topology))
-        Supervisor(state, cloud, topology, arguments.kvm).run()
+        Supervisor(state, cloud, read_own(state.topology).decode(), arguments.kvm).run()
     except SandboxError as error:
         print(error.message, file=sys.stderr)
         write_private(state.failure, msgspec.json.encode(Failure(error.message, error.hint)))
@@ -85,10 +84,11 @@ def main() -> int:
 class Supervisor:
     """One cloud's processes. `run` returns when the cloud was asked to stop."""
 
-    def __init__(self, state: State, cloud: Cloud, topology: Topology, kvm: bool) -> None:
+    def __init__(self, state: State, cloud: Cloud, topology: str, kvm: bool) -> None:
         self._state = state
         self._cloud = cloud
-        self._topology = topology
+        self._text = topology
+        self._topology = parse_topology(topology, str(state.topology))
         self._kvm = kvm
         self._source = Path(deuteron.__file__).resolve().parent.parent
         self._pid = os.getpid()
@@ -96,9 +96,10 @@ class Supervisor:
         self._logs = Logs(state.logs)
         self._family = Family(self._logs.open)
         # Only these: what the sandbox says about itself is not to be believed.
-        inner = (spec for host in topology.hosts for spec in host_processes(host, cloud, state, "", self._source))
-        self._inner_names = frozenset(spec.name for spec in inner)
-        self._sandbox: _Sandbox | None = None
+        self._inner_names = self._names_of_processes()
+        self._serial = self._applied = 0
+        self._refused: tuple[str, str | None] | None = None
+        self._sandbox: Sandbox | None = None
         self._problem: str | None = None
         self._phase: Phase = "none" if cloud.dataplane == "none" else "starting"
         self._retry_at = 0.0
@@ -131,10 +132,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopping.set())
         self._family.add(api_process(self._state, sys.executable, self._source), self._enter_api)
-        if self._cloud.dataplane == "none":
-            for host in self._topology.agents:
-                agent = simulated_agent(host, self._state, sys.executable, self._source)
-                self._family.add(agent, functools.partial(self._enter_simulated, host.name))
+        self._tend_simulated()
         while not stopping.is_set:
             self._family.changed = False
             wait_s = self._family.tick()
@@ -176,6 +174,19 @@ class Supervisor:
         paths = [self._state.host(host), self._state.api, *self._programs()]
         confine(self._cloud.host_ids, paths, self._pid, self._api_groups())
 
+    def _tend_simulated(self) -> None:
+        """Without a data plane: agents of the hosts that are to be there, and of no others."""
+        if self._cloud.dataplane != "none":
+            return
+        wanted = {host.name: host for host in self._topology.agents if host.name not in self._cloud.stopped}
+        there = {status.host: status.pid for status in self._family.statuses() if status.host}
+        for name in there.keys() - wanted.keys():
+            self._family.tell(f"{name}-agent", signal.SIGTERM)
+            self._family.remove(name)
+        for name in [name for name in wanted if name not in there]:
+            agent = simulated_agent(wanted[name], self._state, sys.executable, self._source)
+            self._family.add(agent, functools.partial(self._enter_simulated, name))
+
     def _programs(self) -> list[Path]:
         """Where our own programs are; the system's folders are open to everybody."""
         folders = (self._source, Path(sys.prefix), Path(sys.base_prefix))
@@ -201,12 +212,52 @@ class Supervisor:
             maps = ns.user_id_maps()
         self._sandbox = start_sandbox(
             lambda link: run_init(
-                self._cloud, self._topology, self._state, self._kvm, sys.executable, self._source, link
+                self._cloud, self._wanted(), self._state, self._kvm, (sys.executable, self._source), link
             ),
             maps,
             self._prepare_sandbox if first is not None else lambda: None,
         )
         return None
+
+    def _wanted(self) -> Wanted:
+        return Wanted(self._text, self._cloud.stopped, self._cloud.links_down)
+
+    def _names_of_processes(self) -> frozenset[str]:
+        hosts = self._topology.hosts
+        inner = (spec for host in hosts for spec in host_processes(host, self._cloud, self._state, "", self._source))
+        return frozenset(spec.name for spec in inner)
+
+    def _apply(self, reply: Reply) -> None:
+        """Take what the state folder says of hosts now, and have it carried out.
+
+        The API hears of hosts that join and leave by SIGHUP.
+        """
+        try:
+            cloud = read_cloud(self._state)
+            text = read_own(self._state.topology).decode()
+            topology = parse_topology(text, str(self._state.topology))
+        except (OSError, UnicodeDecodeError) as error:
+            reply.error = f"cannot read {self._state.topology}: {error}"
+            return
+        except SandboxError as error:
+            reply.error, reply.hint = error.message, error.hint
+            return
+        if cloud is None:
+            reply.error = f"cannot find {self._state.record}"
+            return
+        self._cloud, self._text, self._topology = cloud, text, topology
+        # Those that leave have last words.
+        self._inner_names |= self._names_of_processes()
+        self._family.tell("api", signal.SIGHUP)
+        self._serial += 1
+        self._refused = None
+        reply.serial = self._serial
+        if self._cloud.dataplane == "none":
+            self._tend_simulated()
+            self._applied = self._serial
+        elif self._sandbox is not None:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it begins anew, with what is wanted now
+                self._sandbox.link.send(msgspec.json.encode(Message(serial=self._serial, wanted=self._wanted())))
 
     def _prepare_sandbox(self) -> None:
         """In a child, as root of the machine: what root of the sandbox could not do, or is not to do.
@@ -219,7 +270,7 @@ class Supervisor:
         open_ways([self._state.folder / "hosts", self._state.api, *self._programs()])
         os.setgroups(self._api_groups())
 
-    def _hear_sandbox(self, sandbox: _Sandbox) -> None:
+    def _hear_sandbox(self, sandbox: Sandbox) -> None:
         try:
             packet, files, _, _ = socket.recv_fds(sandbox.link, 1 << 20, 8, socket.MSG_CMSG_CLOEXEC)
         except ConnectionResetError:
@@ -230,6 +281,7 @@ class Supervisor:
             return
         message = msgspec.json.decode(packet, type=Message)
         if message.host is not None:
+            sandbox.forget(message.host)
             sandbox.hosts[message.host] = tuple(files)
         elif message.log in self._inner_names and len(files) == 1:
             self._logs.adopt(message.log, files[0])
@@ -238,8 +290,15 @@ class Supervisor:
                 os.close(fd)
         if message.children is not None:
             sandbox.children = tuple(message.children)
+        if message.gone is not None:
+            sandbox.forget(message.gone)
+        if message.serial is not None:
+            self._applied = message.serial
+            self._refused = None if message.failed is None else (message.failed, message.hint)
+            return
         if message.ready:
             self._phase = "ready"
+            self._applied = self._serial
             self._problem = None
             self._delay_s = _FIRST_DELAY_S
         if message.failed is not None:
@@ -319,6 +378,15 @@ class Supervisor:
             reply.children = (*self._family.statuses(), *inner)
             reply.outer_pids = self._outer_pids(inner)
             reply.error = self._problem
+            reply.serial, reply.applied = self._serial, self._applied
+            if self._sandbox is not None:
+                reply.hosts = tuple(self._sandbox.hosts)
+            elif self._cloud.dataplane == "none":
+                reply.hosts = tuple(child.host for child in self._family.statuses() if child.host)
+            if self._refused is not None:
+                reply.refused, reply.hint = self._refused
+        elif question.do == "apply":
+            self._apply(reply)
         elif question.do == "restart":
             known = [status.name for status in self._family.statuses()]
             if question.name in known:
@@ -342,6 +410,8 @@ class Supervisor:
             reply.error, reply.hint = "this cloud has no data plane, so its hosts cannot be entered", "deuteron doctor"
         elif self._topology.host(host) is None:
             reply.error, reply.hint = f'there is no host "{host}"', f"hosts are {names}"
+        elif host in self._cloud.stopped:
+            reply.error, reply.hint = f'host "{host}" is stopped', f"deuteron host start {host}"
         elif self._sandbox is None or self._sandbox.pid is None or host not in self._sandbox.hosts:
             reply.error, reply.hint = f'host "{host}" is not up yet', "deuteron status"
         else:
@@ -397,94 +467,6 @@ class _Flag:
 
     def set(self) -> None:
         self.is_set = True
-
-
-class _Sandbox:
-    """A running sandbox, from outside."""
-
-    def __init__(self, pid: int, link: socket.socket) -> None:
-        self.pid: int | None = pid
-        self.link = link
-        self.hosts: dict[str, tuple[int, ...]] = {}
-        self.children: tuple[ChildStatus, ...] = ()
-
-    def close(self) -> None:
-        if self.pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
-        self.link.close()
-        for files in self.hosts.values():
-            for fd in files:
-                os.close(fd)
-        self.hosts.clear()
-
-
-def start_sandbox(
-    init: Callable[[socket.socket], None], maps: ns.IdMaps | None, prepare: Callable[[], None]
-) -> _Sandbox:
-    """Make the namespaces and run `init` as process 1 in them; the caller must be a child subreaper.
-
-    A process in between runs `prepare`, makes the namespaces (a pid namespace begins with the maker's first child) and
-    ends. With `maps` there is a user namespace with these identities.
-
-    Raises: NamespaceError if the kernel or newuidmap refuses.
-    """
-    is_root = os.getuid() == 0
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    go_read, go_write = os.pipe()
-    said_read, said_write = os.pipe()
-    between = os.fork()
-    if between == 0:
-        try:
-            ours.close()
-            os.close(go_write)
-            os.close(said_read)
-            prepare()
-            if maps is not None:
-                ns.unshare(ns.CLONE_NEWUSER)
-                os.write(said_write, b"user\n")
-                if not os.read(go_read, 1):
-                    os._exit(1)
-                if is_root:
-                    ns.become_root_inside()
-                    # Until the hosts are made, whose first processes init looks at; see run_init.
-                    ns.be_readable(True)
-            ns.unshare(SANDBOX_FLAGS)
-            pid = os.fork()
-            if pid == 0:
-                os.close(said_write)
-                init(theirs)
-            os.write(said_write, f"init {pid}\n".encode())
-            os._exit(0)
-        except OSError as error:
-            os.write(said_write, f"error {error}\n".encode())
-        finally:
-            os._exit(1)
-    theirs.close()
-    os.close(go_read)
-    os.close(said_write)
-    with os.fdopen(said_read) as said, os.fdopen(go_write, "w") as go:
-        line = said.readline()
-        if maps is not None and line == "user\n":
-            try:
-                (ns.write_id_maps_as_root if is_root else ns.write_id_maps)(between, maps)
-            except (NamespaceError, OSError):
-                os.kill(between, signal.SIGKILL)
-                os.waitpid(between, 0)
-                raise
-            go.write("1")
-            go.flush()
-            line = said.readline()
-    os.waitpid(between, 0)
-    if not line.startswith("init "):
-        reason = line.removeprefix("error ").strip() or "no reason given"
-        raise NamespaceError(
-            f"the kernel refuses the namespaces of the sandbox: {reason}",
-            "deuteron doctor says what is missing; deuteron up --dataplane none does without",
-        )
-    sandbox = _Sandbox(int(line.split()[1]), ours)
-    ours.send(b"1")
-    return sandbox
 
 
 if __name__ == "__main__":

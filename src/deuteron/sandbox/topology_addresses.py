@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 from .errors import TopologyError
-from .topology import External, Host
+from .topology import OUTSIDE, External, Host
 
 
 def checked_external(external: External, source: str) -> External:
@@ -51,6 +51,8 @@ def refuse_stray_address(address: str, network: str, host: str, source: str) -> 
 def refuse_doubled_addresses(hosts: tuple[Host, ...], source: str) -> None:
     seen: dict[str, str] = {}
     for host in hosts:
+        if host.name == OUTSIDE:
+            continue  # it is in neither network
         for address in (host.management_ip, host.tunnel_ip, host.external_ip):
             if address is None:
                 continue

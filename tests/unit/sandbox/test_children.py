@@ -169,6 +169,20 @@ def test_a_stranger_is_not_ours(tmp_path: Path) -> None:
     assert not Family(logs_in(tmp_path)).restart("nobody")
 
 
+def test_children_of_a_host_that_is_removed_are_not_started_again(tmp_path: Path) -> None:
+    family = Family(logs_in(tmp_path))
+    family.add(spec("stays", "exec sleep 60"), nothing)
+    gone = spec("goes", "exec sleep 60")
+    family.add(ChildSpec(name="goes", host="h1", argv=gone.argv, env=gone.env), nothing)
+    pid = keep_until(family, lambda now: all(each.pid for each in now.values()))["goes"].pid
+    assert pid is not None
+    family.remove("h1")
+    os.kill(pid, signal.SIGKILL)
+    assert not family.reaped(*os.waitpid(pid, 0)), "it is nobody's any more"
+    assert list(keep_until(family, lambda now: now["stays"].state == "running")) == ["stays"]
+    end(family)
+
+
 def test_ends_are_described_in_words() -> None:
     assert describe_exit(0) == "exit status 0"
     assert describe_exit(3 << 8) == "exit status 3"

@@ -12,6 +12,7 @@ from deuteron.api.call import Call, Reply
 from deuteron.api.compute import access, paging, shapes, views
 from deuteron.api.compute.bodies import Body
 from deuteron.api.compute.versions import only_until
+from deuteron.hub import departures
 from deuteron.model.codecs import is_uuid, whole_number
 from deuteron.model.errors import BadRequest, Conflict, NotFound
 from deuteron.rules.compute import aggregates, hosts, loads
@@ -115,12 +116,16 @@ def put_service(call: Call, tx: Tx) -> Reply:
 
 
 def remove_service(call: Call, tx: Tx) -> Reply:
-    """A service is as long as its host is in the cloud's topology: it is never removed here."""
+    """A service is as long as its host is in the cloud's topology; with the service of one that left, the host goes."""
     access.require(call, "os-services:delete")
     if call.version >= 53 and not is_uuid(call.params["id"]):
         raise BadRequest(f"Invalid uuid {call.params['id']}", type="HTTPBadRequest")
     for host in hosts.listed(tx, call.settings):
         if call.params["id"] in (registry.host_id(host.name, COMPUTE), host.name):
+            if host.name not in call.settings.hosts:
+                aggregates.forget_host(tx, call.settings, host.name)
+                departures.forget(tx, call.settings, host.name)
+                return Reply(204)
             raise Conflict(
                 f"Unable to delete compute service of host {host.name}: the host is in the cloud's topology. "
                 "Disable the service to keep new servers away.",

@@ -21,7 +21,7 @@ import msgspec
 
 from deuteron.api.call import MAX_BODY_BYTES, Call, Mode, Reply, Route
 from deuteron.api.hosts import config_drive, external, metadata, moves, snapshots, volume_images, volume_moves
-from deuteron.hub import log
+from deuteron.hub import departures, log
 from deuteron.hub.hub import authorized, host_of
 from deuteron.hub.whole import whole_intent
 from deuteron.model.codecs import whole_number
@@ -30,6 +30,7 @@ from deuteron.model.intent import Difference, Wiring
 from deuteron.rules.compute.residents import uses_image
 from deuteron.rules.image.data import open_image
 from deuteron.rules.volume import images
+from deuteron.store.database import Tx
 
 _PIECE: Final = 1024 * 1024
 _DIFFERENCE_TIMEOUT_S: Final = 30.0
@@ -60,6 +61,7 @@ class SERVICE:  # the name `main` looks for
             Route("GET", "/hosts/{host}/diff", _difference, Mode.ASYNC, auth=False),
             Route("GET", "/hosts/{host}/wiring", _wiring, Mode.ASYNC, auth=False),
             Route("GET", "/hosts/{host}/intent", _intent, Mode.ASYNC, auth=False),
+            Route("GET", "/hosts/{host}/carried", _carried, auth=False),
         )
 
     def prepare(self, call: Call) -> None:
@@ -128,6 +130,14 @@ async def _intent(call: Call) -> Reply:
             return msgspec.json.encode(whole_intent(tx, call.settings, host))
 
     return Reply(200, await asyncio.to_thread(make), {}, "application/json")
+
+
+def _carried(call: Call, tx: Tx) -> Reply:
+    """What the host has that must be elsewhere before it leaves: a `Carried`.
+
+    Raises: Unauthorized for the token of another host.
+    """
+    return Reply(200, msgspec.to_builtins(departures.carried(tx, _own_host(call))))
 
 
 def _current_revision(call: Call) -> int:

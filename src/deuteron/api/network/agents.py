@@ -16,7 +16,9 @@ from sqlalchemy import ColumnElement, Select, and_, func, select
 
 from deuteron.api.call import Call, Reply
 from deuteron.api.network import bodies, lists, rights
+from deuteron.hub import departures
 from deuteron.model.codecs import Boolean, Codec, Invalid, Text
+from deuteron.model.errors import Conflict
 from deuteron.model.network.rows import NetworkRow, SubnetRow
 from deuteron.model.resource import Resource
 from deuteron.model.scalars import NetworkId
@@ -78,10 +80,15 @@ def update_agent(call: Call, tx: Tx) -> Reply:
 
 
 def delete_agent(call: Call, tx: Tx) -> Reply:
-    """DELETE /agents/{id}"""
+    """DELETE /agents/{id}: of a host that is in the cloud no more, which goes with it."""
     agent = _find_agent(call, tx)
     rights.require(call, "delete_agent")
-    raise faults.conflict("AgentInUse", f"Agent {agent.id} is a part of host {agent.host.name}; it goes with its host.")
+    try:
+        departures.forget(tx, call.settings, agent.host.name)
+    except Conflict as error:
+        why = f"Agent {agent.id} goes with its host, and {error.message}."
+        raise faults.conflict("AgentInUse", why) from None
+    return Reply(204)
 
 
 def agents_of_network(call: Call, tx: Tx) -> Reply:

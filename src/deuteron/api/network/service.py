@@ -62,7 +62,7 @@ class NetworkService:
             Route("GET", "/v2.0/agents", agents.list_agents),
             Route("GET", "/v2.0/agents/{id}", agents.show_agent),
             Route("PUT", "/v2.0/agents/{id}", agents.update_agent, Mode.WRITE),
-            Route("DELETE", "/v2.0/agents/{id}", agents.delete_agent),
+            Route("DELETE", "/v2.0/agents/{id}", agents.delete_agent, Mode.WRITE),
             Route("GET", "/v2.0/agents/{id}/dhcp-networks", agents.networks_of_agent),
             Route("GET", "/v2.0/agents/{id}/l3-routers", agents.routers_of_agent),
             Route("POST", "/v2.0/agents/{id}/dhcp-networks", agents.add_network, Mode.WRITE),

@@ -155,6 +155,13 @@ def remove_host(tx: Tx, settings: Settings, aggregate: Aggregate, name: str) -> 
     return _write(tx, aggregate)
 
 
+def forget_host(tx: Tx, settings: Settings, name: str) -> None:
+    """A host that leaves the cloud is in none. It has no servers, whose zone could change."""
+    for aggregate in all_of(tx):
+        if name in aggregate.hosts:
+            remove_host(tx, settings, aggregate, name)
+
+
 # --- zones ------------------------------------------------------------------------------------------------------------
 
 

@@ -25,7 +25,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Text, bindparam, select, type_coerce, update
+from sqlalchemy import ColumnElement, Text, bindparam, delete, select, type_coerce, update
 
 from deuteron.model.intent import DEVICE_KINDS, Backend, Heartbeat, Hello, TunnelPeer
 from deuteron.model.settings import HostEntry, Settings
@@ -349,6 +349,13 @@ def disconnected(tx: Tx, name: str) -> None:
 def reset(tx: Tx) -> None:
     """No host is connected: for the start of the API. Those that were when it ended are awaited from now on."""
     tx.execute(update(hosts).where(hosts.c.connected).values(connected=False, last_heard=_text(tx.now)))
+
+
+def forget(tx: Tx, name: str) -> None:
+    """The host has left the cloud for good. Its peers hear of it, and Placement, where nothing may be taken of it."""
+    tx.execute(delete(hosts).where(hosts.c.name == name))
+    tx.changed("host", name, deleted=True)
+    placement.remove(tx, host_id(name))
 
 
 def disable_service(tx: Tx, name: str, binary: str, reason: str | None) -> None:

@@ -55,6 +55,12 @@ def report(tx: Tx, host_id: str, hello: Hello) -> None:
         inventories.replace(tx, host_id, wanted)
 
 
+def remove(tx: Tx, host_id: str) -> None:
+    """The host has left. Raises: Conflict while anything is taken of it."""
+    if providers.look(tx, host_id) is not None:
+        providers.remove(tx, host_id)
+
+
 def stock(tx: Tx) -> dict[str, dict[str, Kept]]:
     """The inventories of all providers, with what is taken of them; in one query."""
     found: dict[str, dict[str, Kept]] = {}
