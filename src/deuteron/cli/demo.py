@@ -19,6 +19,7 @@ from typing import Any
 
 import click
 
+from deuteron.cli import demo_seed_e
 from deuteron.cli.script import TIMEOUT_S, Failed, Show
 from deuteron.sandbox.cloud import default_state_dir, open_state, write_private
 
@@ -355,21 +356,29 @@ def _floating(show: Show, router: dict[str, Any], vm2: dict[str, Any], key: Path
 
 
 @click.command()
-@click.option("--network-type", type=click.Choice(["vlan", "vxlan"]), default="vlan", show_default=True,
-              help="Type of the project networks.")  # fmt: skip
-@click.option("--firewall", type=click.Choice(["openvswitch", "iptables_hybrid"]), default="openvswitch",
-              show_default=True, help="How security groups are enforced.")  # fmt: skip
+@click.option("--network-type", type=click.Choice(["vlan", "vxlan"]),
+              help="Type of the project networks of the use cases.  [default: vlan]")  # fmt: skip
+@click.option("--firewall", type=click.Choice(["openvswitch", "iptables_hybrid"]),
+              help="How security groups are enforced.  [default: openvswitch; of seed-e: iptables_hybrid]")  # fmt: skip
 @click.option("--state-dir", type=click.Path(path_type=Path), default=None,
               help="Where the demo's cloud lives  [default: 'deuteron-demo' beside the state folder].")  # fmt: skip
 @click.option("--keep", is_flag=True, help="Leave the cloud running at the end, to look around.")
 @click.option("--quiet", is_flag=True, help="Show the checks only.")
-def demo(network_type: str, firewall: str, state_dir: Path | None, keep: bool, quiet: bool) -> None:
-    """Show the six use cases on a fresh cloud.
+@click.argument("which", type=click.Choice(["use-cases", "seed-e"]), default="use-cases")
+def demo(
+    which: str, network_type: str | None, firewall: str | None, state_dir: Path | None, keep: bool, quiet: bool
+) -> None:
+    """Show the six use cases on a fresh cloud, or seed-e.
 
     Makes a cloud of its own, creates networks, boots real virtual machines, routes between them, reaches the
     outside, and logs in over ssh through a floating IP. Each step shows what the host looks like and is
     checked. Takes about two minutes; the cloud is deleted at the end unless --keep is given.
+
+    seed-e is two projects on four hosts over VXLAN: six guests whose addresses overlap, the provider network that
+    both share, and what is in the tunnels when one pings the other.
     """
+    if which == "seed-e" and network_type is not None:
+        raise click.UsageError("seed-e has networks of type vxlan: leave out --network-type")
     state = (state_dir or default_state_dir().with_name("deuteron-demo")).absolute()
     program = [sys.executable, "-m", "deuteron.cli.main"]
     environment = {**os.environ, "DEUTERON_STATE_DIR": str(state)}
@@ -384,14 +393,18 @@ def demo(network_type: str, firewall: str, state_dir: Path | None, keep: bool, q
     text = (f'[external]\ncidr = "{EXTERNAL_CIDR}"\ngateway = "{OUTSIDE_ADDRESS}"\n'
             f'pool = ["{ROUTER_ADDRESS}", "180.180.180.100"]\n')  # fmt: skip
     write_private(topology, text.encode())
+    firewall = firewall or ("iptables_hybrid" if which == "seed-e" else "openvswitch")
     failed = True
     try:
-        up = [*program, "up", "--firewall", firewall, "--topology", str(topology)]
+        up = [*program, "up", "--firewall", firewall, "--topology", "seed-e" if which == "seed-e" else str(topology)]
         if subprocess.run(up, env=environment).returncode != 0:
             raise Failed("the cloud did not start")
         key = state / "demo-key"
-        run(show, Kind(network_type, firewall), key)
-        clean(show)
+        if which == "seed-e":
+            demo_seed_e.run(show, firewall, key, ("rdo-compute-1", "rdo-compute-2"))
+        else:
+            run(show, Kind(network_type or "vlan", firewall), key)
+            clean(show)
         failed = False
     except Failed as error:
         click.secho(f"\nfailed: {error}", fg="red", err=True)
