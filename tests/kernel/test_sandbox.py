@@ -6,6 +6,7 @@ Runs as root and as an ordinary user alike; both must hold.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,11 +16,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 import pytest
 
 from deuteron.cli.checks import what_prevents_a_sandbox
 from deuteron.sandbox import control
-from deuteron.sandbox.cloud import State, new_cloud, open_state, with_tokens, write_settings
+from deuteron.sandbox.cloud import State, new_cloud, open_state, read_cloud, with_tokens, write_settings
 from deuteron.sandbox.control import Ask, Reply
 from deuteron.sandbox.topology_file import parse_topology
 from tests import needs
@@ -31,6 +33,9 @@ TOPOLOGY = """
 [groups]
 network = ["c1"]
 compute = ["c1", "c2"]
+
+[hosts.c2.links]
+network_interface = {mtu = 1400, rate_kbps = 8_000}
 """
 T = TypeVar("T")
 
@@ -66,6 +71,16 @@ class Sandbox:
 
     def status(self) -> Reply | None:
         return control.ask(self.state, Ask(do="status"))
+
+    def apply(self, topology: str, stopped: tuple[str, ...] = ()) -> Reply:
+        """Have the hosts as this says; what became of it."""
+        cloud = read_cloud(self.state)
+        assert cloud is not None
+        write_settings(self.state, msgspec.structs.replace(cloud, stopped=stopped), parse_topology(topology), "qemu")
+        self.state.topology.write_text(topology)
+        asked = control.ask(self.state, Ask(do="apply"))
+        assert asked is not None
+        return wait_for("it is done", lambda: ((now := self.status()) and now.applied >= asked.serial and now) or None)
 
     def states(self, process: str) -> dict[str, str]:
         now = self.status()
@@ -133,6 +148,47 @@ def test_a_host_has_its_name_its_links_and_its_addresses(sandbox: Sandbox) -> No
     # The address of the tunnel interface is its bridge's, and the agent's to give.
     assert sandbox.on("c2", "ip -4 -o address show eth1") == ""
     assert "172.24.4.1/24" in sandbox.on("outside", "ip -4 -o address show eth3")
+
+
+def test_a_link_has_its_size_and_its_rate(sandbox: Sandbox) -> None:
+    assert " mtu 1400 " in sandbox.on("c2", "ip link show eth0") and " mtu 1500 " in sandbox.on(
+        "c1", "ip link show eth0"
+    )
+    for host, rates in (("c1", 0), ("c2", 1)):
+        assert sandbox.on(host, "tc qdisc show dev eth0").count("tbf") == rates
+    listen = (
+        "s=socket.create_server(('172.30.0.11', 7070)); c,_=s.accept(); [0 for _ in iter(lambda: c.recv(65536), b'')]"
+    )
+    send = "c=socket.create_connection(('172.30.0.11', 7070), 5); c.sendall(bytes(2000000)); c.shutdown(1); c.recv(1)"
+    receiver = subprocess.Popen(
+        [sys.executable, "-m", "deuteron.cli", "exec", "c2", "--", sys.executable, "-c", f"import socket; {listen}"],
+        env={**os.environ, "DEUTERON_STATE_DIR": str(sandbox.state.folder)},
+    )
+    wait_for("somebody listens", lambda: "172.30.0.11:7070" in sandbox.on("c2", "ss -ltn"))
+    began = time.monotonic()
+    sandbox.on("c1", f'{sys.executable} -c "import socket; {send}"')
+    assert receiver.wait(timeout=10) == 0
+    assert time.monotonic() - began > 1.5, "two megabytes take two seconds at a megabyte a second"
+
+
+def test_a_host_that_is_stopped_is_gone_whole_and_comes_back_with_links_that_delay_where_the_kernel_can(
+    sandbox: Sandbox,
+) -> None:
+    before = sandbox.pid("c1-ovs-vswitchd")
+    assert sandbox.apply(TOPOLOGY, ("c2",)).hosts == ("c1", "outside")
+    assert sandbox.states("ovs-vswitchd") == {"c1": "running"}
+    slow = TOPOLOGY.replace("rate_kbps = 8_000", "delay_ms = 40")
+    done = sandbox.apply(slow)
+    if done.refused is not None:
+        assert "sch_netem" in done.refused and "c2" not in done.hosts
+    else:
+        (round_trip,) = re.findall(r" min/avg/max/\S+ = ([0-9.]+)/", sandbox.on("c1", "ping -c 2 -W 2 c2"))
+        assert 75 < float(round_trip) < 300
+        sandbox.apply(slow, ("c2",))
+    assert sorted(sandbox.apply(TOPOLOGY).hosts) == ["c1", "c2", "outside"]
+    sandbox.wait_for_switches()
+    sandbox.on("c1", "ping -c 1 -W 2 c2")
+    assert sandbox.pid("c1-ovs-vswitchd") == before, "the others run on"
 
 
 def test_hosts_reach_each_other_by_name(sandbox: Sandbox) -> None:

@@ -31,6 +31,7 @@ MODULES = (
     "tun", "bridge", "br_netfilter", "veth", "ip_tables", "iptable_filter", "iptable_mangle", "iptable_nat",
     "iptable_raw", "ip6_tables", "ip6table_filter", "ip6table_mangle", "ip6table_raw", "arp_tables", "ebtables",
     "ip_set", "ip_set_hash_net", "nf_conntrack_netlink", "nf_tables", "nft_compat", "nft_chain_nat", "8021q", "vxlan",
+    "sch_netem", "sch_tbf",
 )  # fmt: skip
 _TUNGETFEATURES = 0x800454CF  # include/uapi/linux/if_tun.h
 

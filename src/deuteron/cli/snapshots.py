@@ -226,7 +226,8 @@ def _is_held(state: State) -> bool:
 
 def _on_all(state: State, script: str) -> dict[str, str]:
     """What a script says on each host that has guests. Raises: SupervisorError."""
-    hosts = [host.name for host in stored_topology(state).agents if "compute" in host.roles]
+    stopped = existing_cloud(state).stopped
+    hosts = [h.name for h in stored_topology(state).agents if "compute" in h.roles and h.name not in stopped]
     with ThreadPoolExecutor(max_workers=8) as pool:
         return dict(zip(hosts, pool.map(lambda host: _on(state, host, script), hosts), strict=True))
 

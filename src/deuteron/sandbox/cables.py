@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .errors import NamespaceError
+from .link_properties import LinkProperties, Links, discipline
 from .processes import SYSTEM_PATH
 from .topology import OUTSIDE, Host, Topology
 
 BRIDGES = ("mgmt", "tunnel", "trunk", "provider")
+_ROLES = dict(zip(BRIDGES, Links.__struct_fields__, strict=True))
 # The userspace datapath reads these links through AF_PACKET and sees frames as the sender left them:
 # unfinished checksums and segments larger than the MTU would be forwarded as they are.
 _OFFLOADS = ("rx", "tx", "sg", "tso", "gso", "gro", "rxvlan", "txvlan")
@@ -29,15 +31,26 @@ class Link(NamedTuple):
     outside: str
     bridge: str
     address: str | None
+    mac: str
+    """Of the inner end; made from the names alone."""
+    properties: LinkProperties = LinkProperties()
 
 
 def links_of(host: Host, topology: Topology) -> tuple[Link, ...]:
+    """The cables of `host`, with what they do to packets."""
+    return tuple(
+        link._replace(properties=getattr(host.links, _ROLES[link.bridge]) or link.properties)
+        for link in _cables(host, topology)
+    )
+
+
+def _cables(host: Host, topology: Topology) -> tuple[Link, ...]:
     """The cables of `host`; `outside` has only those to physical networks, a host without an agent only the others."""
     if host.name == OUTSIDE:
         trunk, provider = host.interfaces.vlan_interface, host.interfaces.neutron_external_interface
         return (
-            Link(trunk, _peer(host, trunk, 2), "trunk", None),
-            Link(provider, _peer(host, provider, 3), "provider", topology.external.outside_address),
+            Link(trunk, _peer(host, trunk, 2), "trunk", None, _mac(host, 2)),
+            Link(provider, _peer(host, provider, 3), "provider", topology.external.outside_address, _mac(host, 3)),
         )
     addresses = (
         f"{host.management_ip}/{_length(topology.networks.management)}",
@@ -47,7 +60,7 @@ def links_of(host: Host, topology: Topology) -> tuple[Link, ...]:
         None,
     )
     cables = tuple(
-        Link(inside, _peer(host, inside, number), bridge, address)
+        Link(inside, _peer(host, inside, number), bridge, address, _mac(host, number))
         for number, (inside, bridge, address) in enumerate(zip(host.interfaces.names, BRIDGES, addresses, strict=True))
     )
     return cables if host.roles else cables[:2]
@@ -75,6 +88,28 @@ def plug(links: Iterable[Link], down: Collection[str] = ()) -> None:
     ip(lines)
 
 
+def shape(links: Iterable[Link]) -> None:
+    """Have the outer ends do to packets what their cables do; `make_links` does it for the inner ones."""
+    for link in links:
+        if link.properties.mtu is not None:
+            ip([f"link set {link.outside} mtu {link.properties.mtu}"])
+        _queue(link.outside, link)
+
+
+def _queue(interface: str, link: Link) -> None:
+    words = discipline(link.properties)
+    if not words:
+        return
+    try:
+        run("tc", "qdisc", "replace", "dev", interface, "root", *words)
+    except NamespaceError as error:
+        raise NamespaceError(
+            f'cannot do to packets what [links] says of "{interface}": {error.message} '
+            f"(the kernel needs sch_{words[0]}: modprobe sch_{words[0]})",
+            "without delay_ms, jitter_ms and loss_percent sch_netem is not needed",
+        ) from error
+
+
 def unplug(links: Iterable[Link]) -> None:
     """Remove cables whose host is gone; the kernel does it too, a moment later."""
     for link in links:
@@ -85,8 +120,14 @@ def make_links(links: Iterable[Link]) -> None:
     links = tuple(links)
     lines = ["link set lo up"]
     for link in links:
-        lines.append(f"link add {link.inside} type veth peer name {link.outside} netns 1")
+        # A machine that is switched off and on has the addresses that its neighbours know.
+        mac = f"address {link.mac}"
+        lines.append(f"link add {link.inside} {mac} type veth peer name {link.outside} netns 1")
+        if link.properties.mtu is not None:
+            lines.append(f"link set {link.inside} mtu {link.properties.mtu}")
     ip(lines)
+    for link in links:
+        _queue(link.inside, link)
     lines = []
     for link in links:
         if link.address is not None:
@@ -103,6 +144,11 @@ def _peer(host: Host, inside: str, number: int) -> str:
     name = f"{host.name}-{inside}"
     # Made from the name alone: a host keeps its cables when others come and go.
     return name if len(name) <= 15 else f"h{zlib.crc32(host.name.encode()):08x}-{number}"
+
+
+def _mac(host: Host, number: int) -> str:
+    """Locally administered."""
+    return ":".join(f"{byte:02x}" for byte in (2, *zlib.crc32(host.name.encode()).to_bytes(4, "big"), number))
 
 
 def _length(network: str) -> str:

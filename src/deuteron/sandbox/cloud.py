@@ -299,7 +299,8 @@ def write_settings(state: State, cloud: Cloud, topology: Topology, virt_type: Li
         }
         if topology.external.create_network
         else None,
-        "global_physnet_mtu": 1500,
+        "global_physnet_mtu": topology.physical_mtu,
+        "path_mtu": topology.path_mtu,
         "dataplane": cloud.dataplane,
         "firewall_driver": cloud.firewall,
     }

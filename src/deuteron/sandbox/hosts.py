@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from . import namespaces as ns
-from .cables import links_of, make_links, plug, run, sysctl, without_offloads
+from .cables import links_of, make_links, plug, run, shape, sysctl, without_offloads
 from .cloud import State
 from .errors import NamespaceError
 from .processes import OVS_SCHEMA
@@ -122,6 +122,7 @@ def make_hosts(
             namespaces.close()
         raise NamespaceError(problems[0], "deuteron doctor")
     cables = [link for host in hosts for link in links_of(host, topology)]
+    shape(cables)
     plug(cables)
     without_offloads(link.outside for link in cables if link.bridge != "mgmt")
     return made

@@ -13,10 +13,12 @@ import msgspec
 from deuteron.model.intent import MECHANISM, TUNNEL_TYPES, BackendSettings, Rates, TunnelType
 
 from .appliance import Appliance
+from .link_properties import Links
 
 GROUPS = ("control", "network", "compute", "storage", "monitoring")
 OUTSIDE = "outside"
 PROVIDER_BRIDGE = "br-ex"
+DEFAULT_MTU = 1500
 
 AgentRole = Literal["network", "compute", "storage"]
 
@@ -94,6 +96,7 @@ class Host(msgspec.Struct, frozen=True):
     packet_rates: Rates = {}
     volume_backends: tuple[BackendSettings, ...] = ()
     appliance: Appliance | None = None
+    links: Links = Links()
 
     @property
     def roles(self) -> tuple[AgentRole, ...]:
@@ -142,6 +145,24 @@ class Topology(msgspec.Struct, frozen=True):
 
     def host(self, name: str) -> Host | None:
         return next((host for host in self.hosts if host.name == name), None)
+
+    @property
+    def path_mtu(self) -> int:
+        """The longest IP packet, in bytes, that every tunnel takes with its own headers."""
+        said = [host.links.tunnel_interface for host in self.agents]
+        return min((each.mtu or DEFAULT_MTU if each is not None else DEFAULT_MTU for each in said), default=DEFAULT_MTU)
+
+    @property
+    def physical_mtu(self) -> int:
+        """The longest IP packet, in bytes, that every host takes from its physical networks."""
+        longest = []
+        for host in self.agents:
+            interfaces = set(host.physical_interfaces.values())
+            for role in ("vlan_interface", "neutron_external_interface"):
+                said = getattr(host.links, role)
+                if getattr(host.interfaces, role) in interfaces:
+                    longest.append(said.mtu or DEFAULT_MTU if said is not None else DEFAULT_MTU)
+        return min(longest, default=DEFAULT_MTU)
 
     @property
     def agents(self) -> tuple[Host, ...]:

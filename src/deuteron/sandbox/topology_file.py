@@ -30,6 +30,9 @@ The file is TOML and speaks Kolla's inventory: five groups and the roles of a ho
     [packet_rates]              # thousands of packets a second that it may promise: `any`, or `egress` and `ingress`
     any = 500
 
+    [links]                     # what cables do to packets, each way; all of it may be left out
+    tunnel_interface = {mtu = 1400, rate_kbps = 100_000, delay_ms = 5, jitter_ms = 1, loss_percent = 0.1}
+
     [external]
     cidr = "172.24.4.0/24"
     gateway = "172.24.4.1"                  # the address of the host `outside`
@@ -57,6 +60,7 @@ The file is TOML and speaks Kolla's inventory: five groups and the roles of a ho
                                             # interfaces stay idle
     mechanism_drivers = []                  # of those above, the ones that this host runs
     packet_rates = {any = 100}              # and bandwidths = {…}: instead of those above
+    links = {vlan_interface = {delay_ms = 20}}              # instead of what is said above of this interface
 
 Every table may be left out. A host is any name that a group mentions. `outside` is always there: it
 plays the datacenter beyond the provider network and runs no agent.
@@ -78,6 +82,7 @@ from .appliance import Appliance, appliances_of_hosts
 from .backends import Volume, backends_of_hosts
 from .errors import TopologyError
 from .lines import line_about
+from .link_properties import Links, links_of_host
 from .mechanisms import mechanisms_of
 from .named_topologies import ALL_IN_ONE
 from .promises import Bandwidths, PacketRates, bandwidths, packet_rates
@@ -101,6 +106,7 @@ class _HostTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mechanism_drivers: tuple[str, ...] | None = None
     bandwidths: Bandwidths | None = None
     packet_rates: PacketRates | None = None
+    links: Links | None = None
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -113,6 +119,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     external: External = External()
     bandwidths: Bandwidths = Bandwidths()
     packet_rates: PacketRates = PacketRates()
+    links: Links = Links()
     volume: Volume = Volume()
     appliance: Appliance | None = None
     hosts: dict[str, _HostTable] = {}
@@ -255,6 +262,7 @@ def _host(name: str, number: int, file: _File, source: str) -> Host:
             name, table.bandwidths, file.bandwidths, _places(interfaces, file.physical_networks, connected_to), source
         ),
         packet_rates=packet_rates(name, table.packet_rates or file.packet_rates, source),
+        links=links_of_host(name, table.links, file.links, source),
     )
 
 
@@ -304,6 +312,7 @@ def _accepted(complaint: str) -> str:
         "$.external": External.__struct_fields__,
         "$.bandwidths": Bandwidths.__struct_fields__,
         "$.packet_rates": PacketRates.__struct_fields__,
+        "$.links": Links.__struct_fields__,
         "$.volume": ("backends",),
         "$.appliance": Appliance.__struct_fields__,
         "$.hosts": _HostTable.__struct_fields__,
@@ -312,6 +321,6 @@ def _accepted(complaint: str) -> str:
     if found is None:
         return (
             "known tables are groups, interfaces, physical_networks, networks, external, bandwidths, packet_rates, "
-            "volume.backends.NAME, appliance and hosts.NAME"
+            "links, volume.backends.NAME, appliance and hosts.NAME"
         )
     return f"known here are {', '.join(found)}"

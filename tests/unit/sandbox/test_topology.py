@@ -7,7 +7,9 @@ import re
 import pytest
 
 from deuteron.sandbox.appliance import with_appliance
+from deuteron.sandbox.cables import links_of
 from deuteron.sandbox.errors import TopologyError
+from deuteron.sandbox.link_properties import discipline
 from deuteron.sandbox.named_topologies import ALL_IN_ONE
 from deuteron.sandbox.topology_file import default_topology, parse_topology
 from deuteron.volume.registry import checked_options
@@ -254,3 +256,57 @@ def test_a_host_has_an_address_of_its_own_in_the_external_network_where_it_is_co
         parse_topology('[hosts.aio]\nexternal_ip = "172.24.5.2"\n')
     with pytest.raises(TopologyError, match="is not connected to the external network"):
         parse_topology('[hosts.aio]\nexternal_ip = "172.24.4.2"\nphysical_networks = ["physnet1"]\n')
+
+
+LINKS = """
+[groups]
+network = ["n1"]
+compute = ["c1"]
+
+[links]
+tunnel_interface = {mtu = 1400, rate_kbps = 10_000}
+
+[hosts.c1.links]
+vlan_interface = {delay_ms = 5, jitter_ms = 1, loss_percent = 0.5, rate_kbps = 2_000}
+"""
+
+
+def test_links_do_to_packets_what_is_said_of_all_and_of_a_host() -> None:
+    topology = parse_topology(LINKS)
+    said = {
+        (host.name, link.inside): (link.properties.mtu, discipline(link.properties))
+        for host in topology.hosts
+        for link in links_of(host, topology)
+    }
+    slow = ("tbf", "rate", "10000kbit", "burst", "12500", "latency", "50ms")
+    far = ("netem", "delay", "5ms", "1ms", "loss", "0.5%", "rate", "2000kbit")
+    assert {place: what for place, what in said.items() if what != (None, ())} == {
+        ("n1", "eth1"): (1400, slow),
+        ("c1", "eth1"): (1400, slow),
+        ("c1", "eth2"): (None, far),
+    }
+    assert (topology.path_mtu, topology.physical_mtu) == (1400, 1500)
+
+
+def test_networks_are_as_large_as_the_smallest_link_that_they_need() -> None:
+    text = "[links]\nvlan_interface = {mtu = 9000}\nneutron_external_interface = {mtu = 2000}\n"
+    assert parse_topology(text).physical_mtu == 2000
+    # Nobody is connected to the other.
+    assert parse_topology(f'{text}[hosts.aio]\nphysical_networks = ["physnet1"]\n').physical_mtu == 9000
+    assert parse_topology(text).path_mtu == 1500
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "accepted"),
+    [
+        ("[links]\ntunnel = {mtu = 1400}", "unknown field `tunnel`", "known here are network_interface, "),
+        ("[links]\ntunnel_interface = {mtu = 100}", "Expected `int` >= 1280", "known here are network_interface"),
+        ("[links]\ntunnel_interface = {jitter_ms = 2}", 'cannot have jitter_ms = 2', "jitter is up to delay_ms"),
+        ('[hosts.aio.links]\nnic = {mtu = 1400}', "unknown field `nic`", "known here are"),
+    ],
+)  # fmt: skip
+def test_a_link_that_is_not_there_is_refused_with_its_line(text: str, words: str, accepted: str) -> None:
+    with pytest.raises(TopologyError) as refused:
+        parse_topology(text)
+    assert words in refused.value.message and "(line " in refused.value.message
+    assert (refused.value.hint or "").startswith(accepted)
