@@ -31,6 +31,7 @@ import msgspec
 import structlog
 
 from deuteron.hub import reports
+from deuteron.hub.healing import Healing
 from deuteron.hub.log import Consumer, catch_up
 from deuteron.hub.messages import Message
 from deuteron.hub.views import Views
@@ -39,24 +40,18 @@ from deuteron.model.intent import (
     REPORTED,
     Answer,
     Ask,
-    BackupReport,
     Heartbeat,
     Hello,
     Kept,
     Key,
-    PortReport,
     Report,
-    RouterReport,
-    ServerReport,
-    SnapshotReport,
     Status,
     ToApi,
-    VolumeReport,
 )
 from deuteron.model.scalars import NetworkId
 from deuteron.model.settings import Settings
 from deuteron.rules.hosts import registry
-from deuteron.rules.network import dhcp
+from deuteron.rules.network import dhcp, duties
 from deuteron.store import database as store
 from deuteron.store.database import Database, Tx
 
@@ -134,6 +129,7 @@ class Hub:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._heartbeats: dict[str, Heartbeat | None] = {}
         self._numbers = itertools.count(1)
+        self._healing = Healing(settings)
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to follow commits. No host is connected at this moment, whatever the rows say."""
@@ -296,7 +292,7 @@ class Hub:
         for key in due:
             del link.unconfirmed[key]
         again = [link.reported[key] for key in due if key in link.reported and key not in listed]
-        said = _with(report, again)
+        said = reports.joined(report, again)
         kept = tuple(link.kept.values())
         await self._write(lambda tx: reports.apply(tx, self._settings, link.host, said, kept))
 
@@ -304,7 +300,7 @@ class Hub:
         """Write known statuses again: a commit touched the rows, yet what the host has to do stayed the same."""
         known = [link.reported[key] for key in unchanged if key in link.reported and key not in link.unconfirmed]
         if known:
-            said = _with(None, known)
+            said = reports.joined(None, known)
             await self._write(lambda tx: reports.apply(tx, self._settings, link.host, said))
 
     # --- from commits to messages -------------------------------------------------------------------------------------
@@ -423,7 +419,7 @@ class Hub:
                 await self._write(functools.partial(_heard, beats))
 
     async def _reap(self) -> None:
-        """Close silent connections, and let go of servers that are to be deleted on hosts that are gone."""
+        """Close silent connections, and do without hosts that are gone."""
         while True:
             await asyncio.sleep(REAP_S)
             for link in list(self._links.values()):
@@ -434,6 +430,12 @@ class Hub:
                 is_overdue = reports.is_overdue(tx)
             if is_overdue:
                 await self._write(lambda tx: reports.finish_overdue(tx, self._settings))
+            while moves := await asyncio.get_running_loop().run_in_executor(self._thread, self._due):
+                await self._write(functools.partial(duties.hand_over, settings=self._settings, moves=moves))
+
+    def _due(self) -> Sequence[duties.Move]:
+        with self._database.read() as tx:
+            return self._healing.due(tx, self._now())
 
     async def _close(self, link: Link, code: int) -> None:
         link.closed = True
@@ -481,17 +483,3 @@ def host_of(settings: Settings, authorization: str) -> str | None:
     """The host whose token an `Authorization` header carries; None when it is nobody's."""
     given = authorization.encode("latin-1", "replace")
     return next((name for name, entry in settings.hosts.copy().items() if authorized(given, entry.token)), None)
-
-
-def _with(report: Report | None, more: Sequence[Status]) -> Report:
-    """`report` with further statuses; without one, a report that says nothing else (revision -1)."""
-    base = Report(-1) if report is None else report
-    return msgspec.structs.replace(
-        base,
-        ports=(*base.ports, *(item for item in more if isinstance(item, PortReport))),
-        routers=(*base.routers, *(item for item in more if isinstance(item, RouterReport))),
-        servers=(*base.servers, *(item for item in more if isinstance(item, ServerReport))),
-        volumes=(*base.volumes, *(item for item in more if isinstance(item, VolumeReport))),
-        snapshots=(*base.snapshots, *(item for item in more if isinstance(item, SnapshotReport))),
-        backups=(*base.backups, *(item for item in more if isinstance(item, BackupReport))),
-    )

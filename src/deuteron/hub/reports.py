@@ -9,10 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+import msgspec
 import structlog
 from sqlalchemy import select
 
-from deuteron.model.intent import Kept, Report, RouterReport
+from deuteron.model.intent import (
+    BackupReport,
+    Kept,
+    PortReport,
+    Report,
+    RouterReport,
+    ServerReport,
+    SnapshotReport,
+    Status,
+    VolumeReport,
+)
 from deuteron.model.network import FLOATINGIP, ROUTER
 from deuteron.model.settings import Settings
 from deuteron.rules.compute import boots, lifecycle, live_moves, moving_volumes, root_reimages
@@ -62,6 +73,20 @@ def apply(tx: Tx, settings: Settings, host: str, report: Report, kept: Sequence[
     if report.realised_revision >= 0:
         words = tuple((f"{item.kind} {item.id}", item.reason) for item in kept[:_MOST_PROBLEMS])
         registry.realised(tx, host, report.realised_revision, (*words, *report.problems))
+
+
+def joined(report: Report | None, more: Sequence[Status]) -> Report:
+    """`report` with further statuses; without one, a report that says nothing else (revision -1)."""
+    base = Report(-1) if report is None else report
+    return msgspec.structs.replace(
+        base,
+        ports=(*base.ports, *(item for item in more if isinstance(item, PortReport))),
+        routers=(*base.routers, *(item for item in more if isinstance(item, RouterReport))),
+        servers=(*base.servers, *(item for item in more if isinstance(item, ServerReport))),
+        volumes=(*base.volumes, *(item for item in more if isinstance(item, VolumeReport))),
+        snapshots=(*base.snapshots, *(item for item in more if isinstance(item, SnapshotReport))),
+        backups=(*base.backups, *(item for item in more if isinstance(item, BackupReport))),
+    )
 
 
 def is_overdue(tx: Tx) -> bool:

@@ -814,6 +814,8 @@ class Hello(msgspec.Struct, frozen=True, tag_field="type", tag="hello"):
     """UTC, ISO 8601."""
     volume_backends: tuple[Backend, ...] = ()
     """What keeps volumes here."""
+    lacks: tuple[str, ...] = ()
+    """Programs that it would need for what is not asked of every host: `keepalived`."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, tag_field="type", tag="snapshot", omit_defaults=True):

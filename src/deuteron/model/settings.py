@@ -119,6 +119,21 @@ DNS_DOMAIN: Final = "openstacklocal"
 class NetworkOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dns_domain: Annotated[str, msgspec.Meta(max_length=200, pattern=_DOMAIN)] = DNS_DOMAIN
     """The domain of the names of ports; "" is none."""
+    dhcp_agents_per_network: Annotated[int, msgspec.Meta(ge=1)] = 1
+    """How many hosts serve the DHCP of a network, if there are as many."""
+    allow_automatic_l3agent_failover: bool = True
+    """Whether routers of a host that is away go to others."""
+    allow_automatic_dhcp_failover: bool = True
+    """Whether others serve the DHCP of networks of a host that is away."""
+    failover_after_s: Annotated[float, msgspec.Meta(ge=1, le=86_400)] = 30.0
+    """For how long a host has to be away before. Neutron's `agent_down_time` is 75 s."""
+    l3_ha: bool = False
+    """Whether routers run on several hosts unless they say otherwise."""
+    max_l3_agents_per_router: Annotated[int, msgspec.Meta(ge=0)] = 3
+    """On how many hosts a router runs that runs on several; 0 is all."""
+    ha_vrrp_advert_int: Annotated[float, msgspec.Meta(ge=0.1, le=40.0)] = 0.2
+    """Seconds between two signs of life of such a router: another host takes it over after three or four of them.
+    Neutron's is 2 s."""
 
 
 class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

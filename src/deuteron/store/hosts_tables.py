@@ -21,6 +21,7 @@ hosts = Table(
     Column("disabled_services", Json, nullable=False),
     Column("forced_down", Boolean, nullable=False, server_default="0"),
     Column("agent_descriptions", Json, nullable=False, server_default="{}"),
+    Column("disabled_agents", Json, nullable=False, server_default="[]"),
 )
 """One row for each host that ever connected; `hello` is its last `Hello` message as a JSON object."""
 

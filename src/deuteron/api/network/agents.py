@@ -57,7 +57,8 @@ def show_agent(call: Call, tx: Tx) -> Reply:
 
 
 def update_agent(call: Call, tx: Tx) -> Reply:
-    """PUT /agents/{id}: what is said of it. It is a part of its host, and is not taken down alone."""
+    """PUT /agents/{id}: what is said of it, and whether it gets networks or routers to serve. Others are a part of
+    their host, and are not taken down alone."""
     body = bodies.one(call, "agent")
     attributes.refuse_others(body, _WRITABLE)
     values: dict[str, Any] = {}
@@ -70,10 +71,13 @@ def update_agent(call: Call, tx: Tx) -> Reply:
             raise faults.invalid_value(name, error.reason) from None
     agent = _find_agent(call, tx)
     rights.require(call, "update_agent")
-    if values.get("admin_state_up") is False:
+    up = values.get("admin_state_up")
+    if up is False and agent.agent_type not in _SERVING:
         raise faults.refused(
             "HTTPBadRequest", "An agent of this cloud is a part of its host; it cannot be taken down on its own"
         )
+    if up is not None and up != agent.admin_state_up:
+        registry.enable_agent(tx, agent, up)
     if "description" in values:
         registry.describe_agent(tx, agent, values["description"])
     return show_agent(call, tx)
@@ -130,7 +134,7 @@ def add_network(call: Call, tx: Tx) -> Reply:
     rights.require(call, "create_dhcp-network")
     network = sight.find_visible(tx, call.caller, networks.KIND, _named(call, "network_id"))
     agent = _find_agent(call, tx)
-    if agent.agent_type != "DHCP agent":
+    if agent.agent_type != "DHCP agent" or not agent.admin_state_up:
         raise faults.missing("InvalidDHCPAgent", f"Agent {agent.id} is not a valid DHCP Agent or has been disabled.")
     if not dhcp.add_host(tx, call.settings, network, agent.host.name):
         raise faults.conflict(
@@ -158,7 +162,7 @@ def add_router(call: Call, tx: Tx) -> Reply:
     rights.require(call, "create_l3-router")
     router = sight.find_visible(tx, call.caller, router_rules.KIND, _named(call, "router_id"))
     agent = _find_agent(call, tx)
-    if agent.agent_type != "L3 agent":
+    if agent.agent_type != "L3 agent" or not agent.admin_state_up:
         raise faults.missing("InvalidL3Agent", f"Agent {agent.id} is not a L3 Agent or has been disabled")
     if router["distributed"]:
         raise faults.conflict(
@@ -370,7 +374,7 @@ def _agent(tx: Tx, agent: Agent, use: _Use) -> Values:
         "binary": agent.binary,
         "topic": agent.topic,
         "host": host.name,
-        "admin_state_up": True,
+        "admin_state_up": agent.admin_state_up,
         "created_at": _time(host.started_at),
         "started_at": _time(host.started_at),
         "heartbeat_timestamp": _time(host.last_heard),

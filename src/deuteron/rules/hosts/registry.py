@@ -92,6 +92,10 @@ class Host:
     forced_down: bool = False
     agent_descriptions: Mapping[str, str | None] = field(default_factory=dict)
     """What administrators say of its agents, by their binaries."""
+    disabled_agents: frozenset[str] = frozenset()
+    """Binaries of its agents that an administrator took down: they get nothing new."""
+    lacks: frozenset[str] = frozenset()
+    """Programs that it does not have, as it said."""
 
     @property
     def volume_backends(self) -> tuple[Backend, ...]:
@@ -119,11 +123,18 @@ class Agent:
     mechanism: Mechanism | None = None
     """The mechanism whose work it does; None for DHCP, routing and metadata."""
 
+    @property
+    def admin_state_up(self) -> bool:
+        return self.binary not in self.host.disabled_agents
+
+
+DHCP_AGENT: Final = "neutron-dhcp-agent"
+L3_AGENT: Final = "neutron-l3-agent"
 
 _AGENTS: Final[Mapping[str, tuple[AgentKind, ...]]] = {
     "network": (
-        AgentKind("neutron-dhcp-agent", "DHCP agent", "dhcp_agent"),
-        AgentKind("neutron-l3-agent", "L3 agent", "l3_agent"),
+        AgentKind(DHCP_AGENT, "DHCP agent", "dhcp_agent"),
+        AgentKind(L3_AGENT, "L3 agent", "l3_agent"),
         AgentKind("neutron-metadata-agent", "Metadata agent"),
     ),
 }
@@ -253,25 +264,36 @@ def find_agent(tx: Tx, settings: Settings, agent_id: str) -> Agent | None:
     return None
 
 
-def network_host_for(
-    tx: Tx, settings: Settings, object_id: str, able: Callable[[Mapping[str, str]], bool] = lambda bridges: True
-) -> str | None:
-    """The host that runs DHCP or a router for a new object: a living network host with the fewest ports.
+def network_hosts_for(
+    tx: Tx,
+    settings: Settings,
+    object_id: str,
+    agent: str,
+    count: int | None,
+    able: Callable[[Host], bool] = lambda host: True,
+) -> list[str]:
+    """Up to `count` hosts (None: all) that run DHCP or a router for a new object: living network hosts, those with the
+    fewest ports first, whose `agent` nobody took down.
 
-    Where none lives, the choice is made among the configured ones: what is placed there works as soon as
-    the host connects. None when no host is configured for the role, or `able` by its bridge mappings. Ties go by name,
-    so that the choice can be repeated; `object_id` spreads objects over equally loaded hosts.
+    Where none lives, the choice is made among the configured ones: what is placed there works as soon as the host
+    connects. Empty when no host is configured for the role, or is `able`. Ties
+    go by name, so that the choice can be repeated; `object_id` spreads objects over equally loaded hosts.
     """
-    candidates = [host for host in all_hosts(tx, settings) if "network" in host.roles and able(host.bridge_mappings)]
+    candidates = [
+        host
+        for host in all_hosts(tx, settings)
+        if "network" in host.roles and agent not in host.disabled_agents and able(host)
+    ]
     candidates = [host for host in candidates if host.alive] or candidates
-    if not candidates:
-        return None
-    if len(candidates) == 1:
-        return candidates[0].name
-    loads = usage.amounts(tx, "host", "ports")
-    return min(
-        candidates, key=lambda host: (loads.get(host.name, 0), uuid.uuid5(_NAMESPACE, host.name + object_id).int)
-    ).name
+    if len(candidates) > 1:
+        loads = usage.amounts(tx, "host", "ports")
+        candidates.sort(key=lambda host: (loads.get(host.name, 0), uuid.uuid5(_NAMESPACE, host.name + object_id).int))
+    return [host.name for host in candidates[:count]]
+
+
+def silent_network_hosts(tx: Tx) -> list[str]:
+    """Names of network hosts that were here once and are not connected, in order."""
+    return tx.scalars(select(hosts.c.name).where(_plays("network"), ~hosts.c.connected).order_by(hosts.c.name))
 
 
 def peers(tx: Tx, settings: Settings, names: Collection[str] | None = None) -> list[TunnelPeer]:
@@ -313,6 +335,8 @@ def greet(tx: Tx, hello: Hello) -> None:
                 "usage": {},
                 "problems": [],
                 "disabled_services": {},
+                "agent_descriptions": {},
+                "disabled_agents": [],
                 **values,
             },
         )
@@ -380,6 +404,12 @@ def describe_agent(tx: Tx, agent: Agent, description: str | None) -> None:
     tx.execute(update(hosts).where(hosts.c.name == agent.host.name).values(agent_descriptions=told))
 
 
+def enable_agent(tx: Tx, agent: Agent, enabled: bool) -> None:
+    """Let the agent get networks or routers to serve, or nothing new. What it serves already it goes on to serve."""
+    disabled = agent.host.disabled_agents - {agent.binary} if enabled else agent.host.disabled_agents | {agent.binary}
+    tx.execute(update(hosts).where(hosts.c.name == agent.host.name).values(disabled_agents=sorted(disabled)))
+
+
 def _host(name: str, row: Mapping[str, Any] | None, entry: HostEntry | None, now: datetime) -> Host:
     if row is None:
         roles = () if entry is None else entry.roles
@@ -408,6 +438,8 @@ def _host(name: str, row: Mapping[str, Any] | None, entry: HostEntry | None, now
         disabled_services=row["disabled_services"],
         forced_down=bool(row["forced_down"]),
         agent_descriptions=row["agent_descriptions"],
+        disabled_agents=frozenset(row["disabled_agents"]),
+        lacks=frozenset(hello.lacks),
     )
 
 

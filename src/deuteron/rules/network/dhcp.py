@@ -11,7 +11,6 @@ Source: neutron/db/agentschedulers_db.py, `add_network_to_dhcp_agent`, `remove_n
 
 from __future__ import annotations
 
-import functools
 import uuid
 from collections.abc import Sequence
 from typing import Final
@@ -19,11 +18,12 @@ from typing import Final
 from sqlalchemy import ColumnElement, delete, select
 
 from deuteron.model.network import DHCP, NETWORK, PORT
-from deuteron.model.network.parts import WantedIp
+from deuteron.model.network.parts import Lan, WantedIp
 from deuteron.model.network.rows import NetworkRow, PortRow, SubnetRow
 from deuteron.model.scalars import NetworkId
 from deuteron.model.settings import Settings
 from deuteron.rules.hosts import registry
+from deuteron.rules.hosts.registry import Host
 from deuteron.rules.network import addresses, ports, routed, segments
 from deuteron.rules.network.kinds import ZONE, change, find
 from deuteron.store import query
@@ -50,23 +50,38 @@ def serve(tx: Tx, settings: Settings, network: NetworkRow) -> None:
     """
     hosts = hosts_of(tx, network["id"])
     if network["l2_adjacency"]:
-        if not hosts:
-            hosts += _with_host(tx, network, registry.network_host_for(tx, settings, network["id"]))
+        missing = settings.operator.network.dhcp_agents_per_network - len(hosts)
+        if missing > 0:
+            hosts += _with_hosts(tx, network, _others(tx, settings, network["id"], hosts, missing))
     else:
         served = {subnet["segment_id"] for subnet in _served(tx, network)}
         for lan in segments.lans_of(network):
             if lan["segment_id"] in served and not any(lan in routed.lans_on(tx, settings, network, h) for h in hosts):
-                able = functools.partial(routed.reaches, lan=lan)
-                hosts += _with_host(tx, network, registry.network_host_for(tx, settings, network["id"], able))
+                hosts += _with_hosts(tx, network, _others(tx, settings, network["id"], hosts, 1, lan))
     for host in hosts:
         _serve_on(tx, settings, network, host)
 
 
-def _with_host(tx: Tx, network: NetworkRow, host: str | None) -> list[str]:
-    if host is None:
-        return []
-    tx.insert(dhcp_hosts, {"network_id": network["id"], "host": host})
-    return [host]
+def _others(
+    tx: Tx,
+    settings: Settings,
+    network_id: str,
+    present: Sequence[str],
+    count: int,
+    lan: Lan | None = None,
+) -> list[str]:
+    """Up to `count` further hosts that could serve the network, or a segment of it."""
+
+    def able(host: Host) -> bool:
+        return host.name not in present and (lan is None or routed.reaches(host.bridge_mappings, lan))
+
+    return registry.network_hosts_for(tx, settings, network_id, registry.DHCP_AGENT, count, able)
+
+
+def _with_hosts(tx: Tx, network: NetworkRow, hosts: Sequence[str]) -> Sequence[str]:
+    for host in hosts:
+        tx.insert(dhcp_hosts, {"network_id": network["id"], "host": host})
+    return hosts
 
 
 def leave_others(tx: Tx, settings: Settings, network: NetworkRow) -> None:

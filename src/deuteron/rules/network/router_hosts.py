@@ -15,15 +15,18 @@ from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import ports as table
 
+OWNERS = (ROUTER_INTERFACE, ROUTER_GATEWAY)
+"""Of the ports that go where their router goes."""
+
 
 def host_for(tx: Tx, settings: Settings, row: RouterRow) -> str:
     """The router's host; where it has none, one that is chosen, with the ports it has. Empty where there is none."""
     if row["host"]:
         return row["host"]
-    host = registry.network_host_for(tx, settings, row["id"]) or ""
-    if host:
+    for host in registry.network_hosts_for(tx, settings, row["id"], registry.L3_AGENT, 1):
         _plug(tx, settings, row, host)
-    return host
+        return host
+    return ""
 
 
 def move(tx: Tx, settings: Settings, row: RouterRow, host: str | None) -> RouterRow:
@@ -45,6 +48,6 @@ def _ports(tx: Tx, row: RouterRow) -> list[PortRow]:
         tx,
         table,
         table.c.device_id == row["id"],
-        table.c.device_owner.in_((ROUTER_INTERFACE, ROUTER_GATEWAY)),
+        table.c.device_owner.in_(OWNERS),
         order_by=(table.c.id,),
     )
