@@ -19,7 +19,7 @@ from deuteron.net.delta import DeltaTable
 from deuteron.net.kernel.addresses import AddressDriver
 from deuteron.net.kernel.connections import ConnectionDriver
 from deuteron.net.kernel.conntrack import KernelConnections
-from deuteron.net.kernel.daemons import DnsmasqDriver, RadvdDriver
+from deuteron.net.kernel.daemons import DnsmasqDriver, KeepalivedDriver, RadvdDriver
 from deuteron.net.kernel.datapath import DatapathDriver
 from deuteron.net.kernel.driver import Applied, Driver
 from deuteron.net.kernel.fake import FakeDriver, FakeKernel
@@ -56,6 +56,7 @@ from deuteron.net.rows import (
     IpSet,
     IptablesChain,
     IptablesTable,
+    Keepalived,
     Link,
     LoggedPort,
     MetadataListener,
@@ -120,6 +121,25 @@ SITE = (
     OvsBridge("br-test", "netdev"),
 )
 """The same site as rows, for the fakes to stand on."""
+
+
+def vrrp(number: int) -> str:
+    """The settings of a keepalived that takes an address when it hears of nobody else."""
+    return f"""\
+global_defs {{
+    vrrp_version 3
+}}
+vrrp_instance VR_{number} {{
+    state BACKUP
+    interface dev0
+    virtual_router_id {number}
+    priority 50
+    advert_int 0.1
+    virtual_ipaddress {{
+        169.254.0.{number}/24 dev dev0
+    }}
+}}
+"""
 
 
 @dataclass
@@ -472,6 +492,15 @@ CASES = (
         prepare=(f"ip netns exec {N} sysctl -qw net.ipv6.conf.all.forwarding=1",),
     ),
     Case(
+        "keepaliveds",
+        lambda site: KeepalivedDriver(site.namespaces, site.sockets, DIRECTORY),
+        (
+            (Keepalived(N, "r1", f"{DIRECTORY}/r1", vrrp(1), "dev0", "169.254.0.1/24"),),
+            (Keepalived(N, "r1", f"{DIRECTORY}/r1", vrrp(2), "dev0", "169.254.0.2/24"),),
+            (),
+        ),
+    ),
+    Case(
         "metadata listeners",
         lambda site: site.listeners,
         (
@@ -707,6 +736,15 @@ REFUSALS = (
             )
         },
         Radvd(N, "r1", f"{DIRECTORY}/r1", "interface dev0 { AdvSendAdvert on; };\n"),
+    ),
+    Refusal(
+        "keepaliveds",
+        {
+            "in a namespace that is not there": Keepalived(
+                "qrouter-none", "r2", f"{DIRECTORY}/r2", vrrp(2), "dev0", "169.254.0.2/24"
+            )
+        },
+        Keepalived(N, "r1", f"{DIRECTORY}/r1", vrrp(1), "dev0", "169.254.0.1/24"),
     ),
     Refusal(
         "metadata listeners",

@@ -48,6 +48,7 @@ from deuteron.model.intent import (
     VolumeReport,
 )
 from deuteron.net.host import Host, UnfitTable, real_host, simulated_host, table_names
+from deuteron.net.kernel.programs import has_program
 from deuteron.net.kernel.rtnetlink import known_kinds
 from deuteron.net.mechanisms import UnknownMechanism
 from deuteron.net.mechanisms.wiring import HostMechanism, host_mechanisms_by_name, plug_of
@@ -59,6 +60,8 @@ log = structlog.get_logger("deuteron.agent")
 _STOP_TIMEOUT_S = 1.0
 _MOST_PROBLEMS = 100
 _VOLUMES = ("volume", "volume_snapshot", "backup")
+_OPTIONAL = ("keepalived",)
+"""Programs without which a host does all but some of what may be asked of it."""
 
 
 class Agent:
@@ -217,7 +220,9 @@ class Agent:
         ports, ports_again_s = self._ports.judge(
             port_reports(done.intent, done.plan, done.outcome, self._settings.mechanism_drivers), now_s
         )
-        routers, routers_again_s = self._routers.judge(router_reports(done.intent, done.outcome), now_s)
+        routers, routers_again_s = self._routers.judge(
+            router_reports(done.intent, done.outcome, self._active_routers(done)), now_s
+        )
         for again_s in (ports_again_s, routers_again_s):
             if again_s is not None:
                 self._loop.call_at(again_s, self._report)
@@ -272,6 +277,13 @@ class Agent:
         # Only a pass of an intent without the object can have removed it.
         return not is_wanted(done.intent, key) and is_removed(*key, done.outcome)
 
+    def _active_routers(self, done: Pass) -> frozenset[str]:
+        if self._settings.dataplane != "none":
+            return done.active_routers
+        # Nobody elects without packets: whom the API took for the first one.
+        routers = done.intent.routers.values()
+        return frozenset(router.id for router in routers if router.ha is not None and router.ha.is_active)
+
     def _hello(self) -> Hello:
         settings = self._settings
         if self._compute is not None:
@@ -303,6 +315,7 @@ class Agent:
             packet_rates=settings.packet_rates,
             started_at=self._started_at,
             volume_backends=self._volumes.drivers.told() if self._volumes is not None else (),
+            lacks=() if settings.dataplane == "none" else tuple(name for name in _OPTIONAL if not has_program(name)),
         )
 
     def _beat(self) -> Heartbeat:

@@ -7,9 +7,9 @@ What was not tried yet is neither realised nor at fault: nothing is said of it, 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
-from deuteron.model.intent import MECHANISM, HostIntent, IntentPort, PortReport, RouterReport
+from deuteron.model.intent import MECHANISM, HostIntent, IntentPort, IntentRouter, PortReport, RouterReport
 from deuteron.net.reconcile import Outcome, device_id, is_filtered_tap, port_concern
 from deuteron.net.rows import HOST, HostPlan, Link, OvsPort, PartedPlan
 
@@ -63,8 +63,11 @@ def wired_ports(intent: HostIntent, plan: HostPlan | PartedPlan, outcome: Outcom
     return frozenset(wired)
 
 
-def router_reports(intent: HostIntent, outcome: Outcome) -> dict[str, RouterReport]:
-    """The status of every router that runs here, but of those not tried yet: its namespace and its ports."""
+def router_reports(intent: HostIntent, outcome: Outcome, active: Collection[str] = ()) -> dict[str, RouterReport]:
+    """The status of every router that runs here, but of those not tried yet: its namespace and its ports.
+
+    `active` are those that run on several hosts and are active here.
+    """
     reports = {}
     for router in intent.routers.values():
         ports = [*router.interfaces, *([router.gateway.port] if router.gateway is not None else [])]
@@ -72,10 +75,16 @@ def router_reports(intent: HostIntent, outcome: Outcome) -> dict[str, RouterRepo
         concerns += [f"port:{port.port_id[:_DEVICE_ID_LENGTH]}" for port in ports]
         fault = _fault(concerns, outcome)
         if fault is not None:
-            reports[router.id] = RouterReport(router.id, "ERROR", fault)
+            reports[router.id] = RouterReport(router.id, "ERROR", fault, _state(router, active))
         elif not _is_awaited(concerns, outcome):
-            reports[router.id] = RouterReport(router.id, "ACTIVE")
+            reports[router.id] = RouterReport(router.id, "ACTIVE", None, _state(router, active))
     return reports
+
+
+def _state(router: IntentRouter, active: Collection[str]) -> Literal["active", "standby"] | None:
+    if router.ha is None:
+        return None
+    return "active" if router.id in active else "standby"
 
 
 def unrealised(outcome: Outcome) -> tuple[frozenset[str], frozenset[str] | None]:

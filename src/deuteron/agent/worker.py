@@ -66,6 +66,8 @@ class Pass(NamedTuple):
     plan: HostPlan | PartedPlan
     outcome: Outcome
     duration_s: float
+    active_routers: frozenset[str] = frozenset()
+    """Of the routers that run on several hosts, those that are active here."""
 
 
 class Worker(threading.Thread):
@@ -95,6 +97,7 @@ class Worker(threading.Thread):
         self._problem: str | None = None
         self._pending: tuple[tuple[str, str], ...] = ()
         self._writes: Mapping[str, int] = {}
+        self._active: frozenset[str] = frozenset()
 
     def want(self, intent: HostIntent) -> None:
         """Make the host as `intent` says, instead of as any intent before."""
@@ -130,6 +133,7 @@ class Worker(threading.Thread):
             is_full_due = is_full_due or looks.full
             turns = list(looks.turns) if is_full_due else [*looks.turns, *around.take(newest is not None)]
             is_due = newest is not None or is_full_due or bool(looks.tables) or bool(turns)
+            is_due = is_due or (host.events is not None and host.events.take_election())
             is_due = is_due or (retry_at_s is not None and now_s >= retry_at_s)
             if self._current is not None and self._plan is not None and is_due:
                 full, is_full_due = is_full_due, False
@@ -174,10 +178,11 @@ class Worker(threading.Thread):
                 writes=writes or "none", pending=len(outcome.pending),
             )  # fmt: skip
         self._writes = outcome.writes
-        is_news = is_new or full or bool(outcome.writes) or outcome.pending != self._pending
-        self._pending = outcome.pending
+        active = host.active_routers()
+        is_news = is_new or full or bool(outcome.writes) or outcome.pending != self._pending or active != self._active
+        self._pending, self._active = outcome.pending, active
         if is_news:
-            self._on_pass(Pass(self._current, self._plan, outcome, duration_s))
+            self._on_pass(Pass(self._current, self._plan, outcome, duration_s, active))
         return outcome.retry_at_s
 
     def _answer(self, host: Host) -> bool:

@@ -68,6 +68,7 @@ PROGRAMS = (
     _Program("qemu-img", "qemu-utils", "disks of virtual machines"),
     _Program("genisoimage", "genisoimage", "config drives of virtual machines", required=False),
     _Program("tcpdump", "tcpdump", "looking at packets", required=False),
+    _Program("keepalived", "keepalived", "routers that run on several hosts", required=False),
     _Program("radvd", "radvd", "IPv6 router advertisements", required=False),
     _Program("virsh", "libvirt-clients", "looking at virtual machines", required=False),
 )

@@ -29,7 +29,7 @@ from deuteron.model.settings import Settings
 from deuteron.rules.compute import boots, lifecycle, live_moves, moving_volumes, root_reimages
 from deuteron.rules.compute import reports as server_reports
 from deuteron.rules.hosts import registry
-from deuteron.rules.network import kinds, trunk_ports
+from deuteron.rules.network import ha, kinds, trunk_ports
 from deuteron.rules.network import ports as network_ports
 from deuteron.rules.volume import backup_reports
 from deuteron.rules.volume import reports as volume_reports
@@ -55,7 +55,7 @@ def apply(tx: Tx, settings: Settings, host: str, report: Report, kept: Sequence[
         if port.status == "ERROR" and port.id in changed:
             log.warning("port failed on its host", host=host, port=port.id, reason=port.reason)
     for router in report.routers:
-        _router(tx, host, router)
+        _router(tx, settings, host, router)
     for server in report.servers:
         server_reports.apply_report(tx, settings, host, server)
     for volume in report.volumes:
@@ -124,9 +124,14 @@ _ENDS: Final = {
 """What waits for the host to say that nothing of it is left, by kind."""
 
 
-def _router(tx: Tx, host: str, report: RouterReport) -> None:
+def _router(tx: Tx, settings: Settings, host: str, report: RouterReport) -> None:
     row = kinds.find(tx, ROUTER, report.id)
-    if row is None or row["host"] != host:
+    if row is None:
+        return
+    if report.ha_state is not None:
+        ha.heard(tx, settings, row, host, report.ha_state)
+        row = kinds.find(tx, ROUTER, report.id) or row
+    if row["host"] != host:
         return
     if row["status"] != report.status:
         kinds.change(tx, ROUTER, row, {"status": report.status})

@@ -376,6 +376,19 @@ class RouterGateway(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the router's own IPv4 addresses out there obey; not the floating IPs."""
 
 
+class RouterHa(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a router that runs on several hosts runs on one of them: they elect who is active."""
+
+    port: RouterPort
+    """Where it hears the others."""
+    vr_id: int
+    """Its number on that network, 1 to 254."""
+    advert_s: float
+    """Between two signs of life of the active one."""
+    is_active: bool = False
+    """Whether it is the one that said last that it is."""
+
+
 class IntentRouter(_Object, frozen=True, tag_field="kind", tag="router"):
     """A router that runs on this host."""
 
@@ -390,6 +403,7 @@ class IntentRouter(_Object, frozen=True, tag_field="kind", tag="router"):
     conntrack_helpers: tuple[ConntrackHelper, ...] = ()
     ndp: NdpProxying | None = None
     limited_addresses: tuple[LimitedAddress, ...] = ()
+    ha: RouterHa | None = None
 
 
 class ImageRef(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -908,6 +922,8 @@ class RouterReport(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str
     status: Literal["ACTIVE", "ERROR"]
     reason: str | None = None
+    ha_state: Literal["active", "standby"] | None = None
+    """Of one that runs on several hosts: what it is here."""
 
 
 class VolumeReport(msgspec.Struct, frozen=True, omit_defaults=True):

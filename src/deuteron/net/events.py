@@ -22,7 +22,7 @@ from pathlib import Path
 
 from deuteron.net.kernel.addresses import is_kernels
 from deuteron.net.kernel.conversation import Lost
-from deuteron.net.kernel.daemons import DnsmasqDriver, RadvdDriver
+from deuteron.net.kernel.daemons import DnsmasqDriver, KeepalivedDriver, RadvdDriver
 from deuteron.net.kernel.driver import KernelError
 from deuteron.net.kernel.flowmonitor import FlowMonitor
 from deuteron.net.kernel.inotify import Inotify
@@ -30,7 +30,7 @@ from deuteron.net.kernel.iptables import IptablesDriver
 from deuteron.net.kernel.multicast import Multicast, Told
 from deuteron.net.kernel.namespaces import NamespaceDriver, Namespaces
 from deuteron.net.kernel.openflow import FlowDriver
-from deuteron.net.kernel.rtnetlink import LinkState
+from deuteron.net.kernel.rtnetlink import AddressState, LinkState
 from deuteron.net.kernel.sysctl import SysctlDriver
 from deuteron.net.reconcile import Reconciler, Turn
 from deuteron.net.rows import FDB_TABLE, HOST
@@ -53,7 +53,7 @@ _ABOUT_LOST_LINK = (
     "metadata listener",
 )
 _MANY_SLICES = 8
-_PID_FILES = {"dnsmasq": "pid", "radvd": "radvd.pid"}
+_PID_FILES = {"dnsmasq": "pid", "radvd": "radvd.pid", "keepalived": "pid"}
 
 
 class Events:
@@ -63,7 +63,11 @@ class Events:
         self._namespaces = namespaces
         self._reconciler = reconciler
         self._tables = {table.name: table for table in reconciler.tables}
-        self._base = {"dnsmasq": f"{state_dir}/dhcp", "radvd": f"{state_dir}/ra"}
+        self._base = {
+            "dnsmasq": f"{state_dir}/dhcp",
+            "radvd": f"{state_dir}/ra",
+            "keepalived": f"{state_dir}/ha",
+        }
         self._epoll = select.epoll()
         self._multicast = Multicast(namespaces)
         self._inotify = Inotify()
@@ -73,6 +77,7 @@ class Events:
         self._own_rules: set[str] = set()
         self._own_settings: set[str] = set()
         self._own_places: set[str] = set()
+        self._is_election_due = False
         self._tables_due: set[str] = set()
         self._turns_due: list[Turn] = []
         for fd in (*self._multicast.filenos(), self._inotify.fileno()):
@@ -94,6 +99,11 @@ class Events:
     def has_news(self) -> bool:
         """Whether something worth a look was told during the last pass."""
         return bool(self._tables_due or self._turns_due)
+
+    def take_election(self) -> bool:
+        """Whether a router that runs on several hosts became active or standby here."""
+        is_due, self._is_election_due = self._is_election_due, False
+        return is_due
 
     def take(self) -> tuple[frozenset[str], tuple[Turn, ...]]:
         """Tables to look at wholly, and turns."""
@@ -131,13 +141,15 @@ class Events:
             self._follow_bridges()
         self._own_rules = self._take_touched("iptables")
         self._own_settings = self._take_touched("setting") | self._take_touched("device setting")
-        self._own_places = made | self._take_touched("dnsmasq") | self._take_touched("radvd")
+        self._own_places = made.union(*(self._take_touched(table) for table in _PID_FILES))
         self._hear()
         self._own_rules, self._own_settings, self._own_places = set(), set(), set()
 
     def _take_touched(self, table: str) -> set[str]:
         driver = self._tables[table].driver
-        assert isinstance(driver, IptablesDriver | SysctlDriver | NamespaceDriver | DnsmasqDriver | RadvdDriver)
+        assert isinstance(
+            driver, IptablesDriver | SysctlDriver | NamespaceDriver | DnsmasqDriver | RadvdDriver | KeepalivedDriver
+        )
         touched = set(driver.touched)
         driver.touched.clear()
         return touched
@@ -172,6 +184,7 @@ class Events:
         last = {(item.namespace, item.kind, _which(item)): item for item in told}
         looks: dict[str, set[str]] = {}
         for item in last.values():
+            self._is_election_due |= item.address is not None and self._is_of_election(item.namespace, item.address)
             if self._is_right(item):
                 continue
             is_lost_link = item.kind == "link" and item.is_gone
@@ -180,7 +193,7 @@ class Events:
                 # With its port, of which the switch may tell later: what is missing is said of the port then.
                 tables |= {"port", "placement", FDB_TABLE}
                 if item.namespace != HOST:
-                    tables |= {"dnsmasq", "radvd"}
+                    tables |= _PID_FILES.keys()
                 tables &= self._tables.keys()
         return [self._reconciler.turn_of(namespace, names) for namespace, names in sorted(looks.items())]
 
@@ -197,14 +210,25 @@ class Events:
             if not item.address.is_permanent or is_kernels(item.address):
                 return True
             wanted = self._tables["address"].delta.wanted
+            if any(
+                key[0] == namespace and key[2] == item.address.interface and row.by is not None
+                for key, row in wanted.items()
+            ):
+                return True
             is_wanted = any(key[0] == namespace and key[2] == item.address.interface for key in wanted)
             return item.is_gone != is_wanted or (namespace == HOST and not item.is_gone)
         if item.route is not None:
             row = self._tables["route"].delta.wanted.get((namespace, item.route.destination))
+            if row is not None and row.by is not None:
+                return True
             if item.is_gone or namespace == HOST:
                 return row is None or not item.is_gone
             return row is not None and row.via == item.route.via
         return False
+
+    def _is_of_election(self, namespace: str, address: AddressState) -> bool:
+        rows = self._tables["keepalived"].delta.wanted.values()
+        return any(row.namespace == namespace and row.address == address.interface for row in rows)
 
     def _is_right_link(self, item: Told, state: LinkState) -> bool:
         key = (item.namespace, state.name)
@@ -226,7 +250,7 @@ class Events:
             if name not in self._tables["namespace"].delta.wanted.keys() | self._tables["namespace"].delta.observed:
                 return []
             # What is in a namespace that was replaced is gone with the one before.
-            tables |= {"namespace", "placement", "dnsmasq", "radvd"} & self._tables.keys()
+            tables |= {"namespace", "placement", *_PID_FILES} & self._tables.keys()
             return [self._reconciler.turn_of(name)]
         if folder not in self._own_places and f"{folder}/{name}" not in self._own_places:
             tables.add(next(table for table, base in self._base.items() if folder.startswith(base)))

@@ -18,7 +18,7 @@ from deuteron.model.intent import MECHANISM
 from deuteron.net.events import Events
 from deuteron.net.kernel.addresses import AddressDriver
 from deuteron.net.kernel.connections import ConnectionDriver
-from deuteron.net.kernel.daemons import DnsmasqDriver, RadvdDriver
+from deuteron.net.kernel.daemons import DnsmasqDriver, KeepalivedDriver, RadvdDriver
 from deuteron.net.kernel.driver import Driver
 from deuteron.net.kernel.fake import FakeDriver, FakeKernel
 from deuteron.net.kernel.ipset import IpSetDriver
@@ -53,6 +53,8 @@ class Host:
     ovsdb: OvsdbClient | None = None
     events: Events | None = None
     close: Callable[[], None] = lambda: None
+    active_routers: Callable[[], frozenset[str]] = frozenset
+    """Of the routers that run on several hosts, those that are active here."""
 
 
 def real_host(
@@ -70,6 +72,7 @@ def real_host(
     sockets = NetlinkSockets(namespaces)
     trackers = NetlinkSockets(namespaces, NETFILTER)
     listeners = ListenerDriver(namespaces, listener_opened, listener_closed)
+    keepalived = KeepalivedDriver(namespaces, sockets, f"{state_dir}/ha")
     tables: dict[str, Table] = {}
     kernel = Kernel(state_dir, namespaces, sockets, tables)
     drivers: dict[str, Driver[Any, Any]] = {
@@ -87,6 +90,7 @@ def real_host(
         "connection": ConnectionDriver(namespaces, trackers),
         "dnsmasq": DnsmasqDriver(namespaces, sockets, f"{state_dir}/dhcp"),
         "radvd": RadvdDriver(namespaces, sockets, f"{state_dir}/ra"),
+        "keepalived": keepalived,
         "metadata listener": listeners,
     }
     opened: list[Drivers] = []
@@ -114,7 +118,7 @@ def real_host(
         namespaces.close()
 
     ovsdb = next((brought.ovsdb for brought in opened if brought.ovsdb is not None), None)
-    return Host(reconciler, ovsdb, events, close)
+    return Host(reconciler, ovsdb, events, close, lambda: keepalived.active(tables["keepalived"].delta.wanted.values()))
 
 
 def _events(namespaces: Namespaces, reconciler: Reconciler, state_dir: str) -> Events | None:
@@ -263,6 +267,10 @@ def tables_of(
         outlives_namespace=True, contrast=_unlike_daemons,
     )  # fmt: skip
     table(
+        "keepalived", lambda plan: plan.keepaliveds, lambda row: f"keepalived of router {row.id}",
+        by_namespace, outlives_namespace=True, contrast=_unlike_daemons,
+    )  # fmt: skip
+    table(
         "metadata listener", lambda plan: plan.metadata,
         lambda row: f"metadata listener at {row.address}:{row.port}{_in(row)}", by_namespace,
     )  # fmt: skip
@@ -285,7 +293,7 @@ def tables_of(
 
 CORE_TABLES = (
     "namespace", "ipset", "iptables", "device", "interface", "setting", "device state", "device setting", "address",
-    "route", "proxy neighbour", "connection", "dnsmasq", "radvd", "metadata listener",
+    "route", "proxy neighbour", "connection", "dnsmasq", "radvd", "keepalived", "metadata listener",
 )  # fmt: skip
 """The tables that every host has, in the order of creation."""
 

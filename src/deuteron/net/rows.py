@@ -134,6 +134,8 @@ class Address(Row, frozen=True):
     link: str
     interface: str
     """With prefix length: `10.10.10.1/24`."""
+    by: str | None = None
+    """Who puts it there and takes it away: `keepalived`. It may be there then, or not."""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -160,6 +162,8 @@ class Route(Row, frozen=True):
     """A prefix, `0.0.0.0/0` or `::/0` for the default route."""
     via: str | None
     link: str | None
+    by: str | None = None
+    """As of addresses."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -419,6 +423,22 @@ class Radvd(Row, frozen=True):
         return self.id
 
 
+class Keepalived(Row, frozen=True):
+    """One keepalived in a router namespace. It is active while `address` is on `link`."""
+
+    namespace: str
+    id: str
+    directory: str
+    config: str
+    link: str
+    """The device where it hears the others: a daemon whose device was replaced is started again."""
+    address: str
+
+    @property
+    def key(self) -> str:
+        return self.id
+
+
 class MetadataListener(Row, frozen=True):
     """A socket in `namespace` whose requests the agent forwards to the API as coming from this network or router.
 
@@ -456,6 +476,7 @@ class HostPlan(Row, frozen=True):
     zones: tuple[TrackedZone, ...] = ()
     dnsmasqs: tuple[Dnsmasq, ...] = ()
     radvds: tuple[Radvd, ...] = ()
+    keepaliveds: tuple[Keepalived, ...] = ()
     metadata: tuple[MetadataListener, ...] = ()
     own: dict[str, tuple[Any, ...]] = {}
     """Rows of the types that a mechanism brings, by the name of its table."""

@@ -119,6 +119,35 @@ dhcp_hosts = Table(
 )
 """Which hosts serve the DHCP of which network."""
 
+ha_networks = Table(
+    "network_ha_networks",
+    metadata,
+    Column("project_id", Text, primary_key=True),
+    Column("network_id", Text, nullable=False),
+)
+"""The network on which the routers of a project that run on several hosts give signs of life."""
+
+ha_routers = Table(
+    "network_ha_routers",
+    metadata,
+    Column("router_id", Text, primary_key=True),
+    Column("network_id", Text, nullable=False),
+    Column("vr_id", BigInteger, nullable=False),
+    UniqueConstraint("network_id", "vr_id"),
+)
+"""Those routers, each with its virtual router id there (RFC 5798 section 5.2.3)."""
+
+ha_hosts = Table(
+    "network_ha_hosts",
+    metadata,
+    Column("router_id", Text, primary_key=True),
+    Column("host", Text, primary_key=True),
+    Column("port_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Index("ix_network_ha_hosts_host", "host"),
+)
+"""Their hosts, the port of each on that network, and what it last said of itself: active or standby."""
+
 trunk_ports = Table(
     "network_trunk_ports",
     metadata,

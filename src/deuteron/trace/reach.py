@@ -17,7 +17,8 @@ from deuteron.trace.catalog import Catalog, Row
 from deuteron.trace.packet import ICMP, ICMP6, SCTP, TCP, UDP, network, within
 from deuteron.trace.unknown import Unknown
 
-_INTERFACE, _GATEWAY, _DHCP = "network:router_interface", "network:router_gateway", "network:dhcp"
+_INTERFACES = ("network:router_interface", "network:ha_router_replicated_interface")
+_GATEWAY, _DHCP = "network:router_gateway", "network:dhcp"
 _PROTOCOLS: Final = {
     "icmp": ICMP, "tcp": TCP, "udp": UDP, "icmpv6": ICMP6, "ipv6-icmp": ICMP6, "sctp": SCTP,
 }  # fmt: skip
@@ -171,7 +172,7 @@ class _Reach:
         """
         if not subnet["ipv6_ra_mode"]:
             return None
-        for row in sorted(self._owned(_INTERFACE), key=lambda row: str(row["id"])):
+        for row in sorted(self._owned(*_INTERFACES), key=lambda row: str(row["id"])):
             mine = [item for item in row["fixed_ips"] if item["subnet_id"] == subnet["id"]]
             router = self._state.get("router", row["device_id"])
             if mine and router is not None and router["admin_state_up"]:
@@ -189,7 +190,7 @@ class _Reach:
         if not row["admin_state_up"]:
             raise _Stopped("port", str(row["id"]), "it is down")
         self._refuse_unbound(row)
-        if row["device_owner"] in (_INTERFACE, _GATEWAY):
+        if row["device_owner"] in (*_INTERFACES, _GATEWAY):
             router = self._state.get("router", row["device_id"])
             if router is None or not router["admin_state_up"]:
                 raise _Stopped("router", str(row["device_id"]), "it is down")
@@ -226,7 +227,7 @@ class _Reach:
     def _come_to(self, there: Row | str, network_id: str, packet: _Packet) -> str:
         if isinstance(there, str):
             return self._leave(network_id, packet)
-        if there["device_owner"] in (_INTERFACE, _GATEWAY):
+        if there["device_owner"] in (*_INTERFACES, _GATEWAY):
             return self._route(there, packet)
         if not there["device_owner"].startswith("network:"):
             self._filter(there, packet, "ingress")
@@ -310,7 +311,9 @@ class _Reach:
         id = str(router["id"])
         if self._routers_passed > _MOST_ROUTERS:
             raise _Stopped("router", id, "it goes round in circles")
-        ports = [row for row in self._owned(_INTERFACE, _GATEWAY) if row["device_id"] == id and row["binding:host_id"]]
+        ports = [
+            row for row in self._owned(*_INTERFACES, _GATEWAY) if row["device_id"] == id and row["binding:host_id"]
+        ]
         gateway = next((row for row in ports if row["device_owner"] == _GATEWAY), None)
         info = router["external_gateway_info"] or {}
         floating = self._floating(id)
@@ -412,7 +415,7 @@ class _Reach:
     def _scope_inside(self, ports: list[Row], address: str) -> str | None:
         """The scope of the interface that is on the network of an IPv4 address."""
         for row in ports:
-            if row["device_owner"] == _INTERFACE and any(
+            if row["device_owner"] in _INTERFACES and any(
                 within(address, self._subnet(item["subnet_id"])["cidr"]) for item in row["fixed_ips"]
             ):
                 found = (self._state.get("network", row["network_id"]) or {}).get("ipv4_address_scope")

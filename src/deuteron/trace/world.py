@@ -39,6 +39,7 @@ class Machine:
 
     def __init__(self, intent: HostIntent, settings: HostSettings, is_running: bool = True) -> None:
         self.name = settings.host
+        intent = _without_standby(intent)
         self.intent = intent
         self.settings = settings
         self.is_running = is_running
@@ -165,6 +166,19 @@ def gathered(revision: int, objects: Iterable[IntentObject]) -> HostIntent:
         kind, id = key_of(item)
         found[TABLES[kind]][id] = item
     return HostIntent(revision=revision, **found)  # type: ignore[arg-type]  # each table has its kind
+
+
+def _without_standby(intent: HostIntent) -> HostIntent:
+    """The intent as far as packets see it: what waits here to become a router that another host is has no address."""
+    waiting = {id for id, router in intent.routers.items() if router.ha is not None and not router.ha.is_active}
+    if not waiting:
+        return intent
+    ports = {
+        id: msgspec.structs.replace(port, admin_state_up=False) if port.device_id in waiting else port
+        for id, port in intent.ports.items()
+    }
+    routers = {id: router for id, router in intent.routers.items() if id not in waiting}
+    return msgspec.structs.replace(intent, ports=ports, routers=routers)
 
 
 class Guest(msgspec.Struct, frozen=True):

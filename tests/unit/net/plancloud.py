@@ -38,6 +38,7 @@ from deuteron.model.intent import (
     PortTrunk,
     RateLimit,
     RouterGateway,
+    RouterHa,
     RouterPort,
     TunnelPeer,
     key_of,
@@ -218,6 +219,14 @@ def whole_cloud() -> list[IntentObject]:
         floating_ips=(FloatingIp(uid("fip"), "172.24.4.20", "10.10.10.2"),),
         ndp=NdpProxying(("fd00:10::/64",), ("fd00:10::2",)),
     )
+    spread_port = port("e3", 34, n2, "20.20.20.1", groups=(), device_owner="network:ha_router_replicated_interface")
+    election_port = port("e4", 35, n2, "20.20.20.9", groups=(), device_owner="network:router_ha_interface")
+    spread = IntentRouter(
+        id=uid("s"),
+        project_id=uid("p"),
+        interfaces=(router_port(spread_port, n2, "20.20.20.1/24"),),
+        ha=RouterHa(router_port(election_port, n2, "20.20.20.9/24"), 1, 0.2),
+    )
     return [
         qos,
         n1,
@@ -234,6 +243,9 @@ def whole_cloud() -> list[IntentObject]:
         dhcp_port("d1", 22, n1, "10.10.10.3", "fd00:10::3"),
         dhcp_port("d2", 23, n2, "20.20.20.3"),
         router,
+        spread_port,
+        election_port,
+        spread,
         group(
             "g",
             rule("1", remote_group_id=uid("g")),

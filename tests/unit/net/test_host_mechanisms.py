@@ -80,7 +80,7 @@ def test_the_tables_of_a_host_with_ours_are_in_the_order_of_creation() -> None:
         *("flow", "device", "interface"),
         *("setting", "zone", "port", "placement", "device state", "device setting", "address", "route"),
         *("proxy neighbour", "connection"),
-        *("dnsmasq", "radvd", "metadata listener"),
+        *("dnsmasq", "radvd", "keepalived", "metadata listener"),
     )
 
 

@@ -12,25 +12,25 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, and_, func, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from deuteron.api.call import Call, Reply
 from deuteron.api.network import bodies, lists, rights
 from deuteron.hub import departures
 from deuteron.model.codecs import Boolean, Codec, Invalid, Text
 from deuteron.model.errors import Conflict
-from deuteron.model.network.rows import NetworkRow, SubnetRow
+from deuteron.model.network.rows import NetworkRow, RouterRow, SubnetRow
 from deuteron.model.resource import Resource
 from deuteron.model.scalars import NetworkId
 from deuteron.rules.hosts import registry
 from deuteron.rules.hosts.registry import Agent
-from deuteron.rules.network import attributes, bindings, dhcp, faults, flavors, networks, router_hosts, sight
+from deuteron.rules.network import attributes, bindings, dhcp, faults, flavors, ha, networks, router_hosts, sight
 from deuteron.rules.network import routers as router_rules
 from deuteron.rules.network.kinds import ZONE
 from deuteron.rules.network.subnets import pool_size
 from deuteron.store import query
 from deuteron.store.database import Tx
-from deuteron.store.network_tables import dhcp_hosts, ip_allocations, ip_pools, ports, routers
+from deuteron.store.network_tables import dhcp_hosts, ha_hosts, ip_allocations, ip_pools, ports, routers
 from deuteron.store.network_tables import networks as networks_table
 from deuteron.store.network_tables import subnets as subnets_table
 from deuteron.store.query import Values
@@ -106,9 +106,11 @@ def agents_of_router(call: Call, tx: Tx) -> Reply:
     """GET /routers/{id}/l3-agents"""
     rights.require(call, "get_l3-agents")
     router = sight.find_visible(tx, call.caller, router_rules.KIND, call.params["id"])
-    found = _agents_on(call, tx, "L3 agent", [router["host"]])
+    living = [host.name for host in registry.all_hosts(tx, call.settings) if host.alive]
+    states = ha.states_of(tx, router["id"], living)
+    found = _agents_on(call, tx, "L3 agent", [*states, router["host"]])
     for agent in found:
-        agent["ha_state"] = "active" if router["ha"] else None
+        agent["ha_state"] = states.get(agent["host"])
     return Reply(200, {"agents": found})
 
 
@@ -125,7 +127,9 @@ def routers_of_agent(call: Call, tx: Tx) -> Reply:
     """GET /agents/{id}/l3-routers"""
     rights.require(call, "get_l3-routers")
     agent = _find_agent(call, tx)
-    found = query.rows(tx, routers, routers.c.host == agent.host.name, order_by=(routers.c.id,))
+    spread = select(ha_hosts.c.router_id).where(ha_hosts.c.host == agent.host.name)
+    runs = or_(routers.c.host == agent.host.name, routers.c.id.in_(spread))
+    found = query.rows(tx, routers, runs, order_by=(routers.c.id,))
     return Reply(200, {"routers": [_shown(router_rules.KIND.resource, row) for row in found]})
 
 
@@ -169,8 +173,9 @@ def add_router(call: Call, tx: Tx) -> Reply:
             "RouterL3AgentMismatch",
             f"Cannot host distributed router {router['id']} on legacy L3 agent {agent.id}.",
         )
+    if ha.is_spread(router):
+        return _add_instance(call, tx, router, agent)
     if router["host"] not in (None, agent.host.name):
-        # Also of one that is meant to run on several hosts: it runs on one.
         raise faults.conflict(
             "RouterHostedByL3Agent",
             f"The router {router['id']} has been already hosted by the L3 Agent "
@@ -186,9 +191,21 @@ def remove_router(call: Call, tx: Tx) -> Reply:
     agent = _find_agent(call, tx)
     router = sight.find_visible(tx, call.caller, router_rules.KIND, call.params["router"])
     # As in Neutron, who asks that a router leaves where it is not has what it asked for.
-    if agent.agent_type == "L3 agent" and router["host"] == agent.host.name:
+    if agent.agent_type == "L3 agent" and agent.host.name in ha.hosts_of(tx, router["id"]):
+        ha.remove_host(tx, call.settings, router, agent.host.name)
+    elif agent.agent_type == "L3 agent" and router["host"] == agent.host.name:
         router_hosts.move(tx, call.settings, router, None)
     return Reply(204)
+
+
+def _add_instance(call: Call, tx: Tx, router: RouterRow, agent: Agent) -> Reply:
+    """The agent's host runs a router that other hosts run too, as many as there may be."""
+    if ha.PROGRAM in agent.host.lacks:
+        raise faults.missing(
+            "InvalidL3Agent", f"Agent {agent.id} is not a L3 Agent or has been disabled: its host has no {ha.PROGRAM}"
+        )
+    ha.run_on(tx, call.settings, router, agent.host.name)
+    return _done()
 
 
 def list_zones(call: Call, tx: Tx) -> Reply:
@@ -353,12 +370,16 @@ def _use(tx: Tx, host: str | None = None) -> _Use:
     bound = ports.c["binding:host_id"]
     on_port = [bound != ""] if host is None else [bound == host]
     on_router = [routers.c.host.is_not(None)] if host is None else [routers.c.host == host]
+    spread_on = [] if host is None else [ha_hosts.c.host == host]
+    spread = _counts(tx, select(ha_hosts.c.host, func.count()).where(*spread_on).group_by(ha_hosts.c.host))
+    on_router.append(routers.c.id.not_in(select(ha_hosts.c.router_id)))
+    alone = _counts(tx, select(routers.c.host, func.count()).where(*on_router).group_by(routers.c.host))
     on_network = [] if host is None else [dhcp_hosts.c.host == host]
     served = select(dhcp_hosts.c.host, func.count()).where(*on_network).group_by(dhcp_hosts.c.host)
     return _Use(
         _counts(tx, select(bound, func.count()).where(*on_port).group_by(bound)),
         _counts(tx, served),
-        _counts(tx, select(routers.c.host, func.count()).where(*on_router).group_by(routers.c.host)),
+        {name: alone.get(name, 0) + spread.get(name, 0) for name in alone.keys() | spread.keys()},
     )
 
 

@@ -28,7 +28,7 @@ from deuteron.hub.projections.contract import (
     whole,
 )
 from deuteron.model.intent import HostRoute, IntentNetwork, IntentSubnet, Key
-from deuteron.model.network import DHCP, ROUTER_INTERFACE
+from deuteron.model.network import DHCP, ROUTER_INTERFACES
 from deuteron.model.network.rows import NetworkRow, SubnetRow
 from deuteron.rules.network import segments
 from deuteron.store.database import Tx
@@ -75,7 +75,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
             ports.c["binding:host_id"],
             ports.c["fixed_ips"],
         )
-        .where(ports.c["device_owner"].in_((DHCP, ROUTER_INTERFACE)))
+        .where(ports.c["device_owner"].in_((DHCP, *ROUTER_INTERFACES)))
         .order_by(ports.c["id"])
     )
     serving = list(rows(tx, lambda chunk: owned.where(ports.c["network_id"].in_(chunk)), ids))
@@ -83,7 +83,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
     gateways = {each["id"]: each["gateway_ip"] for found_here in nested.values() for each in found_here}
     for port_id, network_id, owner, device_id, bound, fixed_ips in serving:
         made_of[network_id].append(("port", port_id))
-        if owner == ROUTER_INTERFACE:
+        if owner in ROUTER_INTERFACES:
             # As in Neutron (`get_isolated_subnets`), only the router that is the guests' gateway serves them metadata:
             # else whoever puts a router on a shared network takes it from everybody.
             for ip in fixed_ips or ():
@@ -147,7 +147,7 @@ def _lans_of_dhcp(tx: Tx, found: Mapping[str, NetworkRow], serving: Sequence[Any
 def _dirty(touched: Touched) -> Set[str]:
     table = subnets
     within = pairs(touched.tx, table.c["id"], table.c["network_id"], touched.of("subnet")).values()
-    served = {port.network_id for port in touched.ports if port.device_owner in (DHCP, ROUTER_INTERFACE)}
+    served = {port.network_id for port in touched.ports if port.device_owner in (DHCP, *ROUTER_INTERFACES)}
     ids = touched.of("network") | set(within) | served
     further = segment_table.c["id"]
     beyond_first = (

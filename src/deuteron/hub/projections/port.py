@@ -11,6 +11,7 @@ from sqlalchemy import select
 from deuteron.hub.projections.contract import Made, OnHost, Place, Reading, Touched, by_host, held, rows
 from deuteron.model.codecs import canonical_mac
 from deuteron.model.intent import AddressPair, DhcpOption, FixedIp, IntentPort
+from deuteron.model.network import HA_ROUTER_INTERFACE, ROUTER_GATEWAY
 from deuteron.rules.network import bindings, dns, local_addresses, logged, trunk_ports
 from deuteron.store.database import Tx
 from deuteron.store.hosts_tables import slots
@@ -36,6 +37,9 @@ def _places(tx: Tx, ids: Collection[str]) -> Iterable[Place]:
     statement = select(slots.c.host, slots.c.object_id).where(slots.c.kind == "port")
     return [(row[0], row[1]) for row in rows(tx, lambda chunk: statement.where(slots.c.object_id.in_(chunk)), ids)]
 
+
+_REPLICATED = (HA_ROUTER_INTERFACE, ROUTER_GATEWAY)
+"""Of ports that are plugged in on several hosts where their router runs on several."""
 
 _COLUMNS = (
     "id",
@@ -78,8 +82,9 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
                 fixed_ips=fixed_ips(row.fixed_ips),
                 device_owner=row.device_owner or "",
                 device_id=row.device_id or "",
-                # Where its guest is awaited it has its device, and carries nothing before it is bound there.
-                admin_state_up=bool(row.admin_state_up) and host == row.bound,
+                # Where its guest is awaited it has its device, and carries nothing before it is bound there. Who of the
+                # hosts of a router carries is for them to find out, faster than we could say it.
+                admin_state_up=bool(row.admin_state_up) and (host == row.bound or row.device_owner in _REPLICATED),
                 port_security_enabled=bool(row.port_security_enabled),
                 security_groups=groups,
                 allowed_address_pairs=tuple(

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Literal, cast
 
+import msgspec
 from sqlalchemy import select
 
 from deuteron.hub.projections.contract import Made, OnHost, Place, Reading, Touched, held, numbers, pairs, rows, whole
@@ -22,39 +23,38 @@ from deuteron.model.intent import (
     NdpProxying,
     PortForwarding,
     RouterGateway,
+    RouterHa,
     RouterPort,
 )
-from deuteron.model.network import ROUTER_GATEWAY, ROUTER_INTERFACE
+from deuteron.model.network import HA_PORT, ROUTER_GATEWAY, ROUTER_INTERFACES
 from deuteron.model.network.rows import FloatingIpRow, MeteringLabelRuleRow, PortRow, RouterRow, SubnetRow
 from deuteron.model.scalars import FloatingIpId, NetworkId, SubnetId
-from deuteron.rules.network import address_scopes, forwarded, helped, metering, proxied
+from deuteron.rules.network import address_scopes, forwarded, ha, helped, metering, proxied
 from deuteron.store.database import Tx
-from deuteron.store.network_tables import floatingips, networks, ports, routers, subnets
+from deuteron.store.network_tables import floatingips, ha_hosts, networks, ports, routers, subnets
 from deuteron.store.slots import EVERYWHERE
 
-_OWNERS = (ROUTER_INTERFACE, ROUTER_GATEWAY)
+_OWNERS = (*ROUTER_INTERFACES, ROUTER_GATEWAY)
 
 
 def _present(tx: Tx, host: str) -> Iterable[str]:
-    return tx.scalars(select(routers.c["id"]).where(routers.c.host == host))
+    spread = tx.scalars(select(ha_hosts.c.router_id).where(ha_hosts.c.host == host))
+    return {*tx.scalars(select(routers.c["id"]).where(routers.c.host == host)), *spread}
 
 
 def _places(tx: Tx, ids: Collection[str]) -> Iterable[Place]:
-    return [(host, id) for id, host in pairs(tx, routers.c["id"], routers.c.host, ids).items() if host]
+    spread = {(host, id) for id, found in ha.instances(tx, ids).items() for host, _, _ in found}
+    return spread | {(host, id) for id, host in pairs(tx, routers.c["id"], routers.c.host, ids).items() if host}
 
 
 def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, Made]]:
     tx = reading.tx
     asked = set(places)
     statement = select(routers)
-    mine = [
-        row
-        for row in whole(
-            tx, routers, lambda chunk: statement.where(routers.c["id"].in_(chunk)), {id for _, id in asked}
-        )
-        if (row["host"], row["id"]) in asked
-    ]
+    named = {id for _, id in asked}
+    mine = list(whole(tx, routers, lambda chunk: statement.where(routers.c["id"].in_(chunk)), named))
     ids = [row["id"] for row in mine]
+    spread = _instances(reading, ids)
     attached: dict[str, list[PortRow]] = defaultdict(list)
     owned = select(ports).where(ports.c["device_owner"].in_(_OWNERS)).order_by(ports.c["id"])
     for port in whole(tx, ports, lambda chunk: owned.where(ports.c["device_id"].in_(chunk)), ids):
@@ -93,7 +93,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
             project_id=row["project_id"] or "",
             admin_state_up=bool(row["admin_state_up"]),
             interfaces=tuple(
-                _router_port(around, port, prefixes) for port in found if port["device_owner"] == ROUTER_INTERFACE
+                _router_port(around, port, prefixes) for port in found if port["device_owner"] in ROUTER_INTERFACES
             ),
             gateway=None if gateway is None else _gateway(around, row, gateway, prefixes),
             routes=tuple(HostRoute(route["destination"], route["nexthop"]) for route in row["routes"] or ()),
@@ -118,10 +118,12 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
         if gateway is not None:
             obeyed.add(row["qos_policy_id"])
         reached = {ip["subnet_id"] for port in found for ip in port["fixed_ips"] or ()}
-        yield (
-            row["host"] or "",
-            Made(
-                item,
+        there = {row["host"] or "": None, **spread.get(row["id"], {})}
+        for host, instance in there.items():
+            if (host, row["id"]) not in asked:
+                continue
+            made = Made(
+                item if instance is None else msgspec.structs.replace(item, ha=instance),
                 rows=(
                     *(("port", port["id"]) for port in found),
                     *(("network", id) for id in {port["network_id"] for port in found}),
@@ -130,8 +132,38 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
                     *(("metering_label", label.id) for label in counted[row["id"]]),
                 ),
                 needs=tuple(("qos_policy", id) for id in obeyed if id is not None),
-            ),
-        )
+            )
+            yield host, made
+
+
+def _instances(reading: Reading, router_ids: Collection[str]) -> Mapping[str, Mapping[str, RouterHa]]:
+    """By router of these that run on several hosts, and by host: how it runs there."""
+    tx, options = reading.tx, reading.settings.operator.network
+    there = ha.instances(tx, router_ids)
+    ids = [port_id for found in there.values() for _, port_id, _ in found]
+    statement, within = select(ports), select(subnets)
+    mine = list(whole(tx, ports, lambda chunk: statement.where(ports.c["id"].in_(chunk)), ids))
+    found: dict[str, PortRow] = {port["id"]: port for port in mine}
+    nets = {port["network_id"] for port in found.values()}
+    around = _Around(reading, nets, mine)
+    prefixes = {
+        row["id"]: row
+        for row in whole(tx, subnets, lambda chunk: within.where(subnets.c["network_id"].in_(chunk)), nets)
+    }
+    active = pairs(tx, routers.c["id"], routers.c.host, list(there))
+    return {
+        router_id: {
+            host: RouterHa(
+                _router_port(around, found[port_id], prefixes),
+                number,
+                options.ha_vrrp_advert_int,
+                host == active[router_id],
+            )
+            for host, port_id, number in instances
+            if port_id in found
+        }
+        for router_id, instances in there.items()
+    }
 
 
 def _forwardings(
@@ -177,7 +209,7 @@ def _proxying(
         inside = {
             prefixes[ip["subnet_id"]]["cidr"]
             for port in attached[id]
-            if port["device_owner"] == ROUTER_INTERFACE and around.scopes_of(port["network_id"])[1] == outside
+            if port["device_owner"] in ROUTER_INTERFACES and around.scopes_of(port["network_id"])[1] == outside
             for ip in port["fixed_ips"] or ()
             if ip["subnet_id"] in prefixes and prefixes[ip["subnet_id"]]["ip_version"] == 6
         }
@@ -250,7 +282,7 @@ def _router_port(around: _Around, port: PortRow, prefixes: Mapping[SubnetId, Sub
         ),
         mtu_bytes=around.mtus.get(port["network_id"], around.path_mtu),
         ra_subnets=tuple(intent_subnet(subnet) for subnet in reached if _is_advertised(port, subnet))
-        if port["device_owner"] == ROUTER_INTERFACE
+        if port["device_owner"] in ROUTER_INTERFACES
         else (),
         scopes=around.scopes_of(port["network_id"]),
     )
@@ -290,7 +322,7 @@ def _is_advertised(port: PortRow, subnet: SubnetRow) -> bool:
 
 def _dirty(touched: Touched) -> Set[str]:
     given = pairs(touched.tx, floatingips.c["id"], floatingips.c["router_id"], touched.of("floatingip")).values()
-    routed = {port.device_id for port in touched.ports if port.device_owner in _OWNERS}
+    routed = {port.device_id for port in touched.ports if port.device_owner in (*_OWNERS, HA_PORT)}
     counting = metering.routers_of(touched.tx, touched.of("metering_label"))
     return touched.of("router") | {id for id in given if id is not None} | routed | counting
 

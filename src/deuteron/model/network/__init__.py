@@ -51,8 +51,11 @@ from deuteron.model.network.ports import (
     COMPUTE_PREFIX,
     DHCP,
     FLOATING,
+    HA_PORT,
+    HA_ROUTER_INTERFACE,
     ROUTER_GATEWAY,
     ROUTER_INTERFACE,
+    ROUTER_INTERFACES,
 )
 from deuteron.model.network.qos import (
     BANDWIDTH_LIMIT_RULE,
@@ -150,6 +153,8 @@ __all__ = [
     "FLAVOR",
     "FLOATING",
     "FLOATINGIP",
+    "HA_PORT",
+    "HA_ROUTER_INTERFACE",
     "LOCAL_IP",
     "LOCAL_IP_ASSOCIATION",
     "LOCAL_IP_OWNER",
@@ -173,6 +178,7 @@ __all__ = [
     "ROUTER",
     "ROUTER_GATEWAY",
     "ROUTER_INTERFACE",
+    "ROUTER_INTERFACES",
     "SECURITY_GROUP",
     "SECURITY_GROUPS_DEFAULT_STATEFULNESS",
     "SECURITY_GROUP_RULE",

@@ -118,9 +118,7 @@ EXTENSIONS: Final[dict[str, Extension]] = {
         "Ports by a part of their address.",
         "2017-11-28T09:00:00-00:00",
     ),
-    "l3-ha": Extension(
-        "HA Router extension", "Whether a router is meant to run on several hosts.", "2014-04-26T00:00:00-00:00"
-    ),
+    "l3-ha": Extension("HA Router extension", "Whether a router runs on several hosts.", "2014-04-26T00:00:00-00:00"),
     "l3-port-ip-change-not-allowed": Extension(
         "Prevent L3 router ports IP address change extension",
         "The IPv4 addresses of a router interface stay.",

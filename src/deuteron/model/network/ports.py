@@ -134,6 +134,11 @@ PORT: Resource[PortRow] = Resource(
 
 DHCP: Final = "network:dhcp"
 ROUTER_INTERFACE: Final = "network:router_interface"
+HA_ROUTER_INTERFACE: Final = "network:ha_router_replicated_interface"
+"""The same of a router that runs on several hosts."""
+ROUTER_INTERFACES: Final = (ROUTER_INTERFACE, HA_ROUTER_INTERFACE)
+HA_PORT: Final = "network:router_ha_interface"
+"""Where such a router gives signs of life to the others: one of each of its hosts."""
 ROUTER_GATEWAY: Final = "network:router_gateway"
 FLOATING: Final = "network:floatingip"
 COMPUTE_PREFIX: Final = "compute:"

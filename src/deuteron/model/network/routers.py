@@ -50,7 +50,7 @@ ROUTER: Resource[RouterRow] = Resource(
         Attribute("distributed", Boolean(nullable=True), "Whether it is meant to run on every host.", create=True,
                   update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN, nullable=False, filter=False,
                   sort=False),
-        Attribute("ha", Boolean(nullable=True), "Whether it is meant to run on several hosts.", create=True,
+        Attribute("ha", Boolean(nullable=True), "Whether it runs on several hosts.", create=True,
                   update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN, nullable=False, filter=False,
                   sort=False),
         replace(ZONE_HINTS, sort=False),
@@ -61,7 +61,7 @@ ROUTER: Resource[RouterRow] = Resource(
     ),
     hidden=(
         Attribute("host", Text(nullable=True),
-                  "The network host that runs it; none until it has an interface or a gateway."),
+                  "The network host that runs it, or where it is active; none until it has an interface or a gateway."),
         Attribute("gateway_port_id", Text(nullable=True), "Its port outside.", refers_to="port"),
         Attribute("gateway_network_id", Text(nullable=True), "The network of that port.", refers_to="network"),
         Attribute("qos_policy_id", Text(nullable=True), "The policy of what it sends under its own address.",

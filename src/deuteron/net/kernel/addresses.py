@@ -1,6 +1,7 @@
 """Addresses of devices in our namespaces.
 
-Mark: being in a namespace of ours, which we own outright. Left alone: the loopback device, addresses
+Mark: being in a namespace of ours, which we own outright. What keepalived puts there and takes away (`by`) is let come
+and go while it is wanted, and deleted when it is not. Left alone: the loopback device, addresses
 with a lifetime (SLAAC), and IPv6 link-local addresses nobody wants (the kernel makes those). In the
 host's own namespace nothing is ours.
 
@@ -50,6 +51,8 @@ class AddressDriver:
                     rows[key] = wanted[key]
                 elif namespace != HOST and key[1] not in ("", "lo") and state.is_permanent and not is_kernels(state):
                     rows[key] = Address(*key)
+        # What somebody else puts there is right whether it is there or not.
+        rows.update((key, row) for key, row in wanted.items() if row.by is not None and key[0] in names)
         return rows
 
     def apply(self, delta: Delta[AddressKey, Address]) -> Applied[AddressKey]:

@@ -1,4 +1,4 @@
-"""dnsmasq and radvd: daemons that outlive the agent, with the files they read.
+"""dnsmasq, radvd and keepalived: daemons that outlive the agent, with the files they read.
 
 Mark: a process whose command line holds a path inside its own folder below `base_dir`
 (dnsmasq: `<base_dir>/<network>/`), and that folder. Nothing else is signalled.
@@ -10,7 +10,8 @@ finds them again by /proc.
 Crash: files are replaced one by one, each by rename. The folder's `unapplied` file is written before
 the first replacement and removed after the daemon was told, so a crash between leaves a difference.
 `devices` holds the indexes of the namespace's devices at the daemon's start: a daemon keeps sockets
-bound to a device that was replaced (Open vSwitch restarted), and is then restarted.
+bound to a device that was replaced (Open vSwitch restarted), and is then restarted. keepalived follows devices that
+come and go by itself, and is restarted only for its `link`: as the active one it would lose its addresses to another.
 
 Before a line leaves dnsmasq's `host` file, dnsmasq is told that the lease ends (`leases`): it would refuse the address
 to the next port otherwise.
@@ -23,7 +24,7 @@ import shutil
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -33,10 +34,10 @@ from deuteron.net.kernel import rtnetlink as nl
 from deuteron.net.kernel.driver import Applied, KernelError, Scope, Unavailable
 from deuteron.net.kernel.leases import end_lease, leases
 from deuteron.net.kernel.namespaces import Namespaces
-from deuteron.net.kernel.programs import is_readable
-from deuteron.net.rows import Dnsmasq, Radvd
+from deuteron.net.kernel.programs import PATH, is_readable
+from deuteron.net.rows import Dnsmasq, Keepalived, Radvd
 
-R = TypeVar("R", bound=Dnsmasq | Radvd)
+R = TypeVar("R", bound=Dnsmasq | Radvd | Keepalived)
 
 _UNAPPLIED = "unapplied"
 _DEVICES = "devices"
@@ -65,6 +66,10 @@ class _Daemon:
     directory: str
     command: tuple[str, ...]
     files: tuple[tuple[str, str], ...]
+    link: str | None = None
+    """The one device whose replacement matters; None for all."""
+    leftovers: tuple[str, ...] = ()
+    """Files of one that was killed, which keep the next from starting."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,7 @@ class _DaemonHost:
         if processes[0].namespace != self._namespaces.inode(daemon.namespace):
             return "restart"
         folder = Path(daemon.directory)
-        if _read(folder / _DEVICES) != self._devices(daemon.namespace):
+        if _read(folder / _DEVICES) != self._devices(daemon):
             return "restart"
         if (folder / _UNAPPLIED).exists() or any(_read(folder / name) != text for name, text in daemon.files):
             return "files"
@@ -188,7 +193,9 @@ class _DaemonHost:
                     self.writes[f"{self._program} lease ended"] += 1
 
     def _start(self, daemon: _Daemon) -> _Starting:
-        devices = self._devices(daemon.namespace)
+        devices = self._devices(daemon)
+        for name in daemon.leftovers:
+            Path(daemon.directory, name).unlink(missing_ok=True)
         complaints = os.memfd_create("complaints", os.MFD_CLOEXEC)
         try:
             with self._namespaces.entered(daemon.namespace):
@@ -199,7 +206,7 @@ class _DaemonHost:
                     stderr=complaints,
                     start_new_session=True,
                     cwd="/",
-                    env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
+                    env={"PATH": PATH, "LC_ALL": "C"},
                 )
         except FileNotFoundError as error:
             os.close(complaints)
@@ -232,11 +239,13 @@ class _DaemonHost:
             os.close(starting.handle)
             os.close(starting.complaints)
 
-    def _devices(self, namespace: str) -> str:
-        """The devices of a namespace and their indexes, "" if there is no such namespace."""
-        if self._namespaces.inode(namespace) is None:
+    def _devices(self, daemon: _Daemon) -> str:
+        """The devices that matter and their indexes, "" if there is no such namespace."""
+        if self._namespaces.inode(daemon.namespace) is None:
             return ""
-        states = self._sockets.to(namespace).links()
+        states = self._sockets.to(daemon.namespace).links()
+        if daemon.link is not None:
+            states = [state for state in states if state.name == daemon.link]
         return "".join(f"{state.index} {state.name}\n" for state in sorted(states, key=lambda state: state.index))
 
 
@@ -288,6 +297,54 @@ class RadvdDriver:
 
     def apply(self, delta: Delta[str, Radvd]) -> Applied[str]:
         return _apply(self._host, delta, _radvd)
+
+
+class KeepalivedDriver:
+    mark = "a keepalived process or folder below the host's ha folder"
+
+    def __init__(self, namespaces: Namespaces, sockets: nl.NetlinkSockets, base_dir: str) -> None:
+        self._host = _DaemonHost(namespaces, sockets, "keepalived", base_dir)
+        self._base_dir = base_dir
+        self._namespaces = namespaces
+        self._sockets = sockets
+
+    @property
+    def writes(self) -> Counter[str]:
+        return self._host.writes
+
+    @property
+    def touched(self) -> set[str]:
+        return self._host.touched
+
+    def observe(self, wanted: Mapping[str, Keepalived], scope: Scope = None) -> dict[str, Keepalived]:
+        def unwanted(name: str) -> Keepalived:
+            return Keepalived("", name, f"{self._base_dir}/{name}", "", "", "")
+
+        return _observe(self._host, wanted, _keepalived, unwanted)
+
+    def apply(self, delta: Delta[str, Keepalived]) -> Applied[str]:
+        return _apply(self._host, delta, _keepalived)
+
+    def active(self, rows: Iterable[Keepalived]) -> frozenset[str]:
+        """Ids of those of the routers that are active here: they have the address that only the active one has."""
+        found = set()
+        for row in rows:
+            try:
+                if self._namespaces.inode(row.namespace) is None:
+                    continue
+                if any(state.interface == row.address for state in self._sockets.to(row.namespace).addresses()):
+                    found.add(row.id)
+            except KernelError:
+                continue  # its namespace just went
+        return frozenset(found)
+
+
+def _keepalived(row: Keepalived) -> _Daemon:
+    config, pids = f"{row.directory}/keepalived.conf", ("pid", "pid-vrrp")
+    command = (
+        "keepalived", "-P", "-f", config, "-p", f"{row.directory}/{pids[0]}", "-r", f"{row.directory}/{pids[1]}",
+    )  # fmt: skip
+    return _Daemon(row.namespace, row.directory, command, (("keepalived.conf", row.config),), row.link, pids)
 
 
 def _dnsmasq(row: Dnsmasq) -> _Daemon:

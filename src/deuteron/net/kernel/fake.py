@@ -30,6 +30,7 @@ from deuteron.net.rows import (
     Flow,
     IpSet,
     IptablesTable,
+    Keepalived,
     Link,
     LoggedPort,
     MetadataListener,
@@ -129,7 +130,7 @@ class FakeKernel:
                     return f'no device "{device}" in namespace "{namespace}" to listen on'
             case FdbEntry(device=device) if not self._has_device(HOST, device):
                 return f'no device "{device}" to send by'
-            case Connections() | Dnsmasq() | Radvd():
+            case Connections() | Dnsmasq() | Radvd() | Keepalived():
                 return None
         return None
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import select
+import shutil
 import subprocess
 from collections.abc import Sequence
 
 from deuteron.net.kernel.driver import KernelError, Unavailable
 
 TIMEOUT_S = 30.0
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def has_program(name: str) -> bool:
+    """Whether the program is installed where it would be looked for."""
+    return shutil.which(name, path=PATH) is not None
 
 
 def start(arguments: Sequence[str]) -> subprocess.Popen[str]:
@@ -23,7 +30,7 @@ def start(arguments: Sequence[str]) -> subprocess.Popen[str]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
+            env={"PATH": PATH, "LC_ALL": "C"},
         )
     except FileNotFoundError as error:
         raise Unavailable(f"{arguments[0]} is not installed") from error

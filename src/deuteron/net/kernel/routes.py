@@ -52,6 +52,8 @@ class RouteDriver:
                         rows.setdefault(key, seen)
                 elif namespace != HOST:
                     rows[key] = seen
+        # As with addresses: what somebody else puts there is right whether it is there or not.
+        rows.update((key, row) for key, row in wanted.items() if row.by is not None and key[0] in names)
         return rows
 
     def apply(self, delta: Delta[RouteKey, Route]) -> Applied[RouteKey]:

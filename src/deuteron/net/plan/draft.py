@@ -299,6 +299,7 @@ class Draft:
         self.zones: list[rows.TrackedZone] = []
         self.dnsmasqs: list[rows.Dnsmasq] = []
         self.radvds: list[rows.Radvd] = []
+        self.keepaliveds: list[rows.Keepalived] = []
         self.metadata: list[rows.MetadataListener] = []
         self._own: dict[str, list[_Keyed]] = {}
         self._flows: dict[tuple[str, int, int, str], str] = {}
@@ -357,6 +358,7 @@ class Draft:
             zones=_merged(self.zones),
             dnsmasqs=_sorted(self.dnsmasqs),
             radvds=_sorted(self.radvds),
+            keepaliveds=_sorted(self.keepaliveds),
             metadata=_sorted(self.metadata),
             own={table: _sorted(self._own[table]) for table in sorted(self._own)},
         )

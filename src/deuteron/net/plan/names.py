@@ -24,6 +24,10 @@ def tap_name(port_id: str) -> str:
     return ("tap" + port_id)[:_DEVICE_LENGTH]
 
 
+def ha_name(port_id: str) -> str:
+    return ("ha-" + port_id)[:_DEVICE_LENGTH]
+
+
 def qbr_name(port_id: str) -> str:
     return ("qbr" + port_id)[:_DEVICE_LENGTH]
 

@@ -17,10 +17,10 @@ import ipaddress
 from collections.abc import Iterable
 from typing import Literal
 
-from deuteron.model.intent import IntentRouter, IntentSubnet, RouterPort
+from deuteron.model.intent import IntentRouter, IntentSubnet, RouterHa, RouterPort
 from deuteron.net import rows
-from deuteron.net.plan import names
-from deuteron.net.plan.addresses import version
+from deuteron.net.plan import ha, names
+from deuteron.net.plan.addresses import link_local, version
 from deuteron.net.plan.conntrack import HELPERS, helper_chains
 from deuteron.net.plan.draft import NO_DAD, Draft, Phase, Site, View, internal_port, is_dead
 from deuteron.net.plan.forwarding import FORWARDING, forwarding_chains, tracked
@@ -95,6 +95,11 @@ class _Router:
         self.gateway = router.gateway
         self.qg = None if router.gateway is None else names.qg_name(router.gateway.port.port_id)
         self.scopes = RouterScopes(self._ports(), router.gateway, self.qg)
+        self.by = None if router.ha is None else ha.BY
+        self.is_active = router.ha is None or router.ha.is_active
+        self.addresses: list[rows.Address] = []
+        self.routes: list[rows.Route] = []
+        """Of this router, beside those of its port for signs of life."""
         self.gateway_ip4 = next(
             (address.split("/")[0] for address in self._gateway_addresses() if version(address) == 4), None
         )
@@ -103,17 +108,26 @@ class _Router:
         draft.namespaces.append(rows.Namespace(self.namespace))
         draft.links.append(rows.Link(namespace=self.namespace, name="lo", kind="existing"))
         draft.sysctl(self.namespace, _SYSCTLS)
+        if self.router.ha is not None:
+            draft.sysctl(self.namespace, ha.SYSCTLS)
         for interface in self.interfaces:
             self._add_port(draft, interface, names.qr_name(interface.port_id))
-        self._add_metadata6(draft)
+        if self.is_active:
+            self._add_metadata6(draft)
         if self.gateway is not None and self.qg is not None:
             self._add_port(draft, self.gateway.port, self.qg)
             self._add_gateway(draft, self.qg)
             self._add_proxies(draft, self.qg)
-        self._add_routes(draft)
+        self._add_routes()
+        draft.addresses.extend(self.addresses)
+        draft.routes.extend(self.routes)
+        if self.router.ha is not None:
+            self._add_election(draft, self.router.ha)
         draft.iptables.extend(self._tables4())
         draft.iptables.extend(self._tables6())
         draft.connections.append(self._connections())
+        if not self.is_active:
+            return
         draft.metadata.append(router_listener(self.namespace, self.router.id))
         advertising = [interface for interface in self.interfaces if interface.ra_subnets]
         if advertising:
@@ -133,6 +147,9 @@ class _Router:
         draft.sysctl(self.namespace, _SYSCTLS_DOWN)
         for router_port, name in self._ports():
             self._add_device(draft, router_port, name, carries=False)
+        if self.router.ha is not None:
+            port = self.router.ha.port
+            self._add_device(draft, port, names.ha_name(port.port_id), carries=False)
 
     def _floating(self) -> list[str]:
         """Addresses of floating IPs, that of several forwardings once."""
@@ -146,7 +163,26 @@ class _Router:
     def _add_port(self, draft: Draft, router_port: RouterPort, name: str) -> None:
         if self._add_device(draft, router_port, name):
             for address in router_port.addresses:
-                draft.addresses.append(rows.Address(self.namespace, name, address))
+                self._address(name, address)
+            if self.router.ha is not None:
+                self._address(name, f"{link_local(router_port.mac_address)}/64")
+
+    def _add_election(self, draft: Draft, election: RouterHa) -> None:
+        name = names.ha_name(election.port.port_id)
+        if not self._add_device(draft, election.port, name):
+            return
+        for address in election.port.addresses:
+            draft.addresses.append(rows.Address(self.namespace, name, address))
+        state_dir = self.view.settings.state_dir
+        row = ha.keepalived(self.router.id, self.namespace, state_dir, election, name, self.addresses, self.routes)
+        draft.addresses.append(rows.Address(self.namespace, name, row.address, self.by))
+        draft.keepaliveds.append(row)
+
+    def _address(self, link: str, interface: str) -> None:
+        self.addresses.append(rows.Address(self.namespace, link, interface, self.by))
+
+    def _route(self, destination: str, via: str | None, link: str | None) -> None:
+        self.routes.append(rows.Route(self.namespace, destination, via, link, self.by))
 
     def _add_device(self, draft: Draft, router_port: RouterPort, name: str, *, carries: bool = True) -> bool:
         """A port that is not bound here yet, or whose network was not sent, gets no device; the rest works."""
@@ -171,7 +207,7 @@ class _Router:
                 continue
             name = names.qr_name(interface.port_id)
             if network.id not in served:
-                draft.addresses.append(rows.Address(self.namespace, name, METADATA_CIDR6))
+                self._address(name, METADATA_CIDR6)
                 served.add(network.id)
             draft.metadata.append(router_listener6(self.namespace, self.router.id, network.whole_id, name))
 
@@ -180,14 +216,14 @@ class _Router:
         if self.view.bound_ofport(self.gateway.port.port_id) is None:
             return
         for address in self._floating():
-            draft.addresses.append(rows.Address(self.namespace, qg, f"{address}/32"))
+            self._address(qg, f"{address}/32")
         networks = [ipaddress.ip_interface(address).network for address in self.gateway.port.addresses]
         for gateway_ip in self.gateway.gateway_ips:
             hop = ipaddress.ip_address(gateway_ip)
             is_four = hop.version == 4
             if not hop.is_link_local and not any(hop in network for network in networks):
-                draft.routes.append(rows.Route(self.namespace, f"{gateway_ip}/{hop.max_prefixlen}", None, qg))
-            draft.routes.append(rows.Route(self.namespace, "0.0.0.0/0" if is_four else "::/0", gateway_ip, qg))
+                self._route(f"{gateway_ip}/{hop.max_prefixlen}", None, qg)
+            self._route("0.0.0.0/0" if is_four else "::/0", gateway_ip, qg)
         if not any(version(gateway_ip) == 6 for gateway_ip in self.gateway.gateway_ips):
             # Without an IPv6 gateway from the API, the provider's router may advertise one (2: although we forward).
             draft.sysctl(self.namespace, [(f"net.ipv6.conf.{qg}.accept_ra", "2")])
@@ -200,7 +236,7 @@ class _Router:
         for address in self.router.ndp.addresses:
             draft.neighbours.append(rows.ProxyNeighbour(self.namespace, qg, address))
 
-    def _add_routes(self, draft: Draft) -> None:
+    def _add_routes(self) -> None:
         """The router's own static routes; one to everywhere replaces the gateway's, as in Neutron."""
         reachable = [
             (ipaddress.ip_interface(address).network, name)
@@ -210,7 +246,7 @@ class _Router:
         for route in self.router.routes:
             nexthop = ipaddress.ip_address(route.nexthop)
             link = next((name for network, name in reachable if nexthop in network), None)
-            draft.routes.append(rows.Route(self.namespace, route.destination, route.nexthop, link))
+            self._route(route.destination, route.nexthop, link)
 
     def _connections(self) -> rows.Connections:
         """What the NAT rules below come down to, for the connections that began under others."""

@@ -24,11 +24,11 @@ from sqlalchemy import select
 from deuteron.model.network import DHCP, NETWORK, ROUTER
 from deuteron.model.settings import Settings
 from deuteron.rules.hosts import registry
-from deuteron.rules.network import dhcp, router_hosts
+from deuteron.rules.network import dhcp, ha, router_hosts
 from deuteron.rules.network.kinds import find
 from deuteron.store import query, usage
 from deuteron.store.database import Tx
-from deuteron.store.network_tables import dhcp_hosts, networks, ports, routers
+from deuteron.store.network_tables import dhcp_hosts, ha_hosts, networks, ports, routers
 
 log = structlog.get_logger("deuteron.hosts")
 
@@ -143,6 +143,9 @@ def overdue(tx: Tx, settings: Settings, dead: Collection[str]) -> tuple[Move, ..
 
 def _move_router(tx: Tx, settings: Settings, duty: Duty, to: str) -> bool:
     row = find(tx, ROUTER, duty.id)
+    if row is not None and duty.host in ha.hosts_of(tx, row["id"]):
+        ha.add_host(tx, settings, ha.remove_host(tx, settings, row, duty.host), to)
+        return True
     if row is None or row["host"] != duty.host:
         return False
     router_hosts.move(tx, settings, row, to)
@@ -161,9 +164,12 @@ _HAND_OVER: Final = {"router": _move_router, "network": _move_network}
 
 
 def _routers(tx: Tx, hosts: Collection[str]) -> list[Duty]:
-    found = tx.all(
-        select(routers.c.id, routers.c.host).where(query.any_of(routers.c.host, sorted(hosts))).order_by(routers.c.id)
-    )
+    alone = tx.all(select(routers.c.id, routers.c.host).where(query.any_of(routers.c.host, sorted(hosts))))
+    mine = select(ha_hosts.c.router_id).where(query.any_of(ha_hosts.c.host, sorted(hosts)))
+    spread = ha.instances(tx, {*tx.scalars(mine), *(id for id, _ in alone)})
+    found = [(id, host) for id, host in alone if id not in spread]
+    found += [(id, host) for id, instances in spread.items() for host, _, _ in instances if host in hosts]
+    found.sort()
     nets: dict[str, list[str]] = defaultdict(list)
     owned = select(ports.c.device_id, ports.c.network_id).where(
         query.any_of(ports.c.device_id, [id for id, _ in found]), ports.c.device_owner.in_(router_hosts.OWNERS)
@@ -172,7 +178,14 @@ def _routers(tx: Tx, hosts: Collection[str]) -> list[Duty]:
         nets[id].append(network_id)
     reached = _physical(tx, {network_id for each in nets.values() for network_id in each})
     return [
-        Duty("router", id, host, len(nets[id]), frozenset(name for net in nets[id] for name in reached.get(net, ())))
+        Duty(
+            "router",
+            id,
+            host,
+            len(nets[id]),
+            frozenset(name for net in nets[id] for name in reached.get(net, ())),
+            frozenset(other for other, _, _ in spread.get(id, ()) if other != host),
+        )
         for id, host in found
     ]
 

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from typing_extensions import ReadOnly, TypedDict
 
 from deuteron.model.caller import Caller
-from deuteron.model.network import FLOATING, FLOATINGIP, NETWORK, PORT, PORT_FORWARDING, ROUTER, ROUTER_INTERFACE
+from deuteron.model.network import FLOATING, FLOATINGIP, NETWORK, PORT, PORT_FORWARDING, ROUTER, ROUTER_INTERFACES
 from deuteron.model.network.parts import FixedIp, WantedIp
 from deuteron.model.network.rows import FloatingIpRow, PortRow
 from deuteron.model.scalars import FloatingIpId, Ip, NetworkId, PortId, ProjectId, RouterId
@@ -298,7 +298,7 @@ def router_for(tx: Tx, row: Leading, port: PortRow, inside: FixedIp) -> RouterId
         .join(subnets, subnets.c.id == ip_allocations.c.subnet_id)
         .where(
             subnets.c.id == inside["subnet_id"],
-            ports_table.c.device_owner == ROUTER_INTERFACE,
+            ports_table.c.device_owner.in_(ROUTER_INTERFACES),
             routers.c.gateway_network_id == row["floating_network_id"],
         )
         .order_by(routers.c.id)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from deuteron.model.network import DHCP, ROUTER_INTERFACE
+from deuteron.model.network import DHCP, ROUTER_INTERFACES
 from deuteron.model.network.rows import PortRow, SubnetRow
 from deuteron.model.scalars import Ip, Mac, NetworkId, PortId, SecurityGroupId, SubnetId
 from deuteron.store import query
@@ -47,7 +47,7 @@ def networks_behind_router_on(
     `address` is the router's."""
     found = select(ports.c["network_id"]).join(routers, routers.c["id"] == ports.c["device_id"])
     found = found.where(
-        ports.c["device_id"] == router_id, ports.c["device_owner"] == ROUTER_INTERFACE, routers.c["host"] == host
+        ports.c["device_id"] == router_id, ports.c["device_owner"].in_(ROUTER_INTERFACES), routers.c["host"] == host
     )
     if network_id:
         found = found.where(ports.c["network_id"] == network_id)

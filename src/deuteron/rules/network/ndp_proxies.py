@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 
 from deuteron.model.caller import Caller
-from deuteron.model.network import NDP_PROXY, ROUTER_INTERFACE
+from deuteron.model.network import NDP_PROXY, ROUTER_INTERFACES
 from deuteron.model.network.rows import NdpProxyRow, PortRow
 from deuteron.model.scalars import Ip, RouterId
 from deuteron.model.settings import Settings
@@ -79,7 +79,7 @@ def _address(port: PortRow, beside: list[PortRow], values: Values) -> Ip:
     reached = {
         item["subnet_id"]
         for each in beside
-        if each["device_owner"] == ROUTER_INTERFACE
+        if each["device_owner"] in ROUTER_INTERFACES
         for item in each["fixed_ips"]
         if ":" in item["ip_address"]
     }

@@ -16,12 +16,13 @@ from deuteron.model.network import (
     DHCP,
     FLOATING,
     FLOATINGIP,
+    HA_PORT,
     LOCAL_IP_OWNER,
     NETWORK,
     PORT,
     ROUTER,
     ROUTER_GATEWAY,
-    ROUTER_INTERFACE,
+    ROUTER_INTERFACES,
 )
 from deuteron.model.network.parts import FixedIp, WantedIp
 from deuteron.model.network.rows import NetworkRow, PortRow
@@ -215,7 +216,7 @@ def serves(tx: Tx, row: PortRow) -> bool:
         return local_addresses.are_held_by(tx, row["id"])
     if owner == ROUTER_GATEWAY:
         return bool(tx.scalar(select(routers.c.gateway_port_id).where(routers.c.id == device)) == row["id"])
-    if owner != ROUTER_INTERFACE:
+    if owner not in (*ROUTER_INTERFACES, HA_PORT):
         return False
     return tx.first(select(routers.c.id).where(routers.c.id == device)) is not None
 
@@ -370,7 +371,7 @@ def _replace_addresses(
             kept.append(same)
         else:
             asked.append(item)
-    if caller is not None and row["device_owner"] == ROUTER_INTERFACE and _is_ipv4_among(tx, row, [*held, *asked]):
+    if caller is not None and row["device_owner"] in ROUTER_INTERFACES and _is_ipv4_among(tx, row, [*held, *asked]):
         raise faults.bad_request("ports", f"IP updates for port {row['id']} are not allowed")
     addresses.release(tx, row["id"], held)
     if not asked:
@@ -407,7 +408,7 @@ def _refuse_needed(tx: Tx, row: PortRow, wanted: Sequence[WantedIp]) -> None:
 
 def _tell_router(tx: Tx, port: PortRow) -> None:
     """The router that has the port shows its gateway's addresses, and its host hears of the new ones."""
-    if port["device_owner"] not in (ROUTER_INTERFACE, ROUTER_GATEWAY):
+    if port["device_owner"] not in (*ROUTER_INTERFACES, ROUTER_GATEWAY):
         return
     router = find(tx, ROUTER, port["device_id"])
     if router is None:

@@ -5,7 +5,7 @@ Source: neutron/db/l3_agentschedulers_db.py.
 
 from __future__ import annotations
 
-from deuteron.model.network import ROUTER, ROUTER_GATEWAY, ROUTER_INTERFACE
+from deuteron.model.network import ROUTER, ROUTER_GATEWAY, ROUTER_INTERFACES
 from deuteron.model.network.rows import PortRow, RouterRow
 from deuteron.model.settings import Settings
 from deuteron.rules.hosts import registry
@@ -15,7 +15,7 @@ from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import ports as table
 
-OWNERS = (ROUTER_INTERFACE, ROUTER_GATEWAY)
+OWNERS = (*ROUTER_INTERFACES, ROUTER_GATEWAY)
 """Of the ports that go where their router goes."""
 
 
@@ -36,14 +36,15 @@ def move(tx: Tx, settings: Settings, row: RouterRow, host: str | None) -> Router
 
 
 def _plug(tx: Tx, settings: Settings, row: RouterRow, host: str | None) -> None:
-    for port in _ports(tx, row):
+    for port in ports_of(tx, row):
         if host is None:
             ports.unbind_port(tx, settings, port["id"])
         else:
             ports.bind_port(tx, settings, port["id"], host)
 
 
-def _ports(tx: Tx, row: RouterRow) -> list[PortRow]:
+def ports_of(tx: Tx, row: RouterRow) -> list[PortRow]:
+    """The ports that go where the router goes, by id."""
     return query.rows(
         tx,
         table,

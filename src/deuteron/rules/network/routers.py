@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import is_uuid, quoted
-from deuteron.model.network import MAX_ROUTES, PORT, ROUTER, ROUTER_GATEWAY, ROUTER_INTERFACE, SUBNET
+from deuteron.model.network import MAX_ROUTES, PORT, ROUTER, ROUTER_GATEWAY, ROUTER_INTERFACES, SUBNET
 from deuteron.model.network.parts import Gateway, Interface, Route, WantedGateway
 from deuteron.model.network.rows import PortRow, RouterRow, SubnetRow
 from deuteron.model.scalars import PortId, RouterId, SubnetId
@@ -25,6 +25,7 @@ from deuteron.rules.network import (
     attributes,
     faults,
     flavors,
+    ha,
     helped,
     local_addresses,
     ports,
@@ -45,14 +46,16 @@ from deuteron.store.network_tables import subnets as subnets_table
 from deuteron.store.query import Values
 
 _PLACEMENT = ("ha", "distributed")
-"""Ways to spread a router over hosts. They are kept and shown, and a router runs on one network host all the same."""
+"""Ways to spread a router over hosts. What is distributed runs on one network host all the same."""
 
 
 def create_router(tx: Tx, settings: Settings, caller: Caller, values: Values) -> RouterRow:
     """A new router, with its gateway when one is asked for. Raises: NotFound, BadRequest, Conflict."""
     flavors.refuse_new_router(tx, values)
-    # Silence and null ask for the cloud's own kind, which is neither.
-    values = {**values, **{name: bool(values.get(name)) for name in _PLACEMENT}}
+    # Silence and null ask for the cloud's own kind.
+    default = {"ha": settings.operator.network.l3_ha and not values.get("distributed")}
+    given = {name: value for name in _PLACEMENT if (value := values.get(name)) is not None}
+    values = {**values, "distributed": False, **default, **given}
     quotas.check(tx, "router", values["project_id"])
     refuse_unknown_zones(values.get("availability_zone_hints") or ())
     gateway: WantedGateway | None = values.pop("external_gateway_info", None)
@@ -61,6 +64,8 @@ def create_router(tx: Tx, settings: Settings, caller: Caller, values: Values) ->
         ROUTER,
         {**values, "status": "ACTIVE", "availability_zones": [], "routes": [], "external_gateway_info": None},
     )
+    if ha.is_spread(row):
+        row = ha.start(tx, settings, row)
     proxied.wanted_at_first(tx, row, gateway)
     return row if gateway is None else _set_gateway(tx, settings, caller, row, gateway)
 
@@ -78,7 +83,8 @@ def update_router(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, va
         row = clear_gateway(tx, settings, row) if gateway is None else _set_gateway(tx, settings, caller, row, gateway)
     flavors.refuse_other_kind(tx, row, values)
     _refuse_moving_while_up(row, values)
-    return change(tx, ROUTER, row, {**values, "enable_ndp_proxy": proxied.answers(tx, row, values)})
+    changed = change(tx, ROUTER, row, {**values, "enable_ndp_proxy": proxied.answers(tx, row, values)})
+    return ha.follow(tx, settings, row, changed)
 
 
 def delete_router(tx: Tx, settings: Settings, caller: Caller, row: RouterRow) -> None:
@@ -90,6 +96,7 @@ def delete_router(tx: Tx, settings: Settings, caller: Caller, row: RouterRow) ->
         )
     if row["gateway_port_id"] is not None:
         row = clear_gateway(tx, settings, row)
+    ha.end(tx, settings, row)
     helped.leave(tx, row["id"])
     remove(tx, ROUTER, row["id"])
 
@@ -100,7 +107,7 @@ def interface_ports(tx: Tx, router_id: RouterId) -> list[PortRow]:
         tx,
         ports_table,
         ports_table.c.device_id == router_id,
-        ports_table.c.device_owner == ROUTER_INTERFACE,
+        ports_table.c.device_owner.in_(ROUTER_INTERFACES),
         order_by=(ports_table.c.id,),
     )
 
@@ -216,7 +223,7 @@ def _set_gateway(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, wan
     candidates = addresses.subnets_of(tx, network["id"])
     for subnet in candidates:
         _refuse_overlap(tx, row, subnet)
-    host = router_hosts.host_for(tx, settings, row)
+    host = ha.host_for(tx, settings, row)
     port = ports.create_port(
         tx,
         settings,
@@ -230,6 +237,7 @@ def _set_gateway(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, wan
             "binding:host_id": host,
         },
     )
+    ha.plug_spread(tx, settings, row, host)
     return change(
         tx,
         ROUTER,
@@ -286,9 +294,7 @@ def _interface_request(body: Values) -> tuple[PortId | None, SubnetId | None]:
 
 def _add_by_subnet(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, subnet_id: SubnetId) -> Interface:
     subnet = find(tx, SUBNET, subnet_id)
-    if subnet is None:
-        raise faults.not_found("subnet", subnet_id)
-    if not _is_seen(tx, caller, subnet):
+    if subnet is None or not _is_seen(tx, caller, subnet):
         raise faults.not_found("subnet", subnet_id)
     if subnet["gateway_ip"] is None:
         raise faults.bad_request("router", "Subnet for router interface must have a gateway IP")
@@ -304,7 +310,7 @@ def _add_by_subnet(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, s
             "Neutron Router",
         )
     _refuse_overlap(tx, row, subnet)
-    host = router_hosts.host_for(tx, settings, row)
+    host = ha.host_for(tx, settings, row)
     fixed = {"subnet_id": subnet_id, "ip_address": subnet["gateway_ip"]}
     port = _ipv6_port(tx, row, subnet)
     if port is not None:
@@ -318,13 +324,13 @@ def _add_by_subnet(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, s
             {
                 "network_id": subnet["network_id"],
                 "project_id": row["project_id"],
-                "device_owner": ROUTER_INTERFACE,
+                "device_owner": ha.interface_owner(row),
                 "device_id": row["id"],
                 "fixed_ips": [fixed],
                 "binding:host_id": host,
             },
         )
-    _settle(tx, row, host)
+    _settle(tx, settings, row, host)
     return _interface_answer(row, port, [subnet_id])
 
 
@@ -337,18 +343,18 @@ def _add_by_port(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, por
     if not port["fixed_ips"]:
         raise faults.bad_request("router", "Router port must have at least one fixed IP")
     subnets = {item["subnet_id"]: find(tx, SUBNET, item["subnet_id"]) for item in port["fixed_ips"]}
-    found = [subnet for subnet in subnets.values() if subnet is not None]
+    found = [subnet for subnet in subnets.values() if subnet]
     if sum(1 for subnet in found if subnet["ip_version"] == 4) > 1:
         raise faults.bad_request("router", "Cannot have multiple IPv4 subnets on router port")
     for subnet in found:
         _refuse_overlap(tx, row, subnet)
         _refuse_unpooled(caller, port, subnet)
-    host = router_hosts.host_for(tx, settings, row)
+    host = ha.host_for(tx, settings, row)
     # As in Neutron, groups and port security stay what they are: they filter no port of a router, and what the port
     # is when it is no longer a router's must not depend on having been one.
-    values = {"device_id": row["id"], "device_owner": ROUTER_INTERFACE, "binding:host_id": host}
+    values = {"device_id": row["id"], "device_owner": ha.interface_owner(row), "binding:host_id": host}
     port = ports.update_port(tx, settings, None, port, values)
-    _settle(tx, row, host)
+    _settle(tx, settings, row, host)
     return _interface_answer(row, port, list(subnets))
 
 
@@ -410,7 +416,7 @@ def _refuse_overlap(tx: Tx, row: RouterRow, subnet: SubnetRow) -> None:
         select(subnets_table.c.id, subnets_table.c.cidr)
         .join(ip_allocations, ip_allocations.c.subnet_id == subnets_table.c.id)
         .join(ports_table, ports_table.c.id == ip_allocations.c.port_id)
-        .where(ports_table.c.device_id == row["id"], ports_table.c.device_owner.in_((ROUTER_INTERFACE, ROUTER_GATEWAY)))
+        .where(ports_table.c.device_id == row["id"], ports_table.c.device_owner.in_(router_hosts.OWNERS))
     )
     for other_id, cidr in held:
         if other_id == subnet["id"]:
@@ -439,8 +445,9 @@ def _is_on(port: PortRow, subnet_id: SubnetId) -> bool:
     return any(item["subnet_id"] == subnet_id for item in port["fixed_ips"])
 
 
-def _settle(tx: Tx, row: RouterRow, host: str) -> None:
+def _settle(tx: Tx, settings: Settings, row: RouterRow, host: str) -> None:
     """The router runs on `host` from its first interface on; each interface is a change of the router."""
+    ha.plug_spread(tx, settings, row, host)
     placed = {"host": host or None, "availability_zones": [ZONE]}
     if change(tx, ROUTER, row, placed) is row:
         touch(tx, ROUTER, row["id"])
@@ -459,7 +466,7 @@ def _check_routes(tx: Tx, row: RouterRow, routes: Sequence[Route]) -> None:
         select(subnets_table.c.cidr, ip_allocations.c.ip_address)
         .join(ip_allocations, ip_allocations.c.subnet_id == subnets_table.c.id)
         .join(ports_table, ports_table.c.id == ip_allocations.c.port_id)
-        .where(ports_table.c.device_id == row["id"], ports_table.c.device_owner.in_((ROUTER_INTERFACE, ROUTER_GATEWAY)))
+        .where(ports_table.c.device_id == row["id"], ports_table.c.device_owner.in_(router_hosts.OWNERS))
     )
     prefixes = [ipaddress.ip_network(cidr) for cidr, _ in held]
     own = {address for _, address in held}

@@ -23,7 +23,7 @@ from deuteron.model.network import (
     NETWORK,
     PORT,
     ROUTER_GATEWAY,
-    ROUTER_INTERFACE,
+    ROUTER_INTERFACES,
     SUBNET,
 )
 from deuteron.model.network.rows import NetworkRow, SubnetRow
@@ -410,7 +410,7 @@ def _refuse_gateway_change(tx: Tx, row: SubnetRow) -> None:
     if holder is None:
         return
     owner = tx.scalar(select(ports_table.c.device_owner).where(ports_table.c.id == holder))
-    if owner == ROUTER_INTERFACE:
+    if owner in ROUTER_INTERFACES:
         raise faults.conflict(
             "GatewayIpInUse",
             f"Current gateway ip {row['gateway_ip']} already in use by port {holder}. Unable to update.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deuteron.model.network import FLOATING, NETWORK, PORT, ROUTER, ROUTER_GATEWAY, ROUTER_INTERFACE, SUBNET
+from deuteron.model.network import FLOATING, NETWORK, PORT, ROUTER, ROUTER_GATEWAY, ROUTER_INTERFACES, SUBNET
 from deuteron.model.network.rows import PortRow
 from deuteron.model.settings import Settings
 from deuteron.net.mechanisms import Step
@@ -40,6 +40,6 @@ def _undo_port(tx: Tx, settings: Settings, port: PortRow) -> str | None:
         if router is not None and router["gateway_port_id"] == port["id"]:
             routers.clear_gateway(tx, settings, router)
     ports.delete_port(tx, settings, port["id"])
-    if owner == ROUTER_INTERFACE and find(tx, ROUTER, device) is not None:
+    if owner in ROUTER_INTERFACES and find(tx, ROUTER, device) is not None:
         touch(tx, ROUTER, device)
     return device or None
