@@ -24,11 +24,11 @@ class Healing:
         self._last: Sequence[Move] = ()
 
     def due(self, tx: Tx, now_s: float) -> Sequence[Move]:
-        """What is to be handed over now; nothing, where it is the same as before: it could not be written then."""
+        """What is to be handed over now. What was due just before could not be written, and waits for the next time."""
         silent = registry.silent_network_hosts(tx)
         self._silent_since_s = {host: self._silent_since_s.get(host, now_s) for host in silent}
         after_s = self._settings.operator.network.failover_after_s
         dead = [host for host, since_s in self._silent_since_s.items() if now_s - since_s >= after_s]
         moves = duties.overdue(tx, self._settings, dead) if dead else ()
-        self._last, is_stuck = moves, moves == self._last
-        return () if is_stuck else moves
+        self._last = () if moves == self._last else moves
+        return self._last

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from deuteron.hub.healing import Healing
 from deuteron.model.intent import Hello
 from deuteron.model.settings import HostEntry, NetworkOptions, Operator
 from deuteron.rules.hosts import registry
@@ -182,3 +183,25 @@ def test_nothing_goes_anywhere_where_that_is_not_wanted(client: Client) -> None:
     subnet = client.subnet(client.network()["id"], "10.0.0.0/24")["id"]
     _, host = router_on(client, subnet)
     assert heal(client, host) == []
+
+
+def test_a_host_has_to_be_away_for_the_whole_time(client: Client) -> None:
+    subnet = client.subnet(client.network()["id"], "10.0.0.0/24")["id"]
+    _, host = router_on(client, subnet)
+    database, healing = client.cloud.database, Healing(client.cloud.settings)
+
+    def due(now_s: float) -> int:
+        with database.read() as tx:
+            return len(healing.due(tx, now_s))
+
+    assert due(0.0) == 0, "it is there"
+    database.write(lambda tx: registry.disconnected(tx, host))
+    assert [due(now_s) for now_s in (100.0, 129.0)] == [0, 0]
+    hello = Hello(host, ("network",), 1, 1, 1, bridge_mappings=BRIDGES)
+    database.write(lambda tx: registry.greet(tx, hello))
+    assert due(131.0) == 0, "it came back"
+    database.write(lambda tx: registry.disconnected(tx, host))
+    assert [due(now_s) for now_s in (140.0, 169.0)] == [0, 0]
+    assert due(170.0) > 0
+    assert due(171.0) == 0, "what could not be written at once waits"
+    assert due(175.0) > 0
