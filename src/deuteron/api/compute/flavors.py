@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.compute import access, paging, shapes
+from deuteron.api.compute import access, extra_specs, paging, shapes
 from deuteron.api.compute.bodies import Body, wrapped
 from deuteron.api.compute.versions import only_from
 from deuteron.model.codecs import quoted, whole_number
@@ -101,7 +101,7 @@ def show_spec(call: Call, tx: Tx) -> Reply:
 
 
 def create_specs(call: Call, tx: Tx) -> Reply:
-    given = _specs("extra_specs", wrapped(call, "extra_specs").raw)
+    given = _specs(call, "extra_specs", wrapped(call, "extra_specs").raw)
     access.require(call, "os-flavor-extra-specs:create")
     row = find(tx, call.caller, call.params["id"])
     flavors.add_specs(tx, row, given)
@@ -111,7 +111,7 @@ def create_specs(call: Call, tx: Tx) -> Reply:
 def update_spec(call: Call, tx: Tx) -> Reply:
     access.require(call, "os-flavor-extra-specs:update")
     row, key = find(tx, call.caller, call.params["id"]), call.params["key"]
-    given = _specs("extra_specs", call.json())
+    given = _specs(call, "extra_specs", call.json())
     if set(given) != {key}:
         raise BadRequest("Request body and URI mismatch", type="HTTPBadRequest")
     flavors.add_specs(tx, row, given)
@@ -219,7 +219,7 @@ def _access(row: ServerRow) -> dict[str, Any]:
     return {"flavor_access": [{"flavor_id": row.id, "tenant_id": project} for project in row.projects or ()]}
 
 
-def _specs(path: str, raw: Any) -> dict[str, str]:
+def _specs(call: Call, path: str, raw: Any) -> dict[str, str]:
     if not isinstance(raw, dict):
         raise invalid(path, raw, f"{quoted(raw)} is not of type 'object'")
     if len(raw) > MAX_SPECS:
@@ -233,4 +233,6 @@ def _specs(path: str, raw: Any) -> dict[str, str]:
         if isinstance(value, bool) or not isinstance(value, str | int | float) or len(str(value)) > 255:
             raise invalid(f"{path}.{key}", value, f"{quoted(value)} is not of type 'string'")
         result[key] = str(value)
+    if call.version >= 86:
+        extra_specs.check(result)
     return result
