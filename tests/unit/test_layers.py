@@ -53,6 +53,7 @@ PURE = (
     "net/pipeline.py",
     "net/delta.py",
     "compute/domain.py",
+    "compute/hardware.py",
     "trace",
     "model",
 )

@@ -16,8 +16,10 @@ from typing import Literal
 
 import msgspec
 
+from deuteron.compute import hardware
 from deuteron.model.codecs import is_uuid
 from deuteron.model.connections import FileConnection, GuestConnection
+from deuteron.model.hardware import Hardware
 from deuteron.model.intent import IntentServer, Plug, ServerPort, ServerVolume
 
 _RECONNECT_S = 120
@@ -26,11 +28,7 @@ _RECONNECT_S = 120
 MARK_NAMESPACE = "urn:deuteron:server:1"
 MARK_PREFIX = "deuteron"
 
-VirtType = Literal["kvm", "qemu"]
-
-_EMULATED_CPU = "Nehalem"
-"""The oldest model of the x86-64-v2 level, which today's distributions ask for. `max` can do more and boots slower
-(0.15 s of 2 s measured for the tiny guest), and guests for x86-64-v3 are no fun without KVM anyway."""
+VirtType = hardware.VirtType
 
 
 class HostWiring(msgspec.Struct, frozen=True):
@@ -63,6 +61,8 @@ class InterfaceRow(msgspec.Struct, frozen=True):
     mtu_bytes: int
     offloads: bool
     virt_type: VirtType
+    model: str = "virtio"
+    packed_ring: bool = False
 
 
 class DiskRow(msgspec.Struct, frozen=True):
@@ -79,6 +79,9 @@ class DiskRow(msgspec.Struct, frozen=True):
     """Whether other guests may write to it, too."""
     is_socket: bool = False
     """Whether NBD is spoken at the path, to the process that holds the disk (`units`)."""
+    limits: dict[str, int] = {}
+    """What libvirt calls `iotune`."""
+    packed_ring: bool = False
 
 
 class DomainRow(msgspec.Struct, frozen=True):
@@ -99,6 +102,7 @@ class DomainRow(msgspec.Struct, frozen=True):
     ramdisk: str | None = None
     kernel_args: str = ""
     version: str = "0"
+    hardware: Hardware = Hardware()
 
 
 def instance_name(server_id: str) -> str:
@@ -106,7 +110,7 @@ def instance_name(server_id: str) -> str:
     return f"instance-{server_id.replace('-', '')[:8]}"
 
 
-def interface_row(port: ServerPort, wiring: HostWiring) -> InterfaceRow:
+def interface_row(port: ServerPort, wiring: HostWiring, made_of: Hardware) -> InterfaceRow:
     plug = wiring.plug(port)
     return InterfaceRow(
         mac_address=port.mac_address,
@@ -115,10 +119,12 @@ def interface_row(port: ServerPort, wiring: HostWiring) -> InterfaceRow:
         mtu_bytes=port.mtu_bytes,
         offloads=plug.offloads,
         virt_type=wiring.virt_type,
+        model=made_of.nic,
+        packed_ring=made_of.packed_ring,
     )
 
 
-def volume_row(volume: ServerVolume, at: GuestConnection) -> DiskRow:
+def volume_row(volume: ServerVolume, at: GuestConnection, made_of: Hardware) -> DiskRow:
     return DiskRow(
         at.path,
         volume.target,
@@ -127,6 +133,7 @@ def volume_row(volume: ServerVolume, at: GuestConnection) -> DiskRow:
         is_readonly=volume.is_readonly,
         is_shared=volume.is_shared,
         is_socket=not isinstance(at, FileConnection),
+        packed_ring=made_of.packed_ring,
     )
 
 
@@ -143,14 +150,20 @@ def domain_row(
     unless the rescue disk stands beside all others.
     """
     disks = disk_rows(server, instance_dir)
+    files = volumes or {}
     if server.rescue is None or server.rescue.device is not None:
-        files = volumes or {}
-        plugged = [volume_row(each, files[each.volume_id]) for each in server.volumes if each.volume_id in files]
+        plugged = [
+            volume_row(each, files[each.volume_id], server.hardware)
+            for each in server.volumes
+            if each.volume_id in files
+        ]
         disks = [
             *(row for row in plugged if row.target == "vda"),
             *disks,
             *(row for row in plugged if row.target != "vda"),
         ]
+    local = {"limits": server.hardware.disk_limits, "packed_ring": server.hardware.packed_ring}
+    disks = [row if row.serial in files else msgspec.structs.replace(row, **local) for row in disks]
     boot = server if server.rescue is None else server.rescue
     machine = server.machine_type or "pc"
     if server.config_drive:
@@ -170,12 +183,13 @@ def domain_row(
         machine_type=machine,
         emulator=wiring.emulator,
         console_log=f"{instance_dir}/console.log",
-        interfaces=tuple(interface_row(port, wiring) for port in server.ports),
+        interfaces=tuple(interface_row(port, wiring, server.hardware) for port in server.ports),
         disks=tuple(disks),
         kernel=f"{image_dir}/{boot.kernel.id}" if boot.kernel else None,
         ramdisk=f"{image_dir}/{boot.ramdisk.id}" if boot.ramdisk else None,
         kernel_args=boot.kernel_args,
         version=wiring.version,
+        hardware=server.hardware,
     )
 
 
@@ -230,10 +244,8 @@ def domain_xml(row: DomainRow) -> str:
     for name, value in {**names, "serial": row.mark.server_id, "uuid": row.mark.server_id}.items():
         _text(system, "entry", value, name=name)
     _append_os(root, row)
-    features = ElementTree.SubElement(root, "features")
-    ElementTree.SubElement(features, "acpi")
-    ElementTree.SubElement(features, "apic")
-    _append_cpu(root, row)
+    hardware.append_features(root, row.hardware)
+    hardware.append_cpu(root, row.hardware, row.virt_type, row.vcpus, row.memory_mib)
     _append_clock(root, row)
     for event, action in (("on_poweroff", "destroy"), ("on_reboot", "restart"), ("on_crash", "destroy")):
         _text(root, event, action)
@@ -362,17 +374,9 @@ def _append_os(root: ElementTree.Element, row: DomainRow) -> None:
         _text(element, "cmdline", row.kernel_args or "console=ttyS0 root=/dev/vda")
     elif not any(disk.boots for disk in row.disks):
         ElementTree.SubElement(element, "boot", dev="hd")
+    if row.hardware.boot_menu:
+        ElementTree.SubElement(element, "bootmenu", enable="yes")
     ElementTree.SubElement(element, "smbios", mode="sysinfo")
-
-
-def _append_cpu(root: ElementTree.Element, row: DomainRow) -> None:
-    if row.virt_type == "kvm":
-        ElementTree.SubElement(root, "cpu", mode="host-passthrough", check="none")
-        return
-    cpu = ElementTree.SubElement(root, "cpu", mode="custom", match="exact", check="none")
-    _text(cpu, "model", _EMULATED_CPU, fallback="forbid")
-    # Seeds the guest's random numbers in its first instructions; nothing waits for entropy.
-    ElementTree.SubElement(cpu, "feature", policy="require", name="rdrand")
 
 
 def _append_clock(root: ElementTree.Element, row: DomainRow) -> None:
@@ -395,10 +399,8 @@ def _append_devices(root: ElementTree.Element, row: DomainRow) -> None:
     serial = ElementTree.SubElement(devices, "serial", type="pty")
     ElementTree.SubElement(serial, "log", file=row.console_log, append="on")
     ElementTree.SubElement(serial, "target", port="0")
-    rng = ElementTree.SubElement(devices, "rng", model="virtio")
-    _text(rng, "backend", "/dev/urandom", model="random")
+    hardware.append_devices(devices, row.hardware)
     # What libvirt would add by itself and no server asks for; each device costs boot time.
-    ElementTree.SubElement(devices, "controller", type="usb", model="none")
     ElementTree.SubElement(devices, "memballoon", model="none")
 
 
@@ -410,6 +412,8 @@ def disk_element(disk: DiskRow, *, boots: bool = False) -> ElementTree.Element:
     driver = ElementTree.SubElement(element, "driver", name="qemu", type=disk.format, cache=cache)
     if disk.device == "disk":
         driver.set("discard", "unmap")
+    if disk.packed_ring and disk.bus == "virtio":
+        driver.set("packed", "on")
     if disk.is_socket:
         source = ElementTree.SubElement(element, "source", protocol="nbd")
         ElementTree.SubElement(source, "host", transport="unix", socket=disk.path)
@@ -422,6 +426,10 @@ def disk_element(disk: DiskRow, *, boots: bool = False) -> ElementTree.Element:
     if disk.is_shared:
         # QEMU lets others have the file open for writing.
         ElementTree.SubElement(element, "shareable")
+    if disk.limits:
+        tune = ElementTree.SubElement(element, "iotune")
+        for name, amount in sorted(disk.limits.items()):
+            _text(tune, name, str(amount))
     if boots:
         ElementTree.SubElement(element, "boot", order="1")
     if disk.serial:
@@ -437,10 +445,13 @@ def _interface_element(row: InterfaceRow) -> ElementTree.Element:
         ElementTree.SubElement(element, "target", dev=row.tap)
     else:
         ElementTree.SubElement(element, "target", dev=row.tap, managed="no")
-    ElementTree.SubElement(element, "model", type="virtio")
-    # Without vhost-net the packets are QEMU's own work; the kernel device may not be there (rootless).
-    driver = ElementTree.SubElement(element, "driver", name="qemu")
-    if not row.offloads:
+    ElementTree.SubElement(element, "model", type=row.model)
+    if row.model == "virtio":
+        # Without vhost-net the packets are QEMU's own work; the kernel device may not be there (rootless).
+        driver = ElementTree.SubElement(element, "driver", name="qemu")
+        if row.packed_ring:
+            driver.set("packed", "on")
+    if row.model == "virtio" and not row.offloads:
         off = {"csum": "off", "gso": "off", "tso4": "off", "tso6": "off", "ecn": "off", "ufo": "off"}
         ElementTree.SubElement(driver, "host", off)
         ElementTree.SubElement(driver, "guest", {name: value for name, value in off.items() if name != "gso"})

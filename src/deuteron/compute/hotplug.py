@@ -63,7 +63,7 @@ class Hotplug:
                 continue
             try:
                 files = self._volumes.bring(wanted, (each.volume_id,))
-                self._volumes.plug(dom, domains.volume_row(each, files[each.volume_id]))
+                self._volumes.plug(dom, domains.volume_row(each, files[each.volume_id], wanted.hardware))
             except (libvirt.libvirtError, DiskFailure, OSError) as error:
                 if is_away(error):
                     raise

@@ -309,7 +309,10 @@ class Operations:
         return wanted is not None and wanted.reboot_kind == "SOFT"
 
     def _rewire(self, wanted: IntentServer) -> None:
-        rows = {row.tap: row for row in (domains.interface_row(port, self._wiring) for port in wanted.ports)}
+        rows = {
+            row.tap: row
+            for row in (domains.interface_row(port, self._wiring, wanted.hardware) for port in wanted.ports)
+        }
         dom = self._libvirtd.domain(wanted.id)
         if dom.isActive():
             self._hotplug.rewire(dom, rows)

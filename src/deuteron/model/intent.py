@@ -27,6 +27,8 @@ from typing import Any, ClassVar, Final, Literal, get_args, get_origin, get_type
 
 import msgspec
 
+from deuteron.model.hardware import Hardware
+
 NetworkType = Literal["flat", "local", "vlan", "vxlan", "gre", "geneve"]
 TunnelType = Literal["vxlan", "gre", "geneve"]
 FirewallDriver = Literal["openvswitch", "iptables_hybrid"]
@@ -499,6 +501,8 @@ class IntentServer(_Object, frozen=True, tag_field="kind", tag="server"):
     reboot_kind: Literal["SOFT", "HARD"] = "HARD"
     build_generation: int = 0
     machine_type: str | None = None
+    hardware: Hardware = Hardware()
+    """What its guest is made of beyond its size."""
     volumes: tuple[ServerVolume, ...] = ()
     """In the order in which they came; one whose target is vda is booted from."""
     config_drive: bool = False

@@ -20,6 +20,7 @@ from deuteron.compute import domain as domains
 from deuteron.compute.domain import instance_name
 from deuteron.compute.driver import LibvirtCompute
 from deuteron.guest import build
+from deuteron.model.hardware import Hardware, Processors, Rng, Video
 from deuteron.model.intent import IntentServer, RescueDisk, ServerVolume
 from deuteron.volume import VolumeFailure
 from deuteron.volume.contract import Origin
@@ -114,6 +115,59 @@ def test_a_disk_boots_by_itself(world: World, compute: LibvirtCompute) -> None:
     login_s = wait_for_login(compute, server)
 
     print(f"\ndisk boot: login {login_s:.2f} s after running")
+
+
+def test_a_guest_has_the_processors_and_devices_that_it_is_to_have(world: World, compute: LibvirtCompute) -> None:
+    make_key(world)
+    world.user_data = None
+    made_of = Hardware(
+        processors=Processors(1, 2, 2),
+        has_numa_node=True,
+        rng=Rng(4096, 500),
+        boot_menu=True,
+        watchdog="reset",
+        video=Video("vga", 16),
+        pointer_bus="usb",
+        has_agent_channel=True,
+        hides_hypervisor=True,
+        has_pmu=False,
+        disk_limits={"read_iops_sec": 5000, "write_bytes_sec": 50_000_000},
+    )
+    server = msgspec.structs.replace(world.server(), vcpus=4, hardware=made_of)
+    want(compute, server)
+    wait_for_state(compute, server, "running")
+    wait_for_login(compute, server)
+
+    assert ssh(world, server, "root", "grep -c 'siblings.*: 4' /proc/cpuinfo").strip() == "4", "all in one socket"
+    assert ssh(world, server, "root", "grep -c 'cpu cores.*: 2' /proc/cpuinfo").strip() == "4"
+    devices = ssh(world, server, "root", "cat /sys/bus/pci/devices/*/device")
+    assert "0x25ab" in devices, "the watchdog i6300ESB"
+    assert "0x1111" in devices, "the standard graphics card"
+    assert "0x000d" in devices, "the USB controller"
+    domain = libvirt.open("qemu:///system").lookupByUUIDString(server.id)
+    assert {"read_iops_sec": 5000, "write_bytes_sec": 50_000_000}.items() <= domain.blockIoTune("vda").items()
+
+
+@pytest.mark.parametrize(
+    "made_of",
+    [
+        Hardware(rng=None, nic="e1000", video=Video("cirrus", 16), watchdog="pause"),
+        Hardware(nic="e1000e", video=Video("bochs", 16), pointer_bus="virtio", has_pmu=True),
+        Hardware(nic="rtl8139", video=Video("virtio"), usb="nec-xhci", watchdog="poweroff"),
+        Hardware(nic="vmxnet3", video=Video("vmvga", 16), packed_ring=True, watchdog="none"),
+        Hardware(nic="pcnet", packed_ring=True),
+        Hardware(nic="ne2k_pci", usb="qemu-xhci"),
+    ],
+    ids=lambda made_of: made_of.nic,
+)
+def test_a_guest_starts_with_each_device_that_images_ask_for(
+    world: World, compute: LibvirtCompute, made_of: Hardware
+) -> None:
+    server = msgspec.structs.replace(world.server(), hardware=made_of)
+    want(compute, server)
+    wait_for_state(compute, server, "running")
+    described = libvirt.open("qemu:///system").lookupByUUIDString(server.id).XMLDesc()
+    assert f'<model type="{made_of.nic}"' in described.replace("'", '"')
 
 
 def test_power_follows_the_wish(world: World, compute: LibvirtCompute) -> None:

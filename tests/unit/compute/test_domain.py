@@ -10,6 +10,7 @@ import pytest
 
 from deuteron.compute import domain as domains
 from deuteron.model.connections import FileConnection, SocketConnection
+from deuteron.model.hardware import Hardware
 from deuteron.model.intent import (
     FirewallDriver,
     HostSettings,
@@ -246,7 +247,7 @@ def _disks(root: ElementTree.Element) -> list[tuple[ElementTree.Element, Element
 
 def test_a_volume_that_a_process_holds_is_opened_at_its_socket() -> None:
     volume = ServerVolume(SERVER.id, "vdb")
-    row = domains.volume_row(volume, SocketConnection("/run/deuteron/units/a/b"))
+    row = domains.volume_row(volume, SocketConnection("/run/deuteron/units/a/b"), Hardware())
     element = domains.disk_element(row)
     assert (element.get("type"), row.format) == ("network", "raw")
     source, host = element.find("source"), element.find("source/host")

@@ -12,7 +12,7 @@ from deuteron.hub.projections.contract import AnyRow, Made, OnHost, Place, Readi
 from deuteron.model.compute import Flavor, LiveMove, Move, Nic, Resize
 from deuteron.model.intent import VOLUME_DRIVER, ImageRef, IntentServer, Key, RescueDisk, ServerPort, ServerVolume
 from deuteron.model.network import COMPUTE_PREFIX
-from deuteron.rules.compute import block_devices, migrations
+from deuteron.rules.compute import block_devices, hardware, migrations
 from deuteron.rules.network import bindings
 from deuteron.rules.volume import reimages, travels
 from deuteron.store.compute_tables import servers
@@ -93,6 +93,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
             reboot_kind=row.reboot_kind,
             build_generation=row.build_generation,
             machine_type=row.machine_type,
+            hardware=hardware.of_row(row.flavor, row.inherited),
             volumes=tuple(
                 _volume(each, kept.get(each.volume_id), row.host, lost.get(row.id, frozenset()))
                 for each in held
@@ -197,6 +198,7 @@ def _before(row: AnyRow, move: Move, item: IntentServer, *, has_disk: bool) -> I
         root_disk_gib=resize.flavor.disk if has_disk else 0,
         ephemeral_disk_gib=resize.flavor.ephemeral,
         swap_mib=resize.flavor.swap,
+        hardware=hardware.of_row(msgspec.to_builtins(resize.flavor), row.inherited),
         shape_generation=resize.generation - 1,
         power="shutdown",
         # What is plugged in elsewhere has no device here.

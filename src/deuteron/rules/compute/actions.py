@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from deuteron.model.caller import Caller
+from deuteron.model.codecs import is_uuid
 from deuteron.model.compute import File, Flavor
 from deuteron.model.errors import BadRequest, NotFound
 from deuteron.model.network import PORT
@@ -26,6 +27,7 @@ from deuteron.rules.compute import (
     keypairs,
     lifecycle,
     live_moves,
+    placement,
     quotas,
     root_reimages,
     servers,
@@ -122,11 +124,18 @@ def rebuild(tx: Tx, caller: Caller, request_id: str, row: ServerRow, wanted: Reb
     """The server with what it is to be made of. Raises: Conflict, BadRequest, Forbidden, NotFound for a key."""
     require_unlocked(caller, row)
     require_state(row, "rebuild", ("active", "stopped", "error"))
-    root = block_devices.root_of(tx, row.id)
+    root, flavor = block_devices.root_of(tx, row.id), msgspec.convert(row.flavor, Flavor)
     if root is None:
-        image = images.bootable(tx, caller, wanted.image, msgspec.convert(row.flavor, Flavor))
+        image: Bootable | None = images.bootable(tx, caller, wanted.image, flavor)
+        refused = _refused(tx, caller, row, wanted)
     else:
-        image = _of_root(tx, caller, request_id, row, root, wanted)
+        refused = _refused(tx, caller, row, wanted) if wanted.may_reimage else None
+        image = None if refused else _of_root(tx, caller, request_id, row, root, wanted)
+    if refused is not None or image is None:
+        # As in Nova nobody waits for the answer: the server stays what it is, and the action says why.
+        history.begin(tx, caller, request_id, row.id, "rebuild", row.host)
+        history.finish(tx, row.id, refused)
+        return row
     drives.check_files(tx, row.project_id, wanted.files)
     values: dict[str, Any] = {
         **image.columns(),
@@ -147,6 +156,14 @@ def rebuild(tx: Tx, caller: Caller, request_id: str, row: ServerRow, wanted: Reb
     power = {} if row.vm_state != "error" else {"power": "running"}
     _ask(tx, caller, request_id, row, "rebuild", task_state="rebuilding", fault=None, **power, **values)
     return servers.find(tx, row.id)
+
+
+def _refused(tx: Tx, caller: Caller, row: ServerRow, wanted: Rebuild) -> str | None:
+    """Why the server's host cannot run it with the image that it is to be rebuilt with."""
+    is_named = isinstance(wanted.image, str) and is_uuid(wanted.image)
+    seen = images.find(tx, caller, wanted.image) if is_named else None
+    refused = None if seen is None else placement.refusal(tx, row, seen["properties"] or {})
+    return None if refused is None else refused.message
 
 
 def _of_root(tx: Tx, caller: Caller, request_id: str, row: ServerRow, root: VolumeRow, wanted: Rebuild) -> Bootable:

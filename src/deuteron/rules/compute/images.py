@@ -15,7 +15,7 @@ from deuteron.model.errors import BadRequest, Forbidden, NotFound
 from deuteron.model.image import IMAGE
 from deuteron.model.image_rows import ImageRow
 from deuteron.model.intent import ImageRef
-from deuteron.rules.compute import quotas
+from deuteron.rules.compute import hardware, quotas
 from deuteron.rules.image import images as image_rules
 from deuteron.rules.image.data import WITH_DATA
 from deuteron.store.database import Tx
@@ -90,10 +90,12 @@ def bootable(tx: Tx, caller: Caller, image_id: Any, flavor: Flavor) -> Bootable:
             f"Image {row['id']} is unacceptable: its data are not a plain disk that passed inspection.",
             type="ImageUnacceptable",
         )
-    return _with_parts(
+    made = _with_parts(
         tx, caller, row["id"], _reference(row), properties, row["min_ram"], max(row["min_disk"], flavor.disk),
         row["container_format"],
     )  # fmt: skip
+    hardware.asked(flavor, properties)
+    return made
 
 
 def of_volume(tx: Tx, caller: Caller, described: Mapping[str, str], flavor: Flavor, size_gib: int) -> Bootable:
@@ -111,6 +113,7 @@ def of_volume(tx: Tx, caller: Caller, described: Mapping[str, str], flavor: Flav
             type="VolumeSmallerThanMinDisk",
         )
     properties = {key: value for key, value in described.items() if key not in _NO_PROPERTIES}
+    hardware.asked(flavor, properties)
     return _with_parts(
         tx, caller, described.get("image_id"), None, properties, min_ram, min_disk, described.get("container_format")
     )

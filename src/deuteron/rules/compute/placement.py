@@ -13,10 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from deuteron.model.compute import Flavor
+import msgspec
+
+from deuteron.model.compute import Flavor, Inherited
 from deuteron.model.errors import BadRequest
 from deuteron.model.settings import Settings
-from deuteron.rules.compute import aggregates, claims, groups
+from deuteron.rules.compute import aggregates, claims, groups, hardware, image_properties, loads
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.rules.compute.loads import Load
 from deuteron.rules.hosts import registry
@@ -50,6 +52,8 @@ class Wish:
     """The hosts in it; None for any."""
     lacks: Mapping[str, str] = field(default_factory=dict)
     """By host, what it lacks to promise what the server's ports ask for."""
+    image: Mapping[str, str] = field(default_factory=dict)
+    """The properties of the server's image."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,9 @@ def candidates(tx: Tx, settings: Settings) -> list[Host]:
 
 def choose(hosts: Sequence[Host], taken: Mapping[str, Load], flavor: Flavor, wish: Wish) -> str | NoHost:
     """The host that takes the server, or why none does."""
+    impossible = hardware.lacking(flavor, wish.image)
+    if impossible is not None:
+        return NoHost((impossible,))
     fitting: list[tuple[float, str]] = []
     reasons: list[str] = []
     for host in hosts:
@@ -93,8 +100,8 @@ def choose(hosts: Sequence[Host], taken: Mapping[str, Load], flavor: Flavor, wis
     return NoHost(tuple(reasons))
 
 
-def _unlike(load: Load, flavor: Flavor) -> str | None:
-    """Why the host is not what the flavor's extra specs ask it to be; None when it is.
+def _unlike(load: Load, flavor: Flavor, image: Mapping[str, str]) -> str | None:
+    """Why the host is not what the flavor's extra specs and the image ask it to be; None when it is.
 
     Source: nova/scheduler/utils.py `ResourceRequest`.
     """
@@ -108,6 +115,9 @@ def _unlike(load: Load, flavor: Flavor) -> str | None:
             return f"it has not the trait {name}"
         if kind == "trait" and value == "forbidden" and name in load.traits():
             return f"it has the trait {name}"
+    for name in image_properties.traits(image):
+        if name not in load.traits():
+            return f"it has not the trait {name}, which the image asks"
     return None
 
 
@@ -121,8 +131,22 @@ def zoned(tx: Tx, settings: Settings, wish: Wish, zone: str | None) -> Wish:
     return replace(wish, zone=zone, in_zone=aggregates.only_in(tx, zone, there))
 
 
+def image_of(row: ServerRow) -> Mapping[str, str]:
+    """The properties of the server's image."""
+    return {} if row.inherited is None else msgspec.convert(row.inherited, Inherited).properties
+
+
+def refusal(tx: Tx, row: ServerRow, image: Mapping[str, str]) -> NoHost | None:
+    """Why the server's host cannot run it with another image; None if it can."""
+    flavor = msgspec.convert(row.flavor, Flavor)
+    load = loads.loads(tx).get(registry.host_id(row.host), Load()) if row.host else Load()
+    reason = hardware.lacking(flavor, image) or _unlike(load, flavor, image)
+    return None if reason is None else NoHost((reason,))
+
+
 def of_server(tx: Tx, settings: Settings, row: ServerRow, wish: Wish) -> Wish:
-    """The wish of a server that is there already, with its zone and with what its group asks."""
+    """The wish of a server that is there already, with its zone and with what its group and its image ask."""
+    wish = replace(wish, image=image_of(row))
     if row.availability_zone:
         there = aggregates.only_in(tx, row.availability_zone, candidates(tx, settings))
         wish = replace(wish, zone=row.availability_zone, in_zone=there)
@@ -152,7 +176,7 @@ def _reason(host: Host, load: Load, flavor: Flavor, wish: Wish) -> str | None:
                 f"{wanted}{unit} of {word} wanted, {inventory.min_unit} to {inventory.max_unit}{unit} in steps of "
                 f"{inventory.step_size} are given"
             )
-    unlike = _unlike(load, flavor)
+    unlike = _unlike(load, flavor, wish.image)
     if unlike is not None:
         return unlike
     if host.name in wish.lacks:

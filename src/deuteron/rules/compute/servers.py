@@ -152,7 +152,7 @@ def create(
         )
     group_ids = interfaces.groups_for(tx, project_id, new.groups) if new.groups else None
     wish = _wish(tx, settings, caller, new.where)
-    wish = replace(wish, beside=found.hosts)
+    wish = replace(wish, beside=found.hosts, image=image.inherited.properties)
     many = _count(tx, caller, new, flavor, wanted, wish, found)
     drives.check_files(tx, project_id, new.files)
     reservation_id = "r-" + "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))

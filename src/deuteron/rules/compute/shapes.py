@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -30,6 +31,7 @@ from deuteron.rules.compute import (
     block_devices,
     cold_moves,
     flavors,
+    hardware,
     history,
     images,
     lifecycle,
@@ -157,7 +159,8 @@ def _change(
     hosts, taken = placement.candidates(tx, settings), loads.loads(tx, row.group_id)
     reasons: list[str] = []
     for wish in wishes:
-        wanted = wish if wish.host == row.host else placement.of_server(tx, settings, row, wish)
+        stays = replace(wish, image=placement.image_of(row))
+        wanted = stays if wish.host == row.host else placement.of_server(tx, settings, row, wish)
         chosen = placement.choose([each for each in hosts if wish.host in (None, each.name)], taken, new, wanted)
         if not isinstance(chosen, NoHost):
             break
@@ -268,6 +271,7 @@ def _refuse_misfit(row: ServerRow, old: Flavor, new: Flavor, *, has_disk: bool) 
             type="CannotResizeDisk",
         )
     inherited = Inherited() if row.inherited is None else msgspec.convert(row.inherited, Inherited)
+    hardware.asked(new, inherited.properties)
     if new.ram < inherited.min_ram:
         raise BadRequest("Flavor's memory is too small for requested image.", type="FlavorMemoryTooSmall")
     if (has_disk and new.disk < max(old.disk, inherited.min_disk)) or new.ephemeral < old.ephemeral:
