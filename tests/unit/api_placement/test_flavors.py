@@ -74,8 +74,8 @@ def test_what_cannot_be_given_is_refused_and_what_is_no_amount_left_out(tmp_path
         async with placement(tmp_path) as (w, api):
             await two_hosts(w, api)
             image = await w.demo.image()
-            grouped = await flavor(w, "grouped", resources1__CUSTOM_CARD="1", group_policy="none")
-            assert "resources in groups are not given here" in await place(w, grouped, image)
+            grouped = await flavor(w, "grouped", trait1__CUSTOM_FAST="required", group_policy="none")
+            assert "its providers do not give what the flavor asks in groups" in await place(w, grouped, image)
             strange = await flavor(w, "strange", trait__CUSTOM_NONE="required")
             assert "it has not the trait CUSTOM_NONE" in await place(w, strange, image)
             odd = await flavor(
@@ -98,5 +98,51 @@ def test_a_server_is_resized_to_where_its_flavor_asks(tmp_path: Path) -> None:
             assert (await w.demo.action(server, "resize", {"flavorRef": fast})).status == 202
             found = (await w.admin.get(f"{C}/os-migrations", "2.80"))["migrations"][0]
             assert (found["source_compute"], found["dest_compute"]) == ("h1", "h2")
+
+    run(test())
+
+
+def test_resources_in_groups_come_from_the_providers_of_a_host(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with placement(tmp_path) as (w, api):
+            providers, image = await two_hosts(w, api), await w.demo.image()
+            cards = {}
+            for number in (1, 2):
+                body = {"name": f"card{number}", "parent_provider_uuid": providers["h1"]}
+                cards[number] = (await api.do("POST", "/resource_providers", body))["uuid"]
+                path = f"/resource_providers/{cards[number]}/inventories"
+                await api.do("POST", path, {"resource_class": "CUSTOM_CARD", "total": 2})
+            told = await api.get(f"/resource_providers/{cards[2]}/traits")
+            body = {**told, "traits": ["CUSTOM_FAST"]}
+            assert (await api.request("PUT", f"/resource_providers/{cards[2]}/traits", body)).status == 200
+
+            async def taken(consumer: str) -> dict[str, Any]:
+                found = (await api.get(f"/allocations/{consumer}"))["allocations"]
+                return {name: each["resources"] for name, each in found.items()}
+
+            fast = await flavor(w, "fast", resources1__CUSTOM_CARD="1", trait1__CUSTOM_FAST="required",
+                                trait__CUSTOM_FAST="forbidden")  # fmt: skip
+            server, found = await boot(w, fast, image)
+            assert found["OS-EXT-SRV-ATTR:host"] == "h1"
+            own = {"VCPU": 1, "MEMORY_MB": 128, "DISK_GB": 1}
+            assert await taken(server) == {providers["h1"]: own, cards[2]: {"CUSTOM_CARD": 1}}
+
+            two = await flavor(w, "two", resources_a__CUSTOM_CARD="1", resources_b__CUSTOM_CARD="1",
+                               group_policy="isolate", trait__CUSTOM_FAST="forbidden")  # fmt: skip
+            server, found = await boot(w, two, image)
+            both = {providers["h1"]: own, cards[1]: {"CUSTOM_CARD": 1}, cards[2]: {"CUSTOM_CARD": 1}}
+            assert await taken(server) == both
+            assert "its providers do not give what the flavor asks in groups" in await place(w, two, image), (
+                "one is full"
+            )
+            assert (await w.demo.action(server, "os-stop")).status == 202
+            await w.demo.until_status(server, "SHUTOFF")
+            assert await taken(server) == both, "it keeps what it has"
+            small = await flavor(w, "small", trait__CUSTOM_FAST="forbidden")
+            assert (await w.demo.action(server, "resize", {"flavorRef": small})).status == 202
+            assert await taken(server) == {providers["h1"]: own}
+            assert (await w.demo.request("DELETE", f"{C}/servers/{server}")).status == 204
+            await w.demo.until_gone(f"{C}/servers/{server}")
+            assert (await api.get(f"/resource_providers/{cards[1]}/usages"))["usages"] == {"CUSTOM_CARD": 0}
 
     run(test())

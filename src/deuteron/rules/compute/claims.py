@@ -17,6 +17,7 @@ from sqlalchemy import select
 
 from deuteron.model.codecs import whole_number
 from deuteron.model.compute import Flavor
+from deuteron.rules.compute import resource_groups
 from deuteron.rules.hosts import registry
 from deuteron.rules.placement import allocations, inventories
 from deuteron.rules.placement import hosts as places
@@ -61,7 +62,7 @@ def begin(tx: Tx, row: Mapping[str, object]) -> None:
     host = str(row["host"])
     who = Consumer(str(row["id"]), str(row["project_id"]), str(row["user_id"]), SERVER, 1)
     flavor = msgspec.convert(row["flavor"], Flavor)
-    allocations.claim(tx, who, registry.host_id(host), needs(flavor))
+    allocations.begin(tx, who, _taken(tx, who, host, flavor))
     usage.add(tx, "host", host, {"servers": 1})
 
 
@@ -92,10 +93,17 @@ def moved(tx: Tx, before: str | None, after: str | None) -> None:
 
 
 def _settle(tx: Tx, who: Consumer, host: str | None, flavor: object) -> None:
-    taken = {}
+    taken: Mapping[str, Mapping[str, int]] = {}
     if host is not None and flavor is not None:
-        taken = {registry.host_id(host): _counted(tx, host, msgspec.convert(flavor, Flavor))}
+        taken = _taken(tx, who, host, msgspec.convert(flavor, Flavor))
     allocations.settle(tx, who, taken)
+
+
+def _taken(tx: Tx, who: Consumer, host: str, flavor: Flavor) -> Mapping[str, Mapping[str, int]]:
+    """By provider of the host. Where groups can no longer be had, what the flavor asks for outside of them."""
+    host_id = registry.host_id(host)
+    grouped = resource_groups.given(tx, who.id, flavor, needs(flavor), host_id)
+    return {host_id: _counted(tx, host, flavor)} if grouped is None else grouped
 
 
 def _counted(tx: Tx, host: str, flavor: Flavor) -> dict[str, int]:

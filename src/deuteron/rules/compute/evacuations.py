@@ -62,7 +62,12 @@ def evacuate(
     wish = _wish(tx, settings, row, host)
     flavor = msgspec.convert(row.flavor, Flavor)
     history.begin(tx, caller, request_id, row.id, "evacuate", row.host)
-    chosen = placement.choose(placement.candidates(tx, settings), loads.loads(tx, row.group_id), flavor, wish)
+    chosen = placement.choose(
+        placement.candidates(tx, settings),
+        loads.loads(tx, row.group_id),
+        flavor,
+        placement.with_groups(tx, flavor, wish),
+    )
     if isinstance(chosen, NoHost):
         lifecycle.fail(tx, row.id, chosen.message, "; ".join(chosen.reasons))
         return

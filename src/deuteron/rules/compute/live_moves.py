@@ -241,7 +241,7 @@ def _destination(tx: Tx, settings: Settings, row: ServerRow, asked: Asked) -> st
     while True:
         # A host whose switch cannot wire the ports is none; the next best may.
         left = [host for host in hosts if host.name not in wish.lacks]
-        chosen = placement.choose(left, taken, flavor, wish)
+        chosen = placement.choose(left, taken, flavor, placement.with_groups(tx, flavor, wish))
         if isinstance(chosen, NoHost):
             raise _no_host(NoHost((*reasons, *chosen.reasons)), asked)
         why = _await_on(tx, settings, row, chosen)

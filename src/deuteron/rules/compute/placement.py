@@ -8,7 +8,6 @@ memory takes it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -18,7 +17,7 @@ import msgspec
 from deuteron.model.compute import Flavor, Inherited
 from deuteron.model.errors import BadRequest
 from deuteron.model.settings import Settings
-from deuteron.rules.compute import aggregates, claims, groups, hardware, image_properties, loads
+from deuteron.rules.compute import aggregates, claims, groups, hardware, image_properties, loads, resource_groups
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.rules.compute.loads import Load
 from deuteron.rules.hosts import registry
@@ -26,8 +25,6 @@ from deuteron.rules.hosts.registry import Host
 from deuteron.rules.placement import hosts as places
 from deuteron.store.database import Tx
 
-_CHOOSING: Final = re.compile(r"(?:resources|trait)[A-Za-z0-9_-]{0,64}")
-"""Beginnings of extra specs that choose a host; with a suffix they are of a group of resources."""
 _WORDS: Final = {places.VCPU: ("processors", ""), places.MEMORY: ("memory", " MiB"), places.DISK: ("disk", " GiB")}
 """Of resource classes, in the sentences that say why a host does not fit."""
 
@@ -54,6 +51,8 @@ class Wish:
     """By host, what it lacks to promise what the server's ports ask for."""
     image: Mapping[str, str] = field(default_factory=dict)
     """The properties of the server's image."""
+    grouped: frozenset[str] | None = None
+    """The ids of hosts that can give what the flavor asks in groups; None for a flavor without any."""
 
 
 @dataclass(frozen=True)
@@ -106,11 +105,7 @@ def _unlike(load: Load, flavor: Flavor, image: Mapping[str, str]) -> str | None:
     Source: nova/scheduler/utils.py `ResourceRequest`.
     """
     for key, value in sorted(flavor.extra_specs.items()):
-        kind, colon, name = key.partition(":")
-        if not colon or not _CHOOSING.fullmatch(kind):
-            continue
-        if kind not in ("resources", "trait"):
-            return f'the flavor asks "{key}", and resources in groups are not given here'
+        kind, _, name = key.partition(":")
         if kind == "trait" and value == "required" and name not in load.traits():
             return f"it has not the trait {name}"
         if kind == "trait" and value == "forbidden" and name in load.traits():
@@ -119,6 +114,12 @@ def _unlike(load: Load, flavor: Flavor, image: Mapping[str, str]) -> str | None:
         if name not in load.traits():
             return f"it has not the trait {name}, which the image asks"
     return None
+
+
+def with_groups(tx: Tx, flavor: Flavor, wish: Wish) -> Wish:
+    """The wish of a server of the flavor."""
+    found = resource_groups.hosts(tx, flavor, claims.needs(flavor))
+    return wish if found is None else replace(wish, grouped=frozenset(found))
 
 
 def zoned(tx: Tx, settings: Settings, wish: Wish, zone: str | None) -> Wish:
@@ -179,6 +180,8 @@ def _reason(host: Host, load: Load, flavor: Flavor, wish: Wish) -> str | None:
     unlike = _unlike(load, flavor, wish.image)
     if unlike is not None:
         return unlike
+    if wish.grouped is not None and host.id not in wish.grouped:
+        return "its providers do not give what the flavor asks in groups"
     if host.name in wish.lacks:
         return wish.lacks[host.name]
     if wish.beside is not None and host.name not in wish.beside:

@@ -185,7 +185,7 @@ def create(
         server_id = str(uuid.uuid4())
         made.append(server_id)
         shown = new.name if new.most == 1 else f"{new.name}-{index + 1}"
-        chosen = placement.choose(hosts, taken, flavor, wish)
+        chosen = placement.choose(hosts, taken, flavor, placement.with_groups(tx, flavor, wish))
         host = None if isinstance(chosen, NoHost) else chosen
         hostname = new.hostname if new.hostname and new.most == 1 else hostname_of(shown, server_id)
         own = {"id": server_id, "name": shown, "launch_index": index, "hostname": hostname}

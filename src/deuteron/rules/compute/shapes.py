@@ -161,6 +161,7 @@ def _change(
     for wish in wishes:
         stays = replace(wish, image=placement.image_of(row))
         wanted = stays if wish.host == row.host else placement.of_server(tx, settings, row, wish)
+        wanted = placement.with_groups(tx, new, wanted)
         chosen = placement.choose([each for each in hosts if wish.host in (None, each.name)], taken, new, wanted)
         if not isinstance(chosen, NoHost):
             break

@@ -128,6 +128,7 @@ def unshelve(
             raise Conflict(f"The image of shelved instance {row.id} is gone", type="UnshelveException") from None
     wish = Wish(host, beside=block_devices.hosts_of(tx, settings, row.id), image=placement.image_of(row))
     wish = placement.zoned(tx, settings, wish, row.availability_zone if zone is None else zone["availability_zone"])
+    wish = placement.with_groups(tx, flavor, wish)
     chosen = placement.choose(placement.candidates(tx, settings), loads.loads(tx), flavor, wish)
     if isinstance(chosen, NoHost):
         # Not where its volumes are: where they can follow.

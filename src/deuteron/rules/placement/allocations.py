@@ -140,11 +140,12 @@ def remove(tx: Tx, consumer_id: str) -> None:
 # --- what Compute does ------------------------------------------------------------------------------------------------
 
 
-def claim(tx: Tx, new: Consumer, provider_id: str, resources: Resources) -> None:
+def begin(tx: Tx, new: Consumer, taken: Taken) -> None:
     """A consumer that is new takes what somebody has looked for already: as few statements as can be."""
     tx.run(_NEW_CONSUMER, new.__dict__)
-    _write(tx, {new.id: {provider_id: resources}}, {})
-    providers.bump(tx, provider_id)
+    _write(tx, {new.id: taken}, {})
+    for provider_id in sorted(taken):
+        providers.bump(tx, provider_id)
 
 
 def settle(tx: Tx, who: Consumer, taken: Taken) -> bool:
