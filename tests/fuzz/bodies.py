@@ -164,6 +164,7 @@ _ACTIONS: list[Any] = [
     {"confirmResize": None},
     {"revertResize": None},
     {"addFixedIp": {"networkId": "$network"}},
+    {"removeFixedIp": {"address": "10.0.0.2"}},
     {"os-getVNCConsole": {"type": "novnc"}},
     {"injectNetworkInfo": None},
 ]

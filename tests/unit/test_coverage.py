@@ -318,6 +318,8 @@ COMPUTE = {
     + "test_floating_ips_are_made_given_to_servers_and_taken: floating_ip_pools",
     "floating IPs given to servers and taken by actions until 2.43": FLOATING
     + "test_what_is_refused_of_floating_ips_and_to_whom: 2.43",
+    "addresses given to servers and taken so": "unit/api_compute/test_fixed_ips.py::"
+    "test_an_address_is_given_and_taken_until_2_43",
     "`os-volumes_boot`, which is `servers`": FLOATING + "test_servers_are_also_where_they_booted_from_volumes_once",
 }
 

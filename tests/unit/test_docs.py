@@ -55,14 +55,13 @@ ACTIONS = {
     "confirmResize": "resize", "revertResize": "resize", "shelve": "shelve", "shelveOffload": "shelve",
     "unshelve": "shelve", "evacuate": "evacuation", "migrate": "cold migration",
     "os-migrateLive": "live migration", "addFloatingIp": "floating IPs", "removeFloatingIp": "floating IPs",
-    "restore": "restore",
+    "restore": "restore", "addFixedIp": "addresses given to servers", "removeFixedIp": "addresses given to servers",
 }  # fmt: skip
 """What the page calls each action of a server that is there."""
 NOT_BUILT = {
     "changePassword": "setting passwords",
     "trigger_crash_dump": "crash dumps", "os-getVNCConsole": "VNC", "os-getSPICEConsole": "SPICE",
     "os-getRDPConsole": "RDP", "os-getSerialConsole": "serial consoles",
-    "addFixedIp": "addresses", "removeFixedIp": "addresses",
 }  # fmt: skip
 """What the page calls each that is refused."""
 

@@ -421,8 +421,16 @@ def test_networks_by_the_old_proxies(tmp_path: Path) -> None:
             assert all("vlan" in item for item in shown) and network in {item["id"] for item in shown}
             tenant = (await w.demo.get(f"{C}/os-tenant-networks", "2.35"))["networks"]
             assert {"id": network, "label": "net1", "cidr": "None"} in tenant
+            assert (await w.demo.get(f"{C}/os-networks/{network}"))["network"] == mine
+            own = (await w.demo.get(f"{C}/os-tenant-networks/{network}", "2.35"))["network"]
+            assert own == {"id": network, "label": "net1", "cidr": "None"}
+            others = await w.admin.network("hidden", "10.99.0.0/24")
             for path in ("os-networks", "os-tenant-networks"):
-                assert (await w.demo.request("GET", f"{C}/{path}", version="2.36")).status == 404
+                for place in (others, "x", network.upper()):
+                    answer = await w.demo.request("GET", f"{C}/{path}/{place}")
+                    assert (answer.status, answer.message) == (404, "Network not found")
+                for place in (path, f"{path}/{network}"):
+                    assert (await w.demo.request("GET", f"{C}/{place}", version="2.36")).status == 404
 
     run(test())
 

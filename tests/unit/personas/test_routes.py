@@ -880,6 +880,7 @@ def _compute() -> Iterator[tuple[str, Line]]:
     yield f"DELETE {rules}/{{security_group_rule}}", Line("os-security-groups:rule:delete", headers=first)
     for name in ("os-networks", "os-tenant-networks"):
         yield f"GET {v2}/{name}", Line(f"{name}:list", headers=first, others=False)
+        yield f"GET {v2}/{name}/{{network}}", Line(f"{name}:show", headers=first)
     floating = f"{v2}/os-floating-ips"
     yield f"GET {floating}", Line("os-floating-ips:list", headers=first, lists="floatingip", others=False)
     yield f"POST {floating}", Line("os-floating-ips:create", {"pool": "public"}, headers=first, others=False)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.compute import access, drives, floating_ips, shapes, views
+from deuteron.api.compute import access, drives, fixed_ips, floating_ips, shapes, views
 from deuteron.api.compute.bodies import Body
 from deuteron.api.compute.servers import MAX_USER_DATA, flavor_reference, hostname
 from deuteron.model.errors import BadRequest, Conflict, NotFound, Unavailable
@@ -356,6 +356,8 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "restore": _restore,
     "addSecurityGroup": _add_group,
     "removeSecurityGroup": _remove_group,
+    "addFixedIp": fixed_ips.add,
+    "removeFixedIp": fixed_ips.take,
     "addFloatingIp": floating_ips.add,
     "removeFloatingIp": floating_ips.take,
     "createImage": _create_image,
@@ -388,6 +390,8 @@ _RULES: Final = {
     "restore": "os-deferred-delete:restore",
     "addSecurityGroup": "os-security-groups:add",
     "removeSecurityGroup": "os-security-groups:remove",
+    "addFixedIp": "os-multinic:add",
+    "removeFixedIp": "os-multinic:remove",
     "addFloatingIp": "os-floating-ips:add",
     "removeFloatingIp": "os-floating-ips:remove",
     "createImage": "servers:create_image",
@@ -411,7 +415,5 @@ NOT_BUILT: Final[Mapping[str, tuple[str, str]]] = {
     "os-getSPICEConsole": ("A SPICE console", "Use the console log, or ssh through a floating IP."),
     "os-getSerialConsole": ("A serial console", "Use the console log, or ssh through a floating IP."),
     "os-getRDPConsole": ("An RDP console", ""),
-    "addFixedIp": ("Adding an address here", "Use PUT /v2.0/ports/{id} of the network service."),
-    "removeFixedIp": ("Removing an address here", "Use PUT /v2.0/ports/{id} of the network service."),
 }
 """Actions of Nova that this cloud refuses by name: what it is, and what to do instead."""

@@ -65,21 +65,46 @@ _ADMIN_FIELDS = (
 
 
 def list_networks(call: Call, tx: Tx) -> Reply:
-    empty = dict.fromkeys((*_NETWORK_FIELDS, *(_ADMIN_FIELDS if call.caller.is_admin else ())))
-    rows = _networks(call, tx)
-    return Reply(200, {"networks": [{**empty, "id": network_id, "label": name} for network_id, name in rows]})
+    return Reply(200, {"networks": [_network(call, *each) for each in _networks(call, tx, "os-networks:list")]})
+
+
+def show_network(call: Call, tx: Tx) -> Reply:
+    return Reply(200, {"network": _network(call, *_one_network(call, tx, "os-networks:show"))})
 
 
 def list_tenant_networks(call: Call, tx: Tx) -> Reply:
+    rows = _networks(call, tx, "os-tenant-networks:list")
+    return Reply(200, {"networks": [_tenant_network(*each) for each in rows]})
+
+
+def show_tenant_network(call: Call, tx: Tx) -> Reply:
+    return Reply(200, {"network": _tenant_network(*_one_network(call, tx, "os-tenant-networks:show"))})
+
+
+def _network(call: Call, network_id: str, name: str) -> dict[str, Any]:
+    empty = dict.fromkeys((*_NETWORK_FIELDS, *(_ADMIN_FIELDS if call.caller.is_admin else ())))
+    return {**empty, "id": network_id, "label": name}
+
+
+def _tenant_network(network_id: str, name: str) -> dict[str, Any]:
     # The word "None" is what Nova answers. Source: nova/api/openstack/compute/tenant_networks.py.
-    rows = _networks(call, tx)
-    return Reply(200, {"networks": [{"id": network_id, "label": name, "cidr": "None"} for network_id, name in rows]})
+    return {"id": network_id, "label": name, "cidr": "None"}
 
 
-def _networks(call: Call, tx: Tx) -> list[tuple[str, str]]:
+def _networks(call: Call, tx: Tx, rule: str) -> list[tuple[str, str]]:
     only_until(call, _LAST)
-    access.require(call, "os-networks:list" if call.path.endswith("os-networks") else "os-tenant-networks:list")
+    access.require(call, rule)
     return devices.visible_networks(tx, call.caller)
+
+
+def _one_network(call: Call, tx: Tx, rule: str) -> tuple[str, str]:
+    """The network of the path, if the caller may see it. Raises: NotFound."""
+    only_until(call, _LAST)
+    access.require(call, rule)
+    found = devices.visible_networks(tx, call.caller, call.params["id"])
+    if not found:
+        raise NotFound("Network not found", type="NetworkNotFound")
+    return found[0]
 
 
 def list_groups(call: Call, tx: Tx) -> Reply:

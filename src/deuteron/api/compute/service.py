@@ -236,5 +236,7 @@ _ROUTES = (
     ("DELETE", "/os-volumes_boot/{id}", servers.remove, WRITE),
     ("POST", "/os-volumes_boot/{id}/action", actions.act, ASYNC),
     ("GET", "/os-networks", proxies.list_networks, READ),
+    ("GET", "/os-networks/{id}", proxies.show_network, READ),
     ("GET", "/os-tenant-networks", proxies.list_tenant_networks, READ),
+    ("GET", "/os-tenant-networks/{id}", proxies.show_tenant_network, READ),
 )

@@ -89,6 +89,8 @@ ACTIONS: Final[Mapping[str, Shape]] = {
     "os-resetState": {"state": _REQUIRED},
     "addSecurityGroup": {"name": _REQUIRED},
     "removeSecurityGroup": {"name": _REQUIRED},
+    "addFixedIp": {"networkId": _REQUIRED},
+    "removeFixedIp": {"address": _REQUIRED},
     "addFloatingIp": {"address": _REQUIRED, "fixed_address": _PLAIN},
     "removeFloatingIp": {"address": _REQUIRED},
     "os-getConsoleOutput": {"length": Field(null=True)},

@@ -163,11 +163,19 @@ def ingress_rules(tx: Tx, group_ids: Iterable[SecurityGroupId]) -> dict[Security
     return found
 
 
-def visible_networks(tx: Tx, caller: Caller) -> list[tuple[str, str]]:
-    """Id and name of each network that the caller may see."""
+def visible_networks(tx: Tx, caller: Caller, network_id: str | None = None) -> list[tuple[str, str]]:
+    """Id and name of each network that the caller may see, or of that one."""
     condition = sight.visible_networks(caller)
     statement = select(networks.c["id"], networks.c["name"]).order_by(networks.c["id"])
+    if network_id is not None:
+        statement = statement.where(networks.c["id"] == network_id)
     return [(row[0], row[1]) for row in tx.all(statement if condition is None else statement.where(condition))]
+
+
+def subnets_of(tx: Tx, network_id: str) -> list[str]:
+    """The ids of the network's subnets, whoever may see them."""
+    found = select(subnets.c["id"]).where(subnets.c["network_id"] == network_id)
+    return list(tx.scalars(found.order_by(subnets.c["id"])))
 
 
 def external_networks(tx: Tx, caller: Caller) -> list[tuple[str, str]]:
