@@ -180,6 +180,11 @@ def test_keys_are_made_shown_listed_and_deleted(kit: Kit) -> None:
     other = kit.login().json["token"]["user"]["id"]
     assert admin.request("GET", f"{V3}/users/{other}/credentials/OS-EC2/{key['access']}").status == 404
     assert demo.request("GET", f"{V3}/users/{other}/credentials/OS-EC2").status == 403
+    theirs = f"{V3}/users/{other}/credentials/OS-EC2"
+    made = admin.request("POST", theirs, {"tenant_id": key["tenant_id"]}).json["credential"]["access"]
+    for method in ("GET", "DELETE"):
+        assert demo.request(method, f"{theirs}/{made}").status == 403
+        assert demo.request(method, f"{theirs}/none").status == 404
     assert demo.request("POST", base, {"tenant_id": "x"}).status == 404
     assert demo.request("POST", base, {}).status == 400
     assert demo.request("DELETE", f"{base}/{key['access']}").status == 204
@@ -196,10 +201,16 @@ def test_a_credential_of_ones_own_words_is_a_key_too(kit: Kit) -> None:
     one = f"{V3}/credentials/{made.json['credential']['id']}"
     for blob, status in (
         ('{"access": "mine", "secret": "t"}', 200),
-        ('{"access": "other", "secret": "t"}', 400),
         ('{"access": "mine", "trust_id": "x"}', 400),
         ("x", 400),
     ):
         assert demo.request("PATCH", one, {"credential": {"blob": blob}}).status == status, blob
+    changed = {"credential": {"blob": '{"access": "other", "secret": "new"}'}}
+    shown = demo.request("PATCH", one, changed).json["credential"]
+    assert (shown["id"], shown["blob"]) == (made.json["credential"]["id"], changed["credential"]["blob"])
+    assert ask(kit, signed(request("2", {"access": "mine"}), "new")).status == 200, (
+        "found by the key that it was made with"
+    )
+    assert ask(kit, signed(request("2", {"access": "other"}), "new")).status == 404
     for blob in ("x", "[]", "{}", '{"access": 7}', '{"access": "x", "app_cred_id": "y"}'):
         assert demo.request("POST", f"{V3}/credentials", {"credential": {**body, "blob": blob}}).status == 400, blob

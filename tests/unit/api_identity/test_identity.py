@@ -234,6 +234,21 @@ def test_inherited_roles_count_on_the_projects_of_a_domain(kit: Kit) -> None:
     assert kit.login("u1", scope={"domain": {"id": "default"}}).status == 401
 
 
+def test_a_project_that_acts_as_a_domain_goes_as_a_domain(kit: Kit) -> None:
+    admin = kit.as_user()
+    body = {"name": "acts", "is_domain": True}
+    made = admin.request("POST", "/identity/v3/projects", {"project": body}).json["project"]
+    path = f"/identity/v3/projects/{made['id']}"
+    within = {"project": {"name": "within", "domain_id": made["id"]}}
+    inner = admin.request("POST", "/identity/v3/projects", within).json["project"]["id"]
+    assert admin.request("DELETE", path).status == 403, "it is enabled"
+    assert admin.request("PATCH", path, {"project": {"enabled": False}}).status == 200
+    assert admin.request("DELETE", path).status == 204
+    for gone in (path, f"/identity/v3/domains/{made['id']}", f"/identity/v3/projects/{inner}"):
+        assert admin.request("GET", gone).status == 404
+    assert admin.request("DELETE", "/identity/v3/projects/default").status == 403
+
+
 def test_a_domain_is_disabled_before_it_is_deleted_with_all_in_it(kit: Kit) -> None:
     admin = kit.as_user()
     domain = admin.request("POST", "/identity/v3/domains", {"domain": {"name": "d1"}}).json["domain"]

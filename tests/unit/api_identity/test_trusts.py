@@ -98,7 +98,9 @@ def test_a_trust_is_shown_with_its_roles_to_both_and_to_nobody_else(people: Peop
         assert who.request("GET", f"{base}/roles/{member}").json["role"]["name"] == "member"
         assert who.request("GET", f"{base}/roles/{people.roles['reader']}").status == 404
     stranger = people.acting(people.made(other), "other")
-    assert stranger.request("GET", base).status == stranger.request("DELETE", base).status == 404
+    assert stranger.request("GET", base).status == stranger.request("DELETE", base).status == 403
+    assert stranger.request("GET", f"{base}/roles").status == 403
+    assert stranger.request("GET", f"{TRUSTS}/{people.id}").status == 404
     assert stranger.request("GET", f"{TRUSTS}?trustor_user_id={people.id}").status == 403
     assert stranger.request("GET", TRUSTS).status == 403
     (listed,) = people.admin.request("GET", f"{TRUSTS}?trustee_user_id={friend}").json["trusts"]

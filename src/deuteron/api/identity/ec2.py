@@ -7,7 +7,7 @@ from typing import Any
 from deuteron.api.call import Call, Reply
 from deuteron.api.identity.auth import token_body
 from deuteron.api.identity.bodies import page, root
-from deuteron.api.identity.policies import about_credential, about_user, allowed, require
+from deuteron.api.identity.policies import about_credential, about_user, require
 from deuteron.model.errors import BadRequest, NotFound
 from deuteron.rules.identity import ec2
 from deuteron.rules.identity.credentials import refuse_delegated
@@ -38,7 +38,8 @@ def show_credential(call: Call, tx: Tx) -> Reply:
 
 
 def delete_credential(call: Call, tx: Tx) -> Reply:
-    ec2.remove_key(tx, _find(call, tx, "ec2_delete_credential"))
+    _find(call, tx, "ec2_delete_credential")
+    ec2.remove_key(tx, call.params["access"])
     return Reply(204)
 
 
@@ -66,11 +67,15 @@ def _token(call: Call, tx: Tx, rule: str, *, is_s3: bool) -> Reply:
 
 
 def _find(call: Call, tx: Tx, action: str) -> Key:
-    """The credential of the path. Raises: NotFound, also for another's; Forbidden for a delegated token."""
+    """The credential of the path. Raises: NotFound; Forbidden for another's, and for a delegated token.
+
+    Source: keystone/api/users.py `_build_enforcer_target_data_owner_and_user_id_match`.
+    """
     user_id, access = call.params["user_id"], call.params["access"]
     key = ec2.find_key(tx, user_id, access)
-    if key is None or not allowed(call, action, about_credential(user_id)):
+    if key is None:
         raise NotFound(f"Could not find credential: {access}.", type="CredentialNotFound")
+    require(call, action, about_credential(user_id))
     refuse_delegated(call.parts.tokens.prove(tx, call.caller.token))
     return key
 

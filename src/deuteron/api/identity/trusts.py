@@ -6,13 +6,12 @@ from typing import Any
 
 from deuteron.api.call import Call, Reply
 from deuteron.api.identity.bodies import page, read_create, root, shown
-from deuteron.api.identity.policies import allowed, require
+from deuteron.api.identity.policies import require
 from deuteron.api.identity.queries import asked
 from deuteron.model.errors import NotFound
 from deuteron.model.identity import ROLE, TRUST
 from deuteron.model.identity_rows import TrustRow
 from deuteron.rules.identity import trusts
-from deuteron.rules.identity.delegations import missing
 from deuteron.store.database import Tx
 
 
@@ -65,14 +64,14 @@ def show_role(call: Call, tx: Tx) -> Reply:
 
 
 def _find(call: Call, tx: Tx, action: str) -> TrustRow:
-    """The trust of the path. Who has no part in it is told that it is not there, as nobody may learn which are.
+    """The trust of the path. Ids are random: that who has no part in it is told of its being there tells nothing.
 
-    Raises: NotFound; Forbidden for a token that was delegated otherwise.
+    Raises: NotFound; Forbidden to who has no part in it, and for a token that was delegated otherwise.
+    Source: keystone/api/trusts.py `_build_trust_target_enforcement`.
     """
     row = trusts.find_trust(tx, call.params["id"])
     about = {f"target.trust.{name}": row[name] for name in ("trustor_user_id", "trustee_user_id")}
-    if not allowed(call, action, about):
-        raise missing(call.params["id"])
+    require(call, action, about)
     trusts.refuse_delegated(call.parts.tokens.prove(tx, call.caller.token))
     return row
 

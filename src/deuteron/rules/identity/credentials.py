@@ -59,11 +59,15 @@ def create_credential(tx: Tx, options: IdentityOptions, values: Values) -> Crede
 
 
 def change_credential(tx: Tx, options: IdentityOptions, row: CredentialRow, values: Values) -> CredentialRow:
-    """Raises: NotFound for its new user; Forbidden when that has too many; BadRequest for another EC2 key."""
+    """Raises: NotFound for its new user; Forbidden when that has too many; BadRequest for no EC2 key.
+
+    As in Keystone an EC2 credential whose key changes keeps its id, and is found by the key that it was made with.
+    """
     kind, blob = values.get("type", row["type"]), values.get("blob", row["blob"])
-    if kind.lower() == ec2.TYPE and {"type", "blob"} & values.keys() and ec2.id_of(ec2.access_in(blob)) != row["id"]:
-        # It is found by its key: with another one it would be lost.
-        raise BadRequest("access can not be updated for credential", type="ValidationError")
+    if kind.lower() == ec2.TYPE and {"type", "blob"} & values.keys():
+        access = ec2.access_in(blob)
+        if row["type"].lower() != ec2.TYPE and ec2.id_of(access) != row["id"]:
+            raise BadRequest("type can not be updated for credential", type="ValidationError")
     if "user_id" in values:
         find(tx, users, "user", values["user_id"])
         if values["user_id"] != row["user_id"]:

@@ -103,8 +103,9 @@ def create_key(tx: Tx, options: IdentityOptions, user_id: str, project_id: str) 
     return key
 
 
-def remove_key(tx: Tx, key: Key) -> None:
-    query.remove(tx, credentials, id_of(key.access))
+def remove_key(tx: Tx, access: str) -> None:
+    """The credential that is found by this access key goes."""
+    query.remove(tx, credentials, id_of(access))
 
 
 def log_in(

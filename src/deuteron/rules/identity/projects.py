@@ -203,9 +203,10 @@ def change_project(tx: Tx, row: ProjectRow, values: Values) -> ProjectRow:
 
 
 def remove_project(tx: Tx, row: ProjectRow) -> None:
-    """Raises: Forbidden for a domain, and for a project with others in it."""
+    """One that acts as a domain goes as a domain. Raises: Forbidden for a project with others in it, else as that."""
     if row["is_domain"]:
-        raise Forbidden(f"Cannot delete project {row['id']} since it acts as a domain.", type="Forbidden")
+        remove_domain(tx, row)
+        return
     if tx.first(select(projects.c.id).where(projects.c.parent_id == row["id"])) is not None:
         raise Forbidden(
             f"Cannot delete the project {row['id']} since it is not a leaf in the hierarchy.", type="Forbidden"
