@@ -72,7 +72,7 @@ class DiskRow(msgspec.Struct, frozen=True):
     serial: str = ""
     is_readonly: bool = False
     device: Literal["disk", "cdrom"] = "disk"
-    bus: Literal["virtio", "ide", "sata"] = "virtio"
+    bus: Literal["virtio", "ide", "sata", "scsi", "usb"] = "virtio"
     boots: bool = False
     """Whether the guest starts from it, wherever it stands among the others."""
     is_shared: bool = False
@@ -222,7 +222,7 @@ def disk_rows(server: IntentServer, instance_dir: str) -> list[DiskRow]:
         # The virtio disks are numbered one after the other; the other buses hold nothing but the config drive's end.
         taken = {row.target for row in own} | {volume.target for volume in server.volumes}
         free = next((letter for letter in string.ascii_lowercase if f"vd{letter}" not in taken), "")
-        target = {"virtio": f"vd{free}", "ide": "hda", "sata": "sda"}[rescue.bus]
+        target = {"virtio": f"vd{free}", "ide": "hda", "sata": "sda", "scsi": "sda", "usb": "sda"}[rescue.bus]
         own.append(DiskRow(f"{instance_dir}/disk.rescue", target, device=rescue.device, bus=rescue.bus, boots=True))
     return own
 
@@ -399,7 +399,7 @@ def _append_devices(root: ElementTree.Element, row: DomainRow) -> None:
     serial = ElementTree.SubElement(devices, "serial", type="pty")
     ElementTree.SubElement(serial, "log", file=row.console_log, append="on")
     ElementTree.SubElement(serial, "target", port="0")
-    hardware.append_devices(devices, row.hardware)
+    hardware.append_devices(devices, row.hardware, frozenset(disk.bus for disk in row.disks))
     # What libvirt would add by itself and no server asks for; each device costs boot time.
     ElementTree.SubElement(devices, "memballoon", model="none")
 

@@ -6,6 +6,7 @@ Source: libvirt, formatdomain; nova/virt/libvirt/driver.py `_get_guest_config`.
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Set
 from typing import Literal
 
 from deuteron.model.hardware import Hardware
@@ -47,7 +48,8 @@ def append_cpu(root: ElementTree.Element, made_of: Hardware, virt_type: VirtType
         ElementTree.SubElement(ElementTree.SubElement(cpu, "numa"), "cell", cell)
 
 
-def append_devices(devices: ElementTree.Element, made_of: Hardware) -> None:
+def append_devices(devices: ElementTree.Element, made_of: Hardware, buses: Set[str]) -> None:
+    """`buses` are those that the guest has disks on."""
     if made_of.rng is not None:
         rng = ElementTree.SubElement(devices, "rng", model="virtio")
         if made_of.rng.rate_bytes:
@@ -55,7 +57,11 @@ def append_devices(devices: ElementTree.Element, made_of: Hardware) -> None:
             if made_of.rng.period_ms:
                 rate.set("period", str(made_of.rng.period_ms))
         ElementTree.SubElement(rng, "backend", model="random").text = "/dev/urandom"
-    usb = made_of.usb or (_USB_CONTROLLER if made_of.pointer_bus == "usb" else "none")
+    if "scsi" in buses:
+        # libvirt would add one for which few guests have a driver.
+        ElementTree.SubElement(devices, "controller", type="scsi", model="virtio-scsi")
+    has_usb = made_of.pointer_bus == "usb" or "usb" in buses
+    usb = made_of.usb or (_USB_CONTROLLER if has_usb else "none")
     ElementTree.SubElement(devices, "controller", type="usb", model=usb)
     if made_of.pointer_bus is not None:
         ElementTree.SubElement(devices, "input", type="tablet", bus=made_of.pointer_bus)

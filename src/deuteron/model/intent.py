@@ -439,7 +439,7 @@ class RescueDisk(msgspec.Struct, frozen=True, omit_defaults=True):
     kernel_args: str = ""
     device: Literal["disk", "cdrom"] | None = None
     """Beside all the server's own disks, as such a device; None is in place of the first, which becomes the second."""
-    bus: Literal["virtio", "ide", "sata"] = "virtio"
+    bus: Literal["virtio", "ide", "sata", "scsi", "usb"] = "virtio"
 
 
 class Plug(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import libvirt
 import msgspec
@@ -168,6 +169,25 @@ def test_a_guest_starts_with_each_device_that_images_ask_for(
     wait_for_state(compute, server, "running")
     described = libvirt.open("qemu:///system").lookupByUUIDString(server.id).XMLDesc()
     assert f'<model type="{made_of.nic}"' in described.replace("'", '"')
+
+
+@pytest.mark.parametrize(("device", "bus"), [("disk", "scsi"), ("disk", "usb"), ("cdrom", "scsi"), ("cdrom", "usb")])
+def test_a_server_is_rescued_from_a_disk_on_another_bus(
+    world: World, compute: LibvirtCompute, device: Literal["disk", "cdrom"], bus: Literal["scsi", "usb"]
+) -> None:
+    server = world.server()
+    assert server.image is not None
+    off = msgspec.structs.replace(server, power="shutdown")
+    want(compute, off)
+    wait_for_state(compute, off, "shutdown")
+    rescued = msgspec.structs.replace(
+        server, rescue=RescueDisk(server.image, device=device, bus=bus), shape_generation=1
+    )
+    want(compute, rescued)
+    wait_for_state(compute, rescued, "running")
+    wait_for_login(compute, rescued)  # it starts from there: its own disk has no boot order
+    described = libvirt.open("qemu:///system").lookupByUUIDString(server.id).XMLDesc()
+    assert f'<target dev="sda" bus="{bus}"' in described.replace("'", '"')
 
 
 def test_power_follows_the_wish(world: World, compute: LibvirtCompute) -> None:

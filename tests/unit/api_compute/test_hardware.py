@@ -159,6 +159,7 @@ def test_what_no_host_has_finds_none_and_says_what_it_was(tmp_path: Path) -> Non
                 ({"hw_architecture": "aarch64"}, "the image is for aarch64"),
                 ({"img_hv_type": "xen"}, "the image is for xen"),
                 ({"hw_vif_model": "sriov"}, "hw_vif_model=sriov"),
+                ({"hw_disk_bus": "scsi"}, "hw_disk_bus=scsi, and hosts here give virtio"),
                 ({"hw_video_model": "qxl"}, "hw_video_model=qxl"),
                 ({"hw_video_ram": "64"}, "video memory 64 is higher than the maximum allowed by flavor 0"),
                 ({"hw_firmware_type": "uefi"}, "the image asks for UEFI"),

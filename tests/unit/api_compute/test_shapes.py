@@ -82,7 +82,12 @@ def test_a_server_is_rescued_with_an_image_and_goes_back(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("properties", "device"),
-    [({"hw_rescue_device": "cdrom", "hw_rescue_bus": "sata"}, ("cdrom", "sata")), ({"hw_rescue_bus": "usb"}, None)],
+    [
+        ({"hw_rescue_device": "cdrom", "hw_rescue_bus": "sata"}, ("cdrom", "sata")),
+        ({"hw_rescue_bus": "usb"}, ("disk", "usb")),
+        ({"hw_rescue_device": "disk", "hw_rescue_bus": "scsi"}, ("disk", "scsi")),
+        ({"hw_rescue_bus": "fdc"}, None),
+    ],
 )
 def test_an_image_says_which_device_it_rescues_as(
     tmp_path: Path, properties: dict[str, str], device: tuple[str, str] | None

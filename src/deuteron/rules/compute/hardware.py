@@ -23,6 +23,7 @@ from deuteron.rules.compute.image_properties import is_number
 from deuteron.rules.compute.numa import is_on
 
 DISK_LIMITS: Final = tuple(f"{what}_{unit}_sec" for what in ("read", "write", "total") for unit in ("bytes", "iops"))
+_BUSES: Final = ("virtio",)
 _NICS: Final = ("virtio", "e1000", "e1000e", "rtl8139", "ne2k_pci", "pcnet", "vmxnet3")
 _VIDEO: Final = ("vga", "cirrus", "virtio", "bochs", "vmvga", "none")
 _WATCHDOG: Final = ("none", "pause", "poweroff", "reset")
@@ -97,7 +98,7 @@ def _lacking(flavor: Flavor, image: Mapping[str, str]) -> Iterator[str]:
         yield f"the image is for {quoted(image['img_hv_type'])}, and hosts here run QEMU"
     if image.get("hw_vm_mode", "hvm").lower() != "hvm":
         yield f"the image is for virtual machines of mode {quoted(image['hw_vm_mode'])}, and hosts here run hvm"
-    for name, given in (("hw_vif_model", _NICS), ("hw_video_model", _VIDEO)):
+    for name, given in (("hw_disk_bus", _BUSES), ("hw_vif_model", _NICS), ("hw_video_model", _VIDEO)):
         if name in image and image[name] not in given:
             yield f"the image asks {name}={image[name]}, and hosts here give {', '.join(given)}"
     if image.get("hw_firmware_type") == "uefi":

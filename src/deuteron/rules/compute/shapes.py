@@ -48,7 +48,7 @@ from deuteron.rules.compute.states import require_state, require_unlocked
 from deuteron.rules.hosts import registry
 from deuteron.store.database import Tx
 
-_BUSES: Final = ("virtio", "ide", "sata")
+_BUSES: Final = ("virtio", "ide", "sata", "scsi", "usb")
 _DEVICES: Final = ("disk", "cdrom")
 
 
