@@ -280,6 +280,8 @@ COMPUTE = {
     "`os-aggregates`": "unit/api_compute/test_aggregates.py::test_an_aggregate_is_made_changed_and_removed",
     "`limits`": SERVERS + "what it uses counts",
     "`os-quota-sets`": SERVERS + "more than the quota",
+    "(of one user, too)": "unit/api_compute/test_quotas.py::"
+    "test_a_user_keeps_to_limits_of_their_own_and_to_the_projects",
     "`os-quota-class-sets`": API + "test_limits_and_quotas_count_what_is_there",
     "`os-simple-tenant-usage`": "unit/api_compute/test_queries.py::"
     "test_usage_counts_servers_that_are_gone_until_they_went",

@@ -25,6 +25,16 @@ quotas = Table(
 )
 """Limits that an administrator set; what has no row has its default. -1 is unlimited."""
 
+user_quotas = Table(
+    "compute_user_quotas",
+    metadata,
+    Column("project_id", Text, primary_key=True),
+    Column("user_id", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("hard_limit", Integer, nullable=False),
+)
+"""The same of one user in a project, who has to keep to both."""
+
 aggregates = Table(
     "compute_aggregates",
     metadata,

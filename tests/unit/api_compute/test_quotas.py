@@ -117,9 +117,66 @@ def test_refusals_of_quotas_say_what_there_is_too_much_of(tmp_path: Path) -> Non
             ):
                 refused = await w.demo.request("POST", f"{C}/{path}", body)
                 assert refused.status == 403 and words in refused.message, refused.message
-            for method in ("PUT", "DELETE"):
-                at = f"{C}/os-quota-sets/{w.demo.project_id}?user_id={w.demo.user_id}"
-                refused = await w.admin.request(method, at, {"quota_set": {"cores": 1}})
-                assert refused.status == 400 and "single user" in refused.message
+
+    run(test())
+
+
+def test_a_user_keeps_to_limits_of_their_own_and_to_the_projects(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            await w.agent()
+            image = await w.demo.image()
+            at = f"{C}/os-quota-sets/{w.demo.project_id}"
+            mine = f"{at}?user_id={w.demo.user_id}"
+
+            async def set_mine(status: int, **limits: Any) -> str:
+                answer = await w.admin.request("PUT", mine, {"quota_set": limits})
+                assert answer.status == status, answer.body
+                return answer.message if status != 200 else ""
+
+            async def boots(flavor: str = "42") -> Answer:
+                body = {"name": "vm", "flavorRef": flavor, "imageRef": image, "networks": "none"}
+                return await w.demo.request("POST", f"{C}/servers", {"server": body}, version="2.37")
+
+            first = await boots()
+            assert first.status == 202
+            assert "must be less than or equal to 10" in await set_mine(400, instances=11)
+            assert "must be less than or equal to 10" in await set_mine(400, instances=-1)
+            assert "already used and reserved 1" in await set_mine(400, instances=0)
+            await set_mine(200, instances=2, cores=4, key_pairs=1, server_groups=0, metadata_items=0)
+            assert (await w.demo.get(mine))["quota_set"]["instances"] == 2
+            detail = (await w.demo.get(f"{at}/detail?user_id={w.demo.user_id}"))["quota_set"]
+            assert detail["instances"] == {"limit": 2, "in_use": 1, "reserved": 0}
+            assert (await w.demo.get(at))["quota_set"]["instances"] == 10, "the project's stays"
+            assert (await w.demo.get(f"{at}?user_id={w.admin.user_id}"))["quota_set"]["instances"] == 10
+
+            refused = await boots("5")
+            assert (
+                refused.status == 403
+                and "Quota exceeded for cores: Requested 8, but already used 1 of 4" in refused.message
+            )
+            assert (await boots()).status == 202
+            refused = await boots()
+            assert refused.status == 403 and "already used 2 of 2 instances" in refused.message
+            for path, body in (
+                ("os-server-groups", {"server_group": {"name": "g", "policies": ["affinity"]}}),
+                (f"servers/{first.json['server']['id']}/metadata", {"metadata": {"a": "b"}}),
+            ):
+                assert (await w.demo.request("POST", f"{C}/{path}", body)).status == 403, path
+            assert [
+                (await w.demo.request("POST", f"{C}/os-keypairs", {"keypair": {"name": name}})).status for name in "ab"
+            ] == [200, 403]
+            await w.demo.until_status(first.json["server"]["id"], "ACTIVE")
+            resized = await w.demo.action(first.json["server"]["id"], "resize", {"flavorRef": "4"})
+            assert resized.status == 403 and "Quota exceeded for cores: Requested 3" in resized.message
+
+            assert (await w.admin.request("DELETE", mine)).status == 202
+            assert (await w.demo.get(mine))["quota_set"]["instances"] == 10
+            assert (await boots()).status == 202
+            await set_mine(200, instances=-1, force=True)
+            assert (await w.admin.request("DELETE", at)).status == 202, "with those of all its users"
+            assert (await w.demo.get(mine))["quota_set"]["instances"] == 10
+            assert (await w.admin.request("PUT", f"{at}?user_id={'x' * 256}", {"quota_set": {}})).status == 400
+            assert (await w.demo.request("PUT", mine, {"quota_set": {}})).status == 403
 
     run(test())

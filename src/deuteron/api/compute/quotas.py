@@ -8,26 +8,28 @@ from typing import Final
 from deuteron.api.call import Call, Reply
 from deuteron.api.compute import access
 from deuteron.api.compute.bodies import wrapped
+from deuteron.model.codecs import quoted
 from deuteron.model.errors import BadRequest
 from deuteron.rules.compute import quotas
 from deuteron.rules.compute.quotas import DEFAULTS
 from deuteron.store.database import Tx
 
 _NETWORK: Final = ("floating_ips", "fixed_ips", "security_groups", "security_group_rules")
+_LONGEST_ID: Final = 255
 _INJECTED: Final = ("injected_files", "injected_file_content_bytes", "injected_file_path_bytes")
 
 
 def show(call: Call, tx: Tx) -> Reply:
     project_id = call.params["id"]
     access.require(call, "os-quota-sets:show", project_id=project_id)
-    return Reply(200, {"quota_set": {"id": project_id, **_limits(call, tx, project_id)}})
+    return Reply(200, {"quota_set": {"id": project_id, **_limits(call, tx, project_id, call.get("user_id"))}})
 
 
 def show_detail(call: Call, tx: Tx) -> Reply:
     project_id = call.params["id"]
     access.require(call, "os-quota-sets:detail", project_id=project_id)
     have = quotas.used(tx, project_id, call.get("user_id"))
-    limits = _limits(call, tx, project_id)
+    limits = _limits(call, tx, project_id, call.get("user_id"))
     detail = {name: {"limit": value, "in_use": have.get(name, 0), "reserved": 0} for name, value in limits.items()}
     return Reply(200, {"quota_set": {"id": project_id, **detail}})
 
@@ -49,23 +51,26 @@ def update(call: Call, tx: Tx) -> Reply:
     wanted = {name: body.integer(name, least=-1, most=2**31 - 1) for name in _names(call) if name in body}
     access.require(call, "os-quota-sets:update")
     project_id = call.params["id"]
-    _refuse_user(call)
-    quotas.change(tx, project_id, wanted, forced=forced)
-    return Reply(200, {"quota_set": _limits(call, tx, project_id)})
+    user_id = _user(call)
+    if user_id is None:
+        quotas.change(tx, project_id, wanted, forced=forced)
+    else:
+        quotas.change_of_user(tx, project_id, user_id, wanted, forced=forced)
+    return Reply(200, {"quota_set": _limits(call, tx, project_id, user_id)})
 
 
 def reset(call: Call, tx: Tx) -> Reply:
     access.require(call, "os-quota-sets:delete")
-    _refuse_user(call)
-    quotas.reset(tx, call.params["id"])
+    quotas.reset(tx, call.params["id"], _user(call))
     return Reply(202)
 
 
-def _refuse_user(call: Call) -> None:
-    if call.get("user_id") is not None:
-        raise BadRequest(
-            "Quotas of a single user are not available in this cloud: set those of the project.", type="HTTPBadRequest"
-        )
+def _user(call: Call) -> str | None:
+    """Whose quotas within the project are meant; None for those of the project. Raises: BadRequest."""
+    user_id = call.get("user_id") or None
+    if user_id is not None and len(user_id) > _LONGEST_ID:
+        raise BadRequest(f"user_id is too long: {quoted(user_id)}", type="HTTPBadRequest")
+    return user_id
 
 
 _LIMITS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -120,6 +125,6 @@ def _names(call: Call) -> list[str]:
     return [name for name in DEFAULTS if name not in hidden]
 
 
-def _limits(call: Call, tx: Tx, project_id: str) -> dict[str, int]:
-    found = quotas.limits(tx, project_id)
+def _limits(call: Call, tx: Tx, project_id: str, user_id: str | None = None) -> dict[str, int]:
+    found = quotas.limits(tx, project_id, user_id)
     return {name: found[name] for name in _names(call)}

@@ -136,7 +136,7 @@ def rebuild(tx: Tx, caller: Caller, request_id: str, row: ServerRow, wanted: Reb
         history.begin(tx, caller, request_id, row.id, "rebuild", row.host)
         history.finish(tx, row.id, refused)
         return row
-    drives.check_files(tx, row.project_id, wanted.files)
+    drives.check_files(tx, row.project_id, caller.user_id, wanted.files)
     values: dict[str, Any] = {
         **image.columns(),
         **drives.columns(bool(row.config_drive), image.demands_config_drive, wanted.files, wanted.password),
@@ -144,7 +144,7 @@ def rebuild(tx: Tx, caller: Caller, request_id: str, row: ServerRow, wanted: Reb
         "build_generation": row.build_generation + 1,
     }
     if wanted.metadata is not None:
-        quotas.check_metadata(tx, row.project_id, wanted.metadata)
+        quotas.check_metadata(tx, row.project_id, caller.user_id, wanted.metadata)
         values["metadata"] = dict(wanted.metadata)
     if wanted.has_key:
         values |= {"key_name": wanted.key_name, "key_data": None, "key_type": None}

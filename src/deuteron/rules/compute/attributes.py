@@ -27,7 +27,7 @@ def item(row: ServerRow, key: str) -> str:
 def set_metadata(tx: Tx, caller: Caller, row: ServerRow, metadata: Mapping[str, str]) -> dict[str, str]:
     """Make `metadata` all that the server has; returns it. Raises: Conflict for a locked server, Forbidden."""
     require_unlocked(caller, row)
-    quotas.check_metadata(tx, row.project_id, metadata)
+    quotas.check_metadata(tx, row.project_id, caller.user_id, metadata)
     lifecycle.set_server(tx, row.id, metadata=dict(metadata))
     return dict(metadata)
 

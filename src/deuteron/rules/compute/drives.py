@@ -20,15 +20,15 @@ from deuteron.rules.compute import quotas
 from deuteron.store.database import Tx
 
 
-def check_files(tx: Tx, project_id: str, files: Sequence[File]) -> None:
-    """Whether a server may be given these files. Raises: Forbidden."""
+def check_files(tx: Tx, project_id: str, user_id: str, files: Sequence[File]) -> None:
+    """Whether a server may be given these files, by that user. Raises: Forbidden."""
     sizes = {
         "injected_files": len(files),
         "injected_file_path_bytes": max((len(file.path) for file in files), default=0),
         "injected_file_content_bytes": max((len(file.contents) for file in files), default=0),
     }
     for name, size in sizes.items():
-        hard = quotas.limit(tx, project_id, name)
+        hard = quotas.limit(tx, project_id, name, user_id)
         if 0 <= hard < size:
             words = "Personality file limit exceeded"
             if name != "injected_files":

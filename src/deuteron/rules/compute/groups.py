@@ -40,7 +40,9 @@ def create(tx: Tx, caller: Caller, new: NewGroup) -> ServerRow:
     project_id = caller.project_id or ""
     used = query.count(tx, server_groups, server_groups.c["project_id"] == project_id)
     hard = quotas.limit(tx, project_id, "server_groups")
-    if 0 <= hard <= used:
+    own = quotas.limits(tx, project_id, caller.user_id)["server_groups"]
+    mine = quotas.used(tx, project_id, caller.user_id)["server_groups"] if own != hard else 0
+    if 0 <= hard <= used or 0 <= own <= mine:
         raise Forbidden("Quota exceeded, too many server groups.", type="ServerGroupLimitExceeded")
     row: dict[str, Any] = {
         "id": str(uuid.uuid4()),

@@ -158,7 +158,7 @@ def find(tx: Tx, caller: Caller, image_id: str) -> ImageRow | None:
 
 def check_metadata(tx: Tx, caller: Caller, properties: Mapping[str, str]) -> None:
     """Whether the caller may give an image these properties through the Compute API. Raises: Forbidden, BadRequest."""
-    hard = quotas.limit(tx, caller.project_id or "", "metadata_items")
+    hard = quotas.limit(tx, caller.project_id or "", "metadata_items", caller.user_id)
     if 0 <= hard < len(properties):
         raise Forbidden("Image metadata limit exceeded", type="HTTPForbidden")
     refuse_attributes(properties)

@@ -65,7 +65,7 @@ def create(tx: Tx, project_id: str, new: NewKeypair) -> Made:
     if tx.first(select(keypairs.c["id"]).where(keypairs.c["user_id"] == user_id, keypairs.c["name"] == name)):
         raise Conflict(f"Key pair '{name}' already exists.", type="KeyPairExists")
     used = tx.scalar(select(func.count()).select_from(keypairs).where(keypairs.c["user_id"] == user_id))
-    limit = quotas.limit(tx, project_id, "key_pairs")
+    limit = quotas.limit(tx, project_id, "key_pairs", user_id)
     if 0 <= limit <= used:
         raise Forbidden("Quota exceeded, too many key pairs.", type="KeypairLimitExceeded")
     given, private = new.public_key, None

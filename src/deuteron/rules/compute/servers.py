@@ -141,7 +141,7 @@ def create(
     flavor = _flavor(tx, caller, new.flavor)
     image, found = _disks(tx, settings, caller, new, flavor)
     key = _key(tx, caller, new.key_name)
-    quotas.check_metadata(tx, project_id, new.metadata)
+    quotas.check_metadata(tx, project_id, caller.user_id, new.metadata)
     wanted = interfaces.resolve(tx, caller, new.networks)
     asked = interfaces.requests(tx, wanted)
     if asked and not new.may_ask:
@@ -154,7 +154,7 @@ def create(
     wish = _wish(tx, settings, caller, new.where)
     wish = replace(wish, beside=found.hosts, image=image.inherited.properties)
     many = _count(tx, caller, new, flavor, wanted, wish, found)
-    drives.check_files(tx, project_id, new.files)
+    drives.check_files(tx, project_id, caller.user_id, new.files)
     reservation_id = "r-" + "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))
     common: dict[str, Any] = {
         "project_id": project_id,
@@ -267,7 +267,7 @@ def _count(
             type="MultiplePortsNotApplicable",
         )
     project_id = caller.project_id or CLOUD
-    many = quotas.check_servers(tx, project_id, flavor, new.least, new.most)
+    many = quotas.check_servers(tx, project_id, caller.user_id, flavor, new.least, new.most)
     if wish.group_id is not None:
         quotas.check_group(tx, project_id, caller.user_id, wish.group_id, many)
     if many * len(wanted) > MAX_PORTS_AT_ONCE:

@@ -116,7 +116,7 @@ def resize(tx: Tx, settings: Settings, caller: Caller, request_id: str, row: Ser
     except NotFound as error:
         raise BadRequest(error.message, type=error.type) from None
     _refuse_misfit(row, old, new, has_disk=block_devices.root_of(tx, row.id) is None)
-    quotas.check_growth(tx, row.project_id, old, new)
+    quotas.check_growth(tx, row.project_id, row.user_id, old, new)
     wishes = [Wish(row.host)]
     # Where its volumes keep it on its host, only that is asked.
     with contextlib.suppress(BadRequest):
@@ -212,7 +212,7 @@ def revert(tx: Tx, settings: Settings, caller: Caller, request_id: str, row: Ser
     require_state(row, "revertResize", ("resized",))
     _refuse_none(row)
     before, now = msgspec.convert(row.resize, Resize), msgspec.convert(row.flavor, Flavor)
-    quotas.check_growth(tx, row.project_id, now, before.flavor)
+    quotas.check_growth(tx, row.project_id, row.user_id, now, before.flavor)
     migrations.set_status(tx, row.id, "reverting")
     history.begin(tx, caller, request_id, row.id, "revertResize", row.host)
     move = cold_moves.move_of(row)
