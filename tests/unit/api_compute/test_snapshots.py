@@ -161,3 +161,20 @@ def test_the_newest_backups_of_a_type_are_kept(tmp_path: Path) -> None:
             assert bad.status == 400
 
     run(test())
+
+
+def test_a_guest_whose_file_systems_have_to_be_frozen_is_stopped_first(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            await w.agent()
+            server = await w.demo.boot("2.37", imageRef=await w.demo.image(os_require_quiesce="yes"), networks="none")
+            await w.demo.until_status(server, "ACTIVE")
+            backup = {"name": "b", "backup_type": "daily", "rotation": 1}
+            for name, argument in (("createImage", {"name": "i"}), ("createBackup", backup)):
+                refused = await w.demo.action(server, name, argument)
+                assert refused.status == 409 and "Failed to quiesce instance" in refused.message
+            assert (await w.demo.action(server, "os-stop")).status == 202
+            await w.demo.until_status(server, "SHUTOFF")
+            assert (await w.demo.action(server, "createImage", {"name": "i"})).status == 202
+
+    run(test())
