@@ -203,3 +203,36 @@ def test_a_server_is_rebuilt_and_resized_as_its_host_can(tmp_path: Path) -> None
             await agent.until(lambda: agent.servers()[0].hardware == wanted)
 
     run(test())
+
+
+def test_a_flavor_demands_what_hosts_tell_of_themselves(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            agents = {name: await w.agent(name) for name in ("h1", "h2")}
+            image = await w.demo.image()
+            for specs, host in (
+                ({"capabilities__host": "s== h2"}, "h2"),
+                ({"capabilities__hypervisor_hostname": "<or> h3 <or> h1"}, "h1"),
+                ({"capabilities__vcpus_total": ">= 1", "nodename": "h2", "free": "as a bird"}, "h2"),
+                ({"capabilities__num_instances": "== 0", "capabilities__nodename": "s!= h9"}, None),
+            ):
+                chosen = await flavor(w, **specs)
+                if host is None:
+                    assert "capabilities:num_instances" in await why_not(w, chosen, image), "both have some by now"
+                    continue
+                made = (await asked(w, chosen, image)).json["server"]["id"]
+                await w.demo.until_status(made, "ACTIVE")
+                assert made in [each.id for each in agents[host].servers()], specs
+            for specs, why in (
+                ({"capabilities__free_ram_mb": ">= 999999999"}, 'capabilities:free_ram_mb ">= 999999999", and it is'),
+                ({"capabilities__hypervisor_type": "<in> Xen"}, "capabilities:hypervisor_type"),
+                (
+                    {"capabilities__cpu_info__vendor": "Intel"},
+                    '"capabilities:cpu_info:vendor", of which hosts tell nothing',
+                ),
+                ({"capabilities__vcpus_total": ">= many"}, "capabilities:vcpus_total"),
+                ({"capabilities__vcpus_total": ">="}, "capabilities:vcpus_total"),
+            ):
+                assert why in await why_not(w, await flavor(w, **specs), image), specs
+
+    run(test())

@@ -17,7 +17,16 @@ import msgspec
 from deuteron.model.compute import Flavor, Inherited
 from deuteron.model.errors import BadRequest
 from deuteron.model.settings import Settings
-from deuteron.rules.compute import aggregates, claims, groups, hardware, image_properties, loads, resource_groups
+from deuteron.rules.compute import (
+    aggregates,
+    capabilities,
+    claims,
+    groups,
+    hardware,
+    image_properties,
+    loads,
+    resource_groups,
+)
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.rules.compute.loads import Load
 from deuteron.rules.hosts import registry
@@ -178,6 +187,7 @@ def _reason(host: Host, load: Load, flavor: Flavor, wish: Wish) -> str | None:
                 f"{inventory.step_size} are given"
             )
     unlike = _unlike(load, flavor, wish.image)
+    unlike = unlike or capabilities.unmet(host, load, flavor)
     if unlike is not None:
         return unlike
     if wish.grouped is not None and host.id not in wish.grouped:
