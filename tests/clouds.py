@@ -62,7 +62,10 @@ class Cloud:
         return openstack.connection.Connection(config=config.get_one(cloud))
 
     def host_state(self, host: str = "aio") -> dict[str, list[str]]:
-        """What a person would look at on the host, without what varies by itself (counters, ages, pids)."""
+        """What a person would look at on the host, without what varies by itself (counters, ages, pids).
+
+        A machine that is being made for warm starts comes and goes by itself, too.
+        """
         commands = {
             "namespaces": "ip netns list",
             "bridges": "ovs-vsctl --columns=name,datapath_type,fail_mode list Bridge",
@@ -74,8 +77,8 @@ class Cloud:
             "routes": "ip route; ip -6 route",
             "iptables": "iptables-save; ip6tables-save",
             "ipsets": "ipset save",
-            "processes": "ps -e -ww -o args | grep -E 'dnsmasq|radvd|qemu' | grep -v grep",
-            "domains": "virsh list --all --name",
+            "processes": "ps -e -ww -o args | grep -E 'dnsmasq|radvd|qemu' | grep -Ev 'grep|guest=warm-'",
+            "domains": "virsh list --all --name | grep -v ^warm-",
             "files": f"cd {self.state}/hosts/{host} && find dhcp ra instances -mindepth 1 2>/dev/null",
         }
         script = "; ".join(f"echo '@@{name}'; ({command})" for name, command in commands.items())

@@ -147,7 +147,7 @@ for path in $(find volumes -type f); do
     case $path in */raw-*|*/images/*) below=;; *)
         below=$(qemu-img info -U --output=json $path | sed -n 's/.*"backing-filename": "\\(.*\\)".*/\\1/p');; esac
     echo "file ${{path#volumes/}} $below"; done
-for id in $(virsh list --all --uuid); do
+for id in $(virsh list --all --uuid --name | grep -v " warm-" | cut -d " " -f 1); do
     echo "domain $id $(virsh dumpxml $id | sed -n 's/.*<serial>\\([0-9a-f-]\\{{36\\}}\\)<.*/\\1/p' | tr '\\n' ' ')"
 done
 echo end

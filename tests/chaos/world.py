@@ -124,14 +124,14 @@ echo @namespaces; ls /run/netns
 echo @ports; ovs-vsctl list-ports br-int
 echo @devices; ip -o link | cut -d: -f2 | cut -d@ -f1
 for ns in $(ls /run/netns); do ip netns exec $ns ip -o link | cut -d: -f2 | cut -d@ -f1 | sed "s/ */$ns\\//"; done
-echo @processes; ps -eo pid=,stat=,args= --no-headers -ww
-echo @domains; virsh list --all --name; echo @running; virsh list --name
+echo @processes; ps -eo pid=,stat=,args= --no-headers -ww | grep -v guest=warm-
+echo @domains; virsh list --all --name | grep -v ^warm-; echo @running; virsh list --name | grep -v ^warm-
 echo @dhcp; ls {state}/dhcp 2>/dev/null; echo @ra; ls {state}/ra 2>/dev/null
 echo @instances; ls {state}/instances 2>/dev/null
 """
 _OWN = ("tap", "qr-", "qg-", "qvo", "qvb", "qbr")
 _EXPECTED_PROCESSES = re.compile(
-    r"deuteron\.sandbox\.(supervisor|outside)|deuteron\.agent|^ovsdb-server |^ovs-vswitchd |^libvirtd|^sh -c|^ps -eo"
+    r"deuteron\.sandbox\.(supervisor|outside)|deuteron\.agent|^ovsdb-server |^ovs-vswitchd |^libvirtd|^sh -c|^ps -eo|^grep"
     r"|dnsmasq|qemu-system"
 )
 

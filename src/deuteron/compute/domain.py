@@ -103,6 +103,8 @@ class DomainRow(msgspec.Struct, frozen=True):
     kernel_args: str = ""
     version: str = "0"
     hardware: Hardware = Hardware()
+    genid: str | None = None
+    """By which a guest learns that it is a copy of another one's memory; it has none where that is never so."""
 
 
 def instance_name(server_id: str) -> str:
@@ -190,6 +192,7 @@ def domain_row(
         kernel_args=boot.kernel_args,
         version=wiring.version,
         hardware=server.hardware,
+        genid=server.id if server.starts_warm else None,
     )
 
 
@@ -232,6 +235,8 @@ def domain_xml(row: DomainRow) -> str:
     root = ElementTree.Element("domain", type=row.virt_type)
     _text(root, "name", row.instance_name)
     _text(root, "uuid", row.mark.server_id)
+    if row.genid is not None:
+        _text(root, "genid", row.genid)
     _text(root, "title", row.server_name.replace("\n", " "))
     metadata = ElementTree.SubElement(root, "metadata")
     metadata.append(_mark_element(row.mark))

@@ -265,7 +265,7 @@ class LibvirtCompute:
         self._closing.set()
         self._wake.set()
         self._watcher.join()
-        self._operations.live.close()
+        self._operations.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._libvirtd.close()
         self._volumes.close()

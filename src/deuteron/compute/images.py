@@ -246,7 +246,7 @@ class InstanceFiles:
         disk = folder / "disk"
         if server.image is not None and server.image.disk_format not in _PLAIN_FORMATS:
             base, form = self._images.base(server.image)
-            _make_overlay(disk, base, form, server.root_disk_gib)
+            make_overlay(disk, base, form, server.root_disk_gib)
         elif server.root_disk_gib:
             _make_empty(disk, server.root_disk_gib << 30)
         if server.ephemeral_disk_gib:
@@ -280,7 +280,7 @@ class InstanceFiles:
             (folder / "disk.config.rescue").unlink(missing_ok=True)
             return
         base, form = self._images.base(server.rescue.image)
-        _make_overlay(rescue_disk, base, form, 0)
+        make_overlay(rescue_disk, base, form, 0)
         if server.config_drive:
             self._make_config_drive(server.id, folder / "disk.config.rescue")
 
@@ -365,7 +365,7 @@ def _grow(disk: Path, size_bytes: int) -> None:
         run_tool(["qemu-img", "resize", "-q", "-f", "qcow2", str(disk), str(size_bytes)])
 
 
-def _make_overlay(disk: Path, base: Path, form: str, root_disk_gib: int) -> None:
+def make_overlay(disk: Path, base: Path, form: str, root_disk_gib: int) -> None:
     image_bytes = virtual_size_bytes(base, form)
     wanted_bytes = root_disk_gib << 30 if root_disk_gib else image_bytes
     if wanted_bytes < image_bytes:

@@ -90,6 +90,15 @@ def check(layout: Layout, largest: dict[str, int]) -> None:
 def awaiting(xml: str, layout: Layout) -> str:
     """A domain's XML for a guest that comes: its devices are where the layout says, and QEMU waits for its memory."""
     ElementTree.register_namespace("qemu", _QEMU)
+    root = placed(xml, layout)
+    line = ElementTree.SubElement(root, f"{{{_QEMU}}}commandline")
+    for word in ("-incoming", "defer"):
+        ElementTree.SubElement(line, f"{{{_QEMU}}}arg", value=word)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def placed(xml: str, layout: Layout) -> ElementTree.Element:
+    """A domain whose devices are where the layout says."""
     ElementTree.register_namespace(domains.MARK_PREFIX, domains.MARK_NAMESPACE)
     root = ElementTree.fromstring(xml)
     kind = root.find("os/type")
@@ -107,10 +116,7 @@ def awaiting(xml: str, layout: Layout) -> str:
         for old in element.findall("address"):
             element.remove(old)
         ElementTree.SubElement(element, "address", place.address)
-    line = ElementTree.SubElement(root, f"{{{_QEMU}}}commandline")
-    for word in ("-incoming", "defer"):
-        ElementTree.SubElement(line, f"{{{_QEMU}}}arg", value=word)
-    return ElementTree.tostring(root, encoding="unicode")
+    return root
 
 
 def _controller(devices: ElementTree.Element, key: str) -> ElementTree.Element | None:

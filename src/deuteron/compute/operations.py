@@ -25,6 +25,7 @@ from deuteron.compute.live import LiveMoves
 from deuteron.compute.steps import ObservedServer, Step
 from deuteron.compute.streams import Streams
 from deuteron.compute.volumes import ServerVolumes
+from deuteron.compute.warm import WarmStarts
 from deuteron.model.intent import IntentServer
 
 _BOTH = libvirt.VIR_DOMAIN_AFFECT_LIVE | libvirt.VIR_DOMAIN_AFFECT_CONFIG
@@ -65,6 +66,7 @@ class Operations:
         self._closing = closing
         self._shutdown_timeout_s = shutdown_timeout_s
         self._hotplug = Hotplug(volumes, closing, detach_timeout_s, clock)
+        self._warm = WarmStarts(image_dir.parent / "warm", libvirtd, files, images, image_dir, wiring, closing)
         departures = Departures(libvirtd, files, wanted)
         arrivals = Arrivals(libvirtd, files, self._define)
         self._live = LiveMoves(files, streams, departures, arrivals, self._clear, heard)
@@ -72,6 +74,11 @@ class Operations:
     @property
     def live(self) -> LiveMoves:
         return self._live
+
+    def close(self) -> None:
+        """Ends the threads, once `closing` is set."""
+        self._live.close()
+        self._warm.close()
 
     def take(self, step: Step, server_id: str, wanted: IntentServer | None, observed: ObservedServer) -> None:
         """Raises: ServerFailure, DiskFailure, libvirtError, OSError."""
@@ -84,6 +91,7 @@ class Operations:
             self._remove_domain(server_id)
             self._live.forget(server_id)
             self._files.build(wanted)
+            self._warm.built(wanted)
         elif step is Step.DEFINE:
             self._define(wanted)
         elif step in (Step.START, Step.DISCARD_SUSPENDED):
@@ -242,6 +250,8 @@ class Operations:
         self._files.ensure_boot_images(wanted)
         log = self._files.path(wanted.id) / "console.log"
         log.touch(mode=0o640)
+        if self._warm.start(wanted, dom, is_first=observed.state == "absent"):
+            return
         try:
             dom.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED if wanted.power == "paused" else 0)
         except libvirt.libvirtError as error:

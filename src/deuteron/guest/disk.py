@@ -2,7 +2,7 @@
 
     sector 0      partition table and syslinux's 440 bytes of boot code
     1 MiB         partition 1, FAT16, active: syslinux, kernel, initial RAM disk
-    after it      partition 2, empty: the guest formats it at first boot and keeps its state there
+    after it      partition 2, ext4, empty: where the guest keeps its state
     after it      partition 3, ext4, read-only: what the guest mounts on /tools
 
 The second partition is small in the image. It does not grow with the flavor: the guest has nothing large to keep.
@@ -19,21 +19,8 @@ from pathlib import Path
 _SECTOR_BYTES = 512
 _START_SECTOR = 2048
 _STATE_MIB = 16
-_MKE2FS = (
-    "mke2fs",
-    "-q",
-    "-t",
-    "ext4",
-    "-O",
-    "^has_journal,^metadata_csum",
-    "-m",
-    "0",
-    "-E",
-    "root_owner=0:0",
-    "-L",
-    "TOOLS",
-)
-"""Never written again, so neither journal nor reserve."""
+_MKE2FS = ("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal,^metadata_csum", "-m", "0", "-E", "root_owner=0:0")
+"""What is on them is read, or is gone with its guest, so neither journal nor reserve."""
 
 
 class DiskNotMade(Exception):
@@ -75,7 +62,7 @@ def write_disk(target: Path, kernel: Path, ramdisk: Path, kernel_args: str, cont
     mbr = (tools / "usr/lib/syslinux/mbr/mbr.bin").read_bytes()
     content_mib = sum(path.stat().st_size + 4096 for path in content.rglob("*")) // (1 << 20) * 11 // 10 + 2
     raw = target.with_suffix(".raw")
-    third = target.with_suffix(".ext4")
+    second, third = target.with_suffix(".state"), target.with_suffix(".ext4")
     config = target.with_suffix(".cfg")
     config.write_text(
         f"DEFAULT tiny\nPROMPT 0\nTIMEOUT 0\nLABEL tiny\n LINUX /vmlinuz\n INITRD /initrd\n APPEND {kernel_args}\n"
@@ -91,13 +78,16 @@ def write_disk(target: Path, kernel: Path, ramdisk: Path, kernel_args: str, cont
         _run(tools, ["syslinux", "--offset", str(_START_SECTOR * _SECTOR_BYTES), "--install", str(raw)])
         for source, name in ((kernel, "vmlinuz"), (ramdisk, "initrd"), (config, "syslinux.cfg")):
             _run(tools, ["mcopy", "-i", partition, str(source), f"::/{name}"])
-        _run(tools, [*_MKE2FS, "-d", str(content), str(third), f"{content_mib}m"])
-        with third.open("rb") as filesystem, raw.open("r+b") as image:
-            image.seek((1 + boot_mib + _STATE_MIB) << 20)
-            shutil.copyfileobj(filesystem, image, 1 << 20)
+        _run(tools, [*_MKE2FS, "-L", "STATE", str(second), f"{_STATE_MIB}m"])
+        _run(tools, [*_MKE2FS, "-L", "TOOLS", "-d", str(content), str(third), f"{content_mib}m"])
+        for filesystem, start_mib in ((second, 1 + boot_mib), (third, 1 + boot_mib + _STATE_MIB)):
+            with filesystem.open("rb") as data, raw.open("r+b") as image:
+                image.seek(start_mib << 20)
+                shutil.copyfileobj(data, image, 1 << 20)
         _run(tools, ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-c", str(raw), str(target)])
     finally:
         raw.unlink(missing_ok=True)
+        second.unlink(missing_ok=True)
         third.unlink(missing_ok=True)
         config.unlink(missing_ok=True)
 

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from deuteron.guest import cpio, disk, packages, programs
+from deuteron.guest import cpio, disk, packages, programs, reseed
 
 KERNEL_PACKAGES = ("linux-image-cloud-amd64", "linux-image-virtual", "linux-image-amd64")
 """Meta packages, best first: Debian's cloud kernel, Ubuntu's kernel for virtual machines, Debian's general one."""
@@ -43,7 +43,7 @@ PROGRAMS = {
     "usr/bin/dbclient": "bin/dbclient",
 }
 
-BOOT_MODULES = ("virtio_pci", "virtio_net", "virtio-rng", "virtio_blk", "button", "evdev")
+BOOT_MODULES = ("virtio_pci", "virtio_net", "virtio-rng", "virtio_blk", "vmgenid", "button", "evdev")
 """Loaded by `rc` in this order: the network first, because DHCP can then wait while the rest loads."""
 
 EXTRA_MODULES = ("8021q", "e1000", "8139cp", "virtio_scsi", "sd_mod", "ata_piix", "sr_mod", "isofs",
@@ -223,6 +223,7 @@ def _entries(tree: Path, release: str) -> list[cpio.Entry]:
     ours = {Path(target).name for target in PROGRAMS.values()} | {"busybox", "init", "linuxrc", *_RENAMED}
     entries += [cpio.symlink(f"bin/{applet}", "busybox") for applet in listed if applet not in ours]
     entries.append(cpio.symlink("init", "bin/busybox"))
+    entries.append(cpio.file("bin/reseed", reseed.program(), 0o755))
     entries += _program_entries(tree)
     entries += _module_entries(tree, release)
     for name, text in _ETC.items():

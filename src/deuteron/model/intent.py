@@ -527,6 +527,8 @@ class IntentServer(_Object, frozen=True, tag_field="kind", tag="server"):
     """The live move by which its guest comes here. It does not go on here before `arrive` says so."""
     arrive: str | None = None
     """The live move by which its guest has come here and is at no other place any more."""
+    starts_warm: bool = False
+    """Whether it may go on from the saved memory of a machine of its image and size instead of booting at first."""
 
 
 class VolumeUpload(msgspec.Struct, frozen=True):

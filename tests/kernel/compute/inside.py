@@ -107,6 +107,116 @@ def test_a_server_boots_gets_its_address_and_key_and_answers_ssh(world: World, c
     assert figures.disks[0].device == "vda" and figures.disks[0].read_bytes > 0 and figures.nics[0].rx_packets > 0
 
 
+def test_later_servers_go_on_from_a_warm_machine(world: World, compute: LibvirtCompute) -> None:
+    make_key(world)
+    world.user_data = None
+    first, *others = alike(world, 1, 1, 2)
+    want(compute, first)
+    cold_s = wait_for_state(compute, first, "running") + wait_for_login(compute, first)
+    wait_for_warm(world)
+    assert "warm start" not in compute.console_log(first.id)
+
+    for number, server in enumerate(others, 1):
+        began = time.monotonic()
+        want(compute, first, *others[:number])
+        wait_for_state(compute, server, "running")
+        running_s = time.monotonic() - began
+        wait_for_login(compute, server)
+        login_s = time.monotonic() - began
+        print(f"\nwarm: running after {running_s:.2f} s, login after {login_s:.2f} s; cold {cold_s:.2f} s")
+        console = compute.console_log(server.id)
+        print(console)
+        assert console.count("kernel ready") == 1 and "this is a new machine" in console, console
+    assert f"{world.address(others[1].ports[1])}/24 on eth1" in compute.console_log(others[1].id)
+
+    seen = {}
+    for server in (first, *others):
+        now, name, *own = ssh(world, server, "root", WHO_ARE_YOU).split()
+        assert abs(int(now) - time.time()) <= 2 and name == "vm1" and len(own) == 4
+        assert own[0] == server.ports[0].mac_address
+        seen[server.id] = own
+    for place in range(4):
+        assert len({own[place] for own in seen.values()}) == 3, seen
+
+    # From then on it is a server as any other.
+    changed = others[0]
+    for power in ("suspended", "running"):
+        changed = msgspec.structs.replace(changed, power=power)
+        want(compute, changed)
+        wait_for_state(compute, changed, power)
+    assert ssh(world, changed, "root", "hostname") == "vm1\n"
+    hard = msgspec.structs.replace(changed, reboot_generation=1, reboot_kind="HARD")
+    want(compute, hard)
+    wait_for_state(compute, hard, "running")
+    wait_until("it booted", lambda: compute.console_log(hard.id).count("kernel ready") == 2, 60)
+    wait_for_login(compute, hard, 2)
+    assert ssh(world, hard, "root", "cat /sys/class/dmi/id/product_serial") == f"{hard.id}\n"
+    again = msgspec.structs.replace(hard, build_generation=1)
+    want(compute, again)
+    wait_until("it is new", lambda: "this is a new machine" in compute.console_log(again.id), 60)
+    wait_for_login(compute, again)
+
+
+def test_a_broken_warm_machine_is_no_fault_of_a_server(world: World, compute: LibvirtCompute) -> None:
+    first, second = alike(world, 1, 1)
+    want(compute, first)
+    wait_for_state(compute, first, "running")
+    machine = wait_for_warm(world)
+    with machine.open("r+b") as file:
+        file.truncate(machine.stat().st_size // 2)
+
+    want(compute, second)
+    wait_for_login(compute, second)
+
+    assert not machine.exists()
+    console = compute.console_log(second.id)
+    assert console.count("kernel ready") == 1 and "warm start" not in console, console
+    assert report_of(compute, second.id).fault is None  # type: ignore[union-attr]  # it is there
+
+
+def test_a_machine_that_is_being_made_is_given_up_by_who_ends(world: World) -> None:
+    compute = world.compute()
+    (first,) = alike(world, 1)
+    want(compute, first)
+    line = libvirt.open("qemu:///system")
+    wait_until("a machine is being made", lambda: len(line.listAllDomains()) == 2, 60)
+    compute.close()
+    assert [dom.UUIDString() for dom in line.listAllDomains()] == [first.id]
+    assert not list((world.folder / "warm").glob(".making-*"))
+    compute = world.compute()
+    want(compute)
+    wait_until("everything is gone", lambda: not compute.reports(), 90, compute.reports)
+    compute.close()
+
+
+WHO_ARE_YOU = (
+    "date +%s; hostname; cat /sys/class/net/eth0/address /proc/sys/kernel/random/uuid /state/ssh/ed25519.fingerprint"
+    " /proc/sys/kernel/random/boot_id"
+)
+
+
+def alike(world: World, *ports: int) -> list[IntentServer]:
+    """Servers of one image that may start warm, with so many ports each."""
+    first, *others = (msgspec.structs.replace(world.server(ports=number), starts_warm=True) for number in ports)
+    same = {"image": first.image, "kernel": first.kernel, "ramdisk": first.ramdisk}
+    return [first, *(msgspec.structs.replace(each, **same) for each in others)]
+
+
+def wait_for_warm(world: World) -> Path:
+    """The machine that was made and is not being made any more."""
+    before = set(world.warm)
+
+    def made() -> set[Path]:
+        return set((world.folder / "warm").glob("[0-9a-f]*/machine")) - before
+
+    wait_until("a machine is made", lambda: bool(made()), 120, lambda: list((world.folder / "warm").rglob("*")))
+    (found,) = made()
+    world.warm.add(found)
+    connection = libvirt.open("qemu:///system")
+    wait_until("it is off", lambda: not any(dom.name().startswith("warm-") for dom in connection.listAllDomains()), 10)
+    return found
+
+
 def test_a_disk_boots_by_itself(world: World, compute: LibvirtCompute) -> None:
     world.user_data = None
     server = world.server(direct_boot=False)

@@ -65,6 +65,8 @@ class World:
         self.images: dict[str, Path] = {}
         self.keys: dict[str, str] = {}
         self.user_data: str | None = None
+        self.warm: set[Path] = set()
+        """Saved machines that tests know of."""
         self.config_drives: dict[str, dict[str, bytes]] = {}
         """Files by path, of each server."""
         self._taps = 0

@@ -45,6 +45,25 @@ def test_a_server_boots_with_a_port_of_its_own_and_becomes_active_when_its_host_
     run(test())
 
 
+def test_a_host_hears_whether_a_server_may_start_from_saved_memory(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            agent = await w.agent("h1")
+            network = await w.demo.network()
+            for said, may in (({"hw_warm_start": "true"}, True), ({"hw_warm_start": "no"}, False), ({}, False)):
+                image = await w.demo.image(**said)
+                server = await w.demo.boot(imageRef=image, networks=[{"uuid": network}])
+                await w.demo.until_status(server, "ACTIVE")
+                (intent,) = (each for each in agent.servers() if each.id == server)
+                assert intent.starts_warm is may, said
+            # It is the image's that it is rebuilt with.
+            rebuilt = await w.demo.action(server, "rebuild", {"imageRef": await w.demo.image(hw_warm_start="True")})
+            assert rebuilt.status == 202
+            await agent.until(lambda: any(each.id == server and each.starts_warm for each in agent.servers()))
+
+    run(test())
+
+
 def test_deleting_takes_the_instance_first_and_then_returns_ip_and_mac(tmp_path: Path) -> None:
     async def test() -> None:
         async with world(tmp_path) as w:

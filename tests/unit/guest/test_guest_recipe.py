@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import struct
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deuteron.guest import cpio, disk, elf, packages, programs, recipe
+from deuteron.guest import cpio, disk, elf, packages, programs, recipe, reseed
 from tests import needs
 
 
@@ -163,3 +164,17 @@ def _awk(program: str, document: Path, *variables: str) -> str:
     awk = ["busybox", "awk"] if shutil.which("busybox") else ["awk"]
     command = [*awk, *assignments, "-f", str(source), str(document)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_program_that_asks_for_random_numbers_is_an_executable_of_linux(tmp_path: Path) -> None:
+    path = tmp_path / "reseed"
+    path.write_bytes(reseed.program())
+    path.chmod(0o755)
+    # Who has no right to add to the kernel's pool, or no device to read, is told so by its status.
+    done = subprocess.run(
+        ["setpriv", "--bounding-set=-all", "--inh-caps=-all", str(path)] if os.geteuid() == 0 else [str(path)],
+        check=False,
+        timeout=20,
+        cwd="/",
+    )
+    assert done.returncode == 1

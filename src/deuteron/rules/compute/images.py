@@ -21,6 +21,8 @@ from deuteron.rules.image.data import WITH_DATA
 from deuteron.store.database import Tx
 
 GIB = 1024**3
+WARM_START = "hw_warm_start"
+"""The property of images that can be started warm; ours, not Nova's."""
 _NO_PROPERTIES = (
     "checksum",
     "container_format",
@@ -198,6 +200,12 @@ def drop_pending(tx: Tx, stored: object) -> None:
         return
     if image["status"] not in WITH_DATA:
         image_rules.remove(tx, image_rules.change(tx, image, {"protected": False}))
+
+
+def starts_warm(inherited: Any) -> bool:
+    """Whether servers of the image may go on from saved memory; `inherited` is what a server's row has of it."""
+    properties = {} if inherited is None else msgspec.convert(inherited, Inherited).properties
+    return properties.get(WARM_START, "").lower() == "true"
 
 
 def _demands_config_drive(properties: Mapping[str, str]) -> bool:
