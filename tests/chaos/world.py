@@ -131,8 +131,8 @@ echo @instances; ls {state}/instances 2>/dev/null
 """
 _OWN = ("tap", "qr-", "qg-", "qvo", "qvb", "qbr")
 _EXPECTED_PROCESSES = re.compile(
-    r"deuteron\.sandbox\.(supervisor|outside)|deuteron\.agent|^ovsdb-server |^ovs-vswitchd |^libvirtd|^sh -c|^ps -eo|^grep"
-    r"|dnsmasq|qemu-system"
+    r"deuteron\.sandbox\.(supervisor|outside)|deuteron\.agent|^ovsdb-server |^ovs-vswitchd |^libvirtd|^sh -c|^ps -eo"
+    r"|^grep|dnsmasq|qemu-system"
 )
 
 

@@ -112,7 +112,7 @@ echo @addresses; for n in $(ls /run/netns); do ip netns exec $n ip -o address; i
 echo @namespaces; ls -i /run/netns
 echo @rules; each_place iptables-save -c; each_place ip6tables-save -c
 echo @ipsets; ipset save
-echo @processes; ps -eo pid,lstart,args -ww | grep -E 'dnsmasq|qemu|ovs|libvirtd' | grep -Ev 'grep|ovs-ofctl|guest=warm-'
+echo @processes; ps -eo pid,lstart,args -ww | grep -E 'dnsmasq|qemu|ovs|libvirtd' | grep -Ev 'grep|ofctl|guest=warm-'
 cd {state}
 echo @files; find dhcp ra instances libvirt/etc -type f ! -name console.log ! -name disk -printf '%p %T@ %i\n'
 echo @disks that guests write to; find instances -name disk -printf '%p %i\n'
