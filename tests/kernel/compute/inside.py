@@ -126,13 +126,18 @@ def test_later_servers_go_on_from_a_warm_machine(world: World, compute: LibvirtC
         print(f"\nwarm: running after {running_s:.2f} s, login after {login_s:.2f} s; cold {cold_s:.2f} s")
         console = compute.console_log(server.id)
         print(console)
-        assert console.count("kernel ready") == 1 and "this is a new machine" in console, console
+        assert "this is a new machine" in console.rpartition("kernel ready")[2], console
     assert f"{world.address(others[1].ports[1])}/24 on eth1" in compute.console_log(others[1].id)
 
     seen = {}
     for server in (first, *others):
         now, name, *own = ssh(world, server, "root", WHO_ARE_YOU).split()
-        assert abs(int(now) - time.time()) <= 2 and name == "vm1" and len(own) == 4
+        late_s = time.time() - int(now)
+        assert -1 <= late_s <= 3 and name == "vm1" and len(own) == 4, (
+            server.id,
+            late_s,
+            compute.console_log(server.id),
+        )
         assert own[0] == server.ports[0].mac_address
         seen[server.id] = own
     for place in range(4):
@@ -145,10 +150,11 @@ def test_later_servers_go_on_from_a_warm_machine(world: World, compute: LibvirtC
         want(compute, changed)
         wait_for_state(compute, changed, power)
     assert ssh(world, changed, "root", "hostname") == "vm1\n"
+    boots = compute.console_log(changed.id).count("kernel ready")
     hard = msgspec.structs.replace(changed, reboot_generation=1, reboot_kind="HARD")
     want(compute, hard)
     wait_for_state(compute, hard, "running")
-    wait_until("it booted", lambda: compute.console_log(hard.id).count("kernel ready") == 2, 60)
+    wait_until("it booted", lambda: compute.console_log(hard.id).count("kernel ready") == boots + 1, 60)
     wait_for_login(compute, hard, 2)
     assert ssh(world, hard, "root", "cat /sys/class/dmi/id/product_serial") == f"{hard.id}\n"
     again = msgspec.structs.replace(hard, build_generation=1)
