@@ -46,7 +46,7 @@ from deuteron.compute.images import ImageCache, InstanceFiles, images_of, make_o
 from deuteron.compute.layout import layout_of, placed
 from deuteron.compute.libvirtd import Libvirtd, ServerFailure, is_away, switch_off, unless
 from deuteron.compute.saved import NotSaved, read_saved, write_other
-from deuteron.compute.tools import DiskFailure
+from deuteron.compute.tools import ApiAway, DiskFailure
 from deuteron.model.intent import IntentServer
 
 log = structlog.get_logger("deuteron.compute")
@@ -260,7 +260,8 @@ class WarmStarts:
             self._prune()
         except _FAILURES as error:
             log.warning("warm machine not made", machine=digest, reason=str(error))
-            if not is_away(error):
+            # Who cannot be asked now says nothing of the image.
+            if not is_away(error) and not isinstance(error, ApiAway):
                 self._refused.add(digest)
         finally:
             is_tidy = self._leave(dom, work)
