@@ -296,7 +296,7 @@ def test_what_is_taken_away_by_hand_comes_back_and_a_new_agent_changes_nothing(m
         "a new agent has looked at everything",
         lambda: [line for line in log.read_text()[length:].splitlines() if "pass done" in line and " full " in line],
     )
-    assert "writes=\"\"" in passed[0] or "writes= " in passed[0], passed[0]
+    assert 'writes=""' in passed[0] or "writes= " in passed[0], passed[0]
     assert mixed.on("c2", index) == before and mixed.answers("vxlan-c2", "vxlan-c1")
 
 

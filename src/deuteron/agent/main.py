@@ -23,6 +23,8 @@ import msgspec
 import structlog
 
 from deuteron.agent.connection import Connection, Findings
+from deuteron.agent.consoles import PREFIX as OF_CONSOLES
+from deuteron.agent.consoles import Consoles
 from deuteron.agent.intents import is_wanted
 from deuteron.agent.metadata import MetadataProxy
 from deuteron.agent.statuses import Patience, is_removed, port_reports, router_reports, unrealised, wired_ports
@@ -90,6 +92,7 @@ class Agent:
         self._looked_for_volumes: frozenset[Key] = frozenset()
         self._ports: Patience[PortReport] = Patience()
         self._routers: Patience[RouterReport] = Patience()
+        self._consoles = Consoles(settings, compute)
         self._proxy = MetadataProxy(loop, settings.api_socket, settings.token)
         subjects = [mechanism.plan for mechanism in mechanisms]
         self._worker = Worker(settings, self._open_host, planner(subjects).plan, self._passed)
@@ -108,6 +111,7 @@ class Agent:
             await self._connection.run()
         finally:
             self._worker.stop()
+            self._consoles.close()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_STOP_TIMEOUT_S):
                     await asyncio.to_thread(self._close)
@@ -335,6 +339,8 @@ class Agent:
             if self._compute is None:
                 raise ConsoleUnavailable(f"host {self._settings.host} runs no servers")
             return await asyncio.to_thread(self._compute.console_log, question.id, question.argument)
+        if question.what.startswith(OF_CONSOLES):
+            return await self._consoles.answer(question)
         if question.what == "diagnostics":
             if self._compute is None:
                 raise NotRunning(f"host {self._settings.host} runs no servers")

@@ -26,6 +26,8 @@ from sqlalchemy.exc import DBAPIError
 
 from deuteron.api import compute, identity, image, network, placement, volume
 from deuteron.api.app import App
+from deuteron.api.console import proxy
+from deuteron.api.console import service as pages
 from deuteron.api.hosts import internal
 from deuteron.api.hosts.parcels import Parcels
 from deuteron.api.hosts.streams import Streams
@@ -33,6 +35,7 @@ from deuteron.api.parts import Parts
 from deuteron.api.policy import Policy
 from deuteron.api.root import Root
 from deuteron.api.settings import BadOperatorFile, load_settings
+from deuteron.api.websockets import BoundedWebSocket
 from deuteron.api.wire import BoundedHttp, Idle, Watched
 from deuteron.hub.hub import Hub, Receive, Scope, Send
 from deuteron.hub.steps import Steps
@@ -90,12 +93,19 @@ def build(settings: Settings, store: Database | None = None) -> tuple[Parts, App
     known = (identity, network, image, volume, compute, placement)
     services = tuple(service.SERVICE() for service in known)
     streams = Streams(settings, database)
+    looks = proxy.Consoles(settings, database, hub)
 
     async def agents(scope: Scope, receive: Receive, send: Send) -> None:
-        is_stream = scope["path"].startswith("/internal/moves/")
-        await (streams.websocket if is_stream else hub.websocket)(scope, receive, send)
+        path = scope["path"]
+        if path.startswith("/internal/moves/"):
+            await streams.websocket(scope, receive, send)
+        elif path.startswith("/internal/consoles/"):
+            await looks.agent_websocket(scope, receive, send)
+        else:
+            await hub.websocket(scope, receive, send)
 
-    return parts, App(parts, (Root(services), *services, internal.SERVICE()), websockets={"internal": agents})
+    served = (Root(services), *services, pages.SERVICE(), internal.SERVICE())
+    return parts, App(parts, served, websockets={"internal": agents, "console": looks.websocket})
 
 
 @click.command()
@@ -138,8 +148,9 @@ async def _serve(settings: Settings, path: Path, parts: Parts, app: App) -> None
         log_config=None,
         access_log=False,
         lifespan="off",
-        ws="websockets-sansio",
+        ws=BoundedWebSocket,
         ws_max_size=64 * 1024 * 1024,
+        ws_per_message_deflate=False,
         timeout_keep_alive=75,
         server_header=False,
         date_header=False,

@@ -101,6 +101,7 @@ def sandbox_checks() -> Iterator[Check]:
     yield _tun()
     yield from _programs()
     yield _libvirt_binding()
+    yield from _pages()
 
 
 def all_checks(folder: Path) -> Iterator[Check]:
@@ -241,6 +242,18 @@ def _programs() -> Iterator[Check]:
         OVS_SCHEMA if os.path.exists(OVS_SCHEMA) else f"{OVS_SCHEMA} is missing",
         "sudo apt-get install --no-install-recommends openvswitch-switch",
     )
+
+
+def _pages() -> Iterator[Check]:
+    """What browsers load for consoles, where the API runs; and SPICE, which is a package of its own in newer QEMUs."""
+    advice = "sudo apt-get install --no-install-recommends {}"
+    for name, folder in (("novnc", "/usr/share/novnc"), ("spice-html5", "/usr/share/spice-html5")):
+        found = os.path.isdir(folder)
+        yield Check(name, found, False, folder if found else f"{name} is missing (consoles)", advice.format(name))
+    folders = ("/usr/lib/x86_64-linux-gnu/qemu", "/usr/lib64/qemu", "/usr/lib/qemu")
+    module = next((path for each in folders if os.path.exists(path := f"{each}/ui-spice-core.so")), None)
+    summary = module or "QEMU has no SPICE (consoles)"
+    yield Check("spice", module is not None, False, summary, advice.format("qemu-system-modules-spice"))
 
 
 def _libvirt_binding() -> Check:

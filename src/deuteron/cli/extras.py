@@ -47,3 +47,10 @@ def refuse_missing_clients(topology: Topology, extras: Collection[str], dataplan
     ):
         if driver in drivers and not (check := look()).present:
             raise Refused(f"cannot keep volumes {where}: {check.summary}", check.advice)
+
+
+def refuse_open_bridges(what: str) -> None:
+    """With Linux bridges, a kernel that does not show bridged frames to iptables would let everything pass."""
+    check = checks.bridge_filter()
+    if not check.present:
+        raise Refused(f"cannot use {what}: {check.summary}", check.advice)

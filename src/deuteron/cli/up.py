@@ -23,7 +23,7 @@ import msgspec
 from deuteron.cli import checks
 from deuteron.cli.client import Client, NotAnswering, Refusal
 from deuteron.cli.database import has_rows, settle
-from deuteron.cli.extras import has_extras, refuse_missing_clients, with_extras
+from deuteron.cli.extras import has_extras, refuse_missing_clients, refuse_open_bridges, with_extras
 from deuteron.cli.hostline import HostRefusal, listens, wiring_of
 from deuteron.cli.options import Refused, as_typed, state_option, tell_waiting
 from deuteron.cli.plugins import refuse_unknown_mechanisms, refuse_wrong_backends
@@ -240,9 +240,9 @@ def _start(
             msgspec.structs.replace(old, name=name or old.name, dataplane=settled, firewall=firewall or old.firewall)
         )
     if settled == "ovs" and cloud.firewall == "iptables_hybrid":
-        _refuse_open_bridges("--firewall iptables_hybrid")
+        refuse_open_bridges("--firewall iptables_hybrid")
     if settled == "ovs" and any(LINUX_BRIDGE in host.mechanism_drivers for host in topology.agents):
-        _refuse_open_bridges(f"mechanism {LINUX_BRIDGE}")
+        refuse_open_bridges(f"mechanism {LINUX_BRIDGE}")
     cloud = with_tokens(cloud, topology)
     virt_type: Literal["kvm", "qemu"] = "kvm" if kvm else "qemu"
     # The topology first: an `up` that is killed between the two is continued with the same hosts.
@@ -283,13 +283,6 @@ def _settle_dataplane(wanted: Dataplane | None, busy: Callable[[str], None]) -> 
         err=True,
     )
     return "none"
-
-
-def _refuse_open_bridges(what: str) -> None:
-    """With Linux bridges, a kernel that does not show bridged frames to iptables would let everything pass."""
-    check = checks.bridge_filter()
-    if not check.present:
-        raise Refused(f"cannot use {what}: {check.summary}", check.advice)
 
 
 def _refuse_changes(

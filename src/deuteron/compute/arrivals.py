@@ -25,7 +25,7 @@ from typing import Final
 import libvirt
 import msgspec
 
-from deuteron.compute import cell, consoles, qmp
+from deuteron.compute import cell, consoles, described, qmp
 from deuteron.compute import domain as domains
 from deuteron.compute.departures import joined
 from deuteron.compute.images import InstanceFiles, virtual_size_bytes
@@ -149,7 +149,7 @@ class Arrivals:
         place = Path(cell.RUN) / f"nbd-{secrets.token_hex(6)}"
         Path(cell.RUN).mkdir(mode=0o700, exist_ok=True)
         aliases = qmp.block_nodes(dom)
-        targets = domains.disk_aliases(dom.XMLDesc(0))
+        targets = described.disk_aliases(dom.XMLDesc(0))
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(place))
             try:

@@ -9,10 +9,10 @@ becomes the QEMU that libvirt asked for, with the arguments libvirt gave:
     the guest's folder of volumes    with names that come and go while it runs, and that QEMU cannot list
     its folder of sockets            the same, of processes that hold volumes for it (`units`)
     /dev/null, urandom, pts, ...     and /dev/kvm where there is one
-    no /proc, no /sys, no network    taps, the monitor and the console log are open files that libvirt passes
+    no /proc, no /sys, no network    taps, monitor, serial console and its log are open files that libvirt passes
 
-What libvirt gives a running QEMU later it gives as open files as well (taps, the file of a suspended guest), but for
-volumes, which are found by name in the guest's own folder.
+What libvirt gives a running QEMU later it gives as open files as well (taps, the file of a suspended guest, who looks
+at its screen), but for volumes, which are found by name in the guest's own folder.
 
 Invariant: it fails closed. Where any step is refused, no QEMU starts; the reason is the last line of its log.
 A crash leaves nothing: namespaces end with QEMU, and the claim on the identity is a lock on an open file.
@@ -196,8 +196,9 @@ def make_root(root: str, qemu: str, needs: Needs, identity: int, volumes: str = 
 
 
 def _show_terminals(root: str) -> None:
-    """Let QEMU make its guest's terminal: those of the host where everybody may, else terminals of the cell's own.
+    """Let QEMU make terminals: those of the host where everybody may, else terminals of the cell's own.
 
+    Guests that were suspended when their serial console was still a terminal ask for one.
     A terminal of the cell's own works, and `virsh console` does not find it. `/dev/ptmx` cannot be shown alone: the
     kernel looks for the folder `pts` beside the file that was shown, not beside where it is seen.
     """

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping, Set
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -53,6 +54,10 @@ class VolumeSource(Protocol):
 
 class ConsoleUnavailable(Exception):
     """There is no console log for the server on this host."""
+
+
+class NoSuchConsole(Exception):
+    """The server's guest has no console of that kind."""
 
 
 class NotRunning(Exception):
@@ -108,6 +113,17 @@ class ComputeDriver(Protocol):
 
         Raises: ConsoleUnavailable if there is no such server here.
         """
+        ...
+
+    def check_console(self, server_id: str, kind: str) -> None:
+        """Whether somebody could look at the console: "vnc", "spice" or "serial". Asks libvirt.
+
+        Raises: NotRunning; NoSuchConsole.
+        """
+        ...
+
+    def open_console(self, server_id: str, kind: str) -> socket.socket:
+        """Somebody looks at the console: its bytes, both ways, until either end closes. Raises: as `check_console`."""
         ...
 
     def diagnostics(self, server_id: str) -> GuestFigures:

@@ -28,8 +28,7 @@ from typing import Any, Final
 import libvirt
 import msgspec
 
-from deuteron.compute import domain as domains
-from deuteron.compute import qmp
+from deuteron.compute import described, qmp
 from deuteron.compute.images import InstanceFiles
 from deuteron.compute.layout import layout_of
 from deuteron.compute.libvirtd import Libvirtd, ServerFailure
@@ -113,8 +112,8 @@ class Departures:
         xml = dom.XMLDesc(0)
         by_alias = qmp.block_nodes(dom)
         # Volumes are not copied: the other host reaches them.
-        volumes = set(domains.volume_disks(xml).values())
-        own = {target: alias for target, alias in domains.disk_aliases(xml).items() if target not in volumes}
+        volumes = set(described.volume_disks(xml).values())
+        own = {target: alias for target, alias in described.disk_aliases(xml).items() if target not in volumes}
         nodes = {target: by_alias[alias] for target, alias in own.items()}
         drive = self._files.path(server_id) / "disk.config"
         drive_bytes = drive.stat().st_size if drive.exists() else 0

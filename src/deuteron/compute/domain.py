@@ -17,7 +17,6 @@ from typing import Literal
 import msgspec
 
 from deuteron.compute import hardware
-from deuteron.model.codecs import is_uuid
 from deuteron.model.connections import FileConnection, GuestConnection
 from deuteron.model.hardware import Hardware
 from deuteron.model.intent import IntentServer, Plug, ServerPort, ServerVolume
@@ -29,6 +28,13 @@ MARK_NAMESPACE = "urn:deuteron:server:1"
 MARK_PREFIX = "deuteron"
 
 VirtType = hardware.VirtType
+Display = Literal["vnc", "spice"]
+
+SERIAL = "/run/deuteron/serial"
+"""The folder of the sockets of serial consoles. QEMU gets them open; no cell shows them."""
+
+_VIDEO_KIB = 16384
+"""QEMU's own default."""
 
 
 class HostWiring(msgspec.Struct, frozen=True):
@@ -40,6 +46,8 @@ class HostWiring(msgspec.Struct, frozen=True):
     emulator: str
     """The program that libvirt runs as QEMU; see `emulator`."""
     version: str = "0"
+    displays: tuple[Display, ...] = ("vnc",)
+    """What this host's QEMU shows screens with."""
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -105,11 +113,17 @@ class DomainRow(msgspec.Struct, frozen=True):
     hardware: Hardware = Hardware()
     genid: str | None = None
     """By which a guest learns that it is a copy of another one's memory; it has none where that is never so."""
+    displays: tuple[Display, ...] = ("vnc",)
 
 
 def instance_name(server_id: str) -> str:
     """The domain's name as Nova's default template writes it, `instance-%08x`; the number is the id's first 32 bits."""
     return f"instance-{server_id.replace('-', '')[:8]}"
+
+
+def serial_socket(server_id: str) -> str:
+    """Where the server's serial console is reached on its host."""
+    return f"{SERIAL}/{server_id}"
 
 
 def interface_row(port: ServerPort, wiring: HostWiring, made_of: Hardware) -> InterfaceRow:
@@ -193,6 +207,7 @@ def domain_row(
         version=wiring.version,
         hardware=server.hardware,
         genid=server.id if server.starts_warm else None,
+        displays=wiring.displays,
     )
 
 
@@ -271,89 +286,6 @@ def mark_xml(mark: Mark) -> str:
     return ElementTree.tostring(ElementTree.Element("server", _mark_attributes(mark)), encoding="unicode")
 
 
-def read_mark(xml: str) -> Mark | None:
-    """The mark in a domain's XML, or in its metadata element alone; None if the domain is not ours."""
-    root = ElementTree.fromstring(xml)
-    tags = (f"{{{MARK_NAMESPACE}}}server", "server")
-    element = root if root.tag in tags else root.find(f"metadata/{tags[0]}")
-    if element is None or "id" not in element.attrib:
-        return None
-    return Mark(
-        server_id=element.attrib["id"],
-        power=element.attrib.get("power", "running"),
-        reboot_generation=int(element.attrib.get("reboot_generation", "0")),
-        build_generation=int(element.attrib.get("build_generation", "0")),
-        shape_generation=int(element.attrib.get("shape_generation", "0")),
-    )
-
-
-def interface_taps(xml: str) -> dict[str, str]:
-    """MAC address by tap name of the interfaces in a domain's XML."""
-    found = {}
-    for element in ElementTree.fromstring(xml).iterfind("devices/interface"):
-        mac, target = element.find("mac"), element.find("target")
-        if mac is not None and target is not None:
-            found[target.attrib.get("dev", "")] = mac.attrib.get("address", "")
-    return found
-
-
-def present_interface(xml: str, tap: str) -> str | None:
-    """The element of one interface as the domain has it now, as libvirt wants it for detaching; None without one."""
-    for element in ElementTree.fromstring(xml).iterfind("devices/interface"):
-        target = element.find("target")
-        if target is not None and target.attrib.get("dev") == tap:
-            return ElementTree.tostring(element, encoding="unicode")
-    return None
-
-
-def volume_disks(xml: str) -> dict[str, str]:
-    """Names in the guest of the volumes in a domain's XML, by id: disks of ours have shorter serials."""
-    found = {}
-    for element in ElementTree.fromstring(xml).iterfind("devices/disk"):
-        serial, target = element.findtext("serial", ""), element.find("target")
-        if target is not None and is_uuid(serial):
-            found[serial] = target.attrib.get("dev", "")
-    return found
-
-
-def disk_aliases(xml: str) -> dict[str, str]:
-    """Of the disks that a guest that runs writes to, what libvirt calls them, by their names in the guest."""
-    found = {}
-    for element in ElementTree.fromstring(xml).iterfind("devices/disk"):
-        target, alias = element.find("target"), element.find("alias")
-        if element.find("readonly") is None and target is not None and alias is not None:
-            found[target.attrib.get("dev", "")] = alias.attrib.get("name", "")
-    return found
-
-
-def is_held(xml: str, volume_id: str) -> bool:
-    """Whether a process of the host holds the volume for the domain (`units`)."""
-    disks = ElementTree.fromstring(xml).iterfind("devices/disk")
-    return any(disk.get("type") == "network" and disk.findtext("serial") == volume_id for disk in disks)
-
-
-def present_disk(xml: str, volume_id: str) -> str | None:
-    """The element of a volume as the domain has it now, as libvirt wants it for detaching; None without one."""
-    for element in ElementTree.fromstring(xml).iterfind("devices/disk"):
-        if element.findtext("serial") == volume_id:
-            return ElementTree.tostring(element, encoding="unicode")
-    return None
-
-
-def with_emulator(xml: str, emulator: str) -> str | None:
-    """A domain's XML with another emulator; None if it has that one already."""
-    root = ElementTree.fromstring(xml)
-    element = root.find("devices/emulator")
-    if element is not None and element.text == emulator:
-        return None
-    ElementTree.register_namespace(MARK_PREFIX, MARK_NAMESPACE)
-    if element is None:
-        devices = root.find("devices")
-        element = ElementTree.SubElement(root if devices is None else devices, "emulator")
-    element.text = emulator
-    return ElementTree.tostring(root, encoding="unicode")
-
-
 def _mark_attributes(mark: Mark) -> dict[str, str]:
     return {
         "id": mark.server_id,
@@ -399,11 +331,21 @@ def _append_devices(root: ElementTree.Element, row: DomainRow) -> None:
         devices.append(disk_element(disk, boots=disk.boots and not row.kernel))
     for interface in row.interfaces:
         devices.append(_interface_element(interface))
-    # A terminal for people (`virsh console`), and everything that was written to it in a file. The file is opened
-    # for appending, so the driver can cut it while the guest writes.
-    serial = ElementTree.SubElement(devices, "serial", type="pty")
+    # A terminal for people (`consoles`, `virsh console`), and everything that was written to it in a file. The file is
+    # opened for appending, so the driver can cut it while the guest writes. libvirt listens, and QEMU gets it open.
+    serial = ElementTree.SubElement(devices, "serial", type="unix")
+    ElementTree.SubElement(serial, "source", mode="bind", path=serial_socket(row.mark.server_id))
     ElementTree.SubElement(serial, "log", file=row.console_log, append="on")
     ElementTree.SubElement(serial, "target", port="0")
+    # A screen that listens nowhere: who looks at it is given to QEMU as an open socket (`consoles`).
+    for kind in row.displays:
+        ElementTree.SubElement(ElementTree.SubElement(devices, "graphics", type=kind), "listen", type="none")
+    if row.displays:
+        ElementTree.SubElement(devices, "audio", id="1", type="none")
+    if row.displays and row.hardware.video is None:
+        # What every firmware, boot loader and kernel can write to; its memory is touched when it is used.
+        video = ElementTree.SubElement(devices, "video")
+        ElementTree.SubElement(video, "model", type="vga", vram=str(_VIDEO_KIB), heads="1", primary="yes")
     hardware.append_devices(devices, row.hardware, frozenset(disk.bus for disk in row.disks))
     # What libvirt would add by itself and no server asks for; each device costs boot time.
     ElementTree.SubElement(devices, "memballoon", model="none")

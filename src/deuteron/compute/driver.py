@@ -19,6 +19,7 @@ after a pause that doubles from 1 s to 60 s.
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -42,14 +43,7 @@ from deuteron.compute.steps import ObservedServer, Step, next_step
 from deuteron.compute.streams import Streams
 from deuteron.compute.tools import ApiAway, DiskFailure
 from deuteron.compute.volumes import ServerVolumes
-from deuteron.model.intent import (
-    GuestFigures,
-    HostSettings,
-    IntentPort,
-    IntentServer,
-    LiveReport,
-    ServerReport,
-)
+from deuteron.model.intent import GuestFigures, HostSettings, IntentPort, IntentServer, LiveReport, ServerReport
 
 log = structlog.get_logger("deuteron.compute")
 
@@ -230,13 +224,15 @@ class LibvirtCompute:
 
     def console_log(self, server_id: str, lines: int = -1) -> str:
         try:
-            data = (self._files.path(server_id) / "console.log").read_bytes()
+            return consoles.read_log(self._files.path(server_id) / "console.log", lines)
         except (OSError, ValueError) as error:
             raise ConsoleUnavailable(f"server {server_id} has no console log on host {self._host}") from error
-        text = data.decode(errors="replace").replace("\r\n", "\n")
-        if lines < 0:
-            return text
-        return "".join(text.splitlines(keepends=True)[-lines:]) if lines else ""
+
+    def check_console(self, server_id: str, kind: str) -> None:
+        consoles.check(self._libvirtd, server_id, kind)
+
+    def open_console(self, server_id: str, kind: str) -> socket.socket:
+        return consoles.connect(self._libvirtd, server_id, kind)
 
     def diagnostics(self, server_id: str) -> GuestFigures:
         try:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deuteron.compute.contract import ComputeDriver, HostFacts, VolumeSource
-from deuteron.compute.domain import HostWiring, VirtType
+from deuteron.compute.domain import Display, HostWiring, VirtType
 from deuteron.compute.emulator import install_emulator
 from deuteron.compute.probe import QEMU, KvmProbe, probe_kvm
 from deuteron.compute.simulated import SimulatedCompute
@@ -40,6 +40,7 @@ def open_compute(
         virt_type=virt_type,
         plug=plug,
         emulator=_emulator(settings),
+        displays=displays(),
     )
     facts = host_facts(settings.state_dir, virt_type, hypervisor_version())
     return LibvirtCompute(settings, wiring, facts, volumes=volumes)
@@ -75,6 +76,17 @@ def host_facts(state_dir: str, virt_type: VirtType, version: int) -> HostFacts:
         hypervisor_version=version,
         virt_type=virt_type,
     )
+
+
+def displays() -> tuple[Display, ...]:
+    """What this host's QEMU shows screens with: always VNC, and SPICE where the package of it is installed."""
+    command = [QEMU, "-M", "none", "-nodefaults", "-no-user-config", "-display", "none", "-monitor", "stdio"]
+    command += ["-spice", "port=0,disable-ticketing=on"]
+    try:
+        tried = subprocess.run(command, input=b"quit\n", capture_output=True, check=False, timeout=20)
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return ("vnc",)
+    return ("vnc", "spice") if tried.returncode == 0 else ("vnc",)
 
 
 def hypervisor_version() -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Set
 import libvirt
 import structlog
 
+from deuteron.compute import described
 from deuteron.compute import domain as domains
 from deuteron.compute.domain import InterfaceRow
 from deuteron.compute.libvirtd import ServerFailure, is_away, unless
@@ -35,14 +36,14 @@ class Hotplug:
         What is defined of it is for the caller to write: libvirt would refuse to take an interface from both where the
         definition has it at another place.
         """
-        present = domains.interface_taps(dom.XMLDesc(0))
+        present = described.interface_taps(dom.XMLDesc(0))
         for tap in sorted(present.keys() - rows.keys()):
-            xml = domains.present_interface(dom.XMLDesc(0), tap)
+            xml = described.present_interface(dom.XMLDesc(0), tap)
             if xml is None:
                 continue
             with unless(libvirt.VIR_ERR_DEVICE_MISSING, libvirt.VIR_ERR_OPERATION_FAILED):
                 dom.detachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
-        self._wait(dom, present.keys() - rows.keys(), domains.interface_taps)
+        self._wait(dom, present.keys() - rows.keys(), described.interface_taps)
         for tap in sorted(rows.keys() - present.keys()):
             dom.attachDeviceFlags(domains.interface_xml(rows[tap]), libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
@@ -51,7 +52,7 @@ class Hotplug:
         for volume_id in sorted(volume_ids):
             with unless(libvirt.VIR_ERR_DEVICE_MISSING, libvirt.VIR_ERR_OPERATION_FAILED):
                 self._volumes.unplug(dom, volume_id)
-        self._wait(dom, volume_ids, domains.volume_disks)
+        self._wait(dom, volume_ids, described.volume_disks)
 
     def plug(self, dom: libvirt.virDomain, wanted: IntentServer, volume_ids: Set[str]) -> None:
         """Give a running guest volumes; those that it cannot have are refused.

@@ -19,7 +19,7 @@ from deuteron.compute import domain as domains
 _QEMU: Final = "http://libvirt.org/schemas/domain/qemu/1.0"
 _MACHINE: Final = re.compile(r"pc-(i440fx|q35)-[0-9.]{1,8}")
 _WORD: Final = re.compile(r"[a-z0-9.-]{1,24}")
-_PLACED: Final = ("interface", "disk", "controller", "rng")
+_PLACED: Final = ("interface", "disk", "controller", "rng", "video")
 _MOST_PLACES: Final = 200
 
 
@@ -107,6 +107,10 @@ def placed(xml: str, layout: Layout) -> ElementTree.Element:
     there = {(name, key): element for element, name, key in _devices(root)}
     devices = root.find("devices")
     assert devices is not None  # every domain of ours has some
+    if not any(place.kind == "video" for place in layout.places):
+        # It was started before guests had screens, and has none until it is started again.
+        for screen in (*devices.findall("video"), *devices.findall("graphics")):
+            devices.remove(screen)
     for place in layout.places:
         element = there.get((place.kind, place.key))
         if element is None and place.kind == "controller":

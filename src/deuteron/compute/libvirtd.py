@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import libvirt
 
+from deuteron.compute import described
 from deuteron.compute import domain as domains
 from deuteron.compute.steps import DomainState, ObservedServer
 from deuteron.compute.tools import DiskFailure
@@ -107,7 +108,7 @@ class Libvirtd:
             if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
                 return ObservedServer(server_id, "absent", build_generation=built, has_files=has_files, kept=kept)
             raise
-        mark = domains.read_mark(xml)
+        mark = described.read_mark(xml)
         if mark is None:
             raise ServerFailure(f'a domain with the id {server_id} is there ("{dom.name()}"), and it is not ours')
         state = _STATES.get(number, "running")
@@ -119,8 +120,8 @@ class Libvirtd:
             shape_generation=mark.shape_generation,
             build_generation=built,
             ended_by_guest=state == "shutdown" and reason == libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN,
-            taps=frozenset(domains.interface_taps(xml)),
-            volumes=frozenset(domains.volume_disks(xml)),
+            taps=frozenset(described.interface_taps(xml)),
+            volumes=frozenset(described.volume_disks(xml)),
             has_files=has_files,
             kept=kept,
         )

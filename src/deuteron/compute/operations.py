@@ -13,7 +13,7 @@ from pathlib import Path
 import libvirt
 import msgspec
 
-from deuteron.compute import consoles
+from deuteron.compute import consoles, described
 from deuteron.compute import domain as domains
 from deuteron.compute.arrivals import Arrivals
 from deuteron.compute.copies import disk_copy
@@ -170,9 +170,9 @@ class Operations:
             if dom is None or not dom.isActive():
                 return False
             xml = dom.XMLDesc(0)
-            target = domains.volume_disks(xml).get(volume_id)
+            target = described.volume_disks(xml).get(volume_id)
             # QEMU does not hear of a new size from who holds the disk: the guest finds it when it starts again.
-            if target is None or domains.is_held(xml, volume_id):
+            if target is None or described.is_held(xml, volume_id):
                 return False
             dom.blockResize(target, size_gib << 30, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
         except libvirt.libvirtError as error:
@@ -236,7 +236,7 @@ class Operations:
             self._volumes.bring(wanted, self._volumes.held(wanted.id))
             dom = self._libvirtd.domain(wanted.id)
             # What was suspended before this host had cells is described in its file, and resumes in one all the same.
-            other = domains.with_emulator(dom.managedSaveGetXMLDesc(0), self._wiring.emulator)
+            other = described.with_emulator(dom.managedSaveGetXMLDesc(0), self._wiring.emulator)
             if other is not None:
                 dom.managedSaveDefineXML(other)
             dom.create()
@@ -262,6 +262,7 @@ class Operations:
     def _define(self, wanted: IntentServer) -> libvirt.virDomain:
         folder = self._files.path(wanted.id)
         self._volumes.prepare(wanted.id)
+        consoles.prepare()
         paths = self._volumes.bring(wanted, self._volumes.allowed(wanted, self._volumes.held(wanted.id)))
         row = domains.domain_row(wanted, self._wiring, str(folder), str(self._image_dir), paths)
         xml = domains.domain_xml(row)
@@ -288,6 +289,7 @@ class Operations:
             dom.undefineFlags(flags | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA)
         with contextlib.suppress(OSError):
             consoles.qemu_log_path(server_id).unlink()
+        consoles.forget(server_id)
 
     def _shut_down(self, server_id: str, still_wanted: Callable[[], bool]) -> None:
         """Presses the power button and waits until the guest is off; switches it off when the time is over.

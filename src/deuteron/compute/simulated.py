@@ -6,11 +6,12 @@ after a restart of the agent the intent says again what there is.
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Mapping, Set
 from contextlib import AbstractContextManager, nullcontext
 
-from deuteron.compute.contract import ConsoleUnavailable, HostFacts, HostUse, NotRunning
+from deuteron.compute.contract import ConsoleUnavailable, HostFacts, HostUse, NoSuchConsole, NotRunning
 from deuteron.compute.domain import instance_name
 from deuteron.model.intent import GuestFigures, HostSettings, IntentPort, IntentServer, LiveReport, ServerReport
 
@@ -106,6 +107,12 @@ class SimulatedCompute:
             if lines >= 0
             else SIMULATED_CONSOLE
         )
+
+    def check_console(self, server_id: str, kind: str) -> None:
+        raise NoSuchConsole("this cloud runs without a data plane, so no guest has a screen or a terminal")
+
+    def open_console(self, server_id: str, kind: str) -> socket.socket:
+        raise NoSuchConsole("this cloud runs without a data plane, so no guest has a screen or a terminal")
 
     def diagnostics(self, server_id: str) -> GuestFigures:
         raise NotRunning("this cloud runs without a data plane, so no guest runs that could be looked at")

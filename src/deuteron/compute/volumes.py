@@ -21,6 +21,7 @@ from typing import Final
 
 import libvirt
 
+from deuteron.compute import described
 from deuteron.compute import domain as domains
 from deuteron.compute.contract import VolumeSource
 from deuteron.compute.domain import DiskRow
@@ -118,7 +119,7 @@ class ServerVolumes:
 
     def unplug(self, dom: libvirt.virDomain, volume_id: str) -> None:
         """Ask a running guest to let a disk go; it does so in its own time. Raises: libvirtError."""
-        xml = domains.present_disk(dom.XMLDesc(0), volume_id)
+        xml = described.present_disk(dom.XMLDesc(0), volume_id)
         if xml is not None:
             dom.detachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 

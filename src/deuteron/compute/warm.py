@@ -170,7 +170,7 @@ class WarmStarts:
         dom = self._libvirtd.domain(server.id)
         # In their order, as a guest numbers them in the order in which they come.
         for port in server.ports:
-            row = domains.interface_row(port, self._wiring)
+            row = domains.interface_row(port, self._wiring, server.hardware)
             dom.attachDeviceFlags(domains.interface_xml(row), libvirt.VIR_DOMAIN_AFFECT_LIVE)
         dom.resume()
 

@@ -1112,9 +1112,21 @@ class GuestFigures(msgspec.Struct, frozen=True):
     nics: tuple[NicFigures, ...] = ()
 
 
+ConsoleState = Literal["there", "off", "none"]
+"""Of a console of a server: somebody may look at it; the guest does not run; the guest has none of this kind."""
+
+
 class Ask(msgspec.Struct, frozen=True, tag_field="type", tag="ask"):
-    """API to agent: a question about reality. `what` is `console_log` (argument: lines, -1 for all), `diagnostics`
-    (answered with `GuestFigures`), `unmanaged` (of the back end `id`: a list of `Unmanaged`) or `diff`."""
+    """API to agent: a question about reality. `what` is one of:
+
+    console_log          argument: lines, -1 for all
+    diagnostics          answered with `GuestFigures`
+    console_vnc, console_spice, console_serial
+                         argument: the number of the stream to bring the console to, -1 to say only whether it is there;
+                         answered with a `ConsoleState`
+    unmanaged            of the back end `id`: a list of `Unmanaged`
+    diff
+    """
 
     number: int
     what: str

@@ -54,3 +54,18 @@ aggregate_hosts = Table(
     Column("host", Text, primary_key=True),
     Index("ix_compute_aggregate_hosts_host", "host"),
 )
+
+console_tokens = Table(
+    "compute_console_tokens",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("server_id", Text, nullable=False),
+    Column("project_id", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("expires_at", Integer, nullable=False),
+    Column("is_used", Integer, nullable=False),
+    Index("ix_compute_console_tokens_server", "server_id"),
+    Index("ix_compute_console_tokens_expires", "expires_at"),
+)
+"""Leave to look at consoles: digests (SHA-256) of tokens; when they end, in seconds of Unix time."""

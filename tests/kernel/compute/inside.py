@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import struct
 import subprocess
 import threading
 import time
@@ -17,7 +18,7 @@ import libvirt
 import msgspec
 import pytest
 
-from deuteron.compute import domain as domains
+from deuteron.compute import NoSuchConsole, NotRunning, described
 from deuteron.compute.domain import instance_name
 from deuteron.compute.driver import LibvirtCompute
 from deuteron.guest import build
@@ -25,6 +26,7 @@ from deuteron.model.hardware import Hardware, Processors, Rng, Video
 from deuteron.model.intent import IntentServer, RescueDisk, ServerVolume
 from deuteron.volume import VolumeFailure
 from deuteron.volume.contract import Origin
+from tests import rfb
 from tests.kernel.compute.world import World, report_of, taps_of, wait_until
 
 pytestmark = pytest.mark.kernel
@@ -220,6 +222,55 @@ def wait_for_warm(world: World) -> Path:
     return found
 
 
+def test_a_guest_shows_a_screen_and_a_terminal_and_hears_keys(world: World, compute: LibvirtCompute) -> None:
+    server = world.server()
+    with pytest.raises(NotRunning):
+        compute.open_console(server.id, "vnc")
+    want(compute, server)
+    wait_for_state(compute, server, "running")
+    wait_for_login(compute, server)
+
+    with compute.open_console(server.id, "serial") as terminal:
+        terminal.settimeout(30)
+        terminal.sendall(b"echo said $((40 + 2))\n")
+        heard = b""
+        while b"said 42" not in heard:
+            heard += terminal.recv(4096)
+    assert "said 42" in compute.console_log(server.id), "what is said on the terminal is in the log"
+
+    with compute.open_console(server.id, "vnc") as end:
+        end.settimeout(30)
+        screen = rfb.Screen(rfb.taking(end), end.sendall)
+        screen.greet()
+        before = screen.lit()
+
+        def answered() -> bool:
+            screen.type("cat /proc/cpuinfo\n")  # again where the shell was not there yet
+            return any(screen.lit() > before + 4000 for _ in range(10))
+
+        wait_until("what was typed is answered on the screen", answered, 60)
+        with compute.open_console(server.id, "vnc") as other:
+            other.settimeout(30)
+            assert other.recv(12) == b"RFB 003.008\n", "two may look at once"
+
+        if "spice" in world.displays:
+            with compute.open_console(server.id, "spice") as link:
+                link.settimeout(30)
+                link.sendall(b"REDQ" + struct.pack("<IIIIBBIII", 2, 2, 18, 0, 1, 0, 0, 0, 18))
+                magic, major, _, _, error = struct.unpack("<4sIIII", rfb.taking(link)(20))
+                assert (magic, major, error) == (b"REDQ", 2, 0)
+        with pytest.raises(NoSuchConsole):
+            compute.check_console(server.id, "mks")
+
+        off = msgspec.structs.replace(server, power="shutdown")
+        want(compute, off)
+        wait_for_state(compute, off, "shutdown")
+        while end.recv(65536):
+            pass
+    with pytest.raises(NotRunning):
+        compute.check_console(server.id, "serial")
+
+
 def test_a_disk_boots_by_itself(world: World, compute: LibvirtCompute) -> None:
     world.user_data = None
     server = world.server(direct_boot=False)
@@ -332,7 +383,7 @@ def test_what_was_suspended_before_there_were_cells_resumes_in_one(world: World,
     want(compute, suspended)
     wait_for_state(compute, suspended, "suspended")
     saved = libvirt.open("qemu:///system").lookupByUUIDString(server.id)
-    before = domains.with_emulator(saved.managedSaveGetXMLDesc(0), "/usr/bin/qemu-system-x86_64")
+    before = described.with_emulator(saved.managedSaveGetXMLDesc(0), "/usr/bin/qemu-system-x86_64")
     assert before is not None
     saved.managedSaveDefineXML(before)
 

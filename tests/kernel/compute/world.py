@@ -28,6 +28,7 @@ from deuteron.compute.contract import HostFacts
 from deuteron.compute.domain import HostWiring
 from deuteron.compute.driver import ComputeOptions, LibvirtCompute
 from deuteron.compute.emulator import install_emulator
+from deuteron.compute.host import displays
 from deuteron.guest import GuestFiles
 from deuteron.model.intent import HostSettings, ImageRef, IntentServer, ServerPort, ServerReport
 from deuteron.net.mechanisms.openvswitch.host import openvswitch
@@ -74,6 +75,7 @@ class World:
         self._leases: dict[str, str] = {}
         self.settings = HostSettings("h1", str(folder), str(folder / "api.sock"), "secret")
         (folder / "volumes").mkdir()
+        self.displays = displays()
         self.volumes = FileDriver(Place("file", "h1", folder / "volumes", _no_image), FileOptions())
         _private_folders(folder)
         _run("ip link set lo up")
@@ -92,7 +94,12 @@ class World:
         wait_until("libvirtd answers", _libvirtd_answers, 30)
 
     def compute(self, quiet_timeout_s: float = 60.0) -> LibvirtCompute:
-        wiring = HostWiring("qemu", plug_of([openvswitch()], self.settings), emulator=install_emulator(self.folder))
+        wiring = HostWiring(
+            "qemu",
+            plug_of([openvswitch()], self.settings),
+            emulator=install_emulator(self.folder),
+            displays=self.displays,
+        )
         facts = HostFacts(2, 4096, 100, "QEMU", 0, "qemu")
         options = ComputeOptions(
             watch_interval_s=0.3, retry_first_s=0.3, shutdown_timeout_s=10, quiet_timeout_s=quiet_timeout_s

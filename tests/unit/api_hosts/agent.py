@@ -222,6 +222,8 @@ class FakeAgent:
     def _answered(self, ask: Ask) -> Answer:
         if ask.what == "unmanaged":
             return Answer(ask.number, msgspec.json.encode(list(self.idle.values())).decode())
+        if ask.what in ("console_vnc", "console_spice", "console_serial"):
+            return Answer(ask.number, "there" if ask.argument < 0 else "off")
         return Answer(ask.number, f"{ask.what} of {ask.id}")
 
     def _volume(self, item: IntentVolume) -> VolumeReport | None:

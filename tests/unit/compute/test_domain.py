@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 import pytest
 
+from deuteron.compute import described
 from deuteron.compute import domain as domains
 from deuteron.model.connections import FileConnection, SocketConnection
 from deuteron.model.hardware import Hardware
@@ -89,9 +90,9 @@ def test_the_kernel_datapath_keeps_the_offloads() -> None:
 def test_the_mark_is_read_back() -> None:
     xml = domains.domain_xml(domains.domain_row(SERVER, OVS, "/i", "/m"))
 
-    assert domains.read_mark(xml) == domains.Mark(SERVER.id, "running", 3, 1)
-    assert domains.read_mark(domains.mark_xml(domains.Mark("s", "paused", 1, 2))) == domains.Mark("s", "paused", 1, 2)
-    assert domains.read_mark("<domain><name>other</name></domain>") is None
+    assert described.read_mark(xml) == domains.Mark(SERVER.id, "running", 3, 1)
+    assert described.read_mark(domains.mark_xml(domains.Mark("s", "paused", 1, 2))) == domains.Mark("s", "paused", 1, 2)
+    assert described.read_mark("<domain><name>other</name></domain>") is None
 
 
 def test_a_server_is_named_and_recognised_as_openstack() -> None:
@@ -148,8 +149,8 @@ def test_volumes_are_disks_that_are_found_by_their_ids() -> None:
     assert attributes(disks[0], "source") == {"file": "/v/r"} and disks[0].findtext("serial") == root
     assert [disk.find("readonly") is not None for disk in disks] == [False, False, True]
     assert [attributes(disk, "driver")["type"] for disk in disks] == ["qcow2", "qcow2", "raw"]
-    assert domains.volume_disks(xml) == {root: "vda", data: "vdc"}
-    assert "/v/d" in (domains.present_disk(xml, data) or "") and domains.present_disk(xml, absent) is None
+    assert described.volume_disks(xml) == {root: "vda", data: "vdc"}
+    assert "/v/d" in (described.present_disk(xml, data) or "") and described.present_disk(xml, absent) is None
 
 
 def test_a_volume_that_others_have_too_is_shared_and_not_kept_back() -> None:
@@ -169,16 +170,29 @@ def test_nothing_is_added_that_nobody_asked_for() -> None:
 
     assert attributes(root, "devices/controller[@type='usb']")["model"] == "none"
     assert attributes(root, "devices/memballoon") == {"model": "none"}
-    assert root.find("devices/graphics") is None
+    assert root.find("devices/sound") is None and attributes(root, "devices/audio") == {"id": "1", "type": "none"}
     assert attributes(root, "devices/serial/log") == {"file": "/i/console.log", "append": "on"}
+    path = f"/run/deuteron/serial/{SERVER.id}"
+    assert attributes(root, "devices/serial/source") == {"mode": "bind", "path": path}
+
+
+def test_a_screen_listens_nowhere() -> None:
+    root = parsed(SERVER)
+
+    assert [(each.get("type"), attributes(each, "listen")) for each in root.findall("devices/graphics")] == [
+        ("vnc", {"type": "none"})
+    ]
+    assert attributes(root, "devices/video/model")["type"] == "vga"
+    row = domains.domain_row(SERVER, msgspec.structs.replace(OVS, displays=("vnc", "spice")), "/i", "/c")
+    assert described.displays(domains.domain_xml(row)) == ("vnc", "spice")
 
 
 def test_interfaces_are_found_by_their_tap() -> None:
     xml = domains.domain_xml(domains.domain_row(SERVER, OVS, "/i", "/m"))
 
-    assert domains.interface_taps(xml) == {"tap53903a95-82": "fa:16:3e:fe:c7:87"}
-    assert "fa:16:3e:fe:c7:87" in (domains.present_interface(xml, "tap53903a95-82") or "")
-    assert domains.present_interface(xml, "tapother") is None
+    assert described.interface_taps(xml) == {"tap53903a95-82": "fa:16:3e:fe:c7:87"}
+    assert "fa:16:3e:fe:c7:87" in (described.present_interface(xml, "tap53903a95-82") or "")
+    assert described.present_interface(xml, "tapother") is None
 
 
 @pytest.mark.parametrize(("machine", "bus", "target"), [(None, "ide", "hdd"), ("pc-q35-7.2", "sata", "sdd")])
@@ -256,4 +270,4 @@ def test_a_volume_that_a_process_holds_is_opened_at_its_socket() -> None:
     assert host.attrib == {"transport": "unix", "socket": "/run/deuteron/units/a/b"}
     assert element.findtext("serial") == SERVER.id
     shown = f"<domain><devices>{ElementTree.tostring(element, encoding='unicode')}</devices></domain>"
-    assert domains.is_held(shown, SERVER.id) and not domains.is_held(shown, "another")
+    assert described.is_held(shown, SERVER.id) and not described.is_held(shown, "another")

@@ -52,7 +52,7 @@ def described(server: IntentServer, machine_id: str = MACHINE_ID) -> str:
 
 def test_the_machine_has_nothing_of_the_server_and_is_no_server() -> None:
     xml = described(PLAIN)
-    assert domains.read_mark(xml) is None and f'xmlns:warm="{MARK_NAMESPACE}"' in xml
+    assert described.read_mark(xml) is None and f'xmlns:warm="{MARK_NAMESPACE}"' in xml
     root = ElementTree.fromstring(xml)
     assert root.findtext("uuid") == MACHINE_ID and root.findtext("genid") == MACHINE_ID
     said = {entry.get("name"): entry.text for entry in root.iterfind("sysinfo/system/entry")}

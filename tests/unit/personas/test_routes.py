@@ -780,7 +780,12 @@ def _compute() -> Iterator[tuple[str, Line]]:
     yield f"GET {held}", Line("os-volumes-attachments:show")
     yield f"PUT {held}", Line("os-volumes-attachments:update", {"volumeAttachment": {"volumeId": "{held_volume}"}})
     yield f"DELETE {held}", Line("os-volumes-attachments:delete")
-    yield f"POST {one}/remote-consoles", Line("os-remote-consoles", {})
+    yield (
+        f"POST {one}/remote-consoles",
+        Line("os-remote-consoles", {"remote_console": {"protocol": "vnc", "type": "novnc"}}),
+    )
+    # For whom may see tokens there is none.
+    yield f"GET {v2}/os-console-auth-tokens/none", Line("os-console-auth-tokens", others=False, refused=(403,))
     live = f"{one}/migrations"
     yield f"GET {live}", Line("servers:migrations:index")
     yield f"GET {live}/{{live_migration}}", Line("servers:migrations:show")

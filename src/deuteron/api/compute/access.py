@@ -60,6 +60,7 @@ POLICIES: Final[dict[str, str]] = {
     f"{_P}os-admin-actions:reset_state": _ADMIN,
     f"{_P}os-console-output": _WRITE,
     f"{_P}os-remote-consoles": _WRITE,
+    f"{_P}os-console-auth-tokens": _ADMIN,
     f"{_P}os-security-groups:list": _READ,
     f"{_P}os-security-groups:add": _WRITE,
     f"{_P}os-security-groups:remove": _WRITE,

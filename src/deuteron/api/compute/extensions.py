@@ -8,7 +8,6 @@ from typing import Any, Final
 from deuteron.api.call import Call, Reply
 from deuteron.api.compute import access
 from deuteron.model.errors import NotFound
-from deuteron.rules.compute.faults import not_built
 from deuteron.store.database import Tx
 
 EXTENSIONS: Final[Mapping[str, tuple[str, str]]] = {
@@ -29,7 +28,9 @@ EXTENSIONS: Final[Mapping[str, tuple[str, str]]] = {
     "os-attach-interfaces": ("AttachInterfaces", "Interfaces of servers."),
     "os-availability-zone": ("AvailabilityZone", "The availability zone, and the hosts in it."),
     "os-config-drive": ("ConfigDrive", "config_drive of servers."),
+    "os-console-auth-tokens": ("ConsoleAuthTokens", "What a token of a console is for."),
     "os-console-output": ("ConsoleOutput", "The console log."),
+    "os-consoles": ("Consoles", "Screens and terminals of servers."),
     "os-create-backup": ("CreateBackup", "createBackup."),
     "os-create-server-ext": ("Createserverext", "Networks and security groups of a new server."),
     "os-deferred-delete": ("DeferredDelete", "forceDelete, restore."),
@@ -58,6 +59,7 @@ EXTENSIONS: Final[Mapping[str, tuple[str, str]]] = {
     "os-migrations": ("Migrations", "Resizes, migrations and evacuations."),
     "os-quota-class-sets": ("QuotaClasses", "The default quotas."),
     "os-quota-sets": ("Quotas", "Quotas of projects."),
+    "os-remote-consoles": ("Consoles", "Screens and terminals of servers."),
     "os-rescue": ("Rescue", "rescue and unrescue."),
     "os-security-groups": ("SecurityGroups", "Security groups of servers."),
     "os-server-diagnostics": ("ServerDiagnostics", "How the guest of a server does."),
@@ -95,11 +97,6 @@ def show(call: Call, tx: Tx) -> Reply:
     if alias not in EXTENSIONS:
         raise NotFound("The resource could not be found.", type="HTTPNotFound")
     return Reply(200, {"extension": _view(alias)})
-
-
-def refuse_console(call: Call, tx: Tx) -> Reply:
-    access.server_for(call, tx, "os-remote-consoles")
-    raise not_built("A remote console", "Use the console log, or ssh through a floating IP.")
 
 
 def _view(alias: str) -> dict[str, Any]:

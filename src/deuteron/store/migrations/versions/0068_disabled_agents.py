@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from deuteron.store.migrations.steps import run
 
-revision = "0072"
-down_revision = "0066"
+revision = "0068"
+down_revision = "0067"
 
 
 def upgrade() -> None:

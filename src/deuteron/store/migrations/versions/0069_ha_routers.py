@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from deuteron.store.migrations.steps import run
 
-revision = "0073"
-down_revision = "0072"
+revision = "0069"
+down_revision = "0068"
 
 
 def upgrade() -> None:

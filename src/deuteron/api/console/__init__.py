@@ -1,0 +1,1 @@
+"""Consoles of servers: the pages that browsers load, and the WebSockets that these open."""
