@@ -32,5 +32,5 @@ class Carried(msgspec.Struct, frozen=True):
 
 def _words(kind: str, found: tuple[Named, ...]) -> str:
     names = ", ".join(one.name or one.id for one in found[:5]) + (", …" if len(found) > 5 else "")
-    what = f"DHCP of {kind}" if kind == "networks" else kind
-    return f"{len(found)} {what.removesuffix('s') if len(found) == 1 else what} ({names})"
+    what = kind.removesuffix("s") if len(found) == 1 else kind
+    return f"{'DHCP of ' if kind == 'networks' else ''}{len(found)} {what} ({names})"

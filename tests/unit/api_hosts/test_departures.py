@@ -61,7 +61,7 @@ def test_a_host_is_told_with_what_it_carries_to_its_owner_alone(tmp_path: Path) 
             assert [one.id for one in found.servers] == [server]
             assert [one.name for one in found.routers] == ["r"]
             assert [one.name for one in found.networks] == ["net1"]
-            assert found.words()[-1] == "1 DHCP of network (net1)"
+            assert found.words()[-1] == "DHCP of 1 network (net1)"
             assert (await _carried(w, "h1", "token-h2")).status == 401
 
     run(test())
