@@ -183,9 +183,11 @@ class Events:
         # Of a device, an address or a route that changed several times, the last word counts.
         last = {(item.namespace, item.kind, _which(item)): item for item in told}
         looks: dict[str, set[str]] = {}
-        for item in last.values():
+        # Who went and is back has lost what it was set to, also when the agent itself has made it again meanwhile.
+        lost = [item for item in told if self._is_lost(item)]
+        for item in (*lost, *(item for item in last.values() if item not in lost)):
             self._is_election_due |= item.address is not None and self._is_of_election(item.namespace, item.address)
-            if self._is_right(item):
+            if item not in lost and self._is_right(item):
                 continue
             is_lost_link = item.kind == "link" and item.is_gone
             looks.setdefault(item.namespace, set()).update(_ABOUT_LOST_LINK if is_lost_link else _ABOUT[item.kind])
@@ -196,6 +198,13 @@ class Events:
                     tables |= _PID_FILES.keys()
                 tables &= self._tables.keys()
         return [self._reconciler.turn_of(namespace, names) for namespace, names in sorted(looks.items())]
+
+    def _is_lost(self, item: Told) -> bool:
+        """Whether it says that a device went which is wanted."""
+        if item.kind != "link" or not item.is_gone or item.link is None:
+            return False
+        key = (item.namespace, item.link.name)
+        return any(key in self._tables[name].delta.wanted for name in _LINK_TABLES)
 
     def _is_right(self, item: Told) -> bool:
         """Whether what came is wanted as it is, or what went is not; nobody's business is right, too."""

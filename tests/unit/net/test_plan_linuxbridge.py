@@ -17,6 +17,7 @@ from deuteron.model.intent import (
     ServerPort,
     TunnelPeer,
 )
+from deuteron.net.connections import Connection, forbidden
 from deuteron.net.host import UnfitTable, simulated_drivers, table_names, tables_of
 from deuteron.net.mechanisms import Binding, HostFacts, PortToBind, Refusal, Segment
 from deuteron.net.mechanisms.linuxbridge.binding import linuxbridge
@@ -157,6 +158,17 @@ def test_connections_of_a_network_are_in_one_zone_which_its_stateful_ports_judge
     (zone,) = made.zones
     assert isinstance(zone, TrackedZone) and (zone.place, zone.zone) == ("kernel", 4098)
     assert {item.id for item in zone.ports} == {A.id, uid("b")}
+
+
+def test_what_an_open_port_has_in_the_zone_of_its_network_is_allowed() -> None:
+    made = host(VLAN, A, wired("b", 17, VLAN, "10.10.10.3", port_security_enabled=False), RULES)
+    (zone,) = made.zones
+    its_own = [
+        Connection(zone.zone, 6, "10.10.10.3", "10.10.10.99", 40000, 80),
+        Connection(zone.zone, 6, "10.10.10.99", "10.10.10.3", 40000, 23),
+    ]
+    to_a = Connection(zone.zone, 6, "10.10.10.3", "10.10.10.2", 40000, 23)
+    assert forbidden(zone, [*its_own, to_a]) == [to_a]
 
 
 def test_what_is_to_and_from_a_stateless_port_is_not_tracked_but_for_a_stateful_one() -> None:

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import defaultdict
+from typing import Literal
 
 from deuteron.model.intent import LINUX_BRIDGE, HostSettings, IntentNetwork, IntentPort
 from deuteron.net import rows
@@ -189,6 +190,7 @@ def _plan_firewall(site: Site, draft: Draft) -> None:
             continue
         if not port.port_security_enabled:
             open_taps.append(names.tap_name(port.id))
+            draft.part(site, Phase.ZONE, port.id, _plan_open_zone)
             continue
         groups = [site.intent.security_groups[id] for id in port.security_groups if id in site.intent.security_groups]
         member = FilteredPort("linuxbri", port, port.ofport, groups)
@@ -228,6 +230,19 @@ def _tracking(network: IntentNetwork, members: list[FilteredPort], family: Famil
                     to_it = [f"-d {target} -i {brq}" if target.prefixlen else f"-i {brq}" for target in targets]
                     lines += member.tracking([f"-m physdev --physdev-in {member.tap}", *to_it], zone)
     return [*lines, comment_rule(f"-i {brq}", f"Set zone for {network.id[4:]}", f"CT --zone {zone}")]
+
+
+_WAYS: tuple[Literal["egress", "ingress"], ...] = ("egress", "ingress")
+_ANYTHING = tuple(rows.Allowance(way, family) for way in _WAYS for family in ETHERTYPES)
+
+
+def _plan_open_zone(view: View, draft: Draft, port_id: str) -> None:
+    """A port without port security shares the zone of its network: what it has there is its own, and stays."""
+    port = view.port(port_id)
+    network = None if port is None else view.network(port.network_id)
+    if port is not None and network is not None:
+        tracked = tracked_port(port, port.ofport, (), _ANYTHING)
+        draft.zones.append(rows.TrackedZone("kernel", _zone(network), (tracked,)))
 
 
 def _plan_zone(view: View, draft: Draft, port_id: str) -> None:
