@@ -86,6 +86,9 @@ GROWING: Final[dict[str, dict[str, str]]] = {
     "network_auto_allocated_topologies": {"project_id": "printf('%032x', i)"},
     "network_default_groups": {"project_id": "printf('%032x', i)", "security_group_id": _id("network_security_groups")},
     "network_dhcp_hosts": {"network_id": _id("network_networks")},
+    "network_ha_hosts": {"router_id": _id("network_routers")},
+    "network_ha_networks": {"project_id": "printf('%032x', i)", "network_id": _id("network_networks")},
+    "network_ha_routers": {"router_id": _id("network_routers"), "network_id": _id("network_networks")},
     "network_conntrack_helpers": {"router_id": _id("network_routers")},
     "network_floatingips": {"floating_network_id": _id("network_networks", 1000), "floating_ip_address": _ADDRESS,
                             "floating_port_id": _id("network_ports"), "fixed_ip_address": _ADDRESS,
@@ -191,6 +194,9 @@ HOSTS: Final = 1_000
 
 _SERVER: Final = ", ".join(column.name for column in servers.columns)
 FIRST: Final = {
+    "network_ha_hosts": "VALUES ('r', 'h', 'p', 'standby')",
+    "network_ha_networks": "VALUES ('p', 'n')",
+    "network_ha_routers": "VALUES ('r', 'n', 1)",
     "compute_deleted_servers": f"({_SERVER}, deleted_at) SELECT {_SERVER}, created FROM compute_servers",
     "compute_migrations": "(id, number, status) VALUES ('none', 0, 'done')",
     "compute_quotas": "VALUES ('nobody', 'instances', 1)",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, func, select
 
 from deuteron.api.call import Call, Reply
 from deuteron.api.network import bodies, lists, rights
@@ -127,9 +127,10 @@ def routers_of_agent(call: Call, tx: Tx) -> Reply:
     """GET /agents/{id}/l3-routers"""
     rights.require(call, "get_l3-routers")
     agent = _find_agent(call, tx)
-    spread = select(ha_hosts.c.router_id).where(ha_hosts.c.host == agent.host.name)
-    runs = or_(routers.c.host == agent.host.name, routers.c.id.in_(spread))
-    found = query.rows(tx, routers, runs, order_by=(routers.c.id,))
+    name = agent.host.name
+    ids = set(tx.scalars(select(ha_hosts.c.router_id).where(ha_hosts.c.host == name)))
+    ids.update(tx.scalars(select(routers.c.id).where(routers.c.host == name)))
+    found = query.rows(tx, routers, query.any_of(routers.c.id, sorted(ids)), order_by=(routers.c.id,))
     return Reply(200, {"routers": [_shown(router_rules.KIND.resource, row) for row in found]})
 
 
@@ -372,8 +373,8 @@ def _use(tx: Tx, host: str | None = None) -> _Use:
     on_router = [routers.c.host.is_not(None)] if host is None else [routers.c.host == host]
     spread_on = [] if host is None else [ha_hosts.c.host == host]
     spread = _counts(tx, select(ha_hosts.c.host, func.count()).where(*spread_on).group_by(ha_hosts.c.host))
-    on_router.append(routers.c.id.not_in(select(ha_hosts.c.router_id)))
-    alone = _counts(tx, select(routers.c.host, func.count()).where(*on_router).group_by(routers.c.host))
+    is_alone = ~exists().where(ha_hosts.c.router_id == routers.c.id)
+    alone = _counts(tx, select(routers.c.host, func.count()).where(*on_router, is_alone).group_by(routers.c.host))
     on_network = [] if host is None else [dhcp_hosts.c.host == host]
     served = select(dhcp_hosts.c.host, func.count()).where(*on_network).group_by(dhcp_hosts.c.host)
     return _Use(

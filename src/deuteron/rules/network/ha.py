@@ -157,7 +157,7 @@ def end(tx: Tx, settings: Settings, row: RouterRow) -> RouterRow:
     tx.execute(delete(ha_hosts).where(ha_hosts.c.router_id == row["id"]))
     tx.execute(delete(ha_routers).where(ha_routers.c.router_id == row["id"]))
     if tx.first(select(ha_routers.c.router_id).where(ha_routers.c.network_id == number.network_id).limit(1)) is None:
-        tx.execute(delete(ha_networks).where(ha_networks.c.network_id == number.network_id))
+        tx.execute(delete(ha_networks).where(ha_networks.c.project_id == (row["project_id"] or "")))
         network = find(tx, NETWORK, number.network_id)
         if network is not None:
             networks.delete_network(tx, settings, None, network)
