@@ -264,7 +264,7 @@ def test_agents_tell_which_networks_and_routers_they_serve(tmp_path: Path) -> No
             assert await ids(f"agents/{l3}/l3-routers", "routers") == [router]
             assert await ids(f"networks/{network}/dhcp-agents", "agents") == [dhcp]
             assert await ids(f"routers/{router}/l3-agents", "agents") == [l3]
-            for ha, state in ((False, None), (True, "active")):
+            for ha, state in ((False, None), (True, "standby")):
                 change = {"router": {"ha": ha, "admin_state_up": False}}
                 await w.admin.request("PUT", f"/network/v2.0/routers/{router}", change)
                 (agent,) = (await w.admin.get(f"/network/v2.0/routers/{router}/l3-agents"))["agents"]
