@@ -197,13 +197,15 @@ def test_what_comes_to_it_later_is_plugged_in_everywhere_and_goes_from_everywher
     client.put(f"/v2.0/routers/{id}", {"router": {"external_gateway_info": {"network_id": outside}}})
     port = attached(client, id)
     gateway = owned(client, "network:router_gateway")[0]["id"]
-    for host in states(client, id):
+    spread = states(client, id)
+    assert len(spread) == 2
+    for host in spread:
         assert {port["id"], gateway} <= whole(client.cloud, host).ports.keys()
         told = on(client, host, id)
         assert told is not None and told.gateway is not None and len(told.interfaces) == 1
     client.put(f"/v2.0/routers/{id}/remove_router_interface", {"port_id": port["id"]})
     client.put(f"/v2.0/routers/{id}", {"router": {"external_gateway_info": None}})
-    for host in states(client, id):
+    for host in spread:
         assert not {port["id"], gateway} & whole(client.cloud, host).ports.keys()
 
 
