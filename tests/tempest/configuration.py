@@ -45,11 +45,13 @@ _TOLD: Mapping[str, Mapping[str, str]] = {
         "build_timeout": "90",
         "max_microversion": "latest",
         "disk_format": "raw",
+        # What the driver `file` calls a disk that was given out of hand.
+        "manage_volume_ref": "source-name,unmanaged-%s",
     },
     # What of Block Storage is not there says docs/api-coverage.md.
     "volume-feature-enabled": {
         "backup": "true",
-        "manage_volume": "false",
+        "manage_volume": "true",
         "manage_snapshot": "false",
         "extend_attached_volume": "true",
     },
