@@ -127,6 +127,13 @@ def test_resources_in_groups_come_from_the_providers_of_a_host(tmp_path: Path) -
             own = {"VCPU": 1, "MEMORY_MB": 128, "DISK_GB": 1}
             assert await taken(server) == {providers["h1"]: own, cards[2]: {"CUSTOM_CARD": 1}}
 
+            none = await flavor(w, "none", resources1__CUSTOM_CARD="1", resources__VCPU="0", resources__MEMORY_MB="0",
+                                resources__DISK_GB="0", trait__CUSTOM_FAST="forbidden")  # fmt: skip
+            other, found = await boot(w, none, image)
+            assert await taken(other) == {cards[1]: {"CUSTOM_CARD": 1}}, "of nothing else"
+            assert (await w.demo.request("DELETE", f"{C}/servers/{other}")).status == 204
+            await w.demo.until_gone(f"{C}/servers/{other}")
+
             two = await flavor(w, "two", resources_a__CUSTOM_CARD="1", resources_b__CUSTOM_CARD="1",
                                group_policy="isolate", trait__CUSTOM_FAST="forbidden")  # fmt: skip
             server, found = await boot(w, two, image)

@@ -83,7 +83,8 @@ def _found(
     if host_id is not None:
         sources = {id: each for id, each in sources.items() if each.root_id == host_id}
     isolated = flavor.extra_specs.get("group_policy") == "isolate"
-    wanted = Wanted((Group(UNNAMED, needs), *groups), isolated=isolated)
+    own = (Group(UNNAMED, needs),) if needs else ()
+    wanted = Wanted((*own, *groups), isolated=isolated)
     result: dict[str, Candidate] = {}
     for candidate in candidates.candidates(sources, wanted):
         # What is shared among trees may come from another than the groups, which are all of one.
