@@ -217,6 +217,7 @@ VOLUME = {
     + "test_the_project_may_stand_in_the_path_or_not_and_is_the_tokens",
 }
 
+CONSOLES = "unit/api_compute/test_consoles.py::"
 COMPUTE = {
     "`servers` (networks or ports": BOOT + "test_a_given_port_is_taken_and_given_back: port",
     "several at once": SERVERS + "two are asked for in one request: min_count max_count",
@@ -254,6 +255,11 @@ COMPUTE = {
     "cold migration": "unit/api_compute/test_cold_moves.py::test_a_server_migrates_and_stays_or_goes_back: migrate",
     "live migration with its disks": LIVE
     + "test_a_server_goes_on_at_the_other_host_when_both_have_said_that_all_of_it_is_there: os-migrateLive",
+    "consoles by VNC, SPICE and a terminal (`remote-consoles`, and actions until 2.5; RDP is gone, as in Nova)": (
+        CONSOLES + "test_each_kind_has_an_address_by_the_action_and_by_the_newer_path: remote-consoles"
+    ),
+    "`os-console-auth-tokens` from 2.31": CONSOLES
+    + "test_a_token_says_to_administrators_what_it_is_for: os-console-auth-tokens",
     "abort": LIVE + "test_a_move_is_aborted_and_forced: DELETE",
     "force complete": LIVE + "test_a_move_is_aborted_and_forced: force_complete",
     "shelve": SHELVES + "test_a_server_that_cannot_be_shelved_goes_on: shelve",
@@ -270,8 +276,10 @@ COMPUTE = {
     "test_certificates_are_made_until_2_91_and_imported_since: os-keypairs x509",
     "`os-server-groups` (affinity, anti-affinity": API + "test_server_groups_keep_servers_apart",
     "soft ones)": SERVERS + "or that would rather be together: os-server-groups soft-affinity",
-    "`os-services` (disable, force down)": "unit/api_compute/test_services.py::"
+    "`os-services` (disable, force down": "unit/api_compute/test_services.py::"
     "test_a_service_that_is_forced_down_shows_down_everywhere_and_takes_no_server: os-services forced_down disabled",
+    "deleted when their host has left)": "unit/api_hosts/test_departures.py::"
+    "test_the_service_of_a_host_goes_when_the_host_has_left_and_carries_nothing: os-services",
     "`os-hosts` (until 2.42, listed and shown)": "unit/api_compute/test_services.py::"
     "test_the_oldest_path_of_hosts_says_what_is_taken_by_whom: os-hosts",
     "`os-hypervisors` (with `search` and `servers` until 2.52)": API

@@ -1,15 +1,17 @@
 """What several parts of a plan want of one table, as one row for each key.
 
-Almost every key belongs to one part. Where several parts give a row under one key, `rows.merge` makes one of them, in
+Almost every key belongs to one part. Where several parts give a row under one key, `merge` makes one of them, in
 the order of the parts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from deuteron.net.rows import PartKey, merge
+from deuteron.net.rows import Flow, PartKey, TrackedZone
+
+_CONJUNCTION = "conjunction("
 
 
 class Shares:
@@ -70,3 +72,37 @@ class Shares:
 
 def _merged(shared: Mapping[PartKey, Any]) -> Any:
     return merge([shared[part] for part in sorted(shared)])
+
+
+def merge(rows: Sequence[Any]) -> Any:
+    """The row for several of one key and table, in the order in which they were planned.
+
+    Flows of conjunctions and zones add up; of all others, each must be the same.
+    """
+    if len(rows) > 1:
+        if isinstance(rows[0], Flow):
+            return _merge_flows(rows)
+        if isinstance(rows[0], TrackedZone):
+            ports = tuple(port for row in rows for port in row.ports)
+            groups = {(group.id, group.family): group for row in rows for group in row.groups}
+            ordered = tuple(groups[key] for key in sorted(groups))
+            return TrackedZone(rows[0].place, rows[0].zone, tuple(sorted(ports, key=lambda port: port.id)), ordered)
+    return rows[-1]
+
+
+def _merge_flows(flows: Sequence[Flow]) -> Flow:
+    """The entry for several of one key, in the order in which they were planned.
+
+    Clauses of conjunctions add up. Of other entries the first one stays.
+    """
+    clauses = {
+        clause
+        for flow in flows
+        if flow.actions.startswith(_CONJUNCTION)
+        for clause in flow.actions.removeprefix(_CONJUNCTION).removesuffix(")").split("),conjunction(")
+    }
+    if not clauses:
+        return flows[0]
+    ordered = sorted(clauses, key=lambda clause: tuple(int(word) for word in clause.replace("/", ",").split(",")))
+    first = flows[0]
+    return Flow(*first.key, ",".join(f"{_CONJUNCTION}{clause})" for clause in ordered))

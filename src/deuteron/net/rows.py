@@ -11,16 +11,13 @@ cloud 16 to 65000; on a physical bridge the interface is 1 and `phy-<bridge>` is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
 
 HOST = ""
 """The namespace name that means the host itself."""
-
-
-_CONJUNCTION = "conjunction("
 
 
 class Row(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -244,24 +241,6 @@ class LoggedPort(Row, frozen=True):
         return (self.bridge, self.ofport)
 
 
-def merge_flows(flows: Sequence[Flow]) -> Flow:
-    """The entry for several of one key, in the order in which they were planned.
-
-    Clauses of conjunctions add up. Of other entries the first one stays.
-    """
-    clauses = {
-        clause
-        for flow in flows
-        if flow.actions.startswith(_CONJUNCTION)
-        for clause in flow.actions.removeprefix(_CONJUNCTION).removesuffix(")").split("),conjunction(")
-    }
-    if not clauses:
-        return flows[0]
-    ordered = sorted(clauses, key=lambda clause: tuple(int(word) for word in clause.replace("/", ",").split(",")))
-    first = flows[0]
-    return Flow(*first.key, ",".join(f"{_CONJUNCTION}{clause})" for clause in ordered))
-
-
 class IptablesChain(Row, frozen=True):
     """A chain of ours and its rules, each as iptables-save prints it after `-A <chain> `."""
 
@@ -480,22 +459,6 @@ class HostPlan(Row, frozen=True):
     metadata: tuple[MetadataListener, ...] = ()
     own: dict[str, tuple[Any, ...]] = {}
     """Rows of the types that a mechanism brings, by the name of its table."""
-
-
-def merge(rows: Sequence[Any]) -> Any:
-    """The row for several of one key and table, in the order in which they were planned.
-
-    Flows of conjunctions and zones add up; of all others, each must be the same.
-    """
-    if len(rows) > 1:
-        if isinstance(rows[0], Flow):
-            return merge_flows(rows)
-        if isinstance(rows[0], TrackedZone):
-            ports = tuple(port for row in rows for port in row.ports)
-            groups = {(group.id, group.family): group for row in rows for group in row.groups}
-            ordered = tuple(groups[key] for key in sorted(groups))
-            return TrackedZone(rows[0].place, rows[0].zone, tuple(sorted(ports, key=lambda port: port.id)), ordered)
-    return rows[-1]
 
 
 PartKey = tuple[int, str]

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from deuteron.compute import described
 from deuteron.compute import domain as domains
 from deuteron.compute.layout import layout_of, placed
 from deuteron.compute.saved import NotSaved, prefix, read_saved, write_other
@@ -46,12 +47,12 @@ def test_who_has_more_than_the_machine_does_not(changes: dict[str, object]) -> N
     assert not may_start_warm(msgspec.structs.replace(PLAIN, **changes))
 
 
-def described(server: IntentServer, machine_id: str = MACHINE_ID) -> str:
+def machine_described(server: IntentServer, machine_id: str = MACHINE_ID) -> str:
     return machine_xml(machine_row(server, OVS, machine_id, "/warm", "/images"))
 
 
 def test_the_machine_has_nothing_of_the_server_and_is_no_server() -> None:
-    xml = described(PLAIN)
+    xml = machine_described(PLAIN)
     assert described.read_mark(xml) is None and f'xmlns:warm="{MARK_NAMESPACE}"' in xml
     root = ElementTree.fromstring(xml)
     assert root.findtext("uuid") == MACHINE_ID and root.findtext("genid") == MACHINE_ID
@@ -66,14 +67,14 @@ def test_servers_of_one_size_and_image_have_the_same_machine_whatever_is_their_o
     other = msgspec.structs.replace(
         PLAIN, id=MACHINE_ID, name="other", ports=(), project_id="other", reboot_generation=4, build_generation=2
     )
-    assert described(other) == described(PLAIN)
+    assert machine_described(other) == machine_described(PLAIN)
     for changes in (
         {"memory_mib": 99},
         {"vcpus": 7},
         {"kernel": IMAGE, "kernel_args": "quiet"},
         {"machine_type": "pc-i440fx-6.0"},
     ):
-        assert described(msgspec.structs.replace(PLAIN, **changes)) != described(PLAIN), changes
+        assert machine_described(msgspec.structs.replace(PLAIN, **changes)) != machine_described(PLAIN), changes
 
 
 def test_only_a_server_that_may_be_a_copy_has_a_generation_id() -> None:
@@ -89,9 +90,9 @@ STREAM = bytes(range(256)) * 100_000
 @pytest.mark.parametrize("cookie", [b"", b"<qemuSaveCookie/>\0"])
 def test_the_memory_of_a_machine_is_copied_behind_another_description(tmp_path: Path, cookie: bytes) -> None:
     machine, copy = tmp_path / "machine", tmp_path / "copy"
-    machine.write_bytes(prefix(described(PLAIN), cookie) + STREAM)
+    machine.write_bytes(prefix(machine_described(PLAIN), cookie) + STREAM)
     saved = read_saved(machine)
-    assert (saved.xml, saved.cookie) == (described(PLAIN), cookie)
+    assert (saved.xml, saved.cookie) == (machine_described(PLAIN), cookie)
 
     own = domains.domain_xml(domains.domain_row(PLAIN, OVS, "/here", "/images"))
     write_other(machine, saved, own, copy)
@@ -129,7 +130,7 @@ def test_what_is_not_saved_in_a_known_way_is_refused(tmp_path: Path, data: bytes
 
 
 def test_devices_of_a_server_are_where_those_of_the_machine_are() -> None:
-    live = described(PLAIN).replace(
+    live = machine_described(PLAIN).replace(
         "</devices>",
         "<controller type='pci' index='0' model='pci-root'/></devices>",
     )

@@ -26,6 +26,7 @@ from deuteron.model.intent import (
     IntentSecurityGroup,
 )
 from deuteron.net import rows
+from deuteron.net.merge import merge
 from deuteron.net.pipeline import DEAD_VLAN
 from deuteron.net.plan import names
 
@@ -427,7 +428,7 @@ def _merged(zones: Iterable[rows.TrackedZone]) -> tuple[rows.TrackedZone, ...]:
     by_key: dict[int, list[rows.TrackedZone]] = {}
     for zone in zones:
         by_key.setdefault(zone.key, []).append(zone)
-    return tuple(rows.merge(by_key[key]) for key in sorted(by_key))
+    return tuple(merge(by_key[key]) for key in sorted(by_key))
 
 
 def _sorted(items: Iterable[_R]) -> tuple[_R, ...]:
