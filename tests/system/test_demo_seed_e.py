@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.long
 def test_two_projects_on_four_hosts_are_as_the_document_shows_them(tmp_path: Path) -> None:
     state = tmp_path / "demo"
     done = subprocess.run(

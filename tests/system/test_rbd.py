@@ -13,6 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import pytest
+
 from deuteron.sandbox.topology import parse_topology
 from tests import needs
 from tests.ceph import POOL, USER, Ceph
@@ -20,7 +22,7 @@ from tests.clouds import PROGRAM, Cloud, running, wait_for
 from tests.system.test_live_migration import migrate
 from tests.system.test_moving_volumes import boot, numbers, volume, wrote
 
-pytestmark = needs.needs_ceph()
+pytestmark = [needs.needs_ceph(), pytest.mark.long]
 
 TOPOLOGY = """\
 [groups]
