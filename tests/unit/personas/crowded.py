@@ -57,6 +57,7 @@ _COMMON: Final = {
 GROWING: Final[dict[str, dict[str, str]]] = {
     "changes": {"revision": "-i", "object_id": _id("network_ports")},
     "compute_actions": {},
+    "compute_console_tokens": {"digest": "printf('%064x', i)", "expires_at": "4000000000 + i"},
     "compute_deleted_servers": {"number": "i"},
     "compute_keypairs": {"number": "i + 1000"},
     "compute_migrations": {"number": "i"},
@@ -198,6 +199,7 @@ FIRST: Final = {
     "network_ha_networks": "VALUES ('p', 'n')",
     "network_ha_routers": "VALUES ('r', 'n', 1)",
     "compute_deleted_servers": f"({_SERVER}, deleted_at) SELECT {_SERVER}, created FROM compute_servers",
+    "compute_console_tokens": "VALUES ('none', 'none', 'nobody', 'nowhere', 'vnc', 4000000000, 0)",
     "compute_migrations": "(id, number, status) VALUES ('none', 0, 'done')",
     "compute_quotas": "VALUES ('nobody', 'instances', 1)",
     "compute_user_quotas": "VALUES ('nobody', 'anybody', 'instances', 1)",

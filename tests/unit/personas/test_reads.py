@@ -22,7 +22,7 @@ _NEVER_THERE = (
     "/image/v2/info/stores",
     "/network/v2.0/auto-allocated-topology/{project}",
     "/compute/v2.1/servers/{server}/diagnostics",
-    "/compute/v2.1/os-console-auth-tokens/none",
+    "/compute/v2.1/os-console-auth-tokens/{key}",
     *(
         f"/volume/v3/{kind}{tail}"
         for kind in ("os-volume-manage", "manageable_volumes", "os-snapshot-manage", "manageable_snapshots")

@@ -785,7 +785,7 @@ def _compute() -> Iterator[tuple[str, Line]]:
         Line("os-remote-consoles", {"remote_console": {"protocol": "vnc", "type": "novnc"}}),
     )
     # For whom may see tokens there is none.
-    yield f"GET {v2}/os-console-auth-tokens/none", Line("os-console-auth-tokens", others=False, refused=(403,))
+    yield f"GET {v2}/os-console-auth-tokens/{{key}}", Line("os-console-auth-tokens", others=False, refused=(403,))
     live = f"{one}/migrations"
     yield f"GET {live}", Line("servers:migrations:index")
     yield f"GET {live}/{{live_migration}}", Line("servers:migrations:show")
