@@ -32,7 +32,10 @@ class Cloud:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "DEUTERON_STATE_DIR": str(self.state)}
+        # Of those side by side none takes the port of one that is down for a moment.
+        worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+        first_port = {"DEUTERON_FIRST_PORT": str(5000 + 1000 * int(worker))}
+        return {**os.environ, **first_port, "DEUTERON_STATE_DIR": str(self.state)}
 
     def run(self, *arguments: str, check: bool = True, timeout_s: float = 180) -> subprocess.CompletedProcess[str]:
         """Run a command of `deuteron` on this cloud."""

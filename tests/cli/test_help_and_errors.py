@@ -46,6 +46,10 @@ def test_the_commands_are_those_of_the_manual() -> None:
         "trace",
         "host",
         "link",
+        "snapshot",
+        "snapshots",
+        "rollback",
+        "fork",
     ]
     assert sorted(names) == COMMANDS
 

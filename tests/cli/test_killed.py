@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from deuteron.sandbox import control
-from deuteron.sandbox.claims import FIRST_PORT, claim_port
+from deuteron.sandbox.claims import claim_port, first_port
 from deuteron.sandbox.cloud import State, read_cloud
 from deuteron.sandbox.errors import StateError
 from tests.cli.test_help_and_errors import run
@@ -23,7 +23,7 @@ from tests.cli.test_help_and_errors import run
 def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
     folder = tmp_path_factory.mktemp("killed") / "cloud"
     with ExitStack() as claims:
-        for port in range(FIRST_PORT, FIRST_PORT + 500):
+        for port in range(first_port(), first_port() + 500):
             with suppress(StateError):  # then it is another cloud's already
                 claims.enter_context(claim_port(port, port))
         # Far from the ports of clouds that start beside it: they take what a killed supervisor leaves.

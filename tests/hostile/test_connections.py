@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from deuteron.net.plan.bridge_firewall import PORT_CONNECTION_LIMIT
 from deuteron.net.plan.firewall import CONNECTION_LIMIT
-from deuteron.net.plan.hybrid import PORT_CONNECTION_LIMIT
 from tests.hostile import frames
 from tests.hostile.conftest import World
 from tests.hostile.frames import IPV4, IPV6

@@ -55,6 +55,7 @@ ADMINS_ONLY = re.compile(
     | DELETE\ /network/v2.0/default-security-group-rules
     | /network/v2.0/ports/\{id\}/bindings
     | /compute/v2.1/(os-services|os-hosts|os-hypervisors|os-aggregates|os-migrations|os-quota-class-sets)
+    | /compute/v2.1/os-console-auth-tokens
     | /compute/v2.1/(os-instance_usage_audit_log|os-server-external-events|servers/\{id\}/(diagnostics|migrations))
     | /compute/v2.1/flavors/\{id\}/(os-flavor-access|action) | /image/v2/tasks
     | /identity/v3/(OS-EP-FILTER|registered_limits)
@@ -70,6 +71,9 @@ ADMINS_ONLY = re.compile(
     re.VERBOSE,
 )
 
+
+TOLD_BY_KEYSTONE = ("/identity/v3/OS-TRUST/trusts/{id}", "/identity/v3/users/{user_id}/credentials/OS-EC2/{access}")
+"""Of others' trusts and EC2 credentials Keystone says 403, and of none 404; their ids are random and long."""
 
 PROXIES = re.compile(
     r"/compute/v2(\.1)?/(images|os-networks|os-tenant-networks|os-security-group|os-volumes(?!_boot)|os-snapshots|os-floating)"
@@ -562,6 +566,8 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
     yield Attack("PUT", "/compute/v2.1/os-security-groups/{id}", renamed, {"id": ids["security-groups"]})
     last.append(Attack("DELETE", "/compute/v2.1/os-security-groups/{id}", at={"id": ids["security-groups"]}))
     yield Attack("GET", "/compute/v2.1/os-floating-ips/{id}", at={"id": ids["floatingips"]})
+    yield Attack("GET", "/compute/v2.1/os-networks/{id}", at={"id": ids["networks"]})
+    yield Attack("GET", "/compute/v2.1/os-tenant-networks/{id}", at={"id": ids["networks"]})
     last.append(Attack("DELETE", "/compute/v2.1/os-floating-ips/{id}", at={"id": ids["floatingips"]}))
     rule = {"id": ids["security-group-rules"]}
     last.append(Attack("DELETE", "/compute/v2.1/os-security-group-rules/{id}", at=rule))
@@ -756,6 +762,8 @@ def test_what_is_not_there_and_what_is_not_ones_own_look_the_same(world: World, 
     of_nobody = {f"{each}{each.body}": each for each in attacks_on(unknown, belongings.ids["images"])}
     failures: list[str] = []
     for attack in belongings.attacks:
+        if attack.path.startswith(TOLD_BY_KEYSTONE):
+            continue
         if attack.path.endswith("/accept"):
             continue  # an offer is for whoever was told its id and its key: as Cinder, it tells which of them is wrong
         body = str(attack.body)

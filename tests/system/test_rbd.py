@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from deuteron.sandbox.topology import parse_topology
+from deuteron.sandbox.topology_file import parse_topology
 from tests import needs
 from tests.ceph import POOL, USER, Ceph
 from tests.clouds import PROGRAM, Cloud, running, wait_for

@@ -231,6 +231,8 @@ class Operations:
 
     def _start(self, wanted: IntentServer, observed: ObservedServer, discard: bool) -> None:
         if observed.state == "suspended" and not discard:
+            # On a host that began anew there is nothing yet for its console.
+            consoles.prepare()
             self._record(wanted)
             # Those that processes of this host held are not held any more where it was started again.
             self._volumes.bring(wanted, self._volumes.held(wanted.id))

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import socket
 from pathlib import Path
 
 from .errors import StateError
 
-FIRST_PORT = 5000
+
+def first_port() -> int:
+    """The first of the thousand ports that a new cloud may take: `$DEUTERON_FIRST_PORT`, else 5000."""
+    given = os.environ.get("DEUTERON_FIRST_PORT", "")
+    return int(given) if given.isdecimal() and 1024 <= int(given) <= 64000 else 5000
 
 
 class PortClaim:
@@ -36,11 +41,13 @@ class PortClaim:
         self._name.close()
 
 
-def claim_port(first: int = FIRST_PORT, last: int = FIRST_PORT + 999) -> PortClaim:
+def claim_port(first: int | None = None, last: int | None = None) -> PortClaim:
     """The first port from `first` on that nobody listens on and nobody claimed.
 
     Raises: StateError if there is none up to `last`.
     """
+    first = first_port() if first is None else first
+    last = first + 999 if last is None else last
     for port in range(first, last + 1):
         name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
@@ -54,11 +61,13 @@ def claim_port(first: int = FIRST_PORT, last: int = FIRST_PORT + 999) -> PortCla
     raise StateError(f"no TCP port from {first} to {last} is free on 127.0.0.1")
 
 
-def free_port(first: int = FIRST_PORT, last: int = FIRST_PORT + 999) -> int:
+def free_port(first: int | None = None, last: int | None = None) -> int:
     """The first TCP port of 127.0.0.1 from `first` on that nobody listens on.
 
     Raises: StateError if there is none up to `last`.
     """
+    first = first_port() if first is None else first
+    last = first + 999 if last is None else last
     for port in range(first, last + 1):
         if port_is_free(port):
             return port
