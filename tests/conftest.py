@@ -1,7 +1,8 @@
 """For every test: where programs are, which tests are long, and which run in one process after each other.
 
 `./deuteron test` runs several processes side by side. Tests that share a cloud stay together: those of a folder whose
-cloud is shared by its files, else those of a file. Suites that take many minutes run with `--all`, or when named.
+cloud is shared by its files, else those of a file. Suites that take many minutes run with `--all`, or when named; so do
+tests that are marked `long`.
 """
 
 from __future__ import annotations

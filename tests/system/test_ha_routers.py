@@ -19,6 +19,8 @@ from tests.hostile import frames
 from tests.hostile.client import Person, administrator
 from tests.hostile.guests import NET, Guest, Hands, plug
 
+pytestmark = pytest.mark.long
+
 TOPOLOGY = """\
 [groups]
 control = ["n1"]

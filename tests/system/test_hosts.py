@@ -15,6 +15,8 @@ import pytest
 
 from tests.clouds import Cloud, running, wait_for
 
+pytestmark = pytest.mark.long
+
 TOPOLOGY = """\
 [groups]
 control = ["n1"]

@@ -26,7 +26,7 @@ from tests import needs
 from tests.clouds import Cloud, running, wait_for
 from tests.system.test_live_migration import migrate, runs_on
 
-pytestmark = needs.needs_iscsi()
+pytestmark = [needs.needs_iscsi(), pytest.mark.long]
 
 TOPOLOGY = """\
 [groups]

@@ -17,6 +17,8 @@ import pytest
 
 from tests.clouds import Cloud, running, wait_for
 
+pytestmark = pytest.mark.long
+
 SAYING = """#!/bin/sh
 echo nothing > /root/word
 echo nothing > /run/word

@@ -8,10 +8,12 @@ import signal
 import time
 from typing import Any
 
+import pytest
+
 from tests import needs
 from tests.clouds import Cloud, running, wait_for
 
-pytestmark = needs.needs_iscsi()
+pytestmark = [needs.needs_iscsi(), pytest.mark.long]
 
 CLONES = [f"ol65-bootable-{number}" for number in (1, 2, 3)]
 SERVERS = [f"ol65-instance-{number}" for number in (1, 2, 3)]
