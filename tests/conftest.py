@@ -155,12 +155,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.path.relative_to(_HERE).parts[0] in _LONG:
             item.add_marker(pytest.mark.long)
-    items.sort(key=lambda item: _place(item.path.relative_to(_HERE).parts[0]))
+    items.sort(key=lambda item: _place(item.path.relative_to(_HERE).parts))
     if not is_named and not config.getoption("--all"):
         left_out = [item for item in items if item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not item.get_closest_marker("long")]
 
 
-def _place(folder: str) -> int:
-    return _FIRST.index(folder) if folder in _FIRST else len(_FIRST)
+def _place(parts: tuple[str, ...]) -> int:
+    if parts[:2] == ("kernel", "compute"):
+        return -1  # one test, of minutes
+    return _FIRST.index(parts[0]) if parts[0] in _FIRST else len(_FIRST)

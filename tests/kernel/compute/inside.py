@@ -349,7 +349,8 @@ def test_a_server_is_rescued_from_a_disk_on_another_bus(
     )
     want(compute, rescued)
     wait_for_state(compute, rescued, "running")
-    wait_for_login(compute, rescued)  # it starts from there: its own disk has no boot order
+    if device == "disk":  # the tiny guest's image is none of a CD-ROM's
+        wait_for_login(compute, rescued)  # it starts from there: its own disk has no boot order
     described = libvirt.open("qemu:///system").lookupByUUIDString(server.id).XMLDesc()
     assert f'<target dev="sda" bus="{bus}"' in described.replace("'", '"')
 
