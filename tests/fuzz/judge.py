@@ -88,6 +88,13 @@ def _cinder(request: Request, answer: Answer) -> str | None:
     return _nova(request, answer)
 
 
+def _page(_request: Request, answer: Answer) -> str | None:
+    """People look at consoles: what is not there is a page, too, and what clients send is in none of it."""
+    if not answer.headers["content-type"].startswith("text/html"):
+        return "no page"
+    return None if answer.body.startswith(b"<!DOCTYPE html><title>%d</title>" % answer.status) else "not the page of it"
+
+
 def _placement(request: Request, answer: Answer) -> str | None:
     if answer.status == 401:
         return _keystone(request, answer)
@@ -120,6 +127,7 @@ def _says(message: Any) -> str | None:
 
 
 _SHAPES = {
+    "console": _page,
     "identity": _keystone,
     "network": _neutron,
     "compute": _nova,
