@@ -38,6 +38,8 @@ def test_guests_that_go_on_from_one_machine_share_nothing() -> None:
                 key_name=pair.name,
             )
 
+        images = cloud.connect("admin").image
+        images.update_image(images.find_image("tiny", ignore_missing=False), hw_warm_start="true")
         first = boot("cold")
         demo.compute.wait_for_server(first, wait=90, interval=0.2)
         machines = cloud.state / "hosts" / "aio" / "warm"

@@ -108,7 +108,7 @@ def _upload_all(client: Client, guest: GuestFiles, there: dict[str, Any]) -> Non
     kernel = _ensure(client, there, "tiny-kernel", guest.kernel, "aki", version)
     ramdisk = _ensure(client, there, "tiny-ramdisk", guest.ramdisk, "ari", version)
     direct = {**version, "kernel_id": kernel, "ramdisk_id": ramdisk, "os_command_line": guest.kernel_args}
-    _ensure(client, there, "tiny", guest.disk, "qcow2", {**direct, "hw_warm_start": "true"})
+    _ensure(client, there, "tiny", guest.disk, "qcow2", direct)
     _ensure(client, there, "tiny-disk", guest.disk, "qcow2", version)
     _ensure(client, there, "tiny-tools", guest.disk_tools, "qcow2", direct)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from uuid import UUID
 
 from deuteron.volume.contract import VolumeFailure
+from deuteron.volume.unfinished import remove_unfinished
 
 Save = Callable[[Path, Path | None], None]
 """Write a qcow2 file: whole, or on another one of the same folder."""
@@ -29,8 +30,7 @@ class BackupStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for part in folder.glob(".part-*"):
-            part.unlink()
+        remove_unfinished(folder)
 
     def path(self, backup_id: str) -> Path:
         return self._folder / f"backup-{UUID(backup_id)}"

@@ -505,6 +505,7 @@ def test_a_backup_is_a_copy_and_a_later_one_only_what_differs(tmp_path: Path) ->
     with pytest.raises(VolumeFailure):
         store.adopt(volume, second)
     (tmp_path / "backups" / ".part-of-a-crash").touch()
+    (tmp_path / "backups" / ".part-of-another" / "within").mkdir(parents=True)
     assert BackupStore(tmp_path / "backups").has(copy) and not list((tmp_path / "backups").glob(".part-*"))
 
 

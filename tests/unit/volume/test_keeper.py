@@ -526,3 +526,11 @@ def test_a_volume_is_made_anew_of_an_image_and_again_after_a_failure(tmp_path: P
         until(lambda: report(keeper, ONE).state == "ready", "it is there")
         qemu_io(tmp_path, f"volume-{ONE}", "read -q -P 5 0 1M", "read -q -P 0 1M 1M")
         assert driver.size_gib(ONE) == 1
+
+
+def test_a_folder_that_a_host_left_in_the_middle_keeps_no_back_end_away(tmp_path: Path) -> None:
+    file_driver(tmp_path).make(ONE, 1)
+    left = tmp_path / "volumes" / ".part-of-a-crash"
+    left.mkdir()
+    (left / "disk").touch()
+    assert file_driver(tmp_path).size_gib(ONE) == 1 and not left.exists()

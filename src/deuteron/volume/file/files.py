@@ -12,6 +12,7 @@ from uuid import UUID
 from deuteron.volume.contract import VolumeFailure
 from deuteron.volume.file import tools, unmanaged
 from deuteron.volume.file.qcow2 import Head, NotQcow2, read_head
+from deuteron.volume.unfinished import remove_unfinished
 
 IMAGES: Final = "images"
 
@@ -26,8 +27,7 @@ class Files:
         self.arriving: list[str] = []
         """Images of which a volume is being made; several may be of one."""
         (place / IMAGES).mkdir(parents=True, exist_ok=True)
-        for part in place.glob(".part-*"):
-            part.unlink()
+        remove_unfinished(place)
         self.below: dict[str, str | None] = {}
         """What each volume and base stands on, by name."""
         for path in place.iterdir():
