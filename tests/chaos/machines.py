@@ -287,7 +287,7 @@ class Machines:
     def _live_migrate(self, seen: dict[str, list[Any]]) -> str | None:
         server = self._pick(seen["server"], lambda each: _is_idle(each) and each["status"] == "ACTIVE")
         # Under software emulation a kernel that moves while it patches itself, at its start, has crashed.
-        if server is None or not self.settings.tell(server["OS-EXT-SRV-ATTR:host"], server["id"], "true"):
+        if server is None or not self.settings.tell(server["OS-EXT-SRV-ATTR:host"], server["id"], "done_"):
             return None
         others = [host for host in self.settings.hosts if host != server["OS-EXT-SRV-ATTR:host"]]
         body = {"os-migrateLive": {"host": others[0], "block_migration": "auto"}}
