@@ -100,7 +100,7 @@ _PARTS = {
     "os-extended-hypervisors",
     "os-extended-quotas", "os-extended-services", "os-extended-status", "os-flavor-extra-specs", "os-flavor-manage",
     "os-flavor-rxtx", "os-flavor-swap", "os-hypervisor-status", "os-lock-server", "os-multiple-create",
-    "os-pause-server", "os-personality", "os-server-diagnostics", "os-server-group-quotas",
+    "os-pause-server", "os-personality", "os-remote-consoles", "os-server-diagnostics", "os-server-group-quotas",
     "os-server-list-multi-status",
     "os-server-sort-keys", "os-server-start-stop", "os-suspend-server", "os-used-limits", "os-used-limits-for-admin",
     "os-extended-volumes", "os-user-data", "os-volumes",
