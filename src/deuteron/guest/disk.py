@@ -19,8 +19,11 @@ from pathlib import Path
 _SECTOR_BYTES = 512
 _START_SECTOR = 2048
 _STATE_MIB = 16
-_MKE2FS = ("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal,^metadata_csum", "-m", "0", "-E", "root_owner=0:0")
-"""What is on them is read, or is gone with its guest, so neither journal nor reserve."""
+_MKE2FS = ("mke2fs", "-q", "-t", "ext4", "-m", "0", "-E", "root_owner=0:0")
+_STATE = ("-L", "STATE", "-O", "^metadata_csum", "-J", "size=1")
+"""A guest may be killed at any moment, and nothing repairs its file system before the next boot. Without a journal the
+kernel tells the disk to flush before it writes the metadata (fs/sync.c), so that what `sync` promised may be lost."""
+_TOOLS = ("-L", "TOOLS", "-O", "^has_journal,^metadata_csum")
 
 
 class DiskNotMade(Exception):
@@ -78,8 +81,8 @@ def write_disk(target: Path, kernel: Path, ramdisk: Path, kernel_args: str, cont
         _run(tools, ["syslinux", "--offset", str(_START_SECTOR * _SECTOR_BYTES), "--install", str(raw)])
         for source, name in ((kernel, "vmlinuz"), (ramdisk, "initrd"), (config, "syslinux.cfg")):
             _run(tools, ["mcopy", "-i", partition, str(source), f"::/{name}"])
-        _run(tools, [*_MKE2FS, "-L", "STATE", str(second), f"{_STATE_MIB}m"])
-        _run(tools, [*_MKE2FS, "-L", "TOOLS", "-d", str(content), str(third), f"{content_mib}m"])
+        make_state(second, tools)
+        _run(tools, [*_MKE2FS, *_TOOLS, "-d", str(content), str(third), f"{content_mib}m"])
         for filesystem, start_mib in ((second, 1 + boot_mib), (third, 1 + boot_mib + _STATE_MIB)):
             with filesystem.open("rb") as data, raw.open("r+b") as image:
                 image.seek(start_mib << 20)
@@ -90,6 +93,11 @@ def write_disk(target: Path, kernel: Path, ramdisk: Path, kernel_args: str, cont
         second.unlink(missing_ok=True)
         third.unlink(missing_ok=True)
         config.unlink(missing_ok=True)
+
+
+def make_state(target: Path, tools: Path) -> None:
+    """Writes the empty second partition. Raises: DiskNotMade."""
+    _run(tools, [*_MKE2FS, *_STATE, str(target), f"{_STATE_MIB}m"])
 
 
 def _run(tools: Path, command: list[str]) -> None:

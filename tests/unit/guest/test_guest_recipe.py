@@ -178,3 +178,14 @@ def test_the_program_that_asks_for_random_numbers_is_an_executable_of_linux(tmp_
         cwd="/",
     )
     assert done.returncode == 1
+
+
+def test_what_a_guest_has_flushed_outlives_its_end(tmp_path: Path) -> None:
+    """Nothing repairs its file system between two boots, and nothing may make it anew."""
+    needs.program("mke2fs")
+    state = tmp_path / "state"
+    disk.make_state(state, tmp_path)
+    superblock = state.read_bytes()[1024:2048]
+    magic, features = struct.unpack_from("<H", superblock, 0x38)[0], struct.unpack_from("<I", superblock, 0x5C)[0]
+    assert (magic, features & 0x4) == (0xEF53, 0x4), "no journal"
+    assert "mke2fs" not in (Path(recipe.__file__).parent / "files" / "rc").read_text()
