@@ -38,6 +38,7 @@ import msgspec
 from deuteron.model.connections import Connection, RbdConnection
 from deuteron.model.intent import ImageRef, Unmanaged
 from deuteron.volume import disks
+from deuteron.volume.arrivals import Arrivals
 from deuteron.volume.contract import ALONE, Capabilities, Figures, Handover, Origin, Place, VolumeFailure
 from deuteron.volume.disks import Disk
 from deuteron.volume.rbd.cluster import Cluster
@@ -73,9 +74,7 @@ class RbdDriver:
         self._records = Records(self._cluster)
         self._lock = threading.RLock()
         """Held while a volume's image is replaced by another, which takes two names."""
-        self._folder = place.folder / "images"
-        self._folder.mkdir(exist_ok=True)
-        self._arriving = 0
+        self._arrivals = Arrivals(place)
         threading.Thread(target=self._trees.collect, name="rbd-collect", daemon=True).start()
 
     # --- looking ------------------------------------------------------------------------------------------------------
@@ -114,15 +113,12 @@ class RbdDriver:
             with self._refusing(f"make volume {volume_id}"):
                 self._images.create(name, size_gib * _GIB)
             return
-        with self._fetched(image) as (path, form):
-            held = disks.size_of(path, form)
-            if held > size_gib * _GIB:
-                raise VolumeFailure(
-                    f"cannot make volume {volume_id} of {size_gib} GiB from image {image.id}: it holds {held} bytes"
-                )
-            with self._refusing(f"make volume {volume_id}"):
-                self._fill(volume_id, size_gib * _GIB, path, form)
-                self._images.rename(_part(volume_id), name)
+        with (
+            self._arrivals.for_volume(image, volume_id, size_gib * _GIB) as (path, form),
+            self._refusing(f"make volume {volume_id}"),
+        ):
+            self._fill(volume_id, size_gib * _GIB, path, form)
+            self._images.rename(_part(volume_id), name)
 
     def clone(self, volume_id: str, size_gib: int, origin: Origin) -> None:
         name, part = _volume(volume_id), _part(volume_id)
@@ -472,20 +468,6 @@ class RbdDriver:
             yield
         except CephError as error:
             raise VolumeFailure(f"cannot {attempt}: {error}", error.details) from error
-
-    @contextlib.contextmanager
-    def _fetched(self, image: ImageRef) -> Iterator[tuple[Path, str]]:
-        """An image while a volume is made of it: afterwards its data are in the cluster."""
-        with self._lock:
-            self._arriving += 1
-        try:
-            yield self._place.fetch(image, self._folder)
-        finally:
-            with self._lock:
-                self._arriving -= 1
-                if not self._arriving:
-                    for path in self._folder.iterdir():
-                        path.unlink()
 
 
 def _volume(volume_id: str) -> str:

@@ -34,6 +34,7 @@ import structlog
 from deuteron.model.connections import Connection, IscsiConnection
 from deuteron.model.intent import ImageRef, Unmanaged
 from deuteron.volume import disks
+from deuteron.volume.arrivals import Arrivals
 from deuteron.volume.contract import ALONE, Capabilities, Figures, Handover, Origin, Place, VolumeFailure
 from deuteron.volume.disks import Disk
 from deuteron.volume.zfssa import copying, marks
@@ -77,9 +78,7 @@ class ZfssaDriver:
         """Held while names, marks and groups change; not while data are copied."""
         self._copying: dict[str, int] = {}
         """LUNs whose data this driver copies now, and how often."""
-        self._images = place.folder / "images"
-        self._images.mkdir(exist_ok=True)
-        self._arriving = 0
+        self._arrivals = Arrivals(place)
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
@@ -104,15 +103,12 @@ class ZfssaDriver:
             with self._refusing(f"make volume {volume_id}"):
                 self._create(name, size_gib * _GIB)
             return
-        with self._fetched(image) as (path, form):
-            held = disks.size_of(path, form)
-            if held > size_gib * _GIB:
-                raise VolumeFailure(
-                    f"cannot make volume {volume_id} of {size_gib} GiB from image {image.id}: it holds {held} bytes"
-                )
-            with self._refusing(f"make volume {volume_id}"):
-                self._fill(volume_id, size_gib * _GIB, path, form)
-                self._project.change(f"part-{UUID(volume_id)}", {"name": name})
+        with (
+            self._arrivals.for_volume(image, volume_id, size_gib * _GIB) as (path, form),
+            self._refusing(f"make volume {volume_id}"),
+        ):
+            self._fill(volume_id, size_gib * _GIB, path, form)
+            self._project.change(f"part-{UUID(volume_id)}", {"name": name})
 
     def clone(self, volume_id: str, size_gib: int, origin: Origin) -> None:
         name = _volume(volume_id)
@@ -474,20 +470,6 @@ class ZfssaDriver:
             yield
         except Refusal as refusal:
             raise VolumeFailure(f"cannot {attempt}: {refusal}", refusal.details) from refusal
-
-    @contextlib.contextmanager
-    def _fetched(self, image: ImageRef) -> Iterator[tuple[Path, str]]:
-        """An image while a volume is made of it: afterwards its data are on the appliance."""
-        with self._lock:
-            self._arriving += 1
-        try:
-            yield self._place.fetch(image, self._images)
-        finally:
-            with self._lock:
-                self._arriving -= 1
-                if not self._arriving:
-                    for path in self._images.iterdir():
-                        path.unlink()
 
 
 def _volume(volume_id: str) -> str:
