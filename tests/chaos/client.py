@@ -77,7 +77,8 @@ class Client:
                 self._stop.wait(0.05)
 
     def _send(self, method: str, path: str, body: Any = None) -> tuple[int, http.client.HTTPMessage, Any]:
-        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        kind = "openstack-images-v2.1-json-patch" if method == "PATCH" else "json"
+        headers = {"Accept": "application/json", "Content-Type": f"application/{kind}"}
         for beginning, more in self._versions.items():
             if path.startswith(beginning):
                 headers |= more

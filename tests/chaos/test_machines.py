@@ -3,7 +3,8 @@
 Two hosts; two clients that create, extend, copy, attach, resize, shelve, migrate and delete, and have guests write
 words to their disks; kills in the midst of it. After each round everything settles by itself, and rows, files,
 domains, attachments, quotas and Placement have to say the same, and every word has to be where it belongs.
-DEUTERON_CHAOS_SEED and DEUTERON_CHAOS_KILLS as beside (`test_crash_anywhere`).
+DEUTERON_CHAOS_SEED and DEUTERON_CHAOS_KILLS as beside (`test_crash_anywhere`); DEUTERON_CHAOS_WARM=1 has servers start
+warm.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ storage = ["c1", "c2"]
 HOSTS = ("c1", "c2")
 KILLS = int(os.environ.get("DEUTERON_CHAOS_KILLS", "24"))
 KILLS_IN_A_ROUND = 8
+WARM = os.environ.get("DEUTERON_CHAOS_WARM") == "1"
+"""Whether servers go on from a saved machine, if there is one."""
 LONGEST_PAUSE_S = 5.0
 SETTLES_S = 180.0
 STREAMS = 2
@@ -130,6 +133,9 @@ def _machines(cloud: Cloud, dice: random.Random, stop: threading.Event) -> tuple
     client.call("POST", "/network/v2.0/subnets", {"subnet": subnet})
     flavors = {each["name"]: each["id"] for each in client.list(f"{COMPUTE}/flavors")}
     images = {each["name"]: each["id"] for each in client.list("/image/v2/images")}
+    if WARM:
+        change = [{"op": "add", "path": "/hw_warm_start", "value": "true"}]
+        client.call("PATCH", f"/image/v2/images/{images['tiny']}", change)
 
     def tell(host: str, server: str, command: str) -> bool:
         mark = f"{dice.randrange(2**40)}"
