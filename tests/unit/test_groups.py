@@ -32,3 +32,11 @@ def test_tests_of_a_file_run_in_one_process_side_by_side_with_others() -> None:
     assert set(where) == set(FILES)
     assert all(len(workers) == 1 for workers in where.values()), dict(where)
     assert len(set().union(*where.values())) == 2
+
+
+def test_what_a_module_shares_is_not_made_anew_for_each_of_its_cases() -> None:
+    """pytest ends a shared fixture before each case whose values were listed together with the fixture's own."""
+    tests = Path(__file__).parents[1]
+    listed = re.compile(r"indirect=\s*[\[(]")
+    files = [path for path in tests.rglob("*.py") if path != Path(__file__)]
+    assert [str(path) for path in files if listed.search(path.read_text())] == []
