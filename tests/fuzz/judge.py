@@ -128,6 +128,7 @@ def _says(message: Any) -> str | None:
 
 _SHAPES = {
     "console": _page,
+    "dashboard": _page,
     "identity": _keystone,
     "network": _neutron,
     "compute": _nova,

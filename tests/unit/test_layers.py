@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "agent": {"model", "net", "compute", "volume"},
     "trace": {"model", "net"},
     "sandbox": {"model"},
+    "dashboard": set(),
     "cli": {
         "model", "sandbox", "guest", "compute.probe", "net", "trace", "volume.registry", "store.engine",
         "store.postgresql",

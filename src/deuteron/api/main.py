@@ -28,6 +28,7 @@ from deuteron.api import compute, identity, image, network, placement, volume
 from deuteron.api.app import App
 from deuteron.api.console import proxy
 from deuteron.api.console import service as pages
+from deuteron.api.dashboard import service as dashboard
 from deuteron.api.hosts import internal
 from deuteron.api.hosts.parcels import Parcels
 from deuteron.api.hosts.streams import Streams
@@ -104,7 +105,7 @@ def build(settings: Settings, store: Database | None = None) -> tuple[Parts, App
         else:
             await hub.websocket(scope, receive, send)
 
-    served = (Root(services), *services, pages.SERVICE(), internal.SERVICE())
+    served = (Root(services), *services, pages.SERVICE(), dashboard.SERVICE(), internal.SERVICE())
     return parts, App(parts, served, websockets={"internal": agents, "console": looks.websocket})
 
 

@@ -1,0 +1,1 @@
+"""The dashboard's part of the API: its files, and what tells an open page that something changed."""
