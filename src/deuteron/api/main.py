@@ -28,6 +28,7 @@ from deuteron.api import compute, identity, image, network, placement, volume
 from deuteron.api.app import App
 from deuteron.api.console import proxy
 from deuteron.api.console import service as pages
+from deuteron.api.dashboard import changes
 from deuteron.api.dashboard import service as dashboard
 from deuteron.api.hosts import internal
 from deuteron.api.hosts.parcels import Parcels
@@ -95,6 +96,7 @@ def build(settings: Settings, store: Database | None = None) -> tuple[Parts, App
     services = tuple(service.SERVICE() for service in known)
     streams = Streams(settings, database)
     looks = proxy.Consoles(settings, database, hub)
+    watched = changes.Changes(database, tokens)
 
     async def agents(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
@@ -106,7 +108,8 @@ def build(settings: Settings, store: Database | None = None) -> tuple[Parts, App
             await hub.websocket(scope, receive, send)
 
     served = (Root(services), *services, pages.SERVICE(), dashboard.SERVICE(), internal.SERVICE())
-    return parts, App(parts, served, websockets={"internal": agents, "console": looks.websocket})
+    websockets = {"internal": agents, "console": looks.websocket, "dashboard": watched.websocket}
+    return parts, App(parts, served, websockets=websockets)
 
 
 @click.command()
