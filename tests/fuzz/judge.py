@@ -95,6 +95,11 @@ def _page(_request: Request, answer: Answer) -> str | None:
     return None if answer.body.startswith(b"<!DOCTYPE html><title>%d</title>" % answer.status) else "not the page of it"
 
 
+def _dashboard(request: Request, answer: Answer) -> str | None:
+    is_page = answer.headers["content-type"].startswith("text/html")
+    return _page(request, answer) if is_page else _root(request, answer)
+
+
 def _placement(request: Request, answer: Answer) -> str | None:
     if answer.status == 401:
         return _keystone(request, answer)
@@ -128,7 +133,7 @@ def _says(message: Any) -> str | None:
 
 _SHAPES = {
     "console": _page,
-    "dashboard": _page,
+    "dashboard": _dashboard,
     "identity": _keystone,
     "network": _neutron,
     "compute": _nova,

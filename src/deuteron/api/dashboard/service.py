@@ -2,6 +2,8 @@
 
     /dashboard, /dashboard/     the page
     /dashboard/{file}           its scripts, style and icon
+    /dashboard/hosts...         for administrators, see `differences`
+    /dashboard/changes          a WebSocket, see `changes`
 
 A stranger may load them: there is nothing in them. What they show, they ask the APIs for, with the token of a person.
 The page runs scripts of this server that are files, and nothing else: no text that somebody put into the name of an
@@ -22,6 +24,7 @@ from importlib.resources.abc import Traversable
 from typing import Final
 
 from deuteron.api.call import MAX_BODY_BYTES, Call, Mode, Reply, Route
+from deuteron.api.dashboard.differences import PATH, Differences
 from deuteron.model.errors import ApiError, NotFound
 
 _KINDS: Final = {
@@ -72,10 +75,13 @@ class SERVICE:  # the name `main` looks for
 
     def __init__(self) -> None:
         self._files = dict(_read(resources.files("deuteron.dashboard"), ""))
+        self._differences = Differences()
 
     def routes(self) -> tuple[Route, ...]:
         return (
             Route("GET", "/", self._page, Mode.ASYNC, auth=False),
+            Route("GET", PATH, self._differences.hosts),
+            Route("GET", PATH + "/{host}/differences", self._differences.of_host, Mode.ASYNC),
             Route("GET", "/{rest...}", self._file, Mode.ASYNC, auth=False),
         )
 
@@ -83,6 +89,9 @@ class SERVICE:  # the name `main` looks for
         pass
 
     def error(self, call: Call | None, error: ApiError) -> Reply:
+        if call is not None and call.path.partition("/")[2].partition("/")[0] == PATH[1:]:
+            body = {"error": {"code": error.status, "title": error.type, "message": error.message}}
+            return Reply(error.status, body, {**_HEADERS, "content-security-policy": _OTHER})
         text = f"<!DOCTYPE html><title>{error.status}</title><p>{html.escape(error.message)}</p>\n".encode()
         headers = {"Allow": error.detail} if error.status == 405 else {}
         return Reply(error.status, text, {**_HEADERS, **headers, "content-security-policy": _OTHER}, _KINDS[".html"])
