@@ -135,6 +135,7 @@ def _unwired(state: State, cloud: Cloud, topology: Topology) -> list[str]:
 def _print(found: Status) -> None:
     word = "ready" if found.ready else ("not ready" if found.running else "down")
     click.echo(f'cloud "{found.name}" is {word}: {found.endpoint}')
+    click.echo(f"dashboard     {found.endpoint.removesuffix('/identity')}/dashboard")
     click.echo(f"state folder  {found.state_dir}")
     click.echo(f"data plane    {found.dataplane}, firewall {found.firewall}")
     hosts = [f"{name} (stopped)" if name in found.stopped else name for name in found.hosts]

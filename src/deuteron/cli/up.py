@@ -158,6 +158,7 @@ def up(
         click.echo("its API is whole, its hosts are simulated: servers become ACTIVE, and no packet flows", err=True)
     words = 'next: eval "$(deuteron env)"; openstack server list    or: deuteron openstack server list'
     click.echo(as_typed(words), err=True)
+    click.echo(f"in a browser: http://127.0.0.1:{cloud.port}/dashboard", err=True)
 
 
 @contextlib.contextmanager

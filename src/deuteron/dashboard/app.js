@@ -116,6 +116,7 @@ async function showPanel() {
   const problem = h("p", { class: "problem", role: "alert" });
   const container = h("div", { class: "panel" });
   main.replaceChildren(heading, problem, container);
+  main.dataset.page = [id || "overview", ...parts].join("/");
   const title = (text) => {
     if (mine.signal.aborted) return;
     heading.textContent = text;
@@ -135,6 +136,7 @@ async function showPanel() {
     say(error);
   } finally {
     container.removeAttribute("aria-busy");
+    performance.mark("shown");
   }
 }
 

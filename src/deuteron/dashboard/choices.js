@@ -12,8 +12,10 @@ export const flavors = async (api) => {
   return found.map((each) => ({ value: each.id, label: `${each.name} – ${each.vcpus} VCPU, ${each.ram} MiB, ${each.disk} GiB` }));
 };
 
-export const images = async (api) =>
-  named((await api.all("image", "/images?status=active", "images")), (each) => each.disk_format);
+// Images that a disk is made of: not the kernels that others name.
+export const images = async (api) => named(
+  (await api.all("image", "/images?status=active", "images")).filter((each) => !["aki", "ari"].includes(each.disk_format)),
+  (each) => each.disk_format);
 
 export const networks = async (api, more = "") => named(await api.all("network", `/networks${more}`, "networks"),
   (each) => (each["router:external"] ? "external" : each.shared ? "shared" : ""));

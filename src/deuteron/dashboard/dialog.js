@@ -45,8 +45,8 @@ export function ask({ title, text = "", fields, submit = "Save", done = "", dang
       send.setAttribute("aria-busy", "true");
       try {
         result = (await run(Object.fromEntries(asked.map((each) => [each.field.name, each.read()])))) ?? null;
-        if (done) toast(done);
         dialog.close();
+        if (done) toast(done); // after: what is behind an open dialog is not read aloud
       } catch (error) {
         problem.textContent = error.message;
       } finally {

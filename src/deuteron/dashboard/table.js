@@ -23,7 +23,7 @@ export function table({ caption, columns, key, actions, name = (row) => row.name
     h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, titles)), body);
   const element = h("div", { class: "listing" },
     bar(h("label", { for: id, class: "hidden" }, `Search ${caption}`), search, count, h("span", { class: "space" }), tools),
-    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, grid));
+    h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": caption }, grid));
   search.placeholder = "Search";
 
   function sortBy(index) {

@@ -2,12 +2,15 @@
 
     /dashboard, /dashboard/     the page
     /dashboard/{file}           its scripts, style and icon
+    /dashboard/{version}/{file} the same, kept by browsers for good: another program has another version
     /dashboard/hosts...         for administrators, see `differences`
     /dashboard/changes          a WebSocket, see `changes`
 
 A stranger may load them: there is nothing in them. What they show, they ask the APIs for, with the token of a person.
 The page runs scripts of this server that are files, and nothing else: no text that somebody put into the name of an
 object can become a script, and what the script would make of a text is refused by the browser (trusted types).
+
+The page names its scripts at their version, all of them at the top: they are fetched side by side, and once.
 
 Invariant: what is served is what lay in the folder when the process began; no path of a request is looked for on disk.
 
@@ -18,6 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -55,6 +59,8 @@ _HEADERS: Final = {
     "cross-origin-opener-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
+_KEPT: Final = {"cache-control": "public, max-age=31536000, immutable"}
+_INDEX: Final = "index.html"
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,9 @@ class SERVICE:  # the name `main` looks for
     same_words = False
 
     def __init__(self) -> None:
-        self._files = dict(_read(resources.files("deuteron.dashboard"), ""))
+        files = dict(_read(resources.files("deuteron.dashboard"), ""))
+        self._version = hashlib.sha256("".join(each.tag for each in files.values()).encode()).hexdigest()[:16]
+        self._files = {**files, _INDEX: _whole(files, f"{self.prefix}/{self._version}/")}
         self._differences = Differences()
 
     def routes(self) -> tuple[Route, ...]:
@@ -97,23 +105,37 @@ class SERVICE:  # the name `main` looks for
         return Reply(error.status, text, {**_HEADERS, **headers, "content-security-policy": _OTHER}, _KINDS[".html"])
 
     async def _page(self, call: Call) -> Reply:
-        return _reply(call, self._files["index.html"])
+        return _reply(call, self._files[_INDEX])
 
     async def _file(self, call: Call) -> Reply:
         """Raises: NotFound."""
-        file = self._files.get(call.params["rest"])
+        version, _, name = call.params["rest"].partition("/")
+        is_kept = version == self._version and name != _INDEX
+        file = self._files.get(name if is_kept else call.params["rest"])
         if file is None:
             raise NotFound("There is no such page.")
-        return _reply(call, file)
+        return _reply(call, file, _KEPT if is_kept else _HEADERS)
 
 
-def _reply(call: Call, file: _File) -> Reply:
+def _reply(call: Call, file: _File, more: Mapping[str, str] = _HEADERS) -> Reply:
     is_page = file.kind == _KINDS[".html"]
-    headers = {**_HEADERS, "etag": file.tag, "content-security-policy": _PAGE if is_page else _OTHER}
+    headers = {**_HEADERS, **more, "etag": file.tag, "content-security-policy": _PAGE if is_page else _OTHER}
     known = [each.strip().removeprefix("W/") for each in call.headers.get("if-none-match", "").split(",")]
     if file.tag in known or known == ["*"]:
         return Reply(304, None, headers)
     return Reply(200, file.data, headers, file.kind)
+
+
+def _whole(files: Mapping[str, _File], place: str) -> _File:
+    """The page, with where its files are, and all scripts named at its top."""
+    scripts = [name for name, file in files.items() if file.kind == _KINDS[".js"]]
+    preloads = "".join(f'<link rel="modulepreload" href="/dashboard/{name}">\n' for name in scripts)
+    text = files[_INDEX].data.decode().replace("</head>", f"{preloads}</head>").replace('"/dashboard/', f'"{place}')
+    return _file(text.encode(), _KINDS[".html"])
+
+
+def _file(data: bytes, kind: str) -> _File:
+    return _File(data, kind, f'"{hashlib.sha256(data).hexdigest()[:32]}"')
 
 
 def _read(folder: Traversable, above: str) -> list[tuple[str, _File]]:
@@ -124,6 +146,5 @@ def _read(folder: Traversable, above: str) -> list[tuple[str, _File]]:
             continue
         kind = _KINDS.get(entry.name[entry.name.rfind(".") :])
         if kind is not None:
-            data = entry.read_bytes()
-            found.append((above + entry.name, _File(data, kind, f'"{hashlib.sha256(data).hexdigest()[:32]}"')))
+            found.append((above + entry.name, _file(entry.read_bytes(), kind)))
     return found

@@ -36,7 +36,7 @@ function interfacesOf(api, id, after) {
       { title: "Status", value: (row) => row.status, cell: (row) => badge(row.status) },
     ],
     actions: (row) => [
-      { label: "Security groups of", run: async () => {
+      { label: "Change groups", run: async () => {
         const groups = await api.all("network", "/security-groups", "security_groups");
         await after(ask({ title: `Security groups of ${row.addresses}`, submit: "Save", done: "The security groups are set.",
           fields: [{ name: "security_groups", label: "Security groups", type: "choices", options: named(groups), value: row.security_groups }],
