@@ -69,7 +69,7 @@ def run_on_host(state: State, host: str, command: tuple[str, ...]) -> int:
     files = control.ask_files(state, host)
     if files is None:
         raise Refused("the cloud is not running", "deuteron up")
-    _join(dict(files))
+    join(dict(files))
     environment = _environment(state, host)
     folder = os.getcwd()
     child = os.fork()
@@ -91,7 +91,7 @@ def run_on_host(state: State, host: str, command: tuple[str, ...]) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _join(files: dict[str, int]) -> None:
+def join(files: dict[str, int]) -> None:
     """Enter the namespaces, in an order in which each still gives the right to enter the next."""
     folder = os.getcwd()
     for kind in ("user", "pid", "ipc", "net", "uts", "mnt"):

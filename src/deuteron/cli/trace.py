@@ -21,6 +21,7 @@ _SMALL_BYTES = 84
               help="Of the IP packet, which may not be fragmented.")  # fmt: skip
 @click.option("--address", metavar="ADDRESS", help="Send from this address, whatever the port may use.")
 @click.option("--gateway", metavar="ADDRESS", help="The guest takes this for its gateway, whatever it was told.")
+@click.option("--live", "is_live", is_flag=True, help="Ask the hosts as well, and send one packet.")
 @click.argument("source")
 @click.argument("destination")
 @click.argument("protocol", default="icmp")
@@ -30,6 +31,7 @@ def trace(
     size: int,
     address: str | None,
     gateway: str | None,
+    is_live: bool,
     source: str,
     destination: str,
     protocol: str,
@@ -39,13 +41,17 @@ def trace(
     Each is a server, port, router or floating IP, by name or id; an address; NETWORK/ADDRESS; or `outside`. PROTOCOL is
     icmp, tcp/22, udp/53 or sctp/5000. Every hop is shown with the rule as it is planned for the kernel, there and back.
     No packet is sent. Ends with status 0 when the packet arrives and its answer comes back, else with 1.
+
+    With --live, the switches, routes and rules of the hosts on the way are asked as well, and one packet is sent and
+    looked for at each device. Then it ends with 1 also when the cloud does otherwise than planned.
     """
     from deuteron.cli.traced import traced  # it loads all of planning, which no other command needs
 
-    told, text = traced(state, source, destination, protocol, size, address, gateway)
+    told, live, text = traced(state, source, destination, protocol, size, address, gateway, is_live)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(told), indent=2).decode())
+        both = msgspec.to_builtins(told) | ({} if live is None else {"live": msgspec.to_builtins(live)})
+        click.echo(msgspec.json.format(msgspec.json.encode(both), indent=2).decode())
     else:
         for line in text:
             click.echo(line)
-    sys.exit(0 if told.is_answered else 1)
+    sys.exit(0 if told.is_answered and (live is None or live.parted is None) else 1)

@@ -1,7 +1,8 @@
 """A trace of the running cloud: what it starts from is asked here, and what it refuses becomes a message.
 
 What each host should have comes from the API, over its Unix socket; the names, from its Network and Compute APIs. Of
-the hosts themselves it looks at nothing but whether their links carry (`links`). No packet is sent.
+the hosts themselves it looks at nothing but whether their links carry (`links`). No packet is sent, unless the running
+cloud is asked as well (`live`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import msgspec
 from deuteron.cli.client import Client, NotAnswering, Refusal
 from deuteron.cli.hostline import HostRefusal, ask_host, listens
 from deuteron.cli.links import closed_links
+from deuteron.cli.live import looked_live
 from deuteron.cli.options import Refused, existing_cloud
 from deuteron.cli.topologies import stored_topology
 from deuteron.model.intent import Snapshot
@@ -24,10 +26,13 @@ from deuteron.sandbox.cloud import Cloud, State, host_settings
 from deuteron.sandbox.topology import OUTSIDE, Topology
 from deuteron.trace.catalog import COLLECTIONS, Catalog
 from deuteron.trace.ends import AmbiguousEnd, ends, external_networks, prefixes
+from deuteron.trace.live import Live
+from deuteron.trace.live import lines as live_lines
 from deuteron.trace.packet import ICMP, SCTP, TCP, UDP
 from deuteron.trace.report import Report, lines, report
 from deuteron.trace.unknown import Unknown
 from deuteron.trace.walk import Asked, NoSuchEnd
+from deuteron.trace.witness import Witness
 from deuteron.trace.world import Guest, Machine, World, gathered
 
 _PROTOCOLS = {"icmp": ICMP, "tcp": TCP, "udp": UDP, "sctp": SCTP}
@@ -36,9 +41,16 @@ _NO_CLOUD = ("the cloud is not running, so nobody can be asked", "deuteron up")
 
 
 def traced(
-    state: State, source: str, destination: str, protocol: str, size: int, address: str | None, gateway: str | None
-) -> tuple[Report, Sequence[str]]:
-    """The trace, as data and as text.
+    state: State,
+    source: str,
+    destination: str,
+    protocol: str,
+    size: int,
+    address: str | None,
+    gateway: str | None,
+    is_live: bool = False,
+) -> tuple[Report, Live | None, Sequence[str]]:
+    """The trace, as data and as text; with what the running cloud says to it, if that is asked for.
 
     Raises: Refused; BadParameter for a protocol that is none; StateError if there is no cloud.
     """
@@ -58,8 +70,10 @@ def traced(
             raise Refused(f"{receiver.address} is not reached from {address}: they are of different IP versions")
         if address is not None or gateway is not None:
             sender = msgspec.structs.replace(sender, address=address or sender.address, gateway=gateway)
-        told = report(world, catalog, sender, receiver, asked)
-        return told, tuple(lines(told, catalog))
+        witness = Witness(world)
+        told = report(world, catalog, sender, receiver, asked, witness)
+        live = looked_live(state, cloud, witness, told, sender, receiver, asked) if is_live else None
+        return told, live, (*lines(told, catalog), *(() if live is None else live_lines(live)))
     except NotAnswering:
         raise Refused(*_NO_CLOUD) from None
     except (Refusal, HostRefusal) as error:

@@ -8,6 +8,7 @@ import msgspec
 
 from deuteron.trace.catalog import Catalog
 from deuteron.trace.causes import cause
+from deuteron.trace.fabric import Fabric
 from deuteron.trace.hops import Hop
 from deuteron.trace.objects import Cause, Objects
 from deuteron.trace.walk import Asked, End, Walked, walk
@@ -37,8 +38,10 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
         )
 
 
-def report(world: World, catalog: Catalog, source: End, destination: End, asked: Asked) -> Report:
-    """The trace of a packet.
+def report(
+    world: World, catalog: Catalog, source: End, destination: End, asked: Asked, fabric: Fabric | None = None
+) -> Report:
+    """The trace of a packet, on a `fabric` that nobody has used yet.
 
     Raises: Unknown for what cannot be followed; NoSuchEnd.
     """
@@ -46,7 +49,7 @@ def report(world: World, catalog: Catalog, source: End, destination: End, asked:
     unplugged = _unplugged(objects, source)
     if unplugged is not None:
         return Report(source.words, destination.words, "", False, False, unplugged, notes=notes(world, catalog))
-    walked = walk(world, source, destination, asked)
+    walked = walk(world, source, destination, asked, fabric)
     there, back = walked.there, walked.back
     arrives, is_answered = there.dropped is None, back is not None and back.dropped is None
     found = cause(world, catalog, walked, source, destination)

@@ -64,12 +64,12 @@ class NoSuchEnd(ValueError):
     """An end that no host has."""
 
 
-def walk(world: World, source: End, destination: End, asked: Asked) -> Walked:
-    """What becomes of a packet from `source` to the address of `destination`.
+def walk(world: World, source: End, destination: End, asked: Asked, fabric: Fabric | None = None) -> Walked:
+    """What becomes of a packet from `source` to the address of `destination`; a `fabric` is used up by it.
 
     Raises: Unknown for what cannot be followed; NoSuchEnd.
     """
-    fabric = Fabric(world)
+    fabric = Fabric(world) if fabric is None else fabric
     for end in (source, destination):
         refuse_others(world, end.port_id)
     stack = _stack(fabric, source)

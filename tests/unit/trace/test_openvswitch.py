@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Iterator
 
 import pytest
 
 from deuteron.net.rows import HostPlan
 from deuteron.trace.flowtable import FlowTables
+from deuteron.trace.ofproto import met_there, said
 from deuteron.trace.packet import ICMP, TCP, UDP, Packet
 from deuteron.trace.switch import Switch
 from deuteron.trace.tracking import Known, Tracker, Zone, begun
@@ -71,45 +71,6 @@ def packets(dice: random.Random) -> Iterator[tuple[int, Packet]]:
         )  # fmt: skip
 
 
-def said(in_port: int, packet: Packet) -> str:
-    """The packet in the words of ovs-ofctl."""
-    words = [f"in_port={in_port}", f"dl_src={packet.src_mac}", f"dl_dst={packet.dst_mac}"]
-    if packet.vlan:
-        words.append(f"dl_vlan={packet.vlan}")
-    if packet.kind == "arp":
-        told = f"arp_op={packet.protocol},arp_spa={packet.source},arp_tpa={packet.destination},arp_sha={packet.mac}"
-        return ",".join([*words, "arp", told])
-    six = packet.kind == "ipv6"
-    name = {TCP: "tcp", UDP: "udp", ICMP: "icmp", 58: "icmp"}[packet.protocol] + ("6" if six else "")
-    ends = ("ipv6_src", "ipv6_dst") if six else ("nw_src", "nw_dst")
-    words += [name, f"{ends[0]}={packet.source}", f"{ends[1]}={packet.destination}", "nw_ttl=64"]
-    if packet.protocol in (TCP, UDP):
-        plain = name.removesuffix("6")
-        words += [f"{plain}_src={packet.sport}", f"{plain}_dst={packet.dport}"]
-    else:
-        word = "icmpv6" if six else "icmp"
-        words += [f"{word}_type={packet.sport}", f"{word}_code={packet.dport}"]
-    if packet.nd_target:
-        words.append(f"nd_target={packet.nd_target}")
-    return ",".join(words)
-
-
-def met_there(text: str) -> set[tuple[int, int]]:
-    """Table and priority of each entry of br-int in the text of `ofproto/trace`, which shows bridges within bridges."""
-    found, within = set(), [(0, "br-int")]
-    for line in text.splitlines():
-        level = (len(line) - len(line.lstrip())) // 4
-        bridge = re.match(r'\s*bridge\("(.+)"\)$', line)
-        entry = re.match(r"\s*(\d+)\. (?:.*, )?priority (\d+)", line)
-        if bridge:
-            within = [each for each in within if each[0] < level] + [(level, bridge[1])]
-        elif entry:
-            within = [each for each in within if each[0] <= level]
-            if within and within[-1][1] == "br-int":
-                found.add((int(entry[1]), int(entry[2])))
-    return found
-
-
 def met_here(plan: HostPlan, in_port: int, packet: Packet, state: str) -> set[tuple[int, int]]:
     ports = {port.ofport_request: port for port in plan.ovs_ports if port.bridge == "br-int"}
     tables = FlowTables(flow for flow in plan.flows if flow.bridge == "br-int")
@@ -134,7 +95,8 @@ def test_random_packets_meet_the_same_entries(firewall: str, state: str) -> None
             asked = said(in_port, packet)
             text = switch.trace("br-int", asked, *(word for _ in range(4) for word in ("--ct-next", STATES[state])))
             # 92 and 93 are after what was decided: of what was output already they say nothing.
-            there = {each for each in met_there(text) if each[0] not in (92, 93)}
+            found = {(met.table, met.priority) for met in met_there(text) if met.bridge == "br-int"}
+            there = {each for each in found if each[1] is not None and each[0] not in (92, 93)}
             here = {each for each in met_here(plan, in_port, packet, state) if each[0] not in (92, 93)}
             assert here == there, f"{asked}\n{text}"
             depth += len(there)
