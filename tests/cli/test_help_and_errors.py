@@ -44,6 +44,8 @@ def test_the_commands_are_those_of_the_manual() -> None:
         "openstack",
         "demo",
         "trace",
+        "capture",
+        "dump",
         "host",
         "link",
         "snapshot",

@@ -17,10 +17,12 @@ from pathlib import Path
 
 import click
 
+from deuteron.cli.capture import capture
 from deuteron.cli.demo import demo
 from deuteron.cli.diff import diff
 from deuteron.cli.doctor import doctor
 from deuteron.cli.down import down
+from deuteron.cli.dump import dump
 from deuteron.cli.enter import exec_command, shell
 from deuteron.cli.host import host
 from deuteron.cli.link import link
@@ -110,6 +112,8 @@ for command in (
     top,
     diff,
     trace,
+    capture,
+    dump,
     snapshot,
     snapshots,
     rollback,

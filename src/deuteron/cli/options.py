@@ -49,7 +49,8 @@ def as_typed(text: str) -> str:
         return f"{program} {found[1]}{'' if found[1] == 'doctor' else option}"
 
     return re.sub(
-        r"\bdeuteron (up|down|status|host|link|env|exec|shell|logs|diff|trace|snapshots|openstack|doctor)\b",
+        r"\bdeuteron (up|down|status|host|link|env|exec|shell|logs|diff|trace|capture|dump|snapshots|openstack"
+        r"|doctor)\b",
         typed,
         text,
     )

@@ -61,8 +61,8 @@ def traced(
     if not listens(state):
         raise Refused(*_NO_CLOUD)
     try:
-        catalog = _catalog(Client(cloud.port, cloud.admin_password))
-        world = _world(state, cloud, catalog)
+        catalog = catalog_of(Client(cloud.port, cloud.admin_password))
+        world = world_of(state, cloud, catalog)
         sender, receiver = ends(world, catalog, source, destination)
         if gateway is not None and (sender.is_outside or sender.namespace is not None):
             raise Refused(f"{sender.words} takes no other gateway: it is no guest", "--gateway is what a guest takes")
@@ -102,7 +102,8 @@ def _refuse_no_address(option: str, given: str | None) -> None:
             raise click.BadParameter(f'"{given}" is no address', param_hint=option) from None
 
 
-def _catalog(client: Client) -> Catalog:
+def catalog_of(client: Client) -> Catalog:
+    """The cloud's objects. Raises: NotAnswering; Refusal."""
     rows = {}
     for kind, collection in COLLECTIONS.items():
         if kind == "server":
@@ -123,7 +124,8 @@ def _servers(client: Client) -> list[dict[str, Any]]:
             return found
 
 
-def _world(state: State, cloud: Cloud, catalog: Catalog) -> World:
+def world_of(state: State, cloud: Cloud, catalog: Catalog) -> World:
+    """All hosts as they should be. Raises: NotAnswering; HostRefusal."""
     topology = stored_topology(state)
     told = _intents(state, cloud, topology)
     machines = {

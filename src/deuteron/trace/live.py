@@ -132,9 +132,9 @@ def judge(
     died = lost is not None or (probe is None and not told.is_answered)
     # A rule that is gone explains why a packet meets another; what is only near explains a packet that dies.
     found = [*missing, *partings, *(near if died and lost is not None else ()), *([lost] if lost is not None else [])]
+    rest = [each.text for each in near if each not in found[:1]]
     if found and found[0] is not lost:
         found[0] = _with_loss(found[0], lost)
-    rest = [f"host {each.host}: {each.text}" for each in near if each not in found]
     if probe is None:
         notes.append("no packet was sent: by the plan none leaves the guest, or who sends it is in no switch")
     elif _is_one_way(told) and lost is None and told.is_answered and not probe.is_answered:
@@ -214,27 +214,27 @@ def _rows(way: Sequence[Hop], looked: Mapping[str, Looked]) -> tuple[list[Parted
 
 def _met_at(way: Sequence[Hop], host: str, difference: Difference) -> int | None:
     """The hop at which a packet meets what is not as planned."""
-    wanted = difference.wanted or ""
+    wanted = f"{difference.wanted or ''} "
     for number, hop in enumerate(way):
         if hop.host != host:
             continue
         first, _, rest = hop.place.partition(" ")
-        if difference.table == "flow" and hop.rule and wanted == f"flow on {first}: {hop.rule}":
+        if difference.table == "flow" and hop.rule and wanted == f"flow on {first}: {hop.rule} ":
             return number
-        is_rule = hop.rule.startswith("-A ") and wanted.endswith(f" in {first}")
+        is_rule = hop.rule.startswith("-A ") and f" in {first} " in wanted
         lacks = difference.kind == "missing" or f"lacks {hop.rule}" in (difference.actual or "")
         if difference.table == "iptables" and is_rule and lacks:
             return number
         if difference.table == "route" and rest == "route" and difference.kind != "unwanted":
             to = hop.rule.split(" ")[0].replace("default", "::/0" if ":" in hop.rule else "0.0.0.0/0")
-            if wanted.startswith(f"route {to} via") and wanted.endswith(f" in {first}"):
+            if wanted.startswith(f"route {to} via") and f" in {first} " in wanted:
                 return number
         if difference.table in ("device", "device state", "interface", "port") and difference.kind != "unwanted":
             device = rest or first
             if any(word == device for word in wanted.replace(":", " ").split(" ")):
                 return number
         is_whole = difference.table in ("setting", "address", "namespace") and difference.kind != "unwanted"
-        if is_whole and first.startswith("q") and wanted.endswith(f" {first}"):
+        if is_whole and first.startswith("q") and f" {first} " in wanted:
             return number
     return None
 
@@ -247,6 +247,8 @@ def _unlike(host: str, difference: Difference) -> Parted:
     if difference.kind == "unwanted":
         return Parted("row-other", host, planned, live, f"host {host} has what nobody planned: {live}", _mends(host))
     kind = "flow-other" if difference.table == "flow" else "row-other"
+    first, *others = live.split("; ")
+    live = f"{first}; and {len(others)} more" if others else first
     return Parted(kind, host, planned, live, f"on host {host} {planned} is otherwise: {live}", _mends(host))
 
 
