@@ -306,6 +306,18 @@ class _Causes:
         )
 
     def _nobody(self, dropped: Dropped) -> Cause:
+        chosen = (
+            hop.rule for hop in dropped.step.hops if hop.place.startswith("guest") and hop.place.endswith(" route")
+        )
+        route = next(chosen, "")
+        if self.is_back and dropped.stack.startswith("guest") and " via " in route:
+            return Cause(
+                "asymmetric-route",
+                f"the answer goes another way than the packet came: {self.source.words} sends it by {route} to "
+                f"{self.objects.port(dropped.port_id or '')}, whose guest does not have the address "
+                f"{dropped.packet.destination}",
+                "openstack subnet unset --host-route destination=PREFIX,gateway=ADDRESS SUBNET; the route in the guest",
+            )
         if dropped.stack.startswith("guest"):
             return Cause(
                 "no-such-address",

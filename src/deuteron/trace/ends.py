@@ -176,7 +176,9 @@ class _Words:
     def _server(self, row: Row) -> End:
         ports = self._catalog.ports_of(row["id"])
         if not ports:
-            raise NoSuchEnd(f"{self._catalog.called('server', row['id'])} has no port")
+            fault = (row.get("fault") or {}).get("message")
+            words = f"{self._catalog.called('server', row['id'])} has no port"
+            raise NoSuchEnd(f"{words}: its state is {row.get('status')}: {fault}" if fault else words)
         port = min(ports, key=lambda each: (not each["fixed_ips"], str(each["id"])))
         return End(self._catalog.called("server", row["id"]), port_id=port["id"], about=("server", str(row["id"])))
 

@@ -219,7 +219,7 @@ def _met_at(way: Sequence[Hop], host: str, difference: Difference) -> int | None
         if hop.host != host:
             continue
         first, _, rest = hop.place.partition(" ")
-        if difference.table == "flow" and hop.rule and wanted == f"flow on {first}: {hop.rule} ":
+        if difference.table == "flow" and hop.rule and wanted.startswith(f"flow on {first}: {hop.rule} "):
             return number
         is_rule = hop.rule.startswith("-A ") and f" in {first} " in wanted
         lacks = difference.kind == "missing" or f"lacks {hop.rule}" in (difference.actual or "")

@@ -103,7 +103,7 @@ def _unrealised(world: World, objects: Objects, source: End, destination: End, w
                 "agent-down",
                 f"the agent of host {host} does not answer, and {objects.port(port_id)} was never wired there: its "
                 f"status is {row.get('status')}",
-                f"deuteron status, deuteron logs agent-{host}",
+                f"deuteron status, deuteron logs {host}-agent",
                 ("port", port_id),
             )
     return None

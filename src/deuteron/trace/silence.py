@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from deuteron.model.intent import IntentPort
 from deuteron.trace.catalog import Row
 from deuteron.trace.hops import Dropped
 from deuteron.trace.linuxbridge import GUARD_CHAINS
 from deuteron.trace.objects import Cause, Objects
 from deuteron.trace.packet import network, within
 from deuteron.trace.walk import refuse_others
+from deuteron.trace.world import Machine
 
 _GUARD: Final = 4
 SPOOF_TABLES: Final = (71, 24, 25)
@@ -115,6 +117,9 @@ class Silence:
         for each in dropped.within:
             if placed is not None and each.why in ("host", "tunnel") and each.host == placed[0].name:
                 return self._again(each)
+        other = self._other_vlan(placed, dropped) if placed is not None else None
+        if other is not None:
+            return other
         host = placed[0].name if placed is not None else "no host"
         if (
             placed is not None
@@ -131,6 +136,23 @@ class Silence:
         return Cause(
             "silent", f"{self.objects.port(id)} on host {host} does not answer for {dropped.rule}", "", ("port", id)
         )
+
+    def _other_vlan(self, placed: tuple[Machine, IntentPort], dropped: Dropped) -> Cause | None:
+        """The question came to the host with another tag than the network has there."""
+        machine, port = placed
+        there = machine.network_of(port)
+        if there is None or there.network_type != "vlan" or machine.name == dropped.host:
+            return None
+        for each in dropped.within:
+            if each.why == "flow" and each.host == machine.name and each.packet.vlan not in (0, there.segmentation_id):
+                return Cause(
+                    "vlan",
+                    f"host {machine.name} has {self.objects.catalog.called('network', there.whole_id)} in VLAN "
+                    f"{there.segmentation_id}, and host {dropped.host} sends it on the trunk in {each.packet.vlan}",
+                    f"the same VLAN on both hosts: deuteron diff {dropped.host}, deuteron diff {machine.name}",
+                    ("network", there.whole_id),
+                )
+        return None
 
     def _dhcp_off(self, row: Row) -> Cause | None:
         if row["device_owner"] != "network:dhcp":

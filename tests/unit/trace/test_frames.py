@@ -97,6 +97,6 @@ def test_questions_for_a_neighbour_are_said() -> None:
 
 def test_what_is_cut_off_anywhere_is_read_as_far_as_it_goes() -> None:
     """Whoever sends on a network decides what is in a frame."""
-    for whole in (frame(packet(TCP)), frame(packet(ICMP6)), vxlan(frame(packet(vlan=3)), 5)):
-        for length in range(len(whole)):
-            assert isinstance(read(whole[:length]), Frame)
+    wholes = (frame(packet(TCP)), frame(packet(ICMP6)), vxlan(frame(packet(vlan=3)), 5))
+    cut = [whole[:length] for whole in wholes for length in range(len(whole))]
+    assert len([each for each in map(read, cut) if isinstance(each, Frame)]) == len(cut) > 200
