@@ -210,6 +210,61 @@ def test_a_guest_moves_with_a_card_that_came_later_and_standing_still(cloud: Clo
         wait_for(f"it answers over {kind}", lambda k=kind: "1 received" in ping_once(cloud, k, address(guest, k)))
 
 
+IN_TRUNK = """#!/bin/sh
+modprobe 8021q
+ip link add link eth0 name eth0.7 type vlan id 7
+ip link set eth0.7 address {mac}
+ip link set eth0.7 up
+ip address add {address}/24 dev eth0.7
+"""
+
+
+def test_a_guest_with_a_trunk_moves_and_so_do_its_subports(cloud: Cloud, guest: Any) -> None:
+    admin = cloud.connect("admin")
+    ports = {}
+    for kind, prefix in (("vlan", "10.84.0"), ("vxlan", "10.85.0")):
+        network = admin.network.create_network(name=f"{kind}-in-trunk", provider_network_type=kind, mtu=1400)
+        admin.network.create_subnet(network_id=network.id, cidr=f"{prefix}.0/24", ip_version=4)
+        ports[kind] = admin.network.create_port(network_id=network.id)
+    parent, sub = ports.values()
+    inside_it = {"port_id": sub.id, "segmentation_type": "vlan", "segmentation_id": 7}
+    trunk = admin.network.create_trunk(name="t", port_id=parent.id, sub_ports=[inside_it])
+    said = IN_TRUNK.format(mac=sub.mac_address, address=sub.fixed_ips[0]["ip_address"])
+    made = admin.compute.create_server(
+        name="in-trunk",
+        image_id=admin.image.find_image("tiny", ignore_missing=False).id,
+        flavor_id=admin.compute.find_flavor("m1.nano", ignore_missing=False).id,
+        networks=[{"port": parent.id}],
+        availability_zone="nova:c1",
+        user_data=base64.b64encode(said.encode()).decode(),
+        config_drive=True,
+    )
+    server = admin.compute.wait_for_server(made, wait=90, interval=0.2)
+
+    def answers(port: Any) -> bool:
+        ping = f"ip netns exec qdhcp-{port.network_id} ping -c 1 -W 1 {port.fixed_ips[0]['ip_address']}"
+        return "1 received" in cloud.on("net1", ping, check=False)
+
+    def bridge(host: str) -> list[str]:
+        name = f"tbr-{trunk.id}"[:14]
+        return cloud.on(host, f"ovs-vsctl list-ports {name}").split()
+
+    for port in ports.values():
+        wait_for(f"{port.id} answers", lambda p=port: answers(p))
+    print(f"\nlive migration: {migrate(cloud, server, 'c2'):.1f} s")
+    for port in ports.values():
+        wait_for(f"{port.id} answers where it is now", lambda p=port: answers(p), timeout_s=20)
+        assert admin.network.get_port(port).binding_host_id == "c2"
+    assert len(bridge("c2")) == 3
+    wait_for("the trunk is active", lambda: admin.network.get_trunk(trunk).status, lambda said: said == "ACTIVE")
+    wait_for("it has left", lambda: cloud.on("c1", "ovs-vsctl list-br"), lambda bridges: "tbr-" not in bridges)
+    assert boots(cloud, server, "c2") == 0, "it went on as it was"
+    wait_for("hosts are as they should be", lambda: cloud.run("diff", check=False).returncode, lambda code: code == 0)
+    admin.compute.delete_server(server)
+    admin.compute.wait_for_delete(server, wait=60)
+    admin.network.delete_trunk(trunk)
+
+
 @pytest.mark.parametrize("ending", ["abort", "force complete"])
 def test_the_clients_list_show_and_end_a_move(cloud: Cloud, guest: Any, ending: str) -> None:
     compute = cloud.connect("admin").compute

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 
-from deuteron.compute.domain import MARK_NAMESPACE, MARK_PREFIX, Mark
+from deuteron.compute.domain import MARK_NAMESPACE, MARK_PREFIX, QEMU_NAMESPACE, QEMU_PREFIX, Mark
 from deuteron.model.codecs import is_uuid
 
 
@@ -89,6 +89,7 @@ def with_emulator(xml: str, emulator: str) -> str | None:
     if element is not None and element.text == emulator:
         return None
     ElementTree.register_namespace(MARK_PREFIX, MARK_NAMESPACE)
+    ElementTree.register_namespace(QEMU_PREFIX, QEMU_NAMESPACE)
     if element is None:
         devices = root.find("devices")
         element = ElementTree.SubElement(root if devices is None else devices, "emulator")

@@ -26,6 +26,8 @@ _RECONNECT_S = 120
 
 MARK_NAMESPACE = "urn:deuteron:server:1"
 MARK_PREFIX = "deuteron"
+QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
+QEMU_PREFIX = "qemu"
 
 VirtType = hardware.VirtType
 Display = Literal["vnc", "spice"]
@@ -270,8 +272,22 @@ def domain_xml(row: DomainRow) -> str:
     for event, action in (("on_poweroff", "destroy"), ("on_reboot", "restart"), ("on_crash", "destroy")):
         _text(root, event, action)
     _append_devices(root, row)
+    # QEMU (7.2) forgets which VLANs a guest listens to when it goes on from a saved machine or on another host:
+    # `virtio_net_set_features` clears what was loaded before. Guests with a trunk heard nothing of it then. Cards that
+    # cannot filter by VLAN leave that to the guest's kernel, which does so anyway.
+    append_arguments(root, "-global", "virtio-net-device.ctrl_vlan=off")
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def append_arguments(root: ElementTree.Element, *words: str) -> None:
+    """Words for QEMU's command line, after those that are there already."""
+    ElementTree.register_namespace(QEMU_PREFIX, QEMU_NAMESPACE)
+    line = root.find(f"{{{QEMU_NAMESPACE}}}commandline")
+    if line is None:
+        line = ElementTree.SubElement(root, f"{{{QEMU_NAMESPACE}}}commandline")
+    for word in words:
+        ElementTree.SubElement(line, f"{{{QEMU_NAMESPACE}}}arg", value=word)
 
 
 def interface_xml(row: InterfaceRow) -> str:

@@ -16,7 +16,6 @@ import msgspec
 
 from deuteron.compute import domain as domains
 
-_QEMU: Final = "http://libvirt.org/schemas/domain/qemu/1.0"
 _MACHINE: Final = re.compile(r"pc-(i440fx|q35)-[0-9.]{1,8}")
 _WORD: Final = re.compile(r"[a-z0-9.-]{1,24}")
 _PLACED: Final = ("interface", "disk", "controller", "rng", "video")
@@ -89,11 +88,8 @@ def check(layout: Layout, largest: dict[str, int]) -> None:
 
 def awaiting(xml: str, layout: Layout) -> str:
     """A domain's XML for a guest that comes: its devices are where the layout says, and QEMU waits for its memory."""
-    ElementTree.register_namespace("qemu", _QEMU)
     root = placed(xml, layout)
-    line = ElementTree.SubElement(root, f"{{{_QEMU}}}commandline")
-    for word in ("-incoming", "defer"):
-        ElementTree.SubElement(line, f"{{{_QEMU}}}arg", value=word)
+    domains.append_arguments(root, "-incoming", "defer")
     return ElementTree.tostring(root, encoding="unicode")
 
 

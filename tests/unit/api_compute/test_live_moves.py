@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from deuteron.model.intent import IntentPort, IntentServer, LiveFigures, LiveReport, Report, ServerReport
@@ -282,5 +283,75 @@ def test_who_may_migrate_a_server_live_and_where_to(tmp_path: Path) -> None:
             assert (await w.admin.action(server, "os-migrateLive", {**old, "host": "h2"}, "2.1")).status == 202
             await w.demo.until_status(server, "PAUSED")
             assert await place(w, server) == ("h2", "h2"), "a guest that stands still goes as well"
+
+    run(test())
+
+
+async def in_trunk(w: World) -> tuple[str, list[str]]:
+    """A server whose port, on a VLAN, is the parent of a trunk, and the ports of that: parent, subport, in a tunnel."""
+    made = []
+    for kind in ("vlan", "vxlan"):
+        values = {"name": kind, "project_id": w.demo.project_id, "provider:network_type": kind, "mtu": 1400}
+        network = (await w.admin.post("/network/v2.0/networks", {"network": values}))["network"]["id"]
+        port = await w.demo.post("/network/v2.0/ports", {"port": {"network_id": network}})
+        made.append(str(port["port"]["id"]))
+    inside = {"port_id": made[1], "segmentation_type": "vlan", "segmentation_id": 7}
+    await w.demo.post("/network/v2.0/trunks", {"trunk": {"port_id": made[0], "sub_ports": [inside]}})
+    server = await w.demo.boot(imageRef=await w.demo.image(), networks=[{"port": made[0]}])
+    await w.demo.until_status(server, "ACTIVE")
+    return server, made
+
+
+def in_trunks(agent: FakeAgent) -> dict[str, bool]:
+    """Of the ports in trunks on a host, by id, whether they carry anything."""
+    owned = [item for item in agent.objects.values() if isinstance(item, IntentPort)]
+    return {item.id: item.admin_state_up for item in owned if item.trunk is not None}
+
+
+@pytest.mark.parametrize("ending", ["arrives", "fails"])
+def test_subports_go_with_the_guest_of_their_parent(tmp_path: Path, ending: str) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            first = await w.agent("h1")
+            server, (parent, sub) = await in_trunk(w)
+            second = await w.agent("h2")
+            first.live, second.live = working, silent
+            assert (await w.admin.action(server, "os-migrateLive", LIVE, "2.79")).status == 202
+            await second.until(lambda: bool(second.servers()))
+            await first.until(lambda: first.servers()[0].leave is not None)
+            assert in_trunks(first) == {parent: True, sub: True} and in_trunks(second) == {parent: False, sub: False}
+            shown = (await w.admin.get(f"/network/v2.0/ports/{sub}"))["port"]
+            assert shown["binding:host_id"] == "h1", "Neutron binds a subport where its parent is, and not before"
+
+            move = str(first.servers()[0].leave)
+            if ending == "fails":
+                await said(second, LiveReport(move, "failed", "no room for it"))
+                await ends(w, server)
+                await second.until(lambda: in_trunks(second) == {})
+                assert in_trunks(first) == {parent: True, sub: True}
+                return
+            await said(first, LiveReport(move, "sent", None, FIGURES))
+            await said(second, LiveReport(move, "loaded"))
+            await second.until(lambda: in_trunks(second) == {parent: True, sub: True})
+            await first.until(lambda: in_trunks(first) == {})
+            shown = (await w.admin.get(f"/network/v2.0/ports/{sub}"))["port"]
+            assert (shown["binding:host_id"], shown["binding:vif_type"]) == ("h2", "ovs")
+            assert (await place(w, server))[0] == "h2"
+
+    run(test())
+
+
+def test_a_guest_goes_nowhere_where_a_subport_of_its_has_no_place(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            first = await w.agent("h1")
+            server, _ = await in_trunk(w)
+            second = FakeAgent(w.cloud, "h2")
+            second.hello = msgspec.structs.replace(second.hello, tunnel_types=())
+            await second.connect()
+            refused = await w.admin.action(server, "os-migrateLive", LIVE, "2.25")
+            assert refused.status == 400 and "tunnel" in refused.message, refused.text
+            await first.until(lambda: len(in_trunks(first)) == 2)
+            assert in_trunks(second) == {}, "nothing is left of what was tried"
 
     run(test())

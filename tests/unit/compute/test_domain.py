@@ -62,6 +62,13 @@ def attributes(root: ElementTree.Element, path: str) -> dict[str, str]:
     return found.attrib
 
 
+def test_no_card_of_a_guest_filters_by_vlan() -> None:
+    """QEMU forgets the filter of a guest that goes on elsewhere, which then hears nothing of its VLANs."""
+    root = parsed(SERVER)
+    words = [each.attrib["value"] for each in root.iterfind(f"{{{domains.QEMU_NAMESPACE}}}commandline/*")]
+    assert words == ["-global", "virtio-net-device.ctrl_vlan=off"]
+
+
 def test_the_hybrid_interface_is_the_seeds() -> None:
     interface = parsed(SERVER, HYBRID).find("devices/interface")
 

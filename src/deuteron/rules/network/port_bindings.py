@@ -104,15 +104,20 @@ def activate(tx: Tx, settings: Settings, port: PortRow, host: str) -> PortBindin
 def await_guest(tx: Tx, settings: Settings, port: PortRow, host: str) -> str | None:
     """Let the port have its device on the host, where its guest is about to come; why that cannot be.
 
-    It has an inactive binding there, and nothing goes to it or comes from it before that is activated. Idempotent.
+    It has an inactive binding there, and nothing goes to it or comes from it before that is activated. The subports of
+    its trunk are ready there as well, and go with it; their bindings are their parent's. Idempotent. Where it cannot
+    be, nothing of it is there.
+
     Raises: as `create_binding`.
     """
-    if trunk_ports.place_of(tx, port["id"]) is not None:
-        return f"port {port['id']} is in a trunk, whose ports do not move while their guest runs"
     network = find(tx, NETWORK, port["network_id"])
     assert network is not None  # a port keeps its network
-    why = bindings.prepare(tx, settings, port, network, host, None)
+    place = trunk_ports.place_of(tx, port["id"])
+    why = bindings.prepare(tx, settings, port, network, host, place)
+    if why is None and place is not None:
+        why = trunk_ports.await_subports(tx, settings, port["id"], host)
     if why is not None:
+        slots.detach_port(tx, port["id"], on=host)
         return why
     if not any(each["host"] == host for each in bindings_of(tx, port)):
         create_binding(tx, settings, port, host, port["binding:vnic_type"], dict(port["binding:profile"]))
@@ -127,6 +132,7 @@ def await_no_more(tx: Tx, port_id: PortId, host: str) -> None:
         return
     slots.detach_port(tx, port_id, on=host)
     bindings.forget(tx, port_id, host)
+    trunk_ports.await_no_more(tx, port_id, host)
     tx.changed("port", port_id)
 
 

@@ -27,7 +27,7 @@ from deuteron.model.scalars import PortId
 from deuteron.model.settings import Settings
 from deuteron.rules.network import bindings, faults, routed
 from deuteron.rules.network.kinds import change, find, remove
-from deuteron.store import query
+from deuteron.store import query, slots
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import ports, table_of, trunk_ports
 from deuteron.store.prepared import Prepared
@@ -185,6 +185,34 @@ def bind(tx: Tx, settings: Settings, trunk: TrunkRow, host: str, subports: Seque
     return is_bound
 
 
+def await_subports(tx: Tx, settings: Settings, parent_id: PortId, host: str) -> str | None:
+    """Let the subports be ready on the host, where the guest of their parent is about to come; why that cannot be.
+
+    Nothing goes to them or comes from them there before they are bound there. Where one cannot be, none is.
+    """
+    done: list[PortId] = []
+    for row, place in _subports_of(tx, parent_id):
+        if row["binding:vif_type"] in ("unbound", "binding_failed"):
+            continue  # it carries nothing where it is, and is bound anew with its parent
+        network = find(tx, NETWORK, row["network_id"])
+        assert network is not None  # a port keeps its network
+        why = bindings.prepare(tx, settings, row, network, host, place)
+        if why is not None:
+            for port_id in done:
+                _await_no_more(tx, port_id, host)
+            return f"subport of trunk {place.id}: {why}"
+        done.append(row["id"])
+        tx.changed("port", row["id"])
+    return None
+
+
+def await_no_more(tx: Tx, parent_id: PortId, host: str) -> None:
+    """The guest of the parent does not come to the host: its subports are nowhere there."""
+    for row, _ in _subports_of(tx, parent_id):
+        if row["binding:host_id"] != host:
+            _await_no_more(tx, row["id"], host)
+
+
 def judge(tx: Tx, port_ids: Collection[str]) -> None:
     """Give the trunks of these ports the status that follows from the ports', of which a host has just spoken."""
     if not port_ids or query.most_rows(tx, trunk_ports) == 0:
@@ -215,6 +243,23 @@ def _status(tx: Tx, trunk: TrunkRow) -> str | None:
     # Of a port that is administratively down the host says DOWN once it is wired.
     is_wired = all(status == "ACTIVE" or not is_up for _, status, is_up, _ in by_id.values())
     return "ACTIVE" if is_wired else None
+
+
+def _await_no_more(tx: Tx, port_id: PortId, host: str) -> None:
+    slots.detach_port(tx, port_id, on=host)
+    tx.changed("port", port_id)
+
+
+def _subports_of(tx: Tx, parent_id: PortId) -> list[tuple[PortRow, PortTrunk]]:
+    """Those of the trunk whose parent the port is, with their places in it."""
+    place = place_of(tx, parent_id)
+    trunk = None if place is None or place.segmentation_id else find(tx, TRUNK, TrunkId(place.id))
+    found = []
+    for each in () if trunk is None else trunk["sub_ports"]:
+        row = find(tx, PORT, each["port_id"])
+        if trunk is not None and row is not None:
+            found.append((row, PortTrunk(trunk["id"], parent_id, each["segmentation_id"])))
+    return found
 
 
 def _unbind(tx: Tx, port_id: PortId) -> None:
