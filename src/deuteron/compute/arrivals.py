@@ -73,6 +73,8 @@ class Arrivals:
         rows = {row.target: Path(row.path) for row in domains.disk_rows(server, str(folder))}
         check(layout, _largest(server))
         for disk in layout.disks:
+            if disk.target not in rows:
+                continue  # a volume, which is there
             size = str(disk.size_bytes)
             run_tool(["qemu-img", "create", "-q", "-f", "qcow2", str(rows[disk.target]), size])
         if server.config_drive:
@@ -197,4 +199,5 @@ def _largest(server: IntentServer) -> dict[str, int]:
     """How large the server's disks may be, in bytes, by target."""
     root = server.root_disk_gib << 30 or (server.image and server.image.virtual_size_bytes) or _MOST_ROOT_GIB << 30
     known = {"disk": root, "disk.eph0": server.ephemeral_disk_gib << 30, "disk.swap": server.swap_mib << 20}
-    return {row.target: known[Path(row.path).name] for row in domains.disk_rows(server, "/")}
+    own = {row.target: known[Path(row.path).name] for row in domains.disk_rows(server, "/")}
+    return {**own, **{each.target: each.copied_gib << 30 for each in server.volumes if each.copied_gib}}

@@ -2,7 +2,7 @@
 
     say where its devices are      control    the other host makes disks and a QEMU that waits, and says so
     copy the disks                 disk-vda…  and everything that the guest writes meanwhile (`blockdev-mirror`);
-                                              its volumes stay where they are, and both hosts reach them
+                                              volumes that both hosts reach stay where they are, others are disks
     copy the memory                memory     and what the guest writes, again and again, until little is left
     the guest stands still: the disks' copies are complete, what is left of the memory and the devices' state goes
 
@@ -111,8 +111,10 @@ class Departures:
         """Say what the guest is made of. The nodes and sizes of its disks, by target."""
         xml = dom.XMLDesc(0)
         by_alias = qmp.block_nodes(dom)
-        # Volumes are not copied: the other host reaches them.
-        volumes = set(described.volume_disks(xml).values())
+        wanted = self._wanted(server_id)
+        copied = {each.volume_id for each in wanted.volumes if each.copied_gib} if wanted is not None else set[str]()
+        # Other volumes are not copied: the other host reaches them.
+        volumes = {target for id, target in described.volume_disks(xml).items() if id not in copied}
         own = {target: alias for target, alias in described.disk_aliases(xml).items() if target not in volumes}
         nodes = {target: by_alias[alias] for target, alias in own.items()}
         drive = self._files.path(server_id) / "disk.config"

@@ -59,6 +59,7 @@ def apply(tx: Tx, settings: Settings, host: str, report: Report, kept: Sequence[
     for server in report.servers:
         server_reports.apply_report(tx, settings, host, server)
     for volume in report.volumes:
+        live_moves.heard_of_volume(tx, settings, host, volume)
         moving_volumes.heard(tx, host, volume)
         root_reimages.heard(tx, host, volume)
         volume_reports.of_volume(tx, host, volume)

@@ -470,6 +470,8 @@ class ServerVolume(msgspec.Struct, frozen=True, omit_defaults=True):
     """The host that the guest is on its way from, which may have it at the same time."""
     after: tuple[str, ...] = ()
     """Hosts that had it and are lost: what they still seem to have is not theirs any more."""
+    copied_gib: int = 0
+    """How large it is, where a guest that moves has another one on each of the two hosts, and the data go along."""
 
 
 class IntentServer(_Object, frozen=True, tag_field="kind", tag="server"):

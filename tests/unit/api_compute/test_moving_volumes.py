@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from deuteron.model.intent import IntentVolume, LiveReport, Report, VolumeReport
 from tests import rows
 from tests.unit.api_compute.harness import Answer, Client, World, run, world
 from tests.unit.api_compute.test_cold_moves import DISKS, asked, parcel, place
+from tests.unit.api_compute.test_cold_moves import status as migration_status
 from tests.unit.api_compute.test_evacuations import force_down
-from tests.unit.api_compute.test_live_moves import LIVE, actions, said, silent
+from tests.unit.api_compute.test_live_moves import FIGURES, LIVE, actions, said, silent
 from tests.unit.api_compute.test_root_volumes import boot, mapping
 from tests.unit.api_compute.test_root_volumes import bootable as plain
 from tests.unit.api_hosts.agent import FakeAgent, backend
@@ -273,18 +275,108 @@ def test_what_one_host_keeps_does_not_follow_everywhere(tmp_path: Path) -> None:
         async with world(tmp_path) as w:
             _, _, server, held = await alone(w)
             words = f"volume {held} is kept on host h1, no other reaches it"
-            for version, code in (("2.25", 400), ("2.79", 202)):
-                answer = await w.admin.action(server, "os-migrateLive", LIVE, version)
-                assert answer.status == code
-                assert code == 202 or f"{words}, and it cannot follow a guest that runs" in answer.message
-            assert (await actions(w, server))[0] == ("live-migration", "Error")
             made = await Volumes(w.demo).post("/snapshots", {"snapshot": {"volume_id": held, "force": True}})
             await Volumes(w.demo).until(f"/snapshots/{made['snapshot']['id']}", status("available"))
             answer = await w.admin.action(server, "migrate", None)
             assert (answer.status, f"{words}, and it cannot follow: it has snapshots" in answer.message) == (400, True)
+            for version, code in (("2.25", 400), ("2.79", 202)):
+                answer = await w.admin.action(server, "os-migrateLive", LIVE, version)
+                assert answer.status == code
+                assert code == 202 or f"{words}, and it cannot follow: it has snapshots" in answer.message
+            assert (await actions(w, server))[0] == ("live-migration", "Error")
             await force_down(w, "h1", True)
             answer = await w.admin.action(server, "evacuate", {}, "2.68")
             assert (answer.status, f"{words}, and that host is not there" in answer.message) == (400, True)
             assert (await w.demo.server(server))["status"] == "ACTIVE"
+
+    run(test())
+
+
+async def leaving(w: World) -> tuple[FakeAgent, FakeAgent, str, str]:
+    """As `alone`, and its guest is on its way to h2 while it runs."""
+    first, second, server, held = await alone(w)
+    first.live = second.live = silent
+    # It has no disk beside the volume, which is copied as one.
+    refused = await w.admin.action(server, "os-migrateLive", {"host": None, "block_migration": False}, "2.25")
+    assert refused.status == 400 and "is not on shared storage" in refused.message
+    answer = await w.admin.action(server, "os-migrateLive", {"host": None, "block_migration": True}, "2.25")
+    assert answer.status == 202, answer.text
+    await second.until(lambda: bool(second.servers()) and bool(volumes_of(second)))
+    await first.until(lambda: first.servers()[0].leave is not None)
+    return first, second, server, held
+
+
+def test_what_one_host_keeps_is_copied_with_a_guest_that_runs(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            first, second, server, held = await leaving(w)
+            leaves, comes = first.servers()[0], second.servers()[0]
+            (here,), (there,) = leaves.volumes, comes.volumes
+            assert (here.copied_gib, there.copied_gib, there.is_elsewhere, there.beside) == (1, 1, False, "")
+            (made,) = volumes_of(second)
+            nothing = (made.image, made.source_id, made.snapshot_id, made.take)
+            assert (made.size_gib, made.is_made, nothing) == (1, False, (None, None, None, None)), "an empty one"
+            assert [each.give for each in volumes_of(first)] == [None] and await hosts(w, [held]) == {"h1"}
+            shown = Volumes(w.admin)
+            code, _, words = await shown.error(
+                "POST", f"/volumes/{held}/action", {"os-extend": {"new_size": 9}}, "3.42"
+            )
+            assert code == 400 and "on its way" in words
+            first.obedient = False
+            await said(first, LiveReport(str(leaves.leave), "sent"))
+            assert [each.is_elsewhere for each in volumes_of(first)] == [False], "one of two"
+            await said(second, LiveReport(str(leaves.leave), "loaded"))
+            await second.until(lambda: second.servers()[0].arrive is not None)
+            assert [each.copied_gib for each in second.servers()[0].volumes] == [0]
+            await second.until(lambda: volumes_of(second)[0].is_made)
+            await first.until(lambda: [each.is_elsewhere for each in volumes_of(first)] == [True])
+            assert await hosts(w, [held]) == {"h2"}
+            first.obedient = True
+            await first.report()
+            await first.until(lambda: volumes_of(first) == [])
+            await said(second, None)
+            await w.demo.until_status(server, "ACTIVE")
+            found = (await shown.get(f"/volumes/{held}"))["volume"]
+            assert (found["status"], found["os-vol-host-attr:host"]) == ("in-use", "h2@file#file")
+            rows.check(w.cloud.database)
+
+    run(test())
+
+
+@pytest.mark.parametrize("ending", ["abort", "fault of the guest", "fault of the volume", "delete"])
+def test_a_guest_that_stays_has_its_volumes_where_they_were(tmp_path: Path, ending: str) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            first, second, server, held = await leaving(w)
+            second.obedient = False
+            if ending == "abort":
+                await said(first, LiveReport(str(first.servers()[0].leave), "working", None, FIGURES))
+                while await migration_status(w) != "running":
+                    await asyncio.sleep(0.01)
+                path = f"{SERVERS}/{server}/migrations/1"
+                assert (await w.admin.request("DELETE", path, version="2.24")).status == 202
+            elif ending == "fault of the guest":
+                await said(second, LiveReport(str(second.servers()[0].come), "failed", "no room for it"))
+            elif ending == "fault of the volume":
+                failed = VolumeReport(held, "error", 0, fault="no space is left")
+                await second.say(Report(second.revision, (), (), (), (failed,)))
+            else:
+                assert (await w.demo.request("DELETE", f"{SERVERS}/{server}")).status == 204
+            await second.until(lambda: [each.is_elsewhere for each in volumes_of(second)] == [True])
+            assert [each.is_elsewhere for each in volumes_of(first)] == [False]
+            if ending != "delete":
+                await w.demo.until_status(server, "ACTIVE")
+                assert await hosts(w, [held]) == {"h1"} and await place(w, server) == ("h1", "h1")
+                answer = await w.admin.action(server, "os-migrateLive", LIVE, "2.25")
+                assert answer.status == 400 and "something of it is still to be removed" in answer.message
+            second.obedient = True
+            await second.report()
+            await second.until(lambda: volumes_of(second) == [])
+            if ending != "delete":
+                first.live, second.live = first._moved, second._moved
+                assert (await w.admin.action(server, "os-migrateLive", LIVE, "2.25")).status == 202
+                await w.demo.until(server, lambda shown: shown["OS-EXT-STS:task_state"] is None)
+                assert await place(w, server) == ("h2", "h2") and await hosts(w, [held]) == {"h2"}
+            rows.check(w.cloud.database)
 
     run(test())

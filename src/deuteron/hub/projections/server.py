@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from typing import Any
 
 import msgspec
@@ -111,7 +111,8 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
         live = None if row.live is None else msgspec.convert(row.live, LiveMove)
         made_of = (*(("port", nic.port_id) for nic in nics[row.id]), *(("network", id) for id in networks_used))
         if live is not None:
-            yield from _on_its_way(row, live, item, made_of, asked)
+            copied = {id: volume for id, volume in kept.items() if _accompanies(volume)}
+            yield from _on_its_way(row, live, item, made_of, asked, copied)
             continue
         move = None if row.move is None else msgspec.convert(row.move, Move)
         if move is not None:
@@ -130,7 +131,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
 
 def _kept(tx: Tx, ids: Collection[str]) -> dict[str, AnyRow]:
     """What says where volumes are, by id."""
-    names = ("id", "host", "backend", "multiattach", "task")
+    names = ("id", "host", "backend", "multiattach", "task", "size", "move")
     columns = tuple(volumes_table.c[name] for name in names)
     return {row.id: row for row in rows(tx, lambda chunk: select(*columns).where(volumes_table.c.id.in_(chunk)), ids)}
 
@@ -164,7 +165,12 @@ def _volume(device: AnyRow, volume: AnyRow | None, host: str | None, lost: Set[s
 
 
 def _on_its_way(
-    row: AnyRow, live: LiveMove, item: IntentServer, made_of: tuple[Key, ...], asked: Set[Place]
+    row: AnyRow,
+    live: LiveMove,
+    item: IntentServer,
+    made_of: tuple[Key, ...],
+    asked: Set[Place],
+    copied: Mapping[str, AnyRow],
 ) -> Iterator[tuple[str, Made]]:
     """The server on both hosts of its move, of which it is at one."""
     to = msgspec.structs.replace
@@ -172,16 +178,36 @@ def _on_its_way(
         on = {row.host: to(item, arrive=live.id)}
     else:
         on = {
-            live.source: to(item, leave=live.id, is_leaving_still=live.is_forced),
-            live.dest: to(item, come=live.id, volumes=tuple(_beside(each, live.source) for each in item.volumes)),
+            live.source: to(
+                item,
+                leave=live.id,
+                is_leaving_still=live.is_forced,
+                volumes=tuple(_copied(each, copied.get(each.volume_id)) for each in item.volumes),
+            ),
+            live.dest: to(
+                item,
+                come=live.id,
+                volumes=tuple(_coming(each, live.source, copied.get(each.volume_id)) for each in item.volumes),
+            ),
         }
     for host, made in on.items():
         if (host, row.id) in asked:
             yield host, Made(made, rows=made_of)
 
 
-def _beside(volume: ServerVolume, source: str) -> ServerVolume:
-    """A volume that the other host still has. Only one that more than one host reaches is there."""
+def _accompanies(volume: AnyRow) -> bool:
+    return volume.task == travels.TASK and bool((volume.move or {}).get("is_live"))
+
+
+def _copied(volume: ServerVolume, found: AnyRow | None) -> ServerVolume:
+    """A volume on the host that the guest leaves."""
+    return volume if found is None else msgspec.structs.replace(volume, copied_gib=found.size)
+
+
+def _coming(volume: ServerVolume, source: str, copied: AnyRow | None) -> ServerVolume:
+    """A volume on the host that the guest comes to: one of its own, or else the other host still has it, too."""
+    if copied is not None:
+        return msgspec.structs.replace(volume, backend=copied.move["to"], copied_gib=copied.size, is_elsewhere=False)
     return msgspec.structs.replace(volume, is_elsewhere=True, beside=source)
 
 

@@ -22,7 +22,7 @@ from deuteron.model.intent import (
     VolumeUpload,
 )
 from deuteron.model.volume.rows import BackupRow, SnapshotRow, VolumeRow
-from deuteron.rules.volume import manage, moves, reimages
+from deuteron.rules.volume import manage, moves, reimages, travels
 from deuteron.store.database import Tx
 from deuteron.store.volume_tables import backups, snapshots, volumes
 
@@ -67,6 +67,8 @@ def _elsewhere(row: VolumeRow) -> IntentVolume:
     asked = row["move"] or {}
     if moves.is_coming(row):
         there = (asked.get("to", VOLUME_DRIVER), bool(asked.get("is_shared")))
+        if travels.accompanies(row):  # an empty one, which is written from outside
+            return IntentVolume(row["id"], row["size"], backend=there[0], is_shared=there[1])
         return IntentVolume(row["id"], row["size"], backend=there[0], is_shared=there[1], take=asked.get("id"))
     return IntentVolume(row["id"], row["size"], backend=asked.get("left", VOLUME_DRIVER), is_elsewhere=True)
 

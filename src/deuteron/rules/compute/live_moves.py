@@ -2,7 +2,7 @@
 
     asked      -> row: `live`, `other_host` is the new host; task migrating. The ports have their devices on both hosts
     new host   -> makes disks, and a QEMU that waits;  old host -> sends disks and memory (`api.hosts.streams`).
-                  Volumes are reached by both hosts, and the guest writes to them at one
+                  Volumes that both hosts reach the guest writes to at one; those of one host are copied as disks are
     old host   -> `sent`: the guest stands still, and all of it has gone;  new host -> `loaded`: all of it is there
     both said  -> the ports are plugged in on the new host, which is the row's host now: the guest goes on there
     new host   -> runs it, and the move is over; the old host removes what it has: it is not in its intent any more
@@ -26,10 +26,11 @@ from sqlalchemy import select
 from deuteron.model.caller import Caller
 from deuteron.model.compute import Flavor, LiveMove
 from deuteron.model.errors import ApiError, BadRequest
-from deuteron.model.intent import ServerReport
+from deuteron.model.intent import ServerReport, VolumeReport
 from deuteron.model.network import PORT
 from deuteron.model.scalars import PortId
 from deuteron.model.settings import Settings
+from deuteron.model.volume import VOLUME
 from deuteron.rules.compute import (
     block_devices,
     history,
@@ -48,6 +49,7 @@ from deuteron.rules.compute.states import require_state, require_unlocked
 from deuteron.rules.hosts import registry
 from deuteron.rules.network import port_bindings
 from deuteron.rules.network.kinds import find as find_network_row
+from deuteron.rules.volume import kinds, travels
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
 
@@ -156,6 +158,7 @@ def apply_report(tx: Tx, settings: Settings, host: str, row: ServerRow, said: Se
     if why is not None:  # they could be bound when it began
         give_up(tx, settings, row, why)
         return
+    moving_volumes.arrived(tx, row.id)
     moves.bind(tx, settings, row, move.dest)
     done = msgspec.structs.replace(after, is_done=True)
     lifecycle.set_server(tx, row.id, host=move.dest, other_host=None, live=msgspec.to_builtins(done))
@@ -194,8 +197,21 @@ def drop(tx: Tx, settings: Settings, row: ServerRow) -> None:
     move = move_of(row)
     if move is None or move.is_done:
         return
-    for nic in lifecycle.nics(row):
-        port_bindings.await_no_more(tx, nic.port_id, move.dest)
+    _await_no_more(tx, row, move.dest)
+
+
+def heard_of_volume(tx: Tx, settings: Settings, host: str, report: VolumeReport) -> None:
+    """A host says of a volume that is to be copied to it, with its guest, that it cannot make it: neither goes."""
+    if report.state != "error":
+        return
+    volume = kinds.seen(tx, VOLUME, report.id)
+    if volume is None or volume["other_host"] != host or not travels.accompanies(volume):
+        return
+    for device in block_devices.of_volume(tx, report.id):
+        row = tx.first(select(servers).where(servers.c["id"] == device.server_id))
+        move = None if row is None else move_of(row)
+        if row is not None and move is not None and not move.is_done:
+            give_up(tx, settings, row, f"on host {host}: {report.fault or 'the volume could not be made'}")
 
 
 def stranded(tx: Tx) -> list[str]:
@@ -217,7 +233,7 @@ def give_up_stranded(tx: Tx, settings: Settings) -> None:
 
 def _destination(tx: Tx, settings: Settings, row: ServerRow, asked: Asked) -> str:
     """The host that awaits the guest now, with devices for its ports. Raises: BadRequest."""
-    _refuse_unmovable(tx, row, asked)
+    _refuse_unmovable(tx, settings, row, asked)
     beside = _beside(tx, settings, row)
     source = registry.find(tx, settings, row.host or "")
     if source is None or not source.compute_up:
@@ -252,7 +268,23 @@ def _destination(tx: Tx, settings: Settings, row: ServerRow, asked: Asked) -> st
 
 
 def _await_on(tx: Tx, settings: Settings, row: ServerRow, host: str) -> str | None:
-    """Let the server's ports have devices on the host; why that cannot be."""
+    """Let the server's ports have devices on the host, and volumes that it does not reach be copied to it; why that
+    cannot be."""
+    why = _await_ports(tx, settings, row, host)
+    if why is None:
+        why = moving_volumes.accompany(tx, settings, row.id, host)
+        if why is not None:
+            _await_no_more(tx, row, host)
+    return why
+
+
+def _await_no_more(tx: Tx, row: ServerRow, host: str) -> None:
+    for nic in lifecycle.nics(row):
+        port_bindings.await_no_more(tx, nic.port_id, host)
+    moving_volumes.stay(tx, row.id)
+
+
+def _await_ports(tx: Tx, settings: Settings, row: ServerRow, host: str) -> str | None:
     done: list[PortId] = []
     for nic in lifecycle.nics(row):
         port = find_network_row(tx, PORT, nic.port_id)
@@ -270,9 +302,9 @@ def _await_on(tx: Tx, settings: Settings, row: ServerRow, host: str) -> str | No
     return None
 
 
-def _refuse_unmovable(tx: Tx, row: ServerRow, asked: Asked) -> None:
+def _refuse_unmovable(tx: Tx, settings: Settings, row: ServerRow, asked: Asked) -> None:
     """Raises: BadRequest for a server that has what cannot be copied."""
-    has_disks = _has_disks(tx, row)
+    has_disks = _has_disks(tx, row) or moving_volumes.are_copied(tx, settings, row)
     if not asked.copies_disks and has_disks:
         raise BadRequest(
             f"{row.host} is not on shared storage: Shared storage live-migration requires either shared storage or "

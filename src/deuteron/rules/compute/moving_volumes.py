@@ -1,7 +1,8 @@
 """Volumes of servers that go to another host: which hosts that may be, and what follows a server there.
 
 What the other host reaches over the network needs no more than to be let go and taken. What lies on one host goes after
-its server (`rules.volume.travels`), which waits for it there; only a guest that runs cannot wait.
+its server (`rules.volume.travels`), which waits for it there. A guest that runs cannot wait: what it has of these is
+copied with its own disks, and goes when it goes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from deuteron.model.volume.rows import VolumeRow
 from deuteron.rules.compute import block_devices, lifecycle
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.rules.hosts import registry
-from deuteron.rules.volume import kinds, placement, travels
+from deuteron.rules.volume import kinds, moves, placement, travels
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
 
@@ -28,7 +29,7 @@ class NotBound(Exception):
 def hosts_to_go_to(tx: Tx, settings: Settings, server: ServerRow, *, runs: bool = False) -> frozenset[str] | None:
     """The hosts where the server could be as well: they reach its volumes, or these can follow; None for any.
 
-    With `runs`, those alone that reach them. Raises: BadRequest when there is none but its own host.
+    With `runs`, its guest goes while it runs. Raises: BadRequest when there is none but its own host.
     """
     found: frozenset[str] | None = None
     for row in block_devices.of_server(tx, server.id):
@@ -37,9 +38,9 @@ def hosts_to_go_to(tx: Tx, settings: Settings, server: ServerRow, *, runs: bool 
             continue
         there = placement.reaching(tx, settings, volume["host"], volume["backend"])
         if len(there) == 1:
-            why = _why_not(tx, volume, runs=runs)
+            why = _why_not(tx, volume, runs=runs, is_readonly=bool(row.is_readonly))
             if why is None:
-                there |= travels.hosts(tx, settings, volume)
+                there |= travels.hosts(tx, settings, volume, is_near=runs)
             elif there == {server.host}:
                 raise BadRequest(
                     f"Instance {server.id} cannot go to another host: volume {volume['id']} is kept on host "
@@ -50,10 +51,57 @@ def hosts_to_go_to(tx: Tx, settings: Settings, server: ServerRow, *, runs: bool 
     return found
 
 
-def _why_not(tx: Tx, volume: VolumeRow, *, runs: bool) -> str | None:
+def are_copied(tx: Tx, settings: Settings, server: ServerRow) -> bool:
+    """Whether its host alone reaches a volume of it, which is copied then to go elsewhere while its guest runs."""
+    found = [kinds.seen(tx, VOLUME, row.volume_id) for row in block_devices.of_server(tx, server.id)]
+    return any(
+        len(placement.reaching(tx, settings, volume["host"], volume["backend"])) == 1
+        for volume in found
+        if volume is not None and volume["host"] is not None
+    )
+
+
+def accompany(tx: Tx, settings: Settings, server_id: str, host: str) -> str | None:
+    """Have what the host does not reach be copied to it with the server's guest; why that cannot be. Idempotent."""
+    copied = []
+    for row in block_devices.of_server(tx, server_id):
+        volume = kinds.seen(tx, VOLUME, row.volume_id)
+        if volume is None or volume["host"] is None:
+            continue
+        if host in placement.reaching(tx, settings, volume["host"], volume["backend"]):
+            continue
+        why = travels.why_not_with_guest(tx, settings, volume, host)
+        if why is not None:
+            return why
+        copied.append(volume)
+    for volume in copied:
+        travels.accompany(tx, settings, volume, host)
+    return None
+
+
+def stay(tx: Tx, server_id: str) -> None:
+    """The server's guest does not go to another host, and neither do its volumes."""
+    for volume in _accompanying(tx, server_id):
+        travels.stay(tx, volume)
+
+
+def arrived(tx: Tx, server_id: str) -> None:
+    """All of the server's guest is on the other host, and so are its volumes that were copied with it."""
+    for volume in _accompanying(tx, server_id):
+        moves.arrived(tx, volume)
+
+
+def _accompanying(tx: Tx, server_id: str) -> list[VolumeRow]:
+    found = [kinds.seen(tx, VOLUME, row.volume_id) for row in block_devices.of_server(tx, server_id)]
+    return [volume for volume in found if volume is not None and travels.accompanies(volume)]
+
+
+def _why_not(tx: Tx, volume: VolumeRow, *, runs: bool, is_readonly: bool) -> str | None:
     """Why a volume that one host reaches does not follow; None when it does."""
-    if runs:
-        return "it cannot follow a guest that runs. Migrate the server cold, or use volumes that several hosts reach."
+    if runs and volume["multiattach"]:
+        return "it cannot be copied while its guest runs, since several may have it. Migrate the server cold."
+    if runs and is_readonly:
+        return "it cannot be copied while its guest runs, which may not write to it. Migrate the server cold."
     keeper = registry.is_awaited(tx, volume["host"] or "")
     if not keeper:
         return "that host is not there."

@@ -105,18 +105,30 @@ def choose(
     size_gib: int,
     specs: Mapping[str, object],
     only: str | None = None,
+    *,
+    is_near: bool = False,
 ) -> Service | None:
     """What keeps a new volume of this size and of a type with these extra specs; None when nothing can.
 
-    With `only`, so that servers of this host reach it.
+    With `only`, so that servers of this host reach it; with `is_near`, on a disk of the host itself.
     """
-    fitting = [each for each in _fitting(tx, settings, size_gib, specs) if only in (None, each[1].host.name)]
+    fitting = [
+        each
+        for each in _fitting(tx, settings, size_gib, specs)
+        if only in (None, each[1].host.name) and not (is_near and each[1].backend.is_networked)
+    ]
     return min(fitting, key=lambda each: (-each[0], each[1].name))[1] if fitting else None
 
 
-def able(tx: Tx, settings: Settings, size_gib: int, specs: Mapping[str, object]) -> frozenset[str]:
-    """The hosts with a back end that could keep such a volume."""
-    return frozenset(each.host.name for _, each in _fitting(tx, settings, size_gib, specs))
+def able(
+    tx: Tx, settings: Settings, size_gib: int, specs: Mapping[str, object], *, is_near: bool = False
+) -> frozenset[str]:
+    """The hosts with a back end that could keep such a volume; `is_near`, on a disk of their own."""
+    return frozenset(
+        each.host.name
+        for _, each in _fitting(tx, settings, size_gib, specs)
+        if not (is_near and each.backend.is_networked)
+    )
 
 
 def _fitting(tx: Tx, settings: Settings, size_gib: int, specs: Mapping[str, object]) -> Iterator[tuple[float, Service]]:

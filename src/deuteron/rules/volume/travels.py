@@ -3,6 +3,10 @@
 They go as a volume does that is migrated by itself (`moves`), with task travel: nobody has the volume, or its server is
 off and has let it go. It stays in use, and what cannot be had is not given up: it is tried again, as its server waits.
 
+One whose guest runs goes with it (`accompany`): the other host makes an empty one, into which QEMU copies what the
+guest has written, and writes meanwhile, as it does of the server's own disks. It is the other host's in the transaction
+that makes the guest so (`moves.arrived`), and where that does not come the other host removes what it has (`stay`).
+
 Source: cinder/volume/api.py `migrate_volume`, for what may not go.
 """
 
@@ -47,9 +51,56 @@ def why_not(tx: Tx, row: VolumeRow) -> str | None:
     return None
 
 
-def hosts(tx: Tx, settings: Settings, row: VolumeRow) -> frozenset[str]:
-    """The hosts with a back end that could keep it, which is what its type demands."""
-    return placement.able(tx, settings, row["size"], types.specs_of(tx, row["volume_type_id"]))
+def hosts(tx: Tx, settings: Settings, row: VolumeRow, *, is_near: bool = False) -> frozenset[str]:
+    """The hosts with a back end that could keep it, which is what its type demands; `is_near`, on their own disks."""
+    return placement.able(tx, settings, row["size"], types.specs_of(tx, row["volume_type_id"]), is_near=is_near)
+
+
+def accompanies(row: VolumeRow) -> bool:
+    """Whether it is copied while its guest runs, and goes to another host with it."""
+    return row["task"] == TASK and bool((row["move"] or {}).get("is_live"))
+
+
+def why_not_with_guest(tx: Tx, settings: Settings, row: VolumeRow, host: str) -> str | None:
+    """Why the volume cannot be copied to the host while its guest runs; None when it can, or is already."""
+    if accompanies(row) and row["other_host"] == host:
+        return None
+    why = why_not(tx, row)
+    if why is None and _near(tx, settings, row, host) is None:
+        why = "no back end there has room for it"
+    return None if why is None else f"volume {row['id']} cannot come along: {why}"
+
+
+def accompany(tx: Tx, settings: Settings, row: VolumeRow, host: str) -> None:
+    """Have the host make an empty volume, into which it is copied while its guest runs. Idempotent.
+
+    `why_not_with_guest` has said that it can be.
+    """
+    if accompanies(row) and row["other_host"] == host:
+        return
+    chosen = _near(tx, settings, row, host)
+    assert chosen is not None  # it was there a moment ago
+    asked = {
+        "id": str(uuid.uuid4()),
+        "to_host": host,
+        "to": chosen.backend.name,
+        "pool": chosen.backend.pool_name,
+        "type_id": row["volume_type_id"],
+        "is_shared": row["multiattach"],
+        "is_live": True,
+    }
+    values = {"task": TASK, "migration_status": "migrating", "move": asked, "other_host": host}
+    kinds.change(tx, VOLUME, row, values)
+
+
+def _near(tx: Tx, settings: Settings, row: VolumeRow, host: str) -> placement.Service | None:
+    specs = types.specs_of(tx, row["volume_type_id"])
+    return placement.choose(tx, settings, row["size"], specs, host, is_near=True)
+
+
+def stay(tx: Tx, row: VolumeRow) -> None:
+    """Its guest does not go, so neither does it: nothing is to be left of it on the host that it was to go to."""
+    _stay(tx, row)
 
 
 def begin(tx: Tx, settings: Settings, row: VolumeRow, host: str) -> None:
