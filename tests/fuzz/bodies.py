@@ -592,6 +592,7 @@ BODIES: dict[tuple[str, str], list[Any]] = {
         {"remove_host": {"host": "h1"}},
         {"set_metadata": {"metadata": {"a": "b", "c": None}}},
     ],
+    ("POST", _C + "/os-aggregates/{id}/images"): [{"cache": [{"id": "$image"}]}, {"cache": [{"id": "$uuid"}]}],
     ("PUT", _C + "/os-hosts/{id}"): [{"status": "disable"}],
     ("PUT", _C + "/os-quota-sets/{id}"): [{"quota_set": {"instances": 5, "cores": -1, "force": True}}],
     ("POST", _C + "/os-volumes"): [

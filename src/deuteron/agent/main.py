@@ -168,6 +168,7 @@ class Agent:
             named = (each for server in self._intent.servers.values() for each in server.volumes)
             there |= {each.volume_id for each in named if each.is_elsewhere and each.backend in present}
         self._compute.sync(self._intent.servers, self._intent.ports, ready, self._looked_for, there)
+        self._compute.keep_images(self._intent.cached_images)
 
     def _sync_volumes(self) -> None:
         """Nothing of them waits for what a pass makes."""

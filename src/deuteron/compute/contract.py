@@ -15,7 +15,7 @@ from typing import Protocol
 import msgspec
 
 from deuteron.model.connections import Connection
-from deuteron.model.intent import GuestFigures, IntentPort, IntentServer, ServerReport, ServerVolume
+from deuteron.model.intent import GuestFigures, IntentCachedImage, IntentPort, IntentServer, ServerReport, ServerVolume
 
 
 class HostFacts(msgspec.Struct, frozen=True):
@@ -90,6 +90,10 @@ class ComputeDriver(Protocol):
         servers of which somebody waits to hear that they are gone: they are looked for, also when this driver
         knows nothing of them.
         """
+        ...
+
+    def keep_images(self, images: Mapping[str, IntentCachedImage]) -> None:
+        """Fetches `images`, and keeps them, whatever servers need; does not block. It is complete."""
         ...
 
     def kept(self) -> Mapping[str, str]:

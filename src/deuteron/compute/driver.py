@@ -39,11 +39,20 @@ from deuteron.compute.figures import figures_of
 from deuteron.compute.images import ImageCache, InstanceFiles, images_of
 from deuteron.compute.libvirtd import Libvirtd, ServerFailure, details_of, is_away
 from deuteron.compute.operations import Operations
+from deuteron.compute.precaching import Precaching
 from deuteron.compute.steps import ObservedServer, Step, next_step
 from deuteron.compute.streams import Streams
 from deuteron.compute.tools import ApiAway, DiskFailure
 from deuteron.compute.volumes import ServerVolumes
-from deuteron.model.intent import GuestFigures, HostSettings, IntentPort, IntentServer, LiveReport, ServerReport
+from deuteron.model.intent import (
+    GuestFigures,
+    HostSettings,
+    IntentCachedImage,
+    IntentPort,
+    IntentServer,
+    LiveReport,
+    ServerReport,
+)
 
 log = structlog.get_logger("deuteron.compute")
 
@@ -124,6 +133,7 @@ class LibvirtCompute:
         self._clock = clock
         state_dir = Path(settings.state_dir)
         self._images = ImageCache(state_dir / "images", settings.api_socket, settings.token)
+        self._precaching = Precaching(self._images, lambda: self.on_change())
         drives = ConfigDrives(settings.api_socket, settings.token)
         self._files = InstanceFiles(state_dir / "instances", self._images, drives.make)
         self._volumes = ServerVolumes(self._files, volumes)
@@ -197,6 +207,9 @@ class LibvirtCompute:
                 self._schedule(server_id, entry)
         self._wake.set()
 
+    def keep_images(self, images: Mapping[str, IntentCachedImage]) -> None:
+        self._precaching.want(images)
+
     def kept(self) -> Mapping[str, str]:
         with self._lock:
             # One that nobody wants is forgotten by the job that found nothing of it.
@@ -220,7 +233,7 @@ class LibvirtCompute:
                     found.append((f"server {server_id}", entry.image_fault or entry.move_fault or ""))
                 elif entry.step is Step.WAIT_FOR_PORTS:
                     found.append((f"server {server_id}", "waits until its ports are wired and its volumes are there"))
-            return tuple(found)
+            return (*found, *self._precaching.pending())
 
     def console_log(self, server_id: str, lines: int = -1) -> str:
         try:
@@ -261,6 +274,7 @@ class LibvirtCompute:
         self._closing.set()
         self._wake.set()
         self._watcher.join()
+        self._precaching.close()
         self._operations.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._libvirtd.close()
@@ -359,7 +373,7 @@ class LibvirtCompute:
                 used = {
                     image.id for other in self._servers.values() if other.wanted for image in images_of(other.wanted)
                 }
-            self._images.prune(used)
+            self._images.prune(used | self._precaching.kept())
 
     def _succeeded(self, server_id: str, entry: _Server, observed: ObservedServer, step: Step) -> None:
         with self._lock:

@@ -13,7 +13,15 @@ from contextlib import AbstractContextManager, nullcontext
 
 from deuteron.compute.contract import ConsoleUnavailable, HostFacts, HostUse, NoSuchConsole, NotRunning
 from deuteron.compute.domain import instance_name
-from deuteron.model.intent import GuestFigures, HostSettings, IntentPort, IntentServer, LiveReport, ServerReport
+from deuteron.model.intent import (
+    GuestFigures,
+    HostSettings,
+    IntentCachedImage,
+    IntentPort,
+    IntentServer,
+    LiveReport,
+    ServerReport,
+)
 
 SIMULATED_CONSOLE = (
     "This cloud runs without a data plane (deuteron up --dataplane none).\n"
@@ -68,6 +76,9 @@ class SimulatedCompute:
             changed = before != (self._servers, self._waiting, self._volumes_ready)
         if changed:
             self.on_change()
+
+    def keep_images(self, images: Mapping[str, IntentCachedImage]) -> None:
+        return None
 
     def kept(self) -> Mapping[str, str]:
         return {}

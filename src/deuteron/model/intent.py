@@ -640,6 +640,14 @@ class TunnelPeer(_Object, frozen=True, tag_field="kind", tag="peer"):
     tunnel_types: tuple[NetworkType, ...] = ("vxlan",)
 
 
+class IntentCachedImage(_Object, frozen=True, tag_field="kind", tag="cached_image"):
+    """An image that the host fetches before a server needs it, and keeps for a while."""
+
+    image: ImageRef
+    until: int
+    """In seconds since 1970; after that it is kept as any image that no server uses."""
+
+
 IntentObject = (
     TunnelPeer
     | IntentQosPolicy
@@ -655,6 +663,7 @@ IntentObject = (
     | IntentVolume
     | IntentSnapshot
     | IntentBackup
+    | IntentCachedImage
 )
 
 
@@ -676,6 +685,7 @@ class HostIntent(msgspec.Struct, frozen=True):
     volumes: dict[str, IntentVolume] = {}
     volume_snapshots: dict[str, IntentSnapshot] = {}
     backups: dict[str, IntentBackup] = {}
+    cached_images: dict[str, IntentCachedImage] = {}
 
 
 def key_of(item: IntentObject) -> Key:

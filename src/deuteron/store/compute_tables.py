@@ -55,6 +55,16 @@ aggregate_hosts = Table(
     Index("ix_compute_aggregate_hosts_host", "host"),
 )
 
+cached_images = Table(
+    "compute_cached_images",
+    metadata,
+    Column("image_id", Text, primary_key=True),
+    Column("host", Text, primary_key=True),
+    Column("until", Integer, nullable=False),
+    Index("ix_compute_cached_images_host", "host"),
+)
+"""Images that a host is to have, whatever its servers need, until so many seconds since 1970."""
+
 console_tokens = Table(
     "compute_console_tokens",
     metadata,

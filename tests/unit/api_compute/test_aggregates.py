@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.unit.api_compute.harness import Answer, World, run, world
+from deuteron.model.intent import IntentCachedImage
+from tests.unit.api_compute.harness import DATA, Answer, Client, World, run, world
+from tests.unit.api_hosts.agent import FakeAgent
 
 C = "/compute/v2.1"
 A = f"{C}/os-aggregates"
@@ -199,5 +202,86 @@ def test_placement_knows_the_aggregates_of_a_host(tmp_path: Path) -> None:
             assert (await w.admin.request("GET", at, headers=late)).json["aggregates"] == [own]
             await act(w, number, "remove_host", host="h1")
             assert (await w.admin.request("GET", at, headers=late)).json["aggregates"] == []
+
+    run(test())
+
+
+async def cache(w: World, number: object, *images: object, version: str = "2.81", user: Any = None) -> Answer:
+    body = {"cache": [{"id": each} for each in images]}
+    return await (user or w.admin).request("POST", f"{A}/{number}/images", body, version=version)
+
+
+def wanted(agent: FakeAgent) -> dict[str, IntentCachedImage]:
+    return {item.id: item for item in agent.objects.values() if isinstance(item, IntentCachedImage)}
+
+
+async def fetched(w: World, host: str, image: str) -> int:
+    """What a host is answered that fetches the image."""
+    headers = {"authorization": f"Bearer token-{host}"}
+    return (await Client(w.app).request("GET", f"/internal/images/{image}/file", headers=headers, unix=True)).status
+
+
+def test_hosts_of_an_aggregate_have_images_before_servers_need_them(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            first, second = await w.agent("h1"), await w.agent("h2")
+            number, image, other = await made(w, "fast", None, "h1"), await w.demo.image(), await w.demo.image()
+            assert await fetched(w, "h1", image) == 404
+            answer = await cache(w, number, image, other)
+            assert (answer.status, answer.body) == (202, b"")
+            await first.until(lambda: wanted(first).keys() == {image, other})
+            assert wanted(first)[image].image.id == image and wanted(first)[image].until > time.time() + 80000
+            assert (await fetched(w, "h1", image), await fetched(w, "h2", image)) == (200, 404)
+            assert wanted(second) == {}, "it is not in the aggregate"
+            assert (await cache(w, number, image)).status == 202, "said again it is kept for longer"
+            again = await w.agent("h1")
+            assert wanted(again).keys() == {image, other}, "a host that comes back hears of it"
+            assert (await w.demo.request("DELETE", f"/image/v2/images/{other}")).status == 204
+            await again.until(lambda: wanted(again).keys() == {image})
+
+    run(test())
+
+
+def test_an_image_that_gets_its_data_later_is_fetched_then(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            first = await w.agent("h1")
+            number = await made(w, "fast", None, "h1")
+            body = {"name": "later", "disk_format": "raw", "container_format": "bare"}
+            image = (await w.admin.post("/image/v2/images", body))["id"]
+            assert (await cache(w, number, image)).status == 202
+            octets = {"content-type": "application/octet-stream"}
+            sent = await w.admin.request("PUT", f"/image/v2/images/{image}/file", DATA, headers=octets)
+            assert sent.status == 204
+            await first.until(lambda: wanted(first).keys() == {image})
+
+    run(test())
+
+
+def test_what_cannot_be_cached_is_refused_as_nova_does(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            first = await w.agent("h1")
+            number, image = await made(w, "fast", None, "h1"), await w.demo.image()
+            nobody = "00000000-0000-4000-8000-000000000000"
+            assert (await cache(w, number, image, version="2.80")).status == 404
+            refused = await cache(w, number, image, user=w.demo)
+            assert (refused.status, "compute:aggregates:images" in refused.message) == (403, True)
+            assert (await cache(w, 99, image)).status == 404
+            for path, images, words in (
+                ("x", [image], "id must be an integer"),
+                (number, [image, image], "Duplicate images in request"),
+                (number, [nobody], f"Image {nobody} could not be found."),
+                (number, [image, nobody], f"Image {nobody} could not be found."),
+                (number, [], "non-empty"),
+                (number, ["x"], "is not a 'uuid'"),
+                (number, [None], "is not a 'uuid'"),
+            ):
+                answer = await cache(w, path, *images)
+                assert (answer.status, words in answer.message) == (400, True), (images, answer.text)
+            for body in ({}, {"cache": image}, {"cache": [image]}, {"cache": [{"id": image, "x": 1}]}, {"x": 1}, []):
+                answer = await w.admin.request("POST", f"{A}/{number}/images", body, version="2.81")
+                assert answer.status == 400, body
+            assert wanted(first) == {}, "of several all are asked for, or none"
 
     run(test())

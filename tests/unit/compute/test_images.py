@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import http.server
 import json
+import queue
 import socketserver
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +18,11 @@ import pytest
 
 from deuteron.compute.consoles import trim_log
 from deuteron.compute.images import ImageCache, InstanceFiles, swap_header
+from deuteron.compute.precaching import Precaching
 from deuteron.compute.tools import ApiAway, DiskFailure
-from deuteron.model.intent import ImageRef, IntentServer, RescueDisk
+from deuteron.model.intent import ImageRef, IntentCachedImage, IntentServer, RescueDisk
 from tests import needs
+from tests.clouds import wait_for
 
 IMAGE_ID = "11111111-1111-4111-8111-111111111111"
 SERVER_ID = "22222222-2222-4222-8222-222222222222"
@@ -286,3 +290,26 @@ def test_what_the_api_refuses_or_a_file_that_is_not_there_is_not_its_absence(tmp
     with pytest.raises(DiskFailure, match="401") as refusal:
         cache.fetch(reference())
     assert not isinstance(refusal.value, ApiAway)
+
+
+def test_what_is_wanted_before_a_server_needs_it_is_fetched_and_kept(tmp_path: Path, api: str) -> None:
+    cache, changes = ImageCache(tmp_path / "images", api, "secret"), queue.SimpleQueue[None]()
+    precaching = Precaching(cache, lambda: changes.put(None))
+    until = int(time.time()) + 3600
+    try:
+        precaching.want(
+            {IMAGE_ID: IntentCachedImage(IMAGE_ID, msgspec.structs.replace(reference(), sha256="no"), until)}
+        )
+        changes.get(timeout=10)
+        assert [what for what, _ in precaching.pending()] == [f"image {IMAGE_ID}"], "what came is not what was promised"
+        precaching.want({IMAGE_ID: IntentCachedImage(IMAGE_ID, reference(), until)})
+        changes.get(timeout=10) if precaching.pending() else None
+        wait_for("it is here", (tmp_path / "images" / IMAGE_ID).exists, timeout_s=10)
+        assert (tmp_path / "images" / IMAGE_ID).read_bytes() == CONTENT
+        cache.prune(precaching.kept(), keep_s=-1)
+        assert (tmp_path / "images" / IMAGE_ID).exists()
+        precaching.want({IMAGE_ID: IntentCachedImage(IMAGE_ID, reference(), 1)})
+        cache.prune(precaching.kept(), keep_s=-1)
+        assert not (tmp_path / "images" / IMAGE_ID).exists(), "its time is over"
+    finally:
+        precaching.close()

@@ -155,6 +155,7 @@ SMALL: Final = {
     "image_metadef_resource_types": "an administrator makes them",
     "compute_aggregates": "an administrator makes them",
     "compute_aggregate_hosts": "a few of each host",
+    "compute_cached_images": "a few of each host, for a day",
     "compute_flavors": "an administrator makes them",
     "network_flavors": "an administrator makes them",
     "network_service_profiles": "an administrator makes them",

@@ -825,6 +825,14 @@ def _compute() -> Iterator[tuple[str, Line]]:
         f"POST {aggregates}/{{aggregate}}/action",
         Line("os-aggregates:set_metadata", {"set_metadata": {"metadata": {}}}),
     )
+    yield (
+        f"POST {aggregates}/{{aggregate}}/images",
+        Line(
+            "compute:aggregates:images",
+            {"cache": [{"id": "00000000-0000-4000-8000-000000000000"}]},
+            headers={"openstack-api-version": "compute 2.81"},
+        ),
+    )
     yield f"GET {v2}/limits", Line("limits")
     quota = f"{v2}/os-quota-sets/{{project}}"
     yield f"GET {quota}", Line("os-quota-sets:show")
@@ -1395,7 +1403,10 @@ def _expected(service: str, line: Line, persona: str, variant: str) -> bool:
     if line.rule is None:
         return True
     rule = line.rule.removeprefix("@")
-    full = {"identity": f"identity:{rule}", "compute": f"os_compute_api:{rule}"}.get(service, rule)
+    full = {
+        "identity": f"identity:{rule}",
+        "compute": rule if rule.startswith("compute:") else f"os_compute_api:{rule}",
+    }.get(service, rule)
     of = "image" if line.rule.startswith("@") else service
     if of == "image":
         full = rule

@@ -17,6 +17,8 @@ _ADMIN: Final = "rule:admin_only"
 _MANAGER: Final = "rule:admin_only or (role:manager and project_id:%(project_id)s)"
 _ANYONE: Final = "@"
 _P: Final = "os_compute_api:"
+CACHE_IMAGES: Final = "compute:aggregates:images"
+"""The one rule that Nova calls otherwise."""
 
 POLICIES: Final[dict[str, str]] = {
     f"{_P}servers:index": _READ,
@@ -155,6 +157,7 @@ POLICIES: Final[dict[str, str]] = {
     f"{_P}os-aggregates:add_host": _ADMIN,
     f"{_P}os-aggregates:remove_host": _ADMIN,
     f"{_P}os-aggregates:set_metadata": _ADMIN,
+    CACHE_IMAGES: _ADMIN,
     f"{_P}os-migrate-server:migrate": _MANAGER,
     f"{_P}os-migrate-server:migrate:host": _ADMIN,
     f"{_P}os-migrate-server:migrate_live": _MANAGER,

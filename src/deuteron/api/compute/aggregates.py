@@ -5,17 +5,21 @@ Source: nova/api/openstack/compute/aggregates.py.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+from uuid import UUID
 
 from deuteron.api.call import Call, Reply
 from deuteron.api.compute import access, shapes
 from deuteron.api.compute.bodies import Body, metadata, wrapped
-from deuteron.model.codecs import quoted, whole_number
+from deuteron.api.compute.versions import only_from
+from deuteron.model.codecs import is_uuid, quoted, whole_number
 from deuteron.model.errors import BadRequest
-from deuteron.rules.compute import aggregates
+from deuteron.rules.compute import aggregates, cached_images
 from deuteron.rules.compute.aggregates import KEY, Aggregate
 from deuteron.rules.compute.faults import invalid
 from deuteron.store.database import Tx
+
+_MOST_IMAGES: Final = 100
 
 
 def list_all(call: Call, tx: Tx) -> Reply:
@@ -80,6 +84,37 @@ def act(call: Call, tx: Tx) -> Reply:
     else:
         found = aggregates.remove_host(tx, call.settings, _find(call, tx, action), host)
     return Reply(200, {"aggregate": _view(call, found)})
+
+
+def cache_images(call: Call, tx: Tx) -> Reply:
+    """Have its hosts fetch images before a server needs them."""
+    only_from(call, 81)
+    raw = call.json()
+    body = shapes.check(Body("", raw), shapes.AGGREGATE_IMAGES, call.version)
+    ids = _image_ids(body.raw["cache"])
+    if not call.policy.check(call.caller, access.CACHE_IMAGES, {}):
+        raise access.disallowed(access.CACHE_IMAGES)
+    number = _number(call)
+    if len(set(ids)) != len(ids):
+        raise BadRequest("Duplicate images in request", type="HTTPBadRequest")
+    cached_images.ask(tx, call.caller, aggregates.find(tx, number).hosts, ids)
+    return Reply(202)
+
+
+def _image_ids(raw: Any) -> list[str]:
+    """Raises: BadRequest."""
+    if not raw:
+        raise invalid("cache", raw, "[] should be non-empty")
+    if len(raw) > _MOST_IMAGES:
+        raise invalid("cache", f"{len(raw)} images", f"at most {_MOST_IMAGES} are accepted at once")
+    found = []
+    for place, each in enumerate(raw):
+        body = Body(f"cache.{place}", each).only((), ("id",))
+        image_id = body.raw["id"]
+        if not isinstance(image_id, str) or not is_uuid(image_id):
+            raise invalid(f"cache.{place}.id", image_id, f"{quoted(image_id)} is not a 'uuid'")
+        found.append(str(UUID(image_id)))
+    return found
 
 
 def _zone(body: Body) -> str | None:

@@ -15,7 +15,7 @@ from deuteron.api.compute.versions import only_until
 from deuteron.hub import departures
 from deuteron.model.codecs import is_uuid, whole_number
 from deuteron.model.errors import BadRequest, Conflict, NotFound
-from deuteron.rules.compute import aggregates, hosts, loads
+from deuteron.rules.compute import aggregates, cached_images, hosts, loads
 from deuteron.rules.compute.hosts import COMPUTE, CONTROL, CONTROLLER
 from deuteron.rules.compute.loads import Load
 from deuteron.rules.hosts import registry
@@ -124,6 +124,7 @@ def remove_service(call: Call, tx: Tx) -> Reply:
         if call.params["id"] in (registry.host_id(host.name, COMPUTE), host.name):
             if host.name not in call.settings.hosts:
                 aggregates.forget_host(tx, call.settings, host.name)
+                cached_images.forget_host(tx, host.name)
                 departures.forget(tx, call.settings, host.name)
                 return Reply(204)
             raise Conflict(

@@ -177,6 +177,7 @@ _ROUTES = (
     ("PUT", "/os-aggregates/{id}", aggregates.update, WRITE),
     ("DELETE", "/os-aggregates/{id}", aggregates.remove, WRITE),
     ("POST", "/os-aggregates/{id}/action", aggregates.act, WRITE),
+    ("POST", "/os-aggregates/{id}/images", aggregates.cache_images, WRITE),
     ("GET", "/limits", quotas.show_limits, READ),
     ("GET", "/os-quota-sets/{id}", quotas.show, READ),
     ("GET", "/os-quota-sets/{id}/detail", quotas.show_detail, READ),

@@ -147,6 +147,7 @@ AGGREGATE_ACTIONS: Final[Mapping[str, Shape]] = {
     "remove_host": {"host": _REQUIRED},
     "set_metadata": {"metadata": Field(required=1, kind="object")},
 }
+AGGREGATE_IMAGES: Final[Shape] = {"cache": Field(required=81, kind="array")}
 KEYPAIR: Final[Shape] = {"name": _REQUIRED, "public_key": Field(required=92), "type": Field(2), "user_id": Field(10)}
 GROUP: Final[Shape] = {
     "name": _REQUIRED,

@@ -27,6 +27,7 @@ from deuteron.hub.whole import whole_intent
 from deuteron.model.codecs import whole_number
 from deuteron.model.errors import ApiError, BadRequest, NotFound, Unauthorized
 from deuteron.model.intent import Difference, Wiring
+from deuteron.rules.compute import cached_images
 from deuteron.rules.compute.residents import uses_image
 from deuteron.rules.image.data import open_image
 from deuteron.rules.volume import images
@@ -84,7 +85,8 @@ async def _image(call: Call) -> Reply:
     def find() -> tuple[BinaryIO, int, str]:
         host = host_of(call.settings, call.headers.get("authorization", "")) or ""
         with call.store.read() as tx:
-            if not uses_image(tx, host, call.params["id"]) and not images.uses_image(tx, host, call.params["id"]):
+            asked = (uses_image, images.uses_image, cached_images.is_wanted)
+            if not any(uses(tx, host, call.params["id"]) for uses in asked):
                 raise NotFound(f"nothing of host {host} uses image {call.params['id']}")
             path, size, sha256 = open_image(call.settings, tx, call.params["id"])
         return _opened(path, call.params["id"]), size, sha256

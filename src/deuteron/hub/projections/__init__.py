@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from deuteron.hub.projections import (
     address_group,
+    cached_image,
     group_member,
     log,
     network,
@@ -35,5 +36,6 @@ PROJECTIONS: dict[str, Projection] = {
         volume.VOLUMES,
         volume.SNAPSHOTS,
         volume.BACKUPS,
+        cached_image.PROJECTION,
     )
 }

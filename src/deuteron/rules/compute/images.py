@@ -181,6 +181,15 @@ def reference(tx: Tx, image_id: str) -> ImageRef:
     return _reference(row)
 
 
+def whole(tx: Tx, image_id: str) -> ImageRef | None:
+    """The image as a host fetches it, if it is there, active and fit to be used."""
+    try:
+        row = image_rules.find(tx, image_id)
+    except NotFound:
+        return None
+    return _reference(row) if row["status"] == "active" and row["is_inspected"] else None
+
+
 def drop(tx: Tx, image_id: str) -> None:
     """Delete the image, whatever its state; nothing when it is gone."""
     try:
