@@ -16,10 +16,22 @@ _LINKS: Final = ("self", "schema")
 
 def _schema(name: str, codec: Object, of_server: tuple[str, ...] = ()) -> dict[str, Any]:
     made = codec.schema()
-    properties = {**made["properties"], **dict.fromkeys(of_server, _OF_SERVER)}
+    held = {field: _open(of_field) for field, of_field in made["properties"].items()}
+    properties = {**held, **dict.fromkeys(of_server, _OF_SERVER)}
     if codec in (NAMESPACE, OBJECT):
-        properties["properties"] = {"type": "object", "additionalProperties": PROPERTY.schema()}
+        properties["properties"] = {"type": "object", "additionalProperties": _open(PROPERTY.schema())}
     return {"name": name, "properties": properties, "required": made["required"], "additionalProperties": False}
+
+
+def _open(schema: dict[str, Any]) -> dict[str, Any]:
+    """Of what stands within another: it is shown with more than may be sent, with times and links, and a client that
+    compares what is shown with the schema, as Glance's own does, is to take it. As in Glance's schemas."""
+    opened = {name: value for name, value in schema.items() if value is not False or name != "additionalProperties"}
+    if "items" in opened:
+        opened["items"] = _open(opened["items"])
+    if "properties" in opened:
+        opened["properties"] = {name: _open(of_field) for name, of_field in opened["properties"].items()}
+    return opened
 
 
 def _properties() -> dict[str, Any]:
