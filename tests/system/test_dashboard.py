@@ -87,6 +87,16 @@ def axe(browser: Browser, *rules: str) -> list[Any]:
     return list(found)
 
 
+def cell(browser: Browser, row: str, column: int) -> str:
+    """What a table says in the row of this name, in the column of this number."""
+    look = (
+        "const rows = [...document.querySelectorAll('tbody tr')];"
+        "const row = rows.find((each) => each.cells[0].innerText === arguments[0]);"
+        "return row?.cells[arguments[1] - 1]?.innerText ?? ''"
+    )
+    return str(browser.script(look, row, column))
+
+
 def picture(browser: Browser, name: str) -> None:
     if folder := os.environ.get("DEUTERON_PICTURES"):
         (Path(folder) / f"dashboard-{name}.png").write_bytes(browser.picture())
@@ -209,6 +219,104 @@ def test_consoles_open_and_answer(cloud: Cloud, browser: Browser) -> None:
         browser.close_window()
         browser.look_at(first)
     browser.complaints()  # those of noVNC and spice-html5 are theirs
+
+
+def test_storage_and_the_rest_of_a_servers_life(cloud: Cloud, browser: Browser, tmp_path: Path) -> None:
+    log_in(cloud, browser)
+    open_page(browser, "Images")
+    disk = tmp_path / "disk.raw"
+    disk.write_bytes(b"\0" * 1_000_000)
+    browser.press("Create image")
+    browser.type("Image name", "zeros")
+    browser.attach("File", disk)
+    browser.choose("Format", "raw")
+    browser.press("Create")
+    browser.sees("977 KiB")
+
+    open_page(browser, "Volumes")
+    browser.press("Create volume")
+    browser.type("Volume name", "vol1")
+    browser.press("Create")
+    browser.sees("● available", 60)
+    browser.press("Attach vol1")
+    browser.choose("Server", "vm1")
+    browser.press("Attach")
+    browser.sees("vm1 as /dev/vdb", 60)
+    browser.press("Detach vol1")
+    browser.press("Detach")
+    browser.sees("● available", 60)
+    browser.press("Extend vol1")
+    browser.press("Extend")
+    browser.until(
+        "it is larger", lambda: "2" in cell(browser, "vol1", 3) and "available" in cell(browser, "vol1", 2), 60
+    )
+    browser.press("Snapshot vol1")
+    browser.type("Snapshot name", "snap1")
+    browser.press("Create")
+    open_page(browser, "Volume snapshots")
+    browser.until("the snapshot", lambda: "available" in cell(browser, "snap1", 2), 60)
+
+    open_page(browser, "Servers")
+    browser.press("vm1", "link")
+    browser.press("Lock")
+    browser.press("Unlock")
+    browser.press("Stop")
+    browser.press("Stop")
+    browser.press("Start", "button")
+    browser.sees("● active", 60)
+    browser.press("Rename")
+    browser.type("Server name", TRICK)
+    browser.press("Save")
+    browser.until("its name", lambda: browser.script("return document.title") == f"{TRICK} – Deuteron")
+
+    open_page(browser, "Floating IPs")
+    browser.press("Disassociate")
+    browser.press("Disassociate")
+    browser.press("Release")
+    browser.press("Release")
+    browser.sees("There are no floating IPs yet.")
+    assert browser.script("return window.owned") is None
+    assert browser.complaints() == []
+
+
+def test_an_administrator_keeps_projects_users_and_quotas(cloud: Cloud, browser: Browser) -> None:
+    log_in(cloud, browser, "admin")
+    open_page(browser, "All servers")
+    browser.sees("aio")
+    assert "net1=10.87.0." in browser.text
+    open_page(browser, "Differences")
+    browser.sees("aio: everything is as it should be")
+    open_page(browser, "Projects")
+    browser.press("Create project")
+    browser.type("Name", "lab")
+    browser.press("Create")
+    browser.press("lab", "link")
+    browser.press("Give a role")
+    browser.choose("User", "demo")
+    browser.choose("Role", "member")
+    browser.press("Give")
+    browser.sees("demo")
+    browser.press("Quotas", "link")
+    open_page(browser, "Quotas")
+    browser.press("lab", "link")
+    browser.press("Change instances")
+    browser.type("Limit", "3")
+    browser.press("Save")
+    browser.until("the quota", lambda: cell(browser, "instances", 3) == "3")
+    open_page(browser, "Users")
+    browser.press("Create user")
+    browser.type("Name", "ann")
+    browser.type("Password", "ann's own")
+    browser.choose("Project", "lab")
+    browser.choose("Role there", "member")
+    browser.press("Create")
+    browser.sees("ann")
+    browser.press("Log out")
+    browser.type("User", "ann")
+    browser.type("Password", "ann's own")
+    browser.press("Log in")
+    browser.sees("0 of 3")
+    assert browser.complaints() == []
 
 
 @pytest.mark.parametrize("who", ["demo", "admin"])

@@ -76,6 +76,12 @@ function projectChoice() {
   return [h("label", { for: id }, "Project"), select];
 }
 
+// Whoever logs in next begins at the beginning; after a session that ended, where it was.
+function logOut() {
+  history.replaceState(null, "", "#/overview");
+  return session.close();
+}
+
 // The whole page anew: somebody logged in, out, or went to another project.
 function build() {
   page?.abort();
@@ -88,7 +94,7 @@ function build() {
   const theme = button("Dark or light", turnTheme);
   const header = h("header", { class: "top" }, h("a", { class: "name", href: "#/overview" }, "Deuteron"), h("span", { class: "space" }),
     session.isOpen && [projectChoice(), h("span", { class: "user" }, session.user.name)], theme,
-    session.isOpen && button("Log out", () => session.close()));
+    session.isOpen && button("Log out", logOut));
   fill(document.body, skip, header, h("div", { class: "below" }, session.isOpen && navigation(), main), toasts());
   if (session.isOpen) {
     feed.start();
@@ -124,7 +130,10 @@ async function showPanel() {
   };
   title(panel ? panel.title || id : "There is no such page");
   heading.focus();
-  if (!panel) return;
+  if (!panel) {
+    container.append(h("p", {}, "It may be an administrator's. ", h("a", { href: "#/overview" }, "Go to the overview")));
+    return;
+  }
   const say = (error) => {
     if (!mine.signal.aborted) problem.textContent = error ? error.message : "";
   };
