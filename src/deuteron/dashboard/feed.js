@@ -7,6 +7,7 @@ const SOON_MS = 250;
 const ANYWAY_MS = 30000;
 const WITHOUT_MS = 4000;
 const AGAIN_MS = 3000;
+const ENDED = 4401;
 
 export class Feed {
   constructor(session) {
@@ -29,9 +30,10 @@ export class Feed {
       this.isPushed = true;
       this.wake();
     };
-    socket.onclose = () => {
+    socket.onclose = (event) => {
       this.isPushed = false;
       if (this.socket !== socket) return;
+      if (event.code === ENDED) this.wake(); // the next answer is a 401, which ends the session
       this.timer = setTimeout(() => this.session.isOpen && this.start(), AGAIN_MS);
     };
   }

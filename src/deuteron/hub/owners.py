@@ -42,10 +42,6 @@ class Owners:
     def __init__(self) -> None:
         self._owned: dict[str, set[tuple[str, str]]] = {}
 
-    @property
-    def projects(self) -> frozenset[str]:
-        return frozenset(self._owned)
-
     def watch(self, tx: Tx, projects: Iterable[str]) -> None:
         """Know these projects, and no other, from now on."""
         wanted = set(projects)
@@ -56,6 +52,11 @@ class Owners:
                 for kind, (table, column) in _TABLES.items()
                 for id in tx.scalars(select(table.c.id).where(table.c[column] == project))
             }
+
+    def forget(self, projects: Iterable[str]) -> None:
+        """Whose changes were not followed for a while: when they are watched again, they are read anew."""
+        for project in projects:
+            self._owned.pop(project, None)
 
     def told(self, tx: Tx, touched: Sequence[Change]) -> dict[str, set[str]]:
         """The kinds that each project is to be told of, in their order of the log; `tx` shows the rows after them."""

@@ -91,6 +91,19 @@ def test_a_page_hears_of_what_its_project_makes_changes_and_deletes(tmp_path: Pa
     run(test())
 
 
+def test_what_was_made_while_nobody_looked_is_known_to_the_next_page(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            async with pages(w, w.demo):
+                pass
+            made = await w.demo.post("/network/v2.0/routers", {"router": {"name": "r"}})
+            async with pages(w, w.demo) as (page,):
+                await w.demo.request("DELETE", f"/network/v2.0/routers/{made['router']['id']}")
+                await page.told_of("router")
+
+    run(test())
+
+
 def test_a_page_hears_nothing_of_another_project(tmp_path: Path) -> None:
     async def test() -> None:
         async with world(tmp_path) as w:

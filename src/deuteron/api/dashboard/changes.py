@@ -77,6 +77,8 @@ class Changes:
         self._again_s = again_s
         self._token_s = token_s
         self._owners = Owners()
+        self._left: set[str] = set()
+        """Projects whose last page left: what they own was not followed since."""
         self._pages: set[_Page] = set()
         self._unproven: Counter[str] = Counter()
         self._touched: set[Change] = set()
@@ -109,6 +111,8 @@ class Changes:
             await self._serve(page, receive, send)
         finally:
             self._pages.discard(page)
+            if page.project is not None and all(other.project != page.project for other in self._pages):
+                self._left.add(page.project)
 
     async def _admit(self, receive: Receive) -> _Page | int:
         """Whoever shows a token of a project, or the code to close with."""
@@ -153,7 +157,10 @@ class Changes:
         async with self._turns:
             projects = {page.project for page in self._pages if page.project is not None and not page.caller.is_admin}
 
+            left, self._left = self._left, set()
+
             def look() -> None:
+                self._owners.forget(left)
                 with self._database.read() as tx:
                     self._owners.watch(tx, projects)
 
