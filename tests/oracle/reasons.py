@@ -46,6 +46,7 @@ class Reason:
 
 RECORDED = (
     Reason("The recorded cloud had no QoS", r"extensions\.(qos|port-resource-request)[\w-]*", "extensions"),
+    Reason("An extension of our own", r"extensions\.deuteron-[\w-]+", "extensions"),
     Reason("The recorded cloud had no metering", r"extensions\.metering\w*", "extensions"),
     Reason(
         "The recorded cloud had no port forwarding",

@@ -202,6 +202,8 @@ class Route:
     as a write, and makes it: a handler that reads finds no way to write."""
     before: Callable[[Call], Any] | None = None
     """What a WRITE does before its turn, without a transaction: reads its body, makes keys. It becomes `call.given`."""
+    query: Mapping[str, bool] = field(default_factory=dict)
+    """What a query of its own may say, and whether it has to; what lists are asked for, their declarations say."""
     before_is_long: bool = False
     """Whether `before` takes more than some milliseconds whatever the body; then it runs in a thread."""
 

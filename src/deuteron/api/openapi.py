@@ -93,6 +93,10 @@ def _operation(service: Service, route: Route) -> dict[str, Any]:
     parameters: list[dict[str, Any]] = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}} for name in names
     ]
+    parameters += [
+        {"name": name, "in": "query", "required": is_needed, "schema": {"type": "string"}}
+        for name, is_needed in route.query.items()
+    ]
     operation: dict[str, Any] = {
         "operationId": re.sub(r"[^a-z0-9]+", "_", f"{route.method}{service.prefix}{route.path}".lower()).strip("_"),
         "tags": [service.name],

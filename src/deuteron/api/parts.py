@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from deuteron.api.jobs import Jobs
 from deuteron.api.meter import Meter
 from deuteron.api.policy import Policy
+from deuteron.api.tracer import Tracer
 from deuteron.hub.hub import Hub
 from deuteron.hub.steps import Steps
 from deuteron.model.settings import Settings
@@ -31,8 +32,11 @@ class Parts:
     names: Jobs = field(default_factory=lambda: Jobs("resolve", 16))
     """Of hosts, which a name server somewhere may be slow to tell."""
 
+    tracer: Tracer = field(default_factory=Tracer)
+
     def stop_jobs(self) -> None:
         """Before the database closes: what they have done is written by then, or never will be."""
+        self.tracer.stop()
         self.names.stop()
         self.imports.stop()
         self.downloads.stop()

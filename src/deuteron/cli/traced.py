@@ -7,13 +7,10 @@ cloud is asked as well (`live`).
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import click
-import msgspec
 
 from deuteron.cli.client import Client, NotAnswering, Refusal
 from deuteron.cli.hostline import HostRefusal, ask_host, listens
@@ -24,18 +21,18 @@ from deuteron.cli.topologies import stored_topology
 from deuteron.model.intent import Snapshot
 from deuteron.sandbox.cloud import Cloud, State, host_settings
 from deuteron.sandbox.topology import OUTSIDE, Topology
+from deuteron.trace import asking
+from deuteron.trace.asking import PROTOCOLS, Unfit, asked, between, is_address
 from deuteron.trace.catalog import COLLECTIONS, Catalog
-from deuteron.trace.ends import AmbiguousEnd, ends, external_networks, prefixes
+from deuteron.trace.ends import AmbiguousEnd, external_networks
 from deuteron.trace.live import Live
 from deuteron.trace.live import lines as live_lines
-from deuteron.trace.packet import ICMP, SCTP, TCP, UDP
 from deuteron.trace.report import Report, lines, report
 from deuteron.trace.unknown import Unknown
-from deuteron.trace.walk import Asked, NoSuchEnd
+from deuteron.trace.walk import NoSuchEnd
 from deuteron.trace.witness import Witness
-from deuteron.trace.world import Guest, Machine, World, gathered
+from deuteron.trace.world import Machine, World, gathered
 
-_PROTOCOLS = {"icmp": ICMP, "tcp": TCP, "udp": UDP, "sctp": SCTP}
 _ATTEMPTS = 3
 _NO_CLOUD = ("the cloud is not running, so nobody can be asked", "deuteron up")
 
@@ -54,7 +51,9 @@ def traced(
 
     Raises: Refused; BadParameter for a protocol that is none; StateError if there is no cloud.
     """
-    asked = _asked(protocol, size)
+    what = asked(protocol, size)
+    if what is None:
+        raise click.BadParameter(f'"{protocol}" is none: {PROTOCOLS}', param_hint="PROTOCOL")
     for option, given in (("--address", address), ("--gateway", gateway)):
         _refuse_no_address(option, given)
     cloud = existing_cloud(state)
@@ -63,16 +62,10 @@ def traced(
     try:
         catalog = catalog_of(Client(cloud.port, cloud.admin_password))
         world = world_of(state, cloud, catalog)
-        sender, receiver = ends(world, catalog, source, destination)
-        if gateway is not None and (sender.is_outside or sender.namespace is not None):
-            raise Refused(f"{sender.words} takes no other gateway: it is no guest", "--gateway is what a guest takes")
-        if address is not None and (":" in address) is not (":" in (receiver.address or "")):
-            raise Refused(f"{receiver.address} is not reached from {address}: they are of different IP versions")
-        if address is not None or gateway is not None:
-            sender = msgspec.structs.replace(sender, address=address or sender.address, gateway=gateway)
+        sender, receiver = between(world, catalog, source, destination, address, gateway)
         witness = Witness(world)
-        told = report(world, catalog, sender, receiver, asked, witness)
-        live = looked_live(state, cloud, witness, told, sender, receiver, asked) if is_live else None
+        told = report(world, catalog, sender, receiver, what, witness)
+        live = looked_live(state, cloud, witness, told, sender, receiver, what) if is_live else None
         return told, live, (*lines(told, catalog), *(() if live is None else live_lines(live)))
     except NotAnswering:
         raise Refused(*_NO_CLOUD) from None
@@ -83,23 +76,15 @@ def traced(
     except NoSuchEnd as error:
         hint = "an end is a server, port, router, floating IP, address, NETWORK/ADDRESS or outside"
         raise Refused(str(error), hint) from None
+    except Unfit as error:
+        raise Refused(str(error), error.hint) from None
     except Unknown as error:
         raise Refused(str(error), "what this cannot follow it does not guess; it is worth an issue") from None
 
 
-def _asked(text: str, size: int) -> Asked:
-    found = re.fullmatch(r"(icmp)|(tcp|udp|sctp)/(\d{1,5})", text)
-    if found is None or (found[3] and not 1 <= int(found[3]) <= 65535):
-        raise click.BadParameter(f'"{text}" is none: icmp, tcp/22, udp/53 or sctp/5000', param_hint="PROTOCOL")
-    return Asked(_PROTOCOLS[found[1] or found[2]], int(found[3] or 0), size)
-
-
 def _refuse_no_address(option: str, given: str | None) -> None:
-    if given is not None:
-        try:
-            ipaddress.ip_address(given)
-        except ValueError:
-            raise click.BadParameter(f'"{given}" is no address', param_hint=option) from None
+    if given is not None and not is_address(given):
+        raise click.BadParameter(f'"{given}" is no address', param_hint=option)
 
 
 def catalog_of(client: Client) -> Catalog:
@@ -144,13 +129,13 @@ def world_of(state: State, cloud: Cloud, catalog: Catalog) -> World:
         if cloud.dataplane == "ovs"
         else frozenset()
     )
-    return World(
+    return asking.world_of(
         machines,
+        catalog,
         external_networks(catalog),
-        frozenset(wires),
-        prefixes(catalog),
-        {str(row["id"]): Guest(str(row["status"])) for row in catalog.all("server")},
-        frozenset(str(row["host"]) for row in catalog.all("agent") if not row["alive"] and row["host"] in machines),
+        wires,
+        {str(row["id"]): str(row["status"]) for row in catalog.all("server")},
+        (str(row["host"]) for row in catalog.all("agent") if not row["alive"]),
         closed | {(OUTSIDE, wire) for wire, interface in wires.items() if (OUTSIDE, interface) in closed},
     )
 

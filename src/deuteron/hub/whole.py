@@ -5,6 +5,7 @@ Made by a view of its own, so it is what a host would hear that knows nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -22,18 +23,28 @@ _OF_OTHERS: Final = frozenset({"volume", "volume_snapshot", "backup"})
 
 def whole_intent(tx: Tx, settings: Settings, host: str) -> Snapshot:
     """The intent of a host at the revision that `tx` sees, without what concerns volumes."""
+    return whole_intents(tx, settings, (host,))[host]
+
+
+def whole_intents(tx: Tx, settings: Settings, hosts: Iterable[str]) -> dict[str, Snapshot]:
+    """The same of several, at one revision; what they share is made once."""
     views = Views(settings)
     revision = current_revision(tx)
     views.begin(tx, revision)
-    views.join(host)
-    found: dict[Key, IntentObject] = {}
+    found: dict[str, dict[Key, IntentObject]] = {host: {} for host in hosts}
+    for host in found:
+        views.join(host)
     while views.waiting:
         for message in views.step(tx, frozenset()):
             if message.text is None:
                 continue
             told = _DECODER.decode(message.text)
             assert isinstance(told, Snapshot | Change)  # nothing else is made of views
+            objects = found[message.host]
             for key in told.gone:
-                found.pop(key, None)
-            found |= {key_of(item): item for item in told.objects}
-    return Snapshot(revision, tuple(found[key] for key in sorted(found) if key[0] not in _OF_OTHERS))
+                objects.pop(key, None)
+            objects |= {key_of(item): item for item in told.objects}
+    return {
+        host: Snapshot(revision, tuple(objects[key] for key in sorted(objects) if key[0] not in _OF_OTHERS))
+        for host, objects in found.items()
+    }

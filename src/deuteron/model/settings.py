@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from deuteron.model.intent import MECHANISM, TUNNEL_TYPES, TunnelType
+from deuteron.model.intent import MECHANISM, TUNNEL_TYPES, FirewallDriver, TunnelType
 
 
 class ImportFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -152,6 +152,9 @@ class HostEntry(msgspec.Struct, frozen=True):
     tunnel_ip: str | None = None
     roles: tuple[str, ...] = ("network", "compute")
     mechanism_drivers: tuple[str, ...] = (MECHANISM,)
+    bridge_ports: dict[str, str] = {}
+    bridge_addresses: dict[str, str] = {}
+    """These two as `HostSettings` has them: a trace is walked through what is planned with them."""
 
     def __repr__(self) -> str:
         return f"HostEntry(bridge_mappings={self.bridge_mappings}, tunnel_ip={self.tunnel_ip}, roles={self.roles})"
@@ -180,6 +183,8 @@ class Settings(msgspec.Struct, frozen=True):
     """The one part that changes while the API runs, by `take_hosts`: whoever goes over it takes a copy first."""
     outside_token: str = ""
     """The secret of the host `outside`, which has no agent; "" where there is none."""
+    outside_wires: tuple[str, ...] = ()
+    """Physical networks that `outside` is on."""
     vlan_ranges: dict[str, tuple[tuple[int, int], ...]] = msgspec.field(
         default_factory=lambda: {"physnet1": ((1000, 2999),)}
     )
@@ -196,7 +201,8 @@ class Settings(msgspec.Struct, frozen=True):
     global_physnet_mtu: int = 1500
     path_mtu: int = 1500
     token_expiration_s: int = 24 * 3600
-    dataplane: str = "ovs"
+    dataplane: Literal["ovs", "none"] = "ovs"
+    firewall_driver: FirewallDriver = "openvswitch"
     operator: Operator = Operator()
     database: str = ""
     """The URI of a PostgreSQL database, without its password; "" is SQLite in the API's folder."""

@@ -263,6 +263,7 @@ def write_settings(state: State, cloud: Cloud, topology: Topology, virt_type: Li
         state.api.chmod(0o710)
     trunk = topology.physical_networks.vlan_interface
     provider = topology.physical_networks.neutron_external_interface
+    outside = topology.host(OUTSIDE)
     api_settings = {
         "state_dir": str(state.api),
         "host": "127.0.0.1",
@@ -277,10 +278,13 @@ def write_settings(state: State, cloud: Cloud, topology: Topology, virt_type: Li
                 "roles": host.roles,
                 "groups": host.groups,
                 "mechanism_drivers": host.mechanism_drivers,
+                "bridge_ports": host.bridge_ports,
+                "bridge_addresses": _bridge_addresses(topology, host),
             }
             for host in topology.agents
         },
         "outside_token": cloud.tokens[OUTSIDE],
+        "outside_wires": sorted(outside.physical_interfaces) if outside is not None else [],
         "admin_password": cloud.admin_password,
         "demo_password": cloud.demo_password,
         "database": cloud.database,
@@ -307,7 +311,6 @@ def write_settings(state: State, cloud: Cloud, topology: Topology, virt_type: Li
     _write_as(cloud.api_uid, state.api, {state.api_settings.name: _pretty(api_settings)})
     if cloud.host_ids is not None:
         give_hosts(state.folder / "hosts", [host.name for host in topology.hosts], cloud.host_ids)
-    outside = topology.host(OUTSIDE)
     if outside is not None:
         told = OutsideSettings(str(state.api_socket), cloud.tokens[OUTSIDE], outside.physical_interfaces)
         folder = state.host(OUTSIDE)
@@ -328,10 +331,6 @@ def host_settings(
     state: State, cloud: Cloud, topology: Topology, host: Host, virt_type: Literal["auto", "kvm", "qemu"] = "auto"
 ) -> HostSettings:
     """What the agent of a host is told at its start."""
-    tunnel_length = topology.networks.tunnel.rpartition("/")[2]
-    addresses = {host.tunnel_bridge: f"{host.tunnel_ip}/{tunnel_length}"} if host.tunnel_ip else {}
-    if host.external_ip is not None:
-        addresses[PROVIDER_BRIDGE] = f"{host.external_ip}/{topology.external.cidr.rpartition('/')[2]}"
     return HostSettings(
         host=host.name,
         state_dir=str(state.host(host.name)),
@@ -339,7 +338,7 @@ def host_settings(
         token=cloud.tokens[host.name],
         bridge_mappings=host.bridge_mappings,
         bridge_ports=host.bridge_ports,
-        bridge_addresses=addresses,
+        bridge_addresses=_bridge_addresses(topology, host),
         tunnel_ip=host.tunnel_ip,
         tunnel_types=topology.tunnel_types,
         firewall_driver=cloud.firewall,
@@ -351,6 +350,14 @@ def host_settings(
         packet_rates=host.packet_rates,
         volume_backends=host.volume_backends,
     )
+
+
+def _bridge_addresses(topology: Topology, host: Host) -> dict[str, str]:
+    tunnel_length = topology.networks.tunnel.rpartition("/")[2]
+    addresses = {host.tunnel_bridge: f"{host.tunnel_ip}/{tunnel_length}"} if host.tunnel_ip else {}
+    if host.external_ip is not None:
+        addresses[PROVIDER_BRIDGE] = f"{host.external_ip}/{topology.external.cidr.rpartition('/')[2]}"
+    return addresses
 
 
 def _write_as(uid: int | None, folder: Path, files: Mapping[str, bytes], folders: tuple[str, ...] = ()) -> None:

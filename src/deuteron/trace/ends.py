@@ -247,7 +247,7 @@ class _Words:
 
 def _address(word: str) -> str | None:
     try:
-        return str(ipaddress.ip_address(word))
+        return str(ipaddress.ip_address(word)) if "%" not in word else None  # a zone is a host's own
     except ValueError:
         return None
 

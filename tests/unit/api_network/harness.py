@@ -210,4 +210,5 @@ def cloud_in(folder: Path, store: Database | None = None, **values: Any) -> Iter
         rows.check(database)
     finally:
         client.loop.close()
+        cloud.stop_jobs()
         database.close()

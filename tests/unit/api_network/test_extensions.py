@@ -1,7 +1,7 @@
 """The list of extensions promises what is there, and what is there is promised.
 
-Each alias is one of Neutron's; with it come the attributes, routes and behaviours that its definition in neutron-lib
-has. What belongs to no extension is Neutron's core, or stands in `UNLISTED` with the reason.
+Each alias is one of Neutron's, or begins with `deuteron-`; with it come the attributes, routes and behaviours that its
+definition in neutron-lib has. What belongs to no extension is Neutron's core, or stands in `UNLISTED` with the reason.
 """
 
 from __future__ import annotations
@@ -188,6 +188,7 @@ ROUTES: dict[str, set[str]] = {
         "DELETE /auto-allocated-topology/{project}",
     },
     "availability_zone": {"GET /availability_zones"},
+    "deuteron-trace": {"GET /trace"},
     "binding-extended": {
         "GET /ports/{id}/bindings",
         "POST /ports/{id}/bindings",

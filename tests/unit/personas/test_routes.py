@@ -279,6 +279,8 @@ def _network() -> Iterator[tuple[str, Line]]:
             yield f"GET {one}", Line(f"get_{rule}")
             yield f"PUT {one}", Line(f"update_{rule}", {member: {}})
             yield f"DELETE {one}", Line(f"delete_{rule}")
+    # Whoever sees the end is told of it.
+    yield f"GET {v2}/trace", Line("get_port", query="source={port}&destination=outside")
     topology = f"{v2}/auto-allocated-topology/{{project}}"
     yield f"GET {topology}", Line("get_auto_allocated_topology")
     yield f"DELETE {topology}", Line("delete_auto_allocated_topology")

@@ -90,7 +90,12 @@ def rights(call: Call) -> Rights:
 
 
 def status(row: ServerRow) -> str:
-    return _STATUS.get(row.vm_state, {}).get(row.task_state) or _PLAIN.get(row.vm_state, "UNKNOWN")
+    return status_of(row.vm_state, row.task_state)
+
+
+def status_of(vm_state: str, task_state: str | None) -> str:
+    """The status that a server shows in a state."""
+    return _STATUS.get(vm_state, {}).get(task_state) or _PLAIN.get(vm_state, "UNKNOWN")
 
 
 def states_of(status_word: str) -> set[tuple[str, str | None]] | None:

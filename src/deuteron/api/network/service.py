@@ -18,6 +18,7 @@ from deuteron.api.network import (
     quotas,
     rights,
     topologies,
+    traces,
 )
 from deuteron.api.network.objects import Objects
 from deuteron.api.network.readable import Sight
@@ -51,6 +52,7 @@ class NetworkService:
 
     def __init__(self) -> None:
         self._seen = Sight()
+        self._traces = traces.Traces(self._seen)
         self._objects = {kind.name: Objects(kind, self._seen) for kind in KINDS}
 
     def routes(self) -> tuple[Route, ...]:
@@ -88,6 +90,7 @@ class NetworkService:
             Route("GET", "/v2.0/qos/rule-types", self.rule_types),
             Route("GET", "/v2.0/qos/rule-types/{type}", self.rule_type),
             Route("GET", "/v2.0/log/loggable-resources", self.loggable_resources),
+            Route("GET", "/v2.0/trace", self._traces.show, Mode.ASYNC, query=traces.QUERY),
             Route("GET", "/v2.0/quotas", quotas.list_all),
             Route("GET", "/v2.0/quotas/tenant", quotas.show_own),
             Route("GET", "/v2.0/quotas/project", quotas.show_own),

@@ -56,6 +56,11 @@ EXTENSIONS: Final[dict[str, Extension]] = {
         "Subnets from the default pool of prefixes.",
         "2016-02-18T18:00:00-00:00",
     ),
+    "deuteron-trace": Extension(
+        "Deuteron trace",
+        "Where a packet between two objects passes, and what stops it; no extension of Neutron's.",
+        "2026-11-23T00:00:00-00:00",
+    ),
     "dhcp_agent_scheduler": Extension(
         "DHCP Agent Scheduler", "Which hosts serve the DHCP of a network.", "2013-02-07T10:00:00-00:00"
     ),
