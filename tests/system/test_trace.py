@@ -15,7 +15,9 @@ import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -390,3 +392,19 @@ def test_the_text_names_hosts_rules_and_objects(place: Place) -> None:
         "default via 10.91.2.1",
     ):
         assert words in shown, words
+
+
+@ONE
+def test_the_api_walks_as_the_command_does(place: Place, tmp_path: Path) -> None:
+    for words in (("one", "four", "tcp/22"), ("three", "outside"), ("outside", "one", "icmp")):
+        drawing = tmp_path / "trace.svg"
+        told = place.trace(*words, "--picture", str(drawing))
+        assert ElementTree.parse(drawing).getroot().tag.endswith("svg")
+        protocol = words[2] if len(words) > 2 else "icmp"
+        query = {"source": words[0], "destination": words[1], "protocol": protocol}
+        heard = place.api.network.get("/trace", params=query).json()["trace"]
+        for way in ("there", "back"):
+            assert [(hop["host"], hop["place"], hop.get("rule", "")) for hop in heard[way]] == [
+                (hop["host"], hop["place"], hop.get("rule", "")) for hop in told.get(way, ())
+            ]
+        assert (heard["cause"] or {}).get("text") == (told.get("cause") or {}).get("text")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
 import click
 import msgspec
@@ -17,6 +19,13 @@ _SMALL_BYTES = 84
 @click.command()
 @state_option
 @click.option("--json", "as_json", is_flag=True, help="Print the trace as JSON.")
+@click.option(
+    "--picture",
+    "file",
+    type=click.Path(dir_okay=False, writable=True, allow_dash=True, path_type=Path),
+    metavar="FILE",
+    help="Draw the trace into this file, as SVG; - is the output.",
+)
 @click.option("--size", type=click.IntRange(28, 65535), default=_SMALL_BYTES, show_default=True, metavar="BYTES",
               help="Of the IP packet, which may not be fragmented.")  # fmt: skip
 @click.option("--address", metavar="ADDRESS", help="Send from this address, whatever the port may use.")
@@ -28,6 +37,7 @@ _SMALL_BYTES = 84
 def trace(
     state: State,
     as_json: bool,
+    file: Path | None,
     size: int,
     address: str | None,
     gateway: str | None,
@@ -47,11 +57,28 @@ def trace(
     """
     from deuteron.cli.traced import traced  # it loads all of planning, which no other command needs
 
-    told, live, text = traced(state, source, destination, protocol, size, address, gateway, is_live)
-    if as_json:
+    if as_json and str(file) == "-":
+        raise click.UsageError("the output is JSON or a picture, not both")
+    told, live, text, drawn = traced(state, source, destination, protocol, size, address, gateway, is_live)
+    if file is not None and str(file) != "-":
+        _write(file, drawn())
+    if str(file) == "-":
+        click.echo(drawn(), nl=False)
+    elif as_json:
         both = msgspec.to_builtins(told) | ({} if live is None else {"live": msgspec.to_builtins(live)})
         click.echo(msgspec.json.format(msgspec.json.encode(both), indent=2).decode())
     else:
         for line in text:
             click.echo(line)
     sys.exit(0 if told.is_answered and (live is None or live.parted is None) else 1)
+
+
+def _write(file: Path, text: str) -> None:
+    """Whole or not at all. Raises: ClickException."""
+    half = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        half.write_text(text, encoding="utf-8")
+        half.replace(file)
+    except OSError as error:
+        half.unlink(missing_ok=True)
+        raise click.ClickException(f"cannot write {file}: {error.strerror}") from None

@@ -7,8 +7,9 @@ cloud is asked as well (`live`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import click
 
@@ -27,6 +28,7 @@ from deuteron.trace.catalog import COLLECTIONS, Catalog
 from deuteron.trace.ends import AmbiguousEnd, external_networks
 from deuteron.trace.live import Live
 from deuteron.trace.live import lines as live_lines
+from deuteron.trace.picture import picture
 from deuteron.trace.report import Report, lines, report
 from deuteron.trace.unknown import Unknown
 from deuteron.trace.walk import NoSuchEnd
@@ -35,6 +37,16 @@ from deuteron.trace.world import Machine, World, gathered
 
 _ATTEMPTS = 3
 _NO_CLOUD = ("the cloud is not running, so nobody can be asked", "deuteron up")
+
+
+class Traced(NamedTuple):
+    """A trace as data, as text, and what draws it."""
+
+    told: Report
+    live: Live | None
+    """What the running cloud did, if it was asked."""
+    text: Sequence[str]
+    drawn: Callable[[], str]
 
 
 def traced(
@@ -46,8 +58,8 @@ def traced(
     address: str | None,
     gateway: str | None,
     is_live: bool = False,
-) -> tuple[Report, Live | None, Sequence[str]]:
-    """The trace, as data and as text; with what the running cloud says to it, if that is asked for.
+) -> Traced:
+    """The trace; with what the running cloud says to it, if that is asked for.
 
     Raises: Refused; BadParameter for a protocol that is none; StateError if there is no cloud.
     """
@@ -66,7 +78,8 @@ def traced(
         witness = Witness(world)
         told = report(world, catalog, sender, receiver, what, witness)
         live = looked_live(state, cloud, witness, told, sender, receiver, what) if is_live else None
-        return told, live, (*lines(told, catalog), *(() if live is None else live_lines(live)))
+        text = (*lines(told, catalog), *(() if live is None else live_lines(live)))
+        return Traced(told, live, text, partial(picture, told, catalog))
     except NotAnswering:
         raise Refused(*_NO_CLOUD) from None
     except (Refusal, HostRefusal) as error:

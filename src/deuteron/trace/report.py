@@ -137,13 +137,13 @@ def _hops(hops: Sequence[Hop], catalog: Catalog) -> Iterator[str]:
             whose = f"  [{catalog.called(*hop.about)}]"
         does = f"  {hop.does}" if hop.does else ""
         beside = f"  {hop.rule}" if hop.rule and not hop.does else ""
-        yield f"  {hop.host:<{width}}  {_called(hop.place, catalog)}{does}{beside}{whose}"
+        yield f"  {hop.host:<{width}}  {called(hop.place, catalog)}{does}{beside}{whose}"
         if hop.rule and hop.does:
             yield f"  {'':<{width}}    {hop.rule}"
 
 
-def _called(place: str, catalog: Catalog) -> str:
-    """A guest by the name of its server."""
+def called(place: str, catalog: Catalog) -> str:
+    """A place, a guest by the name of its server."""
     words = place.split(" ")
     if words[0] == "guest" and catalog.get("server", words[1]) is not None:
         words[1] = catalog.name("server", words[1])
