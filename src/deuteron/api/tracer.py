@@ -13,14 +13,14 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 import structlog
 
 from deuteron.api.jobs import Jobs
 from deuteron.model.errors import TooMany, Unavailable
-from deuteron.model.traces import TraceAnswer, TraceQuestion
+from deuteron.model.traces import FabricAnswer, Question, TraceAnswer
 
 log = structlog.get_logger("deuteron.api")
 
@@ -30,7 +30,8 @@ TIMEOUT_S: Final = 30.0
 """For one answer; planning 1,000 ports takes a second."""
 IDLE_S: Final = 60.0
 
-Ask = Callable[[Hashable], tuple[TraceQuestion, Hashable]]
+T = TypeVar("T", TraceAnswer, FabricAnswer)
+Ask = Callable[[Hashable], tuple[Question, Hashable]]
 """Makes a question and the key of what it says of hosts, given that of what the process was told, None of nothing: with
 the same key the question may leave hosts out."""
 
@@ -62,8 +63,8 @@ class Tracer:
             if not self._waiting[project_id]:
                 del self._waiting[project_id]
 
-    def answer(self, ask: Ask) -> TraceAnswer:
-        """Raises: Unavailable when no answer came in time."""
+    def answer(self, ask: Ask, kind: type[T]) -> T:
+        """The answer to a question of its kind. Raises: Unavailable when none came in time."""
         with self._lock:
             if self._rest is not None:
                 self._rest.cancel()
@@ -82,7 +83,7 @@ class Tracer:
             self._rest = threading.Timer(self._idle_s, self.stop_process)
             self._rest.daemon = True
             self._rest.start()
-            return msgspec.json.decode(line, type=TraceAnswer)
+            return msgspec.json.decode(line, type=kind)
 
     def _heard(self, ask: Ask) -> bytes:
         """The line that the process answers; nothing when it ended."""

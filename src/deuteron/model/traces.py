@@ -37,7 +37,14 @@ class TracedHost(msgspec.Struct, frozen=True):
     """What the host should have, volumes left out: a `Snapshot`."""
 
 
-class TraceQuestion(msgspec.Struct, frozen=True):
+class FabricQuestion(msgspec.Struct, frozen=True, tag_field="asks", tag="fabric"):
+    """What hosts should have of bridges, ports and namespaces."""
+
+    hosts: tuple[TracedHost, ...] | None
+    """All hosts; None for those of the question before."""
+
+
+class TraceQuestion(msgspec.Struct, frozen=True, tag_field="asks", tag="trace"):
     hosts: tuple[TracedHost, ...] | None
     """All hosts; None for those of the question before."""
     rows: dict[str, list[dict[str, Any]]]
@@ -99,3 +106,48 @@ class TraceAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
     trace: ToldTrace | None = None
     refused: Refused | None = None
     message: str = ""
+
+
+Question = FabricQuestion | TraceQuestion
+
+
+class FabricPort(msgspec.Struct, frozen=True, omit_defaults=True):
+    name: str
+    type: str
+    """internal, patch, system, vxlan, gre, geneve; of a Linux bridge veth, tap, vlan or vxlan."""
+    tag: int | None = None
+    """The VLAN on this host of the port's network."""
+    namespace: str = ""
+    to: str = ""
+    """The other end: of a patch, a veth or a tunnel."""
+    port_id: str = ""
+    """Of the Network API's port that it is there for."""
+
+
+class FabricBridge(msgspec.Struct, frozen=True):
+    name: str
+    kind: Literal["ovs", "linux"]
+    ports: tuple[FabricPort, ...]
+
+
+class FabricDevice(msgspec.Struct, frozen=True):
+    name: str
+    addresses: tuple[str, ...]
+
+
+class FabricNamespace(msgspec.Struct, frozen=True):
+    name: str
+    devices: tuple[FabricDevice, ...]
+
+
+class FabricHost(msgspec.Struct, frozen=True):
+    name: str
+    tunnel_ip: str
+    wires: dict[str, str]
+    """Physical network to the bridge that carries it."""
+    bridges: tuple[FabricBridge, ...]
+    namespaces: tuple[FabricNamespace, ...]
+
+
+class FabricAnswer(msgspec.Struct, frozen=True):
+    hosts: tuple[FabricHost, ...]

@@ -12,10 +12,11 @@ from typing import BinaryIO
 import msgspec
 
 from deuteron.model.intent import Snapshot
-from deuteron.model.traces import TraceAnswer, TracedHost, TraceQuestion
+from deuteron.model.traces import FabricAnswer, FabricQuestion, Question, TraceAnswer, TracedHost, TraceQuestion
 from deuteron.trace.asking import PROTOCOLS, Unfit, asked, between, world_of
 from deuteron.trace.catalog import Catalog
 from deuteron.trace.ends import AmbiguousEnd
+from deuteron.trace.plotted import plotted
 from deuteron.trace.report import report
 from deuteron.trace.seen import told_trace
 from deuteron.trace.unknown import Unknown
@@ -30,9 +31,14 @@ class Walker:
         self._known: dict[str, TracedHost] = {}
         self._machines: dict[str, Machine] = {}
 
-    def answer(self, question: TraceQuestion) -> TraceAnswer:
+    def answer(self, question: Question) -> TraceAnswer | FabricAnswer:
         if question.hosts is not None:
             self._plan(question.hosts)
+        if isinstance(question, FabricQuestion):
+            return FabricAnswer(tuple(plotted(machine) for machine in self._machines.values()))
+        return self._traced(question)
+
+    def _traced(self, question: TraceQuestion) -> TraceAnswer:
         catalog = Catalog(question.rows)
         what = asked(question.protocol, question.size_bytes)
         if what is None:
@@ -72,7 +78,7 @@ class Walker:
 def serve(asked: BinaryIO, answered: BinaryIO) -> None:
     """Answer every line of `asked`, until it ends."""
     walker = Walker()
-    decoder = msgspec.json.Decoder(TraceQuestion)
+    decoder = msgspec.json.Decoder(Question)
     for line in asked:
         answered.write(msgspec.json.encode(walker.answer(decoder.decode(line))) + b"\n")
         answered.flush()

@@ -124,6 +124,8 @@ HELD = {
     "test_a_project_that_asks_gets_a_network_behind_a_router",
     "`trace`, which Neutron does not have: where a packet between two objects passes, and what stops it": "unit/"
     "api_network/test_traces.py::test_a_rule_that_misses_in_an_own_group_is_told",
+    "`fabric`, what hosts should have, for administrators": "unit/api_network/test_traces.py::"
+    "test_what_hosts_should_have_is_for_administrators",
     "`trunks`": "system/test_trunks.py::test_each_port_of_the_device_reaches_its_own_network",
     "subports with a VLAN of their own or their network's": "unit/api_network/test_trunks.py::"
     "test_a_subport_may_take_the_tag_of_its_network",

@@ -188,7 +188,7 @@ ROUTES: dict[str, set[str]] = {
         "DELETE /auto-allocated-topology/{project}",
     },
     "availability_zone": {"GET /availability_zones"},
-    "deuteron-trace": {"GET /trace"},
+    "deuteron-trace": {"GET /fabric", "GET /trace"},
     "binding-extended": {
         "GET /ports/{id}/bindings",
         "POST /ports/{id}/bindings",

@@ -15,7 +15,7 @@ import pytest
 from deuteron.api.tracer import MOST_OF_A_PROJECT, MOST_WAITING, Tracer
 from deuteron.model.errors import TooMany, Unavailable
 from deuteron.model.intent import HostSettings, Snapshot
-from deuteron.model.traces import TracedHost, TraceQuestion
+from deuteron.model.traces import TraceAnswer, TracedHost, TraceQuestion
 from deuteron.trace.__main__ import Walker
 
 HOST = TracedHost(HostSettings("h", "", "", ""), msgspec.Raw(msgspec.json.encode(Snapshot(1))))
@@ -49,33 +49,33 @@ def pid_of(tracer: Tracer) -> int:
 
 def test_hosts_are_told_once(tracer: Tracer) -> None:
     heard: list[Hashable] = []
-    refused = [tracer.answer(asking(heard)).refused for _ in range(3)]
+    refused = [tracer.answer(asking(heard), TraceAnswer).refused for _ in range(3)]
     assert (refused, heard) == (["no-such-end"] * 3, [None, "k", "k"])
 
 
 def test_a_process_that_was_killed_is_started_again_and_told_everything(tracer: Tracer) -> None:
     heard: list[Hashable] = []
-    tracer.answer(asking(heard))
+    tracer.answer(asking(heard), TraceAnswer)
     first = pid_of(tracer)
     os.kill(first, signal.SIGKILL)
-    assert tracer.answer(asking(heard)).refused == "no-such-end"
+    assert tracer.answer(asking(heard), TraceAnswer).refused == "no-such-end"
     assert pid_of(tracer) != first
     assert heard[-1] is None
 
 
 def test_what_takes_too_long_is_ended_and_the_next_is_answered(tracer: Tracer) -> None:
-    tracer.answer(asking([]))
+    tracer.answer(asking([]), TraceAnswer)
     os.kill(pid_of(tracer), signal.SIGSTOP)
     tracer._timeout_s = 0.2
     with pytest.raises(Unavailable):
-        tracer.answer(asking([]))
+        tracer.answer(asking([]), TraceAnswer)
     tracer._timeout_s = 30
-    assert tracer.answer(asking([])).refused == "no-such-end"
+    assert tracer.answer(asking([]), TraceAnswer).refused == "no-such-end"
 
 
 def test_nobody_is_left_when_nobody_asks() -> None:
     tracer = Tracer(idle_s=0.05)
-    tracer.answer(asking([]))
+    tracer.answer(asking([]), TraceAnswer)
     until = time.monotonic() + 20
     while tracer._process is not None and time.monotonic() < until:
         time.sleep(0.01)
@@ -113,7 +113,7 @@ def test_a_host_of_which_nothing_changed_is_not_planned_again() -> None:
 def test_the_loop_is_free_while_a_trace_is_walked(tracer: Tracer) -> None:
     async def ask() -> tuple[bool, float]:
         longest = 0.0
-        job = asyncio.wrap_future(tracer.jobs.ask(lambda: tracer.answer(asking([]))))
+        job = asyncio.wrap_future(tracer.jobs.ask(lambda: tracer.answer(asking([]), TraceAnswer)))
         while not job.done():
             begun = time.perf_counter()
             await asyncio.sleep(0)

@@ -258,3 +258,22 @@ def test_a_port_that_is_plugged_in_nowhere_is_told_as_such(tmp_path: Path) -> No
         client.port(network, name="loose", device_owner="compute:nova")
         found = client.get("/v2.0/trace?source=loose&destination=outside", "demo")["trace"]
     assert (found["arrives"], found["cause"]["kind"]) == (False, "port-unbound")
+
+
+def test_what_hosts_should_have_is_for_administrators(cloud: Cloud) -> None:
+    for user in ("demo", "reader", "manager"):
+        answer = cloud.client.call("GET", "/v2.0/fabric", user=user)
+        assert (answer.status, answer.error["type"]) == (403, "PolicyNotAuthorized")
+    assert cloud.client.call("GET", "/v2.0/fabric?host=aio").status == 400
+    answer = cloud.client.call("GET", "/v2.0/fabric")
+    assert "secret-of-aio" not in answer.text
+    (host,) = answer.body["fabric"]["hosts"]
+    assert (host["name"], host["tunnel_ip"]) == (HOST, "192.0.2.1")
+    bridges = {each["name"]: {port["name"]: port for port in each["ports"]} for each in host["bridges"]}
+    assert {"br-int", "br-tun", "br-ex"} <= bridges.keys()
+    taps = {port["port_id"]: port for port in bridges["br-int"].values() if port.get("port_id")}
+    tags = [taps[port["id"]]["tag"] for port in (cloud.a, cloud.b, cloud.their_port)]
+    assert tags[0] == tags[1] != tags[2]
+    namespaces = {each["name"]: each["devices"] for each in host["namespaces"]}
+    router = namespaces[f"qrouter-{cloud.router}"]
+    assert ["10.1.0.1/24"] in [device["addresses"] for device in router]

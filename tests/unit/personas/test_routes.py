@@ -279,6 +279,7 @@ def _network() -> Iterator[tuple[str, Line]]:
             yield f"GET {one}", Line(f"get_{rule}")
             yield f"PUT {one}", Line(f"update_{rule}", {member: {}})
             yield f"DELETE {one}", Line(f"delete_{rule}")
+    yield f"GET {v2}/fabric", Line("get_agent", others=False)  # administrators, as with agents
     # Whoever sees the end is told of it.
     yield f"GET {v2}/trace", Line("get_port", query="source={port}&destination=outside")
     topology = f"{v2}/auto-allocated-topology/{{project}}"

@@ -50,6 +50,7 @@ POLICIES: dict[str, str] = {
     "shared": "field:networks:shared=True",
     "external": "field:networks:router:external=True",
     "external_network": "field:subnets:router:external=True",
+    "get_fabric": "rule:admin_only",
     "get_port_binding": "rule:admin_only or rule:service_api",
     "create_port_binding": "rule:service_api",
     "delete_port_binding": "rule:service_api",

@@ -90,6 +90,7 @@ class NetworkService:
             Route("GET", "/v2.0/qos/rule-types", self.rule_types),
             Route("GET", "/v2.0/qos/rule-types/{type}", self.rule_type),
             Route("GET", "/v2.0/log/loggable-resources", self.loggable_resources),
+            Route("GET", "/v2.0/fabric", self._traces.fabric, Mode.ASYNC),
             Route("GET", "/v2.0/trace", self._traces.show, Mode.ASYNC, query=traces.QUERY),
             Route("GET", "/v2.0/quotas", quotas.list_all),
             Route("GET", "/v2.0/quotas/tenant", quotas.show_own),

@@ -16,12 +16,13 @@ import msgspec
 
 from deuteron.api.call import Call, Reply
 from deuteron.api.compute import views
+from deuteron.api.network import rights
 from deuteron.api.network.readable import Sight
 from deuteron.hub import traces
 from deuteron.hub.log import current_revision
 from deuteron.model.codecs import whole_number
 from deuteron.model.errors import ApiError, Conflict, NotFound
-from deuteron.model.traces import COLUMNS, TraceAnswer, TraceQuestion
+from deuteron.model.traces import COLUMNS, FabricAnswer, FabricQuestion, TraceAnswer, TraceQuestion
 from deuteron.rules.hosts import registry
 from deuteron.rules.network import external, faults
 from deuteron.rules.network.kinds import Kind
@@ -64,10 +65,26 @@ class Traces:
                 return self._question(call, tx, said, known)
 
         with tracer.admit(call.caller.project_id):
-            answer = await asyncio.wrap_future(tracer.jobs.ask(partial(tracer.answer, ask)))
+            answer = await asyncio.wrap_future(tracer.jobs.ask(partial(tracer.answer, ask, TraceAnswer)))
         if answer.trace is None:
             raise _refusal(answer)
         return Reply(200, {"trace": msgspec.to_builtins(answer.trace)})
+
+    async def fabric(self, call: Call) -> Reply:
+        """GET /fabric: what every host should have of bridges, ports, tunnels and namespaces. Raises: Forbidden."""
+        rights.require(call, "get_fabric")
+        if call.query:
+            raise faults.http_bad_request(f"['{call.query[0][0]}'] is invalid attribute for filtering")
+        tracer = call.parts.tracer
+
+        def ask(known: Hashable) -> tuple[FabricQuestion, Hashable]:
+            with call.store.read() as tx, call.spent.step("reader"):
+                key = _key(call, tx)
+                return FabricQuestion(None if key == known else traces.traced_hosts(tx, call.settings)), key
+
+        with tracer.admit(call.caller.project_id):
+            answer = await asyncio.wrap_future(tracer.jobs.ask(partial(tracer.answer, ask, FabricAnswer)))
+        return Reply(200, {"fabric": msgspec.to_builtins(answer)})
 
     def _question(self, call: Call, tx: Tx, said: Mapping[str, str], known: Hashable) -> tuple[TraceQuestion, Hashable]:
         caller, settings = call.caller, call.settings
@@ -87,7 +104,7 @@ class Traces:
             # What is no server of the cloud is a device of whoever has its ports.
             devices = {row["device_id"] for row in rows["port"] if row["id"] in own and row["device_id"]}
             own |= devices - {each.id for each, _ in servers}
-        key = (current_revision(tx), msgspec.json.encode(settings.hosts))
+        key = _key(call, tx)
         question = TraceQuestion(
             None if key == known else traces.traced_hosts(tx, settings),
             rows,
@@ -116,6 +133,11 @@ class Traces:
             for row in found
             if readable(call.policy, call.caller, kind, row) is not None
         ]
+
+
+def _key(call: Call, tx: Tx) -> Hashable:
+    """Of what hosts should have."""
+    return current_revision(tx), msgspec.json.encode(call.settings.hosts)
 
 
 def _of_routers(tx: Tx, rows: dict[str, list[Values]], own: frozenset[str]) -> frozenset[str]:

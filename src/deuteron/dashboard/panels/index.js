@@ -3,6 +3,7 @@
 export { default as overview } from "./overview.js";
 export { default as servers } from "./servers.js";
 export { default as keypairs } from "./keypairs.js";
+export { default as topology } from "./topology.js";
 export { default as networks } from "./networks.js";
 export { default as routers } from "./routers.js";
 export { default as floatingIps } from "./floating-ips.js";
@@ -17,3 +18,4 @@ export { default as projects } from "./projects.js";
 export { default as users } from "./users.js";
 export { default as quotas } from "./quotas.js";
 export { default as differences } from "./differences.js";
+export { default as fabric } from "./fabric.js";
