@@ -247,6 +247,8 @@ def _unlike(host: str, difference: Difference) -> Parted:
     if difference.kind == "unwanted":
         return Parted("row-other", host, planned, live, f"host {host} has what nobody planned: {live}", _mends(host))
     kind = "flow-other" if difference.table == "flow" else "row-other"
+    if difference.table == "flow":
+        planned = planned.partition(" with actions=")[0]
     first, *others = live.split("; ")
     live = f"{first}; and {len(others)} more" if others else first
     return Parted(kind, host, planned, live, f"on host {host} {planned} is otherwise: {live}", _mends(host))

@@ -172,6 +172,13 @@ def test_rows_on_the_way_are_reasons(table: str, kind: str, wanted: str, actual:
     assert judged(Looked((elsewhere,), routes=FINE.routes), Probed("icmp", WENT, is_answered=True)).parted is None
 
 
+def test_a_flow_with_other_actions_is_said_with_both() -> None:
+    words = f"flow on br-int: {RULE} with actions=drop"
+    live = judged(Looked((Difference("flow", "differs", words, "actions=NORMAL"),), routes=FINE.routes), None)
+    assert live.parted is not None and live.parted.kind == "flow-other"
+    assert live.parted.text == f"on host h1 flow on br-int: {RULE} is otherwise: actions=NORMAL"
+
+
 def test_another_route_of_the_kernel_is_a_parting() -> None:
     live = judged(Looked(routes=(Route("qr-1"),)), Probed("icmp", WENT, is_answered=True))
     assert live.parted is not None and (live.parted.kind, live.parted.live) == ("route", "dev qr-1")
