@@ -542,7 +542,11 @@ BODIES: dict[tuple[str, str], list[Any]] = {
         {"volumeAttachment": {"volumeId": "$volume", "delete_on_termination": False}}
     ],
     ("POST", _C + "/servers/{id}/migrations/{migration}/action"): [{"force_complete": None}],
-    ("POST", _C + "/servers/{id}/remote-consoles"): [{"remote_console": {"protocol": "vnc", "type": "novnc"}}],
+    ("POST", _C + "/servers/{id}/remote-consoles"): [
+        {"remote_console": {"protocol": "vnc", "type": "novnc"}},
+        {"remote_console": {"protocol": "spice", "type": "spice-direct"}},
+    ],
+    ("POST", _C + "/servers/{id}/shares"): [{"share": {"share_id": "$uuid", "tag": "t"}}],
     ("POST", _C + "/flavors"): [
         {
             "flavor": {

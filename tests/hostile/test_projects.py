@@ -103,6 +103,8 @@ class Attack:
         headers = {"content-type": self.media_type} if self.media_type else {}
         if PROXIES.search(self.path):
             headers["openstack-api-version"] = "compute 2.1"
+        elif "/shares" in self.path:
+            headers["openstack-api-version"] = "compute 2.97"
         return person.call(self.method, self.target, self.body, headers)
 
 
@@ -520,6 +522,7 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
         "port": ids["ports"],
         "volume": ids["volumes"],
         "request": "x",
+        "share": ids["volumes"],
     }
     base = "/compute/v2.1/servers/{id}"
     yield Attack("GET", base, at=server)
@@ -529,7 +532,7 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
     for part in ("metadata", "metadata/{key}", "tags", "tags/{tag}", "ips", "ips/{network}", "os-security-groups",
                  "os-interface", "os-interface/{port}", "os-volume_attachments",
                  "os-volume_attachments/{volume}", "os-server-password", "os-instance-actions",
-                 "os-instance-actions/{request}"):  # fmt: skip
+                 "os-instance-actions/{request}", "shares", "shares/{share}"):  # fmt: skip
         yield Attack("GET", f"{base}/{part}", at=server)
     for method in ("POST", "PUT"):
         yield Attack(method, f"{base}/metadata", {"metadata": {"k": "mine"}}, server)
@@ -542,6 +545,8 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
     yield Attack("PUT", f"{base}/os-volume_attachments/{{volume}}", wanted, server)
     last.append(Attack("DELETE", f"{base}/os-volume_attachments/{{volume}}", at=server))
     last.append(Attack("DELETE", f"{base}/os-server-password", at=server))
+    yield Attack("POST", f"{base}/shares", {"share": {"share_id": ids["volumes"]}}, server)
+    last.append(Attack("DELETE", f"{base}/shares/{{share}}", at=server))
     console = {"remote_console": {"protocol": "vnc", "type": "novnc"}}
     yield Attack("POST", f"{base}/remote-consoles", console, server)
     last.append(Attack("DELETE", f"{base}/metadata/{{key}}", at=server))
@@ -944,6 +949,9 @@ NOT_TWICE = {
     "DELETE /compute/v2.1/servers/{id}/os-interface/{port}",
     "GET /compute/v2.1/servers/{id}/os-instance-actions/{request}",
     "GET /compute/v2.1/servers/{id}/ips/{network}",
+    "GET /compute/v2.1/servers/{id}/shares/{share}",  # no server has one
+    "POST /compute/v2.1/servers/{id}/shares",
+    "DELETE /compute/v2.1/servers/{id}/shares/{share}",
 }
 """Attacks that mean something and do not succeed for the owner either."""
 

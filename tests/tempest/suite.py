@@ -116,6 +116,8 @@ MOVES = replace(
             "live_migration": "true",
             "block_migration_for_live_migration": "true",
             "live_migrate_back_and_forth": "true",
+            "block_migrate_cinder_iscsi": "true",
+            "volume_backed_live_migration": "true",
         },
     },
 )

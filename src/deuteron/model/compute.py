@@ -283,6 +283,7 @@ SERVER: Final = Resource(
         _a("move", Anything(), "Its move to another host, until that is confirmed or reverted: `Move`."),
         _a("other_host", Text(nullable=True), "The host at the other end of its move."),
         _a("live", Anything(), "Its move to another host while its guest runs, until it runs there: `LiveMove`."),
+        _a("scheduler_hints", Anything(), "The hints that it was asked for with, each as a list."),
         _a("password", Text(nullable=True), "What the guest gave as its password, encrypted for its key pair."),
     ),
     indexes=(

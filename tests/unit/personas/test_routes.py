@@ -787,6 +787,11 @@ def _compute() -> Iterator[tuple[str, Line]]:
         f"POST {one}/remote-consoles",
         Line("os-remote-consoles", {"remote_console": {"protocol": "vnc", "type": "novnc"}}),
     )
+    shared = {"openstack-api-version": "compute 2.97"}
+    yield f"GET {one}/shares", Line("os-server-shares:index", headers=shared)
+    yield f"POST {one}/shares", Line("os-server-shares:create", {"share": {"share_id": "{volume}"}}, headers=shared)
+    yield f"GET {one}/shares/{{key}}", Line("os-server-shares:show", headers=shared)
+    yield f"DELETE {one}/shares/{{key}}", Line("os-server-shares:delete", headers=shared)
     # For whom may see tokens there is none.
     yield f"GET {v2}/os-console-auth-tokens/{{key}}", Line("os-console-auth-tokens", others=False, refused=(403,))
     live = f"{one}/migrations"

@@ -1,7 +1,8 @@
 """Remote consoles: where a browser finds a server's screen or terminal, with a token that opens it once.
 
 The host is asked whether the guest has such a console, while the client waits. Types whose hypervisors are gone, or are
-not here (`xvpvnc`, `rdp-html5`, `webmks`), are not available.
+not here (`xvpvnc`, `rdp-html5`, `webmks`), are not available; nor is `spice-direct`, for which guests' screens would
+have to listen on ports of their hosts (decisions/0033), and which Nova has switched off unless it is told otherwise.
 
 Source: nova/api/openstack/compute/remote_consoles.py, console_auth_tokens.py, schemas/remote_consoles.py (34.0.0).
 """
@@ -58,6 +59,8 @@ async def create(call: Call) -> Reply:
     body = Body("remote_console", whole.raw["remote_console"]).only(("protocol", "type"), ("protocol", "type"))
     protocols = (*_PROTOCOLS, "mks") if call.version >= 8 else _PROTOCOLS
     types = (*_KNOWN, "webmks") if call.version >= 8 else _KNOWN
+    if call.version >= 99:
+        types = (*types, "spice-direct")
     protocol = body.choice("protocol", protocols, "")
     wanted = body.choice("type", types, "")
     url = await _url(call, protocol, wanted)

@@ -57,6 +57,9 @@ QUERIES: Final[Mapping[tuple[str, str], Query]] = {
     ("GET", "/os-keypairs/{name}"): _KEYPAIR,
     ("DELETE", "/os-keypairs/{name}"): _KEYPAIR,
     ("GET", "/os-hosts"): Query({"zone": 1}),
+    ("GET", "/os-console-auth-tokens/{token}"): Query({}, 99),
+    ("GET", "/servers/{id}/shares"): Query({}, 97),
+    ("GET", "/servers/{id}/shares/{share}"): Query({}, 97),
     ("GET", "/os-services"): Query({"host": 1, "binary": 1}, 75),
     ("GET", "/os-hypervisors"): _HYPERVISORS,
     ("GET", "/os-hypervisors/detail"): _HYPERVISORS,
@@ -83,7 +86,7 @@ def checked(method: str, path: str, handler: Callable[..., Any]) -> Callable[...
     if query is None:
         return handler
 
-    def check(call: Call, tx: Any) -> Any:
+    def check(call: Call, *more: Any) -> Any:  # a transaction, but for a handler that waits by itself
         known = {name for name, since in query.names.items() if call.version >= since}
         if query.prefix is not None:
             known |= {name for name, _ in call.query if name.startswith(query.prefix)}
@@ -99,6 +102,6 @@ def checked(method: str, path: str, handler: Callable[..., Any]) -> Callable[...
         for name, value in call.query:
             if name in ("limit", "offset") and name in known and whole_number(value) is None:
                 raise invalid(name, value, f"'{value}' does not match '^[0-9]*$'")
-        return handler(replace(call, query=tuple(pair for pair in call.query if pair[0] in known)), tx)
+        return handler(replace(call, query=tuple(pair for pair in call.query if pair[0] in known)), *more)
 
     return check

@@ -158,6 +158,7 @@ def _where(call: Call, body: Body) -> Where:
         group=hints.get("group"),
         same_host=_hinted(hints, "same_host"),
         different_host=_hinted(hints, "different_host"),
+        hints={name: value if isinstance(value, list) else [value] for name, value in hints.items()},
     )
 
 

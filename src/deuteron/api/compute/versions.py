@@ -1,6 +1,6 @@
 """Versions: the documents that clients read first, and the microversion that a request asks for.
 
-Microversions 2.1 to 2.96 are answered in their own shape; what each changed that we have is handled where
+Microversions 2.1 to 2.101 are answered in their own shape; what each changed that we have is handled where
 the answer is made (`views`) or the body read. Features that a microversion brought and this cloud lacks are
 refused by name, at every microversion.
 
@@ -16,8 +16,8 @@ from deuteron.api.microversions import Microversions
 from deuteron.model.errors import NotFound
 
 MINIMUM: Final = 1
-MAXIMUM: Final = 96
-"""Of the minor number: 2.1 to 2.96."""
+MAXIMUM: Final = 101
+"""Of the minor number: 2.1 to 2.101."""
 _SPOKEN: Final = Microversions(2, MINIMUM, MAXIMUM, ("compute",), "x-openstack-nova-api-version")
 negotiate = _SPOKEN.negotiate
 

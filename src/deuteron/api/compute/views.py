@@ -14,11 +14,12 @@ import msgspec
 
 from deuteron.api.call import Call
 from deuteron.api.compute import access, paging
-from deuteron.model.compute import Flavor
+from deuteron.model.compute import Flavor, Inherited
 from deuteron.model.network.rows import SecurityGroupRow, SecurityGroupRuleRow
 from deuteron.model.scalars import SecurityGroupId
 from deuteron.rules.compute import aggregates, block_devices, interfaces
 from deuteron.rules.compute import groups as server_groups
+from deuteron.rules.compute.image_properties import SHOWN
 from deuteron.rules.compute.interfaces import Plugged
 from deuteron.rules.compute.lifecycle import ServerRow, nics
 from deuteron.rules.hosts import registry
@@ -202,7 +203,7 @@ def _detail(
         "user_id": row.user_id,
         "metadata": row.metadata or {},
         "hostId": host_id(row.project_id, row.host),
-        "image": {"id": row.image_id, "links": paging.bookmark(call, f"images/{row.image_id}")} if row.image_id else "",
+        "image": _image(call, row) if row.image_id else "",
         "flavor": flavor(call, row, seen),
         "created": row.created,
         "updated": row.updated,
@@ -260,7 +261,17 @@ def _detail(
         shown["locked_reason"] = row.locked_reason
     if version >= 96:
         shown["pinned_availability_zone"] = row.availability_zone
+    if version >= 100:
+        shown["scheduler_hints"] = row.scheduler_hints or {}
     return shown
+
+
+def _image(call: Call, row: ServerRow) -> dict[str, Any]:
+    shown = {"id": row.image_id, "links": paging.bookmark(call, f"images/{row.image_id}")}
+    if call.version < 98:
+        return shown
+    properties = {} if row.inherited is None else msgspec.convert(row.inherited, Inherited).properties
+    return {**shown, "properties": {name: said for name, said in properties.items() if name in SHOWN}}
 
 
 def _volume(call: Call, held: Any) -> dict[str, Any]:

@@ -60,7 +60,8 @@ def attach(call: Call, tx: Tx) -> Reply:
         delete_on_termination=body.boolean("delete_on_termination"),
         may_share=call.version >= 60,
     )
-    return Reply(200, {"volumeAttachment": _shown(call, made)})
+    # Since 2.101 who asks does not hear which device it will be, and looks for itself.
+    return Reply(202) if call.version >= 101 else Reply(200, {"volumeAttachment": _shown(call, made)})
 
 
 def update(call: Call, tx: Tx) -> Reply:

@@ -77,6 +77,8 @@ class Where:
     same_host: tuple[str, ...] | None = None
     different_host: tuple[str, ...] | None = None
     """Servers that hints name."""
+    hints: Pairs[str, list[str]] = field(default_factory=dict)
+    """All hints as they are shown: each a list."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,7 @@ def create(
         "disk_config": new.disk_config,
         "reservation_id": reservation_id,
         "group_id": wish.group_id,
+        "scheduler_hints": dict(new.where.hints),
         **image.columns(),
         **drives.columns(new.config_drive, image.demands_config_drive, new.files, new.password),
     }
