@@ -285,7 +285,8 @@ COMPUTE = {
     "`os-hypervisors` (with `search` and `servers` until 2.52)": API
     + "test_hosts_are_shown_as_services_hypervisors_and_a_zone: os-hypervisors search servers",
     "`os-availability-zone`": SERVERS + "and a zone",
-    "`os-aggregates`": "unit/api_compute/test_aggregates.py::test_an_aggregate_is_made_changed_and_removed",
+    "`os-aggregates` (with `images` from 2.81)": "unit/api_compute/test_aggregates.py::"
+    "test_hosts_of_an_aggregate_have_images_before_servers_need_them: os-aggregates images",
     "`limits`": SERVERS + "what it uses counts",
     "`os-quota-sets`": SERVERS + "more than the quota",
     "(of one user, too)": "unit/api_compute/test_quotas.py::"

@@ -39,6 +39,7 @@ from deuteron.compute.figures import figures_of
 from deuteron.compute.images import ImageCache, InstanceFiles, images_of
 from deuteron.compute.libvirtd import Libvirtd, ServerFailure, details_of, is_away
 from deuteron.compute.operations import Operations
+from deuteron.compute.options import ComputeOptions
 from deuteron.compute.precaching import Precaching
 from deuteron.compute.steps import ObservedServer, Step, next_step
 from deuteron.compute.streams import Streams
@@ -57,23 +58,6 @@ from deuteron.model.intent import (
 log = structlog.get_logger("deuteron.compute")
 
 _MAX_STEPS = 20
-
-
-class ComputeOptions(msgspec.Struct, frozen=True):
-    """Times and sizes; tests shorten them."""
-
-    uri: str = "qemu:///system"
-    workers: int = 4
-    watch_interval_s: float = 1.0
-    shutdown_timeout_s: float = 30.0
-    """How long a guest may take to shut itself down before it is switched off."""
-    detach_timeout_s: float = 15.0
-    quiet_timeout_s: float = 60.0
-    """How long a server may be busy before who wants it to stand still gives up, and tries again later."""
-    retry_first_s: float = 1.0
-    retry_most_s: float = 60.0
-
-
 _AWAY_FAILURES = 20
 """How often libvirtd may be found away, a second apart, before that is a server's fault."""
 _IMAGE_FAILURES = 3

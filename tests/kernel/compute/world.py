@@ -26,9 +26,10 @@ import libvirt
 from deuteron.agent.volumes import Exports
 from deuteron.compute.contract import HostFacts
 from deuteron.compute.domain import HostWiring
-from deuteron.compute.driver import ComputeOptions, LibvirtCompute
+from deuteron.compute.driver import LibvirtCompute
 from deuteron.compute.emulator import install_emulator
 from deuteron.compute.host import displays
+from deuteron.compute.options import ComputeOptions
 from deuteron.guest import GuestFiles
 from deuteron.model.intent import HostSettings, ImageRef, IntentServer, ServerPort, ServerReport
 from deuteron.net.mechanisms.openvswitch.host import openvswitch
