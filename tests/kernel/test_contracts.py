@@ -35,9 +35,11 @@ from deuteron.net.kernel.neighbours import NeighbourDriver
 from deuteron.net.kernel.openflow import FlowDriver
 from deuteron.net.kernel.ovsdb import OvsdbClient
 from deuteron.net.kernel.packetlog import PacketLogDriver
+from deuteron.net.kernel.permanent import PermanentDriver
 from deuteron.net.kernel.placements import Placement, PlacementDriver
 from deuteron.net.kernel.routes import RouteDriver
 from deuteron.net.kernel.rtnetlink import NETFILTER, NetlinkSockets
+from deuteron.net.kernel.rules import RuleDriver
 from deuteron.net.kernel.switch import BridgeDriver, OvsPortDriver
 from deuteron.net.kernel.sysctl import SysctlDriver
 from deuteron.net.kernel.tracking import TrackingDriver
@@ -64,9 +66,11 @@ from deuteron.net.rows import (
     Namespace,
     OvsBridge,
     OvsPort,
+    PermanentNeighbour,
     ProxyNeighbour,
     Radvd,
     Route,
+    RoutingRule,
     Sysctl,
     TrackedPort,
     TrackedZone,
@@ -292,6 +296,44 @@ CASES = (
         foreign=(f"ip -n {N} neigh add fd00::7 lladdr 02:00:00:00:00:07 dev dev0",),
         still_there=f"ip -n {N} -6 neigh show fd00::7 dev dev0",
         clean=(f"ip -n {N} neigh del fd00::7 dev dev0",),
+    ),
+    Case(
+        "permanent neighbours",
+        lambda site: PermanentDriver(site.namespaces, site.sockets),
+        (
+            (PermanentNeighbour(N, "dev0", "10.9.0.5", "fa:16:3e:00:00:05"),),
+            (
+                PermanentNeighbour(N, "dev0", "10.9.0.5", "fa:16:3e:00:00:06"),
+                PermanentNeighbour(N, "dev0", "fd00::6", "fa:16:3e:00:00:06"),
+            ),
+            (PermanentNeighbour(N, "dev1", "10.9.0.5", "fa:16:3e:00:00:05"),),
+        ),
+        foreign=(f"ip -n {N} neigh add 10.9.0.7 lladdr 02:00:00:00:00:07 dev dev0 nud reachable",),
+        still_there=f"ip -n {N} neigh show 10.9.0.7 dev dev0",
+        clean=(f"ip -n {N} neigh del 10.9.0.7 dev dev0",),
+    ),
+    Case(
+        "rules",
+        lambda site: RuleDriver(site.namespaces, site.sockets),
+        (
+            (RoutingRule(N, 168427521, "10.10.0.0/24", 168427521),),
+            (RoutingRule(N, 168427521, "10.10.0.0/24", 16), RoutingRule(N, 57481, "fd00::5/128", 16)),
+            (RoutingRule(N, 57481, "10.10.0.5/32", 16),),
+        ),
+        still_there=f"ip -n {N} rule show lookup main",
+    ),
+    Case(
+        "routes of tables",
+        lambda site: RouteDriver(site.namespaces, site.sockets),
+        (
+            (Route(N, "0.0.0.0/0", "10.9.0.254", "dev0", table=168427521),),
+            (
+                Route(N, "0.0.0.0/0", "10.9.0.253", "dev0", table=168427521),
+                Route(N, "0.0.0.0/0", "10.9.0.254", "dev0", table=16),
+                Route(N, "0.0.0.0/0", "10.9.0.252", "dev0"),
+            ),
+            (Route(N, "fd01::/64", None, "dev0"), Route(N, "::/0", "fd01::9", "dev0", table=2147483650)),
+        ),
     ),
     Case(
         "routes",

@@ -71,7 +71,9 @@ def router_reports(intent: HostIntent, outcome: Outcome, active: Collection[str]
     reports = {}
     for router in intent.routers.values():
         ports = [*router.interfaces, *([router.gateway.port] if router.gateway is not None else [])]
-        concerns = [f"namespace:qrouter-{router.id}", "bridge:br-int"]
+        concerns = [*_namespaces(router.id), "bridge:br-int"]
+        if router.distributed is not None and router.distributed.is_central:
+            ports += router.distributed.snat
         concerns += [f"port:{port.port_id[:_DEVICE_ID_LENGTH]}" for port in ports]
         fault = _fault(concerns, outcome)
         if fault is not None:
@@ -79,6 +81,11 @@ def router_reports(intent: HostIntent, outcome: Outcome, active: Collection[str]
         elif not _is_awaited(concerns, outcome):
             reports[router.id] = RouterReport(router.id, "ACTIVE", None, _state(router, active))
     return reports
+
+
+def _namespaces(router_id: str) -> list[str]:
+    """A distributed router has another one for its way outside."""
+    return [f"namespace:qrouter-{router_id}", f"namespace:snat-{router_id}"]
 
 
 def _state(router: IntentRouter, active: Collection[str]) -> Literal["active", "standby"] | None:
@@ -134,7 +141,7 @@ def is_removed(kind: str, id: str, outcome: Outcome) -> bool:
     if kind == "port":
         return _is_done([f"port:{id[:_DEVICE_ID_LENGTH]}"], outcome)
     if kind == "router":
-        return _is_done([f"namespace:qrouter-{id}"], outcome)
+        return _is_done(_namespaces(id), outcome)
     if kind == "network":
         return _is_done([f"namespace:qdhcp-{id}"], outcome)
     return True

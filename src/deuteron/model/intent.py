@@ -232,6 +232,8 @@ class IntentRemotePort(_Object, frozen=True, tag_field="kind", tag="remote_port"
     """The segment of the network that it is plugged into, where it is not the first; `network_id` is the network."""
     serves_dhcp: bool = False
     """Whether it is a DHCP server's own port, which no DHCP server lists."""
+    is_bound: bool = True
+    """Whether it is plugged in anywhere."""
     dns_name: str = ""
     extra_dhcp_opts: tuple[DhcpOption, ...] = ()
 
@@ -391,6 +393,19 @@ class RouterHa(msgspec.Struct, frozen=True, omit_defaults=True):
     """Whether it is the one that said last that it is."""
 
 
+class RouterDistributed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a router that runs wherever its networks are runs on one of these hosts."""
+
+    mac: str
+    """With which what this host has routed goes to other hosts, in place of that of the interface."""
+    snat: tuple[RouterPort, ...] = ()
+    """On each network inside, where the host that has the gateway takes what leaves by it."""
+    is_local: bool = True
+    """Whether a network of the router is used here, so that it routes between them."""
+    is_central: bool = False
+    """Whether this is the host that has the gateway."""
+
+
 class IntentRouter(_Object, frozen=True, tag_field="kind", tag="router"):
     """A router that runs on this host."""
 
@@ -406,6 +421,7 @@ class IntentRouter(_Object, frozen=True, tag_field="kind", tag="router"):
     ndp: NdpProxying | None = None
     limited_addresses: tuple[LimitedAddress, ...] = ()
     ha: RouterHa | None = None
+    distributed: RouterDistributed | None = None
 
 
 class ImageRef(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -127,6 +127,8 @@ class NetworkOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether others serve the DHCP of networks of a host that is away."""
     failover_after_s: Annotated[float, msgspec.Meta(ge=1, le=86_400)] = 30.0
     """For how long a host has to be away before. Neutron's `agent_down_time` is 75 s."""
+    router_distributed: bool = False
+    """Whether routers run wherever their networks are unless they say otherwise."""
     l3_ha: bool = False
     """Whether routers run on several hosts unless they say otherwise."""
     max_l3_agents_per_router: Annotated[int, msgspec.Meta(ge=0)] = 3

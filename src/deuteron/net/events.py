@@ -33,7 +33,7 @@ from deuteron.net.kernel.openflow import FlowDriver
 from deuteron.net.kernel.rtnetlink import AddressState, LinkState
 from deuteron.net.kernel.sysctl import SysctlDriver
 from deuteron.net.reconcile import Reconciler, Turn
-from deuteron.net.rows import FDB_TABLE, HOST
+from deuteron.net.rows import FDB_TABLE, HOST, Route
 
 _LINK_TABLES = ("device", "interface", "device state")
 _ABOUT = {
@@ -49,6 +49,7 @@ _ABOUT_LOST_LINK = (
     "device setting",
     "address",
     "route",
+    "neighbour",
     "proxy neighbour",
     "metadata listener",
 )
@@ -227,7 +228,8 @@ class Events:
             is_wanted = any(key[0] == namespace and key[2] == item.address.interface for key in wanted)
             return item.is_gone != is_wanted or (namespace == HOST and not item.is_gone)
         if item.route is not None:
-            row = self._tables["route"].delta.wanted.get((namespace, item.route.destination))
+            seen = Route(namespace, item.route.destination, item.route.via, None, table=item.route.table)
+            row = self._tables["route"].delta.wanted.get(seen.key)
             if row is not None and row.by is not None:
                 return True
             if item.is_gone or namespace == HOST:

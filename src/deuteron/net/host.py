@@ -28,12 +28,14 @@ from deuteron.net.kernel.metadata import ListenerDriver
 from deuteron.net.kernel.namespaces import NamespaceDriver, Namespaces
 from deuteron.net.kernel.neighbours import NeighbourDriver
 from deuteron.net.kernel.ovsdb import OvsdbClient
+from deuteron.net.kernel.permanent import PermanentDriver
 from deuteron.net.kernel.routes import RouteDriver
 from deuteron.net.kernel.rtnetlink import NETFILTER, NetlinkSockets
+from deuteron.net.kernel.rules import RuleDriver
 from deuteron.net.kernel.sysctl import SysctlDriver
 from deuteron.net.mechanisms.wiring import Drivers, HostMechanism, Kernel, host_mechanisms_by_name
 from deuteron.net.reconcile import Reconciler, Table, is_filtered_tap, namespace_concern, port_concern
-from deuteron.net.rows import HOST, HostPlan, IptablesTable, Link, MetadataListener, Sysctl
+from deuteron.net.rows import HOST, MAIN_TABLE, HostPlan, IptablesTable, Link, MetadataListener, Route, Sysctl
 
 log = structlog.get_logger("deuteron.agent")
 
@@ -86,6 +88,8 @@ def real_host(
         "device setting": SysctlDriver(namespaces),
         "address": AddressDriver(namespaces, sockets),
         "route": RouteDriver(namespaces, sockets),
+        "rule": RuleDriver(namespaces, sockets),
+        "neighbour": PermanentDriver(namespaces, sockets),
         "proxy neighbour": NeighbourDriver(namespaces, sockets),
         "connection": ConnectionDriver(namespaces, trackers),
         "dnsmasq": DnsmasqDriver(namespaces, sockets, f"{state_dir}/dhcp"),
@@ -248,7 +252,16 @@ def tables_of(
     )  # fmt: skip
     table(
         "route", lambda plan: plan.routes,
-        lambda row: f"route {row.destination} via {row.via or 'link'} dev {row.link}{_in(row)}", by_namespace,
+        lambda row: f"route {row.destination} via {row.via or 'link'} dev {row.link}{_of_table(row)}{_in(row)}",
+        by_namespace,
+    )  # fmt: skip
+    table(
+        "rule", lambda plan: plan.rules,
+        lambda row: f"rule {row.priority} from {row.source} lookup {row.table}{_in(row)}", by_namespace,
+    )  # fmt: skip
+    table(
+        "neighbour", lambda plan: plan.known,
+        lambda row: f"neighbour {row.address} dev {row.link} lladdr {row.mac}{_in(row)}", by_namespace,
     )  # fmt: skip
     table(
         "proxy neighbour", lambda plan: plan.neighbours,
@@ -293,7 +306,8 @@ def tables_of(
 
 CORE_TABLES = (
     "namespace", "ipset", "iptables", "device", "interface", "setting", "device state", "device setting", "address",
-    "route", "proxy neighbour", "connection", "dnsmasq", "radvd", "keepalived", "metadata listener",
+    "route", "rule", "neighbour", "proxy neighbour", "connection", "dnsmasq", "radvd", "keepalived",
+    "metadata listener",
 )  # fmt: skip
 """The tables that every host has, in the order of creation."""
 
@@ -311,6 +325,10 @@ def _device_concerns(row: Link) -> list[str]:
 
 def _in(row: Any) -> str:
     return f" in {row.namespace}" if row.namespace != HOST else ""
+
+
+def _of_table(row: Route) -> str:
+    return "" if row.table == MAIN_TABLE else f" table {row.table}"
 
 
 def _v6(row: Any) -> str:

@@ -18,6 +18,8 @@ BridgeKind = Literal["integration", "tunnel", "physical", "trunk"]
 
 # br-int
 LOCAL_SWITCHING = 0
+DVR_TO_SRC_MAC = 1
+DVR_TO_SRC_MAC_PHYSICAL = 2
 CANARY = 23
 ARP_SPOOF = 24
 MAC_SPOOF = 25
@@ -39,13 +41,22 @@ DROPPED = 93
 ACCEPTED_EGRESS_NORMAL = 94
 
 # br-tun
+DVR_PROCESS = 1
 PATCH_TO_TUNNELS = 2
 GRE_TO_LOCAL = 3
 VXLAN_TO_LOCAL = 4
 GENEVE_TO_LOCAL = 6
+DVR_NOT_LEARN = 9
 LEARN = 10
 UNICAST_TO_TUNNELS = 20
 FLOOD_TO_TUNNELS = 22
+
+# physical bridges
+DVR_PROCESS_PHYSICAL = 1
+LOCAL_VLAN_TRANSLATION = 2
+
+DVR_MACS = "fa:16:3f:00:00:00/ff:ff:ff:00:00:00"
+"""With which hosts send what they have routed. Source: neutron, conf/services (`dvr_base_mac`)."""
 
 # The tag of ports that are administratively down.
 DEAD_VLAN = 4095
@@ -109,6 +120,21 @@ TABLES: tuple[Table, ...] = (
         "Entry. A provider tag from a physical bridge becomes the local tag; ports that are down, and tags of no "
         "network, end here; with iptables_hybrid, ARP, neighbour advertisements and source MACs go to be checked.",
         (Miss(65535, "drop", f"dl_vlan={DEAD_VLAN}"), _goto(PACKET_RATE_LIMIT)),
+    ),
+    Table(
+        "integration",
+        DVR_TO_SRC_MAC,
+        "DVR_TO_SRC_MAC",
+        "From tunnels, what a distributed router of another host sent: a port of this host gets it from the MAC of the "
+        "router.",
+        (_goto(PACKET_RATE_LIMIT),),
+    ),
+    Table(
+        "integration",
+        DVR_TO_SRC_MAC_PHYSICAL,
+        "DVR_TO_SRC_MAC_PHYSICAL",
+        "The same from physical bridges.",
+        (_goto(PACKET_RATE_LIMIT),),
     ),
     Table("integration", CANARY, "CANARY_TABLE", "Reserved: shows that our flows are installed.", (_DROP,)),
     Table(
@@ -259,6 +285,14 @@ TABLES: tuple[Table, ...] = (
     ),
     Table(
         "tunnel",
+        DVR_PROCESS,
+        "DVR_PROCESS",
+        "Networks of distributed routers: what is for the router stays on the host, and what it sends has the MAC of "
+        "the host.",
+        (_goto(PATCH_TO_TUNNELS),),
+    ),
+    Table(
+        "tunnel",
         PATCH_TO_TUNNELS,
         "PATCH_LV_TO_TUN",
         "Unicast to table 20, multicast and broadcast to table 22.",
@@ -270,6 +304,13 @@ TABLES: tuple[Table, ...] = (
     Table("tunnel", GRE_TO_LOCAL, "GRE_TUN_TO_LV", "From GRE: the key becomes the local tag.", (_DROP,)),
     Table("tunnel", VXLAN_TO_LOCAL, "VXLAN_TUN_TO_LV", "From VXLAN: the VNI becomes the local tag.", (_DROP,)),
     Table("tunnel", GENEVE_TO_LOCAL, "GENEVE_TUN_TO_LV", "From Geneve: the VNI becomes the local tag.", (_DROP,)),
+    Table(
+        "tunnel",
+        DVR_NOT_LEARN,
+        "DVR_NOT_LEARN",
+        "Networks of distributed routers: nothing is learnt of the MACs with which hosts send what they routed.",
+        (Miss(1, "output:1", f"dl_src={DVR_MACS}"), _goto(LEARN)),
+    ),
     Table(
         "tunnel",
         LEARN,
@@ -298,6 +339,20 @@ TABLES: tuple[Table, ...] = (
         "LOCAL_SWITCHING",
         "The local tag becomes the provider tag on the way out; a tag of no network is dropped.",
         (Miss(0, "NORMAL"),),
+    ),
+    Table(
+        "physical",
+        DVR_PROCESS_PHYSICAL,
+        "DVR_PROCESS_PHYSICAL",
+        "Networks of distributed routers: as table 1 of br-tun.",
+        (),
+    ),
+    Table(
+        "physical",
+        LOCAL_VLAN_TRANSLATION,
+        "LOCAL_VLAN_TRANSLATION",
+        "Their local tags become provider tags.",
+        (),
     ),
     Table(
         "trunk",

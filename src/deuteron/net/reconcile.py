@@ -3,9 +3,9 @@
 A `Reconciler` holds one `Table` for each kernel table, in the order in which things refer to each other.
 One pass deletes first, from what refers towards what is referred to, and then creates the other way:
 
-    delete  metadata, radvd, dnsmasq, proxy neighbours, routes, addresses, Open vSwitch ports, devices
+    delete  metadata, radvd, dnsmasq, neighbours, rules, routes, addresses, Open vSwitch ports, devices
     put     namespaces, ipsets, iptables, bridges, datapath settings, flows, devices, settings, zones, ports,
-            placements, addresses, routes, proxy neighbours, connections, dnsmasq, radvd, metadata
+            placements, addresses, routes, rules, neighbours, connections, dnsmasq, radvd, metadata
             (flows: deletions and additions in one bundle)
     delete  dead devices, zones, bridges, ipsets, namespaces
 

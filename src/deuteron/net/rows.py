@@ -151,6 +151,37 @@ class ProxyNeighbour(Row, frozen=True):
         return (self.namespace, self.link, self.address)
 
 
+class PermanentNeighbour(Row, frozen=True):
+    """The MAC of an address on `link`, which is not asked for (`ip neighbour show nud permanent`)."""
+
+    namespace: str
+    link: str
+    address: str
+    mac: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return (self.namespace, self.link, self.address)
+
+
+MAIN_TABLE = 254
+"""The table of routes that packets look in by themselves. Source: include/uapi/linux/rtnetlink.h, RT_TABLE_MAIN."""
+
+
+class RoutingRule(Row, frozen=True):
+    """In which table of routes packets from a prefix look, those of a lower priority number first."""
+
+    namespace: str
+    priority: int
+    """1 to 2**32 - 1; 32766 is that of the main table."""
+    source: str
+    table: int
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        return (self.namespace, self.priority, self.source)
+
+
 class Route(Row, frozen=True):
     """A static route (`proto static`); `via` None means on-link."""
 
@@ -161,10 +192,13 @@ class Route(Row, frozen=True):
     link: str | None
     by: str | None = None
     """As of addresses."""
+    table: int = MAIN_TABLE
 
     @property
     def key(self) -> tuple[str, str]:
-        return (self.namespace, self.destination)
+        if self.table == MAIN_TABLE:
+            return (self.namespace, self.destination)
+        return (self.namespace, f"{self.destination} table {self.table}")
 
 
 class Sysctl(Row, frozen=True):
@@ -446,6 +480,8 @@ class HostPlan(Row, frozen=True):
     addresses: tuple[Address, ...] = ()
     routes: tuple[Route, ...] = ()
     neighbours: tuple[ProxyNeighbour, ...] = ()
+    rules: tuple[RoutingRule, ...] = ()
+    known: tuple[PermanentNeighbour, ...] = ()
     sysctls: tuple[Sysctl, ...] = ()
     datapath: tuple[DatapathSetting, ...] = ()
     flows: tuple[Flow, ...] = ()

@@ -148,6 +148,15 @@ ha_hosts = Table(
 )
 """Their hosts, the port of each on that network, and what it last said of itself: active or standby."""
 
+dvr_host_macs = Table(
+    "network_dvr_host_macs",
+    metadata,
+    Column("host", Text, primary_key=True),
+    Column("mac_address", Text, nullable=False),
+    UniqueConstraint("mac_address"),
+)
+"""The MAC with which a host sends to others what its distributed routers have routed."""
+
 trunk_ports = Table(
     "network_trunk_ports",
     metadata,

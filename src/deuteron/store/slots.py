@@ -10,10 +10,12 @@ A floating IP that is limited has a number in the whole cloud, as it goes from h
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, delete, insert, select
+from collections.abc import Collection
+
+from sqlalchemy import bindparam, delete, func, insert, select
 
 from deuteron.model.scalars import FloatingIpId, PortId
-from deuteron.store import lowest, usage
+from deuteron.store import lowest, query, usage
 from deuteron.store.database import Tx
 from deuteron.store.hosts_tables import slots
 from deuteron.store.prepared import Prepared
@@ -59,11 +61,15 @@ def attach_port(tx: Tx, host: str, port_id: PortId, lan_id: str) -> None:
     usage.add(tx, "host", host, {"ports": 1})
 
 
-def detach_port(tx: Tx, port_id: PortId, *, on: str | None = None, keep: tuple[str, str] | None = None) -> None:
+def detach_port(
+    tx: Tx, port_id: PortId, *, on: str | None = None, keep: tuple[str, str] | None = None
+) -> list[tuple[str, str]]:
     """Free the port's number wherever it has one, or on one host, and its network's VLAN where it was the last.
 
-    `keep` is a host and a segment: where the port is plugged into this one there it keeps its number.
+    Returns the hosts and segments where it had one. `keep` is a host and a segment: where the port is plugged into this
+    one there it keeps its number.
     """
+    left = []
     for host, lan_id in tx.run(_PLACES, {"object": port_id}):
         if (host, lan_id) == keep or on not in (None, host):
             continue
@@ -71,6 +77,30 @@ def detach_port(tx: Tx, port_id: PortId, *, on: str | None = None, keep: tuple[s
         usage.add(tx, "host", host, {"ports": -1})
         if tx.run(_LEFT, {"on": host, "parent": lan_id}).first() is None:
             _give_back(tx, host, "vlan", lan_id)
+        left.append((host, lan_id))
+    return left
+
+
+def hosts_of(tx: Tx, lan_id: str) -> list[str]:
+    """The hosts where a port is plugged into the segment, by name."""
+    here = slots.c.parent_id == lan_id, slots.c.kind == "port"
+    return list(tx.scalars(select(slots.c.host).where(*here).distinct().order_by(slots.c.host)))
+
+
+def places_of(tx: Tx, port_ids: Collection[str], host: str | None = None) -> list[tuple[str, str]]:
+    """Pairs of a port and a host where it has a number: of those on one host, or on any."""
+    wanted = [query.any_of(slots.c.object_id, sorted(port_ids)), slots.c.kind == "port"]
+    if host is not None:
+        wanted.append(slots.c.host == host)
+    found = select(slots.c.object_id, slots.c.host).where(*wanted)
+    return [(row[0], row[1]) for row in tx.all(found.order_by(slots.c.object_id, slots.c.host))]
+
+
+def segments_on(tx: Tx, host: str) -> dict[str, int]:
+    """The segments of a host, and how many ports are plugged into each there."""
+    here = slots.c.host == host, slots.c.kind == "port"
+    found = select(slots.c.parent_id, func.count()).where(*here).group_by(slots.c.parent_id)
+    return {row[0]: row[1] for row in tx.all(found)}
 
 
 def are_on(tx: Tx, lan_id: str) -> bool:

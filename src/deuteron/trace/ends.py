@@ -19,7 +19,12 @@ from deuteron.trace.walk import End, NoSuchEnd
 from deuteron.trace.world import World
 
 OUTSIDE: Final = "outside"
-_OWNERS: Final = ("network:router_interface", "network:router_gateway", "network:ha_router_replicated_interface")
+_OWNERS: Final = (
+    "network:router_interface",
+    "network:router_gateway",
+    "network:ha_router_replicated_interface",
+    "network:router_interface_distributed",
+)
 
 
 class AmbiguousEnd(ValueError):

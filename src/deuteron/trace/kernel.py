@@ -132,7 +132,7 @@ class _Passage:
 
     def _go(self, is_own: bool) -> list[Ending]:
         stack = self.stack
-        route = stack.route(self.packet.destination)
+        route = stack.route(self.packet.destination, self.packet.source)
         if route is None:
             return [self._dropped("route", device=self.came)]
         device = stack.devices[route.device]

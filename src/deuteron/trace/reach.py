@@ -17,7 +17,11 @@ from deuteron.trace.catalog import Catalog, Row
 from deuteron.trace.packet import ICMP, ICMP6, SCTP, TCP, UDP, network, within
 from deuteron.trace.unknown import Unknown
 
-_INTERFACES = ("network:router_interface", "network:ha_router_replicated_interface")
+_INTERFACES = (
+    "network:router_interface",
+    "network:ha_router_replicated_interface",
+    "network:router_interface_distributed",
+)
 _GATEWAY, _DHCP = "network:router_gateway", "network:dhcp"
 _PROTOCOLS: Final = {
     "icmp": ICMP, "tcp": TCP, "udp": UDP, "icmpv6": ICMP6, "ipv6-icmp": ICMP6, "sctp": SCTP,

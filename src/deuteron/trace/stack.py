@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from deuteron.net.rows import MAIN_TABLE
 from deuteron.trace.iptables import Tables
 from deuteron.trace.packet import network, number, within
 from deuteron.trace.tracking import Tracker
@@ -21,6 +22,7 @@ class Route(NamedTuple):
     destination: str
     via: str | None
     device: str
+    table: int = MAIN_TABLE
 
     @property
     def words(self) -> str:
@@ -61,6 +63,8 @@ class Stack:
     tracker: Tracker = field(default_factory=Tracker)
     proxied: frozenset[tuple[str, str]] = frozenset()
     """Devices and the addresses of others for which they answer."""
+    rules: tuple[tuple[str, int], ...] = ()
+    """After the main table: packets from a prefix look in a table of routes."""
     neighbours: dict[tuple[str, str], str] = field(default_factory=dict)
     """MAC by device and address, as they were told."""
 
@@ -71,12 +75,27 @@ class Stack:
         """Whether it tells its MAC to who asks for an address there (of routers, arp_ignore is 1)."""
         return address in device.own or (device.name, address) in self.proxied
 
-    def route(self, destination: str) -> Route | None:
+    def route(self, destination: str, source: str | None = None) -> Route | None:
+        """The route in the main table, else by the first rule for what is from the source."""
+        found = self._route_in(MAIN_TABLE, destination)
+        for prefix, table in self.rules if found is None and source is not None else ():
+            assert source is not None
+            if (":" in prefix) is (":" in source) and within(source, prefix):
+                found = self._route_in(table, destination)
+                if found is not None:
+                    break
+        return found
+
+    def _route_in(self, table: int, destination: str) -> Route | None:
         """The longest prefix; of equals the first."""
         version, _ = number(destination)
         best: Route | None = None
         for route in self.routes:
-            if network(route.destination).version != version or not within(destination, route.destination):
+            if (
+                route.table != table
+                or network(route.destination).version != version
+                or not within(destination, route.destination)
+            ):
                 continue
             if best is None or network(route.destination).prefixlen > network(best.destination).prefixlen:
                 best = route

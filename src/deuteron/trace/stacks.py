@@ -33,7 +33,7 @@ def namespace_stack(machine: Machine, namespace: str) -> Stack:
     routes = connected(devices)
     for row in machine.routes.get(namespace, ()):
         if row.link in devices:  # one through a next hop that no network has is not in the kernel
-            routes.append(Route(row.destination, row.via, row.link))
+            routes.append(Route(row.destination, row.via, row.link, row.table))
     settings = {name: machine.sysctls.get((namespace, name)) for name in _FORWARDING}
     return Stack(
         name=namespace,
@@ -47,6 +47,8 @@ def namespace_stack(machine: Machine, namespace: str) -> Stack:
         sets=machine.sets_in(namespace),
         tracker=Tracker(),
         proxied=frozenset((link, address) for where, link, address in machine.proxied if where == namespace),
+        rules=tuple((row.source, row.table) for row in machine.rules.get(namespace, ())),
+        neighbours=dict(machine.known.get(namespace, {})),
     )
 
 
@@ -54,8 +56,9 @@ _FORWARDING = {"net.ipv4.ip_forward": 4, "net.ipv6.conf.all.forwarding": 6}
 
 
 def _about(namespace: str) -> Object | None:
-    if namespace.startswith("qrouter-"):
-        return "router", namespace.removeprefix("qrouter-")
+    for kind in ("qrouter-", "snat-"):
+        if namespace.startswith(kind):
+            return "router", namespace.removeprefix(kind)
     if namespace.startswith("qdhcp-"):
         return "network", namespace.removeprefix("qdhcp-")
     return None

@@ -97,7 +97,7 @@ def walk(world: World, source: End, destination: End, asked: Asked, fabric: Fabr
         return Walked(packet, Way(there.hops, None, astray), None)
     back = None
     if arrived is not None:
-        at = _stack_named(fabric, arrived.stack)
+        at = _stack_named(fabric, arrived.stack, arrived.step.hops[-1].host)
         back, _ = _way(fabric, at, answer(arrived.packet))
     return Walked(packet, there, back)
 
@@ -175,10 +175,12 @@ def _stack(fabric: Fabric, end: End) -> Stack:
     return fabric.guest(machine, port, more, end.gateway)
 
 
-def _stack_named(fabric: Fabric, name: str) -> Stack:
+def _stack_named(fabric: Fabric, name: str, host: str) -> Stack:
+    """A router may be on several hosts."""
     if name == "outside":
         return fabric.outside
-    return next(stack for (_, known), stack in fabric.stacks.items() if known == name)
+    found = [stack for (_, known), stack in fabric.stacks.items() if known == name]
+    return next((stack for stack in found if stack.host == host), found[0])
 
 
 def _any(stack: Stack, family: int) -> str | None:

@@ -96,6 +96,22 @@ class Machine:
         return found
 
     @cached_property
+    def rules(self) -> dict[str, list[rows.RoutingRule]]:
+        """Those of each namespace that come after its main table, in their order."""
+        found: dict[str, list[rows.RoutingRule]] = defaultdict(list)
+        for row in sorted(self.plan.rules, key=lambda row: row.priority):
+            found[row.namespace].append(row)
+        return found
+
+    @cached_property
+    def known(self) -> dict[str, dict[tuple[str, str], str]]:
+        """By namespace, then device and address: MACs that nobody is asked for."""
+        found: dict[str, dict[tuple[str, str], str]] = defaultdict(dict)
+        for row in self.plan.known:
+            found[row.namespace][row.link, row.address] = row.mac
+        return found
+
+    @cached_property
     def proxied(self) -> frozenset[tuple[str, str, str]]:
         return frozenset((row.namespace, row.link, row.address) for row in self.plan.neighbours)
 

@@ -180,7 +180,6 @@ def test_profiles_are_associated_with_flavors(client: Client) -> None:
         ("ha", {}, {"ha": True, "distributed": True}),
         ("dvr", {"distributed": True}, {"distributed": True, "ha": True}),
         ("dvr", {"distributed": None}, {"distributed": False}),
-        ("dvrha", {"ha": True, "distributed": True}, {"distributed": True, "ha": False}),
     ],
 )
 def test_a_router_of_a_flavor_is_of_its_provider_s_kind(

@@ -1,4 +1,4 @@
-"""`ha` and `distributed` of routers: kept and shown to administrators, and changed while the router is down."""
+"""`ha` and `distributed` of routers: shown to administrators, one at most, and changed while the router is down."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ def test_a_router_is_the_kind_that_an_administrator_asked_for(
     assert client.get(f"/v2.0/routers/{router['id']}")["router"][name] is kept
     # As in Neutron, lists of routers have no filter for it.
     assert client.call("GET", f"/v2.0/routers?{name}={kept}").status == 400
+
+
+def test_none_is_both(client: Client) -> None:
+    refused = client.call("POST", "/v2.0/routers", {"router": {"ha": True, "distributed": True}})
+    assert (refused.status, refused.error["type"]) == (400, "BadRequest")
+    assert "both distributed and ha" in refused.error["message"]
 
 
 def test_who_asks_for_nothing_gets_neither_kind(client: Client) -> None:
@@ -46,6 +52,7 @@ def test_its_project_does_not_see_what_kind_it_is(client: Client) -> None:
         (DOWN, {"ha": True, **UP}, 400),
         (DOWN, {"ha": True}, 200),
         (UP, {"ha": False, "distributed": None}, 200),
+        (DOWN, {"ha": True, "distributed": True}, 400),
     ],
 )
 def test_it_becomes_another_kind_while_it_is_down(

@@ -166,8 +166,6 @@ def test_what_cannot_be_is_refused_as_neutron_does(client: Client) -> None:
     client.subnet(network, "10.0.0.0/24")
     (host,) = hosts_of(client, f"networks/{network}/dhcp-agents")
     router = client.post("/v2.0/routers", {"router": {}})["router"]["id"]
-    spread = {"router": {"distributed": True}}
-    distributed = client.post("/v2.0/routers", spread)["router"]["id"]
     dhcp, other, l3 = agent(client, "DHCP", host), agent(client, "DHCP", other_than(host)), agent(client, "L3", host)
     cases: list[tuple[str, str, Any, int, str]] = [
         ("POST", f"{dhcp}/dhcp-networks", {"network_id": network}, 409, "NetworkHostedByDHCPAgent"),
@@ -183,7 +181,6 @@ def test_what_cannot_be_is_refused_as_neutron_does(client: Client) -> None:
         ("POST", f"{l3}/l3-routers", {"router_id": ZERO}, 404, "RouterNotFound"),
         ("POST", f"{dhcp}/l3-routers", {"router_id": router}, 404, "InvalidL3Agent"),
         ("POST", f"{ZERO}/l3-routers", {"router_id": router}, 404, "AgentNotFound"),
-        ("POST", f"{l3}/l3-routers", {"router_id": distributed}, 409, "RouterL3AgentMismatch"),
         ("DELETE", f"{l3}/l3-routers/{ZERO}", None, 404, "RouterNotFound"),
     ]
     for method, path, body, status, type in cases:

@@ -37,6 +37,7 @@ from deuteron.model.intent import (
     PortLocalIp,
     PortTrunk,
     RateLimit,
+    RouterDistributed,
     RouterGateway,
     RouterHa,
     RouterPort,
@@ -227,6 +228,18 @@ def whole_cloud() -> list[IntentObject]:
         interfaces=(router_port(spread_port, n2, "20.20.20.1/24"),),
         ha=RouterHa(router_port(election_port, n2, "20.20.20.9/24"), 1, 0.2),
     )
+    far_sg = router_port(port("e7", 38, n1, "10.10.10.202"), n1, "10.10.10.202/24")
+    owner = "network:router_interface_distributed"
+    near = [
+        port("e5", 36, n1, "10.10.10.201", groups=(), device_owner=owner),
+        port("e6", 37, n2, "20.20.20.201", groups=(), device_owner=owner),
+    ]
+    distributed = IntentRouter(
+        id=uid("v"),
+        project_id=uid("p"),
+        interfaces=(router_port(near[0], n1, "10.10.10.201/24"), router_port(near[1], n2, "20.20.20.201/24")),
+        distributed=RouterDistributed("fa:16:3f:00:00:01", (far_sg,)),
+    )
     return [
         qos,
         n1,
@@ -246,6 +259,8 @@ def whole_cloud() -> list[IntentObject]:
         spread_port,
         election_port,
         spread,
+        *near,
+        distributed,
         group(
             "g",
             rule("1", remote_group_id=uid("g")),

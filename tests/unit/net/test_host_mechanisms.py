@@ -79,7 +79,7 @@ def test_the_tables_of_a_host_with_ours_are_in_the_order_of_creation() -> None:
         *("namespace", "ipset", "iptables", "bridge", "datapath setting", "meter", "logged port"),
         *("flow", "device", "interface"),
         *("setting", "zone", "port", "placement", "device state", "device setting", "address", "route"),
-        *("proxy neighbour", "connection"),
+        *("rule", "neighbour", "proxy neighbour", "connection"),
         *("dnsmasq", "radvd", "keepalived", "metadata listener"),
     )
 

@@ -19,6 +19,7 @@ from deuteron.api.network import bodies, lists, rights
 from deuteron.hub import departures
 from deuteron.model.codecs import Boolean, Codec, Invalid, Text
 from deuteron.model.errors import Conflict
+from deuteron.model.intent import MECHANISM
 from deuteron.model.network.rows import NetworkRow, RouterRow, SubnetRow
 from deuteron.model.resource import Resource
 from deuteron.model.scalars import NetworkId
@@ -169,11 +170,6 @@ def add_router(call: Call, tx: Tx) -> Reply:
     agent = _find_agent(call, tx)
     if agent.agent_type != "L3 agent" or not agent.admin_state_up:
         raise faults.missing("InvalidL3Agent", f"Agent {agent.id} is not a L3 Agent or has been disabled")
-    if router["distributed"]:
-        raise faults.conflict(
-            "RouterL3AgentMismatch",
-            f"Cannot host distributed router {router['id']} on legacy L3 agent {agent.id}.",
-        )
     if ha.is_spread(router):
         return _add_instance(call, tx, router, agent)
     if router["host"] not in (None, agent.host.name):
@@ -418,7 +414,9 @@ def _configurations(tx: Tx, agent: Agent, use: _Use) -> dict[str, Any]:
         served = use.dhcp.get(host.name, 0)
         return {"dhcp_driver": "dnsmasq", "dhcp_lease_duration": 86400, "networks": served}
     if agent.agent_type == "L3 agent":
-        return {"agent_mode": "legacy", "routers": use.routers.get(host.name, 0)}
+        # As in Neutron with DVR: it has gateways of distributed routers, and routers that are not.
+        mode = "dvr_snat" if MECHANISM in host.mechanism_drivers else "legacy"
+        return {"agent_mode": mode, "routers": use.routers.get(host.name, 0)}
     return {}
 
 

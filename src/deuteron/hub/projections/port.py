@@ -11,7 +11,7 @@ from sqlalchemy import select
 from deuteron.hub.projections.contract import Made, OnHost, Place, Reading, Touched, by_host, held, rows
 from deuteron.model.codecs import canonical_mac
 from deuteron.model.intent import AddressPair, DhcpOption, FixedIp, IntentPort
-from deuteron.model.network import HA_ROUTER_INTERFACE, ROUTER_GATEWAY
+from deuteron.model.network import DVR_INTERFACE, HA_ROUTER_INTERFACE, ROUTER_GATEWAY
 from deuteron.rules.network import bindings, dns, local_addresses, logged, trunk_ports
 from deuteron.store.database import Tx
 from deuteron.store.hosts_tables import slots
@@ -38,7 +38,7 @@ def _places(tx: Tx, ids: Collection[str]) -> Iterable[Place]:
     return [(row[0], row[1]) for row in rows(tx, lambda chunk: statement.where(slots.c.object_id.in_(chunk)), ids)]
 
 
-_REPLICATED = (HA_ROUTER_INTERFACE, ROUTER_GATEWAY)
+_REPLICATED = (HA_ROUTER_INTERFACE, DVR_INTERFACE, ROUTER_GATEWAY)
 """Of ports that are plugged in on several hosts where their router runs on several."""
 
 _COLUMNS = (

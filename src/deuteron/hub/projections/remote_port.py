@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Set
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 
 from sqlalchemy import select
 
-from deuteron.hub.projections.contract import Made, Reading, Shared, Touched, rows
+from deuteron.hub.projections.contract import AnyRow, Made, Reading, Shared, Touched, rows
 from deuteron.hub.projections.port import dhcp_options, fixed_ips
 from deuteron.model.intent import IntentRemotePort
-from deuteron.model.network import DHCP
+from deuteron.model.network import DHCP, DVR_INTERFACE
 from deuteron.rules.network import dns
 from deuteron.store.hosts_tables import slots
 from deuteron.store.network_tables import ports
@@ -45,9 +45,14 @@ def _build(reading: Reading, ids: Collection[str]) -> Iterator[Made]:
             serves_dhcp=row.device_owner == DHCP,
             extra_dhcp_opts=dhcp_options(row.extra_dhcp_opts),
             dns_name=(row.dns_name or "") if named else "",
+            is_bound=bool(row.bound),
         )
         # A host that awaits its guest sends what is for it to where it is.
-        yield Made(item, scope=row.network_id, not_on=tuple(host for host in plugged[row.id] if host == row.bound))
+        yield Made(item, scope=row.network_id, not_on=_hosts_of(row, plugged[row.id]))
+
+
+def _hosts_of(row: AnyRow, plugged: Sequence[str]) -> tuple[str, ...]:
+    return tuple(host for host in plugged if host == row.bound or row.device_owner == DVR_INTERFACE)
 
 
 def _dirty(touched: Touched) -> Set[str]:

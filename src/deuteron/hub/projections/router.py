@@ -22,28 +22,32 @@ from deuteron.model.intent import (
     MeteringRule,
     NdpProxying,
     PortForwarding,
+    RouterDistributed,
     RouterGateway,
     RouterHa,
     RouterPort,
 )
-from deuteron.model.network import HA_PORT, ROUTER_GATEWAY, ROUTER_INTERFACES
+from deuteron.model.network import HA_PORT, ROUTER_GATEWAY, ROUTER_INTERFACES, ROUTER_SNAT
 from deuteron.model.network.rows import FloatingIpRow, MeteringLabelRuleRow, PortRow, RouterRow, SubnetRow
 from deuteron.model.scalars import FloatingIpId, NetworkId, SubnetId
 from deuteron.rules.network import address_scopes, forwarded, ha, helped, metering, proxied
+from deuteron.rules.network import spread as distribution
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import floatingips, ha_hosts, networks, ports, routers, subnets
 from deuteron.store.slots import EVERYWHERE
 
-_OWNERS = (*ROUTER_INTERFACES, ROUTER_GATEWAY)
+_OWNERS = (*ROUTER_INTERFACES, ROUTER_GATEWAY, ROUTER_SNAT)
 
 
 def _present(tx: Tx, host: str) -> Iterable[str]:
     spread = tx.scalars(select(ha_hosts.c.router_id).where(ha_hosts.c.host == host))
-    return {*tx.scalars(select(routers.c["id"]).where(routers.c.host == host)), *spread}
+    placed = tx.scalars(select(routers.c["id"]).where(routers.c.host == host))
+    return {*placed, *spread, *distribution.routers_on(tx, host)}
 
 
 def _places(tx: Tx, ids: Collection[str]) -> Iterable[Place]:
     spread = {(host, id) for id, found in ha.instances(tx, ids).items() for host, _, _ in found}
+    spread |= {(host, id) for id, found in distribution.hosts_of(tx, ids).items() for host in found}
     return spread | {(host, id) for id, host in pairs(tx, routers.c["id"], routers.c.host, ids).items() if host}
 
 
@@ -55,6 +59,9 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
     mine = list(whole(tx, routers, lambda chunk: statement.where(routers.c["id"].in_(chunk)), named))
     ids = [row["id"] for row in mine]
     spread = _instances(reading, ids)
+    distributed = [row["id"] for row in mine if row["distributed"]]
+    everywhere = distribution.hosts_of(tx, distributed) if distributed else {}
+    macs = distribution.macs(tx) if distributed else {}
     attached: dict[str, list[PortRow]] = defaultdict(list)
     owned = select(ports).where(ports.c["device_owner"].in_(_OWNERS)).order_by(ports.c["id"])
     for port in whole(tx, ports, lambda chunk: owned.where(ports.c["device_id"].in_(chunk)), ids):
@@ -118,22 +125,57 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
         if gateway is not None:
             obeyed.add(row["qos_policy_id"])
         reached = {ip["subnet_id"] for port in found for ip in port["fixed_ips"] or ()}
+        made = Made(
+            item,
+            rows=(
+                *(("port", port["id"]) for port in found),
+                *(("network", id) for id in {port["network_id"] for port in found}),
+                *(("subnet", id) for id in reached),
+                *(("floatingip", id) for id in addressed),
+                *(("metering_label", label.id) for label in counted[row["id"]]),
+            ),
+            needs=tuple(("qos_policy", id) for id in obeyed if id is not None),
+        )
+        if row["distributed"]:
+            beside = (port for port in found if port["device_owner"] == ROUTER_SNAT)
+            snat = tuple(_router_port(around, port, prefixes) for port in beside)
+            local = everywhere.get(row["id"], ())
+            for host in {row["host"] or "", *local}:
+                if (host, row["id"]) in asked:
+                    how = RouterDistributed(macs.get(host, ""), snat, host in local, host == row["host"])
+                    yield host, _distributed(made, item, how)
+            continue
         there = {row["host"] or "": None, **spread.get(row["id"], {})}
         for host, instance in there.items():
-            if (host, row["id"]) not in asked:
-                continue
-            made = Made(
-                item if instance is None else msgspec.structs.replace(item, ha=instance),
-                rows=(
-                    *(("port", port["id"]) for port in found),
-                    *(("network", id) for id in {port["network_id"] for port in found}),
-                    *(("subnet", id) for id in reached),
-                    *(("floatingip", id) for id in addressed),
-                    *(("metering_label", label.id) for label in counted[row["id"]]),
-                ),
-                needs=tuple(("qos_policy", id) for id in obeyed if id is not None),
-            )
-            yield host, made
+            if (host, row["id"]) in asked:
+                yield (
+                    host,
+                    made if instance is None else made._replace(item=msgspec.structs.replace(item, ha=instance)),
+                )
+
+
+def _distributed(made: Made, item: IntentRouter, how: RouterDistributed) -> Made:
+    """The router on one of its hosts: what its gateway is for is done on one of them.
+
+    Where it routes it has to know where ports are, also on networks that need no tunnels.
+    """
+    needs = made.needs if how.is_central else ()
+    if how.is_local:
+        needs = (*needs, *(("remote_port", port.network_id) for port in item.interfaces))
+    if how.is_central:
+        here = msgspec.structs.replace(item, distributed=how)
+    else:
+        here = msgspec.structs.replace(
+            item,
+            distributed=how,
+            gateway=None,
+            floating_ips=(),
+            port_forwardings=(),
+            metering_labels=(),
+            ndp=None,
+            limited_addresses=(),
+        )
+    return made._replace(item=here, needs=tuple(dict.fromkeys(needs)))
 
 
 def _instances(reading: Reading, router_ids: Collection[str]) -> Mapping[str, Mapping[str, RouterHa]]:

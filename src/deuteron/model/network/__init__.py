@@ -50,12 +50,15 @@ from deuteron.model.network.port_forwardings import PORT_FORWARDING
 from deuteron.model.network.ports import (
     COMPUTE_PREFIX,
     DHCP,
+    DISTRIBUTED_VIF,
+    DVR_INTERFACE,
     FLOATING,
     HA_PORT,
     HA_ROUTER_INTERFACE,
     ROUTER_GATEWAY,
     ROUTER_INTERFACE,
     ROUTER_INTERFACES,
+    ROUTER_SNAT,
 )
 from deuteron.model.network.qos import (
     BANDWIDTH_LIMIT_RULE,
@@ -148,7 +151,9 @@ __all__ = [
     "CONNTRACK_HELPER",
     "DEFAULT_SECURITY_GROUP_RULE",
     "DHCP",
+    "DISTRIBUTED_VIF",
     "DSCP_MARKING_RULE",
+    "DVR_INTERFACE",
     "EXTENSIONS",
     "FLAVOR",
     "FLOATING",
@@ -179,6 +184,7 @@ __all__ = [
     "ROUTER_GATEWAY",
     "ROUTER_INTERFACE",
     "ROUTER_INTERFACES",
+    "ROUTER_SNAT",
     "SECURITY_GROUP",
     "SECURITY_GROUPS_DEFAULT_STATEFULNESS",
     "SECURITY_GROUP_RULE",

@@ -47,7 +47,7 @@ ROUTER: Resource[RouterRow] = Resource(
                   sort=False),
         DESCRIPTION,
         ZONES,
-        Attribute("distributed", Boolean(nullable=True), "Whether it is meant to run on every host.", create=True,
+        Attribute("distributed", Boolean(nullable=True), "Whether it routes on all hosts of its networks.", create=True,
                   update=True, create_rule=ADMIN, update_rule=ADMIN, read_rule=ADMIN, nullable=False, filter=False,
                   sort=False),
         Attribute("ha", Boolean(nullable=True), "Whether it runs on several hosts.", create=True,

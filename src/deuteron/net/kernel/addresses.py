@@ -89,7 +89,7 @@ class AddressDriver:
         """
         namespace, link, interface = key
         address = ip_interface(interface)
-        if not isinstance(address, IPv4Interface) or not link.startswith(("qr-", "qg-")):
+        if not isinstance(address, IPv4Interface) or not link.startswith(("qr-", "qg-", "sg-")):
             return
         try:
             with self._namespaces.entered(namespace):

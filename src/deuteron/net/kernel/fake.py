@@ -38,6 +38,7 @@ from deuteron.net.rows import (
     Namespace,
     OvsBridge,
     OvsPort,
+    PermanentNeighbour,
     ProxyNeighbour,
     Radvd,
     Route,
@@ -99,6 +100,8 @@ class FakeKernel:
                 return f'no device "{link}" in namespace "{namespace}" for address {interface}'
             case ProxyNeighbour(link=link, address=address) if not self._has_device(namespace, link):
                 return f'no device "{link}" in namespace "{namespace}" to answer for {address}'
+            case PermanentNeighbour(link=link, address=address) if not self._has_device(namespace, link):
+                return f'no device "{link}" in namespace "{namespace}" to reach {address} by'
             case Route():
                 return self._refusal_of_route(row, is_new)
             case Sysctl(name=name):

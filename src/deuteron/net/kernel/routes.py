@@ -1,6 +1,6 @@
 """Static routes in our namespaces.
 
-Mark: `proto static` in a namespace of ours (main table). In the host's own namespace only wanted
+Mark: `proto static` in a namespace of ours, whatever the table. In the host's own namespace only wanted
 routes are looked at, and none is deleted that is not known to be ours.
 
 Crash: a route is one netlink message. The kernel drops routes when a device goes down or an address
@@ -42,9 +42,9 @@ class RouteDriver:
             routes = netlink.static_routes()
             links = {state.index: state.name for state in netlink.links()} if routes else {}
             for state in routes:
-                key = (namespace, state.destination)
+                seen = Route(namespace, state.destination, state.via, links.get(state.link or 0), table=state.table)
+                key = seen.key
                 row = wanted.get(key)
-                seen = Route(namespace, state.destination, state.via, links.get(state.link or 0))
                 if row is not None:
                     if row.via == seen.via and (row.link is None or row.link == seen.link):
                         rows[key] = row
@@ -93,7 +93,8 @@ def _message(row: Route, index: int | None) -> bytes:
     network = ip_network(row.destination)
     family = socket.AF_INET if network.version == 4 else socket.AF_INET6
     is_on_link = row.via is None and network.version == 4
-    body = nl.route_message(family, network.prefixlen, nl.RT_SCOPE_LINK if is_on_link else nl.RT_SCOPE_UNIVERSE)
+    scope = nl.RT_SCOPE_LINK if is_on_link else nl.RT_SCOPE_UNIVERSE
+    body = nl.route_message(family, network.prefixlen, scope, row.table)
     if network.prefixlen:
         body += nl.attribute(nl.RTA_DST, network.network_address.packed)
     if row.via is not None:

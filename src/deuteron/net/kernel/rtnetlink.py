@@ -33,6 +33,7 @@ NEWLINK, DELLINK, GETLINK, SETLINK = 16, 17, 18, 19
 NEWADDR, DELADDR, GETADDR = 20, 21, 22
 NEWROUTE, DELROUTE, GETROUTE = 24, 25, 26
 NEWNEIGH, DELNEIGH, GETNEIGH = 28, 29, 30
+NEWRULE, DELRULE, GETRULE = 32, 33, 34
 
 REQUEST, ACK, DUMP = 0x1, 0x4, 0x300
 REPLACE, EXCL, CREATE, APPEND = 0x100, 0x200, 0x400, 0x800
@@ -114,6 +115,7 @@ class RouteState:
     destination: str
     via: str | None
     link: int | None
+    table: int = 254
 
 
 def attribute(kind: int, payload: bytes) -> bytes:
@@ -188,7 +190,7 @@ class Netlink:
         return [address_state(payload) for kind, payload in self.dump(GETADDR, body) if kind == NEWADDR]
 
     def static_routes(self) -> list[RouteState]:
-        """Unicast routes of the main table with `proto static`."""
+        """Unicast routes with `proto static`, of all tables."""
         body = _ROUTE.pack(socket.AF_UNSPEC, 0, 0, 0, 0, 0, 0, 0, 0)
         states = (static_route(payload) for kind, payload in self.dump(GETROUTE, body) if kind == NEWROUTE)
         return [state for state in states if state is not None]
@@ -241,8 +243,11 @@ def address_message(family: int, prefix_length: int, scope: int, index: int) -> 
     return _ADDRESS.pack(family, prefix_length, 0, scope, index)
 
 
-def route_message(family: int, prefix_length: int, scope: int) -> bytes:
-    return _ROUTE.pack(family, prefix_length, 0, 0, RT_TABLE_MAIN, RTPROT_STATIC, scope, RTN_UNICAST, 0)
+def route_message(family: int, prefix_length: int, scope: int, table: int = RT_TABLE_MAIN) -> bytes:
+    """The head of a route's message; a number of a table that does not fit in there is an attribute."""
+    short = table if table <= 255 else 0
+    head = _ROUTE.pack(family, prefix_length, 0, 0, short, RTPROT_STATIC, scope, RTN_UNICAST, 0)
+    return head if short else head + number(RTA_TABLE, table)
 
 
 def known_kinds(kinds: Iterable[_K]) -> tuple[_K, ...]:
@@ -311,19 +316,18 @@ def address_state(payload: bytes) -> AddressState:
 
 
 def static_route(payload: bytes) -> RouteState | None:
-    """None for a route that is not unicast, of the main table, and `proto static`."""
+    """None for a route that is not unicast and `proto static`."""
     family, prefix_length, _, _, table, protocol, _, route_type, _ = _ROUTE.unpack_from(payload)
     if protocol != RTPROT_STATIC or route_type != RTN_UNICAST:
         return None
     a = attributes(payload[_ROUTE.size :])
-    if _number(a, RTA_TABLE, table) != RT_TABLE_MAIN:
-        return None
     nowhere = bytes(4 if family == socket.AF_INET else 16)
     gateway = a.get(RTA_GATEWAY)
     return RouteState(
         destination=f"{ip_address(a.get(RTA_DST, nowhere))}/{prefix_length}",
         via=str(ip_address(gateway)) if gateway else None,
         link=_number(a, RTA_OIF) or None,
+        table=_number(a, RTA_TABLE, table),
     )
 
 

@@ -14,6 +14,7 @@ objects arrived, and work linear in the size of the intent. Each module plans on
     local_ips  addresses that lead to a port of the sender's host
     tunnels    br-tun: tunnel ports, decapsulation, L2 population
     dhcp       qdhcp namespaces and dnsmasq
+    distributed    routers that each host runs for its own ports
     router     qrouter namespaces, routes, NAT, router advertisements
     metering   what routers count
     metadata   where 169.254.169.254 listens
@@ -27,7 +28,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from deuteron.model.intent import HostIntent, HostSettings
-from deuteron.net.plan import bridges, dhcp, firewall, hybrid, local_ips, logs, qos, router, tunnels, wiring
+from deuteron.net.plan import (
+    bridges,
+    dhcp,
+    distributed,
+    firewall,
+    hybrid,
+    local_ips,
+    logs,
+    qos,
+    router,
+    tunnels,
+    wiring,
+)
 from deuteron.net.plan.draft import Draft, Site, TooManyBridges
 from deuteron.net.plan.parts import Planner
 from deuteron.net.rows import HostPlan
@@ -40,6 +53,7 @@ Subject = Callable[[Site, Draft], None]
 
 def plan_openvswitch(site: Site, draft: Draft) -> None:
     """What the mechanism `openvswitch` adds: the switch with its bridges, tunnels and ports, and their firewall."""
+    distributed.publish_distributed(site, draft)
     bridges.plan_bridges(site, draft)
     wiring.plan_instance_ports(site, draft)
     if site.settings.firewall_driver == "iptables_hybrid":
@@ -50,6 +64,7 @@ def plan_openvswitch(site: Site, draft: Draft) -> None:
     tunnels.plan_tunnels(site, draft)
     qos.plan_qos(site, draft)
     local_ips.plan_local_ips(site, draft)
+    distributed.plan_distributed(site, draft)
 
 
 def plan(intent: HostIntent, settings: HostSettings, subjects: Sequence[Subject] = (plan_openvswitch,)) -> HostPlan:

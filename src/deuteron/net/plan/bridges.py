@@ -34,7 +34,7 @@ INTEGRATION = "br-int"
 TUNNEL = "br-tun"
 
 PHYSICAL_OFPORT = 1
-_PHY_OFPORT = 2
+PHY_OFPORT = 2
 _VID_PRESENT = 0x1000
 
 
@@ -50,10 +50,10 @@ def plan_bridges(site: Site, draft: Draft) -> None:
         add_bridge(site, draft, bridge, "physical")
         ours, theirs = names.patch_name("int-", bridge), names.patch_name("phy-", bridge)
         _patch(draft, INTEGRATION, ours, theirs, site.patch_ofports[ours])
-        _patch(draft, bridge, theirs, ours, _PHY_OFPORT)
+        _patch(draft, bridge, theirs, ours, PHY_OFPORT)
         add_physical_interface(site, draft, bridge)
         draft.flow(INTEGRATION, 0, 2, f"in_port={site.patch_ofports[ours]}", "drop")
-        draft.flow(bridge, 0, 2, f"in_port={_PHY_OFPORT}", "drop")
+        draft.flow(bridge, 0, 2, f"in_port={PHY_OFPORT}", "drop")
     if site.has_tunnel_bridge:
         add_bridge(site, draft, TUNNEL, "tunnel")
         _patch(draft, INTEGRATION, "patch-tun", "patch-int", site.patch_ofports["patch-tun"])
@@ -132,31 +132,30 @@ def add_physical_interface(site: Site, draft: Draft, bridge: str) -> None:
     draft.links.append(rows.Link(namespace=rows.HOST, name=interface, kind="existing"))
 
 
+def provider_match(network: IntentNetwork) -> tuple[str, str] | None:
+    """What frames of a flat or VLAN network look like on their physical bridge, and what gives them the local tag."""
+    local = _VID_PRESENT | network.local_vlan
+    if network.network_type == "flat":
+        return "vlan_tci=0x0000/0x1fff", f"push_vlan:0x8100,set_field:{local}->vlan_vid"
+    if network.segmentation_id is not None:
+        return f"dl_vlan={network.segmentation_id}", f"set_field:{local}->vlan_vid"
+    return None
+
+
+def provider_tag(network: IntentNetwork) -> str:
+    """The way back."""
+    if network.network_type == "flat":
+        return "pop_vlan,NORMAL"
+    return f"set_field:{_VID_PRESENT | (network.segmentation_id or 0)}->vlan_vid,NORMAL"
+
+
 def _provider_tags(view: View, draft: Draft, network: IntentNetwork) -> None:
     """The two flows of seed D: provider tag to local tag on br-int, and back on the physical bridge."""
     bridge = view.bridge_of(network)
-    if bridge is None:
+    match = None if bridge is None else provider_match(network)
+    if bridge is None or match is None:
         return
     in_port = f"in_port={view.patch_ofport(names.patch_name('int-', bridge))}"
-    local = _VID_PRESENT | network.local_vlan
-    if network.network_type == "flat":
-        draft.flow(
-            INTEGRATION,
-            0,
-            3,
-            f"{in_port},vlan_tci=0x0000/0x1fff",
-            f"push_vlan:0x8100,set_field:{local}->vlan_vid,goto_table:58",
-        )
-        back = "pop_vlan,NORMAL"
-    elif network.segmentation_id is not None:
-        draft.flow(
-            INTEGRATION,
-            0,
-            3,
-            f"{in_port},dl_vlan={network.segmentation_id}",
-            f"set_field:{local}->vlan_vid,goto_table:58",
-        )
-        back = f"set_field:{_VID_PRESENT | network.segmentation_id}->vlan_vid,NORMAL"
-    else:
-        return
-    draft.flow(bridge, 0, 4, f"in_port={_PHY_OFPORT},dl_vlan={network.local_vlan}", back)
+    tagged, to_local = match
+    draft.flow(INTEGRATION, 0, 3, f"{in_port},{tagged}", f"{to_local},goto_table:58")
+    draft.flow(bridge, 0, 4, f"in_port={PHY_OFPORT},dl_vlan={network.local_vlan}", provider_tag(network))

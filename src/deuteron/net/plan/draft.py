@@ -63,6 +63,7 @@ class Phase(IntEnum):
     ADDRESSES = 12
     LOCAL_IP = 13
     LOG = 14
+    DISTRIBUTED = 15
 
 
 Fact = tuple[str, str]
@@ -292,6 +293,8 @@ class Draft:
         self.addresses: list[rows.Address] = []
         self.routes: list[rows.Route] = []
         self.neighbours: list[rows.ProxyNeighbour] = []
+        self.rules: list[rows.RoutingRule] = []
+        self.known: list[rows.PermanentNeighbour] = []
         self.sysctls: list[rows.Sysctl] = []
         self.datapath: list[rows.DatapathSetting] = []
         self.ipsets: list[rows.IpSet] = []
@@ -350,6 +353,8 @@ class Draft:
             addresses=_sorted(self.addresses),
             routes=_sorted(self.routes),
             neighbours=_sorted(self.neighbours),
+            rules=_sorted(self.rules),
+            known=_sorted(self.known),
             sysctls=_sorted(self.sysctls),
             datapath=_sorted(self.datapath),
             flows=tuple(rows.Flow(*key, flows[key]) for key in sorted(flows)),

@@ -58,6 +58,14 @@ def qg_name(port_id: str) -> str:
     return ("qg-" + port_id)[:_DEVICE_LENGTH]
 
 
+def sg_name(port_id: str) -> str:
+    return ("sg-" + port_id)[:_DEVICE_LENGTH]
+
+
+def snat_namespace(router_id: str) -> str:
+    return "snat-" + router_id
+
+
 def dhcp_namespace(network_id: str) -> str:
     return "qdhcp-" + network_id
 

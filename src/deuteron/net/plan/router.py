@@ -1,5 +1,8 @@
 """Routers: a namespace `qrouter-<router>` with a `qr-` port for each interface, one `qg-` port, and NAT.
 
+A distributed router is two (`net.plan.distributed`): one without a gateway wherever its networks are, and one for the
+way outside, `snat-<router>` with `sg-` ports in place of interfaces, on the host that has the gateway.
+
 The iptables rules are those of Neutron's L3 agent, in the form iptables-save prints them. A packet's way through nat:
 
     in   PREROUTING   metadata: REDIRECT to 9697;  floating IP: DNAT to the fixed IP
@@ -14,12 +17,12 @@ neutron/agent/linux/ra.py (radvd).
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
-from deuteron.model.intent import IntentRouter, IntentSubnet, RouterHa, RouterPort
+from deuteron.model.intent import IntentRouter, RouterHa, RouterPort
 from deuteron.net import rows
-from deuteron.net.plan import ha, names
+from deuteron.net.plan import distributed, ha, names
 from deuteron.net.plan.addresses import link_local, version
 from deuteron.net.plan.conntrack import HELPERS, helper_chains
 from deuteron.net.plan.draft import NO_DAD, Draft, Phase, Site, View, internal_port, is_dead
@@ -36,6 +39,7 @@ from deuteron.net.plan.metadata import (
 )
 from deuteron.net.plan.metering import HOOK, metering_chains
 from deuteron.net.plan.ndp import NDP, proxy_jumps, proxy_rules
+from deuteron.net.plan.radvd import radvd_interface
 from deuteron.net.plan.scopes import RESTORE, SAVE, RouterScopes
 from deuteron.net.plan.wiring import refuse_port, trust_port
 
@@ -77,20 +81,43 @@ def _plan_router(view: View, draft: Draft, router_id: str) -> None:
     router = view.router(router_id)
     if router is None:
         return
-    plan = _Router(view, router)
-    if router.admin_state_up:
-        plan.add(draft)
-    else:
-        plan.add_down(draft)
+    for plan in _planned(view, router):
+        if router.admin_state_up:
+            plan.add(draft)
+        else:
+            plan.add_down(draft)
+
+
+def _planned(view: View, router: IntentRouter) -> Iterator[_Router]:
+    """The routers that one is on this host."""
+    if router.distributed is None:
+        yield _Router(view, router, names.router_namespace(router.id))
+        return
+    if router.distributed.is_local:
+        yield _Router(view, distributed.inside(router), names.router_namespace(router.id))
+    if router.distributed.is_central and router.gateway is not None:
+        central = distributed.outside(router)
+        yield _Router(view, central, names.snat_namespace(router.id), names.sg_name, is_gateway=False)
 
 
 class _Router:
     """One router, while its rows are being written."""
 
-    def __init__(self, view: View, router: IntentRouter) -> None:
+    def __init__(
+        self,
+        view: View,
+        router: IntentRouter,
+        namespace: str,
+        name_of: Callable[[str], str] = names.qr_name,
+        *,
+        is_gateway: bool = True,
+    ) -> None:
+        """Its interfaces are called `name_of`; without `is_gateway` guests have another for their gateway."""
         self.view = view
         self.router = router
-        self.namespace = names.router_namespace(router.id)
+        self.namespace = namespace
+        self.name_of = name_of
+        self.is_gateway = is_gateway
         self.interfaces = sorted(router.interfaces, key=lambda port: port.port_id)
         self.gateway = router.gateway
         self.qg = None if router.gateway is None else names.qg_name(router.gateway.port.port_id)
@@ -111,8 +138,8 @@ class _Router:
         if self.router.ha is not None:
             draft.sysctl(self.namespace, ha.SYSCTLS)
         for interface in self.interfaces:
-            self._add_port(draft, interface, names.qr_name(interface.port_id))
-        if self.is_active:
+            self._add_port(draft, interface, self.name_of(interface.port_id))
+        if self.is_active and self.is_gateway:
             self._add_metadata6(draft)
         if self.gateway is not None and self.qg is not None:
             self._add_port(draft, self.gateway.port, self.qg)
@@ -126,7 +153,9 @@ class _Router:
         draft.iptables.extend(self._tables4())
         draft.iptables.extend(self._tables6())
         draft.connections.append(self._connections())
-        if not self.is_active:
+        if self.router.distributed is not None and self.is_gateway:
+            distributed.plan_ways_outside(draft, self.router, self.router.distributed)
+        if not self.is_active or not self.is_gateway:
             return
         draft.metadata.append(router_listener(self.namespace, self.router.id))
         advertising = [interface for interface in self.interfaces if interface.ra_subnets]
@@ -136,7 +165,7 @@ class _Router:
                     namespace=self.namespace,
                     id=self.router.id,
                     directory=f"{self.view.settings.state_dir}/ra/{self.router.id}",
-                    config="".join(_radvd_interface(interface) for interface in advertising),
+                    config="".join(radvd_interface(interface) for interface in advertising),
                 )
             )
 
@@ -251,17 +280,19 @@ class _Router:
     def _connections(self) -> rows.Connections:
         """What the NAT rules below come down to, for the connections that began under others."""
         own: list[str] = self._floating()
-        behind: dict[str, list[str]] = {"qr-": [], "qg-": []}
-        attached: list[tuple[ipaddress.IPv4Network, str, int]] = []
+        inside: list[str] = []
+        outside: list[str] = []
+        attached: list[tuple[ipaddress.IPv4Network, bool, int]] = []
         scopes: list[tuple[str, int]] = []
         for router_port, name in self._ports():
             for address in router_port.addresses:
                 if version(address) == 4:
                     interface = ipaddress.IPv4Interface(address)
                     own.append(str(interface.ip))
-                    attached.append((interface.network, name[:3], router_port.scopes[0]))
-                    behind[name[:3]].append(str(interface.network))
-                    if name != self.qg:
+                    is_inside = name != self.qg
+                    attached.append((interface.network, is_inside, router_port.scopes[0]))
+                    (inside if is_inside else outside).append(str(interface.network))
+                    if is_inside:
                         scopes.append((str(interface.network), router_port.scopes[0]))
         for route in self.router.routes:
             if version(route.destination) == 4:
@@ -269,13 +300,13 @@ class _Router:
                 # One through a next hop that no network has is not in the kernel; it reaches nothing.
                 by = next(((side, scope) for network, side, scope in attached if nexthop in network), None)
                 if by is not None:
-                    behind[by[0]].append(route.destination)
-                    if by[0] == "qr-":
+                    (inside if by[0] else outside).append(route.destination)
+                    if by[0]:
                         scopes.append((route.destination, by[1]))
         return rows.Connections(
             namespace=self.namespace,
-            inside=tuple(sorted(behind["qr-"])),
-            outside=tuple(sorted(behind["qg-"])),
+            inside=tuple(sorted(inside)),
+            outside=tuple(sorted(outside)),
             own=tuple(sorted(own)),
             floating=tuple(
                 sorted((item.floating_ip_address, item.fixed_ip_address) for item in self.router.floating_ips)
@@ -289,7 +320,7 @@ class _Router:
         )
 
     def _ports(self) -> list[tuple[RouterPort, str]]:
-        ports = [(interface, names.qr_name(interface.port_id)) for interface in self.interfaces]
+        ports = [(interface, self.name_of(interface.port_id)) for interface in self.interfaces]
         if self.gateway is not None and self.qg is not None:
             ports.append((self.gateway.port, self.qg))
         return ports
@@ -452,39 +483,3 @@ class _Router:
             chains=tuple(rows.IptablesChain(name, tuple(named[name])) for name in sorted(named)),
             builtin=(*builtin, *(builtin_last or ())),
         )
-
-
-def _radvd_interface(interface: RouterPort) -> str:
-    """One `interface` block of radvd.conf, as Neutron's template lays it out (neutron/agent/linux/ra.py)."""
-    modes = {subnet.ipv6_ra_mode for subnet in interface.ra_subnets}
-    lines = [
-        f"interface {names.qr_name(interface.port_id)}",
-        "{",
-        "   AdvSendAdvert on;",
-        "   MinRtrAdvInterval 30;",
-        "   MaxRtrAdvInterval 100;",
-        f"   AdvLinkMTU {interface.mtu_bytes};",
-    ]
-    if "dhcpv6-stateful" in modes:
-        lines.append("   AdvManagedFlag on;")
-    if "dhcpv6-stateless" in modes:
-        lines.append("   AdvOtherConfigFlag on;")
-    subnets = sorted(interface.ra_subnets, key=lambda subnet: (subnet.cidr, subnet.id))
-    servers = list(dict.fromkeys(server for subnet in subnets for server in subnet.dns_nameservers))
-    if servers:
-        lines.append(f"   RDNSS {' '.join(servers)} {{}};")
-    for subnet in subnets:
-        lines += _radvd_prefix(subnet)
-    lines += [f"   route {METADATA_CIDR6} {{", "   };"]
-    return "\n".join([*lines, "};", ""])
-
-
-def _radvd_prefix(subnet: IntentSubnet) -> list[str]:
-    autonomous = "off" if subnet.ipv6_ra_mode == "dhcpv6-stateful" else "on"
-    return [
-        f"   prefix {subnet.cidr}",
-        "   {",
-        "        AdvOnLink on;",
-        f"        AdvAutonomous {autonomous};",
-        "   };",
-    ]

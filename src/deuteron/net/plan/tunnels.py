@@ -14,6 +14,7 @@ from typing import Literal
 from deuteron.model.intent import IntentNetwork, IntentRemotePort, TunnelPeer
 from deuteron.net import rows
 from deuteron.net.pipeline import (
+    DVR_NOT_LEARN,
     FLOOD_TO_TUNNELS,
     LEARN,
     LOCAL_SWITCHING,
@@ -23,6 +24,7 @@ from deuteron.net.pipeline import (
     UNICAST_TO_TUNNELS,
 )
 from deuteron.net.plan.bridges import TUNNEL
+from deuteron.net.plan.distributed import attached_to
 from deuteron.net.plan.draft import TUNNEL_TYPES, Draft, Phase, Site, View
 
 _FIRST_TUNNEL_OFPORT = 2
@@ -120,12 +122,13 @@ _PORT_TYPES: dict[str, Literal["vxlan", "gre", "geneve"]] = {"vxlan": "vxlan", "
 
 def _network_flows(view: View, draft: Draft, network: IntentNetwork, vni: int) -> None:
     kind = network.network_type
+    onward = DVR_NOT_LEARN if attached_to(view, network.id) else LEARN
     draft.flow(
         TUNNEL,
         TUNNEL_TABLE[kind],
         1,
         f"tun_id={vni:#x}",
-        f"push_vlan:0x8100,set_field:{_VID_PRESENT | network.local_vlan}->vlan_vid,goto_table:{LEARN}",
+        f"push_vlan:0x8100,set_field:{_VID_PRESENT | network.local_vlan}->vlan_vid,goto_table:{onward}",
     )
     flood: set[int] = set()
     for port, _, ofport in stations(view, network):

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import bindparam, delete, insert, select, update
 
-from deuteron.model.network import DHCP, ROUTER_INTERFACE
+from deuteron.model.network import DHCP, ROUTER_INTERFACES
 from deuteron.model.network.parts import FixedIp, WantedIp
 from deuteron.model.network.rows import SubnetRow
 from deuteron.model.scalars import Cidr, Ip, Mac, NetworkId, PortId, SubnetId
@@ -25,7 +25,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Prefix = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 AUTO_MODES = frozenset({"slaac", "dhcpv6-stateless"})
-ROUTER_OWNERS = frozenset({ROUTER_INTERFACE, "network:router_gateway", "network:ha_router_replicated_interface"})
+ROUTER_OWNERS = frozenset({*ROUTER_INTERFACES, "network:router_gateway"})
 _SCAN = 128
 _LEAST_MTU = {4: 68, 6: 1280}
 

@@ -31,7 +31,7 @@ from deuteron.net.mechanisms import (
 )
 from deuteron.rules.hosts import registry
 from deuteron.rules.hosts.registry import Agent
-from deuteron.rules.network import addresses, faults, segments
+from deuteron.rules.network import addresses, faults, segments, spread
 from deuteron.rules.network.kinds import find
 from deuteron.store import query, slots
 from deuteron.store.database import Tx
@@ -92,12 +92,15 @@ def bind(
     """
     answer = _ask(tx, settings, port, network, host, trunk)
     lan_id = _lan(network, answer.segment)["id"] if isinstance(answer, Binding) else ""
-    slots.detach_port(tx, port["id"], keep=(host, lan_id))
+    places = slots.detach_port(tx, port["id"], keep=(host, lan_id))
     if isinstance(answer, Binding):
         try:
             slots.attach_port(tx, host, port["id"], lan_id)
         except slots.HostFull as error:
             answer = Refusal(str(error), code="port.host_full")
+        else:
+            spread.came(tx, host, lan_id)
+    spread.left(tx, places)
     forget(tx, port["id"], host)
     return _said(answer, port["id"], host)
 
@@ -199,9 +202,11 @@ def prepare(
     if wired_by(answer.vif_details) != wired_by(port["binding:vif_details"]):
         return f"port {port['id']} would be wired in another way on host {host} than where it is"
     try:
-        slots.attach_port(tx, host, port["id"], _lan(network, answer.segment)["id"])
+        lan_id = _lan(network, answer.segment)["id"]
+        slots.attach_port(tx, host, port["id"], lan_id)
     except slots.HostFull as error:
         return str(error)
+    spread.came(tx, host, lan_id)
     return None
 
 
@@ -220,7 +225,7 @@ def forget(tx: Tx, port_id: PortId, host: str | None = None) -> None:
 
 def unbind(tx: Tx, port_id: PortId) -> dict[str, object]:
     """The values of an unplugged port; frees its numbers."""
-    slots.detach_port(tx, port_id)
+    spread.left(tx, slots.detach_port(tx, port_id))
     return dict(UNBOUND)
 
 

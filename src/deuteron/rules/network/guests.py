@@ -11,7 +11,7 @@ from sqlalchemy import select
 from deuteron.model.network import DHCP, ROUTER_INTERFACES
 from deuteron.model.network.rows import PortRow, SubnetRow
 from deuteron.model.scalars import Ip, Mac, NetworkId, PortId, SecurityGroupId, SubnetId
-from deuteron.store import query
+from deuteron.store import query, slots
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import (
     floatingips,
@@ -45,16 +45,19 @@ def networks_behind_router_on(
 ) -> list[NetworkId]:
     """The network that the router, which is on the host, has an interface on: the one with this id, or the one where
     `address` is the router's."""
-    found = select(ports.c["network_id"]).join(routers, routers.c["id"] == ports.c["device_id"])
-    found = found.where(
-        ports.c["device_id"] == router_id, ports.c["device_owner"].in_(ROUTER_INTERFACES), routers.c["host"] == host
-    )
+    found = select(ports.c["id"], ports.c["network_id"], routers.c["host"], routers.c["distributed"])
+    found = found.join(routers, routers.c["id"] == ports.c["device_id"])
+    found = found.where(ports.c["device_id"] == router_id, ports.c["device_owner"].in_(ROUTER_INTERFACES))
     if network_id:
         found = found.where(ports.c["network_id"] == network_id)
     else:
         found = found.join(ip_allocations, ip_allocations.c.port_id == ports.c["id"])
         found = found.where(ip_allocations.c.ip_address == address)
-    return tx.scalars(found.distinct())
+    there = tx.all(found)
+    # A distributed router is on other hosts, too.
+    asked = {row.id for row in there if row.distributed}
+    spread = {id for id, _ in slots.places_of(tx, asked, host or "")} if asked else ()
+    return list(dict.fromkeys(row.network_id for row in there if row.host == host or row.id in spread))
 
 
 def port_at(tx: Tx, network_ids: Sequence[NetworkId], address: Address) -> Asking | None:

@@ -5,7 +5,7 @@
 
 The router's other ports are plugged in on all of its hosts and bound (`binding:host_id`) on the active one, which is
 `host` of the router's row. Hosts say who is active (`heard`); before the first has, it is the first that was chosen.
-What is `distributed` as well is kept and shown, and runs on one host.
+None of them is distributed as well (`distributed`).
 
 Owns the tables `ha_networks`, `ha_routers` and `ha_hosts`. A project's hidden network goes with its last such router.
 
@@ -21,6 +21,7 @@ from sqlalchemy import delete, select, update
 
 from deuteron.model.caller import Caller
 from deuteron.model.network import (
+    DVR_INTERFACE,
     HA_PORT,
     HA_ROUTER_INTERFACE,
     NETWORK,
@@ -61,6 +62,8 @@ def is_spread(row: RouterRow) -> bool:
 
 def interface_owner(row: RouterRow) -> str:
     """The device owner of the router's ports inside."""
+    if row["distributed"]:
+        return DVR_INTERFACE
     return HA_ROUTER_INTERFACE if is_spread(row) else ROUTER_INTERFACE
 
 

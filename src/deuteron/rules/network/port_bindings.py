@@ -23,7 +23,7 @@ from deuteron.model.network.parts import PortBinding
 from deuteron.model.network.rows import PortRow
 from deuteron.model.scalars import PortId
 from deuteron.model.settings import Settings
-from deuteron.rules.network import bindings, faults, ports, trunk_ports
+from deuteron.rules.network import bindings, faults, ports, spread, trunk_ports
 from deuteron.rules.network.kinds import find
 from deuteron.store import query, slots
 from deuteron.store.database import Tx
@@ -130,7 +130,7 @@ def await_no_more(tx: Tx, port_id: PortId, host: str) -> None:
     port = find(tx, PORT, port_id)
     if port is not None and port["binding:host_id"] == host:
         return
-    slots.detach_port(tx, port_id, on=host)
+    spread.left(tx, slots.detach_port(tx, port_id, on=host))
     bindings.forget(tx, port_id, host)
     trunk_ports.await_no_more(tx, port_id, host)
     tx.changed("port", port_id)

@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from deuteron.model.caller import Caller
 from deuteron.model.network import (
     DHCP,
+    DISTRIBUTED_VIF,
     FLOATING,
     FLOATINGIP,
     HA_PORT,
@@ -23,6 +24,7 @@ from deuteron.model.network import (
     ROUTER,
     ROUTER_GATEWAY,
     ROUTER_INTERFACES,
+    ROUTER_SNAT,
 )
 from deuteron.model.network.parts import FixedIp, WantedIp
 from deuteron.model.network.rows import NetworkRow, PortRow
@@ -46,6 +48,7 @@ from deuteron.rules.network import (
     quotas,
     routed,
     sight,
+    spread,
     steps,
     trunk_ports,
 )
@@ -113,6 +116,8 @@ def update_port(tx: Tx, settings: Settings, caller: Caller | None, row: PortRow,
     """The port with `values` set. Raises: as `create_port`."""
     new = {name: value for name, value in values.items() if name not in dns.NAMES}
     new.update(dns.kept(settings, values))
+    if row["binding:vif_type"] == DISTRIBUTED_VIF and caller is not None:
+        new.pop("binding:host_id", None)  # where it is, is not for its owner to say
     if "binding:host_id" in new and new["binding:host_id"] is None:
         new["binding:host_id"] = ""
     if "mac_address" in new and new["mac_address"] is None:
@@ -185,11 +190,12 @@ def delete_port(tx: Tx, settings: Settings, port_id: PortId) -> None:
     steps.goes(tx, settings, "port", port_id)
     _free_floating(tx, row, set())
     addresses.release(tx, port_id)
-    slots.detach_port(tx, port_id)
+    places = slots.detach_port(tx, port_id)
     bindings.forget(tx, port_id)
     tx.run(_LEAVE_GROUPS, {"port": port_id})
     logged.port_gone(tx, port_id)
     remove(tx, PORT, port_id)
+    spread.left(tx, places)
 
 
 def delete_by_user(tx: Tx, settings: Settings, caller: Caller, row: PortRow) -> None:
@@ -216,7 +222,7 @@ def serves(tx: Tx, row: PortRow) -> bool:
         return local_addresses.are_held_by(tx, row["id"])
     if owner == ROUTER_GATEWAY:
         return bool(tx.scalar(select(routers.c.gateway_port_id).where(routers.c.id == device)) == row["id"])
-    if owner not in (*ROUTER_INTERFACES, HA_PORT):
+    if owner not in (*ROUTER_INTERFACES, HA_PORT, ROUTER_SNAT):
         return False
     return tx.first(select(routers.c.id).where(routers.c.id == device)) is not None
 
@@ -257,9 +263,15 @@ def take_statuses(tx: Tx, host: str, statuses: Mapping[str, str]) -> set[str]:
     """
     if not statuses:
         return set()
-    own = (query.any_of(table.c.id, list(statuses)), table.c["binding:host_id"] == host)
-    known = tx.all(select(table.c.id, table.c.status).where(*own))
-    changed = {port_id for port_id, status in known if status != statuses[port_id]}
+    own = or_(table.c["binding:host_id"] == host, table.c["binding:vif_type"] == DISTRIBUTED_VIF)
+    asked = select(table.c.id, table.c.status, table.c["binding:host_id"])
+    known = tx.all(asked.where(query.any_of(table.c.id, list(statuses)), own))
+    # A port of several hosts is active when one says so, as in Neutron.
+    changed = {
+        port_id
+        for port_id, status, bound in known
+        if status != statuses[port_id] and (bound == host or statuses[port_id] == "ACTIVE")
+    }
     now = time_text(tx.now)
     if changed:
         tx.run(_STATUS, [{"port": port_id, "said": statuses[port_id], "now": now} for port_id in sorted(changed)])

@@ -5,7 +5,7 @@ Source: neutron/db/l3_agentschedulers_db.py.
 
 from __future__ import annotations
 
-from deuteron.model.network import ROUTER, ROUTER_GATEWAY, ROUTER_INTERFACES
+from deuteron.model.network import HA_ROUTER_INTERFACE, ROUTER, ROUTER_GATEWAY, ROUTER_INTERFACE, ROUTER_SNAT
 from deuteron.model.network.rows import PortRow, RouterRow
 from deuteron.model.settings import Settings
 from deuteron.rules.hosts import registry
@@ -15,7 +15,7 @@ from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import ports as table
 
-OWNERS = (*ROUTER_INTERFACES, ROUTER_GATEWAY)
+OWNERS = (ROUTER_INTERFACE, HA_ROUTER_INTERFACE, ROUTER_GATEWAY, ROUTER_SNAT)
 """Of the ports that go where their router goes."""
 
 

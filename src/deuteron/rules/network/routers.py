@@ -23,6 +23,7 @@ from deuteron.model.settings import Settings
 from deuteron.rules.network import (
     addresses,
     attributes,
+    distributed,
     faults,
     flavors,
     ha,
@@ -33,7 +34,6 @@ from deuteron.rules.network import (
     qos,
     quotas,
     reached,
-    router_hosts,
     sight,
     trunk_ports,
 )
@@ -46,16 +46,19 @@ from deuteron.store.network_tables import subnets as subnets_table
 from deuteron.store.query import Values
 
 _PLACEMENT = ("ha", "distributed")
-"""Ways to spread a router over hosts. What is distributed runs on one network host all the same."""
+"""Ways to spread a router over hosts, of which one has one at most."""
+_OWNERS = (*ROUTER_INTERFACES, ROUTER_GATEWAY)
 
 
 def create_router(tx: Tx, settings: Settings, caller: Caller, values: Values) -> RouterRow:
     """A new router, with its gateway when one is asked for. Raises: NotFound, BadRequest, Conflict."""
     flavors.refuse_new_router(tx, values)
     # Silence and null ask for the cloud's own kind.
-    default = {"ha": settings.operator.network.l3_ha and not values.get("distributed")}
+    options = settings.operator.network
     given = {name: value for name in _PLACEMENT if (value := values.get(name)) is not None}
-    values = {**values, "distributed": False, **default, **given}
+    spread = given.get("distributed", options.router_distributed and not given.get("ha"))
+    values = {**values, "distributed": spread, "ha": options.l3_ha and not spread, **given}
+    distributed.refuse(settings, values)
     quotas.check(tx, "router", values["project_id"])
     refuse_unknown_zones(values.get("availability_zone_hints") or ())
     gateway: WantedGateway | None = values.pop("external_gateway_info", None)
@@ -83,8 +86,11 @@ def update_router(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, va
         row = clear_gateway(tx, settings, row) if gateway is None else _set_gateway(tx, settings, caller, row, gateway)
     flavors.refuse_other_kind(tx, row, values)
     _refuse_moving_while_up(row, values)
+    distributed.refuse(settings, {"distributed": row["distributed"], "ha": row["ha"], **values})
     changed = change(tx, ROUTER, row, {**values, "enable_ndp_proxy": proxied.answers(tx, row, values)})
-    return ha.follow(tx, settings, row, changed)
+    if row["distributed"]:
+        return ha.follow(tx, settings, row, distributed.follow(tx, settings, row, changed))
+    return distributed.follow(tx, settings, row, ha.follow(tx, settings, row, changed))
 
 
 def delete_router(tx: Tx, settings: Settings, caller: Caller, row: RouterRow) -> None:
@@ -157,12 +163,14 @@ def remove_interface(tx: Tx, settings: Settings, caller: Caller, row: RouterRow,
         leaving = [subnet_id]
     for each in leaving:
         reached.refuse_in_use(tx, row, each)
+    hosts = distributed.hosts_of(tx, row)
     if partly and subnet_id is not None:
         ports.leave_subnet(tx, settings, port, subnet_id)
     else:
         local_addresses.refuse_deletion(tx, port["id"])
         trunk_ports.refuse_deletion(tx, port["id"])
         ports.delete_port(tx, settings, port["id"])
+    distributed.settle(tx, settings, row, hosts)
     touch(tx, ROUTER, row["id"])
     return _interface_answer(row, port, leaving)
 
@@ -238,19 +246,17 @@ def _set_gateway(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, wan
         },
     )
     ha.plug_spread(tx, settings, row, host)
-    return change(
-        tx,
-        ROUTER,
-        row,
-        {
-            "external_gateway_info": _gateway_info(port, snat),
-            "gateway_port_id": port["id"],
-            "gateway_network_id": network["id"],
-            "qos_policy_id": policy_id,
-            "host": host,
-            "availability_zones": [ZONE],
-        },
-    )
+    new = {
+        "external_gateway_info": _gateway_info(port, snat),
+        "gateway_port_id": port["id"],
+        "gateway_network_id": network["id"],
+        "qos_policy_id": policy_id,
+        "host": host,
+        "availability_zones": [ZONE],
+    }
+    row = change(tx, ROUTER, row, new)
+    distributed.settle(tx, settings, row)
+    return row
 
 
 def clear_gateway(tx: Tx, settings: Settings, row: RouterRow) -> RouterRow:
@@ -271,7 +277,9 @@ def clear_gateway(tx: Tx, settings: Settings, row: RouterRow) -> RouterRow:
     proxied.refuse_without_gateway(tx, row)
     ports.delete_port(tx, settings, row["gateway_port_id"])
     none = dict.fromkeys(("external_gateway_info", "gateway_port_id", "gateway_network_id", "qos_policy_id"))
-    return change(tx, ROUTER, row, none)
+    row = change(tx, ROUTER, row, none)
+    distributed.settle(tx, settings, row)
+    return row
 
 
 def _gateway_info(port: PortRow, snat: bool) -> Gateway:
@@ -310,6 +318,7 @@ def _add_by_subnet(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, s
             "Neutron Router",
         )
     _refuse_overlap(tx, row, subnet)
+    distributed.refuse_network(tx, row, subnet["network_id"])
     host = ha.host_for(tx, settings, row)
     fixed = {"subnet_id": subnet_id, "ip_address": subnet["gateway_ip"]}
     port = _ipv6_port(tx, row, subnet)
@@ -327,7 +336,7 @@ def _add_by_subnet(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, s
                 "device_owner": ha.interface_owner(row),
                 "device_id": row["id"],
                 "fixed_ips": [fixed],
-                "binding:host_id": host,
+                "binding:host_id": "" if row["distributed"] else host,
             },
         )
     _settle(tx, settings, row, host)
@@ -349,10 +358,12 @@ def _add_by_port(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, por
     for subnet in found:
         _refuse_overlap(tx, row, subnet)
         _refuse_unpooled(caller, port, subnet)
+    distributed.refuse_network(tx, row, port["network_id"])
     host = ha.host_for(tx, settings, row)
     # As in Neutron, groups and port security stay what they are: they filter no port of a router, and what the port
     # is when it is no longer a router's must not depend on having been one.
-    values = {"device_id": row["id"], "device_owner": ha.interface_owner(row), "binding:host_id": host}
+    on = "" if row["distributed"] else host
+    values = {"device_id": row["id"], "device_owner": ha.interface_owner(row), "binding:host_id": on}
     port = ports.update_port(tx, settings, None, port, values)
     _settle(tx, settings, row, host)
     return _interface_answer(row, port, list(subnets))
@@ -416,7 +427,7 @@ def _refuse_overlap(tx: Tx, row: RouterRow, subnet: SubnetRow) -> None:
         select(subnets_table.c.id, subnets_table.c.cidr)
         .join(ip_allocations, ip_allocations.c.subnet_id == subnets_table.c.id)
         .join(ports_table, ports_table.c.id == ip_allocations.c.port_id)
-        .where(ports_table.c.device_id == row["id"], ports_table.c.device_owner.in_(router_hosts.OWNERS))
+        .where(ports_table.c.device_id == row["id"], ports_table.c.device_owner.in_(_OWNERS))
     )
     for other_id, cidr in held:
         if other_id == subnet["id"]:
@@ -448,9 +459,10 @@ def _is_on(port: PortRow, subnet_id: SubnetId) -> bool:
 def _settle(tx: Tx, settings: Settings, row: RouterRow, host: str) -> None:
     """The router runs on `host` from its first interface on; each interface is a change of the router."""
     ha.plug_spread(tx, settings, row, host)
-    placed = {"host": host or None, "availability_zones": [ZONE]}
-    if change(tx, ROUTER, row, placed) is row:
+    placed = change(tx, ROUTER, row, {"host": host or None, "availability_zones": [ZONE]})
+    if placed is row:
         touch(tx, ROUTER, row["id"])
+    distributed.settle(tx, settings, placed)
 
 
 # --- routes -------------------------------------------------------------------------------------------------------
@@ -466,7 +478,7 @@ def _check_routes(tx: Tx, row: RouterRow, routes: Sequence[Route]) -> None:
         select(subnets_table.c.cidr, ip_allocations.c.ip_address)
         .join(ip_allocations, ip_allocations.c.subnet_id == subnets_table.c.id)
         .join(ports_table, ports_table.c.id == ip_allocations.c.port_id)
-        .where(ports_table.c.device_id == row["id"], ports_table.c.device_owner.in_(router_hosts.OWNERS))
+        .where(ports_table.c.device_id == row["id"], ports_table.c.device_owner.in_(_OWNERS))
     )
     prefixes = [ipaddress.ip_network(cidr) for cidr, _ in held]
     own = {address for _, address in held}
