@@ -1,0 +1,117 @@
+"""A packet through a distributed router: two hosts with guests, and one with the gateway."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from deuteron.model.intent import FloatingIp, IntentRouter, RouterDistributed, RouterGateway, TunnelPeer
+from deuteron.model.outside import ExternalNetwork
+from deuteron.trace.walk import Asked, End, Walked, walk
+from deuteron.trace.world import Machine, World
+from tests.unit.net.plancloud import (
+    SETTINGS,
+    far_port,
+    group,
+    intent,
+    port,
+    router_port,
+    rule,
+    subnet,
+    uid,
+    vlan_network,
+    vxlan_network,
+)
+
+OWNER = "network:router_interface_distributed"
+LEFT = vxlan_network("x", 5, 13, subnets=(subnet("xs", "10.1.0.0/24", "10.1.0.1"),))
+RIGHT = vxlan_network("y", 6, 14, subnets=(subnet("ys", "10.2.0.0/24", "10.2.0.1"),))
+EXT = vlan_network(
+    "e",
+    7,
+    0,
+    network_type="flat",
+    physical_network="public",
+    segmentation_id=None,
+    external=True,
+    subnets=(subnet("es", "172.24.4.0/24", "172.24.4.1", enable_dhcp=False),),
+)
+IP = {"c1": "10.0.0.1", "c2": "10.0.0.2", "n1": "10.0.0.3"}
+PEERS = tuple(TunnelPeer(host, address, ("vxlan",)) for host, address in IP.items())
+INTERFACES = (
+    port("a", 20, LEFT, "10.1.0.1", groups=(), device_owner=OWNER),
+    port("b", 21, RIGHT, "10.2.0.1", groups=(), device_owner=OWNER),
+)
+ONE, OTHER = port("1", 30, LEFT, "10.1.0.5"), port("2", 31, RIGHT, "10.2.0.6")
+SNAT = "network:router_centralized_snat"
+BESIDE = (port("c", 22, LEFT, "10.1.0.9", groups=(), device_owner=SNAT),
+          port("d", 23, RIGHT, "10.2.0.9", groups=(), device_owner=SNAT))  # fmt: skip
+GATEWAY = port("f", 24, EXT, "172.24.4.10", groups=(), device_owner="network:router_gateway")
+FLOATING = FloatingIp(uid("fip"), "172.24.4.20", "10.2.0.6")
+OPEN = group("g", rule("3"))
+
+
+def router(host: str) -> IntentRouter:
+    is_central = host == "n1"
+    beside = tuple(
+        router_port(each, there, f"{each.fixed_ips[0].ip_address}/24")
+        for each, there in zip(BESIDE, (LEFT, RIGHT), strict=True)
+    )
+    inside = tuple(
+        router_port(each, there, f"{each.fixed_ips[0].ip_address}/24")
+        for each, there in zip(INTERFACES, (LEFT, RIGHT), strict=True)
+    )
+    return IntentRouter(
+        id=uid("r"),
+        project_id=uid("p"),
+        interfaces=inside,
+        gateway=RouterGateway(router_port(GATEWAY, EXT, "172.24.4.10/24"), ("172.24.4.1",)) if is_central else None,
+        floating_ips=(FLOATING,) if is_central else (),
+        distributed=RouterDistributed(f"fa:16:3f:00:00:0{host[1]}", beside, not is_central, is_central),
+    )
+
+
+def machine(host: str) -> Machine:
+    near = {"c1": (*INTERFACES, ONE), "c2": (*INTERFACES, OTHER), "n1": (*BESIDE, GATEWAY)}
+    networks = {ONE.network_id: LEFT, OTHER.network_id: RIGHT}
+    far = [
+        far_port(each.id[0], each.ofport, networks[each.network_id], each.fixed_ips[0].ip_address, tunnel_ip=IP[where])
+        for where, there in near.items()
+        for each in there
+        if where != host and each.network_id in networks and each not in INTERFACES
+    ]
+    settings = msgspec.structs.replace(SETTINGS, host=host, tunnel_ip=IP[host])
+    objects = (LEFT, RIGHT, EXT, OPEN, *near[host], *far, router(host))
+    return Machine(intent(*objects, peers=PEERS), settings)
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    external = (ExternalNetwork("public", None, ("172.24.4.1/24",)),)
+    return World({host: machine(host) for host in IP}, external, frozenset({"public"}))
+
+
+def hosts(walked: Walked) -> list[set[str]]:
+    assert walked.there.dropped is None, walked.there.dropped
+    assert walked.back is not None and walked.back.dropped is None
+    return [{hop.host for hop in way.hops} - {""} for way in (walked.there, walked.back)]
+
+
+def test_between_two_hosts_it_passes_no_other(world: World) -> None:
+    there, back = hosts(walk(world, End("1", port_id=ONE.id), End("2", OTHER.id, address="10.2.0.6"), Asked()))
+    assert there == back == {"c1", "c2"}
+
+
+def test_to_the_outside_it_passes_the_host_of_the_gateway(world: World) -> None:
+    walked = walk(world, End("1", port_id=ONE.id), End("internet", is_outside=True, address="8.8.8.8"), Asked())
+    there, back = hosts(walked)
+    assert there - {"outside"} == back - {"outside"} == {"c1", "n1"}
+    assert any("source 10.1.0.5 becomes 172.24.4.10" in hop.does for hop in walked.there.hops)
+    assert f"snat-{uid('r')}" in {hop.place.split()[0] for hop in walked.there.hops}
+
+
+def test_to_a_floating_ip_it_passes_the_host_of_the_gateway(world: World) -> None:
+    walked = walk(world, End("outside", is_outside=True), End("fip", address="172.24.4.20"), Asked())
+    there, back = hosts(walked)
+    assert there - {"outside"} == back - {"outside"} == {"c2", "n1"}
+    assert any("destination 172.24.4.20 becomes 10.2.0.6" in hop.does for hop in walked.there.hops)
