@@ -173,3 +173,8 @@ def behind_options(packet: bytes) -> bytes:
     options = struct.pack(">BB", packet[6], 0) + b"\x01\x04\0\0\0\0"
     source, destination = (socket.inet_ntop(socket.AF_INET6, packet[at : at + 16]) for at in (8, 24))
     return ipv6(source, destination, 60, options + packet[40:])
+
+
+def text(raw: bytes) -> str:
+    """An address of either family, as the rest of the world writes it."""
+    return socket.inet_ntop(socket.AF_INET if len(raw) == 4 else socket.AF_INET6, raw)

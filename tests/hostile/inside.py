@@ -99,9 +99,14 @@ def act(order: dict[str, object]) -> object:
     return done.stdout + done.stderr
 
 
-for line in sys.stdin:
-    try:
-        answer = {"answer": act(json.loads(line))}
-    except Exception as error:  # the test is told, whatever it is
-        answer = {"error": repr(error)}
-    print(json.dumps(answer), flush=True)
+def main() -> None:
+    for line in sys.stdin:
+        try:
+            answer = {"answer": act(json.loads(line))}
+        except Exception as error:  # the test is told, whatever it is
+            answer = {"error": repr(error)}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -7,6 +7,7 @@ import time
 
 from deuteron.model.intent import HostIntent, HostSettings
 from deuteron.net.host import Host, real_host
+from deuteron.net.mechanisms.wiring import host_mechanisms_by_name
 from deuteron.net.plan import plan
 from deuteron.net.reconcile import Outcome
 from deuteron.net.rows import HostPlan, MetadataListener
@@ -23,11 +24,12 @@ class Runner:
 
     def __init__(self, settings: HostSettings) -> None:
         self.settings = settings
+        self.mechanisms = host_mechanisms_by_name(settings.mechanism_drivers)
         self.listeners: dict[MetadataListener, socket.socket] = {}
         self.host = self._open()
 
     def _open(self) -> Host:
-        return real_host(self.settings.state_dir, self.listeners.__setitem__, self._close)
+        return real_host(self.settings.state_dir, self.listeners.__setitem__, self._close, self.mechanisms)
 
     def _close(self, row: MetadataListener) -> None:
         self.listeners.pop(row).close()
@@ -40,7 +42,8 @@ class Runner:
         self.host = self._open()
 
     def run(self, intent: HostIntent | None, full: bool = False) -> Outcome:
-        wanted = plan(intent, self.settings) if intent is not None else HostPlan()
+        subjects = [mechanism.plan for mechanism in self.mechanisms]
+        wanted = plan(intent, self.settings, subjects) if intent is not None else HostPlan()
         outcome = self.host.reconciler.run(wanted, full=full)
         deadline = time.monotonic() + 3.0
         # The switch takes up to half a second to go through its cache, and the reconciler does not wait for it.

@@ -215,6 +215,7 @@ class _Reach:
                 if given.get("port_forwardings"):
                     raise Unknown("port forwardings", address)
                 owner = next((row for row in self._owned(_GATEWAY) if row["device_id"] == given["router_id"]), None)
+        owner = owner or self._router_at_large(network_id, address)
         if owner is not None and asker is not None and owner["id"] == asker["id"]:
             raise _Stopped("port", str(owner["id"]), "nobody else has the address")
         if owner is not None:
@@ -227,6 +228,24 @@ class _Reach:
             if address in gateways:
                 return OUTSIDE
         raise _Stopped("network", network_id, "nobody has it")
+
+    def _router_at_large(self, network_id: str, address: str) -> Row | None:
+        """A router's port, for the first address of an IPv6 subnet: every router there has it (RFC 4291 2.6.1)."""
+        subnet = next(
+            (
+                each
+                for each in self._state.subnets_of(network_id)
+                if each["ip_version"] == 6 and str(network(each["cidr"]).network_address) == address
+            ),
+            None,
+        )
+        if subnet is None:
+            return None
+        there = [
+            row for row in self._owned(*_INTERFACES, _GATEWAY)
+            for item in row["fixed_ips"] if item["subnet_id"] == subnet["id"]
+        ]  # fmt: skip
+        return min(there, key=lambda row: str(row["id"]), default=None)
 
     def _come_to(self, there: Row | str, network_id: str, packet: _Packet) -> str:
         if isinstance(there, str):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from deuteron.net.rows import MAIN_TABLE
 from deuteron.trace.iptables import Tables
@@ -16,6 +16,9 @@ from deuteron.trace.tracking import Tracker
 from deuteron.trace.world import Object
 
 Sort = Literal["namespace", "guest", "outside"]
+
+_ALONE: Final = 127
+"""The length of prefixes of two routers alone, without such an address (RFC 6164)."""
 
 
 class Route(NamedTuple):
@@ -42,10 +45,17 @@ class Device:
     """The tag with which frames are sent on what is below."""
     wire: str = ""
     """Of `outside`: the physical network."""
+    is_routed: bool = False
+    """Whether its stack forwards IPv6: then it also has the first address of every prefix, which all routers there
+    have (RFC 4291 section 2.6.1); Linux answers for it unasked."""
 
     @property
     def own(self) -> frozenset[str]:
-        return frozenset(text.split("/")[0] for text in self.addresses)
+        own = frozenset(text.split("/")[0] for text in self.addresses)
+        if not self.is_routed:
+            return own
+        prefixes = [network(text) for text in self.addresses if ":" in text]
+        return own | {str(prefix.network_address) for prefix in prefixes if prefix.prefixlen < _ALONE}
 
 
 @dataclass
@@ -108,7 +118,8 @@ class Stack:
             return None
         hop = route.via or destination
         texts = [text for text in self.devices[route.device].addresses if (":" in text) is (":" in destination)]
-        if ":" in hop and not network(hop).is_link_local:
+        if ":" in destination and not network(destination).is_link_local:
+            # Its scope decides, not that of the router on the way there (RFC 6724 section 5, rule 2).
             texts = [text for text in texts if not network(text).is_link_local] or texts
         near = next((text for text in texts if within(hop, text)), texts[0] if texts else None)
         return None if near is None else near.split("/")[0]

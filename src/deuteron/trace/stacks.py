@@ -22,6 +22,8 @@ _OUTSIDE_MAC = "02:00:00:00:{:02x}:{:02x}"
 def namespace_stack(machine: Machine, namespace: str) -> Stack:
     """A namespace as it is planned."""
     devices = {}
+    settings = {name: machine.sysctls.get((namespace, name)) for name in _FORWARDING}
+    forwards = frozenset(family for name, family in _FORWARDING.items() if settings[name] == "1")
     for port in machine.internal.get(namespace, ()):
         link = machine.links.get((namespace, port.name))
         mac = (link.mac if link is not None else None) or ""
@@ -29,12 +31,12 @@ def namespace_stack(machine: Machine, namespace: str) -> Stack:
         if machine.addresses.get(namespace) and mac:
             addresses.append(f"{link_local(mac)}/64")
         mtu = (link.mtu_bytes if link is not None else None) or port.mtu_request or 1500
-        devices[port.name] = Device(port.name, mac, mtu, tuple(addresses), dict(port.external_ids).get("iface-id"))
+        port_id = dict(port.external_ids).get("iface-id")
+        devices[port.name] = Device(port.name, mac, mtu, tuple(addresses), port_id, is_routed=6 in forwards)
     routes = connected(devices)
     for row in machine.routes.get(namespace, ()):
         if row.link in devices:  # one through a next hop that no network has is not in the kernel
             routes.append(Route(row.destination, row.via, row.link, row.table))
-    settings = {name: machine.sysctls.get((namespace, name)) for name in _FORWARDING}
     return Stack(
         name=namespace,
         host=machine.name,
@@ -42,7 +44,7 @@ def namespace_stack(machine: Machine, namespace: str) -> Stack:
         devices=devices,
         routes=tuple(routes),
         about=_about(namespace),
-        forwards=frozenset(family for name, family in _FORWARDING.items() if settings[name] == "1"),
+        forwards=forwards,
         tables={4: machine.tables(namespace, 4), 6: machine.tables(namespace, 6)},
         sets=machine.sets_in(namespace),
         tracker=Tracker(),

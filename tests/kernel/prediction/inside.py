@@ -1,0 +1,235 @@
+"""One host of a random cloud, or `outside`: it realises plans as the agent does, and has the guests in its hands.
+
+Run by `hosts.py` in namespaces of its own (processes, mounts, network): what it starts ends with it. It is told what to
+do, and answers, in pickles.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from deuteron.model.intent import HostIntent, HostSettings
+from deuteron.net.kernel.namespaces import Namespaces
+from deuteron.net.kernel.rtnetlink import known_kinds
+from deuteron.net.rows import HOST
+from deuteron.sandbox.cables import ip, make_networks, sysctl, without_offloads
+from deuteron.trace.packet import ICMP, ICMP6, TCP, UDP
+from tests.hostile.inside import attached
+from tests.kernel.conftest import OpenVSwitch
+from tests.kernel.prediction import probes
+from tests.kernel.prediction.probes import Probe, Sign
+from tests.kernel.prediction.stations import Card, Station
+from tests.kernel.runner import Runner
+
+_SEND_AT_S: Final = (0.0, 0.35, 0.8)
+"""What is not answered is sent again: the first packet may be lost where switches learn."""
+_ALL: Final = socket.htons(3)
+_SOCK_RAW: Final = ((socket.AF_INET, (ICMP, TCP, UDP)), (socket.AF_INET6, (ICMP6, TCP, UDP)))
+
+
+class Sighting(NamedTuple):
+    """What came where."""
+
+    number: int
+    is_answer: bool
+    place: str
+    """A port's id, a namespace, or `outside`; empty if it only passed or was for somebody else."""
+    words: str
+
+
+class Host:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.folder = Path(tempfile.mkdtemp(prefix=f"host-{name}-"))
+        self._runner: Runner | None = None
+        self._switch: OpenVSwitch | None = None
+        self._stations: dict[str, Station] = {}
+        self._sightings: set[Sighting] = set()
+
+    def wires(self) -> None:
+        """Be the place where the cables of all hosts end, and the world: its card is a tap on `provider`."""
+        make_networks()
+
+    def cabled(self, cables: Mapping[str, str]) -> None:
+        """Have the outer ends, which are here by now, on their bridges."""
+        ip([f"link set {cable} master {bridge} up" for cable, bridge in cables.items()])
+        without_offloads(cables)
+
+    def switched(self, interfaces: Sequence[str]) -> None:
+        """Be a host: with its interfaces, which are here by now, and a switch."""
+        for name in interfaces:
+            sysctl(f"net.ipv6.conf.{name}.disable_ipv6", "1")
+        ip(["link set lo up", *(f"link set {name} up" for name in interfaces)])
+        without_offloads(interfaces)
+        self._switch = OpenVSwitch(self.folder)
+
+    def realise(self, intent: HostIntent | None, settings: HostSettings) -> tuple[float, list[str]]:
+        """How long it took until everything was wired, and what a look at all of it still found to be done."""
+        begun = time.monotonic()
+        if self._runner is None:
+            kinds = known_kinds(settings.device_kinds)
+            settings = msgspec.structs.replace(settings, state_dir=str(self.folder), device_kinds=kinds)
+            self._runner = Runner(settings)
+        outcome = self._runner.run(intent)
+        while not outcome.is_complete and time.monotonic() - begun < 20:
+            time.sleep(0.02)
+            outcome = self._runner.run(intent)
+        took = time.monotonic() - begun
+        found = [] if outcome.is_complete else [f"pending: {outcome.pending}"]
+        outcome = self._runner.run(intent, full=True)
+        if not outcome.is_complete or outcome.writes:
+            found.append(f"written by a second pass: {outcome.writes} {outcome.mended}, pending: {outcome.pending}")
+            self._runner.settle(intent)
+        return took, found
+
+    def open(self, cards: Sequence[Card]) -> list[str]:
+        """The guests start; the places of those that could not."""
+        failed = []
+        for card in cards:
+            is_there = card.bridge is not None or Path(f"/proc/sys/net/ipv4/conf/{card.tap}").exists()
+            if not is_there and card.place != "outside":
+                failed.append(card.place)
+                continue
+            tap = attached(card.tap)
+            os.set_blocking(tap, False)
+            on = [] if card.bridge is None else [f"link set {card.tap} master {card.bridge}"]
+            ip([*on, f"link set {card.tap} up"])
+            self._stations[card.place] = Station(card, tap, self._heard)
+        return failed
+
+    def close(self) -> None:
+        """The guests end."""
+        for station in self._stations.values():
+            os.close(station.tap)
+        self._stations.clear()
+
+    def run(self, sent: Sequence[tuple[str, Probe]], seconds: float, closely: bool = False) -> set[Sighting]:
+        """Send each probe from its station, and have an eye on what comes to guests and namespaces.
+
+        `closely` also says of every device of the host what passes it.
+        """
+        self._sightings = set()
+        poll = select.poll()
+        stations = {station.tap: station for station in self._stations.values()}
+        listeners = self._listeners(closely)
+        for file in (*stations, *listeners):
+            poll.register(file, select.POLLIN)
+        begun = time.monotonic()
+        waits = list(_SEND_AT_S)
+        try:
+            while (now := time.monotonic() - begun) < seconds:
+                if waits and now >= waits[0]:
+                    waits.pop(0)
+                    self._send(sent)
+                for station in stations.values():
+                    station.look_again()
+                for file, _ in poll.poll(50):
+                    if file in stations:
+                        stations[file].take()
+                    else:
+                        self._take(*listeners[file])
+        finally:
+            for _, listener in listeners.values():
+                listener.close()
+        return self._sightings
+
+    def _send(self, sent: Sequence[tuple[str, Probe]]) -> None:
+        answered = {each.number for each in self._sightings if each.is_answer and each.place}
+        for place, probe in sent:
+            if place in self._stations and probe.number not in answered:
+                self._stations[place].send(probe)
+
+    def _listeners(self, closely: bool) -> dict[int, tuple[str, socket.socket]]:
+        """What the kernel hands to sockets, in every namespace: past every filter, and after translation."""
+        found: dict[int, tuple[str, socket.socket]] = {}
+        if self._runner is None:
+            return found
+        namespaces = Namespaces()
+        try:
+            for name, is_there in {HOST: True, **namespaces.named()}.items():
+                if not is_there:
+                    continue
+                with namespaces.entered(name):
+                    if closely:
+                        listener = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, _ALL)
+                        found[listener.fileno()] = name, listener
+                    if name == HOST:
+                        continue
+                    for family, protocols in _SOCK_RAW:
+                        for protocol in protocols:
+                            listener = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
+                            found[listener.fileno()] = name, listener
+        finally:
+            namespaces.close()
+        return found
+
+    def _take(self, namespace: str, listener: socket.socket) -> None:
+        with suppress(BlockingIOError):
+            while True:
+                data, sender = listener.recvfrom(65536)
+                if listener.family == socket.AF_PACKET:
+                    self._pass(f"{namespace} {sender[0]}".strip(), data)
+                    continue
+                if listener.family == socket.AF_INET:
+                    data = data[(data[0] & 15) * 4 :]
+                found = probes.sign(listener.proto, data)
+                if found is not None:
+                    self._heard(namespace, found, "")
+
+    def _pass(self, device: str, frame: bytes) -> None:
+        packet = probes.parse(int.from_bytes(frame[12:14], "big"), frame[14:])
+        found = None if packet is None else probes.sign(packet.protocol, packet.payload)
+        if packet is not None and found is not None:
+            self._heard("", found, f"passed {device} from {packet.source} to {packet.destination}")
+
+    def _heard(self, place: str, found: Sign, words: str) -> None:
+        self._sightings.add(Sighting(found.number, found.is_answer, place, words))
+
+    def stop(self) -> str:
+        """What is left when everything was taken away."""
+        self.close()
+        if self._runner is not None:
+            self._runner.settle(None)
+            self._runner.host.close()
+        left = subprocess.run(["ip", "-br", "link"], capture_output=True, text=True, check=True).stdout
+        left += subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout
+        if self._switch is not None:
+            self._switch.stop()
+        return left
+
+
+def main() -> None:
+    os.mkdir("/run/netns") if not os.path.exists("/run/netns") else None
+    host = Host(sys.argv[1])
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    while True:
+        try:
+            name, arguments = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        try:
+            answer: tuple[bool, Any] = True, getattr(host, name)(*arguments)
+        except BaseException as error:  # the test is told, whatever it is
+            import traceback
+
+            answer = False, f"{error!r}\n{traceback.format_exc()}"
+        pickle.dump(answer, answers)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()
