@@ -10,7 +10,7 @@ the plan is. What it does not know of (trunks, local IPs, port forwardings, NDP 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from deuteron.trace.catalog import Catalog, Row
@@ -215,7 +215,8 @@ class _Reach:
                 if given.get("port_forwardings"):
                     raise Unknown("port forwardings", address)
                 owner = next((row for row in self._owned(_GATEWAY) if row["device_id"] == given["router_id"]), None)
-        owner = owner or self._router_at_large(network_id, address)
+        routers = (row for row in self._owned(*_INTERFACES, _GATEWAY) if row["network_id"] == network_id)
+        owner = owner or self._at_large(routers, address)
         if owner is not None and asker is not None and owner["id"] == asker["id"]:
             raise _Stopped("port", str(owner["id"]), "nobody else has the address")
         if owner is not None:
@@ -229,21 +230,11 @@ class _Reach:
                 return OUTSIDE
         raise _Stopped("network", network_id, "nobody has it")
 
-    def _router_at_large(self, network_id: str, address: str) -> Row | None:
-        """A router's port, for the first address of an IPv6 subnet: every router there has it (RFC 4291 2.6.1)."""
-        subnet = next(
-            (
-                each
-                for each in self._state.subnets_of(network_id)
-                if each["ip_version"] == 6 and str(network(each["cidr"]).network_address) == address
-            ),
-            None,
-        )
-        if subnet is None:
-            return None
+    def _at_large(self, ports: Iterable[Row], address: str) -> Row | None:
+        """Of routers' ports, one in the IPv6 subnet whose first address it is: all there have it (RFC 4291 2.6.1)."""
         there = [
-            row for row in self._owned(*_INTERFACES, _GATEWAY)
-            for item in row["fixed_ips"] if item["subnet_id"] == subnet["id"]
+            row for row in ports for item in row["fixed_ips"]
+            if ":" in address and str(network(self._subnet(item["subnet_id"])["cidr"]).network_address) == address
         ]  # fmt: skip
         return min(there, key=lambda row: str(row["id"]), default=None)
 
@@ -292,7 +283,7 @@ class _Reach:
             own = [*(item["ip_address"] for item in row["fixed_ips"]), *pairs]
             if not any(within(packet.source, text) for text in own):
                 raise _Stopped("port", str(row["id"]), "it may not send from that address")
-        if direction == "egress" and packet.protocol == ICMP6 and row["binding:vif_details"].get("ovs_hybrid_plug"):
+        if direction == "egress" and packet.protocol == ICMP6 and _is_filtered_on_a_bridge(row):
             return  # as Neutron's iptables firewall, which lets all of it out
         other = packet.destination if direction == "egress" else packet.source
         for id in row["security_groups"]:
@@ -349,6 +340,7 @@ class _Reach:
                 scope = self._scope_inside(ports, target)
             packet = packet._replace(destination=target)
         own = next((row for row in ports if packet.destination in _texts(row)), None)
+        own = own or self._at_large(ports, packet.destination)
         if own is not None or packet.destination in floating:
             if packet.protocol == TCP and packet.port == 9697:
                 raise _Stopped("router", id, "its own ports are closed")
@@ -448,6 +440,10 @@ class _Reach:
 
 def _texts(row: Row) -> list[str]:
     return [item["ip_address"] for item in row["fixed_ips"]]
+
+
+def _is_filtered_on_a_bridge(row: Row) -> bool:
+    return row["binding:vif_type"] == "bridge" or bool(row["binding:vif_details"].get("ovs_hybrid_plug"))
 
 
 def _is_about(rule: Mapping[str, Any], packet: _Packet) -> bool:

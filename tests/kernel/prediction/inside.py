@@ -76,8 +76,8 @@ class Host:
         without_offloads(interfaces)
         self._switch = OpenVSwitch(self.folder)
 
-    def realise(self, intent: HostIntent | None, settings: HostSettings) -> tuple[float, list[str]]:
-        """How long it took until everything was wired, and what a look at all of it still found to be done."""
+    def realise(self, intent: HostIntent | None, settings: HostSettings) -> list[str]:
+        """Reconcile; what could not be done in time, and what a look at everything still found to be done."""
         begun = time.monotonic()
         if self._runner is None:
             kinds = known_kinds(settings.device_kinds)
@@ -87,13 +87,12 @@ class Host:
         while not outcome.is_complete and time.monotonic() - begun < 20:
             time.sleep(0.02)
             outcome = self._runner.run(intent)
-        took = time.monotonic() - begun
         found = [] if outcome.is_complete else [f"pending: {outcome.pending}"]
         outcome = self._runner.run(intent, full=True)
         if not outcome.is_complete or outcome.writes:
             found.append(f"written by a second pass: {outcome.writes} {outcome.mended}, pending: {outcome.pending}")
             self._runner.settle(intent)
-        return took, found
+        return found
 
     def open(self, cards: Sequence[Card]) -> list[str]:
         """The guests start; the places of those that could not."""
@@ -105,8 +104,8 @@ class Host:
                 continue
             tap = attached(card.tap)
             os.set_blocking(tap, False)
-            on = [] if card.bridge is None else [f"link set {card.tap} master {card.bridge}"]
-            ip([*on, f"link set {card.tap} up"])
+            if card.bridge is not None:
+                ip([f"link set {card.tap} master {card.bridge} up"])
             self._stations[card.place] = Station(card, tap, self._heard)
         return failed
 

@@ -35,6 +35,10 @@ def rule(direction: str, **more: Any) -> dict[str, Any]:
     return {**nothing, "direction": direction, "ethertype": "IPv4", **more}
 
 
+SIX = {"id": "a6", "network_id": "a", "cidr": "fd00::/64", "gateway_ip": "fd00::", "ip_version": 6, "enable_dhcp": True,
+       "host_routes": [], "ipv6_ra_mode": None, "project_id": "p"}  # fmt: skip
+
+
 def state(*ports: dict[str, Any], rules: tuple[dict[str, Any], ...] = (), **router: Any) -> Catalog:
     """Networks a and b with a router between, and an external one beyond it, where 172.24.4.20 leads to port 1."""
     networks = [{"id": id, "router:external": id == "ext", "admin_state_up": True} for id in ("a", "b", "ext")]
@@ -53,7 +57,7 @@ def state(*ports: dict[str, Any], rules: tuple[dict[str, Any], ...] = (), **rout
     groups = [{"id": "g", "security_group_rules": [rule("egress"), *rules]}]
     return Catalog(
         {
-            "network": networks, "subnet": subnets, "port": [*owned, *ports], "security_group": groups,
+            "network": networks, "subnet": [*subnets, SIX], "port": [*owned, *ports], "security_group": groups,
             "router": [{"id": "r", "admin_state_up": True, "external_gateway_info": info, "routes": [], **router}],
             "floatingip": [
                 {"id": "f", "floating_ip_address": "172.24.4.20", "fixed_ip_address": "10.0.0.5", "router_id": "r",
@@ -102,6 +106,30 @@ def test_what_stops_it_is_named(changed: dict[str, Any], object: tuple[str, str]
 
 def test_a_router_that_is_down_stops_it() -> None:
     assert reachable(state(ONE, TWO, admin_state_up=False), "1", "10.1.0.5").stopped_by == ("router", "r")
+
+
+@pytest.mark.parametrize(
+    ("bound", "goes_out"),
+    [
+        ({"binding:vif_type": "bridge"}, True),
+        ({"binding:vif_details": {"ovs_hybrid_plug": True}}, True),
+        ({"binding:vif_details": {"ovs_hybrid_plug": False}}, False),
+    ],
+)
+def test_a_firewall_on_a_linux_bridge_lets_all_of_icmpv6_out(bound: dict[str, Any], goes_out: bool) -> None:
+    one = {**ONE, "fixed_ips": [{"subnet_id": "a6", "ip_address": "fd00::5"}], **bound}
+    other = port("3", "a", "", port_security_enabled=False, fixed_ips=[{"subnet_id": "a6", "ip_address": "fd00::7"}])
+    cloud = state(one, other)
+    assert reachable(cloud, "1", "fd00::7").arrives is goes_out
+    assert not reachable(cloud, "1", "fd00::7", TCP, 80).arrives
+
+
+@pytest.mark.parametrize("owner", ["network:router_interface", "compute:nova"])
+def test_every_router_has_the_first_address_of_an_ipv6_subnet_and_nobody_else(owner: str) -> None:
+    one = {**ONE, "fixed_ips": [{"subnet_id": "a6", "ip_address": "fd00::5"}]}
+    other = port("3", "a", "", owner, device_id="r", fixed_ips=[{"subnet_id": "a6", "ip_address": "fd00::7"}])
+    cloud = state(one, other, rules=(rule("egress", ethertype="IPv6"),))
+    assert reachable(cloud, "1", "fd00::").arrives is (owner == "network:router_interface")
 
 
 def test_another_that_has_the_address_is_not_who_was_meant() -> None:

@@ -143,3 +143,19 @@ def test_of_routes_the_longest_prefix_is_taken() -> None:
         "10.0.0.7": None, "10.9.1.1": "10.0.0.2", "8.8.8.8": "10.0.0.1", "fd00::1": None,
     }  # fmt: skip
     assert found["fd00::1"] is None and found["10.0.0.7"] is not None
+
+
+def test_the_scope_of_who_is_sent_to_chooses_the_address() -> None:
+    """Also where a router on the way is known by its link-local address alone."""
+    device = Device("eth0", "fa:16:3e:00:00:01", 1500, ("fd00::5/64", "fe80::5/64"))
+    routes = (Route("fd00::/64", None, "eth0"), Route("fe80::/64", None, "eth0"), Route("::/0", "fe80::1", "eth0"))
+    stack = Stack("guest", "h", "guest", {"eth0": device}, routes)
+    assert stack.source_for("fd01::1") == "fd00::5"
+    assert stack.source_for("fe80::1") == "fe80::5"
+
+
+def test_a_router_has_the_first_address_of_each_ipv6_prefix_besides_its_own() -> None:
+    addresses = ("10.0.0.1/24", "fd00::7/64", "fd01::2/127")
+    guest = Device("eth0", "fa:16:3e:00:00:01", 1500, addresses)
+    router = Device("qr-1", "fa:16:3e:00:00:01", 1500, addresses, is_routed=True)
+    assert router.own - guest.own == {"fd00::"}
