@@ -52,6 +52,7 @@ def test_the_commands_are_those_of_the_manual() -> None:
         "snapshots",
         "rollback",
         "fork",
+        "learn",
     ]
     assert sorted(names) == COMMANDS
 

@@ -27,10 +27,11 @@ MAY_IMPORT = {
     "appliance": {"model"},
     "agent": {"model", "net", "compute", "volume"},
     "trace": {"model", "net"},
+    "learn": set(),
     "sandbox": {"model"},
     "dashboard": set(),
     "cli": {
-        "model", "sandbox", "guest", "compute.probe", "net", "trace", "volume.registry", "store.engine",
+        "model", "sandbox", "guest", "learn", "compute.probe", "net", "trace", "volume.registry", "store.engine",
         "store.postgresql",
     },
 }  # fmt: skip
@@ -56,6 +57,7 @@ PURE = (
     "compute/domain.py",
     "compute/hardware.py",
     "trace",
+    "learn",
     "model",
 )
 IO_MODULES = {"os", "socket", "subprocess", "sqlite3", "asyncio", "threading", "shutil", "pathlib", "libvirt"}

@@ -25,6 +25,7 @@ from deuteron.cli.down import down
 from deuteron.cli.dump import dump
 from deuteron.cli.enter import exec_command, shell
 from deuteron.cli.host import host
+from deuteron.cli.learn import learn
 from deuteron.cli.link import link
 from deuteron.cli.options import Refused, client_environment, existing_cloud, refused, state_option
 from deuteron.cli.show import env, logs, status
@@ -119,6 +120,7 @@ for command in (
     rollback,
     fork,
     doctor,
+    learn,
     down,
 ):
     deuteron.add_command(command)
