@@ -48,6 +48,7 @@ class Tracer:
         self._process: subprocess.Popen[bytes] | None = None
         self._key: Hashable = None
         self._is_late = False
+        self._is_stopped = False
         self._rest: threading.Timer | None = None
 
     @contextmanager
@@ -68,17 +69,16 @@ class Tracer:
         with self._lock:
             if self._rest is not None:
                 self._rest.cancel()
-            line = b""
+            line, self._is_late = b"", False
             if self._process is not None and self._process.poll() is None:
                 line = self._heard(ask)
-            if not line and not self._is_late:
+            if not line and not self._is_late and not self._is_stopped:
                 # Nobody has asked yet, or it was ended by somebody else.
                 self._end()
                 line = self._heard(ask)
             if not line:
                 self._end()
-                log.error("no trace was walked", is_late=self._is_late)
-                self._is_late = False
+                log.error("no trace was walked", is_late=self._is_late, is_stopped=self._is_stopped)
                 raise Unavailable("The trace could not be walked, or took too long.")
             self._rest = threading.Timer(self._idle_s, self.stop_process)
             self._rest.daemon = True
@@ -108,8 +108,11 @@ class Tracer:
         process.kill()
 
     def stop(self) -> None:
-        """End the thread and the process, and wait for both."""
-        self.stop_process()
+        """End the thread and the process, and wait for both; who waits for an answer is told that there is none."""
+        self._is_stopped = True
+        process = self._process
+        if process is not None:
+            process.kill()  # whoever holds the lock waits for it
         self.jobs.stop()
         self.stop_process()
 

@@ -31,7 +31,7 @@ _TOLD: Final = frozenset({
     "no-such-address", "other-address", "loop", "no-router",
 })  # fmt: skip
 """Causes whose words are about the cloud's objects; the others name hosts, and what is wired there."""
-_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_ID: Final = re.compile(r"\w{8}(?:-\w{4}){3}-\w{12}")
 _TUNNELS: Final = ("vxlan-", "gre-", "geneve-")
 _STACKS: Final = frozenset({"guest", "router", "dhcp"})
 """Kinds of hops that are an object's own inside, and not a host's."""

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Hashable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import ExitStack
 
 import msgspec
@@ -81,6 +82,16 @@ def test_nobody_is_left_when_nobody_asks() -> None:
         time.sleep(0.01)
     assert tracer._process is None
     tracer.stop()
+
+
+def test_the_end_of_the_api_waits_for_no_answer(tracer: Tracer) -> None:
+    tracer.answer(asking([]), TraceAnswer)
+    os.kill(pid_of(tracer), signal.SIGSTOP)
+    waits = tracer.jobs.ask(lambda: tracer.answer(asking([]), TraceAnswer))
+    begun = time.monotonic()
+    tracer.stop()
+    assert time.monotonic() - begun < 20  # of the 30 that an answer may take
+    assert isinstance(waits.exception(), (Unavailable, CancelledError))
 
 
 def test_who_waits_is_bounded(tracer: Tracer) -> None:
