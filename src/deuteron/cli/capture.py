@@ -30,6 +30,7 @@ from deuteron.cli.topologies import stored_topology
 from deuteron.cli.traced import catalog_of, world_of
 from deuteron.net.kernel.sniffer import lost, take
 from deuteron.sandbox.cloud import State
+from deuteron.sandbox.errors import SandboxError
 from deuteron.sandbox.processes import SYSTEM_PATH
 from deuteron.sandbox.topology import OUTSIDE
 from deuteron.trace import bpf, pcapng
@@ -226,8 +227,8 @@ def _opened(state: State, found: Sequence[Place]) -> dict[int, socket.socket]:
         mine = [number for number, place in enumerate(found) if place.host == host]
         try:
             there, missing = sniffers(state, host, [(found[n].namespace, found[n].device) for n in mine])
-        except NotThere as error:
-            click.echo(f"cannot look at {error}", err=True)
+        except (NotThere, SandboxError) as error:
+            click.echo(f"cannot look at host {host}: {error}", err=True)
             continue
         for number in mine:
             place = (found[number].namespace, found[number].device)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import stat
 import sys
@@ -39,6 +40,7 @@ from deuteron.sandbox.cloud import Cloud, State, lower
 from deuteron.sandbox.errors import SandboxError
 
 _TIMEOUT_S = 300.0
+_NAME = re.compile(r"[\w.@+-]+(/[\w.@+-]+)*", re.ASCII)
 _HIDDEN = "[a secret]"
 _NETWORK: tuple[tuple[str, ...], ...] = (
     ("ip", "-details", "addr"), ("ip", "route"), ("ip", "-6", "route"), ("ip", "neigh"), ("iptables-save",),
@@ -76,6 +78,10 @@ def dump(state: State, folder: Path | None) -> None:
             place = made / host.name
             place.mkdir()
             for each in _host(state, host.name, missed):
+                if not _NAME.fullmatch(each.name) or {".", ".."} & set(each.name.split("/")):
+                    # Of bridges and namespaces, root of the host chooses the names.
+                    missed.append(f"host {host.name}: {each.command}: it would be a file named {each.name!r}")
+                    continue
                 path = place / each.name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(_without_secrets(each.text, cloud), errors="replace")
@@ -91,10 +97,8 @@ def _host(state: State, host: str, missed: list[str]) -> list[_Text]:
     home = str(state.host(host))
     try:
         found = on_host(state, host, lambda: _look(home), _TIMEOUT_S)
-    except NotThere as error:
-        missed.append(str(error))
-    except SandboxError as error:
-        missed.append(f"host {host}: {error.message}")
+    except (NotThere, SandboxError) as error:
+        missed.append(f"host {host}: {error}")
     else:
         missed += [f"host {host}: {words}" for words in found["missed"]]
         return [_Text(*each) for each in found["texts"]]

@@ -128,7 +128,9 @@ def world_of(state: State, cloud: Cloud, catalog: Catalog) -> World:
     told = _intents(state, cloud, topology)
     machines = {
         host.name: Machine(
-            gathered(told[host.name].revision, told[host.name].objects), host_settings(state, cloud, topology, host)
+            gathered(told[host.name].revision, told[host.name].objects),
+            host_settings(state, cloud, topology, host),
+            is_running=host.name not in cloud.stopped,
         )
         for host in topology.agents
     }
@@ -137,7 +139,8 @@ def world_of(state: State, cloud: Cloud, catalog: Catalog) -> World:
     closed = (
         closed_links(
             state,
-            {host.name: host.bridge_ports.values() for host in topology.agents} | {OUTSIDE: wires.values()},
+            {host.name: host.bridge_ports.values() for host in topology.agents if host.name not in cloud.stopped}
+            | {OUTSIDE: wires.values()},
         )
         if cloud.dataplane == "ovs"
         else frozenset()

@@ -284,7 +284,7 @@ class _Causes:
         if dropped.rule == "link":
             to = f"to physical network {dropped.device}" if dropped.host == "outside" else dropped.device
             return Cause("link-down", f"the link of host {dropped.host} {to} carries nothing", "connect it again")
-        return Cause("host-down", f"host {dropped.host} does not run", "start it")
+        return Cause("host-down", f"host {dropped.host} does not run", f"deuteron host start {dropped.host}")
 
     def _guest(self, dropped: Dropped) -> Cause:
         port = self.objects.catalog.get("port", dropped.port_id)
