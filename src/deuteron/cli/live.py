@@ -237,7 +237,8 @@ class _Probe:
         """On which host, in words how, and what sends it there."""
         sender = self._sender
         if sender.namespace is None and not sender.is_outside:
-            if not self._legs:
+            place = self._world.place_of(sender.port_id or "")
+            if not self._legs or place is None or place[0].has_linux_bridges:
                 return None
             entry = self._legs[0].entry
             port = entry.port

@@ -49,9 +49,9 @@ def differences(plan: HostPlan, namespaces: Collection[str], *, has_switch: bool
         found: list[Difference] = []
         for name, driver in drivers.items():
             table = tables[name]
-            wanted = {row.key: row for row in table.rows(plan) if getattr(row, "namespace", HOST) in scope}
-            if name in SWITCH_TABLES:
-                wanted = {row.key: row for row in table.rows(plan)}
+            is_all = name in SWITCH_TABLES
+            rows = [row for row in table.rows(plan) if is_all or getattr(row, "namespace", HOST) in scope]
+            wanted = {row.key: row for row in rows if not _may_be_stood_in(row)}
             try:
                 if name in ("bridge", "port"):
                     ovsdb.connect()
@@ -59,12 +59,23 @@ def differences(plan: HostPlan, namespaces: Collection[str], *, has_switch: bool
             except (KernelError, OSError) as error:
                 found.append(Difference(name, "unknown", actual=str(error)))
                 continue
+            if len(wanted) < len(rows):
+                seen = {key: row for key, row in seen.items() if key in wanted or not _may_stand_in(row)}
             found += _compared(table, wanted, seen)
         return found
     finally:
         ovsdb.close()
         sockets.close()
         known.close()
+
+
+def _may_be_stood_in(row: Any) -> bool:
+    """For VLAN and VXLAN devices the switch stands in where the kernel has none of their kind."""
+    return getattr(row, "kind", "") in ("vlan", "vxlan")
+
+
+def _may_stand_in(row: Any) -> bool:
+    return _may_be_stood_in(row) or getattr(row, "kind", "") == "veth"
 
 
 def bridges_here() -> list[str]:

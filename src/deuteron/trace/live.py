@@ -136,7 +136,7 @@ def judge(
     if found and found[0] is not lost:
         found[0] = _with_loss(found[0], lost)
     if probe is None:
-        notes.append("no packet was sent: by the plan none leaves the guest, or who sends it is in no switch")
+        notes.append("no packet was sent: by the plan none leaves the guest, or its port is in no switch")
     elif _is_one_way(told) and lost is None and told.is_answered and not probe.is_answered:
         notes.append("whoever listens there need not answer such a packet, and did not")
     counted = tuple(f"host {host} could not be asked: {each.problem}" for host, each in looked.items() if each.problem)
