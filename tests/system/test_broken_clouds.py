@@ -12,7 +12,6 @@ import json
 import re
 import shlex
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -385,7 +384,6 @@ def test_a_capture_follows_a_packet_and_a_dump_has_what_is_on_every_host(place: 
     )  # fmt: skip
     assert capturing.stderr is not None
     assert "looking at" in capturing.stderr.readline()
-    time.sleep(0.1)
     assert place.live("one", "two")["is_answered"]
     shown, _ = capturing.communicate(timeout=30)
     hops = [json.loads(line) for line in shown.splitlines()]
