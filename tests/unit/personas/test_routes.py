@@ -790,7 +790,8 @@ def _compute() -> Iterator[tuple[str, Line]]:
     shared = {"openstack-api-version": "compute 2.97"}
     yield f"GET {one}/shares", Line("os-server-shares:index", headers=shared)
     yield f"POST {one}/shares", Line("os-server-shares:create", {"share": {"share_id": "{volume}"}}, headers=shared)
-    yield f"GET {one}/shares/{{key}}", Line("os-server-shares:show", headers=shared)
+    # No server has one: who may look is told so, and who may not that there is no such server.
+    yield f"GET {one}/shares/{{volume}}", Line("os-server-shares:show", lists="volume", headers=shared, refused=(403,))
     yield f"DELETE {one}/shares/{{key}}", Line("os-server-shares:delete", headers=shared)
     # For whom may see tokens there is none.
     yield f"GET {v2}/os-console-auth-tokens/{{key}}", Line("os-console-auth-tokens", others=False, refused=(403,))
