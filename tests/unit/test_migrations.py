@@ -182,3 +182,21 @@ def test_what_the_one_back_end_of_hosts_kept_is_kept_by_the_first_of_several(tmp
     assert json.loads(new.scalar(text(services)) or "") == {"cinder-volume": "tired", "nova-compute": ""}
     session.close()
     engine.close()
+
+
+_ROUTERS_OF_ONE_HOST = (
+    "INSERT INTO network_routers (id, distributed, ha) VALUES"
+    " ('a', true, true), ('b', true, false), ('c', false, true)",
+)
+
+
+def test_routers_that_said_to_be_distributed_say_that_they_run_on_one_host(tmp_path: Path) -> None:
+    engine = older_engine(tmp_path, *_ROUTERS_OF_ONE_HOST, schema="0070")
+    engine.upgrade()
+    session = engine.connect()
+    found = session.connection.execute(text("SELECT id, distributed, ha FROM network_routers ORDER BY id"))
+    assert [(row[0], bool(row[1]), bool(row[2])) for row in found] == [
+        ("a", False, False), ("b", False, False), ("c", False, True)
+    ]  # fmt: skip
+    session.close()
+    engine.close()

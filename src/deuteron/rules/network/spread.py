@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, delete, select
 
 from deuteron.model.network import DVR_INTERFACE
 from deuteron.model.scalars import PortId
@@ -90,6 +90,11 @@ def routers_on(tx: Tx, host: str) -> list[str]:
 def macs(tx: Tx) -> dict[str, str]:
     """The MAC of each host that has one."""
     return dict(tuple(row) for row in tx.all(select(dvr_host_macs.c.host, dvr_host_macs.c.mac_address)))
+
+
+def forget(tx: Tx, host: str) -> None:
+    """The host is gone, and its MAC may be another's."""
+    tx.execute(delete(dvr_host_macs).where(dvr_host_macs.c.host == host))
 
 
 def _present(tx: Tx, host: str, segments: Collection[str]) -> dict[str, tuple[str, str]]:
