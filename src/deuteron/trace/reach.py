@@ -394,10 +394,15 @@ class _Reach:
             if within(packet.destination, prefix) and (best is None or length > best[0]):
                 best = (length, row, hop)
 
+        # What people say of an IPv4 prefix counts before that the router is on it.
+        for route in router["routes"] or () if not packet.is_six else ():
+            by = self._behind(ports, route["nexthop"])
+            if by is not None:
+                offer(route["destination"], by, route["nexthop"])
         for row in ports:
             for item in row["fixed_ips"]:
                 offer(self._subnet(item["subnet_id"])["cidr"], row, packet.destination)
-        for route in router["routes"] or ():
+        for route in router["routes"] or () if packet.is_six else ():
             by = self._behind(ports, route["nexthop"])
             if by is not None:
                 offer(route["destination"], by, route["nexthop"])

@@ -33,10 +33,15 @@ def namespace_stack(machine: Machine, namespace: str) -> Stack:
         mtu = (link.mtu_bytes if link is not None else None) or port.mtu_request or 1500
         port_id = dict(port.external_ids).get("iface-id")
         devices[port.name] = Device(port.name, mac, mtu, tuple(addresses), port_id, is_routed=6 in forwards)
-    routes = connected(devices)
-    for row in machine.routes.get(namespace, ()):
-        if row.link in devices:  # one through a next hop that no network has is not in the kernel
-            routes.append(Route(row.destination, row.via, row.link, row.table))
+    # One through a next hop that no network has is not in the kernel.
+    planned = [
+        Route(row.destination, row.via, row.link, row.table)
+        for row in machine.routes.get(namespace, ())
+        if row.link in devices
+    ]
+    # Of the same prefix the planned one counts, as `net.kernel.routes` has it; of IPv6 that of the address.
+    first = [route for route in planned if ":" not in route.destination]
+    routes = [*first, *connected(devices), *(route for route in planned if ":" in route.destination)]
     return Stack(
         name=namespace,
         host=machine.name,

@@ -98,7 +98,10 @@ def walk(world: World, source: End, destination: End, asked: Asked, fabric: Fabr
     back = None
     if arrived is not None:
         at = _stack_named(fabric, arrived.stack, arrived.step.hops[-1].host)
-        back, _ = _way(fabric, at, answer(arrived.packet))
+        back, returned = _way(fabric, at, answer(arrived.packet))
+        if returned is not None and returned.stack != stack.name:
+            astray = Dropped(returned.step, "elsewhere", "", returned.packet, stack=returned.stack)
+            back = Way(back.hops, None, astray)
     return Walked(packet, there, back)
 
 

@@ -141,3 +141,10 @@ def test_another_that_has_the_address_is_not_who_was_meant() -> None:
 def test_what_it_does_not_know_of_it_refuses() -> None:
     with pytest.raises(Unknown):
         reachable(state({**ONE, "trunk_details": {"trunk_id": "t"}}, TWO), "1", "10.1.0.5")
+
+
+def test_a_route_that_people_add_counts_before_that_the_router_is_on_the_network() -> None:
+    cloud = state(ONE, TWO, rules=(rule("ingress"),), routes=[{"destination": "10.1.0.0/24", "nexthop": "10.0.0.9"}])
+    assert reachable(cloud, "1", "10.1.0.5").stopped_by == ("network", "a"), "nobody has the next hop"
+    wider = state(ONE, TWO, rules=(rule("ingress"),), routes=[{"destination": "10.1.0.0/16", "nexthop": "10.0.0.9"}])
+    assert reachable(wider, "1", "10.1.0.5").arrives

@@ -63,10 +63,13 @@ class RouteDriver:
         # What is on-link makes next hops reachable, so it comes first.
         for key, row in sorted(delta.put.items(), key=lambda item: (item[1].via is not None, item[0])):
             before = delta.before.get(key)
-            if before is not None and ":" in row.destination:
+            is_six = ":" in row.destination
+            if before is not None and is_six:
                 # IPv6 keeps routes with different next hops side by side; NLM_F_REPLACE is not enough.
                 self._each(Applied(), key, before, False)
             self._each(applied, key, row, True)
+            if before is not None and not is_six and key in applied.done:
+                self._each(Applied(), key, before, False)
         return applied
 
     def _each(self, applied: Applied[RouteKey], key: RouteKey, row: Route, is_wanted: bool) -> None:
@@ -78,7 +81,7 @@ class RouteDriver:
                 if index is None and is_wanted:
                     raise KernelError(f'no device "{row.link}" in namespace "{row.namespace}"')
             if is_wanted:
-                netlink.change(nl.NEWROUTE, nl.CREATE | nl.REPLACE, _message(row, index))
+                _add(netlink, row, index)
                 self.writes["route added"] += 1
             else:
                 _delete(netlink, row, index)
@@ -102,6 +105,18 @@ def _message(row: Route, index: int | None) -> bytes:
     if index is not None:
         body += nl.number(nl.RTA_OIF, index)
     return body
+
+
+def _add(netlink: nl.Netlink, row: Route, index: int | None) -> None:
+    """Of IPv4, before others to the same prefix: replaced, the one that an address made would not come back."""
+    if ":" in row.destination:
+        netlink.change(nl.NEWROUTE, nl.CREATE | nl.REPLACE, _message(row, index))
+        return
+    try:
+        netlink.change(nl.NEWROUTE, nl.CREATE, _message(row, index))
+    except nl.NetlinkError as error:
+        if error.number != errno.EEXIST:
+            raise
 
 
 def _delete(netlink: nl.Netlink, row: Route, index: int | None) -> None:
