@@ -598,6 +598,7 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ],
     ("POST", _C + "/os-aggregates/{id}/images"): [{"cache": [{"id": "$image"}]}, {"cache": [{"id": "$uuid"}]}],
     ("PUT", _C + "/os-hosts/{id}"): [{"status": "disable"}],
+    ("PUT", _C + "/os-quota-class-sets/{id}"): [{"quota_class_set": {"instances": 500, "cores": -1, "ram": -1}}],
     ("PUT", _C + "/os-quota-sets/{id}"): [{"quota_set": {"instances": 5, "cores": -1, "force": True}}],
     ("POST", _C + "/os-volumes"): [
         {"volume": {"size": 1, "display_name": "x", "metadata": {"a": "b"}, "availability_zone": "nova"}}

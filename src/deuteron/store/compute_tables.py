@@ -23,7 +23,16 @@ quotas = Table(
     Column("name", Text, primary_key=True),
     Column("hard_limit", Integer, nullable=False),
 )
-"""Limits that an administrator set; what has no row has its default. -1 is unlimited."""
+"""Limits that an administrator set; what has no row has that of the class "default". -1 is unlimited."""
+
+quota_classes = Table(
+    "compute_quota_classes",
+    metadata,
+    Column("class_name", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("hard_limit", Integer, nullable=False),
+)
+"""The same for classes, of which "default" is what projects have that were set nothing else."""
 
 user_quotas = Table(
     "compute_user_quotas",

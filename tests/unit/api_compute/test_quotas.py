@@ -180,3 +180,69 @@ def test_a_user_keeps_to_limits_of_their_own_and_to_the_projects(tmp_path: Path)
             assert (await w.demo.request("PUT", mine, {"quota_set": {}})).status == 403
 
     run(test())
+
+
+def test_what_the_default_class_says_projects_have_until_they_have_their_own(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            at, own = f"{C}/os-quota-class-sets/default", f"{C}/os-quota-sets/{w.demo.project_id}"
+            await set_quota(w, cores=7)
+
+            wanted = {"quota_class_set": {"instances": 1, "cores": "3"}}
+            changed = await w.admin.request("PUT", at, wanted)
+
+            assert changed.status == 200, changed.body
+            shown = changed.json["quota_class_set"]
+            assert shown.items() >= {"instances": 1, "cores": 3, "ram": 51200}.items()
+            assert "id" not in shown
+            assert (await w.admin.get(at))["quota_class_set"]["instances"] == 1
+            quotas = (await w.demo.get(own))["quota_set"]
+            assert (quotas["instances"], quotas["cores"]) == (1, 7)
+            assert (await w.demo.get(f"{own}/defaults"))["quota_set"]["instances"] == 1
+            assert (await w.demo.get(f"{C}/limits"))["limits"]["absolute"]["maxTotalInstances"] == 1
+            server = {"name": "vm", "flavorRef": "42", "imageRef": await w.demo.image()}
+            await w.demo.boot(**server)
+            more = await w.demo.request("POST", f"{C}/servers", {"server": server})
+            assert (more.status, b"Quota exceeded for instances" in more.body) == (403, True)
+            assert (await w.admin.get(f"{C}/os-quota-class-sets/other"))["quota_class_set"]["instances"] == 10
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("version", "names"),
+    [
+        ("2.1", {"floating_ips", "injected_files"}),
+        ("2.49", {"floating_ips", "injected_files"}),
+        ("2.50", {"server_groups", "server_group_members", "injected_files"}),
+        ("2.57", {"server_groups", "server_group_members"}),
+    ],
+)
+def test_a_class_holds_what_its_microversion_knows(tmp_path: Path, version: str, names: set[str]) -> None:
+    asked = ("floating_ips", "security_groups", "server_groups", "server_group_members", "injected_files")
+
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            at = f"{C}/os-quota-class-sets/default"
+            shown = (await w.admin.get(at, version))["quota_class_set"].keys()
+            assert names <= shown and ("security_groups" in shown) == ("floating_ips" in names)
+            for name in asked:
+                body = {"quota_class_set": {name: 4}}
+                answer = await w.admin.request("PUT", at, body, version=version)
+                is_taken = name in shown or (version in ("2.1", "2.49") and name.startswith("server_group"))
+                assert answer.status == (200 if is_taken else 400), (name, answer.body)
+
+    run(test())
+
+
+@pytest.mark.parametrize("value", [-2, 2**31, "many", None, 1.5, True, [1]])
+def test_a_class_takes_no_limit_that_is_none(tmp_path: Path, value: Any) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            at = f"{C}/os-quota-class-sets/"
+            bad = await w.admin.request("PUT", at + "default", {"quota_class_set": {"cores": value}})
+            long = await w.admin.request("PUT", at + "x" * 256, {"quota_class_set": {"cores": 1}})
+            assert (bad.status, long.status) == (400, 400)
+            assert (await w.demo.request("PUT", at + "default", {"quota_class_set": {"cores": 1}})).status == 403
+
+    run(test())

@@ -849,7 +849,9 @@ def _compute() -> Iterator[tuple[str, Line]]:
     yield f"GET {quota}/defaults", Line("os-quota-sets:defaults")
     yield f"PUT {quota}", Line("os-quota-sets:update", {"quota_set": {"cores": 9}})
     yield f"DELETE {quota}", Line("os-quota-sets:delete")
-    yield f"GET {v2}/os-quota-class-sets/{{tag}}", Line("os-quota-class-sets:show")
+    classes = f"{v2}/os-quota-class-sets/{{tag}}"
+    yield f"GET {classes}", Line("os-quota-class-sets:show")
+    yield f"PUT {classes}", Line("os-quota-class-sets:update", {"quota_class_set": {"cores": 9}})
     usage = f"{v2}/os-simple-tenant-usage"
     yield f"GET {usage}", Line("os-simple-tenant-usage:list")
     yield f"GET {usage}/{{project}}", Line("os-simple-tenant-usage:show")

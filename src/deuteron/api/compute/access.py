@@ -192,6 +192,7 @@ POLICIES: Final[dict[str, str]] = {
     f"{_P}limits:other_project": _ADMIN,
     f"{_P}os-quota-sets:show": _READ,
     f"{_P}os-quota-class-sets:show": _ADMIN,
+    f"{_P}os-quota-class-sets:update": _ADMIN,
     f"{_P}os-quota-sets:detail": _READ,
     f"{_P}os-quota-sets:defaults": _ANYONE,
     f"{_P}os-quota-sets:update": _ADMIN,

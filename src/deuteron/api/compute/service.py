@@ -190,6 +190,7 @@ _ROUTES = (
     ("PUT", "/os-quota-sets/{id}", quotas.update, WRITE),
     ("DELETE", "/os-quota-sets/{id}", quotas.reset, WRITE),
     ("GET", "/os-quota-class-sets/{id}", quotas.show_class, READ),
+    ("PUT", "/os-quota-class-sets/{id}", quotas.update_class, WRITE),
     ("GET", "/os-simple-tenant-usage", usage.list_all, READ),
     ("GET", "/os-simple-tenant-usage/{id}", usage.show, READ),
     ("GET", "/os-instance_usage_audit_log", audits.list_all, READ),

@@ -1,5 +1,6 @@
 """Quotas: what a project may have of the Compute service, and has.
 
+What nobody set for a project is what the class "default" says, and what nobody set for that is in `DEFAULTS`.
 Network quotas belong to the network service; what microversions below 2.36 show of them stands here too.
 """
 
@@ -15,7 +16,7 @@ from deuteron.model.compute import Flavor
 from deuteron.model.errors import BadRequest, Forbidden
 from deuteron.rules.compute.faults import over_quota
 from deuteron.store import usage
-from deuteron.store.compute_tables import quotas, server_groups, servers, user_quotas
+from deuteron.store.compute_tables import quota_classes, quotas, server_groups, servers, user_quotas
 from deuteron.store.database import Tx
 
 DEFAULTS: Final[dict[str, int]] = {
@@ -35,6 +36,7 @@ DEFAULTS: Final[dict[str, int]] = {
     "security_group_rules": -1,
 }
 """Source: nova/conf/quota.py; nova/api/openstack/compute/quota_sets.py."""
+DEFAULT_CLASS: Final = "default"
 _OF_PROJECTS: Final = frozenset({"floating_ips", "fixed_ips"})
 """No user has them alone. Source: nova/quota.py, nova/objects/quotas.py PER_PROJECT_QUOTAS."""
 
@@ -42,7 +44,7 @@ _OF_PROJECTS: Final = frozenset({"floating_ips", "fixed_ips"})
 def limit(tx: Tx, project_id: str, name: str, user_id: str | None = None) -> int:
     """Of the project, or the lower one of it and of the user in it; -1 is unlimited."""
     found = tx.scalar(select(quotas.c.hard_limit).where(quotas.c.project_id == project_id, quotas.c.name == name))
-    limits = [DEFAULTS[name] if found is None else int(found)]
+    limits = [class_limits(tx, DEFAULT_CLASS)[name] if found is None else int(found)]
     if user_id is not None:
         limits += [hard for each, hard in _of_user(tx, project_id, user_id).items() if each == name]
     return min((each for each in limits if each >= 0), default=-1)
@@ -52,7 +54,22 @@ def limits(tx: Tx, project_id: str, user_id: str | None = None) -> dict[str, int
     """Every limit of the project, or of the user in it where there are others."""
     rows = tx.all(select(quotas.c.name, quotas.c.hard_limit).where(quotas.c.project_id == project_id))
     own = {} if user_id is None else _of_user(tx, project_id, user_id)
-    return {**DEFAULTS, **{row.name: row.hard_limit for row in rows}, **own}
+    return {**class_limits(tx, DEFAULT_CLASS), **{row.name: row.hard_limit for row in rows}, **own}
+
+
+def class_limits(tx: Tx, class_name: str) -> dict[str, int]:
+    """Every limit of a class; what was not set for it is as Nova comes, whatever was set for the class "default"."""
+    table = quota_classes
+    rows = tx.all(select(table.c.name, table.c.hard_limit).where(table.c.class_name == class_name))
+    return {**DEFAULTS, **{row.name: row.hard_limit for row in rows}}
+
+
+def change_class(tx: Tx, class_name: str, wanted: Mapping[str, int]) -> None:
+    """Set limits of a class. What projects have already may be more."""
+    table = quota_classes
+    for name, value in wanted.items():
+        tx.execute(delete(table).where(table.c.class_name == class_name, table.c.name == name))
+        tx.insert(table, {"class_name": class_name, "name": name, "hard_limit": value})
 
 
 def _of_user(tx: Tx, project_id: str, user_id: str) -> dict[str, int]:
