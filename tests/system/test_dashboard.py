@@ -3,29 +3,26 @@
     net1 10.87.0.0/24 --- router --- public
       vm1, with a floating IP that answers `outside`
 
-Set DEUTERON_PICTURES to a folder to have pictures of the pages.
+Set DEUTERON_PICTURES to a folder to have pictures of the pages (`tests/dashboard.py`).
 """
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests import needs
 from tests.browser import Browser, browsing
 from tests.clouds import Cloud, running, wait_for
+from tests.dashboard import WHOLE, address, axe, cell, log_in, open_page, picture
 
 pytestmark = [needs.needs_program("chromium", "chromedriver"), pytest.mark.long]
 
-AXE = (Path(__file__).parents[1] / "axe" / "axe.min.js").read_text()
 FIRST_PAGE_MS = 300
-WHOLE = "Boolean(document.querySelector('.panel:not([aria-busy])')?.firstChild)"
 REVOKE = """
   const { token } = JSON.parse(sessionStorage.getItem("deuteron.session"));
   const headers = { "X-Auth-Token": token, "X-Subject-Token": token };
@@ -45,61 +42,6 @@ def cloud() -> Iterator[Cloud]:
 def browser() -> Iterator[Browser]:
     with browsing() as made:
         yield made
-
-
-def address(cloud: Cloud) -> str:
-    endpoint: str = yaml.safe_load((cloud.state / "clouds.yaml").read_text())["clouds"]["demo"]["auth"]["auth_url"]
-    return endpoint.rpartition("/identity")[0] + "/dashboard"
-
-
-def log_in(cloud: Cloud, browser: Browser, who: str = "demo") -> None:
-    auth = yaml.safe_load((cloud.state / "clouds.yaml").read_text())["clouds"][who]["auth"]
-    browser.go("about:blank")
-    browser.go(address(cloud))
-    browser.script("sessionStorage.clear()")
-    browser.go("about:blank")
-    browser.go(address(cloud))
-    browser.type("User", auth["username"])
-    browser.type("Password", auth["password"])
-    browser.press("Log in")
-    browser.sees("What is used")
-
-
-def open_page(browser: Browser, name: str) -> None:
-    browser.press(name, "link")
-    settled(browser)
-
-
-def settled(browser: Browser) -> None:
-    """Wait until the page that was gone to is there."""
-    browser.until("the page is whole", lambda: browser.script(f"return {WHOLE}"))
-
-
-def axe(browser: Browser, *rules: str) -> list[Any]:
-    """What axe finds wrong with the page, by these rules or all."""
-    browser.script(f"if (!window.axe) {{ {AXE}; window.axe = axe; }}")
-    found = browser.later(
-        "const [rules, done] = arguments; axe.run(document, rules.length ? { runOnly: rules } : {}).then((all) => "
-        "done(all.violations.map((each) => [each.id, each.nodes.map((node) => node.html + node.failureSummary)])), "
-        "(why) => done([String(why)]))",
-        rules,
-    )
-    return list(found)
-
-
-def cell(browser: Browser, row: str, column: int) -> str:
-    """What a table says in the row of this name, in the column of this number."""
-    look = (
-        "const rows = [...document.querySelectorAll('tbody tr')];"
-        "const row = rows.find((each) => each.cells[0].innerText === arguments[0]);"
-        "return row?.cells[arguments[1] - 1]?.innerText ?? ''"
-    )
-    return str(browser.script(look, row, column))
-
-
-def picture(browser: Browser, name: str) -> None:
-    if folder := os.environ.get("DEUTERON_PICTURES"):
-        (Path(folder) / f"dashboard-{name}.png").write_bytes(browser.picture())
 
 
 def test_a_person_makes_a_server_that_answers_from_outside(cloud: Cloud, browser: Browser) -> None:
