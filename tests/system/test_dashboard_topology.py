@@ -22,15 +22,25 @@ TRICK = '<img src=x onerror="window.owned=1">'
 MANY = 200
 LAYOUT = """
   const done = arguments[arguments.length - 1];
-  import("/dashboard/layout.js").then(({ layout }) => {
+  const modules = ["layout", "drawing"].map((name) => import(`/dashboard/${name}.js`));
+  Promise.all(modules).then(([{ layout }, { drawing, node }]) => {
     const networks = ["out", "one", "two", "empty"].map((id) => ({ id, isExternal: id === "out" }));
     const routers = Array.from({ length: 9 }, (_, i) => ({ id: `r${i}`, networks: ["out", i % 2 ? "one" : "two"] }));
     const servers = Array.from({ length: arguments[0] }, (_, i) => (
       { id: `s${i}`, networks: i % 7 ? ["one"] : ["two", "one"] }));
     servers.push({ id: "loose", networks: [] }, { id: "elsewhere", networks: ["not here"] });
-    const begun = performance.now();
-    const found = layout({ networks, routers, servers });
-    done({ ...found, took: performance.now() - begun });
+    const took = [];
+    let found = null;
+    for (let time = 0; time < 5; time += 1) {
+      const begun = performance.now();
+      found = layout({ networks, routers, servers });
+      const parts = found.boxes.map((box) => node({ ...box, texts: [box.id, "active 10.0.0.1"], label: box.id }));
+      const made = drawing({ ...found, label: "many", parts, choose: () => {} });
+      document.querySelector(".panel").replaceChildren(made);
+      made.getBoundingClientRect();
+      took.push(performance.now() - begun);
+    }
+    done({ ...found, took: Math.min(...took) });
   });
 """
 
@@ -167,4 +177,5 @@ def test_many_servers_stand_beside_each_other(cloud: Cloud, browser: Browser) ->
     assert home["y"] < server["y"] and server["y"] + server["height"] < home["y"] + home["height"]
     assert sorted(each["to"] for each in found["lines"] if each["from"] == "s0") == ["one"]
     assert {each["from"] for each in found["lines"]} >= {f"r{number}" for number in range(9)}
-    assert found["took"] < 50
+    print(f"{MANY} servers drawn in {found['took']:.0f} ms")
+    assert found["took"] < 100
