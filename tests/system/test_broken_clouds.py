@@ -27,6 +27,7 @@ from deuteron.trace.packet import TCP
 from deuteron.trace.report import report
 from deuteron.trace.walk import Asked, NoSuchEnd
 from deuteron.trace.world import Guest, Machine, World
+from tests import needs
 from tests.clouds import PROGRAM, Cloud, running, wait_for
 from tests.unit.net.plancloud import (
     PEERS,
@@ -377,6 +378,7 @@ def test_what_is_wrong_on_a_host_is_named(place: Place, name: str) -> None:
 @pytest.mark.long
 def test_a_capture_follows_a_packet_and_a_dump_has_what_is_on_every_host(place: Place) -> None:
     """The answer of a guest on one host, through the wire to one on the other."""
+    needs.program("tcpdump")
     written = place.cloud.state.parent / "ping.pcapng"
     capturing = subprocess.Popen(
         [*PROGRAM, "capture", "two", "icmp", "--json", "--count", "1", "--seconds", "20", "--write", str(written)],
