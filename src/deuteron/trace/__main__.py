@@ -13,11 +13,10 @@ import msgspec
 
 from deuteron.model.intent import Snapshot
 from deuteron.model.traces import FabricAnswer, FabricQuestion, Question, TraceAnswer, TracedHost, TraceQuestion
-from deuteron.trace.asking import PROTOCOLS, Unfit, asked, between, world_of
+from deuteron.trace.asking import PROTOCOLS, Unfit, asked, told, world_of
 from deuteron.trace.catalog import Catalog
 from deuteron.trace.ends import AmbiguousEnd
 from deuteron.trace.plotted import plotted
-from deuteron.trace.report import report
 from deuteron.trace.seen import told_trace
 from deuteron.trace.unknown import Unknown
 from deuteron.trace.walk import NoSuchEnd
@@ -47,10 +46,10 @@ class Walker:
             self._machines, catalog, question.external, question.outside_wires, question.guests, question.silent
         )
         try:
-            sender, receiver = between(
-                world, catalog, question.source, question.destination, question.address, question.gateway, question.own
-            )
-            found = report(world, catalog, sender, receiver, what)
+            found = told(
+                world, catalog, question.source, question.destination, what, question.address, question.gateway,
+                question.own,
+            )  # fmt: skip
         except AmbiguousEnd as error:
             return TraceAnswer(refused="ambiguous-end", message=str(error))
         except NoSuchEnd as error:

@@ -12,6 +12,7 @@ from deuteron.model.outside import ExternalNetwork
 from deuteron.trace.catalog import Catalog
 from deuteron.trace.ends import ends, prefixes
 from deuteron.trace.packet import ICMP, SCTP, SMALL_BYTES, TCP, UDP
+from deuteron.trace.report import Report, report
 from deuteron.trace.seen import refuse_unseen
 from deuteron.trace.walk import Asked, End
 from deuteron.trace.world import Guest, Machine, World
@@ -89,3 +90,18 @@ def between(
     if address is not None or gateway is not None:
         sender = msgspec.structs.replace(sender, address=address or sender.address, gateway=gateway)
     return sender, receiver
+
+
+def told(
+    world: World,
+    catalog: Catalog,
+    source: str,
+    destination: str,
+    what: Asked,
+    address: str | None = None,
+    gateway: str | None = None,
+    own: frozenset[str] | None = None,
+) -> Report:
+    """The whole trace. Raises: as `between`; Unknown for what cannot be followed."""
+    sender, receiver = between(world, catalog, source, destination, address, gateway, own)
+    return report(world, catalog, sender, receiver, what)
