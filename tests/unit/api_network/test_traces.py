@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -233,6 +234,28 @@ def test_odd_ends_are_answered(cloud: Cloud, user: str) -> None:
             assert cloud.ask(source, destination, user).status in (200, 400, 404, 409), f"{source} to {destination}"
         for said in ("address", "gateway"):
             assert cloud.ask("a", "8.8.8.8", user, **{said: word}).status in (200, 400, 404, 409), f"{said} {word}"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_questions_are_answered_and_tell_nothing_of_others(cloud: Cloud, seed: int) -> None:
+    draw = random.Random(seed)
+    ports = cloud.client.get("/v2.0/ports")["ports"]
+    addresses = [each["ip_address"] for port in ports for each in port["fixed_ips"]] + ["8.8.8.8", "10.5.0.77"]
+    ends = ["a", "mine", "hidden", "r1", "r9", "outside", *addresses, *(port["id"] for port in ports)]
+    ends += [f"{network}/{address}" for network in ("red", "shared", "theirs") for address in addresses]
+    theirs = {port["id"]: port for port in ports if port["project_id"] == OTHER}
+    for _ in range(150):
+        source, destination = draw.choice(ends), draw.choice(ends)
+        said: dict[str, object] = {"protocol": draw.choice(["icmp", "tcp/22", "udp/67", "sctp/9"])}
+        if draw.random() < 0.3:
+            said[draw.choice(["address", "gateway"])] = draw.choice(addresses)
+        if draw.random() < 0.3:
+            said["size"] = draw.choice([28, 1450, 1451, 65535])
+        answer = cloud.ask(source, destination, **said)
+        assert answer.status in (200, 400, 404, 409), f"{source} to {destination}: {said}"
+        words = [word for port in theirs.values() for word in (port["id"], port["mac_address"], port["name"]) if word]
+        told = [word for word in words if word in answer.text and word not in (source, destination)]
+        assert told == [], f"{source} to {destination}: {said}"
 
 
 def test_a_name_of_several_is_refused(cloud: Cloud) -> None:
