@@ -14,7 +14,7 @@ import pytest
 from tests import needs
 from tests.browser import Browser, browsing
 from tests.clouds import Cloud, running
-from tests.system.test_dashboard import axe, log_in, open_page, picture
+from tests.dashboard import axe, log_in, open_page, picture
 
 pytestmark = [needs.needs_program("chromium", "chromedriver"), pytest.mark.long]
 
