@@ -39,8 +39,6 @@ class Looked(msgspec.Struct, frozen=True):
     """What `ofproto/trace` prints, of each leg on this host."""
     routes: tuple[Route, ...] = ()
     """Of each route on this host."""
-    counts: dict[str, int] = {}
-    """Packets by `NAMESPACE RULE`."""
     problem: str = ""
     """Why it could not be asked."""
 
