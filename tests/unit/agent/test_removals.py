@@ -16,6 +16,7 @@ from deuteron.model.intent import (
     Change,
     HostIntent,
     HostSettings,
+    IntentCachedImage,
     IntentPort,
     IntentServer,
     Key,
@@ -53,6 +54,9 @@ class Guests:
         self._wanted = frozenset(servers)
         self._looked_for |= leaving | self._wanted
         self.there = self._wanted | (self.there & self.stubborn)
+
+    def keep_images(self, images: Mapping[str, IntentCachedImage]) -> None:
+        return None
 
     def kept(self) -> Mapping[str, str]:
         left = (self.there - self._wanted) & self._looked_for
