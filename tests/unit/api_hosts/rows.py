@@ -14,8 +14,9 @@ from deuteron.model.scalars import FloatingIpId
 from deuteron.model.settings import HostEntry, Settings
 from deuteron.rules.network import segments
 from deuteron.store import query, slots
-from deuteron.store.compute_tables import servers
+from deuteron.store.compute_tables import cached_images, servers
 from deuteron.store.database import Tx
+from deuteron.store.image_tables import images
 from deuteron.store.network_tables import (
     TABLES,
     floatingips,
@@ -349,6 +350,27 @@ class Rows:
         values = {"id": id, "volume_id": volume, "size": 1, "status": "creating", "task": "create", "host": host}
         self.tx.execute(insert(backups), values)
         self.tx.changed("backup", id)
+
+    def image(self, id: str, status: str) -> None:
+        plain = {"tags": [], "properties": {}, "protected": False, "os_hidden": False, "is_inspected": True}
+        said = {"visibility": "private", "min_disk": 0, "min_ram": 0, "created_at": "", "updated_at": ""}
+        own = {"id": id, "status": status, "disk_format": "raw", "size": 1}
+        self.tx.execute(insert(images), {**own, **plain, **said})
+        self.tx.changed("image", id)
+
+    def set_image(self, id: str, **values: Any) -> None:
+        self.tx.execute(update(images).where(images.c.id == id).values(**values))
+        self.tx.changed("image", id)
+
+    def delete_image(self, id: str) -> None:
+        self.tx.execute(delete(images).where(images.c.id == id))
+        self.tx.changed("image", id, deleted=True)
+
+    def cache_image(self, id: str, host: str) -> None:
+        mine = (cached_images.c.image_id == id, cached_images.c.host == host)
+        self.tx.execute(delete(cached_images).where(*mine))
+        self.tx.insert(cached_images, {"image_id": id, "host": host, "until": 1})
+        self.tx.changed("cached_image", id)
 
     def set_backup(self, id: str, **values: Any) -> None:
         self.tx.execute(update(backups).where(backups.c.id == id).values(**values))

@@ -23,9 +23,10 @@ from deuteron.hub.projections import PROJECTIONS
 from deuteron.hub.views import Views
 from deuteron.model.intent import KINDS, TABLES, Change, Hello, HostIntent, Key, Snapshot, ToAgent, key_of
 from deuteron.rules.hosts import registry
-from deuteron.store.compute_tables import servers
+from deuteron.store.compute_tables import cached_images, servers
 from deuteron.store.database import Tx
 from deuteron.store.hosts_tables import slots
+from deuteron.store.image_tables import images
 from deuteron.store.network_tables import (
     floatingips,
     networks,
@@ -521,6 +522,12 @@ def _operate(dice: random.Random, count: int, tx: Tx) -> None:
         choices.append(lambda: rows.snapshot(new, volume))
         choices.append(lambda: rows.backup(new, volume))
         choices.append(lambda: rows.set_volume(volume, task=dice.choice((None, "create", "extend", "delete"))))
+    image = some(images)
+    choices.append(lambda: rows.image(new, dice.choice(("active", "queued"))))
+    if image is not None:
+        choices += [lambda: rows.cache_image(image, dice.choice(HOSTS))] * 2
+        choices.append(lambda: rows.set_image(image, status=dice.choice(("active", "deactivated"))))
+        choices.append(lambda: rows.delete_image(image))
     if backup is not None:
         choices.append(lambda: rows.set_backup(backup, task=dice.choice((None, "delete"))))
     if snapshot is not None:
@@ -582,6 +589,9 @@ def _keys(tx: Tx, host: str) -> set[Key]:
     for kind, table in (("volume", volumes), ("volume_snapshot", snapshots), ("backup", backups)):
         stays = select(table.c.id).where(table.c.host == host, table.c.task.is_distinct_from("delete"))
         found |= {(kind, id) for id in tx.scalars(stays)}
+    wished = select(cached_images.c.image_id).where(cached_images.c.host == host)
+    whole_ones = select(images.c["id"]).where(images.c["status"] == "active", images.c["id"].in_(wished))
+    found |= {("cached_image", id) for id in tx.scalars(whole_ones)}
     return found | {("peer", other) for other in HOSTS if other != host}
 
 
