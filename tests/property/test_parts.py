@@ -27,9 +27,10 @@ from deuteron.model.intent import (
 )
 from deuteron.net.host import table_names, tables_of
 from deuteron.net.kernel.fake import FakeDriver
+from deuteron.net.parted import PartedPlan
 from deuteron.net.plan import plan, planner
 from deuteron.net.reconcile import Outcome, Reconciler
-from deuteron.net.rows import HostPlan, PartedPlan
+from deuteron.net.rows import HostPlan
 from tests.kernel.intents import routed_network
 from tests.kernel.intents import settings as host_settings
 from tests.unit.net import plancloud

@@ -51,6 +51,7 @@ MAY_ASK = {
 PURE = (
     "net/plan",
     "net/mechanisms",
+    "net/parted.py",
     "net/rows.py",
     "net/pipeline.py",
     "net/delta.py",

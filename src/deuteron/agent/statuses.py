@@ -10,8 +10,9 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Generic, Literal, TypeVar
 
 from deuteron.model.intent import MECHANISM, HostIntent, IntentPort, IntentRouter, PortReport, RouterReport
+from deuteron.net.parted import PartedPlan
 from deuteron.net.reconcile import Outcome, device_id, is_filtered_tap, port_concern
-from deuteron.net.rows import HOST, HostPlan, Link, OvsPort, PartedPlan
+from deuteron.net.rows import HOST, HostPlan, Link, OvsPort
 
 R = TypeVar("R", PortReport, RouterReport)
 

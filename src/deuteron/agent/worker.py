@@ -31,8 +31,9 @@ import structlog
 from deuteron.model.intent import Difference, HostIntent, HostSettings
 from deuteron.net.host import Host
 from deuteron.net.kernel.driver import KernelError, Unavailable
+from deuteron.net.parted import PartedPlan
 from deuteron.net.reconcile import Outcome, Turn
-from deuteron.net.rows import HostPlan, PartedPlan
+from deuteron.net.rows import HostPlan
 
 log = structlog.get_logger("deuteron.agent")
 

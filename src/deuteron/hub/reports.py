@@ -29,8 +29,7 @@ from deuteron.model.settings import Settings
 from deuteron.rules.compute import boots, lifecycle, live_moves, moving_volumes, root_reimages
 from deuteron.rules.compute import reports as server_reports
 from deuteron.rules.hosts import registry
-from deuteron.rules.network import ha, kinds, trunk_ports
-from deuteron.rules.network import ports as network_ports
+from deuteron.rules.network import ha, kinds, port_statuses, trunk_ports
 from deuteron.rules.volume import backup_reports
 from deuteron.rules.volume import reports as volume_reports
 from deuteron.store import query
@@ -49,7 +48,7 @@ def apply(tx: Tx, settings: Settings, host: str, report: Report, kept: Sequence[
 
     A revision of -1 marks statuses that are only confirmed: the host's own facts stay as they are.
     """
-    changed = network_ports.take_statuses(tx, host, {port.id: port.status for port in report.ports})
+    changed = port_statuses.take_statuses(tx, host, {port.id: port.status for port in report.ports})
     trunk_ports.judge(tx, [port.id for port in report.ports])
     for port in report.ports:
         if port.status == "ERROR" and port.id in changed:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from deuteron.net.rows import Flow, PartKey, TrackedZone
+from deuteron.net.parted import PartKey
+from deuteron.net.rows import Flow, TrackedZone
 
 _CONJUNCTION = "conjunction("
 

@@ -36,7 +36,8 @@ from deuteron.model.intent import Difference
 from deuteron.net.delta import DeltaTable
 from deuteron.net.kernel.driver import Driver, KernelError, Sliced
 from deuteron.net.merge import Shares
-from deuteron.net.rows import HOST, HostPlan, Link, PartedPlan, PartKey
+from deuteron.net.parted import PartedPlan, PartKey
+from deuteron.net.rows import HOST, HostPlan, Link
 
 Rows = Callable[[HostPlan], Iterable[Any]]
 

@@ -11,7 +11,6 @@ cloud 16 to 65000; on a physical bridge the interface is 1 and `phy-<bridge>` is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -495,21 +494,3 @@ class HostPlan(Row, frozen=True):
     metadata: tuple[MetadataListener, ...] = ()
     own: dict[str, tuple[Any, ...]] = {}
     """Rows of the types that a mechanism brings, by the name of its table."""
-
-
-PartKey = tuple[int, str]
-"""Where a part stands in the order of planning, and the object it is about."""
-
-
-class PartedPlan(msgspec.Struct, frozen=True):
-    """A plan in parts. Parts that did not change since an earlier plan are the same objects as in that."""
-
-    parts: Mapping[PartKey, HostPlan]
-
-    @property
-    def ovs_ports(self) -> Iterable[OvsPort]:
-        return (row for part in self.parts.values() for row in part.ovs_ports)
-
-    @property
-    def links(self) -> Iterable[Link]:
-        return (row for part in self.parts.values() for row in part.links)

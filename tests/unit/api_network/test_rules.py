@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deuteron.model.network import RESOURCES
-from deuteron.rules.network import ports as port_rules
+from deuteron.rules.network import port_statuses
 from deuteron.store import slots
 from tests.unit.api_network.harness import DEMO, HOST, ZERO, Client, cloud_in, path_of
 
@@ -364,8 +364,8 @@ def test_what_a_host_reports_of_its_ports_is_shown_counted_and_told_to_no_host(c
     database = client.cloud.database
     said = {mine["id"]: "ACTIVE", known["id"]: "DOWN", elsewhere["id"]: "ACTIVE", "none": "ACTIVE"}
     before = database.revision
-    assert database.write(lambda tx: port_rules.take_statuses(tx, HOST, said)) == {mine["id"]}
-    assert database.write(lambda tx: port_rules.take_statuses(tx, HOST, said)) == set()
+    assert database.write(lambda tx: port_statuses.take_statuses(tx, HOST, said)) == {mine["id"]}
+    assert database.write(lambda tx: port_statuses.take_statuses(tx, HOST, said)) == set()
     assert database.revision == before, "an entry in the log would have every host of the network look again"
     shown = {port["id"]: port for port in client.get("/v2.0/ports")["ports"]}
     assert shown[mine["id"]]["status"] == "ACTIVE"

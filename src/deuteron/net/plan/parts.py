@@ -16,8 +16,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from deuteron.model.intent import HostIntent, HostSettings, tables_of
+from deuteron.net.parted import PartedPlan, PartKey
 from deuteron.net.plan.draft import Draft, Fact, Make, Phase, Site, View
-from deuteron.net.rows import HostPlan, PartedPlan, PartKey
+from deuteron.net.rows import HostPlan
 
 _ROOT: PartKey = (Phase.ROOT, "")
 

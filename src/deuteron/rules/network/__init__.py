@@ -12,6 +12,6 @@
     bindings        how a port is plugged         faults      Neutron's names of errors
 
 Rules are functions `(tx, settings, caller, …)` that other services call in their own transactions:
-`ports.create_port`, `ports.delete_port`, `ports.bind_port`, `ports.unbind_port`, `ports.take_statuses`,
+`ports.create_port`, `ports.delete_port`, `ports.bind_port`, `ports.unbind_port`, `port_statuses.take_statuses`,
 `security_groups.default_group`, `sight.visible_networks`. They check no policy.
 """

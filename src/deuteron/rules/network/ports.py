@@ -1,14 +1,14 @@
 """Ports: addresses, groups, security and bindings of what is plugged into networks.
 
-Other services call `create_port`, `update_port`, `delete_port`, `bind_port`, `unbind_port` and `take_statuses`
-in their own transactions; they check no policy, the HTTP engine does.
+Other services call `create_port`, `update_port`, `delete_port`, `bind_port` and `unbind_port` in their own
+transactions; they check no policy, the HTTP engine does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 
-from sqlalchemy import ColumnElement, bindparam, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from deuteron.model.caller import Caller
@@ -52,7 +52,7 @@ from deuteron.rules.network import (
     steps,
     trunk_ports,
 )
-from deuteron.rules.network.kinds import Kind, add, change, find, new_id, remove, time_text
+from deuteron.rules.network.kinds import Kind, add, change, find, new_id, remove
 from deuteron.store import query, slots
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import floatingips, networks, routers, security_group_ports
@@ -60,13 +60,6 @@ from deuteron.store.network_tables import ports as table
 from deuteron.store.prepared import Prepared
 from deuteron.store.query import Values
 
-_STATUS = Prepared(
-    update(table)
-    .where(table.c.id == bindparam("port"))
-    .values(
-        {"status": bindparam("said"), "updated_at": bindparam("now"), "revision_number": table.c.revision_number + 1}
-    )
-)
 _JOIN_GROUP = Prepared(insert(security_group_ports))
 _LEAVE_GROUPS = Prepared(delete(security_group_ports).where(security_group_ports.c.port_id == bindparam("port")))
 _FLOATING = Prepared(select(floatingips).where(floatingips.c.port_id == bindparam("port")))
@@ -253,29 +246,6 @@ def unbind_port(tx: Tx, settings: Settings, port_id: PortId) -> PortRow:
     row = change(tx, PORT, row, {**bindings.unbind(tx, port_id), **promises.release(tx, row)})
     trunk_ports.follow(tx, settings, row)
     return row
-
-
-def take_statuses(tx: Tx, host: str, statuses: Mapping[str, str]) -> set[str]:
-    """Record what a host reports of its ports, by id; returns those whose status is another than before.
-
-    Ports that are gone or bound elsewhere are left alone. A host reports all its ports when it connects, most of them
-    as they are known: they cost one statement together. No host hears of it, for none has anything to do with a status.
-    """
-    if not statuses:
-        return set()
-    own = or_(table.c["binding:host_id"] == host, table.c["binding:vif_type"] == DISTRIBUTED_VIF)
-    asked = select(table.c.id, table.c.status, table.c["binding:host_id"])
-    known = tx.all(asked.where(query.any_of(table.c.id, list(statuses)), own))
-    # A port of several hosts is active when one says so, as in Neutron.
-    changed = {
-        port_id
-        for port_id, status, bound in known
-        if status != statuses[port_id] and (bound == host or statuses[port_id] == "ACTIVE")
-    }
-    now = time_text(tx.now)
-    if changed:
-        tx.run(_STATUS, [{"port": port_id, "said": statuses[port_id], "now": now} for port_id in sorted(changed)])
-    return changed
 
 
 def leave_subnet(tx: Tx, settings: Settings, port: PortRow, subnet_id: SubnetId) -> None:

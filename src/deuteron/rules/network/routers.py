@@ -15,8 +15,8 @@ from sqlalchemy import select
 
 from deuteron.model.caller import Caller
 from deuteron.model.codecs import is_uuid, quoted
-from deuteron.model.network import MAX_ROUTES, PORT, ROUTER, ROUTER_GATEWAY, ROUTER_INTERFACES, SUBNET
-from deuteron.model.network.parts import Gateway, Interface, Route, WantedGateway
+from deuteron.model.network import PORT, ROUTER, ROUTER_GATEWAY, ROUTER_INTERFACES, SUBNET
+from deuteron.model.network.parts import Gateway, Interface, WantedGateway
 from deuteron.model.network.rows import PortRow, RouterRow, SubnetRow
 from deuteron.model.scalars import PortId, RouterId, SubnetId
 from deuteron.model.settings import Settings
@@ -34,6 +34,7 @@ from deuteron.rules.network import (
     qos,
     quotas,
     reached,
+    router_routes,
     sight,
     trunk_ports,
 )
@@ -78,7 +79,7 @@ def update_router(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, va
     # A null asks for what the router has.
     values = {name: value for name, value in values.items() if name not in _PLACEMENT or value is not None}
     if "routes" in values:
-        _check_routes(tx, row, values["routes"])
+        router_routes.check(tx, row, values["routes"])
     if "external_gateway_info" in values:
         gateway: WantedGateway | None = values.pop("external_gateway_info")
         if gateway is None and row["gateway_port_id"] is not None:
@@ -463,35 +464,6 @@ def _settle(tx: Tx, settings: Settings, row: RouterRow, host: str) -> None:
     if placed is row:
         touch(tx, ROUTER, row["id"])
     distributed.settle(tx, settings, placed)
-
-
-# --- routes -------------------------------------------------------------------------------------------------------
-
-
-def _check_routes(tx: Tx, row: RouterRow, routes: Sequence[Route]) -> None:
-    """Each next hop is in a subnet of the router, and is not the router. Raises: BadRequest, Conflict (OverQuota)."""
-    if len(routes) > MAX_ROUTES:  # those that are there and those that are added, together
-        raise attributes.too_many(ROUTER.by_name["routes"], MAX_ROUTES)
-    if not routes:
-        return
-    held = tx.all(
-        select(subnets_table.c.cidr, ip_allocations.c.ip_address)
-        .join(ip_allocations, ip_allocations.c.subnet_id == subnets_table.c.id)
-        .join(ports_table, ports_table.c.id == ip_allocations.c.port_id)
-        .where(ports_table.c.device_id == row["id"], ports_table.c.device_owner.in_(_OWNERS))
-    )
-    prefixes = [ipaddress.ip_network(cidr) for cidr, _ in held]
-    own = {address for _, address in held}
-    for route in routes:
-        hop = ipaddress.ip_address(route["nexthop"])
-        if not any(hop.version == prefix.version and hop in prefix for prefix in prefixes):
-            reason = "the nexthop is not connected with router"
-        elif str(hop) in own:
-            reason = "the nexthop is used by router"
-        else:
-            continue
-        raise faults.refused("InvalidRoutes", f"Invalid format for routes: {list(routes)}, {reason}")
-    quotas.check_items(tx, "router_route", row["project_id"], len(routes))
 
 
 def _show(tx: Tx, settings: Settings, caller: Caller, rows: Sequence[dict[str, object]], names: frozenset[str]) -> None:
