@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -57,7 +58,8 @@ class Host:
         self._runner: Runner | None = None
         self._switch: OpenVSwitch | None = None
         self._stations: dict[str, Station] = {}
-        self._sightings: set[Sighting] = set()
+        self._sightings: dict[Sighting, None] = {}
+        self._before: list[str] = []
 
     def wires(self) -> None:
         """Be the place where the cables of all hosts end, and the world: its card is a tap on `provider`."""
@@ -75,6 +77,7 @@ class Host:
         ip(["link set lo up", *(f"link set {name} up" for name in interfaces)])
         without_offloads(interfaces)
         self._switch = OpenVSwitch(self.folder)
+        self._before = _shown()
 
     def realise(self, intent: HostIntent | None, settings: HostSettings) -> list[str]:
         """Reconcile; what could not be done in time, and what a look at everything still found to be done."""
@@ -115,12 +118,12 @@ class Host:
             os.close(station.tap)
         self._stations.clear()
 
-    def run(self, sent: Sequence[tuple[str, Probe]], seconds: float, closely: bool = False) -> set[Sighting]:
+    def run(self, sent: Sequence[tuple[str, Probe]], seconds: float, closely: bool = False) -> list[Sighting]:
         """Send each probe from its station, and have an eye on what comes to guests and namespaces.
 
         `closely` also says of every device of the host what passes it.
         """
-        self._sightings = set()
+        self._sightings = {}
         poll = select.poll()
         stations = {station.tap: station for station in self._stations.values()}
         listeners = self._listeners(closely)
@@ -143,7 +146,7 @@ class Host:
         finally:
             for _, listener in listeners.values():
                 listener.close()
-        return self._sightings
+        return list(self._sightings)
 
     def _send(self, sent: Sequence[tuple[str, Probe]]) -> None:
         answered = {each.number for each in self._sightings if each.is_answer and each.place}
@@ -195,23 +198,31 @@ class Host:
             self._heard("", found, f"passed {device} from {packet.source} to {packet.destination}")
 
     def _heard(self, place: str, found: Sign, words: str) -> None:
-        self._sightings.add(Sighting(found.number, found.is_answer, place, words))
+        self._sightings[Sighting(found.number, found.is_answer, place, words)] = None
 
-    def stop(self) -> str:
-        """What is left when everything was taken away."""
-        self.close()
-        if self._runner is not None:
-            self._runner.settle(None)
-            self._runner.host.close()
-        left = subprocess.run(["ip", "-br", "link"], capture_output=True, text=True, check=True).stdout
-        left += subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout
-        if self._switch is not None:
-            self._switch.stop()
+    def stop(self) -> list[str]:
+        """Take everything away; what is left then, as other programs see the host."""
+        assert self._runner is not None and self._switch is not None
+        self._runner.settle(None)
+        self._runner.host.close()
+        left = [line for line in _shown() if line not in self._before]
+        self._switch.stop()
         return left
 
 
+def _shown() -> list[str]:
+    found = [line.split(":")[1].strip() for line in _output("ip", "-o", "link").splitlines()]
+    for command in ("ip netns", "ovs-vsctl list-br", "ipset list -name", "iptables-save", "ip6tables-save"):
+        found += _output(*command.split()).splitlines()
+    return [line for line in found if not line.startswith(("#", ":", "*", "COMMIT"))]
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 def main() -> None:
-    os.mkdir("/run/netns") if not os.path.exists("/run/netns") else None
+    Path("/run/netns").mkdir()
     host = Host(sys.argv[1])
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -222,10 +233,8 @@ def main() -> None:
             return
         try:
             answer: tuple[bool, Any] = True, getattr(host, name)(*arguments)
-        except BaseException as error:  # the test is told, whatever it is
-            import traceback
-
-            answer = False, f"{error!r}\n{traceback.format_exc()}"
+        except BaseException:  # the test is told, whatever it is
+            answer = False, traceback.format_exc()
         pickle.dump(answer, answers)
         answers.flush()
 

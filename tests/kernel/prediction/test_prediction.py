@@ -185,6 +185,8 @@ def play(machines: Machines, made: Made, asked: list[Question]) -> list[str]:
     try:
         _ask(machines, asked, _FIRST_S)
         again = [each for each in asked if not each.is_right]
+        for each in again:
+            each.passed.clear()
         if again:
             _ask(machines, again, _AGAIN_S, closely=True)
     finally:
@@ -245,9 +247,11 @@ def test_a_packet_arrives_where_the_objects_say(firewall: Firewall, host: Path) 
             if found:
                 wrong.append(f"DEUTERON_CLOUD_SEED={seed}, {firewall}:\n" + "\n".join(found[:_MOST_SHOWN]))
                 print(wrong[-1], flush=True)
+        left = {name: machine.do("stop") for name, machine in machines.hosts.items()}
     took = time.monotonic() - begun
     print(f"{firewall}: {counted} pairs in {len(seeds)} clouds, {took / len(seeds):.1f} s each: {dict(verdicts)}")
     assert not wrong, "\n".join(wrong[:5])
+    assert not any(left.values()), left
     if len(seeds) >= _ENOUGH:
         assert counted >= 40 * len(seeds), "hardly anything was asked"
         assert 0.1 < verdicts["arrives"] / counted < 0.9 and verdicts["answered"], verdicts

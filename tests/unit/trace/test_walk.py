@@ -159,3 +159,11 @@ def test_a_router_has_the_first_address_of_each_ipv6_prefix_besides_its_own() ->
     guest = Device("eth0", "fa:16:3e:00:00:01", 1500, addresses)
     router = Device("qr-1", "fa:16:3e:00:00:01", 1500, addresses, is_routed=True)
     assert router.own - guest.own == {"fd00::"}
+
+
+def test_an_answer_that_goes_to_somebody_else_does_not_come_back(world: World) -> None:
+    router = End("r", namespace=f"qrouter-{uid('r')}", host="aio", address="9.9.9.9")
+    walked = walk(world, router, B, Asked(TCP, 22))
+    assert walked.there.dropped is None and walked.back is not None
+    assert walked.back.dropped is not None
+    assert (walked.back.dropped.why, walked.back.dropped.stack) == ("elsewhere", "outside")
