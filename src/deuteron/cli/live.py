@@ -7,7 +7,9 @@ routes, and how the host differs from its plan. The packet comes into the switch
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import secrets
 import select
 import socket
@@ -37,9 +39,11 @@ from deuteron.trace.live import (
     Probed,
     Route,
     Sight,
+    counted,
     judge,
     namespaces_of,
     routes_of,
+    rules_of,
     sights,
 )
 from deuteron.trace.ofproto import said
@@ -73,11 +77,15 @@ def looked_live(
     outside = topology.host(OUTSIDE)
     wires = dict(outside.physical_interfaces) if outside is not None else {}
     probe, problem = None, ""
+    before = _counts(state, told)
     try:
         probe = _Probe(state, witness, told, sender, asked, wires, legs["there"]).sent(_beyond(witness, receiver))
     except (NotThere, SandboxError) as error:
         problem = f"no packet was sent: {error}"
     live = judge(told, legs, looked, probe)
+    if probe is not None:
+        found = counted((*told.there, *told.back), before, _counts(state, told))
+        live = msgspec.structs.replace(live, counted=tuple(found))
     return live if not problem else msgspec.structs.replace(live, notes=(*live.notes, problem))
 
 
@@ -148,6 +156,35 @@ def _route(hop: Hop) -> Route:
     return Route(
         str(row.get("dev", "")), str(row.get("gateway", "")), str(row.get("type", "")) if "dev" not in row else ""
     )
+
+
+def _counts(state: State, told: Report) -> dict[str, dict[str, int]]:
+    """Of each host what the rules of iptables have counted in namespaces on the way."""
+    rules = rules_of((*told.there, *told.back))
+    found: dict[str, dict[str, int]] = {}
+    for host in dict.fromkeys(hop.host for hop in rules):
+        names = namespaces_of(rules, host)
+        with contextlib.suppress(NotThere, SandboxError):  # said of the first look
+            found[host] = on_host(state, host, lambda n=names: _saved(n))  # type: ignore[misc]  # of this host
+    return found
+
+
+def _saved(names: Sequence[str]) -> dict[str, int]:
+    namespaces = Namespaces()
+    found = {}
+    try:
+        for name in names:
+            for program in ("iptables-save", "ip6tables-save"):
+                with namespaces.entered(name):
+                    process = start([program, "-c"])
+                _, output, _ = finish(process)
+                for line in output.splitlines():
+                    rule = re.fullmatch(r"\[(\d+):\d+\] (-A .*)", line.strip())
+                    if rule is not None:
+                        found[f"{name} {rule[2]}"] = int(rule[1])
+    finally:
+        namespaces.close()
+    return found
 
 
 # --- one packet -------------------------------------------------------------------------------------------------------

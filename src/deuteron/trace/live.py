@@ -17,6 +17,8 @@ from deuteron.trace.report import Report
 from deuteron.trace.witness import Leg, Station
 
 Direction = Literal["there", "back"]
+Counts = Mapping[str, int]
+"""Packets by `NAMESPACE RULE`, as iptables counts them."""
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -92,11 +94,21 @@ class Parted(msgspec.Struct, frozen=True, omit_defaults=True):
     hint: str = ""
 
 
+class Counted(msgspec.Struct, frozen=True):
+    """A rule of iptables on the way, and how many packets it counted while one was sent; others' as well."""
+
+    host: str
+    place: str
+    rule: str
+    packets: int
+
+
 class Live(msgspec.Struct, frozen=True, omit_defaults=True):
     looks: tuple[Look, ...] = ()
     probe: Probed | None = None
     parted: Parted | None = None
     notes: tuple[str, ...] = ()
+    counted: tuple[Counted, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -187,6 +199,20 @@ def namespaces_of(way: Sequence[Hop], host: str) -> list[str]:
     """The namespaces of a host that lie on a way."""
     places = (hop.place.split(" ")[0] for hop in way if hop.host == host)
     return sorted({place for place in places if place.startswith(("qrouter-", "qdhcp-"))})
+
+
+def rules_of(way: Sequence[Hop]) -> list[Hop]:
+    """The hops at which a rule of iptables in a namespace is met."""
+    return [hop for hop in way if hop.rule.startswith("-A ") and hop.place.startswith(("qrouter-", "qdhcp-"))]
+
+
+def counted(way: Sequence[Hop], before: Mapping[str, Counts], after: Mapping[str, Counts]) -> Iterator[Counted]:
+    """What each rule on the way counted between two looks, by host; of those that it says otherwise, nothing."""
+    for hop in dict.fromkeys(rules_of(way)):
+        key = f"{hop.place.split(' ')[0]} {hop.rule}"
+        first, last = before.get(hop.host, {}).get(key), after.get(hop.host, {}).get(key)
+        if first is not None and last is not None:
+            yield Counted(hop.host, hop.place, hop.rule, last - first)
 
 
 def _rows(way: Sequence[Hop], looked: Mapping[str, Looked]) -> tuple[list[Parted], list[Parted], list[str]]:
@@ -325,6 +351,8 @@ def lines(live: Live) -> Iterator[str]:
             yield f"  {look.host}  {look.place}"
             yield f"    planned: {look.planned}"
             yield f"    live:    {look.live}"
+    for each in live.counted:
+        yield f"  {each.host}  {each.place}  counted {each.packets}: {each.rule}"
     if live.probe is not None:
         yield ""
         yield f"live, one packet: {live.probe.sent}"

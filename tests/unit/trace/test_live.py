@@ -8,7 +8,19 @@ import pytest
 from deuteron.model.intent import Difference
 from deuteron.model.outside import ExternalNetwork
 from deuteron.trace.hops import Hop
-from deuteron.trace.live import Live, Looked, Probed, Route, Sight, judge, lines, namespaces_of, routes_of, sights
+from deuteron.trace.live import (
+    Live,
+    Looked,
+    Probed,
+    Route,
+    Sight,
+    counted,
+    judge,
+    lines,
+    namespaces_of,
+    routes_of,
+    sights,
+)
 from deuteron.trace.ofproto import Met, met_there, parting, said
 from deuteron.trace.packet import TCP
 from deuteron.trace.places import places
@@ -177,6 +189,17 @@ def test_a_flow_with_other_actions_is_said_with_both() -> None:
     live = judged(Looked((Difference("flow", "differs", words, "actions=NORMAL"),), routes=FINE.routes), None)
     assert live.parted is not None and live.parted.kind == "flow-other"
     assert live.parted.text == f"on host h1 flow on br-int: {RULE} is otherwise: actions=NORMAL"
+
+
+def test_rules_of_iptables_say_what_they_counted() -> None:
+    rule = "-A POSTROUTING -j SNAT --to-source 172.24.4.10"
+    way = (*WAY, hop("qrouter-1 nat POSTROUTING", rule), hop("qrouter-1 nat POSTROUTING", "-A of the plan alone"))
+    key = f"qrouter-1 {rule}"
+    (found,) = counted(way, {"h1": {key: 3}}, {"h1": {key: 4}})
+    assert (found.host, found.place, found.rule, found.packets) == ("h1", "qrouter-1 nat POSTROUTING", rule, 1)
+    assert list(counted(way, {}, {"h1": {key: 4}})) == []
+    live = Live(counted=(found,))
+    assert f"  h1  qrouter-1 nat POSTROUTING  counted 1: {rule}" in list(lines(live))
 
 
 def test_another_route_of_the_kernel_is_a_parting() -> None:
