@@ -5,7 +5,7 @@ from __future__ import annotations
 from deuteron.store.migrations.steps import run
 
 revision = "0072"
-down_revision = "0070"
+down_revision = "0071"
 
 
 def upgrade() -> None:

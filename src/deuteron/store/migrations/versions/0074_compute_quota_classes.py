@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from deuteron.store.migrations.steps import run
 
-revision = "0076"
-down_revision = "0070"
+revision = "0074"
+down_revision = "0073"
 
 
 def upgrade() -> None:
