@@ -9,6 +9,7 @@ network, a switch)
 from __future__ import annotations
 
 import pickle
+import select
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -23,6 +24,7 @@ from deuteron.trace.reach import OUTSIDE
 from tests.property.clouds import HOSTS, MAPPINGS
 
 _CABLES: Final = {"eth1": "tunnel", "eth2": "trunk", "eth3": "provider"}
+_LONGEST_S: Final = 90
 _OWN: Final = ("unshare", "--mount", "--net", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc")
 _ROOT: Final = Path(__file__).parents[3]
 
@@ -55,6 +57,8 @@ class Machine:
 
     def answer(self) -> Any:
         assert self._process.stdout is not None
+        ready, _, _ = select.select([self._process.stdout], [], [], _LONGEST_S)
+        assert ready, f"host {self.name} says nothing for {_LONGEST_S} s:\n{self._log.read_text()[-4000:]}"
         try:
             is_done, told = pickle.load(self._process.stdout)
         except EOFError:

@@ -59,6 +59,7 @@ class Host:
         self._switch: OpenVSwitch | None = None
         self._stations: dict[str, Station] = {}
         self._sightings: dict[Sighting, None] = {}
+        self._listeners: dict[int, tuple[str, socket.socket]] = {}
         self._before: list[str] = []
 
     def wires(self) -> None:
@@ -118,15 +119,19 @@ class Host:
             os.close(station.tap)
         self._stations.clear()
 
-    def run(self, sent: Sequence[tuple[str, Probe]], seconds: float, closely: bool = False) -> list[Sighting]:
-        """Send each probe from its station, and have an eye on what comes to guests and namespaces.
+    def listen(self, closely: bool) -> None:
+        """Have an eye on what comes to namespaces, before any host sends: what is answered is not sent again.
 
         `closely` also says of every device of the host what passes it.
         """
         self._sightings = {}
+        self._listeners = self._opened(closely)
+
+    def run(self, sent: Sequence[tuple[str, Probe]], seconds: float) -> list[Sighting]:
+        """Send each probe from its station; what came to guests and namespaces meanwhile."""
         poll = select.poll()
         stations = {station.tap: station for station in self._stations.values()}
-        listeners = self._listeners(closely)
+        listeners = self._listeners
         for file in (*stations, *listeners):
             poll.register(file, select.POLLIN)
         begun = time.monotonic()
@@ -146,6 +151,7 @@ class Host:
         finally:
             for _, listener in listeners.values():
                 listener.close()
+            self._listeners = {}
         return list(self._sightings)
 
     def _send(self, sent: Sequence[tuple[str, Probe]]) -> None:
@@ -154,7 +160,7 @@ class Host:
             if place in self._stations and probe.number not in answered:
                 self._stations[place].send(probe)
 
-    def _listeners(self, closely: bool) -> dict[int, tuple[str, socket.socket]]:
+    def _opened(self, closely: bool) -> dict[int, tuple[str, socket.socket]]:
         """What the kernel hands to sockets, in every namespace: past every filter, and after translation."""
         found: dict[int, tuple[str, socket.socket]] = {}
         if self._runner is None:
@@ -203,7 +209,10 @@ class Host:
     def stop(self) -> list[str]:
         """Take everything away; what is left then, as other programs see the host."""
         assert self._runner is not None and self._switch is not None
-        self._runner.settle(None)
+        try:
+            self._runner.settle(None)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; there is: {_shown()}") from error
         self._runner.host.close()
         left = [line for line in _shown() if line not in self._before]
         self._switch.stop()

@@ -15,6 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
+from pathlib import Path
 
 from deuteron.net.delta import Delta
 from deuteron.net.kernel.driver import Applied, KernelError, Scope
@@ -28,6 +29,7 @@ Tables = dict[str, IptablesTable]
 PREFIX = "neutron-"
 _TOO_LARGE = "Message too long"
 _PIECE_LINES = 100
+_SIX = Path("/proc/sys/net/ipv6")
 
 
 class IptablesDriver:
@@ -47,6 +49,9 @@ class IptablesDriver:
         rows: dict[IptablesKey, IptablesTable] = {}
         places = {(namespace, family) for namespace, family, _ in wanted if scope is None or namespace in scope}
         places |= {(namespace, 4) for namespace in ((HOST, *self._namespaces.named()) if scope is None else scope)}
+        # What a router has of it goes with its namespace; on the host it is left by a plan that has none any longer.
+        if (HOST, 4) in places and _SIX.exists():
+            places.add((HOST, 6))
         for namespace, family in sorted(places):
             if self._namespaces.inode(namespace) is None:
                 continue
