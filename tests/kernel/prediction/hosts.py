@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import pickle
 import select
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -32,17 +33,19 @@ _ROOT: Final = Path(__file__).parents[3]
 class Machine:
     """The test's side of one of them."""
 
-    def __init__(self, name: str, log: Path) -> None:
+    def __init__(self, name: str, folder: Path) -> None:
+        """`folder` is for its state; what it complains of goes beside it."""
         self.name = name
+        self._log = folder.with_suffix(".log")
+        folder.mkdir()
         # Not by -m: what is pickled names its module.
         start = f"from {__package__}.inside import main; main()"
-        program = f"mount -t tmpfs none /run && exec {sys.executable} -c '{start}' {name}"
-        with log.open("ab") as errors:
+        program = f"mount -t tmpfs none /run && exec {sys.executable} -c '{start}' {shlex.quote(str(folder))}"
+        with self._log.open("ab") as errors:
             self._process = subprocess.Popen(
                 [*_OWN, "sh", "-c", program],
                 cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
             )  # fmt: skip
-        self._log = log
 
     @property
     def pid(self) -> int:
@@ -85,7 +88,7 @@ class Machines:
 
     def __init__(self, folder: Path) -> None:
         names = (OUTSIDE, *HOSTS)
-        self._all = {name: Machine(name, folder / f"{name}.log") for name in names}
+        self._all = {name: Machine(name, folder / name) for name in names}
         self.outside = self._all[OUTSIDE]
         self.hosts = {name: self._all[name] for name in HOSTS}
 

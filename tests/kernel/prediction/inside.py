@@ -12,7 +12,6 @@ import select
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -52,9 +51,8 @@ class Sighting(NamedTuple):
 
 
 class Host:
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.folder = Path(tempfile.mkdtemp(prefix=f"host-{name}-"))
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._runner: Runner | None = None
         self._switch: OpenVSwitch | None = None
         self._stations: dict[str, Station] = {}
@@ -232,7 +230,7 @@ def _output(*command: str) -> str:
 
 def main() -> None:
     Path("/run/netns").mkdir()
-    host = Host(sys.argv[1])
+    host = Host(Path(sys.argv[1]))
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     while True:

@@ -231,13 +231,13 @@ def _seeds(firewall: str) -> list[int]:
 @pytest.mark.long
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("firewall", SHARES)
-def test_a_packet_arrives_where_the_objects_say(firewall: Firewall, host: Path) -> None:
+def test_a_packet_arrives_where_the_objects_say(firewall: Firewall, host: Path, tmp_path: Path) -> None:
     seeds = _seeds(firewall)
     verdicts: Counter[str] = Counter()
     wrong: list[str] = []
     counted, begun = 0, time.monotonic()
     # While packets are waited for, the next cloud is made.
-    with Machines(host) as machines, ThreadPoolExecutor(1) as maker:
+    with Machines(tmp_path) as machines, ThreadPoolExecutor(1) as maker:
         following = maker.submit(_made, seeds[0], firewall)
         for place, seed in enumerate(seeds, 1):
             made = following.result()
