@@ -78,8 +78,8 @@ class Host:
         self._switch = OpenVSwitch(self.folder)
         self._before = _shown()
 
-    def realise(self, intent: HostIntent | None, settings: HostSettings) -> list[str]:
-        """Reconcile; what could not be done in time, and what a look at everything still found to be done."""
+    def realise(self, intent: HostIntent | None, settings: HostSettings) -> tuple[list[str], str]:
+        """Reconcile; what could not be done in time, and what the next round of an agent still had to mend."""
         begun = time.monotonic()
         if self._runner is None:
             kinds = known_kinds(settings.device_kinds)
@@ -91,10 +91,11 @@ class Host:
             outcome = self._runner.run(intent)
         found = [] if outcome.is_complete else [f"pending: {outcome.pending}"]
         outcome = self._runner.run(intent, full=True)
+        mended = ""
         if not outcome.is_complete or outcome.writes:
-            found.append(f"written by a second pass: {outcome.writes} {outcome.mended}, pending: {outcome.pending}")
+            mended = f"{outcome.writes} {outcome.mended} {outcome.pending}"
             self._runner.settle(intent)
-        return found
+        return found, mended
 
     def open(self, cards: Sequence[Card]) -> list[str]:
         """The guests start; the places of those that could not."""

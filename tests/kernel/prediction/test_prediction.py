@@ -2,8 +2,7 @@
 
 Every cloud of `tests.property.clouds` is made on the same hosts, by the drivers of an agent, from what the cloud before
 has left there. Then packets are sent between its guests and the world, all at once, and each is looked for where it
-should arrive and everywhere else. `DEUTERON_CLOUD_SEED` plays one cloud again, `DEUTERON_CLOUDS` asks for others, and
-more of each.
+should arrive and everywhere else. `DEUTERON_CLOUD_SEED` plays one cloud again, `DEUTERON_CLOUDS` asks for others.
 """
 
 from __future__ import annotations
@@ -41,14 +40,10 @@ SHARES: Final = {"openvswitch": 2, "iptables_hybrid": 2, "linuxbridge": 1}
 """Of five clouds."""
 CLOUDS: Final = int(os.environ.get("DEUTERON_CLOUDS", "50"))
 """Of all firewalls together."""
-IS_ASKED_FOR: Final = not os.environ.keys().isdisjoint(("DEUTERON_CLOUDS", "DEUTERON_CLOUD_SEED"))
-"""Then every address is asked for by every protocol: some 500 pairs of a cloud, and not some 70."""
 _FIRST_S: Final = 1.3
 _AGAIN_S: Final = 4.0
 """How long is waited for packets; for those that should have come and did not, once more."""
 _FIRST_SEEDS: Final = {"openvswitch": 20_000, "iptables_hybrid": 21_000, "linuxbridge": 22_000}
-_MOST_ASKED: Final = 12
-"""Addresses of each source."""
 _MOST_SHOWN: Final = 12
 _ENOUGH: Final = 10
 """Clouds, of which something can be said together."""
@@ -123,15 +118,14 @@ def _card(stack: Stack, place: str, tap: str, bridge: str | None) -> Card:
     return Card(place, tap, bridge, device.mac, device.addresses, routes)
 
 
-def questions(made: Made, dice: random.Random, everything: bool = False) -> Iterator[Question]:
-    """Of every guest and the world to some addresses, that there are and are not, or to every one by every protocol."""
-    fabric = Fabric(made.world)
-    for source, stack in _sources(made, fabric):
-        addresses = [address for address in _addresses(made) if stack.source_for(address) and not stack.owns(address)]
-        chosen = addresses if everything else dice.sample(addresses, min(_MOST_ASKED, len(addresses)))
-        for address in chosen:
-            for asked in ASKED if everything else (dice.choice(ASKED),):
-                yield _question(made, source, stack, address, asked)
+def questions(made: Made) -> Iterator[Question]:
+    """Of every guest and the world to every address, that there is and some that there is not: some 450 of a cloud."""
+    addresses = _addresses(made)
+    for source, stack in _sources(made, Fabric(made.world)):
+        for address in addresses:
+            if stack.source_for(address) and not stack.owns(address):
+                for asked in ASKED:
+                    yield _question(made, source, stack, address, asked)
 
 
 def _sources(made: Made, fabric: Fabric) -> Iterator[tuple[End, Stack]]:
@@ -178,7 +172,12 @@ def play(machines: Machines, made: Made, asked: list[Question]) -> list[str]:
     for name, machine in hosts.items():
         planned = made.world.machines[name]
         machine.ask("realise", planned.intent, settings_of(name, planned.settings))
-    wrong = [f"host {name}: {words}" for name, machine in hosts.items() for words in machine.answer()]
+    wrong = []
+    for name, machine in hosts.items():
+        found, mended = machine.answer()
+        wrong += [f"host {name}: {words}" for words in found]
+        if mended:
+            print(f"host {name}: mended by the next round: {mended}", flush=True)
     told = cards(made)
     everybody = {**hosts, OUTSIDE: machines.outside}
     for name, machine in everybody.items():
@@ -243,7 +242,7 @@ def test_a_packet_arrives_where_the_objects_say(firewall: Firewall, host: Path, 
             made = following.result()
             if place < len(seeds):
                 following = maker.submit(_made, seeds[place], firewall)
-            asked = list(questions(made, random.Random(seed), everything=IS_ASKED_FOR))
+            asked = list(questions(made))
             found = play(machines, made, asked)
             verdicts.update("arrives" if each.said.arrives else each.said.why for each in asked)
             verdicts["answered"] += sum(bool(each.is_answered) for each in asked)
@@ -257,5 +256,5 @@ def test_a_packet_arrives_where_the_objects_say(firewall: Firewall, host: Path, 
     assert not wrong, "\n".join(wrong[:5])
     assert not any(left.values()), left
     if len(seeds) >= _ENOUGH:
-        assert counted >= 40 * len(seeds), "hardly anything was asked"
+        assert counted >= 100 * len(seeds), "hardly anything was asked"
         assert 0.1 < verdicts["arrives"] / counted < 0.9 and verdicts["answered"], verdicts
