@@ -25,6 +25,8 @@ WHY_NOT: Mapping[str, str] = {
     "uplink-status-propagation-updatable": "there are no virtual functions of a card whose uplink could fail",
 }
 """Of what is not here."""
+OURS: Mapping[str, str] = {"deuteron-trace": "Neutron follows no packets; decisions/0036-trace-in-the-api.md"}
+"""Extensions that Neutron does not have, and why we do."""
 
 
 def listed() -> dict[str, str]:

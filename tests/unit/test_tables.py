@@ -16,7 +16,7 @@ import pytest
 
 from deuteron.model.network import EXTENSIONS
 from tests.coverage import watch
-from tests.coverage.aliases import WHY_NOT, aliases, listed
+from tests.coverage.aliases import OURS, WHY_NOT, aliases, listed
 from tests.coverage.declared import Chapter, Row, chapters
 from tests.coverage.page import MARK, PAGE, SHORT, claims, told
 from tests.coverage.tables import NOBODY, describe, missing
@@ -46,9 +46,10 @@ def test_every_test_that_the_page_names_is_there() -> None:
     assert len(named) > 100 and sorted(named - there) == []
 
 
-def test_every_extension_that_is_here_is_one_of_neutrons() -> None:
+def test_every_extension_that_is_here_is_one_of_neutrons_or_said_to_be_ours() -> None:
     assert len(listed()) > 100
-    assert sorted(EXTENSIONS.keys() - listed().keys()) == []
+    assert EXTENSIONS.keys() - listed().keys() == OURS.keys()
+    assert all(alias.startswith("deuteron-") for alias in OURS)
     assert sorted(EXTENSIONS.keys() & WHY_NOT.keys()) == [], "it is here"
     assert sorted(listed().keys() - EXTENSIONS.keys() - WHY_NOT.keys()) == [], "nobody says why it is not here"
     lines = aliases({})

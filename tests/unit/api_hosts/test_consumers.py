@@ -16,9 +16,10 @@ from sqlalchemy import select
 from deuteron.hub.log import Consumer
 from deuteron.model.network import RESOURCES
 from deuteron.store import database
-from deuteron.store.compute_tables import servers
+from deuteron.store.compute_tables import cached_images, servers
 from deuteron.store.database import Tx
 from deuteron.store.hosts_tables import hosts
+from deuteron.store.image_tables import images
 from deuteron.store.network_tables import TABLES
 from deuteron.store.volume_tables import snapshots, volumes
 from tests.unit.api_hosts.agent import FakeAgent
@@ -27,7 +28,9 @@ from tests.unit.api_hosts.test_views import _operate, seed
 
 ALL = {resource.name: TABLES[resource.name] for resource in RESOURCES if resource.followed}
 ALL |= {"server": servers, "host": hosts, "volume": volumes, "volume_snapshot": snapshots}
-KEYS = {kind: table.c["name" if kind == "host" else "id"] for kind, table in ALL.items()}
+ALL |= {"image": images, "cached_image": cached_images}
+NAMES = {"host": "name", "cached_image": "image_id"}
+KEYS = {kind: table.c[NAMES.get(kind, "id")] for kind, table in ALL.items()}
 
 
 class Engine:

@@ -87,6 +87,7 @@ GROWING: Final[dict[str, dict[str, str]]] = {
     "network_auto_allocated_topologies": {"project_id": "printf('%032x', i)"},
     "network_default_groups": {"project_id": "printf('%032x', i)", "security_group_id": _id("network_security_groups")},
     "network_dhcp_hosts": {"network_id": _id("network_networks")},
+    "network_dvr_host_macs": {"host": "printf('far%04d', i)"},
     "network_ha_hosts": {"router_id": _id("network_routers")},
     "network_ha_networks": {"project_id": "printf('%032x', i)", "network_id": _id("network_networks")},
     "network_ha_routers": {"router_id": _id("network_routers"), "network_id": _id("network_networks")},
@@ -178,6 +179,7 @@ SMALL: Final = {
     "volume_default_types": "an administrator sets them",
     "volume_group_types": "an administrator makes them",
     "volume_qos_specs": "an administrator makes them",
+    "compute_quota_classes": "an administrator makes them",
     "volume_quota_classes": "an administrator makes them",
     "volume_types": "an administrator makes them",
     "network_default_security_group_rules": "an administrator makes them, at most a hundred",
@@ -196,6 +198,7 @@ HOSTS: Final = 1_000
 
 _SERVER: Final = ", ".join(column.name for column in servers.columns)
 FIRST: Final = {
+    "network_dvr_host_macs": "VALUES ('nowhere', 'fa:16:3f:00:00:01')",
     "network_ha_hosts": "VALUES ('r', 'h', 'p', 'standby')",
     "network_ha_networks": "VALUES ('p', 'n')",
     "network_ha_routers": "VALUES ('r', 'n', 1)",

@@ -23,6 +23,7 @@ _NEVER_THERE = (
     "/network/v2.0/auto-allocated-topology/{project}",
     "/compute/v2.1/servers/{server}/diagnostics",
     "/compute/v2.1/os-console-auth-tokens/{key}",
+    "/compute/v2.1/servers/{server}/shares/{volume}",
     *(
         f"/volume/v3/{kind}{tail}"
         for kind in ("os-volume-manage", "manageable_volumes", "os-snapshot-manage", "manageable_snapshots")
@@ -32,8 +33,7 @@ _NEVER_THERE = (
     "/volume/v3/types/{volume_type}/encryption/{key}",
 )
 """There is one store of images, and Glance says so with 404; no default pool to make a topology of; no host that runs
-the server, or says what its back end has; no cluster, no
-encryption, and no token of a console."""
+the server, or says what its back end has; no cluster, no encryption, no share of files, and no token of a console."""
 MAKE_FIRST = {
     f"GET {service.prefix}{_shape(route.path)}"
     for service in SERVICES.values()
