@@ -21,13 +21,13 @@ from deuteron.store.database import Tx
 from deuteron.store.hosts_tables import hosts
 from deuteron.store.image_tables import images
 from deuteron.store.network_tables import TABLES
-from deuteron.store.volume_tables import snapshots, volumes
+from deuteron.store.volume_tables import backups, snapshots, volumes
 from tests.unit.api_hosts.agent import FakeAgent
 from tests.unit.api_hosts.test_hub import port_status, run, running, until, write
 from tests.unit.api_hosts.test_views import _operate, seed
 
 ALL = {resource.name: TABLES[resource.name] for resource in RESOURCES if resource.followed}
-ALL |= {"server": servers, "host": hosts, "volume": volumes, "volume_snapshot": snapshots}
+ALL |= {"server": servers, "host": hosts, "volume": volumes, "volume_snapshot": snapshots, "backup": backups}
 ALL |= {"image": images, "cached_image": cached_images}
 NAMES = {"host": "name", "cached_image": "image_id"}
 KEYS = {kind: table.c[NAMES.get(kind, "id")] for kind, table in ALL.items()}
