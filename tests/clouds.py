@@ -34,7 +34,7 @@ class Cloud:
     def environment(self) -> dict[str, str]:
         # Of those side by side none takes the port of one that is down for a moment.
         worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-        first_port = {"DEUTERON_FIRST_PORT": str(5000 + 1000 * int(worker))}
+        first_port = {"DEUTERON_FIRST_PORT": str(5000 + 2000 * int(worker))}
         return {**os.environ, **first_port, "DEUTERON_STATE_DIR": str(self.state)}
 
     def run(self, *arguments: str, check: bool = True, timeout_s: float = 180) -> subprocess.CompletedProcess[str]:

@@ -47,12 +47,12 @@ KINDS = ("flat", "vlan", "vxlan")
 """Of networks that are on hosts of both kinds."""
 SWITCHED = ("gre", "geneve")
 PAIRS = {kind: tuple(permutations(HOSTS if kind in KINDS else HOSTS[:2], 2)) for kind in (*KINDS, *SWITCHED)}
+pytestmark = pytest.mark.long
+
 RELAY = Path(__file__).with_name("relay.py")
 SENT_BYTES = 1_000_000
 SEND = f"""
 import hashlib, socket, sys
-
-pytestmark = pytest.mark.long
 data = bytes(range(250)) * {SENT_BYTES // 250}
 with socket.create_connection((sys.argv[1], 5001), timeout=5) as s:
     size = s.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)

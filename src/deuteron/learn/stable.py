@@ -31,6 +31,7 @@ _REPLACED = (
     (r" \(id: \d+\)", ""),
     (r"\bpeer_ifindex: \d+", "peer_ifindex: <n>"),
     (r"\b(NIPv[46])[0-9a-f-]{20,}", r"\1<group>"),
+    (r"\bscope link tentative\b", "scope link"),
     (r"[ \t]+$", ""),
 )
 

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from .errors import StateError
 
+_OF_NO_BROWSER = frozenset({5060, 5061, 6000, 6566, *range(6665, 6670), 6679, 6697, 10080})
+"""Ports of other protocols, which browsers do not ask (Fetch Standard, "bad port"): nobody would see the dashboard."""
+
 
 def first_port() -> int:
     """The first of the thousand ports that a new cloud may take: `$DEUTERON_FIRST_PORT`, else 5000."""
@@ -49,6 +52,8 @@ def claim_port(first: int | None = None, last: int | None = None) -> PortClaim:
     first = first_port() if first is None else first
     last = first + 999 if last is None else last
     for port in range(first, last + 1):
+        if port in _OF_NO_BROWSER and first != last:
+            continue
         name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
             name.bind(f"\0deuteron-port-{port}")

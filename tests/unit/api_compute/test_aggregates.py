@@ -279,7 +279,16 @@ def test_what_cannot_be_cached_is_refused_as_nova_does(tmp_path: Path) -> None:
             ):
                 answer = await cache(w, path, *images)
                 assert (answer.status, words in answer.message) == (400, True), (images, answer.text)
-            for body in ({}, {"cache": image}, {"cache": [image]}, {"cache": [{"id": image, "x": 1}]}, {"x": 1}, []):
+            for body in (
+                {},
+                {"cache": image},
+                {"cache": 1},
+                {"cache": {"id": image}},
+                {"cache": [image]},
+                {"cache": [{"id": image, "x": 1}]},
+                {"x": 1},
+                [],
+            ):
                 answer = await w.admin.request("POST", f"{A}/{number}/images", body, version="2.81")
                 assert answer.status == 400, body
             assert wanted(first) == {}, "of several all are asked for, or none"

@@ -52,6 +52,7 @@ vrrp_instance VR_5 {{
     virtual_router_id 5
     priority 50
     garp_master_delay 1
+    garp_master_refresh 2
     nopreempt
     advert_int 0.2
     virtual_ipaddress {{

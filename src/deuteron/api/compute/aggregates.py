@@ -103,6 +103,8 @@ def cache_images(call: Call, tx: Tx) -> Reply:
 
 def _image_ids(raw: Any) -> list[str]:
     """Raises: BadRequest."""
+    if not isinstance(raw, list):
+        raise invalid("cache", raw, f"{quoted(raw)} is not of type 'array'")
     if not raw:
         raise invalid("cache", raw, "[] should be non-empty")
     if len(raw) > _MOST_IMAGES:

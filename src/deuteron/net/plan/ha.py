@@ -25,6 +25,9 @@ SYSCTLS: Final = (("net.ipv6.conf.default.addr_gen_mode", "1"),)
 _PRIORITY: Final = 50
 _REPEAT_ARP_S: Final = 1
 """Neutron waits for 60 s before it tells again; one switch that missed the news would lose packets for so long."""
+_REFRESH_S: Final = 2
+"""Of two hosts that were apart and both active, one goes on, and may have nothing to tell: it was the active one all
+along. What the other told last then leads to where nobody answers, until the entries in switches are old."""
 
 
 def keepalived(
@@ -50,6 +53,7 @@ def keepalived(
         f"    virtual_router_id {ha.vr_id}",
         f"    priority {_PRIORITY}",
         f"    garp_master_delay {_REPEAT_ARP_S}",
+        f"    garp_master_refresh {_REFRESH_S}",
         "    nopreempt",
         f"    advert_int {ha.advert_s:g}",
         "    virtual_ipaddress {",
