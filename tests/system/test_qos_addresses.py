@@ -68,7 +68,7 @@ def outside(cloud: Cloud, firewall: str) -> Iterator[Outside]:
         # Nobody answers for the guests when the router asks who has their addresses.
         for device, guest in ((f"qr-{interface.id[:11]}", a), (f"qr-{interface.id[:11]}", b),
                               (f"qg-{gateway.id[:11]}", somebody)):  # fmt: skip
-            told = f"ip -n qrouter-{router.id} neigh replace {guest.ip} lladdr {guest.mac} dev {device} nud permanent"
+            told = f"ip -n qrouter-{router.id} neigh replace {guest.ip} lladdr {guest.mac} dev {device} nud noarp"
             wait_for(
                 "the router knows its neighbour", lambda told=told: cloud.on("aio", f"{told} && echo y", check=False)
             )
