@@ -35,11 +35,17 @@ _REPLACED = (
     (r"[ \t]+$", ""),
 )
 
+_ADDRESS = re.compile(r"    inet6? .*\n(?: {7}valid_lft .*\n)?")
+_ADDRESSES = re.compile(rf"(?:{_ADDRESS.pattern}){{2,}}")
+"""Of one device in `ip address`, which prints them as they came."""
+_SCOPES = ("host", "link", "global")
+
 
 def stable(text: str) -> str:
     """The text of one command, made so."""
     for pattern, instead in _REPLACED:
         text = re.sub(pattern, instead, text, flags=re.MULTILINE)
+    text = _ADDRESSES.sub(lambda run: "".join(sorted(_ADDRESS.findall(run[0]), key=_place_of_address)), text + "\n")
     text = text.strip("\n")
     if re.search(r"^    Bridge ", text, re.MULTILINE):
         text = _ovs_show(text)
@@ -49,6 +55,12 @@ def stable(text: str) -> str:
         head, *bridges = re.split(r"(?m)^(?=\S)", text)
         text = head + "".join(sorted(each.rstrip("\n") + "\n" for each in bridges)).rstrip("\n")
     return text
+
+
+def _place_of_address(entry: str) -> tuple[bool, int, str]:
+    """IPv4 before IPv6, and the narrower scope first."""
+    scope = re.search(r"\bscope (\w+)", entry)
+    return entry.startswith("    inet6"), _SCOPES.index(scope[1]) if scope and scope[1] in _SCOPES else 0, entry
 
 
 def one_bridge(lines: Sequence[str], name: str) -> list[str]:

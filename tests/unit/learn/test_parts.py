@@ -152,3 +152,12 @@ def test_devices_show_the_chain_of_a_server_and_the_way_out() -> None:
         "qdhcp-&lt;id of net1&gt;", "tap&lt;dhcp net1&gt;", "tag 1",
     ]  # fmt: skip
     assert words[10:] == ["br-int", "int-br-eth2", "phy-br-eth2", "br-eth2", "eth2"]
+
+
+def test_addresses_of_a_device_stand_in_one_order_however_they_came() -> None:
+    lft = "       valid_lft forever preferred_lft forever\n"
+    near, far = "    inet 169.254.169.254/32 scope link tap\n", "    inet 10.0.0.3/24 scope global tap\n"
+    six = "    inet6 fe80::1/64 scope link\n"
+    first = stable(f"2: tap: <UP>\n    link/ether x\n{far}{lft}{near}{lft}{six}{lft}")
+    assert first == stable(f"2: tap: <UP>\n    link/ether x\n{six}{lft}{near}{lft}{far}{lft}")
+    assert first.index("169.254") < first.index("10.0.0.3") < first.index("fe80") and first.count("valid_lft") == 3
