@@ -77,20 +77,8 @@ def real_host(
     keepalived = KeepalivedDriver(namespaces, sockets, f"{state_dir}/ha")
     tables: dict[str, Table] = {}
     kernel = Kernel(state_dir, namespaces, sockets, tables)
-    drivers: dict[str, Driver[Any, Any]] = {
-        "namespace": NamespaceDriver(namespaces),
-        "ipset": IpSetDriver(namespaces),
-        "iptables": IptablesDriver(namespaces),
-        "device": LinkDriver(namespaces, sockets),
-        "interface": LinkDriver(namespaces, sockets, is_maker=False),
-        "setting": SysctlDriver(namespaces),
-        "device state": LinkDriver(namespaces, sockets, is_maker=False),
-        "device setting": SysctlDriver(namespaces),
-        "address": AddressDriver(namespaces, sockets),
-        "route": RouteDriver(namespaces, sockets),
-        "rule": RuleDriver(namespaces, sockets),
-        "neighbour": PermanentDriver(namespaces, sockets),
-        "proxy neighbour": NeighbourDriver(namespaces, sockets),
+    drivers = drivers_of_packets(namespaces, sockets)
+    drivers |= {
         "connection": ConnectionDriver(namespaces, trackers),
         "dnsmasq": DnsmasqDriver(namespaces, sockets, f"{state_dir}/dhcp"),
         "radvd": RadvdDriver(namespaces, sockets, f"{state_dir}/ra"),
@@ -123,6 +111,25 @@ def real_host(
 
     ovsdb = next((brought.ovsdb for brought in opened if brought.ovsdb is not None), None)
     return Host(reconciler, ovsdb, events, close, lambda: keepalived.active(tables["keepalived"].delta.wanted.values()))
+
+
+def drivers_of_packets(namespaces: Namespaces, sockets: NetlinkSockets) -> dict[str, Driver[Any, Any]]:
+    """Of the core tables those that decide about packets in the kernel, for the agent and for who looks beside it."""
+    return {
+        "namespace": NamespaceDriver(namespaces),
+        "ipset": IpSetDriver(namespaces),
+        "iptables": IptablesDriver(namespaces),
+        "device": LinkDriver(namespaces, sockets),
+        "interface": LinkDriver(namespaces, sockets, is_maker=False),
+        "setting": SysctlDriver(namespaces),
+        "device state": LinkDriver(namespaces, sockets, is_maker=False),
+        "device setting": SysctlDriver(namespaces),
+        "address": AddressDriver(namespaces, sockets),
+        "route": RouteDriver(namespaces, sockets),
+        "rule": RuleDriver(namespaces, sockets),
+        "neighbour": PermanentDriver(namespaces, sockets),
+        "proxy neighbour": NeighbourDriver(namespaces, sockets),
+    }
 
 
 def _events(namespaces: Namespaces, reconciler: Reconciler, state_dir: str) -> Events | None:

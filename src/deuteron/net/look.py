@@ -12,20 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from deuteron.model.intent import Difference
-from deuteron.net.host import tables_of
-from deuteron.net.kernel.addresses import AddressDriver
-from deuteron.net.kernel.driver import Driver, KernelError
-from deuteron.net.kernel.ipset import IpSetDriver
-from deuteron.net.kernel.iptables import IptablesDriver
-from deuteron.net.kernel.links import LinkDriver
-from deuteron.net.kernel.namespaces import NamespaceDriver, Namespaces
-from deuteron.net.kernel.neighbours import NeighbourDriver
+from deuteron.net.host import drivers_of_packets, tables_of
+from deuteron.net.kernel.driver import KernelError
+from deuteron.net.kernel.namespaces import Namespaces
 from deuteron.net.kernel.openflow import FlowDriver
 from deuteron.net.kernel.ovsdb import OvsdbClient
-from deuteron.net.kernel.routes import RouteDriver
 from deuteron.net.kernel.rtnetlink import NetlinkSockets
 from deuteron.net.kernel.switch import BridgeDriver, OvsPortDriver
-from deuteron.net.kernel.sysctl import SysctlDriver
 from deuteron.net.reconcile import Table
 from deuteron.net.rows import HOST, HostPlan
 
@@ -42,7 +35,9 @@ def differences(plan: HostPlan, namespaces: Collection[str], *, has_switch: bool
     sockets = NetlinkSockets(known)
     ovsdb = OvsdbClient()
     try:
-        drivers = _drivers(known, sockets, ovsdb, has_switch=has_switch)
+        drivers = drivers_of_packets(known, sockets)
+        if has_switch:
+            drivers |= {"bridge": BridgeDriver(ovsdb), "port": OvsPortDriver(ovsdb), "flow": FlowDriver(bridges_here)}
         nobody: Any = None  # tables that are passed by
         tables = tables_of(defaultdict(lambda: nobody, drivers))
         scope = frozenset({HOST, *namespaces})
@@ -81,28 +76,6 @@ def _may_stand_in(row: Any) -> bool:
 def bridges_here() -> list[str]:
     """The bridges of this host's switch."""
     return sorted(path.name.removesuffix(".mgmt") for path in _RUN_DIR.glob("*.mgmt"))
-
-
-def _drivers(
-    namespaces: Namespaces, sockets: NetlinkSockets, ovsdb: OvsdbClient, *, has_switch: bool
-) -> dict[str, Driver[Any, Any]]:
-    """Of the tables that decide about packets, in the order in which one stands on the other."""
-    found: dict[str, Driver[Any, Any]] = {
-        "namespace": NamespaceDriver(namespaces),
-        "ipset": IpSetDriver(namespaces),
-        "iptables": IptablesDriver(namespaces),
-        "device": LinkDriver(namespaces, sockets),
-        "interface": LinkDriver(namespaces, sockets, is_maker=False),
-        "setting": SysctlDriver(namespaces),
-        "device state": LinkDriver(namespaces, sockets, is_maker=False),
-        "device setting": SysctlDriver(namespaces),
-        "address": AddressDriver(namespaces, sockets),
-        "route": RouteDriver(namespaces, sockets),
-        "proxy neighbour": NeighbourDriver(namespaces, sockets),
-    }
-    if has_switch:
-        found |= {"bridge": BridgeDriver(ovsdb), "port": OvsPortDriver(ovsdb), "flow": FlowDriver(bridges_here)}
-    return found
 
 
 def _compared(table: Table, wanted: dict[Any, Any], seen: dict[Any, Any]) -> list[Difference]:
