@@ -5,7 +5,11 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from deuteron.net.kernel.namespaces import Namespaces
+import pytest
+
+from deuteron.net.delta import Delta
+from deuteron.net.kernel.namespaces import NamespaceDriver, Namespaces
+from deuteron.net.plan import names
 
 NAME = "qrouter-x"
 
@@ -26,5 +30,21 @@ def test_a_mount_below_the_one_that_is_seen_does_not_keep_namespaces_from_being_
             subprocess.run(["mount", "--rbind", folder, folder], check=True)
         namespaces.delete(NAME)
         assert namespaces.named() == {}
+    finally:
+        namespaces.close()
+
+
+@pytest.mark.parametrize("name", [names.router_namespace("x"), names.snat_namespace("x"), names.dhcp_namespace("x")])
+def test_one_that_an_agent_left_behind_is_found_by_the_next_and_removed(host: Path, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "netns"
+    folder.mkdir()
+    namespaces = Namespaces(str(folder))
+    try:
+        namespaces.create(name)
+        driver = NamespaceDriver(namespaces)
+        left = driver.observe({})
+        assert list(left) == [name]
+        assert not driver.apply(Delta({}, dict(left))).failed
+        assert driver.observe({}) == {}
     finally:
         namespaces.close()

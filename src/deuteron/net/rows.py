@@ -17,6 +17,9 @@ import msgspec
 
 HOST = ""
 """The namespace name that means the host itself."""
+DHCP_NAMESPACE, ROUTER_NAMESPACE, SNAT_NAMESPACE = "qdhcp-", "qrouter-", "snat-"
+NAMESPACES = (DHCP_NAMESPACE, ROUTER_NAMESPACE, SNAT_NAMESPACE)
+"""How the names of our namespaces begin; nobody else's do, and one that no plan wants is removed."""
 
 
 class Row(msgspec.Struct, frozen=True, omit_defaults=True):

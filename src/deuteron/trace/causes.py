@@ -159,7 +159,7 @@ class _Causes:
             if "Spoofing" in dropped.rule or "Router Advts" in dropped.rule:
                 return self._spoofed(dropped.packet, port_id)
             return self._group(dropped.packet, port_id, dropped.direction)
-        router_id = dropped.stack.removeprefix("qrouter-")
+        router_id = names.router_of(dropped.stack) or ""
         router = self.objects.catalog.called("router", router_id)
         about = ("router", router_id)
         if "neutron-l3-agent-scope" in dropped.rule:
@@ -186,8 +186,8 @@ class _Causes:
         to = dropped.packet.destination
         if dropped.stack == "outside":
             return self._unknown_outside(dropped)
-        if dropped.stack.startswith("qrouter-"):
-            router_id = dropped.stack.removeprefix("qrouter-")
+        router_id = names.router_of(dropped.stack)
+        if router_id is not None:
             router = self.objects.catalog.called("router", router_id)
             down = self.objects.router_down(router_id)
             if down is not None:

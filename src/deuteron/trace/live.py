@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from deuteron.model.intent import Difference
+from deuteron.net.rows import NAMESPACES
 from deuteron.trace.hops import Hop
 from deuteron.trace.ofproto import met_there, parting
 from deuteron.trace.report import Report
@@ -192,18 +193,18 @@ def _routes(way: Sequence[Hop], asked: Mapping[str, Iterator[Route]]) -> Iterato
 
 def routes_of(way: Sequence[Hop]) -> list[Hop]:
     """The hops at which a namespace chooses a route."""
-    return [hop for hop in way if hop.place.endswith(" route") and hop.place.startswith(("qrouter-", "qdhcp-"))]
+    return [hop for hop in way if hop.place.endswith(" route") and hop.place.startswith(NAMESPACES)]
 
 
 def namespaces_of(way: Sequence[Hop], host: str) -> list[str]:
     """The namespaces of a host that lie on a way."""
     places = (hop.place.split(" ")[0] for hop in way if hop.host == host)
-    return sorted({place for place in places if place.startswith(("qrouter-", "qdhcp-"))})
+    return sorted({place for place in places if place.startswith(NAMESPACES)})
 
 
 def rules_of(way: Sequence[Hop]) -> list[Hop]:
     """The hops at which a rule of iptables in a namespace is met."""
-    return [hop for hop in way if hop.rule.startswith("-A ") and hop.place.startswith(("qrouter-", "qdhcp-"))]
+    return [hop for hop in way if hop.rule.startswith("-A ") and hop.place.startswith(NAMESPACES)]
 
 
 def counted(way: Sequence[Hop], before: Mapping[str, Counts], after: Mapping[str, Counts]) -> Iterator[Counted]:
@@ -258,7 +259,7 @@ def _met_at(way: Sequence[Hop], host: str, difference: Difference) -> int | None
             if any(word == device for word in wanted.replace(":", " ").split(" ")):
                 return number
         is_whole = difference.table in ("setting", "address", "namespace") and difference.kind != "unwanted"
-        if is_whole and first.startswith("q") and f" {first} " in wanted:
+        if is_whole and first.startswith(NAMESPACES) and f" {first} " in wanted:
             return number
     return None
 

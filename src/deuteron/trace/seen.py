@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from deuteron.model.traces import ToldCause, ToldHop, ToldTrace
+from deuteron.net.rows import DHCP_NAMESPACE, ROUTER_NAMESPACE, SNAT_NAMESPACE
 from deuteron.trace.catalog import Catalog
 from deuteron.trace.hops import Hop
 from deuteron.trace.packet import within
@@ -133,9 +134,9 @@ def kind_of(hop: Hop) -> str:
         return "outside"
     if first == "guest":
         return "guest"
-    if first.startswith("qrouter-"):
+    if first.startswith((ROUTER_NAMESPACE, SNAT_NAMESPACE)):
         return "router"
-    if first.startswith("qdhcp-"):
+    if first.startswith(DHCP_NAMESPACE):
         return "dhcp"
     if " table " in hop.place:
         return "switch"

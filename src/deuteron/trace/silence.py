@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from deuteron.model.intent import IntentPort
+from deuteron.net.plan import names
 from deuteron.trace.catalog import Row
 from deuteron.trace.hops import Dropped
 from deuteron.trace.linuxbridge import GUARD_CHAINS
@@ -51,7 +52,7 @@ class Silence:
         if dropped.stack.startswith("guest") and hop != dropped.packet.destination:
             return self._wrong_gateway(dropped, there)
         where = " or ".join(self.objects.catalog.called("network", id) for id in there) or dropped.device
-        if dropped.stack.startswith("qrouter-") and hop != dropped.packet.destination:
+        if names.router_of(dropped.stack) is not None and hop != dropped.packet.destination:
             return Cause("no-next-hop", f"nobody on {where} answers for the next hop {hop} of {dropped.stack}")
         pairs = self._may_have(hop, there)
         return Cause(

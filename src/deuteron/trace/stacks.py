@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from deuteron.model.intent import IntentNetwork, IntentPort, IntentSubnet, RouterPort
 from deuteron.net.plan.addresses import link_local
+from deuteron.net.plan.names import router_of
+from deuteron.net.rows import DHCP_NAMESPACE
 from deuteron.trace.packet import network, within
 from deuteron.trace.stack import Device, Route, Stack, connected
 from deuteron.trace.tracking import Tracker
@@ -63,11 +65,11 @@ _FORWARDING = {"net.ipv4.ip_forward": 4, "net.ipv6.conf.all.forwarding": 6}
 
 
 def _about(namespace: str) -> Object | None:
-    for kind in ("qrouter-", "snat-"):
-        if namespace.startswith(kind):
-            return "router", namespace.removeprefix(kind)
-    if namespace.startswith("qdhcp-"):
-        return "network", namespace.removeprefix("qdhcp-")
+    router_id = router_of(namespace)
+    if router_id is not None:
+        return "router", router_id
+    if namespace.startswith(DHCP_NAMESPACE):
+        return "network", namespace.removeprefix(DHCP_NAMESPACE)
     return None
 
 

@@ -23,9 +23,7 @@ from pathlib import Path
 
 from deuteron.net.delta import Delta
 from deuteron.net.kernel.driver import Applied, KernelError, Scope
-from deuteron.net.rows import HOST, Namespace
-
-MARKS = ("qdhcp-", "qrouter-")
+from deuteron.net.rows import HOST, NAMESPACES, Namespace
 
 # include/uapi/linux/sched.h, include/uapi/linux/mount.h, include/linux/fs.h
 _CLONE_NEWNET = 0x40000000
@@ -95,7 +93,7 @@ class Namespaces:
             names = sorted(os.listdir(self.run_dir))
         except FileNotFoundError:
             return {}
-        return {name: self.inode(name) is not None for name in names if name.startswith(MARKS)}
+        return {name: self.inode(name) is not None for name in names if name.startswith(NAMESPACES)}
 
     @contextmanager
     def entered(self, name: str) -> Iterator[None]:

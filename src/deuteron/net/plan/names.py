@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 from typing import Literal
 
+from deuteron.net.rows import DHCP_NAMESPACE, ROUTER_NAMESPACE, SNAT_NAMESPACE
+
 FirewallAgent = Literal["openvswi", "linuxbri"]
 """The agent that writes chains, as Neutron cuts its name."""
 FIREWALL_AGENTS: tuple[FirewallAgent, ...] = ("openvswi", "linuxbri")
@@ -63,15 +65,23 @@ def sg_name(port_id: str) -> str:
 
 
 def snat_namespace(router_id: str) -> str:
-    return "snat-" + router_id
+    return SNAT_NAMESPACE + router_id
 
 
 def dhcp_namespace(network_id: str) -> str:
-    return "qdhcp-" + network_id
+    return DHCP_NAMESPACE + network_id
 
 
 def router_namespace(router_id: str) -> str:
-    return "qrouter-" + router_id
+    return ROUTER_NAMESPACE + router_id
+
+
+def router_of(namespace: str) -> str | None:
+    """The router whose namespace it is: where it routes, or its way outside if it is distributed."""
+    for kind in (ROUTER_NAMESPACE, SNAT_NAMESPACE):
+        if namespace.startswith(kind):
+            return namespace.removeprefix(kind)
+    return None
 
 
 def patch_name(prefix: str, bridge: str) -> str:
