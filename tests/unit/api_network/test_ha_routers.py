@@ -158,8 +158,9 @@ def test_it_becomes_one_that_runs_on_a_single_host_and_back_while_it_is_down(cli
     assert client.get(f"/v2.0/ports/{port['id']}")["port"]["device_owner"] == "network:ha_router_replicated_interface"
     spread = states(client, made["id"])
     assert len(spread) == 2
-    for host in spread:
-        assert port["id"] in whole(client.cloud, host).ports
+    assert alone in spread
+    for host in HOSTS:
+        assert (port["id"] in whole(client.cloud, host).ports) is (host in spread)
     refused = client.call("PUT", path, {"router": {"ha": False, "admin_state_up": True}})
     assert refused.status == 400
     client.put(path, {"router": {"ha": False}})
@@ -167,6 +168,17 @@ def test_it_becomes_one_that_runs_on_a_single_host_and_back_while_it_is_down(cli
     assert owned(client, "network:router_ha_interface") == []
     (alone,) = hosts_of(client, f"routers/{made['id']}/l3-agents")
     assert [host for host in HOSTS if port["id"] in whole(client.cloud, host).ports] == [alone]
+
+
+@pytest.mark.parametrize("client", [{"lacking": ["n1"]}], indirect=True)
+def test_one_whose_host_cannot_run_it_beside_others_leaves_that_host(client: Client) -> None:
+    for _ in range(9):
+        id = client.post("/v2.0/routers", {"router": {"admin_state_up": False}})["router"]["id"]
+        port = attached(client, id)
+        client.put(f"/v2.0/routers/{id}", {"router": {"ha": True}})
+        assert sorted(states(client, id)) == ["n2", "n3"]
+        assert client.get(f"/v2.0/ports/{port['id']}")["port"]["binding:host_id"] in ("n2", "n3")
+        assert [host for host in HOSTS if port["id"] in whole(client.cloud, host).ports] == ["n2", "n3"]
 
 
 def test_administrators_give_it_hosts_and_take_them(client: Client) -> None:

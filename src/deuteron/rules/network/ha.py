@@ -93,8 +93,10 @@ def start(tx: Tx, settings: Settings, row: RouterRow) -> RouterRow:
     count = settings.operator.network.max_l3_agents_per_router or None
     present = hosts_of(tx, row["id"])
     found = registry.network_hosts_for(
-        tx, settings, row["id"], registry.L3_AGENT, count, lambda host: PROGRAM not in host.lacks
+        tx, settings, row["id"], registry.L3_AGENT, None, lambda host: PROGRAM not in host.lacks
     )
+    # Where it ran alone it goes on, if that host can.
+    found.sort(key=lambda host: host != row["host"])
     if not found and registry.network_hosts_for(tx, settings, row["id"], registry.L3_AGENT, 1):
         raise faults.conflict(
             "HANotEnoughAvailableAgents",
@@ -105,6 +107,8 @@ def start(tx: Tx, settings: Settings, row: RouterRow) -> RouterRow:
         if host not in present and (count is None or len(present) < count):
             row = add_host(tx, settings, row, host)
             present[host] = STANDBY
+    if row["host"] is not None and row["host"] not in present:
+        row = _leave(tx, settings, row, row["host"])
     return row
 
 
@@ -197,6 +201,11 @@ def remove_host(tx: Tx, settings: Settings, row: RouterRow, host: str) -> Router
         return row
     tx.execute(delete(ha_hosts).where(*mine))
     ports.delete_port(tx, settings, found.port_id)
+    return _leave(tx, settings, row, host)
+
+
+def _leave(tx: Tx, settings: Settings, row: RouterRow, host: str) -> RouterRow:
+    """Unplug the router's ports on a host that is no longer its own, and bind them where it is active now."""
     left = hosts_of(tx, row["id"])
     if row["host"] == host:
         row = activate(tx, settings, row, min(left, key=lambda name: (left[name] != ACTIVE, name), default=None))
