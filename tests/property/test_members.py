@@ -54,10 +54,10 @@ class Cloud:
     """One cloud for all histories, in an event loop that runs when a request is made; each history has its own rows."""
 
     def __init__(self, folder: Path) -> None:
-        self.loop = asyncio.new_event_loop()
+        self.runner = asyncio.Runner()
         self.stack = AsyncExitStack()
         self.world: World = self.run(self.stack.enter_async_context(world(folder)))
-        self.run(self.world.agent("h1", vcpus=10_000))
+        self.agent = self.run(self.world.agent("h1", vcpus=10_000))
         self.people = {name: self.run(self._member(name)) for name in NAMES}
         self.images = {name: self.run(person.image()) for name, person in self.people.items()}
         made = self.admin("POST", "/networks", network={"router:external": True, "name": "outside"})
@@ -66,11 +66,12 @@ class Cloud:
         self.admin("POST", "/subnets", subnet=outside)
 
     def run(self, work: Any) -> Any:
-        return self.loop.run_until_complete(asyncio.wait_for(work, 30))
+        return self.runner.run(asyncio.wait_for(work, 30))
 
     def close(self) -> None:
+        self.run(self.agent.leave())
         self.run(self.stack.aclose())
-        self.loop.close()
+        self.runner.close()
 
     def admin(self, method: str, path: str, **body: Any) -> Any:
         answer = self.run(self.world.admin.request(method, NET + path, body))

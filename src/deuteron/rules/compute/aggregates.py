@@ -30,6 +30,7 @@ ZONE: Final = "nova"
 KEY: Final = "availability_zone"
 _ZONES: Final = "availability zones of hosts"
 _LARGEST: Final = 2**31 - 1
+_MEMBERS: Final = aggregates.join(aggregate_hosts, aggregate_hosts.c.aggregate_id == aggregates.c.id)
 
 
 @dataclass(frozen=True)
@@ -169,9 +170,7 @@ def zones(tx: Tx) -> Mapping[str, str]:
     """The zone of each host that is not in `nova`; one query a transaction."""
     known: Mapping[str, str] | None = tx.kept.get(_ZONES)
     if known is None:
-        found = select(aggregate_hosts.c.host, aggregates.c["metadata"]).where(
-            aggregates.c.id == aggregate_hosts.c.aggregate_id
-        )
+        found = select(aggregate_hosts.c.host, aggregates.c["metadata"]).select_from(_MEMBERS)
         known = {host: metadata[KEY] for host, metadata in tx.all(found) if KEY in metadata}
         tx.kept[_ZONES] = known
     return known
@@ -216,11 +215,8 @@ def _refuse_zone(tx: Tx, aggregate: Aggregate, zone: str | None, action: str) ->
 
 def _zones_of(tx: Tx, names: Collection[str], *, aside: int) -> list[str]:
     """The zones that other aggregates put these hosts into."""
-    found = select(aggregates.c["metadata"]).where(
-        aggregates.c.id == aggregate_hosts.c.aggregate_id,
-        aggregates.c.id != aside,
-        query.any_of(aggregate_hosts.c.host, sorted(names)),
-    )
+    among = query.any_of(aggregate_hosts.c.host, sorted(names))
+    found = select(aggregates.c["metadata"]).select_from(_MEMBERS).where(aggregates.c.id != aside, among)
     return sorted({metadata[KEY] for metadata in tx.scalars(found) if KEY in metadata})
 
 
