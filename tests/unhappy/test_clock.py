@@ -16,7 +16,7 @@ from deuteron.rules.hosts import registry
 from tests.stores import open_database
 from tests.unit.api_hosts.agent import FakeAgent
 from tests.unit.api_hosts.rows import settings
-from tests.unit.api_hosts.test_hub import until
+from tests.waiting import until
 
 
 class WallClock:
@@ -51,12 +51,12 @@ def test_a_host_is_alive_or_gone_whatever_the_wall_clock_says(tmp_path: Path, ju
             stays = await FakeAgent(cloud, "stays").connect()
             leaves = await FakeAgent(cloud, "leaves").connect()
             await stays.say(Heartbeat(memory_used_mib=1, running_vms=0))
-            await until(lambda: alive() == ["leaves", "stays"], "both are alive")
+            await until("both are alive", lambda: alive() == ["leaves", "stays"])
             wall.now += jump
             assert alive() == ["leaves", "stays"]
             assert awaited("stays")
             await leaves.leave()
-            await until(lambda: alive() == ["stays"], "the one that left is still alive")
+            await until("the one that left is alive no more", lambda: alive() == ["stays"])
             wall.now += 2 * jump
             assert not awaited("leaves"), "it was last heard at another time than now"
         finally:

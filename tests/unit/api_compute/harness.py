@@ -24,6 +24,7 @@ from deuteron.store.hosts_tables import hosts
 from tests.coverage import watch
 from tests.stores import address_of
 from tests.unit.api_hosts.agent import FakeAgent
+from tests.waiting import PATIENCE_S, until
 
 DATA = b"a disk" * 100
 
@@ -110,26 +111,17 @@ class Client:
     async def server(self, server_id: str, version: str | None = None) -> Any:
         return (await self.get(f"/compute/v2.1/servers/{server_id}", version))["server"]
 
-    async def until(self, server_id: str, condition: Callable[[Any], bool], timeout_s: float = 5.0) -> Any:
+    async def until(self, server_id: str, condition: Callable[[Any], bool]) -> Any:
         """The server once it fulfils a condition."""
-        deadline = asyncio.get_running_loop().time() + timeout_s
-        while True:
-            found = await self.server(server_id)
-            if condition(found):
-                return found
-            assert asyncio.get_running_loop().time() < deadline, found
-            await asyncio.sleep(0.01)
+        return await until(f"server {server_id}", lambda: self.server(server_id), condition)
 
     async def until_status(self, server_id: str, status: str) -> Any:
         return await self.until(
             server_id, lambda found: found["status"] == status and found["OS-EXT-STS:task_state"] is None
         )
 
-    async def until_gone(self, path: str, timeout_s: float = 5.0) -> None:
-        deadline = asyncio.get_running_loop().time() + timeout_s
-        while (await self.request("GET", path)).status != 404:
-            assert asyncio.get_running_loop().time() < deadline, f"{path} is still there"
-            await asyncio.sleep(0.01)
+    async def until_gone(self, path: str) -> None:
+        await until(f"{path} is gone", lambda: self.request("GET", path), lambda answer: answer.status == 404)
 
     async def action(self, server_id: str, name: str, argument: Any = None, version: str | None = None) -> Answer:
         return await self.request(
@@ -178,10 +170,7 @@ class World:
         def age(tx: Tx) -> None:
             tx.execute(update(hosts).where(hosts.c.name.in_(names)).values(last_heard=long_ago))
 
-        deadline = asyncio.get_running_loop().time() + 5
-        while any(self.cloud.hub.connected(name) for name in names):
-            assert asyncio.get_running_loop().time() < deadline, f"{names} are still connected"
-            await asyncio.sleep(0.01)
+        await until(f"{names} have left", lambda: not any(self.cloud.hub.connected(name) for name in names))
         await asyncio.to_thread(self.cloud.database.write, age)
 
 
@@ -218,7 +207,7 @@ async def world(
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(test, 30))
+    asyncio.run(asyncio.wait_for(test, 4 * PATIENCE_S))
 
 
 async def _login(app: App, user: str) -> Client:

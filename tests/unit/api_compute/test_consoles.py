@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -18,6 +19,7 @@ from deuteron.store.compute_tables import console_tokens, servers
 from deuteron.store.database import Tx
 from tests.unit.api_compute.harness import World, run, world
 from tests.unit.api_hosts.agent import FakeAgent
+from tests.waiting import PATIENCE_S
 
 _TYPES = (("vnc", "novnc"), ("spice", "spice-html5"), ("serial", "serial"))
 
@@ -53,7 +55,7 @@ class Looking:
         self.task = asyncio.create_task(w.app(scope, self.said.get, self.sent.put))
 
     async def next(self) -> dict[str, Any]:
-        return await asyncio.wait_for(self.sent.get(), 5)
+        return await asyncio.wait_for(self.sent.get(), PATIENCE_S)
 
     async def is_let_in(self) -> bool:
         return str((await self.next())["type"]) == "websocket.accept"
@@ -84,7 +86,7 @@ class Guests:
         return Answer(ask.number, "there")
 
     async def end(self) -> Looking:
-        end = await asyncio.wait_for(self.ends.get(), 5)
+        end = await asyncio.wait_for(self.ends.get(), PATIENCE_S)
         assert await end.is_let_in()
         return end
 
@@ -173,7 +175,7 @@ def test_what_one_says_the_other_hears_until_either_ends(tmp_path: Path) -> None
                 assert (await guest.next())["bytes"] == b"typed"
                 (user, guest)[ending].leave()
                 assert (await (guest, user)[ending].next())["type"] == "websocket.close"
-                await asyncio.wait_for(asyncio.gather(user.task, guest.task), 5)
+                await asyncio.wait_for(asyncio.gather(user.task, guest.task), PATIENCE_S)
 
     run(test())
 
@@ -201,7 +203,7 @@ def test_a_token_lets_in_once_and_only_where_it_was_given_for(tmp_path: Path) ->
             assert await first.is_let_in()
             assert not await Looking(w, place).is_let_in(), "while it is used"
             first.leave()
-            await asyncio.wait_for(first.task, 5)
+            await asyncio.wait_for(first.task, PATIENCE_S)
             assert not await Looking(w, place).is_let_in(), "after it was used"
             digests = w.cloud.database.write(lambda tx: tx.scalars(select(console_tokens.c.digest)))
             assert all(each not in place for each in digests), "it is kept as its digest"
@@ -248,7 +250,7 @@ def test_the_channels_of_a_spice_client_come_with_one_token_from_one_address(tmp
             assert not await Looking(w, place, address="192.0.2.2").is_let_in()
             for each in channels:
                 each.leave()
-            await asyncio.wait_for(asyncio.gather(*(each.task for each in channels)), 5)
+            await asyncio.wait_for(asyncio.gather(*(each.task for each in channels)), PATIENCE_S)
             assert not await Looking(w, place).is_let_in()
 
     run(test())
@@ -290,11 +292,11 @@ def test_who_sends_very_many_messages_waits_and_holds_up_nobody(tmp_path: Path) 
             loop = asyncio.get_running_loop()
             longest, began = 0.0, loop.time()
             while loop.time() - began < 1.0:
-                before = loop.time()
+                before = time.thread_time()
                 await asyncio.sleep(0)
-                longest = max(longest, loop.time() - before)
+                longest = max(longest, time.thread_time() - before)
             assert guest.sent.qsize() < 3 * MESSAGES_A_SECOND
-            assert longest < 0.25, "a turn of the loop, on a machine that has much else to do"
+            assert longest < 0.25, "what a turn of the loop costs, whatever else the machine does"
             flood.leave()
             flood.task.cancel()
 

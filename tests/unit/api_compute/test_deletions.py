@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from sqlalchemy import select
@@ -12,6 +12,7 @@ from deuteron.model.intent import Report, ServerReport
 from deuteron.store.hosts_tables import hosts
 from tests.unit.api_compute.harness import World, run, world
 from tests.unit.api_hosts.agent import FakeAgent
+from tests.waiting import until
 
 SERVERS, PORTS = "/compute/v2.1/servers", "/network/v2.0/ports"
 COUNT = 300
@@ -32,16 +33,15 @@ async def _boot_many(w: World, count: int) -> list[str]:
     return await _ids(w, count, "ACTIVE")
 
 
-async def _ids(w: World, count: int, status: str | None = None, timeout_s: float = 20.0) -> list[str]:
+async def _ids(w: World, count: int, status: str | None = None) -> list[str]:
     """The servers, once there are so many of them (with this status)."""
-    deadline = asyncio.get_running_loop().time() + timeout_s
-    while True:
+
+    async def look() -> tuple[list[str], int]:
         found = (await w.admin.get(f"{SERVERS}/detail?limit=1000"))["servers"]
-        ids = [item["id"] for item in found if status in (None, item["status"])]
-        if len(ids) == count == len(found):
-            return ids
-        assert asyncio.get_running_loop().time() < deadline, f"{len(ids)} of {len(found)} servers"
-        await asyncio.sleep(0.05)
+        return [item["id"] for item in found if status in (None, item["status"])], len(found)
+
+    ids, _ = await until(f"{count} servers", look, lambda seen: len(seen[0]) == count == seen[1])
+    return list(ids)
 
 
 async def _port_of(w: World, server_id: str) -> dict[str, object]:
@@ -51,14 +51,12 @@ async def _port_of(w: World, server_id: str) -> dict[str, object]:
 
 async def _until_problems(w: World, wanted: list[list[str]]) -> None:
     """Until a report that says so was recorded."""
-    deadline = asyncio.get_running_loop().time() + 5
-    while True:
+
+    def look() -> Any:
         with w.cloud.database.read() as tx:
-            problems = tx.scalar(select(hosts.c.problems).where(hosts.c.name == "h1"))
-        if [problem for problem in wanted if problem in problems] == wanted:
-            return
-        assert asyncio.get_running_loop().time() < deadline, problems
-        await asyncio.sleep(0.01)
+            return tx.scalar(select(hosts.c.problems).where(hosts.c.name == "h1"))
+
+    await until("a report says so", look, lambda seen: [each for each in wanted if each in seen] == wanted)
 
 
 def test_of_many_servers_deleted_at_once_the_one_that_stays_keeps_its_address(tmp_path: Path) -> None:

@@ -239,7 +239,7 @@ def test_a_host_that_dies_on_the_way_is_not_waited_for(tmp_path: Path) -> None:
             await said(first, LiveReport(str(first.servers()[0].leave), "sent"))
             await second.leave()
             await w.forget("h2")
-            await w.demo.until(server, lambda shown: shown["OS-EXT-STS:task_state"] is None, timeout_s=12)
+            await w.demo.until(server, lambda shown: shown["OS-EXT-STS:task_state"] is None)
             await first.until(lambda: first.servers()[0].leave is None)
             assert await place(w, server) == ("h1", "h1") and await status(w) == "error"
 

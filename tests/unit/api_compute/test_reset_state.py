@@ -9,6 +9,7 @@ from deuteron.model.intent import Report, ServerReport
 from deuteron.rules.hosts import registry
 from tests.unit.api_compute.harness import World, run, world
 from tests.unit.api_hosts.agent import FakeAgent
+from tests.waiting import until
 
 
 async def reset(w: World, server: str, state: str) -> None:
@@ -38,10 +39,7 @@ async def is_recorded(agent: FakeAgent) -> None:
             host = registry.find(tx, agent.cloud.settings, agent.host)
             return host is not None and host.realised_revision == last
 
-    deadline = asyncio.get_running_loop().time() + 5
-    while not await asyncio.to_thread(written):
-        assert asyncio.get_running_loop().time() < deadline, "the report was not written"
-        await asyncio.sleep(0.01)
+    await until("the report is written", lambda: asyncio.to_thread(written))
 
 
 def test_an_error_that_an_administrator_set_stays_until_something_is_asked_for(tmp_path: Path) -> None:

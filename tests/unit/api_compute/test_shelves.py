@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from tests.unit.api_compute.harness import Client, World, run, world
 from tests.unit.api_image.test_inspect import qcow2
 from tests.unit.api_volume.harness import Volumes
 from tests.unit.api_volume.test_volumes import status, volume
+from tests.waiting import until
 
 
 async def started(w: World) -> str:
@@ -72,10 +72,7 @@ def test_a_shelved_server_is_on_no_host_and_comes_back_from_its_image_on_another
             assert (port["binding:host_id"], port["fixed_ips"]) == ("h2", address)
             assert await taken(w) == {"h1": 0, "h2": 1}
             assert (await w.demo.request("GET", f"/image/v2/images/{image}")).status == 404
-            until = asyncio.get_running_loop().time() + 5
-            while (tmp_path / "images" / image).exists():
-                assert asyncio.get_running_loop().time() < until, "the file of the image is still there"
-                await asyncio.sleep(0.01)
+            await until("the file of the image is gone", lambda: not (tmp_path / "images" / image).exists())
             found = (await w.demo.get(f"/compute/v2.1/servers/{server}/os-instance-actions"))["instanceActions"]
             assert [each["action"] for each in found] == ["unshelve", "shelve", "create"]
 

@@ -36,6 +36,7 @@ from deuteron.model.intent import (
     VolumeReport,
     key_of,
 )
+from tests.waiting import PATIENCE_S
 
 _DECODER = msgspec.json.Decoder(ToAgent)
 _STATES = {"running": "running", "shutdown": "shutdown", "paused": "paused", "suspended": "suspended"}
@@ -127,13 +128,13 @@ class FakeAgent:
         if self._task is not None:
             await self._task
 
-    async def until(self, condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
+    async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for a condition on what was received."""
         async with self._progress:
             try:
-                await asyncio.wait_for(self._progress.wait_for(condition), timeout_s)
+                await asyncio.wait_for(self._progress.wait_for(condition), PATIENCE_S)
             except TimeoutError:
-                raise AssertionError(f"not within {timeout_s} s; received: {self.messages[-5:]}") from None
+                raise AssertionError(f"not within {PATIENCE_S:g} s; received: {self.messages[-5:]}") from None
 
     def servers(self) -> list[IntentServer]:
         return [item for item in self.objects.values() if isinstance(item, IntentServer)]

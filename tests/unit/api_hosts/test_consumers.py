@@ -23,8 +23,9 @@ from deuteron.store.image_tables import images
 from deuteron.store.network_tables import TABLES
 from deuteron.store.volume_tables import backups, snapshots, volumes
 from tests.unit.api_hosts.agent import FakeAgent
-from tests.unit.api_hosts.test_hub import port_status, run, running, until, write
+from tests.unit.api_hosts.test_hub import port_status, run, running, write
 from tests.unit.api_hosts.test_views import _operate, seed
+from tests.waiting import until
 
 ALL = {resource.name: TABLES[resource.name] for resource in RESOURCES if resource.followed}
 ALL |= {"server": servers, "host": hosts, "volume": volumes, "volume_snapshot": snapshots, "backup": backups}
@@ -102,12 +103,12 @@ def test_a_central_consumer_follows_all_kinds_and_goes_on_where_it_was(tmp_path:
             write(cloud, seed)
             engine: Any = Engine(path)
             cloud.hub.follow(engine)
-            await until(lambda: engine.revision == cloud.database.revision, "it takes in what is there")
+            await until("it takes in what is there", lambda: engine.revision == cloud.database.revision)
             assert (engine.begun, len(engine.followed)) == (1, 0)
             for _ in range(60):
                 count += 1
                 await asyncio.to_thread(cloud.database.write, functools.partial(_operate, dice, count))
-            await until(lambda: engine.revision == cloud.database.revision, "it follows")
+            await until("it follows", lambda: engine.revision == cloud.database.revision)
             assert engine.begun == 1 and engine.followed
             with cloud.database.read() as tx:
                 assert engine.rows == _fresh(tx, tmp_path / "fresh.json")
@@ -119,7 +120,7 @@ def test_a_central_consumer_follows_all_kinds_and_goes_on_where_it_was(tmp_path:
             engine = Engine(path)
             before = engine.revision
             cloud.hub.follow(engine)
-            await until(lambda: engine.revision == cloud.database.revision, "it catches up")
+            await until("it catches up", lambda: engine.revision == cloud.database.revision)
             assert engine.begun == 0 and engine.followed[0][0] == before
             with cloud.database.read() as tx:
                 assert engine.rows == _fresh(tx, tmp_path / "fresh.json")
@@ -134,14 +135,14 @@ def test_a_consumer_that_is_behind_what_the_log_tells_begins_anew(tmp_path: Path
             write(cloud, seed)
             engine = Engine(path)
             cloud.hub.follow(engine)
-            await until(lambda: engine.revision == cloud.database.revision, "it takes in what is there")
+            await until("it takes in what is there", lambda: engine.revision == cloud.database.revision)
             engine.gate.clear()
             await asyncio.to_thread(write, cloud, functools.partial(_network, 60))
-            await until(engine.asked.is_set, "it hears of the next commit")
+            await until("it hears of the next commit", engine.asked.is_set)
             for number in range(60):
                 await asyncio.to_thread(write, cloud, functools.partial(_network, number))
             engine.gate.set()
-            await until(lambda: engine.revision == cloud.database.revision, "it catches up")
+            await until("it catches up", lambda: engine.revision == cloud.database.revision)
             # What it waited with was already read; what was pruned meanwhile is read from the rows.
             assert engine.begun == 2
             with cloud.database.read() as tx:
@@ -159,14 +160,14 @@ def test_a_consumer_that_fails_is_asked_again_and_holds_up_no_host(tmp_path: Pat
         async with running(tmp_path) as cloud:
             engine = Engine(tmp_path / "engine.json")
             cloud.hub.follow(engine)
-            await until(lambda: engine.begun == 1, "it takes in what is there")
+            await until("it takes in what is there", lambda: engine.begun == 1)
             engine.broken = True
             write(cloud, seed)
             agent = await FakeAgent(cloud, "h1").connect()
-            await until(lambda: port_status(cloud, "vm1") == "ACTIVE", "the host waits for the engine")
+            await until("the host does not wait for the engine", lambda: port_status(cloud, "vm1") == "ACTIVE")
             assert engine.revision < cloud.database.revision and agent.closed is None
             engine.broken = False
-            await until(lambda: engine.revision == cloud.database.revision, "it is not asked again")
+            await until("it is asked again", lambda: engine.revision == cloud.database.revision)
             assert "port/vm1" in engine.rows
 
     run(test())
@@ -178,6 +179,6 @@ def test_the_hosts_together_are_a_consumer_too(tmp_path: Path) -> None:
             views: Consumer = cloud.hub._views
             write(cloud, seed)
             await FakeAgent(cloud, "h1").connect()
-            await until(lambda: views.revision == cloud.database.revision, "they do not follow")
+            await until("they follow", lambda: views.revision == cloud.database.revision)
 
     run(test())

@@ -26,6 +26,7 @@ from tests.stores import open_database
 from tests.unit.api_hosts.agent import FakeAgent
 from tests.unit.api_hosts.rows import Rows, settings
 from tests.unit.api_hosts.test_views import seed, whole
+from tests.waiting import PATIENCE_S, until
 
 
 @asynccontextmanager
@@ -47,14 +48,6 @@ def write(cloud: Parts, function: Callable[[Rows], None]) -> None:
     cloud.database.write(lambda tx: function(Rows(tx)))
 
 
-async def until(condition: Callable[[], bool], what: str, timeout_s: float = 5.0) -> None:
-    """Wait for a condition on rows."""
-    deadline = asyncio.get_running_loop().time() + timeout_s
-    while not condition():
-        assert asyncio.get_running_loop().time() < deadline, what
-        await asyncio.sleep(0.01)
-
-
 def scalar(cloud: Parts, statement: Any) -> Any:
     with cloud.database.read() as tx:
         return tx.scalar(statement)
@@ -73,7 +66,7 @@ def _set_mtu(mtu: int, tx: Tx) -> None:
 
 
 def run(test: Any) -> None:
-    asyncio.run(asyncio.wait_for(test, 20))
+    asyncio.run(asyncio.wait_for(test, 4 * PATIENCE_S))
 
 
 def test_a_host_without_the_right_token_is_refused(tmp_path: Path) -> None:
@@ -95,7 +88,7 @@ def test_a_connection_begins_with_the_whole_intent_and_goes_on_with_changes(tmp_
             assert ("port", "vm1") in agent.objects and ("peer", "h2") in agent.objects
             write(cloud, lambda rows: rows.set_mtu("net1", 1400))
             await agent.until(lambda: len(agent.messages) > 1)
-            await until(lambda: port_status(cloud, "vm1") == "ACTIVE", "port is not ACTIVE")
+            await until("the port is ACTIVE", lambda: port_status(cloud, "vm1") == "ACTIVE")
             assert set(agent.objects) == keys(whole(cloud, "h1"))
 
     run(test())
@@ -106,17 +99,13 @@ def test_reports_make_ports_active_and_name_the_realised_revision(tmp_path: Path
         async with running(tmp_path) as cloud:
             write(cloud, seed)
             agent = await FakeAgent(cloud, "h1").connect()
-            await until(lambda: port_status(cloud, "vm1") == "ACTIVE", "port is not ACTIVE")
+            await until("the port is ACTIVE", lambda: port_status(cloud, "vm1") == "ACTIVE")
             assert port_status(cloud, "vm2") == "DOWN", "the other host's port is none of h1's business"
             await agent.say(Report(agent.revision, (PortReport("vm2", "ACTIVE"),), problems=(("flow x", "no bridge"),)))
-            await until(
-                lambda: (
-                    scalar(cloud, select(hosts.c.problems).where(hosts.c.name == "h1")) == [["flow x", "no bridge"]]
-                ),
-                "problems are not recorded",
-            )
+            told = select(hosts.c.problems).where(hosts.c.name == "h1")
+            await until("problems are recorded", lambda: scalar(cloud, told), [["flow x", "no bridge"]].__eq__)
             assert port_status(cloud, "vm2") == "DOWN"
-            await until(lambda: cloud.hub.realised("h1", 1), "revision 1 is not realised")
+            await until("revision 1 is realised", lambda: cloud.hub.realised("h1", 1))
 
     run(test())
 
@@ -126,14 +115,17 @@ def test_a_port_taken_off_and_put_back_between_two_messages_becomes_active_again
         async with running(tmp_path) as cloud:
             write(cloud, seed)
             agent = await FakeAgent(cloud, "h1").connect()
-            await until(lambda: port_status(cloud, "vm1") == "ACTIVE", "port is not ACTIVE")
+            await until("the port is ACTIVE", lambda: port_status(cloud, "vm1") == "ACTIVE")
 
             def off_and_on(rows: Rows) -> None:
                 rows.bind("vm1", None)
                 rows.bind("vm1", "h1")
 
             write(cloud, off_and_on)
-            await until(lambda: port_status(cloud, "vm1") == "ACTIVE", "port stays DOWN: the agent saw no change")
+            await until(
+                "the port is ACTIVE again, though the agent saw no change",
+                lambda: port_status(cloud, "vm1") == "ACTIVE",
+            )
             assert agent.closed is None
 
     run(test())
@@ -161,10 +153,10 @@ def test_a_host_is_alive_while_it_is_heard_and_connected(tmp_path: Path) -> None
 
             agent = await FakeAgent(cloud, "h1").connect()
             await agent.say(Heartbeat(memory_used_mib=256, running_vms=2))
-            await until(lambda: scalar(cloud, select(hosts.c.usage)) != {}, "no heartbeat is recorded")
+            await until("a heartbeat is recorded", lambda: scalar(cloud, select(hosts.c.usage)) != {})
             assert alive() == ["h1"]
             await agent.leave()
-            await until(lambda: alive() == [], "the host is still alive")
+            await until("the host is alive no more", lambda: alive() == [])
 
     run(test())
 
@@ -220,14 +212,14 @@ def test_a_server_starts_fails_and_is_reported_by_its_own_host_only(tmp_path: Pa
             agent = FakeAgent(cloud, "h1")
             agent.faults["s1"] = ("no space left on device", "cp: …")
             await agent.connect()
-            await until(lambda: state() == ("error", None, 0), f"server is {state()}")
+            await until("the server is", state, ("error", None, 0).__eq__)
             fault = scalar(cloud, select(servers.c["fault"]))
             assert (fault["message"], fault["details"]) == ("no space left on device", "cp: …")
             agent.faults.clear()
             await agent.report()
-            await until(lambda: state() == ("active", None, 1), f"server is {state()}")
+            await until("the server is", state, ("active", None, 1).__eq__)
             write(cloud, lambda rows: rows.set_server("s1", task_state="deleting"))
-            await until(lambda: state() is None, "the server is not gone")
+            await until("the server is gone", lambda: state() is None)
             assert port_status(cloud, "vm1") is None, "its own port goes with it"
 
     run(test())
@@ -285,7 +277,7 @@ def test_a_host_is_done_with_what_was_asked_also_while_newer_changes_are_on_thei
         async with running(tmp_path) as cloud:
             write(cloud, seed)
             agent = await FakeAgent(cloud, "h1").connect()
-            await until(lambda: cloud.hub.realised("h1", agent.revision), "the snapshot is not realised")
+            await until("the snapshot is realised", lambda: cloud.hub.realised("h1", agent.revision))
             asked = agent.revision
             agent.obedient = False
             write(cloud, lambda rows: rows.set_mtu("net1", 1400))

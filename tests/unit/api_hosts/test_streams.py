@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from tests.unit.api_compute.harness import World, run, world
 from tests.unit.api_compute.test_live_moves import under_way
+from tests.waiting import PATIENCE_S
 
 
 class End:
@@ -30,7 +31,7 @@ class End:
         return str((await self.next())["type"])
 
     async def next(self) -> dict[str, Any]:
-        return await asyncio.wait_for(self.sent.get(), 5)
+        return await asyncio.wait_for(self.sent.get(), PATIENCE_S)
 
     def say(self, **message: Any) -> None:
         self._said.put_nowait({"type": "websocket.receive", **message})
@@ -58,7 +59,7 @@ def test_what_one_host_sends_the_other_gets_until_either_ends(tmp_path: Path) ->
                 other = ends[1 - ending]
                 assert (await other.next())["bytes"] == b"the last", "all that was sent before comes"
                 assert await other.first() == "websocket.close"
-                await asyncio.wait_for(asyncio.gather(*(end.task for end in ends)), 5)
+                await asyncio.wait_for(asyncio.gather(*(end.task for end in ends)), PATIENCE_S)
 
     run(test())
 
@@ -80,7 +81,7 @@ def test_only_the_two_hosts_of_a_move_under_way_are_let_in_each_once(tmp_path: P
                 End(w, "h2", f"{move}/memory", unix=False),
             ):
                 assert await refused.first() == "websocket.close"
-                await asyncio.wait_for(refused.task, 5)
+                await asyncio.wait_for(refused.task, PATIENCE_S)
             path = f"/compute/v2.1/servers/{server}/migrations/1"
             assert (await w.admin.request("DELETE", path, version="2.65")).status == 202
             await second.until(lambda: not second.servers())

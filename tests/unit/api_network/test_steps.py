@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from deuteron.store.database import Tx
 from deuteron.store.network_tables import steps as table
 from tests.unit.api_network import pigeon
 from tests.unit.api_network.harness import HOST, Answer, Client, cloud_in
+from tests.waiting import until
 
 AFTER_COMMIT = """
     def after_commit(self, step):
@@ -77,13 +76,10 @@ class Teller:
         self.client.cloud.steps = steps
 
     def until(self, what: str, holds: Callable[[], bool]) -> None:
-        async def wait() -> None:
-            deadline = time.monotonic() + 10
-            while not holds():
-                assert time.monotonic() < deadline, f"{what}: told {self.told}, {self.left()} left"
-                await asyncio.sleep(0.02)
+        def look() -> tuple[bool, object, int]:
+            return bool(holds()), self.told, self.left()
 
-        self.client.loop.run_until_complete(wait())
+        self.client.loop.run_until_complete(until(what, look, lambda seen: seen[0]))
 
 
 @pytest.fixture

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from tests.unit.api_compute.harness import Answer, Client
+from tests.waiting import until
 
 
 @dataclass
@@ -48,18 +48,14 @@ class Volumes:
         assert answer.status >= 400, (answer.status, answer.body)
         return answer.status, next(iter(answer.json)), answer.message
 
-    async def until(self, path: str, condition: Callable[[Any], bool], timeout_s: float = 5.0) -> Any:
+    async def until(self, path: str, condition: Callable[[Any], bool]) -> Any:
         """The object at the path once it fulfils a condition."""
-        deadline = asyncio.get_running_loop().time() + timeout_s
-        while True:
-            (found,) = (await self.get(path)).values()
-            if condition(found):
-                return found
-            assert asyncio.get_running_loop().time() < deadline, found
-            await asyncio.sleep(0.01)
 
-    async def until_gone(self, path: str, timeout_s: float = 5.0) -> None:
-        deadline = asyncio.get_running_loop().time() + timeout_s
-        while (await self.request("GET", path)).status != 404:
-            assert asyncio.get_running_loop().time() < deadline, f"{path} is still there"
-            await asyncio.sleep(0.01)
+        async def look() -> Any:
+            (found,) = (await self.get(path)).values()
+            return found
+
+        return await until(path, look, condition)
+
+    async def until_gone(self, path: str) -> None:
+        await until(f"{path} is gone", lambda: self.request("GET", path), lambda answer: answer.status == 404)

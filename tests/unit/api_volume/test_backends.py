@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from tests.unit.api_compute.harness import World, run, world
 from tests.unit.api_hosts.agent import backend
 from tests.unit.api_volume.harness import Volumes
 from tests.unit.api_volume.test_volumes import snapshot, status, volume
+from tests.waiting import until
 
 PLACE = "os-vol-host-attr:host"
 
@@ -39,10 +39,10 @@ async def beat(w: World, agent: Any, *backends: Any) -> None:
 
 
 async def until_states(admin: Volumes, wanted: dict[str, str]) -> None:
-    deadline = asyncio.get_running_loop().time() + 5
-    while (told := {name: state for name, (_, state) in (await services(admin)).items()}) != wanted:
-        assert asyncio.get_running_loop().time() < deadline, told
-        await asyncio.sleep(0.02)
+    async def look() -> dict[str, str]:
+        return {name: state for name, (_, state) in (await services(admin)).items()}
+
+    await until("the states of back ends", look, wanted.__eq__)
 
 
 def test_a_type_chooses_the_back_end_and_what_is_made_of_a_volume_stays_there(tmp_path: Path) -> None:
@@ -221,9 +221,12 @@ def test_a_type_of_another_back_end_moves_the_data_where_that_is_asked_or_nothin
             found = await demo.until(path, status("available"))
             assert (found["volume_type"], found["multiattach"]) == ("slow", True)
             assert await place(admin, one["id"]) == "h1@slow#slow"
-            (intent,) = (each for each in agent.objects.values() if isinstance(each, IntentVolume))
-            await agent.until(lambda: not any(getattr(each, "left", None) for each in agent.objects.values()))
-            assert (intent.backend, intent.is_shared) == ("slow", True)
+
+            def heard() -> list[tuple[str, bool, object]]:
+                volumes = [each for each in agent.objects.values() if isinstance(each, IntentVolume)]
+                return [(each.backend, each.is_shared, each.left) for each in volumes]
+
+            await until("the host hears where it is", heard, lambda seen: seen == [("slow", True, None)])
             rows.check(w.cloud.database)
 
     run(test())
