@@ -31,11 +31,10 @@ from deuteron.net.kernel.links import GROUP, LinkDriver
 from deuteron.net.kernel.metadata import ListenerDriver
 from deuteron.net.kernel.meters import MeterDriver
 from deuteron.net.kernel.namespaces import NamespaceDriver, Namespaces
-from deuteron.net.kernel.neighbours import NeighbourDriver
+from deuteron.net.kernel.neighbours import NeighbourDriver, PermanentDriver
 from deuteron.net.kernel.openflow import FlowDriver
 from deuteron.net.kernel.ovsdb import OvsdbClient
 from deuteron.net.kernel.packetlog import PacketLogDriver
-from deuteron.net.kernel.permanent import PermanentDriver
 from deuteron.net.kernel.placements import Placement, PlacementDriver
 from deuteron.net.kernel.routes import RouteDriver
 from deuteron.net.kernel.rtnetlink import NETFILTER, NetlinkSockets

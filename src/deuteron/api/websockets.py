@@ -5,7 +5,7 @@ which others have their turn, and none while the application has not taken what 
 
     message    at most `MAX_MESSAGE_BYTES`
     pieces     `PIECE_BYTES`, some hundred of the smallest frames: some milliseconds of the loop
-    answers    who takes nothing of what is sent for `WRITE_TIMEOUT_S` is disconnected
+    answers    who takes nothing of what is sent is disconnected, as soon as one who asked by HTTP
 
 Hosts, which come over the Unix socket, are bounded by nothing but the size that `main` gives.
 """
@@ -19,7 +19,7 @@ from typing import Any, Final
 import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from deuteron.api.wire import WRITE_TIMEOUT_S
+from deuteron.api.wire import Reading
 
 MAX_MESSAGE_BYTES: Final = 256 * 1024
 PIECE_BYTES: Final = 4096
@@ -44,10 +44,11 @@ class BoundedWebSocket(asyncio.Protocol):
         self._is_user = True
         self._waiting = bytearray()
         self._next: asyncio.Handle | None = None
-        self._taking: asyncio.TimerHandle | None = None
+        self._reading: Reading
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # a stream's is one
         self._transport = transport
+        self._reading = Reading(self._loop, transport)
         # A Unix socket has a path for a name, and TCP a tuple.
         self._is_user = isinstance(transport.get_extra_info("sockname"), tuple)
         config = self._config
@@ -58,9 +59,9 @@ class BoundedWebSocket(asyncio.Protocol):
         self._inner.connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for handle in (self._next, self._taking):
-            if handle is not None:
-                handle.cancel()
+        if self._next is not None:
+            self._next.cancel()
+        self._reading.go_on()
         self._inner.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -78,12 +79,10 @@ class BoundedWebSocket(asyncio.Protocol):
     def pause_writing(self) -> None:
         self._inner.pause_writing()
         if self._is_user:
-            self._taking = self._loop.call_later(WRITE_TIMEOUT_S, self._transport.abort)
+            self._reading.pause()
 
     def resume_writing(self) -> None:
-        if self._taking is not None:
-            self._taking.cancel()
-            self._taking = None
+        self._reading.go_on()
         self._inner.resume_writing()
 
     def _give(self) -> None:

@@ -79,6 +79,24 @@ class Watched:
                 connection.answered()
 
 
+class Reading:
+    """How long who is answered takes nothing: told when its transport may take no more, and when it does again."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport) -> None:
+        self._loop = loop
+        self._transport = transport
+        self._timer: asyncio.TimerHandle | None = None
+
+    def pause(self) -> None:
+        """Disconnect unless it goes on within `WRITE_TIMEOUT_S`."""
+        self._timer = self._loop.call_later(WRITE_TIMEOUT_S, self._transport.abort)
+
+    def go_on(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
 class BoundedHttp(asyncio.Protocol):
     """One connection; `idle` is shared by all of a server. uvicorn calls it with what it gives any protocol."""
 
@@ -107,7 +125,7 @@ class BoundedHttp(asyncio.Protocol):
         """What came of the request since the last piece of its body: frames of pieces, and trailers."""
         self._thrown_away = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._taking: asyncio.TimerHandle | None = None
+        self._reading: Reading
 
     def abort(self) -> None:
         self._transport.abort()
@@ -126,6 +144,7 @@ class BoundedHttp(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # a stream's is one
         self._transport = transport
+        self._reading = Reading(self._loop, transport)
         self._http.connection_made(transport)
         self._idle.add(self)
         self._start_timer()
@@ -133,8 +152,7 @@ class BoundedHttp(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._idle.remove(self)
         self._stop_timer()
-        if self._taking is not None:
-            self._taking.cancel()
+        self._reading.go_on()
         self._http.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -148,12 +166,10 @@ class BoundedHttp(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._http.pause_writing()
-        self._taking = self._loop.call_later(WRITE_TIMEOUT_S, self._transport.abort)
+        self._reading.pause()
 
     def resume_writing(self) -> None:
-        if self._taking is not None:
-            self._taking.cancel()
-            self._taking = None
+        self._reading.go_on()
         self._http.resume_writing()
 
     # --- what the parser calls ------------------------------------------------------------------------------------
@@ -234,5 +250,6 @@ __all__ = [
     "WRITE_TIMEOUT_S",
     "BoundedHttp",
     "Idle",
+    "Reading",
     "Watched",
 ]

@@ -26,9 +26,8 @@ from deuteron.net.kernel.iptables import IptablesDriver
 from deuteron.net.kernel.links import LinkDriver
 from deuteron.net.kernel.metadata import ListenerDriver
 from deuteron.net.kernel.namespaces import NamespaceDriver, Namespaces
-from deuteron.net.kernel.neighbours import NeighbourDriver
+from deuteron.net.kernel.neighbours import NeighbourDriver, PermanentDriver
 from deuteron.net.kernel.ovsdb import OvsdbClient
-from deuteron.net.kernel.permanent import PermanentDriver
 from deuteron.net.kernel.routes import RouteDriver
 from deuteron.net.kernel.rtnetlink import NETFILTER, NetlinkSockets
 from deuteron.net.kernel.rules import RuleDriver

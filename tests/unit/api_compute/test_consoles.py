@@ -11,8 +11,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from sqlalchemy import select, update
 
-from deuteron.api.console.proxy import MESSAGES_A_SECOND, is_same_origin
+from deuteron.api.console.proxy import MESSAGES_A_SECOND
 from deuteron.api.console.service import policy
+from deuteron.api.visitors import is_same_origin
 from deuteron.model.intent import Answer, Ask
 from deuteron.rules.compute.consoles import LIFE_S
 from deuteron.store.compute_tables import console_tokens, servers

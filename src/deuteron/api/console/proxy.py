@@ -11,9 +11,7 @@ A SPICE client opens a connection for each channel, with one token: while one th
 same address are let in.
 
 Bounds: `MOST` consoles in all, of one server `MOST_OF_SERVER`; `IDLE_S` without a byte; so many messages a second of
-one who looks, since each costs a turn of the loop; sizes and slow readers are `wire`'s.
-
-Invariant: pages of other origins open none: a browser says the origin, and it has to be the host that it speaks to.
+one who looks, since each costs a turn of the loop; sizes and slow readers are `websockets`', origins `visitors`'.
 """
 
 from __future__ import annotations
@@ -21,14 +19,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import structlog
 
+from deuteron.api.visitors import Places, close, is_same_origin
 from deuteron.hub.hub import Hub, Receive, Scope, Send, host_of
 from deuteron.model.errors import Unavailable
 from deuteron.model.settings import Settings
@@ -81,8 +79,7 @@ class Consoles:
         self._idle_s = idle_s
         self._awaited: dict[int, _Awaited] = {}
         self._sessions: dict[str, _Session] = {}
-        self._open: Counter[str] = Counter()
-        """Consoles by server."""
+        self._open = Places(MOST, MOST_OF_SERVER)
 
     async def websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one who looks, until either end is over."""
@@ -90,21 +87,19 @@ class Consoles:
         kind = scope["path"].strip("/").removeprefix("console/")
         tokens = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])
         grant = None
-        if is_same_origin(scope) and self._open.total() < MOST:
+        if is_same_origin(scope) and self._open.has_room():
             grant = await self._admit(tokens[0], kind, (scope.get("client") or ("", 0))[0])
         if grant is None:
             log.info("console refused", kind=kind[:16])
-            await _close(send, _NO)
+            await close(send, _NO)
             return
-        self._open[grant.server_id] += 1
         try:
-            if self._open[grant.server_id] > MOST_OF_SERVER:
-                await _close(send, _NO)
+            if not self._open.has_room(grant.server_id):
+                await close(send, _NO)
                 return
-            await self._serve(grant, scope, receive, send)
+            with self._open.held(grant.server_id):
+                await self._serve(grant, scope, receive, send)
         finally:
-            self._open[grant.server_id] -= 1
-            self._open += Counter()  # forgets those that are 0
             session = self._sessions.get(tokens[0])
             if session is not None:
                 session.connections -= 1
@@ -121,12 +116,12 @@ class Consoles:
         awaited = self._awaited.get(number)
         if host is None or awaited is None or awaited.host != host or awaited.came.done():
             log.warning("console of a host refused", host=host)
-            await _close(send, _NO)
+            await close(send, _NO)
             return
         await send({"type": "websocket.accept"})
         end = _End(receive, send, asyncio.Event())
         if awaited.came.done():  # nobody waits any more
-            await _close(send, _OVER)
+            await close(send, _OVER)
             return
         awaited.came.set_result(end)
         await end.done.wait()
@@ -169,7 +164,7 @@ class Consoles:
         if not came.done():
             came.cancel()
             log.info("console cannot be had", server=grant.server_id, kind=grant.kind, reason=state)
-            await _close(send, _NO)
+            await close(send, _NO)
             return
         end = came.result()
         try:
@@ -206,7 +201,7 @@ class Consoles:
                 task.cancel()
             await asyncio.gather(*both, return_exceptions=True)
             for each in (end.send, send):
-                await _close(each, _OVER)
+                await close(each, _OVER)
 
 
 async def pass_on(receive: Receive, send: Send, heard: Callable[[], None], most_a_second: float = float("inf")) -> None:
@@ -231,28 +226,3 @@ async def pass_on(receive: Receive, send: Send, heard: Callable[[], None], most_
         elif count >= most_a_second * _SLICE_S:
             await asyncio.sleep(began + _SLICE_S - loop.time())
         await asyncio.sleep(0)  # neither may have had to wait, and others want their turn
-
-
-def is_same_origin(scope: Scope) -> bool:
-    """Whether no page of another host asks: who says no origin is no browser."""
-    headers = dict(scope["headers"])
-    origin = headers.get(b"origin")
-    if origin is None:
-        return True
-    asked = urlsplit("//" + headers.get(b"host", b"").decode("latin-1"))
-    try:
-        said = urlsplit(origin.decode("latin-1"))
-        ports = {"http": 80, "https": 443}
-        default = ports.get(said.scheme)
-        return (
-            default is not None
-            and said.hostname is not None
-            and (said.hostname, said.port or default) == (asked.hostname, asked.port or default)
-        )
-    except ValueError:
-        return False
-
-
-async def _close(send: Send, code: int) -> None:
-    with contextlib.suppress(Exception):  # it may be closed already; servers differ in what they raise
-        await send({"type": "websocket.close", "code": code})

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -27,7 +26,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from deuteron.api.console.proxy import is_same_origin
+from deuteron.api.visitors import Places, close, is_same_origin
 from deuteron.hub.hub import Receive, Scope, Send
 from deuteron.hub.owners import Owners
 from deuteron.model.caller import Caller
@@ -80,7 +79,7 @@ class Changes:
         self._left: set[str] = set()
         """Projects whose last page left: what they own was not followed since."""
         self._pages: set[_Page] = set()
-        self._unproven: Counter[str] = Counter()
+        self._unproven = Places(MOST_UNPROVEN, MOST_UNPROVEN_OF_ADDRESS)
         self._touched: set[Change] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turning: asyncio.Task[None] | None = None
@@ -91,19 +90,15 @@ class Changes:
         """Serve one page until it leaves or its token ends."""
         await receive()
         address = (scope.get("client") or ("", 0))[0]
-        is_full = self._unproven.total() >= MOST_UNPROVEN or self._unproven[address] >= MOST_UNPROVEN_OF_ADDRESS
+        is_full = not self._unproven.has_room(address)
         if scope["path"].rstrip("/") != "/dashboard/changes" or is_full or not is_same_origin(scope):
-            await _close(send, _TOO_MANY if is_full else _REFUSED)
+            await close(send, _TOO_MANY if is_full else _REFUSED)
             return
-        self._unproven[address] += 1
-        try:
+        with self._unproven.held(address):
             await send({"type": "websocket.accept"})
             page = await self._admit(receive)
-        finally:
-            self._unproven[address] -= 1
-            self._unproven += Counter()  # forgets those that are 0
         if isinstance(page, int):
-            await _close(send, page)
+            await close(send, page)
             return
         self._loop = asyncio.get_running_loop()
         self._pages.add(page)
@@ -151,7 +146,7 @@ class Changes:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        await _close(send, _GONE if page.is_over else _REFUSED)
+        await close(send, _GONE if page.is_over else _REFUSED)
 
     async def _know(self) -> None:
         async with self._turns:
@@ -243,8 +238,3 @@ async def _heard(receive: Receive) -> None:
 
 def _said(kinds: Sequence[str]) -> dict[str, Any]:
     return {"type": "websocket.send", "text": msgspec.json.encode({"changed": kinds}).decode()}
-
-
-async def _close(send: Send, code: int) -> None:
-    with contextlib.suppress(Exception):  # it may be closed already; servers differ in what they raise
-        await send({"type": "websocket.close", "code": code})
