@@ -23,10 +23,10 @@ import yaml
 from deuteron.store.database import Database
 from tests.spec.steps import check, filled, saved
 from tests.unit.api_compute.harness import Answer, Client, World, world
+from tests.waiting import PATIENCE_S
 
 SERVICES = ("identity", "image", "volume", "compute")
 STORIES = [path for service in SERVICES for path in sorted(Path(__file__).parent.glob(f"{service}-*"))]
-UNTIL_S = 10.0
 
 
 def test_every_service_has_a_story() -> None:
@@ -54,11 +54,11 @@ def play(story: dict[str, Any], state: Path, store: Database | None = None) -> N
                 names |= await _said(w, told, step, names)
             return number
 
-    assert asyncio.run(asyncio.wait_for(told_all(), 60)) == len(steps) > 0
+    assert asyncio.run(asyncio.wait_for(told_all(), 4 * PATIENCE_S)) == len(steps) > 0
 
 
 async def _said(w: World, told: str, step: dict[str, Any], names: dict[str, Any]) -> dict[str, Any]:
-    deadline = asyncio.get_running_loop().time() + (UNTIL_S if step.get("until") else 0)
+    deadline = asyncio.get_running_loop().time() + (PATIENCE_S if step.get("until") else 0)
     while True:
         answer = await _do(w, step, names)
         try:
