@@ -93,7 +93,7 @@ class Ceph:
 
     def left(self) -> list[str]:
         """The names of all objects that stay in the pool, but for those of a pool that is empty."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             listed = set(self._tool("rados", "-n", "client.admin", "-p", POOL, "ls").split())
             found = sorted(listed - {"rbd_directory", "rbd_children", "rbd_info", "rbd_trash"})

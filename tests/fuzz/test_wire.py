@@ -129,16 +129,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         process = subprocess.Popen(command, stdout=sink, stderr=sink, stdin=subprocess.DEVNULL)
     made = Server(port, process, log)
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while True:
             with contextlib.suppress(OSError):
                 made.answers()
                 break
             assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
         yield made
     finally:
         process.terminate()
-        assert process.wait(10) == 0, log.read_text()
+        assert process.wait(60) == 0, log.read_text()
     assert "Traceback" not in log.read_text(), log.read_text()
 
 

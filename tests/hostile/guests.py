@@ -89,7 +89,7 @@ class Guest:
         self.seen += new
         return new
 
-    def wait(self, what: str, holds: Callable[[bytes], bool], timeout_s: float = 5.0) -> bytes:
+    def wait(self, what: str, holds: Callable[[bytes], bool], timeout_s: float = 30.0) -> bytes:
         deadline = time.monotonic() + timeout_s
         while True:
             for frame in self.look():
@@ -99,7 +99,7 @@ class Guest:
             time.sleep(0.01)
 
 
-def until(what: str, holds: Callable[[], bool], timeout_s: float = 20.0) -> None:
+def until(what: str, holds: Callable[[], bool], timeout_s: float = 60.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not holds():
         assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"

@@ -35,7 +35,7 @@ lock = threading.Lock()
 def attached(name: str) -> int:
     """A file of the tap. Whoever makes one holds it for a moment: until then the kernel says that it is busy."""
     tap = os.open("/dev/net/tun", os.O_RDWR)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while True:
         try:
             fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))

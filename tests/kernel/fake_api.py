@@ -91,7 +91,7 @@ class FakeApi:
         assert self._connection is not None
         self._loop.call_soon_threadsafe(self._connection.transport.abort)
 
-    def wait(self, condition: Callable[[], object], what: str, timeout_s: float = 15.0) -> None:
+    def wait(self, condition: Callable[[], object], what: str, timeout_s: float = 30.0) -> None:
         deadline = time.monotonic() + timeout_s
         while not condition():
             last = self.reports[-1] if self.reports else None

@@ -45,7 +45,7 @@ class Runner:
         subjects = [mechanism.plan for mechanism in self.mechanisms]
         wanted = plan(intent, self.settings, subjects) if intent is not None else HostPlan()
         outcome = self.host.reconciler.run(wanted, full=full)
-        deadline = time.monotonic() + 3.0
+        deadline = time.monotonic() + 10.0
         # The switch takes up to half a second to go through its cache, and the reconciler does not wait for it.
         while outcome.pending and all(SWEPT in reason for _, reason in outcome.pending):
             assert time.monotonic() < deadline, f"still pending: {outcome.pending}"
@@ -53,7 +53,7 @@ class Runner:
             outcome = self.host.reconciler.run(wanted, full=False)
         return outcome
 
-    def settle(self, intent: HostIntent | None, timeout_s: float = 10.0) -> Outcome:
+    def settle(self, intent: HostIntent | None, timeout_s: float = 30.0) -> Outcome:
         """Full passes until everything is as wanted and nothing more is written."""
         deadline = time.monotonic() + timeout_s
         while True:

@@ -34,7 +34,7 @@ class Runner:
         """Passes until the host is as wanted."""
         self.intent = intent
         plan = self.planner.plan(intent, self.settings)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         full = self._is_first
         while True:
             outcome = self.host.reconciler.run(plan, full=full)

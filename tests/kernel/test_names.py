@@ -85,7 +85,7 @@ def asked(place: Namespaces, name: str) -> tuple[int, list[str]]:
         asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with asking:
         asking.settimeout(0.5)
-        deadline = time.monotonic() + 8
+        deadline = time.monotonic() + 20
         while True:
             asking.sendto(question, (SERVER, 53))
             try:
@@ -115,7 +115,7 @@ def told(place: Namespaces, kind: int = DISCOVER, more: bytes = b"") -> dict[int
         asking.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0\0")
         asking.bind(("", 68))
         asking.settimeout(0.5)
-        deadline = time.monotonic() + 8
+        deadline = time.monotonic() + 20
         while True:
             asking.sendto(body, ("255.255.255.255", 67))
             try:

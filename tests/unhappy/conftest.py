@@ -94,7 +94,7 @@ class Machine:
                 found.append(b" ".join(words).decode(errors="replace"))
         return found
 
-    def wait_for_quiet(self, timeout_s: float = 10) -> None:
+    def wait_for_quiet(self, timeout_s: float = 30) -> None:
         deadline = time.monotonic() + timeout_s
         while self.processes():
             assert time.monotonic() < deadline, self.processes()
@@ -156,7 +156,7 @@ def interrupt(process: subprocess.Popen[str], number: int = signal.SIGINT) -> Do
     return Done(process.returncode, out, err)
 
 
-def wait_for(what: str, look: Callable[[], object], timeout_s: float = 15) -> None:
+def wait_for(what: str, look: Callable[[], object], timeout_s: float = 30) -> None:
     deadline = time.monotonic() + timeout_s
     while not look():
         assert time.monotonic() < deadline, f"not within {timeout_s:.0f} s: {what}"
