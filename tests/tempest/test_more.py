@@ -14,15 +14,16 @@ from tests.tempest.results import Result, differences
 
 @pytest.fixture(scope="module")
 def found() -> list[Result]:
-    return [*results_on(None, suite.MORE), *results_on(suite.TWO_HOSTS, suite.MOVES)]
+    return [*results_on(suite.ONE_HOST, suite.MORE), *results_on(suite.TWO_HOSTS, suite.MOVES)]
 
 
-def results_on(topology: str | None, of: suite.Suite) -> list[Result]:
+def results_on(topology: str, of: suite.Suite) -> list[Result]:
     with running(topology=topology) as cloud:
         (cloud.state / "api" / "operator.toml").write_text(suite.POWERED_OPERATOR)
         cloud.run("down")
         cloud.run("up")
-        return suite.run(of, cloud.state / "clouds.yaml", suite.more(between_hosts=topology is not None))
+        suite.furnish(cloud.state / "clouds.yaml")
+        return suite.run(of, cloud.state / "clouds.yaml", suite.more(between_hosts=of is suite.MOVES))
 
 
 @pytest.mark.timeout(3 * suite.MORE.run_s)  # with the clouds and the environment, which are made first

@@ -154,17 +154,20 @@ def test_a_type_makes_a_volume_shared_or_not_while_nobody_has_it(tmp_path: Path)
             agent.obedient = False
             await demo.post(act, {"os-retype": {"new_type": "shared"}})
             found = (await demo.get(path))["volume"]
-            assert (found["status"], found["multiattach"], found["volume_type"]) == ("retyping", True, "shared")
+            assert (found["status"], found["multiattach"], found["volume_type"]) == ("retyping", False, "plain")
+            kind = next(each for each in (await admin.get("/types"))["volume_types"] if each["name"] == "shared")
+            assert (await admin.error("DELETE", f"/types/{kind['id']}"))[0] == 400
             agent.obedient = True
             await agent.report()
-            await demo.until(path, status("available"))
+            found = await demo.until(path, status("available"))
+            assert (found["multiattach"], found["volume_type"]) == (True, "shared")
             agent.faults[one["id"]] = ("no space is left", "")
             await demo.post(act, {"os-retype": {"new_type": "plain"}})
             await demo.until(path, status("error"))
             agent.faults.clear()
             await agent.report()
             found = await demo.until(path, status("available"))
-            assert found["multiattach"] is False
+            assert (found["multiattach"], found["volume_type"]) == (False, "plain")
 
             await demo.post(act, {"os-retype": {"new_type": "shared"}})
             await demo.until(path, status("available"))

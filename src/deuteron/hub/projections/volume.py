@@ -96,7 +96,7 @@ def _volume(row: VolumeRow) -> IntentVolume:
         restore=_restore(row),
         revert=None if row["revert"] is None else VolumeRevert(row["revert"]["id"], row["revert"]["snapshot_id"]),
         backend=row["backend"] or VOLUME_DRIVER,
-        is_shared=bool(row["multiattach"]),
+        is_shared=moves.is_to_be_shared(row),
         move=_move(row),
         left=None if "left_host" in (row["move"] or {}) else (row["move"] or {}).get("left"),
         give=_give(row),

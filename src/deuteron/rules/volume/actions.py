@@ -86,7 +86,7 @@ def retype(
     another back end that is, of its host or else of another.
 
     Where nothing is, the volume keeps its type, and a message says so. Whether several servers may have it changes its
-    data: its host says when that is done.
+    data: its host says when that is done, and it has its old type until then.
 
     Raises: BadRequest for the type that it has, and in no state for it; TooLarge for a quota of the type.
     """
@@ -111,11 +111,11 @@ def retype(
         if not may_move or not moves.retype(tx, settings, request_id, row, kind):
             messages.tell(tx, row["project_id"], messages.NO_BACKEND, row["id"], request_id=request_id)
         return
-    loads.count_type(tx, row["project_id"], row["volume_type_id"], -1, -row["size"])
-    loads.count_type(tx, row["project_id"], kind["id"], 1, row["size"])
-    values: dict[str, object] = {"volume_type_id": kind["id"]}
-    if is_shared != row["multiattach"]:
-        values |= {"multiattach": is_shared, "status": "retyping", "task": "retype", "request_id": request_id}
+    if is_shared == row["multiattach"]:
+        kinds.change(tx, VOLUME, row, moves.of_type(tx, row, kind["id"]))
+        return
+    asked = {**(row["move"] or {}), "type_id": kind["id"], "is_shared": is_shared}
+    values = {"status": "retyping", "task": "retype", "move": asked, "request_id": request_id}
     kinds.change(tx, VOLUME, row, values)
 
 
@@ -194,6 +194,8 @@ def reset_status(tx: Tx, row: VolumeRow, status: str) -> VolumeRow:
     }
     if row["task"] == "move":
         values |= moves.given_up(tx, row)
+    elif row["task"] == "retype":
+        values["move"] = moves.still_left(row)
     return kinds.change(tx, VOLUME, row, values)
 
 

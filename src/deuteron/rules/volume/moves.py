@@ -37,6 +37,8 @@ from deuteron.store.database import Tx
 from deuteron.store.volume_tables import volumes as volumes_table
 
 LOCKED = "maintenance"
+_LEFT: Final = ("left", "left_host")
+"""What `move` says of the back end that is to have nothing any more."""
 TASKS: Final = ("move", faults.TRAVEL)
 """Of a volume that goes by itself, and of one that goes after its server (`travels`)."""
 
@@ -226,9 +228,7 @@ def arrived(tx: Tx, row: VolumeRow) -> None:
     """The other back end has its data: it is there now, and of the type that was asked for."""
     asked = row["move"] or {}
     host = asked.get("to_host", row["host"])
-    if asked["type_id"] != row["volume_type_id"]:
-        loads.count_type(tx, row["project_id"], row["volume_type_id"], -1, -row["size"])
-        loads.count_type(tx, row["project_id"], asked["type_id"], 1, row["size"])
+    typed = of_type(tx, row, asked["type_id"])
     loads.count_on_service(tx, row["host"], row["backend"], -row["size"])
     loads.count_on_service(tx, host, asked["to"], row["size"])
     is_far = host != row["host"]
@@ -242,12 +242,49 @@ def arrived(tx: Tx, row: VolumeRow) -> None:
         "host": host,
         "backend": asked["to"],
         "pool": asked["pool"],
-        "volume_type_id": asked["type_id"],
+        **typed,
         "multiattach": asked["is_shared"],
         "move": {"left": row["backend"], **({"left_host": row["host"]} if is_far else {})},
         "other_host": row["host"] if is_far else None,
     }
     kinds.change(tx, VOLUME, row, values)
+
+
+def of_type(tx: Tx, row: VolumeRow, type_id: str | None) -> dict[str, object]:
+    """What the row says of its type, once it has this one; it is counted as one of it."""
+    if type_id != row["volume_type_id"]:
+        loads.count_type(tx, row["project_id"], row["volume_type_id"], -1, -row["size"])
+        loads.count_type(tx, row["project_id"], type_id, 1, row["size"])
+    return {"volume_type_id": type_id}
+
+
+def retyped(tx: Tx, row: VolumeRow, *, is_shared: bool) -> bool:
+    """Its host keeps it as one that several servers may have, or not: whether that is what its new type asks for, which
+    it has from now on."""
+    if is_shared != is_to_be_shared(row):
+        return False
+    typed = of_type(tx, row, (row["move"] or {}).get("type_id", row["volume_type_id"]))
+    values = {"status": "available", "task": None, "multiattach": is_shared, "move": still_left(row), **typed}
+    kinds.change(tx, VOLUME, row, values)
+    return True
+
+
+def still_left(row: VolumeRow) -> dict[str, object] | None:
+    """What a row that takes another type goes on to say: where some of it is still to be removed."""
+    return {name: value for name, value in (row["move"] or {}).items() if name in _LEFT} or None
+
+
+def is_to_be_shared(row: VolumeRow) -> bool:
+    """Whether its host is to keep it as one that several servers may have."""
+    asked = row["move"] or {}
+    return bool(asked.get("is_shared", row["multiattach"])) if row["task"] == "retype" else bool(row["multiattach"])
+
+
+def after_leaving(row: VolumeRow) -> dict[str, object]:
+    """What the row says once nothing is left where it was moved from."""
+    asked = row["move"] or {}
+    rest = {name: value for name, value in asked.items() if name not in _LEFT} if row["task"] == "retype" else {}
+    return {"move": rest or None, "other_host": None}
 
 
 def _refuse_copied(tx: Tx, row: VolumeRow) -> None:

@@ -36,7 +36,7 @@ def of_volume(tx: Tx, host: str, report: VolumeReport) -> None:
     if row is None or host not in (row["host"], row["other_host"]):
         return
     if moves.is_left(row, host, report):
-        row = kinds.change(tx, VOLUME, row, {"move": None, "other_host": None})
+        row = kinds.change(tx, VOLUME, row, moves.after_leaving(row))
     if (row["host"] != host and row["task"] != "move") or row["task"] in (travels.TASK, reimages.TASK):
         return
     if row["task"] in ("manage", "unmanage"):
@@ -90,9 +90,9 @@ def _extended(tx: Tx, row: VolumeRow, report: VolumeReport) -> None:
 
 def _retyped(tx: Tx, row: VolumeRow, report: VolumeReport) -> None:
     """What several servers may have at once is kept in another way; a host that could not goes on trying."""
-    if report.state == "ready" and report.is_shared == bool(row["multiattach"]):
-        kinds.change(tx, VOLUME, row, {"status": "available", "task": None})
-    elif report.state == "error" and row["status"] != "error":
+    if report.state == "ready" and moves.retyped(tx, row, is_shared=bool(report.is_shared)):
+        return
+    if report.state == "error" and row["status"] != "error":
         kinds.change(tx, VOLUME, row, {"status": "error"})
         _tell(tx, row, messages.UNKNOWN)
 
