@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-import struct
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -16,10 +13,10 @@ from deuteron.net.kernel.leases import leases
 from deuteron.net.kernel.namespaces import Namespaces
 from deuteron.net.kernel.rtnetlink import NetlinkSockets
 from deuteron.net.rows import Dnsmasq
+from tests.kernel.bootp import ACK, OFFER, exchange
 
 NAMESPACE = "qdhcp-lease"
 FIRST, SECOND = "fa:16:3e:00:00:01", "fa:16:3e:00:00:02"
-OFFER, ACK = 2, 5
 
 
 def test_an_address_that_was_leased_is_offered_to_the_next_port(host: Path) -> None:
@@ -37,11 +34,11 @@ def test_an_address_that_was_leased_is_offered_to_the_next_port(host: Path) -> N
     driver = DnsmasqDriver(namespaces, sockets, str(host / "dhcp"))
     try:
         driver.apply(Delta({"net": _dnsmasq(host, f"{FIRST},host-1,10.9.0.5\n")}, {}))
-        assert _exchange(FIRST, 1) == (OFFER, "10.9.0.5")
-        assert _exchange(FIRST, 3, bytes([50, 4, 10, 9, 0, 5, 54, 4, 10, 9, 0, 1])) == (ACK, "10.9.0.5")
+        assert exchange(FIRST, 1) == (OFFER, "10.9.0.5")
+        assert exchange(FIRST, 3, bytes([50, 4, 10, 9, 0, 5, 54, 4, 10, 9, 0, 1])) == (ACK, "10.9.0.5")
         driver.apply(Delta({"net": _dnsmasq(host, "")}, {}))
         driver.apply(Delta({"net": _dnsmasq(host, f"{SECOND},host-2,10.9.0.5\n")}, {}))
-        assert _exchange(SECOND, 1) == (OFFER, "10.9.0.5")
+        assert exchange(SECOND, 1) == (OFFER, "10.9.0.5")
         assert driver.writes["dnsmasq lease ended"] == 1
         assert driver.writes["dnsmasq started"] == 1
     finally:
@@ -72,31 +69,3 @@ def _dnsmasq(host: Path, hosts: str) -> Dnsmasq:
         f"--dhcp-hostsfile={folder}/host", "--dhcp-range=10.9.0.0,static,255.255.255.0,86400s",
     )  # fmt: skip
     return Dnsmasq(NAMESPACE, "net", folder, arguments, (("host", hosts),))
-
-
-def _exchange(mac: str, kind: int, options: bytes = b"", timeout_s: float = 8.0) -> tuple[int, str] | None:
-    """The kind of the server's answer and the address it gives; None when it keeps silent."""
-    hardware = bytes.fromhex(mac.replace(":", ""))
-    body = struct.pack("!BBBB4sHH16s", 1, 1, 6, 0, b"test", 0, 0x8000, bytes(16)) + hardware + bytes(202)
-    body += b"\x63\x82\x53\x63" + bytes([53, 1, kind]) + options + b"\xff"
-    datagram = struct.pack("!HHHH", 68, 67, 8 + len(body), 0) + body
-    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(datagram), 1, 0, 64, 17, 0, bytes(4), b"\xff" * 4)
-    words = struct.unpack("!10H", head)
-    total = sum(words) % 0xFFFF
-    head = head[:10] + struct.pack("!H", ~total & 0xFFFF) + head[12:]
-    frame = b"\xff" * 6 + hardware + b"\x08\x00" + head + datagram
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800)) as wire:
-        wire.bind(("guest", 0))
-        wire.settimeout(0.5)
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            wire.send(frame)
-            try:
-                answer = wire.recv(2048)
-            except TimeoutError:
-                continue
-            if answer[23] == 17 and answer[34:38] == struct.pack("!HH", 67, 68) and answer[46:50] == b"test":
-                found = answer.index(b"\x63\x82\x53\x63") + 4
-                assert answer[found] == 53
-                return answer[found + 2], socket.inet_ntoa(answer[58:62])
-    return None

@@ -1,20 +1,44 @@
 """A cloud whose physical networks have the names of its recipes, and the world outside on a VLAN.
 
 [qrouter] qg-… ── br-int ── br-eth2 ── eth2 ── trunk, VLAN ── eth2.VLAN 180.180.180.1 [outside]
+              [aio] br-ex ── eth3 ── provider ── eth3 172.24.4.1, DNS and DHCP [outside]
 """
 
 from __future__ import annotations
 
+import json
+import os
+import shlex
+import signal
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import tests
 from tests.clouds import Cloud, running, wait_for
 
 TOPOLOGY = """\
 [physical_networks]
 vlan_interface = "default"
 neutron_external_interface = "physnetext"
+
+[outside]
+dns = true
+dhcp = ["172.24.4.251", "172.24.4.254"]
+
+[hosts.aio]
+external_ip = "172.24.4.2"
+"""
+_ASK = """
+import socket, struct, sys
+name = b"".join(bytes([len(label)]) + label.encode() for label in sys.argv[1].split("."))
+line = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+line.settimeout(1)
+line.connect(("172.24.4.1", 53))
+line.send(struct.pack("!6H", 1, 256, 1, 0, 0, 0) + name + bytes([0, 0, 1, 0, 1]))
+print(socket.inet_ntoa(line.recv(512)[-4:]))
 """
 
 
@@ -68,3 +92,35 @@ def test_networks_are_made_on_the_names_of_the_topology(named: Cloud) -> None:
     (agent,) = [one for one in admin.agents() if one.binary == "neutron-openvswitch-agent"]
     assert agent.configuration["bridge_mappings"] == {"default": "br-eth2", "physnetext": "br-ex"}
     admin.delete_network(network)
+
+
+def test_outside_tells_names_and_leases_addresses_also_after_its_dnsmasq_was_killed(named: Cloud) -> None:
+    def told(name: str) -> str:
+        return named.on("aio", f"python3 -c {shlex.quote(_ASK)} {name} || true").strip()
+
+    def status() -> dict[str, dict[str, object]]:
+        shown = json.loads(named.run("status", "--json").stdout)
+        return {child["name"]: child for child in shown["processes"]}
+
+    def lease(mac: str) -> str:
+        root = Path(tests.__file__).parent.parent
+        return named.on("aio", f"cd {root} && {sys.executable} -m tests.kernel.bootp br-ex {mac}").strip()
+
+    wait_for("it tells the host's name", lambda: told("aio.openstacklocal"), lambda text: text == "172.24.4.2", 10)
+    assert told("host-172-24-4-20.openstacklocal") == "172.24.4.20"
+    assert "(2, '172.24.4.25" in lease("02:00:00:00:00:01")
+
+    admin = named.connect("admin").network
+    public = admin.find_network("public")
+    station = admin.create_port(network_id=public.id)
+    folder = named.state / "hosts/outside/services"
+    wait_for("it hears of the station", (folder / "stations").read_text, lambda text: station.mac_address in text, 10)
+    wait_for("and leaves it alone", lambda: lease(station.mac_address), lambda text: text == "None", 30)
+    admin.delete_port(station)
+
+    pid = status()["outside-dnsmasq"]["pid"]
+    assert isinstance(pid, int)
+    os.kill(pid, signal.SIGKILL)
+    wait_for("it runs again", status, lambda now: now["outside-dnsmasq"]["restarts"] == 1, 10)
+    wait_for("and answers", lambda: told("outside.openstacklocal"), lambda text: text == "172.24.4.1", 10)
+    assert "outside: everything is as it should be" in named.run("diff").stdout

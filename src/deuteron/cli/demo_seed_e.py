@@ -253,11 +253,17 @@ def _reach(show: Show, made: Sequence[Made], key: Path) -> None:
         # One login for all of it.
         targets = [GATEWAY, each.fixed["vm1"], each.fixed["vm2"]]
         other = (two if each is one else one).fixed["vm1"]
-        said = _guest(show, each, "vm3", key, "; ".join(f"ping -c 2 -W 2 {to}" for to in (*targets, other)))
+        asking = [f"ping -c 2 -W 2 {to}" for to in (*targets, other)]
+        said = _guest(show, each, "vm3", key, "; ".join([*asking, f"nslookup {NEUTRON}.openstacklocal"]))
         for to, what in zip(targets, ("the router beyond the provider network", "vm1", "vm2"), strict=True):
             show.check(
                 f"it reaches {what} ({to})", re.search(rf"64 bytes from {re.escape(to)}", said) is not None, said
             )
+        show.check(
+            f"it asks the router for {NEUTRON}, and hears its address",
+            re.search(rf"(?s){re.escape(GATEWAY)}.*{NEUTRON}.*192\.168\.111\.11\b", said) is not None,
+            said,
+        )
         show.check(
             f"it does not reach vm1 of the other tenant at {other}",
             re.search(rf"64 bytes from {re.escape(other)}", said) is None,

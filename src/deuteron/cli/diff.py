@@ -16,7 +16,11 @@ from deuteron.cli.hostline import HostRefusal, ask_host
 from deuteron.cli.options import Refused, existing_cloud, state_option
 from deuteron.cli.topologies import stored_topology
 from deuteron.model.intent import Difference
+from deuteron.sandbox import control
 from deuteron.sandbox.cloud import Cloud, State
+from deuteron.sandbox.control import Ask
+from deuteron.sandbox.outside_services import PROCESS
+from deuteron.sandbox.topology import OUTSIDE
 
 
 class HostDifferences(msgspec.Struct, frozen=True):
@@ -35,13 +39,17 @@ def diff(state: State, host: str | None, as_json: bool) -> None:
     """Show what is not as it should be on HOST, or on every host: wanted against actual.
 
     Ends with status 0 when nothing differs, else with 1. The agent mends what differs by itself, and says so in
-    its log; what stays here is what it cannot mend.
+    its log; what stays here is what it cannot mend. Of the host outside, where it serves DNS or DHCP, this shows
+    which of its processes do not run.
     """
     cloud = existing_cloud(state)
-    names = [agent.name for agent in stored_topology(state).agents]
+    topology = stored_topology(state)
+    names = [agent.name for agent in topology.agents]
+    if topology.outside.is_served and cloud.dataplane != "none":
+        names.append(OUTSIDE)
     if host is not None and host not in names:
         raise Refused(f'there is no agent on host "{host}"', f"hosts with agents are {', '.join(names)}")
-    found = [_ask(state, cloud, name) for name in ([host] if host else names)]
+    found = [_look(state) if name == OUTSIDE else _ask(state, cloud, name) for name in ([host] if host else names)]
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
     else:
@@ -64,3 +72,20 @@ def _ask(state: State, cloud: Cloud, host: str) -> HostDifferences:
         return HostDifferences(host, ask_host(state, cloud, host, "diff", tuple[Difference, ...]))
     except (NotAnswering, HostRefusal) as problem:
         return HostDifferences(host, problem=str(problem))
+
+
+def _look(state: State) -> HostDifferences:
+    """What is not as it should be on `outside`, which has no agent: it mends its files itself within a second."""
+    reply = control.ask(state, Ask(do="status"))
+    if reply is None:
+        return HostDifferences(OUTSIDE, problem="the cloud is not running, so nobody can be asked")
+    known = {child.name: child for child in reply.children if child.host == OUTSIDE}
+    found: list[Difference] = []
+    for name in (f"{OUTSIDE}-gateways", f"{OUTSIDE}-{PROCESS}"):
+        child = known.get(name)
+        if child is None:
+            found.append(Difference("process", "missing", f"process {name}"))
+        elif child.state != "running":
+            actual = f"process {name} is {child.state}" + (f" ({child.last_exit})" if child.last_exit else "")
+            found.append(Difference("process", "differs", f"process {name} is running", actual))
+    return HostDifferences(OUTSIDE, tuple(found))

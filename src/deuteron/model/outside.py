@@ -1,8 +1,11 @@
-"""What the host `outside` is told: where it reaches the API, and which external networks it answers on."""
+"""What the host `outside` is told: where the API is, on which external networks it answers, and whom it serves."""
 
 from __future__ import annotations
 
 import msgspec
+
+RESOLVER_PORT = 5300
+"""Of 127.0.0.1 on `outside`: what comes there is asked of the machine's resolver."""
 
 
 class OutsideSettings(msgspec.Struct, frozen=True):
@@ -12,6 +15,12 @@ class OutsideSettings(msgspec.Struct, frozen=True):
     token: str
     interfaces: dict[str, str]
     """Physical network to the interface of `outside` behind which it is."""
+    services: str = ""
+    """The folder of what its dnsmasq reads; "" where it serves nothing."""
+    records: tuple[tuple[str, str], ...] = ()
+    """Names that the topology gives, each with its address."""
+    forwards: bool = False
+    """Whether it listens on `RESOLVER_PORT`."""
 
 
 class ExternalNetwork(msgspec.Struct, frozen=True):
@@ -22,3 +31,12 @@ class ExternalNetwork(msgspec.Struct, frozen=True):
     """None for a flat network."""
     gateways: tuple[str, ...] = ()
     """With prefix length, `180.180.180.1/24`."""
+
+
+class Neighbourhood(msgspec.Struct, frozen=True):
+    """What DNS and DHCP outside of the cloud know of it."""
+
+    names: tuple[tuple[str, str], ...] = ()
+    """Whole names without a dot at their end, each with a floating IP."""
+    stations: tuple[str, ...] = ()
+    """MACs on flat networks whose addresses the cloud gives."""

@@ -185,6 +185,8 @@ class Settings(msgspec.Struct, frozen=True):
     """The one part that changes while the API runs, by `take_hosts`: whoever goes over it takes a copy first."""
     outside_token: str = ""
     """The secret of the host `outside`, which has no agent; "" where there is none."""
+    outside_forwards: bool = False
+    """Whether `outside` may ask the machine's resolver."""
     outside_wires: tuple[str, ...] = ()
     """Physical networks that `outside` is on."""
     vlan_ranges: dict[str, tuple[tuple[int, int], ...]] = msgspec.field(

@@ -37,6 +37,7 @@ from .custody import own_tree, own_way, read_own
 from .errors import NamespaceError, StateError
 from .identities import RANGE_LENGTH, acting_as, free_range, give_hosts
 from .namespaces import user_id_maps
+from .outside_services import records
 from .topology import OUTSIDE, PROVIDER_BRIDGE, Host, Topology
 
 FORMAT = 1
@@ -151,6 +152,11 @@ class State(msgspec.Struct, frozen=True):
     @property
     def outside_settings(self) -> Path:
         return self.host(OUTSIDE) / "outside.json"
+
+    @property
+    def outside_services(self) -> Path:
+        """What the dnsmasq of `outside` reads, and what it leased."""
+        return self.host(OUTSIDE) / "services"
 
     def log(self, process: str) -> Path:
         return self.logs / f"{process}.log"
@@ -284,6 +290,7 @@ def write_settings(state: State, cloud: Cloud, topology: Topology, virt_type: Li
             for host in topology.agents
         },
         "outside_token": cloud.tokens[OUTSIDE],
+        "outside_forwards": topology.outside.forward,
         "outside_wires": sorted(outside.physical_interfaces) if outside is not None else [],
         "admin_password": cloud.admin_password,
         "demo_password": cloud.demo_password,
@@ -312,7 +319,15 @@ def write_settings(state: State, cloud: Cloud, topology: Topology, virt_type: Li
     if cloud.host_ids is not None:
         give_hosts(state.folder / "hosts", [host.name for host in topology.hosts], cloud.host_ids)
     if outside is not None:
-        told = OutsideSettings(str(state.api_socket), cloud.tokens[OUTSIDE], outside.physical_interfaces)
+        served = topology.outside
+        told = OutsideSettings(
+            str(state.api_socket),
+            cloud.tokens[OUTSIDE],
+            outside.physical_interfaces,
+            str(state.outside_services) if served.is_served else "",
+            records(served, topology.external, topology.hosts),
+            served.forward,
+        )
         folder = state.host(OUTSIDE)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write_as(cloud.host_ids, folder, {state.outside_settings.name: _pretty(told)})

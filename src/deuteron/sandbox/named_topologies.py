@@ -31,7 +31,7 @@ _FEWEST, _USUAL = 1, 2
 
 _SEED_E = """\
 # A control host, a network host and compute hosts. eth1 carries tunnels, eth2 is the provider network; the host outside
-# is the router between it and the world.
+# is the router between it and the world, with DNS and DHCP.
 [groups]
 control = ["rdo-control"]
 network = ["rdo-neutron"]
@@ -54,6 +54,11 @@ gateway = "192.168.111.254"
 pool = ["192.168.111.20", "192.168.111.99"]
 create_network = false
 routed = true
+
+[outside]
+dns = true
+forward = true
+dhcp = ["192.168.111.100", "192.168.111.199"]
 
 [hosts.rdo-control]
 tunnel_ip = "192.168.50.20"

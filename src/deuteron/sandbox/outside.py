@@ -5,7 +5,8 @@
     eth2.1003    …                    the same on the trunk
 
 It asks the API once in a second, over the socket that agents use, with a token that opens nothing else, and makes its
-devices so.
+devices so. Where the topology has `outside` serve names and addresses, it writes what its dnsmasq reads
+(`outside_names`), and asks in its place what the machine's resolver is to answer (`outside_relay`).
 
 A VLAN's device is a tap of this process, which adds and removes the tags: not every kernel has VLAN devices (8021q),
 and another Open vSwitch for a few pings would cost every cloud 30 MB.
@@ -36,10 +37,12 @@ import msgspec
 
 from deuteron.model.outside import ExternalNetwork, OutsideSettings
 
+from .outside_line import external_networks, neighbourhood
+from .outside_names import Scribe
+from .outside_relay import Relay
 from .processes import SYSTEM_PATH
 
 _PERIOD_S = 1.0
-_TIMEOUT_S = 10.0
 _LONGEST_NAME = 15
 _LONGEST_FRAME = 65536
 _MOST_FRAMES = 64
@@ -173,43 +176,24 @@ class Follower:
         return lines
 
 
-class _Line(http.client.HTTPConnection):
-    """A connection to the API's socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("outside", timeout=_TIMEOUT_S)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(_TIMEOUT_S)
-        self.sock.connect(self._path)
-
-
-def ask(settings: OutsideSettings) -> list[ExternalNetwork]:
-    """The external networks as they are now. Raises: OSError, http.client.HTTPException, msgspec.DecodeError."""
-    line = _Line(settings.api_socket)
-    try:
-        line.request("GET", "/internal/external-networks", headers={"Authorization": f"Bearer {settings.token}"})
-        answer = line.getresponse()
-        body = answer.read()
-        if answer.status != 200:
-            raise http.client.HTTPException(f"the API answers {answer.status}")
-        return msgspec.json.decode(body, type=list[ExternalNetwork])
-    finally:
-        line.close()
-
-
 def main() -> None:
     """`python -m deuteron.sandbox.outside SETTINGS`. Never returns."""
     settings = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=OutsideSettings)
     wires = Wires()
     wires.start()
     follower = Follower(settings, wires)
+    scribe = None
+    if settings.services:
+        scribe = Scribe(settings)
+        scribe.begin()
+        if settings.forwards:
+            Relay(settings).start()
     complaint = ""
     while True:
         try:
-            lines = follower.follow(ask(settings))
+            lines = follower.follow(external_networks(settings))
+            if scribe is not None:
+                scribe.follow(neighbourhood(settings))
             if lines:
                 print(
                     f'level=info event="external networks followed" commands={json.dumps("; ".join(lines))}', flush=True

@@ -4,7 +4,7 @@
     on every host              ovsdb-server -> ovs-setup (once) -> ovs-vswitchd -> agent
     on compute hosts           libvirtd
     on the host of [appliance] appliance
-    on the host outside        outside-gateways
+    on the host outside        outside-gateways -> outside-dnsmasq, where the topology has it serve DNS or DHCP
 
 An agent waits for its switch, so that its first look at the host is not an error; everything else
 finds its peers by itself.
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from .children import ChildSpec
 from .cloud import Cloud, State
+from .outside_services import NAMES, PROCESS, arguments
 from .topology import OUTSIDE, Host
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -52,8 +53,7 @@ def api_process(state: State, python: str, source: Path) -> ChildSpec:
 def host_processes(host: Host, cloud: Cloud, state: State, python: str, source: Path) -> tuple[ChildSpec, ...]:
     """The processes of one host of a sandbox, in the order of their start; none for a host without a role."""
     if host.name == OUTSIDE:
-        argv = (python, "-m", "deuteron.sandbox.outside", str(state.outside_settings))
-        return (ChildSpec("outside-gateways", host.name, argv, environment(state.host(host.name), source)),)
+        return _outside(host, state, python, source)
     if not host.roles:
         return ()
     env = environment(state.host(host.name), source)
@@ -117,6 +117,20 @@ def host_processes(host: Host, cloud: Cloud, state: State, python: str, source: 
         processes.append(child("appliance", python, "-m", "deuteron.appliance", *told))
     processes.append(_agent(host, state, env, python, after=(f"{host.name}-ovs-vswitchd",)))
     return tuple(processes)
+
+
+def _outside(host: Host, state: State, python: str, source: Path) -> tuple[ChildSpec, ...]:
+    argv = (python, "-m", "deuteron.sandbox.outside", str(state.outside_settings))
+    env = environment(state.host(host.name), source)
+    gateways = "outside-gateways"
+    if host.serves is None:
+        return (ChildSpec(gateways, host.name, argv, env),)
+    folder = str(state.outside_services)
+    serve = arguments(*host.serves, host.interfaces.neutron_external_interface, folder)
+    return (
+        ChildSpec(gateways, host.name, argv, env, ready=(f"{folder}/{NAMES}",)),
+        ChildSpec(f"{host.name}-{PROCESS}", host.name, serve, env, after=(gateways,)),
+    )
 
 
 def simulated_agent(host: Host, state: State, python: str, source: Path) -> ChildSpec:

@@ -69,6 +69,22 @@ class External(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"{self.gateway}/{ipaddress.ip_network(self.cidr).prefixlen}"
 
 
+class Outside(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the host `outside` serves on the external network; see `outside_services`."""
+
+    dns: bool = False
+    domain: str = "openstacklocal"
+    """Of the names that it makes; Neutron's default."""
+    forward: bool = False
+    """Whether what is not its own is asked of the machine's resolver."""
+    dhcp: tuple[str, str] | None = None
+    """The first and the last address that it leases; None: it leases none."""
+
+    @property
+    def is_served(self) -> bool:
+        return self.dns or self.dhcp is not None
+
+
 class Networks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where hosts get their management and tunnel addresses from."""
 
@@ -97,6 +113,8 @@ class Host(msgspec.Struct, frozen=True):
     volume_backends: tuple[BackendSettings, ...] = ()
     appliance: Appliance | None = None
     links: Links = Links()
+    serves: tuple[Outside, External] | None = None
+    """Of `outside`, where it serves: what, and on which network."""
 
     @property
     def roles(self) -> tuple[AgentRole, ...]:
@@ -142,6 +160,7 @@ class Topology(msgspec.Struct, frozen=True):
     physical_networks: PhysicalNetworks
     mechanism_drivers: tuple[str, ...] = (MECHANISM,)
     tunnel_types: tuple[TunnelType, ...] = TUNNEL_TYPES
+    outside: Outside = Outside()
 
     def host(self, name: str) -> Host | None:
         return next((host for host in self.hosts if host.name == name), None)

@@ -40,6 +40,12 @@ The file is TOML and speaks Kolla's inventory: five groups and the roles of a ho
     create_network = true                   # a new cloud begins with it as the network `public`
     routed = false                          # whether `outside` forwards from one external network to another
 
+    [outside]                   # what the host `outside` serves there; nothing unless it is said
+    dns = true                              # names of the cloud, at the gateway's address
+    domain = "openstacklocal"               # of the names that it makes
+    forward = false                         # whether other names are asked of this machine's resolver
+    dhcp = ["172.24.4.251", "172.24.4.254"] # the range that it leases, beside the pool
+
     [volume.backends.fast]      # what keeps volumes; without such a table there is one of driver "file", called so
     driver = "file"
     volume_backend_name = "fast"            # what volume types ask for; its own name, where nothing is said
@@ -85,8 +91,20 @@ from .lines import line_about
 from .link_properties import Links, links_of_host
 from .mechanisms import mechanisms_of
 from .named_topologies import ALL_IN_ONE
+from .outside_services import checked_outside
 from .promises import Bandwidths, PacketRates, bandwidths, packet_rates
-from .topology import GROUPS, OUTSIDE, PROVIDER_BRIDGE, External, Host, Interfaces, Networks, PhysicalNetworks, Topology
+from .topology import (
+    GROUPS,
+    OUTSIDE,
+    PROVIDER_BRIDGE,
+    External,
+    Host,
+    Interfaces,
+    Networks,
+    Outside,
+    PhysicalNetworks,
+    Topology,
+)
 from .topology_addresses import checked_external, nth, refuse_doubled_addresses, refuse_stray_address
 
 _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
@@ -117,6 +135,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     physical_networks: PhysicalNetworks = PhysicalNetworks()
     networks: Networks = Networks()
     external: External = External()
+    outside: Outside = Outside()
     bandwidths: Bandwidths = Bandwidths()
     packet_rates: PacketRates = PacketRates()
     links: Links = Links()
@@ -165,6 +184,9 @@ def _parsed(text: str, source: str) -> Topology:
         for number, name in enumerate(names)
     )
     refuse_doubled_addresses(hosts, source)
+    outside = checked_outside(file.outside, external, hosts, source)
+    if outside.is_served:
+        hosts = (*hosts[:-1], msgspec.structs.replace(hosts[-1], serves=(outside, external)))
     return Topology(
         hosts=hosts,
         external=external,
@@ -172,6 +194,7 @@ def _parsed(text: str, source: str) -> Topology:
         physical_networks=file.physical_networks,
         mechanism_drivers=file.mechanism_drivers,
         tunnel_types=tuple(dict.fromkeys(file.tunnel_types)),
+        outside=outside,
     )
 
 
@@ -310,6 +333,7 @@ def _accepted(complaint: str) -> str:
         "$.physical_networks": PhysicalNetworks.__struct_fields__,
         "$.networks": Networks.__struct_fields__,
         "$.external": External.__struct_fields__,
+        "$.outside": Outside.__struct_fields__,
         "$.bandwidths": Bandwidths.__struct_fields__,
         "$.packet_rates": PacketRates.__struct_fields__,
         "$.links": Links.__struct_fields__,
@@ -320,7 +344,7 @@ def _accepted(complaint: str) -> str:
     found = next((names for path, names in keys.items() if path in complaint), None)
     if found is None:
         return (
-            "known tables are groups, interfaces, physical_networks, networks, external, bandwidths, packet_rates, "
-            "links, volume.backends.NAME, appliance and hosts.NAME"
+            "known tables are groups, interfaces, physical_networks, networks, external, outside, bandwidths, "
+            "packet_rates, links, volume.backends.NAME, appliance and hosts.NAME"
         )
     return f"known here are {', '.join(found)}"

@@ -3,7 +3,8 @@ is on config drives; to the cloud's owner, how a host differs from what it shoul
 carried out what is wanted of it, and what that is (`deuteron trace`).
 
 Every request carries a host's token, as the WebSocket does. Agents have their own; the owner reads it in `cloud.json`.
-The token of the host `outside`, which has no agent, opens the list of external networks and nothing else.
+The token of the host `outside`, which has no agent, opens the list of external networks, what names and addresses there
+are about, and this machine's resolver where the topology says so, and nothing else.
 A host is told what it needs for what runs on it and nothing else: the images of its own servers and volumes, its
 servers' config drives, the disks of servers that come to it, and the metadata of guests behind its own routers and DHCP
 servers. It gives the images that are to be made of its servers and volumes, and the disks of servers that leave it. Of
@@ -59,6 +60,8 @@ class SERVICE:  # the name `main` looks for
             Route("POST", "/metadata/{rest...}", metadata.take_password, Mode.WRITE, auth=False),
             Route("GET", "/servers/{id}/config-drive", config_drive.answer, auth=False),
             Route("GET", external.PATH, external.answer, auth=False),
+            Route("GET", external.NEIGHBOURHOOD, external.neighbours, auth=False),
+            Route("POST", external.RESOLVE, external.resolve, Mode.ASYNC, auth=False),
             Route("GET", "/hosts/{host}/diff", _difference, Mode.ASYNC, auth=False),
             Route("GET", "/hosts/{host}/wiring", _wiring, Mode.ASYNC, auth=False),
             Route("GET", "/hosts/{host}/intent", _intent, Mode.ASYNC, auth=False),
@@ -68,7 +71,7 @@ class SERVICE:  # the name `main` looks for
     def prepare(self, call: Call) -> None:
         """Only hosts of the cloud are answered. Raises: Unauthorized."""
         said = call.headers.get("authorization", "")
-        if call.path == external.PATH:
+        if external.is_of_outside(call.path):
             is_known = authorized(said.encode("latin-1", "replace"), call.settings.outside_token)
         else:
             is_known = host_of(call.settings, said) is not None
