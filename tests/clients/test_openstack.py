@@ -31,6 +31,12 @@ from tests.clouds import running
 
 FILES = sorted(Path(__file__).parent.glob("openstack-*.yaml"))
 EVENTUALLY_S = 30.0
+_STORES = """
+[image.stores.fast]
+[image.stores.slow]
+filesystem_store_datadir = "slow"
+store_description = "spinning"
+"""
 
 
 @dataclass(frozen=True)
@@ -42,8 +48,11 @@ class Done:
 
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[Path]:
-    """The folder of a running cloud that simulates its hosts."""
+    """The folder of a running cloud that simulates its hosts, and has two stores of images."""
     with running("--dataplane", "none") as made:
+        made.run("down")
+        (made.state / "api" / "operator.toml").write_text(_STORES)
+        made.run("up")
         yield made.state
 
 

@@ -643,6 +643,7 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ("POST", _G + "/images/{id}/import"): [
         {"method": {"name": "glance-direct"}, "all_stores": False, "all_stores_must_succeed": True},
         {"method": {"name": "web-download", "uri": "http://127.0.0.1/disk"}},
+        {"method": {"name": "copy-image"}, "stores": ["slow"], "all_stores_must_succeed": False},
     ],
     ("POST", _G + "/tasks"): [
         {

@@ -26,7 +26,7 @@ from deuteron.api.call import Service
 from deuteron.api.main import build
 from deuteron.api.parts import Parts
 from deuteron.model import intent
-from deuteron.model.settings import HostEntry, Settings
+from deuteron.model.settings import HostEntry, ImageOptions, ImageStore, Operator, Settings
 from deuteron.store.database import Database
 from deuteron.store.tables import metadata
 from tests.stores import address_of
@@ -171,6 +171,9 @@ class World:
 _GROW_BY_THEMSELVES = frozenset({"changes", "hosts"})
 
 
+_STORES = {"fast": ImageStore(), "slow": ImageStore(filesystem_store_datadir="slow")}
+
+
 @asynccontextmanager
 async def world(state: Path, store: Database | None = None, *, alone: bool = False) -> AsyncIterator[World]:
     """A cloud with one agent and one object of every kind, over the store, or over a new one.
@@ -185,6 +188,7 @@ async def world(state: Path, store: Database | None = None, *, alone: bool = Fal
         demo_password="demo-secret",
         database=address_of(state),
         hosts={HOST: HostEntry(token="token", tunnel_ip="10.0.1.1", bridge_mappings={"physnet1": "br-eth2"})},
+        operator=Operator(image=ImageOptions(stores=_STORES)),
     )
     cloud, app = build(settings, store)
     cloud.hub.start(asyncio.get_running_loop())

@@ -502,6 +502,8 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
     yield Attack("PUT", f"{base}/file", b"mine", image)
     yield Attack("PUT", f"{base}/stage", b"mine", image)
     yield Attack("POST", f"{base}/import", {"method": {"name": "glance-direct"}}, image)
+    yield Attack("POST", f"{base}/import", {"method": {"name": "copy-image"}, "all_stores": True}, image)
+    yield Attack("DELETE", "/image/v2/stores/{store_id}/{id}", at={**image, "store_id": "fast"})
     yield Attack("GET", f"{base}/tasks", at=image)
     yield Attack("PUT", f"{base}/tags/{{tag}}", at=image)
     yield Attack("GET", f"{base}/members", at=image)

@@ -36,6 +36,8 @@ MAX_PROPERTIES = 128
 MAX_TAGS = 128
 MAX_PROPERTY_LENGTH = 65535
 """Source: glance/db/sqlalchemy/models.py, a TEXT column of MySQL."""
+MAX_STORES = 64
+"""That one import is to."""
 MAX_CHANGES = 512
 """Operations of one JSON patch: every property and every tag that an image may have, twice."""
 
@@ -152,6 +154,11 @@ IMAGE: Resource[ImageRow] = Resource(
             "is_inspected",
             Boolean(),
             "Whether the data are a plain disk, kernel or RAM disk that passed inspection: only those may be booted.",
+        ),
+        Attribute(
+            "folders",
+            Text(nullable=True),
+            "Folders of the stores that have the data, by commas, the first of them first; nothing is `images/`.",
         ),
     ),
     indexes=(("owner",), ("visibility",)),

@@ -33,6 +33,7 @@ class ImageRow(TypedDict):
     properties: ReadOnly[Mapping[str, str]]
     sha256: ReadOnly[str | None]
     is_inspected: ReadOnly[bool]
+    folders: ReadOnly[str | None]
 
 
 class TaskRow(TypedDict):

@@ -25,6 +25,20 @@ class ImportFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allowed_ports: tuple[Annotated[int, msgspec.Meta(ge=1, le=65535)], ...] = (80, 443)
 
 
+_STORE: Final = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}\Z"
+"""No comma is in it, for lists of stores are written with these; it is no path."""
+
+
+class ImageStore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A place for the data of images; Glance's options of the same names."""
+
+    filesystem_store_datadir: Annotated[str, msgspec.Meta(pattern=rf"^\Z|{_STORE}")] = ""
+    """A folder of `image-stores/` in the API's folder; "" is `images/` there, where a cloud without stores has all."""
+    store_description: Annotated[str, msgspec.Meta(max_length=255)] = ""
+    weight: int = 0
+    """Data are read from the heaviest of the stores that have them."""
+
+
 class ImageOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Limits are for each project that owns images."""
 
@@ -37,10 +51,29 @@ class ImageOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """MiB of data. It is looked at before an upload: the last one may go beyond, as with Glance."""
     image_stage_total: int = 100 * 1024
     """MiB of data that are staged, and not imported yet."""
-    enabled_import_methods: tuple[Literal["glance-direct", "web-download"], ...] = ("glance-direct", "web-download")
+    enabled_import_methods: tuple[Literal["glance-direct", "web-download", "copy-image"], ...] = (
+        "glance-direct", "web-download", "copy-image",
+    )  # fmt: skip
+    """`copy-image` is offered where there are stores."""
+    stores: dict[Annotated[str, msgspec.Meta(pattern=_STORE)], ImageStore] = {}
+    """By their names, in the order in which they are shown. Without any, the API says that it knows of none."""
+    default_backend: str = ""
+    """The store that data go to when none is named; "" is the one whose folder is `images/`."""
     import_filtering_opts: ImportFilter = ImportFilter()
     web_download_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 3600.0
     """For the whole of a download."""
+
+    def __post_init__(self) -> None:
+        """Raises: ValueError for stores of which none, or more than one, has the folder `images/`, and the like."""
+        folders = [store.filesystem_store_datadir for store in self.stores.values()]
+        if self.stores and folders.count("") != 1:
+            raise ValueError("one of the stores of images has no filesystem_store_datadir, and only one")
+        if len(set(folders)) != len(folders):
+            raise ValueError("two stores of images have the same filesystem_store_datadir")
+        if any(name.startswith("os_glance_") for name in self.stores):
+            raise ValueError("no store of images may have a name that begins with os_glance_")
+        if self.default_backend and self.default_backend not in self.stores:
+            raise ValueError(f"default_backend is no store of images: {self.default_backend}")
 
 
 class IdentityOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

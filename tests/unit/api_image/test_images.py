@@ -82,7 +82,7 @@ def test_an_image_from_creation_to_deletion(kit: Kit, demo: Kit) -> None:
     assert (got.headers["content-md5"], got.headers["content-length"]) == (shown["checksum"], str(len(data)))
     assert upload(demo, image["id"], b"again").status == 409
     with kit.cloud.database.read() as tx:
-        where, size, digest = open_image(kit.cloud.settings, tx, image["id"])
+        (where,), size, digest = open_image(kit.cloud.settings, tx, image["id"])
     assert (where.read_bytes(), size, digest) == (data, len(data), hashlib.sha256(data).hexdigest())
     assert demo.request("DELETE", path).status == 204
     assert demo.request("GET", path).status == 404

@@ -19,7 +19,6 @@ _WRITE = ("/associate", "/disassociate", "/disassociate_all")
 """Cinder lets these be asked for with GET, and writes."""
 READS = [line for line in TABLE if line.startswith("GET ") and not line.endswith(_WRITE)]
 _NEVER_THERE = (
-    "/image/v2/info/stores",
     "/network/v2.0/auto-allocated-topology/{project}",
     "/compute/v2.1/servers/{server}/diagnostics",
     "/compute/v2.1/os-console-auth-tokens/{key}",
@@ -32,7 +31,7 @@ _NEVER_THERE = (
     "/volume/v3/clusters/{key}",
     "/volume/v3/types/{volume_type}/encryption/{key}",
 )
-"""There is one store of images, and Glance says so with 404; no default pool to make a topology of; no host that runs
+"""There is no default pool to make a topology of; no host that runs
 the server, or says what its back end has; no cluster, no encryption, no share of files, and no token of a console."""
 MAKE_FIRST = {
     f"GET {service.prefix}{_shape(route.path)}"

@@ -27,7 +27,7 @@ from deuteron.api.main import build
 from deuteron.api.parts import Parts
 from deuteron.model.caller import Caller
 from deuteron.model.intent import Hello
-from deuteron.model.settings import HostEntry, Settings
+from deuteron.model.settings import HostEntry, ImageOptions, ImageStore, Operator, Settings
 from deuteron.model.volume import VOLUME
 from deuteron.rules.compute import block_devices, migrations
 from deuteron.rules.hosts import registry
@@ -462,7 +462,10 @@ def _image() -> Iterator[tuple[str, Line]]:
     for name in ("property", "properties"):
         yield f"GET {v2}/schemas/metadefs/{name}", Line(None)
     yield f"GET {v2}/info/import", Line(None)
-    yield f"GET {v2}/info/stores", Line(None, refused=(403,))
+    yield f"GET {v2}/info/stores", Line(None)
+    yield f"GET {v2}/info/stores/detail", Line("stores_info_detail")
+    # The image has no data yet: who may is told so.
+    yield f"DELETE {v2}/stores/{{image_store}}/{{image}}", Line("delete_image_location")
     yield f"GET {v2}/info/usage", Line(None)
     yield f"GET {v2}/tasks", Line("tasks_api_access")
     task = {"import_from": "http://127.0.0.1/", "import_from_format": "raw", "image_properties": made}
@@ -1054,6 +1057,7 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     """A domain with a project, and one object of every kind in it; and the ids of the global roles."""
     v3 = "/identity/v3"
     ids: dict[str, str] = {"tag": "t", "key": "k", "property": "colour", "image_member": "6" * 32,
+                           "image_store": "one",
                            "extension": "router", "compute_extension": "os-flavor-access"}  # fmt: skip
     roles = {role["name"]: role["id"] for role in admin.ask("GET", f"{v3}/roles").json["roles"]}
     ids["member"] = roles["member"]
@@ -1347,7 +1351,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("cloud")
     settings = Settings(
         state_dir=str(folder), port=5000, socket=str(folder / "s"), admin_password="secret", demo_password="secret",
-        hosts={"aio": HostEntry(token="t")},
+        hosts={"aio": HostEntry(token="t")}, operator=Operator(image=ImageOptions(stores={"one": ImageStore()})),
     )  # fmt: skip
     cloud, app = build(settings)
     host = Hello(

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import BinaryIO, Final
 
 import msgspec
@@ -31,6 +30,7 @@ from deuteron.model.intent import Difference, Wiring
 from deuteron.rules.compute import cached_images
 from deuteron.rules.compute.residents import uses_image
 from deuteron.rules.image.data import open_image
+from deuteron.rules.image.stores import open_first
 from deuteron.rules.volume import images
 from deuteron.store.database import Tx
 
@@ -91,8 +91,11 @@ async def _image(call: Call) -> Reply:
             asked = (uses_image, images.uses_image, cached_images.is_wanted)
             if not any(uses(tx, host, call.params["id"]) for uses in asked):
                 raise NotFound(f"nothing of host {host} uses image {call.params['id']}")
-            path, size, sha256 = open_image(call.settings, tx, call.params["id"])
-        return _opened(path, call.params["id"]), size, sha256
+            paths, size, sha256 = open_image(call.settings, tx, call.params["id"])
+        opened = open_first(paths, size)
+        if opened is None:
+            raise NotFound(f"the data of image {call.params['id']} are not there")
+        return opened, size, sha256
 
     file, size, sha256 = await asyncio.to_thread(find)
     headers = {"content-length": str(size), "x-image-sha256": sha256}
@@ -157,13 +160,6 @@ def _own_host(call: Call) -> str:
     if entry is None or not authorized(given, entry.token):
         raise Unauthorized(f"the request does not carry the token of host {host}")
     return host
-
-
-def _opened(path: Path, image_id: str) -> BinaryIO:
-    try:
-        return path.open("rb")
-    except FileNotFoundError:
-        raise NotFound(f"the data of image {image_id} are not there") from None
 
 
 async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:

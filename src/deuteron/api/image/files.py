@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.image import sink
+from deuteron.api.image import sink, stores
 from deuteron.api.image.policies import require, target
 from deuteron.model.codecs import whole_number
 from deuteron.model.errors import BeyondEnd, Forbidden, NotFound, Unsupported
@@ -23,20 +23,21 @@ from deuteron.rules.image import data
 from deuteron.rules.image.data import Declared, Received
 from deuteron.rules.image.images import find_visible, remove
 from deuteron.rules.image.inspect import Inspection
+from deuteron.rules.image.stores import WITH_DATA, open_first, readable
 from deuteron.store.database import Tx
 
 T = TypeVar("T")
 
 
 async def upload(call: Call) -> Reply:
-    """PUT /v2/images/{id}/file.
+    """PUT /v2/images/{id}/file, to the store that a header names, or to the default one.
 
     Raises: Unsupported, NotFound, Forbidden, Conflict, BadRequest; TooLarge when the disk is full; Gone when the
     image is deleted meanwhile.
     """
     refuse_other_type(call)
-    image_id = call.params["id"]
-    await take(call, await write(call, lambda tx: _begin(call, tx, image_id)))
+    image_id, folder = call.params["id"], stores.folder_of_upload(call)
+    await take(call, await write(call, lambda tx: _begin(call, tx, image_id, folder)))
     return Reply(204)
 
 
@@ -45,13 +46,14 @@ async def take(call: Call, declared: Declared, also: Callable[[Tx], None] = lamb
 
     Raises: BadRequest; TooLarge when the disk is full; Gone when the image is deleted meanwhile.
     """
-    temporary = data.new_upload(call.settings, declared.id)
+    temporary = data.new_upload(call.settings, declared.id, declared.folder)
     is_done = False
     store = call.store
     try:
         received = await sink.receive(call, temporary)
         result = await asyncio.to_thread(sink.settle, temporary, declared, call.settings.operator.image)
-        await asyncio.to_thread(sink.rename, temporary, data.path_of(call.settings, declared.id))
+        final = data.path_of(call.settings, declared.id, declared.folder)
+        await asyncio.to_thread(sink.rename, temporary, final)
         # Shielded: once it is queued it happens, even if this task is cancelled.
         await asyncio.shield(
             asyncio.wrap_future(store.submit(lambda tx: _finish(tx, declared, received, result, also)))
@@ -63,7 +65,7 @@ async def take(call: Call, declared: Declared, also: Callable[[Tx], None] = lamb
         if not is_done:
             # Also when this task is cancelled. Queued behind `finish`, if that was reached.
             temporary.unlink(missing_ok=True)
-            given_back = store.submit(lambda tx: data.give_back(tx, call.settings, declared.id))
+            given_back = store.submit(lambda tx: data.give_back(tx, call.settings, declared))
             await asyncio.shield(asyncio.wrap_future(given_back))
 
 
@@ -75,7 +77,10 @@ def _finish(
 
 
 async def download(call: Call) -> Reply:
-    """GET /v2/images/{id}/file: 204 while there are no data; one range of bytes if asked for."""
+    """GET /v2/images/{id}/file: 204 while there are no data; one range of bytes if asked for.
+
+    `prefer` names stores to read from before others.
+    """
 
     def prepare() -> tuple[ImageRow, BinaryIO] | None:
         with call.store.read() as tx:
@@ -83,14 +88,19 @@ async def download(call: Call) -> Reply:
             require(call, "download_image", target(call.caller, row))
             if row["status"] == "deactivated" and not call.caller.is_admin:
                 raise Forbidden("The requested image has been deactivated. Image data download is forbidden.")
-            if row["status"] not in data.WITH_DATA:
+            names = [name.strip() for name in dict(call.query).get("prefer", "").split(",")]
+            preferred = [name for name in names if name]
+            if preferred:
+                require(call, "download_from_store", target(call.caller, row))
+            chosen = stores.chosen(call, preferred)
+            if row["status"] not in WITH_DATA:
                 return None
-        try:
-            return row, data.path_of(call.settings, row["id"]).open("rb")
-        except FileNotFoundError:
-            if row["size"] == 0:
-                return None
-            raise NotFound(f"Image data of {row['id']} could not be found") from None
+        file = open_first(readable(call.settings, row, chosen), row["size"] or 0)
+        if file is not None:
+            return row, file
+        if row["size"] == 0:
+            return None
+        raise NotFound(f"Image data of {row['id']} could not be found")
 
     found = await asyncio.to_thread(prepare)
     if found is None:
@@ -135,13 +145,13 @@ def _remove(call: Call, tx: Tx, image_id: str) -> tuple[Path, ...]:
     row = find_visible(tx, call.caller, image_id)
     require(call, "delete_image", target(call.caller, row))
     remove(tx, row)
-    return data.path_of(call.settings, row["id"]), data.staged_path(call.settings, row["id"])
+    return *data.copies_of(call.settings, row["id"]), data.staged_path(call.settings, row["id"])
 
 
-def _begin(call: Call, tx: Tx, image_id: str) -> Declared:
+def _begin(call: Call, tx: Tx, image_id: str, folder: str | None) -> Declared:
     row = find_visible(tx, call.caller, image_id)
     require(call, "upload_image", target(call.caller, row))
-    return data.begin(tx, call.settings.operator.image, row)
+    return data.begin(tx, call.settings.operator.image, row, folder)
 
 
 def _range(text: str | None, size: int) -> tuple[int, int] | None:

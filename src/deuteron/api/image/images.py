@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.image import patches
+from deuteron.api.image import patches, stores
 from deuteron.api.image.policies import require, target
 from deuteron.api.image.queries import read_query
 from deuteron.api.links import page_from
@@ -21,6 +21,7 @@ from deuteron.model.errors import BadRequest
 from deuteron.model.image import IMAGE
 from deuteron.model.image_rows import ImageRow
 from deuteron.rules.image import attributes, changes, images, listing
+from deuteron.rules.image.stores import names_of
 from deuteron.store.database import Tx
 
 
@@ -30,7 +31,7 @@ def list_images(call: Call, tx: Tx) -> Reply:
     page = listing.images_page(tx, call.caller, read_query(call))
     query = [(key, value) for key, value in call.query if key != "marker"]
     body: dict[str, Any] = {
-        "images": [_shown(row) for row in page.rows],
+        "images": [_shown(call, row) for row in page.rows],
         "first": "/v2/images" + (f"?{urlencode(query)}" if query else ""),
         "schema": "/v2/schemas/images",
     }
@@ -40,7 +41,7 @@ def list_images(call: Call, tx: Tx) -> Reply:
 
 
 def show_image(call: Call, tx: Tx) -> Reply:
-    return Reply(200, _shown(_find(call, tx, "get_image")))
+    return Reply(200, _shown(call, _find(call, tx, "get_image")))
 
 
 def create_image(call: Call, tx: Tx) -> Reply:
@@ -49,10 +50,13 @@ def create_image(call: Call, tx: Tx) -> Reply:
         raise BadRequest("The request body is not a JSON object")
     row = make_image(call, tx, body)
     headers = {"Location": f"{call.base_url}/image/v2/images/{row['id']}"}
-    methods = ",".join(call.settings.operator.image.enabled_import_methods)
+    methods = ",".join(stores.methods(call))
     if methods:
         headers["OpenStack-image-import-methods"] = methods
-    return Reply(201, _shown(row), headers)
+    options = call.settings.operator.image
+    if options.stores:
+        headers["OpenStack-image-store-ids"] = ",".join(options.stores)
+    return Reply(201, _shown(call, row), headers)
 
 
 def make_image(call: Call, tx: Tx, body: Mapping[str, Any]) -> ImageRow:
@@ -74,7 +78,7 @@ def patch_image(call: Call, tx: Tx) -> Reply:
     values, properties = changes.apply(row, wanted, is_admin=call.caller.is_admin)
     if "visibility" in values and values["visibility"] != row["visibility"]:
         _require_visibility(call, values["visibility"], target(call.caller, row))
-    return Reply(200, _shown(images.change(tx, row, {**values, "properties": properties})))
+    return Reply(200, _shown(call, images.change(tx, row, {**values, "properties": properties})))
 
 
 def deactivate(call: Call, tx: Tx) -> Reply:
@@ -111,7 +115,7 @@ def _require_visibility(call: Call, visibility: str, about: dict[str, Any]) -> N
         require(call, "communitize_image", about)
 
 
-def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
+def _shown(call: Call, row: Mapping[str, Any]) -> dict[str, Any]:
     """The image as answers show it: attributes and properties in one object."""
     properties = row["properties"]
     # A row of a list has its nested values as text.
@@ -124,4 +128,7 @@ def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
     shown["self"] = f"/v2/images/{quote(row['id'])}"
     shown["file"] = f"/v2/images/{quote(row['id'])}/file"
     shown["schema"] = "/v2/schemas/image"
+    held = names_of(call.settings.operator.image, row)
+    if held:
+        shown["stores"] = ",".join(held)
     return shown

@@ -1,22 +1,16 @@
-"""What a client asks of the service itself: how data are imported, where they are kept, what a project uses."""
+"""What a client asks of the service itself: how data are imported, what a project uses."""
 
 from __future__ import annotations
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.image import staging
-from deuteron.model.errors import NotFound
+from deuteron.api.image import stores
 from deuteron.rules.image import limits
 from deuteron.store.database import Tx
 
 
 def import_methods(call: Call, tx: Tx) -> Reply:
-    value = {"description": "Import methods available.", "type": "array", "value": list(staging.methods(call))}
+    value = {"description": "Import methods available.", "type": "array", "value": list(stores.methods(call))}
     return Reply(200, {"import-methods": value})
-
-
-def stores(call: Call, tx: Tx) -> Reply:
-    """Raises: NotFound always."""
-    raise NotFound("Multi backend is not supported at this site.")
 
 
 def usage(call: Call, tx: Tx) -> Reply:

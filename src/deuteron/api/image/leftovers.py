@@ -21,4 +21,9 @@ class Leftovers:
         """In the writer's thread, which does not wait for a large file."""
         for change in changes:
             if change.kind == "image" and change.deleted:
-                self._pool.submit(data.path_of(self._settings, change.id).unlink, missing_ok=True)
+                self._pool.submit(_unlink, self._settings, change.id)
+
+
+def _unlink(settings: Settings, image_id: str) -> None:
+    for path in data.copies_of(settings, image_id):
+        path.unlink(missing_ok=True)

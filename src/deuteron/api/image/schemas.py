@@ -24,6 +24,7 @@ def image_schema() -> dict[str, Any]:
         ("self", "An image self url"),
         ("file", "An image file url"),
         ("schema", "An image schema url"),
+        ("stores", "Stores that have the image's data, by commas; only where the operator set stores."),
     ):
         properties[name] = {"type": "string", "readOnly": True, "description": text}
     for name, text in (

@@ -22,12 +22,15 @@ from deuteron.api.image import (
     metadefs,
     schemas,
     staging,
+    stores,
     tasks,
 )
 from deuteron.model.errors import ApiError
 
-_VERSIONS = ("v2.9", "v2.7", "v2.6", "v2.5", "v2.4", "v2.3", "v2.2", "v2.1", "v2.0")
+_VERSIONS: Final = ("v2.9", "v2.7", "v2.6", "v2.5", "v2.4", "v2.3", "v2.2", "v2.1", "v2.0")
 """As Glance without several stores and without a cache; its newest two are not all here, so they are not named."""
+_WITH_STORES: Final = ("v2.15", "v2.13", "v2.12", "v2.11", "v2.10", "v2.9", "v2.8", *_VERSIONS[1:])
+"""As Glance without a cache; its newest is not all here."""
 
 
 class ImageService:
@@ -66,7 +69,9 @@ class ImageService:
             Route("DELETE", image + "/members/{member_id}", members.remove_member, write),
             *(_schema(name, of) for name, of in {**_SCHEMAS, **metadef_schemas.SCHEMAS}.items()),
             Route("GET", "/v2/info/import", info.import_methods),
-            Route("GET", "/v2/info/stores", info.stores),
+            Route("GET", "/v2/info/stores", stores.list_stores),
+            Route("GET", "/v2/info/stores/detail", stores.list_details),
+            Route("DELETE", "/v2/stores/{store_id}/{id}", stores.delete_copy, stream),
             Route("GET", "/v2/info/usage", info.usage),
             Route("GET", "/v2/tasks", tasks.list_tasks),
             Route("POST", "/v2/tasks", tasks.create_task, stream),
@@ -119,7 +124,7 @@ def _versions(call: Call, status: int) -> Reply:
             "status": "CURRENT" if number == 0 else "SUPPORTED",
             "links": [{"rel": "self", "href": f"{call.base_url}/image/v2/"}],
         }
-        for number, id in enumerate(_VERSIONS)
+        for number, id in enumerate(_WITH_STORES if call.settings.operator.image.stores else _VERSIONS)
     ]
     return Reply(status, {"versions": entries})
 

@@ -10,6 +10,7 @@ import errno
 import hashlib
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -121,6 +122,22 @@ def settle(path: Path, declared: Declared, options: ImageOptions) -> Inspection 
             return found if is_accepted_as(found.format, declared.disk_format) else None
     except Refused as error:
         raise Unsupported(f"Image {declared.id} is refused: {error}") from None
+
+
+def copy(source: Path, into: Path, sha256: str, go_on: Callable[[], None]) -> bool:
+    """Write a new file of what another has, durably. False if that is not what it should be.
+
+    `go_on` is asked between two pieces. Raises: OSError, TooLarge; what `go_on` does.
+    """
+    written = Sink(into)
+    try:
+        with source.open("rb") as file:
+            while piece := file.read(CHUNK_BYTES):
+                go_on()
+                written.write(piece)
+        return written.finish().sha256 == sha256
+    finally:
+        written.close()
 
 
 def rename(temporary: Path, final: Path) -> None:

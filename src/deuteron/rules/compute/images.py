@@ -17,7 +17,7 @@ from deuteron.model.image_rows import ImageRow
 from deuteron.model.intent import ImageRef
 from deuteron.rules.compute import hardware, quotas
 from deuteron.rules.image import images as image_rules
-from deuteron.rules.image.data import WITH_DATA
+from deuteron.rules.image.stores import WITH_DATA
 from deuteron.store.database import Tx
 
 GIB = 1024**3

@@ -30,6 +30,7 @@ from deuteron.rules.compute.states import require_state
 from deuteron.rules.image import attributes, data, members
 from deuteron.rules.image import images as image_rules
 from deuteron.rules.image.data import Declared
+from deuteron.rules.image.stores import WITH_DATA
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
 
@@ -111,7 +112,7 @@ def begin(tx: Tx, settings: Settings, host: str, image_id: str) -> Declared | No
     except NotFound:
         _end(tx, row, "the image was deleted")
         return None
-    if image["status"] in data.WITH_DATA:
+    if image["status"] in WITH_DATA:
         _end(tx, row, None)
         return None
     properties = {

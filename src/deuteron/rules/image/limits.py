@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, func, select
 from deuteron.model.errors import TooLarge
 from deuteron.model.settings import ImageOptions
 from deuteron.rules.identity.limits import limits_of
+from deuteron.rules.image import stores
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.image_tables import images
@@ -60,8 +61,8 @@ def check_size(tx: Tx, options: ImageOptions, owner: str | None, size: int) -> N
 
 
 def size_total(tx: Tx, owner: str | None) -> int:
-    """Bytes of data of the project's images; those that are staged are none yet."""
-    return _bytes(tx, owner, images.c.status.not_in(_STAGED))
+    """Bytes of data of the project's images, in each store that has them; those that are staged are none yet."""
+    return _bytes(tx, owner, images.c.status.not_in(_STAGED), images.c.size * stores.copies())
 
 
 def room(tx: Tx, options: ImageOptions, owner: str | None) -> int:
@@ -101,8 +102,10 @@ def _staged(tx: Tx, owner: str | None) -> int:
     return _bytes(tx, owner, images.c.status.in_(_STAGED))
 
 
-def _bytes(tx: Tx, owner: str | None, condition: ColumnElement[bool]) -> int:
-    return int(tx.scalar(select(func.sum(images.c.size)).where(images.c.owner == owner, condition)) or 0)
+def _bytes(
+    tx: Tx, owner: str | None, condition: ColumnElement[bool], of_one: ColumnElement[int] = images.c.size
+) -> int:
+    return int(tx.scalar(select(func.sum(of_one)).where(images.c.owner == owner, condition)) or 0)
 
 
 def _refuse_beyond(owner: str | None, name: str, limit: int, used: int, more: int) -> None:

@@ -40,7 +40,7 @@ _NUMBERS: Final = ("min_disk", "min_ram", "size")
 _OPERATORS: Final = ("in", "gt", "gte", "lt", "lte", "eq", "neq")
 _WITH_OPERATORS: Final = (*_TIMES, *_NUMBERS, "name", "id", "status", "container_format", "disk_format")
 _NEWEST_FIRST: Final = (Order("created_at", descending=True), Order("id", descending=True))
-_COLUMNS: Final = (*(attribute.name for attribute in IMAGE.attributes), "properties")
+_COLUMNS: Final = (*(attribute.name for attribute in IMAGE.attributes), "properties", "folders")
 _SECONDS: Final = len("2026-01-31T12:00:00")
 
 
