@@ -78,7 +78,7 @@ def test_two_hundred_kills_lose_nothing_and_leak_nothing(cloud: Cloud) -> None:
 
     _remove_everything(streams)
     _until_nothing_is_wrong(cloud, watcher, streams)
-    until(lambda: _unlike(first_state, cloud.host_state()), "the host is as it was before the first network", 30)
+    until(lambda: unlike(first_state, cloud.host_state()), "the host is as it was before the first network", 30)
 
 
 def _streams(cloud: Cloud, dice: random.Random, stop: threading.Event) -> list[Stream]:
@@ -114,7 +114,7 @@ def _until_nothing_is_wrong(cloud: Cloud, client: Client, streams: list[Stream])
     until(look, "the cloud is as it was asked to be", COMES_BACK_S)
 
 
-def _unlike(before: dict[str, list[str]], after: dict[str, list[str]]) -> list[str]:
+def unlike(before: dict[str, list[str]], after: dict[str, list[str]]) -> list[str]:
     lines = []
     for name in before:
         first, last = ({_without_chance(line) for line in state[name]} for state in (before, after))
