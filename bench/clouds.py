@@ -41,13 +41,17 @@ class Cloud:
 
     def deuteron(self, *arguments: str, timeout_s: float = 300) -> str:
         """The standard output of a command. Raises: Failed."""
+        return self.told(*arguments, timeout_s=timeout_s)[0]
+
+    def told(self, *arguments: str, timeout_s: float = 300) -> tuple[str, str]:
+        """The standard output of a command, and what it says of its steps. Raises: Failed."""
         done = subprocess.run(
             self.command(*arguments), env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
             timeout=timeout_s,
         )  # fmt: skip
         if done.returncode:
             raise Failed(f"deuteron {shlex.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}")
-        return done.stdout
+        return done.stdout, done.stderr
 
     def on(self, command: str, host: str = HOST) -> str:
         """The output of a shell command on a host. Raises: Failed."""

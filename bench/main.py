@@ -18,11 +18,25 @@ from pathlib import Path
 import click
 import msgspec
 
-from bench import api, beside, clouds, footprint, host, neighbours, scale, server, throughput, volumes, wire
+from bench import (
+    api,
+    beside,
+    clouds,
+    footprint,
+    host,
+    kept,
+    neighbours,
+    restart,
+    scale,
+    server,
+    throughput,
+    volumes,
+    wire,
+)
 from bench.client import Refused
 from bench.figures import HEAD, Book, Figure, row
 
-PARTS = ("up", "footprint", "api", "neighbours", "wire", "restart", "server", "throughput", "volumes", "host")
+PARTS = ("up", "footprint", "api", "neighbours", "wire", "restart", "server", "throughput", "volumes", "host", "kept")
 ON_REQUEST = ("scale", "beside")
 """Parts that take long, and run only when they are asked for."""
 
@@ -59,9 +73,10 @@ def main(
 
     up and footprint: `up` of a cloud that was there before; memory and processor time when idle. api: one request and
     lists, hosts simulated. neighbours: what one client's largest requests cost another. wire: from a request to the
-    packet. restart: the agent's start. server: a server beside the same guest by hand. throughput: TCP through the
-    pipeline beside a bare patch. volumes: made, copied, attached, of files and on the simulated appliance. host: one
-    more port, an idle agent, and starts, on a host that is full.
+    packet. restart: the agent's start with 100 ports and with 1,000, and the packets that pass meanwhile. server: a
+    server beside the same guest by hand. throughput: TCP through the pipeline beside a bare patch. volumes: made,
+    copied, attached, of files and on the simulated appliance. host: one more port, an idle agent, and starts, on a host
+    that is full. kept: snapshot, rollback and fork of clouds with running servers.
     scale, only when asked for: requests in a cloud of 100,000 ports and 1,000 simulated
     hosts beside one of 1,000 ports and 1 host; filling it takes some minutes.
     beside, only when asked for: the same requests to us and to a real Neutron 29, which is installed for it; some ten
@@ -117,7 +132,14 @@ def _run(book: Book, wanted: set[str], short: bool, most_ports: int, host_size: 
             wire.run(book, cloud, 4 if short else 20)
     if "restart" in wanted:
         with _fresh(book, "--no-guest") as cloud:
-            wire.restart(book, cloud, 2 if short else 6)
+            restart.run(book, cloud, 2 if short else 6, 100)
+        with _fresh(book, "--no-guest") as cloud:
+            restart.run(book, cloud, 2 if short else 4, 1000)
+    if "kept" in wanted:
+        with _fresh(book, "--topology", "seed-e") as cloud:
+            kept.four_hosts(book, cloud, 2 if short else 5)
+        with _fresh(book) as cloud:
+            kept.one_host(book, cloud, 2 if short else 5)
     if "host" in wanted:
         with _fresh(book, "--no-guest") as cloud:
             host.run(book, cloud, host_size, 8 if short else 40, 10 if short else 30)

@@ -7,6 +7,8 @@ network. Every answer carries CLOCK_MONOTONIC, which all processes of the machin
     {"do": "attach", "tap": "tap…", "mac": "…", "ip": "10.0.0.5", "gateway": "10.0.0.1"}   waits until the tap is there
     {"do": "dhcp", "tap": "tap…"}                        DISCOVER until an OFFER, REQUEST until the ACK
     {"do": "ping", "tap": "tap…", "to": "10.0.1.5"}      through the gateway, until the first reply
+    {"do": "stream", "tap": "tap…", "to": "10.0.0.6", "every_s": 0.01}   echo requests, from now on
+    {"do": "end", "tap": "tap…"}                         of these: how many were sent, and how many were not answered
     {"do": "run", "command": "…"}                        a shell command
     {"do": "outside", "to": "172.24.4.20"}               by the host's own stack, until the first reply
 """
@@ -31,7 +33,10 @@ _TUNSETIFF = 0x400454CA
 _IFF_TAP_NO_PI = 0x0002 | 0x1000
 _REPEAT_S = 0.01
 _TIMEOUT_S = 120.0
+_LAST_REPLY_S = 1.0
 _BROADCAST = b"\xff" * 6
+_OF_STREAM = 79
+"""The identifier of a stream's echo requests."""
 
 
 def checksum(data: bytes) -> int:
@@ -66,6 +71,10 @@ class Guest:
         self._replied: set[bytes] = set()
         self._dhcp: dict[int, tuple[bytes, dict[int, bytes]]] = {}
         self._xid = os.urandom(4)
+        self._sent = 0
+        self._answered: set[int] = set()
+        self._is_over = threading.Event()
+        self._stream: threading.Thread | None = None
         self._news = threading.Condition()
         threading.Thread(target=self._receive, daemon=True).start()
 
@@ -87,6 +96,35 @@ class Guest:
                 self._write(owner, 0x0800, ip_packet(1, self._ip, target, echo(8, 77, number)))
 
         self._repeat(say, lambda: target in self._replied)
+
+    def begin_stream(self, to: str, every_s: float) -> None:
+        """Ask for echoes until `end_stream`; the first that is answered is not counted. Raises: TimeoutError."""
+        self.ping(to)
+        target, owner = socket.inet_aton(to), self._known[self._gateway or socket.inet_aton(to)]
+        self._sent = 0
+        self._answered.clear()
+        self._is_over.clear()
+
+        def run() -> None:
+            while not self._is_over.wait(every_s):
+                self._sent += 1
+                number = self._sent
+                data = struct.pack("!I12x", number)
+                self._write(owner, 0x0800, ip_packet(1, self._ip, target, echo(8, _OF_STREAM, number & 0xFFFF, data)))
+
+        self._stream = threading.Thread(target=run, daemon=True)
+        self._stream.start()
+
+    def end_stream(self) -> tuple[int, int]:
+        """How many were sent, and of how many no answer came within a second of the last."""
+        assert self._stream is not None
+        self._is_over.set()
+        self._stream.join()
+        deadline = time.monotonic() + _LAST_REPLY_S
+        with self._news:
+            while len(self._answered) < self._sent and (left := deadline - time.monotonic()) > 0:
+                self._news.wait(left)
+            return self._sent, self._sent - len(self._answered)
 
     def dhcp(self) -> str:
         """The address that was acknowledged. Raises: TimeoutError."""
@@ -159,6 +197,8 @@ class Guest:
                 self._write(frame[6:12], 0x0800, reply)
             elif protocol == 1 and payload[:1] == b"\x00":
                 self._replied.add(source)
+                if payload[4:6] == struct.pack("!H", _OF_STREAM):
+                    self._answered.add(struct.unpack("!I", payload[8:12])[0])
             elif protocol == 17 and payload[:4] == struct.pack("!HH", 67, 68):
                 self._take_dhcp(payload[8:])
 
@@ -224,6 +264,10 @@ def main() -> None:
                 answer["ip"] = guests[wish["tap"]].dhcp()
             elif wish["do"] == "ping":
                 guests[wish["tap"]].ping(wish["to"])
+            elif wish["do"] == "stream":
+                guests[wish["tap"]].begin_stream(wish["to"], wish["every_s"])
+            elif wish["do"] == "end":
+                answer["sent"], answer["lost"] = guests[wish["tap"]].end_stream()
             elif wish["do"] == "outside":
                 ping_outside(wish["to"])
             elif wish["do"] == "run":

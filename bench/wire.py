@@ -7,15 +7,11 @@ agent, its plan, what the drivers write, the report, and the packet.
 from __future__ import annotations
 
 import json
-import os
-import re
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -202,49 +198,3 @@ def _routers(book: Book, client: Client, guests: Guests, outside: Guests, times:
     book.add("router and 2 interfaces to first ping", between)
     book.add("gateway set to first ping out", gateway)
     book.add("floating IP to first ping", floating)
-
-
-def restart(book: Book, cloud: Cloud, times: int) -> None:
-    """Part `restart`: an agent that starts with 100 ports right, and with an empty switch."""
-    client = Client(cloud.log_in())
-    prepare(client)
-    network_id, _ = network(client, "10.80.0.0/16")
-    body = {"network_id": network_id, "binding:host_id": HOST, "device_owner": "compute:nova", "device_id": "bench"}
-    made = client.call("POST", "/ports", {"ports": [body] * 100})["ports"]
-    for each in made:
-        wait_active(client, each["id"], 0.05)
-    client.close()
-    log = cloud.folder / "log" / f"{HOST}-agent.log"
-    right, sync = [], []
-    for _ in range(times):
-        before = cloud.pids()[f"{HOST}-agent"]
-        size = log.stat().st_size
-        os.kill(before, signal.SIGKILL)
-        started_s, done_s, pass_ms = _first_pass(cloud, log, size, before)
-        right.append((done_s - started_s) * 1000)
-        sync.append(pass_ms)
-        time.sleep(1)
-    book.add("agent start, 100 ports right", right, note="SIGKILL before; from its exec to the end of the first pass")
-    book.add("agent start, the pass itself", sync)
-    cloud.deuteron("down")
-    (cloud.folder / "hosts" / HOST / "ovs" / "conf.db").unlink()
-    size = log.stat().st_size
-    cloud.up("--no-guest")
-    started_s, done_s, _ = _first_pass(cloud, log, size, 0)
-    book.add("agent start, empty host, 100 ports", [(done_s - started_s) * 1000])
-
-
-def _first_pass(cloud: Cloud, log: Path, size: int, before: int) -> tuple[float, float, float]:
-    """Start of the agent that is not `before`, end of its first pass that left nothing pending, and that pass's ms."""
-    deadline = time.monotonic() + _TIMEOUT_S
-    while time.monotonic() < deadline:
-        pid = cloud.pids().get(f"{HOST}-agent")
-        text = log.read_bytes()[size:].decode(errors="replace")
-        found = re.search(r"^timestamp=(\S+) .*event=\"pass done\".* ms=(\d+) .*pending=0", text, re.MULTILINE)
-        if pid is not None and pid != before and found:
-            ticks = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19])
-            age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-            done_s = datetime.fromisoformat(found[1].replace("Z", "+00:00")).timestamp()
-            return time.time() - age_s, done_s, float(found[2])
-        time.sleep(0.02)
-    raise Failed(f"the agent is not done after {_TIMEOUT_S:.0f} s: {text[-500:]}")
