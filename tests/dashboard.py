@@ -20,15 +20,18 @@ def address(cloud: Cloud) -> str:
     return endpoint.rpartition("/identity")[0] + "/dashboard"
 
 
-def log_in(cloud: Cloud, browser: Browser, who: str = "demo") -> None:
-    auth = yaml.safe_load((cloud.state / "clouds.yaml").read_text())["clouds"][who]["auth"]
+def log_in(cloud: Cloud, browser: Browser, who: str = "demo", password: str | None = None) -> None:
+    """As a user of `clouds.yaml`, or with a password of one who is not there."""
+    if password is None:
+        auth = yaml.safe_load((cloud.state / "clouds.yaml").read_text())["clouds"][who]["auth"]
+        password = auth["password"]
     browser.go("about:blank")
     browser.go(address(cloud))
     browser.script("sessionStorage.clear()")
     browser.go("about:blank")
     browser.go(address(cloud))
-    browser.type("User", auth["username"])
-    browser.type("Password", auth["password"])
+    browser.type("User", who)
+    browser.type("Password", password)
     browser.press("Log in")
     browser.sees("What is used")
 
@@ -66,5 +69,7 @@ def cell(browser: Browser, row: str, column: int) -> str:
 
 
 def picture(browser: Browser, name: str) -> None:
+    """Of the page without its messages, which lie over it."""
     if folder := os.environ.get("DEUTERON_PICTURES"):
+        browser.script("for (const each of document.querySelectorAll('.toast .close')) each.click()")
         (Path(folder) / f"dashboard-{name}.png").write_bytes(browser.picture())

@@ -1,7 +1,8 @@
 """The dashboard in a real browser: what a person does with it, and what it must never do (SEEDS 1.12).
 
-    net1 10.87.0.0/24 --- router --- public
-      vm1, with a floating IP that answers `outside`
+    project lab, with its user ann, both of an administrator's making
+      net1 10.87.0.0/24 --- router --- public
+        vm1, with a floating IP that answers `outside`
 
 Set DEUTERON_PICTURES to a folder to have pictures of the pages (`tests/dashboard.py`).
 """
@@ -13,7 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import openstack
 import pytest
+import yaml
 
 from tests import needs
 from tests.browser import Browser, browsing
@@ -29,6 +32,7 @@ REVOKE = """
   return fetch("/identity/v3/auth/tokens", { method: "DELETE", headers }).then(() => true);
 """
 TRICK = '<img src=x onerror="window.owned=1">'
+PROJECT, USER, PASSWORD = "lab", "ann", "ann's own"
 _OPTIONS = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o ConnectTimeout=5"
 
 
@@ -44,8 +48,27 @@ def browser() -> Iterator[Browser]:
         yield made
 
 
-def test_a_person_makes_a_server_that_answers_from_outside(cloud: Cloud, browser: Browser) -> None:
-    log_in(cloud, browser)
+def ann(cloud: Cloud) -> openstack.connection.Connection:
+    """The APIs, as the user whom the story makes."""
+    known = yaml.safe_load((cloud.state / "clouds.yaml").read_text())["clouds"]["demo"]["auth"]
+    auth = {**known, "username": USER, "password": PASSWORD, "project_name": PROJECT}
+    return openstack.connection.Connection(auth=auth, region_name=cloud.connect().config.region_name)
+
+
+def enter(cloud: Cloud, browser: Browser) -> None:
+    log_in(cloud, browser, USER, PASSWORD)
+
+
+def test_from_nothing_to_a_server_that_answers_from_outside(cloud: Cloud, browser: Browser) -> None:
+    """The whole story by the dashboard alone: a project of somebody's own, and what somebody makes in it."""
+    log_in(cloud, browser, "admin")
+    _make_project_and_user(browser)
+    browser.press("Log out")
+    browser.type("User", USER)
+    browser.type("Password", PASSWORD)
+    browser.press("Log in")
+    browser.sees("0 of 3")  # the quota of servers
+    assert PROJECT in browser.script("return document.querySelector('header select').selectedOptions[0].textContent")
 
     open_page(browser, "Networks")
     browser.press("Create network")
@@ -121,19 +144,46 @@ def test_a_person_makes_a_server_that_answers_from_outside(cloud: Cloud, browser
     assert browser.complaints() == []
 
 
+def _make_project_and_user(browser: Browser) -> None:
+    open_page(browser, "Projects")
+    browser.press("Create project")
+    browser.type("Name", PROJECT)
+    browser.type("Description", "What is learned here stays here")
+    browser.press("Create")
+    browser.sees("What is learned here")
+    open_page(browser, "Quotas")
+    browser.press(PROJECT, "link")
+    browser.press("Change instances")
+    browser.type("Limit", "3")
+    browser.press("Save")
+    browser.until("the quota", lambda: cell(browser, "instances", 3) == "3")
+    open_page(browser, "Users")
+    browser.press("Create user")
+    browser.type("Name", USER)
+    browser.type("Password", PASSWORD)
+    browser.choose("Project", PROJECT)
+    browser.choose("Role there", "member")
+    browser.press("Create")
+    browser.until("the user", lambda: cell(browser, USER, 4) != "")
+    open_page(browser, "Projects")
+    browser.press(PROJECT, "link")
+    browser.until("the role", lambda: cell(browser, USER, 3) == "member")
+    picture(browser, "project")
+
+
 def test_what_is_done_elsewhere_is_seen_at_once(cloud: Cloud, browser: Browser) -> None:
-    log_in(cloud, browser)
+    enter(cloud, browser)
     open_page(browser, "Networks")
     browser.sees("net1")
-    made = cloud.connect().network.create_network(name=TRICK)
+    made = ann(cloud).network.create_network(name=TRICK)
     browser.sees(TRICK, 5)  # without being told, it looks every 30 s
     cloud.connect("admin").network.create_security_group(name=TRICK)
-    cloud.connect().network.update_network(made.id, name=f"{TRICK} too")
+    ann(cloud).network.update_network(made.id, name=f"{TRICK} too")
     browser.sees(f"{TRICK} too", 5)
 
 
 def test_consoles_open_and_answer(cloud: Cloud, browser: Browser) -> None:
-    log_in(cloud, browser)
+    enter(cloud, browser)
     open_page(browser, "Servers")
     browser.press("vm1", "link")
     first = browser.windows()[0]
@@ -180,7 +230,7 @@ def _open_console(browser: Browser, name: str, sign: str) -> None:
 
 
 def test_storage_and_the_rest_of_a_servers_life(cloud: Cloud, browser: Browser, tmp_path: Path) -> None:
-    log_in(cloud, browser)
+    enter(cloud, browser)
     open_page(browser, "Images")
     disk = tmp_path / "disk.raw"
     disk.write_bytes(b"\0" * 1_000_000)
@@ -237,7 +287,7 @@ def test_storage_and_the_rest_of_a_servers_life(cloud: Cloud, browser: Browser, 
     assert browser.complaints() == []
 
 
-def test_an_administrator_keeps_projects_users_and_quotas(cloud: Cloud, browser: Browser) -> None:
+def test_an_administrator_sees_every_server_and_gives_roles(cloud: Cloud, browser: Browser) -> None:
     log_in(cloud, browser, "admin")
     open_page(browser, "All servers")
     browser.sees("aio")
@@ -245,47 +295,25 @@ def test_an_administrator_keeps_projects_users_and_quotas(cloud: Cloud, browser:
     open_page(browser, "Differences")
     browser.sees("aio: everything is as it should be")
     open_page(browser, "Projects")
-    browser.press("Create project")
-    browser.type("Name", "lab")
-    browser.press("Create")
-    browser.press("lab", "link")
+    browser.press(PROJECT, "link")
+    browser.sees(USER)
     browser.press("Give a role")
     browser.choose("User", "demo")
     browser.choose("Role", "member")
     browser.press("Give")
     browser.sees("demo")
-    browser.press("Quotas", "link")
-    open_page(browser, "Quotas")
-    browser.press("lab", "link")
-    browser.press("Change instances")
-    browser.type("Limit", "3")
-    browser.press("Save")
-    browser.until("the quota", lambda: cell(browser, "instances", 3) == "3")
-    open_page(browser, "Users")
-    browser.press("Create user")
-    browser.type("Name", "ann")
-    browser.type("Password", "ann's own")
-    browser.choose("Project", "lab")
-    browser.choose("Role there", "member")
-    browser.press("Create")
-    browser.sees("ann")
-    browser.press("Log out")
-    browser.type("User", "ann")
-    browser.type("Password", "ann's own")
-    browser.press("Log in")
-    browser.sees("0 of 3")
     assert browser.complaints() == []
 
 
-@pytest.mark.parametrize("who", ["demo", "admin"])
+@pytest.mark.parametrize("who", ["ann", "admin"])
 def test_every_page_is_for_everybody(cloud: Cloud, browser: Browser, who: str) -> None:
     """axe finds nothing, in the light and in the dark; a phone shows the whole width; names are names."""
-    log_in(cloud, browser, who)
+    log_in(cloud, browser, who, PASSWORD if who == USER else None)
     wrong: list[Any] = []
     pages = browser.script("return [...document.querySelectorAll('nav a')].map((each) => each.dataset.panel)")
     assert len(pages) >= (17 if who == "admin" else 10)
     for kind in ("servers", "networks", "routers", "security-groups", "projects", "quotas"):
-        if kind in pages and (who == "demo" or kind not in ("servers", "routers")):
+        if kind in pages and (who == USER or kind not in ("servers", "routers")):
             browser.script("location.hash = '#/' + arguments[0]", kind)
             link = f"document.querySelector('tbody a[href^=\"#/{kind}/\"]')?.hash"
             hash = browser.until(f"one of the {kind}", lambda link=link: browser.script(f"return {WHOLE} && {link}"))
@@ -313,7 +341,7 @@ def test_every_page_is_for_everybody(cloud: Cloud, browser: Browser, who: str) -
 
 
 def test_forms_are_for_everybody(cloud: Cloud, browser: Browser) -> None:
-    log_in(cloud, browser)
+    enter(cloud, browser)
     for page, button in (("Servers", "Launch server"), ("Networks", "Create network"), ("Routers", "Create router")):
         open_page(browser, page)
         browser.press(button)
@@ -327,7 +355,7 @@ def test_forms_are_for_everybody(cloud: Cloud, browser: Browser) -> None:
 
 
 def test_a_person_without_a_mouse_comes_everywhere(cloud: Cloud, browser: Browser) -> None:
-    log_in(cloud, browser)
+    enter(cloud, browser)
     open_page(browser, "Networks")
     assert browser.script("return document.title") == "Networks – Deuteron"
     assert browser.script("return document.activeElement.tagName") == "H1"
@@ -350,7 +378,7 @@ def test_a_person_without_a_mouse_comes_everywhere(cloud: Cloud, browser: Browse
 
 
 def test_a_session_ends_and_refusals_are_in_the_services_words(cloud: Cloud, browser: Browser) -> None:
-    log_in(cloud, browser)
+    enter(cloud, browser)
     open_page(browser, "Networks")
     browser.press("Create network")
     browser.type("Network name", "net2")
@@ -364,7 +392,7 @@ def test_a_session_ends_and_refusals_are_in_the_services_words(cloud: Cloud, bro
     browser.script("location.hash = '#/routers'")
     browser.sees("Your session has ended")
     assert browser.script("return sessionStorage.getItem('deuteron.session')") is None
-    browser.type("User", "demo")
+    browser.type("User", USER)
     browser.type("Password", "wrong")
     browser.press("Log in")
     browser.sees("The request you have made requires authentication.")
@@ -372,7 +400,7 @@ def test_a_session_ends_and_refusals_are_in_the_services_words(cloud: Cloud, bro
 
 
 def test_the_first_page_is_there_soon(cloud: Cloud, browser: Browser) -> None:
-    log_in(cloud, browser)
+    enter(cloud, browser)
     took: list[float] = []
     while len(took) < 20 and min(took, default=FIRST_PAGE_MS) >= FIRST_PAGE_MS:  # others use the machine, too
         browser.go("about:blank")
