@@ -53,5 +53,7 @@ def test_only_administrators_see_how_hosts_differ(world: World) -> None:
     for person in (world.alice, world.rita, world.mallory):
         assert person.call("GET", "/dashboard/hosts").status == 403
         assert person.call("GET", "/dashboard/hosts/aio/differences").status == 403
+        assert person.call("POST", "/dashboard/hosts/aio/counters", {"places": []}).status == 403
     assert Person(world.port).call("GET", "/dashboard/hosts/aio/differences").status == 401
+    assert Person(world.port).call("POST", "/dashboard/hosts/aio/counters", {"places": []}).status == 401
     assert isinstance(world.admin.expect("GET", "/dashboard/hosts/aio/differences")["differences"], list)

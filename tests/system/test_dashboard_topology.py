@@ -5,6 +5,7 @@ public --- r1 --- red 10.88.0.0/24 --- a server whose name is a trick
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
@@ -20,6 +21,8 @@ pytestmark = [needs.needs_program("chromium", "chromedriver"), pytest.mark.long]
 
 TRICK = '<img src=x onerror="window.owned=1">'
 MANY = 200
+ASKED = "return performance.getEntriesByType('resource').filter((each) => each.name.endsWith('/counters')).length"
+PROJECT = "return document.querySelector('header select')?.selectedOptions[0]?.textContent"
 LAYOUT = """
   const done = arguments[arguments.length - 1];
   const modules = ["layout", "drawing"].map((name) => import(`/dashboard/${name}.js`));
@@ -96,6 +99,7 @@ def test_two_objects_of_the_drawing_are_the_ends_of_a_trace(
         assert browser.script(f"return {node(id)}.ariaPressed") == "true"
     browser.sees("arrives, and the answer comes back")
     assert browser.script("return document.querySelectorAll('.hops li').length") > 4
+    assert browser.script(ASKED) == 0, "who is no administrator asks no host for counters"
     assert browser.script(f"return {node(filled['router'])}.classList.contains('passed')")
     assert axe(browser) == []
     browser.scheme(dark=True)
@@ -142,6 +146,16 @@ def test_an_administrator_sees_what_hosts_should_have(cloud: Cloud, browser: Bro
     browser.sees("arrives, and the answer comes back")
     browser.sees("priority=")
     assert browser.script(f"return {node(tap)}.classList.contains('passed')")
+    counted = f"return {node(interface)}.querySelector('text.counted')?.textContent"
+    before = browser.until("what the router's device has counted", lambda: browser.script(counted))
+    assert re.fullmatch(r"\d+ in, \d+ out", before)
+    address = guest.fixed_ips[0]["ip_address"]
+    cloud.on("aio", f"ip netns exec qrouter-{filled['router']} ping -c 3 -i 0.2 -W 1 {address}", check=False)
+    browser.until("it counts on", lambda: browser.script(counted) != before)
+    moving = "return [...document.querySelectorAll('.hops .count.moving')].map((each) => each.textContent)"
+    assert any(re.fullmatch(r"\d+ in, \d+ out \(\+\d+\)", each) for each in browser.script(moving))
+    words = browser.script("return [...document.querySelectorAll('.hops .count')].map((each) => each.textContent)")
+    assert any(re.match(r"\d+ packet", each) for each in words), "flows and rules are counted, too"
     assert axe(browser) == []
     browser.scheme(dark=True)
     assert axe(browser, "color-contrast") == []
@@ -151,6 +165,27 @@ def test_an_administrator_sees_what_hosts_should_have(cloud: Cloud, browser: Bro
     assert browser.script("return document.documentElement.scrollWidth") <= 360
     browser.size(1280, 900)
     assert browser.script("return window.owned") is None
+    assert browser.complaints() == []
+
+
+def test_an_administrator_sees_counters_in_the_drawing_of_a_project(
+    cloud: Cloud, browser: Browser, filled: dict[str, str]
+) -> None:
+    log_in(cloud, browser, "admin")
+    browser.choose("Project", "demo")
+    browser.until("project demo", lambda: browser.script(PROJECT) == "demo")
+    open_page(browser, "Topology")
+    for id in (filled["server"], filled["router"]):
+        browser.until("the drawing", lambda id=id: browser.script(f"return Boolean({node(id)})"))
+        browser.script(f"{node(id)}.focus()")
+        browser.keys("\ue007")
+    for id in (filled["server"], filled["router"]):
+        counted = f"return {node(id)}.querySelector('text.counted')?.textContent"
+        words = browser.until("what has passed it", lambda counted=counted: browser.script(counted))
+        assert re.fullmatch(r"\d+ in, [1-9]\d* out", words)
+    picture(browser, "topology-counters")
+    browser.press("Choose anew")
+    assert browser.script("return document.querySelector('text.counted')") is None
     assert browser.complaints() == []
 
 

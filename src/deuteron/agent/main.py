@@ -32,6 +32,7 @@ from deuteron.agent.volumes import Exports, NoVolumes, open_volumes, unmanaged
 from deuteron.agent.worker import Pass, Worker
 from deuteron.compute import ComputeDriver, ConsoleUnavailable, HostUse, NoHypervisor, NotRunning, open_compute
 from deuteron.model import logs
+from deuteron.model.counters import Counter, CounterQuestion
 from deuteron.model.intent import (
     LINUX_BRIDGE,
     Ask,
@@ -49,6 +50,7 @@ from deuteron.model.intent import (
     SnapshotReport,
     VolumeReport,
 )
+from deuteron.net.counters import counters
 from deuteron.net.host import Host, UnfitTable, real_host, simulated_host, table_names
 from deuteron.net.kernel.programs import has_program
 from deuteron.net.kernel.rtnetlink import known_kinds
@@ -93,6 +95,7 @@ class Agent:
         self._ports: Patience[PortReport] = Patience()
         self._routers: Patience[RouterReport] = Patience()
         self._consoles = Consoles(settings, compute)
+        self._counting = asyncio.Lock()
         self._proxy = MetadataProxy(loop, settings.api_socket, settings.token)
         subjects = [mechanism.plan for mechanism in mechanisms]
         self._worker = Worker(settings, self._open_host, planner(subjects).plan, self._passed)
@@ -352,7 +355,19 @@ class Agent:
                 raise NoVolumes(f"host {self._settings.host} keeps no volumes")
             idle = await asyncio.to_thread(unmanaged, self._volumes.drivers, question.id)
             return msgspec.json.encode(idle).decode()
+        if question.what == "counters":
+            return msgspec.json.encode(
+                await self._counted(msgspec.json.decode(question.text, type=CounterQuestion))
+            ).decode()
         raise ValueError(f'the question "{question.what}" is not known on this host')
+
+    async def _counted(self, question: CounterQuestion) -> list[Counter]:
+        """One question at a time: whoever asks often waits, and the rest of the host does not."""
+        done = self._last
+        if done is None or self._settings.dataplane == "none":
+            return [Counter()] * len(question.places)
+        async with self._counting:
+            return await asyncio.to_thread(counters, done.plan, question.places)
 
 
 @click.command()

@@ -41,6 +41,20 @@ export function redraw(place, next) {
   if (active !== undefined) [...place.querySelectorAll(".node")].find((each) => each.dataset.id === active)?.focus();
 }
 
+// Write what objects have counted in place of their second line; `counts` are texts by id, and what has none says what it
+// said before.
+export function count(place, counts) {
+  for (const each of place.querySelectorAll(".node")) {
+    const second = each.querySelector("text.more");
+    if (!second) continue;
+    const text = counts.get(each.dataset.id);
+    if (text !== undefined && second.dataset.before === undefined) second.dataset.before = second.textContent;
+    const next = text ?? second.dataset.before;
+    if (next !== undefined && second.textContent !== next) second.textContent = next;
+    second.classList.toggle("counted", text !== undefined);
+  }
+}
+
 // Mark what is chosen, what a trace passes, and where it ends: sets of ids.
 export function mark(place, { chosen, passed, stopped }) {
   for (const each of place.querySelectorAll(".node")) {

@@ -174,7 +174,9 @@ class Hub:
         link = self._links.get(host)
         return 0 if link is None else link.realised
 
-    async def ask(self, host: str, what: str, id: str = "", argument: int = -1, timeout_s: float = 10.0) -> str:
+    async def ask(
+        self, host: str, what: str, id: str = "", argument: int = -1, timeout_s: float = 10.0, text: str = ""
+    ) -> str:
         """The agent's answer in text. Raises: Unavailable when it is not there, too slow, or cannot answer."""
         link = self._links.get(host)
         if link is None or not link.ready:
@@ -184,7 +186,7 @@ class Hub:
         link.asked[number] = answered
         try:
             async with asyncio.timeout(timeout_s):
-                await self._transmit(link, _ENCODER.encode(Ask(number, what, id, argument)).decode())
+                await self._transmit(link, _ENCODER.encode(Ask(number, what, id, argument, text)).decode())
                 answer = await answered
         except TimeoutError:
             raise Unavailable(

@@ -1154,12 +1154,14 @@ class Ask(msgspec.Struct, frozen=True, tag_field="type", tag="ask"):
                          answered with a `ConsoleState`
     unmanaged            of the back end `id`: a list of `Unmanaged`
     diff
+    counters             text: a `CounterQuestion`; answered with a list of `Counter`, one for each place
     """
 
     number: int
     what: str
     id: str = ""
     argument: int = -1
+    text: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True, tag_field="type", tag="answer"):

@@ -3,7 +3,7 @@
     /dashboard, /dashboard/     the page
     /dashboard/{file}           its scripts, style and icon
     /dashboard/{version}/{file} the same, kept by browsers for good: another program has another version
-    /dashboard/hosts...         for administrators, see `differences`
+    /dashboard/hosts...         for administrators, see `differences` and `counters`
     /dashboard/changes          a WebSocket, see `changes`
 
 A stranger may load them: there is nothing in them. What they show, they ask the APIs for, with the token of a person.
@@ -28,6 +28,7 @@ from importlib.resources.abc import Traversable
 from typing import Final
 
 from deuteron.api.call import MAX_BODY_BYTES, Call, Mode, Reply, Route
+from deuteron.api.dashboard.counters import Counters
 from deuteron.api.dashboard.differences import PATH, Differences
 from deuteron.model.errors import ApiError, NotFound
 
@@ -84,12 +85,14 @@ class SERVICE:  # the name `main` looks for
         self._version = hashlib.sha256("".join(each.tag for each in files.values()).encode()).hexdigest()[:16]
         self._files = {**files, _INDEX: _whole(files, f"{self.prefix}/{self._version}/")}
         self._differences = Differences()
+        self._counters = Counters()
 
     def routes(self) -> tuple[Route, ...]:
         return (
             Route("GET", "/", self._page, Mode.ASYNC, auth=False),
             Route("GET", PATH, self._differences.hosts),
             Route("GET", PATH + "/{host}/differences", self._differences.of_host, Mode.ASYNC),
+            Route("POST", PATH + "/{host}/counters", self._counters.of_host, Mode.ASYNC),
             Route("GET", "/{rest...}", self._file, Mode.ASYNC, auth=False),
         )
 

@@ -1,7 +1,8 @@
 // What hosts should really have, for administrators: bridges with their ports and VLANs, patches, tunnels, namespaces. Two
 // ports that are chosen are the ends of a trace, whose way is marked device by device.
 
-import { drawing, line, mark, node, redraw } from "../drawing.js";
+import { counted } from "../counting.js";
+import { count, drawing, line, mark, node, redraw } from "../drawing.js";
 import { SIZE, stacked } from "../layout.js";
 import { table } from "../table.js";
 import { tracing } from "../tracing.js";
@@ -67,16 +68,32 @@ export default {
   async show(container, { api, every, signal }) {
     let [hosts, items, ports, before] = [[], [], new Map(), ""];
     const place = h("div", { class: "scroll drawn", tabindex: "0", role: "group", "aria-label": "Drawing" });
-    const state = { chosen: [], trace: null };
+    const state = { chosen: [], trace: null, counts: new Map() };
     const isEnd = (item) => ENDS.test(ports.get(item.portId)?.device_owner ?? "");
     const remark = () => {
       const chosen = new Set(items.filter((each) => each.portId && state.chosen.includes(each.portId)).map((each) => each.id));
       const about = state.trace?.cause?.about?.[1];
       mark(place, { chosen, passed: passed(state.trace, hosts),
         stopped: new Set(items.filter((each) => about && each.portId === about).map((each) => each.id)) });
+      count(place, state.counts);
+    };
+    // Devices that the trace passes, whether a hop tells of them or not.
+    const beside = (trace) => {
+      const way = passed(trace, hosts);
+      return items.filter((each) => way.has(each.id)).map((each) => ({ host: each.host, place: each.name }));
+    };
+    const counts = (of) => {
+      const way = passed(state.trace, hosts);
+      state.counts = new Map(items.filter((each) => way.has(each.id)).flatMap((each) => {
+        const found = of({ host: each.host, place: each.name });
+        // What comes into a bridge leaves the namespace that its device is in.
+        return found ? [[each.id, each.kind === "device" ? counted(found.left, found.entered) : counted(found.entered, found.left)]] : [];
+      }));
+      count(place, state.counts);
     };
     const called = (id) => { const port = ports.get(id); return port ? [port.server, port.name, port.addresses].filter(Boolean).join(" ") || id : id; };
-    const ends = tracing({ api, names: (id) => `port ${called(id)}`, shown: (chosen, trace) => { Object.assign(state, { chosen, trace }); remark(); } });
+    const ends = tracing({ api, names: (id) => `port ${called(id)}`, signal, beside, counts,
+      shown: (chosen, trace) => { Object.assign(state, { chosen, trace, counts: new Map() }); remark(); } });
     const list = table({
       caption: "Ports of hosts", key: (row) => row.id,
       columns: [

@@ -1,7 +1,8 @@
 // The project's networks as a drawing: networks with their subnets, routers, servers with their addresses and states. Two
 // objects that are chosen are the ends of a trace.
 
-import { drawing, line, mark, node, redraw } from "../drawing.js";
+import { counted } from "../counting.js";
+import { count, drawing, line, mark, node, redraw } from "../drawing.js";
 import { layout, SIZE } from "../layout.js";
 import { table } from "../table.js";
 import { tracing } from "../tracing.js";
@@ -72,14 +73,30 @@ export default {
   async show(container, { api, session, every, signal }) {
     let [objects, before] = [new Map(), ""];
     const place = h("div", { class: "scroll drawn", tabindex: "0", role: "group", "aria-label": "Drawing" });
-    const state = { chosen: [], trace: null };
+    let owners = new Map(); // of ports: ids of what they belong to
+    const state = { chosen: [], trace: null, counts: new Map() };
     const remark = () => {
       const hops = [...(state.trace?.there ?? []), ...(state.trace?.back ?? [])];
       const passed = new Set(hops.flatMap((hop) => (hop.about ? [hop.about[1]] : [])));
       mark(place, { chosen: new Set(state.chosen), passed, stopped: new Set([state.trace?.cause?.about?.[1]]) });
+      count(place, state.counts);
+    };
+    // What went into a server or router, and out of it, by all devices of it that the trace passes.
+    const counts = (of) => {
+      const [sums, seen] = [new Map(), new Set()];
+      for (const hop of [...state.trace.there, ...state.trace.back]) {
+        const found = hop.about && of(hop);
+        if (!found || found.packets !== undefined || seen.has(`${hop.host} ${hop.place}`)) continue;
+        seen.add(`${hop.host} ${hop.place}`);
+        const id = owners.get(hop.about[1]) ?? hop.about[1];
+        const [incoming, outgoing] = sums.get(id) ?? [0, 0];
+        sums.set(id, [incoming + found.left, outgoing + found.entered]);
+      }
+      state.counts = new Map([...sums].map(([id, sum]) => [id, counted(...sum)]));
+      count(place, state.counts);
     };
     const ends = tracing({ api, names: (id) => { const each = objects.get(id); return each ? `${each.kind} ${each.name}` : id; },
-      shown: (chosen, trace) => { Object.assign(state, { chosen, trace }); remark(); } });
+      signal, counts, shown: (chosen, trace) => { Object.assign(state, { chosen, trace, counts: new Map() }); remark(); } });
     const list = table({
       caption: "Objects of the drawing", key: (row) => row.id,
       columns: [
@@ -94,8 +111,10 @@ export default {
     container.append(note("Networks of this project, what is on them, and how it does. Choose two objects to follow a packet from one to the other."),
       place, part("Trace", ends.element), part("The same as a table", list.element));
     await every(async () => {
-      const found = world(await asked(api, session));
+      const told = await asked(api, session);
+      const found = world(told);
       if (signal.aborted) return;
+      owners = new Map(told.ports.map((each) => [each.id, each.device_id]));
       const text = JSON.stringify(found);
       if (text === before) return;
       before = text;
