@@ -332,15 +332,15 @@ class Reconciler:
         moved: frozenset[str] = frozenset()
         for table in self.tables:
             if moved and table.namespace is not None:
-                # A device that was replaced took its addresses, routes and sockets along.
+                # A device that was replaced took its settings, addresses, routes and sockets along.
                 self._observe(table, moved)
             is_atomic = table.name in self._atomic
-            written = self._apply(table, removals=is_atomic, puts=True, doomed=doomed)
+            written, remade = self._apply(table, removals=is_atomic, puts=True, doomed=doomed)
             if written:
                 for other in self.tables:
                     other.delta.retry_now()
-            if table.name == "placement":
-                moved = frozenset(table.delta.observed[key].namespace for key in written if key in table.delta.observed)
+            replaced = written if table.name == "placement" else remade
+            moved |= {table.delta.observed[key].namespace for key in replaced if key in table.delta.observed}
         for table in reversed(self.tables):
             if table.name in self._late:
                 self._apply(table, removals=True, puts=False, doomed=doomed)
@@ -360,11 +360,11 @@ class Reconciler:
             return frozenset()
         return frozenset(table.delta.difference().remove)
 
-    def _apply(self, table: Table, *, removals: bool, puts: bool, doomed: frozenset[str]) -> set[Any]:
-        """Write a part of the difference; the keys that were put."""
+    def _apply(self, table: Table, *, removals: bool, puts: bool, doomed: frozenset[str]) -> tuple[set[Any], set[Any]]:
+        """Write a part of the difference; the keys that were put, and of those what was made anew."""
         delta = table.delta.difference(self._now_s())
         if not delta:
-            return set()
+            return set(), set()
         lies_in = table.namespace
         remove = {
             key: row
@@ -374,7 +374,7 @@ class Reconciler:
         put = dict(delta.put) if puts else {}
         self._hold_back(table, put, delta.before)
         if not remove and not put:
-            return set()
+            return set(), set()
         applied = table.driver.apply(type(delta)(put, remove, delta.before))
         for key in applied.done:
             if key in put:
@@ -386,7 +386,7 @@ class Reconciler:
             table.delta.failed(key, reason, now_s)
         for key, reason in applied.awaited.items():
             table.delta.failed(key, reason, now_s, was_tried=False)
-        return applied.done & put.keys()
+        return applied.done & put.keys(), applied.remade & put.keys()
 
     def _hold_back(self, table: Table, put: dict[Any, Any], before: Mapping[Any, Any]) -> None:
         """Take out of `put` what would be created unsecured: it stays pending until its security is there."""

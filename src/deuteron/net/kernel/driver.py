@@ -45,6 +45,8 @@ class Applied(Generic[K]):
     failed: dict[K, str] = field(default_factory=dict)
     awaited: dict[K, str] = field(default_factory=dict)
     """Rows that were not tried, since something the driver has asked for is not there yet: offered again soon."""
+    remade: set[K] = field(default_factory=set)
+    """Of those done, what was there and had to be made anew: what was written about it went with it."""
 
 
 class Driver(Protocol[K, V]):

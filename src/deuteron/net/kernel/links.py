@@ -112,7 +112,8 @@ class LinkDriver:
                         name for item in there for name in (item.name, item.peer, item.master, item.parent) if name
                     }
                     present[row.namespace] = named(self._sockets.to(row.namespace), names)
-                self._put(row, present[row.namespace])
+                if self._put(row, present[row.namespace]):
+                    applied.remade.add(key)
             except (KernelError, OSError) as error:
                 present.pop(row.namespace, None)
                 applied.failed[key] = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -167,8 +168,12 @@ class LinkDriver:
                 raise
         self.writes["link deleted"] += len(found)
 
-    def _put(self, row: Link, states: dict[str, nl.LinkState]) -> None:
-        """Make or change one device; `states` holds the devices of its namespace, and is kept up to date."""
+    def _put(self, row: Link, states: dict[str, nl.LinkState]) -> bool:
+        """Make or change one device; whether another of its name had to go.
+
+        `states` holds the devices of its namespace, and is kept up to date.
+        """
+        was_there = row.name in states
         netlink = self._sockets.to(row.namespace)
         state = states.get(row.name)
         if state is not None and row.kind != "existing" and _KINDS.get(state.kind) != row.kind:
@@ -187,6 +192,7 @@ class LinkDriver:
                 netlink.change(nl.DELLINK, 0, nl.link_message(state.index))
                 self.writes["link deleted"] += 1
                 state = None
+        is_remade = was_there and state is None
         if state is None:
             if row.kind == "existing":
                 raise KernelError(f'no device "{row.name}" in {_where(row.namespace)}')
@@ -205,6 +211,7 @@ class LinkDriver:
         for each, master in ((state, row.master), (states.get(row.peer or ""), None)):
             if each is not None:
                 self._set(netlink, row, each, states, master, is_peer=each is not state)
+        return is_remade
 
     def _set(
         self,
