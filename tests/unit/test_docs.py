@@ -142,6 +142,18 @@ def test_source_files_that_documents_name_exist() -> None:
     assert sorted(each for each in named if not (ROOT / "src" / "deuteron" / each[1]).exists()) == []
 
 
+def test_tests_that_documents_name_exist() -> None:
+    named = {
+        (document.name, file, test)
+        for document in DOCUMENTS
+        for file, test in re.findall(r"`tests/([\w/]+\.(?:py|yaml))(?:::(\w+))?`", document.read_text())
+    }
+    assert len(named) > 30
+    tests = ROOT / "tests"
+    assert [each for each in sorted(named) if not (tests / each[1]).exists()] == []
+    assert [each for each in sorted(named) if each[2] and f"def {each[2]}(" not in (tests / each[1]).read_text()] == []
+
+
 def test_every_attack_that_the_page_on_security_names_is_there_and_every_one_there_is_named() -> None:
     named = set(re.findall(r"`(?:[\w/]+/)?(test_\w+\.py)::(test_\w+)`", (ROOT / "docs" / "security.md").read_text()))
     there = {
