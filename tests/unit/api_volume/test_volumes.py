@@ -640,7 +640,7 @@ def test_a_volume_becomes_again_what_its_latest_snapshot_kept(tmp_path: Path) ->
             await agent.report()
             await demo.until(path, status("available"))
             assert (await demo.get(below))["snapshot"]["status"] == "available"
-            assert not any(getattr(each, "revert", None) for each in agent.objects.values())
+            await agent.until(lambda: not any(getattr(each, "revert", None) for each in agent.objects.values()))
 
             agent.faults[last["id"]] = ("it is not there", "")
             await demo.post(act, wanted)
