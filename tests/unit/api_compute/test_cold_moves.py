@@ -131,7 +131,7 @@ def test_disks_that_cannot_be_given_leave_the_server_as_it_was(tmp_path: Path) -
             item = first.servers()[0]
             await first.say(_report(first, ServerReport(item.id, "shutdown", 0, 0, 0, move_fault="no room")))
             await w.demo.until_status(server, "ACTIVE")
-            assert (first.servers()[0].power, first.servers()[0].give) == ("running", None)
+            await first.until(lambda: (first.servers()[0].power, first.servers()[0].give) == ("running", None))
             assert await taken(w) == [(1, 128), (0, 0)] and await place(w, server) == ("h1", "h1")
             assert await status(w) == "error"
             actions = (await w.demo.get(f"/compute/v2.1/servers/{server}/os-instance-actions"))["instanceActions"]

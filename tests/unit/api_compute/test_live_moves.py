@@ -189,7 +189,7 @@ def test_what_else_becomes_of_a_server_on_its_way(tmp_path: Path, way: str) -> N
             assert (await w.admin.action(server, "evacuate", {}, "2.68")).status == 200
             second.live = second._moved
             await w.demo.until(server, lambda shown: shown["OS-EXT-STS:task_state"] is None)
-            assert second.servers()[0].come is second.servers()[0].arrive is None
+            await second.until(lambda: second.servers()[0].come is second.servers()[0].arrive is None)
             assert await taken(w) == [(0, 0), (1, 128)] and await bindings(w, server) == [("h2", "ACTIVE")]
 
     run(test())

@@ -140,6 +140,7 @@ def test_both_hosts_have_the_volumes_while_a_guest_is_on_its_way(tmp_path: Path,
             asked = LIVE if has_disk else shared
             assert (await w.admin.action(server, "os-migrateLive", asked, "2.79")).status == 202
             await second.until(lambda: bool(second.servers()))
+            await first.until(lambda: first.servers()[0].leave is not None)
             leaves, comes = first.servers()[0], second.servers()[0]
             assert ids(first) == ids(second) == held and await hosts(w, held) == {"h1"}
             assert {each.beside for each in comes.volumes} == {"h1"} != {each.beside for each in leaves.volumes}

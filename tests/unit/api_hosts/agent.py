@@ -39,6 +39,7 @@ from deuteron.model.intent import (
 from tests.waiting import PATIENCE_S
 
 _DECODER = msgspec.json.Decoder(ToAgent)
+_BEAT_S = 1.0
 _STATES = {"running": "running", "shutdown": "shutdown", "paused": "paused", "suspended": "suspended"}
 
 
@@ -103,6 +104,7 @@ class FakeAgent:
         self._reported: dict[tuple[str, str], Any] = {}
         self._progress = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
+        self._beating: asyncio.Task[None] | None = None
 
     async def connect(self, *, hello: bool = True) -> FakeAgent:
         scope = {
@@ -115,6 +117,7 @@ class FakeAgent:
         self._task = asyncio.create_task(self.cloud.hub.websocket(scope, self._to_hub.get, self._take))
         if hello:
             await self.say(self.hello)
+            self._beating = asyncio.create_task(self._beat())
             await self.until(lambda: self.revision >= 0)
         else:
             await self.until(lambda: self.accepted or self.closed is not None)
@@ -123,7 +126,15 @@ class FakeAgent:
     async def say(self, message: Any) -> None:
         await self._to_hub.put({"type": "websocket.receive", "text": msgspec.json.encode(message).decode()})
 
+    async def _beat(self) -> None:
+        """Signs of life, which record nothing: a test on a busy machine takes longer than a host may be silent."""
+        while self.closed is None:
+            await asyncio.sleep(_BEAT_S)
+            await self.say(Answer(0))
+
     async def leave(self) -> None:
+        if self._beating is not None:
+            self._beating.cancel()
         await self._to_hub.put({"type": "websocket.disconnect", "code": 1006})
         if self._task is not None:
             await self._task
