@@ -212,6 +212,28 @@ CASES = (
                 Link(HOST, "qbrbbbbbbbb-bb", "bridge", mtu_bytes=1450),
                 Link(HOST, "qvbbbbbbbbb-bb", "veth", mtu_bytes=1450, master="qbrbbbbbbbb-bb", peer="qvobbbbbbbb-bb"),
                 Link(HOST, "vxlan-13", "vxlan", mtu_bytes=1450, master="qbrbbbbbbbb-bb", vni=13, local_ip="127.0.0.1"),
+                Link(
+                    HOST,
+                    "tapffffffff-ff",
+                    "veth",
+                    mtu_bytes=1450,
+                    master="qbrbbbbbbbb-bb",
+                    peer="ns-ffffffff-ff",
+                    peer_namespace=N,
+                ),
+            ),
+            (
+                Link(HOST, "qbrbbbbbbbb-bb", "bridge", mtu_bytes=1450),
+                Link(
+                    HOST,
+                    "tapffffffff-ff",
+                    "veth",
+                    mtu_bytes=1450,
+                    up=False,
+                    master="qbrbbbbbbbb-bb",
+                    peer="ns-eeeeeeee-ee",
+                    peer_namespace=N,
+                ),
             ),
             (
                 Link(HOST, "qbrbbbbbbbb-bb", "bridge", mtu_bytes=1400, up=False, learns=True),
@@ -662,6 +684,12 @@ REFUSALS = (
             "a bridge with a name too long": Link(HOST, LONG, "bridge"),
             "a pair with a name too long for its far end": Link(HOST, "qvbdddddddd-dd", "veth", peer=LONG),
             "a pair without a far end": Link(HOST, "qvbdddddddd-dd", "veth"),
+            "a pair into a namespace that is not there": Link(
+                HOST, "tapdddddddd-dd", "veth", peer="ns-dddddddd-dd", peer_namespace="qdhcp-none"
+            ),
+            "a pair whose far end in a namespace is somebody else's": Link(
+                HOST, "tapdddddddd-dd", "veth", peer="dev0", peer_namespace=N
+            ),
             "a pair on a bridge that is not there": Link(
                 HOST, "qvbdddddddd-dd", "veth", master="qbrnone", peer="qvodddddddd-dd"
             ),

@@ -55,13 +55,17 @@ def port_reports(
 
 def wired_ports(intent: HostIntent, plan: HostPlan | PartedPlan, outcome: Outcome) -> frozenset[str]:
     """Ports of instances whose device is there and secured, whatever their administrative state."""
-    rows = {id: own for id, own in _devices(intent, plan).items() if all(row.namespace == HOST for row in own)}
+    rows = {id: own for id, own in _devices(intent, plan).items() if all(map(_is_on_host, own))}
     wired = set()
     for port in intent.ports.values():
         own = rows.get(port.id[:_DEVICE_ID_LENGTH])
         if port.ofport is not None and own is not None and _is_done(_concerns(port, own), outcome):
             wired.add(port.id)
     return frozenset(wired)
+
+
+def _is_on_host(row: OvsPort | Link) -> bool:
+    return row.namespace == HOST and (isinstance(row, OvsPort) or row.peer_namespace is None)
 
 
 def router_reports(intent: HostIntent, outcome: Outcome, active: Collection[str] = ()) -> dict[str, RouterReport]:

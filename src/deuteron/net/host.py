@@ -325,7 +325,7 @@ def _or_ours(mechanisms: Sequence[HostMechanism] | None) -> Sequence[HostMechani
 def _device_concerns(row: Link) -> list[str]:
     """The port or network of its name; by what a bridge leads on, all that are in the bridge."""
     own = [port_concern(row.name), *namespace_concern(row.namespace)]
-    leads_on = row.master is not None and row.kind in ("veth", "vlan", "vxlan")
+    leads_on = row.master is not None and row.peer_namespace is None and row.kind in ("veth", "vlan", "vxlan")
     return [*own, port_concern(row.master)] if leads_on and row.master is not None else own
 
 

@@ -67,7 +67,8 @@ class OvsPort(Row, frozen=True):
 
 
 class Link(Row, frozen=True):
-    """A device made over netlink in `namespace`: a bridge, a veth (`peer` in the same namespace), a persistent tap.
+    """A device made over netlink in `namespace`: a bridge, a veth (`peer` in the same namespace, or in
+    `peer_namespace`), a persistent tap.
 
     For devices that another table makes (an internal OVS port), a Link with kind "existing" fixes MAC, MTU and up.
     """
@@ -80,6 +81,8 @@ class Link(Row, frozen=True):
     up: bool = True
     master: str | None = None
     peer: str | None = None
+    peer_namespace: str | None = None
+    """Of a veth whose other end lies elsewhere; a Link there with kind "existing" has that end's MAC, MTU and state."""
     vlan_id: int | None = None
     parent: str | None = None
     learns: bool = False

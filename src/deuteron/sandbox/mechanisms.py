@@ -15,8 +15,7 @@ def mechanisms_of(
     """The mechanisms of a host, in the order in which they are asked; `own` is what its table says. Hosts
     that wire nothing run what they like.
 
-    Raises: TopologyError for one that the cloud does not ask, for two that take the same interfaces, and for one that
-    wires no services on a host of group network.
+    Raises: TopologyError for one that the cloud does not ask, and for two that take the same interfaces.
     """
     chosen = asked if own is None else own
     for mechanism in chosen:
@@ -33,11 +32,5 @@ def mechanisms_of(
         raise TopologyError(
             f'host "{host}" of {source} cannot run both "{MECHANISM}" and "{LINUX_BRIDGE}": each takes its interfaces',
             f'say which under [hosts.{host}]: mechanism_drivers = ["{MECHANISM}"]',
-        )
-    if "network" in groups and LINUX_BRIDGE in runs:
-        raise TopologyError(
-            f'host "{host}" of {source} cannot run "{LINUX_BRIDGE}": it wires no DHCP and no routers, and the host '
-            "is in group network",
-            f"leave the host out of that group, or let it run {MECHANISM}",
         )
     return runs

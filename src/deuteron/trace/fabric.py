@@ -96,6 +96,9 @@ class Fabric:
         machine = self.world.machines[stack.host]
         if not machine.is_running:
             return [Dropped(step, "host", stack.host, packet, device.port_id, "egress", stack=stack.name)]
+        pair = machine.paired.get((stack.name, device.name)) if stack.sort == "namespace" else None
+        if pair is not None:
+            return linuxbridge.from_namespace(self, machine, pair, packet, step)
         if stack.sort == "namespace":
             return self._into(machine, machine.ports[device.name], packet, step)
         server = self._server(stack)
@@ -125,6 +128,10 @@ class Fabric:
         if bridge is not None:
             return linuxbridge.through(self, machine, bridge, tap, packet, step)
         return [Dropped(step, "bridge", machine.name, packet, port.id, "egress", device=tap)]
+
+    def to_namespace(self, machine: Machine, namespace: str, device: str, packet: Packet, step: Step) -> list[Ending]:
+        stack = self.namespace(machine, namespace)
+        return self._deliver(stack, stack.devices[device], packet, step)
 
     # --- bridges ------------------------------------------------------------------------------------------------------
 

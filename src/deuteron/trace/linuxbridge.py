@@ -33,6 +33,10 @@ class Fabric(Protocol):
 
     def to_guest(self, machine: Machine, port: IntentPort, packet: Packet, step: Step) -> list[Ending]: ...
 
+    def to_namespace(
+        self, machine: Machine, namespace: str, device: str, packet: Packet, step: Step
+    ) -> list[Ending]: ...
+
     def wire(self, wire: str, sender: str, packet: Packet, step: Step) -> list[Ending]: ...
 
     def tunnel(
@@ -69,6 +73,16 @@ def through(fabric: Fabric, machine: Machine, bridge: str, came: str, packet: Pa
     return found
 
 
+def from_namespace(fabric: Fabric, machine: Machine, pair: rows.Link, packet: Packet, step: Step) -> list[Ending]:
+    """A frame of DHCP or of a router comes into the bridge of its network; of one that is down, nowhere."""
+    assert pair.master is not None  # one without a bridge is not planned
+    if not pair.up:
+        port = _port(machine, pair.name)
+        port_id = None if port is None else port.id
+        return [Dropped(step, "bridge", machine.name, packet, port_id, "egress", device=pair.name)]
+    return through(fabric, machine, pair.master, pair.name, packet, step)
+
+
 def from_wire(fabric: Fabric, machine: Machine, interface: str, packet: Packet, step: Step) -> list[Ending]:
     """A frame comes in by an interface: into the bridge that has it, or the device of its VLAN."""
     for bridge, members in sorted(machine.members.items()):
@@ -103,6 +117,8 @@ def _targets(fabric: Fabric, machine: Machine, bridge: str, came: str, packet: P
 
 
 def _hears(fabric: Fabric, machine: Machine, link: rows.Link, packet: Packet) -> bool:
+    if link.peer_namespace is not None:
+        return True
     port = _port(machine, link.name)
     return port is None or fabric.concerns(machine, port, packet)
 
@@ -113,6 +129,8 @@ def _macs(machine: Machine, link: rows.Link) -> list[str]:
 
 
 def _out(fabric: Fabric, machine: Machine, link: rows.Link, packet: Packet, step: Step) -> list[Ending]:
+    if link.peer_namespace is not None and link.peer is not None:
+        return fabric.to_namespace(machine, link.peer_namespace, link.peer, packet, step)
     port = _port(machine, link.name)
     if port is not None:
         return fabric.to_guest(machine, port, packet, step)

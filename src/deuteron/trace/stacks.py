@@ -32,9 +32,8 @@ def namespace_stack(machine: Machine, namespace: str) -> Stack:
         addresses = list(machine.addresses.get(namespace, {}).get(port.name, ()))
         if machine.addresses.get(namespace) and mac:
             addresses.append(f"{link_local(mac)}/64")
-        mtu = (link.mtu_bytes if link is not None else None) or port.mtu_request or 1500
-        port_id = dict(port.external_ids).get("iface-id")
-        devices[port.name] = Device(port.name, mac, mtu, tuple(addresses), port_id, is_routed=6 in forwards)
+        mtu = (link.mtu_bytes if link is not None else None) or port.mtu_bytes or 1500
+        devices[port.name] = Device(port.name, mac, mtu, tuple(addresses), port.port_id, is_routed=6 in forwards)
     # One through a next hop that no network has is not in the kernel.
     planned = [
         Route(row.destination, row.via, row.link, row.table)

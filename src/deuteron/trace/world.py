@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -24,7 +24,7 @@ from deuteron.model.intent import (
 )
 from deuteron.model.outside import ExternalNetwork
 from deuteron.net import rows
-from deuteron.net.plan import plan, plan_openvswitch
+from deuteron.net.plan import names, plan, plan_openvswitch
 from deuteron.net.plan.linuxbridge import plan_linuxbridge
 from deuteron.trace.flowtable import FlowTables
 from deuteron.trace.iptables import Tables
@@ -32,6 +32,14 @@ from deuteron.trace.matches import Work
 
 Object = tuple[str, str]
 """A kind of the cloud's objects and an id."""
+
+
+class Inner(NamedTuple):
+    """A device in a namespace, of a port of DHCP or of a router."""
+
+    name: str
+    port_id: str | None
+    mtu_bytes: int | None
 
 
 class Machine:
@@ -116,13 +124,23 @@ class Machine:
         return frozenset((row.namespace, row.link, row.address) for row in self.plan.neighbours)
 
     @cached_property
-    def internal(self) -> dict[str, list[rows.OvsPort]]:
+    def internal(self) -> dict[str, list[Inner]]:
         """The devices of each namespace."""
-        found: dict[str, list[rows.OvsPort]] = defaultdict(list)
+        found: dict[str, list[Inner]] = defaultdict(list)
         for port in self.plan.ovs_ports:
             if port.type == "internal" and port.namespace != rows.HOST:
-                found[port.namespace].append(port)
+                port_id = dict(port.external_ids).get("iface-id")
+                found[port.namespace].append(Inner(port.name, port_id, port.mtu_request))
+        of_tap = {names.tap_name(id): id for id in self.intent.ports}
+        for (namespace, name), link in self.paired.items():
+            found[namespace].append(Inner(name, of_tap.get(link.name), link.mtu_bytes))
         return found
+
+    @cached_property
+    def paired(self) -> dict[tuple[str, str], rows.Link]:
+        """The ends on the host of pairs into namespaces, by the namespace and the name of the end there."""
+        links = (link for link in self.plan.links if link.peer_namespace is not None)
+        return {(link.peer_namespace or "", link.peer or ""): link for link in links}
 
     @cached_property
     def physical(self) -> dict[str, str]:

@@ -323,3 +323,23 @@ def test_the_agent_says_what_neutron_s_says_and_who_puts_tags_on() -> None:
     poor = msgspec.structs.replace(FACTS, device_kinds=())
     told = linuxbridge().agent_configurations(poor, 0)
     assert (told["tunnel_types"], told["vlan_devices"]) == ([], "openvswitch")
+
+
+def test_dhcp_hangs_on_the_bridge_of_its_network_as_a_pair_into_its_namespace() -> None:
+    served = msgspec.structs.replace(VLAN, dhcp_port_id=uid("d"), subnets=(subnet("s1"),))
+    dhcp = wired("d", 17, served, "10.10.10.3", device_owner="network:dhcp")
+    made = host(served, dhcp)
+    tap, inner, namespace = names.tap_name(uid("d")), names.ns_name(uid("d")), f"qdhcp-{served.id}"
+    assert links(made)[tap] == Link(
+        HOST, tap, "veth", mtu_bytes=1500, master=names.brq_name(served.id), peer=inner, peer_namespace=namespace
+    )
+    (there,) = (row for row in made.links if row.name == inner)
+    assert (there.namespace, there.kind, there.mac, there.mtu_bytes) == (namespace, "existing", dhcp.mac_address, 1500)
+    assert FrameGuard(tap) in made.own[GUARD_TABLE]
+    (daemon,) = made.dnsmasqs
+    assert f"--interface={inner}" in daemon.arguments
+    assert {row.link for row in made.addresses if row.namespace == namespace} == {inner}
+    assert (made.ovs_ports, made.flows) == ((), ())
+
+    closed = host(served, msgspec.structs.replace(dhcp, admin_state_up=False))
+    assert not links(closed)[tap].up

@@ -120,6 +120,11 @@ def test_hosts_of_one_cloud_run_different_mechanisms() -> None:
     assert topology.tunnel_types == ("gre", "vxlan") and default_topology().tunnel_types == ("vxlan",)
 
 
+def test_a_cloud_may_be_of_linux_bridges_alone() -> None:
+    (host,) = parse_topology('mechanism_drivers = ["linuxbridge"]').agents
+    assert "network" in host.roles and host.mechanism_drivers == ("linuxbridge",)
+
+
 def test_hosts_have_what_the_file_says_to_promise_by_bridge_unless_they_say_so_themselves() -> None:
     text = """
 [bandwidths]
@@ -188,7 +193,6 @@ def test_a_host_may_choose_its_own_address() -> None:
             'mechanism_drivers = ["openvswitch", "linuxbridge"]',
             'host "aio" of file.toml cannot run both "openvswitch" and "linuxbridge"',
         ),
-        ('mechanism_drivers = ["linuxbridge"]', 'host "aio" of file.toml cannot run "linuxbridge": it wires no DHCP'),
         ('tunnel_types = ["stt"]', "stt"),
         ('[hosts.aio]\nmechanism_drivers = ["pigeon"]', 'cannot run mechanism "pigeon": the cloud asks openvswitch'),
     ],

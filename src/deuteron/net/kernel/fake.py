@@ -84,7 +84,7 @@ class FakeKernel:
 
     def _note(self, row: Any) -> None:
         if isinstance(row, Link) and row.peer is not None:
-            self._far_ends[row.namespace, row.peer] = row.key
+            self._far_ends[row.peer_namespace or row.namespace, row.peer] = row.key
 
     def refusal(self, row: Any, is_new: bool = True) -> str | None:
         """Why a row cannot be written as things are; with `is_new` False, why one that was cannot stay."""
@@ -173,7 +173,7 @@ class FakeKernel:
     def _maker(self, namespace: str, name: str) -> Link | None:
         """The row that made a device: its own, or that of the other end of its pair."""
         for key in ((namespace, name), self._far_ends.get((namespace, name))):
-            row = self._find(Link, key, lambda row: row.kind != "existing" and name in (row.name, row.peer))
+            row = self._find(Link, key, lambda row: row.kind != "existing" and (namespace, name) in _ends(row))
             if row is not None:
                 made: Link = row
                 return made
@@ -185,13 +185,13 @@ class FakeKernel:
             return None if self._has_device(row.namespace, row.name) else f'no device "{row.name}" in {where}'
         if row.kind == "veth" and row.peer is None:
             return f'veth "{row.name}" needs a peer'
-        for name in (row.name, row.peer):
-            if name is None:
-                continue
+        if row.peer_namespace is not None and not self._find(Namespace, row.peer_namespace):
+            return f'no network namespace "{row.peer_namespace}"'
+        for namespace, name in _ends(row):
             if len(name) > LONGEST_DEVICE_NAME:
                 return f'cannot make device "{name}": its name is longer than {LONGEST_DEVICE_NAME} letters'
-            maker = self._maker(row.namespace, name)
-            if self._has_device(row.namespace, name) and (maker is None or maker.key != row.key):
+            maker = self._maker(namespace, name)
+            if self._has_device(namespace, name) and (maker is None or maker.key != row.key):
                 return f'device "{name}" exists in {where} and is not ours'
         if row.master is not None and not self._has_device(row.namespace, row.master):
             return f'no device "{row.master}" to be the master of "{row.name}"'
@@ -292,6 +292,12 @@ class FakeDriver(Generic[K, V]):
             self.rows.pop(key, None)
         else:
             self.rows[key] = row
+
+
+def _ends(row: Link) -> list[tuple[str, str]]:
+    """The devices that a row makes, each with its namespace."""
+    ends = [(row.namespace, row.name)]
+    return ends if row.peer is None else [*ends, (row.peer_namespace or row.namespace, row.peer)]
 
 
 def _rank(row: object) -> int:

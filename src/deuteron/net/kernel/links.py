@@ -67,7 +67,7 @@ class LinkDriver:
         names = {namespace for namespace, _ in wanted} if scope is None else set(scope)
         if self._is_maker and scope is None:
             names |= {HOST, *self._namespaces.named()}
-        covered = {(row.namespace, row.peer) for row in wanted.values() if row.peer is not None}
+        covered = {(row.namespace, row.peer) for row in wanted.values() if _has_peer_here(row)}
         for namespace in sorted(names):
             if self._namespaces.inode(namespace) is None:
                 continue
@@ -80,7 +80,9 @@ class LinkDriver:
                 if row is not None:
                     rows[key] = row if self._satisfies(row, state, by_index, by_name) else _row(key, state, by_index)
                 elif self._is_maker and state.group in (GROUP, DOOMED_GROUP) and key not in covered:
-                    peer = by_index.get(state.parent) if state.kind == "veth" else None
+                    if state.kind == "veth" and state.is_parent_elsewhere and namespace != HOST:
+                        continue  # the other end is on the host, is the row, and takes this one along
+                    peer = by_index.get(state.parent) if _is_pair_here(state) else None
                     if peer is not None and ((namespace, peer.name) in wanted or (namespace, peer.name) in rows):
                         continue  # the other end of a pair is one row, and goes with it
                     rows[key] = _row(key, state, by_index)
@@ -126,9 +128,12 @@ class LinkDriver:
     ) -> bool:
         if row.kind != "existing" and (_KINDS.get(state.kind) != row.kind or state.group != GROUP):
             return False
-        if row.peer is not None:
+        if row.peer is not None and row.peer_namespace is not None:
+            if self._far_end(row, state) is None:
+                return False
+        elif row.peer is not None:
             peer = by_name.get(row.peer)
-            if peer is None or state.parent != peer.index or peer.is_up != row.up:
+            if peer is None or state.is_parent_elsewhere or state.parent != peer.index or peer.is_up != row.up:
                 return False
             if row.mtu_bytes is not None and peer.mtu_bytes != row.mtu_bytes:
                 return False
@@ -187,7 +192,7 @@ class LinkDriver:
             self.writes["link deleted"] += 1
             state = None
         if state is not None and row.peer is not None:
-            peer = states.get(row.peer)
+            peer = self._far_end(row, state) if row.peer_namespace is not None else states.get(row.peer)
             if peer is None or peer.index != state.parent:
                 netlink.change(nl.DELLINK, 0, nl.link_message(state.index))
                 self.writes["link deleted"] += 1
@@ -198,17 +203,21 @@ class LinkDriver:
                 raise KernelError(f'no device "{row.name}" in {_where(row.namespace)}')
             self._create(netlink, row, states)
             self.writes["link created"] += 1
-            for name in (row.name, row.peer):
+            for name in (row.name, row.peer if _has_peer_here(row) else None):
                 if name is not None:
                     states[name] = netlink.link(name)
             state = states[row.name]
         if row.kind != "existing" and not state.is_up:
             # Also after a crash between creation and this: a device goes up only once it is secluded.
             with self._namespaces.entered(row.namespace):
-                for name in (row.name, row.peer):
+                for name in (row.name, row.peer if _has_peer_here(row) else None):
                     if name is not None:
                         self._seclude(row, name)
-        for each, master in ((state, row.master), (states.get(row.peer or ""), None)):
+            if row.peer is not None and row.peer_namespace is not None:
+                with self._namespaces.entered(row.peer_namespace):
+                    switch_off_checksum_offload(row.peer)
+        here = states.get(row.peer or "") if _has_peer_here(row) else None
+        for each, master in ((state, row.master), (here, None)):
             if each is not None:
                 self._set(netlink, row, each, states, master, is_peer=each is not state)
         return is_remade
@@ -265,6 +274,9 @@ class LinkDriver:
                 peer = nl.link_message(0) + nl.text(nl.IFLA_IFNAME, row.peer) + nl.number(nl.IFLA_GROUP, GROUP)
                 if row.mtu_bytes is not None:
                     peer += nl.number(nl.IFLA_MTU, row.mtu_bytes)
+                if row.peer_namespace is not None:
+                    self._create_pair(netlink, body, info, peer, row.peer_namespace)
+                    return
                 info += nl.attribute(nl.IFLA_INFO_DATA, nl.attribute(_VETH_INFO_PEER, peer))
             elif row.kind == "bridge":
                 # Forward at once, filter no multicast.
@@ -283,6 +295,25 @@ class LinkDriver:
                 raise KernelError(f'cannot make a device of kind "{row.kind}"')
             message = nl.link_message(0) + body + nl.attribute(nl.IFLA_LINKINFO, info)
             netlink.change(nl.NEWLINK, nl.CREATE | nl.EXCL, message)
+
+    def _create_pair(self, netlink: nl.Netlink, body: bytes, info: bytes, peer: bytes, namespace: str) -> None:
+        """A pair whose far end is in another namespace from its first moment."""
+        target = self._namespaces.open(namespace)
+        try:
+            peer += nl.number(nl.IFLA_NET_NS_FD, target)
+            info += nl.attribute(nl.IFLA_INFO_DATA, nl.attribute(_VETH_INFO_PEER, peer))
+            message = nl.link_message(0) + body + nl.attribute(nl.IFLA_LINKINFO, info)
+            netlink.change(nl.NEWLINK, nl.CREATE | nl.EXCL, message)
+        finally:
+            os.close(target)
+
+    def _far_end(self, row: Link, state: nl.LinkState) -> nl.LinkState | None:
+        """The other end of a pair, where it is in the namespace that it is to be in."""
+        if row.peer is None or row.peer_namespace is None or self._namespaces.inode(row.peer_namespace) is None:
+            return None
+        peer = find(self._sockets.to(row.peer_namespace), row.peer)
+        is_it = peer is not None and (peer.parent, peer.index) == (state.index, state.parent)
+        return peer if is_it and state.is_parent_elsewhere else None
 
     def _seclude(self, row: Link, name: str) -> None:
         """Keep the host's own IPv6 off a guest's wire, and checksums complete on the ends Open vSwitch reads.
@@ -309,6 +340,14 @@ class LinkDriver:
             raise KernelError(f'cannot make tap "{name}": {error.strerror}') from error
         finally:
             os.close(tun)
+
+
+def _has_peer_here(row: Link) -> bool:
+    return row.peer is not None and row.peer_namespace is None
+
+
+def _is_pair_here(state: nl.LinkState) -> bool:
+    return state.kind == "veth" and not state.is_parent_elsewhere
 
 
 def _ageing(row: Link) -> bytes:
@@ -368,7 +407,7 @@ def _row(key: LinkKey, state: nl.LinkState, by_index: Mapping[int, nl.LinkState]
         mtu_bytes=state.mtu_bytes,
         up=state.is_up,
         master=master.name if master else None,
-        peer=peer.name if peer and state.kind == "veth" else None,
+        peer=peer.name if peer and _is_pair_here(state) else None,
         learns=state.learns,
         vni=state.tunnel[0] if state.tunnel else None,
         local_ip=state.tunnel[1] if state.tunnel else None,

@@ -40,7 +40,7 @@ REPLACE, EXCL, CREATE, APPEND = 0x100, 0x200, 0x400, 0x800
 
 IFF_UP = 0x1
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
-IFLA_LINKINFO, IFLA_GROUP, IFLA_NET_NS_FD, IFLA_EXT_MASK = 18, 27, 28, 29
+IFLA_LINKINFO, IFLA_GROUP, IFLA_NET_NS_FD, IFLA_EXT_MASK, IFLA_LINK_NETNSID = 18, 27, 28, 29, 37
 IFLA_CARRIER = 33
 IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
 IFLA_TUN_PERSIST = 6
@@ -101,6 +101,8 @@ class LinkState:
     """Whether a bridge notes who is where; False for other devices."""
     tunnel: tuple[int, str] | None = None
     """VNI and own address of a VXLAN device."""
+    is_parent_elsewhere: bool = False
+    """Whether `parent` is a device of another namespace, which has numbers of its own."""
 
 
 @dataclass(frozen=True)
@@ -351,6 +353,7 @@ def link_state(payload: bytes) -> LinkState:
         is_persistent=kind == "tun" and data.get(IFLA_TUN_PERSIST) == b"\1",
         learns=kind == "bridge" and _number(data, IFLA_BR_AGEING_TIME) > 0,
         tunnel=_tunnel(data) if kind == "vxlan" else None,
+        is_parent_elsewhere=IFLA_LINK_NETNSID in a,
     )
 
 

@@ -22,7 +22,8 @@ from deuteron.model.intent import FixedIp, IntentNetwork, IntentPort, IntentRemo
 from deuteron.net import rows
 from deuteron.net.plan import names
 from deuteron.net.plan.addresses import version
-from deuteron.net.plan.draft import NO_DAD, Draft, Phase, Site, View, internal_port, is_dead
+from deuteron.net.plan.cloud_ports import dhcp_device, plug_in
+from deuteron.net.plan.draft import NO_DAD, Draft, Phase, Site, View
 from deuteron.net.plan.metadata import (
     METADATA_CIDR,
     METADATA_CIDR6,
@@ -32,7 +33,6 @@ from deuteron.net.plan.metadata import (
     is_asked_over_ipv6,
     is_isolated,
 )
-from deuteron.net.plan.wiring import refuse_port, trust_port
 
 _LEASE_S = 86400
 _MOST_LEASES = 2**24
@@ -58,7 +58,7 @@ def _plan_network(view: View, draft: Draft, network_id: str) -> None:
         return
     subnets = [subnet for subnet in network.subnets if subnet.enable_dhcp]
     if subnets:
-        _Service(view, network, port, port.ofport, subnets).add(draft)
+        _Service(view, network, port, subnets).add(draft)
 
 
 class _Host(msgspec.Struct, frozen=True):
@@ -74,12 +74,9 @@ class _Host(msgspec.Struct, frozen=True):
 class _Service:
     """DHCP of one network, while its rows are being written."""
 
-    def __init__(
-        self, view: View, network: IntentNetwork, port: IntentPort, ofport: int, subnets: list[IntentSubnet]
-    ) -> None:
+    def __init__(self, view: View, network: IntentNetwork, port: IntentPort, subnets: list[IntentSubnet]) -> None:
         self.network = network
         self.port = port
-        self.ofport = ofport
         self.subnets = sorted(subnets, key=lambda subnet: (subnet.ip_version, subnet.cidr, subnet.id))
         # One whose guest is awaited here is both plugged in and elsewhere.
         there: list[IntentPort | IntentRemotePort] = [
@@ -90,7 +87,7 @@ class _Service:
         self.ports = [ports[id] for id in sorted(ports)]
         self.settings = view.settings
         self.namespace = names.dhcp_namespace(network.id)
-        self.tap = names.tap_name(port.id)
+        self.device = dhcp_device(view.settings, port.id)
         self.directory = f"{view.settings.state_dir}/dhcp/{network.id}"
         self.domain = network.dns_domain.rstrip(".")
 
@@ -99,11 +96,7 @@ class _Service:
         draft.namespaces.append(rows.Namespace(self.namespace))
         draft.links.append(rows.Link(namespace=self.namespace, name="lo", kind="existing"))
         draft.sysctl(self.namespace, [("net.ipv6.conf.default.accept_ra", "0"), *NO_DAD])
-        internal_port(draft, self.port, network, self.tap, self.namespace, network.mtu_bytes, self.ofport)
-        if is_dead(self.port):
-            refuse_port(draft, self.ofport)
-        else:
-            trust_port(draft, self.ofport, network.local_vlan)
+        plug_in(self.settings, draft, self.port, network, self.device, self.namespace, network.mtu_bytes)
         self._add_addresses(draft)
         draft.dnsmasqs.append(
             rows.Dnsmasq(
@@ -114,7 +107,7 @@ class _Service:
                 files=(
                     ("addn_hosts", _text(self._addn_hosts())),
                     ("host", _text(self._dhcp_hosts())),
-                    ("interface", self.tap),
+                    ("interface", self.device),
                     ("opts", _text([*self._subnet_options(), *self._port_options()])),
                 ),
             )
@@ -126,18 +119,18 @@ class _Service:
             subnet = served.get(fixed_ip.subnet_id)
             if subnet is not None:
                 length = ipaddress.ip_network(subnet.cidr).prefixlen
-                draft.addresses.append(rows.Address(self.namespace, self.tap, f"{fixed_ip.ip_address}/{length}"))
+                draft.addresses.append(rows.Address(self.namespace, self.device, f"{fixed_ip.ip_address}/{length}"))
         for family, destination in ((4, _EVERYWHERE), (6, "::/0")):
             for subnet in self.subnets:
                 if subnet.ip_version == family and subnet.gateway_ip is not None and self._own_address(subnet):
-                    draft.routes.append(rows.Route(self.namespace, destination, subnet.gateway_ip, self.tap))
+                    draft.routes.append(rows.Route(self.namespace, destination, subnet.gateway_ip, self.device))
                     break
         if is_isolated(self.network):
-            draft.addresses.append(rows.Address(self.namespace, self.tap, METADATA_CIDR))
+            draft.addresses.append(rows.Address(self.namespace, self.device, METADATA_CIDR))
             draft.metadata.append(dhcp_listener(self.namespace, self.network.whole_id))
             if is_asked_over_ipv6(self.network):
-                draft.addresses.append(rows.Address(self.namespace, self.tap, METADATA_CIDR6))
-                draft.metadata.append(dhcp_listener6(self.namespace, self.network.whole_id, self.tap))
+                draft.addresses.append(rows.Address(self.namespace, self.device, METADATA_CIDR6))
+                draft.metadata.append(dhcp_listener6(self.namespace, self.network.whole_id, self.device))
 
     def _own_address(self, subnet: IntentSubnet) -> str | None:
         """The address of the DHCP port in a subnet."""
@@ -153,7 +146,7 @@ class _Service:
         yield f"--dhcp-optsfile={self.directory}/opts"
         yield from ("--leasefile-ro", "--dhcp-authoritative", "--user=root")
         yield from ("--dhcp-match=set:ipxe,175", "--dhcp-userclass=set:ipxe6,iPXE", "--local-service", "--bind-dynamic")
-        yield from (f"--interface={self.tap}", "--except-interface=lo")
+        yield from (f"--interface={self.device}", "--except-interface=lo")
         leases = 0
         for subnet in self.subnets:
             cidr = ipaddress.ip_network(subnet.cidr)

@@ -26,6 +26,11 @@ def tap_name(port_id: str) -> str:
     return ("tap" + port_id)[:_DEVICE_LENGTH]
 
 
+def ns_name(port_id: str) -> str:
+    """A DHCP port in its namespace, where it hangs on a Linux bridge."""
+    return ("ns-" + port_id)[:_DEVICE_LENGTH]
+
+
 def ha_name(port_id: str) -> str:
     return ("ha-" + port_id)[:_DEVICE_LENGTH]
 

@@ -24,8 +24,9 @@ from deuteron.model.intent import IntentRouter, RouterHa, RouterPort
 from deuteron.net import rows
 from deuteron.net.plan import distributed, ha, names
 from deuteron.net.plan.addresses import link_local, version
+from deuteron.net.plan.cloud_ports import plug_in
 from deuteron.net.plan.conntrack import HELPERS, helper_chains
-from deuteron.net.plan.draft import NO_DAD, Draft, Phase, Site, View, internal_port, is_dead
+from deuteron.net.plan.draft import NO_DAD, Draft, Phase, Site, View
 from deuteron.net.plan.forwarding import FORWARDING, forwarding_chains, tracked
 from deuteron.net.plan.metadata import (
     MARK,
@@ -41,7 +42,6 @@ from deuteron.net.plan.metering import HOOK, metering_chains
 from deuteron.net.plan.ndp import NDP, proxy_jumps, proxy_rules
 from deuteron.net.plan.radvd import radvd_interface
 from deuteron.net.plan.scopes import RESTORE, SAVE, RouterScopes
-from deuteron.net.plan.wiring import refuse_port, trust_port
 
 _PREFIX = "neutron-l3-agent-"
 _FROM_OUTSIDE = "0x2/0xffff"
@@ -219,11 +219,8 @@ class _Router:
         network = self.view.network(router_port.network_id)
         if port is None or port.ofport is None or network is None:
             return False
-        internal_port(draft, port, network, name, self.namespace, router_port.mtu_bytes, port.ofport)
-        if is_dead(port) or not carries:
-            refuse_port(draft, port.ofport)
-        else:
-            trust_port(draft, port.ofport, network.local_vlan)
+        settings, mtu = self.view.settings, router_port.mtu_bytes
+        plug_in(settings, draft, port, network, name, self.namespace, mtu, carries=carries)
         return True
 
     def _add_metadata6(self, draft: Draft) -> None:

@@ -24,7 +24,7 @@ class LinuxBridge(msgspec.Struct, frozen=True):
 
     @property
     def wires_services(self) -> bool:
-        return False
+        return True
 
     def bind(self, port: PortToBind, segment: Segment, host: HostFacts) -> Binding | Refusal:
         """A binding of type `bridge`, or the first thing that stands in the way.
