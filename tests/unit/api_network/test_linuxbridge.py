@@ -70,3 +70,41 @@ def test_a_policy_that_it_would_not_obey_is_refused_whenever_it_comes(client: Cl
     elsewhere = client.port(network["id"], "admin", **{"binding:host_id": HOST})
     assert update(client, "port", elsewhere, qos_policy_id=id).body["port"]["qos_policy_id"] == id
     assert update(client, "port", bound, qos_policy_id=None).status == 200
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Client]:
+    """A cloud of Linux bridges alone."""
+    folder = tmp_path / "alone"
+    folder.mkdir()
+    entry = HostEntry(token="t", bridge_mappings=BRIDGES, tunnel_ip="192.0.2.1", mechanism_drivers=("linuxbridge",))
+    with cloud_in(folder, mechanism_drivers=("linuxbridge",), hosts={HOST: entry}) as made:
+        yield made
+
+
+def test_dhcp_and_routers_are_bound_where_a_host_has_linux_bridges(alone: Client) -> None:
+    network = alone.network("admin", qos_policy_id=policy(alone))
+    subnet = alone.subnet(network["id"], "10.0.0.0/24", "admin")
+    router = alone.post("/v2.0/routers", {"router": {"name": "r"}})["router"]
+    path = f"/v2.0/routers/{router['id']}/add_router_interface"
+    assert alone.call("PUT", path, {"subnet_id": subnet["id"]}).status == 200
+    ports = alone.get(f"/v2.0/ports?network_id={network['id']}", "admin")["ports"]
+    bound = {port["device_owner"]: port["binding:vif_type"] for port in ports}
+    assert bound == {"network:dhcp": "bridge", "network:router_interface": "bridge"}, (
+        "the network's policy is not theirs"
+    )
+    guest = alone.port(network["id"], "admin", **{"binding:host_id": HOST})
+    assert guest["binding:vif_type"] == "binding_failed"
+
+
+def test_limits_of_addresses_are_refused_where_a_router_may_be_on_linux_bridges(alone: Client) -> None:
+    public = alone.get("/v2.0/networks?router:external=true")["networks"][0]["id"]
+    limited = policy(alone)
+    body = {"floating_network_id": public, "qos_policy_id": limited}
+    refused = alone.call("POST", "/v2.0/floatingips", {"floatingip": body})
+    assert (refused.status, refused.error["type"]) == (409, "QosRuleNotSupported")
+    gateway = {"external_gateway_info": {"network_id": public, "qos_policy_id": limited}}
+    assert alone.call("POST", "/v2.0/routers", {"router": gateway}).status == 409
+    made = alone.call("POST", "/v2.0/floatingips", {"floatingip": {"floating_network_id": public}})
+    assert made.status == 201
+    assert update(alone, "floatingip", made.body["floatingip"], qos_policy_id=limited).status == 409

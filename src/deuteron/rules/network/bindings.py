@@ -268,13 +268,19 @@ def _ask(
         vnic_type=port["binding:vnic_type"],
         device_owner=port["device_owner"],
         port_security_enabled=bool(port["port_security_enabled"]),
-        has_qos_policy=(port.get("qos_policy_id") or network["qos_policy_id"]) is not None,
+        has_qos_policy=(port.get("qos_policy_id") or _inherited_policy(port, network)) is not None,
         trunk=trunk,
     )
     wanted = [segments.segment_of(lan) for lan in _lans_for(tx, port, network)]
     if not wanted:
         return Refusal("its network has no segment", hint="add one with `openstack network segment create`")
     return bind_port(mechanisms_of(settings), asked, wanted, facts)
+
+
+def _inherited_policy(port: Mapping[str, Any], network: NetworkRow) -> str | None:
+    """Ports of DHCP and interfaces of routers have no part in the policy of their network, as in Neutron."""
+    is_of_network = port["device_owner"].startswith("network:") and port["device_owner"] != "network:router_gateway"
+    return None if is_of_network else network["qos_policy_id"]
 
 
 def _lans_for(tx: Tx, port: Mapping[str, Any], network: NetworkRow) -> Sequence[Lan]:

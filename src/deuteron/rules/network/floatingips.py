@@ -56,6 +56,7 @@ def create_floatingip(tx: Tx, settings: Settings, caller: Caller, values: Values
     if not sight.network_for(tx, caller, network_id)["router:external"]:
         raise faults.bad_request("floatingip", f"Network {network_id} is not a valid external network")
     policy_id = qos.policy_for(tx, caller, values.get("qos_policy_id"))
+    qos.refuse_for_address(settings, policy_id)
     quotas.check(tx, "floatingip", values["project_id"])
     floating_id = FloatingIpId(new_id())
     wanted = _wanted_address(tx, network_id, values)
@@ -104,6 +105,7 @@ def update_floatingip(tx: Tx, settings: Settings, caller: Caller, row: FloatingI
     """
     values = dict(values)
     if values.get("qos_policy_id", row["qos_policy_id"]) != row["qos_policy_id"]:
+        qos.refuse_for_address(settings, values["qos_policy_id"])
         if qos.policy_for(tx, caller, values["qos_policy_id"]) is None:
             slots.free_address(tx, row["id"])
         else:

@@ -18,6 +18,7 @@ from sqlalchemy import bindparam, func, select
 
 from deuteron.model.caller import Caller
 from deuteron.model.errors import Conflict, Forbidden
+from deuteron.model.intent import LINUX_BRIDGE
 from deuteron.model.network import (
     BANDWIDTH_LIMIT_RULE,
     COMPUTE_PREFIX,
@@ -144,6 +145,24 @@ def of_gateway(tx: Tx, caller: Caller, present: QosPolicyId | None, wanted: Want
     """The policy of a gateway, which keeps the one it has unless it asks for another. Raises: NotFound."""
     policy_id = wanted.get("qos_policy_id", present)
     return present if policy_id == present else policy_for(tx, caller, QosPolicyId(policy_id) if policy_id else None)
+
+
+def refuse_for_address(settings: Settings, policy_id: str | None) -> None:
+    """Limits of floating IPs and gateways are meters of the switch: Linux bridges have none.
+
+    Raises: Conflict where a router may be on a host without.
+    """
+    unfit = [
+        name
+        for name, host in sorted(settings.hosts.items())
+        if "network" in host.roles and LINUX_BRIDGE in host.mechanism_drivers
+    ]
+    if policy_id is not None and unfit:
+        raise faults.conflict(
+            "QosRuleNotSupported",
+            f"QoS policy {policy_id} is not supported by floating IPs and gateways here: routers may be on host "
+            f"{unfit[0]}, which runs {LINUX_BRIDGE} and limits nothing.",
+        )
 
 
 def default_of(tx: Tx, project_id: str) -> QosPolicyId | None:

@@ -217,6 +217,8 @@ def _set_gateway(tx: Tx, settings: Settings, caller: Caller, row: RouterRow, wan
     if not network["router:external"]:
         raise faults.bad_request("router", f"Network {network['id']} is not an external network")
     policy_id = qos.of_gateway(tx, caller, row["qos_policy_id"], wanted)
+    if policy_id != row["qos_policy_id"]:
+        qos.refuse_for_address(settings, policy_id)
     present = row["external_gateway_info"]
     # As in Neutron, who does not name it takes the default: nobody carries an administrator's choice elsewhere.
     snat = wanted.get("enable_snat", True)
