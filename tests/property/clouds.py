@@ -46,7 +46,7 @@ class Made:
 async def cloud(folder: Path, firewall: Firewall) -> AsyncIterator[RandomCloud]:
     """An empty cloud with its external network, and agents that do what they are told.
 
-    With the firewall `linuxbridge`, the second host runs that mechanism, and no DHCP and routers.
+    With the firewall `linuxbridge`, the second host runs that mechanism.
     """
     settings = Settings(
         state_dir=str(folder),
@@ -81,7 +81,7 @@ async def cloud(folder: Path, firewall: Firewall) -> AsyncIterator[RandomCloud]:
 def _runs(host: str, firewall: Firewall) -> dict[str, Any]:
     """What a host of the cloud runs, as its entry, its hello and its settings say it."""
     if firewall == LINUX_BRIDGE and host == "h2":
-        return {"mechanism_drivers": (LINUX_BRIDGE,), "roles": ("compute",)}
+        return {"mechanism_drivers": (LINUX_BRIDGE,)}
     return {"mechanism_drivers": (MECHANISM,)}
 
 
