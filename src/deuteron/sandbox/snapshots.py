@@ -10,6 +10,9 @@ is what is in it: the next `up` finishes one that is interrupted (`finish`), and
 
 Owners, links within the tree, holes and times are kept. Nothing of the cloud may run, so that nobody exchanges what is
 being copied; an ordinary user copies as root of a user namespace, since files may belong to subordinate ids.
+
+The memory of guests is not copied: a cloud and its snapshots have the same files of it, as libvirt writes each once,
+reads it once, and then removes the name that it knows. A fork has copies, because its files belong to other ids.
 """
 
 from __future__ import annotations
@@ -34,6 +37,8 @@ from .processes import SYSTEM_PATH
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _NOT_COPIED = ("lock", "run", "log", "snapshots", "rollback", "rollback.old")
+_MEMORY = "hosts/*/libvirt/lib/qemu/save"
+"""Where libvirt keeps the memory of machines that do not run."""
 _RECORD = "snapshot.json"
 _NAMES = ".names"
 """In `rollback/`: what the cloud is to consist of, whatever of it was moved already."""
@@ -101,7 +106,7 @@ def keep(state: State, name: str, guests: dict[str, tuple[str, ...]], seconds: C
         remove_tree(path)
     unfinished.mkdir(mode=0o700)
     try:
-        _copy(_entries(state.folder), unfinished)
+        _copy(_entries(state.folder), unfinished, _MEMORY)
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         made = Snapshot(name, moment, guests, _size_bytes(unfinished), round(seconds(), 1))
         write_private(unfinished / _RECORD, msgspec.json.encode(made))
@@ -120,7 +125,7 @@ def prepare(state: State, name: str) -> None:
     unfinished.mkdir(mode=0o700)
     try:
         wanted = [path for path in (state.snapshots / name).iterdir() if path.name != _RECORD]
-        _copy(wanted, unfinished)
+        _copy(wanted, unfinished, _MEMORY)
         write_private(unfinished / _NAMES, msgspec.json.encode([path.name for path in wanted]))
         os.sync()
     except BaseException:
@@ -199,15 +204,16 @@ def _entries(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.name not in _NOT_COPIED)
 
 
-def _copy(paths: list[Path], target: Path) -> None:
-    """With `cp`, which shares blocks where the file system can. Raises: StateError with its words."""
-    command = ["cp", "--archive", "--reflink=auto", "--sparse=auto", "--", *map(str, paths), str(target)]
+def _copy(paths: list[Path], target: Path, shared: str = "") -> None:
+    """With `cp`, which shares blocks where the file system can; what is in the folders `shared` becomes links.
+
+    `shared` is a pattern of folders beside and below `paths`. Raises: StateError with the words of `cp`.
+    """
     said = os.memfd_create("cp")
 
     def copy() -> None:
-        done = subprocess.run(command, env={"PATH": SYSTEM_PATH, "LC_ALL": "C"}, stdout=said, stderr=said, check=False)
-        if done.returncode != 0:
-            raise StateError(f"cp ended with status {done.returncode}")
+        folders = frozenset(each for path in paths[:1] if shared for each in path.parent.glob(shared))
+        _copy_into(paths, target, folders, said)
 
     try:
         if os.getuid() == 0 or not any(_has_strangers(path) for path in paths):
@@ -220,6 +226,33 @@ def _copy(paths: list[Path], target: Path) -> None:
         raise StateError(f"cannot copy to {target}: {why}", "is there room on that disk?") from None
     finally:
         os.close(said)
+
+
+def _copy_into(paths: list[Path], target: Path, linked: frozenset[Path], said: int) -> None:
+    """`cp` of each into `target`, with the files of `linked` folders as links. Raises: StateError, OSError."""
+    plain = []
+    for path in paths:
+        if path in linked:
+            if _cp([path], target, said, "--link") != 0:  # the file system has none, or no more of them
+                shutil.rmtree(target / path.name, ignore_errors=True)
+                plain.append(path)
+        elif any(path in each.parents for each in linked):
+            folder = target / path.name
+            folder.mkdir(mode=0o700)
+            _copy_into(sorted(path.iterdir()), folder, linked, said)
+            state = path.lstat()
+            os.chown(folder, state.st_uid, state.st_gid)
+            shutil.copystat(path, folder)
+        else:
+            plain.append(path)
+    if plain and (status := _cp(plain, target, said)) != 0:
+        raise StateError(f"cp ended with status {status}")
+
+
+def _cp(paths: list[Path], target: Path, said: int, *options: str) -> int:
+    command = ["cp", "--archive", "--reflink=auto", "--sparse=auto", *options, "--", *map(str, paths), str(target)]
+    env = {"PATH": SYSTEM_PATH, "LC_ALL": "C"}
+    return subprocess.run(command, env=env, stdout=said, stderr=said, check=False).returncode
 
 
 def _has_strangers(path: Path) -> bool:

@@ -59,6 +59,53 @@ def test_what_was_kept_comes_back_and_nothing_else(state: State) -> None:
     assert snapshots.snapshots(state) == [made]
 
 
+def test_the_memory_of_guests_is_shared_and_all_else_is_copied(state: State) -> None:
+    for name in ("h1", "h2"):
+        saved = state.host(name) / "libvirt/lib/qemu/save"
+        saved.mkdir(parents=True, mode=0o750)
+        (saved / "guest.save").write_text(f"the memory of {name}")
+        os.utime(saved, (1000, 1000))
+    (state.host("h1") / "libvirt/lib/qemu/other").write_text("of libvirt")
+    os.link(state.api / "cloud.db", state.api / "same.db")
+    before = contents(state.folder)
+    keep(state, "s1")
+
+    def numbers(folder: Path) -> dict[str, int]:
+        return {path: (folder / path).stat().st_ino for path in before if not path.startswith(("lock", "log"))}
+
+    kept, running = numbers(state.snapshots / "s1"), numbers(state.folder)
+    memory = {f"hosts/{name}/libvirt/lib/qemu/save/guest.save" for name in ("h1", "h2")}
+    assert {path for path in kept if kept[path] == running[path]} == memory
+    assert kept["api/cloud.db"] == kept["api/same.db"]
+
+    # It goes on: libvirt removes the names, and what it writes next is other files.
+    for path in memory:
+        (state.folder / path).unlink()
+        (state.folder / path).write_text("the memory of later")
+    snapshots.prepare(state, "s1")
+    snapshots.finish(state)
+    assert contents(state.folder) == before
+    assert numbers(state.snapshots / "s1") == kept
+    saved = (state.host("h2") / "libvirt/lib/qemu/save").stat()
+    assert (saved.st_mode & 0o777, saved.st_mtime) == (0o750, 1000)
+    assert (state.folder / "hosts").stat().st_mtime == (state.snapshots / "s1" / "hosts").stat().st_mtime
+
+
+def test_where_files_cannot_be_shared_they_are_copied(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = state.host("h1") / "libvirt/lib/qemu/save"
+    saved.mkdir(parents=True)
+    (saved / "guest.save").write_text("its memory")
+    really = snapshots._cp
+
+    def without_links(paths: list[Path], target: Path, said: int, *options: str) -> int:
+        return 1 if options else really(paths, target, said)
+
+    monkeypatch.setattr(snapshots, "_cp", without_links)
+    keep(state, "s1")
+    assert (state.snapshots / "s1/hosts/h1/libvirt/lib/qemu/save/guest.save").read_text() == "its memory"
+    assert (saved / "guest.save").stat().st_nlink == 1
+
+
 def test_an_interruption_anywhere_is_finished_by_the_next(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each rename and each removal is once the last thing that happens."""
     before = contents(state.folder)
