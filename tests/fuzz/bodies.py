@@ -196,6 +196,10 @@ _AUTH = {
     }
 }
 _TOKEN = {"auth": {"identity": {"methods": ["token"], "token": {"id": "x"}}, "scope": {"system": {"all": True}}}}
+_OPTIONS = {
+    "identity": {"driver": "ldap", "list_limit": 9},
+    "ldap": {"url": "ldap://h", "password": "p", "use_tls": True},
+}
 _APPLICATION = {
     "auth": {
         "identity": {
@@ -753,6 +757,10 @@ BODIES: dict[tuple[str, str], list[Any]] = {
     ("PUT", _I + "/projects/{id}/tags"): [{"tags": ["a", "b"]}],
     ("POST", _I + "/domains"): [{"domain": {"name": "$unique", "description": "y", "enabled": True, "options": {}}}],
     ("PATCH", _I + "/domains/{id}"): [{"domain": {"name": "$unique", "enabled": False}}],
+    ("PUT", _I + "/domains/{id}/config"): [{"config": _OPTIONS}],
+    ("PATCH", _I + "/domains/{id}/config"): [{"config": _OPTIONS}],
+    ("PATCH", _I + "/domains/{id}/config/{group}"): [{"config": {"identity": {"list_limit": 5}}}],
+    ("PATCH", _I + "/domains/{id}/config/{group}/{option}"): [{"config": {"driver": "sql"}}],
     ("POST", _I + "/groups"): [{"group": {"name": "$unique", "domain_id": "default", "description": "y"}}],
     ("PATCH", _I + "/groups/{id}"): [{"group": {"name": "$unique"}}],
     ("POST", _I + "/roles"): [{"role": {"name": "$unique", "domain_id": None, "description": "y", "options": {}}}],

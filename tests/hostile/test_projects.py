@@ -346,7 +346,7 @@ ACTIONS: tuple[dict[str, Any], ...] = (
     {"suspend": None}, {"resume": None}, {"lock": None}, {"unlock": None},
     {"os-getConsoleOutput": {}}, {"addSecurityGroup": {"name": "default"}},
     {"removeSecurityGroup": {"name": "default"}},
-    {"os-resetState": {"state": "active"}}, {"createImage": {"name": "mine"}},
+    {"os-resetState": {"state": "active"}}, {"injectNetworkInfo": None}, {"createImage": {"name": "mine"}},
     {"createBackup": {"name": "mine", "backup_type": "daily", "rotation": 1}}, {"resize": {"flavorRef": "1"}},
     {"confirmResize": None}, {"revertResize": None}, {"rescue": None}, {"unrescue": None},
     {"evacuate": {}}, {"migrate": None},

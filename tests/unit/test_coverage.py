@@ -245,6 +245,10 @@ COMPUTE = {
     "rebuild": BOOT + "test_a_rebuild_asks_for_a_new_disk_and_keeps_the_addresses: rebuild",
     "reset state": "unit/api_compute/test_reset_state.py::"
     "test_an_error_that_an_administrator_set_stays_until_something_is_asked_for: os-resetState",
+    "`injectNetworkInfo` (which finds all as it asks for: Compute keeps nothing of interfaces)": (
+        "unit/api_compute/test_bodies.py::test_an_administrator_has_interfaces_told_anew_and_finds_them_so: "
+        "injectNetworkInfo"
+    ),
     "console log": SERVERS + "what it said while it booted: os-getConsoleOutput",
     "interfaces, security groups": BOOT + "test_security_groups_are_added_and_removed_by_name: addSecurityGroup",
     "images and backups": "unit/api_compute/test_snapshots.py::"

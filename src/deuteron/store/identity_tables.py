@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, Table, Text,
 from deuteron.model import identity, identity_limits
 from deuteron.store.database import Tx
 from deuteron.store.prepared import Prepared
-from deuteron.store.schema import metadata, table_for
+from deuteron.store.schema import Json, metadata, table_for
 
 projects = table_for(identity.PROJECT)
 users = table_for(identity.USER)
@@ -43,6 +43,14 @@ endpoint_group_projects = Table(
     Column("project_id", Text, primary_key=True),
     Column("endpoint_group_id", Text, primary_key=True),
 )
+
+domain_configs = Table(
+    "identity_domain_configs",
+    metadata,
+    Column("domain_id", Text, primary_key=True),
+    Column("options", Json, nullable=False),
+)
+"""Options by group, of domains that have some."""
 
 memberships = Table(
     "identity_memberships",

@@ -132,6 +132,19 @@ def test_a_body_is_judged_before_its_object_is_looked_up(tmp_path: Path) -> None
     run(test())
 
 
+def test_an_administrator_has_interfaces_told_anew_and_finds_them_so(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            mine = await w.demo.boot(imageRef=await w.demo.image(), networks=[])
+            assert (await w.demo.action(mine, "injectNetworkInfo")).status == 403
+            assert (await w.admin.action(mine, "injectNetworkInfo")).status == 202
+            assert (await w.admin.action(UNKNOWN, "injectNetworkInfo")).status == 404
+            assert (await w.demo.action(mine, "lock")).status == 202
+            assert (await w.admin.action(mine, "injectNetworkInfo")).status == 202
+
+    run(test())
+
+
 def test_answers_hold_what_their_microversion_shows(tmp_path: Path) -> None:
     async def test() -> None:
         async with world(tmp_path) as w:

@@ -160,6 +160,7 @@ SMALL: Final = {
     "compute_flavors": "an administrator makes them",
     "network_flavors": "an administrator makes them",
     "network_service_profiles": "an administrator makes them",
+    "identity_domain_configs": "an administrator makes them",
     "identity_endpoint_groups": "an administrator makes them",
     "identity_endpoint_group_projects": "an administrator filters the catalog of few projects",
     "identity_endpoint_projects": "the same",

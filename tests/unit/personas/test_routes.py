@@ -110,6 +110,17 @@ def _identity() -> Iterator[tuple[str, Line]]:
         yield f"GET {base}/{{{'member' if kind == 'role' else kind}}}", Line(f"get_{kind}")
         yield f"PATCH {base}/{{{kind}}}", Line(f"update_{kind}", {kind: {"description": "new"}})
         yield f"DELETE {base}/{{{'closed_domain' if kind == 'domain' else kind}}}", Line(f"delete_{kind}")
+    config, options = f"{v3}/domains/{{domain}}/config", {"identity": {"driver": "sql"}}
+    yield f"PUT {config}", Line("create_domain_config", {"config": options})
+    for path, body in (
+        ("", options),
+        ("/{option_group}", options),
+        ("/{option_group}/{option}", {"driver": "sql"}),
+    ):
+        yield f"GET {config}{path}", Line("get_domain_config")
+        yield f"PATCH {config}{path}", Line("update_domain_config", {"config": body})
+        yield f"DELETE {config}{path}", Line("delete_domain_config")
+        yield f"GET {v3}/domains/config{path}/default", Line("get_domain_config_default", others=False)
     yield f"PUT {v3}/regions/{{region}}", Line("create_region", {"region": {}})
     tags = f"{v3}/projects/{{project}}/tags"
     yield f"GET {tags}", Line("list_project_tags")
@@ -1058,10 +1069,12 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     v3 = "/identity/v3"
     ids: dict[str, str] = {"tag": "t", "key": "k", "property": "colour", "image_member": "6" * 32,
                            "image_store": "one",
-                           "extension": "router", "compute_extension": "os-flavor-access"}  # fmt: skip
+                           "extension": "router", "compute_extension": "os-flavor-access",
+                           "option_group": "identity", "option": "driver"}  # fmt: skip
     roles = {role["name"]: role["id"] for role in admin.ask("GET", f"{v3}/roles").json["roles"]}
     ids["member"] = roles["member"]
     ids["domain"] = admin.make(f"{v3}/domains", "domain", name=name)["id"]
+    admin.ask("PUT", f"{v3}/domains/{ids['domain']}/config", {"config": {"identity": {"driver": "sql"}}})
     ids["closed_domain"] = admin.make(f"{v3}/domains", "domain", name=f"{name}, closed", enabled=False)["id"]
     in_domain = {"domain_id": ids["domain"]}
     ids["project"] = admin.make(f"{v3}/projects", "project", name="p", tags=["t"], **in_domain)["id"]

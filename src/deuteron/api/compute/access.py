@@ -60,6 +60,7 @@ POLICIES: Final[dict[str, str]] = {
     f"{_P}os-lock-server:unlock": _WRITE,
     f"{_P}os-lock-server:unlock:unlock_override": _ADMIN,
     f"{_P}os-admin-actions:reset_state": _ADMIN,
+    f"{_P}os-admin-actions:inject_network_info": _ADMIN,
     f"{_P}os-console-output": _WRITE,
     f"{_P}os-remote-consoles": _WRITE,
     f"{_P}os-console-auth-tokens": _ADMIN,

@@ -171,6 +171,13 @@ def _reset_state(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
     return Reply(202)
 
 
+def _inject_network_info(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
+    """Nova asks Network anew which interfaces the server has. Nothing of them is kept here that could be behind, so
+    that it is as is asked for already; inside of a guest it changes nothing with Nova's libvirt either."""
+    require_unlocked(call.caller, row)
+    return Reply(202)
+
+
 def _force_delete(call: Call, tx: Tx, row: ServerRow, body: Any) -> Reply:
     servers.remove(tx, call.settings, call.caller, call.request_id, row)
     return Reply(202)
@@ -354,6 +361,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "unlock": _unlock,
     "rebuild": _rebuild,
     "os-resetState": _reset_state,
+    "injectNetworkInfo": _inject_network_info,
     "forceDelete": _force_delete,
     "restore": _restore,
     "addSecurityGroup": _add_group,
@@ -388,6 +396,7 @@ _RULES: Final = {
     "unlock": "os-lock-server:unlock",
     "rebuild": "servers:rebuild",
     "os-resetState": "os-admin-actions:reset_state",
+    "injectNetworkInfo": "os-admin-actions:inject_network_info",
     "forceDelete": "servers:delete",
     "restore": "os-deferred-delete:restore",
     "addSecurityGroup": "os-security-groups:add",

@@ -181,6 +181,12 @@ _RULES: Mapping[str, tuple[str, tuple[str, ...]]] = {
             "remove_endpoint_from_project",
         )
     },
+    "create_domain_config": (_ADMIN, _CLOUD),
+    "get_domain_config": (_READER, _CLOUD),
+    "get_domain_config_default": (_READER, _CLOUD),
+    "get_security_compliance_domain_config": ("@", _ALL),
+    "update_domain_config": (_ADMIN, _CLOUD),
+    "delete_domain_config": (_ADMIN, _CLOUD),
     "get_limit_model": ("@", _ALL),
     "get_limit": (
         f"{_READER} or domain_id:%(target.limit.domain.id)s or domain_id:%(target.limit.project.domain_id)s"

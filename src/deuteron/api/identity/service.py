@@ -12,6 +12,7 @@ from deuteron.api.identity import (
     assignments,
     auth,
     credentials,
+    domain_configs,
     ec2,
     endpoint_filters,
     endpoints,
@@ -210,6 +211,16 @@ class IdentityService:
             Route("PUT", one, endpoint_filters.add_endpoint, write),
             Route("DELETE", one, endpoint_filters.remove_endpoint, write),
         ]
+        config = "/v3/domains/{id}/config"
+        result.append(Route("PUT", config, domain_configs.create_config, write))
+        for path in (config, f"{config}/{{group}}", f"{config}/{{group}}/{{option}}"):
+            result += [
+                Route("GET", path, domain_configs.show_config),
+                Route("PATCH", path, domain_configs.update_config, write),
+                Route("DELETE", path, domain_configs.delete_config, write),
+            ]
+        for path in ("", "/{group}", "/{group}/{option}"):
+            result.append(Route("GET", f"/v3/domains/config{path}/default", domain_configs.show_default))
         mine = "/v3/users/{user_id}/application_credentials"
         result += [
             Route("GET", mine, application_credentials.list_credentials),

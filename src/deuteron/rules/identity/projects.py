@@ -26,6 +26,7 @@ from deuteron.store.identity_tables import (
     application_credentials,
     assignments,
     credentials,
+    domain_configs,
     endpoint_group_projects,
     endpoint_projects,
     groups,
@@ -143,6 +144,7 @@ def remove_domain(tx: Tx, row: ProjectRow) -> None:
         _remove(tx, project_id)
     tx.execute(delete(roles).where(roles.c.domain_id == id))
     tx.execute(delete(limits).where(limits.c.domain_id == id))
+    tx.execute(delete(domain_configs).where(domain_configs.c.domain_id == id))
     tx.execute(delete(assignments).where(assignments.c.target_id == id))
     query.remove(tx, projects, id)
     tokens_may_change(tx)
