@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import pytest
 
+from tests import needs
 from tests.clouds import running
 from tests.tempest import suite
 from tests.tempest.results import Result, differences
+
+pytestmark = needs.needs_iscsi()
 
 
 @pytest.fixture(scope="module")
