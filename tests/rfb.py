@@ -1,11 +1,12 @@
-"""A viewer of VNC in small: looks at a screen and types, over anything that carries bytes.
+"""A viewer of VNC in small: looks at a screen and types, over anything that carries bytes, or over TLS (VeNCrypt).
 
-Source: RFC 6143.
+Source: RFC 6143; VeNCrypt (rfbproto, "VeNCrypt").
 """
 
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,6 +26,44 @@ def taking(end: socket.socket) -> Callable[[int], bytes]:
     return take
 
 
+VENCRYPT, X509_PLAIN = 19, 262
+VERSION = b"RFB 003.008\n"
+
+
+class Refused(AssertionError):
+    """What a viewer is told that is not let in."""
+
+
+def secured(end: socket.socket, trusted: ssl.SSLContext, name: str, token: str, user: str = "console") -> ssl.SSLSocket:
+    """The same connection over TLS, to one that is called so by a certificate that is trusted, once the token is taken.
+
+    Raises: Refused; ssl.SSLError.
+    """
+    take = taking(end)
+    assert take(12) == VERSION
+    end.sendall(VERSION)
+    kinds = take(take(1)[0])
+    assert kinds == bytes((VENCRYPT,)), f"security types {list(kinds)}, which are not VeNCrypt alone"
+    end.sendall(kinds)
+    assert take(2) == b"\x00\x02"
+    end.sendall(b"\x00\x02")
+    assert take(1) == b"\x00"
+    subtypes = struct.unpack(f">{(many := take(1)[0])}I", take(4 * many))
+    assert subtypes == (X509_PLAIN,), subtypes
+    end.sendall(struct.pack(">I", X509_PLAIN))
+    assert take(1) == b"\x01"
+    safe = trusted.wrap_socket(end, server_hostname=name)
+    safe.sendall(struct.pack(">II", len(user), len(token)) + user.encode() + token.encode())
+    taken(taking(safe))
+    return safe
+
+
+def taken(take: Callable[[int], bytes]) -> None:
+    """Hear that all is well. Raises: Refused with the reason."""
+    if struct.unpack(">I", take(4))[0]:
+        raise Refused(take(struct.unpack(">I", take(4))[0]).decode())
+
+
 @dataclass
 class Screen:
     """One viewer. `take` gives exactly so many bytes, `give` sends."""
@@ -37,14 +76,18 @@ class Screen:
     pixels: bytearray = field(default_factory=bytearray)
 
     def greet(self) -> None:
-        """Up to the first look: no password, the screen shared with other viewers, pixels of 32 bits as they are."""
+        """No password, and as `begin`; pixels have 32 bits."""
         version = self.take(12)
-        assert version == b"RFB 003.008\n", version
+        assert version == VERSION, version
         self.give(version)
         kinds = self.take(self.take(1)[0])
         assert 1 in kinds, f"security types {list(kinds)}, without None"
         self.give(b"\x01")
         assert self.take(4) == bytes(4)
+        self.begin()
+
+    def begin(self) -> None:
+        """After security: up to the first look, the screen shared with other viewers, pixels as they are."""
         self.give(b"\x01")
         self.width, self.height = struct.unpack(">HH", self.take(4))
         assert self.take(16)[0] == 32

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
@@ -36,8 +38,35 @@ def address(cloud: Cloud, kind: str) -> str:
     return url if kind == "serial" else f"ws://{parts.netloc}/{parse_qs(parts.query)['path'][0]}"
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _look_over_tls(cloud: Cloud) -> None:
+    """A viewer that is no browser sees the screen; one that trusts another, or would go on without TLS, does not."""
+    parts = urlsplit(str(cloud.ask("console url show --xvpvnc vm1")["url"]))
+    token = parse_qs(parts.query)["VncPassword"][0]
+    place = (str(parts.hostname), parts.port or 0)
+    trusted = ssl.create_default_context(cafile=str(cloud.state / "api" / "vnc.pem"))
+    with socket.create_connection(place, 30) as end, pytest.raises(AssertionError, match="without None"):
+        rfb.Screen(rfb.taking(end), end.sendall).greet()
+    with socket.create_connection(place, 30) as end, pytest.raises(ssl.SSLCertVerificationError):
+        rfb.secured(end, ssl.create_default_context(), place[0], token)
+    with rfb.secured(socket.create_connection(place, 30), trusted, place[0], token) as end:
+        screen = rfb.Screen(rfb.taking(end), end.sendall)
+        screen.begin()
+        assert screen.lit() > 100
+    with socket.create_connection(place, 30) as end, pytest.raises(rfb.Refused):
+        rfb.secured(end, trusted, place[0], token)
+
+
 def test_a_screen_and_a_terminal_are_reached_through_the_api() -> None:
     with running() as cloud:
+        cloud.run("down")
+        (cloud.state / "api" / "operator.toml").write_text(f"[vnc]\nport = {free_port()}\n")
+        cloud.run("up")
         cloud.openstack("network create n1")
         cloud.openstack("subnet create --network n1 --subnet-range 10.86.0.0/24 s1")
         server = cloud.ask("server create --image tiny --flavor m1.nano --network n1 --wait vm1")["id"]
@@ -54,6 +83,8 @@ def test_a_screen_and_a_terminal_are_reached_through_the_api() -> None:
                 heard += piece
         with pytest.raises(InvalidStatus), connect(place, proxy=None):
             pass
+
+        _look_over_tls(cloud)
 
         with connect(address(cloud, "novnc"), max_size=None, proxy=None) as looking:
             screen = rfb.Screen(taking(looking), looking.send)

@@ -259,6 +259,9 @@ COMPUTE = {
     "cold migration": "unit/api_compute/test_cold_moves.py::test_a_server_migrates_and_stays_or_goes_back: migrate",
     "live migration with its disks": LIVE
     + "test_a_server_goes_on_at_the_other_host_when_both_have_said_that_all_of_it_is_there: os-migrateLive",
+    "viewers of VNC that are no browsers (where an operator gave them a port)": (
+        "unit/api_compute/test_viewers.py::test_a_viewer_with_a_token_speaks_with_the_guest"
+    ),
     "consoles by VNC, SPICE and a terminal (`remote-consoles`, and actions until 2.5; RDP is gone, as in Nova)": (
         CONSOLES + "test_each_kind_has_an_address_by_the_action_and_by_the_newer_path: remote-consoles"
     ),

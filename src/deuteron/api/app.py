@@ -58,7 +58,7 @@ class App:
             )
             for service in services
         }
-        self._websockets = websockets or {}
+        self.websockets = websockets or {}
         self._internal = internal
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="api")
         limits = parts.settings.operator.limits
@@ -85,7 +85,7 @@ class App:
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         first = scope["path"].strip("/").partition("/")[0]
-        handler = self._websockets.get(first)
+        handler = self.websockets.get(first)
         if handler is None or (first in self._internal and not _is_unix(scope)):
             await receive()
             await send({"type": "websocket.close", "code": 4404})

@@ -26,7 +26,7 @@ from sqlalchemy.exc import DBAPIError
 
 from deuteron.api import compute, identity, image, network, placement, volume
 from deuteron.api.app import App
-from deuteron.api.console import proxy
+from deuteron.api.console import proxy, viewers
 from deuteron.api.console import service as pages
 from deuteron.api.dashboard import changes
 from deuteron.api.dashboard import service as dashboard
@@ -168,8 +168,11 @@ async def _serve(settings: Settings, path: Path, parts: Parts, app: App) -> None
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, lambda: setattr(server, "should_exit", True))
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _take_hosts, settings, path)
+    outside = await viewers.listen(settings, app.websockets["console"])
     log.info("serving", endpoint=settings.endpoint, socket=settings.socket)
     await server.serve(sockets=[users, agents])
+    if outside is not None:
+        outside.close()
     if parts.steps is not None:
         await parts.steps.stop()
     await parts.hub.stop()

@@ -11,6 +11,9 @@
     project = {rate = 50, burst = 200}    # requests a second for each project, and how many at once
     address = {rate = 100, burst = 400}   # the same for each address that clients come from
 
+    [vnc]
+    port = 5900                           # viewers of VNC that are no browsers find guests' screens there, over TLS
+
 Without the file, or without a name in it, the defaults below hold. An unknown name or a value of another kind keeps the
 API from starting, and the message says which: what is set does something. A limit of -1 is none.
 

@@ -171,12 +171,36 @@ class NetworkOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Neutron's is 2 s."""
 
 
+class VncOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where viewers of VNC that are no browsers find guests' screens, over TLS alone."""
+
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] | None = None
+    """Without one nobody listens, and the console type `xvpvnc` is unavailable."""
+    host: Annotated[str, msgspec.Meta(min_length=1, max_length=253)] = "127.0.0.1"
+    """The address to listen at."""
+    name: Annotated[str, msgspec.Meta(max_length=253)] = ""
+    """What viewers call it: in the addresses of consoles, and in the certificate; "" is `host`."""
+    certificate: str = ""
+    """A file, PEM; without one the API makes one that it signs itself, `vnc.pem` in its folder."""
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises: ValueError when a certificate comes without its key, or a key without its certificate."""
+        if bool(self.certificate) is not bool(self.key):
+            raise ValueError("certificate and key come together")
+
+    @property
+    def called(self) -> str:
+        return self.name or self.host
+
+
 class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     image: ImageOptions = ImageOptions()
     identity: IdentityOptions = IdentityOptions()
     security_compliance: SecurityCompliance = SecurityCompliance()
     network: NetworkOptions = NetworkOptions()
     limits: LimitOptions = LimitOptions()
+    vnc: VncOptions = VncOptions()
 
 
 class HostEntry(msgspec.Struct, frozen=True):

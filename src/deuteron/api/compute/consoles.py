@@ -1,8 +1,11 @@
 """Remote consoles: where a browser finds a server's screen or terminal, with a token that opens it once.
 
 The host is asked whether the guest has such a console, while the client waits. Types whose hypervisors are gone, or are
-not here (`xvpvnc`, `rdp-html5`, `webmks`), are not available; nor is `spice-direct`, for which guests' screens would
-have to listen on ports of their hosts (decisions/0033), and which Nova has switched off unless it is told otherwise.
+not here (`rdp-html5`, `webmks`), are not available; nor is `spice-direct`, for which guests' screens would have to
+listen on ports of their hosts (decisions/0033), and which Nova has switched off unless it is told otherwise.
+
+`xvpvnc` was Nova's type for a client that is no browser, with a proxy of its own at a port. Here it is that where an
+operator gave viewers a port (`api/console/viewers`), and unavailable elsewhere, as in Nova since its proxy is gone.
 
 Source: nova/api/openstack/compute/remote_consoles.py, console_auth_tokens.py, schemas/remote_consoles.py (34.0.0).
 """
@@ -18,6 +21,7 @@ from deuteron.api.call import Call, Reply
 from deuteron.api.compute import access
 from deuteron.api.compute.bodies import Body
 from deuteron.api.compute.versions import only_until
+from deuteron.api.console.viewers import address
 from deuteron.model.errors import BadRequest, NotFound, Unavailable
 from deuteron.rules.compute import consoles
 from deuteron.rules.compute.consoles import Grant
@@ -34,7 +38,7 @@ ACTIONS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
 }
 """Until 2.5: the protocol, and the types that the body may name."""
 OLD_ACTIONS: Final = (*ACTIONS, "os-getRDPConsole")
-_TYPES: Final = {"novnc": "vnc", "spice-html5": "spice", "serial": "serial"}
+_TYPES: Final = {"novnc": "vnc", "xvpvnc": "vnc", "spice-html5": "spice", "serial": "serial"}
 """What there is, with its protocol."""
 _PROTOCOLS: Final = ("vnc", "spice", "serial", "rdp")
 _KNOWN: Final = ("novnc", "xvpvnc", "spice-html5", "serial", "rdp-html5")
@@ -94,7 +98,8 @@ async def _url(call: Call, protocol: str, wanted: str) -> str:
     def find() -> ServerRow:
         with call.store.read() as tx:
             row = access.server_for(call, tx, RULE)
-            if protocol == "rdp" or _TYPES.get(wanted) != protocol:
+            is_here = wanted != "xvpvnc" or call.settings.operator.vnc.port is not None
+            if protocol == "rdp" or _TYPES.get(wanted) != protocol or not is_here:
                 raise consoles.unavailable(wanted if protocol != "rdp" else protocol)
             consoles.require_ready(row, f"get_{protocol}_console")
             return row
@@ -117,6 +122,8 @@ async def _url(call: Call, protocol: str, wanted: str) -> str:
         return consoles.make(tx, grant, access.server_for(call, tx, RULE).project_id)
 
     token = await asyncio.wrap_future(call.store.submit(make))
+    if wanted == "xvpvnc":
+        return address(call.settings.operator.vnc, token)
     path = f"console/{protocol}?token={token}"
     if protocol == "vnc":
         return f"{call.base_url}/console/novnc/vnc_lite.html?path={quote(path, safe='')}"
