@@ -67,11 +67,7 @@ class OvsPort(Row, frozen=True):
 
 
 class Link(Row, frozen=True):
-    """A device made over netlink in `namespace`: a bridge, a veth (`peer` in the same namespace, or in
-    `peer_namespace`), a persistent tap.
-
-    For devices that another table makes (an internal OVS port), a Link with kind "existing" fixes MAC, MTU and up.
-    """
+    """A device that we make in `namespace`; of kind "existing" (an internal OVS port), only its MAC, MTU and up."""
 
     namespace: str
     name: str
@@ -82,7 +78,7 @@ class Link(Row, frozen=True):
     master: str | None = None
     peer: str | None = None
     peer_namespace: str | None = None
-    """Of a veth whose other end lies elsewhere; a Link there with kind "existing" has that end's MAC, MTU and state."""
+    """Of a veth: where `peer` is, if not in `namespace`; there a Link of kind "existing" has its MAC, MTU and state."""
     vlan_id: int | None = None
     parent: str | None = None
     learns: bool = False

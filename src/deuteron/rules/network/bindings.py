@@ -268,7 +268,7 @@ def _ask(
         vnic_type=port["binding:vnic_type"],
         device_owner=port["device_owner"],
         port_security_enabled=bool(port["port_security_enabled"]),
-        has_qos_policy=(port.get("qos_policy_id") or _inherited_policy(port, network)) is not None,
+        has_qos_policy=(port.get("qos_policy_id") or _inherited_policy(port["device_owner"], network)) is not None,
         trunk=trunk,
     )
     wanted = [segments.segment_of(lan) for lan in _lans_for(tx, port, network)]
@@ -277,9 +277,9 @@ def _ask(
     return bind_port(mechanisms_of(settings), asked, wanted, facts)
 
 
-def _inherited_policy(port: Mapping[str, Any], network: NetworkRow) -> str | None:
+def _inherited_policy(device_owner: str, network: NetworkRow) -> str | None:
     """Ports of DHCP and interfaces of routers have no part in the policy of their network, as in Neutron."""
-    is_of_network = port["device_owner"].startswith("network:") and port["device_owner"] != "network:router_gateway"
+    is_of_network = device_owner.startswith("network:") and device_owner != "network:router_gateway"
     return None if is_of_network else network["qos_policy_id"]
 
 
