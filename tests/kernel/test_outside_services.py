@@ -63,6 +63,8 @@ def scribe(host: Path) -> Iterator[Scribe]:
     finally:
         process.terminate()
         process.wait(10)
+        # Not with its namespace, which goes when the kernel has time.
+        subprocess.run(["ip", "link", "del", "guest"], check=True)
         subprocess.run(["ip", "netns", "del", NAMESPACE], check=True)
 
 
