@@ -137,9 +137,8 @@ class WarmStarts:
                 self._asked[digest] = server
             self._wake.set()
             return False
-        began = time.monotonic()
         try:
-            self._restore(server, machine)
+            took_ms = self._restore(server, machine)
         except _FAILURES as error:
             log.warning("warm start failed", server=server.id, machine=digest, reason=str(error))
             if isinstance(error, libvirt.libvirtError) and is_away(error):
@@ -148,10 +147,12 @@ class WarmStarts:
             self._drop(digest)
             (self._files.path(server.id) / "console.log").write_bytes(b"")
             return False
-        log.info("server went on from a warm machine", server=server.id, ms=int((time.monotonic() - began) * 1000))
+        log.info("server went on from a warm machine", server=server.id, ms=sum(took_ms.values()), **took_ms)
         return True
 
-    def _restore(self, server: IntentServer, machine: Path) -> None:
+    def _restore(self, server: IntentServer, machine: Path) -> dict[str, int]:
+        """The milliseconds of each part of it."""
+        times = [time.monotonic()]
         folder = self._files.path(server.id)
         saved = read_saved(machine)
         bare = domains.domain_row(
@@ -162,17 +163,22 @@ class WarmStarts:
         try:
             write_other(machine, saved, ElementTree.tostring(root, encoding="unicode"), part)
             shutil.copyfile(machine.with_name("console.log"), folder / "console.log")
+            times.append(time.monotonic())
             self._libvirtd.connect().restoreFlags(str(part), None, libvirt.VIR_DOMAIN_SAVE_PAUSED)
         finally:
             part.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             os.utime(machine)
+        times.append(time.monotonic())
         dom = self._libvirtd.domain(server.id)
         # In their order, as a guest numbers them in the order in which they come.
         for port in server.ports:
             row = domains.interface_row(port, self._wiring, server.hardware)
             dom.attachDeviceFlags(domains.interface_xml(row), libvirt.VIR_DOMAIN_AFFECT_LIVE)
         dom.resume()
+        times.append(time.monotonic())
+        names = ("copied_ms", "restored_ms", "plugged_ms")
+        return {name: int((times[n + 1] - times[n]) * 1000) for n, name in enumerate(names)}
 
     def _digest(self, server: IntentServer) -> str:
         row = machine_row(server, self._wiring, "0" * 8 + "-0000-0000-0000-" + "0" * 12, "/", str(self._image_dir))
