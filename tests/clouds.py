@@ -97,14 +97,21 @@ class Cloud:
 
 
 @contextmanager
-def running(*arguments: str, topology: str | None = None) -> Iterator[Cloud]:
-    """A cloud of one's own, made by `up` with these arguments and removed after; that nothing is left is checked."""
+def running(*arguments: str, topology: str | None = None, operator: str | None = None) -> Iterator[Cloud]:
+    """A cloud of one's own, made by `up` with these arguments and removed after; that nothing is left is checked.
+
+    `operator` is what its operator has written before it starts.
+    """
     # Not pytest's folder: its path is too long for sockets.
     folder = Path(tempfile.mkdtemp(prefix="deuteron-test-"))
     cloud = Cloud(folder / "cloud")
     if topology is not None:
         (folder / "topology.toml").write_text(topology)
         arguments = ("--topology", str(folder / "topology.toml"), *arguments)
+    if operator is not None:
+        (cloud.state / "api").mkdir(parents=True)
+        cloud.state.chmod(0o700)
+        (cloud.state / "api" / "operator.toml").write_text(operator)
     try:
         cloud.run("up", *arguments, timeout_s=600)
         yield cloud

@@ -49,10 +49,7 @@ class Done:
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[Path]:
     """The folder of a running cloud that simulates its hosts, and has two stores of images."""
-    with running("--dataplane", "none") as made:
-        made.run("down")
-        (made.state / "api" / "operator.toml").write_text(_STORES)
-        made.run("up")
+    with running("--dataplane", "none", operator=_STORES) as made:
         yield made.state
 
 

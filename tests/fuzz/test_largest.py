@@ -30,7 +30,7 @@ MOST_ANSWERED = 16 * 1024
 VERSIONS = (
     b"compute 2.1, volume 3.0, placement 1.0",
     b"compute 2.60, volume 3.50, placement 1.20",
-    b"compute 2.101, volume 3.71, placement 1.39",
+    b"compute 2.104, volume 3.71, placement 1.39",
 )
 
 

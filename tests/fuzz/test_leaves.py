@@ -26,7 +26,7 @@ BATCH = 16
 VERSIONS = (
     b"compute 2.1, volume 3.0, placement 1.0",
     b"compute 2.60, volume 3.50, placement 1.20",
-    b"compute 2.101, volume 3.71, placement 1.39",
+    b"compute 2.104, volume 3.71, placement 1.39",
 )
 """Microversions: the oldest, some in between, the newest."""
 

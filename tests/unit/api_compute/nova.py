@@ -1,4 +1,4 @@
-"""What Nova says in its schemas, recorded in `nova.json`: names and their first and last minor version, 2.1 to 2.101.
+"""What Nova says in its schemas, recorded in `nova.json`: names and their first and last minor version, 2.1 to 2.104.
 
 `queries`: names that a path takes in its query, and the microversion from which it refuses others. `bodies` and
 `actions`: names that a body may hold and those it must; `beside` stand next to the body's own key. `replies`: names
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 FACTS: Mapping[str, Any] = json.loads(Path(__file__).with_name("nova.json").read_text())
-MAXIMUM = 101
+MAXIMUM = 104
 
 
 def names(spans: Mapping[str, list[int]], minor: int) -> set[str]:

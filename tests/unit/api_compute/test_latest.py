@@ -1,4 +1,4 @@
-"""What microversions 2.97 to 2.101 of Compute changed."""
+"""What microversions 2.97 to 2.104 of Compute changed."""
 
 from __future__ import annotations
 
@@ -108,5 +108,90 @@ def test_a_direct_spice_console_is_refused_as_by_a_nova_that_has_none(tmp_path: 
             body = {"remote_console": {"protocol": "spice", "type": "spice-direct"}}
             answer = await w.demo.request("POST", f"{S}/{server}/remote-consoles", body, version=version)
             assert (answer.status, words in answer.message) == (400, True), answer.text
+
+    run(test())
+
+
+def test_flavors_are_asked_for_by_name_and_show_less_since_2102(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            body = {"name": "wide.1", "vcpus": 1, "ram": 64, "disk": 1, "id": "w1", "rxtx_factor": 2.0}
+            flavors = "/compute/v2.1/flavors"
+            assert (await w.admin.request("POST", flavors, {"flavor": body}, version="2.102")).status == 400
+            made = await w.admin.request("POST", flavors, {"flavor": body}, version="2.101")
+            assert made.json["flavor"]["rxtx_factor"] == 2.0
+            gone = {"rxtx_factor", "OS-FLV-DISABLED:disabled"}
+            for version, shown in (("2.101", gone), ("2.102", set())):
+                one = (await w.demo.get(f"{flavors}/w1", version))["flavor"]
+                many = (await w.demo.get(f"{flavors}/detail", version))["flavors"]
+                assert gone & one.keys() == shown
+                assert all(gone & each.keys() == shown for each in many) and len(many) > 1
+            for asked, found in (("wide.1", ["wide.1"]), ("^wide", ["wide.1"]), ("e\\.1$", ["wide.1"]), ("none", [])):
+                for where in (flavors, f"{flavors}/detail"):
+                    listed = (await w.demo.get(f"{where}?name={asked}", "2.102"))["flavors"]
+                    assert [each["name"] for each in listed] == found
+            assert (await w.demo.request("GET", f"{flavors}?name=wide", version="2.101")).status == 400
+            assert len((await w.demo.get(f"{flavors}?name=wide", "2.74"))["flavors"]) > 1
+            assert (await w.demo.request("GET", f"{flavors}?name=(", version="2.102")).status == 400
+            for version, status in (("2.101", 200), ("2.102", 400)):
+                answer = await w.demo.request("GET", f"{flavors}?sort_key=rxtx_factor", version=version)
+                assert answer.status == status
+
+    run(test())
+
+
+def test_no_query_is_ignored_any_more_since_2102(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            server = await started(w, imageRef=await w.demo.image())
+            flavor = (await w.demo.get("/compute/v2.1/flavors"))["flavors"][0]["id"]
+            for path in (
+                f"servers/{server}", f"servers/{server}/metadata", f"servers/{server}/ips",
+                f"servers/{server}/os-interface", f"servers/{server}/os-security-groups", f"flavors/{flavor}",
+                f"flavors/{flavor}/os-extra_specs", "os-availability-zone", "extensions", "extensions/os-flavor-access",
+            ):  # fmt: skip
+                for version, status in (("2.101", 200), ("2.102", 400)):
+                    answer = await w.demo.request("GET", f"/compute/v2.1/{path}?colour=blue", version=version)
+                    assert answer.status == status, (path, version, answer.body)
+                assert "('colour' was unexpected)" in answer.message
+                assert (await w.demo.request("GET", f"/compute/v2.1/{path}", version="2.102")).status == 200, path
+
+    run(test())
+
+
+def test_the_other_name_of_servers_is_gone_since_2103(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            for method, path, body in (
+                ("GET", "", None), ("GET", "/detail", None), ("GET", "/x", None), ("POST", "", {"server": {}}),
+                ("PUT", "/x", {"server": {}}), ("DELETE", "/x", None), ("POST", "/x/action", {"pause": None}),
+            ):  # fmt: skip
+                answer = await w.demo.request(method, f"/compute/v2.1/os-volumes_boot{path}", body, version="2.103")
+                assert (answer.status, answer.message) == (404, "The resource could not be found.")
+            assert (await w.demo.get("/compute/v2.1/os-volumes_boot", "2.102")) == {"servers": []}
+
+    run(test())
+
+
+def test_a_server_is_let_out_of_its_zone_and_kept_there_again_since_2104(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            server = await started(w, imageRef=await w.demo.image(), availability_zone="nova")
+
+            async def put(zone: object, version: str = "2.104") -> tuple[int, object]:
+                body = {"server": {"pinned_availability_zone": zone}}
+                answer = await w.demo.request("PUT", f"{S}/{server}", body, version=version)
+                shown = (await w.demo.server(server, "2.96"))["pinned_availability_zone"]
+                return answer.status, shown
+
+            assert await put(None, "2.103") == (400, "nova")
+            assert await put("nova") == (200, "nova")
+            assert await put("mars") == (409, "nova")
+            assert await put(None) == (200, None)
+            assert await put(None) == (200, None)
+            assert await put("mars") == (409, None)
+            for wrong in ("", 5, "z" * 256):
+                assert await put(wrong) == (400, None)
+            assert await put("nova") == (200, "nova")
 
     run(test())

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
-from deuteron.api.compute.listing import MAX_STEPS, _Search
+from deuteron.api.compute.patterns import MAX_STEPS, Search
 from deuteron.model.errors import BadRequest
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
@@ -59,9 +59,9 @@ def test_searches_of_one_query_are_bounded_together(tmp_path: Path) -> None:
 def test_a_search_among_addresses_is_bounded() -> None:
     wanted, address = re.compile("f*f*"), "f" * 39
     few = MAX_STEPS // 40**2
-    _Search().refuse_long("ip", wanted, [address] * few, anywhere=False)
+    Search().refuse_long("ip", wanted, [address] * few, anywhere=False)
     with pytest.raises(BadRequest, match="takes too long"):
-        _Search().refuse_long("ip", wanted, [address] * (few + 1), anywhere=False)
+        Search().refuse_long("ip", wanted, [address] * (few + 1), anywhere=False)
 
 
 def test_words_of_tags_and_orders_are_bounded(tmp_path: Path) -> None:

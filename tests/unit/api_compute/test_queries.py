@@ -47,7 +47,7 @@ def test_a_name_that_nova_does_not_know_is_ignored_before_and_refused_after(tmp_
             assert pair
             host = (await w.admin.get(f"{C}/os-hypervisors", "2.53"))["hypervisors"][0]["id"]
             for (method, path), query in QUERIES.items():
-                if method != "GET":
+                if method != "GET" or query.strict == 102:  # these are another test's
                     continue
                 at = path.replace("{name}", "k").replace("{share}", server).replace("{token}", "t")
                 at = at.replace("{id}", host if "hypervisors" in path else server if "servers/" in path else

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.compute import access, extra_specs, paging, shapes
+from deuteron.api.compute import access, extra_specs, paging, patterns, shapes
 from deuteron.api.compute.bodies import Body, wrapped
 from deuteron.api.compute.versions import only_from
 from deuteron.model.codecs import quoted, whole_number
@@ -174,9 +174,14 @@ def _list(call: Call, tx: Tx, *, detail: bool) -> Reply:
             if number is None:
                 raise BadRequest(f"Invalid {name} filter [{text}]", type="HTTPBadRequest")
             conditions.append(table.c[column] >= (-number if text.startswith("-") else number))
+    asked_name = call.get("name")
+    if asked_name is not None:
+        wanted = patterns.pattern("name", asked_name)
+        conditions.append(patterns.regex(tx, "name", table.c["name"], wanted, conditions, patterns.Search()))
     asked = listing.read(call.query, _WORDS)
     by_id = [Order("id", asked.directions == ("desc",))]
-    order = listing.order_of(asked, _WORDS, "flavors", _column, last=by_id)
+    sorts_by = _column if call.version < 102 else _column_without_factor
+    order = listing.order_of(asked, _WORDS, "flavors", sorts_by, last=by_id)
     where = "flavors/detail" if detail else "flavors"
     rows, links = paging.page(call, tx, Listing(table, conditions, order), "flavors", where)
     shown = [_detail(call, row) if detail else _brief(call, row) for row in rows]
@@ -191,6 +196,10 @@ def _column(key: str) -> str | None:
     name = _COLUMNS.get(key, key)
     attribute = FLAVOR.attribute(name)
     return None if attribute is None or attribute.codec.column == "json" else name
+
+
+def _column_without_factor(key: str) -> str | None:
+    return None if key == "rxtx_factor" else _column(key)
 
 
 def _brief(call: Call, row: ServerRow) -> dict[str, Any]:
@@ -212,6 +221,8 @@ def _detail(call: Call, row: ServerRow) -> dict[str, Any]:
     }
     if call.version >= 61:
         shown["extra_specs"] = row.extra_specs or {}
+    if call.version >= 102:
+        del shown["OS-FLV-DISABLED:disabled"], shown["rxtx_factor"]
     return shown
 
 

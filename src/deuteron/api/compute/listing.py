@@ -9,7 +9,6 @@ Source: nova/api/openstack/compute/servers.py `_get_servers`, `_get_server_searc
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -21,7 +20,6 @@ from sqlalchemy import (
     Text,
     and_,
     case,
-    cast,
     func,
     literal,
     not_,
@@ -33,7 +31,7 @@ from sqlalchemy import (
 )
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.compute import access, paging, views
+from deuteron.api.compute import access, paging, patterns, views
 from deuteron.model.errors import BadRequest, Forbidden
 from deuteron.rules.compute import aggregates, history, interfaces, lifecycle
 from deuteron.rules.compute.faults import invalid
@@ -42,10 +40,10 @@ from deuteron.store import listing
 from deuteron.store import query as store_query
 from deuteron.store.compute_tables import deleted_servers, servers
 from deuteron.store.database import Tx
-from deuteron.store.expressions import contains_any, text_field
+from deuteron.store.expressions import text_field
 from deuteron.store.filters import TAGS, tagged
 from deuteron.store.listing import Asked, Keep, Listing
-from deuteron.store.query import Order, any_of
+from deuteron.store.query import Order
 
 Fields = Mapping[str, ColumnElement[Any]]
 
@@ -255,7 +253,7 @@ def _conditions(
             if len(wanted) > MAX_TAG_WORDS:
                 raise invalid(name, query[name][-1], f"{len(wanted)} tags, at most {MAX_TAG_WORDS} are accepted")
             result.append(tagged(fields["tags"], name, wanted))
-    search = _Search()
+    search = patterns.Search()
     # Regular expressions last: they are tried on what the rest leaves.
     for name, values in sorted(query.items(), key=lambda item: item[0] in _FILTERS and not _FILTERS[item[0]].exact):
         chosen = _FILTERS.get(name)
@@ -264,7 +262,9 @@ def _conditions(
         if chosen.exact:
             result.append(fields[chosen.field] == values[-1].rsplit("/", 1)[-1])
         else:
-            result.append(_regex(tx, name, fields[chosen.field], _pattern(name, values[-1]), result, search))
+            result.append(
+                patterns.regex(tx, name, fields[chosen.field], patterns.pattern(name, values[-1]), result, search)
+            )
     return result
 
 
@@ -312,13 +312,13 @@ def _in_state(fields: Fields, vm: str, task: str | None) -> ColumnElement[bool]:
 
 def _with_addresses(tx: Tx, wanted: Mapping[str, str]) -> Keep:
     """Keeps servers that have an address that begins as each pattern says. Raises: BadRequest."""
-    patterns = {name: _pattern(name, text) for name, text in wanted.items()}
-    search = _Search()
+    looked_for = {name: patterns.pattern(name, text) for name, text in wanted.items()}
+    search = patterns.Search()
 
     def keep(rows: Sequence[ServerRow]) -> Sequence[ServerRow]:
         plugged = interfaces.plugged(tx, {row.id: lifecycle.nics(row) for row in rows})
         found = {row.id: [item["addr"] for of in plugged.addresses(row.id).values() for item in of] for row in rows}
-        for name, pattern in patterns.items():
+        for name, pattern in looked_for.items():
             search.refuse_long(name, pattern, [text for texts in found.values() for text in texts], anywhere=False)
             found = {id: texts for id, texts in found.items() if any(pattern.match(text) for text in texts)}
         return [row for row in rows if row.id in found]
@@ -326,76 +326,8 @@ def _with_addresses(tx: Tx, wanted: Mapping[str, str]) -> Keep:
     return Keep(("nics",), keep)
 
 
-MAX_PATTERN: Final = 255
-MAX_REPETITIONS: Final = 2
-MAX_STEPS: Final = 200_000_000
-"""Of all searches of one query: some 50 ms, none longer than 5 ms, in a thread of its own."""
 MAX_TAG_WORDS: Final = 200
 """Of one filter."""
-_REPEATED_GROUP: Final = re.compile(r"\)[*+?{]|\\[1-9]|\(\?")
-
-
-def _pattern(name: str, text: str) -> re.Pattern[str]:
-    """A user's regular expression, if matching it takes no more than a moment.
-
-    Python's matcher holds the whole process while it backtracks, and `(a+)+$` against a name of 30 letters takes
-    hours. With no repeated groups, no references and at most `MAX_REPETITIONS` repetitions, the time is bounded by
-    the third power of a name's length. Signs of repetition count wherever they stand, also where they are escaped.
-
-    Raises: BadRequest.
-    """
-    repetitions = _repetitions(text)
-    if len(text) > MAX_PATTERN or _REPEATED_GROUP.search(text) or repetitions > MAX_REPETITIONS:
-        raise invalid(
-            name, text, f"a regular expression without repeated groups and with at most {MAX_REPETITIONS} repetitions "
-            f"in at most {MAX_PATTERN} characters is expected"
-        )  # fmt: skip
-    try:
-        return re.compile(text)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise invalid(name, text, f"not a regular expression: {error}") from None
-
-
-def _repetitions(pattern: str) -> int:
-    return sum(pattern.count(sign) for sign in "*+?{")
-
-
-class _Search:
-    """The steps that one query's regular expressions may still take."""
-
-    def __init__(self) -> None:
-        self._left = MAX_STEPS
-
-    def refuse_long(self, name: str, wanted: re.Pattern[str], texts: Sequence[str], *, anywhere: bool) -> None:
-        """`anywhere` tries each place of a text. Raises: BadRequest when there are not as many steps left."""
-        power = _repetitions(wanted.pattern) + int(anywhere)
-        self._left -= sum((len(text) + 1) ** power for text in texts)
-        if self._left < 0:
-            raise invalid(
-                name, wanted.pattern, f"a search with so many repetitions takes too long over {len(texts)} texts; "
-                "fewer repetitions or a plain word are accepted"
-            )  # fmt: skip
-
-
-def _regex(
-    tx: Tx,
-    name: str,
-    column: ColumnElement[Any],
-    wanted: re.Pattern[str],
-    among: Sequence[ColumnElement[bool]],
-    search: _Search,
-) -> ColumnElement[bool]:
-    """Rows `among` others whose text the pattern is found in.
-
-    Plain words are looked for by the database.
-    """
-    pattern = wanted.pattern
-    column = cast(column, Text)
-    if re.fullmatch(r"[\w\- ]+", pattern):
-        return contains_any(column, [pattern])
-    texts = [str(text) for text in tx.scalars(select(column).where(*among).distinct()) if text is not None]
-    search.refuse_long(name, wanted, texts, anywhere=True)
-    return any_of(column, [text for text in texts if wanted.search(text)])
 
 
 _YES: Final = ("1", "t", "true", "on", "y", "yes")

@@ -33,14 +33,30 @@ class Query:
 
 
 _PAGES: Final = {"limit": 1, "marker": 1}
-_FLAVORS: Final = Query(dict.fromkeys(("is_public", "minDisk", "minRam", "sort_dir", "sort_key"), 1) | _PAGES, 75)
+_FLAVORS: Final = Query(
+    dict.fromkeys(("is_public", "minDisk", "minRam", "sort_dir", "sort_key"), 1) | _PAGES | {"name": 102}, 75
+)
 _KEYPAIR: Final = Query({"user_id": 10}, 75)
 _HYPERVISORS: Final = Query({"limit": 33, "marker": 33, "hypervisor_hostname_pattern": 53, "with_servers": 53}, 53)
 _QUOTAS: Final = Query({"user_id": 1}, 75)
 _OFFSETS: Final = Query({"limit": 1, "offset": 1})
 _MIGRATIONS: Final = dict.fromkeys(("hidden", "host", "instance_uuid", "migration_type", "source_compute", "status"), 1)
 
+_NOTHING: Final = (
+    "/servers/{id}", "/servers/{id}/metadata", "/servers/{id}/metadata/{key}", "/servers/{id}/ips",
+    "/servers/{id}/ips/{network}", "/servers/{id}/os-security-groups", "/servers/{id}/os-interface",
+    "/servers/{id}/os-interface/{port}", "/servers/{id}/migrations", "/servers/{id}/migrations/{migration}",
+    "/servers/{id}/diagnostics", "/servers/{id}/os-server-password", "/servers/{id}/os-instance-actions/{request}",
+    "/flavors/{id}", "/flavors/{id}/os-flavor-access", "/flavors/{id}/os-extra_specs",
+    "/flavors/{id}/os-extra_specs/{key}", "/os-availability-zone", "/os-availability-zone/detail", "/os-aggregates",
+    "/os-aggregates/{id}", "/os-quota-class-sets/{id}", "/os-instance_usage_audit_log",
+    "/os-instance_usage_audit_log/{id}", "/os-server-groups/{id}", "/extensions", "/extensions/{alias}",
+    "/os-volumes_boot/{id}",
+)  # fmt: skip
+"""Paths that take nothing, and refuse what they are given since 2.102."""
+
 QUERIES: Final[Mapping[tuple[str, str], Query]] = {
+    **{("GET", path): Query({}, 102) for path in _NOTHING},
     ("GET", "/servers"): Query(SERVERS, 75, "_"),
     ("GET", "/servers/detail"): Query(SERVERS, 75, "_"),
     ("GET", "/servers/{id}/os-instance-actions"): Query(

@@ -13,7 +13,7 @@ from deuteron.api.compute import access, bodies, devices, drives, interfaces, pa
 from deuteron.api.compute.bodies import Body, wrapped
 from deuteron.model.codecs import is_uuid, quoted
 from deuteron.model.errors import BadRequest
-from deuteron.rules.compute import lifecycle, servers
+from deuteron.rules.compute import lifecycle, placement, servers
 from deuteron.rules.compute.faults import invalid
 from deuteron.rules.compute.servers import NewServers, Where
 from deuteron.rules.compute.states import require_unlocked
@@ -98,6 +98,9 @@ def update(call: Call, tx: Tx) -> Reply:
         values["disk_config"] = body.choice("OS-DCF:diskConfig", ("AUTO", "MANUAL"), "MANUAL")
     if "hostname" in body:
         values["hostname"] = hostname(call, body)
+    if "pinned_availability_zone" in body:
+        zone = body.text("pinned_availability_zone", least=1)
+        values["availability_zone"] = placement.pinned(tx, row, zone)
     lifecycle.set_server(tx, row.id, **values)
     fresh = access.server_for(call, tx, "servers:update")
     return Reply(200, {"server": views.after_change(call, tx, fresh)})

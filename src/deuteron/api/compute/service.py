@@ -60,7 +60,7 @@ class ComputeService:
                 Route(
                     method,
                     root + path,
-                    queries.checked(method, path, handler),
+                    _while_there(path, queries.checked(method, path, handler)),
                     mode,
                     before=before,
                     before_is_long=before is not None,
@@ -88,6 +88,11 @@ class ComputeService:
             return Reply(401, body, {"www-authenticate": 'Keystone uri="/identity"'})
         more = {"retryAfter": str(error.retry_after_s)} if isinstance(error, TooMany) else {}
         return Reply(*fault(error, **more))
+
+
+def _while_there(path: str, handler: Callable[..., Any]) -> Callable[..., Any]:
+    """`os-volumes_boot` was another name of `servers` until 2.102."""
+    return versions.until(102, handler) if path.startswith("/os-volumes_boot") else handler
 
 
 _MEDIA_TYPES = frozenset({"application/json", "application/vnd.openstack.compute+json", "text/plain"})

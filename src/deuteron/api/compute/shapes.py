@@ -73,7 +73,7 @@ HINTS: Final = ("os:scheduler_hints", "OS-SCH-HNT:scheduler_hints")
 """What stands beside `server` in the body of a create."""
 UPDATE: Final[Shape] = {
     name: _COMMON[name] for name in ("OS-DCF:diskConfig", "accessIPv4", "accessIPv6", "description", "hostname")
-} | {"name": _PLAIN}
+} | {"name": _PLAIN, "pinned_availability_zone": Field(104, null=True)}
 REBUILD: Final[Shape] = {
     **_COMMON,
     "imageRef": _REQUIRED,
@@ -128,7 +128,7 @@ FLAVOR: Final[Shape] = {
     "id": Field(null=True),
     "OS-FLV-EXT-DATA:ephemeral": _PLAIN,
     "swap": _PLAIN,
-    "rxtx_factor": _PLAIN,
+    "rxtx_factor": Field(last=101),
     "os-flavor-access:is_public": _PLAIN,
     "description": Field(55, null=True),
 }

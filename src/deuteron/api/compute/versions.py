@@ -1,6 +1,6 @@
 """Versions: the documents that clients read first, and the microversion that a request asks for.
 
-Microversions 2.1 to 2.101 are answered in their own shape; what each changed that we have is handled where
+Microversions 2.1 to 2.104 are answered in their own shape; what each changed that we have is handled where
 the answer is made (`views`) or the body read. Features that a microversion brought and this cloud lacks are
 refused by name, at every microversion.
 
@@ -9,6 +9,7 @@ Source: nova/api/openstack/api_version_request.py; nova/api/openstack/compute/re
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from deuteron.api.call import Call, Reply
@@ -16,8 +17,8 @@ from deuteron.api.microversions import Microversions
 from deuteron.model.errors import NotFound
 
 MINIMUM: Final = 1
-MAXIMUM: Final = 101
-"""Of the minor number: 2.1 to 2.101."""
+MAXIMUM: Final = 104
+"""Of the minor number: 2.1 to 2.104."""
 _SPOKEN: Final = Microversions(2, MINIMUM, MAXIMUM, ("compute",), "x-openstack-nova-api-version")
 negotiate = _SPOKEN.negotiate
 
@@ -34,6 +35,16 @@ def only_until(call: Call, minor: int) -> None:
     """Refuse what a later microversion took away, as Nova does: the path is not there. Raises: NotFound."""
     if call.version > minor:
         raise NotFound("The resource could not be found.", type="HTTPNotFound")
+
+
+def until(minor: int, handler: Callable[..., Any]) -> Callable[..., Any]:
+    """The handler, for a path that a later microversion took away."""
+
+    def check(call: Call, *more: Any) -> Any:
+        only_until(call, minor)
+        return handler(call, *more)
+
+    return check
 
 
 def only_from(call: Call, minor: int) -> None:

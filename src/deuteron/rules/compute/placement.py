@@ -14,8 +14,9 @@ from typing import Final
 
 import msgspec
 
+from deuteron.model.codecs import quoted
 from deuteron.model.compute import Flavor, Inherited
-from deuteron.model.errors import BadRequest
+from deuteron.model.errors import BadRequest, Conflict
 from deuteron.model.settings import Settings
 from deuteron.rules.compute import (
     aggregates,
@@ -152,6 +153,28 @@ def refusal(tx: Tx, row: ServerRow, image: Mapping[str, str]) -> NoHost | None:
     load = loads.loads(tx).get(registry.host_id(row.host), Load()) if row.host else Load()
     reason = hardware.lacking(flavor, image) or _unlike(load, flavor, image)
     return None if reason is None else NoHost((reason,))
+
+
+def pinned(tx: Tx, row: ServerRow, zone: str | None) -> str | None:
+    """The zone that the server does not leave from now on: the one where it is, or none.
+
+    Raises: Conflict for another one.
+    """
+    if zone is None or zone == row.availability_zone:
+        return zone
+    if row.availability_zone:
+        raise Conflict(
+            "Cannot change pinned availability zone directly. Unpin first by setting pinned_availability_zone to null.",
+            type="HTTPConflict",
+        )
+    current = aggregates.zone_of(tx, row.host) if row.host else ""
+    if zone != current:
+        raise Conflict(
+            f"Server can only be pinned to its current availability zone '{current}', but '{quoted(zone)}' was "
+            "requested.",
+            type="HTTPConflict",
+        )
+    return zone
 
 
 def of_server(tx: Tx, settings: Settings, row: ServerRow, wish: Wish) -> Wish:
