@@ -475,8 +475,8 @@ def _image() -> Iterator[tuple[str, Line]]:
     yield f"GET {v2}/info/import", Line(None)
     yield f"GET {v2}/info/stores", Line(None)
     yield f"GET {v2}/info/stores/detail", Line("stores_info_detail")
-    # The image has no data yet: who may is told so.
-    yield f"DELETE {v2}/stores/{{image_store}}/{{image}}", Line("delete_image_location")
+    # The image has no data: who may is told so.
+    yield f"DELETE {v2}/stores/{{image_store}}/{{bare_image}}", Line("delete_image_location")
     yield f"GET {v2}/info/usage", Line(None)
     yield f"GET {v2}/tasks", Line("tasks_api_access")
     task = {"import_from": "http://127.0.0.1/", "import_from_format": "raw", "image_properties": made}
@@ -1199,6 +1199,7 @@ def possess(admin: Person, name: str) -> tuple[dict[str, str], dict[str, str]]:
     assert owner.ask("POST", f"{v2}/local_ips/{ids['local_ip']}/port_associations", led).status == 201
     admin.put(f"{v2}/quotas/{ids['project']}", {"quota": {"network": 50}})
 
+    ids["bare_image"] = owner.make("/image/v2/images", "", name="bare", visibility="private")["id"]
     ids["image"] = owner.make(
         "/image/v2/images",
         "",
