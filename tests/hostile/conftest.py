@@ -85,10 +85,13 @@ class World:
         return found
 
 
+_STORES = '[image.stores.fast]\n[image.stores.slow]\nfilesystem_store_datadir = "slow"\n'
+
+
 @contextmanager
 def peopled(firewall: str) -> Iterator[World]:
-    """A cloud with its people."""
-    with running("--firewall", firewall, *up_options()) as cloud:
+    """A cloud with its people, and with two stores of images."""
+    with running("--firewall", firewall, *up_options(), operator=_STORES) as cloud:
         admin = administrator(cloud.state)
         nobody = Person(admin.port)
         world = World(cloud, admin.port, admin, nobody, nobody, nobody, nobody)
