@@ -133,6 +133,7 @@ TARGETS: dict[str, tuple[str, float]] = {
     "rollback: until the guests go on": ("<", 10_000),
     "fork: one host": ("<", 2_000),
     "fork: one host with a running server": ("<", 2_000),
+    "trace: one packet, there and back": ("<", 50),
     **{f"scale: {name}, large against small": ("<", 1.5) for name in SCALED},
     "scale, large: change to the last report, p99": ("<", 100),
     **{f"beside: {name}, {who}, times faster": (">", FASTER) for name in WRITES for who in ("1 client", "8 clients")},

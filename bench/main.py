@@ -30,13 +30,27 @@ from bench import (
     scale,
     server,
     throughput,
+    trace,
     volumes,
     wire,
 )
 from bench.client import Refused
 from bench.figures import HEAD, Book, Figure, row
 
-PARTS = ("up", "footprint", "api", "neighbours", "wire", "restart", "server", "throughput", "volumes", "host", "kept")
+PARTS = (
+    "up",
+    "footprint",
+    "api",
+    "neighbours",
+    "wire",
+    "restart",
+    "server",
+    "throughput",
+    "volumes",
+    "host",
+    "kept",
+    "trace",
+)
 ON_REQUEST = ("scale", "beside")
 """Parts that take long, and run only when they are asked for."""
 
@@ -76,7 +90,8 @@ def main(
     packet. restart: the agent's start with 100 ports and with 1,000, and the packets that pass meanwhile. server: a
     server beside the same guest by hand. throughput: TCP through the pipeline beside a bare patch. volumes: made,
     copied, attached, of files and on the simulated appliance. host: one more port, an idle agent, and starts, on a host
-    that is full. kept: snapshot, rollback and fork of clouds with running servers.
+    that is full. kept: snapshot, rollback and fork of clouds with running servers. trace: the prediction of a packet's
+    way in a cloud of 1,000 ports.
     scale, only when asked for: requests in a cloud of 100,000 ports and 1,000 simulated
     hosts beside one of 1,000 ports and 1 host; filling it takes some minutes.
     beside, only when asked for: the same requests to us and to a real Neutron 29, which is installed for it; some ten
@@ -143,6 +158,9 @@ def _run(book: Book, wanted: set[str], short: bool, most_ports: int, host_size: 
     if "host" in wanted:
         with _fresh(book, "--no-guest") as cloud:
             host.run(book, cloud, host_size, 8 if short else 40, 10 if short else 30)
+    if "trace" in wanted:
+        with _fresh(book, "--dataplane", "none", "--no-guest") as cloud:
+            trace.run(book, cloud, (20, 10, 1000), 100 if short else 1000)
 
 
 def _beside(book: Book, short: bool) -> None:

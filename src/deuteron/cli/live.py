@@ -7,9 +7,6 @@ routes, and how the host differs from its plan. The packet comes into the switch
 
 from __future__ import annotations
 
-import contextlib
-import json
-import re
 import secrets
 import select
 import socket
@@ -18,15 +15,15 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from deuteron.cli.asked import RuleTraces, route, traces
 from deuteron.cli.onhost import NotThere, on_host, sniffers
 from deuteron.cli.options import Refused
 from deuteron.cli.topologies import stored_topology
-from deuteron.net.kernel.driver import KernelError
 from deuteron.net.kernel.namespaces import Namespaces
-from deuteron.net.kernel.programs import finish, run, start
+from deuteron.net.kernel.programs import run
 from deuteron.net.kernel.sniffer import take
-from deuteron.net.kernel.unixctl import SwitchControl
 from deuteron.net.look import differences
+from deuteron.net.traced import Match
 from deuteron.sandbox.cloud import Cloud, State
 from deuteron.sandbox.errors import SandboxError
 from deuteron.sandbox.topology import OUTSIDE
@@ -37,7 +34,6 @@ from deuteron.trace.live import (
     Live,
     Looked,
     Probed,
-    Route,
     Sight,
     counted,
     judge,
@@ -46,9 +42,9 @@ from deuteron.trace.live import (
     rules_of,
     sights,
 )
-from deuteron.trace.ofproto import said
 from deuteron.trace.packet import ECHO, ICMP, ICMP6, SCTP, TCP, UDP, Packet
 from deuteron.trace.report import Report
+from deuteron.trace.rulings import Place, Rule, place_of
 from deuteron.trace.walk import Asked, End
 from deuteron.trace.witness import Leg, Station, Witness, stations
 
@@ -77,15 +73,23 @@ def looked_live(
     outside = topology.host(OUTSIDE)
     wires = dict(outside.physical_interfaces) if outside is not None else {}
     probe, problem = None, ""
-    before = _counts(state, told)
+    sending = _Probe(state, witness, told, sender, asked, wires, legs["there"])
+    places: dict[str, list[str]] = {}
+    way = sending.way
+    for host, namespace in dict.fromkeys(place_of(hop) for hop in rules_of(way)):
+        places.setdefault(host, []).append(namespace)
+    rules = RuleTraces(state, places, sending.matches)
+    met: dict[Place, list[Rule]] = {}
     try:
-        probe = _Probe(state, witness, told, sender, asked, wires, legs["there"]).sent(_beyond(witness, receiver))
+        probe = sending.sent(_beyond(witness, receiver))
+        met = rules.met()
     except (NotThere, SandboxError) as error:
         problem = f"no packet was sent: {error}"
+    finally:
+        rules.close()
     live = judge(told, legs, looked, probe)
     if probe is not None:
-        found = counted((*told.there, *told.back), before, _counts(state, told))
-        live = msgspec.structs.replace(live, counted=tuple(found))
+        live = msgspec.structs.replace(live, counted=tuple(counted(way, met)))
     return live if not problem else msgspec.structs.replace(live, notes=(*live.notes, problem))
 
 
@@ -116,74 +120,12 @@ def _hosts(state: State, witness: Witness, told: Report, legs: Sequence[Leg]) ->
             if seen:
                 time.sleep(_SETTLED_S)
                 seen = differences(machine.plan, namespaces, has_switch=bool(machine.bridges))  # noqa: B023
-            return Looked(tuple(seen), tuple(_traces(mine)), tuple(map(_route, routes)))  # noqa: B023
+            return Looked(tuple(seen), tuple(traces(mine)), tuple(map(route, routes)))  # noqa: B023
 
         try:
             found[host] = msgspec.convert(on_host(state, host, work), Looked)
         except (NotThere, SandboxError) as error:
             found[host] = Looked(problem=str(error))
-    return found
-
-
-def _traces(legs: Sequence[Leg]) -> list[str]:
-    control = SwitchControl()
-    found = []
-    try:
-        for leg in legs:
-            port = leg.entry.port
-            states = [word for each in leg.states for word in ("--ct-next", each)]
-            flow = said(port.ofport_request, leg.entry.packet)
-            found.append(control.ask("ofproto/trace", *states, port.bridge, flow))
-    finally:
-        control.close()
-    return found
-
-
-def _route(hop: Hop) -> Route:
-    """What the kernel says of the way that a hop took, in its namespace."""
-    to = hop.does.split(" ")[1]
-    namespaces = Namespaces()
-    try:
-        with namespaces.entered(hop.place.split(" ")[0]):
-            status, output, complaint = finish(start(["ip", "-j", "route", "get", to]))
-    except KernelError as error:
-        return Route(refusal=str(error))
-    finally:
-        namespaces.close()
-    if status != 0:
-        return Route(refusal=complaint.removeprefix("RTNETLINK answers: ").lower())
-    row = json.loads(output)[0]
-    return Route(
-        str(row.get("dev", "")), str(row.get("gateway", "")), str(row.get("type", "")) if "dev" not in row else ""
-    )
-
-
-def _counts(state: State, told: Report) -> dict[str, dict[str, int]]:
-    """Of each host what the rules of iptables have counted in namespaces on the way."""
-    rules = rules_of((*told.there, *told.back))
-    found: dict[str, dict[str, int]] = {}
-    for host in dict.fromkeys(hop.host for hop in rules):
-        names = namespaces_of(rules, host)
-        with contextlib.suppress(NotThere, SandboxError):  # said of the first look
-            found[host] = on_host(state, host, lambda n=names: _saved(n))  # type: ignore[misc]  # of this host
-    return found
-
-
-def _saved(names: Sequence[str]) -> dict[str, int]:
-    namespaces = Namespaces()
-    found = {}
-    try:
-        for name in names:
-            for program in ("iptables-save", "ip6tables-save"):
-                with namespaces.entered(name):
-                    process = start([program, "-c"])
-                _, output, _ = finish(process)
-                for line in output.splitlines():
-                    rule = re.fullmatch(r"\[(\d+):\d+\] (-A .*)", line.strip())
-                    if rule is not None:
-                        found[f"{name} {rule[2]}"] = int(rule[1])
-    finally:
-        namespaces.close()
     return found
 
 
@@ -213,6 +155,28 @@ class _Probe:
         self._sent_ns = 0
         self._errors: list[str] = []
         self._answered = False
+
+    @property
+    def matches(self) -> list[Match]:
+        """By which kernels know it and, but for UDP, its answer."""
+        if not self._legs:
+            return []
+        protocol = self._legs[0].entry.packet.protocol
+        if protocol == TCP:
+            there, back = self._sequence.to_bytes(4, "big"), (self._sequence + 1).to_bytes(4, "big")
+            return [Match(TCP, 4, there), Match(TCP, 8, back)]
+        return [Match(protocol, 8, self._mark)] if protocol in _HEADERS and protocol != SCTP else []
+
+    @property
+    def way(self) -> list[Hop]:
+        """The hops of which kernels can say it. A guest's packet comes into the switch, past its bridge."""
+        there = list(self._told.there)
+        if not self._legs or not self.matches:
+            return []
+        if self._sender.namespace is None and not self._sender.is_outside:
+            there = there[there.index(self._legs[0].entry.hop) :]
+        is_answer_known = self._legs[0].entry.packet.protocol != UDP
+        return [*there, *(self._told.back if is_answer_known else ())]
 
     def sent(self, beyond: Station | None) -> Probed | None:
         """What became of it; None of a packet that by the plan never leaves the guest, or its host's Linux bridges.

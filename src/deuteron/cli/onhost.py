@@ -20,7 +20,10 @@ from deuteron.cli.enter import join
 from deuteron.cli.options import Refused
 from deuteron.net.kernel.driver import KernelError
 from deuteron.net.kernel.namespaces import Namespaces
+from deuteron.net.kernel.ruletrace import open_trace, rules_here
 from deuteron.net.kernel.sniffer import open_sniffer
+from deuteron.net.rows import HOST
+from deuteron.net.traced import Match, RuleKey
 from deuteron.sandbox import control
 from deuteron.sandbox import namespaces as ns
 from deuteron.sandbox.cloud import State
@@ -77,6 +80,31 @@ def sniffers(
         else:
             missing[place] = reason
     return there, missing
+
+
+def rule_traces(
+    state: State, host: str, names: Sequence[str], matches: Sequence[Match]
+) -> tuple[dict[str, socket.socket], dict[str, dict[RuleKey, str]]]:
+    """By namespace, a socket that is told of the rules that certain packets meet there, and the rules.
+
+    Raises: as `on_host`.
+    """
+
+    def work(link: socket.socket) -> list[list[tuple[RuleKey, str]]]:
+        namespaces = Namespaces()
+        opened, found = [], []
+        for name in names:
+            with namespaces.entered(name):
+                found.append(list(rules_here().items()))
+                opened.append(open_trace(matches, has_bridges=name == HOST))
+        for first in range(0, len(opened), _FILES_AT_ONCE):
+            socket.send_fds(link, [b"+"], [each.fileno() for each in opened[first : first + _FILES_AT_ONCE]])
+        return found
+
+    answer, files = _asked(state, host, work, _TIMEOUT_S)
+    rules = msgspec.convert(answer, list[list[tuple[RuleKey, str]]])
+    there = {name: socket.socket(fileno=file) for name, file in zip(names, files, strict=True)}
+    return there, {name: dict(each) for name, each in zip(names, rules, strict=True)}
 
 
 def _asked(state: State, host: str, work: Callable[[socket.socket], Any], timeout_s: float) -> tuple[Any, list[int]]:

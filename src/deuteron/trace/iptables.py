@@ -118,6 +118,20 @@ class Tables:
         return None
 
 
+def is_noted(text: str) -> bool:
+    """Whether a rule, in the words of iptables-save, decides of a packet or changes what is known of it.
+
+    Of others' rules that are not understood, a trace notes none.
+    """
+    try:
+        rule = parsed(text.split(" ", 2)[2])
+    except (Unknown, IndexError):
+        return False
+    return rule.target in _ENDS | {"SNAT", "DNAT", "REDIRECT"} or (
+        rule.target in _ACTS and "--helper" not in rule.options
+    )
+
+
 def _act(rule: Rule, passing: Passing) -> bool:
     """Carry out a target that does not end; whether anything changed."""
     options = rule.options

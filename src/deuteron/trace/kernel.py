@@ -164,7 +164,7 @@ class _Passage:
                 return [self._dropped("neighbour", device=device.name, rule=hop, within=ended)]
         word = "ARP" if ":" not in hop else "neighbour discovery"
         self._note(device.name, "", f"{word}: {hop} is at {mac}")
-        frame = self.packet.but(src_mac=device.mac, dst_mac=mac, mark=0, vlan=0)
+        frame = self.packet.but(src_mac=device.mac, dst_mac=mac, mark=0, vlan=0, tun_id=0)
         return self.wires.emit(stack, device, frame, self.step)
 
     # --- hooks --------------------------------------------------------------------------------------------------------

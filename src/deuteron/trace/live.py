@@ -15,11 +15,10 @@ from deuteron.net.rows import NAMESPACES
 from deuteron.trace.hops import Hop
 from deuteron.trace.ofproto import met_there, parting
 from deuteron.trace.report import Report
+from deuteron.trace.rulings import Place, Rule, place_of
 from deuteron.trace.witness import Leg, Station
 
 Direction = Literal["there", "back"]
-Counts = Mapping[str, int]
-"""Packets by `NAMESPACE RULE`, as iptables counts them."""
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -96,7 +95,7 @@ class Parted(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """A rule of iptables on the way, and how many packets it counted while one was sent; others' as well."""
+    """A rule on the way, and how often the kernel says that the packet that was sent, or its answer, met it."""
 
     host: str
     place: str
@@ -203,17 +202,16 @@ def namespaces_of(way: Sequence[Hop], host: str) -> list[str]:
 
 
 def rules_of(way: Sequence[Hop]) -> list[Hop]:
-    """The hops at which a rule of iptables in a namespace is met."""
-    return [hop for hop in way if hop.rule.startswith("-A ") and hop.place.startswith(NAMESPACES)]
+    """The hops at which a rule of iptables or nftables is met."""
+    return [hop for hop in way if hop.rule.startswith("-A ") or hop.place.endswith(" nftables")]
 
 
-def counted(way: Sequence[Hop], before: Mapping[str, Counts], after: Mapping[str, Counts]) -> Iterator[Counted]:
-    """What each rule on the way counted between two looks, by host; of those that it says otherwise, nothing."""
+def counted(way: Sequence[Hop], met: Mapping[Place, Sequence[Rule]]) -> Iterator[Counted]:
+    """How often each rule on the way was met, where the kernel was asked."""
     for hop in dict.fromkeys(rules_of(way)):
-        key = f"{hop.place.split(' ')[0]} {hop.rule}"
-        first, last = before.get(hop.host, {}).get(key), after.get(hop.host, {}).get(key)
-        if first is not None and last is not None:
-            yield Counted(hop.host, hop.place, hop.rule, last - first)
+        place = place_of(hop)
+        if place in met:
+            yield Counted(hop.host, hop.place, hop.rule, sum(rule.text == hop.rule for rule in met[place]))
 
 
 def _rows(way: Sequence[Hop], looked: Mapping[str, Looked]) -> tuple[list[Parted], list[Parted], list[str]]:

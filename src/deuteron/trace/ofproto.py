@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from deuteron.net.rows import OvsPort
 from deuteron.trace.hops import Hop
 from deuteron.trace.packet import ICMP, SCTP, TCP, UDP, Packet
 
@@ -60,6 +61,16 @@ def said(in_port: int, packet: Packet) -> str:
     if packet.nd_target:
         words.append(f"nd_target={packet.nd_target}")
     return ",".join(words)
+
+
+def came_by(port: OvsPort, packet: Packet) -> str:
+    """What the switch knows of a frame that comes in by a port, beside the frame itself."""
+    words = f"in_port={port.ofport_request}"
+    if not packet.tun_id:
+        return words
+    options = dict(port.options)
+    # Without its ends, ovs-vswitchd takes the number of a tunnel for none (lib/flow.c, pkt_metadata_from_flow).
+    return f"{words},tun_id={packet.tun_id:#x},tun_src={options['remote_ip']},tun_dst={options['local_ip']}"
 
 
 def met_there(text: str) -> list[Met]:

@@ -25,6 +25,7 @@ from deuteron.trace.reach import OUTSIDE
 from tests.property.clouds import HOSTS, MAPPINGS
 
 _CABLES: Final = {"eth1": "tunnel", "eth2": "trunk", "eth3": "provider"}
+TUNNELS: Final = "eth1"
 _LONGEST_S: Final = 90
 _OWN: Final = ("unshare", "--mount", "--net", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc")
 _ROOT: Final = Path(__file__).parents[3]
@@ -130,7 +131,7 @@ def settings_of(name: str, planned: HostSettings) -> HostSettings:
     """What the agent of a host is told here, where that of the plans of `tests.property.clouds` has no cable."""
     return msgspec.structs.replace(
         planned,
-        bridge_ports={**planned.bridge_ports, "br-eth1": "eth1"},
+        bridge_ports={**planned.bridge_ports, "br-eth1": TUNNELS},
         bridge_addresses={"br-eth1": f"{HOSTS[name]}/24"},
         bridge_mappings=MAPPINGS,
     )

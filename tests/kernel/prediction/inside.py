@@ -26,16 +26,21 @@ from deuteron.net.kernel.namespaces import Namespaces
 from deuteron.net.kernel.rtnetlink import known_kinds
 from deuteron.net.rows import HOST
 from deuteron.sandbox.cables import ip, make_networks, sysctl, without_offloads
+from deuteron.trace.live import Route
 from deuteron.trace.packet import ICMP, ICMP6, TCP, UDP
+from deuteron.trace.witness import Leg
 from tests.hostile.inside import attached
 from tests.kernel.conftest import OpenVSwitch
-from tests.kernel.prediction import probes
+from tests.kernel.prediction import evidence, probes
+from tests.kernel.prediction.evidence import Evidence, Told
 from tests.kernel.prediction.probes import Probe, Sign
 from tests.kernel.prediction.stations import Card, Station
 from tests.kernel.runner import Runner
 
 _SEND_AT_S: Final = (0.0, 0.35, 0.8)
 """What is not answered is sent again: the first packet may be lost where switches learn."""
+_QUIET_S: Final = 0.4
+_LONGEST_S: Final = 20.0
 _ALL: Final = socket.htons(3)
 _SOCK_RAW: Final = ((socket.AF_INET, (ICMP, TCP, UDP)), (socket.AF_INET6, (ICMP6, TCP, UDP)))
 
@@ -59,6 +64,7 @@ class Host:
         self._sightings: dict[Sighting, None] = {}
         self._listeners: dict[int, tuple[str, socket.socket]] = {}
         self._before: list[str] = []
+        self._evidence: Evidence | None = None
 
     def wires(self) -> None:
         """Be the place where the cables of all hosts end, and the world: its card is a tap on `provider`."""
@@ -126,27 +132,49 @@ class Host:
         self._sightings = {}
         self._listeners = self._opened(closely)
 
-    def run(self, sent: Sequence[tuple[str, Probe]], seconds: float) -> list[Sighting]:
+    def gather(self) -> None:
+        """Ask the kernel of each packet what becomes of it, before any host sends."""
+        self._sightings = {}
+        if self._runner is not None:
+            self._evidence = Evidence()
+
+    def told(self) -> Told | None:
+        """What was gathered; nothing `outside`."""
+        evidence, self._evidence = self._evidence, None
+        return None if evidence is None else evidence.close()
+
+    def partings(self, legs: Sequence[tuple[Leg, bytes]]) -> list[str]:
+        return evidence.partings(legs)
+
+    def routes(self, asked: Sequence[tuple[str, str]]) -> list[Route]:
+        return evidence.routes(asked)
+
+    def run(self, sent: Sequence[tuple[str, Probe]], seconds: float, is_once: bool = False) -> list[Sighting]:
         """Send each probe from its station; what came to guests and namespaces meanwhile."""
         poll = select.poll()
         stations = {station.tap: station for station in self._stations.values()}
-        listeners = self._listeners
-        for file in (*stations, *listeners):
+        listeners, gathering = self._listeners, self._evidence.files if self._evidence is not None else {}
+        for file in (*stations, *listeners, *gathering):
             poll.register(file, select.POLLIN)
         begun = time.monotonic()
-        waits = list(_SEND_AT_S)
+        waits = list(_SEND_AT_S[:1] if is_once else _SEND_AT_S)
         try:
-            while (now := time.monotonic() - begun) < seconds:
+            quiet = begun
+            while (now := time.monotonic() - begun) < seconds or (is_once and _is_busy(begun, quiet)):
                 if waits and now >= waits[0]:
                     waits.pop(0)
                     self._send(sent)
-                for station in stations.values():
+                for station in () if is_once else stations.values():
                     station.look_again()
                 for file, _ in poll.poll(50):
                     if file in stations:
                         stations[file].take()
+                    elif file in gathering:
+                        assert self._evidence is not None
+                        self._evidence.take(file)
                     else:
                         self._take(*listeners[file])
+                    quiet = time.monotonic()
         finally:
             for _, listener in listeners.values():
                 listener.close()
@@ -216,6 +244,12 @@ class Host:
         left = [line for line in _shown() if line not in self._before]
         self._switch.stop()
         return left
+
+
+def _is_busy(begun: float, quiet: float) -> bool:
+    """Whether something has come just now, as on a machine that is full: what is sent once is waited for longer."""
+    now = time.monotonic()
+    return now - begun < _LONGEST_S and now - quiet < _QUIET_S
 
 
 def _shown() -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from typing import Final, NamedTuple
 
+from deuteron.net.traced import Match
 from deuteron.trace.packet import ICMP, ICMP6, TCP, UDP
 from tests.hostile import frames
 
@@ -19,6 +20,14 @@ _SYN, _RST, _ACK = 0x02, 0x04, 0x10
 _ECHOES: Final = {ICMP: (8, 0), ICMP6: (128, 129)}
 _UNREACHABLE: Final = {ICMP: 3, ICMP6: 1}
 _FIRST_PORT: Final = 2000
+MATCHES: Final = (
+    Match(ICMP, 8, _WORD),
+    Match(ICMP6, 8, _WORD),
+    Match(TCP, 4, (_SEQUENCE >> 16).to_bytes(2, "big")),
+    Match(TCP, 8, (_SEQUENCE >> 16).to_bytes(2, "big")),
+    Match(UDP, 21, _WORD),
+)
+"""What all of them have, in either direction, for who traces them."""
 HIGHEST: Final = 60000
 """Of numbers: a packet is never like one of the clouds before, of which connections may be tracked."""
 

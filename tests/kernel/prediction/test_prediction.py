@@ -13,7 +13,7 @@ import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count
@@ -29,6 +29,7 @@ from deuteron.trace.reach import OUTSIDE, Reach, reachable
 from deuteron.trace.stack import Stack
 from deuteron.trace.walk import Asked, End, walk
 from tests.kernel.prediction import probes
+from tests.kernel.prediction.hops import Foretold, compare_hops, foretold
 from tests.kernel.prediction.hosts import Machines, settings_of
 from tests.kernel.prediction.inside import Sighting
 from tests.kernel.prediction.probes import Probe
@@ -40,6 +41,10 @@ SHARES: Final = {"openvswitch": 2, "iptables_hybrid": 2, "linuxbridge": 1}
 """Of five clouds."""
 CLOUDS: Final = int(os.environ.get("DEUTERON_CLOUDS", "50"))
 """Of all firewalls together."""
+_FEW_HOPS: Final = 5
+HOPS: Final = int(os.environ.get("DEUTERON_HOPS", str(_FEW_HOPS)))
+"""Of how many clouds every hop is compared; of some pairs, or of all in more clouds than every change compares."""
+_MOST_PAIRS: Final = 120
 _FIRST_S: Final = 1.3
 _AGAIN_S: Final = 4.0
 """How long is waited for packets; for those that should have come and did not, once more."""
@@ -63,6 +68,8 @@ class Question:
     is_answered: bool | None
     """Whether the source hears an answer; None where nobody has said."""
     words: str
+    end: End
+    asked: Asked
     came_to: set[str] = field(default_factory=set)
     answers_came_to: set[str] = field(default_factory=set)
     passed: list[str] = field(default_factory=list)
@@ -153,7 +160,7 @@ def _question(made: Made, source: End, stack: Stack, address: str, asked: Asked)
     at = meant(made, said.at) if said.arrives else None
     is_answered = _is_answered(made, source, End(address, address=address), asked, at)
     words = f"{place} ({own}) to {address} {NAMES[protocol]}/{asked.port}"
-    return Question(probe, place, said, at, is_answered, words)
+    return Question(probe, place, said, at, is_answered, words, source, asked)
 
 
 def _is_answered(made: Made, source: End, destination: End, asked: Asked, at: str | None) -> bool | None:
@@ -166,8 +173,8 @@ def _is_answered(made: Made, source: End, destination: End, asked: Asked, at: st
     return walked.back is not None and walked.back.dropped is None
 
 
-def play(machines: Machines, made: Made, asked: list[Question]) -> list[str]:
-    """Realise a cloud and ask; what is not as predicted, in words."""
+def play(machines: Machines, made: Made, asked: list[Question], hops: Counter[str] | None) -> list[str]:
+    """Realise a cloud and ask; what is not as predicted, in words; with `hops`, hop by hop, counted there."""
     hosts = machines.hosts
     for name, machine in hosts.items():
         planned = made.world.machines[name]
@@ -191,9 +198,54 @@ def play(machines: Machines, made: Made, asked: list[Question]) -> list[str]:
             each.passed.clear()
         if again:
             _ask(machines, again, _AGAIN_S, closely=True)
+        wrong += [each.report for each in asked if not each.is_right]
+        if hops is not None:
+            asked = sample(asked)
+            found, counted = play_hops(machines, made, asked)
+            wrong += found
+            hops.update(counted)
+            hops["pairs"] += len(asked)
+            hops["clouds"] += 1
     finally:
         machines.all("close", everybody.values())
-    return wrong + [each.report for each in asked if not each.is_right]
+    return wrong
+
+
+def sample(asked: Sequence[Question]) -> list[Question]:
+    """Of every change's few clouds, few pairs: those that arrive, and those that do not, by turns."""
+    if HOPS > _FEW_HOPS:
+        return list(asked)
+    dice = random.Random(len(asked))
+    found = []
+    for arrives in (True, False):
+        mine = [each for each in asked if each.said.arrives is arrives]
+        found += dice.sample(mine, min(len(mine), _MOST_PAIRS // 2))
+    return found
+
+
+def play_hops(machines: Machines, made: Made, asked: Sequence[Question]) -> tuple[list[str], Counter[str]]:
+    """Of a cloud that is there and whose guests know their neighbours: hops that are not as predicted, in words.
+
+    What differs is asked again before it is called a difference: what is sent once may be lost on a full machine.
+    """
+    told = [_foretold(made, each) for each in asked]
+    wrong, counted = compare_hops(machines, made, told)
+    if not wrong and not any(each.wrong for each in told):
+        return [], counted
+    differ = {each.words: each.wrong for each in told if each.wrong}
+    if wrong:  # a counter is of all of them together
+        told = [_foretold(made, each) for each in asked]
+    else:
+        told = [_foretold(made, each) for each in asked if each.words in differ]
+    wrong, _ = compare_hops(machines, made, told)
+    counted["asked again"] += len(differ)
+    print(f"asked again: {differ}", flush=True)
+    return wrong + ["\n    ".join((each.words, *each.wrong)) for each in told if each.wrong], counted
+
+
+def _foretold(made: Made, question: Question) -> Foretold:
+    probe = question.probe._replace(number=next(numbers))
+    return foretold(made, question.end, probe, question.asked, question.words)
 
 
 def _ask(machines: Machines, asked: list[Question], seconds: float, closely: bool = False) -> None:
@@ -224,7 +276,11 @@ def _seeds(firewall: str) -> list[int]:
         return [int(text) for text in os.environ["DEUTERON_CLOUD_SEED"].split(",")]
     # Every change is held to the same clouds; who asks for a number of them gets others each time.
     first = random.randrange(2**32) if "DEUTERON_CLOUDS" in os.environ else _FIRST_SEEDS[firewall]
-    return [first + number for number in range(-(-CLOUDS * SHARES[firewall] // sum(SHARES.values())))]
+    return [first + number for number in range(_share(CLOUDS, firewall))]
+
+
+def _share(clouds: int, firewall: str) -> int:
+    return -(-clouds * SHARES[firewall] // sum(SHARES.values()))
 
 
 @pytest.mark.long
@@ -233,6 +289,7 @@ def _seeds(firewall: str) -> list[int]:
 def test_a_packet_arrives_where_the_objects_say(firewall: Firewall, host: Path, tmp_path: Path) -> None:
     seeds = _seeds(firewall)
     verdicts: Counter[str] = Counter()
+    hops: Counter[str] = Counter()
     wrong: list[str] = []
     counted, begun = 0, time.monotonic()
     # While packets are waited for, the next cloud is made.
@@ -243,7 +300,7 @@ def test_a_packet_arrives_where_the_objects_say(firewall: Firewall, host: Path, 
             if place < len(seeds):
                 following = maker.submit(_made, seeds[place], firewall)
             asked = list(questions(made))
-            found = play(machines, made, asked)
+            found = play(machines, made, asked, hops if place <= _share(HOPS, firewall) else None)
             verdicts.update("arrives" if each.said.arrives else each.said.why for each in asked)
             verdicts["answered"] += sum(bool(each.is_answered) for each in asked)
             counted += len(asked)
@@ -252,6 +309,7 @@ def test_a_packet_arrives_where_the_objects_say(firewall: Firewall, host: Path, 
                 print(wrong[-1], flush=True)
         each_s = (time.monotonic() - begun) / len(seeds)
         print(f"{firewall}: {counted} pairs in {len(seeds)} clouds, {each_s:.1f} s each: {dict(verdicts)}", flush=True)
+        print(f"{firewall}, hops: {dict(hops)}", flush=True)
         left = {name: machine.do("stop") for name, machine in machines.hosts.items()}
     assert not wrong, "\n".join(wrong[:5])
     assert not any(left.values()), left

@@ -25,6 +25,7 @@ from deuteron.trace.ofproto import Met, met_there, parting, said
 from deuteron.trace.packet import TCP
 from deuteron.trace.places import places
 from deuteron.trace.report import Report, report
+from deuteron.trace.rulings import Rule
 from deuteron.trace.walk import Asked, NoSuchEnd
 from deuteron.trace.witness import Station, Witness, stations
 from deuteron.trace.world import Machine, World
@@ -191,13 +192,13 @@ def test_a_flow_with_other_actions_is_said_with_both() -> None:
     assert live.parted.text == f"on host h1 flow on br-int: {RULE} is otherwise: actions=NORMAL"
 
 
-def test_rules_of_iptables_say_what_they_counted() -> None:
+def test_the_kernel_says_how_often_a_packet_met_each_rule_on_its_way() -> None:
     rule = "-A POSTROUTING -j SNAT --to-source 172.24.4.10"
     way = (*WAY, hop("qrouter-1 nat POSTROUTING", rule), hop("qrouter-1 nat POSTROUTING", "-A of the plan alone"))
-    key = f"qrouter-1 {rule}"
-    (found,) = counted(way, {"h1": {key: 3}}, {"h1": {key: 4}})
+    found, lacking = counted(way, {("h1", "qrouter-1"): [Rule(rule, drops=False)]})
     assert (found.host, found.place, found.rule, found.packets) == ("h1", "qrouter-1 nat POSTROUTING", rule, 1)
-    assert list(counted(way, {}, {"h1": {key: 4}})) == []
+    assert lacking.packets == 0
+    assert list(counted(way, {("h2", "qrouter-1"): [Rule(rule, drops=False)]})) == []
     live = Live(counted=(found,))
     assert f"  h1  qrouter-1 nat POSTROUTING  counted 1: {rule}" in list(lines(live))
 

@@ -30,20 +30,23 @@ class Seen(NamedTuple):
     """Whether the kernel sends it on the device, and not receives."""
     frame: bytes
     """With its tag, also where the kernel keeps that beside it."""
+    device: str = ""
 
 
 def open_sniffer(device: str) -> socket.socket:
-    """A socket on a device of the calling thread's namespace.
+    """A socket on a device of the calling thread's namespace, or, with an empty name, on all of them.
 
     Raises: OSError if there is no such device, or this may not be done.
     """
-    opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, 0)
+    kinds = 0 if device else socket.htons(_ALL)
+    opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, kinds)
     try:
         opened.setsockopt(_SOL_PACKET, _AUXDATA, 1)
         opened.setsockopt(socket.SOL_SOCKET, _TIMESTAMPS, 1)
         with contextlib.suppress(OSError):  # not everybody may have more than the machine's usual
             opened.setsockopt(socket.SOL_SOCKET, _BUFFER_FORCED, _BUFFER_BYTES)
-        opened.bind((device, _ALL))
+        if device:
+            opened.bind((device, _ALL))
     except OSError:
         opened.close()
         raise
@@ -66,7 +69,7 @@ def take(sniffer: socket.socket) -> Seen | None:
             if status & _HAS_TAG:
                 known = tag_kind if status & _HAS_KIND else 0x8100
                 frame = frame[:12] + struct.pack(">HH", known, tag) + frame[12:]
-    return Seen(at_ns, address[2] == _OUTGOING, frame)
+    return Seen(at_ns, address[2] == _OUTGOING, frame, address[0])
 
 
 def lost(sniffer: socket.socket) -> int:
