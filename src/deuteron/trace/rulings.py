@@ -69,8 +69,10 @@ def met(
         mine = found.setdefault(key, [])
         if step.rule is None or step.jumps:
             continue
-        text = rules.get(step.rule, f"a rule of table {step.rule[1]} that is gone")
-        if not text.startswith("-A "):
+        text = rules.get(step.rule)
+        if text is None:
+            mine.append(Rule(f"an unknown rule of table {step.rule[1]}, chain {step.rule[2]}", step.drops))
+        elif not text.startswith("-A "):
             if step.drops:
                 mine.append(Rule(f"{step.rule[2]}: {text}", drops=True))
         elif is_noted(text):

@@ -100,12 +100,24 @@ class Evidence:
         missed = sum(lost(each) for each in self._sniffers.values())
         for each in (*self._sniffers.values(), *self._traces.values()):
             each.close()
+        self._learn_rules()
         rules: dict[Sign, dict[str, list[Rule]]] = defaultdict(dict)
         for name, found in self._steps.items():
             for sign, mine in met(found, self._rules[name], whose).items():
                 rules[sign][name] = mine
         counts = {cookie: count - self._before.get(cookie, 0) for cookie, count in _counts().items()}
         return Told(dict(self._seen), dict(rules), counts, missed)
+
+    def _learn_rules(self) -> None:
+        """What is new since: whoever wrote rules while this was opened wrote them before any packet was sent."""
+        namespaces = Namespaces()
+        try:
+            for name, found in self._steps.items():
+                if any(step.rule is not None and step.rule not in self._rules[name] for step in found):
+                    with namespaces.entered(name):
+                        self._rules[name] = {**self._rules[name], **rules_here()}
+        finally:
+            namespaces.close()
 
 
 def whose(protocol: int, body: bytes) -> Sign | None:

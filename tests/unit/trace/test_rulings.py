@@ -20,6 +20,8 @@ RULES = {
     ("bridge", "neutron", "PREROUTING", 8): "iifname vmap @ports",
 }  # fmt: skip
 
+UNKNOWN = Rule("an unknown rule of table nat, chain late", False)
+
 
 def step(packet: int, rule: tuple[str, str, str, int] | None, body: bytes = b"", **more: bool) -> Step:
     return Step(packet, 6 if body else 0, body, rule, more.get("drops", False), more.get("jumps", False))
@@ -37,13 +39,14 @@ def test_steps_are_told_apart_by_packet_and_jumps_left_out() -> None:
             step(1, asks),
             step(1, guard, drops=True),
             step(1, None),
+            step(1, ("ip", "nat", "late", 9)),
             step(1, drop, b"two", drops=True),
         ],
         RULES,
         lambda _, body: None if body.startswith(b"nobody") else body,
     )
     assert found == {
-        b"one": [Rule(RULES[chain], False), Rule(f"neutronMAC-tap1: {RULES[guard]}", True)],
+        b"one": [Rule(RULES[chain], False), Rule(f"neutronMAC-tap1: {RULES[guard]}", True), UNKNOWN],
         b"two": [Rule(RULES[drop], True), Rule(RULES[drop], True)],
     }
 

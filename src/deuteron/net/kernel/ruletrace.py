@@ -46,7 +46,9 @@ _TRANSPORT, _L4PROTO, _NFTRACE = 2, 16, 12
 _RULE = 3
 _DROP, _JUMP, _GOTO = 0, -3, -4
 _LONGEST = 1 << 16
-_MAP_AT = re.compile(r"^table (\S+) (\S+) \{|^\tchain (\S+) \{|^\t\t(.*\S) # handle (\d+)$", re.MULTILINE)
+_TRIES = 5
+_SHOWN = re.compile(r"^\t\t(.*\S) # handle (\d+)$", re.MULTILINE)
+_GET_RULE, _DUMP, _DONE = 7, 0x300, 3
 _IPTABLES: Final = {"ip": "iptables-save", "ip6": "ip6tables-save"}
 
 
@@ -102,24 +104,56 @@ def rules_here() -> Mapping[RuleKey, str]:
 
     Raises: KernelError.
     """
-    handles: dict[tuple[str, str, str], list[tuple[int, str]]] = {}
-    family, table, chain = "", "", ""
-    for found in _MAP_AT.finditer(_output("nft", "--handle", "--stateless", "list", "ruleset")):
-        if found[1]:
-            family, table = found[1], found[2]
-        elif found[3]:
-            chain = found[3]
-        elif table != TABLE:
-            handles.setdefault((family, table, chain), []).append((int(found[5]), found[4]))
-    texts = {place: [text for _, text in known] for place, known in handles.items()}
+    for _ in range(_TRIES):
+        found = _rules_here()
+        if found is not None:
+            return found
+    raise KernelError("the kernel and iptables-save tell of different rules: they change all the time")
+
+
+def _rules_here() -> Mapping[RuleKey, str] | None:
+    """None where kernel and program, one after the other, do not tell of the same rules."""
+    handles: dict[tuple[str, str, str], list[int]] = {}
+    for family, table, chain, handle in _handles():
+        if table != TABLE:
+            handles.setdefault((family, table, chain), []).append(handle)
+    texts: dict[tuple[str, str, str], list[str]] = {}
     for of, program in _IPTABLES.items():
         if any(place[0] == of for place in handles):
             texts |= {(of, *place): lines for place, lines in _saved(program).items()}
-    return {
-        (*place, handle): text
-        for place, known in handles.items()
-        for (handle, _), text in zip(known, texts[place], strict=False)
-    }
+    found: dict[RuleKey, str] = {}
+    for place, known in handles.items():
+        if place[0] in _IPTABLES:
+            lines = texts.get(place, [])
+            if len(lines) != len(known):
+                return None
+            found |= {(*place, handle): text for handle, text in zip(known, lines, strict=True)}
+        else:
+            shown = _output("nft", "--handle", "--stateless", "list", "chain", *place)
+            found |= {(*place, int(handle)): text for text, handle in _SHOWN.findall(shown)}
+    return found
+
+
+def _handles() -> list[RuleKey]:
+    """Every rule of nftables, in the order of its chain."""
+    found: list[RuleKey] = []
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER) as link:
+        link.settimeout(10.0)
+        try:
+            link.send(_message(_SUBSYSTEM << 8 | _GET_RULE, _DUMP, socket.AF_UNSPEC, b""))
+            while True:
+                data, at = link.recv(_LONGEST), 0
+                while at + _HEADER.size <= len(data):
+                    length, kind, _, _, _ = _HEADER.unpack_from(data, at)
+                    if kind in (_DONE, _ERROR):
+                        return found
+                    family = _FAMILIES.get(data[at + _HEADER.size], "")
+                    rule = attributes(data[at + _HEADER.size + _GENERIC.size : at + length])
+                    (handle,) = struct.unpack(">Q", rule[3])
+                    found.append((family, _text(rule[1]), _text(rule[2]), handle))
+                    at += (length + 3) & ~3
+        except OSError as error:
+            raise KernelError(f"the rules of nftables cannot be read: {error.strerror or error}") from error
 
 
 def _saved(program: str) -> dict[tuple[str, str], list[str]]:
