@@ -23,6 +23,7 @@ ROOTS = "unit/api_compute/test_root_volumes.py::"
 FLOATING = "unit/api_compute/test_floating_ips.py::"
 SHAPES, SHELVES = "unit/api_compute/test_shapes.py::", "unit/api_compute/test_shelves.py::"
 LIVE = "unit/api_compute/test_live_moves.py::"
+STORES = "unit/api_image/test_stores.py::"
 BOOT, API = "unit/api_compute/test_boot.py::", "unit/api_compute/test_api.py::"
 
 IDENTITY = {
@@ -114,9 +115,18 @@ IMAGE = {
     "staging and `import` (glance-direct": IMAGES + "the staged data are imported: import",
     "web-download": "unit/api_image/test_web_download.py::"
     "test_an_image_is_downloaded_from_where_its_operator_allows_it: web-download",
-    "which reaches no internal address)": (
+    "which reaches no internal address": (
         "unit/api_image/test_web_download.py::test_what_is_internal_is_not_reached: does not pass filtering"
     ),
+    "copy-image)": STORES + "test_an_image_is_copied_to_stores_and_read_from_the_heaviest: copy",
+    "`stores` that an operator sets (`info/stores` with `detail`": (
+        STORES + "test_stores_are_listed_and_administrators_see_what_they_are_made_of: info/stores/detail"
+    ),
+    "uploads": STORES + "test_data_go_to_the_default_store_or_to_the_one_that_is_named: x-image-meta-store",
+    "imports to named ones": STORES + "test_what_is_staged_becomes_an_images_in_several_stores: stores",
+    "downloads that prefer some": STORES + "test_a_download_may_prefer_a_store: prefer",
+    "`stores` of images": STORES + "test_an_image_is_copied_to_stores_and_read_from_the_heaviest: stores",
+    "`DELETE stores/STORE/IMAGE`": STORES + "test_a_store_is_rid_of_its_copy_but_not_of_the_last: stores",
     "`tasks` with what became of each import": IMAGES + "an administrator sees what was done: tasks",
     "and of type import as well": (
         "unit/api_image/test_web_download.py::test_a_task_makes_an_image_of_what_lies_elsewhere: import"
@@ -245,7 +255,7 @@ COMPUTE = {
     "rebuild": BOOT + "test_a_rebuild_asks_for_a_new_disk_and_keeps_the_addresses: rebuild",
     "reset state": "unit/api_compute/test_reset_state.py::"
     "test_an_error_that_an_administrator_set_stays_until_something_is_asked_for: os-resetState",
-    "`injectNetworkInfo` (which finds all as it asks for: Compute keeps nothing of interfaces)": (
+    "injecting network information (which finds all as it asks for: Compute keeps nothing of interfaces)": (
         "unit/api_compute/test_bodies.py::test_an_administrator_has_interfaces_told_anew_and_finds_them_so: "
         "injectNetworkInfo"
     ),

@@ -56,6 +56,7 @@ ACTIONS = {
     "confirmResize": "resize", "revertResize": "resize", "shelve": "shelve", "shelveOffload": "shelve",
     "unshelve": "shelve", "evacuate": "evacuation", "migrate": "cold migration",
     "os-migrateLive": "live migration", "addFloatingIp": "floating IPs", "removeFloatingIp": "floating IPs",
+    "injectNetworkInfo": "injecting network information",
     "restore": "restore", "addFixedIp": "addresses given to servers", "removeFixedIp": "addresses given to servers",
 }  # fmt: skip
 """What the page calls each action of a server that is there."""
